@@ -1,0 +1,111 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Class is what an error asks of whoever meets it.
+type Class int
+
+const (
+	// Retry: the same step may work later; wait with Backoff and build a new session where the old
+	// one's transaction is in doubt.
+	Retry Class = iota
+	// DeadLetter: this record can never work, the next may; put it into the dead-letter topic.
+	DeadLetter
+	// Fatal: nothing that we can do makes it work: another instance has taken over, a permission is
+	// missing, or the broker can't do it. Stop and say so.
+	Fatal
+)
+
+// String returns retry, dead-letter or fatal.
+func (c Class) String() string {
+	switch c {
+	case Retry:
+		return "retry"
+	case DeadLetter:
+		return "dead-letter"
+	default:
+		return "fatal"
+	}
+}
+
+// fenced are the errors with which Kafka tells an old instance that a newer one has its place.
+var fenced = []error{
+	kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.FencedInstanceID, kerr.TransactionCoordinatorFenced,
+}
+
+// denied are the errors that only an administrator can mend.
+var denied = []error{
+	kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed,
+	kerr.TransactionalIDAuthorizationFailed, kerr.SaslAuthenticationFailed, kerr.SecurityDisabled,
+	kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState, kerr.UnsupportedVersion, kerr.UnsupportedForMessageFormat,
+	kerr.InvalidTransactionTimeout, kerr.InvalidTopicException, kerr.PolicyViolation,
+}
+
+// poisoned are the errors that belong to one record, whatever is sent after it.
+var poisoned = []error{kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp}
+
+// Classify says what err asks for. A nil error is a mistake of the caller's and counts as Retry.
+// An error that is not known counts as Retry too: it can be shown to last, a lost reading can't be undone.
+func Classify(err error) Class {
+	switch {
+	case isAny(err, fenced), isAny(err, denied):
+		return Fatal
+	case isAny(err, poisoned):
+		return DeadLetter
+	case errors.Is(err, context.Canceled):
+		return Fatal // the caller asked to stop
+	default:
+		return Retry
+	}
+}
+
+// IsFenced reports whether err says that a newer instance with the same transactional id, or the same
+// group membership, has taken over (KIP-98, KIP-345).
+func IsFenced(err error) bool { return isAny(err, fenced) }
+
+func isAny(err error, set []error) bool {
+	for _, e := range set {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Backoff returns the waits between tries: 100 ms doubling to 5 s, each spread by half of itself.
+func Backoff() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval = 100 * time.Millisecond
+	b.Multiplier = 2
+	b.MaxInterval = 5 * time.Second
+	return b
+}
+
+// Sleep waits d or until ctx is done, and returns ctx's error then.
+func Sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// IsTransient reports whether err comes from a connection rather than from an answer.
+func IsTransient(err error) bool {
+	var network net.Error
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &network) ||
+		kgo.IsRetryableBrokerErr(err) || kerr.IsRetriable(err)
+}

@@ -1,0 +1,181 @@
+// Package broker is Weir's side of Kafka: how to connect, what topics there should be, which
+// transactions are open, and what an error asks for (retry, dead letter, stop).
+//
+// The embedded broker is in broker/embedded.
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+)
+
+// Config says where Kafka is and how to prove who we are.
+type Config struct {
+	Brokers []string // host:port of the seed brokers; at least one
+
+	TLS         bool   // default false; true too where CAFile or CertFile is set
+	CAFile      string // PEM with the authorities to trust; default the system's
+	CertFile    string // PEM with the client's certificate, for mutual TLS
+	KeyFile     string // PEM with the key of CertFile
+	TLSInsecure bool   // default false; true accepts any server certificate: for tests
+
+	SASL     string // mechanism: "", PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512
+	User     string // for SASL
+	Password string // for SASL; never logged
+
+	ClientID string // default "weir"
+}
+
+// Mechanisms are the SASL mechanisms that Config.SASL takes.
+var Mechanisms = []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}
+
+// Validate reports the first setting that can't work.
+func (c *Config) Validate() error {
+	if len(c.Brokers) == 0 {
+		return errors.New("no brokers: name at least one host:port")
+	}
+	for _, b := range c.Brokers {
+		if _, port, err := net.SplitHostPort(b); err != nil || port == "" {
+			return fmt.Errorf("broker %q is not host:port, such as 127.0.0.1:9092", b)
+		}
+	}
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		return errors.New("a client certificate and its key come together: set both or neither")
+	}
+	if c.SASL == "" {
+		if c.User != "" || c.Password != "" {
+			return fmt.Errorf("a user or password is set but no SASL mechanism: choose one of %s", strings.Join(Mechanisms, ", "))
+		}
+		return nil
+	}
+	if !slices.Contains(Mechanisms, strings.ToUpper(c.SASL)) {
+		return fmt.Errorf("unknown SASL mechanism %q: choose one of %s", c.SASL, strings.Join(Mechanisms, ", "))
+	}
+	if c.User == "" {
+		return fmt.Errorf("SASL %s needs a user", c.SASL)
+	}
+	return nil
+}
+
+// Options are the client options that every client of this configuration shares. It reads the
+// TLS files; the error names the file that can't be used.
+func (c *Config) Options() ([]kgo.Opt, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	id := c.ClientID
+	if id == "" {
+		id = "weir"
+	}
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...),
+		kgo.ClientID(id),
+		kgo.DialTimeout(5 * time.Second),
+		// Readers must never see what may yet be aborted (exactly-once reading, KIP-98).
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	}
+	if c.TLS || c.CAFile != "" || c.CertFile != "" || c.TLSInsecure {
+		t, err := c.tls()
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, kgo.DialTLSConfig(t))
+	}
+	if m := c.mechanism(); m != nil {
+		opts = append(opts, kgo.SASL(m))
+	}
+	return opts, nil
+}
+
+func (c *Config) tls() (*tls.Config, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.TLSInsecure} //nolint:gosec // the user asked for it by name
+	if c.CAFile != "" {
+		pem, err := os.ReadFile(c.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("read certificate authorities: %w", err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("no certificate in PEM in %s", c.CAFile)
+		}
+	}
+	if c.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read client certificate: %w", err)
+		}
+		t.Certificates = []tls.Certificate{cert}
+	}
+	return t, nil
+}
+
+func (c *Config) mechanism() sasl.Mechanism {
+	switch strings.ToUpper(c.SASL) {
+	case "PLAIN":
+		return plain.Auth{User: c.User, Pass: c.Password}.AsMechanism()
+	case "SCRAM-SHA-256":
+		return scram.Auth{User: c.User, Pass: c.Password}.AsSha256Mechanism()
+	case "SCRAM-SHA-512":
+		return scram.Auth{User: c.User, Pass: c.Password}.AsSha512Mechanism()
+	default:
+		return nil
+	}
+}
+
+// connectTimeout bounds Connect's first contact: a wrong address must be told within ten seconds.
+const connectTimeout = 8 * time.Second
+
+// Connect returns a client that has reached a broker. The options come after the configuration's
+// own and win over them. The error is an *UnreachableError where no broker answered in eight seconds.
+func Connect(ctx context.Context, c Config, opts ...kgo.Opt) (*kgo.Client, error) {
+	base, err := c.Options()
+	if err != nil {
+		return nil, err
+	}
+	client, err := kgo.NewClient(append(base, opts...)...)
+	if err != nil {
+		return nil, fmt.Errorf("configure Kafka client: %w", err)
+	}
+	ping, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := client.Ping(ping); err != nil {
+		client.Close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, &UnreachableError{Brokers: c.Brokers, Err: err}
+	}
+	return client, nil
+}
+
+// UnreachableError says that no broker of the list answered.
+type UnreachableError struct {
+	Brokers []string
+	Err     error // what the last try ended with
+}
+
+// Error names the brokers, the reason and the way out, in one line.
+func (e *UnreachableError) Error() string {
+	reason := e.Err.Error()
+	if errors.Is(e.Err, context.DeadlineExceeded) {
+		reason = "no answer within " + connectTimeout.String()
+	}
+	return fmt.Sprintf("no Kafka broker reached at %s: %s; check the address, TLS and SASL settings, and that the broker runs",
+		strings.Join(e.Brokers, ","), reason)
+}
+
+// Unwrap returns what the last try ended with.
+func (e *UnreachableError) Unwrap() error { return e.Err }

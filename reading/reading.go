@@ -1,0 +1,102 @@
+// Package reading is the sensor reading: its fields, what makes one valid, and its JSON form.
+//
+// It imports only the standard library, so that every other package can speak of readings
+// without pulling in a client or a codec.
+package reading
+
+import (
+	"fmt"
+	"math"
+	"unicode"
+	"unicode/utf8"
+)
+
+// MaxDeviceID is the longest device id in bytes.
+const MaxDeviceID = 256
+
+// MaxName is the longest sensor name, unit and boot id in bytes.
+const MaxName = 256
+
+// Reading is one measured value of one sensor of one device (Avro record weir.SensorReading).
+//
+// The Kafka key of a reading is its DeviceID: one device, one partition, one order.
+type Reading struct {
+	DeviceID string  // 1 to MaxDeviceID bytes of UTF-8, no control characters
+	Sensor   string  // what is measured: temperature, humidity, …; not empty
+	Value    float64 // finite
+	Unit     string  // UCUM code: Cel, %, hPa, …; may be empty
+	TS       int64   // event time in milliseconds since the Unix epoch, UTC
+	Seq      int64   // dense per (DeviceID, Boot), from 0
+	Boot     string  // changes when a device starts counting again; may be empty
+}
+
+// The event times a reading may carry: the years 1 to 9999, the range of RFC 3339.
+const (
+	minTS = -62135596800000
+	maxTS = 253402300799999
+)
+
+// InvalidError says which field of a reading breaks which rule.
+type InvalidError struct {
+	Field  string // JSON name of the field
+	Reason string // what is wrong with it
+}
+
+// Error returns "invalid FIELD: REASON".
+func (e *InvalidError) Error() string { return "invalid " + e.Field + ": " + e.Reason }
+
+func invalid(field, format string, args ...any) error {
+	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
+}
+
+// Validate reports the first rule that r breaks, as an *InvalidError, or nil.
+func (r *Reading) Validate() error {
+	if err := validName("device_id", r.DeviceID, 1, MaxDeviceID); err != nil {
+		return err
+	}
+	if err := validName("sensor", r.Sensor, 1, MaxName); err != nil {
+		return err
+	}
+	if math.IsNaN(r.Value) || math.IsInf(r.Value, 0) {
+		return invalid("value", "%v is not a finite number", r.Value)
+	}
+	if err := validName("unit", r.Unit, 0, MaxName); err != nil {
+		return err
+	}
+	if r.TS < minTS || r.TS > maxTS {
+		return invalid("ts", "%d ms is outside the years 1 to 9999", r.TS)
+	}
+	if r.Seq < 0 {
+		return invalid("seq", "%d is negative", r.Seq)
+	}
+	return validName("boot", r.Boot, 0, MaxName)
+}
+
+// validName checks a text field: its length in bytes, valid UTF-8, no control characters.
+func validName(field, s string, minLen, maxLen int) error {
+	if len(s) < minLen {
+		return invalid(field, "is empty")
+	}
+	if len(s) > maxLen {
+		return invalid(field, "has %d bytes, the most is %d", len(s), maxLen)
+	}
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c >= 0x7f {
+			return validUnicode(field, s)
+		}
+	}
+	return nil
+}
+
+// validUnicode is validName's slow path, for texts that are not plain ASCII.
+func validUnicode(field, s string) error {
+	if !utf8.ValidString(s) {
+		return invalid(field, "is not valid UTF-8")
+	}
+	for _, c := range s {
+		if unicode.IsControl(c) {
+			return invalid(field, "contains the control character %U", c)
+		}
+	}
+	return nil
+}
