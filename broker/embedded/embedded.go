@@ -1,0 +1,292 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Config says where a broker keeps its data and where it listens.
+type Config struct {
+	Dir  string // data directory, made if it is missing
+	Addr string // host:port to listen on; port 0 takes a free one. Default 127.0.0.1:0
+
+	// Sync makes each commit wait until the disk has it, so that a power failure loses nothing that was
+	// acknowledged. Default false: a killed process loses nothing either way.
+	Sync bool
+
+	MaintainEvery time.Duration // between compactions and retention runs; default 30 s, negative: never
+	Logger        *slog.Logger  // default: discard
+}
+
+// Files of a data directory.
+const (
+	lockFile    = "lock"        // held by the process that serves the directory
+	joinedFile  = "joined"      // held, shared, by the processes that use its broker
+	addrFile    = "broker.addr" // host:port of the broker that serves the directory
+	uncleanFile = "unclean"     // there while the directory is served: what Close removes
+	dataDir     = "kafka"       // kfake's files
+)
+
+// Broker is a running embedded broker.
+type Broker struct {
+	cfg     Config
+	cluster *kfake.Cluster
+	journal *journal
+	lock    *flock.Flock
+	addr    string
+
+	stopMaintaining context.CancelFunc
+	maintaining     sync.WaitGroup
+}
+
+// HeldError says that another process serves the data directory.
+type HeldError struct {
+	Dir  string
+	Addr string // where its broker listens; empty while it starts
+}
+
+// Error says who holds the directory and what to do.
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("data directory %s is in use by another weir (broker at %s): stop it, or choose another --data-dir", e.Dir, e.Addr)
+}
+
+// Open starts the broker of a data directory. Whatever the last process left undone there is put right
+// before the port opens. The error is a *HeldError where another process serves the directory.
+func Open(cfg Config) (*Broker, error) {
+	if cfg.Addr == "" {
+		cfg.Addr = "127.0.0.1:0"
+	}
+	if cfg.MaintainEvery == 0 {
+		cfg.MaintainEvery = 30 * time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	lock := flock.New(filepath.Join(cfg.Dir, lockFile))
+	held, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock data directory %s: %w", cfg.Dir, err)
+	}
+	if !held {
+		return nil, &HeldError{Dir: cfg.Dir, Addr: readAddr(cfg.Dir)}
+	}
+	b := &Broker{cfg: cfg, lock: lock}
+	if err := b.start(); err != nil {
+		return nil, errors.Join(err, lock.Unlock())
+	}
+	return b, nil
+}
+
+func (b *Broker) start() error {
+	dir := b.cfg.Dir
+	if err := recoverDir(dir, b.cfg.Logger); err != nil {
+		return fmt.Errorf("recover data directory %s: %w", dir, err)
+	}
+	if err := writeSynced(filepath.Join(dir, uncleanFile), nil); err != nil {
+		return fmt.Errorf("mark data directory: %w", err)
+	}
+	var err error
+	if b.journal, err = openJournal(dir, b.cfg.Sync); err != nil {
+		return fmt.Errorf("open commit journal: %w", err)
+	}
+	var listenErr error
+	b.cluster, err = kfake.NewCluster(
+		kfake.NumBrokers(1),
+		kfake.DataDir(filepath.Join(dir, dataDir)),
+		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
+			var l net.Listener
+			l, listenErr = net.Listen(network, b.cfg.Addr) //nolint:noctx // kfake's signature has no context
+			return l, listenErr
+		}),
+		kfake.WithLogger(logger{b.cfg.Logger}),
+		kfake.ClusterID("weir-embedded"),
+		kfake.DefaultNumPartitions(4),
+		kfake.BrokerConfigs(map[string]string{
+			"default.replication.factor": "1",
+			// Compaction is maintain.go's: kfake's own timer would compact across open transactions.
+			"log.cleaner.backoff.ms": "315360000000",
+			"log.segment.bytes":      strconv.Itoa(16 << 20),
+		}),
+	)
+	if err != nil {
+		return errors.Join(explainListen(b.cfg.Addr, err, listenErr), b.journal.close())
+	}
+	b.watch(kmsg.EndTxn, b.journal.onEndTxn)
+	b.watch(kmsg.TxnOffsetCommit, b.journal.onTxnOffsetCommit)
+	b.watch(kmsg.DeleteRecords, b.onDeleteRecords)
+	b.addr = b.cluster.ListenAddrs()[0]
+	if err := writeSynced(filepath.Join(dir, addrFile), []byte(b.addr)); err != nil {
+		b.cluster.Close()
+		return errors.Join(fmt.Errorf("write broker address: %w", err), b.journal.close())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	b.stopMaintaining = cancel
+	if b.cfg.MaintainEvery > 0 {
+		b.maintaining.Go(func() { b.maintain(ctx) })
+	}
+	return nil
+}
+
+// handler sees a request before the broker handles it; with handled true the broker does not.
+type handler = func(kmsg.Request) (resp kmsg.Response, err error, handled bool)
+
+// watch shows every request of a kind to fn. The broker handles one request at a time, and so do handlers.
+func (b *Broker) watch(key kmsg.Key, fn handler) {
+	b.cluster.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		b.cluster.KeepControl() // else kfake drops a handler that answers
+		return fn(req)
+	})
+}
+
+func explainListen(addr string, err, listenErr error) error {
+	if errors.Is(listenErr, syscall.EADDRINUSE) {
+		return fmt.Errorf("address %s is in use by another program: stop it, or choose another address with --listen", addr)
+	}
+	if listenErr != nil {
+		return fmt.Errorf("listen on %s: %w", addr, listenErr)
+	}
+	return fmt.Errorf("start embedded broker: %w", err)
+}
+
+// Addr is the host:port that the broker listens on and advertises.
+func (b *Broker) Addr() string { return b.addr }
+
+// Shared reports whether another process has joined this broker (see Join).
+func (b *Broker) Shared() bool {
+	l := flock.New(filepath.Join(b.cfg.Dir, joinedFile))
+	free, err := l.TryLock()
+	if err == nil && free {
+		_ = l.Unlock() // closing the file frees the lock in any case
+	}
+	return err == nil && !free
+}
+
+// Close stops the broker and writes its state so that the next start need not recover. Transactions
+// that clients have open stay open for them.
+func (b *Broker) Close() error {
+	b.stopMaintaining()
+	b.maintaining.Wait()
+	floorErr := b.recordFloors()
+	b.cluster.Close()
+	dir := b.cfg.Dir
+	return errors.Join(floorErr, b.journal.close(),
+		os.Remove(filepath.Join(dir, addrFile)),
+		os.Remove(filepath.Join(dir, uncleanFile)),
+		b.lock.Unlock())
+}
+
+// Member is this process's use of a broker that another process serves.
+type Member struct {
+	Addr string // host:port of the broker
+	lock *flock.Flock
+}
+
+// Join finds the broker that another process runs on dir, and lets that process know that it is used
+// until Leave. It returns nil, nil where no process serves dir.
+func Join(dir string) (*Member, error) {
+	lock := flock.New(filepath.Join(dir, lockFile))
+	if _, err := os.Stat(lock.Path()); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	free, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("look at the lock of data directory %s: %w", dir, err)
+	}
+	if free {
+		return nil, lock.Unlock()
+	}
+	addr, err := waitAddr(dir)
+	if err != nil {
+		return nil, err
+	}
+	joined := flock.New(filepath.Join(dir, joinedFile))
+	if err := joined.RLock(); err != nil {
+		return nil, fmt.Errorf("join data directory %s: %w", dir, err)
+	}
+	return &Member{Addr: addr, lock: joined}, nil
+}
+
+// Leave ends the use of the broker.
+func (m *Member) Leave() error { return m.lock.Unlock() }
+
+// waitAddr waits for the address of a broker that may just be starting.
+func waitAddr(dir string) (string, error) {
+	for deadline := time.Now().Add(8 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if addr := readAddr(dir); addr != "" && reachable(addr) {
+			return addr, nil
+		}
+	}
+	return "", fmt.Errorf("data directory %s is held by a process whose broker does not answer: stop that process, or choose another --data-dir", dir)
+}
+
+func readAddr(dir string) string {
+	addr, err := os.ReadFile(filepath.Join(dir, addrFile)) //nolint:gosec // the data directory is the user's choice
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(addr))
+}
+
+// reachable tells a live address from one that a killed process left behind.
+func reachable(addr string) bool {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
+}
+
+// writeSynced makes the file hold data, and the disk know it.
+func writeSynced(path string, data []byte) error {
+	tmp := path + ".tmp"
+	f, err := os.Create(tmp) //nolint:gosec // inside the data directory
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir) //nolint:gosec // inside the data directory
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// logger passes kfake's warnings on. Its info and debug lines are about kfake itself.
+type logger struct{ log *slog.Logger }
+
+// Logf implements kfake.Logger.
+func (l logger) Logf(level kfake.LogLevel, format string, args ...any) {
+	switch level {
+	case kfake.LogLevelError:
+		l.log.Error(fmt.Sprintf(format, args...), "part", "broker")
+	case kfake.LogLevelWarn:
+		l.log.Debug(fmt.Sprintf(format, args...), "part", "broker")
+	}
+}

@@ -1,0 +1,291 @@
+package embedded
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// The test binary serves a data directory when these name one, so that a test can kill it.
+const (
+	serveEnv = "WEIR_TEST_SERVE" // data directory
+	plainEnv = "WEIR_TEST_PLAIN" // any value: kfake alone, to see what the journal is for
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(serveEnv); dir != "" {
+		serve(dir)
+	}
+	os.Exit(m.Run())
+}
+
+func serve(dir string) {
+	if os.Getenv(plainEnv) != "" {
+		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.DataDir(dir))
+		if err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+		fmt.Println(c.ListenAddrs()[0])
+		select {}
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	b, err := Open(Config{Dir: dir, Logger: log, MaintainEvery: 20 * time.Millisecond})
+	if err != nil {
+		fmt.Println("error", err)
+		os.Exit(1)
+	}
+	fmt.Println(b.Addr())
+	select {}
+}
+
+// child is a broker in a process of its own.
+type child struct {
+	cmd  *exec.Cmd
+	addr string
+}
+
+func startChild(t *testing.T, dir string) *child {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^$") //nolint:gosec // this test's own binary
+	cmd.Env = append(os.Environ(), serveEnv+"="+dir)
+	cmd.Stderr = &tail{t: t}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || strings.HasPrefix(line, "error") {
+		t.Fatalf("broker says %q, %v", line, err)
+	}
+	return &child{cmd: cmd, addr: strings.TrimSpace(line)}
+}
+
+func (c *child) kill(t *testing.T) {
+	t.Helper()
+	if err := c.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.cmd.Wait() // "signal: killed"
+}
+
+// tail counts what recoveries report.
+type tail struct {
+	t                 *testing.T
+	committed, aborted int
+}
+
+func (w *tail) Write(p []byte) (int, error) {
+	if s := string(p); strings.Contains(s, "recovered") {
+		w.t.Log(strings.TrimSpace(s))
+	}
+	return len(p), nil
+}
+
+const (
+	killTopic      = "torn"
+	killState      = "state" // compacted
+	killPartitions = 8
+)
+
+// A broker that is killed with kill -9 at random, with transactions open and ending, never shows a
+// transaction on some of its partitions only, never loses one that it acknowledged, never moves a
+// group's offset without the records that belong to it, and leaves no reader waiting.
+func TestKillNeverTearsATransaction(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	dir := t.TempDir()
+	outcome := make(map[int]string) // acked, unknown, aborted
+	next := 0
+	rounds := 30
+	if testing.Short() {
+		rounds = 10
+	}
+	for round := range rounds {
+		c := startChild(t, dir)
+		lifetime := time.Duration(20+rng.IntN(120)) * time.Millisecond
+		ctx, cancel := context.WithCancel(context.Background())
+		killed := make(chan struct{})
+		ready := make(chan struct{})
+		go func() {
+			defer close(killed)
+			<-ready
+			time.Sleep(lifetime) // the fault's moment
+			c.kill(t)
+			cancel()
+		}()
+		next = runTransactions(ctx, t, c.addr, next, outcome, ready)
+		<-killed
+		if round%7 == 3 { // twice in a row, the second time before anybody has come
+			startChild(t, dir).kill(t)
+		}
+	}
+	c := startChild(t, dir)
+	defer c.kill(t)
+	checkTransactions(t, c.addr, outcome)
+}
+
+// runTransactions writes one record a transaction to each partition of two topics and commits the
+// transaction's number as the offset of a group, until ctx ends.
+func runTransactions(ctx context.Context, t *testing.T, addr string, next int, outcome map[int]string, ready chan struct{}) int {
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.TransactionalID("kill"), kgo.TransactionTimeout(time.Minute),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RecordDeliveryTimeout(5*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	if _, err := admin.CreateTopics(ctx, killPartitions, 1, nil, killTopic); err != nil {
+		t.Fatal(err)
+	}
+	compact := "compact"
+	if _, err := admin.CreateTopics(ctx, killPartitions, 1, map[string]*string{"cleanup.policy": &compact}, killState); err != nil {
+		t.Fatal(err)
+	}
+	close(ready)
+	for ctx.Err() == nil {
+		n := next
+		next++
+		outcome[n] = "unknown"
+		if err := client.BeginTransaction(); err != nil {
+			return next
+		}
+		promise := kgo.AbortingFirstErrPromise(client)
+		for p := range int32(killPartitions) {
+			value := fmt.Appendf(nil, "%d", n)
+			client.Produce(ctx, &kgo.Record{Topic: killTopic, Partition: p, Value: value}, promise.Promise())
+			client.Produce(ctx, &kgo.Record{Topic: killState, Partition: p, Key: []byte("last"), Value: value}, promise.Promise())
+		}
+		if err := promise.Err(); err != nil {
+			outcome[n] = "aborted"
+			return next
+		}
+		if n%5 == 4 {
+			if client.EndTransaction(ctx, kgo.TryAbort) != nil {
+				return next
+			}
+			outcome[n] = "aborted"
+			continue
+		}
+		if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+			return next
+		}
+		outcome[n] = "acked"
+	}
+	return next
+}
+
+func checkTransactions(t *testing.T, addr string, outcome map[int]string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	logs := readCommitted(ctx, t, addr, killTopic)
+	seen := make(map[int]int)
+	for p, values := range logs {
+		last := -1
+		for _, v := range values {
+			var n int
+			if _, err := fmt.Sscan(v, &n); err != nil {
+				t.Fatal(err)
+			}
+			if n <= last {
+				t.Errorf("partition %d: transaction %d after %d", p, n, last)
+			}
+			last = n
+			seen[n]++
+		}
+	}
+	counts := make(map[string]int)
+	newest := -1
+	for n, how := range outcome {
+		counts[how]++
+		switch copies := seen[n]; {
+		case copies != 0 && copies != killPartitions:
+			t.Errorf("transaction %d (%s) is on %d of %d partitions", n, how, copies, killPartitions)
+		case how == "acked" && copies == 0:
+			t.Errorf("transaction %d was acknowledged and is lost", n)
+		case how == "aborted" && copies != 0:
+			t.Errorf("transaction %d was aborted and is visible", n)
+		}
+		if seen[n] > 0 {
+			newest = max(newest, n)
+		}
+	}
+	for p, values := range readCommitted(ctx, t, addr, killState) {
+		if len(values) == 0 || values[len(values)-1] != fmt.Sprint(newest) {
+			t.Errorf("compacted partition %d ends with %q, want %d", p, values[max(0, len(values)-1):], newest)
+		}
+	}
+	t.Logf("%d transactions: %v", len(outcome), counts)
+	if counts["acked"] == 0 {
+		t.Error("no transaction was acknowledged: the test tested nothing")
+	}
+}
+
+// readCommitted returns the values of each partition, in order, up to the end of the topic, which it
+// requires to be stable.
+func readCommitted(ctx context.Context, t *testing.T, addr, topic string) [][]string {
+	t.Helper()
+	offsets := make(map[int32]kgo.Offset)
+	for p := range int32(killPartitions) {
+		offsets[p] = kgo.NewOffset().AtStart()
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	ends, err := admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stable, err := admin.ListCommittedOffsets(ctx, topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := make(map[int32]int64)
+	ends.Each(func(o kadm.ListedOffset) {
+		if s, _ := stable.Lookup(topic, o.Partition); s.Offset != o.Offset {
+			t.Errorf("%s-%d: the last stable offset %d is not at the end %d: a transaction hangs", topic, o.Partition, s.Offset, o.Offset)
+			return
+		}
+		if o.Offset > 0 {
+			left[o.Partition] = o.Offset
+		}
+	})
+	values := make([][]string, killPartitions)
+	for len(left) > 0 {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("read %s, left %v: %v", topic, left, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			if !r.Attrs.IsControl() {
+				values[r.Partition] = append(values[r.Partition], string(r.Value))
+			}
+			if r.Offset+1 >= left[r.Partition] {
+				delete(left, r.Partition)
+			}
+		})
+	}
+	return values
+}
+

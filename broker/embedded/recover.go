@@ -1,0 +1,271 @@
+package embedded
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// recoverDir makes a data directory whole before kfake opens it.
+//
+// After a clean stop only partitions without any segment need help (see restoreFloors). After a kill:
+//
+//  1. A compaction that was under way is taken back.
+//  2. Torn tails of segments, indexes and state logs are cut off.
+//  3. Each transaction that is still open on a partition gets its control record: a commit where it is the
+//     journal's last intent, an abort otherwise. An abort decision needs no journal, since a transaction
+//     without an intent was never acknowledged as committed.
+//  4. The intent's offsets and producer state are logged as the broker would have.
+//  5. The windows by which the broker drops a producer's repeated batches are rebuilt from the segments.
+//
+// Every step may be repeated: killed inside, the next start does the same again.
+func recoverDir(dir string, log *slog.Logger) error {
+	data := filepath.Join(dir, dataDir)
+	unclean, err := exists(filepath.Join(dir, uncleanFile))
+	if err != nil {
+		return err
+	}
+	if err := undoCompaction(dir); err != nil {
+		return fmt.Errorf("take back compaction: %w", err)
+	}
+	if unclean {
+		started := time.Now()
+		r := recovery{data: data, now: started, open: make(map[producer]bool), windows: make(map[windowKey]*window)}
+		if err := r.run(dir); err != nil {
+			return err
+		}
+		log.Info("recovered after an unclean stop", "part", "broker", "committed", r.committed, "aborted", r.aborted,
+			"took", time.Since(started).Round(time.Millisecond))
+	}
+	if err := restoreFloors(dir); err != nil {
+		return fmt.Errorf("restore offsets of empty partitions: %w", err)
+	}
+	return nil
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// producer is one life of a producer id.
+type producer struct {
+	id    int64
+	epoch int16
+}
+
+type recovery struct {
+	data    string
+	now     time.Time
+	intent  *intent           // the one to finish, or nil
+	open    map[producer]bool // whose transactions were found open
+	windows map[windowKey]*window
+
+	committed, aborted int // transactions
+}
+
+func (r *recovery) run(dir string) error {
+	pids, err := openStateLog(filepath.Join(r.data, "pids.log"))
+	if err != nil {
+		return fmt.Errorf("read pids.log: %w", err)
+	}
+	known := producerStates(pids)
+	last, err := readIntent(dir)
+	if err != nil {
+		return fmt.Errorf("read commit journal: %w", err)
+	}
+	rewritten := last != nil && pids.size < last.PIDLogSize // compacted since, which an end's own entry starts
+	if last != nil && !rewritten && !finished(last, known[last.ProducerID]) {
+		r.intent = last
+	}
+	all, err := partitions(r.data)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		if err := r.endTransactions(&all[i]); err != nil {
+			return fmt.Errorf("partition %s-%d: %w", all[i].topic, all[i].id, err)
+		}
+	}
+	if err := r.commitOffsets(); err != nil {
+		return fmt.Errorf("groups.log: %w", err)
+	}
+	if err := r.logProducers(pids, known); err != nil {
+		return fmt.Errorf("pids.log: %w", err)
+	}
+	if err := r.writeWindows(); err != nil {
+		return fmt.Errorf("seq_windows.json: %w", err)
+	}
+	// The session of an earlier clean stop knows transactions that are now ended.
+	if err := os.Remove(filepath.Join(r.data, "session_state.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// pidEntry is an entry of kfake's pids.log.
+type pidEntry struct {
+	Type    string `json:"type"` // init, endtx, timeout
+	PID     int64  `json:"pid"`
+	Epoch   int16  `json:"epoch"`
+	TxID    string `json:"txid,omitempty"`
+	Timeout int32  `json:"timeout,omitempty"`
+	Commit  *bool  `json:"commit,omitempty"`
+}
+
+// producerState is what pids.log says of a producer id at its end.
+type producerState struct {
+	epoch       int16
+	txID        string
+	timeout     int32
+	lastEnd     int64 // position of the last endtx entry, -1 without one
+	lastEndedIn int16 // its epoch
+}
+
+func producerStates(log *stateLog) map[int64]producerState {
+	states := make(map[int64]producerState)
+	for _, e := range log.entries {
+		var p pidEntry
+		if json.Unmarshal(e.data, &p) != nil {
+			continue
+		}
+		s, ok := states[p.PID]
+		if !ok {
+			s.lastEnd = -1
+		}
+		s.epoch = p.Epoch
+		switch p.Type {
+		case "init":
+			s.txID, s.timeout = p.TxID, p.Timeout
+		case "endtx":
+			s.lastEnd, s.lastEndedIn = e.position, p.Epoch
+		}
+		states[p.PID] = s
+	}
+	return states
+}
+
+// finished reports whether the broker carried an intent out, or refused it as a fenced producer's. It
+// logs the end of a transaction after all else: an end of this producer behind where pids.log ended at
+// the decision, or a later epoch, is the last thing it wrote.
+func finished(in *intent, s producerState) bool {
+	if s.epoch > in.Epoch {
+		return true
+	}
+	return s.lastEnd >= in.PIDLogSize && s.lastEndedIn == in.Epoch && s.txID != ""
+}
+
+// openTransaction is a producer's unfinished work on one partition.
+type openTransaction struct {
+	epoch       int16
+	leaderEpoch int32
+}
+
+// endTransactions mends the partition's files and ends every transaction that is open on it.
+func (r *recovery) endTransactions(p *partition) error {
+	open := make(map[int64]openTransaction)
+	indexes := make(map[int64][]byte, len(p.bases))
+	var end int64
+	good, err := p.scan(func(base int64, b *batch) bool {
+		indexes[base] = append(indexes[base], indexEntry(b)...)
+		end = b.endOffset()
+		switch {
+		case b.control():
+			delete(open, b.producerID)
+		case b.inTransaction:
+			open[b.producerID] = openTransaction{epoch: b.producerEpoch, leaderEpoch: b.leaderEpoch}
+		}
+		r.observe(p, b)
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	if len(p.bases) == 0 {
+		return nil
+	}
+	last := p.bases[len(p.bases)-1]
+	if err := p.mend(last, good, indexes[last]); err != nil {
+		return err
+	}
+	for id, t := range open {
+		who := producer{id: id, epoch: t.epoch}
+		commit := r.intent != nil && r.intent.ProducerID == id && r.intent.Epoch == t.epoch
+		if err := p.appendControl(end, id, t.epoch, t.leaderEpoch, commit, r.now); err != nil {
+			return err
+		}
+		end++
+		if !commit && !r.open[who] {
+			r.aborted++
+		}
+		r.open[who] = true
+	}
+	return nil
+}
+
+// groupEntry is a commit entry of kfake's groups.log.
+type groupEntry struct {
+	Type       string  `json:"type"`
+	Group      string  `json:"g"`
+	Topic      string  `json:"t,omitempty"`
+	Partition  int32   `json:"p,omitempty"`
+	Offset     int64   `json:"o,omitempty"`
+	Epoch      int32   `json:"e,omitempty"`
+	Metadata   *string `json:"m,omitempty"`
+	LastCommit *int64  `json:"lc,omitempty"`
+}
+
+func (r *recovery) commitOffsets() error {
+	groups, err := openStateLog(filepath.Join(r.data, "groups.log"))
+	if err != nil || r.intent == nil {
+		return err
+	}
+	now := r.now.UnixMilli()
+	for _, o := range r.intent.Offsets {
+		err := groups.append(groupEntry{
+			Type: "commit", Group: o.Group, Topic: o.Topic, Partition: o.Partition,
+			Offset: o.Offset, Epoch: o.LeaderEpoch, Metadata: o.Metadata, LastCommit: &now,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// logProducers gives each producer whose transaction was ended here its next epoch: the old life is
+// fenced, and one that asks again whether its commit went through is told yes (KIP-890).
+func (r *recovery) logProducers(log *stateLog, known map[int64]producerState) error {
+	committed := producer{id: -1}
+	if r.intent != nil {
+		committed = producer{id: r.intent.ProducerID, epoch: r.intent.Epoch}
+		r.open[committed] = true // it may have had offsets only
+		r.committed++
+	}
+	for who := range r.open {
+		s, ok := known[who.id]
+		if !ok || s.txID == "" {
+			continue // its data is aborted; there is no coordinator state to bring along
+		}
+		commit := who == committed
+		if err := log.append(pidEntry{Type: "endtx", PID: who.id, Epoch: who.epoch, Commit: &commit}); err != nil {
+			return err
+		}
+		if commit && !r.intent.BumpsEpoch || who.epoch == math.MaxInt16 {
+			continue
+		}
+		next := pidEntry{Type: "init", PID: who.id, Epoch: max(s.epoch, who.epoch+1), TxID: s.txID, Timeout: s.timeout, Commit: &commit}
+		if err := log.append(next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
