@@ -29,6 +29,7 @@ type Config struct {
 	Sync bool
 
 	MaintainEvery time.Duration // between compactions and retention runs; default 30 s, negative: never
+	CompactBytes  int64         // compact when a compacted topic has grown by this and by half; default 1 MiB
 	Logger        *slog.Logger  // default: discard
 }
 
@@ -72,6 +73,9 @@ func Open(cfg Config) (*Broker, error) {
 	}
 	if cfg.MaintainEvery == 0 {
 		cfg.MaintainEvery = 30 * time.Second
+	}
+	if cfg.CompactBytes == 0 {
+		cfg.CompactBytes = 1 << 20
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -30,9 +30,6 @@ const (
 	gatePoll     = time.Millisecond
 )
 
-// minCompactBytes is how much a compacted topic must have grown since the last time.
-const minCompactBytes = 1 << 20
-
 func (b *Broker) maintain(ctx context.Context) {
 	tick := time.NewTicker(b.cfg.MaintainEvery)
 	defer tick.Stop()
@@ -69,7 +66,7 @@ func (b *Broker) maintainOnce(ctx context.Context, compacted map[string]int64) e
 			continue
 		}
 		toCompact = append(toCompact, t)
-		grown = grown || b.bytes(t.Name) > compacted[t.Name]+max(minCompactBytes, compacted[t.Name]/2)
+		grown = grown || b.bytes(t.Name) > compacted[t.Name]+max(b.cfg.CompactBytes, compacted[t.Name]/2)
 	}
 	if !grown {
 		b.cluster.ApplyRetention()
@@ -92,7 +89,9 @@ type topicState struct {
 	Configs    map[string]string `json:"configs"`
 }
 
-func (t *topicState) compacted() bool { return strings.Contains(t.Configs["cleanup.policy"], "compact") }
+func (t *topicState) compacted() bool {
+	return strings.Contains(t.Configs["cleanup.policy"], "compact")
+}
 
 func readTopics(data string) ([]topicState, error) {
 	raw, err := os.ReadFile(filepath.Join(data, "topics.json"))
@@ -445,4 +444,3 @@ func restoreFloor(data, topic string, id int32, end int64) error {
 
 // noProducer is the producer id of batches without one.
 const noProducer = -1
-

@@ -49,7 +49,7 @@ type batch struct {
 	inTransaction   bool // from the index: an unfinished transaction's, or a finished one's before it ended
 }
 
-func (b *batch) control() bool   { return b.attributes&attrControl != 0 }
+func (b *batch) control() bool    { return b.attributes&attrControl != 0 }
 func (b *batch) endOffset() int64 { return b.baseOffset + int64(b.lastOffsetDelta) + 1 }
 
 // partition is the log of one partition on disk.
