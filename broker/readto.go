@@ -1,0 +1,111 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// stallLimit is how long a read may make no progress before it is given up.
+const stallLimit = 30 * time.Second
+
+// ReadAll calls fn with each committed record of partitions of a topic, in offset order within a
+// partition, from the start up to where the log ended when ReadAll was called; no partitions means all of them.
+//
+// The end is the high watermark, not the last stable offset: a transaction whose offsets are already
+// visible elsewhere may not yet have its marker here, so ReadAll waits for those that are open (KIP-98). The
+// caller must not have a transaction of its own open on the topic. The record is fn's to keep.
+func ReadAll(ctx context.Context, c Config, topic string, partitions []int32, fn func(*kgo.Record) error) error {
+	// Control records are kept because the last record of a partition is often one.
+	client, err := Connect(ctx, c, kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ends, err := stableEnds(ctx, kadm.NewClient(client), topic, partitions)
+	if err != nil {
+		return err
+	}
+	from := make(map[int32]kgo.Offset, len(ends))
+	for p := range ends {
+		from[p] = kgo.NewOffset().AtStart()
+	}
+	client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: from})
+	for len(ends) > 0 {
+		poll, cancel := context.WithTimeout(ctx, stallLimit)
+		fetches := client.PollFetches(poll)
+		cancel()
+		if err := fetches.Err0(); err != nil {
+			if ctx.Err() == nil && poll.Err() != nil {
+				return fmt.Errorf("read %s: no record for %s before the end of %d partitions", topic, stallLimit, len(ends))
+			}
+			return fmt.Errorf("read %s: %w", topic, err)
+		}
+		var failed error
+		fetches.EachError(func(t string, p int32, err error) {
+			failed = fmt.Errorf("read %s-%d: %w", t, p, err)
+		})
+		fetches.EachRecord(func(r *kgo.Record) {
+			end, ok := ends[r.Partition]
+			if !ok || failed != nil {
+				return
+			}
+			if r.Offset+1 >= end {
+				delete(ends, r.Partition)
+			}
+			if r.Offset < end && !r.Attrs.IsControl() {
+				failed = fn(r)
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+	}
+	return nil
+}
+
+// stableEnds returns the high watermark of each partition that has records, once no transaction is open below it.
+func stableEnds(ctx context.Context, admin *kadm.Client, topic string, partitions []int32) (map[int32]int64, error) {
+	starts, err := admin.ListStartOffsets(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("find the start of %s: %w", topic, err)
+	}
+	listed, err := admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("find the end of %s: %w", topic, err)
+	}
+	ends := make(map[int32]int64)
+	wanted := make(map[int32]bool, len(partitions))
+	for _, p := range partitions {
+		wanted[p] = true
+	}
+	for p, end := range listed[topic] {
+		if end.Err != nil {
+			return nil, fmt.Errorf("find the end of %s-%d: %w", topic, p, end.Err)
+		}
+		start, _ := starts.Lookup(topic, p)
+		if (len(partitions) == 0 || wanted[p]) && end.Offset > start.Offset {
+			ends[p] = end.Offset
+		}
+	}
+	for {
+		stable, err := admin.ListCommittedOffsets(ctx, topic)
+		if err != nil {
+			return nil, fmt.Errorf("find the last stable offset of %s: %w", topic, err)
+		}
+		behind := false
+		for p, end := range ends {
+			at, ok := stable.Lookup(topic, p)
+			behind = behind || !ok || at.Err != nil || at.Offset < end
+		}
+		if !behind {
+			return ends, nil
+		}
+		if err := Sleep(ctx, 20*time.Millisecond); err != nil {
+			return nil, fmt.Errorf("wait for open transactions on %s: %w", topic, err)
+		}
+	}
+}

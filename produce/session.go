@@ -1,0 +1,281 @@
+package produce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/plugin/kslog"
+
+	"weir/broker"
+)
+
+// session is one life of a client.
+type session struct {
+	*producer
+	client   *kgo.Client
+	feed     *feed
+	earlier  int64  // readings committed before the open transaction
+	ordinals int64  // of marked transactions
+	base     int64  // first ordinal of this session
+}
+
+// session takes the source over, finds out what was committed, and sends what follows.
+//
+// The order matters. Taking the transactional id fences any older producer of the source and ends its
+// transaction; only then can the progress that is read not change any more.
+func (p *producer) session(ctx context.Context) error {
+	s := &session{producer: p, base: time.Now().UnixMilli() * 1_000_000}
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	defer s.client.Close()
+	s.connected = true
+	if err := s.resume(ctx); err != nil {
+		return err
+	}
+	feeding, stop := context.WithCancel(ctx)
+	defer stop()
+	s.feed = startFeed(feeding, p.cfg, p.src)
+	err := s.transactions(ctx)
+	stop()
+	for range s.feed.chunks { // wait until the feed has let go of the source
+	}
+	return err
+}
+
+func (s *session) connect(ctx context.Context) error {
+	codec, err := broker.Codec(s.cfg.Compression)
+	if err != nil {
+		return err
+	}
+	s.client, err = broker.Connect(ctx, s.cfg.Broker,
+		kgo.TransactionalID(transactionalID(s.src.Name())),
+		kgo.TransactionTimeout(s.cfg.TransactionTimeout),
+		kgo.ProducerBatchCompression(codec),
+		kgo.ProducerBatchMaxBytes(1_000_000),
+		kgo.MaxBufferedRecords(s.cfg.MaxRecords+2*chunkItems),
+		kgo.ProducerLinger(5*time.Millisecond),
+		kgo.WithLogger(kslog.New(s.cfg.Logger)),
+	)
+	if err != nil {
+		return err
+	}
+	err = s.checkTopics(ctx)
+	if err == nil {
+		if _, _, err = s.client.ProducerID(ctx); err != nil {
+			err = fmt.Errorf("take transactional id %s: %w", transactionalID(s.src.Name()), err)
+		}
+	}
+	if err != nil {
+		s.client.Close()
+	}
+	return err
+}
+
+func transactionalID(source string) string { return "weir-produce-" + source }
+
+func (s *session) checkTopics(ctx context.Context) error {
+	topics, err := kadm.NewClient(s.client).ListTopics(ctx, s.cfg.Topic, s.cfg.DLQ, s.cfg.Progress)
+	if err != nil {
+		return fmt.Errorf("look at topics: %w", err)
+	}
+	for _, name := range []string{s.cfg.Topic, s.cfg.DLQ, s.cfg.Progress} {
+		t := topics[name]
+		if errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
+			return fmt.Errorf("%w: no topic %s: make it with weir topics apply", errTopics, name)
+		}
+		if t.Err != nil {
+			return fmt.Errorf("look at topic %s: %w", name, t.Err)
+		}
+	}
+	return nil
+}
+
+func (s *session) resume(ctx context.Context) error {
+	last, err := readProgress(ctx, s.cfg.Broker, s.cfg.Progress, s.src.Name())
+	if err != nil {
+		return fmt.Errorf("find the position of source %s: %w", s.src.Name(), err)
+	}
+	if s.beginning == nil {
+		s.beginning = s.src.Position()
+	}
+	if last == nil {
+		last = &progress{Position: s.beginning}
+	}
+	if s.result.Sessions == 1 {
+		s.result.Earlier = last.Readings
+		s.cfg.OnResume(last.Readings)
+	}
+	s.earlier = last.Readings
+	if err := s.settle(last.Readings); err != nil {
+		return err
+	}
+	if err := s.src.Seek(last.Position); err != nil {
+		return &sourceError{fmt.Errorf("resume source %s: %w", s.src.Name(), err)}
+	}
+	return nil
+}
+
+// settle decides what became of the transaction whose commit was asked for last: it is in the log if the
+// committed progress has come as far. One that is not is sent again.
+func (p *producer) settle(committed int64) error {
+	t := p.pending
+	p.pending = nil
+	if t == nil || committed < t.readings {
+		return nil
+	}
+	t.commit.Took = time.Since(t.began)
+	p.result.Transactions++
+	p.result.Readings += int64(t.commit.Readings)
+	p.result.DeadLetters += int64(t.commit.DeadLetters)
+	p.result.Bytes += int64(t.commit.Bytes)
+	p.cfg.OnCommit(t.commit)
+	for _, c := range t.chunks {
+		if err := p.acks.write(acked, c.ranges); err != nil {
+			return &sourceError{err}
+		}
+	}
+	return nil
+}
+
+// transactions sends chunks until the source ends or ctx is done.
+func (s *session) transactions(ctx context.Context) error {
+	for {
+		first, ok := <-s.feed.chunks
+		if !ok {
+			return s.feed.err
+		}
+		if err := s.transaction(ctx, first); err != nil {
+			return err
+		}
+	}
+}
+
+// transaction is one transaction: chunks for the length of the commit interval, the position behind them, commit.
+func (s *session) transaction(ctx context.Context, first *chunk) error {
+	began := time.Now()
+	// What was taken from the source is committed even if ctx ends meanwhile, within the timeout that the
+	// broker sets anyway.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.TransactionTimeout)
+	defer cancel()
+	// A client that is told to forget its records only does so when it is closed.
+	defer context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			s.client.Close()
+		}
+	})()
+	if err := s.client.BeginTransaction(); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	promise := kgo.AbortingFirstErrPromise(s.client)
+	chunks := s.gather(ctx, first, began, promise)
+	last := chunks[len(chunks)-1]
+	commit := Commit{}
+	for _, c := range chunks {
+		commit.Readings += len(c.records)
+		commit.DeadLetters += len(c.letters)
+		commit.Bytes += c.bytes
+	}
+	position := progress{Position: last.position, Readings: s.earlier + int64(commit.Readings)}
+	rec, err := position.record(s.cfg.Progress, s.src.Name())
+	if err != nil {
+		return &sourceError{err}
+	}
+	s.client.Produce(ctx, rec, promise.Promise())
+	if err := errors.Join(s.client.Flush(ctx), promise.Err()); err != nil {
+		return s.abort(ctx, began, err)
+	}
+	s.pending = &pending{readings: position.Readings, began: began, commit: commit, chunks: chunks}
+	if err := s.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return s.explain(began, fmt.Errorf("commit transaction: %w", err))
+	}
+	s.earlier = position.Readings
+	if err := s.settle(s.earlier); err != nil {
+		return err
+	}
+	for _, c := range chunks {
+		s.feed.recycle(c)
+	}
+	return nil
+}
+
+// gather produces chunks until the transaction is long or large enough, or the source has none left.
+func (s *session) gather(ctx context.Context, first *chunk, began time.Time, promise *kgo.FirstErrPromise) []*chunk {
+	chunks := []*chunk{first}
+	records := len(first.records)
+	if !s.cfg.MarkTransactions {
+		s.write(ctx, first, promise)
+	}
+	timer := time.NewTimer(s.cfg.CommitInterval - time.Since(began))
+	defer timer.Stop()
+	for full := false; !full && records < s.cfg.MaxRecords; {
+		select {
+		case c, ok := <-s.feed.chunks:
+			if !ok {
+				full = true
+				break
+			}
+			chunks = append(chunks, c)
+			records += len(c.records)
+			if !s.cfg.MarkTransactions {
+				s.write(ctx, c, promise)
+			}
+		case <-timer.C:
+			full = true
+		}
+	}
+	if s.cfg.MarkTransactions { // the mark tells how many there are, so they are counted first
+		s.mark(chunks, records)
+		for _, c := range chunks {
+			s.write(ctx, c, promise)
+		}
+	}
+	return chunks
+}
+
+func (s *session) write(ctx context.Context, c *chunk, promise *kgo.FirstErrPromise) {
+	done := promise.Promise
+	for i := range c.records {
+		s.client.Produce(ctx, &c.records[i], done())
+	}
+	for _, r := range c.letters {
+		s.client.Produce(ctx, r, done())
+	}
+}
+
+func (s *session) mark(chunks []*chunk, records int) {
+	s.ordinals++
+	value := fmt.Appendf(nil, "%s/%d/%d", transactionalID(s.src.Name()), s.base+s.ordinals, records)
+	for _, c := range chunks {
+		for i := range c.records {
+			c.records[i].Headers = append(c.records[i].Headers, kgo.RecordHeader{Key: HeaderTransaction, Value: value})
+		}
+	}
+}
+
+// abort ends a transaction of which a record could not be written.
+// The next session sends the same readings again.
+func (s *session) abort(ctx context.Context, began time.Time, cause error) error {
+	s.result.Aborted++
+	cause = fmt.Errorf("write readings: %w", cause)
+	if err := s.client.EndTransaction(ctx, kgo.TryAbort); err != nil {
+		return s.explain(began, errors.Join(cause, fmt.Errorf("abort transaction: %w", err)))
+	}
+	return s.explain(began, cause)
+}
+
+// explain tells a producer that was replaced from one that was too slow: both are fenced.
+func (s *session) explain(began time.Time, err error) error {
+	if !broker.IsFenced(err) {
+		return err
+	}
+	if time.Since(began) >= s.cfg.TransactionTimeout {
+		return errors.Join(errTimedOut, err)
+	}
+	return takenOver(s.src.Name(), err)
+}
