@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/deadletter"
+	"weir/node"
+)
+
+func newDLQ() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dlq",
+		Short: "List dead letters, and send them back after a fix",
+		Example: `  weir dlq list --pending
+  weir dlq replay --reason "out of the range" --dry-run`,
+	}
+	cmd.AddCommand(newDLQList(), newDLQReplay())
+	return cmd
+}
+
+type filterFlags struct {
+	filter deadletter.Filter
+	since  time.Duration
+}
+
+func (f *filterFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.filter.Topic, "topic", "", "only letters that come from this topic")
+	cmd.Flags().StringVar(&f.filter.Reason, "reason", "", "only letters whose reason contains this text")
+	cmd.Flags().DurationVar(&f.since, "since", 0, "only letters of the last time, such as 2h")
+}
+
+func (f *filterFlags) get() deadletter.Filter {
+	if f.since > 0 {
+		f.filter.Since = time.Now().Add(-f.since)
+	}
+	return f.filter
+}
+
+var dlqTopics = deadletter.Topics{DLQ: node.DeadLetters, Progress: node.Progress}
+
+func newDLQList() *cobra.Command {
+	var (
+		kafka  kafkaFlags
+		out    output
+		filter filterFlags
+	)
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "Show dead letters: where they come from, why, and whether they were sent back",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
+				n := 0
+				err := deadletter.List(ctx, at.Broker, dlqTopics, filter.get(), func(l deadletter.Letter) error {
+					n++
+					if asJSON {
+						return writeJSON(cmd.OutOrStdout(), l)
+					}
+					return writeLetter(cmd, l)
+				})
+				if err == nil && n == 0 && !asJSON {
+					fmt.Fprintln(cmd.ErrOrStderr(), "no dead letters")
+				}
+				return err
+			})
+		},
+	}
+	kafka.add(cmd)
+	filter.add(cmd)
+	cmd.Flags().BoolVar(&filter.filter.Pending, "pending", false, "only letters that were not sent back")
+	out.add(cmd)
+	return cmd
+}
+
+// shownBytes is how much of a letter's value a line shows.
+const shownBytes = 120
+
+func writeLetter(cmd *cobra.Command, l deadletter.Letter) error {
+	state := ""
+	if l.Replayed {
+		state = "  (sent back)"
+	}
+	from := fmt.Sprintf("%s %d:%d", l.Topic, l.OriginPartition, l.OriginOffset)
+	if l.Source != "" {
+		from = l.Source
+	}
+	value := textBytes(l.Value)
+	if len(value) > shownBytes {
+		value = value[:shownBytes] + "…"
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d:%d  %s  from %s  attempt %d%s\n    %s\n    %s\n",
+		l.Partition, l.Offset, l.Time.UTC().Format(time.RFC3339), from, l.Attempt, state, l.Reason, value)
+	return err
+}
+
+func newDLQReplay() *cobra.Command {
+	var (
+		kafka  kafkaFlags
+		out    output
+		filter filterFlags
+		dry    bool
+	)
+	cmd := &cobra.Command{
+		Use:   "replay",
+		Short: "Send dead letters back to their topic, in transactions, never twice",
+		Long: `Sends each chosen letter back with its key, value and headers, to the partition that it came from, and
+marks it in the same transaction. A letter that was sent back once is never sent again; if it fails again it
+becomes a new letter, with its attempts counted.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
+				result, err := deadletter.Replay(ctx, at.Broker, deadletter.ReplayConfig{
+					Topics: dlqTopics, Filter: filter.get(), DryRun: dry,
+				})
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return writeJSON(cmd.OutOrStdout(), result)
+				}
+				verb := "sent back"
+				if dry {
+					verb = "would send back"
+				}
+				w := cmd.OutOrStdout()
+				fmt.Fprintf(w, "%s %s letters; %s were sent back before\n", verb, count(int64(result.Replayed)), count(int64(result.Earlier)))
+				for _, s := range result.Skipped {
+					fmt.Fprintf(w, "skipped %d:%d: %s\n", s.Partition, s.Offset, s.Reason)
+				}
+				return nil
+			})
+		},
+	}
+	kafka.add(cmd)
+	filter.add(cmd)
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "count, send nothing")
+	out.add(cmd)
+	return cmd
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"weir/broker"
+	"weir/node"
+)
+
+// kafkaFlags are the flags by which every command finds its broker.
+type kafkaFlags struct {
+	config   broker.Config
+	dataDir  string
+	logLevel string
+}
+
+func (k *kafkaFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringSliceVar(&k.config.Brokers, "brokers", nil, "Kafka brokers, host:port,…; without it the embedded broker on --data-dir")
+	f.StringVar(&k.dataDir, "data-dir", ".weir", "data of the embedded broker; a weir that already serves it is joined")
+	f.BoolVar(&k.config.TLS, "tls", false, "connect with TLS")
+	f.StringVar(&k.config.CAFile, "tls-ca", "", "PEM file of the certificate authorities to trust")
+	f.StringVar(&k.config.CertFile, "tls-cert", "", "PEM file of the client certificate")
+	f.StringVar(&k.config.KeyFile, "tls-key", "", "PEM file of the client key")
+	f.BoolVar(&k.config.TLSInsecure, "tls-insecure", false, "accept any server certificate")
+	f.StringVar(&k.config.SASL, "sasl", "", "SASL mechanism: "+strings.Join(broker.Mechanisms, ", "))
+	f.StringVar(&k.config.User, "user", "", "SASL user")
+	f.StringVar(&k.config.Password, "password", "", "SASL password; better in the environment as WEIR_PASSWORD")
+	f.StringVar(&k.logLevel, "log-level", "warn", "debug, info, warn or error; logs go to stderr")
+}
+
+func (k *kafkaFlags) kafka(log *slog.Logger) (node.Kafka, error) {
+	if len(k.config.Brokers) > 0 {
+		if err := k.config.Validate(); err != nil {
+			return node.Kafka{}, usage(err)
+		}
+	}
+	return node.Kafka{Broker: k.config, DataDir: k.dataDir, Logger: log}, nil
+}
+
+// attached calls fn with the broker that the flags name.
+func (k *kafkaFlags) attached(cmd *cobra.Command, fn func(ctx context.Context, log *slog.Logger, at *node.Attachment) error) (err error) {
+	log, err := k.logger(cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	kafka, err := k.kafka(log)
+	if err != nil {
+		return err
+	}
+	at, err := kafka.Attach(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, at.Close(cmd.Context(), func() {
+			fmt.Fprintln(cmd.ErrOrStderr(), "Done. Other weir commands use this broker: it stays until they end (Ctrl-C stops it now).")
+		}))
+	}()
+	return fn(cmd.Context(), log, at)
+}
+
+func (k *kafkaFlags) logger(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(k.logLevel)); err != nil {
+		return nil, usage(fmt.Errorf("unknown log level %q: choose debug, info, warn or error", k.logLevel))
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if isTerminal(w) {
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	}
+	return slog.New(slog.NewJSONHandler(w, options)), nil
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// fromEnvironment sets each flag that was not given from WEIR_NAME, with _ for -.
+func fromEnvironment(flags *pflag.FlagSet) (err error) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "WEIR_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, ok := os.LookupEnv(name)
+		if !ok || f.Changed || err != nil {
+			return
+		}
+		if setErr := flags.Set(f.Name, value); setErr != nil {
+			err = usage(fmt.Errorf("environment variable %s: %w", name, setErr))
+		}
+	})
+	return err
+}
+
+// output is the -o flag.
+type output struct{ format string }
+
+func (o *output) add(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&o.format, "output", "o", "text", "text, or json for programs")
+}
+
+func (o *output) json() (bool, error) {
+	switch o.format {
+	case "json":
+		return true, nil
+	case "text":
+		return false, nil
+	default:
+		return false, usage(fmt.Errorf("unknown output %q: choose text or json", o.format))
+	}
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}

@@ -1,0 +1,128 @@
+// Command weir streams sensor readings through Kafka transactions, exactly once, and proves it.
+//
+// Exit codes: 0 fine, 1 failed, 2 usage, 3 a check did not hold, 130 interrupted.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"charm.land/fang/v2"
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitCheck       = 3
+	exitInterrupted = 130
+)
+
+func main() { os.Exit(run(context.Background())) }
+
+func run(parent context.Context) int {
+	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	root := newRoot()
+	err := fang.Execute(ctx, root,
+		fang.WithVersion(version()),
+		fang.WithErrorHandler(func(w io.Writer, _ fang.Styles, err error) { printError(w, err) }),
+	)
+	return exitCode(err)
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "weir",
+		Short: "Sensor readings through Kafka, counted exactly once",
+		Long: `Weir takes sensor readings in, writes them to Kafka in transactions, processes them exactly once,
+and proves that not one was lost or doubled. Without --brokers it brings its own broker.`,
+		Example: `  weir up                                  # broker, simulated fleet, producer and consumer in one
+  weir produce --file readings.csv.gz      # a file's readings, resumed where the last run ended
+  weir consume                             # statistics of each sensor of each device
+  weir verify                              # was anything lost, doubled, torn or reordered?`,
+		SilenceUsage: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return fromEnvironment(cmd.Flags())
+		},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.AddCommand(newUp(), newProduce(), newConsume(), newTail(), newDLQ(), newTopics(), newTransactions(), newVerify())
+	return root
+}
+
+// usageError is a mistake in how the command was called.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usage(err error) error { return &usageError{err} }
+
+// errCheck is the outcome of a check that did not hold; its report is already printed.
+var errCheck = errors.New("the check did not hold")
+
+// errInterrupted ends a command that was stopped before it was done; what it did is committed.
+var errInterrupted = errors.New("interrupted: what was done is committed, the same command goes on from there")
+
+func exitCode(err error) int {
+	var wrong *usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errCheck):
+		return exitCheck
+	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &wrong), strings.HasPrefix(err.Error(), "unknown command"):
+		return exitUsage
+	default:
+		return exitFailed
+	}
+}
+
+// printError writes one line: what is wrong and what to do.
+func printError(w io.Writer, err error) {
+	if errors.Is(err, errCheck) {
+		return
+	}
+	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	fmt.Fprintln(w, "weir: "+text)
+	var wrong *usageError
+	if errors.As(err, &wrong) {
+		fmt.Fprintln(w, "Run the command with --help for its flags and examples.")
+	}
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage(fmt.Errorf("%s takes no arguments, found %q", cmd.CommandPath(), args[0]))
+	}
+	return nil
+}
+
+func oneArg(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usage(fmt.Errorf("%s wants one %s, found %d arguments", cmd.CommandPath(), name, len(args)))
+		}
+		return nil
+	}
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/node"
+	"weir/produce"
+	"weir/source"
+)
+
+func newProduce() *cobra.Command {
+	var (
+		kafka       kafkaFlags
+		out         output
+		fleet       source.FleetConfig
+		file        source.FileConfig
+		units       map[string]string
+		location    string
+		rate        float64
+		interval    time.Duration
+		timeout     time.Duration
+		compression string
+		ackLog      string
+		mark        bool
+		name        string
+		start       string
+	)
+	cmd := &cobra.Command{
+		Use:   "produce",
+		Short: "Send readings in transactions: a simulated fleet's, or a file's",
+		Long: `Sends readings to sensor_data_tx. The source's position is in the same transaction: killed at any moment,
+the same command goes on where the last commit ended, with neither gap nor repeat. Rows of a file that are no
+readings go to sensor_data_dlq in that transaction, with their bytes and the reason.`,
+		Example: `  weir produce --count 100000 --devices 1000
+  weir produce --rate 5000 --outages 0.1 --repeats 0.05
+  weir produce --file readings.csv.gz
+  weir produce --file log.ndjson --device-column host --ts-column when --value-columns temp,load`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			var src progressSource
+			if file.Path != "" {
+				file.Name, file.Units = name, units
+				if file.Location, err = time.LoadLocation(location); err != nil {
+					return usage(fmt.Errorf("--ts-zone: %w", err))
+				}
+				f, err := source.OpenFile(file)
+				if err != nil {
+					return err
+				}
+				defer f.Close() //nolint:errcheck // only read
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", file.Path, f.Columns())
+				src = f
+			} else {
+				fleet.Name, fleet.Rate = name, rate
+				if start != "" {
+					if fleet.Start, err = time.Parse(time.RFC3339, start); err != nil {
+						return usage(fmt.Errorf("--start wants RFC 3339, such as 2026-01-31T00:00:00Z: %w", err))
+					}
+				}
+				if src, err = source.NewFleet(fleet); err != nil {
+					return usage(err)
+				}
+			}
+			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
+				if err := node.ApplyDefaultTopics(ctx, at.Broker); err != nil {
+					return err
+				}
+				bar := newBar(cmd.ErrOrStderr(), src, file.Path != "")
+				result, err := produce.Run(ctx, produce.Config{
+					Broker: at.Broker, Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress,
+					Rate: rate, CommitInterval: interval, TransactionTimeout: timeout, Compression: compression,
+					MarkTransactions: mark, AckLog: ackLog, Logger: log,
+					OnCommit: bar.commit, OnResume: bar.resume,
+				}, src)
+				bar.stop()
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					err = writeJSON(cmd.OutOrStdout(), result)
+				} else {
+					err = writeProduced(cmd, result, src.Name())
+				}
+				if err == nil && ctx.Err() != nil {
+					return errInterrupted
+				}
+				return err
+			})
+		},
+	}
+	kafka.add(cmd)
+	addFleetFlags(cmd, &fleet)
+	f := cmd.Flags()
+	f.Int64Var(&fleet.Count, "count", 0, "readings of the simulated fleet in all, over all runs; 0 without end")
+	f.StringVar(&start, "start", "", "event time of the first simulated reading, RFC 3339 (default: now, and readings follow the clock)")
+	f.StringVar(&file.Path, "file", "", "CSV or NDJSON to send instead of a simulated fleet, may be gzip")
+	f.StringVar(&file.Format, "format", "", "csv or ndjson (default: by the file's name and content)")
+	f.StringVar(&file.DeviceColumn, "device-column", "", "column of the device id")
+	f.StringVar(&file.DeviceName, "device", "", "device id where the file has no column of it")
+	f.StringVar(&file.TSColumn, "ts-column", "", "column of the event time")
+	f.StringVar(&file.TSFormat, "ts-format", "", "auto, unix, unix-ms, unix-us, unix-ns, rfc3339, or a Go time layout")
+	f.StringVar(&location, "ts-zone", "UTC", "zone of event times that have none, such as Europe/Berlin")
+	f.StringSliceVar(&file.ValueColumns, "value-columns", nil, "columns of values: one reading each (default: all that look like values)")
+	f.StringVar(&file.SensorColumn, "sensor-column", "", "column of the sensor's name, for rows of one reading")
+	f.StringVar(&file.UnitColumn, "unit-column", "", "column of the unit")
+	f.StringVar(&file.SeqColumn, "seq-column", "", "column of the device's own sequence number")
+	f.StringVar(&file.BootColumn, "boot-column", "", "column of the device's boot id")
+	f.StringToStringVar(&units, "unit", nil, "unit of a value column: temp=Cel,humidity=%")
+	f.StringVar(&name, "name", "", "name of the source, under which its position is kept (default: of the file, or of the seed)")
+	f.Float64Var(&rate, "rate", 0, "readings a second; 0 as fast as it goes")
+	f.DurationVar(&interval, "commit-interval", 100*time.Millisecond, "length of a transaction")
+	f.DurationVar(&timeout, "transaction-timeout", 15*time.Second, "after which the broker aborts a dead producer's transaction")
+	f.StringVar(&compression, "compression", "lz4", "none, gzip, snappy, lz4 or zstd")
+	f.StringVar(&ackLog, "ack-log", "", "file to which acknowledged readings are appended, for weir verify --acks")
+	f.BoolVar(&mark, "mark", false, "mark each record with its transaction, so that weir verify finds torn ones")
+	out.add(cmd)
+	cmd.MarkFlagsMutuallyExclusive("file", "count")
+	cmd.MarkFlagsMutuallyExclusive("file", "start")
+	return cmd
+}
+
+// progressSource is a source whose progress is shown.
+type progressSource = produce.Source
+
+func writeProduced(cmd *cobra.Command, r produce.Result, name string) error {
+	w := cmd.OutOrStdout()
+	if r.Readings == 0 && r.DeadLetters == 0 && r.Earlier > 0 {
+		_, err := fmt.Fprintf(w, "nothing to send: earlier runs of source %s have committed all %s readings (another --name sends them again as a new source)\n",
+			name, count(r.Earlier))
+		return err
+	}
+	_, err := fmt.Fprintf(w, "sent %s readings in %s transactions, %s dead letters, %s aborted",
+		count(r.Readings), count(r.Transactions), count(r.DeadLetters), count(r.Aborted))
+	if err == nil && r.Earlier > 0 {
+		_, err = fmt.Fprintf(w, "; with earlier runs %s readings", count(r.Earlier+r.Readings))
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(w)
+	}
+	return err
+}

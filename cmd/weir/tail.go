@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/broker"
+	"weir/node"
+)
+
+func newTail() *cobra.Command {
+	var (
+		kafka     kafkaFlags
+		out       output
+		fromStart bool
+		untilEnd  bool
+	)
+	cmd := &cobra.Command{
+		Use:   "tail TOPIC",
+		Short: "Show the committed records of a topic",
+		Example: `  weir tail device_stats
+  weir tail sensor_data_tx --from-start --until-end -o json | wc -l`,
+		Args: oneArg("topic"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
+				w := bufio.NewWriter(cmd.OutOrStdout())
+				write := writeRecordText
+				if asJSON {
+					write = writeRecordJSON
+				}
+				err := broker.Tail(ctx, at.Broker, args[0], broker.TailOptions{FromStart: fromStart, UntilEnd: untilEnd},
+					func(r *kgo.Record) error { return write(w, r) }, w.Flush)
+				if errors.Is(err, context.Canceled) {
+					err = nil // Ctrl-C is how a tail ends
+				}
+				return errors.Join(err, w.Flush())
+			})
+		},
+	}
+	kafka.add(cmd)
+	cmd.Flags().BoolVar(&fromStart, "from-start", false, "begin with the oldest record (default: what comes from now on)")
+	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "stop at the end of what was there at the start")
+	out.add(cmd)
+	return cmd
+}
+
+func writeRecordText(w io.Writer, r *kgo.Record) error {
+	if _, err := fmt.Fprintf(w, "%d:%d  %s  %s", r.Partition, r.Offset, textBytes(r.Key), textBytes(r.Value)); err != nil {
+		return err
+	}
+	for _, h := range r.Headers {
+		if _, err := fmt.Fprintf(w, "  %s=%s", h.Key, textBytes(h.Value)); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
+// textBytes shows bytes on one line: text as it is, anything else quoted.
+func textBytes(b []byte) string {
+	if b == nil {
+		return "null"
+	}
+	if !utf8.Valid(b) {
+		return fmt.Sprintf("%q", b)
+	}
+	for _, c := range string(b) {
+		if c < 0x20 || c == 0x7f {
+			return fmt.Sprintf("%q", b)
+		}
+	}
+	return string(b)
+}
+
+func writeRecordJSON(w io.Writer, r *kgo.Record) error {
+	m := map[string]any{
+		"topic": r.Topic, "partition": r.Partition, "offset": r.Offset,
+		"timestamp": r.Timestamp.UTC().Format(time.RFC3339Nano),
+	}
+	putBytes(m, "key", r.Key)
+	putBytes(m, "value", r.Value)
+	headers := make([]map[string]any, 0, len(r.Headers))
+	for _, h := range r.Headers {
+		one := map[string]any{"key": h.Key}
+		putBytes(one, "value", h.Value)
+		headers = append(headers, one)
+	}
+	m["headers"] = headers
+	return writeJSON(w, m)
+}
+
+// putBytes stores text under name, and bytes that are not UTF-8 in base64 under name_base64.
+func putBytes(m map[string]any, name string, b []byte) {
+	switch {
+	case b == nil:
+		m[name] = nil
+	case utf8.Valid(b):
+		m[name] = string(b)
+	default:
+		m[name+"_base64"] = base64.StdEncoding.EncodeToString(b)
+	}
+}

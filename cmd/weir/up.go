@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/node"
+	"weir/source"
+)
+
+func newUp() *cobra.Command {
+	var (
+		kafka  kafkaFlags
+		fleet  source.FleetConfig
+		listen string
+		sync   bool
+		mark   bool
+		length time.Duration
+		out    output
+	)
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run the main job: broker, simulated fleet, producer and consumer",
+		Long: `Starts the embedded broker (or uses --brokers), makes the topics, and lets a simulated fleet's readings
+flow through the transactional producer and the transactional consumer until Ctrl-C. A second start
+goes on where the first was stopped or killed.`,
+		Example: `  weir up
+  weir up --devices 1000 --rate 20000 --for 30s
+  weir up --brokers kafka-1:9092,kafka-2:9092`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			log, err := kafka.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			k, err := kafka.kafka(log)
+			if err != nil {
+				return err
+			}
+			k.Listen, k.Sync = listen, sync
+			if err := fleet.Validate(); err != nil {
+				return usage(err)
+			}
+			ctx := cmd.Context()
+			if length > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, length)
+				defer cancel()
+			}
+			view := newUpView(cmd.ErrOrStderr(), kafka.dataDir, len(kafka.config.Brokers) > 0)
+			last, err := node.Run(ctx, node.Config{
+				Kafka: k, Fleet: fleet, Mark: mark, Logger: log,
+				OnReady: view.ready, OnLook: view.look, LookEvery: view.every(),
+			})
+			view.done(last)
+			if err == nil && asJSON {
+				err = writeJSON(cmd.OutOrStdout(), summary(last))
+			}
+			return err
+		},
+	}
+	kafka.add(cmd)
+	addFleetFlags(cmd, &fleet)
+	f := cmd.Flags()
+	f.Float64Var(&fleet.Rate, "rate", 1000, "readings a second of the whole fleet; 0 as fast as it goes")
+	f.StringVar(&listen, "listen", "127.0.0.1:9092", "address of the embedded broker")
+	f.BoolVar(&sync, "sync", false, "wait for the disk at each commit, so that a power failure loses nothing")
+	f.BoolVar(&mark, "mark", true, "mark each record with its transaction, so that weir verify finds torn ones")
+	f.DurationVar(&length, "for", 0, "stop by itself after this time, such as 30s")
+	out.add(cmd)
+	return cmd
+}
+
+// addFleetFlags adds the flags of a simulated fleet, but for its rate, whose default differs.
+func addFleetFlags(cmd *cobra.Command, fleet *source.FleetConfig) {
+	f := cmd.Flags()
+	f.IntVar(&fleet.Devices, "devices", 100, "devices of the simulated fleet, with five sensors each")
+	f.Uint64Var(&fleet.Seed, "seed", 42, "the same seed makes the same fleet; another seed another one")
+	f.Float64Var(&fleet.Outages, "outages", 0, "share of the time windows in which a device falls silent and boots again, 0 to 1")
+	f.Float64Var(&fleet.Spikes, "spikes", 0.001, "share of readings that are outliers, 0 to 1")
+	f.Float64Var(&fleet.OutOfOrder, "out-of-order", 0, "share of readings with a late event time, 0 to 1")
+	f.Float64Var(&fleet.Repeats, "repeats", 0, "share of readings that a device sends twice, 0 to 1")
+	f.Float64Var(&fleet.Noise, "noise", 1, "factor of the sensors' noise; 0 for none")
+	f.Float64Var(&fleet.Drift, "drift", 1, "factor of the sensors' slow drift; 0 for none")
+}
+
+func summary(s node.Snapshot) map[string]any {
+	return map[string]any{
+		"seconds": s.Elapsed.Seconds(), "produced": s.Produced, "consumed": s.Consumed,
+		"transactions": s.Transactions, "dead_letters": s.DeadLetters,
+		"latency_p50_ms": millis(s.P50), "latency_p99_ms": millis(s.P99),
+	}
+}
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func latency(d time.Duration) string {
+	if d == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f ms", millis(d))
+}

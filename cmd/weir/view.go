@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"charm.land/lipgloss/v2"
+
+	"weir/node"
+)
+
+// upView is what weir up shows: on a terminal a few lines that are painted over, elsewhere a line each
+// five seconds.
+type upView struct {
+	w       io.Writer
+	live    bool
+	painted int    // lines to paint over
+	tail    string // flags by which other commands find the same broker
+}
+
+func newUpView(w io.Writer, dataDir string, external bool) *upView {
+	v := &upView{w: w, live: isTerminal(w)}
+	switch {
+	case external:
+		v.tail = " --brokers …"
+	case dataDir != ".weir":
+		v.tail = " --data-dir " + dataDir
+	}
+	return v
+}
+
+func (v *upView) every() time.Duration {
+	if v.live {
+		return 500 * time.Millisecond
+	}
+	return 5 * time.Second
+}
+
+var (
+	bold  = lipgloss.NewStyle().Bold(true)
+	faint = lipgloss.NewStyle().Faint(true)
+)
+
+func (v *upView) styled(s lipgloss.Style, text string) string {
+	if !v.live {
+		return text
+	}
+	return s.Render(text)
+}
+
+func (v *upView) ready(where string) {
+	fmt.Fprintf(v.w, "%s  fleet → sensor_data_tx → device_stats, on the %s\n", v.styled(bold, "weir up"), where)
+	hint := func(command, what string) {
+		fmt.Fprintf(v.w, "  %-46s %s\n", command+v.tail, v.styled(faint, what))
+	}
+	hint("weir tail device_stats", "the results as they are committed")
+	hint("weir verify", "lost, doubled, torn, reordered? An outside check")
+	hint("weir transactions list", "what is open")
+	fmt.Fprintf(v.w, "  %s\n", v.styled(faint, "Ctrl-C commits and stops; the next start goes on from there."))
+}
+
+func (v *upView) look(s node.Snapshot) {
+	if !v.live {
+		fmt.Fprintf(v.w, "%5.0fs  %s readings/s  produced %s  consumed %s  p50 %s  p99 %s  open transactions %s  dead letters %s\n",
+			s.Elapsed.Seconds(), count(int64(s.ConsumedRate)), count(s.Produced), count(s.Consumed),
+			latency(s.P50), latency(s.P99), openCount(s.Open), count(s.DeadLetters))
+		return
+	}
+	lines := []string{
+		"",
+		fmt.Sprintf("  readings     %s/s in   %s/s processed", pad(count(int64(s.ProducedRate))), pad(count(int64(s.ConsumedRate)))),
+		fmt.Sprintf("  committed    %s produced %s processed", pad(count(s.Produced)), pad(count(s.Consumed))),
+		fmt.Sprintf("  latency      p50 %s   p99 %s   %s", pad(latency(s.P50)), pad(latency(s.P99)), faint.Render("reading to committed result")),
+		fmt.Sprintf("  transactions %s committed %s open", pad(count(s.Transactions)), pad(openCount(s.Open))),
+		fmt.Sprintf("  dead letters %s", pad(count(s.DeadLetters))),
+	}
+	var b strings.Builder
+	if v.painted > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", v.painted)
+	}
+	for _, l := range lines {
+		b.WriteString("\x1b[2K" + l + "\n")
+	}
+	v.painted = len(lines)
+	_, _ = io.WriteString(v.w, b.String()) // a terminal that is gone is no reason to stop the flow
+}
+
+func (v *upView) done(s node.Snapshot) {
+	if s.Transactions == 0 {
+		return
+	}
+	fmt.Fprintf(v.w, "Stopped cleanly after %s: %s readings produced, %s processed, in %s transactions.\n",
+		s.Elapsed.Round(100*time.Millisecond), count(s.Produced), count(s.Consumed), count(s.Transactions))
+}
+
+func pad(s string) string { return fmt.Sprintf("%10s", s) }
+
+func openCount(n int) string {
+	if n < 0 {
+		return "?"
+	}
+	return count(int64(n))
+}
+
+// count writes a number with thin groups of three: 1,234,567.
+func count(n int64) string {
+	s := fmt.Sprint(n)
+	start := 0
+	if n < 0 {
+		start = 1
+	}
+	for i := len(s) - 3; i > start; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,159 @@
+package deadletter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/broker"
+)
+
+// ReplayConfig says which letters are sent back, and how.
+type ReplayConfig struct {
+	Topics
+	Filter    Filter
+	DryRun    bool // count, send nothing
+	BatchSize int  // letters in one transaction; default 500
+
+	Progress func(replayed int) // called after each commit
+}
+
+// ReplayResult sums up a replay.
+type ReplayResult struct {
+	Replayed int       `json:"replayed"`
+	Earlier  int       `json:"earlier"` // chosen letters that were sent back before
+	Skipped  []Skipped `json:"skipped"` // letters that can't be sent back
+}
+
+// Skipped is a letter that can't be sent back, and why.
+type Skipped struct {
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+	Reason    string `json:"reason"`
+}
+
+// replayTimeout bounds a transaction of a replay.
+const replayTimeout = 30 * time.Second
+
+// Replay sends each letter that the filter chooses back to its topic, with its key, headers and value,
+// into the partition that it came from, and marks it in the progress topic in the same transaction. A letter is
+// never sent back twice, whatever crashes and however many replays run.
+//
+// The order is what makes it so: the transactional id is taken first, which fences any older replay and
+// ends its transaction, and the marks are read after that. After an error the outcome of the last batch
+// is unknown to the caller; the next Replay reads it from the marks.
+func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResult, error) {
+	result := ReplayResult{Skipped: []Skipped{}}
+	if cfg.BatchSize <= 0 {
+		cfg.BatchSize = 500
+	}
+	if err := checkTopics(ctx, c, cfg.Topics); err != nil {
+		return result, err
+	}
+	client, err := broker.Connect(ctx, c,
+		kgo.TransactionalID("weir-replay-"+cfg.DLQ),
+		kgo.TransactionTimeout(replayTimeout),
+		kgo.RecordPartitioner(broker.GivenPartitions()),
+	)
+	if err != nil {
+		return result, err
+	}
+	defer client.Close()
+	if !cfg.DryRun {
+		if _, _, err := client.ProducerID(ctx); err != nil {
+			return result, fmt.Errorf("take over the replay of %s: %w", cfg.DLQ, err)
+		}
+	}
+	var batch []Letter
+	send := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		if !cfg.DryRun {
+			if err := sendBack(ctx, client, cfg.Topics, batch); err != nil {
+				return err
+			}
+		}
+		result.Replayed += len(batch)
+		batch = batch[:0]
+		if cfg.Progress != nil {
+			cfg.Progress(result.Replayed)
+		}
+		return nil
+	}
+	cfg.Filter.Pending = false
+	err = List(ctx, c, cfg.Topics, cfg.Filter, func(l Letter) error {
+		switch reason := l.unsendable(); {
+		case l.Replayed:
+			result.Earlier++
+		case reason != "":
+			result.Skipped = append(result.Skipped, Skipped{l.Partition, l.Offset, reason})
+		default:
+			batch = append(batch, l)
+		}
+		if len(batch) >= cfg.BatchSize {
+			return send()
+		}
+		return nil
+	})
+	if err == nil {
+		err = send()
+	}
+	return result, err
+}
+
+// unsendable tells why a letter can't be sent back, or is empty.
+func (l *Letter) unsendable() string {
+	switch {
+	case l.Truncated > 0:
+		return fmt.Sprintf("its value was cut from %d bytes to fit", l.Truncated)
+	case l.OriginPartition < 0:
+		return fmt.Sprintf("it is a raw row of source %s: mend the file and send that", l.Source)
+	default:
+		return ""
+	}
+}
+
+// sendBack is one transaction: letters to their topics, and their marks.
+func sendBack(ctx context.Context, client *kgo.Client, topics Topics, batch []Letter) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replayTimeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, client.Close)() // else records in flight would wait for the broker for ever
+	if err := client.BeginTransaction(); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	promise := kgo.AbortingFirstErrPromise(client)
+	now := time.Now().UTC().Format(timeFormat)
+	for i := range batch {
+		l := &batch[i]
+		mark, err := json.Marshal(map[string]string{"at": now, "topic": l.Topic})
+		if err != nil {
+			return err
+		}
+		client.Produce(ctx, l.original(topics.DLQ), promise.Promise())
+		client.Produce(ctx, &kgo.Record{
+			Topic: topics.Progress, Key: []byte(topics.markKey(place{l.Partition, l.Offset})), Value: mark,
+		}, promise.Promise())
+	}
+	if err := errors.Join(client.Flush(ctx), promise.Err()); err != nil {
+		return errors.Join(fmt.Errorf("send letters back: %w", err), client.EndTransaction(ctx, kgo.TryAbort))
+	}
+	if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return fmt.Errorf("commit the replay of %d letters (run it again: what was sent is not sent twice): %w", len(batch), err)
+	}
+	return nil
+}
+
+// original is the record that a letter was made of, marked as replayed.
+func (l *Letter) original(dlq string) *kgo.Record {
+	r := &kgo.Record{Topic: l.Topic, Partition: l.OriginPartition, Key: l.Key, Value: l.Value}
+	r.Headers = append(r.Headers, l.Headers...)
+	add(r, HeaderAttempt, strconv.Itoa(l.Attempt))
+	add(r, HeaderReplayed, fmt.Sprintf("%s/%d/%d", dlq, l.Partition, l.Offset))
+	return r
+}

@@ -1,0 +1,111 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"weir/broker"
+	"weir/broker/embedded"
+)
+
+// Kafka says which broker to use: the one at Broker.Brokers, or where that is empty the embedded one on DataDir.
+type Kafka struct {
+	Broker  broker.Config
+	DataDir string // of the embedded broker
+	Listen  string // host:port of the embedded broker; default a free port
+	Sync    bool   // the embedded broker waits for the disk at each commit
+	Logger  *slog.Logger
+}
+
+// Attachment is a broker in use.
+type Attachment struct {
+	Broker   broker.Config
+	embedded *embedded.Broker // served by this process, or nil
+	member   *embedded.Member // served by another process on the data directory, or nil
+}
+
+// Attach reaches the brokers, or joins the embedded broker that another process serves on the data
+// directory, or starts it for as long as this process needs it.
+func (k Kafka) Attach(ctx context.Context) (*Attachment, error) {
+	if len(k.Broker.Brokers) > 0 {
+		client, err := broker.Connect(ctx, k.Broker)
+		if err != nil {
+			return nil, err
+		}
+		client.Close()
+		return &Attachment{Broker: k.Broker}, nil
+	}
+	if k.Broker.TLS || k.Broker.CAFile != "" || k.Broker.CertFile != "" || k.Broker.SASL != "" || k.Broker.User != "" {
+		return nil, errors.New("TLS and SASL settings are for --brokers: the embedded broker has neither")
+	}
+	member, err := embedded.Join(k.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	if member != nil {
+		return &Attachment{Broker: k.at(member.Addr), member: member}, nil
+	}
+	b, err := k.serve()
+	if err != nil {
+		return nil, err
+	}
+	return &Attachment{Broker: k.at(b.Addr()), embedded: b}, nil
+}
+
+// Serve starts the embedded broker, or reaches the brokers that are named. It does not join another process.
+func (k Kafka) Serve(ctx context.Context) (*Attachment, error) {
+	if len(k.Broker.Brokers) > 0 {
+		return k.Attach(ctx)
+	}
+	b, err := k.serve()
+	if err != nil {
+		return nil, err
+	}
+	return &Attachment{Broker: k.at(b.Addr()), embedded: b}, nil
+}
+
+func (k Kafka) serve() (*embedded.Broker, error) {
+	return embedded.Open(embedded.Config{Dir: k.DataDir, Addr: k.Listen, Sync: k.Sync, Logger: k.Logger})
+}
+
+func (k Kafka) at(addr string) broker.Config {
+	c := k.Broker
+	c.Brokers = []string{addr}
+	return c
+}
+
+// Where tells a person which broker this is.
+func (a *Attachment) Where() string {
+	switch {
+	case a.embedded != nil:
+		return "embedded broker at " + a.embedded.Addr()
+	case a.member != nil:
+		return "embedded broker of another weir at " + a.member.Addr
+	default:
+		return fmt.Sprintf("Kafka at %v", a.Broker.Brokers)
+	}
+}
+
+// Embedded reports whether this process serves the broker.
+func (a *Attachment) Embedded() bool { return a.embedded != nil }
+
+// Close lets go of the broker. One that this process serves, and other processes use, stays until they have
+// left or ctx is done; waiting is called once if that takes time.
+func (a *Attachment) Close(ctx context.Context, waiting func()) error {
+	if a.member != nil {
+		return a.member.Leave()
+	}
+	if a.embedded == nil {
+		return nil
+	}
+	for told := false; a.embedded.Shared() && ctx.Err() == nil; told = true {
+		if !told && waiting != nil {
+			waiting()
+		}
+		_ = broker.Sleep(ctx, 200*time.Millisecond)
+	}
+	return a.embedded.Close()
+}

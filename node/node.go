@@ -1,0 +1,164 @@
+// Package node is one running Weir: the whole flow of a reading, constructed in one place.
+//
+//	node.go    Config and Run
+//	attach.go  which broker: named ones, an embedded one, or one that another process serves
+//	meter.go   what a person sees of it
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"golang.org/x/sync/errgroup"
+
+	"weir/broker"
+	"weir/engine"
+	"weir/produce"
+	"weir/source"
+)
+
+// Topics of the main job.
+const (
+	SensorData  = "sensor_data_tx"    // readings
+	DeviceStats = "device_stats"      // running statistics, compacted
+	DeadLetters = "sensor_data_dlq"   // what is no reading
+	Progress    = "weir.progress"     // positions of sources and marks of replays, compacted
+	StatsGroup  = "weir-device-stats" // consumer group of the statistics
+)
+
+// Config of a node.
+type Config struct {
+	Kafka Kafka
+	Fleet source.FleetConfig
+
+	CommitInterval time.Duration // of producer and consumer; default 100 ms
+	Compression    string        // default lz4
+	Mark           bool          // mark transactions for weir verify
+
+	Logger *slog.Logger
+
+	OnReady   func(where string) // called when the flow is about to start
+	OnLook    func(Snapshot)     // called every LookEvery
+	LookEvery time.Duration      // default 500 ms
+}
+
+// Run makes readings flow until ctx is done or a part fails for good:
+//
+//	fleet ──► produce ──► sensor_data_tx ──► engine ──► device_stats
+//
+// It opens in this order and closes in the reverse; what was begun is committed first.
+func Run(ctx context.Context, cfg Config) (Snapshot, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	cfg.Kafka.Logger = cfg.Logger
+	meter := newMeter()
+
+	kafka, err := cfg.Kafka.Serve(ctx)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	err = cfg.run(ctx, kafka, meter)
+	return meter.look(), errors.Join(err, kafka.Close(context.Background(), nil))
+}
+
+func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) error {
+	if err := ApplyDefaultTopics(ctx, kafka.Broker); err != nil {
+		return err
+	}
+	fleet, err := source.NewFleet(cfg.Fleet)
+	if err != nil {
+		return err
+	}
+	slot, err := engine.TakeSlot(SlotDir(), StatsGroup)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = slot.Free() }() // the lock ends with the process in any case
+	if cfg.OnReady != nil {
+		cfg.OnReady(kafka.Where())
+	}
+	flow, ctx := errgroup.WithContext(ctx)
+	flow.Go(func() error {
+		_, err := produce.Run(ctx, produce.Config{
+			Broker: kafka.Broker, Topic: SensorData, DLQ: DeadLetters, Progress: Progress,
+			Rate: cfg.Fleet.Rate, CommitInterval: cfg.CommitInterval, Compression: cfg.Compression,
+			MarkTransactions: cfg.Mark, Logger: cfg.Logger,
+			OnCommit: func(c produce.Commit) { meter.produced(c.Readings, c.DeadLetters) },
+		}, fleet)
+		if err != nil {
+			return fmt.Errorf("producer: %w", err)
+		}
+		return nil
+	})
+	flow.Go(func() error {
+		_, err := engine.Run(ctx, StatsConfig(engine.Config{
+			Broker: kafka.Broker, Instance: slot.Instance,
+			CommitInterval: cfg.CommitInterval, Compression: cfg.Compression, Logger: cfg.Logger,
+			OnCommit: func(c engine.Commit) { meter.consumed(c.Records, c.DeadLetters, c.Latencies) },
+		}), &engine.DeviceStats{Topic: DeviceStats})
+		if err != nil {
+			return fmt.Errorf("consumer: %w", err)
+		}
+		return nil
+	})
+	flow.Go(func() error { return cfg.show(ctx, kafka.Broker, meter) })
+	return flow.Wait()
+}
+
+// StatsConfig fills in what the main job's consumer reads and writes.
+func StatsConfig(c engine.Config) engine.Config {
+	c.Topic, c.Changelog, c.DLQ, c.Group = SensorData, DeviceStats, DeadLetters, StatsGroup
+	return c
+}
+
+// show tells the state at intervals, until ctx is done.
+func (cfg *Config) show(ctx context.Context, c broker.Config, meter *meter) error {
+	if cfg.OnLook == nil {
+		return nil
+	}
+	every := cfg.LookEvery
+	if every == 0 {
+		every = 500 * time.Millisecond
+	}
+	client, err := broker.Connect(ctx, c)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	meter.look()
+	for broker.Sleep(ctx, every) == nil {
+		meter.open(openTransactions(ctx, admin))
+		cfg.OnLook(meter.look())
+	}
+	return nil
+}
+
+// openTransactions counts the transactions that are under way, or is -1 when the broker does not say.
+func openTransactions(ctx context.Context, admin *kadm.Client) int {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	listed, err := admin.ListTransactions(ctx, nil, []string{"Ongoing"})
+	if err != nil {
+		return -1
+	}
+	return len(listed)
+}
+
+// ApplyDefaultTopics makes the topics of the main job where they are missing.
+func ApplyDefaultTopics(ctx context.Context, c broker.Config) error {
+	client, err := broker.Connect(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return broker.EnsureTopics(ctx, kadm.NewClient(client), broker.DefaultTopics())
+}
