@@ -1,0 +1,157 @@
+package audit
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// input takes the topic of the readings, record by record, through every check.
+type input struct {
+	report    *Report
+	topic     string
+	log       *span
+	decoder   decoder
+	sample    sample
+	committed map[int32]int64
+	sequences *sequences
+	marks     *marks
+	stats     *statistics
+	letters   *deadLetters
+	digests   *digests
+}
+
+func (a *audit) newInput(log *span, stats *statistics, letters *deadLetters) *input {
+	gone := log.truncated(a.Topic)
+	a.report.Truncated = len(gone)
+	truncated := make(map[int32]bool)
+	for _, id := range gone {
+		truncated[id] = true
+	}
+	stats.truncated = truncated
+	return &input{
+		report: a.report, topic: a.Topic, log: log, committed: a.committed,
+		sequences: &sequences{
+			report: a.report, devices: make(map[string]*device), replayed: make(map[string]struct{}),
+			truncated: truncated,
+		},
+		marks: newMarks(a.report, gone), stats: stats, letters: letters, digests: newDigests(maphash.MakeSeed()),
+	}
+}
+
+func (in *input) record(r *kgo.Record) {
+	in.report.Records++
+	if r.Offset < in.committed[r.Partition] {
+		in.report.Consumed++
+	}
+	in.digests.add(r)
+	if len(r.Headers) > 0 {
+		in.marks.record(r)
+	}
+	named, err := in.decoder.decode(r.Value, &in.sample)
+	if err != nil {
+		in.report.Invalid++
+		in.letters.unusable(r)
+		if named {
+			in.sequences.unusable(r, &in.sample)
+		}
+		return
+	}
+	in.sequences.record(r, &in.sample)
+	in.stats.record(r, &in.sample)
+}
+
+// finish draws the conclusions that need the whole log. blocked are the partitions with an end that readers can't see.
+func (in *input) finish(acks *acknowledgements, blocked map[int32]bool) {
+	in.sequences.blocked = blocked
+	in.sequences.finish(acks)
+	in.marks.finish(len(in.sequences.blocked) > 0)
+	in.stats.finish(in.log, in.topic)
+	in.letters.finish(in.log)
+}
+
+// digests are what one reader saw, per partition, so that two readers can be held against each other (C6).
+type digests struct {
+	seed       maphash.Seed
+	partitions map[int32]*digest
+	hash       maphash.Hash
+}
+
+// digest rolls over a partition's records; its state after every stride records shows where two of them part.
+type digest struct {
+	count   int64
+	rolling uint64
+	last    int64 // offset
+	states  []state
+}
+
+type state struct {
+	offset  int64
+	rolling uint64
+}
+
+const stride = 4096
+
+func newDigests(seed maphash.Seed) *digests {
+	d := &digests{seed: seed, partitions: make(map[int32]*digest)}
+	d.hash.SetSeed(seed)
+	return d
+}
+
+func (d *digests) of(id int32) *digest {
+	x := d.partitions[id]
+	if x == nil {
+		x = &digest{last: -1}
+		d.partitions[id] = x
+	}
+	return x
+}
+
+func (d *digests) add(r *kgo.Record) {
+	d.hash.Reset()
+	var at [8]byte
+	binary.LittleEndian.PutUint64(at[:], uint64(r.Offset))
+	_, _ = d.hash.Write(at[:])
+	hashBytes(&d.hash, r.Key)
+	hashBytes(&d.hash, r.Value)
+	for _, h := range r.Headers {
+		_, _ = d.hash.WriteString(h.Key)
+		_ = d.hash.WriteByte(0)
+		hashBytes(&d.hash, h.Value)
+	}
+	x := d.of(r.Partition)
+	x.rolling = x.rolling*0x9E3779B97F4A7C15 + d.hash.Sum64() // odd factor: no state is forgotten
+	x.count++
+	x.last = r.Offset
+	if x.count%stride == 0 {
+		x.states = append(x.states, state{r.Offset, x.rolling})
+	}
+}
+
+// parts returns after which offset two digests of a partition first differ; same is true if they don't.
+func (d *digest) parts(other *digest) (offset int64, same bool) {
+	if d.count == other.count && d.rolling == other.rolling {
+		return 0, true
+	}
+	offset = -1
+	for i := range min(len(d.states), len(other.states)) {
+		if d.states[i] != other.states[i] {
+			break
+		}
+		offset = d.states[i].offset
+	}
+	return offset, false
+}
+
+// hashBytes writes b behind its length, a missing b apart from an empty one.
+func hashBytes(h *maphash.Hash, b []byte) {
+	n := uint64(len(b)) + 1
+	if b == nil {
+		n = 0
+	}
+	var size [8]byte
+	binary.LittleEndian.PutUint64(size[:], n)
+	_, _ = h.Write(size[:])
+	_, _ = h.Write(b)
+}

@@ -1,0 +1,172 @@
+package audit
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// headerTx marks the records of a transaction: id/ordinal/count, where id is the transactional id, ordinal
+// numbers the id's transactions in their order, and count records of the topic share the mark.
+const headerTx = "weir-tx"
+
+// marks counts the records of marked transactions (C3). A transaction is torn if it has fewer or more
+// records than it says.
+type marks struct {
+	report    *Report
+	open      map[mark]*tally     // not complete
+	whole     map[string]*seqSet  // ordinals of the complete ones
+	surplus   map[mark]struct{}   // complete ones that more records came of, and unreadable marks
+	truncated []int32             // partitions whose beginning has been deleted
+	earliest  map[deletable]int64 // lowest ordinal seen there
+}
+
+type mark struct {
+	id      string
+	ordinal int64
+}
+
+// tally counts the records of one transaction; partition and offset are those of its first.
+type tally struct {
+	count, seen int64
+	partition   int32
+	offset      int64
+	conflict    bool // two counts
+}
+
+// deletable is an id on a truncated partition.
+type deletable struct {
+	id        string
+	partition int32
+}
+
+func newMarks(report *Report, truncated []int32) *marks {
+	return &marks{
+		report: report, truncated: truncated,
+		open: make(map[mark]*tally), whole: make(map[string]*seqSet),
+		surplus: make(map[mark]struct{}), earliest: make(map[deletable]int64),
+	}
+}
+
+// record takes a record of the topic's first read.
+func (m *marks) record(r *kgo.Record) {
+	text := header(r, headerTx)
+	if text == nil {
+		return
+	}
+	k, count, ok := parseMark(text)
+	if !ok {
+		k = mark{id: string(text), ordinal: -1}
+		m.over(k, r, "its mark is not id/ordinal/count")
+		return
+	}
+	for _, id := range m.truncated {
+		if at := (deletable{k.id, id}); id == r.Partition {
+			if lowest, known := m.earliest[at]; !known || k.ordinal < lowest {
+				m.earliest[at] = k.ordinal
+			}
+		}
+	}
+	if done := m.whole[k.id]; done != nil && done.has(k.ordinal) {
+		m.over(k, r, "it has more records than its mark says")
+		return
+	}
+	m.tally(k, count, r)
+}
+
+// complete takes a record behind the first read: only the transactions that are still open matter.
+func (m *marks) complete(r *kgo.Record) {
+	if k, count, ok := parseMark(header(r, headerTx)); ok && m.open[k] != nil {
+		m.tally(k, count, r)
+	}
+}
+
+func (m *marks) tally(k mark, count int64, r *kgo.Record) {
+	t := m.open[k]
+	if t == nil {
+		t = &tally{count: count, partition: r.Partition, offset: r.Offset}
+		m.open[k] = t
+	}
+	t.seen++
+	t.conflict = t.conflict || t.count != count
+	if t.seen == t.count && !t.conflict {
+		delete(m.open, k)
+		if m.whole[k.id] == nil {
+			m.whole[k.id] = &seqSet{}
+		}
+		m.whole[k.id].add(k.ordinal)
+		m.report.Transactions++
+	}
+}
+
+func (m *marks) over(k mark, r *kgo.Record, why string) {
+	if _, known := m.surplus[k]; known {
+		return
+	}
+	m.surplus[k] = struct{}{}
+	m.report.Torn++
+	m.report.find("C3", "torn", "transaction %s/%d at partition %d offset %d: %s", k.id, k.ordinal, r.Partition, r.Offset, why)
+}
+
+// finish counts the transactions that never became complete. A transaction a part of which may have been
+// deleted with the beginning of a partition, or lies behind an open transaction, is none of them.
+func (m *marks) finish(blocked bool) {
+	for k, t := range m.open {
+		if blocked && t.seen < t.count && !t.conflict {
+			m.report.HiddenTransactions++
+			continue
+		}
+		if t.seen < t.count && !t.conflict && m.mayBeDeleted(k) {
+			continue
+		}
+		m.report.Transactions++
+		m.report.Torn++
+		m.report.find("C3", "torn", "transaction %s/%d, first at partition %d offset %d: %d of %d records are there",
+			k.id, k.ordinal, t.partition, t.offset, t.seen, t.count)
+	}
+}
+
+// mayBeDeleted reports whether a truncated partition may have had records of a transaction: one
+// where an earlier transaction of the same id is left would still have them.
+func (m *marks) mayBeDeleted(k mark) bool {
+	for _, id := range m.truncated {
+		lowest, known := m.earliest[deletable{k.id, id}]
+		if !known || lowest >= k.ordinal {
+			return true
+		}
+	}
+	return false
+}
+
+// parseMark reads id/ordinal/count; the id may have slashes of its own.
+func parseMark(text []byte) (k mark, count int64, ok bool) {
+	last := bytes.LastIndexByte(text, '/')
+	if last < 1 {
+		return k, 0, false
+	}
+	middle := bytes.LastIndexByte(text[:last], '/')
+	if middle < 1 {
+		return k, 0, false
+	}
+	ordinal, err := strconv.ParseInt(string(text[middle+1:last]), 10, 64)
+	count, err2 := strconv.ParseInt(string(text[last+1:]), 10, 64)
+	if err != nil || err2 != nil || ordinal < 0 || ordinal == math.MaxInt64 || count < 1 {
+		return k, 0, false
+	}
+	return mark{string(text[:middle]), ordinal}, count, true
+}
+
+// header returns the last value of a header, nil where the record has none.
+func header(r *kgo.Record, key string) []byte {
+	for i := len(r.Headers) - 1; i >= 0; i-- {
+		if r.Headers[i].Key == key {
+			if r.Headers[i].Value == nil {
+				return []byte{}
+			}
+			return r.Headers[i].Value
+		}
+	}
+	return nil
+}

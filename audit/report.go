@@ -1,0 +1,233 @@
+package audit
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Report is what Verify found. Counters of faults are zero where all is well or nothing could be checked;
+// Checks tells the two apart.
+type Report struct {
+	Topic      string `json:"topic"`
+	Partitions int    `json:"partitions"` // of the topic
+	Truncated  int    `json:"truncated"`  // of them, those whose beginning has been deleted
+
+	Records  int64 `json:"records"`  // committed records in the topic
+	Devices  int64 `json:"devices"`  // that sent them
+	Repeats  int64 `json:"repeats"`  // readings that the device itself sent again, marked so
+	Replayed int64 `json:"replayed"` // readings made from dead letters
+	Invalid  int64 `json:"invalid"`  // records that can't be used
+
+	Lost        int64 `json:"lost"`         // readings that should be there
+	Duplicated  int64 `json:"duplicated"`   // records of a reading that is there before
+	RefusedSeen int64 `json:"refused_seen"` // readings that are there although their transaction was refused
+	Reordered   int64 `json:"reordered"`    // readings out of their device's order
+	Torn        int64 `json:"torn"`         // marked transactions with too few or too many records
+
+	Transactions int64 `json:"transactions"` // marked transactions that were checked
+	Acknowledged int64 `json:"acknowledged"` // readings that the acknowledgement logs vouch for
+	Hidden       int64 `json:"hidden"`       // of them, those that may lie behind an open transaction
+
+	HiddenTransactions int64 `json:"hidden_transactions"` // marked ones, a part of which may lie there
+
+	Consumed           int64 `json:"consumed"`             // records below the group's committed offsets
+	StatsKeys          int64 `json:"stats_keys"`           // results, one per device and sensor
+	StatsCount         int64 `json:"stats_count"`          // sum of their counts
+	StatsMismatch      int64 `json:"stats_mismatch"`       // results that don't follow from the readings
+	DeadLetters        int64 `json:"dead_letters"`         // of records of this topic
+	DeadLetterMismatch int64 `json:"dead_letter_mismatch"` // dead letters that are missing, too many or wrong
+
+	ReadersDisagree  int64 `json:"readers_disagree"`  // partitions in which two readers saw different records
+	OpenTransactions int64 `json:"open_transactions"` // that keep readers from the end for longer than Config.Wait
+
+	Checks   []Check   `json:"checks"`
+	Findings []Finding `json:"findings"` // the first examples of what is wrong
+
+	hasAcks, hasStats, hasLetters, hasGroup bool
+	kinds                                   map[string]int // findings by problem
+}
+
+// Verdict is the outcome of a check.
+type Verdict string
+
+// The verdicts. Partly means that nothing was wrong in what could be checked.
+const (
+	OK         Verdict = "ok"
+	Failed     Verdict = "failed"
+	Partly     Verdict = "partly checked"
+	NotChecked Verdict = "not checked"
+)
+
+// Check is one line of the report.
+type Check struct {
+	ID      string  `json:"id"` // C1 to C8
+	What    string  `json:"what"`
+	Verdict Verdict `json:"verdict"`
+	Detail  string  `json:"detail"` // figures, or why it was not checked
+}
+
+// Finding is one example of something wrong.
+type Finding struct {
+	Check   string `json:"check"`
+	Problem string `json:"problem"`
+	Where   string `json:"where"` // device, boot, seq, partition, offset
+}
+
+const (
+	maxFindings = 24
+	maxPerKind  = 6 // so that one kind doesn't hide the others
+)
+
+// find keeps an example while there is room.
+func (r *Report) find(check, problem, format string, args ...any) {
+	if len(r.Findings) == maxFindings || r.kinds[problem] == maxPerKind {
+		return
+	}
+	if r.kinds == nil {
+		r.kinds = make(map[string]int)
+	}
+	r.kinds[problem]++
+	r.Findings = append(r.Findings, Finding{check, problem, fmt.Sprintf(format, args...)})
+}
+
+// Clean reports whether nothing is wrong in what was checked.
+func (r *Report) Clean() bool {
+	return r.Lost == 0 && r.Duplicated == 0 && r.RefusedSeen == 0 && r.Reordered == 0 && r.Torn == 0 &&
+		r.StatsMismatch == 0 && r.DeadLetterMismatch == 0 && r.ReadersDisagree == 0 && r.OpenTransactions == 0
+}
+
+// compareReaders counts the partitions in which the two readers differ.
+func (r *Report) compareReaders(first, second *digests, log *span) {
+	for p := range log.to {
+		x, y := first.of(p.id), second.of(p.id)
+		after, same := x.parts(y)
+		if same {
+			continue
+		}
+		r.ReadersDisagree++
+		r.find("C6", "readers disagree", "partition %d, after offset %d: %d records up to offset %d, and %d up to %d",
+			p.id, after, x.count, x.last, y.count, y.last)
+	}
+}
+
+// conclude writes the line of each check.
+func (r *Report) conclude(a *audit, in *input) {
+	r.hasGroup = a.committed != nil
+	if r.Findings == nil {
+		r.Findings = []Finding{} // [] in JSON, not null
+	}
+	r.Checks = []Check{
+		r.readings(), r.order(), r.marked(), r.results(a),
+		{"C5", "windows equal an offline recomputation", NotChecked, "there are no windows in this flow"},
+		{"C6", "two readers see the same records", verdict(r.ReadersDisagree), fmt.Sprintf("%d partitions read twice, %d differ", r.Partitions, r.ReadersDisagree)},
+		{"C7", "database rows equal the topic's", NotChecked, "there is no database in this flow"},
+		{"C8", "readers reach the end", verdict(r.OpenTransactions), fmt.Sprintf("%d open transactions held them for %s or longer", r.OpenTransactions, a.Wait)},
+	}
+}
+
+func verdict(faults ...int64) Verdict {
+	for _, n := range faults {
+		if n > 0 {
+			return Failed
+		}
+	}
+	return OK
+}
+
+func (r *Report) readings() Check {
+	c := Check{ID: "C1", What: "every reading is there once", Verdict: verdict(r.Lost, r.Duplicated, r.RefusedSeen)}
+	c.Detail = fmt.Sprintf("%d records of %d devices: %d lost, %d duplicated", r.Records, r.Devices, r.Lost, r.Duplicated)
+	if r.hasAcks {
+		c.Detail += fmt.Sprintf(", %d refused but seen; %d acknowledged", r.RefusedSeen, r.Acknowledged)
+	} else {
+		c.Detail += "; no acknowledgement log: judged by gaps in seq"
+	}
+	if r.Repeats+r.Replayed > 0 {
+		c.Detail += fmt.Sprintf("; %d repeats on purpose, %d replayed", r.Repeats, r.Replayed)
+	}
+	if r.Truncated > 0 {
+		c.Detail += fmt.Sprintf("; the beginning of %d of %d partitions has been deleted and is not judged", r.Truncated, r.Partitions)
+	}
+	if r.Hidden > 0 {
+		c.Detail += fmt.Sprintf("; %d acknowledged may lie behind an open transaction and are not judged", r.Hidden)
+	}
+	if c.Verdict == OK && (r.Truncated > 0 || r.Hidden > 0) {
+		c.Verdict = Partly
+	}
+	return c
+}
+
+func (r *Report) order() Check {
+	return Check{"C2", "each device keeps its order", verdict(r.Reordered), fmt.Sprintf("%d readings out of order", r.Reordered)}
+}
+
+func (r *Report) marked() Check {
+	c := Check{"C3", "transactions are whole or absent", verdict(r.Torn), fmt.Sprintf("%d marked transactions, %d torn", r.Transactions, r.Torn)}
+	if r.HiddenTransactions > 0 {
+		c.Detail += fmt.Sprintf("; %d may go on behind an open transaction and are not judged", r.HiddenTransactions)
+		if c.Verdict == OK {
+			c.Verdict = Partly
+		}
+		return c
+	}
+	if r.Transactions == 0 && r.Torn == 0 {
+		c.Verdict, c.Detail = NotChecked, "no record carries the header "+headerTx
+	}
+	return c
+}
+
+// results is the line of C4: the two halves of what becomes of a record are its result and its dead letter.
+func (r *Report) results(a *audit) Check {
+	c := Check{ID: "C4", What: "results and dead letters follow from the readings", Verdict: verdict(r.StatsMismatch, r.DeadLetterMismatch)}
+	c.Detail = fmt.Sprintf("%d results of %d readings and %d dead letters, from %d records consumed: %d wrong results, %d wrong dead letters",
+		r.StatsKeys, r.StatsCount, r.DeadLetters, r.Consumed, r.StatsMismatch, r.DeadLetterMismatch)
+	var gaps []string
+	if !r.hasStats {
+		gaps = append(gaps, fmt.Sprintf("stats not checked: topic %s does not exist", a.StatsTopic))
+	}
+	if !r.hasGroup {
+		gaps = append(gaps, fmt.Sprintf("completeness not checked: group %s has no offsets in the topic", a.Group))
+	}
+	if r.hasStats && r.Truncated > 0 {
+		gaps = append(gaps, fmt.Sprintf("stats not checkable: the topic's beginning has been deleted (%d of %d partitions)", r.Truncated, r.Partitions))
+	}
+	for _, topic := range []string{a.StatsTopic, a.DLQTopic} {
+		if n := len(a.blockedOf(topic)); n > 0 {
+			gaps = append(gaps, fmt.Sprintf("an open transaction hides the end of %d partitions of %s", n, topic))
+		}
+	}
+	if len(gaps) == 0 {
+		return c
+	}
+	c.Detail += "; " + strings.Join(gaps, "; ")
+	if c.Verdict == OK {
+		c.Verdict = Partly
+		if !r.hasStats && (!r.hasGroup || !r.hasLetters) {
+			c.Verdict = NotChecked
+		}
+	}
+	return c
+}
+
+// WriteText writes the report for people: the figures, a line for each check, and the examples.
+func (r *Report) WriteText(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %d records of %d devices on %d partitions\n\n", r.Topic, r.Records, r.Devices, r.Partitions)
+	for _, c := range r.Checks {
+		fmt.Fprintf(&b, "%-3s %-14s %-50s %s\n", c.ID, c.Verdict, c.What, c.Detail)
+	}
+	if len(r.Findings) > 0 {
+		fmt.Fprintf(&b, "\nThe first of what is wrong:\n")
+		for _, f := range r.Findings {
+			fmt.Fprintf(&b, "  %s %s: %s\n", f.Check, f.Problem, f.Where)
+		}
+	}
+	if r.Clean() {
+		b.WriteString("\nNothing is wrong.\n")
+	} else {
+		b.WriteString("\nSomething is wrong.\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,277 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// statistics compares the results per device and sensor with an own computation from the readings (C4).
+type statistics struct {
+	report    *Report
+	committed map[int32]int64     // C0; nil where the group has no offsets
+	keys      map[statKey]*stat   // results that were read and those that should be there
+	known     bool                // the topic of the results exists
+	unsettled map[int32]bool      // partitions of it with an end that readers can't see
+	truncated map[int32]bool      // partitions of the readings whose beginning has been deleted
+	raw       map[rawStat]rawLast // while reading
+}
+
+type statKey struct{ device, sensor string }
+
+// stat is one key: what was found, and what the readings up to now make of it.
+type stat struct {
+	found     *statValue // nil where there is no result
+	partition int32      // of the result
+	own       running
+	compared  bool // the reading at found.Offset came by
+	wrong     bool // counted
+}
+
+// statValue is the JSON of a result. Pointers tell what is missing.
+type statValue struct {
+	Device string   `json:"device_id"`
+	Sensor string   `json:"sensor"`
+	Count  *int64   `json:"count"`
+	Min    *float64 `json:"min"`
+	Max    *float64 `json:"max"`
+	Mean   *float64 `json:"mean"`
+	Sum    *float64 `json:"sum"`
+	Last   *float64 `json:"last"`
+	LastTS *string  `json:"last_ts"`
+	Offset *int64   `json:"offset"`
+}
+
+func (v *statValue) complete() bool {
+	return v.Count != nil && v.Min != nil && v.Max != nil && v.Mean != nil && v.Sum != nil &&
+		v.Last != nil && v.LastTS != nil && v.Offset != nil
+}
+
+// running is the own computation. weight is the sum of the absolute values: the scale on which a sum of
+// doubles may be off.
+type running struct {
+	count                       int64
+	min, max, sum, weight, last float64
+	lastTS                      int64
+}
+
+func (r *running) add(s *sample) {
+	if r.count == 0 {
+		r.min, r.max = s.value, s.value
+	}
+	r.count++
+	r.min, r.max = min(r.min, s.value), max(r.max, s.value)
+	r.sum += s.value
+	r.weight += math.Abs(s.value)
+	r.last, r.lastTS = s.value, s.ts
+}
+
+type rawStat struct {
+	partition int32
+	key       string
+}
+
+type rawLast struct {
+	value  []byte
+	offset int64
+}
+
+// readStats reads the last result of each key, as the package comment says in 3.
+func (a *audit) readStats(ctx context.Context, first *span) (*statistics, error) {
+	s := &statistics{
+		report: a.report, committed: a.committed, known: a.report.hasStats,
+		keys: make(map[statKey]*stat), raw: make(map[rawStat]rawLast),
+	}
+	if !s.known {
+		return s, nil
+	}
+	r := reader{isolation: kgo.ReadCommitted(), maxPartitionBytes: 1 << 20, compacted: true}
+	from, to := only(a.StatsTopic, first.from), only(a.StatsTopic, first.to)
+	if err := a.read(ctx, r, from, to, s.take); err != nil {
+		return nil, err
+	}
+	next, err := a.settled(ctx, a.StatsTopic)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.read(ctx, r, to, next.to, s.take); err != nil {
+		return nil, err
+	}
+	s.unsettled = a.blockedOf(a.StatsTopic)
+	for k, last := range s.raw {
+		s.decode(k, last)
+	}
+	s.raw = nil
+	return s, nil
+}
+
+// only keeps one topic's partitions.
+func only(topic string, offsets map[partition]int64) map[partition]int64 {
+	some := make(map[partition]int64)
+	for p, o := range offsets {
+		if p.topic == topic {
+			some[p] = o
+		}
+	}
+	return some
+}
+
+func (a *audit) blockedOf(topic string) map[int32]bool {
+	ids := make(map[int32]bool)
+	for p := range a.blocked {
+		if p.topic == topic {
+			ids[p.id] = true
+		}
+	}
+	return ids
+}
+
+func (s *statistics) take(r *kgo.Record) {
+	k := rawStat{r.Partition, string(r.Key)}
+	if r.Value == nil {
+		delete(s.raw, k)
+		return
+	}
+	// A copy: the record's own bytes would keep its whole batch in memory.
+	s.raw[k] = rawLast{append(s.raw[k].value[:0], r.Value...), r.Offset}
+}
+
+func (s *statistics) decode(k rawStat, last rawLast) {
+	var key struct {
+		Device *string `json:"device_id"`
+		Sensor *string `json:"sensor"`
+	}
+	if err := json.Unmarshal([]byte(k.key), &key); err != nil || key.Device == nil || key.Sensor == nil {
+		s.report.StatsMismatch++
+		s.report.find("C4", "result without a key", "partition %d offset %d: key %.80q is not {\"device_id\",\"sensor\"}", k.partition, last.offset, k.key)
+		return
+	}
+	at := statKey{*key.Device, *key.Sensor}
+	if s.keys[at] != nil {
+		s.mismatch(at, s.keys[at], "it has two results, on partitions %d and %d", s.keys[at].partition, k.partition)
+		return
+	}
+	x := &stat{found: &statValue{}, partition: k.partition}
+	s.keys[at] = x
+	err := json.Unmarshal(last.value, x.found)
+	if err != nil || !x.found.complete() || x.found.Device != at.device || x.found.Sensor != at.sensor {
+		x.found = nil
+		s.mismatch(at, x, "the result at partition %d offset %d can't be read, lacks a field or is another key's", k.partition, last.offset)
+		return
+	}
+	s.report.StatsKeys++
+	s.report.StatsCount = sum(s.report.StatsCount, *x.found.Count)
+}
+
+// mismatch counts a key once, by the first thing that is wrong with it.
+func (s *statistics) mismatch(k statKey, x *stat, format string, args ...any) {
+	if x.wrong {
+		return
+	}
+	x.wrong = true
+	s.report.StatsMismatch++
+	s.report.find("C4", "wrong result", "device %q sensor %q: "+format, append([]any{k.device, k.sensor}, args...)...)
+}
+
+// reach raises need to the offsets that the group must have committed with the results.
+func (s *statistics) reach(need map[int32]int64) {
+	for _, x := range s.keys {
+		if x.found != nil {
+			need[x.partition] = max(need[x.partition], *x.found.Offset+1)
+		}
+	}
+}
+
+// flagAhead marks the results that the group's offsets don't cover.
+func (s *statistics) flagAhead(committed map[int32]int64) {
+	for k, x := range s.keys {
+		if x.found != nil && *x.found.Offset >= committed[x.partition] {
+			s.mismatch(k, x, "the result is of offset %d, but the group has committed partition %d only up to %d",
+				*x.found.Offset, x.partition, committed[x.partition])
+		}
+	}
+}
+
+// record takes one valid reading.
+func (s *statistics) record(r *kgo.Record, m *sample) {
+	if !s.known {
+		return
+	}
+	k := statKey{m.device, m.sensor}
+	x := s.keys[k]
+	if x == nil {
+		x = &stat{partition: r.Partition}
+		s.keys[k] = x
+	}
+	x.own.add(m)
+	if x.wrong {
+		return
+	}
+	if x.found != nil && x.partition != r.Partition {
+		s.mismatch(k, x, "the result is on partition %d, but a reading on partition %d", x.partition, r.Partition)
+		return
+	}
+	if r.Offset < s.committed[r.Partition] && (x.found == nil || *x.found.Offset < r.Offset) && !s.unsettled[r.Partition] {
+		s.behind(k, x, r)
+		return
+	}
+	if x.found != nil && r.Offset == *x.found.Offset {
+		x.compared = true
+		s.compare(k, x)
+	}
+}
+
+func (s *statistics) behind(k statKey, x *stat, r *kgo.Record) {
+	if x.found == nil {
+		s.mismatch(k, x, "no result, but the group has committed its reading at partition %d offset %d", r.Partition, r.Offset)
+		return
+	}
+	s.mismatch(k, x, "the result stops at offset %d, but the group has committed its reading at partition %d offset %d",
+		*x.found.Offset, r.Partition, r.Offset)
+}
+
+// tolerance is how far, relative to what went in, a result may be off.
+const tolerance = 1e-9
+
+// compare holds the result against the readings up to its offset. Where the beginning of the partition
+// has been deleted, only what the last reading alone decides.
+func (s *statistics) compare(k statKey, x *stat) {
+	f, o := x.found, &x.own
+	type figure struct {
+		name      string
+		got, want float64
+		scale     float64
+	}
+	figures := []figure{{"last", *f.Last, o.last, math.Abs(o.last)}}
+	if !s.truncated[x.partition] {
+		if *f.Count != o.count {
+			s.mismatch(k, x, "count is %d, the readings up to offset %d make %d", *f.Count, *f.Offset, o.count)
+			return
+		}
+		n := float64(o.count)
+		figures = append(figures,
+			figure{"min", *f.Min, o.min, math.Abs(o.min)}, figure{"max", *f.Max, o.max, math.Abs(o.max)},
+			figure{"sum", *f.Sum, o.sum, o.weight}, figure{"mean", *f.Mean, o.sum / n, o.weight / n})
+	}
+	for _, g := range figures {
+		if !math.IsInf(g.scale, 0) && !(math.Abs(g.got-g.want) <= tolerance*g.scale) {
+			s.mismatch(k, x, "%s is %v, the readings up to offset %d make %v", g.name, g.got, *f.Offset, g.want)
+			return
+		}
+	}
+	if ts, ok := parseTime([]byte(*f.LastTS)); !ok || ts != o.lastTS {
+		s.mismatch(k, x, "last_ts is %q, but not that of the reading at offset %d", *f.LastTS, *f.Offset)
+	}
+}
+
+// finish finds the results that no reading stands behind. One that has been deleted can't be asked for.
+func (s *statistics) finish(log *span, topic string) {
+	for k, x := range s.keys {
+		if x.found == nil || x.compared || x.wrong || *x.found.Offset < log.begin(topic, x.partition) && *x.found.Offset >= 0 {
+			continue
+		}
+		s.mismatch(k, x, "the result is of offset %d on partition %d, where committed readings have none of its own", *x.found.Offset, x.partition)
+	}
+}
