@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"weir/reading"
@@ -62,11 +63,11 @@ type Fleet struct {
 	devices []string
 	tick    float64 // milliseconds of event time between ticks
 
-	slot    int64 // the next one
-	echo    bool  // the slot's reading is out, the repeat that follows it is not
-	emitted int64 // items, by all runs
-	base    int64 // event time of tick 0 in milliseconds
-	first   int64 // live only: the first slot of this run, behind which no repeat reaches
+	slot    int64        // the next one
+	echo    bool         // the slot's reading is out, the repeat that follows it is not
+	emitted atomic.Int64 // items, by all runs; a progress bar reads it meanwhile
+	base    int64        // event time of tick 0 in milliseconds
+	first   int64        // live only: the first slot of this run, behind which no repeat reaches
 }
 
 // fleetKeys name the streams of random numbers, one a purpose.
@@ -127,9 +128,9 @@ func (f *Fleet) Name() string { return f.cfg.Name }
 // Progress implements the producer's Source: in readings.
 func (f *Fleet) Progress() (done, total int64) {
 	if f.cfg.Count == 0 {
-		return f.emitted, -1
+		return f.emitted.Load(), -1
 	}
-	return f.emitted, f.cfg.Count
+	return f.emitted.Load(), f.cfg.Count
 }
 
 // fleetPosition is where a fleet stands.
@@ -154,7 +155,7 @@ func (f *Fleet) settings() settings {
 
 // Position implements the producer's Source.
 func (f *Fleet) Position() []byte {
-	p, err := json.Marshal(fleetPosition{Slot: f.slot, Echo: f.echo, Emitted: f.emitted, Base: f.base, Settings: f.settings()})
+	p, err := json.Marshal(fleetPosition{Slot: f.slot, Echo: f.echo, Emitted: f.emitted.Load(), Base: f.base, Settings: f.settings()})
 	if err != nil { // numbers and strings always marshal
 		panic(err)
 	}
@@ -171,7 +172,8 @@ func (f *Fleet) Seek(position []byte) error {
 	if what := p.Settings.changed(f.settings()); what != "" {
 		return fmt.Errorf("%w: %s: keep the settings, or make another fleet with another seed", ErrPosition, what)
 	}
-	f.slot, f.echo, f.emitted, f.base = p.Slot, p.Echo, p.Emitted, p.Base
+	f.slot, f.echo, f.base = p.Slot, p.Echo, p.Base
+	f.emitted.Store(p.Emitted)
 	if f.live() {
 		f.base = f.cfg.Now().UnixMilli() - int64(float64(f.slot/f.perTick())*f.tick)
 		f.first = f.slot
@@ -185,7 +187,7 @@ func (f *Fleet) perTick() int64 { return int64(f.cfg.Devices) * sensors }
 // Next implements the producer's Source.
 func (f *Fleet) Next(dst []Item) (n int, err error) {
 	if f.cfg.Count > 0 {
-		left := f.cfg.Count - f.emitted
+		left := f.cfg.Count - f.emitted.Load()
 		if left <= 0 {
 			return 0, io.EOF
 		}
@@ -194,9 +196,9 @@ func (f *Fleet) Next(dst []Item) (n int, err error) {
 	for n < len(dst) {
 		if f.step(&dst[n]) {
 			n++
-			f.emitted++
 		}
 	}
+	f.emitted.Add(int64(n))
 	return n, nil
 }
 
