@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"weir/broker"
+	"weir/node"
+)
+
+func newTopics() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "topics",
+		Short: "Compare declared topics with the cluster's, and make them so",
+		Example: `  weir topics show > topics.yaml
+  weir topics plan --file topics.yaml --brokers kafka-1:9092
+  weir topics apply --file topics.yaml --brokers kafka-1:9092`,
+	}
+	cmd.AddCommand(newTopicsShow(), newTopicsPlan(), newTopicsApply())
+	return cmd
+}
+
+func newTopicsShow() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show",
+		Short: "Print the declaration of Weir's own topics",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write(broker.DefaultTopicsYAML())
+			return err
+		},
+	}
+}
+
+// planned calls fn with the plan for the declared topics.
+func planned(cmd *cobra.Command, kafka *kafkaFlags, file string, fn func(context.Context, *kadm.Client, *broker.Plan) error) error {
+	topics := broker.DefaultTopics()
+	if file != "" {
+		data, err := os.ReadFile(file) //nolint:gosec // the user's choice
+		if err != nil {
+			return fmt.Errorf("read topics: %w", err)
+		}
+		if topics, err = broker.ParseTopics(data, file); err != nil {
+			return err
+		}
+	}
+	return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
+		client, err := broker.Connect(ctx, at.Broker)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		admin := kadm.NewClient(client)
+		plan, err := broker.PlanTopics(ctx, admin, topics)
+		if err != nil {
+			return err
+		}
+		return fn(ctx, admin, plan)
+	})
+}
+
+func newTopicsPlan() *cobra.Command {
+	var (
+		kafka kafkaFlags
+		out   output
+		file  string
+	)
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Show what apply would change",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			return planned(cmd, &kafka, file, func(_ context.Context, _ *kadm.Client, plan *broker.Plan) error {
+				if asJSON {
+					return writeJSON(cmd.OutOrStdout(), plan)
+				}
+				return plan.WriteText(cmd.OutOrStdout())
+			})
+		},
+	}
+	kafka.add(cmd)
+	cmd.Flags().StringVar(&file, "file", "", "YAML file that declares the topics (default: Weir's own, see weir topics show)")
+	out.add(cmd)
+	return cmd
+}
+
+func newTopicsApply() *cobra.Command {
+	var (
+		kafka kafkaFlags
+		out   output
+		file  string
+		force bool
+	)
+	cmd := &cobra.Command{
+		Use:   "apply",
+		Short: "Make the topics as they are declared; never drops data without --force",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			return planned(cmd, &kafka, file, func(ctx context.Context, admin *kadm.Client, plan *broker.Plan) error {
+				if err := plan.Apply(ctx, admin, force); err != nil {
+					return err
+				}
+				if asJSON {
+					return writeJSON(cmd.OutOrStdout(), plan)
+				}
+				if plan.Empty() {
+					_, err := fmt.Fprintln(cmd.OutOrStdout(), "nothing to do: the topics are as declared")
+					return err
+				}
+				return plan.WriteText(cmd.OutOrStdout())
+			})
+		},
+	}
+	kafka.add(cmd)
+	cmd.Flags().StringVar(&file, "file", "", "YAML file that declares the topics (default: Weir's own, see weir topics show)")
+	cmd.Flags().BoolVar(&force, "force", false, "also make changes that drop data or move keys")
+	out.add(cmd)
+	return cmd
+}
