@@ -86,6 +86,8 @@ func (c *Config) Options() ([]kgo.Opt, error) {
 		kgo.DialTimeout(5 * time.Second),
 		// Readers must never see what may yet be aborted (exactly-once reading, KIP-98).
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		// Metadata is asked for again so soon at the earliest, after a change of leaders for example.
+		kgo.MetadataMinAge(250 * time.Millisecond),
 	}
 	if c.TLS || c.CAFile != "" || c.CertFile != "" || c.TLSInsecure {
 		t, err := c.tls()

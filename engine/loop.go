@@ -11,7 +11,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/plugin/kslog"
 
 	"weir/broker"
 	"weir/deadletter"
@@ -210,7 +209,7 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.RecordPartitioner(broker.GivenPartitions()),
 		kgo.ProducerLinger(5*time.Millisecond),
 		kgo.FetchMaxWait(s.cfg.CommitInterval),
-		kgo.WithLogger(kslog.New(s.cfg.Logger)),
+		broker.ClientLog(s.cfg.Logger),
 	)...)
 	if err != nil {
 		return fmt.Errorf("open session: %w", err)

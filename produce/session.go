@@ -9,7 +9,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/plugin/kslog"
 
 	"weir/broker"
 )
@@ -19,9 +18,9 @@ type session struct {
 	*producer
 	client   *kgo.Client
 	feed     *feed
-	earlier  int64  // readings committed before the open transaction
-	ordinals int64  // of marked transactions
-	base     int64  // first ordinal of this session
+	earlier  int64 // readings committed before the open transaction
+	ordinals int64 // of marked transactions
+	base     int64 // first ordinal of this session
 }
 
 // session takes the source over, finds out what was committed, and sends what follows.
@@ -60,7 +59,7 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.ProducerBatchMaxBytes(1_000_000),
 		kgo.MaxBufferedRecords(s.cfg.MaxRecords+2*chunkItems),
 		kgo.ProducerLinger(5*time.Millisecond),
-		kgo.WithLogger(kslog.New(s.cfg.Logger)),
+		broker.ClientLog(s.cfg.Logger),
 	)
 	if err != nil {
 		return err
