@@ -95,19 +95,20 @@ const paceStep = 20 * time.Millisecond
 
 // allowed waits until the rate allows at least one item, and returns how many.
 func (f *feed) allowed(ctx context.Context) (int, error) {
+	most := int64(min(chunkItems, f.cfg.MaxRecords))
 	if f.cfg.Rate == 0 {
-		return chunkItems, ctx.Err()
+		return int(most), ctx.Err()
 	}
 	for {
 		due := int64(time.Since(f.start).Seconds()*f.cfg.Rate) + 1 - f.sent
 		if due > 0 {
 			// Time that was lost, to a broker that was away for example, is not made up in one burst.
-			if most := int64(f.cfg.Rate); due > most+chunkItems {
+			if due > int64(f.cfg.Rate)+chunkItems {
 				f.start = time.Now()
 				f.sent = 0
 				due = 1
 			}
-			return int(min(due, chunkItems)), ctx.Err()
+			return int(min(due, most)), ctx.Err()
 		}
 		next := time.Duration(float64(f.sent) / f.cfg.Rate * float64(time.Second))
 		if err := broker.Sleep(ctx, min(max(time.Until(f.start.Add(next)), time.Millisecond), paceStep)); err != nil {

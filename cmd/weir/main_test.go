@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The test binary is weir itself when this is set, so that tests can run, stop and kill it.
+const mainEnv = "WEIR_TEST_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(mainEnv) != "" {
+		os.Exit(run(context.Background()))
+	}
+	os.Exit(m.Run())
+}
+
+// weir is a running weir process.
+type weir struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	out    bytes.Buffer
+	errOut bytes.Buffer
+	exited chan struct{}
+	once   sync.Once
+}
+
+// start starts weir with arguments. It is killed when the test ends.
+func start(t *testing.T, args ...string) *weir {
+	t.Helper()
+	p := &weir{t: t, exited: make(chan struct{})}
+	p.cmd = exec.Command(os.Args[0], args...) //nolint:gosec // this test's own binary
+	p.cmd.Env = append(os.Environ(), mainEnv+"=1", "TMPDIR="+slotDir(t), "GOMEMLIMIT=512MiB")
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.errOut
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the parent-death signal comes when the starting thread ends
+		started <- p.cmd.Start()
+		_ = p.cmd.Wait()
+		close(p.exited)
+	}()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.kill)
+	return p
+}
+
+var slots sync.Map // test → folder
+
+// slotDir is where the processes of one test agree on their numbers, apart from other tests.
+func slotDir(t *testing.T) string {
+	dir, _ := slots.LoadOrStore(t.Name(), t.TempDir())
+	return dir.(string) //nolint:errcheck,forcetypeassert // only texts are stored
+}
+
+// kill ends the process with kill -9 and waits for its end.
+func (p *weir) kill() {
+	p.once.Do(func() { _ = p.cmd.Process.Kill() }) // it may have ended
+	<-p.exited
+}
+
+func (p *weir) signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// wait waits for the end of the process and returns its exit code.
+func (p *weir) wait(limit time.Duration) int {
+	p.t.Helper()
+	select {
+	case <-p.exited:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(limit):
+		p.t.Fatalf("weir %s still runs after %s\n%s", strings.Join(p.cmd.Args[1:], " "), limit, p.errOut.String())
+		return -1
+	}
+}
+
+// do runs weir to its end and returns its exit code and output.
+func do(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	p := start(t, args...)
+	code = p.wait(2 * time.Minute)
+	return code, p.out.String(), p.errOut.String()
+}
+
+// must runs weir to its end, which has to be a success, and returns its output.
+func must(t *testing.T, args ...string) string {
+	t.Helper()
+	code, stdout, stderr := do(t, args...)
+	if code != exitOK {
+		t.Fatalf("weir %s: exit %d\n%s%s", strings.Join(args, " "), code, stdout, stderr)
+	}
+	return stdout
+}
+
+// report is the part of weir verify's report that tests look at.
+type report struct {
+	Records          int64    `json:"records"`
+	Devices          int64    `json:"devices"`
+	Lost             int64    `json:"lost"`
+	Duplicated       int64    `json:"duplicated"`
+	Reordered        int64    `json:"reordered"`
+	Torn             int64    `json:"torn"`
+	DeadLetters      int64    `json:"dead_letters"`
+	StatsMismatch    int64    `json:"stats_mismatch"`
+	OpenTransactions int64    `json:"open_transactions"`
+	Repeats          int64    `json:"repeats"`
+	Findings         []string `json:"findings"`
+}
+
+// verified runs weir verify, which has to find nothing wrong.
+func verified(t *testing.T, args ...string) report {
+	t.Helper()
+	code, stdout, stderr := do(t, append([]string{"verify", "-o", "json"}, args...)...)
+	var r report
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		t.Fatalf("verify: exit %d: %v\n%s%s", code, err, stdout, stderr)
+	}
+	if code != exitOK {
+		t.Fatalf("verify: exit %d: %s", code, stdout)
+	}
+	t.Logf("verify: %s", stdout)
+	return r
+}

@@ -1,0 +1,64 @@
+package stack
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/broker"
+)
+
+// A real broker takes a transaction, is killed, and still has it when it comes back.
+func TestKafkaSurvivesKill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a JVM: make test runs it")
+	}
+	k := New(t, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	config := broker.Config{Brokers: k.Brokers()}
+	client, err := broker.Connect(ctx, config, kgo.TransactionalID("t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := kadm.NewClient(client).CreateTopic(ctx, 2, 1, nil, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	for _, end := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {
+		if err := client.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.ProduceSync(ctx, &kgo.Record{Topic: "kept", Value: []byte{'a'}}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.EndTransaction(ctx, end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func() (records int) {
+		t.Helper()
+		err := broker.ReadAll(ctx, config, "kept", nil, func(*kgo.Record) error { records++; return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return records
+	}
+	// The first read waits for the abort's marker. Killed before that, Kafka 4.3.1 can come back with a
+	// transaction that its coordinator believes ended and the partition believes open.
+	if n := read(); n != 1 {
+		t.Errorf("%d records, want the committed one", n)
+	}
+	if err := k.Kill(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Start(ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	if n := read(); n != 1 {
+		t.Errorf("%d records after kill -9, want the committed one", n)
+	}
+}
