@@ -176,8 +176,11 @@ func (f *Fleet) Seek(position []byte) error {
 	f.emitted.Store(p.Emitted)
 	if f.live() {
 		f.base = f.cfg.Now().UnixMilli() - int64(float64(f.slot/f.perTick())*f.tick)
+		if f.echo { // the repeat would reach back before the downtime
+			f.echo = false
+			f.slot++
+		}
 		f.first = f.slot
-		f.echo = false
 	}
 	return nil
 }

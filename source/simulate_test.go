@@ -108,10 +108,16 @@ func checkItems(t *rapid.T, items []Item) {
 // A live fleet goes on with the next reading at the present time after a downtime, and repeats nothing
 // from before it.
 func TestLiveFleetResumesNow(t *testing.T) {
+	for sent := 195; sent < 201; sent++ { // some stop between a reading and a repeat
+		testLiveFleetResumes(t, sent)
+	}
+}
+
+func testLiveFleetResumes(t *testing.T, sent int) {
 	now := time.UnixMilli(1767225600000)
 	cfg := FleetConfig{Seed: 1, Devices: 3, Rate: 100, Repeats: 1, Noise: 1, Now: func() time.Time { return now }}
 	f := newFleet(t, cfg)
-	before := make([]Item, 200)
+	before := make([]Item, sent)
 	if _, err := f.Next(before); err != nil {
 		t.Fatal(err)
 	}
