@@ -16,12 +16,12 @@ import (
 type Class int
 
 const (
-	// Retry: the same step may work later; wait with Backoff and build a new session where the old
+	// Retry says that the same step may work later; wait with Backoff and build a new session where the old
 	// one's transaction is in doubt.
 	Retry Class = iota
-	// DeadLetter: this record can never work, the next may; put it into the dead-letter topic.
+	// DeadLetter says that this record can never work, the next may; put it into the dead-letter topic.
 	DeadLetter
-	// Fatal: nothing that we can do makes it work: another instance has taken over, a permission is
+	// Fatal says that nothing that we can do makes it work: another instance has taken over, a permission is
 	// missing, or the broker can't do it. Stop and say so.
 	Fatal
 )

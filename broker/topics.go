@@ -94,7 +94,7 @@ func ParseTopics(data []byte, filename string) ([]Topic, error) {
 		return nil, fmt.Errorf("%s: %w", filename, explainYAML(err))
 	}
 	if len(file.Topics) == 0 {
-		return nil, fmt.Errorf("%s: no topics: want a list under topics:", filename)
+		return nil, fmt.Errorf("%s: no topics: want a list under the key topics", filename)
 	}
 	seen := make(map[string]bool)
 	for i := range file.Topics {

@@ -294,7 +294,7 @@ func parseMillisZ(b []byte) (ms int64, ok bool) {
 	minute, ok5 := digits(b[14:16])
 	second, ok6 := digits(b[17:19])
 	milli, ok7 := digits(b[20:23])
-	if !(ok1 && ok2 && ok3 && ok4 && ok5 && ok6 && ok7) {
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 {
 		return 0, false
 	}
 	if month < 1 || month > 12 || day < 1 || day > 28 || hour > 23 || minute > 59 || second > 59 {

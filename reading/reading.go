@@ -11,17 +11,14 @@ import (
 	"unicode/utf8"
 )
 
-// MaxDeviceID is the longest device id in bytes.
-const MaxDeviceID = 256
-
-// MaxName is the longest sensor name, unit and boot id in bytes.
+// MaxName is the longest device id, sensor name, unit and boot id in bytes.
 const MaxName = 256
 
 // Reading is one measured value of one sensor of one device (Avro record weir.SensorReading).
 //
 // The Kafka key of a reading is its DeviceID: one device, one partition, one order.
 type Reading struct {
-	DeviceID string  // 1 to MaxDeviceID bytes of UTF-8, no control characters
+	DeviceID string  // 1 to MaxName bytes of UTF-8, no control characters
 	Sensor   string  // what is measured: temperature, humidity, …; not empty
 	Value    float64 // finite
 	Unit     string  // UCUM code: Cel, %, hPa, …; may be empty
@@ -51,16 +48,16 @@ func invalid(field, format string, args ...any) error {
 
 // Validate reports the first rule that r breaks, as an *InvalidError, or nil.
 func (r *Reading) Validate() error {
-	if err := validName("device_id", r.DeviceID, 1, MaxDeviceID); err != nil {
+	if err := validName("device_id", r.DeviceID, 1); err != nil {
 		return err
 	}
-	if err := validName("sensor", r.Sensor, 1, MaxName); err != nil {
+	if err := validName("sensor", r.Sensor, 1); err != nil {
 		return err
 	}
 	if math.IsNaN(r.Value) || math.IsInf(r.Value, 0) {
 		return invalid("value", "%v is not a finite number", r.Value)
 	}
-	if err := validName("unit", r.Unit, 0, MaxName); err != nil {
+	if err := validName("unit", r.Unit, 0); err != nil {
 		return err
 	}
 	if r.TS < minTS || r.TS > maxTS {
@@ -69,16 +66,16 @@ func (r *Reading) Validate() error {
 	if r.Seq < 0 {
 		return invalid("seq", "%d is negative", r.Seq)
 	}
-	return validName("boot", r.Boot, 0, MaxName)
+	return validName("boot", r.Boot, 0)
 }
 
 // validName checks a text field: its length in bytes, valid UTF-8, no control characters.
-func validName(field, s string, minLen, maxLen int) error {
+func validName(field, s string, minLen int) error {
 	if len(s) < minLen {
 		return invalid(field, "is empty")
 	}
-	if len(s) > maxLen {
-		return invalid(field, "has %d bytes, the most is %d", len(s), maxLen)
+	if len(s) > MaxName {
+		return invalid(field, "has %d bytes, the most is %d", len(s), MaxName)
 	}
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < 0x20 || c >= 0x7f {

@@ -47,7 +47,7 @@ func all(t *testing.T, cfg FileConfig) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	var lines []string
 	items := make([]Item, 3)
 	for {
@@ -290,7 +290,7 @@ func FuzzNDJSON(f *testing.F) {
 		if err != nil {
 			return
 		}
-		defer file.Close() //nolint:errcheck // only read
+		defer file.Close()
 		items := make([]Item, 7)
 		for range 1000 {
 			n, err := file.Next(items)

@@ -13,9 +13,6 @@ const (
 	shortestOutage = 16
 )
 
-// silentShare is the mean share of a window that an outage takes.
-const silentShare = (shortestOutage + outageWindow/2) / 2.0 / outageWindow
-
 // outages knows when each device is silent. It is a pure function of key and chance; current only keeps
 // each device's present spell, so that the past is searched once and not for each reading.
 type outages struct {

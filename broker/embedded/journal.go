@@ -124,7 +124,7 @@ func (j *journal) onEndTxn(kreq kmsg.Request) (kmsg.Response, error, bool) { //n
 	}
 	if err := j.write(in); err != nil {
 		j.staged[req.ProducerID] = s
-		resp := req.ResponseKind().(*kmsg.EndTxnResponse) //nolint:errcheck,forcetypeassert // EndTxn's response
+		resp := req.ResponseKind().(*kmsg.EndTxnResponse)
 		resp.ErrorCode = kerr.CoordinatorNotAvailable.Code
 		return resp, nil, true
 	}

@@ -176,7 +176,7 @@ func openProducers(ctx context.Context, admin *kadm.Client, topics []topicState)
 	open := make(map[producer]bool)
 	described.EachProducer(func(p kadm.DescribedProducer) {
 		if p.CurrentTxnStartOffset >= 0 {
-			open[producer{p.ProducerID, int16(p.ProducerEpoch)}] = true
+			open[producer{p.ProducerID, p.ProducerEpoch}] = true
 		}
 	})
 	return open, nil

@@ -61,7 +61,7 @@ var slots sync.Map // test → folder
 // slotDir is where the processes of one test agree on their numbers, apart from other tests.
 func slotDir(t *testing.T) string {
 	dir, _ := slots.LoadOrStore(t.Name(), t.TempDir())
-	return dir.(string) //nolint:errcheck,forcetypeassert // only texts are stored
+	return dir.(string)
 }
 
 // kill ends the process with kill -9 and waits for its end.

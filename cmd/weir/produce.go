@@ -56,7 +56,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 				if err != nil {
 					return err
 				}
-				defer f.Close() //nolint:errcheck // only read
+				defer f.Close()
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", file.Path, f.Columns())
 				src = f
 			} else {

@@ -196,7 +196,7 @@ func (k *Kafka) format(ctx context.Context, n *node) error {
 		return err
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, lastLines(out, 5))
+		return fmt.Errorf("%w: %s", err, lastLines(out))
 	}
 	return nil
 }
@@ -240,11 +240,11 @@ func (n *node) await(ctx context.Context) error {
 		}
 		select {
 		case <-n.exited:
-			return fmt.Errorf("node %d ended while it started: %s", n.id, lastLines(log, 5))
+			return fmt.Errorf("node %d ended while it started: %s", n.id, lastLines(log))
 		default:
 		}
 		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
-			return fmt.Errorf("node %d does not serve yet: %s", n.id, lastLines(log, 5))
+			return fmt.Errorf("node %d does not serve yet: %s", n.id, lastLines(log))
 		}
 	}
 }

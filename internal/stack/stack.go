@@ -85,12 +85,14 @@ func fetch(ctx context.Context, cache, dir string) error {
 	cmd := exec.CommandContext(ctx, mvn, "--batch-mode", "--quiet", "-f", file,
 		dependencyPlugin+":copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+libs)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("mvn: %w: %s", err, lastLines(out, 5))
+		return fmt.Errorf("mvn: %w: %s", err, lastLines(out))
 	}
 	return os.Rename(libs, dir)
 }
 
-func lastLines(out []byte, n int) string {
+// lastLines is the end of a process's output, where it says what went wrong.
+func lastLines(out []byte) string {
+	const n = 5
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

@@ -1,0 +1,64 @@
+# Weir: the few things that people do. `make help` lists them.
+
+GOLANGCI_VERSION := v2.15.0
+FUZZTIME ?= 20s
+BIN := $(CURDIR)/bin
+
+# Packages whose tests run alone: they start JVMs, or kill processes and look at the clock.
+HEAVY := ./internal/stack ./cmd/weir ./broker/embedded
+
+.DEFAULT_GOAL := help
+.PHONY: help build deps test test-fast lint fmt vuln fuzz bench-produce clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/weir
+	go build -o $(BIN)/weir ./cmd/weir
+
+deps: ## install what the tests need: a JDK and Maven for real Kafka, kcat as an independent client
+	@missing=""; \
+	command -v java >/dev/null || missing="$$missing openjdk-17-jdk-headless"; \
+	command -v mvn >/dev/null || missing="$$missing maven"; \
+	command -v kcat >/dev/null || missing="$$missing kcat"; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else \
+		echo "The tests need:$$missing. Install these (Debian: sudo apt-get install$$missing) and run make again." >&2; exit 1; \
+	fi
+
+test: deps ## run all tests with the race detector, real Kafka included
+	go test -race -timeout 15m $$(go list ./... | grep -v -x -F "$$(go list $(HEAVY))")
+	go test -race -p 1 -timeout 30m $(HEAVY)
+
+test-fast: ## run the tests that start no JVM, the long ones shortened
+	go test -short -timeout 10m ./...
+
+lint: ## run golangci-lint, installing it into bin/ where it is missing
+	@tool=$$(command -v golangci-lint || ls $$(go env GOPATH)/bin/golangci-lint 2>/dev/null || ls $(BIN)/golangci-lint 2>/dev/null); \
+	if [ -z "$$tool" ] || ! "$$tool" version 2>/dev/null | grep -q $(GOLANGCI_VERSION:v%=%); then \
+		echo "installing golangci-lint $(GOLANGCI_VERSION) into bin/ (a few minutes)"; \
+		GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION); \
+		tool=$(BIN)/golangci-lint; \
+	fi; \
+	GOMEMLIMIT=2GiB "$$tool" run ./...
+
+fmt: ## format the code
+	gofmt -w $$(git ls-files '*.go')
+
+vuln: ## look for known vulnerabilities (needs their database)
+	go run golang.org/x/vuln/cmd/govulncheck@latest ./...
+
+fuzz: ## run each fuzz target for FUZZTIME (20s)
+	@for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+bench-produce: deps ## weir produce beside kafka-producer-perf-test on one real broker, ratios printed
+	go run ./bench/produce
+
+clean: ## remove what build and lint made
+	rm -rf $(BIN)
