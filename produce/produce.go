@@ -78,6 +78,8 @@ type Result struct {
 	Aborted      int64 `json:"aborted"`
 	Sessions     int64 `json:"sessions"`
 	Bytes        int64 `json:"bytes"`
+
+	SendingSeconds float64 `json:"sending_seconds"` // from the first reading taken to the last commit
 }
 
 func (c *Config) setDefaults() {
@@ -141,9 +143,10 @@ type producer struct {
 	acks   *acks
 	result Result
 
-	connected bool     // a broker has answered once
-	beginning []byte   // the source's first position
-	pending   *pending // the transaction whose commit was asked for, until its fate is known
+	connected bool      // a broker has answered once
+	started   time.Time // when the first reading was taken
+	beginning []byte    // the source's first position
+	pending   *pending  // the transaction whose commit was asked for, until its fate is known
 }
 
 // pending is a transaction that the broker was asked to commit.

@@ -39,6 +39,9 @@ func (p *producer) session(ctx context.Context) error {
 	}
 	feeding, stop := context.WithCancel(ctx)
 	defer stop()
+	if p.started.IsZero() {
+		p.started = time.Now()
+	}
 	s.feed = startFeed(feeding, p.cfg, p.src)
 	err := s.transactions(ctx)
 	stop()
@@ -129,6 +132,7 @@ func (p *producer) settle(committed int64) error {
 		return nil
 	}
 	t.commit.Took = time.Since(t.began)
+	p.result.SendingSeconds = time.Since(p.started).Seconds()
 	p.result.Transactions++
 	p.result.Readings += int64(t.commit.Readings)
 	p.result.DeadLetters += int64(t.commit.DeadLetters)

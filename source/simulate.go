@@ -17,6 +17,7 @@ type FleetConfig struct {
 	Name    string  // of the source; default "fleet-s" and the seed
 	Seed    uint64  // another seed makes another fleet
 	Devices int     // default 100; each has five sensors
+	Prefix  string  // of device ids, before their number; default "device-"
 	Rate    float64 // readings a second of the whole fleet, by which event times are spaced; default 0: see Interval
 	Count   int64   // items in all, repeats included; default 0: without end
 
@@ -39,6 +40,9 @@ func (c *FleetConfig) Validate() error {
 	}
 	if c.Rate < 0 || c.Count < 0 || c.Interval < 0 || c.Noise < 0 || c.Drift < 0 {
 		return errors.New("rate, count, interval, noise and drift must not be negative")
+	}
+	if len(c.Prefix) > reading.MaxName/2 {
+		return fmt.Errorf("a device prefix of %d bytes: the most is %d", len(c.Prefix), reading.MaxName/2)
 	}
 	for _, p := range []struct {
 		name  string
@@ -87,6 +91,9 @@ func NewFleet(cfg FleetConfig) (*Fleet, error) {
 	if cfg.Devices == 0 {
 		cfg.Devices = 100
 	}
+	if cfg.Prefix == "" {
+		cfg.Prefix = "device-"
+	}
 	if cfg.Name == "" {
 		cfg.Name = "fleet-s" + strconv.FormatUint(cfg.Seed, 10)
 	}
@@ -108,7 +115,7 @@ func NewFleet(cfg FleetConfig) (*Fleet, error) {
 		tick:    float64(cfg.Interval) / float64(time.Millisecond),
 	}
 	for i := range f.devices {
-		f.devices[i] = fmt.Sprintf("device-%04d", i+1)
+		f.devices[i] = fmt.Sprintf("%s%04d", cfg.Prefix, i+1)
 	}
 	if cfg.Rate > 0 {
 		f.tick = 1000 * float64(int64(cfg.Devices)*sensors) / cfg.Rate
@@ -148,6 +155,7 @@ func (f *Fleet) settings() settings {
 	return settings{
 		"seed":    strconv.FormatUint(f.cfg.Seed, 10),
 		"devices": strconv.Itoa(f.cfg.Devices),
+		"prefix":  f.cfg.Prefix,
 		"outages": strconv.FormatFloat(f.cfg.Outages, 'g', -1, 64),
 		"repeats": strconv.FormatFloat(f.cfg.Repeats, 'g', -1, 64),
 	}

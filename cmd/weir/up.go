@@ -82,6 +82,7 @@ goes on where the first was stopped or killed.`,
 func addFleetFlags(cmd *cobra.Command, fleet *source.FleetConfig) {
 	f := cmd.Flags()
 	f.IntVar(&fleet.Devices, "devices", 100, "devices of the simulated fleet, with five sensors each")
+	f.StringVar(&fleet.Prefix, "device-prefix", "device-", "what device ids begin with, before their number")
 	f.Uint64Var(&fleet.Seed, "seed", 42, "the same seed makes the same fleet; another seed another one")
 	f.Float64Var(&fleet.Outages, "outages", 0, "share of the time windows in which a device falls silent and boots again, 0 to 1")
 	f.Float64Var(&fleet.Spikes, "spikes", 0.001, "share of readings that are outliers, 0 to 1")

@@ -1,0 +1,303 @@
+// Command produce measures weir's transactional producer beside kafka-producer-perf-test, on one real broker,
+// in one run, alternating: the same payload bytes, compression, acks, transaction length and topic.
+//
+// It prints each run's figures, the ratio of the medians, and CPU seconds for a million readings; then
+// consume-process-produce in records a second. Absolute figures depend on the machine; ratios are the result.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"weir/broker"
+	"weir/internal/stack"
+	"weir/source"
+)
+
+func main() {
+	records := flag.Int("records", 1_500_000, "readings in each run")
+	rounds := flag.Int("rounds", 3, "runs of each side")
+	length := flag.Duration("transaction", 100*time.Millisecond, "length of a transaction")
+	flag.Parse()
+	if err := run(context.Background(), *records, *rounds, *length); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+type bench struct {
+	dir     string
+	weir    string // binary
+	broker  string // host:port
+	payload string // file with one reading a line
+	records int
+	length  time.Duration
+	size    int64 // mean bytes of a reading
+}
+
+func run(ctx context.Context, records, rounds int, length time.Duration) (err error) {
+	dir, err := os.MkdirTemp("", "weir-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	b := &bench{dir: dir, weir: filepath.Join(dir, "weir"), payload: filepath.Join(dir, "readings.ndjson"), records: records, length: length}
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.weir, "./cmd/weir").CombinedOutput(); err != nil {
+		return fmt.Errorf("build weir: %w: %s", err, out)
+	}
+	if err := b.writePayload(); err != nil {
+		return err
+	}
+	kafka, err := stack.StartKafka(ctx, stack.Options{Heap: "1g"})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, kafka.Close()) }()
+	b.broker = kafka.Brokers()[0]
+	fmt.Printf("%d readings of %d bytes a run, transactions of %s, Kafka %s, one broker, 4 partitions\n", records, b.size, length, stack.KafkaVersion)
+	for _, codec := range []string{"none", "lz4"} {
+		if err := b.compare(ctx, codec, rounds); err != nil {
+			return err
+		}
+	}
+	return b.consume(ctx)
+}
+
+// fleet is what both sides send; prefix makes its readings about 200 bytes large.
+func (b *bench) fleet() source.FleetConfig {
+	return source.FleetConfig{
+		Seed: 42, Devices: devices, Prefix: prefix, Count: int64(b.records), Start: start, Spikes: 0.001, Noise: 1, Drift: 1,
+	}
+}
+
+const (
+	devices = 1000
+	prefix  = "building-7/floor-3/room-12/cabinet-4/rack-2/gateway-17/port-9/dev-"
+)
+
+var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// writePayload writes the readings that weir makes, for perf-test to draw from.
+func (b *bench) writePayload() error {
+	f, err := os.Create(b.payload)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(f)
+	fleet, err := source.NewFleet(b.fleet())
+	if err != nil {
+		return err
+	}
+	items := make([]source.Item, 1024)
+	var line []byte
+	var bytes int64
+	for {
+		n, err := fleet.Next(items)
+		for i := range items[:n] {
+			line = items[i].AppendJSON(line[:0])
+			bytes += int64(len(line))
+			if _, err := w.Write(append(line, '\n')); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	b.size = bytes / int64(b.records)
+	return errors.Join(w.Flush(), f.Close())
+}
+
+// figures of one run.
+type figures struct {
+	perSecond float64
+	cpu       float64 // seconds for a million readings
+	peakMB    int64
+}
+
+func (f figures) String() string {
+	return fmt.Sprintf("%9.0f readings/s  %5.2f CPU s/M  %4d MB peak", f.perSecond, f.cpu, f.peakMB)
+}
+
+func (b *bench) compare(ctx context.Context, codec string, rounds int) error {
+	fmt.Printf("\nproduce, compression %s\n", codec)
+	var ours, theirs []figures
+	for round := range rounds + 1 {
+		perf, err := b.perfTest(ctx, codec, round)
+		if err != nil {
+			return fmt.Errorf("kafka-producer-perf-test: %w", err)
+		}
+		weir, err := b.produce(ctx, codec, round)
+		if err != nil {
+			return fmt.Errorf("weir produce: %w", err)
+		}
+		if round == 0 {
+			continue // warms the broker up
+		}
+		fmt.Printf("  perf-test %s\n  weir      %s\n", perf, weir)
+		ours, theirs = append(ours, weir), append(theirs, perf)
+	}
+	fmt.Printf("  ratio weir / perf-test: %.2f readings/s, %.2f CPU\n",
+		median(ours, func(f figures) float64 { return f.perSecond })/median(theirs, func(f figures) float64 { return f.perSecond }),
+		median(ours, func(f figures) float64 { return f.cpu })/median(theirs, func(f figures) float64 { return f.cpu }))
+	return nil
+}
+
+func median(all []figures, of func(figures) float64) float64 {
+	var values []float64
+	for _, f := range all {
+		values = append(values, of(f))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// topic makes the topic anew, so that every run writes to an empty log.
+func (b *bench) topic(ctx context.Context) error {
+	client, err := broker.Connect(ctx, broker.Config{Brokers: []string{b.broker}})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	for {
+		_, err := admin.DeleteTopic(ctx, "sensor_data_tx")
+		topics, listErr := admin.ListTopics(ctx, "sensor_data_tx")
+		if listErr == nil && topics["sensor_data_tx"].Err != nil {
+			break
+		}
+		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+		_ = err // deleting what is gone fails, which is the aim
+	}
+	return broker.EnsureTopics(ctx, admin, broker.DefaultTopics())
+}
+
+var perfLine = regexp.MustCompile(`([0-9.]+) records/sec`)
+
+func (b *bench) perfTest(ctx context.Context, codec string, round int) (figures, error) {
+	if err := b.topic(ctx); err != nil {
+		return figures{}, err
+	}
+	cmd, err := stack.JavaTool(ctx, "512m", "org.apache.kafka.tools.ProducerPerformance",
+		"--bootstrap-server", b.broker, "--topic", "sensor_data_tx", "--num-records", strconv.Itoa(b.records),
+		"--payload-file", b.payload, "--throughput", "-1",
+		"--transactional-id", fmt.Sprintf("perf-%s-%d", codec, round), "--transaction-duration-ms", strconv.FormatInt(b.length.Milliseconds(), 10),
+		"--command-property", "acks=all", "linger.ms=5", "batch.size=262144", "buffer.memory=134217728", "compression.type="+codec)
+	if err != nil {
+		return figures{}, err
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		return figures{}, fmt.Errorf("%w: %s", err, out)
+	}
+	rates := perfLine.FindAllSubmatch(out, -1) // the last line is the whole run's
+	if len(rates) == 0 {
+		return figures{}, fmt.Errorf("no figures in %q", out)
+	}
+	perSecond, err := strconv.ParseFloat(string(rates[len(rates)-1][1]), 64)
+	return b.figures(cmd, perSecond), err
+}
+
+var sentLine = regexp.MustCompile(`"sending_seconds":([0-9.e-]+)`)
+
+func (b *bench) produce(ctx context.Context, codec string, round int) (figures, error) {
+	if err := b.topic(ctx); err != nil {
+		return figures{}, err
+	}
+	cmd := exec.CommandContext(ctx, b.weir, "produce", "--brokers", b.broker, "--compression", codec, //nolint:gosec // built above
+		"--count", strconv.Itoa(b.records), "--devices", strconv.Itoa(devices), "--device-prefix", prefix, "--start", start.Format(time.RFC3339),
+		"--name", fmt.Sprintf("bench-%s-%d", codec, round), "--commit-interval", b.length.String(), "-o", "json")
+	cmd.Stderr = io.Discard
+	out, err := cmd.Output()
+	if err != nil {
+		return figures{}, fmt.Errorf("%w: %s", err, out)
+	}
+	seconds := sentLine.FindSubmatch(out)
+	if seconds == nil {
+		return figures{}, fmt.Errorf("no figures in %q", out)
+	}
+	took, err := strconv.ParseFloat(string(seconds[1]), 64)
+	return b.figures(cmd, float64(b.records)/took), err
+}
+
+// figures adds what the system counted for the whole process, start and end included.
+func (b *bench) figures(cmd *exec.Cmd, perSecond float64) figures {
+	state := cmd.ProcessState
+	f := figures{
+		perSecond: perSecond,
+		cpu:       (state.UserTime() + state.SystemTime()).Seconds() / float64(b.records) * 1e6,
+	}
+	if usage, ok := state.SysUsage().(*syscall.Rusage); ok {
+		f.peakMB = usage.Maxrss / 1024
+	}
+	return f
+}
+
+// consume measures the consumer over what the last run has produced.
+func (b *bench) consume(ctx context.Context) error {
+	fmt.Printf("\nconsume, process, produce (statistics of each sensor of each device)\n")
+	for round := range 3 {
+		cmd := exec.CommandContext(ctx, b.weir, "consume", "--brokers", b.broker, "--until-end", "--instance", "bench") //nolint:gosec // built above
+		began := time.Now()
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("weir consume: %w: %s", err, out)
+		}
+		fmt.Printf("  weir      %s (start, restore and end included)\n", b.figures(cmd, float64(b.records)/time.Since(began).Seconds()))
+		if round < 2 {
+			if err := b.forget(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// forget lets the consumer begin anew.
+func (b *bench) forget(ctx context.Context) error {
+	client, err := broker.Connect(ctx, broker.Config{Brokers: []string{b.broker}})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	for {
+		_, err := admin.DeleteGroup(ctx, "weir-device-stats")
+		if err == nil {
+			break
+		}
+		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	if _, err := admin.DeleteTopic(ctx, "device_stats"); err != nil {
+		return err
+	}
+	for {
+		topics, err := admin.ListTopics(ctx, "device_stats")
+		if err == nil && topics["device_stats"].Err != nil {
+			return broker.EnsureTopics(ctx, admin, broker.DefaultTopics())
+		}
+		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
