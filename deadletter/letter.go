@@ -50,7 +50,7 @@ func Record(dlq string, in *kgo.Record, reason error, now time.Time, maxBytes in
 			if n, err := strconv.Atoi(string(h.Value)); err == nil {
 				attempt = n + 1
 			}
-		case h.Key == HeaderReplayed || strings.HasPrefix(h.Key, ours):
+		case strings.HasPrefix(h.Key, ours):
 		default:
 			headers = append(headers, h)
 		}

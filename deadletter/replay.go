@@ -152,7 +152,11 @@ func sendBack(ctx context.Context, client *kgo.Client, topics Topics, batch []Le
 // original is the record that a letter was made of, marked as replayed.
 func (l *Letter) original(dlq string) *kgo.Record {
 	r := &kgo.Record{Topic: l.Topic, Partition: l.OriginPartition, Key: l.Key, Value: l.Value}
-	r.Headers = append(r.Headers, l.Headers...)
+	for _, h := range l.Headers {
+		if h.Key != HeaderReplayed { // of an earlier replay
+			r.Headers = append(r.Headers, h)
+		}
+	}
 	add(r, HeaderAttempt, strconv.Itoa(l.Attempt))
 	add(r, HeaderReplayed, fmt.Sprintf("%s/%d/%d", dlq, l.Partition, l.Offset))
 	return r
