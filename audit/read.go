@@ -18,7 +18,7 @@ import (
 type reader struct {
 	isolation         kgo.IsolationLevel
 	maxPartitionBytes int32 // of one fetch; two readers of different sizes take different ways through the log
-	compacted         bool  // the log may lose its beginning while it is read, without loss of what counts
+	compacted         bool  // the log may lose records at either end while it is read, without loss of what counts
 	silent            bool  // its offsets are not part of the progress
 }
 
@@ -26,9 +26,9 @@ type reader struct {
 // returns when the end of every partition has been seen.
 //
 // The end is a record at or past the last offset, of whatever kind: control records are kept, so
-// that a tail of markers or of aborted data is seen as well. Where a tail has no record at all (compaction
-// took it) the broker is asked whether nothing follows. A partition that is behind and does not move
-// for Config.stall is an error: never a hang, and never taken for the end.
+// that a tail of markers or of aborted data is seen as well. Only where compaction may have taken the tail is
+// the broker asked whether nothing follows. A partition that is behind and does not move for
+// Config.stall is an error: never a hang, and never taken for the end.
 func (a *audit) read(ctx context.Context, r reader, from, to map[partition]int64, each func(*kgo.Record)) error {
 	run := &pass{audit: a, reader: r, to: to, position: make(map[partition]int64)}
 	starts := make(map[string]map[int32]kgo.Offset)
@@ -89,7 +89,7 @@ func (r *pass) loop(ctx context.Context, each func(*kgo.Record)) error {
 			moved, asked = now, now
 		case now.Sub(moved) > r.stall:
 			return r.stalled()
-		case now.Sub(asked) > min(probeAfter, r.stall/2):
+		case r.compacted && now.Sub(asked) > min(probeAfter, r.stall/2):
 			asked = now
 			if err := r.probe(ctx); err != nil {
 				return err

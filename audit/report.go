@@ -112,7 +112,7 @@ func (r *Report) compareReaders(first, second *digests, log *span) {
 }
 
 // conclude writes the line of each check.
-func (r *Report) conclude(a *audit, in *input) {
+func (r *Report) conclude(a *audit) {
 	r.hasGroup = a.committed != nil
 	if r.Findings == nil {
 		r.Findings = []Finding{} // [] in JSON, not null

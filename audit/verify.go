@@ -164,7 +164,7 @@ func (a *audit) run(ctx context.Context, acks *acknowledgements) error {
 		return err
 	}
 	in.finish(acks, a.blockedOf(a.Topic))
-	a.report.conclude(a, in)
+	a.report.conclude(a)
 	return nil
 }
 

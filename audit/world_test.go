@@ -169,7 +169,7 @@ func (w *world) newConsumer(isolation kgo.IsolationLevel) *consumer {
 	w.t.Helper()
 	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(w.config.Broker.Brokers...),
 		kgo.TransactionalID("stats-0"), kgo.ConsumerGroup(group), kgo.ConsumeTopics(inTopic), kgo.FetchIsolationLevel(isolation),
-		kgo.RequireStableFetchOffsets(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.FetchMaxWait(100*time.Millisecond))
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.FetchMaxWait(100*time.Millisecond))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -313,7 +313,7 @@ func faults(r *Report) map[string]int64 {
 }
 
 // background runs f until the test's part is over and hands on its error.
-func background(t *testing.T, ctx context.Context, f func(context.Context) error) (stop func()) {
+func background(ctx context.Context, t *testing.T, f func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Add(1)

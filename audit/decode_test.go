@@ -1,0 +1,105 @@
+package audit
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDecode(t *testing.T) {
+	var d decoder
+	for in, want := range map[string]sample{
+		`{"device_id":"d","sensor":"s","value":-21.5,"unit":"Cel","ts":"2026-01-31T23:59:59.123Z","seq":7,"boot":"b"}`:                  {"d", "s", "b", -21.5, 1769903999123, 7},
+		"\t{ \"seq\" : 0 , \"ts\" : \"2026-01-01T01:00:00+01:00\" ,\r\n \"value\" : 1E0 , \"sensor\":\"s\",\"device_id\":\"d\" } ":      {"d", "s", "", 1, 1767225600000, 0},
+		`{"x":{"a":[1,{"b":null},"}"],"c":[]},"device_id":"\u0064\"","sensor":"ü","value":0.1,"ts":"2024-02-29T00:00:00.000Z","seq":1}`: {`d"`, "ü", "", 0.1, 1709164800000, 1},
+		`{"device_id":"d","device_id":"e","sensor":"s","value":123456789012345678,"ts":"2026-01-01T00:00:00Z","seq":9223372036854775807}`: {"e", "s", "", 123456789012345678, 1767225600000,
+			math.MaxInt64},
+	} {
+		var got sample
+		named, err := d.decode([]byte(in), &got)
+		if err != nil || !named || got != want {
+			t.Errorf("%s:\n got %+v, %v, %v\nwant %+v", in, got, named, err, want)
+		}
+	}
+}
+
+// What is refused, and whether it tells which reading it stands for.
+func TestDecodeRefuses(t *testing.T) {
+	with := func(field, value string) string {
+		parts := []string{}
+		for _, f := range [][2]string{{"device_id", `"d"`}, {"sensor", `"s"`}, {"value", `1`}, {"ts", `"2026-01-01T00:00:00Z"`}, {"seq", `3`}, {"boot", `""`}, {"unit", `""`}} {
+			if f[0] == field {
+				f[1] = value
+			}
+			if f[1] != "" {
+				parts = append(parts, `"`+f[0]+`":`+f[1])
+			}
+		}
+		return "{" + strings.Join(parts, ",") + "}"
+	}
+	long := `"` + strings.Repeat("x", 257) + `"`
+	for in, named := range map[string]bool{
+		``: false, `{}`: false, `[]`: false, `null`: false, `{"device_id":"d"`: false, `{"device_id":"d",}`: false,
+		with("seq", "3") + "x": false, with("seq", "3,"): false, with("sensor", `"a`+"\n"+`"`): false,
+		with("device_id", ""): false, with("device_id", `""`): false, with("device_id", long): false, with("device_id", `7`): false,
+		with("device_id", `"\u0000"`): false, with("device_id", "\"\xff\""): false, with("device_id", `"`+"\u0085"+`"`): false,
+		with("seq", ""): false, with("seq", "-1"): false, with("seq", "1.0"): false, with("seq", `"1"`): false, with("seq", "9223372036854775808"): false,
+		with("boot", "1"): false, with("boot", long): false,
+		with("sensor", ""): true, with("sensor", `""`): true, with("sensor", long): true, with("unit", "null"): true, with("unit", long): true,
+		with("value", ""): true, with("value", "null"): true, with("value", `"1"`): true, with("value", "1e999"): true,
+		with("value", "01"): false, with("value", "1."): false, with("value", "NaN"): false, with("value", "-"): false,
+		with("ts", ""): true, with("ts", "1"): true, with("ts", `"yesterday"`): true, with("ts", `"2026-02-29T00:00:00.000Z"`): true,
+		with("ts", `"0000-06-01T00:00:00.000Z"`): true, with("ts", `"2026-01-01 00:00:00Z"`): true,
+		with("extra", "1"): true,
+		`{"x":` + strings.Repeat("[", 70) + strings.Repeat("]", 70) + `,"device_id":"d","seq":1}`: false,
+	} {
+		var d decoder
+		var s sample
+		got, err := d.decode([]byte(in), &s)
+		if in == with("extra", "1") {
+			if err != nil {
+				t.Errorf("%s: %v, want none: nothing is wrong with it", in, err)
+			}
+			continue
+		}
+		if err == nil || got != named {
+			t.Errorf("%s: error %v and named %v, want one and %v", in, err, got, named)
+		}
+	}
+}
+
+// What the decoder takes is JSON, and encoding/json reads the same from it.
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"device_id":"d","sensor":"s","value":-21.5,"unit":"Cel","ts":"2026-01-31T23:59:59.123Z","seq":7,"boot":"b"}`))
+	f.Add([]byte(`{"x":[{"y":"\""}],"device_id":"\u0064","sensor":"s","value":1.25e-3,"ts":"2026-01-31T23:59:59+02:00","seq":0}`))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var d decoder
+		var s sample
+		if _, err := d.decode(in, &s); err != nil {
+			return
+		}
+		// A map, since names are compared exactly here and not by case.
+		var fields map[string]any
+		if err := json.Unmarshal(in, &fields); err != nil {
+			t.Fatalf("%q was taken: %v", in, err)
+		}
+		ts, err := time.Parse(time.RFC3339Nano, fields["ts"].(string))
+		if err != nil || ts.UnixMilli() != s.ts || fields["device_id"] != s.device || fields["sensor"] != s.sensor || fields["value"] != s.value {
+			t.Fatalf("%q: read %+v, encoding/json %v", in, s, fields)
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	in := []byte(`{"device_id":"device-000017","sensor":"temperature","value":21.534,"unit":"Cel","ts":"2026-01-31T23:59:59.123Z","seq":123456,"boot":"b1"}`)
+	var d decoder
+	var s sample
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := d.decode(in, &s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
