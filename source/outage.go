@@ -30,11 +30,11 @@ type spell struct {
 	boot       string // the boot id
 }
 
-func newOutages(seed uint64, p float64, devices int) *outages {
+func newOutages(seed uint64, p float64, devices int, prefix string) *outages {
 	o := &outages{
 		key:     mix(seed ^ 0x6f7574616765),
 		chance:  chanceOf(p),
-		prefix:  "s" + strconv.FormatUint(seed, 10) + "-",
+		prefix:  prefix,
 		current: make([]spell, devices),
 	}
 	if o.chance == 0 {

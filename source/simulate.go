@@ -14,7 +14,7 @@ import (
 
 // FleetConfig describes a simulated fleet. The same settings make the same readings.
 type FleetConfig struct {
-	Name    string  // of the source; default "fleet-s" and the seed
+	Name    string  // of the source, up to 100 bytes; default "fleet-s" and the seed
 	Seed    uint64  // another seed makes another fleet
 	Devices int     // default 100; each has five sensors
 	Prefix  string  // of device ids, before their number; default "device-"
@@ -40,6 +40,9 @@ func (c *FleetConfig) Validate() error {
 	}
 	if c.Rate < 0 || c.Count < 0 || c.Interval < 0 || c.Noise < 0 || c.Drift < 0 {
 		return errors.New("rate, count, interval, noise and drift must not be negative")
+	}
+	if len(c.Name) > 100 {
+		return fmt.Errorf("a source's name of %d bytes: the most is 100", len(c.Name))
 	}
 	if len(c.Prefix) > reading.MaxName/2 {
 		return fmt.Errorf("a device prefix of %d bytes: the most is %d", len(c.Prefix), reading.MaxName/2)
@@ -94,7 +97,10 @@ func NewFleet(cfg FleetConfig) (*Fleet, error) {
 	if cfg.Prefix == "" {
 		cfg.Prefix = "device-"
 	}
+	// Boot ids tell fleets apart that share a topic: by their name, or the seed where they have none.
+	boots := cfg.Name + "-"
 	if cfg.Name == "" {
+		boots = "s" + strconv.FormatUint(cfg.Seed, 10) + "-"
 		cfg.Name = "fleet-s" + strconv.FormatUint(cfg.Seed, 10)
 	}
 	if cfg.Now == nil {
@@ -110,7 +116,7 @@ func NewFleet(cfg FleetConfig) (*Fleet, error) {
 			device: random(key, 1), sensor: random(key, 2), noise: random(key, 3),
 			spike: random(key, 4), late: random(key, 5), repeat: random(key, 6),
 		},
-		outages: newOutages(cfg.Seed, cfg.Outages, cfg.Devices),
+		outages: newOutages(cfg.Seed, cfg.Outages, cfg.Devices, boots),
 		devices: make([]string, cfg.Devices),
 		tick:    float64(cfg.Interval) / float64(time.Millisecond),
 	}

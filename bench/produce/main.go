@@ -144,7 +144,7 @@ func (b *bench) compare(ctx context.Context, codec string, rounds int) error {
 		if err != nil {
 			return fmt.Errorf("kafka-producer-perf-test: %w", err)
 		}
-		weir, err := b.produce(ctx, codec, round)
+		weir, err := b.produce(ctx, codec)
 		if err != nil {
 			return fmt.Errorf("weir produce: %w", err)
 		}
@@ -169,7 +169,21 @@ func median(all []figures, of func(figures) float64) float64 {
 	return values[len(values)/2]
 }
 
-// topic makes the topic anew, so that every run writes to an empty log.
+// drop deletes a topic, if it is there, and waits until it is gone.
+func drop(ctx context.Context, admin *kadm.Client, topic string) error {
+	for {
+		topics, err := admin.ListTopics(ctx, topic)
+		if err == nil && topics[topic].Err != nil {
+			return nil
+		}
+		_, _ = admin.DeleteTopic(ctx, topic) // it fails while an earlier try is under way
+		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// topic makes the topics anew, so that every run writes to an empty log, from the source's beginning.
 func (b *bench) topic(ctx context.Context) error {
 	client, err := broker.Connect(ctx, broker.Config{Brokers: []string{b.broker}})
 	if err != nil {
@@ -177,16 +191,10 @@ func (b *bench) topic(ctx context.Context) error {
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	for {
-		_, err := admin.DeleteTopic(ctx, "sensor_data_tx")
-		topics, listErr := admin.ListTopics(ctx, "sensor_data_tx")
-		if listErr == nil && topics["sensor_data_tx"].Err != nil {
-			break
-		}
-		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+	for _, topic := range []string{"sensor_data_tx", "weir.progress"} {
+		if err := drop(ctx, admin, topic); err != nil {
 			return err
 		}
-		_ = err // deleting what is gone fails, which is the aim
 	}
 	return broker.EnsureTopics(ctx, admin, broker.DefaultTopics())
 }
@@ -219,13 +227,13 @@ func (b *bench) perfTest(ctx context.Context, codec string, round int) (figures,
 
 var sentLine = regexp.MustCompile(`"sending_seconds":([0-9.e-]+)`)
 
-func (b *bench) produce(ctx context.Context, codec string, round int) (figures, error) {
+func (b *bench) produce(ctx context.Context, codec string) (figures, error) {
 	if err := b.topic(ctx); err != nil {
 		return figures{}, err
 	}
 	cmd := exec.CommandContext(ctx, b.weir, "produce", "--brokers", b.broker, "--compression", codec, //nolint:gosec // built above
 		"--count", strconv.Itoa(b.records), "--devices", strconv.Itoa(devices), "--device-prefix", prefix, "--start", start.Format(time.RFC3339),
-		"--name", fmt.Sprintf("bench-%s-%d", codec, round), "--commit-interval", b.length.String(), "-o", "json")
+		"--commit-interval", b.length.String(), "-o", "json")
 	cmd.Stderr = io.Discard
 	out, err := cmd.Output()
 	if err != nil {
@@ -288,16 +296,8 @@ func (b *bench) forget(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := admin.DeleteTopic(ctx, "device_stats"); err != nil {
+	if err := drop(ctx, admin, "device_stats"); err != nil {
 		return err
 	}
-	for {
-		topics, err := admin.ListTopics(ctx, "device_stats")
-		if err == nil && topics["device_stats"].Err != nil {
-			return broker.EnsureTopics(ctx, admin, broker.DefaultTopics())
-		}
-		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
-			return err
-		}
-	}
+	return broker.EnsureTopics(ctx, admin, broker.DefaultTopics())
 }

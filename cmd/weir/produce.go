@@ -134,7 +134,8 @@ type progressSource = produce.Source
 func writeProduced(cmd *cobra.Command, r produce.Result, name string) error {
 	w := cmd.OutOrStdout()
 	if r.Readings == 0 && r.DeadLetters == 0 && r.Earlier > 0 {
-		_, err := fmt.Fprintf(w, "nothing to send: earlier runs of source %s have committed all %s readings (another --name sends them again as a new source)\n",
+		// --count is of all runs, so that a run that was killed is completed by the same command.
+		_, err := fmt.Fprintf(w, "nothing to send: earlier runs of source %s have committed all %s readings (another --name sends as a new source)\n",
 			name, count(r.Earlier))
 		return err
 	}
