@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"weir/broker"
 )
@@ -335,5 +336,16 @@ func TestParseTopicsRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "f.yaml") {
 			t.Errorf("%q: %v, want %q", c.text, err, c.want)
 		}
+	}
+}
+
+func TestRequireTransactionV2(t *testing.T) {
+	if err := broker.RequireTransactionV2(t.Context(), connect(t, cluster(t))); err != nil {
+		t.Errorf("a new cluster: %v", err)
+	}
+	old := connect(t, cluster(t, kfake.MaxVersions(kversion.V3_7_0())))
+	err := broker.RequireTransactionV2(t.Context(), old)
+	if !errors.Is(err, broker.ErrNoTransactionV2) || broker.Classify(err) != broker.Fatal || !strings.Contains(err.Error(), "use Kafka 4.0 or later") {
+		t.Errorf("an old cluster: %v", err)
 	}
 }

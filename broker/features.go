@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -36,4 +37,4 @@ func RequireTransactionV2(ctx context.Context, client *kgo.Client) error {
 }
 
 // ErrNoTransactionV2 marks the errors of RequireTransactionV2 that are about the cluster.
-var ErrNoTransactionV2 = fmt.Errorf("the cluster has not enabled transaction.version 2 (KIP-890), on which exactly once rests")
+var ErrNoTransactionV2 = fmt.Errorf("%w: the cluster has not enabled transaction.version 2 (KIP-890), on which exactly once rests", kerr.UnsupportedVersion)

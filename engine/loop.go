@@ -189,7 +189,7 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.checkTopics(ctx, kadm.NewClient(probe))
+	err = errors.Join(broker.RequireTransactionV2(ctx, probe), s.checkTopics(ctx, kadm.NewClient(probe)))
 	probe.Close()
 	if err != nil {
 		return err

@@ -67,7 +67,7 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.checkTopics(ctx)
+	err = errors.Join(broker.RequireTransactionV2(ctx, s.client), s.checkTopics(ctx))
 	if err == nil {
 		if _, _, err = s.client.ProducerID(ctx); err != nil {
 			err = fmt.Errorf("take transactional id %s: %w", transactionalID(s.src.Name()), err)
