@@ -47,11 +47,13 @@ type Broker struct {
 	cfg     Config
 	cluster *kfake.Cluster
 	journal *journal
+	gate    *gate
 	lock    *flock.Flock
 	addr    string
 
 	stopMaintaining context.CancelFunc
 	maintaining     sync.WaitGroup
+	oneMaintenance  sync.Mutex
 }
 
 // HeldError says that another process serves the data directory.
@@ -132,6 +134,8 @@ func (b *Broker) start() error {
 	if err != nil {
 		return errors.Join(explainListen(b.cfg.Addr, err, listenErr), b.journal.close())
 	}
+	b.gate = newGate()
+	b.watch(kmsg.Produce, b.gate.hold(b.cluster.SleepControl))
 	b.watch(kmsg.EndTxn, b.journal.onEndTxn)
 	b.watch(kmsg.TxnOffsetCommit, b.journal.onTxnOffsetCommit)
 	b.watch(kmsg.DeleteRecords, b.onDeleteRecords)

@@ -52,6 +52,8 @@ func (b *Broker) Maintain(ctx context.Context) error {
 }
 
 func (b *Broker) maintainOnce(ctx context.Context, compacted map[string]int64) error {
+	b.oneMaintenance.Lock()
+	defer b.oneMaintenance.Unlock()
 	topics, err := b.topics()
 	if err != nil {
 		return err
@@ -127,13 +129,13 @@ func (b *Broker) compact(ctx context.Context, topics []topicState) error {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, gatePatience)
 	defer cancel()
-	g := b.closeGate()
-	defer g.open()
+	b.gate.close()
+	defer b.gate.open()
 	admitted, err := openProducers(ctx, kadm.NewClient(client), topics)
 	if err != nil {
 		return err
 	}
-	g.admit(admitted)
+	b.gate.admit(admitted)
 	for !b.stable(topics) {
 		select {
 		case <-ctx.Done():
@@ -141,7 +143,7 @@ func (b *Broker) compact(ctx context.Context, topics []topicState) error {
 		case <-time.After(gatePoll):
 		}
 	}
-	g.admit(nil)
+	b.gate.admit(nil)
 	if err := linkPartitions(b.cfg.Dir, topics); err != nil {
 		return err
 	}
@@ -184,44 +186,44 @@ func openProducers(ctx context.Context, admin *kadm.Client, topics []topicState)
 
 // gate holds produce requests back while it is closed, but for those of admitted producers: they have
 // work on a compacted topic and must be able to finish it.
+//
+// A broker has one gate, and kfake one function for it, from start to end: a second function on a request
+// that has slept in a first one races inside kfake.
 type gate struct {
 	mu       sync.Mutex
-	changed  chan struct{} // closed and replaced when admitted or closed change
-	decided  bool          // admitted is known
+	changed  chan struct{} // closed and replaced when the fields below change
+	closed   bool
+	decided  bool // admitted is known
 	admitted map[producer]bool
-	opened   bool
 }
 
-// closeGate starts to hold produce requests back.
-func (b *Broker) closeGate() *gate {
-	g := &gate{changed: make(chan struct{})}
-	b.cluster.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+func newGate() *gate { return &gate{changed: make(chan struct{})} }
+
+// hold is a handler of produce requests: it lets one sleep until it may pass.
+func (g *gate) hold(sleep func(wakeup func())) handler {
+	return func(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		req, ok := kreq.(*kmsg.ProduceRequest)
 		if !ok {
 			return nil, nil, false
 		}
 		for {
-			pass, opened, changed := g.ask(req)
-			if opened {
-				b.cluster.DropControl()
-			}
+			pass, changed := g.ask(req)
 			if pass {
 				return nil, nil, false
 			}
-			b.cluster.SleepControl(func() { <-changed })
+			sleep(func() { <-changed })
 		}
-	})
-	return g
+	}
 }
 
-func (g *gate) ask(req *kmsg.ProduceRequest) (pass, opened bool, changed <-chan struct{}) {
+func (g *gate) ask(req *kmsg.ProduceRequest) (pass bool, changed <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.opened {
-		return true, true, nil
+	if !g.closed {
+		return true, nil
 	}
 	if !g.decided {
-		return false, false, g.changed
+		return false, g.changed
 	}
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
@@ -230,29 +232,26 @@ func (g *gate) ask(req *kmsg.ProduceRequest) (pass, opened bool, changed <-chan 
 			}
 			h := parseHeader(p.Records)
 			if !g.admitted[producer{h.producerID, h.producerEpoch}] {
-				return false, false, g.changed
+				return false, g.changed
 			}
 		}
 	}
-	return true, false, nil
+	return true, nil
 }
 
-// admit says who may pass; nil lets nobody pass.
-func (g *gate) admit(who map[producer]bool) {
+// close starts to hold every produce request back.
+func (g *gate) close() { g.set(true, false, nil) }
+
+// admit says who may pass a closed gate; nil lets nobody pass.
+func (g *gate) admit(who map[producer]bool) { g.set(true, true, who) }
+
+// open lets everybody pass.
+func (g *gate) open() { g.set(false, false, nil) }
+
+func (g *gate) set(closed, decided bool, admitted map[producer]bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.decided, g.admitted = true, who
-	g.wake()
-}
-
-func (g *gate) open() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.opened = true
-	g.wake()
-}
-
-func (g *gate) wake() {
+	g.closed, g.decided, g.admitted = closed, decided, admitted
 	close(g.changed)
 	g.changed = make(chan struct{})
 }
