@@ -32,6 +32,7 @@ type decoder struct {
 	in    []byte
 	at    int
 	names map[string]string // one copy of each name
+	good  int               // fields of the last sample that hold, whatever is wrong with others
 }
 
 const (
@@ -59,9 +60,10 @@ var (
 // known all the same: the record then stands for that reading, though it can't be used.
 func (d *decoder) decode(in []byte, s *sample) (named bool, err error) {
 	*s = sample{}
-	d.in, d.at = in, 0
+	d.in, d.at, d.good = in, 0, 0
 	fields, bad, ok := d.object(s)
 	if !ok {
+		d.good = 0
 		return false, errSyntax
 	}
 	named = fields&hasDevice != 0 && fields&hasSeq != 0 && bad != "device_id" && bad != "boot" && bad != "seq"
@@ -92,8 +94,10 @@ func (d *decoder) object(s *sample) (fields int, bad string, ok bool) {
 		bit, name, good := d.field(s, key)
 		fields |= bit
 		if good {
+			d.good |= bit
 			continue
 		}
+		d.good &^= bit
 		if bad == "" || name == "device_id" || name == "boot" || name == "seq" {
 			bad = name
 		}

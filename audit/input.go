@@ -19,10 +19,11 @@ type input struct {
 	marks     *marks
 	stats     *statistics
 	letters   *deadLetters
+	windows   *windows // nil where they are not checked
 	digests   *digests
 }
 
-func (a *audit) newInput(log *span, stats *statistics, letters *deadLetters) *input {
+func (a *audit) newInput(log *span, stats *statistics, letters *deadLetters, windows *windows) *input {
 	gone := log.truncated(a.Topic)
 	a.report.Truncated = len(gone)
 	truncated := make(map[int32]bool)
@@ -30,13 +31,16 @@ func (a *audit) newInput(log *span, stats *statistics, letters *deadLetters) *in
 		truncated[id] = true
 	}
 	stats.truncated = truncated
+	if windows != nil {
+		windows.truncated = truncated
+	}
 	return &input{
 		report: a.report, topic: a.Topic, log: log, committed: a.committed,
 		sequences: &sequences{
 			report: a.report, devices: make(map[string]*device), replayed: make(map[string]struct{}),
 			truncated: truncated,
 		},
-		marks: newMarks(a.report, gone), stats: stats, letters: letters, digests: newDigests(maphash.MakeSeed()),
+		marks: newMarks(a.report, gone), stats: stats, letters: letters, windows: windows, digests: newDigests(maphash.MakeSeed()),
 	}
 }
 
@@ -50,6 +54,9 @@ func (in *input) record(r *kgo.Record) {
 		in.marks.record(r)
 	}
 	named, err := in.decoder.decode(r.Value, &in.sample)
+	if in.windows != nil {
+		in.windows.record(r, &in.sample, in.decoder.good, err == nil)
+	}
 	if err != nil {
 		in.report.Invalid++
 		in.letters.unusable(r)
@@ -69,6 +76,9 @@ func (in *input) finish(acks *acknowledgements, blocked map[int32]bool) {
 	in.marks.finish(len(in.sequences.blocked) > 0)
 	in.stats.finish(in.log, in.topic)
 	in.letters.finish(in.log)
+	if in.windows != nil {
+		in.windows.finish(in.log)
+	}
 }
 
 // digests are what one reader saw, per partition, so that two readers can be held against each other (C6).

@@ -17,12 +17,20 @@ const (
 	headerDLQTopic     = "weir-dlq-topic"
 	headerDLQPartition = "weir-dlq-partition"
 	headerDLQOffset    = "weir-dlq-offset"
+	headerDLQTruncated = "weir-dlq-truncated" // bytes of the value before it was cut
 )
 
-// deadLetters matches records that can't be used with their dead letters, one to one.
+// deadLetters matches records that were set aside with what was written of them, one to one: the dead letters
+// of records that can't be used, and the late rows of windows.
 type deadLetters struct {
 	report    *Report
-	topic     string
+	name      string // of the topic that they are in; empty where there is none to check
+	topic     string // of the readings
+	kind      string // what one is called
+	other     string // what a record is that should have none
+	sources   bool   // producers may write here too, of rows that never became a record
+	count     *int64 // in the report
+	wrong     *int64
 	seed      maphash.Seed
 	committed map[int32]int64    // C0; nil where the group has no offsets
 	of        map[int32][]letter // by partition of the record, in the order of its offset
@@ -31,51 +39,73 @@ type deadLetters struct {
 
 // letter is a dead letter of the record at offset; content is a digest of what it keeps of it.
 type letter struct {
-	offset  int64
-	content uint64
-	matched bool
+	offset     int64
+	content    uint64
+	kept, full int // bytes of the value, and of the record's; full is -1 where nothing was cut
+	matched    bool
+}
+
+func (a *audit) newLetters(name string, count, wrong *int64, committed map[int32]int64) *deadLetters {
+	return &deadLetters{
+		report: a.report, name: name, topic: a.Topic, count: count, wrong: wrong, committed: committed,
+		kind: "dead letter", other: "a usable record or none",
+		seed: maphash.MakeSeed(), of: make(map[int32][]letter),
+	}
 }
 
 // readLetters reads the dead letters of the topic of the readings; others in it are left alone.
 func (a *audit) readLetters(ctx context.Context, first *span) (*deadLetters, error) {
-	l := &deadLetters{
-		report: a.report, topic: a.Topic, seed: maphash.MakeSeed(),
-		committed: a.committed, of: make(map[int32][]letter),
-	}
-	if !a.report.hasLetters {
-		return l, nil
+	l := a.newLetters(a.DLQTopic, &a.report.DeadLetters, &a.report.DeadLetterMismatch, a.committed)
+	l.sources = true
+	return l, l.read(ctx, a, first)
+}
+
+// read reads the topic, where it exists.
+func (l *deadLetters) read(ctx context.Context, a *audit, first *span) error {
+	if _, exists := a.ids[l.name]; !exists {
+		return nil
 	}
 	r := reader{isolation: kgo.ReadCommitted(), maxPartitionBytes: 1 << 20}
-	if err := a.read(ctx, r, only(a.DLQTopic, first.from), only(a.DLQTopic, first.to), l.take); err != nil {
-		return nil, err
+	if err := a.read(ctx, r, only(l.name, first.from), only(l.name, first.to), l.take); err != nil {
+		return err
 	}
-	l.invisible = len(a.blockedOf(a.DLQTopic)) > 0 || len(first.truncated(a.DLQTopic)) > 0
+	l.invisible = a.unseen(first, l.name)
 	for _, letters := range l.of {
 		slices.SortFunc(letters, func(x, y letter) int { return cmp.Compare(x.offset, y.offset) })
 	}
-	return l, nil
+	return nil
 }
 
 func (l *deadLetters) take(r *kgo.Record) {
 	if string(header(r, headerDLQTopic)) != l.topic {
 		return
 	}
-	l.report.DeadLetters++
 	id, err := strconv.ParseInt(string(header(r, headerDLQPartition)), 10, 32)
 	offset, err2 := strconv.ParseInt(string(header(r, headerDLQOffset)), 10, 64)
+	if l.sources && err == nil && err2 == nil && id == -1 && offset == -1 {
+		return // a row of a file: it never was in the topic
+	}
+	*l.count++
 	if err != nil || err2 != nil || id < 0 || offset < 0 {
-		l.mismatch("the dead letter at partition %d offset %d doesn't say which record it is of", r.Partition, r.Offset)
+		l.mismatch("the one at partition %d offset %d doesn't say which record it is of", r.Partition, r.Offset)
 		return
 	}
-	l.of[int32(id)] = append(l.of[int32(id)], letter{offset: offset, content: l.content(r)})
+	x := letter{offset: offset, content: l.content(r, r.Value), kept: len(r.Value), full: -1}
+	if cut := header(r, headerDLQTruncated); cut != nil {
+		if x.full, err = strconv.Atoi(string(cut)); err != nil || x.full <= x.kept {
+			l.mismatch("the one at partition %d offset %d was cut from %q bytes to %d", r.Partition, r.Offset, cut, x.kept)
+			x.full = -1
+		}
+	}
+	l.of[int32(id)] = append(l.of[int32(id)], x)
 }
 
 // content digests what a dead letter must keep: key, value and the headers but its own.
-func (l *deadLetters) content(r *kgo.Record) uint64 {
+func (l *deadLetters) content(r *kgo.Record, value []byte) uint64 {
 	var h maphash.Hash
 	h.SetSeed(l.seed)
 	hashBytes(&h, r.Key)
-	hashBytes(&h, r.Value)
+	hashBytes(&h, value)
 	for _, x := range r.Headers {
 		if !strings.HasPrefix(x.Key, headerDLQ) {
 			hashBytes(&h, []byte(x.Key))
@@ -86,8 +116,8 @@ func (l *deadLetters) content(r *kgo.Record) uint64 {
 }
 
 func (l *deadLetters) mismatch(format string, args ...any) {
-	l.report.DeadLetterMismatch++
-	l.report.find("C4", "dead letter", format, args...)
+	*l.wrong++
+	l.report.find("C4", l.kind, format, args...)
 }
 
 // reach raises need to the offsets that the group must have committed with the dead letters.
@@ -111,15 +141,26 @@ func (l *deadLetters) flagAhead(committed map[int32]int64) {
 
 // unusable takes a record that breaks a rule, and looks for its one dead letter.
 func (l *deadLetters) unusable(r *kgo.Record) {
+	if !l.match(r) && r.Offset < l.committed[r.Partition] {
+		l.missing(r)
+	}
+}
+
+// missing takes a record that must have a dead letter and has none.
+func (l *deadLetters) missing(r *kgo.Record) {
+	if !l.invisible {
+		l.mismatch("the group has committed partition %d offset %d, which can't be used, but there is none of it", r.Partition, r.Offset)
+	}
+}
+
+// match looks for the one of a record, and reports whether there is any.
+func (l *deadLetters) match(r *kgo.Record) bool {
 	letters := l.of[r.Partition]
 	i, found := slices.BinarySearchFunc(letters, r.Offset, func(x letter, offset int64) int { return cmp.Compare(x.offset, offset) })
 	if !found {
-		if r.Offset < l.committed[r.Partition] && !l.invisible {
-			l.mismatch("the group has committed partition %d offset %d, which can't be used, but there is none of it", r.Partition, r.Offset)
-		}
-		return
+		return false
 	}
-	if letters[i].content != l.content(r) {
+	if !l.keeps(&letters[i], r) {
 		l.mismatch("the one of partition %d offset %d has another key, value or headers", r.Partition, r.Offset)
 	}
 	letters[i].matched = true
@@ -127,6 +168,15 @@ func (l *deadLetters) unusable(r *kgo.Record) {
 		letters[i].matched = true
 		l.mismatch("there is more than one of partition %d offset %d", r.Partition, r.Offset)
 	}
+	return true
+}
+
+// keeps reports whether a letter has the key, the headers and the value of its record, the last as far as it was not cut.
+func (l *deadLetters) keeps(x *letter, r *kgo.Record) bool {
+	if x.full < 0 {
+		return x.content == l.content(r, r.Value)
+	}
+	return x.full == len(r.Value) && x.content == l.content(r, r.Value[:x.kept])
 }
 
 // finish finds the dead letters of records that are none: in order, absent, or not committed.
@@ -134,7 +184,7 @@ func (l *deadLetters) finish(log *span) {
 	for id, letters := range l.of {
 		for _, x := range letters {
 			if !x.matched && x.offset >= log.begin(l.topic, id) {
-				l.mismatch("there is one of partition %d offset %d, which is a usable record or none", id, x.offset)
+				l.mismatch("there is one of partition %d offset %d, which is "+l.other, id, x.offset)
 			}
 		}
 	}

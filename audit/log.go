@@ -92,9 +92,9 @@ func (a *audit) list(ctx context.Context, what string, f lister, topics []string
 	return offsets, nil
 }
 
-// committedOffsets are the group's offsets in the topic of the readings; nil where it has none.
-func (a *audit) committedOffsets(ctx context.Context) (map[int32]int64, error) {
-	all, err := a.admin.FetchOffsets(ctx, a.Group)
+// committedOffsets are a group's offsets in the topic of the readings; nil where it has none.
+func (a *audit) committedOffsets(ctx context.Context, group string) (map[int32]int64, error) {
+	all, err := a.admin.FetchOffsets(ctx, group)
 	if err == nil {
 		err = all.Error()
 	}
@@ -102,7 +102,7 @@ func (a *audit) committedOffsets(ctx context.Context) (map[int32]int64, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("fetch the offsets of group %s: %w", a.Group, err)
+		return nil, fmt.Errorf("fetch the offsets of group %s: %w", group, err)
 	}
 	var offsets map[int32]int64
 	for id, o := range all[a.Topic] {
@@ -117,18 +117,22 @@ func (a *audit) committedOffsets(ctx context.Context) (map[int32]int64, error) {
 	return offsets, nil
 }
 
-// checkNotAhead waits until the group's offsets cover every result and dead letter that was read. Those
-// that they don't cover after Wait were not committed in one transaction with the offsets.
-func (a *audit) checkNotAhead(ctx context.Context, stats *statistics, letters *deadLetters) error {
-	if a.committed == nil {
-		return nil
-	}
+// outcome is something that must not run ahead of the offsets that its group commits with it.
+type outcome interface {
+	reach(need map[int32]int64)          // raises need to the offsets that go with it
+	flagAhead(committed map[int32]int64) // marks what the offsets don't cover
+}
+
+// checkNotAhead waits until a group's offsets cover everything that was read of its outcomes. What they
+// don't cover after Wait was not committed in one transaction with the offsets.
+func (a *audit) checkNotAhead(ctx context.Context, group string, outcomes ...outcome) error {
 	need := make(map[int32]int64)
-	stats.reach(need)
-	letters.reach(need)
+	for _, o := range outcomes {
+		o.reach(need)
+	}
 	deadline := time.Now().Add(a.Wait)
 	for {
-		now, err := a.committedOffsets(ctx)
+		now, err := a.committedOffsets(ctx, group)
 		if err != nil {
 			return err
 		}
@@ -140,8 +144,9 @@ func (a *audit) checkNotAhead(ctx context.Context, stats *statistics, letters *d
 			return nil
 		}
 		if time.Now().After(deadline) {
-			stats.flagAhead(now)
-			letters.flagAhead(now)
+			for _, o := range outcomes {
+				o.flagAhead(now)
+			}
 			return nil
 		}
 		if err := broker.Sleep(ctx, pollEvery); err != nil {

@@ -41,6 +41,8 @@ type Report struct {
 	ReadersDisagree  int64 `json:"readers_disagree"`  // partitions in which two readers saw different records
 	OpenTransactions int64 `json:"open_transactions"` // that keep readers from the end for longer than Config.Wait
 
+	Windows *WindowReport `json:"windows,omitempty"` // nil where no windows were to be checked
+
 	Checks   []Check   `json:"checks"`
 	Findings []Finding `json:"findings"` // the first examples of what is wrong
 
@@ -94,7 +96,8 @@ func (r *Report) find(check, problem, format string, args ...any) {
 // Clean reports whether nothing is wrong in what was checked.
 func (r *Report) Clean() bool {
 	return r.Lost == 0 && r.Duplicated == 0 && r.RefusedSeen == 0 && r.Reordered == 0 && r.Torn == 0 &&
-		r.StatsMismatch == 0 && r.DeadLetterMismatch == 0 && r.ReadersDisagree == 0 && r.OpenTransactions == 0
+		r.StatsMismatch == 0 && r.DeadLetterMismatch == 0 && r.ReadersDisagree == 0 && r.OpenTransactions == 0 &&
+		(r.Windows == nil || r.Windows.clean())
 }
 
 // compareReaders counts the partitions in which the two readers differ.
@@ -117,9 +120,12 @@ func (r *Report) conclude(a *audit) {
 	if r.Findings == nil {
 		r.Findings = []Finding{} // [] in JSON, not null
 	}
+	results, windows := r.results(a), Check{"C5", "windows equal an offline recomputation", NotChecked, "no topic of windows is named"}
+	if r.Windows != nil {
+		results, windows = r.withWindows(a, results), r.windowFigures(a)
+	}
 	r.Checks = []Check{
-		r.readings(), r.order(), r.marked(), r.results(a),
-		{"C5", "windows equal an offline recomputation", NotChecked, "there are no windows in this flow"},
+		r.readings(), r.order(), r.marked(), results, windows,
 		{"C6", "two readers see the same records", verdict(r.ReadersDisagree), fmt.Sprintf("%d partitions read twice, %d differ", r.Partitions, r.ReadersDisagree)},
 		{"C7", "database rows equal the topic's", NotChecked, "there is no database in this flow"},
 		{"C8", "readers reach the end", verdict(r.OpenTransactions), fmt.Sprintf("%d open transactions held them for %s or longer", r.OpenTransactions, a.Wait)},

@@ -20,12 +20,18 @@
 //     a result that stays ahead of them was not committed together with them;
 //  5. sensor_data_tx to a high watermark taken last: it holds every record that a result can speak of;
 //  6. what was appended meanwhile, only to complete the marked transactions that end beyond 5.
+//
+// The results of windows, their late rows and their dead letters are read like the dead letters, with a C0 of
+// their own group. Results of windows name no offset: which rows they need shows only after 5, so that
+// their C1 is polled then (window_rows.go).
 package audit
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -47,6 +53,9 @@ type Config struct {
 	// {"outcome":"acked|refused|unknown","device":"d","boot":"b","from":0,"to":9}, both ends included.
 	// Default none: only gaps in seq count as lost then.
 	Acks []string
+
+	// Windows says what to check of a windowed pipeline. Default none.
+	Windows WindowConfig
 
 	// Wait is how long readers may stay behind an open transaction, and results ahead of the group's
 	// offsets, before that counts as a fault. Default 60 s.
@@ -73,6 +82,7 @@ func (c *Config) applyDefaults() {
 			*d.field = d.value
 		}
 	}
+	c.Windows.applyDefaults()
 	if c.Wait <= 0 {
 		c.Wait = time.Minute
 	}
@@ -97,14 +107,20 @@ type audit struct {
 	unnamed   int                // partitions that are held by nobody knows whom
 	committed map[int32]int64    // C0 of the package comment; nil where the group has no offsets
 	progress  progress
+
+	windowCommitted map[int32]int64 // likewise, of the group of the windows
+	deleted         map[string]int  // partitions whose beginning has been deleted, by topic of the windows
 }
 
-// Verify checks C1 to C4, C6 and C8 of the exactly-once contract on a topic and on what was
+// Verify checks C1 to C6 and C8 of the exactly-once contract on a topic and on what was
 // computed from it, while the flow may be running. A report that is not Clean is not an error: errors are
 // a topic that is missing, a broker that can't be reached (*broker.UnreachableError), an
 // acknowledgement log that can't be read, or a partition whose end could not be read.
 func Verify(ctx context.Context, c Config) (*Report, error) {
 	c.applyDefaults()
+	if err := c.Windows.Validate(); err != nil {
+		return nil, err
+	}
 	acks, err := readAcks(c.Acks)
 	if err != nil {
 		return nil, err
@@ -132,8 +148,13 @@ func (a *audit) run(ctx context.Context, acks *acknowledgements) error {
 		return err
 	}
 	var err error
-	if a.committed, err = a.committedOffsets(ctx); err != nil {
+	if a.committed, err = a.committedOffsets(ctx, a.Group); err != nil {
 		return err
+	}
+	if a.Windows.Topic != "" {
+		if a.windowCommitted, err = a.committedOffsets(ctx, a.Windows.Group); err != nil {
+			return err
+		}
 	}
 	first, err := a.settled(ctx, a.topics()...)
 	if err != nil {
@@ -149,19 +170,30 @@ func (a *audit) run(ctx context.Context, acks *acknowledgements) error {
 	if err != nil {
 		return err
 	}
-	if err := a.checkNotAhead(ctx, stats, letters); err != nil {
+	windows, err := a.readWindows(ctx, first)
+	if err != nil {
 		return err
+	}
+	if a.committed != nil {
+		if err := a.checkNotAhead(ctx, a.Group, stats, letters); err != nil {
+			return err
+		}
 	}
 	log, err := a.settled(ctx, a.Topic)
 	if err != nil {
 		return err
 	}
-	in := a.newInput(log, stats, letters)
+	in := a.newInput(log, stats, letters, windows)
 	if err := a.readInput(ctx, in, log); err != nil {
 		return err
 	}
 	if err := a.completeTransactions(ctx, in, log); err != nil {
 		return err
+	}
+	if windows != nil && a.windowCommitted != nil {
+		if err := a.checkNotAhead(ctx, a.Windows.Group, windows); err != nil {
+			return err
+		}
 	}
 	in.finish(acks, a.blockedOf(a.Topic))
 	a.report.conclude(a)
@@ -170,18 +202,20 @@ func (a *audit) run(ctx context.Context, acks *acknowledgements) error {
 
 // topics are the topics to check that exist.
 func (a *audit) topics() []string {
-	names := []string{a.Topic}
-	for _, t := range []string{a.StatsTopic, a.DLQTopic} {
-		if _, ok := a.ids[t]; ok {
-			names = append(names, t)
-		}
-	}
-	return names
+	return slices.Sorted(maps.Keys(a.ids))
 }
 
-// findTopics learns which topics exist. Only the topic of the readings must.
+// findTopics learns which topics exist. Only the topic of the readings must, and that of the windows where it is named.
 func (a *audit) findTopics(ctx context.Context) error {
-	found, err := a.admin.ListTopics(ctx, a.Topic, a.StatsTopic, a.DLQTopic)
+	names := []string{a.Topic, a.StatsTopic, a.DLQTopic}
+	if w := a.Windows; w.Topic != "" {
+		for _, t := range []string{w.Topic, w.Late, w.DLQ} {
+			if t != "" && !slices.Contains(names, t) {
+				names = append(names, t)
+			}
+		}
+	}
+	found, err := a.admin.ListTopics(ctx, names...)
 	if err != nil {
 		return fmt.Errorf("list topics: %w", err)
 	}
@@ -197,6 +231,9 @@ func (a *audit) findTopics(ctx context.Context) error {
 	}
 	if _, ok := a.ids[a.Topic]; !ok {
 		return &MissingTopicError{Topic: a.Topic}
+	}
+	if _, ok := a.ids[a.Windows.Topic]; !ok && a.Windows.Topic != "" {
+		return &MissingTopicError{Topic: a.Windows.Topic}
 	}
 	_, a.report.hasStats = a.ids[a.StatsTopic]
 	_, a.report.hasLetters = a.ids[a.DLQTopic]

@@ -304,6 +304,10 @@ func faults(r *Report) map[string]int64 {
 		"stats_mismatch": r.StatsMismatch, "dead_letter_mismatch": r.DeadLetterMismatch,
 		"readers_disagree": r.ReadersDisagree, "open_transactions": r.OpenTransactions,
 	}
+	if x := r.Windows; x != nil {
+		all["window_mismatch"], all["window_difference"] = x.Mismatch, x.Difference
+		all["window_late"], all["window_dead_letter"] = x.LateMismatch, x.DeadLetterMismatch
+	}
 	for name, n := range all {
 		if n == 0 {
 			delete(all, name)

@@ -18,17 +18,26 @@ func newVerify() *cobra.Command {
 		out   output
 		acks  []string
 		wait  time.Duration
+		win   windowFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check from the outside that nothing was lost, doubled, torn or reordered",
 		Long: `Reads the topics as any consumer would and works out anew what the flow should have made of them. It may
-run while readings flow. Exits with 3 if anything is wrong.`,
+run while readings flow. Exits with 3 if anything is wrong.
+
+With --windows, the results of a windowed pipeline are computed anew from the readings as well, and what went in is
+held against what came out: windows, late rows, dead letters and windows that are still open.`,
 		Example: `  weir verify
-  weir verify -o json --acks acks.ndjson`,
+  weir verify -o json --acks acks.ndjson
+  weir verify --windows sensor_1m --window-size 1m --late per_minute.late --window-dlq per_minute.dlq`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			windows, err := win.config(cmd)
 			if err != nil {
 				return err
 			}
@@ -36,7 +45,7 @@ run while readings flow. Exits with 3 if anything is wrong.`,
 				progress, done := verifyProgress(cmd)
 				report, err := audit.Verify(ctx, audit.Config{
 					Broker: at.Broker, Topic: node.SensorData, StatsTopic: node.DeviceStats, DLQTopic: node.DeadLetters,
-					Group: node.StatsGroup, Acks: acks, Wait: wait, Progress: progress,
+					Group: node.StatsGroup, Windows: windows, Acks: acks, Wait: wait, Progress: progress,
 				})
 				done()
 				if err != nil {
@@ -57,8 +66,56 @@ run while readings flow. Exits with 3 if anything is wrong.`,
 	kafka.add(cmd)
 	cmd.Flags().StringSliceVar(&acks, "acks", nil, "acknowledgement logs of producers (weir produce --ack-log)")
 	cmd.Flags().DurationVar(&wait, "wait", 60*time.Second, "how long open transactions may take to end")
+	win.add(cmd)
 	out.add(cmd)
 	return cmd
+}
+
+// windowFlags say how the readings were counted in windows.
+type windowFlags struct {
+	windows audit.WindowConfig
+	columns string
+}
+
+func (w *windowFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&w.windows.Topic, "windows", "", "topic of tumbling windows to check (C4, C5)")
+	f.DurationVar(&w.windows.Size, "window-size", 0, "length of a window, such as 1m")
+	f.StringVar(&w.windows.Late, "late", "", "topic of the rows that came after their window had closed")
+	f.StringVar(&w.windows.DLQ, "window-dlq", "", "topic of the records that the pipeline could not decode")
+	f.StringVar(&w.windows.Group, "window-group", "", "consumer group of the pipeline (default weir-NAME, where --late is NAME.late)")
+	f.DurationVar(&w.windows.Delay, "window-delay", 5*time.Second, "how far the pipeline's watermark stays behind the largest event time of a partition")
+	f.BoolVar(&w.windows.Bounded, "bounded", false, "producers and pipeline have ended: every record must be processed, no window may be open")
+	f.BoolVar(&w.windows.SharedWatermark, "window-shared-watermark", false,
+		"the pipeline has one watermark for all partitions, that of the slowest (Flink); not one for each")
+	f.StringVar(&w.columns, "window-columns", audit.DefaultWindowColumns, "columns of a window's row; figures that are left out are not checked")
+}
+
+// config reads the flags, which mean something only beside --windows.
+func (w *windowFlags) config(cmd *cobra.Command) (audit.WindowConfig, error) {
+	if w.windows.Topic == "" {
+		// Not --bounded: in the environment, WEIR_BOUNDED may be meant for other commands.
+		for _, name := range []string{"window-size", "late", "window-dlq", "window-group", "window-delay", "window-shared-watermark", "window-columns"} {
+			if cmd.Flags().Changed(name) {
+				return w.windows, usage(fmt.Errorf("--%s needs --windows, the topic of the windows", name))
+			}
+		}
+		return audit.WindowConfig{}, nil
+	}
+	var err error
+	if w.windows.Columns, err = audit.ParseWindowColumns(w.columns); err != nil {
+		return w.windows, usage(fmt.Errorf("--window-columns: %w", err))
+	}
+	switch {
+	case w.windows.Size == 0:
+		return w.windows, usage(fmt.Errorf("--windows needs --window-size, such as --window-size 1m"))
+	case w.windows.Group == "" && w.windows.Late == "":
+		return w.windows, usage(fmt.Errorf("--windows needs the pipeline's consumer group: --window-group weir-NAME, or --late NAME.late"))
+	}
+	if err := w.windows.Validate(); err != nil {
+		return w.windows, usage(err)
+	}
+	return w.windows, nil
 }
 
 // verifyProgress shows on a terminal how far the check is.

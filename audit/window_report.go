@@ -1,0 +1,112 @@
+package audit
+
+import (
+	"fmt"
+	"strings"
+)
+
+// WindowReport is what Verify found of a windowed pipeline. Rows and Ahead went in; Counted, Late, DeadLetters
+// (Undecodable where no topic of dead letters is named) and Open came out.
+type WindowReport struct {
+	Rows        int64 `json:"rows"`         // records of the input that the pipeline must have processed
+	Ahead       int64 `json:"ahead"`        // records behind these that its output speaks of already
+	Results     int64 `json:"results"`      // windows in the topic
+	Counted     int64 `json:"counted"`      // sum of their counts
+	Late        int64 `json:"late"`         // rows in the late topic
+	DeadLetters int64 `json:"dead_letters"` // in the pipeline's topic of them
+	Undecodable int64 `json:"undecodable"`  // records that no window can have, where no such topic is named
+	OpenWindows int64 `json:"open_windows"` // windows with rows, but without a result, that the watermark has not passed
+	Open        int64 `json:"open"`         // their rows
+
+	Difference         int64 `json:"difference"`           // in less out; 0 where it can't be judged
+	Mismatch           int64 `json:"mismatch"`             // windows that are wrong, missing, doubled or impossible
+	LateMismatch       int64 `json:"late_mismatch"`        // late rows that are doubled, changed, not late or of no row
+	DeadLetterMismatch int64 `json:"dead_letter_mismatch"` // dead letters that are missing, too many or wrong
+}
+
+func (w *WindowReport) clean() bool {
+	return w.Difference == 0 && w.Mismatch == 0 && w.LateMismatch == 0 && w.DeadLetterMismatch == 0
+}
+
+// withWindows adds the sum over the windows to the line of C4. A flow without device statistics is judged by its
+// windows alone.
+func (r *Report) withWindows(a *audit, c Check) Check {
+	w := r.Windows
+	c.What = "in = windows + late + dead letters; other results"
+	detail := fmt.Sprintf("windows: %d rows processed and %d ahead of the group = %d in windows + %d late + %d dead letters + %d in open windows, difference %d; %d wrong late rows, %d wrong dead letters",
+		w.Rows, w.Ahead, w.Counted, w.Late, max(w.DeadLetters, w.Undecodable), w.Open, w.Difference, w.LateMismatch, w.DeadLetterMismatch)
+	gaps := r.windowGaps(a)
+	if w.Undecodable > 0 {
+		gaps = append(gaps, fmt.Sprintf("dead letters not checked: no topic of them is named, and %d records can't be decoded", w.Undecodable))
+	}
+	own := windowVerdict(gaps, verdict(abs(w.Difference), w.LateMismatch, w.DeadLetterMismatch))
+	for _, topic := range []string{a.Windows.Late, a.Windows.DLQ} {
+		if _, exists := a.ids[topic]; !exists && topic != "" {
+			gaps = append(gaps, fmt.Sprintf("topic %s does not exist, which counts as empty", topic))
+		}
+	}
+	if a.Windows.Late == "" {
+		gaps = append(gaps, "no late topic is named: every row must be in a window")
+	}
+	other := c.Verdict
+	if !r.hasStats && other == Partly {
+		other = NotChecked
+	}
+	c.Detail = strings.Join(append([]string{detail}, append(gaps, "other results: "+c.Detail)...), "; ")
+	switch {
+	case own == Failed || other == Failed:
+		c.Verdict = Failed
+	case own == Partly || other == Partly:
+		c.Verdict = Partly
+	default:
+		c.Verdict = own
+	}
+	return c
+}
+
+// windowFigures is the line of C5.
+func (r *Report) windowFigures(a *audit) Check {
+	w := r.Windows
+	gaps := r.windowGaps(a)
+	c := Check{ID: "C5", What: "windows equal an offline recomputation", Verdict: windowVerdict(gaps, verdict(w.Mismatch))}
+	c.Detail = fmt.Sprintf("%d windows of %s, %d wrong; %d windows still open", w.Results, a.Windows.Size, w.Mismatch, w.OpenWindows)
+	c.Detail = strings.Join(append([]string{c.Detail}, gaps...), "; ")
+	return c
+}
+
+// windowGaps says what keeps the windows from being checked as a whole.
+func (r *Report) windowGaps(a *audit) (gaps []string) {
+	if a.windowCommitted == nil {
+		what := "completeness"
+		if a.Windows.Bounded {
+			what = "that offsets go with the results"
+		}
+		gaps = append(gaps, fmt.Sprintf("%s not checked: group %s has no offsets in the topic", what, a.Windows.Group))
+	}
+	if r.Truncated > 0 {
+		gaps = append(gaps, fmt.Sprintf("windows not checkable: the topic's beginning has been deleted (%d of %d partitions)", r.Truncated, r.Partitions))
+	}
+	for _, topic := range []string{a.Windows.Topic, a.Windows.Late, a.Windows.DLQ} {
+		if n := a.deleted[topic]; n > 0 {
+			gaps = append(gaps, fmt.Sprintf("the beginning of %d partitions of %s has been deleted", n, topic))
+		}
+		if n := len(a.blockedOf(topic)); n > 0 {
+			gaps = append(gaps, fmt.Sprintf("an open transaction hides the end of %d partitions of %s", n, topic))
+		}
+	}
+	return gaps
+}
+
+func windowVerdict(gaps []string, v Verdict) Verdict {
+	if v == OK && len(gaps) > 0 {
+		return Partly
+	}
+	return v
+}
+
+func abs(n int64) int64 {
+	if n < 0 {
+		return -n
+	}
+	return n
+}

@@ -1,0 +1,374 @@
+package audit
+
+import (
+	"math"
+	"sort"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// windows holds the results of a windowed pipeline against an own computation from the readings (C5), and
+// what went in against what came out (C4).
+//
+// A result doesn't say up to which offset it counts, and a row that the group's offsets don't cover yet may be counted,
+// late, or not processed. Two things decide nevertheless: a key's rows lie on one partition, and a window closes
+// once, so that all rows that it counts come before all that are late. A result of n rows is therefore one of the
+// first n rows that are not in the late topic. Rows behind them are a fault only below C0 of the package
+// comment, where everything is decided and visible.
+//
+// A window may lack its result while it is open: as long as its end is after the watermark that the rows of its
+// partition below C0 make, which is their largest event time less the delay. The results themselves have no say in
+// it: judged by the newest of them, the loss of the newest would look like an open window.
+type windows struct {
+	WindowConfig
+	report *Report
+	sum    *WindowReport
+	topic  string // of the readings
+	size   int64  // milliseconds
+	delay  int64
+
+	committed map[int32]int64 // C0 of the pipeline's group; nil where it has none
+	truncated map[int32]bool  // partitions of the readings whose beginning has been deleted
+	hidden    bool            // a part of the results can't be read
+	columns   uint8           // that results must have
+
+	all           map[windowKey]*window
+	clocks        map[int32]*clock
+	late, letters *deadLetters
+}
+
+type windowKey struct {
+	device, sensor string
+	start          int64 // milliseconds since the Unix epoch
+}
+
+// window is one window of one key: its result, and what the rows make of it.
+type window struct {
+	found     windowResult
+	own       running // of the first rows, as many as the result counts; of all where there is no result
+	ahead     int64   // of these, those that C0 doesn't cover
+	more      int64   // rows behind these that C0 covers
+	partition int32   // of the rows; -1 before the first
+	last      int64   // offset of the last row of own
+	spread    bool    // rows on two partitions
+	wrong     bool    // counted
+}
+
+// clock is the event time of one input partition.
+type clock struct {
+	largest   int64    // event time up to now
+	processed int64    // likewise, of the records that C0 covers
+	passed    []passed // one for each step of the watermark over ends of windows
+}
+
+// passed says that from the record at offset on, the watermark is at or past the end of the window number-1.
+type passed struct{ number, offset int64 }
+
+func newWindows(report *Report, c WindowConfig, topic string, committed map[int32]int64) *windows {
+	report.Windows = &WindowReport{}
+	return &windows{
+		WindowConfig: c, report: report, sum: report.Windows, topic: topic, committed: committed,
+		size: c.Size.Milliseconds(), delay: c.Delay.Milliseconds(),
+		all: make(map[windowKey]*window), clocks: make(map[int32]*clock),
+	}
+}
+
+func (w *windows) of(k windowKey) *window {
+	x := w.all[k]
+	if x == nil {
+		x = &window{partition: -1}
+		w.all[k] = x
+	}
+	return x
+}
+
+// mismatch counts a window once, by the first thing that is wrong with it.
+func (w *windows) mismatch(k windowKey, x *window, format string, args ...any) {
+	if x.wrong {
+		return
+	}
+	x.wrong = true
+	w.sum.Mismatch++
+	w.report.find("C5", "wrong window", "device %q sensor %q from %s: "+format,
+		append([]any{k.device, k.sensor, clockTime(k.start)}, args...)...)
+}
+
+func clockTime(ms int64) string {
+	return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
+func floor(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
+
+// demanded reports whether a record must have been processed, and what became of it be visible.
+func (w *windows) demanded(r *kgo.Record) bool {
+	return w.Bounded || r.Offset < w.committed[r.Partition]
+}
+
+// rowFields are what a record must have for a window to take it.
+const rowFields = hasDevice | hasSensor | hasValue | hasTS
+
+// record takes one record of the readings. good are the fields of s that hold; valid says that all of them do.
+//
+// A record that breaks the contract of the readings, but has all that a window needs, may be taken for a
+// row or for undecodable: its dead letter decides.
+func (w *windows) record(r *kgo.Record, s *sample, good int, valid bool) {
+	demanded := w.demanded(r)
+	if demanded {
+		w.sum.Rows++
+	}
+	row := good&rowFields == rowFields
+	switch {
+	case !valid && w.letters.match(r):
+		if !demanded {
+			w.sum.Ahead++
+		}
+	case row:
+		w.row(r, s, demanded)
+	case !demanded:
+	case w.letters.name == "":
+		w.sum.Undecodable++
+	default:
+		w.letters.missing(r)
+	}
+}
+
+func (w *windows) row(r *kgo.Record, s *sample, demanded bool) {
+	k := windowKey{s.device, s.sensor, floor(s.ts, w.size) * w.size}
+	if w.Columns.Sensor == "" {
+		k.sensor = ""
+	}
+	c := w.clocks[r.Partition]
+	if c == nil {
+		c = &clock{largest: math.MinInt64, processed: math.MinInt64}
+		w.clocks[r.Partition] = c
+	}
+	defer c.see(s.ts, r.Offset, demanded, w)
+	if w.late.match(r) {
+		if !demanded {
+			w.sum.Ahead++
+		}
+		w.early(r, k, c)
+		return
+	}
+	x := w.of(k)
+	if x.partition < 0 {
+		x.partition = r.Partition
+	}
+	x.spread = x.spread || x.partition != r.Partition
+	if x.found.has && x.own.count >= x.found.count {
+		if demanded {
+			x.more++
+		}
+		return
+	}
+	x.own.add(s)
+	x.last = r.Offset
+	if !demanded {
+		x.ahead++
+	}
+}
+
+// early finds a row in the late topic whose window was still open. Some implementations of a watermark are a
+// millisecond ahead of others: the earliest is the measure here, and the last where a result must be there.
+func (w *windows) early(r *kgo.Record, k windowKey, c *clock) {
+	if w.SharedWatermark || w.truncated[r.Partition] {
+		return
+	}
+	if end := k.start + w.size; c.largest == math.MinInt64 || c.largest-w.delay < end-1 {
+		w.late.mismatch("there is one of partition %d offset %d, but no row before it closes its window at %s with a delay of %s",
+			r.Partition, r.Offset, clockTime(end), w.Delay)
+	}
+}
+
+// see moves the clock on by one row.
+func (c *clock) see(ts, offset int64, demanded bool, w *windows) {
+	if ts > c.largest {
+		c.largest = ts
+		number := floor(ts-w.delay+1, w.size)
+		if n := len(c.passed); n == 0 || c.passed[n-1].number < number {
+			c.passed = append(c.passed, passed{number, offset})
+		}
+	}
+	if demanded {
+		c.processed = c.largest
+	}
+}
+
+// closer returns the offset of the first record that closes a window with this end.
+func (w *windows) closer(id int32, end int64) (offset int64, ok bool) {
+	c, number := w.clocks[id], end/w.size
+	if c == nil {
+		return 0, false
+	}
+	i := sort.Search(len(c.passed), func(i int) bool { return c.passed[i].number >= number })
+	if i == len(c.passed) {
+		return 0, false
+	}
+	return c.passed[i].offset, true
+}
+
+// closed reports whether the rows that C0 covers close a window with this end.
+func (w *windows) closed(id int32, end int64) bool {
+	if w.Bounded {
+		return true
+	}
+	past := func(c *clock) bool { return c.processed != math.MinInt64 && c.processed-w.delay >= end }
+	if !w.SharedWatermark {
+		return past(w.clocks[id])
+	}
+	for _, c := range w.clocks {
+		if c.processed != math.MinInt64 && !past(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// need is the offset that the group must have committed with a result: that of the last row that it counts and
+// of the record that closed it. ok is false where no record can have closed it yet.
+func (w *windows) need(k windowKey, x *window) (offset int64, ok bool) {
+	if w.Bounded || w.SharedWatermark {
+		return x.last + 1, true
+	}
+	by, ok := w.closer(x.partition, k.start+w.size)
+	return max(x.last, by) + 1, ok
+}
+
+// judgeable reports whether the rows of a result are there to be held against it.
+func (w *windows) judgeable(x *window) bool {
+	return x.found.has && x.partition >= 0 && !x.spread && !w.truncated[x.partition]
+}
+
+// reach raises need to the offsets that the group must have committed with what was read of the pipeline.
+func (w *windows) reach(need map[int32]int64) {
+	w.late.reach(need)
+	w.letters.reach(need)
+	for k, x := range w.all {
+		if w.judgeable(x) {
+			if offset, ok := w.need(k, x); ok {
+				need[x.partition] = max(need[x.partition], offset)
+			}
+		}
+	}
+}
+
+// flagAhead marks what the group's offsets don't cover.
+func (w *windows) flagAhead(committed map[int32]int64) {
+	w.late.flagAhead(committed)
+	w.letters.flagAhead(committed)
+	for k, x := range w.all {
+		if !w.judgeable(x) {
+			continue
+		}
+		if offset, ok := w.need(k, x); ok && offset > committed[x.partition] {
+			w.mismatch(k, x, "the result needs partition %d up to offset %d, but the group has committed only up to %d",
+				x.partition, offset-1, committed[x.partition])
+		}
+	}
+}
+
+// finish draws the conclusions that need the whole log.
+func (w *windows) finish(log *span) {
+	w.late.finish(log)
+	w.letters.finish(log)
+	for k, x := range w.all {
+		if x.found.has {
+			w.compare(k, x)
+		} else {
+			w.absent(k, x)
+		}
+	}
+	w.balance()
+}
+
+// compare holds a result against its rows.
+func (w *windows) compare(k windowKey, x *window) {
+	f, o := &x.found, &x.own
+	w.sum.Ahead += x.ahead
+	switch {
+	case x.partition < 0:
+		if len(w.truncated) == 0 {
+			w.mismatch(k, x, "no row belongs to it")
+		}
+		return
+	case w.truncated[x.partition]:
+		return
+	case x.spread:
+		w.mismatch(k, x, "its rows are on more than one partition")
+		return
+	case o.count < f.count:
+		w.mismatch(k, x, "count is %d, the rows make %d", f.count, o.count)
+		return
+	case x.more > 0 && !w.late.invisible:
+		w.mismatch(k, x, "count is %d, the rows make %d", f.count, o.count+x.more)
+		return
+	}
+	w.compareFigures(k, x)
+	if _, ok := w.need(k, x); !ok {
+		w.mismatch(k, x, "it was closed at %s, which partition %d has not reached with a delay of %s",
+			clockTime(k.start+w.size), x.partition, w.Delay)
+	}
+}
+
+func (w *windows) compareFigures(k windowKey, x *window) {
+	f, o := &x.found, &x.own
+	n := float64(o.count)
+	for _, g := range [...]struct {
+		bit            uint8
+		name           string
+		got, want, off float64 // off is how far they may be apart
+	}{
+		{hasMin, "minimum", f.min, o.min, 0}, {hasMax, "maximum", f.max, o.max, 0},
+		{hasSum, "sum", f.sum, o.sum, tolerance * o.weight}, {hasAvg, "average", f.avg, o.sum / n, tolerance * o.weight / n},
+	} {
+		if f.columns&g.bit != 0 && !math.IsInf(g.off, 0) && !(math.Abs(g.got-g.want) <= g.off) {
+			w.mismatch(k, x, "%s is %v, its %d rows make %v", g.name, g.got, o.count, g.want)
+			return
+		}
+	}
+}
+
+// absent judges a window without a result.
+func (w *windows) absent(k windowKey, x *window) {
+	rows := x.own.count - x.ahead
+	if rows == 0 {
+		return
+	}
+	if !w.closed(x.partition, k.start+w.size) {
+		w.sum.OpenWindows++
+		w.sum.Open += rows
+		return
+	}
+	if w.hidden || w.late.invisible || w.truncated[x.partition] {
+		return
+	}
+	w.mismatch(k, x, "no result, but the group has committed its %d rows on partition %d, up to offset %d, and what closes it", rows, x.partition, x.last)
+}
+
+// balance holds what went in against what came out. Where a part of either can't be read it says nothing.
+func (w *windows) balance() {
+	if w.unbalanced() {
+		return
+	}
+	dead := w.sum.DeadLetters
+	if w.letters.name == "" {
+		dead = w.sum.Undecodable
+	}
+	out := sum(sum(w.sum.Counted, w.sum.Late), sum(dead, w.sum.Open))
+	w.sum.Difference = w.sum.Rows + w.sum.Ahead - out
+	if w.sum.Difference != 0 {
+		w.report.find("C4", "the sum is wrong", "%d rows went in, %d came out", w.sum.Rows+w.sum.Ahead, out)
+	}
+}
+
+// unbalanced reports that a part of the input or of the output can't be read.
+func (w *windows) unbalanced() bool {
+	return w.hidden || w.late.invisible || w.letters.invisible || len(w.truncated) > 0
+}
