@@ -54,19 +54,26 @@ func newStreet(rng *rand.Rand, devices int) *street {
 	}
 }
 
-// next is one reading of each device in random order; event time goes on by about half a second.
-func (s *street) next() (b batch) {
+// next is one reading of each device; event time goes on by about half a second.
+func (s *street) next() batch {
 	s.now = s.now.Add(time.Duration(s.rng.IntN(1000)) * time.Millisecond)
-	for _, d := range s.rng.Perm(s.devices) {
-		if s.rng.Float64() < s.poison {
-			b = append(b, readingJSON(d, []string{"poison", `{"device_id":"d0"}`, `{}`, ""}[s.rng.IntN(4)], "trace", "x"))
-		}
+	return s.round(func() time.Time {
 		ts := s.now.Add(-time.Duration(s.rng.IntN(3000)) * time.Millisecond)
 		if s.rng.Float64() < 0.05 {
 			ts = ts.Add(-time.Duration(s.rng.IntN(20_000)) * time.Millisecond)
 		}
+		return ts
+	})
+}
+
+// round is one reading of each device in random order.
+func (s *street) round(at func() time.Time) (b batch) {
+	for _, d := range s.rng.Perm(s.devices) {
+		if s.rng.Float64() < s.poison {
+			b = append(b, readingJSON(d, []string{"poison", `{"device_id":"d0"}`, `{}`, ""}[s.rng.IntN(4)], "trace", "x"))
+		}
 		r := readingJSON(d, fmt.Sprintf(`{"device_id":"d%d","sensor":%q,"value":%v,"unit":"Cel","ts":%q,"seq":%d,"boot":""}`,
-			d, []string{"temperature", "humidity"}[s.rng.IntN(2)], s.rng.NormFloat64()*100, ts.Format("2006-01-02T15:04:05.000Z"), s.seqs[d]))
+			d, []string{"temperature", "humidity"}[s.rng.IntN(2)], s.rng.NormFloat64()*100, at().Format("2006-01-02T15:04:05.000Z"), s.seqs[d]))
 		if s.rng.IntN(3) == 0 {
 			r.Headers = []kgo.RecordHeader{{Key: "trace", Value: []byte{1, 2}}}
 		}
@@ -74,6 +81,15 @@ func (s *street) next() (b batch) {
 		b = append(b, r)
 	}
 	return b
+}
+
+// tail is two rounds about the end of a window that no delay closes: half a second before it and a second after it.
+func (s *street) tail() []batch {
+	end := s.now.Truncate(windowSize).Add(windowSize)
+	s.now = end.Add(-500 * time.Millisecond)
+	before := s.round(func() time.Time { return s.now })
+	s.now = end.Add(time.Second)
+	return []batch{before, s.round(func() time.Time { return s.now })}
 }
 
 // drive returns n transactions of a few rounds each.
@@ -89,7 +105,7 @@ func (s *street) drive(n int) (all []batch) {
 }
 
 // windower is an honest windowed pipeline. Its watermarks are of partitions and move with each row, or, if
-// lazy, with each transaction. The hooks make it dishonest.
+// lazy, with each fifty. The hooks make it dishonest.
 type windower struct {
 	session *kgo.GroupTransactSession
 	lazy    bool
@@ -98,10 +114,10 @@ type windower struct {
 	clocks  map[int32]*watermark
 	done    int64
 
-	skip  func(r *kgo.Record) bool                                     // rows that it passes over
-	early func(r *kgo.Record) bool                                     // rows that it takes for late
-	spoil func(out *kgo.Record) []*kgo.Record                          // what it writes
-	after func(in *kgo.Record, emit func(topic string, r *kgo.Record)) // more to write
+	skip    func(r *kgo.Record) bool                      // rows that it passes over
+	early   func(r *kgo.Record) bool                      // rows that it takes for late
+	spoil   func(out *kgo.Record) []*kgo.Record           // what it writes
+	counted func(in *kgo.Record, emit func(topic string)) // sees the rows in windows, and may write them elsewhere too
 }
 
 type tumbling struct {
@@ -133,8 +149,11 @@ func (c *windower) step(ctx context.Context) error {
 	}
 	in := fetches.Records()
 	return c.transact(ctx, int64(len(in)), func(emit func(*kgo.Record)) {
-		for _, r := range in {
+		for i, r := range in {
 			c.row(r, emit)
+			if !c.lazy || i%50 == 49 {
+				c.tick(emit)
+			}
 		}
 		c.tick(emit)
 	})
@@ -175,9 +194,6 @@ func (c *windower) row(r *kgo.Record, emit func(*kgo.Record)) {
 		emit(aside(poisonTopic, r))
 		return
 	}
-	if c.after != nil {
-		c.after(r, func(topic string, r *kgo.Record) { emit(aside(topic, r)) })
-	}
 	if c.skip != nil && c.skip(r) {
 		return
 	}
@@ -199,8 +215,8 @@ func (c *windower) row(r *kgo.Record, emit func(*kgo.Record)) {
 	x.count++
 	x.minimum, x.maximum, x.sum = min(x.minimum, *v.Value), max(x.maximum, *v.Value), x.sum+*v.Value
 	clock.largest = max(clock.largest, ts)
-	if !c.lazy {
-		c.tick(emit)
+	if c.counted != nil {
+		c.counted(r, func(topic string) { emit(aside(topic, r)) })
 	}
 }
 

@@ -1,0 +1,586 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// nth applies f to the n-th record that the pipeline writes to a topic.
+func nth(topic string, n int, f func(*kgo.Record) []*kgo.Record) func(*kgo.Record) []*kgo.Record {
+	seen := 0
+	return func(r *kgo.Record) []*kgo.Record {
+		if r.Topic == topic {
+			if seen++; seen == n {
+				return f(r)
+			}
+		}
+		return []*kgo.Record{r}
+	}
+}
+
+func nothing(*kgo.Record) []*kgo.Record { return nil }
+
+func twice(r *kgo.Record) []*kgo.Record {
+	again := *r
+	return []*kgo.Record{r, &again}
+}
+
+// figure changes one figure of the n-th window.
+func figure(n int, name string, change func(float64) any) func(*kgo.Record) []*kgo.Record {
+	return nth(windowTopic, n, func(r *kgo.Record) []*kgo.Record {
+		var v map[string]any
+		if err := json.Unmarshal(r.Value, &v); err != nil {
+			panic(err)
+		}
+		x, _ := v[name].(float64)
+		v[name] = change(x)
+		r.Value, _ = json.Marshal(v)
+		return []*kgo.Record{r}
+	})
+}
+
+// Each case is an honest pipeline over random readings with at most one thing done wrong, and the counters
+// that must tell of it: with the input at its end, and in the middle of a flow.
+func TestWindows(t *testing.T) {
+	late := func(w *world, id int32, offset int64) *kgo.Record {
+		r := w.letterOf(id, offset)
+		r.Topic = lateTopic
+		return r
+	}
+	for name, c := range map[string]struct {
+		before func(c *windower)
+		after  func(w *world, s *street)
+		config func(c *WindowConfig)
+		want   kinds
+		only   string // bounded or running, where it can't happen in the other
+	}{
+		"honest":          {},
+		"drop one window": {before: func(c *windower) { c.spoil = nth(windowTopic, 7, nothing) }, want: kinds{"window_mismatch": 1, "window_difference": 0}},
+		"double one window": {
+			before: func(c *windower) { c.spoil = nth(windowTopic, 7, twice) }, want: kinds{"window_mismatch": 1, "window_difference": 0},
+		},
+		"count one too many": {
+			before: func(c *windower) { c.spoil = figure(5, "readings", func(x float64) any { return x + 1 }) },
+			want:   kinds{"window_mismatch": 1, "window_difference": -1},
+		},
+		"count one too few": {
+			before: func(c *windower) { c.spoil = figure(5, "readings", func(x float64) any { return x - 1 }) },
+			want:   kinds{"window_mismatch": 1, "window_difference": 1},
+		},
+		"minimum": {
+			before: func(c *windower) {
+				c.spoil = figure(5, "minimum", func(x float64) any { return math.Nextafter(x, 1e9) })
+			},
+			want: kinds{"window_mismatch": 1},
+		},
+		"maximum": {
+			before: func(c *windower) {
+				c.spoil = figure(5, "maximum", func(x float64) any { return math.Nextafter(x, -1e9) })
+			},
+			want: kinds{"window_mismatch": 1},
+		},
+		"average": {
+			before: func(c *windower) { c.spoil = figure(5, "average", func(x float64) any { return x + 0.001 }) }, want: kinds{"window_mismatch": 1},
+		},
+		"sum": {
+			before: func(c *windower) { c.spoil = figure(5, "total", func(x float64) any { return x - 0.001 }) }, want: kinds{"window_mismatch": 1},
+		},
+		"sum within 1e-12": {before: func(c *windower) { c.spoil = figure(5, "total", func(x float64) any { return x * (1 + 1e-12) }) }},
+		"a figure missing": {
+			before: func(c *windower) { c.spoil = figure(5, "total", func(float64) any { return nil }) }, want: kinds{"window_mismatch": 1},
+		},
+		"a wrong end": {
+			before: func(c *windower) {
+				c.spoil = figure(5, "window_end", func(float64) any { return "2026-01-01 00:00:01" })
+			},
+			want: kinds{"window_mismatch": 2, "window_difference": 0}, // it can't be used, and the window has no other
+		},
+		"a window at another time": {
+			before: func(c *windower) {
+				c.spoil = nth(windowTopic, 5, func(r *kgo.Record) []*kgo.Record {
+					r.Value = []byte(strings.ReplaceAll(string(r.Value), `"2026-01-01`, `"2025-01-01`))
+					return []*kgo.Record{r}
+				})
+			},
+			want: kinds{"window_mismatch": 2}, // one that is impossible and one that is missing
+		},
+		"a window of nothing": {
+			after: func(w *world, _ *street) {
+				w.send(batch{{Topic: windowTopic, Partition: 1, Value: []byte(`{"window_start":"2026-01-01 00:00:10","window_end":"2026-01-01 00:00:20","device_id":"nobody","sensor":"temperature","readings":3,"minimum":1,"maximum":2,"average":1.5,"total":4.5}`)}})
+			},
+			want: kinds{"window_mismatch": 1, "window_difference": -3},
+		},
+		"no JSON among the windows": {
+			after: func(w *world, _ *street) { w.send(batch{{Topic: windowTopic, Value: []byte("window")}}) }, want: kinds{"window_mismatch": 1},
+		},
+		"drop one late row": {
+			before: func(c *windower) { c.spoil = nth(lateTopic, 3, nothing) }, want: kinds{"window_mismatch": 1, "window_difference": 1},
+		},
+		"double one late row": {
+			before: func(c *windower) { c.spoil = nth(lateTopic, 3, twice) }, want: kinds{"window_late": 1, "window_difference": -1},
+		},
+		"a late row with another value": {
+			before: func(c *windower) {
+				c.spoil = nth(lateTopic, 3, func(r *kgo.Record) []*kgo.Record { r.Value = append(r.Value, ' '); return []*kgo.Record{r} })
+			},
+			want: kinds{"window_late": 1},
+		},
+		"a late row with a header of its own": {
+			before: func(c *windower) {
+				c.spoil = nth(lateTopic, 3, func(r *kgo.Record) []*kgo.Record {
+					r.Headers = append(r.Headers, kgo.RecordHeader{Key: "mine"})
+					return []*kgo.Record{r}
+				})
+			},
+			want: kinds{"window_late": 1},
+		},
+		"a late row of no record": {
+			after: func(w *world, _ *street) { w.send(batch{late(w, 0, w.end(inTopic, 0)-1)}) }, // a marker is there
+			want:  kinds{"window_late": 1, "window_difference": -1},
+		},
+		"a late row without an address": {
+			after: func(w *world, _ *street) {
+				r := late(w, 0, 0)
+				r.Headers = r.Headers[:1]
+				w.send(batch{r})
+			},
+			want: kinds{"window_late": 1, "window_difference": -1},
+		},
+		"a row both late and counted": {
+			before: func(c *windower) {
+				n := 0
+				c.counted = func(_ *kgo.Record, emit func(string)) {
+					if n++; n == 100 {
+						emit(lateTopic)
+					}
+				}
+			},
+			want: kinds{"window_late": 1, "window_mismatch": 1, "window_difference": -1},
+		},
+		"a row set aside though it was not late": {
+			before: func(c *windower) {
+				n := 0
+				c.early = func(*kgo.Record) bool { n++; return n == 50 }
+			},
+			want: kinds{"window_late": 1},
+		},
+		"a reading passed over": {
+			before: func(c *windower) {
+				n := 0
+				c.skip = func(*kgo.Record) bool { n++; return n == 50 }
+			},
+			want: kinds{"window_mismatch": 1, "window_difference": 1},
+		},
+		"drop one dead letter": {
+			before: func(c *windower) { c.spoil = nth(poisonTopic, 1, nothing) }, want: kinds{"window_dead_letter": 1, "window_difference": 1},
+		},
+		"double one dead letter": {
+			before: func(c *windower) { c.spoil = nth(poisonTopic, 1, twice) }, want: kinds{"window_dead_letter": 1, "window_difference": -1},
+		},
+		"a dead letter of a good record": {
+			before: func(c *windower) {
+				n := 0
+				c.counted = func(_ *kgo.Record, emit func(string)) {
+					if n++; n == 50 {
+						emit(poisonTopic)
+					}
+				}
+			},
+			want: kinds{"window_dead_letter": 1, "window_difference": -1},
+		},
+		"another size": {
+			config: func(c *WindowConfig) { c.Size, c.Columns = 5*time.Second, WindowColumns{} },
+			want:   kinds{"window_mismatch": 0, "window_late": perhaps, "window_difference": 0},
+		},
+		"without the late topic": {
+			config: func(c *WindowConfig) { c.Late, c.Group = "", windowGroup },
+			want:   kinds{"window_mismatch": 0, "window_difference": 0},
+		},
+		"without the dead letters":         {config: func(c *WindowConfig) { c.DLQ = "" }},
+		"dead letters dropped and unasked": {before: func(c *windower) { c.spoil = nth(poisonTopic, 1, nothing) }, config: func(c *WindowConfig) { c.DLQ = "" }},
+		"some columns": {
+			before: func(c *windower) { c.spoil = figure(5, "total", func(x float64) any { return x - 1 }) },
+			config: func(c *WindowConfig) { c.Columns, _ = ParseWindowColumns("count=readings,min=minimum") },
+		},
+		"a named column that is not there": {
+			config: func(c *WindowConfig) { c.Columns, _ = ParseWindowColumns("count=readings,min=least") },
+			want:   kinds{"window_mismatch": 0},
+		},
+		"results before offsets": {
+			after: func(w *world, _ *street) { w.moveOffsets(func(_ int32, at int64) int64 { return at / 2 }) },
+			want:  kinds{"window_mismatch": 0, "window_late": 0, "window_dead_letter": 0},
+		},
+		"offsets before results": {
+			after: func(w *world, s *street) {
+				s.now = s.now.Add(time.Hour)
+				w.send(s.drive(20)...)
+				w.moveOffsets(func(p int32, _ int64) int64 { return w.end(inTopic, p) })
+			},
+			want: kinds{"window_mismatch": 0, "window_difference": 0, "window_dead_letter": perhaps},
+			only: "running",
+		},
+		"a window closed too early": {
+			before: func(c *windower) {
+				n := 0
+				c.counted = func(r *kgo.Record, _ func(string)) {
+					if n++; n == 50 {
+						c.clocks[r.Partition].largest += 60_000
+					}
+				}
+			},
+			want: kinds{"window_late": 0, "window_mismatch": perhaps}, // the rows that come late for it
+			only: "running",
+		},
+		"a delay that is too short": {
+			config: func(c *WindowConfig) { c.Delay = 0 },
+			want:   kinds{"window_mismatch": 0, "window_difference": 0},
+			only:   "running",
+		},
+		"a delay that is too long": {
+			config: func(c *WindowConfig) { c.Delay = 12 * time.Second },
+			want:   kinds{"window_mismatch": 0, "window_late": perhaps},
+			only:   "running",
+		},
+	} {
+		for _, mode := range []string{"bounded", "running"} {
+			if c.only != "" && c.only != mode {
+				continue
+			}
+			t.Run(name+"/"+mode, func(t *testing.T) {
+				t.Parallel()
+				rng := seeded(t)
+				w := newWindowWorld(t)
+				w.config.Windows.Bounded = mode == "bounded"
+				p := w.newWindower(rng.IntN(2) == 0, rng.IntN(2) == 0)
+				if c.before != nil {
+					c.before(p)
+				}
+				s := newStreet(rng, 8)
+				all := append(append(s.drive(60), batch{readingJSON(0, "poison")}), s.tail()...)
+				w.send(all...)
+				w.run(p, count(all))
+				if c.after != nil {
+					c.after(w, s)
+				}
+				if c.config != nil {
+					c.config(&w.config.Windows)
+				}
+				expectKinds(t, w.verify(), c.want)
+			})
+		}
+	}
+}
+
+// perhaps is for a fault that may or may not come with another.
+const perhaps = math.MinInt64
+
+// expectKinds compares the faults; one that is 0 in want may have any number that is not 0.
+func expectKinds(t *testing.T, r *Report, want kinds) {
+	t.Helper()
+	got := faults(r)
+	for name, n := range want {
+		if _, there := got[name]; n == 0 && there || n == perhaps {
+			got[name] = n
+		}
+	}
+	if diff := cmp.Diff(got, orNone(want)); diff != "" {
+		t.Errorf("faults (-got +want):\n%s", diff)
+	}
+	if r.Clean() != (len(want) == 0) {
+		t.Errorf("Clean() = %v with faults %v", r.Clean(), faults(r))
+	}
+}
+
+// What an honest bounded run reports: every kind is there, and adds up; the checks say ok, although there are
+// no device statistics.
+func TestWindowReport(t *testing.T) {
+	rng := seeded(t)
+	w := newWindowWorld(t)
+	w.config.Windows.Bounded = true
+	all := append(newStreet(rng, 8).drive(60), batch{readingJSON(0, "poison")})
+	w.send(all...)
+	w.run(w.newWindower(false, false), count(all))
+	r := w.expect(nil)
+	x := r.Windows
+	if x.Rows != count(all) || x.Ahead != 0 || x.Open != 0 || x.Late == 0 || x.DeadLetters == 0 || x.Results == 0 ||
+		x.Counted+x.Late+x.DeadLetters != x.Rows {
+		t.Errorf("figures %+v of %d records", *x, count(all))
+	}
+	for id, want := range map[string]string{"C4": "ok: windows: ", "C5": "ok: "} {
+		if d := detail(r, id); !strings.HasPrefix(d, want) {
+			t.Errorf("%s says %q, want %q", id, d, want)
+		}
+	}
+	if d := detail(r, "C4"); !strings.Contains(d, "topic device_stats does not exist") {
+		t.Errorf("C4 says %q", d)
+	}
+	b, err := json.Marshal(r)
+	if err != nil || !strings.Contains(string(b), `"windows":{"rows":`) {
+		t.Errorf("JSON %s, %v", b, err)
+	}
+}
+
+// A window that no later row closes is open while the pipeline runs, and missing once it has ended. One whose
+// end the watermark has just reached is missing: it can't hide among the open ones, even as the newest of all.
+func TestOpenWindows(t *testing.T) {
+	at := func(seq int64, ms int) *kgo.Record {
+		return readingJSON(0, fmt.Sprintf(`{"device_id":"d0","sensor":"temperature","value":1,"ts":"2026-01-01T00:00:%02d.%03dZ","seq":%d}`, ms/1000, ms%1000, seq))
+	}
+	for name, c := range map[string]struct {
+		last    int // milliseconds; the window before it ends at 10,000
+		bounded bool
+		shared  bool
+		want    kinds
+		open    int64
+	}{
+		"open for a millisecond more": {last: 12_999, open: 3},
+		"closed":                      {last: 13_000, want: kinds{"window_mismatch": 1, "window_difference": 2}, open: 1},
+		"ended":                       {last: 12_999, bounded: true, want: kinds{"window_mismatch": 2, "window_difference": 3}},
+		"another partition is behind": {last: 13_000, shared: true, open: 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWindowWorld(t)
+			w.config.Windows.Bounded, w.config.Windows.SharedWatermark = c.bounded, c.shared
+			n := int64(3)
+			w.send(batch{at(0, 1000), at(1, 9_999), at(2, c.last)})
+			if c.shared {
+				w.send(batch{readingJSON(1, `{"device_id":"d1","sensor":"temperature","value":1,"ts":"2026-01-01T00:00:01.000Z","seq":0}`)})
+				n++
+			}
+			p := w.newWindower(false, false)
+			p.spoil = func(r *kgo.Record) []*kgo.Record { return nil }
+			w.run(p, n)
+			r := w.expect(c.want)
+			if r.Windows.Open != c.open {
+				t.Errorf("%d rows in open windows, want %d", r.Windows.Open, c.open)
+			}
+		})
+	}
+}
+
+// The offsets must cover the row that closed a window, not only those that it counts.
+func TestResultBeforeItsCloser(t *testing.T) {
+	rng := seeded(t)
+	w := newWindowWorld(t)
+	s := newStreet(rng, 1)
+	s.poison = 0
+	all := s.drive(60)
+	w.send(all...)
+	p := w.newWindower(false, false)
+	var last int64 // the record whose step wrote the last result
+	p.counted = func(r *kgo.Record, _ func(string)) { last = max(last, r.Offset) }
+	var closer int64
+	p.spoil = func(r *kgo.Record) []*kgo.Record {
+		if r.Topic == windowTopic {
+			closer = last
+		}
+		return []*kgo.Record{r}
+	}
+	w.run(p, count(all))
+	w.moveOffsets(func(int32, int64) int64 { return closer + 1 })
+	r := w.verify()
+	if n := faults(r)["window_mismatch"]; n != 0 {
+		t.Errorf("%d wrong windows with the offsets just behind the last closer, want none", n)
+	}
+	w.moveOffsets(func(int32, int64) int64 { return closer })
+	if n := faults(w.verify())["window_mismatch"]; n == 0 {
+		t.Error("the offsets don't cover what closed a window, and none is wrong")
+	}
+}
+
+// A pipeline that runs while it is verified raises no alarm, whatever its watermarks move with.
+func TestLiveWindows(t *testing.T) {
+	for name, lazy := range map[string]bool{"by row": false, "by fifty rows": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWindowWorld(t)
+			w.config.Wait = 10 * time.Second
+			s := newStreet(seeded(t), 12)
+			producer := w.client(kgo.TransactionalID("fleet/a"))
+			stopProducer := background(w.ctx, t, func(ctx context.Context) error {
+				ctx = context.WithoutCancel(ctx)
+				time.Sleep(10 * time.Millisecond)
+				if s.rng.IntN(20) == 0 {
+					if err := transact(ctx, producer, batch{reading(1, 1), readingJSON(2, "aborted")}, kgo.TryAbort); err != nil {
+						return err
+					}
+				}
+				return transact(ctx, producer, s.drive(1)[0], kgo.TryCommit)
+			})
+			p := w.newWindower(lazy, false)
+			stopPipeline := background(w.ctx, t, func(ctx context.Context) error { return p.step(context.WithoutCancel(ctx)) })
+			var ahead int64
+			for looks := 0; looks < 12 && w.ctx.Err() == nil && !t.Failed(); looks++ {
+				r, err := Verify(w.ctx, w.config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !r.Clean() {
+					_ = r.WriteText(testLog{t})
+					t.Fatalf("a false alarm: %v", faults(r))
+				}
+				ahead += r.Windows.Ahead
+			}
+			stopProducer()
+			stopPipeline()
+			p.session.Close()
+			r := w.expect(nil)
+			x := r.Windows
+			if ahead == 0 || x.Results == 0 || x.Late == 0 || x.DeadLetters == 0 || x.Open == 0 {
+				t.Errorf("the flow was too thin to prove anything: %d rows ahead over all looks, %+v", ahead, *x)
+			}
+		})
+	}
+}
+
+// Where the beginning of the readings has been deleted, windows are not judged, and the report says so.
+func TestWindowsTruncated(t *testing.T) {
+	w := newWindowWorld(t)
+	all := newStreet(seeded(t), 8).drive(40)
+	w.send(all...)
+	w.run(w.newWindower(false, false), count(all))
+	if err := w.cluster.DeleteRecords(inTopic, 1, w.end(inTopic, 1)/2); err != nil {
+		t.Fatal(err)
+	}
+	r := w.expect(nil)
+	for _, id := range []string{"C4", "C5"} {
+		if d := detail(r, id); !strings.HasPrefix(d, "partly checked: ") || !strings.Contains(d, "windows not checkable") {
+			t.Errorf("%s says %q", id, d)
+		}
+	}
+}
+
+// An open transaction on the output is one fault; what it hides is not missing.
+func TestWindowsHidden(t *testing.T) {
+	for _, topic := range []string{windowTopic, lateTopic, poisonTopic} {
+		t.Run(topic, func(t *testing.T) {
+			w := newWindowWorld(t)
+			w.config.Wait = time.Second
+			s := newStreet(seeded(t), 8)
+			first, second := s.drive(30), s.drive(30)
+			w.send(first...)
+			p := w.newWindower(false, false)
+			for p.done < count(first) {
+				if err := p.step(w.ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.open(batch{{Topic: topic, Partition: 1, Value: []byte("v")}})
+			w.send(second...)
+			w.run(p, count(first)+count(second))
+			w.expect(kinds{"open_transactions": 1})
+		})
+	}
+}
+
+// A group without offsets vouches for nothing: what is there is checked, what is not there is not asked for.
+func TestWindowsWithoutGroup(t *testing.T) {
+	w := newWindowWorld(t)
+	all := newStreet(seeded(t), 8).drive(40)
+	w.send(all...)
+	p := w.newWindower(false, false)
+	p.spoil = nth(windowTopic, 7, nothing)
+	w.run(p, count(all))
+	w.config.Windows.Group = "weir-another"
+	r := w.expect(nil)
+	if d := detail(r, "C5"); !strings.HasPrefix(d, "partly checked: ") || !strings.Contains(d, "group weir-another has no offsets") {
+		t.Errorf("C5 says %q", d)
+	}
+}
+
+func TestWindowTopicMissing(t *testing.T) {
+	w := newWorld(t, inTopic)
+	w.config.Windows = WindowConfig{Topic: windowTopic, Size: windowSize, Group: windowGroup}
+	if _, err := Verify(w.ctx, w.config); err == nil || !strings.Contains(err.Error(), windowTopic) {
+		t.Errorf("error %v, want one that names the topic", err)
+	}
+}
+
+func TestWindowConfig(t *testing.T) {
+	good := WindowConfig{Topic: "w", Size: time.Minute, Late: "p.late"}
+	for want, change := range map[string]func(*WindowConfig){
+		"":               func(*WindowConfig) {},
+		"window size":    func(c *WindowConfig) { c.Size = 0 },
+		"milliseconds":   func(c *WindowConfig) { c.Size = time.Millisecond + 1 },
+		"delay":          func(c *WindowConfig) { c.Delay = -1 },
+		"consumer group": func(c *WindowConfig) { c.Late = "late" },
+		"columns":        func(c *WindowConfig) { c.Columns.Count = "n" },
+	} {
+		c := good
+		change(&c)
+		err := c.Validate()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+	good.applyDefaults()
+	if good.Group != "weir-p" {
+		t.Errorf("group %q, want weir-p", good.Group)
+	}
+}
+
+func TestParseWindowColumns(t *testing.T) {
+	c, err := ParseWindowColumns("count=n, max=hi,key=dev,start=from")
+	if want := (WindowColumns{Start: "from", Device: "dev", Count: "n", Max: "hi", named: true}); err != nil || c != want {
+		t.Errorf("%+v, %v, want %+v", c, err, want)
+	}
+	for _, text := range []string{"", "count", "count=", "mean=x", "key=a+b+c", "key=+b", "key=a+"} {
+		if _, err := ParseWindowColumns(text); err == nil {
+			t.Errorf("%q was taken", text)
+		}
+	}
+}
+
+func TestParseTimestamp(t *testing.T) {
+	for text, want := range map[string]int64{
+		"2026-01-01 00:01:00": 1767225660000, "2026-01-01 00:01:00.5": 1767225660500, "2026-01-01 00:01:00.123": 1767225660123,
+		"2026-01-01T00:01:00Z": 1767225660000, "2026-01-01T00:01:00.000Z": 1767225660000, "2026-01-01T00:01:00": 1767225660000,
+		"2026-01-01T01:01:00+01:00": 1767225660000,
+	} {
+		if got, ok := parseTimestamp(text); !ok || got != want {
+			t.Errorf("%s: %d, %v, want %d", text, got, ok, want)
+		}
+	}
+	for _, text := range []string{"", "2026-01-01", "2026-01-01 00:01", "yesterday at noon", "2026-01-01  00:01:00"} {
+		if _, ok := parseTimestamp(text); ok {
+			t.Errorf("%q was taken", text)
+		}
+	}
+}
+
+// A dead letter that had to be cut keeps the beginning of its record; a row of a file that never became a record
+// is no letter of this topic.
+func TestLettersOfOtherShapes(t *testing.T) {
+	for name, c := range map[string]struct {
+		cut  string
+		want kinds
+	}{
+		"cut":             {cut: "6"},
+		"cut differently": {cut: "7", want: kinds{"dead_letter_mismatch": 1}},
+		"not cut":         {cut: "3", want: kinds{"dead_letter_mismatch": 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.send(batch{readingJSON(0, "poison")})
+			w.consume(1, func(out []*kgo.Record) []*kgo.Record {
+				for _, r := range out {
+					r.Value = r.Value[:3]
+					r.Headers = append(r.Headers, kgo.RecordHeader{Key: headerDLQTruncated, Value: []byte(c.cut)})
+				}
+				return out
+			})
+			row := w.letterOf(-1, -1)
+			row.Partition = 0
+			w.send(batch{row})
+			w.expect(c.want)
+		})
+	}
+}
