@@ -57,6 +57,7 @@ func TestAcknowledgements(t *testing.T) {
 		"a gap that the log doesn't excuse": {acks: []string{ack("acked", 0, 0, 3), ack("acked", 0, 5, 9)}, drop: 4, want: kinds{"lost": 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, inTopic)
 			all := fleet(2, 0, 10)
 			if c.drop >= 0 {
@@ -116,6 +117,7 @@ func TestReadUncommitted(t *testing.T) {
 		"none":       {[2]kgo.IsolationLevel{kgo.ReadCommitted(), kgo.ReadCommitted()}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, inTopic)
 			w.send(fleet(4, 0, 5)...)
 			w.abort(batch{reading(0, 5), reading(1, 5)})
@@ -128,6 +130,7 @@ func TestReadUncommitted(t *testing.T) {
 
 // A consumer that reads uncommitted counts what was aborted.
 func TestConsumerReadsUncommitted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.send(fleet(4, 0, 5)...)
 	w.abort(batch{reading(0, 5), reading(1, 5)})
@@ -139,6 +142,7 @@ func TestConsumerReadsUncommitted(t *testing.T) {
 // An abandoned transaction hides what comes after it on its partition, and is one fault: what it
 // hides is neither lost nor torn.
 func TestOpenTransaction(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.config.Wait = time.Second
 	w.send(w.mark(fleet(4, 0, 5))...)
@@ -152,6 +156,7 @@ func TestOpenTransaction(t *testing.T) {
 }
 
 func TestOpenTransactionOnResults(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.config.Wait = time.Second
 	w.send(fleet(4, 0, 5)...)
@@ -164,6 +169,7 @@ func TestOpenTransactionOnResults(t *testing.T) {
 
 // A transaction that ends while Verify waits is no fault.
 func TestTransactionEndsInTime(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.send(fleet(4, 0, 5)...)
 	c := w.client(kgo.TransactionalID("slow"))
@@ -228,6 +234,7 @@ func TestTruncated(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			all := w.mark(fleet(4, 0, 20))
 			if c.change != nil {
@@ -274,6 +281,7 @@ func detail(r *Report, id string) string {
 
 // A flow that runs while it is verified raises no alarm.
 func TestLiveFlow(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const devices = 12
 	producer := w.client(kgo.TransactionalID("fleet/a"))
@@ -334,6 +342,7 @@ func TestMissingTopic(t *testing.T) {
 
 // What can't be checked is said, not passed over.
 func TestNothingToCompareWith(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, inTopic)
 	w.send(fleet(2, 0, 3)...)
 	w.expect(nil)
@@ -351,6 +360,7 @@ func TestNothingToCompareWith(t *testing.T) {
 
 // A tail of nothing but aborted records and their marker has an end too.
 func TestAbortedTail(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.send(fleet(4, 0, 5)...)
 	w.consume(20, nil)
@@ -364,6 +374,7 @@ func TestAbortedTail(t *testing.T) {
 // A partition whose records don't come must end in an error that names it, even where the broker
 // says that there are none: in a log that is not compacted, the last stable offset has a record before it.
 func TestReadStalls(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, inTopic)
 	w.config.stall = 2 * time.Second
 	w.send(fleet(4, 0, 5)...)
@@ -385,6 +396,7 @@ func TestCompactedTail(t *testing.T) {
 		"of results":             {devices: 3, want: kinds{"stats_mismatch": 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.config.stall = 4 * time.Second
 			w.send(fleet(c.devices, 0, 5)...)
@@ -414,6 +426,7 @@ func (w *world) blind(topic string, id int32) {
 }
 
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	c := Config{}
 	c.Broker.Brokers = []string{"127.0.0.1:1"}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

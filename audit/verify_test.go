@@ -145,6 +145,7 @@ func TestReadings(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			all := c.change(w, w.mark(fleet(devices, 0, seqs)))
 			w.send(all...)
@@ -356,6 +357,7 @@ func TestResults(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.config.Wait = 2 * time.Second
 			all := bad(w.mark(fleet(devices, 0, seqs)))

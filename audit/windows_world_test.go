@@ -24,7 +24,7 @@ const (
 
 func newWindowWorld(t *testing.T) *world {
 	w := newWorld(t, inTopic, windowTopic, lateTopic, poisonTopic)
-	w.config.Wait = 2 * time.Second
+	w.config.Wait = time.Second
 	w.config.Windows = WindowConfig{
 		Topic: windowTopic, Size: windowSize, Late: lateTopic, DLQ: poisonTopic, Delay: windowDelay,
 	}
@@ -113,6 +113,7 @@ type windower struct {
 	open    map[windowKey]*tumbling
 	clocks  map[int32]*watermark
 	done    int64
+	end     int64 // of a bounded input, in records; 0 where there is none
 
 	skip    func(r *kgo.Record) bool                      // rows that it passes over
 	early   func(r *kgo.Record) bool                      // rows that it takes for late
@@ -147,30 +148,10 @@ func (c *windower) step(ctx context.Context) error {
 	if fetches.NumRecords() == 0 {
 		return ctx.Err()
 	}
-	in := fetches.Records()
-	return c.transact(ctx, int64(len(in)), func(emit func(*kgo.Record)) {
-		for i, r := range in {
-			c.row(r, emit)
-			if !c.lazy || i%50 == 49 {
-				c.tick(emit)
-			}
-		}
-		c.tick(emit)
-	})
-}
-
-func (c *windower) transact(ctx context.Context, n int64, fill func(emit func(*kgo.Record))) error {
 	if err := c.session.Begin(); err != nil {
 		return err
 	}
-	var out []*kgo.Record
-	fill(func(r *kgo.Record) {
-		if c.spoil == nil {
-			out = append(out, r)
-			return
-		}
-		out = append(out, c.spoil(r)...)
-	})
+	out := c.take(fetches.Records())
 	if err := c.session.ProduceSync(ctx, out...).FirstErr(); err != nil {
 		return err
 	}
@@ -178,8 +159,30 @@ func (c *windower) transact(ctx context.Context, n int64, fill func(emit func(*k
 	if err == nil && !committed {
 		err = fmt.Errorf("rebalanced")
 	}
-	c.done += n
 	return err
+}
+
+// take processes the records of one transaction. With the last of a bounded input, all windows are closed.
+func (c *windower) take(in []*kgo.Record) (out []*kgo.Record) {
+	emit := func(r *kgo.Record) {
+		if c.spoil == nil {
+			out = append(out, r)
+			return
+		}
+		out = append(out, c.spoil(r)...)
+	}
+	for i, r := range in {
+		c.row(r, emit)
+		if !c.lazy || i%50 == 49 {
+			c.tick(emit)
+		}
+	}
+	c.tick(emit)
+	c.done += int64(len(in))
+	if c.end > 0 && c.done >= c.end {
+		c.fire(emit, func(windowKey, *tumbling) bool { return true })
+	}
+	return out
 }
 
 // row takes one record.
@@ -265,19 +268,15 @@ func aside(topic string, r *kgo.Record) *kgo.Record {
 	return l
 }
 
-// run processes n records, in transactions of what a poll brings; at the end of a bounded input, all windows are closed.
+// run processes n records, in transactions of what a poll brings.
 func (w *world) run(c *windower, n int64) {
 	w.t.Helper()
+	if w.config.Windows.Bounded {
+		c.end = n
+	}
 	for c.done < n {
 		if err := c.step(w.ctx); err != nil {
 			w.t.Fatalf("run the windows: %v after %d of %d records", err, c.done, n)
-		}
-	}
-	if w.config.Windows.Bounded {
-		if err := c.transact(w.ctx, 0, func(emit func(*kgo.Record)) {
-			c.fire(emit, func(windowKey, *tumbling) bool { return true })
-		}); err != nil {
-			w.t.Fatal(err)
 		}
 	}
 	c.session.Close()
