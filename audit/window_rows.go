@@ -349,7 +349,7 @@ func (w *windows) absent(k windowKey, x *window) {
 	if w.hidden || w.late.invisible || w.truncated[x.partition] {
 		return
 	}
-	w.mismatch(k, x, "no result, but the group has committed its %d rows on partition %d, up to offset %d, and what closes it", rows, x.partition, x.last)
+	w.mismatch(k, x, "no result, but its %d rows on partition %d, up to offset %d, and what closes it must have been processed", rows, x.partition, x.last)
 }
 
 // balance holds what went in against what came out. Where a part of either can't be read it says nothing.
