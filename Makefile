@@ -8,7 +8,7 @@ BIN := $(CURDIR)/bin
 HEAVY := ./internal/stack ./cmd/weir ./broker/embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test test-fast lint fmt vuln fuzz bench-produce clean
+.PHONY: help build deps test test-fast lint fmt vuln fuzz bench-produce bench-engine clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 
 bench-produce: deps ## weir produce beside kafka-producer-perf-test on one real broker, ratios printed
 	go run ./bench/produce
+
+bench-engine: deps ## weir run beside Kafka Streams and plain reading on one real broker, ratios and latency printed
+	go run ./bench/engine
 
 clean: ## remove what build and lint made
 	rm -rf $(BIN)

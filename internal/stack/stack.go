@@ -1,8 +1,9 @@
 // Package stack runs real Kafka as child processes, for tests and benchmarks only. No Docker: the brokers
 // are Java processes with their jars from Maven Central, fetched once into a cache.
 //
-//	stack.go  the jars and the Java processes
-//	kafka.go  a cluster of KRaft nodes that can be killed, paused and started again
+//	stack.go    the jars and the Java processes
+//	kafka.go    a cluster of KRaft nodes that can be killed, paused and started again
+//	streams.go  programs written with Kafka Streams
 package stack
 
 import (
@@ -30,6 +31,15 @@ var pom []byte
 // dependencyPlugin copies the jars that the pom names.
 const dependencyPlugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 
+// kit is a list of jars with a folder of its own in the cache.
+type kit struct {
+	name   string
+	folder string
+	pom    []byte
+}
+
+var kafkaKit = kit{name: "Kafka", folder: "kafka-" + KafkaVersion, pom: pom}
+
 // cacheDir is where jars are kept: $WEIR_STACK, or a folder of the user's cache.
 func cacheDir() (string, error) {
 	if dir := os.Getenv("WEIR_STACK"); dir != "" {
@@ -42,14 +52,14 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "weir-stack"), nil
 }
 
-// jars returns the folder with Kafka's jars, fetching them the first time. Processes that need them at the
+// jars returns the folder with the kit's jars, fetching them the first time. Processes that need them at the
 // same time wait for each other.
-func jars(ctx context.Context) (string, error) {
+func (k kit) jars(ctx context.Context) (string, error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(cache, "kafka-"+KafkaVersion)
+	dir := filepath.Join(cache, k.folder)
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err
 	}
@@ -61,13 +71,13 @@ func jars(ctx context.Context) (string, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	if err := fetch(ctx, cache, dir); err != nil {
-		return "", fmt.Errorf("fetch Kafka %s from Maven Central: %w", KafkaVersion, err)
+	if err := k.fetch(ctx, cache, dir); err != nil {
+		return "", fmt.Errorf("fetch %s %s from Maven Central: %w", k.name, KafkaVersion, err)
 	}
 	return dir, nil
 }
 
-func fetch(ctx context.Context, cache, dir string) error {
+func (k kit) fetch(ctx context.Context, cache, dir string) error {
 	mvn, err := exec.LookPath("mvn")
 	if err != nil {
 		return errors.New("no mvn: install Maven and a JDK 17 (Debian: apt-get install maven openjdk-17-jdk-headless)")
@@ -78,7 +88,7 @@ func fetch(ctx context.Context, cache, dir string) error {
 	}
 	defer func() { _ = os.RemoveAll(tmp) }() // a left-over is only untidy
 	file := filepath.Join(tmp, "pom.xml")
-	if err := os.WriteFile(file, pom, 0o600); err != nil {
+	if err := os.WriteFile(file, k.pom, 0o600); err != nil {
 		return err
 	}
 	libs := filepath.Join(tmp, "libs")
@@ -112,13 +122,18 @@ logger.server.level=info
 
 // JavaTool returns a command that runs a class of Kafka's jars with so much heap, such as "512m".
 func JavaTool(ctx context.Context, heap, class string, args ...string) (*exec.Cmd, error) {
+	libs, err := kafkaKit.jars(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return java(ctx, libs, heap, filepath.Join(libs, "*"), class, args...)
+}
+
+// java returns a command that runs a class of a class path; the settings of its log are kept in libs.
+func java(ctx context.Context, libs, heap, classPath, class string, args ...string) (*exec.Cmd, error) {
 	java, err := exec.LookPath("java")
 	if err != nil {
 		return nil, errors.New("no java: install a JDK 17 (Debian: apt-get install openjdk-17-jdk-headless)")
-	}
-	libs, err := jars(ctx)
-	if err != nil {
-		return nil, err
 	}
 	logging := filepath.Join(libs, "log4j2.properties")
 	if have, err := os.ReadFile(logging); err != nil || !bytes.Equal(have, []byte(quiet)) {
@@ -126,9 +141,7 @@ func JavaTool(ctx context.Context, heap, class string, args ...string) (*exec.Cm
 			return nil, err
 		}
 	}
-	all := append([]string{
-		"-Xmx" + heap, "-Dlog4j2.configurationFile=" + logging, "-cp", filepath.Join(libs, "*"), class,
-	}, args...)
+	all := append([]string{"-Xmx" + heap, "-Dlog4j2.configurationFile=" + logging, "-cp", classPath, class}, args...)
 	return exec.CommandContext(ctx, java, all...), nil
 }
 

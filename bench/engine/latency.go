@@ -1,0 +1,348 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"weir/broker"
+)
+
+// latency of one workload by one side, in milliseconds.
+type latency struct {
+	Side     string  `json:"side"`
+	Workload string  `json:"workload"`
+	Offered  float64 `json:"readings_per_second"` // while it was measured
+	Results  int     `json:"results"`
+	P50      float64 `json:"p50_ms"`
+	P99      float64 `json:"p99_ms"`
+	Max      float64 `json:"max_ms"`
+}
+
+func (l latency) String() string {
+	return fmt.Sprintf("%-8s %-7s p50 %4.0f ms  p99 %4.0f ms  max %4.0f ms  %d results at %.0f readings/s", l.Side, l.Workload, l.P50, l.P99, l.Max, l.Results, l.Offered)
+}
+
+const (
+	settleTime = 8 * time.Second  // from the first result to where measuring begins: start, compilation, backlog
+	readyLimit = time.Minute      // until the first result
+	drainLimit = 10 * time.Second // until the last result that counts
+)
+
+func (b *bench) latencies(ctx context.Context) ([]latency, error) {
+	var all []latency
+	for _, side := range b.sides {
+		if side == "raw" || side == "streams" && !b.latencyStreams {
+			continue
+		}
+		for _, workload := range workloads(side) {
+			l, err := b.latencyOf(ctx, side, workload)
+			if err != nil {
+				return nil, fmt.Errorf("latency of %s %s: %w", side, workload, err)
+			}
+			progress("latency  %s", l)
+			all = append(all, l)
+		}
+	}
+	return all, nil
+}
+
+// latencyOf runs a side over a topic to which readings come at a steady rate, and sees when their results are visible
+// to a consumer that reads committed records.
+//
+// A row of the filter has its reading's latency: from the time in the reading, which is the record's CreateTime, given just
+// before it is handed to the producer, so that batching and the way to the broker count. A row of the tumble
+// has the latency of the reading that closes its window: the first one of the same partition whose time is two seconds (the
+// watermark's lateness) past the window's end. The result can't be known earlier; what the window itself takes isn't the
+// engine's doing.
+//
+// The windows are one second long here, not ten: in 20 seconds, ten-second windows would end twice, and two
+// instants say little about a 99th percentile.
+func (b *bench) latencyOf(ctx context.Context, side, workload string) (l latency, err error) {
+	j, err := b.job(side, workload)
+	if err != nil {
+		return l, err
+	}
+	j.Source, j.Window = j.ID+"-readings", b.latencyWindow
+	if err := b.create(ctx, j.Source, j.Sink); err != nil {
+		return l, err
+	}
+	cmd, err := b.command(ctx, side, j)
+	if err != nil {
+		return l, err
+	}
+	alive, stop, err := launch(ctx, cmd, j)
+	if err != nil {
+		return l, err
+	}
+	t := &trial{bench: b, job: j, crossed: make(map[crossing]int64), seen: make(map[result]time.Time), first: make(chan struct{})}
+	l, err = t.run(alive)
+	l.Side, l.Workload = side, workload
+	if err := errors.Join(stop(), err); err != nil {
+		return l, err
+	}
+	return l, errors.Join(b.forget(ctx), os.RemoveAll(j.Dir))
+}
+
+// launch starts a command that runs until stop interrupts it. The context that it returns ends with the process; stop
+// tells if it has ended by itself.
+func launch(ctx context.Context, cmd *exec.Cmd, j job) (alive context.Context, stop func() error, err error) {
+	log, err := os.CreateTemp(j.Dir, "log")
+	if err != nil {
+		return nil, nil, err
+	}
+	cmd.Stderr = log
+	if err := cmd.Start(); err != nil {
+		return nil, nil, errors.Join(err, log.Close())
+	}
+	alive, dead := context.WithCancel(ctx)
+	var exit error
+	ended := make(chan struct{})
+	go func() {
+		exit = cmd.Wait()
+		close(ended)
+		dead()
+	}()
+	return alive, func() error {
+		defer func() { _ = log.Close() }() // all is written
+		select {
+		case <-ended:
+			out, err := os.ReadFile(log.Name())
+			return errors.Join(fmt.Errorf("the process ended by itself: %s", tail(out)), exit, err)
+		default:
+		}
+		_ = cmd.Process.Signal(os.Interrupt) // it may just have ended
+		select {
+		case <-ended: // with 0 or 130
+			return nil
+		case <-time.After(30 * time.Second):
+			_ = cmd.Process.Kill()
+			<-ended
+			return errors.New("the process did not end within 30 s of an interrupt")
+		}
+	}, nil
+}
+
+// trial is one measurement of latency: one goroutine offers readings, one collects results, one watches the time.
+type trial struct {
+	*bench
+	job   job
+	first chan struct{} // closed at the first result
+
+	mu      sync.Mutex
+	offered []int64              // time of each reading, in ms since 1970
+	crossed map[crossing]int64   // time of the reading that closed a window
+	seen    map[result]time.Time // when a result became visible
+}
+
+// crossing is the closing of a window in a partition.
+type crossing struct {
+	partition int32
+	end       int64 // of the window, in ms since 1970
+}
+
+// result is a row of a device: n is the reading's number or the window's end.
+type result struct {
+	device int
+	n      int64
+}
+
+func (t *trial) run(ctx context.Context) (l latency, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return t.offer(ctx) })
+	group.Go(func() error { return t.collect(ctx) })
+	l, err = t.watch(ctx)
+	cancel()
+	return l, errors.Join(group.Wait(), err)
+}
+
+// offer produces readings at the rate until the context ends. What a delay has held up is made up for at once, with the
+// time at which it is produced.
+func (t *trial) offer(ctx context.Context) error {
+	// The buffer is large so that a broker that pauses doesn't slow the offer down.
+	client, err := t.connect(ctx, kgo.DefaultProduceTopic(t.job.Source), kgo.ProducerLinger(5*time.Millisecond),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(200_000))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	var failed kgo.FirstErrPromise
+	began, next := time.Now(), int64(0)
+	var open [partitions]int64 // end of the earliest window that is open
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if err := failed.Err(); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("offer readings: %w", err)
+		}
+		for due := int64(time.Since(began).Seconds() * float64(t.latencyRate)); next < due; next++ {
+			now := time.Now().UTC()
+			d := &t.want.fleet[next%devices]
+			t.note(now.UnixMilli(), d.partition, &open[d.partition])
+			json := d.appendJSON(make([]byte, 0, 224), next, now)
+			client.Produce(ctx, &kgo.Record{Key: []byte(d.id), Value: json, Timestamp: now}, failed.Promise())
+		}
+	}
+}
+
+// note keeps the time of a reading that is about to be produced, and the windows that it closes.
+func (t *trial) note(now int64, partition int32, open *int64) {
+	size := t.job.Window.Milliseconds()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.offered = append(t.offered, now)
+	if *open == 0 {
+		*open = now - now%size + size
+	}
+	for ; now >= *open+lateness.Milliseconds(); *open += size {
+		t.crossed[crossing{partition, *open}] = now
+	}
+}
+
+// collect reads the results, committed ones only, until the context ends.
+func (t *trial) collect(ctx context.Context) error {
+	client, err := t.connect(ctx, kgo.ConsumeTopics(t.job.Sink), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for {
+		fetches := client.PollFetches(ctx)
+		now := time.Now()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := fetches.Err(); err != nil {
+			return fmt.Errorf("collect results: %w", err)
+		}
+		var failed error
+		fetches.EachRecord(func(r *kgo.Record) {
+			if failed == nil {
+				failed = t.take(r.Value, now)
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+	}
+}
+
+// take keeps when a result was seen.
+func (t *trial) take(data []byte, now time.Time) error {
+	var row struct {
+		DeviceID  string `json:"device_id"`
+		Seq       int64  `json:"seq"`        // of the filter
+		WindowEnd string `json:"window_end"` // of the tumble
+	}
+	if err := json.Unmarshal(data, &row); err != nil {
+		return fmt.Errorf("result %s: %w", data, err)
+	}
+	device, ok := t.want.devices[row.DeviceID]
+	if !ok {
+		return fmt.Errorf("unexpected result %s", data)
+	}
+	key := result{device, row.Seq}
+	if t.job.Workload == "tumble" {
+		end, err := parseTime(row.WindowEnd)
+		if err != nil {
+			return fmt.Errorf("result %s: %w", data, err)
+		}
+		key.n = end.UnixMilli()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.seen[key]; ok {
+		return fmt.Errorf("result twice: %s", data)
+	}
+	if len(t.seen) == 0 {
+		close(t.first)
+	}
+	t.seen[key] = now
+	return nil
+}
+
+// watch waits until the side is up to speed, then for the time of the measurement, then for its last results.
+func (t *trial) watch(ctx context.Context) (latency, error) {
+	select {
+	case <-t.first:
+	case <-ctx.Done():
+		return latency{}, ctx.Err()
+	case <-time.After(readyLimit):
+		return latency{}, fmt.Errorf("no result within %s", readyLimit)
+	}
+	if err := broker.Sleep(ctx, settleTime); err != nil {
+		return latency{}, err
+	}
+	from := time.Now()
+	if err := broker.Sleep(ctx, t.latency); err != nil {
+		return latency{}, err
+	}
+	to := time.Now()
+	for {
+		values, missing, readings := t.outcome(from.UnixMilli(), to.UnixMilli())
+		if missing == 0 && len(values) > 0 {
+			slices.Sort(values)
+			quantile := func(q float64) float64 { return values[int(q*float64(len(values)-1))] }
+			return latency{
+				Offered: float64(readings) / to.Sub(from).Seconds(), Results: len(values),
+				P50: quantile(0.5), P99: quantile(0.99), Max: quantile(1),
+			}, nil
+		}
+		if time.Since(to) > drainLimit {
+			return latency{}, fmt.Errorf("%d results missing after %s, %d there", missing, drainLimit, len(values))
+		}
+		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return latency{}, err
+		}
+	}
+}
+
+// outcome returns the latencies, in milliseconds, of the results that readings of the time from..to have caused, how many of
+// them are missing so far, and how many readings were offered in that time.
+func (t *trial) outcome(from, to int64) (values []float64, missing, readings int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	size := t.job.Window.Milliseconds()
+	done := make(map[result]bool)
+	for i, ts := range t.offered {
+		if ts >= from && ts < to {
+			readings++
+		}
+		i := int64(i)
+		device, cause := int(i%devices), ts
+		key := result{device, i / devices}
+		if t.job.Workload == "tumble" {
+			key.n = ts - ts%size + size
+			cause = t.crossed[crossing{t.want.fleet[device].partition, key.n}] // 0 while the window is open
+		} else if !passes(value(i)) {
+			continue
+		}
+		if cause < from || cause >= to || done[key] {
+			continue
+		}
+		done[key] = true
+		at, ok := t.seen[key]
+		if !ok {
+			missing++
+			continue
+		}
+		values = append(values, float64(at.UnixMicro())/1000-float64(cause))
+	}
+	return values, missing, readings
+}

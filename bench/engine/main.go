@@ -1,0 +1,216 @@
+// Command engine measures weir's SQL engine beside Kafka Streams and beside plain reading, on one real broker, in one run,
+// alternating: the same topic of JSON readings, the same two workloads, both exactly once into Kafka.
+//
+//	filter  readings with a value above 25, about half of them, all fields
+//	tumble  count, lowest, highest and mean value of each device in windows of 10 seconds of event time
+//
+// The sides are raw (a process that only reads the topic read_committed: the ceiling), weir and streams. Each run is
+// checked: the result topic, read committed, holds every expected row once and nothing else. Then comes the latency from a
+// reading's production to its committed result at a steady rate. The figures are medians; absolute ones depend on
+// the machine, ratios are the result.
+//
+//	main.go     flags, the order of things
+//	readings.go the readings, and what the workloads must make of them
+//	topics.go   filling, reading and dropping topics
+//	sides.go    each side as a child process
+//	measure.go  CPU, memory and times of a run
+//	check.go    the result topic against what is expected
+//	latency.go  a steady rate, and how long results take
+//	report.go   tables, goals and the JSON file
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"weir/internal/stack"
+)
+
+const (
+	devices    = 1000
+	partitions = 4
+	window     = 10 * time.Second
+	lateness   = 2 * time.Second // of the watermark, in SQL and in Kafka Streams
+	commit     = 100 * time.Millisecond
+	runLimit   = 15 * time.Minute // of one child process
+)
+
+type settings struct {
+	rows           int64
+	rounds         int
+	sides          []string
+	compression    string // of the readings' topic
+	latency        time.Duration
+	latencyRate    int
+	latencyWindow  time.Duration
+	latencyStreams bool
+	json           string
+}
+
+func main() {
+	// The raw side is this program as a child of itself.
+	if len(os.Args) == 4 && os.Args[1] == "raw" {
+		if err := raw(context.Background(), os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, "raw:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	var s settings
+	var sides string
+	var seconds int
+	flag.Int64Var(&s.rows, "rows", 2_000_000, "readings in the topic")
+	flag.IntVar(&s.rounds, "rounds", 3, "runs of each side")
+	flag.StringVar(&sides, "sides", "raw,weir,streams", "sides to run")
+	flag.StringVar(&s.compression, "compression", "none", "of the readings' topic: none, gzip, snappy, lz4 or zstd")
+	flag.IntVar(&seconds, "latency-seconds", 20, "how long latency is measured for each workload; 0 for not at all")
+	flag.IntVar(&s.latencyRate, "latency-rate", 10_000, "readings offered a second while latency is measured")
+	flag.DurationVar(&s.latencyWindow, "latency-window", time.Second, "windows while latency is measured, in whole seconds")
+	flag.BoolVar(&s.latencyStreams, "latency-streams", false, "measure the latency of Kafka Streams too")
+	flag.StringVar(&s.json, "json", "", "file to keep the figures in")
+	flag.Parse()
+	s.sides, s.latency = strings.Split(sides, ","), time.Duration(seconds)*time.Second
+	if err := s.validate(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, s)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func (s *settings) validate() error {
+	for _, side := range s.sides {
+		if !slices.Contains([]string{"raw", "weir", "streams"}, side) {
+			return fmt.Errorf("unknown side %q: choose of raw, weir, streams", side)
+		}
+	}
+	switch {
+	case s.rows < 100_000 || s.rounds < 1:
+		return errors.New("want at least 100000 rows and one round")
+	case s.latency < 0 || s.latencyRate < devices:
+		return fmt.Errorf("want a latency time of 0 or more, and a rate of at least %d", devices)
+	case s.latencyWindow < time.Second || s.latencyWindow > window || s.latencyWindow%time.Second != 0:
+		return fmt.Errorf("want latency windows of whole seconds, up to %s", window)
+	}
+	return nil
+}
+
+func (s *settings) has(side string) bool { return slices.Contains(s.sides, side) }
+
+type bench struct {
+	settings
+	dir     string
+	self    string // this program, for the raw side
+	weir    string // binary
+	classes string // folder, of the Kafka Streams side
+	brokers string // host:port
+	source  string // topic with the readings
+	want    *expectation
+	runs    int // so far; makes names fresh
+}
+
+func run(ctx context.Context, s settings) (err error) {
+	b := &bench{settings: s, source: "bench_readings"}
+	if b.dir, err = os.MkdirTemp("", "weir-bench-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	if err := b.build(ctx); err != nil {
+		return err
+	}
+	progress("start Kafka %s", stack.KafkaVersion)
+	kafka, err := stack.StartKafka(ctx, stack.Options{Heap: "1g"})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, kafka.Close()) }()
+	b.brokers = kafka.Brokers()[0]
+	if b.want, err = expect(s.rows); err != nil {
+		return err
+	}
+	r := &report{Kafka: stack.KafkaVersion, Rows: s.rows, Bytes: b.want.meanBytes, Compression: s.compression}
+	if r.Runs, err = b.throughput(ctx); err != nil {
+		return err
+	}
+	if s.latency > 0 {
+		if r.Latencies, err = b.latencies(ctx); err != nil {
+			return err
+		}
+	}
+	r.conclude()
+	if s.json != "" {
+		if err := r.writeJSON(s.json); err != nil {
+			return err
+		}
+	}
+	return r.print(os.Stdout)
+}
+
+// build makes the programs of the sides that are wanted.
+func (b *bench) build(ctx context.Context) (err error) {
+	if b.self, err = os.Executable(); err != nil {
+		return err
+	}
+	if b.has("weir") {
+		progress("build weir")
+		b.weir = filepath.Join(b.dir, "weir")
+		if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.weir, "weir/cmd/weir").CombinedOutput(); err != nil {
+			return fmt.Errorf("build weir: %w: %s", err, out)
+		}
+	}
+	if b.has("streams") {
+		progress("build the Kafka Streams program")
+		b.classes = filepath.Join(b.dir, "classes")
+		return compileStreams(ctx, b.dir, b.classes)
+	}
+	return nil
+}
+
+// throughput fills the topic and runs the sides in turn, so that what the machine does besides falls on all of them.
+func (b *bench) throughput(ctx context.Context) ([]figures, error) {
+	if err := b.fill(ctx); err != nil {
+		return nil, err
+	}
+	var all []figures
+	for round := 1; round <= b.rounds; round++ {
+		for _, side := range b.sides {
+			for _, workload := range workloads(side) {
+				f, err := b.measure(ctx, side, workload)
+				if err != nil {
+					return nil, fmt.Errorf("%s %s: %w", side, workload, err)
+				}
+				f.Round = round
+				progress("round %d  %s", round, f)
+				all = append(all, f)
+			}
+		}
+	}
+	return all, nil
+}
+
+// workloads of a side: reading is the same whatever is done with it.
+func workloads(side string) []string {
+	if side == "raw" {
+		return []string{"read"}
+	}
+	return []string{"filter", "tumble"}
+}
+
+func progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// figures of one run.
+type figures struct {
+	Side      string  `json:"side"`
+	Workload  string  `json:"workload"`
+	Round     int     `json:"round,omitempty"`              // 0 for a median
+	CPU       float64 `json:"cpu_seconds_per_million_rows"` // user and system, the whole process
+	PerSecond float64 `json:"rows_per_second"`              // from the first row to the last commit
+	WithStart float64 `json:"rows_per_second_with_start"`   // from the start of the process to the last commit
+	PeakMB    float64 `json:"peak_mb"`
+}
+
+func (f figures) String() string {
+	return fmt.Sprintf("%-8s %-7s %6.2f CPU s/M %9.0f rows/s %9.0f with start %5.0f MB", f.Side, f.Workload, f.CPU, f.PerSecond, f.WithStart, f.PeakMB)
+}
+
+// measure runs a side once, checks its results and removes what it made.
+func (b *bench) measure(ctx context.Context, side, workload string) (figures, error) {
+	j, err := b.job(side, workload)
+	if err != nil {
+		return figures{}, err
+	}
+	j.Source, j.Rows = b.source, b.rows
+	if side != "raw" {
+		if err := b.create(ctx, j.Sink); err != nil {
+			return figures{}, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, runLimit)
+	defer cancel()
+	cmd, err := b.command(ctx, side, j)
+	if err != nil {
+		return figures{}, err
+	}
+	ran, err := watch(cmd)
+	if err != nil {
+		return figures{}, err
+	}
+	said, committed, err := b.settle(ctx, side, j, ran)
+	if err != nil {
+		return figures{}, err
+	}
+	first := ran.began
+	if said.FirstRecord != 0 {
+		first = time.UnixMilli(said.FirstRecord)
+	}
+	f := figures{
+		Side: side, Workload: workload,
+		CPU:       ran.cpu.Seconds() / float64(b.rows) * 1e6,
+		PerSecond: float64(b.rows) / committed.Sub(first).Seconds(),
+		WithStart: float64(b.rows) / committed.Sub(ran.began).Seconds(),
+		PeakMB:    float64(ran.peakKB) / 1024,
+	}
+	return f, errors.Join(b.forget(ctx), os.RemoveAll(j.Dir))
+}
+
+// settle checks the results, and returns what the side says itself and when it has committed last. The broker tells that: the
+// marker that makes a transaction visible bears the time at which it was written.
+func (b *bench) settle(ctx context.Context, side string, j job, ran process) (said times, committed time.Time, err error) {
+	if side == "weir" {
+		committed, err = b.check(ctx, side, j)
+		return said, committed, err
+	}
+	if said, err = parseTimes(ran.out); err != nil {
+		return said, committed, err
+	}
+	if said.Rows != b.rows {
+		return said, committed, fmt.Errorf("%d rows read, want %d", said.Rows, b.rows)
+	}
+	if side == "raw" {
+		return said, time.UnixMilli(said.Committed), nil
+	}
+	committed, err = b.check(ctx, side, j)
+	return said, committed, err
+}
+
+// process is what a child process took and wrote.
+type process struct {
+	began  time.Time
+	cpu    time.Duration // user and system
+	peakKB int64         // resident
+	out    []byte        // standard output
+}
+
+// watch runs a command to its end.
+func watch(cmd *exec.Cmd) (process, error) {
+	var out, log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &log
+	p := process{began: time.Now()}
+	if err := cmd.Start(); err != nil {
+		return p, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	// Maxrss won't do: a process that Go starts shares this one's memory until its exec, and the kernel hands that
+	// peak down to it.
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-ended:
+			if err != nil {
+				return p, fmt.Errorf("%w: %s", err, tail(log.Bytes()))
+			}
+			p.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+			p.out = out.Bytes()
+			return p, nil
+		case <-ticker.C:
+			p.peakKB = max(p.peakKB, peakKB(cmd.Process.Pid))
+		}
+	}
+}
+
+// peakKB is the largest resident memory of a process so far, 0 where it has ended.
+func peakKB(pid int) int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			if err != nil {
+				return 0
+			}
+			return kb
+		}
+	}
+	return 0
+}
+
+// tail is the end of what a process wrote, where it says what went wrong.
+func tail(out []byte) string {
+	const n = 20
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}

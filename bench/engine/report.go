@@ -1,0 +1,152 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"text/tabwriter"
+)
+
+// report is everything that a run has found.
+type report struct {
+	Kafka       string    `json:"kafka"`
+	CPUs        int       `json:"cpus"`
+	Rows        int64     `json:"rows"`
+	Bytes       float64   `json:"mean_bytes"` // of a reading, without its key
+	Compression string    `json:"compression"`
+	Runs        []figures `json:"runs"`
+	Medians     []figures `json:"medians"`
+	Latencies   []latency `json:"latencies"`
+	Goals       []goal    `json:"goals"`
+}
+
+// goal is what weir should reach beside another side, or by itself.
+type goal struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	Want  float64 `json:"want"`
+	Most  bool    `json:"at_most"` // Want is the most, else the least
+}
+
+func (g goal) met() bool {
+	if g.Most {
+		return g.Value <= g.Want
+	}
+	return g.Value >= g.Want
+}
+
+// conclude computes the medians, and the goals for which there are figures.
+func (r *report) conclude() {
+	r.CPUs = runtime.NumCPU()
+	of := make(map[string]figures)
+	for _, side := range []string{"raw", "weir", "streams"} {
+		for _, workload := range workloads(side) {
+			var runs []figures
+			for _, f := range r.Runs {
+				if f.Side == side && f.Workload == workload {
+					runs = append(runs, f)
+				}
+			}
+			if len(runs) > 0 {
+				m := medians(runs)
+				of[side+" "+workload] = m
+				r.Medians = append(r.Medians, m)
+			}
+		}
+	}
+	raw, hasRaw := of["raw read"]
+	for _, workload := range workloads("weir") {
+		weir, ok := of["weir "+workload]
+		if !ok {
+			continue
+		}
+		if streams, ok := of["streams "+workload]; ok {
+			r.Goals = append(r.Goals,
+				goal{workload + ": weir / streams, rows/s", weir.PerSecond / streams.PerSecond, 8, false},
+				goal{workload + ": weir / streams, peak memory", weir.PeakMB / streams.PeakMB, 0.5, true})
+		}
+		if hasRaw {
+			r.Goals = append(r.Goals, goal{workload + ": weir / raw, rows/s", weir.PerSecond / raw.PerSecond, 0.6, false})
+		}
+		if workload == "tumble" {
+			r.Goals = append(r.Goals, goal{workload + ": weir, CPU s/M rows", weir.CPU, 1.5, true})
+		}
+	}
+	for _, l := range r.Latencies {
+		if l.Side == "weir" {
+			r.Goals = append(r.Goals, goal{l.Workload + ": weir, p99 latency, ms", l.P99, 150, true})
+		}
+	}
+}
+
+// medians of each figure by itself.
+func medians(runs []figures) figures {
+	median := func(of func(figures) float64) float64 {
+		var values []float64
+		for _, f := range runs {
+			values = append(values, of(f))
+		}
+		slices.Sort(values)
+		n := len(values)
+		return (values[(n-1)/2] + values[n/2]) / 2
+	}
+	return figures{
+		Side: runs[0].Side, Workload: runs[0].Workload,
+		CPU:       median(func(f figures) float64 { return f.CPU }),
+		PerSecond: median(func(f figures) float64 { return f.PerSecond }),
+		WithStart: median(func(f figures) float64 { return f.WithStart }),
+		PeakMB:    median(func(f figures) float64 { return f.PeakMB }),
+	}
+}
+
+func (r *report) writeJSON(file string) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(data, '\n'), 0o644) //nolint:gosec // for everyone to read
+}
+
+func (r *report) print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "%d readings of %.0f bytes, compression %s, %d devices, %d partitions, Kafka %s, one broker, %d CPUs\n",
+		r.Rows, r.Bytes, r.Compression, devices, partitions, r.Kafka, r.CPUs)
+	fmt.Fprintf(w, "exactly once, commits every %s; rows/s from the first row to the last commit, then with the process's start\n\n", commit)
+	fmt.Fprintln(t, "CPU s/M rows\trows/s\twith start\tpeak MB\tround\tworkload\tside\t")
+	rows := func(all []figures) {
+		for _, f := range all {
+			round := "median"
+			if f.Round > 0 {
+				round = fmt.Sprint(f.Round)
+			}
+			fmt.Fprintf(t, "%.2f\t%.0f\t%.0f\t%.0f\t%s\t%s\t%s\t\n", f.CPU, f.PerSecond, f.WithStart, f.PeakMB, round, f.Workload, f.Side)
+		}
+	}
+	rows(r.Runs)
+	rows(r.Medians)
+	if len(r.Latencies) > 0 {
+		fmt.Fprintln(t)
+		fmt.Fprintln(t, "latency ms, p50\tp99\tmost\tresults\treadings/s\tworkload\tside\t")
+		for _, l := range r.Latencies {
+			fmt.Fprintf(t, "%.0f\t%.0f\t%.0f\t%d\t%.0f\t%s\t%s\t\n", l.P50, l.P99, l.Max, l.Results, l.Offered, l.Workload, l.Side)
+		}
+	}
+	if len(r.Goals) > 0 {
+		fmt.Fprintln(t)
+		fmt.Fprintln(t, "value\tgoal\t\twhat\t")
+		for _, g := range r.Goals {
+			bound, met := ">=", "met"
+			if g.Most {
+				bound = "<="
+			}
+			if !g.met() {
+				met = "missed"
+			}
+			fmt.Fprintf(t, "%.2f\t%s %g\t%s\t%s\t\n", g.Value, bound, g.Want, met, g.Name)
+		}
+	}
+	return t.Flush()
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/broker"
+)
+
+func (b *bench) connect(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error) {
+	return broker.Connect(ctx, broker.Config{Brokers: []string{b.brokers}, ClientID: "weir-bench"}, opts...)
+}
+
+// create makes topics whose records stay whatever their age: event times are in the past.
+func (b *bench) create(ctx context.Context, topics ...string) error {
+	client, err := b.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	forever := "-1"
+	made, err := kadm.NewClient(client).CreateTopics(ctx, partitions, 1, map[string]*string{"retention.ms": &forever}, topics...)
+	if err == nil {
+		err = made.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("create topics: %w", err)
+	}
+	return nil
+}
+
+// forget deletes every topic but the readings': results, changelogs and whatever else a side has made.
+func (b *bench) forget(ctx context.Context) error {
+	client, err := b.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	topics, err := admin.ListTopics(ctx) // without the internal ones
+	if err != nil {
+		return fmt.Errorf("list topics: %w", err)
+	}
+	var old []string
+	for _, topic := range topics.Names() {
+		if topic != b.source && !strings.HasPrefix(topic, "__") {
+			old = append(old, topic)
+		}
+	}
+	if len(old) == 0 {
+		return nil
+	}
+	if _, err := admin.DeleteTopics(ctx, old...); err != nil {
+		return fmt.Errorf("delete topics: %w", err)
+	}
+	return nil
+}
+
+// fill writes the readings, in transactions of 100,000.
+func (b *bench) fill(ctx context.Context) error {
+	if err := b.create(ctx, b.source); err != nil {
+		return err
+	}
+	codec, err := broker.Codec(b.compression)
+	if err != nil {
+		return err
+	}
+	client, err := b.connect(ctx, kgo.TransactionalID("weir-bench-fill"), kgo.DefaultProduceTopic(b.source),
+		kgo.ProducerBatchCompression(codec), kgo.MaxBufferedRecords(50_000))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	progress("write %d readings of %.0f bytes", b.rows, b.want.meanBytes)
+	const length = 100_000
+	for from := int64(0); from < b.rows; from += length {
+		if err := b.fillTransaction(ctx, client, from, min(from+length, b.rows)); err != nil {
+			return fmt.Errorf("write readings: %w", err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) fillTransaction(ctx context.Context, client *kgo.Client, from, to int64) error {
+	if err := client.BeginTransaction(); err != nil {
+		return err
+	}
+	var failed kgo.FirstErrPromise
+	for i := from; i < to; i++ {
+		d := &b.want.fleet[i%devices]
+		json := d.appendJSON(make([]byte, 0, 224), i, start.Add(time.Duration(i)*step))
+		client.Produce(ctx, &kgo.Record{Key: []byte(d.id), Value: json}, failed.Promise())
+	}
+	if err := client.Flush(ctx); err != nil {
+		return err
+	}
+	if err := failed.Err(); err != nil {
+		return err
+	}
+	return client.EndTransaction(ctx, kgo.TryCommit)
+}
+
+// read calls fn with each record of committed transactions of a topic, their markers too, up to where the log
+// ended when read was called. The record and its bytes are fn's only during the call.
+func read(ctx context.Context, brokers, topic string, fn func(*kgo.Record) error) error {
+	client, err := broker.Connect(ctx, broker.Config{Brokers: []string{brokers}, ClientID: "weir-bench"},
+		kgo.KeepControlRecords(), kgo.FetchMaxPartitionBytes(4<<20))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ends, err := stableEnds(ctx, kadm.NewClient(client), topic)
+	if err != nil {
+		return err
+	}
+	from := make(map[int32]kgo.Offset)
+	for p, end := range ends {
+		if end > 0 {
+			from[p] = kgo.NewOffset().AtStart()
+		}
+	}
+	client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: from})
+	for open := len(from); open > 0; {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return fmt.Errorf("read %s: %w", topic, err)
+		}
+		var failed error
+		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+			end := ends[f.Partition]
+			for _, r := range f.Records {
+				if failed != nil || r.Offset >= end {
+					return
+				}
+				failed = fn(r)
+				if r.Offset == end-1 {
+					open--
+				}
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+	}
+	return nil
+}
+
+// stableEnds returns where each partition's log ends, once no transaction is open before that: a producer's commit
+// returns before the markers are in the log.
+func stableEnds(ctx context.Context, admin *kadm.Client, topic string) (map[int32]int64, error) {
+	for {
+		ends, err := admin.ListEndOffsets(ctx, topic)
+		if err == nil {
+			err = ends.Error()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("find the end of %s: %w", topic, err)
+		}
+		stable, err := admin.ListCommittedOffsets(ctx, topic)
+		if err == nil {
+			err = stable.Error()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("find the last stable offset of %s: %w", topic, err)
+		}
+		offsets, behind := make(map[int32]int64), false
+		ends.Each(func(end kadm.ListedOffset) {
+			at, _ := stable.Lookup(topic, end.Partition)
+			behind = behind || at.Offset < end.Offset
+			offsets[end.Partition] = end.Offset
+		})
+		if !behind {
+			return offsets, nil
+		}
+		if err := broker.Sleep(ctx, 20*time.Millisecond); err != nil {
+			return nil, fmt.Errorf("wait for open transactions on %s: %w", topic, err)
+		}
+	}
+}
