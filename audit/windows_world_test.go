@@ -50,7 +50,7 @@ type street struct {
 func newStreet(rng *rand.Rand, devices int) *street {
 	return &street{
 		rng: rng, devices: devices, seqs: make([]int64, devices), poison: 0.01,
-		now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(rng.IntN(10_000)) * time.Millisecond),
+		now: time.Date(2026, 1, 1, 0, 1, 0, 0, time.UTC).Add(time.Duration(rng.IntN(10_000)) * time.Millisecond),
 	}
 }
 
@@ -285,15 +285,19 @@ func (w *world) run(c *windower, n int64) {
 // moveOffsets sets the offsets of the windows' group apart from its results.
 func (w *world) moveOffsets(change func(partition int32, at int64) int64) {
 	w.t.Helper()
+	if err := w.tryMoveOffsets(change); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) tryMoveOffsets(change func(partition int32, at int64) int64) error {
 	now, err := w.admin.FetchOffsets(w.ctx, windowGroup)
 	if err != nil {
-		w.t.Fatal(err)
+		return err
 	}
 	var offsets kadm.Offsets
 	for p, o := range now[inTopic] {
 		offsets.AddOffset(inTopic, p, change(p, o.At), -1)
 	}
-	if err := w.admin.CommitAllOffsets(w.ctx, windowGroup, offsets); err != nil {
-		w.t.Fatal(err)
-	}
+	return w.admin.CommitAllOffsets(w.ctx, windowGroup, offsets)
 }
