@@ -71,6 +71,7 @@ func (b *bench) measure(ctx context.Context, side, workload string) (figures, er
 // marker that makes a transaction visible bears the time at which it was written.
 func (b *bench) settle(ctx context.Context, side string, j job, ran process) (said times, committed time.Time, err error) {
 	if side == "weir" {
+		said, _ = parseTimes(ran.out) // without first_record_ms in it, weir's time begins with its process
 		committed, err = b.check(ctx, side, j)
 		return said, committed, err
 	}

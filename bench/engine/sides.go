@@ -105,7 +105,7 @@ type times struct {
 	Rows        int64 `json:"rows"`
 }
 
-// times finds what a side has written to standard output: one JSON object, the last line.
+// parseTimes finds what a side has written to standard output: one JSON object, the last line.
 func parseTimes(out []byte) (times, error) {
 	var t times
 	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))

@@ -7,4 +7,4 @@
   'value.format' = 'json',
   'value.json.timestamp-format.standard' = 'ISO-8601',
   'sink.delivery-guarantee' = 'exactly-once',
-  'sink.transactional-id-prefix' = '{{.ID}}'
+  'sink.transactional-id-prefix' = '{{.ID}}'{{/* the line ends where it is used */ -}}
