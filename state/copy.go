@@ -1,0 +1,296 @@
+package state
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// The directory of a local copy:
+//
+//	LOCK             held while a store is open
+//	weir-state.json  marker: the copy is whole and whose it is. Without it there is no copy.
+//	db/              the pebble database
+//
+// The marker is written last when a copy is made and removed first when it is given up, so no crash in between leaves a
+// half of one that looks whole.
+const (
+	lockFile   = "LOCK"
+	markerFile = "weir-state.json"
+	dbDir      = "db"
+	copyFormat = 1
+)
+
+type marker struct {
+	Format   int    `json:"format"`
+	Identity string `json:"identity"`
+}
+
+var (
+	errNoCopy   = errors.New("there is none")
+	errNotClean = errors.New("not clean")
+)
+
+// Open opens the local copy in cfg.Dir, or makes an empty one with offset 0. A copy that can't be proved clean is
+// removed and the reason logged: its marker or offset is missing, it belongs to something else, it is too old, or a
+// file of it is corrupt. A copy that another process has open gives ErrLocked. With an empty Dir, Open is Memory.
+func Open(cfg Config) (*Store, error) {
+	if cfg.Dir == "" {
+		return Memory(), nil
+	}
+	cfg = cfg.withDefaults()
+	d := &disk{cfg: cfg, flushed: cfg.Now()}
+	if err := d.acquire(); err != nil {
+		return nil, err
+	}
+	s := &Store{disk: d, limit: cfg.CacheBytes}
+	err := s.reuse()
+	if err == nil {
+		return s, nil
+	}
+	if errors.Is(err, errNoCopy) {
+		cfg.Logger.Debug("new local copy of the state", slog.String("dir", cfg.Dir))
+	} else {
+		cfg.Logger.Warn("local copy of the state is built anew", slog.String("dir", cfg.Dir), slog.Any("err", err))
+	}
+	if err := s.Reset(); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return s, nil
+}
+
+// acquire makes the directory and locks it.
+func (d *disk) acquire() error {
+	if err := d.cfg.fs.MkdirAll(d.cfg.Dir, 0o755); err != nil {
+		return fmt.Errorf("open local copy: %w", err)
+	}
+	lock, err := d.cfg.fs.Lock(d.path(lockFile))
+	var pathErr *fs.PathError
+	switch {
+	case errors.As(err, &pathErr): // the file can't be made; a held lock is a bare errno
+		return fmt.Errorf("lock local copy: %w", err)
+	case err != nil:
+		return fmt.Errorf("%w: %s: %w", ErrLocked, d.cfg.Dir, err)
+	}
+	d.lock = lock
+	return nil
+}
+
+// reuse opens the copy that is there and loads it, or tells why it can't be used.
+func (s *Store) reuse() (err error) {
+	d := s.disk
+	defer func() {
+		if r := recover(); r != nil { // what a checksum doesn't cover
+			err = fmt.Errorf("%w: %v", errNotClean, r)
+		}
+	}()
+	if err := d.checkMarker(); err != nil {
+		return err
+	}
+	if err := d.openDB(false); err != nil {
+		return err
+	}
+	if err := d.verifyTables(); err != nil {
+		return err
+	}
+	value, ok, err := d.get(metaKey, &s.buffers)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("%w: it has no offset", errNotClean)
+	}
+	if d.meta, err = decodeMeta(value); err != nil {
+		return err
+	}
+	if d.meta.identity != sha256.Sum256([]byte(d.cfg.Identity)) {
+		return fmt.Errorf("%w: its database belongs to something else", errNotClean)
+	}
+	if reason := d.cfg.tooOld(d.meta.at); reason != "" {
+		return fmt.Errorf("%w: %s", errNotClean, reason)
+	}
+	if err := s.warm(); err != nil {
+		return err
+	}
+	if err := d.background(); err != nil {
+		return err
+	}
+	if s.bytes > d.cfg.CacheBytes/2 { // not all was read
+		s.count = max(s.count, d.meta.count)
+	}
+	s.offset = d.meta.offset
+	s.last, s.lastEntry = nil, nil
+	return nil
+}
+
+func (d *disk) checkMarker() error {
+	b, err := readFile(d.cfg.fs, d.path(markerFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := d.cfg.fs.Stat(d.path(dbDir)); errors.Is(err, fs.ErrNotExist) {
+			return errNoCopy
+		}
+		return fmt.Errorf("%w: its marker is missing", errNotClean)
+	}
+	if err != nil {
+		return fmt.Errorf("read marker: %w", err)
+	}
+	var m marker
+	if err := json.Unmarshal(b, &m); err != nil {
+		return fmt.Errorf("read marker: %w", err)
+	}
+	if m.Format != copyFormat {
+		return fmt.Errorf("%w: format %d, want %d", errNotClean, m.Format, copyFormat)
+	}
+	if m.Identity != d.cfg.Identity {
+		return fmt.Errorf("%w: it belongs to %q, not to %q", errNotClean, m.Identity, d.cfg.Identity)
+	}
+	return nil
+}
+
+// verifyTables compares the size of each table file with what the manifest says.
+func (d *disk) verifyTables() error {
+	levels, err := d.db.SSTables()
+	if err != nil {
+		return fmt.Errorf("list tables: %w", err)
+	}
+	for _, tables := range levels {
+		for i := range tables {
+			t := &tables[i]
+			if t.Virtual {
+				continue
+			}
+			name := fmt.Sprintf("%06d.sst", t.BackingSSTNum)
+			info, err := d.cfg.fs.Stat(d.cfg.fs.PathJoin(d.path(dbDir), name))
+			if err != nil {
+				return fmt.Errorf("check tables: %w", err)
+			}
+			if info.Size() != int64(t.Size) {
+				return fmt.Errorf("%w: table %s has %d bytes, want %d", errNotClean, name, info.Size(), t.Size)
+			}
+		}
+	}
+	return nil
+}
+
+// recreate removes the copy and makes an empty one.
+func (d *disk) recreate() error {
+	if err := d.remove(); err != nil {
+		return fmt.Errorf("remove local copy: %w", err)
+	}
+	d.failure.Store(nil)
+	if err := d.openDB(true); err != nil {
+		return err
+	}
+	d.meta = meta{at: d.cfg.Now(), identity: sha256.Sum256([]byte(d.cfg.Identity))}
+	batch := d.db.NewBatch()
+	defer batch.Close()
+	if err := d.apply(batch, d.meta); err != nil {
+		return err
+	}
+	if err := d.flush(); err != nil {
+		return err
+	}
+	if err := d.writeMarker(); err != nil {
+		return fmt.Errorf("write marker: %w", err)
+	}
+	return nil
+}
+
+func (d *disk) remove() error {
+	d.distrust()
+	if err := d.closeDB(); err != nil {
+		d.cfg.Logger.Debug("close local copy", slog.String("dir", d.cfg.Dir), slog.Any("err", err))
+	}
+	if _, err := d.cfg.fs.Stat(d.path(markerFile)); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(errors.New("marker is still there"), err)
+	}
+	return d.cfg.fs.RemoveAll(d.path(dbDir))
+}
+
+// distrust makes the next Open build the copy anew.
+func (d *disk) distrust() {
+	err := d.cfg.fs.Remove(d.path(markerFile))
+	if err == nil {
+		err = d.syncDir()
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.cfg.Logger.Error("mark local copy as not clean", slog.String("dir", d.cfg.Dir), slog.Any("err", err))
+	}
+}
+
+func (d *disk) writeMarker() error {
+	b, err := json.MarshalIndent(marker{Format: copyFormat, Identity: d.cfg.Identity}, "", "  ")
+	if err != nil {
+		return err
+	}
+	temp := d.path(markerFile + ".tmp")
+	f, err := d.cfg.fs.Create(temp, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, bytes.NewReader(append(b, '\n')))
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := d.cfg.fs.Rename(temp, d.path(markerFile)); err != nil {
+		return err
+	}
+	return d.syncDir()
+}
+
+func (d *disk) syncDir() error {
+	dir, err := d.cfg.fs.OpenDir(d.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func (d *disk) path(name string) string { return d.cfg.fs.PathJoin(d.cfg.Dir, name) }
+
+func (d *disk) openDB(create bool) error {
+	o := d.options()
+	o.ErrorIfExists, o.ErrorIfNotExists = create, !create
+	db, err := pebble.Open(d.path(dbDir), o)
+	if err != nil {
+		return fmt.Errorf("open local copy: %w", err)
+	}
+	d.db = db
+	return nil
+}
+
+// closeDB closes the database without a flush.
+func (d *disk) closeDB() error {
+	if d.pending != nil {
+		_ = d.pending.Close() // frees memory only
+		d.pending = nil
+	}
+	if d.db == nil {
+		return nil
+	}
+	db := d.db
+	d.db = nil
+	return db.Close()
+}
+
+func (d *disk) close() error {
+	d.closed = true
+	return errors.Join(d.closeDB(), d.lock.Close())
+}
+
+func readFile(fsys vfs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
