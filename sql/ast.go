@@ -1,0 +1,274 @@
+// Package sql is the dialect of Apache Flink SQL 2.x as far as pipelines need it: text to syntax tree and back.
+//
+//	lexer.go        text -> tokens with positions
+//	keywords.go     which words are reserved, so that a file that passes here passes on Flink
+//	ast.go          statements and queries
+//	expr.go         expressions
+//	parser.go       the parser's tools, and statements
+//	parse_query.go  SELECT, joins, window table functions
+//	parse_expr.go   expressions by precedence, special call syntax, types
+//	print.go        syntax tree -> text that parses to the same tree
+//	error.go        errors with position, what was found, what was expected, and a hint
+//
+// The package knows no names and no types: whether a column exists is package plan's to say.
+package sql
+
+// Pos is where something stands in the text. Line and Column count from 1; columns are characters.
+type Pos struct{ Line, Column int }
+
+// Node is a part of the syntax tree.
+type Node interface{ At() Pos }
+
+// At implements Node.
+func (p Pos) At() Pos { return p }
+
+// Ident is one name. Identifiers are case-sensitive, as in Flink.
+type Ident struct {
+	Pos
+	Name string
+}
+
+// Script is the statements of a file.
+type Script struct{ Statements []Statement }
+
+// Statement is *Set, *Reset, *CreateTable, *CreateView, *Drop, *Insert or *StatementSet.
+type Statement interface {
+	Node
+	statement()
+}
+
+// Set is SET 'key' = 'value'.
+type Set struct {
+	Pos
+	Key, Value string
+}
+
+// Option is one 'key' = 'value' of a table.
+type Option struct {
+	Pos
+	Key, Value string
+	ValuePos   Pos
+}
+
+// CreateTable is CREATE [TEMPORARY] TABLE [IF NOT EXISTS] name (columns…) [COMMENT …] WITH (…).
+type CreateTable struct {
+	Pos
+	Name        []Ident
+	Temporary   bool
+	IfNotExists bool
+	Columns     []Column
+	Watermark   *Watermark
+	PrimaryKey  *PrimaryKey
+	Comment     string
+	Options     []Option
+}
+
+// Column is physical (Type only), metadata (Metadata), or computed (Computed).
+type Column struct {
+	Pos
+	Name     Ident
+	Type     *TypeName
+	Metadata *Metadata
+	Computed Expr
+	Comment  string
+}
+
+// Metadata is METADATA [FROM 'key'] [VIRTUAL].
+type Metadata struct {
+	Pos
+	From    string // "" is the column's name
+	Virtual bool
+}
+
+// Watermark is WATERMARK FOR column AS expression.
+type Watermark struct {
+	Pos
+	Column []Ident
+	Expr   Expr
+}
+
+// PrimaryKey is [CONSTRAINT name] PRIMARY KEY (columns) NOT ENFORCED.
+type PrimaryKey struct {
+	Pos
+	Constraint string
+	Columns    []Ident
+}
+
+// CreateView is CREATE [TEMPORARY] VIEW [IF NOT EXISTS] name [(columns)] AS query.
+type CreateView struct {
+	Pos
+	Name        []Ident
+	Temporary   bool
+	IfNotExists bool
+	Columns     []Ident
+	Comment     string
+	Query       *Query
+}
+
+// Drop is DROP [TEMPORARY] TABLE|VIEW [IF EXISTS] name.
+type Drop struct {
+	Pos
+	View      bool
+	Temporary bool
+	IfExists  bool
+	Name      []Ident
+}
+
+// Insert is INSERT INTO name [(columns)] query.
+type Insert struct {
+	Pos
+	Table   []Ident
+	Columns []Ident
+	Query   *Query
+}
+
+// StatementSet is EXECUTE STATEMENT SET BEGIN inserts END.
+type StatementSet struct {
+	Pos
+	Inserts []*Insert
+}
+
+func (*Set) statement()          {}
+func (*CreateTable) statement()  {}
+func (*CreateView) statement()   {}
+func (*Drop) statement()         {}
+func (*Insert) statement()       {}
+func (*StatementSet) statement() {}
+
+// Query is [WITH tables] body [ORDER BY …] [LIMIT n] [OFFSET n].
+type Query struct {
+	Pos
+	With    []CommonTable
+	Body    QueryBody
+	OrderBy []OrderItem
+	Limit   Expr
+	Offset  Expr
+}
+
+// CommonTable is name [(columns)] AS (query) behind WITH.
+type CommonTable struct {
+	Name    Ident
+	Columns []Ident
+	Query   *Query
+}
+
+// QueryBody is *Select, *SetOp, *Values or *Query (in parentheses).
+type QueryBody interface {
+	Node
+	queryBody()
+}
+
+// SetOp is UNION, INTERSECT or EXCEPT of two queries.
+type SetOp struct {
+	Pos
+	Op          string // UNION, INTERSECT, EXCEPT
+	All         bool
+	Left, Right QueryBody
+}
+
+// Values is VALUES (…), (…).
+type Values struct {
+	Pos
+	Rows [][]Expr
+}
+
+// Select is one SELECT without ORDER BY.
+type Select struct {
+	Pos
+	Distinct bool
+	Items    []SelectItem
+	From     []TableRef // joined by commas
+	Where    Expr
+	GroupBy  []Expr
+	Having   Expr
+	Windows  []NamedWindow
+	Qualify  Expr
+}
+
+// SelectItem is an expression with an optional alias, or *, or t.*.
+type SelectItem struct {
+	Expr  Expr // *Star for * and t.*
+	Alias *Ident
+}
+
+// NamedWindow is name AS (…) of a WINDOW clause.
+type NamedWindow struct {
+	Name Ident
+	Spec *WindowSpec
+}
+
+// OrderItem is expr [ASC|DESC] [NULLS FIRST|LAST].
+type OrderItem struct {
+	Expr       Expr
+	Desc       bool
+	NullsFirst *bool
+}
+
+func (*Query) queryBody()  {}
+func (*SetOp) queryBody()  {}
+func (*Values) queryBody() {}
+func (*Select) queryBody() {}
+
+// TableRef is *TableName, *Derived, *Join, *WindowTable or *Unnest.
+type TableRef interface {
+	Node
+	tableRef()
+}
+
+// Alias is [AS] name [(columns)].
+type Alias struct {
+	Name    Ident // "" where there is none
+	Columns []Ident
+}
+
+// TableName is a table or view [FOR SYSTEM_TIME AS OF expr] [alias].
+type TableName struct {
+	Pos
+	Name  []Ident
+	AsOf  Expr
+	Hints []Option // of /*+ OPTIONS(…) */
+	Alias Alias
+}
+
+// Derived is a subquery in FROM.
+type Derived struct {
+	Pos
+	Lateral bool
+	Query   *Query
+	Alias   Alias
+}
+
+// Join of two tables. Kind is INNER, LEFT, RIGHT, FULL or CROSS.
+type Join struct {
+	Pos
+	Kind        string
+	Left, Right TableRef
+	On          Expr
+	Using       []Ident
+}
+
+// WindowTable is TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL …, …)).
+type WindowTable struct {
+	Pos
+	Function string // TUMBLE, HOP, CUMULATE, SESSION
+	Table    TableRef
+	// PartitionBy is the key of a SESSION: TABLE t PARTITION BY (…).
+	PartitionBy []Expr
+	Time        Ident
+	Args        []Expr // intervals as written: size; slide, size; step, max size; gap; and the offset behind
+	Alias       Alias
+}
+
+// Unnest is UNNEST(expr) [WITH ORDINALITY] [alias].
+type Unnest struct {
+	Pos
+	Expr       Expr
+	Ordinality bool
+	Alias      Alias
+}
+
+func (*TableName) tableRef()   {}
+func (*Derived) tableRef()     {}
+func (*Join) tableRef()        {}
+func (*WindowTable) tableRef() {}
+func (*Unnest) tableRef()      {}

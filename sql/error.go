@@ -1,0 +1,70 @@
+package sql
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+)
+
+// Error is what is wrong in a text, and where.
+type Error struct {
+	Pos
+	Message string // "found FORM, expected FROM"
+	Hint    string // what to do; may be empty
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Message)
+	if e.Hint != "" {
+		s += ": " + e.Hint
+	}
+	return s
+}
+
+// Errorf makes an Error at a node.
+func Errorf(n Node, format string, args ...any) *Error {
+	return &Error{Pos: n.At(), Message: fmt.Sprintf(format, args...)}
+}
+
+// WithHint sets the hint.
+func (e *Error) WithHint(format string, args ...any) *Error {
+	e.Hint = fmt.Sprintf(format, args...)
+	return e
+}
+
+// DidYouMean returns "did you mean X?" for the candidate that is nearest to name, or "".
+func DidYouMean(name string, candidates []string) string {
+	best, distance := "", len(name)/3+2
+	for _, c := range candidates {
+		if d := levenshtein.ComputeDistance(strings.ToUpper(name), strings.ToUpper(c)); d < distance {
+			best, distance = c, d
+		}
+	}
+	if best == "" || best == name {
+		return ""
+	}
+	return "did you mean " + best + "?"
+}
+
+// Snippet shows the line of an error with a mark under its column.
+func Snippet(text string, p Pos) string {
+	lines := strings.Split(text, "\n")
+	if p.Line < 1 || p.Line > len(lines) {
+		return ""
+	}
+	line := strings.TrimRight(lines[p.Line-1], "\r")
+	var mark strings.Builder
+	for i, r := range []rune(line) {
+		if i+1 >= p.Column {
+			break
+		}
+		if r == '\t' {
+			mark.WriteByte('\t')
+		} else {
+			mark.WriteByte(' ')
+		}
+	}
+	number := fmt.Sprintf("%4d | ", p.Line)
+	return number + line + "\n" + strings.Repeat(" ", len(number)) + mark.String() + "^"
+}

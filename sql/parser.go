@@ -1,0 +1,465 @@
+package sql
+
+import (
+	"strings"
+)
+
+// Parse reads a file of statements, each ended by a semicolon (the last one may lack it).
+func Parse(text string) (*Script, error) {
+	p, err := newParser(text)
+	if err != nil {
+		return nil, err
+	}
+	script := &Script{}
+	for {
+		for p.symbol(";") {
+		}
+		if p.peek().kind == endToken {
+			return script, nil
+		}
+		s, err := parse(p, (*parser).statement)
+		if err != nil {
+			return nil, err
+		}
+		script.Statements = append(script.Statements, s)
+		if p.peek().kind != endToken && !p.isSymbol(";") {
+			return nil, p.unexpected("a semicolon or the end of the text")
+		}
+	}
+}
+
+// ParseExpr reads one expression.
+func ParseExpr(text string) (Expr, error) {
+	p, err := newParser(text)
+	if err != nil {
+		return nil, err
+	}
+	e, err := parse(p, (*parser).expr)
+	if err == nil && p.peek().kind != endToken {
+		err = p.unexpected("the end of the expression")
+	}
+	return e, err
+}
+
+// parser goes over the tokens. Its methods panic with *Error; parse recovers it.
+type parser struct {
+	tokens []token
+	at     int
+	depth  int
+	text   string
+	// tried are the words that the parser would have taken at the furthest token: candidates for "did you mean".
+	tried   []string
+	triedAt int
+}
+
+func newParser(text string) (*parser, error) {
+	tokens, err := lex(text)
+	if err != nil {
+		return nil, err
+	}
+	return &parser{tokens: tokens, text: text}, nil
+}
+
+// parse runs a rule and turns its panic into an error.
+func parse[T any](p *parser, rule func(*parser) T) (result T, err error) {
+	defer func() {
+		if e := recover(); e != nil {
+			failed, ours := e.(*Error)
+			if !ours {
+				panic(e)
+			}
+			err = failed
+		}
+	}()
+	return rule(p), nil
+}
+
+// maxDepth bounds nesting, so that hostile text can't exhaust the stack.
+const maxDepth = 200
+
+func (p *parser) enter() {
+	p.depth++
+	if p.depth > maxDepth {
+		panic(Errorf(p.peek(), "nested more than %d deep", maxDepth))
+	}
+}
+
+func (p *parser) leave() { p.depth-- }
+
+func (p *parser) peek() token { return p.tokens[p.at] }
+
+func (p *parser) peekAt(n int) token { return p.tokens[min(p.at+n, len(p.tokens)-1)] }
+
+func (p *parser) next() token {
+	t := p.tokens[p.at]
+	if t.kind != endToken {
+		p.at++
+	}
+	return t
+}
+
+func (p *parser) isSymbol(s string) bool {
+	t := p.peek()
+	return t.kind == symbolToken && t.text == s
+}
+
+func (p *parser) symbol(s string) bool {
+	if p.isSymbol(s) {
+		p.at++
+		return true
+	}
+	return false
+}
+
+func (p *parser) isWord(words ...string) bool {
+	for i, w := range words {
+		t := p.peekAt(i)
+		if t.kind != wordToken || t.upper != w {
+			if i == 0 {
+				p.try(w)
+			}
+			return false
+		}
+	}
+	return true
+}
+
+func (p *parser) try(word string) {
+	if p.triedAt != p.at {
+		p.tried, p.triedAt = p.tried[:0], p.at
+	}
+	p.tried = append(p.tried, word)
+}
+
+// words takes a sequence of keywords, if it is next.
+func (p *parser) words(words ...string) bool {
+	if p.isWord(words...) {
+		p.at += len(words)
+		return true
+	}
+	return false
+}
+
+func (p *parser) expectWord(words ...string) {
+	for _, w := range words {
+		if !p.words(w) {
+			panic(p.unexpected(w))
+		}
+	}
+}
+
+func (p *parser) expectSymbol(s string) {
+	if !p.symbol(s) {
+		panic(p.unexpected(s))
+	}
+}
+
+// unexpected makes the error of a token that no rule takes.
+func (p *parser) unexpected(expected string) *Error {
+	t := p.peek()
+	e := Errorf(t, "found %s, expected %s", t.found(), expected)
+	if t.kind != wordToken {
+		return e
+	}
+	candidates := strings.Fields(expected)
+	if p.triedAt == p.at {
+		candidates = append(candidates, p.tried...)
+	}
+	exact := false
+	for _, c := range candidates {
+		exact = exact || c == t.upper
+	}
+	if !exact {
+		e.Hint = DidYouMean(t.upper, candidates)
+	}
+	if reserved[t.upper] && (strings.Contains(expected, "name") || e.Hint == "" && strings.Contains(expected, "expression")) {
+		e.Hint = t.text + " is a reserved word of Flink SQL: as a name, write it `" + t.text + "`"
+	}
+	return e
+}
+
+// refuse stops at something that is known but not supported.
+func (p *parser) refuse(at Node, feature string) {
+	panic(Errorf(at, "%s is not supported", feature))
+}
+
+func (p *parser) name() Ident {
+	t := p.peek()
+	if t.kind == quotedToken || t.kind == wordToken && !reserved[t.upper] {
+		p.next()
+		return Ident{t.Pos, t.text}
+	}
+	panic(p.unexpected("a name"))
+}
+
+func (p *parser) isName() bool {
+	t := p.peek()
+	return t.kind == quotedToken || t.kind == wordToken && !reserved[t.upper]
+}
+
+// path is names joined by dots.
+func (p *parser) path() []Ident {
+	parts := []Ident{p.name()}
+	for p.symbol(".") {
+		parts = append(parts, p.name())
+	}
+	return parts
+}
+
+// names is (a, b, c).
+func (p *parser) names() []Ident {
+	p.expectSymbol("(")
+	all := []Ident{p.name()}
+	for p.symbol(",") {
+		all = append(all, p.name())
+	}
+	p.expectSymbol(")")
+	return all
+}
+
+func (p *parser) stringText(what string) token {
+	t := p.peek()
+	if t.kind != stringToken {
+		panic(p.unexpected(what))
+	}
+	return p.next()
+}
+
+func (p *parser) statement() Statement {
+	at := p.peek()
+	switch {
+	case p.words("SET"):
+		return p.set(at.Pos)
+	case p.words("CREATE"):
+		return p.create(at.Pos)
+	case p.words("DROP"):
+		return p.drop(at.Pos)
+	case p.isWord("INSERT"):
+		return p.insert()
+	case p.words("EXECUTE"):
+		if p.isWord("INSERT") {
+			return p.insert()
+		}
+		p.expectWord("STATEMENT", "SET")
+		return p.statementSet(at.Pos)
+	case p.words("BEGIN", "STATEMENT", "SET"):
+		p.refuse(at, "BEGIN STATEMENT SET (the SQL client's older form); write EXECUTE STATEMENT SET BEGIN … END, which")
+	}
+	for _, w := range []string{"SELECT", "WITH", "VALUES"} {
+		if p.isWord(w) {
+			panic(Errorf(at, "a query on its own has nowhere to write to").WithHint("put INSERT INTO table in front of it"))
+		}
+	}
+	for _, w := range []string{"ALTER", "USE", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "LOAD", "UNLOAD", "ANALYZE", "UPDATE", "DELETE", "TRUNCATE", "CALL", "ADD", "REMOVE", "RESET", "COMPILE"} {
+		if p.isWord(w) {
+			p.refuse(at, "statement "+w)
+		}
+	}
+	panic(p.unexpected("a statement (SET, CREATE, INSERT INTO, EXECUTE STATEMENT SET)"))
+}
+
+func (p *parser) set(at Pos) Statement {
+	key := p.stringText("a 'key'")
+	p.expectSymbol("=")
+	value := p.stringText("a 'value'")
+	return &Set{Pos: at, Key: key.text, Value: value.text}
+}
+
+func (p *parser) create(at Pos) Statement {
+	replace := p.words("OR", "REPLACE")
+	temporary := p.words("TEMPORARY")
+	what := p.peek()
+	switch {
+	case replace:
+		p.refuse(at, "CREATE OR REPLACE")
+	case p.words("TABLE"):
+		return p.createTable(at, temporary)
+	case p.words("VIEW"):
+		return p.createView(at, temporary)
+	case p.isWord("FUNCTION"), p.isWord("SYSTEM"):
+		panic(Errorf(what, "CREATE FUNCTION is not supported").WithHint("user-defined functions are JVM code: write the expression with built-in functions"))
+	case p.isWord("CATALOG"), p.isWord("DATABASE"), p.isWord("MODEL"), p.isWord("MATERIALIZED"):
+		p.refuse(what, "CREATE "+what.upper)
+	}
+	panic(p.unexpected("TABLE or VIEW"))
+}
+
+func (p *parser) ifNotExists() bool { return p.words("IF", "NOT", "EXISTS") }
+
+func (p *parser) createTable(at Pos, temporary bool) Statement {
+	t := &CreateTable{Pos: at, Temporary: temporary, IfNotExists: p.ifNotExists(), Name: p.path()}
+	if p.isWord("AS") {
+		p.refuse(p.peek(), "CREATE TABLE AS SELECT")
+	}
+	p.expectSymbol("(")
+	for {
+		p.tableElement(t)
+		if !p.symbol(",") {
+			break
+		}
+	}
+	p.expectSymbol(")")
+	if p.words("COMMENT") {
+		t.Comment = p.stringText("a 'comment'").text
+	}
+	switch {
+	case p.isWord("PARTITIONED"):
+		p.refuse(p.peek(), "PARTITIONED BY")
+	case p.isWord("DISTRIBUTED"):
+		p.refuse(p.peek(), "DISTRIBUTED BY")
+	}
+	p.expectWord("WITH")
+	t.Options = p.options()
+	if p.isWord("LIKE") {
+		p.refuse(p.peek(), "CREATE TABLE … LIKE")
+	}
+	return t
+}
+
+func (p *parser) options() []Option {
+	p.expectSymbol("(")
+	var all []Option
+	for {
+		key := p.stringText("an option's 'key'")
+		p.expectSymbol("=")
+		value := p.stringText("the option's 'value'")
+		all = append(all, Option{key.Pos, key.text, value.text, value.Pos})
+		if !p.symbol(",") {
+			break
+		}
+	}
+	p.expectSymbol(")")
+	return all
+}
+
+func (p *parser) tableElement(t *CreateTable) {
+	at := p.peek()
+	switch {
+	case p.words("WATERMARK"):
+		if t.Watermark != nil {
+			panic(Errorf(at, "a second WATERMARK: a table has one"))
+		}
+		p.expectWord("FOR")
+		w := &Watermark{Pos: at.Pos, Column: p.path()}
+		p.expectWord("AS")
+		w.Expr = p.expr()
+		t.Watermark = w
+	case p.isWord("CONSTRAINT"), p.isWord("PRIMARY"):
+		key := &PrimaryKey{Pos: at.Pos}
+		if p.words("CONSTRAINT") {
+			key.Constraint = p.name().Name
+		}
+		p.expectWord("PRIMARY", "KEY")
+		key.Columns = p.names()
+		if !p.words("NOT", "ENFORCED") {
+			panic(p.unexpected("NOT ENFORCED").WithHint("Flink doesn't check primary keys of streams, and wants that said"))
+		}
+		if t.PrimaryKey != nil {
+			panic(Errorf(at, "a second PRIMARY KEY: a table has one"))
+		}
+		t.PrimaryKey = key
+	default:
+		t.Columns = append(t.Columns, p.column(t))
+	}
+}
+
+func (p *parser) column(t *CreateTable) Column {
+	c := Column{Pos: p.peek().Pos, Name: p.name()}
+	if p.words("AS") {
+		c.Computed = p.expr()
+	} else {
+		c.Type = p.typeName()
+		at := p.peek()
+		switch {
+		case p.words("METADATA"):
+			m := &Metadata{Pos: at.Pos}
+			if p.words("FROM") {
+				m.From = p.stringText("the metadata's 'key'").text
+			}
+			m.Virtual = p.words("VIRTUAL")
+			c.Metadata = m
+		case p.words("PRIMARY", "KEY"):
+			p.expectWord("NOT", "ENFORCED")
+			if t.PrimaryKey != nil {
+				panic(Errorf(at, "a second PRIMARY KEY: a table has one"))
+			}
+			t.PrimaryKey = &PrimaryKey{Pos: at.Pos, Columns: []Ident{c.Name}}
+		}
+	}
+	if p.words("COMMENT") {
+		c.Comment = p.stringText("a 'comment'").text
+	}
+	return c
+}
+
+func (p *parser) createView(at Pos, temporary bool) Statement {
+	v := &CreateView{Pos: at, Temporary: temporary, IfNotExists: p.ifNotExists(), Name: p.path()}
+	if p.isSymbol("(") {
+		v.Columns = p.names()
+	}
+	if p.words("COMMENT") {
+		v.Comment = p.stringText("a 'comment'").text
+	}
+	p.expectWord("AS")
+	v.Query = p.query()
+	return v
+}
+
+func (p *parser) drop(at Pos) Statement {
+	d := &Drop{Pos: at, Temporary: p.words("TEMPORARY")}
+	if !p.words("TABLE") {
+		if !p.words("VIEW") {
+			panic(p.unexpected("TABLE or VIEW"))
+		}
+		d.View = true
+	}
+	d.IfExists = p.words("IF", "EXISTS")
+	d.Name = p.path()
+	return d
+}
+
+func (p *parser) insert() *Insert {
+	i := &Insert{Pos: p.peek().Pos}
+	p.expectWord("INSERT")
+	if p.isWord("OVERWRITE") {
+		p.refuse(p.peek(), "INSERT OVERWRITE")
+	}
+	p.expectWord("INTO")
+	i.Table = p.path()
+	if p.isWord("PARTITION") {
+		p.refuse(p.peek(), "INSERT INTO … PARTITION")
+	}
+	if p.isSymbol("(") && !p.queryFollows(1) {
+		i.Columns = p.names()
+	}
+	i.Query = p.query()
+	return i
+}
+
+// queryFollows reports whether the token n ahead begins a query.
+func (p *parser) queryFollows(n int) bool {
+	t := p.peekAt(n)
+	for t.kind == symbolToken && t.text == "(" {
+		n++
+		t = p.peekAt(n)
+	}
+	return t.kind == wordToken && (t.upper == "SELECT" || t.upper == "WITH" || t.upper == "VALUES")
+}
+
+func (p *parser) statementSet(at Pos) Statement {
+	s := &StatementSet{Pos: at}
+	p.expectWord("BEGIN")
+	for !p.words("END") {
+		if !p.isWord("INSERT") {
+			panic(p.unexpected("INSERT INTO or END"))
+		}
+		s.Inserts = append(s.Inserts, p.insert())
+		if !p.symbol(";") && !p.isWord("END") {
+			panic(p.unexpected("a semicolon"))
+		}
+	}
+	if len(s.Inserts) == 0 {
+		panic(Errorf(at, "the statement set is empty").WithHint("put INSERT INTO statements between BEGIN and END"))
+	}
+	return s
+}
