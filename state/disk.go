@@ -284,7 +284,7 @@ func (d *disk) options() *pebble.Options {
 		DisableWAL:         true,
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       memTableBytes,
-		CacheSize:          min(max(d.cfg.CacheBytes/8, 1<<20), 64<<20),
+		CacheSize:          min(max(d.cfg.CacheBytes/4, 8<<20), 64<<20),
 		MaxOpenFiles:       500,
 		// Its check of file sizes ends the process from a goroutine; see verifyTables.
 		DisableConsistencyCheck:    true,
@@ -294,6 +294,11 @@ func (d *disk) options() *pebble.Options {
 			BackgroundError: report,
 			DataCorruption:  func(i pebble.DataCorruptionInfo) { report(i.Details) },
 		},
+	}
+	for i := range o.TargetFileSizes {
+		// A table has one filter block, and one that is larger than a shard of the block cache is read and dropped by
+		// each Get: 4 MiB of small entries have about 200 KiB of filter.
+		o.TargetFileSizes[i] = 4 << 20
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)

@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -83,9 +84,9 @@ func (n name) encoded() string { return string(appendKey(nil, n.op, n.window, n.
 
 var names = rapid.Custom(func(t *rapid.T) name {
 	return name{
-		op:     rapid.SampledFrom([]uint16{0, 1, 7}).Draw(t, "op"),
-		window: rapid.SampledFrom([]int64{-1 << 63, -10, 0, 10, 1<<63 - 1}).Draw(t, "window"),
-		key:    []byte(rapid.SampledFrom([]string{"", "a", "b", "bb", "\x00", "\xff", "device-1"}).Draw(t, "key")),
+		op:     rapid.SampledFrom([]uint16{0, 7}).Draw(t, "op"),
+		window: rapid.SampledFrom([]int64{-10, 0, 1<<63 - 1}).Draw(t, "window"),
+		key:    []byte(rapid.SampledFrom([]string{"", "a", "bb", "\xff", "device-1"}).Draw(t, "key")),
 	}
 })
 
@@ -257,7 +258,7 @@ func (m *machine) Check(t *rapid.T) {
 			windows[op] = append(w, window)
 		}
 	}
-	for _, op := range []uint16{0, 1, 2, 7} {
+	for _, op := range []uint16{0, 2, 7} {
 		w := m.store.Windows(op)
 		if !slices.Equal(w, windows[op]) {
 			t.Fatalf("Windows(%d) = %v, want %v", op, w, windows[op])
@@ -318,6 +319,11 @@ func (m *machine) checkMemory(t *rapid.T) {
 }
 
 func TestModel(t *testing.T) {
+	if f := flag.Lookup("rapid.steps"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set("120"); err != nil { // 30 rarely come to an eviction followed by something of interest
+			t.Fatal(err)
+		}
+	}
 	for _, kind := range []struct {
 		name  string
 		cache int64 // 0: memory

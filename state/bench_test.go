@@ -1,0 +1,132 @@
+package state
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+// stores opens a store of each kind for a benchmark.
+func stores(b *testing.B, run func(b *testing.B, s *Store)) {
+	b.Run("memory", func(b *testing.B) { run(b, Memory()) })
+	b.Run("disk", func(b *testing.B) {
+		s, err := Open(Config{Dir: b.TempDir()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		run(b, s)
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
+// BenchmarkWindowed is a 10 s window for each of 3,000 devices, a transaction every 100 ms of event time: each reads and
+// writes all devices' windows, and the end of a window deletes them one by one. An iteration is one Get and Put, with its
+// share of Changes, Commit and the deletes.
+func BenchmarkWindowed(b *testing.B) {
+	const devices, txns = 3000, 100
+	keys := make([][]byte, devices)
+	for i := range keys {
+		keys[i] = fmt.Appendf(nil, "device-%05d", i)
+	}
+	stores(b, func(b *testing.B, s *Store) {
+		value := make([]byte, 40)
+		records := 0
+		b.ReportAllocs()
+		n := 0
+		for b.Loop() {
+			txn := int64(n / devices)
+			window, key := txn/txns, keys[n%devices]
+			old, ok := s.Get(1, window, key)
+			copy(value, old)
+			binary.LittleEndian.PutUint64(value, binary.LittleEndian.Uint64(value)+1)
+			if !ok {
+				clear(value)
+			}
+			s.Put(1, window, key, value)
+			if n++; n%devices != 0 {
+				continue
+			}
+			if txn%txns == 0 && window > 0 {
+				s.Scan(1, window-1, func(_, _ []byte) bool { return true })
+				for _, k := range keys {
+					s.Delete(1, window-1, k)
+				}
+			}
+			s.Changes(func(_, _ []byte) { records++ })
+			commit(b, s)
+		}
+		if s.Len() > 2*devices || n > devices && records == 0 {
+			b.Fatalf("%d entries", s.Len())
+		}
+	})
+}
+
+// BenchmarkLarge reads and rewrites random ones of a million entries in one window, with a cache for a tenth of them. An
+// iteration is one Get and Put with its share of the commit.
+func BenchmarkLarge(b *testing.B) {
+	const entries, batch = 1_000_000, 3000
+	for _, cache := range []int64{16 << 20, 256 << 20} {
+		b.Run(fmt.Sprintf("cache=%dMiB", cache>>20), func(b *testing.B) {
+			s, err := Open(Config{Dir: b.TempDir(), CacheBytes: cache})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			var key [8]byte
+			value := make([]byte, 40)
+			for i := range uint64(entries) {
+				binary.BigEndian.PutUint64(key[:], i*0x9E3779B97F4A7C15)
+				if err := s.Restore(appendKey(nil, 1, 0, key[:]), value); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := s.Restored(1); err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Flush(); err != nil {
+				b.Fatal(err)
+			}
+			if err := s.disk.db.Compact(b.Context(), firstKey, bytes.Repeat([]byte{0xff}, 20), false); err != nil {
+				b.Fatal(err)
+			}
+			rng := rand.New(rand.NewPCG(1, 1))
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				binary.BigEndian.PutUint64(key[:], rng.Uint64N(entries)*0x9E3779B97F4A7C15)
+				old, ok := s.Get(1, 0, key[:])
+				if !ok {
+					b.Fatalf("entry %x is missing: %v", key, s.Err())
+				}
+				copy(value, old)
+				value[0]++
+				s.Put(1, 0, key[:], value)
+				if n++; n%batch == 0 {
+					commit(b, s)
+				}
+			}
+			b.ReportMetric(float64(s.Bytes())/(1<<20), "MiB")
+		})
+	}
+}
+
+// BenchmarkRestore is one changelog record of a new entry.
+func BenchmarkRestore(b *testing.B) {
+	stores(b, func(b *testing.B, s *Store) {
+		key := make([]byte, prefixLen+8)
+		value := make([]byte, 40)
+		n := uint64(0)
+		b.ReportAllocs()
+		for b.Loop() {
+			binary.BigEndian.PutUint64(key[prefixLen:], (n%1_000_000)*0x9E3779B97F4A7C15)
+			n++
+			if err := s.Restore(key, value); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

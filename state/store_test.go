@@ -1,0 +1,206 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+func TestKeyOrder(t *testing.T) {
+	var last []byte
+	for _, n := range []name{
+		{0, math.MinInt64, nil}, {0, -1, []byte{0xff}}, {0, 0, nil}, {0, 0, []byte{0}}, {0, 0, []byte("a")}, {0, 1, nil},
+		{0, math.MaxInt64, []byte("z")}, {1, math.MinInt64, nil}, {math.MaxUint16, math.MaxInt64, []byte{0xff}},
+	} {
+		k := appendKey(nil, n.op, n.window, n.key)
+		if bytes.Compare(last, k) >= 0 {
+			t.Errorf("%x is not after %x", k, last)
+		}
+		if bytes.Compare(k, firstKey) < 0 || bytes.Compare(k, metaKey) <= 0 {
+			t.Errorf("%x is not after the offset record", k)
+		}
+		last = k
+	}
+}
+
+func TestPrefixEnd(t *testing.T) {
+	for _, test := range []struct{ prefix, want []byte }{
+		{[]byte{1, 2}, []byte{1, 3}}, {[]byte{1, 0xff}, []byte{2}}, {[]byte{0xff, 0xff}, nil},
+	} {
+		if got := prefixEnd(test.prefix); !bytes.Equal(got, test.want) {
+			t.Errorf("prefixEnd(%x) = %x, want %x", test.prefix, got, test.want)
+		}
+	}
+}
+
+func FuzzDecodeKey(f *testing.F) {
+	f.Add([]byte(nil))
+	f.Add(appendKey(nil, 3, -5, "device"))
+	f.Add(bytes.Repeat([]byte{0xff}, prefixLen))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		op, window, key, err := decodeKey(b)
+		if err != nil {
+			if len(b) >= prefixLen {
+				t.Fatal(err)
+			}
+			return
+		}
+		if got := appendKey(nil, op, window, key); !bytes.Equal(got, b) {
+			t.Fatalf("%x decodes to %d, %d, %x, which encodes to %x", b, op, window, key, got)
+		}
+	})
+}
+
+func TestRestoreRefuses(t *testing.T) {
+	s := Memory()
+	if err := s.Restore([]byte("short"), nil); err == nil {
+		t.Error("malformed key")
+	}
+	s.Put(1, 1, nil, nil)
+	if err := s.Restore(appendKey(nil, 1, 1, ""), nil); !errors.Is(err, errOpenTransaction) {
+		t.Errorf("open transaction: %v", err)
+	}
+	if err := s.Restored(5); !errors.Is(err, errOpenTransaction) {
+		t.Errorf("open transaction: %v", err)
+	}
+}
+
+// TestSlicesOfChanges keeps what Changes handed out while the overlay grows.
+func TestSlicesOfChanges(t *testing.T) {
+	s := Memory()
+	var records []record
+	for i := range 1000 {
+		s.Put(1, 0, fmt.Appendf(nil, "k%d", i), fmt.Appendf(nil, "v%d", i))
+		if i%100 == 0 {
+			records = records[:0]
+			s.Changes(func(k, v []byte) { records = append(records, record{k, v}) })
+		}
+	}
+	for i, r := range records {
+		if _, _, k, err := decodeKey(r.key); err != nil || string(k) != fmt.Sprintf("k%d", i) || string(r.value) != fmt.Sprintf("v%d", i) {
+			t.Fatalf("record %d: %q = %q, %v", i, r.key, r.value, err)
+		}
+	}
+}
+
+// TestValuesStayValid reads more than the cache holds: each value must outlive the eviction of its entry.
+func TestValuesStayValid(t *testing.T) {
+	s, err := Open(Config{Dir: "/state", CacheBytes: 4 << 10, fs: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i := range 1000 {
+		s.Put(1, 0, fmt.Appendf(nil, "%d", i), fmt.Appendf(nil, "value of %d", i))
+	}
+	commit(t, s)
+	var values [][]byte
+	for i := range 1000 {
+		v, _ := s.Get(1, 0, fmt.Appendf(nil, "%d", i))
+		values = append(values, v)
+	}
+	for i, v := range values {
+		if string(v) != fmt.Sprintf("value of %d", i) {
+			t.Fatalf("value %d is now %q", i, v)
+		}
+	}
+	if s.bytes > 8<<10 {
+		t.Errorf("cache holds %d bytes", s.bytes)
+	}
+}
+
+// TestNestedScan reads other windows within a Scan.
+func TestNestedScan(t *testing.T) {
+	s := Memory()
+	for i := range 3 {
+		s.Put(1, int64(i), []byte("a"), nil)
+		s.Put(1, int64(i), []byte("b"), nil)
+	}
+	var got []string
+	s.Scan(1, 0, func(outer, _ []byte) bool {
+		s.Scan(1, 1, func(inner, _ []byte) bool {
+			got = append(got, string(outer)+string(inner))
+			return true
+		})
+		return true
+	})
+	if fmt.Sprint(got) != "[aa ab ba bb]" {
+		t.Errorf("got %v", got)
+	}
+}
+
+// TestBytes sees that memory comes back when windows go.
+func TestBytes(t *testing.T) {
+	s := Memory()
+	for round := range 50 {
+		for i := range 1000 {
+			s.Put(1, int64(round), fmt.Appendf(nil, "key-%d", i), make([]byte, 100))
+			if round > 0 {
+				s.Delete(1, int64(round-1), fmt.Appendf(nil, "key-%d", i))
+			}
+		}
+		commit(t, s)
+	}
+	if s.Len() != 1000 || s.Bytes() > 2<<20 {
+		t.Errorf("%d entries, %d bytes", s.Len(), s.Bytes())
+	}
+}
+
+// TestReadDuringRestore reads records that were restored, evicted, and not yet covered by an offset.
+func TestReadDuringRestore(t *testing.T) {
+	s, err := Open(Config{Dir: "/state", CacheBytes: 4 << 10, fs: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i := range 500 {
+		if err := s.Restore(appendKey(nil, 1, 0, fmt.Sprint(i)), fmt.Appendf(nil, "value of %d", i)); err != nil {
+			t.Fatal(err)
+		}
+		if i%3 == 0 {
+			if err := s.Restore(appendKey(nil, 1, 0, fmt.Sprint(i/2)), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if v, ok := s.Get(1, 0, fmt.Append(nil, i)); i > 0 && (!ok || string(v) != fmt.Sprintf("value of %d", i)) {
+			t.Fatalf("entry %d: %q, %t", i, v, ok)
+		}
+	}
+	for i := range 500 {
+		deleted := i < 250 && (2*i%3 == 0 || (2*i+1)%3 == 0)
+		if _, ok := s.Get(1, 0, fmt.Append(nil, i)); ok == deleted {
+			t.Errorf("entry %d: %t", i, ok)
+		}
+	}
+	n := 0
+	s.Scan(1, 0, func(_, _ []byte) bool {
+		n++
+		return true
+	})
+	if n != 333 || s.Bytes() < s.bytes || s.Err() != nil {
+		t.Errorf("%d entries, %d bytes, %v", n, s.Bytes(), s.Err())
+	}
+}
+
+// TestFatal is the database's last word: the process ends, and the next one must not trust the copy.
+func TestFatal(t *testing.T) {
+	cfg := Config{Dir: "/state", fs: vfs.NewMem()}
+	s, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("Fatalf returns")
+		}
+		_ = s.Close()
+		if _, err := cfg.fs.Stat("/state/" + markerFile); err == nil {
+			t.Error("the marker is still there")
+		}
+	}()
+	quietLogger{s.disk}.Fatalf("manifest: %s", "disk full")
+}
