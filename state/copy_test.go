@@ -83,6 +83,10 @@ func TestCopyIsReused(t *testing.T) {
 	if offset, n := reopen(t, cfg); offset != 1000 || n != 1000 {
 		t.Errorf("offset %d, %d entries", offset, n)
 	}
+	cfg.CacheBytes = 10 << 10 // less than there is
+	if offset, n := reopen(t, cfg); offset != 1001 || n != 1001 {
+		t.Errorf("small cache: offset %d, %d entries", offset, n)
+	}
 	if logged.Len() > 0 {
 		t.Errorf("logged: %s", logged)
 	}

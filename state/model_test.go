@@ -104,6 +104,10 @@ func (m *machine) Put(t *rapid.T) {
 	}
 	m.merged[n.encoded()] = want
 	m.touch(n.encoded())
+	if rapid.IntRange(0, 3).Draw(t, "delete again") == 0 {
+		m.store.Delete(n.op, n.window, n.key)
+		delete(m.merged, n.encoded())
+	}
 }
 
 // Append puts a value made from the one that Get returned.
@@ -298,18 +302,21 @@ func (m *machine) checkMemory(t *rapid.T) {
 		}
 		for _, sp := range o.sorted {
 			spaces++
-			live := 0
+			live, deleted := 0, 0
 			for _, e := range sp.entries {
 				sum += entryOverhead + int64(len(e.key)) + int64(cap(e.value))
 				if _, ok := m.store.value(e); ok {
 					live++
+				} else if e.base == present {
+					deleted++
 				}
 				if e.change != 0 {
 					sum += int64(cap(m.store.changes[e.change-1].value))
 				}
 			}
-			if live != sp.live {
-				t.Fatalf("space %d/%d: live %d, counted %d", sp.op, sp.window, live, sp.live)
+			if live != sp.live || deleted != sp.deleted {
+				t.Fatalf("space %d/%d: %d live, %d deleted; counted %d, %d",
+					sp.op, sp.window, sp.live, sp.deleted, live, deleted)
 			}
 		}
 	}
