@@ -1,0 +1,375 @@
+package expr
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+)
+
+var errDivisionByZero = errors.New("division by zero")
+
+func init() {
+	for _, op := range []string{"+", "-", "*", "/", "%"} {
+		register(&Function{Name: op, Min: 2, Max: 2, bind: bindArithmetic(op), compile: compileArithmetic})
+	}
+	register((&Function{Min: 2, Max: 2, bind: bindArithmetic("%"), compile: compileArithmetic}).alias("MOD"))
+	register(&Function{Name: "NEGATE", Min: 1, Max: 1, bind: bindNegate, compile: compileNegate})
+	for _, op := range []string{"=", "<>", "<", "<=", ">", ">="} {
+		register(&Function{Name: op, Min: 2, Max: 2, bind: bindComparison(op), compile: compileComparison})
+	}
+	register(
+		&Function{Name: "IS DISTINCT FROM", Min: 2, Max: 2, NullArgs: true, bind: bindDistinct, eval: evalDistinct(true)},
+		&Function{Name: "IS NOT DISTINCT FROM", Min: 2, Max: 2, NullArgs: true, bind: bindDistinct, eval: evalDistinct(false)},
+	)
+}
+
+func bindArithmetic(op string) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		a, b := args[0].Type(), args[1].Type()
+		if a.Kind == Null {
+			a = b.Nullable(true)
+			args = []Node{&Const{nil, a}, args[1]}
+		}
+		if b.Kind == Null {
+			b = a.Nullable(true)
+			args = []Node{args[0], &Const{nil, b}}
+		}
+		nullable := !a.NotNull || !b.NotNull
+		if a.Numeric() && b.Numeric() {
+			return bindNumbers(op, args, a, b, nullable)
+		}
+		if t, ok := momentArithmetic(op, a, b); ok {
+			return args, t.Nullable(nullable), nil
+		}
+		return nil, Type{}, fmt.Errorf("%s can't be applied to %s and %s", op, a.Nullable(true), b.Nullable(true))
+	}
+}
+
+func bindNumbers(op string, args []Node, a, b Type, nullable bool) ([]Node, Type, error) {
+	if a.Exact() && b.Exact() && (a.Kind == Decimal || b.Kind == Decimal) {
+		t := decimalResult(op, a.asDecimal(), b.asDecimal())
+		return []Node{CastTo(args[0], a.asDecimal()), CastTo(args[1], b.asDecimal())}, t.Nullable(nullable), nil
+	}
+	t, _ := common(a, b)
+	if op == "%" {
+		if !a.Exact() || !b.Exact() {
+			t = Of(Double)
+		} else {
+			t = Of(b.Kind) // as Flink: the remainder has the divisor's type
+			wide, _ := common(a, b)
+			return []Node{CastTo(args[0], wide), CastTo(args[1], wide)}, t.Nullable(nullable), nil
+		}
+	}
+	return []Node{CastTo(args[0], t), CastTo(args[1], t)}, t.Nullable(nullable), nil
+}
+
+// momentArithmetic is the type of dates, timestamps and intervals added and subtracted.
+func momentArithmetic(op string, a, b Type) (Type, bool) {
+	switch {
+	case (op == "+" || op == "-") && a.Temporal() && b.Interval():
+		if a.Kind == Date && b.Kind == IntervalDay {
+			return Of(Date), true
+		}
+		return a, true
+	case op == "+" && a.Interval() && b.Temporal():
+		return b, true
+	case (op == "+" || op == "-") && a.Interval() && a.Kind == b.Kind:
+		return a, true
+	case op == "*" && a.Interval() && b.Exact():
+		return a, true
+	case op == "*" && a.Exact() && b.Interval():
+		return b, true
+	}
+	return Type{}, false
+}
+
+func compileArithmetic(n *Call, args []*Compiled) (*Compiled, error) {
+	op := n.F.Name
+	if op == "MOD" {
+		op = "%"
+	}
+	c := &Compiled{Type: n.T}
+	x, y := args[0], args[1]
+	switch {
+	case n.Args[0].Type().Temporal() || n.Args[1].Type().Temporal():
+		return compileMoment(n, args)
+	case x.F != nil:
+		c.F = floatArithmetic(op, x.F, y.F, n.T.Kind == Float)
+	case x.A != nil && y.A != nil:
+		return decimalArithmetic(n, op), nil
+	case x.I != nil && y.I != nil:
+		c.I = intArithmetic(op, x.I, y.I, n.T)
+	default:
+		return nil, fmt.Errorf("%s can't be applied to %s and %s", op, n.Args[0].Type(), n.Args[1].Type())
+	}
+	return c, nil
+}
+
+type intFunc = func(b *Batch, row int) (int64, bool)
+
+type floatFunc = func(b *Batch, row int) (float64, bool)
+
+type textFunc = func(b *Batch, row int) (string, bool)
+
+// wrap brings a result into its integer type as Java does: it runs over without notice.
+func wrap(v int64, k Kind) int64 {
+	switch k {
+	case TinyInt:
+		return int64(int8(v))
+	case SmallInt:
+		return int64(int16(v))
+	case Int:
+		return int64(int32(v))
+	}
+	return v
+}
+
+func intArithmetic(op string, x, y intFunc, t Type) intFunc {
+	k := t.Kind
+	both := func(b *Batch, row int) (int64, int64, bool) {
+		l, ok := x(b, row)
+		if !ok {
+			return 0, 0, false
+		}
+		r, ok := y(b, row)
+		return l, r, ok
+	}
+	switch op {
+	case "+":
+		return func(b *Batch, row int) (int64, bool) {
+			l, r, ok := both(b, row)
+			return wrap(l+r, k), ok
+		}
+	case "-":
+		return func(b *Batch, row int) (int64, bool) {
+			l, r, ok := both(b, row)
+			return wrap(l-r, k), ok
+		}
+	case "*":
+		return func(b *Batch, row int) (int64, bool) {
+			l, r, ok := both(b, row)
+			return wrap(l*r, k), ok
+		}
+	}
+	divide := op == "/"
+	return func(b *Batch, row int) (int64, bool) {
+		l, r, ok := both(b, row)
+		if !ok {
+			return 0, false
+		}
+		if r == 0 {
+			b.fail("%w: %d %s 0", errDivisionByZero, l, op)
+			return 0, false
+		}
+		switch {
+		case r == -1 && divide:
+			return wrap(-l, k), true
+		case divide:
+			return wrap(l/r, k), true
+		case r == -1:
+			return 0, true
+		}
+		return l % r, true
+	}
+}
+
+func floatArithmetic(op string, x, y floatFunc, single bool) floatFunc {
+	var f func(l, r float64) float64
+	switch op {
+	case "+":
+		f = func(l, r float64) float64 { return l + r }
+	case "-":
+		f = func(l, r float64) float64 { return l - r }
+	case "*":
+		f = func(l, r float64) float64 { return l * r }
+	case "/":
+		f = func(l, r float64) float64 { return l / r }
+	default:
+		f = math.Mod
+	}
+	return func(b *Batch, row int) (float64, bool) {
+		l, ok := x(b, row)
+		if !ok {
+			return 0, false
+		}
+		r, ok := y(b, row)
+		if !ok {
+			return 0, false
+		}
+		v := f(l, r)
+		if single {
+			v = float64(float32(v))
+		}
+		return v, true
+	}
+}
+
+func bindNegate(args []Node) ([]Node, Type, error) {
+	t := args[0].Type()
+	if !t.Numeric() && !t.Interval() {
+		return nil, Type{}, fmt.Errorf("- can't be applied to %s", t.Nullable(true))
+	}
+	return args, t, nil
+}
+
+func compileNegate(n *Call, args []*Compiled) (*Compiled, error) {
+	x := args[0]
+	c := &Compiled{Type: n.T}
+	switch {
+	case x.I != nil:
+		c.I = func(b *Batch, row int) (int64, bool) {
+			v, ok := x.I(b, row)
+			return wrap(-v, n.T.Kind), ok
+		}
+	case x.F != nil:
+		c.F = func(b *Batch, row int) (float64, bool) {
+			v, ok := x.F(b, row)
+			return -v, ok
+		}
+	default:
+		c.A = func(b *Batch, row int) (any, bool) {
+			v, ok := x.A(b, row)
+			if !ok {
+				return nil, false
+			}
+			return new(big.Int).Neg(v.(*big.Int)), true
+		}
+	}
+	return c, nil
+}
+
+func bindComparison(op string) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		bound, err := alike(op, args)
+		if err != nil {
+			return nil, Type{}, err
+		}
+		t := bound[0].Type()
+		if op != "=" && op != "<>" && (t.Kind == Map || t.Kind == Row || t.Kind == Array) {
+			return nil, Type{}, fmt.Errorf("%s can't be applied to %s", op, t.Nullable(true))
+		}
+		return bound, Of(Boolean).Nullable(!allNotNull(bound)), nil
+	}
+}
+
+// alike brings expressions to the type that they have in common.
+func alike(what string, args []Node) ([]Node, error) {
+	t := args[0].Type()
+	for _, a := range args[1:] {
+		c, ok := Common(t, a.Type())
+		if !ok {
+			hint := ""
+			if x, y := t.Kind, a.Type().Kind; x == String || y == String {
+				hint = ": Flink converts nothing between them, write a CAST, or a literal such as TIMESTAMP '2026-01-01 00:00:00'"
+			}
+			return nil, fmt.Errorf("%s can't be applied to %s and %s%s", what, t.Nullable(true), a.Type().Nullable(true), hint)
+		}
+		t = c
+	}
+	bound := make([]Node, len(args))
+	for i, a := range args {
+		bound[i] = CastTo(a, t)
+	}
+	return bound, nil
+}
+
+func compare[T cmp.Ordered](a, b T) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// compareFloat orders as Java's Double.compare: NaN is equal to itself and largest.
+func compareFloat(a, b float64) int {
+	switch {
+	case math.IsNaN(a) && math.IsNaN(b):
+		return 0
+	case math.IsNaN(a):
+		return 1
+	case math.IsNaN(b):
+		return -1
+	}
+	return compare(a, b)
+}
+
+// holds tells for each operator which results of a comparison make it true: negative, 0, positive.
+var holds = map[string][3]bool{
+	"=": {false, true, false}, "<>": {true, false, true}, "<": {true, false, false},
+	"<=": {true, true, false}, ">": {false, false, true}, ">=": {false, true, true},
+}
+
+func compileComparison(n *Call, args []*Compiled) (*Compiled, error) {
+	wanted := holds[n.F.Name]
+	x, y := args[0], args[1]
+	c := &Compiled{Type: n.T}
+	switch {
+	case x.I != nil:
+		c.I = func(b *Batch, row int) (int64, bool) {
+			l, ok := x.I(b, row)
+			if !ok {
+				return 0, false
+			}
+			r, ok := y.I(b, row)
+			return boolInt(wanted[compare(l, r)+1]), ok
+		}
+	case x.F != nil:
+		op := n.F.Name
+		c.I = func(b *Batch, row int) (int64, bool) {
+			l, ok := x.F(b, row)
+			if !ok {
+				return 0, false
+			}
+			r, ok := y.F(b, row)
+			if math.IsNaN(l) || math.IsNaN(r) { // as Java's operators
+				return boolInt(op == "<>"), ok
+			}
+			return boolInt(wanted[compare(l, r)+1]), ok
+		}
+	case x.S != nil:
+		c.I = func(b *Batch, row int) (int64, bool) {
+			l, ok := x.S(b, row)
+			if !ok {
+				return 0, false
+			}
+			r, ok := y.S(b, row)
+			return boolInt(wanted[compare(l, r)+1]), ok
+		}
+	default:
+		equality := n.F.Name == "=" || n.F.Name == "<>"
+		c.I = func(b *Batch, row int) (int64, bool) {
+			l, ok := x.A(b, row)
+			if !ok {
+				return 0, false
+			}
+			r, ok := y.A(b, row)
+			if !ok {
+				return 0, false
+			}
+			if equality {
+				return boolInt(equalBoxed(l, r) == wanted[1]), true
+			}
+			return boolInt(wanted[sign(CompareBoxed(l, r))+1]), true
+		}
+	}
+	return c, nil
+}
+
+func sign(v int) int { return compare(v, 0) }
+
+func bindDistinct(args []Node) ([]Node, Type, error) {
+	bound, err := alike("IS DISTINCT FROM", args)
+	return bound, Of(Boolean).Nullable(false), err
+}
+
+func evalDistinct(distinct bool) func(n *Call, args []any) (any, error) {
+	return func(_ *Call, args []any) (any, error) {
+		same := args[0] == nil && args[1] == nil || args[0] != nil && args[1] != nil && equalBoxed(args[0], args[1])
+		return same != distinct, nil
+	}
+}

@@ -1,0 +1,274 @@
+package expr
+
+import (
+	"fmt"
+	"math/big"
+)
+
+// Column holds the values of one column of a batch: one vector by the Class of its type. A value that is
+// NULL has true in Null, and anything in its vector.
+type Column struct {
+	Type Type
+	Null []bool
+	I    []int64
+	F    []float64
+	S    []string
+	A    []any
+}
+
+// Batch is rows as columns. Strings may point into the records that they were read from.
+type Batch struct {
+	N    int
+	Cols []*Column
+
+	// Err is the first error of an expression since it was last set to nil: a closure that fails sets it and
+	// returns NULL.
+	Err error
+}
+
+// NewBatch makes an empty batch of columns of these types.
+func NewBatch(types []Type) *Batch {
+	b := &Batch{Cols: make([]*Column, len(types))}
+	for i, t := range types {
+		b.Cols[i] = &Column{Type: t}
+	}
+	return b
+}
+
+// Reset empties the batch and keeps its memory.
+func (b *Batch) Reset() {
+	b.N, b.Err = 0, nil
+	for _, c := range b.Cols {
+		c.Null, c.I, c.F, c.S = c.Null[:0], c.I[:0], c.F[:0], c.S[:0]
+		clear(c.A)
+		c.A = c.A[:0]
+	}
+}
+
+// Add appends a boxed value; nil is NULL.
+func (c *Column) Add(v any) {
+	c.Null = append(c.Null, v == nil)
+	switch c.Type.Class() {
+	case Ints:
+		c.I = append(c.I, toInt(v))
+	case Floats:
+		f, _ := v.(float64)
+		c.F = append(c.F, f)
+	case Texts:
+		s, _ := v.(string)
+		c.S = append(c.S, s)
+	case Boxes:
+		c.A = append(c.A, v)
+	}
+}
+
+func toInt(v any) int64 {
+	switch v := v.(type) {
+	case int64:
+		return v
+	case bool:
+		if v {
+			return 1
+		}
+	}
+	return 0
+}
+
+// AddInt, AddFloat, AddText and AddNull append without boxing; the column's class must fit.
+func (c *Column) AddInt(v int64) {
+	c.Null, c.I = append(c.Null, false), append(c.I, v)
+}
+
+// AddFloat appends to a column of class Floats.
+func (c *Column) AddFloat(v float64) {
+	c.Null, c.F = append(c.Null, false), append(c.F, v)
+}
+
+// AddText appends to a column of class Texts.
+func (c *Column) AddText(v string) {
+	c.Null, c.S = append(c.Null, false), append(c.S, v)
+}
+
+// AddNull appends NULL.
+func (c *Column) AddNull() {
+	c.Null = append(c.Null, true)
+	switch c.Type.Class() {
+	case Ints:
+		c.I = append(c.I, 0)
+	case Floats:
+		c.F = append(c.F, 0)
+	case Texts:
+		c.S = append(c.S, "")
+	case Boxes:
+		c.A = append(c.A, nil)
+	}
+}
+
+// Len is the number of values.
+func (c *Column) Len() int { return len(c.Null) }
+
+// Truncate drops the values from n on.
+func (c *Column) Truncate(n int) {
+	c.Null = c.Null[:n]
+	switch c.Type.Class() {
+	case Ints:
+		c.I = c.I[:n]
+	case Floats:
+		c.F = c.F[:n]
+	case Texts:
+		c.S = c.S[:n]
+	case Boxes:
+		c.A = c.A[:n]
+	}
+}
+
+// Value boxes a value: nil, bool, int64, float64, string, *big.Int, []any or *Dict.
+func (c *Column) Value(row int) any {
+	if c.Null[row] {
+		return nil
+	}
+	switch c.Type.Class() {
+	case Ints:
+		if c.Type.Kind == Boolean {
+			return c.I[row] != 0
+		}
+		return c.I[row]
+	case Floats:
+		return c.F[row]
+	case Texts:
+		return c.S[row]
+	}
+	return c.A[row]
+}
+
+// AddFrom appends row of another column of the same class.
+func (c *Column) AddFrom(o *Column, row int) {
+	if o.Null[row] {
+		c.AddNull()
+		return
+	}
+	c.Null = append(c.Null, false)
+	switch c.Type.Class() {
+	case Ints:
+		c.I = append(c.I, o.I[row])
+	case Floats:
+		c.F = append(c.F, o.F[row])
+	case Texts:
+		c.S = append(c.S, o.S[row])
+	case Boxes:
+		c.A = append(c.A, o.A[row])
+	}
+}
+
+// Row boxes the values of a row.
+func (b *Batch) Row(row int) []any {
+	values := make([]any, len(b.Cols))
+	for i, c := range b.Cols {
+		values[i] = c.Value(row)
+	}
+	return values
+}
+
+// AddRow appends boxed values.
+func (b *Batch) AddRow(values []any) {
+	for i, c := range b.Cols {
+		c.Add(values[i])
+	}
+	b.N++
+}
+
+// Types are the types of the columns.
+func (b *Batch) Types() []Type {
+	types := make([]Type, len(b.Cols))
+	for i, c := range b.Cols {
+		types[i] = c.Type
+	}
+	return types
+}
+
+// fail notes the first error.
+func (b *Batch) fail(format string, args ...any) {
+	if b.Err == nil {
+		b.Err = fmt.Errorf(format, args...)
+	}
+}
+
+// Dict is the value of a MAP: pairs in the order in which they came.
+type Dict struct {
+	Keys, Values []any
+}
+
+// Get returns the value of a key.
+func (d *Dict) Get(key any) any {
+	for i, k := range d.Keys {
+		if equalBoxed(k, key) {
+			return d.Values[i]
+		}
+	}
+	return nil
+}
+
+// equalBoxed compares two values of one type that are not NULL.
+func equalBoxed(a, b any) bool {
+	switch a := a.(type) {
+	case *big.Int:
+		b, ok := b.(*big.Int)
+		return ok && a.Cmp(b) == 0
+	case []any:
+		b, ok := b.([]any)
+		if !ok || len(a) != len(b) {
+			return false
+		}
+		for i := range a {
+			if !equalBoxed(a[i], b[i]) {
+				return false
+			}
+		}
+		return true
+	case *Dict:
+		b, ok := b.(*Dict)
+		if !ok || len(a.Keys) != len(b.Keys) {
+			return false
+		}
+		for i, k := range a.Keys {
+			if !equalBoxed(a.Values[i], b.Get(k)) {
+				return false
+			}
+		}
+		return true
+	}
+	return a == b
+}
+
+// CompareBoxed orders two values of one type: negative, 0 or positive. NULL comes first.
+func CompareBoxed(a, b any) int {
+	switch {
+	case a == nil && b == nil:
+		return 0
+	case a == nil:
+		return -1
+	case b == nil:
+		return 1
+	}
+	switch a := a.(type) {
+	case bool:
+		return int(toInt(a) - toInt(b))
+	case int64:
+		return compare(a, b.(int64))
+	case float64:
+		return compareFloat(a, b.(float64))
+	case string:
+		return compare(a, b.(string))
+	case *big.Int:
+		return a.Cmp(b.(*big.Int))
+	case []any:
+		other := b.([]any)
+		for i := range min(len(a), len(other)) {
+			if c := CompareBoxed(a[i], other[i]); c != 0 {
+				return c
+			}
+		}
+		return len(a) - len(other)
+	}
+	return 0
+}

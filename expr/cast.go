@@ -1,0 +1,422 @@
+package expr
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+func init() {
+	register(
+		&Function{Name: "CAST", Min: 1, Max: 1, compile: compileCast, bind: func(args []Node) ([]Node, Type, error) { return args, args[0].Type(), nil }},
+		&Function{Name: "TRY_CAST", Min: 1, Max: 1, compile: compileCast, bind: func(args []Node) ([]Node, Type, error) { return args, args[0].Type(), nil }},
+	)
+}
+
+// Cast makes CAST(n AS t) or TRY_CAST.
+func Cast(n Node, t Type, try bool, zone Zone) (Node, error) {
+	from := n.Type()
+	if !castable(from, t) {
+		return nil, fmt.Errorf("%s can't be cast to %s", from.Nullable(true), t.Nullable(true))
+	}
+	name := "CAST"
+	if try {
+		name = "TRY_CAST"
+	}
+	return &Call{F: functions[name], Args: []Node{n}, T: t.Nullable(try || !from.NotNull), Zone: zone}, nil
+}
+
+func castable(from, to Type) bool {
+	switch {
+	case from.Kind == Null || from.Kind == to.Kind && from.Class() != Boxes:
+		return true
+	case from.Kind == Decimal && (to.Numeric() || to.Kind == String || to.Kind == Boolean):
+		return true
+	case from.Numeric() || from.Kind == Boolean:
+		return to.Numeric() || to.Kind == String || to.Kind == Boolean
+	case from.Kind == String:
+		return to.Kind <= TimestampLTZ
+	case from.Kind == Bytes:
+		return to.Kind == String
+	case from.Kind == Date:
+		return to.Kind == String || to.Instant()
+	case from.Kind == Time:
+		return to.Kind == String
+	case from.Instant():
+		return to.Kind == String || to.Temporal()
+	case from.Interval():
+		return to.Kind == String || to.Kind == BigInt
+	case from.Kind == Array:
+		return to.Kind == String || to.Kind == Array && castable(*from.Elem, *to.Elem)
+	case from.Kind == Map:
+		return to.Kind == String || to.Kind == Map && castable(*from.Key, *to.Key) && castable(*from.Elem, *to.Elem)
+	case from.Kind == Row:
+		if to.Kind == String {
+			return true
+		}
+		if to.Kind != Row || len(from.Fields) != len(to.Fields) {
+			return false
+		}
+		for i := range from.Fields {
+			if !castable(from.Fields[i].Type, to.Fields[i].Type) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+func compileCast(n *Call, args []*Compiled) (*Compiled, error) {
+	x := args[0]
+	from, to := x.Type, n.T
+	try := n.F.Name == "TRY_CAST"
+	c := &Compiled{Type: to}
+	switch { // what is hot and can't fail
+	case from.Integer() && to.Integer() && to.Kind >= from.Kind:
+		c.I = x.I
+		return c, nil
+	case from.Integer() && (to.Kind == Double || to.Kind == Float):
+		single := to.Kind == Float
+		c.F = func(b *Batch, row int) (float64, bool) {
+			v, ok := x.I(b, row)
+			if single {
+				return float64(float32(v)), ok
+			}
+			return float64(v), ok
+		}
+		return c, nil
+	case from.Kind == Float && to.Kind == Double, from.Kind == Double && to.Kind == Double:
+		c.F = x.F
+		return c, nil
+	case from.Instant() && from.Kind == to.Kind && to.Precision >= from.Precision:
+		c.I = x.I
+		return c, nil
+	}
+	zone := n.Zone
+	return fromBoxed(to, func(b *Batch, row int) any {
+		v := x.Box(b, row)
+		if v == nil {
+			return nil
+		}
+		r, err := castBoxed(v, from, to, zone)
+		if err != nil {
+			if !try {
+				b.fail("CAST of %s to %s: %w", Format(v, from), to.Nullable(true), err)
+			}
+			return nil
+		}
+		return r
+	}), nil
+}
+
+var errRange = errors.New("the value is out of range")
+
+// castBoxed converts a value that is not NULL.
+func castBoxed(v any, from, to Type, zone Zone) (any, error) {
+	switch to.Kind {
+	case String:
+		return cut(castText(v, from, zone), to), nil
+	case Bytes:
+		s, _ := v.(string)
+		return s, nil
+	case Boolean:
+		return castBoolean(v)
+	case TinyInt, SmallInt, Int, BigInt:
+		return castInteger(v, from, to)
+	case Float, Double:
+		return castFloat(v, from, to)
+	case Decimal:
+		return castDecimal(v, from, to)
+	case Date, Time, Timestamp, TimestampLTZ:
+		return castMoment(v, from, to, zone)
+	case Array:
+		in := v.([]any)
+		out := make([]any, len(in))
+		for i, e := range in {
+			if e == nil {
+				continue
+			}
+			c, err := castBoxed(e, *from.Elem, *to.Elem, zone)
+			if err != nil {
+				return nil, err
+			}
+			out[i] = c
+		}
+		return out, nil
+	case Row:
+		in := v.([]any)
+		out := make([]any, len(in))
+		for i, e := range in {
+			if e == nil {
+				continue
+			}
+			c, err := castBoxed(e, from.Fields[i].Type, to.Fields[i].Type, zone)
+			if err != nil {
+				return nil, err
+			}
+			out[i] = c
+		}
+		return out, nil
+	case Map:
+		in := v.(*Dict)
+		out := &Dict{Keys: make([]any, len(in.Keys)), Values: make([]any, len(in.Keys))}
+		for i := range in.Keys {
+			for _, side := range []struct {
+				in, out  []any
+				from, to Type
+			}{{in.Keys, out.Keys, *from.Key, *to.Key}, {in.Values, out.Values, *from.Elem, *to.Elem}} {
+				if side.in[i] == nil {
+					continue
+				}
+				c, err := castBoxed(side.in[i], side.from, side.to, zone)
+				if err != nil {
+					return nil, err
+				}
+				side.out[i] = c
+			}
+		}
+		return out, nil
+	}
+	return v, nil
+}
+
+// cut brings a string to the length of CHAR(n) and VARCHAR(n).
+func cut(s string, t Type) string {
+	if t.Length == 0 {
+		return s
+	}
+	n := utf8.RuneCountInString(s)
+	if n > t.Length {
+		return string([]rune(s)[:t.Length])
+	}
+	if t.Fixed {
+		return s + strings.Repeat(" ", t.Length-n)
+	}
+	return s
+}
+
+func castText(v any, t Type, zone Zone) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case bool:
+		return strings.ToUpper(strconv.FormatBool(v))
+	case float64:
+		if t.Kind == Float {
+			return javaFloat(v)
+		}
+		return javaDouble(v)
+	case *big.Int:
+		return decimalText(v, t.Scale)
+	case []any:
+		parts := make([]string, len(v))
+		for i, e := range v {
+			parts[i] = "NULL"
+			if e != nil {
+				et := Type{}
+				if t.Kind == Row {
+					et = t.Fields[i].Type
+				} else {
+					et = *t.Elem
+				}
+				parts[i] = castText(e, et, zone)
+			}
+		}
+		if t.Kind == Row {
+			return "(" + strings.Join(parts, ", ") + ")"
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	case *Dict:
+		parts := make([]string, len(v.Keys))
+		for i := range v.Keys {
+			value := "NULL"
+			if v.Values[i] != nil {
+				value = castText(v.Values[i], *t.Elem, zone)
+			}
+			parts[i] = castText(v.Keys[i], *t.Key, zone) + "=" + value
+		}
+		return "{" + strings.Join(parts, ", ") + "}"
+	case int64:
+		switch t.Kind {
+		case Date:
+			return FormatDate(v)
+		case Time:
+			return formatClock(v*1000, t.Precision)
+		case Timestamp:
+			return formatPrecision(v, t.Precision)
+		case TimestampLTZ:
+			return formatPrecision(toLocal(v, zone), t.Precision)
+		case IntervalDay:
+			return formatIntervalDay(v)
+		case IntervalMonth:
+			return fmt.Sprintf("%s%d-%02d", minus(v), abs(v)/12, abs(v)%12)
+		}
+		return strconv.FormatInt(v, 10)
+	}
+	return fmt.Sprint(v)
+}
+
+func minus(v int64) string {
+	if v < 0 {
+		return "-"
+	}
+	return "+"
+}
+
+func abs(v int64) int64 {
+	if v < 0 {
+		return -v
+	}
+	return v
+}
+
+func castBoolean(v any) (any, error) {
+	switch v := v.(type) {
+	case bool:
+		return v, nil
+	case int64:
+		return v != 0, nil
+	case float64:
+		return v != 0, nil
+	case *big.Int:
+		return v.Sign() != 0, nil
+	case string:
+		switch strings.ToLower(strings.TrimSpace(v)) {
+		case "true", "t", "yes", "y", "1":
+			return true, nil
+		case "false", "f", "no", "n", "0":
+			return false, nil
+		}
+	}
+	return nil, errors.New("it is neither true nor false")
+}
+
+var integerLimits = map[Kind][2]int64{
+	TinyInt: {math.MinInt8, math.MaxInt8}, SmallInt: {math.MinInt16, math.MaxInt16}, Int: {math.MinInt32, math.MaxInt32}, BigInt: {math.MinInt64, math.MaxInt64},
+}
+
+// castInteger narrows numbers as Java does, without notice; text must fit.
+func castInteger(v any, from, to Type) (any, error) {
+	switch v := v.(type) {
+	case bool:
+		return toInt(v), nil
+	case int64:
+		return wrap(v, to.Kind), nil
+	case float64:
+		limits := integerLimits[BigInt]
+		if to.Kind != BigInt {
+			limits = integerLimits[Int] // a double becomes an int first, and is then narrowed
+		}
+		switch {
+		case math.IsNaN(v):
+			return int64(0), nil
+		case v <= float64(limits[0]):
+			return wrap(limits[0], to.Kind), nil
+		case v >= float64(limits[1]):
+			return wrap(limits[1], to.Kind), nil
+		}
+		return wrap(int64(v), to.Kind), nil
+	case *big.Int:
+		return wrap(new(big.Int).Quo(v, power10(from.Scale)).Int64(), to.Kind), nil
+	case string:
+		d, err := ParseDecimal(strings.TrimSpace(v), OfDecimal(MaxPrecision, 10))
+		if err != nil {
+			return nil, err
+		}
+		if d == nil {
+			return nil, errRange
+		}
+		n := new(big.Int).Quo(d.(*big.Int), power10(10))
+		limits := integerLimits[to.Kind]
+		if !n.IsInt64() || n.Int64() < limits[0] || n.Int64() > limits[1] {
+			return nil, errRange
+		}
+		return n.Int64(), nil
+	}
+	return nil, errRange
+}
+
+func castFloat(v any, from, to Type) (any, error) {
+	var f float64
+	switch v := v.(type) {
+	case bool:
+		f = float64(toInt(v))
+	case int64:
+		f = float64(v)
+	case float64:
+		f = v
+	case *big.Int:
+		f = decimalFloat(v, from.Scale)
+	case string:
+		var err error
+		f, err = strconv.ParseFloat(strings.TrimSpace(v), 64)
+		if err != nil && !errors.Is(err, strconv.ErrRange) {
+			return nil, fmt.Errorf("%q is not a number", v)
+		}
+	}
+	if to.Kind == Float {
+		f = float64(float32(f))
+	}
+	return f, nil
+}
+
+func castDecimal(v any, from, to Type) (any, error) {
+	var r any
+	var err error
+	switch v := v.(type) {
+	case bool:
+		r = fit(rescale(big.NewInt(toInt(v)), 0, to.Scale), to)
+	case int64:
+		r = fit(rescale(big.NewInt(v), 0, to.Scale), to)
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, errRange
+		}
+		r, err = ParseDecimal(strconv.FormatFloat(v, 'g', -1, 64), to)
+	case *big.Int:
+		r = fit(rescale(v, from.Scale, to.Scale), to)
+	case string:
+		r, err = ParseDecimal(strings.TrimSpace(v), to)
+	}
+	return r, err // nil where it doesn't fit: NULL, as in Flink
+}
+
+// javaDouble writes a double as Java's Double.toString does.
+func javaDouble(f float64) string { return javaNumber(f, 64) }
+
+func javaFloat(f float64) string { return javaNumber(f, 32) }
+
+func javaNumber(f float64, bits int) string {
+	switch {
+	case math.IsNaN(f):
+		return "NaN"
+	case math.IsInf(f, 1):
+		return "Infinity"
+	case math.IsInf(f, -1):
+		return "-Infinity"
+	}
+	a := math.Abs(f)
+	if a != 0 && (a < 1e-3 || a >= 1e7) {
+		s := strconv.FormatFloat(f, 'E', -1, bits)
+		mantissa, exponent, _ := strings.Cut(s, "E")
+		if !strings.Contains(mantissa, ".") {
+			mantissa += ".0"
+		}
+		n, _ := strconv.Atoi(exponent)
+		return mantissa + "E" + strconv.Itoa(n)
+	}
+	s := strconv.FormatFloat(f, 'f', -1, bits)
+	if !strings.Contains(s, ".") {
+		s += ".0"
+	}
+	return s
+}
+
+// hexText is x as hexadecimal digits, upper case.
+func hexText(s string) string { return strings.ToUpper(hex.EncodeToString([]byte(s))) }

@@ -1,0 +1,174 @@
+package expr
+
+import (
+	"errors"
+	"fmt"
+)
+
+func init() {
+	register(
+		&Function{Name: "ROW", Min: 1, Max: -1, NullArgs: true, bind: bindRow, eval: func(_ *Call, a []any) (any, error) { return a, nil }},
+		&Function{Name: "ARRAY", Min: 0, Max: -1, NullArgs: true, bind: bindArray, eval: func(_ *Call, a []any) (any, error) { return a, nil }},
+		&Function{Name: "MAP", Min: 0, Max: -1, NullArgs: true, bind: bindMap, eval: evalMap},
+		&Function{Name: "FIELD", Min: 2, Max: 2, bind: bindField, eval: evalField},
+		&Function{Name: "ITEM", Min: 2, Max: 2, bind: bindItem, eval: evalItem},
+		&Function{Name: "CARDINALITY", Min: 1, Max: 1, bind: bindCardinality, eval: evalCardinality},
+		&Function{Name: "ELEMENT", Min: 1, Max: 1, bind: bindElement, eval: evalElement},
+		&Function{Name: "ARRAY_CONTAINS", Min: 2, Max: 2, bind: bindContains, eval: evalContains},
+	)
+}
+
+func bindRow(args []Node) ([]Node, Type, error) {
+	t := Type{Kind: Row, NotNull: true}
+	for i, a := range args {
+		t.Fields = append(t.Fields, Field{fmt.Sprintf("EXPR$%d", i), a.Type()})
+	}
+	return args, t, nil
+}
+
+func bindArray(args []Node) ([]Node, Type, error) {
+	if len(args) == 0 {
+		return nil, Type{}, errors.New("ARRAY[] has no type: give it an element")
+	}
+	bound, err := alike("ARRAY", args)
+	if err != nil {
+		return nil, Type{}, err
+	}
+	elem := bound[0].Type().Nullable(!allNotNull(bound))
+	return bound, Type{Kind: Array, NotNull: true, Elem: &elem}, nil
+}
+
+func bindMap(args []Node) ([]Node, Type, error) {
+	if len(args) == 0 {
+		return nil, Type{}, errors.New("MAP[] has no type: give it a pair")
+	}
+	var keys, values []Node
+	for i := 0; i < len(args); i += 2 {
+		keys, values = append(keys, args[i]), append(values, args[i+1])
+	}
+	keys, err := alike("MAP", keys)
+	if err != nil {
+		return nil, Type{}, err
+	}
+	values, err = alike("MAP", values)
+	if err != nil {
+		return nil, Type{}, err
+	}
+	bound := make([]Node, len(args))
+	for i := range keys {
+		bound[2*i], bound[2*i+1] = keys[i], values[i]
+	}
+	k, v := keys[0].Type(), values[0].Type().Nullable(!allNotNull(values))
+	return bound, Type{Kind: Map, NotNull: true, Key: &k, Elem: &v}, nil
+}
+
+func evalMap(_ *Call, a []any) (any, error) {
+	d := &Dict{}
+	for i := 0; i < len(a); i += 2 {
+		d.Keys, d.Values = append(d.Keys, a[i]), append(d.Values, a[i+1])
+	}
+	return d, nil
+}
+
+func bindField(args []Node) ([]Node, Type, error) {
+	t := args[0].Type()
+	name := args[1].(*Const).Value.(string)
+	if t.Kind != Row {
+		return nil, Type{}, fmt.Errorf("%s has no field %s: it is %s", args[0], name, t.Nullable(true))
+	}
+	for _, f := range t.Fields {
+		if f.Name == name {
+			return args, f.Type.Nullable(!t.NotNull || !f.Type.NotNull), nil
+		}
+	}
+	return nil, Type{}, fmt.Errorf("%s has no field %s: it is %s", args[0], name, t.Nullable(true))
+}
+
+func evalField(n *Call, a []any) (any, error) {
+	for i, f := range n.Args[0].Type().Fields {
+		if f.Name == a[1] {
+			return a[0].([]any)[i], nil
+		}
+	}
+	return nil, nil
+}
+
+func bindItem(args []Node) ([]Node, Type, error) {
+	t := args[0].Type()
+	switch t.Kind {
+	case Array:
+		i, err := coerce("[]", 1, 'i', args[1])
+		return []Node{args[0], i}, t.Elem.Nullable(true), err
+	case Map:
+		c, ok := Common(*t.Key, args[1].Type())
+		if !ok {
+			return nil, Type{}, fmt.Errorf("the keys of %s are %s, not %s", args[0], t.Key, args[1].Type())
+		}
+		return []Node{args[0], CastTo(args[1], c)}, t.Elem.Nullable(true), nil
+	}
+	return nil, Type{}, fmt.Errorf("[] wants an array or a map, not %s", t.Nullable(true))
+}
+
+func evalItem(_ *Call, a []any) (any, error) {
+	switch x := a[0].(type) {
+	case []any:
+		i := a[1].(int64)
+		if i < 1 || i > int64(len(x)) {
+			return nil, nil
+		}
+		return x[i-1], nil
+	case *Dict:
+		return x.Get(a[1]), nil
+	}
+	return nil, nil
+}
+
+func bindCardinality(args []Node) ([]Node, Type, error) {
+	t := args[0].Type()
+	if t.Kind != Array && t.Kind != Map {
+		return nil, Type{}, fmt.Errorf("CARDINALITY wants an array or a map, not %s", t.Nullable(true))
+	}
+	return args, Of(Int).Nullable(!t.NotNull), nil
+}
+
+func evalCardinality(_ *Call, a []any) (any, error) {
+	if d, ok := a[0].(*Dict); ok {
+		return int64(len(d.Keys)), nil
+	}
+	return int64(len(a[0].([]any))), nil
+}
+
+func bindElement(args []Node) ([]Node, Type, error) {
+	a, err := coerce("ELEMENT", 0, 'a', args[0])
+	if err != nil {
+		return nil, Type{}, err
+	}
+	return []Node{a}, a.Type().Elem.Nullable(true), nil
+}
+
+func evalElement(_ *Call, a []any) (any, error) {
+	switch x := a[0].([]any); len(x) {
+	case 0:
+		return nil, nil
+	case 1:
+		return x[0], nil
+	}
+	return nil, errors.New("the array has more than one element")
+}
+
+func bindContains(args []Node) ([]Node, Type, error) {
+	a, err := coerce("ARRAY_CONTAINS", 0, 'a', args[0])
+	if err != nil {
+		return nil, Type{}, err
+	}
+	return []Node{a, CastTo(args[1], *a.Type().Elem)}, Of(Boolean).Nullable(!allNotNull(args)), nil
+}
+
+func evalContains(_ *Call, a []any) (any, error) {
+	for _, e := range a[0].([]any) {
+		if e != nil && equalBoxed(e, a[1]) {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,208 @@
+package expr
+
+import "fmt"
+
+// Compiled computes an expression for one row of a batch. Only the closure of its class is set. The second
+// result is false for NULL. A closure that fails sets Batch.Err.
+type Compiled struct {
+	Type Type
+	I    func(b *Batch, row int) (int64, bool)
+	F    func(b *Batch, row int) (float64, bool)
+	S    func(b *Batch, row int) (string, bool)
+	A    func(b *Batch, row int) (any, bool)
+}
+
+// Compile makes the closures of an expression.
+func Compile(n Node) (*Compiled, error) {
+	switch n := n.(type) {
+	case *Col:
+		return compileColumn(n), nil
+	case *Const:
+		return compileConst(n), nil
+	case *Call:
+		args := make([]*Compiled, len(n.Args))
+		for i, a := range n.Args {
+			c, err := Compile(a)
+			if err != nil {
+				return nil, err
+			}
+			args[i] = c
+		}
+		if n.F.compile != nil {
+			return n.F.compile(n, args)
+		}
+		return compileBoxed(n, args), nil
+	}
+	return nil, fmt.Errorf("no expression: %T", n)
+}
+
+// MustCompile is Compile for expressions that binding has checked.
+func MustCompile(n Node) *Compiled {
+	c, err := Compile(n)
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func compileColumn(n *Col) *Compiled {
+	i := n.Index
+	c := &Compiled{Type: n.T}
+	switch n.T.Class() {
+	case Ints:
+		c.I = func(b *Batch, row int) (int64, bool) {
+			col := b.Cols[i]
+			return col.I[row], !col.Null[row]
+		}
+	case Floats:
+		c.F = func(b *Batch, row int) (float64, bool) {
+			col := b.Cols[i]
+			return col.F[row], !col.Null[row]
+		}
+	case Texts:
+		c.S = func(b *Batch, row int) (string, bool) {
+			col := b.Cols[i]
+			return col.S[row], !col.Null[row]
+		}
+	case Boxes:
+		c.A = func(b *Batch, row int) (any, bool) {
+			col := b.Cols[i]
+			return col.A[row], !col.Null[row]
+		}
+	}
+	return c
+}
+
+func compileConst(n *Const) *Compiled {
+	c := &Compiled{Type: n.T}
+	ok := n.Value != nil
+	switch n.T.Class() {
+	case Ints:
+		v := toInt(n.Value)
+		c.I = func(*Batch, int) (int64, bool) { return v, ok }
+	case Floats:
+		v, _ := n.Value.(float64)
+		c.F = func(*Batch, int) (float64, bool) { return v, ok }
+	case Texts:
+		v, _ := n.Value.(string)
+		c.S = func(*Batch, int) (string, bool) { return v, ok }
+	case Boxes:
+		v := n.Value
+		c.A = func(*Batch, int) (any, bool) { return v, ok }
+	}
+	return c
+}
+
+// Box computes a boxed value; nil is NULL.
+func (c *Compiled) Box(b *Batch, row int) any {
+	switch {
+	case c.I != nil:
+		v, ok := c.I(b, row)
+		if !ok {
+			return nil
+		}
+		if c.Type.Kind == Boolean {
+			return v != 0
+		}
+		return v
+	case c.F != nil:
+		if v, ok := c.F(b, row); ok {
+			return v
+		}
+	case c.S != nil:
+		if v, ok := c.S(b, row); ok {
+			return v
+		}
+	default:
+		if v, ok := c.A(b, row); ok {
+			return v
+		}
+	}
+	return nil
+}
+
+// Into appends the value for a row to a column of the same class.
+func (c *Compiled) Into(to *Column, b *Batch, row int) {
+	ok := false
+	switch {
+	case c.I != nil:
+		var v int64
+		v, ok = c.I(b, row)
+		to.I = append(to.I, v)
+	case c.F != nil:
+		var v float64
+		v, ok = c.F(b, row)
+		to.F = append(to.F, v)
+	case c.S != nil:
+		var v string
+		v, ok = c.S(b, row)
+		to.S = append(to.S, v)
+	default:
+		var v any
+		v, ok = c.A(b, row)
+		to.A = append(to.A, v)
+	}
+	to.Null = append(to.Null, !ok)
+}
+
+// True reports whether a condition holds; NULL does not.
+func (c *Compiled) True(b *Batch, row int) bool {
+	v, ok := c.I(b, row)
+	return ok && v != 0
+}
+
+// fromBoxed makes the closure of a type's class from a boxed computation.
+func fromBoxed(t Type, eval func(b *Batch, row int) any) *Compiled {
+	c := &Compiled{Type: t}
+	switch t.Class() {
+	case Ints:
+		c.I = func(b *Batch, row int) (int64, bool) {
+			v := eval(b, row)
+			return toInt(v), v != nil
+		}
+	case Floats:
+		c.F = func(b *Batch, row int) (float64, bool) {
+			v, ok := eval(b, row).(float64)
+			return v, ok
+		}
+	case Texts:
+		c.S = func(b *Batch, row int) (string, bool) {
+			v, ok := eval(b, row).(string)
+			return v, ok
+		}
+	case Boxes:
+		c.A = func(b *Batch, row int) (any, bool) {
+			v := eval(b, row)
+			return v, v != nil
+		}
+	}
+	return c
+}
+
+// compileBoxed computes a function whose arguments and result are boxed. Unless it wants NULLs, one gives NULL.
+func compileBoxed(n *Call, args []*Compiled) *Compiled {
+	f := n.F
+	return fromBoxed(n.T, func(b *Batch, row int) any {
+		values := make([]any, len(args))
+		for i, a := range args {
+			values[i] = a.Box(b, row)
+			if values[i] == nil && !f.NullArgs {
+				return nil
+			}
+		}
+		v, err := f.eval(n, values)
+		if err != nil {
+			b.fail("%s: %w", f.Name, err)
+			return nil
+		}
+		return v
+	})
+}
+
+// boolInt is how a boolean is held.
+func boolInt(v bool) int64 {
+	if v {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,250 @@
+package expr
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Zone is the time zone of a session (table.local-time-zone).
+type Zone = *time.Location
+
+// Function is a scalar function or operator.
+type Function struct {
+	Name     string
+	Min, Max int  // number of arguments; Max -1 is any
+	NullArgs bool // computes with NULL arguments; otherwise one of them makes NULL
+	Volatile bool // must not be folded
+
+	// bind brings arguments to the types that it computes with, and tells the type of the result.
+	bind func(args []Node) ([]Node, Type, error)
+
+	// One of the two computes: compile makes closures, eval works on boxed values.
+	compile func(n *Call, args []*Compiled) (*Compiled, error)
+	eval    func(n *Call, args []any) (any, error)
+
+	prepare func(n *Call) error // looks at constant arguments once
+}
+
+var functions = make(map[string]*Function)
+
+// Lookup finds a function by its name in upper case.
+func Lookup(name string) (*Function, bool) {
+	f, ok := functions[name]
+	return f, ok
+}
+
+// Names are the names of all functions, sorted.
+func Names() []string {
+	var all []string
+	for name := range functions {
+		if name[0] >= 'A' && name[0] <= 'Z' && !strings.Contains(name, " ") {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func register(fs ...*Function) {
+	for _, f := range fs {
+		functions[f.Name] = f
+	}
+}
+
+// Bind makes the call of a function. Its error says what the function takes.
+func Bind(name string, zone Zone, args ...Node) (Node, error) {
+	f, ok := functions[name]
+	if !ok {
+		return nil, fmt.Errorf("no function %s", name)
+	}
+	if len(args) < f.Min || f.Max >= 0 && len(args) > f.Max {
+		return nil, fmt.Errorf("%s takes %s, found %d", name, f.arity(), len(args))
+	}
+	bound, t, err := f.bind(args)
+	if err != nil {
+		return nil, err
+	}
+	c := &Call{F: f, Args: bound, T: t, Zone: zone}
+	if f.prepare != nil {
+		if err := f.prepare(c); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (f *Function) arity() string {
+	plural := func(n int) string {
+		if n == 1 {
+			return "1 argument"
+		}
+		return fmt.Sprintf("%d arguments", n)
+	}
+	switch {
+	case f.Max < 0:
+		return "at least " + plural(f.Min)
+	case f.Min == f.Max:
+		return plural(f.Min)
+	}
+	return fmt.Sprintf("%d to %s", f.Min, plural(f.Max))
+}
+
+// allNotNull reports whether no argument can be NULL.
+func allNotNull(args []Node) bool {
+	for _, a := range args {
+		if !a.Type().NotNull {
+			return false
+		}
+	}
+	return true
+}
+
+// CastTo brings an expression to a type, if it is not of it already.
+func CastTo(n Node, t Type) Node {
+	from := n.Type()
+	if from.Same(t) || from.Kind == t.Kind && (t.Kind == String || t.Kind == Bytes) && t.Length == 0 {
+		return n
+	}
+	if c, ok := n.(*Const); ok && c.Value == nil {
+		return &Const{nil, t.Nullable(true)}
+	}
+	return &Call{F: functions["CAST"], Args: []Node{n}, T: t.Nullable(!from.NotNull), Zone: time.UTC}
+}
+
+// params is a signature: one letter for each parameter, ? behind the last ones that may be left out, * behind the last
+// for any number.
+//
+//	s string   y bytes   i integer (as BIGINT)   d double   b boolean   n any number   t timestamp or date
+//	D date   T timestamp (any kind)   u symbol   x anything   a array
+type params string
+
+var paramNames = map[byte]string{
+	's': "a string", 'y': "bytes", 'i': "an integer", 'd': "a number", 'b': "a boolean", 'n': "a number",
+	't': "a date or timestamp", 'D': "a date", 'T': "a timestamp", 'u': "a unit", 'x': "a value", 'a': "an array",
+}
+
+func (p params) letters() (letters []byte, required int, rest bool) {
+	required = -1
+	for i := range len(p) {
+		switch p[i] {
+		case '?':
+			if required < 0 {
+				required = len(letters)
+			}
+		case '*':
+			rest = true
+		default:
+			letters = append(letters, p[i])
+		}
+	}
+	if required < 0 {
+		required = len(letters)
+	}
+	return letters, required, rest
+}
+
+// coerce brings an argument to a parameter.
+func coerce(function string, i int, letter byte, n Node) (Node, error) {
+	t := n.Type()
+	wrong := fmt.Errorf("argument %d of %s must be %s, not %s", i+1, function, paramNames[letter], t.Nullable(true))
+	if t.Kind == Null {
+		t = Of(map[byte]Kind{'s': String, 'y': Bytes, 'i': BigInt, 'd': Double, 'n': Int, 'b': Boolean, 't': Timestamp, 'D': Date, 'T': Timestamp}[letter])
+		n = &Const{nil, t}
+	}
+	switch letter {
+	case 's':
+		if t.Kind != String {
+			return nil, wrong
+		}
+	case 'y':
+		if t.Kind != Bytes && t.Kind != String {
+			return nil, wrong
+		}
+	case 'i':
+		if !t.Integer() {
+			return nil, wrong
+		}
+		return CastTo(n, Of(BigInt)), nil
+	case 'd':
+		if !t.Numeric() {
+			return nil, wrong
+		}
+		return CastTo(n, Of(Double)), nil
+	case 'n':
+		if !t.Numeric() {
+			return nil, wrong
+		}
+	case 'b':
+		if t.Kind != Boolean {
+			return nil, wrong
+		}
+	case 't':
+		if t.Kind != Date && !t.Instant() {
+			return nil, wrong
+		}
+	case 'D':
+		if t.Kind != Date {
+			return nil, wrong
+		}
+	case 'T':
+		if !t.Instant() {
+			return nil, wrong
+		}
+	case 'u':
+		if t.Kind != Symbol {
+			return nil, wrong
+		}
+	case 'a':
+		if t.Kind != Array {
+			return nil, wrong
+		}
+	}
+	return n, nil
+}
+
+// simple makes a function of fixed parameters on boxed values.
+func simple(name string, p params, result Type, eval func(n *Call, args []any) (any, error)) *Function {
+	letters, required, rest := p.letters()
+	f := &Function{Name: name, Min: required, Max: len(letters), eval: eval}
+	if rest {
+		f.Max = -1
+	}
+	f.bind = func(args []Node) ([]Node, Type, error) {
+		bound := make([]Node, len(args))
+		for i, a := range args {
+			c, err := coerce(name, i, letters[min(i, len(letters)-1)], a)
+			if err != nil {
+				return nil, Type{}, err
+			}
+			bound[i] = c
+		}
+		return bound, result.Nullable(!allNotNull(bound)), nil
+	}
+	return f
+}
+
+// maybe is simple for a function whose result can be NULL though its arguments are not.
+func maybe(name string, p params, result Type, eval func(n *Call, args []any) (any, error)) *Function {
+	f := simple(name, p, result, eval)
+	bind := f.bind
+	f.bind = func(args []Node) ([]Node, Type, error) {
+		bound, t, err := bind(args)
+		return bound, t.Nullable(true), err
+	}
+	return f
+}
+
+// with sets fields of a function in the table.
+func (f *Function) with(change func(*Function)) *Function {
+	change(f)
+	return f
+}
+
+// alias is the same function under another name.
+func (f *Function) alias(name string) *Function {
+	copied := *f
+	copied.Name = name
+	return &copied
+}

@@ -1,0 +1,213 @@
+package expr
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+)
+
+func init() {
+	for name, f := range map[string]func(float64) float64{
+		"SQRT": math.Sqrt, "EXP": math.Exp, "LN": math.Log, "LOG10": math.Log10, "LOG2": math.Log2, "SIN": math.Sin, "COS": math.Cos, "TAN": math.Tan,
+		"ASIN": math.Asin, "ACOS": math.Acos, "ATAN": math.Atan, "SINH": math.Sinh, "COSH": math.Cosh, "TANH": math.Tanh,
+		"COT":     func(v float64) float64 { return 1 / math.Tan(v) },
+		"DEGREES": func(v float64) float64 { return v * 180 / math.Pi }, "RADIANS": func(v float64) float64 { return v / 180 * math.Pi },
+	} {
+		fn := simple(name, "d", Of(Double), nil)
+		fn.compile = floatFunction(f)
+		register(fn)
+	}
+	register(
+		simple("POWER", "dd", Of(Double), func(_ *Call, a []any) (any, error) { return math.Pow(a[0].(float64), a[1].(float64)), nil }),
+		simple("ATAN2", "dd", Of(Double), func(_ *Call, a []any) (any, error) { return math.Atan2(a[0].(float64), a[1].(float64)), nil }),
+		simple("LOG", "dd?", Of(Double), evalLog),
+		simple("PI", "", Of(Double), func(*Call, []any) (any, error) { return math.Pi, nil }),
+		simple("E", "", Of(Double), func(*Call, []any) (any, error) { return math.E, nil }),
+		&Function{Name: "ABS", Min: 1, Max: 1, bind: bindSameNumber("ABS"), eval: evalAbs},
+		&Function{Name: "SIGN", Min: 1, Max: 1, bind: bindSameNumber("SIGN"), eval: evalSign},
+		&Function{Name: "FLOOR", Min: 1, Max: 1, bind: bindWhole("FLOOR"), eval: evalWhole(math.Floor, -1)},
+		&Function{Name: "CEIL", Min: 1, Max: 1, bind: bindWhole("CEIL"), eval: evalWhole(math.Ceil, 1)},
+		&Function{Name: "ROUND", Min: 1, Max: 2, bind: bindRoundTo("ROUND"), eval: evalRoundTo(true)},
+		&Function{Name: "TRUNCATE", Min: 1, Max: 2, bind: bindRoundTo("TRUNCATE"), eval: evalRoundTo(false)},
+		&Function{Name: "GREATEST", Min: 1, Max: -1, bind: bindExtreme("GREATEST"), eval: evalExtreme(1)},
+		&Function{Name: "LEAST", Min: 1, Max: -1, bind: bindExtreme("LEAST"), eval: evalExtreme(-1)},
+	)
+	register(functions["CEIL"].alias("CEILING"))
+}
+
+func floatFunction(f func(float64) float64) func(n *Call, args []*Compiled) (*Compiled, error) {
+	return func(n *Call, args []*Compiled) (*Compiled, error) {
+		x := args[0].F
+		return &Compiled{Type: n.T, F: func(b *Batch, row int) (float64, bool) {
+			v, ok := x(b, row)
+			if !ok {
+				return 0, false
+			}
+			return f(v), true
+		}}, nil
+	}
+}
+
+// evalLog is ln(x), or the logarithm of the second to the base of the first.
+func evalLog(_ *Call, a []any) (any, error) {
+	if len(a) == 1 {
+		return math.Log(a[0].(float64)), nil
+	}
+	return math.Log(a[1].(float64)) / math.Log(a[0].(float64)), nil
+}
+
+func bindSameNumber(name string) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		n, err := coerce(name, 0, 'n', args[0])
+		if err != nil {
+			return nil, Type{}, err
+		}
+		return []Node{n}, n.Type(), nil
+	}
+}
+
+func evalAbs(n *Call, a []any) (any, error) {
+	switch v := a[0].(type) {
+	case int64:
+		return wrap(abs(v), n.T.Kind), nil
+	case float64:
+		return math.Abs(v), nil
+	}
+	return new(big.Int).Abs(a[0].(*big.Int)), nil
+}
+
+func evalSign(n *Call, a []any) (any, error) {
+	switch v := a[0].(type) {
+	case int64:
+		return int64(compare(v, 0)), nil
+	case float64:
+		return float64(compare(v, 0)), nil
+	}
+	return rescale(big.NewInt(int64(a[0].(*big.Int).Sign())), 0, n.T.Scale), nil
+}
+
+func bindWhole(name string) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		n, err := coerce(name, 0, 'n', args[0])
+		if err != nil {
+			return nil, Type{}, err
+		}
+		t := n.Type()
+		if t.Kind == Decimal {
+			t = OfDecimal(t.Precision, 0).Nullable(!t.NotNull)
+		}
+		return []Node{n}, t, nil
+	}
+}
+
+func evalWhole(f func(float64) float64, direction int64) func(n *Call, a []any) (any, error) {
+	return func(n *Call, a []any) (any, error) {
+		switch v := a[0].(type) {
+		case float64:
+			return f(v), nil
+		case *big.Int:
+			unit := power10(n.Args[0].Type().Scale)
+			q, r := new(big.Int).QuoRem(v, unit, new(big.Int))
+			if int64(r.Sign()) == direction {
+				q.Add(q, big.NewInt(direction))
+			}
+			return fit(q, n.T), nil
+		}
+		return a[0], nil
+	}
+}
+
+func bindRoundTo(name string) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		x, err := coerce(name, 0, 'n', args[0])
+		if err != nil {
+			return nil, Type{}, err
+		}
+		bound := []Node{x}
+		digits := int64(0)
+		if len(args) > 1 {
+			d, err := coerce(name, 1, 'i', args[1])
+			if err != nil {
+				return nil, Type{}, err
+			}
+			bound = append(bound, d)
+			if k, ok := Fold(d).(*Const); ok && k.Value != nil {
+				digits = k.Value.(int64)
+			}
+		}
+		t := x.Type()
+		if t.Kind == Decimal && int(digits) < t.Scale {
+			keep := max(0, int(digits))
+			t = OfDecimal(min(MaxPrecision, 1+t.Precision-t.Scale+keep), keep)
+		}
+		return bound, t.Nullable(!allNotNull(bound)), nil
+	}
+}
+
+func evalRoundTo(round bool) func(n *Call, a []any) (any, error) {
+	return func(n *Call, a []any) (any, error) {
+		digits := 0
+		if len(a) > 1 {
+			digits = int(max(-40, min(40, a[1].(int64))))
+		}
+		switch v := a[0].(type) {
+		case int64:
+			if digits >= 0 {
+				return v, nil
+			}
+			return wrap(cutDigits(big.NewInt(v), 0, digits, round).Int64(), n.T.Kind), nil
+		case float64:
+			// By the digits that people see, as Java's BigDecimal.valueOf.
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return v, nil
+			}
+			d, err := ParseDecimal(fmt.Sprintf("%v", v), OfDecimal(400, 340))
+			if err != nil || d == nil {
+				return v, err
+			}
+			f := decimalFloat(cutDigits(d.(*big.Int), 340, digits, round), 340)
+			if n.T.Kind == Float {
+				f = float64(float32(f))
+			}
+			return f, nil
+		}
+		scale := n.Args[0].Type().Scale
+		return fit(rescale(cutDigits(a[0].(*big.Int), scale, digits, round), scale, n.T.Scale), n.T), nil
+	}
+}
+
+// cutDigits keeps digits behind the point and fills the rest with zeros.
+func cutDigits(v *big.Int, scale, digits int, round bool) *big.Int {
+	if digits >= scale {
+		return v
+	}
+	unit := power10(scale - digits)
+	if round {
+		r := rescale(v, scale-digits, 0)
+		return r.Mul(r, unit)
+	}
+	q := new(big.Int).Quo(v, unit)
+	return q.Mul(q, unit)
+}
+
+func bindExtreme(name string) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		bound, err := alike(name, args)
+		if err != nil {
+			return nil, Type{}, err
+		}
+		return bound, bound[0].Type().Nullable(!allNotNull(bound)), nil
+	}
+}
+
+func evalExtreme(direction int) func(n *Call, a []any) (any, error) {
+	return func(_ *Call, a []any) (any, error) {
+		best := a[0]
+		for _, v := range a[1:] {
+			if sign(CompareBoxed(v, best)) == direction {
+				best = v
+			}
+		}
+		return best, nil
+	}
+}

@@ -1,0 +1,227 @@
+package expr
+
+import (
+	"fmt"
+	"math/big"
+	"strconv"
+	"strings"
+)
+
+// Node is a typed expression: *Col, *Const or *Call.
+type Node interface {
+	Type() Type
+	String() string
+}
+
+// Col is a column of the input by its index.
+type Col struct {
+	Index int
+	Name  string
+	T     Type
+}
+
+// Const is a constant. Value is boxed as by Column.Value.
+type Const struct {
+	Value any
+	T     Type
+}
+
+// Call is a function or operator with its arguments brought to the types that it computes with.
+type Call struct {
+	F    *Function
+	Args []Node
+	T    Type
+	Zone Zone // for functions that look at the session's time zone
+	Data any  // what a function has prepared from constant arguments
+}
+
+// Type implements Node.
+func (c *Col) Type() Type { return c.T }
+
+// Type implements Node.
+func (c *Const) Type() Type { return c.T }
+
+// Type implements Node.
+func (c *Call) Type() Type { return c.T }
+
+func (c *Col) String() string { return c.Name }
+
+func (c *Const) String() string { return Format(c.Value, c.T) }
+
+// Format writes a value as an SQL literal, for plans and messages.
+func Format(v any, t Type) string {
+	switch v := v.(type) {
+	case nil:
+		return "NULL"
+	case string:
+		if t.Kind == Bytes {
+			return fmt.Sprintf("x'%x'", v)
+		}
+		if t.Kind == Symbol {
+			return v
+		}
+		return "'" + strings.ReplaceAll(v, "'", "''") + "'"
+	case *big.Int:
+		return decimalText(v, t.Scale)
+	case []any:
+		parts := make([]string, len(v))
+		for i, e := range v {
+			et := Type{}
+			if t.Elem != nil {
+				et = *t.Elem
+			} else if i < len(t.Fields) {
+				et = t.Fields[i].Type
+			}
+			parts[i] = Format(e, et)
+		}
+		if t.Kind == Row {
+			return "ROW(" + strings.Join(parts, ", ") + ")"
+		}
+		return "ARRAY[" + strings.Join(parts, ", ") + "]"
+	case int64:
+		switch t.Kind {
+		case Date:
+			return "DATE '" + FormatDate(v) + "'"
+		case Time:
+			return "TIME '" + formatClock(v*1000, 3) + "'"
+		case Timestamp, TimestampLTZ:
+			return "TIMESTAMP '" + FormatTimestamp(v, ' ') + "'"
+		case IntervalDay:
+			return "INTERVAL '" + strconv.FormatFloat(float64(v)/1e6, 'f', -1, 64) + "' SECOND"
+		case IntervalMonth:
+			return "INTERVAL '" + strconv.FormatInt(v, 10) + "' MONTH"
+		}
+		return strconv.FormatInt(v, 10)
+	case bool:
+		return strings.ToUpper(strconv.FormatBool(v))
+	case float64:
+		return javaDouble(v)
+	}
+	return fmt.Sprint(v)
+}
+
+// infix are the operators that stand between their arguments.
+var infix = map[string]bool{
+	"+": true, "-": true, "*": true, "/": true, "%": true, "=": true, "<>": true, "<": true, "<=": true, ">": true, ">=": true,
+	"AND": true, "OR": true, "||": true, "LIKE": true, "IS DISTINCT FROM": true, "IS NOT DISTINCT FROM": true,
+}
+
+func (c *Call) String() string {
+	args := make([]string, len(c.Args))
+	for i, a := range c.Args {
+		args[i] = a.String()
+	}
+	name := c.F.Name
+	switch {
+	case infix[name] && len(args) == 2:
+		return "(" + args[0] + " " + name + " " + args[1] + ")"
+	case strings.HasPrefix(name, "IS ") && len(args) == 1:
+		return "(" + args[0] + " " + name + ")"
+	case name == "CAST" || name == "TRY_CAST":
+		return name + "(" + args[0] + " AS " + c.T.Nullable(true).String() + ")"
+	case name == "FIELD":
+		return args[0] + "." + c.Args[1].(*Const).Value.(string)
+	}
+	return name + "(" + strings.Join(args, ", ") + ")"
+}
+
+// Walk calls fn for a node and all below it.
+func Walk(n Node, fn func(Node)) {
+	fn(n)
+	if c, ok := n.(*Call); ok {
+		for _, a := range c.Args {
+			Walk(a, fn)
+		}
+	}
+}
+
+// Replace rebuilds an expression with fn applied to each node from the leaves up.
+func Replace(n Node, fn func(Node) Node) Node {
+	if c, ok := n.(*Call); ok {
+		args := make([]Node, len(c.Args))
+		for i, a := range c.Args {
+			args[i] = Replace(a, fn)
+		}
+		copied := *c
+		copied.Args = args
+		return fn(&copied)
+	}
+	return fn(n)
+}
+
+// Columns are the indexes that an expression reads.
+func Columns(n Node) map[int]bool {
+	set := make(map[int]bool)
+	Walk(n, func(n Node) {
+		if c, ok := n.(*Col); ok {
+			set[c.Index] = true
+		}
+	})
+	return set
+}
+
+// Fold replaces calls on constants by their value. What fails is left to fail when it runs.
+func Fold(n Node) Node {
+	return Replace(n, func(n Node) Node {
+		c, ok := n.(*Call)
+		if !ok || c.F.Volatile {
+			return n
+		}
+		for _, a := range c.Args {
+			if _, constant := a.(*Const); !constant {
+				return foldLogic(c)
+			}
+		}
+		compiled, err := Compile(c)
+		if err != nil {
+			return n
+		}
+		b := &Batch{N: 1}
+		v := compiled.Box(b, 0)
+		if b.Err != nil {
+			return n
+		}
+		return &Const{v, c.T}
+	})
+}
+
+// foldLogic drops TRUE from AND and FALSE from OR, and stops at what decides them.
+func foldLogic(c *Call) Node {
+	if c.F.Name != "AND" && c.F.Name != "OR" {
+		return c
+	}
+	decides := c.F.Name == "OR"
+	for i, a := range c.Args {
+		if k, ok := a.(*Const); ok && k.Value != nil {
+			if k.Value == decides {
+				return k
+			}
+			return c.Args[1-i]
+		}
+	}
+	return c
+}
+
+// SameNode reports whether two expressions are the same over the same input.
+func SameNode(a, b Node) bool {
+	switch a := a.(type) {
+	case *Col:
+		b, ok := b.(*Col)
+		return ok && a.Index == b.Index
+	case *Const:
+		b, ok := b.(*Const)
+		return ok && a.T.Same(b.T) && (a.Value == nil) == (b.Value == nil) && (a.Value == nil || equalBoxed(a.Value, b.Value))
+	case *Call:
+		b, ok := b.(*Call)
+		if !ok || a.F != b.F || len(a.Args) != len(b.Args) || !a.T.Same(b.T) {
+			return false
+		}
+		for i := range a.Args {
+			if !SameNode(a.Args[i], b.Args[i]) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}

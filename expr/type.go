@@ -1,0 +1,286 @@
+// Package expr is typed SQL expressions: their types, what functions there are, and how they are computed over
+// batches of columns, with SQL's NULL and Flink's rules of coercion, overflow and rounding.
+//
+//	type.go        types, and what two of them have in common
+//	batch.go       columns of values
+//	node.go        expressions: column, constant, call; folding of constants
+//	compile.go     expression -> closures over a batch
+//	function.go    the table of functions; the functions stand in the files below
+//	arithmetic.go  + - * / %, comparison
+//	logic.go       AND, OR, NOT, CASE, COALESCE, IN, BETWEEN, IS
+//	cast.go        CAST and TRY_CAST
+//	decimal.go     DECIMAL(p, s) on big integers
+//	text.go        string functions, LIKE and regular expressions
+//	math.go        mathematical functions
+//	moment.go      dates, times, intervals
+//	json.go        JSON_VALUE and its like
+//	collection.go  arrays, maps and rows
+package expr
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Kind is a type without its parameters.
+type Kind uint8
+
+// Kinds, in the order of Flink's type roots.
+const (
+	Null Kind = iota // of the literal NULL
+	Boolean
+	TinyInt
+	SmallInt
+	Int
+	BigInt
+	Float
+	Double
+	Decimal
+	String // CHAR, VARCHAR, STRING
+	Bytes  // BINARY, VARBINARY, BYTES
+	Date
+	Time
+	Timestamp     // without time zone
+	TimestampLTZ  // with local time zone: an instant
+	IntervalDay   // day to second
+	IntervalMonth // year to month
+	Array
+	Map
+	Row
+	Symbol // a word that is an argument, such as a unit
+)
+
+// Type is a type with its parameters. The zero value is the type of NULL.
+type Type struct {
+	Kind      Kind
+	NotNull   bool
+	Precision int // of Decimal, and digits of a second of Time, Timestamp and TimestampLTZ
+	Scale     int // of Decimal
+	Elem      *Type
+	Key       *Type // of Map
+	Fields    []Field
+	Length    int  // of CHAR(n), VARCHAR(n), BINARY(n), VARBINARY(n); 0 where there is none
+	Fixed     bool // CHAR(n) and BINARY(n)
+}
+
+// Field of a Row.
+type Field struct {
+	Name string
+	Type Type
+}
+
+// Class is how values of a type are held: which vector of a Column, and which closure of a Compiled.
+type Class uint8
+
+// Classes.
+const (
+	Ints   Class = iota // Boolean as 0 and 1, integers, days, milliseconds of a day, microseconds since 1970, interval in microseconds or months
+	Floats              // Float and Double
+	Texts               // String and Bytes
+	Boxes               // *big.Int unscaled, []any, *Dict
+)
+
+// Class tells how values of the type are held.
+func (t Type) Class() Class {
+	switch t.Kind {
+	case Float, Double:
+		return Floats
+	case String, Bytes, Symbol:
+		return Texts
+	case Decimal, Array, Map, Row:
+		return Boxes
+	}
+	return Ints
+}
+
+var kindNames = map[Kind]string{
+	Null: "NULL", Boolean: "BOOLEAN", TinyInt: "TINYINT", SmallInt: "SMALLINT", Int: "INT", BigInt: "BIGINT", Float: "FLOAT",
+	Double: "DOUBLE", Decimal: "DECIMAL", String: "STRING", Bytes: "BYTES", Date: "DATE", Time: "TIME", Timestamp: "TIMESTAMP",
+	TimestampLTZ: "TIMESTAMP_LTZ", IntervalDay: "INTERVAL DAY TO SECOND", IntervalMonth: "INTERVAL YEAR TO MONTH", Symbol: "SYMBOL",
+}
+
+// String writes the type as SQL does.
+func (t Type) String() string {
+	var s string
+	switch t.Kind {
+	case Decimal:
+		s = fmt.Sprintf("DECIMAL(%d, %d)", t.Precision, t.Scale)
+	case Time, Timestamp, TimestampLTZ:
+		s = fmt.Sprintf("%s(%d)", kindNames[t.Kind], t.Precision)
+	case String, Bytes:
+		s = kindNames[t.Kind]
+		if t.Length > 0 {
+			name := map[bool]map[Kind]string{true: {String: "CHAR", Bytes: "BINARY"}, false: {String: "VARCHAR", Bytes: "VARBINARY"}}[t.Fixed][t.Kind]
+			s = fmt.Sprintf("%s(%d)", name, t.Length)
+		}
+	case Array:
+		s = "ARRAY<" + t.Elem.String() + ">"
+	case Map:
+		s = "MAP<" + t.Key.String() + ", " + t.Elem.String() + ">"
+	case Row:
+		fields := make([]string, len(t.Fields))
+		for i, f := range t.Fields {
+			fields[i] = f.Name + " " + f.Type.String()
+		}
+		s = "ROW<" + strings.Join(fields, ", ") + ">"
+	default:
+		s = kindNames[t.Kind]
+	}
+	if t.NotNull {
+		s += " NOT NULL"
+	}
+	return s
+}
+
+// Of makes a nullable type of a kind without parameters.
+func Of(k Kind) Type { return Type{Kind: k} }
+
+// OfTime makes a nullable Time, Timestamp or TimestampLTZ.
+func OfTime(k Kind, precision int) Type { return Type{Kind: k, Precision: precision} }
+
+// OfDecimal makes a nullable Decimal.
+func OfDecimal(precision, scale int) Type {
+	return Type{Kind: Decimal, Precision: precision, Scale: scale}
+}
+
+// Nullable returns the type with NULL allowed or not.
+func (t Type) Nullable(yes bool) Type {
+	t.NotNull = !yes
+	return t
+}
+
+// Same reports whether two types hold the same values, NULL aside.
+func (t Type) Same(o Type) bool {
+	if t.Kind != o.Kind || t.Precision != o.Precision || t.Scale != o.Scale || len(t.Fields) != len(o.Fields) {
+		return false
+	}
+	for _, pair := range [][2]*Type{{t.Elem, o.Elem}, {t.Key, o.Key}} {
+		if (pair[0] == nil) != (pair[1] == nil) || pair[0] != nil && !pair[0].Same(*pair[1]) {
+			return false
+		}
+	}
+	for i, f := range t.Fields {
+		if f.Name != o.Fields[i].Name || !f.Type.Same(o.Fields[i].Type) {
+			return false
+		}
+	}
+	return true
+}
+
+// Integer reports TINYINT to BIGINT.
+func (t Type) Integer() bool { return t.Kind >= TinyInt && t.Kind <= BigInt }
+
+// Exact reports integers and decimals.
+func (t Type) Exact() bool { return t.Integer() || t.Kind == Decimal }
+
+// Numeric reports every number.
+func (t Type) Numeric() bool { return t.Kind >= TinyInt && t.Kind <= Decimal }
+
+// Temporal reports dates, times and timestamps.
+func (t Type) Temporal() bool { return t.Kind >= Date && t.Kind <= TimestampLTZ }
+
+// Instant reports both kinds of timestamps.
+func (t Type) Instant() bool { return t.Kind == Timestamp || t.Kind == TimestampLTZ }
+
+// Interval reports both kinds of intervals.
+func (t Type) Interval() bool { return t.Kind == IntervalDay || t.Kind == IntervalMonth }
+
+// integerDigits is the decimal that holds each integer type.
+var integerDigits = map[Kind]int{TinyInt: 3, SmallInt: 5, Int: 10, BigInt: 19}
+
+// asDecimal is the decimal type that holds an exact type.
+func (t Type) asDecimal() Type {
+	if t.Kind == Decimal {
+		return t
+	}
+	return Type{Kind: Decimal, Precision: integerDigits[t.Kind], NotNull: t.NotNull}
+}
+
+// Common returns the type that values of both take part in, as Flink's leastRestrictive does (LogicalTypeMerging).
+func Common(a, b Type) (Type, bool) {
+	notNull := a.NotNull && b.NotNull
+	c, ok := common(a, b)
+	c.NotNull = notNull
+	return c, ok
+}
+
+func common(a, b Type) (Type, bool) {
+	switch {
+	case a.Kind == Null:
+		return b, true
+	case b.Kind == Null:
+		return a, true
+	case a.Numeric() && b.Numeric():
+		return commonNumber(a, b), true
+	case a.Kind == b.Kind && (a.Kind == String || a.Kind == Bytes):
+		if a.Length == b.Length && a.Fixed == b.Fixed {
+			return a, true
+		}
+		return Of(a.Kind), true
+	case a.Kind == b.Kind && (a.Kind == Array || a.Kind == Map || a.Kind == Row):
+		return commonNested(a, b)
+	case a.Kind == b.Kind:
+		a.Precision = max(a.Precision, b.Precision)
+		return a, true
+	case a.Instant() && b.Instant():
+		return OfTime(TimestampLTZ, max(a.Precision, b.Precision)), true
+	case a.Kind == Date && b.Instant():
+		return b, true
+	case b.Kind == Date && a.Instant():
+		return a, true
+	}
+	return Type{}, false
+}
+
+func commonNumber(a, b Type) Type {
+	switch {
+	case a.Integer() && b.Integer():
+		return Of(max(a.Kind, b.Kind))
+	case a.Kind == Double || b.Kind == Double:
+		return Of(Double)
+	case a.Kind == Float || b.Kind == Float:
+		if a.Kind == Decimal || b.Kind == Decimal {
+			return Of(Double)
+		}
+		return Of(Float)
+	}
+	x, y := a.asDecimal(), b.asDecimal()
+	scale := max(x.Scale, y.Scale)
+	return OfDecimal(min(MaxPrecision, max(x.Precision-x.Scale, y.Precision-y.Scale)+scale), scale)
+}
+
+func commonNested(a, b Type) (Type, bool) {
+	result := a
+	for _, e := range []struct{ x, y, into **Type }{{&a.Elem, &b.Elem, &result.Elem}, {&a.Key, &b.Key, &result.Key}} {
+		if *e.x != nil && *e.y != nil {
+			c, ok := Common(**e.x, **e.y)
+			if !ok {
+				return Type{}, false
+			}
+			*e.into = &c
+		}
+	}
+	if len(a.Fields) != len(b.Fields) {
+		return Type{}, false
+	}
+	result.Fields = make([]Field, len(a.Fields))
+	for i := range a.Fields {
+		c, ok := Common(a.Fields[i].Type, b.Fields[i].Type)
+		if !ok {
+			return Type{}, false
+		}
+		result.Fields[i] = Field{a.Fields[i].Name, c}
+	}
+	return result, true
+}
+
+// MaxPrecision is the number of digits that a DECIMAL can have.
+const MaxPrecision = 38
+
+// adjust brings a decimal of too many digits into 38, giving up digits behind the point down to six (FlinkTypeSystem).
+func adjust(precision, scale int) Type {
+	if precision <= MaxPrecision {
+		return OfDecimal(precision, scale)
+	}
+	return OfDecimal(MaxPrecision, max(MaxPrecision-(precision-scale), min(scale, 6)))
+}
