@@ -111,8 +111,6 @@ type intFunc = func(b *Batch, row int) (int64, bool)
 
 type floatFunc = func(b *Batch, row int) (float64, bool)
 
-type textFunc = func(b *Batch, row int) (string, bool)
-
 // wrap brings a result into its integer type as Java does: it runs over without notice.
 func wrap(v int64, k Kind) int64 {
 	switch k {

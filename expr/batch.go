@@ -74,7 +74,7 @@ func toInt(v any) int64 {
 	return 0
 }
 
-// AddInt, AddFloat, AddText and AddNull append without boxing; the column's class must fit.
+// AddInt appends to a column of class Ints. As AddFloat, AddText and AddNull it boxes nothing.
 func (c *Column) AddInt(v int64) {
 	c.Null, c.I = append(c.Null, false), append(c.I, v)
 }

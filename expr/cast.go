@@ -219,13 +219,11 @@ func castText(v any, t Type, zone Zone) string {
 		for i, e := range v {
 			parts[i] = "NULL"
 			if e != nil {
-				et := Type{}
+				et := t.Elem
 				if t.Kind == Row {
-					et = t.Fields[i].Type
-				} else {
-					et = *t.Elem
+					et = &t.Fields[i].Type
 				}
-				parts[i] = castText(e, et, zone)
+				parts[i] = castText(e, *et, zone)
 			}
 		}
 		if t.Kind == Row {

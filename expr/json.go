@@ -220,7 +220,7 @@ func evalJSONQuery(n *Call, a []any) (any, error) {
 	case map[string]any, []any:
 		container = len(found) == 1
 	}
-	var out any = found[0]
+	out := found[0]
 	switch {
 	case j.options.Wrapper == "UNCONDITIONAL", j.options.Wrapper == "CONDITIONAL" && !container:
 		out = found
