@@ -1,0 +1,226 @@
+// Package operator computes what a plan says: the rows of one partition through the relations of one stage. It does no I/O
+// and has no clock: the same records in the same order give the same results, and a task that is restored from its
+// changelog goes on as if nothing had happened.
+//
+//	operator.go    rows, operators, how they are connected
+//	task.go        Task: a stage on one partition; transactions, watermarks of its inputs
+//	codec.go       rows and values as bytes, for state and repartition topics
+//	scan.go        records of a table to rows
+//	exchange.go    rows and watermarks through a repartition topic
+//	project.go     filter, projection, union
+//	window.go      rows to windows
+//	accumulate.go  aggregate functions
+//	aggregate.go   groups in windows
+//	session.go     groups in sessions
+//	group.go       groups without windows: rows that are updated
+//	rank.go        deduplication and Top-N
+//	join.go        lookup of versions
+//	insert.go      rows to records of a table
+package operator
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/expr"
+	"weir/plan"
+)
+
+// kind is what a row does to those before it.
+type kind byte
+
+const (
+	insert kind = iota
+	updateBefore
+	updateAfter
+	remove
+)
+
+// unknown and forever are the watermarks before the first row and after the last.
+const (
+	unknown int64 = math.MinInt64
+	forever int64 = math.MaxInt64
+)
+
+// rows is a batch with what operators know of each row.
+type rows struct {
+	*expr.Batch
+	kinds []kind        // nil: all are inserts
+	from  []*kgo.Record // the record that each came from; nil where they were computed from several
+	marks []int64       // the watermark before each row, in microseconds; nil: that of the operator's input
+}
+
+func (r *rows) kind(i int) kind {
+	if r.kinds == nil {
+		return insert
+	}
+	return r.kinds[i]
+}
+
+func (r *rows) record(i int) *kgo.Record {
+	if r.from == nil {
+		return nil
+	}
+	return r.from[i]
+}
+
+// mark is the watermark before a row: its own, or that of the operator.
+func (r *rows) mark(i int, current int64) int64 {
+	if r.marks == nil {
+		return current
+	}
+	return max(current, r.marks[i])
+}
+
+// node is one operator of a task.
+type node interface {
+	// push takes rows from input in. They are the caller's again when it returns.
+	push(in int, r *rows)
+	// advance says that no row before the watermark will come from input in. idle says that the input has had none
+	// for so long that others need not wait for it.
+	advance(in int, watermark int64, idle bool)
+	// flush ends the transaction's rows: what was held back comes out.
+	flush()
+	// reset forgets what memory holds beside the state, after an abort or a restore.
+	reset()
+}
+
+// base is what operators have in common.
+type base struct {
+	task *Task
+	rel  *plan.Relation
+	outs []edge
+}
+
+type edge struct {
+	to node
+	in int
+}
+
+func (b *base) push(_ int, r *rows)                       { b.emit(r) }
+func (b *base) advance(_ int, watermark int64, idle bool) { b.pass(watermark, idle) }
+func (b *base) flush()                                    {}
+func (b *base) reset()                                    {}
+func (b *base) connect(to node, in int)                   { b.outs = append(b.outs, edge{to, in}) }
+func (b *base) common() *base                             { return b }
+
+func (b *base) emit(r *rows) {
+	if r.N == 0 {
+		return
+	}
+	for _, e := range b.outs {
+		e.to.push(e.in, r)
+	}
+}
+
+func (b *base) pass(watermark int64, idle bool) {
+	for _, e := range b.outs {
+		e.to.advance(e.in, watermark, idle)
+	}
+}
+
+// batch makes the columns of a relation that somebody reads; the others are nil.
+func batch(r *plan.Relation) *expr.Batch {
+	b := &expr.Batch{Cols: make([]*expr.Column, len(r.Cols))}
+	for i, c := range r.Cols {
+		if r.Needed[i] {
+			b.Cols[i] = &expr.Column{Type: c.Type}
+		}
+	}
+	return b
+}
+
+// clearBatch empties a batch that has columns left out.
+func clearBatch(b *expr.Batch) {
+	b.N, b.Err = 0, nil
+	for _, c := range b.Cols {
+		if c != nil {
+			c.Truncate(0)
+		}
+	}
+}
+
+// copyRow appends a row of another batch of the same columns.
+func copyRow(to, from *expr.Batch, row int) {
+	for i, c := range to.Cols {
+		if c != nil {
+			c.AddFrom(from.Cols[i], row)
+		}
+	}
+	to.N++
+}
+
+// progress is the watermark over several inputs: the least of those that are not idle.
+type progress struct {
+	marks []int64
+	idle  []bool
+}
+
+func newProgress(inputs int) *progress {
+	p := &progress{marks: make([]int64, inputs), idle: make([]bool, inputs)}
+	p.reset()
+	return p
+}
+
+func (p *progress) reset() {
+	for i := range p.marks {
+		p.marks[i], p.idle[i] = unknown, false
+	}
+}
+
+// advance notes what an input says and returns the watermark of all. An input that has ended doesn't hold others back, and
+// while all are idle the watermark stays.
+func (p *progress) advance(in int, watermark int64, idle bool) (all int64, allIdle bool) {
+	p.marks[in], p.idle[in] = max(p.marks[in], watermark), idle
+	all, allIdle = forever, true
+	for i, m := range p.marks {
+		if !p.idle[i] || m == forever {
+			all = min(all, m)
+			allIdle = allIdle && m == forever && p.idle[i]
+		}
+	}
+	if allIdle {
+		all = unknown
+		for _, m := range p.marks {
+			all = max(all, m)
+		}
+		return all, true
+	}
+	return all, false
+}
+
+// build makes the operator of a relation.
+func (t *Task) build(r *plan.Relation) (node, error) {
+	b := base{task: t, rel: r}
+	switch op := r.Op.(type) {
+	case *plan.Scan:
+		return newScan(b, op)
+	case *plan.Filter:
+		return &filter{base: b, cond: expr.MustCompile(op.Cond), out: rows{Batch: batch(r)}}, nil
+	case *plan.Project:
+		return newProject(b, op), nil
+	case *plan.Window:
+		return newWindow(b, op), nil
+	case *plan.Aggregate:
+		switch {
+		case op.Window == nil:
+			return newGroup(b, op), nil
+		case op.Window.Kind == plan.Session && op.Window.Deferred:
+			return newSession(b, op), nil
+		}
+		return newAggregate(b, op), nil
+	case *plan.Rank:
+		return newRank(b, op), nil
+	case *plan.Join:
+		return newJoin(b, op), nil
+	case *plan.Union:
+		return &union{base: b, progress: newProgress(len(r.Inputs))}, nil
+	case *plan.Exchange:
+		return newReceiver(b, op), nil
+	case *plan.Insert:
+		return newWriter(b, op)
+	}
+	return nil, fmt.Errorf("no operator for %T", r.Op)
+}

@@ -1,0 +1,141 @@
+package operator
+
+import (
+	"weir/expr"
+	"weir/plan"
+)
+
+// filter passes the rows for which a condition is true.
+type filter struct {
+	base
+	cond *expr.Compiled
+	out  rows
+}
+
+func (f *filter) push(_ int, r *rows) {
+	f.out.clear()
+	for i := range r.N {
+		ok := f.cond.True(r.Batch, i)
+		if r.Err != nil {
+			f.task.reject(r, i, r.Err)
+			r.Err = nil
+			continue
+		}
+		if ok {
+			f.out.add(r, i)
+		}
+	}
+	f.emit(&f.out)
+}
+
+// clear empties rows that were copied from others.
+func (r *rows) clear() {
+	clearBatch(r.Batch)
+	clear(r.from)
+	r.kinds, r.from, r.marks = r.kinds[:0], r.from[:0], r.marks[:0]
+}
+
+// add copies a row with all that is known of it.
+func (r *rows) add(from *rows, i int) {
+	copyRow(r.Batch, from.Batch, i)
+	r.note(from, i)
+}
+
+// note copies what is known of a row. What is nil in one row of a batch is nil in all.
+func (r *rows) note(from *rows, i int) {
+	r.kinds, r.from, r.marks = with(r.kinds, from.kinds, i), with(r.from, from.from, i), with(r.marks, from.marks, i)
+}
+
+func with[T any](to, from []T, i int) []T {
+	if from == nil {
+		return nil
+	}
+	return append(to, from[i])
+}
+
+// project computes columns. Those that only pass are shared with the input.
+type project struct {
+	base
+	plain    []int // column of the input, or -1
+	computed []*expr.Compiled
+	own      *expr.Batch
+	out      rows
+	bad      []bool
+}
+
+func newProject(b base, op *plan.Project) *project {
+	p := &project{base: b, own: batch(b.rel), computed: make([]*expr.Compiled, len(op.Exprs)), plain: make([]int, len(op.Exprs))}
+	for i, e := range op.Exprs {
+		p.plain[i] = -1
+		if c, ok := e.(*expr.Col); ok {
+			p.plain[i] = c.Index
+		} else if b.rel.Needed[i] {
+			p.computed[i] = expr.MustCompile(e)
+		}
+	}
+	p.out.Batch = &expr.Batch{Cols: make([]*expr.Column, len(op.Exprs))}
+	return p
+}
+
+func (p *project) push(_ int, r *rows) {
+	clearBatch(p.own)
+	failed := false
+	p.bad = p.bad[:0]
+	for range r.N {
+		p.bad = append(p.bad, false)
+	}
+	for i, c := range p.own.Cols {
+		switch {
+		case c == nil:
+		case p.plain[i] >= 0:
+			p.out.Cols[i] = r.Cols[p.plain[i]]
+		default:
+			p.out.Cols[i] = c
+			for row := range r.N {
+				p.computed[i].Into(c, r.Batch, row)
+				if r.Err != nil {
+					if !p.bad[row] {
+						p.task.reject(r, row, r.Err)
+					}
+					p.bad[row], failed, r.Err = true, true, nil
+				}
+			}
+		}
+	}
+	p.out.N, p.out.kinds, p.out.from, p.out.marks = r.N, r.kinds, r.from, r.marks
+	if !failed {
+		p.emit(&p.out)
+		return
+	}
+	good := rows{Batch: batch(p.rel)}
+	for row := range r.N {
+		if !p.bad[row] {
+			good.add(&p.out, row)
+		}
+	}
+	p.emit(&good)
+}
+
+// union passes the rows of all inputs.
+type union struct {
+	base
+	progress *progress
+}
+
+func (u *union) advance(in int, watermark int64, idle bool) {
+	all, allIdle := u.progress.advance(in, watermark, idle)
+	u.pass(all, allIdle)
+}
+
+// push passes rows with the watermark of all inputs, so that the marks of one don't count as that of the others.
+func (u *union) push(_ int, r *rows) {
+	if len(u.progress.marks) == 1 {
+		u.emit(r)
+		return
+	}
+	unmarked := *r
+	unmarked.marks = nil
+	u.emit(&unmarked)
+}
+
+func (u *union) reset() { u.progress.reset() }

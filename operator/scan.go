@@ -1,0 +1,284 @@
+package operator
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/expr"
+	"weir/format"
+	"weir/plan"
+)
+
+// batchRows is how many rows go through the operators at once.
+const batchRows = 1024
+
+// source is an operator that records come into.
+type source interface {
+	node
+	// records takes the records of the task's partition, in order.
+	records(all []*kgo.Record)
+	// announce tells the operators behind the watermark that the state has.
+	announce()
+	// ended reports whether the last row has come.
+	ended() bool
+}
+
+// scan turns the records of a table into rows, and makes their watermark.
+type scan struct {
+	base
+	table      *plan.Table
+	key, value format.Decoder
+	keyCols    []*expr.Column
+	valueCols  []*expr.Column
+	metadata   []metadataColumn
+	computed   []computedColumn
+	notNull    []int
+	filter     *expr.Compiled
+	marker     *expr.Compiled
+	out        rows
+
+	watermark int64
+	idle      bool
+	saved     int64 // watermark in the state
+}
+
+type metadataColumn struct {
+	to   *expr.Column
+	from func(*kgo.Record) any
+}
+
+type computedColumn struct {
+	to *expr.Column
+	by *expr.Compiled
+}
+
+func newScan(b base, op *plan.Scan) (*scan, error) {
+	t := op.Table
+	s := &scan{base: b, table: t, out: rows{Batch: batch(b.rel), from: []*kgo.Record{}, marks: []int64{}}}
+	if t.Upsert {
+		s.out.kinds = []kind{}
+	}
+	cols := s.out.Cols
+	inValue := make(map[int]bool)
+	for _, c := range t.Value.Columns {
+		s.valueCols = append(s.valueCols, cols[c])
+		inValue[c] = true
+	}
+	var err error
+	if s.value, err = format.NewDecoder(t.Value.Name, t.Value.Fields, t.Value.Options); err != nil {
+		return nil, err
+	}
+	useKey := false
+	for _, c := range t.Key.Columns {
+		if inValue[c] && !t.Upsert {
+			s.keyCols = append(s.keyCols, nil) // what the value says counts
+			continue
+		}
+		s.keyCols = append(s.keyCols, cols[c])
+		useKey = useKey || cols[c] != nil
+	}
+	if useKey {
+		if s.key, err = format.NewDecoder(t.Key.Name, t.Key.Fields, t.Key.Options); err != nil {
+			return nil, err
+		}
+	}
+	if t.Upsert { // the key decides, also where the value has it too
+		for i, c := range t.Value.Columns {
+			for _, k := range t.PrimaryKey {
+				if c == k {
+					s.valueCols[i] = nil
+				}
+			}
+		}
+	}
+	for i, c := range t.Columns {
+		switch {
+		case cols[i] == nil:
+		case c.Computed != nil:
+			s.computed = append(s.computed, computedColumn{cols[i], expr.MustCompile(c.Computed)})
+		case c.Metadata != "":
+			s.metadata = append(s.metadata, metadataColumn{cols[i], metadata[c.Metadata]})
+		case c.Type.NotNull:
+			s.notNull = append(s.notNull, i)
+		}
+	}
+	if op.Filter != nil {
+		s.filter = expr.MustCompile(op.Filter)
+	}
+	if t.Watermark != nil {
+		s.marker = expr.MustCompile(t.Watermark)
+	}
+	s.reset()
+	return s, nil
+}
+
+// metadata reads the metadata of a record, as values of a column.
+var metadata = map[string]func(*kgo.Record) any{
+	"topic":        func(r *kgo.Record) any { return r.Topic },
+	"partition":    func(r *kgo.Record) any { return int64(r.Partition) },
+	"offset":       func(r *kgo.Record) any { return r.Offset },
+	"leader-epoch": func(r *kgo.Record) any { return int64(r.LeaderEpoch) },
+	"timestamp":    func(r *kgo.Record) any { return r.Timestamp.UnixMilli() * 1000 },
+	"timestamp-type": func(r *kgo.Record) any {
+		return [...]string{"CreateTime", "LogAppendTime", "NoTimestampType"}[min(max(r.Attrs.TimestampType(), -1)+3, 5)%3]
+	},
+	"headers": func(r *kgo.Record) any {
+		d := &expr.Dict{}
+		for _, h := range r.Headers {
+			d.Keys, d.Values = append(d.Keys, h.Key), append(d.Values, string(h.Value))
+		}
+		return d
+	},
+}
+
+func (s *scan) records(all []*kgo.Record) {
+	s.idle = false
+	for len(all) > 0 {
+		n := min(len(all), batchRows)
+		clearBatch(s.out.Batch)
+		s.out.kinds, s.out.from, s.out.marks = s.out.kinds[:0], s.out.from[:0], s.out.marks[:0]
+		for _, r := range all[:n] {
+			if err := s.record(r); err != nil {
+				s.truncate()
+				s.task.letter(r, err)
+			}
+		}
+		all = all[n:]
+		s.emit(&s.out)
+		if s.marker != nil {
+			s.pass(s.watermark, false)
+		}
+	}
+}
+
+// truncate drops what a record that failed has left in the columns.
+func (s *scan) truncate() {
+	s.out.Err = nil
+	for _, c := range s.out.Cols {
+		if c != nil && c.Len() > s.out.N {
+			c.Truncate(s.out.N)
+		}
+	}
+}
+
+var errNoValue = errors.New("the record has no value")
+
+// record adds the row of a record, unless the filter drops it.
+func (s *scan) record(r *kgo.Record) error {
+	change := insert
+	if s.table.Upsert {
+		change = updateAfter
+	}
+	row := s.out.N
+	switch {
+	case r.Value != nil:
+		if err := s.value.Decode(r.Value, s.valueCols); err != nil {
+			if errors.Is(err, format.ErrSkip) {
+				return nil
+			}
+			return fmt.Errorf("value: %w", err)
+		}
+	case s.table.Upsert:
+		change = remove
+		for _, c := range s.valueCols {
+			if c != nil {
+				c.AddNull()
+			}
+		}
+	default:
+		return errNoValue
+	}
+	if s.key != nil {
+		if err := s.key.Decode(r.Key, s.keyCols); err != nil {
+			return fmt.Errorf("key: %w", err)
+		}
+	}
+	for _, m := range s.metadata {
+		m.to.Add(m.from(r))
+	}
+	for _, c := range s.computed {
+		c.by.Into(c.to, s.out.Batch, row)
+	}
+	if s.out.Err != nil {
+		return s.out.Err
+	}
+	if change != remove {
+		for _, i := range s.notNull {
+			if s.out.Cols[i].Null[row] {
+				return fmt.Errorf("column %s is NOT NULL, and the record has no value for it", s.rel.Cols[i].Name)
+			}
+		}
+	}
+	before := s.watermark
+	if s.marker != nil {
+		if s.out.Cols[s.table.Rowtime].Null[row] {
+			return fmt.Errorf("column %s is NULL, and the row's time can't be", s.rel.Cols[s.table.Rowtime].Name)
+		}
+		mark, ok := s.marker.I(s.out.Batch, row)
+		if s.out.Err != nil {
+			return fmt.Errorf("watermark: %w", s.out.Err)
+		}
+		if ok && mark > s.watermark && s.watermark != forever {
+			s.watermark = mark
+		}
+	}
+	if s.filter != nil && change != remove {
+		pass := s.filter.True(s.out.Batch, row)
+		if s.out.Err != nil {
+			return s.out.Err
+		}
+		if !pass {
+			s.truncate()
+			return nil
+		}
+	}
+	s.out.N++
+	s.out.from, s.out.marks = append(s.out.from, r), append(s.out.marks, before)
+	if s.out.kinds != nil {
+		s.out.kinds = append(s.out.kinds, change)
+	}
+	return nil
+}
+
+// end says that no record will come any more.
+func (s *scan) end() {
+	s.watermark = forever
+	s.pass(forever, false)
+}
+
+func (s *scan) ended() bool { return s.watermark == forever }
+
+func (s *scan) setIdle() {
+	s.idle = true
+	s.pass(s.watermark, true)
+}
+
+func (s *scan) stateKey() []byte { return []byte(s.rel.Topic() + "/" + s.table.Name) }
+
+func (s *scan) flush() {
+	if s.watermark != s.saved && s.task.stage.Stateful {
+		s.task.store.Put(watermarks, 0, s.stateKey(), appendInt(nil, s.watermark))
+		s.saved = s.watermark
+	}
+}
+
+func (s *scan) reset() {
+	s.watermark, s.idle = unknown, false
+	if v, ok := s.task.store.Get(watermarks, 0, s.stateKey()); ok {
+		s.watermark = (&reader{b: v}).int64()
+	}
+	s.saved = s.watermark
+}
+
+func (s *scan) announce() {
+	if s.watermark != unknown {
+		s.pass(s.watermark, false)
+	}
+}
+
+func appendInt(dst []byte, v int64) []byte {
+	return appendFloat(dst, math.Float64frombits(uint64(v))) //nolint:gosec // the bits of an int64
+}

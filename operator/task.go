@@ -1,0 +1,239 @@
+package operator
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/expr"
+	"weir/format"
+	"weir/plan"
+	"weir/state"
+)
+
+// watermarks is the number of the state's entries in which inputs keep theirs.
+const watermarks uint16 = 1
+
+// Output is what a transaction writes. Records have topic and partition, and stay as they are until the transaction has ended.
+type Output struct {
+	Records []*kgo.Record
+	Letters []Letter // rows that can't be processed
+	Late    []Letter // rows that came after their window was closed
+}
+
+// Letter is a record set aside, and why. The record of a row that was computed is made up: its value is the row as JSON.
+type Letter struct {
+	Record *kgo.Record
+	Reason error
+}
+
+func (o *Output) emit(r *kgo.Record) { o.Records = append(o.Records, r) }
+
+// Reset empties the output for the next transaction.
+func (o *Output) Reset() {
+	clear(o.Records)
+	clear(o.Letters)
+	clear(o.Late)
+	o.Records, o.Letters, o.Late = o.Records[:0], o.Letters[:0], o.Late[:0]
+}
+
+// Config of a task.
+type Config struct {
+	Program    *plan.Program
+	Stage      *plan.Stage
+	Partition  int32
+	Peers      int32                    // tasks of the stage: how many partitions its inputs have
+	Partitions func(topic string) int32 // how many partitions a topic has
+	Store      *state.Store             // restored
+}
+
+// Task runs one stage on one partition. One goroutine calls it.
+//
+// A transaction is any number of calls of Step, End and Idle, and then Flush; what it writes is in Output and in the
+// store's changes. After the commit the caller commits the store and goes on; after an abort it aborts the store and
+// calls Reset.
+type Task struct {
+	program   *plan.Program
+	stage     *plan.Stage
+	partition int32
+	peers     int32
+	sizes     func(topic string) int32
+	store     *state.Store
+
+	nodes   []node // inputs first
+	sources map[string][]source
+	out     *Output
+	err     error
+
+	// restoring is set while operators hear the watermark that the state has: nothing is due then.
+	restoring bool
+	buffer    []byte
+	json      map[*plan.Relation]format.Encoder
+}
+
+// New makes a task over a store that is restored.
+func New(c Config) (*Task, error) {
+	t := &Task{
+		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, store: c.Store,
+		sources: make(map[string][]source), out: &Output{}, json: make(map[*plan.Relation]format.Encoder),
+	}
+	made := make(map[*plan.Relation]node)
+	for _, r := range c.Stage.Relations {
+		n, err := t.build(r)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.Describe(), err)
+		}
+		made[r] = n
+		t.nodes = append(t.nodes, n)
+		if s, ok := n.(source); ok {
+			t.sources[r.Topic()] = append(t.sources[r.Topic()], s)
+			continue
+		}
+		for i, in := range r.Inputs {
+			made[in].(interface{ connect(node, int) }).connect(n, i)
+		}
+	}
+	for _, out := range c.Stage.Outputs {
+		if op, ok := out.Op.(*plan.Exchange); ok {
+			s := newSender(base{task: t, rel: out}, op)
+			made[out.Inputs[0]].(interface{ connect(node, int) }).connect(s, 0)
+			t.nodes = append(t.nodes, s)
+		}
+	}
+	t.announce()
+	return t, t.err
+}
+
+// announce tells all operators the watermarks that the state has.
+func (t *Task) announce() {
+	t.restoring = true
+	for _, n := range t.nodes {
+		if s, ok := n.(source); ok {
+			s.announce()
+		}
+	}
+	t.restoring = false
+}
+
+// Step processes records of one input topic in offset order. The error is one of the pipeline's own topics or state, which
+// nothing mends.
+func (t *Task) Step(topic string, records []*kgo.Record, out *Output) error {
+	t.out = out
+	for _, s := range t.sources[topic] {
+		s.records(records)
+	}
+	return t.err
+}
+
+// End says that an input topic has no more records, now and ever.
+func (t *Task) End(topic string, out *Output) error {
+	t.out = out
+	for _, s := range t.sources[topic] {
+		if sc, ok := s.(*scan); ok && !sc.ended() {
+			sc.end()
+		}
+	}
+	return t.err
+}
+
+// Idle says that an input topic has had no record for longer than its idle timeout: others need not wait for it.
+func (t *Task) Idle(topic string, out *Output) error {
+	t.out = out
+	for _, s := range t.sources[topic] {
+		if sc, ok := s.(*scan); ok && !sc.idle && sc.marker != nil {
+			sc.setIdle()
+		}
+	}
+	return t.err
+}
+
+// Ended reports whether all inputs have ended, so that nothing will ever come out of the task again.
+func (t *Task) Ended() bool {
+	for _, all := range t.sources {
+		for _, s := range all {
+			if !s.ended() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Flush ends the rows of a transaction.
+func (t *Task) Flush(out *Output) error {
+	t.out = out
+	for _, n := range t.nodes {
+		n.flush()
+	}
+	return t.err
+}
+
+// Reset brings the operators back to what the store says, after an abort.
+func (t *Task) Reset() {
+	t.err = nil
+	for _, n := range t.nodes {
+		n.reset()
+	}
+	t.announce()
+}
+
+func (t *Task) fail(err error) {
+	if t.err == nil {
+		t.err = err
+	}
+}
+
+func (t *Task) partitions(topic string) int32 { return t.sizes(topic) }
+
+// arena returns room for about n bytes; keep makes what was appended to it last until the transaction has ended.
+func (t *Task) arena(n int) []byte {
+	if cap(t.buffer)-len(t.buffer) < n {
+		t.buffer = make([]byte, 0, 64<<10)
+	}
+	return t.buffer[len(t.buffer):len(t.buffer):cap(t.buffer)]
+}
+
+func (t *Task) keep(b []byte) []byte {
+	if cap(b) > 0 && cap(t.buffer) > len(t.buffer) && &b[:1][0] == &t.buffer[:len(t.buffer)+1][len(t.buffer)] {
+		t.buffer = t.buffer[:len(t.buffer)+len(b)]
+	}
+	return b[:len(b):len(b)]
+}
+
+func (t *Task) letter(r *kgo.Record, reason error) {
+	t.out.Letters = append(t.out.Letters, Letter{r, reason})
+}
+
+// reject sets a row aside that can't be computed.
+func (t *Task) reject(r *rows, i int, reason error) {
+	t.letter(t.origin(r, i, nil), reason)
+}
+
+// late sets a row aside that came after its window was closed.
+func (t *Task) late(r *rows, i int, rel *plan.Relation, reason error) {
+	t.out.Late = append(t.out.Late, Letter{t.origin(r, i, rel), reason})
+}
+
+// origin is the record of a row, or one that is made up from its values.
+func (t *Task) origin(r *rows, i int, rel *plan.Relation) *kgo.Record {
+	if in := r.record(i); in != nil {
+		return in
+	}
+	made := &kgo.Record{Topic: t.stage.Inputs[0].Topic(), Partition: t.partition, Offset: -1}
+	var fields []format.Field
+	var cols []*expr.Column
+	for c, col := range r.Cols {
+		if col == nil {
+			continue
+		}
+		name := fmt.Sprintf("column%d", c+1)
+		if rel != nil && c < len(rel.Cols) {
+			name = rel.Cols[c].Name
+		}
+		fields, cols = append(fields, format.Field{Name: name, Type: col.Type}), append(cols, col)
+	}
+	if e, err := format.NewEncoder("json", fields, nil); err == nil {
+		made.Value, _ = e.Encode(nil, cols, i)
+	}
+	return made
+}
