@@ -1,0 +1,58 @@
+package expr
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+)
+
+// TestScripts computes each line of an input as an expression. The output is its type and value, or the error. zone=Europe/Berlin
+// sets the session's time zone.
+func TestScripts(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			b := &binder{zone: time.UTC}
+			if d.HasArg("zone") {
+				var name string
+				d.ScanArgs(t, "zone", &name)
+				zone, err := time.LoadLocation(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.zone = zone
+			}
+			var out strings.Builder
+			for _, line := range strings.Split(d.Input, "\n") {
+				out.WriteString(b.run(line) + "\n")
+			}
+			return out.String()
+		})
+	})
+}
+
+func (b *binder) run(text string) string {
+	n, err := b.parse(text)
+	if err != nil {
+		return "error: " + strings.Split(err.Error(), "\n")[0]
+	}
+	c, err := Compile(n)
+	if err != nil {
+		return "error: " + err.Error()
+	}
+	batch := &Batch{N: 1}
+	v := c.Box(batch, 0)
+	if batch.Err != nil {
+		return "error: " + batch.Err.Error()
+	}
+	return n.Type().String() + ": " + b.show(v, n.Type())
+}
+
+// show writes a value as CAST to STRING does, and strings in quotes.
+func (b *binder) show(v any, t Type) string {
+	if _, text := v.(string); text || v == nil {
+		return Format(v, t)
+	}
+	return castText(v, t, b.zone)
+}
