@@ -1,0 +1,337 @@
+package operator
+
+import (
+	"errors"
+	"slices"
+
+	"weir/expr"
+	"weir/plan"
+)
+
+// grouper is what all kinds of groups have in common: keys as bytes, accumulators, and rows of both.
+type grouper struct {
+	keys   []int // columns of the input, without those of the window
+	places []int // where they go in the output
+	aggs   []plan.Agg
+	accs   []accumulator
+	first  int            // place of the first aggregate in the output
+	spare  []*expr.Column // stands in for output columns that nobody reads
+	out    rows
+
+	key, value, distinct []byte
+}
+
+func newGrouper(b base, op *plan.Aggregate) grouper {
+	g := grouper{aggs: op.Aggs, first: len(op.Keys), out: rows{Batch: batch(b.rel)}}
+	for i, k := range op.Keys {
+		if w := op.Window; w == nil || i != w.Start && i != w.End && i != w.Time {
+			g.keys, g.places = append(g.keys, k), append(g.places, i)
+		}
+	}
+	in := b.rel.Inputs[0].Cols
+	for _, a := range op.Aggs {
+		t := expr.Type{}
+		if a.Arg >= 0 {
+			t = in[a.Arg].Type
+		}
+		g.accs = append(g.accs, newAccumulator(a, t))
+	}
+	for i := range b.rel.Cols {
+		g.spare = append(g.spare, column(b.rel, i))
+	}
+	return g
+}
+
+// add appends to dst the accumulators of old with a row added. fresh tells for a DISTINCT whether its value is new to the group.
+func (g *grouper) add(dst, old []byte, b *expr.Batch, row int, fresh func(agg int) bool) []byte {
+	in := &reader{b: old}
+	for i, acc := range g.accs {
+		a := &g.aggs[i]
+		counts := a.Filter < 0 || !b.Cols[a.Filter].Null[row] && b.Cols[a.Filter].I[row] != 0
+		if counts && a.Distinct {
+			counts = !b.Cols[a.Arg].Null[row] && fresh(i)
+		}
+		var c *expr.Column
+		if a.Arg >= 0 {
+			c = b.Cols[a.Arg]
+		}
+		if counts {
+			dst = acc.add(dst, in, c, row)
+		} else {
+			dst = acc.skip(dst, in)
+		}
+	}
+	if len(g.accs) == 0 {
+		dst = append(dst, 1)
+	}
+	return dst
+}
+
+func (g *grouper) merge(dst, a, b []byte) []byte {
+	x, y := &reader{b: a}, &reader{b: b}
+	for _, acc := range g.accs {
+		dst = acc.merge(dst, x, y)
+	}
+	if len(g.accs) == 0 {
+		dst = append(dst, 1)
+	}
+	return dst
+}
+
+// col is an output column, or what stands in for it.
+func (g *grouper) col(i int) *expr.Column {
+	if c := g.out.Cols[i]; c != nil {
+		return c
+	}
+	c := g.spare[i]
+	c.Truncate(0)
+	return c
+}
+
+// row adds a row with key and aggregates to the output; columns of the window are the caller's.
+func (g *grouper) row(key, value []byte) error {
+	in := &reader{b: key}
+	for _, place := range g.places {
+		in.value(g.col(place))
+	}
+	err := in.err
+	in = &reader{b: value}
+	for i, acc := range g.accs {
+		acc.result(in, g.col(g.first+i))
+	}
+	g.out.N++
+	return errors.Join(err, in.err)
+}
+
+// distinctKey names a value of a DISTINCT in a group.
+func (g *grouper) distinctKey(b *expr.Batch, row, agg int) []byte {
+	g.distinct = appendBytes(append(g.distinct[:0], byte(agg)), g.key)
+	g.distinct = appendValue(g.distinct, b.Cols[g.aggs[agg].Arg], row)
+	return g.distinct
+}
+
+var errState = errors.New("the state of the pipeline is not what this version keeps")
+
+// aggregate groups rows in windows. Its entries are accumulators by the end of a slice and the group's key; a window is put
+// together from its slices when the watermark passes its end. Where rows come with their whole window, the slice is the
+// window, and its start belongs to the key.
+type aggregate struct {
+	base
+	grouper
+	op    *plan.Aggregate
+	clock clock
+	// size, slide and offset are those of the windows, where slices are put together; else size is 0.
+	size, slide, offset int64
+	start, end          int // columns of the input
+	watermark           int64
+	fired               int64 // windows are out up to this watermark
+	merged              map[string][]byte
+}
+
+const (
+	groups    = 0 // entries of accumulators
+	distincts = 1 // entries of the values of DISTINCT
+)
+
+func newAggregate(b base, op *plan.Aggregate) *aggregate {
+	a := &aggregate{
+		base: b, grouper: newGrouper(b, op), op: op, clock: clock{op.Window.Zone},
+		start: op.Keys[op.Window.Start], end: op.Keys[op.Window.End], merged: make(map[string][]byte),
+	}
+	if op.Window.Deferred {
+		a.size, a.slide, a.offset = op.Window.Size.Microseconds(), op.Window.Slide.Microseconds(), op.Window.Offset.Microseconds()
+	} else if op.Window.Kind == plan.Tumble {
+		a.size, a.slide, a.offset = op.Window.Size.Microseconds(), op.Window.Size.Microseconds(), op.Window.Offset.Microseconds()
+	}
+	a.reset()
+	return a
+}
+
+func (a *aggregate) reset() { a.watermark, a.fired = unknown, unknown }
+
+func (a *aggregate) push(_ int, r *rows) {
+	store, entry := a.task.store, a.rel.State
+	starts, ends := r.Cols[a.start], r.Cols[a.end]
+	for i := range r.N {
+		slice := ends.I[i]
+		mark := r.mark(i, a.watermark)
+		if mark != unknown && a.clock.passed(slice, mark) {
+			if a.clock.passed(a.lastEnd(slice), mark) {
+				a.task.late(r, i, a.rel.Inputs[0], errLate(a.lastEnd(slice), mark, a.clock))
+				continue
+			}
+			a.fire(mark) // the row must not be in windows that are over
+		}
+		a.key = appendKey(a.key[:0], r.Batch, a.keys, i)
+		if a.size == 0 {
+			a.key = appendInt(a.key, starts.I[i])
+		}
+		old, _ := store.Get(entry+groups, slice, a.key)
+		a.value = a.add(a.value[:0], old, r.Batch, i, func(agg int) bool {
+			k := a.distinctKey(r.Batch, i, agg)
+			if _, seen := store.Get(entry+distincts, slice, k); seen {
+				return false
+			}
+			store.Put(entry+distincts, slice, k, []byte{1})
+			return true
+		})
+		store.Put(entry+groups, slice, a.key, a.value)
+	}
+}
+
+// lastEnd is the end of the last window that a slice is in.
+func (a *aggregate) lastEnd(slice int64) int64 {
+	switch {
+	case a.size == 0 || a.op.Window.Kind == plan.Tumble:
+		return slice
+	case a.op.Window.Kind == plan.Cumulate:
+		return floorTo(slice-1, a.size, a.offset) + a.size
+	}
+	return floorTo(slice-1, a.slide, a.offset) + a.size
+}
+
+// firstEnd is the end of the first window that a slice is in.
+func (a *aggregate) firstEnd(slice int64) int64 {
+	if a.size == 0 || a.op.Window.Kind != plan.Hop {
+		return slice
+	}
+	// The first window that is not over before the slice ends.
+	end := floorTo(slice-a.size, a.slide, a.offset) + a.size
+	if end < slice {
+		end += a.slide
+	}
+	return end
+}
+
+func (a *aggregate) advance(_ int, watermark int64, idle bool) {
+	if a.task.restoring {
+		a.fired = max(a.fired, watermark)
+	}
+	a.fire(watermark)
+	a.watermark = max(a.watermark, watermark)
+	a.pass(watermark, idle)
+}
+
+// fire emits the windows whose end a watermark has passed.
+func (a *aggregate) fire(watermark int64) {
+	if watermark <= a.fired {
+		return
+	}
+	from := a.fired
+	a.fired = watermark
+	slices_ := a.task.store.Windows(a.rel.State + groups)
+	if len(slices_) == 0 || !a.clock.passed(a.firstEnd(slices_[0]), watermark) {
+		return
+	}
+	for _, end := range a.due(slices_, from, watermark) {
+		a.window(end, slices_)
+	}
+	a.deliver()
+	for _, slice := range slices_ {
+		if a.clock.passed(a.lastEnd(slice), watermark) {
+			a.task.clear(a.rel.State+groups, slice)
+			a.task.clear(a.rel.State+distincts, slice)
+		}
+	}
+}
+
+// due are the ends of windows between two watermarks that have slices.
+func (a *aggregate) due(all []int64, from, to int64) []int64 {
+	var ends []int64
+	for _, slice := range all {
+		if a.size == 0 || a.op.Window.Kind == plan.Tumble {
+			if a.clock.passed(slice, to) {
+				ends = append(ends, slice)
+			}
+			continue
+		}
+		for end, last := a.firstEnd(slice), a.lastEnd(slice); end <= last && a.clock.passed(end, to); end += a.slide {
+			if !a.clock.passed(end, from) {
+				ends = append(ends, end)
+			}
+		}
+	}
+	slices.Sort(ends)
+	return slices.Compact(ends)
+}
+
+// window emits the groups of the window that ends at end, in the order of their keys.
+func (a *aggregate) window(end int64, all []int64) {
+	store, entry := a.task.store, a.rel.State+groups
+	if a.size == 0 || a.op.Window.Kind == plan.Tumble {
+		store.Scan(entry, end, func(key, value []byte) bool {
+			start := end - a.size
+			if a.size == 0 {
+				start = (&reader{b: key[len(key)-8:]}).int64()
+				key = key[:len(key)-8]
+			}
+			a.result(start, end, key, value)
+			return true
+		})
+		return
+	}
+	start := end - a.size
+	if a.op.Window.Kind == plan.Cumulate {
+		start = floorTo(end-1, a.size, a.offset)
+	}
+	clear(a.merged)
+	for _, slice := range all {
+		if slice <= start || slice > end {
+			continue
+		}
+		store.Scan(entry, slice, func(key, value []byte) bool {
+			if old, ok := a.merged[string(key)]; ok {
+				a.merged[string(key)] = a.merge(nil, old, value)
+			} else {
+				a.merged[string(key)] = slices.Clone(value)
+			}
+			return true
+		})
+	}
+	keys := make([]string, 0, len(a.merged))
+	for k := range a.merged {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		a.result(start, end, []byte(k), a.merged[k])
+	}
+}
+
+// result adds the row of a group to the output.
+func (a *aggregate) result(start, end int64, key, value []byte) {
+	if err := a.grouper.window(a.op.Window, a.clock, start, end, key, value); err != nil {
+		a.task.fail(err)
+		return
+	}
+	if a.out.N == batchRows {
+		a.deliver()
+	}
+}
+
+func (a *aggregate) deliver() {
+	a.emit(&a.out)
+	clearBatch(a.out.Batch)
+}
+
+// window adds the row of a group and its window to the output.
+func (g *grouper) window(w *plan.GroupWindow, c clock, start, end int64, key, value []byte) error {
+	g.col(w.Start).AddInt(start)
+	g.col(w.End).AddInt(end)
+	if w.Time >= 0 {
+		g.col(w.Time).AddInt(c.instant(end - millisecond))
+	}
+	return g.row(key, value)
+}
+
+// clear deletes the entries of a window.
+func (t *Task) clear(entry uint16, window int64) {
+	var keys [][]byte
+	t.store.Scan(entry, window, func(key, _ []byte) bool {
+		keys = append(keys, slices.Clone(key))
+		return true
+	})
+	for _, k := range keys {
+		t.store.Delete(entry, window, k)
+	}
+}

@@ -1,0 +1,100 @@
+package operator
+
+import (
+	"bytes"
+	"slices"
+
+	"weir/plan"
+)
+
+// group groups rows without windows: each change of a group replaces its row. What a transaction changed comes out at its end,
+// once for each group.
+type group struct {
+	base
+	grouper
+	op      *plan.Aggregate
+	touched map[string][]byte // accumulators before the transaction; nil for a group that is new
+	order   []string
+}
+
+func newGroup(b base, op *plan.Aggregate) *group {
+	g := &group{base: b, grouper: newGrouper(b, op), op: op}
+	if b.rel.Updating {
+		g.out.kinds = []kind{}
+	}
+	g.reset()
+	return g
+}
+
+func (g *group) reset() {
+	g.touched, g.order = make(map[string][]byte), nil
+}
+
+func (g *group) push(_ int, r *rows) {
+	store, entry := g.task.store, g.rel.State
+	for i := range r.N {
+		g.key = appendKey(g.key[:0], r.Batch, g.keys, i)
+		old, known := store.Get(entry+groups, 0, g.key)
+		if known && len(g.accs) == 0 {
+			continue // DISTINCT: the row has come before
+		}
+		if _, seen := g.touched[string(g.key)]; !seen {
+			k := string(g.key)
+			g.order = append(g.order, k)
+			g.touched[k] = nil
+			if known {
+				g.touched[k] = slices.Clone(old)
+			}
+		}
+		g.value = g.add(g.value[:0], old, r.Batch, i, func(agg int) bool {
+			k := g.distinctKey(r.Batch, i, agg)
+			if _, seen := store.Get(entry+distincts, 0, k); seen {
+				return false
+			}
+			store.Put(entry+distincts, 0, k, []byte{1})
+			return true
+		})
+		store.Put(entry+groups, 0, g.key, g.value)
+	}
+}
+
+func (g *group) flush() {
+	for _, k := range g.order {
+		before := g.touched[k]
+		after, ok := g.task.store.Get(g.rel.State+groups, 0, []byte(k))
+		if !ok || bytes.Equal(before, after) {
+			continue
+		}
+		after = slices.Clone(after)
+		if before == nil {
+			g.change(insert, k, after)
+			continue
+		}
+		g.change(updateBefore, k, before)
+		g.change(updateAfter, k, after)
+	}
+	g.deliver()
+	clear(g.touched)
+	g.order = g.order[:0]
+}
+
+func (g *group) change(what kind, key string, value []byte) {
+	if err := g.row([]byte(key), value); err != nil {
+		g.task.fail(errState)
+		return
+	}
+	if g.out.kinds != nil {
+		g.out.kinds = append(g.out.kinds, what)
+	}
+	if g.out.N >= batchRows && what != updateBefore {
+		g.deliver()
+	}
+}
+
+func (g *group) deliver() {
+	g.emit(&g.out)
+	clearBatch(g.out.Batch)
+	if g.out.kinds != nil {
+		g.out.kinds = g.out.kinds[:0]
+	}
+}
