@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -100,7 +101,7 @@ func newScan(b base, op *plan.Scan) (*scan, error) {
 		case c.Computed != nil:
 			s.computed = append(s.computed, computedColumn{cols[i], expr.MustCompile(c.Computed)})
 		case c.Metadata != "":
-			s.metadata = append(s.metadata, metadataColumn{cols[i], metadata[c.Metadata]})
+			s.metadata = append(s.metadata, metadataColumn{cols[i], metadata[strings.TrimPrefix(c.Metadata, "value.")]})
 		case c.Type.NotNull:
 			s.notNull = append(s.notNull, i)
 		}
@@ -117,14 +118,12 @@ func newScan(b base, op *plan.Scan) (*scan, error) {
 
 // metadata reads the metadata of a record, as values of a column.
 var metadata = map[string]func(*kgo.Record) any{
-	"topic":        func(r *kgo.Record) any { return r.Topic },
-	"partition":    func(r *kgo.Record) any { return int64(r.Partition) },
-	"offset":       func(r *kgo.Record) any { return r.Offset },
-	"leader-epoch": func(r *kgo.Record) any { return int64(r.LeaderEpoch) },
-	"timestamp":    func(r *kgo.Record) any { return r.Timestamp.UnixMilli() * 1000 },
-	"timestamp-type": func(r *kgo.Record) any {
-		return [...]string{"CreateTime", "LogAppendTime", "NoTimestampType"}[min(max(r.Attrs.TimestampType(), -1)+3, 5)%3]
-	},
+	"topic":          func(r *kgo.Record) any { return r.Topic },
+	"partition":      func(r *kgo.Record) any { return int64(r.Partition) },
+	"offset":         func(r *kgo.Record) any { return r.Offset },
+	"leader-epoch":   func(r *kgo.Record) any { return int64(r.LeaderEpoch) },
+	"timestamp":      func(r *kgo.Record) any { return r.Timestamp.UnixMilli() * 1000 },
+	"timestamp-type": timestampType,
 	"headers": func(r *kgo.Record) any {
 		d := &expr.Dict{}
 		for _, h := range r.Headers {
@@ -132,6 +131,16 @@ var metadata = map[string]func(*kgo.Record) any{
 		}
 		return d
 	},
+}
+
+func timestampType(r *kgo.Record) any {
+	switch r.Attrs.TimestampType() {
+	case 0:
+		return "CreateTime"
+	case 1:
+		return "LogAppendTime"
+	}
+	return "NoTimestampType"
 }
 
 func (s *scan) records(all []*kgo.Record) {

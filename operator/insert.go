@@ -1,0 +1,166 @@
+package operator
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/expr"
+	"weir/format"
+	"weir/plan"
+)
+
+// writer makes records of rows.
+type writer struct {
+	base
+	op          *plan.Insert
+	table       *plan.Table
+	key, value  format.Encoder
+	keyCols     []*expr.Column
+	valueCols   []*expr.Column
+	nulls       []*expr.Column // by column of the table: NULL in each row, where the query gives nothing
+	timestamp   int            // column of the input, or -1
+	headers     int
+	notNull     []int // columns of the table
+	partitioner kgo.TopicPartitioner
+
+	// Of an upsert table, the last change of each key in a transaction is what is written.
+	changes map[string]*kgo.Record
+	order   []string
+}
+
+func newWriter(b base, op *plan.Insert) (*writer, error) {
+	t := op.Table
+	w := &writer{
+		base: b, op: op, table: t, timestamp: -1, headers: -1, nulls: make([]*expr.Column, len(t.Columns)),
+		partitioner: kgo.StickyKeyPartitioner(nil).ForTopic(t.Topic), changes: make(map[string]*kgo.Record),
+		keyCols: make([]*expr.Column, len(t.Key.Columns)), valueCols: make([]*expr.Column, len(t.Value.Columns)),
+	}
+	var err error
+	if t.Key.Name != "" {
+		if w.key, err = format.NewEncoder(t.Key.Name, t.Key.Fields, t.Key.Options); err != nil {
+			return nil, err
+		}
+	}
+	if w.value, err = format.NewEncoder(t.Value.Name, t.Value.Fields, t.Value.Options); err != nil {
+		return nil, err
+	}
+	for i, c := range t.Columns {
+		from := op.Columns[i]
+		switch {
+		case from < 0:
+			w.nulls[i] = &expr.Column{Type: c.Type}
+		case c.Metadata == "timestamp":
+			w.timestamp = from
+		case c.Metadata == "headers":
+			w.headers = from
+		case c.Type.NotNull && c.Physical():
+			w.notNull = append(w.notNull, i)
+		}
+	}
+	return w, nil
+}
+
+// columns finds the columns of a batch that the formats write.
+func (w *writer) columns(into []*expr.Column, of plan.Format, r *rows) {
+	for i, c := range of.Columns {
+		if from := w.op.Columns[c]; from >= 0 {
+			into[i] = r.Cols[from]
+			continue
+		}
+		null := w.nulls[c]
+		for null.Len() < r.N {
+			null.AddNull()
+		}
+		into[i] = null
+	}
+}
+
+func (w *writer) push(_ int, r *rows) {
+	w.columns(w.keyCols, w.table.Key, r)
+	w.columns(w.valueCols, w.table.Value, r)
+	for i := range r.N {
+		if err := w.row(r, i); err != nil {
+			w.task.reject(r, i, fmt.Errorf("insert into %s: %w", w.table.Name, err))
+		}
+	}
+}
+
+func (w *writer) row(r *rows, i int) error {
+	for _, c := range w.notNull {
+		if r.Cols[w.op.Columns[c]].Null[i] {
+			return fmt.Errorf("column %s is NOT NULL, and the value is NULL", w.table.Columns[c].Name)
+		}
+	}
+	rec := &kgo.Record{Topic: w.table.Topic}
+	if w.key != nil {
+		key, err := w.key.Encode(w.task.arena(64), w.keyCols, i)
+		if err != nil {
+			return fmt.Errorf("key: %w", err)
+		}
+		rec.Key = w.task.keep(key)
+	}
+	gone := r.kind(i) == updateBefore || r.kind(i) == remove
+	if !gone {
+		value, err := w.value.Encode(w.task.arena(256), w.valueCols, i)
+		if err != nil {
+			return fmt.Errorf("value: %w", err)
+		}
+		rec.Value = w.task.keep(value)
+	} else if !w.table.Upsert {
+		return errors.New("a row that is taken back can't be written")
+	}
+	w.metadata(rec, r, i)
+	if w.table.Upsert {
+		k := string(rec.Key)
+		if _, ok := w.changes[k]; !ok {
+			w.order = append(w.order, k)
+		}
+		w.changes[k] = rec
+		return nil
+	}
+	w.send(rec)
+	return nil
+}
+
+func (w *writer) metadata(rec *kgo.Record, r *rows, i int) {
+	if w.timestamp >= 0 {
+		if c := r.Cols[w.timestamp]; !c.Null[i] {
+			rec.Timestamp = time.UnixMicro(c.I[i])
+		}
+	}
+	if w.headers >= 0 {
+		if d, ok := r.Cols[w.headers].Value(i).(*expr.Dict); ok {
+			for n, k := range d.Keys {
+				value, _ := d.Values[n].(string)
+				rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: fmt.Sprint(k), Value: []byte(value)})
+			}
+		}
+	}
+}
+
+// send puts a record where its key belongs as Kafka's default partitioner has it, or, without a key, where the task is.
+func (w *writer) send(rec *kgo.Record) {
+	n := w.task.partitions(w.table.Topic)
+	if rec.Key != nil {
+		rec.Partition = int32(w.partitioner.Partition(rec, int(n))) //nolint:gosec // fewer than n
+	} else {
+		rec.Partition = w.task.partition % n
+	}
+	w.task.out.emit(rec)
+}
+
+func (w *writer) flush() {
+	for _, k := range w.order {
+		w.send(w.changes[k])
+	}
+	clear(w.changes)
+	w.order = w.order[:0]
+}
+
+func (w *writer) reset() {
+	clear(w.changes)
+	w.order = w.order[:0]
+}

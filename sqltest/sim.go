@@ -1,0 +1,335 @@
+package sqltest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/operator"
+	"weir/plan"
+	"weir/state"
+)
+
+// sim is a broker and the tasks of a pipeline, in memory.
+type sim struct {
+	program *plan.Program
+	options Options
+	topics  map[string][][]*kgo.Record
+	tasks   []*task
+	clock   time.Time
+}
+
+// task is one task with its position in its inputs, and its committed changelog.
+type task struct {
+	*operator.Task
+	stage     *plan.Stage
+	partition int32
+	store     *state.Store
+	changelog []kgo.Record
+	at        map[string]int
+	last      map[string]time.Time // when an input last had a record
+}
+
+func newSim(p *plan.Program, o Options) (*sim, error) {
+	s := &sim{program: p, options: o, topics: make(map[string][][]*kgo.Record), clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	for _, stage := range p.Stages {
+		for partition := range o.Partitions {
+			t := &task{stage: stage, partition: partition, at: make(map[string]int), last: make(map[string]time.Time)}
+			for _, topic := range stage.Topics() {
+				t.last[topic] = s.clock
+			}
+			if err := s.restore(t); err != nil {
+				return nil, err
+			}
+			s.tasks = append(s.tasks, t)
+		}
+	}
+	return s, nil
+}
+
+// restore makes a task anew from its changelog.
+func (s *sim) restore(t *task) error {
+	t.store = state.Memory()
+	for _, r := range t.changelog {
+		if err := t.store.Restore(r.Key, r.Value); err != nil {
+			return err
+		}
+	}
+	if err := t.store.Restored(int64(len(t.changelog))); err != nil {
+		return err
+	}
+	made, err := operator.New(operator.Config{
+		Program: s.program, Stage: t.stage, Partition: t.partition, Peers: s.options.Partitions,
+		Partitions: func(string) int32 { return s.options.Partitions }, Store: t.store,
+	})
+	t.Task = made
+	return err
+}
+
+func (s *sim) topic(name string) [][]*kgo.Record {
+	if s.topics[name] == nil {
+		s.topics[name] = make([][]*kgo.Record, s.options.Partitions)
+	}
+	return s.topics[name]
+}
+
+// table finds a table by its topic or name.
+func (s *sim) table(name string) *plan.Table {
+	for _, t := range s.program.Tables {
+		if t.Topic == name {
+			return t
+		}
+	}
+	for _, t := range s.program.Tables {
+		if t.Name == name {
+			return t
+		}
+	}
+	return nil
+}
+
+var partitioner = kgo.StickyKeyPartitioner(nil).ForTopic("")
+
+// send appends a row to an input topic: with the key that its table has, in the partition of the key.
+func (s *sim) send(st step, row string) error {
+	t := s.table(st.topic)
+	if t == nil {
+		return fmt.Errorf("the pipeline has no table with the topic %s", st.topic)
+	}
+	r := &kgo.Record{Topic: t.Topic, Timestamp: st.at}
+	if r.Timestamp.IsZero() {
+		r.Timestamp = s.clock
+	}
+	if row != "null" {
+		r.Value = []byte(row)
+	}
+	switch {
+	case st.key != nil:
+		r.Key = []byte(*st.key)
+	case t.Key.Name != "":
+		key, err := keyOf(t, row)
+		if err != nil {
+			return err
+		}
+		r.Key = key
+	}
+	partitions := s.topic(t.Topic)
+	p := 0
+	if r.Key != nil {
+		p = partitioner.Partition(r, len(partitions))
+	}
+	r.Partition, r.Offset = int32(p), int64(len(partitions[p])) //nolint:gosec // few
+	partitions[p] = append(partitions[p], r)
+	return nil
+}
+
+// keyOf makes the key of a row from its fields. A row that is no JSON has none.
+func keyOf(t *plan.Table, row string) ([]byte, error) {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal([]byte(row), &fields) != nil {
+		return nil, nil
+	}
+	if t.Key.Name == "raw" {
+		var text string
+		raw := fields[t.Columns[t.Key.Columns[0]].Name]
+		if json.Unmarshal(raw, &text) == nil {
+			return []byte(text), nil
+		}
+		return raw, nil
+	}
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, c := range t.Key.Columns {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		v := fields[t.Columns[c].Name]
+		if v == nil {
+			v = json.RawMessage("null")
+		}
+		fmt.Fprintf(&b, "%q:%s", t.Key.Fields[i].Name, v)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// settle runs transactions until no task has anything to read.
+func (s *sim) settle() error {
+	for busy := true; busy; {
+		busy = false
+		for _, t := range s.tasks {
+			for _, topic := range t.stage.Topics() {
+				for t.at[topic] < len(s.topic(topic)[t.partition]) {
+					busy = true
+					if err := s.read(t, topic); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// read is a transaction over the next records of an input.
+func (s *sim) read(t *task, topic string) error {
+	from, all := t.at[topic], s.topic(topic)[t.partition]
+	to := len(all)
+	if s.options.Batch > 0 {
+		to = min(to, from+s.options.Batch)
+	}
+	t.last[topic] = s.clock
+	err := s.transaction(t, func(out *operator.Output) error { return t.Step(topic, all[from:to], out) })
+	t.at[topic] = to
+	return err
+}
+
+// transaction runs a part of the processing and commits it. With Crash, it is done in vain before.
+func (s *sim) transaction(t *task, work func(*operator.Output) error) error {
+	once := func() (*operator.Output, error) {
+		out := &operator.Output{}
+		if err := work(out); err != nil {
+			return out, err
+		}
+		return out, t.Flush(out)
+	}
+	if s.options.Crash {
+		if _, err := once(); err != nil {
+			return err
+		}
+		t.store.Abort()
+		t.Reset()
+		if _, err := once(); err != nil { // an abort in place, and then a new task
+			return err
+		}
+		if err := s.restore(t); err != nil {
+			return err
+		}
+	}
+	out, err := once()
+	if err != nil {
+		return err
+	}
+	t.store.Changes(func(key, value []byte) {
+		t.changelog = append(t.changelog, kgo.Record{Key: bytes.Clone(key), Value: bytes.Clone(value)})
+	})
+	if err := t.store.Commit(int64(len(t.changelog))); err != nil {
+		return err
+	}
+	for _, r := range out.Records {
+		s.append(r.Topic, r)
+	}
+	for topic, letters := range map[string][]operator.Letter{s.program.Settings.DeadLetterTopic: out.Letters, s.program.Settings.LateTopic: out.Late} {
+		for _, l := range letters {
+			s.append(topic, &kgo.Record{Key: l.Record.Key, Value: l.Record.Value, Headers: []kgo.RecordHeader{{Key: "reason", Value: []byte(l.Reason.Error())}}})
+		}
+	}
+	return nil
+}
+
+func (s *sim) append(topic string, r *kgo.Record) {
+	partitions := s.topic(topic)
+	copied := *r
+	copied.Key, copied.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
+	copied.Offset = int64(len(partitions[r.Partition]))
+	if copied.Timestamp.IsZero() {
+		copied.Timestamp = s.clock
+	}
+	partitions[r.Partition] = append(partitions[r.Partition], &copied)
+}
+
+// wait moves the clock, so that inputs become idle.
+func (s *sim) wait(d time.Duration) error {
+	s.clock = s.clock.Add(d)
+	for _, t := range s.tasks {
+		for _, in := range t.stage.Inputs {
+			scan, ok := in.Op.(*plan.Scan)
+			if !ok || scan.Table.IdleTimeout == 0 || s.clock.Sub(t.last[scan.Table.Topic]) < scan.Table.IdleTimeout {
+				continue
+			}
+			if err := s.transaction(t, func(out *operator.Output) error { return t.Idle(scan.Table.Topic, out) }); err != nil {
+				return err
+			}
+		}
+	}
+	return s.settle()
+}
+
+// end ends all inputs.
+func (s *sim) end() error { return s.endIf(func(*plan.Table) bool { return true }) }
+
+// finish ends those that are bounded.
+func (s *sim) finish() error { return s.endIf(func(t *plan.Table) bool { return t.Bounded }) }
+
+func (s *sim) endIf(ends func(*plan.Table) bool) error {
+	for _, t := range s.tasks {
+		for _, in := range t.stage.Inputs {
+			scan, ok := in.Op.(*plan.Scan)
+			if !ok || !ends(scan.Table) {
+				continue
+			}
+			if err := s.transaction(t, func(out *operator.Output) error { return t.End(scan.Table.Topic, out) }); err != nil {
+				return err
+			}
+		}
+		if err := s.settle(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errNoTopic = errors.New("the pipeline writes to no such topic")
+
+// output is the rows of a topic, sorted: of an upsert table those that stand at the end, of dead letters value and reason.
+func (s *sim) output(name string) ([]string, error) {
+	t := s.table(name)
+	topic := name
+	if t != nil {
+		topic = t.Topic
+	}
+	settings := s.program.Settings
+	if short, ok := strings.CutPrefix(name, "."); ok { // .late and .dlq, whatever the pipeline's name
+		topic = map[string]string{"late": settings.LateTopic, "dlq": settings.DeadLetterTopic}[short]
+	}
+	letters := topic == settings.LateTopic || topic == settings.DeadLetterTopic
+	if t == nil && !letters {
+		return nil, fmt.Errorf("%w: %s", errNoTopic, name)
+	}
+	rows := []string{}
+	if t != nil && t.Upsert {
+		standing := make(map[string]string)
+		for _, p := range s.topic(topic) {
+			for _, r := range p {
+				if r.Value == nil {
+					delete(standing, string(r.Key))
+				} else {
+					standing[string(r.Key)] = string(r.Value)
+				}
+			}
+		}
+		for _, v := range standing {
+			rows = append(rows, v)
+		}
+		sort.Strings(rows)
+		return rows, nil
+	}
+	for _, p := range s.topic(topic) {
+		for _, r := range p {
+			row := string(r.Value)
+			if letters {
+				row += " # " + string(r.Headers[0].Value)
+			}
+			rows = append(rows, row)
+		}
+	}
+	slices.Sort(rows)
+	return rows, nil
+}
