@@ -3,6 +3,8 @@ package broker
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -19,19 +21,39 @@ const stallLimit = 30 * time.Second
 // visible elsewhere may not yet have its marker here, so ReadAll waits for those that are open (KIP-98). The
 // caller must not have a transaction of its own open on the topic. The record is fn's to keep.
 func ReadAll(ctx context.Context, c Config, topic string, partitions []int32, fn func(*kgo.Record) error) error {
+	_, err := read(ctx, c, topic, partitions, nil, fn)
+	return err
+}
+
+// ReadFrom is ReadAll for the partitions in from, each from its offset on. It returns where each of them ended; fn has seen
+// all that is committed before.
+func ReadFrom(ctx context.Context, c Config, topic string, from map[int32]int64, fn func(*kgo.Record) error) (ends map[int32]int64, err error) {
+	return read(ctx, c, topic, slices.Collect(maps.Keys(from)), from, fn)
+}
+
+func read(ctx context.Context, c Config, topic string, partitions []int32, begin map[int32]int64, fn func(*kgo.Record) error) (map[int32]int64, error) {
 	// Control records are kept because the last record of a partition is often one.
 	client, err := Connect(ctx, c, kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer client.Close()
 	ends, err := stableEnds(ctx, kadm.NewClient(client), topic, partitions)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	all := maps.Clone(ends)
 	from := make(map[int32]kgo.Offset, len(ends))
-	for p := range ends {
-		from[p] = kgo.NewOffset().AtStart()
+	for p, end := range ends {
+		at, given := begin[p]
+		switch {
+		case given && at >= end:
+			delete(ends, p) // nothing new
+		case given && at > 0:
+			from[p] = kgo.NewOffset().At(at)
+		default:
+			from[p] = kgo.NewOffset().AtStart()
+		}
 	}
 	client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: from})
 	for len(ends) > 0 {
@@ -40,9 +62,9 @@ func ReadAll(ctx context.Context, c Config, topic string, partitions []int32, fn
 		cancel()
 		if err := fetches.Err0(); err != nil {
 			if ctx.Err() == nil && poll.Err() != nil {
-				return fmt.Errorf("read %s: no record for %s before the end of %d partitions", topic, stallLimit, len(ends))
+				return nil, fmt.Errorf("read %s: no record for %s before the end of %d partitions", topic, stallLimit, len(ends))
 			}
-			return fmt.Errorf("read %s: %w", topic, err)
+			return nil, fmt.Errorf("read %s: %w", topic, err)
 		}
 		var failed error
 		fetches.EachError(func(t string, p int32, err error) {
@@ -61,10 +83,10 @@ func ReadAll(ctx context.Context, c Config, topic string, partitions []int32, fn
 			}
 		})
 		if failed != nil {
-			return failed
+			return nil, failed
 		}
 	}
-	return nil
+	return all, nil
 }
 
 // stableEnds returns the high watermark of each partition that has records, once no transaction is open below it.

@@ -47,6 +47,7 @@ type Commit struct {
 	Records     int // read
 	Outputs     int // written: results and state
 	DeadLetters int
+	Late        int
 	Took        time.Duration   // from its first record to the answer of the broker
 	Latencies   []time.Duration // from a record's timestamp to the commit, for a sample of the records
 }
@@ -54,7 +55,9 @@ type Commit struct {
 // Result sums up a run.
 type Result struct {
 	Records      int64 `json:"records"`
+	Outputs      int64 `json:"outputs"`
 	DeadLetters  int64 `json:"dead_letters"`
+	Late         int64 `json:"late"`
 	Transactions int64 `json:"transactions"`
 	Aborted      int64 `json:"aborted"`
 	Sessions     int64 `json:"sessions"` // 1 more than the times it had to start anew

@@ -1,0 +1,265 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/broker"
+	"weir/plan"
+)
+
+// prepareTopics makes what is missing: the pipeline's own topics, and those of the tables that it writes. Those that it reads
+// must be there.
+func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error {
+	p.partitions = make(map[string]int32)
+	width := int32(1)
+	for _, t := range p.sources() {
+		n, err := partitionsOf(ctx, admin, t.Topic)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fmt.Errorf("%w: table %s reads topic %s, which does not exist: make it, or start what writes it",
+				kerr.InvalidTopicException, t.Name, t.Topic)
+		}
+		p.partitions[t.Topic] = n
+		width = max(width, n)
+	}
+	declared := p.ownTopics(width)
+	for _, sink := range p.Program.Sinks {
+		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // sinks are inserts
+		topic := broker.Topic{Name: t.Topic, Partitions: width}
+		if t.Upsert {
+			topic.CleanupPolicy = "compact"
+		}
+		declared = append(declared, topic)
+	}
+	seen := make(map[string]bool)
+	declared = slices.DeleteFunc(declared, func(t broker.Topic) bool {
+		again := seen[t.Name] || p.partitions[t.Name] > 0
+		seen[t.Name] = true
+		return again
+	})
+	if err := broker.EnsureTopics(ctx, admin, declared); err != nil {
+		return fmt.Errorf("make the pipeline's topics: %w", err)
+	}
+	for _, t := range declared {
+		n, err := partitionsOf(ctx, admin, t.Name)
+		if err != nil {
+			return err
+		}
+		p.partitions[t.Name] = n
+	}
+	if err := p.checkPartitions(); err != nil {
+		return err
+	}
+	return p.findIDs(ctx, admin)
+}
+
+// ownTopics are the topics that belong to the pipeline: dead letters, late rows, its plan, repartitioned rows, and state.
+func (p *pipeline) ownTopics(width int32) []broker.Topic {
+	s := p.Program.Settings
+	declared := []broker.Topic{
+		{Name: s.DeadLetterTopic, Partitions: width}, {Name: s.LateTopic, Partitions: width},
+		{Name: p.manifestTopic(), Partitions: 1, CleanupPolicy: "compact"},
+	}
+	for _, stage := range p.Program.Stages {
+		for _, in := range stage.Inputs {
+			if _, ok := in.Op.(*plan.Exchange); ok {
+				p.partitions[in.Topic()] = 0
+				declared = append(declared, broker.Topic{Name: in.Topic(), Partitions: width, Retention: "7d"})
+			}
+		}
+	}
+	for _, stage := range p.Program.Stages {
+		if stage.Stateful {
+			n := int32(0)
+			for _, topic := range stage.Topics() {
+				if known := p.partitions[topic]; known > 0 {
+					n = max(n, known)
+				} else {
+					n = max(n, width)
+				}
+			}
+			declared = append(declared, broker.Topic{Name: stage.Changelog, Partitions: n, CleanupPolicy: "compact"})
+		}
+	}
+	return declared
+}
+
+// partitionsOf is how many partitions a topic has; 0 where there is no such topic.
+func partitionsOf(ctx context.Context, admin *kadm.Client, topic string) (int32, error) {
+	topics, err := admin.ListTopics(ctx, topic)
+	if err != nil {
+		return 0, fmt.Errorf("look at topic %s: %w", topic, err)
+	}
+	t := topics[topic]
+	if errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
+		return 0, nil
+	}
+	if t.Err != nil {
+		return 0, fmt.Errorf("look at topic %s: %w", topic, t.Err)
+	}
+	return int32(len(t.Partitions)), nil //nolint:gosec // few
+}
+
+// checkPartitions refuses topics whose rows meet by key, but not in the same partition, and changelogs that don't fit.
+func (p *pipeline) checkPartitions() error {
+	for _, s := range p.Program.Stages {
+		topics := s.Topics()
+		for _, topic := range topics[1:] {
+			if s.Copartitioned && p.partitions[topic] != p.partitions[topics[0]] {
+				return fmt.Errorf("%w: topic %s has %d partitions and %s has %d: rows that meet by key must lie in equal partitions; give both topics equally many",
+					kerr.InvalidTopicException, topics[0], p.partitions[topics[0]], topic, p.partitions[topic])
+			}
+		}
+		if n := p.tasksOf(s); s.Stateful && p.partitions[s.Changelog] != n {
+			return fmt.Errorf("%w: the state in %s has %d partitions, and the input now has %d: the state of a key would not be found; give the pipeline another name (SET 'pipeline.name') to begin anew",
+				kerr.InvalidTopicException, s.Changelog, p.partitions[s.Changelog], n)
+		}
+	}
+	return nil
+}
+
+func (p *pipeline) findIDs(ctx context.Context, admin *kadm.Client) error {
+	p.ids = make(map[string]kadm.TopicID)
+	for _, s := range p.Program.Stages {
+		if !s.Stateful {
+			continue
+		}
+		topics, err := admin.ListTopics(ctx, s.Changelog)
+		if err != nil {
+			return fmt.Errorf("look at topic %s: %w", s.Changelog, err)
+		}
+		p.ids[s.Changelog] = topics[s.Changelog].ID
+	}
+	return nil
+}
+
+func (p *pipeline) manifestTopic() string { return p.Program.Name + ".plan" }
+
+// manifest is what the state of a running pipeline is made of.
+type manifest struct {
+	Stages []manifestStage `json:"stages"`
+}
+
+type manifestStage struct {
+	Name   string          `json:"name"`
+	Inputs []string        `json:"inputs"`
+	State  []manifestState `json:"state"`
+}
+
+type manifestState struct {
+	ID   uint16 `json:"id"`
+	Does string `json:"does"`
+}
+
+func (p *pipeline) manifest() manifest {
+	var m manifest
+	for _, s := range p.Program.Stages {
+		if !s.Stateful {
+			continue
+		}
+		stage := manifestStage{Name: s.Name, Inputs: s.Topics(), State: []manifestState{}}
+		for _, r := range s.Relations {
+			if r.State > 0 {
+				stage.State = append(stage.State, manifestState{r.State, r.Signature()})
+			}
+		}
+		m.Stages = append(m.Stages, stage)
+	}
+	return m
+}
+
+// checkManifest refuses SQL that would read the state of other SQL. A pipeline's first start writes what its state is.
+func (p *pipeline) checkManifest(ctx context.Context) error {
+	var old *manifest
+	err := broker.ReadAll(ctx, p.Broker, p.manifestTopic(), nil, func(r *kgo.Record) error {
+		old = &manifest{}
+		return json.Unmarshal(r.Value, old)
+	})
+	if err != nil {
+		return fmt.Errorf("read the plan of the running pipeline in %s: %w", p.manifestTopic(), err)
+	}
+	now := p.manifest()
+	if old != nil {
+		if report := compareManifests(*old, now); report != "" {
+			return &fatalError{fmt.Errorf("pipeline %s has state that this SQL does not fit:\n%s"+
+				"Put the old SQL back, or give the pipeline another name (SET 'pipeline.name') to begin anew", p.Program.Name, report)}
+		}
+		return nil
+	}
+	value, err := json.Marshal(now)
+	if err != nil {
+		return err
+	}
+	client, err := broker.Connect(ctx, p.Broker)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return client.ProduceSync(ctx, &kgo.Record{Topic: p.manifestTopic(), Key: []byte("plan"), Value: value}).FirstErr()
+}
+
+// compareManifests says what differs and what could be kept; "" where the state fits.
+func compareManifests(old, now manifest) string {
+	var b strings.Builder
+	find := func(m manifest, name string) *manifestStage {
+		for i := range m.Stages {
+			if m.Stages[i].Name == name {
+				return &m.Stages[i]
+			}
+		}
+		return nil
+	}
+	differs := false
+	for _, was := range old.Stages {
+		is := find(now, was.Name)
+		if is == nil {
+			differs = true
+			fmt.Fprintf(&b, "  %s is gone, with its state\n", was.Name)
+			continue
+		}
+		if !slices.Equal(was.Inputs, is.Inputs) {
+			differs = true
+			fmt.Fprintf(&b, "  %s read %s, and now reads %s\n", was.Name, strings.Join(was.Inputs, ", "), strings.Join(is.Inputs, ", "))
+		}
+		for _, s := range was.State {
+			if slices.Contains(is.State, s) {
+				fmt.Fprintf(&b, "  kept:    %s\n", s.Does)
+				continue
+			}
+			differs = true
+			fmt.Fprintf(&b, "  changed: %s\n", s.Does)
+			for _, other := range is.State {
+				if other.ID == s.ID {
+					fmt.Fprintf(&b, "       to: %s\n", other.Does)
+				}
+			}
+		}
+		for _, s := range is.State {
+			if !slices.ContainsFunc(was.State, func(o manifestState) bool { return o.ID == s.ID }) {
+				differs = true
+				fmt.Fprintf(&b, "  new:     %s\n", s.Does)
+			}
+		}
+	}
+	for _, is := range now.Stages {
+		if find(old, is.Name) == nil {
+			differs = true
+			fmt.Fprintf(&b, "  %s is new\n", is.Name)
+		}
+	}
+	if !differs {
+		return ""
+	}
+	return b.String()
+}
