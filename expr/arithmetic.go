@@ -50,6 +50,9 @@ func bindArithmetic(op string) func(args []Node) ([]Node, Type, error) {
 func bindNumbers(op string, args []Node, a, b Type, nullable bool) ([]Node, Type, error) {
 	if a.Exact() && b.Exact() && (a.Kind == Decimal || b.Kind == Decimal) {
 		t := decimalResult(op, a.asDecimal(), b.asDecimal())
+		if op == "%" && a.Scale == 0 && b.Scale == 0 {
+			t = b // SQL 2003: the remainder has the divisor's type
+		}
 		return []Node{CastTo(args[0], a.asDecimal()), CastTo(args[1], b.asDecimal())}, t.Nullable(nullable), nil
 	}
 	t, _ := common(a, b)
@@ -77,9 +80,9 @@ func momentArithmetic(op string, a, b Type) (Type, bool) {
 		return b, true
 	case (op == "+" || op == "-") && a.Interval() && a.Kind == b.Kind:
 		return a, true
-	case op == "*" && a.Interval() && b.Exact():
+	case op == "*" && a.Interval() && b.Integer():
 		return a, true
-	case op == "*" && a.Exact() && b.Interval():
+	case op == "*" && a.Integer() && b.Interval():
 		return b, true
 	}
 	return Type{}, false
@@ -98,7 +101,7 @@ func compileArithmetic(n *Call, args []*Compiled) (*Compiled, error) {
 	case x.F != nil:
 		c.F = floatArithmetic(op, x.F, y.F, n.T.Kind == Float)
 	case x.A != nil && y.A != nil:
-		return decimalArithmetic(n, op), nil
+		return decimalArithmetic(n, args, op), nil
 	case x.I != nil && y.I != nil:
 		c.I = intArithmetic(op, x.I, y.I, n.T)
 	default:

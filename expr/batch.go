@@ -208,6 +208,17 @@ func (d *Dict) Get(key any) any {
 	return nil
 }
 
+// set gives a key its value, whether it is there or not.
+func (d *Dict) set(key, value any) {
+	for i, k := range d.Keys {
+		if equalBoxed(k, key) {
+			d.Values[i] = value
+			return
+		}
+	}
+	d.Keys, d.Values = append(d.Keys, key), append(d.Values, value)
+}
+
 // equalBoxed compares two values of one type that are not NULL.
 func equalBoxed(a, b any) bool {
 	switch a := a.(type) {

@@ -124,7 +124,7 @@ func castBoxed(v any, from, to Type, zone Zone) (any, error) {
 		return cut(castText(v, from, zone), to), nil
 	case Bytes:
 		s, _ := v.(string)
-		return s, nil
+		return cutBytes(s, to), nil
 	case Boolean:
 		return castBoolean(v)
 	case TinyInt, SmallInt, Int, BigInt:
@@ -197,6 +197,19 @@ func cut(s string, t Type) string {
 	}
 	if t.Fixed {
 		return s + strings.Repeat(" ", t.Length-n)
+	}
+	return s
+}
+
+// cutBytes is cut for BINARY(n) and VARBINARY(n).
+func cutBytes(s string, t Type) string {
+	switch {
+	case t.Length == 0:
+		return s
+	case len(s) > t.Length:
+		return s[:t.Length]
+	case t.Fixed:
+		return s + strings.Repeat("\x00", t.Length-len(s))
 	}
 	return s
 }
@@ -305,6 +318,9 @@ func castInteger(v any, from, to Type) (any, error) {
 	case bool:
 		return toInt(v), nil
 	case int64:
+		if from.Kind == IntervalDay {
+			v /= Millisecond
+		}
 		return wrap(v, to.Kind), nil
 	case float64:
 		limits := integerLimits[BigInt]
@@ -321,7 +337,7 @@ func castInteger(v any, from, to Type) (any, error) {
 		}
 		return wrap(int64(v), to.Kind), nil
 	case *big.Int:
-		return wrap(new(big.Int).Quo(v, power10(from.Scale)).Int64(), to.Kind), nil
+		return wrap(new(big.Int).Quo(v, power10(from.Scale)).Int64(), to.Kind), nil // Int64 keeps the lowest 64 bits, as BigDecimal.longValue
 	case string:
 		d, err := ParseDecimal(strings.TrimSpace(v), OfDecimal(MaxPrecision, 10))
 		if err != nil {

@@ -14,7 +14,11 @@ func init() {
 		&Function{Name: "ITEM", Min: 2, Max: 2, bind: bindItem, eval: evalItem},
 		&Function{Name: "CARDINALITY", Min: 1, Max: 1, bind: bindCardinality, eval: evalCardinality},
 		&Function{Name: "ELEMENT", Min: 1, Max: 1, bind: bindElement, eval: evalElement},
-		&Function{Name: "ARRAY_CONTAINS", Min: 2, Max: 2, bind: bindContains, eval: evalContains},
+		&Function{Name: "MAP_KEYS", Min: 1, Max: 1, bind: bindMapPart("MAP_KEYS", keysType), eval: func(_ *Call, a []any) (any, error) { return a[0].(*Dict).Keys, nil }},
+		&Function{Name: "MAP_VALUES", Min: 1, Max: 1, bind: bindMapPart("MAP_VALUES", valuesType), eval: func(_ *Call, a []any) (any, error) { return a[0].(*Dict).Values, nil }},
+		&Function{Name: "MAP_ENTRIES", Min: 1, Max: 1, bind: bindMapPart("MAP_ENTRIES", entryType), eval: evalMapEntries},
+		&Function{Name: "MAP_FROM_ARRAYS", Min: 2, Max: 2, bind: bindMapFromArrays, eval: evalMapFromArrays},
+		&Function{Name: "MAP_UNION", Min: 1, Max: -1, bind: bindMapUnion, eval: evalMapUnion},
 	)
 }
 
@@ -65,7 +69,7 @@ func bindMap(args []Node) ([]Node, Type, error) {
 func evalMap(_ *Call, a []any) (any, error) {
 	d := &Dict{}
 	for i := 0; i < len(a); i += 2 {
-		d.Keys, d.Values = append(d.Keys, a[i]), append(d.Values, a[i+1])
+		d.set(a[i], a[i+1])
 	}
 	return d, nil
 }
@@ -104,7 +108,9 @@ func bindItem(args []Node) ([]Node, Type, error) {
 		if !ok {
 			return nil, Type{}, fmt.Errorf("the keys of %s are %s, not %s", args[0], t.Key, args[1].Type())
 		}
-		return []Node{args[0], CastTo(args[1], c)}, t.Elem.Nullable(true), nil
+		c.NotNull = t.Key.NotNull
+		m := CastTo(args[0], Type{Kind: Map, Key: &c, Elem: t.Elem, NotNull: t.NotNull})
+		return []Node{m, CastTo(args[1], c)}, t.Elem.Nullable(true), nil
 	}
 	return nil, Type{}, fmt.Errorf("[] wants an array or a map, not %s", t.Nullable(true))
 }
@@ -156,19 +162,73 @@ func evalElement(_ *Call, a []any) (any, error) {
 	return nil, errors.New("the array has more than one element")
 }
 
-func bindContains(args []Node) ([]Node, Type, error) {
-	a, err := coerce("ARRAY_CONTAINS", 0, 'a', args[0])
+func keysType(m Type) Type   { return *m.Key }
+func valuesType(m Type) Type { return *m.Elem }
+
+func entryType(m Type) Type {
+	return Type{Kind: Row, NotNull: true, Fields: []Field{{"key", *m.Key}, {"value", *m.Elem}}}
+}
+
+// bindMapPart is for functions that make an array of a map.
+func bindMapPart(name string, elem func(Type) Type) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		t := args[0].Type()
+		if t.Kind != Map {
+			return nil, Type{}, fmt.Errorf("%s wants a map, not %s", name, t.Nullable(true))
+		}
+		e := elem(t)
+		return args, Type{Kind: Array, Elem: &e, NotNull: t.NotNull}, nil
+	}
+}
+
+func evalMapEntries(_ *Call, a []any) (any, error) {
+	d := a[0].(*Dict)
+	entries := make([]any, len(d.Keys))
+	for i := range d.Keys {
+		entries[i] = []any{d.Keys[i], d.Values[i]}
+	}
+	return entries, nil
+}
+
+func bindMapFromArrays(args []Node) ([]Node, Type, error) {
+	for i := range args {
+		if _, err := coerce("MAP_FROM_ARRAYS", i, 'a', args[i]); err != nil {
+			return nil, Type{}, err
+		}
+	}
+	return args, Type{Kind: Map, Key: args[0].Type().Elem, Elem: args[1].Type().Elem, NotNull: allNotNull(args)}, nil
+}
+
+func evalMapFromArrays(_ *Call, a []any) (any, error) {
+	keys, values := a[0].([]any), a[1].([]any)
+	if len(keys) != len(values) {
+		return nil, fmt.Errorf("the arrays have %d and %d elements", len(keys), len(values))
+	}
+	d := &Dict{}
+	for i, k := range keys {
+		d.set(k, values[i])
+	}
+	return d, nil
+}
+
+func bindMapUnion(args []Node) ([]Node, Type, error) {
+	bound, err := alike("MAP_UNION", args)
 	if err != nil {
 		return nil, Type{}, err
 	}
-	return []Node{a, CastTo(args[1], *a.Type().Elem)}, Of(Boolean).Nullable(!allNotNull(args)), nil
+	t := bound[0].Type()
+	if t.Kind != Map {
+		return nil, Type{}, fmt.Errorf("MAP_UNION wants maps, not %s", t.Nullable(true))
+	}
+	return bound, t.Nullable(!allNotNull(bound)), nil
 }
 
-func evalContains(_ *Call, a []any) (any, error) {
-	for _, e := range a[0].([]any) {
-		if e != nil && equalBoxed(e, a[1]) {
-			return true, nil
+func evalMapUnion(_ *Call, a []any) (any, error) {
+	d := &Dict{}
+	for _, m := range a {
+		for i, k := range m.(*Dict).Keys {
+			d.set(k, m.(*Dict).Values[i])
 		}
 	}
-	return false, nil
+	return d, nil
 }

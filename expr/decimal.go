@@ -31,7 +31,7 @@ func decimalResult(op string, a, b Type) Type {
 	scale := max(a.Scale, b.Scale)
 	switch op {
 	case "*":
-		return adjust(a.Precision+b.Precision, a.Scale+b.Scale)
+		return adjust(a.Precision+b.Precision+1, a.Scale+b.Scale)
 	case "/":
 		scale = max(6, a.Scale+b.Precision+1)
 		return adjust(a.Precision-a.Scale+b.Scale+scale, scale)
@@ -41,9 +41,21 @@ func decimalResult(op string, a, b Type) Type {
 	return adjust(whole+scale+1, scale)
 }
 
-func decimalArithmetic(n *Call, op string) *Compiled {
+func decimalArithmetic(n *Call, args []*Compiled, op string) *Compiled {
+	if n.T.Integer() { // a remainder that is smaller than its integer divisor
+		exact := *n
+		exact.T = n.T.asDecimal()
+		c := decimalArithmetic(&exact, args, op)
+		return &Compiled{Type: n.T, I: func(b *Batch, row int) (int64, bool) {
+			v, ok := c.A(b, row)
+			if !ok {
+				return 0, false
+			}
+			return v.(*big.Int).Int64(), true
+		}}
+	}
 	a, b := n.Args[0].Type(), n.Args[1].Type()
-	x, y := MustCompile(n.Args[0]), MustCompile(n.Args[1])
+	x, y := args[0], args[1]
 	return &Compiled{Type: n.T, A: func(batch *Batch, row int) (any, bool) {
 		l, ok := x.A(batch, row)
 		if !ok {

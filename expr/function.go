@@ -66,6 +66,11 @@ func Bind(name string, zone Zone, args ...Node) (Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i, a := range bound { // what binding has converted, it has converted in the session's time zone
+		if cast, ok := a.(*Call); ok && cast.Zone == nil && cast.F == functions["CAST"] {
+			bound[i] = CastIn(cast.Args[0], cast.T, zone)
+		}
+	}
 	c := &Call{F: f, Args: bound, T: t, Zone: zone}
 	if f.prepare != nil {
 		if err := f.prepare(c); err != nil {
@@ -101,8 +106,12 @@ func allNotNull(args []Node) bool {
 	return true
 }
 
-// CastTo brings an expression to a type, if it is not of it already.
-func CastTo(n Node, t Type) Node {
+// CastTo brings an expression to a type, if it is not of it already. Between TIMESTAMP and TIMESTAMP_LTZ it counts in UTC, unless the
+// result becomes an argument of Bind.
+func CastTo(n Node, t Type) Node { return CastIn(n, t, nil) }
+
+// CastIn is CastTo in a time zone.
+func CastIn(n Node, t Type, zone Zone) Node {
 	from := n.Type()
 	if from.Same(t) || from.Kind == t.Kind && (t.Kind == String || t.Kind == Bytes) && t.Length == 0 {
 		return n
@@ -110,13 +119,13 @@ func CastTo(n Node, t Type) Node {
 	if c, ok := n.(*Const); ok && c.Value == nil {
 		return &Const{nil, t.Nullable(true)}
 	}
-	return &Call{F: functions["CAST"], Args: []Node{n}, T: t.Nullable(!from.NotNull), Zone: time.UTC}
+	return &Call{F: functions["CAST"], Args: []Node{n}, T: t.Nullable(!from.NotNull), Zone: zone}
 }
 
-// params is a signature: one letter for each parameter, ? behind the last ones that may be left out, * behind the last
+// params is a signature: one letter for each parameter, ? behind those that may be left out, * behind the last
 // for any number.
 //
-//	s string   y bytes   i integer (as BIGINT)   d double   b boolean   n any number   t timestamp or date
+//	s string   y string or bytes   i integer (as BIGINT)   d double   b boolean   n any number   t timestamp or date
 //	D date   T timestamp (any kind)   u symbol   x anything   a array
 type params string
 
@@ -131,7 +140,7 @@ func (p params) letters() (letters []byte, required int, rest bool) {
 		switch p[i] {
 		case '?':
 			if required < 0 {
-				required = len(letters)
+				required = len(letters) - 1
 			}
 		case '*':
 			rest = true

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,7 +16,10 @@ func init() {
 	register(
 		maybe("JSON_VALUE", "ss", Of(String), evalJSONValue).with(preparePath),
 		maybe("JSON_QUERY", "ss", Of(String), evalJSONQuery).with(preparePath),
-		simple("JSON_EXISTS", "ss", Of(Boolean), evalJSONExists).with(preparePath),
+		maybe("JSON_EXISTS", "ss", Of(Boolean), evalJSONExists).with(preparePath),
+		&Function{Name: "JSON_STRING", Min: 1, Max: 1, bind: bindJSONString, eval: evalJSONString},
+		simple("JSON_QUOTE", "s", Of(String), func(_ *Call, a []any) (any, error) { return writeJSON(a[0]) }),
+		maybe("JSON_UNQUOTE", "s", Of(String), evalJSONUnquote),
 		simple("IS JSON", "s", Of(Boolean), isJSON("")), simple("IS JSON OBJECT", "s", Of(Boolean), isJSON("{")),
 		simple("IS JSON ARRAY", "s", Of(Boolean), isJSON("[")), simple("IS JSON SCALAR", "s", Of(Boolean), isJSON("scalar")),
 	)
@@ -63,11 +69,9 @@ type jsonStep struct {
 
 func parsePath(p string) ([]jsonStep, bool, error) {
 	bad := fmt.Errorf("%q is no JSON path such as '$.a.b[0]'", p)
-	rest, lax := p, true
-	if s, ok := strings.CutPrefix(rest, "lax "); ok {
-		rest = s
-	} else if s, ok := strings.CutPrefix(rest, "strict "); ok {
-		rest, lax = s, false
+	rest, lax := p, false // strict is Flink's default
+	if mode, behind, ok := strings.Cut(strings.TrimSpace(rest), " "); ok && (strings.EqualFold(mode, "lax") || strings.EqualFold(mode, "strict")) {
+		rest, lax = behind, strings.EqualFold(mode, "lax")
 	}
 	rest, ok := strings.CutPrefix(strings.TrimSpace(rest), "$")
 	if !ok {
@@ -83,7 +87,11 @@ func parsePath(p string) ([]jsonStep, bool, error) {
 			if end < 0 {
 				end = len(rest) - 1
 			}
-			name := rest[1 : 1+end]
+			name := strings.TrimSpace(rest[1 : 1+end])
+			if name == "" && strings.HasPrefix(rest[1+end:], "[") { // $.['a']
+				rest = rest[1:]
+				continue
+			}
 			if name == "" {
 				return nil, false, bad
 			}
@@ -118,68 +126,112 @@ func parsePath(p string) ([]jsonStep, bool, error) {
 
 var errNotJSON = errors.New("the text is not JSON")
 
-// find returns what a path leads to.
-func (j *jsonCall) find(text string) (found []any, err error) {
+var errNowhere = errors.New("the path leads nowhere")
+
+// find returns what a path leads to, and whether the path has a wildcard.
+func (j *jsonCall) find(text string) (found []any, indefinite bool, err error) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
 	var root any
 	if err := d.Decode(&root); err != nil {
-		return nil, errNotJSON
+		return nil, false, errNotJSON
 	}
 	found = []any{root}
 	for _, s := range j.path {
 		var next []any
 		for _, v := range found {
-			switch v := v.(type) {
-			case map[string]any:
-				if s.wildcard && s.index < 0 {
-					for _, e := range v {
-						next = append(next, e)
-					}
-				} else if e, ok := v[s.name]; ok && s.index < 0 {
-					next = append(next, e)
-				}
-			case []any:
-				switch {
-				case s.wildcard:
-					next = append(next, v...)
-				case s.index >= 0 && s.index < len(v):
-					next = append(next, v[s.index])
-				}
-			}
+			next = s.follow(next, v)
+		}
+		// Behind a wildcard, what has no such member is left out; before it, that is an error in strict mode.
+		if len(next) == 0 && !s.wildcard && !indefinite && !j.lax {
+			return nil, false, errNowhere
+		}
+		if len(found) > 0 && s.wildcard {
+			indefinite = true
 		}
 		found = next
 	}
-	if len(found) == 0 && !j.lax {
-		return nil, errors.New("the path leads nowhere")
+	if !indefinite && !j.lax && found[0] == nil {
+		return nil, false, errNowhere
 	}
-	return found, nil
+	return found, indefinite, nil
+}
+
+// follow appends where a step leads from v.
+func (s jsonStep) follow(next []any, v any) []any {
+	switch v := v.(type) {
+	case map[string]any:
+		if s.wildcard && s.index < 0 {
+			for _, k := range slices.Sorted(maps.Keys(v)) {
+				next = append(next, v[k])
+			}
+		} else if e, ok := v[s.name]; ok && s.index < 0 {
+			next = append(next, e)
+		}
+	case []any:
+		switch {
+		case s.wildcard:
+			next = append(next, v...)
+		case s.index >= 0 && s.index < len(v):
+			next = append(next, v[s.index])
+		}
+	}
+	return next
+}
+
+// value is what a path leads to: nil is nothing, or null. A path with a wildcard leads to an array.
+func (j *jsonCall) value(text string) (any, error) {
+	found, indefinite, err := j.find(text)
+	switch {
+	case err != nil && j.lax:
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case indefinite:
+		return found, nil
+	case len(found) == 0:
+		return nil, nil
+	}
+	return found[0], nil
+}
+
+func scalar(v any) bool {
+	switch v.(type) {
+	case map[string]any, []any:
+		return false
+	}
+	return true
 }
 
 func evalJSONValue(n *Call, a []any) (any, error) {
 	j := n.Data.(*jsonCall)
-	found, err := j.find(a[0].(string))
-	if err == nil && len(found) == 0 {
+	v, err := j.value(a[0].(string))
+	switch {
+	case err == nil && (v == nil || j.lax && !scalar(v)):
 		return j.behave(j.options.OnEmpty, j.options.Empty, errors.New("the path leads to nothing"))
+	case err == nil && !scalar(v):
+		err = errors.New("the value is no scalar")
 	}
-	if err == nil && len(found) > 1 {
-		err = errors.New("the path leads to more than one value")
+	if err == nil {
+		v, err = jsonTo(v, n.T)
 	}
 	if err != nil {
 		return j.behave(j.options.OnError, j.options.Error, err)
 	}
-	switch v := found[0].(type) {
-	case nil:
-		return j.behave(j.options.OnEmpty, j.options.Empty, errors.New("the value is null"))
-	case map[string]any, []any:
-		return j.behave(j.options.OnError, j.options.Error, errors.New("the value is no scalar"))
-	default:
-		r, err := castBoxed(scalarText(v), Of(String), n.T, n.Zone)
-		if err != nil {
-			return j.behave(j.options.OnError, j.options.Error, err)
-		}
-		return r, nil
+	return v, nil
+}
+
+// jsonTo converts a scalar to the type behind RETURNING.
+func jsonTo(v any, t Type) (any, error) {
+	text := scalarText(v)
+	if t.Kind == Boolean && !strings.EqualFold(text, "true") && !strings.EqualFold(text, "false") {
+		return nil, fmt.Errorf("%s is not TRUE or FALSE", text)
 	}
+	r, err := castBoxed(text, Of(String), t, nil)
+	if err == nil && r == nil {
+		err = errRange
+	}
+	return r, err
 }
 
 func scalarText(v any) string {
@@ -208,37 +260,82 @@ func (j *jsonCall) behave(behavior string, value any, reason error) (any, error)
 
 func evalJSONQuery(n *Call, a []any) (any, error) {
 	j := n.Data.(*jsonCall)
-	found, err := j.find(a[0].(string))
-	if err != nil {
-		return j.behave(j.options.OnError, nil, err)
+	v, err := j.value(a[0].(string))
+	if err == nil && v != nil {
+		_, array := v.([]any)
+		if j.options.Wrapper == "UNCONDITIONAL" || j.options.Wrapper == "CONDITIONAL" && !array {
+			v = []any{v}
+		}
 	}
-	if len(found) == 0 {
-		return j.behave(j.options.OnEmpty, nil, errors.New("the path leads to nothing"))
-	}
-	container := false
-	switch found[0].(type) {
-	case map[string]any, []any:
-		container = len(found) == 1
-	}
-	out := found[0]
 	switch {
-	case j.options.Wrapper == "UNCONDITIONAL", j.options.Wrapper == "CONDITIONAL" && !container:
-		out = found
-	case !container:
-		return j.behave(j.options.OnError, nil, errors.New("the value is a scalar: use JSON_VALUE, or WITH WRAPPER"))
+	case err == nil && (v == nil || j.lax && scalar(v)):
+		return j.behaveAs(n.T, j.options.OnEmpty, errors.New("the path leads to nothing"))
+	case err == nil && scalar(v):
+		err = errors.New("the value is a scalar: use JSON_VALUE, or WITH WRAPPER")
 	}
+	var r any
+	if err == nil {
+		r, err = queryResult(v, n.T)
+	}
+	if err != nil {
+		return j.behaveAs(n.T, j.options.OnError, err)
+	}
+	return r, nil
+}
+
+// behaveAs is behave for a result that may be an ARRAY.
+func (j *jsonCall) behaveAs(t Type, behavior string, reason error) (any, error) {
+	if t.Kind == Array && behavior == "EMPTY ARRAY" {
+		return []any{}, nil
+	}
+	if t.Kind == Array && behavior == "EMPTY OBJECT" {
+		return nil, errors.New("EMPTY OBJECT is no ARRAY")
+	}
+	return j.behave(behavior, nil, reason)
+}
+
+// queryResult is the text of a value, or the elements of an array.
+func queryResult(v any, t Type) (any, error) {
+	if t.Kind != Array {
+		return writeJSON(v)
+	}
+	in, ok := v.([]any)
+	if !ok {
+		return nil, errors.New("the value is no array")
+	}
+	out := make([]any, len(in))
+	for i, e := range in {
+		var err error
+		switch {
+		case e == nil:
+		case scalar(e):
+			out[i], err = jsonTo(e, *t.Elem)
+		case t.Elem.Kind == String:
+			out[i], err = writeJSON(e)
+		default:
+			err = fmt.Errorf("an element is no %s", t.Elem)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// writeJSON writes the keys of objects sorted.
+func writeJSON(v any) (string, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(out); err != nil {
-		return nil, err
+	if err := e.Encode(v); err != nil {
+		return "", err
 	}
 	return strings.TrimSuffix(b.String(), "\n"), nil
 }
 
 func evalJSONExists(n *Call, a []any) (any, error) {
 	j := n.Data.(*jsonCall)
-	found, err := j.find(a[0].(string))
+	v, err := j.value(a[0].(string))
 	if err != nil {
 		switch j.options.OnError {
 		case "ERROR":
@@ -250,7 +347,7 @@ func evalJSONExists(n *Call, a []any) (any, error) {
 		}
 		return false, nil
 	}
-	return len(found) > 0, nil
+	return v != nil, nil
 }
 
 func isJSON(kind string) func(n *Call, a []any) (any, error) {
@@ -267,4 +364,92 @@ func isJSON(kind string) func(n *Call, a []any) (any, error) {
 		}
 		return strings.HasPrefix(s, kind), nil
 	}
+}
+
+func bindJSONString(args []Node) ([]Node, Type, error) {
+	t := args[0].Type()
+	if t.Interval() || t.Kind == Symbol {
+		return nil, Type{}, fmt.Errorf("JSON_STRING wants a value, not %s", t.Nullable(true))
+	}
+	return args, Of(String).Nullable(!t.NotNull), nil
+}
+
+func evalJSONString(n *Call, a []any) (any, error) {
+	v, err := toJSON(a[0], n.Args[0].Type(), n.Zone)
+	if err != nil {
+		return nil, err
+	}
+	return writeJSON(v)
+}
+
+// toJSON brings a value to what encoding/json writes.
+func toJSON(v any, t Type, zone Zone) (any, error) {
+	switch v := v.(type) {
+	case nil, bool:
+		return v, nil
+	case *big.Int:
+		return json.Number(decimalText(v, t.Scale)), nil
+	case float64:
+		if s := castText(v, t, zone); !strings.ContainsAny(s, "NI") { // NaN and Infinity are no JSON
+			return json.Number(s), nil
+		}
+		return castText(v, t, zone), nil
+	case int64:
+		if t.Integer() {
+			return v, nil
+		}
+	case string:
+		if t.Kind == Bytes {
+			return []byte(v), nil
+		}
+	case []any:
+		if t.Kind == Row {
+			return rowToJSON(v, t, zone)
+		}
+		out := make([]any, len(v))
+		for i, e := range v {
+			j, err := toJSON(e, *t.Elem, zone)
+			if err != nil {
+				return nil, err
+			}
+			out[i] = j
+		}
+		return out, nil
+	case *Dict:
+		if t.Key.Kind != String {
+			return nil, fmt.Errorf("the keys of JSON are strings, not %s", t.Key.Nullable(true))
+		}
+		out := make(map[string]any, len(v.Keys))
+		for i, k := range v.Keys {
+			j, err := toJSON(v.Values[i], *t.Elem, zone)
+			if err != nil {
+				return nil, err
+			}
+			key, _ := k.(string)
+			out[key] = j
+		}
+		return out, nil
+	}
+	return castText(v, t, zone), nil
+}
+
+func rowToJSON(v []any, t Type, zone Zone) (any, error) {
+	out := make(map[string]any, len(v))
+	for i, e := range v {
+		j, err := toJSON(e, t.Fields[i].Type, zone)
+		if err != nil {
+			return nil, err
+		}
+		out[t.Fields[i].Name] = j
+	}
+	return out, nil
+}
+
+// evalJSONUnquote leaves text as it is that is no JSON string.
+func evalJSONUnquote(_ *Call, a []any) (any, error) {
+	var s string
+	if err := json.Unmarshal([]byte(a[0].(string)), &s); err != nil || !strings.HasPrefix(a[0].(string), `"`) {
+		return a[0], nil
+	}
+	return s, nil
 }

@@ -3,6 +3,9 @@ package expr
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
 )
 
 func init() {
@@ -16,6 +19,16 @@ func init() {
 		&Function{Name: "IN", Min: 2, Max: -1, NullArgs: true, bind: bindIn, compile: compileIn},
 	)
 	register(functions["COALESCE"].alias("IFNULL").with(func(f *Function) { f.Min, f.Max = 2, 2 }))
+	for name, test := range map[string]func(s string) bool{"IS_ALPHA": isAlpha, "IS_DIGIT": isDigit, "IS_DECIMAL": isDecimal} {
+		register(&Function{Name: name, Min: 1, Max: 1, NullArgs: true, bind: bindIsText(name), eval: func(n *Call, a []any) (any, error) {
+			s, text := a[0].(string)
+			if !text {
+				t := n.Args[0].Type()
+				return a[0] != nil && (name == "IS_DIGIT" && t.Integer() || name == "IS_DECIMAL" && t.Numeric()), nil
+			}
+			return s != "" && test(s), nil
+		}})
+	}
 	register(&Function{Name: "IF", Min: 3, Max: 3, NullArgs: true, bind: bindCase, compile: compileCase})
 	for what, test := range map[string]func(v int64, ok bool) bool{
 		"IS TRUE": func(v int64, ok bool) bool { return ok && v != 0 }, "IS NOT TRUE": func(v int64, ok bool) bool { return !ok || v == 0 },
@@ -287,7 +300,7 @@ func compileIsNull(wanted bool) func(n *Call, args []*Compiled) (*Compiled, erro
 
 func bindIsTruth(what string) func(args []Node) ([]Node, Type, error) {
 	return func(args []Node) ([]Node, Type, error) {
-		if args[0].Type().Kind != Boolean {
+		if args[0].Type().Kind != Boolean && args[0].Type().Kind != Null {
 			return nil, Type{}, errors.New(what + " wants a condition")
 		}
 		return args, Of(Boolean).Nullable(false), nil
@@ -301,4 +314,26 @@ func compileIsTruth(test func(v int64, ok bool) bool) func(n *Call, args []*Comp
 			return boolInt(test(x(b, row))), true
 		}}, nil
 	}
+}
+
+func bindIsText(name string) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		if t := args[0].Type(); t.Kind != String && !t.Numeric() && t.Kind != Null {
+			return nil, Type{}, fmt.Errorf("%s wants a string or a number, not %s", name, t.Nullable(true))
+		}
+		return args, Of(Boolean).Nullable(false), nil
+	}
+}
+
+func isAlpha(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return !unicode.IsLetter(r) }) < 0
+}
+
+func isDigit(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return !unicode.IsDigit(r) }) < 0
+}
+
+func isDecimal(s string) bool {
+	_, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	return err == nil || errors.Is(err, strconv.ErrRange)
 }

@@ -8,10 +8,10 @@ import (
 
 func init() {
 	for name, f := range map[string]func(float64) float64{
-		"SQRT": math.Sqrt, "EXP": math.Exp, "LN": math.Log, "LOG10": math.Log10, "LOG2": math.Log2, "SIN": math.Sin, "COS": math.Cos, "TAN": math.Tan,
+		"SQRT": math.Sqrt, "EXP": math.Exp, "LN": math.Log, "LOG10": math.Log10, "LOG2": func(v float64) float64 { return math.Log(v) / math.Ln2 }, "SIN": math.Sin, "COS": math.Cos, "TAN": math.Tan,
 		"ASIN": math.Asin, "ACOS": math.Acos, "ATAN": math.Atan, "SINH": math.Sinh, "COSH": math.Cosh, "TANH": math.Tanh,
 		"COT":     func(v float64) float64 { return 1 / math.Tan(v) },
-		"DEGREES": func(v float64) float64 { return v * 180 / math.Pi }, "RADIANS": func(v float64) float64 { return v / 180 * math.Pi },
+		"DEGREES": func(v float64) float64 { return v * (180 / math.Pi) }, "RADIANS": func(v float64) float64 { return v * (math.Pi / 180) },
 	} {
 		fn := simple(name, "d", Of(Double), nil)
 		fn.compile = floatFunction(f)
@@ -81,6 +81,9 @@ func evalSign(n *Call, a []any) (any, error) {
 	case int64:
 		return int64(compare(v, 0)), nil
 	case float64:
+		if math.IsNaN(v) {
+			return v, nil
+		}
 		return float64(compare(v, 0)), nil
 	}
 	return rescale(big.NewInt(int64(a[0].(*big.Int).Sign())), 0, n.T.Scale), nil

@@ -1,10 +1,8 @@
 package expr
 
 import (
-	"errors"
 	"fmt"
 	"math"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -21,42 +19,32 @@ const (
 	Day               = 24 * Hour
 )
 
-func init() {
-	for _, unit := range []string{"YEAR", "QUARTER", "MONTH", "WEEK", "DAYOFYEAR", "DAYOFMONTH", "DAYOFWEEK", "HOUR", "MINUTE", "SECOND"} {
-		register(simple(unit, "t", Of(BigInt), extractNamed(unit)))
-	}
-	register(
-		&Function{Name: "EXTRACT", Min: 2, Max: 2, bind: bindExtract, eval: evalExtract},
-		&Function{Name: "FLOOR TO", Min: 2, Max: 2, bind: bindRound("FLOOR"), eval: evalRound(false)},
-		&Function{Name: "CEIL TO", Min: 2, Max: 2, bind: bindRound("CEIL"), eval: evalRound(true)},
-		&Function{Name: "TIMESTAMPADD", Min: 3, Max: 3, bind: bindTimestampAdd, eval: evalTimestampAdd},
-		&Function{Name: "TIMESTAMPDIFF", Min: 3, Max: 3, bind: bindTimestampDiff, eval: evalTimestampDiff},
-		&Function{Name: "DATE_FORMAT", Min: 2, Max: 2, bind: bindDateFormat, eval: evalDateFormat},
-		maybe("TO_TIMESTAMP", "ss?", OfTime(Timestamp, 3), evalToTimestamp),
-		maybe("TO_TIMESTAMP_LTZ", "ni?", OfTime(TimestampLTZ, 3), evalToTimestampLTZ),
-		maybe("TO_DATE", "ss?", Of(Date), evalToDate),
-		simple("FROM_UNIXTIME", "is?", Of(String), evalFromUnixtime),
-		simple("UNIX_TIMESTAMP", "ss?", Of(BigInt), evalUnixTimestamp),
-		maybe("CONVERT_TZ", "sss", Of(String), evalConvertTZ),
-		simple("MINUS MOMENTS", "TTu", Of(IntervalDay), evalMinusMoments),
-	)
-}
-
-// toLocal is the wall clock of an instant in a zone; toUTC goes back.
+// toLocal is the wall clock of an instant in a zone.
 func toLocal(us int64, zone Zone) int64 {
 	if zone == nil || zone == time.UTC {
 		return us
 	}
-	_, offset := time.UnixMicro(us).In(zone).Zone()
-	return us + int64(offset)*Second
+	return us + offsetAt(us, zone)
 }
 
+// offsetAt is how many microseconds a zone is east of UTC at an instant.
+func offsetAt(us int64, zone Zone) int64 {
+	_, seconds := time.UnixMicro(us).In(zone).Zone()
+	return int64(seconds) * Second
+}
+
+// toUTC takes the first of two instants, where the clock was set back, and moves what the clock left out forward, as Java's
+// LocalDateTime.atZone does: both are the offset from before the change.
 func toUTC(us int64, zone Zone) int64 {
 	if zone == nil || zone == time.UTC {
 		return us
 	}
-	t := time.UnixMicro(us).UTC()
-	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), zone).UnixMicro()
+	before, after := offsetAt(us-Day, zone), offsetAt(us+Day, zone)
+	first, second := us-before, us-after
+	if before == after || offsetAt(first, zone) == before || offsetAt(second, zone) != after {
+		return first
+	}
+	return second
 }
 
 // ToLocal is the wall clock of an instant in microseconds.
@@ -215,9 +203,6 @@ func ParseTimestamp(s string) (us int64, zoned bool, err error) {
 }
 
 func parseDate(s string) (year, month, day int, rest string, ok bool) {
-	if len(s) < 8 {
-		return 0, 0, 0, "", false
-	}
 	parts := [3]int{}
 	for i := range parts {
 		n := 0
@@ -284,7 +269,7 @@ func parseClock(s string) (us int64, rest string, ok bool) {
 func ParseDateText(s string) (int64, error) {
 	y, m, d, rest, ok := parseDate(strings.TrimSpace(s))
 	if !ok || rest != "" {
-		return 0, fmt.Errorf("%q is no date such as '2026-01-31'", s)
+		return int64(0), fmt.Errorf("%q is no date such as '2026-01-31'", s)
 	}
 	return daysOf(y, m, d), nil
 }
@@ -307,12 +292,25 @@ func Round(us int64, digits int) int64 {
 	return floorDiv(us, unit) * unit
 }
 
+// castDate reads a date, with or without a time behind it, or a year or a month alone.
+func castDate(s string) (any, error) {
+	s = strings.TrimSpace(s)
+	if us, _, err := ParseTimestamp(s); err == nil {
+		return floorDiv(us, Day), nil
+	}
+	for _, missing := range []string{"", "-1", "-1-1"} {
+		if days, err := ParseDateText(s + missing); err == nil {
+			return days, nil
+		}
+	}
+	return ParseDateText(s)
+}
+
 func castMoment(v any, from, to Type, zone Zone) (any, error) {
 	if s, ok := v.(string); ok {
 		switch to.Kind {
 		case Date:
-			us, _, err := ParseTimestamp(s)
-			return floorDiv(us, Day), err
+			return castDate(s)
 		case Time:
 			ms, err := ParseTimeText(s)
 			return ms, err
@@ -352,54 +350,6 @@ func castMoment(v any, from, to Type, zone Zone) (any, error) {
 	return Round(local, to.Precision), nil
 }
 
-// compileMoment adds and subtracts intervals.
-func compileMoment(n *Call, args []*Compiled) (*Compiled, error) {
-	x, y := args[0], args[1]
-	if x.Type.Interval() {
-		x, y = y, x
-	}
-	sign := int64(1)
-	if n.F.Name == "-" {
-		sign = -1
-	}
-	kind, months := x.Type.Kind, y.Type.Kind == IntervalMonth
-	return &Compiled{Type: n.T, I: func(b *Batch, row int) (int64, bool) {
-		v, ok := x.I(b, row)
-		if !ok {
-			return 0, false
-		}
-		by, ok := y.I(b, row)
-		if !ok {
-			return 0, false
-		}
-		return addInterval(v, kind, sign*by, months), true
-	}}, nil
-}
-
-func addInterval(v int64, kind Kind, by int64, months bool) int64 {
-	switch {
-	case months && kind == Date:
-		return addMonths(v, by)
-	case months && kind != Time:
-		days := floorDiv(v, Day)
-		return addMonths(days, by)*Day + v - days*Day
-	case kind == Date:
-		return v + by/Day
-	case kind == Time:
-		return floorMod(v+by/Millisecond, Day/Millisecond)
-	}
-	return v + by
-}
-
-// addMonths keeps the day of the month, or takes the month's last.
-func addMonths(days, months int64) int64 {
-	year, month, day := civil(days)
-	total := int64(year)*12 + int64(month-1) + months
-	y, m := int(floorDiv(total, 12)), int(floorMod(total, 12))+1
-	last := time.Date(y, time.Month(m)+1, 0, 0, 0, 0, 0, time.UTC).Day()
-	return daysOf(y, m, min(day, last))
-}
-
 // local brings an argument of a date or timestamp type to a wall clock.
 func local(v any, t Type, zone Zone) int64 {
 	n := v.(int64)
@@ -412,418 +362,4 @@ func local(v any, t Type, zone Zone) int64 {
 		return n * Millisecond
 	}
 	return n
-}
-
-func extractNamed(unit string) func(n *Call, args []any) (any, error) {
-	return func(n *Call, args []any) (any, error) {
-		return extract(unit, local(args[0], n.Args[0].Type(), n.Zone))
-	}
-}
-
-func bindExtract(args []Node) ([]Node, Type, error) {
-	t := args[1].Type()
-	if !t.Temporal() {
-		return nil, Type{}, fmt.Errorf("EXTRACT wants a date, time or timestamp, not %s", t.Nullable(true))
-	}
-	if _, err := extract(args[0].(*Const).Value.(string), 0); err != nil {
-		return nil, Type{}, err
-	}
-	return args, Of(BigInt).Nullable(!t.NotNull), nil
-}
-
-func evalExtract(n *Call, args []any) (any, error) {
-	return extract(args[0].(string), local(args[1], n.Args[1].Type(), n.Zone))
-}
-
-func extract(unit string, us int64) (any, error) {
-	t := clock(us)
-	var v int
-	switch unit {
-	case "YEAR":
-		v = t.Year()
-	case "QUARTER":
-		v = (int(t.Month()) + 2) / 3
-	case "MONTH":
-		v = int(t.Month())
-	case "WEEK":
-		_, v = t.ISOWeek()
-	case "DAY", "DAYOFMONTH":
-		v = t.Day()
-	case "DOY", "DAYOFYEAR":
-		v = t.YearDay()
-	case "DOW", "DAYOFWEEK":
-		v = int(t.Weekday()) + 1
-	case "ISODOW":
-		v = (int(t.Weekday())+6)%7 + 1
-	case "HOUR":
-		v = t.Hour()
-	case "MINUTE":
-		v = t.Minute()
-	case "SECOND":
-		v = t.Second()
-	case "MILLISECOND":
-		return floorMod(us, Second) / Millisecond, nil
-	case "MICROSECOND":
-		return floorMod(us, Second), nil
-	case "EPOCH":
-		return floorDiv(us, Second), nil
-	default:
-		return nil, fmt.Errorf("unit %s can't be extracted: use YEAR, QUARTER, MONTH, WEEK, DAY, DOY, DOW, HOUR, MINUTE, SECOND, MILLISECOND or EPOCH", unit)
-	}
-	return int64(v), nil
-}
-
-func bindRound(name string) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
-		t := args[0].Type()
-		if !t.Temporal() {
-			return nil, Type{}, fmt.Errorf("%s … TO wants a date, time or timestamp, not %s", name, t.Nullable(true))
-		}
-		if _, err := roundMoment(0, args[1].(*Const).Value.(string), false); err != nil {
-			return nil, Type{}, err
-		}
-		return args, t, nil
-	}
-}
-
-func evalRound(up bool) func(n *Call, args []any) (any, error) {
-	return func(n *Call, args []any) (any, error) {
-		t := n.Args[0].Type()
-		us, err := roundMoment(local(args[0], t, n.Zone), args[1].(string), up)
-		switch t.Kind {
-		case Date:
-			return floorDiv(us, Day), err
-		case Time:
-			return us / Millisecond, err
-		case TimestampLTZ:
-			return toUTC(us, n.Zone), err
-		}
-		return us, err
-	}
-}
-
-func roundMoment(us int64, unit string, up bool) (int64, error) {
-	fixed := map[string]int64{"MILLISECOND": Millisecond, "SECOND": Second, "MINUTE": Minute, "HOUR": Hour, "DAY": Day}
-	if size, ok := fixed[unit]; ok {
-		down := floorDiv(us, size) * size
-		if up && down != us {
-			return down + size, nil
-		}
-		return down, nil
-	}
-	year, month, _ := civil(floorDiv(us, Day))
-	var down, next int64
-	switch unit {
-	case "WEEK":
-		days := floorDiv(us, Day)
-		sunday := days - floorMod(days+4, 7)
-		down, next = sunday, sunday+7
-	case "MONTH":
-		down, next = daysOf(year, month, 1), daysOf(year, month+1, 1)
-	case "QUARTER":
-		first := (month-1)/3*3 + 1
-		down, next = daysOf(year, first, 1), daysOf(year, first+3, 1)
-	case "YEAR":
-		down, next = daysOf(year, 1, 1), daysOf(year+1, 1, 1)
-	default:
-		return 0, fmt.Errorf("can't round to %s", unit)
-	}
-	if up && down*Day != us {
-		return next * Day, nil
-	}
-	return down * Day, nil
-}
-
-var unitSizes = map[string]int64{
-	"MICROSECOND": 1, "MILLISECOND": Millisecond, "SECOND": Second, "MINUTE": Minute, "HOUR": Hour, "DAY": Day, "WEEK": 7 * Day,
-}
-
-var unitMonths = map[string]int64{"MONTH": 1, "QUARTER": 3, "YEAR": 12}
-
-// unitOf brings SQL_TSI_DAY and DAYS to DAY.
-func unitOf(name string) (string, error) {
-	name = strings.TrimSuffix(strings.TrimPrefix(name, "SQL_TSI_"), "S")
-	if unitSizes[name] == 0 && unitMonths[name] == 0 {
-		return "", fmt.Errorf("no unit %s: use SECOND, MINUTE, HOUR, DAY, WEEK, MONTH, QUARTER or YEAR", name)
-	}
-	return name, nil
-}
-
-func bindTimestampAdd(args []Node) ([]Node, Type, error) {
-	if _, err := unitOf(args[0].(*Const).Value.(string)); err != nil {
-		return nil, Type{}, err
-	}
-	by, err := coerce("TIMESTAMPADD", 1, 'i', args[1])
-	if err != nil {
-		return nil, Type{}, err
-	}
-	at, err := coerce("TIMESTAMPADD", 2, 't', args[2])
-	if err != nil {
-		return nil, Type{}, err
-	}
-	t := at.Type()
-	unit, _ := unitOf(args[0].(*Const).Value.(string))
-	if t.Kind == Date && unitSizes[unit] > 0 && unitSizes[unit] < Day {
-		t = OfTime(Timestamp, 0)
-		at = CastTo(at, t)
-	}
-	return []Node{args[0], by, at}, t.Nullable(!allNotNull([]Node{by, at})), nil
-}
-
-func evalTimestampAdd(n *Call, args []any) (any, error) {
-	unit, _ := unitOf(args[0].(string))
-	kind := n.Args[2].Type().Kind
-	if m := unitMonths[unit]; m > 0 {
-		return addInterval(args[2].(int64), kind, m*args[1].(int64), true), nil
-	}
-	return addInterval(args[2].(int64), kind, unitSizes[unit]*args[1].(int64), false), nil
-}
-
-func bindTimestampDiff(args []Node) ([]Node, Type, error) {
-	if _, err := unitOf(args[0].(*Const).Value.(string)); err != nil {
-		return nil, Type{}, err
-	}
-	bound := []Node{args[0]}
-	for i, a := range args[1:] {
-		c, err := coerce("TIMESTAMPDIFF", i+1, 't', a)
-		if err != nil {
-			return nil, Type{}, err
-		}
-		bound = append(bound, c)
-	}
-	return bound, Of(Int).Nullable(!allNotNull(bound[1:])), nil
-}
-
-func evalTimestampDiff(n *Call, args []any) (any, error) {
-	unit, _ := unitOf(args[0].(string))
-	from, to := local(args[1], n.Args[1].Type(), n.Zone), local(args[2], n.Args[2].Type(), n.Zone)
-	if size := unitSizes[unit]; size > 0 {
-		return wrap((to-from)/size, Int), nil
-	}
-	return wrap(monthsBetween(from, to)/unitMonths[unit], Int), nil
-}
-
-// monthsBetween counts whole months.
-func monthsBetween(from, to int64) int64 {
-	if to < from {
-		return -monthsBetween(to, from)
-	}
-	fy, fm, fd := civil(floorDiv(from, Day))
-	ty, tm, td := civil(floorDiv(to, Day))
-	months := int64(ty-fy)*12 + int64(tm-fm)
-	if td < fd || td == fd && floorMod(to, Day) < floorMod(from, Day) {
-		months--
-	}
-	return months
-}
-
-func bindDateFormat(args []Node) ([]Node, Type, error) {
-	t := args[0].Type()
-	if t.Kind != String && t.Kind != Date && !t.Instant() {
-		return nil, Type{}, fmt.Errorf("DATE_FORMAT wants a timestamp, not %s", t.Nullable(true))
-	}
-	pattern, err := coerce("DATE_FORMAT", 1, 's', args[1])
-	return []Node{args[0], pattern}, Of(String), err
-}
-
-func evalDateFormat(n *Call, args []any) (any, error) {
-	t := n.Args[0].Type()
-	var us int64
-	if s, ok := args[0].(string); ok {
-		var err error
-		if us, _, err = ParseTimestamp(s); err != nil {
-			return nil, nil
-		}
-	} else {
-		us = local(args[0], t, n.Zone)
-	}
-	return FormatPattern(us, args[1].(string))
-}
-
-// patternLayouts are the letters of Java's DateTimeFormatter that have a layout in Go.
-var patternLayouts = map[string]string{
-	"yyyy": "2006", "yy": "06", "MMMM": "January", "MMM": "Jan", "MM": "01", "M": "1", "dd": "02", "d": "2", "HH": "15", "hh": "03", "h": "3",
-	"mm": "04", "m": "4", "ss": "05", "s": "5", "a": "PM", "EEEE": "Monday", "EEE": "Mon", "E": "Mon",
-}
-
-// FormatPattern writes a wall clock by a pattern of Java's DateTimeFormatter: y M d H h m s S a E, and 'text'.
-func FormatPattern(us int64, pattern string) (string, error) {
-	t := clock(us)
-	var b strings.Builder
-	err := eachPatternPart(pattern, func(letters, text string) error {
-		switch {
-		case letters == "":
-			b.WriteString(text)
-		case letters[0] == 'S':
-			b.WriteString(fmt.Sprintf("%06d000", floorMod(us, Second))[:min(len(letters), 9)])
-		case letters == "H":
-			b.WriteString(strconv.Itoa(t.Hour()))
-		case patternLayouts[letters] != "":
-			b.WriteString(t.Format(patternLayouts[letters]))
-		default:
-			return fmt.Errorf("the date pattern %q has %q, which is not supported", pattern, letters)
-		}
-		return nil
-	})
-	return b.String(), err
-}
-
-func eachPatternPart(pattern string, fn func(letters, text string) error) error {
-	for i := 0; i < len(pattern); {
-		c := pattern[i]
-		switch {
-		case c == '\'':
-			end := strings.IndexByte(pattern[i+1:], '\'')
-			if end < 0 {
-				return fmt.Errorf("the date pattern %q has a quote that is not closed", pattern)
-			}
-			text := pattern[i+1 : i+1+end]
-			if text == "" {
-				text = "'"
-			}
-			if err := fn("", text); err != nil {
-				return err
-			}
-			i += end + 2
-		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
-			n := i
-			for n < len(pattern) && pattern[n] == c {
-				n++
-			}
-			if err := fn(pattern[i:n], ""); err != nil {
-				return err
-			}
-			i = n
-		default:
-			if err := fn("", string(c)); err != nil {
-				return err
-			}
-			i++
-		}
-	}
-	return nil
-}
-
-// parsePattern reads a wall clock by a pattern.
-func parsePattern(s, pattern string) (int64, error) {
-	var layout strings.Builder
-	err := eachPatternPart(pattern, func(letters, text string) error {
-		switch {
-		case letters == "":
-			layout.WriteString(text)
-		case letters[0] == 'S':
-			l := layout.String()
-			if !strings.HasSuffix(l, ".") && !strings.HasSuffix(l, ",") {
-				return fmt.Errorf("the date pattern %q has a fraction that stands behind no point", pattern)
-			}
-			layout.WriteString(strings.Repeat("0", len(letters)))
-		case letters == "H":
-			layout.WriteString("15")
-		case patternLayouts[letters] != "":
-			layout.WriteString(patternLayouts[letters])
-		default:
-			return fmt.Errorf("the date pattern %q has %q, which is not supported", pattern, letters)
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	t, err := time.Parse(layout.String(), s)
-	if err != nil {
-		return 0, fmt.Errorf("%q is not of the form %q", s, pattern)
-	}
-	return t.UnixMicro(), nil
-}
-
-func parseWith(args []any) (int64, error) {
-	if len(args) > 1 {
-		return parsePattern(args[0].(string), args[1].(string))
-	}
-	us, _, err := ParseTimestamp(args[0].(string))
-	return us, err
-}
-
-// evalToTimestamp gives NULL for text that is no timestamp, as Flink does.
-func evalToTimestamp(_ *Call, args []any) (any, error) {
-	us, err := parseWith(args)
-	if err != nil {
-		return nil, nil //nolint:nilerr // NULL is the answer
-	}
-	return Round(us, 3), nil
-}
-
-func evalToDate(_ *Call, args []any) (any, error) {
-	us, err := parseWith(args)
-	if err != nil {
-		return nil, nil //nolint:nilerr // NULL is the answer
-	}
-	return floorDiv(us, Day), nil
-}
-
-// evalToTimestampLTZ reads seconds (precision 0) or milliseconds (3, the default).
-func evalToTimestampLTZ(n *Call, args []any) (any, error) {
-	digits := int64(3)
-	if len(args) > 1 {
-		digits = args[1].(int64)
-	}
-	var v float64
-	switch x := args[0].(type) {
-	case int64:
-		if digits == 3 {
-			return x * Millisecond, nil
-		}
-		v = float64(x)
-	case float64:
-		v = x
-	default:
-		f, err := castFloat(args[0], n.Args[0].Type(), Of(Double))
-		if err != nil {
-			return nil, err
-		}
-		v = f.(float64)
-	}
-	switch digits {
-	case 0:
-		return int64(math.Floor(v*1000)) * Millisecond, nil
-	case 3:
-		return int64(math.Floor(v)) * Millisecond, nil
-	}
-	return nil, errors.New("the precision must be 0 (seconds) or 3 (milliseconds)")
-}
-
-func evalFromUnixtime(n *Call, args []any) (any, error) {
-	pattern := "yyyy-MM-dd HH:mm:ss"
-	if len(args) > 1 {
-		pattern = args[1].(string)
-	}
-	return FormatPattern(toLocal(args[0].(int64)*Second, n.Zone), pattern)
-}
-
-func evalUnixTimestamp(n *Call, args []any) (any, error) {
-	us, err := parseWith(args)
-	if err != nil {
-		return int64(math.MinInt64), nil //nolint:nilerr // what Flink answers
-	}
-	return floorDiv(toUTC(us, n.Zone), Second), nil
-}
-
-func evalConvertTZ(_ *Call, args []any) (any, error) {
-	us, _, err := ParseTimestamp(args[0].(string))
-	if err != nil {
-		return nil, nil //nolint:nilerr // NULL is the answer
-	}
-	from, err := time.LoadLocation(args[1].(string))
-	if err != nil {
-		return nil, err
-	}
-	to, err := time.LoadLocation(args[2].(string))
-	if err != nil {
-		return nil, err
-	}
-	return clock(toLocal(toUTC(us, from), to)).Format("2006-01-02 15:04:05"), nil
-}
-
-func evalMinusMoments(_ *Call, args []any) (any, error) {
-	return args[0].(int64) - args[1].(int64), nil
 }

@@ -1,16 +1,7 @@
 package expr
 
 import (
-	"crypto/md5"  //nolint:gosec // MD5 is what SQL's MD5 asks for
-	"crypto/sha1" //nolint:gosec // likewise SHA1
-	"crypto/sha256"
-	"crypto/sha512"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -18,42 +9,25 @@ import (
 
 func init() {
 	register(
-		text1("UPPER", strings.ToUpper), text1("LOWER", strings.ToLower), text1("INITCAP", initCap), text1("REVERSE", reverse),
-		text1("MD5", func(s string) string { h := md5.Sum([]byte(s)); return hex.EncodeToString(h[:]) }),   //nolint:gosec // asked for
-		text1("SHA1", func(s string) string { h := sha1.Sum([]byte(s)); return hex.EncodeToString(h[:]) }), //nolint:gosec // asked for
-		text1("SHA256", func(s string) string { h := sha256.Sum256([]byte(s)); return hex.EncodeToString(h[:]) }),
-		text1("SHA512", func(s string) string { h := sha512.Sum512([]byte(s)); return hex.EncodeToString(h[:]) }),
-		text1("TO_BASE64", func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }),
-		maybe("FROM_BASE64", "s", Of(String), func(_ *Call, a []any) (any, error) {
-			b, err := base64.StdEncoding.DecodeString(a[0].(string))
-			return string(b), err
-		}),
+		text1("UPPER", upper), text1("LOWER", strings.ToLower), text1("INITCAP", initCap), text1("REVERSE", reverse),
 		simple("CHAR_LENGTH", "s", Of(Int), func(_ *Call, a []any) (any, error) { return int64(utf8.RuneCountInString(a[0].(string))), nil }),
 		simple("OCTET_LENGTH", "y", Of(Int), func(_ *Call, a []any) (any, error) { return int64(len(a[0].(string))), nil }),
-		simple("ASCII", "s", Of(Int), func(_ *Call, a []any) (any, error) {
-			if s := a[0].(string); s != "" {
-				return int64(s[0]), nil
-			}
-			return int64(0), nil
-		}),
-		simple("CHR", "i", Of(String), func(_ *Call, a []any) (any, error) { return string(rune(a[0].(int64) & 255)), nil }),
-		&Function{Name: "HEX", Min: 1, Max: 1, bind: bindHex, eval: evalHex},
 		simple("||", "ss", Of(String), nil).with(func(f *Function) { f.compile = compileConcat }),
 		simple("CONCAT", "s*", Of(String), nil).with(func(f *Function) { f.compile = compileConcat }),
-		simple("CONCAT_WS", "ss*", Of(String), evalConcatWS).with(func(f *Function) { f.NullArgs = true }),
-		simple("SUBSTRING", "sii?", Of(String), evalSubstring),
+		simple("CONCAT_WS", "ss*", Of(String), evalConcatWS).with(func(f *Function) { f.NullArgs, f.bind = true, bindConcatWS(f.bind) }),
+		simple("SUBSTRING", "sii?", Of(String), evalSubstring).with(func(f *Function) { f.bind = bindSubstring(f.bind) }),
 		simple("LEFT", "si", Of(String), func(_ *Call, a []any) (any, error) { return firstRunes(a[0].(string), a[1].(int64)), nil }),
 		simple("RIGHT", "si", Of(String), evalRight),
 		simple("REPLACE", "sss", Of(String), func(_ *Call, a []any) (any, error) {
 			return strings.ReplaceAll(a[0].(string), a[1].(string), a[2].(string)), nil
 		}),
 		simple("REPEAT", "si", Of(String), evalRepeat),
-		simple("LPAD", "sis", Of(String), evalPad(true)), simple("RPAD", "sis", Of(String), evalPad(false)),
+		maybe("LPAD", "sis", Of(String), evalPad(true)), maybe("RPAD", "sis", Of(String), evalPad(false)),
 		simple("TRIM", "uss", Of(String), evalTrim),
 		simple("LTRIM", "ss?", Of(String), evalTrimSide("LEADING")), simple("RTRIM", "ss?", Of(String), evalTrimSide("TRAILING")),
 		simple("BTRIM", "ss?", Of(String), evalTrimSide("BOTH")),
 		simple("POSITION", "ss", Of(Int), func(_ *Call, a []any) (any, error) { return runeIndex(a[1].(string), a[0].(string), 1), nil }),
-		simple("INSTR", "ss", Of(Int), func(_ *Call, a []any) (any, error) { return runeIndex(a[0].(string), a[1].(string), 1), nil }),
+		simple("INSTR", "ssi?i?", Of(Int), evalInstr),
 		simple("LOCATE", "ssi?", Of(Int), func(_ *Call, a []any) (any, error) {
 			from := int64(1)
 			if len(a) > 2 {
@@ -62,15 +36,12 @@ func init() {
 			return runeIndex(a[1].(string), a[0].(string), from), nil
 		}),
 		simple("OVERLAY", "ssii?", Of(String), evalOverlay),
+		simple("TRANSLATE", "sss", Of(String), evalTranslate),
 		maybe("SPLIT_INDEX", "ssi", Of(String), evalSplitIndex),
-		simple("STARTSWITH", "ss", Of(Boolean), func(_ *Call, a []any) (any, error) { return strings.HasPrefix(a[0].(string), a[1].(string)), nil }),
-		simple("ENDSWITH", "ss", Of(Boolean), func(_ *Call, a []any) (any, error) { return strings.HasSuffix(a[0].(string), a[1].(string)), nil }),
-		simple("LIKE", "sss?", Of(Boolean), nil).with(func(f *Function) { f.prepare, f.compile = prepareLike, compileLike }),
-		simple("SIMILAR TO", "sss?", Of(Boolean), nil).with(func(f *Function) { f.prepare, f.compile = prepareSimilar, compileLike }),
-		simple("REGEXP", "ss", Of(Boolean), evalRegexp).with(func(f *Function) { f.prepare = prepareRegexp(1) }),
-		maybe("REGEXP_EXTRACT", "ssi?", Of(String), evalRegexpExtract).with(func(f *Function) { f.prepare = prepareRegexp(1) }),
-		simple("REGEXP_REPLACE", "sss", Of(String), evalRegexpReplace).with(func(f *Function) { f.prepare = prepareRegexp(1) }),
-		maybe("STR_TO_MAP", "sss?", Type{Kind: Map, Key: &Type{Kind: String}, Elem: &Type{Kind: String}}, evalStrToMap),
+		simple("SPLIT", "ss", Type{Kind: Array, Elem: &Type{Kind: String}}, evalSplit),
+		simple("STARTSWITH", "yy", Of(Boolean), func(_ *Call, a []any) (any, error) { return strings.HasPrefix(a[0].(string), a[1].(string)), nil }),
+		simple("ENDSWITH", "yy", Of(Boolean), func(_ *Call, a []any) (any, error) { return strings.HasSuffix(a[0].(string), a[1].(string)), nil }),
+		&Function{Name: "ELT", Min: 2, Max: -1, NullArgs: true, bind: bindElt, eval: evalElt},
 	)
 	register(functions["CHAR_LENGTH"].alias("CHARACTER_LENGTH"), functions["SUBSTRING"].alias("SUBSTR"))
 }
@@ -88,6 +59,11 @@ func text1(name string, f func(string) string) *Function {
 		}}, nil
 	}
 	return fn
+}
+
+// upper writes ß as SS, as Java does.
+func upper(s string) string {
+	return strings.ToUpper(strings.ReplaceAll(s, "ß", "SS"))
 }
 
 func initCap(s string) string {
@@ -111,21 +87,6 @@ func reverse(s string) string {
 	return string(r)
 }
 
-func bindHex(args []Node) ([]Node, Type, error) {
-	t := args[0].Type()
-	if !t.Integer() && t.Kind != String {
-		return nil, Type{}, fmt.Errorf("HEX wants an integer or a string, not %s", t.Nullable(true))
-	}
-	return args, Of(String).Nullable(!t.NotNull), nil
-}
-
-func evalHex(_ *Call, a []any) (any, error) {
-	if v, ok := a[0].(int64); ok {
-		return strings.ToUpper(strconv.FormatUint(uint64(v), 16)), nil
-	}
-	return hexText(a[0].(string)), nil
-}
-
 func compileConcat(n *Call, args []*Compiled) (*Compiled, error) {
 	return &Compiled{Type: n.T, S: func(b *Batch, row int) (string, bool) {
 		var out strings.Builder
@@ -140,6 +101,14 @@ func compileConcat(n *Call, args []*Compiled) (*Compiled, error) {
 	}}, nil
 }
 
+// bindConcatWS gives NULL for a separator that is NULL only.
+func bindConcatWS(bind func(args []Node) ([]Node, Type, error)) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		bound, t, err := bind(args)
+		return bound, t.Nullable(err != nil || !bound[0].Type().NotNull), err
+	}
+}
+
 func evalConcatWS(_ *Call, a []any) (any, error) {
 	if a[0] == nil {
 		return nil, nil
@@ -151,6 +120,20 @@ func evalConcatWS(_ *Call, a []any) (any, error) {
 		}
 	}
 	return strings.Join(parts, a[0].(string)), nil
+}
+
+// bindSubstring gives NULL for a length below 0, which a constant shows not to be.
+func bindSubstring(bind func(args []Node) ([]Node, Type, error)) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		bound, t, err := bind(args)
+		if err == nil && len(bound) > 2 {
+			k, ok := Fold(bound[2]).(*Const)
+			if !ok || k.Value == nil || k.Value.(int64) < 0 {
+				t = t.Nullable(true)
+			}
+		}
+		return bound, t, err
+	}
 }
 
 // evalSubstring counts from 1; a negative start counts from the end; 0 is taken as 1.
@@ -211,7 +194,7 @@ func evalPad(left bool) func(n *Call, a []any) (any, error) {
 	return func(_ *Call, a []any) (any, error) {
 		s, n, pad := []rune(a[0].(string)), a[1].(int64), []rune(a[2].(string))
 		switch {
-		case n < 0 || len(pad) == 0 && int64(len(s)) < n:
+		case n < 0 || len(pad) == 0:
 			return nil, nil
 		case n > maxText:
 			return nil, errors.New("the result would be longer than a megabyte")
@@ -255,8 +238,8 @@ func trim(side, chars, s string) string {
 
 // runeIndex is the position of part in s from a position on, counted from 1; 0 where it is not there.
 func runeIndex(s, part string, from int64) int64 {
-	if from < 1 {
-		return 0
+	if part == "" {
+		return 1
 	}
 	skip := len(firstRunes(s, from-1))
 	i := strings.Index(s[skip:], part)
@@ -264,6 +247,45 @@ func runeIndex(s, part string, from int64) int64 {
 		return 0
 	}
 	return int64(utf8.RuneCountInString(s[:skip+i])) + 1
+}
+
+// evalInstr looks for the nth part from a position on, and from the end where the position is negative.
+func evalInstr(_ *Call, a []any) (any, error) {
+	s, part, from, nth := a[0].(string), a[1].(string), int64(1), int64(1)
+	if len(a) > 2 {
+		from = a[2].(int64)
+	}
+	if len(a) > 3 {
+		nth = a[3].(int64)
+	}
+	if nth < 1 {
+		return nil, errors.New("the fourth argument must be positive")
+	}
+	switch {
+	case from == 0:
+		return int64(0), nil
+	case from > 0:
+		return nthIndex(s, part, from, nth), nil
+	}
+	i := nthIndex(reverse(s), reverse(part), -from, nth)
+	if i == 0 {
+		return int64(0), nil
+	}
+	return int64(utf8.RuneCountInString(s)-utf8.RuneCountInString(part)) + 2 - i, nil
+}
+
+func nthIndex(s, part string, from, nth int64) int64 {
+	if part == "" {
+		return 1
+	}
+	i := int64(0)
+	for ; nth > 0; nth-- {
+		if i = runeIndex(s, part, from); i == 0 {
+			return 0
+		}
+		from = i + 1
+	}
+	return i
 }
 
 func evalOverlay(_ *Call, a []any) (any, error) {
@@ -275,227 +297,74 @@ func evalOverlay(_ *Call, a []any) (any, error) {
 	if from < 1 || from > int64(len(s)) {
 		return a[0], nil
 	}
-	end := min(int64(len(s)), max(from-1, from-1+length))
-	return string(s[:from-1]) + string(put) + string(s[end:]), nil
+	var back []rune // is lost where the length is negative or goes beyond the end
+	if length > 0 && length <= int64(len(s))-from {
+		back = s[from-1+length:]
+	}
+	return string(s[:from-1]) + string(put) + string(back), nil
 }
 
 func evalSplitIndex(_ *Call, a []any) (any, error) {
-	parts := strings.Split(a[0].(string), a[1].(string))
-	i := a[2].(int64)
-	if i < 0 || i >= int64(len(parts)) {
+	s, separator, i := a[0].(string), a[1].(string), a[2].(int64)
+	parts := strings.Split(s, separator)
+	if separator == "" {
+		parts = strings.Fields(s)
+	}
+	if i < 0 || i >= int64(len(parts)) || s == "" {
 		return nil, nil
 	}
 	return parts[i], nil
 }
 
-func evalStrToMap(_ *Call, a []any) (any, error) {
-	outer, inner := ",", "="
-	if len(a) == 3 {
-		outer, inner = a[1].(string), a[2].(string)
+func evalSplit(_ *Call, a []any) (any, error) {
+	parts := strings.Split(a[0].(string), a[1].(string))
+	all := make([]any, len(parts))
+	for i, p := range parts {
+		all[i] = p
 	}
-	d := &Dict{}
-	for _, pair := range strings.Split(a[0].(string), outer) {
-		k, v, ok := strings.Cut(pair, inner)
-		d.Keys = append(d.Keys, k)
-		if ok {
-			d.Values = append(d.Values, v)
-		} else {
-			d.Values = append(d.Values, nil)
-		}
-	}
-	return d, nil
+	return all, nil
 }
 
-// matcher is a pattern made ready.
-type matcher func(s string) bool
-
-// prepareLike makes the matcher of a constant pattern once.
-func prepareLike(n *Call) error { return preparePattern(n, likeMatcher) }
-
-func prepareSimilar(n *Call) error { return preparePattern(n, similarMatcher) }
-
-func preparePattern(n *Call, build func(pattern, escape string) (matcher, error)) error {
-	n.Data = build
-	pattern, ok := Fold(n.Args[1]).(*Const)
-	escape := ""
-	if len(n.Args) > 2 {
-		e, constant := Fold(n.Args[2]).(*Const)
-		if !constant || e.Value == nil || utf8.RuneCountInString(e.Value.(string)) != 1 {
-			return errors.New("ESCAPE wants one character")
+// evalTranslate puts the nth character of the third text for the nth of the second, and drops what has none.
+func evalTranslate(_ *Call, a []any) (any, error) {
+	to, table := []rune(a[2].(string)), make(map[rune]rune)
+	for i, r := range []rune(a[1].(string)) {
+		if _, ok := table[r]; ok {
+			continue
 		}
-		escape = e.Value.(string)
+		table[r] = -1
+		if i < len(to) {
+			table[r] = to[i]
+		}
 	}
-	if !ok || pattern.Value == nil {
-		return nil
-	}
-	m, err := build(pattern.Value.(string), escape)
+	return strings.Map(func(r rune) rune {
+		if t, ok := table[r]; ok {
+			return t
+		}
+		return r
+	}, a[0].(string)), nil
+}
+
+func bindElt(args []Node) ([]Node, Type, error) {
+	i, err := coerce("ELT", 0, 'i', args[0])
 	if err != nil {
-		return err
+		return nil, Type{}, err
 	}
-	n.Data = m
-	return nil
-}
-
-func compileLike(n *Call, args []*Compiled) (*Compiled, error) {
-	x := args[0].S
-	if m, ok := n.Data.(matcher); ok {
-		return &Compiled{Type: n.T, I: func(b *Batch, row int) (int64, bool) {
-			s, ok := x(b, row)
-			return boolInt(ok && m(s)), ok
-		}}, nil
-	}
-	build, _ := n.Data.(func(pattern, escape string) (matcher, error))
-	pattern := args[1].S
-	return &Compiled{Type: n.T, I: func(b *Batch, row int) (int64, bool) {
-		s, ok := x(b, row)
-		if !ok {
-			return 0, false
-		}
-		p, ok := pattern(b, row)
-		if !ok {
-			return 0, false
-		}
-		escape := ""
-		if len(args) > 2 {
-			escape, _ = args[2].S(b, row)
-		}
-		m, err := build(p, escape)
-		if err != nil {
-			b.fail("%w", err)
-			return 0, false
-		}
-		return boolInt(m(s)), true
-	}}, nil
-}
-
-// likeMatcher handles % and _; patterns with % at their ends only need no regular expression.
-func likeMatcher(pattern, escape string) (matcher, error) {
-	inner := strings.Trim(pattern, "%")
-	if !strings.ContainsAny(inner, "%_") && (escape == "" || !strings.Contains(pattern, escape)) {
-		front, back := strings.HasPrefix(pattern, "%"), strings.HasSuffix(pattern, "%")
-		switch {
-		case pattern != "" && inner == "":
-			return func(string) bool { return true }, nil
-		case front && back:
-			return func(s string) bool { return strings.Contains(s, inner) }, nil
-		case front:
-			return func(s string) bool { return strings.HasSuffix(s, inner) }, nil
-		case back:
-			return func(s string) bool { return strings.HasPrefix(s, inner) }, nil
-		}
-		return func(s string) bool { return s == inner }, nil
-	}
-	var re strings.Builder
-	re.WriteString("(?s)^")
-	escaped := false
-	for _, r := range pattern {
-		switch {
-		case escaped:
-			if r != '%' && r != '_' && string(r) != escape {
-				return nil, fmt.Errorf("the pattern '%s' escapes %q, which needs none", pattern, r)
-			}
-			re.WriteString(regexp.QuoteMeta(string(r)))
-			escaped = false
-		case escape != "" && string(r) == escape:
-			escaped = true
-		case r == '%':
-			re.WriteString(".*")
-		case r == '_':
-			re.WriteString(".")
-		default:
-			re.WriteString(regexp.QuoteMeta(string(r)))
-		}
-	}
-	if escaped {
-		return nil, fmt.Errorf("the pattern '%s' ends with its escape character", pattern)
-	}
-	compiled, err := regexp.Compile(re.String() + "$")
+	values, err := alike("ELT", args[1:])
 	if err != nil {
-		return nil, err
+		return nil, Type{}, err
 	}
-	return compiled.MatchString, nil
+	t := values[0].Type()
+	if t.Kind != String && t.Kind != Bytes {
+		return nil, Type{}, errors.New("ELT wants texts behind the number, not " + t.Nullable(true).String())
+	}
+	return append([]Node{i}, values...), t.Nullable(true), nil
 }
 
-// similarMatcher handles SQL's regular expressions: % and _ beside | * + ? {} () [].
-func similarMatcher(pattern, _ string) (matcher, error) {
-	var re strings.Builder
-	for _, r := range pattern {
-		switch r {
-		case '%':
-			re.WriteString(".*")
-		case '_':
-			re.WriteString(".")
-		case '.', '^', '$', '\\':
-			re.WriteString(regexp.QuoteMeta(string(r)))
-		default:
-			re.WriteRune(r)
-		}
-	}
-	compiled, err := regexp.Compile("(?s)^(?:" + re.String() + ")$")
-	if err != nil {
-		return nil, fmt.Errorf("the pattern '%s': %w", pattern, err)
-	}
-	return compiled.MatchString, nil
-}
-
-// prepareRegexp compiles a constant pattern once. Patterns are RE2's, which lack Java's look-around and back references.
-func prepareRegexp(arg int) func(n *Call) error {
-	return func(n *Call) error {
-		k, ok := Fold(n.Args[arg]).(*Const)
-		if !ok || k.Value == nil {
-			return nil
-		}
-		re, err := compileRegexp(k.Value.(string))
-		n.Data = re
-		return err
-	}
-}
-
-func compileRegexp(pattern string) (*regexp.Regexp, error) {
-	re, err := regexp.Compile(pattern)
-	if err != nil {
-		return nil, fmt.Errorf("the regular expression '%s': %w (look-around and back references of Java are not supported)", pattern, err)
-	}
-	return re, nil
-}
-
-func regexpOf(n *Call, pattern any) (*regexp.Regexp, error) {
-	if re, ok := n.Data.(*regexp.Regexp); ok {
-		return re, nil
-	}
-	return compileRegexp(pattern.(string))
-}
-
-func evalRegexp(n *Call, a []any) (any, error) {
-	re, err := regexpOf(n, a[1])
-	if err != nil {
-		return nil, err
-	}
-	return re.MatchString(a[0].(string)), nil
-}
-
-func evalRegexpExtract(n *Call, a []any) (any, error) {
-	re, err := regexpOf(n, a[1])
-	if err != nil {
-		return nil, err
-	}
-	group := int64(0)
-	if len(a) > 2 {
-		group = a[2].(int64)
-	}
-	m := re.FindStringSubmatchIndex(a[0].(string))
-	if m == nil || group < 0 || group > int64(re.NumSubexp()) || m[2*group] < 0 {
+func evalElt(_ *Call, a []any) (any, error) {
+	i, ok := a[0].(int64)
+	if !ok || i < 1 || i >= int64(len(a)) {
 		return nil, nil
 	}
-	return a[0].(string)[m[2*group]:m[2*group+1]], nil
-}
-
-func evalRegexpReplace(n *Call, a []any) (any, error) {
-	re, err := regexpOf(n, a[1])
-	if err != nil {
-		return nil, err
-	}
-	// Java writes groups as $1 and quotes with a backslash; Go needs braces, and $$ for a dollar.
-	replacement := regexp.MustCompile(`\$(\d+)`).ReplaceAllString(a[2].(string), `$${$1}`)
-	return re.ReplaceAllString(a[0].(string), replacement), nil
+	return a[i], nil
 }

@@ -1,0 +1,300 @@
+package expr
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+func init() {
+	register(
+		&Function{Name: "ARRAY_CONTAINS", Min: 2, Max: 2, NullArgs: true, bind: bindNeedle("ARRAY_CONTAINS", false), eval: evalContains},
+		&Function{Name: "ARRAY_POSITION", Min: 2, Max: 2, bind: bindPosition, eval: evalPosition},
+		&Function{Name: "ARRAY_REMOVE", Min: 2, Max: 2, NullArgs: true, bind: bindNeedle("ARRAY_REMOVE", true), eval: evalRemove},
+		&Function{Name: "ARRAY_APPEND", Min: 2, Max: 2, NullArgs: true, bind: bindAdd("ARRAY_APPEND"), eval: evalAppend},
+		&Function{Name: "ARRAY_PREPEND", Min: 2, Max: 2, NullArgs: true, bind: bindAdd("ARRAY_PREPEND"), eval: evalPrepend},
+		&Function{Name: "ARRAY_CONCAT", Min: 1, Max: -1, bind: bindArrays("ARRAY_CONCAT"), eval: evalArrayConcat},
+		&Function{Name: "ARRAY_UNION", Min: 2, Max: 2, bind: bindArrays("ARRAY_UNION"), eval: evalUnion},
+		&Function{Name: "ARRAY_EXCEPT", Min: 2, Max: 2, bind: bindArrays("ARRAY_EXCEPT"), eval: evalFilter(false)},
+		&Function{Name: "ARRAY_INTERSECT", Min: 2, Max: 2, bind: bindArrays("ARRAY_INTERSECT"), eval: evalFilter(true)},
+		&Function{Name: "ARRAY_DISTINCT", Min: 1, Max: 1, bind: bindArrays("ARRAY_DISTINCT"), eval: func(_ *Call, a []any) (any, error) { return distinct(a[0].([]any)), nil }},
+		&Function{Name: "ARRAY_REVERSE", Min: 1, Max: 1, bind: bindArrays("ARRAY_REVERSE"), eval: evalArrayReverse},
+		&Function{Name: "ARRAY_MAX", Min: 1, Max: 1, bind: bindArrayExtreme("ARRAY_MAX"), eval: evalArrayExtreme(1)},
+		&Function{Name: "ARRAY_MIN", Min: 1, Max: 1, bind: bindArrayExtreme("ARRAY_MIN"), eval: evalArrayExtreme(-1)},
+		&Function{Name: "ARRAY_SLICE", Min: 2, Max: 3, bind: bindArrayWith("ARRAY_SLICE", 'i'), eval: evalSlice},
+		&Function{Name: "ARRAY_SORT", Min: 1, Max: 3, bind: bindArrayWith("ARRAY_SORT", 'b'), eval: evalSort},
+		simple("ARRAY_JOIN", "ass?", Of(String), evalArrayJoin).with(func(f *Function) { f.bind = bindArrayJoin(f.bind) }),
+	)
+}
+
+// withElement brings an array and a value to elements of one type.
+func withElement(function string, args []Node) (array, value Node, elem Type, err error) {
+	array, err = coerce(function, 0, 'a', args[0])
+	if err != nil {
+		return nil, nil, Type{}, err
+	}
+	t := array.Type()
+	elem, ok := Common(*t.Elem, args[1].Type())
+	if !ok {
+		return nil, nil, Type{}, fmt.Errorf("argument 2 of %s must be %s, not %s", function, t.Elem.Nullable(true), args[1].Type().Nullable(true))
+	}
+	kept := elem.Nullable(!t.Elem.NotNull)
+	return CastTo(array, Type{Kind: Array, Elem: &kept, NotNull: t.NotNull}), CastTo(args[1], elem), elem, nil
+}
+
+// bindNeedle is for a value that is looked for in an array; NULL can be looked for.
+func bindNeedle(name string, array bool) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		a, v, _, err := withElement(name, args)
+		if err != nil {
+			return nil, Type{}, err
+		}
+		if array {
+			return []Node{a, v}, a.Type(), nil
+		}
+		return []Node{a, v}, Of(Boolean).Nullable(!a.Type().NotNull), nil
+	}
+}
+
+func bindPosition(args []Node) ([]Node, Type, error) {
+	a, v, _, err := withElement("ARRAY_POSITION", args)
+	if err != nil {
+		return nil, Type{}, err
+	}
+	return []Node{a, v}, Of(Int).Nullable(!allNotNull([]Node{a, v})), nil
+}
+
+// index is where a value stands first, or -1.
+func index(array []any, v any) int {
+	return slices.IndexFunc(array, func(e any) bool { return e == nil && v == nil || e != nil && v != nil && equalBoxed(e, v) })
+}
+
+func evalContains(_ *Call, a []any) (any, error) {
+	if a[0] == nil {
+		return nil, nil
+	}
+	return index(a[0].([]any), a[1]) >= 0, nil
+}
+
+func evalPosition(_ *Call, a []any) (any, error) { return int64(index(a[0].([]any), a[1])) + 1, nil }
+
+func evalRemove(_ *Call, a []any) (any, error) {
+	if a[0] == nil {
+		return nil, nil
+	}
+	kept := []any{}
+	for _, e := range a[0].([]any) {
+		if index([]any{e}, a[1]) < 0 {
+			kept = append(kept, e)
+		}
+	}
+	return kept, nil
+}
+
+func bindAdd(name string) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		a, v, elem, err := withElement(name, args)
+		if err != nil {
+			return nil, Type{}, err
+		}
+		return []Node{a, v}, Type{Kind: Array, Elem: &elem, NotNull: a.Type().NotNull}, nil
+	}
+}
+
+func evalAppend(_ *Call, a []any) (any, error) {
+	if a[0] == nil {
+		return nil, nil
+	}
+	return slices.Concat(a[0].([]any), a[1:2]), nil
+}
+
+func evalPrepend(_ *Call, a []any) (any, error) {
+	if a[0] == nil {
+		return nil, nil
+	}
+	return slices.Concat(a[1:2], a[0].([]any)), nil
+}
+
+// bindArrays brings arrays to one type, which is the result's.
+func bindArrays(name string) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		for i, a := range args {
+			if _, err := coerce(name, i, 'a', a); err != nil {
+				return nil, Type{}, err
+			}
+		}
+		bound, err := alike(name, args)
+		if err != nil {
+			return nil, Type{}, err
+		}
+		t := bound[0].Type()
+		for _, b := range bound[1:] { // an element can be NULL where one of any array can
+			t, _ = Common(t, b.Type())
+		}
+		return bound, t.Nullable(!allNotNull(bound)), nil
+	}
+}
+
+func evalArrayConcat(_ *Call, a []any) (any, error) {
+	all := []any{}
+	for _, array := range a {
+		all = append(all, array.([]any)...)
+	}
+	return all, nil
+}
+
+func distinct(array []any) []any {
+	kept := []any{}
+	for _, e := range array {
+		if index(kept, e) < 0 {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
+func evalUnion(n *Call, a []any) (any, error) {
+	all, err := evalArrayConcat(n, a)
+	return distinct(all.([]any)), err
+}
+
+// evalFilter keeps what is in the second array, or what is not.
+func evalFilter(in bool) func(n *Call, a []any) (any, error) {
+	return func(_ *Call, a []any) (any, error) {
+		kept := []any{}
+		for _, e := range distinct(a[0].([]any)) {
+			if (index(a[1].([]any), e) >= 0) == in {
+				kept = append(kept, e)
+			}
+		}
+		return kept, nil
+	}
+}
+
+func evalArrayReverse(_ *Call, a []any) (any, error) {
+	turned := slices.Clone(a[0].([]any))
+	slices.Reverse(turned)
+	return turned, nil
+}
+
+// ordered reports whether values of a type have an order.
+func ordered(t Type) bool { return t.Class() != Boxes || t.Kind == Decimal }
+
+func bindArrayExtreme(name string) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		a, err := coerce(name, 0, 'a', args[0])
+		if err != nil {
+			return nil, Type{}, err
+		}
+		if elem := *a.Type().Elem; !ordered(elem) {
+			return nil, Type{}, fmt.Errorf("%s can't compare %s", name, elem.Nullable(true))
+		}
+		return []Node{a}, a.Type().Elem.Nullable(true), nil
+	}
+}
+
+func evalArrayExtreme(direction int) func(n *Call, a []any) (any, error) {
+	return func(_ *Call, a []any) (any, error) {
+		var best any
+		for _, e := range a[0].([]any) {
+			if e != nil && (best == nil || sign(CompareBoxed(e, best)) == direction) {
+				best = e
+			}
+		}
+		return best, nil
+	}
+}
+
+// bindArrayWith takes an array, and arguments of one kind behind it.
+func bindArrayWith(name string, letter byte) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		bound := make([]Node, len(args))
+		for i, a := range args {
+			l := letter
+			if i == 0 {
+				l = 'a'
+			}
+			c, err := coerce(name, i, l, a)
+			if err != nil {
+				return nil, Type{}, err
+			}
+			bound[i] = c
+		}
+		t := bound[0].Type()
+		if letter == 'b' && !ordered(*t.Elem) {
+			return nil, Type{}, fmt.Errorf("%s can't compare %s", name, t.Elem.Nullable(true))
+		}
+		return bound, t.Nullable(!allNotNull(bound)), nil
+	}
+}
+
+// evalSlice counts from 1, and from the end where an offset is negative; 0 is the first element.
+func evalSlice(_ *Call, a []any) (any, error) {
+	array := a[0].([]any)
+	size := int64(len(array))
+	place := func(i int64) int64 {
+		switch {
+		case i < 0:
+			return i + size + 1
+		case i == 0:
+			return 1
+		}
+		return i
+	}
+	from, to := place(a[1].(int64)), size
+	if len(a) > 2 {
+		to = place(a[2].(int64))
+	}
+	from, to = max(from, 1), min(to, size)
+	if from > to {
+		return []any{}, nil
+	}
+	return array[from-1 : to], nil
+}
+
+// evalSort puts NULL first where it sorts upwards, unless the third argument says otherwise.
+func evalSort(_ *Call, a []any) (any, error) {
+	up := len(a) < 2 || a[1].(bool)
+	nullsFirst := up
+	if len(a) > 2 {
+		nullsFirst = a[2].(bool)
+	}
+	sorted := slices.Clone(a[0].([]any))
+	slices.SortStableFunc(sorted, func(x, y any) int {
+		c := CompareBoxed(x, y) // NULL is smallest
+		if x == nil || y == nil {
+			if !nullsFirst {
+				c = -c
+			}
+		} else if !up {
+			c = -c
+		}
+		return c
+	})
+	return sorted, nil
+}
+
+func bindArrayJoin(bind func(args []Node) ([]Node, Type, error)) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		bound, t, err := bind(args)
+		if err == nil && bound[0].Type().Elem.Kind != String {
+			err = errors.New("ARRAY_JOIN wants an array of strings, not " + bound[0].Type().Nullable(true).String())
+		}
+		return bound, t, err
+	}
+}
+
+// evalArrayJoin leaves NULL out, or writes the third argument for it.
+func evalArrayJoin(_ *Call, a []any) (any, error) {
+	var parts []string
+	for _, e := range a[0].([]any) {
+		switch {
+		case e != nil:
+			parts = append(parts, e.(string))
+		case len(a) > 2:
+			parts = append(parts, a[2].(string))
+		}
+	}
+	return strings.Join(parts, a[1].(string)), nil
+}

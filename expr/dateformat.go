@@ -1,0 +1,492 @@
+package expr
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func init() {
+	register(
+		&Function{Name: "DATE_FORMAT", Min: 2, Max: 2, bind: bindDateFormat, eval: evalDateFormat},
+		maybe("TO_TIMESTAMP", "ss?", OfTime(Timestamp, 3), evalToTimestamp),
+		maybe("TO_TIMESTAMP_LTZ", "xx?x?", OfTime(TimestampLTZ, 3), evalToTimestampLTZ).with(func(f *Function) { f.bind = bindToTimestampLTZ }),
+		maybe("TO_DATE", "ss?", Of(Date), evalToDate),
+		simple("FROM_UNIXTIME", "is?", Of(String), evalFromUnixtime),
+		simple("UNIX_TIMESTAMP", "ss?", Of(BigInt), evalUnixTimestamp),
+		maybe("CONVERT_TZ", "sss", Of(String), evalConvertTZ),
+	)
+}
+
+// part is letters of a date pattern, or text that stands for itself.
+type part struct{ letters, text string }
+
+// patternParts takes a pattern of Java's DateTimeFormatter apart.
+func patternParts(pattern string) ([]part, error) {
+	var parts []part
+	text := func(s string) {
+		if n := len(parts); n > 0 && parts[n-1].letters == "" {
+			parts[n-1].text += s
+			return
+		}
+		parts = append(parts, part{text: s})
+	}
+	for i := 0; i < len(pattern); {
+		c := pattern[i]
+		switch {
+		case c == '\'':
+			quoted, n, ok := quotedText(pattern[i:])
+			if !ok {
+				return nil, fmt.Errorf("the date pattern %q has a quote that is not closed", pattern)
+			}
+			text(quoted)
+			i += n
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
+			n := i
+			for n < len(pattern) && pattern[n] == c {
+				n++
+			}
+			if !supportedLetters(pattern[i:n]) {
+				return nil, fmt.Errorf("the date pattern %q has %q, which is not supported", pattern, pattern[i:n])
+			}
+			parts = append(parts, part{letters: pattern[i:n]})
+			i = n
+		default:
+			text(pattern[i : i+1])
+			i++
+		}
+	}
+	return parts, nil
+}
+
+// quotedText reads 'text', where two quotes are one, and returns how long it is.
+func quotedText(s string) (text string, n int, ok bool) {
+	if strings.HasPrefix(s, "''") {
+		return "'", 2, true
+	}
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		if s[i] != '\'' {
+			b.WriteByte(s[i])
+			continue
+		}
+		if !strings.HasPrefix(s[i+1:], "'") {
+			return b.String(), i + 1, true
+		}
+		b.WriteByte('\'')
+		i++
+	}
+	return "", 0, false
+}
+
+// supportedLetters tells the letters that patterns may have, and how many of each.
+func supportedLetters(letters string) bool {
+	limits := map[byte]int{'y': 4, 'u': 4, 'M': 4, 'L': 4, 'd': 2, 'D': 3, 'H': 2, 'h': 2, 'K': 2, 'k': 2, 'm': 2, 's': 2, 'S': 9, 'a': 1, 'E': 4, 'X': 3, 'x': 3, 'Z': 3}
+	return len(letters) <= limits[letters[0]]
+}
+
+// FormatPattern writes a wall clock by a pattern of Java's DateTimeFormatter: y u M L d D H h K k m s S a E, and 'text'.
+func FormatPattern(us int64, pattern string) (string, error) {
+	parts, err := patternParts(pattern)
+	if err != nil {
+		return "", err
+	}
+	t := clock(us)
+	var b strings.Builder
+	for _, p := range parts {
+		if p.letters == "" {
+			b.WriteString(p.text)
+			continue
+		}
+		s, ok := formatLetters(t, p.letters)
+		if !ok {
+			return "", fmt.Errorf("the date pattern %q has %q, and there is no time zone to write", pattern, p.letters)
+		}
+		b.WriteString(s)
+	}
+	return b.String(), nil
+}
+
+func formatLetters(t time.Time, letters string) (string, bool) {
+	n := len(letters)
+	v := 0
+	switch letters[0] {
+	case 'S':
+		return fmt.Sprintf("%09d", t.Nanosecond())[:n], true
+	case 'a':
+		return t.Format("PM"), true
+	case 'E':
+		return t.Format(map[bool]string{true: "Monday", false: "Mon"}[n == 4]), true
+	case 'y', 'u':
+		if v = t.Year(); n == 2 {
+			v %= 100
+		}
+	case 'M', 'L':
+		if n > 2 {
+			return t.Format(map[bool]string{true: "January", false: "Jan"}[n == 4]), true
+		}
+		v = int(t.Month())
+	case 'd':
+		v = t.Day()
+	case 'D':
+		v = t.YearDay()
+	case 'H':
+		v = t.Hour()
+	case 'h':
+		v = (t.Hour()+11)%12 + 1
+	case 'K':
+		v = t.Hour() % 12
+	case 'k':
+		v = (t.Hour()+23)%24 + 1
+	case 'm':
+		v = t.Minute()
+	case 's':
+		v = t.Second()
+	default:
+		return "", false
+	}
+	return fmt.Sprintf("%0*d", n, v), true
+}
+
+// fields is what has been read by a pattern; what it does not have is that of 1970-01-01 00:00:00.
+type fields struct {
+	year, month, day, hour, minute, second int64
+	half                                   int64 // AM 0, PM 1, unknown -1
+	micros                                 int64
+	offset                                 int64 // microseconds east of UTC
+	zoned                                  bool
+}
+
+// parsePattern reads a wall clock by a pattern. With zoned it has read an offset too, and is in UTC. Loosely, as Java's
+// SimpleDateFormat, numbers may be shorter than their letters, and text may follow.
+func parsePattern(s, pattern string, loosely bool) (us int64, zoned bool, err error) {
+	parts, err := patternParts(pattern)
+	if err != nil {
+		return 0, false, err
+	}
+	bad := fmt.Errorf("%q is not of the form %q", s, pattern)
+	f, rest := fields{year: 1970, month: 1, day: 1, half: -1}, s
+	for i, p := range parts {
+		ok := false
+		if p.letters == "" {
+			rest, ok = strings.CutPrefix(rest, p.text)
+		} else {
+			adjacent := i+1 < len(parts) && parts[i+1].letters != ""
+			rest, ok = f.read(rest, p.letters, adjacent, loosely)
+		}
+		if !ok {
+			return 0, false, bad
+		}
+	}
+	us, ok := f.clock()
+	if !ok || rest != "" && !loosely {
+		return 0, false, bad
+	}
+	return us - f.offset, f.zoned, nil
+}
+
+var (
+	monthNames = []string{"January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"}
+	dayNames   = []string{"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"}
+)
+
+// read takes one group of letters from s and returns what is behind it.
+func (f *fields) read(s, letters string, adjacent, loosely bool) (rest string, ok bool) {
+	n := len(letters)
+	switch letters[0] {
+	case 'a':
+		f.half, rest = readName(s, []string{"AM", "PM"}, 2)
+		return rest, f.half >= 0
+	case 'E':
+		day, rest := readName(s, dayNames, map[bool]int{true: 9, false: 3}[n == 4])
+		return rest, day >= 0
+	case 'M', 'L':
+		if n > 2 {
+			month, rest := readName(s, monthNames, map[bool]int{true: 9, false: 3}[n == 4])
+			f.month = month + 1
+			return rest, month >= 0
+		}
+	case 'X', 'x', 'Z':
+		return f.readOffset(s)
+	}
+	least, most := n, n
+	if n == 1 && !adjacent {
+		most = 9
+	}
+	if loosely && !adjacent && letters[0] != 'S' {
+		least = 1
+	}
+	digits := 0
+	for digits < len(s) && digits < most && s[digits] >= '0' && s[digits] <= '9' {
+		digits++
+	}
+	if digits < least {
+		return "", false
+	}
+	v, err := strconv.ParseInt(s[:digits], 10, 64)
+	if err != nil {
+		return "", false
+	}
+	f.set(letters, s[:digits], v)
+	return s[digits:], true
+}
+
+func (f *fields) set(letters, digits string, v int64) {
+	switch letters[0] {
+	case 'y', 'u':
+		if f.year = v; len(letters) == 2 {
+			f.year += 2000
+		}
+	case 'M', 'L':
+		f.month = v
+	case 'd':
+		f.day = v
+	case 'D':
+		f.month, f.day = 1, v
+	case 'H':
+		f.hour = v
+	case 'h', 'K', 'k':
+		f.hour = v % 12
+		if letters[0] == 'k' {
+			f.hour = v % 24
+		}
+	case 'm':
+		f.minute = v
+	case 's':
+		f.second = v
+	case 'S':
+		f.micros, _ = strconv.ParseInt((digits + "00000")[:6], 10, 64)
+	}
+}
+
+// readName finds the name with which s begins, by its first letters, and returns its index or -1.
+func readName(s string, names []string, letters int) (int64, string) {
+	i := slices.IndexFunc(names, func(name string) bool { return strings.HasPrefix(s, name[:min(letters, len(name))]) })
+	if i < 0 {
+		return -1, ""
+	}
+	return int64(i), s[min(letters, len(names[i])):]
+}
+
+// readOffset reads Z, +hh, +hhmm or +hh:mm.
+func (f *fields) readOffset(s string) (rest string, ok bool) {
+	f.zoned = true
+	if rest, ok := strings.CutPrefix(s, "Z"); ok {
+		return rest, true
+	}
+	two := func(s string) (int64, bool) {
+		if len(s) < 2 {
+			return 0, false
+		}
+		v, err := strconv.ParseUint(s[:2], 10, 8)
+		return int64(v), err == nil
+	}
+	if s == "" || s[0] != '+' && s[0] != '-' {
+		return "", false
+	}
+	hours, ok := two(s[1:])
+	if !ok || hours > 18 {
+		return "", false
+	}
+	f.offset, rest = hours*Hour, s[3:]
+	if minutes, ok := two(strings.TrimPrefix(rest, ":")); ok && minutes < 60 {
+		f.offset += minutes * Minute
+		rest = strings.TrimPrefix(rest, ":")[2:]
+	}
+	if s[0] == '-' {
+		f.offset = -f.offset
+	}
+	return rest, true
+}
+
+func (f *fields) clock() (us int64, ok bool) {
+	if f.half >= 0 {
+		f.hour = f.hour%12 + 12*f.half
+	}
+	days := daysOf(int(f.year), int(f.month), int(f.day))
+	year, month, day := civil(days)
+	real := int64(year) == f.year && (int64(month) == f.month && int64(day) == f.day || f.month == 1 && f.day > 31)
+	if !real || f.year < 0 || f.year > 9999 || f.hour > 23 || f.minute > 59 || f.second > 59 {
+		return 0, false
+	}
+	return days*Day + f.hour*Hour + f.minute*Minute + f.second*Second + f.micros, true
+}
+
+func bindDateFormat(args []Node) ([]Node, Type, error) {
+	t := args[0].Type()
+	if t.Kind != Null && t.Kind != String && t.Kind != Date && !t.Instant() {
+		return nil, Type{}, fmt.Errorf("DATE_FORMAT wants a timestamp, not %s", t.Nullable(true))
+	}
+	pattern, err := coerce("DATE_FORMAT", 1, 's', args[1])
+	return []Node{args[0], pattern}, Of(String), err
+}
+
+func evalDateFormat(n *Call, args []any) (any, error) {
+	t := n.Args[0].Type()
+	var us int64
+	if s, ok := args[0].(string); ok {
+		var err error
+		if us, _, err = ParseTimestamp(s); err != nil {
+			return nil, nil //nolint:nilerr // NULL is the answer
+		}
+	} else {
+		us = local(args[0], t, n.Zone)
+	}
+	return FormatPattern(us, args[1].(string))
+}
+
+// parseWith reads args[0] by the pattern args[1], if there is one.
+func parseWith(args []any, loosely bool) (us int64, zoned bool, err error) {
+	if len(args) > 1 {
+		return parsePattern(args[0].(string), args[1].(string), loosely)
+	}
+	return ParseTimestamp(args[0].(string))
+}
+
+// evalToTimestamp gives NULL for text that is no timestamp, as Flink does.
+func evalToTimestamp(_ *Call, args []any) (any, error) {
+	us, _, err := parseWith(args, false)
+	if err != nil {
+		return nil, nil //nolint:nilerr // NULL is the answer
+	}
+	return Round(us, 3), nil
+}
+
+func evalToDate(_ *Call, args []any) (any, error) {
+	us, _, err := parseWith(args, false)
+	if err != nil {
+		return nil, nil //nolint:nilerr // NULL is the answer
+	}
+	return floorDiv(us, Day), nil
+}
+
+// bindToTimestampLTZ takes a number and an optional precision, or text with an optional pattern and time zone.
+func bindToTimestampLTZ(args []Node) ([]Node, Type, error) {
+	letters := "ni"
+	if args[0].Type().Kind == String {
+		letters = "sss"
+	}
+	if len(args) > len(letters) {
+		return nil, Type{}, errors.New("TO_TIMESTAMP_LTZ of a number takes 1 to 2 arguments")
+	}
+	bound := make([]Node, len(args))
+	for i, a := range args {
+		c, err := coerce("TO_TIMESTAMP_LTZ", i, letters[i], a)
+		if err != nil {
+			return nil, Type{}, err
+		}
+		bound[i] = c
+	}
+	return bound, OfTime(TimestampLTZ, 3), nil
+}
+
+func evalToTimestampLTZ(n *Call, args []any) (any, error) {
+	if _, text := args[0].(string); text {
+		return textToLTZ(args)
+	}
+	digits := int64(3)
+	if len(args) > 1 {
+		digits = args[1].(int64)
+	}
+	if digits != 0 && digits != 3 {
+		return nil, errors.New("the precision must be 0 (seconds) or 3 (milliseconds)")
+	}
+	unit := int64(1000) // milliseconds of the argument's unit
+	if digits == 3 {
+		unit = 1
+	}
+	if v, ok := args[0].(int64); ok {
+		if v > lastMilli/unit || v < firstMilli/unit {
+			return nil, nil
+		}
+		return v * unit * Millisecond, nil
+	}
+	f, err := castFloat(args[0], n.Args[0].Type(), Of(Double))
+	if err != nil {
+		return nil, err
+	}
+	ms := math.Floor(f.(float64) * float64(unit))
+	if !(ms >= firstMilli && ms <= lastMilli) {
+		return nil, nil
+	}
+	return int64(ms) * Millisecond, nil
+}
+
+// Milliseconds of the years 1 to 9999, outside of which TO_TIMESTAMP_LTZ gives NULL.
+const (
+	firstMilli = -62135596800000
+	lastMilli  = 253402300799999
+)
+
+func textToLTZ(args []any) (any, error) {
+	zone := time.UTC
+	if len(args) > 2 {
+		var err error
+		if zone, err = loadZone(args[2].(string)); err != nil {
+			return nil, nil //nolint:nilerr // NULL is the answer
+		}
+	}
+	us, zoned, err := parseWith(args[:min(2, len(args))], false)
+	if err != nil {
+		return nil, nil //nolint:nilerr // NULL is the answer
+	}
+	if !zoned {
+		us = toUTC(us, zone)
+	}
+	return Round(us, 3), nil
+}
+
+func evalFromUnixtime(n *Call, args []any) (any, error) {
+	pattern := "yyyy-MM-dd HH:mm:ss"
+	if len(args) > 1 {
+		pattern = args[1].(string)
+	}
+	return FormatPattern(toLocal(args[0].(int64)*Second, n.Zone), pattern)
+}
+
+func evalUnixTimestamp(n *Call, args []any) (any, error) {
+	us, zoned, err := parseWith(args, true)
+	if err != nil {
+		return int64(math.MinInt64), nil //nolint:nilerr // what Flink answers
+	}
+	if !zoned {
+		us = toUTC(us, n.Zone)
+	}
+	return floorDiv(us, Second), nil
+}
+
+func evalConvertTZ(_ *Call, args []any) (any, error) {
+	us, _, err := ParseTimestamp(args[0].(string))
+	if err != nil {
+		return nil, nil //nolint:nilerr // NULL is the answer
+	}
+	from, err := loadZone(args[1].(string))
+	if err != nil {
+		return nil, err
+	}
+	to, err := loadZone(args[2].(string))
+	if err != nil {
+		return nil, err
+	}
+	return clock(toLocal(toUTC(us, from), to)).Format("2006-01-02 15:04:05"), nil
+}
+
+// loadZone knows names such as Europe/Berlin, and GMT+08:00.
+func loadZone(name string) (*time.Location, error) {
+	for _, prefix := range []string{"GMT", "UTC"} {
+		rest, ok := strings.CutPrefix(name, prefix)
+		if !ok || rest == "" {
+			continue
+		}
+		var f fields
+		if left, ok := f.readOffset(rest); !ok || left != "" {
+			return nil, fmt.Errorf("no time zone %q", name)
+		}
+		return time.FixedZone(name, int(f.offset/Second)), nil
+	}
+	return time.LoadLocation(name)
+}

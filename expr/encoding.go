@@ -1,0 +1,253 @@
+package expr
+
+import (
+	"crypto/md5"  //nolint:gosec // MD5 is what SQL's MD5 asks for
+	"crypto/sha1" //nolint:gosec // likewise SHA1
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+func init() {
+	for name, sum := range hashes {
+		register(text1(name, sum))
+	}
+	register(
+		maybe("SHA2", "si", Of(String), evalSHA2),
+		text1("TO_BASE64", func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }),
+		maybe("FROM_BASE64", "s", Of(String), func(_ *Call, a []any) (any, error) {
+			b, err := base64.StdEncoding.DecodeString(a[0].(string))
+			return string(b), err
+		}),
+		&Function{Name: "HEX", Min: 1, Max: 1, bind: bindHex, eval: evalHex},
+		maybe("UNHEX", "s", Of(Bytes), evalUnhex),
+		simple("BIN", "i", Of(String), func(_ *Call, a []any) (any, error) { return strconv.FormatUint(uint64(a[0].(int64)), 2), nil }),
+		simple("ASCII", "s", Of(Int), evalASCII),
+		simple("CHR", "i", Of(String), evalChr),
+		maybe("ENCODE", "ss", Of(Bytes), func(_ *Call, a []any) (any, error) { return encode(a[0].(string), a[1].(string)) }),
+		maybe("DECODE", "ys", Of(String), func(_ *Call, a []any) (any, error) { return decode(a[0].(string), a[1].(string)) }),
+		maybe("URL_ENCODE", "s", Of(String), func(_ *Call, a []any) (any, error) { return url.QueryEscape(a[0].(string)), nil }),
+		maybe("URL_DECODE", "s", Of(String), evalURLDecode),
+		maybe("PARSE_URL", "sss?", Of(String), evalParseURL),
+	)
+}
+
+var hashes = map[string]func(string) string{
+	"MD5":    func(s string) string { h := md5.Sum([]byte(s)); return hex.EncodeToString(h[:]) },  //nolint:gosec // asked for
+	"SHA1":   func(s string) string { h := sha1.Sum([]byte(s)); return hex.EncodeToString(h[:]) }, //nolint:gosec // asked for
+	"SHA224": func(s string) string { h := sha256.Sum224([]byte(s)); return hex.EncodeToString(h[:]) },
+	"SHA256": func(s string) string { h := sha256.Sum256([]byte(s)); return hex.EncodeToString(h[:]) },
+	"SHA384": func(s string) string { h := sha512.Sum384([]byte(s)); return hex.EncodeToString(h[:]) },
+	"SHA512": func(s string) string { h := sha512.Sum512([]byte(s)); return hex.EncodeToString(h[:]) },
+}
+
+func evalSHA2(_ *Call, a []any) (any, error) {
+	switch bits := a[1].(int64); bits {
+	case 224, 256, 384, 512:
+		return hashes[fmt.Sprintf("SHA%d", bits)](a[0].(string)), nil
+	}
+	return nil, errors.New("the length must be 224, 256, 384 or 512")
+}
+
+func bindHex(args []Node) ([]Node, Type, error) {
+	t := args[0].Type()
+	if !t.Integer() && t.Kind != String && t.Kind != Null {
+		return nil, Type{}, fmt.Errorf("HEX wants an integer or a string, not %s", t.Nullable(true))
+	}
+	return args, Of(String).Nullable(!t.NotNull), nil
+}
+
+func evalHex(_ *Call, a []any) (any, error) {
+	if v, ok := a[0].(int64); ok {
+		return strings.ToUpper(strconv.FormatUint(uint64(v), 16)), nil
+	}
+	return hexText(a[0].(string)), nil
+}
+
+// evalUnhex reads an odd first digit as a byte of its own.
+func evalUnhex(_ *Call, a []any) (any, error) {
+	s := a[0].(string)
+	if len(s)%2 == 1 {
+		s = "0" + s
+	}
+	raw, err := hex.DecodeString(s)
+	if err != nil {
+		return nil, nil //nolint:nilerr // NULL is the answer
+	}
+	return string(raw), nil
+}
+
+func evalASCII(_ *Call, a []any) (any, error) {
+	if s := a[0].(string); s != "" {
+		return int64(s[0]), nil
+	}
+	return int64(0), nil
+}
+
+func evalChr(_ *Call, a []any) (any, error) {
+	v := a[0].(int64)
+	if v < 0 {
+		return "", nil
+	}
+	return string(rune(v & 255)), nil
+}
+
+// charset brings a name to how it is written below.
+func charset(name string) string { return strings.ToUpper(name) }
+
+// encode writes ? for what the character set does not have, as Java does.
+func encode(s, name string) (any, error) {
+	switch charset(name) {
+	case "UTF-8":
+		return s, nil
+	case "US-ASCII":
+		return singleBytes(s, 0x7f), nil
+	case "ISO-8859-1":
+		return singleBytes(s, 0xff), nil
+	case "UTF-16BE":
+		return doubleBytes(s, false), nil
+	case "UTF-16LE":
+		return doubleBytes(s, true), nil
+	case "UTF-16":
+		return "\xfe\xff" + doubleBytes(s, false), nil
+	}
+	return nil, fmt.Errorf("no character set %q: use US-ASCII, ISO-8859-1, UTF-8, UTF-16BE, UTF-16LE or UTF-16", name)
+}
+
+func singleBytes(s string, last rune) string {
+	out := make([]byte, 0, len(s))
+	for _, r := range s {
+		if r > last {
+			r = '?'
+		}
+		out = append(out, byte(r))
+	}
+	return string(out)
+}
+
+func doubleBytes(s string, little bool) string {
+	out := make([]byte, 0, 2*len(s))
+	for _, u := range utf16.Encode([]rune(s)) {
+		if little {
+			out = append(out, byte(u), byte(u>>8))
+		} else {
+			out = append(out, byte(u>>8), byte(u))
+		}
+	}
+	return string(out)
+}
+
+func decode(raw, name string) (any, error) {
+	switch charset(name) {
+	case "UTF-8":
+		return strings.ToValidUTF8(raw, string(utf8.RuneError)), nil
+	case "US-ASCII":
+		return widen(raw, 0x7f), nil
+	case "ISO-8859-1":
+		return widen(raw, 0xff), nil
+	case "UTF-16BE":
+		return fromDoubleBytes(raw, false), nil
+	case "UTF-16LE":
+		return fromDoubleBytes(raw, true), nil
+	case "UTF-16":
+		if rest, ok := strings.CutPrefix(raw, "\xff\xfe"); ok {
+			return fromDoubleBytes(rest, true), nil
+		}
+		return fromDoubleBytes(strings.TrimPrefix(raw, "\xfe\xff"), false), nil
+	}
+	return encode("", name) // its error
+}
+
+func widen(raw string, last byte) string {
+	var out strings.Builder
+	for i := range len(raw) {
+		r := rune(raw[i])
+		if raw[i] > last {
+			r = utf8.RuneError
+		}
+		out.WriteRune(r)
+	}
+	return out.String()
+}
+
+func fromDoubleBytes(raw string, little bool) string {
+	units := make([]uint16, 0, len(raw)/2)
+	for i := 0; i+1 < len(raw); i += 2 {
+		high, low := raw[i], raw[i+1]
+		if little {
+			high, low = low, high
+		}
+		units = append(units, uint16(high)<<8|uint16(low))
+	}
+	return string(utf16.Decode(units))
+}
+
+func evalURLDecode(_ *Call, a []any) (any, error) {
+	s, err := url.QueryUnescape(a[0].(string))
+	if err != nil {
+		return nil, nil //nolint:nilerr // NULL is the answer
+	}
+	return s, nil
+}
+
+// evalParseURL gives a part of a URL as it is written, and NULL for one that is not there.
+func evalParseURL(_ *Call, a []any) (any, error) {
+	u, err := url.Parse(a[0].(string))
+	if err != nil || u.Scheme == "" {
+		return nil, nil //nolint:nilerr // NULL is the answer
+	}
+	what := a[1].(string)
+	if len(a) > 2 {
+		if what != "QUERY" {
+			return nil, nil
+		}
+		for _, pair := range strings.Split(u.RawQuery, "&") {
+			if k, v, ok := strings.Cut(pair, "="); ok && k == a[2] {
+				return v, nil
+			}
+		}
+		return nil, nil
+	}
+	path := u.EscapedPath()
+	authority := u.Host
+	if u.User != nil {
+		authority = u.User.String() + "@" + u.Host
+	}
+	switch what {
+	case "PROTOCOL":
+		return u.Scheme, nil
+	case "HOST":
+		return u.Hostname(), nil
+	case "PATH":
+		return path, nil
+	case "AUTHORITY":
+		return authority, nil
+	case "FILE":
+		if u.RawQuery != "" {
+			path += "?" + u.RawQuery
+		}
+		return path, nil
+	case "QUERY":
+		return orNull(u.RawQuery), nil
+	case "REF":
+		return orNull(u.EscapedFragment()), nil
+	case "USERINFO":
+		return orNull(u.User.String()), nil
+	}
+	return nil, nil
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}

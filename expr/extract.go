@@ -1,0 +1,209 @@
+package expr
+
+import (
+	"errors"
+	"fmt"
+)
+
+func init() {
+	for _, unit := range []string{"YEAR", "QUARTER", "MONTH", "WEEK", "DAYOFYEAR", "DAYOFMONTH", "DAYOFWEEK", "HOUR", "MINUTE", "SECOND"} {
+		register(simple(unit, "t", Of(BigInt), extractNamed(unit)))
+	}
+	register(
+		&Function{Name: "EXTRACT", Min: 2, Max: 2, bind: bindExtract, eval: evalExtract},
+		&Function{Name: "FLOOR TO", Min: 2, Max: 2, bind: bindRound("FLOOR"), eval: evalRound(false)},
+		&Function{Name: "CEIL TO", Min: 2, Max: 2, bind: bindRound("CEIL"), eval: evalRound(true)},
+	)
+}
+
+func extractNamed(unit string) func(n *Call, args []any) (any, error) {
+	return func(n *Call, args []any) (any, error) {
+		return extract(unit, local(args[0], n.Args[0].Type(), n.Zone))
+	}
+}
+
+// unitName is the word that stands as an argument.
+func unitName(function string, n Node) (string, error) {
+	if k, ok := n.(*Const); ok && k.T.Kind == Symbol {
+		return k.Value.(string), nil
+	}
+	return "", fmt.Errorf("%s wants a unit such as DAY", function)
+}
+
+func bindExtract(args []Node) ([]Node, Type, error) {
+	unit, err := unitName("EXTRACT", args[0])
+	if err != nil {
+		return nil, Type{}, err
+	}
+	t := args[1].Type()
+	switch {
+	case t.Interval():
+		_, err = extractInterval(unit, 0, t.Kind)
+	case t.Temporal():
+		_, err = extract(unit, 0)
+	default:
+		err = fmt.Errorf("EXTRACT wants a date, time, timestamp or interval, not %s", t.Nullable(true))
+	}
+	return args, Of(BigInt).Nullable(!t.NotNull), err
+}
+
+func evalExtract(n *Call, args []any) (any, error) {
+	t := n.Args[1].Type()
+	if t.Interval() {
+		return extractInterval(args[0].(string), args[1].(int64), t.Kind)
+	}
+	return extract(args[0].(string), local(args[1], t, n.Zone))
+}
+
+// extract counts by the wall clock, EPOCH too, as Flink does.
+func extract(unit string, us int64) (any, error) {
+	t := clock(us)
+	var v int
+	switch unit {
+	case "YEAR":
+		v = t.Year()
+	case "ISOYEAR":
+		v, _ = t.ISOWeek()
+	case "DECADE":
+		v = t.Year() / 10
+	case "CENTURY":
+		v = (t.Year() + 99) / 100
+	case "MILLENNIUM":
+		v = (t.Year() + 999) / 1000
+	case "QUARTER":
+		v = (int(t.Month()) + 2) / 3
+	case "MONTH":
+		v = int(t.Month())
+	case "WEEK":
+		_, v = t.ISOWeek()
+	case "DAY", "DAYOFMONTH":
+		v = t.Day()
+	case "DOY", "DAYOFYEAR":
+		v = t.YearDay()
+	case "DOW", "DAYOFWEEK":
+		v = int(t.Weekday()) + 1
+	case "ISODOW":
+		v = (int(t.Weekday())+6)%7 + 1
+	case "HOUR":
+		v = t.Hour()
+	case "MINUTE":
+		v = t.Minute()
+	case "SECOND":
+		v = t.Second()
+	case "MILLISECOND":
+		return floorMod(us, Second) / Millisecond, nil
+	case "MICROSECOND":
+		return floorMod(us, Second), nil
+	case "NANOSECOND":
+		return floorMod(us, Second) * 1000, nil
+	case "EPOCH":
+		return floorDiv(us, Second), nil
+	default:
+		return nil, fmt.Errorf("unit %s can't be extracted: use YEAR, QUARTER, MONTH, WEEK, DAY, DOY, DOW, HOUR, MINUTE, SECOND, MILLISECOND or EPOCH", unit)
+	}
+	return int64(v), nil
+}
+
+func extractInterval(unit string, v int64, kind Kind) (any, error) {
+	if kind == IntervalMonth {
+		switch unit {
+		case "YEAR":
+			return v / 12, nil
+		case "MONTH":
+			return v % 12, nil
+		}
+		return nil, errors.New("years and months can be extracted from an INTERVAL YEAR TO MONTH")
+	}
+	switch unit {
+	case "DAY":
+		return v / Day, nil
+	case "HOUR":
+		return v / Hour % 24, nil
+	case "MINUTE":
+		return v / Minute % 60, nil
+	case "SECOND":
+		return v / Second % 60, nil
+	case "MILLISECOND":
+		return v / Millisecond % 1000, nil
+	}
+	return nil, errors.New("days, hours, minutes, seconds and milliseconds can be extracted from an INTERVAL DAY TO SECOND")
+}
+
+func bindRound(name string) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		t := args[0].Type()
+		if !t.Temporal() {
+			return nil, Type{}, fmt.Errorf("%s … TO wants a date, time or timestamp, not %s", name, t.Nullable(true))
+		}
+		unit, err := unitName(name, args[1])
+		if err != nil {
+			return nil, Type{}, err
+		}
+		_, err = roundMoment(0, unit, false)
+		return args, t, err
+	}
+}
+
+func evalRound(up bool) func(n *Call, args []any) (any, error) {
+	return func(n *Call, args []any) (any, error) {
+		t := n.Args[0].Type()
+		unit, wall := args[1].(string), local(args[0], t, n.Zone)
+		us, err := roundMoment(wall, unit, up)
+		switch t.Kind {
+		case Date:
+			return floorDiv(us, Day), err
+		case Time:
+			return us / Millisecond, err
+		case TimestampLTZ:
+			if fixedUnits[unit] > 0 && unit != "DAY" { // of an hour that comes twice, the one that it was
+				return args[0].(int64) + us - wall, err
+			}
+			return toUTC(us, n.Zone), err
+		}
+		return us, err
+	}
+}
+
+var fixedUnits = map[string]int64{"MILLISECOND": Millisecond, "SECOND": Second, "MINUTE": Minute, "HOUR": Hour, "DAY": Day}
+
+func roundMoment(us int64, unit string, up bool) (int64, error) {
+	if size, ok := fixedUnits[unit]; ok {
+		down := floorDiv(us, size) * size
+		if up && down != us {
+			return down + size, nil
+		}
+		return down, nil
+	}
+	year, month, _ := civil(floorDiv(us, Day))
+	years := func(n int) (down, next int64) { // centuries begin with 1
+		first := year - int(floorMod(int64(year-1), int64(n)))
+		return daysOf(first, 1, 1), daysOf(first+n, 1, 1)
+	}
+	var down, next int64
+	switch unit {
+	case "WEEK":
+		days := floorDiv(us, Day)
+		sunday := days - floorMod(days+4, 7)
+		down, next = sunday, sunday+7
+	case "MONTH":
+		down, next = daysOf(year, month, 1), daysOf(year, month+1, 1)
+	case "QUARTER":
+		first := (month-1)/3*3 + 1
+		down, next = daysOf(year, first, 1), daysOf(year, first+3, 1)
+	case "YEAR":
+		down, next = years(1)
+	case "DECADE":
+		first := year - int(floorMod(int64(year), 10))
+		down, next = daysOf(first, 1, 1), daysOf(first+10, 1, 1)
+	case "CENTURY":
+		down, next = years(100)
+	case "MILLENNIUM":
+		down, next = years(1000)
+	default:
+		return 0, fmt.Errorf("can't round to %s", unit)
+	}
+	if up && down*Day != us {
+		return next * Day, nil
+	}
+	return down * Day, nil
+}

@@ -1,0 +1,164 @@
+package expr
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+func init() {
+	register(
+		&Function{Name: "TIMESTAMPADD", Min: 3, Max: 3, bind: bindTimestampAdd, eval: evalTimestampAdd},
+		&Function{Name: "TIMESTAMPDIFF", Min: 3, Max: 3, bind: bindTimestampDiff, eval: evalTimestampDiff},
+		simple("MINUS MOMENTS", "TTu", Of(IntervalDay), evalMinusMoments),
+	)
+}
+
+// compileMoment adds and subtracts intervals.
+func compileMoment(n *Call, args []*Compiled) (*Compiled, error) {
+	x, y := args[0], args[1]
+	if x.Type.Interval() {
+		x, y = y, x
+	}
+	sign := int64(1)
+	if n.F.Name == "-" {
+		sign = -1
+	}
+	kind, months := x.Type.Kind, y.Type.Kind == IntervalMonth
+	return &Compiled{Type: n.T, I: func(b *Batch, row int) (int64, bool) {
+		v, ok := x.I(b, row)
+		if !ok {
+			return 0, false
+		}
+		by, ok := y.I(b, row)
+		if !ok {
+			return 0, false
+		}
+		return addInterval(v, kind, sign*by, months), true
+	}}, nil
+}
+
+func addInterval(v int64, kind Kind, by int64, months bool) int64 {
+	switch {
+	case months && kind == Date:
+		return addMonths(v, by)
+	case months && kind != Time:
+		days := floorDiv(v, Day)
+		return addMonths(days, by)*Day + v - days*Day
+	case kind == Date:
+		return v + by/Day
+	case kind == Time:
+		return floorMod(v+by/Millisecond, Day/Millisecond)
+	}
+	return v + by
+}
+
+// addMonths keeps the day of the month, or takes the month's last.
+func addMonths(days, months int64) int64 {
+	year, month, day := civil(days)
+	total := int64(year)*12 + int64(month-1) + months
+	y, m := int(floorDiv(total, 12)), int(floorMod(total, 12))+1
+	last := time.Date(y, time.Month(m)+1, 0, 0, 0, 0, 0, time.UTC).Day()
+	return daysOf(y, m, min(day, last))
+}
+
+var unitSizes = map[string]int64{
+	"MICROSECOND": 1, "MILLISECOND": Millisecond, "SECOND": Second, "MINUTE": Minute, "HOUR": Hour, "DAY": Day, "WEEK": 7 * Day,
+}
+
+var unitMonths = map[string]int64{"MONTH": 1, "QUARTER": 3, "YEAR": 12}
+
+// unitOf brings SQL_TSI_DAY and DAYS to DAY.
+func unitOf(name string) (string, error) {
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "SQL_TSI_"), "S")
+	if unitSizes[name] == 0 && unitMonths[name] == 0 {
+		return "", fmt.Errorf("no unit %s: use SECOND, MINUTE, HOUR, DAY, WEEK, MONTH, QUARTER or YEAR", name)
+	}
+	return name, nil
+}
+
+func unitArgument(function string, n Node) (string, error) {
+	name, err := unitName(function, n)
+	if err != nil {
+		return "", err
+	}
+	return unitOf(name)
+}
+
+func bindTimestampAdd(args []Node) ([]Node, Type, error) {
+	unit, err := unitArgument("TIMESTAMPADD", args[0])
+	if err != nil {
+		return nil, Type{}, err
+	}
+	by, err := coerce("TIMESTAMPADD", 1, 'i', args[1])
+	if err != nil {
+		return nil, Type{}, err
+	}
+	at, err := coerce("TIMESTAMPADD", 2, 't', args[2])
+	if err != nil {
+		return nil, Type{}, err
+	}
+	t := at.Type()
+	digits := map[string]int{"MILLISECOND": 3, "MICROSECOND": 6}[unit]
+	if t.Kind == Date && unitSizes[unit] > 0 && unitSizes[unit] < Day {
+		at = CastTo(at, OfTime(Timestamp, digits))
+		t = at.Type()
+	}
+	if t.Instant() {
+		t.Precision = max(t.Precision, digits)
+	}
+	return []Node{args[0], by, at}, t.Nullable(!allNotNull([]Node{by, at})), nil
+}
+
+func evalTimestampAdd(n *Call, args []any) (any, error) {
+	unit, _ := unitOf(args[0].(string))
+	kind := n.Args[2].Type().Kind
+	if m := unitMonths[unit]; m > 0 {
+		return addInterval(args[2].(int64), kind, m*args[1].(int64), true), nil
+	}
+	return addInterval(args[2].(int64), kind, unitSizes[unit]*args[1].(int64), false), nil
+}
+
+func bindTimestampDiff(args []Node) ([]Node, Type, error) {
+	if _, err := unitArgument("TIMESTAMPDIFF", args[0]); err != nil {
+		return nil, Type{}, err
+	}
+	bound := []Node{args[0]}
+	for i, a := range args[1:] {
+		c, err := coerce("TIMESTAMPDIFF", i+1, 't', a)
+		if err != nil {
+			return nil, Type{}, err
+		}
+		bound = append(bound, c)
+	}
+	return bound, Of(Int).Nullable(!allNotNull(bound[1:])), nil
+}
+
+func evalTimestampDiff(n *Call, args []any) (any, error) {
+	unit, _ := unitOf(args[0].(string))
+	from, to := local(args[1], n.Args[1].Type(), n.Zone), local(args[2], n.Args[2].Type(), n.Zone)
+	if size := unitSizes[unit]; size > 0 {
+		return wrap((to-from)/size, Int), nil
+	}
+	return wrap(monthsBetween(from, to)/unitMonths[unit], Int), nil
+}
+
+// monthsBetween counts whole months: how many can be added to from without passing to.
+func monthsBetween(from, to int64) int64 {
+	if to < from {
+		return -monthsBetween(to, from)
+	}
+	fromDay, toDay := floorDiv(from, Day), floorDiv(to, Day)
+	fy, fm, _ := civil(fromDay)
+	ty, tm, _ := civil(toDay)
+	months := int64(ty-fy)*12 + int64(tm-fm)
+	reached := addMonths(fromDay, months)
+	if reached > toDay || reached == toDay && floorMod(to, Day) < floorMod(from, Day) {
+		months--
+	}
+	return months
+}
+
+func evalMinusMoments(_ *Call, args []any) (any, error) {
+	return args[0].(int64) - args[1].(int64), nil
+}

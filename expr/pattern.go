@@ -1,0 +1,308 @@
+package expr
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+func init() {
+	register(
+		simple("LIKE", "sss?", Of(Boolean), nil).with(func(f *Function) { f.prepare, f.compile = prepareLike, compileLike }),
+		simple("SIMILAR TO", "sss?", Of(Boolean), nil).with(func(f *Function) { f.prepare, f.compile = prepareSimilar, compileLike }),
+		simple("REGEXP", "ss", Of(Boolean), evalRegexp).with(withRegexp),
+		maybe("REGEXP_EXTRACT", "ssi?", Of(String), evalRegexpExtract).with(withRegexp),
+		maybe("REGEXP_EXTRACT_ALL", "ssi?", Type{Kind: Array, Elem: &Type{Kind: String}}, evalRegexpExtractAll).with(withRegexp),
+		maybe("REGEXP_REPLACE", "sss", Of(String), evalRegexpReplace).with(withRegexp),
+		maybe("REGEXP_COUNT", "ss", Of(Int), evalRegexpCount).with(withRegexp),
+		maybe("REGEXP_INSTR", "ss", Of(Int), evalRegexpInstr).with(withRegexp),
+		maybe("REGEXP_SUBSTR", "ss", Of(String), evalRegexpExtract).with(withRegexp),
+		maybe("STR_TO_MAP", "sss?", Type{Kind: Map, Key: &Type{Kind: String}, Elem: &Type{Kind: String}}, evalStrToMap).with(func(f *Function) { f.Min = 1 }),
+	)
+}
+
+// matcher is a pattern made ready.
+type matcher func(s string) bool
+
+// prepareLike makes the matcher of a constant pattern once.
+func prepareLike(n *Call) error { return preparePattern(n, likeMatcher) }
+
+func prepareSimilar(n *Call) error { return preparePattern(n, similarMatcher) }
+
+func preparePattern(n *Call, build func(pattern, escape string) (matcher, error)) error {
+	n.Data = build
+	pattern, ok := Fold(n.Args[1]).(*Const)
+	escape := ""
+	if len(n.Args) > 2 {
+		e, constant := Fold(n.Args[2]).(*Const)
+		if !constant || e.Value == nil || utf8.RuneCountInString(e.Value.(string)) != 1 {
+			return errors.New("ESCAPE wants one character")
+		}
+		escape = e.Value.(string)
+	}
+	if !ok || pattern.Value == nil {
+		return nil
+	}
+	m, err := build(pattern.Value.(string), escape)
+	if err != nil {
+		return err
+	}
+	n.Data = m
+	return nil
+}
+
+func compileLike(n *Call, args []*Compiled) (*Compiled, error) {
+	x := args[0].S
+	if m, ok := n.Data.(matcher); ok {
+		return &Compiled{Type: n.T, I: func(b *Batch, row int) (int64, bool) {
+			s, ok := x(b, row)
+			return boolInt(ok && m(s)), ok
+		}}, nil
+	}
+	build, _ := n.Data.(func(pattern, escape string) (matcher, error))
+	pattern := args[1].S
+	return &Compiled{Type: n.T, I: func(b *Batch, row int) (int64, bool) {
+		s, ok := x(b, row)
+		if !ok {
+			return 0, false
+		}
+		p, ok := pattern(b, row)
+		if !ok {
+			return 0, false
+		}
+		escape := ""
+		if len(args) > 2 {
+			escape, _ = args[2].S(b, row)
+		}
+		m, err := build(p, escape)
+		if err != nil {
+			b.fail("%w", err)
+			return 0, false
+		}
+		return boolInt(m(s)), true
+	}}, nil
+}
+
+// likeMatcher handles % and _; patterns with % at their ends only need no regular expression.
+func likeMatcher(pattern, escape string) (matcher, error) {
+	inner := strings.Trim(pattern, "%")
+	if !strings.ContainsAny(inner, "%_") && (escape == "" || !strings.Contains(pattern, escape)) {
+		front, back := strings.HasPrefix(pattern, "%"), strings.HasSuffix(pattern, "%")
+		switch {
+		case pattern != "" && inner == "":
+			return func(string) bool { return true }, nil
+		case front && back:
+			return func(s string) bool { return strings.Contains(s, inner) }, nil
+		case front:
+			return func(s string) bool { return strings.HasSuffix(s, inner) }, nil
+		case back:
+			return func(s string) bool { return strings.HasPrefix(s, inner) }, nil
+		}
+		return func(s string) bool { return s == inner }, nil
+	}
+	var re strings.Builder
+	re.WriteString("(?s)^")
+	escaped := false
+	for _, r := range pattern {
+		switch {
+		case escaped:
+			if r != '%' && r != '_' && string(r) != escape {
+				return nil, fmt.Errorf("the pattern '%s' escapes %q, which needs none", pattern, r)
+			}
+			re.WriteString(regexp.QuoteMeta(string(r)))
+			escaped = false
+		case escape != "" && string(r) == escape:
+			escaped = true
+		case r == '%':
+			re.WriteString(".*")
+		case r == '_':
+			re.WriteString(".")
+		default:
+			re.WriteString(regexp.QuoteMeta(string(r)))
+		}
+	}
+	if escaped {
+		return nil, fmt.Errorf("the pattern '%s' ends with its escape character", pattern)
+	}
+	compiled, err := regexp.Compile(re.String() + "$")
+	if err != nil {
+		return nil, err
+	}
+	return compiled.MatchString, nil
+}
+
+// similarMatcher handles SQL's regular expressions: % and _ beside | * + ? {} () [].
+func similarMatcher(pattern, escape string) (matcher, error) {
+	var re strings.Builder
+	escaped := false
+	for _, r := range pattern {
+		switch {
+		case escaped:
+			re.WriteString(regexp.QuoteMeta(string(r)))
+			escaped = false
+		case escape != "" && string(r) == escape:
+			escaped = true
+		case r == '%':
+			re.WriteString(".*")
+		case r == '_':
+			re.WriteString(".")
+		case strings.ContainsRune(`.^$\`, r):
+			re.WriteString(regexp.QuoteMeta(string(r)))
+		default:
+			re.WriteRune(r)
+		}
+	}
+	if escaped {
+		return nil, fmt.Errorf("the pattern '%s' ends with its escape character", pattern)
+	}
+	compiled, err := regexp.Compile("(?s)^(?:" + re.String() + ")$")
+	if err != nil {
+		return nil, fmt.Errorf("the pattern '%s': %w", pattern, err)
+	}
+	return compiled.MatchString, nil
+}
+
+// withRegexp compiles a constant pattern, the second argument, once. Patterns are RE2's, which lack Java's look-around and back
+// references; such a pattern is an error and not NULL.
+func withRegexp(f *Function) {
+	f.prepare = func(n *Call) error {
+		k, ok := Fold(n.Args[1]).(*Const)
+		if !ok || k.Value == nil {
+			return nil
+		}
+		re, err := compileRegexp(k.Value.(string))
+		n.Data = re
+		return err
+	}
+}
+
+func compileRegexp(pattern string) (*regexp.Regexp, error) {
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("the regular expression '%s': %w (look-around and back references of Java are not supported)", pattern, err)
+	}
+	return re, nil
+}
+
+func regexpOf(n *Call, pattern any) (*regexp.Regexp, error) {
+	if re, ok := n.Data.(*regexp.Regexp); ok {
+		return re, nil
+	}
+	return compileRegexp(pattern.(string))
+}
+
+func evalRegexp(n *Call, a []any) (any, error) {
+	re, err := regexpOf(n, a[1])
+	if err != nil {
+		return nil, err
+	}
+	return a[1] != "" && re.MatchString(a[0].(string)), nil
+}
+
+// group is the third argument, or what it is if there is none.
+func group(a []any, otherwise int64) int64 {
+	if len(a) > 2 {
+		return a[2].(int64)
+	}
+	return otherwise
+}
+
+func evalRegexpExtract(n *Call, a []any) (any, error) {
+	re, err := regexpOf(n, a[1])
+	if err != nil {
+		return nil, err
+	}
+	g := group(a, 0)
+	m := re.FindStringSubmatchIndex(a[0].(string))
+	if m == nil || g < 0 || g > int64(re.NumSubexp()) {
+		return nil, nil
+	}
+	return matched(a[0].(string), m, g), nil
+}
+
+// matched is the text of a group, or NULL where the group has none.
+func matched(s string, m []int, g int64) any {
+	if m[2*g] < 0 {
+		return nil
+	}
+	return s[m[2*g]:m[2*g+1]]
+}
+
+func evalRegexpExtractAll(n *Call, a []any) (any, error) {
+	re, err := regexpOf(n, a[1])
+	if err != nil {
+		return nil, err
+	}
+	g := group(a, 1)
+	if g < 0 || g > int64(re.NumSubexp()) {
+		return nil, nil
+	}
+	all := []any{}
+	for _, m := range re.FindAllStringSubmatchIndex(a[0].(string), -1) {
+		all = append(all, matched(a[0].(string), m, g))
+	}
+	return all, nil
+}
+
+// evalRegexpReplace takes the replacement as it is: $1 and \ have no meaning in it.
+func evalRegexpReplace(n *Call, a []any) (any, error) {
+	re, err := regexpOf(n, a[1])
+	if err != nil {
+		return nil, err
+	}
+	return re.ReplaceAllLiteralString(a[0].(string), a[2].(string)), nil
+}
+
+func evalRegexpCount(n *Call, a []any) (any, error) {
+	re, err := regexpOf(n, a[1])
+	if err != nil {
+		return nil, err
+	}
+	return int64(len(re.FindAllStringIndex(a[0].(string), -1))), nil
+}
+
+func evalRegexpInstr(n *Call, a []any) (any, error) {
+	re, err := regexpOf(n, a[1])
+	if err != nil {
+		return nil, err
+	}
+	m := re.FindStringIndex(a[0].(string))
+	if m == nil {
+		return int64(0), nil
+	}
+	return int64(utf8.RuneCountInString(a[0].(string)[:m[0]])) + 1, nil
+}
+
+// evalStrToMap splits by regular expressions, as Java's split: what is empty at the end is left out.
+func evalStrToMap(_ *Call, a []any) (any, error) {
+	patterns := []string{",", "="}
+	for i, p := range a[1:] {
+		patterns[i] = p.(string)
+	}
+	outer, err := compileRegexp(patterns[0])
+	if err != nil {
+		return nil, err
+	}
+	inner, err := compileRegexp(patterns[1])
+	if err != nil {
+		return nil, err
+	}
+	d := &Dict{}
+	if a[0] == "" {
+		return d, nil
+	}
+	pairs := outer.Split(a[0].(string), -1)
+	for len(pairs) > 0 && pairs[len(pairs)-1] == "" {
+		pairs = pairs[:len(pairs)-1]
+	}
+	for _, pair := range pairs {
+		if kv := inner.Split(pair, 2); len(kv) == 2 {
+			d.set(kv[0], kv[1])
+		} else {
+			d.set(pair, nil)
+		}
+	}
+	return d, nil
+}
