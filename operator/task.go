@@ -147,6 +147,16 @@ func (t *Task) Idle(topic string, out *Output) error {
 	return t.err
 }
 
+// IsIdle reports whether an input topic has been told to be idle, or has no watermark that anybody could wait for.
+func (t *Task) IsIdle(topic string) bool {
+	for _, s := range t.sources[topic] {
+		if sc, ok := s.(*scan); ok && !sc.idle && sc.marker != nil && !sc.ended() {
+			return false
+		}
+	}
+	return true
+}
+
 // Ended reports whether all inputs have ended, so that nothing will ever come out of the task again.
 func (t *Task) Ended() bool {
 	for _, all := range t.sources {

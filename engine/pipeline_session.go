@@ -1,0 +1,609 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/broker"
+	"weir/deadletter"
+	"weir/operator"
+	"weir/plan"
+	"weir/state"
+)
+
+// pipelineSession is one life of a worker's client: what it knows is dropped when it ends, and rebuilt from the broker.
+type pipelineSession struct {
+	*worker
+	group  *kgo.GroupTransactSession
+	admin  *kadm.Client
+	stages map[string][]*plan.Stage // by topic that they read
+	tasks  map[taskID]*pipelineTask
+
+	mu       sync.Mutex
+	assigned map[string]map[int32]bool
+	fresh    map[taskID]bool // got a partition since the last look: what a task knows is old
+
+	open   bool // in a transaction
+	began  time.Time
+	read   int
+	out    operator.Output
+	sample []time.Time
+	wrote  int // records of tables and repartition topics
+}
+
+type taskID struct {
+	stage     string
+	partition int32
+}
+
+// pipelineTask is one stage on one partition.
+type pipelineTask struct {
+	*operator.Task
+	stage     *plan.Stage
+	partition int32
+	store     *state.Store
+	touched   bool                 // in this transaction
+	changes   []*kgo.Record        // of this transaction, to the changelog
+	last      map[string]time.Time // when an input last had a record
+}
+
+func (w *worker) session(ctx context.Context) error {
+	s := &pipelineSession{
+		worker: w, stages: w.stageTopics(), tasks: make(map[taskID]*pipelineTask),
+		assigned: make(map[string]map[int32]bool), fresh: make(map[taskID]bool),
+	}
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	defer s.close()
+	w.connected = true
+	for {
+		if ctx.Err() != nil {
+			return s.end(context.WithoutCancel(ctx), kgo.TryCommit)
+		}
+		wait := s.CommitInterval
+		if s.open {
+			wait = max(time.Millisecond, wait-time.Since(s.began))
+		}
+		poll, cancel := context.WithTimeout(ctx, wait)
+		fetches := s.group.PollRecords(poll, max(1, s.MaxRecords-s.read))
+		cancel()
+		err := pollError(fetches)
+		if err == nil {
+			err = s.process(ctx, fetches)
+		}
+		if err != nil {
+			if s.open {
+				s.result.Aborted++ // the next session's ProducerID aborts it
+			}
+			return err
+		}
+		if s.open && (time.Since(s.began) >= s.CommitInterval || s.read >= s.MaxRecords) {
+			if err := s.end(ctx, kgo.TryCommit); err != nil {
+				return err
+			}
+		}
+		if s.open || fetches.NumRecords() > 0 || !s.bounded() {
+			continue
+		}
+		if done, err := s.finished(ctx); err != nil || done {
+			return err
+		}
+	}
+}
+
+func (s *pipelineSession) connect(ctx context.Context) error {
+	codec, err := broker.Codec(s.Compression)
+	if err != nil {
+		return err
+	}
+	base, err := s.Broker.Options()
+	if err != nil {
+		return err
+	}
+	topics := make([]string, 0, len(s.stages))
+	balancer := kgo.CooperativeStickyBalancer()
+	for topic := range s.stages {
+		topics = append(topics, topic)
+	}
+	for _, stage := range s.Program.Stages {
+		if len(stage.Topics()) > 1 {
+			balancer = kgo.RangeBalancer() // equal partitions of all topics to one worker
+		}
+	}
+	id := "weir-" + Group(s.Program) + "-" + s.instance
+	s.group, err = kgo.NewGroupTransactSession(append(base,
+		kgo.TransactionalID(id),
+		kgo.TransactionTimeout(s.TransactionTimeout),
+		kgo.ConsumerGroup(Group(s.Program)),
+		kgo.ConsumeTopics(topics...),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.AdjustFetchOffsetsFn(s.startOffsets),
+		kgo.SessionTimeout(s.SessionTimeout),
+		kgo.HeartbeatInterval(s.SessionTimeout/5),
+		kgo.Balancers(balancer),
+		kgo.OnPartitionsAssigned(s.onAssigned),
+		kgo.OnPartitionsRevoked(s.onRevoked),
+		kgo.OnPartitionsLost(s.onRevoked),
+		kgo.KeepControlRecords(), // so that the committed offset passes the markers, and lag can reach 0
+		kgo.ProducerBatchCompression(codec),
+		kgo.RecordPartitioner(broker.GivenPartitions()),
+		kgo.ProducerLinger(5*time.Millisecond),
+		kgo.MaxBufferedRecords(1<<20),
+		kgo.FetchMaxWait(s.CommitInterval),
+		broker.ClientLog(s.Logger),
+	)...)
+	if err != nil {
+		return fmt.Errorf("open session: %w", err)
+	}
+	s.admin = kadm.NewClient(s.group.Client())
+	// Taking the transactional id first ends what a dead life of this instance has left open.
+	if _, _, err := s.group.Client().ProducerID(ctx); err != nil {
+		s.group.Close()
+		return fmt.Errorf("take transactional id %s: %w", id, err)
+	}
+	return nil
+}
+
+func (s *pipelineSession) close() {
+	s.group.Close()
+	for _, t := range s.tasks {
+		if err := t.store.Close(); err != nil {
+			s.Logger.Warn("close the local copy of the state", "stage", t.stage.Name, "partition", t.partition, "err", err)
+		}
+	}
+}
+
+func (s *pipelineSession) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for topic, partitions := range added {
+		if s.assigned[topic] == nil {
+			s.assigned[topic] = make(map[int32]bool)
+		}
+		for _, p := range partitions {
+			s.assigned[topic][p] = true
+			for _, stage := range s.stages[topic] {
+				s.fresh[taskID{stage.Name, p}] = true
+			}
+		}
+	}
+}
+
+func (s *pipelineSession) onRevoked(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for topic, partitions := range gone {
+		for _, p := range partitions {
+			delete(s.assigned[topic], p)
+			for _, stage := range s.stages[topic] {
+				s.fresh[taskID{stage.Name, p}] = true // to be closed, or to come again
+			}
+		}
+	}
+}
+
+// takeFresh returns the tasks whose partitions have come or gone, and whether they are here now.
+func (s *pipelineSession) takeFresh() map[taskID]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.fresh) == 0 {
+		return nil
+	}
+	here := make(map[taskID]bool)
+	for id := range s.fresh {
+		here[id] = false
+		for topic, stages := range s.stages {
+			for _, stage := range stages {
+				here[id] = here[id] || stage.Name == id.stage && s.assigned[topic][id.partition]
+			}
+		}
+	}
+	clear(s.fresh)
+	return here
+}
+
+// process runs polled records through their tasks, inside a transaction.
+func (s *pipelineSession) process(ctx context.Context, fetches kgo.Fetches) error {
+	if fresh := s.takeFresh(); fresh != nil {
+		// A restore waits for open transactions on the changelog, so ours must not be one of them. The records just
+		// polled are read again: an abort rewinds to the committed offsets.
+		if s.open {
+			if err := s.end(ctx, kgo.TryAbort); err != nil {
+				return err
+			}
+			return s.restore(ctx, fresh)
+		}
+		if err := s.restore(ctx, fresh); err != nil {
+			return err
+		}
+	}
+	var failed error
+	fetches.EachPartition(func(tp kgo.FetchTopicPartition) {
+		if failed != nil || len(tp.Records) == 0 {
+			return
+		}
+		failed = s.step(tp)
+	})
+	if failed != nil {
+		return failed
+	}
+	return s.idle(ctx)
+}
+
+func (s *pipelineSession) begin() error {
+	if s.open {
+		return nil
+	}
+	if err := s.group.Begin(); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	s.open, s.began = true, time.Now()
+	return nil
+}
+
+// step runs the records of one partition through the tasks that read it.
+func (s *pipelineSession) step(tp kgo.FetchTopicPartition) error {
+	if err := s.begin(); err != nil {
+		return err
+	}
+	last := tp.Records[len(tp.Records)-1].Offset
+	records := withoutControl(tp.Records)
+	s.read += len(records)
+	s.observe(records)
+	end, bounded := s.ends[tp.Topic][tp.Partition]
+	if bounded && len(records) > 0 && records[len(records)-1].Offset >= end {
+		records = slices.DeleteFunc(records, func(r *kgo.Record) bool { return r.Offset >= end })
+	}
+	for _, stage := range s.stages[tp.Topic] {
+		t := s.tasks[taskID{stage.Name, tp.Partition}]
+		if t == nil {
+			return fmt.Errorf("records of %s-%d, which is not assigned", tp.Topic, tp.Partition)
+		}
+		if bounded && len(records) > 0 && t.Ended() {
+			return &fatalError{fmt.Errorf("pipeline %s has ended already, and there are new records in %s: give it another name (SET 'pipeline.name') to begin anew, or leave out 'scan.bounded.mode'",
+				s.Program.Name, tp.Topic)}
+		}
+		if len(records) > 0 {
+			t.touched = true
+			t.last[tp.Topic] = s.Now()
+			if err := t.Step(tp.Topic, records, &s.out); err != nil {
+				return &fatalError{err}
+			}
+		}
+		if bounded && last+1 >= end {
+			t.touched = true
+			if err := t.End(tp.Topic, &s.out); err != nil {
+				return &fatalError{err}
+			}
+		}
+	}
+	return nil
+}
+
+func (s *pipelineSession) observe(records []*kgo.Record) {
+	step := max(1, len(records)/samplesPerFetch)
+	for i := 0; i < len(records); i += step {
+		s.sample = append(s.sample, records[i].Timestamp)
+	}
+}
+
+// idle tells tasks of inputs that have had no record for their idle timeout.
+func (s *pipelineSession) idle(context.Context) error {
+	for _, t := range s.tasks {
+		for _, in := range t.stage.Inputs {
+			scan, ok := in.Op.(*plan.Scan)
+			if !ok || scan.Table.IdleTimeout == 0 || t.IsIdle(scan.Table.Topic) || s.Now().Sub(t.last[scan.Table.Topic]) < scan.Table.IdleTimeout {
+				continue
+			}
+			if err := s.begin(); err != nil {
+				return err
+			}
+			t.touched = true
+			if err := t.Idle(scan.Table.Topic, &s.out); err != nil {
+				return &fatalError{err}
+			}
+		}
+	}
+	return nil
+}
+
+// restore builds the tasks whose partitions have come, and lets go of those whose have gone.
+func (s *pipelineSession) restore(ctx context.Context, fresh map[taskID]bool) error {
+	began := time.Now()
+	byStage := make(map[*plan.Stage][]*pipelineTask)
+	for id, here := range fresh {
+		t := s.tasks[id]
+		if !here {
+			if t != nil {
+				delete(s.tasks, id)
+				if err := t.store.Close(); err != nil {
+					s.Logger.Warn("close the local copy of the state", "stage", id.stage, "partition", id.partition, "err", err)
+				}
+			}
+			continue
+		}
+		if t == nil {
+			var err error
+			if t, err = s.newTask(id); err != nil {
+				return err
+			}
+			s.tasks[id] = t
+		}
+		t.store.Abort()
+		byStage[t.stage] = append(byStage[t.stage], t)
+	}
+	records := 0
+	for stage, tasks := range byStage {
+		n, err := s.restoreStage(ctx, stage, tasks)
+		if err != nil {
+			return err
+		}
+		records += n
+	}
+	if records > 0 {
+		s.Logger.Info("state restored", "pipeline", s.Program.Name, "tasks", len(fresh), "records", records, "took", time.Since(began).Round(time.Millisecond))
+	}
+	return s.endEmpty(ctx, fresh)
+}
+
+func (s *pipelineSession) newTask(id taskID) (*pipelineTask, error) {
+	t := &pipelineTask{partition: id.partition, last: make(map[string]time.Time), store: state.Memory()}
+	for _, stage := range s.Program.Stages {
+		if stage.Name == id.stage {
+			t.stage = stage
+		}
+	}
+	if dir := s.stateDir(t.stage, id.partition); dir != "" && t.stage.Stateful {
+		store, err := state.Open(state.Config{
+			Dir: dir, Identity: fmt.Sprintf("%s %s %d", s.Program.Name, s.ids[t.stage.Changelog], id.partition),
+			CacheBytes: s.CacheBytes, Logger: s.Logger,
+		})
+		switch {
+		case errors.Is(err, state.ErrLocked):
+			s.Logger.Warn("the local copy of the state is in use: keep this task's state in memory", "stage", id.stage, "partition", id.partition)
+		case err != nil:
+			return nil, fmt.Errorf("open the local copy of the state in %s: %w", dir, err)
+		default:
+			t.store = store
+		}
+	}
+	now := s.Now()
+	for _, topic := range t.stage.Topics() {
+		t.last[topic] = now
+	}
+	return t, nil
+}
+
+// restoreStage reads what the changelog has beyond the stores, and makes the tasks over them.
+func (s *pipelineSession) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*pipelineTask) (records int, err error) {
+	if stage.Stateful {
+		from := make(map[int32]int64, len(tasks))
+		stores := make(map[int32]*state.Store, len(tasks))
+		for _, t := range tasks {
+			from[t.partition], stores[t.partition] = t.store.Offset(), t.store
+		}
+		ends, err := broker.ReadFrom(ctx, s.Broker, stage.Changelog, from, func(r *kgo.Record) error {
+			records++
+			return stores[r.Partition].Restore(r.Key, r.Value)
+		})
+		if err != nil {
+			return records, fmt.Errorf("restore state of %s: %w", stage.Name, err)
+		}
+		for partition, store := range stores {
+			if err := store.Restored(max(ends[partition], store.Offset())); err != nil {
+				return records, fmt.Errorf("restore state of %s: %w", stage.Name, err)
+			}
+		}
+	}
+	for _, t := range tasks {
+		t.Task, err = operator.New(operator.Config{
+			Program: s.Program, Stage: stage, Partition: t.partition, Peers: s.tasksOf(stage),
+			Partitions: func(topic string) int32 { return max(1, s.partitions[topic]) }, Store: t.store,
+		})
+		if err != nil {
+			return records, &fatalError{err}
+		}
+		t.touched = false
+	}
+	return records, nil
+}
+
+// endEmpty ends bounded inputs that have nothing to read any more, of which no record would tell.
+func (s *pipelineSession) endEmpty(ctx context.Context, fresh map[taskID]bool) error {
+	if len(s.ends) == 0 {
+		return nil
+	}
+	topics := make([]string, 0, len(s.ends))
+	for topic := range s.ends {
+		topics = append(topics, topic)
+	}
+	committed, err := s.admin.FetchOffsetsForTopics(ctx, Group(s.Program), topics...)
+	if err != nil {
+		return fmt.Errorf("look at the group's offsets: %w", err)
+	}
+	starts, err := s.admin.ListStartOffsets(ctx, topics...)
+	if err != nil {
+		return fmt.Errorf("find the start of %v: %w", topics, err)
+	}
+	for id, here := range fresh {
+		if !here {
+			continue
+		}
+		t := s.tasks[id]
+		for _, topic := range t.stage.Topics() {
+			end, bounded := s.ends[topic][id.partition]
+			if !bounded {
+				// A topic may have fewer partitions than the stage has tasks.
+				if _, source := s.ends[topic]; !source || id.partition < s.partitions[topic] {
+					continue
+				}
+			}
+			start, _ := starts.Lookup(topic, id.partition)
+			at, ok := committed.Lookup(topic, id.partition)
+			if bounded && start.Offset < end && (!ok || at.Err != nil || at.At < end) {
+				continue
+			}
+			if err := s.begin(); err != nil {
+				return err
+			}
+			t.touched = true
+			if err := t.End(topic, &s.out); err != nil {
+				return &fatalError{err}
+			}
+		}
+	}
+	return nil
+}
+
+// finished reports whether nothing is left to do for a pipeline that ends: all tasks of this worker have ended. A worker without
+// tasks waits until the group has committed all that there is.
+func (s *pipelineSession) finished(ctx context.Context) (bool, error) {
+	for _, t := range s.tasks {
+		if !t.Ended() {
+			return false, nil
+		}
+	}
+	if len(s.tasks) > 0 {
+		return true, nil
+	}
+	topics := make([]string, 0, len(s.stages))
+	for topic := range s.stages {
+		topics = append(topics, topic)
+	}
+	committed, err := s.admin.FetchOffsetsForTopics(ctx, Group(s.Program), topics...)
+	if err != nil {
+		return false, nil //nolint:nilerr // asked again at the next turn
+	}
+	ends, err := s.admin.ListEndOffsets(ctx, topics...)
+	if err != nil {
+		return false, nil //nolint:nilerr // likewise
+	}
+	done := true
+	ends.Each(func(o kadm.ListedOffset) {
+		end := o.Offset
+		if bound, ok := s.ends[o.Topic][o.Partition]; ok {
+			end = bound
+		}
+		at, ok := committed.Lookup(o.Topic, o.Partition)
+		done = done && (end == 0 || ok && at.Err == nil && at.At >= end)
+	})
+	return done, nil
+}
+
+// end commits or aborts the open transaction. After an error its outcome is unknown, and the session is over.
+func (s *pipelineSession) end(ctx context.Context, try kgo.TransactionEndTry) error {
+	if !s.open {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.TransactionTimeout)
+	defer cancel()
+	var written error
+	if try == kgo.TryCommit {
+		if written = s.write(ctx); written != nil {
+			try = kgo.TryAbort
+		}
+	}
+	committed, err := s.group.End(ctx, try)
+	s.open = false
+	done := Commit{Records: s.read, Outputs: s.wrote, DeadLetters: len(s.out.Letters), Late: len(s.out.Late), Took: time.Since(s.began)}
+	s.read, s.wrote = 0, 0
+	s.out.Reset()
+	sample := s.sample
+	s.sample = s.sample[:0]
+	if err != nil {
+		return errors.Join(fmt.Errorf("end transaction: %w", err), written)
+	}
+	if !committed {
+		s.result.Aborted++
+		for _, t := range s.tasks {
+			t.changes = nil
+			t.store.Abort()
+			t.touched = false
+			if t.Task != nil {
+				t.Reset()
+			}
+		}
+		return written
+	}
+	for _, t := range s.tasks {
+		if err := t.commit(); err != nil {
+			return fmt.Errorf("keep the state of %s-%d: %w", t.stage.Name, t.partition, err)
+		}
+	}
+	now := s.Now()
+	for _, at := range sample {
+		done.Latencies = append(done.Latencies, now.Sub(at))
+	}
+	r := s.result
+	r.Transactions++
+	r.Records += int64(done.Records)
+	r.Outputs += int64(done.Outputs)
+	r.DeadLetters += int64(done.DeadLetters)
+	r.Late += int64(done.Late)
+	s.OnCommit(done)
+	return nil
+}
+
+// commit makes the transaction's changes the state.
+func (t *pipelineTask) commit() error {
+	if !t.touched {
+		return nil
+	}
+	t.touched = false
+	at := t.store.Offset()
+	if n := len(t.changes); n > 0 {
+		at = t.changes[n-1].Offset + 1
+	}
+	t.changes = nil
+	return t.store.Commit(at)
+}
+
+// write produces what the transaction gives and waits until the broker has it all.
+func (s *pipelineSession) write(ctx context.Context) error {
+	client := s.group.Client()
+	promise := kgo.AbortingFirstErrPromise(client)
+	for _, t := range s.tasks {
+		if !t.touched {
+			continue
+		}
+		if err := t.Flush(&s.out); err != nil {
+			return &fatalError{err}
+		}
+		if err := t.store.Err(); err != nil {
+			return fmt.Errorf("local copy of the state: %w", err)
+		}
+		t.store.Changes(func(key, value []byte) {
+			r := &kgo.Record{Topic: t.stage.Changelog, Partition: t.partition, Key: key, Value: value}
+			t.changes = append(t.changes, r)
+			client.Produce(ctx, r, promise.Promise())
+		})
+	}
+	now := s.Now()
+	settings := s.Program.Settings
+	for topic, letters := range map[string][]operator.Letter{settings.DeadLetterTopic: s.out.Letters, settings.LateTopic: s.out.Late} {
+		for _, l := range letters {
+			r := deadletter.Record(topic, l.Record, l.Reason, now, deadletter.MaxBytes)
+			r.Partition = l.Record.Partition
+			client.Produce(ctx, r, promise.Promise())
+		}
+	}
+	s.wrote = len(s.out.Records)
+	for _, r := range s.out.Records {
+		client.Produce(ctx, r, promise.Promise())
+	}
+	if err := client.Flush(ctx); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	if err := promise.Err(); err != nil {
+		return fmt.Errorf("write outputs: %w", err)
+	}
+	return nil
+}
