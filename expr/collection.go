@@ -76,7 +76,11 @@ func evalMap(_ *Call, a []any) (any, error) {
 
 func bindField(args []Node) ([]Node, Type, error) {
 	t := args[0].Type()
-	name := args[1].(*Const).Value.(string)
+	k, _ := args[1].(*Const)
+	if k == nil || k.T.Kind != String || k.Value == nil {
+		return nil, Type{}, errors.New("FIELD wants the name of a field")
+	}
+	name := k.Value.(string)
 	if t.Kind != Row {
 		return nil, Type{}, fmt.Errorf("%s has no field %s: it is %s", args[0], name, t.Nullable(true))
 	}

@@ -162,12 +162,18 @@ func formatIntervalDay(us int64) string {
 	return fmt.Sprintf("%s%d %02d:%02d:%02d.%03d", minus(us), a/Day, a/Hour%24, a/Minute%60, a/Second%60, a/Millisecond%1000)
 }
 
+// notTimestamp is the error about a text. It is written when it is asked for: TO_TIMESTAMP makes NULL of it.
+type notTimestamp string
+
+func (s notTimestamp) Error() string {
+	return fmt.Sprintf("%q is no timestamp such as '2026-01-31 12:00:00.123'", string(s))
+}
+
 // ParseTimestamp reads yyyy-MM-dd[ |T]HH:mm[:ss[.fraction]], or a date alone. zoned tells that a Z or an offset was behind it,
 // which is taken into account.
 func ParseTimestamp(s string) (us int64, zoned bool, err error) {
-	bad := fmt.Errorf("%q is no timestamp such as '2026-01-31 12:00:00.123'", s)
-	r := strings.TrimSpace(s)
-	year, month, day, rest, ok := parseDate(r)
+	bad := notTimestamp(s)
+	year, month, day, rest, ok := parseDate(strings.TrimSpace(s))
 	if !ok {
 		return 0, false, bad
 	}
@@ -183,23 +189,14 @@ func ParseTimestamp(s string) (us int64, zoned bool, err error) {
 		return 0, false, bad
 	}
 	us += clockUS
-	switch {
-	case rest == "":
+	if rest == "" {
 		return us, false, nil
-	case rest == "Z":
-		return us, true, nil
-	case rest[0] == '+' || rest[0] == '-':
-		var h, m int
-		if n, _ := fmt.Sscanf(rest[1:], "%02d:%02d", &h, &m); n == 0 {
-			return 0, false, bad
-		}
-		offset := int64(h)*Hour + int64(m)*Minute
-		if rest[0] == '+' {
-			offset = -offset
-		}
-		return us + offset, true, nil
 	}
-	return 0, false, bad
+	var f fields
+	if rest, ok = f.readOffset(rest); !ok || rest != "" {
+		return 0, false, bad
+	}
+	return us - f.offset, true, nil
 }
 
 func parseDate(s string) (year, month, day int, rest string, ok bool) {

@@ -1,0 +1,87 @@
+package expr
+
+import "testing"
+
+// benchBatch is 1024 rows as a source reads them.
+func benchBatch() (*Batch, *binder) {
+	b := &binder{cols: []Field{{"id", Of(BigInt)}, {"amount", Of(Double)}, {"status", Of(String)}, {"quantity", Of(Int)}}}
+	batch := NewBatch([]Type{Of(BigInt), Of(Double), Of(String), Of(Int)})
+	for i := range int64(1024) {
+		batch.AddRow([]any{i, float64(i) * 1.25, []string{"paid", "open", "void"}[i%3], i % 17})
+	}
+	return batch, b
+}
+
+func compiled(tb testing.TB, b *binder, text string) *Compiled {
+	tb.Helper()
+	n, err := b.parse(text)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c, err := Compile(Fold(n))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+const benchFilter = "id % 2 = 0 AND amount * 1.5e0 > 100 AND status = 'paid' AND quantity BETWEEN 2 AND 12 AND status LIKE 'p%' AND status IN ('paid', 'open')"
+
+var benchProject = []string{"id + quantity * 2", "amount * 2 - 1", "CASE WHEN status = 'paid' THEN quantity ELSE 0 END", "status", "COALESCE(quantity, 0)", "quantity > 3"}
+
+// BenchmarkFilter and BenchmarkProject count rows.
+func BenchmarkFilter(b *testing.B) {
+	batch, binder := benchBatch()
+	c := compiled(b, binder, benchFilter)
+	b.ReportAllocs()
+	kept := 0
+	for i := 0; b.Loop(); i++ {
+		if c.True(batch, i%batch.N) {
+			kept++
+		}
+	}
+}
+
+func BenchmarkProject(b *testing.B) {
+	batch, binder := benchBatch()
+	out, exprs := projection(b, binder)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if i%batch.N == 0 {
+			out.Reset()
+		}
+		for j, c := range exprs {
+			c.Into(out.Cols[j], batch, i%batch.N)
+		}
+	}
+}
+
+func projection(tb testing.TB, b *binder) (*Batch, []*Compiled) {
+	exprs := make([]*Compiled, len(benchProject))
+	types := make([]Type, len(benchProject))
+	for i, text := range benchProject {
+		exprs[i] = compiled(tb, b, text)
+		types[i] = exprs[i].Type
+	}
+	return NewBatch(types), exprs
+}
+
+// TestNoAllocations: what is typical allocates nothing.
+func TestNoAllocations(t *testing.T) {
+	batch, binder := benchBatch()
+	filter := compiled(t, binder, benchFilter)
+	out, exprs := projection(t, binder)
+	all := func() {
+		out.Reset()
+		for row := range batch.N {
+			filter.True(batch, row)
+			for j, c := range exprs {
+				c.Into(out.Cols[j], batch, row)
+			}
+		}
+	}
+	all() // grows out
+	if n := testing.AllocsPerRun(3, all); n > 0 {
+		t.Fatalf("%v allocations for %d rows", n, batch.N)
+	}
+}

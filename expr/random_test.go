@@ -1,0 +1,372 @@
+package expr
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// generator makes random types, values and expressions.
+type generator struct {
+	*rand.Rand
+	types []Type // of the columns
+	zone  Zone
+}
+
+func newGenerator(seed uint64) *generator {
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1)), zone: time.UTC}
+	if g.IntN(2) == 0 {
+		g.zone = berlin
+	}
+	g.types = []Type{
+		Of(Boolean), Of(TinyInt), Of(SmallInt), Of(Int), Of(BigInt), Of(Float), Of(Double), OfDecimal(10, 2), OfDecimal(38, 10), Of(String), Of(String), Of(Bytes),
+		Of(Date), OfTime(Time, 0), OfTime(Timestamp, 3), OfTime(TimestampLTZ, 3), Of(IntervalDay), Of(IntervalMonth),
+		{Kind: Array, Elem: &Type{Kind: Int}}, {Kind: Array, Elem: &Type{Kind: String}}, {Kind: Map, Key: &Type{Kind: String}, Elem: &Type{Kind: Int}},
+		{Kind: Row, Fields: []Field{{"a", Of(Int)}, {"b", Of(String)}}},
+	}
+	return g
+}
+
+var berlin = func() *time.Location {
+	zone, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		panic(err)
+	}
+	return zone
+}()
+
+var texts = []string{
+	"", "a", "abc", "ABC def", "ñ😀", "\xff\xfe", "%a_", "a(b", "[a-z]+", "12", "-1.5", "1e400", "true", "2026-03-29", "2026-03-29 02:30:00", "12:00:00",
+	"yyyy-MM-dd HH:mm:ss", "MMM''a h", "'", "Europe/Berlin", "GMT+25", "{\"a\":[1,null,{\"b\":\"x\"}]}", "[]", "null", "UTF-16", "http://u@h:1/p?q=1#r", "=", ",",
+}
+
+var integers = []int64{0, 1, -1, 2, 3, 7, 10, -10, 38, 127, 255, 1000, 1 << 20, math.MaxInt32, math.MinInt32, math.MaxInt64, math.MinInt64}
+
+var doubles = []float64{0, 1, -1, 0.5, 1.005, -2.5, 1e7, 1e-7, 1e300, -1e300, 5e-324, math.Inf(1), math.Inf(-1), math.NaN()}
+
+// value is a random value of a type, sometimes NULL.
+func (g *generator) value(t Type) any {
+	if g.IntN(8) == 0 && !t.NotNull {
+		return nil
+	}
+	switch t.Kind {
+	case Boolean:
+		return g.IntN(2) == 0
+	case Float:
+		return float64(float32(doubles[g.IntN(len(doubles))]))
+	case Double:
+		return doubles[g.IntN(len(doubles))]
+	case Decimal:
+		v := new(big.Int).Rem(new(big.Int).Mul(big.NewInt(integers[g.IntN(len(integers))]), big.NewInt(g.Int64())), power10(t.Precision))
+		return v
+	case String, Bytes:
+		return texts[g.IntN(len(texts))]
+	case Date:
+		return g.Int64N(80000) - 20000
+	case Time:
+		return g.Int64N(86400000)
+	case Timestamp, TimestampLTZ:
+		return Round(g.Int64N(4e15)-1e15, t.Precision)
+	case IntervalDay:
+		return g.Int64N(1e13) - 5e12
+	case IntervalMonth:
+		return g.Int64N(1000) - 500
+	case Array:
+		return g.values(*t.Elem, g.IntN(4))
+	case Row:
+		row := make([]any, len(t.Fields))
+		for i, f := range t.Fields {
+			row[i] = g.value(f.Type)
+		}
+		return row
+	case Map:
+		d := &Dict{}
+		for range g.IntN(3) {
+			d.set(texts[g.IntN(len(texts))], g.value(*t.Elem))
+		}
+		return d
+	}
+	return wrap(integers[g.IntN(len(integers))], t.Kind)
+}
+
+func (g *generator) values(t Type, n int) []any {
+	all := make([]any, n)
+	for i := range all {
+		all[i] = g.value(t)
+	}
+	return all
+}
+
+// leaf is a column or a constant.
+func (g *generator) leaf() Node {
+	i := g.IntN(len(g.types))
+	t := g.types[i]
+	switch g.IntN(12) {
+	case 0:
+		return &Const{}
+	case 1, 2, 3, 4:
+		return &Const{g.value(t), t}
+	}
+	return &Col{i, fmt.Sprintf("c%d", i), t}
+}
+
+var symbols = []string{"YEAR", "MONTH", "WEEK", "DAY", "HOUR", "SECOND", "MILLISECOND", "EPOCH", "CENTURY", "BOTH", "LEADING", "x"}
+
+// call is a call of a function on leaves, or nil if they are not what it takes.
+func (g *generator) call(name string, arg func() Node) Node {
+	f := functions[name]
+	n := f.Min
+	most := f.Max
+	if most < 0 {
+		most = f.Min + 3
+	}
+	n += g.IntN(most - n + 1)
+	if name == "MAP" {
+		n = 2 * (n/2 + 1)
+	}
+	args := make([]Node, n)
+	for i := range args {
+		args[i] = arg()
+		if g.IntN(6) == 0 {
+			args[i] = &Const{symbols[g.IntN(len(symbols))], Type{Kind: Symbol, NotNull: true}}
+		}
+	}
+	if strings.HasPrefix(name, "JSON_") && n == 2 && g.IntN(4) > 0 {
+		args[1] = &Const{[]string{"$", "$.a[0]", "lax $.a[*]", "$.a[2].b", "strict $.*", "$.x"}[g.IntN(6)], Of(String)}
+	}
+	if name == "FIELD" {
+		args[1] = &Const{"b", Of(String)}
+	}
+	if name == "CAST" || name == "TRY_CAST" {
+		cast, err := Cast(args[0], g.types[g.IntN(len(g.types))], name == "TRY_CAST", g.zone)
+		if err != nil {
+			return nil
+		}
+		return cast
+	}
+	bound, err := Bind(name, g.zone, args...)
+	if err != nil {
+		return nil
+	}
+	return bound
+}
+
+// callFor tries until the arguments fit.
+func (g *generator) callFor(name string, arg func() Node) Node {
+	for range 200 {
+		if n := g.call(name, arg); n != nil {
+			return n
+		}
+	}
+	return nil
+}
+
+func (g *generator) expression(depth int) Node {
+	names := allNames()
+	for {
+		arg := g.leaf
+		if depth > 1 && g.IntN(2) == 0 {
+			arg = func() Node {
+				if g.IntN(2) == 0 {
+					return g.leaf()
+				}
+				return g.expression(depth - 1)
+			}
+		}
+		if n := g.call(names[g.IntN(len(names))], arg); n != nil {
+			return n
+		}
+	}
+}
+
+func (g *generator) batch(rows int) *Batch {
+	b := NewBatch(g.types)
+	for range rows {
+		row := make([]any, len(g.types))
+		for i, t := range g.types {
+			row[i] = g.value(t)
+		}
+		b.AddRow(row)
+	}
+	return b
+}
+
+// same compares values with NaN equal to itself.
+func same(a, b any) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return fmt.Sprintf("%v", showAny(a)) == fmt.Sprintf("%v", showAny(b))
+}
+
+func showAny(v any) any {
+	switch v := v.(type) {
+	case *Dict:
+		return fmt.Sprintf("map %v %v", showAny(v.Keys), showAny(v.Values))
+	case []any:
+		parts := make([]string, len(v))
+		for i, e := range v {
+			parts[i] = fmt.Sprint(showAny(e))
+		}
+		return parts
+	case *big.Int:
+		return v.String()
+	}
+	return v
+}
+
+// withConstants puts the values of a row for columns: all, or those that chance picks.
+func (g *generator) withConstants(n Node, b *Batch, row int, all bool) Node {
+	return Replace(n, func(n Node) Node {
+		if c, ok := n.(*Col); ok && (all || g.IntN(2) == 0) {
+			return &Const{b.Cols[c.Index].Value(row), c.T}
+		}
+		return n
+	})
+}
+
+// TestFoldIsCompiled: what is computed over columns is what folding makes of the same constants. An error stays an error,
+// except where folding found that its branch is not taken.
+func TestFoldIsCompiled(t *testing.T) {
+	for seed := range uint64(3000) {
+		g := newGenerator(seed)
+		n := g.expression(3)
+		b := g.batch(4)
+		compiled, err := Compile(n)
+		if err != nil {
+			t.Fatalf("seed %d: compile %s: %v", seed, n, err)
+		}
+		for row := range b.N {
+			b.Err = nil
+			want := compiled.Box(b, row)
+			if b.Err != nil {
+				continue
+			}
+			folded := Fold(g.withConstants(n, b, row, seed%2 == 0))
+			c, err := Compile(folded)
+			if err != nil {
+				t.Fatalf("seed %d: compile %s: %v", seed, folded, err)
+			}
+			if got := c.Box(b, row); b.Err != nil || !same(got, want) {
+				t.Fatalf("seed %d, row %d: %s\ncompiled %v\nfolded %s = %v (%v)", seed, row, n, want, folded, got, b.Err)
+			}
+			if !folded.Type().Same(n.Type()) {
+				t.Fatalf("seed %d: %s is %s, and folded %s", seed, n, n.Type(), folded.Type())
+			}
+		}
+	}
+}
+
+// TestNoFunctionPanics calls every function with random arguments that it takes. A value must be of the result's type.
+func TestNoFunctionPanics(t *testing.T) {
+	for _, name := range allNames() {
+		bound := 0
+		for seed := range uint64(60) {
+			g := newGenerator(seed)
+			n := g.callFor(name, g.leaf)
+			if n == nil {
+				continue
+			}
+			bound++
+			b := g.batch(20)
+			compute(t, seed, n, b)
+		}
+		if bound == 0 {
+			t.Errorf("no arguments found that %s takes", name)
+		}
+	}
+}
+
+func allNames() []string {
+	names := Names()
+	for name := range functions {
+		if strings.Contains(name, " ") || name[0] < 'A' || name[0] > 'Z' {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func compute(t *testing.T, seed uint64, n Node, b *Batch) {
+	t.Helper()
+	defer func() {
+		if p := recover(); p != nil {
+			t.Errorf("seed %d: %s panics: %v", seed, n, p)
+		}
+	}()
+	c, err := Compile(n)
+	if err != nil {
+		t.Errorf("seed %d: compile %s: %v", seed, n, err)
+		return
+	}
+	into := &Column{Type: n.Type()}
+	for row := range b.N {
+		b.Err = nil
+		v := c.Box(b, row)
+		if b.Err != nil && v != nil {
+			t.Errorf("seed %d: %s has a value and an error: %v, %v", seed, n, v, b.Err)
+		}
+		if err := isOf(v, n.Type()); err != nil {
+			t.Errorf("seed %d, row %d: %s: %v", seed, row, n, err)
+			return
+		}
+		c.Into(into, b, row)
+		if got := into.Value(row); !same(got, v) {
+			t.Errorf("seed %d: %s: Box gives %v, Into %v", seed, n, v, got)
+		}
+	}
+}
+
+// isOf checks that a boxed value is one of a type.
+func isOf(v any, t Type) error {
+	if v == nil {
+		return nil
+	}
+	wrong := fmt.Errorf("%v (%T) is no %s", v, v, t)
+	switch v := v.(type) {
+	case bool:
+		if t.Kind != Boolean {
+			return wrong
+		}
+	case int64:
+		if t.Class() != Ints || t.Kind == Boolean || v != wrap(v, t.Kind) {
+			return wrong
+		}
+	case float64:
+		if t.Class() != Floats || t.Kind == Float && v == v && v != float64(float32(v)) {
+			return wrong
+		}
+	case string:
+		if t.Class() != Texts {
+			return wrong
+		}
+	case *big.Int:
+		if t.Kind != Decimal || fit(v, t) == nil {
+			return wrong
+		}
+	case []any:
+		if t.Kind != Array && t.Kind != Row {
+			return wrong
+		}
+		for i, e := range v {
+			et := t.Elem
+			if t.Kind == Row {
+				et = &t.Fields[i].Type
+			}
+			if err := isOf(e, *et); err != nil {
+				return err
+			}
+		}
+	case *Dict:
+		if t.Kind != Map {
+			return wrong
+		}
+	}
+	return nil
+}
