@@ -10,11 +10,17 @@
 //	logic.go       AND, OR, NOT, CASE, COALESCE, IN, BETWEEN, IS
 //	cast.go        CAST and TRY_CAST
 //	decimal.go     DECIMAL(p, s) on big integers
-//	text.go        string functions, LIKE and regular expressions
+//	text.go        string functions
+//	pattern.go     LIKE, SIMILAR TO and regular expressions
+//	encoding.go    hashes, BASE64, HEX, character sets, URLs
 //	math.go        mathematical functions
-//	moment.go      dates, times, intervals
+//	moment.go      dates, times and timestamps: how they are held, read and written; time zones
+//	interval.go    adding intervals, TIMESTAMPADD, TIMESTAMPDIFF
+//	extract.go     EXTRACT, and FLOOR and CEIL to a unit
+//	dateformat.go  patterns of dates; functions between text, numbers and moments
 //	json.go        JSON_VALUE and its like
-//	collection.go  arrays, maps and rows
+//	collection.go  rows, maps, access to elements
+//	array.go       functions of arrays
 package expr
 
 import (
