@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/broker"
+	"weir/internal/stack"
+)
+
+// windowed is a pipeline as weir verify checks it. Bounded, it ends where the input does.
+func windowed(t *testing.T, dir string, bounded bool) string {
+	t.Helper()
+	mode := ""
+	if bounded {
+		mode = ", 'scan.bounded.mode' = 'latest-offset'"
+	}
+	file := filepath.Join(dir, fmt.Sprintf("windowed-%v.sql", bounded))
+	text := `
+SET 'pipeline.name' = 'windowed';
+CREATE TABLE readings (
+  device_id STRING NOT NULL, sensor STRING NOT NULL, ` + "`value`" + ` DOUBLE NOT NULL, ts TIMESTAMP_LTZ(3) NOT NULL,
+  WATERMARK FOR ts AS ts - INTERVAL '2' SECOND
+) WITH ('connector' = 'kafka', 'topic' = 'sensor_data_tx', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json',
+  'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset'` + mode + `);
+CREATE TABLE per_window (
+  device_id STRING, sensor STRING, window_start TIMESTAMP(3), window_end TIMESTAMP(3),
+  readings BIGINT, minimum DOUBLE, maximum DOUBLE, average DOUBLE, total DOUBLE
+) WITH ('connector' = 'kafka', 'topic' = 'per_window', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json');
+CREATE TABLE per_sensor (sensor STRING, readings BIGINT, PRIMARY KEY (sensor) NOT ENFORCED)
+WITH ('connector' = 'upsert-kafka', 'topic' = 'per_sensor', 'key.format' = 'raw', 'value.format' = 'json');
+EXECUTE STATEMENT SET BEGIN
+INSERT INTO per_window
+SELECT device_id, sensor, window_start, window_end, COUNT(*), MIN(` + "`value`), MAX(`value`), AVG(`value`), SUM(`value`)" + `
+FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY device_id, sensor, window_start, window_end;
+INSERT INTO per_sensor SELECT sensor, COUNT(*) FROM readings GROUP BY sensor;
+END;`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+var verifyWindowed = []string{"--windows=per_window", "--window-size=10s", "--window-delay=2s", "--late=windowed.late", "--window-dlq=windowed.dlq", "--bounded"}
+
+// Three real brokers and a windowed pipeline in two processes of two workers: processes and brokers are killed with kill -9 at
+// random, one process sleeps past its timeouts and wakes up as a zombie. Each reading is counted in its window once.
+func TestPipelineSurvivesKills(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts three JVMs: make test runs it")
+	}
+	const readings = 1_000_000
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	kafka := stack.New(t, 3)
+	at := "--brokers=" + strings.Join(kafka.Brokers(), ",")
+	dir := t.TempDir()
+	run := func(instance string) []string {
+		return []string{"run", windowed(t, dir, false), at, "--instance=" + instance, "--parallelism=2", "--state-dir=" + filepath.Join(dir, "state-"+instance),
+			"--session-timeout=6s", "--transaction-timeout=6s"}
+	}
+	must(t, "topics", "apply", at)
+	producer := start(t, "produce", at, fmt.Sprint("--count=", readings), "--rate=25000", "--devices=500", "--repeats=0.02", "--outages=0.02")
+	workers := []*weir{start(t, run("a")...), start(t, run("b")...)}
+	var asleep time.Time
+	faults := make(map[string]int)
+	for ended := false; !ended; {
+		select {
+		case <-producer.exited:
+			if code := producer.cmd.ProcessState.ExitCode(); code != exitOK {
+				t.Fatalf("producer: exit %d\n%s", code, producer.errOut.String())
+			}
+			ended = true
+			continue
+		case <-time.After(time.Duration(500+rng.IntN(3000)) * time.Millisecond):
+		}
+		i := rng.IntN(2)
+		if i == 1 && !asleep.IsZero() {
+			if time.Since(asleep) < 14*time.Second {
+				continue
+			}
+			workers[1].signal(syscall.SIGCONT)
+			asleep = time.Time{}
+			faults["zombie woken"]++
+			continue
+		}
+		switch fault := rng.IntN(10); {
+		case fault < 6:
+			workers[i].kill()
+			workers[i] = start(t, run(string("ab"[i]))...)
+			faults["process killed"]++
+		case fault < 8 && i == 1:
+			workers[1].signal(syscall.SIGSTOP)
+			asleep = time.Now()
+		default:
+			b := rng.IntN(3)
+			if err := kafka.Kill(b); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond) // how long the broker is away
+			if err := kafka.Start(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			faults["broker killed"]++
+		}
+	}
+	for _, w := range workers {
+		w.kill()
+	}
+	t.Logf("faults: %v", faults)
+	must(t, "run", windowed(t, dir, true), at, "--instance=last", "--parallelism=2", "--state-dir=none")
+	r := verified(t, append([]string{at}, verifyWindowed...)...)
+	if r.Records < readings {
+		t.Errorf("%d records, want at least %d", r.Records, readings)
+	}
+	if faults["process killed"] == 0 {
+		t.Errorf("faults %v: too few to prove anything", faults)
+	}
+	// The same readings went through a repartition topic to another stage.
+	counted := make(map[string]int64)
+	err := broker.ReadAll(t.Context(), broker.Config{Brokers: kafka.Brokers()}, "per_sensor", nil, func(r *kgo.Record) error {
+		var row struct {
+			Sensor   string `json:"sensor"`
+			Readings int64  `json:"readings"`
+		}
+		err := json.Unmarshal(r.Value, &row)
+		counted[row.Sensor] = row.Readings
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := int64(0)
+	for _, n := range counted {
+		sum += n
+	}
+	if sum != r.Records {
+		t.Errorf("%d readings counted by sensor, want %d: %v", sum, r.Records, counted)
+	}
+}
