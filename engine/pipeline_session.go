@@ -93,8 +93,8 @@ func (w *worker) session(ctx context.Context) error {
 		if s.open || fetches.NumRecords() > 0 || !s.bounded() {
 			continue
 		}
-		if done, err := s.finished(ctx); err != nil || done {
-			return err
+		if s.finished(ctx) {
+			return nil
 		}
 	}
 }
@@ -465,14 +465,14 @@ func (s *pipelineSession) endEmpty(ctx context.Context, fresh map[taskID]bool) e
 
 // finished reports whether nothing is left to do for a pipeline that ends: all tasks of this worker have ended. A worker without
 // tasks waits until the group has committed all that there is.
-func (s *pipelineSession) finished(ctx context.Context) (bool, error) {
+func (s *pipelineSession) finished(ctx context.Context) bool {
 	for _, t := range s.tasks {
 		if !t.Ended() {
-			return false, nil
+			return false
 		}
 	}
 	if len(s.tasks) > 0 {
-		return true, nil
+		return true
 	}
 	topics := make([]string, 0, len(s.stages))
 	for topic := range s.stages {
@@ -480,11 +480,11 @@ func (s *pipelineSession) finished(ctx context.Context) (bool, error) {
 	}
 	committed, err := s.admin.FetchOffsetsForTopics(ctx, Group(s.Program), topics...)
 	if err != nil {
-		return false, nil //nolint:nilerr // asked again at the next turn
+		return false // asked again at the next turn
 	}
 	ends, err := s.admin.ListEndOffsets(ctx, topics...)
 	if err != nil {
-		return false, nil //nolint:nilerr // likewise
+		return false // likewise
 	}
 	done := true
 	ends.Each(func(o kadm.ListedOffset) {
@@ -495,7 +495,7 @@ func (s *pipelineSession) finished(ctx context.Context) (bool, error) {
 		at, ok := committed.Lookup(o.Topic, o.Partition)
 		done = done && (end == 0 || ok && at.Err == nil && at.At >= end)
 	})
-	return done, nil
+	return done
 }
 
 // end commits or aborts the open transaction. After an error its outcome is unknown, and the session is over.

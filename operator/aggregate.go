@@ -138,7 +138,7 @@ func newAggregate(b base, op *plan.Aggregate) *aggregate {
 		base: b, grouper: newGrouper(b, op), op: op, clock: clock{op.Window.Zone},
 		start: op.Keys[op.Window.Start], end: op.Keys[op.Window.End], merged: make(map[string][]byte),
 	}
-	if op.Window.Deferred {
+	if op.Window.Sliced {
 		a.size, a.slide, a.offset = op.Window.Size.Microseconds(), op.Window.Slide.Microseconds(), op.Window.Offset.Microseconds()
 	} else if op.Window.Kind == plan.Tumble {
 		a.size, a.slide, a.offset = op.Window.Size.Microseconds(), op.Window.Size.Microseconds(), op.Window.Offset.Microseconds()
@@ -219,15 +219,15 @@ func (a *aggregate) fire(watermark int64) {
 	}
 	from := a.fired
 	a.fired = watermark
-	slices_ := a.task.store.Windows(a.rel.State + groups)
-	if len(slices_) == 0 || !a.clock.passed(a.firstEnd(slices_[0]), watermark) {
+	ends := a.task.store.Windows(a.rel.State + groups)
+	if len(ends) == 0 || !a.clock.passed(a.firstEnd(ends[0]), watermark) {
 		return
 	}
-	for _, end := range a.due(slices_, from, watermark) {
-		a.window(end, slices_)
+	for _, end := range a.due(ends, from, watermark) {
+		a.window(end, ends)
 	}
 	a.deliver()
-	for _, slice := range slices_ {
+	for _, slice := range ends {
 		if a.clock.passed(a.lastEnd(slice), watermark) {
 			a.task.clear(a.rel.State+groups, slice)
 			a.task.clear(a.rel.State+distincts, slice)

@@ -104,7 +104,6 @@ func (b *base) advance(_ int, watermark int64, idle bool) { b.pass(watermark, id
 func (b *base) flush()                                    {}
 func (b *base) reset()                                    {}
 func (b *base) connect(to node, in int)                   { b.outs = append(b.outs, edge{to, in}) }
-func (b *base) common() *base                             { return b }
 
 func (b *base) emit(r *rows) {
 	if r.N == 0 {
@@ -207,7 +206,7 @@ func (t *Task) build(r *plan.Relation) (node, error) {
 		switch {
 		case op.Window == nil:
 			return newGroup(b, op), nil
-		case op.Window.Kind == plan.Session && op.Window.Deferred:
+		case op.Window.Kind == plan.Session && op.Window.Sliced:
 			return newSession(b, op), nil
 		}
 		return newAggregate(b, op), nil

@@ -90,7 +90,8 @@ func (s *session) row(r *rows, i int) {
 		joined.start, joined.end = min(joined.start, o.start), max(joined.end, o.end)
 	}
 	joined.value = s.add(nil, value, r.Batch, i, nil)
-	s.open = append(kept, joined)
+	kept = append(kept, joined)
+	s.open = kept
 	slices.SortFunc(s.open, func(a, b openSession) int { return int(min(max(a.start-b.start, -1), 1)) })
 	s.save(s.key)
 	s.task.store.Put(s.rel.State+timers, second(joined.end), s.key, []byte{1})

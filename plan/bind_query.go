@@ -28,7 +28,7 @@ func (p *planner) query(q *sql.Query) (*Relation, error) {
 				return nil, sql.Errorf(c.Name, "%s stands twice behind WITH", c.Name.Name)
 			}
 			v := &view{query: c.Query, columns: c.Columns}
-			if _, err := p.view(v, c.Name, c.Name.Name); err != nil {
+			if err := p.view(v, c.Name, c.Name.Name); err != nil {
 				return nil, err
 			}
 			inner[c.Name.Name] = v
@@ -50,19 +50,13 @@ func (p *planner) body(b sql.QueryBody) (*Relation, error) {
 }
 
 // view binds a named query once.
-func (p *planner) view(v *view, where sql.Node, name string) (*Relation, error) {
-	if v.bound != nil {
-		return v.bound, nil
-	}
+func (p *planner) view(v *view, where sql.Node, name string) error {
 	r, err := p.query(v.query)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if r, err = p.rename(r, v.columns, where, name); err != nil {
-		return nil, err
-	}
-	v.bound = r
-	return r, nil
+	v.bound, err = p.rename(r, v.columns, where, name)
+	return err
 }
 
 // rename gives the columns of a relation other names.

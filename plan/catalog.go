@@ -159,7 +159,7 @@ func physicalOrMetadata(c sql.Column) (TableColumn, error) {
 		return column, sql.Errorf(c.Metadata, "the kafka connector has no metadata '%s'", column.Metadata).
 			WithHint("%s", orElse(sql.DidYouMean(key, keys), "it has "+strings.Join(keys, ", ")))
 	}
-	if !known.Same(t) && !(known.Kind == t.Kind && t.Class() == expr.Ints) && !assignable(known, t) {
+	if !known.Same(t) && (known.Kind != t.Kind || t.Class() != expr.Ints) && !assignable(known, t) {
 		return column, sql.Errorf(c.Type, "metadata '%s' is %s, not %s", key, known, c.Type)
 	}
 	if !writable(key) && !column.Virtual {
@@ -286,7 +286,7 @@ func (t *Table) setOptions(s *sql.CreateTable, p *planner) error {
 		}
 	}
 	if t.IdleTimeout == 0 {
-		t.IdleTimeout = p.Program.Settings.IdleTimeout
+		t.IdleTimeout = p.Settings.IdleTimeout
 	}
 	return o.unread(s.Options)
 }

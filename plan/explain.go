@@ -50,7 +50,7 @@ func (r *Relation) Describe() string {
 	case *Aggregate:
 		s := "Aggregate"
 		if op.Window != nil {
-			s = "Aggregate in windows of " + op.Window.Window.String()
+			s = "Aggregate in windows of " + op.Window.String()
 		}
 		var aggs []string
 		for _, a := range op.Aggs {
@@ -147,7 +147,7 @@ func (r *Relation) Signature() string {
 	switch op := r.Op.(type) {
 	case *Aggregate:
 		s := r.Describe() + "; keys " + kinds(op.Keys)
-		if op.Window != nil && op.Window.Deferred {
+		if op.Window != nil && op.Window.Sliced {
 			s += "; by slices"
 		}
 		for _, a := range op.Aggs {
@@ -187,21 +187,18 @@ func (p *Program) Text() string {
 		b.WriteByte('\n')
 		seen := make(map[*Relation]bool)
 		for _, out := range s.Outputs {
-			first := out
 			if _, sends := out.Op.(*Exchange); sends {
 				fmt.Fprintf(&b, "  Send to %s\n", out.Topic())
-				first = out.Inputs[0]
 			} else {
 				fmt.Fprintf(&b, "  %s\n", out.Describe())
-				first = out.Inputs[0]
 			}
-			writeTree(&b, first, s, "  ", true, seen)
+			writeTree(&b, out.Inputs[0], "  ", true, seen)
 		}
 	}
 	return b.String()
 }
 
-func writeTree(b *strings.Builder, r *Relation, s *Stage, indent string, last bool, seen map[*Relation]bool) {
+func writeTree(b *strings.Builder, r *Relation, indent string, last bool, seen map[*Relation]bool) {
 	branch, below := "├─ ", "│  "
 	if last {
 		branch, below = "└─ ", "   "
@@ -220,11 +217,11 @@ func writeTree(b *strings.Builder, r *Relation, s *Stage, indent string, last bo
 		return
 	}
 	for i, in := range r.Inputs {
-		writeTree(b, in, s, indent+below, i == len(r.Inputs)-1, seen)
+		writeTree(b, in, indent+below, i == len(r.Inputs)-1, seen)
 	}
 }
 
-// node and the others are the plan for programs.
+// planJSON and the others are the plan for programs.
 type planJSON struct {
 	Pipeline string      `json:"pipeline"`
 	Stages   []stageJSON `json:"stages"`

@@ -71,11 +71,11 @@ func Compile(text, name string) (*Program, error) {
 	if err := CheckName(p.Name); err != nil {
 		return nil, err
 	}
-	if p.Program.Settings.DeadLetterTopic == "" {
-		p.Program.Settings.DeadLetterTopic = p.Name + ".dlq"
+	if p.Settings.DeadLetterTopic == "" {
+		p.Settings.DeadLetterTopic = p.Name + ".dlq"
 	}
-	if p.Program.Settings.LateTopic == "" {
-		p.Program.Settings.LateTopic = p.Name + ".late"
+	if p.Settings.LateTopic == "" {
+		p.Settings.LateTopic = p.Name + ".late"
 	}
 	p.rewrite()
 	if err := p.cut(); err != nil {
@@ -106,9 +106,7 @@ type planner struct {
 type view struct {
 	query   *sql.Query
 	columns []sql.Ident
-	with    []map[string]*view // what its query sees
 	bound   *Relation
-	open    bool // being bound: it contains itself
 }
 
 func (p *planner) statement(s sql.Statement) error {
@@ -132,7 +130,7 @@ func (p *planner) statement(s sql.Statement) error {
 			return err
 		}
 		v := &view{query: s.Query, columns: s.Columns}
-		if _, err := p.view(v, s, name); err != nil { // an error in a view that nobody uses is still one
+		if err := p.view(v, s, name); err != nil { // an error in a view that nobody uses is still one
 			return err
 		}
 		p.views[name] = v
@@ -229,15 +227,15 @@ func (p *planner) set(s *sql.Set) error {
 		if err != nil {
 			return bad("write a duration such as 30 s or 5 min")
 		}
-		p.Program.Settings.IdleTimeout = d
+		p.Settings.IdleTimeout = d
 	case "execution.runtime-mode":
 		if !strings.EqualFold(s.Value, "streaming") {
 			return bad("only streaming is supported; a bounded run (scan.bounded.mode) ends by itself")
 		}
 	case "weir.dead-letter.topic":
-		p.Program.Settings.DeadLetterTopic = s.Value
+		p.Settings.DeadLetterTopic = s.Value
 	case "weir.late.topic":
-		p.Program.Settings.LateTopic = s.Value
+		p.Settings.LateTopic = s.Value
 	case "table.exec.sink.upsert-materialize", "table.exec.sink.not-null-enforcer":
 		if !slices.Contains([]string{"NONE", "AUTO", "ERROR"}, strings.ToUpper(s.Value)) {
 			return bad("this mode is not supported")

@@ -126,6 +126,8 @@ type Aggregate struct {
 type GroupWindow struct {
 	*Window
 	Start, End, Time int
+	// Sliced says that this aggregate puts the windows together: the window is Deferred. Otherwise they come whole.
+	Sliced bool
 }
 
 // Agg is one aggregate function.
@@ -266,14 +268,6 @@ func names(cols []Column) []string {
 	all := make([]string, len(cols))
 	for i, c := range cols {
 		all[i] = c.Name
-	}
-	return all
-}
-
-func types(cols []Column) []expr.Type {
-	all := make([]expr.Type, len(cols))
-	for i, c := range cols {
-		all[i] = c.Type
 	}
 	return all
 }

@@ -12,7 +12,7 @@ func (p *planner) rewrite() {
 		p.Sinks[i] = p.pushFilters(s, make(map[*Relation]*Relation))
 	}
 	p.countUsers()
-	p.visit(p.defer_)
+	p.visit(p.deferWindows)
 	p.markNeeded()
 }
 
@@ -69,9 +69,9 @@ func substitute(n expr.Node, exprs []expr.Node) expr.Node {
 	})
 }
 
-// defer_ leaves it to an aggregate to put the windows of its rows together from slices, so that a row is
+// deferWindows leaves it to an aggregate to put the windows of its rows together from slices, so that a row is
 // counted once and not once for each window. That is so when nothing in between looks at the windows.
-func (p *planner) defer_(r *Relation) {
+func (p *planner) deferWindows(r *Relation) {
 	a, ok := r.Op.(*Aggregate)
 	if !ok || a.Window == nil || a.Window.Kind == Tumble {
 		return
@@ -95,6 +95,7 @@ func (p *planner) defer_(r *Relation) {
 		switch op := in.Op.(type) {
 		case *Window:
 			op.Deferred = op == a.Window.Window
+			a.Window.Sliced = op.Deferred
 			return
 		case *Exchange:
 		case *Filter:

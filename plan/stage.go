@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -33,8 +34,7 @@ const (
 // cut divides the relations into stages.
 func (p *planner) cut() error {
 	of := make(map[*Relation]*Stage)
-	var join func(r *Relation, s *Stage)
-	join = func(r *Relation, s *Stage) {
+	join := func(r *Relation, s *Stage) {
 		old := of[r]
 		if old == s {
 			return
@@ -97,7 +97,46 @@ func (p *planner) cut() error {
 			s.Changelog = p.changelog(s.Name)
 		}
 	}
+	if err := p.checkSessions(); err != nil {
+		return err
+	}
 	return p.checkScans()
+}
+
+// checkSessions refuses sessions that can't be put together, since something looks at them before they have ended.
+func (p *planner) checkSessions() error {
+	var err error
+	p.visit(func(r *Relation) {
+		a, ok := r.Op.(*Aggregate)
+		if !ok || a.Window == nil || a.Window.Kind != Session || err != nil {
+			return
+		}
+		if a.attached(r.Inputs[0]) {
+			return // the sessions were grouped below
+		}
+		if !a.Window.Sliced {
+			err = errors.New("a SESSION window must be grouped directly: a view over it that is read twice, or an expression of its start or end below the GROUP BY, is not supported")
+		}
+		for _, g := range a.Aggs {
+			if g.Distinct {
+				err = errors.New("DISTINCT in a SESSION window is not supported: group by the value too, and count the groups in a second query")
+			}
+		}
+	})
+	return err
+}
+
+// attached reports whether the windows of the input's rows are complete: they come from another aggregate.
+func (a *Aggregate) attached(in *Relation) bool {
+	for {
+		switch op := in.Op.(type) {
+		case *Window:
+			return op != a.Window.Window
+		case *Aggregate, *Rank:
+			return true
+		}
+		in = in.Inputs[0]
+	}
 }
 
 func keepsState(r *Relation) bool {

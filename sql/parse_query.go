@@ -270,11 +270,12 @@ func (p *parser) tableRef() TableRef {
 		}
 		j := &Join{Pos: at.Pos, Kind: kind, Left: left, Right: p.tablePrimary()}
 		if kind != "CROSS" {
-			if p.words("ON") {
+			switch {
+			case p.words("ON"):
 				j.On = p.expr()
-			} else if p.words("USING") {
+			case p.words("USING"):
 				j.Using = p.names()
-			} else {
+			default:
 				panic(p.unexpected("ON"))
 			}
 		}
@@ -345,13 +346,10 @@ func (p *parser) tablePrimary() TableRef {
 
 func (p *parser) alias() Alias {
 	var a Alias
-	if p.words("AS") {
-		a.Name = p.name()
-	} else if p.isName() {
-		a.Name = p.name()
-	} else {
+	if !p.words("AS") && !p.isName() {
 		return a
 	}
+	a.Name = p.name()
 	if p.isSymbol("(") {
 		a.Columns = p.names()
 	}

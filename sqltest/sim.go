@@ -114,11 +114,7 @@ func (s *sim) send(st step, row string) error {
 	case st.key != nil:
 		r.Key = []byte(*st.key)
 	case t.Key.Name != "":
-		key, err := keyOf(t, row)
-		if err != nil {
-			return err
-		}
-		r.Key = key
+		r.Key = keyOf(t, row)
 	}
 	partitions := s.topic(t.Topic)
 	p := 0
@@ -131,18 +127,18 @@ func (s *sim) send(st step, row string) error {
 }
 
 // keyOf makes the key of a row from its fields. A row that is no JSON has none.
-func keyOf(t *plan.Table, row string) ([]byte, error) {
+func keyOf(t *plan.Table, row string) []byte {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal([]byte(row), &fields) != nil {
-		return nil, nil
+		return nil
 	}
 	if t.Key.Name == "raw" {
 		var text string
 		raw := fields[t.Columns[t.Key.Columns[0]].Name]
 		if json.Unmarshal(raw, &text) == nil {
-			return []byte(text), nil
+			return []byte(text)
 		}
-		return raw, nil
+		return raw
 	}
 	var b bytes.Buffer
 	b.WriteByte('{')
@@ -157,7 +153,7 @@ func keyOf(t *plan.Table, row string) ([]byte, error) {
 		fmt.Fprintf(&b, "%q:%s", t.Key.Fields[i].Name, v)
 	}
 	b.WriteByte('}')
-	return b.Bytes(), nil
+	return b.Bytes()
 }
 
 // settle runs transactions until no task has anything to read.

@@ -1,0 +1,77 @@
+package operator
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/plan"
+	"weir/state"
+)
+
+const benchTables = `
+CREATE TABLE readings (device_id STRING, sensor STRING, ` + "`value`" + ` DOUBLE, unit STRING, ts TIMESTAMP_LTZ(3), seq BIGINT, boot STRING,
+  WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
+WITH ('connector' = 'kafka', 'topic' = 'readings', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json',
+  'value.json.timestamp-format.standard' = 'ISO-8601');
+CREATE TABLE hot (device_id STRING, sensor STRING, ` + "`value`" + ` DOUBLE, unit STRING, ts TIMESTAMP_LTZ(3), seq BIGINT, boot STRING)
+WITH ('connector' = 'kafka', 'topic' = 'hot', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json', 'value.json.timestamp-format.standard' = 'ISO-8601');
+CREATE TABLE per_window (device_id STRING, s TIMESTAMP(3), n BIGINT, lo DOUBLE, hi DOUBLE, mean DOUBLE)
+WITH ('connector' = 'kafka', 'topic' = 'per_window', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json');
+`
+
+// benchRecords are readings of 1000 devices, one each millisecond.
+func benchRecords(n int) []*kgo.Record {
+	all := make([]*kgo.Record, n)
+	for i := range all {
+		device := fmt.Sprintf("device-%06d", i%1000)
+		ms := i
+		all[i] = &kgo.Record{Topic: "readings", Key: []byte(device), Offset: int64(i), Value: fmt.Appendf(nil,
+			`{"device_id":"%s","sensor":"temperature","value":%d.5,"unit":"°C","ts":"2026-01-01T%02d:%02d:%02d.%03dZ","seq":%d,"boot":"b-1"}`,
+			device, i%50, ms/3_600_000%24, ms/60_000%60, ms/1000%60, ms%1000, i)}
+	}
+	return all
+}
+
+func benchTask(b *testing.B, insert string) {
+	program, err := plan.Compile(benchTables+insert, "bench")
+	if err != nil {
+		b.Fatal(err)
+	}
+	store := state.Memory()
+	task, err := New(Config{Program: program, Stage: program.Stages[0], Peers: 1, Partitions: func(string) int32 { return 4 }, Store: store})
+	if err != nil {
+		b.Fatal(err)
+	}
+	const batch = 50_000
+	records := benchRecords(1_000_000)
+	var out Output
+	b.ReportAllocs()
+	b.ResetTimer()
+	for done := 0; done < b.N; done += batch {
+		from := done % len(records)
+		if err := task.Step("readings", records[from:from+min(batch, b.N-done)], &out); err != nil {
+			b.Fatal(err)
+		}
+		if err := task.Flush(&out); err != nil {
+			b.Fatal(err)
+		}
+		store.Changes(func(_, _ []byte) {})
+		if err := store.Commit(int64(done)); err != nil {
+			b.Fatal(err)
+		}
+		out.Reset()
+	}
+}
+
+// One operation is one reading: decoded, filtered, half of them encoded.
+func BenchmarkFilter(b *testing.B) {
+	benchTask(b, "INSERT INTO hot SELECT device_id, sensor, `value`, unit, ts, seq, boot FROM readings WHERE `value` > 25;")
+}
+
+// One operation is one reading: decoded, counted in its window.
+func BenchmarkTumble(b *testing.B) {
+	benchTask(b, "INSERT INTO per_window SELECT device_id, window_start, COUNT(*), MIN(`value`), MAX(`value`), AVG(`value`) "+
+		"FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY device_id, window_start, window_end;")
+}
