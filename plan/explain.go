@@ -59,6 +59,9 @@ func (r *Relation) Describe() string {
 		if len(op.Keys) > 0 {
 			s += " by " + list(in(0), op.Keys)
 		}
+		if len(aggs) == 0 {
+			return "Distinct" + strings.TrimPrefix(s, "Aggregate")
+		}
 		return s + ": " + strings.Join(aggs, ", ")
 	case *Rank:
 		var order []string

@@ -46,10 +46,26 @@ func (p *planner) pushFilters(r *Relation, done map[*Relation]*Relation) *Relati
 			below := p.filter(in.Inputs[0], expr.Fold(substitute(f.Cond, op.Exprs)))
 			in.Inputs[0] = p.pushFilters(below, done)
 			result = in
+		case *Window:
+			if !readsWindow(f.Cond, in) {
+				below := p.filter(in.Inputs[0], f.Cond)
+				in.Inputs[0] = p.pushFilters(below, done)
+				result = in
+			}
 		}
 	}
 	done[r] = result
 	return result
+}
+
+// readsWindow reports whether an expression over a relation looks at the window of its rows.
+func readsWindow(n expr.Node, r *Relation) bool {
+	for c := range expr.Columns(n) {
+		if r.Cols[c].Window != nil {
+			return true
+		}
+	}
+	return false
 }
 
 func conjunctsOf(n expr.Node) []expr.Node {
@@ -99,10 +115,8 @@ func (p *planner) deferWindows(r *Relation) {
 			return
 		case *Exchange:
 		case *Filter:
-			for c := range expr.Columns(op.Cond) {
-				if windowed(in, c) {
-					return
-				}
+			if readsWindow(op.Cond, in) {
+				return
 			}
 		case *Project:
 			for _, e := range op.Exprs {

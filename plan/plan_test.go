@@ -1,0 +1,34 @@
+package plan
+
+import (
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+)
+
+// tables stand in front of each query of testdata, and count as one line.
+const tables = "CREATE TABLE readings (device_id STRING, sensor STRING, `value` DOUBLE, n INT, price DECIMAL(10, 2), tags ARRAY<STRING>, place ROW<lat DOUBLE, lon DOUBLE>, ts TIMESTAMP_LTZ(3), whole_day AS CAST(ts AS DATE), pos BIGINT METADATA FROM 'offset' VIRTUAL, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector' = 'kafka', 'topic' = 'readings', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json'); " +
+	"CREATE TABLE plain (device_id STRING, x INT, moment TIMESTAMP(3)) WITH ('connector' = 'kafka', 'topic' = 'plain', 'format' = 'json'); " +
+	"CREATE TABLE devices (device_id STRING, site STRING, changed TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', WATERMARK FOR changed AS changed, PRIMARY KEY (device_id) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'devices', 'key.format' = 'raw', 'value.format' = 'json'); " +
+	"CREATE TABLE s1 (a STRING) WITH ('connector' = 'kafka', 'topic' = 's1', 'format' = 'json'); " +
+	"CREATE TABLE s2 (a STRING, b BIGINT) WITH ('connector' = 'kafka', 'topic' = 's2', 'format' = 'json'); " +
+	"CREATE TABLE u2 (a STRING, b BIGINT, PRIMARY KEY (a) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'u2', 'key.format' = 'json', 'value.format' = 'json'); " +
+	"CREATE TABLE w3 (a STRING, s TIMESTAMP(3), b BIGINT) WITH ('connector' = 'kafka', 'topic' = 'w3', 'format' = 'json');\n"
+
+// TestPlans runs testdata: "plan" plans statements behind the tables above, "alone" plans them as they are. The output is
+// the plan as text, or the error.
+func TestPlans(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		datadriven.RunTest(t, path, func(_ *testing.T, d *datadriven.TestData) string {
+			text := d.Input
+			if d.Cmd == "plan" {
+				text = tables + text
+			}
+			p, err := Compile(text, "test")
+			if err != nil {
+				return err.Error() + "\n"
+			}
+			return p.Text()
+		})
+	})
+}
