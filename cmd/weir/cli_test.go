@@ -56,6 +56,25 @@ func generateCSV(t *testing.T, rows int) string {
 
 // fileMeans works out the mean and count of each value column, straight from a CSV file.
 func fileMeans(t *testing.T, path string) (means map[string]float64, readings int) {
+	rows := csvRows(t, path)
+	means = make(map[string]float64)
+	for i, name := range rows[0] {
+		if name == "ts_ms" || name == "device_id" || name == "device" {
+			continue
+		}
+		sum := 0.0
+		for _, row := range rows[1:] {
+			sum += csvNumber(t, row[i])
+			readings++
+		}
+		means[name] = sum / float64(len(rows)-1)
+	}
+	return means, readings
+}
+
+// csvRows reads a compressed CSV file, its header first.
+func csvRows(t *testing.T, path string) [][]string {
+	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -69,29 +88,24 @@ func fileMeans(t *testing.T, path string) (means map[string]float64, readings in
 	if err != nil {
 		t.Fatal(err)
 	}
-	means = make(map[string]float64)
-	for i, name := range rows[0] {
-		if name == "ts_ms" || name == "device_id" || name == "device" {
-			continue
-		}
-		sum := 0.0
-		for _, row := range rows[1:] {
-			v, err := strconv.ParseFloat(row[i], 64)
-			if err != nil {
-				b, err := strconv.ParseBool(row[i])
-				if err != nil {
-					t.Fatal(err)
-				}
-				if b {
-					v = 1
-				}
-			}
-			sum += v
-			readings++
-		}
-		means[name] = sum / float64(len(rows)-1)
+	return rows
+}
+
+// csvNumber is a number, or a truth value as 0 or 1.
+func csvNumber(t *testing.T, text string) float64 {
+	t.Helper()
+	v, err := strconv.ParseFloat(text, 64)
+	if err == nil {
+		return v
 	}
-	return means, readings
+	b, err := strconv.ParseBool(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func testFileMeans(t *testing.T, path string) {

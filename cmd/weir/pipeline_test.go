@@ -3,9 +3,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -147,4 +149,82 @@ func TestPipelineSurvivesKills(t *testing.T) {
 	if sum != r.Records {
 		t.Errorf("%d readings counted by sensor, want %d: %v", sum, r.Records, counted)
 	}
+}
+
+const hourly = `
+CREATE TABLE readings (device_id STRING, sensor STRING, ` + "`value`" + ` DOUBLE, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '1' MINUTE)
+WITH ('connector' = 'kafka', 'topic' = 'sensor_data_tx', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json',
+  'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset');
+CREATE TABLE hourly (id STRING, ` + "`hour`" + ` STRING, mean DOUBLE, PRIMARY KEY (id, ` + "`hour`" + `) NOT ENFORCED)
+WITH ('connector' = 'upsert-kafka', 'topic' = 'hourly', 'key.format' = 'json', 'value.format' = 'json');
+INSERT INTO hourly SELECT device_id || ' ' || sensor, DATE_FORMAT(window_start, 'yyyy-MM-dd HH'), AVG(` + "`value`" + `)
+FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY device_id, sensor, window_start, window_end;`
+
+// The averages of each device, sensor and hour are those that are worked out straight from the file.
+func TestHourlyAverages(t *testing.T) {
+	t.Run("generated", func(t *testing.T) { testHourly(t, generateCSV(t, 100_000)) })
+	if _, err := os.Stat(realData); err == nil {
+		t.Run("real", func(t *testing.T) { testHourly(t, realData) })
+	}
+}
+
+func testHourly(t *testing.T, path string) {
+	dir := "--data-dir=" + filepath.Join(t.TempDir(), "data")
+	file := filepath.Join(t.TempDir(), "hourly.sql")
+	if err := os.WriteFile(file, []byte(hourly), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "produce", dir, "--file", path)
+	t.Log(must(t, "run", file, dir, "--parallelism=2"))
+	type row struct {
+		ID   string  `json:"id"`
+		Hour string  `json:"hour"`
+		Mean float64 `json:"mean"`
+	}
+	got := make(map[string]float64)
+	for _, value := range lastValues(t, dir, "hourly") {
+		var r row
+		if err := json.Unmarshal([]byte(value), &r); err != nil {
+			t.Fatal(err)
+		}
+		got[r.ID+" "+r.Hour] = r.Mean
+	}
+	want := hourlyMeans(t, path)
+	if len(got) != len(want) {
+		t.Errorf("%d averages, the file has %d", len(got), len(want))
+	}
+	for k, mean := range want {
+		if math.Abs(got[k]-mean) > 1e-9*max(1, math.Abs(mean)) {
+			t.Errorf("%s: %v, the file's is %v", k, got[k], mean)
+		}
+	}
+}
+
+// hourlyMeans works out the averages from a CSV file.
+func hourlyMeans(t *testing.T, path string) map[string]float64 {
+	rows := csvRows(t, path)
+	place := make(map[string]int)
+	for i, name := range rows[0] {
+		place[name] = i
+	}
+	sums, counts := make(map[string]float64), make(map[string]float64)
+	for _, row := range rows[1:] {
+		ms, err := strconv.ParseInt(row[place["ts_ms"]], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hour := time.UnixMilli(ms).UTC().Format("2006-01-02 15")
+		for name, i := range place {
+			if name == "ts_ms" || name == "device_id" || name == "device" {
+				continue
+			}
+			k := row[place["device_id"]] + " " + name + " " + hour
+			sums[k] += csvNumber(t, row[i])
+			counts[k]++
+		}
+	}
+	for k := range sums {
+		sums[k] /= counts[k]
+	}
+	return sums
 }
