@@ -17,6 +17,7 @@ func newDLQ() *cobra.Command {
 		Use:   "dlq",
 		Short: "List dead letters, and send them back after a fix",
 		Example: `  weir dlq list --pending
+  weir dlq list --dlq per_minute.dlq
   weir dlq replay --reason "out of the range" --dry-run`,
 	}
 	cmd.AddCommand(newDLQList(), newDLQReplay())
@@ -26,9 +27,11 @@ func newDLQ() *cobra.Command {
 type filterFlags struct {
 	filter deadletter.Filter
 	since  time.Duration
+	dlq    string
 }
 
 func (f *filterFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.dlq, "dlq", node.DeadLetters, "topic of the letters; that of a pipeline is NAME.dlq, and NAME.late has its late rows")
 	cmd.Flags().StringVar(&f.filter.Topic, "topic", "", "only letters that come from this topic")
 	cmd.Flags().StringVar(&f.filter.Reason, "reason", "", "only letters whose reason contains this text")
 	cmd.Flags().DurationVar(&f.since, "since", 0, "only letters of the last time, such as 2h")
@@ -41,7 +44,10 @@ func (f *filterFlags) get() deadletter.Filter {
 	return f.filter
 }
 
-var dlqTopics = deadletter.Topics{DLQ: node.DeadLetters, Progress: node.Progress}
+// topics are where the letters are, and where it is noted which were sent back.
+func (f *filterFlags) topics() deadletter.Topics {
+	return deadletter.Topics{DLQ: f.dlq, Progress: node.Progress}
+}
 
 func newDLQList() *cobra.Command {
 	var (
@@ -60,7 +66,7 @@ func newDLQList() *cobra.Command {
 			}
 			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
 				n := 0
-				err := deadletter.List(ctx, at.Broker, dlqTopics, filter.get(), func(l deadletter.Letter) error {
+				err := deadletter.List(ctx, at.Broker, filter.topics(), filter.get(), func(l deadletter.Letter) error {
 					n++
 					if asJSON {
 						return writeJSON(cmd.OutOrStdout(), l)
@@ -123,7 +129,7 @@ becomes a new letter, with its attempts counted.`,
 			}
 			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
 				result, err := deadletter.Replay(ctx, at.Broker, deadletter.ReplayConfig{
-					Topics: dlqTopics, Filter: filter.get(), DryRun: dry,
+					Topics: filter.topics(), Filter: filter.get(), DryRun: dry,
 				})
 				if err != nil {
 					return err
