@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -141,6 +142,11 @@ func (p *pipeline) sources() []*plan.Table {
 		}
 	}
 	return all
+}
+
+// isSource reports whether a topic is one of tables, and not the pipeline's own.
+func (p *pipeline) isSource(topic string) bool {
+	return slices.ContainsFunc(p.sources(), func(t *plan.Table) bool { return t.Topic == topic })
 }
 
 // bounded reports whether all sources end.

@@ -30,12 +30,13 @@ type pipelineSession struct {
 	assigned map[string]map[int32]bool
 	fresh    map[taskID]bool // got a partition since the last look: what a task knows is old
 
-	open   bool // in a transaction
-	began  time.Time
-	read   int
-	out    operator.Output
-	sample []time.Time
-	wrote  int // records of tables and repartition topics
+	open    bool // in a transaction
+	began   time.Time
+	read    int // records
+	sourced int // of them, those of tables
+	out     operator.Output
+	sample  []time.Time
+	wrote   int // records of tables and repartition topics
 }
 
 type taskID struct {
@@ -257,7 +258,10 @@ func (s *pipelineSession) step(tp kgo.FetchTopicPartition) error {
 	last := tp.Records[len(tp.Records)-1].Offset
 	records := withoutControl(tp.Records)
 	s.read += len(records)
-	s.observe(records)
+	if s.isSource(tp.Topic) {
+		s.sourced += len(records)
+		s.observe(records)
+	}
 	end, bounded := s.ends[tp.Topic][tp.Partition]
 	if bounded && len(records) > 0 && records[len(records)-1].Offset >= end {
 		records = slices.DeleteFunc(records, func(r *kgo.Record) bool { return r.Offset >= end })
@@ -513,8 +517,8 @@ func (s *pipelineSession) end(ctx context.Context, try kgo.TransactionEndTry) er
 	}
 	committed, err := s.group.End(ctx, try)
 	s.open = false
-	done := Commit{Records: s.read, Outputs: s.wrote, DeadLetters: len(s.out.Letters), Late: len(s.out.Late), Took: time.Since(s.began)}
-	s.read, s.wrote = 0, 0
+	done := Commit{Records: s.sourced, Outputs: s.wrote, DeadLetters: len(s.out.Letters), Late: len(s.out.Late), Took: time.Since(s.began)}
+	s.read, s.sourced, s.wrote = 0, 0, 0
 	s.out.Reset()
 	sample := s.sample
 	s.sample = s.sample[:0]

@@ -57,7 +57,7 @@ and proves that not one was lost or doubled. Without --brokers it brings its own
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newUp(), newProduce(), newConsume(), newRun(), newTail(), newDLQ(), newTopics(), newTransactions(), newVerify())
+	root.AddCommand(newUp(), newProduce(), newConsume(), newRun(), newCheck(), newExplain(), newTest(), newTail(), newDLQ(), newTopics(), newTransactions(), newVerify())
 	return root
 }
 

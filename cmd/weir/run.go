@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,7 +15,6 @@ import (
 	"weir/engine"
 	"weir/node"
 	"weir/plan"
-	"weir/sql"
 )
 
 // runReport is what weir run says of a pipeline for programs.
@@ -50,12 +47,7 @@ after their window has closed to <name>.late.`,
   weir run pipelines/per_minute.sql --brokers kafka-1:9092 --parallelism 4
   weir check pipelines/per_minute.sql      # is it right? without a broker
   weir tail device_per_minute              # what comes out`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usage(errors.New("weir run wants the file of a pipeline: weir run FILE"))
-			}
-			return nil
-		},
+		Args: someFiles,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			asJSON, err := out.json()
 			if err != nil {
@@ -178,13 +170,9 @@ func compileFiles(files []string) ([]*plan.Program, error) {
 	var programs []*plan.Program
 	names := make(map[string]string)
 	for _, file := range files {
-		text, err := os.ReadFile(file) //nolint:gosec // the user's file
+		text, p, err := compileFile(file)
 		if err != nil {
-			return nil, usage(fmt.Errorf("read the pipeline: %w", err))
-		}
-		p, err := plan.Compile(string(text), strings.TrimSuffix(filepath.Base(file), ".sql"))
-		if err != nil {
-			return nil, usage(inFile(file, string(text), err))
+			return nil, usage(inFile(file, text, err))
 		}
 		if other := names[p.Name]; other != "" {
 			return nil, usage(fmt.Errorf("%s and %s are both named %s: SET 'pipeline.name' in one of them", other, file, p.Name))
@@ -193,19 +181,6 @@ func compileFiles(files []string) ([]*plan.Program, error) {
 		programs = append(programs, p)
 	}
 	return programs, nil
-}
-
-// inFile tells in which file an error of SQL is, and shows the line.
-func inFile(file, text string, err error) error {
-	var at *sql.Error
-	if !errors.As(err, &at) {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	s := fmt.Sprintf("%s:%d:%d: %s", file, at.Line, at.Column, at.Message)
-	if at.Hint != "" {
-		s += ": " + at.Hint
-	}
-	return errors.New(s + "\n" + sql.Snippet(text, at.Pos))
 }
 
 // brokersOf are the brokers that the files name in properties.bootstrap.servers; none where they name none.

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"weir/plan"
+	"weir/sql"
+)
+
+// checkReport is what weir check says of a file for programs.
+type checkReport struct {
+	File     string `json:"file"`
+	OK       bool   `json:"ok"`
+	Pipeline string `json:"pipeline,omitempty"`
+	Stages   int    `json:"stages,omitempty"`
+	Line     int    `json:"line,omitempty"`
+	Column   int    `json:"column,omitempty"`
+	Message  string `json:"message,omitempty"`
+	Hint     string `json:"hint,omitempty"`
+}
+
+func newCheck() *cobra.Command {
+	var out output
+	cmd := &cobra.Command{
+		Use:   "check FILE…",
+		Short: "Check pipelines: would they run? Without a broker",
+		Example: `  weir check per_minute.sql
+  weir check pipelines/*.sql -o json`,
+		Args: someFiles,
+		RunE: func(cmd *cobra.Command, files []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			failed := false
+			for _, file := range files {
+				text, program, err := compileFile(file)
+				report := checkReport{File: file, OK: err == nil}
+				var at *sql.Error
+				switch {
+				case err == nil:
+					report.Pipeline, report.Stages = program.Name, len(program.Stages)
+				case errors.As(err, &at):
+					report.Line, report.Column, report.Message, report.Hint = at.Line, at.Column, at.Message, at.Hint
+				default:
+					report.Message = err.Error()
+				}
+				failed = failed || err != nil
+				switch {
+				case asJSON:
+					if err := writeJSON(cmd.OutOrStdout(), report); err != nil {
+						return err
+					}
+				case err == nil:
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, pipeline %s of %d stages\n", file, program.Name, len(program.Stages))
+				default:
+					fmt.Fprintln(cmd.OutOrStdout(), inFile(file, text, err))
+				}
+			}
+			if failed {
+				return errCheck
+			}
+			return nil
+		},
+	}
+	out.add(cmd)
+	return cmd
+}
+
+func someFiles(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usage(fmt.Errorf("%s wants the file of a pipeline", cmd.CommandPath()))
+	}
+	return nil
+}
+
+// compileFile plans a pipeline, which without SET 'pipeline.name' has the name of its file.
+func compileFile(file string) (text string, p *plan.Program, err error) {
+	raw, err := os.ReadFile(file) //nolint:gosec // the user's file
+	if err != nil {
+		return "", nil, fmt.Errorf("read the pipeline: %w", err)
+	}
+	p, err = plan.Compile(string(raw), strings.TrimSuffix(filepath.Base(file), ".sql"))
+	return string(raw), p, err
+}
+
+// inFile tells in which file an error of SQL is, and shows the line.
+func inFile(file, text string, err error) error {
+	var at *sql.Error
+	if !errors.As(err, &at) {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	s := fmt.Sprintf("%s:%d:%d: %s", file, at.Line, at.Column, at.Message)
+	if at.Hint != "" {
+		s += ": " + at.Hint
+	}
+	return errors.New(s + "\n" + sql.Snippet(text, at.Pos))
+}

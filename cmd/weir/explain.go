@@ -1,0 +1,43 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func newExplain() *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use:   "explain FILE",
+		Short: "Show how a pipeline runs: relations, stages, topics, state",
+		Example: `  weir explain per_minute.sql
+  weir explain per_minute.sql -o dot | dot -Tsvg > plan.svg
+  weir explain per_minute.sql -o json`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage(fmt.Errorf("%s wants one file", cmd.CommandPath()))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text, program, err := compileFile(args[0])
+			if err != nil {
+				return usage(inFile(args[0], text, err))
+			}
+			switch format {
+			case "text":
+				fmt.Fprint(cmd.OutOrStdout(), program.Text())
+			case "dot":
+				fmt.Fprint(cmd.OutOrStdout(), program.Dot())
+			case "json":
+				return writeJSON(cmd.OutOrStdout(), program)
+			default:
+				return usage(fmt.Errorf("unknown output %q: choose text, dot or json", format))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&format, "output", "o", "text", "text, dot for a graph (Graphviz), or json for programs")
+	return cmd
+}

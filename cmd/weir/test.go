@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/sqltest"
+)
+
+func newTest() *cobra.Command {
+	var (
+		out    output
+		update bool
+	)
+	cmd := &cobra.Command{
+		Use:   "test DIR",
+		Short: "Run the tests of pipelines: rows in, rows expected, without a broker",
+		Long: `For each x.sql of the directory the tests x.test and x.*.test are run: what comes in, and what must come out.
+
+  send sensor_data_tx
+  {"device_id":"a","sensor":"t","value":1,"ts":"2026-01-01T00:00:01Z"}
+  clock 30s                 time passes without a record
+  end                       the inputs have ended: all windows close
+  expect per_minute
+  {"device_id":"a","readings":1}
+  expect .late              late rows; .dlq are dead letters
+
+Rows may come out in any order. A line that begins with # is a comment.`,
+		Example: `  weir test pipelines
+  weir test pipelines --update     # write what comes out into the tests; look at the difference`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage(fmt.Errorf("%s wants one directory", cmd.CommandPath()))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			results, err := sqltest.Dir(args[0], update)
+			if err != nil {
+				return usage(err)
+			}
+			failed := 0
+			for _, r := range results {
+				if !r.OK {
+					failed++
+				}
+				if asJSON {
+					if err := writeJSON(cmd.OutOrStdout(), r); err != nil {
+						return err
+					}
+					continue
+				}
+				writeResult(cmd, r)
+			}
+			if !asJSON {
+				fmt.Fprintf(cmd.OutOrStdout(), "%d tests, %d failed\n", len(results), failed)
+			}
+			if failed > 0 {
+				return errCheck
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&update, "update", false, "write what comes out into the tests")
+	out.add(cmd)
+	return cmd
+}
+
+func writeResult(cmd *cobra.Command, r sqltest.Result) {
+	state := "ok  "
+	switch {
+	case r.Updated:
+		state = "new "
+	case !r.OK:
+		state = "FAIL"
+	}
+	w := cmd.OutOrStdout()
+	fmt.Fprintf(w, "%s  %s  %s\n", state, r.Test, r.Took.Round(10*time.Microsecond))
+	for line := range strings.Lines(r.Error + r.Diff) {
+		fmt.Fprintf(w, "      %s\n", strings.TrimRight(line, "\n"))
+	}
+}
