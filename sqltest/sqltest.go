@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -114,18 +113,27 @@ type Options struct {
 	Crash      bool // do each transaction first in vain, and then again with tasks restored from the changelog
 }
 
-// RunText runs a test given as texts and returns the rows that come out: for each topic of an expect, sorted.
-func RunText(program *plan.Program, script string, o Options) (map[string][]string, error) {
-	f, err := parseFile(script)
+// Check runs one test of a pipeline in a way of its own, and returns how the rows differ from what is expected.
+func Check(file, test string, o Options) (diff string, err error) {
+	text, err := os.ReadFile(file) //nolint:gosec // the user's file
 	if err != nil {
-		return nil, err
+		return "", err
+	}
+	program, err := plan.Compile(string(text), strings.TrimSuffix(filepath.Base(file), ".sql"))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
+	}
+	script, err := os.ReadFile(test) //nolint:gosec // likewise
+	if err != nil {
+		return "", err
+	}
+	f, err := parseFile(string(script))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", test, err)
 	}
 	got, err := f.run(program, o)
 	if err != nil {
-		return nil, err
+		return "", fmt.Errorf("%s: %w", test, err)
 	}
-	for _, rows := range got {
-		slices.Sort(rows)
-	}
-	return got, nil
+	return f.diff(got), nil
 }

@@ -1,12 +1,10 @@
 package sqltest
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
-
-	"weir/plan"
 )
 
 // TestOperators runs each pipeline of testdata once, and then again in other ways that must give the same rows: in four
@@ -28,36 +26,45 @@ func TestOperators(t *testing.T) {
 }
 
 func runAllWays(t *testing.T, file, test string) {
-	text, err := os.ReadFile(file) //nolint:gosec // testdata
-	if err != nil {
-		t.Fatal(err)
-	}
-	script, err := os.ReadFile(test) //nolint:gosec // testdata
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, partitions := range []int32{1, 4} {
 		for _, batch := range []int{0, 1, 2} {
 			for _, crash := range []bool{false, true} {
 				o := Options{partitions, batch, crash}
-				t.Run(fmt.Sprintf("%+v", o), func(t *testing.T) {
-					program, err := plan.Compile(string(text), "test")
-					if err != nil {
-						t.Fatal(err)
-					}
-					f, err := parseFile(string(script))
-					if err != nil {
-						t.Fatal(err)
-					}
-					got, err := f.run(program, o)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if diff := f.diff(got); diff != "" {
-						t.Errorf("%s", diff)
-					}
-				})
+				if diff, err := Check(file, test, o); diff != "" || err != nil {
+					t.Errorf("%+v: %s%v", o, diff, err)
+				}
 			}
 		}
+	}
+}
+
+// A test that expects something else fails, and says what.
+func TestDiffSaysWhat(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"topn.sql", "topn.test"} {
+		text, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := strings.Replace(string(text), `"hottest":30}`, `"hottest":31}`, 1)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(changed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	results, err := Dir(dir, false)
+	if err != nil || len(results) != 1 {
+		t.Fatal(results, err)
+	}
+	const want = "results: 2 of 3 expected rows came, and 1 others\n" +
+		"  + {\"sensor\":\"t\",\"s\":\"2026-01-01 00:00:00\",\"rank_\":1,\"device_id\":\"c\",\"hottest\":30.0}\n" +
+		"  - {\"sensor\":\"t\",\"s\":\"2026-01-01 00:00:00\",\"rank_\":1,\"device_id\":\"c\",\"hottest\":31}\n"
+	if r := results[0]; r.OK || r.Diff != want {
+		t.Errorf("diff %q, want %q", r.Diff, want)
+	}
+	if results, err = Dir(dir, true); err != nil || !results[0].Updated {
+		t.Fatal(results, err)
+	}
+	if results, err = Dir(dir, false); err != nil || !results[0].OK {
+		t.Errorf("after the update: %+v %v", results, err)
 	}
 }
