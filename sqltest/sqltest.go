@@ -28,7 +28,7 @@ type Result struct {
 	Took    time.Duration `json:"took_ns"`
 }
 
-// Dir runs the tests of all pipelines in a directory: for x.sql those in x.test and x.*.test. With update, what comes out
+// Dir runs the tests of all pipelines in a directory: for x.sql those in x.case and x.*.case. With update, what comes out
 // is written into the files.
 func Dir(dir string, update bool) ([]Result, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.sql"))
@@ -49,7 +49,7 @@ func Dir(dir string, update bool) ([]Result, error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%s has no tests: for x.sql write x.test (send TOPIC, rows as JSON, expect TOPIC)", dir)
+		return nil, fmt.Errorf("%s has no tests: for x.sql write x.case (send TOPIC, rows as JSON, expect TOPIC)", dir)
 	}
 	return all, nil
 }
@@ -57,12 +57,12 @@ func Dir(dir string, update bool) ([]Result, error) {
 // Tests are the test files of a pipeline.
 func Tests(file string) ([]string, error) {
 	front := strings.TrimSuffix(file, ".sql")
-	tests, err := filepath.Glob(front + ".*.test")
+	tests, err := filepath.Glob(front + ".*.case")
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(front + ".test"); err == nil {
-		tests = append([]string{front + ".test"}, tests...)
+	if _, err := os.Stat(front + ".case"); err == nil {
+		tests = append([]string{front + ".case"}, tests...)
 	}
 	return tests, nil
 }

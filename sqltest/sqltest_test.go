@@ -41,7 +41,7 @@ func runAllWays(t *testing.T, file, test string) {
 // A test that expects something else fails, and says what.
 func TestDiffSaysWhat(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"topn.sql", "topn.test"} {
+	for _, name := range []string{"topn.sql", "topn.case"} {
 		text, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			t.Fatal(err)

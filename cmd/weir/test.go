@@ -18,7 +18,7 @@ func newTest() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "test DIR",
 		Short: "Run the tests of pipelines: rows in, rows expected, without a broker",
-		Long: `For each x.sql of the directory the tests x.test and x.*.test are run: what comes in, and what must come out.
+		Long: `For each x.sql of the directory the tests x.case and x.*.case are run: what comes in, and what must come out.
 
   send sensor_data_tx
   {"device_id":"a","sensor":"t","value":1,"ts":"2026-01-01T00:00:01Z"}
