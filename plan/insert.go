@@ -117,7 +117,9 @@ func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 	}
 	var written []int
 	for _, c := range t.PrimaryKey {
-		written = append(written, n.Columns[c])
+		if !constant(r, n.Columns[c]) { // the same in each row
+			written = append(written, n.Columns[c])
+		}
 	}
 	if r.Key == nil {
 		return sql.Errorf(s, "the query's rows have no key in what it selects, so that %s can't tell which row replaces which", t.Name).
@@ -133,6 +135,21 @@ func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 			WithHint("make them the same: otherwise rows of different keys overwrite each other")
 	}
 	return nil
+}
+
+// constant reports whether a column has the same value in each row.
+func constant(r *Relation, c int) bool {
+	p, ok := r.Op.(*Project)
+	if !ok {
+		return false
+	}
+	switch e := expr.Fold(p.Exprs[c]).(type) {
+	case *expr.Const:
+		return true
+	case *expr.Col:
+		return constant(r.Inputs[0], e.Index)
+	}
+	return false
 }
 
 func findPending(r *Relation) bool {
