@@ -272,8 +272,8 @@ func (s *pipelineSession) step(tp kgo.FetchTopicPartition) error {
 			return fmt.Errorf("records of %s-%d, which is not assigned", tp.Topic, tp.Partition)
 		}
 		if bounded && len(records) > 0 && t.Ended() {
-			return &fatalError{fmt.Errorf("pipeline %s has ended already, and there are new records in %s: give it another name (SET 'pipeline.name') to begin anew, or leave out 'scan.bounded.mode'",
-				s.Program.Name, tp.Topic)}
+			return &fatalError{fmt.Errorf("it has ended already, and there are new records in %s: give it another name (SET 'pipeline.name') to begin anew, or leave out 'scan.bounded.mode'",
+				tp.Topic)}
 		}
 		if len(records) > 0 {
 			t.touched = true

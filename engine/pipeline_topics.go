@@ -27,8 +27,7 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 			return err
 		}
 		if n == 0 {
-			return fmt.Errorf("%w: table %s reads topic %s, which does not exist: make it, or start what writes it",
-				kerr.InvalidTopicException, t.Name, t.Topic)
+			return &fatalError{fmt.Errorf("table %s reads topic %s, which does not exist: make it, or start what writes it", t.Name, t.Topic)}
 		}
 		p.partitions[t.Topic] = n
 		width = max(width, n)
@@ -117,13 +116,13 @@ func (p *pipeline) checkPartitions() error {
 		topics := s.Topics()
 		for _, topic := range topics[1:] {
 			if s.Copartitioned && p.partitions[topic] != p.partitions[topics[0]] {
-				return fmt.Errorf("%w: topic %s has %d partitions and %s has %d: rows that meet by key must lie in equal partitions; give both topics equally many",
-					kerr.InvalidTopicException, topics[0], p.partitions[topics[0]], topic, p.partitions[topic])
+				return &fatalError{fmt.Errorf("topic %s has %d partitions and %s has %d: rows that meet by key must lie in equal partitions; give both topics equally many",
+					topics[0], p.partitions[topics[0]], topic, p.partitions[topic])}
 			}
 		}
 		if n := p.tasksOf(s); s.Stateful && p.partitions[s.Changelog] != n {
-			return fmt.Errorf("%w: the state in %s has %d partitions, and the input now has %d: the state of a key would not be found; give the pipeline another name (SET 'pipeline.name') to begin anew",
-				kerr.InvalidTopicException, s.Changelog, p.partitions[s.Changelog], n)
+			return &fatalError{fmt.Errorf("the state in %s has %d partitions, and the input now has %d: the state of a key would not be found; give the pipeline another name (SET 'pipeline.name') to begin anew",
+				s.Changelog, p.partitions[s.Changelog], n)}
 		}
 	}
 	return nil
@@ -179,6 +178,14 @@ func (p *pipeline) manifest() manifest {
 	return m
 }
 
+// ChangedError says that a pipeline's state was made by SQL that keeps something else. Report has a line for each state that
+// differs, and for each that could be kept.
+type ChangedError struct{ Report string }
+
+func (e *ChangedError) Error() string {
+	return "its state was made by other SQL:\n" + e.Report + "Put the old SQL back, or give the pipeline another name (SET 'pipeline.name') to begin anew"
+}
+
 // checkManifest refuses SQL that would read the state of other SQL. A pipeline's first start writes what its state is.
 func (p *pipeline) checkManifest(ctx context.Context) error {
 	var old *manifest
@@ -192,8 +199,7 @@ func (p *pipeline) checkManifest(ctx context.Context) error {
 	now := p.manifest()
 	if old != nil {
 		if report := compareManifests(*old, now); report != "" {
-			return &fatalError{fmt.Errorf("pipeline %s has state that this SQL does not fit:\n%s"+
-				"Put the old SQL back, or give the pipeline another name (SET 'pipeline.name') to begin anew", p.Program.Name, report)}
+			return &ChangedError{report}
 		}
 		return nil
 	}

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"weir/expr"
 	"weir/sql"
 )
@@ -12,6 +14,15 @@ var plainTypes = map[string]expr.Type{
 	"BOOLEAN": expr.Of(expr.Boolean), "TINYINT": expr.Of(expr.TinyInt), "SMALLINT": expr.Of(expr.SmallInt), "INT": expr.Of(expr.Int),
 	"INTEGER": expr.Of(expr.Int), "BIGINT": expr.Of(expr.BigInt), "FLOAT": expr.Of(expr.Float), "DOUBLE": expr.Of(expr.Double),
 	"DOUBLE PRECISION": expr.Of(expr.Double), "REAL": expr.Of(expr.Float), "STRING": expr.Of(expr.String), "BYTES": expr.Of(expr.Bytes), "DATE": expr.Of(expr.Date),
+}
+
+func typeNames() []string {
+	all := []string{"DECIMAL", "CHAR", "VARCHAR", "BINARY", "VARBINARY", "TIME", "TIMESTAMP", "TIMESTAMP_LTZ", "ARRAY", "MAP", "ROW"}
+	for name := range plainTypes {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return all
 }
 
 // bindType turns a type as written into one that expressions have.
@@ -80,7 +91,7 @@ func bindTypeName(t *sql.TypeName) (expr.Type, error) {
 		}
 		return row, nil
 	}
-	return expr.Type{}, sql.Errorf(t, "type %s is not supported", t)
+	return expr.Type{}, sql.Errorf(t, "type %s is not supported", t).WithHint("%s", sql.DidYouMean(t.Name, typeNames()))
 }
 
 // assignable reports whether a value of one type may be written to a column of another without a CAST (Flink's

@@ -23,7 +23,7 @@ func newExplain() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			text, program, err := compileFile(args[0])
 			if err != nil {
-				return usage(inFile(args[0], text, err))
+				return &fileError{inFile(args[0], text, err)}
 			}
 			switch format {
 			case "text":

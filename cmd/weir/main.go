@@ -16,6 +16,8 @@ import (
 
 	"charm.land/fang/v2"
 	"github.com/spf13/cobra"
+
+	"weir/engine"
 )
 
 // Exit codes.
@@ -77,6 +79,7 @@ var errInterrupted = errors.New("interrupted: what was done is committed, the sa
 
 func exitCode(err error) int {
 	var wrong *usageError
+	var file *fileError
 	switch {
 	case err == nil:
 		return exitOK
@@ -84,16 +87,29 @@ func exitCode(err error) int {
 		return exitCheck
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &wrong), strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &wrong), errors.As(err, &file), strings.HasPrefix(err.Error(), "unknown command"):
 		return exitUsage
 	default:
 		return exitFailed
 	}
 }
 
-// printError writes one line: what is wrong and what to do.
+// fileError is a mistake in a file, shown with the line that has it.
+type fileError struct{ err error }
+
+func (e *fileError) Error() string { return e.err.Error() }
+func (e *fileError) Unwrap() error { return e.err }
+
+// printError writes one line: what is wrong and what to do. Mistakes in a file, and what differs between two of its versions,
+// are shown line by line.
 func printError(w io.Writer, err error) {
 	if errors.Is(err, errCheck) {
+		return
+	}
+	var file *fileError
+	var changed *engine.ChangedError
+	if errors.As(err, &file) || errors.As(err, &changed) {
+		fmt.Fprintln(w, "weir: "+strings.TrimSpace(err.Error()))
 		return
 	}
 	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")

@@ -172,7 +172,7 @@ func compileFiles(files []string) ([]*plan.Program, error) {
 	for _, file := range files {
 		text, p, err := compileFile(file)
 		if err != nil {
-			return nil, usage(inFile(file, text, err))
+			return nil, &fileError{inFile(file, text, err)}
 		}
 		if other := names[p.Name]; other != "" {
 			return nil, usage(fmt.Errorf("%s and %s are both named %s: SET 'pipeline.name' in one of them", other, file, p.Name))
