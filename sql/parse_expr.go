@@ -681,7 +681,7 @@ func (p *parser) typeName() *TypeName {
 	}
 	if p.words("NOT", "NULL") {
 		n.NotNull = true
-	} else {
+	} else if next := p.peekAt(1); next.upper != "ON" { // of RETURNING type NULL ON EMPTY
 		p.words("NULL")
 	}
 	if p.isWord("ARRAY") {

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -161,7 +162,9 @@ func (p *parser) unexpected(expected string) *Error {
 	if t.kind != wordToken {
 		return e
 	}
-	candidates := strings.Fields(expected)
+	candidates := slices.DeleteFunc(strings.Fields(strings.ReplaceAll(expected, ",", "")), func(w string) bool {
+		return w != strings.ToUpper(w) || len(w) < 2 // words of SQL only
+	})
 	if p.triedAt == p.at {
 		candidates = append(candidates, p.tried...)
 	}
@@ -169,8 +172,15 @@ func (p *parser) unexpected(expected string) *Error {
 	for _, c := range candidates {
 		exact = exact || c == t.upper
 	}
-	if !exact {
+	if !exact && !reserved[t.upper] {
 		e.Hint = DidYouMean(t.upper, candidates)
+	}
+	if e.Hint == "" && p.at > 0 { // a misspelt word may have been taken for a name
+		if before := p.tokens[p.at-1]; before.kind == wordToken && !reserved[before.upper] {
+			if hint := DidYouMean(before.upper, candidates); hint != "" {
+				e.Hint = before.text + " before it: " + hint
+			}
+		}
 	}
 	if reserved[t.upper] && (strings.Contains(expected, "name") || e.Hint == "" && strings.Contains(expected, "expression")) {
 		e.Hint = t.text + " is a reserved word of Flink SQL: as a name, write it `" + t.text + "`"
