@@ -16,8 +16,8 @@ import (
 	"weir/broker"
 )
 
-// Config says what a loop reads and how it commits.
-type Config struct {
+// LoopConfig says what a loop reads and how it commits.
+type LoopConfig struct {
 	Broker broker.Config
 
 	Topic     string // input
@@ -63,7 +63,7 @@ type Result struct {
 	Sessions     int64 `json:"sessions"` // 1 more than the times it had to start anew
 }
 
-func (c *Config) setDefaults() {
+func (c *LoopConfig) setDefaults() {
 	if c.CommitInterval == 0 {
 		c.CommitInterval = 100 * time.Millisecond
 	}
@@ -88,7 +88,7 @@ func (c *Config) setDefaults() {
 }
 
 // Validate reports the first setting that can't work.
-func (c *Config) Validate() error {
+func (c *LoopConfig) Validate() error {
 	for name, value := range map[string]string{
 		"topic": c.Topic, "changelog": c.Changelog, "dead-letter topic": c.DLQ, "group": c.Group, "instance": c.Instance,
 	} {

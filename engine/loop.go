@@ -16,10 +16,10 @@ import (
 	"weir/deadletter"
 )
 
-// Run processes until ctx is done (it then commits what it has and returns nil), the input ends where
+// RunLoop processes until ctx is done (it then commits what it has and returns nil), the input ends where
 // the configuration asks for it, or a fatal error. After any other error it starts a new session: state and
 // position come back from what is committed.
-func Run(ctx context.Context, cfg Config, p Processor) (Result, error) {
+func RunLoop(ctx context.Context, cfg LoopConfig, p Processor) (Result, error) {
 	cfg.setDefaults()
 	if err := cfg.Validate(); err != nil {
 		return Result{}, err
@@ -54,7 +54,7 @@ func Run(ctx context.Context, cfg Config, p Processor) (Result, error) {
 }
 
 type loop struct {
-	cfg       Config
+	cfg       LoopConfig
 	processor Processor
 	result    Result
 	connected bool            // a broker has answered once
@@ -94,8 +94,8 @@ func (l *loop) reached(ctx context.Context, admin *kadm.Client) (bool, error) {
 	return len(l.end) == 0, nil
 }
 
-// session is one life of a client: what it knows is dropped when it ends, and rebuilt from the broker.
-type session struct {
+// loopSession is one life of a client: what it knows is dropped when it ends, and rebuilt from the broker.
+type loopSession struct {
 	*loop
 	group *kgo.GroupTransactSession
 	admin *kadm.Client
@@ -117,7 +117,7 @@ type runningTask struct {
 }
 
 func (l *loop) session(ctx context.Context) (err error) {
-	s := &session{loop: l, tasks: make(map[int32]*runningTask), assigned: make(map[int32]bool)}
+	s := &loopSession{loop: l, tasks: make(map[int32]*runningTask), assigned: make(map[int32]bool)}
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func pollError(fetches kgo.Fetches) (failed error) {
 	return failed
 }
 
-func (s *session) connect(ctx context.Context) error {
+func (s *loopSession) connect(ctx context.Context) error {
 	codec, err := broker.Codec(s.cfg.Compression)
 	if err != nil {
 		return err
@@ -223,10 +223,10 @@ func (s *session) connect(ctx context.Context) error {
 	return nil
 }
 
-func (c *Config) transactionalID() string { return "weir-" + c.Group + "-" + c.Instance }
+func (c *LoopConfig) transactionalID() string { return "weir-" + c.Group + "-" + c.Instance }
 
 // checkTopics says what is missing before the first record: the state must lie in the partition of its input.
-func (s *session) checkTopics(ctx context.Context, admin *kadm.Client) error {
+func (s *loopSession) checkTopics(ctx context.Context, admin *kadm.Client) error {
 	topics, err := admin.ListTopics(ctx, s.cfg.Topic, s.cfg.Changelog, s.cfg.DLQ)
 	if err != nil {
 		return fmt.Errorf("look at topics: %w", err)
@@ -248,7 +248,7 @@ func (s *session) checkTopics(ctx context.Context, admin *kadm.Client) error {
 	return nil
 }
 
-func (s *session) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+func (s *loopSession) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range added[s.cfg.Topic] {
@@ -256,7 +256,7 @@ func (s *session) onAssigned(_ context.Context, _ *kgo.Client, added map[string]
 	}
 }
 
-func (s *session) takeAssigned() []int32 {
+func (s *loopSession) takeAssigned() []int32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var fresh []int32
@@ -268,7 +268,7 @@ func (s *session) takeAssigned() []int32 {
 }
 
 // process runs the polled records through their tasks, inside a transaction.
-func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
+func (s *loopSession) process(ctx context.Context, fetches kgo.Fetches) error {
 	if fresh := s.takeAssigned(); len(fresh) > 0 {
 		// A restore waits for open transactions on the changelog, so ours must not be one of them. The
 		// records just polled are read again: an abort rewinds to the committed offsets.
@@ -321,7 +321,7 @@ func withoutControl(records []*kgo.Record) []*kgo.Record {
 // samples of a poll's records whose latency is told: enough for percentiles, and no cost.
 const samplesPerFetch = 4
 
-func (s *session) observe(records []*kgo.Record) {
+func (s *loopSession) observe(records []*kgo.Record) {
 	step := max(1, len(records)/samplesPerFetch)
 	for i := 0; i < len(records); i += step {
 		s.sample = append(s.sample, records[i].Timestamp)
@@ -329,7 +329,7 @@ func (s *session) observe(records []*kgo.Record) {
 }
 
 // restore builds the tasks of newly assigned partitions from the changelog.
-func (s *session) restore(ctx context.Context, partitions []int32) error {
+func (s *loopSession) restore(ctx context.Context, partitions []int32) error {
 	started := time.Now()
 	tasks := make(map[int32]*runningTask, len(partitions))
 	for _, p := range partitions {
@@ -352,14 +352,14 @@ func (s *session) restore(ctx context.Context, partitions []int32) error {
 }
 
 // abandon ends a session whose transaction can't be finished: the next one's ProducerID aborts it.
-func (s *session) abandon() {
+func (s *loopSession) abandon() {
 	if s.open {
 		s.result.Aborted++
 	}
 }
 
 // end commits or aborts the open transaction. After an error its outcome is unknown, and the session is over.
-func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
+func (s *loopSession) end(ctx context.Context, try kgo.TransactionEndTry) error {
 	if !s.open {
 		return nil
 	}
@@ -410,7 +410,7 @@ func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
 	return nil
 }
 
-func (s *session) latencies(stamps []time.Time) []time.Duration {
+func (s *loopSession) latencies(stamps []time.Time) []time.Duration {
 	now := s.cfg.Now()
 	all := make([]time.Duration, len(stamps))
 	for i, t := range stamps {
@@ -420,7 +420,7 @@ func (s *session) latencies(stamps []time.Time) []time.Duration {
 }
 
 // write produces the transaction's outputs and dead letters and waits until the broker has them all.
-func (s *session) write(ctx context.Context) (letters int, err error) {
+func (s *loopSession) write(ctx context.Context) (letters int, err error) {
 	for _, t := range s.tasks {
 		if t.touched {
 			if err := t.Flush(&s.out); err != nil {

@@ -17,8 +17,8 @@ import (
 	"weir/plan"
 )
 
-// PipelineConfig says where a pipeline runs and how it commits.
-type PipelineConfig struct {
+// Config says where a pipeline runs and how it commits.
+type Config struct {
 	Broker  broker.Config
 	Program *plan.Program
 
@@ -39,8 +39,8 @@ type PipelineConfig struct {
 	Now      func() time.Time
 }
 
-func (c *PipelineConfig) setDefaults() {
-	loop := Config{CommitInterval: c.CommitInterval, MaxRecords: c.MaxRecords, TransactionTimeout: c.TransactionTimeout, SessionTimeout: c.SessionTimeout,
+func (c *Config) setDefaults() {
+	loop := LoopConfig{CommitInterval: c.CommitInterval, MaxRecords: c.MaxRecords, TransactionTimeout: c.TransactionTimeout, SessionTimeout: c.SessionTimeout,
 		Logger: c.Logger, OnCommit: c.OnCommit, Now: c.Now}
 	loop.setDefaults()
 	c.CommitInterval, c.MaxRecords, c.TransactionTimeout, c.SessionTimeout = loop.CommitInterval, loop.MaxRecords, loop.TransactionTimeout, loop.SessionTimeout
@@ -53,10 +53,10 @@ func (c *PipelineConfig) setDefaults() {
 // Group is the consumer group of a pipeline.
 func Group(p *plan.Program) string { return "weir-" + p.Name }
 
-// RunPipeline runs a pipeline until ctx is done (it then commits what it has and returns nil), all its inputs are bounded
+// Run runs a pipeline until ctx is done (it then commits what it has and returns nil), all its inputs are bounded
 // and have ended, or a fatal error. After any other error a worker starts a new session: state and position come back
 // from what is committed.
-func RunPipeline(ctx context.Context, cfg PipelineConfig) (Result, error) {
+func Run(ctx context.Context, cfg Config) (Result, error) {
 	cfg.setDefaults()
 	if len(cfg.Instances) == 0 {
 		return Result{}, errors.New("no instance is set")
@@ -64,7 +64,7 @@ func RunPipeline(ctx context.Context, cfg PipelineConfig) (Result, error) {
 	if cfg.CommitInterval < 0 || cfg.CommitInterval >= cfg.TransactionTimeout {
 		return Result{}, errors.New("the commit interval must be shorter than the transaction timeout")
 	}
-	p := &pipeline{PipelineConfig: cfg}
+	p := &pipeline{Config: cfg}
 	if err := p.prepare(ctx); err != nil {
 		return Result{}, err
 	}
@@ -90,7 +90,7 @@ func RunPipeline(ctx context.Context, cfg PipelineConfig) (Result, error) {
 
 // pipeline is what the workers of a process share.
 type pipeline struct {
-	PipelineConfig
+	Config
 	partitions map[string]int32 // of all topics that it reads or writes
 	ids        map[string]kadm.TopicID
 	ends       map[string]map[int32]int64 // of bounded sources: the offsets at which they end

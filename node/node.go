@@ -96,7 +96,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		return nil
 	})
 	flow.Go(func() error {
-		_, err := engine.Run(ctx, StatsConfig(engine.Config{
+		_, err := engine.RunLoop(ctx, StatsConfig(engine.LoopConfig{
 			Broker: kafka.Broker, Instance: slot.Instance,
 			CommitInterval: cfg.CommitInterval, Compression: cfg.Compression, Logger: cfg.Logger,
 			OnCommit: func(c engine.Commit) { meter.consumed(c.Records, c.DeadLetters, c.Latencies) },
@@ -111,7 +111,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 }
 
 // StatsConfig fills in what the main job's consumer reads and writes.
-func StatsConfig(c engine.Config) engine.Config {
+func StatsConfig(c engine.LoopConfig) engine.LoopConfig {
 	c.Topic, c.Changelog, c.DLQ, c.Group = SensorData, DeviceStats, DeadLetters, StatsGroup
 	return c
 }

@@ -58,7 +58,7 @@ the state comes back from device_stats. Several processes share the partitions.`
 					defer cancel()
 				}
 				ticker := newTicker(cmd.ErrOrStderr(), "processed", at.Where())
-				result, err := engine.Run(run, node.StatsConfig(engine.Config{
+				result, err := engine.RunLoop(run, node.StatsConfig(engine.LoopConfig{
 					Broker: at.Broker, Instance: instance, CommitInterval: interval,
 					SessionTimeout: session, TransactionTimeout: timeout, UntilEnd: untilEnd, Logger: log,
 					OnCommit: func(c engine.Commit) { ticker.add(c.Records, c.DeadLetters) },

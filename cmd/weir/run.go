@@ -31,7 +31,7 @@ func newRun() *cobra.Command {
 		instance    string
 		stateDir    string
 		cacheMB     int64
-		cfg         engine.PipelineConfig
+		cfg         engine.Config
 		length      time.Duration
 	)
 	cmd := &cobra.Command{
@@ -97,7 +97,7 @@ after their window has closed to <name>.late.`,
 							return err
 						}
 						defer free()
-						result, err := engine.RunPipeline(run, c)
+						result, err := engine.Run(run, c)
 						lock.Lock()
 						reports[i] = runReport{program.Name, result}
 						lock.Unlock()
@@ -142,7 +142,7 @@ after their window has closed to <name>.late.`,
 }
 
 // takeInstances names the workers of a process.
-func takeInstances(c *engine.PipelineConfig, instance string, parallelism int) (free func(), err error) {
+func takeInstances(c *engine.Config, instance string, parallelism int) (free func(), err error) {
 	var slots []*engine.Slot
 	free = func() {
 		for _, s := range slots {

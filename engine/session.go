@@ -18,13 +18,13 @@ import (
 	"weir/state"
 )
 
-// pipelineSession is one life of a worker's client: what it knows is dropped when it ends, and rebuilt from the broker.
-type pipelineSession struct {
+// session is one life of a worker's client: what it knows is dropped when it ends, and rebuilt from the broker.
+type session struct {
 	*worker
 	group  *kgo.GroupTransactSession
 	admin  *kadm.Client
 	stages map[string][]*plan.Stage // by topic that they read
-	tasks  map[taskID]*pipelineTask
+	tasks  map[taskID]*task
 
 	mu       sync.Mutex
 	assigned map[string]map[int32]bool
@@ -44,8 +44,8 @@ type taskID struct {
 	partition int32
 }
 
-// pipelineTask is one stage on one partition.
-type pipelineTask struct {
+// task is one stage on one partition.
+type task struct {
 	*operator.Task
 	stage     *plan.Stage
 	partition int32
@@ -56,8 +56,8 @@ type pipelineTask struct {
 }
 
 func (w *worker) session(ctx context.Context) error {
-	s := &pipelineSession{
-		worker: w, stages: w.stageTopics(), tasks: make(map[taskID]*pipelineTask),
+	s := &session{
+		worker: w, stages: w.stageTopics(), tasks: make(map[taskID]*task),
 		assigned: make(map[string]map[int32]bool), fresh: make(map[taskID]bool),
 	}
 	if err := s.connect(ctx); err != nil {
@@ -100,7 +100,7 @@ func (w *worker) session(ctx context.Context) error {
 	}
 }
 
-func (s *pipelineSession) connect(ctx context.Context) error {
+func (s *session) connect(ctx context.Context) error {
 	codec, err := broker.Codec(s.Compression)
 	if err != nil {
 		return err
@@ -153,7 +153,7 @@ func (s *pipelineSession) connect(ctx context.Context) error {
 	return nil
 }
 
-func (s *pipelineSession) close() {
+func (s *session) close() {
 	s.group.Close()
 	for _, t := range s.tasks {
 		if err := t.store.Close(); err != nil {
@@ -162,7 +162,7 @@ func (s *pipelineSession) close() {
 	}
 }
 
-func (s *pipelineSession) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+func (s *session) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for topic, partitions := range added {
@@ -178,7 +178,7 @@ func (s *pipelineSession) onAssigned(_ context.Context, _ *kgo.Client, added map
 	}
 }
 
-func (s *pipelineSession) onRevoked(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+func (s *session) onRevoked(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for topic, partitions := range gone {
@@ -192,7 +192,7 @@ func (s *pipelineSession) onRevoked(_ context.Context, _ *kgo.Client, gone map[s
 }
 
 // takeFresh returns the tasks whose partitions have come or gone, and whether they are here now.
-func (s *pipelineSession) takeFresh() map[taskID]bool {
+func (s *session) takeFresh() map[taskID]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.fresh) == 0 {
@@ -212,7 +212,7 @@ func (s *pipelineSession) takeFresh() map[taskID]bool {
 }
 
 // process runs polled records through their tasks, inside a transaction.
-func (s *pipelineSession) process(ctx context.Context, fetches kgo.Fetches) error {
+func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 	if fresh := s.takeFresh(); fresh != nil {
 		// A restore waits for open transactions on the changelog, so ours must not be one of them. The records just
 		// polled are read again: an abort rewinds to the committed offsets.
@@ -239,7 +239,7 @@ func (s *pipelineSession) process(ctx context.Context, fetches kgo.Fetches) erro
 	return s.idle(ctx)
 }
 
-func (s *pipelineSession) begin() error {
+func (s *session) begin() error {
 	if s.open {
 		return nil
 	}
@@ -251,7 +251,7 @@ func (s *pipelineSession) begin() error {
 }
 
 // step runs the records of one partition through the tasks that read it.
-func (s *pipelineSession) step(tp kgo.FetchTopicPartition) error {
+func (s *session) step(tp kgo.FetchTopicPartition) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
@@ -292,7 +292,7 @@ func (s *pipelineSession) step(tp kgo.FetchTopicPartition) error {
 	return nil
 }
 
-func (s *pipelineSession) observe(records []*kgo.Record) {
+func (s *session) observe(records []*kgo.Record) {
 	step := max(1, len(records)/samplesPerFetch)
 	for i := 0; i < len(records); i += step {
 		s.sample = append(s.sample, records[i].Timestamp)
@@ -300,7 +300,7 @@ func (s *pipelineSession) observe(records []*kgo.Record) {
 }
 
 // idle tells tasks of inputs that have had no record for their idle timeout.
-func (s *pipelineSession) idle(context.Context) error {
+func (s *session) idle(context.Context) error {
 	for _, t := range s.tasks {
 		for _, in := range t.stage.Inputs {
 			scan, ok := in.Op.(*plan.Scan)
@@ -320,9 +320,9 @@ func (s *pipelineSession) idle(context.Context) error {
 }
 
 // restore builds the tasks whose partitions have come, and lets go of those whose have gone.
-func (s *pipelineSession) restore(ctx context.Context, fresh map[taskID]bool) error {
+func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 	began := time.Now()
-	byStage := make(map[*plan.Stage][]*pipelineTask)
+	byStage := make(map[*plan.Stage][]*task)
 	for id, here := range fresh {
 		t := s.tasks[id]
 		if !here {
@@ -358,8 +358,8 @@ func (s *pipelineSession) restore(ctx context.Context, fresh map[taskID]bool) er
 	return s.endEmpty(ctx, fresh)
 }
 
-func (s *pipelineSession) newTask(id taskID) (*pipelineTask, error) {
-	t := &pipelineTask{partition: id.partition, last: make(map[string]time.Time), store: state.Memory()}
+func (s *session) newTask(id taskID) (*task, error) {
+	t := &task{partition: id.partition, last: make(map[string]time.Time), store: state.Memory()}
 	for _, stage := range s.Program.Stages {
 		if stage.Name == id.stage {
 			t.stage = stage
@@ -387,7 +387,7 @@ func (s *pipelineSession) newTask(id taskID) (*pipelineTask, error) {
 }
 
 // restoreStage reads what the changelog has beyond the stores, and makes the tasks over them.
-func (s *pipelineSession) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*pipelineTask) (records int, err error) {
+func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*task) (records int, err error) {
 	if stage.Stateful {
 		from := make(map[int32]int64, len(tasks))
 		stores := make(map[int32]*state.Store, len(tasks))
@@ -421,7 +421,7 @@ func (s *pipelineSession) restoreStage(ctx context.Context, stage *plan.Stage, t
 }
 
 // endEmpty ends bounded inputs that have nothing to read any more, of which no record would tell.
-func (s *pipelineSession) endEmpty(ctx context.Context, fresh map[taskID]bool) error {
+func (s *session) endEmpty(ctx context.Context, fresh map[taskID]bool) error {
 	if len(s.ends) == 0 {
 		return nil
 	}
@@ -469,7 +469,7 @@ func (s *pipelineSession) endEmpty(ctx context.Context, fresh map[taskID]bool) e
 
 // finished reports whether nothing is left to do for a pipeline that ends: all tasks of this worker have ended. A worker without
 // tasks waits until the group has committed all that there is.
-func (s *pipelineSession) finished(ctx context.Context) bool {
+func (s *session) finished(ctx context.Context) bool {
 	for _, t := range s.tasks {
 		if !t.Ended() {
 			return false
@@ -503,7 +503,7 @@ func (s *pipelineSession) finished(ctx context.Context) bool {
 }
 
 // end commits or aborts the open transaction. After an error its outcome is unknown, and the session is over.
-func (s *pipelineSession) end(ctx context.Context, try kgo.TransactionEndTry) error {
+func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
 	if !s.open {
 		return nil
 	}
@@ -557,7 +557,7 @@ func (s *pipelineSession) end(ctx context.Context, try kgo.TransactionEndTry) er
 }
 
 // commit makes the transaction's changes the state.
-func (t *pipelineTask) commit() error {
+func (t *task) commit() error {
 	if !t.touched {
 		return nil
 	}
@@ -571,7 +571,7 @@ func (t *pipelineTask) commit() error {
 }
 
 // write produces what the transaction gives and waits until the broker has it all.
-func (s *pipelineSession) write(ctx context.Context) error {
+func (s *session) write(ctx context.Context) error {
 	client := s.group.Client()
 	promise := kgo.AbortingFirstErrPromise(client)
 	for _, t := range s.tasks {
