@@ -1,45 +1,59 @@
 // Package engine runs processing over Kafka exactly once: what it reads, what it writes, its state, its
 // dead letters and its offsets are one transaction (KIP-98, KIP-447).
 //
-//	loop.go   the consume-process-produce loop: sessions, transactions, restore, retries
-//	task.go   what the loop asks of a processing: a Task for each input partition
-//	stats.go  the processing of weir consume: running statistics of each sensor of each device
-//	slot.go   transactional ids that are stable for each process of a group
+//	engine.go    Config and Run: the workers of one process
+//	pipeline.go  what they share: topics, ends, which stages read what
+//	worker.go    one consumer of the group: sessions and retries
+//	session.go   one life of its client: transactions, restore
+//	topics.go    the topics of a pipeline, made and checked
+//	manifest.go  what the state of a pipeline is made of, and whether new SQL fits it
+//	slot.go      transactional ids that are stable for each process of a group
+//	loop.go      the processing of weir consume: task.go, stats.go
 package engine
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"weir/broker"
+	"weir/plan"
 )
 
-// LoopConfig says what a loop reads and how it commits.
-type LoopConfig struct {
-	Broker broker.Config
+// Config says where a pipeline runs and how it commits.
+type Config struct {
+	Broker  broker.Config
+	Program *plan.Program
 
-	Topic     string // input
-	Changelog string // compacted topic of the state, as many partitions as Topic
-	DLQ       string // dead-letter topic
-	Group     string // consumer group; processes of one group share the partitions
-
-	// Instance makes the transactional id of this process: stable over its restarts, different from every
-	// other live process of the group.
-	Instance string
+	// Instances make the transactional ids of this process, one for each of its workers: stable over restarts, different
+	// from every other live worker of the pipeline.
+	Instances []string
 
 	CommitInterval     time.Duration // default 100 ms
-	MaxRecords         int           // in one transaction; default 50,000
+	MaxRecords         int           // in one transaction of a worker; default 50,000
 	TransactionTimeout time.Duration // after which the broker aborts for a dead process; default 15 s
 	SessionTimeout     time.Duration // after which the group gives a dead process's partitions away; default 10 s
-	Compression        string        // none, gzip, snappy, lz4, zstd; default lz4
-	UntilEnd           bool          // stop when the input is processed up to where it ended at the start
-	IdleTimeout        time.Duration // stop after so long without a record; default never
+	Compression        string        // default lz4
+	StateDir           string        // of the local copies of the state; "" keeps it in memory only
+	CacheBytes         int64         // memory for the state of one task in front of its copy; default 64 MiB
 
 	Logger   *slog.Logger
-	OnCommit func(Commit) // called after each commit; must be quick
+	OnCommit func(Commit) // called after each commit, by each worker; must be quick and may be called concurrently
 	Now      func() time.Time
+}
+
+func (c *Config) setDefaults() {
+	loop := LoopConfig{CommitInterval: c.CommitInterval, MaxRecords: c.MaxRecords, TransactionTimeout: c.TransactionTimeout, SessionTimeout: c.SessionTimeout,
+		Logger: c.Logger, OnCommit: c.OnCommit, Now: c.Now}
+	loop.setDefaults()
+	c.CommitInterval, c.MaxRecords, c.TransactionTimeout, c.SessionTimeout = loop.CommitInterval, loop.MaxRecords, loop.TransactionTimeout, loop.SessionTimeout
+	c.Logger, c.OnCommit, c.Now = loop.Logger, loop.OnCommit, loop.Now
+	if c.CacheBytes == 0 {
+		c.CacheBytes = 64 << 20
+	}
 }
 
 // Commit is what one committed transaction did.
@@ -63,41 +77,40 @@ type Result struct {
 	Sessions     int64 `json:"sessions"` // 1 more than the times it had to start anew
 }
 
-func (c *LoopConfig) setDefaults() {
-	if c.CommitInterval == 0 {
-		c.CommitInterval = 100 * time.Millisecond
-	}
-	if c.MaxRecords == 0 {
-		c.MaxRecords = 50_000
-	}
-	if c.TransactionTimeout == 0 {
-		c.TransactionTimeout = 15 * time.Second
-	}
-	if c.SessionTimeout == 0 {
-		c.SessionTimeout = 10 * time.Second
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.OnCommit == nil {
-		c.OnCommit = func(Commit) {}
-	}
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-}
+// Group is the consumer group of a pipeline.
+func Group(p *plan.Program) string { return "weir-" + p.Name }
 
-// Validate reports the first setting that can't work.
-func (c *LoopConfig) Validate() error {
-	for name, value := range map[string]string{
-		"topic": c.Topic, "changelog": c.Changelog, "dead-letter topic": c.DLQ, "group": c.Group, "instance": c.Instance,
-	} {
-		if value == "" {
-			return fmt.Errorf("no %s is set", name)
-		}
+// Run runs a pipeline until ctx is done (it then commits what it has and returns nil), all its inputs are bounded
+// and have ended, or a fatal error. After any other error a worker starts a new session: state and position come back
+// from what is committed.
+func Run(ctx context.Context, cfg Config) (Result, error) {
+	cfg.setDefaults()
+	if len(cfg.Instances) == 0 {
+		return Result{}, errors.New("no instance is set")
 	}
-	if c.CommitInterval < 0 || c.CommitInterval >= c.TransactionTimeout && c.TransactionTimeout > 0 {
-		return errors.New("the commit interval must be shorter than the transaction timeout")
+	if cfg.CommitInterval < 0 || cfg.CommitInterval >= cfg.TransactionTimeout {
+		return Result{}, errors.New("the commit interval must be shorter than the transaction timeout")
 	}
-	return c.Broker.Validate()
+	p := &pipeline{Config: cfg}
+	if err := p.prepare(ctx); err != nil {
+		return Result{}, err
+	}
+	workers, ctx := errgroup.WithContext(ctx)
+	results := make([]Result, len(cfg.Instances))
+	for i, instance := range cfg.Instances {
+		w := &worker{pipeline: p, instance: instance, result: &results[i]}
+		workers.Go(func() error { return w.run(ctx) })
+	}
+	err := workers.Wait()
+	var sum Result
+	for _, r := range results {
+		sum.Records += r.Records
+		sum.Outputs += r.Outputs
+		sum.DeadLetters += r.DeadLetters
+		sum.Late += r.Late
+		sum.Transactions += r.Transactions
+		sum.Aborted += r.Aborted
+		sum.Sessions += r.Sessions
+	}
+	return sum, err
 }

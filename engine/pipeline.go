@@ -2,91 +2,16 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sync/errgroup"
 
 	"weir/broker"
 	"weir/plan"
 )
-
-// Config says where a pipeline runs and how it commits.
-type Config struct {
-	Broker  broker.Config
-	Program *plan.Program
-
-	// Instances make the transactional ids of this process, one for each of its workers: stable over restarts, different
-	// from every other live worker of the pipeline.
-	Instances []string
-
-	CommitInterval     time.Duration // default 100 ms
-	MaxRecords         int           // in one transaction of a worker; default 50,000
-	TransactionTimeout time.Duration // after which the broker aborts for a dead process; default 15 s
-	SessionTimeout     time.Duration // after which the group gives a dead process's partitions away; default 10 s
-	Compression        string        // default lz4
-	StateDir           string        // of the local copies of the state; "" keeps it in memory only
-	CacheBytes         int64         // memory for the state of one task in front of its copy; default 64 MiB
-
-	Logger   *slog.Logger
-	OnCommit func(Commit) // called after each commit, by each worker; must be quick and may be called concurrently
-	Now      func() time.Time
-}
-
-func (c *Config) setDefaults() {
-	loop := LoopConfig{CommitInterval: c.CommitInterval, MaxRecords: c.MaxRecords, TransactionTimeout: c.TransactionTimeout, SessionTimeout: c.SessionTimeout,
-		Logger: c.Logger, OnCommit: c.OnCommit, Now: c.Now}
-	loop.setDefaults()
-	c.CommitInterval, c.MaxRecords, c.TransactionTimeout, c.SessionTimeout = loop.CommitInterval, loop.MaxRecords, loop.TransactionTimeout, loop.SessionTimeout
-	c.Logger, c.OnCommit, c.Now = loop.Logger, loop.OnCommit, loop.Now
-	if c.CacheBytes == 0 {
-		c.CacheBytes = 64 << 20
-	}
-}
-
-// Group is the consumer group of a pipeline.
-func Group(p *plan.Program) string { return "weir-" + p.Name }
-
-// Run runs a pipeline until ctx is done (it then commits what it has and returns nil), all its inputs are bounded
-// and have ended, or a fatal error. After any other error a worker starts a new session: state and position come back
-// from what is committed.
-func Run(ctx context.Context, cfg Config) (Result, error) {
-	cfg.setDefaults()
-	if len(cfg.Instances) == 0 {
-		return Result{}, errors.New("no instance is set")
-	}
-	if cfg.CommitInterval < 0 || cfg.CommitInterval >= cfg.TransactionTimeout {
-		return Result{}, errors.New("the commit interval must be shorter than the transaction timeout")
-	}
-	p := &pipeline{Config: cfg}
-	if err := p.prepare(ctx); err != nil {
-		return Result{}, err
-	}
-	workers, ctx := errgroup.WithContext(ctx)
-	results := make([]Result, len(cfg.Instances))
-	for i, instance := range cfg.Instances {
-		w := &worker{pipeline: p, instance: instance, result: &results[i]}
-		workers.Go(func() error { return w.run(ctx) })
-	}
-	err := workers.Wait()
-	var sum Result
-	for _, r := range results {
-		sum.Records += r.Records
-		sum.Outputs += r.Outputs
-		sum.DeadLetters += r.DeadLetters
-		sum.Late += r.Late
-		sum.Transactions += r.Transactions
-		sum.Aborted += r.Aborted
-		sum.Sessions += r.Sessions
-	}
-	return sum, err
-}
 
 // pipeline is what the workers of a process share.
 type pipeline struct {
@@ -185,45 +110,6 @@ func (p *pipeline) stateDir(s *plan.Stage, partition int32) string {
 	}
 	return filepath.Join(p.StateDir, p.Program.Name, s.Name, fmt.Sprint(partition))
 }
-
-// worker is one consumer of the group, with transactions of its own.
-type worker struct {
-	*pipeline
-	instance  string
-	result    *Result
-	connected bool
-}
-
-func (w *worker) run(ctx context.Context) error {
-	wait := broker.Backoff()
-	for {
-		w.result.Sessions++
-		before := w.result.Transactions
-		err := w.session(ctx)
-		if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			return nil
-		}
-		var unreachable *broker.UnreachableError
-		var broken *fatalError
-		if broker.Classify(err) == broker.Fatal || errors.As(err, &broken) || errors.As(err, &unreachable) && !w.connected {
-			return err
-		}
-		if w.result.Transactions > before {
-			wait.Reset()
-		}
-		pause := wait.NextBackOff()
-		w.Logger.Warn("start a new session", "err", err, "pipeline", w.Program.Name, "instance", w.instance, "in", pause.Round(time.Millisecond))
-		if broker.Sleep(ctx, pause) != nil {
-			return nil
-		}
-	}
-}
-
-// fatalError is one that no new session mends: state or repartition topics that are not the pipeline's.
-type fatalError struct{ err error }
-
-func (e *fatalError) Error() string { return e.err.Error() }
-func (e *fatalError) Unwrap() error { return e.err }
 
 // startOffsets sets where partitions begin that have no committed offset, by the tables' scan.startup.mode.
 func (p *pipeline) startOffsets(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
