@@ -16,10 +16,11 @@ help: ## list these targets
 build: ## build bin/weir
 	go build -o $(BIN)/weir ./cmd/weir
 
-deps: ## install what the tests need: a JDK and Maven for real Kafka, kcat as an independent client
+deps: ## install what the tests need: a JDK, Maven and pip for real Kafka and Flink, kcat as an independent client
 	@missing=""; \
 	command -v java >/dev/null || missing="$$missing openjdk-17-jdk-headless"; \
 	command -v mvn >/dev/null || missing="$$missing maven"; \
+	command -v pip3 >/dev/null || missing="$$missing python3-pip"; \
 	command -v kcat >/dev/null || missing="$$missing kcat"; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -5,13 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 
 	"weir/broker"
@@ -19,26 +16,41 @@ import (
 
 // Options of a cluster.
 type Options struct {
-	Brokers int    // combined brokers and controllers; default 1
-	Heap    string // of each; default 512m for one, 384m for more
+	Brokers  int    // combined brokers and controllers; default 1
+	Heap     string // of each; default 512m for one, 384m for more
+	Dir      string // its data, which Close leaves there; default a temporary folder, which Close removes
+	Port     int    // where the ports begin; default free ones
+	Detached bool   // the processes outlive this one; needs Dir, where OpenKafka finds them
 }
 
 // Kafka is a cluster of real brokers. Its methods are for one goroutine, but for those that take a node
 // while others run.
 type Kafka struct {
-	dir     string
-	nodes   []*node
-	starter *starter
-	heap    string
+	dir      string
+	keep     bool // the folder, when closed
+	detached bool
+	nodes    []*node
+	starter  *starter
+	heap     string
 }
 
 type node struct {
+	process
 	id         int
 	port       int // of clients
 	controller int // port of the quorum
-	dir        string
-	cmd        *exec.Cmd
-	exited     chan struct{}
+}
+
+// kafkaFile is the cluster file of Kafka. Data folders know their quorum by its ports, so they stay.
+type kafkaFile struct {
+	Kind  string      `json:"kind"`
+	Heap  string      `json:"heap"`
+	Nodes []kafkaNode `json:"nodes"`
+}
+
+type kafkaNode struct {
+	Port       int `json:"port"`
+	Controller int `json:"controller"`
 }
 
 // directoryIDs identify the nodes' metadata logs at the first start (KIP-853); they are random but fixed.
@@ -46,7 +58,8 @@ var directoryIDs = []string{"q1w2e3r4Qa-AAAAAAAAAAA", "a5s6d7f8Qb-BBBBBBBBBBA", 
 
 const clusterID = "weirTestClusterAAAAAAA"
 
-// StartKafka starts a cluster and waits until it answers and has transaction.version 2.
+// StartKafka starts a cluster and waits until it answers and has transaction.version 2. A folder that has a cluster keeps its
+// number of brokers, its ports and its data.
 func StartKafka(ctx context.Context, o Options) (k *Kafka, err error) {
 	if o.Brokers == 0 {
 		o.Brokers = 1
@@ -54,14 +67,11 @@ func StartKafka(ctx context.Context, o Options) (k *Kafka, err error) {
 	if o.Brokers > len(directoryIDs) {
 		return nil, fmt.Errorf("%d brokers: the most is %d", o.Brokers, len(directoryIDs))
 	}
-	k = &Kafka{starter: newStarter(), heap: o.Heap}
-	if k.heap == "" {
-		k.heap = "512m"
-		if o.Brokers > 1 {
-			k.heap = "384m"
-		}
+	if o.Detached && o.Dir == "" {
+		return nil, errors.New("a cluster that outlives this process needs a folder")
 	}
-	if k.dir, err = os.MkdirTemp("", "weir-kafka-"); err != nil {
+	k, err = o.cluster()
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -69,22 +79,16 @@ func StartKafka(ctx context.Context, o Options) (k *Kafka, err error) {
 			err = errors.Join(err, k.Close())
 		}
 	}()
-	ports, err := freePorts(2 * o.Brokers)
-	if err != nil {
-		return nil, err
-	}
-	for i := range o.Brokers {
-		k.nodes = append(k.nodes, &node{
-			id: i + 1, port: ports[2*i], controller: ports[2*i+1], dir: filepath.Join(k.dir, fmt.Sprint(i+1)),
-		})
-	}
 	for _, n := range k.nodes {
+		if _, err := os.Stat(filepath.Join(n.dir, "data", "meta.properties")); err == nil {
+			continue
+		}
 		if err := k.format(ctx, n); err != nil {
 			return nil, fmt.Errorf("format node %d: %w", n.id, err)
 		}
 	}
 	for _, n := range k.nodes {
-		if err := k.launch(ctx, n); err != nil {
+		if err := k.launch(n); err != nil {
 			return nil, err
 		}
 	}
@@ -101,8 +105,89 @@ func StartKafka(ctx context.Context, o Options) (k *Kafka, err error) {
 	return k, broker.RequireTransactionV2(ctx, client)
 }
 
+// cluster returns the cluster that the folder has, or lays out a new one. None of its processes may run.
+func (o *Options) cluster() (*Kafka, error) {
+	if o.Dir != "" {
+		have, err := OpenKafka(o.Dir)
+		switch {
+		case err == nil && len(have.Running()) > 0:
+			return nil, fmt.Errorf("a cluster already runs in %s, brokers %s", o.Dir, strings.Join(have.Brokers(), ","))
+		case err == nil && len(have.nodes) != o.Brokers:
+			return nil, fmt.Errorf("%s has a cluster of %d brokers, not %d: choose another folder, or remove this one", o.Dir, len(have.nodes), o.Brokers)
+		case err == nil:
+			have.detached = o.Detached
+			return have, nil
+		case !errors.Is(err, ErrNoCluster):
+			return nil, err
+		}
+	}
+	file := kafkaFile{Kind: "kafka", Heap: o.Heap}
+	if file.Heap == "" {
+		file.Heap = "512m"
+		if o.Brokers > 1 {
+			file.Heap = "384m"
+		}
+	}
+	ports, err := freePorts(o.Port, 2*o.Brokers)
+	if err != nil {
+		return nil, err
+	}
+	for i := range o.Brokers { // clients' ports come first
+		file.Nodes = append(file.Nodes, kafkaNode{Port: ports[i], Controller: ports[o.Brokers+i]})
+	}
+	dir, keep := o.Dir, true
+	if dir == "" {
+		keep = false
+		if dir, err = os.MkdirTemp("", "weir-kafka-"); err != nil {
+			return nil, err
+		}
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	k := file.kafka(dir)
+	k.keep, k.detached = keep, o.Detached
+	return k, writeCluster(dir, file)
+}
+
+func (file *kafkaFile) kafka(dir string) *Kafka {
+	k := &Kafka{dir: dir, keep: true, heap: file.Heap, starter: newStarter()}
+	for i, n := range file.Nodes {
+		name := fmt.Sprint(i + 1)
+		k.nodes = append(k.nodes, &node{
+			process: process{name: "server", dir: filepath.Join(dir, name)}, id: i + 1, port: n.Port, controller: n.Controller,
+		})
+	}
+	return k
+}
+
+// OpenKafka finds the cluster of a folder, whether it runs or not.
+func OpenKafka(dir string) (*Kafka, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	var file kafkaFile
+	if err := readCluster(dir, &file); err != nil {
+		return nil, err
+	}
+	if file.Kind != "kafka" || len(file.Nodes) == 0 || len(file.Nodes) > len(directoryIDs) {
+		return nil, fmt.Errorf("%s has no Kafka cluster", dir)
+	}
+	k := file.kafka(dir)
+	for _, n := range k.nodes {
+		if err := n.find(); err != nil {
+			return nil, err
+		}
+	}
+	return k, nil
+}
+
 // New starts a cluster for a test, and stops it when the test ends.
-func New(tb testing.TB, brokers int) *Kafka {
+func New(tb TB, brokers int) *Kafka {
 	tb.Helper()
 	k, err := StartKafka(tb.Context(), Options{Brokers: brokers})
 	if err != nil {
@@ -114,27 +199,6 @@ func New(tb testing.TB, brokers int) *Kafka {
 		}
 	})
 	return k
-}
-
-// freePorts returns ports that nobody listens on. They are below the range from which the system takes
-// ports for outgoing connections: a broker that is killed must get its own back.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	start := 20000 + os.Getpid()*37%10000
-	for port := start; len(ports) < n && port < start+2000; port++ {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)) //nolint:noctx // returns at once
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			return nil, err
-		}
-		ports = append(ports, port)
-	}
-	if len(ports) < n {
-		return nil, fmt.Errorf("no %d free ports from %d on", n, start)
-	}
-	return ports, nil
 }
 
 func (k *Kafka) properties(n *node) string {
@@ -201,50 +265,33 @@ func (k *Kafka) format(ctx context.Context, n *node) error {
 	return nil
 }
 
-// launch starts a node's process. Its output goes to a file in its folder.
-func (k *Kafka) launch(_ context.Context, n *node) error {
+// launch starts a node's process.
+func (k *Kafka) launch(n *node) error {
 	// The process outlives the context of the call that starts it: Close ends it.
 	cmd, err := JavaTool(context.Background(), k.heap, "kafka.Kafka", filepath.Join(n.dir, "server.properties"))
 	if err != nil {
 		return err
 	}
-	log, err := os.Create(filepath.Join(n.dir, "server.log"))
-	if err != nil {
-		return err
-	}
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := k.starter.start(cmd); err != nil {
-		return errors.Join(fmt.Errorf("start node %d: %w", n.id, err), log.Close())
-	}
-	n.cmd, n.exited = cmd, make(chan struct{})
-	go func() {
-		defer close(n.exited)
-		_ = cmd.Wait() // killed is how most end
-		_ = log.Close()
-	}()
-	return nil
+	return n.start(k.starter, cmd, k.detached)
 }
 
 // await waits until the node says that it serves.
 func (n *node) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
-	path := filepath.Join(n.dir, "server.log")
 	for {
-		log, err := os.ReadFile(path)
+		log, err := os.ReadFile(n.output())
 		if err != nil {
 			return err
 		}
 		if bytes.Contains(log, []byte("Kafka Server started")) {
 			return nil
 		}
-		select {
-		case <-n.exited:
-			return fmt.Errorf("node %d ended while it started: %s", n.id, lastLines(log))
-		default:
+		if !n.alive() {
+			return fmt.Errorf("node %d ended while it started: %s", n.id, n.lastWords())
 		}
 		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
-			return fmt.Errorf("node %d does not serve yet: %s", n.id, lastLines(log))
+			return fmt.Errorf("node %d does not serve yet: %s", n.id, n.lastWords())
 		}
 	}
 }
@@ -258,42 +305,62 @@ func (k *Kafka) Brokers() []string {
 	return all
 }
 
-// Kill ends node i (from 0) with kill -9.
-func (k *Kafka) Kill(i int) error {
-	n := k.nodes[i]
-	if err := n.cmd.Process.Kill(); err != nil {
-		return fmt.Errorf("kill node %d: %w", n.id, err)
+// Running are the process ids of the nodes that run, by their addresses.
+func (k *Kafka) Running() map[string]int {
+	running := make(map[string]int)
+	for i, address := range k.Brokers() {
+		if k.nodes[i].alive() {
+			running[address] = k.nodes[i].pid
+		}
 	}
-	<-n.exited
-	return nil
+	return running
 }
+
+// Kill ends node i (from 0) with kill -9.
+func (k *Kafka) Kill(i int) error { return k.nodes[i].kill() }
 
 // Start starts node i again, on its ports and data, and waits until it serves.
 func (k *Kafka) Start(ctx context.Context, i int) error {
-	if err := k.launch(ctx, k.nodes[i]); err != nil {
+	if err := k.launch(k.nodes[i]); err != nil {
 		return err
 	}
 	return k.nodes[i].await(ctx)
 }
 
 // Pause stops node i where it is (SIGSTOP), Resume lets it go on.
-func (k *Kafka) Pause(i int) error { return k.nodes[i].cmd.Process.Signal(syscall.SIGSTOP) }
+func (k *Kafka) Pause(i int) error { return k.nodes[i].signal(syscall.SIGSTOP) }
 
 // Resume lets a paused node go on (SIGCONT).
-func (k *Kafka) Resume(i int) error { return k.nodes[i].cmd.Process.Signal(syscall.SIGCONT) }
+func (k *Kafka) Resume(i int) error { return k.nodes[i].signal(syscall.SIGCONT) }
 
 // PID is the process id of node i.
-func (k *Kafka) PID(i int) int { return k.nodes[i].cmd.Process.Pid }
+func (k *Kafka) PID(i int) int { return k.nodes[i].pid }
 
-// Close ends all nodes and removes their data.
-func (k *Kafka) Close() error {
-	for _, n := range k.nodes {
-		if n.cmd == nil {
-			continue
+// Stop asks all nodes to end, so that nothing has to be recovered at the next start, and waits until they have.
+func (k *Kafka) Stop(ctx context.Context) error {
+	for _, n := range k.nodes { // together: the last ones of a quorum can't leave alone
+		if n.alive() {
+			_ = n.signal(syscall.SIGTERM) // it may have ended
 		}
-		_ = n.cmd.Process.Kill() // it may have ended
-		<-n.exited
+	}
+	var errs []error
+	for _, n := range k.nodes {
+		errs = append(errs, n.end(ctx, 20*time.Second))
 	}
 	k.starter.close()
+	return errors.Join(errs...)
+}
+
+// Close ends all nodes at once, and removes their data if nobody has named the folder.
+func (k *Kafka) Close() error {
+	for _, n := range k.nodes {
+		if n.alive() {
+			_ = n.kill() // it may have ended
+		}
+	}
+	k.starter.close()
+	if k.keep {
+		return nil
+	}
 	return os.RemoveAll(k.dir)
 }

@@ -1,110 +1,93 @@
-// Package stack runs real Kafka as child processes, for tests and benchmarks only. No Docker: the brokers
-// are Java processes with their jars from Maven Central, fetched once into a cache.
+// Package stack runs real Kafka and Flink as child processes: for tests, for benchmarks, and for the development
+// clusters of weir kafka up and weir flink up. No Docker: they are Java processes with their jars from package
+// registries, fetched once into a cache.
 //
-//	stack.go    the jars and the Java processes
-//	kafka.go    a cluster of KRaft nodes that can be killed, paused and started again
-//	streams.go  programs written with Kafka Streams
+//	stack.go     Java processes, ports, what a cluster leaves in its folder
+//	kit.go       the jars and their checksums
+//	process.go   one process: tied to this one or detached, killed, found again
+//	kafka.go     a cluster of KRaft nodes that can be killed, paused and started again
+//	flink.go     a Flink cluster with its SQL Gateway
+//	streams.go   programs written with Kafka Streams
 package stack
 
 import (
 	"bytes"
 	"context"
-	_ "embed" // the list of jars
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
-	"syscall"
-
-	"github.com/gofrs/flock"
 )
 
-// KafkaVersion is the Kafka that pom.xml names.
-const KafkaVersion = "4.3.1"
+// Versions of what the stack runs, as kafka.xml and flink.xml name them.
+const (
+	KafkaVersion = "4.3.1"
+	FlinkVersion = "2.2.1"
+)
 
-//go:embed pom.xml
-var pom []byte
-
-// dependencyPlugin copies the jars that the pom names.
-const dependencyPlugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
-
-// kit is a list of jars with a folder of its own in the cache.
-type kit struct {
-	name   string
-	folder string
-	pom    []byte
+// TB is the part of testing.TB that a cluster for a test needs.
+type TB interface {
+	Helper()
+	Context() context.Context
+	Fatal(args ...any)
+	Error(args ...any)
+	Cleanup(fn func())
 }
 
-var kafkaKit = kit{name: "Kafka", folder: "kafka-" + KafkaVersion, pom: pom}
+// ErrNoCluster says that a folder has no cluster.
+var ErrNoCluster = errors.New("no cluster")
 
-// cacheDir is where jars are kept: $WEIR_STACK, or a folder of the user's cache.
-func cacheDir() (string, error) {
-	if dir := os.Getenv("WEIR_STACK"); dir != "" {
-		return dir, nil
-	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find the cache folder: %w", err)
-	}
-	return filepath.Join(dir, "weir-stack"), nil
-}
+// clusterFile says in a cluster's folder what its processes are.
+const clusterFile = "cluster.json"
 
-// jars returns the folder with the kit's jars, fetching them the first time. Processes that need them at the
-// same time wait for each other.
-func (k kit) jars(ctx context.Context) (string, error) {
-	cache, err := cacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cache, k.folder)
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", err
-	}
-	lock := flock.New(dir + ".lock")
-	if err := lock.Lock(); err != nil {
-		return "", fmt.Errorf("lock the cache: %w", err)
-	}
-	defer func() { _ = lock.Unlock() }() // the lock ends with the process in any case
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	if err := k.fetch(ctx, cache, dir); err != nil {
-		return "", fmt.Errorf("fetch %s %s from Maven Central: %w", k.name, KafkaVersion, err)
-	}
-	return dir, nil
-}
-
-func (k kit) fetch(ctx context.Context, cache, dir string) error {
-	mvn, err := exec.LookPath("mvn")
-	if err != nil {
-		return errors.New("no mvn: install Maven and a JDK 17 (Debian: apt-get install maven openjdk-17-jdk-headless)")
-	}
-	tmp, err := os.MkdirTemp(cache, "fetch-")
+func writeCluster(dir string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(tmp) }() // a left-over is only untidy
-	file := filepath.Join(tmp, "pom.xml")
-	if err := os.WriteFile(file, k.pom, 0o600); err != nil {
-		return err
-	}
-	libs := filepath.Join(tmp, "libs")
-	cmd := exec.CommandContext(ctx, mvn, "--batch-mode", "--quiet", "-f", file,
-		dependencyPlugin+":copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+libs)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("mvn: %w: %s", err, lastLines(out))
-	}
-	return os.Rename(libs, dir)
+	return os.WriteFile(filepath.Join(dir, clusterFile), append(text, '\n'), 0o600)
 }
 
-// lastLines is the end of a process's output, where it says what went wrong.
-func lastLines(out []byte) string {
-	const n = 5
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+func readCluster(dir string, v any) error {
+	text, err := os.ReadFile(filepath.Join(dir, clusterFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w in %s", ErrNoCluster, dir)
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return fmt.Errorf("read %s: %w", filepath.Join(dir, clusterFile), err)
+	}
+	return nil
+}
+
+// freePorts returns ports that nobody listens on, from start on; 0 chooses a start. They are below the range from which
+// the system takes ports for outgoing connections: a process that is killed must get its own back.
+func freePorts(start, n int) ([]int, error) {
+	var ports []int
+	if start == 0 {
+		start = 20000 + os.Getpid()*37%10000
+	}
+	for port := start; len(ports) < n && port < start+2000; port++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)) //nolint:noctx // returns at once
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			return nil, err
+		}
+		ports = append(ports, port)
+	}
+	if len(ports) < n {
+		return nil, fmt.Errorf("no %d free ports from %d on", n, start)
+	}
+	return ports, nil
 }
 
 // quiet keeps Kafka's tools from writing logs to standard output.
@@ -129,13 +112,13 @@ func JavaTool(ctx context.Context, heap, class string, args ...string) (*exec.Cm
 	return java(ctx, libs, heap, filepath.Join(libs, "*"), class, args...)
 }
 
-// java returns a command that runs a class of a class path; the settings of its log are kept in libs.
+// java returns a command that runs a class of a class path; the settings of its log are kept beside libs.
 func java(ctx context.Context, libs, heap, classPath, class string, args ...string) (*exec.Cmd, error) {
-	java, err := exec.LookPath("java")
+	java, err := findJava()
 	if err != nil {
-		return nil, errors.New("no java: install a JDK 17 (Debian: apt-get install openjdk-17-jdk-headless)")
+		return nil, err
 	}
-	logging := filepath.Join(libs, "log4j2.properties")
+	logging := libs + ".log4j2.properties"
 	if have, err := os.ReadFile(logging); err != nil || !bytes.Equal(have, []byte(quiet)) {
 		if err := os.WriteFile(logging, []byte(quiet), 0o600); err != nil {
 			return nil, err
@@ -145,26 +128,56 @@ func java(ctx context.Context, libs, heap, classPath, class string, args ...stri
 	return exec.CommandContext(ctx, java, all...), nil
 }
 
-// starter starts processes that die with this one, even if this one is killed. The kernel sends a child its
-// parent-death signal when the thread that started it ends, so one thread starts them all and stays.
-type starter struct{ work chan func() }
+func findJava() (string, error) {
+	java, err := exec.LookPath("java")
+	if err != nil {
+		return "", errors.New("no java: install a JDK 17 (Debian: apt-get install openjdk-17-jdk-headless)")
+	}
+	return java, nil
+}
 
-func newStarter() *starter {
-	s := &starter{work: make(chan func())}
-	go func() {
-		runtime.LockOSThread()
-		for fn := range s.work {
-			fn()
+// findJavaOf returns the first Java of one of the major versions: that of $JAVA_HOME, that of the path, those of Debian.
+func findJavaOf(ctx context.Context, majors ...int) (string, error) {
+	candidates := []string{"java"}
+	if home := os.Getenv("JAVA_HOME"); home != "" {
+		candidates = append([]string{filepath.Join(home, "bin", "java")}, candidates...)
+	}
+	installed, err := filepath.Glob("/usr/lib/jvm/*/bin/java")
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, name := range append(candidates, installed...) {
+		java, err := exec.LookPath(name)
+		if err != nil {
+			continue
 		}
-	}()
-	return s
+		major, err := javaMajor(ctx, java)
+		if err != nil {
+			return "", err
+		}
+		if slices.Contains(majors, major) {
+			return java, nil
+		}
+		found = append(found, fmt.Sprintf("%s is Java %d", java, major))
+	}
+	if len(found) == 0 {
+		found = []string{"no java found"}
+	}
+	return "", fmt.Errorf("want Java %d, %s: install a JDK %[1]d (Debian: apt-get install openjdk-%[1]d-jdk-headless) or set JAVA_HOME",
+		majors[0], strings.Join(found, ", "))
 }
 
-func (s *starter) start(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	done := make(chan error)
-	s.work <- func() { done <- cmd.Start() }
-	return <-done
+// javaMajor is the major version of a Java, such as 17.
+func javaMajor(ctx context.Context, java string) (int, error) {
+	out, err := exec.CommandContext(ctx, java, "-version").CombinedOutput()
+	if err != nil {
+		return 0, fmt.Errorf("%s -version: %w: %s", java, err, lastLines(out))
+	}
+	_, text, ok := strings.Cut(string(out), `version "`)
+	var major int
+	if _, err := fmt.Sscanf(text, "%d", &major); !ok || err != nil {
+		return 0, fmt.Errorf("%s -version says %q: it tells no version", java, lastLines(out))
+	}
+	return major, nil
 }
-
-func (s *starter) close() { close(s.work) }

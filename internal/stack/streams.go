@@ -2,17 +2,11 @@ package stack
 
 import (
 	"context"
-	_ "embed" // the list of jars
 	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 )
-
-//go:embed streams.xml
-var streamsPom []byte
-
-var streamsKit = kit{name: "Kafka Streams", folder: "kafka-streams-" + KafkaVersion, pom: streamsPom}
 
 // CompileStreams compiles Java files that use Kafka Streams into the folder classes.
 func CompileStreams(ctx context.Context, classes string, files ...string) error {

@@ -1,0 +1,97 @@
+package stack
+
+import (
+	"archive/zip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// flinkWheel is Flink's distribution for Python; it is the only place in a package registry that has flink-dist.
+const flinkWheel = "apache-flink-libraries==" + FlinkVersion
+
+// flinkFolders are the folders of the wheel that are needed, and where they go.
+var flinkFolders = map[string]string{
+	"pyflink/lib":                        "lib",
+	"pyflink/plugins/metrics-prometheus": "plugins/metrics-prometheus",
+}
+
+// fetchFlink lays out dir as Flink's scripts do: lib/ for all processes, plugins/ apart from each other. The gateway's jar is
+// in opt/, since only the gateway has it on its class path.
+func fetchFlink(ctx context.Context, dir string) error {
+	if err := fetchWheel(ctx, dir); err != nil {
+		return err
+	}
+	libs := filepath.Join(dir, "lib")
+	if err := maven(flinkPom)(ctx, libs); err != nil {
+		return err
+	}
+	opt := filepath.Join(dir, "opt")
+	if err := os.Mkdir(opt, 0o755); err != nil {
+		return err
+	}
+	return os.Rename(filepath.Join(libs, gatewayJar), filepath.Join(opt, gatewayJar))
+}
+
+const gatewayJar = "flink-sql-gateway-" + FlinkVersion + ".jar"
+
+// fetchWheel takes the wheel's jars.
+func fetchWheel(ctx context.Context, dir string) (err error) {
+	pip, err := exec.LookPath("pip3")
+	if err != nil {
+		return errors.New("no pip3: install Python's package installer (Debian: apt-get install python3-pip)")
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), "wheel-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(tmp) }() // a left-over is only untidy
+	cmd := exec.CommandContext(ctx, pip, "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", tmp, flinkWheel)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("pip3 download %s: %w: %s", flinkWheel, err, lastLines(out))
+	}
+	wheels, err := filepath.Glob(filepath.Join(tmp, "*.whl"))
+	if err != nil || len(wheels) != 1 {
+		return fmt.Errorf("pip3 download %s: want one wheel, found %q", flinkWheel, wheels)
+	}
+	archive, err := zip.OpenReader(wheels[0])
+	if err != nil {
+		return fmt.Errorf("open the wheel: %w", err)
+	}
+	defer archive.Close()
+	for _, f := range archive.File {
+		folder, ok := flinkFolders[path.Dir(f.Name)]
+		if !ok || !strings.HasSuffix(f.Name, ".jar") {
+			continue
+		}
+		if err := unpack(f, filepath.Join(dir, folder, path.Base(f.Name))); err != nil {
+			return fmt.Errorf("unpack %s: %w", f.Name, err)
+		}
+	}
+	return nil
+}
+
+// unpack writes one file of an archive.
+func unpack(f *zip.File, to string) (err error) {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	in, err := f.Open()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	_, err = io.Copy(out, in) //nolint:gosec // the sums are checked afterwards
+	return err
+}

@@ -1,0 +1,181 @@
+package stack
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed" // the lists of jars
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/gofrs/flock"
+)
+
+var (
+	//go:embed kafka.xml
+	kafkaPom []byte
+	//go:embed kafka.sum
+	kafkaSums string
+
+	//go:embed streams.xml
+	streamsPom []byte
+
+	//go:embed flink.xml
+	flinkPom []byte
+	//go:embed flink.sum
+	flinkSums string
+)
+
+// dependencyPlugin copies the jars that a pom names.
+const dependencyPlugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
+
+// kit is a set of jars with a folder of its own in the cache.
+type kit struct {
+	name   string // with the version
+	folder string
+	from   string                                      // where it comes from, for errors
+	fetch  func(ctx context.Context, dir string) error // fills dir, which exists
+	sums   string                                      // lines "SHA-256  path" of all its files; empty: not checked
+}
+
+var (
+	kafkaKit   = kit{name: "Kafka " + KafkaVersion, folder: "kafka-" + KafkaVersion, from: "Maven Central", fetch: maven(kafkaPom), sums: kafkaSums}
+	streamsKit = kit{name: "Kafka Streams " + KafkaVersion, folder: "kafka-streams-" + KafkaVersion, from: "Maven Central", fetch: maven(streamsPom)}
+	flinkKit   = kit{name: "Flink " + FlinkVersion, folder: "flink-" + FlinkVersion, from: "PyPI and Maven Central", fetch: fetchFlink, sums: flinkSums}
+)
+
+// cacheDir is where jars are kept: $WEIR_STACK, or a folder of the user's cache.
+func cacheDir() (string, error) {
+	if dir := os.Getenv("WEIR_STACK"); dir != "" {
+		return dir, nil
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache folder: %w", err)
+	}
+	return filepath.Join(dir, "weir-stack"), nil
+}
+
+// jars returns the folder with the kit's jars, fetching them the first time. Processes that need them at the
+// same time wait for each other.
+func (k kit) jars(ctx context.Context) (string, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, k.folder)
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", err
+	}
+	lock := flock.New(dir + ".lock")
+	if err := lock.Lock(); err != nil {
+		return "", fmt.Errorf("lock the cache: %w", err)
+	}
+	defer func() { _ = lock.Unlock() }() // the lock ends with the process in any case
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	tmp, err := os.MkdirTemp(cache, "fetch-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(tmp) }() // a left-over is only untidy
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return "", err
+	}
+	if err := k.fetch(ctx, tmp); err != nil {
+		return "", fmt.Errorf("fetch %s from %s: %w", k.name, k.from, err)
+	}
+	if err := k.verify(tmp); err != nil {
+		return "", fmt.Errorf("check %s from %s: %w", k.name, k.from, err)
+	}
+	return dir, os.Rename(tmp, dir)
+}
+
+// verify compares the files of dir with the kit's sums. None may be missing, none may be there that is not listed.
+func (k kit) verify(dir string) error {
+	if k.sums == "" {
+		return nil
+	}
+	want := make(map[string]string) // path → sum
+	for line := range strings.Lines(k.sums) {
+		sum, path, _ := strings.Cut(strings.TrimSpace(line), "  ")
+		want[path] = sum
+	}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		sum, ok := want[filepath.ToSlash(name)]
+		if !ok {
+			return fmt.Errorf("%s is not one of the files that belong to it", name)
+		}
+		delete(want, filepath.ToSlash(name))
+		have, err := sha256Of(path)
+		if err == nil && have != sum {
+			err = fmt.Errorf("%s has the SHA-256 %s, want %s: the download is damaged, or is not what Weir was tested with", name, have, sum)
+		}
+		return err
+	})
+	for name := range want {
+		if err == nil {
+			err = fmt.Errorf("%s is missing", name)
+		}
+	}
+	return err
+}
+
+func sha256Of(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// maven fetches the jars that a pom names, and theirs.
+func maven(pom []byte) func(ctx context.Context, dir string) error {
+	return func(ctx context.Context, dir string) error {
+		mvn, err := exec.LookPath("mvn")
+		if err != nil {
+			return errors.New("no mvn: install Maven and a JDK 17 (Debian: apt-get install maven openjdk-17-jdk-headless)")
+		}
+		tmp, err := os.MkdirTemp("", "weir-pom-")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(tmp) }() // a left-over is only untidy
+		file := filepath.Join(tmp, "pom.xml")
+		if err := os.WriteFile(file, pom, 0o600); err != nil {
+			return err
+		}
+		cmd := exec.CommandContext(ctx, mvn, "--batch-mode", "--quiet", "-f", file,
+			dependencyPlugin+":copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+dir)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("mvn: %w: %s", err, lastLines(out))
+		}
+		return nil
+	}
+}
+
+// lastLines is the end of a process's output, where it says what went wrong.
+func lastLines(out []byte) string {
+	const n = 5
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
