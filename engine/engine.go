@@ -5,6 +5,7 @@
 //	pipeline.go  what they share: topics, ends, which stages read what
 //	worker.go    one consumer of the group: sessions and retries
 //	session.go   one life of its client: transactions, restore
+//	status.go    what all of them do, for whoever asks while they run
 //	topics.go    the topics of a pipeline, made and checked
 //	manifest.go  what the state of a pipeline is made of, and whether new SQL fits it
 //	slot.go      transactional ids that are stable for each process of a group
@@ -42,6 +43,7 @@ type Config struct {
 
 	Logger   *slog.Logger
 	OnCommit func(Commit) // called after each commit, by each worker; must be quick and may be called concurrently
+	Status   *Status      // kept up to date while it runs; default one that nobody reads
 	Now      func() time.Time
 }
 
@@ -53,6 +55,9 @@ func (c *Config) setDefaults() {
 	c.Logger, c.OnCommit, c.Now = loop.Logger, loop.OnCommit, loop.Now
 	if c.CacheBytes == 0 {
 		c.CacheBytes = 64 << 20
+	}
+	if c.Status == nil {
+		c.Status = NewStatus(c.Program)
 	}
 }
 

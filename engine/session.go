@@ -37,6 +37,7 @@ type session struct {
 	out     operator.Output
 	sample  []time.Time
 	wrote   int // records of tables and repartition topics
+	counted tally
 }
 
 type taskID struct {
@@ -53,6 +54,8 @@ type task struct {
 	touched   bool                 // in this transaction
 	changes   []*kgo.Record        // of this transaction, to the changelog
 	last      map[string]time.Time // when an input last had a record
+	did       did                  // in this transaction
+	measured  time.Time            // when the size of the state was last looked at
 }
 
 func (w *worker) session(ctx context.Context) error {
@@ -60,6 +63,7 @@ func (w *worker) session(ctx context.Context) error {
 		worker: w, stages: w.stageTopics(), tasks: make(map[taskID]*task),
 		assigned: make(map[string]map[int32]bool), fresh: make(map[taskID]bool),
 	}
+	s.Status.phase(s.instance, Starting, "")
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
@@ -82,7 +86,7 @@ func (w *worker) session(ctx context.Context) error {
 		}
 		if err != nil {
 			if s.open {
-				s.result.Aborted++ // the next session's ProducerID aborts it
+				s.abort(AbortProcess) // the next session's ProducerID does it
 			}
 			return err
 		}
@@ -155,7 +159,8 @@ func (s *session) connect(ctx context.Context) error {
 
 func (s *session) close() {
 	s.group.Close()
-	for _, t := range s.tasks {
+	for id, t := range s.tasks {
+		s.Status.released(s.instance, id)
 		if err := t.store.Close(); err != nil {
 			s.Logger.Warn("close the local copy of the state", "stage", t.stage.Name, "partition", t.partition, "err", err)
 		}
@@ -255,7 +260,8 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
-	last := tp.Records[len(tp.Records)-1].Offset
+	newest := tp.Records[len(tp.Records)-1]
+	last := newest.Offset
 	records := withoutControl(tp.Records)
 	s.read += len(records)
 	if s.isSource(tp.Topic) {
@@ -263,6 +269,7 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 		s.observe(records)
 	}
 	end, bounded := s.ends[tp.Topic][tp.Partition]
+	read := int64(len(records))
 	if bounded && len(records) > 0 && records[len(records)-1].Offset >= end {
 		records = slices.DeleteFunc(records, func(r *kgo.Record) bool { return r.Offset >= end })
 	}
@@ -271,6 +278,7 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 		if t == nil {
 			return fmt.Errorf("records of %s-%d, which is not assigned", tp.Topic, tp.Partition)
 		}
+		t.did.read(tp.Topic, read, last+1, tp.LastStableOffset, newest.Timestamp)
 		if bounded && len(records) > 0 && t.Ended() {
 			return &fatalError{fmt.Errorf("it has ended already, and there are new records in %s: give it another name (SET 'pipeline.name') to begin anew, or leave out 'scan.bounded.mode'",
 				tp.Topic)}
@@ -288,6 +296,7 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 				return &fatalError{err}
 			}
 		}
+		s.counted.putDown(&s.out, t)
 	}
 	return nil
 }
@@ -314,6 +323,7 @@ func (s *session) idle(context.Context) error {
 			if err := t.Idle(scan.Table.Topic, &s.out); err != nil {
 				return &fatalError{err}
 			}
+			s.counted.putDown(&s.out, t)
 		}
 	}
 	return nil
@@ -322,12 +332,14 @@ func (s *session) idle(context.Context) error {
 // restore builds the tasks whose partitions have come, and lets go of those whose have gone.
 func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 	began := time.Now()
+	s.Status.phase(s.instance, Restoring, "")
 	byStage := make(map[*plan.Stage][]*task)
 	for id, here := range fresh {
 		t := s.tasks[id]
 		if !here {
 			if t != nil {
 				delete(s.tasks, id)
+				s.Status.released(s.instance, id)
 				if err := t.store.Close(); err != nil {
 					s.Logger.Warn("close the local copy of the state", "stage", id.stage, "partition", id.partition, "err", err)
 				}
@@ -355,6 +367,12 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 	if records > 0 {
 		s.Logger.Info("state restored", "pipeline", s.Program.Name, "tasks", len(fresh), "records", records, "took", time.Since(began).Round(time.Millisecond))
 	}
+	for _, tasks := range byStage {
+		for _, t := range tasks {
+			s.Status.restored(s.instance, t)
+		}
+	}
+	s.Status.phase(s.instance, Running, "")
 	return s.endEmpty(ctx, fresh)
 }
 
@@ -394,8 +412,13 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 		for _, t := range tasks {
 			from[t.partition], stores[t.partition] = t.store.Offset(), t.store
 		}
+		progress, err := s.restoreProgress(ctx, stage, tasks)
+		if err != nil {
+			return 0, err
+		}
 		ends, err := broker.ReadFrom(ctx, s.Broker, stage.Changelog, from, func(r *kgo.Record) error {
 			records++
+			progress(r.Partition)
 			return stores[r.Partition].Restore(r.Key, r.Value)
 		})
 		if err != nil {
@@ -418,6 +441,32 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 		t.touched = false
 	}
 	return records, nil
+}
+
+// restoreProgress returns what is to be called with the partition of each record that a restore reads.
+func (s *session) restoreProgress(ctx context.Context, stage *plan.Stage, tasks []*task) (func(partition int32), error) {
+	ends, err := s.admin.ListEndOffsets(ctx, stage.Changelog)
+	if err != nil {
+		return nil, fmt.Errorf("find the end of %s: %w", stage.Changelog, err)
+	}
+	type progress struct {
+		task     *task
+		read, of int64
+	}
+	all := make(map[int32]*progress, len(tasks))
+	for _, t := range tasks {
+		end, _ := ends.Lookup(stage.Changelog, t.partition)
+		p := &progress{task: t, of: max(0, end.Offset-t.store.Offset())}
+		all[t.partition] = p
+		s.Status.restoring(s.instance, t, 0, p.of)
+	}
+	const every = 4096 // records
+	return func(partition int32) {
+		p := all[partition]
+		if p.read++; p.read%every == 0 {
+			s.Status.restoring(s.instance, p.task, p.read, p.of)
+		}
+	}, nil
 }
 
 // endEmpty ends bounded inputs that have nothing to read any more, of which no record would tell.
@@ -462,6 +511,7 @@ func (s *session) endEmpty(ctx context.Context, fresh map[taskID]bool) error {
 			if err := t.End(topic, &s.out); err != nil {
 				return &fatalError{err}
 			}
+			s.counted.putDown(&s.out, t)
 		}
 	}
 	return nil
@@ -520,15 +570,22 @@ func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
 	done := Commit{Records: s.sourced, Outputs: s.wrote, DeadLetters: len(s.out.Letters), Late: len(s.out.Late), Took: time.Since(s.began)}
 	s.read, s.sourced, s.wrote = 0, 0, 0
 	s.out.Reset()
+	s.counted = tally{}
 	sample := s.sample
 	s.sample = s.sample[:0]
 	if err != nil {
+		s.abort(AbortUnknown)
 		return errors.Join(fmt.Errorf("end transaction: %w", err), written)
 	}
 	if !committed {
-		s.result.Aborted++
+		if written != nil {
+			s.abort(AbortWrite)
+		} else {
+			s.abort(AbortRebalance)
+		}
 		for _, t := range s.tasks {
 			t.changes = nil
+			t.did.reset()
 			t.store.Abort()
 			t.touched = false
 			if t.Task != nil {
@@ -552,8 +609,14 @@ func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
 	r.Outputs += int64(done.Outputs)
 	r.DeadLetters += int64(done.DeadLetters)
 	r.Late += int64(done.Late)
+	s.Status.committed(s.instance, done, s.tasks)
 	s.OnCommit(done)
 	return nil
+}
+
+func (s *session) abort(reason string) {
+	s.result.Aborted++
+	s.Status.aborted(s.instance, reason)
 }
 
 // commit makes the transaction's changes the state.
@@ -581,6 +644,7 @@ func (s *session) write(ctx context.Context) error {
 		if err := t.Flush(&s.out); err != nil {
 			return &fatalError{err}
 		}
+		s.counted.putDown(&s.out, t)
 		if err := t.store.Err(); err != nil {
 			return fmt.Errorf("local copy of the state: %w", err)
 		}

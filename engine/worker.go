@@ -17,6 +17,7 @@ type worker struct {
 }
 
 func (w *worker) run(ctx context.Context) error {
+	defer w.Status.phase(w.instance, Stopped, "")
 	wait := broker.Backoff()
 	for {
 		w.result.Sessions++
@@ -34,6 +35,7 @@ func (w *worker) run(ctx context.Context) error {
 			wait.Reset()
 		}
 		pause := wait.NextBackOff()
+		w.Status.phase(w.instance, Retrying, err.Error())
 		w.Logger.Warn("start a new session", "err", err, "pipeline", w.Program.Name, "instance", w.instance, "in", pause.Round(time.Millisecond))
 		if broker.Sleep(ctx, pause) != nil {
 			return nil

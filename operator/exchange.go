@@ -221,3 +221,8 @@ func (r *receiver) announce() {
 }
 
 func (r *receiver) ended() bool { return r.now == forever }
+
+func (r *receiver) progress() (watermark int64, idle bool) {
+	_, idle = r.least()
+	return r.now, idle
+}

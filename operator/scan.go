@@ -25,6 +25,8 @@ type source interface {
 	announce()
 	// ended reports whether the last row has come.
 	ended() bool
+	// progress is the watermark, and whether it is idle.
+	progress() (watermark int64, idle bool)
 }
 
 // scan turns the records of a table into rows, and makes their watermark.
@@ -259,6 +261,8 @@ func (s *scan) end() {
 }
 
 func (s *scan) ended() bool { return s.watermark == forever }
+
+func (s *scan) progress() (watermark int64, idle bool) { return s.watermark, s.idle }
 
 func (s *scan) setIdle() {
 	s.idle = true

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -167,6 +168,21 @@ func (t *Task) Ended() bool {
 		}
 	}
 	return true
+}
+
+// Watermark is how far an input topic is in event time: the least of the tables that are read from it. It is not known before the
+// first row with a time, without WATERMARK FOR, and at the end. Idle says that others do not wait for it.
+func (t *Task) Watermark(topic string) (at time.Time, known, idle bool) {
+	least := forever
+	idle = len(t.sources[topic]) > 0
+	for _, s := range t.sources[topic] {
+		mark, isIdle := s.progress()
+		least, idle = min(least, mark), idle && isIdle
+	}
+	if least == unknown || least == forever {
+		return time.Time{}, false, idle
+	}
+	return time.UnixMicro(least).UTC(), true, idle
 }
 
 // Flush ends the rows of a transaction.
