@@ -90,10 +90,11 @@ func (c *Config) Options() ([]kgo.Opt, error) {
 		kgo.MetadataMinAge(250 * time.Millisecond),
 	}
 	if c.TLS || c.CAFile != "" || c.CertFile != "" || c.TLSInsecure {
-		t, err := c.tls()
+		t, err := TLS(c.CAFile, c.CertFile, c.KeyFile)
 		if err != nil {
 			return nil, err
 		}
+		t.InsecureSkipVerify = c.TLSInsecure
 		opts = append(opts, kgo.DialTLSConfig(t))
 	}
 	if m := c.mechanism(); m != nil {
@@ -102,20 +103,22 @@ func (c *Config) Options() ([]kgo.Opt, error) {
 	return opts, nil
 }
 
-func (c *Config) tls() (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.TLSInsecure} //nolint:gosec // the user asked for it by name
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
+// TLS is a client's configuration from PEM files: authorities to trust (default the system's), and certificate and key
+// for mutual TLS, both or neither. The error names the file that can't be used.
+func TLS(caFile, certFile, keyFile string) (*tls.Config, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if caFile != "" {
+		pem, err := os.ReadFile(caFile) //nolint:gosec // the user's choice
 		if err != nil {
 			return nil, fmt.Errorf("read certificate authorities: %w", err)
 		}
 		t.RootCAs = x509.NewCertPool()
 		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("no certificate in PEM in %s", c.CAFile)
+			return nil, fmt.Errorf("no certificate in PEM in %s", caFile)
 		}
 	}
-	if c.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if certFile != "" {
+		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 		if err != nil {
 			return nil, fmt.Errorf("read client certificate: %w", err)
 		}

@@ -1,0 +1,86 @@
+// Package registry is Weir's side of a schema registry: which schema a record was written with, and
+// which one the next record is written with.
+//
+//	schema.go    what a schema is; compile.go makes a parsed one of it, imports.go fetches what it refers to
+//	client.go    lookups by id, cached for good; registration and checks
+//	errors.go    what an answer asks for: wait, dead letter, stop
+//	limits.go    what is refused as hostile: size, nesting, references in a circle
+//	wire.go      Confluent's header of a record: magic byte, id, Protobuf message indexes
+//	subject.go   under which subject a schema is registered
+//	compat/      which schemas may follow which: the seven levels
+//	embedded/    a registry inside the process, kept in the topic _schemas
+package registry
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// Type is the language of a schema, as registries spell it.
+type Type string
+
+// The types that every registry knows.
+const (
+	Avro     Type = "AVRO"
+	Protobuf Type = "PROTOBUF"
+	JSON     Type = "JSON"
+)
+
+// Types lists the types in the order in which they are told.
+var Types = []Type{Avro, Protobuf, JSON}
+
+// ParseType reads a type in any case; the empty string is Avro, as in every registry's answers.
+func ParseType(s string) (Type, error) {
+	switch t := Type(strings.ToUpper(s)); t {
+	case "":
+		return Avro, nil
+	case Avro, Protobuf, JSON:
+		return t, nil
+	default:
+		return "", fmt.Errorf("unknown schema type %q: choose AVRO, PROTOBUF or JSON", s)
+	}
+}
+
+// TypeOfFile tells a schema's type by the name of its file: .avsc, .proto, .json.
+func TypeOfFile(name string) (Type, error) {
+	switch filepath.Ext(name) {
+	case ".avsc":
+		return Avro, nil
+	case ".proto":
+		return Protobuf, nil
+	case ".json":
+		return JSON, nil
+	default:
+		return "", fmt.Errorf("the name of %s does not tell its type: it ends in none of .avsc, .proto, .json", name)
+	}
+}
+
+// Schema is a schema with all that it takes to compile it. It does not change once it has an ID.
+type Schema struct {
+	ID         int // 0 until it is registered
+	Type       Type
+	Text       string
+	References []Reference
+	Imports    []Import // what References stand for, and their references: each before those that need it, none twice
+}
+
+// Reference is how a schema names another one in the registry.
+type Reference struct {
+	Name    string `json:"name"` // how the text names it: a full name in Avro, a path in Protobuf, a $ref in JSON Schema
+	Subject string `json:"subject"`
+	Version int    `json:"version"`
+}
+
+// Import is a schema that another one refers to.
+type Import struct {
+	Name string
+	Text string
+}
+
+// Version is a schema under a subject.
+type Version struct {
+	Subject string
+	Version int
+	Schema  *Schema
+}
