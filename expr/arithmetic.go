@@ -55,15 +55,16 @@ func bindNumbers(op string, args []Node, a, b Type, nullable bool) ([]Node, Type
 		}
 		return []Node{CastTo(args[0], a.asDecimal()), CastTo(args[1], b.asDecimal())}, t.Nullable(nullable), nil
 	}
-	t, _ := common(a, b)
-	if op == "%" {
-		if !a.Exact() || !b.Exact() {
-			t = Of(Double)
-		} else {
-			t = Of(b.Kind) // as Flink: the remainder has the divisor's type
-			wide, _ := common(a, b)
-			return []Node{CastTo(args[0], wide), CastTo(args[1], wide)}, t.Nullable(nullable), nil
-		}
+	wide, _ := common(a, b)
+	t := wide
+	switch {
+	case op == "%" && (!a.Exact() || !b.Exact()):
+		return nil, Type{}, fmt.Errorf("%% wants integers or decimals, not %s and %s", a.Nullable(true), b.Nullable(true))
+	case op == "%":
+		t = Of(b.Kind) // as Flink: the remainder has the divisor's type
+		return []Node{CastTo(args[0], wide), CastTo(args[1], wide)}, t.Nullable(nullable), nil
+	case !a.Exact() && !b.Exact():
+		t = Of(a.Kind) // as Flink: the first of FLOAT and DOUBLE
 	}
 	return []Node{CastTo(args[0], t), CastTo(args[1], t)}, t.Nullable(nullable), nil
 }
@@ -187,8 +188,6 @@ func floatArithmetic(op string, x, y floatFunc, single bool) floatFunc {
 		f = func(l, r float64) float64 { return l * r }
 	case "/":
 		f = func(l, r float64) float64 { return l / r }
-	default:
-		f = math.Mod
 	}
 	return func(b *Batch, row int) (float64, bool) {
 		l, ok := x(b, row)
@@ -250,6 +249,9 @@ func bindComparison(op string) func(args []Node) ([]Node, Type, error) {
 		t := bound[0].Type()
 		if op != "=" && op != "<>" && (t.Kind == Map || t.Kind == Row || t.Kind == Array) {
 			return nil, Type{}, fmt.Errorf("%s can't be applied to %s", op, t.Nullable(true))
+		}
+		if (args[0].Type().Kind == Date) != (args[1].Type().Kind == Date) && t.Instant() {
+			return nil, Type{}, fmt.Errorf("%s can't be applied to DATE and %s: write a CAST", op, t.Nullable(true))
 		}
 		return bound, Of(Boolean).Nullable(!allNotNull(bound)), nil
 	}

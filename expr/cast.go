@@ -50,7 +50,7 @@ func castable(from, to Type) bool {
 	case from.Instant():
 		return to.Kind == String || to.Temporal()
 	case from.Interval():
-		return to.Kind == String || to.Kind == BigInt
+		return to.Kind == String
 	case from.Kind == Array:
 		return to.Kind == String || to.Kind == Array && castable(*from.Elem, *to.Elem)
 	case from.Kind == Map:

@@ -318,8 +318,8 @@ func (f *fields) clock() (us int64, ok bool) {
 
 func bindDateFormat(args []Node) ([]Node, Type, error) {
 	t := args[0].Type()
-	if t.Kind != Null && t.Kind != String && t.Kind != Date && !t.Instant() {
-		return nil, Type{}, fmt.Errorf("DATE_FORMAT wants a timestamp, not %s", t.Nullable(true))
+	if t.Kind != String && !t.Instant() {
+		return nil, Type{}, fmt.Errorf("DATE_FORMAT wants a timestamp or its text, not %s", t.Nullable(true))
 	}
 	pattern, err := coerce("DATE_FORMAT", 1, 's', args[1])
 	return []Node{args[0], pattern}, Of(String), err
@@ -344,12 +344,45 @@ func parseWith(args []any, loosely bool) (us int64, zoned bool, err error) {
 	if len(args) > 1 {
 		return parsePattern(args[0].(string), args[1].(string), loosely)
 	}
-	return ParseTimestamp(args[0].(string))
+	return parseSQL(args[0].(string))
+}
+
+// parseSQL reads a timestamp as SQL writes it: without T, and without an offset.
+func parseSQL(s string) (us int64, zoned bool, err error) {
+	us, zoned, err = ParseTimestamp(s)
+	if err == nil && (zoned || strings.Contains(s, "T")) {
+		err = notTimestamp(s)
+	}
+	return us, false, err
+}
+
+// parseJDBC reads what java.sql.Timestamp and Date do, to which TO_TIMESTAMP falls back where text does not fit the pattern. A
+// day that a month does not have is one of the next month.
+func parseJDBC(s string) (us int64, err error) {
+	s = strings.TrimSpace(s)
+	var year, month, day, hour, minute, second int
+	date, clock, timed := strings.Cut(s, " ")
+	if n, err := fmt.Sscanf(date+"$", "%4d-%2d-%2d$", &year, &month, &day); err != nil || n != 3 || month < 1 || month > 12 || day < 1 || day > 31 {
+		return 0, notTimestamp(s)
+	}
+	whole, digits, _ := strings.Cut(clock, ".")
+	if n, err := fmt.Sscanf(whole+"$", "%d:%d:%d$", &hour, &minute, &second); timed && (err != nil || n != 3) {
+		return 0, notTimestamp(s)
+	}
+	us = time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC).UnixMicro()
+	if digits == "" {
+		return us, nil
+	}
+	micros, err := strconv.ParseUint((digits + "00000")[:6], 10, 32)
+	return us + int64(micros), err //nolint:gosec // six digits
 }
 
 // evalToTimestamp gives NULL for text that is no timestamp, as Flink does.
 func evalToTimestamp(_ *Call, args []any) (any, error) {
 	us, _, err := parseWith(args, false)
+	if err != nil && len(args) > 1 {
+		us, err = parseJDBC(args[0].(string))
+	}
 	if err != nil {
 		return nil, nil //nolint:nilerr // NULL is the answer
 	}
@@ -405,11 +438,15 @@ func evalToTimestampLTZ(n *Call, args []any) (any, error) {
 		}
 		return v * unit * Millisecond, nil
 	}
-	f, err := castFloat(args[0], n.Args[0].Type(), Of(Double))
+	t := n.Args[0].Type()
+	f, err := castFloat(args[0], t, Of(Double))
 	if err != nil {
 		return nil, err
 	}
-	ms := math.Floor(f.(float64) * float64(unit))
+	ms := math.Trunc(f.(float64) * float64(unit))
+	if t.Kind == Decimal { // whole units, as Flink
+		ms = math.Trunc(f.(float64)) * float64(unit)
+	}
 	if !(ms >= firstMilli && ms <= lastMilli) {
 		return nil, nil
 	}
@@ -454,7 +491,7 @@ func evalUnixTimestamp(n *Call, args []any) (any, error) {
 		return int64(math.MinInt64), nil //nolint:nilerr // what Flink answers
 	}
 	if !zoned {
-		us = toUTC(us, n.Zone)
+		us = toLastUTC(us, n.Zone)
 	}
 	return floorDiv(us, Second), nil
 }

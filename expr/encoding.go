@@ -72,15 +72,19 @@ func evalHex(_ *Call, a []any) (any, error) {
 	return hexText(a[0].(string)), nil
 }
 
-// evalUnhex reads an odd first digit as a byte of its own.
+// evalUnhex makes a byte 0 of an odd first digit, as Flink does.
 func evalUnhex(_ *Call, a []any) (any, error) {
 	s := a[0].(string)
-	if len(s)%2 == 1 {
+	odd := len(s)%2 == 1
+	if odd {
 		s = "0" + s
 	}
 	raw, err := hex.DecodeString(s)
 	if err != nil {
 		return nil, nil //nolint:nilerr // NULL is the answer
+	}
+	if odd {
+		raw[0] = 0
 	}
 	return string(raw), nil
 }

@@ -62,6 +62,13 @@ func Bind(name string, zone Zone, args ...Node) (Node, error) {
 	if len(args) < f.Min || f.Max >= 0 && len(args) > f.Max {
 		return nil, fmt.Errorf("%s takes %s, found %d", name, f.arity(), len(args))
 	}
+	if !f.takesNull() {
+		for _, a := range args {
+			if k, ok := a.(*Const); ok && k.Value == nil && k.T.Kind == Null {
+				return nil, fmt.Errorf("%s can't take NULL, which has no type: write CAST(NULL AS …)", f.Name)
+			}
+		}
+	}
 	bound, t, err := f.bind(args)
 	if err != nil {
 		return nil, err
@@ -78,6 +85,17 @@ func Bind(name string, zone Zone, args ...Node) (Node, error) {
 		}
 	}
 	return c, nil
+}
+
+// takesNull reports whether NULL can be an argument as it is. Flink has two kinds of functions in this; the older ones refuse it.
+func (f *Function) takesNull() bool {
+	switch f.Name {
+	case "=", "<>", "<", "<=", ">", ">=", "IN", "CASE", "COALESCE", "NULLIF", "IFNULL", "ARRAY", "MAP", "ELT", "SPLIT", "BTRIM", "UNHEX", "STARTSWITH",
+		"ENDSWITH", "JSON_STRING", "JSON_QUOTE", "JSON_UNQUOTE", "TO_TIMESTAMP_LTZ", "URL_ENCODE", "URL_DECODE", "REGEXP_EXTRACT_ALL", "REGEXP_COUNT",
+		"REGEXP_INSTR", "REGEXP_SUBSTR", "IS NULL", "IS NOT NULL", "IS DISTINCT FROM", "IS NOT DISTINCT FROM":
+		return true
+	}
+	return strings.HasPrefix(f.Name, "ARRAY_")
 }
 
 func (f *Function) arity() string {

@@ -20,9 +20,17 @@ func init() {
 		&Function{Name: "JSON_STRING", Min: 1, Max: 1, bind: bindJSONString, eval: evalJSONString},
 		simple("JSON_QUOTE", "s", Of(String), func(_ *Call, a []any) (any, error) { return writeJSON(a[0]) }),
 		maybe("JSON_UNQUOTE", "s", Of(String), evalJSONUnquote),
-		simple("IS JSON", "s", Of(Boolean), isJSON("")), simple("IS JSON OBJECT", "s", Of(Boolean), isJSON("{")),
-		simple("IS JSON ARRAY", "s", Of(Boolean), isJSON("[")), simple("IS JSON SCALAR", "s", Of(Boolean), isJSON("scalar")),
 	)
+	for name, kind := range map[string]string{"IS JSON": "", "IS JSON OBJECT": "{", "IS JSON ARRAY": "[", "IS JSON SCALAR": "scalar"} {
+		register(simple(name, "s", Of(Boolean), isJSON(kind)).with(func(f *Function) {
+			bind := f.bind
+			f.NullArgs = true // NULL is no JSON
+			f.bind = func(args []Node) ([]Node, Type, error) {
+				bound, t, err := bind(args)
+				return bound, t.Nullable(false), err
+			}
+		}))
+	}
 }
 
 // JSONOptions are the clauses of the JSON functions (see sql.JSONClauses), with the defaults bound.
@@ -73,7 +81,11 @@ func parsePath(p string) ([]jsonStep, bool, error) {
 	if mode, behind, ok := strings.Cut(strings.TrimSpace(rest), " "); ok && (strings.EqualFold(mode, "lax") || strings.EqualFold(mode, "strict")) {
 		rest, lax = behind, strings.EqualFold(mode, "lax")
 	}
-	rest, ok := strings.CutPrefix(strings.TrimSpace(rest), "$")
+	rest = strings.TrimSpace(rest)
+	if !strings.HasPrefix(rest, "$") && rest != "" {
+		rest = "$." + rest // as Jayway's JsonPath
+	}
+	rest, ok := strings.CutPrefix(rest, "$")
 	if !ok {
 		return nil, false, bad
 	}
@@ -352,7 +364,8 @@ func evalJSONExists(n *Call, a []any) (any, error) {
 
 func isJSON(kind string) func(n *Call, a []any) (any, error) {
 	return func(_ *Call, a []any) (any, error) {
-		s := strings.TrimSpace(a[0].(string))
+		s, _ := a[0].(string)
+		s = strings.TrimSpace(s)
 		if !json.Valid([]byte(s)) {
 			return false, nil
 		}
@@ -368,8 +381,8 @@ func isJSON(kind string) func(n *Call, a []any) (any, error) {
 
 func bindJSONString(args []Node) ([]Node, Type, error) {
 	t := args[0].Type()
-	if t.Interval() || t.Kind == Symbol {
-		return nil, Type{}, fmt.Errorf("JSON_STRING wants a value, not %s", t.Nullable(true))
+	if t.Interval() || t.Kind == Symbol || t.Kind == Date || t.Kind == Time {
+		return nil, Type{}, fmt.Errorf("JSON_STRING wants text, bytes, a number, a boolean, a timestamp or a nested value, not %s", t.Nullable(true))
 	}
 	return args, Of(String).Nullable(!t.NotNull), nil
 }

@@ -47,6 +47,18 @@ func toUTC(us int64, zone Zone) int64 {
 	return second
 }
 
+// toLastUTC is toUTC, but takes the second of two instants, as java.text.SimpleDateFormat does.
+func toLastUTC(us int64, zone Zone) int64 {
+	if zone == nil || zone == time.UTC {
+		return us
+	}
+	after := offsetAt(us+Day, zone)
+	if second := us - after; offsetAt(second, zone) == after {
+		return second
+	}
+	return toUTC(us, zone)
+}
+
 // ToLocal is the wall clock of an instant in microseconds.
 func ToLocal(us int64, zone Zone) int64 { return toLocal(us, zone) }
 
@@ -312,11 +324,11 @@ func castMoment(v any, from, to Type, zone Zone) (any, error) {
 			ms, err := ParseTimeText(s)
 			return ms, err
 		}
-		us, zoned, err := ParseTimestamp(s)
+		us, _, err := parseSQL(s)
 		if err != nil {
 			return nil, err
 		}
-		if to.Kind == TimestampLTZ && !zoned {
+		if to.Kind == TimestampLTZ {
 			us = toUTC(us, zone)
 		}
 		return Round(us, to.Precision), nil

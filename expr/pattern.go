@@ -133,7 +133,7 @@ func likeMatcher(pattern, escape string) (matcher, error) {
 	return compiled.MatchString, nil
 }
 
-// similarMatcher handles SQL's regular expressions: % and _ beside | * + ? {} () [].
+// similarMatcher handles SQL's regular expressions: % and _ beside | * + ? {} () []. A dot is any character, as in Flink.
 func similarMatcher(pattern, escape string) (matcher, error) {
 	var re strings.Builder
 	escaped := false
@@ -148,7 +148,7 @@ func similarMatcher(pattern, escape string) (matcher, error) {
 			re.WriteString(".*")
 		case r == '_':
 			re.WriteString(".")
-		case strings.ContainsRune(`.^$\`, r):
+		case strings.ContainsRune(`^$\`, r):
 			re.WriteString(regexp.QuoteMeta(string(r)))
 		default:
 			re.WriteRune(r)

@@ -11,7 +11,6 @@ func init() {
 	register(
 		text1("UPPER", upper), text1("LOWER", strings.ToLower), text1("INITCAP", initCap), text1("REVERSE", reverse),
 		simple("CHAR_LENGTH", "s", Of(Int), func(_ *Call, a []any) (any, error) { return int64(utf8.RuneCountInString(a[0].(string))), nil }),
-		simple("OCTET_LENGTH", "y", Of(Int), func(_ *Call, a []any) (any, error) { return int64(len(a[0].(string))), nil }),
 		simple("||", "ss", Of(String), nil).with(func(f *Function) { f.compile = compileConcat }),
 		simple("CONCAT", "s*", Of(String), nil).with(func(f *Function) { f.compile = compileConcat }),
 		simple("CONCAT_WS", "ss*", Of(String), evalConcatWS).with(func(f *Function) { f.NullArgs, f.bind = true, bindConcatWS(f.bind) }),

@@ -267,6 +267,9 @@ func (b *binder) json(e *sql.Call, n expr.Node) (expr.Node, error) {
 			return nil, err
 		}
 		t = returning.Nullable(true)
+		if known := []expr.Kind{expr.String, expr.Boolean, expr.Int, expr.Double}; strings.EqualFold(e.Name, "JSON_VALUE") && !slices.Contains(known, t.Kind) {
+			return nil, sql.Errorf(clauses.Returning, "JSON_VALUE can't return %s", t).WithHint("it returns STRING, BOOLEAN, INT or DOUBLE; write CAST(JSON_VALUE(…) AS %s)", t)
+		}
 	}
 	otherwise := "NULL"
 	if strings.ToUpper(e.Name) == "JSON_EXISTS" {
@@ -342,20 +345,20 @@ func bindNumber(l *sql.Literal) (expr.Node, error) {
 		}
 	}
 	digits := strings.TrimLeft(whole, "0") + fraction
-	if len(digits) > expr.MaxPrecision {
-		return nil, sql.Errorf(l, "%s has more than %d digits", l.Text, expr.MaxPrecision)
-	}
 	unscaled, ok := new(big.Int).SetString("0"+digits, 10)
 	if !ok {
 		return nil, sql.Errorf(l, "%s is no number", l.Text)
+	}
+	if !unscaled.IsInt64() {
+		return nil, sql.Errorf(l, "%s has too many digits for a number in SQL", l.Text).WithHint("CAST('%s' AS DECIMAL(%d, %d))", l.Text, len(digits), len(fraction))
 	}
 	return &expr.Const{Value: unscaled, T: expr.Type{Kind: expr.Decimal, Precision: max(1, len(digits), len(fraction)), Scale: len(fraction), NotNull: true}}, nil
 }
 
 // intervalMonths and intervalMicros are the lengths of units.
 var (
-	intervalMonths = map[string]int64{"YEAR": 12, "QUARTER": 3, "MONTH": 1}
-	intervalMicros = map[string]int64{"WEEK": 7 * 86_400_000_000, "DAY": 86_400_000_000, "HOUR": 3_600_000_000, "MINUTE": 60_000_000, "SECOND": 1_000_000}
+	intervalMonths = map[string]int64{"YEAR": 12, "MONTH": 1}
+	intervalMicros = map[string]int64{"DAY": 86_400_000_000, "HOUR": 3_600_000_000, "MINUTE": 60_000_000, "SECOND": 1_000_000}
 )
 
 // compound are the patterns of intervals from one unit to another; each group is a number of the next smaller unit.
@@ -374,7 +377,11 @@ func bindInterval(e *sql.Interval) (expr.Node, error) {
 	bad := func() error {
 		return sql.Errorf(e, "'%s' is no interval of %s", e.Value, strings.TrimSuffix(e.From+" TO "+e.To, " TO ")).WithHint("for example INTERVAL '5' MINUTE, INTERVAL '1 12:00:00' DAY TO SECOND")
 	}
-	parts, first := []string{text}, slices.Index(unitOrder, e.From)
+	first := slices.Index(unitOrder, e.From)
+	if first < 0 { // Flink 2.2 counts a week as an hour, and a quarter as a month
+		return nil, sql.Errorf(e, "intervals of %s are not supported", e.From).WithHint("write INTERVAL '7' DAY, or INTERVAL '3' MONTH")
+	}
+	parts := []string{text}
 	if e.To != "" {
 		pattern := compound[e.From+" TO "+e.To]
 		if pattern == nil {
@@ -393,10 +400,17 @@ func bindInterval(e *sql.Interval) (expr.Node, error) {
 			unit = unitOrder[first+i]
 		}
 		n, err := intervalPart(part, unit)
-		if err != nil {
+		if err != nil || i > 0 && n >= intervalLimits[unit] {
 			return nil, bad()
 		}
+		if digits := len(strings.TrimLeft(strings.Split(part, ".")[0], "0")); i == 0 && digits > precisionOf(e) {
+			return nil, sql.Errorf(e, "INTERVAL '%s' %s has %d digits, and Flink takes %d", e.Value, e.From, digits, precisionOf(e)).
+				WithHint("say how many digits the number has: INTERVAL '%s' %s(%d)", e.Value, e.From, digits)
+		}
 		total += n
+	}
+	if e.Precision > 3 && intervalMonths[e.From] == 0 {
+		return nil, sql.Errorf(e, "%s(%d) is not supported by Flink, three digits are the most", e.From, e.Precision).WithHint("use a larger unit")
 	}
 	if intervalMonths[e.From] > 0 {
 		kind = expr.IntervalMonth
@@ -405,6 +419,17 @@ func bindInterval(e *sql.Interval) (expr.Node, error) {
 		total = -total
 	}
 	return &expr.Const{Value: total, T: notNull(kind)}, nil
+}
+
+// intervalLimits are how much of a unit makes one of the next larger.
+var intervalLimits = map[string]int64{"MONTH": 12, "HOUR": 24 * 3_600_000_000, "MINUTE": 60 * 60_000_000, "SECOND": 60 * 1_000_000}
+
+// precisionOf is how many digits the first number of an interval can have.
+func precisionOf(e *sql.Interval) int {
+	if e.Precision < 0 {
+		return 2
+	}
+	return e.Precision
 }
 
 // intervalPart is a number of units, in microseconds or months. Only seconds have a fraction.
