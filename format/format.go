@@ -6,6 +6,12 @@
 //	json_value.go   json: one value to a column of its type
 //	json_encode.go  json: columns to a document, as Flink writes it
 //	raw.go          raw: one column as its bytes
+//	registry.go     what formats with a schema registry have in common: options, the schemas that are known
+//	avro_schema.go  avro-confluent: a schema as a graph of types, and the schema of columns
+//	avro_resolve.go avro: how a writer's values become columns, by Avro's rules of resolution
+//	avro_decode.go  avro: records to columns
+//	avro_encode.go  avro: columns to records
+//	avro_wire.go    avro: the binary encoding
 package format
 
 import (
@@ -18,6 +24,7 @@ import (
 	"strings"
 
 	"weir/expr"
+	"weir/registry"
 	"weir/sql"
 )
 
@@ -34,7 +41,7 @@ type Options map[string]string
 type Decoder interface {
 	// Decode appends exactly one value to each of cols, where cols[i] is for field i, or nothing and returns an error that says
 	// which field is wrong, what was found and what was wanted. Strings may point into data, which must not change
-	// afterwards. A column that is nil is skipped.
+	// afterwards. A column that is nil is skipped; the others are of one batch, and equally long.
 	Decode(data []byte, cols []*expr.Column) error
 }
 
@@ -51,8 +58,10 @@ var ErrSkip = errors.New("not decodable, and ignore-parse-errors is set")
 type kind struct {
 	options map[string]func(value string) error
 	check   func(fields []Field, o Options) error
-	decoder func(fields []Field, o Options) Decoder
-	encoder func(fields []Field, o Options) Encoder
+	decoder func(fields []Field, o Options, s *Schemas) (Decoder, error)
+	encoder func(fields []Field, o Options, s *Schemas) (Encoder, error)
+	// schema is the schema of the fields, for a format whose schemas lie in a registry.
+	schema func(fields []Field, o Options) (registry.Schema, error)
 }
 
 func oneOf(values ...string) func(string) error {
@@ -79,14 +88,25 @@ var kinds = map[string]kind{
 			"encode.decimal-as-plain-number": boolean, "encode.ignore-null-fields": boolean, "decode.json-parser.enabled": boolean,
 		},
 		check:   checkJSON,
-		decoder: func(fields []Field, o Options) Decoder { return newJSONDecoder(fields, o) },
-		encoder: func(fields []Field, o Options) Encoder { return newJSONEncoder(fields, o) },
+		decoder: func(fields []Field, o Options, _ *Schemas) (Decoder, error) { return newJSONDecoder(fields, o), nil },
+		encoder: func(fields []Field, o Options, _ *Schemas) (Encoder, error) { return newJSONEncoder(fields, o), nil },
 	},
 	"raw": {
 		options: map[string]func(string) error{"charset": oneOf("UTF-8"), "endianness": oneOf("big-endian", "little-endian")},
 		check:   checkRaw,
-		decoder: func(fields []Field, o Options) Decoder { return rawDecoder{fields[0], byteOrder(o)} },
-		encoder: func(fields []Field, o Options) Encoder { return rawEncoder{fields[0], byteOrder(o)} },
+		decoder: func(fields []Field, o Options, _ *Schemas) (Decoder, error) {
+			return rawDecoder{fields[0], byteOrder(o)}, nil
+		},
+		encoder: func(fields []Field, o Options, _ *Schemas) (Encoder, error) {
+			return rawEncoder{fields[0], byteOrder(o)}, nil
+		},
+	},
+	"avro-confluent": {
+		options: registryOptions(nil),
+		check:   checkAvro,
+		decoder: newAvroDecoder,
+		encoder: newAvroEncoder,
+		schema:  avroSchema,
 	},
 }
 
@@ -116,20 +136,63 @@ func Check(format string, fields []Field, o Options) error {
 	return k.check(fields, o)
 }
 
-// NewDecoder makes the decoder of a format for these fields.
-func NewDecoder(format string, fields []Field, o Options) (Decoder, error) {
+// NewDecoder makes the decoder of a format for these fields. schemas may be nil for a format without a registry.
+func NewDecoder(format string, fields []Field, o Options, schemas *Schemas) (Decoder, error) {
 	if err := Check(format, fields, o); err != nil {
 		return nil, err
 	}
-	return kinds[format].decoder(fields, o), nil
+	return kinds[format].decoder(fields, o, schemas)
 }
 
-// NewEncoder makes the encoder of a format for these fields.
-func NewEncoder(format string, fields []Field, o Options) (Encoder, error) {
+// NewEncoder makes the encoder of a format for these fields. For a format with a registry the id of the subject must have been
+// set: Schemas.SetWriter.
+func NewEncoder(format string, fields []Field, o Options, schemas *Schemas) (Encoder, error) {
 	if err := Check(format, fields, o); err != nil {
 		return nil, err
 	}
-	return kinds[format].encoder(fields, o), nil
+	return kinds[format].encoder(fields, o, schemas)
+}
+
+// HasRegistry reports whether the schemas of a format lie in a registry.
+func HasRegistry(format string) bool { return kinds[format].schema != nil }
+
+// SchemaOf is the schema with which rows of these fields are written, to be registered.
+func SchemaOf(format string, fields []Field, o Options) (registry.Schema, error) {
+	return kinds[format].schema(fields, o)
+}
+
+// Fits reports why records of a schema can't be read into these fields; nil where they can.
+func Fits(format string, fields []Field, o Options, schema *registry.Schema) error {
+	s := NewSchemas()
+	s.Add(o.Registry(), schema)
+	d, err := NewDecoder(format, fields, o, s)
+	if err != nil {
+		return err
+	}
+	return d.(fitter).fits(schema) //nolint:forcetypeassert // all formats with a registry have it
+}
+
+type fitter interface {
+	fits(*registry.Schema) error
+}
+
+// length is how many rows columns of a batch have.
+func length(cols []*expr.Column) int {
+	for _, c := range cols {
+		if c != nil {
+			return c.Len()
+		}
+	}
+	return 0
+}
+
+// truncate takes back what a row that failed has appended.
+func truncate(cols []*expr.Column, rows int) {
+	for _, c := range cols {
+		if c != nil && c.Len() > rows {
+			c.Truncate(rows)
+		}
+	}
 }
 
 func (o Options) bool(name string) bool { return strings.EqualFold(o[name], "true") }

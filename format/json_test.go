@@ -16,7 +16,7 @@ import (
 
 func decoder(t testing.TB, o Options, fields ...Field) (Decoder, []*expr.Column) {
 	t.Helper()
-	d, err := NewDecoder("json", fields, o)
+	d, err := NewDecoder("json", fields, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestEncode(t *testing.T) {
 		{dict, &expr.Dict{Keys: []any{"k"}, Values: []any{2.0}}, `{"v":{"k":2.0}}`, nil},
 		{dict, &expr.Dict{Keys: []any{nil}, Values: []any{2.0}}, `{"v":{}}`, Options{"map-null-key.mode": "DROP"}},
 	} {
-		e, err := NewEncoder("json", []Field{{"v", c.t}}, c.o)
+		e, err := NewEncoder("json", []Field{{"v", c.t}}, c.o, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,11 +218,11 @@ func TestRoundTrip(t *testing.T) {
 			big.NewInt(rapid.Int64().Draw(t, "m")), string(rapid.SliceOf(rapid.Byte()).Draw(t, "y")),
 		}
 		o := Options{"timestamp-format.standard": rapid.SampledFrom([]string{"SQL", "ISO-8601"}).Draw(t, "standard")}
-		e, err := NewEncoder("json", fields, o)
+		e, err := NewEncoder("json", fields, o, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := NewDecoder("json", fields, o)
+		d, err := NewDecoder("json", fields, o, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,11 +324,11 @@ func TestRaw(t *testing.T) {
 		{expr.Of(expr.Float), 1.0, "\x3f\x80\x00\x00", nil},
 	} {
 		fields := []Field{{"v", c.t}}
-		e, err := NewEncoder("raw", fields, c.o)
+		e, err := NewEncoder("raw", fields, c.o, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := NewDecoder("raw", fields, c.o)
+		d, err := NewDecoder("raw", fields, c.o, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,11 +40,11 @@ func newWriter(b base, op *plan.Insert) (*writer, error) {
 	}
 	var err error
 	if t.Key.Name != "" {
-		if w.key, err = format.NewEncoder(t.Key.Name, t.Key.Fields, t.Key.Options); err != nil {
+		if w.key, err = format.NewEncoder(t.Key.Name, t.Key.Fields, t.Key.Options, b.task.schemas); err != nil {
 			return nil, err
 		}
 	}
-	if w.value, err = format.NewEncoder(t.Value.Name, t.Value.Fields, t.Value.Options); err != nil {
+	if w.value, err = format.NewEncoder(t.Value.Name, t.Value.Fields, t.Value.Options, b.task.schemas); err != nil {
 		return nil, err
 	}
 	for i, c := range t.Columns {

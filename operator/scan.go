@@ -71,7 +71,7 @@ func newScan(b base, op *plan.Scan) (*scan, error) {
 		inValue[c] = true
 	}
 	var err error
-	if s.value, err = format.NewDecoder(t.Value.Name, t.Value.Fields, t.Value.Options); err != nil {
+	if s.value, err = format.NewDecoder(t.Value.Name, t.Value.Fields, t.Value.Options, b.task.schemas); err != nil {
 		return nil, err
 	}
 	useKey := false
@@ -84,7 +84,7 @@ func newScan(b base, op *plan.Scan) (*scan, error) {
 		useKey = useKey || cols[c] != nil
 	}
 	if useKey {
-		if s.key, err = format.NewDecoder(t.Key.Name, t.Key.Fields, t.Key.Options); err != nil {
+		if s.key, err = format.NewDecoder(t.Key.Name, t.Key.Fields, t.Key.Options, b.task.schemas); err != nil {
 			return nil, err
 		}
 	}

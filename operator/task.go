@@ -46,6 +46,7 @@ type Config struct {
 	Peers      int32                    // tasks of the stage: how many partitions its inputs have
 	Partitions func(topic string) int32 // how many partitions a topic has
 	Store      *state.Store             // restored
+	Schemas    *format.Schemas          // of registries; nil where no table has one
 }
 
 // Task runs one stage on one partition. One goroutine calls it.
@@ -60,6 +61,7 @@ type Task struct {
 	peers     int32
 	sizes     func(topic string) int32
 	store     *state.Store
+	schemas   *format.Schemas
 
 	nodes   []node // inputs first
 	sources map[string][]source
@@ -75,7 +77,7 @@ type Task struct {
 // New makes a task over a store that is restored.
 func New(c Config) (*Task, error) {
 	t := &Task{
-		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, store: c.Store,
+		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, store: c.Store, schemas: c.Schemas,
 		sources: make(map[string][]source), out: &Output{}, json: make(map[*plan.Relation]format.Encoder),
 	}
 	made := make(map[*plan.Relation]node)
@@ -258,7 +260,7 @@ func (t *Task) origin(r *rows, i int, rel *plan.Relation) *kgo.Record {
 		}
 		fields, cols = append(fields, format.Field{Name: name, Type: col.Type}), append(cols, col)
 	}
-	if e, err := format.NewEncoder("json", fields, nil); err == nil {
+	if e, err := format.NewEncoder("json", fields, nil, nil); err == nil {
 		made.Value, _ = e.Encode(nil, cols, i)
 	}
 	return made
