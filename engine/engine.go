@@ -5,6 +5,7 @@
 //	pipeline.go  what they share: topics, ends, which stages read what
 //	worker.go    one consumer of the group: sessions and retries
 //	session.go   one life of its client: transactions, restore
+//	schemas.go   the schemas of records, looked up before tasks see them; of results, registered
 //	status.go    what all of them do, for whoever asks while they run
 //	topics.go    the topics of a pipeline, made and checked
 //	manifest.go  what the state of a pipeline is made of, and whether new SQL fits it
@@ -107,6 +108,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		workers.Go(func() error { return w.run(ctx) })
 	}
 	err := workers.Wait()
+	p.schemas.close()
 	var sum Result
 	for _, r := range results {
 		sum.Records += r.Records

@@ -18,6 +18,7 @@ type pipeline struct {
 	Config
 	partitions map[string]int32 // of all topics that it reads or writes
 	ids        map[string]kadm.TopicID
+	schemas    *schemas
 	ends       map[string]map[int32]int64 // of bounded sources: the offsets at which they end
 }
 
@@ -36,6 +37,9 @@ func (p *pipeline) prepare(ctx context.Context) error {
 		return err
 	}
 	if err := p.checkManifest(ctx); err != nil {
+		return err
+	}
+	if err := p.prepareSchemas(ctx); err != nil {
 		return err
 	}
 	p.ends = make(map[string]map[int32]int64)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,9 @@ type session struct {
 	mu       sync.Mutex
 	assigned map[string]map[int32]bool
 	fresh    map[taskID]bool // got a partition since the last look: what a task knows is old
+
+	held     map[topicPartition]map[lookupID]bool // paused until these schemas are known
+	aborting string                               // why the next abort is, where it is no rebalance
 
 	open    bool // in a transaction
 	began   time.Time
@@ -61,7 +65,7 @@ type task struct {
 func (w *worker) session(ctx context.Context) error {
 	s := &session{
 		worker: w, stages: w.stageTopics(), tasks: make(map[taskID]*task),
-		assigned: make(map[string]map[int32]bool), fresh: make(map[taskID]bool),
+		assigned: make(map[string]map[int32]bool), fresh: make(map[taskID]bool), held: make(map[topicPartition]map[lookupID]bool),
 	}
 	s.Status.phase(s.instance, Starting, "")
 	if err := s.connect(ctx); err != nil {
@@ -230,6 +234,9 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 		if err := s.restore(ctx, fresh); err != nil {
 			return err
 		}
+	}
+	if held, err := s.holdUnknown(ctx, fetches); held || err != nil {
+		return err
 	}
 	var failed error
 	fetches.EachPartition(func(tp kgo.FetchTopicPartition) {
@@ -433,7 +440,7 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 	for _, t := range tasks {
 		t.Task, err = operator.New(operator.Config{
 			Program: s.Program, Stage: stage, Partition: t.partition, Peers: s.tasksOf(stage),
-			Partitions: func(topic string) int32 { return max(1, s.partitions[topic]) }, Store: t.store,
+			Partitions: func(topic string) int32 { return max(1, s.partitions[topic]) }, Store: t.store, Schemas: s.schemas.Schemas,
 		})
 		if err != nil {
 			return records, &fatalError{err}
@@ -567,6 +574,7 @@ func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
 	}
 	committed, err := s.group.End(ctx, try)
 	s.open = false
+	defer func() { s.aborting = "" }()
 	done := Commit{Records: s.sourced, Outputs: s.wrote, DeadLetters: len(s.out.Letters), Late: len(s.out.Late), Took: time.Since(s.began)}
 	s.read, s.sourced, s.wrote = 0, 0, 0
 	s.out.Reset()
@@ -581,7 +589,7 @@ func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
 		if written != nil {
 			s.abort(AbortWrite)
 		} else {
-			s.abort(AbortRebalance)
+			s.abort(cmp.Or(s.aborting, AbortRebalance))
 		}
 		for _, t := range s.tasks {
 			t.changes = nil

@@ -54,6 +54,7 @@ const (
 const (
 	AbortRebalance = "rebalance" // partitions moved: what was read is read again by whoever has them now
 	AbortWrite     = "write"     // a record could not be written
+	AbortSchema    = "schema"    // a schema is not known yet: its partition waits, and all else is read again
 	AbortProcess   = "process"   // a row, a read or the state failed, and the session with it
 	AbortUnknown   = "unknown"   // the commit was not answered: the log decides, and the next session asks it
 )

@@ -121,6 +121,9 @@ func Check(format string, fields []Field, o Options) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(o)) {
 		check, ok := k.options[name]
+		if !ok && k.schema != nil && strings.HasPrefix(name, "properties.") {
+			continue // of Java's client, which has no say here
+		}
 		if !ok {
 			known := slices.Sorted(maps.Keys(k.options))
 			hint := sql.DidYouMean(name, known)

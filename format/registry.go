@@ -57,17 +57,10 @@ func (s *Schemas) Refuse(url string, id int, reason error) {
 	s.byID[schemaID{url, id}] = known{err: reason}
 }
 
-// Forget makes an id unknown again.
-func (s *Schemas) Forget(url string, id int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.byID, schemaID{url, id})
-}
-
-// Known reports whether a record with this id can be decoded, or is known not to be decodable.
-func (s *Schemas) Known(url string, id int) bool {
-	_, ok := s.lookup(url, id)
-	return ok
+// Known reports whether anything is known of an id, and whether that is that its records can't be decoded.
+func (s *Schemas) Known(url string, id int) (known, refused bool) {
+	k, ok := s.lookup(url, id)
+	return ok, k.err != nil
 }
 
 func (s *Schemas) lookup(url string, id int) (known, bool) {
@@ -127,11 +120,17 @@ type programs[P any] struct {
 
 	last    int
 	current P
-	made    map[int]P
+	made    map[int]result[P]
+}
+
+// result is a program, or why there is none.
+type result[P any] struct {
+	program P
+	err     error
 }
 
 func newPrograms[P any](s *Schemas, o Options, compile func(*registry.Schema) (P, error)) programs[P] {
-	return programs[P]{schemas: s, options: o, compile: compile, last: -1, made: make(map[int]P)}
+	return programs[P]{schemas: s, options: o, compile: compile, last: -1, made: make(map[int]result[P])}
 }
 
 // program finds what decodes a record, and the record's data behind the header.
@@ -155,21 +154,20 @@ func (p *programs[P]) program(data []byte) (P, []byte, error) {
 func (p *programs[P]) of(id int) (P, error) {
 	made, ok := p.made[id]
 	if ok {
-		return made, nil
+		return made.program, made.err
 	}
 	k, ok := p.schemas.lookup(p.options.Registry(), id)
 	switch {
 	case !ok:
-		return made, fmt.Errorf("schema %d: not looked up", id)
-	case k.err != nil:
-		return made, fmt.Errorf("schema %d: %w", id, k.err)
+		return made.program, fmt.Errorf("schema %d: not looked up", id)
+	case k.err != nil: // not kept: it may be there later
+		return made.program, fmt.Errorf("schema %d: %w", id, k.err)
 	}
-	made, err := p.compile(k.schema)
-	if err != nil {
-		return made, p.incompatible(id, err)
+	if made.program, made.err = p.compile(k.schema); made.err != nil {
+		made.err = p.incompatible(id, made.err)
 	}
 	p.made[id] = made
-	return made, nil
+	return made.program, made.err
 }
 
 // incompatible names both schemas: the writer's, and the reader's where one is known.
@@ -187,6 +185,26 @@ func (p *programs[P]) fits(s *registry.Schema) error {
 	return err
 }
 
+// SetRegistryDefaults completes the options of a table's key or value as Flink does: the older names of options, and the subject
+// that Confluent's serializers use by default.
+func (o Options) SetRegistryDefaults(topic string, key bool) {
+	for _, name := range []string{"url", "subject", "schema"} {
+		older := "schema-registry." + name
+		if v, ok := o[older]; ok && o[name] == "" {
+			o[name] = v
+		}
+		delete(o, older)
+	}
+	if o["subject"] == "" {
+		o["subject"], _ = registry.TopicName.Subject(topic, "", key) // it needs no record
+	}
+}
+
+// RegistersSchemas reports whether schemas of what is written are registered where they are not yet.
+func (o Options) RegistersSchemas() bool {
+	return !strings.EqualFold(o["auto.register.schemas"], "false")
+}
+
 // registryOptions are the options that formats with a registry have, by Flink's names.
 func registryOptions(more map[string]func(string) error) map[string]func(string) error {
 	anything := func(string) error { return nil }
@@ -196,7 +214,6 @@ func registryOptions(more map[string]func(string) error) map[string]func(string)
 		"bearer-auth.credentials-source": oneOf("STATIC_TOKEN"), "bearer-auth.token": anything,
 		"ssl.truststore.location": anything, "ssl.truststore.password": anything,
 		"ssl.keystore.location": anything, "ssl.keystore.password": anything,
-		"properties": anything,
 	}
 	maps.Copy(all, more)
 	return all

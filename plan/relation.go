@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"weir/expr"
+	"weir/format"
 )
 
 // Column of a relation.
@@ -253,7 +254,8 @@ func (p *planner) scan(t *Table) *Relation {
 	r := p.scans[t]
 	if r == nil {
 		r = p.relation(&Scan{Table: t}, t.columns())
-		if t.Key.Name != "" {
+		// A key of a registry has a schema's id in its bytes: equal keys of two schemas may lie in different partitions.
+		if t.Key.Name != "" && !format.HasRegistry(t.Key.Name) {
 			r.Keyed, r.Hash = t.Key.Columns, t.Key.hash()
 		}
 		if t.Upsert {
