@@ -65,24 +65,20 @@ type avroField struct {
 
 // parseAvro reads a schema, and the schemas that it refers to.
 func parseAvro(schema *registry.Schema) (*avroType, error) {
-	var cache avro.SchemaCache
 	b := avroBuilder{named: make(map[string]*avroType)}
-	for _, i := range schema.Imports {
-		if _, err := b.parse(&cache, i.Text); err != nil {
-			return nil, fmt.Errorf("%s: %w", i.Name, err)
+	for i, in := range schema.Imports { // each before those that need it
+		if _, err := b.parse(&registry.Schema{Type: registry.Avro, Text: in.Text, Imports: schema.Imports[:i]}); err != nil {
+			return nil, err
 		}
 	}
-	return b.parse(&cache, schema.Text)
+	return b.parse(schema)
 }
 
 // avroBuilder makes types of what the library has parsed.
 type avroBuilder struct{ named map[string]*avroType }
 
-func (b *avroBuilder) parse(cache *avro.SchemaCache, text string) (*avroType, error) {
-	if err := registry.Vet(registry.Avro, text); err != nil {
-		return nil, err
-	}
-	s, err := cache.Parse(text, avro.WithLaxNames(nil))
+func (b *avroBuilder) parse(schema *registry.Schema) (*avroType, error) {
+	s, err := schema.CompileAvro(avro.WithLaxNames(nil))
 	if err != nil {
 		return nil, err
 	}

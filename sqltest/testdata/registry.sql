@@ -1,0 +1,10 @@
+CREATE TABLE readings (
+  device_id STRING, sensor STRING, `value` DOUBLE, n INT, ts TIMESTAMP_LTZ(3),
+  WATERMARK FOR ts AS ts - INTERVAL '2' SECOND
+) WITH (
+  'connector' = 'kafka', 'topic' = 'readings', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'avro-confluent', 'value.avro-confluent.url' = 'http://localhost:8081',
+  'scan.startup.mode' = 'earliest-offset'
+);
+CREATE TABLE results (device_id STRING, sensor STRING, `value` DOUBLE, ts TIMESTAMP_LTZ(3), PRIMARY KEY (device_id, sensor) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'results', 'key.format' = 'avro-confluent', 'key.avro-confluent.url' = 'http://localhost:8081', 'value.format' = 'avro-confluent', 'value.avro-confluent.url' = 'http://localhost:8081');
+INSERT INTO results SELECT device_id, sensor, `value`, ts FROM (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY device_id, sensor ORDER BY ts DESC) AS rn FROM readings) WHERE rn = 1;
