@@ -134,14 +134,14 @@ func (b *avroBuilder) build(n *avro.SchemaNode) (*avroType, error) {
 
 // String is the type as messages show it.
 func (t *avroType) String() string {
-	switch {
-	case t.kind == avroUnion:
+	switch t.kind {
+	case avroUnion:
 		names := make([]string, len(t.branches))
 		for i, b := range t.branches {
 			names[i] = b.String()
 		}
 		return "[" + strings.Join(names, ", ") + "]"
-	case t.kind == avroRecord:
+	case avroRecord:
 		return "record " + t.name
 	}
 	name := ""
