@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ type sample struct {
 	value                float64
 	ts                   int64 // milliseconds since the Unix epoch
 	seq                  int64
+	untimed              bool // ts is not known
 }
 
 // String names the reading.
@@ -27,17 +29,18 @@ func (s *sample) String() string {
 // decoder reads samples from JSON by the published contract of the topic: one object; device_id and sensor of
 // 1 to 256 bytes, unit and boot of at most 256 and optional, all of them UTF-8 without control characters; value a
 // finite number; ts RFC 3339 within the years 1 to 9999; seq a whole number of 64 bits from 0 on. Other fields
-// are ignored, nested up to 64 deep. The last of repeated fields counts.
+// are ignored, nested up to 1000 deep. The last of repeated fields counts.
 type decoder struct {
 	in    []byte
 	at    int
 	names map[string]string // one copy of each name
 	good  int               // fields of the last sample that hold, whatever is wrong with others
+	read  int               // likewise, and those that a reader by the rules of SQL can make out (loose.go)
 }
 
 const (
 	maxText  = 256
-	maxDepth = 64
+	maxDepth = 1000
 	maxNames = 200_000
 )
 
@@ -60,10 +63,10 @@ var (
 // known all the same: the record then stands for that reading, though it can't be used.
 func (d *decoder) decode(in []byte, s *sample) (named bool, err error) {
 	*s = sample{}
-	d.in, d.at, d.good = in, 0, 0
+	d.in, d.at, d.good, d.read = in, 0, 0, 0
 	fields, bad, ok := d.object(s)
 	if !ok {
-		d.good = 0
+		d.good, d.read = 0, 0
 		return false, errSyntax
 	}
 	named = fields&hasDevice != 0 && fields&hasSeq != 0 && bad != "device_id" && bad != "boot" && bad != "seq"
@@ -95,15 +98,20 @@ func (d *decoder) object(s *sample) (fields int, bad string, ok bool) {
 		fields |= bit
 		if good {
 			d.good |= bit
+			d.read |= bit
 			continue
 		}
 		d.good &^= bit
+		d.read &^= bit
 		if bad == "" || name == "device_id" || name == "boot" || name == "seq" {
 			bad = name
 		}
 		d.at = before
 		if !d.skip(0) {
 			return 0, "", false
+		}
+		if bit != 0 && s.loosely(name, d.in[before:d.at]) {
+			d.read |= bit
 		}
 	}
 	d.blank()
@@ -177,6 +185,9 @@ func (d *decoder) text() ([]byte, bool) {
 			i++
 		case c == '"':
 			d.at = i + 1
+			if !utf8.Valid(d.in[open:d.at]) {
+				return nil, false
+			}
 			if !escaped {
 				return d.in[open+1 : i], true
 			}
@@ -344,21 +355,19 @@ func parseTime(b []byte) (int64, bool) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, string(b))
 	ms := t.UnixMilli()
-	return ms, err == nil && ms >= firstTime && ms <= lastTime
+	return ms, err == nil && !bytes.ContainsRune(b, ',') && // which Go takes for a point
+		ms >= firstTime && ms <= lastTime
 }
 
 // skip walks over one value of any kind.
 func (d *decoder) skip(depth int) bool {
-	if depth > maxDepth {
-		return false
-	}
 	switch c := d.peek(); c {
 	case '"':
 		_, ok := d.text()
 		return ok
 	case '{', '[':
 		d.at++
-		return d.skipMembers(c, depth)
+		return depth < maxDepth && d.skipMembers(c, depth)
 	case 't':
 		return d.word("true")
 	case 'f':

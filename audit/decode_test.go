@@ -11,11 +11,11 @@ import (
 func TestDecode(t *testing.T) {
 	var d decoder
 	for in, want := range map[string]sample{
-		`{"device_id":"d","sensor":"s","value":-21.5,"unit":"Cel","ts":"2026-01-31T23:59:59.123Z","seq":7,"boot":"b"}`:                  {"d", "s", "b", -21.5, 1769903999123, 7},
-		"\t{ \"seq\" : 0 , \"ts\" : \"2026-01-01T01:00:00+01:00\" ,\r\n \"value\" : 1E0 , \"sensor\":\"s\",\"device_id\":\"d\" } ":      {"d", "s", "", 1, 1767225600000, 0},
-		`{"x":{"a":[1,{"b":null},"}"],"c":[]},"device_id":"\u0064\"","sensor":"ü","value":0.1,"ts":"2024-02-29T00:00:00.000Z","seq":1}`: {`d"`, "ü", "", 0.1, 1709164800000, 1},
+		`{"device_id":"d","sensor":"s","value":-21.5,"unit":"Cel","ts":"2026-01-31T23:59:59.123Z","seq":7,"boot":"b"}`:                  {"d", "s", "b", -21.5, 1769903999123, 7, false},
+		"\t{ \"seq\" : 0 , \"ts\" : \"2026-01-01T01:00:00+01:00\" ,\r\n \"value\" : 1E0 , \"sensor\":\"s\",\"device_id\":\"d\" } ":      {"d", "s", "", 1, 1767225600000, 0, false},
+		`{"x":{"a":[1,{"b":null},"}"],"c":[]},"device_id":"\u0064\"","sensor":"ü","value":0.1,"ts":"2024-02-29T00:00:00.000Z","seq":1}`: {`d"`, "ü", "", 0.1, 1709164800000, 1, false},
 		`{"device_id":"d","device_id":"e","sensor":"s","value":123456789012345678,"ts":"2026-01-01T00:00:00Z","seq":9223372036854775807}`: {"e", "s", "", 123456789012345678, 1767225600000,
-			math.MaxInt64},
+			math.MaxInt64, false},
 	} {
 		var got sample
 		named, err := d.decode([]byte(in), &got)
@@ -53,7 +53,7 @@ func TestDecodeRefuses(t *testing.T) {
 		with("ts", ""): true, with("ts", "1"): true, with("ts", `"yesterday"`): true, with("ts", `"2026-02-29T00:00:00.000Z"`): true,
 		with("ts", `"0000-06-01T00:00:00.000Z"`): true, with("ts", `"2026-01-01 00:00:00Z"`): true,
 		with("extra", "1"): true,
-		`{"x":` + strings.Repeat("[", 70) + strings.Repeat("]", 70) + `,"device_id":"d","seq":1}`: false,
+		`{"x":` + strings.Repeat("[", 1001) + strings.Repeat("]", 1001) + `,"device_id":"d","seq":1}`: false,
 	} {
 		var d decoder
 		var s sample
@@ -67,6 +67,29 @@ func TestDecodeRefuses(t *testing.T) {
 		if err == nil || got != named {
 			t.Errorf("%s: error %v and named %v, want one and %v", in, err, got, named)
 		}
+	}
+}
+
+// What breaks the contract, but a reader by the rules of SQL's JSON may take.
+func TestReadable(t *testing.T) {
+	const rest = `"device_id":"d","sensor":"s","value":1,"ts":"2026-01-01T00:00:00Z","seq":3`
+	for in, want := range map[string]bool{
+		`"unit":null`: true, `"boot":7`: true, `"value":" 2.5 "`: true, `"seq":"4"`: true, `"seq":4.9`: true, `"device_id":12`: true, `"sensor":{"a":1}`: true,
+		`"ts":"2026-01-01T00:00Z"`: true, `"value":"x","value":2`: true, `"value":2,"value":"x"`: false,
+		`"value":null`: false, `"value":"NaN"`: false, `"value":"0x1p3"`: false, `"value":1e999`: false, `"value":"warm"`: false, `"value":true`: false,
+		`"seq":-1`: false, `"seq":"-1"`: false, `"seq":null`: false, `"seq":1e30`: false, `"device_id":null`: false, `"device_id":""`: false, `"device_id":"\u0000"`: false,
+		`"sensor":"` + strings.Repeat("x", 257) + `"`: false, `"sensor":` + strings.Repeat("7", 257): false, `"ts":"yesterday"`: false, `"ts":7`: false, `"ts":null`: false, `"ts":"2026-01-01 00:00:00Z"`: false,
+	} {
+		var d decoder
+		var s sample
+		_, err := d.decode([]byte("{"+rest+","+in+"}"), &s)
+		if err == nil || d.readable() != want {
+			t.Errorf("%s: readable %v (%v), want %v", in, d.readable(), err, want)
+		}
+	}
+	var d decoder
+	if _, err := d.decode([]byte(`{"device_id":"d"}`), new(sample)); err == nil || d.readable() {
+		t.Error("readable without the fields")
 	}
 }
 

@@ -59,7 +59,13 @@ func (in *input) record(r *kgo.Record) {
 	}
 	if err != nil {
 		in.report.Invalid++
-		in.letters.unusable(r)
+		if !in.letters.match(r) {
+			if in.decoder.readable() {
+				in.stats.record(r, &in.sample)
+			} else {
+				in.letters.unusable(r)
+			}
+		}
 		if named {
 			in.sequences.unusable(r, &in.sample)
 		}

@@ -53,11 +53,19 @@ func (a *audit) newLetters(name string, count, wrong *int64, committed map[int32
 	}
 }
 
-// readLetters reads the dead letters of the topic of the readings; others in it are left alone.
-func (a *audit) readLetters(ctx context.Context, first *span) (*deadLetters, error) {
+// readLetters reads the dead letters of the topic of the readings; others in it are left alone. They go as far as the results
+// do that were read before.
+func (a *audit) readLetters(ctx context.Context) (*deadLetters, error) {
 	l := a.newLetters(a.DLQTopic, &a.report.DeadLetters, &a.report.DeadLetterMismatch, a.committed)
 	l.sources = true
-	return l, l.read(ctx, a, first)
+	if _, exists := a.ids[a.DLQTopic]; !exists {
+		return l, nil
+	}
+	now, err := a.settled(ctx, a.DLQTopic)
+	if err != nil {
+		return nil, err
+	}
+	return l, l.read(ctx, a, now)
 }
 
 // read reads the topic, where it exists.
@@ -139,9 +147,9 @@ func (l *deadLetters) flagAhead(committed map[int32]int64) {
 	}
 }
 
-// unusable takes a record that breaks a rule, and looks for its one dead letter.
+// unusable takes a record that nobody can read and that has no dead letter.
 func (l *deadLetters) unusable(r *kgo.Record) {
-	if !l.match(r) && r.Offset < l.committed[r.Partition] {
+	if r.Offset < l.committed[r.Partition] {
 		l.missing(r)
 	}
 }

@@ -401,8 +401,8 @@ func TestCompactedTail(t *testing.T) {
 			w.config.stall = 4 * time.Second
 			w.send(fleet(c.devices, 0, 5)...)
 			w.consume(int64(5*c.devices), nil)
-			w.abort(batch{{Topic: outTopic, Partition: 2, Key: []byte("k"), Value: []byte("v")}})
-			w.blind(outTopic, 2)
+			w.abort(batch{{Topic: outTopic, Partition: place("d2"), Key: []byte("k"), Value: []byte("v")}})
+			w.blind(outTopic, place("d2"))
 			w.expect(c.want)
 		})
 	}

@@ -16,7 +16,7 @@
 //     offsets have reached those high watermarks, and then holds every result that C0 vouches for;
 //  3. device_stats to that point, and once more from there to its new end: compaction may remove a key's
 //     older record only after a newer one exists, and that one is below the new end;
-//  4. the dead letters, then the committed offsets C1, polled until they cover every result that was seen:
+//  4. the dead letters, as far as they go by then, then the committed offsets C1, polled until they cover every result that was seen:
 //     a result that stays ahead of them was not committed together with them;
 //  5. sensor_data_tx to a high watermark taken last: it holds every record that a result can speak of;
 //  6. what was appended meanwhile, only to complete the marked transactions that end beyond 5.
@@ -166,7 +166,7 @@ func (a *audit) run(ctx context.Context, acks *acknowledgements) error {
 	if err != nil {
 		return err
 	}
-	letters, err := a.readLetters(ctx, first)
+	letters, err := a.readLetters(ctx)
 	if err != nil {
 		return err
 	}

@@ -137,6 +137,16 @@ func TestReadings(t *testing.T) {
 			},
 			check: func(r *Report) string { return cmp.Diff(int64(1), r.Invalid) },
 		},
+		"a number in quotes that was set aside": {
+			change: quoted,
+			check:  func(r *Report) string { return cmp.Diff([]int64{1, 1}, []int64{r.Invalid, r.DeadLetters}) },
+		},
+		"a number in quotes that was counted": {
+			change: func(w *world, all []batch) []batch { w.lenient = true; return quoted(w, all) },
+			check: func(r *Report) string {
+				return cmp.Diff([]int64{1, 0, devices * seqs}, []int64{r.Invalid, r.DeadLetters, r.StatsCount})
+			},
+		},
 		"aborted transactions between": {
 			change: func(w *world, all []batch) []batch {
 				w.abort(batch{reading(0, 0), reading(1, 77), reading(2, 0)})
@@ -164,6 +174,11 @@ func TestReadings(t *testing.T) {
 			}
 		})
 	}
+}
+
+func quoted(_ *world, all []batch) []batch {
+	all[6][2].Value = []byte(`{"device_id":"d2","sensor":"temperature","value":"12.5","ts":"2026-01-01T00:00:00Z","seq":6}`)
+	return all
 }
 
 func orNone(k kinds) kinds {
@@ -246,19 +261,19 @@ func TestResults(t *testing.T) {
 		after  func(w *world)
 		want   kinds
 	}{
-		"honest":           {},
-		"count":            {spoil: field("count", plus(1)), want: kinds{"stats_mismatch": 1}},
-		"min":              {spoil: field("min", plus(-1)), want: kinds{"stats_mismatch": 1}},
-		"max":              {spoil: field("max", plus(0.001)), want: kinds{"stats_mismatch": 1}},
-		"mean":             {spoil: field("mean", plus(0.001)), want: kinds{"stats_mismatch": 1}},
-		"sum":              {spoil: field("sum", plus(-0.001)), want: kinds{"stats_mismatch": 1}},
-		"last":             {spoil: field("last", plus(1)), want: kinds{"stats_mismatch": 1}},
-		"last_ts":          {spoil: field("last_ts", func(any) any { return "2026-01-31T00:00:00.000Z" }), want: kinds{"stats_mismatch": 1}},
-		"no sum":           {spoil: field("sum", func(any) any { return nil }), want: kinds{"stats_mismatch": 1}},
-		"offset before":    {spoil: field("offset", plus(-1)), want: kinds{"stats_mismatch": 1}},
-		"offset past":      {spoil: field("offset", plus(1000)), want: kinds{"stats_mismatch": 1}},
-		"another device":   {spoil: field("device_id", func(any) any { return "d5" }), want: kinds{"stats_mismatch": 1}},
-		"sum within 1e-12": {spoil: field("sum", func(x any) any { return x.(float64) * (1 + 1e-12) })},
+		"honest":            {},
+		"count":             {spoil: field("count", plus(1)), want: kinds{"stats_mismatch": 1}},
+		"min":               {spoil: field("min", plus(-1)), want: kinds{"stats_mismatch": 1}},
+		"max":               {spoil: field("max", plus(0.001)), want: kinds{"stats_mismatch": 1}},
+		"mean":              {spoil: field("mean", plus(0.001)), want: kinds{"stats_mismatch": 1}},
+		"last":              {spoil: field("last", plus(1)), want: kinds{"stats_mismatch": 1}},
+		"last_ts":           {spoil: field("last_ts", func(any) any { return "2026-01-31T00:00:00.000Z" }), want: kinds{"stats_mismatch": 1}},
+		"no mean":           {spoil: field("mean", func(any) any { return nil }), want: kinds{"stats_mismatch": 1}},
+		"offset before":     {spoil: field("offset", plus(-1)), want: kinds{"stats_mismatch": 1}},
+		"offset past":       {spoil: field("offset", plus(1000)), want: kinds{"stats_mismatch": 1}},
+		"another partition": {spoil: field("partition", plus(1)), want: kinds{"stats_mismatch": 1}},
+		"another device":    {spoil: field("device_id", func(any) any { return "d5" }), want: kinds{"stats_mismatch": 1}},
+		"mean within 1e-12": {spoil: field("mean", func(x any) any { return x.(float64) * (1 + 1e-12) })},
 		"one result missing": {
 			spoil: topic(outTopic, func(_ int, r *kgo.Record) []*kgo.Record {
 				if bytes.Contains(r.Key, []byte(`"d4","sensor":"hum`)) {
@@ -270,16 +285,18 @@ func TestResults(t *testing.T) {
 		},
 		"one result deleted": {
 			after: func(w *world) {
-				w.send(batch{{Topic: outTopic, Partition: 0, Key: []byte(`{"device_id":"d4","sensor":"humidity"}`)}})
+				w.send(batch{{Topic: outTopic, Partition: place("d4"), Key: []byte(`{"device_id":"d4","sensor":"humidity"}`)}})
 			},
 			want: kinds{"stats_mismatch": 1},
 		},
-		"a result on another partition": {
+		"a result on two partitions": {
 			spoil: topic(outTopic, func(_ int, r *kgo.Record) []*kgo.Record {
-				if bytes.Contains(r.Key, []byte(`"d4","sensor":"hum`)) {
-					r.Partition = 1
+				if !bytes.Contains(r.Key, []byte(`"d4","sensor":"hum`)) {
+					return []*kgo.Record{r}
 				}
-				return []*kgo.Record{r}
+				again := *r
+				again.Partition = (r.Partition + 1) % partitions
+				return []*kgo.Record{r, &again}
 			}),
 			want: kinds{"stats_mismatch": 1},
 		},

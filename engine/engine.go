@@ -9,8 +9,8 @@
 //	status.go    what all of them do, for whoever asks while they run
 //	topics.go    the topics of a pipeline, made and checked
 //	manifest.go  what the state of a pipeline is made of, and whether new SQL fits it
+//	end.go       when what there was at the start is processed
 //	slot.go      transactional ids that are stable for each process of a group
-//	loop.go      the processing of weir consume: task.go, stats.go
 package engine
 
 import (
@@ -41,6 +41,7 @@ type Config struct {
 	Compression        string        // default lz4
 	StateDir           string        // of the local copies of the state; "" keeps it in memory only
 	CacheBytes         int64         // memory for the state of one task in front of its copy; default 64 MiB
+	UntilEnd           bool          // stop when what the sources had at the start is processed; windows stay open, a later run goes on
 
 	Logger   *slog.Logger
 	OnCommit func(Commit) // called after each commit, by each worker; must be quick and may be called concurrently
@@ -49,11 +50,27 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
-	loop := LoopConfig{CommitInterval: c.CommitInterval, MaxRecords: c.MaxRecords, TransactionTimeout: c.TransactionTimeout, SessionTimeout: c.SessionTimeout,
-		Logger: c.Logger, OnCommit: c.OnCommit, Now: c.Now}
-	loop.setDefaults()
-	c.CommitInterval, c.MaxRecords, c.TransactionTimeout, c.SessionTimeout = loop.CommitInterval, loop.MaxRecords, loop.TransactionTimeout, loop.SessionTimeout
-	c.Logger, c.OnCommit, c.Now = loop.Logger, loop.OnCommit, loop.Now
+	if c.CommitInterval == 0 {
+		c.CommitInterval = 100 * time.Millisecond
+	}
+	if c.MaxRecords == 0 {
+		c.MaxRecords = 50_000
+	}
+	if c.TransactionTimeout == 0 {
+		c.TransactionTimeout = 15 * time.Second
+	}
+	if c.SessionTimeout == 0 {
+		c.SessionTimeout = 10 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.OnCommit == nil {
+		c.OnCommit = func(Commit) {}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = 64 << 20
 	}
@@ -87,7 +104,7 @@ type Result struct {
 func Group(p *plan.Program) string { return "weir-" + p.Name }
 
 // Run runs a pipeline until ctx is done (it then commits what it has and returns nil), all its inputs are bounded
-// and have ended, or a fatal error. After any other error a worker starts a new session: state and position come back
+// and have ended, what UntilEnd asks for is processed, or a fatal error. After any other error a worker starts a new session: state and position come back
 // from what is committed.
 func Run(ctx context.Context, cfg Config) (Result, error) {
 	cfg.setDefaults()
@@ -99,9 +116,18 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	}
 	p := &pipeline{Config: cfg}
 	if err := p.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return Result{}, nil // it was stopped before it began
+		}
 		return Result{}, err
 	}
 	workers, ctx := errgroup.WithContext(ctx)
+	if cfg.UntilEnd {
+		var stop context.CancelFunc
+		ctx, stop = context.WithCancel(ctx)
+		defer stop()
+		go p.stopAtEnd(ctx, stop)
+	}
 	results := make([]Result, len(cfg.Instances))
 	for i, instance := range cfg.Instances {
 		w := &worker{pipeline: p, instance: instance, result: &results[i]}

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
+	"weir/plan"
 )
 
 func (p *pipeline) manifestTopic() string { return p.Program.Name + ".plan" }
@@ -72,6 +73,9 @@ func (p *pipeline) checkManifest(ctx context.Context) error {
 		}
 		return nil
 	}
+	if err := p.checkUnused(ctx); err != nil {
+		return err
+	}
 	value, err := json.Marshal(now)
 	if err != nil {
 		return err
@@ -82,6 +86,35 @@ func (p *pipeline) checkManifest(ctx context.Context) error {
 	}
 	defer client.Close()
 	return client.ProduceSync(ctx, &kgo.Record{Topic: p.manifestTopic(), Key: []byte("plan"), Value: value}).FirstErr()
+}
+
+// checkUnused refuses a group that has read already, by a program that kept its state elsewhere: what was read would be missing.
+func (p *pipeline) checkUnused(ctx context.Context) error {
+	if !slices.ContainsFunc(p.Program.Stages, func(s *plan.Stage) bool { return s.Stateful }) {
+		return nil
+	}
+	admin, err := p.admin(ctx)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	for _, t := range p.sources() {
+		if t.Startup.Group {
+			continue
+		}
+		group, err := p.groupOffsets(ctx, admin, t.Topic)
+		if err != nil {
+			return err
+		}
+		for partition, at := range group[t.Topic] {
+			if at.Err == nil && at.At > 0 {
+				return &fatalError{fmt.Errorf("group %s has read topic %s (partition %d up to offset %d), but there is no state of it: topic %s does not know the pipeline. "+
+					"Delete the group to begin anew (kafka-consumer-groups --delete --group %s), or give the pipeline another name (SET 'pipeline.name')",
+					Group(p.Program), t.Topic, partition, at.At, p.manifestTopic(), Group(p.Program))}
+			}
+		}
+	}
+	return nil
 }
 
 // compareManifests says what differs and what could be kept; "" where the state fits.

@@ -19,7 +19,8 @@ type pipeline struct {
 	partitions map[string]int32 // of all topics that it reads or writes
 	ids        map[string]kadm.TopicID
 	schemas    *schemas
-	ends       map[string]map[int32]int64 // of bounded sources: the offsets at which they end
+	ends       ends // of bounded sources
+	until      ends // with UntilEnd, what must be processed
 }
 
 // prepare makes the topics that the pipeline needs, checks those that must be there, and finds where bounded inputs end.
@@ -42,22 +43,32 @@ func (p *pipeline) prepare(ctx context.Context) error {
 	if err := p.prepareSchemas(ctx); err != nil {
 		return err
 	}
-	p.ends = make(map[string]map[int32]int64)
+	p.ends = make(ends)
 	for _, t := range p.sources() {
 		if !t.Bounded || p.ends[t.Topic] != nil {
 			continue
 		}
-		ends, err := admin.ListCommittedOffsets(ctx, t.Topic)
-		if err == nil {
-			err = ends.Error()
-		}
+		found, err := endsOf(ctx, admin, t.Topic)
 		if err != nil {
-			return fmt.Errorf("find the end of %s: %w", t.Topic, err)
+			return err
 		}
-		p.ends[t.Topic] = make(map[int32]int64)
-		ends.Each(func(o kadm.ListedOffset) { p.ends[t.Topic][o.Partition] = o.Offset })
+		p.ends[t.Topic] = found[t.Topic]
+	}
+	if p.UntilEnd {
+		if p.until, err = p.untilEnds(ctx, admin); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// admin connects to the brokers, apart from the workers.
+func (p *pipeline) admin(ctx context.Context) (*kadm.Client, error) {
+	client, err := broker.Connect(ctx, p.Broker)
+	if err != nil {
+		return nil, err
+	}
+	return kadm.NewClient(client), nil
 }
 
 // sources are the tables that the pipeline reads.

@@ -108,6 +108,16 @@ func (w *worker) session(ctx context.Context) error {
 	}
 }
 
+// pollError returns what a poll failed with, but for its own time limit.
+func pollError(fetches kgo.Fetches) (failed error) {
+	fetches.EachError(func(topic string, partition int32, err error) {
+		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+			failed = fmt.Errorf("read %s-%d: %w", topic, partition, err)
+		}
+	})
+	return failed
+}
+
 func (s *session) connect(ctx context.Context) error {
 	codec, err := broker.Codec(s.Compression)
 	if err != nil {
@@ -307,6 +317,14 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 	}
 	return nil
 }
+
+// withoutControl drops transaction markers, in place.
+func withoutControl(records []*kgo.Record) []*kgo.Record {
+	return slices.DeleteFunc(records, func(r *kgo.Record) bool { return r.Attrs.IsControl() })
+}
+
+// samples of a poll's records whose latency is told: enough for percentiles, and no cost.
+const samplesPerFetch = 4
 
 func (s *session) observe(records []*kgo.Record) {
 	step := max(1, len(records)/samplesPerFetch)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"unicode/utf8"
 )
@@ -12,7 +13,7 @@ func init() {
 	register(
 		simple("LIKE", "sss?", Of(Boolean), nil).with(func(f *Function) { f.prepare, f.compile = prepareLike, compileLike }),
 		simple("SIMILAR TO", "sss?", Of(Boolean), nil).with(func(f *Function) { f.prepare, f.compile = prepareSimilar, compileLike }),
-		simple("REGEXP", "ss", Of(Boolean), evalRegexp).with(withRegexp),
+		simple("REGEXP", "ss", Of(Boolean), nil).with(func(f *Function) { f.prepare, f.compile = prepareRegexp, compileLike }),
 		maybe("REGEXP_EXTRACT", "ssi?", Of(String), evalRegexpExtract).with(withRegexp),
 		maybe("REGEXP_EXTRACT_ALL", "ssi?", Type{Kind: Array, Elem: &Type{Kind: String}}, evalRegexpExtractAll).with(withRegexp),
 		maybe("REGEXP_REPLACE", "sss", Of(String), evalRegexpReplace).with(withRegexp),
@@ -193,12 +194,39 @@ func regexpOf(n *Call, pattern any) (*regexp.Regexp, error) {
 	return compileRegexp(pattern.(string))
 }
 
-func evalRegexp(n *Call, a []any) (any, error) {
-	re, err := regexpOf(n, a[1])
+func prepareRegexp(n *Call) error { return preparePattern(n, regexpMatcher) }
+
+// regexpMatcher finds a pattern anywhere in a text; the empty one nowhere. A class of characters alone, such as [^a-z], is
+// looked up byte by byte as long as the text is ASCII.
+func regexpMatcher(pattern, _ string) (matcher, error) {
+	re, err := compileRegexp(pattern)
 	if err != nil {
 		return nil, err
 	}
-	return a[1] != "" && re.MatchString(a[0].(string)), nil
+	if pattern == "" {
+		return func(string) bool { return false }, nil
+	}
+	parsed, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil || parsed.Op != syntax.OpCharClass {
+		return re.MatchString, nil
+	}
+	var in [utf8.RuneSelf]bool
+	for i := 0; i < len(parsed.Rune); i += 2 {
+		for r := parsed.Rune[i]; r <= parsed.Rune[i+1] && r < utf8.RuneSelf; r++ {
+			in[r] = true
+		}
+	}
+	return func(s string) bool {
+		for i := 0; i < len(s); i++ {
+			if s[i] >= utf8.RuneSelf {
+				return re.MatchString(s)
+			}
+			if in[s[i]] {
+				return true
+			}
+		}
+		return false
+	}, nil
 }
 
 // group is the third argument, or what it is if there is none.

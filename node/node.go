@@ -2,6 +2,7 @@
 //
 //	node.go    Config and Run
 //	attach.go  which broker: named ones, an embedded one, or one that another process serves
+//	slots.go   names of workers for their transactional ids
 //	meter.go   what a person sees of it
 package node
 
@@ -17,17 +18,17 @@ import (
 
 	"weir/broker"
 	"weir/engine"
+	"weir/pipelines"
 	"weir/produce"
 	"weir/source"
 )
 
 // Topics of the main job.
 const (
-	SensorData  = "sensor_data_tx"    // readings
-	DeviceStats = "device_stats"      // running statistics, compacted
-	DeadLetters = "sensor_data_dlq"   // what is no reading
-	Progress    = "weir.progress"     // positions of sources and marks of replays, compacted
-	StatsGroup  = "weir-device-stats" // consumer group of the statistics
+	SensorData  = "sensor_data_tx"  // readings
+	DeviceStats = "device_stats"    // running statistics, compacted
+	DeadLetters = "sensor_data_dlq" // what is no reading
+	Progress    = "weir.progress"   // positions of sources and marks of replays, compacted
 )
 
 // Config of a node.
@@ -37,6 +38,7 @@ type Config struct {
 
 	CommitInterval time.Duration // of producer and consumer; default 100 ms
 	Compression    string        // default lz4
+	StateDir       string        // local copies of the state; "" keeps it in memory only
 	Mark           bool          // mark transactions for weir verify
 
 	Logger *slog.Logger
@@ -48,7 +50,7 @@ type Config struct {
 
 // Run makes readings flow until ctx is done or a part fails for good:
 //
-//	fleet ──► produce ──► sensor_data_tx ──► engine ──► device_stats
+//	fleet ──► produce ──► sensor_data_tx ──► engine (pipelines/device_stats.sql) ──► device_stats
 //
 // It opens in this order and closes in the reverse; what was begun is committed first.
 func Run(ctx context.Context, cfg Config) (Snapshot, error) {
@@ -74,11 +76,12 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	if err != nil {
 		return err
 	}
-	slot, err := engine.TakeSlot(SlotDir(), StatsGroup)
+	stats := pipelines.DeviceStats()
+	instances, free, err := TakeInstances(stats, "", 1)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = slot.Free() }() // the lock ends with the process in any case
+	defer free()
 	if cfg.OnReady != nil {
 		cfg.OnReady(kafka.Where())
 	}
@@ -96,11 +99,11 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		return nil
 	})
 	flow.Go(func() error {
-		_, err := engine.RunLoop(ctx, StatsConfig(engine.LoopConfig{
-			Broker: kafka.Broker, Instance: slot.Instance,
+		_, err := engine.Run(ctx, engine.Config{
+			Broker: kafka.Broker, Program: stats, Instances: instances, StateDir: cfg.StateDir,
 			CommitInterval: cfg.CommitInterval, Compression: cfg.Compression, Logger: cfg.Logger,
 			OnCommit: func(c engine.Commit) { meter.consumed(c.Records, c.DeadLetters, c.Latencies) },
-		}), &engine.DeviceStats{Topic: DeviceStats})
+		})
 		if err != nil {
 			return fmt.Errorf("consumer: %w", err)
 		}
@@ -108,12 +111,6 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	})
 	flow.Go(func() error { return cfg.show(ctx, kafka.Broker, meter) })
 	return flow.Wait()
-}
-
-// StatsConfig fills in what the main job's consumer reads and writes.
-func StatsConfig(c engine.LoopConfig) engine.LoopConfig {
-	c.Topic, c.Changelog, c.DLQ, c.Group = SensorData, DeviceStats, DeadLetters, StatsGroup
-	return c
 }
 
 // show tells the state at intervals, until ctx is done.

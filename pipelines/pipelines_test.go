@@ -1,4 +1,3 @@
-// Package pipelines holds pipelines that are ready to run; see README.md.
 package pipelines
 
 import (

@@ -66,6 +66,7 @@ func (f *Format) hash() string {
 
 // Startup is where a source begins that has no committed offset: scan.startup.mode.
 type Startup struct {
+	Group     bool // group-offsets, or nothing is said: offsets that somebody has set for the group count
 	Latest    bool
 	Timestamp int64 // milliseconds since 1970; 0 where the mode is another one
 }
@@ -409,7 +410,7 @@ func (t *Table) setScan(o *options) error {
 	case "latest-offset":
 		t.Startup.Latest = true
 	case "", "group-offsets":
-		t.Startup.Latest = reset == "latest"
+		t.Startup.Group, t.Startup.Latest = true, reset == "latest"
 	case "timestamp":
 		ms, err := strconv.ParseInt(o.get("scan.startup.timestamp-millis"), 10, 64)
 		if err != nil || ms <= 0 {

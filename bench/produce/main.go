@@ -264,7 +264,7 @@ func (b *bench) figures(cmd *exec.Cmd, perSecond float64) figures {
 func (b *bench) consume(ctx context.Context) error {
 	fmt.Printf("\nconsume, process, produce (statistics of each sensor of each device)\n")
 	for round := range 3 {
-		cmd := exec.CommandContext(ctx, b.weir, "consume", "--brokers", b.broker, "--until-end", "--instance", "bench") //nolint:gosec // built above
+		cmd := exec.CommandContext(ctx, b.weir, "consume", "--brokers", b.broker, "--until-end", "--instance", "bench", "--state-dir", "none") //nolint:gosec // built above
 		began := time.Now()
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("weir consume: %w: %s", err, out)
@@ -296,8 +296,10 @@ func (b *bench) forget(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := drop(ctx, admin, "device_stats"); err != nil {
-		return err
+	for _, topic := range []string{"device_stats", "device-stats.plan", "device-stats.stage1.changelog"} {
+		if err := drop(ctx, admin, topic); err != nil {
+			return err
+		}
 	}
 	return broker.EnsureTopics(ctx, admin, broker.DefaultTopics())
 }

@@ -3,12 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"weir/pipelines"
 	"weir/plan"
 	"weir/sql"
 )
@@ -80,14 +82,22 @@ func someFiles(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// compileFile plans a pipeline, which without SET 'pipeline.name' has the name of its file.
+// compileFile plans a pipeline, which without SET 'pipeline.name' has the name of its file. Where there is no such file, the
+// name may be that of a pipeline that comes with Weir.
 func compileFile(file string) (text string, p *plan.Program, err error) {
 	raw, err := os.ReadFile(file) //nolint:gosec // the user's file
+	text = string(raw)
+	if errors.Is(err, fs.ErrNotExist) {
+		shipped := false
+		if text, shipped = pipelines.Source(file); shipped {
+			err = nil
+		}
+	}
 	if err != nil {
 		return "", nil, fmt.Errorf("read the pipeline: %w", err)
 	}
-	p, err = plan.Compile(string(raw), strings.TrimSuffix(filepath.Base(file), ".sql"))
-	return string(raw), p, err
+	p, err = plan.Compile(text, strings.TrimSuffix(filepath.Base(file), ".sql"))
+	return text, p, err
 }
 
 // inFile tells in which file an error of SQL is, and shows the line.

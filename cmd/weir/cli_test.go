@@ -121,12 +121,12 @@ func testFileMeans(t *testing.T, path string) {
 		var s struct {
 			Sensor string
 			Count  float64
-			Sum    float64
+			Mean   float64
 		}
 		if err := json.Unmarshal([]byte(value), &s); err != nil {
 			t.Fatalf("%s: %v", key, err)
 		}
-		sums[s.Sensor] += s.Sum
+		sums[s.Sensor] += s.Mean * s.Count
 		counts[s.Sensor] += s.Count
 	}
 	for sensor, mean := range want {

@@ -3,17 +3,19 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"weir/broker"
 	"weir/engine"
 	"weir/node"
+	"weir/pipelines"
 	"weir/plan"
 )
 
@@ -23,17 +25,37 @@ type runReport struct {
 	engine.Result
 }
 
+// runFlags say how pipelines run.
+type runFlags struct {
+	kafka       kafkaFlags
+	out         output
+	parallelism int
+	instance    string
+	stateDir    string
+	cacheMB     int64
+	cfg         engine.Config
+	length      time.Duration
+	makeTopics  bool // Weir's own, also on brokers that are not embedded
+}
+
+func (r *runFlags) add(cmd *cobra.Command) {
+	r.kafka.add(cmd)
+	f := cmd.Flags()
+	f.IntVar(&r.parallelism, "parallelism", 1, "workers of this process; each has partitions and transactions of its own")
+	f.StringVar(&r.instance, "instance", "", "name of this process in its transactional ids, stable over restarts (default: host name and a free number)")
+	f.StringVar(&r.stateDir, "state-dir", "", "local copies of the state, so that a restart reads little of the changelog; none keeps it in memory (default: state in --data-dir)")
+	f.Int64Var(&r.cacheMB, "state-cache", 64, "MiB of memory for the state of each task in front of its local copy")
+	f.DurationVar(&r.cfg.CommitInterval, "commit-interval", 100*time.Millisecond, "length of a transaction")
+	f.DurationVar(&r.cfg.SessionTimeout, "session-timeout", 10*time.Second, "after which the group gives a dead process's partitions away")
+	f.DurationVar(&r.cfg.TransactionTimeout, "transaction-timeout", 15*time.Second, "after which the broker aborts a dead process's transaction")
+	f.StringVar(&r.cfg.Compression, "compression", "lz4", "of what it writes: none, gzip, snappy, lz4, zstd")
+	f.BoolVar(&r.cfg.UntilEnd, "until-end", false, "stop when all that was there at the start is processed; the next run goes on from there")
+	f.DurationVar(&r.length, "for", 0, "stop by itself after this time")
+	r.out.add(cmd)
+}
+
 func newRun() *cobra.Command {
-	var (
-		kafka       kafkaFlags
-		out         output
-		parallelism int
-		instance    string
-		stateDir    string
-		cacheMB     int64
-		cfg         engine.Config
-		length      time.Duration
-	)
+	var flags runFlags
 	cmd := &cobra.Command{
 		Use:   "run FILE…",
 		Short: "Run pipelines: Flink SQL over Kafka, exactly once",
@@ -42,127 +64,108 @@ transaction. It runs until Ctrl-C, or, where all its sources have 'scan.bounded.
 Several processes that run the same pipeline share its partitions. After a crash it goes on where it was.
 
 Its name is the file's, or that of SET 'pipeline.name'. Rows that can't be processed go to <name>.dlq, rows that come
-after their window has closed to <name>.late.`,
+after their window has closed to <name>.late.
+
+Pipelines that come with Weir need no file: ` + strings.Join(pipelines.Names(), ", ") + ".",
 		Example: `  weir run pipelines/per_minute.sql
+  weir run per_minute                      # the one that comes with Weir
   weir run pipelines/per_minute.sql --brokers kafka-1:9092 --parallelism 4
   weir check pipelines/per_minute.sql      # is it right? without a broker
   weir tail device_per_minute              # what comes out`,
 		Args: someFiles,
 		RunE: func(cmd *cobra.Command, files []string) error {
-			asJSON, err := out.json()
-			if err != nil {
-				return err
-			}
-			if parallelism < 1 || parallelism > 256 {
-				return usage(fmt.Errorf("parallelism %d: choose 1 to 256", parallelism))
-			}
 			programs, err := compileFiles(files)
 			if err != nil {
 				return err
 			}
-			if len(kafka.config.Brokers) == 0 {
-				if kafka.config.Brokers, err = brokersOf(programs); err != nil {
-					return err
-				}
-			}
-			if stateDir == "" {
-				stateDir = filepath.Join(kafka.dataDir, "state")
-			}
-			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
-				if at.Embedded() {
-					if err := node.ApplyDefaultTopics(ctx, at.Broker); err != nil {
-						return err
-					}
-				}
-				run := ctx
-				if length > 0 {
-					var cancel context.CancelFunc
-					run, cancel = context.WithTimeout(ctx, length)
-					defer cancel()
-				}
-				ticker := newTicker(cmd.ErrOrStderr(), "processed", at.Where())
-				var lock sync.Mutex
-				reports := make([]runReport, len(programs))
-				group, run := errgroup.WithContext(run)
-				for i, program := range programs {
-					c := cfg
-					c.Broker, c.Program, c.Logger, c.CacheBytes = at.Broker, program, log, cacheMB<<20
-					if stateDir != "none" {
-						c.StateDir = stateDir
-					}
-					c.OnCommit = func(n engine.Commit) { ticker.add(n.Records, n.DeadLetters) }
-					group.Go(func() error {
-						free, err := takeInstances(&c, instance, parallelism)
-						if err != nil {
-							return err
-						}
-						defer free()
-						result, err := engine.Run(run, c)
-						lock.Lock()
-						reports[i] = runReport{program.Name, result}
-						lock.Unlock()
-						if err != nil {
-							return fmt.Errorf("pipeline %s: %w", program.Name, err)
-						}
-						return nil
-					})
-				}
-				err := group.Wait()
-				ticker.stop()
-				if err != nil {
-					return err
-				}
-				for _, r := range reports {
-					if asJSON {
-						if err := writeJSON(cmd.OutOrStdout(), r); err != nil {
-							return err
-						}
-						continue
-					}
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: %s records in %s transactions, %s rows out, %s late, %s dead letters, %s aborted\n",
-						r.Pipeline, count(r.Records), count(r.Transactions), count(r.Outputs), count(r.Late), count(r.DeadLetters), count(r.Aborted))
-				}
-				return nil
-			})
+			return flags.run(cmd, programs)
 		},
 	}
-	kafka.add(cmd)
-	f := cmd.Flags()
-	f.IntVar(&parallelism, "parallelism", 1, "workers of this process; each has partitions and transactions of its own")
-	f.StringVar(&instance, "instance", "", "name of this process in its transactional ids, stable over restarts (default: host name and a free number)")
-	f.StringVar(&stateDir, "state-dir", "", "local copies of the state, so that a restart reads little of the changelog; none keeps it in memory (default: state in --data-dir)")
-	f.Int64Var(&cacheMB, "state-cache", 64, "MiB of memory for the state of each task in front of its local copy")
-	f.DurationVar(&cfg.CommitInterval, "commit-interval", 100*time.Millisecond, "length of a transaction")
-	f.DurationVar(&cfg.SessionTimeout, "session-timeout", 10*time.Second, "after which the group gives a dead process's partitions away")
-	f.DurationVar(&cfg.TransactionTimeout, "transaction-timeout", 15*time.Second, "after which the broker aborts a dead process's transaction")
-	f.StringVar(&cfg.Compression, "compression", "lz4", "of what it writes: none, gzip, snappy, lz4, zstd")
-	f.DurationVar(&length, "for", 0, "stop by itself after this time")
-	out.add(cmd)
+	flags.add(cmd)
 	return cmd
 }
 
-// takeInstances names the workers of a process.
-func takeInstances(c *engine.Config, instance string, parallelism int) (free func(), err error) {
-	var slots []*engine.Slot
-	free = func() {
-		for _, s := range slots {
-			_ = s.Free() // the lock ends with the process in any case
+// run runs pipelines side by side and tells what they did.
+func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
+	asJSON, err := r.out.json()
+	if err != nil {
+		return err
+	}
+	if r.parallelism < 1 || r.parallelism > 256 {
+		return usage(fmt.Errorf("parallelism %d: choose 1 to 256", r.parallelism))
+	}
+	if len(r.kafka.config.Brokers) == 0 {
+		if r.kafka.config.Brokers, err = brokersOf(programs); err != nil {
+			return err
 		}
 	}
-	for i := range parallelism {
-		if instance != "" {
-			c.Instances = append(c.Instances, fmt.Sprintf("%s-%d", instance, i))
-			continue
+	return r.kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
+		if at.Embedded() || r.makeTopics {
+			if err := node.ApplyDefaultTopics(ctx, at.Broker); err != nil {
+				return err
+			}
 		}
-		slot, err := engine.TakeSlot(node.SlotDir(), engine.Group(c.Program))
+		run := ctx
+		if r.length > 0 {
+			var cancel context.CancelFunc
+			run, cancel = context.WithTimeout(ctx, r.length)
+			defer cancel()
+		}
+		ticker := newTicker(cmd.ErrOrStderr(), "processed", at.Where())
+		reports := make([]runReport, len(programs))
+		group, run := errgroup.WithContext(run)
+		for i, program := range programs {
+			group.Go(func() (err error) {
+				reports[i], err = r.runOne(run, program, log, at.Broker, ticker)
+				return err
+			})
+		}
+		err := group.Wait()
+		ticker.stop()
 		if err != nil {
-			free()
-			return nil, err
+			return err
 		}
-		slots = append(slots, slot)
-		c.Instances = append(c.Instances, slot.Instance)
+		for _, report := range reports {
+			if err := report.write(cmd.OutOrStdout(), asJSON); err != nil {
+				return err
+			}
+		}
+		if r.cfg.UntilEnd && ctx.Err() != nil {
+			return errInterrupted
+		}
+		return nil
+	})
+}
+
+func (r *runFlags) runOne(ctx context.Context, program *plan.Program, log *slog.Logger, at broker.Config, ticker *ticker) (runReport, error) {
+	c := r.cfg
+	c.Broker, c.Program, c.Logger, c.CacheBytes = at, program, log, r.cacheMB<<20
+	if c.StateDir = r.stateDir; c.StateDir == "" {
+		c.StateDir = filepath.Join(r.kafka.dataDir, "state")
+	} else if c.StateDir == "none" {
+		c.StateDir = ""
 	}
-	return free, nil
+	c.OnCommit = func(n engine.Commit) { ticker.add(n.Records, n.DeadLetters) }
+	instances, free, err := node.TakeInstances(program, r.instance, r.parallelism)
+	if err != nil {
+		return runReport{}, err
+	}
+	defer free()
+	c.Instances = instances
+	result, err := engine.Run(ctx, c)
+	if err != nil {
+		return runReport{}, fmt.Errorf("pipeline %s: %w", program.Name, err)
+	}
+	return runReport{program.Name, result}, nil
+}
+
+func (r runReport) write(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return writeJSON(w, r)
+	}
+	_, err := fmt.Fprintf(w, "%s: %s records in %s transactions, %s rows out, %s late, %s dead letters, %s aborted\n",
+		r.Pipeline, count(r.Records), count(r.Transactions), count(r.Outputs), count(r.Late), count(r.DeadLetters), count(r.Aborted))
+	return err
 }
 
 // compileFiles plans pipelines. An error of one says where it is, and shows the line.

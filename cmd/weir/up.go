@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,7 +57,7 @@ goes on where the first was stopped or killed.`,
 			}
 			view := newUpView(cmd.ErrOrStderr(), kafka.dataDir, len(kafka.config.Brokers) > 0)
 			last, err := node.Run(ctx, node.Config{
-				Kafka: k, Fleet: fleet, Mark: mark, Logger: log,
+				Kafka: k, Fleet: fleet, Mark: mark, Logger: log, StateDir: filepath.Join(kafka.dataDir, "state"),
 				OnReady: view.ready, OnLook: view.look, LookEvery: view.every(),
 			})
 			view.done(last)

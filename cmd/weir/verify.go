@@ -9,7 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir/audit"
+	"weir/engine"
 	"weir/node"
+	"weir/pipelines"
 )
 
 func newVerify() *cobra.Command {
@@ -45,7 +47,7 @@ held against what came out: windows, late rows, dead letters and windows that ar
 				progress, done := verifyProgress(cmd)
 				report, err := audit.Verify(ctx, audit.Config{
 					Broker: at.Broker, Topic: node.SensorData, StatsTopic: node.DeviceStats, DLQTopic: node.DeadLetters,
-					Group: node.StatsGroup, Windows: windows, Acks: acks, Wait: wait, Progress: progress,
+					Group: engine.Group(pipelines.DeviceStats()), Windows: windows, Acks: acks, Wait: wait, Progress: progress,
 				})
 				done()
 				if err != nil {
