@@ -28,8 +28,11 @@ type Ident struct {
 	Name string
 }
 
-// Script is the statements of a file.
-type Script struct{ Statements []Statement }
+// Script is the statements of a file. Texts are the same statements as they are written, without their semicolons.
+type Script struct {
+	Statements []Statement
+	Texts      []string
+}
 
 // Statement is *Set, *Reset, *CreateTable, *CreateView, *Drop, *Insert or *StatementSet.
 type Statement interface {

@@ -18,11 +18,13 @@ func Parse(text string) (*Script, error) {
 		if p.peek().kind == endToken {
 			return script, nil
 		}
+		start := p.peek().start
 		s, err := parse(p, (*parser).statement)
 		if err != nil {
 			return nil, err
 		}
 		script.Statements = append(script.Statements, s)
+		script.Texts = append(script.Texts, text[start:p.tokens[p.at-1].end])
 		if p.peek().kind != endToken && !p.isSymbol(";") {
 			return nil, p.unexpected("a semicolon or the end of the text")
 		}
