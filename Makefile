@@ -8,7 +8,7 @@ BIN := $(CURDIR)/bin
 HEAVY := ./internal/stack ./cmd/weir ./broker/embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test test-fast lint fmt vuln fuzz bench-produce bench-engine clean
+.PHONY: help build deps test test-fast lint fmt vuln fuzz console console-check bench-produce bench-engine clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,8 @@ deps: ## install what the tests need: a JDK, Maven and pip for real Kafka and Fl
 	command -v mvn >/dev/null || missing="$$missing maven"; \
 	command -v pip3 >/dev/null || missing="$$missing python3-pip"; \
 	command -v kcat >/dev/null || missing="$$missing kcat"; \
+	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
@@ -29,14 +31,23 @@ deps: ## install what the tests need: a JDK, Maven and pip for real Kafka and Fl
 		echo "The tests need:$$missing. Install these (Debian: sudo apt-get install$$missing) and run make again." >&2; exit 1; \
 	fi
 
-test: deps ## run all tests with the race detector, real Kafka included
+console: console/web/node_modules ## build the console's page into console/dist, which is committed
+	cd console/web && node build.mjs
+
+console-check: deps console/web/node_modules
+	cd console/web && node build.mjs --check
+
+console/web/node_modules: console/web/package-lock.json
+	cd console/web && npm ci --silent && touch node_modules
+
+test: deps console/web/node_modules ## run all tests with the race detector, real Kafka included
 	go test -race -timeout 15m $$(go list ./... | grep -v -x -F "$$(go list $(HEAVY))")
 	go test -race -p 1 -timeout 30m $(HEAVY)
 
 test-fast: ## run the tests that start no JVM, the long ones shortened
 	go test -short -timeout 10m ./...
 
-lint: ## run golangci-lint, installing it into bin/ where it is missing
+lint: console-check ## run golangci-lint, and see that console/dist is up to date, installing it into bin/ where it is missing
 	@tool=$$(command -v golangci-lint || ls $$(go env GOPATH)/bin/golangci-lint 2>/dev/null || ls $(BIN)/golangci-lint 2>/dev/null); \
 	if [ -z "$$tool" ] || ! "$$tool" version 2>/dev/null | grep -q $(GOLANGCI_VERSION:v%=%); then \
 		echo "installing golangci-lint $(GOLANGCI_VERSION) into bin/ (a few minutes)"; \

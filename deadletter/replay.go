@@ -88,7 +88,7 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 	}
 	cfg.Filter.Pending = false
 	err = List(ctx, c, cfg.Topics, cfg.Filter, func(l Letter) error {
-		switch reason := l.unsendable(); {
+		switch reason := l.Unsendable(); {
 		case l.Replayed:
 			result.Earlier++
 		case reason != "":
@@ -107,8 +107,8 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 	return result, err
 }
 
-// unsendable tells why a letter can't be sent back, or is empty.
-func (l *Letter) unsendable() string {
+// Unsendable tells why a letter can't be sent back, or is empty.
+func (l *Letter) Unsendable() string {
 	switch {
 	case l.Truncated > 0:
 		return fmt.Sprintf("its value was cut from %d bytes to fit", l.Truncated)

@@ -18,6 +18,7 @@ func (p *pipeline) manifestTopic() string { return p.Program.Name + ".plan" }
 // manifest is what the state of a running pipeline is made of.
 type manifest struct {
 	Stages []manifestStage `json:"stages"`
+	SQL    string          `json:"sql,omitempty"` // the text that runs now, for those who look at the pipeline
 }
 
 type manifestStage struct {
@@ -32,7 +33,7 @@ type manifestState struct {
 }
 
 func (p *pipeline) manifest() manifest {
-	var m manifest
+	m := manifest{SQL: p.Program.SQL}
 	for _, s := range p.Program.Stages {
 		if !s.Stateful {
 			continue
@@ -56,7 +57,8 @@ func (e *ChangedError) Error() string {
 	return "its state was made by other SQL:\n" + e.Report + "Put the old SQL back, or give the pipeline another name (SET 'pipeline.name') to begin anew"
 }
 
-// checkManifest refuses SQL that would read the state of other SQL. A pipeline's first start writes what its state is.
+// checkManifest refuses SQL that would read the state of other SQL. A pipeline's first start writes what its state is,
+// and so does one with other SQL that keeps the same.
 func (p *pipeline) checkManifest(ctx context.Context) error {
 	var old *manifest
 	err := broker.ReadAll(ctx, p.Broker, p.manifestTopic(), nil, func(r *kgo.Record) error {
@@ -71,11 +73,18 @@ func (p *pipeline) checkManifest(ctx context.Context) error {
 		if report := compareManifests(*old, now); report != "" {
 			return &ChangedError{report}
 		}
-		return nil
+		if old.SQL == now.SQL {
+			return nil
+		}
+		return p.writeManifest(ctx, &now)
 	}
 	if err := p.checkUnused(ctx); err != nil {
 		return err
 	}
+	return p.writeManifest(ctx, &now)
+}
+
+func (p *pipeline) writeManifest(ctx context.Context, now *manifest) error {
 	value, err := json.Marshal(now)
 	if err != nil {
 		return err

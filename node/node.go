@@ -3,6 +3,7 @@
 //	node.go    Config and Run
 //	attach.go  which broker: named ones, an embedded one, or one that another process serves
 //	slots.go   names of workers for their transactional ids
+//	console.go the page that shows it
 //	meter.go   what a person sees of it
 package node
 
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir/broker"
+	"weir/console"
 	"weir/engine"
 	"weir/pipelines"
 	"weir/produce"
@@ -41,11 +43,13 @@ type Config struct {
 	StateDir       string        // local copies of the state; "" keeps it in memory only
 	Mark           bool          // mark transactions for weir verify
 
+	Console *console.Config // nil: none; what it looks at is filled in
+
 	Logger *slog.Logger
 
-	OnReady   func(where string) // called when the flow is about to start
-	OnLook    func(Snapshot)     // called every LookEvery
-	LookEvery time.Duration      // default 500 ms
+	OnReady   func(Ready)    // called when the flow is about to start
+	OnLook    func(Snapshot) // called every LookEvery
+	LookEvery time.Duration  // default 500 ms
 }
 
 // Run makes readings flow until ctx is done or a part fails for good:
@@ -77,13 +81,18 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		return err
 	}
 	stats := pipelines.DeviceStats()
+	status := engine.NewStatus(stats)
 	instances, free, err := TakeInstances(stats, "", 1)
 	if err != nil {
 		return err
 	}
 	defer free()
+	page, busy, err := cfg.openConsole(ctx, kafka, meter, console.Pipeline{Program: stats, Status: status.Snapshot})
+	if err != nil {
+		return err
+	}
 	if cfg.OnReady != nil {
-		cfg.OnReady(kafka.Where())
+		cfg.OnReady(Ready{kafka.Where(), page.URL(), busy})
 	}
 	flow, ctx := errgroup.WithContext(ctx)
 	flow.Go(func() error {
@@ -101,7 +110,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	flow.Go(func() error {
 		_, err := engine.Run(ctx, engine.Config{
 			Broker: kafka.Broker, Program: stats, Instances: instances, StateDir: cfg.StateDir,
-			CommitInterval: cfg.CommitInterval, Compression: cfg.Compression, Logger: cfg.Logger,
+			CommitInterval: cfg.CommitInterval, Compression: cfg.Compression, Logger: cfg.Logger, Status: status,
 			OnCommit: func(c engine.Commit) { meter.consumed(c.Records, c.DeadLetters, c.Latencies) },
 		})
 		if err != nil {
@@ -109,6 +118,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		}
 		return nil
 	})
+	flow.Go(func() error { return page.Run(ctx) })
 	flow.Go(func() error { return cfg.show(ctx, kafka.Broker, meter) })
 	return flow.Wait()
 }

@@ -27,15 +27,9 @@ func (p *planner) insert(s *sql.Insert) error {
 		slices.Sort(known)
 		return sql.Errorf(s.Table[0], "there is no table %s", name).WithHint("%s", orElse(sql.DidYouMean(name, known), "declare it with CREATE TABLE before this"))
 	}
-	r, err := p.query(s.Query)
+	r, err := p.queryToWrite(s.Query)
 	if err != nil {
 		return err
-	}
-	if pendingRank := findPending(r); pendingRank {
-		return sql.Errorf(s.Query, "ROW_NUMBER needs a limit around it").WithHint("SELECT … FROM (SELECT *, ROW_NUMBER() OVER (…) AS n FROM t) WHERE n <= 10")
-	}
-	if w := findSession(r); w {
-		return sql.Errorf(s.Query, "a SESSION window must be grouped by window_start and window_end").WithHint("only then is it known when the session ends")
 	}
 	targets, err := t.targets(s)
 	if err != nil {
@@ -70,6 +64,21 @@ func (p *planner) insert(s *sql.Insert) error {
 	}
 	p.Sinks = append(p.Sinks, p.relation(insert, nil, r))
 	return nil
+}
+
+// queryToWrite binds a query whose rows are written.
+func (p *planner) queryToWrite(q *sql.Query) (*Relation, error) {
+	r, err := p.query(q)
+	if err != nil {
+		return nil, err
+	}
+	if pendingRank := findPending(r); pendingRank {
+		return nil, sql.Errorf(q, "ROW_NUMBER needs a limit around it").WithHint("SELECT … FROM (SELECT *, ROW_NUMBER() OVER (…) AS n FROM t) WHERE n <= 10")
+	}
+	if w := findSession(r); w {
+		return nil, sql.Errorf(q, "a SESSION window must be grouped by window_start and window_end").WithHint("only then is it known when the session ends")
+	}
+	return r, nil
 }
 
 // targets are the columns of the table that the query's columns go to, in their order.

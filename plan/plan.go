@@ -15,6 +15,7 @@
 //	insert.go     INSERT INTO: columns and keys against the table
 //	rewrite.go    filters into scans, columns that nobody needs, sliced windows
 //	stage.go      exchanges, stages, operator ids
+//	preview.go    a query on its own, to look at
 //	explain.go    plans as text, JSON and graph
 //
 // Meaning is Flink 2.x's. What is not supported is refused with its position and the name of the feature.
@@ -35,6 +36,7 @@ import (
 // Program is a pipeline, ready to run.
 type Program struct {
 	Name     string // pipeline.name: the identity of what runs
+	SQL      string // the text that it was made of
 	Zone     expr.Zone
 	Settings Settings
 	Tables   []*Table
@@ -56,15 +58,31 @@ func Compile(text, name string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &planner{
-		Program: &Program{Name: name, Zone: time.UTC},
+	p := newPlanner(name, text)
+	if err := p.statements(script); err != nil {
+		return nil, err
+	}
+	return p.finish()
+}
+
+func newPlanner(name, text string) *planner {
+	return &planner{
+		Program: &Program{Name: name, SQL: text, Zone: time.UTC},
 		tables:  make(map[string]*Table), views: make(map[string]*view), scans: make(map[*Table]*Relation),
 	}
+}
+
+func (p *planner) statements(script *sql.Script) error {
 	for _, s := range script.Statements {
 		if err := p.statement(s); err != nil {
-			return nil, err
+			return err
 		}
 	}
+	return nil
+}
+
+// finish makes what is bound ready to run.
+func (p *planner) finish() (*Program, error) {
 	if len(p.Sinks) == 0 {
 		return nil, errors.New("the file has no INSERT INTO … SELECT, so that there is nothing to run")
 	}
@@ -223,7 +241,7 @@ func (p *planner) set(s *sql.Set) error {
 		}
 		p.Zone = zone
 	case "table.exec.source.idle-timeout":
-		d, err := ParseDuration(s.Value)
+		d, err := parseDuration(s.Value)
 		if err != nil {
 			return bad("write a duration such as 30 s or 5 min")
 		}
@@ -270,8 +288,8 @@ var durationUnits = map[string]time.Duration{
 	"ns": time.Nanosecond, "nano": time.Nanosecond, "nanos": time.Nanosecond, "nanosecond": time.Nanosecond, "nanoseconds": time.Nanosecond,
 }
 
-// ParseDuration reads a duration as Flink's options have it: a whole number and a unit; milliseconds without one.
-func ParseDuration(s string) (time.Duration, error) {
+// parseDuration reads a duration as Flink's options have it: a whole number and a unit; milliseconds without one.
+func parseDuration(s string) (time.Duration, error) {
 	m := durationText.FindStringSubmatch(s)
 	if m == nil {
 		return 0, fmt.Errorf("%q is no duration", s)

@@ -28,10 +28,10 @@ type Ident struct {
 	Name string
 }
 
-// Script is the statements of a file. Texts are the same statements as they are written, without their semicolons.
+// Script is the statements of a file.
 type Script struct {
 	Statements []Statement
-	Texts      []string
+	Query      *Query // on its own: of ParsePreview only
 }
 
 // Statement is *Set, *Reset, *CreateTable, *CreateView, *Drop, *Insert or *StatementSet.

@@ -11,6 +11,19 @@ func Parse(text string) (*Script, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.script(false)
+}
+
+// ParsePreview reads like Parse a text whose last statement may be a query on its own: Script.Query.
+func ParsePreview(text string) (*Script, error) {
+	p, err := newParser(text)
+	if err != nil {
+		return nil, err
+	}
+	return p.script(true)
+}
+
+func (p *parser) script(preview bool) (*Script, error) {
 	script := &Script{}
 	for {
 		for p.symbol(";") {
@@ -18,13 +31,19 @@ func Parse(text string) (*Script, error) {
 		if p.peek().kind == endToken {
 			return script, nil
 		}
-		start := p.peek().start
-		s, err := parse(p, (*parser).statement)
-		if err != nil {
-			return nil, err
+		if preview && script.Query == nil && (p.isWord("SELECT") || p.isWord("WITH") || p.isWord("VALUES")) {
+			q, err := parse(p, (*parser).query)
+			if err != nil {
+				return nil, err
+			}
+			script.Query = q
+		} else {
+			s, err := parse(p, (*parser).statement)
+			if err != nil {
+				return nil, err
+			}
+			script.Statements = append(script.Statements, s)
 		}
-		script.Statements = append(script.Statements, s)
-		script.Texts = append(script.Texts, text[start:p.tokens[p.at-1].end])
 		if p.peek().kind != endToken && !p.isSymbol(";") {
 			return nil, p.unexpected("a semicolon or the end of the text")
 		}

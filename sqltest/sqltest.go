@@ -4,6 +4,7 @@
 //	sqltest.go  a directory of pipelines and their tests
 //	file.go     the test file: reading, writing, comparing
 //	sim.go      the pipeline's tasks over topics in memory
+//	preview.go  a pipeline over the records of real topics, to look at
 package sqltest
 
 import (

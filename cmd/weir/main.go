@@ -18,7 +18,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir/engine"
-	"weir/flink"
 )
 
 // Exit codes.
@@ -56,15 +55,11 @@ and proves that not one was lost or doubled. Without --brokers it brings its own
   weir verify                              # was anything lost, doubled, torn or reordered?`,
 		SilenceUsage: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := fromEnvironment(cmd.Flags()); err != nil {
-				return err
-			}
-			return fromFile(cmd)
+			return fromEnvironment(cmd.Flags())
 		},
 	}
-	root.PersistentFlags().String("config", "", "YAML file with values of flags (default weir.yaml, where there is one)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newUp(), newProduce(), newConsume(), newRun(), newCheck(), newExplain(), newTest(), newTail(), newDLQ(), newTopics(), newTransactions(), newVerify(), newFlink(), newKafka())
+	root.AddCommand(newUp(), newProduce(), newConsume(), newRun(), newCheck(), newExplain(), newTest(), newTail(), newDLQ(), newTopics(), newTransactions(), newVerify(), newConsole())
 	return root
 }
 
@@ -113,8 +108,7 @@ func printError(w io.Writer, err error) {
 	}
 	var file *fileError
 	var changed *engine.ChangedError
-	var onFlink *flink.ChangedError
-	if errors.As(err, &file) || errors.As(err, &changed) || errors.As(err, &onFlink) {
+	if errors.As(err, &file) || errors.As(err, &changed) {
 		fmt.Fprintln(w, "weir: "+strings.TrimSpace(err.Error()))
 		return
 	}

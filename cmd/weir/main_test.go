@@ -39,7 +39,7 @@ func start(t *testing.T, args ...string) *weir {
 	t.Helper()
 	p := &weir{t: t, exited: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], args...) //nolint:gosec // this test's own binary
-	p.cmd.Env = append(os.Environ(), mainEnv+"=1", "TMPDIR="+slotDir(t), "GOMEMLIMIT=512MiB")
+	p.cmd.Env = append(os.Environ(), mainEnv+"=1", "WEIR_CONSOLE_LISTEN=none", "TMPDIR="+slotDir(t), "GOMEMLIMIT=512MiB")
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.errOut
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)

@@ -20,6 +20,7 @@ func newUp() *cobra.Command {
 		sync   bool
 		mark   bool
 		length time.Duration
+		page   consoleFlags
 		out    output
 	)
 	cmd := &cobra.Command{
@@ -49,6 +50,10 @@ goes on where the first was stopped or killed.`,
 			if err := fleet.Validate(); err != nil {
 				return usage(err)
 			}
+			pageConfig, err := page.config(cmd)
+			if err != nil {
+				return err
+			}
 			ctx := cmd.Context()
 			if length > 0 {
 				var cancel context.CancelFunc
@@ -57,7 +62,7 @@ goes on where the first was stopped or killed.`,
 			}
 			view := newUpView(cmd.ErrOrStderr(), kafka.dataDir, len(kafka.config.Brokers) > 0)
 			last, err := node.Run(ctx, node.Config{
-				Kafka: k, Fleet: fleet, Mark: mark, Logger: log, StateDir: filepath.Join(kafka.dataDir, "state"),
+				Kafka: k, Fleet: fleet, Mark: mark, Console: pageConfig, Logger: log, StateDir: filepath.Join(kafka.dataDir, "state"),
 				OnReady: view.ready, OnLook: view.look, LookEvery: view.every(),
 			})
 			view.done(last)
@@ -69,6 +74,7 @@ goes on where the first was stopped or killed.`,
 	}
 	kafka.add(cmd)
 	addFleetFlags(cmd, &fleet)
+	page.add(cmd)
 	f := cmd.Flags()
 	f.Float64Var(&fleet.Rate, "rate", 1000, "readings a second of the whole fleet; 0 as fast as it goes")
 	f.StringVar(&listen, "listen", "127.0.0.1:9092", "address of the embedded broker")

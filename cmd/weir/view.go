@@ -50,10 +50,16 @@ func (v *upView) styled(s lipgloss.Style, text string) string {
 	return s.Render(text)
 }
 
-func (v *upView) ready(where string) {
-	fmt.Fprintf(v.w, "%s  fleet → sensor_data_tx → device_stats, on the %s\n", v.styled(bold, "weir up"), where)
+func (v *upView) ready(r node.Ready) {
+	fmt.Fprintf(v.w, "%s  fleet → sensor_data_tx → device_stats, on the %s\n", v.styled(bold, "weir up"), r.Broker)
 	hint := func(command, what string) {
 		fmt.Fprintf(v.w, "  %-46s %s\n", command+v.tail, v.styled(faint, what))
+	}
+	switch {
+	case r.Console != "":
+		fmt.Fprintf(v.w, "  %-46s %s\n", r.Console, v.styled(faint, "the console: devices, pipelines, topics, live"))
+	case r.NoConsole != nil:
+		fmt.Fprintf(v.w, "  no console: %v\n", r.NoConsole)
 	}
 	hint("weir tail device_stats", "the results as they are committed")
 	hint("weir verify", "lost, doubled, torn, reordered? An outside check")

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"weir/console"
+	"weir/node"
+)
+
+// consoleFlags are the flags of the console.
+type consoleFlags struct {
+	listen string
+	token  string
+	write  bool
+}
+
+func (c *consoleFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&c.listen, "console-listen", console.DefaultListen, "address of the console; none turns it off")
+	f.StringVar(&c.token, "console-token", "", "what the console asks for; better in the environment as WEIR_CONSOLE_TOKEN")
+	f.BoolVar(&c.write, "console-write", false, "let the console replay dead letters and abort transactions")
+}
+
+// config is nil where no console is wanted.
+func (c *consoleFlags) config(cmd *cobra.Command) (*console.Config, error) {
+	if c.listen == "none" {
+		return nil, nil
+	}
+	cfg := &console.Config{
+		Listen: c.listen, Token: c.token, Write: c.write, Version: version(), Optional: !cmd.Flags().Changed("console-listen"),
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, usage(err)
+	}
+	return cfg, nil
+}
+
+func newConsole() *cobra.Command {
+	var (
+		kafka kafkaFlags
+		flags consoleFlags
+		topic string
+	)
+	cmd := &cobra.Command{
+		Use:   "console",
+		Short: "Serve the console for a broker: devices, pipelines, topics, dead letters, live",
+		Long: `Serves the page that weir up has, for a broker where the flow runs in other processes. It only reads, unless
+--console-write is given. Figures that only the process knows that runs a pipeline, such as watermarks, are missing.`,
+		Example: `  weir console --brokers kafka-1:9092
+  weir console --brokers kafka-1:9092 --console-listen 0.0.0.0:8080 --console-token "$TOKEN"`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := flags.config(cmd)
+			if err != nil {
+				return err
+			}
+			if cfg == nil {
+				return usage(errors.New("a console that listens nowhere: leave --console-listen none out"))
+			}
+			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
+				cfg.Broker, cfg.Logger, cfg.Optional = at.Broker, log, false
+				cfg.Readings, cfg.Letters, cfg.Progress = topic, node.DeadLetters, node.Progress
+				page, err := console.Open(ctx, *cfg)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "console of the %s: %s\n", at.Where(), page.URL())
+				return page.Run(ctx)
+			})
+		},
+	}
+	kafka.add(cmd)
+	flags.add(cmd)
+	cmd.Flags().StringVar(&topic, "topic", node.SensorData, "topic of the readings that devices are made of")
+	return cmd
+}

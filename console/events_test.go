@@ -1,0 +1,197 @@
+package console
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// loudFeed has a new frame each time it is looked at.
+type loudFeed struct {
+	size   int
+	frames atomic.Int64
+	closed atomic.Bool
+}
+
+func (f *loudFeed) frame() any {
+	return map[string]any{"n": f.frames.Add(1), "fill": strings.Repeat("x", f.size)}
+}
+func (f *loudFeed) period() time.Duration { return 0 }
+func (f *loudFeed) close()                { f.closed.Store(true) }
+
+// streamServer serves a hub with one kind of feed.
+func streamServer(t *testing.T, patience time.Duration, feeds map[string]feed) (*hub, *httptest.Server) {
+	t.Helper()
+	h := newHub(func(name string) (feed, error) {
+		if f := feeds[name]; f != nil {
+			return f, nil
+		}
+		return nil, fmt.Errorf("there is no feed %q", name)
+	})
+	h.patience = patience
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /events", h.serve)
+	mux.HandleFunc("POST /events/{id}", h.rewatch)
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	go h.run(t.Context())
+	return h, server
+}
+
+// listen opens a stream without reading it.
+func listen(t *testing.T, server *httptest.Server, query string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := fmt.Fprintf(conn, "GET /events?%s HTTP/1.1\r\nHost: x\r\n\r\n", query); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// await reads a stream until a line begins with a text.
+func await(t *testing.T, in *bufio.Reader, prefix string) string {
+	t.Helper()
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			t.Fatalf("the stream ended before %q: %v", prefix, err)
+		}
+		if strings.HasPrefix(line, prefix) {
+			return strings.TrimSpace(line)
+		}
+	}
+}
+
+func TestStreamSendsWhatIsWatched(t *testing.T) {
+	a, b := &loudFeed{}, &loudFeed{}
+	h, server := streamServer(t, time.Second, map[string]feed{"a": a, "b:1": b})
+	in := bufio.NewReader(listen(t, server, "watch=a"))
+	hello := await(t, in, "data: {\"id\"")
+	await(t, in, "event: a")
+	id := strings.Split(hello, `"`)[3]
+	if status, got := answer(t, "POST", server.URL+"/events/"+id, `{"watch":["b:1"]}`); status != 204 {
+		t.Fatalf("watch something else: %d %s", status, got)
+	}
+	await(t, in, "event: b")
+	if !a.closed.Load() {
+		t.Error("a feed that nobody watches is open")
+	}
+	if status, _ := answer(t, "POST", server.URL+"/events/"+id, `{"watch":["nothing"]}`); status != 400 {
+		t.Errorf("a feed that there is not: %d", status)
+	}
+	await(t, in, "event: b") // it goes on as it was
+	if status, _ := answer(t, "POST", server.URL+"/events/nobody", `{"watch":["a"]}`); status != 404 {
+		t.Errorf("a stream that there is not: %d", status)
+	}
+	if status, _ := answer(t, "GET", server.URL+"/events?watch=nothing", ""); status != 400 {
+		t.Errorf("a new stream of a feed that there is not: %d", status)
+	}
+	server.CloseClientConnections()
+	for deadline := time.Now().Add(5 * time.Second); h.watched(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a page that is gone is still listened to")
+		}
+	}
+	if !b.closed.Load() {
+		t.Error("its feed is open")
+	}
+}
+
+// A browser that does not read holds up nobody, costs no more than the buffers of its connection, and is let go.
+func TestSlowBrowser(t *testing.T) {
+	loud := &loudFeed{size: 200_000}
+	h, server := streamServer(t, 2*time.Second, map[string]feed{"loud": loud})
+	before := memory()
+	for range 20 {
+		listen(t, server, "watch=loud")
+	}
+	in := bufio.NewReader(listen(t, server, "watch=loud"))
+	began := loud.frames.Load()
+	for range 12 {
+		await(t, in, "event: loud")
+	}
+	if made := loud.frames.Load() - began; made > 40 {
+		t.Errorf("12 frames came while %d were made: the others hold them up", made)
+	}
+	if grown := memory() - before; grown > 40<<20 {
+		t.Errorf("20 slow browsers take %d MiB", grown>>20)
+	}
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		h.mu.Lock()
+		left := len(h.streams)
+		h.mu.Unlock()
+		if left == 1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d streams are left, want only the one that reads", left)
+		}
+	}
+}
+
+// Two hundred pages that are open and idle take little memory, and share their feeds.
+func TestIdleStreams(t *testing.T) {
+	quiet := &loudFeed{size: 2000}
+	h, server := streamServer(t, time.Second, map[string]feed{"quiet": quiet})
+	before := memory()
+	const n = 200
+	for range n {
+		conn := listen(t, server, "watch=quiet")
+		go func() { _, _ = io.Copy(io.Discard, conn) }()
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		h.mu.Lock()
+		open, feeds := len(h.streams), len(h.feeds)
+		h.mu.Unlock()
+		if open == n {
+			if feeds != 1 {
+				t.Errorf("%d feeds for one name", feeds)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d streams are open", open, n)
+		}
+	}
+	time.Sleep(2 * time.Second)
+	grown := memory() - before
+	t.Logf("%d streams: %d KiB each, both ends", n, grown/n>>10)
+	if grown > n*100<<10 {
+		t.Errorf("%d idle streams take %d MiB", n, grown>>20)
+	}
+}
+
+func TestStreamsAreBounded(t *testing.T) {
+	h := newHub(func(string) (feed, error) { return &loudFeed{}, nil })
+	for range maxStreams {
+		if _, err := h.join([]string{"a"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := httptest.NewRecorder()
+	h.serve(w, httptest.NewRequest("GET", "/events?watch=a", &bytes.Buffer{}))
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("one more: %d", w.Code)
+	}
+}
+
+// memory is what heap and stacks hold.
+func memory() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse) //nolint:gosec // far below
+}

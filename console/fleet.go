@@ -1,0 +1,247 @@
+package console
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/reading"
+)
+
+// What the fleet holds is bounded: devices, their sensors, and the newest points of each sensor.
+const (
+	fleetBudget = 20_000 // readings a second that are looked at
+	fleetBack   = 60_000 // readings before the end that a start looks at
+	maxDevices  = 50_000
+	maxSensors  = 32 // of a device
+	maxPoints   = 48 // of a sensor
+	maxDelays   = 1024
+)
+
+// A device is late when it has been silent for three of its usual intervals, and silent after ten, but not before these.
+const (
+	lateAfter   = 5 * time.Second
+	silentAfter = 30 * time.Second
+)
+
+// Status of a device.
+type deviceStatus string
+
+const (
+	online deviceStatus = "online"
+	late   deviceStatus = "late"
+	silent deviceStatus = "silent"
+)
+
+// fleet is the devices that have sent readings, and what they sent last.
+type fleet struct {
+	now func() time.Time
+
+	mu        sync.Mutex
+	decode    reading.Decoder
+	devices   map[string]*device
+	order     []*device // by id, where sorted is set
+	sorted    bool
+	gap       float64 // usual interval of a device, in milliseconds: for those that have sent one reading so far
+	untracked int64   // readings of devices beyond maxDevices
+	unread    int64   // records that are no readings
+	skipped   int64   // records that were jumped over
+	jumped    time.Time
+	waits     []float64 // milliseconds from a record to here, of the last records, as a ring
+	next      int       // in the ring
+}
+
+type device struct {
+	id        string
+	partition int32
+	arrived   int64   // timestamp of its last record
+	event     int64   // newest event time
+	gap       float64 // usual interval in milliseconds of event time; 0 until known
+	sensors   []*sensor
+}
+
+type sensor struct {
+	name, unit string
+	at         []int64 // event times; a ring of maxPoints
+	values     []float32
+	next       int
+	last       float64
+}
+
+func newFleet(now func() time.Time) *fleet {
+	return &fleet{now: now, devices: make(map[string]*device), sorted: true}
+}
+
+// take is what a follower of the readings calls.
+func (f *fleet) take(records []*kgo.Record, skipped int64) {
+	now := f.now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if skipped > 0 {
+		f.skipped += skipped
+		f.jumped = now
+	}
+	var r reading.Reading
+	for i, record := range records {
+		if i%16 == 0 {
+			f.waited(now.Sub(record.Timestamp))
+		}
+		if f.decode.Decode(record.Value, &r) != nil {
+			f.unread++
+			continue
+		}
+		f.add(&r, record, now)
+	}
+}
+
+func (f *fleet) add(r *reading.Reading, record *kgo.Record, now time.Time) {
+	d := f.devices[r.DeviceID]
+	if d == nil {
+		if len(f.devices) >= maxDevices {
+			f.untracked++
+			return
+		}
+		d = &device{id: strings.Clone(r.DeviceID)}
+		f.devices[d.id] = d
+		f.order = append(f.order, d)
+		f.sorted = false
+	}
+	d.partition = record.Partition
+	d.arrived = max(d.arrived, min(record.Timestamp.UnixMilli(), now.UnixMilli()))
+	if r.TS > d.event {
+		if d.event > 0 {
+			d.gap = even(d.gap, float64(r.TS-d.event))
+			f.gap = 0.99*f.gap + 0.01*d.gap
+		}
+		d.event = r.TS
+	}
+	if s := d.sensor(r); s != nil {
+		s.add(r.TS, r.Value)
+	}
+}
+
+func even(before, now float64) float64 {
+	if before == 0 {
+		return now
+	}
+	return 0.8*before + 0.2*now
+}
+
+// sensor finds the sensor of a reading; nil where the device has too many.
+func (d *device) sensor(r *reading.Reading) *sensor {
+	i, ok := slices.BinarySearchFunc(d.sensors, r.Sensor, func(s *sensor, name string) int { return strings.Compare(s.name, name) })
+	if ok {
+		return d.sensors[i]
+	}
+	if len(d.sensors) >= maxSensors {
+		return nil
+	}
+	s := &sensor{name: r.Sensor, unit: r.Unit} // the decoder keeps both, once for all devices
+	d.sensors = slices.Insert(d.sensors, i, s)
+	return s
+}
+
+func (s *sensor) add(at int64, value float64) {
+	s.last = value
+	if len(s.at) < maxPoints {
+		s.at, s.values = append(s.at, at), append(s.values, float32(value))
+		return
+	}
+	s.at[s.next], s.values[s.next] = at, float32(value)
+	s.next = (s.next + 1) % maxPoints
+}
+
+// points calls fn with the last n points, the oldest first.
+func (s *sensor) points(n int, fn func(at int64, value float32)) {
+	n = min(n, len(s.at))
+	for i := range n {
+		j := (s.next + len(s.at) - n + i) % len(s.at)
+		fn(s.at[j], s.values[j])
+	}
+}
+
+// status of a device at a time. f.mu is held.
+func (f *fleet) status(d *device, now int64) deviceStatus {
+	gap := d.gap
+	if gap == 0 {
+		gap = f.gap
+	}
+	idle := float64(now - d.arrived)
+	switch {
+	case idle > max(10*gap, float64(silentAfter.Milliseconds())):
+		return silent
+	case idle > max(3*gap, float64(lateAfter.Milliseconds())):
+		return late
+	}
+	return online
+}
+
+// byID sorts the devices where new ones have come. f.mu is held.
+func (f *fleet) byID() []*device {
+	if !f.sorted {
+		slices.SortFunc(f.order, func(a, b *device) int { return strings.Compare(a.id, b.id) })
+		f.sorted = true
+	}
+	return f.order
+}
+
+// deviceCounts is how many devices there are.
+type deviceCounts struct {
+	Total     int   `json:"total"`
+	Online    int   `json:"online"`
+	Late      int   `json:"late"`
+	Silent    int   `json:"silent"`
+	Sampled   bool  `json:"sampled"`             // more readings come than are looked at
+	Untracked int64 `json:"untracked,omitempty"` // readings of devices beyond those that are kept
+	Unread    int64 `json:"unread,omitempty"`    // records that are no readings
+}
+
+func (f *fleet) counts() deviceCounts {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := deviceCounts{Total: len(f.order), Untracked: f.untracked, Unread: f.unread}
+	now := f.now()
+	c.Sampled = now.Sub(f.jumped) < 10*time.Second
+	for _, d := range f.order {
+		c.count(f.status(d, now.UnixMilli()))
+	}
+	return c
+}
+
+func (c *deviceCounts) count(s deviceStatus) {
+	switch s {
+	case online:
+		c.Online++
+	case late:
+		c.Late++
+	default:
+		c.Silent++
+	}
+}
+
+func (f *fleet) waited(d time.Duration) {
+	if d < 0 || d > time.Minute {
+		return // an older record, or a clock of its own
+	}
+	if len(f.waits) < maxDelays {
+		f.waits = append(f.waits, milliseconds(d))
+		return
+	}
+	f.waits[f.next] = milliseconds(d)
+	f.next = (f.next + 1) % maxDelays
+}
+
+// delays are median and 99th percentile of the time from a record's timestamp until it is readable here, in milliseconds.
+func (f *fleet) delays() (p50, p99 float64) {
+	f.mu.Lock()
+	sorted := slices.Clone(f.waits)
+	f.mu.Unlock()
+	if len(sorted) == 0 {
+		return 0, 0
+	}
+	slices.Sort(sorted)
+	return sorted[len(sorted)/2], sorted[len(sorted)*99/100]
+}

@@ -1,0 +1,163 @@
+package console
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"weir/engine"
+	"weir/plan"
+)
+
+// graph is a plan to draw: topics and operators, and what flows between them.
+type graph struct {
+	Nodes []graphNode `json:"nodes"`
+	Edges []graphEdge `json:"edges"`
+}
+
+type graphNode struct {
+	ID    string `json:"id"`
+	Kind  string `json:"kind"` // topic or operator
+	Role  string `json:"role"` // of a topic: source, exchange, sink; of an operator: what it does, such as Filter
+	Label string `json:"label"`
+	Does  string `json:"does,omitempty"`
+	Stage string `json:"stage,omitempty"`
+	State bool   `json:"state,omitempty"` // it keeps something from one row to the next
+}
+
+// graphEdge carries figures where they are known: next to topics.
+type graphEdge struct {
+	From  string   `json:"from"`
+	To    string   `json:"to"`
+	Rate  *float64 `json:"rate,omitempty"`  // records a second
+	Lag   *int64   `json:"lag,omitempty"`   // records that are not read yet
+	Delay *float64 `json:"delay,omitempty"` // seconds that the watermark is behind now
+	Mark  int64    `json:"mark,omitempty"`  // watermark, milliseconds since 1970
+}
+
+// drawing is the state of graphOf.
+type drawing struct {
+	graph
+	cluster *clusterState
+	group   *groupState
+	status  *engine.Snapshot
+	topics  map[string]bool
+}
+
+// graphOf draws a program. cluster, group and status may be nil: then edges have no figures.
+func graphOf(p *plan.Program, cluster *clusterState, g *groupState, status *engine.Snapshot) *graph {
+	d := &drawing{cluster: cluster, group: g, status: status, topics: make(map[string]bool)}
+	d.Nodes, d.Edges = []graphNode{}, []graphEdge{}
+	for _, stage := range p.Stages {
+		for _, r := range stage.Relations {
+			d.relation(stage, r)
+		}
+	}
+	return &d.graph
+}
+
+func (d *drawing) relation(stage *plan.Stage, r *plan.Relation) {
+	switch op := r.Op.(type) {
+	case *plan.Insert:
+		d.topic(op.Table.Topic, "sink")
+		d.Edges = append(d.Edges, d.into(nodeID(r.Inputs[0]), op.Table.Topic))
+		return
+	case *plan.Exchange:
+		d.topic(op.Topic, "exchange")
+		d.Edges = append(d.Edges, d.into(nodeID(r.Inputs[0]), op.Topic))
+		return
+	case *plan.Scan:
+		d.topic(op.Table.Topic, "source")
+		d.Edges = append(d.Edges, d.outOf(op.Table.Topic, stage.Name, nodeID(r)))
+	}
+	does := r.Describe()
+	role, _, _ := strings.Cut(does, " ")
+	d.Nodes = append(d.Nodes, graphNode{ID: nodeID(r), Kind: "operator", Role: role, Label: label(r, role), Does: does, Stage: stage.Name, State: r.State > 0})
+	for _, in := range r.Inputs {
+		if x, ok := in.Op.(*plan.Exchange); ok {
+			d.Edges = append(d.Edges, d.outOf(x.Topic, stage.Name, nodeID(r)))
+			continue
+		}
+		d.Edges = append(d.Edges, graphEdge{From: nodeID(in), To: nodeID(r)})
+	}
+}
+
+// label is what an operator does, in a few words.
+func label(r *plan.Relation, role string) string {
+	switch op := r.Op.(type) {
+	case *plan.Scan:
+		return op.Table.Name
+	case *plan.Window:
+		return op.String()
+	case *plan.Aggregate:
+		if op.Window != nil {
+			return op.Window.String()
+		}
+		return "running"
+	case *plan.Rank:
+		return fmt.Sprintf("first %d", op.Limit)
+	}
+	return strings.TrimSpace(strings.TrimPrefix(r.Describe(), role))
+}
+
+func nodeID(r *plan.Relation) string { return fmt.Sprintf("r%d", r.ID) }
+
+func (d *drawing) topic(name, role string) {
+	if !d.topics[name] {
+		d.topics[name] = true
+		d.Nodes = append(d.Nodes, graphNode{ID: "t:" + name, Kind: "topic", Role: role, Label: name})
+	}
+}
+
+// into is an edge from an operator to a topic.
+func (d *drawing) into(from, topic string) graphEdge {
+	e := graphEdge{From: from, To: "t:" + topic}
+	if d.cluster != nil {
+		if t := d.cluster.topic(topic); t != nil {
+			e.Rate = &t.Rate
+		}
+	}
+	return e
+}
+
+// outOf is an edge from a topic to the operator that reads it.
+func (d *drawing) outOf(topic, stage, to string) graphEdge {
+	e := graphEdge{From: "t:" + topic, To: to}
+	if l := d.group.topic(topic); l != nil {
+		e.Rate, e.Lag = &l.Rate, &l.Lag
+	}
+	if d.status == nil {
+		return e
+	}
+	var lowest *time.Time
+	for _, task := range d.status.Tasks {
+		for _, in := range task.Inputs {
+			if task.Stage == stage && in.Topic == topic && in.Watermark != nil && !in.Idle && (lowest == nil || in.Watermark.Before(*lowest)) {
+				lowest = in.Watermark
+			}
+		}
+	}
+	if lowest != nil && lowest.Year() < 9999 { // it is "forever" behind the end of a bounded source
+		delay := max(0, d.status.At.Sub(*lowest).Seconds())
+		e.Delay, e.Mark = &delay, lowest.UnixMilli()
+	}
+	return e
+}
+
+// roughGraph draws a pipeline whose plan is not known, from the topics that its group reads and those that carry its name.
+func roughGraph(name string, s *clusterState, g *groupState) *graph {
+	d := &drawing{cluster: s, group: g, topics: make(map[string]bool)}
+	d.Edges = []graphEdge{}
+	d.Nodes = []graphNode{{ID: "p", Kind: "operator", Role: "Pipeline", Label: name, Does: "Its plan is not known here."}}
+	for _, l := range g.Topics {
+		d.topic(l.Topic, "source")
+		d.Edges = append(d.Edges, d.outOf(l.Topic, "", "p"))
+	}
+	for _, t := range s.Topics {
+		if strings.HasPrefix(t.Name, name+".") && !strings.HasSuffix(t.Name, planSuffix) && !d.topics[t.Name] {
+			d.topic(t.Name, "sink")
+			d.Edges = append(d.Edges, d.into("p", t.Name))
+		}
+	}
+	return &d.graph
+}

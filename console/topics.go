@@ -1,0 +1,85 @@
+package console
+
+import (
+	"net/http"
+	"time"
+)
+
+func (c *Console) topics(*http.Request) (any, error) { return c.topicRows(), nil }
+
+// topicRow is a topic in the list.
+type topicRow struct {
+	topicState
+	Count   int      `json:"count"` // partitions
+	Readers []string `json:"readers,omitempty"`
+	Lag     int64    `json:"lag"` // of its readers together
+}
+
+type topicRows struct {
+	Topics []topicRow `json:"topics"`
+	Error  string     `json:"error,omitempty"`
+}
+
+func (c *Console) topicRows() topicRows {
+	s := c.cluster.state()
+	rows := topicRows{Topics: make([]topicRow, 0, len(s.Topics)), Error: s.Err}
+	for _, t := range s.Topics {
+		row := topicRow{topicState: t, Count: len(t.Partitions)}
+		row.Partitions = nil
+		for i := range s.Groups {
+			if l := s.Groups[i].topic(t.Name); l != nil {
+				row.Readers = append(row.Readers, s.Groups[i].Name)
+				row.Lag += l.Lag
+			}
+		}
+		rows.Topics = append(rows.Topics, row)
+	}
+	return rows
+}
+
+type topicsFeed struct{ c *Console }
+
+func (f topicsFeed) frame() any            { return f.c.topicRows() }
+func (f topicsFeed) period() time.Duration { return time.Second }
+func (f topicsFeed) close()                {}
+
+// topic is GET /api/topic?name=: partitions, readers, settings.
+func (c *Console) topic(r *http.Request) (any, error) {
+	name := r.FormValue("name")
+	s := c.cluster.state()
+	t := s.topic(name)
+	if t == nil {
+		return nil, notFound("there is no topic %q", name)
+	}
+	type reader struct {
+		Group string  `json:"group"`
+		State string  `json:"state"`
+		Lag   int64   `json:"lag"`
+		Rate  float64 `json:"rate"`
+	}
+	out := struct {
+		topicState
+		Readers []reader          `json:"readers"`
+		Config  map[string]string `json:"config"`
+	}{*t, []reader{}, map[string]string{}}
+	for i := range s.Groups {
+		if l := s.Groups[i].topic(name); l != nil {
+			out.Readers = append(out.Readers, reader{s.Groups[i].Name, s.Groups[i].State, l.Lag, l.Rate})
+		}
+	}
+	configs, err := c.admin.DescribeTopicConfigs(r.Context(), name)
+	if err != nil {
+		return nil, err
+	}
+	for _, config := range configs {
+		for _, entry := range config.Configs {
+			switch entry.Key {
+			case "cleanup.policy", "retention.ms", "retention.bytes", "min.insync.replicas", "max.message.bytes", "segment.ms", "compression.type":
+				if entry.Value != nil {
+					out.Config[entry.Key] = *entry.Value
+				}
+			}
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,131 @@
+import './style.css';
+import { render } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
+import { signal } from '@preact/signals';
+import { html } from './html.js';
+import { frames, get, link, locked, open, post } from './api.js';
+import { route, to } from './route.js';
+import { ThemeSwitch } from './theme-switch.js';
+import { short } from './format.js';
+import { Overview } from './pages/overview.js';
+import { Devices, Device } from './pages/devices.js';
+import { Pipelines } from './pages/pipelines.js';
+import { Editor } from './pages/editor.js';
+import { Topics, Topic } from './pages/topics.js';
+import { Letters } from './pages/letters.js';
+import { Transactions } from './pages/transactions.js';
+import { Schemas } from './pages/schemas.js';
+import { Alerts } from './pages/alerts.js';
+
+export const info = signal(null);
+
+// name, title, icon, badge
+const nav = [
+  ['overview', 'Overview', 'M2.500 11.500h3l2-6 4 10 2.300-7 1.200 3h2.500'],
+  ['devices', 'Devices', 'M6 3.500h8v13H6zM9 14h2', (o) => o.devices.late + o.devices.silent],
+  ['pipelines', 'Pipelines', 'M3 5h4v4H3zM13 3h4v4h-4zM13 12h4v4h-4zM7 7h3V5h3M10 7v7h3'],
+  ['sql', 'SQL', 'M6 6l-3.500 4L6 14M14 6l3.500 4L14 14M11.500 4l-3 12'],
+  ['topics', 'Topics', 'M3 5h14M3 10h14M3 15h9'],
+  ['letters', 'Dead letters', 'M3 5h14v10H3zM3 5.500l7 5.500 7-5.500', (o) => o.letters],
+  ['transactions', 'Transactions', 'M4 7h11l-3-3M16 13H5l3 3'],
+  ['schemas', 'Schemas', 'M5 3h7l3 3v11H5zM8 9h4M8 12h4'],
+  ['alerts', 'Alerts', 'M10 3a4.500 4.500 0 0 1 4.500 4.500c0 4 1.500 5 1.500 6H4c0-1 1.500-2 1.500-6A4.500 4.500 0 0 1 10 3zM8.500 16.500h3'],
+];
+const pages = {
+  overview: Overview, devices: Devices, device: Device, pipelines: Pipelines, sql: Editor, topics: Topics, topic: Topic,
+  letters: Letters, transactions: Transactions, schemas: Schemas, alerts: Alerts,
+};
+const parents = { device: 'devices', topic: 'topics' };
+
+function Nav() {
+  const here = parents[route.value.name] ?? route.value.name;
+  const now = frames.overview.value;
+  return html`
+    <nav aria-label="Pages">
+      ${nav.map(([name, title, icon, badge]) => {
+    const n = now && badge ? badge(now) : 0;
+    return html`<a key=${name} href=${to(name)} aria-current=${here === name ? 'page' : undefined}>
+          <svg viewBox="0 0 20 20" width="18" height="18" aria-hidden="true"><path d=${icon} /></svg>
+          <span>${title}</span>${n > 0 ? html`<em class="badge">${short(n)}</em>` : null}
+        </a>`;
+  })}
+    </nav>`;
+}
+
+function Link() {
+  const is = link.value;
+  const words = { live: 'live', connecting: 'connecting', lost: 'no answer' };
+  const error = frames.overview.value?.error;
+  return html`<span class=${'link ' + (error ? 'lost' : is)} role="status" title=${error}><i aria-hidden="true"></i>${error && is === 'live' ? 'broker silent' : words[is]}</span>`;
+}
+
+function Shell() {
+  const { name } = route.value;
+  const Current = pages[name];
+  useEffect(() => {
+    const [, title] = nav.find(([n]) => n === (parents[name] ?? name)) ?? [];
+    document.title = (title ? title + ' · ' : '') + 'Weir';
+    document.getElementById('title')?.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }, [name, route.value.argument]);
+  const at = info.value;
+  return html`
+    <a class="skip" href="#title" onClick=${(e) => { e.preventDefault(); document.getElementById('title')?.focus(); }}>Skip to the page</a>
+    <div class="shell">
+      <aside>
+        <div class="brand"><img src="/icon.svg" alt="" width="26" height="26" /><b>weir</b><${Link} /><${ThemeSwitch} /></div>
+        <${Nav} />
+        <footer>${at ? html`<span class="mono" title="Kafka">${at.brokers?.join(', ')}</span><span>${at.write ? 'may change things' : 'read only'} · ${at.version}</span>` : null}</footer>
+      </aside>
+      <main>${Current ? html`<${Current} key=${name + '/' + route.value.argument} argument=${route.value.argument} params=${route.value.params} info=${at} />`
+    : html`<h1 id="title" tabindex="-1">There is no page “${name}”</h1><p><a href=${to('overview')}>To the overview</a></p>`}</main>
+    </div>`;
+}
+
+function Login() {
+  const [token, set] = useState('');
+  const [error, fail] = useState('');
+  const enter = async (e) => {
+    e.preventDefault();
+    try {
+      await post('login', { token });
+      locked.value = false;
+      begin();
+    } catch (problem) {
+      fail(problem.message);
+      set('');
+    }
+  };
+  return html`
+    <main class="login">
+      <form onSubmit=${enter}>
+        <img src="/icon.svg" alt="" width="40" height="40" />
+        <h1>Weir</h1>
+        <label for="token">Token</label>
+        <input id="token" type="password" value=${token} onInput=${(e) => set(e.target.value)} autocomplete="current-password" autofocus />
+        ${error ? html`<p class="trouble" role="alert">${error}</p>` : null}
+        <button type="submit" class="primary" disabled=${!token}>Enter</button>
+        <p class="hint">The token that weir was started with: --console-token.</p>
+      </form>
+    </main>`;
+}
+
+const App = () => (locked.value ? html`<${Login} />` : html`<${Shell} />`);
+
+async function begin() {
+  try {
+    info.value = await get('info');
+    open();
+  } catch (e) {
+    if (e.status !== 401) { link.value = 'lost'; setTimeout(begin, 2000); }
+  }
+}
+
+addEventListener('keydown', (e) => {
+  if (e.key !== '/' || e.ctrlKey || e.metaKey || e.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName)) return;
+  const search = document.querySelector('input.search');
+  if (search) { e.preventDefault(); search.focus(); }
+});
+
+render(html`<${App} />`, document.getElementById('app'));
+begin();

@@ -1,0 +1,15 @@
+// Where the page is: #/name/argument?key=value.
+import { signal } from '@preact/signals';
+
+function parse() {
+  const [path, search = ''] = location.hash.replace(/^#\/?/, '').split('?');
+  const [name, ...rest] = path.split('/');
+  let argument = rest.join('/');
+  try { argument = decodeURIComponent(argument); } catch { /* as it stands */ }
+  return { name: name || 'overview', argument, params: new URLSearchParams(search) };
+}
+
+export const route = signal(parse());
+addEventListener('hashchange', () => { route.value = parse(); });
+
+export const to = (name, argument) => '#/' + name + (argument === undefined ? '' : '/' + encodeURIComponent(argument));
