@@ -194,3 +194,6 @@ func (s *Schema) RecordName(ctx context.Context) (string, error) {
 		return doc.Title, nil
 	}
 }
+
+// IsDescriptor reports whether a Protobuf schema is given as a descriptor in base64.
+func IsDescriptor(text string) bool { return decodeDescriptor(text) != nil }

@@ -32,7 +32,7 @@ func readJSON(reader, writer *registry.Schema) ([]Problem, error) {
 }
 
 // maxComparisons of two subschemas: alternatives within alternatives multiply.
-const maxComparisons = 200_000
+const maxComparisons = 50_000
 
 // jsonDiff collects the problems of one place; those of alternatives that are tried share its comparison.
 type jsonDiff struct {
