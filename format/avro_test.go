@@ -490,7 +490,7 @@ func sensorRow() []*expr.Column {
 
 // The formats of a registry make no garbage: not in decoding, whether all columns are wanted or few, not in encoding.
 func TestRegistryFormatsDoNotAllocate(t *testing.T) {
-	for _, name := range []string{"avro-confluent"} {
+	for _, name := range []string{"avro-confluent", "protobuf-confluent"} {
 		if kinds[name].schema == nil {
 			t.Fatal(name)
 		}

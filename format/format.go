@@ -12,6 +12,10 @@
 //	avro_decode.go  avro: records to columns
 //	avro_encode.go  avro: columns to records
 //	avro_wire.go    avro: the binary encoding
+//	json_schema.go  json-schema-confluent: json with a schema's id in front
+//	proto_schema.go protobuf-confluent: the schema of columns
+//	proto_decode.go protobuf: records to columns
+//	proto_encode.go protobuf: columns to records
 package format
 
 import (
@@ -80,13 +84,15 @@ func boolean(v string) error {
 	return nil
 }
 
+var jsonOptions = map[string]func(string) error{
+	"fail-on-missing-field": boolean, "ignore-parse-errors": boolean, "timestamp-format.standard": oneOf("SQL", "ISO-8601"),
+	"map-null-key.mode": oneOf("FAIL", "DROP", "LITERAL"), "map-null-key.literal": anything,
+	"encode.decimal-as-plain-number": boolean, "encode.ignore-null-fields": boolean, "decode.json-parser.enabled": boolean,
+}
+
 var kinds = map[string]kind{
 	"json": {
-		options: map[string]func(string) error{
-			"fail-on-missing-field": boolean, "ignore-parse-errors": boolean, "timestamp-format.standard": oneOf("SQL", "ISO-8601"),
-			"map-null-key.mode": oneOf("FAIL", "DROP", "LITERAL"), "map-null-key.literal": func(string) error { return nil },
-			"encode.decimal-as-plain-number": boolean, "encode.ignore-null-fields": boolean, "decode.json-parser.enabled": boolean,
-		},
+		options: jsonOptions,
 		check:   checkJSON,
 		decoder: func(fields []Field, o Options, _ *Schemas) (Decoder, error) { return newJSONDecoder(fields, o), nil },
 		encoder: func(fields []Field, o Options, _ *Schemas) (Encoder, error) { return newJSONEncoder(fields, o), nil },
@@ -102,11 +108,25 @@ var kinds = map[string]kind{
 		},
 	},
 	"avro-confluent": {
-		options: registryOptions(nil),
+		options: registryOptions(),
 		check:   checkAvro,
 		decoder: newAvroDecoder,
 		encoder: newAvroEncoder,
 		schema:  avroSchema,
+	},
+	"protobuf-confluent": {
+		options: registryOptions(map[string]func(string) error{"message": anything}),
+		check:   checkProto,
+		decoder: newProtoDecoder,
+		encoder: newProtoEncoder,
+		schema:  protoSchema,
+	},
+	"json-schema-confluent": {
+		options: registryOptions(jsonOptions, map[string]func(string) error{"validate": boolean}),
+		check:   checkSchemaJSON,
+		decoder: newSchemaDecoder,
+		encoder: newSchemaEncoder,
+		schema:  jsonSchema,
 	},
 }
 

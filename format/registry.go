@@ -205,9 +205,10 @@ func (o Options) RegistersSchemas() bool {
 	return !strings.EqualFold(o["auto.register.schemas"], "false")
 }
 
+func anything(string) error { return nil }
+
 // registryOptions are the options that formats with a registry have, by Flink's names.
-func registryOptions(more map[string]func(string) error) map[string]func(string) error {
-	anything := func(string) error { return nil }
+func registryOptions(more ...map[string]func(string) error) map[string]func(string) error {
 	all := map[string]func(string) error{
 		"url": anything, "subject": anything, "schema": anything, "auto.register.schemas": boolean,
 		"basic-auth.credentials-source": oneOf("USER_INFO", "URL", "SASL_INHERIT"), "basic-auth.user-info": anything,
@@ -215,7 +216,9 @@ func registryOptions(more map[string]func(string) error) map[string]func(string)
 		"ssl.truststore.location": anything, "ssl.truststore.password": anything,
 		"ssl.keystore.location": anything, "ssl.keystore.password": anything,
 	}
-	maps.Copy(all, more)
+	for _, m := range more {
+		maps.Copy(all, m)
+	}
 	return all
 }
 

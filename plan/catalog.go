@@ -344,7 +344,7 @@ func (t *Table) setFormats(o *options) error {
 		option = "format"
 	}
 	if !o.has(option) {
-		return sql.Errorf(t, "table %s has no option 'value.format'", t.Name).WithHint("supported are %s", strings.Join(format.Names(), " and "))
+		return sql.Errorf(t, "table %s has no option 'value.format'", t.Name).WithHint("supported are %s", strings.Join(format.Names(), ", "))
 	}
 	return t.setFormat(&t.Value, "value.", option, o, "")
 }
@@ -373,7 +373,7 @@ func (t *Table) setFormat(f *Format, part, option string, o *options, prefix str
 	}
 	f.Name = o.get(option)
 	if !slices.Contains(format.Names(), f.Name) {
-		return o.bad(option, orElse(sql.DidYouMean(f.Name, format.Names()), "supported are "+strings.Join(format.Names(), " and ")))
+		return o.bad(option, orElse(sql.DidYouMean(f.Name, format.Names()), "supported are "+strings.Join(format.Names(), ", ")))
 	}
 	for _, i := range f.Columns {
 		name, cut := strings.CutPrefix(t.Columns[i].Name, prefix)
