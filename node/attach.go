@@ -41,18 +41,23 @@ func (k Kafka) Attach(ctx context.Context) (*Attachment, error) {
 	if k.Broker.TLS || k.Broker.CAFile != "" || k.Broker.CertFile != "" || k.Broker.SASL != "" || k.Broker.User != "" {
 		return nil, errors.New("TLS and SASL settings are for --brokers: the embedded broker has neither")
 	}
-	member, err := embedded.Join(k.DataDir)
-	if err != nil {
-		return nil, err
-	}
-	if member != nil {
-		return &Attachment{Broker: k.at(member.Addr), member: member}, nil
+	if at, err := k.Join(); at != nil || err != nil {
+		return at, err
 	}
 	b, err := k.serve()
 	if err != nil {
 		return nil, err
 	}
 	return &Attachment{Broker: k.at(b.Addr()), embedded: b}, nil
+}
+
+// Join joins the embedded broker that another process serves on the data directory; nil where none does.
+func (k Kafka) Join() (*Attachment, error) {
+	member, err := embedded.Join(k.DataDir)
+	if err != nil || member == nil {
+		return nil, err
+	}
+	return &Attachment{Broker: k.at(member.Addr), member: member}, nil
 }
 
 // Serve starts the embedded broker, or reaches the brokers that are named. It does not join another process.

@@ -426,7 +426,7 @@ func (t *Table) setScan(o *options) error {
 	}
 	t.Bounded = bounded == "latest-offset"
 	if idle := o.get("scan.watermark.idle-timeout"); idle != "" {
-		if t.IdleTimeout, err = parseDuration(idle); err != nil {
+		if t.IdleTimeout, err = ParseDuration(idle); err != nil {
 			return o.bad("scan.watermark.idle-timeout", "write a duration such as 30 s or 5 min")
 		}
 	}

@@ -241,7 +241,7 @@ func (p *planner) set(s *sql.Set) error {
 		}
 		p.Zone = zone
 	case "table.exec.source.idle-timeout":
-		d, err := parseDuration(s.Value)
+		d, err := ParseDuration(s.Value)
 		if err != nil {
 			return bad("write a duration such as 30 s or 5 min")
 		}
@@ -288,8 +288,8 @@ var durationUnits = map[string]time.Duration{
 	"ns": time.Nanosecond, "nano": time.Nanosecond, "nanos": time.Nanosecond, "nanosecond": time.Nanosecond, "nanoseconds": time.Nanosecond,
 }
 
-// parseDuration reads a duration as Flink's options have it: a whole number and a unit; milliseconds without one.
-func parseDuration(s string) (time.Duration, error) {
+// ParseDuration reads a duration as Flink's options have it: a whole number and a unit; milliseconds without one.
+func ParseDuration(s string) (time.Duration, error) {
 	m := durationText.FindStringSubmatch(s)
 	if m == nil {
 		return 0, fmt.Errorf("%q is no duration", s)

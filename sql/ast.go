@@ -28,9 +28,10 @@ type Ident struct {
 	Name string
 }
 
-// Script is the statements of a file.
+// Script is the statements of a file. Texts are the same statements as they are written, without their semicolons.
 type Script struct {
 	Statements []Statement
+	Texts      []string
 	Query      *Query // on its own: of ParsePreview only
 }
 

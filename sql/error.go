@@ -47,6 +47,21 @@ func DidYouMean(name string, candidates []string) string {
 	return "did you mean " + best + "?"
 }
 
+// Offset is the byte offset of a position in the text.
+func Offset(text string, p Pos) int {
+	line, column := 1, 1
+	for i, r := range text {
+		if line == p.Line && column == p.Column {
+			return i
+		}
+		column++
+		if r == '\n' {
+			line, column = line+1, 1
+		}
+	}
+	return len(text)
+}
+
 // Snippet shows the line of an error with a mark under its column.
 func Snippet(text string, p Pos) string {
 	lines := strings.Split(text, "\n")

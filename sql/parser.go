@@ -38,11 +38,13 @@ func (p *parser) script(preview bool) (*Script, error) {
 			}
 			script.Query = q
 		} else {
+			start := p.peek().start
 			s, err := parse(p, (*parser).statement)
 			if err != nil {
 				return nil, err
 			}
 			script.Statements = append(script.Statements, s)
+			script.Texts = append(script.Texts, p.text[start:p.tokens[p.at-1].end])
 		}
 		if p.peek().kind != endToken && !p.isSymbol(";") {
 			return nil, p.unexpected("a semicolon or the end of the text")

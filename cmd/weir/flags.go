@@ -88,12 +88,15 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// ownFlag marks a flag that means something else than the same name elsewhere: environment and configuration don't set it.
+const ownFlag = "own"
+
 // fromEnvironment sets each flag that was not given from WEIR_NAME, with _ for -.
 func fromEnvironment(flags *pflag.FlagSet) (err error) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := "WEIR_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		value, ok := os.LookupEnv(name)
-		if !ok || f.Changed || err != nil {
+		if !ok || f.Changed || f.Annotations[ownFlag] != nil || err != nil {
 			return
 		}
 		if setErr := flags.Set(f.Name, value); setErr != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir/engine"
+	"weir/flink"
 )
 
 // Exit codes.
@@ -55,11 +56,15 @@ and proves that not one was lost or doubled. Without --brokers it brings its own
   weir verify                              # was anything lost, doubled, torn or reordered?`,
 		SilenceUsage: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			return fromEnvironment(cmd.Flags())
+			if err := fromEnvironment(cmd.Flags()); err != nil {
+				return err
+			}
+			return fromFile(cmd)
 		},
 	}
+	root.PersistentFlags().String("config", "", "YAML file with values of flags (default weir.yaml, where there is one)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newUp(), newProduce(), newConsume(), newRun(), newCheck(), newExplain(), newTest(), newTail(), newDLQ(), newTopics(), newTransactions(), newVerify(), newConsole())
+	root.AddCommand(newUp(), newProduce(), newConsume(), newRun(), newCheck(), newExplain(), newTest(), newTail(), newDLQ(), newTopics(), newTransactions(), newVerify(), newConsole(), newFlink(), newKafka())
 	return root
 }
 
@@ -108,7 +113,8 @@ func printError(w io.Writer, err error) {
 	}
 	var file *fileError
 	var changed *engine.ChangedError
-	if errors.As(err, &file) || errors.As(err, &changed) {
+	var onFlink *flink.ChangedError
+	if errors.As(err, &file) || errors.As(err, &changed) || errors.As(err, &onFlink) {
 		fmt.Fprintln(w, "weir: "+strings.TrimSpace(err.Error()))
 		return
 	}

@@ -149,7 +149,7 @@ func (o *FlinkOptions) cluster() (*Flink, error) {
 	if err != nil {
 		return nil, err
 	}
-	file.Rest, file.Gate, file.RPC, file.Blob, file.Metrics = ports[0], ports[1], ports[2], ports[3], ports[4:]
+	file.Rest, file.RPC, file.Gate, file.Blob, file.Metrics = ports[0], ports[1], ports[2], ports[3], ports[4:]
 	dir, keep := o.Dir, true
 	if dir == "" {
 		keep = false

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"weir/sql"
+)
+
+// defaultConfig is read where it is in the working folder and nobody names another file.
+const defaultConfig = "weir.yaml"
+
+// fromFile sets each flag that neither the command line nor the environment has given from the configuration file:
+//
+//	brokers: [kafka-1:9092, kafka-2:9092]   # for every command that has the flag
+//	flink:
+//	  gateway: http://flink:8083            # for weir flink … only
+//
+// A key that no command knows is an error.
+func fromFile(cmd *cobra.Command) error {
+	path := defaultConfig
+	given := cmd.Flags().Lookup("config")
+	if given != nil && given.Value.String() != "" {
+		path = given.Value.String()
+	}
+	text, err := os.ReadFile(path) //nolint:gosec // the user's file
+	if errors.Is(err, os.ErrNotExist) && path == defaultConfig {
+		return nil
+	}
+	if err != nil {
+		return usage(fmt.Errorf("read the configuration: %w", err))
+	}
+	var section map[string]any
+	if err := yaml.Unmarshal(text, &section); err != nil {
+		return usage(fmt.Errorf("%s: %w", path, err))
+	}
+	if err := checkSection(cmd.Root(), section, ""); err != nil {
+		return usage(fmt.Errorf("%s: %w", path, err))
+	}
+	var names []string // of the commands from the root to this one
+	for c := cmd; c.HasParent(); c = c.Parent() {
+		names = append([]string{c.Name()}, names...)
+	}
+	sections := []map[string]any{section}
+	for _, name := range names {
+		section, _ = section[name].(map[string]any)
+		sections = append(sections, section)
+	}
+	slices.Reverse(sections) // the innermost wins
+	for _, s := range sections {
+		for key, value := range s {
+			f := cmd.Flags().Lookup(key)
+			if f == nil || f.Changed || f.Annotations[ownFlag] != nil {
+				continue
+			}
+			if err := cmd.Flags().Set(key, flagText(value)); err != nil {
+				return usage(fmt.Errorf("%s: %s: %w", path, key, err))
+			}
+		}
+	}
+	return nil
+}
+
+// flagText is a value of YAML as the command line has it.
+func flagText(value any) string {
+	list, ok := value.([]any)
+	if !ok {
+		return fmt.Sprint(value)
+	}
+	var parts []string
+	for _, v := range list {
+		parts = append(parts, fmt.Sprint(v))
+	}
+	return strings.Join(parts, ",")
+}
+
+// checkSection refuses keys that are neither a flag of the command or one below it, nor a command.
+func checkSection(cmd *cobra.Command, section map[string]any, path string) error {
+	known := make(map[string]bool)
+	var collect func(c *cobra.Command)
+	collect = func(c *cobra.Command) {
+		c.Flags().VisitAll(func(f *pflag.Flag) { known[f.Name] = true })
+		for _, sub := range c.Commands() {
+			collect(sub)
+		}
+	}
+	collect(cmd)
+	delete(known, "help")
+	delete(known, "config")
+	for key, value := range section {
+		inner, isSection := value.(map[string]any)
+		i := slices.IndexFunc(cmd.Commands(), func(c *cobra.Command) bool { return c.Name() == key })
+		switch {
+		case isSection && i >= 0:
+			if err := checkSection(cmd.Commands()[i], inner, path+key+"."); err != nil {
+				return err
+			}
+		case isSection:
+			return fmt.Errorf("%s%s is no command of weir", path, key)
+		case !known[key]:
+			var names []string
+			for name := range known {
+				names = append(names, name)
+			}
+			slices.Sort(names)
+			hint := sql.DidYouMean(key, names)
+			if hint != "" {
+				hint = ": " + hint
+			}
+			return fmt.Errorf("unknown key %s%s%s", path, key, hint)
+		}
+	}
+	return nil
+}

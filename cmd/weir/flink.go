@@ -1,0 +1,319 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/flink"
+	"weir/sql"
+)
+
+func newFlink() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "flink",
+		Short: "Run the same pipelines on an Apache Flink cluster",
+		Long: `When a pipeline outgrows one binary, the same file runs on Flink: exactly once, with state and savepoints.
+Where the cluster, Kafka and the schema registry are comes from flags, the environment or weir.yaml, so
+that the file stays the same.`,
+		Example: `  weir flink up                              # a development cluster on this machine
+  weir flink check per_minute.sql            # does Flink take it?
+  weir flink deploy per_minute.sql --brokers kafka-1:9092
+  weir flink status per_minute
+  weir flink upgrade per_minute.sql          # new SQL, state kept
+  weir flink stop per_minute                 # with a savepoint`,
+	}
+	cmd.AddCommand(newFlinkDeploy(), newFlinkUpgrade(), newFlinkRecover(), newFlinkCheck(), newFlinkList(), newFlinkStatus(),
+		newFlinkSavepoint(), newFlinkStop(), newFlinkCancel(), newFlinkUp(), newFlinkDown())
+	return cmd
+}
+
+// flinkFlags are the flags by which commands find Flink, Kafka and what tables differ by.
+type flinkFlags struct {
+	kafka    kafkaFlags
+	out      output
+	cluster  flink.Config
+	registry flink.Environment // but for Kafka
+}
+
+func (f *flinkFlags) add(cmd *cobra.Command) {
+	f.kafka.add(cmd)
+	f.out.add(cmd)
+	cmd.Flags().Lookup("brokers").Usage = "Kafka brokers, host:port,…, as Flink and this machine reach them; default the file's, or a weir that serves --data-dir"
+	cmd.Flags().StringVar(&f.cluster.Gateway, "gateway", "http://127.0.0.1:8083", "URL of Flink's SQL Gateway")
+	cmd.Flags().StringVar(&f.cluster.JobManager, "jobmanager", "http://127.0.0.1:8081", "URL of the JobManager's REST")
+}
+
+// addTables adds what the options of tables come from.
+func (f *flinkFlags) addTables(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.registry.Registry, "registry", "", "URL of the schema registry, for tables with a -confluent format")
+	cmd.Flags().StringVar(&f.registry.RegistryUser, "registry-user", "", "user of the schema registry")
+	cmd.Flags().StringVar(&f.registry.RegistryPassword, "registry-password", "", "its password; better in the environment as WEIR_REGISTRY_PASSWORD")
+}
+
+// manager calls fn with what the flags name.
+func (f *flinkFlags) manager(cmd *cobra.Command, fn func(ctx context.Context, m *flink.Manager, asJSON bool) error) (err error) {
+	asJSON, err := f.out.json()
+	if err != nil {
+		return err
+	}
+	log, err := f.kafka.logger(cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	kafka, err := f.kafka.kafka(log)
+	if err != nil {
+		return err
+	}
+	f.cluster.Logger = log
+	env := f.registry
+	env.Kafka = kafka.Broker
+	if len(env.Kafka.Brokers) == 0 {
+		at, err := kafka.Join()
+		if err != nil {
+			return err
+		}
+		if at != nil {
+			defer func() { err = errors.Join(err, at.Close(cmd.Context(), nil)) }()
+			env.Kafka = at.Broker
+		}
+	}
+	steps := newSteps(cmd.ErrOrStderr())
+	defer steps.done()
+	err = fn(cmd.Context(), &flink.Manager{Cluster: flink.NewCluster(f.cluster), Env: env, Progress: steps.step}, asJSON)
+	return err
+}
+
+// withBrokers refuses to go on without Kafka, which keeps what is deployed.
+func withBrokers(m *flink.Manager) error {
+	if len(m.Env.Kafka.Brokers) == 0 {
+		return usage(errors.New("where is Kafka? It keeps what is deployed: give --brokers (or WEIR_BROKERS, or brokers in weir.yaml)"))
+	}
+	return nil
+}
+
+// steps shows what a long command is about: on a terminal one line that is painted over.
+type steps struct {
+	w    io.Writer
+	live bool
+}
+
+func newSteps(w io.Writer) *steps { return &steps{w, isTerminal(w)} }
+
+func (s *steps) step(format string, args ...any) {
+	if s.live {
+		fmt.Fprintf(s.w, "\r\x1b[2K"+format+" …", args...)
+		return
+	}
+	fmt.Fprintf(s.w, format+"\n", args...)
+}
+
+func (s *steps) done() {
+	if s.live {
+		fmt.Fprint(s.w, "\r\x1b[2K")
+	}
+}
+
+// readPipeline reads a pipeline's file, and the name that it has without SET 'pipeline.name'.
+func readPipeline(file string) (text, name string, err error) {
+	raw, err := os.ReadFile(file) //nolint:gosec // the user's file
+	if err != nil {
+		return "", "", fmt.Errorf("read the pipeline: %w", err)
+	}
+	return string(raw), strings.TrimSuffix(filepath.Base(file), ".sql"), nil
+}
+
+// ofFile shows a mistake in a file with its line.
+func ofFile(file, text string, err error) error {
+	var at *sql.Error
+	if !errors.As(err, &at) {
+		return err
+	}
+	return &fileError{inFile(file, text, err)}
+}
+
+func newFlinkList() *cobra.Command {
+	var f flinkFlags
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List what is deployed, and other jobs of the cluster",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.manager(cmd, func(ctx context.Context, m *flink.Manager, asJSON bool) error {
+				if err := withBrokers(m); err != nil {
+					return err
+				}
+				all, err := m.List(ctx)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return writeJSON(cmd.OutOrStdout(), all)
+				}
+				if len(all) == 0 {
+					_, err := fmt.Fprintln(cmd.OutOrStdout(), "nothing is deployed")
+					return err
+				}
+				for _, l := range all {
+					by := ""
+					if !l.Deployed {
+						by = "  (not deployed by weir)"
+					}
+					fmt.Fprintf(cmd.OutOrStdout(), "%-24s %-10s %s  since %s%s\n", l.Name, l.State, l.JobID, l.Since.Format(time.DateTime), by)
+				}
+				return nil
+			})
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func newFlinkStatus() *cobra.Command {
+	var f flinkFlags
+	cmd := &cobra.Command{
+		Use:   "status [NAME]",
+		Short: "Show a pipeline: state, checkpoints, flow, lag, exceptions, possible loss; without NAME the cluster",
+		Long: `Exits with 3 if the pipeline is lost or failed, or may have lost results: after an outage that was longer than the
+sinks' transaction timeout, or when a sink could not commit.`,
+		Example: `  weir flink status per_minute
+  weir flink status per_minute -o json
+  weir flink status`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return f.clusterStatus(cmd)
+			}
+			return f.manager(cmd, func(ctx context.Context, m *flink.Manager, asJSON bool) error {
+				if err := withBrokers(m); err != nil {
+					return err
+				}
+				s, err := m.Status(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					err = writeJSON(cmd.OutOrStdout(), s)
+				} else {
+					writeStatus(cmd.OutOrStdout(), s, time.Now())
+				}
+				if err == nil && (len(s.PossibleLoss) > 0 || s.State == flink.StateLost || s.State == "failed") {
+					return errCheck
+				}
+				return err
+			})
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func writeStatus(w io.Writer, s *flink.Status, now time.Time) {
+	fmt.Fprintf(w, "%s  %s", s.Name, s.State)
+	if !s.Since.IsZero() {
+		fmt.Fprintf(w, " since %s", s.Since.Format(time.DateTime))
+	}
+	if s.JobID != "" {
+		fmt.Fprintf(w, "  job %s", s.JobID)
+	}
+	fmt.Fprintln(w)
+	if s.State == flink.StateLost {
+		fmt.Fprintf(w, "  The JobManager does not know the job. weir flink recover %s goes on from its last checkpoint.\n", s.Name)
+	}
+	if d := s.Deployment; d != nil && d.Savepoint != "" && d.State == "stopped" {
+		fmt.Fprintf(w, "  savepoint    %s\n", d.Savepoint)
+	}
+	if len(s.Operators) > 0 {
+		lag := "unknown"
+		if s.Lag >= 0 {
+			lag = count(s.Lag)
+		}
+		fmt.Fprintf(w, "  records      %s in, %s out, %s late and dropped, %s to be read; restarts %d\n", count(s.RecordsIn), count(s.RecordsOut), count(s.Late), lag, s.Restarts)
+	}
+	writeCheckpoints(w, s.Checkpoints, now)
+	for i := range s.Operators {
+		o := &s.Operators[i]
+		fmt.Fprintf(w, "  %-10s %3.0f%% busy %3.0f%% backpressured  ×%d  %s\n", o.State, 100*o.Busy, 100*o.Pressed, o.Parallelism, shortened(o.Name, 90))
+	}
+	for i, e := range s.Exceptions {
+		if i == 3 {
+			fmt.Fprintf(w, "  … and %d more exceptions: -o json has them\n", len(s.Exceptions)-i)
+			break
+		}
+		fmt.Fprintf(w, "  exception    %s  %s\n", e.At.Time().Format(time.DateTime), e.Problem)
+	}
+	for _, loss := range s.PossibleLoss {
+		fmt.Fprintf(w, "  POSSIBLE LOSS  %s\n", loss)
+	}
+}
+
+func writeCheckpoints(w io.Writer, c *flink.Checkpoints, now time.Time) {
+	if c == nil {
+		return
+	}
+	fmt.Fprintf(w, "  checkpoints  %d complete, %d failed", c.Counts.Completed, c.Counts.Failed)
+	if last := c.Latest.Completed; last != nil {
+		fmt.Fprintf(w, "; the last took %s and has %s, %s ago", time.Duration(last.Duration)*time.Millisecond, bytesText(last.Size), now.Sub(last.Acked.Time()).Round(time.Second))
+	}
+	fmt.Fprintln(w)
+	if failed := c.Latest.Failed; failed != nil && failed.Failure != "" {
+		fmt.Fprintf(w, "               last failure %s: %s\n", failed.Triggered.Time().Format(time.DateTime), failed.Failure)
+	}
+	if r := c.Latest.Restored; r != nil {
+		fmt.Fprintf(w, "               restored at %s from %s\n", r.At.Time().Format(time.DateTime), r.Path)
+	}
+}
+
+// shortened is a text of so many characters at most.
+func shortened(s string, most int) string {
+	r := []rune(s)
+	if len(r) <= most {
+		return s
+	}
+	return string(r[:most-1]) + "…"
+}
+
+// bytesText is a size for people.
+func bytesText(n int64) string {
+	for _, unit := range []string{"B", "KiB", "MiB"} {
+		if n < 10_000 {
+			return fmt.Sprintf("%d %s", n, unit)
+		}
+		n /= 1024
+	}
+	return fmt.Sprintf("%d GiB", n)
+}
+
+// clusterStatus shows the cluster itself.
+func (f *flinkFlags) clusterStatus(cmd *cobra.Command) error {
+	return f.manager(cmd, func(ctx context.Context, m *flink.Manager, asJSON bool) error {
+		local, localErr := localFlink(f.kafka.dataDir)
+		overview, err := m.Cluster.Overview(ctx)
+		if err != nil {
+			return errors.Join(err, localErr)
+		}
+		info, err := m.Cluster.GatewayVersion(ctx)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return writeJSON(cmd.OutOrStdout(), map[string]any{
+				"jobmanager": f.cluster.JobManager, "gateway": f.cluster.Gateway, "version": overview.Version, "gateway_version": info,
+				"task_managers": overview.TaskManagers, "slots": overview.Slots, "free_slots": overview.FreeSlots, "processes": local,
+			})
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "Flink %s at %s: %d TaskManagers, %d of %d slots free; SQL Gateway %s at %s\n",
+			overview.Version, f.cluster.JobManager, overview.TaskManagers, overview.FreeSlots, overview.Slots, info, f.cluster.Gateway)
+		for _, name := range sortedKeys(local) {
+			fmt.Fprintf(cmd.OutOrStdout(), "  %-16s pid %d\n", name, local[name])
+		}
+		return nil
+	})
+}

@@ -1,0 +1,332 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"weir/flink"
+	"weir/plan"
+	"weir/sql"
+)
+
+// deployFlags are those of deploy, upgrade and recover.
+type deployFlags struct {
+	flinkFlags
+	options flink.Options
+}
+
+func (d *deployFlags) add(cmd *cobra.Command) {
+	d.flinkFlags.add(cmd)
+	d.addTables(cmd)
+	f := cmd.Flags()
+	f.IntVar(&d.options.Parallelism, "parallelism", 0, "subtasks of each operator (default: as the file says, as before, or the cluster's)")
+	f.DurationVar(&d.options.CheckpointInterval, "checkpoint-interval", 0, "how often results become visible (default: as the file says, or 10s)")
+	f.StringVar(&d.options.CheckpointDir, "checkpoint-dir", "", "URL of the folder for checkpoints, which all processes of the cluster reach (default the cluster's own)")
+}
+
+func (d *deployFlags) check() error {
+	switch o := d.options; {
+	case o.Parallelism < 0:
+		return usage(fmt.Errorf("parallelism %d: choose 1 or more", o.Parallelism))
+	case o.CheckpointInterval < 0:
+		return usage(fmt.Errorf("checkpoint interval %s: choose some seconds", o.CheckpointInterval))
+	}
+	return nil
+}
+
+func newFlinkDeploy() *cobra.Command {
+	var (
+		d         deployFlags
+		savepoint string
+		dry       bool
+	)
+	cmd := &cobra.Command{
+		Use:   "deploy FILE…",
+		Short: "Start pipelines on the cluster",
+		Long: `Sends the file's statements to the SQL Gateway as they are written. Tables get the brokers, the schema registry and the
+credentials of this environment; sinks are exactly-once with transactional ids of the pipeline's own, sources read
+committed records only. Timeouts are checked and topics are made before anything starts.`,
+		Example: `  weir flink deploy pipelines/per_minute.sql
+  weir flink deploy per_minute.sql --name per_minute_eu --brokers kafka-eu:9092 --parallelism 8
+  weir flink deploy per_minute.sql --from-savepoint file:///savepoints/savepoint-1a2b3c
+  weir flink deploy per_minute.sql --dry-run    # what Flink would get, secrets left out`,
+		Args: someFiles,
+		RunE: func(cmd *cobra.Command, files []string) error {
+			if len(files) > 1 && (d.options.Name != "" || savepoint != "") {
+				return usage(errors.New("--name and --from-savepoint are for one file"))
+			}
+			if err := d.check(); err != nil {
+				return err
+			}
+			return d.manager(cmd, func(ctx context.Context, m *flink.Manager, asJSON bool) error {
+				for _, file := range files {
+					text, name, err := readPipeline(file)
+					if err != nil {
+						return err
+					}
+					o := d.options
+					o.Fallback = name
+					if dry {
+						script, err := m.Prepare(ctx, text, o)
+						if err != nil {
+							return ofFile(file, text, err)
+						}
+						writeScript(cmd.OutOrStdout(), script)
+						continue
+					}
+					deployment, err := m.Deploy(ctx, text, o, savepoint)
+					if err != nil {
+						return ofFile(file, text, err)
+					}
+					if err := writeDeployment(cmd, &deployment, asJSON, "deployed"); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	d.add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&d.options.Name, "name", "", "name of the pipeline (default that of SET 'pipeline.name', or the file's)")
+	f.StringVar(&savepoint, "from-savepoint", "", "path of a savepoint or checkpoint whose state it begins with")
+	f.BoolVar(&dry, "dry-run", false, "show what Flink would get, and start nothing")
+	return cmd
+}
+
+func writeScript(w io.Writer, s *flink.Script) {
+	for _, key := range sortedKeys(s.Settings) {
+		fmt.Fprintf(w, "SET '%s' = '%s';\n", key, s.Settings[key])
+	}
+	for _, statement := range s.Statements {
+		fmt.Fprintf(w, "\n%s;\n", flink.Redact(statement))
+	}
+	fmt.Fprintf(w, "\n%s;\n", flink.Redact(s.Job))
+}
+
+func writeDeployment(cmd *cobra.Command, d *flink.Deployment, asJSON bool, verb string) error {
+	for _, warning := range d.Warnings {
+		fmt.Fprintln(cmd.ErrOrStderr(), "weir: warning: "+warning)
+	}
+	for _, loss := range d.PossibleLoss {
+		fmt.Fprintln(cmd.ErrOrStderr(), "weir: POSSIBLE LOSS: "+loss)
+	}
+	var err error
+	if asJSON {
+		err = writeJSON(cmd.OutOrStdout(), d)
+	} else {
+		fmt.Fprintf(cmd.OutOrStdout(), "%s is %s as job %s", d.Name, verb, d.JobID)
+		if d.RestoredFrom != "" {
+			fmt.Fprintf(cmd.OutOrStdout(), ", with the state of %s", d.RestoredFrom)
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "\nweir flink status %s shows how it gets on\n", d.Name)
+	}
+	if err == nil && len(d.PossibleLoss) > 0 {
+		return errCheck
+	}
+	return err
+}
+
+func newFlinkUpgrade() *cobra.Command {
+	var d deployFlags
+	cmd := &cobra.Command{
+		Use:   "upgrade FILE",
+		Short: "Replace a pipeline's SQL and keep its state",
+		Long: `Compares the plans of the running SQL and the new one. Where the state fits, it stops the job with a savepoint and starts the
+new SQL from it. Where it doesn't, it says what has changed, and nothing is stopped. Should the new job not
+start, the old SQL goes on from the savepoint.`,
+		Example: `  weir flink upgrade per_minute.sql
+  weir flink upgrade per_minute.sql --parallelism 8   # the same SQL, wider`,
+		Args: oneArg("file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := d.check(); err != nil {
+				return err
+			}
+			text, name, err := readPipeline(args[0])
+			if err != nil {
+				return err
+			}
+			return d.manager(cmd, func(ctx context.Context, m *flink.Manager, asJSON bool) error {
+				o := d.options
+				o.Fallback = name
+				deployment, err := m.Upgrade(ctx, text, o)
+				if err != nil {
+					return ofFile(args[0], text, err)
+				}
+				return writeDeployment(cmd, &deployment, asJSON, "upgraded")
+			})
+		},
+	}
+	d.add(cmd)
+	cmd.Flags().StringVar(&d.options.Name, "name", "", "name of the pipeline (default that of SET 'pipeline.name', or the file's)")
+	return cmd
+}
+
+func newFlinkRecover() *cobra.Command {
+	var (
+		d    deployFlags
+		from string
+	)
+	cmd := &cobra.Command{
+		Use:   "recover NAME [FILE]",
+		Short: "Start a pipeline again whose JobManager was lost, from its last checkpoint",
+		Long: `A JobManager without ZooKeeper or Kubernetes forgets its jobs when it ends. Kafka keeps what was deployed (topic weir.flink), and
+the checkpoints stay. FILE is needed only where the file has secrets in it, which are not kept.
+
+Exits with 3, and says so, if the outage was longer than the sinks' transaction timeout: then results may be lost.`,
+		Example: `  weir flink recover per_minute
+  weir flink recover per_minute --from s3://checkpoints/1a2b…/chk-42`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := d.check(); err != nil {
+				return err
+			}
+			text, file := "", args[0]
+			if len(args) == 2 {
+				var err error
+				if text, _, err = readPipeline(args[1]); err != nil {
+					return err
+				}
+				file = args[1]
+			}
+			return d.manager(cmd, func(ctx context.Context, m *flink.Manager, asJSON bool) error {
+				if err := withBrokers(m); err != nil {
+					return err
+				}
+				deployment, err := m.Recover(ctx, args[0], text, from, d.options)
+				if err != nil {
+					return ofFile(file, text, err)
+				}
+				return writeDeployment(cmd, &deployment, asJSON, "recovered")
+			})
+		},
+	}
+	d.add(cmd)
+	cmd.Flags().StringVar(&from, "from", "", "path of the checkpoint, where its folder can't be looked into from here")
+	return cmd
+}
+
+// flinkCheck is what weir flink check says of a file for programs.
+type flinkCheck struct {
+	File        string   `json:"file"`
+	Flink       string   `json:"flink"` // accepted, refused, not asked
+	Weir        string   `json:"weir"`  // accepted, refused
+	Message     string   `json:"message,omitempty"`
+	WeirMessage string   `json:"weir_message,omitempty"`
+	Warnings    []string `json:"warnings"`
+	Differences []string `json:"differences"` // what weir run does otherwise
+	Plan        string   `json:"plan,omitempty"`
+}
+
+func newFlinkCheck() *cobra.Command {
+	var (
+		d        deployFlags
+		showPlan bool
+	)
+	cmd := &cobra.Command{
+		Use:   "check FILE…",
+		Short: "Does Flink take these pipelines, and what does weir run do otherwise?",
+		Long: `Asks the SQL Gateway to plan the file, without starting anything. Where no gateway is reached, the file is read by
+Weir alone, and that is said. Exits with 3 if Flink refuses a file.`,
+		Example: `  weir flink check pipelines/*.sql
+  weir flink check per_minute.sql --plan`,
+		Args: someFiles,
+		RunE: func(cmd *cobra.Command, files []string) error {
+			refused := false
+			err := d.manager(cmd, func(ctx context.Context, m *flink.Manager, asJSON bool) error {
+				for _, file := range files {
+					text, name, err := readPipeline(file)
+					if err != nil {
+						return err
+					}
+					o := d.options
+					o.Fallback = name
+					c, err := checkOnFlink(ctx, m, file, text, o)
+					if err != nil {
+						return err
+					}
+					if !showPlan {
+						c.Plan = ""
+					}
+					refused = refused || c.Flink == "refused"
+					if !asJSON {
+						writeFlinkCheck(cmd.OutOrStdout(), &c)
+						continue
+					}
+					if err := writeJSON(cmd.OutOrStdout(), c); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err == nil && refused {
+				return errCheck
+			}
+			return err
+		},
+	}
+	d.add(cmd)
+	cmd.Flags().BoolVar(&showPlan, "plan", false, "show Flink's plan")
+	return cmd
+}
+
+// checkOnFlink checks one file. Kafka isn't asked.
+func checkOnFlink(ctx context.Context, m *flink.Manager, file, text string, o flink.Options) (flinkCheck, error) {
+	c := flinkCheck{File: file, Flink: "not asked", Weir: "accepted", Warnings: []string{}, Differences: []string{}}
+	program, err := plan.Compile(text, o.Fallback)
+	if err != nil {
+		c.Weir, c.WeirMessage = "refused", inFile(file, text, err).Error()
+	} else {
+		c.Differences = append(c.Differences, flink.Differences(program)...)
+	}
+	env := m.Env
+	if len(env.Kafka.Brokers) == 0 {
+		env.Kafka.Brokers = []string{"127.0.0.1:9092"} // a plan needs some
+	}
+	script, err := flink.NewScript(text, env, o)
+	if err != nil {
+		c.Flink, c.Message = "refused", inFile(file, text, err).Error()
+		var at *sql.Error
+		if errors.As(err, &at) && c.Weir == "refused" {
+			c.Message = "" // the same
+		}
+		return c, nil
+	}
+	c.Warnings = append(c.Warnings, script.Warnings...)
+	c.Plan, err = m.Explain(ctx, script)
+	var statement *flink.StatementError
+	var unreachable *flink.UnreachableError
+	switch {
+	case err == nil:
+		c.Flink = "accepted"
+	case errors.As(err, &statement):
+		c.Flink, c.Message = "refused", err.Error()
+	case errors.As(err, &unreachable):
+		c.Message = err.Error()
+	default:
+		return c, err
+	}
+	return c, nil
+}
+
+func writeFlinkCheck(w io.Writer, c *flinkCheck) {
+	fmt.Fprintf(w, "%s: Flink: %s; weir run: %s\n", c.File, c.Flink, c.Weir)
+	for _, text := range []string{c.Message, c.WeirMessage} {
+		if text != "" {
+			fmt.Fprintln(w, "  "+text)
+		}
+	}
+	for _, warning := range c.Warnings {
+		fmt.Fprintln(w, "  warning: "+warning)
+	}
+	for _, d := range c.Differences {
+		fmt.Fprintln(w, "  differs: "+d)
+	}
+	if c.Plan != "" {
+		fmt.Fprintln(w, c.Plan)
+	}
+}

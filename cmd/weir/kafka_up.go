@@ -1,0 +1,141 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"weir/internal/stack"
+)
+
+func newKafka() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "kafka",
+		Short: "A development cluster of real Kafka on this machine",
+		Example: `  weir kafka up --brokers 3
+  weir kafka status
+  weir kafka down`,
+	}
+	cmd.AddCommand(newKafkaUp(), newKafkaStatus(), newKafkaDown())
+	return cmd
+}
+
+func kafkaDir(dataDir string) string { return filepath.Join(dataDir, "kafka") }
+
+func newKafkaUp() *cobra.Command {
+	var (
+		o       stack.Options
+		dataDir string
+		out     output
+	)
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Start brokers in KRaft mode, without Docker",
+		Long: `Starts brokers as Java processes that stay until weir kafka down. The first time, Kafka ` + stack.KafkaVersion + ` is fetched from Maven Central
+(54 MB; needs Maven and a JDK 17) and its checksums are checked. Three brokers replicate three times, with two in sync. A
+second start goes on with the data of the first.`,
+		Example: `  weir kafka up --brokers 3
+  export WEIR_BROKERS=127.0.0.1:19092`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			if o.Brokers < 1 || o.Brokers > 3 {
+				return usage(fmt.Errorf("%d brokers: choose 1 to 3", o.Brokers))
+			}
+			o.Dir, o.Detached = kafkaDir(dataDir), true
+			steps := newSteps(cmd.ErrOrStderr())
+			steps.step("starting Kafka %s, the first time fetching it", stack.KafkaVersion)
+			k, err := stack.StartKafka(cmd.Context(), o)
+			steps.done()
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), map[string]any{"version": stack.KafkaVersion, "brokers": k.Brokers(), "dir": o.Dir, "processes": k.Running()})
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Kafka %s is up, data and logs in %s. Other commands find it by:\n  export WEIR_BROKERS=%s\n",
+				stack.KafkaVersion, o.Dir, strings.Join(k.Brokers(), ","))
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&o.Brokers, "brokers", 1, "brokers, 1 to 3")
+	f.Lookup("brokers").Annotations = map[string][]string{ownFlag: {"elsewhere they are addresses"}}
+	f.StringVar(&o.Heap, "heap", "", "heap of each broker (default 512m for one, 384m for more)")
+	f.StringVar(&dataDir, "data-dir", ".weir", "the cluster's data are in kafka/ of it")
+	f.IntVar(&o.Port, "port", 19092, "first broker's port; those that are taken are passed over")
+	out.add(cmd)
+	return cmd
+}
+
+func newKafkaStatus() *cobra.Command {
+	var (
+		dataDir string
+		out     output
+	)
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show which brokers run; exits with 3 if one does not",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			k, err := stack.OpenKafka(kafkaDir(dataDir))
+			if err != nil {
+				return err
+			}
+			running := k.Running()
+			if asJSON {
+				err = writeJSON(cmd.OutOrStdout(), map[string]any{"version": stack.KafkaVersion, "brokers": k.Brokers(), "processes": running})
+			} else {
+				for _, address := range k.Brokers() {
+					state := "down"
+					if pid, ok := running[address]; ok {
+						state = fmt.Sprintf("up, pid %d", pid)
+					}
+					fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", address, state)
+				}
+			}
+			if err == nil && len(running) < len(k.Brokers()) {
+				return errCheck
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&dataDir, "data-dir", ".weir", "the cluster's data are in kafka/ of it")
+	out.add(cmd)
+	return cmd
+}
+
+func newKafkaDown() *cobra.Command {
+	var (
+		dataDir string
+		out     output
+	)
+	cmd := &cobra.Command{
+		Use:   "down",
+		Short: "Stop the brokers; their data stay",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			k, err := stack.OpenKafka(kafkaDir(dataDir))
+			if err != nil {
+				return err
+			}
+			return stopped(cmd, asJSON, k.Running(), k.Stop(cmd.Context()))
+		},
+	}
+	cmd.Flags().StringVar(&dataDir, "data-dir", ".weir", "the cluster's data are in kafka/ of it")
+	out.add(cmd)
+	return cmd
+}

@@ -1,0 +1,151 @@
+package flink
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Exception that a job has met.
+type Exception struct {
+	At   Millis `json:"at"`
+	Task string `json:"task,omitempty"`
+	Problem
+}
+
+// Exceptions returns what a job has failed with, the newest first.
+func (c *Cluster) Exceptions(ctx context.Context, id string) ([]Exception, error) {
+	var answer struct {
+		History struct {
+			Entries []struct {
+				At    Millis `json:"timestamp"`
+				Task  string `json:"taskName"`
+				Trace string `json:"stacktrace"`
+			} `json:"entries"`
+		} `json:"exceptionHistory"`
+	}
+	if err := c.jobs.get(ctx, "/jobs/"+id+"/exceptions?maxExceptions=20", &answer); err != nil {
+		return nil, err
+	}
+	var all []Exception
+	for _, e := range answer.History.Entries {
+		all = append(all, Exception{At: e.At, Task: e.Task, Problem: translate(e.Trace)})
+	}
+	return all, nil
+}
+
+// Metric returns a number that the job's metrics have; not ok is one that they don't.
+func (c *Cluster) metric(ctx context.Context, id, name string) (value float64, ok bool, err error) {
+	var answer []struct{ ID, Value string }
+	if err := c.jobs.get(ctx, "/jobs/"+id+"/metrics?get="+url.QueryEscape(name), &answer); err != nil {
+		return 0, false, err
+	}
+	for _, m := range answer {
+		if v, err := strconv.ParseFloat(m.Value, 64); err == nil && m.ID == name {
+			return v, true, nil
+		}
+	}
+	return 0, false, nil
+}
+
+// Restarts is how often the job has been started again since the JobManager has it.
+func (c *Cluster) Restarts(ctx context.Context, id string) (int64, error) {
+	n, _, err := c.metric(ctx, id, "numRestarts")
+	return int64(n), err
+}
+
+// Flow is what goes through a chain of operators, summed over its subtasks.
+type Flow struct {
+	In      int64   `json:"records_in"`
+	Out     int64   `json:"records_out"`
+	Lag     int64   `json:"lag"`          // records that a source has yet to read; -1 where it is no source or doesn't say
+	Late    int64   `json:"late"`         // rows dropped since their windows had closed
+	Sent    int64   `json:"records_sent"` // records that a sink has given to Kafka
+	Commits int64   `json:"committed"`    // transactions that a sink has committed
+	Failed  int64   `json:"commits_failed"`
+	Busy    float64 `json:"busy"`         // share of the time, of the busiest subtask
+	Pressed float64 `json:"backpressure"` // share of the time in which the most pressed subtask waits for the next
+}
+
+// Flow reads the metrics of a chain of operators.
+func (c *Cluster) Flow(ctx context.Context, id string, v Vertex) (Flow, error) {
+	base := "/jobs/" + id + "/vertices/" + v.ID + "/subtasks/metrics"
+	var names []struct{ ID string }
+	if err := c.jobs.get(ctx, base, &names); err != nil {
+		return Flow{}, err
+	}
+	// Metrics of operators have the operator's name before them. The sink's records are counted by its writer alone: for the
+	// chain they are records that stay inside.
+	wanted := []string{"numRecordsIn", "numRecordsOut", "busyTimeMsPerSecond", "backPressuredTimeMsPerSecond"}
+	for _, n := range names {
+		for _, suffix := range []string{".pendingRecords", ".numLateRecordsDropped", ".numRecordsSend", ".successfulCommittables", ".failedCommittables", ".alreadyCommittedCommittables"} {
+			if strings.HasSuffix(n.ID, suffix) && !slices.Contains(wanted, n.ID) {
+				wanted = append(wanted, n.ID)
+			}
+		}
+		if strings.HasPrefix(n.ID, "Source__") && strings.HasSuffix(n.ID, ".numRecordsIn") {
+			wanted = append(wanted, n.ID)
+		}
+	}
+	var values []struct {
+		ID  string
+		Sum float64
+		Max float64
+	}
+	if err := c.jobs.get(ctx, base+"?get="+url.QueryEscape(strings.Join(wanted, ","))+"&agg=sum,max", &values); err != nil {
+		return Flow{}, err
+	}
+	f := Flow{Lag: -1}
+	for _, m := range values {
+		switch n := int64(m.Sum); {
+		case m.ID == "numRecordsIn":
+			f.In = max(f.In, n)
+		case m.ID == "numRecordsOut":
+			f.Out = max(f.Out, n)
+		case m.ID == "busyTimeMsPerSecond":
+			f.Busy = m.Max / 1000
+		case m.ID == "backPressuredTimeMsPerSecond":
+			f.Pressed = m.Max / 1000
+		case strings.HasSuffix(m.ID, ".pendingRecords"):
+			f.Lag = max(f.Lag, 0) + n
+		case strings.HasSuffix(m.ID, ".numLateRecordsDropped"):
+			f.Late += n
+		case strings.HasSuffix(m.ID, ".numRecordsSend"):
+			f.Sent += n
+		case strings.HasSuffix(m.ID, ".successfulCommittables"):
+			f.Commits += n
+		case strings.HasSuffix(m.ID, ".failedCommittables"):
+			f.Failed += n
+		case strings.HasSuffix(m.ID, ".numRecordsIn"):
+			f.In = max(f.In, n)
+		}
+	}
+	return f, nil
+}
+
+// Logs calls fn with the log of each process that offers one.
+func (c *Cluster) Logs(ctx context.Context, fn func(process, log string)) error {
+	var managers struct {
+		TaskManagers []struct {
+			ID string `json:"id"`
+		} `json:"taskmanagers"`
+	}
+	if err := c.jobs.get(ctx, "/taskmanagers", &managers); err != nil {
+		return err
+	}
+	read := func(process, path string) {
+		var text string
+		// A cluster may keep its logs elsewhere: then there is nothing to find here.
+		if err := c.jobs.get(ctx, path, &text); err == nil {
+			fn(process, text)
+		}
+	}
+	read("JobManager", "/jobmanager/log")
+	for _, m := range managers.TaskManagers {
+		read(fmt.Sprintf("TaskManager %s", m.ID), "/taskmanagers/"+url.PathEscape(m.ID)+"/log")
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,62 @@
+package flink
+
+import (
+	"regexp"
+	"strings"
+)
+
+// hidden stands where a secret was.
+const hidden = "******"
+
+// secretKeys are parts of the names of options whose values are secret.
+var secretKeys = []string{
+	"password", "passwd", "secret", "credential", "jaas.config", "token", "apikey", "api-key", "api_key", "access-key", "user-info", "keystore.key",
+	"private-key",
+}
+
+// SecretOption reports whether an option's value must not be shown.
+func SecretOption(key string) bool {
+	key = strings.ToLower(key)
+	if strings.HasSuffix(key, "credentials-source") { // it says which, and not what
+		return false
+	}
+	for _, part := range secretKeys {
+		if strings.Contains(key, part) {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	// 'key' = 'value' of SQL, with '' inside the value; and key=value, key: value, "key":"value" of settings and logs.
+	sqlOption   = regexp.MustCompile(`'([^'\n]{1,200})'(\s*=\s*)'((?:[^']|'')*)'`)
+	plainOption = regexp.MustCompile(`(?i)("?[\w.\-]*(?:password|passwd|secret|jaas\.config|token|api[-_]?key|user-info|keystore\.key)[\w.\-]*"?)(\s*[=:]\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;}\])]+)`)
+	userInURL   = regexp.MustCompile(`(://)[^/@\s:]+:[^/@\s]+@`)
+	pemBlock    = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`)
+)
+
+// Redact replaces what is secret in a text: values of options that hold passwords, in SQL and elsewhere, private keys and
+// credentials in URLs.
+func Redact(text string) string {
+	text = sqlOption.ReplaceAllStringFunc(text, func(option string) string {
+		part := sqlOption.FindStringSubmatch(option)
+		if !SecretOption(part[1]) {
+			return option
+		}
+		return "'" + part[1] + "'" + part[2] + "'" + hidden + "'"
+	})
+	text = pemBlock.ReplaceAllString(text, hidden)
+	text = plainOption.ReplaceAllStringFunc(text, func(option string) string {
+		part := plainOption.FindStringSubmatch(option)
+		if part[3] == "'"+hidden+"'" {
+			return option
+		}
+		quote := ""
+		if q := part[3][:1]; q == `"` || q == "'" {
+			quote = q
+		}
+		return part[1] + part[2] + quote + hidden + quote
+	})
+	return userInURL.ReplaceAllString(text, "${1}"+hidden+"@")
+}

@@ -1,0 +1,194 @@
+package flink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Status is a pipeline as it is.
+type Status struct {
+	Name         string       `json:"name"`
+	State        string       `json:"state"` // of the job, in small letters; lost where it should run and doesn't; or of the record
+	JobID        string       `json:"job_id,omitempty"`
+	Since        time.Time    `json:"since"`
+	Restarts     int64        `json:"restarts"`
+	Checkpoints  *Checkpoints `json:"checkpoints,omitempty"`
+	Operators    []Operator   `json:"operators,omitempty"`
+	RecordsIn    int64        `json:"records_in"`
+	RecordsOut   int64        `json:"records_out"`
+	Late         int64        `json:"late"`
+	Lag          int64        `json:"lag"` // -1 where no source tells
+	Exceptions   []Exception  `json:"exceptions,omitempty"`
+	PossibleLoss []string     `json:"possible_loss,omitempty"`
+	Deployment   *Deployment  `json:"deployment,omitempty"`
+}
+
+// Listed is one line of what is deployed.
+type Listed struct {
+	Name     string    `json:"name"`
+	State    string    `json:"state"`
+	JobID    string    `json:"job_id,omitempty"`
+	Since    time.Time `json:"since"`
+	Deployed bool      `json:"deployed"` // by Weir
+}
+
+// List returns what is deployed, by name, and then the other jobs of the cluster that run.
+func (m *Manager) List(ctx context.Context) ([]Listed, error) {
+	deployments, err := Deployments(ctx, m.Env.Kafka)
+	if err != nil {
+		return nil, err
+	}
+	jobs, err := m.Cluster.Jobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := []Listed{}
+	for _, d := range deployments {
+		l := Listed{Name: d.Name, State: d.State, JobID: d.JobID, Since: d.At, Deployed: true}
+		at := slices.IndexFunc(jobs, func(j Job) bool { return j.ID == d.JobID || j.Name == d.Name && !j.Ended() })
+		should := d.State == stateRunning || d.State == stateDeploying
+		switch {
+		case at >= 0 && (should || !jobs[at].Ended()):
+			l.State, l.JobID, l.Since = strings.ToLower(jobs[at].State), jobs[at].ID, jobs[at].Start.Time()
+		case should:
+			l.State = StateLost
+		}
+		all = append(all, l)
+	}
+	for _, j := range jobs {
+		if !j.Ended() && !slices.ContainsFunc(all, func(l Listed) bool { return l.JobID == j.ID }) {
+			all = append(all, Listed{Name: j.Name, State: strings.ToLower(j.State), JobID: j.ID, Since: j.Start.Time()})
+		}
+	}
+	return all, nil
+}
+
+// Operator is a chain of operators with what goes through it.
+type Operator struct {
+	Name        string `json:"name"`
+	Parallelism int    `json:"parallelism"`
+	State       string `json:"state"`
+	Flow
+}
+
+// StateLost is the state of a pipeline that should run and does not.
+const StateLost = "lost"
+
+// Status looks at a pipeline. The error is a *NotDeployedError where nothing of the name is known.
+func (m *Manager) Status(ctx context.Context, name string) (*Status, error) {
+	d, job, err := m.find(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	s := &Status{Name: name, State: d.State, JobID: d.JobID, Since: d.At, Lag: -1, PossibleLoss: d.PossibleLoss}
+	if d.State != "" {
+		s.Deployment = &d
+	}
+	if job == nil && d.JobID != "" { // it may have ended
+		known, err := m.Cluster.Job(ctx, d.JobID)
+		var gone *ResponseError
+		switch {
+		case err == nil:
+			job = &known.Job
+		case !errors.As(err, &gone):
+			return nil, err
+		}
+	}
+	if job == nil {
+		if d.State == stateRunning || d.State == stateDeploying {
+			s.State = StateLost
+		}
+		return s, nil
+	}
+	s.JobID = job.ID
+	if !job.Ended() || d.State == stateRunning {
+		s.State, s.Since = strings.ToLower(job.State), job.Start.Time()
+	}
+	return s, m.look(ctx, s, job, &d)
+}
+
+// look fills in what the JobManager knows of a job.
+func (m *Manager) look(ctx context.Context, s *Status, job *Job, d *Deployment) error {
+	detail, err := m.Cluster.Job(ctx, job.ID)
+	if err != nil {
+		return err
+	}
+	checkpoints, err := m.Cluster.Checkpoints(ctx, job.ID)
+	if err != nil {
+		return err
+	}
+	s.Checkpoints = &checkpoints
+	if s.Restarts, err = m.Cluster.Restarts(ctx, job.ID); err != nil {
+		return err
+	}
+	for _, v := range detail.Vertices {
+		flow, err := m.Cluster.Flow(ctx, job.ID, v)
+		if err != nil {
+			return err
+		}
+		s.Operators = append(s.Operators, Operator{Name: v.Name, Parallelism: v.Parallelism, State: strings.ToLower(v.Status), Flow: flow})
+		s.Late += flow.Late
+		if flow.Lag >= 0 {
+			s.Lag = max(s.Lag, 0) + flow.Lag
+		}
+		if strings.HasPrefix(v.Name, "Source:") {
+			s.RecordsIn += flow.In
+		}
+		if strings.Contains(v.Name, ": Writer") || strings.Contains(v.Name, ": Committer") {
+			s.RecordsOut += flow.Sent
+		}
+	}
+	if s.Exceptions, err = m.Cluster.Exceptions(ctx, job.ID); err != nil {
+		return err
+	}
+	loss, err := m.possibleLoss(ctx, &checkpoints, d, job.Start.Time())
+	s.PossibleLoss = append(s.PossibleLoss, loss...)
+	return err
+}
+
+// lostCommit are lines by which the Kafka sink tells that a transaction can't be committed any more. It only logs them.
+var lostCommit = regexp.MustCompile(`Unable to commit transaction \((.*?)\) because (?:its producer is already fenced|it's in an invalid state)`)
+
+var transactionalIDIn = regexp.MustCompile(`transactionalId='?([^',}\s]+)`)
+
+// possibleLoss looks for results that a sink had handed over and Kafka has thrown away: an outage that was longer than the
+// transactions' timeout, or a fenced producer.
+func (m *Manager) possibleLoss(ctx context.Context, checkpoints *Checkpoints, d *Deployment, since time.Time) ([]string, error) {
+	var found []string
+	timeout := time.Duration(d.TransactionTimeout) * time.Millisecond
+	if r := checkpoints.Latest.Restored; r != nil && !r.Savepoint && timeout > 0 {
+		for _, c := range checkpoints.History {
+			if away := r.At.Time().Sub(c.Acked.Time()); c.ID == r.ID && c.Acked > 0 && away > timeout {
+				found = append(found, fmt.Sprintf("at %s the job went on from a checkpoint that was %s old, and the sinks' transactions time out after %s",
+					r.At.Time().Format(time.RFC3339), away.Round(time.Second), timeout))
+			}
+		}
+	}
+	prefix := TransactionalIDPrefix(d.Name)
+	counts := make(map[string]int)
+	err := m.Cluster.Logs(ctx, func(process, log string) {
+		for line := range strings.Lines(log) {
+			what := lostCommit.FindStringSubmatch(line)
+			if what == nil {
+				continue
+			}
+			id := transactionalIDIn.FindStringSubmatch(what[1])
+			if id != nil && !strings.HasPrefix(id[1], prefix) {
+				continue // of another job
+			}
+			if at, err := time.Parse("2006-01-02 15:04:05", line[:min(19, len(line))]); err == nil && at.Before(since.Truncate(time.Second)) {
+				continue // of an earlier life
+			}
+			counts[process]++
+		}
+	})
+	for process, n := range counts {
+		found = append(found, fmt.Sprintf("the log of the %s has %d transactions that could not be committed any more (\"Unable to commit transaction\"): weir verify tells if results lack", process, n))
+	}
+	return found, err
+}
