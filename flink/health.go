@@ -3,6 +3,7 @@ package flink
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/url"
 	"slices"
 	"strconv"
@@ -70,6 +71,18 @@ type Flow struct {
 	Pressed float64 `json:"backpressure"` // share of the time in which the most pressed subtask waits for the next
 }
 
+// number is one of Flink's, which writes those that JSON does not have as strings: "NaN" is 0 here.
+type number float64
+
+func (n *number) UnmarshalJSON(text []byte) error {
+	v, err := strconv.ParseFloat(strings.Trim(string(text), `"`), 64)
+	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+		v = 0
+	}
+	*n = number(v)
+	return nil
+}
+
 // Flow reads the metrics of a chain of operators.
 func (c *Cluster) Flow(ctx context.Context, id string, v Vertex) (Flow, error) {
 	base := "/jobs/" + id + "/vertices/" + v.ID + "/subtasks/metrics"
@@ -92,8 +105,8 @@ func (c *Cluster) Flow(ctx context.Context, id string, v Vertex) (Flow, error) {
 	}
 	var values []struct {
 		ID  string
-		Sum float64
-		Max float64
+		Sum number
+		Max number
 	}
 	if err := c.jobs.get(ctx, base+"?get="+url.QueryEscape(strings.Join(wanted, ","))+"&agg=sum,max", &values); err != nil {
 		return Flow{}, err
@@ -106,9 +119,9 @@ func (c *Cluster) Flow(ctx context.Context, id string, v Vertex) (Flow, error) {
 		case m.ID == "numRecordsOut":
 			f.Out = max(f.Out, n)
 		case m.ID == "busyTimeMsPerSecond":
-			f.Busy = m.Max / 1000
+			f.Busy = float64(m.Max) / 1000
 		case m.ID == "backPressuredTimeMsPerSecond":
-			f.Pressed = m.Max / 1000
+			f.Pressed = float64(m.Max) / 1000
 		case strings.HasSuffix(m.ID, ".pendingRecords"):
 			f.Lag = max(f.Lag, 0) + n
 		case strings.HasSuffix(m.ID, ".numLateRecordsDropped"):

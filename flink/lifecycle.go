@@ -89,7 +89,7 @@ func (m *Manager) Cancel(ctx context.Context, name string) (Deployment, error) {
 	if err != nil {
 		return d, err
 	}
-	if job == nil && d.State != stateRunning && d.State != stateDeploying {
+	if job == nil && !d.Deployed() {
 		return d, &NotRunningError{name, d.State}
 	}
 	recorder, err := openRecorder(ctx, m.Env.Kafka, name)

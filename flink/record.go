@@ -44,6 +44,9 @@ type Deployment struct {
 	PreviousJobs       []string          `json:"previous_job_ids,omitempty"` // of the same name, the newest first
 }
 
+// Deployed reports that the pipeline should run: nobody has stopped or cancelled it.
+func (d *Deployment) Deployed() bool { return d.State == stateRunning || d.State == stateDeploying }
+
 // NotDeployedError says that nothing of the name is deployed.
 type NotDeployedError struct {
 	Name  string

@@ -169,3 +169,25 @@ func TestResultPages(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// Flink gives NaN as a string: a source that idles has no busy time.
+func TestFlow(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /jobs/j/vertices/v/subtasks/metrics", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("get") == "" {
+			text(200, `[{"id":"numRecordsIn"},{"id":"Source__readings[1].pendingRecords"},{"id":"Source__readings[1].numRecordsIn"},{"id":"Calc.numLateRecordsDropped"},{"id":"other"}]`)(w)
+			return
+		}
+		if strings.Contains(r.URL.Query().Get("get"), "other") {
+			t.Error("a metric is asked for that nobody needs")
+		}
+		text(200, `[{"id":"busyTimeMsPerSecond","sum":"NaN","max":"NaN"},{"id":"backPressuredTimeMsPerSecond","sum":500.0,"max":500.0},
+			{"id":"Source__readings[1].pendingRecords","sum":7.0,"max":7.0},{"id":"Source__readings[1].numRecordsIn","sum":11.0,"max":6.0},{"id":"Calc.numLateRecordsDropped","sum":2.0,"max":2.0}]`)(w)
+	})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	f, err := NewCluster(Config{JobManager: server.URL}).Flow(t.Context(), "j", Vertex{ID: "v"})
+	if want := (Flow{In: 11, Lag: 7, Late: 2, Pressed: 0.5}); err != nil || f != want {
+		t.Errorf("%+v, %v, want %+v", f, err, want)
+	}
+}

@@ -51,7 +51,7 @@ func (m *Manager) List(ctx context.Context) ([]Listed, error) {
 	for _, d := range deployments {
 		l := Listed{Name: d.Name, State: d.State, JobID: d.JobID, Since: d.At, Deployed: true}
 		at := slices.IndexFunc(jobs, func(j Job) bool { return j.ID == d.JobID || j.Name == d.Name && !j.Ended() })
-		should := d.State == stateRunning || d.State == stateDeploying
+		should := d.Deployed()
 		switch {
 		case at >= 0 && (should || !jobs[at].Ended()):
 			l.State, l.JobID, l.Since = strings.ToLower(jobs[at].State), jobs[at].ID, jobs[at].Start.Time()
@@ -100,7 +100,7 @@ func (m *Manager) Status(ctx context.Context, name string) (*Status, error) {
 		}
 	}
 	if job == nil {
-		if d.State == stateRunning || d.State == stateDeploying {
+		if d.Deployed() {
 			s.State = StateLost
 		}
 		return s, nil

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"weir/broker"
+	"weir/flink"
+	"weir/internal/stack"
+)
+
+// flinkReadings is how many readings go through Flink while it is broken. make test-flink takes a million.
+func flinkReadings(t *testing.T) int {
+	text := os.Getenv("WEIR_TEST_FLINK_READINGS")
+	if text == "" {
+		return 120_000
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// onFlink writes a pipeline's file. The versions give the same rows by other expressions, so that an upgrade changes the
+// SQL and not what weir verify expects.
+func onFlink(t *testing.T, dir, average string) string {
+	t.Helper()
+	file := filepath.Join(dir, "windowed.sql")
+	text := `
+CREATE TABLE readings (
+  device_id STRING NOT NULL, sensor STRING NOT NULL, ` + "`value`" + ` DOUBLE NOT NULL, ts TIMESTAMP_LTZ(3) NOT NULL,
+  WATERMARK FOR ts AS ts - INTERVAL '2' SECOND
+) WITH ('connector' = 'kafka', 'topic' = 'sensor_data_tx', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json',
+  'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset');
+CREATE TABLE per_window (
+  device_id STRING, sensor STRING, window_start TIMESTAMP(3), window_end TIMESTAMP(3),
+  readings BIGINT, minimum DOUBLE, maximum DOUBLE, average DOUBLE, total DOUBLE
+) WITH ('connector' = 'kafka', 'topic' = 'per_window', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json');
+INSERT INTO per_window
+SELECT device_id, sensor, window_start, window_end, COUNT(*), MIN(` + "`value`), MAX(`value`), " + average + ", SUM(`value`)" + `
+FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY device_id, sensor, window_start, window_end;`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// flinkWorld is Kafka and Flink, and what commands need to find them.
+type flinkWorld struct {
+	t     *testing.T
+	kafka *stack.Kafka
+	flink *stack.Flink
+	at    []string // flags
+}
+
+func newFlinkWorld(t *testing.T, brokers int) *flinkWorld {
+	t.Helper()
+	w := &flinkWorld{t: t, kafka: stack.New(t, brokers)}
+	w.flink = stack.NewFlink(t, stack.FlinkOptions{TaskManagers: 2, Slots: 2, Memory: 320})
+	w.at = []string{"--brokers=" + strings.Join(w.kafka.Brokers(), ","), "--gateway=" + w.flink.GatewayURL(), "--jobmanager=" + w.flink.RestURL()}
+	return w
+}
+
+// weir runs weir flink with arguments; it has to succeed.
+func (w *flinkWorld) weir(args ...string) string {
+	w.t.Helper()
+	return must(w.t, append(append([]string{"flink"}, args...), w.at...)...)
+}
+
+func (w *flinkWorld) status(name string) (s flink.Status, code int) {
+	w.t.Helper()
+	code, out, stderr := do(w.t, append([]string{"flink", "status", name, "-o", "json"}, w.at...)...)
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		w.t.Fatalf("status: exit %d: %v\n%s%s", code, err, out, stderr)
+	}
+	return s, code
+}
+
+// await waits until the pipeline's state and whatever else holds.
+func (w *flinkWorld) await(name, what string, holds func(*flink.Status) bool) {
+	w.t.Helper()
+	var s flink.Status
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
+		if s, _ = w.status(name); holds(&s) {
+			return
+		}
+	}
+	w.t.Fatalf("%s: not %s after three minutes: %+v", name, what, s)
+}
+
+func running(s *flink.Status) bool {
+	for _, o := range s.Operators {
+		if o.State != "running" {
+			return false
+		}
+	}
+	return s.State == "running" && len(s.Operators) > 0
+}
+
+// awaitRead waits until a checkpoint has all that is in a topic.
+func (w *flinkWorld) awaitRead(group, topic string) {
+	w.t.Helper()
+	client, err := broker.Connect(w.t.Context(), broker.Config{Brokers: w.kafka.Brokers()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	lag := int64(-1)
+	for deadline := time.Now().Add(3 * time.Minute); lag != 0 && time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
+		lag = w.lag(admin, group, topic)
+	}
+	if lag != 0 {
+		w.t.Fatalf("group %s is %d behind in %s after three minutes", group, lag, topic)
+	}
+}
+
+func (w *flinkWorld) lag(admin *kadm.Client, group, topic string) int64 {
+	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
+	defer cancel()
+	ends, err := admin.ListCommittedOffsets(ctx, topic)
+	if err != nil || ends.Error() != nil {
+		return -1
+	}
+	offsets, err := admin.FetchOffsets(ctx, group)
+	if err != nil {
+		return -1
+	}
+	lag := int64(0)
+	ends.Each(func(end kadm.ListedOffset) {
+		at, _ := offsets.Lookup(topic, end.Partition)
+		// The last entry is the mark of a transaction's end: no record, so that Flink's offset does not count it.
+		lag += max(0, end.Offset-1-max(0, at.At))
+	})
+	return lag
+}
+
+// kill ends a process of Flink with kill -9 and starts it again.
+func (w *flinkWorld) kill(name string) {
+	w.t.Helper()
+	if err := w.flink.Kill(name); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.flink.Start(w.t.Context(), name); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// Readings go through a windowed pipeline on a real Flink cluster while TaskManagers, a broker and the JobManager are killed with
+// kill -9, and while its SQL is replaced: each is counted in its window once. Windows that were open at the upgrade are whole.
+func TestFlinkSurvivesKills(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts five JVMs: make test runs it")
+	}
+	readings := flinkReadings(t)
+	brokers, rate := 1, 1200
+	if readings >= 1_000_000 {
+		brokers, rate = 3, 8000
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d, %d readings, %d brokers", seed, readings, brokers)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	w := newFlinkWorld(t, brokers)
+	at := w.at[0]
+	dir := t.TempDir()
+	must(t, "topics", "apply", at)
+	producer := start(t, "produce", at, fmt.Sprint("--count=", readings), fmt.Sprint("--rate=", rate), "--devices=300", "--repeats=0.02")
+	t.Log(w.weir("deploy", onFlink(t, dir, "AVG(`value`)"), "--parallelism=2", "--checkpoint-interval=2s"))
+	code, _, stderr := do(t, append([]string{"flink", "deploy", filepath.Join(dir, "windowed.sql")}, w.at...)...)
+	if code != exitFailed || !strings.Contains(stderr, "deployed already") {
+		t.Errorf("deployed twice: exit %d, %s", code, stderr)
+	}
+	checkpoint := func(after time.Time) {
+		w.await("windowed", "running with a new checkpoint", func(s *flink.Status) bool {
+			return running(s) && s.Checkpoints.Latest.Completed != nil && s.Checkpoints.Latest.Completed.Triggered.Time().After(after)
+		})
+	}
+	checkpoint(time.Time{})
+
+	faults := []string{"taskmanager", "broker", "jobmanager", "upgrade", "taskmanager"}
+	for extra := readings / 250_000; extra > 0; extra-- {
+		faults = append(faults, []string{"taskmanager", "broker", "jobmanager"}[rng.IntN(3)])
+	}
+	rng.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
+	t.Logf("faults: %v", faults)
+	over := 0 // faults after the last reading: they prove little
+	for _, fault := range faults {
+		time.Sleep(time.Duration(rng.IntN(2500)) * time.Millisecond) // the fault's moment between checkpoints
+		began := time.Now()
+		switch fault {
+		case "taskmanager":
+			w.kill(stack.TaskManager(rng.IntN(2)))
+		case "broker":
+			b := rng.IntN(brokers)
+			if err := w.kafka.Kill(b); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond) // how long the broker is away
+			if err := w.kafka.Start(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+		case "jobmanager":
+			w.kill(stack.JobManager)
+			if err := w.flink.Await(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if s, code := w.status("windowed"); s.State != flink.StateLost || code != exitCheck {
+				t.Errorf("after the JobManager's end: %s, exit %d", s.State, code)
+			}
+			t.Log(w.weir("recover", "windowed"))
+		case "upgrade":
+			t.Log(w.weir("upgrade", onFlink(t, dir, "AVG(`value`) * 1")))
+		}
+		checkpoint(time.Now())
+		select {
+		case <-producer.exited:
+			over++
+		default:
+		}
+		t.Logf("%s: a checkpoint %.1f s later", fault, time.Since(began).Seconds())
+	}
+	if over > 2 {
+		t.Errorf("%d of %d faults came when the readings were over: let them come slower", over, len(faults))
+	}
+	if code := producer.wait(10 * time.Minute); code != exitOK {
+		t.Fatalf("producer: exit %d\n%s", code, producer.errOut.String())
+	}
+	w.awaitRead("weir-windowed", "sensor_data_tx")
+	s, _ := w.status("windowed")
+	t.Logf("possible loss: %q; exceptions: %d; late %d", s.PossibleLoss, len(s.Exceptions), s.Late)
+	w.leaveTransactions(dir)
+	t.Log(w.weir("stop", "windowed", "--drain"))
+	r := verified(t, at, "--windows=per_window", "--window-size=10s", "--window-delay=2s", "--window-group=weir-windowed", "--window-shared-watermark", "--bounded")
+	if r.Records < int64(readings) {
+		t.Errorf("%d records, want at least %d", r.Records, readings)
+	}
+}
+
+// leaveTransactions cancels a job in the middle of a transaction, which weir transactions finds and ends.
+func (w *flinkWorld) leaveTransactions(dir string) {
+	t := w.t
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "windowed.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "cancelled.sql")
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(text), "'per_window'", "'elsewhere'")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.weir("deploy", file, "--parallelism=1", "--checkpoint-interval=1h", "--name=cancelled")
+	var listed []openTransaction
+	open := func() int {
+		var of []openTransaction
+		if err := json.Unmarshal([]byte(must(t, "transactions", "list", "-o", "json", w.at[0])), &listed); err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range listed {
+			if o.FlinkJob == "cancelled" {
+				of = append(of, o)
+			}
+		}
+		return len(of)
+	}
+	for deadline := time.Now().Add(time.Minute); open() == 0; time.Sleep(300 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no transaction of the job is open: %+v", listed)
+		}
+	}
+	if code, _, stderr := do(t, "transactions", "abort", "--flink=cancelled", w.at[0]); code != exitFailed || !strings.Contains(stderr, "is deployed") {
+		t.Errorf("the transactions of a running job are aborted: exit %d, %s", code, stderr)
+	}
+	t.Log(w.weir("cancel", "cancelled"))
+	t.Log(must(t, "transactions", "abort", "--flink=cancelled", w.at[0]))
+	if n := open(); n > 0 {
+		t.Errorf("%d transactions are still open", n)
+	}
+}
