@@ -1,8 +1,10 @@
 package format
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"unicode/utf8"
 	"unsafe"
 
@@ -32,8 +34,7 @@ type jsonDecoder struct {
 	ignore  bool // ignore-parse-errors
 	iso     bool
 
-	// order is which field came at each place of the last document, -1 for one that nobody wants: most documents of a
-	// topic have their fields in the same order.
+	// order is what came at each place of the last document: most documents of a topic have their fields in the same order.
 	order []guess
 	seen  []bool
 	vals  []span
@@ -43,7 +44,9 @@ type jsonDecoder struct {
 	depth int
 }
 
+// guess is a field that is expected at a place, -1 for one that nobody wants.
 type guess struct {
+	text  string // "name": as it stands in most documents; "" where the name has escapes
 	name  string
 	field int
 }
@@ -118,16 +121,10 @@ func (d *jsonDecoder) scan(data []byte) error {
 		return d.end()
 	}
 	for place := 0; ; place++ {
-		name, err := d.name()
+		field, err := d.key(place)
 		if err != nil {
 			return err
 		}
-		field := d.lookup(name, place)
-		d.space()
-		if d.at == len(data) || data[d.at] != ':' {
-			return d.unexpected("a colon")
-		}
-		d.at++
 		d.space()
 		from := d.at
 		if err := d.skip(); err != nil {
@@ -160,6 +157,28 @@ func (d *jsonDecoder) end() error {
 	return nil
 }
 
+// key passes the name of a field and the colon behind it, and finds the field.
+func (d *jsonDecoder) key(place int) (field int, err error) {
+	if place < len(d.order) {
+		g := &d.order[place]
+		if rest := d.data[d.at:]; g.text != "" && len(rest) >= len(g.text) && string(rest[:len(g.text)]) == g.text {
+			d.at += len(g.text)
+			return g.field, nil
+		}
+	}
+	name, err := d.name()
+	if err != nil {
+		return 0, err
+	}
+	field = d.lookup(name, place)
+	d.space()
+	if d.at == len(d.data) || d.data[d.at] != ':' {
+		return 0, d.unexpected("a colon")
+	}
+	d.at++
+	return field, nil
+}
+
 // name reads the name of a field. It may point into the document.
 func (d *jsonDecoder) name() ([]byte, error) {
 	if d.at == len(d.data) || d.data[d.at] != '"' {
@@ -186,7 +205,10 @@ func (d *jsonDecoder) lookup(name []byte, place int) int {
 	if !ok {
 		field = -1
 	}
-	g := guess{string(name), field}
+	g := guess{name: string(name), field: field}
+	if text := appendText(nil, g.name); len(text) == len(name)+len(`""`) {
+		g.text = string(append(text, ':'))
+	}
 	switch {
 	case place < len(d.order):
 		d.order[place] = g
@@ -204,7 +226,14 @@ func (d *jsonDecoder) unexpected(wanted string) error {
 	return fmt.Errorf("no JSON: found %q at byte %d, wanted %s", r, d.at, wanted)
 }
 
+// space passes white space. Most documents have none, so that the look for it is inlined.
 func (d *jsonDecoder) space() {
+	if d.at < len(d.data) && d.data[d.at] <= ' ' {
+		d.spaces()
+	}
+}
+
+func (d *jsonDecoder) spaces() {
 	for d.at < len(d.data) {
 		switch d.data[d.at] {
 		case ' ', '\t', '\n', '\r':
@@ -254,10 +283,30 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
+// special returns how many of eight bytes, the first in the lowest bits, are plain before the first that isn't.
+//
+// A byte of x-each(0x20) borrows, and so has its highest bit set, where that of x is below 0x20; x XOR a character is 0 where x is
+// that character, and 0 is what each(1) borrows from. A borrow can touch bytes behind the first that it marks, but not before.
+func special(x uint64) int {
+	quote, slash := x^each('"'), x^each('\\')
+	found := (x | (x - each(0x20)) | (quote-each(1))&^quote | (slash-each(1))&^slash) & each(0x80)
+	return bits.TrailingZeros64(found) / 8
+}
+
+// each repeats a byte eight times.
+func each(c byte) uint64 { return uint64(c) * 0x0101_0101_0101_0101 }
+
 // text passes a text in quotes, and tells whether it has escapes.
 func (d *jsonDecoder) text() (escaped bool, err error) {
 	data, at := d.data, d.at+1
 	for {
+		for at+8 <= len(data) {
+			n := special(binary.LittleEndian.Uint64(data[at:]))
+			at += n
+			if n < 8 {
+				break
+			}
+		}
 		for at < len(data) && plain[data[at]] {
 			at++
 		}

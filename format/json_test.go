@@ -2,9 +2,12 @@ package format
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -266,7 +269,54 @@ func FuzzDecode(f *testing.F) {
 		if s, ok := v["a"].(string); err == nil && ok && cols[0].Value(0) != s {
 			t.Fatalf("%q: a is %q, want %q", data, cols[0].Value(0), s)
 		}
+		// Once more, now that the decoder expects these fields.
+		again := d.Decode(data, cols)
+		if fmt.Sprint(again) != fmt.Sprint(err) {
+			t.Fatalf("%q: %v, and again: %v", data, err, again)
+		}
+		for _, c := range cols {
+			if err == nil && c.Value(0) != c.Value(1) {
+				t.Fatalf("%q: %q, and again: %q", data, c.Value(0), c.Value(1))
+			}
+		}
 	})
+}
+
+// Documents one after another, each with a decoder that expects the fields of the one before.
+func TestDecodeAfterOthers(t *testing.T) {
+	d, cols := decoder(t, nil, Field{"a", expr.Of(expr.Int)}, Field{`b"`, expr.Of(expr.String)})
+	for i, text := range []string{
+		`{"a":1,"b\"":"x"}`, `{"a":1,"b\"":"x"}`, `{ "a" : 1 , "b\"" : "x" }`, `{"b\"":"x","a":1}`, `{"b\"":"x","z":0,"a":1}`, `{"a":1,"b\u0022":"x"}`, `{"a" :1,"b\"":"x","z":1}`,
+	} {
+		if err := d.Decode([]byte(text), cols); err != nil || cols[0].Value(i) != int64(1) || cols[1].Value(i) != "x" {
+			t.Errorf("%s: %v, %v, %v", text, err, cols[0].Value(i), cols[1].Value(i))
+		}
+	}
+	for text, want := range map[string]string{`{"a":1,"b":":"x"}`: "wanted a comma", `{"a":`: "wanted a value", `{"a"`: "wanted a colon", `{"a`: `the closing "`} {
+		if err := d.Decode([]byte(text), cols); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// Eight bytes at once find the same end of what is plain as one by one.
+func TestSpecial(t *testing.T) {
+	for c := range 256 {
+		for at := range 8 {
+			for _, fill := range []byte{'a', ' ', '!', '#', '[', ']', 0x7f} {
+				block := bytes.Repeat([]byte{fill}, 8)
+				block[at] = byte(c)
+				block[7] = min(block[7], '"') // often a second one behind
+				want := slices.IndexFunc(block, func(b byte) bool { return !plain[b] })
+				if want < 0 {
+					want = 8
+				}
+				if got := special(binary.LittleEndian.Uint64(block)); got != want {
+					t.Fatalf("%x: %d, want %d", block, got, want)
+				}
+			}
+		}
+	}
 }
 
 const sample = `{"device_id":"device-000123","ts":"2026-01-01T00:00:01.234Z","temperature":21.53,"humidity":40.2,"battery":88,"seq":12345}`
