@@ -1,16 +1,17 @@
 // Package engine runs processing over Kafka exactly once: what it reads, what it writes, its state, its
 // dead letters and its offsets are one transaction (KIP-98, KIP-447).
 //
-//	engine.go    Config and Run: the workers of one process
-//	pipeline.go  what they share: topics, ends, which stages read what
-//	worker.go    one consumer of the group: sessions and retries
-//	session.go   one life of its client: transactions, restore
-//	schemas.go   the schemas of records, looked up before tasks see them; of results, registered
-//	status.go    what all of them do, for whoever asks while they run
-//	topics.go    the topics of a pipeline, made and checked
-//	manifest.go  what the state of a pipeline is made of, and whether new SQL fits it
-//	end.go       when what there was at the start is processed
-//	slot.go      transactional ids that are stable for each process of a group
+//	engine.go       Config and Run: the workers of one process
+//	pipeline.go     what they share: topics, ends, which stages read what
+//	worker.go       one consumer of the group: sessions and retries
+//	session.go      one life of its client: partitions that come and go, restore
+//	transaction.go  its transactions: begin, send, commit or abort
+//	schemas.go      the schemas of records, looked up before tasks see them; of results, registered
+//	status.go       what all of them do, for whoever asks while they run
+//	topics.go       the topics of a pipeline, made and checked
+//	manifest.go     what the state of a pipeline is made of, and whether new SQL fits it
+//	end.go          when what there was at the start is processed
+//	slot.go         transactional ids that are stable for each process of a group
 package engine
 
 import (
@@ -137,13 +138,27 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	p.schemas.close()
 	var sum Result
 	for _, r := range results {
-		sum.Records += r.Records
-		sum.Outputs += r.Outputs
-		sum.DeadLetters += r.DeadLetters
-		sum.Late += r.Late
-		sum.Transactions += r.Transactions
-		sum.Aborted += r.Aborted
-		sum.Sessions += r.Sessions
+		sum.merge(r)
 	}
 	return sum, err
+}
+
+// add counts a committed transaction.
+func (r *Result) add(c Commit) {
+	r.Transactions++
+	r.Records += int64(c.Records)
+	r.Outputs += int64(c.Outputs)
+	r.DeadLetters += int64(c.DeadLetters)
+	r.Late += int64(c.Late)
+}
+
+// merge adds what another worker did.
+func (r *Result) merge(o Result) {
+	r.Records += o.Records
+	r.Outputs += o.Outputs
+	r.DeadLetters += o.DeadLetters
+	r.Late += o.Late
+	r.Transactions += o.Transactions
+	r.Aborted += o.Aborted
+	r.Sessions += o.Sessions
 }

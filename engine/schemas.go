@@ -326,7 +326,7 @@ func (s *session) holdUnknown(ctx context.Context, fetches kgo.Fetches) (bool, e
 	}
 	s.group.Client().PauseFetchPartitions(pause)
 	s.tellHeld()
-	if err := s.begin(); err != nil {
+	if err := s.begin(ctx); err != nil {
 		return true, err
 	}
 	s.aborting = AbortSchema

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
-	"weir/deadletter"
 	"weir/operator"
 	"weir/plan"
 	"weir/state"
@@ -31,17 +29,10 @@ type session struct {
 	assigned map[string]map[int32]bool
 	fresh    map[taskID]bool // got a partition since the last look: what a task knows is old
 
-	held     map[topicPartition]map[lookupID]bool // paused until these schemas are known
-	aborting string                               // why the next abort is, where it is no rebalance
+	held map[topicPartition]map[lookupID]bool // paused until these schemas are known
 
-	open    bool // in a transaction
-	began   time.Time
-	read    int // records
-	sourced int // of them, those of tables
-	out     operator.Output
-	sample  []time.Time
-	wrote   int // records of tables and repartition topics
-	counted tally
+	rewound bool // by an abort, since the last look at which inputs have ended
+	transaction
 }
 
 type taskID struct {
@@ -66,6 +57,7 @@ func (w *worker) session(ctx context.Context) error {
 	s := &session{
 		worker: w, stages: w.stageTopics(), tasks: make(map[taskID]*task),
 		assigned: make(map[string]map[int32]bool), fresh: make(map[taskID]bool), held: make(map[topicPartition]map[lookupID]bool),
+		transaction: transaction{release: func() {}},
 	}
 	s.Status.phase(s.instance, Starting, "")
 	if err := s.connect(ctx); err != nil {
@@ -89,9 +81,7 @@ func (w *worker) session(ctx context.Context) error {
 			err = s.process(ctx, fetches)
 		}
 		if err != nil {
-			if s.open {
-				s.abort(AbortProcess) // the next session's ProducerID does it
-			}
+			s.giveUp(ctx)
 			return err
 		}
 		if s.open && (time.Since(s.began) >= s.CommitInterval || s.read >= s.MaxRecords) {
@@ -154,7 +144,7 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.KeepControlRecords(), // so that the committed offset passes the markers, and lag can reach 0
 		kgo.ProducerBatchCompression(codec),
 		kgo.RecordPartitioner(broker.GivenPartitions()),
-		kgo.ProducerLinger(5*time.Millisecond),
+		kgo.ProducerLinger(linger),
 		kgo.MaxBufferedRecords(1<<20),
 		kgo.FetchMaxWait(s.CommitInterval),
 		broker.ClientLog(s.Logger),
@@ -172,6 +162,7 @@ func (s *session) connect(ctx context.Context) error {
 }
 
 func (s *session) close() {
+	s.release()
 	s.group.Close()
 	for id, t := range s.tasks {
 		s.Status.released(s.instance, id)
@@ -245,6 +236,11 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 			return err
 		}
 	}
+	if s.rewound {
+		if err := s.endEmpty(ctx); err != nil {
+			return err
+		}
+	}
 	if held, err := s.holdUnknown(ctx, fetches); held || err != nil {
 		return err
 	}
@@ -253,7 +249,7 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 		if failed != nil || len(tp.Records) == 0 {
 			return
 		}
-		failed = s.step(tp)
+		failed = s.step(ctx, tp)
 	})
 	if failed != nil {
 		return failed
@@ -261,20 +257,9 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 	return s.idle(ctx)
 }
 
-func (s *session) begin() error {
-	if s.open {
-		return nil
-	}
-	if err := s.group.Begin(); err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
-	}
-	s.open, s.began = true, time.Now()
-	return nil
-}
-
 // step runs the records of one partition through the tasks that read it.
-func (s *session) step(tp kgo.FetchTopicPartition) error {
-	if err := s.begin(); err != nil {
+func (s *session) step(ctx context.Context, tp kgo.FetchTopicPartition) error {
+	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	newest := tp.Records[len(tp.Records)-1]
@@ -313,7 +298,7 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 				return &fatalError{err}
 			}
 		}
-		s.counted.putDown(&s.out, t)
+		s.send(t)
 	}
 	return nil
 }
@@ -334,21 +319,21 @@ func (s *session) observe(records []*kgo.Record) {
 }
 
 // idle tells tasks of inputs that have had no record for their idle timeout.
-func (s *session) idle(context.Context) error {
+func (s *session) idle(ctx context.Context) error {
 	for _, t := range s.tasks {
 		for _, in := range t.stage.Inputs {
 			scan, ok := in.Op.(*plan.Scan)
 			if !ok || scan.Table.IdleTimeout == 0 || t.IsIdle(scan.Table.Topic) || s.Now().Sub(t.last[scan.Table.Topic]) < scan.Table.IdleTimeout {
 				continue
 			}
-			if err := s.begin(); err != nil {
+			if err := s.begin(ctx); err != nil {
 				return err
 			}
 			t.touched = true
 			if err := t.Idle(scan.Table.Topic, &s.out); err != nil {
 				return &fatalError{err}
 			}
-			s.counted.putDown(&s.out, t)
+			s.send(t)
 		}
 	}
 	return nil
@@ -398,7 +383,7 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 		}
 	}
 	s.Status.phase(s.instance, Running, "")
-	return s.endEmpty(ctx, fresh)
+	return s.endEmpty(ctx)
 }
 
 func (s *session) newTask(id taskID) (*task, error) {
@@ -494,8 +479,10 @@ func (s *session) restoreProgress(ctx context.Context, stage *plan.Stage, tasks 
 	}, nil
 }
 
-// endEmpty ends bounded inputs that have nothing to read any more, of which no record would tell.
-func (s *session) endEmpty(ctx context.Context, fresh map[taskID]bool) error {
+// endEmpty ends bounded inputs that have nothing to read any more, of which no record would tell: not to tasks that are new, and not
+// to those that an abort has brought back to before their end while their offsets are committed up to it.
+func (s *session) endEmpty(ctx context.Context) error {
+	s.rewound = false
 	if len(s.ends) == 0 {
 		return nil
 	}
@@ -511,11 +498,10 @@ func (s *session) endEmpty(ctx context.Context, fresh map[taskID]bool) error {
 	if err != nil {
 		return fmt.Errorf("find the start of %v: %w", topics, err)
 	}
-	for id, here := range fresh {
-		if !here {
+	for id, t := range s.tasks {
+		if t.Ended() {
 			continue
 		}
-		t := s.tasks[id]
 		for _, topic := range t.stage.Topics() {
 			end, bounded := s.ends[topic][id.partition]
 			if !bounded {
@@ -529,14 +515,14 @@ func (s *session) endEmpty(ctx context.Context, fresh map[taskID]bool) error {
 			if bounded && start.Offset < end && (!ok || at.Err != nil || at.At < end) {
 				continue
 			}
-			if err := s.begin(); err != nil {
+			if err := s.begin(ctx); err != nil {
 				return err
 			}
 			t.touched = true
 			if err := t.End(topic, &s.out); err != nil {
 				return &fatalError{err}
 			}
-			s.counted.putDown(&s.out, t)
+			s.send(t)
 		}
 	}
 	return nil
@@ -575,129 +561,4 @@ func (s *session) finished(ctx context.Context) bool {
 		done = done && (end == 0 || ok && at.Err == nil && at.At >= end)
 	})
 	return done
-}
-
-// end commits or aborts the open transaction. After an error its outcome is unknown, and the session is over.
-func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
-	if !s.open {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.TransactionTimeout)
-	defer cancel()
-	var written error
-	if try == kgo.TryCommit {
-		if written = s.write(ctx); written != nil {
-			try = kgo.TryAbort
-		}
-	}
-	committed, err := s.group.End(ctx, try)
-	s.open = false
-	defer func() { s.aborting = "" }()
-	done := Commit{Records: s.sourced, Outputs: s.wrote, DeadLetters: len(s.out.Letters), Late: len(s.out.Late), Took: time.Since(s.began)}
-	s.read, s.sourced, s.wrote = 0, 0, 0
-	s.out.Reset()
-	s.counted = tally{}
-	sample := s.sample
-	s.sample = s.sample[:0]
-	if err != nil {
-		s.abort(AbortUnknown)
-		return errors.Join(fmt.Errorf("end transaction: %w", err), written)
-	}
-	if !committed {
-		if written != nil {
-			s.abort(AbortWrite)
-		} else {
-			s.abort(cmp.Or(s.aborting, AbortRebalance))
-		}
-		for _, t := range s.tasks {
-			t.changes = nil
-			t.did.reset()
-			t.store.Abort()
-			t.touched = false
-			if t.Task != nil {
-				t.Reset()
-			}
-		}
-		return written
-	}
-	for _, t := range s.tasks {
-		if err := t.commit(); err != nil {
-			return fmt.Errorf("keep the state of %s-%d: %w", t.stage.Name, t.partition, err)
-		}
-	}
-	now := s.Now()
-	for _, at := range sample {
-		done.Latencies = append(done.Latencies, now.Sub(at))
-	}
-	r := s.result
-	r.Transactions++
-	r.Records += int64(done.Records)
-	r.Outputs += int64(done.Outputs)
-	r.DeadLetters += int64(done.DeadLetters)
-	r.Late += int64(done.Late)
-	s.Status.committed(s.instance, done, s.tasks)
-	s.OnCommit(done)
-	return nil
-}
-
-func (s *session) abort(reason string) {
-	s.result.Aborted++
-	s.Status.aborted(s.instance, reason)
-}
-
-// commit makes the transaction's changes the state.
-func (t *task) commit() error {
-	if !t.touched {
-		return nil
-	}
-	t.touched = false
-	at := t.store.Offset()
-	if n := len(t.changes); n > 0 {
-		at = t.changes[n-1].Offset + 1
-	}
-	t.changes = nil
-	return t.store.Commit(at)
-}
-
-// write produces what the transaction gives and waits until the broker has it all.
-func (s *session) write(ctx context.Context) error {
-	client := s.group.Client()
-	promise := kgo.AbortingFirstErrPromise(client)
-	for _, t := range s.tasks {
-		if !t.touched {
-			continue
-		}
-		if err := t.Flush(&s.out); err != nil {
-			return &fatalError{err}
-		}
-		s.counted.putDown(&s.out, t)
-		if err := t.store.Err(); err != nil {
-			return fmt.Errorf("local copy of the state: %w", err)
-		}
-		t.store.Changes(func(key, value []byte) {
-			r := &kgo.Record{Topic: t.stage.Changelog, Partition: t.partition, Key: key, Value: value}
-			t.changes = append(t.changes, r)
-			client.Produce(ctx, r, promise.Promise())
-		})
-	}
-	now := s.Now()
-	settings := s.Program.Settings
-	for topic, letters := range map[string][]operator.Letter{settings.DeadLetterTopic: s.out.Letters, settings.LateTopic: s.out.Late} {
-		for _, l := range letters {
-			r := deadletter.Record(topic, l.Record, l.Reason, now, deadletter.MaxBytes)
-			r.Partition = l.Record.Partition
-			client.Produce(ctx, r, promise.Promise())
-		}
-	}
-	s.wrote = len(s.out.Records)
-	for _, r := range s.out.Records {
-		client.Produce(ctx, r, promise.Promise())
-	}
-	if err := client.Flush(ctx); err != nil {
-		return fmt.Errorf("flush: %w", err)
-	}
-	if err := promise.Err(); err != nil {
-		return fmt.Errorf("write outputs: %w", err)
-	}
-	return nil
 }

@@ -30,12 +30,18 @@ type Letter struct {
 
 func (o *Output) emit(r *kgo.Record) { o.Records = append(o.Records, r) }
 
+// Sent empties Records: the caller has taken them.
+func (o *Output) Sent() {
+	clear(o.Records)
+	o.Records = o.Records[:0]
+}
+
 // Reset empties the output for the next transaction.
 func (o *Output) Reset() {
-	clear(o.Records)
+	o.Sent()
 	clear(o.Letters)
 	clear(o.Late)
-	o.Records, o.Letters, o.Late = o.Records[:0], o.Letters[:0], o.Late[:0]
+	o.Letters, o.Late = o.Letters[:0], o.Late[:0]
 }
 
 // Config of a task.

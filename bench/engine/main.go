@@ -49,6 +49,7 @@ type settings struct {
 	rows           int64
 	rounds         int
 	sides          []string
+	parallelism    int    // workers of weir, and threads of Kafka Streams
 	compression    string // of the readings' topic
 	latency        time.Duration
 	latencyRate    int
@@ -72,6 +73,7 @@ func main() {
 	flag.Int64Var(&s.rows, "rows", 2_000_000, "readings in the topic")
 	flag.IntVar(&s.rounds, "rounds", 3, "runs of each side")
 	flag.StringVar(&sides, "sides", "raw,weir,streams", "sides to run")
+	flag.IntVar(&s.parallelism, "parallelism", 2, "workers of weir, and threads of Kafka Streams")
 	flag.StringVar(&s.compression, "compression", "none", "of the readings' topic: none, gzip, snappy, lz4 or zstd")
 	flag.IntVar(&seconds, "latency-seconds", 20, "how long latency is measured for each workload; 0 for not at all")
 	flag.IntVar(&s.latencyRate, "latency-rate", 10_000, "readings offered a second while latency is measured")
@@ -102,6 +104,8 @@ func (s *settings) validate() error {
 	switch {
 	case s.rows < 100_000 || s.rounds < 1:
 		return errors.New("want at least 100000 rows and one round")
+	case s.parallelism < 1 || s.parallelism > partitions:
+		return fmt.Errorf("want a parallelism of 1 to %d", partitions)
 	case s.latency < 0 || s.latencyRate < devices:
 		return fmt.Errorf("want a latency time of 0 or more, and a rate of at least %d", devices)
 	case s.latencyWindow < time.Second || s.latencyWindow > window || s.latencyWindow%time.Second != 0:
@@ -114,14 +118,15 @@ func (s *settings) has(side string) bool { return slices.Contains(s.sides, side)
 
 type bench struct {
 	settings
-	dir     string
-	self    string // this program, for the raw side
-	weir    string // binary
-	classes string // folder, of the Kafka Streams side
-	brokers string // host:port
-	source  string // topic with the readings
-	want    *expectation
-	runs    int // so far; makes names fresh
+	dir       string
+	self      string // this program, for the raw side
+	weir      string // binary
+	classes   string // folder, of the Kafka Streams side
+	brokers   string // host:port
+	brokerPID int
+	source    string // topic with the readings
+	want      *expectation
+	runs      int // so far; makes names fresh
 }
 
 func run(ctx context.Context, s settings) (err error) {
@@ -139,7 +144,7 @@ func run(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, kafka.Close()) }()
-	b.brokers = kafka.Brokers()[0]
+	b.brokers, b.brokerPID = kafka.Brokers()[0], kafka.PID(0)
 	if b.want, err = expect(s.rows); err != nil {
 		return err
 	}

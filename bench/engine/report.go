@@ -96,6 +96,7 @@ func medians(runs []figures) figures {
 	return figures{
 		Side: runs[0].Side, Workload: runs[0].Workload,
 		CPU:       median(func(f figures) float64 { return f.CPU }),
+		BrokerCPU: median(func(f figures) float64 { return f.BrokerCPU }),
 		PerSecond: median(func(f figures) float64 { return f.PerSecond }),
 		WithStart: median(func(f figures) float64 { return f.WithStart }),
 		PeakMB:    median(func(f figures) float64 { return f.PeakMB }),
@@ -115,14 +116,14 @@ func (r *report) print(w io.Writer) error {
 	fmt.Fprintf(w, "%d readings of %.0f bytes, compression %s, %d devices, %d partitions, Kafka %s, one broker, %d CPUs\n",
 		r.Rows, r.Bytes, r.Compression, devices, partitions, r.Kafka, r.CPUs)
 	fmt.Fprintf(w, "exactly once, commits every %s; rows/s from the first row to the last commit, then with the process's start\n\n", commit)
-	fmt.Fprintln(t, "CPU s/M rows\trows/s\twith start\tpeak MB\tround\tworkload\tside\t")
+	fmt.Fprintln(t, "CPU s/M rows\tbroker's\trows/s\twith start\tpeak MB\tround\tworkload\tside\t")
 	rows := func(all []figures) {
 		for _, f := range all {
 			round := "median"
 			if f.Round > 0 {
 				round = fmt.Sprint(f.Round)
 			}
-			fmt.Fprintf(t, "%.2f\t%.0f\t%.0f\t%.0f\t%s\t%s\t%s\t\n", f.CPU, f.PerSecond, f.WithStart, f.PeakMB, round, f.Workload, f.Side)
+			fmt.Fprintf(t, "%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%s\t%s\t%s\t\n", f.CPU, f.BrokerCPU, f.PerSecond, f.WithStart, f.PeakMB, round, f.Workload, f.Side)
 		}
 	}
 	rows(r.Runs)

@@ -71,7 +71,8 @@ func (b *bench) weirCommand(ctx context.Context, j job) (*exec.Cmd, error) {
 	if err := os.WriteFile(file, sql.Bytes(), 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, b.weir, "run", file, "--brokers", j.Brokers, "--commit-interval", commit.String(), "-o", "json") //nolint:gosec // built here
+	cmd := exec.CommandContext(ctx, b.weir, "run", file, "--brokers", j.Brokers, "--commit-interval", commit.String(),
+		"--parallelism", strconv.Itoa(b.parallelism), "-o", "json") //nolint:gosec // built here
 	cmd.Dir = j.Dir
 	cmd.Env = append(os.Environ(), "TZ=UTC") // window_start is a local time
 	return cmd, nil
@@ -79,7 +80,7 @@ func (b *bench) weirCommand(ctx context.Context, j job) (*exec.Cmd, error) {
 
 func (b *bench) streamsCommand(ctx context.Context, j job) (*exec.Cmd, error) {
 	return stack.StreamsTool(ctx, heap, b.classes, "weir.bench.EngineBench",
-		"id="+j.ID, "brokers="+j.Brokers, "source="+j.Source, "sink="+j.Sink, "workload="+j.Workload,
+		"id="+j.ID, "brokers="+j.Brokers, "source="+j.Source, "sink="+j.Sink, "workload="+j.Workload, "threads="+strconv.Itoa(b.parallelism),
 		"window="+strconv.FormatInt(j.Window.Milliseconds(), 10), "rows="+strconv.FormatInt(j.Rows, 10),
 		"commit="+strconv.FormatInt(commit.Milliseconds(), 10), "state="+filepath.Join(j.Dir, "state"))
 }

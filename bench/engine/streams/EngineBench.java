@@ -97,7 +97,7 @@ public final class EngineBench {
         p.put(StreamsConfig.STATE_DIR_CONFIG, args.get("state"));
         p.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.EXACTLY_ONCE_V2);
         p.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, args.get("commit"));
-        p.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, "2");
+        p.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, args.get("threads"));
         p.put("auto.offset.reset", "earliest");
         // What an operator would tune for throughput: larger polls, batches and cache than the defaults (1000, 16 kB, 10 MB).
         p.put(StreamsConfig.mainConsumerPrefix("max.poll.records"), "5000");

@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/deadletter"
+	"weir/operator"
+)
+
+// linger is how long the client waits for a batch to fill before it sends it. The end of a transaction doesn't wait for it.
+const linger = 5 * time.Millisecond
+
+// transaction is what a session does between a begin and an end.
+//
+// Rows go to the client as soon as a task has made them, so that it packs and sends them while the next ones are
+// computed; state, letters and late rows follow at the end, when they are known.
+type transaction struct {
+	open    bool
+	began   time.Time
+	read    int // records
+	sourced int // of them, those of tables
+	sample  []time.Time
+
+	out     operator.Output // not sent yet
+	counted tally
+	wrote   int // records of tables and repartition topics
+
+	produce func(*kgo.Record)
+	written *kgo.FirstErrPromise // of all that was given to produce
+	release context.CancelFunc   // of the time that these records have
+
+	aborting string // why the next abort is, where it is no rebalance
+}
+
+// begin begins a transaction where none is open.
+func (s *session) begin(ctx context.Context) error {
+	if s.open {
+		return nil
+	}
+	if err := s.group.Begin(); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	s.open, s.began = true, time.Now()
+	// Records outlive ctx, since what was read when it ends is still committed.
+	ctx, s.release = context.WithTimeout(context.WithoutCancel(ctx), s.TransactionTimeout)
+	client, written := s.group.Client(), kgo.AbortingFirstErrPromise(s.group.Client())
+	s.written = written
+	s.produce = func(r *kgo.Record) { client.Produce(ctx, r, written.Promise()) }
+	return nil
+}
+
+// send gives what a task has put out to the client.
+func (s *session) send(t *task) {
+	s.counted.putDown(&s.out, t)
+	for _, r := range s.out.Records {
+		s.produce(r)
+	}
+	s.wrote += len(s.out.Records)
+	s.out.Sent()
+	s.counted.out = 0
+}
+
+// end commits or aborts the open transaction. After an error its outcome is unknown, and the session is over.
+func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
+	if !s.open {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.TransactionTimeout)
+	defer cancel()
+	var failed error
+	if try == kgo.TryCommit {
+		if failed = s.complete(ctx); failed != nil {
+			try = kgo.TryAbort
+		}
+	}
+	committed, err := s.group.End(ctx, try)
+	defer func() { s.aborting = "" }()
+	done := s.take()
+	if err != nil {
+		s.abort(AbortUnknown)
+		return errors.Join(fmt.Errorf("end transaction: %w", err), failed)
+	}
+	_ = s.written.Err() // known already; but what it aborts must not reach into the next transaction
+	s.release()
+	if !committed {
+		if failed != nil {
+			s.abort(AbortWrite)
+		} else {
+			s.abort(cmp.Or(s.aborting, AbortRebalance))
+		}
+		s.rewound = true
+		for _, t := range s.tasks {
+			t.abort()
+		}
+		return failed
+	}
+	for _, t := range s.tasks {
+		if err := t.commit(); err != nil {
+			return fmt.Errorf("keep the state of %s-%d: %w", t.stage.Name, t.partition, err)
+		}
+	}
+	s.result.add(done)
+	s.Status.committed(s.instance, done, s.tasks)
+	s.OnCommit(done)
+	return nil
+}
+
+// giveUp aborts the open transaction of a session that is over. Where that fails, the next session's ProducerID does it; until
+// then, or until the transaction times out, what it has sent would hold readers back.
+func (s *session) giveUp(ctx context.Context) {
+	if !s.open {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_, _ = s.group.End(ctx, kgo.TryAbort)
+	s.abort(AbortProcess)
+}
+
+// take returns what the transaction did, as of now, and makes room for the next one.
+func (s *session) take() Commit {
+	done := Commit{Records: s.sourced, Outputs: s.wrote, DeadLetters: len(s.out.Letters), Late: len(s.out.Late), Took: time.Since(s.began)}
+	now := s.Now()
+	for _, at := range s.sample {
+		done.Latencies = append(done.Latencies, now.Sub(at))
+	}
+	s.out.Reset()
+	s.open, s.read, s.sourced, s.wrote, s.sample, s.counted = false, 0, 0, 0, s.sample[:0], tally{}
+	return done
+}
+
+func (s *session) abort(reason string) {
+	s.result.Aborted++
+	s.Status.aborted(s.instance, reason)
+}
+
+// commit makes the transaction's changes the state.
+func (t *task) commit() error {
+	if !t.touched {
+		return nil
+	}
+	t.touched = false
+	at := t.store.Offset()
+	if n := len(t.changes); n > 0 {
+		at = t.changes[n-1].Offset + 1
+	}
+	t.changes = nil
+	return t.store.Commit(at)
+}
+
+// abort drops the transaction's changes.
+func (t *task) abort() {
+	t.touched, t.changes = false, nil
+	t.did.reset()
+	t.store.Abort()
+	if t.Task != nil {
+		t.Reset()
+	}
+}
+
+// complete gives the client what belongs to the end of the transaction, and waits until the broker has all of it.
+func (s *session) complete(ctx context.Context) error {
+	for _, t := range s.tasks {
+		if !t.touched {
+			continue
+		}
+		if err := t.Flush(&s.out); err != nil {
+			return &fatalError{err}
+		}
+		s.send(t)
+		if err := t.store.Err(); err != nil {
+			return fmt.Errorf("local copy of the state: %w", err)
+		}
+		t.store.Changes(func(key, value []byte) {
+			r := &kgo.Record{Topic: t.stage.Changelog, Partition: t.partition, Key: key, Value: value}
+			t.changes = append(t.changes, r)
+			s.produce(r)
+		})
+	}
+	now := s.Now()
+	settings := s.Program.Settings
+	for topic, letters := range map[string][]operator.Letter{settings.DeadLetterTopic: s.out.Letters, settings.LateTopic: s.out.Late} {
+		for _, l := range letters {
+			r := deadletter.Record(topic, l.Record, l.Reason, now, deadletter.MaxBytes)
+			r.Partition = l.Record.Partition
+			s.produce(r)
+		}
+	}
+	if err := s.group.Client().Flush(ctx); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	if err := s.written.Err(); err != nil {
+		return fmt.Errorf("write outputs: %w", err)
+	}
+	return nil
+}
