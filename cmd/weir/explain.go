@@ -12,7 +12,8 @@ func newExplain() *cobra.Command {
 		Use:   "explain FILE",
 		Short: "Show how a pipeline runs: relations, stages, topics, state",
 		Example: `  weir explain per_minute.sql
-  weir explain per_minute.sql -o dot | dot -Tsvg > plan.svg
+  weir explain per_minute.sql -o svg > plan.svg     # a drawing for any browser
+  weir explain device_stats -o dot                  # for Graphviz, of a pipeline that comes with Weir
   weir explain per_minute.sql -o json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -30,14 +31,16 @@ func newExplain() *cobra.Command {
 				fmt.Fprint(cmd.OutOrStdout(), program.Text())
 			case "dot":
 				fmt.Fprint(cmd.OutOrStdout(), program.Dot())
+			case "svg":
+				fmt.Fprint(cmd.OutOrStdout(), program.SVG())
 			case "json":
 				return writeJSON(cmd.OutOrStdout(), program)
 			default:
-				return usage(fmt.Errorf("unknown output %q: choose text, dot or json", format))
+				return usage(fmt.Errorf("unknown output %q: choose text, svg, dot or json", format))
 			}
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&format, "output", "o", "text", "text, dot for a graph (Graphviz), or json for programs")
+	cmd.Flags().StringVarP(&format, "output", "o", "text", "text, svg for a drawing, dot for Graphviz, or json for programs")
 	return cmd
 }
