@@ -60,8 +60,12 @@ func (e *ChangedError) Error() string {
 // checkManifest refuses SQL that would read the state of other SQL. A pipeline's first start writes what its state is,
 // and so does one with other SQL that keeps the same.
 func (p *pipeline) checkManifest(ctx context.Context) error {
+	used, err := p.used(ctx) // before the plan: who reads while this starts has written it first
+	if err != nil {
+		return err
+	}
 	var old *manifest
-	err := broker.ReadAll(ctx, p.Broker, p.manifestTopic(), nil, func(r *kgo.Record) error {
+	err = broker.ReadAll(ctx, p.Broker, p.manifestTopic(), nil, func(r *kgo.Record) error {
 		old = &manifest{}
 		return json.Unmarshal(r.Value, old)
 	})
@@ -78,8 +82,8 @@ func (p *pipeline) checkManifest(ctx context.Context) error {
 		}
 		return p.writeManifest(ctx, &now)
 	}
-	if err := p.checkUnused(ctx); err != nil {
-		return err
+	if used != nil {
+		return used
 	}
 	return p.writeManifest(ctx, &now)
 }
@@ -97,14 +101,15 @@ func (p *pipeline) writeManifest(ctx context.Context, now *manifest) error {
 	return client.ProduceSync(ctx, &kgo.Record{Topic: p.manifestTopic(), Key: []byte("plan"), Value: value}).FirstErr()
 }
 
-// checkUnused refuses a group that has read already, by a program that kept its state elsewhere: what was read would be missing.
-func (p *pipeline) checkUnused(ctx context.Context) error {
+// used says how far the group has read already; nil where it has not. Without a plan that was a program which kept its state
+// elsewhere: what it has read would be missing.
+func (p *pipeline) used(ctx context.Context) (used, err error) {
 	if !slices.ContainsFunc(p.Program.Stages, func(s *plan.Stage) bool { return s.Stateful }) {
-		return nil
+		return nil, nil
 	}
 	admin, err := p.admin(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer admin.Close()
 	for _, t := range p.sources() {
@@ -113,17 +118,17 @@ func (p *pipeline) checkUnused(ctx context.Context) error {
 		}
 		group, err := p.groupOffsets(ctx, admin, t.Topic)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for partition, at := range group[t.Topic] {
 			if at.Err == nil && at.At > 0 {
 				return &fatalError{fmt.Errorf("group %s has read topic %s (partition %d up to offset %d), but there is no state of it: topic %s does not know the pipeline. "+
 					"Delete the group to begin anew (kafka-consumer-groups --delete --group %s), or give the pipeline another name (SET 'pipeline.name')",
-					Group(p.Program), t.Topic, partition, at.At, p.manifestTopic(), Group(p.Program))}
+					Group(p.Program), t.Topic, partition, at.At, p.manifestTopic(), Group(p.Program))}, nil
 			}
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // compareManifests says what differs and what could be kept; "" where the state fits.

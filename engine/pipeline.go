@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
@@ -24,7 +26,22 @@ type pipeline struct {
 }
 
 // prepare makes the topics that the pipeline needs, checks those that must be there, and finds where bounded inputs end.
+// It goes on trying for a while where a broker is behind, as when several processes start at once and make the topics.
 func (p *pipeline) prepare(ctx context.Context) error {
+	wait := broker.Backoff()
+	for deadline := time.Now().Add(p.TransactionTimeout); ; {
+		err := p.prepareOnce(ctx)
+		if err == nil || !kerr.IsRetriable(err) || time.Now().After(deadline) {
+			return err
+		}
+		p.Logger.Info("prepare again", "pipeline", p.Program.Name, "err", err)
+		if broker.Sleep(ctx, wait.NextBackOff()) != nil {
+			return err
+		}
+	}
+}
+
+func (p *pipeline) prepareOnce(ctx context.Context) error {
 	client, err := broker.Connect(ctx, p.Broker)
 	if err != nil {
 		return err

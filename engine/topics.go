@@ -49,6 +49,9 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 	}
 	for _, t := range declared {
 		n, err := partitionsOf(ctx, admin, t.Name)
+		if err == nil && n == 0 { // the broker that was asked has not heard of it yet
+			err = fmt.Errorf("look at topic %s: %w", t.Name, kerr.UnknownTopicOrPartition)
+		}
 		if err != nil {
 			return err
 		}
@@ -133,6 +136,9 @@ func (p *pipeline) findIDs(ctx context.Context, admin *kadm.Client) error {
 		}
 		topics, err := admin.ListTopics(ctx, s.Changelog)
 		if err != nil {
+			return fmt.Errorf("look at topic %s: %w", s.Changelog, err)
+		}
+		if err := topics[s.Changelog].Err; err != nil {
 			return fmt.Errorf("look at topic %s: %w", s.Changelog, err)
 		}
 		p.ids[s.Changelog] = topics[s.Changelog].ID

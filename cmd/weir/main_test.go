@@ -73,7 +73,7 @@ func (p *weir) kill() {
 func (p *weir) signal(s os.Signal) {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
-		p.t.Fatal(err)
+		p.t.Fatalf("signal weir %s: %v\n%s", strings.Join(p.cmd.Args[1:], " "), err, p.errOut.String())
 	}
 }
 

@@ -48,10 +48,11 @@ func TestKafkaSurvivesKillsAndAZombie(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	kafka := stack.New(t, 3)
 	at := "--brokers=" + strings.Join(kafka.Brokers(), ",")
-	acks := filepath.Join(t.TempDir(), "acks.ndjson")
+	acks, state := filepath.Join(t.TempDir(), "acks.ndjson"), t.TempDir()
 	produce := []string{"produce", at, fmt.Sprint("--count=", readings), "--rate=6000", "--devices=300", "--repeats=0.02", "--mark", "--ack-log=" + acks, "--transaction-timeout=10s"}
 	consume := func(instance string) []string {
-		return []string{"consume", at, "--instance=" + instance, "--session-timeout=6s", "--transaction-timeout=6s"}
+		return []string{"consume", at, "--instance=" + instance, "--session-timeout=6s", "--transaction-timeout=6s",
+			"--state-dir=" + filepath.Join(state, instance)}
 	}
 	must(t, "topics", "apply", at)
 
