@@ -1,7 +1,9 @@
 package audit
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"hash/maphash"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -13,6 +15,8 @@ type input struct {
 	topic     string
 	log       *span
 	decoder   decoder
+	schemas   *schemas // nil where readings are JSON
+	failed    error    // of the registry: what follows can't be trusted
 	sample    sample
 	committed map[int32]int64
 	sequences *sequences
@@ -23,7 +27,7 @@ type input struct {
 	digests   *digests
 }
 
-func (a *audit) newInput(log *span, stats *statistics, letters *deadLetters, windows *windows) *input {
+func (a *audit) newInput(ctx context.Context, log *span, stats *statistics, letters *deadLetters, windows *windows) *input {
 	gone := log.truncated(a.Topic)
 	a.report.Truncated = len(gone)
 	truncated := make(map[int32]bool)
@@ -34,7 +38,7 @@ func (a *audit) newInput(log *span, stats *statistics, letters *deadLetters, win
 	if windows != nil {
 		windows.truncated = truncated
 	}
-	return &input{
+	in := &input{
 		report: a.report, topic: a.Topic, log: log, committed: a.committed,
 		sequences: &sequences{
 			report: a.report, devices: make(map[string]*device), replayed: make(map[string]struct{}),
@@ -42,6 +46,10 @@ func (a *audit) newInput(log *span, stats *statistics, letters *deadLetters, win
 		},
 		marks: newMarks(a.report, gone), stats: stats, letters: letters, windows: windows, digests: newDigests(maphash.MakeSeed()),
 	}
+	if a.Registry != nil {
+		in.schemas = &schemas{ctx: ctx, client: a.Registry, known: make(map[int]schemaDecoder)}
+	}
+	return in
 }
 
 func (in *input) record(r *kgo.Record) {
@@ -53,7 +61,15 @@ func (in *input) record(r *kgo.Record) {
 	if len(r.Headers) > 0 {
 		in.marks.record(r)
 	}
-	named, err := in.decoder.decode(r.Value, &in.sample)
+	value := r.Value
+	if in.schemas != nil && in.failed == nil {
+		text, err := in.schemas.json(r.Value)
+		if err != nil && !errors.Is(err, errUndecodable) {
+			in.failed = err
+		}
+		value = text // none: no reading
+	}
+	named, err := in.decoder.decode(value, &in.sample)
 	if in.windows != nil {
 		in.windows.record(r, &in.sample, in.decoder.good, err == nil)
 	}

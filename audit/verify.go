@@ -36,6 +36,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
 
 	"weir/broker"
 )
@@ -53,6 +54,9 @@ type Config struct {
 	// {"outcome":"acked|refused|unknown","device":"d","boot":"b","from":0,"to":9}, both ends included.
 	// Default none: only gaps in seq count as lost then.
 	Acks []string
+
+	// Registry has the schemas of readings that carry the id of one. Default none: readings are JSON.
+	Registry *sr.Client
 
 	// Windows says what to check of a windowed pipeline. Default none.
 	Windows WindowConfig
@@ -183,9 +187,12 @@ func (a *audit) run(ctx context.Context, acks *acknowledgements) error {
 	if err != nil {
 		return err
 	}
-	in := a.newInput(log, stats, letters, windows)
+	in := a.newInput(ctx, log, stats, letters, windows)
 	if err := a.readInput(ctx, in, log); err != nil {
 		return err
+	}
+	if in.failed != nil {
+		return in.failed
 	}
 	if err := a.completeTransactions(ctx, in, log); err != nil {
 		return err

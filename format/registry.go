@@ -1,6 +1,7 @@
 package format
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -185,6 +186,22 @@ func (p *programs[P]) fits(s *registry.Schema) error {
 	return err
 }
 
+// RegistryOptions are the options that say how a registry is reached.
+func RegistryOptions(c registry.Config) Options {
+	o := Options{"url": strings.Join(c.URLs, ",")}
+	if c.User != "" {
+		o["basic-auth.credentials-source"], o["basic-auth.user-info"] = "USER_INFO", c.User+":"+c.Password
+	}
+	for name, value := range map[string]string{
+		"bearer-auth.token": c.Token, "ssl.truststore.location": c.CAFile, "ssl.keystore.location": c.CertFile, "ssl.keystore.key-location": c.KeyFile,
+	} {
+		if value != "" {
+			o[name] = value
+		}
+	}
+	return o
+}
+
 // SetRegistryDefaults completes the options of a table's key or value as Flink does: the older names of options, and the subject
 // that Confluent's serializers use by default.
 func (o Options) SetRegistryDefaults(topic string, key bool) {
@@ -214,7 +231,7 @@ func registryOptions(more ...map[string]func(string) error) map[string]func(stri
 		"basic-auth.credentials-source": oneOf("USER_INFO", "URL", "SASL_INHERIT"), "basic-auth.user-info": anything,
 		"bearer-auth.credentials-source": oneOf("STATIC_TOKEN"), "bearer-auth.token": anything,
 		"ssl.truststore.location": anything, "ssl.truststore.password": anything,
-		"ssl.keystore.location": anything, "ssl.keystore.password": anything,
+		"ssl.keystore.location": anything, "ssl.keystore.key-location": anything, "ssl.keystore.password": anything,
 	}
 	for _, m := range more {
 		maps.Copy(all, m)
@@ -231,9 +248,9 @@ func checkRegistry(o Options) error {
 }
 
 // RegistryConfig is how the options say that the registry is reached. Keys and certificates are PEM files, where Flink has
-// Java's stores.
+// Java's stores: certificate and key in one, or the key in the file ssl.keystore.key-location.
 func (o Options) RegistryConfig() (registry.Config, error) {
-	c := registry.Config{Token: o["bearer-auth.token"], CAFile: o["ssl.truststore.location"], CertFile: o["ssl.keystore.location"], KeyFile: o["ssl.keystore.location"]}
+	c := registry.Config{Token: o["bearer-auth.token"], CAFile: o["ssl.truststore.location"], CertFile: o["ssl.keystore.location"], KeyFile: cmp.Or(o["ssl.keystore.key-location"], o["ssl.keystore.location"])}
 	for _, u := range strings.Split(o.Registry(), ",") {
 		c.URLs = append(c.URLs, strings.TrimSpace(u))
 	}

@@ -8,6 +8,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	"weir/engine"
 	"weir/pipelines"
 	"weir/produce"
+	"weir/registry"
 	"weir/source"
 )
 
@@ -37,6 +39,9 @@ const (
 type Config struct {
 	Kafka Kafka
 	Fleet source.FleetConfig
+
+	Format   string          // of the readings, one of produce.Formats; default json
+	Registry registry.Config // of their schema, where the format has one
 
 	CommitInterval time.Duration // of producer and consumer; default 100 ms
 	Compression    string        // default lz4
@@ -80,7 +85,11 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	if err != nil {
 		return err
 	}
-	stats := pipelines.DeviceStats()
+	cfg.Format = cmp.Or(cfg.Format, "json")
+	stats, err := pipelines.DeviceStatsOf(cfg.Format, cfg.Registry)
+	if err != nil {
+		return err
+	}
 	status := engine.NewStatus(stats)
 	instances, free, err := TakeInstances(stats, "", 1)
 	if err != nil {
@@ -96,8 +105,12 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	}
 	flow, ctx := errgroup.WithContext(ctx)
 	flow.Go(func() error {
-		_, err := produce.Run(ctx, produce.Config{
-			Broker: kafka.Broker, Topic: SensorData, DLQ: DeadLetters, Progress: Progress,
+		encoding, err := cfg.encoding(ctx)
+		if err != nil {
+			return fmt.Errorf("producer: %w", err)
+		}
+		_, err = produce.Run(ctx, produce.Config{
+			Broker: kafka.Broker, Encoding: encoding, Topic: SensorData, DLQ: DeadLetters, Progress: Progress,
 			Rate: cfg.Fleet.Rate, CommitInterval: cfg.CommitInterval, Compression: cfg.Compression,
 			MarkTransactions: cfg.Mark, Logger: cfg.Logger,
 			OnCommit: func(c produce.Commit) { meter.produced(c.Readings, c.DeadLetters) },
@@ -121,6 +134,20 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	flow.Go(func() error { return page.Run(ctx) })
 	flow.Go(func() error { return cfg.show(ctx, kafka.Broker, meter) })
 	return flow.Wait()
+}
+
+// encoding is how readings are written.
+func (cfg *Config) encoding(ctx context.Context) (produce.Encoding, error) {
+	if cfg.Format == "json" {
+		return nil, nil
+	}
+	cfg.Registry.Logger = cfg.Logger
+	client, err := registry.NewClient(cfg.Registry)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return produce.Register(ctx, client, produce.Registered{Format: cfg.Format, Topic: SensorData, Logger: cfg.Logger})
 }
 
 // show tells the state at intervals, until ctx is done.

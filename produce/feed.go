@@ -142,7 +142,10 @@ func (f *feed) encode(items []source.Item) *chunk {
 			c.letters = append(c.letters, deadletter.FromSource(f.cfg.DLQ, f.cfg.Topic, f.src.Name(), it.Raw, it.Err, time.Now()))
 			continue
 		}
-		f.add(c, it)
+		if err := f.add(c, it); err != nil {
+			c.letters = append(c.letters, deadletter.FromSource(f.cfg.DLQ, f.cfg.Topic, f.src.Name(), it.AppendJSON(nil), err, time.Now()))
+			continue
+		}
 		if f.withAck {
 			c.ranges = rangesOf(c.ranges, open, it)
 		}
@@ -151,9 +154,13 @@ func (f *feed) encode(items []source.Item) *chunk {
 	return c
 }
 
-func (f *feed) add(c *chunk, it *source.Item) {
+func (f *feed) add(c *chunk, it *source.Item) error {
 	from := len(c.arena)
-	c.arena = it.AppendJSON(c.arena)
+	arena, err := f.cfg.Encoding.Append(c.arena, &it.Reading)
+	if err != nil {
+		return err
+	}
+	c.arena = arena
 	key := f.key(it.DeviceID)
 	c.records = append(c.records, kgo.Record{
 		Topic: f.cfg.Topic, Key: key, Value: c.arena[from:len(c.arena):len(c.arena)],
@@ -163,6 +170,7 @@ func (f *feed) add(c *chunk, it *source.Item) {
 		r.Headers = []kgo.RecordHeader{{Key: HeaderRepeat, Value: strconv.AppendInt(nil, int64(it.Repeat), 10)}}
 	}
 	c.bytes += len(key) + len(c.arena) - from
+	return nil
 }
 
 func (f *feed) key(device string) []byte {

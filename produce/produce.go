@@ -4,6 +4,7 @@
 //	produce.go  Config, Run: sessions and retries
 //	session.go  one life of a client: take over, find the position, transactions
 //	feed.go     the source's side: pacing, encoding, chunks
+//	encoding.go readings as values of records: JSON, or by a schema of a registry
 //	progress.go the position's record
 //	acks.go     the log of what was acknowledged, for the outside checker
 package produce
@@ -46,6 +47,8 @@ type Config struct {
 	Topic    string // of the readings; keyed by device
 	DLQ      string // of the rows that are no readings
 	Progress string // of the positions; compacted
+
+	Encoding Encoding // of the readings; default JSON
 
 	Rate               float64       // readings a second; default 0: as fast as it goes
 	CommitInterval     time.Duration // length of a transaction; default 100 ms
@@ -94,6 +97,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Encoding == nil {
+		c.Encoding = jsonEncoding{}
 	}
 	if c.OnCommit == nil {
 		c.OnCommit = func(Commit) {}

@@ -9,6 +9,7 @@ import (
 
 func newConsume() *cobra.Command {
 	flags := runFlags{makeTopics: true}
+	var readings formatFlags
 	cmd := &cobra.Command{
 		Use:   "consume",
 		Short: "Keep statistics of each sensor of each device, exactly once",
@@ -23,9 +24,17 @@ It is weir run of the pipeline device_stats, which comes with Weir: weir explain
   weir consume --brokers kafka-1:9092 --instance edge-7 --parallelism 2`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return flags.run(cmd, []*plan.Program{pipelines.DeviceStats()})
+			if err := readings.validate(); err != nil {
+				return err
+			}
+			program, err := pipelines.DeviceStatsOf(readings.format, readings.registry.config)
+			if err != nil {
+				return err
+			}
+			return flags.run(cmd, []*plan.Program{program})
 		},
 	}
 	flags.add(cmd)
+	readings.add(cmd)
 	return cmd
 }

@@ -54,6 +54,7 @@ func newDLQList() *cobra.Command {
 		kafka  kafkaFlags
 		out    output
 		filter filterFlags
+		reg    registryFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -64,13 +65,19 @@ func newDLQList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
+			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
+				show, done, err := reg.shown(ctx, log)
+				if err != nil {
+					return err
+				}
+				defer done()
 				n := 0
-				err := deadletter.List(ctx, at.Broker, filter.topics(), filter.get(), func(l deadletter.Letter) error {
+				err = deadletter.List(ctx, at.Broker, filter.topics(), filter.get(), func(l deadletter.Letter) error {
 					n++
 					if asJSON {
 						return writeJSON(cmd.OutOrStdout(), l)
 					}
+					l.Value = show(l.Value)
 					return writeLetter(cmd, l)
 				})
 				if err == nil && n == 0 && !asJSON {
@@ -82,6 +89,7 @@ func newDLQList() *cobra.Command {
 	}
 	kafka.add(cmd)
 	filter.add(cmd)
+	reg.add(cmd)
 	cmd.Flags().BoolVar(&filter.filter.Pending, "pending", false, "only letters that were not sent back")
 	out.add(cmd)
 	return cmd

@@ -10,6 +10,7 @@ import (
 
 	"weir/node"
 	"weir/produce"
+	"weir/registry"
 	"weir/source"
 )
 
@@ -29,6 +30,8 @@ func newProduce() *cobra.Command {
 		mark        bool
 		name        string
 		start       string
+		written     formatFlags
+		strategy    string
 	)
 	cmd := &cobra.Command{
 		Use:   "produce",
@@ -39,12 +42,20 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 		Example: `  weir produce --count 100000 --devices 1000
   weir produce --rate 5000 --outages 0.1 --repeats 0.05
   weir produce --file readings.csv.gz
+  weir produce --format avro-confluent --registry http://127.0.0.1:8081
   weir produce --file log.ndjson --device-column host --ts-column when --value-columns temp,load`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asJSON, err := out.json()
 			if err != nil {
 				return err
+			}
+			if err := written.validate(); err != nil {
+				return err
+			}
+			subject, err := registry.ParseStrategy(strategy)
+			if err != nil {
+				return usage(err)
 			}
 			var src progressSource
 			if file.Path != "" {
@@ -74,9 +85,13 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 				if err := node.ApplyDefaultTopics(ctx, at.Broker); err != nil {
 					return err
 				}
+				encoding, err := written.encoding(ctx, log, subject)
+				if err != nil {
+					return err
+				}
 				bar := newBar(cmd.ErrOrStderr(), src, file.Path != "")
 				result, err := produce.Run(ctx, produce.Config{
-					Broker: at.Broker, Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress,
+					Broker: at.Broker, Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress, Encoding: encoding,
 					Rate: rate, CommitInterval: interval, TransactionTimeout: timeout, Compression: compression,
 					MarkTransactions: mark, AckLog: ackLog, Logger: log,
 					OnCommit: bar.commit, OnResume: bar.resume,
@@ -98,12 +113,13 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 		},
 	}
 	kafka.add(cmd)
+	written.add(cmd)
 	addFleetFlags(cmd, &fleet)
 	f := cmd.Flags()
 	f.Int64Var(&fleet.Count, "count", 0, "readings of the simulated fleet in all, over all runs; 0 without end")
 	f.StringVar(&start, "start", "", "event time of the first simulated reading, RFC 3339 (default: now, and readings follow the clock)")
 	f.StringVar(&file.Path, "file", "", "CSV or NDJSON to send instead of a simulated fleet, may be gzip")
-	f.StringVar(&file.Format, "format", "", "csv or ndjson (default: by the file's name and content)")
+	f.StringVar(&file.Format, "file-format", "", "csv or ndjson (default: by the file's name and content)")
 	f.StringVar(&file.DeviceColumn, "device-column", "", "column of the device id")
 	f.StringVar(&file.DeviceName, "device", "", "device id where the file has no column of it")
 	f.StringVar(&file.TSColumn, "ts-column", "", "column of the event time")
@@ -122,6 +138,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 	f.StringVar(&compression, "compression", "lz4", "none, gzip, snappy, lz4 or zstd")
 	f.StringVar(&ackLog, "ack-log", "", "file to which acknowledged readings are appended, for weir verify --acks")
 	f.BoolVar(&mark, "mark", false, "mark each record with its transaction, so that weir verify finds torn ones")
+	f.StringVar(&strategy, "subject-strategy", "topic", "subject of the readings' schema: topic (sensor_data_tx-value), record (weir.SensorReading) or topic-record")
 	out.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("file", "count")
 	cmd.MarkFlagsMutuallyExclusive("file", "start")

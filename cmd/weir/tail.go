@@ -22,6 +22,7 @@ func newTail() *cobra.Command {
 	var (
 		kafka     kafkaFlags
 		out       output
+		schemas   registryFlags
 		fromStart bool
 		untilEnd  bool
 	)
@@ -29,21 +30,30 @@ func newTail() *cobra.Command {
 		Use:   "tail TOPIC",
 		Short: "Show the committed records of a topic",
 		Example: `  weir tail device_stats
-  weir tail sensor_data_tx --from-start --until-end -o json | wc -l`,
+  weir tail sensor_data_tx --from-start --until-end -o json | wc -l
+  weir tail sensor_data_tx --registry http://127.0.0.1:8081   # Avro, Protobuf and JSON with schemas, as JSON`,
 		Args: oneArg("topic"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			asJSON, err := out.json()
 			if err != nil {
 				return err
 			}
-			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
+			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
+				show, done, err := schemas.shown(ctx, log)
+				if err != nil {
+					return err
+				}
+				defer done()
 				w := bufio.NewWriter(cmd.OutOrStdout())
 				write := writeRecordText
 				if asJSON {
 					write = writeRecordJSON
 				}
-				err := broker.Tail(ctx, at.Broker, args[0], broker.TailOptions{FromStart: fromStart, UntilEnd: untilEnd},
-					func(r *kgo.Record) error { return write(w, r) }, w.Flush)
+				err = broker.Tail(ctx, at.Broker, args[0], broker.TailOptions{FromStart: fromStart, UntilEnd: untilEnd},
+					func(r *kgo.Record) error {
+						r.Key, r.Value = show(r.Key), show(r.Value)
+						return write(w, r)
+					}, w.Flush)
 				if errors.Is(err, context.Canceled) {
 					err = nil // Ctrl-C is how a tail ends
 				}
@@ -52,6 +62,7 @@ func newTail() *cobra.Command {
 		},
 	}
 	kafka.add(cmd)
+	schemas.add(cmd)
 	cmd.Flags().BoolVar(&fromStart, "from-start", false, "begin with the oldest record (default: what comes from now on)")
 	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "stop at the end of what was there at the start")
 	out.add(cmd)

@@ -22,6 +22,7 @@ func newUp() *cobra.Command {
 		length time.Duration
 		page   consoleFlags
 		out    output
+		values formatFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -40,6 +41,9 @@ goes on where the first was stopped or killed.`,
 			}
 			log, err := kafka.logger(cmd.ErrOrStderr())
 			if err != nil {
+				return err
+			}
+			if err := values.validate(); err != nil {
 				return err
 			}
 			k, err := kafka.kafka(log)
@@ -62,7 +66,8 @@ goes on where the first was stopped or killed.`,
 			}
 			view := newUpView(cmd.ErrOrStderr(), kafka.dataDir, len(kafka.config.Brokers) > 0)
 			last, err := node.Run(ctx, node.Config{
-				Kafka: k, Fleet: fleet, Mark: mark, Console: pageConfig, Logger: log, StateDir: filepath.Join(kafka.dataDir, "state"),
+				Kafka: k, Fleet: fleet, Format: values.format, Registry: values.registry.config, Mark: mark, Console: pageConfig, Logger: log,
+				StateDir: filepath.Join(kafka.dataDir, "state"),
 				OnReady: view.ready, OnLook: view.look, LookEvery: view.every(),
 			})
 			view.done(last)
@@ -73,6 +78,7 @@ goes on where the first was stopped or killed.`,
 		},
 	}
 	kafka.add(cmd)
+	values.add(cmd)
 	addFleetFlags(cmd, &fleet)
 	page.add(cmd)
 	f := cmd.Flags()

@@ -21,6 +21,7 @@ func newVerify() *cobra.Command {
 		acks  []string
 		wait  time.Duration
 		win   windowFlags
+		reg   registryFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "verify",
@@ -32,6 +33,7 @@ With --windows, the results of a windowed pipeline are computed anew from the re
 held against what came out: windows, late rows, dead letters and windows that are still open.`,
 		Example: `  weir verify
   weir verify -o json --acks acks.ndjson
+  weir verify --registry http://127.0.0.1:8081      # readings in avro-confluent, …
   weir verify --windows sensor_1m --window-size 1m --late per_minute.late --window-dlq per_minute.dlq`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -44,10 +46,14 @@ held against what came out: windows, late rows, dead letters and windows that ar
 				return err
 			}
 			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
+				schemas, err := reg.plain()
+				if err != nil {
+					return err
+				}
 				progress, done := verifyProgress(cmd)
 				report, err := audit.Verify(ctx, audit.Config{
 					Broker: at.Broker, Topic: node.SensorData, StatsTopic: node.DeviceStats, DLQTopic: node.DeadLetters,
-					Group: engine.Group(pipelines.DeviceStats()), Windows: windows, Acks: acks, Wait: wait, Progress: progress,
+					Group: engine.Group(pipelines.DeviceStats()), Windows: windows, Registry: schemas, Acks: acks, Wait: wait, Progress: progress,
 				})
 				done()
 				if err != nil {
@@ -69,6 +75,7 @@ held against what came out: windows, late rows, dead letters and windows that ar
 	cmd.Flags().StringSliceVar(&acks, "acks", nil, "acknowledgement logs of producers (weir produce --ack-log)")
 	cmd.Flags().DurationVar(&wait, "wait", 60*time.Second, "how long open transactions may take to end")
 	win.add(cmd)
+	reg.add(cmd)
 	out.add(cmd)
 	return cmd
 }

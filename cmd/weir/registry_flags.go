@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"weir/broker"
+	"weir/node"
+	"weir/produce"
+	"weir/registry"
+)
+
+// registryFlags are the flags by which a command finds a schema registry.
+type registryFlags struct{ config registry.Config }
+
+func (r *registryFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringSliceVar(&r.config.URLs, "registry", nil, "schema registry, such as http://127.0.0.1:8081")
+	f.StringVar(&r.config.User, "registry-user", "", "user of the registry")
+	f.StringVar(&r.config.Password, "registry-password", "", "password of the registry; better in the environment as WEIR_REGISTRY_PASSWORD")
+	f.StringVar(&r.config.Token, "registry-token", "", "bearer token of the registry, instead of a user")
+	f.StringVar(&r.config.CAFile, "registry-ca", "", "PEM file of the certificate authorities to trust for the registry")
+	f.StringVar(&r.config.CertFile, "registry-cert", "", "PEM file of the client certificate for the registry")
+	f.StringVar(&r.config.KeyFile, "registry-key", "", "PEM file of the client key for the registry")
+}
+
+func (r *registryFlags) given() bool { return len(r.config.URLs) > 0 }
+
+func (r *registryFlags) client(log *slog.Logger) (*registry.Client, error) {
+	r.config.Logger = log
+	if err := r.config.Validate(); err != nil {
+		return nil, usage(err)
+	}
+	return registry.NewClient(r.config)
+}
+
+// plain is the library's client, for the checker, which has none of ours. Without a registry it is nil.
+func (r *registryFlags) plain() (*sr.Client, error) {
+	c := r.config
+	if !r.given() {
+		return nil, nil
+	}
+	if err := c.Validate(); err != nil {
+		return nil, usage(err)
+	}
+	conf, err := broker.TLS(c.CAFile, c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	options := []sr.ClientOpt{sr.URLs(c.URLs...), sr.DialTLSConfig(conf)}
+	if c.User != "" {
+		options = append(options, sr.BasicAuth(c.User, c.Password))
+	}
+	if c.Token != "" {
+		options = append(options, sr.BearerToken(c.Token))
+	}
+	return sr.NewClient(options...)
+}
+
+// shown returns a function that decodes keys and values by their schemas, where a registry is given: what has one is shown as JSON.
+// What can't be decoded is shown as it is.
+func (r *registryFlags) shown(ctx context.Context, log *slog.Logger) (show func([]byte) []byte, done func(), err error) {
+	if !r.given() {
+		return func(b []byte) []byte { return b }, func() {}, nil
+	}
+	client, err := r.client(log)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(b []byte) []byte {
+		text, ok, err := client.JSON(ctx, b)
+		switch {
+		case err != nil:
+			log.Warn("shown as it is", "err", err)
+			return b
+		case !ok:
+			return b
+		}
+		return text
+	}, client.Close, nil
+}
+
+// formatFlags say how readings are written.
+type formatFlags struct {
+	registry registryFlags
+	format   string
+}
+
+func (f *formatFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.format, "format", "json", "how the values of readings are written: "+strings.Join(produce.Formats, ", ")+"; all but json need --registry")
+	f.registry.add(cmd)
+}
+
+func (f *formatFlags) validate() error {
+	switch {
+	case !slices.Contains(produce.Formats, f.format):
+		if f.format == "csv" || f.format == "ndjson" {
+			return usage(fmt.Errorf("--format says how readings are written; for the file say --file-format %s", f.format))
+		}
+		return usage(fmt.Errorf("unknown format %q: choose %s", f.format, strings.Join(produce.Formats, ", ")))
+	case f.format != "json" && !f.registry.given():
+		return usage(errors.New("--format " + f.format + " needs --registry, such as --registry http://127.0.0.1:8081"))
+	}
+	return nil
+}
+
+// encoding registers the schema of readings.
+func (f *formatFlags) encoding(ctx context.Context, log *slog.Logger, strategy registry.Strategy) (produce.Encoding, error) {
+	if f.format == "json" {
+		return nil, nil
+	}
+	client, err := f.registry.client(log)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return produce.Register(ctx, client, produce.Registered{Format: f.format, Topic: node.SensorData, Strategy: strategy, Logger: log})
+}

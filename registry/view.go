@@ -1,0 +1,76 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/twmb/avro"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/dynamicpb"
+)
+
+// JSON decodes a key or value in the wire format by the schema that it was written with, for people to read. ok is false where it has
+// no header, or the id of no schema: it is then something else, which happens to begin with a 0.
+func (c *Client) JSON(ctx context.Context, data []byte) (text []byte, ok bool, err error) {
+	id, body, headErr := ReadHeader(data)
+	if headErr != nil {
+		return nil, false, nil
+	}
+	s, err := c.Schema(ctx, id)
+	if err != nil {
+		return nil, false, err
+	}
+	switch s.Type {
+	case Avro:
+		text, err = avroJSON(s, body)
+	case Protobuf:
+		text, err = protobufJSON(ctx, s, body)
+	default:
+		text = bytes.TrimSpace(body)
+	}
+	if err != nil {
+		return nil, true, fmt.Errorf("schema %d: %w", id, err)
+	}
+	return text, true, nil
+}
+
+func avroJSON(s *Schema, body []byte) ([]byte, error) {
+	schema, err := s.CompileAvro(avro.WithLaxNames(nil))
+	if err != nil {
+		return nil, err
+	}
+	var v any
+	if _, err := schema.Decode(body, &v); err != nil {
+		return nil, err
+	}
+	return schema.EncodeJSON(v)
+}
+
+func protobufJSON(ctx context.Context, s *Schema, body []byte) ([]byte, error) {
+	file, err := s.CompileProtobuf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	path, body, err := ReadMessagePath(nil, body)
+	if err != nil {
+		return nil, err
+	}
+	m := MessageAt(file, path)
+	if m == nil {
+		return nil, fmt.Errorf("it has no message %v", path)
+	}
+	message := dynamicpb.NewMessage(m)
+	if err := proto.Unmarshal(body, message); err != nil {
+		return nil, err
+	}
+	text, err := protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}.Marshal(message)
+	if err != nil {
+		return nil, err
+	}
+	var compact bytes.Buffer // protojson puts in white space at random
+	err = json.Compact(&compact, text)
+	return compact.Bytes(), err
+}
