@@ -28,7 +28,9 @@ func TestSchemas(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &schemas{ctx: t.Context(), client: client, known: make(map[int]schemaDecoder)}
-	record := func(id uint32, body string) []byte { return append(binary.BigEndian.AppendUint32([]byte{0}, id), body...) }
+	record := func(id uint32, body string) []byte {
+		return append(binary.BigEndian.AppendUint32([]byte{0}, id), body...)
+	}
 	encode := func(value float64) string {
 		body, err := avro.MustParse(text).Encode(map[string]any{"device_id": "a", "sensor": "t", "value": value, "ts": time.UnixMilli(1500).UTC(), "seq": int64(7)})
 		if err != nil {

@@ -68,7 +68,7 @@ goes on where the first was stopped or killed.`,
 			last, err := node.Run(ctx, node.Config{
 				Kafka: k, Fleet: fleet, Format: values.format, Registry: values.registry.config, Mark: mark, Console: pageConfig, Logger: log,
 				StateDir: filepath.Join(kafka.dataDir, "state"),
-				OnReady: view.ready, OnLook: view.look, LookEvery: view.every(),
+				OnReady:  view.ready, OnLook: view.look, LookEvery: view.every(),
 			})
 			view.done(last)
 			if err == nil && asJSON {
