@@ -34,22 +34,26 @@ INSERT INTO hot SELECT device_id, x FROM readings WHERE x > 10;
 // pool is a pipeline over Avro with a registry that can be made to hang, and what comes out.
 type pool struct {
 	*testing.T
-	at       broker.Config
-	client   *kgo.Client
-	registry *srfake.Registry
-	schemas  *registry.Client
-	down     atomic.Bool
+	at      broker.Config
+	client  *kgo.Client
+	url     string // of the registry
+	schemas *registry.Client
+	down    atomic.Bool
 
 	status *engine.Status
 	stop   func()
+
+	mu      sync.Mutex
+	commits []engine.Commit
 }
 
 func newPool(t *testing.T) *pool {
 	p := &pool{T: t}
+	fake := srfake.New()
+	t.Cleanup(fake.Close)
 	p.at, p.client = serve(t)
-	p.registry = srfake.New()
-	t.Cleanup(p.registry.Close)
-	p.registry.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+	p.connect(fake.URL())
+	fake.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 
 		if p.down.Load() {
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -57,17 +61,22 @@ func newPool(t *testing.T) *pool {
 		}
 		return false
 	})
-	var err error
-	if p.schemas, err = registry.NewClient(registry.Config{URLs: []string{p.registry.URL()}}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.schemas.Close)
 	return p
 }
 
-func (p *pool) run() {
+func (p *pool) connect(url string) {
 	p.Helper()
-	program, err := plan.Compile(fmt.Sprintf(hotQuery, p.registry.URL()), "hot")
+	var err error
+	if p.schemas, err = registry.NewClient(registry.Config{URLs: []string{url}}); err != nil {
+		p.Fatal(err)
+	}
+	p.url = url
+	p.Cleanup(p.schemas.Close)
+}
+
+func (p *pool) run(query string) {
+	p.Helper()
+	program, err := plan.Compile(fmt.Sprintf(query, p.url), "hot")
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -75,7 +84,7 @@ func (p *pool) run() {
 	ctx, stop := context.WithCancel(p.Context())
 	var running sync.WaitGroup
 	running.Go(func() {
-		_, err := engine.Run(ctx, engine.Config{Broker: p.at, Program: program, Instances: []string{"a"}, CommitInterval: 20 * time.Millisecond, Status: p.status})
+		_, err := engine.Run(ctx, engine.Config{Broker: p.at, Program: program, Instances: []string{"a"}, CommitInterval: 20 * time.Millisecond, Status: p.status, OnCommit: p.committed})
 		if err != nil {
 			p.Error(err)
 		}
@@ -85,6 +94,12 @@ func (p *pool) run() {
 		running.Wait()
 	}
 	p.Cleanup(p.stop)
+}
+
+func (p *pool) committed(c engine.Commit) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.commits = append(p.commits, c)
 }
 
 func (p *pool) register(text string) int {
@@ -185,7 +200,7 @@ const (
 func TestRegistryDown(t *testing.T) {
 	p := newPool(t)
 	v1, v2 := p.register(avroV1), p.register(avroV2)
-	p.run()
+	p.run(hotQuery)
 	p.send(0, v1, avroV1, "a", 20.0)
 	p.send(1, v1, avroV1, "b", 20.0)
 	p.rows("hot", 2, hotRow)
@@ -195,7 +210,7 @@ func TestRegistryDown(t *testing.T) {
 	p.send(0, v1, avroV1, "a", 21.0)
 	p.send(0, v2, avroV2, "a", float32(22))
 	p.send(0, v1, avroV1, "a", 23.0)
-	p.phase(engine.Waiting, fmt.Sprintf("readings-0: schema %d of %s", v2, p.registry.URL()))
+	p.phase(engine.Waiting, fmt.Sprintf("readings-0: schema %d of %s", v2, p.url))
 	for i := range 50 {
 		p.send(1, v1, avroV1, "b", 100.0+float64(i))
 	}
@@ -227,7 +242,7 @@ func TestUndecodable(t *testing.T) {
 	p := newPool(t)
 	v1 := p.register(avroV1)
 	v3 := p.register(avroV3)
-	p.run()
+	p.run(hotQuery)
 	p.send(0, v1, avroV1, "a", 20.0)
 	p.send(0, v3, avroV3, "a", "21")
 	p.send(0, 999, avroV1, "a", 22.0)
@@ -257,7 +272,7 @@ func TestRegistryDownAtStart(t *testing.T) {
 	v1 := p.register(avroV1)
 	p.down.Store(true)
 	p.send(0, v1, avroV1, "a", 20.0)
-	p.run()
+	p.run(hotQuery)
 	p.phase(engine.Waiting, "the schema registry")
 	p.down.Store(false)
 	p.rows("hot", 1, hotRow)
