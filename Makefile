@@ -8,7 +8,7 @@ BIN := $(CURDIR)/bin
 HEAVY := ./internal/stack ./cmd/weir ./broker/embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test test-fast lint fmt vuln fuzz console console-check bench-produce bench-engine clean
+.PHONY: help build deps test test-fast lint fmt vuln fuzz console console-check bench-produce bench-engine bench-codec clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ bench-produce: deps ## weir produce beside kafka-producer-perf-test on one real 
 
 bench-engine: deps ## weir run beside Kafka Streams and plain reading on one real broker, ratios and latency printed
 	go run ./bench/engine
+
+bench-codec: ## formats beside encoding/json and the libraries' generic paths, and bytes a reading in the log
+	go run ./bench/codec
 
 clean: ## remove what build and lint made
 	rm -rf $(BIN)
