@@ -37,6 +37,8 @@ type Config struct {
 	Password string // for SASL; never logged
 
 	ClientID string // default "weir"
+
+	Observer *Observer // of the long-lived clients; default none
 }
 
 // Mechanisms are the SASL mechanisms that Config.SASL takes.

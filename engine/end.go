@@ -28,7 +28,7 @@ func (p *pipeline) stopAtEnd(ctx context.Context, stop func()) {
 		if ctx.Err() != nil {
 			return
 		}
-		p.Logger.Warn("look for the end", "pipeline", p.Program.Name, "err", err)
+		p.Logger.Warn("look for the end", "err", err)
 		if broker.Sleep(ctx, endEvery) != nil {
 			return
 		}

@@ -7,7 +7,7 @@
 //	session.go      one life of its client: partitions that come and go, restore
 //	transaction.go  its transactions: begin, send, commit or abort
 //	schemas.go      the schemas of records, looked up before tasks see them; of results, registered
-//	status.go       what all of them do, for whoever asks while they run
+//	status.go       what all of them do, for whoever asks while they run; metrics.go the same for Prometheus
 //	topics.go       the topics of a pipeline, made and checked
 //	manifest.go     what the state of a pipeline is made of, and whether new SQL fits it
 //	end.go          when what there was at the start is processed
@@ -47,6 +47,7 @@ type Config struct {
 	Logger   *slog.Logger
 	OnCommit func(Commit) // called after each commit, by each worker; must be quick and may be called concurrently
 	Status   *Status      // kept up to date while it runs; default one that nobody reads
+	Metrics  *Metrics     // default none
 	Now      func() time.Time
 }
 
@@ -85,6 +86,7 @@ type Commit struct {
 	Records     int // read
 	Outputs     int // written: results and state
 	DeadLetters int
+	Causes      map[string]int // of the dead letters
 	Late        int
 	Took        time.Duration   // from its first record to the answer of the broker
 	Latencies   []time.Duration // from a record's timestamp to the commit, for a sample of the records
@@ -115,6 +117,8 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	if cfg.CommitInterval < 0 || cfg.CommitInterval >= cfg.TransactionTimeout {
 		return Result{}, errors.New("the commit interval must be shorter than the transaction timeout")
 	}
+	cfg.Metrics.add(cfg.Status)
+	cfg.Logger = cfg.Logger.With("pipeline", cfg.Program.Name)
 	p := &pipeline{Config: cfg}
 	if err := p.prepare(ctx); err != nil {
 		if ctx.Err() != nil {

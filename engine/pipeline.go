@@ -34,7 +34,7 @@ func (p *pipeline) prepare(ctx context.Context) error {
 		if err == nil || !kerr.IsRetriable(err) || time.Now().After(deadline) {
 			return err
 		}
-		p.Logger.Info("prepare again", "pipeline", p.Program.Name, "err", err)
+		p.Logger.Info("prepare again", "err", err)
 		if broker.Sleep(ctx, wait.NextBackOff()) != nil {
 			return err
 		}

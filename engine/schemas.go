@@ -142,7 +142,7 @@ func (s *schemas) register(ctx context.Context, f *plan.Format) error {
 		for _, instance := range s.pipeline.Instances {
 			s.pipeline.Status.phase(instance, Waiting, "the schema registry: "+err.Error())
 		}
-		s.pipeline.Logger.Warn("wait for the schema registry before the first row", "err", err, "pipeline", s.pipeline.Program.Name, "subject", subject, "in", pause.Round(time.Millisecond))
+		s.pipeline.Logger.Warn("wait for the schema registry before the first row", "err", err, "subject", subject, "in", pause.Round(time.Millisecond))
 		if err := broker.Sleep(ctx, pause); err != nil {
 			return err
 		}
@@ -151,7 +151,7 @@ func (s *schemas) register(ctx context.Context, f *plan.Format) error {
 		return err
 	}
 	s.SetWriter(f.Options.Registry(), subject, id)
-	s.pipeline.Logger.Info("schema registered", "pipeline", s.pipeline.Program.Name, "subject", subject, "id", id)
+	s.pipeline.Logger.Info("schema registered", "subject", subject, "id", id)
 	return nil
 }
 
@@ -353,7 +353,7 @@ func (s *session) releaseKnown() {
 		return
 	}
 	s.group.Client().ResumeFetchPartitions(resume)
-	s.Logger.Info("the schemas are there: the partitions go on", "pipeline", s.Program.Name, "instance", s.instance, "partitions", resume)
+	s.Logger.Info("the schemas are there: the partitions go on", "instance", s.instance, "partitions", resume)
 	s.tellHeld()
 }
 
@@ -374,5 +374,5 @@ func (s *session) tellHeld() {
 	slices.Sort(partitions)
 	missing := strings.Join(slices.Sorted(maps.Keys(ids)), ", ")
 	s.Status.phase(s.instance, Waiting, fmt.Sprintf("%s: %s", strings.Join(partitions, ", "), missing))
-	s.Logger.Warn("partitions wait for schemas that the registry does not tell", "pipeline", s.Program.Name, "instance", s.instance, "partitions", partitions, "schemas", missing)
+	s.Logger.Warn("partitions wait for schemas that the registry does not tell", "instance", s.instance, "partitions", partitions, "schemas", missing)
 }

@@ -50,7 +50,7 @@ type task struct {
 	changes   []*kgo.Record        // of this transaction, to the changelog
 	last      map[string]time.Time // when an input last had a record
 	did       did                  // in this transaction
-	measured  time.Time            // when the size of the state was last looked at
+	measured  time.Time            // when the memory of the state was last looked at
 }
 
 func (w *worker) session(ctx context.Context) error {
@@ -148,6 +148,7 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.MaxBufferedRecords(1<<20),
 		kgo.FetchMaxWait(s.CommitInterval),
 		broker.ClientLog(s.Logger),
+		s.Broker.Observe("engine", s.Program.Name+"/"+s.instance),
 	)...)
 	if err != nil {
 		return fmt.Errorf("open session: %w", err)
@@ -173,6 +174,9 @@ func (s *session) close() {
 }
 
 func (s *session) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+	if len(added) == 0 {
+		s.Status.joined(s.instance) // others have all partitions
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for topic, partitions := range added {
@@ -375,7 +379,7 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 		records += n
 	}
 	if records > 0 {
-		s.Logger.Info("state restored", "pipeline", s.Program.Name, "tasks", len(fresh), "records", records, "took", time.Since(began).Round(time.Millisecond))
+		s.Logger.Info("state restored", "tasks", len(fresh), "records", records, "took", time.Since(began).Round(time.Millisecond))
 	}
 	for _, tasks := range byStage {
 		for _, t := range tasks {

@@ -25,15 +25,16 @@ type Status struct {
 	started   time.Time
 	workers   map[string]*WorkerStatus // by instance
 	tasks     map[taskID]*TaskStatus
-	latencies []time.Duration // of the last records, as a ring
-	next      int             // in the ring
+	causes    map[string]int64 // of dead letters
+	latencies []time.Duration  // of the last records, as a ring
+	next      int              // in the ring
 }
 
 // NewStatus makes the status of a pipeline that is about to run.
 func NewStatus(p *plan.Program) *Status {
 	return &Status{
 		pipeline: p.Name, group: Group(p), now: time.Now, started: time.Now(),
-		workers: make(map[string]*WorkerStatus), tasks: make(map[taskID]*TaskStatus),
+		workers: make(map[string]*WorkerStatus), tasks: make(map[taskID]*TaskStatus), causes: make(map[string]int64),
 	}
 }
 
@@ -59,16 +60,19 @@ const (
 	AbortUnknown   = "unknown"   // the commit was not answered: the log decides, and the next session asks it
 )
 
+var abortReasons = []string{AbortRebalance, AbortWrite, AbortSchema, AbortProcess, AbortUnknown}
+
 // Snapshot is a pipeline at one moment.
 type Snapshot struct {
-	Pipeline string         `json:"pipeline"`
-	Group    string         `json:"group"`
-	At       time.Time      `json:"at"`
-	Started  time.Time      `json:"started"`
-	P50      broker.Seconds `json:"latency_p50_seconds"` // from a record's timestamp to the commit, of the last records
-	P99      broker.Seconds `json:"latency_p99_seconds"`
-	Workers  []WorkerStatus `json:"workers"`
-	Tasks    []TaskStatus   `json:"tasks"`
+	Pipeline string           `json:"pipeline"`
+	Group    string           `json:"group"`
+	At       time.Time        `json:"at"`
+	Started  time.Time        `json:"started"`
+	P50      broker.Seconds   `json:"latency_p50_seconds"` // from a record's timestamp to the commit, of the last records
+	P99      broker.Seconds   `json:"latency_p99_seconds"`
+	Causes   map[string]int64 `json:"dead_letter_causes"`
+	Workers  []WorkerStatus   `json:"workers"`
+	Tasks    []TaskStatus     `json:"tasks"`
 }
 
 // WorkerStatus is one worker of this process.
@@ -133,7 +137,7 @@ func (s *Status) Snapshot() Snapshot {
 	defer s.mu.Unlock()
 	now := s.now()
 	all := Snapshot{
-		Pipeline: s.pipeline, Group: s.group, At: now, Started: s.started,
+		Pipeline: s.pipeline, Group: s.group, At: now, Started: s.started, Causes: maps.Clone(s.causes),
 		Workers: make([]WorkerStatus, 0, len(s.workers)), Tasks: make([]TaskStatus, 0, len(s.tasks)),
 	}
 	for _, w := range s.workers {
@@ -194,6 +198,15 @@ func (s *Status) phase(instance string, p Phase, reason string) {
 	w.Phase, w.Reason = p, reason
 }
 
+// joined says that a worker is in the group. One that gets no partitions has nothing to restore.
+func (s *Status) joined(instance string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.worker(instance); w.Phase == Starting {
+		w.Phase, w.Since = Running, s.now()
+	}
+}
+
 func (s *Status) aborted(instance, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,6 +225,9 @@ func (s *Status) committed(instance string, done Commit, tasks map[taskID]*task)
 		if t.did.some {
 			s.task(id, instance, t).add(t, now)
 		}
+	}
+	for cause, n := range done.Causes {
+		s.causes[cause] += int64(n)
 	}
 	for _, l := range done.Latencies {
 		if len(s.latencies) < statusLatencies {
@@ -314,8 +330,8 @@ func (c *tally) putDown(out *operator.Output, t *task) {
 	*c = now
 }
 
-// measureEvery is how often the size of a state is looked at: a database takes its time to answer.
-const measureEvery = time.Second
+// measureEvery is how often the memory of a state is looked at: a database takes its time to answer.
+const measureEvery = 200 * time.Millisecond
 
 func (s *TaskStatus) add(t *task, now time.Time) {
 	d := &t.did
@@ -330,16 +346,16 @@ func (s *TaskStatus) add(t *task, now time.Time) {
 			in.Position, in.End, in.Lag, in.Last = r.next, r.end, r.end-r.next, r.last
 		}
 	}
-	if now.Sub(t.measured) >= measureEvery {
-		s.measure(t, now)
-	}
+	s.measure(t, now)
 	s.progress(t)
 	d.reset()
 }
 
 func (s *TaskStatus) measure(t *task, now time.Time) {
-	t.measured = now
-	s.StateEntries, s.StateBytes = int64(t.store.Len()), t.store.Bytes()
+	s.StateEntries = int64(t.store.Len())
+	if now.Sub(t.measured) >= measureEvery {
+		t.measured, s.StateBytes = now, t.store.Bytes()
+	}
 }
 
 // progress reads the watermarks of a task.

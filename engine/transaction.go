@@ -107,6 +107,7 @@ func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
 	}
 	s.result.add(done)
 	s.Status.committed(s.instance, done, s.tasks)
+	s.Metrics.committed(s.Program.Name, done)
 	s.OnCommit(done)
 	return nil
 }
@@ -126,6 +127,12 @@ func (s *session) giveUp(ctx context.Context) {
 // take returns what the transaction did, as of now, and makes room for the next one.
 func (s *session) take() Commit {
 	done := Commit{Records: s.sourced, Outputs: s.wrote, DeadLetters: len(s.out.Letters), Late: len(s.out.Late), Took: time.Since(s.began)}
+	for _, l := range s.out.Letters {
+		if done.Causes == nil {
+			done.Causes = make(map[string]int)
+		}
+		done.Causes[deadletter.Cause(l.Reason)]++
+	}
 	now := s.Now()
 	for _, at := range s.sample {
 		done.Latencies = append(done.Latencies, now.Sub(at))

@@ -36,7 +36,7 @@ func (w *worker) run(ctx context.Context) error {
 		}
 		pause := wait.NextBackOff()
 		w.Status.phase(w.instance, Retrying, err.Error())
-		w.Logger.Warn("start a new session", "err", err, "pipeline", w.Program.Name, "instance", w.instance, "in", pause.Round(time.Millisecond))
+		w.Logger.Warn("start a new session", "err", err, "instance", w.instance, "in", pause.Round(time.Millisecond))
 		if broker.Sleep(ctx, pause) != nil {
 			return nil
 		}

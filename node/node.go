@@ -5,6 +5,7 @@
 //	slots.go   names of workers for their transactional ids
 //	console.go the page that shows it
 //	meter.go   what a person sees of it
+//	admin.go   what its operator sees: metrics, health, what is not ready
 package node
 
 import (
@@ -51,6 +52,7 @@ type Config struct {
 	Console *console.Config // nil: none; what it looks at is filled in
 
 	Logger *slog.Logger
+	Admin  *Admin // hears of the parts; default one that nobody asks
 
 	OnReady   func(Ready)    // called when the flow is about to start
 	OnLook    func(Snapshot) // called every LookEvery
@@ -65,6 +67,10 @@ type Config struct {
 func Run(ctx context.Context, cfg Config) (Snapshot, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Admin == nil {
+		cfg.Admin = NewAdmin()
+		defer cfg.Admin.Close()
 	}
 	cfg.Kafka.Logger = cfg.Logger
 	meter := newMeter()
@@ -96,6 +102,20 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		return err
 	}
 	defer free()
+	observed := cfg.Admin.Broker(kafka.Broker)
+	producer := produce.Config{
+		Broker: observed, Topic: SensorData, DLQ: DeadLetters, Progress: Progress,
+		Rate: cfg.Fleet.Rate, CommitInterval: cfg.CommitInterval, Compression: cfg.Compression,
+		MarkTransactions: cfg.Mark, Logger: cfg.Logger,
+		OnCommit: func(c produce.Commit) { meter.produced(c.Readings, c.DeadLetters) },
+	}
+	cfg.Admin.Producer(&producer, fleet)
+	consumer := engine.Config{
+		Broker: observed, Program: stats, Instances: instances, StateDir: cfg.StateDir,
+		CommitInterval: cfg.CommitInterval, Compression: cfg.Compression, Logger: cfg.Logger, Status: status,
+		OnCommit: func(c engine.Commit) { meter.consumed(c.Records, c.DeadLetters, c.Latencies) },
+	}
+	cfg.Admin.Pipeline(&consumer)
 	page, busy, err := cfg.openConsole(ctx, kafka, meter, console.Pipeline{Program: stats, Status: status.Snapshot})
 	if err != nil {
 		return err
@@ -109,23 +129,15 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		if err != nil {
 			return fmt.Errorf("producer: %w", err)
 		}
-		_, err = produce.Run(ctx, produce.Config{
-			Broker: kafka.Broker, Encoding: encoding, Topic: SensorData, DLQ: DeadLetters, Progress: Progress,
-			Rate: cfg.Fleet.Rate, CommitInterval: cfg.CommitInterval, Compression: cfg.Compression,
-			MarkTransactions: cfg.Mark, Logger: cfg.Logger,
-			OnCommit: func(c produce.Commit) { meter.produced(c.Readings, c.DeadLetters) },
-		}, fleet)
+		producer.Encoding = encoding
+		_, err = produce.Run(ctx, producer, fleet)
 		if err != nil {
 			return fmt.Errorf("producer: %w", err)
 		}
 		return nil
 	})
 	flow.Go(func() error {
-		_, err := engine.Run(ctx, engine.Config{
-			Broker: kafka.Broker, Program: stats, Instances: instances, StateDir: cfg.StateDir,
-			CommitInterval: cfg.CommitInterval, Compression: cfg.Compression, Logger: cfg.Logger, Status: status,
-			OnCommit: func(c engine.Commit) { meter.consumed(c.Records, c.DeadLetters, c.Latencies) },
-		})
+		_, err := engine.Run(ctx, consumer)
 		if err != nil {
 			return fmt.Errorf("consumer: %w", err)
 		}

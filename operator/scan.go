@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/deadletter"
 	"weir/expr"
 	"weir/format"
 	"weir/plan"
@@ -175,7 +176,7 @@ func (s *scan) truncate() {
 	}
 }
 
-var errNoValue = errors.New("the record has no value")
+var errNoValue = deadletter.Because(deadletter.Missing, errors.New("the record has no value"))
 
 // record adds the row of a record, unless the filter drops it.
 func (s *scan) record(r *kgo.Record) error {
@@ -190,7 +191,7 @@ func (s *scan) record(r *kgo.Record) error {
 			if errors.Is(err, format.ErrSkip) {
 				return nil
 			}
-			return fmt.Errorf("value: %w", err)
+			return deadletter.Because(deadletter.Undecodable, fmt.Errorf("value: %w", err))
 		}
 	case s.table.Upsert:
 		change = remove
@@ -204,7 +205,7 @@ func (s *scan) record(r *kgo.Record) error {
 	}
 	if s.key != nil {
 		if err := s.key.Decode(r.Key, s.keyCols); err != nil {
-			return fmt.Errorf("key: %w", err)
+			return deadletter.Because(deadletter.Undecodable, fmt.Errorf("key: %w", err))
 		}
 	}
 	for _, m := range s.metadata {
@@ -214,23 +215,23 @@ func (s *scan) record(r *kgo.Record) error {
 		c.by.Into(c.to, s.out.Batch, row)
 	}
 	if s.out.Err != nil {
-		return s.out.Err
+		return deadletter.Because(deadletter.Computation, s.out.Err)
 	}
 	if change != remove {
 		for _, i := range s.notNull {
 			if s.out.Cols[i].Null[row] {
-				return fmt.Errorf("column %s is NOT NULL, and the record has no value for it", s.rel.Cols[i].Name)
+				return deadletter.Because(deadletter.Missing, fmt.Errorf("column %s is NOT NULL, and the record has no value for it", s.rel.Cols[i].Name))
 			}
 		}
 	}
 	before := s.watermark
 	if s.marker != nil {
 		if s.out.Cols[s.table.Rowtime].Null[row] {
-			return fmt.Errorf("column %s is NULL, and the row's time can't be", s.rel.Cols[s.table.Rowtime].Name)
+			return deadletter.Because(deadletter.Missing, fmt.Errorf("column %s is NULL, and the row's time can't be", s.rel.Cols[s.table.Rowtime].Name))
 		}
 		mark, ok := s.marker.I(s.out.Batch, row)
 		if s.out.Err != nil {
-			return fmt.Errorf("watermark: %w", s.out.Err)
+			return deadletter.Because(deadletter.Computation, fmt.Errorf("watermark: %w", s.out.Err))
 		}
 		if ok && mark > s.watermark && s.watermark != forever {
 			s.watermark = mark
@@ -239,7 +240,7 @@ func (s *scan) record(r *kgo.Record) error {
 	if s.filter != nil && change != remove {
 		pass := s.filter.True(s.out.Batch, row)
 		if s.out.Err != nil {
-			return s.out.Err
+			return deadletter.Because(deadletter.Computation, s.out.Err)
 		}
 		if !pass {
 			s.truncate()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/deadletter"
 	"weir/expr"
 	"weir/format"
 	"weir/plan"
@@ -240,7 +241,7 @@ func (t *Task) letter(r *kgo.Record, reason error) {
 
 // reject sets a row aside that can't be computed.
 func (t *Task) reject(r *rows, i int, reason error) {
-	t.letter(t.origin(r, i, nil), reason)
+	t.letter(t.origin(r, i, nil), deadletter.Because(deadletter.Computation, reason))
 }
 
 // late sets a row aside that came after its window was closed.

@@ -21,7 +21,8 @@ const chunkItems = 1024
 type chunk struct {
 	records  []kgo.Record // of readings, in order
 	letters  []*kgo.Record
-	bytes    int // of the readings' keys and values
+	causes   map[string]int // of letters; nil where there are none
+	bytes    int            // of the readings' keys and values
 	position []byte
 	ranges   []ackRange
 
@@ -140,6 +141,10 @@ func (f *feed) encode(items []source.Item) *chunk {
 		}
 		if it.Err != nil {
 			c.letters = append(c.letters, deadletter.FromSource(f.cfg.DLQ, f.cfg.Topic, f.src.Name(), it.Raw, it.Err, time.Now()))
+			if c.causes == nil {
+				c.causes = make(map[string]int)
+			}
+			c.causes[deadletter.Unreadable]++
 			continue
 		}
 		if err := f.add(c, it); err != nil {

@@ -7,6 +7,7 @@
 //	encoding.go readings as values of records: JSON, or by a schema of a registry
 //	progress.go the position's record
 //	acks.go     the log of what was acknowledged, for the outside checker
+//	status.go   what a producer does, for whoever asks while it runs; metrics.go the same for Prometheus
 package produce
 
 import (
@@ -60,6 +61,8 @@ type Config struct {
 	AckLog           string // file to which the fate of each range of readings is appended; default none
 
 	Logger   *slog.Logger
+	Status   *Status          // kept up to date while it runs; default one that nobody reads
+	Metrics  *Metrics         // default none
 	OnCommit func(Commit)     // called after each commit; must be quick
 	OnResume func(sent int64) // called with the readings that earlier runs have committed
 }
@@ -68,7 +71,8 @@ type Config struct {
 type Commit struct {
 	Readings    int // repeats included
 	DeadLetters int
-	Bytes       int // of keys and values, before compression
+	Causes      map[string]int // of the dead letters
+	Bytes       int            // of keys and values, before compression
 	Took        time.Duration
 }
 
@@ -138,6 +142,12 @@ func Run(ctx context.Context, cfg Config, src Source) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if cfg.Status == nil {
+		cfg.Status = NewStatus(src.Name())
+	}
+	cfg.Metrics.add(cfg.Status)
+	cfg.Logger = cfg.Logger.With("source", src.Name())
+	defer cfg.Status.phase(Stopped, "")
 	p := &producer{cfg: cfg, src: src, acks: acks}
 	err = p.run(ctx)
 	return p.result, errors.Join(err, acks.close())
@@ -167,6 +177,7 @@ func (p *producer) run(ctx context.Context) error {
 	wait := broker.Backoff()
 	for {
 		p.result.Sessions++
+		p.cfg.Status.phase(Starting, "")
 		before := p.result.Transactions
 		err := p.session(ctx)
 		if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -180,7 +191,8 @@ func (p *producer) run(ctx context.Context) error {
 			wait.Reset()
 		}
 		pause := wait.NextBackOff()
-		p.cfg.Logger.Warn("start a new session", "err", err, "source", p.src.Name(), "in", pause.Round(time.Millisecond))
+		p.cfg.Status.phase(Retrying, err.Error())
+		p.cfg.Logger.Warn("start a new session", "err", err, "in", pause.Round(time.Millisecond))
 		if broker.Sleep(ctx, pause) != nil {
 			return nil
 		}

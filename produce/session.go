@@ -42,6 +42,7 @@ func (p *producer) session(ctx context.Context) error {
 	if p.started.IsZero() {
 		p.started = time.Now()
 	}
+	s.cfg.Status.phase(Running, "")
 	s.feed = startFeed(feeding, p.cfg, p.src)
 	err := s.transactions(ctx)
 	stop()
@@ -63,6 +64,7 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.MaxBufferedRecords(s.cfg.MaxRecords+2*chunkItems),
 		kgo.ProducerLinger(5*time.Millisecond),
 		broker.ClientLog(s.cfg.Logger),
+		s.cfg.Broker.Observe("produce", s.src.Name()),
 	)
 	if err != nil {
 		return err
@@ -128,7 +130,11 @@ func (s *session) resume(ctx context.Context) error {
 func (p *producer) settle(committed int64) error {
 	t := p.pending
 	p.pending = nil
-	if t == nil || committed < t.readings {
+	if t == nil {
+		return nil
+	}
+	if committed < t.readings {
+		p.abort(AbortUnknown)
 		return nil
 	}
 	t.commit.Took = time.Since(t.began)
@@ -137,6 +143,8 @@ func (p *producer) settle(committed int64) error {
 	p.result.Readings += int64(t.commit.Readings)
 	p.result.DeadLetters += int64(t.commit.DeadLetters)
 	p.result.Bytes += int64(t.commit.Bytes)
+	p.cfg.Status.committed(&t.commit)
+	p.cfg.Metrics.committed(p.src.Name(), t.commit.Took)
 	p.cfg.OnCommit(t.commit)
 	for _, c := range t.chunks {
 		if err := p.acks.write(acked, c.ranges); err != nil {
@@ -182,6 +190,12 @@ func (s *session) transaction(ctx context.Context, first *chunk) error {
 	for _, c := range chunks {
 		commit.Readings += len(c.records)
 		commit.DeadLetters += len(c.letters)
+		for cause, n := range c.causes {
+			if commit.Causes == nil {
+				commit.Causes = make(map[string]int)
+			}
+			commit.Causes[cause] += n
+		}
 		commit.Bytes += c.bytes
 	}
 	position := progress{Position: last.position, Readings: s.earlier + int64(commit.Readings)}
@@ -264,12 +278,26 @@ func (s *session) mark(chunks []*chunk, records int) {
 // abort ends a transaction of which a record could not be written.
 // The next session sends the same readings again.
 func (s *session) abort(ctx context.Context, began time.Time, cause error) error {
-	s.result.Aborted++
 	cause = fmt.Errorf("write readings: %w", cause)
 	if err := s.client.EndTransaction(ctx, kgo.TryAbort); err != nil {
-		return s.explain(began, errors.Join(cause, fmt.Errorf("abort transaction: %w", err)))
+		cause = errors.Join(cause, fmt.Errorf("abort transaction: %w", err))
 	}
-	return s.explain(began, cause)
+	explained := s.explain(began, cause)
+	switch {
+	case errors.Is(explained, errTimedOut), errors.Is(cause, context.DeadlineExceeded):
+		s.producer.abort(AbortTimeout)
+	case broker.IsFenced(cause):
+		s.producer.abort(AbortFenced)
+	default:
+		s.producer.abort(AbortWrite)
+	}
+	return explained
+}
+
+// abort counts an aborted transaction.
+func (p *producer) abort(reason string) {
+	p.result.Aborted++
+	p.cfg.Status.aborted(reason)
 }
 
 // explain tells a producer that was replaced from one that was too slow: both are fenced.

@@ -17,6 +17,7 @@ import (
 func newProduce() *cobra.Command {
 	var (
 		kafka       kafkaFlags
+		admins      adminFlags
 		out         output
 		fleet       source.FleetConfig
 		file        source.FileConfig
@@ -89,13 +90,20 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 				if err != nil {
 					return err
 				}
+				admin, err := admins.admin(ctx, log)
+				if err != nil {
+					return err
+				}
+				defer admin.Close()
 				bar := newBar(cmd.ErrOrStderr(), src, file.Path != "")
-				result, err := produce.Run(ctx, produce.Config{
-					Broker: at.Broker, Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress, Encoding: encoding,
+				cfg := produce.Config{
+					Broker: admin.Broker(at.Broker), Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress, Encoding: encoding,
 					Rate: rate, CommitInterval: interval, TransactionTimeout: timeout, Compression: compression,
 					MarkTransactions: mark, AckLog: ackLog, Logger: log,
 					OnCommit: bar.commit, OnResume: bar.resume,
-				}, src)
+				}
+				admin.Producer(&cfg, src)
+				result, err := produce.Run(ctx, cfg, src)
 				bar.stop()
 				if err != nil {
 					return err
@@ -114,6 +122,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 	}
 	kafka.add(cmd)
 	written.add(cmd)
+	admins.add(cmd, "")
 	addFleetFlags(cmd, &fleet)
 	f := cmd.Flags()
 	f.Int64Var(&fleet.Count, "count", 0, "readings of the simulated fleet in all, over all runs; 0 without end")

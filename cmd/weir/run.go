@@ -28,6 +28,7 @@ type runReport struct {
 // runFlags say how pipelines run.
 type runFlags struct {
 	kafka       kafkaFlags
+	admin       adminFlags
 	out         output
 	parallelism int
 	instance    string
@@ -40,6 +41,7 @@ type runFlags struct {
 
 func (r *runFlags) add(cmd *cobra.Command) {
 	r.kafka.add(cmd)
+	r.admin.add(cmd, "")
 	f := cmd.Flags()
 	f.IntVar(&r.parallelism, "parallelism", 1, "workers of this process; each has partitions and transactions of its own")
 	f.StringVar(&r.instance, "instance", "", "name of this process in its transactional ids, stable over restarts (default: host name and a free number)")
@@ -111,16 +113,22 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
 			run, cancel = context.WithTimeout(ctx, r.length)
 			defer cancel()
 		}
+		admin, err := r.admin.admin(ctx, log)
+		if err != nil {
+			return err
+		}
+		defer admin.Close()
+		kafka := admin.Broker(at.Broker)
 		ticker := newTicker(cmd.ErrOrStderr(), "processed", at.Where())
 		reports := make([]runReport, len(programs))
 		group, run := errgroup.WithContext(run)
 		for i, program := range programs {
 			group.Go(func() (err error) {
-				reports[i], err = r.runOne(run, program, log, at.Broker, ticker)
+				reports[i], err = r.runOne(run, program, log, kafka, admin, ticker)
 				return err
 			})
 		}
-		err := group.Wait()
+		err = group.Wait()
 		ticker.stop()
 		if err != nil {
 			return err
@@ -137,7 +145,7 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
 	})
 }
 
-func (r *runFlags) runOne(ctx context.Context, program *plan.Program, log *slog.Logger, at broker.Config, ticker *ticker) (runReport, error) {
+func (r *runFlags) runOne(ctx context.Context, program *plan.Program, log *slog.Logger, at broker.Config, admin *node.Admin, ticker *ticker) (runReport, error) {
 	c := r.cfg
 	c.Broker, c.Program, c.Logger, c.CacheBytes = at, program, log, r.cacheMB<<20
 	if c.StateDir = r.stateDir; c.StateDir == "" {
@@ -152,6 +160,7 @@ func (r *runFlags) runOne(ctx context.Context, program *plan.Program, log *slog.
 	}
 	defer free()
 	c.Instances = instances
+	admin.Pipeline(&c)
 	result, err := engine.Run(ctx, c)
 	if err != nil {
 		return runReport{}, fmt.Errorf("pipeline %s: %w", program.Name, err)

@@ -15,6 +15,7 @@ import (
 func newUp() *cobra.Command {
 	var (
 		kafka  kafkaFlags
+		admins adminFlags
 		fleet  source.FleetConfig
 		listen string
 		sync   bool
@@ -64,9 +65,14 @@ goes on where the first was stopped or killed.`,
 				ctx, cancel = context.WithTimeout(ctx, length)
 				defer cancel()
 			}
+			admin, err := admins.admin(ctx, log)
+			if err != nil {
+				return err
+			}
+			defer admin.Close()
 			view := newUpView(cmd.ErrOrStderr(), kafka.dataDir, len(kafka.config.Brokers) > 0)
 			last, err := node.Run(ctx, node.Config{
-				Kafka: k, Fleet: fleet, Format: values.format, Registry: values.registry.config, Mark: mark, Console: pageConfig, Logger: log,
+				Kafka: k, Fleet: fleet, Format: values.format, Registry: values.registry.config, Mark: mark, Console: pageConfig, Logger: log, Admin: admin,
 				StateDir: filepath.Join(kafka.dataDir, "state"),
 				OnReady:  view.ready, OnLook: view.look, LookEvery: view.every(),
 			})
@@ -79,6 +85,7 @@ goes on where the first was stopped or killed.`,
 	}
 	kafka.add(cmd)
 	values.add(cmd)
+	admins.add(cmd, "127.0.0.1:9600")
 	addFleetFlags(cmd, &fleet)
 	page.add(cmd)
 	f := cmd.Flags()

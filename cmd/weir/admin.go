@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"weir/node"
+)
+
+// adminFlags are the flags of what a process tells its operator.
+type adminFlags struct {
+	listen string
+	cmd    *cobra.Command
+}
+
+// add adds the flags. Without a default the port is open only where it is asked for, so that processes of one machine do not clash.
+func (a *adminFlags) add(cmd *cobra.Command, listen string) {
+	a.cmd = cmd
+	what := "host:port of /metrics, /healthz, /readyz, /status and /debug/pprof; port 0 takes a free one"
+	if listen == "" {
+		what += " (default: off)"
+	}
+	cmd.Flags().StringVar(&a.listen, "admin-listen", listen, what)
+}
+
+// admin makes the admin of this process, and serves it where that is asked for until ctx is done.
+func (a *adminFlags) admin(ctx context.Context, log *slog.Logger) (*node.Admin, error) {
+	admin := node.NewAdmin()
+	if a.listen == "" || a.listen == "none" {
+		return admin, nil
+	}
+	chosen := a.cmd.Flags().Changed("admin-listen")
+	addr, err := admin.Serve(ctx, a.listen, !chosen, log)
+	if err != nil {
+		return nil, err
+	}
+	if chosen || addr != a.listen {
+		fmt.Fprintf(a.cmd.ErrOrStderr(), "metrics and health at %s\n", addr)
+	}
+	return admin, nil
+}

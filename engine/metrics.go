@@ -1,0 +1,228 @@
+package engine
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"weir/deadletter"
+)
+
+// Metrics are the metrics of a process's pipelines. They are read from their status when somebody asks; only the two histograms are
+// written, once a transaction.
+type Metrics struct {
+	commit  *prometheus.HistogramVec
+	latency *prometheus.HistogramVec
+
+	mu  sync.Mutex
+	all []*Status
+}
+
+// Buckets of times from 1 ms to a minute, for readers that know no native histograms.
+var secondBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
+
+func secondsHistogram(name, help string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: name, Help: help, Buckets: secondBuckets,
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+	}, []string{"pipeline"})
+}
+
+// NewMetrics makes the metrics of pipelines and registers them.
+func NewMetrics(to prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		commit:  secondsHistogram("weir_engine_commit_seconds", "Length of a transaction, from its first record to the broker's answer."),
+		latency: secondsHistogram("weir_engine_latency_seconds", "From a record's timestamp to the commit of what it gave, for a sample of the records."),
+	}
+	to.MustRegister(m, m.commit, m.latency)
+	return m
+}
+
+// add lets the metrics tell of a pipeline from now on, also when it has ended: what was counted must not go back.
+func (m *Metrics) add(s *Status) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.all = append(m.all, s)
+}
+
+func (m *Metrics) committed(pipeline string, c Commit) {
+	if m == nil {
+		return
+	}
+	m.commit.WithLabelValues(pipeline).Observe(c.Took.Seconds())
+	latency := m.latency.WithLabelValues(pipeline)
+	for _, l := range c.Latencies {
+		latency.Observe(max(0, l.Seconds()))
+	}
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("weir_engine_"+name, help, append([]string{"pipeline"}, labels...), nil)
+}
+
+// What is told of each pipeline. No label has a value for each device, key or record.
+var (
+	descRecords   = desc("records_total", "Records read, by committed transactions.", "stage")
+	descOutputs   = desc("outputs_total", "Records written to tables and repartition topics, by committed transactions.", "stage")
+	descLate      = desc("late_rows_total", "Rows that came after their window was closed; they are in the late topic.")
+	descLetters   = desc("dead_letters_total", "Records set aside in the dead-letter topic.", "cause")
+	descCommitted = desc("transactions_committed_total", "Committed transactions.")
+	descAborted   = desc("transactions_aborted_total", "Aborted transactions.", "reason")
+	descRetries   = desc("retries_total", "Sessions that broke and were started anew.")
+	descLag       = desc("lag_records", "Records that are readable and not yet read.", "topic")
+	descBehind    = desc("lag_seconds", "Age of the last record that was read, of the partition that is furthest behind; 0 without lag.", "topic")
+	descWatermark = desc("watermark_delay_seconds", "How far the least watermark that others wait for is behind the clock.", "topic")
+	descEntries   = desc("state_entries", "Entries of the state that this process has.")
+	descBytes     = desc("state_bytes", "Memory of the state that this process has.")
+	descRestore   = desc("restore_seconds", "The longest of the last restores of the tasks; while one is under way its time so far.")
+	descRestoring = desc("restoring_tasks", "Tasks whose state is being read.")
+	descTasks     = desc("tasks", "Stages on partitions that this process has.")
+	descWorkers   = desc("workers", "Workers of this process, by what they are at.", "phase")
+	descLast      = desc("last_commit_timestamp_seconds", "When the last transaction was committed, in Unix time; 0 before the first.")
+	descStarted   = desc("start_timestamp_seconds", "When the pipeline was started, in Unix time.")
+)
+
+var phases = []Phase{Starting, Restoring, Running, Waiting, Retrying, Stopped}
+
+// Describe names no metrics in advance: a process may have no pipeline yet.
+func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
+
+// Collect tells of all pipelines.
+func (m *Metrics) Collect(to chan<- prometheus.Metric) {
+	m.mu.Lock()
+	all := slices.Clone(m.all)
+	m.mu.Unlock()
+	told := make(map[string]bool)
+	for _, s := range slices.Backward(all) { // the latest, where one of the same name has ended
+		if !told[s.pipeline] {
+			told[s.pipeline] = true
+			collect(s.Snapshot(), to)
+		}
+	}
+}
+
+func collect(s Snapshot, to chan<- prometheus.Metric) {
+	tell := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, kind, value, append([]string{s.Pipeline}, labels...)...)
+	}
+	count := func(d *prometheus.Desc, n int64, labels ...string) {
+		tell(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) { tell(d, prometheus.GaugeValue, v, labels...) }
+
+	sum := summarize(&s)
+	for stage, n := range sum.records {
+		count(descRecords, n, stage)
+		count(descOutputs, sum.outputs[stage], stage)
+	}
+	count(descLate, sum.late)
+	for _, cause := range deadletter.Causes {
+		count(descLetters, s.Causes[cause], cause)
+	}
+	for topic, in := range sum.inputs {
+		gauge(descLag, float64(in.lag), topic)
+		gauge(descBehind, in.behind, topic)
+		if !in.least.IsZero() {
+			gauge(descWatermark, s.At.Sub(in.least).Seconds(), topic)
+		}
+	}
+	gauge(descEntries, float64(sum.entries))
+	gauge(descBytes, float64(sum.bytes))
+	gauge(descRestore, sum.restore.Seconds())
+	gauge(descRestoring, float64(sum.restoring))
+	gauge(descTasks, float64(sum.tasks))
+
+	var committed, retries int64
+	aborted := make(map[string]int64)
+	at := make(map[Phase]int)
+	var last time.Time
+	for _, w := range s.Workers {
+		committed += w.Committed
+		retries += max(0, w.Sessions-1)
+		at[w.Phase]++
+		if w.LastCommit.After(last) {
+			last = w.LastCommit
+		}
+		for reason, n := range w.Aborted {
+			aborted[reason] += n
+		}
+	}
+	count(descCommitted, committed)
+	count(descRetries, retries)
+	for _, reason := range abortReasons {
+		count(descAborted, aborted[reason], reason)
+	}
+	for _, p := range phases {
+		gauge(descWorkers, float64(at[p]), string(p))
+	}
+	gauge(descLast, unix(last))
+	gauge(descStarted, unix(s.Started))
+}
+
+func unix(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}
+
+// summary is what the tasks of a pipeline come to.
+type summary struct {
+	records, outputs map[string]int64 // by stage
+	inputs           map[string]*inputSummary
+	late             int64
+	entries, bytes   int64
+	tasks, restoring int
+	restore          time.Duration
+}
+
+// inputSummary is what the partitions of a topic come to.
+type inputSummary struct {
+	lag    int64
+	behind float64
+	least  time.Time // watermark
+}
+
+func summarize(s *Snapshot) summary {
+	sum := summary{records: make(map[string]int64), outputs: make(map[string]int64), inputs: make(map[string]*inputSummary)}
+	for i := range s.Tasks {
+		t := &s.Tasks[i]
+		sum.records[t.Stage] += t.Records
+		sum.outputs[t.Stage] += t.Outputs
+		sum.late += t.Late
+		if t.Worker == "" {
+			continue
+		}
+		sum.tasks++
+		sum.entries += t.StateEntries
+		sum.bytes += t.StateBytes
+		took := time.Duration(t.Restore.Took)
+		if !t.Restore.Done && !t.Restore.Began.IsZero() {
+			sum.restoring++
+			took = s.At.Sub(t.Restore.Began)
+		}
+		sum.restore = max(sum.restore, took)
+		for _, in := range t.Inputs {
+			sum.input(in)
+		}
+	}
+	return sum
+}
+
+func (sum *summary) input(in InputStatus) {
+	all := sum.inputs[in.Topic]
+	if all == nil {
+		all = &inputSummary{}
+		sum.inputs[in.Topic] = all
+	}
+	all.lag += in.Lag
+	all.behind = max(all.behind, in.Behind)
+	if in.Watermark != nil && !in.Idle && (all.least.IsZero() || in.Watermark.Before(all.least)) {
+		all.least = *in.Watermark
+	}
+}

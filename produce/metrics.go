@@ -1,0 +1,106 @@
+package produce
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"weir/deadletter"
+)
+
+// Metrics are the metrics of a process's producers. They are read from their status when somebody asks; only the histogram is
+// written, once a transaction.
+type Metrics struct {
+	commit *prometheus.HistogramVec
+
+	mu  sync.Mutex
+	all []*Status
+}
+
+// NewMetrics makes the metrics of producers and registers them.
+func NewMetrics(to prometheus.Registerer) *Metrics {
+	m := &Metrics{commit: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "weir_produce_commit_seconds", Help: "Length of a transaction, from its first reading to the broker's answer.",
+		Buckets:                     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+	}, []string{"source"})}
+	to.MustRegister(m, m.commit)
+	return m
+}
+
+// add lets the metrics tell of a producer from now on.
+func (m *Metrics) add(s *Status) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.all = append(m.all, s)
+}
+
+func (m *Metrics) committed(source string, took time.Duration) {
+	if m != nil {
+		m.commit.WithLabelValues(source).Observe(took.Seconds())
+	}
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("weir_produce_"+name, help, append([]string{"source"}, labels...), nil)
+}
+
+// What is told of each source. No label has a value for each device or reading.
+var (
+	descReadings  = desc("readings_total", "Readings in committed transactions, repeats included.")
+	descBytes     = desc("bytes_total", "Bytes of keys and values in committed transactions, before compression.")
+	descLetters   = desc("dead_letters_total", "Rows of the source set aside in the dead-letter topic.", "cause")
+	descCommitted = desc("transactions_committed_total", "Committed transactions.")
+	descAborted   = desc("transactions_aborted_total", "Aborted transactions.", "reason")
+	descRetries   = desc("retries_total", "Sessions that broke and were started anew.")
+	descRunning   = desc("running", "1 while readings can flow, 0 while the producer starts, retries or has stopped.")
+	descLast      = desc("last_commit_timestamp_seconds", "When the last transaction was committed, in Unix time; 0 before the first.")
+)
+
+// Describe names no metrics in advance: a process may have no producer yet.
+func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
+
+// Collect tells of all producers.
+func (m *Metrics) Collect(to chan<- prometheus.Metric) {
+	m.mu.Lock()
+	all := slices.Clone(m.all)
+	m.mu.Unlock()
+	told := make(map[string]bool)
+	for _, s := range slices.Backward(all) { // the latest, where one of the same source has ended
+		now := s.Snapshot()
+		if !told[now.Source] {
+			told[now.Source] = true
+			collect(now, to)
+		}
+	}
+}
+
+func collect(s Snapshot, to chan<- prometheus.Metric) {
+	tell := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, kind, value, append([]string{s.Source}, labels...)...)
+	}
+	tell(descReadings, prometheus.CounterValue, float64(s.Readings))
+	tell(descBytes, prometheus.CounterValue, float64(s.Bytes))
+	for _, cause := range deadletter.Causes {
+		tell(descLetters, prometheus.CounterValue, float64(s.Causes[cause]), cause)
+	}
+	tell(descCommitted, prometheus.CounterValue, float64(s.Committed))
+	for _, reason := range abortReasons {
+		tell(descAborted, prometheus.CounterValue, float64(s.Aborted[reason]), reason)
+	}
+	tell(descRetries, prometheus.CounterValue, float64(max(0, s.Sessions-1)))
+	running, last := 0.0, 0.0
+	if s.Phase == Running {
+		running = 1
+	}
+	if !s.LastCommit.IsZero() {
+		last = float64(s.LastCommit.UnixMilli()) / 1000
+	}
+	tell(descRunning, prometheus.GaugeValue, running)
+	tell(descLast, prometheus.GaugeValue, last)
+}
