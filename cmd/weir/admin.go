@@ -13,6 +13,7 @@ import (
 // adminFlags are the flags of what a process tells its operator.
 type adminFlags struct {
 	listen string
+	addr   string // where it is served; "" where it is not
 	cmd    *cobra.Command
 }
 
@@ -37,8 +38,13 @@ func (a *adminFlags) admin(ctx context.Context, log *slog.Logger) (*node.Admin, 
 	if err != nil {
 		return nil, err
 	}
-	if chosen || addr != a.listen {
-		fmt.Fprintf(a.cmd.ErrOrStderr(), "metrics and health at %s\n", addr)
-	}
+	a.addr = addr
 	return admin, nil
+}
+
+// tell says where the admin port is.
+func (a *adminFlags) tell() {
+	if a.addr != "" {
+		fmt.Fprintf(a.cmd.ErrOrStderr(), "metrics and health at %s\n", a.addr)
+	}
 }

@@ -95,6 +95,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 					return err
 				}
 				defer admin.Close()
+				admins.tell()
 				bar := newBar(cmd.ErrOrStderr(), src, file.Path != "")
 				cfg := produce.Config{
 					Broker: admin.Broker(at.Broker), Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress, Encoding: encoding,

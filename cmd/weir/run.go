@@ -118,6 +118,7 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
 			return err
 		}
 		defer admin.Close()
+		r.admin.tell()
 		kafka := admin.Broker(at.Broker)
 		ticker := newTicker(cmd.ErrOrStderr(), "processed", at.Where())
 		reports := make([]runReport, len(programs))

@@ -71,6 +71,7 @@ goes on where the first was stopped or killed.`,
 			}
 			defer admin.Close()
 			view := newUpView(cmd.ErrOrStderr(), kafka.dataDir, len(kafka.config.Brokers) > 0)
+			view.admin = admins.addr
 			last, err := node.Run(ctx, node.Config{
 				Kafka: k, Fleet: fleet, Format: values.format, Registry: values.registry.config, Mark: mark, Console: pageConfig, Logger: log, Admin: admin,
 				StateDir: filepath.Join(kafka.dataDir, "state"),

@@ -18,6 +18,7 @@ type upView struct {
 	live    bool
 	painted int    // lines to paint over
 	tail    string // flags by which other commands find the same broker
+	admin   string // host:port of the metrics; "" where they are off
 }
 
 func newUpView(w io.Writer, dataDir string, external bool) *upView {
@@ -64,6 +65,9 @@ func (v *upView) ready(r node.Ready) {
 	hint("weir tail device_stats", "the results as they are committed")
 	hint("weir verify", "lost, doubled, torn, reordered? An outside check")
 	hint("weir transactions list", "what is open")
+	if v.admin != "" {
+		fmt.Fprintf(v.w, "  %-46s %s\n", "http://"+v.admin+"/metrics", v.styled(faint, "for Prometheus; /readyz, /status, /debug/pprof"))
+	}
 	fmt.Fprintf(v.w, "  %s\n", v.styled(faint, "Ctrl-C commits and stops; the next start goes on from there."))
 }
 
