@@ -8,7 +8,8 @@
 //	state.go         the topic that keeps it
 //	route.go         which alerts are due for which receiver, together with which others
 //	silence.go       alerts that nobody wants to hear of for a while
-//	deliver.go       the loop: alerts in, state and offsets in one transaction, notifications out
+//	deliver.go       the delivery: sessions and retries, notifications and their answers
+//	session.go       one life of its client: alerts in, state and offsets in one transaction
 //	receiver.go      where notifications go: webhook.go, alertmanager.go, email.go
 package alert
 
