@@ -72,13 +72,14 @@ func newAlertsList() *cobra.Command {
 				}
 				now := time.Now()
 				state.Silences = slices.DeleteFunc(state.Silences, func(s alert.Silence) bool { return !now.Before(s.Until) })
+				known := len(state.Alerts)
 				if !all {
 					state.Alerts = slices.DeleteFunc(state.Alerts, func(a *alert.Alert) bool { return a.Status != alert.Firing })
 				}
 				if asJSON {
 					return writeJSON(cmd.OutOrStdout(), state)
 				}
-				return writeAlerts(cmd, state)
+				return writeAlerts(cmd, state, known-len(state.Alerts))
 			})
 		},
 	}
@@ -88,9 +89,14 @@ func newAlertsList() *cobra.Command {
 	return cmd
 }
 
-func writeAlerts(cmd *cobra.Command, state *alert.State) error {
+// writeAlerts shows alerts and silences; left out are alerts that were resolved.
+func writeAlerts(cmd *cobra.Command, state *alert.State, leftOut int) error {
 	if len(state.Alerts) == 0 {
-		fmt.Fprintln(cmd.OutOrStdout(), "No alert fires.")
+		fmt.Fprint(cmd.OutOrStdout(), "No alert fires.")
+		if leftOut > 0 {
+			fmt.Fprintf(cmd.OutOrStdout(), " %s were resolved in the last hour: --all shows them.", count(int64(leftOut)))
+		}
+		fmt.Fprintln(cmd.OutOrStdout())
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	if len(state.Alerts) > 0 {
