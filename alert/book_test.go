@@ -355,7 +355,7 @@ func TestConfigErrors(t *testing.T) {
 		"receivers: {}":                        "no receivers",
 		hook:                                   "no routes",
 		"receivers: {a: }":                     "receiver a: say what it is",
-		"recievers: {}":                        `line 1: unknown key "recievers": did you mean receivers?`,
+		"receiver: {}":                         `line 1: unknown key "receiver": did you mean receivers?`,
 		hook + "routes: [{}]":                  "route 1: no receivers",
 		hook + "routes: [{receivers: [hock]}]": "there is no receiver hock: there are hook",
 		hook + "routes: [{receivers: [hook], group_wait: soon}]":                                            `invalid duration "soon"`,

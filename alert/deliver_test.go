@@ -25,7 +25,6 @@ type hook struct {
 	mu   sync.Mutex
 	down bool
 	told []Notification
-	keys []string
 }
 
 func newHook(t *testing.T) *hook {
