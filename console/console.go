@@ -12,6 +12,7 @@
 //	devices.go   devices as rows and as charts
 //	payload.go   a record's bytes as something to read
 //	scan.go      reading a stretch of a topic
+//	decode.go    payloads that were written with a schema of the registry
 //	records.go   records of a topic: live, by offset, by time
 //	pipelines.go plans as graphs with what flows on them
 //	graph.go     a plan as nodes and edges with figures
@@ -39,19 +40,20 @@ import (
 
 	"weir/broker"
 	"weir/plan"
+	"weir/registry"
 )
 
 // Config of a console.
 type Config struct {
 	Broker   broker.Config
-	Listen   string // host:port; default 127.0.0.1:8080
-	Token    string // asked for where it is set; needed where Listen is not on loopback
-	Optional bool   // Open returns ErrBusy where the address is taken, so that the caller can go on without
-	Write    bool   // allows to replay dead letters and to abort transactions
-	Readings string // topic of the readings that devices are made of
-	Letters  string // dead-letter topic of the readings
-	Progress string // topic with the marks of replays
-	Registry string // URL of the schema registry; "" where there is none
+	Listen   string           // host:port; default 127.0.0.1:8080
+	Token    string           // asked for where it is set; needed where Listen is not on loopback
+	Optional bool             // Open returns ErrBusy where the address is taken, so that the caller can go on without
+	Write    bool             // allows to replay dead letters and to abort transactions
+	Readings string           // topic of the readings that devices are made of
+	Letters  string           // dead-letter topic of the readings
+	Progress string           // topic with the marks of replays
+	Registry *registry.Client // nil where there is none
 	Version  string
 
 	// Look tells what this process has counted; nil where the flow runs elsewhere and only the broker is looked at.
@@ -103,7 +105,10 @@ type Console struct {
 	hub      *hub
 	guard    *guard
 	plans    *plans
+	counted  letterCount
 	previews chan struct{} // one at a time
+	registry *registry.Client
+	readers  *readers
 }
 
 // ErrBusy says that another process has the console's address.
@@ -137,10 +142,12 @@ func Open(ctx context.Context, cfg Config) (*Console, error) {
 	c := &Console{cfg: cfg, listener: listener, client: client, admin: kadm.NewClient(client)}
 	c.cluster = newCluster(c.admin, cfg.Now)
 	c.history = &history{}
-	c.fleet = newFleet(cfg.Now)
-	c.tails = &tails{broker: cfg.Broker, now: cfg.Now, logger: cfg.Logger}
+	c.registry, c.readers = cfg.Registry, newReaders(cfg.Registry)
+	c.fleet = newFleet(cfg.Now, c.readers)
+	c.tails = &tails{broker: cfg.Broker, decode: c.readers.text, now: cfg.Now, logger: cfg.Logger}
 	c.guard = newGuard(cfg.Token, cfg.Listen)
 	c.plans = &plans{known: make(map[string]*plan.Program), read: make(map[string]int64)}
+	c.counted.next = make(map[partitionOf]int64)
 	c.previews = make(chan struct{}, 1)
 	c.hub = newHub(c.feed)
 	return c, nil
@@ -198,6 +205,7 @@ func (c *Console) sample(ctx context.Context) {
 		began := time.Now()
 		c.cluster.look(ctx)
 		c.refreshPlans(ctx)
+		c.countLetters(ctx)
 		c.history.add(c.point())
 		pause := time.Second
 		if !c.hub.watched() {

@@ -243,7 +243,7 @@ func TestDevices(t *testing.T) {
 
 func TestStatusFollowsTheUsualInterval(t *testing.T) {
 	now := time.UnixMilli(1_000_000_000)
-	f := newFleet(func() time.Time { return now })
+	f := newFleet(func() time.Time { return now }, nil)
 	take := func(id string, every time.Duration) {
 		for n := range 20 {
 			at := now.Add(-time.Duration(19-n) * every)
@@ -265,7 +265,7 @@ func TestStatusFollowsTheUsualInterval(t *testing.T) {
 }
 
 func TestFleetIsBounded(t *testing.T) {
-	f := newFleet(time.Now)
+	f := newFleet(time.Now, nil)
 	var records []*kgo.Record
 	for i := range maxDevices + 100 {
 		r := reading.Reading{DeviceID: fmt.Sprint("d", i), Sensor: "x", TS: int64(i), Seq: 1}

@@ -225,7 +225,7 @@ func (c *Console) backfill(ctx context.Context, d *deviceDetail) error {
 	end := map[int32]stretch{p.ID: {max(p.Start, p.Stable-backfillRecords), p.Stable}}
 	err := c.scan(ctx, topic.Name, end, func(record *kgo.Record) error {
 		var r reading.Reading
-		if string(record.Key) != d.ID || decode.Decode(record.Value, &r) != nil {
+		if string(record.Key) != d.ID || decode.Decode(record.Value, &r) != nil && !c.readers.reading(record.Value, &r) {
 			return nil
 		}
 		if s := series[r.Sensor]; s != nil {

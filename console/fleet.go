@@ -38,7 +38,8 @@ const (
 
 // fleet is the devices that have sent readings, and what they sent last.
 type fleet struct {
-	now func() time.Time
+	now     func() time.Time
+	readers *readers
 
 	mu        sync.Mutex
 	decode    reading.Decoder
@@ -71,8 +72,8 @@ type sensor struct {
 	last       float64
 }
 
-func newFleet(now func() time.Time) *fleet {
-	return &fleet{now: now, devices: make(map[string]*device), sorted: true}
+func newFleet(now func() time.Time, r *readers) *fleet {
+	return &fleet{now: now, readers: r, devices: make(map[string]*device), sorted: true}
 }
 
 // take is what a follower of the readings calls.
@@ -89,12 +90,17 @@ func (f *fleet) take(records []*kgo.Record, skipped int64) {
 		if i%16 == 0 {
 			f.waited(now.Sub(record.Timestamp))
 		}
-		if f.decode.Decode(record.Value, &r) != nil {
+		if !f.read(record.Value, &r) {
 			f.unread++
 			continue
 		}
 		f.add(&r, record, now)
 	}
+}
+
+// read decodes a reading: JSON, or by a schema of the registry.
+func (f *fleet) read(value []byte, into *reading.Reading) bool {
+	return f.decode.Decode(value, into) == nil || f.readers.reading(value, into)
 }
 
 func (f *fleet) add(r *reading.Reading, record *kgo.Record, now time.Time) {

@@ -46,7 +46,7 @@ func (f *follower) run(ctx context.Context, take func(records []*kgo.Record, ski
 
 func (f *follower) follow(ctx context.Context, take func([]*kgo.Record, int64)) error {
 	client, err := broker.Connect(ctx, f.broker,
-		kgo.FetchMaxBytes(2<<20), kgo.FetchMaxPartitionBytes(512<<10), kgo.MaxConcurrentFetches(1), kgo.FetchMaxWait(250*time.Millisecond))
+		kgo.FetchMaxBytes(1<<20), kgo.FetchMaxPartitionBytes(128<<10), kgo.MaxConcurrentFetches(1), kgo.FetchMaxWait(250*time.Millisecond))
 	if err != nil {
 		return err
 	}

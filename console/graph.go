@@ -42,12 +42,28 @@ type drawing struct {
 	group   *groupState
 	status  *engine.Snapshot
 	topics  map[string]bool
+	folded  map[*plan.Relation]bool // projections that the next one is drawn for
 }
 
 // graphOf draws a program. cluster, group and status may be nil: then edges have no figures.
 func graphOf(p *plan.Program, cluster *clusterState, g *groupState, status *engine.Snapshot) *graph {
-	d := &drawing{cluster: cluster, group: g, status: status, topics: make(map[string]bool)}
+	d := &drawing{cluster: cluster, group: g, status: status, topics: make(map[string]bool), folded: make(map[*plan.Relation]bool)}
 	d.Nodes, d.Edges = []graphNode{}, []graphEdge{}
+	users := make(map[*plan.Relation]int)
+	for _, stage := range p.Stages {
+		for _, r := range stage.Relations {
+			for _, in := range r.Inputs {
+				users[in]++
+			}
+		}
+	}
+	for _, stage := range p.Stages {
+		for _, r := range stage.Relations {
+			if isProject(r) && isProject(r.Inputs[0]) && users[r.Inputs[0]] == 1 {
+				d.folded[r.Inputs[0]] = true
+			}
+		}
+	}
 	for _, stage := range p.Stages {
 		for _, r := range stage.Relations {
 			d.relation(stage, r)
@@ -70,10 +86,16 @@ func (d *drawing) relation(stage *plan.Stage, r *plan.Relation) {
 		d.topic(op.Table.Topic, "source")
 		d.Edges = append(d.Edges, d.outOf(op.Table.Topic, stage.Name, nodeID(r)))
 	}
+	if d.folded[r] {
+		return
+	}
 	does := r.Describe()
 	role, _, _ := strings.Cut(does, " ")
 	d.Nodes = append(d.Nodes, graphNode{ID: nodeID(r), Kind: "operator", Role: role, Label: label(r, role), Does: does, Stage: stage.Name, State: r.State > 0})
 	for _, in := range r.Inputs {
+		for d.folded[in] {
+			in = in.Inputs[0]
+		}
 		if x, ok := in.Op.(*plan.Exchange); ok {
 			d.Edges = append(d.Edges, d.outOf(x.Topic, stage.Name, nodeID(r)))
 			continue
@@ -82,22 +104,32 @@ func (d *drawing) relation(stage *plan.Stage, r *plan.Relation) {
 	}
 }
 
+func isProject(r *plan.Relation) bool {
+	_, ok := r.Op.(*plan.Project)
+	return ok
+}
+
 // label is what an operator does, in a few words.
 func label(r *plan.Relation, role string) string {
 	switch op := r.Op.(type) {
 	case *plan.Scan:
 		return op.Table.Name
 	case *plan.Window:
-		return op.String()
+		return brief(op)
 	case *plan.Aggregate:
 		if op.Window != nil {
-			return op.Window.String()
+			return brief(op.Window.Window)
 		}
 		return "running"
 	case *plan.Rank:
 		return fmt.Sprintf("first %d", op.Limit)
 	}
 	return strings.TrimSpace(strings.TrimPrefix(r.Describe(), role))
+}
+
+// brief is a window with 1m for 1m0s.
+func brief(w *plan.Window) string {
+	return strings.ReplaceAll(strings.ReplaceAll(w.String(), "m0s", "m"), "h0m", "h")
 }
 
 func nodeID(r *plan.Relation) string { return fmt.Sprintf("r%d", r.ID) }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -23,6 +24,68 @@ func (c *Console) letterTopics() []string {
 		}
 	}
 	return all
+}
+
+// letterCount is how many dead letters there are: offsets would count the markers of transactions, too.
+type letterCount struct {
+	mu    sync.Mutex
+	next  map[partitionOf]int64 // offset up to which letters are counted
+	count int64
+}
+
+type partitionOf struct {
+	topic string
+	id    int32
+}
+
+// mostCounted is how many offsets of a topic are read to count letters; beyond, offsets are taken for letters.
+const mostCounted = 100_000
+
+func (l *letterCount) total() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count
+}
+
+// countLetters reads what has come to the dead-letter topics since it was called last.
+func (c *Console) countLetters(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	state := c.cluster.state()
+	for _, name := range c.letterTopics() {
+		if strings.HasSuffix(name, ".late") {
+			continue
+		}
+		c.countTopic(ctx, state.topic(name))
+	}
+}
+
+func (c *Console) countTopic(ctx context.Context, t *topicState) {
+	parts := make(map[int32]stretch)
+	var offsets, letters int64
+	for _, p := range t.Partitions {
+		from := max(p.Start, c.counted.next[partitionOf{t.Name, p.ID}])
+		if from < p.Stable {
+			parts[p.ID] = stretch{from, p.Stable}
+			offsets += p.Stable - from
+		}
+	}
+	if offsets == 0 {
+		return
+	}
+	letters = offsets
+	if offsets <= mostCounted {
+		letters = 0
+		if err := c.scan(ctx, t.Name, parts, func(*kgo.Record) error { letters++; return nil }); err != nil {
+			return // next time, then
+		}
+	}
+	c.counted.mu.Lock()
+	defer c.counted.mu.Unlock()
+	c.counted.count += letters
+	for id, s := range parts {
+		c.counted.next[partitionOf{t.Name, id}] = s.to
+	}
 }
 
 // letterRow is a dead letter as the page shows it.

@@ -87,7 +87,7 @@ type overviewFrame struct {
 	Parts     int           `json:"partitions"`
 	Under     int           `json:"under_replicated"`
 	Offline   int           `json:"offline"`
-	Letters   int64         `json:"letters"` // records of the dead-letter topics
+	Letters   int64         `json:"letters"` // in the dead-letter topics, late rows not among them
 	Groups    []groupState  `json:"groups"`
 	Pipelines []pipelineRow `json:"pipelines"`
 	Error     string        `json:"error,omitempty"`
@@ -110,11 +110,7 @@ func (c *Console) overviewNow() overviewFrame {
 		Brokers: s.Brokers, Topics: len(s.Topics), Parts: c.cluster.partitions(), Under: s.Under, Offline: s.Offline,
 		Groups: s.Groups, Pipelines: c.pipelineRows(), Error: s.Err,
 	}
-	for _, name := range c.letterTopics() {
-		if t := s.topic(name); t != nil {
-			f.Letters += t.Records
-		}
-	}
+	f.Letters = c.counted.total()
 	if c.cfg.Look != nil {
 		flow := c.cfg.Look()
 		f.Latency = "reading to committed result"

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -101,7 +102,7 @@ func (t *tail) close()                { t.stop() }
 const (
 	maxFound   = 500
 	maxScanned = 200_000
-	scanTime   = 4 * time.Second
+	scanTime   = 10 * time.Second
 )
 
 // recordList is what a look at a topic found.
@@ -181,9 +182,12 @@ func (c *Console) find(ctx context.Context, q recordQuery) (recordList, error) {
 		return list, err
 	}
 	if q.from == "end" {
-		slices.SortStableFunc(found, func(a, b *kgo.Record) int { return b.Timestamp.Compare(a.Timestamp) })
+		slices.SortStableFunc(found, func(a, b *kgo.Record) int {
+			return cmp.Or(b.Timestamp.Compare(a.Timestamp), cmp.Compare(b.Offset, a.Offset))
+		})
 		found = found[:min(len(found), q.limit)]
 	}
+	c.readers.await(ctx, found)
 	for _, r := range found {
 		list.Rows = append(list.Rows, rowOf(r, c.tails.decode))
 	}

@@ -33,7 +33,7 @@ func (c *Console) scan(ctx context.Context, topic string, parts map[int32]stretc
 	}
 	// Control records are kept because the last record of a stretch is often one.
 	client, err := broker.Connect(ctx, c.cfg.Broker, kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.FetchMaxBytes(8<<20), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
+		kgo.FetchMaxBytes(1<<20), kgo.FetchMaxPartitionBytes(128<<10), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
 	if err != nil {
 		return err
 	}

@@ -4,19 +4,18 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/sr"
+	"weir/registry"
 )
+
+var errNoRegistry = &httpError{http.StatusNotFound, errors.New("no schema registry is set")}
 
 // subjectRow is a subject of the registry.
 type subjectRow struct {
 	Name          string `json:"name"`
 	Versions      []int  `json:"versions"`
 	Compatibility string `json:"compatibility"` // its own level, or the registry's
-	Own           bool   `json:"own"`           // it has a level of its own
 }
 
 type schemaList struct {
@@ -26,21 +25,18 @@ type schemaList struct {
 	Error         string       `json:"error,omitempty"` // the registry does not answer: the page says so and goes on
 }
 
-const registryTime = 5 * time.Second
-
-func (c *Console) registry() (*sr.Client, error) {
-	if c.cfg.Registry == "" {
-		return nil, errors.New("no schema registry is set (--registry)")
-	}
-	return sr.NewClient(sr.URLs(strings.Split(c.cfg.Registry, ",")...))
-}
+const (
+	registryTime = 10 * time.Second
+	maxSubjects  = 500 // in the list
+)
 
 // schemas is GET /api/schemas: the subjects with their versions.
 func (c *Console) schemas(r *http.Request) (any, error) {
-	list := schemaList{Registry: c.cfg.Registry, Subjects: []subjectRow{}}
-	if c.cfg.Registry == "" {
+	list := schemaList{Subjects: []subjectRow{}}
+	if c.registry == nil {
 		return list, nil
 	}
+	list.Registry = c.registry.URL()
 	ctx, cancel := context.WithTimeout(r.Context(), registryTime)
 	defer cancel()
 	if err := c.readSubjects(ctx, &list); err != nil {
@@ -50,28 +46,20 @@ func (c *Console) schemas(r *http.Request) (any, error) {
 }
 
 func (c *Console) readSubjects(ctx context.Context, list *schemaList) error {
-	client, err := c.registry()
+	names, err := c.registry.Subjects(ctx)
 	if err != nil {
 		return err
 	}
-	names, err := client.Subjects(ctx)
-	if err != nil {
+	if list.Compatibility, err = c.registry.Compatibility(ctx, ""); err != nil {
 		return err
 	}
-	slices.Sort(names)
-	for _, level := range client.Compatibility(ctx) {
-		if level.Err == nil {
-			list.Compatibility = level.Level.String()
-		}
-	}
-	for _, name := range names {
-		versions, err := client.SubjectVersions(ctx, name)
-		if err != nil {
+	for _, name := range names[:min(len(names), maxSubjects)] {
+		row := subjectRow{Name: name}
+		if row.Versions, err = c.registry.Versions(ctx, name); err != nil {
 			return err
 		}
-		row := subjectRow{Name: name, Versions: versions, Compatibility: list.Compatibility}
-		if levels := client.Compatibility(ctx, name); len(levels) == 1 && levels[0].Err == nil {
-			row.Compatibility, row.Own = levels[0].Level.String(), true
+		if row.Compatibility, err = c.registry.Compatibility(ctx, name); err != nil {
+			return err
 		}
 		list.Subjects = append(list.Subjects, row)
 	}
@@ -82,27 +70,30 @@ func (c *Console) readSubjects(ctx context.Context, list *schemaList) error {
 type schemaText struct {
 	Version    int                  `json:"version"`
 	ID         int                  `json:"id"`
-	Type       string               `json:"type"`
+	Type       registry.Type        `json:"type"`
 	Text       string               `json:"text"`
-	References []sr.SchemaReference `json:"references,omitempty"`
+	References []registry.Reference `json:"references,omitempty"`
 }
 
 // schema is GET /api/schema?subject=: all versions, the oldest first.
 func (c *Console) schema(r *http.Request) (any, error) {
-	client, err := c.registry()
-	if err != nil {
-		return nil, &httpError{http.StatusNotFound, err}
+	if c.registry == nil {
+		return nil, errNoRegistry
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), registryTime)
 	defer cancel()
-	all, err := client.Schemas(ctx, r.FormValue("subject"))
+	subject := r.FormValue("subject")
+	versions, err := c.registry.Versions(ctx, subject)
 	if err != nil {
 		return nil, err
 	}
 	out := []schemaText{}
-	for _, s := range all {
-		out = append(out, schemaText{s.Version, s.ID, s.Type.String(), s.Schema.Schema, s.References})
+	for _, n := range versions {
+		v, err := c.registry.Version(ctx, subject, n)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, schemaText{v.Version, v.Schema.ID, v.Schema.Type, v.Schema.Text, v.Schema.References})
 	}
-	slices.SortFunc(out, func(a, b schemaText) int { return a.Version - b.Version })
-	return map[string]any{"subject": r.FormValue("subject"), "versions": out}, nil
+	return map[string]any{"subject": subject, "versions": out}, nil
 }

@@ -61,7 +61,6 @@ type Vertex struct {
 	Name        string `json:"name"`
 	Parallelism int    `json:"parallelism"`
 	Status      string `json:"status"`
-	Start       Millis `json:"start-time"`
 }
 
 // Job returns a job.

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"weir/console"
+	"weir/registry"
 )
 
 // Ready is what a node tells when the flow is about to start.
@@ -23,6 +24,11 @@ func (cfg *Config) openConsole(ctx context.Context, kafka *Attachment, meter *me
 	c := *cfg.Console
 	c.Broker, c.Logger = kafka.Broker, cfg.Logger
 	c.Readings, c.Letters, c.Progress = SensorData, DeadLetters, Progress
+	if len(cfg.Registry.URLs) > 0 {
+		if c.Registry, err = registry.NewClient(cfg.Registry); err != nil {
+			return nil, nil, err
+		}
+	}
 	c.Pipelines = func() []console.Pipeline { return runs }
 	c.Look = func() console.Flow {
 		s := meter.look()

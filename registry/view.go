@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/avro"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
@@ -23,13 +24,9 @@ func (c *Client) JSON(ctx context.Context, data []byte) (text []byte, ok bool, e
 	if err != nil {
 		return nil, false, err
 	}
-	switch s.Type {
-	case Avro:
-		text, err = avroJSON(s, body)
-	case Protobuf:
-		text, err = protobufJSON(ctx, s, body)
-	default:
-		text = bytes.TrimSpace(body)
+	read, err := s.Viewer(ctx)
+	if err == nil {
+		text, err = read(body)
 	}
 	if err != nil {
 		return nil, true, fmt.Errorf("schema %d: %w", id, err)
@@ -37,11 +34,21 @@ func (c *Client) JSON(ctx context.Context, data []byte) (text []byte, ok bool, e
 	return text, true, nil
 }
 
-func avroJSON(s *Schema, body []byte) ([]byte, error) {
-	schema, err := s.CompileAvro(avro.WithLaxNames(nil))
-	if err != nil {
-		return nil, err
+// Viewer compiles a schema for people to read: what it returns makes JSON of what follows the header of a key or value.
+func (s *Schema) Viewer(ctx context.Context) (func(body []byte) ([]byte, error), error) {
+	switch s.Type {
+	case Avro:
+		schema, err := s.CompileAvro(avro.WithLaxNames(nil))
+		return func(body []byte) ([]byte, error) { return avroJSON(schema, body) }, err
+	case Protobuf:
+		file, err := s.CompileProtobuf(ctx)
+		return func(body []byte) ([]byte, error) { return protobufJSON(file, body) }, err
+	default:
+		return func(body []byte) ([]byte, error) { return bytes.TrimSpace(body), nil }, nil
 	}
+}
+
+func avroJSON(schema *avro.Schema, body []byte) ([]byte, error) {
 	var v any
 	if _, err := schema.Decode(body, &v); err != nil {
 		return nil, err
@@ -49,11 +56,7 @@ func avroJSON(s *Schema, body []byte) ([]byte, error) {
 	return schema.EncodeJSON(v)
 }
 
-func protobufJSON(ctx context.Context, s *Schema, body []byte) ([]byte, error) {
-	file, err := s.CompileProtobuf(ctx)
-	if err != nil {
-		return nil, err
-	}
+func protobufJSON(file protoreflect.FileDescriptor, body []byte) ([]byte, error) {
 	path, body, err := ReadMessagePath(nil, body)
 	if err != nil {
 		return nil, err

@@ -45,6 +45,7 @@ func newConsole() *cobra.Command {
 		kafka kafkaFlags
 		flags consoleFlags
 		topic string
+		names registryFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "console",
@@ -65,6 +66,11 @@ func newConsole() *cobra.Command {
 			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
 				cfg.Broker, cfg.Logger, cfg.Optional = at.Broker, log, false
 				cfg.Readings, cfg.Letters, cfg.Progress = topic, node.DeadLetters, node.Progress
+				if names.given() {
+					if cfg.Registry, err = names.client(log); err != nil {
+						return err
+					}
+				}
 				page, err := console.Open(ctx, *cfg)
 				if err != nil {
 					return err
@@ -76,6 +82,7 @@ func newConsole() *cobra.Command {
 	}
 	kafka.add(cmd)
 	flags.add(cmd)
+	names.add(cmd)
 	cmd.Flags().StringVar(&topic, "topic", node.SensorData, "topic of the readings that devices are made of")
 	return cmd
 }

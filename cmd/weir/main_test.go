@@ -29,16 +29,39 @@ type weir struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	out    bytes.Buffer
-	errOut bytes.Buffer
+	errOut lockedBuffer // read while it is written
 	exited chan struct{}
 	once   sync.Once
+}
+
+// lockedBuffer is a buffer for two goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // start starts weir with arguments. It is killed when the test ends.
 func start(t *testing.T, args ...string) *weir {
 	t.Helper()
+	return startBinary(t, os.Args[0], args...)
+}
+
+func startBinary(t *testing.T, binary string, args ...string) *weir {
+	t.Helper()
 	p := &weir{t: t, exited: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], args...) //nolint:gosec // this test's own binary
+	p.cmd = exec.Command(binary, args...) //nolint:gosec // this test's own, or made by it
 	p.cmd.Env = append(os.Environ(), mainEnv+"=1", "WEIR_CONSOLE_LISTEN=none", "TMPDIR="+slotDir(t), "GOMEMLIMIT=512MiB")
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.errOut
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

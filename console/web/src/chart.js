@@ -23,7 +23,7 @@ export function Chart({ series, data, height = 190, format, label, sync, min, wi
     const u = new uPlot({
       width: box.current.clientWidth || 300,
       height,
-      padding: [8, 8, 0, 0],
+      padding: [8, 18, 0, 0],
       legend: { show: false },
       cursor: { points: { size: 6 }, y: false, sync: sync ? { key: sync } : undefined, drag: { x: false, y: false } },
       scales: {

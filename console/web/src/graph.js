@@ -6,16 +6,19 @@ import * as f from './format.js';
 
 const size = (n) => {
   const text = Math.max(n.label.length * 7.6, role(n).length * 6.6);
-  return { width: Math.min(230, Math.max(112, text + 30)), height: 46 };
+  return { width: Math.min(n.role === 'Project' ? 150 : 210, Math.max(96, text + 26)), height: 46 };
 };
 const role = (n) => (n.kind === 'topic' ? { source: 'topic', sink: 'topic', exchange: 'repartition' }[n.role] ?? 'topic' : n.role.toLowerCase());
 
 function lay(graph, direction) {
   const g = new dagre.graphlib.Graph();
-  g.setGraph({ rankdir: direction, nodesep: 26, ranksep: direction === 'LR' ? 92 : 54, marginx: 8, marginy: 14 });
+  g.setGraph({ rankdir: direction, nodesep: 26, ranksep: direction === 'LR' ? 30 : 54, marginx: 8, marginy: 14 });
   g.setDefaultEdgeLabel(() => ({}));
   for (const n of graph.nodes) g.setNode(n.id, size(n));
-  for (const e of graph.edges) g.setEdge(e.from, e.to, {});
+  for (const e of graph.edges) {
+    const labelled = e.from.startsWith('t:') || e.to.startsWith('t:');
+    g.setEdge(e.from, e.to, labelled && direction === 'LR' ? { width: 66, height: 46, labelpos: 'c' } : {});
+  }
   dagre.layout(g);
   const at = (id) => g.node(id);
   return { width: g.graph().width, height: g.graph().height, at, points: (e) => g.edge(e.from, e.to).points };
@@ -53,7 +56,7 @@ export function Graph({ graph, onTopic, chosen, label = 'The plan as a graph' })
   const plan = useMemo(() => (graph ? lay(graph, direction) : null), [shape, direction]);
   if (!graph) return html`<div ref=${box}></div>`;
   // Small plans keep their size; wide ones shrink to two thirds and then scroll.
-  const scale = Math.min(1, Math.max(0.66, (width - 4) / plan.width));
+  const scale = Math.min(1, Math.max(0.7, (width - 4) / plan.width));
   return html`
     <div class="graph scroll" ref=${box} tabindex="0" role="region" aria-label=${label}>
       <svg width=${plan.width * scale} height=${plan.height * scale} viewBox=${`0 0 ${plan.width} ${plan.height}`} role="group" aria-label=${words(graph)}>
@@ -64,9 +67,9 @@ export function Graph({ graph, onTopic, chosen, label = 'The plan as a graph' })
     const choose = topic && onTopic ? () => onTopic(n.label) : undefined;
     return html`
             <g key=${n.id} class=${`node ${n.kind} ${n.role} ${topic && chosen === n.label ? 'chosen' : ''}`} transform=${`translate(${at.x - at.width / 2} ${at.y - at.height / 2})`}
-              tabindex=${choose ? 0 : undefined} role=${choose ? 'button' : undefined} aria-label=${choose ? `Look at topic ${n.label}` : undefined} onClick=${choose}
+              tabindex=${choose ? 0 : undefined} role=${choose ? 'button' : undefined} onClick=${choose}
               onKeyDown=${choose ? (k) => { if (k.key === 'Enter' || k.key === ' ') { k.preventDefault(); choose(); } } : undefined}>
-              <title>${n.does ?? n.label}${n.stage ? `\n${n.stage}` : ''}</title>
+              ${topic ? null : html`<title>${n.does}${n.stage ? `\n${n.stage}` : ''}</title>`}
               <rect width=${at.width} height=${at.height} rx=${topic ? at.height / 2 : 5} />
               <text class="role" x=${at.width / 2} y="17">${role(n)}${n.state ? ' · state' : ''}</text>
               <text class="what" x=${at.width / 2} y="34">${cut(n.label, at.width)}</text>

@@ -51,7 +51,7 @@ function Pipeline({ name }) {
         <div class="figures five">
           <${Figure} label="Rows read" value=${f.short(p.rate)} unit="/s" />
           <${Figure} label="Lag" value=${f.short(p.lag)} unit=" records" />
-          <${Figure} label="Watermark" value=${p.delay === undefined ? '–' : '−' + f.seconds(p.delay)} note=${p.delay === undefined ? 'not known here' : 'behind the clock'} />
+          <${Figure} label="Watermark" value=${p.delay === undefined ? '–' : '−' + f.seconds(p.delay)} note=${p.delay === undefined ? (p.here ? 'it has none' : 'not known here') : 'behind the clock'} />
           <${Figure} label="Latency p99" value=${f.ms(p.p99)} note="record to committed result" />
           <${Figure} label="Late, dead letters" value=${p.here ? `${f.short(p.late ?? 0)}, ${f.short(p.letters ?? 0)}` : '–'} note="since it started" />
         </div>

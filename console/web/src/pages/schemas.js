@@ -19,7 +19,7 @@ function List() {
         ${answer && !answer.registry ? html`<${Empty}>No schema registry is set.</${Empty}>` : answer && !rows.length ? html`<${Empty}>No subject is registered${text ? ' that matches' : ''}.</${Empty}>` : null}
         ${rows.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Subjects"><table>
           <thead><tr><th>Subject</th><th>Versions</th><th>Compatibility</th></tr></thead>
-          <tbody>${rows.map((s) => html`<tr key=${s.name}><td><a href=${to('schemas', s.name)}><${Name} of=${s.name} /></a></td><td>${s.versions.join(', ')}</td><td>${s.compatibility}${s.own ? '' : html` <span class="dim">(the registry's)</span>`}</td></tr>`)}</tbody>
+          <tbody>${rows.map((s) => html`<tr key=${s.name}><td><a href=${to('schemas', s.name)}><${Name} of=${s.name} /></a></td><td>${s.versions.join(', ')}</td><td>${s.compatibility}</td></tr>`)}</tbody>
         </table></div>` : null}
       </${Panel}>
     </${Page}>`;

@@ -1,0 +1,139 @@
+package top
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode"
+
+	"charm.land/lipgloss/v2"
+	"github.com/charmbracelet/x/ansi"
+)
+
+// column of a table: its head, and on which side its cells stand.
+type column struct {
+	head  string
+	right bool
+}
+
+// table lays rows out; the first column gives way where the width does not do.
+func table(columns []column, rows [][]string, width int, head lipgloss.Style) []string {
+	widths := make([]int, len(columns))
+	for i, c := range columns {
+		widths[i] = lipgloss.Width(c.head)
+		for _, r := range rows {
+			widths[i] = max(widths[i], lipgloss.Width(r[i]))
+		}
+	}
+	total := 2 * (len(columns) - 1)
+	for _, w := range widths {
+		total += w
+	}
+	if width > 0 && total > width {
+		widths[0] = max(8, widths[0]-(total-width))
+	}
+	line := func(cells []string) string {
+		var b strings.Builder
+		for i, c := range columns {
+			if i > 0 {
+				b.WriteString("  ")
+			}
+			cell := ansi.Truncate(cells[i], widths[i], "…")
+			gap := strings.Repeat(" ", widths[i]-lipgloss.Width(cell))
+			if c.right {
+				b.WriteString(gap + cell)
+			} else {
+				b.WriteString(cell + gap)
+			}
+		}
+		out := strings.TrimRight(b.String(), " ")
+		if width > 0 {
+			out = ansi.Truncate(out, width, "…")
+		}
+		return out
+	}
+	heads := make([]string, len(columns))
+	for i, c := range columns {
+		heads[i] = c.head
+	}
+	lines := []string{head.Render(line(heads))}
+	for _, r := range rows {
+		lines = append(lines, line(r))
+	}
+	return lines
+}
+
+// plain is a name without what a terminal would obey.
+func plain(name string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '·'
+		}
+		return r
+	}, name)
+}
+
+var blocks = []rune("▁▂▃▄▅▆▇█")
+
+// bars draws the last n values, from their lowest to their highest.
+func bars(values []float64, n int) string {
+	values = values[max(0, len(values)-n):]
+	if len(values) == 0 {
+		return ""
+	}
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, v := range values {
+		low, high = min(low, v), max(high, v)
+	}
+	var b strings.Builder
+	for _, v := range values {
+		i := 0
+		if high > low {
+			i = int(math.Round((v - low) / (high - low) * float64(len(blocks)-1)))
+		}
+		b.WriteRune(blocks[i])
+	}
+	return b.String()
+}
+
+// short is a number with three digits that matter.
+func short(n float64) string {
+	for _, u := range []struct {
+		size float64
+		name string
+	}{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
+		if math.Abs(n) >= u.size {
+			digits := 2 - int(math.Log10(math.Abs(n)/u.size))
+			return fmt.Sprintf("%.*f%s", max(0, digits), n/u.size, u.name)
+		}
+	}
+	return fmt.Sprintf("%.0f", n)
+}
+
+func rate(n float64) string { return short(n) + "/s" }
+
+func millis(n float64) string {
+	if n == 0 {
+		return "–"
+	}
+	return span(time.Duration(n * float64(time.Millisecond)))
+}
+
+func span(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Round(time.Millisecond).Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	default:
+		return d.Round(time.Second).String()
+	}
+}
+
+func ago(ms int64) string {
+	if ms < 1500 {
+		return "now"
+	}
+	return span(time.Duration(ms) * time.Millisecond)
+}
