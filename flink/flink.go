@@ -2,6 +2,7 @@
 // Gateway and looked after through its JobManager.
 //
 //	script.go     a pipeline's file as Flink gets it
+//	formats.go    formats that Flink has not
 //	deploy.go     deployments: names, timeouts, topics, submission
 //	lifecycle.go  stop, cancel, upgrade, recover
 //	state.go      does the state of the running job fit new SQL?

@@ -206,6 +206,9 @@ func (w *writer) createTable(s *sql.CreateTable, text string) (string, error) {
 		return text, nil
 	}
 	t.Topic, t.Upsert = t.Options["topic"], connector == "upsert-kafka"
+	if err := checkFormats(s); err != nil {
+		return "", err
+	}
 	given := maps.Clone(t.Options)
 	if err := w.connection(&t); err != nil {
 		return "", err

@@ -172,6 +172,8 @@ func TestScriptRefuses(t *testing.T) {
 		{"nothing to run", table, local, "no INSERT"},
 		{"no brokers", table + "INSERT INTO t SELECT a FROM t", Environment{}, "where is Kafka"},
 		{"any certificate", table + "INSERT INTO t SELECT a FROM t", insecure, "--tls-insecure"},
+		{"a format that Flink has not", strings.Replace(table, "'json'", "'protobuf-confluent', 'protobuf-confluent.url' = 'http://r'", 1) + "INSERT INTO t SELECT a FROM t", local,
+			"open-source Flink has no format 'protobuf-confluent'"},
 		{"a name", "SET 'pipeline.name' = 'a/b'; " + table + "INSERT INTO t SELECT a FROM t", local, "name"},
 		{"a syntax error", table + "INSERT INTO t SELEKT a", local, "SELEKT"},
 	} {
