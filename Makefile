@@ -8,7 +8,7 @@ BIN := $(CURDIR)/bin
 HEAVY := ./internal/stack ./cmd/weir ./broker/embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test test-fast lint fmt vuln fuzz console console-check bench-produce bench-engine bench-codec clean
+.PHONY: help build deps test test-fast lint fmt vuln fuzz console console-check bench-produce bench-engine bench-codec bench-flink test-flink clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,7 @@ deps: ## install what the tests need: a JDK, Maven and pip for real Kafka and Fl
 	command -v kcat >/dev/null || missing="$$missing kcat"; \
 	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v prometheus-alertmanager >/dev/null || missing="$$missing prometheus-alertmanager"; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
@@ -77,6 +78,12 @@ bench-engine: deps ## weir run beside Kafka Streams and plain reading on one rea
 
 bench-codec: ## formats beside encoding/json and the libraries' generic paths, and bytes a reading in the log
 	go run ./bench/codec
+
+bench-flink: deps ## the same pipelines by weir run and on Flink, on one real broker, ratios printed
+	go run ./bench/engine -sides weir,flink -latency-seconds 0
+
+test-flink: deps ## a million readings through Flink while its processes and three brokers are killed
+	WEIR_TEST_FLINK_READINGS=1000000 go test -count 1 -timeout 60m -v -run TestFlinkSurvivesKills ./cmd/weir
 
 clean: ## remove what build and lint made
 	rm -rf $(BIN)

@@ -7,7 +7,8 @@
 //	lifecycle.go  stop, cancel, upgrade, recover
 //	state.go      does the state of the running job fit new SQL?
 //	record.go     what is deployed, kept in Kafka
-//	status.go     a pipeline as it is, and what it may have lost
+//	status.go     a pipeline as it is
+//	loss.go       what it may have lost
 //	rest.go       JSON over HTTP: retries, errors of both services
 //	gateway.go    SQL Gateway: sessions, statements, results
 //	job.go        JobManager: jobs, checkpoints, savepoints, stop, cancel

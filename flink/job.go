@@ -61,6 +61,7 @@ type Vertex struct {
 	Name        string `json:"name"`
 	Parallelism int    `json:"parallelism"`
 	Status      string `json:"status"`
+	Start       Millis `json:"start-time"`
 }
 
 // Job returns a job.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
 	"weir/broker/embedded"
@@ -276,17 +277,94 @@ func TestRecover(t *testing.T) {
 	if err != nil || len(s.PossibleLoss) != 1 {
 		t.Errorf("status %+v, %v: the loss is forgotten", s, err)
 	}
-	// A commit that failed for good is found in the log, if it is this job's and of this life.
-	line := func(at time.Time, id string) string {
-		return at.UTC().Format("2006-01-02 15:04:05,000") + " ERROR KafkaCommitter [Sink] - Unable to commit transaction (org.apache.flink.streaming.runtime.operators.sink.committables.CommitRequestImpl@1f{committable=KafkaCommittable{producerId=4, epoch=1, transactionalId=" + id + "}}) because its producer is already fenced. This means that\n"
+}
+
+// A commit that failed is a loss if the transaction is aborted or open, and none if it was committed before. Lines of other
+// jobs and earlier lives count for nothing.
+func TestFailedCommits(t *testing.T) {
+	m, f := world(t)
+	if _, err := m.Deploy(t.Context(), pipeline, Options{}, ""); err != nil {
+		t.Fatal(err)
 	}
-	f.log = line(time.Now().Add(-time.Hour), "weir-flink/hot/out1-0-1") + line(time.Now().Add(time.Second), "weir-flink/other/x-0-1")
-	if s, err := m.Status(t.Context(), "hot"); err != nil || len(s.PossibleLoss) != 1 {
-		t.Errorf("%q, %v: others' losses are taken for its own", s.PossibleLoss, err)
+	line := func(at time.Time, p producer, id string) string {
+		return fmt.Sprintf("%s ERROR org.apache.flink.connector.kafka.sink.internal.KafkaCommitter [Sink] - Unable to commit transaction (CommitRequestImpl{state=RECEIVED, numRetries=0, committable=KafkaCommittable{producerId=%d, epoch=%d, transactionalId='%s', producer=null}}) because its producer is already fenced. This means that\n",
+			at.UTC().Format("2006-01-02 15:04:05,000"), p.id, p.epoch, id)
 	}
-	f.log += line(time.Now().Add(time.Second), "weir-flink/hot/out1-0-2")
-	if s, err := m.Status(t.Context(), "hot"); err != nil || len(s.PossibleLoss) != 2 {
-		t.Errorf("%q, %v: the failed commit is not found", s.PossibleLoss, err)
+	transact := func(id string, end kgo.TransactionEndTry) producer {
+		t.Helper()
+		client, err := broker.Connect(t.Context(), m.Env.Kafka, kgo.TransactionalID(id), kgo.DefaultProduceTopic("o1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(client.Close)
+		if err := client.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		r, err := client.ProduceSync(t.Context(), &kgo.Record{Value: []byte("{}")}).First()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id == "open" {
+			return producer{r.ProducerID, r.ProducerEpoch}
+		}
+		if err := client.EndTransaction(t.Context(), end); err != nil {
+			t.Fatal(err)
+		}
+		return producer{r.ProducerID, r.ProducerEpoch}
+	}
+	committed, aborted, open := transact("committed", kgo.TryCommit), transact("aborted", kgo.TryAbort), transact("open", kgo.TryAbort)
+	soon := time.Now().Add(time.Second)
+	for _, c := range []struct{ name, log, want string }{
+		{"nothing", "all is well\n", ""},
+		{"earlier", line(time.Now().Add(-time.Hour), aborted, "weir-flink/hot/out1-0-1"), ""},
+		{"another's", line(soon, aborted, "weir-flink/other/out1-0-1"), ""},
+		{"committed before", line(soon, committed, "weir-flink/hot/out1-0-1"), ""},
+		{"empty", line(soon, producer{99, 0}, "weir-flink/hot/out1-0-1"), ""},
+		{"aborted", line(soon, committed, "weir-flink/hot/out1-0-1") + line(soon, aborted, "weir-flink/hot/out1-0-2"), "it is aborted, and 1 results"},
+		{"open", line(soon, open, "weir-flink/hot/out1-0-3"), "it is open"},
+		{"who knows", soon.UTC().Format("2006-01-02 15:04:05,000") + " Unable to commit transaction (x) because it's in an invalid state.\n", "does not say"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f.log = c.log
+			s, err := m.Status(t.Context(), "hot")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(s.PossibleLoss, "; "); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+				t.Errorf("possible loss %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// A transactional id is used again after a failure: its producer id stays, and its epoch rises. What became of the earlier transaction
+// says nothing of the later one, in whatever order partitions are read.
+func TestOutcomeOfReusedID(t *testing.T) {
+	record := func(partition int32, epoch int16) *kgo.Record {
+		return &kgo.Record{Topic: "o", Partition: partition, ProducerID: 7, ProducerEpoch: epoch}
+	}
+	marker := func(partition int32, epoch int16, kind byte) *kgo.Record {
+		r := record(partition, epoch)
+		r.Key = []byte{0, 0, 0, kind}
+		r.Attrs = kgo.NewRecordAttrs(kgo.RecordAttrsOpts{Control: true, Transactional: true})
+		return r
+	}
+	const abort, commit = 0, 1
+	first, second := producer{7, 0}, producer{7, 2}
+	for _, end := range []byte{abort, commit} {
+		found := make(map[producer]*outcome)
+		for _, r := range []*kgo.Record{
+			record(0, 0), marker(0, 1, abort), record(0, 2), record(0, 2), marker(0, 3, end), record(0, 5), marker(0, 6, abort),
+			record(1, 0), marker(1, 1, abort), record(1, 2), marker(1, 3, end), record(1, 5), marker(1, 6, abort),
+		} {
+			note(found, []producer{first, second}, r)
+		}
+		if o := found[first]; o == nil || !o.aborted || o.records != 2 || len(o.open) > 0 {
+			t.Errorf("the first: %+v", o)
+		}
+		if o := found[second]; o == nil || o.aborted != (end == abort) || o.records != 3 || len(o.open) > 0 {
+			t.Errorf("the second, ended by %d: %+v", end, o)
+		}
 	}
 }
 

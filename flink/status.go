@@ -3,8 +3,6 @@ package flink
 import (
 	"context"
 	"errors"
-	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -149,46 +147,4 @@ func (m *Manager) look(ctx context.Context, s *Status, job *Job, d *Deployment) 
 	loss, err := m.possibleLoss(ctx, &checkpoints, d, job.Start.Time())
 	s.PossibleLoss = append(s.PossibleLoss, loss...)
 	return err
-}
-
-// lostCommit are lines by which the Kafka sink tells that a transaction can't be committed any more. It only logs them.
-var lostCommit = regexp.MustCompile(`Unable to commit transaction \((.*?)\) because (?:its producer is already fenced|it's in an invalid state)`)
-
-var transactionalIDIn = regexp.MustCompile(`transactionalId='?([^',}\s]+)`)
-
-// possibleLoss looks for results that a sink had handed over and Kafka has thrown away: an outage that was longer than the
-// transactions' timeout, or a fenced producer.
-func (m *Manager) possibleLoss(ctx context.Context, checkpoints *Checkpoints, d *Deployment, since time.Time) ([]string, error) {
-	var found []string
-	timeout := time.Duration(d.TransactionTimeout) * time.Millisecond
-	if r := checkpoints.Latest.Restored; r != nil && !r.Savepoint && timeout > 0 {
-		for _, c := range checkpoints.History {
-			if away := r.At.Time().Sub(c.Acked.Time()); c.ID == r.ID && c.Acked > 0 && away > timeout {
-				found = append(found, fmt.Sprintf("at %s the job went on from a checkpoint that was %s old, and the sinks' transactions time out after %s",
-					r.At.Time().Format(time.RFC3339), away.Round(time.Second), timeout))
-			}
-		}
-	}
-	prefix := TransactionalIDPrefix(d.Name)
-	counts := make(map[string]int)
-	err := m.Cluster.Logs(ctx, func(process, log string) {
-		for line := range strings.Lines(log) {
-			what := lostCommit.FindStringSubmatch(line)
-			if what == nil {
-				continue
-			}
-			id := transactionalIDIn.FindStringSubmatch(what[1])
-			if id != nil && !strings.HasPrefix(id[1], prefix) {
-				continue // of another job
-			}
-			if at, err := time.Parse("2006-01-02 15:04:05", line[:min(19, len(line))]); err == nil && at.Before(since.Truncate(time.Second)) {
-				continue // of an earlier life
-			}
-			counts[process]++
-		}
-	})
-	for process, n := range counts {
-		found = append(found, fmt.Sprintf("the log of the %s has %d transactions that could not be committed any more (\"Unable to commit transaction\"): weir verify tells if results lack", process, n))
-	}
-	return found, err
 }

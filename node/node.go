@@ -19,10 +19,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"golang.org/x/sync/errgroup"
 
+	"weir/alert"
 	"weir/broker"
 	"weir/console"
 	"weir/engine"
 	"weir/pipelines"
+	"weir/plan"
 	"weir/produce"
 	"weir/registry"
 	"weir/source"
@@ -47,7 +49,10 @@ type Config struct {
 	CommitInterval time.Duration // of producer and consumer; default 100 ms
 	Compression    string        // default lz4
 	StateDir       string        // local copies of the state; "" keeps it in memory only
-	Mark           bool          // mark transactions for weir verify
+
+	Pipelines []*plan.Program // that run beside the main job's
+	Alerts    *alert.Config   // who is told of the alerts of pipelines; nil for nobody
+	Mark      bool            // mark transactions for weir verify
 
 	Console *console.Config // nil: none; what it looks at is filled in
 
@@ -96,12 +101,6 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	if err != nil {
 		return err
 	}
-	status := engine.NewStatus(stats)
-	instances, free, err := TakeInstances(stats, "", 1)
-	if err != nil {
-		return err
-	}
-	defer free()
 	observed := cfg.Admin.Broker(kafka.Broker)
 	producer := produce.Config{
 		Broker: observed, Topic: SensorData, DLQ: DeadLetters, Progress: Progress,
@@ -110,13 +109,17 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		OnCommit: func(c produce.Commit) { meter.produced(c.Readings, c.DeadLetters) },
 	}
 	cfg.Admin.Producer(&producer, fleet)
-	consumer := engine.Config{
-		Broker: observed, Program: stats, Instances: instances, StateDir: cfg.StateDir,
-		CommitInterval: cfg.CommitInterval, Compression: cfg.Compression, Logger: cfg.Logger, Status: status,
-		OnCommit: func(c engine.Commit) { meter.consumed(c.Records, c.DeadLetters, c.Latencies) },
+	consumers, free, err := cfg.consumers(observed, stats, meter)
+	if err != nil {
+		return err
 	}
-	cfg.Admin.Pipeline(&consumer)
-	page, busy, err := cfg.openConsole(ctx, kafka, meter, console.Pipeline{Program: stats, Status: status.Snapshot})
+	defer free()
+	var shown []console.Pipeline
+	for i := range consumers {
+		cfg.Admin.Pipeline(&consumers[i])
+		shown = append(shown, console.Pipeline{Program: consumers[i].Program, Status: consumers[i].Status.Snapshot})
+	}
+	page, busy, err := cfg.openConsole(ctx, kafka, meter, shown...)
 	if err != nil {
 		return err
 	}
@@ -136,13 +139,15 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		}
 		return nil
 	})
-	flow.Go(func() error {
-		_, err := engine.Run(ctx, consumer)
-		if err != nil {
-			return fmt.Errorf("consumer: %w", err)
-		}
-		return nil
-	})
+	for _, c := range consumers {
+		flow.Go(func() error {
+			if _, err := engine.Run(ctx, c); err != nil {
+				return fmt.Errorf("pipeline %s: %w", c.Program.Name, err)
+			}
+			return nil
+		})
+	}
+	flow.Go(func() error { return Deliver(ctx, observed, cfg.Alerts, cfg.Pipelines, cfg.Logger) })
 	flow.Go(func() error { return page.Run(ctx) })
 	flow.Go(func() error { return cfg.show(ctx, kafka.Broker, meter) })
 	return flow.Wait()
@@ -160,6 +165,33 @@ func (cfg *Config) encoding(ctx context.Context) (produce.Encoding, error) {
 	}
 	defer client.Close()
 	return produce.Register(ctx, client, produce.Registered{Format: cfg.Format, Topic: SensorData, Logger: cfg.Logger})
+}
+
+// consumers are the pipelines of the node, the main job's first. Call free when they have ended.
+func (cfg *Config) consumers(kafka broker.Config, stats *plan.Program, meter *meter) (all []engine.Config, free func(), err error) {
+	var taken []func()
+	free = func() {
+		for _, f := range taken {
+			f()
+		}
+	}
+	for _, p := range append([]*plan.Program{stats}, cfg.Pipelines...) {
+		instances, done, err := TakeInstances(engine.Group(p), "", 1)
+		if err != nil {
+			free()
+			return nil, nil, err
+		}
+		taken = append(taken, done)
+		c := engine.Config{
+			Broker: kafka, Program: p, Instances: instances, StateDir: cfg.StateDir,
+			CommitInterval: cfg.CommitInterval, Compression: cfg.Compression, Logger: cfg.Logger, Status: engine.NewStatus(p),
+		}
+		if p == stats {
+			c.OnCommit = func(c engine.Commit) { meter.consumed(c.Records, c.DeadLetters, c.Latencies) }
+		}
+		all = append(all, c)
+	}
+	return all, free, nil
 }
 
 // show tells the state at intervals, until ctx is done.

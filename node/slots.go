@@ -6,12 +6,11 @@ import (
 	"path/filepath"
 
 	"weir/engine"
-	"weir/plan"
 )
 
-// TakeInstances names n workers of a pipeline in this process: by the process's name, or, where it has none, by host and
+// TakeInstances names n members of a consumer group in this process: by the process's name, or, where it has none, by host and
 // numbers that no other live process of the machine has. Call free when they have ended.
-func TakeInstances(p *plan.Program, name string, n int) (instances []string, free func(), err error) {
+func TakeInstances(group, name string, n int) (instances []string, free func(), err error) {
 	var slots []*engine.Slot
 	free = func() {
 		for _, s := range slots {
@@ -23,7 +22,7 @@ func TakeInstances(p *plan.Program, name string, n int) (instances []string, fre
 			instances = append(instances, fmt.Sprintf("%s-%d", name, i))
 			continue
 		}
-		slot, err := engine.TakeSlot(slotDir(), engine.Group(p))
+		slot, err := engine.TakeSlot(slotDir(), group)
 		if err != nil {
 			free()
 			return nil, nil, err

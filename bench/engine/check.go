@@ -12,9 +12,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// check reads the results of a job, committed ones only, and returns when the last of them was committed. The error
+// check reads the results of a job, committed ones only, and returns when the first and the last of them were committed. The error
 // says which row is missing, doubled or wrong.
-func (b *bench) check(ctx context.Context, side string, j job) (committed time.Time, err error) {
+func (b *bench) check(ctx context.Context, side string, j job) (committed span, err error) {
 	row, done := b.want.checkFilter()
 	if j.Workload == "tumble" {
 		row, done = b.want.checkTumble(side)
@@ -23,15 +23,19 @@ func (b *bench) check(ctx context.Context, side string, j job) (committed time.T
 		if !r.Attrs.IsControl() {
 			return row(r.Value)
 		}
-		if r.Timestamp.After(committed) {
-			committed = r.Timestamp
+		// Transactions without results are ended, too: they leave no marker here.
+		if committed.first.IsZero() || r.Timestamp.Before(committed.first) {
+			committed.first = r.Timestamp
+		}
+		if r.Timestamp.After(committed.last) {
+			committed.last = r.Timestamp
 		}
 		return nil
 	})
 	if err != nil {
 		return committed, err
 	}
-	if committed.IsZero() {
+	if committed.last.IsZero() {
 		return committed, errors.New("the results are not in transactions")
 	}
 	return committed, done()
@@ -76,7 +80,7 @@ func (e *expectation) checkFilter() (row func([]byte) error, done func() error) 
 
 // checkTumble checks that each window of each device is there once, with the right statistics.
 //
-// Weir's input is bounded: its end closes all windows, and their counts sum up to all the rows. Kafka Streams knows no end:
+// Weir's and Flink's input is bounded: its end closes all windows, and their counts sum up to all the rows. Kafka Streams knows no end:
 // its last windows stay open. Of it are wanted the windows that the readings themselves have closed, where
 // the partition's latest time is two seconds past their end, and no others.
 func (e *expectation) checkTumble(side string) (row func([]byte) error, done func() error) {
@@ -116,7 +120,7 @@ func (e *expectation) checkTumble(side string) (row func([]byte) error, done fun
 		var want int64
 		for w := range e.windows {
 			for d := range e.windows[w] {
-				if side == "weir" || e.closed(w, e.fleet[d].partition) {
+				if side != "streams" || e.closed(w, e.fleet[d].partition) {
 					want += e.windows[w][d].readings
 				}
 			}

@@ -41,7 +41,7 @@ const (
 func (b *bench) latencies(ctx context.Context) ([]latency, error) {
 	var all []latency
 	for _, side := range b.sides {
-		if side == "raw" || side == "streams" && !b.latencyStreams {
+		if side == "raw" || side == "flink" || side == "streams" && !b.latencyStreams { // Flink's is its checkpoint interval
 			continue
 		}
 		for _, workload := range workloads(side) {

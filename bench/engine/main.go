@@ -1,10 +1,11 @@
-// Command engine measures weir's SQL engine beside Kafka Streams and beside plain reading, on one real broker, in one run,
+// Command engine measures weir's SQL engine beside Kafka Streams, Flink and plain reading, on one real broker, in one run,
 // alternating: the same topic of JSON readings, the same two workloads, both exactly once into Kafka.
 //
 //	filter  readings with a value above 25, about half of them, all fields
 //	tumble  count, lowest, highest and mean value of each device in windows of 10 seconds of event time
 //
-// The sides are raw (a process that only reads the topic read_committed: the ceiling), weir and streams. Each run is
+// The sides are raw (a process that only reads the topic read_committed: the ceiling), weir, streams and flink, which
+// runs the same file as weir on a cluster that is up already. Each run is
 // checked: the result topic, read committed, holds every expected row once and nothing else. Then comes the latency from a
 // reading's production to its committed result at a steady rate. The figures are medians; absolute ones depend on
 // the machine, ratios are the result.
@@ -13,6 +14,7 @@
 //	readings.go the readings, and what the workloads must make of them
 //	topics.go   filling, reading and dropping topics
 //	sides.go    each side as a child process
+//	flink.go    Flink, which is a cluster
 //	measure.go  CPU, memory and times of a run
 //	check.go    the result topic against what is expected
 //	latency.go  a steady rate, and how long results take
@@ -45,6 +47,8 @@ const (
 	runLimit   = 15 * time.Minute // of one child process
 )
 
+var sideNames = []string{"raw", "weir", "streams", "flink"}
+
 type settings struct {
 	rows           int64
 	rounds         int
@@ -72,8 +76,8 @@ func main() {
 	var seconds int
 	flag.Int64Var(&s.rows, "rows", 2_000_000, "readings in the topic")
 	flag.IntVar(&s.rounds, "rounds", 3, "runs of each side")
-	flag.StringVar(&sides, "sides", "raw,weir,streams", "sides to run")
-	flag.IntVar(&s.parallelism, "parallelism", 2, "workers of weir, and threads of Kafka Streams")
+	flag.StringVar(&sides, "sides", "raw,weir,streams", "sides to run: raw, weir, streams, flink")
+	flag.IntVar(&s.parallelism, "parallelism", 2, "workers of weir, threads of Kafka Streams, slots of Flink")
 	flag.StringVar(&s.compression, "compression", "none", "of the readings' topic: none, gzip, snappy, lz4 or zstd")
 	flag.IntVar(&seconds, "latency-seconds", 20, "how long latency is measured for each workload; 0 for not at all")
 	flag.IntVar(&s.latencyRate, "latency-rate", 10_000, "readings offered a second while latency is measured")
@@ -97,8 +101,8 @@ func main() {
 
 func (s *settings) validate() error {
 	for _, side := range s.sides {
-		if !slices.Contains([]string{"raw", "weir", "streams"}, side) {
-			return fmt.Errorf("unknown side %q: choose of raw, weir, streams", side)
+		if !slices.Contains(sideNames, side) {
+			return fmt.Errorf("unknown side %q: choose of %s", side, strings.Join(sideNames, ", "))
 		}
 	}
 	switch {
@@ -121,6 +125,7 @@ type bench struct {
 	dir       string
 	self      string // this program, for the raw side
 	weir      string // binary
+	flink     *stack.Flink
 	classes   string // folder, of the Kafka Streams side
 	brokers   string // host:port
 	brokerPID int
@@ -145,6 +150,12 @@ func run(ctx context.Context, s settings) (err error) {
 	}
 	defer func() { err = errors.Join(err, kafka.Close()) }()
 	b.brokers, b.brokerPID = kafka.Brokers()[0], kafka.PID(0)
+	if b.has("flink") {
+		if err := b.startFlink(ctx); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, b.flink.Close()) }()
+	}
 	if b.want, err = expect(s.rows); err != nil {
 		return err
 	}
@@ -171,7 +182,7 @@ func (b *bench) build(ctx context.Context) (err error) {
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
-	if b.has("weir") {
+	if b.has("weir") || b.has("flink") { // weir deploys what Flink runs
 		progress("build weir")
 		b.weir = filepath.Join(b.dir, "weir")
 		if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.weir, "weir/cmd/weir").CombinedOutput(); err != nil {

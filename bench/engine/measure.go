@@ -22,10 +22,11 @@ type figures struct {
 	PerSecond float64 `json:"rows_per_second"`                     // from the first row to the last commit
 	WithStart float64 `json:"rows_per_second_with_start"`          // from the start of the process to the last commit
 	PeakMB    float64 `json:"peak_mb"`
+	First     float64 `json:"first_result_seconds"` // from the start of the command to the first commit; 0 for raw
 }
 
 func (f figures) String() string {
-	return fmt.Sprintf("%-8s %-7s %6.2f CPU s/M (broker %5.2f) %9.0f rows/s %9.0f with start %5.0f MB", f.Side, f.Workload, f.CPU, f.BrokerCPU, f.PerSecond, f.WithStart, f.PeakMB)
+	return fmt.Sprintf("%-8s %-7s %6.2f CPU s/M (broker %5.2f) %9.0f rows/s %9.0f with start %5.0f MB, first result after %.2f s", f.Side, f.Workload, f.CPU, f.BrokerCPU, f.PerSecond, f.WithStart, f.PeakMB, f.First)
 }
 
 // measure runs a side once, checks its results and removes what it made.
@@ -42,15 +43,11 @@ func (b *bench) measure(ctx context.Context, side, workload string) (figures, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, runLimit)
 	defer cancel()
-	cmd, err := b.command(ctx, side, j)
-	if err != nil {
-		return figures{}, err
-	}
 	before, err := processCPU(b.brokerPID)
 	if err != nil {
 		return figures{}, err
 	}
-	ran, err := watch(cmd)
+	ran, said, err := b.runSide(ctx, side, j)
 	if err != nil {
 		return figures{}, err
 	}
@@ -58,7 +55,7 @@ func (b *bench) measure(ctx context.Context, side, workload string) (figures, er
 	if err != nil {
 		return figures{}, err
 	}
-	said, committed, err := b.settle(ctx, side, j, ran)
+	commits, err := b.settle(ctx, side, j, said)
 	if err != nil {
 		return figures{}, err
 	}
@@ -70,32 +67,49 @@ func (b *bench) measure(ctx context.Context, side, workload string) (figures, er
 		Side: side, Workload: workload,
 		CPU:       ran.cpu.Seconds() / float64(b.rows) * 1e6,
 		BrokerCPU: (after - before).Seconds() / float64(b.rows) * 1e6,
-		PerSecond: float64(b.rows) / committed.Sub(first).Seconds(),
-		WithStart: float64(b.rows) / committed.Sub(ran.began).Seconds(),
+		PerSecond: float64(b.rows) / commits.last.Sub(first).Seconds(),
+		WithStart: float64(b.rows) / commits.last.Sub(ran.began).Seconds(),
 		PeakMB:    float64(ran.peakKB) / 1024,
+	}
+	if side != "raw" {
+		f.First = commits.first.Sub(ran.began).Seconds()
 	}
 	return f, errors.Join(b.forget(ctx), os.RemoveAll(j.Dir))
 }
 
-// settle checks the results, and returns what the side says itself and when it has committed last. The broker tells that: the
-// marker that makes a transaction visible bears the time at which it was written.
-func (b *bench) settle(ctx context.Context, side string, j job, ran process) (said times, committed time.Time, err error) {
+// runSide runs a side to the end of its input.
+func (b *bench) runSide(ctx context.Context, side string, j job) (process, times, error) {
+	if side == "flink" {
+		return b.runFlink(ctx, j)
+	}
+	cmd, err := b.command(ctx, side, j)
+	if err != nil {
+		return process{}, times{}, err
+	}
+	ran, err := watch(cmd)
+	if err != nil {
+		return ran, times{}, err
+	}
+	said, err := parseTimes(ran.out)
 	if side == "weir" {
-		said, _ = parseTimes(ran.out) // without first_record_ms in it, weir's time begins with its process
-		committed, err = b.check(ctx, side, j)
-		return said, committed, err
+		err = nil // without first_record_ms in it, weir's time begins with its process
 	}
-	if said, err = parseTimes(ran.out); err != nil {
-		return said, committed, err
-	}
-	if said.Rows != b.rows {
-		return said, committed, fmt.Errorf("%d rows read, want %d", said.Rows, b.rows)
+	return ran, said, err
+}
+
+// span is when a side has committed first and last.
+type span struct{ first, last time.Time }
+
+// settle checks the results, and returns when the side has committed. The broker tells that: the
+// marker that makes a transaction visible bears the time at which it was written.
+func (b *bench) settle(ctx context.Context, side string, j job, said times) (span, error) {
+	if (side == "raw" || side == "streams") && said.Rows != b.rows {
+		return span{}, fmt.Errorf("%d rows read, want %d", said.Rows, b.rows)
 	}
 	if side == "raw" {
-		return said, time.UnixMilli(said.Committed), nil
+		return span{last: time.UnixMilli(said.Committed)}, nil
 	}
-	committed, err = b.check(ctx, side, j)
-	return said, committed, err
+	return b.check(ctx, side, j)
 }
 
 // process is what a child process took and wrote.
@@ -161,13 +175,16 @@ func processCPU(pid int) (time.Duration, error) {
 }
 
 // peakKB is the largest resident memory of a process so far, 0 where it has ended.
-func peakKB(pid int) int64 {
+func peakKB(pid int) int64 { return statusKB(pid, "VmHWM:") }
+
+// statusKB is a figure of a process's /proc status, 0 where it has ended.
+func statusKB(pid int, name string) int64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
 			if err != nil {
 				return 0

@@ -42,7 +42,7 @@ func (g goal) met() bool {
 func (r *report) conclude() {
 	r.CPUs = runtime.NumCPU()
 	of := make(map[string]figures)
-	for _, side := range []string{"raw", "weir", "streams"} {
+	for _, side := range sideNames {
 		for _, workload := range workloads(side) {
 			var runs []figures
 			for _, f := range r.Runs {
@@ -67,6 +67,13 @@ func (r *report) conclude() {
 			r.Goals = append(r.Goals,
 				goal{workload + ": weir / streams, rows/s", weir.PerSecond / streams.PerSecond, 8, false},
 				goal{workload + ": weir / streams, peak memory", weir.PeakMB / streams.PeakMB, 0.5, true})
+		}
+		if flink, ok := of["flink "+workload]; ok {
+			r.Goals = append(r.Goals,
+				goal{workload + ": weir / flink, rows/s", weir.PerSecond / flink.PerSecond, 4, false},
+				goal{workload + ": weir / flink, CPU s/M rows", weir.CPU / flink.CPU, 0.25, true},
+				goal{workload + ": weir / flink, peak memory", weir.PeakMB / flink.PeakMB, 0.25, true},
+				goal{workload + ": weir, first result, seconds after the command", weir.First, 1, true})
 		}
 		if hasRaw {
 			r.Goals = append(r.Goals, goal{workload + ": weir / raw, rows/s", weir.PerSecond / raw.PerSecond, 0.6, false})
@@ -100,6 +107,7 @@ func medians(runs []figures) figures {
 		PerSecond: median(func(f figures) float64 { return f.PerSecond }),
 		WithStart: median(func(f figures) float64 { return f.WithStart }),
 		PeakMB:    median(func(f figures) float64 { return f.PeakMB }),
+		First:     median(func(f figures) float64 { return f.First }),
 	}
 }
 
@@ -116,14 +124,14 @@ func (r *report) print(w io.Writer) error {
 	fmt.Fprintf(w, "%d readings of %.0f bytes, compression %s, %d devices, %d partitions, Kafka %s, one broker, %d CPUs\n",
 		r.Rows, r.Bytes, r.Compression, devices, partitions, r.Kafka, r.CPUs)
 	fmt.Fprintf(w, "exactly once, commits every %s; rows/s from the first row to the last commit, then with the process's start\n\n", commit)
-	fmt.Fprintln(t, "CPU s/M rows\tbroker's\trows/s\twith start\tpeak MB\tround\tworkload\tside\t")
+	fmt.Fprintln(t, "CPU s/M rows\tbroker's\trows/s\twith start\tpeak MB\tfirst result s\tround\tworkload\tside\t")
 	rows := func(all []figures) {
 		for _, f := range all {
 			round := "median"
 			if f.Round > 0 {
 				round = fmt.Sprint(f.Round)
 			}
-			fmt.Fprintf(t, "%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%s\t%s\t%s\t\n", f.CPU, f.BrokerCPU, f.PerSecond, f.WithStart, f.PeakMB, round, f.Workload, f.Side)
+			fmt.Fprintf(t, "%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.2f\t%s\t%s\t%s\t\n", f.CPU, f.BrokerCPU, f.PerSecond, f.WithStart, f.PeakMB, f.First, round, f.Workload, f.Side)
 		}
 	}
 	rows(r.Runs)

@@ -62,13 +62,18 @@ func (b *bench) command(ctx context.Context, side string, j job) (*exec.Cmd, err
 	}
 }
 
-func (b *bench) weirCommand(ctx context.Context, j job) (*exec.Cmd, error) {
+// writeSQL writes the file that weir run and weir flink deploy take.
+func writeSQL(file string, j job) error {
 	var sql bytes.Buffer
 	if err := sqlTemplates.ExecuteTemplate(&sql, j.Workload+".sql", j); err != nil {
-		return nil, err
+		return err
 	}
+	return os.WriteFile(file, sql.Bytes(), 0o600)
+}
+
+func (b *bench) weirCommand(ctx context.Context, j job) (*exec.Cmd, error) {
 	file := filepath.Join(j.Dir, "pipeline.sql")
-	if err := os.WriteFile(file, sql.Bytes(), 0o600); err != nil {
+	if err := writeSQL(file, j); err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, b.weir, "run", file, "--brokers", j.Brokers, "--commit-interval", commit.String(),

@@ -23,7 +23,7 @@ import (
 func flinkReadings(t *testing.T) int {
 	text := os.Getenv("WEIR_TEST_FLINK_READINGS")
 	if text == "" {
-		return 120_000
+		return 90_000
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
@@ -67,7 +67,7 @@ type flinkWorld struct {
 func newFlinkWorld(t *testing.T, brokers int) *flinkWorld {
 	t.Helper()
 	w := &flinkWorld{t: t, kafka: stack.New(t, brokers)}
-	w.flink = stack.NewFlink(t, stack.FlinkOptions{TaskManagers: 2, Slots: 2, Memory: 320})
+	w.flink = stack.NewFlink(t, stack.FlinkOptions{TaskManagers: 2, Slots: 1, Memory: 320})
 	w.at = []string{"--brokers=" + strings.Join(w.kafka.Brokers(), ","), "--gateway=" + w.flink.GatewayURL(), "--jobmanager=" + w.flink.RestURL()}
 	return w
 }
@@ -164,7 +164,7 @@ func TestFlinkSurvivesKills(t *testing.T) {
 		t.Skip("starts five JVMs: make test runs it")
 	}
 	readings := flinkReadings(t)
-	brokers, rate := 1, 1200
+	brokers, rate := 1, 700
 	if readings >= 1_000_000 {
 		brokers, rate = 3, 8000
 	}
@@ -230,24 +230,26 @@ func TestFlinkSurvivesKills(t *testing.T) {
 		}
 		t.Logf("%s: a checkpoint %.1f s later", fault, time.Since(began).Seconds())
 	}
-	if over > 2 {
+	if over > 3 {
 		t.Errorf("%d of %d faults came when the readings were over: let them come slower", over, len(faults))
 	}
 	if code := producer.wait(10 * time.Minute); code != exitOK {
 		t.Fatalf("producer: exit %d\n%s", code, producer.errOut.String())
 	}
 	w.awaitRead("weir-windowed", "sensor_data_tx")
-	s, _ := w.status("windowed")
-	t.Logf("possible loss: %q; exceptions: %d; late %d", s.PossibleLoss, len(s.Exceptions), s.Late)
-	w.leaveTransactions(dir)
+	if s, code := w.status("windowed"); code != exitOK || len(s.PossibleLoss) > 0 || s.Late > 0 {
+		t.Errorf("status: exit %d, possible loss %q, %d rows dropped; nothing was to be lost", code, s.PossibleLoss, s.Late)
+	}
 	t.Log(w.weir("stop", "windowed", "--drain"))
+	w.leaveTransactions(dir)
 	r := verified(t, at, "--windows=per_window", "--window-size=10s", "--window-delay=2s", "--window-group=weir-windowed", "--window-shared-watermark", "--bounded")
 	if r.Records < int64(readings) {
 		t.Errorf("%d records, want at least %d", r.Records, readings)
 	}
 }
 
-// leaveTransactions cancels a job in the middle of a transaction, which weir transactions finds and ends.
+// leaveTransactions cancels a job in the middle of a transaction, which weir transactions finds and ends. A savepoint that has handed that
+// transaction over has lost it, then: a job that goes on from it says so.
 func (w *flinkWorld) leaveTransactions(dir string) {
 	t := w.t
 	t.Helper()
@@ -259,31 +261,55 @@ func (w *flinkWorld) leaveTransactions(dir string) {
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(text), "'per_window'", "'elsewhere'")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.weir("deploy", file, "--parallelism=1", "--checkpoint-interval=1h", "--name=cancelled")
-	var listed []openTransaction
-	open := func() int {
-		var of []openTransaction
-		if err := json.Unmarshal([]byte(must(t, "transactions", "list", "-o", "json", w.at[0])), &listed); err != nil {
-			t.Fatal(err)
-		}
-		for _, o := range listed {
-			if o.FlinkJob == "cancelled" {
-				of = append(of, o)
-			}
-		}
-		return len(of)
-	}
-	for deadline := time.Now().Add(time.Minute); open() == 0; time.Sleep(300 * time.Millisecond) {
+	deploy := []string{"deploy", file, "--parallelism=1", "--checkpoint-interval=5m"}
+	w.weir(deploy...)
+	for deadline := time.Now().Add(time.Minute); w.openOf("cancelled") == 0; time.Sleep(300 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("no transaction of the job is open: %+v", listed)
+			t.Fatal("no transaction of the job is open")
 		}
 	}
 	if code, _, stderr := do(t, "transactions", "abort", "--flink=cancelled", w.at[0]); code != exitFailed || !strings.Contains(stderr, "is deployed") {
 		t.Errorf("the transactions of a running job are aborted: exit %d, %s", code, stderr)
 	}
-	t.Log(w.weir("cancel", "cancelled"))
-	t.Log(must(t, "transactions", "abort", "--flink=cancelled", w.at[0]))
-	if n := open(); n > 0 {
-		t.Errorf("%d transactions are still open", n)
+	var savepoint struct{ Savepoint string }
+	if err := json.Unmarshal([]byte(w.weir("savepoint", "cancelled", "-o", "json")), &savepoint); err != nil {
+		t.Fatal(err)
 	}
+	w.cancel("cancelled")
+	w.weir(append(deploy, "--from-savepoint="+savepoint.Savepoint)...)
+	var s flink.Status
+	code := exitOK
+	for deadline := time.Now().Add(time.Minute); code == exitOK && time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
+		s, code = w.status("cancelled")
+	}
+	if code != exitCheck || len(s.PossibleLoss) == 0 || !strings.Contains(s.PossibleLoss[0], "it is aborted") {
+		t.Errorf("results were aborted that the savepoint had handed over: exit %d, possible loss %q", code, s.PossibleLoss)
+	}
+	t.Logf("possible loss: %q", s.PossibleLoss)
+	w.cancel("cancelled")
+}
+
+// cancel cancels a job and ends what it leaves open.
+func (w *flinkWorld) cancel(name string) {
+	w.t.Helper()
+	w.t.Log(w.weir("cancel", name))
+	w.t.Log(must(w.t, "transactions", "abort", "--flink="+name, w.at[0]))
+	if n := w.openOf(name); n > 0 {
+		w.t.Errorf("%d transactions of %s are still open", n, name)
+	}
+}
+
+// openOf is how many transactions of a Flink job are open.
+func (w *flinkWorld) openOf(job string) (n int) {
+	w.t.Helper()
+	var all []openTransaction
+	if err := json.Unmarshal([]byte(must(w.t, "transactions", "list", "-o", "json", w.at[0])), &all); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, o := range all {
+		if o.FlinkJob == job {
+			n++
+		}
+	}
+	return n
 }

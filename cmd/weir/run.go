@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"weir/alert"
 	"weir/broker"
 	"weir/engine"
 	"weir/node"
@@ -36,6 +37,7 @@ type runFlags struct {
 	cacheMB     int64
 	cfg         engine.Config
 	length      time.Duration
+	alerts      string
 	makeTopics  bool // Weir's own, also on brokers that are not embedded
 }
 
@@ -52,6 +54,7 @@ func (r *runFlags) add(cmd *cobra.Command) {
 	f.DurationVar(&r.cfg.TransactionTimeout, "transaction-timeout", 15*time.Second, "after which the broker aborts a dead process's transaction")
 	f.StringVar(&r.cfg.Compression, "compression", "lz4", "of what it writes: none, gzip, snappy, lz4, zstd")
 	f.BoolVar(&r.cfg.UntilEnd, "until-end", false, "stop when all that was there at the start is processed; the next run goes on from there")
+	f.StringVar(&r.alerts, "alerts", "", "YAML file that says who is told of the pipelines' alerts")
 	f.DurationVar(&r.length, "for", 0, "stop by itself after this time")
 	r.out.add(cmd)
 }
@@ -72,6 +75,7 @@ Pipelines that come with Weir need no file: ` + strings.Join(pipelines.Names(), 
 		Example: `  weir run pipelines/per_minute.sql
   weir run per_minute                      # the one that comes with Weir
   weir run pipelines/per_minute.sql --brokers kafka-1:9092 --parallelism 4
+  weir run hot.sql --alerts alerts.yaml    # and tell of its alerts
   weir check pipelines/per_minute.sql      # is it right? without a broker
   weir tail device_per_minute              # what comes out`,
 		Args: someFiles,
@@ -95,6 +99,10 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
 	}
 	if r.parallelism < 1 || r.parallelism > 256 {
 		return usage(fmt.Errorf("parallelism %d: choose 1 to 256", r.parallelism))
+	}
+	alerts, err := readAlerts(r.alerts, programs)
+	if err != nil {
+		return err
 	}
 	if len(r.kafka.config.Brokers) == 0 {
 		if r.kafka.config.Brokers, err = brokersOf(programs); err != nil {
@@ -122,14 +130,7 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
 		kafka := admin.Broker(at.Broker)
 		ticker := newTicker(cmd.ErrOrStderr(), "processed", at.Where())
 		reports := make([]runReport, len(programs))
-		group, run := errgroup.WithContext(run)
-		for i, program := range programs {
-			group.Go(func() (err error) {
-				reports[i], err = r.runOne(run, program, log, kafka, admin, ticker)
-				return err
-			})
-		}
-		err = group.Wait()
+		err = r.runAll(run, programs, log, kafka, admin, ticker, alerts, reports)
 		ticker.stop()
 		if err != nil {
 			return err
@@ -146,6 +147,26 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
 	})
 }
 
+// runAll runs pipelines to their end, or until ctx is done, and tells of their alerts meanwhile.
+func (r *runFlags) runAll(ctx context.Context, programs []*plan.Program, log *slog.Logger, at broker.Config, admin *node.Admin, ticker *ticker, alerts *alert.Config, reports []runReport) error {
+	all, ctx := errgroup.WithContext(ctx)
+	telling, stop := context.WithCancel(ctx)
+	defer stop()
+	all.Go(func() error { return node.Deliver(telling, at, alerts, programs, log) })
+	all.Go(func() error {
+		defer stop()
+		running, ctx := errgroup.WithContext(ctx)
+		for i, program := range programs {
+			running.Go(func() (err error) {
+				reports[i], err = r.runOne(ctx, program, log, at, admin, ticker)
+				return err
+			})
+		}
+		return running.Wait()
+	})
+	return all.Wait()
+}
+
 func (r *runFlags) runOne(ctx context.Context, program *plan.Program, log *slog.Logger, at broker.Config, admin *node.Admin, ticker *ticker) (runReport, error) {
 	c := r.cfg
 	c.Broker, c.Program, c.Logger, c.CacheBytes = at, program, log, r.cacheMB<<20
@@ -155,7 +176,7 @@ func (r *runFlags) runOne(ctx context.Context, program *plan.Program, log *slog.
 		c.StateDir = ""
 	}
 	c.OnCommit = func(n engine.Commit) { ticker.add(n.Records, n.DeadLetters) }
-	instances, free, err := node.TakeInstances(program, r.instance, r.parallelism)
+	instances, free, err := node.TakeInstances(engine.Group(program), r.instance, r.parallelism)
 	if err != nil {
 		return runReport{}, err
 	}

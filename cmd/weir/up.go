@@ -24,6 +24,8 @@ func newUp() *cobra.Command {
 		page   consoleFlags
 		out    output
 		values formatFlags
+		files  []string
+		alerts string
 	)
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -32,6 +34,7 @@ func newUp() *cobra.Command {
 flow through the transactional producer and the transactional consumer until Ctrl-C. A second start
 goes on where the first was stopped or killed.`,
 		Example: `  weir up
+  weir up --pipeline alert_temperature --alerts alerts.yaml
   weir up --devices 1000 --rate 20000 --for 30s
   weir up --brokers kafka-1:9092,kafka-2:9092`,
 		Args: noArgs,
@@ -70,12 +73,21 @@ goes on where the first was stopped or killed.`,
 				return err
 			}
 			defer admin.Close()
+			programs, err := compileFiles(files)
+			if err != nil {
+				return err
+			}
+			told, err := readAlerts(alerts, programs)
+			if err != nil {
+				return err
+			}
 			view := newUpView(cmd.ErrOrStderr(), kafka.dataDir, len(kafka.config.Brokers) > 0)
 			view.admin = admins.addr
 			last, err := node.Run(ctx, node.Config{
 				Kafka: k, Fleet: fleet, Format: values.format, Registry: values.registry.config, Mark: mark, Console: pageConfig, Logger: log, Admin: admin,
-				StateDir: filepath.Join(kafka.dataDir, "state"),
-				OnReady:  view.ready, OnLook: view.look, LookEvery: view.every(),
+				StateDir:  filepath.Join(kafka.dataDir, "state"),
+				Pipelines: programs, Alerts: told,
+				OnReady: view.ready, OnLook: view.look, LookEvery: view.every(),
 			})
 			view.done(last)
 			if err == nil && asJSON {
@@ -94,6 +106,8 @@ goes on where the first was stopped or killed.`,
 	f.StringVar(&listen, "listen", "127.0.0.1:9092", "address of the embedded broker")
 	f.BoolVar(&sync, "sync", false, "wait for the disk at each commit, so that a power failure loses nothing")
 	f.BoolVar(&mark, "mark", true, "mark each record with its transaction, so that weir verify finds torn ones")
+	f.StringSliceVar(&files, "pipeline", nil, "file or name of a pipeline to run beside, as weir run does; may be given again")
+	f.StringVar(&alerts, "alerts", "", "YAML file that says who is told of the pipelines' alerts")
 	f.DurationVar(&length, "for", 0, "stop by itself after this time, such as 30s")
 	out.add(cmd)
 	return cmd

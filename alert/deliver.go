@@ -1,0 +1,233 @@
+package alert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/broker"
+)
+
+// Group is the consumer group that reads the tables of alerts.
+const Group = "weir-alerts"
+
+// DeliverConfig says what is delivered, and from where.
+type DeliverConfig struct {
+	Broker   broker.Config
+	Alerts   *Config
+	Tables   []Table
+	Instance string // stable over restarts, different from every other live process of the group
+
+	TransactionTimeout time.Duration // default 15 s
+	SessionTimeout     time.Duration // default 10 s
+
+	Logger *slog.Logger
+	OnSend func(n *Notification, failed error) // called after each answer; must be quick and may be called concurrently
+	Now    func() time.Time
+}
+
+func (c *DeliverConfig) setDefaults() {
+	if c.TransactionTimeout == 0 {
+		c.TransactionTimeout = 15 * time.Second
+	}
+	if c.SessionTimeout == 0 {
+		c.SessionTimeout = 10 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.OnSend == nil {
+		c.OnSend = func(*Notification, error) {}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+}
+
+// pollEvery is how long a turn waits for rows.
+const pollEvery = 200 * time.Millisecond
+
+// Deliver tells receivers of alerts until ctx is done; it then waits for the answers that are under way.
+//
+// A turn reads rows and answers, and writes what they change of the state, with the offsets of the rows, in one transaction.
+// Only then are new notifications sent, so that what is sent is always known. A process that dies between a receiver's answer and
+// its commit, or loses the alert's partition to another one then, leaves an alert that looks untold: the next one sends the same, with the same
+// ids and numbers. Nothing else repeats, and nothing is lost.
+func Deliver(ctx context.Context, c DeliverConfig) error {
+	c.setDefaults()
+	d := &deliverer{DeliverConfig: c, receivers: make(map[string]Receiver)}
+	for name, r := range c.Alerts.Receivers {
+		d.receivers[name] = NewReceiver(r)
+	}
+	d.book = newBook(c.Alerts, d.activeSilences)
+	if err := d.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	go d.followSilences(following)
+	wait := broker.Backoff()
+	for {
+		committed := d.commits
+		err := d.session(ctx)
+		if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil
+		}
+		if broker.Classify(err) == broker.Fatal {
+			return err
+		}
+		if d.commits > committed {
+			wait.Reset()
+		}
+		pause := wait.NextBackOff()
+		c.Logger.Warn("start a new session of alerts", "err", err, "in", pause.Round(time.Millisecond))
+		if broker.Sleep(ctx, pause) != nil {
+			return nil
+		}
+	}
+}
+
+type deliverer struct {
+	DeliverConfig
+	receivers map[string]Receiver
+	book      *Book
+	commits   int
+	told      []answer // since the last commit
+	flights   sync.WaitGroup
+
+	mu       sync.Mutex
+	answers  []answer // that came, and that no turn has taken yet
+	silences map[string]Silence
+}
+
+type answer struct {
+	n      *Notification
+	failed error
+	at     time.Time
+}
+
+// prepare makes the topic of the state, and waits for the tables, which their pipelines make.
+func (d *deliverer) prepare(ctx context.Context) error {
+	client, err := broker.Connect(ctx, d.Broker)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := broker.RequireTransactionV2(ctx, client); err != nil {
+		return err
+	}
+	admin := kadm.NewClient(client)
+	if err := broker.EnsureTopics(ctx, admin, []broker.Topic{stateTopic()}); err != nil {
+		return fmt.Errorf("make the topic of alerts: %w", err)
+	}
+	for {
+		topics, err := admin.ListTopics(ctx, d.topics()...)
+		if err == nil && topics.Error() == nil {
+			return nil
+		}
+		if err := broker.Sleep(ctx, pollEvery); err != nil {
+			return err
+		}
+	}
+}
+
+func (d *deliverer) topics() []string {
+	names := make([]string, len(d.Tables))
+	for i, t := range d.Tables {
+		names[i] = t.Topic
+	}
+	return names
+}
+
+func (d *deliverer) table(topic string) *Table {
+	i := slices.IndexFunc(d.Tables, func(t Table) bool { return t.Topic == topic })
+	if i < 0 {
+		return nil
+	}
+	return &d.Tables[i]
+}
+
+// appends reports whether the rows of a topic can't be taken back.
+func (d *deliverer) appends(topic string) bool {
+	t := d.table(topic)
+	return t != nil && !t.Upsert
+}
+
+func (d *deliverer) takeAnswers() []answer {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := d.answers
+	d.answers = nil
+	return all
+}
+
+// send tells a receiver, beside the loop. It goes on when ctx is done, for as long as the receiver may take.
+func (d *deliverer) send(ctx context.Context, n *Notification) {
+	d.flights.Go(func() {
+		err := send(context.WithoutCancel(ctx), d.Alerts.Receivers[n.Receiver], d.receivers[n.Receiver], n)
+		if err != nil {
+			d.Logger.Warn("alert not delivered", "receiver", n.Receiver, "notification", n.ID, "alerts", len(n.Alerts), "attempt", n.attempt+1, "err", err)
+		} else {
+			d.Logger.Info("alert delivered", "receiver", n.Receiver, "notification", n.ID, "firing", n.Count(Firing), "resolved", n.Count(Resolved))
+		}
+		d.mu.Lock()
+		d.answers = append(d.answers, answer{n, err, d.Now()})
+		d.mu.Unlock()
+		d.OnSend(n, err)
+	})
+}
+
+// activeSilences are those of the configuration and of the topic that hold now.
+func (d *deliverer) activeSilences(now time.Time) (all []Silence) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.Alerts.Silences {
+		if s.active(now) {
+			all = append(all, s)
+		}
+	}
+	for _, s := range d.silences {
+		if s.active(now) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// followSilences learns of silences that others make, until ctx is done.
+func (d *deliverer) followSilences(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := broker.Tail(ctx, d.Broker, StateTopic, broker.TailOptions{FromStart: true}, func(r *kgo.Record) error {
+			id, s, err := silenceOf(r)
+			if id == "" || err != nil {
+				return err
+			}
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if d.silences == nil {
+				d.silences = make(map[string]Silence)
+			}
+			if s == nil {
+				delete(d.silences, id)
+			} else {
+				d.silences[id] = *s
+			}
+			return nil
+		}, func() error { return nil })
+		if ctx.Err() != nil {
+			return
+		}
+		d.Logger.Warn("read the silences again", "topic", StateTopic, "err", err)
+		_ = broker.Sleep(ctx, time.Second) // it ends with ctx, which the loop looks at
+	}
+}

@@ -1,0 +1,227 @@
+package alert
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/broker"
+)
+
+// hook is a webhook that remembers what it was told.
+type hook struct {
+	*httptest.Server
+	mu   sync.Mutex
+	down bool
+	told []Notification
+}
+
+func newHook(t *testing.T) *hook {
+	h := &hook{}
+	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.down {
+			http.Error(w, "not now", http.StatusServiceUnavailable)
+			return
+		}
+		var n Notification
+		if err := json.NewDecoder(r.Body).Decode(&n); err != nil {
+			t.Error(err)
+		}
+		ids := []string{}
+		for _, a := range n.Alerts {
+			ids = append(ids, a.ID)
+		}
+		if got := r.Header.Get("Weir-Alert-Id"); got != strings.Join(ids, ",") || r.Header.Get("Idempotency-Key") != n.ID || r.Header.Get("Authorization") != "Bearer x" {
+			t.Errorf("headers %v of %+v", r.Header, n)
+		}
+		h.told = append(h.told, n)
+	}))
+	t.Cleanup(h.Close)
+	return h
+}
+
+func (h *hook) setDown(down bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.down = down
+}
+
+// alerts are what was told, each as device/status/n, in order.
+func (h *hook) alerts() (all []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, n := range h.told {
+		for _, a := range n.Alerts {
+			all = append(all, fmt.Sprintf("%s/%s/%d", a.Labels["device_id"], a.Status, a.N))
+		}
+	}
+	return all
+}
+
+func (h *hook) await(t *testing.T, want ...string) {
+	t.Helper()
+	var got []string
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if got = h.alerts(); fmt.Sprint(got) == fmt.Sprint(want) {
+			return
+		}
+	}
+	t.Fatalf("it was told %v, want %v", got, want)
+}
+
+// awaitOnce is await without regard to what is told again.
+func (h *hook) awaitOnce(t *testing.T, want ...string) {
+	t.Helper()
+	var got []string
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		seen := make(map[string]bool)
+		got = slices.DeleteFunc(h.alerts(), func(a string) bool {
+			again := seen[a]
+			seen[a] = true
+			return again
+		})
+		if fmt.Sprint(got) == fmt.Sprint(want) {
+			return
+		}
+	}
+	t.Fatalf("it was told %v, want %v", got, want)
+}
+
+type world struct {
+	t      *testing.T
+	at     broker.Config
+	hook   *hook
+	config *Config
+	client *kgo.Client
+}
+
+func newWorld(t *testing.T) *world {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "hot"), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	w := &world{t: t, at: broker.Config{Brokers: c.ListenAddrs()}, hook: newHook(t)}
+	w.config = config(t, fmt.Sprintf(`
+receivers: {hook: {webhook: {url: %q, headers: {Authorization: Bearer x}}}}
+routes: [{receivers: [hook], group_wait: 1ms, group_interval: 1ms, group_by: ["..."]}]`, w.hook.URL))
+	if w.client, err = broker.Connect(t.Context(), w.at); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.client.Close)
+	return w
+}
+
+// start delivers until stop is called.
+func (w *world) start(instance string) (stop func()) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- Deliver(ctx, DeliverConfig{
+			Broker: w.at, Alerts: w.config, Instance: instance, Logger: slog.New(slog.DiscardHandler),
+			Tables: []Table{{Name: "too_hot", Topic: "hot", Upsert: true, Key: []string{"device_id"}}},
+		})
+	}()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Errorf("deliver: %v", err)
+		}
+	}
+}
+
+func (w *world) row(device, severity string) {
+	w.t.Helper()
+	r := &kgo.Record{Topic: "hot", Key: []byte(device)}
+	if severity != "" {
+		r.Value = fmt.Appendf(nil, `{"device_id":%q,"severity":%q,"summary":"%s is hot","value":31.50,"extra":null}`, device, severity, device)
+	}
+	if err := w.client.ProduceSync(w.t.Context(), r).FirstErr(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestDeliver(t *testing.T) {
+	w := newWorld(t)
+	stop := w.start("a")
+	w.row("d1", "warning")
+	w.hook.await(t, "d1/firing/1")
+	a := w.hook.told[0].Alerts[0]
+	if a.Name != "too_hot" || a.Summary != "d1 is hot" || a.Labels["alertname"] != "too_hot" || a.Labels["severity"] != "warning" || fmt.Sprint(a.Annotations) != "map[value:31.50]" {
+		t.Errorf("%+v", a)
+	}
+	w.hook.setDown(true)
+	w.row("d1", "")
+	time.Sleep(300 * time.Millisecond) // it is told in vain meanwhile
+	w.hook.setDown(false)
+	w.hook.await(t, "d1/firing/1", "d1/resolved/2")
+	stop()
+
+	// A new process knows what was told, and goes on with what came while there was none.
+	w.row("d2", "critical")
+	defer w.start("b")()
+	w.hook.await(t, "d1/firing/1", "d1/resolved/2", "d2/firing/1")
+	state, err := ReadState(t.Context(), w.at)
+	if err != nil || len(state.Alerts) != 2 || state.Alerts[0].Status != Firing || state.Alerts[0].Severity != "critical" {
+		t.Errorf("%+v, %v", state, err)
+	}
+}
+
+// A second process takes over what the first has, partitions move, and nothing is lost. What was being told when a partition moved may
+// be told again, and can be known by its id, status and number.
+func TestDeliverMoves(t *testing.T) {
+	w := newWorld(t)
+	stopA := w.start("a")
+	var want []string
+	for i := range 6 {
+		device := fmt.Sprint("d", i)
+		w.row(device, "warning")
+		want = append(want, device+"/firing/1")
+		w.hook.await(t, want...)
+	}
+	stopB := w.start("b")
+	for i := range 6 {
+		device := fmt.Sprint("d", i)
+		w.row(device, "")
+		want = append(want, device+"/resolved/2")
+		w.hook.awaitOnce(t, want...)
+		if i == 2 {
+			stopA()
+		}
+	}
+	stopB()
+	if repeats := len(w.hook.alerts()) - len(want); repeats > 2 {
+		t.Errorf("%d alerts were told twice: %v", repeats, w.hook.alerts())
+	}
+}
+
+// A silence that somebody makes holds at once, and what fires still is told when it ends.
+func TestDeliverSilences(t *testing.T) {
+	w := newWorld(t)
+	s := Silence{ID: "s1", Match: Matcher{"device_id": "d1"}, Until: time.Now().Add(time.Hour)}
+	if err := PutSilence(t.Context(), w.at, s); err != nil {
+		t.Fatal(err)
+	}
+	defer w.start("a")()
+	time.Sleep(time.Second) // it reads the silences beside
+	w.row("d1", "warning")
+	w.row("d2", "warning")
+	w.hook.await(t, "d2/firing/1")
+	if err := DeleteSilence(t.Context(), w.at, "s1"); err != nil {
+		t.Fatal(err)
+	}
+	w.hook.await(t, "d2/firing/1", "d1/firing/1")
+}

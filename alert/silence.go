@@ -1,0 +1,73 @@
+package alert
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Matcher is labels and the values that they must have, with * and ? as in file names. An empty one matches all.
+type Matcher map[string]string
+
+func (m Matcher) matches(labels map[string]string) bool {
+	for name, pattern := range m {
+		if ok, err := path.Match(strings.ReplaceAll(pattern, "/", "\x00"), strings.ReplaceAll(labels[name], "/", "\x00")); err != nil || !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// Validate reports a pattern that can't be one.
+func (m Matcher) Validate() error {
+	for name, pattern := range m {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return fmt.Errorf("%s: the pattern %q: %w", name, pattern, err)
+		}
+	}
+	return nil
+}
+
+// ParseMatcher reads name=pattern.
+func ParseMatcher(parts []string) (Matcher, error) {
+	m := make(Matcher)
+	for _, part := range parts {
+		name, pattern, ok := strings.Cut(part, "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("%q: want a label and a value, such as device_id=pump-*", part)
+		}
+		m[name] = pattern
+	}
+	return m, m.Validate()
+}
+
+// Silence keeps alerts that match from being told that they fire. What was told before is told when it is over.
+type Silence struct {
+	ID      string    `json:"id" yaml:"-"`
+	Match   Matcher   `json:"match" yaml:"match"`
+	From    time.Time `json:"from" yaml:"from"` // zero: always was
+	Until   time.Time `json:"until" yaml:"until"`
+	Comment string    `json:"comment,omitempty" yaml:"comment"`
+}
+
+// Validate reports what is wrong with a silence.
+func (s *Silence) Validate() error {
+	switch {
+	case len(s.Match) == 0:
+		return errors.New("a silence without match would silence everything: say which labels")
+	case s.Until.IsZero():
+		return errors.New("a silence without until would last forever")
+	case !s.Until.After(s.From):
+		return errors.New("until must be after from")
+	}
+	return s.Match.Validate()
+}
+
+func (s *Silence) active(now time.Time) bool { return !now.Before(s.From) && now.Before(s.Until) }
+
+func silenced(all []Silence, labels map[string]string) bool {
+	return slices.ContainsFunc(all, func(s Silence) bool { return s.Match.matches(labels) })
+}

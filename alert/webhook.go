@@ -1,0 +1,21 @@
+package alert
+
+import (
+	"context"
+	"strings"
+)
+
+// webhook posts a notification as it is. Idempotency-Key is its id, Weir-Alert-Id the ids of its alerts.
+type webhook struct{ *WebhookConfig }
+
+// Send implements Receiver.
+func (w *webhook) Send(ctx context.Context, n *Notification) error {
+	h := headersOf(w.Headers)
+	ids := make([]string, len(n.Alerts))
+	for i, a := range n.Alerts {
+		ids[i] = a.ID
+	}
+	h.Set("Idempotency-Key", n.ID)
+	h.Set("Weir-Alert-Id", strings.Join(ids, ","))
+	return post(ctx, w.URL, h, n)
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/alert"
+	"weir/node"
+	"weir/plan"
+)
+
+func newAlerts() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "alerts",
+		Short: "See alerts on the readings, silence them, try receivers",
+		Example: `  weir run alert_temperature --alerts alerts.yaml     # run a pipeline and tell of its alerts
+  weir alerts list
+  weir alerts silence device_id=pump-7 --for 2h --comment "is being mended"
+  weir alerts test --alerts alerts.yaml`,
+	}
+	cmd.AddCommand(newAlertsList(), newAlertsSilence(), newAlertsTest())
+	return cmd
+}
+
+// readAlerts reads the file of --alerts; nil where there is none.
+func readAlerts(file string, programs []*plan.Program) (*alert.Config, error) {
+	if file == "" {
+		return nil, nil
+	}
+	c, err := alert.ReadConfig(file)
+	if err != nil {
+		return nil, usage(err)
+	}
+	if _, err := node.AlertTables(programs); err != nil {
+		return nil, usage(err)
+	}
+	return c, nil
+}
+
+func newAlertsList() *cobra.Command {
+	var (
+		kafka kafkaFlags
+		out   output
+		all   bool
+	)
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the alerts that fire, and the silences",
+		Example: `  weir alerts list
+  weir alerts list --all            # with those that were resolved in the last hour
+  weir alerts list -o json | jq '.alerts[] | select(.severity == "critical")'`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
+				state, err := alert.ReadState(ctx, at.Broker)
+				if err != nil {
+					return err
+				}
+				now := time.Now()
+				state.Silences = slices.DeleteFunc(state.Silences, func(s alert.Silence) bool { return !now.Before(s.Until) })
+				known := len(state.Alerts)
+				if !all {
+					state.Alerts = slices.DeleteFunc(state.Alerts, func(a *alert.Alert) bool { return a.Status != alert.Firing })
+				}
+				if asJSON {
+					return writeJSON(cmd.OutOrStdout(), state)
+				}
+				return writeAlerts(cmd, state, known-len(state.Alerts))
+			})
+		},
+	}
+	kafka.add(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "also those that were resolved in the last hour")
+	out.add(cmd)
+	return cmd
+}
+
+// writeAlerts shows alerts and silences; left out are alerts that were resolved.
+func writeAlerts(cmd *cobra.Command, state *alert.State, leftOut int) error {
+	if len(state.Alerts) == 0 {
+		fmt.Fprint(cmd.OutOrStdout(), "No alert fires.")
+		if leftOut > 0 {
+			fmt.Fprintf(cmd.OutOrStdout(), " %s were resolved in the last hour: --all shows them.", count(int64(leftOut)))
+		}
+		fmt.Fprintln(cmd.OutOrStdout())
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	if len(state.Alerts) > 0 {
+		fmt.Fprintln(w, "STATUS\tSEVERITY\tSINCE\tALERT\tSUMMARY\tTOLD")
+	}
+	for _, a := range state.Alerts {
+		told := "nobody yet"
+		for _, receiver := range slices.Sorted(maps.Keys(a.Sent)) {
+			if told == "nobody yet" {
+				told = ""
+			} else {
+				told += ", "
+			}
+			told += fmt.Sprintf("%s (%s, %d×)", receiver, a.Sent[receiver].Status, a.Sent[receiver].N)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", a.Status, a.Severity, a.Since.Local().Format(time.DateTime), a.Name, a.Summary, told)
+	}
+	if len(state.Silences) > 0 {
+		fmt.Fprintln(w, "\nSILENCE\tUNTIL\tMATCHES\tCOMMENT")
+	}
+	for _, s := range state.Silences {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.ID, s.Until.Local().Format(time.DateTime), matches(s.Match), s.Comment)
+	}
+	return w.Flush()
+}
+
+func matches(m alert.Matcher) (text string) {
+	for i, name := range slices.Sorted(maps.Keys(m)) {
+		if i > 0 {
+			text += " "
+		}
+		text += name + "=" + m[name]
+	}
+	return text
+}
+
+func newAlertsSilence() *cobra.Command {
+	var (
+		kafka   kafkaFlags
+		out     output
+		length  time.Duration
+		comment string
+		end     string
+	)
+	cmd := &cobra.Command{
+		Use:   "silence LABEL=PATTERN…",
+		Short: "Keep alerts quiet for a while",
+		Long: `Alerts whose labels match are not told while the silence lasts. Labels are alertname, severity and the columns of the
+alert's key; * and ? in a pattern stand for anything. What still fires when it is over is told then.`,
+		Example: `  weir alerts silence device_id=pump-7 --for 2h --comment "is being mended"
+  weir alerts silence alertname=alert_temperature severity=warning --for 30m
+  weir alerts silence --end 5f0c2a91`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			match, err := alert.ParseMatcher(args)
+			if err != nil {
+				return usage(err)
+			}
+			var id [4]byte
+			_, _ = rand.Read(id[:]) // it never fails
+			now := time.Now().UTC().Truncate(time.Millisecond)
+			s := alert.Silence{ID: hex.EncodeToString(id[:]), Match: match, From: now, Until: now.Add(length), Comment: comment}
+			if end == "" {
+				if err := s.Validate(); err != nil {
+					return usage(err)
+				}
+			} else if len(match) > 0 {
+				return usage(errors.New("--end takes the id of a silence, and no labels"))
+			}
+			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
+				if end != "" {
+					return endSilence(ctx, cmd, at, end)
+				}
+				if err := alert.PutSilence(ctx, at.Broker, s); err != nil {
+					return err
+				}
+				if asJSON {
+					return writeJSON(cmd.OutOrStdout(), s)
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "silence %s until %s: %s\n", s.ID, s.Until.Local().Format(time.DateTime), matches(s.Match))
+				return nil
+			})
+		},
+	}
+	kafka.add(cmd)
+	cmd.Flags().DurationVar(&length, "for", time.Hour, "how long")
+	cmd.Flags().StringVar(&comment, "comment", "", "why, for others")
+	cmd.Flags().StringVar(&end, "end", "", "end the silence with this id now")
+	out.add(cmd)
+	return cmd
+}
+
+func endSilence(ctx context.Context, cmd *cobra.Command, at *node.Attachment, id string) error {
+	state, err := alert.ReadState(ctx, at.Broker)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(state.Silences, func(s alert.Silence) bool { return s.ID == id }) {
+		return fmt.Errorf("there is no silence %s: weir alerts list shows them (those of a configuration file end there)", id)
+	}
+	if err := alert.DeleteSilence(ctx, at.Broker, id); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "silence %s has ended\n", id)
+	return nil
+}
+
+// tried is what became of a test message to one receiver.
+type tried struct {
+	Receiver string `json:"receiver"`
+	OK       bool   `json:"ok"`
+	Error    string `json:"error,omitempty"`
+}
+
+func newAlertsTest() *cobra.Command {
+	var (
+		file string
+		out  output
+	)
+	cmd := &cobra.Command{
+		Use:   "test",
+		Short: "Send a test alert to each receiver of a configuration",
+		Example: `  weir alerts test --alerts alerts.yaml
+  weir alerts test --alerts alerts.yaml -o json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			if file == "" {
+				return usage(errors.New("which configuration? --alerts FILE"))
+			}
+			c, err := alert.ReadConfig(file)
+			if err != nil {
+				return usage(err)
+			}
+			failed := false
+			for _, name := range slices.Sorted(maps.Keys(c.Receivers)) {
+				t := tried{Receiver: name, OK: true}
+				if err := c.Try(cmd.Context(), name, time.Now()); err != nil {
+					t.OK, t.Error, failed = false, err.Error(), true
+				}
+				switch {
+				case asJSON:
+					if err := writeJSON(cmd.OutOrStdout(), t); err != nil {
+						return err
+					}
+				case t.OK:
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: has it\n", name)
+				default:
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", name, t.Error)
+				}
+			}
+			if failed {
+				return errCheck
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&file, "alerts", "", "YAML file with the receivers")
+	out.add(cmd)
+	return cmd
+}
