@@ -5,10 +5,10 @@ FUZZTIME ?= 20s
 BIN := $(CURDIR)/bin
 
 # Packages whose tests run alone: they start JVMs, or kill processes and look at the clock.
-HEAVY := ./internal/stack ./cmd/weir ./broker/embedded
+HEAVY := ./conformance ./internal/stack ./cmd/weir ./broker/embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test test-fast lint fmt vuln fuzz console console-check bench-produce bench-engine bench-codec bench-flink test-flink clean
+.PHONY: help build deps test test-fast lint fmt vuln fuzz console console-check conformance bench-produce bench-engine bench-codec bench-flink test-flink clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 		done; \
 	done
+
+conformance: deps ## run SQL on Weir and on real Flink over the same topics, and compare
+	go test -timeout 10m -count=1 -v -datadriven-quiet -run 'TestConformance' ./conformance
 
 bench-produce: deps ## weir produce beside kafka-producer-perf-test on one real broker, ratios printed
 	go run ./bench/produce

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 )
 
 var errDivisionByZero = errors.New("division by zero")
@@ -114,6 +115,9 @@ func compileArithmetic(n *Call, args []*Compiled) (*Compiled, error) {
 type intFunc = func(b *Batch, row int) (int64, bool)
 
 type floatFunc = func(b *Batch, row int) (float64, bool)
+
+// Wrap brings a number into an integer type as Java does, which keeps the lowest bits.
+func Wrap(v int64, k Kind) int64 { return wrap(v, k) }
 
 // wrap brings a result into its integer type as Java does: it runs over without notice.
 func wrap(v int64, k Kind) int64 {
@@ -242,7 +246,7 @@ func compileNegate(n *Call, args []*Compiled) (*Compiled, error) {
 
 func bindComparison(op string) func(args []Node) ([]Node, Type, error) {
 	return func(args []Node) ([]Node, Type, error) {
-		bound, err := alike(op, args)
+		bound, err := alike(op, momentsOfText(args))
 		if err != nil {
 			return nil, Type{}, err
 		}
@@ -255,6 +259,17 @@ func bindComparison(op string) func(args []Node) ([]Node, Type, error) {
 		}
 		return bound, Of(Boolean).Nullable(!allNotNull(bound)), nil
 	}
+}
+
+// momentsOfText makes moments of text that is compared with moments.
+func momentsOfText(args []Node) []Node {
+	for i, a := range args {
+		if t := args[1-i].Type(); a.Type().Kind == String && t.Temporal() {
+			args = slices.Clone(args)
+			args[i] = CastTo(a, t)
+		}
+	}
+	return args
 }
 
 // alike brings expressions to the type that they have in common.

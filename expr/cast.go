@@ -339,6 +339,9 @@ func castInteger(v any, from, to Type) (any, error) {
 	case *big.Int:
 		return wrap(new(big.Int).Quo(v, power10(from.Scale)).Int64(), to.Kind), nil // Int64 keeps the lowest 64 bits, as BigDecimal.longValue
 	case string:
+		if strings.ContainsAny(v, "eE") {
+			return nil, fmt.Errorf("%q is not a whole number", v)
+		}
 		d, err := ParseDecimal(strings.TrimSpace(v), OfDecimal(MaxPrecision, 10))
 		if err != nil {
 			return nil, err

@@ -325,12 +325,15 @@ func bindDateFormat(args []Node) ([]Node, Type, error) {
 	return []Node{args[0], pattern}, Of(String), err
 }
 
+// plainPattern is what functions want that take a timestamp as text: with a time, and maybe more behind it.
+const plainPattern = "yyyy-MM-dd HH:mm:ss"
+
 func evalDateFormat(n *Call, args []any) (any, error) {
 	t := n.Args[0].Type()
 	var us int64
 	if s, ok := args[0].(string); ok {
 		var err error
-		if us, _, err = ParseTimestamp(s); err != nil {
+		if us, _, err = parsePattern(s, plainPattern, true); err != nil {
 			return nil, nil //nolint:nilerr // NULL is the answer
 		}
 	} else {
@@ -390,7 +393,7 @@ func evalToTimestamp(_ *Call, args []any) (any, error) {
 }
 
 func evalToDate(_ *Call, args []any) (any, error) {
-	us, _, err := parseWith(args, false)
+	us, _, err := parseWith(args, true)
 	if err != nil {
 		return nil, nil //nolint:nilerr // NULL is the answer
 	}
@@ -478,7 +481,7 @@ func textToLTZ(args []any) (any, error) {
 }
 
 func evalFromUnixtime(n *Call, args []any) (any, error) {
-	pattern := "yyyy-MM-dd HH:mm:ss"
+	pattern := plainPattern
 	if len(args) > 1 {
 		pattern = args[1].(string)
 	}
@@ -486,6 +489,9 @@ func evalFromUnixtime(n *Call, args []any) (any, error) {
 }
 
 func evalUnixTimestamp(n *Call, args []any) (any, error) {
+	if len(args) == 1 {
+		args = append(args, plainPattern)
+	}
 	us, zoned, err := parseWith(args, true)
 	if err != nil {
 		return int64(math.MinInt64), nil //nolint:nilerr // what Flink answers
@@ -497,7 +503,7 @@ func evalUnixTimestamp(n *Call, args []any) (any, error) {
 }
 
 func evalConvertTZ(_ *Call, args []any) (any, error) {
-	us, _, err := ParseTimestamp(args[0].(string))
+	us, _, err := parsePattern(args[0].(string), plainPattern, true)
 	if err != nil {
 		return nil, nil //nolint:nilerr // NULL is the answer
 	}

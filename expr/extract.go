@@ -154,11 +154,8 @@ func evalRound(up bool) func(n *Call, args []any) (any, error) {
 			return floorDiv(us, Day), err
 		case Time:
 			return us / Millisecond, err
-		case TimestampLTZ:
-			if fixedUnits[unit] > 0 && unit != "DAY" { // of an hour that comes twice, the one that it was
-				return args[0].(int64) + us - wall, err
-			}
-			return toUTC(us, n.Zone), err
+		case TimestampLTZ: // by the offset of the argument, as Flink, though the day may have begun with another one
+			return args[0].(int64) + us - wall, err
 		}
 		return us, err
 	}
@@ -202,7 +199,7 @@ func roundMoment(us int64, unit string, up bool) (int64, error) {
 	default:
 		return 0, fmt.Errorf("can't round to %s", unit)
 	}
-	if up && down*Day != us {
+	if up && down != floorDiv(us, Day) { // as Flink, which looks at the day only
 		return next * Day, nil
 	}
 	return down * Day, nil

@@ -62,11 +62,9 @@ func Bind(name string, zone Zone, args ...Node) (Node, error) {
 	if len(args) < f.Min || f.Max >= 0 && len(args) > f.Max {
 		return nil, fmt.Errorf("%s takes %s, found %d", name, f.arity(), len(args))
 	}
-	if !f.takesNull() {
-		for _, a := range args {
-			if k, ok := a.(*Const); ok && k.Value == nil && k.T.Kind == Null {
-				return nil, fmt.Errorf("%s can't take NULL, which has no type: write CAST(NULL AS …)", f.Name)
-			}
+	for i, a := range args {
+		if k, ok := a.(*Const); ok && k.Value == nil && k.T.Kind == Null && !f.takesNull(i) {
+			return nil, fmt.Errorf("%s can't take NULL, which has no type: write CAST(NULL AS …)", f.Name)
 		}
 	}
 	bound, t, err := f.bind(args)
@@ -87,10 +85,12 @@ func Bind(name string, zone Zone, args ...Node) (Node, error) {
 	return c, nil
 }
 
-// takesNull reports whether NULL can be an argument as it is. Flink has two kinds of functions in this; the older ones refuse it.
-func (f *Function) takesNull() bool {
+// takesNull reports whether argument i can be NULL as it is. Flink has two kinds of functions in this; the older ones refuse it.
+func (f *Function) takesNull(i int) bool {
 	switch f.Name {
-	case "=", "<>", "<", "<=", ">", ">=", "IN", "CASE", "COALESCE", "NULLIF", "IFNULL", "ARRAY", "MAP", "ELT", "SPLIT", "BTRIM", "UNHEX", "STARTSWITH",
+	case "NULLIF":
+		return i > 0
+	case "=", "<>", "<", "<=", ">", ">=", "IN", "CASE", "COALESCE", "IFNULL", "ARRAY", "MAP", "ELT", "SPLIT", "BTRIM", "UNHEX", "STARTSWITH",
 		"ENDSWITH", "JSON_STRING", "JSON_QUOTE", "JSON_UNQUOTE", "TO_TIMESTAMP_LTZ", "URL_ENCODE", "URL_DECODE", "REGEXP_EXTRACT_ALL", "REGEXP_COUNT",
 		"REGEXP_INSTR", "REGEXP_SUBSTR", "IS NULL", "IS NOT NULL", "IS DISTINCT FROM", "IS NOT DISTINCT FROM":
 		return true

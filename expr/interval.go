@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -131,13 +132,20 @@ func bindTimestampDiff(args []Node) ([]Node, Type, error) {
 		}
 		bound = append(bound, c)
 	}
+	if a, b := bound[1].Type().Kind, bound[2].Type().Kind; (a == TimestampLTZ) != (b == TimestampLTZ) {
+		return nil, Type{}, errors.New("TIMESTAMPDIFF wants two of TIMESTAMP_LTZ, or none: write a CAST")
+	}
 	return bound, Of(Int).Nullable(!allNotNull(bound[1:])), nil
 }
 
 func evalTimestampDiff(n *Call, args []any) (any, error) {
 	unit, _ := unitOf(args[0].(string))
-	from, to := local(args[1], n.Args[1].Type(), n.Zone), local(args[2], n.Args[2].Type(), n.Zone)
+	a, b := n.Args[1].Type(), n.Args[2].Type()
+	from, to := local(args[1], a, n.Zone), local(args[2], b, n.Zone)
 	if size := unitSizes[unit]; size > 0 {
+		if a.Kind == TimestampLTZ && b.Kind == TimestampLTZ { // time that has passed, whatever the clock shows
+			from, to = args[1].(int64), args[2].(int64)
+		}
 		return wrap((to-from)/size, Int), nil
 	}
 	return wrap(monthsBetween(from, to)/unitMonths[unit], Int), nil

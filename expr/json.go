@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 func init() {
@@ -18,7 +20,10 @@ func init() {
 		maybe("JSON_QUERY", "ss", Of(String), evalJSONQuery).with(preparePath),
 		maybe("JSON_EXISTS", "ss", Of(Boolean), evalJSONExists).with(preparePath),
 		&Function{Name: "JSON_STRING", Min: 1, Max: 1, bind: bindJSONString, eval: evalJSONString},
-		simple("JSON_QUOTE", "s", Of(String), func(_ *Call, a []any) (any, error) { return writeJSON(a[0]) }),
+		simple("JSON_QUOTE", "s", Of(String), func(_ *Call, a []any) (any, error) {
+			text, err := writeJSON(a[0])
+			return escapeUnicode(text), err
+		}),
 		maybe("JSON_UNQUOTE", "s", Of(String), evalJSONUnquote),
 	)
 	for name, kind := range map[string]string{"IS JSON": "", "IS JSON OBJECT": "{", "IS JSON ARRAY": "[", "IS JSON SCALAR": "scalar"} {
@@ -136,6 +141,57 @@ func parsePath(p string) ([]jsonStep, bool, error) {
 	return steps, lax, nil
 }
 
+// javaNumbers writes the numbers in a value as Java's BigDecimal does, for which 3.5e2 is 3.5E+2, and zero has no sign.
+func javaNumbers(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		return json.Number(bigDecimalText(string(v)))
+	case []any:
+		for i, e := range v {
+			v[i] = javaNumbers(e)
+		}
+	case map[string]any:
+		for k, e := range v {
+			v[k] = javaNumbers(e)
+		}
+	}
+	return v
+}
+
+func bigDecimalText(s string) string {
+	mantissa, exponent, _ := strings.Cut(strings.ToLower(s), "e")
+	sign := ""
+	if rest, negative := strings.CutPrefix(mantissa, "-"); negative {
+		if mantissa = rest; strings.Trim(mantissa, "0.") != "" {
+			sign = "-"
+		}
+	}
+	e, err := strconv.Atoi(strings.TrimPrefix(exponent, "+"))
+	if err != nil {
+		return sign + mantissa // no exponent
+	}
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	digits := strings.TrimLeft(whole+fraction, "0")
+	if digits == "" {
+		digits = "0"
+	}
+	scale := len(fraction) - e
+	adjusted := len(digits) - 1 - scale
+	switch {
+	case scale == 0:
+		return sign + digits
+	case scale > 0 && adjusted >= -6:
+		if len(digits) <= scale {
+			digits = strings.Repeat("0", scale-len(digits)+1) + digits
+		}
+		return sign + digits[:len(digits)-scale] + "." + digits[len(digits)-scale:]
+	}
+	if len(digits) > 1 {
+		digits = digits[:1] + "." + digits[1:]
+	}
+	return fmt.Sprintf("%s%sE%+d", sign, digits, adjusted)
+}
+
 var errNotJSON = errors.New("the text is not JSON")
 
 var errNowhere = errors.New("the path leads nowhere")
@@ -148,7 +204,7 @@ func (j *jsonCall) find(text string) (found []any, indefinite bool, err error) {
 	if err := d.Decode(&root); err != nil {
 		return nil, false, errNotJSON
 	}
-	found = []any{root}
+	found = []any{javaNumbers(root)}
 	for _, s := range j.path {
 		var next []any
 		for _, v := range found {
@@ -459,6 +515,19 @@ func rowToJSON(v []any, t Type, zone Zone) (any, error) {
 }
 
 // evalJSONUnquote leaves text as it is that is no JSON string.
+// escapeUnicode writes what is not ASCII as \uXXXX.
+func escapeUnicode(s string) string {
+	var b strings.Builder
+	for _, unit := range utf16.Encode([]rune(s)) {
+		if unit < utf8.RuneSelf {
+			b.WriteByte(byte(unit))
+		} else {
+			fmt.Fprintf(&b, "\\u%04x", unit)
+		}
+	}
+	return b.String()
+}
+
 func evalJSONUnquote(_ *Call, a []any) (any, error) {
 	var s string
 	if err := json.Unmarshal([]byte(a[0].(string)), &s); err != nil || !strings.HasPrefix(a[0].(string), `"`) {

@@ -3,6 +3,7 @@ package expr
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -96,7 +97,7 @@ func bindCase(args []Node) ([]Node, Type, error) {
 		}
 		values = append(values, args[i+1])
 	}
-	values, err := alike("CASE", append(values, args[len(args)-1]))
+	values, err := alike("CASE", oneFloat(append(values, args[len(args)-1])))
 	if err != nil {
 		return nil, Type{}, fmt.Errorf("the values of CASE have no type in common: %w", err)
 	}
@@ -106,6 +107,20 @@ func bindCase(args []Node) ([]Node, Type, error) {
 	}
 	bound[len(args)-1] = values[len(values)-1]
 	return bound, bound[1].Type().Nullable(!allNotNull(values)), nil
+}
+
+// oneFloat brings FLOAT and DOUBLE to that of them which comes first, as Flink does in CASE.
+func oneFloat(values []Node) []Node {
+	first := slices.IndexFunc(values, func(n Node) bool { return n.Type().Kind == Float || n.Type().Kind == Double })
+	if first < 0 || values[first].Type().Kind == Double {
+		return values
+	}
+	for i, v := range values {
+		if v.Type().Kind == Double {
+			values[i] = CastTo(v, Of(Float))
+		}
+	}
+	return values
 }
 
 func compileCase(n *Call, args []*Compiled) (*Compiled, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -189,25 +190,27 @@ func evalRepeat(_ *Call, a []any) (any, error) {
 	return strings.Repeat(s, int(n)), nil
 }
 
+// evalPad counts as Java does, for which a character beyond U+FFFF is two.
 func evalPad(left bool) func(n *Call, a []any) (any, error) {
+	units := func(s any) []uint16 { return utf16.Encode([]rune(s.(string))) }
 	return func(_ *Call, a []any) (any, error) {
-		s, n, pad := []rune(a[0].(string)), a[1].(int64), []rune(a[2].(string))
+		s, n, pad := units(a[0]), a[1].(int64), units(a[2])
 		switch {
 		case n < 0 || len(pad) == 0:
 			return nil, nil
 		case n > maxText:
 			return nil, errors.New("the result would be longer than a megabyte")
 		case int64(len(s)) >= n:
-			return string(s[:n]), nil
+			return string(utf16.Decode(s[:n])), nil
 		}
-		fill := make([]rune, 0, n)
+		fill := make([]uint16, 0, n)
 		for i := 0; len(fill) < int(n)-len(s); i++ {
 			fill = append(fill, pad[i%len(pad)])
 		}
 		if left {
-			return string(fill) + string(s), nil
+			return string(utf16.Decode(append(fill, s...))), nil
 		}
-		return string(s) + string(fill), nil
+		return string(utf16.Decode(append(s, fill...))), nil
 	}
 }
 

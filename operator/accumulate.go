@@ -46,7 +46,11 @@ func newAccumulator(a plan.Agg, arg expr.Type) accumulator {
 	case "LAST_VALUE":
 		return edgeValue{arg, false}
 	}
-	return variance{arg: arg, of: a.Type, sample: a.Name[len(a.Name)-4:] == "SAMP", root: a.Name[:3] == "STD"}
+	v := variance{arg: arg, of: a.Type, sample: a.Name[len(a.Name)-4:] == "SAMP", root: a.Name[:3] == "STD"}
+	if arg.Exact() {
+		return exactVariance{v}
+	}
+	return v
 }
 
 // counter is COUNT: a varint.
@@ -334,7 +338,7 @@ func (e edgeValue) merge(dst []byte, a, b *reader) []byte {
 
 func (e edgeValue) result(in *reader, to *expr.Column) { to.Add(e.read(in)) }
 
-// variance is VAR_* and STDDEV_*: how many values, their mean, and the sum of squared distances from it (Welford), which
+// variance is VAR_* and STDDEV_* of FLOAT and DOUBLE: how many values, their mean, and the sum of squared distances from it (Welford), which
 // unlike a sum of squares loses nothing where values are large and close together.
 type variance struct {
 	arg, of      expr.Type
@@ -355,25 +359,13 @@ func (variance) write(dst []byte, n int64, mean, m2 float64) []byte {
 func (v variance) add(dst []byte, old *reader, c *expr.Column, row int) []byte {
 	n, mean, m2 := v.read(old)
 	if !c.Null[row] {
-		x := number(c, row)
+		x := c.F[row]
 		n++
 		d := x - mean
 		mean += d / float64(n)
 		m2 += d * (x - mean)
 	}
 	return v.write(dst, n, mean, m2)
-}
-
-// number is a value of any numeric column as a float.
-func number(c *expr.Column, row int) float64 {
-	switch c.Type.Class() {
-	case expr.Ints:
-		return float64(c.I[row])
-	case expr.Floats:
-		return c.F[row]
-	}
-	f, _ := new(big.Rat).SetFrac(c.A[row].(*big.Int), new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(c.Type.Scale)), nil)).Float64() //nolint:forcetypeassert // a decimal column
-	return f
 }
 
 func (v variance) skip(dst []byte, old *reader) []byte {
@@ -408,13 +400,5 @@ func (v variance) result(in *reader, to *expr.Column) {
 	if v.root {
 		x = math.Sqrt(x)
 	}
-	switch to.Type.Class() {
-	case expr.Floats:
-		to.AddFloat(x)
-	case expr.Ints:
-		to.AddInt(int64(x))
-	default:
-		scaled, _ := new(big.Float).Mul(big.NewFloat(x), big.NewFloat(math.Pow10(to.Type.Scale))).Int(nil)
-		to.Add(scaled)
-	}
+	to.AddFloat(x)
 }

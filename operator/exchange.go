@@ -10,9 +10,10 @@ import (
 	"weir/plan"
 )
 
-// A record of a repartition topic has in its value a row (its kind, and the columns that somebody reads), or the watermark of
-// the task that wrote it: its partition, how many there are, the watermark, and whether it is idle. A watermark goes to all
-// partitions, behind the rows that came before it.
+// A record of a repartition topic has in its value a row (its kind, the watermark before it, and the columns that somebody reads), or
+// the watermark of the task that wrote it: its partition, how many there are, the watermark, and whether it is idle. A watermark goes to
+// all partitions, behind the rows that came before it. What is late is told by the row's own watermark: that of the task is written at the
+// end of a transaction, and where one ends must not matter.
 const (
 	rowRecord       = 'r'
 	watermarkRecord = 'w'
@@ -52,6 +53,7 @@ func (s *sender) push(_ int, r *rows) {
 		h := fnv.New32a()
 		_, _ = h.Write(s.keyBuffer)
 		value := append(s.task.arena(64), rowRecord, byte(r.kind(i)))
+		value = appendInt(value, r.mark(i, s.watermark))
 		value = appendRow(value, &out, i)
 		s.task.out.emit(&kgo.Record{Topic: s.topic, Partition: int32(h.Sum32() % uint32(partitions)), Value: s.task.keep(value)}) //nolint:gosec // few partitions
 	}
@@ -107,7 +109,7 @@ type upstream struct {
 }
 
 func newReceiver(b base, op *plan.Exchange) *receiver {
-	out := rows{Batch: batch(b.rel)}
+	out := rows{Batch: batch(b.rel), marks: []int64{}}
 	for _, k := range op.Keys {
 		if out.Cols[k] == nil {
 			out.Cols[k] = column(b.rel, k)
@@ -128,12 +130,13 @@ func (r *receiver) records(all []*kgo.Record) {
 		in := &reader{b: rec.Value}
 		switch in.byte() {
 		case rowRecord:
-			k := kind(in.byte())
+			k, mark := kind(in.byte()), in.int64()
 			in.row(r.out.Batch)
 			if in.err != nil || len(in.b) > 0 {
 				r.task.fail(fmt.Errorf("%s-%d offset %d: %w", rec.Topic, rec.Partition, rec.Offset, errRepartition))
 				return
 			}
+			r.out.marks = append(r.out.marks, mark)
 			if r.out.kinds != nil {
 				r.out.kinds = append(r.out.kinds, k)
 			}
@@ -158,7 +161,7 @@ func (r *receiver) records(all []*kgo.Record) {
 func (r *receiver) deliver() {
 	r.emit(&r.out)
 	clearBatch(r.out.Batch)
-	r.out.kinds = r.out.kinds[:0:cap(r.out.kinds)]
+	r.out.kinds, r.out.marks = r.out.kinds[:0:cap(r.out.kinds)], r.out.marks[:0]
 }
 
 // hear takes the watermark of one peer.
@@ -202,6 +205,7 @@ func (r *receiver) stateKey(partition int64) []byte {
 func (r *receiver) reset() {
 	r.peers, r.count, r.now = make(map[int64]upstream), 0, unknown
 	clearBatch(r.out.Batch)
+	r.out.kinds, r.out.marks = r.out.kinds[:0:cap(r.out.kinds)], r.out.marks[:0]
 	prefix := peerKey + r.topic + "/"
 	r.task.store.Scan(watermarks, 0, func(key, value []byte) bool {
 		if len(key) == len(prefix)+8 && string(key[:len(prefix)]) == prefix {

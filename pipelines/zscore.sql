@@ -37,7 +37,9 @@ CREATE TABLE alert_zscore (
 );
 
 CREATE VIEW spread AS
-SELECT device_id, sensor, window_end AS until_ts, LAST_VALUE(`value`) AS newest, AVG(`value`) AS mean, STDDEV_POP(`value`) AS deviation
+-- LAST_VALUE is not for windows that overlap, in Flink: the newest value is what stands behind the greatest time.
+SELECT device_id, sensor, window_end AS until_ts, AVG(`value`) AS mean, STDDEV_POP(`value`) AS deviation,
+  CAST(SPLIT_INDEX(MAX(DATE_FORMAT(ts, 'yyyy-MM-dd HH:mm:ss.SSS') || '|' || CAST(`value` AS STRING)), '|', 1) AS DOUBLE) AS newest
 FROM TABLE(HOP(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '10' MINUTE))
 GROUP BY device_id, sensor, window_start, window_end;
 

@@ -247,6 +247,9 @@ func (b *binder) function(e *sql.Call) (expr.Node, error) {
 	if _, ok := expr.Lookup(name); !ok {
 		return nil, sql.Errorf(e, "there is no function %s", e.Name).WithHint("%s", sql.DidYouMean(name, append(expr.Names(), aggregateNames()...)))
 	}
+	if strings.HasPrefix(name, "REGEXP") {
+		b.differ(e, "regular-expressions", "patterns are RE2's: those that look around or back are refused, and a broken one, which in Flink matches nothing")
+	}
 	n, err := b.call(e, name, e.Args...)
 	if err != nil || !strings.HasPrefix(name, "JSON_") {
 		return n, err
@@ -269,6 +272,9 @@ func (b *binder) json(e *sql.Call, n expr.Node) (expr.Node, error) {
 		t = returning.Nullable(true)
 		if known := []expr.Kind{expr.String, expr.Boolean, expr.Int, expr.Double}; strings.EqualFold(e.Name, "JSON_VALUE") && !slices.Contains(known, t.Kind) {
 			return nil, sql.Errorf(clauses.Returning, "JSON_VALUE can't return %s", t).WithHint("it returns STRING, BOOLEAN, INT or DOUBLE; write CAST(JSON_VALUE(…) AS %s)", t)
+		}
+		if t.Kind != expr.String && t.Kind != expr.Array {
+			b.differ(clauses.Returning, "json-returning", "a value that is no %s is NULL, or what ON ERROR says; Flink's job fails", t)
 		}
 	}
 	otherwise := "NULL"

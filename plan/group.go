@@ -320,6 +320,9 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 		if err := checkSession(where, in, a.Window.Window, plain); err != nil {
 			return nil, err
 		}
+		if a.Window.Kind == Session && origin(in) != Op(a.Window.Window) {
+			p.differ(where, "sessions-again", "Flink 2.2 takes the grouping of windows of SESSION for one without window, which updates its rows")
+		}
 	} else {
 		plain = keys
 	}
@@ -344,6 +347,7 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 	}
 	r := p.relation(a, cols, in)
 	r.Keyed, r.Hash = through(in.Keyed, place), in.Hash
+	p.differGroup(where, r)
 	if a.Window == nil {
 		r.Updating = len(aggs) > 0
 		r.Key = make([]int, len(keys))

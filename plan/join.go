@@ -35,6 +35,7 @@ func (p *planner) join(t *sql.Join) (*Relation, *scope, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	p.differ(right, "lookup-deletes", "a tombstone of %s takes effect at its own time; in Flink it takes away the version before it as well", right.Name[len(right.Name)-1].Name)
 	j := &Join{Outer: t.Kind == "LEFT", RightColumns: len(versions.Cols)}
 	if err := j.times(right, left, sc, versions); err != nil {
 		return nil, nil, err

@@ -16,6 +16,7 @@
 //	rewrite.go    filters into scans, columns that nobody needs, sliced windows
 //	stage.go      exchanges, stages, operator ids
 //	preview.go    a query on its own, to look at
+//	difference.go what Weir does otherwise than Flink, for weir check
 //	explain.go    plans as text, JSON and graph
 //
 // Meaning is Flink 2.x's. What is not supported is refused with its position and the name of the feature.
@@ -42,6 +43,8 @@ type Program struct {
 	Tables   []*Table
 	Sinks    []*Relation // each over the rows of one INSERT
 	Stages   []*Stage    // those that feed others first
+
+	Differences []Difference // to Flink, each name once
 }
 
 // Settings are what SET gives.

@@ -253,6 +253,7 @@ func (p *planner) filter(in *Relation, cond expr.Node) *Relation {
 func (p *planner) scan(t *Table) *Relation {
 	r := p.scans[t]
 	if r == nil {
+		p.differScan(t)
 		r = p.relation(&Scan{Table: t}, t.columns())
 		// A key of a registry has a schema's id in its bytes: equal keys of two schemas may lie in different partitions.
 		if t.Key.Name != "" && !format.HasRegistry(t.Key.Name) {

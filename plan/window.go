@@ -98,6 +98,7 @@ func (p *planner) window(where sql.Node, kind WindowKind, in *Relation, timeColu
 			return nil, sql.Errorf(where, "SESSION wants the time column and the gap")
 		}
 		w.Gap = lengths[0]
+		p.differWindow(where, w)
 		return w, nil
 	default:
 		if short(2) {
@@ -109,6 +110,7 @@ func (p *planner) window(where sql.Node, kind WindowKind, in *Relation, timeColu
 	if len(lengths) == 1 {
 		w.Offset = lengths[0]
 	}
+	p.differWindow(where, w)
 	return w, nil
 }
 

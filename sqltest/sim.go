@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sort"
 	"strings"
@@ -110,11 +111,27 @@ func (s *sim) table(name string) *plan.Table {
 
 var partitioner = kgo.StickyKeyPartitioner(nil).ForTopic("")
 
-// send appends a row to an input topic: with the key that its table has, in the partition of the key.
+// send appends a row to an input topic, in the partition of its key.
 func (s *sim) send(st step, row string) error {
+	r, err := s.record(st, row)
+	if err != nil {
+		return err
+	}
+	partitions := s.topic(r.Topic)
+	p := 0
+	if r.Key != nil {
+		p = partitioner.Partition(r, len(partitions))
+	}
+	r.Partition, r.Offset = int32(p), int64(len(partitions[p])) //nolint:gosec // few
+	partitions[p] = append(partitions[p], r)
+	return nil
+}
+
+// record is a row as its table's records have it, with the table's key.
+func (s *sim) record(st step, row string) (*kgo.Record, error) {
 	t := s.table(st.topic)
 	if t == nil {
-		return fmt.Errorf("the pipeline has no table with the topic %s", st.topic)
+		return nil, fmt.Errorf("the pipeline has no table with the topic %s", st.topic)
 	}
 	r := &kgo.Record{Topic: t.Topic, Timestamp: st.at}
 	if r.Timestamp.IsZero() {
@@ -129,14 +146,39 @@ func (s *sim) send(st step, row string) error {
 	case t.Key.Name != "":
 		r.Key = keyOf(t, row)
 	}
-	partitions := s.topic(t.Topic)
-	p := 0
-	if r.Key != nil {
-		p = partitioner.Partition(r, len(partitions))
+	return r, nil
+}
+
+// Records are the records that a test sends, in their order.
+func Records(p *plan.Program, test string) ([]*kgo.Record, error) {
+	script, err := os.ReadFile(test) //nolint:gosec // the user's file
+	if err != nil {
+		return nil, err
 	}
-	r.Partition, r.Offset = int32(p), int64(len(partitions[p])) //nolint:gosec // few
-	partitions[p] = append(partitions[p], r)
-	return nil
+	f, err := parseFile(string(script))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", test, err)
+	}
+	s, err := newSim(p, Options{Partitions: 1})
+	if err != nil {
+		return nil, err
+	}
+	var all []*kgo.Record
+	for _, st := range f.steps {
+		switch st.command {
+		case "clock":
+			s.clock = s.clock.Add(st.wait)
+		case "send":
+			for i, row := range st.rows {
+				r, err := s.record(st, row)
+				if err != nil {
+					return nil, fmt.Errorf("%s, line %d, row %d: %w", test, st.line, i+1, err)
+				}
+				all = append(all, r)
+			}
+		}
+	}
+	return all, nil
 }
 
 // keyOf makes the key of a row from its fields. A row that is no JSON has none.

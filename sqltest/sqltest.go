@@ -107,6 +107,15 @@ func Run(file, test string, update bool) Result {
 	return r
 }
 
+// Rows runs a pipeline over a test in memory and returns the rows of those topics that the test expects rows of.
+func Rows(p *plan.Program, script string) (map[string][]string, error) {
+	f, err := parseFile(script)
+	if err != nil {
+		return nil, err
+	}
+	return f.run(p, Options{Partitions: 1})
+}
+
 // Options vary how a test runs; the rows that come out must not depend on them.
 type Options struct {
 	Partitions int32

@@ -25,6 +25,16 @@ type checkReport struct {
 	Column   int    `json:"column,omitempty"`
 	Message  string `json:"message,omitempty"`
 	Hint     string `json:"hint,omitempty"`
+
+	Differences []differenceReport `json:"differences,omitempty"`
+}
+
+// differenceReport is what a pipeline does otherwise on Flink.
+type differenceReport struct {
+	Name    string `json:"name"`
+	Line    int    `json:"line"`
+	Column  int    `json:"column"`
+	Message string `json:"message"`
 }
 
 func newCheck() *cobra.Command {
@@ -32,6 +42,8 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check FILE…",
 		Short: "Check pipelines: would they run? Without a broker",
+		Long: `Says whether pipelines would run, and what is wrong in those that wouldn't. Behind a pipeline that is fine stands what
+Flink does otherwise with it, by the names of docs/reference/flink-differences.md.`,
 		Example: `  weir check per_minute.sql
   weir check pipelines/*.sql -o json`,
 		Args: someFiles,
@@ -48,6 +60,9 @@ func newCheck() *cobra.Command {
 				switch {
 				case err == nil:
 					report.Pipeline, report.Stages = program.Name, len(program.Stages)
+					for _, d := range program.Differences {
+						report.Differences = append(report.Differences, differenceReport{d.Name, d.Line, d.Column, d.Message})
+					}
 				case errors.As(err, &at):
 					report.Line, report.Column, report.Message, report.Hint = at.Line, at.Column, at.Message, at.Hint
 				default:
@@ -61,6 +76,9 @@ func newCheck() *cobra.Command {
 					}
 				case err == nil:
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, pipeline %s of %d stages\n", file, program.Name, len(program.Stages))
+					for _, d := range report.Differences {
+						fmt.Fprintf(cmd.OutOrStdout(), "%s:%d:%d: on Flink, %s: %s\n", file, d.Line, d.Column, d.Name, d.Message)
+					}
 				default:
 					fmt.Fprintln(cmd.OutOrStdout(), inFile(file, text, err))
 				}

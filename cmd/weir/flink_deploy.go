@@ -281,7 +281,9 @@ func checkOnFlink(ctx context.Context, m *flink.Manager, file, text string, o fl
 	if err != nil {
 		c.Weir, c.WeirMessage = "refused", inFile(file, text, err).Error()
 	} else {
-		c.Differences = append(c.Differences, flink.Differences(program)...)
+		for _, d := range program.Differences {
+			c.Differences = append(c.Differences, fmt.Sprintf("%s: %s", d.Name, d.Message))
+		}
 	}
 	env := m.Env
 	if len(env.Kafka.Brokers) == 0 {

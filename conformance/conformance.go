@@ -1,0 +1,119 @@
+// Package conformance runs the same SQL on Weir's engine and on Apache Flink, over the same topics of a real broker, and compares
+// what comes out. It is the proof of "one file, two engines".
+//
+//	conformance.go  the two systems, and a pipeline with its test on both
+//	script.go       a pipeline's file for one side: topics, brokers, where sources end; never the query
+//	flink.go        the side of Flink: SQL Gateway and JobManager
+//	gateway.go      sessions of the SQL Gateway
+//	compare.go      the rows of both sides: bags of rows, or what stands in the end where the table is an upsert table
+//	expression.go   the scripts of expr/testdata, computed by Flink
+//	refused.go      statements that both must refuse
+//	cases/          pipelines with their tests, in the form of weir test
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/broker"
+	"weir/engine"
+	"weir/plan"
+	"weir/sql"
+	"weir/sqltest"
+)
+
+// Lab is a broker and a Flink cluster that reaches it.
+type Lab struct {
+	Brokers []string
+	Gateway string // http://host:port of the SQL Gateway
+	Rest    string // and of the JobManager
+}
+
+// Outcome is what became of a pipeline on both sides.
+type Outcome struct {
+	Tables []TableDiff
+	Inputs int
+}
+
+// Run runs a pipeline over the inputs of its test on both sides. name begins the names of its topics.
+func (l *Lab) Run(ctx context.Context, file, test, name string) (*Outcome, error) {
+	text, err := os.ReadFile(file) //nolint:gosec // a file of this project
+	if err != nil {
+		return nil, err
+	}
+	original, err := plan.Compile(string(text), strings.TrimSuffix(filepath.Base(file), ".sql"))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	inputs, err := sqltest.Records(original, test)
+	if err != nil {
+		return nil, err
+	}
+	parsed := func() *sql.Script {
+		s, _ := sql.Parse(string(text)) // it compiles
+		return s
+	}
+	onFlink, onWeir := newScript(parsed(), name, "flink", l.Brokers), newScript(parsed(), name, "weir", l.Brokers)
+	program, err := plan.Compile(onWeir.text(), name)
+	if err != nil {
+		return nil, fmt.Errorf("%s, with other topics: %w", file, err)
+	}
+	if err := l.prepare(ctx, onWeir, onFlink, inputs, name); err != nil {
+		return nil, fmt.Errorf("%s: prepare topics: %w", file, err)
+	}
+	_, err = engine.Run(ctx, engine.Config{
+		Broker: broker.Config{Brokers: l.Brokers}, Program: program, Instances: []string{"conformance-" + name}, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s on weir: %w", file, err)
+	}
+	if err := l.runFlink(ctx, onFlink, name); err != nil {
+		return nil, fmt.Errorf("%s on Flink: %w", file, err)
+	}
+	out := &Outcome{Inputs: len(inputs)}
+	for i, sink := range onWeir.sinks {
+		diff, err := l.compare(ctx, program, sink, onFlink.sinks[i])
+		if err != nil {
+			return nil, err
+		}
+		out.Tables = append(out.Tables, diff)
+	}
+	return out, nil
+}
+
+// prepare makes the topics, of one partition each, and writes the inputs.
+func (l *Lab) prepare(ctx context.Context, weir, flink *script, inputs []*kgo.Record, name string) error {
+	client, err := broker.Connect(ctx, broker.Config{Brokers: l.Brokers}, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	topics := weir.sources
+	for _, side := range []*script{weir, flink} {
+		for _, sink := range side.sinks {
+			topics = append(topics, sink.topic)
+		}
+	}
+	forever := "-1" // the readings are old
+	made, err := kadm.NewClient(client).CreateTopics(ctx, 1, 1, map[string]*string{"retention.ms": &forever}, topics...)
+	if err != nil {
+		return err
+	}
+	for _, t := range made {
+		if t.Err != nil {
+			return fmt.Errorf("%s: %w", t.Topic, t.Err)
+		}
+	}
+	for _, r := range inputs {
+		r.Topic, r.Partition = name+"."+r.Topic, 0
+	}
+	return errors.Join(client.ProduceSync(ctx, inputs...).FirstErr())
+}

@@ -1,0 +1,163 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// computed is what Flink makes of an expression: a type and a value as text for each row, or an error.
+type computed struct {
+	Type   string
+	Values []string
+	Err    error
+}
+
+// compute runs expressions in as few queries as it can: all of them in one, and where that fails, each half apart.
+func (s *session) compute(ctx context.Context, expressions []string, from string) ([]computed, error) {
+	if len(expressions) == 0 {
+		return nil, nil
+	}
+	r, err := s.execute(ctx, "SELECT "+strings.Join(expressions, ", ")+from)
+	var refused *flinkError
+	switch {
+	case err == nil:
+		return r.columns(), nil
+	case !errors.As(err, &refused):
+		return nil, err
+	case len(expressions) == 1:
+		return []computed{{Err: refused}}, nil
+	}
+	half := len(expressions) / 2
+	first, err := s.compute(ctx, expressions[:half], from)
+	if err != nil {
+		return nil, err
+	}
+	second, err := s.compute(ctx, expressions[half:], from)
+	return append(first, second...), err
+}
+
+// columns turns rows into one computed value for each expression.
+func (r *result) columns() []computed {
+	all := make([]computed, len(r.Columns))
+	for i, c := range r.Columns {
+		all[i].Type = c.LogicalType.String()
+		for _, row := range r.Rows {
+			text := "NULL"
+			if v := row[i]; v != nil {
+				text = *v
+			}
+			all[i].Values = append(all[i].Values, text)
+		}
+	}
+	return all
+}
+
+// text is a computed value as the scripts of expr/testdata have it.
+func (c computed) text() string {
+	if c.Err != nil {
+		return "error: " + c.Err.Error()
+	}
+	value := c.Values[0]
+	if c.Type == "STRING" && value != "NULL" {
+		value = "'" + strings.ReplaceAll(value, "'", "''") + "'"
+	}
+	return c.Type + ": " + value
+}
+
+var sized = regexp.MustCompile(`\b(?:VAR)?(CHAR|BINARY)\(\d+\)`)
+
+// plain leaves out of a line what Weir and Flink need not agree in: NOT NULL, and the lengths of strings.
+func plain(line string) string {
+	typed, value, ok := strings.Cut(strings.ReplaceAll(line, " NOT NULL", ""), ": ")
+	if !ok {
+		return line
+	}
+	typed = strings.NewReplacer("INTERVAL DAY TO SECOND", "INTERVAL_DAY_TIME", "INTERVAL YEAR TO MONTH", "INTERVAL_YEAR_MONTH").Replace(typed)
+	return sized.ReplaceAllStringFunc(typed, func(t string) string {
+		if strings.Contains(t, "CHAR") {
+			return "STRING"
+		}
+		return "BYTES"
+	}) + ": " + value
+}
+
+// compareLines lists where Flink computes something else than the lines of a script say. An error on both sides is the same.
+func compareLines(expressions, want []string, got []computed) []string {
+	var differ []string
+	for i, e := range expressions {
+		flink := got[i].text()
+		if strings.HasPrefix(want[i], "error:") && got[i].Err != nil || plain(want[i]) == flink {
+			continue
+		}
+		differ = append(differ, fmt.Sprintf("%s\n    - %s\n    + %s", e, flink, want[i]))
+	}
+	return differ
+}
+
+// split separates expressions that fail, or may, so that they don't take others with them.
+func (k known) split(expressions, want []string) (fine, failing []int) {
+	for i, e := range expressions {
+		if strings.HasPrefix(want[i], "error:") || k[e] != "" {
+			failing = append(failing, i)
+		} else {
+			fine = append(fine, i)
+		}
+	}
+	return fine, failing
+}
+
+// computeScript computes a script's expressions.
+func (s *session) computeScript(ctx context.Context, k known, expressions, want []string, from string) ([]computed, error) {
+	all := make([]computed, len(expressions))
+	fine, failing := k.split(expressions, want)
+	groups := [][]int{fine}
+	for _, i := range failing {
+		groups = append(groups, []int{i})
+	}
+	for _, g := range groups {
+		texts := make([]string, len(g))
+		for j, i := range g {
+			texts[j] = expressions[i]
+		}
+		got, err := s.compute(ctx, texts, from)
+		if err != nil {
+			return nil, err
+		}
+		if len(got) != len(g) {
+			return nil, fmt.Errorf("%d columns from Flink for %s", len(got), strings.Join(texts, ", "))
+		}
+		for j, i := range g {
+			all[i] = got[j]
+		}
+	}
+	return all, nil
+}
+
+// known are the differences that a file lists: expression, a tab, the difference's name in docs/reference/flink-differences.md.
+type known map[string]string
+
+func parseKnown(text string) known {
+	k := make(known)
+	for _, line := range strings.Split(text, "\n") {
+		if e, name, ok := strings.Cut(line, "\t"); ok && !strings.HasPrefix(line, "#") {
+			k[e] = strings.TrimSpace(name)
+		}
+	}
+	return k
+}
+
+// names are those of the differences, sorted.
+func (k known) names() []string {
+	var all []string
+	for _, name := range k {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return all
+}

@@ -1,0 +1,66 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"weir/expr"
+	"weir/sql"
+)
+
+// Difference is something in a pipeline that Weir does otherwise than Flink, or that Flink does not do. docs/reference/flink-differences.md
+// explains each by its name.
+type Difference struct {
+	sql.Pos // of the first place that has it
+	Name    string
+	Message string
+}
+
+// DifferenceNames are the names of all differences that a pipeline can have.
+func DifferenceNames() []string {
+	return []string{
+		"dead-letters", "first-and-last", "group-changes", "json-returning", "late-rows", "lookup-deletes", "regular-expressions", "sessions-again", "variance", "watermarks", "window-offsets",
+	}
+}
+
+// differ notes a difference, once for each name.
+func (p *planner) differ(where sql.Node, name, format string, args ...any) {
+	if !slices.ContainsFunc(p.Differences, func(d Difference) bool { return d.Name == name }) {
+		p.Differences = append(p.Differences, Difference{where.At(), name, fmt.Sprintf(format, args...)})
+	}
+}
+
+// differScan notes what happens to records that can't be decoded.
+func (p *planner) differScan(t *Table) {
+	if t.Value.Options["ignore-parse-errors"] != "true" {
+		p.differ(t, "dead-letters", "a record of %s that can't be decoded goes to the dead letters; Flink's job fails, again and again, until 'json.ignore-parse-errors' is set", t.Name)
+	}
+}
+
+func (p *planner) differWindow(where sql.Node, w *Window) {
+	if w.Offset != 0 {
+		p.differ(where, "window-offsets", "Flink 2.2 can lose rows of windows with an offset: it sees that one is over only where one without offset is")
+	}
+	p.differ(where, "late-rows", "a row whose windows are over goes to the topic of late rows; Flink drops it")
+	p.differ(where, "watermarks", "each partition has a watermark of its own; Flink takes the least of all partitions, so that other rows are late")
+}
+
+// differGroup notes what is special about grouping with these aggregates.
+func (p *planner) differGroup(where sql.Node, r *Relation) {
+	a := r.Op.(*Aggregate)
+	if a.Window == nil && len(a.Aggs) > 0 {
+		p.differ(where, "group-changes", "the row of a group is written once for each transaction in which it has changed; Flink writes it at each change")
+	}
+	for _, g := range a.Aggs {
+		switch g.Name {
+		case "VAR_POP", "VAR_SAMP", "STDDEV_POP", "STDDEV_SAMP":
+			if g.Type.Kind == expr.Double || g.Type.Kind == expr.Float {
+				p.differ(where, "variance", "variance and deviation keep all digits; Flink's last ones can differ")
+			}
+		case "FIRST_VALUE", "LAST_VALUE":
+			if a.Window != nil && a.Window.Kind != Tumble {
+				p.differ(where, "first-and-last", "Flink 2.2 knows %s in %s windows not, and refuses this; TUMBLE works in both", g.Name, a.Window.Kind)
+			}
+		}
+	}
+}
