@@ -50,7 +50,7 @@ type hearer struct {
 	last    map[string]map[string]string // status of each alert, by receiver and name
 	ids     map[string]string            // id by name
 	wrong   []string
-	answers int
+	answers int // notifications
 }
 
 func (h *hearer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -114,7 +114,8 @@ routes:
 	data := filepath.Join(dir, "data")
 	for range kills {
 		p := start(t, "up", "--data-dir", data, "--listen", "127.0.0.1:0", "--rate", "150", "--devices", "10", "--pipeline", sql, "--alerts", alerts)
-		time.Sleep(time.Duration(600+rng.IntN(700)) * time.Millisecond) // the fault's moment
+		h.await(t, p, h.count()+1)
+		time.Sleep(time.Duration(rng.IntN(300)) * time.Millisecond) // the fault's moment
 		p.kill()
 		time.Sleep(100 * time.Millisecond) // what the dead one has sent comes in still
 		h.mu.Lock()
@@ -122,6 +123,13 @@ routes:
 		h.mu.Unlock()
 	}
 	last := start(t, "run", sql, "--data-dir", data, "--alerts", alerts)
+	for !strings.Contains(last.errOut.String(), "embedded broker") {
+		select {
+		case <-last.exited:
+			t.Fatal(last.errOut.String())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 	var missing string
 	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
 		if missing = h.missing(expectedAlerts(t, data)); missing == "" {
@@ -136,6 +144,22 @@ routes:
 		t.Errorf("exit %d\n%s", code, last.errOut.String())
 	}
 	h.check(t, kills)
+}
+
+func (h *hearer) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.answers
+}
+
+// await waits until n notifications have come.
+func (h *hearer) await(t *testing.T, p *weir, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); h.count() < n; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing was delivered:\n%s", p.errOut.String())
+		}
+	}
 }
 
 // expectedAlerts are the alerts that the rows of the topic make, and whether they fire at its end.
