@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -237,6 +238,7 @@ Weir alone, and that is said. Exits with 3 if Flink refuses a file.`,
 		Args: someFiles,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			refused := false
+			d.cluster.Patience = time.Second // a check without a gateway is one, too
 			err := d.manager(cmd, func(ctx context.Context, m *flink.Manager, asJSON bool) error {
 				for _, file := range files {
 					text, name, err := readPipeline(file)

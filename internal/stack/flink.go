@@ -69,25 +69,30 @@ type flinkProcess struct {
 
 // StartFlink starts a cluster and waits until its TaskManagers have registered and its gateway answers. A folder that has a
 // cluster keeps its checkpoints and savepoints; its ports and sizes are kept if they are not given anew.
-func StartFlink(ctx context.Context, o FlinkOptions) (f *Flink, err error) {
+func StartFlink(ctx context.Context, o FlinkOptions) (*Flink, error) {
 	if o.Detached && o.Dir == "" {
 		return nil, errors.New("a cluster that outlives this process needs a folder")
 	}
-	f, err = o.cluster()
+	if _, err := flinkKit.jars(ctx); err != nil { // before anything is laid out
+		return nil, err
+	}
+	f, err := o.cluster()
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close())
-		}
-	}()
+	if err := f.start(ctx); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func (f *Flink) start(ctx context.Context) error {
 	for _, p := range f.processes {
 		if err := f.launch(ctx, p); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return f, f.Await(ctx)
+	return f.Await(ctx)
 }
 
 // NewFlink starts a cluster for a test, and stops it when the test ends.

@@ -60,7 +60,7 @@ const clusterID = "weirTestClusterAAAAAAA"
 
 // StartKafka starts a cluster and waits until it answers and has transaction.version 2. A folder that has a cluster keeps its
 // number of brokers, its ports and its data.
-func StartKafka(ctx context.Context, o Options) (k *Kafka, err error) {
+func StartKafka(ctx context.Context, o Options) (*Kafka, error) {
 	if o.Brokers == 0 {
 		o.Brokers = 1
 	}
@@ -70,39 +70,44 @@ func StartKafka(ctx context.Context, o Options) (k *Kafka, err error) {
 	if o.Detached && o.Dir == "" {
 		return nil, errors.New("a cluster that outlives this process needs a folder")
 	}
-	k, err = o.cluster()
+	if _, err := kafkaKit.jars(ctx); err != nil { // before anything is laid out
+		return nil, err
+	}
+	k, err := o.cluster()
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, k.Close())
-		}
-	}()
+	if err := k.start(ctx); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	return k, nil
+}
+
+func (k *Kafka) start(ctx context.Context) error {
 	for _, n := range k.nodes {
 		if _, err := os.Stat(filepath.Join(n.dir, "data", "meta.properties")); err == nil {
 			continue
 		}
 		if err := k.format(ctx, n); err != nil {
-			return nil, fmt.Errorf("format node %d: %w", n.id, err)
+			return fmt.Errorf("format node %d: %w", n.id, err)
 		}
 	}
 	for _, n := range k.nodes {
 		if err := k.launch(n); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for _, n := range k.nodes {
 		if err := n.await(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	client, err := broker.Connect(ctx, broker.Config{Brokers: k.Brokers()})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer client.Close()
-	return k, broker.RequireTransactionV2(ctx, client)
+	return broker.RequireTransactionV2(ctx, client)
 }
 
 // cluster returns the cluster that the folder has, or lays out a new one. None of its processes may run.

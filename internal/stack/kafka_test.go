@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,14 +12,26 @@ import (
 	"weir/broker"
 )
 
-// A real broker takes a transaction, is killed, and still has it when it comes back.
+// A real broker takes a transaction, is killed, is found by its folder, and still has it when it comes back.
 func TestKafkaSurvivesKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a JVM: make test runs it")
 	}
-	k := New(t, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
+	dir := t.TempDir()
+	started, err := StartKafka(ctx, Options{Dir: dir, Detached: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer started.Close()
+	k, err := OpenKafka(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := StartKafka(ctx, Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "already runs") {
+		t.Errorf("a second cluster in the folder: %v", err)
+	}
 	config := broker.Config{Brokers: k.Brokers()}
 	client, err := broker.Connect(ctx, config, kgo.TransactionalID("t"))
 	if err != nil {
@@ -60,5 +73,11 @@ func TestKafkaSurvivesKill(t *testing.T) {
 	}
 	if n := read(); n != 1 {
 		t.Errorf("%d records after kill -9, want the committed one", n)
+	}
+	if err := k.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if running := k.Running(); len(running) > 0 {
+		t.Errorf("%v still run", running)
 	}
 }

@@ -38,3 +38,18 @@ func TestKitIsVerified(t *testing.T) {
 		})
 	}
 }
+
+// Without Maven and a JDK the error says what to install.
+func TestMissingTools(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	t.Setenv("WEIR_STACK", t.TempDir())
+	if _, err := StartKafka(t.Context(), Options{}); err == nil || !strings.Contains(err.Error(), "apt-get install maven") {
+		t.Errorf("Kafka without mvn: %v", err)
+	}
+	if _, err := StartFlink(t.Context(), FlinkOptions{}); err == nil || !strings.Contains(err.Error(), "apt-get install python3-pip") {
+		t.Errorf("Flink without pip3: %v", err)
+	}
+	if _, err := findJavaOf(t.Context(), 5); err == nil || !strings.Contains(err.Error(), "JAVA_HOME") {
+		t.Errorf("a Java that nobody has: %v", err)
+	}
+}
