@@ -19,6 +19,13 @@ type grouper struct {
 	out    rows
 
 	key, value, distinct []byte
+	in, other            reader // kept: accumulators are behind an interface, so that a new one would be allocated for each row
+}
+
+// read makes a reader ready that is kept.
+func read(r *reader, b []byte) *reader {
+	*r = reader{b: b}
+	return r
 }
 
 func newGrouper(b base, op *plan.Aggregate) grouper {
@@ -44,7 +51,7 @@ func newGrouper(b base, op *plan.Aggregate) grouper {
 
 // add appends to dst the accumulators of old with a row added. fresh tells for a DISTINCT whether its value is new to the group.
 func (g *grouper) add(dst, old []byte, b *expr.Batch, row int, fresh func(agg int) bool) []byte {
-	in := &reader{b: old}
+	in := read(&g.in, old)
 	for i, acc := range g.accs {
 		a := &g.aggs[i]
 		counts := a.Filter < 0 || !b.Cols[a.Filter].Null[row] && b.Cols[a.Filter].I[row] != 0
@@ -68,7 +75,7 @@ func (g *grouper) add(dst, old []byte, b *expr.Batch, row int, fresh func(agg in
 }
 
 func (g *grouper) merge(dst, a, b []byte) []byte {
-	x, y := &reader{b: a}, &reader{b: b}
+	x, y := read(&g.in, a), read(&g.other, b)
 	for _, acc := range g.accs {
 		dst = acc.merge(dst, x, y)
 	}
@@ -90,12 +97,12 @@ func (g *grouper) col(i int) *expr.Column {
 
 // row adds a row with key and aggregates to the output; columns of the window are the caller's.
 func (g *grouper) row(key, value []byte) error {
-	in := &reader{b: key}
+	in := read(&g.in, key)
 	for _, place := range g.places {
 		in.value(g.col(place))
 	}
 	err := in.err
-	in = &reader{b: value}
+	in = read(&g.in, value)
 	for i, acc := range g.accs {
 		acc.result(in, g.col(g.first+i))
 	}
@@ -326,12 +333,16 @@ func (g *grouper) window(w *plan.GroupWindow, c clock, start, end int64, key, va
 
 // clear deletes the entries of a window.
 func (t *Task) clear(entry uint16, window int64) {
-	var keys [][]byte
+	keys, ends := t.keys[:0], t.ends[:0]
 	t.store.Scan(entry, window, func(key, _ []byte) bool {
-		keys = append(keys, slices.Clone(key))
+		keys = append(keys, key...)
+		ends = append(ends, len(keys))
 		return true
 	})
-	for _, k := range keys {
-		t.store.Delete(entry, window, k)
+	from := 0
+	for _, to := range ends {
+		t.store.Delete(entry, window, keys[from:to])
+		from = to
 	}
+	t.keys, t.ends = keys, ends
 }

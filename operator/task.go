@@ -78,6 +78,8 @@ type Task struct {
 	// restoring is set while operators hear the watermark that the state has: nothing is due then.
 	restoring bool
 	buffer    []byte
+	keys      []byte // of the entries that clear deletes, one behind the other
+	ends      []int
 	json      map[*plan.Relation]format.Encoder
 }
 
