@@ -100,7 +100,8 @@ type Result struct {
 	Late         int64 `json:"late"`
 	Transactions int64 `json:"transactions"`
 	Aborted      int64 `json:"aborted"`
-	Sessions     int64 `json:"sessions"` // 1 more than the times it had to start anew
+	Sessions     int64 `json:"sessions"`                  // 1 more than the times it had to start anew
+	FirstRecord  int64 `json:"first_record_ms,omitempty"` // when it read its first record, in milliseconds since 1970
 }
 
 // Group is the consumer group of a pipeline.
@@ -165,4 +166,7 @@ func (r *Result) merge(o Result) {
 	r.Transactions += o.Transactions
 	r.Aborted += o.Aborted
 	r.Sessions += o.Sessions
+	if o.FirstRecord != 0 && (r.FirstRecord == 0 || o.FirstRecord < r.FirstRecord) {
+		r.FirstRecord = o.FirstRecord
+	}
 }

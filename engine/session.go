@@ -271,6 +271,9 @@ func (s *session) step(ctx context.Context, tp kgo.FetchTopicPartition) error {
 	records := withoutControl(tp.Records)
 	s.read += len(records)
 	if s.isSource(tp.Topic) {
+		if s.result.FirstRecord == 0 {
+			s.result.FirstRecord = s.Now().UnixMilli()
+		}
 		s.sourced += len(records)
 		s.observe(records)
 	}
