@@ -166,7 +166,7 @@ func TestFlinkSurvivesKills(t *testing.T) {
 	readings := flinkReadings(t)
 	brokers, rate := 1, 700
 	if readings >= 1_000_000 {
-		brokers, rate = 3, 8000
+		brokers, rate = 3, 4500
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d, %d readings, %d brokers", seed, readings, brokers)
@@ -189,7 +189,7 @@ func TestFlinkSurvivesKills(t *testing.T) {
 	checkpoint(time.Time{})
 
 	faults := []string{"taskmanager", "broker", "jobmanager", "upgrade", "taskmanager"}
-	for extra := readings / 250_000; extra > 0; extra-- {
+	for extra := readings / 500_000; extra > 0; extra-- {
 		faults = append(faults, []string{"taskmanager", "broker", "jobmanager"}[rng.IntN(3)])
 	}
 	rng.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
