@@ -132,6 +132,7 @@ type aggregate struct {
 	start, end          int // columns of the input
 	watermark           int64
 	fired               int64 // windows are out up to this watermark
+	saved               int64 // what the state has of it
 	merged              map[string][]byte
 }
 
@@ -154,7 +155,24 @@ func newAggregate(b base, op *plan.Aggregate) *aggregate {
 	return a
 }
 
-func (a *aggregate) reset() { a.watermark, a.fired = unknown, unknown }
+func (a *aggregate) reset() {
+	a.watermark, a.fired = unknown, unknown
+	if v, ok := a.task.store.Get(watermarks, 0, a.firedKey()); ok {
+		a.fired = (&reader{b: v}).int64()
+	}
+	a.saved = a.fired
+}
+
+func (a *aggregate) firedKey() []byte { return appendInt([]byte("fired by "), int64(a.rel.State)) }
+
+// flush keeps up to where windows are out, where a row's watermark was ahead of that of the inputs: these do not tell it
+// after a restore.
+func (a *aggregate) flush() {
+	if a.fired > a.watermark && a.fired != a.saved {
+		a.task.store.Put(watermarks, 0, a.firedKey(), appendInt(nil, a.fired))
+		a.saved = a.fired
+	}
+}
 
 func (a *aggregate) push(_ int, r *rows) {
 	store, entry := a.task.store, a.rel.State

@@ -167,9 +167,8 @@ func (r *receiver) deliver() {
 // hear takes the watermark of one peer.
 func (r *receiver) hear(partition, count int64, u upstream) {
 	old, known := r.peers[partition]
-	u.watermark = max(u.watermark, old.watermark)
-	if !known {
-		u.watermark = max(u.watermark, unknown)
+	if known {
+		u.watermark = max(u.watermark, old.watermark)
 	}
 	r.peers[partition] = u
 	r.count = count

@@ -1,0 +1,9 @@
+CREATE TABLE readings (
+  device_id STRING, sensor STRING, v DOUBLE, n INT, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts
+) WITH ('connector' = 'kafka', 'topic' = 'readings', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json',
+  'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset');
+CREATE TABLE results (device_id STRING, s TIMESTAMP(3), c BIGINT, mean DOUBLE) WITH ('connector' = 'kafka', 'topic' = 'results', 'value.format' = 'json');
+INSERT INTO results SELECT device_id, window_start, COUNT(*), AVG(v)
+FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND))
+GROUP BY device_id, window_start, window_end
+HAVING COUNT(*) >= 2 AND device_id <> 'c' AND NOT (SUM(v) < 3);

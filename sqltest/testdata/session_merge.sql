@@ -1,0 +1,8 @@
+CREATE TABLE readings (
+  device_id STRING, sensor STRING, v DOUBLE, n INT, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '10' SECOND
+) WITH ('connector' = 'kafka', 'topic' = 'readings', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json',
+  'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset');
+CREATE TABLE results (device_id STRING, s TIMESTAMP(3), e TIMESTAMP(3), c BIGINT, ns INT) WITH ('connector' = 'kafka', 'topic' = 'results', 'value.format' = 'json');
+INSERT INTO results SELECT device_id, window_start, window_end, COUNT(*), SUM(n)
+FROM TABLE(SESSION(TABLE readings PARTITION BY device_id, DESCRIPTOR(ts), INTERVAL '5' SECOND))
+GROUP BY device_id, window_start, window_end;
