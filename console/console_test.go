@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/alert"
 	"weir/broker"
 	"weir/reading"
 )
@@ -430,4 +431,23 @@ func TestPageIsSmall(t *testing.T) {
 	if total < 10_000 || total > 150_000 {
 		t.Errorf("the page has %d bytes compressed: 150,000 at most", total)
 	}
+}
+
+func TestAlerts(t *testing.T) {
+	c := serve(t, Config{})
+	if _, got := answer(t, "GET", c.URL()+"/api/alerts", ""); got != "{\"alerts\":[],\"silences\":[]}\n" {
+		t.Errorf("without a topic of alerts: %s", got)
+	}
+	if err := broker.EnsureTopics(t.Context(), c.admin, []broker.Topic{{Name: alert.StateTopic, Partitions: 1, CleanupPolicy: "compact"}}); err != nil {
+		t.Fatal(err)
+	}
+	value, err := json.Marshal(alert.Alert{ID: "a1", Status: alert.Firing, Name: "too_hot", Severity: "critical", Summary: "<b>hot</b>", Since: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := &kgo.Record{Topic: alert.StateTopic, Key: []byte("alert/a1"), Value: value}
+	if err := client(t, c.cfg.Broker).ProduceSync(t.Context(), record).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, c.URL()+"/api/alerts", `"status":"firing","name":"too_hot"`)
 }

@@ -2,22 +2,35 @@ package sqltest
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/operator"
 	"weir/plan"
 )
 
-// Preview runs a pipeline over records of its sources, by topic in the order in which they are read, as one task of each
-// stage. With end, the inputs end behind them, so that all windows close. It writes nothing anywhere: what the pipeline would
+// Preview runs a pipeline over records of its sources, by topic and in the order of their offsets, as one task of each stage
+// for each partition. A partition without records holds nothing back. With end, the inputs end behind them, so that all windows close. It writes nothing anywhere: what the pipeline would
 // write comes back by topic, dead letters and late rows with their reason in the header "reason".
 func Preview(p *plan.Program, records map[string][]*kgo.Record, end bool) (map[string][]*kgo.Record, error) {
-	s, err := newSim(p, Options{Partitions: 1})
+	width := int32(1)
+	for _, all := range records {
+		for _, r := range all {
+			width = max(width, r.Partition+1)
+		}
+	}
+	s, err := newSim(p, Options{Partitions: width})
 	if err != nil {
 		return nil, err
 	}
 	for topic, all := range records {
-		s.topics[topic] = [][]*kgo.Record{all}
+		for _, r := range all {
+			s.topic(topic)[r.Partition] = append(s.topic(topic)[r.Partition], r)
+		}
+	}
+	if err := s.endEmpty(); err != nil {
+		return nil, err
 	}
 	if err := s.settle(); err != nil {
 		return nil, err
@@ -28,7 +41,7 @@ func Preview(p *plan.Program, records map[string][]*kgo.Record, end bool) (map[s
 		}
 	}
 	out := make(map[string][]*kgo.Record)
-	keep := func(topic string) { out[topic] = s.topic(topic)[0] }
+	keep := func(topic string) { out[topic] = slices.Concat(s.topic(topic)...) }
 	for _, sink := range p.Sinks {
 		insert, ok := sink.Op.(*plan.Insert)
 		if !ok {
@@ -39,4 +52,20 @@ func Preview(p *plan.Program, records map[string][]*kgo.Record, end bool) (map[s
 	keep(p.Settings.DeadLetterTopic)
 	keep(p.Settings.LateTopic)
 	return out, nil
+}
+
+// endEmpty ends the partitions that have no records.
+func (s *sim) endEmpty() error {
+	for _, t := range s.tasks {
+		for _, in := range t.stage.Inputs {
+			scan, ok := in.Op.(*plan.Scan)
+			if !ok || len(s.topic(scan.Table.Topic)[t.partition]) > 0 {
+				continue
+			}
+			if err := s.transaction(t, func(out *operator.Output) error { return t.End(scan.Table.Topic, out) }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
