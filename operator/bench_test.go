@@ -34,44 +34,77 @@ func benchRecords(n int) []*kgo.Record {
 	return all
 }
 
-func benchTask(b *testing.B, insert string) {
+// benchTask returns what runs readings through a task, as a transaction.
+func benchTask(t testing.TB, insert string) (transaction func(records []*kgo.Record)) {
 	program, err := plan.Compile(benchTables+insert, "bench")
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	store := state.Memory()
 	task, err := New(Config{Program: program, Stage: program.Stages[0], Peers: 1, Partitions: func(string) int32 { return 4 }, Store: store})
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	const batch = 50_000
-	records := benchRecords(1_000_000)
 	var out Output
-	b.ReportAllocs()
-	b.ResetTimer()
-	for done := 0; done < b.N; done += batch {
-		from := done % len(records)
-		if err := task.Step("readings", records[from:from+min(batch, b.N-done)], &out); err != nil {
-			b.Fatal(err)
+	done := int64(0)
+	return func(records []*kgo.Record) {
+		if err := task.Step("readings", records, &out); err != nil {
+			t.Fatal(err)
 		}
 		if err := task.Flush(&out); err != nil {
-			b.Fatal(err)
+			t.Fatal(err)
 		}
 		store.Changes(func(_, _ []byte) {})
-		if err := store.Commit(int64(done)); err != nil {
-			b.Fatal(err)
+		done += int64(len(records))
+		if err := store.Commit(done); err != nil {
+			t.Fatal(err)
 		}
 		out.Reset()
 	}
 }
 
-// One operation is one reading: decoded, filtered, half of them encoded.
-func BenchmarkFilter(b *testing.B) {
-	benchTask(b, "INSERT INTO hot SELECT device_id, sensor, `value`, unit, ts, seq, boot FROM readings WHERE `value` > 25;")
+func benchRows(b *testing.B, insert string) {
+	transaction := benchTask(b, insert)
+	const batch = 50_000
+	records := benchRecords(1_000_000)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for done := 0; done < b.N; done += batch {
+		from := done % len(records)
+		transaction(records[from : from+min(batch, b.N-done)])
+	}
 }
 
-// One operation is one reading: decoded, counted in its window.
-func BenchmarkTumble(b *testing.B) {
-	benchTask(b, "INSERT INTO per_window SELECT device_id, window_start, COUNT(*), MIN(`value`), MAX(`value`), AVG(`value`) "+
-		"FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY device_id, window_start, window_end;")
+const (
+	benchFilter = "INSERT INTO hot SELECT device_id, sensor, `value`, unit, ts, seq, boot FROM readings WHERE `value` > 25;"
+	benchTumble = "INSERT INTO per_window SELECT device_id, window_start, COUNT(*), MIN(`value`), MAX(`value`), AVG(`value`) " +
+		"FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY device_id, window_start, window_end;"
+)
+
+// Rows cost no allocations; windows and results cost few.
+func TestAllocations(t *testing.T) {
+	for name, c := range map[string]struct {
+		insert string
+		most   float64 // for each reading; a window of a device has ten
+	}{"filter": {benchFilter, 0.05}, "tumble": {benchTumble, 0.6}} {
+		t.Run(name, func(t *testing.T) {
+			transaction := benchTask(t, c.insert)
+			const batch = 20_000
+			records := benchRecords(6 * batch)
+			next := 0
+			allocs := testing.AllocsPerRun(4, func() { // and once before that
+				transaction(records[next : next+batch])
+				next += batch
+			})
+			if each := allocs / batch; each > c.most {
+				t.Errorf("%.2f allocations for each reading, want at most %g", each, c.most)
+			}
+		})
+	}
 }
+
+// One operation is one reading: decoded, filtered, half of them encoded.
+func BenchmarkFilter(b *testing.B) { benchRows(b, benchFilter) }
+
+// One operation is one reading: decoded, counted in its window.
+func BenchmarkTumble(b *testing.B) { benchRows(b, benchTumble) }

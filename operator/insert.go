@@ -94,7 +94,8 @@ func (w *writer) row(r *rows, i int) error {
 			return fmt.Errorf("column %s is NOT NULL, and the value is NULL", w.table.Columns[c].Name)
 		}
 	}
-	rec := &kgo.Record{Topic: w.table.Topic}
+	rec := w.task.record()
+	rec.Topic = w.table.Topic
 	if w.key != nil {
 		key, err := w.key.Encode(w.task.arena(64), w.keyCols, i)
 		if err != nil {

@@ -78,7 +78,8 @@ type Task struct {
 	// restoring is set while operators hear the watermark that the state has: nothing is due then.
 	restoring bool
 	buffer    []byte
-	keys      []byte // of the entries that clear deletes, one behind the other
+	records   []kgo.Record // to be handed out
+	keys      []byte       // of the entries that clear deletes, one behind the other
 	ends      []int
 	json      map[*plan.Relation]format.Encoder
 }
@@ -235,6 +236,18 @@ func (t *Task) keep(b []byte) []byte {
 		t.buffer = t.buffer[:len(t.buffer)+len(b)]
 	}
 	return b[:len(b):len(b)]
+}
+
+// recordsAtOnce is how many records are allocated together: most live as long as the others of a transaction.
+const recordsAtOnce = 64
+
+func (t *Task) record() *kgo.Record {
+	if len(t.records) == 0 {
+		t.records = make([]kgo.Record, recordsAtOnce)
+	}
+	r := &t.records[0]
+	t.records = t.records[1:]
+	return r
 }
 
 func (t *Task) letter(r *kgo.Record, reason error) {
