@@ -195,8 +195,11 @@ func (t *trial) offer(ctx context.Context) error {
 			now := time.Now().UTC()
 			d := &t.want.fleet[next%devices]
 			t.note(now.UnixMilli(), d.partition, &open[d.partition])
-			json := d.appendJSON(make([]byte, 0, 224), next, now)
-			client.Produce(ctx, &kgo.Record{Key: []byte(d.id), Value: json, Timestamp: now}, failed.Promise())
+			value, err := t.encode(make([]byte, 0, 224), d, next, now)
+			if err != nil {
+				return err
+			}
+			client.Produce(ctx, &kgo.Record{Key: []byte(d.id), Value: value, Timestamp: now}, failed.Promise())
 		}
 	}
 }

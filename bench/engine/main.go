@@ -1,5 +1,5 @@
 // Command engine measures weir's SQL engine beside Kafka Streams, Flink and plain reading, on one real broker, in one run,
-// alternating: the same topic of JSON readings, the same two workloads, both exactly once into Kafka.
+// alternating: the same topic of readings (JSON, or with -format another), the same two workloads, both exactly once into Kafka.
 //
 //	filter  readings with a value above 25, about half of them, all fields
 //	tumble  count, lowest, highest and mean value of each device in windows of 10 seconds of event time
@@ -12,6 +12,7 @@
 //
 //	main.go     flags, the order of things
 //	readings.go the readings, and what the workloads must make of them
+//	format.go   readings in other formats than JSON
 //	topics.go   filling, reading and dropping topics
 //	sides.go    each side as a child process
 //	flink.go    Flink, which is a cluster
@@ -36,6 +37,7 @@ import (
 	"time"
 
 	"weir/internal/stack"
+	"weir/produce"
 )
 
 const (
@@ -54,6 +56,7 @@ type settings struct {
 	rounds         int
 	sides          []string
 	parallelism    int    // workers of weir, and threads of Kafka Streams
+	format         string // of the readings
 	compression    string // of the readings' topic
 	latency        time.Duration
 	latencyRate    int
@@ -78,6 +81,7 @@ func main() {
 	flag.IntVar(&s.rounds, "rounds", 3, "runs of each side")
 	flag.StringVar(&sides, "sides", "raw,weir,streams", "sides to run: raw, weir, streams, flink")
 	flag.IntVar(&s.parallelism, "parallelism", 2, "workers of weir, threads of Kafka Streams, slots of Flink")
+	flag.StringVar(&s.format, "format", "json", "of the readings: "+strings.Join(produce.Formats, ", ")+"; Kafka Streams and Flink read json only")
 	flag.StringVar(&s.compression, "compression", "none", "of the readings' topic: none, gzip, snappy, lz4 or zstd")
 	flag.IntVar(&seconds, "latency-seconds", 20, "how long latency is measured for each workload; 0 for not at all")
 	flag.IntVar(&s.latencyRate, "latency-rate", 10_000, "readings offered a second while latency is measured")
@@ -106,6 +110,10 @@ func (s *settings) validate() error {
 		}
 	}
 	switch {
+	case !slices.Contains(produce.Formats, s.format):
+		return fmt.Errorf("unknown format %q: choose of %s", s.format, strings.Join(produce.Formats, ", "))
+	case s.format != "json" && (s.has("streams") || s.has("flink")):
+		return errors.New("Kafka Streams and Flink read json only here: -sides raw,weir")
 	case s.rows < 100_000 || s.rounds < 1:
 		return errors.New("want at least 100000 rows and one round")
 	case s.parallelism < 1 || s.parallelism > partitions:
@@ -131,7 +139,10 @@ type bench struct {
 	brokerPID int
 	source    string // topic with the readings
 	want      *expectation
-	runs      int // so far; makes names fresh
+	runs      int              // so far; makes names fresh
+	registry  string           // URL; "" for json
+	encoding  produce.Encoding // nil for json
+	written   int64            // bytes of the readings
 }
 
 func run(ctx context.Context, s settings) (err error) {
@@ -159,10 +170,16 @@ func run(ctx context.Context, s settings) (err error) {
 	if b.want, err = expect(s.rows); err != nil {
 		return err
 	}
-	r := &report{Kafka: stack.KafkaVersion, Rows: s.rows, Bytes: b.want.meanBytes, Compression: s.compression}
+	closing, err := b.startRegistry(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closing()) }()
+	r := &report{Kafka: stack.KafkaVersion, Rows: s.rows, Compression: s.compression}
 	if r.Runs, err = b.throughput(ctx); err != nil {
 		return err
 	}
+	r.Bytes = float64(b.written) / float64(s.rows)
 	if s.latency > 0 {
 		if r.Latencies, err = b.latencies(ctx); err != nil {
 			return err

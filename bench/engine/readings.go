@@ -21,6 +21,7 @@ type device struct {
 	id        string
 	partition int32
 	head      string // JSON up to the value
+	boot      string
 	unit      string // JSON from behind the value up to ts
 	tail      string // JSON from behind seq
 }
@@ -31,12 +32,14 @@ func fleet() []device {
 	all := make([]device, devices)
 	for i := range all {
 		id := fmt.Sprintf("device-%06d", i)
+		boot := fmt.Sprintf("boot-%x", sha256.Sum256([]byte(id))) // makes a reading about 200 bytes large
 		all[i] = device{
 			id:        id,
 			partition: int32(partitioner.Partition(&kgo.Record{Key: []byte(id)}, partitions)), //nolint:gosec // below partitions
 			head:      `{"device_id":"` + id + `","sensor":"temperature","value":`,
 			unit:      `,"unit":"Cel","ts":"`,
-			tail:      fmt.Sprintf(`,"boot":"boot-%x"}`, sha256.Sum256([]byte(id))), // makes a reading about 200 bytes large
+			boot:      boot,
+			tail:      `,"boot":"` + boot + `"}`,
 		}
 	}
 	return all

@@ -37,6 +37,8 @@ type job struct {
 	Workload string
 	Brokers  string
 	Source   string // topic
+	Format   string // of the readings
+	Registry string // of their schema
 	Sink     string // topic
 	Rows     int64  // to end behind; 0 runs until it is interrupted
 	Window   time.Duration
@@ -47,7 +49,7 @@ type job struct {
 func (b *bench) job(side, workload string) (job, error) {
 	b.runs++
 	id := fmt.Sprintf("bench-%s-%s-%d", side, workload, b.runs)
-	j := job{ID: id, Workload: workload, Brokers: b.brokers, Sink: id, Window: window, Dir: filepath.Join(b.dir, id)}
+	j := job{ID: id, Workload: workload, Brokers: b.brokers, Format: b.format, Registry: b.registry, Sink: id, Window: window, Dir: filepath.Join(b.dir, id)}
 	return j, os.Mkdir(j.Dir, 0o755)
 }
 

@@ -48,7 +48,7 @@ func (b *bench) forget(ctx context.Context) error {
 	}
 	var old []string
 	for _, topic := range topics.Names() {
-		if topic != b.source && !strings.HasPrefix(topic, "__") {
+		if topic != b.source && !strings.HasPrefix(topic, "_") {
 			old = append(old, topic)
 		}
 	}
@@ -76,7 +76,7 @@ func (b *bench) fill(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	progress("write %d readings of %.0f bytes", b.rows, b.want.meanBytes)
+	progress("write %d readings as %s", b.rows, b.format)
 	const length = 100_000
 	for from := int64(0); from < b.rows; from += length {
 		if err := b.fillTransaction(ctx, client, from, min(from+length, b.rows)); err != nil {
@@ -93,8 +93,12 @@ func (b *bench) fillTransaction(ctx context.Context, client *kgo.Client, from, t
 	var failed kgo.FirstErrPromise
 	for i := from; i < to; i++ {
 		d := &b.want.fleet[i%devices]
-		json := d.appendJSON(make([]byte, 0, 224), i, start.Add(time.Duration(i)*step))
-		client.Produce(ctx, &kgo.Record{Key: []byte(d.id), Value: json}, failed.Promise())
+		value, err := b.encode(make([]byte, 0, 224), d, i, start.Add(time.Duration(i)*step))
+		if err != nil {
+			return err
+		}
+		b.written += int64(len(value))
+		client.Produce(ctx, &kgo.Record{Key: []byte(d.id), Value: value}, failed.Promise())
 	}
 	if err := client.Flush(ctx); err != nil {
 		return err

@@ -13,8 +13,13 @@ CREATE TABLE readings (
   'properties.bootstrap.servers' = '{{.Brokers}}',
   'key.format' = 'raw',
   'key.fields' = 'device_id',
-  'value.format' = 'json',
-  'value.json.timestamp-format.standard' = 'ISO-8601',
+  'value.format' = '{{.Format}}',
+{{- if .Registry}}
+  'value.{{.Format}}.url' = '{{.Registry}}',
+{{- end}}
+{{- if or (eq .Format "json") (eq .Format "json-schema-confluent")}}
+  'value.{{.Format}}.timestamp-format.standard' = 'ISO-8601',
+{{- end}}
 {{- if .Rows}}
   'scan.bounded.mode' = 'latest-offset',
 {{- end}}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"weir/broker"
+	"weir/produce"
+	"weir/reading"
+	"weir/registry"
+	"weir/registry/embedded"
+)
+
+// startRegistry registers the schema of readings in a registry of this process, where they are not JSON: the benchmark then is of the
+// format's decoding, and the results stay JSON.
+func (b *bench) startRegistry(ctx context.Context) (closing func() error, err error) {
+	if b.format == "json" {
+		return func() error { return nil }, nil
+	}
+	r, err := embedded.Open(ctx, embedded.Config{Broker: broker.Config{Brokers: []string{b.brokers}}})
+	if err != nil {
+		return nil, err
+	}
+	b.registry = r.URL()
+	client, err := registry.NewClient(registry.Config{URLs: []string{b.registry}})
+	if err == nil {
+		defer client.Close()
+		b.encoding, err = produce.Register(ctx, client, produce.Registered{Format: b.format, Topic: b.source})
+	}
+	if err != nil {
+		_ = r.Close() // the first error counts
+		return nil, err
+	}
+	return r.Close, nil
+}
+
+// encode appends reading i, of device d, at event time ts, in the format of the run.
+func (b *bench) encode(dst []byte, d *device, i int64, ts time.Time) ([]byte, error) {
+	if b.encoding == nil {
+		return d.appendJSON(dst, i, ts), nil
+	}
+	return b.encoding.Append(dst, &reading.Reading{
+		DeviceID: d.id, Sensor: "temperature", Value: value(i), Unit: "Cel", TS: ts.UnixMilli(), Seq: i / devices, Boot: d.boot,
+	})
+}
