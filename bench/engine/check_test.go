@@ -110,7 +110,7 @@ func TestSQL(t *testing.T) {
 	for _, workload := range workloads("weir") {
 		for _, rows := range []int64{0, 5} {
 			var sql strings.Builder
-			j := job{ID: "id", Workload: workload, Brokers: "127.0.0.1:9092", Source: "in", Sink: "out", Rows: rows, Window: window}
+			j := job{ID: "id", Workload: workload, Brokers: "127.0.0.1:9092", Format: "json", Source: "in", Sink: "out", Rows: rows, Window: window}
 			if err := sqlTemplates.ExecuteTemplate(&sql, workload+".sql", j); err != nil {
 				t.Fatal(err)
 			}

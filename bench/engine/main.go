@@ -113,7 +113,7 @@ func (s *settings) validate() error {
 	case !slices.Contains(produce.Formats, s.format):
 		return fmt.Errorf("unknown format %q: choose of %s", s.format, strings.Join(produce.Formats, ", "))
 	case s.format != "json" && (s.has("streams") || s.has("flink")):
-		return errors.New("Kafka Streams and Flink read json only here: -sides raw,weir")
+		return errors.New("only json is read by Kafka Streams and Flink here: -sides raw,weir")
 	case s.rows < 100_000 || s.rounds < 1:
 		return errors.New("want at least 100000 rows and one round")
 	case s.parallelism < 1 || s.parallelism > partitions:
