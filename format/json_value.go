@@ -1,7 +1,9 @@
 package format
 
 import (
+	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -45,7 +47,15 @@ func (d *jsonDecoder) value(v []byte, c *expr.Column) error {
 
 // string is the text of a text, and the JSON of anything else.
 func (d *jsonDecoder) string(v []byte) string {
-	if v[0] != '"' {
+	switch v[0] {
+	case '"':
+	case '{', '[': // as Jackson writes it
+		var compact bytes.Buffer
+		if json.Compact(&compact, v) == nil {
+			return compact.String()
+		}
+		return view(v)
+	default:
 		return view(v)
 	}
 	raw := v[1 : len(v)-1]
@@ -123,6 +133,8 @@ func (d *jsonDecoder) int(v []byte, t expr.Type) (int64, error) {
 				return 1, nil
 			}
 			return 0, nil
+		case v[0] != '{' && v[0] != '[':
+			return 0, nil // a number, as Flink reads it
 		}
 		return 0, wanted(v, t)
 	case expr.Timestamp, expr.TimestampLTZ, expr.Date, expr.Time:

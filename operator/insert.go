@@ -135,8 +135,9 @@ func (w *writer) metadata(rec *kgo.Record, r *rows, i int) {
 	if w.headers >= 0 {
 		if d, ok := r.Cols[w.headers].Value(i).(*expr.Dict); ok {
 			for n, k := range d.Keys {
-				value, _ := d.Values[n].(string)
-				rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: fmt.Sprint(k), Value: []byte(value)})
+				if value, ok := d.Values[n].(string); ok { // NULL is no header, as in Flink
+					rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: fmt.Sprint(k), Value: []byte(value)})
+				}
 			}
 		}
 	}
