@@ -3,7 +3,6 @@ package flink
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
@@ -181,33 +179,30 @@ func (m *Manager) possibleLoss(ctx context.Context, checkpoints *Checkpoints, d 
 	if err != nil || len(failed) == 0 {
 		return found, err
 	}
-	lost, err := m.judge(ctx, d, failed)
-	return append(found, lost...), err
+	return append(found, m.judge(ctx, d, failed)...), ctx.Err()
 }
 
 // judge finds out in the sinks' topics which commits that failed had been made before, and tells of the others.
-func (m *Manager) judge(ctx context.Context, d *Deployment, failed []failedCommit) ([]string, error) {
+func (m *Manager) judge(ctx context.Context, d *Deployment, failed []failedCommit) (lost []string) {
 	var wanted []producer
 	for _, f := range failed {
 		if f.id != "" && !slices.Contains(wanted, f.producer) {
 			wanted = append(wanted, f.producer)
 		}
 	}
-	ends := make(map[producer]*outcome)
+	var ends map[producer]*outcome
+	var unread error
 	if len(wanted) > 0 && len(d.Sinks) > 0 {
-		var err error
-		ends, err = outcomes(ctx, m.Env.Kafka, d.Sinks, wanted)
-		if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
-			return nil, err
-		}
+		ends, unread = outcomes(ctx, m.Env.Kafka, d.Sinks, wanted)
 	}
-	var lost []string
 	for _, f := range failed {
 		o, known := ends[f.producer]
 		where := fmt.Sprintf("at %s the sink in the %s could not commit transaction %s", f.at.Format(time.RFC3339), f.process, f.id)
 		switch {
 		case f.id == "":
 			lost = append(lost, fmt.Sprintf("%s: its log does not say which; weir verify tells if results lack", where))
+		case unread != nil:
+			lost = append(lost, fmt.Sprintf("%s: what became of it can't be read: %s", where, unread))
 		case known && o.aborted:
 			lost = append(lost, fmt.Sprintf("%s: it is aborted, and %d results with it", where, o.records))
 		case known && len(o.open) > 0:
@@ -216,5 +211,5 @@ func (m *Manager) judge(ctx context.Context, d *Deployment, failed []failedCommi
 		// Committed before, or without records: nothing is lost.
 	}
 	slices.Sort(lost)
-	return slices.Compact(lost), nil
+	return slices.Compact(lost)
 }
