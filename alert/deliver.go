@@ -107,6 +107,7 @@ type deliverer struct {
 
 	mu       sync.Mutex
 	answers  []answer // that came, and that no turn has taken yet
+	wake     func()   // ends the wait for rows: an answer is to be committed soon
 	silences map[string]Silence
 }
 
@@ -182,9 +183,22 @@ func (d *deliverer) send(ctx context.Context, n *Notification) {
 		}
 		d.mu.Lock()
 		d.answers = append(d.answers, answer{n, err, d.Now()})
+		if d.wake != nil {
+			d.wake()
+		}
 		d.mu.Unlock()
 		d.OnSend(n, err)
 	})
+}
+
+// wakeBy says what ends the wait for rows. An answer that is there already ends it at once.
+func (d *deliverer) wakeBy(wake func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.wake = wake
+	if len(d.answers) > 0 {
+		wake()
+	}
 }
 
 // activeSilences are those of the configuration and of the topic that hold now.

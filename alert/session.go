@@ -36,6 +36,7 @@ func (d *deliverer) session(ctx context.Context) error {
 	d.book.drop(func(Origin) bool { return true })
 	for {
 		poll, cancel := context.WithTimeout(ctx, pollEvery)
+		s.wakeBy(cancel)
 		fetches := s.group.PollFetches(poll)
 		cancel()
 		if ctx.Err() != nil {
