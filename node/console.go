@@ -13,6 +13,9 @@ type Ready struct {
 	Broker    string
 	Console   string // URL; "" where there is none
 	NoConsole error  // why, where one was wanted
+
+	Registry   string // URL; "" where there is none
+	NoRegistry error  // why, where one was wanted
 }
 
 // openConsole opens the console that the configuration asks for; nil where it asks for none, or its address is taken and

@@ -3,6 +3,7 @@
 //	node.go    Config and Run
 //	attach.go  which broker: named ones, an embedded one, or one that another process serves
 //	slots.go   names of workers for their transactional ids
+//	registry.go the schema registry beside the embedded broker
 //	console.go the page that shows it
 //	meter.go   what a person sees of it
 //	admin.go   what its operator sees: metrics, health, what is not ready
@@ -44,7 +45,9 @@ type Config struct {
 	Fleet source.FleetConfig
 
 	Format   string          // of the readings, one of produce.Formats; default json
-	Registry registry.Config // of their schema, where the format has one
+	Registry registry.Config // of their schema, where the format has one; default the one that is served
+
+	ServeRegistry *ServeRegistry // nil: none; it goes with the embedded broker
 
 	CommitInterval time.Duration // of producer and consumer; default 100 ms
 	Compression    string        // default lz4
@@ -96,6 +99,11 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	if err != nil {
 		return err
 	}
+	schemas, noSchemas, err := cfg.openRegistry(ctx, kafka)
+	if err != nil {
+		return err
+	}
+	defer schemas.close(cfg.Logger)
 	cfg.Format = cmp.Or(cfg.Format, "json")
 	stats, err := pipelines.DeviceStatsOf(cfg.Format, cfg.Registry)
 	if err != nil {
@@ -124,7 +132,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		return err
 	}
 	if cfg.OnReady != nil {
-		cfg.OnReady(Ready{kafka.Where(), page.URL(), busy})
+		cfg.OnReady(Ready{kafka.Where(), page.URL(), busy, schemas.url(), noSchemas})
 	}
 	flow, ctx := errgroup.WithContext(ctx)
 	flow.Go(func() error {

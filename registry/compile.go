@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"github.com/twmb/avro"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/descriptorpb"
 )
 
 // CompileAvro parses an Avro schema and its imports. The error is an ErrInvalid or an ErrHostile.
@@ -70,19 +68,6 @@ func (s *Schema) CompileProtobuf(ctx context.Context) (out linker.File, err erro
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return linked[0], nil
-}
-
-// decodeDescriptor reads a file that is given as a descriptor in base64, or returns nil where it is not.
-func decodeDescriptor(text string) *descriptorpb.FileDescriptorProto {
-	b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
-	if err != nil || len(b) == 0 {
-		return nil
-	}
-	var file descriptorpb.FileDescriptorProto
-	if proto.Unmarshal(b, &file) != nil || len(file.ProtoReflect().GetUnknown()) > 0 {
-		return nil
-	}
-	return &file
 }
 
 // MessageAt returns the message at a path of the wire format, or nil where the file has none there.
@@ -194,6 +179,3 @@ func (s *Schema) RecordName(ctx context.Context) (string, error) {
 		return doc.Title, nil
 	}
 }
-
-// IsDescriptor reports whether a Protobuf schema is given as a descriptor in base64.
-func IsDescriptor(text string) bool { return decodeDescriptor(text) != nil }

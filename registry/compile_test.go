@@ -58,18 +58,30 @@ func TestCompileWithImports(t *testing.T) {
 }
 
 func TestCompileDescriptor(t *testing.T) {
-	text := &registry.Schema{Type: registry.Protobuf, Text: addressProto}
-	file, err := text.CompileProtobuf(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := proto.Marshal(protodesc.ToFileDescriptorProto(file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := (&registry.Schema{Type: registry.Protobuf, Text: base64.StdEncoding.EncodeToString(b)}).CompileProtobuf(t.Context())
-	if err != nil || again.Messages().Get(0).FullName() != "a.Address" {
-		t.Errorf("got %v, %v", again, err)
+	for _, named := range []bool{true, false} { // names in JSON, which clients may leave out
+		text := &registry.Schema{Type: registry.Protobuf, Text: `syntax = "proto3"; package a; message M { string a_b = 1; int32 c_d1_e = 2; }`}
+		file, err := text.CompileProtobuf(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := protodesc.ToFileDescriptorProto(file)
+		if !named {
+			for _, f := range d.MessageType[0].Field {
+				f.JsonName = nil
+			}
+		}
+		b, err := proto.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := (&registry.Schema{Type: registry.Protobuf, Text: base64.StdEncoding.EncodeToString(b)}).CompileProtobuf(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fields := again.Messages().Get(0).Fields()
+		if one, two := fields.Get(0).JSONName(), fields.Get(1).JSONName(); one != "aB" || two != "cD1E" {
+			t.Errorf("names in JSON: %s, %s", one, two)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/sr"
@@ -74,6 +75,10 @@ func (c *Client) failed(ctx context.Context, op string, err error) error {
 	case isCertificate(err):
 		out.Kind, out.Message = ErrRefused, firstLine(err.Error())
 	default:
+		var request *url.Error // it names method and address, which are told already
+		if errors.As(err, &request) {
+			err = request.Err
+		}
 		out.Message = "no answer: " + firstLine(err.Error())
 	}
 	return out

@@ -12,6 +12,8 @@
 package registry
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -63,6 +65,15 @@ type Schema struct {
 	Text       string
 	References []Reference
 	Imports    []Import // what References stand for, and their references: each before those that need it, none twice
+}
+
+// Pretty is the text for a person: JSON indented, anything else as it is.
+func (s *Schema) Pretty() string {
+	var b bytes.Buffer
+	if s.Type == Protobuf || json.Indent(&b, []byte(s.Text), "", "  ") != nil {
+		return s.Text
+	}
+	return b.String()
 }
 
 // Reference is how a schema names another one in the registry.

@@ -24,7 +24,7 @@ It is weir run of the pipeline device_stats, which comes with Weir: weir explain
   weir consume --brokers kafka-1:9092 --instance edge-7 --parallelism 2`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := readings.validate(); err != nil {
+			if err := readings.validate(false); err != nil {
 				return err
 			}
 			program, err := pipelines.DeviceStatsOf(readings.format, readings.registry.config)

@@ -62,7 +62,7 @@ func startBinary(t *testing.T, binary string, args ...string) *weir {
 	t.Helper()
 	p := &weir{t: t, exited: make(chan struct{})}
 	p.cmd = exec.Command(binary, args...) //nolint:gosec // this test's own, or made by it
-	p.cmd.Env = append(os.Environ(), mainEnv+"=1", "WEIR_CONSOLE_LISTEN=none", "TMPDIR="+slotDir(t), "GOMEMLIMIT=512MiB")
+	p.cmd.Env = append(os.Environ(), mainEnv+"=1", "WEIR_CONSOLE_LISTEN=none", "WEIR_REGISTRY_LISTEN=127.0.0.1:0", "TMPDIR="+slotDir(t), "GOMEMLIMIT=512MiB")
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.errOut
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)

@@ -51,7 +51,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 			if err != nil {
 				return err
 			}
-			if err := written.validate(); err != nil {
+			if err := written.validate(false); err != nil {
 				return err
 			}
 			subject, err := registry.ParseStrategy(strategy)

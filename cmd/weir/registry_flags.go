@@ -98,14 +98,15 @@ func (f *formatFlags) add(cmd *cobra.Command) {
 	f.registry.add(cmd)
 }
 
-func (f *formatFlags) validate() error {
+// validate checks the flags; served says that the command brings a registry of its own.
+func (f *formatFlags) validate(served bool) error {
 	switch {
 	case !slices.Contains(produce.Formats, f.format):
 		if f.format == "csv" || f.format == "ndjson" {
 			return usage(fmt.Errorf("--format says how readings are written; for the file say --file-format %s", f.format))
 		}
 		return usage(fmt.Errorf("unknown format %q: choose %s", f.format, strings.Join(produce.Formats, ", ")))
-	case f.format != "json" && !f.registry.given():
+	case f.format != "json" && !f.registry.given() && !served:
 		return usage(errors.New("--format " + f.format + " needs --registry, such as --registry http://127.0.0.1:8081"))
 	}
 	return nil

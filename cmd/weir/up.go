@@ -14,18 +14,19 @@ import (
 
 func newUp() *cobra.Command {
 	var (
-		kafka  kafkaFlags
-		admins adminFlags
-		fleet  source.FleetConfig
-		listen string
-		sync   bool
-		mark   bool
-		length time.Duration
-		page   consoleFlags
-		out    output
-		values formatFlags
-		files  []string
-		alerts string
+		kafka   kafkaFlags
+		admins  adminFlags
+		fleet   source.FleetConfig
+		listen  string
+		sync    bool
+		mark    bool
+		length  time.Duration
+		page    consoleFlags
+		out     output
+		values  formatFlags
+		files   []string
+		alerts  string
+		schemas string
 	)
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -47,8 +48,15 @@ goes on where the first was stopped or killed.`,
 			if err != nil {
 				return err
 			}
-			if err := values.validate(); err != nil {
+			serve := &node.ServeRegistry{Listen: schemas}
+			if schemas == "none" || len(kafka.config.Brokers) > 0 {
+				serve = nil
+			}
+			if err := values.validate(serve != nil); err != nil {
 				return err
+			}
+			if serve != nil { // readings that need it do not go without
+				serve.Optional = !cmd.Flags().Changed("registry-listen") && (values.format == "json" || values.registry.given())
 			}
 			k, err := kafka.kafka(log)
 			if err != nil {
@@ -84,7 +92,7 @@ goes on where the first was stopped or killed.`,
 			view := newUpView(cmd.ErrOrStderr(), kafka.dataDir, len(kafka.config.Brokers) > 0)
 			view.admin = admins.addr
 			last, err := node.Run(ctx, node.Config{
-				Kafka: k, Fleet: fleet, Format: values.format, Registry: values.registry.config, Mark: mark, Console: pageConfig, Logger: log, Admin: admin,
+				Kafka: k, Fleet: fleet, Format: values.format, Registry: values.registry.config, ServeRegistry: serve, Mark: mark, Console: pageConfig, Logger: log, Admin: admin,
 				StateDir:  filepath.Join(kafka.dataDir, "state"),
 				Pipelines: programs, Alerts: told,
 				OnReady: view.ready, OnLook: view.look, LookEvery: view.every(),
@@ -104,6 +112,7 @@ goes on where the first was stopped or killed.`,
 	f := cmd.Flags()
 	f.Float64Var(&fleet.Rate, "rate", 1000, "readings a second of the whole fleet; 0 as fast as it goes")
 	f.StringVar(&listen, "listen", "127.0.0.1:9092", "address of the embedded broker")
+	f.StringVar(&schemas, "registry-listen", node.DefaultRegistryListen, "address of the schema registry beside the embedded broker; none turns it off")
 	f.BoolVar(&sync, "sync", false, "wait for the disk at each commit, so that a power failure loses nothing")
 	f.BoolVar(&mark, "mark", true, "mark each record with its transaction, so that weir verify finds torn ones")
 	f.StringSliceVar(&files, "pipeline", nil, "file or name of a pipeline to run beside, as weir run does; may be given again")

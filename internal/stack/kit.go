@@ -30,6 +30,9 @@ var (
 	flinkPom []byte
 	//go:embed flink.sum
 	flinkSums string
+
+	//go:embed apicurio.xml
+	apicurioPom []byte
 )
 
 // dependencyPlugin copies the jars that a pom names.
@@ -48,6 +51,8 @@ var (
 	kafkaKit   = kit{name: "Kafka " + KafkaVersion, folder: "kafka-" + KafkaVersion, from: "Maven Central", fetch: maven(kafkaPom), sums: kafkaSums}
 	streamsKit = kit{name: "Kafka Streams " + KafkaVersion, folder: "kafka-streams-" + KafkaVersion, from: "Maven Central", fetch: maven(streamsPom)}
 	flinkKit   = kit{name: "Flink " + FlinkVersion, folder: "flink-" + FlinkVersion, from: "PyPI and Maven Central", fetch: fetchFlink, sums: flinkSums}
+
+	apicurioKit = kit{name: "Apicurio " + ApicurioVersion, folder: "apicurio-" + ApicurioVersion, from: "Maven Central and PyPI", fetch: fetchApicurio}
 )
 
 // cacheDir is where jars are kept: $WEIR_STACK, or a folder of the user's cache.
@@ -150,27 +155,30 @@ func sha256Of(path string) (string, error) {
 
 // maven fetches the jars that a pom names, and theirs.
 func maven(pom []byte) func(ctx context.Context, dir string) error {
-	return func(ctx context.Context, dir string) error {
-		mvn, err := exec.LookPath("mvn")
-		if err != nil {
-			return errors.New("no mvn: install Maven and a JDK 17 (Debian: apt-get install maven openjdk-17-jdk-headless)")
-		}
-		tmp, err := os.MkdirTemp("", "weir-pom-")
-		if err != nil {
-			return err
-		}
-		defer func() { _ = os.RemoveAll(tmp) }() // a left-over is only untidy
-		file := filepath.Join(tmp, "pom.xml")
-		if err := os.WriteFile(file, pom, 0o600); err != nil {
-			return err
-		}
-		cmd := exec.CommandContext(ctx, mvn, "--batch-mode", "--quiet", "-f", file,
-			dependencyPlugin+":copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+dir)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("mvn: %w: %s", err, lastLines(out))
-		}
-		return nil
+	return func(ctx context.Context, dir string) error { return mavenGoal(ctx, pom, "copy-dependencies", dir) }
+}
+
+// mavenGoal copies or unpacks what a pom names into a folder.
+func mavenGoal(ctx context.Context, pom []byte, goal, dir string) error {
+	mvn, err := exec.LookPath("mvn")
+	if err != nil {
+		return errors.New("no mvn: install Maven and a JDK 17 (Debian: apt-get install maven openjdk-17-jdk-headless)")
 	}
+	tmp, err := os.MkdirTemp("", "weir-pom-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(tmp) }() // a left-over is only untidy
+	file := filepath.Join(tmp, "pom.xml")
+	if err := os.WriteFile(file, pom, 0o600); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, mvn, "--batch-mode", "--quiet", "-f", file,
+		dependencyPlugin+":"+goal, "-DincludeScope=runtime", "-DoutputDirectory="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("mvn: %w: %s", err, lastLines(out))
+	}
+	return nil
 }
 
 // lastLines is the end of a process's output, where it says what went wrong.

@@ -1,4 +1,4 @@
-// Package stack runs real Kafka and Flink as child processes: for tests, for benchmarks, and for the development
+// Package stack runs real Kafka, Flink and a schema registry as child processes: for tests, for benchmarks, and for the development
 // clusters of weir kafka up and weir flink up. No Docker: they are Java processes with their jars from package
 // registries, fetched once into a cache.
 //
@@ -7,6 +7,8 @@
 //	process.go   one process: tied to this one or detached, killed, found again
 //	kafka.go     a cluster of KRaft nodes that can be killed, paused and started again
 //	flink.go     a Flink cluster with its SQL Gateway
+//	apicurio.go  a schema registry
+//	python.go    Confluent's clients for Python
 //	streams.go   programs written with Kafka Streams
 package stack
 
@@ -24,10 +26,11 @@ import (
 	"strings"
 )
 
-// Versions of what the stack runs, as kafka.xml and flink.xml name them.
+// Versions of what the stack runs, as kafka.xml, flink.xml and apicurio.xml name them.
 const (
-	KafkaVersion = "4.3.1"
-	FlinkVersion = "2.2.1"
+	KafkaVersion    = "4.3.1"
+	FlinkVersion    = "2.2.1"
+	ApicurioVersion = "3.3.3"
 )
 
 // TB is the part of testing.TB that a cluster for a test needs.

@@ -47,7 +47,7 @@ type Registry struct {
 // addrFile is in the data directory while a registry is served on it.
 const addrFile = "registry.addr"
 
-// Open reads the topic, then opens the port.
+// Open takes the port, reads the topic, and only then answers. The error is an ErrBusy where the address is taken.
 func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	if cfg.Addr == "" {
 		cfg.Addr = "127.0.0.1:0"
@@ -58,18 +58,18 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Registry{cfg: cfg, log: topicLog{at: cfg.Broker, log: cfg.Logger}}
-	if err := r.load(ctx); err != nil {
-		return nil, fmt.Errorf("open schema registry: %w", err)
-	}
+	// The port comes first: a second registry on it must not take the topic over from the first.
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Addr)
-	if err == nil {
-		r.addr = listener.Addr().String()
+	if err != nil {
+		return nil, explainListen(cfg.Addr, err)
+	}
+	r := &Registry{cfg: cfg, addr: listener.Addr().String(), log: topicLog{at: cfg.Broker, log: cfg.Logger}}
+	if err = r.load(ctx); err == nil {
 		err = r.tellAddress()
 	}
 	if err != nil {
 		r.log.close()
-		return nil, explainListen(cfg.Addr, err)
+		return nil, errors.Join(fmt.Errorf("open schema registry: %w", err), listener.Close())
 	}
 	r.server = &http.Server{
 		Handler:           r.handler(),
@@ -84,9 +84,12 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	return r, nil
 }
 
+// ErrBusy says that another program has the registry's address.
+var ErrBusy = errors.New("its address is taken")
+
 func explainListen(addr string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("address %s for the schema registry is in use by another program: stop it, or choose another address, or none, with --registry-listen", addr)
+		return fmt.Errorf("schema registry: %w: %s; choose another address, or none, with --registry-listen", ErrBusy, addr)
 	}
 	return fmt.Errorf("schema registry on %s: %w", addr, err)
 }

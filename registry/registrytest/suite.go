@@ -54,6 +54,7 @@ func steps() []step {
 	typed := func(kind, text string) body { return body{"schema": text, "schemaType": kind} }
 	a, p, j, r := "/subjects/SUBJECTa/versions", "/subjects/SUBJECTp/versions", "/subjects/SUBJECTj/versions", "/subjects/SUBJECTr/versions"
 	return []step{
+		{"set the global level", "PUT", "/config", body{"compatibility": "BACKWARD"}, `200 "compatibility":"BACKWARD"`},
 		{"no such subject", "GET", a, nil, "404 40401"},
 		{"no such subject's version", "GET", a + "/1", nil, "404 40401"},
 		{"no such id", "GET", "/schemas/ids/2000000000", nil, "404 40403"},
@@ -81,7 +82,7 @@ func steps() []step {
 		{"version that is none", "GET", a + "/first", nil, "422 42202"},
 		{"invalid schema", "POST", a, avro(`{"type":"recor"}`), "422 42201"},
 		{"no JSON", "POST", a, avro(`record`), "422 42201"},
-		{"empty schema", "POST", a, avro(``), "422 42201"},
+		{"empty schema", "POST", "/subjects/SUBJECTempty/versions", avro(``), "422 42201"},
 		{"unknown type", "POST", a, typed("THRIFT", `struct A {}`), "422 42201"},
 		{"types", "GET", "/schemas/types", nil, `200 PROTOBUF`},
 

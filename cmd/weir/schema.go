@@ -1,0 +1,413 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"weir/node"
+	"weir/registry"
+	"weir/registry/compat"
+	"weir/registry/embedded"
+)
+
+func newSchema() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "schema",
+		Short: "Schemas in a registry: register, check, compare, delete",
+		Long: `Works on the registry that --registry names, or on the one of the weir up that runs on the data directory.
+A subject is what a line of versions has in common: for the values of a topic it is TOPIC-value.`,
+		Example: `  weir schema list
+  weir schema check sensor_data_tx-value --file reading.avsc      # exit code 3 where it does not fit
+  weir schema register sensor_data_tx-value --file reading.avsc
+  weir schema diff weir.SensorReading 1 2
+  weir schema compatibility set sensor_data_tx-value FULL`,
+	}
+	cmd.AddCommand(newSchemaRegister(), newSchemaCheck(), newSchemaList(), newSchemaShow(), newSchemaDiff(), newSchemaCompatibility(), newSchemaDelete())
+	return cmd
+}
+
+// schemaFlags are the flags that all commands on a registry have.
+type schemaFlags struct {
+	registryFlags
+	dataDir string
+	level   string
+	out     output
+}
+
+func (f *schemaFlags) add(cmd *cobra.Command) {
+	f.registryFlags.add(cmd)
+	cmd.Flags().StringVar(&f.dataDir, "data-dir", ".weir", "data directory of a running weir up, whose registry is used where --registry names none")
+	cmd.Flags().StringVar(&f.level, "log-level", "warn", "debug, info, warn or error")
+	f.out.add(cmd)
+}
+
+// run calls fn with a client of the registry.
+func (f *schemaFlags) run(cmd *cobra.Command, fn func(ctx context.Context, c *registry.Client, asJSON bool) error) error {
+	asJSON, err := f.out.json()
+	if err != nil {
+		return err
+	}
+	if !f.given() {
+		f.config.URLs = []string{cmp.Or(embedded.FindURL(f.dataDir), "http://"+node.DefaultRegistryListen)}
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.level)); err != nil {
+		return usage(fmt.Errorf("--log-level: %w", err))
+	}
+	client, err := f.client(slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return fn(cmd.Context(), client, asJSON)
+}
+
+// schemaFile is a schema given as a file.
+type schemaFile struct {
+	path       string
+	kind       string
+	references []string
+}
+
+func (f *schemaFile) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.path, "file", "", "file with the schema: .avsc, .proto or .json")
+	cmd.Flags().StringVar(&f.kind, "type", "", "AVRO, PROTOBUF or JSON (default: by the file's name)")
+	cmd.Flags().StringArrayVar(&f.references, "reference", nil, "another schema that this one names, as NAME=SUBJECT:VERSION; may be repeated")
+	_ = cmd.MarkFlagRequired("file") // it is defined above
+}
+
+func (f *schemaFile) read() (*registry.Schema, error) {
+	s := &registry.Schema{}
+	var err error
+	if f.kind != "" {
+		s.Type, err = registry.ParseType(f.kind)
+	} else {
+		s.Type, err = registry.TypeOfFile(f.path)
+	}
+	if err != nil {
+		return nil, usage(fmt.Errorf("%w; say it with --type", err))
+	}
+	for _, text := range f.references {
+		name, at, named := strings.Cut(text, "=")
+		i := strings.LastIndexByte(at, ':')
+		if !named || i < 0 {
+			return nil, usage(fmt.Errorf("--reference %q: want NAME=SUBJECT:VERSION", text))
+		}
+		version, err := strconv.Atoi(at[i+1:])
+		if err != nil {
+			return nil, usage(fmt.Errorf("--reference %q: the version is no number", text))
+		}
+		s.References = append(s.References, registry.Reference{Name: name, Subject: at[:i], Version: version})
+	}
+	text, err := os.ReadFile(f.path)
+	if err != nil {
+		return nil, fmt.Errorf("read schema: %w", err)
+	}
+	s.Text = string(text)
+	return s, nil
+}
+
+func newSchemaRegister() *cobra.Command {
+	var (
+		flags schemaFlags
+		file  schemaFile
+	)
+	cmd := &cobra.Command{
+		Use:   "register SUBJECT",
+		Short: "Add a schema to a subject; one that is there already stays as it is",
+		Example: `  weir schema register sensor_data_tx-value --file reading.avsc
+  weir schema register orders-value --file order.proto --reference item.proto=items-value:2`,
+		Args: oneArg("subject"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			schema, err := file.read()
+			if err != nil {
+				return err
+			}
+			return flags.run(cmd, func(ctx context.Context, c *registry.Client, asJSON bool) error {
+				if _, err := c.Register(ctx, args[0], schema); err != nil {
+					return err
+				}
+				v, err := c.Lookup(ctx, args[0], schema)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return writeJSON(cmd.OutOrStdout(), map[string]any{"subject": v.Subject, "version": v.Version, "id": v.Schema.ID})
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: version %d, id %d\n", v.Subject, v.Version, v.Schema.ID)
+				return err
+			})
+		},
+	}
+	flags.add(cmd)
+	file.add(cmd)
+	return cmd
+}
+
+func newSchemaCheck() *cobra.Command {
+	var (
+		flags schemaFlags
+		file  schemaFile
+	)
+	cmd := &cobra.Command{
+		Use:     "check SUBJECT",
+		Short:   "Ask the registry whether a schema may follow those of a subject; exit code 3 where not",
+		Example: `  weir schema check sensor_data_tx-value --file reading.avsc`,
+		Args:    oneArg("subject"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			schema, err := file.read()
+			if err != nil {
+				return err
+			}
+			return flags.run(cmd, func(ctx context.Context, c *registry.Client, asJSON bool) error {
+				report, err := c.Check(ctx, args[0], schema)
+				if err != nil {
+					return err
+				}
+				level, err := c.Compatibility(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if !report.Compatible && len(report.Messages) == 0 {
+					report.Messages = ownOpinion(ctx, c, args[0], level, schema)
+				}
+				if err := writeCheck(cmd.OutOrStdout(), args[0], level, report, asJSON); err != nil {
+					return err
+				}
+				if !report.Compatible {
+					return errCheck
+				}
+				return nil
+			})
+		},
+	}
+	flags.add(cmd)
+	file.add(cmd)
+	return cmd
+}
+
+// ownOpinion says why a schema does not fit, for a registry that only says that it does not. What can't be found out is
+// left out.
+func ownOpinion(ctx context.Context, c *registry.Client, subject, level string, schema *registry.Schema) []string {
+	numbers, err := c.Versions(ctx, subject)
+	if err != nil {
+		return nil
+	}
+	var versions []*registry.Version
+	for _, n := range numbers {
+		v, err := c.Version(ctx, subject, n)
+		if err != nil {
+			return nil
+		}
+		versions = append(versions, v)
+	}
+	messages, err := compat.Check(ctx, compat.Level(level), schema, versions)
+	if err != nil {
+		return nil
+	}
+	return messages
+}
+
+func writeCheck(w io.Writer, subject, level string, report registry.Report, asJSON bool) error {
+	if asJSON {
+		return writeJSON(w, map[string]any{"subject": subject, "level": level, "compatible": report.Compatible, "messages": report.Messages})
+	}
+	if report.Compatible {
+		_, err := fmt.Fprintf(w, "%s: compatible (%s)\n", subject, level)
+		return err
+	}
+	fmt.Fprintf(w, "%s: NOT compatible (%s)\n", subject, level)
+	for _, m := range report.Messages {
+		fmt.Fprintf(w, "  %s\n", m)
+	}
+	return nil
+}
+
+func newSchemaList() *cobra.Command {
+	var flags schemaFlags
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List subjects with their versions, newest id, type and compatibility",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return flags.run(cmd, func(ctx context.Context, c *registry.Client, asJSON bool) error {
+				lines, err := subjects(ctx, c)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return writeJSON(cmd.OutOrStdout(), lines)
+				}
+				if len(lines) == 0 {
+					_, err := fmt.Fprintf(cmd.OutOrStdout(), "no subjects in the registry at %s\n", c.URL())
+					return err
+				}
+				table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+				fmt.Fprintln(table, "SUBJECT\tTYPE\tVERSIONS\tLATEST ID\tCOMPATIBILITY")
+				for _, l := range lines {
+					fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", l.Subject, l.Type, strings.Trim(fmt.Sprint(l.Versions), "[]"), l.ID, l.Level)
+				}
+				return table.Flush()
+			})
+		},
+	}
+	flags.add(cmd)
+	return cmd
+}
+
+// subjectLine is a subject in a list.
+type subjectLine struct {
+	Subject  string        `json:"subject"`
+	Type     registry.Type `json:"type"`
+	Versions []int         `json:"versions"`
+	ID       int           `json:"latest_id"`
+	Level    string        `json:"compatibility"`
+}
+
+func subjects(ctx context.Context, c *registry.Client) ([]subjectLine, error) {
+	names, err := c.Subjects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lines := []subjectLine{}
+	for _, name := range names {
+		line := subjectLine{Subject: name}
+		if line.Versions, err = c.Versions(ctx, name); err != nil {
+			return nil, err
+		}
+		latest, err := c.Latest(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		line.Type, line.ID = latest.Schema.Type, latest.Schema.ID
+		if line.Level, err = c.Compatibility(ctx, name); err != nil {
+			return nil, err
+		}
+		lines = append(lines, line)
+	}
+	return lines, nil
+}
+
+// versionNumber reads the number of a version; "" and latest are the newest.
+func versionNumber(text string) (int, error) {
+	if text == "" || text == "latest" {
+		return -1, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, usage(fmt.Errorf("version %q: want a number from 1, or latest", text))
+	}
+	return n, nil
+}
+
+func newSchemaShow() *cobra.Command {
+	var (
+		flags schemaFlags
+		id    int
+	)
+	cmd := &cobra.Command{
+		Use:   "show [SUBJECT [VERSION]]",
+		Short: "Print a schema: of a subject, newest version by default, or by its id",
+		Example: `  weir schema show weir.SensorReading
+  weir schema show sensor_data_tx-value 1
+  weir schema show --id 7`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if (id == 0) == (len(args) == 0) || len(args) > 2 {
+				return usage(fmt.Errorf("weir schema show wants a subject, with a version if you like, or --id"))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return flags.run(cmd, func(ctx context.Context, c *registry.Client, asJSON bool) error {
+				v := &registry.Version{}
+				var err error
+				if id != 0 {
+					v.Schema, err = c.Schema(ctx, id)
+				} else {
+					v, err = schemaVersion(ctx, c, append(args, "")[:2])
+				}
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return writeJSON(cmd.OutOrStdout(), shownSchema(v))
+				}
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), strings.TrimRight(v.Schema.Pretty(), "\n"))
+				return err
+			})
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().IntVar(&id, "id", 0, "id of the schema, as records carry it")
+	return cmd
+}
+
+func shownSchema(v *registry.Version) map[string]any {
+	out := map[string]any{"id": v.Schema.ID, "type": v.Schema.Type, "schema": v.Schema.Text}
+	if v.Subject != "" {
+		out["subject"], out["version"] = v.Subject, v.Version
+	}
+	if len(v.Schema.References) > 0 {
+		out["references"] = v.Schema.References
+	}
+	return out
+}
+
+// schemaVersion finds the version that two arguments name.
+func schemaVersion(ctx context.Context, c *registry.Client, args []string) (*registry.Version, error) {
+	n, err := versionNumber(args[1])
+	if err != nil {
+		return nil, err
+	}
+	return c.Version(ctx, args[0], n)
+}
+
+func newSchemaDelete() *cobra.Command {
+	var (
+		flags     schemaFlags
+		permanent bool
+	)
+	cmd := &cobra.Command{
+		Use:   "delete SUBJECT [VERSION]",
+		Short: "Delete a subject or one version; records with its id stay readable until it is deleted with --permanent as well",
+		Example: `  weir schema delete old-value 3
+  weir schema delete old-value && weir schema delete old-value --permanent`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			n := 0
+			var err error
+			if len(args) == 2 {
+				if n, err = versionNumber(args[1]); err != nil {
+					return err
+				}
+			}
+			return flags.run(cmd, func(ctx context.Context, c *registry.Client, asJSON bool) error {
+				versions, err := c.Delete(ctx, args[0], n, permanent)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return writeJSON(cmd.OutOrStdout(), map[string]any{"subject": args[0], "versions": versions, "permanent": permanent})
+				}
+				if n == -1 {
+					_, err = fmt.Fprintf(cmd.OutOrStdout(), "deleted the latest version of %s\n", args[0])
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "deleted %s, versions %s\n", args[0], strings.Trim(fmt.Sprint(versions), "[]"))
+				return err
+			})
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().BoolVar(&permanent, "permanent", false, "forget what is deleted: its ids can't be read any more, and are not given again")
+	return cmd
+}

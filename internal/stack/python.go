@@ -1,0 +1,38 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+)
+
+// pythonClients are Confluent's own client and serializers, independent of all that is Weir's.
+const pythonClients = "confluent-kafka[avro,json,protobuf,schemaregistry]==2.16.1"
+
+var pythonKit = kit{name: "confluent-kafka for Python", folder: "python-confluent-kafka-2.16.1", from: "PyPI", fetch: fetchPython}
+
+func fetchPython(ctx context.Context, dir string) error {
+	pip, err := exec.LookPath("pip3")
+	if err != nil {
+		return errors.New("no pip3: install Python's package installer (Debian: apt-get install python3-pip)")
+	}
+	cmd := exec.CommandContext(ctx, pip, "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--target", dir, pythonClients)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("pip3 install %s: %w: %s", pythonClients, err, lastLines(out))
+	}
+	return nil
+}
+
+// PythonTool returns a command that runs a Python program that may import confluent_kafka, with up to 2 GiB of memory.
+func PythonTool(ctx context.Context, script string, args ...string) (*exec.Cmd, error) {
+	libs, err := pythonKit.jars(ctx)
+	if err != nil {
+		return nil, err
+	}
+	limited := append([]string{"-c", `ulimit -v 2097152; exec python3 "$@"`, "python3", script}, args...)
+	cmd := exec.CommandContext(ctx, "sh", limited...)
+	cmd.Env = append(os.Environ(), "PYTHONPATH="+libs, "PYTHONDONTWRITEBYTECODE=1")
+	return cmd, nil
+}
