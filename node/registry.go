@@ -29,6 +29,7 @@ func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *serv
 	if cfg.ServeRegistry == nil || !kafka.Embedded() {
 		return nil, nil, nil
 	}
+	ctx = context.WithoutCancel(ctx) // who stops now stops cleanly, a moment later
 	opened, err := embedded.Open(ctx, embedded.Config{
 		Broker: kafka.Broker, Addr: cfg.ServeRegistry.Listen, Dir: cfg.Kafka.DataDir, Logger: cfg.Logger,
 	})
