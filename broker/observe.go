@@ -8,29 +8,22 @@ import (
 	"github.com/twmb/franz-go/plugin/kprom"
 )
 
-// Observer sees what the clients of a process do: connections, requests, bytes, buffers, and traces of records.
+// Observer sees what the clients of a process do: connections, requests, bytes, buffers.
 type Observer struct {
-	Registry prometheus.Registerer // of the clients' metrics; default none
-	Tracer   kgo.Hook              // default none
+	Registry prometheus.Registerer // of the clients' metrics
 }
 
 // Observe is the option of a long-lived client by which the configuration's observer sees it. Part is the folder that the client
 // belongs to; name tells it from the part's other clients that live at the same time.
 func (c *Config) Observe(part, name string) kgo.Opt {
-	var hooks []kgo.Hook
-	if o := c.Observer; o != nil {
-		if o.Registry != nil {
-			hooks = append(hooks, kprom.NewMetrics("weir_broker_client",
-				kprom.Registerer(&successive{o.Registry}),
-				kprom.WithStaticLabel(prometheus.Labels{"part": part, "client": name}),
-				kprom.FetchAndProduceDetail(kprom.ByTopic, kprom.Batches, kprom.Records, kprom.CompressedBytes, kprom.UncompressedBytes, kprom.ConsistentNaming),
-				kprom.Histograms(kprom.RequestDurationE2E)))
-		}
-		if o.Tracer != nil {
-			hooks = append(hooks, o.Tracer)
-		}
+	if c.Observer == nil {
+		return kgo.WithHooks()
 	}
-	return kgo.WithHooks(hooks...)
+	return kgo.WithHooks(kprom.NewMetrics("weir_broker_client",
+		kprom.Registerer(&successive{c.Observer.Registry}),
+		kprom.WithStaticLabel(prometheus.Labels{"part": part, "client": name}),
+		kprom.FetchAndProduceDetail(kprom.ByTopic, kprom.Batches, kprom.Records, kprom.CompressedBytes, kprom.UncompressedBytes, kprom.ConsistentNaming),
+		kprom.Histograms(kprom.RequestDurationE2E)))
 }
 
 // successive lets the metrics of a new client take the place of those of the client before, which may still be closing.

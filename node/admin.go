@@ -31,7 +31,6 @@ type Admin struct {
 
 	engine  *engine.Metrics
 	produce *produce.Metrics
-	tracer  kgo.Hook
 
 	mu        sync.Mutex
 	pipelines []*engine.Status
@@ -55,7 +54,7 @@ func NewAdmin() *Admin {
 
 // Broker lets the clients of a configuration be seen, and makes the broker a part that must answer.
 func (a *Admin) Broker(c broker.Config) broker.Config {
-	c.Observer = &broker.Observer{Registry: a.Registry, Tracer: a.tracer}
+	c.Observer = &broker.Observer{Registry: a.Registry}
 	a.Part("broker", func(ctx context.Context) error {
 		a.mu.Lock()
 		defer a.mu.Unlock()

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/broker"
+	"weir/monitor"
+	"weir/node"
+)
+
+func newMonitor() *cobra.Command {
+	var (
+		kafka  kafkaFlags
+		admins adminFlags
+		out    output
+		every  time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "monitor",
+		Short: "Watch Kafka: brokers, partitions in trouble, lag of all groups, transactions that block readers",
+		Long: `Shows the cluster as its clients see it, once, or with --admin-listen serves it as metrics for Prometheus
+until Ctrl-C. deploy/prometheus has the alerts.`,
+		Example: `  weir monitor
+  weir monitor -o json | jq '.groups[] | select(.topics[].lag > 0)'
+  weir monitor --brokers kafka-1:9092 --admin-listen 127.0.0.1:9601`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			if every < time.Second {
+				return usage(fmt.Errorf("--every %s: the least is 1s", every))
+			}
+			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
+				client, err := broker.Connect(ctx, at.Broker)
+				if err != nil {
+					return err
+				}
+				defer client.Close()
+				m := monitor.New(client)
+				if admins.listen == "" {
+					view, err := m.Look(ctx)
+					if err != nil {
+						return err
+					}
+					if asJSON {
+						return writeJSON(cmd.OutOrStdout(), view)
+					}
+					return writeCluster(cmd.OutOrStdout(), &view)
+				}
+				admin, err := admins.admin(ctx, log)
+				if err != nil {
+					return err
+				}
+				defer admin.Close()
+				admin.Broker(at.Broker)
+				admin.Registry.MustRegister(m)
+				admins.tell()
+				m.Run(ctx, every, log)
+				return nil
+			})
+		},
+	}
+	kafka.add(cmd)
+	admins.add(cmd, "")
+	cmd.Flags().DurationVar(&every, "every", 10*time.Second, "with --admin-listen: how often the cluster is looked at")
+	out.add(cmd)
+	return cmd
+}
+
+// writeCluster shows what a person wants to know first: what is wrong, and who is behind.
+func writeCluster(w io.Writer, v *monitor.View) error {
+	partitions, under, offline := 0, 0, 0
+	for _, t := range v.Topics {
+		partitions += t.Partitions
+		under += t.UnderReplicated
+		offline += t.Offline
+	}
+	fmt.Fprintf(w, "brokers       %d", len(v.Brokers))
+	for _, b := range v.Brokers {
+		fmt.Fprintf(w, "  %d at %s", b.ID, b.Addr)
+	}
+	fmt.Fprintf(w, "\npartitions    %d of %d topics, %d under-replicated, %d offline\n", partitions, len(v.Topics), under, offline)
+	for _, t := range v.Topics {
+		if t.UnderReplicated+t.Offline > 0 {
+			fmt.Fprintf(w, "              %s: %d of %d under-replicated, %d offline\n", t.Name, t.UnderReplicated, t.Partitions, t.Offline)
+		}
+	}
+	hanging := 0
+	for i := range v.Transactions {
+		if v.Transactions[i].Hanging {
+			hanging++
+		}
+	}
+	fmt.Fprintf(w, "transactions  %d open, %d hanging", len(v.Transactions), hanging)
+	if len(v.Transactions) > 0 {
+		fmt.Fprintf(w, ", the oldest for %s: weir transactions list", v.At.Sub(v.Transactions[0].Started).Round(time.Millisecond))
+	}
+	fmt.Fprintln(w)
+	if len(v.Groups) == 0 {
+		_, err := fmt.Fprintln(w, "groups        none")
+		return err
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\nGROUP\tSTATE\tMEMBERS\tTOPIC\tLAG")
+	for _, g := range v.Groups {
+		if len(g.Topics) == 0 {
+			fmt.Fprintf(table, "%s\t%s\t%d\t\t\n", g.Name, g.State, g.Members)
+		}
+		for _, t := range g.Topics {
+			fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\n", g.Name, g.State, g.Members, t.Topic, count(t.Lag))
+		}
+	}
+	return table.Flush()
+}

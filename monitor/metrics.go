@@ -1,0 +1,81 @@
+package monitor
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("weir_monitor_"+name, help, labels, nil)
+}
+
+// What is told of the cluster at the last look.
+var (
+	descUp           = desc("up", "1 where the last look at the cluster succeeded. Where it did not, nothing else is told.")
+	descTook         = desc("look_seconds", "How long the last look took.")
+	descBrokers      = desc("brokers_up", "Brokers of the cluster.")
+	descKnown        = desc("brokers_known", "Brokers that were there within the last hour.")
+	descPartitions   = desc("partitions", "Partitions of a topic.", "topic")
+	descUnder        = desc("partitions_under_replicated", "Partitions with replicas that are not in sync.", "topic")
+	descOffline      = desc("partitions_offline", "Partitions without a leader.", "topic")
+	descMembers      = desc("group_members", "Members of a consumer group.", "group")
+	descLag          = desc("group_lag_records", "Records between what a group has committed and the end.", "group", "topic")
+	descBehind       = desc("group_lag_seconds", "For how long the oldest record that a group has not read has been there, as far back as the monitor has watched.", "group", "topic")
+	descTransactions = desc("transactions_open", "Transactions that are under way.")
+	descHanging      = desc("transactions_hanging", "Transactions that no coordinator knows, and no timeout ends.")
+	descOldest       = desc("transaction_oldest_seconds", "Age of the oldest open transaction; 0 where none is open.")
+	descBlocked      = desc("transaction_blocked_records", "Records that readers wait for behind open transactions.", "topic")
+)
+
+// Describe names no metrics in advance: before the first look there are none.
+func (m *Monitor) Describe(chan<- *prometheus.Desc) {}
+
+// Collect tells what the last look found.
+func (m *Monitor) Collect(to chan<- prometheus.Metric) {
+	m.mu.Lock()
+	v, err, looked, took := m.last, m.err, m.looked, m.took
+	m.mu.Unlock()
+	if !looked {
+		return
+	}
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	gauge(descTook, took.Seconds())
+	if err != nil {
+		gauge(descUp, 0)
+		return
+	}
+	gauge(descUp, 1)
+	gauge(descBrokers, float64(len(v.Brokers)))
+	gauge(descKnown, float64(v.Known))
+	for _, t := range v.Topics {
+		gauge(descPartitions, float64(t.Partitions), t.Name)
+		gauge(descUnder, float64(t.UnderReplicated), t.Name)
+		gauge(descOffline, float64(t.Offline), t.Name)
+	}
+	for _, g := range v.Groups {
+		gauge(descMembers, float64(g.Members), g.Name)
+		for _, t := range g.Topics {
+			gauge(descLag, float64(t.Lag), g.Name, t.Topic)
+			gauge(descBehind, t.Behind, g.Name, t.Topic)
+		}
+	}
+	hanging, oldest := 0, 0.0
+	blocked := make(map[string]int64)
+	for i := range v.Transactions {
+		t := &v.Transactions[i]
+		if t.Hanging {
+			hanging++
+		}
+		oldest = max(oldest, v.At.Sub(t.Started).Seconds())
+		for _, p := range t.Partitions {
+			blocked[p.Topic] = max(blocked[p.Topic], p.Behind)
+		}
+	}
+	gauge(descTransactions, float64(len(v.Transactions)))
+	gauge(descHanging, float64(hanging))
+	gauge(descOldest, oldest)
+	for topic, n := range blocked {
+		gauge(descBlocked, float64(n), topic)
+	}
+}
