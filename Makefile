@@ -50,7 +50,7 @@ test: deps console/web/node_modules ## run all tests with the race detector, rea
 test-fast: ## run the tests that start no JVM, the long ones shortened
 	go test -short -timeout 10m ./...
 
-lint: console-check ## run golangci-lint, and see that console/dist is up to date, installing it into bin/ where it is missing
+lint: console-check ## see that console/dist is up to date, and run golangci-lint, installing it into bin/ where it is missing
 	@tool=$$(command -v golangci-lint || ls $$(go env GOPATH)/bin/golangci-lint 2>/dev/null || ls $(BIN)/golangci-lint 2>/dev/null); \
 	if [ -z "$$tool" ] || ! "$$tool" version 2>/dev/null | grep -q $(GOLANGCI_VERSION:v%=%); then \
 		echo "installing golangci-lint $(GOLANGCI_VERSION) into bin/ (a few minutes)"; \

@@ -1,10 +1,134 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/broker"
+	"weir/reading"
 )
+
+var consoleAt = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
+
+// startConsole starts weir up with a console, and returns where it is. It is built anew: under the race detector the broker
+// would not keep up with 10,000 devices.
+func startConsole(t *testing.T, args ...string) (url, brokerAddr string) {
+	t.Helper()
+	args = append([]string{"up", "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--console-listen", "127.0.0.1:0"}, args...)
+	binary := filepath.Join(t.TempDir(), "weir")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil { //nolint:gosec // the name is ours
+		t.Fatalf("build weir: %v\n%s", err, out)
+	}
+	up := startBinary(t, binary, args...)
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if url = consoleAt.FindString(up.errOut.String()); url == "" {
+			continue
+		}
+		var info struct{ Brokers []string }
+		if getJSON(t, url+"/api/info", &info) == nil && len(info.Brokers) == 1 {
+			return url, info.Brokers[0]
+		}
+	}
+	t.Fatalf("no console: %s", up.errOut.String())
+	return "", ""
+}
+
+func getJSON(t *testing.T, url string, into any) error {
+	t.Helper()
+	resp, err := http.Get(url) //nolint:gosec // of this test
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(resp.Body)
+		return fmt.Errorf("%s: %s %s", url, resp.Status, text)
+	}
+	return json.NewDecoder(resp.Body).Decode(into)
+}
+
+// A real browser walks the console of a running weir up with 10,000 devices, looks at each page, and tries what it offers.
+func TestConsoleInABrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a browser: not with -short")
+	}
+	web, err := filepath.Abs("../../console/web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(web, "node_modules", "playwright-core")); err != nil {
+		t.Fatalf("the browser's driver is missing: run make console/web/node_modules: %v", err)
+	}
+	url, addr := startConsole(t, "--devices", "10000", "--rate", "5000", "--console-write")
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	go strangeDevices(ctx, t, addr)
+	leaveOpen(t, addr)
+
+	folder := os.Getenv("WEIR_SCREENSHOTS")
+	if folder == "" {
+		folder = t.ArtifactDir()
+	}
+	walk := exec.CommandContext(ctx, "node", "test/walk.mjs", url, folder)
+	walk.Dir = web
+	walk.Env = append(os.Environ(), "HOME="+t.TempDir())
+	out, err := walk.CombinedOutput()
+	t.Logf("screenshots in %s\n%s", folder, out)
+	if err != nil {
+		t.Errorf("the walk: %v", err)
+	}
+}
+
+// strangeDevices sends readings of devices whose names mean something to a browser, and a record that is no reading.
+func strangeDevices(ctx context.Context, t *testing.T, addr string) {
+	client, err := broker.Connect(ctx, broker.Config{Brokers: []string{addr}})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer client.Close()
+	client.Produce(ctx, &kgo.Record{Topic: "sensor_data_tx", Key: []byte("broken"), Value: []byte("no reading \x00\xff")}, nil)
+	for seq := int64(0); ctx.Err() == nil; seq++ {
+		for _, id := range []string{`<img src=x onerror=alert(1)>`, "מד־טמפרטורה"} {
+			r := reading.Reading{DeviceID: id, Sensor: "temperature", Unit: "Cel", Value: 20 + float64(seq%7), TS: time.Now().UnixMilli(), Seq: seq}
+			client.Produce(ctx, &kgo.Record{Topic: "sensor_data_tx", Key: []byte(id), Value: r.AppendJSON(nil)}, nil)
+		}
+		_ = broker.Sleep(ctx, 500*time.Millisecond)
+	}
+}
+
+// leaveOpen leaves a transaction open, in a topic that nobody reads.
+func leaveOpen(t *testing.T, addr string) {
+	t.Helper()
+	client, err := broker.Connect(t.Context(), broker.Config{Brokers: []string{addr}},
+		kgo.TransactionalID("walk-open"), kgo.TransactionTimeout(10*time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	if err := broker.EnsureTopics(t.Context(), kadm.NewClient(client), []broker.Topic{{Name: "nobody_reads", Partitions: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "nobody_reads", Value: []byte("open")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // A console that listens nowhere, or to everybody, is a mistake in how it was called.
 func TestConsoleFlags(t *testing.T) {

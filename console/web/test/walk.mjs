@@ -1,0 +1,283 @@
+// Walks the console of a running weir in a real browser: node walk.mjs URL FOLDER. Screenshots go to the folder.
+// What must be there: 10,000 devices and the two below, a dead letter, an open transaction "walk-open", --console-write.
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { chromium } from 'playwright-core';
+
+const [, , base, folder] = process.argv;
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const evil = '<img src=x onerror=alert(1)>';
+const rtl = 'מד־טמפרטורה';
+const problems = [];
+const check = (ok, what) => { if (!ok) problems.push(what); };
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+const context = await browser.newContext({ viewport: { width: 1360, height: 900 }, bypassCSP: false, reducedMotion: 'reduce' });
+const page = await context.newPage();
+page.setDefaultTimeout(15000);
+const requests = { all: 0, outside: [] };
+context.on('request', (r) => {
+  requests.all++;
+  if (new URL(r.url()).hostname !== '127.0.0.1') requests.outside.push(r.url());
+});
+page.on('dialog', (d) => { problems.push('a dialog opened: ' + d.message()); d.dismiss(); });
+page.on('pageerror', (e) => problems.push('error on the page: ' + e.message));
+page.on('console', (m) => { if (m.type() === 'error') problems.push('console: ' + m.text()); });
+
+const see = async (path, title) => {
+  await page.goto(base + '/#/' + path);
+  await page.getByRole('heading', { level: 1, name: title }).waitFor();
+};
+const shot = (name) => page.screenshot({ path: `${folder}/${name}.png` });
+
+// audit runs axe-core in the page's own world, past its policy, as a browser extension would.
+const session = await context.newCDPSession(page);
+async function audit(name) {
+  const run = `(() => { ${axe}; return axe.run(document, { resultTypes: ['violations'] }).then((r) => JSON.stringify(r.violations)); })()`;
+  const { result, exceptionDetails } = await session.send('Runtime.evaluate', { expression: run, awaitPromise: true, returnByValue: true });
+  if (exceptionDetails) { problems.push(`axe on ${name}: ${exceptionDetails.exception?.description}`); return; }
+  for (const v of JSON.parse(result.value)) {
+    if (v.impact === 'serious' || v.impact === 'critical') problems.push(`axe on ${name}: ${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160)).join(' | ')}`);
+  }
+}
+
+// poll waits until what a function sees of the page is different from what it saw first.
+async function poll(what, look, seconds = 10) {
+  const first = JSON.stringify(await page.evaluate(look));
+  for (const end = Date.now() + seconds * 1000; Date.now() < end; await page.waitForTimeout(150)) {
+    if (JSON.stringify(await page.evaluate(look)) !== first) return;
+  }
+  problems.push(`${what} does not change by itself`);
+}
+
+async function step(name, work) {
+  const began = Date.now();
+  try { await work(); } catch (e) { problems.push(`${name}: ${e.message.split('\n').slice(0, 4).join(' ')}`); await shot('failed-' + name).catch(() => {}); }
+  console.log(`${name} ${Date.now() - began} ms`);
+}
+
+await step('overview', async () => {
+  await see('overview', 'Overview');
+  await page.locator('.figure-value').first().waitFor();
+  await poll('the overview', () => document.querySelector('.lead').textContent);
+  check((await page.locator('.plot canvas').count()) === 3, 'three charts are drawn');
+  await page.waitForTimeout(4000);
+  await shot('overview');
+  await audit('overview');
+});
+
+await step('devices', async () => {
+  await see('devices', 'Devices');
+  await page.locator('.device-row .id a').first().waitFor();
+  await page.getByRole('table', { name: 'Devices' }).waitFor();
+  const total = () => page.evaluate(() => Number(document.querySelector('.tabs b').textContent.replace(/\D/g, '')));
+  for (const end = Date.now() + 60000; Date.now() < end && (await total()) < 10002; await page.waitForTimeout(250));
+  check((await total()) >= 10002, `10,002 devices are there, not ${await total()}`);
+  await poll('a sparkline', () => [...document.querySelectorAll('.device-row .spark path')].slice(0, 40).map((p) => p.getAttribute('d')).join(), 30);
+  await shot('devices');
+  await audit('devices');
+
+  const began = Date.now();
+  await page.locator('.device-list').evaluate((l) => { l.scrollTop = l.scrollHeight; });
+  await page.waitForFunction(() => { const rows = [...document.querySelectorAll('.device-row')]; return rows.length > 5 && rows.every((r) => !r.classList.contains('waiting')) && rows.some((r) => Number(r.dataset.row) > 9990); });
+  const took = Date.now() - began;
+  check(took < 1500, `the end of the list came after ${took} ms`);
+  check((await page.locator('.device-row').count()) < 120, 'only rows in sight exist');
+  // Frames while the list is scrolled from top to bottom.
+  const slowest = await page.locator('.device-list').evaluate((l) => new Promise((done) => {
+    let [n, last, worst] = [0, performance.now(), 0];
+    const next = () => {
+      const now = performance.now();
+      worst = Math.max(worst, now - last);
+      last = now;
+      l.scrollTop = (n / 60) * l.scrollHeight;
+      if (n++ < 60) requestAnimationFrame(next); else done(worst);
+    };
+    requestAnimationFrame(next);
+  }));
+  console.log(`slowest frame of scrolling 10,000 devices: ${slowest.toFixed(0)} ms`);
+  check(slowest < 700, `a frame of scrolling took ${slowest.toFixed(0)} ms`);
+
+  await page.keyboard.press('/');
+  await page.keyboard.type('device-0777');
+  await page.locator('[role="status"]', { hasText: /^1 match$|^\d+ matches$/ }).first().waitFor();
+  await page.waitForFunction(() => document.querySelector('.device-row .id')?.textContent === 'device-0777');
+  await page.locator('.device-row .id a').first().focus();
+  await page.getByRole('searchbox').fill('');
+  await page.waitForFunction(() => document.querySelectorAll('.device-row').length > 10);
+  await page.locator('.device-list').evaluate((l) => { l.scrollTop = 0; });
+  await page.locator('[data-row="0"] a').focus();
+  const row = () => page.evaluate(() => Number(document.activeElement.closest('[data-row]')?.dataset.row ?? -1));
+  for (const end = Date.now() + 10000; Date.now() < end && (await row()) < 1; await page.waitForTimeout(200)) await page.keyboard.press('ArrowDown');
+  check((await row()) >= 1, 'the arrow keys go through the rows');
+});
+
+await step('names', async () => {
+  for (const id of [evil, rtl]) {
+    await page.getByRole('searchbox').fill(id);
+    await page.waitForFunction((id) => document.querySelectorAll('.device-row').length === 1 && document.querySelector('.device-row .id').textContent === id, id);
+    check((await page.locator('.devices img').count()) === 0, 'a name made an element');
+    await shot(id === evil ? 'device-name-html' : 'device-name-rtl');
+    await page.locator('.device-row .id a').click();
+    await page.getByRole('heading', { level: 1, name: id }).waitFor();
+    check((await page.locator('main img').count()) === 0, 'a name made an element on its page');
+    await see('devices', 'Devices');
+    await page.getByRole('searchbox').waitFor();
+  }
+});
+
+await step('device', async () => {
+  await see('device/device-0001', 'device-0001');
+  await page.locator('.plot canvas').first().waitFor();
+  check((await page.locator('.plot canvas').count()) >= 5, 'each sensor has a chart');
+  await poll('a device', () => [...document.querySelectorAll('.big.inline')].map((b) => b.textContent), 20);
+  await shot('device');
+  await audit('device');
+});
+
+await step('pipelines', async () => {
+  await see('pipelines', 'Pipelines');
+  await page.getByRole('link', { name: 'device-stats', exact: true }).first().click();
+  await page.getByRole('heading', { level: 1, name: 'device-stats' }).waitFor();
+  await page.locator('.graph .node').first().waitFor();
+  check((await page.locator('.graph .node.topic').count()) >= 2, 'source and sink are drawn');
+  await page.locator('.graph .edge text', { hasText: '/s' }).first().waitFor();
+  await page.locator('.graph .edge text', { hasText: 'lag' }).first().waitFor();
+  await poll('the graph', () => [...document.querySelectorAll('.edge text')].map((t) => t.textContent));
+  await page.getByRole('region', { name: /Newest records/ }).waitFor();
+  await poll('the stream', () => document.querySelector('table.records tbody').textContent);
+  await shot('pipeline');
+  await audit('pipeline');
+  await page.locator('.node.source[role="button"]').click();
+  await page.getByRole('region', { name: 'Newest records of sensor_data_tx' }).waitFor();
+  await page.getByRole('button', { name: 'Chart' }).click();
+  await page.locator('.plot canvas').waitFor();
+  await page.waitForTimeout(2500);
+  await shot('pipeline-chart');
+  await page.getByRole('button', { name: 'Tasks' }).click();
+  await page.getByRole('region', { name: 'Tasks' }).waitFor();
+  await page.getByRole('button', { name: 'SQL', exact: true }).click();
+  await page.locator('pre.sql', { hasText: 'INSERT INTO' }).waitFor();
+});
+
+await step('sql', async () => {
+  await see('sql', 'SQL');
+  const field = page.getByRole('textbox', { name: 'SQL' });
+  await page.locator('.verdict.ok').waitFor();
+  const right = await field.inputValue();
+  await field.fill(right.replace('COUNT(*) AS readings', 'COUNT(*) AS readings, AVG(valu)'));
+  const said = page.getByRole('alert').filter({ hasText: /Line 18, column \d+/ });
+  await said.waitFor();
+  check(await page.locator('.sql-back li.wrong').textContent() === '18', 'the line that is wrong is marked');
+  check((await page.locator('.wrong-mark').count()) === 1, 'the word that is wrong is marked');
+  await shot('sql-error');
+  await audit('sql with an error');
+  await field.fill(right);
+  await page.locator('.verdict.ok').waitFor();
+  await page.getByRole('button', { name: /^Preview Ctrl/ }).click();
+  await page.getByRole('region', { name: 'Rows' }).waitFor();
+  check((await page.locator('table.records tbody tr').count()) > 3, 'a preview has rows');
+  await shot('sql-preview');
+  await page.getByRole('button', { name: 'Chart' }).click();
+  await page.locator('.plot canvas').waitFor();
+  await page.getByRole('button', { name: 'Explain' }).click();
+  await page.locator('pre.plan', { hasText: 'Scan readings' }).waitFor();
+  await audit('sql');
+});
+
+await step('topics', async () => {
+  await see('topics', 'Topics');
+  await page.getByRole('link', { name: 'sensor_data_tx' }).waitFor();
+  await poll('the list of topics', () => document.querySelector('tbody').textContent);
+  await shot('topics');
+  await audit('topics');
+  await page.getByRole('link', { name: 'sensor_data_tx' }).click();
+  await page.getByRole('button', { name: /^Record / }).first().click();
+  await page.locator('pre.payload', { hasText: '"device_id"' }).waitFor();
+  await shot('topic');
+  await audit('topic');
+  await page.getByLabel('From').selectOption('time');
+  await page.locator('[role="status"]', { hasText: '100 records' }).waitFor();
+  await page.getByLabel('From').selectOption('offset');
+  await page.getByRole('spinbutton', { name: 'Offset' }).fill('3');
+  await page.getByLabel('Partition').selectOption('0');
+  await page.waitForFunction(() => document.querySelector('table.records tbody tr td:nth-child(3)')?.textContent === '3');
+  await page.getByLabel('From').selectOption('end');
+  await page.getByLabel('Partition').selectOption('');
+  await page.getByRole('searchbox').fill(evil);
+  await page.waitForFunction((id) => [...document.querySelectorAll('table.records tbody tr')].length > 0 && [...document.querySelectorAll('table.records tbody tr')].every((r) => r.textContent.includes(id)), evil);
+  await page.getByRole('button', { name: 'Partitions' }).click();
+  await page.locator('.scroll[aria-label="Partitions"]').waitFor();
+});
+
+await step('letters', async () => {
+  await see('letters', 'Dead letters');
+  await page.locator('button.link').first().click();
+  await page.locator('pre.hex').waitFor();
+  check(/6e 6f 20 72 65 61 64 69/.test(await page.locator('pre.hex').textContent()), 'the bytes of “no readi…” are shown in hex');
+  check((await page.locator('.reason').textContent()).length > 10, 'the reason is shown');
+  await shot('letters');
+  await audit('letters');
+  await page.getByRole('button', { name: 'Send back…' }).click();
+  await page.getByRole('dialog').waitFor();
+  await audit('the question before a replay');
+  await page.getByRole('button', { name: /^Send \d+ letter/ }).click();
+  await page.locator('.done', { hasText: 'sent back' }).waitFor();
+  await page.locator('.tag', { hasText: 'sent back' }).first().waitFor();
+  await shot('letters-replayed');
+});
+
+await step('transactions', async () => {
+  await see('transactions', 'Transactions');
+  const row = page.getByRole('row').filter({ hasText: 'walk-open' });
+  await row.waitFor();
+  await shot('transactions');
+  await audit('transactions');
+  await row.getByRole('button', { name: 'Abort…' }).click();
+  await page.getByRole('button', { name: 'Abort it' }).click();
+  await page.locator('.done', { hasText: 'aborted' }).waitFor({ timeout: 30000 });
+  await row.waitFor({ state: 'detached' });
+});
+
+for (const [path, title] of [['schemas', 'Schemas'], ['alerts', 'Alerts']]) {
+  await step(path, async () => {
+    await see(path, title);
+    await page.locator('.panel').first().waitFor();
+    await page.waitForTimeout(300);
+    await shot(path);
+    await audit(path);
+  });
+}
+
+await step('dark', async () => {
+  await page.getByRole('button', { name: 'Use the dark theme' }).click();
+  for (const [path, title] of [['overview', 'Overview'], ['devices', 'Devices'], ['pipelines/device-stats', 'device-stats'], ['sql', 'SQL'], ['letters', 'Dead letters']]) {
+    await see(path, title);
+    await page.waitForTimeout(1200);
+    await shot('dark-' + path.replace('/', '-'));
+    await audit('dark ' + path);
+  }
+});
+
+await step('phone', async () => {
+  await page.setViewportSize({ width: 390, height: 844 });
+  for (const path of ['overview', 'devices', 'device/device-0001', 'pipelines', 'pipelines/device-stats', 'sql', 'topics', 'topic/sensor_data_tx', 'letters', 'transactions', 'schemas', 'alerts']) {
+    await page.goto(base + '/#/' + path);
+    await page.waitForTimeout(800);
+    const wide = await page.evaluate(() => document.scrollingElement.scrollWidth);
+    check(wide <= 390, `${path} is ${wide} px wide on a phone`);
+    await shot('phone-' + path.replace('/', '-'));
+  }
+  await audit('phone');
+});
+
+check(requests.outside.length === 0, 'requests left 127.0.0.1: ' + requests.outside.join(' '));
+check(requests.all > 30, 'requests are seen');
+await browser.close();
+if (problems.length) {
+  console.error(problems.join('\n'));
+  process.exit(1);
+}
