@@ -249,7 +249,7 @@ func TestFlinkSurvivesKills(t *testing.T) {
 	}
 	w.awaitProduced("sensor_data_tx", int64(readings)*6/5) // marks of transactions count, too
 	producer.signal(os.Interrupt)
-	if code := producer.wait(time.Minute); code != exitOK {
+	if code := producer.wait(time.Minute); code != exitInterrupted {
 		t.Fatalf("producer: exit %d\n%s", code, producer.errOut.String())
 	}
 	w.awaitRead("weir-windowed", "sensor_data_tx")
