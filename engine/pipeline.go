@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -29,9 +30,9 @@ type pipeline struct {
 // It goes on trying for a while where a broker is behind, as when several processes start at once and make the topics.
 func (p *pipeline) prepare(ctx context.Context) error {
 	wait := broker.Backoff()
-	for deadline := time.Now().Add(p.TransactionTimeout); ; {
+	for began := time.Now(); ; {
 		err := p.prepareOnce(ctx)
-		if err == nil || !kerr.IsRetriable(err) || time.Now().After(deadline) {
+		if err == nil || time.Since(began) >= p.patience(err) {
 			return err
 		}
 		p.Logger.Info("prepare again", "err", err)
@@ -39,6 +40,18 @@ func (p *pipeline) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// patience is how long to try again after an error of prepareOnce.
+func (p *pipeline) patience(err error) time.Duration {
+	var missing *noTopicError
+	switch {
+	case errors.As(err, &missing):
+		return 2 * time.Second // a topic that was just made takes a moment to be known by all brokers
+	case kerr.IsRetriable(err):
+		return p.TransactionTimeout
+	}
+	return 0
 }
 
 func (p *pipeline) prepareOnce(ctx context.Context) error {

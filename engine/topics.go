@@ -24,7 +24,7 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 			return err
 		}
 		if n == 0 {
-			return &fatalError{fmt.Errorf("table %s reads topic %s, which does not exist: make it, or start what writes it", t.Name, t.Topic)}
+			return &noTopicError{t.Name, t.Topic}
 		}
 		p.partitions[t.Topic] = n
 		width = max(width, n)
@@ -61,6 +61,13 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 		return err
 	}
 	return p.findIDs(ctx, admin)
+}
+
+// noTopicError is a table that reads a topic that is not there, or that the broker that was asked has not heard of yet.
+type noTopicError struct{ table, topic string }
+
+func (e *noTopicError) Error() string {
+	return fmt.Sprintf("table %s reads topic %s, which does not exist: make it, or start what writes it", e.table, e.topic)
 }
 
 // ownTopics are the topics that belong to the pipeline: dead letters, late rows, its plan, repartitioned rows, and state.
