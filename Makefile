@@ -45,7 +45,7 @@ console/web/node_modules: console/web/package-lock.json
 
 test: deps console/web/node_modules ## run all tests with the race detector, real Kafka included
 	go test -race -timeout 15m $$(go list ./... | grep -v -x -F "$$(go list $(HEAVY))")
-	go test -race -p 1 -timeout 30m $(HEAVY)
+	go test -race -p 1 -timeout 60m $(HEAVY)
 
 test-fast: ## run the tests that start no JVM, the long ones shortened
 	go test -short -timeout 10m ./...
