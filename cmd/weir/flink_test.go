@@ -109,15 +109,20 @@ func running(s *flink.Status) bool {
 	return s.State == "running" && len(s.Operators) > 0
 }
 
-// awaitRead waits until a checkpoint has all that is in a topic.
-func (w *flinkWorld) awaitRead(group, topic string) {
+func (w *flinkWorld) admin() *kadm.Client {
 	w.t.Helper()
 	client, err := broker.Connect(w.t.Context(), broker.Config{Brokers: w.kafka.Brokers()})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer client.Close()
-	admin := kadm.NewClient(client)
+	w.t.Cleanup(client.Close)
+	return kadm.NewClient(client)
+}
+
+// awaitRead waits until a checkpoint has all that is in a topic.
+func (w *flinkWorld) awaitRead(group, topic string) {
+	w.t.Helper()
+	admin := w.admin()
 	lag := int64(-1)
 	for deadline := time.Now().Add(3 * time.Minute); lag != 0 && time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
 		lag = w.lag(admin, group, topic)
@@ -130,12 +135,7 @@ func (w *flinkWorld) awaitRead(group, topic string) {
 // awaitProduced waits until a topic has so many records.
 func (w *flinkWorld) awaitProduced(topic string, records int64) {
 	w.t.Helper()
-	client, err := broker.Connect(w.t.Context(), broker.Config{Brokers: w.kafka.Brokers()})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer client.Close()
-	admin := kadm.NewClient(client)
+	admin := w.admin()
 	have := int64(0)
 	for deadline := time.Now().Add(10 * time.Minute); have < records && time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
 		ends, err := admin.ListCommittedOffsets(w.t.Context(), topic)
