@@ -8,7 +8,7 @@ BIN := $(CURDIR)/bin
 HEAVY := ./conformance ./internal/stack ./cmd/weir ./broker/embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test test-fast lint fmt vuln fuzz console console-check conformance bench-produce bench-engine bench-restore bench-codec bench-flink test-flink clean
+.PHONY: help build deps test test-fast lint fmt vuln fuzz console console-check dashboards dashboards-check conformance bench-produce bench-engine bench-restore bench-codec bench-flink test-flink clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,15 @@ console-check: deps console/web/node_modules
 console/web/node_modules: console/web/package-lock.json
 	cd console/web && npm ci --silent && touch node_modules
 
+dashboards: deploy/grafana/node_modules ## make deploy/grafana/dashboards, which are committed, from deploy/grafana/src
+	cd deploy/grafana && node_modules/.bin/tsc && node build/main.js
+
+dashboards-check: deps deploy/grafana/node_modules
+	cd deploy/grafana && node_modules/.bin/tsc && node build/main.js --check
+
+deploy/grafana/node_modules: deploy/grafana/package-lock.json
+	cd deploy/grafana && npm ci --silent && touch node_modules
+
 test: deps console/web/node_modules ## run all tests with the race detector, real Kafka included
 	go test -race -timeout 15m $$(go list ./... | grep -v -x -F "$$(go list $(HEAVY))")
 	go test -race -p 1 -timeout 60m $(HEAVY)
@@ -50,7 +59,7 @@ test: deps console/web/node_modules ## run all tests with the race detector, rea
 test-fast: ## run the tests that start no JVM, the long ones shortened
 	go test -short -timeout 10m ./...
 
-lint: console-check ## see that console/dist is up to date, and run golangci-lint, installing it into bin/ where it is missing
+lint: console-check dashboards-check ## see that what is made of console/web and deploy/grafana/src is up to date; golangci-lint, installed into bin/ where it is missing
 	@tool=$$(command -v golangci-lint || ls $$(go env GOPATH)/bin/golangci-lint 2>/dev/null || ls $(BIN)/golangci-lint 2>/dev/null); \
 	if [ -z "$$tool" ] || ! "$$tool" version 2>/dev/null | grep -q $(GOLANGCI_VERSION:v%=%); then \
 		echo "installing golangci-lint $(GOLANGCI_VERSION) into bin/ (a few minutes)"; \

@@ -83,6 +83,18 @@ func TestCompose(t *testing.T) {
 	}
 }
 
+// The dashboards are checked against the schema of the Grafana that the compose file runs.
+func TestDashboardsFitGrafana(t *testing.T) {
+	text, err := os.ReadFile("grafana/package.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := compose(t, "all").Services["grafana"].Image
+	if version := strings.TrimPrefix(image, "grafana/grafana:"); !strings.Contains(string(text), `"@grafana/schema": "`+version+`"`) {
+		t.Errorf("compose.yaml runs %s, and grafana/package.json has another @grafana/schema", image)
+	}
+}
+
 // What Prometheus scrapes are services of the compose file.
 func TestComposeIsScraped(t *testing.T) {
 	all := compose(t, "all")

@@ -1,0 +1,80 @@
+import { choice, dashboard, row, timeseries } from './dashboard.js';
+
+export const weir = dashboard(
+  'weir',
+  'Weir',
+  choice('pipeline', 'Pipeline', 'weir_engine_tasks'),
+  row(
+    'Flow',
+    timeseries('Readings sent', 'recps', ['{{source}}', 'sum by (source) (rate(weir_produce_readings_total[1m]))']),
+    timeseries('Records read', 'recps', ['{{pipeline}}', 'sum by (pipeline) (rate(weir_engine_records_total{pipeline=~"$pipeline"}[1m]))']),
+    timeseries(
+      'Records written', 'recps',
+      ['{{pipeline}} {{stage}}', 'sum by (pipeline, stage) (rate(weir_engine_outputs_total{pipeline=~"$pipeline"}[1m]))'],
+    ),
+  ),
+  row(
+    'Delay',
+    timeseries(
+      'Latency, reading to committed result', 's',
+      ['p50', 'histogram_quantile(0.5, sum by (le) (rate(weir_engine_latency_seconds_bucket{pipeline=~"$pipeline"}[1m])))'],
+      ['p99', 'histogram_quantile(0.99, sum by (le) (rate(weir_engine_latency_seconds_bucket{pipeline=~"$pipeline"}[1m])))'],
+    ),
+    timeseries('Lag', 'short', ['{{pipeline}} {{topic}}', 'sum by (pipeline, topic) (weir_engine_lag_records{pipeline=~"$pipeline"})']),
+    timeseries('Lag in time', 's', ['{{pipeline}} {{topic}}', 'max by (pipeline, topic) (weir_engine_lag_seconds{pipeline=~"$pipeline"})']),
+    timeseries(
+      'Watermark behind the clock', 's',
+      ['{{pipeline}} {{topic}}', 'max by (pipeline, topic) (weir_engine_watermark_delay_seconds{pipeline=~"$pipeline"})'],
+    ),
+  ),
+  row(
+    'Transactions',
+    timeseries(
+      'Committed', 'ops',
+      ['{{pipeline}}', 'sum by (pipeline) (rate(weir_engine_transactions_committed_total{pipeline=~"$pipeline"}[1m]))'],
+      ['source {{source}}', 'sum by (source) (rate(weir_produce_transactions_committed_total[1m]))'],
+    ),
+    timeseries(
+      'Aborted, by reason', 'ops',
+      ['{{pipeline}} {{reason}}', 'sum by (pipeline, reason) (rate(weir_engine_transactions_aborted_total{pipeline=~"$pipeline"}[5m]))'],
+      ['source {{source}} {{reason}}', 'sum by (source, reason) (rate(weir_produce_transactions_aborted_total[5m]))'],
+    ),
+    timeseries(
+      'Length', 's',
+      ['{{pipeline}} p99', 'histogram_quantile(0.99, sum by (pipeline, le) (rate(weir_engine_commit_seconds_bucket{pipeline=~"$pipeline"}[1m])))'],
+      ['source {{source}} p99', 'histogram_quantile(0.99, sum by (source, le) (rate(weir_produce_commit_seconds_bucket[1m])))'],
+    ),
+    timeseries(
+      'Sessions started anew', 'short',
+      ['{{pipeline}}', 'sum by (pipeline) (increase(weir_engine_retries_total{pipeline=~"$pipeline"}[5m]))'],
+      ['source {{source}}', 'sum by (source) (increase(weir_produce_retries_total[5m]))'],
+    ),
+  ),
+  row(
+    'What does not fit',
+    timeseries('Late rows', 'recps', ['{{pipeline}}', 'sum by (pipeline) (rate(weir_engine_late_rows_total{pipeline=~"$pipeline"}[1m]))']),
+    timeseries(
+      'Dead letters, by cause', 'recps',
+      ['{{pipeline}} {{cause}}', 'sum by (pipeline, cause) (rate(weir_engine_dead_letters_total{pipeline=~"$pipeline"}[1m]))'],
+      ['source {{source}} {{cause}}', 'sum by (source, cause) (rate(weir_produce_dead_letters_total[1m]))'],
+    ),
+    timeseries('Workers, by phase', 'short', ['{{pipeline}} {{phase}}', 'sum by (pipeline, phase) (weir_engine_workers{pipeline=~"$pipeline"})']),
+  ),
+  row(
+    'State and process',
+    timeseries('Entries of state', 'short', ['{{pipeline}}', 'sum by (pipeline) (weir_engine_state_entries{pipeline=~"$pipeline"})']),
+    timeseries('Memory of state', 'bytes', ['{{pipeline}}', 'sum by (pipeline) (weir_engine_state_bytes{pipeline=~"$pipeline"})']),
+    timeseries('Restore', 's', ['{{pipeline}}', 'max by (pipeline) (weir_engine_restore_seconds{pipeline=~"$pipeline"})']),
+    timeseries('Memory', 'bytes', ['{{instance}}', 'process_resident_memory_bytes{job="weir"}']),
+    timeseries('CPU', 'percentunit', ['{{instance}}', 'rate(process_cpu_seconds_total{job="weir"}[1m])']),
+  ),
+  row(
+    'Broker clients',
+    timeseries(
+      'Requests, p99', 's',
+      ['{{part}}', 'histogram_quantile(0.99, sum by (part, le) (rate(weir_broker_client_request_duration_e2e_seconds_bucket[1m])))'],
+    ),
+    timeseries('Bytes written', 'Bps', ['{{part}}', 'sum by (part) (rate(weir_broker_client_write_bytes_total[1m]))']),
+    timeseries('Bytes read', 'Bps', ['{{part}}', 'sum by (part) (rate(weir_broker_client_read_bytes_total[1m]))']),
+  ),
+);
