@@ -109,7 +109,7 @@ func pollError(fetches kgo.Fetches) (failed error) {
 }
 
 func (s *session) connect(ctx context.Context) error {
-	codec, err := broker.Codec(s.Compression)
+	compression, err := broker.Compression(s.Compression)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.OnPartitionsRevoked(s.onRevoked),
 		kgo.OnPartitionsLost(s.onRevoked),
 		kgo.KeepControlRecords(), // so that the committed offset passes the markers, and lag can reach 0
-		kgo.ProducerBatchCompression(codec),
+		compression,
 		kgo.RecordPartitioner(broker.GivenPartitions()),
 		kgo.ProducerLinger(linger),
 		kgo.MaxBufferedRecords(1<<20),

@@ -52,14 +52,14 @@ func (p *producer) session(ctx context.Context) error {
 }
 
 func (s *session) connect(ctx context.Context) error {
-	codec, err := broker.Codec(s.cfg.Compression)
+	compression, err := broker.Compression(s.cfg.Compression)
 	if err != nil {
 		return err
 	}
 	s.client, err = broker.Connect(ctx, s.cfg.Broker,
 		kgo.TransactionalID(transactionalID(s.src.Name())),
 		kgo.TransactionTimeout(s.cfg.TransactionTimeout),
-		kgo.ProducerBatchCompression(codec),
+		compression,
 		kgo.ProducerBatchMaxBytes(1_000_000),
 		kgo.MaxBufferedRecords(s.cfg.MaxRecords+2*chunkItems),
 		kgo.ProducerLinger(5*time.Millisecond),

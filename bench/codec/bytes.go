@@ -67,13 +67,13 @@ func (w *wire) OnProduceBatchWritten(_ kgo.BrokerMetadata, _ string, _ int32, m 
 	w.bytes.Add(int64(m.CompressedBytes))
 }
 
-func written(ctx context.Context, addr, compression string, c *codec, readings []reading.Reading) (int64, error) {
-	codec, err := broker.Codec(compression)
+func written(ctx context.Context, addr, name string, c *codec, readings []reading.Reading) (int64, error) {
+	compression, err := broker.Compression(name)
 	if err != nil {
 		return 0, err
 	}
 	w := &wire{}
-	client, err := broker.Connect(ctx, broker.Config{Brokers: []string{addr}}, kgo.ProducerBatchCompression(codec), kgo.WithHooks(w),
+	client, err := broker.Connect(ctx, broker.Config{Brokers: []string{addr}}, compression, kgo.WithHooks(w),
 		kgo.DefaultProduceTopic("bytes"), kgo.ProducerLinger(100*time.Millisecond), kgo.MaxBufferedRecords(len(readings)+1))
 	if err != nil {
 		return 0, err

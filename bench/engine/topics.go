@@ -66,12 +66,12 @@ func (b *bench) fill(ctx context.Context) error {
 	if err := b.create(ctx, b.source); err != nil {
 		return err
 	}
-	codec, err := broker.Codec(b.compression)
+	compression, err := broker.Compression(b.compression)
 	if err != nil {
 		return err
 	}
 	client, err := b.connect(ctx, kgo.TransactionalID("weir-bench-fill"), kgo.DefaultProduceTopic(b.source),
-		kgo.ProducerBatchCompression(codec), kgo.MaxBufferedRecords(50_000))
+		compression, kgo.MaxBufferedRecords(50_000))
 	if err != nil {
 		return err
 	}

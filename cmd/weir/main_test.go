@@ -107,6 +107,11 @@ func (p *weir) wait(limit time.Duration) int {
 	case <-p.exited:
 		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(limit):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it writes the stacks of its goroutines
+		select {
+		case <-p.exited:
+		case <-time.After(10 * time.Second):
+		}
 		p.t.Fatalf("weir %s still runs after %s\n%s", strings.Join(p.cmd.Args[1:], " "), limit, p.errOut.String())
 		return -1
 	}
