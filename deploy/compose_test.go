@@ -11,6 +11,8 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"weir/deploy/promtest"
 )
 
 // compose loads the compose file with some profiles, as docker compose does.
@@ -118,7 +120,7 @@ func TestDockerfile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the binary and an image: make test does")
 	}
-	buildah := tool(t, "buildah")
+	buildah := promtest.Tool(t, "buildah")
 	context, root := t.TempDir(), t.TempDir()
 	for _, dir := range []string{"bin", "deploy"} {
 		if err := os.Mkdir(filepath.Join(context, dir), 0o755); err != nil {

@@ -2,26 +2,21 @@ package deploy
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
-	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
+	"weir/deploy/promtest"
 	"weir/engine"
 	"weir/monitor"
 	"weir/node"
@@ -29,36 +24,7 @@ import (
 	"weir/source"
 )
 
-type rule struct {
-	Alert       string
-	Record      string
-	Expr        string
-	Annotations map[string]string
-	Labels      map[string]string
-}
-
-// rules are all rules of a file.
-func rules(t *testing.T, file string) []rule {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var content struct{ Groups []struct{ Rules []rule } }
-	if err := yaml.Unmarshal(text, &content); err != nil {
-		t.Fatal(err)
-	}
-	var all []rule
-	for _, g := range content.Groups {
-		all = append(all, g.Rules...)
-	}
-	if len(all) == 0 {
-		t.Fatalf("%s has no rules", file)
-	}
-	return all
-}
-
-func files(t *testing.T, pattern string) []string {
+func glob(t *testing.T, pattern string) []string {
 	t.Helper()
 	all, err := filepath.Glob(pattern)
 	if err != nil || len(all) == 0 {
@@ -67,37 +33,24 @@ func files(t *testing.T, pattern string) []string {
 	return all
 }
 
-// tool finds a program that make deps installs.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if testing.Short() {
-			t.Skip(err)
-		}
-		t.Fatalf("%v: make deps installs it", err)
-	}
-	return path
-}
-
 // Each alert fires in its test when it should, stays quiet when not, and has a runbook that names it.
 func TestAlerts(t *testing.T) {
-	promtool := tool(t, "promtool")
+	promtool := promtest.Tool(t, "promtool")
 	run := func(args ...string) {
 		t.Helper()
 		if out, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
 			t.Errorf("promtool %v: %v\n%s", args, err, out)
 		}
 	}
-	run(append([]string{"check", "rules"}, files(t, "prometheus/rules/*.yml")...)...)
-	run(append([]string{"test", "rules"}, files(t, "prometheus/tests/*.yml")...)...)
+	run(append([]string{"check", "rules"}, glob(t, "prometheus/rules/*.yml")...)...)
+	run(append([]string{"test", "rules"}, glob(t, "prometheus/tests/*.yml")...)...)
 	run("check", "config", "--syntax-only", "prometheus/prometheus.yml")
 	for _, name := range []string{"weir", "kafka", "flink"} {
 		tests, err := os.ReadFile("prometheus/tests/" + name + ".yml")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, r := range rules(t, "prometheus/rules/"+name+".yml") {
+		for _, r := range promtest.Rules(t, "prometheus/rules/"+name+".yml") {
 			for _, want := range []string{"alertname: " + r.Alert + ", exp_alerts", "alertname: " + r.Alert + "}"} {
 				if !strings.Contains(string(tests), want) {
 					t.Errorf("%s is tested in only one way: no %q", r.Alert, want)
@@ -114,115 +67,75 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// target is a query of a dashboard.
-type target struct{ dashboard, panel, expr string }
-
-func dashboards(t *testing.T) []target {
-	t.Helper()
-	var all []target
-	for _, file := range files(t, "grafana/dashboards/*.json") {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
+// Grafana can load the dashboards: each has a name of its own and a data source, and its panels are beside each other.
+func TestDashboards(t *testing.T) {
+	uids := make(map[string]bool)
+	for _, d := range promtest.Dashboards(t, "grafana/dashboards/*.json") {
+		known := d.Variables()
+		if d.UID == "" || uids[d.UID] || d.Title == "" || d.SchemaVersion == 0 || !known["$datasource"] {
+			t.Errorf("%s has no uid of its own, no title, schemaVersion or datasource", d.File)
 		}
-		var d struct {
-			UID, Title    string
-			SchemaVersion int
-			Templating    struct{ List []struct{ Name string } }
-			Panels        []struct {
-				ID          int
-				Type, Title string
-				GridPos     struct{ H, W, X, Y int }
-				Targets     []struct{ RefID, Expr string }
-			}
-		}
-		if err := json.Unmarshal(text, &d); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		known := make(map[string]bool)
-		for _, v := range d.Templating.List {
-			known["$"+v.Name] = true
-		}
-		if d.UID == "" || d.Title == "" || d.SchemaVersion == 0 || !known["$datasource"] {
-			t.Errorf("%s has no uid, title, schemaVersion or datasource", file)
-		}
-		ids := make(map[int]bool)
+		uids[d.UID] = true
+		ids, taken := make(map[int]bool), make(map[[2]int]string)
 		for _, p := range d.Panels {
-			if ids[p.ID] || p.GridPos.W < 1 || p.GridPos.X+p.GridPos.W > 24 || p.Type != "row" && len(p.Targets) == 0 {
-				t.Errorf("%s: panel %q has no id of its own, no place or no query", file, p.Title)
+			if ids[p.ID] || p.Type != "row" && len(p.Targets) == 0 {
+				t.Errorf("%s: panel %q has no id of its own, or no query", d.File, p.Title)
 			}
 			ids[p.ID] = true
+			at := p.GridPos
+			if at.W < 1 || at.H < 1 || at.X < 0 || at.X+at.W > 24 {
+				t.Errorf("%s: panel %q is outside of the 24 columns: %+v", d.File, p.Title, at)
+			}
+			for x := at.X; x < at.X+at.W; x++ {
+				for y := at.Y; y < at.Y+at.H; y++ {
+					if other, ok := taken[[2]int{x, y}]; ok {
+						t.Fatalf("%s: panel %q lies on %q", d.File, p.Title, other)
+					}
+					taken[[2]int{x, y}] = p.Title
+				}
+			}
 			for _, q := range p.Targets {
 				for _, v := range regexp.MustCompile(`\$\w+`).FindAllString(q.Expr, -1) {
 					if !known[v] {
-						t.Errorf("%s: panel %q uses %s, which is not defined", file, p.Title, v)
+						t.Errorf("%s: panel %q uses %s, which is not defined", d.File, p.Title, v)
 					}
 				}
-				all = append(all, target{filepath.Base(file), p.Title, regexp.MustCompile(`\$\w+`).ReplaceAllString(q.Expr, ".*")})
 			}
 		}
 	}
-	return all
 }
 
-// A Prometheus scrapes a Weir that runs. Each query of each rule and dashboard is one that it takes, and gives data where it is about
-// what runs here. A dead letter becomes an alert that Alertmanager gets.
+// A Prometheus scrapes a Weir that runs. Each query of each rule and dashboard has data, and the labels that its legend or its summary names;
+// those of Flink are asked beside a Flink, in cmd/weir, and have to be such as Prometheus takes here. A dead letter becomes an alert that Alertmanager gets.
 func TestPrometheusSeesWeir(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs Prometheus for half a minute: make test does")
 	}
-	prometheus, alertmanager := tool(t, "prometheus"), tool(t, "prometheus-alertmanager")
-	targets := dashboards(t)
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer stop()
 	admin, at := runWeir(t, ctx)
-
-	dir := t.TempDir()
-	alertsAt, promAt := freeAddr(t), freeAddr(t)
-	rulesDir, err := filepath.Abs("prometheus/rules")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := fmt.Sprintf(`global: {scrape_interval: 1s, evaluation_interval: 1s}
-rule_files: [%s/*.yml]
-alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
-scrape_configs:
-  - {job_name: weir, static_configs: [{targets: [%q]}]}
-`, rulesDir, alertsAt, admin)
-	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	start(t, ctx, alertmanager, "--config.file=alertmanager/alertmanager.yml", "--storage.path="+filepath.Join(dir, "alerts"),
+	alertsAt := promtest.FreeAddr(t)
+	promtest.Run(t, "prometheus-alertmanager", "--config.file=alertmanager/alertmanager.yml", "--storage.path="+filepath.Join(t.TempDir(), "alerts"),
 		"--web.listen-address="+alertsAt, "--cluster.listen-address=")
-	start(t, ctx, prometheus, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "tsdb"),
-		"--web.listen-address="+promAt)
+	prom := promtest.Start(t, promtest.Options{Jobs: map[string][]string{"weir": {admin}}, Rules: "prometheus/rules/*.yml", Alertmanager: alertsAt})
 
 	// The queries are about rates over a minute: a few scrapes are enough for them.
-	eventually(t, ctx, func() error {
-		return hasData(promAt, `increase(weir_engine_records_total[1m]) > 0 and on (pipeline) weir_engine_latency_seconds_count > 0`)
-	})
-	eventually(t, ctx, func() error { return hasData(promAt, "weir_monitor_group_lag_records") })
-	eventually(t, ctx, func() error {
-		return hasData(promAt, `pipeline:weir_engine_latency_seconds:p99{pipeline="per_minute"} > 0`)
-	})
-	eventually(t, ctx, func() error { return hasData(promAt, "weir_engine_watermark_delay_seconds") })
-	for _, q := range targets {
-		err := hasData(promAt, q.expr)
-		if err != nil && (q.dashboard != "flink.json" || !strings.Contains(err.Error(), "no data")) {
-			t.Errorf("%s, %s: %v", q.dashboard, q.panel, err)
-		}
+	prom.Await(ctx, t, `increase(weir_engine_records_total[1m]) > 0 and on (pipeline) weir_engine_latency_seconds_count > 0`)
+	prom.Await(ctx, t, `weir_monitor_group_lag_records`)
+	prom.Await(ctx, t, `pipeline:weir_engine_latency_seconds:p99{pipeline="per_minute"} > 0`)
+	prom.Await(ctx, t, `weir_engine_watermark_delay_seconds`)
+	var queries []promtest.Query
+	for _, d := range promtest.Dashboards(t, "grafana/dashboards/*.json") {
+		queries = append(queries, d.Queries()...)
 	}
-	names := regexp.MustCompile(`(\w+:)?weir_[\w:]+`)
-	for _, file := range files(t, "prometheus/rules/*.yml") {
-		for _, r := range rules(t, file) {
-			if err := hasData(promAt, r.Expr); err != nil && !strings.Contains(err.Error(), "no data") {
-				t.Errorf("%s%s: %v", r.Alert, r.Record, err)
-			}
-			for _, name := range names.FindAllString(r.Expr, -1) {
-				if err := hasData(promAt, name); err != nil {
-					t.Errorf("%s%s: %v", r.Alert, r.Record, err)
-				}
-			}
+	for _, r := range promtest.Rules(t, "prometheus/rules/*.yml") {
+		queries = append(queries, r.Query())
+	}
+	for _, q := range queries {
+		err := prom.Ask(q)
+		beside := strings.HasPrefix(q.From, "flink.") && errors.Is(err, promtest.ErrNoData)
+		if err != nil && !beside {
+			t.Error(err)
 		}
 	}
 
@@ -234,8 +147,8 @@ scrape_configs:
 	if err := client.ProduceSync(ctx, &kgo.Record{Topic: node.SensorData, Key: []byte("k"), Value: []byte("no reading")}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, ctx, func() error {
-		text, err := fetch("http://" + alertsAt + "/api/v2/alerts")
+	promtest.Eventually(ctx, t, func() error {
+		text, err := promtest.Get("http://" + alertsAt + "/api/v2/alerts")
 		if err == nil && !strings.Contains(text, `"alertname":"WeirDeadLetters"`) {
 			err = fmt.Errorf("Alertmanager has not got the alert: %s", text)
 		}
@@ -253,7 +166,7 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	listen := freeAddr(t)
+	listen := promtest.FreeAddr(t)
 	at = broker.Config{Brokers: []string{listen}}
 	ready, done := make(chan struct{}), make(chan struct{})
 	running, stop := context.WithCancel(ctx)
@@ -311,80 +224,4 @@ func runWindows(t *testing.T, ctx context.Context, admin *node.Admin, at broker.
 		}
 	}()
 	t.Cleanup(func() { stop(); <-done })
-}
-
-// start runs a program until ctx is done.
-func start(t *testing.T, ctx context.Context, name string, args ...string) { //nolint:revive // t comes first in tests
-	t.Helper()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // killed is how it ends
-		if t.Failed() {
-			text, _ := os.ReadFile(log.Name())
-			t.Logf("%s:\n%s", name, text)
-		}
-	})
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-func eventually(t *testing.T, ctx context.Context, check func() error) { //nolint:revive // t comes first in tests
-	t.Helper()
-	err := check()
-	for err != nil && broker.Sleep(ctx, 200*time.Millisecond) == nil {
-		err = check()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func fetch(address string) (string, error) {
-	response, err := http.Get(address) //nolint:gosec // of this test
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	return string(text), err
-}
-
-// hasData asks a Prometheus; the error says that it does not take the query, or has no data.
-func hasData(addr, query string) error {
-	text, err := fetch("http://" + addr + "/api/v1/query?query=" + url.QueryEscape(query))
-	if err != nil {
-		return err
-	}
-	var answer struct {
-		Status, Error string
-		Data          struct{ Result []json.RawMessage }
-	}
-	if err := json.Unmarshal([]byte(text), &answer); err != nil {
-		return fmt.Errorf("%s: %w: %s", query, err, text)
-	}
-	if answer.Status != "success" {
-		return fmt.Errorf("%s: %s", query, answer.Error)
-	}
-	if len(answer.Data.Result) == 0 {
-		return fmt.Errorf("%s: no data", query)
-	}
-	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"weir/broker"
+	"weir/deploy/promtest"
 	"weir/flink"
 	"weir/internal/stack"
 )
@@ -198,6 +199,7 @@ func TestFlinkSurvivesKills(t *testing.T) {
 	w := newFlinkWorld(t, brokers)
 	at := w.at[0]
 	dir := t.TempDir()
+	prom := promtest.Start(t, promtest.Options{Jobs: map[string][]string{"flink": w.flink.MetricsAddresses()}})
 	must(t, "topics", "apply", at)
 	producer := start(t, "produce", at, fmt.Sprint("--rate=", rate), "--devices=300", "--repeats=0.02") // until all faults are over
 	t.Log(w.weir("deploy", onFlink(t, dir, "AVG(`value`)"), "--parallelism=2", "--checkpoint-interval=2s"))
@@ -211,6 +213,7 @@ func TestFlinkSurvivesKills(t *testing.T) {
 		})
 	}
 	checkpoint(time.Time{})
+	hasDataFor(t, prom, "flink")
 
 	faults := []string{"taskmanager", "broker", "jobmanager", "upgrade", "taskmanager"}
 	for extra := readings / 500_000; extra > 0; extra-- {
