@@ -50,6 +50,7 @@ type Broker struct {
 	gate    *gate
 	lock    *flock.Flock
 	addr    string
+	closed  func() error // once
 
 	stopMaintaining context.CancelFunc
 	maintaining     sync.WaitGroup
@@ -94,6 +95,7 @@ func Open(cfg Config) (*Broker, error) {
 		return nil, &HeldError{Dir: cfg.Dir, Addr: readAddr(cfg.Dir)}
 	}
 	b := &Broker{cfg: cfg, lock: lock}
+	b.closed = sync.OnceValue(b.close)
 	if err := b.start(); err != nil {
 		return nil, errors.Join(err, lock.Unlock())
 	}
@@ -187,8 +189,10 @@ func (b *Broker) Shared() bool {
 }
 
 // Close stops the broker and writes its state so that the next start need not recover. Transactions
-// that clients have open stay open for them.
-func (b *Broker) Close() error {
+// that clients have open stay open for them. A second call waits for the first and returns what it returned.
+func (b *Broker) Close() error { return b.closed() }
+
+func (b *Broker) close() error {
 	b.stopMaintaining()
 	b.maintaining.Wait()
 	floorErr := b.recordFloors()
