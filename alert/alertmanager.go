@@ -10,7 +10,10 @@ import (
 
 // alertmanager posts alerts to the API of version 2. Alertmanager knows an alert by its labels; it takes one for resolved when
 // endsAt has passed, so that a Weir that is gone does not leave alerts behind.
-type alertmanager struct{ *AlertmanagerConfig }
+type alertmanager struct {
+	*AlertmanagerConfig
+	*poster
+}
 
 type postableAlert struct {
 	Labels      map[string]string `json:"labels"`
@@ -32,7 +35,7 @@ func (a *alertmanager) Send(ctx context.Context, n *Notification) error {
 		}
 		alerts[i] = p
 	}
-	return post(ctx, strings.TrimSuffix(a.URL, "/")+"/api/v2/alerts", headersOf(a.Headers), alerts)
+	return a.post(ctx, strings.TrimSuffix(a.URL, "/")+"/api/v2/alerts", headersOf(a.Headers), alerts)
 }
 
 // notLabel is what Prometheus does not allow in the name of a label.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/agnivade/levenshtein"
 	"github.com/goccy/go-yaml"
+
+	"weir/broker"
 )
 
 // Config says who is told of which alerts.
@@ -42,6 +44,7 @@ type ReceiverConfig struct {
 	Email        *EmailConfig        `yaml:"email"`
 	SendResolved *bool               `yaml:"send_resolved"` // default true
 	Timeout      time.Duration       `yaml:"timeout"`       // of one message; default 10s
+	CA           string              `yaml:"ca"`            // PEM file of the authorities that its certificate may be of; default the system's
 }
 
 // WebhookConfig is a URL that notifications are posted to as JSON.
@@ -64,7 +67,7 @@ type EmailConfig struct {
 	Server   string   `yaml:"server"` // host:port
 	User     string   `yaml:"user"`
 	Password string   `yaml:"password"`
-	TLS      string   `yaml:"tls"` // starttls (default), tls, or none
+	TLS      string   `yaml:"tls"` // starttls, tls or none; default tls at port 465 and starttls elsewhere
 }
 
 // wantsResolved reports whether the receiver is told that an alert is over.
@@ -129,6 +132,9 @@ func (c *Config) setDefaults() {
 		}
 		if r.Email != nil && r.Email.TLS == "" {
 			r.Email.TLS = "starttls"
+			if strings.HasSuffix(r.Email.Server, ":465") { // RFC 8314
+				r.Email.TLS = "tls"
+			}
 		}
 	}
 	for i := range c.Silences {
@@ -229,6 +235,9 @@ func (r *ReceiverConfig) validate() error {
 	if kinds != 1 {
 		return errors.New("want exactly one of webhook, alertmanager and email")
 	}
+	if _, err := broker.TLS(r.CA, "", ""); err != nil {
+		return fmt.Errorf("ca: %w", err)
+	}
 	switch {
 	case r.Webhook != nil:
 		return validURL(r.Webhook.URL)
@@ -241,7 +250,7 @@ func (r *ReceiverConfig) validate() error {
 func validURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("url %q: want http://host or https://host", text)
+		return errors.New("url: want http://host or https://host") // what is there may be a secret
 	}
 	return nil
 }
@@ -249,7 +258,7 @@ func validURL(text string) error {
 // configKeys are the keys of the file, to guess what a misspelt one means.
 var configKeys = []string{
 	"receivers", "routes", "silences", "resolve_after", "match", "continue", "group_by", "group_wait", "group_interval", "repeat_interval", "webhook",
-	"alertmanager", "email", "send_resolved", "timeout", "url", "headers", "resend", "to", "from", "server", "user", "password", "tls", "until", "comment",
+	"alertmanager", "email", "send_resolved", "timeout", "ca", "url", "headers", "resend", "to", "from", "server", "user", "password", "tls", "until", "comment",
 }
 
 // explainYAML makes one line of a YAML error, with the nearest known key for an unknown one.

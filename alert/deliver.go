@@ -64,7 +64,11 @@ func Deliver(ctx context.Context, c DeliverConfig) error {
 	c.setDefaults()
 	d := &deliverer{DeliverConfig: c, receivers: make(map[string]Receiver)}
 	for name, r := range c.Alerts.Receivers {
-		d.receivers[name] = NewReceiver(r)
+		receiver, err := NewReceiver(r)
+		if err != nil {
+			return fmt.Errorf("receiver %s: %w", name, err)
+		}
+		d.receivers[name] = receiver
 	}
 	d.book = newBook(c.Alerts, d.activeSilences)
 	if err := d.prepare(ctx); err != nil {
@@ -176,6 +180,11 @@ func (d *deliverer) takeAnswers() []answer {
 func (d *deliverer) send(ctx context.Context, n *Notification) {
 	d.flights.Go(func() {
 		err := send(context.WithoutCancel(ctx), d.Alerts.Receivers[n.Receiver], d.receivers[n.Receiver], n)
+		var partly *PartlyError
+		if errors.As(err, &partly) {
+			d.Logger.Warn("alert not delivered to all", "receiver", n.Receiver, "notification", n.ID, "err", err)
+			err = nil // to send it again would help nobody
+		}
 		if err != nil {
 			d.Logger.Warn("alert not delivered", "receiver", n.Receiver, "notification", n.ID, "alerts", len(n.Alerts), "attempt", n.attempt+1, "err", err)
 		} else {

@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -106,6 +107,25 @@ type world struct {
 	hook   *hook
 	config *Config
 	client *kgo.Client
+	log    lockedBuffer
+}
+
+// lockedBuffer is a buffer for several goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func newWorld(t *testing.T) *world {
@@ -131,7 +151,7 @@ func (w *world) start(instance string) (stop func()) {
 	done := make(chan error, 1)
 	go func() {
 		done <- Deliver(ctx, DeliverConfig{
-			Broker: w.at, Alerts: w.config, Instance: instance, Logger: slog.New(slog.DiscardHandler),
+			Broker: w.at, Alerts: w.config, Instance: instance, Logger: slog.New(slog.NewTextHandler(&w.log, nil)),
 			Tables: []Table{{Name: "too_hot", Topic: "hot", Upsert: true, Key: []string{"device_id"}}},
 		})
 	}()
@@ -224,4 +244,26 @@ func TestDeliverSilences(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.hook.await(t, "d2/firing/1", "d1/firing/1")
+}
+
+// Mail that some addresses refuse is out: it is not sent again to those that have it, and the log says who has not.
+func TestDeliverToSome(t *testing.T) {
+	server := newMailServer(t, &mailServer{refuses: map[string]int{"a@example.org": 550}})
+	w := newWorld(t)
+	w.config = config(t, fmt.Sprintf(`
+receivers: {mail: {email: {to: [a@example.org, b@example.org], from: weir@example.org, server: %q, tls: none}}}
+routes: [{receivers: [mail], group_wait: 1ms, group_interval: 1ms, group_by: ["..."]}]`, server.address))
+	defer w.start("a")()
+	for i, device := range []string{"d1", "d2"} {
+		w.row(device, "warning")
+		for deadline := time.Now().Add(15 * time.Second); len(server.taken()) <= i && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if got := server.taken(); len(got) != i+1 || !strings.Contains(got[i].text, device+" is hot") || fmt.Sprint(got[i].to) != "[b@example.org]" {
+			t.Fatalf("it was given %+v", got)
+		}
+	}
+	if log := w.log.String(); !strings.Contains(log, `msg="alert not delivered to all" receiver=mail`) || !strings.Contains(log, "it refuses a@example.org: 550") {
+		t.Errorf("the log does not say who has no mail:\n%s", log)
+	}
 }

@@ -2,12 +2,12 @@ package alert
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,7 +15,16 @@ import (
 )
 
 // email sends a notification as a plain text. Its Message-ID is made of the notification's id: mail that comes twice is known by it.
-type email struct{ *EmailConfig }
+type email struct {
+	*EmailConfig
+	trust *tls.Config
+}
+
+func newEmail(c *EmailConfig, trust *tls.Config) *email {
+	e := &email{c, trust.Clone()}
+	e.trust.ServerName = e.host()
+	return e
+}
 
 func (e *EmailConfig) validate() error {
 	if len(e.To) == 0 || e.From == "" {
@@ -58,34 +67,15 @@ func (e *email) Send(ctx context.Context, n *Notification) error {
 	m.SetDate()
 	m.Subject(subject(n))
 	m.SetBodyString(mail.TypeTextPlain, body(n))
-	host, portText, err := net.SplitHostPort(e.Server)
+	from, err := m.GetSender(false)
 	if err != nil {
 		return err
 	}
-	port, err := strconv.Atoi(portText)
-	if err != nil {
-		return fmt.Errorf("port %q: %w", portText, err)
-	}
-	options := []mail.Option{mail.WithPort(port)}
-	switch e.TLS {
-	case "tls":
-		options = append(options, mail.WithSSL())
-	case "none":
-		options = append(options, mail.WithTLSPolicy(mail.NoTLS))
-	default:
-		options = append(options, mail.WithTLSPolicy(mail.TLSMandatory))
-	}
-	if e.User != "" {
-		options = append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(e.User), mail.WithPassword(e.Password))
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		options = append(options, mail.WithTimeout(max(time.Second, time.Until(deadline))))
-	}
-	client, err := mail.NewClient(host, options...)
+	to, err := m.GetRecipients()
 	if err != nil {
 		return err
 	}
-	return client.DialAndSendWithContext(ctx, m)
+	return e.deliver(ctx, from, to, m)
 }
 
 // subject is one line: status, number, and what.

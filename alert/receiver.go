@@ -1,15 +1,14 @@
 package alert
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"time"
+
+	"weir/broker"
 )
 
 // Receiver takes notifications. Send returns nil only when the other side has said that it has it. It may be told the same again, by
@@ -18,16 +17,40 @@ type Receiver interface {
 	Send(ctx context.Context, n *Notification) error
 }
 
-// NewReceiver makes the receiver of a configuration.
-func NewReceiver(c *ReceiverConfig) Receiver {
-	switch {
-	case c.Webhook != nil:
-		return &webhook{c.Webhook}
-	case c.Alertmanager != nil:
-		return &alertmanager{c.Alertmanager}
-	default:
-		return &email{c.Email}
+// PartlyError is that a notification is out, but not to all that it was for. It is not sent again.
+type PartlyError struct{ Refused []error }
+
+func (e *PartlyError) Error() string {
+	return "the others have it: " + oneLine(e.Refused)
+}
+
+func oneLine(errs []error) string {
+	texts := make([]string, len(errs))
+	for i, err := range errs {
+		texts[i] = err.Error()
 	}
+	return strings.Join(texts, "; ")
+}
+
+// timeoutError is that a receiver did not answer in time.
+type timeoutError struct{ asked string } // what
+
+func (e *timeoutError) Error() string { return "no answer to " + e.asked }
+
+// NewReceiver makes the receiver of a configuration.
+func NewReceiver(c *ReceiverConfig) (Receiver, error) {
+	trust, err := broker.TLS(c.CA, "", "")
+	if err != nil {
+		return nil, err
+	}
+	if c.Email != nil {
+		return newEmail(c.Email, trust), nil
+	}
+	p := newPoster(trust)
+	if c.Webhook != nil {
+		return &webhook{c.Webhook, p}, nil
+	}
+	return &alertmanager{c.Alertmanager, p}, nil
 }
 
 // Try sends a test alert, which is resolved already, to a receiver.
@@ -40,7 +63,11 @@ func (c *Config) Try(ctx context.Context, receiver string, now time.Time) error 
 	n := &Notification{Receiver: receiver, Status: Resolved, Group: map[string]string{"alertname": "weir_test"}, Alerts: []Told{{a, 1}}}
 	n.name()
 	r := c.Receivers[receiver]
-	return send(ctx, r, NewReceiver(r), n)
+	to, err := NewReceiver(r)
+	if err != nil {
+		return err
+	}
+	return send(ctx, r, to, n)
 }
 
 // send sends within the receiver's time limit.
@@ -48,44 +75,27 @@ func send(ctx context.Context, c *ReceiverConfig, r Receiver, n *Notification) e
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	err := r.Send(ctx, n)
-	if errors.Is(err, context.DeadlineExceeded) {
+	var late *timeoutError
+	switch {
+	case errors.As(err, &late):
+		return fmt.Errorf("%w within %s", err, c.Timeout)
+	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no answer within %s", c.Timeout)
 	}
 	return err
 }
 
-// post sends JSON and wants a 2xx.
-func post(ctx context.Context, url string, headers http.Header, body any) error {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return err
+// explainTLS says what to do about a certificate that is not trusted.
+func explainTLS(err error) error {
+	var (
+		unknown x509.UnknownAuthorityError
+		other   x509.HostnameError
+	)
+	switch {
+	case errors.As(err, &unknown):
+		return fmt.Errorf("nobody here knows who has signed its certificate: name the file of the authority by the receiver's key ca: %w", err)
+	case errors.As(err, &other):
+		return fmt.Errorf("its certificate is for another name: use a name that it has: %w", err)
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	r.Header = headers
-	r.Header.Set("Content-Type", "application/json")
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = answer.Body.Close() }() // it is read, or not looked at
-	if answer.StatusCode/100 == 2 {
-		_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<20)) // so that the connection can be used again
-		return nil
-	}
-	said, err := io.ReadAll(io.LimitReader(answer.Body, 200))
-	if err != nil {
-		return fmt.Errorf("it answered %s: %w", answer.Status, err)
-	}
-	return fmt.Errorf("it answered %s: %s", answer.Status, strings.Join(strings.Fields(string(said)), " "))
-}
-
-func headersOf(given map[string]string) http.Header {
-	h := make(http.Header)
-	for name, value := range given {
-		h.Set(name, value)
-	}
-	return h
+	return err
 }

@@ -3,9 +3,12 @@ package alert
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"io"
+	"log"
 	"mime/quotedprintable"
 	"net"
 	"net/http"
@@ -106,71 +109,11 @@ func startAlertmanager(t *testing.T) (url string) {
 	return "http://" + address
 }
 
-// smtpServer takes mail as a server does that has no TLS. It refuses the first refuse messages for now.
-func smtpServer(t *testing.T, refuse int) (address string, mails <-chan string) {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	got := make(chan string, 10)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			refused := refuse > 0
-			refuse--
-			go serveSMTP(c, refused, got)
-		}
-	}()
-	return l.Addr().String(), got
-}
-
-func serveSMTP(c net.Conn, refuse bool, got chan<- string) {
-	defer func() { _ = c.Close() }()
-	in := bufio.NewReader(c)
-	say := func(line string) { fmt.Fprintf(c, "%s\r\n", line) }
-	say("220 test")
-	for {
-		line, err := in.ReadString('\n')
-		if err != nil {
-			return
-		}
-		switch word := strings.ToUpper(strings.Fields(line + " x")[0]); {
-		case word == "QUIT":
-			say("221 bye")
-			return
-		case word == "DATA" && refuse:
-			say("451 try again")
-		case word == "DATA":
-			say("354 go on")
-			var mail strings.Builder
-			for {
-				line, err := in.ReadString('\n')
-				if err != nil {
-					return
-				}
-				if line == ".\r\n" {
-					break
-				}
-				mail.WriteString(line)
-			}
-			got <- mail.String()
-			say("250 taken")
-		default:
-			say("250 ok")
-		}
-	}
-}
-
 func TestEmail(t *testing.T) {
-	address, mails := smtpServer(t, 1)
+	server := newMailServer(t, &mailServer{busy: 1})
 	c := config(t, fmt.Sprintf(`
 receivers: {ops: {email: {to: [ops@example.org, "Chief <chief@example.org>"], from: weir@example.org, server: %q, tls: none}}}
-routes: [{receivers: [ops]}]`, address))
+routes: [{receivers: [ops]}]`, server.address))
 	b := newBook(c, func(time.Time) []Silence { return nil })
 	for i, device := range []string{"d1", "d2"} {
 		b.apply(row{
@@ -179,14 +122,17 @@ routes: [{receivers: [ops]}]`, address))
 		}, start)
 	}
 	n := b.due(start.Add(time.Minute))[0]
-	r := c.Receivers["ops"]
-	if err := send(t.Context(), r, NewReceiver(r), n); err == nil || !strings.Contains(err.Error(), "451") {
+	r, to := receiver(t, c, "ops")
+	if err := send(t.Context(), r, to, n); err == nil || !strings.Contains(err.Error(), "451") {
 		t.Errorf("refused: %v", err)
 	}
-	if err := send(t.Context(), r, NewReceiver(r), n); err != nil {
+	if err := send(t.Context(), r, to, n); err != nil {
 		t.Fatal(err)
 	}
-	m, err := mail.ReadMessage(strings.NewReader(<-mails))
+	if got := server.taken(); len(got) != 1 || fmt.Sprint(got[0].to) != "[ops@example.org chief@example.org]" {
+		t.Fatalf("it was given %+v", got)
+	}
+	m, err := mail.ReadMessage(strings.NewReader(server.taken()[0].text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,24 +153,44 @@ routes: [{receivers: [ops]}]`, address))
 	}
 }
 
+// What a receiver over HTTP answers is said, with what to do about it. What follows the host in a URL may be a secret, and is not.
 func TestWebhookErrors(t *testing.T) {
 	slow := make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/slow" {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/slow":
 			<-slow
+		case "/moved":
+			http.Redirect(w, r, "https://hooks.example.org/secret", http.StatusMovedPermanently)
+		case "/ok":
+		default:
+			http.Error(w, "no such\n  hook", http.StatusNotFound)
 		}
-		http.Error(w, "no such\n  hook", http.StatusNotFound)
-	}))
+	})
+	server := httptest.NewServer(handler)
 	defer server.Close()
+	ca := newAuthority(t)
+	secure := httptest.NewUnstartedServer(handler)
+	secure.TLS = &tls.Config{Certificates: []tls.Certificate{*ca.sign(&x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}, start.AddDate(100, 0, 0))}, MinVersion: tls.VersionTLS12}
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	defer secure.Close()
 	defer close(slow)
-	for path, want := range map[string]string{"/": "it answered 404 Not Found: no such hook", "/slow": "no answer within 50ms"} {
-		c := config(t, fmt.Sprintf("receivers: {a: {timeout: 50ms, webhook: {url: %q}}}\nroutes: [{receivers: [a]}]", server.URL+path))
-		if err := c.Try(t.Context(), "a", start); err == nil || err.Error() != want {
-			t.Errorf("%s: %v, want %s", path, err, want)
+	for _, test := range []struct{ url, settings, want string }{
+		{server.URL + "/secret", "", "it answered 404 Not Found: no such hook"},
+		{server.URL + "/slow", "timeout: 50ms,", "no answer within 50ms"},
+		{server.URL + "/moved", "", "it answered 301 Moved Permanently, and points to https://hooks.example.org: put the new address into url"},
+		{secure.URL + "/ok?secret", "", "key ca: tls: failed to verify certificate: x509: certificate signed by unknown authority"},
+		{secure.URL + "/ok?secret", "ca: " + ca.file + ",", ""},
+		{"http://127.0.0.1:1/secret", "", "127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
+	} {
+		c := config(t, fmt.Sprintf("receivers: {a: {%s webhook: {url: %q}}}\nroutes: [{receivers: [a]}]", test.settings, test.url))
+		err := c.Try(t.Context(), "a", start)
+		if (err == nil) != (test.want == "") || err != nil && !strings.HasSuffix(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %s", test.url, err, test.want)
 		}
-	}
-	c := config(t, "receivers: {a: {webhook: {url: \"http://127.0.0.1:1/\"}}}\nroutes: [{receivers: [a]}]")
-	if err := c.Try(t.Context(), "a", start); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("nobody there: %v", err)
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("a secret is told: %v", err)
+		}
 	}
 }

@@ -6,7 +6,10 @@ import (
 )
 
 // webhook posts a notification as it is. Idempotency-Key is its id, Weir-Alert-Id the ids of its alerts.
-type webhook struct{ *WebhookConfig }
+type webhook struct {
+	*WebhookConfig
+	*poster
+}
 
 // Send implements Receiver.
 func (w *webhook) Send(ctx context.Context, n *Notification) error {
@@ -17,5 +20,5 @@ func (w *webhook) Send(ctx context.Context, n *Notification) error {
 	}
 	h.Set("Idempotency-Key", n.ID)
 	h.Set("Weir-Alert-Id", strings.Join(ids, ","))
-	return post(ctx, w.URL, h, n)
+	return w.post(ctx, w.URL, h, n)
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -241,7 +242,7 @@ func newAlertsTest() *cobra.Command {
 			for _, name := range slices.Sorted(maps.Keys(c.Receivers)) {
 				t := tried{Receiver: name, OK: true}
 				if err := c.Try(cmd.Context(), name, time.Now()); err != nil {
-					t.OK, t.Error, failed = false, err.Error(), true
+					t.OK, t.Error, failed = false, strings.Join(strings.Fields(err.Error()), " "), true // mail servers answer in several lines
 				}
 				switch {
 				case asJSON:
