@@ -79,6 +79,8 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.KeepControlRecords(), // so that the committed offset passes the markers, and lag can reach 0
 		kgo.FetchMaxWait(pollEvery),
 		broker.ClientLog(s.Logger),
+		s.Broker.Observe("alert", s.Instance),
+		s.Broker.Tracer().Client(id, Group).Option(),
 	)...)
 	if err != nil {
 		return fmt.Errorf("open session: %w", err)

@@ -6,11 +6,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/plugin/kprom"
+
+	"weir/trace"
 )
 
-// Observer sees what the clients of a process do: connections, requests, bytes, buffers.
+// Observer sees what the clients of a process do: connections, requests, bytes, buffers, and the way of single records.
 type Observer struct {
 	Registry prometheus.Registerer // of the clients' metrics
+	Tracer   *trace.Tracer         // nil: no record is followed
+}
+
+// Tracer follows records of the configuration's clients; nil where none are.
+func (c *Config) Tracer() *trace.Tracer {
+	if c.Observer == nil {
+		return nil
+	}
+	return c.Observer.Tracer
 }
 
 // Observe is the option of a long-lived client by which the configuration's observer sees it. Part is the folder that the client

@@ -15,6 +15,7 @@ import (
 	"weir/operator"
 	"weir/plan"
 	"weir/state"
+	"weir/trace"
 )
 
 // session is one life of a worker's client: what it knows is dropped when it ends, and rebuilt from the broker.
@@ -32,6 +33,8 @@ type session struct {
 	held map[topicPartition]map[lookupID]bool // paused until these schemas are known
 
 	rewound bool // by an abort, since the last look at which inputs have ended
+
+	following *trace.Client // nil where no record is followed
 	transaction
 }
 
@@ -128,6 +131,7 @@ func (s *session) connect(ctx context.Context) error {
 		}
 	}
 	id := "weir-" + Group(s.Program) + "-" + s.instance
+	s.following = s.Broker.Tracer().Client(id, Group(s.Program))
 	s.group, err = kgo.NewGroupTransactSession(append(base,
 		kgo.TransactionalID(id),
 		kgo.TransactionTimeout(s.TransactionTimeout),
@@ -149,6 +153,7 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.FetchMaxWait(s.CommitInterval),
 		broker.ClientLog(s.Logger),
 		s.Broker.Observe("engine", s.Program.Name+"/"+s.instance),
+		s.following.Option(),
 	)...)
 	if err != nil {
 		return fmt.Errorf("open session: %w", err)
@@ -269,6 +274,7 @@ func (s *session) step(ctx context.Context, tp kgo.FetchTopicPartition) error {
 	newest := tp.Records[len(tp.Records)-1]
 	last := newest.Offset
 	records := withoutControl(tp.Records)
+	s.spans = s.following.Process(records, s.Program.Name, s.spans)
 	s.read += len(records)
 	if s.isSource(tp.Topic) {
 		if s.result.FirstRecord == 0 {
@@ -451,6 +457,7 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 		t.Task, err = operator.New(operator.Config{
 			Program: s.Program, Stage: stage, Partition: t.partition, Peers: s.tasksOf(stage),
 			Partitions: func(topic string) int32 { return max(1, s.partitions[topic]) }, Store: t.store, Schemas: s.schemas.Schemas,
+			Traced: s.following != nil,
 		})
 		if err != nil {
 			return records, &fatalError{err}

@@ -11,6 +11,7 @@ import (
 
 	"weir/deadletter"
 	"weir/operator"
+	"weir/trace"
 )
 
 // linger is how long the client waits for a batch to fill before it sends it. The end of a transaction doesn't wait for it.
@@ -36,6 +37,9 @@ type transaction struct {
 	release context.CancelFunc   // of the time that these records have
 
 	aborting string // why the next abort is, where it is no rebalance
+
+	spans []trace.Span // of the records that are followed
+	whole trace.Whole
 }
 
 // begin begins a transaction where none is open.
@@ -58,6 +62,7 @@ func (s *session) begin(ctx context.Context) error {
 // send gives what a task has put out to the client.
 func (s *session) send(t *task) {
 	s.counted.putDown(&s.out, t)
+	s.following.Parent(&s.whole, s.out.Records, s.Program.Name, s.began)
 	for _, r := range s.out.Records {
 		s.produce(r)
 	}
@@ -100,6 +105,7 @@ func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
 		}
 		return failed
 	}
+	s.endSpans("")
 	for _, t := range s.tasks {
 		if err := t.commit(); err != nil {
 			return fmt.Errorf("keep the state of %s-%d: %w", t.stage.Name, t.partition, err)
@@ -145,6 +151,15 @@ func (s *session) take() Commit {
 func (s *session) abort(reason string) {
 	s.result.Aborted++
 	s.Status.aborted(s.instance, reason)
+	s.endSpans(reason)
+}
+
+// endSpans ends the spans of a transaction: without a reason it was committed.
+func (s *session) endSpans(aborted string) {
+	trace.End(s.spans, aborted)
+	clear(s.spans)
+	s.spans = s.spans[:0]
+	s.whole.End(aborted)
 }
 
 // commit makes the transaction's changes the state.
@@ -195,7 +210,7 @@ func (s *session) complete(ctx context.Context) error {
 	for topic, letters := range map[string][]operator.Letter{settings.DeadLetterTopic: s.out.Letters, settings.LateTopic: s.out.Late} {
 		for _, l := range letters {
 			r := deadletter.Record(topic, l.Record, l.Reason, now, deadletter.MaxBytes)
-			r.Partition = l.Record.Partition
+			r.Partition, r.Context = l.Record.Partition, l.Record.Context
 			s.produce(r)
 		}
 	}

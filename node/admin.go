@@ -22,12 +22,14 @@ import (
 	"weir/broker"
 	"weir/engine"
 	"weir/produce"
+	"weir/trace"
 )
 
 // Admin is what a process tells those who operate it: metrics, whether it is ready and what is not, what its parts do, profiles.
 // It listens only where Serve is called; parts tell it what they do in any case.
 type Admin struct {
 	Registry *prometheus.Registry
+	Tracer   *trace.Tracer // nil: no record is followed
 
 	engine  *engine.Metrics
 	produce *produce.Metrics
@@ -54,7 +56,7 @@ func NewAdmin() *Admin {
 
 // Broker lets the clients of a configuration be seen, and makes the broker a part that must answer.
 func (a *Admin) Broker(c broker.Config) broker.Config {
-	c.Observer = &broker.Observer{Registry: a.Registry}
+	c.Observer = &broker.Observer{Registry: a.Registry, Tracer: a.Tracer}
 	a.Part("broker", func(ctx context.Context) error {
 		a.mu.Lock()
 		defer a.mu.Unlock()

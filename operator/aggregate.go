@@ -134,6 +134,7 @@ type aggregate struct {
 	fired               int64 // windows are out up to this watermark
 	saved               int64 // what the state has of it
 	merged              map[string][]byte
+	origins             *origins // of open slices
 }
 
 const (
@@ -144,7 +145,7 @@ const (
 func newAggregate(b base, op *plan.Aggregate) *aggregate {
 	a := &aggregate{
 		base: b, grouper: newGrouper(b, op), op: op, clock: clock{op.Window.Zone},
-		start: op.Keys[op.Window.Start], end: op.Keys[op.Window.End], merged: make(map[string][]byte),
+		start: op.Keys[op.Window.Start], end: op.Keys[op.Window.End], merged: make(map[string][]byte), origins: b.task.origins(),
 	}
 	if op.Window.Sliced {
 		a.size, a.slide, a.offset = op.Window.Size.Microseconds(), op.Window.Slide.Microseconds(), op.Window.Offset.Microseconds()
@@ -161,6 +162,7 @@ func (a *aggregate) reset() {
 		a.fired = (&reader{b: v}).int64()
 	}
 	a.saved = a.fired
+	a.origins.clear()
 }
 
 func (a *aggregate) firedKey() []byte { return appendInt([]byte("fired by "), int64(a.rel.State)) }
@@ -201,6 +203,9 @@ func (a *aggregate) push(_ int, r *rows) {
 			return true
 		})
 		store.Put(entry+groups, slice, a.key, a.value)
+		if a.origins != nil {
+			a.origins.add(r.context(i), slice, a.key)
+		}
 	}
 }
 
@@ -256,6 +261,7 @@ func (a *aggregate) fire(watermark int64) {
 		if a.clock.passed(a.lastEnd(slice), watermark) {
 			a.task.clear(a.rel.State+groups, slice)
 			a.task.clear(a.rel.State+distincts, slice)
+			a.origins.drop(slice)
 		}
 	}
 }
@@ -329,6 +335,13 @@ func (a *aggregate) result(start, end int64, key, value []byte) {
 		a.task.fail(err)
 		return
 	}
+	if a.origins != nil {
+		if a.size == 0 { // the slice is the window, and its start belongs to the key
+			a.key = appendInt(append(a.key[:0], key...), start)
+			start, key = end-1, a.key
+		}
+		a.out.from = append(a.out.from, a.origins.joined(start, end, key))
+	}
 	if a.out.N == batchRows {
 		a.deliver()
 	}
@@ -337,6 +350,7 @@ func (a *aggregate) result(start, end int64, key, value []byte) {
 func (a *aggregate) deliver() {
 	a.emit(&a.out)
 	clearBatch(a.out.Batch)
+	a.out.from = a.out.from[:0]
 }
 
 // window adds the row of a group and its window to the output.

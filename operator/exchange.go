@@ -55,7 +55,9 @@ func (s *sender) push(_ int, r *rows) {
 		value := append(s.task.arena(64), rowRecord, byte(r.kind(i)))
 		value = appendInt(value, r.mark(i, s.watermark))
 		value = appendRow(value, &out, i)
-		s.task.out.emit(&kgo.Record{Topic: s.topic, Partition: int32(h.Sum32() % uint32(partitions)), Value: s.task.keep(value)}) //nolint:gosec // few partitions
+		s.task.out.emit(&kgo.Record{
+			Topic: s.topic, Partition: int32(h.Sum32() % uint32(partitions)), Value: s.task.keep(value), Context: r.context(i), //nolint:gosec // few partitions
+		})
 	}
 }
 
@@ -137,6 +139,9 @@ func (r *receiver) records(all []*kgo.Record) {
 				return
 			}
 			r.out.marks = append(r.out.marks, mark)
+			if r.task.traced {
+				r.out.from = append(r.out.from, onlyContext(rec.Context))
+			}
 			if r.out.kinds != nil {
 				r.out.kinds = append(r.out.kinds, k)
 			}
@@ -160,8 +165,12 @@ func (r *receiver) records(all []*kgo.Record) {
 
 func (r *receiver) deliver() {
 	r.emit(&r.out)
+	r.clear()
+}
+
+func (r *receiver) clear() {
 	clearBatch(r.out.Batch)
-	r.out.kinds, r.out.marks = r.out.kinds[:0:cap(r.out.kinds)], r.out.marks[:0]
+	r.out.kinds, r.out.marks, r.out.from = r.out.kinds[:0:cap(r.out.kinds)], r.out.marks[:0], r.out.from[:0]
 }
 
 // hear takes the watermark of one peer.
@@ -203,8 +212,7 @@ func (r *receiver) stateKey(partition int64) []byte {
 
 func (r *receiver) reset() {
 	r.peers, r.count, r.now = make(map[int64]upstream), 0, unknown
-	clearBatch(r.out.Batch)
-	r.out.kinds, r.out.marks = r.out.kinds[:0:cap(r.out.kinds)], r.out.marks[:0]
+	r.clear()
 	prefix := peerKey + r.topic + "/"
 	r.task.store.Scan(watermarks, 0, func(key, value []byte) bool {
 		if len(key) == len(prefix)+8 && string(key[:len(prefix)]) == prefix {

@@ -15,10 +15,11 @@ type group struct {
 	op      *plan.Aggregate
 	touched map[string][]byte // accumulators before the transaction; nil for a group that is new
 	order   []string
+	origins *origins // of the transaction
 }
 
 func newGroup(b base, op *plan.Aggregate) *group {
-	g := &group{base: b, grouper: newGrouper(b, op), op: op}
+	g := &group{base: b, grouper: newGrouper(b, op), op: op, origins: b.task.origins()}
 	if b.rel.Updating {
 		g.out.kinds = []kind{}
 	}
@@ -28,6 +29,7 @@ func newGroup(b base, op *plan.Aggregate) *group {
 
 func (g *group) reset() {
 	g.touched, g.order = make(map[string][]byte), nil
+	g.origins.clear()
 }
 
 func (g *group) push(_ int, r *rows) {
@@ -55,6 +57,9 @@ func (g *group) push(_ int, r *rows) {
 			return true
 		})
 		store.Put(entry+groups, 0, g.key, g.value)
+		if g.origins != nil {
+			g.origins.add(r.context(i), 0, g.key)
+		}
 	}
 }
 
@@ -76,6 +81,7 @@ func (g *group) flush() {
 	g.deliver()
 	clear(g.touched)
 	g.order = g.order[:0]
+	g.origins.clear()
 }
 
 func (g *group) change(what kind, key string, value []byte) {
@@ -86,6 +92,9 @@ func (g *group) change(what kind, key string, value []byte) {
 	if g.out.kinds != nil {
 		g.out.kinds = append(g.out.kinds, what)
 	}
+	if g.origins != nil {
+		g.out.from = append(g.out.from, g.origins.caused(0, []byte(key)))
+	}
 	if g.out.N >= batchRows && what != updateBefore {
 		g.deliver()
 	}
@@ -94,6 +103,7 @@ func (g *group) change(what kind, key string, value []byte) {
 func (g *group) deliver() {
 	g.emit(&g.out)
 	clearBatch(g.out.Batch)
+	g.out.from = g.out.from[:0]
 	if g.out.kinds != nil {
 		g.out.kinds = g.out.kinds[:0]
 	}

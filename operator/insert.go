@@ -95,7 +95,7 @@ func (w *writer) row(r *rows, i int) error {
 		}
 	}
 	rec := w.task.record()
-	rec.Topic = w.table.Topic
+	rec.Topic, rec.Context = w.table.Topic, r.context(i)
 	if w.key != nil {
 		key, err := w.key.Encode(w.task.arena(64), w.keyCols, i)
 		if err != nil {

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"weir/expr"
 	"weir/plan"
 )
@@ -25,6 +27,8 @@ type join struct {
 	saved    uint64
 	waiting  bool // late rows wait for the next watermark or the end of the transaction
 	key      []byte
+	origins  *origins    // of the left rows that wait
+	origin   *kgo.Record // of the left row that is matched
 }
 
 const (
@@ -34,7 +38,7 @@ const (
 )
 
 func newJoin(b base, op *plan.Join) *join {
-	j := &join{base: b, op: op, left: batch(b.rel.Inputs[0]), right: batch(b.rel.Inputs[1]), progress: newProgress(2)}
+	j := &join{base: b, op: op, left: batch(b.rel.Inputs[0]), right: batch(b.rel.Inputs[1]), progress: newProgress(2), origins: b.task.origins()}
 	j.out.Batch = &expr.Batch{Cols: make([]*expr.Column, len(b.rel.Cols))}
 	for i := range b.rel.Cols {
 		j.out.Cols[i] = column(b.rel, i) // the condition may want columns that nobody else does
@@ -53,6 +57,7 @@ func (j *join) reset() {
 		j.next = binary.BigEndian.Uint64(v)
 	}
 	j.saved = j.next
+	j.origins.clear()
 }
 
 // ordered makes bytes that sort as a time does.
@@ -83,6 +88,9 @@ func (j *join) wait(r *rows) {
 		j.next++
 		j.task.store.Put(j.rel.State+waitingRows, second(at), j.key, appendRow(nil, &row, i))
 		j.waiting = j.waiting || at <= j.now
+		if j.origins != nil {
+			j.origins.add(r.context(i), second(at), j.key)
+		}
 	}
 }
 
@@ -184,6 +192,10 @@ func (j *join) release() {
 			return true
 		})
 		for i, key := range done {
+			if j.origins != nil {
+				j.origin = j.origins.caused(bucket, key)
+				j.origins.forget(bucket-1, bucket, key)
+			}
 			j.match(waited[i], unordered(key))
 			j.task.store.Delete(entry, bucket, key)
 		}
@@ -248,6 +260,9 @@ func (j *join) add(version []byte) bool {
 		to.AddFrom(from, 0)
 	}
 	j.out.N++
+	if j.origins != nil {
+		j.out.from = append(j.out.from, j.origin)
+	}
 	if version == nil || j.cond == nil {
 		return true
 	}
@@ -264,11 +279,15 @@ func (j *join) dropLast() {
 	for _, c := range j.out.Cols {
 		c.Truncate(j.out.N)
 	}
+	if j.origins != nil {
+		j.out.from = j.out.from[:j.out.N]
+	}
 }
 
 func (j *join) deliver() {
 	j.emit(&j.out)
 	clearBatch(j.out.Batch)
+	j.out.from = j.out.from[:0]
 }
 
 func (j *join) flush() {

@@ -16,9 +16,11 @@
 //	rank.go        deduplication and Top-N
 //	join.go        lookup of versions
 //	insert.go      rows to records of a table
+//	origins.go     which traced records a computed row came from
 package operator
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -48,7 +50,7 @@ const (
 type rows struct {
 	*expr.Batch
 	kinds []kind        // nil: all are inserts
-	from  []*kgo.Record // the record that each came from; nil where they were computed from several
+	from  []*kgo.Record // the record that each came from; nil where they were computed from several, or see origins
 	marks []int64       // the watermark before each row, in microseconds; nil: that of the operator's input
 }
 
@@ -64,6 +66,14 @@ func (r *rows) record(i int) *kgo.Record {
 		return nil
 	}
 	return r.from[i]
+}
+
+// context is the Context of the record that a row came from; nil where that is not traced.
+func (r *rows) context(i int) context.Context {
+	if in := r.record(i); in != nil {
+		return in.Context
+	}
+	return nil
 }
 
 // mark is the watermark before a row: its own, or that of the operator.

@@ -24,11 +24,12 @@ type rank struct {
 	order     []string
 	key       []byte
 	value     []byte
+	origins   *origins // of rows, by the end of their window; without window those of the transaction
 }
 
 func newRank(b base, op *plan.Rank) *rank {
 	in := b.rel.Inputs[0]
-	k := &rank{base: b, op: op, clock: clock{op.Zone}, in: in, out: rows{Batch: batch(b.rel)}}
+	k := &rank{base: b, op: op, clock: clock{op.Zone}, in: in, out: rows{Batch: batch(b.rel)}, origins: b.task.origins()}
 	k.newest = op.Limit == 1 && len(op.Order) == 1 && op.Order[0].Desc && in.Cols[op.Order[0].Column].Rowtime
 	if b.rel.Updating {
 		k.out.kinds = []kind{}
@@ -40,6 +41,7 @@ func newRank(b base, op *plan.Rank) *rank {
 
 func (k *rank) reset() {
 	k.watermark, k.fired, k.touched, k.order = unknown, unknown, make(map[string][]byte), nil
+	k.origins.clear()
 }
 
 // entry is the kept rows as bytes, each with its length in front.
@@ -91,7 +93,11 @@ func (k *rank) push(_ int, r *rows) {
 				}
 			}
 		}
-		kept = slices.Insert(kept, place, appendRow(nil, &row, i))
+		one := appendRow(nil, &row, i)
+		if k.origins != nil {
+			k.origins.add(r.context(i), bucket, one)
+		}
+		kept = slices.Insert(kept, place, one)
 		kept = kept[:min(len(kept), int(k.op.Limit))]
 		k.value = k.value[:0]
 		for _, one := range kept {
@@ -182,17 +188,18 @@ func (k *rank) fire(watermark int64) {
 				return false
 			}
 			for n, one := range kept {
-				k.row(insert, one, n)
+				k.row(insert, one, n, end)
 			}
 			return true
 		})
 		k.task.clear(k.rel.State+groups, end)
+		k.origins.drop(end)
 	}
 	k.deliver()
 }
 
-// row adds a kept row with its number, which counts from 0 here, to the output.
-func (k *rank) row(what kind, one []byte, number int) {
+// row adds a kept row of the window that ends at end, with its number, which counts from 0 here, to the output.
+func (k *rank) row(what kind, one []byte, number int, end int64) {
 	if int64(number+1) < k.op.From {
 		return
 	}
@@ -217,11 +224,15 @@ func (k *rank) row(what kind, one []byte, number int) {
 	if k.out.kinds != nil {
 		k.out.kinds = append(k.out.kinds, what)
 	}
+	if k.origins != nil {
+		k.out.from = append(k.out.from, k.origins.caused(end, one))
+	}
 }
 
 func (k *rank) deliver() {
 	k.emit(&k.out)
 	clearBatch(k.out.Batch)
+	k.out.from = k.out.from[:0]
 	if k.out.kinds != nil {
 		k.out.kinds = k.out.kinds[:0]
 	}
@@ -240,14 +251,15 @@ func (k *rank) flush() {
 		for n, one := range after {
 			switch {
 			case n >= len(before):
-				k.row(insert, one, n)
+				k.row(insert, one, n, 0)
 			case !bytes.Equal(before[n], one):
-				k.row(updateBefore, before[n], n)
-				k.row(updateAfter, one, n)
+				k.row(updateBefore, before[n], n, 0)
+				k.row(updateAfter, one, n, 0)
 			}
 		}
 	}
 	k.deliver()
 	clear(k.touched)
 	k.order = k.order[:0]
+	k.origins.drop(0)
 }

@@ -27,6 +27,7 @@ type session struct {
 	watermark int64
 	fired     int64
 	open      []openSession
+	origins   *origins // by the times of rows
 }
 
 type openSession struct {
@@ -39,13 +40,16 @@ const timers = 2
 func newSession(b base, op *plan.Aggregate) *session {
 	s := &session{
 		base: b, grouper: newGrouper(b, op), op: op, clock: clock{op.Window.Zone}, gap: op.Window.Gap.Microseconds(),
-		at: op.Keys[op.Window.End],
+		at: op.Keys[op.Window.End], origins: b.task.origins(),
 	}
 	s.reset()
 	return s
 }
 
-func (s *session) reset() { s.watermark, s.fired = unknown, unknown }
+func (s *session) reset() {
+	s.watermark, s.fired = unknown, unknown
+	s.origins.clear()
+}
 
 // over reports whether a watermark is at or past the last millisecond of a session.
 func (s *session) over(end, watermark int64) bool {
@@ -95,6 +99,9 @@ func (s *session) row(r *rows, i int) {
 	slices.SortFunc(s.open, func(a, b openSession) int { return int(min(max(a.start-b.start, -1), 1)) })
 	s.save(s.key)
 	s.task.store.Put(s.rel.State+timers, second(joined.end), s.key, []byte{1})
+	if s.origins != nil {
+		s.origins.add(r.context(i), at, s.key)
+	}
 }
 
 func second(us int64) int64 { return floorTo(us, 1_000_000, 0) }
@@ -190,7 +197,12 @@ func (s *session) fire(watermark int64) {
 			s.task.fail(err)
 			return
 		}
+		if s.origins != nil {
+			s.out.from = append(s.out.from, s.origins.joined(d.start-1, d.end, []byte(d.key)))
+			s.origins.forget(d.start-1, d.end, []byte(d.key))
+		}
 	}
 	s.emit(&s.out)
 	clearBatch(s.out.Batch)
+	s.out.from = s.out.from[:0]
 }

@@ -54,6 +54,7 @@ type Config struct {
 	Partitions func(topic string) int32 // how many partitions a topic has
 	Store      *state.Store             // restored
 	Schemas    *format.Schemas          // of registries; nil where no table has one
+	Traced     bool                     // records may have a Context, which what is made of them gets (see origins)
 }
 
 // Task runs one stage on one partition. One goroutine calls it.
@@ -69,6 +70,7 @@ type Task struct {
 	sizes     func(topic string) int32
 	store     *state.Store
 	schemas   *format.Schemas
+	traced    bool
 
 	nodes   []node // inputs first
 	sources map[string][]source
@@ -87,7 +89,7 @@ type Task struct {
 // New makes a task over a store that is restored.
 func New(c Config) (*Task, error) {
 	t := &Task{
-		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, store: c.Store, schemas: c.Schemas,
+		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, store: c.Store, schemas: c.Schemas, traced: c.Traced,
 		sources: make(map[string][]source), out: &Output{}, json: make(map[*plan.Relation]format.Encoder),
 	}
 	made := make(map[*plan.Relation]node)
@@ -266,7 +268,7 @@ func (t *Task) late(r *rows, i int, rel *plan.Relation, reason error) {
 
 // origin is the record of a row, or one that is made up from its values.
 func (t *Task) origin(r *rows, i int, rel *plan.Relation) *kgo.Record {
-	if in := r.record(i); in != nil {
+	if in := r.record(i); in != nil && in.Topic != "" {
 		return in
 	}
 	made := &kgo.Record{Topic: t.stage.Inputs[0].Topic(), Partition: t.partition, Offset: -1}

@@ -12,6 +12,7 @@ import (
 	"weir/broker"
 	"weir/deadletter"
 	"weir/source"
+	"weir/trace"
 )
 
 // chunkItems is the most that a chunk holds: small beside a transaction, large beside the cost of handing it on.
@@ -25,6 +26,7 @@ type chunk struct {
 	bytes    int            // of the readings' keys and values
 	position []byte
 	ranges   []ackRange
+	spans    []trace.Span // of the readings that are followed
 
 	arena []byte // of the values
 }
@@ -38,6 +40,8 @@ type feed struct {
 	free    chan *chunk
 	err     error // set before chunks is closed; nil at the source's end
 	withAck bool
+	tracer  *trace.Tracer
+	sampler *trace.Sampler
 
 	items []source.Item
 	keys  map[string][]byte // device id → key
@@ -53,7 +57,7 @@ const maxKeys = 100_000
 func startFeed(ctx context.Context, cfg Config, src Source) *feed {
 	const ahead = 8 // chunks that may wait
 	f := &feed{
-		cfg: cfg, src: src, withAck: cfg.AckLog != "",
+		cfg: cfg, src: src, withAck: cfg.AckLog != "", tracer: cfg.Broker.Tracer(), sampler: cfg.Broker.Tracer().Sampler(),
 		chunks: make(chan *chunk, ahead),
 		free:   make(chan *chunk, 4*cfg.MaxRecords/chunkItems+2*ahead),
 		items:  make([]source.Item, chunkItems),
@@ -173,6 +177,9 @@ func (f *feed) add(c *chunk, it *source.Item) error {
 	if it.Repeat > 0 {
 		r := &c.records[len(c.records)-1]
 		r.Headers = []kgo.RecordHeader{{Key: HeaderRepeat, Value: strconv.AppendInt(nil, int64(it.Repeat), 10)}}
+	}
+	if f.sampler.Take() {
+		c.spans = append(c.spans, f.tracer.Ingest(&c.records[len(c.records)-1], f.src.Name()))
 	}
 	c.bytes += len(key) + len(c.arena) - from
 	return nil

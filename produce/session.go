@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
+	"weir/trace"
 )
 
 // session is one life of a client.
@@ -65,6 +66,7 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.ProducerLinger(5*time.Millisecond),
 		broker.ClientLog(s.cfg.Logger),
 		s.cfg.Broker.Observe("produce", s.src.Name()),
+		s.cfg.Broker.Tracer().Client(transactionalID(s.src.Name()), "").Option(),
 	)
 	if err != nil {
 		return err
@@ -134,7 +136,7 @@ func (p *producer) settle(committed int64) error {
 		return nil
 	}
 	if committed < t.readings {
-		p.abort(AbortUnknown)
+		p.abort(t.chunks, AbortUnknown)
 		return nil
 	}
 	t.commit.Took = time.Since(t.began)
@@ -146,6 +148,7 @@ func (p *producer) settle(committed int64) error {
 	p.cfg.Status.committed(&t.commit)
 	p.cfg.Metrics.committed(p.src.Name(), t.commit.Took)
 	p.cfg.OnCommit(t.commit)
+	endSpans(t.chunks, "")
 	for _, c := range t.chunks {
 		if err := p.acks.write(acked, c.ranges); err != nil {
 			return &sourceError{err}
@@ -205,7 +208,7 @@ func (s *session) transaction(ctx context.Context, first *chunk) error {
 	}
 	s.client.Produce(ctx, rec, promise.Promise())
 	if err := errors.Join(s.client.Flush(ctx), promise.Err()); err != nil {
-		return s.abort(ctx, began, err)
+		return s.abort(ctx, chunks, began, err)
 	}
 	s.pending = &pending{readings: position.Readings, began: began, commit: commit, chunks: chunks}
 	if err := s.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
@@ -277,7 +280,7 @@ func (s *session) mark(chunks []*chunk, records int) {
 
 // abort ends a transaction of which a record could not be written.
 // The next session sends the same readings again.
-func (s *session) abort(ctx context.Context, began time.Time, cause error) error {
+func (s *session) abort(ctx context.Context, chunks []*chunk, began time.Time, cause error) error {
 	cause = fmt.Errorf("write readings: %w", cause)
 	if err := s.client.EndTransaction(ctx, kgo.TryAbort); err != nil {
 		cause = errors.Join(cause, fmt.Errorf("abort transaction: %w", err))
@@ -285,19 +288,26 @@ func (s *session) abort(ctx context.Context, began time.Time, cause error) error
 	explained := s.explain(began, cause)
 	switch {
 	case errors.Is(explained, errTimedOut), errors.Is(cause, context.DeadlineExceeded):
-		s.producer.abort(AbortTimeout)
+		s.producer.abort(chunks, AbortTimeout)
 	case broker.IsFenced(cause):
-		s.producer.abort(AbortFenced)
+		s.producer.abort(chunks, AbortFenced)
 	default:
-		s.producer.abort(AbortWrite)
+		s.producer.abort(chunks, AbortWrite)
 	}
 	return explained
 }
 
 // abort counts an aborted transaction.
-func (p *producer) abort(reason string) {
+func (p *producer) abort(chunks []*chunk, reason string) {
 	p.result.Aborted++
 	p.cfg.Status.aborted(reason)
+	endSpans(chunks, reason)
+}
+
+func endSpans(chunks []*chunk, aborted string) {
+	for _, c := range chunks {
+		trace.End(c.spans, aborted)
+	}
 }
 
 // explain tells a producer that was replaced from one that was too slow: both are fenced.

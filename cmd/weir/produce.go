@@ -18,6 +18,7 @@ func newProduce() *cobra.Command {
 	var (
 		kafka       kafkaFlags
 		admins      adminFlags
+		traces      traceFlags
 		out         output
 		fleet       source.FleetConfig
 		file        source.FileConfig
@@ -95,6 +96,11 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 					return err
 				}
 				defer admin.Close()
+				traced, err := traces.open(ctx, admin, log)
+				if err != nil {
+					return err
+				}
+				defer traced()
 				admins.tell()
 				bar := newBar(cmd.ErrOrStderr(), src, file.Path != "")
 				cfg := produce.Config{
@@ -124,6 +130,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 	kafka.add(cmd)
 	written.add(cmd)
 	admins.add(cmd, "")
+	traces.add(cmd)
 	addFleetFlags(cmd, &fleet)
 	f := cmd.Flags()
 	f.Int64Var(&fleet.Count, "count", 0, "readings of the simulated fleet in all, over all runs; 0 without end")

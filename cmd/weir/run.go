@@ -30,6 +30,7 @@ type runReport struct {
 type runFlags struct {
 	kafka       kafkaFlags
 	admin       adminFlags
+	traces      traceFlags
 	out         output
 	parallelism int
 	instance    string
@@ -44,6 +45,7 @@ type runFlags struct {
 func (r *runFlags) add(cmd *cobra.Command) {
 	r.kafka.add(cmd)
 	r.admin.add(cmd, "")
+	r.traces.add(cmd)
 	f := cmd.Flags()
 	f.IntVar(&r.parallelism, "parallelism", 1, "workers of this process; each has partitions and transactions of its own")
 	f.StringVar(&r.instance, "instance", "", "name of this process in its transactional ids, stable over restarts (default: host name and a free number)")
@@ -127,6 +129,11 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
 			return err
 		}
 		defer admin.Close()
+		traced, err := r.traces.open(ctx, admin, log)
+		if err != nil {
+			return err
+		}
+		defer traced()
 		r.admin.tell()
 		kafka := admin.Broker(at.Broker)
 		ticker := newTicker(cmd.ErrOrStderr(), "processed", at.Where())

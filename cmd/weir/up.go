@@ -16,6 +16,7 @@ func newUp() *cobra.Command {
 	var (
 		kafka   kafkaFlags
 		admins  adminFlags
+		traces  traceFlags
 		fleet   source.FleetConfig
 		listen  string
 		sync    bool
@@ -81,6 +82,11 @@ goes on where the first was stopped or killed.`,
 				return err
 			}
 			defer admin.Close()
+			traced, err := traces.open(ctx, admin, log)
+			if err != nil {
+				return err
+			}
+			defer traced()
 			programs, err := compileFiles(files)
 			if err != nil {
 				return err
@@ -107,6 +113,7 @@ goes on where the first was stopped or killed.`,
 	kafka.add(cmd)
 	values.add(cmd)
 	admins.add(cmd, "127.0.0.1:9600")
+	traces.add(cmd)
 	addFleetFlags(cmd, &fleet)
 	page.add(cmd)
 	f := cmd.Flags()

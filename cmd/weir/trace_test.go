@@ -1,0 +1,32 @@
+package main
+
+import (
+	"testing"
+
+	"weir/trace/tracetest"
+)
+
+// The commands that a reading goes through make one trace of it: the producer's process, and the pipeline's.
+func TestOTLPEndpoint(t *testing.T) {
+	t.Parallel()
+	receiver := tracetest.NewReceiver(t)
+	dir := t.TempDir()
+	must(t, "produce", "--data-dir", dir, "--count", "500", "--otlp-endpoint", receiver.URL, "--otlp-sample", "0.1")
+	must(t, "consume", "--data-dir", dir, "--until-end", "--otlp-endpoint", receiver.URL)
+	produced := make(map[string]bool) // traces
+	results := 0
+	for _, s := range receiver.Spans() {
+		switch s.Name {
+		case "sensor_data_tx publish":
+			produced[s.Trace] = true
+		case "device_stats publish":
+			results++
+			if !produced[s.Trace] {
+				t.Errorf("a result is of trace %s, which is no reading's", s.Trace)
+			}
+		}
+	}
+	if len(produced) == 0 || results == 0 {
+		t.Errorf("%d readings and %d results were traced", len(produced), results)
+	}
+}

@@ -1,0 +1,50 @@
+package trace
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// exporter tells operators what becomes of the spans: the SDK would tell a global handler.
+type exporter struct {
+	sdk.SpanExporter
+	log    *slog.Logger
+	spans  *prometheus.CounterVec // by outcome
+	failed atomic.Bool            // since the last that was taken
+}
+
+func newExporter(to sdk.SpanExporter, c Config) *exporter {
+	e := &exporter{SpanExporter: to, log: c.Logger, spans: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "weir_trace_spans_total", Help: "Spans that were handed to the OTLP receiver, by outcome: sent or lost.",
+	}, []string{"outcome"})}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	for _, outcome := range []string{"sent", "lost"} {
+		e.spans.WithLabelValues(outcome)
+	}
+	if c.Registry != nil {
+		c.Registry.MustRegister(e.spans)
+	}
+	return e
+}
+
+// ExportSpans implements sdk.SpanExporter. Spans that can't be sent are lost, and readings flow on.
+func (e *exporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) error {
+	if err := e.SpanExporter.ExportSpans(ctx, spans); err != nil {
+		e.spans.WithLabelValues("lost").Add(float64(len(spans)))
+		if !e.failed.Swap(true) {
+			e.log.Warn("spans are lost: the OTLP receiver does not take them", "err", err, "spans", len(spans))
+		}
+		return nil
+	}
+	e.spans.WithLabelValues("sent").Add(float64(len(spans)))
+	if e.failed.Swap(false) {
+		e.log.Info("the OTLP receiver takes spans again")
+	}
+	return nil
+}
