@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -129,4 +130,40 @@ func BenchmarkRestore(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkOpen opens a copy, which must not take longer where it is larger.
+func BenchmarkOpen(b *testing.B) {
+	for _, entries := range []int{10_000, 100_000, 1_000_000} {
+		b.Run(fmt.Sprintf("entries=%d", entries), func(b *testing.B) {
+			cfg := Config{Dir: b.TempDir()}
+			open := func() *Store {
+				s, err := Open(cfg)
+				if err != nil {
+					b.Fatal(err)
+				}
+				return s
+			}
+			s := open()
+			for i := range entries {
+				if err := s.Restore(appendKey(nil, 1, 0, fmt.Sprintf("device-%09d", i)), make([]byte, 40)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := errors.Join(s.Restored(1), s.Close()); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				s := open()
+				if s.Len() != entries {
+					b.Fatalf("%d entries", s.Len())
+				}
+				b.StopTimer()
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
+	}
 }

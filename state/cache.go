@@ -74,6 +74,7 @@ func (s *Store) makeRoom() {
 	if s.limit = size; s.bytes <= size {
 		return
 	}
+	s.cold = nil // what warm has read is no longer all in memory
 	target := size - size/10
 	all := make([]*space, 0, s.spaces)
 	for _, o := range s.ops {
@@ -118,22 +119,64 @@ func (s *Store) sweep(sp *space, secondChance bool, target int64) {
 	}
 }
 
-// warm reads the database into memory until the cache is half full. What follows is known only by its windows. A
-// state that fits is complete afterwards, and each of its blocks has passed its checksum.
-func (s *Store) warm() error {
+// index finds the windows of a copy that was just opened. Entries stay on disk until they are needed or warm comes to them, so
+// that opening a large state takes no longer than a small one.
+func (s *Store) index() error {
+	s.cold = firstKey
+	return s.disk.windows(func(op uint16, window int64) { s.ensureSpace(op, window).complete = false })
+}
+
+// warm reads the next entries of a copy that was opened into memory, until all are there or the cache is half full. In
+// the database's order an entry costs a tenth of what it costs by itself, and once a window is complete a new key in it needs no look at
+// the disk. It must be called between transactions: what the disk has is the base then.
+func (s *Store) warm() {
+	if s.cold == nil || s.err != nil {
+		return
+	}
 	room := s.disk.cfg.CacheBytes / 2
+	left := s.disk.cfg.warmAtOnce
+	from := s.cold
+	s.cold = nil
 	var sp *space
-	return s.disk.walk(func(op uint16, window int64, key, value []byte) (skipWindow bool) {
+	err := s.disk.walk(from, func(op uint16, window int64, key, value []byte) (goOn bool) {
 		if sp == nil || sp.op != op || sp.window != window {
+			if sp != nil {
+				sp.complete = true
+			}
 			sp = s.ensureSpace(op, window)
 		}
-		if s.bytes > room {
-			sp.complete = false
-			return true
+		if left == 0 || s.bytes > room {
+			s.cold = appendKey(nil, op, window, key)
+			return false
 		}
-		s.setBase(s.add(sp, key, absent), s.buffers.clone(value))
-		sp.live++
-		s.count++
-		return false
+		left--
+		if s.find(sp, key) == nil {
+			s.setBase(s.add(sp, key, absent), s.buffers.clone(value))
+			sp.live++
+		}
+		return true
 	})
+	switch {
+	case err != nil:
+		s.fail(err)
+	case s.bytes > room:
+		s.cold = nil // what it has not come to stays on disk
+	case s.cold == nil:
+		s.warmed(sp)
+	}
+}
+
+// warmed notes that all entries are in memory; last is the window of the last one.
+func (s *Store) warmed(last *space) {
+	if last != nil {
+		last.complete = true
+	}
+	s.count = 0
+	for _, o := range s.ops {
+		if o != nil {
+			for _, sp := range o.sorted {
+				s.count += sp.live
+			}
+		}
+	}
 }

@@ -117,16 +117,13 @@ func (s *Store) reuse() (err error) {
 	if reason := d.cfg.tooOld(d.meta.at); reason != "" {
 		return fmt.Errorf("%w: %s", errNotClean, reason)
 	}
-	if err := s.warm(); err != nil {
+	if err := s.index(); err != nil {
 		return err
 	}
 	if err := d.background(); err != nil {
 		return err
 	}
-	if s.bytes > d.cfg.CacheBytes/2 { // not all was read
-		s.count = max(s.count, d.meta.count)
-	}
-	s.offset = d.meta.offset
+	s.offset, s.count = d.meta.offset, d.meta.count
 	s.last, s.lastEntry = nil, nil
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	memTableBytes = 32 << 20
+	memTableBytes = 16 << 20
 	flushEvery    = 10 * time.Second // what a crash may cost to replay
 	maxPending    = 4 << 20          // bytes of restored records in one batch
 )
@@ -204,20 +204,35 @@ func (d *disk) scan(op uint16, window int64, fn func(key, value []byte) bool) er
 	})
 }
 
-// walk calls fn with all entries in order; where it returns true, the rest of the window is left out.
-func (d *disk) walk(fn func(op uint16, window int64, key, value []byte) (skipWindow bool)) error {
+// walk calls fn with all entries in order, the first one at or behind from, until it returns false.
+func (d *disk) walk(from []byte, fn func(op uint16, window int64, key, value []byte) (goOn bool)) error {
 	var malformed error
-	err := d.iterate(firstKey, nil, func(it *pebble.Iterator) {
-		for ok := it.First(); ok; {
+	err := d.iterate(from, nil, func(it *pebble.Iterator) {
+		for ok := it.First(); ok; ok = it.Next() {
 			op, window, key, err := decodeKey(it.Key())
 			if err != nil {
 				malformed = err
 				return
 			}
 			if !fn(op, window, key, it.Value()) {
-				ok = it.Next()
-				continue
+				return
 			}
+		}
+	})
+	return errors.Join(err, malformed)
+}
+
+// windows calls fn with all windows that have entries, in order.
+func (d *disk) windows(fn func(op uint16, window int64)) error {
+	var malformed error
+	err := d.iterate(firstKey, nil, func(it *pebble.Iterator) {
+		for ok := it.First(); ok; {
+			op, window, _, err := decodeKey(it.Key())
+			if err != nil {
+				malformed = err
+				return
+			}
+			fn(op, window)
 			end := prefixEnd(it.Key()[:prefixLen])
 			if end == nil {
 				return
@@ -284,8 +299,9 @@ func (d *disk) options() *pebble.Options {
 		DisableWAL:         true,
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       memTableBytes,
-		CacheSize:          min(max(d.cfg.CacheBytes/4, 8<<20), 64<<20),
-		MaxOpenFiles:       500,
+		// Memtables count as a part of the cache: one that is written and one that is flushed.
+		CacheSize:    min(max(d.cfg.CacheBytes/4, 8<<20), 64<<20) + 2*memTableBytes,
+		MaxOpenFiles: 500,
 		// Its check of file sizes ends the process from a goroutine; see verifyTables.
 		DisableConsistencyCheck:    true,
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },

@@ -178,6 +178,7 @@ func (s *Store) endTxn() {
 		s.records = nil
 	}
 	s.settle()
+	s.warm()
 	s.last, s.lastEntry = nil, nil // the next use marks its space as touched
 	s.txn++
 	s.makeRoom()

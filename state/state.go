@@ -20,7 +20,7 @@
 //	overlay.go  Put, Delete, Changes, Commit, Abort
 //	scan.go     entries in key order, overlay and disk merged
 //	restore.go  the changelog applied to the base
-//	cache.go    the part of a disk base that is in memory: completeness, loading, eviction
+//	cache.go    the part of a disk base that is in memory: completeness, loading, warming, eviction
 //	disk.go     the pebble database: batches, offset, flushing, errors
 //	copy.go     is the local copy clean? marker, identity, age, removal
 //	buffer.go   reuse of value buffers
@@ -56,7 +56,8 @@ type Config struct {
 	// Now is the clock for MaxAge and periodic flushes; default time.Now.
 	Now func() time.Time
 
-	fs vfs.FS // default the disk
+	fs         vfs.FS // default the disk
+	warmAtOnce int    // entries that the end of a transaction reads into memory at most; default 2,000, a millisecond or two
 }
 
 func (c Config) withDefaults() Config {
@@ -71,6 +72,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.warmAtOnce <= 0 {
+		c.warmAtOnce = 2000
 	}
 	if c.fs == nil {
 		c.fs = vfs.Default
@@ -95,6 +99,7 @@ type Store struct {
 	bytes    int64    // entries and their values, base and overlay
 	spaces   int      // number of spaces
 	limit    int64    // bytes beyond which entries are evicted
+	cold     []byte   // database key from which on warm goes on; nil: no more
 
 	buffers buffers
 	free    []*entry // entries to reuse
@@ -178,8 +183,8 @@ func (s *Store) fail(err error) {
 // store.
 func (s *Store) Offset() int64 { return s.offset }
 
-// Len returns the number of entries in the base. It is exact in memory. With a local copy it is an estimate: an entry
-// that was overwritten unread while it was evicted counts twice.
+// Len returns the number of entries in the base. It is exact in memory. With a local copy it is an estimate until all entries are in
+// memory: one that was overwritten unread while it was on disk counts twice.
 func (s *Store) Len() int { return s.count }
 
 // Bytes returns the approximate memory held: entries in memory, overlay, and the buffers of the database.

@@ -1,0 +1,90 @@
+package state
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// TestWarm opens a copy: its entries must stay on disk at first, so that a large state opens as fast as a small one, and come into memory
+// by and by, until all windows are complete or the cache is half full.
+func TestWarm(t *testing.T) {
+	const entries, atOnce = 5000, 300
+	for _, test := range []struct {
+		name  string
+		cache int64
+		all   bool
+	}{{"all", 64 << 20, true}, {"half", 500 << 10, false}} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := Config{Dir: "/state", fs: vfs.NewMem(), CacheBytes: test.cache, warmAtOnce: atOnce}
+			fill(t, cfg, entries)
+			s, err := Open(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if s.bytes != 0 || s.Len() != entries || len(s.Windows(1)) != 3 {
+				t.Fatalf("opened with %d bytes in memory, %d entries, windows %v", s.bytes, s.Len(), s.Windows(1))
+			}
+			commits := 0
+			for ; s.cold != nil; commits++ {
+				before := s.bytes
+				s.Put(1, 0, fmt.Appendf(nil, "key-%06d", 3*commits), []byte("new")) // there already, which nobody has looked at
+				commit(t, s)
+				if grown := (s.bytes - before) / entryOverhead; grown > 2*atOnce {
+					t.Fatalf("a commit brought %d entries into memory", grown)
+				}
+			}
+			if s.bytes > test.cache/2+1000 {
+				t.Errorf("%d bytes in memory, more than half of %d", s.bytes, test.cache)
+			}
+			complete := 0
+			for _, sp := range s.ops[1].sorted {
+				if sp.complete {
+					complete++
+				}
+			}
+			if (complete == 3) != test.all || complete == 0 {
+				t.Errorf("%d windows of 3 are complete", complete)
+			}
+			if test.all && (s.Len() != entries || commits < entries/atOnce) {
+				t.Errorf("%d entries after %d commits, want %d after at least %d", s.Len(), commits, entries, entries/atOnce)
+			}
+			for i := range entries {
+				want := fmt.Sprintf("value-%d", i)
+				if i%3 == 0 && i/3 < commits {
+					want = "new"
+				}
+				if v, ok := s.Get(1, int64(i%3), fmt.Appendf(nil, "key-%06d", i)); !ok || string(v) != want {
+					t.Fatalf("entry %d: %q, %t, want %q", i, v, ok, want)
+				}
+			}
+		})
+	}
+}
+
+// TestWarmAfterEviction evicts what was read into memory by a transaction that is larger than the cache: what warm goes on to read must not
+// make a window look complete.
+func TestWarmAfterEviction(t *testing.T) {
+	const entries = 3000
+	cfg := Config{Dir: "/state", fs: vfs.NewMem(), CacheBytes: 1 << 20, warmAtOnce: 100}
+	fill(t, cfg, entries)
+	s, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	commit(t, s)
+	s.Put(2, 0, []byte("large"), make([]byte, 2*cfg.CacheBytes))
+	s.Get(1, 2, []byte("key-002999")) // makes room for it
+	s.Abort()
+	for range 2 * entries / cfg.warmAtOnce {
+		commit(t, s)
+	}
+	for i := range entries {
+		if _, ok := s.Get(1, int64(i%3), fmt.Appendf(nil, "key-%06d", i)); !ok {
+			t.Fatalf("entry %d is missing", i)
+		}
+	}
+}
