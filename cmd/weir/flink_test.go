@@ -201,7 +201,7 @@ func TestFlinkSurvivesKills(t *testing.T) {
 	dir := t.TempDir()
 	prom := promtest.Start(t, promtest.Options{Jobs: map[string][]string{"flink": w.flink.MetricsAddresses()}})
 	must(t, "topics", "apply", at)
-	producer := start(t, "produce", at, fmt.Sprint("--rate=", rate), "--devices=300", "--repeats=0.02") // until all faults are over
+	producer := start(t, "produce", at, fmt.Sprint("--rate=", rate), "--devices=300", "--repeats=0.02", "--mark") // until all faults are over
 	t.Log(w.weir("deploy", onFlink(t, dir, "AVG(`value`)"), "--parallelism=2", "--checkpoint-interval=2s"))
 	code, _, stderr := do(t, append([]string{"flink", "deploy", filepath.Join(dir, "windowed.sql")}, w.at...)...)
 	if code != exitFailed || !strings.Contains(stderr, "deployed already") {
