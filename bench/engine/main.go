@@ -219,6 +219,9 @@ func (b *bench) throughput(ctx context.Context) ([]figures, error) {
 	if err := b.fill(ctx); err != nil {
 		return nil, err
 	}
+	if err := b.firstGroup(ctx); err != nil {
+		return nil, err
+	}
 	var all []figures
 	for round := 1; round <= b.rounds; round++ {
 		for _, side := range b.sides {

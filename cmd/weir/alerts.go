@@ -261,7 +261,7 @@ func newAlertsTest() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&file, "alerts", "", "YAML file with the receivers")
+	cmd.Flags().StringVar(&file, "alerts", "", "file of the receivers, YAML")
 	out.add(cmd)
 	return cmd
 }

@@ -47,13 +47,13 @@ func (f *flinkFlags) add(cmd *cobra.Command) {
 	f.kafka.add(cmd)
 	f.out.add(cmd)
 	cmd.Flags().Lookup("brokers").Usage = "Kafka brokers, host:port,…, as Flink and this machine reach them; default the file's, or a weir that serves --data-dir"
-	cmd.Flags().StringVar(&f.cluster.Gateway, "gateway", "http://127.0.0.1:8083", "URL of Flink's SQL Gateway")
-	cmd.Flags().StringVar(&f.cluster.JobManager, "jobmanager", "http://127.0.0.1:8081", "URL of the JobManager's REST")
+	cmd.Flags().StringVar(&f.cluster.Gateway, "gateway", "http://127.0.0.1:8083", "address of Flink's SQL Gateway")
+	cmd.Flags().StringVar(&f.cluster.JobManager, "jobmanager", "http://127.0.0.1:8081", "address of the JobManager's REST")
 }
 
 // addTables adds what the options of tables come from.
 func (f *flinkFlags) addTables(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.registry.Registry, "registry", "", "URL of the schema registry, for tables with a -confluent format")
+	cmd.Flags().StringVar(&f.registry.Registry, "registry", "", "address of the schema registry, for tables with a -confluent format")
 	cmd.Flags().StringVar(&f.registry.RegistryUser, "registry-user", "", "user of the schema registry")
 	cmd.Flags().StringVar(&f.registry.RegistryPassword, "registry-password", "", "its password; better in the environment as WEIR_REGISTRY_PASSWORD")
 }

@@ -26,7 +26,7 @@ func (d *deployFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.IntVar(&d.options.Parallelism, "parallelism", 0, "subtasks of each operator (default: as the file says, as before, or the cluster's)")
 	f.DurationVar(&d.options.CheckpointInterval, "checkpoint-interval", 0, "how often results become visible (default: as the file says, or 10s)")
-	f.StringVar(&d.options.CheckpointDir, "checkpoint-dir", "", "URL of the folder for checkpoints, which all processes of the cluster reach (default the cluster's own)")
+	f.StringVar(&d.options.CheckpointDir, "checkpoint-dir", "", "folder for checkpoints, a URL, which all processes of the cluster reach (default the cluster's own)")
 }
 
 func (d *deployFlags) check() error {

@@ -36,7 +36,7 @@ func newFlinkSavepoint() *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&dir, "to", "", "URL of the folder for the savepoint (default the cluster's own)")
+	cmd.Flags().StringVar(&dir, "to", "", "folder for the savepoint, a URL (default the cluster's own)")
 	return cmd
 }
 
@@ -74,7 +74,7 @@ func newFlinkStop() *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&dir, "to", "", "URL of the folder for the savepoint (default the cluster's own)")
+	cmd.Flags().StringVar(&dir, "to", "", "folder for the savepoint, a URL (default the cluster's own)")
 	cmd.Flags().BoolVar(&drain, "drain", false, "close all windows and let their results out: the pipeline is done, nothing should go on from this savepoint")
 	return cmd
 }

@@ -62,10 +62,10 @@ savepoints are in --data-dir.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&dataDir, "data-dir", ".weir", "the cluster's data are in flink/ of it")
-	f.IntVar(&o.TaskManagers, "taskmanagers", 0, "TaskManagers (default 1, or as before)")
+	f.IntVar(&o.TaskManagers, "taskmanagers", 0, "number of TaskManagers (default 1, or as before)")
 	f.IntVar(&o.Slots, "slots", 0, "slots of each TaskManager (default 2, or as before)")
-	f.IntVar(&o.Memory, "memory", 0, "MiB of heap for the tasks of each TaskManager (default 512, or as before)")
-	f.IntVar(&o.Port, "port", 8081, "JobManager's port; the SQL Gateway's is two higher; those that are taken are passed over")
+	f.IntVar(&o.Memory, "memory", 0, "heap for the tasks of each TaskManager, MiB (default 512, or as before)")
+	f.IntVar(&o.Port, "port", 8081, "port of the JobManager; the SQL Gateway's is two higher; those that are taken are passed over")
 	out.add(cmd)
 	return cmd
 }

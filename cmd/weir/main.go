@@ -62,7 +62,7 @@ and proves that not one was lost or doubled. Without --brokers it brings its own
 			return fromFile(cmd)
 		},
 	}
-	root.PersistentFlags().String("config", "", "YAML file with values of flags (default weir.yaml, where there is one)")
+	root.PersistentFlags().String("config", "", "file with values of flags, YAML (default weir.yaml, where there is one)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(newUp(), newProduce(), newConsume(), newRun(), newCheck(), newExplain(), newTest(), newTail(), newDLQ(), newSchema(), newTopics(), newAlerts(), newTransactions(), newMonitor(), newVerify(), newConsole(), newTop(), newStatus(), newFlink(), newKafka())
 	return root

@@ -135,7 +135,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 	f := cmd.Flags()
 	f.Int64Var(&fleet.Count, "count", 0, "readings of the simulated fleet in all, over all runs; 0 without end")
 	f.StringVar(&start, "start", "", "event time of the first simulated reading, RFC 3339 (default: now, and readings follow the clock)")
-	f.StringVar(&file.Path, "file", "", "CSV or NDJSON to send instead of a simulated fleet, may be gzip")
+	f.StringVar(&file.Path, "file", "", "file to send instead of a simulated fleet: CSV or NDJSON, may be gzip")
 	f.StringVar(&file.Format, "file-format", "", "csv or ndjson (default: by the file's name and content)")
 	f.StringVar(&file.DeviceColumn, "device-column", "", "column of the device id")
 	f.StringVar(&file.DeviceName, "device", "", "device id where the file has no column of it")

@@ -26,9 +26,9 @@ func (r *registryFlags) add(cmd *cobra.Command) {
 	f.StringVar(&r.config.User, "registry-user", "", "user of the registry")
 	f.StringVar(&r.config.Password, "registry-password", "", "password of the registry; better in the environment as WEIR_REGISTRY_PASSWORD")
 	f.StringVar(&r.config.Token, "registry-token", "", "bearer token of the registry, instead of a user")
-	f.StringVar(&r.config.CAFile, "registry-ca", "", "PEM file of the certificate authorities to trust for the registry")
-	f.StringVar(&r.config.CertFile, "registry-cert", "", "PEM file of the client certificate for the registry")
-	f.StringVar(&r.config.KeyFile, "registry-key", "", "PEM file of the client key for the registry")
+	f.StringVar(&r.config.CAFile, "registry-ca", "", "file of the certificate authorities to trust for the registry, PEM")
+	f.StringVar(&r.config.CertFile, "registry-cert", "", "file of the client certificate for the registry, PEM")
+	f.StringVar(&r.config.KeyFile, "registry-key", "", "file of the client key for the registry, PEM")
 }
 
 func (r *registryFlags) given() bool { return len(r.config.URLs) > 0 }

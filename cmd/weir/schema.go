@@ -80,7 +80,7 @@ type schemaFile struct {
 
 func (f *schemaFile) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.path, "file", "", "file with the schema: .avsc, .proto or .json")
-	cmd.Flags().StringVar(&f.kind, "type", "", "AVRO, PROTOBUF or JSON (default: by the file's name)")
+	cmd.Flags().StringVar(&f.kind, "type", "", "language of the schema: AVRO, PROTOBUF or JSON (default: by the file's name)")
 	cmd.Flags().StringArrayVar(&f.references, "reference", nil, "another schema that this one names, as NAME=SUBJECT:VERSION; may be repeated")
 	_ = cmd.MarkFlagRequired("file") // it is defined above
 }

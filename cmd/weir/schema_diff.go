@@ -50,7 +50,7 @@ func newSchemaDiff() *cobra.Command {
 	}
 	flags.add(cmd)
 	cmd.Flags().StringVar(&file.path, "file", "", "file with the other schema: .avsc, .proto or .json")
-	cmd.Flags().StringVar(&file.kind, "type", "", "AVRO, PROTOBUF or JSON (default: by the file's name)")
+	cmd.Flags().StringVar(&file.kind, "type", "", "language of the schema: AVRO, PROTOBUF or JSON (default: by the file's name)")
 	return cmd
 }
 

@@ -88,7 +88,7 @@ func newTopicsPlan() *cobra.Command {
 		},
 	}
 	kafka.add(cmd)
-	cmd.Flags().StringVar(&file, "file", "", "YAML file that declares the topics (default: Weir's own, see weir topics show)")
+	cmd.Flags().StringVar(&file, "file", "", "file that declares the topics, YAML (default: Weir's own, see weir topics show)")
 	out.add(cmd)
 	return cmd
 }
@@ -125,7 +125,7 @@ func newTopicsApply() *cobra.Command {
 		},
 	}
 	kafka.add(cmd)
-	cmd.Flags().StringVar(&file, "file", "", "YAML file that declares the topics (default: Weir's own, see weir topics show)")
+	cmd.Flags().StringVar(&file, "file", "", "file that declares the topics, YAML (default: Weir's own, see weir topics show)")
 	cmd.Flags().BoolVar(&force, "force", false, "also make changes that drop data or move keys")
 	out.add(cmd)
 	return cmd

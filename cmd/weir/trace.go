@@ -15,7 +15,7 @@ type traceFlags struct{ config trace.Config }
 
 func (t *traceFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&t.config.Endpoint, "otlp-endpoint", "", "URL of an OpenTelemetry receiver (OTLP over HTTP, such as http://127.0.0.1:4318) that gets traces of single readings (default: OTEL_EXPORTER_OTLP_ENDPOINT, else off)")
+	f.StringVar(&t.config.Endpoint, "otlp-endpoint", "", "address of an OpenTelemetry receiver (OTLP over HTTP, such as http://127.0.0.1:4318) that gets traces of single readings (default: OTEL_EXPORTER_OTLP_ENDPOINT, else off)")
 	f.Float64Var(&t.config.Sample, "otlp-sample", 0.001, "share of the readings that are traced from their source on, 0 to 1; those that come with a sampled traceparent are in any case")
 }
 

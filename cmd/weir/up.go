@@ -123,7 +123,7 @@ goes on where the first was stopped or killed.`,
 	f.BoolVar(&sync, "sync", false, "wait for the disk at each commit, so that a power failure loses nothing")
 	f.BoolVar(&mark, "mark", true, "mark each record with its transaction, so that weir verify finds torn ones")
 	f.StringSliceVar(&files, "pipeline", nil, "file or name of a pipeline to run beside, as weir run does; may be given again")
-	f.StringVar(&alerts, "alerts", "", "YAML file that says who is told of the pipelines' alerts")
+	f.StringVar(&alerts, "alerts", "", "file that says who is told of the pipelines' alerts, YAML")
 	f.DurationVar(&length, "for", 0, "stop by itself after this time, such as 30s")
 	out.add(cmd)
 	return cmd

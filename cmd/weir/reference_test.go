@@ -1,0 +1,146 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+var updateReference = flag.Bool("update", false, "write docs/reference/commands.md anew")
+
+// docs/reference/commands.md is what the commands say of themselves.
+func TestReference(t *testing.T) {
+	const file = "../../docs/reference/commands.md"
+	var want strings.Builder
+	want.WriteString(`# Commands
+
+Made from the commands themselves by ` + "`make reference`" + `; the same as ` + "`weir COMMAND --help`" + `.
+
+Every flag can be set in the environment as ` + "`WEIR_NAME`" + ` (` + "`--commit-interval`" + ` is ` + "`WEIR_COMMIT_INTERVAL`" + `) and in ` + "`weir.yaml`" + `; the command line wins over the environment, and that over the file.
+
+| exit code | means |
+|---|---|
+| 0 | done |
+| 1 | failed: the message says what, where and what to do |
+| 2 | called wrongly, or a mistake in a file |
+| 3 | a check did not hold |
+| 130 | interrupted; what was done is committed |
+`)
+	groups := flagGroups()
+	for _, g := range groups {
+		fmt.Fprintf(&want, "\n## %s\n\n%s\n", g.title, g.text)
+		writeFlags(&want, g.flags)
+	}
+	describe(&want, newRoot(), groups)
+	if *updateReference {
+		if err := os.WriteFile(file, []byte(want.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != want.String() {
+		t.Errorf("%s is not what the commands say (%v): make reference", file, err)
+	}
+}
+
+// flagGroup is flags that many commands share.
+type flagGroup struct {
+	title, text string
+	flags       *pflag.FlagSet
+}
+
+func flagGroups() []flagGroup {
+	kafka, registry := &cobra.Command{}, &cobra.Command{}
+	new(kafkaFlags).add(kafka)
+	new(registryFlags).add(registry)
+	return []flagGroup{
+		{"Flags for Kafka", "Commands that connect to Kafka have these.", kafka.Flags()},
+		{"Flags for the schema registry", "Commands that read or write readings with schemas have these.", registry.Flags()},
+	}
+}
+
+func describe(w *strings.Builder, cmd *cobra.Command, groups []flagGroup) {
+	if cmd.Runnable() || cmd.HasSubCommands() && cmd.HasParent() {
+		fmt.Fprintf(w, "\n## %s\n\n%s.\n", cmd.CommandPath(), cmd.Short)
+		if cmd.Long != "" {
+			fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(cmd.Long))
+		}
+		if cmd.Runnable() {
+			fmt.Fprintf(w, "\n    %s\n", cmd.UseLine())
+		}
+		if cmd.Example != "" {
+			fmt.Fprintf(w, "\nExamples:\n\n%s\n", indent(cmd.Example))
+		}
+		ownFlags(w, cmd, groups)
+	}
+	for _, c := range cmd.Commands() {
+		if !c.Hidden {
+			describe(w, c, groups)
+		}
+	}
+}
+
+func indent(examples string) string {
+	return "    " + strings.ReplaceAll(strings.TrimSpace(strings.ReplaceAll(examples, "\n  ", "\n")), "\n", "\n    ")
+}
+
+// ownFlags writes the flags of a command that are in none of the groups, and names the groups that it has.
+func ownFlags(w *strings.Builder, cmd *cobra.Command, groups []flagGroup) {
+	own, has := pflag.NewFlagSet("", pflag.ContinueOnError), make([]string, len(groups))
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		for i, g := range groups {
+			if shared := g.flags.Lookup(f.Name); shared != nil && shared.Usage == f.Usage {
+				has[i] = fmt.Sprintf("[%s](#%s)", strings.ToLower(g.title[:1])+g.title[1:], strings.ReplaceAll(strings.ToLower(g.title), " ", "-"))
+				return
+			}
+		}
+		if !f.Hidden && f.Name != "help" && f.Name != "config" {
+			own.AddFlag(f)
+		}
+	})
+	writeFlags(w, own)
+	if links := slices.DeleteFunc(has, func(s string) bool { return s == "" }); len(links) > 0 {
+		fmt.Fprintf(w, "\nAlso the %s.\n", strings.Join(links, " and the "))
+	}
+}
+
+func writeFlags(w *strings.Builder, flags *pflag.FlagSet) {
+	if !flags.HasFlags() {
+		return
+	}
+	w.WriteString("\n| flag | default | |\n|---|---|---|\n")
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "`--" + f.Name + "`"
+		if f.Shorthand != "" {
+			name = "`-" + f.Shorthand + "`, " + name
+		}
+		value := "`" + f.DefValue + "`"
+		if slices.Contains([]string{"", "[]", "0s", "false"}, f.DefValue) {
+			value = ""
+		}
+		fmt.Fprintf(w, "| %s | %s | %s |\n", name, value, strings.ReplaceAll(f.Usage, "|", `\|`))
+	})
+}
+
+// The help writes the first word of a flag's text in title case: an acronym there would be read as a word.
+func TestUsageBeginsWithAWord(t *testing.T) {
+	var walk func(*cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			word := strings.FieldsFunc(f.Usage, func(r rune) bool { return !unicode.IsLetter(r) })[0]
+			if len(word) > 1 && word[1:] != strings.ToLower(word[1:]) {
+				t.Errorf("%s --%s: %q begins with %s", cmd.CommandPath(), f.Name, f.Usage, word)
+			}
+		})
+		for _, c := range cmd.Commands() {
+			walk(c)
+		}
+	}
+	walk(newRoot())
+}
