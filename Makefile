@@ -81,6 +81,9 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 		done; \
 	done
 
+reference: ## write the parts of docs/reference that are made from the code
+	go test -count 1 -run '^TestReference$$' ./cmd/weir ./expr -update
+
 conformance: deps ## run SQL on Weir and on real Flink over the same topics, and compare
 	go test -timeout 10m -count=1 -v -datadriven-quiet -run 'TestConformance' ./conformance
 

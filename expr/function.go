@@ -29,17 +29,19 @@ type Function struct {
 
 var functions = make(map[string]*Function)
 
-// Lookup finds a function by its name in upper case.
-func Lookup(name string) (*Function, bool) {
-	f, ok := functions[name]
-	return f, ok
+// operators are functions that SQL writes otherwise than by their names.
+var operators = []string{"AND", "ARRAY", "CASE", "FIELD", "IN", "ITEM", "LIKE", "MAP", "NEGATE", "NOT", "OR"}
+
+// Callable reports whether a function is called by this name, which is in upper case.
+func Callable(name string) bool {
+	return functions[name] != nil && !slices.Contains(operators, name)
 }
 
-// Names are the names of all functions, sorted.
+// Names are the names of all functions that are called by them, sorted.
 func Names() []string {
 	var all []string
 	for name := range functions {
-		if name[0] >= 'A' && name[0] <= 'Z' && !strings.Contains(name, " ") {
+		if name[0] >= 'A' && name[0] <= 'Z' && !strings.Contains(name, " ") && Callable(name) {
 			all = append(all, name)
 		}
 	}

@@ -239,13 +239,13 @@ func (b *binder) function(e *sql.Call) (expr.Node, error) {
 	case e.Star, e.Distinct, e.Filter != nil:
 		return nil, sql.Errorf(e, "%s is no aggregate, so that *, DISTINCT and FILTER can't stand with it", name)
 	}
+	if !expr.Callable(name) {
+		return nil, sql.Errorf(e, "there is no function %s", e.Name).WithHint("%s", sql.DidYouMean(name, append(expr.Names(), aggregateNames()...)))
+	}
 	if len(e.Args) == 2 && roundings[name] != "" {
 		if _, unit := e.Args[1].(*sql.Symbol); unit {
 			name = roundings[name]
 		}
-	}
-	if _, ok := expr.Lookup(name); !ok {
-		return nil, sql.Errorf(e, "there is no function %s", e.Name).WithHint("%s", sql.DidYouMean(name, append(expr.Names(), aggregateNames()...)))
 	}
 	if strings.HasPrefix(name, "REGEXP") {
 		b.differ(e, "regular-expressions", "patterns are RE2's: those that look around or back are refused, and a broken one, which in Flink matches nothing")
