@@ -8,6 +8,7 @@
 //	scan.go        records of a table to rows
 //	exchange.go    rows and watermarks through a repartition topic
 //	project.go     filter, projection, union
+//	unnest.go      rows to one for each element of an array
 //	window.go      rows to windows
 //	accumulate.go  aggregate functions
 //	aggregate.go   groups in windows
@@ -224,6 +225,8 @@ func (t *Task) build(r *plan.Relation) (node, error) {
 		return newRank(b, op), nil
 	case *plan.Join:
 		return newJoin(b, op), nil
+	case *plan.Unnest:
+		return newUnnest(b, op), nil
 	case *plan.Union:
 		return &union{base: b, progress: newProgress(len(r.Inputs))}, nil
 	case *plan.Exchange:

@@ -142,13 +142,18 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	if len(s.From) == 0 {
 		return nil, sql.Errorf(s, "SELECT without FROM is not supported")
 	}
-	if len(s.From) > 1 {
-		return nil, sql.Errorf(s.From[1], "a join of tables by comma is not supported").WithHint("supported is JOIN t FOR SYSTEM_TIME AS OF … ON …")
+	table := s.From[0]
+	for _, next := range s.From[1:] {
+		u, ok := next.(*sql.Unnest)
+		if !ok {
+			return nil, sql.Errorf(next, "a join of tables by comma is not supported").WithHint("supported is JOIN t FOR SYSTEM_TIME AS OF … ON …")
+		}
+		table = &sql.Join{Pos: u.Pos, Kind: "CROSS", Left: table, Right: u}
 	}
 	if s.Qualify != nil {
 		return nil, sql.Errorf(s.Qualify, "QUALIFY is not supported").WithHint("put the query in FROM, and the condition into WHERE around it")
 	}
-	from, sc, err := p.from(s.From[0])
+	from, sc, err := p.from(table)
 	if err != nil {
 		return nil, err
 	}
@@ -305,7 +310,7 @@ func (p *planner) from(t sql.TableRef) (*Relation, *scope, error) {
 	case *sql.Join:
 		return p.join(t)
 	case *sql.Unnest:
-		return nil, nil, sql.Errorf(t, "UNNEST is not supported")
+		return nil, nil, sql.Errorf(t, "UNNEST stands only behind a table").WithHint("write FROM t CROSS JOIN UNNEST(t.a) AS u (x)")
 	}
 	return nil, nil, sql.Errorf(t, "this table is not supported")
 }

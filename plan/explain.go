@@ -87,6 +87,8 @@ func (r *Relation) Describe() string {
 			s += " and " + op.Cond.String()
 		}
 		return s
+	case *Unnest:
+		return "Unnest " + op.Of.String()
 	case *Union:
 		return "Union"
 	case *Exchange:

@@ -278,6 +278,9 @@ func columnsOf(r *Relation, input int, need func(int)) {
 				mine(c)
 			}
 		}
+	case *Unnest:
+		inExpr(op.Of)
+		pass(len(r.Inputs[0].Cols))
 	case *Union:
 		pass(len(r.Cols))
 	case *Exchange:

@@ -10,11 +10,11 @@ import (
 // join binds left JOIN right FOR SYSTEM_TIME AS OF left.time ON left.k = right.k: each left row sees the version of the
 // right one that was valid at its time.
 func (p *planner) join(t *sql.Join) (*Relation, *scope, error) {
+	if u, ok := t.Right.(*sql.Unnest); ok {
+		return p.unnest(t, u)
+	}
 	right, ok := t.Right.(*sql.TableName)
 	if !ok || right.AsOf == nil {
-		if _, unnest := t.Right.(*sql.Unnest); unnest {
-			return nil, nil, sql.Errorf(t, "CROSS JOIN UNNEST is not supported")
-		}
 		return nil, nil, sql.Errorf(t, "a join of two streams is not supported").WithHint("supported is a lookup in a versioned table: JOIN t FOR SYSTEM_TIME AS OF s.ts ON s.k = t.k")
 	}
 	if t.Kind != "INNER" && t.Kind != "LEFT" || t.On == nil {

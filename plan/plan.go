@@ -12,6 +12,7 @@
 //	window.go     window table functions and the older TUMBLE(…) of GROUP BY
 //	rank.go       ROW_NUMBER: deduplication and Top-N
 //	join.go       lookup of a versioned table
+//	unnest.go     UNNEST: a row for each element of an array
 //	insert.go     INSERT INTO: columns and keys against the table
 //	rewrite.go    filters into scans, columns that nobody needs, sliced windows
 //	stage.go      exchanges, stages, operator ids

@@ -55,7 +55,7 @@ type Relation struct {
 	users int
 }
 
-// Op is what a relation does: *Scan, *Filter, *Project, *Window, *Aggregate, *Rank, *Join, *Union, *Exchange or *Insert.
+// Op is what a relation does: *Scan, *Filter, *Project, *Window, *Aggregate, *Rank, *Join, *Unnest, *Union, *Exchange or *Insert.
 type Op interface{ op() }
 
 // Scan reads a topic. Its columns are those of the table.
