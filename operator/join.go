@@ -2,7 +2,6 @@ package operator
 
 import (
 	"cmp"
-	"encoding/binary"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -23,9 +22,8 @@ type join struct {
 	out      rows
 	progress *progress
 	now      int64
-	next     uint64 // number of the next left row
-	saved    uint64
-	waiting  bool // late rows wait for the next watermark or the end of the transaction
+	queue    queue // left rows
+	waiting  bool  // late rows wait for the next watermark or the end of the transaction
 	key      []byte
 	origins  *origins    // of the left rows that wait
 	origin   *kgo.Record // of the left row that is matched
@@ -43,6 +41,7 @@ func newJoin(b base, op *plan.Join) *join {
 	for i := range b.rel.Cols {
 		j.out.Cols[i] = column(b.rel, i) // the condition may want columns that nobody else does
 	}
+	j.queue = queue{task: b.task, rows: b.rel.State + waitingRows, numbers: b.rel.State + numbers}
 	if op.Cond != nil {
 		j.cond = expr.MustCompile(op.Cond)
 	}
@@ -52,11 +51,8 @@ func newJoin(b base, op *plan.Join) *join {
 
 func (j *join) reset() {
 	j.progress.reset()
-	j.now, j.waiting, j.next = unknown, false, 0
-	if v, ok := j.task.store.Get(j.rel.State+numbers, 0, []byte("next")); ok && len(v) == 8 {
-		j.next = binary.BigEndian.Uint64(v)
-	}
-	j.saved = j.next
+	j.now, j.waiting = unknown, false
+	j.queue.reset()
 	j.origins.clear()
 }
 
@@ -84,12 +80,10 @@ func (j *join) wait(r *rows) {
 	row := masked(r.Batch, j.left)
 	for i := range r.N {
 		at := r.Cols[j.op.LeftTime].I[i]
-		j.key = binary.BigEndian.AppendUint64(ordered(j.key[:0], at), j.next)
-		j.next++
-		j.task.store.Put(j.rel.State+waitingRows, second(at), j.key, appendRow(nil, &row, i))
+		j.queue.put(at, appendRow(nil, &row, i))
 		j.waiting = j.waiting || at <= j.now
 		if j.origins != nil {
-			j.origins.add(r.context(i), second(at), j.key)
+			j.origins.add(r.context(i), second(at), j.queue.key)
 		}
 	}
 }
@@ -177,29 +171,14 @@ func (j *join) advance(in int, watermark int64, idle bool) {
 // release looks up the rows whose time the watermark has passed.
 func (j *join) release() {
 	j.waiting = false
-	entry := j.rel.State + waitingRows
-	for _, bucket := range j.task.store.Windows(entry) {
-		if bucket > j.now {
-			break
+	j.queue.release(j.now, func(key, row []byte) {
+		at := unordered(key)
+		if j.origins != nil {
+			j.origin = j.origins.caused(second(at), key)
+			j.origins.forget(second(at)-1, second(at), key)
 		}
-		var done [][]byte
-		var waited [][]byte
-		j.task.store.Scan(entry, bucket, func(key, value []byte) bool {
-			if unordered(key) > j.now {
-				return false
-			}
-			done, waited = append(done, slices.Clone(key)), append(waited, slices.Clone(value))
-			return true
-		})
-		for i, key := range done {
-			if j.origins != nil {
-				j.origin = j.origins.caused(bucket, key)
-				j.origins.forget(bucket-1, bucket, key)
-			}
-			j.match(waited[i], unordered(key))
-			j.task.store.Delete(entry, bucket, key)
-		}
-	}
+		j.match(row, at)
+	})
 	j.deliver()
 }
 
@@ -294,8 +273,5 @@ func (j *join) flush() {
 	if j.waiting {
 		j.release()
 	}
-	if j.next != j.saved {
-		j.task.store.Put(j.rel.State+numbers, 0, []byte("next"), binary.BigEndian.AppendUint64(nil, j.next))
-		j.saved = j.next
-	}
+	j.queue.flush()
 }

@@ -14,7 +14,9 @@
 //	aggregate.go   groups in windows
 //	session.go     groups in sessions
 //	group.go       groups without windows: rows that are updated
+//	queue.go       rows that wait for the watermark
 //	rank.go        deduplication and Top-N
+//	over.go        aggregates of the rows before
 //	join.go        lookup of versions
 //	insert.go      rows to records of a table
 //	origins.go     which traced records a computed row came from
@@ -223,6 +225,8 @@ func (t *Task) build(r *plan.Relation) (node, error) {
 		return newAggregate(b, op), nil
 	case *plan.Rank:
 		return newRank(b, op), nil
+	case *plan.Over:
+		return newOver(b, op), nil
 	case *plan.Join:
 		return newJoin(b, op), nil
 	case *plan.Unnest:

@@ -172,8 +172,10 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	switch {
 	case len(s.GroupBy) > 0 || g.hasAggregates():
 		r, err = g.bind()
-	case rowNumber(s) != nil:
+	case overCall(s) != nil && strings.EqualFold(overCall(s).Name, "ROW_NUMBER"):
 		r, err = p.rank(s, from, sc)
+	case overCall(s) != nil:
+		r, err = p.aggregatesOver(s, from, sc)
 	default:
 		if s.Having != nil {
 			return nil, sql.Errorf(s.Having, "HAVING without GROUP BY").WithHint("use WHERE")

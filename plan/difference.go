@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"weir/expr"
 	"weir/sql"
@@ -19,7 +20,7 @@ type Difference struct {
 // DifferenceNames are the names of all differences that a pipeline can have.
 func DifferenceNames() []string {
 	return []string{
-		"dead-letters", "first-and-last", "group-changes", "json-returning", "late-rows", "lookup-deletes", "regular-expressions", "sessions-again", "variance", "watermarks", "window-offsets",
+		"dead-letters", "first-and-last", "group-changes", "json-returning", "late-rows", "lookup-deletes", "moving-sums", "regular-expressions", "sessions-again", "variance", "watermarks", "window-offsets",
 	}
 }
 
@@ -43,6 +44,17 @@ func (p *planner) differWindow(where sql.Node, w *Window) {
 	}
 	p.differ(where, "late-rows", "a row whose windows are over goes to the topic of late rows; Flink drops it")
 	p.differ(where, "watermarks", "each partition has a watermark of its own; Flink takes the least of all partitions, so that other rows are late")
+}
+
+// differOver notes what is special about functions OVER.
+func (p *planner) differOver(where sql.Node, o *Over) {
+	p.differ(where, "late-rows", "a row that comes after its time has been computed goes to the topic of late rows; Flink drops it")
+	p.differ(where, "watermarks", "each partition has a watermark of its own; Flink takes the least of all partitions, so that other rows are late")
+	for _, a := range o.Aggs {
+		if floats := a.Type.Kind == expr.Double || a.Type.Kind == expr.Float; floats && !o.Frame.Unbounded && (a.Name == "SUM" || a.Name == "AVG" || strings.HasPrefix(a.Name, "STDDEV") || strings.HasPrefix(a.Name, "VAR")) {
+			p.differ(where, "moving-sums", "%s OVER adds up the rows of each frame; Flink subtracts what leaves, and keeps its rounding", a.Name)
+		}
+	}
 }
 
 // differGroup notes what is special about grouping with these aggregates.

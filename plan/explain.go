@@ -77,6 +77,12 @@ func (r *Relation) Describe() string {
 			s += ", when the window ends"
 		}
 		return s
+	case *Over:
+		all := make([]string, len(op.Aggs))
+		for i, a := range op.Aggs {
+			all[i] = a.String(r.Inputs[0])
+		}
+		return fmt.Sprintf("Over each (%s) by %s, %s: %s", list(in(0), op.Partition), in(0)[op.Time].Name, op.Frame, strings.Join(all, ", "))
 	case *Join:
 		s := "Lookup"
 		if op.Outer {
@@ -163,6 +169,8 @@ func (r *Relation) Signature() string {
 		return s
 	case *Rank:
 		return r.Describe() + "; rows of " + rowSignature(r.Inputs[0])
+	case *Over:
+		return r.Describe() + "; keys " + kinds(op.Partition) + "; rows of " + rowSignature(r.Inputs[0])
 	case *Join:
 		return r.Describe() + "; rows of " + rowSignature(r.Inputs[0]) + "; versions of " + rowSignature(r.Inputs[1])
 	}

@@ -217,35 +217,12 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 	if c.Over != nil || c.OverName != nil || !isAggregate(name) {
 		return nil, nil
 	}
-	result := aggregates[name]
-	if result == nil {
+	if aggregates[name] == nil {
 		return nil, sql.Errorf(c, "the aggregate %s is not supported", name).WithHint("supported are %s", strings.Join(aggregateNames(), ", "))
 	}
-	a := Agg{Name: name, Arg: -1, Filter: -1, Distinct: c.Distinct && name != "MIN" && name != "MAX"}
-	plain := &binder{planner: g.planner, scope: g.scope}
-	switch {
-	case c.Star && name == "COUNT" && !c.Distinct:
-		a.Type, _ = result(expr.Type{})
-	case len(c.Args) != 1 || c.Star || len(c.OrderBy) > 0:
-		return nil, sql.Errorf(c, "%s takes one argument", name)
-	default:
-		arg, err := plain.bind(c.Args[0])
-		if err != nil {
-			return nil, err
-		}
-		if a.Type, err = result(arg.Type()); err != nil {
-			return nil, sql.Errorf(c.Args[0], "%s %s", name, err)
-		}
-		if k, constant := expr.Fold(arg).(*expr.Const); !constant || k.Value == nil || name != "COUNT" || c.Distinct {
-			a.Arg = g.column(expr.Fold(arg)) // COUNT(1) is COUNT(*)
-		}
-	}
-	if c.Filter != nil {
-		cond, err := plain.condition(c.Filter, "FILTER")
-		if err != nil {
-			return nil, err
-		}
-		a.Filter = g.column(cond)
+	a, err := bindAggregate(c, name, &binder{planner: g.planner, scope: g.scope}, g.column)
+	if err != nil {
+		return nil, err
 	}
 	// Over no rows there is no value: always possible without keys, else where no row passes or all are NULL.
 	if name != "COUNT" {
@@ -259,6 +236,38 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 		g.aggs = append(g.aggs, a)
 	}
 	return &expr.Col{Index: aggregateColumns + i, Name: name, T: a.Type}, nil
+}
+
+// bindAggregate binds argument and FILTER of an aggregate function; column gives an expression its place. The type is that of the
+// function over a value, NULL aside.
+func bindAggregate(c *sql.Call, name string, b *binder, column func(expr.Node) int) (Agg, error) {
+	result := aggregates[name]
+	a := Agg{Name: name, Arg: -1, Filter: -1, Distinct: c.Distinct && name != "MIN" && name != "MAX"}
+	switch {
+	case c.Star && name == "COUNT" && !c.Distinct:
+		a.Type, _ = result(expr.Type{})
+	case len(c.Args) != 1 || c.Star || len(c.OrderBy) > 0:
+		return a, sql.Errorf(c, "%s takes one argument", name)
+	default:
+		arg, err := b.bind(c.Args[0])
+		if err != nil {
+			return a, err
+		}
+		if a.Type, err = result(arg.Type()); err != nil {
+			return a, sql.Errorf(c.Args[0], "%s %s", name, err)
+		}
+		if k, constant := expr.Fold(arg).(*expr.Const); !constant || k.Value == nil || name != "COUNT" || c.Distinct {
+			a.Arg = column(expr.Fold(arg)) // COUNT(1) is COUNT(*)
+		}
+	}
+	if c.Filter != nil {
+		cond, err := b.condition(c.Filter, "FILTER")
+		if err != nil {
+			return a, err
+		}
+		a.Filter = column(cond)
+	}
+	return a, nil
 }
 
 func sameArgs(a, b []sql.Expr) bool {
@@ -432,6 +441,12 @@ func (a Agg) String(in *Relation) string {
 	}
 	if a.Distinct {
 		arg = "DISTINCT " + arg
+	}
+	if a.Name == lag {
+		arg += fmt.Sprintf(", %d", a.Back)
+		if a.Default != nil {
+			arg += fmt.Sprintf(", %v", a.Default)
+		}
 	}
 	s := a.Name + "(" + arg + ")"
 	if a.Filter >= 0 {

@@ -254,6 +254,18 @@ func columnsOf(r *Relation, input int, need func(int)) {
 			need(op.End)
 		}
 		pass(len(r.Cols) - 1)
+	case *Over:
+		all(op.Partition)
+		need(op.Time)
+		for _, a := range op.Aggs {
+			if a.Arg >= 0 {
+				need(a.Arg)
+			}
+			if a.Filter >= 0 {
+				need(a.Filter)
+			}
+		}
+		pass(len(r.Inputs[0].Cols))
 	case *Join:
 		left := len(r.Inputs[0].Cols)
 		mine := func(i int) {

@@ -11,6 +11,7 @@
 //	group.go      GROUP BY: aggregate functions, windows
 //	window.go     window table functions and the older TUMBLE(…) of GROUP BY
 //	rank.go       ROW_NUMBER: deduplication and Top-N
+//	over.go       aggregates OVER the rows before
 //	join.go       lookup of a versioned table
 //	unnest.go     UNNEST: a row for each element of an array
 //	insert.go     INSERT INTO: columns and keys against the table

@@ -3,18 +3,17 @@ package plan
 import (
 	"math"
 	"slices"
-	"strings"
 
 	"weir/expr"
 	"weir/sql"
 )
 
-// rowNumber is the ROW_NUMBER() OVER (…) of a SELECT, or another function OVER.
-func rowNumber(s *sql.Select) *sql.Call {
+// overCall is the first function OVER (…) of a SELECT.
+func overCall(s *sql.Select) *sql.Call {
 	var found *sql.Call
 	for _, it := range s.Items {
 		walk(it.Expr, func(c *sql.Call) {
-			if c.Over != nil || c.OverName != nil {
+			if found == nil && (c.Over != nil || c.OverName != nil) {
 				found = c
 			}
 		})
@@ -28,21 +27,10 @@ const pending = -1
 // rank binds SELECT …, ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) AS n. How many rows pass is for the query around it
 // to say.
 func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, error) {
-	call := rowNumber(s)
-	name := strings.ToUpper(call.Name)
-	if name != "ROW_NUMBER" {
-		return nil, sql.Errorf(call, "%s … OVER is not supported", name).WithHint("supported is ROW_NUMBER() OVER (PARTITION BY … ORDER BY …)")
-	}
-	spec := call.Over
-	if call.OverName != nil {
-		for _, w := range s.Windows {
-			if w.Name.Name == call.OverName.Name {
-				spec = w.Spec
-			}
-		}
-		if spec == nil {
-			return nil, sql.Errorf(call.OverName, "there is no WINDOW %s", call.OverName.Name)
-		}
+	call := overCall(s)
+	spec, err := overWindow(s, call)
+	if err != nil {
+		return nil, err
 	}
 	if from.Updating {
 		return nil, sql.Errorf(call, "ROW_NUMBER over rows that are updated is not supported").WithHint("group by a window below it")

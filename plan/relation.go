@@ -55,7 +55,7 @@ type Relation struct {
 	users int
 }
 
-// Op is what a relation does: *Scan, *Filter, *Project, *Window, *Aggregate, *Rank, *Join, *Unnest, *Union, *Exchange or *Insert.
+// Op is what a relation does: *Scan, *Filter, *Project, *Window, *Aggregate, *Rank, *Over, *Join, *Unnest, *Union, *Exchange or *Insert.
 type Op interface{ op() }
 
 // Scan reads a topic. Its columns are those of the table.
@@ -138,6 +138,8 @@ type Agg struct {
 	Filter   int    // column of the input that must be true; -1 where there is none
 	Distinct bool
 	Type     expr.Type
+	Back     int64 // of LAG: which row before
+	Default  any   // and what stands for one that isn't there
 }
 
 // Rank numbers the rows of each partition by an order, and passes those up to Limit.

@@ -141,7 +141,7 @@ func (a *Aggregate) attached(in *Relation) bool {
 
 func keepsState(r *Relation) bool {
 	switch r.Op.(type) {
-	case *Aggregate, *Rank, *Join:
+	case *Aggregate, *Rank, *Over, *Join:
 		return true
 	}
 	return false

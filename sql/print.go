@@ -42,6 +42,13 @@ func FormatExpr(e Expr) string {
 	return p.b.String()
 }
 
+// FormatWindow writes the window of a function OVER, with its parentheses.
+func FormatWindow(w *WindowSpec) string {
+	p := &printer{}
+	p.windowSpec(w)
+	return p.b.String()
+}
+
 type printer struct {
 	b      strings.Builder
 	indent int
