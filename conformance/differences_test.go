@@ -40,12 +40,15 @@ func TestCheckNamesDifferences(t *testing.T) {
 	const text = `CREATE TABLE r (d STRING, v DOUBLE, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'r', 'format' = 'json');
 CREATE TABLE s (d STRING, at_ TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', WATERMARK FOR at_ AS at_, PRIMARY KEY (d) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 's', 'key.format' = 'json', 'value.format' = 'json');
 CREATE TABLE k (d STRING, v DOUBLE, PRIMARY KEY (d) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'k', 'key.format' = 'json', 'value.format' = 'json');
-CREATE TABLE o (v DOUBLE) WITH ('connector' = 'kafka', 'topic' = 'o', 'format' = 'json');
+CREATE TABLE u (d STRING) WITH ('connector' = 'kafka', 'topic' = 'u', 'format' = 'json'); CREATE TABLE o (v DOUBLE) WITH ('connector' = 'kafka', 'topic' = 'o', 'format' = 'json');
 INSERT INTO k SELECT d, STDDEV_POP(v) FROM r GROUP BY d;
 INSERT INTO o SELECT LAST_VALUE(v) FROM TABLE(HOP(TABLE r, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '2' SECOND, INTERVAL '1' SECOND)) GROUP BY window_start, window_end;
 INSERT INTO o SELECT SUM(v) FROM (SELECT MAX(v) AS v, window_start, window_end FROM TABLE(SESSION(TABLE r PARTITION BY d, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY d, window_start, window_end) GROUP BY window_start, window_end;
 INSERT INTO o SELECT r.v FROM r JOIN s FOR SYSTEM_TIME AS OF r.ts AS s ON r.d = s.d;
 INSERT INTO o SELECT JSON_VALUE(d, '$.a' RETURNING DOUBLE) FROM r WHERE REGEXP(d, 'a+');
+INSERT INTO o SELECT SUM(v) OVER (PARTITION BY d ORDER BY ts ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) FROM r;
+INSERT INTO o SELECT LAG(v, 1, 0e0) OVER (PARTITION BY d ORDER BY ts) FROM r;
+INSERT INTO u SELECT DISTINCT d FROM r;
 `
 	p, err := plan.Compile(text, "all")
 	if err != nil {
@@ -53,7 +56,7 @@ INSERT INTO o SELECT JSON_VALUE(d, '$.a' RETURNING DOUBLE) FROM r WHERE REGEXP(d
 	}
 	want := map[string]int{
 		"dead-letters": 1, "group-changes": 5, "variance": 5, "window-offsets": 6, "late-rows": 6, "watermarks": 6, "first-and-last": 6,
-		"sessions-again": 7, "lookup-deletes": 8, "regular-expressions": 9, "json-returning": 9,
+		"sessions-again": 7, "lookup-deletes": 8, "regular-expressions": 9, "json-returning": 9, "moving-sums": 10, "lag-default": 11, "distinct-rows": 12,
 	}
 	var names []string
 	for _, d := range p.Differences {

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"cmp"
+	"encoding/binary"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"

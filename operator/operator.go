@@ -12,6 +12,7 @@
 //	window.go      rows to windows
 //	accumulate.go  aggregate functions
 //	aggregate.go   groups in windows
+//	lag.go         LAG
 //	session.go     groups in sessions
 //	group.go       groups without windows: rows that are updated
 //	queue.go       rows that wait for the watermark

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"weir/expr"
 	"weir/plan"
 )
@@ -15,7 +17,7 @@ import (
 // what its functions look at of each of its rows, and computes them anew.
 type over struct {
 	base
-	grouper // of the functions but LAG, which has no accumulator
+	grouper // of the functions
 	op      *plan.Over
 	queue   queue
 	in      *expr.Batch // a waiting row
@@ -26,12 +28,13 @@ type over struct {
 	width   int // columns of the input
 	same    []waitingRow
 	name    []byte // of an entry
+	origins *origins
 }
 
 // waitingRow is a row whose turn has come, and its key.
 type waitingRow struct {
 	row, key []byte
-	seq      int64
+	origin   *kgo.Record
 }
 
 // history is the entry of a key: the time of its last row, which rows of its frame are kept, and the accumulators of a frame
@@ -49,9 +52,9 @@ const (
 
 func newOver(b base, op *plan.Over) *over {
 	in := b.rel.Inputs[0]
-	o := &over{base: b, op: op, in: batch(in), frame: &expr.Batch{Cols: make([]*expr.Column, len(in.Cols))}, out: rows{Batch: batch(b.rel), marks: []int64{}}, width: len(in.Cols), direct: direct(in)}
+	o := &over{base: b, op: op, in: batch(in), frame: &expr.Batch{Cols: make([]*expr.Column, len(in.Cols))}, out: rows{Batch: batch(b.rel), marks: []int64{}}, width: len(in.Cols), direct: direct(in), origins: b.task.origins()}
 	o.aggs = op.Aggs
-	for i, a := range op.Aggs {
+	for _, a := range op.Aggs {
 		t := expr.Type{}
 		if a.Arg >= 0 {
 			t = in.Cols[a.Arg].Type
@@ -60,8 +63,10 @@ func newOver(b base, op *plan.Over) *over {
 		if a.Filter >= 0 {
 			o.frame.Cols[a.Filter] = column(in, a.Filter)
 		}
-		if o.accs = append(o.accs, nil); a.Name != "LAG" {
-			o.accs[i] = newAccumulator(a, t)
+		if a.Name == "LAG" {
+			o.accs = append(o.accs, lag{t, a.Back, a.Default})
+		} else {
+			o.accs = append(o.accs, newAccumulator(a, t))
 		}
 	}
 	o.queue = queue{task: b.task, rows: b.rel.State, numbers: b.rel.State + numbers}
@@ -85,9 +90,9 @@ func direct(r *plan.Relation) bool {
 
 func (o *over) reset() {
 	o.now, o.same = unknown, nil
-	clearBatch(o.out.Batch)
-	o.out.marks = o.out.marks[:0]
+	o.clear()
 	o.queue.reset()
+	o.origins.clear()
 }
 
 func (o *over) push(_ int, r *rows) {
@@ -103,13 +108,16 @@ func (o *over) push(_ int, r *rows) {
 			continue
 		}
 		o.queue.put(at, appendRow(nil, &row, i))
+		if o.origins != nil {
+			o.origins.add(r.context(i), second(at), o.queue.key)
+		}
 	}
 }
 
 // late reports whether a row comes too late, and after what. A frame that has no beginning looks at the watermark, as in Flink,
 // and one that has at the key's last row.
 func (o *over) late(r *rows, i int, at, mark int64) (done int64, late bool) {
-	if o.op.Frame.Unbounded || o.op.Aggs[0].Name == "LAG" {
+	if o.op.Frame.Unbounded {
 		return mark, at <= mark
 	}
 	o.key = appendKey(o.key[:0], r.Batch, o.op.Partition, i)
@@ -138,8 +146,8 @@ func (o *over) fire(watermark int64) {
 	before := o.now
 	o.now = watermark
 	last := unknown
-	o.queue.release(watermark, func(key, row []byte) {
-		at := unordered(key)
+	o.queue.release(watermark, func(name, row []byte) {
+		at := unordered(name)
 		if at != last || o.op.Frame.Rows {
 			o.compute(before)
 		}
@@ -151,20 +159,29 @@ func (o *over) fire(watermark int64) {
 			o.task.fail(errState)
 			return
 		}
-		key = appendKey(nil, o.in, o.op.Partition, 0)
-		o.same = append(o.same, waitingRow{row, key, o.remember(key, at)})
+		key := appendKey(nil, o.in, o.op.Partition, 0)
+		o.remember(key, at)
+		o.same = append(o.same, waitingRow{row, key, o.origin(at, name)})
 	})
 	o.compute(before)
 	o.deliver()
 }
 
-// remember adds the row of o.in to the history of its key, and returns its number there.
-func (o *over) remember(key []byte, at int64) int64 {
+// origin is what stands for the record of a row that has waited, where it is traced.
+func (o *over) origin(at int64, name []byte) *kgo.Record {
+	if o.origins == nil {
+		return nil
+	}
+	defer o.origins.forget(second(at)-1, second(at), name)
+	return o.origins.caused(second(at), name)
+}
+
+// remember adds the row of o.in to the history of its key.
+func (o *over) remember(key []byte, at int64) {
 	h, _ := o.history(key)
 	h.last = at
-	seq := h.tail
 	if o.op.Frame.Unbounded {
-		o.grouper.key = append(o.grouper.key[:0], key...)
+		o.key = append(o.key[:0], key...)
 		h.value = o.add(nil, h.value, o.in, 0, func(agg int) bool {
 			k := o.distinctKey(o.in, 0, agg)
 			_, seen := o.task.store.Get(o.rel.State+kept, 0, k)
@@ -175,12 +192,11 @@ func (o *over) remember(key []byte, at int64) int64 {
 		})
 	} else {
 		args := masked(o.in, o.frame)
-		o.task.store.Put(o.rel.State+kept, 0, o.rowName(key, seq), appendRow(appendInt(nil, at), &args, 0))
+		o.task.store.Put(o.rel.State+kept, 0, o.rowName(key, h.tail), appendRow(appendInt(nil, at), &args, 0))
 		h.tail++
 		o.forget(key, &h, at)
 	}
 	o.save(key, h)
-	return seq
 }
 
 // forget drops the rows that no later one has in its frame.
@@ -235,11 +251,6 @@ func (o *over) compute(mark int64) {
 		}
 		h, _ := o.history(w.key)
 		if !o.op.Frame.Unbounded {
-			if o.op.Aggs[0].Name == "LAG" {
-				o.lags(w, h)
-				o.emitted(mark)
-				continue
-			}
 			h.value = o.fold(w.key, h)
 		}
 		in := read(&o.grouper.in, h.value)
@@ -249,13 +260,16 @@ func (o *over) compute(mark int64) {
 		if in.err != nil {
 			o.task.fail(errState)
 		}
-		o.emitted(mark)
+		o.emitted(mark, w.origin)
 	}
 	o.same = o.same[:0]
 }
 
-func (o *over) emitted(mark int64) {
+func (o *over) emitted(mark int64, origin *kgo.Record) {
 	o.out.N++
+	if o.origins != nil {
+		o.out.from = append(o.out.from, origin)
+	}
 	o.out.marks = append(o.out.marks, mark)
 	if o.out.N == batchRows {
 		o.deliver()
@@ -285,7 +299,7 @@ func (o *over) keptRow(key []byte, seq int64) error {
 
 // fold adds up the rows of a key's frame.
 func (o *over) fold(key []byte, h history) []byte {
-	o.grouper.key = append(o.grouper.key[:0], key...)
+	o.key = append(o.key[:0], key...)
 	var value, old []byte
 	seen := make(map[string]bool)
 	for seq := h.head; seq < h.tail; seq++ {
@@ -303,25 +317,15 @@ func (o *over) fold(key []byte, h history) []byte {
 	return value
 }
 
-// lags gives a row the values of rows before it.
-func (o *over) lags(w waitingRow, h history) {
-	for i, a := range o.aggs {
-		to := o.column(i)
-		if seq := w.seq - a.Back; seq >= h.head {
-			if o.keptRow(w.key, seq) != nil {
-				o.task.fail(errState)
-			}
-			to.AddFrom(o.frame.Cols[a.Arg], 0)
-			continue
-		}
-		to.Add(a.Default)
-	}
-}
-
 func (o *over) deliver() {
 	o.emit(&o.out)
+	o.clear()
+}
+
+func (o *over) clear() {
 	clearBatch(o.out.Batch)
-	o.out.marks = o.out.marks[:0]
+	clear(o.out.from)
+	o.out.marks, o.out.from = o.out.marks[:0], o.out.from[:0]
 }
 
 func (o *over) flush() { o.queue.flush() }

@@ -27,11 +27,14 @@ func (u *unnest) push(_ int, r *rows) {
 			r.Err = nil
 			continue
 		}
-		n := elements(value)
-		for e := range n {
-			u.add(r, i, element(value, e), e+1)
+		found := false
+		for e := range elements(value) {
+			if row, ok := u.element(value, e); ok {
+				u.add(r, i, row, e+1)
+				found = true
+			}
 		}
-		if n == 0 && u.op.Outer {
+		if !found && u.op.Outer {
 			u.add(r, i, nil, 0)
 		}
 		if u.out.N >= batchRows {
@@ -52,19 +55,21 @@ func elements(value any) int {
 	return 0
 }
 
-// element is one element as the values of its columns, in their order.
-func element(value any, i int) []any {
-	if d, ok := value.(*expr.Dict); ok {
-		return []any{d.Keys[i], d.Values[i]}
+// element is one element as the values of its columns, in their order. A ROW that is NULL is none, as in Flink.
+func (u *unnest) element(value any, i int) (row []any, ok bool) {
+	if d, isMap := value.(*expr.Dict); isMap {
+		return []any{d.Keys[i], d.Values[i]}, true
 	}
-	return []any{value.([]any)[i]}
+	e := value.([]any)[i]
+	if u.op.Of.Type().Elem.Kind == expr.Row {
+		row, ok = e.([]any)
+		return row, ok
+	}
+	return []any{e}, true
 }
 
 // add appends a row of the input with an element; nil is none.
 func (u *unnest) add(r *rows, i int, element []any, ordinal int) {
-	if t := u.op.Of.Type(); t.Kind == expr.Array && t.Elem.Kind == expr.Row && element != nil {
-		element, _ = element[0].([]any) // a NULL row is NULL in all its fields
-	}
 	for c, to := range u.out.Cols {
 		switch {
 		case to == nil:

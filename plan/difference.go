@@ -20,7 +20,7 @@ type Difference struct {
 // DifferenceNames are the names of all differences that a pipeline can have.
 func DifferenceNames() []string {
 	return []string{
-		"dead-letters", "first-and-last", "group-changes", "json-returning", "late-rows", "lookup-deletes", "moving-sums", "regular-expressions", "sessions-again", "variance", "watermarks", "window-offsets",
+		"dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "lag-default", "late-rows", "lookup-deletes", "moving-sums", "regular-expressions", "sessions-again", "variance", "watermarks", "window-offsets",
 	}
 }
 
@@ -44,6 +44,16 @@ func (p *planner) differWindow(where sql.Node, w *Window) {
 	}
 	p.differ(where, "late-rows", "a row whose windows are over goes to the topic of late rows; Flink drops it")
 	p.differ(where, "watermarks", "each partition has a watermark of its own; Flink takes the least of all partitions, so that other rows are late")
+}
+
+// differRows notes what can be written only here to a table that takes new rows only.
+func (p *planner) differRows(where sql.Node, r *Relation) {
+	if a, ok := r.Op.(*Aggregate); ok && a.Window == nil && len(a.Aggs) == 0 {
+		p.differ(where, "distinct-rows", "rows of DISTINCT or UNION are written to a table without a key; Flink refuses this, since it takes them for rows that are updated")
+	}
+	for _, in := range r.Inputs {
+		p.differRows(where, in)
+	}
 }
 
 // differOver notes what is special about functions OVER.

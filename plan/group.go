@@ -84,9 +84,16 @@ type grouping struct {
 	pre    []expr.Node
 	keys   []expr.Node
 	aggs   []Agg
+
+	// sets are the places in keys of each GROUPING SET; nil where all are grouped by. told are what GROUPING(…) tells of them.
+	sets [][]int
+	told [][]int
 }
 
-const aggregateColumns = 1 << 20
+const (
+	aggregateColumns = 1 << 20
+	groupingColumns  = 1 << 21 // and what GROUPING(…) tells, behind the aggregates
+)
 
 // hasAggregates reports whether SELECT or HAVING has an aggregate, or DISTINCT needs none.
 func (g *grouping) hasAggregates() bool {
@@ -120,11 +127,7 @@ func (g *grouping) bind() (*Relation, error) {
 	for i, e := range g.pre {
 		names[i] = e.String()
 	}
-	keys := make([]int, len(g.keys))
-	for i := range keys {
-		keys[i] = i
-	}
-	r, err := g.aggregate(g.query, g.project(g.from, names, g.pre), keys, g.aggs)
+	r, err := g.aggregated(g.project(g.from, names, g.pre))
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +145,18 @@ func (g *grouping) bind() (*Relation, error) {
 	return g.project(r, itemNames(items), itemExprs(items)), nil
 }
 
+// aggregated groups by the keys, or by each set of them.
+func (g *grouping) aggregated(in *Relation) (*Relation, error) {
+	if g.sets != nil {
+		return g.aggregateSets(in)
+	}
+	keys := make([]int, len(g.keys))
+	for i := range keys {
+		keys[i] = i
+	}
+	return g.aggregate(g.query, in, keys, g.aggs)
+}
+
 // bindKeys binds GROUP BY.
 func (g *grouping) bindKeys() error {
 	for _, e := range g.query.GroupBy {
@@ -152,24 +167,42 @@ func (g *grouping) bindKeys() error {
 			g.window = c
 			continue
 		}
-		n, err := g.binder.bind(e)
+		if sets, ok := e.(*sql.Grouping); ok {
+			if err := g.bindSets(sets); err != nil {
+				return err
+			}
+			continue
+		}
+		n, err := g.key(e)
 		if err != nil {
 			return err
 		}
-		n = expr.Fold(n)
-		if _, constant := n.(*expr.Const); constant {
-			return sql.Errorf(e, "GROUP BY a constant puts all rows into one group").WithHint("write the column or expression, not its number")
-		}
-		if t := n.Type(); t.Kind == expr.Map {
-			return sql.Errorf(e, "GROUP BY a %s is not supported", t.Nullable(true))
-		}
 		g.keys = append(g.keys, n)
+		for i := range g.sets {
+			g.sets[i] = append(slices.Clone(g.sets[i]), len(g.keys)-1)
+		}
 	}
 	g.pre = slices.Clone(g.keys)
 	if g.window == nil {
 		return nil
 	}
 	return g.bindWindow()
+}
+
+// key binds an expression of GROUP BY.
+func (g *grouping) key(e sql.Expr) (expr.Node, error) {
+	n, err := g.binder.bind(e)
+	if err != nil {
+		return nil, err
+	}
+	n = expr.Fold(n)
+	if _, constant := n.(*expr.Const); constant {
+		return nil, sql.Errorf(e, "GROUP BY a constant puts all rows into one group").WithHint("write the column or expression, not its number")
+	}
+	if t := n.Type(); t.Kind == expr.Map {
+		return nil, sql.Errorf(e, "GROUP BY a %s is not supported", t.Nullable(true))
+	}
+	return n, nil
 }
 
 // bindWindow puts the window of GROUP BY below the rows, and its columns among the keys.
@@ -210,6 +243,9 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 			return nil, sql.Errorf(c, "%s speaks of no window of GROUP BY", name).WithHint("write the same %s(…) in GROUP BY", kind)
 		}
 		return g.keys[len(g.keys)-4+int(role)], nil
+	}
+	if name == "GROUPING" || name == "GROUPING_ID" {
+		return g.grouped(c)
 	}
 	if other := aggregateAliases[name]; other != "" {
 		name = other
@@ -294,6 +330,9 @@ func (g *grouping) over(r *Relation, n expr.Node, where sql.Node) (expr.Node, er
 	}
 	switch n := n.(type) {
 	case *expr.Col:
+		if n.Index >= groupingColumns {
+			return r.col(len(g.keys) + len(g.aggs) + n.Index - groupingColumns), nil
+		}
 		if n.Index >= aggregateColumns {
 			return r.col(len(g.keys) + n.Index - aggregateColumns), nil
 		}

@@ -62,6 +62,9 @@ func (p *planner) insert(s *sql.Insert) error {
 	if err := insert.checkKey(s, r); err != nil {
 		return err
 	}
+	if !insert.Table.Upsert {
+		p.differRows(s, r)
+	}
 	p.Sinks = append(p.Sinks, p.relation(insert, nil, r))
 	return nil
 }

@@ -111,7 +111,10 @@ func (o *overBinding) window(from *Relation) error {
 	if err != nil {
 		return err
 	}
-	o.spec = windowText(name, spec)
+	if name != lag && aggregates[name] == nil && aggregateAliases[name] == "" {
+		return sql.Errorf(o.first, "%s … OVER is not supported", name).WithHint("supported are LAG, %s, and ROW_NUMBER with a limit in the query around it", strings.Join(aggregateNames(), ", "))
+	}
+	o.spec = sql.FormatWindow(spec)
 	o.over = &Over{}
 	for _, e := range spec.PartitionBy {
 		n, err := (&binder{planner: o.planner, scope: o.scope}).bind(e)
@@ -120,7 +123,7 @@ func (o *overBinding) window(from *Relation) error {
 		}
 		o.over.Partition = append(o.over.Partition, o.column(expr.Fold(n)))
 	}
-	const hint = "Flink takes one order here: ORDER BY the column that has the watermark, ascending"
+	const hint = "order by the column that has the watermark: only then is it known which rows are before"
 	if len(spec.OrderBy) != 1 || spec.OrderBy[0].Desc {
 		return sql.Errorf(spec, "%s … OVER wants an ORDER BY of one time column, ascending", name).WithHint(hint)
 	}
@@ -133,20 +136,8 @@ func (o *overBinding) window(from *Relation) error {
 		return sql.Errorf(spec.OrderBy[0].Expr, "%s … OVER wants an ORDER BY of a column with a watermark", name).WithHint(hint)
 	}
 	o.over.Time = c.Index
-	if name == lag {
-		o.over.Frame.Rows = true // as far back as any of them looks
-		if spec.Frame != nil {
-			return sql.Errorf(spec.Frame, "LAG takes no frame").WithHint("write LAG(x, n) for the value n rows before")
-		}
-		return nil
-	}
 	o.over.Frame, err = o.frame(spec.Frame)
 	return err
-}
-
-// windowText tells windows of functions apart. LAG has no frame.
-func windowText(name string, spec *sql.WindowSpec) string {
-	return map[bool]string{true: lag + " "}[name == lag] + sql.FormatWindow(spec)
 }
 
 func (o *overBinding) frame(f *sql.Frame) (Frame, error) {
@@ -197,9 +188,8 @@ func (o *overBinding) call(c *sql.Call) (expr.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if windowText(name, spec) != o.spec {
-		return nil, sql.Errorf(c, "another window than that of the first function OVER is not supported, and LAG has one of its own").
-			WithHint("compute it in a query around this one, or below it")
+	if sql.FormatWindow(spec) != o.spec {
+		return nil, sql.Errorf(c, "functions OVER different windows in one query are not supported").WithHint("compute one in a query in FROM, and the other around it")
 	}
 	if name == lag {
 		return o.lag(c)
@@ -210,12 +200,15 @@ func (o *overBinding) call(c *sql.Call) (expr.Node, error) {
 	if aggregates[name] == nil {
 		return nil, sql.Errorf(c, "%s … OVER is not supported", name).WithHint("supported are LAG, %s, and ROW_NUMBER with a limit in the query around it", strings.Join(aggregateNames(), ", "))
 	}
+	if c.Filter != nil {
+		return nil, sql.Errorf(c.Filter, "FILTER with OVER is not supported").WithHint("Flink doesn't know it either; write SUM(CASE WHEN … THEN … END) OVER (…)")
+	}
 	a, err := bindAggregate(c, name, &binder{planner: o.planner, scope: o.scope}, o.column)
 	if err != nil {
 		return nil, err
 	}
 	if name != "COUNT" {
-		a.Type = a.Type.Nullable(a.Filter >= 0 || !o.pre[a.Arg].Type().NotNull || strings.HasSuffix(name, "_SAMP"))
+		a.Type = a.Type.Nullable(!o.pre[a.Arg].Type().NotNull || strings.HasSuffix(name, "_SAMP"))
 	}
 	return o.result(a), nil
 }
@@ -249,9 +242,14 @@ func (o *overBinding) lag(c *sql.Call) (expr.Node, error) {
 			return nil, sql.Errorf(c.Args[2], "LAG wants a constant %s as its default", a.Type)
 		}
 		a.Default = k.Value
+		if k.Value != nil && !args[0].Type().NotNull {
+			o.differ(c, "lag-default", "where the row is there and its value is NULL, LAG is NULL; Flink gives any value")
+		}
 		a.Type = args[0].Type().Nullable(k.Value == nil || !args[0].Type().NotNull)
 	}
+	if o.over.Frame.Rows || !o.over.Frame.Unbounded {
+		return nil, sql.Errorf(c, "LAG takes no frame").WithHint("write LAG(x, n) for the value n rows before")
+	}
 	a.Arg = o.column(expr.Fold(args[0]))
-	o.over.Frame.Preceding = max(o.over.Frame.Preceding, a.Back)
 	return o.result(a), nil
 }

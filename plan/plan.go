@@ -9,6 +9,7 @@
 //	bind_expr.go  expressions
 //	bind_query.go queries: SELECT, views, UNION ALL
 //	group.go      GROUP BY: aggregate functions, windows
+//	grouping.go   GROUPING SETS, ROLLUP, CUBE
 //	window.go     window table functions and the older TUMBLE(…) of GROUP BY
 //	rank.go       ROW_NUMBER: deduplication and Top-N
 //	over.go       aggregates OVER the rows before

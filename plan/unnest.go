@@ -55,12 +55,13 @@ func (p *planner) unnest(t *sql.Join, u *sql.Unnest) (*Relation, *scope, error) 
 		return r, both, nil
 	}
 	if outer {
-		return nil, nil, sql.Errorf(t.On, "LEFT JOIN UNNEST wants ON TRUE").WithHint("Flink takes no other condition here")
+		return nil, nil, sql.Errorf(t.On, "LEFT JOIN UNNEST wants ON TRUE").WithHint("put the condition into WHERE, or into a CASE below")
 	}
 	return p.filter(r, cond), both, nil
 }
 
-// elementColumns are what an array or map is unnested to: the element, the fields of a ROW, or key and value.
+// elementColumns are what an array or map is unnested to: the element, the fields of a ROW, or key and value. An element without a name
+// has that of the alias.
 func elementColumns(u *sql.Unnest, of expr.Type) ([]Column, error) {
 	var cols []Column
 	switch {
@@ -79,6 +80,9 @@ func elementColumns(u *sql.Unnest, of expr.Type) ([]Column, error) {
 		cols = append(cols, Column{Name: "ORDINALITY", Type: notNull(expr.Int)})
 	}
 	names := u.Alias.Columns
+	if len(names) == 0 && len(cols) == 1 && cols[0].Name == "" && u.Alias.Name.Name != "" {
+		names = []sql.Ident{u.Alias.Name}
+	}
 	switch {
 	case len(names) == 0 && cols[0].Name == "":
 		return nil, sql.Errorf(u, "the columns of UNNEST need names").WithHint("write UNNEST(…) AS t (%s)", map[bool]string{true: "k, v", false: "x"}[of.Kind == expr.Map])

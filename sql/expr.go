@@ -164,6 +164,13 @@ type Bound struct {
 	Offset    Expr
 }
 
+// Grouping is GROUPING SETS ((a, b), ()), ROLLUP (a, b) or CUBE (a, b), an element of GROUP BY.
+type Grouping struct {
+	Pos
+	Kind string
+	Sets [][]Expr // the elements as written: (a) is one expression, (a, b) two, () none
+}
+
 // Symbol is a word that is an argument: the unit of EXTRACT, BOTH of TRIM.
 type Symbol struct {
 	Pos
@@ -221,6 +228,7 @@ func (*Like) expr()       {}
 func (*Case) expr()       {}
 func (*Cast) expr()       {}
 func (*Call) expr()       {}
+func (*Grouping) expr()   {}
 func (*Symbol) expr()     {}
 func (*RowValue) expr()   {}
 func (*ArrayValue) expr() {}

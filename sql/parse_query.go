@@ -1,5 +1,7 @@
 package sql
 
+import "slices"
+
 func (p *parser) query() *Query {
 	p.enter()
 	defer p.leave()
@@ -210,18 +212,52 @@ func (p *parser) selectItem() SelectItem {
 }
 
 func (p *parser) groupBy() []Expr {
-	at := p.peek()
-	for _, w := range []string{"GROUPING", "ROLLUP", "CUBE"} {
-		if p.isWord(w) && (w != "GROUPING" || p.isWord("GROUPING", "SETS")) {
-			p.refuse(at, "GROUP BY "+w)
-		}
-	}
 	if p.isSymbol("(") && p.peekAt(1).text == ")" {
 		p.next()
 		p.next()
 		return []Expr{}
 	}
-	return p.exprs()
+	var all []Expr
+	for {
+		all = append(all, p.groupItem())
+		if !p.symbol(",") {
+			return all
+		}
+	}
+}
+
+// groupItem is an expression, or several sets of them.
+func (p *parser) groupItem() Expr {
+	g := &Grouping{Pos: p.peek().Pos}
+	switch {
+	case p.words("GROUPING", "SETS"):
+		g.Kind = "GROUPING SETS"
+	case p.words("ROLLUP"):
+		g.Kind = "ROLLUP"
+	case p.words("CUBE"):
+		g.Kind = "CUBE"
+	default:
+		return p.expr()
+	}
+	p.expectSymbol("(")
+	for {
+		if nested := p.peek(); nested.kind == wordToken && slices.Contains([]string{"GROUPING", "ROLLUP", "CUBE"}, nested.upper) {
+			p.refuse(nested, nested.upper+" in "+g.Kind)
+		}
+		set := []Expr{}
+		if !p.symbol("(") {
+			set = append(set, p.expr())
+		} else if !p.symbol(")") {
+			set = p.exprs()
+			p.expectSymbol(")")
+		}
+		g.Sets = append(g.Sets, set)
+		if !p.symbol(",") {
+			break
+		}
+	}
+	p.expectSymbol(")")
+	return g
 }
 
 func (p *parser) orderItems() []OrderItem {

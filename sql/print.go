@@ -617,6 +617,17 @@ func (p *printer) expr(e Expr, atLeast int) {
 		p.put(" AS ", e.Type.String(), ")")
 	case *Call:
 		p.call(e)
+	case *Grouping:
+		p.put(e.Kind, " (")
+		for i, set := range e.Sets {
+			if i > 0 {
+				p.put(", ")
+			}
+			p.put("(")
+			p.exprs(set)
+			p.put(")")
+		}
+		p.put(")")
 	case *Symbol:
 		p.put(e.Name)
 	case *RowValue:

@@ -62,7 +62,7 @@ func (s *sim) endEmpty() error {
 			if !ok || len(s.topic(scan.Table.Topic)[t.partition]) > 0 {
 				continue
 			}
-			if err := s.transaction(t, func(out *operator.Output) error { return t.End(scan.Table.Topic, out) }); err != nil {
+			if err := s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.End(scan.Table.Topic, out) }); err != nil {
 				return err
 			}
 		}
