@@ -10,6 +10,7 @@
 //	silence.go       alerts that nobody wants to hear of for a while
 //	deliver.go       the delivery: sessions and retries, notifications and their answers
 //	session.go       one life of its client: alerts in, state and offsets in one transaction
+//	metrics.go       what it does, for Prometheus
 //	receiver.go      where notifications go: webhook.go, alertmanager.go, email.go
 package alert
 
@@ -86,6 +87,8 @@ type Notification struct {
 type Told struct {
 	Alert
 	N int `json:"n"` // 1 the first time that this receiver is told of the alert, and so on
+
+	fresh bool // it has not been told this status
 }
 
 // name makes the id of a notification from what it says.

@@ -28,9 +28,10 @@ type DeliverConfig struct {
 	TransactionTimeout time.Duration // default 15 s
 	SessionTimeout     time.Duration // default 10 s
 
-	Logger *slog.Logger
-	OnSend func(n *Notification, failed error) // called after each answer; must be quick and may be called concurrently
-	Now    func() time.Time
+	Logger  *slog.Logger
+	Metrics *Metrics                            // default none
+	OnSend  func(n *Notification, failed error) // called after each answer; must be quick and may be called concurrently
+	Now     func() time.Time
 }
 
 func (c *DeliverConfig) setDefaults() {
@@ -71,6 +72,7 @@ func Deliver(ctx context.Context, c DeliverConfig) error {
 		d.receivers[name] = receiver
 	}
 	d.book = newBook(c.Alerts, d.activeSilences)
+	c.Metrics.add(c.Alerts)
 	if err := d.prepare(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -180,6 +182,7 @@ func (d *deliverer) takeAnswers() []answer {
 func (d *deliverer) send(ctx context.Context, n *Notification) {
 	d.flights.Go(func() {
 		err := send(context.WithoutCancel(ctx), d.Alerts.Receivers[n.Receiver], d.receivers[n.Receiver], n)
+		d.Metrics.answered(d.Alerts.Receivers[n.Receiver], n, err, d.Now())
 		var partly *PartlyError
 		if errors.As(err, &partly) {
 			d.Logger.Warn("alert not delivered to all", "receiver", n.Receiver, "notification", n.ID, "err", err)

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -108,6 +110,41 @@ type world struct {
 	config *Config
 	client *kgo.Client
 	log    lockedBuffer
+
+	metrics *prometheus.Registry // nil: none
+}
+
+func (w *world) metricsText() string {
+	w.t.Helper()
+	families, err := w.metrics.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var text bytes.Buffer
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&text, f); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return text.String()
+}
+
+// awaitMetrics waits until the metrics have all lines.
+func (w *world) awaitMetrics(lines ...string) {
+	w.t.Helper()
+	var missing, text string
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		missing, text = "", w.metricsText()
+		for _, l := range lines {
+			if !strings.Contains(text, l+"\n") {
+				missing = l
+			}
+		}
+		if missing == "" {
+			return
+		}
+	}
+	w.t.Fatalf("no %s in\n%s", missing, text)
 }
 
 // lockedBuffer is a buffer for several goroutines.
@@ -149,9 +186,13 @@ routes: [{receivers: [hook], group_wait: 1ms, group_interval: 1ms, group_by: [".
 func (w *world) start(instance string) (stop func()) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
+	var metrics *Metrics
+	if w.metrics != nil {
+		metrics = NewMetrics(w.metrics)
+	}
 	go func() {
 		done <- Deliver(ctx, DeliverConfig{
-			Broker: w.at, Alerts: w.config, Instance: instance, Logger: slog.New(slog.NewTextHandler(&w.log, nil)),
+			Broker: w.at, Alerts: w.config, Instance: instance, Logger: slog.New(slog.NewTextHandler(&w.log, nil)), Metrics: metrics,
 			Tables: []Table{{Name: "too_hot", Topic: "hot", Upsert: true, Key: []string{"device_id"}}},
 		})
 	}()
@@ -244,6 +285,34 @@ func TestDeliverSilences(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.hook.await(t, "d2/firing/1", "d1/firing/1")
+}
+
+// The metrics count notifications and what they were sent again for, and what fires, without the name of an alert.
+func TestDeliverMetrics(t *testing.T) {
+	w := newWorld(t)
+	w.metrics = prometheus.NewRegistry()
+	if err := PutSilence(t.Context(), w.at, Silence{ID: "s1", Match: Matcher{"device_id": "d3"}, Until: time.Now().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	defer w.start("a")()
+	w.awaitMetrics(`weir_alert_notifications_total{kind="webhook",outcome="failed"} 0`, `weir_alert_firing{severity="critical"} 0`)
+	w.hook.setDown(true)
+	w.row("d1", "warning")
+	w.awaitMetrics(`weir_alert_notifications_total{kind="webhook",outcome="failed"} 1`, "weir_alert_failing_groups 1", `weir_alert_firing{severity="warning"} 1`)
+	w.hook.setDown(false)
+	w.hook.await(t, "d1/firing/1")
+	w.awaitMetrics(`weir_alert_notifications_total{kind="webhook",outcome="delivered"} 1`, "weir_alert_failing_groups 0",
+		`weir_alert_delivery_seconds_count{kind="webhook"} 1`)
+	w.row("d2", "strange")
+	w.row("d3", "critical")
+	w.row("d1", "")
+	w.awaitMetrics(`weir_alert_firing{severity="warning"} 0`, `weir_alert_firing{severity="other"} 1`, `weir_alert_firing{severity="critical"} 1`, "weir_alert_silenced 1")
+	text := w.metricsText()
+	for _, not := range []string{"d1", "strange", `weir_alert_retries_total{kind="webhook"} 0`} {
+		if strings.Contains(text, not) {
+			t.Errorf("%s in\n%s", not, text)
+		}
+	}
 }
 
 // Mail that some addresses refuse is out: it is not sent again to those that have it, and the log says who has not.

@@ -60,7 +60,7 @@ func (c *Config) Try(ctx context.Context, receiver string, now time.Time) error 
 		Labels: map[string]string{"alertname": "weir_test", "severity": "info"}, Annotations: map[string]string{}, Since: now, ResolvedAt: now,
 	}
 	a.ID = newID(Origin{Key: receiver}, 0, now)
-	n := &Notification{Receiver: receiver, Status: Resolved, Group: map[string]string{"alertname": "weir_test"}, Alerts: []Told{{a, 1}}}
+	n := &Notification{Receiver: receiver, Status: Resolved, Group: map[string]string{"alertname": "weir_test"}, Alerts: []Told{{Alert: a, N: 1}}}
 	n.name()
 	r := c.Receivers[receiver]
 	to, err := NewReceiver(r)

@@ -133,6 +133,7 @@ func (s *session) turn(ctx context.Context, fetches kgo.Fetches) (known bool, er
 		}
 	}
 	s.told = nil
+	s.Metrics.look(s.book, now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.moved) == 0, nil

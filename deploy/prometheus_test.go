@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,13 +17,15 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/alert"
 	"weir/broker"
 	"weir/deploy/promtest"
 	"weir/engine"
-	"weir/monitor"
 	"weir/node"
 	"weir/plan"
 	"weir/source"
+	"weir/trace"
+	"weir/trace/tracetest"
 )
 
 func glob(t *testing.T, pattern string) []string {
@@ -156,7 +160,7 @@ func TestPrometheusSeesWeir(t *testing.T) {
 	})
 }
 
-// runWeir runs the main job and a monitor until ctx is done; it returns the admin address and the broker.
+// runWeir runs the main job, pipelines, registry, alerts and traces until ctx is done; it returns the admin address and the broker.
 func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) { //nolint:revive // t comes first in tests
 	t.Helper()
 	log, data := slog.New(slog.DiscardHandler), t.TempDir()
@@ -166,6 +170,12 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	spans := tracetest.NewReceiver(t)
+	if admin.Tracer, err = trace.Open(ctx, trace.Config{Endpoint: spans.URL, Sample: 0.01, Registry: admin.Registry}); err != nil {
+		t.Fatal(err)
+	}
+	registryAt := promtest.FreeAddr(t)
+	programs, told := pipelinesOf(t, registryAt)
 	listen := promtest.FreeAddr(t)
 	at = broker.Config{Brokers: []string{listen}}
 	ready, done := make(chan struct{}), make(chan struct{})
@@ -174,6 +184,7 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 		defer close(done)
 		_, err := node.Run(running, node.Config{
 			Kafka: node.Kafka{DataDir: data, Listen: listen}, Fleet: source.FleetConfig{Devices: 20, Rate: 500, Seed: 1},
+			ServeRegistry: &node.ServeRegistry{Listen: registryAt}, Pipelines: programs, Alerts: told, WatchEvery: time.Second,
 			Logger: log, Admin: admin, OnReady: func(node.Ready) { close(ready) },
 		})
 		if err != nil {
@@ -187,19 +198,36 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 		t.Fatal("it ended before it was ready")
 	}
 	runWindows(t, running, admin, at)
-	client, err := broker.Connect(ctx, at)
+	return addr, at
+}
+
+// pipelinesOf are one whose rows have a schema of the registry, and one of alerts, all of which a webhook is told of.
+func pipelinesOf(t *testing.T, registryAt string) ([]*plan.Program, *alert.Config) {
+	t.Helper()
+	text, err := os.ReadFile("../pipelines/alert_temperature.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := monitor.New(client)
-	admin.Registry.MustRegister(m)
-	looked := make(chan struct{})
-	go func() {
-		defer close(looked)
-		m.Run(running, time.Second, log)
-	}()
-	t.Cleanup(func() { stop(); <-looked; client.Close() })
-	return addr, at
+	readings, _, _ := strings.Cut(string(text), "CREATE TABLE alert_temperature")
+	var programs []*plan.Program
+	for name, sql := range map[string]string{
+		"hot": strings.Replace(string(text), "WHERE `value` > 30", "WHERE `value` > -100", 1),
+		"registered": readings + "CREATE TABLE registered (device_id STRING, `value` DOUBLE) WITH ('connector' = 'kafka', 'topic' = 'registered', " +
+			"'value.format' = 'avro-confluent', 'value.avro-confluent.url' = 'http://" + registryAt + "'); INSERT INTO registered SELECT device_id, `value` FROM readings;",
+	} {
+		p, err := plan.Compile(sql, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		programs = append(programs, p)
+	}
+	hook := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(hook.Close)
+	told, err := alert.ParseConfig([]byte("receivers: {hook: {webhook: {url: '"+hook.URL+"'}}}\nroutes: [{receivers: [hook], group_wait: 0s, group_interval: 1s}]\n"), "alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return programs, told
 }
 
 // runWindows runs a pipeline with windows beside the main job, which has none.

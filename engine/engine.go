@@ -24,6 +24,7 @@ import (
 
 	"weir/broker"
 	"weir/plan"
+	"weir/registry"
 )
 
 // Config says where a pipeline runs and how it commits.
@@ -45,9 +46,10 @@ type Config struct {
 	UntilEnd           bool          // stop when what the sources had at the start is processed; windows stay open, a later run goes on
 
 	Logger   *slog.Logger
-	OnCommit func(Commit) // called after each commit, by each worker; must be quick and may be called concurrently
-	Status   *Status      // kept up to date while it runs; default one that nobody reads
-	Metrics  *Metrics     // default none
+	OnCommit func(Commit)      // called after each commit, by each worker; must be quick and may be called concurrently
+	Status   *Status           // kept up to date while it runs; default one that nobody reads
+	Metrics  *Metrics          // default none
+	Schemas  *registry.Metrics // of the clients of schema registries; default none
 	Now      func() time.Time
 }
 

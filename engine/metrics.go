@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"weir/broker"
 	"weir/deadletter"
 )
 
@@ -20,21 +21,11 @@ type Metrics struct {
 	all []*Status
 }
 
-// Buckets of times from 1 ms to a minute, for readers that know no native histograms.
-var secondBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
-
-func secondsHistogram(name, help string) *prometheus.HistogramVec {
-	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: name, Help: help, Buckets: secondBuckets,
-		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
-	}, []string{"pipeline"})
-}
-
 // NewMetrics makes the metrics of pipelines and registers them.
 func NewMetrics(to prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		commit:  secondsHistogram("weir_engine_commit_seconds", "Length of a transaction, from its first record to the broker's answer."),
-		latency: secondsHistogram("weir_engine_latency_seconds", "From a record's timestamp to the commit of what it gave, for a sample of the records."),
+		commit:  broker.SecondsHistogram("weir_engine_commit_seconds", "Length of a transaction, from its first record to the broker's answer.", "pipeline"),
+		latency: broker.SecondsHistogram("weir_engine_latency_seconds", "From a record's timestamp to the commit of what it gave, for a sample of the records.", "pipeline"),
 	}
 	to.MustRegister(m, m.commit, m.latency)
 	return m

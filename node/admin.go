@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,9 +20,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/alert"
 	"weir/broker"
 	"weir/engine"
+	"weir/format"
+	"weir/monitor"
+	"weir/plan"
 	"weir/produce"
+	"weir/registry"
+	"weir/registry/embedded"
 	"weir/trace"
 )
 
@@ -31,14 +38,18 @@ type Admin struct {
 	Registry *prometheus.Registry
 	Tracer   *trace.Tracer // nil: no record is followed
 
-	engine  *engine.Metrics
-	produce *produce.Metrics
+	engine     *engine.Metrics
+	produce    *produce.Metrics
+	alerts     *alert.Metrics
+	registries *registry.Metrics // of their clients
+	served     *embedded.Metrics // of the one that this process serves
 
 	mu        sync.Mutex
 	pipelines []*engine.Status
 	producers []*produce.Status
 	parts     []part
-	client    *kgo.Client // of the broker's check
+	client    *kgo.Client                 // of the broker's check
+	asked     map[string]*registry.Client // of the registries' checks, by URL
 }
 
 // part is something that must work for the process to be ready.
@@ -51,7 +62,10 @@ type part struct {
 func NewAdmin() *Admin {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
-	return &Admin{Registry: r, engine: engine.NewMetrics(r), produce: produce.NewMetrics(r)}
+	return &Admin{
+		Registry: r, engine: engine.NewMetrics(r), produce: produce.NewMetrics(r), alerts: alert.NewMetrics(r),
+		registries: registry.NewMetrics(r), served: embedded.NewMetrics(r), asked: make(map[string]*registry.Client),
+	}
 }
 
 // Broker lets the clients of a configuration be seen, and makes the broker a part that must answer.
@@ -79,7 +93,14 @@ func (a *Admin) Pipeline(c *engine.Config) {
 	if c.Status == nil {
 		c.Status = engine.NewStatus(c.Program)
 	}
-	c.Metrics = a.engine
+	c.Metrics, c.Schemas = a.engine, a.registries
+	for _, t := range c.Program.Tables {
+		for _, f := range []plan.Format{t.Key, t.Value} {
+			if at, err := f.Options.RegistryConfig(); err == nil && format.HasRegistry(f.Name) {
+				a.SchemaRegistry(at)
+			}
+		}
+	}
 	status := c.Status
 	a.mu.Lock()
 	a.pipelines = append(a.pipelines, status)
@@ -103,6 +124,39 @@ func (a *Admin) Producer(c *produce.Config, src produce.Source) {
 		}
 		return nil
 	})
+}
+
+// SchemaRegistry makes a registry a part that must answer. Several users of one are one part.
+func (a *Admin) SchemaRegistry(c registry.Config) {
+	client, err := registry.NewClient(c)
+	if err != nil {
+		return // who uses it says so
+	}
+	a.mu.Lock()
+	_, known := a.asked[client.URL()]
+	if !known {
+		a.asked[client.URL()] = client
+	}
+	a.mu.Unlock()
+	if !known {
+		a.Part("registry "+client.URL(), client.Ping)
+	}
+}
+
+// Watch looks at the cluster every so often, as weir monitor does, until ctx is done. It is called once.
+func (a *Admin) Watch(ctx context.Context, at broker.Config, every time.Duration, log *slog.Logger) error {
+	client, err := broker.Connect(ctx, at)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("watch the cluster: %w", err)
+	}
+	defer client.Close()
+	m := monitor.New(client)
+	a.Registry.MustRegister(m)
+	m.Run(ctx, cmp.Or(every, 10*time.Second), log)
+	return nil
 }
 
 // Part adds a part whose check says why it is not ready.
@@ -243,5 +297,8 @@ func (a *Admin) Close() {
 	if a.client != nil {
 		a.client.Close()
 		a.client = nil
+	}
+	for _, c := range a.asked {
+		c.Close()
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -152,6 +154,7 @@ func TestAdmin(t *testing.T) {
 		"weir_engine_tasks":                         4,
 		"weir_engine_workers":                       2,
 		"weir_engine_dead_letters_total":            0,
+		"weir_broker_client_buffered_fetch_records": 0,
 	} {
 		if got := value(metrics, name); got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)
@@ -173,10 +176,11 @@ func TestAdmin(t *testing.T) {
 		t.Error(err)
 	}
 	for _, p := range problems {
-		if strings.HasPrefix(p.Metric, "weir_") && !strings.HasPrefix(p.Metric, "weir_broker_client_") {
+		if strings.HasPrefix(p.Metric, "weir_") {
 			t.Errorf("%s: %s", p.Metric, p.Text)
 		}
 	}
+	checkFamilies(t, admin)
 	var status node.Status
 	if _, body = get(t, addr, "/status"); json.Unmarshal([]byte(body), &status) != nil || len(status.Pipelines) != 1 || len(status.Producers) != 1 ||
 		status.Producers[0].Readings != sent.Readings || len(status.Pipelines[0].Tasks) != 4 {
@@ -197,6 +201,69 @@ func TestAdmin(t *testing.T) {
 	}
 	if code, _ = get(t, addr, "/healthz"); code != http.StatusOK {
 		t.Errorf("the process lives, and healthz is %d", code)
+	}
+}
+
+// Labels that metrics may have: none of them has a value for each device.
+var labels = []string{
+	"pipeline", "stage", "topic", "source", "group", "phase", "reason", "cause", "registry", "route", "code", "method", "kind", "severity", "outcome",
+	"part", "client", "node_id",
+}
+
+// checkFamilies sees that metrics have no other labels, and that histograms of times have both native and classic buckets.
+func checkFamilies(t *testing.T, admin *node.Admin) {
+	t.Helper()
+	families, err := admin.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "weir_") {
+			continue
+		}
+		for _, m := range f.Metric {
+			for _, l := range m.Label {
+				if !slices.Contains(labels, l.GetName()) {
+					t.Errorf("%s has the label %s", f.GetName(), l.GetName())
+				}
+			}
+			if h := m.Histogram; h != nil && !strings.HasPrefix(f.GetName(), "weir_broker_client_") && (len(h.Bucket) == 0 || h.Schema == nil) {
+				t.Errorf("%s lacks native or classic buckets", f.GetName())
+			}
+		}
+	}
+}
+
+// A registry that a pipeline needs is a part of its own, once for all tables that name it, and says why it is not ready.
+func TestAdminRegistry(t *testing.T) {
+	answers := http.StatusOK
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(answers)
+		fmt.Fprint(w, `["AVRO"]`)
+	}))
+	defer registry.Close()
+	options := fmt.Sprintf("'connector' = 'kafka', 'value.format' = 'avro-confluent', 'value.avro-confluent.url' = '%s', 'scan.startup.mode' = 'earliest-offset'", registry.URL)
+	program, err := plan.Compile("CREATE TABLE a (x INT) WITH ("+options+", 'topic' = 'a'); CREATE TABLE b (x INT) WITH ("+options+", 'topic' = 'b'); INSERT INTO b SELECT x FROM a;", "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := node.NewAdmin()
+	defer admin.Close()
+	admin.Pipeline(&engine.Config{Program: program})
+	ask := func() node.PartStatus {
+		t.Helper()
+		all := admin.Ready(t.Context()).Parts
+		if len(all) != 2 || all[0].Part != "registry "+registry.URL {
+			t.Fatalf("parts %+v", all)
+		}
+		return all[0]
+	}
+	if got := ask(); !got.Ready {
+		t.Errorf("%+v", got)
+	}
+	answers = http.StatusServiceUnavailable
+	if got := ask(); got.Ready || !strings.Contains(got.Why, registry.URL) {
+		t.Errorf("%+v", got)
 	}
 }
 

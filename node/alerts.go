@@ -30,7 +30,7 @@ func AlertTables(programs []*plan.Program) (all []alert.Table, err error) {
 }
 
 // Deliver tells receivers of the alerts of pipelines until ctx is done. Without a configuration it does nothing.
-func Deliver(ctx context.Context, at broker.Config, c *alert.Config, programs []*plan.Program, log *slog.Logger) error {
+func (a *Admin) Deliver(ctx context.Context, at broker.Config, c *alert.Config, programs []*plan.Program, log *slog.Logger) error {
 	if c == nil {
 		return nil
 	}
@@ -43,7 +43,7 @@ func Deliver(ctx context.Context, at broker.Config, c *alert.Config, programs []
 		return err
 	}
 	defer free()
-	if err := alert.Deliver(ctx, alert.DeliverConfig{Broker: at, Alerts: c, Tables: tables, Instance: instances[0], Logger: log}); err != nil {
+	if err := alert.Deliver(ctx, alert.DeliverConfig{Broker: at, Alerts: c, Tables: tables, Instance: instances[0], Logger: log, Metrics: a.alerts}); err != nil {
 		return fmt.Errorf("alerts: %w", err)
 	}
 	return nil

@@ -62,6 +62,8 @@ type Config struct {
 	Logger *slog.Logger
 	Admin  *Admin // hears of the parts; default one that nobody asks
 
+	WatchEvery time.Duration // how often the cluster is looked at, as weir monitor does; default 10 s
+
 	OnReady   func(Ready)    // called when the flow is about to start
 	OnLook    func(Snapshot) // called every LookEvery
 	LookEvery time.Duration  // default 500 ms
@@ -155,8 +157,9 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 			return nil
 		})
 	}
-	flow.Go(func() error { return Deliver(ctx, observed, cfg.Alerts, cfg.Pipelines, cfg.Logger) })
+	flow.Go(func() error { return cfg.Admin.Deliver(ctx, observed, cfg.Alerts, cfg.Pipelines, cfg.Logger) })
 	flow.Go(func() error { return page.Run(ctx) })
+	flow.Go(func() error { return cfg.Admin.Watch(ctx, kafka.Broker, cfg.WatchEvery, cfg.Logger) })
 	flow.Go(func() error { return cfg.show(ctx, kafka.Broker, meter) })
 	return flow.Wait()
 }
@@ -166,7 +169,7 @@ func (cfg *Config) encoding(ctx context.Context) (produce.Encoding, error) {
 	if cfg.Format == "json" {
 		return nil, nil
 	}
-	cfg.Registry.Logger = cfg.Logger
+	cfg.Registry.Logger, cfg.Registry.Metrics = cfg.Logger, cfg.Admin.registries
 	client, err := registry.NewClient(cfg.Registry)
 	if err != nil {
 		return nil, err

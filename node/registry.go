@@ -31,7 +31,7 @@ func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *serv
 	}
 	ctx = context.WithoutCancel(ctx) // who stops now stops cleanly, a moment later
 	opened, err := embedded.Open(ctx, embedded.Config{
-		Broker: kafka.Broker, Addr: cfg.ServeRegistry.Listen, Dir: cfg.Kafka.DataDir, Logger: cfg.Logger,
+		Broker: kafka.Broker, Addr: cfg.ServeRegistry.Listen, Dir: cfg.Kafka.DataDir, Logger: cfg.Logger, Metrics: cfg.Admin.served,
 	})
 	if cfg.ServeRegistry.Optional && errors.Is(err, embedded.ErrBusy) {
 		return nil, err, nil
@@ -43,6 +43,7 @@ func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *serv
 		cfg.Registry.URLs = []string{opened.URL()}
 	}
 	r = &served{opened}
+	cfg.Admin.SchemaRegistry(registry.Config{URLs: []string{opened.URL()}})
 	if err := registerReading(ctx, opened.URL()); err != nil {
 		r.close(cfg.Logger)
 		return nil, nil, err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"weir/broker"
 	"weir/deadletter"
 )
 
@@ -21,11 +22,7 @@ type Metrics struct {
 
 // NewMetrics makes the metrics of producers and registers them.
 func NewMetrics(to prometheus.Registerer) *Metrics {
-	m := &Metrics{commit: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "weir_produce_commit_seconds", Help: "Length of a transaction, from its first reading to the broker's answer.",
-		Buckets:                     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
-		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
-	}, []string{"source"})}
+	m := &Metrics{commit: broker.SecondsHistogram("weir_produce_commit_seconds", "Length of a transaction, from its first reading to the broker's answer.", "source")}
 	to.MustRegister(m, m.commit)
 	return m
 }

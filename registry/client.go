@@ -37,6 +37,7 @@ type Config struct {
 
 	Timeout time.Duration // of one request; default 5 s
 	Logger  *slog.Logger  // default none
+	Metrics *Metrics      // default none
 }
 
 // Validate reports the first setting that can't work.
@@ -73,6 +74,8 @@ type Client struct {
 	where string // the URLs, for errors
 	log   *slog.Logger
 
+	metrics *Metrics
+
 	byID    sync.Map // int -> *Schema
 	flights singleflight.Group
 
@@ -97,9 +100,11 @@ func NewClient(c Config) (*Client, error) {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
 	transport.TLSClientConfig = conf
+	where := strings.Join(c.URLs, ",")
+	c.Metrics.add(where)
 	client := &Client{
-		where: strings.Join(c.URLs, ","), log: c.Logger,
-		http: &http.Client{Timeout: c.Timeout, Transport: capped{transport}},
+		where: where, log: c.Logger, metrics: c.Metrics,
+		http: &http.Client{Timeout: c.Timeout, Transport: counted{capped{transport}, c.Metrics, where}},
 	}
 	if c.Timeout == 0 {
 		client.http.Timeout = 5 * time.Second
@@ -122,6 +127,12 @@ func NewClient(c Config) (*Client, error) {
 
 // Close lets go of idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Ping returns nil when the registry answers.
+func (c *Client) Ping(ctx context.Context) error {
+	_, err := c.sr.SupportedTypes(ctx)
+	return c.failed(ctx, "ping", err)
+}
 
 // URL returns where the registry is.
 func (c *Client) URL() string { return c.where }
@@ -152,6 +163,7 @@ func (c *Client) Schema(ctx context.Context, id int) (*Schema, error) {
 		}
 		s, err := c.fetch(context.WithoutCancel(ctx), id)
 		c.lookups.Add(1)
+		c.metrics.lookedUp(c.where, err, 1)
 		if err != nil {
 			c.failures.Add(1)
 			return nil, err
@@ -187,7 +199,11 @@ func (c *Client) Await(ctx context.Context, id int) (*Schema, error) {
 		return s, err
 	}
 	c.waiting.Add(1)
-	defer c.waiting.Add(-1)
+	c.metrics.wait(c.where, 1)
+	defer func() {
+		c.waiting.Add(-1)
+		c.metrics.wait(c.where, -1)
+	}()
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = 100*time.Millisecond, 5*time.Second
 	since := time.Now()

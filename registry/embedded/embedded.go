@@ -27,6 +27,7 @@ type Config struct {
 
 	MaxBody int64        // bytes of a request; default 10 MiB
 	Logger  *slog.Logger // default: discard
+	Metrics *Metrics     // default: none
 }
 
 // Registry is a running registry.
@@ -70,6 +71,9 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	if err != nil {
 		r.log.close()
 		return nil, errors.Join(fmt.Errorf("open schema registry: %w", err), listener.Close())
+	}
+	if cfg.Metrics != nil {
+		cfg.Metrics.state.registry.Store(r)
 	}
 	r.server = &http.Server{
 		Handler:           r.handler(),

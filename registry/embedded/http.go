@@ -53,11 +53,11 @@ func (r *Registry) handler() http.Handler {
 		"POST /compatibility/subjects/{subject}/versions":         r.postCheck,
 		"POST /compatibility/subjects/{subject}/versions/{version}": r.postCheck,
 	} {
-		mux.HandleFunc(pattern, r.serve(fn))
+		mux.HandleFunc(pattern, r.cfg.Metrics.observe(pattern, r.serve(fn)))
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/", r.cfg.Metrics.observe("other", func(w http.ResponseWriter, _ *http.Request) {
 		write(w, r.cfg.Logger, http.StatusNotFound, refuse(http.StatusNotFound, "HTTP 404 Not Found"))
-	})
+	}))
 	return http.NewCrossOriginProtection().Handler(withoutSlash(mux))
 }
 

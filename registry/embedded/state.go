@@ -117,6 +117,23 @@ func (s *state) put(v stored) error {
 	return nil
 }
 
+// size counts what is not deleted, and the schemas that have an id.
+func (s *state) size() (subjects, versions, schemas int) {
+	for _, all := range s.subjects {
+		live := 0
+		for _, e := range all {
+			if !e.Deleted {
+				live++
+			}
+		}
+		versions += live
+		if live > 0 {
+			subjects++
+		}
+	}
+	return subjects, versions, len(s.schemas)
+}
+
 func (s *state) markDeleted(subject string, version int) {
 	old := s.subjects[subject][version]
 	if old == nil || old.Deleted {

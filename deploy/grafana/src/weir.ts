@@ -69,6 +69,27 @@ export const weir = dashboard(
     timeseries('CPU', 'percentunit', ['{{instance}}', 'rate(process_cpu_seconds_total{job="weir"}[1m])']),
   ),
   row(
+    'Schema registry',
+    timeseries('Requests to it, by outcome', 'ops', ['{{registry}} {{outcome}}', 'sum by (registry, outcome) (rate(weir_registry_client_requests_total[1m]))']),
+    timeseries(
+      'Its answers, p99', 's',
+      ['{{registry}}', 'histogram_quantile(0.99, sum by (registry, le) (rate(weir_registry_client_request_seconds_bucket[5m])))'],
+    ),
+    timeseries('Schemas that records wait for', 'short', ['{{registry}}', 'sum by (registry) (weir_registry_client_waiting)']),
+    timeseries('Requests to the embedded one', 'ops', ['{{code}}', 'sum by (code) (rate(weir_registry_requests_total[1m]))']),
+    timeseries('Schemas in the embedded one', 'short', ['schemas', 'sum(weir_registry_schemas)'], ['subjects', 'sum(weir_registry_subjects)']),
+  ),
+  row(
+    'Alerts on the readings',
+    timeseries('Firing, by severity', 'short', ['{{severity}}', 'sum by (severity) (weir_alert_firing)'], ['silenced', 'sum(weir_alert_silenced)']),
+    timeseries('Notifications, by outcome', 'ops', ['{{kind}} {{outcome}}', 'sum by (kind, outcome) (rate(weir_alert_notifications_total[1m]))']),
+    timeseries(
+      'From alert to answer, p99', 's',
+      ['{{kind}}', 'histogram_quantile(0.99, sum by (kind, le) (rate(weir_alert_delivery_seconds_bucket[5m])))'],
+    ),
+    timeseries('Groups that are not delivered', 'short', ['{{instance}}', 'sum by (instance) (weir_alert_failing_groups)']),
+  ),
+  row(
     'Broker clients',
     timeseries(
       'Requests, p99', 's',
