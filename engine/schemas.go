@@ -99,7 +99,7 @@ func (s *schemas) client(o format.Options) (*registry.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Logger, cfg.Metrics = s.pipeline.Logger, s.pipeline.Config.Schemas
+	cfg.Logger, cfg.Metrics = s.pipeline.Logger, s.pipeline.Schemas
 	c, err := registry.NewClient(cfg)
 	if err != nil {
 		return nil, err

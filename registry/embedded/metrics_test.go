@@ -1,6 +1,7 @@
 package embedded_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -35,8 +36,10 @@ func TestMetrics(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _ = io.Copy(io.Discard, answer.Body)
-		answer.Body.Close()
+		_, err = io.Copy(io.Discard, answer.Body)
+		if err = errors.Join(err, answer.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := testutil.GatherAndCompare(metrics, strings.NewReader(`# HELP weir_registry_schemas Schemas, of which several subjects may have the same; deleted ones too, which keep their id.
 # TYPE weir_registry_schemas gauge
