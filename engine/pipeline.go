@@ -21,6 +21,7 @@ type pipeline struct {
 	Config
 	partitions map[string]int32 // of all topics that it reads or writes
 	ids        map[string]kadm.TopicID
+	limits     map[string]int32 // of the topics that it writes, how large a batch may be
 	schemas    *schemas
 	ends       ends // of bounded sources
 	until      ends // with UntilEnd, what must be processed

@@ -149,6 +149,7 @@ func (s *session) connect(ctx context.Context) error {
 		compression,
 		kgo.RecordPartitioner(broker.GivenPartitions()),
 		kgo.ProducerLinger(linger),
+		kgo.ProducerBatchMaxBytesFn(s.batchLimit),
 		kgo.MaxBufferedRecords(1<<20),
 		kgo.FetchMaxWait(s.CommitInterval),
 		broker.ClientLog(s.Logger),
@@ -456,7 +457,7 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 	for _, t := range tasks {
 		t.Task, err = operator.New(operator.Config{
 			Program: s.Program, Stage: stage, Partition: t.partition, Peers: s.tasksOf(stage),
-			Partitions: func(topic string) int32 { return max(1, s.partitions[topic]) }, Store: t.store, Schemas: s.schemas.Schemas,
+			Partitions: func(topic string) int32 { return max(1, s.partitions[topic]) }, MaxBytes: s.recordLimit, Store: t.store, Schemas: s.schemas.Schemas,
 			Traced: s.following != nil,
 		})
 		if err != nil {

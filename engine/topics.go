@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -38,6 +39,10 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 		}
 		declared = append(declared, topic)
 	}
+	var written []string
+	for _, t := range declared {
+		written = append(written, t.Name)
+	}
 	seen := make(map[string]bool)
 	declared = slices.DeleteFunc(declared, func(t broker.Topic) bool {
 		again := seen[t.Name] || p.partitions[t.Name] > 0
@@ -58,6 +63,9 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 		p.partitions[t.Name] = n
 	}
 	if err := p.checkPartitions(); err != nil {
+		return err
+	}
+	if err := p.findLimits(ctx, admin, written); err != nil {
 		return err
 	}
 	return p.findIDs(ctx, admin)
@@ -81,7 +89,7 @@ func (p *pipeline) ownTopics(width int32) []broker.Topic {
 		for _, in := range stage.Inputs {
 			if _, ok := in.Op.(*plan.Exchange); ok {
 				p.partitions[in.Topic()] = 0
-				declared = append(declared, broker.Topic{Name: in.Topic(), Partitions: width, Retention: "7d"})
+				declared = append(declared, broker.Topic{Name: in.Topic(), Partitions: width, Retention: "7d", Config: roomy()})
 			}
 		}
 	}
@@ -95,11 +103,13 @@ func (p *pipeline) ownTopics(width int32) []broker.Topic {
 					n = max(n, width)
 				}
 			}
-			declared = append(declared, broker.Topic{Name: stage.Changelog, Partitions: n, CleanupPolicy: "compact"})
+			declared = append(declared, broker.Topic{Name: stage.Changelog, Partitions: n, CleanupPolicy: "compact", Config: roomy()})
 		}
 	}
 	return declared
 }
+
+func roomy() map[string]string { return map[string]string{"max.message.bytes": strconv.Itoa(ownLimit)} }
 
 // partitionsOf is how many partitions a topic has; 0 where there is no such topic.
 func partitionsOf(ctx context.Context, admin *kadm.Client, topic string) (int32, error) {

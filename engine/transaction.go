@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/deadletter"
@@ -209,7 +210,7 @@ func (s *session) complete(ctx context.Context) error {
 	settings := s.Program.Settings
 	for topic, letters := range map[string][]operator.Letter{settings.DeadLetterTopic: s.out.Letters, settings.LateTopic: s.out.Late} {
 		for _, l := range letters {
-			r := deadletter.Record(topic, l.Record, l.Reason, now, deadletter.MaxBytes)
+			r := deadletter.Record(topic, l.Record, l.Reason, now, min(deadletter.MaxBytes, s.recordLimit(topic)))
 			r.Partition, r.Context = l.Record.Partition, l.Record.Context
 			s.produce(r)
 		}
@@ -218,6 +219,9 @@ func (s *session) complete(ctx context.Context) error {
 		return fmt.Errorf("flush: %w", err)
 	}
 	if err := s.written.Err(); err != nil {
+		if errors.Is(err, kerr.MessageTooLarge) { // rows of tables are looked at before: it is state, or a row on its way
+			return &fatalError{fmt.Errorf("write outputs: %w: keep less in a row or in a Top-N, or raise max.message.bytes of the topics %s.*", err, s.Program.Name)}
+		}
 		return fmt.Errorf("write outputs: %w", err)
 	}
 	return nil

@@ -114,6 +114,9 @@ func (w *writer) row(r *rows, i int) error {
 		return errors.New("a row that is taken back can't be written")
 	}
 	w.metadata(rec, r, i)
+	if err := w.task.fits(rec); err != nil {
+		return err
+	}
 	if w.table.Upsert {
 		k := string(rec.Key)
 		if _, ok := w.changes[k]; !ok {
@@ -123,6 +126,22 @@ func (w *writer) row(r *rows, i int) error {
 		return nil
 	}
 	w.send(rec)
+	return nil
+}
+
+// fits refuses a record that its topic doesn't take: it would hold up all others.
+func (t *Task) fits(r *kgo.Record) error {
+	if t.maxBytes == nil {
+		return nil
+	}
+	const perHeader = 12 // more than the lengths that Kafka's record format adds
+	size := len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		size += perHeader + len(h.Key) + len(h.Value)
+	}
+	if limit := t.maxBytes(r.Topic); size > limit {
+		return fmt.Errorf("the record has %d bytes, and topic %s takes %d (max.message.bytes)", size, r.Topic, limit)
+	}
 	return nil
 }
 

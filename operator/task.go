@@ -52,6 +52,7 @@ type Config struct {
 	Partition  int32
 	Peers      int32                    // tasks of the stage: how many partitions its inputs have
 	Partitions func(topic string) int32 // how many partitions a topic has
+	MaxBytes   func(topic string) int   // how large a record may be; nil is any
 	Store      *state.Store             // restored
 	Schemas    *format.Schemas          // of registries; nil where no table has one
 	Traced     bool                     // records may have a Context, which what is made of them gets (see origins)
@@ -68,6 +69,7 @@ type Task struct {
 	partition int32
 	peers     int32
 	sizes     func(topic string) int32
+	maxBytes  func(topic string) int
 	store     *state.Store
 	schemas   *format.Schemas
 	traced    bool
@@ -89,7 +91,7 @@ type Task struct {
 // New makes a task over a store that is restored.
 func New(c Config) (*Task, error) {
 	t := &Task{
-		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, store: c.Store, schemas: c.Schemas, traced: c.Traced,
+		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, maxBytes: c.MaxBytes, store: c.Store, schemas: c.Schemas, traced: c.Traced,
 		sources: make(map[string][]source), out: &Output{}, json: make(map[*plan.Relation]format.Encoder),
 	}
 	made := make(map[*plan.Relation]node)
