@@ -10,7 +10,7 @@
 //	silence.go       alerts that nobody wants to hear of for a while
 //	deliver.go       the delivery: sessions and retries, notifications and their answers
 //	session.go       one life of its client: alerts in, state and offsets in one transaction
-//	metrics.go       what it does, for Prometheus
+//	health.go        whether it works, and why not; metrics.go what it does, for Prometheus
 //	receiver.go      where notifications go: webhook.go, alertmanager.go, email.go
 package alert
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type DeliverConfig struct {
 
 	Logger  *slog.Logger
 	Metrics *Metrics                            // default none
+	Health  *Health                             // kept up to date while it runs; default one that nobody reads
 	OnSend  func(n *Notification, failed error) // called after each answer; must be quick and may be called concurrently
 	Now     func() time.Time
 }
@@ -49,6 +51,9 @@ func (c *DeliverConfig) setDefaults() {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Health == nil {
+		c.Health = NewHealth()
 	}
 }
 
@@ -73,6 +78,7 @@ func Deliver(ctx context.Context, c DeliverConfig) error {
 	}
 	d.book = newBook(c.Alerts, d.activeSilences)
 	c.Metrics.add(c.Alerts)
+	defer c.Health.set("stopped")
 	if err := d.prepare(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -96,6 +102,7 @@ func Deliver(ctx context.Context, c DeliverConfig) error {
 			wait.Reset()
 		}
 		pause := wait.NextBackOff()
+		c.Health.set("retrying: " + err.Error())
 		c.Logger.Warn("start a new session of alerts", "err", err, "in", pause.Round(time.Millisecond))
 		if broker.Sleep(ctx, pause) != nil {
 			return nil
@@ -137,6 +144,7 @@ func (d *deliverer) prepare(ctx context.Context) error {
 	if err := broker.EnsureTopics(ctx, admin, []broker.Topic{stateTopic()}); err != nil {
 		return fmt.Errorf("make the topic of alerts: %w", err)
 	}
+	d.Health.set("waiting for the topics of its tables, which pipelines make: " + strings.Join(d.topics(), ", "))
 	for {
 		topics, err := admin.ListTopics(ctx, d.topics()...)
 		if err == nil && topics.Error() == nil {

@@ -112,6 +112,7 @@ type world struct {
 	log    lockedBuffer
 
 	metrics *prometheus.Registry // nil: none
+	health  *Health
 }
 
 func (w *world) metricsText() string {
@@ -192,7 +193,7 @@ func (w *world) start(instance string) (stop func()) {
 	}
 	go func() {
 		done <- Deliver(ctx, DeliverConfig{
-			Broker: w.at, Alerts: w.config, Instance: instance, Logger: slog.New(slog.NewTextHandler(&w.log, nil)), Metrics: metrics,
+			Broker: w.at, Alerts: w.config, Instance: instance, Logger: slog.New(slog.NewTextHandler(&w.log, nil)), Metrics: metrics, Health: w.health,
 			Tables: []Table{{Name: "too_hot", Topic: "hot", Upsert: true, Key: []string{"device_id"}}},
 		})
 	}()
@@ -313,6 +314,39 @@ func TestDeliverMetrics(t *testing.T) {
 			t.Errorf("%s in\n%s", not, text)
 		}
 	}
+}
+
+// The health says what keeps alerts from being delivered: until it runs, and when it has ended.
+func TestDeliverHealth(t *testing.T) {
+	w := newWorld(t)
+	w.health = NewHealth()
+	await := func(want string) {
+		t.Helper()
+		var got string
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+			got = ""
+			if err := w.health.Ready(); err != nil {
+				got = err.Error()
+			}
+			if want != "" && strings.HasPrefix(got, want) || want == got {
+				return
+			}
+		}
+		t.Fatalf("the health is %q, want %q", got, want)
+	}
+	await("starting, for")
+	stop := w.start("a")
+	await("")
+	w.hook.setDown(true) // its receiver's absence is not its own
+	w.row("d1", "warning")
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(w.log.String(), "alert not delivered") && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	await("")
+	w.hook.setDown(false)
+	w.hook.await(t, "d1/firing/1")
+	stop()
+	await("stopped")
 }
 
 // Mail that some addresses refuse is out: it is not sent again to those that have it, and the log says who has not.

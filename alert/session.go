@@ -50,6 +50,7 @@ func (d *deliverer) session(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		s.Health.set("")
 		if known {
 			for _, n := range s.book.due(s.Now()) {
 				s.send(ctx, n)

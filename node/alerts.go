@@ -43,7 +43,9 @@ func (a *Admin) Deliver(ctx context.Context, at broker.Config, c *alert.Config, 
 		return err
 	}
 	defer free()
-	if err := alert.Deliver(ctx, alert.DeliverConfig{Broker: at, Alerts: c, Tables: tables, Instance: instances[0], Logger: log, Metrics: a.alerts}); err != nil {
+	health := alert.NewHealth()
+	a.Part("alerts", func(context.Context) error { return health.Ready() })
+	if err := alert.Deliver(ctx, alert.DeliverConfig{Broker: at, Alerts: c, Tables: tables, Instance: instances[0], Logger: log, Health: health, Metrics: a.alerts}); err != nil {
 		return fmt.Errorf("alerts: %w", err)
 	}
 	return nil

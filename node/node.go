@@ -62,7 +62,7 @@ type Config struct {
 	Logger *slog.Logger
 	Admin  *Admin // hears of the parts; default one that nobody asks
 
-	WatchEvery time.Duration // how often the cluster is looked at, as weir monitor does; default 10 s
+	WatchEvery time.Duration // how often the embedded broker is looked at, as weir monitor does; default 10 s
 
 	OnReady   func(Ready)    // called when the flow is about to start
 	OnLook    func(Snapshot) // called every LookEvery
@@ -159,7 +159,9 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	}
 	flow.Go(func() error { return cfg.Admin.Deliver(ctx, observed, cfg.Alerts, cfg.Pipelines, cfg.Logger) })
 	flow.Go(func() error { return page.Run(ctx) })
-	flow.Go(func() error { return cfg.Admin.Watch(ctx, kafka.Broker, cfg.WatchEvery, cfg.Logger) })
+	if kafka.Embedded() { // a cluster that is not ours has a weir monitor for all
+		flow.Go(func() error { return cfg.Admin.Watch(ctx, kafka.Broker, cfg.WatchEvery, cfg.Logger) })
+	}
 	flow.Go(func() error { return cfg.show(ctx, kafka.Broker, meter) })
 	return flow.Wait()
 }
