@@ -68,6 +68,11 @@ func (s *Silence) Validate() error {
 
 func (s *Silence) active(now time.Time) bool { return !now.Before(s.From) && now.Before(s.Until) }
 
+// Silenced reports whether a silence holds now for an alert.
+func Silenced(a *Alert, all []Silence, now time.Time) bool {
+	return slices.ContainsFunc(all, func(s Silence) bool { return s.active(now) && s.Match.matches(a.Labels) })
+}
+
 func silenced(all []Silence, labels map[string]string) bool {
 	return slices.ContainsFunc(all, func(s Silence) bool { return s.Match.matches(labels) })
 }

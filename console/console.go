@@ -16,6 +16,7 @@
 //	records.go   records of a topic: live, by offset, by time
 //	pipelines.go plans as graphs with what flows on them
 //	graph.go     a plan as nodes and edges with figures
+//	flow.go      rows a second between operators
 //	editor.go    SQL of the editor: check, explain, preview
 //	letters.go   dead letters: browse, replay
 //	transactions.go, schemas.go, alerts.go  the other pages
@@ -38,6 +39,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
+	"weir/alert"
 	"weir/broker"
 	"weir/plan"
 	"weir/registry"
@@ -54,6 +56,7 @@ type Config struct {
 	Letters  string           // dead-letter topic of the readings
 	Progress string           // topic with the marks of replays
 	Registry *registry.Client // nil where there is none
+	Silences []alert.Silence  // of the configuration of this process, beside those that the broker knows
 	Version  string
 
 	// Look tells what this process has counted; nil where the flow runs elsewhere and only the broker is looked at.
@@ -105,6 +108,7 @@ type Console struct {
 	hub      *hub
 	guard    *guard
 	plans    *plans
+	flows    *flows
 	counted  letterCount
 	previews chan struct{} // one at a time
 	registry *registry.Client
@@ -147,7 +151,8 @@ func Open(ctx context.Context, cfg Config) (*Console, error) {
 	c.tails = &tails{broker: cfg.Broker, decode: c.readers.text, now: cfg.Now, logger: cfg.Logger}
 	c.guard = newGuard(cfg.Token, cfg.Listen)
 	c.plans = &plans{known: make(map[string]*plan.Program), read: make(map[string]int64)}
-	c.counted.next = make(map[partitionOf]int64)
+	c.flows = &flows{seen: make(map[string]flowsOf)}
+	c.counted = letterCount{next: make(map[partitionOf]int64), count: make(map[string]int64)}
 	c.previews = make(chan struct{}, 1)
 	c.hub = newHub(c.feed)
 	return c, nil
@@ -204,6 +209,7 @@ func (c *Console) sample(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		c.cluster.look(ctx)
+		c.countFlows()
 		c.refreshPlans(ctx)
 		c.countLetters(ctx)
 		c.history.add(c.point())

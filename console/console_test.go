@@ -435,7 +435,7 @@ func TestPageIsSmall(t *testing.T) {
 
 func TestAlerts(t *testing.T) {
 	c := serve(t, Config{})
-	if _, got := answer(t, "GET", c.URL()+"/api/alerts", ""); got != "{\"alerts\":[],\"silences\":[]}\n" {
+	if _, got := answer(t, "GET", c.URL()+"/api/alerts", ""); got != `{"alerts":[],"silences":[],"counts":{"firing":0,"resolved":0,"silenced":0},"matched":0}`+"\n" {
 		t.Errorf("without a topic of alerts: %s", got)
 	}
 	if err := broker.EnsureTopics(t.Context(), c.admin, []broker.Topic{{Name: alert.StateTopic, Partitions: 1, CleanupPolicy: "compact"}}); err != nil {

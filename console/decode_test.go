@@ -76,8 +76,19 @@ func TestPayloadsWithSchemas(t *testing.T) {
 	if n := strings.Count(got, `"kind":"bytes"`); n != 2 {
 		t.Errorf("%d payloads that can't be read are bytes, want 2: %s", n, got)
 	}
-	eventually(t, c.URL()+"/api/schemas", `"name":"readings-value","versions":[1],"compatibility":"BACKWARD"`)
-	if _, got := answer(t, "GET", c.URL()+"/api/schema?subject=readings-value", ""); !strings.Contains(got, `"type":"AVRO"`) || !strings.Contains(got, "what") {
+	eventually(t, c.URL()+"/api/schemas", `"name":"readings-value","versions":[1],"type":"AVRO","latest_id":1,"compatibility":"BACKWARD"`)
+	if _, got := answer(t, "GET", c.URL()+"/api/schema?subject=readings-value", ""); !strings.Contains(got, `"type":"AVRO"`) || !strings.Contains(got, "what") || !strings.Contains(got, `"compatibility":"BACKWARD"`) {
 		t.Errorf("the subject: %s", got)
+	}
+	const v2 = `{"type":"record","name":"R","fields":[{"name":"n","type":"long"},{"name":"unit","type":"string","default":""}]}`
+	if _, err := schemas.Register(t.Context(), "readings-value", &registry.Schema{Type: registry.Avro, Text: v2}); err != nil {
+		t.Fatal(err)
+	}
+	_, got = answer(t, "GET", c.URL()+"/api/schema/compare?subject=readings-value&from=1&to=2", "")
+	if !strings.Contains(got, `"backward":[]`) || !strings.Contains(got, `"forward":["`) {
+		t.Errorf("version 2 reads version 1, and not the other way round: %s", got)
+	}
+	if status, got := answer(t, "GET", c.URL()+"/api/schema/compare?subject=readings-value&from=1&to=new", ""); status != 400 {
+		t.Errorf("no version: %d %s", status, got)
 	}
 }

@@ -65,7 +65,7 @@ func compile(text string) (*plan.Program, sqlAnswer) {
 	case err != nil:
 		return nil, sqlAnswer{Message: err.Error()}
 	}
-	return program, sqlAnswer{OK: true, Pipeline: program.Name, Plan: program.Text(), Graph: graphOf(program, nil, nil, nil)}
+	return program, sqlAnswer{OK: true, Pipeline: program.Name, Plan: program.Text(), Graph: graphOf(program, figures{})}
 }
 
 // checkSQL is POST /api/sql/check {"text"}.

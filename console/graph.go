@@ -25,29 +25,35 @@ type graphNode struct {
 	State bool   `json:"state,omitempty"` // it keeps something from one row to the next
 }
 
-// graphEdge carries figures where they are known: next to topics.
+// graphEdge carries figures where they are known: between operators only to the process that runs them.
 type graphEdge struct {
 	From  string   `json:"from"`
 	To    string   `json:"to"`
-	Rate  *float64 `json:"rate,omitempty"`  // records a second
-	Lag   *int64   `json:"lag,omitempty"`   // records that are not read yet
+	Rate  *float64 `json:"rate,omitempty"`  // rows a second
+	Lag   *int64   `json:"lag,omitempty"`   // records that are not read yet: behind a topic, for nothing waits between operators
 	Delay *float64 `json:"delay,omitempty"` // seconds that the watermark is behind now
 	Mark  int64    `json:"mark,omitempty"`  // watermark, milliseconds since 1970
+}
+
+// figures are what edges say. All may be nil.
+type figures struct {
+	cluster *clusterState
+	group   *groupState
+	status  *engine.Snapshot
+	rates   rates
 }
 
 // drawing is the state of graphOf.
 type drawing struct {
 	graph
-	cluster *clusterState
-	group   *groupState
-	status  *engine.Snapshot
-	topics  map[string]bool
-	folded  map[*plan.Relation]bool // projections that the next one is drawn for
+	figures
+	topics map[string]bool
+	folded map[*plan.Relation]bool // projections that the next one is drawn for
 }
 
-// graphOf draws a program. cluster, group and status may be nil: then edges have no figures.
-func graphOf(p *plan.Program, cluster *clusterState, g *groupState, status *engine.Snapshot) *graph {
-	d := &drawing{cluster: cluster, group: g, status: status, topics: make(map[string]bool), folded: make(map[*plan.Relation]bool)}
+// graphOf draws a program.
+func graphOf(p *plan.Program, known figures) *graph {
+	d := &drawing{figures: known, topics: make(map[string]bool), folded: make(map[*plan.Relation]bool)}
 	d.Nodes, d.Edges = []graphNode{}, []graphEdge{}
 	users := make(map[*plan.Relation]int)
 	for _, stage := range p.Stages {
@@ -76,11 +82,11 @@ func (d *drawing) relation(stage *plan.Stage, r *plan.Relation) {
 	switch op := r.Op.(type) {
 	case *plan.Insert:
 		d.topic(op.Table.Topic, "sink")
-		d.Edges = append(d.Edges, d.into(nodeID(r.Inputs[0]), op.Table.Topic))
+		d.Edges = append(d.Edges, d.behind(graphEdge{From: nodeID(r.Inputs[0]), To: topicID(op.Table.Topic)}, stage.Name, r))
 		return
 	case *plan.Exchange:
 		d.topic(op.Topic, "exchange")
-		d.Edges = append(d.Edges, d.into(nodeID(r.Inputs[0]), op.Topic))
+		d.Edges = append(d.Edges, d.behind(graphEdge{From: nodeID(r.Inputs[0]), To: topicID(op.Topic)}, r.Inputs[0].Stage.Name, r))
 		return
 	case *plan.Scan:
 		d.topic(op.Table.Topic, "source")
@@ -100,7 +106,7 @@ func (d *drawing) relation(stage *plan.Stage, r *plan.Relation) {
 			d.Edges = append(d.Edges, d.outOf(x.Topic, stage.Name, nodeID(r)))
 			continue
 		}
-		d.Edges = append(d.Edges, graphEdge{From: nodeID(in), To: nodeID(r)})
+		d.Edges = append(d.Edges, d.behind(graphEdge{From: nodeID(in), To: nodeID(r)}, stage.Name, in))
 	}
 }
 
@@ -121,6 +127,11 @@ func label(r *plan.Relation, role string) string {
 			return brief(op.Window.Window)
 		}
 		return "running"
+	case *plan.Project:
+		if text := strings.TrimSpace(strings.TrimPrefix(r.Describe(), role)); len(text) <= 18 {
+			return text
+		}
+		return fmt.Sprintf("%d columns", len(r.Cols))
 	case *plan.Rank:
 		return fmt.Sprintf("first %d", op.Limit)
 	}
@@ -134,51 +145,88 @@ func brief(w *plan.Window) string {
 
 func nodeID(r *plan.Relation) string { return fmt.Sprintf("r%d", r.ID) }
 
+func topicID(name string) string { return "t:" + name }
+
 func (d *drawing) topic(name, role string) {
 	if !d.topics[name] {
 		d.topics[name] = true
-		d.Nodes = append(d.Nodes, graphNode{ID: "t:" + name, Kind: "topic", Role: role, Label: name})
+		d.Nodes = append(d.Nodes, graphNode{ID: topicID(name), Kind: "topic", Role: role, Label: name})
 	}
 }
 
-// into is an edge from an operator to a topic.
+// into is an edge to a topic of which only the broker tells.
 func (d *drawing) into(from, topic string) graphEdge {
-	e := graphEdge{From: from, To: "t:" + topic}
-	if d.cluster != nil {
-		if t := d.cluster.topic(topic); t != nil {
-			e.Rate = &t.Rate
-		}
+	e := graphEdge{From: from, To: topicID(topic)}
+	if t := d.cluster.topic(topic); t != nil {
+		e.Rate = &t.Rate
 	}
 	return e
 }
 
-// outOf is an edge from a topic to the operator that reads it.
-func (d *drawing) outOf(topic, stage, to string) graphEdge {
-	e := graphEdge{From: "t:" + topic, To: to}
-	if l := d.group.topic(topic); l != nil {
-		e.Rate, e.Lag = &l.Rate, &l.Lag
+// behind is an edge with what comes out of a relation of a stage: rows, or records that it writes.
+func (d *drawing) behind(e graphEdge, stage string, r *plan.Relation) graphEdge {
+	if n, ok := d.rates[flowKey{stage: stage, relation: r.ID}]; ok {
+		e.Rate = &n
+	} else if topic, ok := strings.CutPrefix(e.To, topicID("")); ok && d.cluster != nil {
+		e.Rate = d.into("", topic).Rate
 	}
 	if d.status == nil {
 		return e
 	}
-	var lowest *time.Time
+	var low lowest
 	for _, task := range d.status.Tasks {
-		for _, in := range task.Inputs {
-			if task.Stage == stage && in.Topic == topic && in.Watermark != nil && !in.Idle && (lowest == nil || in.Watermark.Before(*lowest)) {
-				lowest = in.Watermark
+		for _, o := range task.Operators {
+			if task.Stage == stage && o.Relation == r.ID {
+				low.add(o.Watermark, o.Idle)
 			}
 		}
 	}
-	if lowest != nil && lowest.Year() < 9999 { // it is "forever" behind the end of a bounded source
-		delay := max(0, d.status.At.Sub(*lowest).Seconds())
-		e.Delay, e.Mark = &delay, lowest.UnixMilli()
+	return low.on(e, d.status.At)
+}
+
+// outOf is an edge from a topic to the operator that reads it.
+func (d *drawing) outOf(topic, stage, to string) graphEdge {
+	e := graphEdge{From: topicID(topic), To: to}
+	if l := d.group.topic(topic); l != nil {
+		e.Rate, e.Lag = &l.Rate, &l.Lag
+	}
+	if n, ok := d.rates[flowKey{stage: stage, topic: topic}]; ok && allHere(d.group, d.status) {
+		e.Rate = &n
+	}
+	if d.status == nil {
+		return e
+	}
+	var low lowest
+	for _, task := range d.status.Tasks {
+		for _, in := range task.Inputs {
+			if task.Stage == stage && in.Topic == topic {
+				low.add(in.Watermark, in.Idle)
+			}
+		}
+	}
+	return low.on(e, d.status.At)
+}
+
+// lowest is the watermark over several tasks: the least of those that are not idle.
+type lowest struct{ mark *time.Time }
+
+func (l *lowest) add(mark *time.Time, idle bool) {
+	if mark != nil && !idle && (l.mark == nil || mark.Before(*l.mark)) {
+		l.mark = mark
+	}
+}
+
+func (l *lowest) on(e graphEdge, now time.Time) graphEdge {
+	if l.mark != nil && l.mark.Year() < 9999 { // it is "forever" behind the end of a bounded source
+		delay := max(0, now.Sub(*l.mark).Seconds())
+		e.Delay, e.Mark = &delay, l.mark.UnixMilli()
 	}
 	return e
 }
 
 // roughGraph draws a pipeline whose plan is not known, from the topics that its group reads and those that carry its name.
 func roughGraph(name string, s *clusterState, g *groupState) *graph {
-	d := &drawing{cluster: s, group: g, topics: make(map[string]bool)}
+	d := &drawing{figures: figures{cluster: s, group: g}, topics: make(map[string]bool)}
 	d.Edges = []graphEdge{}
 	d.Nodes = []graphNode{{ID: "p", Kind: "operator", Role: "Pipeline", Label: name, Does: "Its plan is not known here."}}
 	for _, l := range g.Topics {

@@ -30,7 +30,7 @@ func (c *Console) letterTopics() []string {
 type letterCount struct {
 	mu    sync.Mutex
 	next  map[partitionOf]int64 // offset up to which letters are counted
-	count int64
+	count map[string]int64      // by topic
 }
 
 type partitionOf struct {
@@ -44,7 +44,19 @@ const mostCounted = 100_000
 func (l *letterCount) total() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.count
+	var sum int64
+	for _, n := range l.count {
+		sum += n
+	}
+	return sum
+}
+
+// of is how many letters a topic has; ok is false where they are not counted.
+func (l *letterCount) of(topic string) (n int64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, ok = l.count[topic]
+	return n, ok
 }
 
 // countLetters reads what has come to the dead-letter topics since it was called last.
@@ -82,7 +94,7 @@ func (c *Console) countTopic(ctx context.Context, t *topicState) {
 	}
 	c.counted.mu.Lock()
 	defer c.counted.mu.Unlock()
-	c.counted.count += letters
+	c.counted.count[t.Name] += letters
 	for id, s := range parts {
 		c.counted.next[partitionOf{t.Name, id}] = s.to
 	}
@@ -110,7 +122,7 @@ type letterRow struct {
 
 type letterTopic struct {
 	Name    string `json:"name"`
-	Records int64  `json:"records"`
+	Records int64  `json:"records"` // offsets, where they are not counted: markers of transactions are among them
 }
 
 type letterList struct {
@@ -138,7 +150,11 @@ func (c *Console) letters(r *http.Request) (any, error) {
 	state := c.cluster.state()
 	for _, name := range c.letterTopics() {
 		t := state.topic(name)
-		list.Topics = append(list.Topics, letterTopic{name, t.Records})
+		n, ok := c.counted.of(name)
+		if !ok {
+			n = t.Records
+		}
+		list.Topics = append(list.Topics, letterTopic{name, n})
 	}
 	if list.Topic == "" {
 		list.Topic = c.cfg.Letters

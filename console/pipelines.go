@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/alert"
 	"weir/engine"
 	"weir/plan"
 )
@@ -114,7 +115,7 @@ func (c *Console) pipelineRows() []pipelineRow {
 	for i := range s.Groups {
 		g := &s.Groups[i]
 		name, ok := strings.CutPrefix(g.Name, groupPrefix)
-		if !ok {
+		if !ok || g.Name == alert.Group {
 			continue
 		}
 		local, mine := here[name]
@@ -139,7 +140,11 @@ func (c *Console) pipelineRow(name string, g *groupState, local Pipeline, mine b
 		}
 	}
 	if mine && local.Status != nil {
-		row.addStatus(local.Status(), c.cfg.Now())
+		status := local.Status()
+		row.addStatus(status, c.cfg.Now())
+		if rates := c.flows.of(name); allHere(g, &status) && rates != nil {
+			row.Rate = rates.read(name)
+		}
 	}
 	return row
 }
@@ -189,6 +194,7 @@ type pipelineView struct {
 	SQL    string           `json:"sql,omitempty"`
 	Status *engine.Snapshot `json:"status,omitempty"`
 	Topics []string         `json:"topics"` // what it reads and writes, to look at
+	Partly bool             `json:"partly"` // other processes run a share, whose rows between operators are not known here
 }
 
 // view is a pipeline as it is now; nil where there is none of that name.
@@ -210,7 +216,8 @@ func (c *Console) view(name string) *pipelineView {
 	}
 	if program != nil {
 		v.SQL = program.SQL
-		v.Graph = graphOf(program, &s, g, v.Status)
+		v.Graph = graphOf(program, figures{&s, g, v.Status, c.flows.of(name)})
+		v.Partly = v.Status != nil && !allHere(g, v.Status)
 	} else {
 		v.Graph = roughGraph(name, &s, g)
 	}

@@ -55,6 +55,7 @@ func (c *Console) routes() http.Handler {
 	write("/api/transactions/abort", c.abort)
 	get("/api/schemas", c.schemas)
 	get("/api/schema", c.schema)
+	get("/api/schema/compare", c.compareSchemas)
 	get("/api/alerts", c.alerts)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, fmt.Errorf("there is no %s", r.URL.Path))

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"weir/registry"
+	"weir/registry/compat"
 )
 
 var errNoRegistry = &httpError{http.StatusNotFound, errors.New("no schema registry is set")}
@@ -15,6 +18,8 @@ var errNoRegistry = &httpError{http.StatusNotFound, errors.New("no schema regist
 type subjectRow struct {
 	Name          string `json:"name"`
 	Versions      []int  `json:"versions"`
+	Type          string `json:"type"`          // of the newest version
+	LatestID      int    `json:"latest_id"`
 	Compatibility string `json:"compatibility"` // its own level, or the registry's
 }
 
@@ -61,6 +66,13 @@ func (c *Console) readSubjects(ctx context.Context, list *schemaList) error {
 		if row.Compatibility, err = c.registry.Compatibility(ctx, name); err != nil {
 			return err
 		}
+		if n := len(row.Versions); n > 0 {
+			newest, err := c.registry.Version(ctx, name, row.Versions[n-1])
+			if err != nil {
+				return err
+			}
+			row.Type, row.LatestID = string(newest.Schema.Type), newest.Schema.ID
+		}
 		list.Subjects = append(list.Subjects, row)
 	}
 	return nil
@@ -71,7 +83,7 @@ type schemaText struct {
 	Version    int                  `json:"version"`
 	ID         int                  `json:"id"`
 	Type       registry.Type        `json:"type"`
-	Text       string               `json:"text"`
+	Text       string               `json:"text"` // line by line
 	References []registry.Reference `json:"references,omitempty"`
 }
 
@@ -93,7 +105,55 @@ func (c *Console) schema(r *http.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, schemaText{v.Version, v.Schema.ID, v.Schema.Type, v.Schema.Text, v.Schema.References})
+		out = append(out, schemaText{v.Version, v.Schema.ID, v.Schema.Type, strings.TrimSpace(v.Schema.Pretty()), v.Schema.References})
 	}
-	return map[string]any{"subject": subject, "versions": out}, nil
+	level, err := c.registry.Compatibility(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"subject": subject, "versions": out, "compatibility": level}, nil
+}
+
+// schemaReaders says which of two schemas reads what the other has written: nothing is in a list where it can.
+type schemaReaders struct {
+	Backward []string `json:"backward"` // what keeps the newer from reading what the older wrote
+	Forward  []string `json:"forward"`  // what keeps the older from reading what the newer writes
+}
+
+// compareSchemas is GET /api/schema/compare?subject=&from=&to=: versions of a subject.
+func (c *Console) compareSchemas(r *http.Request) (any, error) {
+	if c.registry == nil {
+		return nil, errNoRegistry
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), registryTime)
+	defer cancel()
+	var both [2]*registry.Schema
+	for i, name := range []string{"from", "to"} {
+		n, err := strconv.Atoi(r.FormValue(name))
+		if err != nil {
+			return nil, badRequest("%s: %q is no version", name, r.FormValue(name))
+		}
+		v, err := c.registry.Version(ctx, r.FormValue("subject"), n)
+		if err != nil {
+			return nil, err
+		}
+		both[i] = v.Schema
+	}
+	var out schemaReaders
+	var err error
+	if out.Backward, err = unreadable(ctx, both[1], both[0]); err != nil {
+		return nil, err
+	}
+	out.Forward, err = unreadable(ctx, both[0], both[1])
+	return out, err
+}
+
+// unreadable lists what keeps a reader from what a writer writes.
+func unreadable(ctx context.Context, reader, writer *registry.Schema) ([]string, error) {
+	problems, err := compat.Readable(ctx, reader, writer)
+	out := []string{}
+	for _, p := range problems {
+		out = append(out, p.String())
+	}
+	return out, err
 }

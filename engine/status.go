@@ -102,6 +102,8 @@ type TaskStatus struct {
 	DeadLetters int64         `json:"dead_letters"`
 	Ended       bool          `json:"ended"` // nothing comes any more
 
+	Operators []OperatorStatus `json:"operators"` // inputs first
+
 	StateEntries int64         `json:"state_entries"`
 	StateBytes   int64         `json:"state_bytes"` // of memory
 	Restore      RestoreStatus `json:"restore"`
@@ -116,6 +118,14 @@ type InputStatus struct {
 	Lag       int64      `json:"lag"`                 // records from Position to End
 	Behind    float64    `json:"lag_seconds"`         // age of the last record that was read, 0 without lag
 	Last      time.Time  `json:"last,omitzero"`       // timestamp of the last record that was read
+	Watermark *time.Time `json:"watermark,omitempty"` // nil where there is none yet
+	Idle      bool       `json:"idle"`                // others do not wait for it
+}
+
+// OperatorStatus is what has come out of one operator of a stage.
+type OperatorStatus struct {
+	Relation  int        `json:"relation"`            // its number in the plan
+	Rows      int64      `json:"rows"`                // records, of one that writes to a topic
 	Watermark *time.Time `json:"watermark,omitempty"` // nil where there is none yet
 	Idle      bool       `json:"idle"`                // others do not wait for it
 }
@@ -147,7 +157,7 @@ func (s *Status) Snapshot() Snapshot {
 	}
 	for _, t := range s.tasks {
 		c := *t
-		c.Inputs = slices.Clone(t.Inputs)
+		c.Inputs, c.Operators = slices.Clone(t.Inputs), slices.Clone(t.Operators)
 		for i := range c.Inputs {
 			if in := &c.Inputs[i]; in.Lag > 0 {
 				in.Behind = max(0, now.Sub(in.Last).Seconds())
@@ -289,6 +299,9 @@ func (s *Status) released(instance string, id taskID) {
 		in := &t.Inputs[i]
 		in.Position, in.End, in.Lag, in.Watermark, in.Idle = -1, -1, 0, nil, false
 	}
+	for i := range t.Operators {
+		t.Operators[i].Watermark, t.Operators[i].Idle = nil, false
+	}
 }
 
 // did is what a task has done in the open transaction.
@@ -358,7 +371,7 @@ func (s *TaskStatus) measure(t *task, now time.Time) {
 	}
 }
 
-// progress reads the watermarks of a task.
+// progress reads the watermarks of a task, and what has come out of its operators since it was last called.
 func (s *TaskStatus) progress(t *task) {
 	if t.Task == nil {
 		return
@@ -372,4 +385,13 @@ func (s *TaskStatus) progress(t *task) {
 			in.Watermark = &at
 		}
 	}
+	n := 0
+	t.Flows(func(f operator.Flow) {
+		if n == len(s.Operators) {
+			s.Operators = append(s.Operators, OperatorStatus{Relation: f.Relation})
+		}
+		o := &s.Operators[n]
+		o.Rows, o.Watermark, o.Idle = o.Rows+f.Rows, f.Watermark, f.Idle
+		n++
+	})
 }

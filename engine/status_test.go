@@ -122,8 +122,16 @@ func TestStatus(t *testing.T) {
 		}
 		return late == 1 && s.P50 > 0
 	})
-	var in, out, letters, entries, committed int64
+	var in, out, letters, entries, committed, scanned, written int64
 	for _, task := range now.Tasks {
+		if ops := task.Operators; task.Stage == "stage1" {
+			scanned += ops[0].Rows
+		} else {
+			written += ops[len(ops)-1].Rows
+			if mark := ops[len(ops)-1].Watermark; mark == nil || mark.Second() != 21 {
+				t.Errorf("%s-%d writes up to the watermark %v, want second 21", task.Stage, task.Partition, mark)
+			}
+		}
 		if task.Worker == "" {
 			t.Errorf("%s-%d has no worker", task.Stage, task.Partition)
 		}
@@ -152,6 +160,10 @@ func TestStatus(t *testing.T) {
 	}
 	if in != 7 || letters != 1 || out != 1 || committed == 0 || now.P50 <= 0 {
 		t.Errorf("read %d (want 7), %d dead letters (1), %d rows (1), %d commits, latency %v", in, letters, out, committed, time.Duration(now.P50))
+	}
+
+	if scanned != 6 || written != 1 {
+		t.Errorf("operators say that %d rows were read (want 6) and %d written (1)", scanned, written)
 	}
 
 	produce(reading(0, 26))

@@ -32,6 +32,9 @@ func (cfg *Config) openConsole(ctx context.Context, kafka *Attachment, meter *me
 			return nil, nil, err
 		}
 	}
+	if cfg.Alerts != nil {
+		c.Silences = cfg.Alerts.Silences
+	}
 	c.Pipelines = func() []console.Pipeline { return runs }
 	c.Look = func() console.Flow {
 		s := meter.look()

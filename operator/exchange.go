@@ -47,6 +47,7 @@ func (s *sender) push(_ int, r *rows) {
 			out.Cols[i] = nil
 		}
 	}
+	s.said.rows += int64(r.N)
 	partitions := s.task.partitions(s.topic)
 	for i := range r.N {
 		s.keyBuffer = appendKey(s.keyBuffer[:0], r.Batch, s.keys, i)
@@ -72,6 +73,7 @@ func (s *sender) isKey(i int) bool {
 
 func (s *sender) advance(_ int, watermark int64, idle bool) {
 	s.watermark, s.idle = max(s.watermark, watermark), idle
+	s.pass(s.watermark, idle)
 }
 
 // flush writes the watermark behind the transaction's rows.

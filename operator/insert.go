@@ -170,6 +170,7 @@ func (w *writer) send(rec *kgo.Record) {
 	} else {
 		rec.Partition = w.task.partition % n
 	}
+	w.said.rows++
 	w.task.out.emit(rec)
 }
 

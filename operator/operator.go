@@ -99,13 +99,26 @@ type node interface {
 	flush()
 	// reset forgets what memory holds beside the state, after an abort or a restore.
 	reset()
+	// says is what has come out of it.
+	says() *told
 }
+
+// told is what an operator has told those before it: rows since it was last asked, and its watermark.
+type told struct {
+	relation  int
+	rows      int64
+	watermark int64
+	idle      bool
+}
+
+func (t *told) forget() { *t = told{relation: t.relation, watermark: unknown} }
 
 // base is what operators have in common.
 type base struct {
 	task *Task
 	rel  *plan.Relation
 	outs []edge
+	said told
 }
 
 type edge struct {
@@ -117,18 +130,27 @@ func (b *base) push(_ int, r *rows)                       { b.emit(r) }
 func (b *base) advance(_ int, watermark int64, idle bool) { b.pass(watermark, idle) }
 func (b *base) flush()                                    {}
 func (b *base) reset()                                    {}
+func (b *base) says() *told                               { return &b.said }
 func (b *base) connect(to node, in int)                   { b.outs = append(b.outs, edge{to, in}) }
+
+func newBase(t *Task, r *plan.Relation) base {
+	b := base{task: t, rel: r, said: told{relation: r.ID}}
+	b.said.forget()
+	return b
+}
 
 func (b *base) emit(r *rows) {
 	if r.N == 0 {
 		return
 	}
+	b.said.rows += int64(r.N)
 	for _, e := range b.outs {
 		e.to.push(e.in, r)
 	}
 }
 
 func (b *base) pass(watermark int64, idle bool) {
+	b.said.watermark, b.said.idle = watermark, idle
 	for _, e := range b.outs {
 		e.to.advance(e.in, watermark, idle)
 	}
@@ -206,7 +228,7 @@ func (p *progress) advance(in int, watermark int64, idle bool) (all int64, allId
 
 // build makes the operator of a relation.
 func (t *Task) build(r *plan.Relation) (node, error) {
-	b := base{task: t, rel: r}
+	b := newBase(t, r)
 	switch op := r.Op.(type) {
 	case *plan.Scan:
 		return newScan(b, op)

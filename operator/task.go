@@ -112,7 +112,7 @@ func New(c Config) (*Task, error) {
 	}
 	for _, out := range c.Stage.Outputs {
 		if op, ok := out.Op.(*plan.Exchange); ok {
-			s := newSender(base{task: t, rel: out}, op)
+			s := newSender(newBase(t, out), op)
 			made[out.Inputs[0]].(interface{ connect(node, int) }).connect(s, 0)
 			t.nodes = append(t.nodes, s)
 		}
@@ -201,6 +201,28 @@ func (t *Task) Watermark(topic string) (at time.Time, known, idle bool) {
 	return time.UnixMicro(least).UTC(), true, idle
 }
 
+// Flow is what has come out of an operator.
+type Flow struct {
+	Relation  int        // its number in the plan
+	Rows      int64      // since they were last asked for, or records, of one that writes
+	Watermark *time.Time // nil where it has told none, or the one at the end
+	Idle      bool       // others do not wait for it
+}
+
+// Flows calls yield with what has come out of each operator since the last call, or since an abort.
+func (t *Task) Flows(yield func(Flow)) {
+	for _, n := range t.nodes {
+		s := n.says()
+		f := Flow{Relation: s.relation, Rows: s.rows, Idle: s.idle}
+		if s.watermark != unknown && s.watermark != forever {
+			at := time.UnixMicro(s.watermark).UTC()
+			f.Watermark = &at
+		}
+		s.rows = 0
+		yield(f)
+	}
+}
+
 // Flush ends the rows of a transaction.
 func (t *Task) Flush(out *Output) error {
 	t.out = out
@@ -215,6 +237,7 @@ func (t *Task) Reset() {
 	t.err = nil
 	for _, n := range t.nodes {
 		n.reset()
+		n.says().forget()
 	}
 	t.announce()
 }

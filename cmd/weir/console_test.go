@@ -17,8 +17,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/alert"
 	"weir/broker"
 	"weir/reading"
+	"weir/registry"
 )
 
 var consoleAt = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
@@ -72,11 +74,13 @@ func TestConsoleInABrowser(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(web, "node_modules", "playwright-core")); err != nil {
 		t.Fatalf("the browser's driver is missing: run make console/web/node_modules: %v", err)
 	}
-	url, addr := startConsole(t, "--devices", "10000", "--rate", "5000", "--console-write")
+	url, addr := startConsole(t, "--devices", "10000", "--rate", "5000", "--console-write", "--registry-listen", "127.0.0.1:0")
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	go strangeDevices(ctx, t, addr)
 	leaveOpen(t, addr)
+	leaveAlerts(t, addr)
+	leaveSchemas(t, url)
 
 	folder := os.Getenv("WEIR_SCREENSHOTS")
 	if folder == "" {
@@ -127,6 +131,62 @@ func leaveOpen(t *testing.T, addr string) {
 	}
 	if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "nobody_reads", Value: []byte("open")}).FirstErr(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// leaveAlerts leaves one alert of each state.
+func leaveAlerts(t *testing.T, addr string) {
+	t.Helper()
+	at := broker.Config{Brokers: []string{addr}}
+	client, err := broker.Connect(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := broker.EnsureTopics(t.Context(), kadm.NewClient(client), []broker.Topic{{Name: alert.StateTopic, Partitions: 1, CleanupPolicy: "compact"}}); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for id, status := range map[string]alert.Status{"pump-1": alert.Firing, "pump-2": alert.Firing, "pump-3": alert.Resolved} {
+		value, err := json.Marshal(alert.Alert{
+			ID: id, Status: status, Name: "too_hot", Severity: "critical", Summary: id + " is too hot", Since: now,
+			Labels: map[string]string{"alertname": "too_hot", "severity": "critical", "device_id": id},
+			Sent:   map[string]alert.Sent{"ops": {Status: status, At: now, N: 1}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: alert.StateTopic, Key: []byte("alert/" + id), Value: value}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	silence := alert.Silence{ID: "s1", Match: alert.Matcher{"device_id": "pump-2"}, Until: now.Add(time.Hour), Comment: "is being mended"}
+	if err := alert.PutSilence(t.Context(), at, silence); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// leaveSchemas leaves three versions of a subject, the last of which does not read the one before.
+func leaveSchemas(t *testing.T, url string) {
+	t.Helper()
+	var served struct{ Registry string }
+	if err := getJSON(t, url+"/api/schemas", &served); err != nil {
+		t.Fatal(err)
+	}
+	schemas, err := registry.NewClient(registry.Config{URLs: []string{served.Registry}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schemas.SetCompatibility(t.Context(), "walk-value", "NONE"); err != nil {
+		t.Fatal(err)
+	}
+	fields := `{"name":"n","type":"long"}`
+	for _, more := range []string{"", `,{"name":"place","type":"string","default":""}`, `,{"name":"unit","type":"string"}`} {
+		fields += more
+		text := `{"type":"record","name":"Walk","fields":[` + fields + `]}`
+		if _, err := schemas.Register(t.Context(), "walk-value", &registry.Schema{Type: registry.Avro, Text: text}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

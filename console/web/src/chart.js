@@ -31,7 +31,7 @@ export function Chart({ series, data, height = 190, format, label, sync, min, wi
         y: { range: (_, lo, hi) => bounds(lo, hi, min) },
       },
       axes: [
-        { ...axis, size: 26, gap: 4, space: 70, values: (_, ticks) => ticks.map((t) => times(t, ticks)) },
+        { ...axis, size: 26, gap: 4, space: (_, __, lo, hi) => (hi - lo > 150 ? 46 : 66), values: (_, ticks) => ticks.map((t) => times(t, ticks)) },
         { ...axis, size: 52, gap: 6, space: 34, values: (_, ticks) => ticks.map((v) => (v === 0 ? '0' : format(v))) },
       ],
       series: [{}, ...series.map((s) => ({
@@ -76,6 +76,6 @@ const two = (n) => String(n).padStart(2, '0');
 function times(t, ticks) {
   const d = new Date(t * 1000);
   if (ticks.length > 1 && ticks[1] - ticks[0] >= 86400) return `${two(d.getMonth() + 1)}-${two(d.getDate())}`;
-  const step = ticks.length > 1 ? ticks[1] - ticks[0] : 1;
+  const step = ticks.length > 1 ? ticks[1] - ticks[0] : t % 60 || 60;
   return `${two(d.getHours())}:${two(d.getMinutes())}` + (step < 60 ? ':' + two(d.getSeconds()) : '');
 }

@@ -33,6 +33,13 @@ export function seconds(s) {
   return Math.floor(s / 86400) + ' d ' + Math.floor((s % 86400) / 3600) + ' h';
 }
 
+// The same in one unit, where room is short.
+export function about(s) {
+  if (!known(s)) return none;
+  if (s < 60) return seconds(s);
+  return s < 100 ? s.toFixed(0) + ' s' : s < 6000 ? (s / 60).toFixed(0) + ' min' : s < 172800 ? (s / 3600).toFixed(0) + ' h' : (s / 86400).toFixed(0) + ' d';
+}
+
 export function ago(millis) {
   if (!known(millis)) return none;
   if (millis < 1500) return 'now';
@@ -70,6 +77,9 @@ export function clock(millis, fraction = true) {
   const d = new Date(millis);
   return `${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}` + (fraction ? '.' + String(d.getMilliseconds()).padStart(3, '0') : '');
 }
+
+// A moment of today is its time.
+export const stamp = (millis) => (known(millis) && new Date(millis).toDateString() === new Date().toDateString() ? clock(millis) : moment(millis));
 
 export function moment(millis) {
   if (!known(millis) || millis <= 0) return none;

@@ -10,22 +10,77 @@ const size = (n) => {
 };
 const role = (n) => (n.kind === 'topic' ? { source: 'topic', sink: 'topic', exchange: 'repartition' }[n.role] ?? 'topic' : n.role.toLowerCase());
 
-function lay(graph, direction) {
+// What an edge says: rows a second, records that wait, how far its watermark is behind the clock.
+function says(e) {
+  const lines = [];
+  if (e.rate !== undefined) lines.push(f.rate(e.rate));
+  if (e.lag !== undefined) lines.push('lag ' + f.short(e.lag));
+  if (e.delay !== undefined) lines.push('wm −' + f.about(e.delay));
+  return lines;
+}
+
+const labelWidth = 64;
+const fold = 62; // between two bands of a plan that is too wide
+
+// lay places nodes and edges. A plan wider than room goes on in further bands below, as text does.
+function lay(graph, direction, room) {
+  const wide = direction === 'LR';
   const g = new dagre.graphlib.Graph();
-  g.setGraph({ rankdir: direction, nodesep: 26, ranksep: direction === 'LR' ? 30 : 54, marginx: 8, marginy: 14 });
+  g.setGraph({ rankdir: direction, nodesep: 26, ranksep: wide ? 26 : 40, marginx: 8, marginy: 14 });
   g.setDefaultEdgeLabel(() => ({}));
   for (const n of graph.nodes) g.setNode(n.id, size(n));
   for (const e of graph.edges) {
-    const labelled = e.from.startsWith('t:') || e.to.startsWith('t:');
-    g.setEdge(e.from, e.to, labelled && direction === 'LR' ? { width: 66, height: 46, labelpos: 'c' } : {});
+    if (!says(e).length) g.setEdge(e.from, e.to, {});
+    else g.setEdge(e.from, e.to, wide ? { width: labelWidth, height: 46, labelpos: 'c' } : { width: 2 * labelWidth, height: 40, labelpos: 'r' });
   }
   dagre.layout(g);
-  const at = (id) => g.node(id);
-  return { width: g.graph().width, height: g.graph().height, at, points: (e) => g.edge(e.from, e.to).points };
+  const plan = { width: g.graph().width, height: g.graph().height, nodes: new Map(), edges: new Map() };
+  for (const n of graph.nodes) plan.nodes.set(n.id, { ...g.node(n.id), band: 0 });
+  if (wide && plan.width > room) bands(plan, room);
+  for (const e of graph.edges) {
+    const [from, to] = [plan.nodes.get(e.from), plan.nodes.get(e.to)];
+    const { points, x, y } = g.edge(e.from, e.to);
+    if (from.band !== to.band) plan.edges.set(e, folded(from, to, plan.top));
+    else if (wide) plan.edges.set(e, { d: curve(points.map((p) => ({ x: p.x + (from.dx ?? 0), y: p.y + (from.dy ?? 0) })), direction), at: middle(points, from) });
+    else plan.edges.set(e, { d: curve(points, direction), at: { x: (x ?? points[1].x) - labelWidth, y: y ?? points[1].y } });
+  }
+  return plan;
+}
+
+const middle = (points, { dx = 0, dy = 0 }) => { const p = points[Math.floor(points.length / 2)]; return { x: p.x + dx, y: p.y + dy }; };
+
+// bands breaks a plan between the columns of its nodes.
+function bands(plan, room) {
+  const nodes = [...plan.nodes.values()].sort((a, b) => a.x - b.x);
+  let [band, start, end] = [0, 0, 0];
+  for (let i = 0; i < nodes.length;) {
+    const column = nodes.slice(i).filter((n) => n.x - nodes[i].x < 1);
+    const left = Math.min(...column.map((n) => n.x - n.width / 2));
+    const right = Math.max(...column.map((n) => n.x + n.width / 2));
+    if (i && right - start > room - 30) { band++; start = left - 24; }
+    for (const n of column) Object.assign(n, { band, dx: -start, dy: band * (plan.height + fold) });
+    end = Math.max(end, right - start);
+    i += column.length;
+  }
+  for (const n of nodes) { n.x += n.dx; n.y += n.dy; }
+  const { height } = plan;
+  plan.top = (b) => b * (height + fold) - fold / 2 - 8; // of the line that leads to a band
+  plan.height = height + band * (height + fold);
+  plan.width = end + 26;
+}
+
+// folded is an edge from the end of one band to the beginning of another.
+function folded(from, to, top) {
+  const [x1, x2, y] = [from.x + from.width / 2, to.x - to.width / 2, top(to.band)];
+  const r = 7;
+  return {
+    d: `M${x1} ${from.y}h${14 - r}q${r} 0 ${r} ${r}V${y - r}q0 ${r} ${-r} ${r}H${x2 - 14 + r}q${-r} 0 ${-r} ${r}V${to.y - r}q0 ${r} ${r} ${r}H${x2}`,
+    at: { x: (x1 + x2) / 2, y },
+  };
 }
 
 // A smooth line through the points of an edge.
-function path(points, direction) {
+function curve(points, direction) {
   const [first, ...rest] = points;
   let d = `M${first.x} ${first.y}`;
   let p = first;
@@ -51,18 +106,20 @@ export function Graph({ graph, onTopic, chosen, label = 'The plan as a graph' })
     observer.observe(box.current);
     return () => observer.disconnect();
   }, []);
-  const direction = width < 560 ? 'TB' : 'LR';
-  const shape = graph ? JSON.stringify([graph.nodes.map((n) => [n.id, n.label]), graph.edges.map((e) => [e.from, e.to])]) : '';
-  const plan = useMemo(() => (graph ? lay(graph, direction) : null), [shape, direction]);
+  const direction = width < 380 ? 'TB' : 'LR';
+  const shape = graph ? JSON.stringify([graph.nodes.map((n) => [n.id, n.label]), graph.edges.map((e) => [e.from, e.to, says(e).length > 0])]) : '';
+  const plan = useMemo(() => (graph ? lay(graph, direction, (width - 4) / 0.85) : null), [shape, direction, width]);
   if (!graph) return html`<div ref=${box}></div>`;
-  // Small plans keep their size; wide ones shrink to two thirds and then scroll.
+  // Small plans keep their size; others shrink a little, and go on in the next band.
   const scale = Math.min(1, Math.max(0.7, (width - 4) / plan.width));
+  const places = new Map([...plan.edges].map(([e, place]) => [e.from + '>' + e.to, place]));
   return html`
     <div class="graph scroll" ref=${box} tabindex="0" role="region" aria-label=${label}>
       <svg width=${plan.width * scale} height=${plan.height * scale} viewBox=${`0 0 ${plan.width} ${plan.height}`} role="group" aria-label=${words(graph)}>
-        ${graph.edges.map((e) => html`<${Edge} key=${e.from + '>' + e.to} edge=${e} points=${plan.points(e)} direction=${direction} />`)}
+        <marker id="tip" viewBox="0 0 7 8" refX="6.5" refY="4" markerWidth="7" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto"><path class="tip" d="M.5 .5L6 4L.5 7.5" /></marker>
+        ${graph.edges.map((e) => html`<${Edge} key=${e.from + '>' + e.to} edge=${e} place=${places.get(e.from + '>' + e.to)} direction=${direction} />`)}
         ${graph.nodes.map((n) => {
-    const at = plan.at(n.id);
+    const at = plan.nodes.get(n.id);
     const topic = n.kind === 'topic';
     const choose = topic && onTopic ? () => onTopic(n.label) : undefined;
     return html`
@@ -79,32 +136,24 @@ export function Graph({ graph, onTopic, chosen, label = 'The plan as a graph' })
     </div>`;
 }
 
-function Edge({ edge, points, direction }) {
-  const middle = points[Math.floor(points.length / 2)];
-  const lines = [];
-  if (edge.rate !== undefined) lines.push(f.rate(edge.rate));
-  if (edge.lag !== undefined) lines.push('lag ' + f.short(edge.lag));
-  if (edge.delay !== undefined) lines.push('wm −' + f.seconds(edge.delay));
+function Edge({ edge, place, direction }) {
+  const { d, at } = place;
+  const lines = says(edge);
   const flows = edge.rate > 0;
+  const wide = direction === 'LR';
   return html`
     <g class=${'edge' + (flows ? ' flows' : '')}>
-      <path d=${path(points, direction)} />
-      ${flows ? html`<path class="water" d=${path(points, direction)} />` : null}
-      <path class="tip" d=${tip(points, direction)} />
+      <path d=${d} marker-end="url(#tip)" />
+      ${flows ? html`<path class="water" d=${d} />` : null}
       ${lines.map((text, i) => {
-    const y = direction === 'LR' ? [middle.y - 7, middle.y + 15, middle.y + 28][i] : middle.y + 2 + 13 * (i - (lines.length - 1) / 2);
-    return html`<text key=${i} class=${i === 0 ? 'flow' : ''} x=${direction === 'LR' ? middle.x : middle.x + 8} y=${y} text-anchor=${direction === 'LR' ? 'middle' : 'start'}>${text}</text>`;
+    const y = wide ? [at.y - 7, at.y + 15, at.y + 28][i] : at.y + 2 + 13 * (i - (lines.length - 1) / 2);
+    return html`<text key=${i} class=${i === 0 ? 'flow' : ''} x=${at.x} y=${y} text-anchor=${wide ? 'middle' : 'start'}>${text}</text>`;
   })}
     </g>`;
-}
-
-function tip(points, direction) {
-  const p = points[points.length - 1];
-  return direction === 'LR' ? `M${p.x - 6} ${p.y - 3.5}L${p.x} ${p.y}L${p.x - 6} ${p.y + 3.5}` : `M${p.x - 3.5} ${p.y - 6}L${p.x} ${p.y}L${p.x + 3.5} ${p.y - 6}`;
 }
 
 // The graph in words, for those who don't see it.
 function words(graph) {
   const name = Object.fromEntries(graph.nodes.map((n) => [n.id, n.kind === 'topic' ? `topic ${n.label}` : n.does ?? n.label]));
-  return graph.edges.map((e) => `${name[e.from]} to ${name[e.to]}` + (e.rate !== undefined ? `, ${f.rate(e.rate)}` : '')).join('; ');
+  return graph.edges.map((e) => [`${name[e.from]} to ${name[e.to]}`, ...says(e)].join(', ')).join('; ').replaceAll('wm −', 'watermark behind by ');
 }

@@ -54,9 +54,10 @@ function Nav() {
 
 function Link() {
   const is = link.value;
-  const words = { live: 'live', connecting: 'connecting', lost: 'no answer' };
+  const words = { live: 'live', connecting: 'waits', lost: 'lost' };
+  const means = { live: 'figures come as they are made', connecting: 'waiting for weir', lost: 'weir does not answer' };
   const error = frames.overview.value?.error;
-  return html`<span class=${'link ' + (error ? 'lost' : is)} role="status" title=${error}><i aria-hidden="true"></i>${error && is === 'live' ? 'broker silent' : words[is]}</span>`;
+  return html`<span class=${'link ' + (error ? 'lost' : is)} role="status" title=${error && is === 'live' ? 'the broker does not answer: ' + error : means[is]}><i aria-hidden="true"></i>${error && is === 'live' ? 'silent' : words[is]}</span>`;
 }
 
 function Shell() {
@@ -66,6 +67,7 @@ function Shell() {
     const [, title] = nav.find(([n]) => n === (parents[name] ?? name)) ?? [];
     document.title = (title ? title + ' · ' : '') + 'Weir';
     document.getElementById('title')?.focus({ preventScroll: true });
+    document.querySelector('nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
     scrollTo(0, 0);
   }, [name, route.value.argument]);
   const at = info.value;

@@ -24,7 +24,7 @@ const marks = {
   online: ['ok', '●'], running: ['ok', '●'], ok: ['ok', '●'],
   late: ['warn', '◐'], rebalancing: ['warn', '◐'], restoring: ['warn', '◐'], starting: ['warn', '◐'], waiting: ['warn', '◐'], warning: ['warn', '◐'],
   silent: ['bad', '○'], retrying: ['bad', '▲'], critical: ['bad', '▲'], firing: ['bad', '▲'],
-  stopped: ['off', '□'], resolved: ['off', '□'],
+  silenced: ['off', '◌'], stopped: ['off', '□'], resolved: ['off', '□'],
 };
 
 // State is told by form and word as well as by colour.
@@ -44,7 +44,7 @@ export function Trouble({ error }) {
   return error ? html`<p class="trouble" role="alert">${error.message ?? error}</p>` : null;
 }
 
-// useAnswer asks again when its key changes: { answer, error, again }.
+// useAnswer asks again when its key changes: { answer, error, loading, again }. Until then the answer is the one before.
 export function useAnswer(ask, key) {
   const [state, set] = useState({ answer: null, error: null, key: null });
   const [round, again] = useState(0);
@@ -57,7 +57,7 @@ export function useAnswer(ask, key) {
     return () => stop.abort();
   }, [key, round]);
   const same = state.key === key;
-  return { answer: same ? state.answer : null, error: same ? state.error : null, loading: !same, again: () => again((n) => n + 1) };
+  return { answer: state.answer, error: same ? state.error : null, loading: !same, again: () => again((n) => n + 1) };
 }
 
 export function useDebounced(value, millis = 200) {

@@ -42,7 +42,7 @@ function StreamTable({ rows, topic }) {
     <thead><tr><th class="num">Offset</th><th>Time</th><th>Key</th>${columns.length ? columns.map((c) => html`<th key=${c} class=${numeric[c] ? 'num' : ''}>${c}</th>`) : html`<th>Value</th>`}</tr></thead>
     <tbody>${rows.map((r) => html`<tr key=${r.partition + ':' + r.offset}>
       <td class="num dim">${r.partition}:${r.offset}</td><td class="dim">${f.clock(r.t)}</td><td><${Payload} of=${r.key} /></td>
-      ${columns.length && r.fields ? columns.map((c) => html`<td key=${c} class=${numeric[c] ? 'num' : ''}>${c in r.fields ? show(r.fields[c]) : ''}</td>`) : html`<td colspan=${Math.max(1, columns.length)}><${Payload} of=${r.value} /></td>`}
+      ${columns.length && r.fields ? columns.map((c) => html`<td key=${c} class=${numeric[c] ? 'num' : ''}>${c in r.fields ? show(r.fields[c]) : ''}</td>`) : html`<td colspan=${Math.max(1, columns.length)}>${r.value ? html`<${Payload} of=${r.value} />` : html`<span class="null">deleted</span>`}</td>`}
     </tr>`)}</tbody>
   </table></div>`;
 }

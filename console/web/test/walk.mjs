@@ -1,5 +1,6 @@
 // Walks the console of a running weir in a real browser: node walk.mjs URL FOLDER. Screenshots go to the folder.
-// What must be there: 10,000 devices and the two below, a dead letter, an open transaction "walk-open", --console-write.
+// What must be there: 10,000 devices and the two below, a dead letter, an open transaction "walk-open", three versions
+// of the subject "walk-value", alerts of pump-1 (fires), pump-2 (silenced) and pump-3 (resolved), --console-write.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
@@ -146,6 +147,7 @@ await step('pipelines', async () => {
   check((await page.locator('.graph .node.topic').count()) >= 2, 'source and sink are drawn');
   await page.locator('.graph .edge text', { hasText: '/s' }).first().waitFor();
   await page.locator('.graph .edge text', { hasText: 'lag' }).first().waitFor();
+  await page.waitForFunction(() => [...document.querySelectorAll('.graph .edge')].every((e) => /\/s/.test(e.textContent)));
   await poll('the graph', () => [...document.querySelectorAll('.edge text')].map((t) => t.textContent));
   await page.getByRole('region', { name: /Newest records/ }).waitFor();
   await poll('the stream', () => document.querySelector('table.records tbody').textContent);
@@ -242,15 +244,40 @@ await step('transactions', async () => {
   await row.waitFor({ state: 'detached' });
 });
 
-for (const [path, title] of [['schemas', 'Schemas'], ['alerts', 'Alerts']]) {
-  await step(path, async () => {
-    await see(path, title);
-    await page.locator('.panel').first().waitFor();
-    await page.waitForTimeout(300);
-    await shot(path);
-    await audit(path);
-  });
-}
+await step('schemas', async () => {
+  await see('schemas', 'Schemas');
+  await shot('schemas');
+  await audit('schemas');
+  await page.getByRole('link', { name: 'walk-value' }).click();
+  await page.getByRole('heading', { level: 1, name: 'walk-value' }).waitFor();
+  const reads = page.locator('.readers div');
+  await reads.filter({ hasText: 'Version 3 reads what version 2 writes' }).getByText('no', { exact: true }).waitFor();
+  check((await page.locator('.diff > span').evaluateAll((l) => l.filter((s) => s.textContent.includes('"unit"')).map((s) => s.className).join())) === 'added', 'the field that is new is marked');
+  const lines = await page.locator('.diff').evaluate((d) => d.getBoundingClientRect().height);
+  check(lines > 300, `the difference is ${lines} px high: a line for each line of the schemas`);
+  await page.getByLabel('From').selectOption('1');
+  await page.getByLabel('to', { exact: true }).selectOption('2');
+  await reads.filter({ hasText: 'Version 2 reads what version 1 writes' }).getByText('yes', { exact: true }).waitFor();
+  await shot('schema');
+  await audit('schema');
+});
+
+await step('alerts', async () => {
+  await see('alerts', 'Alerts');
+  const rows = page.locator('.scroll[aria-label="Alerts"] tbody tr');
+  const shown = (state, text) => rows.filter({ hasText: text }).filter({ hasText: state }).first().waitFor();
+  await shown('firing', 'pump-1 is too hot');
+  await shown('silenced', 'pump-2 is too hot');
+  await shown('resolved', 'pump-3 is too hot');
+  await page.locator('.scroll[aria-label="Silences"]', { hasText: 'is being mended' }).waitFor();
+  await shot('alerts');
+  await audit('alerts');
+  await page.getByRole('button', { name: /resolved/ }).click();
+  await page.waitForFunction(() => document.querySelectorAll('.scroll[aria-label="Alerts"] tbody tr').length === 1);
+  await page.keyboard.press('/');
+  await page.keyboard.type('nothing of the kind');
+  await page.getByText('No alert matches.').waitFor();
+});
 
 await step('dark', async () => {
   await page.getByRole('button', { name: 'Use the dark theme' }).click();

@@ -57,7 +57,7 @@ export function Letters({ info }) {
             <tbody>${answer.rows.map((l) => {
     const id = l.partition + ':' + l.offset;
     return html`<tr key=${id} class=${id === chosen ? 'open' : ''}>
-                <td class="dim">${f.moment(l.t)}</td>
+                <td class="dim" title=${f.moment(l.t)}>${f.stamp(l.t)}</td>
                 <td class="wrap"><button type="button" class="link" aria-pressed=${id === chosen} onClick=${() => choose(id === chosen ? '' : id)}>${l.reason}</button></td>
                 <td class="dim">${l.source ? `source ${l.source}` : `${l.topic} ${l.origin_partition}:${l.origin_offset}`}</td><td><${Payload} of=${l.key} /></td><td>${l.replayed ? html`<span class="tag">sent back</span>` : null}</td></tr>`;
   })}</tbody>

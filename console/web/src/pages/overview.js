@@ -29,14 +29,14 @@ export function Overview() {
   const p = now.now;
   const flow = now.flow;
   return html`
-    <${Page} title="Overview" lead=${flow ? html`${f.count(flow.produced)} readings in, ${f.count(flow.consumed)} processed, in ${f.count(flow.transactions)} transactions since ${f.seconds(flow.elapsed)}` : 'As the broker tells it'}>
+    <${Page} title="Overview" lead=${flow ? html`${f.count(flow.produced)} readings in, ${f.count(flow.consumed)} processed, ${f.count(flow.transactions)} transactions in ${f.seconds(flow.elapsed)}` : 'As the broker tells it'}>
       <div class="figures">
         <${Figure} label="Readings in" value=${f.short(p.in)} unit="/s" spark=${tail(points, 'in')} />
         <${Figure} label="Processed" value=${f.short(p.out)} unit="/s" spark=${tail(points, 'out')} tone="t2" />
         <${Figure} label="Latency p99" value=${f.ms(p.p99)} note=${now.latency} spark=${tail(points, 'p99')} tone="t3" />
         <${Figure} label="Lag" value=${f.short(p.lag)} unit=" records" spark=${tail(points, 'lag')} tone="t4" />
         <${Figure} label="Open transactions" value=${p.open < 0 ? '–' : f.count(p.open)} spark=${tail(points, 'open')} tone="t5" href=${to('transactions')} />
-        <${Figure} label="Dead letters" value=${f.short(now.letters)} note=${flow ? `${f.count(flow.dead_letters)} in this run` : ''} href=${to('letters')} />
+        <${Figure} label="Dead letters" value=${f.short(now.letters)} note="in all dead-letter topics" href=${to('letters')} />
       </div>
       <div class="grid">
         <${Panel} title="Throughput" note="readings a second" className="wide">
@@ -49,7 +49,7 @@ export function Overview() {
         <${Panel} title="Lag" note="records that groups have yet to read">
           <${Chart} label="Lag in records" series=${[{ label: 'lag', color: 4, fill: true }]} data=${lag} format=${f.short} min=${0} sync="overview" height=${160} window=${60} />
         </${Panel}>
-        <${Panel} title="Consumer groups"><${Groups} of=${now.groups} /></${Panel}>
+        <${Panel} title="Consumer groups" className="groups"><${Groups} of=${now.groups} /></${Panel}>
         <${Panel} title="Pipelines" className="full" tools=${html`<a href=${to('pipelines')}>Graphs</a>`}><${PipelineTable} rows=${now.pipelines} /></${Panel}>
       </div>
     </${Page}>`;
@@ -82,7 +82,7 @@ function Cluster({ of }) {
 
 function Groups({ of }) {
   if (!of?.length) return html`<${Empty}>No group reads anything yet.</${Empty}>`;
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Consumer groups"><table>
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Consumer groups"><table class="first">
     <thead><tr><th>Group</th><th class="num">Members</th><th class="num">Rate</th><th class="num">Lag</th></tr></thead>
     <tbody>${of.map((g) => html`<tr key=${g.name}><td><${Name} of=${g.name} /></td><td class="num">${g.members}</td><td class="num">${f.rate(g.rate)}</td><td class="num">${f.short(g.lag)}</td></tr>`)}</tbody>
   </table></div>`;

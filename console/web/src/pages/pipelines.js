@@ -55,7 +55,7 @@ function Pipeline({ name }) {
           <${Figure} label="Latency p99" value=${f.ms(p.p99)} note="record to committed result" />
           <${Figure} label="Late, dead letters" value=${p.here ? `${f.short(p.late ?? 0)}, ${f.short(p.letters ?? 0)}` : '–'} note="since it started" />
         </div>
-        <${Panel} title="Plan" note=${p.planned ? 'choose a topic to look into it' : 'its SQL is not known: it was started by an older weir, or is no pipeline'}>
+        <${Panel} title="Plan" note=${p.planned ? 'choose a topic to look into it' + (p.partly ? '; rows between operators are those of this process' : '') : 'its SQL is not known: it was started by an older weir, or is no pipeline'}>
           <${Graph} graph=${p.graph} onTopic=${(t) => { setTopic(t); setTab('stream'); }} chosen=${topic} />
         </${Panel}>
         <${Panel} label="Details">

@@ -18,17 +18,12 @@ function List() {
       <${Panel} label="Subjects">
         ${answer && !answer.registry ? html`<${Empty}>No schema registry is set.</${Empty}>` : answer && !rows.length ? html`<${Empty}>No subject is registered${text ? ' that matches' : ''}.</${Empty}>` : null}
         ${rows.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Subjects"><table>
-          <thead><tr><th>Subject</th><th>Versions</th><th>Compatibility</th></tr></thead>
-          <tbody>${rows.map((s) => html`<tr key=${s.name}><td><a href=${to('schemas', s.name)}><${Name} of=${s.name} /></a></td><td>${s.versions.join(', ')}</td><td>${s.compatibility}</td></tr>`)}</tbody>
+          <thead><tr><th>Subject</th><th>Type</th><th>Versions</th><th class="num opt">Latest id</th><th>Compatibility</th></tr></thead>
+          <tbody>${rows.map((s) => html`<tr key=${s.name}><td><a href=${to('schemas', s.name)}><${Name} of=${s.name} /></a></td><td>${kind(s.type)}</td><td>${s.versions.join(', ')}</td><td class="num opt">${s.latest_id}</td><td>${s.compatibility}</td></tr>`)}</tbody>
         </table></div>` : null}
       </${Panel}>
     </${Page}>`;
 }
-
-const pretty = (s) => {
-  if (s.type === 'PROTOBUF') return s.text;
-  try { return JSON.stringify(JSON.parse(s.text), null, 2); } catch { return s.text; }
-};
 
 function Subject({ subject }) {
   const { answer, error } = useAnswer((signal) => get('schema', { subject }, signal), subject);
@@ -37,21 +32,37 @@ function Subject({ subject }) {
   const [left, setLeft] = useState(0);
   const newer = versions.find((v) => v.version === right) ?? versions[versions.length - 1];
   const older = versions.find((v) => v.version === left) ?? versions[versions.indexOf(newer) - 1];
-  const pick = (value, set, label) => html`<label class="inline">${label} <select value=${value?.version} onChange=${(e) => set(Number(e.target.value))}>${versions.map((v) => html`<option key=${v.version} value=${v.version}>version ${v.version}</option>`)}</select></label>`;
+  const two = older && older !== newer;
+  const pick = (value, set, label) => html`<label class="inline">${label} <select value=${value?.version} onChange=${(e) => set(Number(e.target.value))}>${versions.map((v) => html`<option key=${v.version} value=${v.version}>version ${v.version}, id ${v.id}</option>`)}</select></label>`;
   return html`
-    <${Page} title=${html`<${Name} of=${subject} />`} lead=${newer ? `${f.plural(versions.length, 'version')}, ${newer.type.toLowerCase()}, id ${newer.id}` : ''} tools=${html`<a class="button" href=${to('schemas')}>All schemas</a>`}>
+    <${Page} title=${html`<${Name} of=${subject} />`} lead=${newer ? `${f.plural(versions.length, 'version')}, ${kind(newer.type)}, compatibility ${answer.compatibility}` : ''} tools=${html`<a class="button" href=${to('schemas')}>All schemas</a>`}>
       <${Trouble} error=${error} />
       ${newer ? html`<${Panel} label="Versions">
-        ${versions.length > 1 ? html`<div class="bar">${pick(older, setLeft, 'From')}${pick(newer, setRight, 'to')}</div>` : null}
-        ${older && older !== newer ? html`<${Diff} before=${pretty(older)} after=${pretty(newer)} />` : html`<pre class="payload" tabindex="0">${pretty(newer)}</pre>`}
+        ${versions.length > 1 ? html`<div class="bar">${pick(older ?? newer, setLeft, 'From')}${pick(newer, setRight, 'to')}</div>` : html`<div class="bar"><span class="note">version ${newer.version}, id ${newer.id}</span></div>`}
+        ${two ? html`<${Readers} subject=${subject} from=${older.version} to=${newer.version} />` : null}
+        ${two ? html`<${Diff} before=${older.text} after=${newer.text} />` : html`<pre class="payload" tabindex="0" aria-label="Schema">${newer.text}</pre>`}
+        ${newer.references?.length ? html`<p class="hint">It refers to ${newer.references.map((r, i) => html`${i ? ', ' : ''}<a key=${r.name} href=${to('schemas', r.subject)}><${Name} of=${r.subject} /></a> version ${r.version}`)}.</p>` : null}
       </${Panel}>` : null}
     </${Page}>`;
 }
 
+// Who of two versions reads what the other has written.
+function Readers({ subject, from, to: newer }) {
+  const { answer, error, loading } = useAnswer((signal) => get('schema/compare', { subject, from, to: newer }, signal), [subject, from, newer].join());
+  if (error) return html`<${Trouble} error=${error} />`;
+  if (!answer || loading) return html`<dl class="keys readers"><div><dt>Comparing…</dt><dd></dd></div></dl>`;
+  const ways = [[newer, from, 'backward'], [from, newer, 'forward']];
+  return html`<dl class="keys readers">${ways.map(([reader, writer, way]) => html`<div key=${way}>
+    <dt>Version ${reader} reads what version ${writer} writes (${way})</dt>
+    <dd>${answer[way].length ? html`<span class="bad-text">no</span>: ${answer[way].join('; ')}` : html`<span class="ok-text">yes</span>`}</dd></div>`)}</dl>`;
+}
+
+const kind = (type) => ({ AVRO: 'Avro', PROTOBUF: 'Protobuf', JSON: 'JSON Schema' })[type] ?? type;
+
 function Diff({ before, after }) {
   const lines = compare(before.split('\n'), after.split('\n'));
   const words = { '+': 'added', '-': 'removed' };
-  return html`<pre class="diff" tabindex="0" aria-label="Difference">${lines.map(([sign, text], i) => html`<span key=${i} class=${words[sign] ?? ''}>${words[sign] ? html`<span class="sr">${words[sign]}: </span>` : null}${sign} ${text}\n</span>`)}</pre>`;
+  return html`<pre class="diff" tabindex="0" aria-label="Difference">${lines.map(([sign, text], i) => html`<span key=${i} class=${words[sign] ?? ''}>${words[sign] ? html`<span class="sr">${words[sign]}: </span>` : null}${sign} ${text}</span>`)}</pre>`;
 }
 
 // The lines of both texts in order, each with +, - or a space: the longest common subsequence.

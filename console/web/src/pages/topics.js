@@ -19,10 +19,10 @@ export function Topics() {
       <${Panel} label="Topics">
         ${all.some((t) => t.internal) ? html`<div class="bar"><label class="inline"><input type="checkbox" checked=${internal} onChange=${(e) => setInternal(e.target.checked)} /> the broker's own</label></div>` : null}
         <div class="scroll" tabindex="0" role="region" aria-label="Topics"><table>
-          <thead><tr><th>Topic</th><th class="num">Partitions</th><th class="num">Replicas</th><th class="num">Offsets</th><th class="num">Rate</th><th class="num">Lag</th><th>Read by</th><th>State</th></tr></thead>
+          <thead><tr><th>Topic</th><th class="num opt">Partitions</th><th class="num opt">Replicas</th><th class="num opt">Offsets</th><th class="num">Rate</th><th class="num">Lag</th><th>Read by</th><th>State</th></tr></thead>
           <tbody>${rows.map((t) => html`<tr key=${t.name}>
-            <td><a href=${to('topic', t.name)}><${Name} of=${t.name} /></a></td><td class="num">${t.count}</td><td class="num">${t.replicas}</td><td class="num">${f.count(t.records)}</td>
-            <td class="num">${t.rate ? f.rate(t.rate) : html`<span class="dim">0</span>`}</td><td class="num">${t.readers ? f.short(t.lag) : ''}</td><td class="dim wrap">${t.readers?.map((r) => html`<${Name} key=${r} of=${r} /> `)}</td>
+            <td><a href=${to('topic', t.name)}><${Name} of=${t.name} /></a></td><td class="num opt">${t.count}</td><td class="num opt">${t.replicas}</td><td class="num opt">${f.count(t.records)}</td>
+            <td class="num">${t.rate ? f.rate(t.rate) : html`<span class="dim">0</span>`}</td><td class="num">${t.readers ? f.short(t.lag) : ''}</td><td class="dim wrap">${t.readers?.map((r) => html`<span key=${r} class="tag mono">${r}</span> `)}</td>
             <td>${t.offline ? html`<${State} is="critical" title="partitions without a leader" />` : t.under_replicated ? html`<${State} is="warning" title="partitions with too few replicas in sync" />` : html`<${State} is="ok" />`}</td></tr>`)}</tbody>
         </table></div>
         ${!rows.length ? html`<${Empty}>No topic matches.</${Empty}>` : null}
@@ -92,7 +92,7 @@ function Records({ topic, partitions }) {
     return html`<${Fragment} key=${id}>
             <tr class=${isOpen ? 'open' : ''}>
               <td><button type="button" class="fold" aria-expanded=${isOpen} aria-label=${`Record ${id}`} onClick=${() => setOpen(isOpen ? '' : id)}>${isOpen ? '▾' : '▸'}</button></td>
-              <td class="num dim">${r.partition}</td><td class="num">${r.offset}</td><td class="dim">${f.moment(r.t)}</td><td><${Payload} of=${r.key} /></td><td class="clip"><${Payload} of=${r.value} /></td></tr>
+              <td class="num dim">${r.partition}</td><td class="num">${r.offset}</td><td class="dim" title=${f.moment(r.t)}>${f.stamp(r.t)}</td><td><${Payload} of=${r.key} /></td><td class="clip"><${Payload} of=${r.value} /></td></tr>
             ${isOpen ? html`<tr class="detail"><td></td><td colspan="5"><${Whole} of=${r} /></td></tr>` : null}
           </${Fragment}>`;
   })}</tbody>
@@ -102,7 +102,7 @@ function Records({ topic, partitions }) {
 
 function Whole({ of }) {
   return html`
-    <p class="note">${of.value ? `${of.value.kind}, ${f.bytes(of.value.size)}${of.value.schema ? `, schema ${of.value.schema}` : ''}${of.value.cut ? ', cut' : ''}` : 'a tombstone: the key is deleted'}</p>
+    <p class="note">${f.moment(of.t)} · ${of.value ? `${of.value.kind}, ${f.bytes(of.value.size)}${of.value.schema ? `, schema ${of.value.schema}` : ''}${of.value.cut ? ', cut' : ''}` : 'a tombstone: the key is deleted'}</p>
     <${Payload} of=${of.value} whole />
     ${of.headers?.length ? html`<dl class="keys">${of.headers.map((h, i) => html`<div key=${i}><dt class="mono">${h.key}</dt><dd><${Payload} of=${h.value} /></dd></div>`)}</dl>` : null}`;
 }
