@@ -8,7 +8,7 @@ BIN := $(CURDIR)/bin
 HEAVY := ./conformance ./internal/stack ./cmd/weir ./broker/embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test test-fast lint fmt vuln fuzz console console-check dashboards dashboards-check conformance bench-produce bench-engine bench-restore bench-codec bench-flink test-flink clean
+.PHONY: help build deps test test-fast lint fmt vuln fuzz console console-check dashboards dashboards-check conformance bench-produce bench-engine bench-restore bench-console bench-codec bench-flink test-flink clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ bench-engine: deps ## weir run beside Kafka Streams and plain reading on one rea
 
 bench-restore: deps ## first commit after a crash, with the local copy of the state and without, as the state grows tenfold
 	go run ./bench/restore
+
+bench-console: ## what it costs to watch: metrics, console and a live preview beside none, and 200 slow pages
+	go run ./bench/console
 
 bench-codec: ## formats beside encoding/json and the libraries' generic paths, and bytes a reading in the log
 	go run ./bench/codec

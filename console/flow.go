@@ -98,4 +98,6 @@ func (c *Console) countFlows() {
 }
 
 // allHere reports whether what a snapshot has counted is all that a group does: no worker is in another process.
-func allHere(g *groupState, s *engine.Snapshot) bool { return s != nil && (g == nil || g.Members <= len(s.Workers)) }
+func allHere(g *groupState, s *engine.Snapshot) bool {
+	return s != nil && (g == nil || g.Members <= len(s.Workers))
+}

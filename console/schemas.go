@@ -18,7 +18,7 @@ var errNoRegistry = &httpError{http.StatusNotFound, errors.New("no schema regist
 type subjectRow struct {
 	Name          string `json:"name"`
 	Versions      []int  `json:"versions"`
-	Type          string `json:"type"`          // of the newest version
+	Type          string `json:"type"` // of the newest version
 	LatestID      int    `json:"latest_id"`
 	Compatibility string `json:"compatibility"` // its own level, or the registry's
 }

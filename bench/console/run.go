@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// side is a way to run weir up.
+type side struct {
+	name  string
+	args  []string
+	watch func(ctx context.Context, at addresses) error // until ctx is done; nil: nobody
+}
+
+// addresses of a running weir.
+type addresses struct{ console, admin string }
+
+// figures of one run.
+type figures struct {
+	PerSecond float64 // readings processed
+	CPU       float64 // seconds a million of them: producer, broker, consumer and all that watches inside the process
+	P50, P99  float64 // milliseconds, from a reading to its committed result
+	PeakMB    float64
+}
+
+func (f figures) String() string {
+	return fmt.Sprintf("%8.0f readings/s  %.2f CPU s/M  p50 %.0f ms  p99 %.0f ms  peak %.0f MB", f.PerSecond, f.CPU, f.P50, f.P99, f.PeakMB)
+}
+
+// run runs weir up for the length of a run, and whoever watches it meanwhile.
+func (s *side) run(ctx context.Context, weir, dir string, set settings) (f figures, err error) {
+	data := filepath.Join(dir, "data")
+	defer func() { err = errors.Join(err, os.RemoveAll(data)) }()
+	args := append([]string{
+		"up", "--data-dir", data, "--listen", "127.0.0.1:0", "--registry-listen", "none", "--devices", strconv.Itoa(set.devices),
+		"--for", set.length.String(), "-o", "json", "--console-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
+	}, s.args...) // the last of a flag holds
+	cmd := exec.CommandContext(ctx, weir, args...) //nolint:gosec // built here
+	var out bytes.Buffer
+	said := &said{}
+	cmd.Stdout, cmd.Stderr = &out, said
+	if err := cmd.Start(); err != nil {
+		return f, err
+	}
+	watching, stop := context.WithCancel(ctx)
+	watched := make(chan error, 1)
+	go func() { watched <- s.watched(watching, said) }()
+	err = cmd.Wait()
+	stop()
+	if err := errors.Join(err, <-watched); err != nil {
+		return f, fmt.Errorf("%w: %s", err, said)
+	}
+	var sum struct {
+		Seconds  float64 `json:"seconds"`
+		Consumed float64 `json:"consumed"`
+		P50      float64 `json:"latency_p50_ms"`
+		P99      float64 `json:"latency_p99_ms"`
+	}
+	if err := json.Unmarshal(out.Bytes(), &sum); err != nil {
+		return f, fmt.Errorf("the summary of weir up: %w: %s", err, out.Bytes())
+	}
+	if sum.Consumed == 0 {
+		return f, errors.New("nothing was processed")
+	}
+	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	usage, _ := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	return figures{sum.Consumed / sum.Seconds, cpu.Seconds() / sum.Consumed * 1e6, sum.P50, sum.P99, float64(usage.Maxrss) / 1024}, nil
+}
+
+// watched waits for the addresses, and watches.
+func (s *side) watched(ctx context.Context, said *said) error {
+	if s.watch == nil {
+		return nil
+	}
+	for {
+		if at, ok := said.addresses(); ok {
+			return s.watch(ctx, at)
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("weir up told no address of a console")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// said is what weir up writes for people.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+var (
+	consoleLine = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)\s+the console`)
+	adminLine   = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)/metrics`)
+)
+
+func (s *said) addresses() (at addresses, ok bool) {
+	text := s.String()
+	console, admin := consoleLine.FindStringSubmatch(text), adminLine.FindStringSubmatch(text)
+	if console == nil || admin == nil {
+		return at, false
+	}
+	return addresses{console[1], admin[1]}, true
+}
