@@ -77,6 +77,7 @@ type Client struct {
 	metrics *Metrics
 
 	byID    sync.Map // int -> *Schema
+	viewers sync.Map // int -> func(body []byte) ([]byte, error)
 	flights singleflight.Group
 
 	lookups, failures, waiting atomic.Int64

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/twmb/avro"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -20,14 +19,19 @@ func (c *Client) JSON(ctx context.Context, data []byte) (text []byte, ok bool, e
 	if headErr != nil {
 		return nil, false, nil
 	}
-	s, err := c.Schema(ctx, id)
-	if err != nil {
-		return nil, false, err
+	known, found := c.viewers.Load(id)
+	if !found {
+		s, err := c.Schema(ctx, id)
+		if err != nil {
+			return nil, false, err
+		}
+		read, err := s.Viewer(ctx)
+		if err != nil {
+			return nil, true, fmt.Errorf("schema %d: %w", id, err)
+		}
+		known, _ = c.viewers.LoadOrStore(id, read)
 	}
-	read, err := s.Viewer(ctx)
-	if err == nil {
-		text, err = read(body)
-	}
+	text, err = known.(func([]byte) ([]byte, error))(body) //nolint:forcetypeassert // stored above
 	if err != nil {
 		return nil, true, fmt.Errorf("schema %d: %w", id, err)
 	}
@@ -38,22 +42,13 @@ func (c *Client) JSON(ctx context.Context, data []byte) (text []byte, ok bool, e
 func (s *Schema) Viewer(ctx context.Context) (func(body []byte) ([]byte, error), error) {
 	switch s.Type {
 	case Avro:
-		schema, err := s.CompileAvro(avro.WithLaxNames(nil))
-		return func(body []byte) ([]byte, error) { return avroJSON(schema, body) }, err
+		return s.avroViewer()
 	case Protobuf:
 		file, err := s.CompileProtobuf(ctx)
 		return func(body []byte) ([]byte, error) { return protobufJSON(file, body) }, err
 	default:
 		return func(body []byte) ([]byte, error) { return bytes.TrimSpace(body), nil }, nil
 	}
-}
-
-func avroJSON(schema *avro.Schema, body []byte) ([]byte, error) {
-	var v any
-	if _, err := schema.Decode(body, &v); err != nil {
-		return nil, err
-	}
-	return schema.EncodeJSON(v)
 }
 
 func protobufJSON(file protoreflect.FileDescriptor, body []byte) ([]byte, error) {

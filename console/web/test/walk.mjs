@@ -65,7 +65,7 @@ await step('overview', async () => {
   await page.locator('.figure-value').first().waitFor();
   await poll('the overview', () => document.querySelector('.lead').textContent);
   check((await page.locator('.plot canvas').count()) === 3, 'three charts are drawn');
-  await page.waitForTimeout(4000);
+  await page.waitForTimeout(2000);
   await shot('overview');
   await audit('overview');
 });
@@ -256,7 +256,7 @@ await step('schemas', async () => {
   const lines = await page.locator('.diff').evaluate((d) => d.getBoundingClientRect().height);
   check(lines > 300, `the difference is ${lines} px high: a line for each line of the schemas`);
   await page.getByLabel('From').selectOption('1');
-  await page.getByLabel('to', { exact: true }).selectOption('2');
+  await page.locator('label', { hasText: /^to/ }).locator('select').selectOption('2');
   await reads.filter({ hasText: 'Version 2 reads what version 1 writes' }).getByText('yes', { exact: true }).waitFor();
   await shot('schema');
   await audit('schema');
@@ -283,7 +283,7 @@ await step('dark', async () => {
   await page.getByRole('button', { name: 'Use the dark theme' }).click();
   for (const [path, title] of [['overview', 'Overview'], ['devices', 'Devices'], ['pipelines/device-stats', 'device-stats'], ['sql', 'SQL'], ['letters', 'Dead letters']]) {
     await see(path, title);
-    await page.waitForTimeout(1200);
+    await page.waitForTimeout(700);
     await shot('dark-' + path.replace('/', '-'));
     await audit('dark ' + path);
   }
@@ -293,7 +293,7 @@ await step('phone', async () => {
   await page.setViewportSize({ width: 390, height: 844 });
   for (const path of ['overview', 'devices', 'device/device-0001', 'pipelines', 'pipelines/device-stats', 'sql', 'topics', 'topic/sensor_data_tx', 'letters', 'transactions', 'schemas', 'alerts']) {
     await page.goto(base + '/#/' + path);
-    await page.waitForTimeout(800);
+    await page.waitForTimeout(450);
     const wide = await page.evaluate(() => document.scrollingElement.scrollWidth);
     check(wide <= 390, `${path} is ${wide} px wide on a phone`);
     await shot('phone-' + path.replace('/', '-'));
