@@ -3,6 +3,7 @@ package top
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -11,26 +12,30 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// column of a table: its head, and on which side its cells stand.
+// column of a table: its head, on which side its cells stand, and whether it may be left out.
 type column struct {
 	head  string
 	right bool
+	spare bool
 }
 
-// table lays rows out; the first column gives way where the width does not do.
+// table lays rows out. Where the width does not do, spare columns are left out, the last one first; then the first column gives way.
 func table(columns []column, rows [][]string, width int, head lipgloss.Style) []string {
-	widths := make([]int, len(columns))
-	for i, c := range columns {
-		widths[i] = lipgloss.Width(c.head)
-		for _, r := range rows {
-			widths[i] = max(widths[i], lipgloss.Width(r[i]))
-		}
-	}
+	widths := widthsOf(columns, rows)
 	total := 2 * (len(columns) - 1)
 	for _, w := range widths {
 		total += w
 	}
 	if width > 0 && total > width {
+		for i, c := range slices.Backward(columns) {
+			if c.spare {
+				shorter := make([][]string, len(rows))
+				for n, r := range rows {
+					shorter[n] = slices.Delete(slices.Clone(r), i, i+1)
+				}
+				return table(slices.Delete(slices.Clone(columns), i, i+1), shorter, width, head)
+			}
+		}
 		widths[0] = max(8, widths[0]-(total-width))
 	}
 	line := func(cells []string) string {
@@ -62,6 +67,17 @@ func table(columns []column, rows [][]string, width int, head lipgloss.Style) []
 		lines = append(lines, line(r))
 	}
 	return lines
+}
+
+func widthsOf(columns []column, rows [][]string) []int {
+	widths := make([]int, len(columns))
+	for i, c := range columns {
+		widths[i] = lipgloss.Width(c.head)
+		for _, r := range rows {
+			widths[i] = max(widths[i], lipgloss.Width(r[i]))
+		}
+	}
+	return widths
 }
 
 // plain is a name without what a terminal would obey.

@@ -164,3 +164,20 @@ func TestNumbers(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Where the width does not do, spare columns go before names are cut.
+func TestNarrowTable(t *testing.T) {
+	columns := []column{{head: "topic"}, {head: "replicas", right: true, spare: true}, {head: "rate", right: true}, {head: "read by", spare: true}}
+	rows := [][]string{{"device-stats.stage1.changelog", "3", "12/s", "weir-a"}}
+	for width, want := range map[int]string{
+		0:  "device-stats.stage1.changelog         3  12/s  weir-a",
+		60: "device-stats.stage1.changelog         3  12/s  weir-a",
+		50: "device-stats.stage1.changelog         3  12/s",
+		40: "device-stats.stage1.changelog  12/s",
+		20: "device-stats.…  12/s",
+	} {
+		if got := table(columns, rows, width, look{}.faint); len(got) != 2 || got[1] != want {
+			t.Errorf("%d wide: %q, want %q", width, got, want)
+		}
+	}
+}

@@ -90,7 +90,8 @@ func (l look) pipelines(all []Pipeline, width int) []string {
 		})
 	}
 	return table([]column{
-		{"pipeline", false}, {"state", false}, {"workers", true}, {"rows", true}, {"lag", true}, {"watermark", true}, {"p99", true}, {"late", true}, {"dead letters", true}, {"", false},
+		{head: "pipeline"}, {head: "state"}, {head: "workers", right: true, spare: true}, {head: "rows", right: true}, {head: "lag", right: true},
+		{head: "watermark", right: true}, {head: "p99", right: true}, {head: "late", right: true}, {head: "letters", right: true}, {head: ""},
 	}, rows, width, l.faint)
 }
 
@@ -98,7 +99,7 @@ func (l look) devices(d *Devices, width int) []string {
 	if len(d.Rows) == 0 {
 		return []string{l.faint.Render("no device matches")}
 	}
-	columns := []column{{"device", false}, {"status", false}, {"seen", true}}
+	columns := []column{{head: "device"}, {head: "status"}, {head: "seen", right: true}}
 	name := 0
 	for _, r := range d.Rows {
 		name = max(name, min(24, lipgloss.Width(plain(r.ID))))
@@ -108,7 +109,7 @@ func (l look) devices(d *Devices, width int) []string {
 	for _, s := range d.Rows[0].Sensors {
 		if len(names) < max(1, (width-name-others)/each) {
 			names = append(names, s.Name)
-			columns = append(columns, column{plain(s.Name), true})
+			columns = append(columns, column{head: plain(s.Name), right: true})
 		}
 	}
 	var rows [][]string
@@ -150,5 +151,8 @@ func (l look) topics(t *Topics, filter string, width int) []string {
 	if len(rows) == 0 {
 		return []string{l.faint.Render("no topic matches")}
 	}
-	return table([]column{{"topic", false}, {"partitions", true}, {"replicas", true}, {"offsets", true}, {"rate", true}, {"lag", true}, {"state", false}, {"read by", false}}, rows, width, l.faint)
+	return table([]column{
+		{head: "topic"}, {head: "partitions", right: true}, {head: "replicas", right: true, spare: true}, {head: "offsets", right: true},
+		{head: "rate", right: true}, {head: "lag", right: true}, {head: "state"}, {head: "read by", spare: true},
+	}, rows, width, l.faint)
 }
