@@ -71,8 +71,12 @@ func newTransactionsList() *cobra.Command {
 					_, err := fmt.Fprintln(cmd.OutOrStdout(), "no transaction is open")
 					return err
 				}
+				width := 0
 				for i := range open {
-					writeTransaction(cmd.OutOrStdout(), &open[i])
+					width = max(width, len(transactionName(&open[i])))
+				}
+				for i := range open {
+					writeTransaction(cmd.OutOrStdout(), &open[i], width)
 				}
 				return nil
 			})
@@ -89,17 +93,23 @@ type openTransaction struct {
 	FlinkJob string `json:"flink_job,omitempty"` // whose sink has opened it
 }
 
-func writeTransaction(w io.Writer, t *broker.Transaction) {
-	name := t.TransactionalID
-	limit := "its coordinator aborts it after " + time.Duration(t.Timeout).String()
+func transactionName(t *broker.Transaction) string {
 	if t.Hanging {
-		name = "(hanging)"
-		limit = "no coordinator knows it: end it with weir transactions abort --producer-id " + fmt.Sprint(t.ProducerID)
+		return "(hanging)"
 	}
 	if job, ok := flink.JobOfTransaction(t.TransactionalID); ok {
-		name += "  (of the Flink job " + job + ")"
+		return t.TransactionalID + "  (of the Flink job " + job + ")"
 	}
-	fmt.Fprintf(w, "%s  %s  producer %d epoch %d  open for %s, %s\n", name, t.State, t.ProducerID, t.Epoch,
+	return t.TransactionalID
+}
+
+// writeTransaction writes a line with the name in so many columns, and one for each partition.
+func writeTransaction(w io.Writer, t *broker.Transaction, width int) {
+	limit := "its coordinator aborts it after " + time.Duration(t.Timeout).String()
+	if t.Hanging {
+		limit = "no coordinator knows it: end it with weir transactions abort --producer-id " + fmt.Sprint(t.ProducerID)
+	}
+	fmt.Fprintf(w, "%-*s  %s  producer %d epoch %d  open for %s, %s\n", width, transactionName(t), t.State, t.ProducerID, t.Epoch,
 		time.Duration(t.Age).Round(time.Millisecond), limit)
 	for _, p := range t.Partitions {
 		fmt.Fprintf(w, "    %s-%d from offset %d: readers wait at %d, %s behind the end at %d\n",

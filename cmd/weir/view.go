@@ -53,26 +53,25 @@ func (v *upView) styled(s lipgloss.Style, text string) string {
 
 func (v *upView) ready(r node.Ready) {
 	fmt.Fprintf(v.w, "%s  fleet → sensor_data_tx → device_stats, on the %s\n", v.styled(bold, "weir up"), r.Broker)
-	hint := func(command, what string) {
-		fmt.Fprintf(v.w, "  %-46s %s\n", command+v.tail, v.styled(faint, what))
-	}
+	width := max(46, len("weir transactions list"+v.tail))
+	line := func(what, is string) { fmt.Fprintf(v.w, "  %-*s %s\n", width, what, v.styled(faint, is)) }
 	switch {
 	case r.Console != "":
-		fmt.Fprintf(v.w, "  %-46s %s\n", r.Console, v.styled(faint, "the console: devices, pipelines, topics, live"))
+		line(r.Console, "the console: devices, pipelines, topics, live")
 	case r.NoConsole != nil:
 		fmt.Fprintf(v.w, "  no console: %v\n", r.NoConsole)
 	}
 	switch {
 	case r.Registry != "":
-		fmt.Fprintf(v.w, "  %-46s %s\n", r.Registry, v.styled(faint, "the schema registry; weir schema list"))
+		line(r.Registry, "the schema registry; weir schema list")
 	case r.NoRegistry != nil:
 		fmt.Fprintf(v.w, "  no schema registry: %v\n", r.NoRegistry)
 	}
-	hint("weir tail device_stats", "the results as they are committed")
-	hint("weir verify", "lost, doubled, torn, reordered? An outside check")
-	hint("weir transactions list", "what is open")
+	line("weir tail device_stats"+v.tail, "the results as they are committed")
+	line("weir verify"+v.tail, "lost, doubled, torn, reordered? An outside check")
+	line("weir transactions list"+v.tail, "what is open")
 	if v.admin != "" {
-		fmt.Fprintf(v.w, "  %-46s %s\n", "http://"+v.admin+"/metrics", v.styled(faint, "for Prometheus; /readyz, /status, /debug/pprof"))
+		line("http://"+v.admin+"/metrics", "for Prometheus; /readyz, /status, /debug/pprof")
 	}
 	fmt.Fprintf(v.w, "  %s\n", v.styled(faint, "Ctrl-C commits and stops; the next start goes on from there."))
 }
