@@ -25,7 +25,8 @@ func (e *email) deliver(ctx context.Context, from string, to []string, content i
 		defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // ends what waits for the server
 		err = e.converse(conn, from, to, content, &asked)
 	}
-	if ctx.Err() != nil && err != nil {
+	var late net.Error
+	if err != nil && (ctx.Err() != nil || errors.As(err, &late) && late.Timeout()) { // the connection may know of the deadline first
 		if asked == "a greeting" && e.TLS != "tls" {
 			asked += " (a port that begins with TLS, such as 465, wants tls: tls)"
 		}
