@@ -49,6 +49,9 @@ func (s *Seconds) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// age is never negative: brokers have clocks of their own, and a transaction may have begun since now.
+func age(started, now time.Time) Seconds { return Seconds(max(0, now.Sub(started))) }
+
 // BlockedPartition is a partition with records of an open transaction.
 type BlockedPartition struct {
 	Topic         string `json:"topic"`
@@ -105,7 +108,7 @@ func ListTransactions(ctx context.Context, client *kgo.Client, now time.Time) ([
 			started := time.UnixMilli(p.LastTimestamp)
 			all = append(all, Transaction{
 				ProducerID: p.ProducerID, Epoch: p.ProducerEpoch, State: "Hanging", Hanging: true,
-				Started: started, Age: Seconds(now.Sub(started)), coordinatorEpoch: p.CoordinatorEpoch,
+				Started: started, Age: age(started, now), coordinatorEpoch: p.CoordinatorEpoch,
 			})
 		}
 		b := BlockedPartition{Topic: p.Topic, Partition: p.Partition}
@@ -140,6 +143,13 @@ func reallyHanging(ctx context.Context, admin *kadm.Client, all []Transaction) (
 	}), nil
 }
 
+// partly reports whether an error leaves out only partitions that nobody can read, because they have no leader or it does not answer. Nobody
+// waits for a transaction there. Coordinators have to answer in full: what they leave out would look as if it hung.
+func partly(err error) bool {
+	var shards *kadm.ShardErrors
+	return errors.As(err, &shards) && !shards.AllFailed
+}
+
 // blockedPartitions returns the ends of the partitions whose last stable offset is behind their high watermark.
 func blockedPartitions(ctx context.Context, admin *kadm.Client) (map[partitionKey]logEnd, error) {
 	topics, err := admin.ListTopics(ctx)
@@ -152,11 +162,11 @@ func blockedPartitions(ctx context.Context, admin *kadm.Client) (map[partitionKe
 		return blocked, nil
 	}
 	stable, err := admin.ListCommittedOffsets(ctx, names...)
-	if err != nil {
+	if err != nil && !partly(err) {
 		return nil, fmt.Errorf("list last stable offsets: %w", err)
 	}
 	ends, err := admin.ListEndOffsets(ctx, names...)
-	if err != nil {
+	if err != nil && !partly(err) {
 		return nil, fmt.Errorf("list high watermarks: %w", err)
 	}
 	ends.Each(func(o kadm.ListedOffset) {
@@ -178,7 +188,7 @@ func openProducers(ctx context.Context, admin *kadm.Client, ends map[partitionKe
 		set.Add(p.topic, p.id)
 	}
 	described, err := admin.DescribeProducers(ctx, set)
-	if err != nil {
+	if err != nil && !partly(err) {
 		return nil, fmt.Errorf("describe producers: %w", err)
 	}
 	var open []kadm.DescribedProducer
@@ -226,7 +236,7 @@ func coordinated(ctx context.Context, admin *kadm.Client, now time.Time) ([]Tran
 		started := time.UnixMilli(d.StartTimestamp)
 		t := Transaction{
 			TransactionalID: d.TxnID, ProducerID: d.ProducerID, Epoch: d.ProducerEpoch, State: d.State,
-			Started: started, Age: Seconds(now.Sub(started)), Timeout: Seconds(time.Duration(d.TimeoutMillis) * time.Millisecond),
+			Started: started, Age: age(started, now), Timeout: Seconds(time.Duration(d.TimeoutMillis) * time.Millisecond),
 			Partitions: []BlockedPartition{},
 		}
 		for _, tp := range d.Topics.Sorted() {

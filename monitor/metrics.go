@@ -1,6 +1,8 @@
 package monitor
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -10,13 +12,14 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // What is told of the cluster at the last look.
 var (
-	descUp           = desc("up", "1 where the last look at the cluster succeeded. Where it did not, nothing else is told.")
+	descUp           = desc("up", "1 where a broker answered the last look at the cluster. Where none did, nothing else is told.")
 	descTook         = desc("look_seconds", "How long the last look took.")
-	descBrokers      = desc("brokers_up", "Brokers of the cluster.")
-	descKnown        = desc("brokers_known", "Brokers that were there within the last hour.")
+	descBrokers      = desc("brokers_up", "Brokers that answer.")
+	descKnown        = desc("brokers_known", "Brokers that are in the cluster, have replicas, or were there within the last hour.")
+	descGaps         = desc("gaps", "Parts of the cluster that could not be asked at the last look, such as groups whose broker is gone. What they would tell is missing.")
 	descPartitions   = desc("partitions", "Partitions of a topic.", "topic")
 	descUnder        = desc("partitions_under_replicated", "Partitions with replicas that are not in sync.", "topic")
-	descOffline      = desc("partitions_offline", "Partitions without a leader.", "topic")
+	descOffline      = desc("partitions_offline", "Partitions without a leader that answers.", "topic")
 	descMembers      = desc("group_members", "Members of a consumer group.", "group")
 	descLag          = desc("group_lag_records", "Records between what a group has committed and the end.", "group", "topic")
 	descBehind       = desc("group_lag_seconds", "For how long the oldest record that a group has not read has been there, as far back as the monitor has watched.", "group", "topic")
@@ -46,8 +49,9 @@ func (m *Monitor) Collect(to chan<- prometheus.Metric) {
 		return
 	}
 	gauge(descUp, 1)
-	gauge(descBrokers, float64(len(v.Brokers)))
-	gauge(descKnown, float64(v.Known))
+	gauge(descGaps, float64(len(v.Gaps)))
+	gauge(descBrokers, float64(v.Up()))
+	gauge(descKnown, float64(len(v.Brokers)))
 	for _, t := range v.Topics {
 		gauge(descPartitions, float64(t.Partitions), t.Name)
 		gauge(descUnder, float64(t.UnderReplicated), t.Name)
@@ -60,6 +64,9 @@ func (m *Monitor) Collect(to chan<- prometheus.Metric) {
 			gauge(descBehind, t.Behind, g.Name, t.Topic)
 		}
 	}
+	if v.Transactions == nil {
+		return // nobody could be asked
+	}
 	hanging, oldest := 0, 0.0
 	blocked := make(map[string]int64)
 	for i := range v.Transactions {
@@ -67,7 +74,7 @@ func (m *Monitor) Collect(to chan<- prometheus.Metric) {
 		if t.Hanging {
 			hanging++
 		}
-		oldest = max(oldest, v.At.Sub(t.Started).Seconds())
+		oldest = max(oldest, time.Duration(t.Age).Seconds())
 		for _, p := range t.Partitions {
 			blocked[p.Topic] = max(blocked[p.Topic], p.Behind)
 		}

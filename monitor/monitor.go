@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -25,19 +26,32 @@ import (
 // View is a cluster at one moment. Lists are sorted, and never null in JSON.
 type View struct {
 	At         time.Time `json:"at"`
-	Brokers    []Broker  `json:"brokers"` // that answer
-	Known      int       `json:"brokers_known"`
+	Brokers    []Broker  `json:"brokers"`
 	Controller int32     `json:"controller"` // -1 where the cluster does not say
 
 	Topics       []Topic              `json:"topics"`
 	Groups       []Group              `json:"groups"`
-	Transactions []broker.Transaction `json:"transactions"` // open ones, the oldest first
+	Transactions []broker.Transaction `json:"transactions"` // open ones, the oldest first; null where nobody could be asked
+
+	// Gaps are what could not be asked, and why, such as groups whose broker is gone. The rest holds all the same.
+	Gaps []string `json:"gaps"`
 }
 
-// Broker is one node.
+// Broker is one that is in the cluster, has replicas, or was there within the last hour.
 type Broker struct {
 	ID   int32  `json:"id"`
-	Addr string `json:"addr"`
+	Addr string `json:"addr"` // empty for one that only replicas tell of
+	Up   bool   `json:"up"`   // it answers
+}
+
+// Up is how many brokers answer.
+func (v *View) Up() (n int) {
+	for _, b := range v.Brokers {
+		if b.Up {
+			n++
+		}
+	}
+	return n
 }
 
 // Topic is what is wrong with the partitions of a topic, if anything.
@@ -45,7 +59,7 @@ type Topic struct {
 	Name            string `json:"name"`
 	Partitions      int    `json:"partitions"`
 	UnderReplicated int    `json:"under_replicated"` // partitions with replicas that are not in sync
-	Offline         int    `json:"offline"`          // partitions without a leader
+	Offline         int    `json:"offline"`          // partitions without a leader that answers
 }
 
 // Group is a consumer group.
@@ -72,11 +86,17 @@ type Monitor struct {
 
 	mu     sync.Mutex
 	ends   map[partition][]end // oldest first
-	known  map[int32]time.Time // brokers, and when they were last seen
+	known  map[int32]seen      // brokers
 	last   View
 	err    error // of the last look
 	looked bool
 	took   time.Duration
+}
+
+// seen is when a broker was in the cluster last, and where.
+type seen struct {
+	at   time.Time
+	addr string
 }
 
 type partition struct {
@@ -97,36 +117,45 @@ const (
 
 // New makes a monitor over a client, which stays the caller's.
 func New(client *kgo.Client) *Monitor {
-	return &Monitor{client: client, now: time.Now, ends: make(map[partition][]end), known: make(map[int32]time.Time)}
+	return &Monitor{client: client, now: time.Now, ends: make(map[partition][]end), known: make(map[int32]seen)}
 }
 
-// Run looks every so often until ctx is done. What a look can't find out is logged once, until one succeeds again.
+// Run looks every so often until ctx is done. What a look can't find out is logged when it begins, and that it is over.
 func (m *Monitor) Run(ctx context.Context, every time.Duration, log *slog.Logger) {
-	failed := false
+	was := ""
 	for {
-		_, err := m.Look(ctx)
-		switch {
-		case ctx.Err() != nil:
+		v, err := m.Look(ctx)
+		if ctx.Err() != nil {
 			return
-		case err != nil && !failed:
+		}
+		is := "all"
+		switch {
+		case err != nil:
+			is = "nothing"
+		case len(v.Gaps) > 0:
+			is = "a part"
+		}
+		switch {
+		case is == was:
+		case is == "nothing":
 			log.Warn("the cluster can't be looked at", "err", err)
-		case err == nil && failed:
+		case is == "a part":
+			log.Warn("a part of the cluster can't be looked at", "gaps", strings.Join(v.Gaps, "; "))
+		case was != "":
 			log.Info("the cluster can be looked at again")
 		}
-		failed = err != nil
+		was = is
 		if broker.Sleep(ctx, every) != nil {
 			return
 		}
 	}
 }
 
-// lookTimeout bounds a look: a cluster that does not answer is told soon.
-const lookTimeout = 10 * time.Second
+// stepTimeout bounds each of the two steps of a look: a cluster that does not answer is told soon.
+const stepTimeout = 5 * time.Second
 
-// Look asks the cluster.
+// Look asks the cluster. It fails only where no broker answers: what some can't tell is a gap.
 func (m *Monitor) Look(ctx context.Context) (View, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
 	began := m.now()
 	v, err := m.look(ctx, began)
 	m.mu.Lock()
@@ -140,48 +169,75 @@ func (m *Monitor) Look(ctx context.Context) (View, error) {
 
 func (m *Monitor) look(ctx context.Context, now time.Time) (View, error) {
 	admin := kadm.NewClient(m.client)
-	meta, err := admin.Metadata(ctx)
+	first, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	meta, err := admin.Metadata(first)
 	if err != nil {
 		return View{}, fmt.Errorf("ask for brokers and topics: %w", err)
 	}
-	v := View{At: now, Controller: meta.Controller, Brokers: []Broker{}, Topics: []Topic{}, Groups: []Group{}, Transactions: []broker.Transaction{}}
-	v.Known = m.see(meta.Brokers, now)
-	for _, b := range meta.Brokers {
-		v.Brokers = append(v.Brokers, Broker{b.NodeID, fmt.Sprintf("%s:%d", b.Host, b.Port)})
+	ctx, cancel = context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	var (
+		up         kadm.BrokersApiVersions
+		groups     []Group
+		groupsGaps []string
+		open       []broker.Transaction
+		upErr      error
+		openErr    error
+		all        sync.WaitGroup
+	)
+	all.Go(func() { up, upErr = admin.ApiVersions(ctx) })
+	all.Go(func() { groups, groupsGaps = m.groups(ctx, admin, now) })
+	all.Go(func() { open, openErr = broker.ListTransactions(ctx, m.client, now) })
+	all.Wait()
+
+	v := View{At: now, Controller: meta.Controller, Topics: []Topic{}, Groups: groups, Transactions: append([]broker.Transaction{}, open...), Gaps: groupsGaps}
+	if openErr != nil {
+		v.Transactions, v.Gaps = nil, append(v.Gaps, "transactions: "+explain(openErr))
+	}
+	v.Brokers = m.brokers(&meta, up, now)
+	if v.Up() == 0 { // what is known of brokers and topics is from before
+		for _, b := range up.Sorted() {
+			upErr = cmp.Or(upErr, b.Err)
+		}
+		return View{}, fmt.Errorf("no broker answers: %w", upErr)
 	}
 	for _, t := range meta.Topics.Sorted() {
-		v.Topics = append(v.Topics, topic(t))
+		v.Topics = append(v.Topics, topic(t, v.Brokers))
 	}
-	if v.Groups, err = m.groups(ctx, admin, now); err != nil {
-		return View{}, err
-	}
-	open, err := broker.ListTransactions(ctx, m.client, now)
-	if err != nil {
-		return View{}, err
-	}
-	v.Transactions = append(v.Transactions, open...)
 	return v, nil
 }
 
-// see notes the brokers that are there and returns how many are known.
-func (m *Monitor) see(brokers kadm.BrokerDetails, now time.Time) int {
+// brokers are those of the cluster, those that replicas tell of, and those that were there not long ago.
+func (m *Monitor) brokers(meta *kadm.Metadata, up kadm.BrokersApiVersions, now time.Time) []Broker {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, b := range brokers {
-		m.known[b.NodeID] = now
-	}
-	for id, at := range m.known {
-		if now.Sub(at) > remember {
-			delete(m.known, id)
+	all := make(map[int32]Broker)
+	for _, t := range meta.Topics {
+		for _, p := range t.Partitions {
+			for _, id := range p.Replicas {
+				all[id] = Broker{ID: id, Addr: m.known[id].addr}
+			}
 		}
 	}
-	return len(m.known)
+	for _, b := range meta.Brokers {
+		m.known[b.NodeID] = seen{now, fmt.Sprintf("%s:%d", b.Host, b.Port)}
+	}
+	for id, s := range m.known {
+		if now.Sub(s.at) > remember {
+			delete(m.known, id)
+			continue
+		}
+		answer, asked := up[id]
+		all[id] = Broker{ID: id, Addr: s.addr, Up: asked && answer.Err == nil}
+	}
+	return slices.SortedFunc(maps.Values(all), func(a, b Broker) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-func topic(t kadm.TopicDetail) Topic {
+func topic(t kadm.TopicDetail, brokers []Broker) Topic {
 	all := Topic{Name: t.Topic, Partitions: len(t.Partitions)}
 	for _, p := range t.Partitions {
-		if p.Leader < 0 {
+		if !slices.ContainsFunc(brokers, func(b Broker) bool { return b.ID == p.Leader && b.Up }) {
 			all.Offline++
 		}
 		if len(p.ISR) < len(p.Replicas) {
@@ -191,28 +247,48 @@ func topic(t kadm.TopicDetail) Topic {
 	return all
 }
 
-func (m *Monitor) groups(ctx context.Context, admin *kadm.Client, now time.Time) ([]Group, error) {
+func (m *Monitor) groups(ctx context.Context, admin *kadm.Client, now time.Time) (all []Group, gaps []string) {
+	all, gaps = []Group{}, []string{}
 	listed, err := admin.ListGroups(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list groups: %w", err)
+		gaps = append(gaps, "groups: "+explain(err))
 	}
-	all := []Group{}
 	if len(listed) == 0 {
-		return all, nil
+		return all, gaps
 	}
 	lags, err := admin.Lag(ctx, listed.Groups()...)
 	if err != nil {
-		return nil, fmt.Errorf("ask how far groups are behind: %w", err)
+		return all, append(gaps, "how far groups are behind: "+explain(err))
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, l := range lags.Sorted() {
-		if err := errors.Join(l.DescribeErr, l.FetchErr); err != nil {
-			return nil, fmt.Errorf("ask how far group %s is behind: %w", l.Group, err)
+		if err := cmp.Or(l.DescribeErr, l.FetchErr); err != nil {
+			gaps = append(gaps, fmt.Sprintf("group %s: %s", l.Group, explain(err)))
+			continue
 		}
 		all = append(all, m.group(&l, now))
 	}
-	return all, nil
+	return all, gaps
+}
+
+// explain says which brokers did not answer, and why.
+func explain(err error) string {
+	var shards *kadm.ShardErrors
+	if !errors.As(err, &shards) {
+		return err.Error()
+	}
+	var all []string
+	for _, s := range shards.Errs {
+		text := fmt.Sprintf("broker %d: %v", s.Broker.NodeID, s.Err)
+		if s.Broker.NodeID < 0 { // no broker could be told that it is for
+			text = s.Err.Error()
+		}
+		if !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 func (m *Monitor) group(l *kadm.DescribedGroupLag, now time.Time) Group {

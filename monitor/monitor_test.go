@@ -1,13 +1,17 @@
 package monitor
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/broker"
 	"weir/broker/embedded"
@@ -88,7 +92,7 @@ func TestMonitor(t *testing.T) {
 	now = now.Add(10 * time.Second)
 	write(3)
 	v := look()
-	if len(v.Transactions) != 1 || v.Transactions[0].TransactionalID != "writer" || len(v.Brokers) != 1 || v.Known != 1 {
+	if len(v.Transactions) != 1 || v.Transactions[0].TransactionalID != "writer" || len(v.Brokers) != 1 || v.Up() != 1 || len(v.Gaps) != 0 {
 		t.Errorf("an open transaction is not shown: %+v", v)
 	}
 	if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
@@ -110,7 +114,7 @@ weir_monitor_group_lag_records{group="readers",topic="in"} 1
 # HELP weir_monitor_transactions_hanging Transactions that no coordinator knows, and no timeout ends.
 # TYPE weir_monitor_transactions_hanging gauge
 weir_monitor_transactions_hanging 0
-# HELP weir_monitor_up 1 where the last look at the cluster succeeded. Where it did not, nothing else is told.
+# HELP weir_monitor_up 1 where a broker answered the last look at the cluster. Where none did, nothing else is told.
 # TYPE weir_monitor_up gauge
 weir_monitor_up 1
 `), "weir_monitor_up", "weir_monitor_group_lag_records", "weir_monitor_transactions_hanging"); err != nil {
@@ -127,7 +131,7 @@ weir_monitor_up 1
 		t.Error("the broker is gone, and a look succeeds")
 	}
 	if err := testutil.CollectAndCompare(m, strings.NewReader(`
-# HELP weir_monitor_up 1 where the last look at the cluster succeeded. Where it did not, nothing else is told.
+# HELP weir_monitor_up 1 where a broker answered the last look at the cluster. Where none did, nothing else is told.
 # TYPE weir_monitor_up gauge
 weir_monitor_up 0
 `), "weir_monitor_up", "weir_monitor_brokers_up"); err != nil {
@@ -135,23 +139,109 @@ weir_monitor_up 0
 	}
 }
 
-// What is wrong with partitions is counted by topic; a broker that is gone stays known for an hour.
+// What is wrong with partitions is counted by topic; a broker that is gone stays known for an hour, or as long as it has replicas.
 func TestClusterInTrouble(t *testing.T) {
-	got := topic(kadm.TopicDetail{Topic: "t", Partitions: kadm.PartitionDetails{
-		0: {Leader: 1, Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2, 3}},
-		1: {Leader: 2, Replicas: []int32{1, 2, 3}, ISR: []int32{2}},
-		2: {Leader: -1, Replicas: []int32{1, 2, 3}, ISR: []int32{}},
-	}})
-	if got != (Topic{"t", 3, 2, 1}) {
-		t.Errorf("%+v", got)
-	}
 	m := New(nil)
 	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-	m.see(kadm.BrokerDetails{{NodeID: 1}, {NodeID: 2}}, now)
-	if n := m.see(kadm.BrokerDetails{{NodeID: 1}}, now.Add(59*time.Minute)); n != 2 {
-		t.Errorf("%d brokers are known, want 2", n)
+	meta := func(topics kadm.TopicDetails, ids ...int32) *kadm.Metadata {
+		all := &kadm.Metadata{Topics: topics}
+		for _, id := range ids {
+			all.Brokers = append(all.Brokers, kadm.BrokerDetail{NodeID: id, Host: "kafka", Port: 9090 + id})
+		}
+		return all
 	}
-	if n := m.see(kadm.BrokerDetails{{NodeID: 1}}, now.Add(61*time.Minute)); n != 1 {
-		t.Errorf("%d brokers are known after an hour, want 1", n)
+	up := kadm.BrokersApiVersions{1: {NodeID: 1}, 2: {NodeID: 2, Err: errors.New("it hangs")}}
+	replicas := kadm.TopicDetails{"t": {Partitions: kadm.PartitionDetails{0: {Replicas: []int32{1, 4}}}}}
+	one, two := Broker{1, "kafka:9091", true}, Broker{2, "kafka:9092", false}
+	for _, test := range []struct {
+		after  time.Duration
+		topics kadm.TopicDetails
+		ids    []int32
+		want   []Broker
+	}{
+		{0, replicas, []int32{1, 2}, []Broker{one, two, {4, "", false}}},
+		{30 * time.Minute, nil, []int32{1}, []Broker{one, two}},
+		{61 * time.Minute, nil, []int32{1}, []Broker{one}},
+		{62 * time.Minute, replicas, []int32{1}, []Broker{one, {4, "", false}}},
+	} {
+		if got := m.brokers(meta(test.topics, test.ids...), up, now.Add(test.after)); !slices.Equal(got, test.want) {
+			t.Errorf("after %s: %v, want %v", test.after, got, test.want)
+		}
+	}
+	got := topic(kadm.TopicDetail{Topic: "t", Partitions: kadm.PartitionDetails{
+		0: {Leader: 1, Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2, 3}},
+		1: {Leader: 1, Replicas: []int32{1, 2, 3}, ISR: []int32{1}},
+		2: {Leader: -1, Replicas: []int32{1, 2, 3}, ISR: []int32{}},
+		3: {Leader: 2, Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2, 3}}, // it does not answer, and no one else leads yet
+	}}, []Broker{one, two})
+	if got != (Topic{"t", 4, 2, 2}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A broker that does not answer leaves gaps, and what the others say is told.
+func TestLookWithoutABroker(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(60, "in"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	client, err := broker.Connect(t.Context(), broker.Config{Brokers: cluster.ListenAddrs()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	for _, group := range []string{"a", "b", "c", "d", "e", "f"} { // each broker coordinates some
+		offsets := kadm.Offsets{}
+		offsets.AddOffset("in", 0, 0, -1)
+		if err := admin.CommitAllOffsets(t.Context(), group, offsets); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := New(client)
+	whole, err := m.Look(t.Context())
+	if err != nil || whole.Up() != 3 || len(whole.Gaps) != 0 || len(whole.Groups) != 6 || whole.Transactions == nil || whole.Topics[0].Offline != 0 {
+		t.Fatalf("before: %+v, %v", whole, err)
+	}
+	const dead = 1
+	cluster.Control(func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		versions, connects := r.(*kmsg.ApiVersionsRequest)
+		connects = connects && versions.ClientSoftwareName != "kadm" // as a client does before it asks anything
+		if connects || r.Key() == int16(kmsg.Metadata) || cluster.CurrentNode() != dead {
+			return nil, nil, false
+		}
+		return nil, errors.New("the broker is gone"), true
+	})
+	part, err := m.Look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if part.Up() != 2 || len(part.Brokers) != 3 || part.Brokers[dead].Up {
+		t.Errorf("brokers %+v", part.Brokers)
+	}
+	if n := part.Topics[0].Offline; n == 0 || n == 60 {
+		t.Errorf("%d of 60 partitions are offline", n)
+	}
+	if len(part.Gaps) == 0 || len(part.Groups) == 0 || len(part.Groups) >= 6 {
+		t.Errorf("gaps %q, groups %+v", part.Gaps, part.Groups)
+	}
+	if part.Transactions != nil {
+		t.Errorf("a coordinator is gone, and transactions are told: %+v", part.Transactions)
+	}
+	t.Log(part.Gaps)
+	if err := testutil.CollectAndCompare(m, strings.NewReader(`
+# HELP weir_monitor_brokers_known Brokers that are in the cluster, have replicas, or were there within the last hour.
+# TYPE weir_monitor_brokers_known gauge
+weir_monitor_brokers_known 3
+# HELP weir_monitor_brokers_up Brokers that answer.
+# TYPE weir_monitor_brokers_up gauge
+weir_monitor_brokers_up 2
+# HELP weir_monitor_up 1 where a broker answered the last look at the cluster. Where none did, nothing else is told.
+# TYPE weir_monitor_up gauge
+weir_monitor_up 1
+`), "weir_monitor_up", "weir_monitor_brokers_up", "weir_monitor_brokers_known", "weir_monitor_transactions_hanging"); err != nil {
+		t.Error(err)
 	}
 }

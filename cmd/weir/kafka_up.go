@@ -44,6 +44,9 @@ second start goes on with the data of the first.`,
 			if err != nil {
 				return err
 			}
+			if have, err := stack.OpenKafka(kafkaDir(dataDir)); err == nil && !cmd.Flags().Changed("brokers") {
+				o.Brokers = len(have.Brokers())
+			}
 			if o.Brokers < 1 || o.Brokers > 3 {
 				return usage(fmt.Errorf("%d brokers: choose 1 to 3", o.Brokers))
 			}
@@ -64,7 +67,7 @@ second start goes on with the data of the first.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&o.Brokers, "brokers", 1, "brokers, 1 to 3")
+	f.IntVar(&o.Brokers, "brokers", 1, "brokers, 1 to 3; later those that are there")
 	f.Lookup("brokers").Annotations = map[string][]string{ownFlag: {"elsewhere they are addresses"}}
 	f.StringVar(&o.Heap, "heap", "", "heap of each broker (default 512m for one, 384m for more)")
 	f.StringVar(&dataDir, "data-dir", ".weir", "the cluster's data are in kafka/ of it")

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -84,27 +86,28 @@ func writeCluster(w io.Writer, v *monitor.View) error {
 		under += t.UnderReplicated
 		offline += t.Offline
 	}
-	fmt.Fprintf(w, "brokers       %d", len(v.Brokers))
-	for _, b := range v.Brokers {
-		fmt.Fprintf(w, "  %d at %s", b.ID, b.Addr)
-	}
-	fmt.Fprintf(w, "\npartitions    %d of %d topics, %d under-replicated, %d offline\n", partitions, len(v.Topics), under, offline)
-	for _, t := range v.Topics {
-		if t.UnderReplicated+t.Offline > 0 {
-			fmt.Fprintf(w, "              %s: %d of %d under-replicated, %d offline\n", t.Name, t.UnderReplicated, t.Partitions, t.Offline)
-		}
-	}
+	writeBrokers(w, v)
+	fmt.Fprintf(w, "partitions    %d of %d topics, %d under-replicated, %d offline\n", partitions, len(v.Topics), under, offline)
+	writeTrouble(w, v.Topics)
 	hanging := 0
 	for i := range v.Transactions {
 		if v.Transactions[i].Hanging {
 			hanging++
 		}
 	}
-	fmt.Fprintf(w, "transactions  %d open, %d hanging", len(v.Transactions), hanging)
-	if len(v.Transactions) > 0 {
-		fmt.Fprintf(w, ", the oldest for %s: weir transactions list", v.At.Sub(v.Transactions[0].Started).Round(time.Millisecond))
+	if v.Transactions != nil {
+		fmt.Fprintf(w, "transactions  %d open, %d hanging", len(v.Transactions), hanging)
+		if len(v.Transactions) > 0 {
+			fmt.Fprintf(w, ", the oldest for %s: weir transactions list", time.Duration(v.Transactions[0].Age).Round(time.Millisecond))
+		}
+		fmt.Fprintln(w)
 	}
-	fmt.Fprintln(w)
+	for _, gap := range v.Gaps {
+		fmt.Fprintf(w, "unknown       %s\n", gap)
+	}
+	if len(v.Groups) == 0 && len(v.Gaps) > 0 {
+		return nil
+	}
 	if len(v.Groups) == 0 {
 		_, err := fmt.Fprintln(w, "groups        none")
 		return err
@@ -120,4 +123,43 @@ func writeCluster(w io.Writer, v *monitor.View) error {
 		}
 	}
 	return table.Flush()
+}
+
+// writeBrokers shows those that answer in a line, and each of the others in one of its own.
+func writeBrokers(w io.Writer, v *monitor.View) {
+	fmt.Fprintf(w, "brokers       %d", v.Up())
+	if up := v.Up(); up < len(v.Brokers) {
+		fmt.Fprintf(w, " of %d", len(v.Brokers))
+	}
+	for _, b := range v.Brokers {
+		if b.Up {
+			fmt.Fprintf(w, "  %d at %s", b.ID, b.Addr)
+		}
+	}
+	fmt.Fprintln(w)
+	for _, b := range v.Brokers {
+		switch {
+		case b.Up:
+		case b.Addr == "":
+			fmt.Fprintf(w, "              %d is gone, and has replicas\n", b.ID)
+		default:
+			fmt.Fprintf(w, "              %d at %s does not answer\n", b.ID, b.Addr)
+		}
+	}
+}
+
+// troubled is how many topics in trouble are shown by name.
+const troubled = 10
+
+// writeTrouble names the topics that are in trouble, those without leaders first.
+func writeTrouble(w io.Writer, topics []monitor.Topic) {
+	topics = slices.DeleteFunc(slices.Clone(topics), func(t monitor.Topic) bool { return t.UnderReplicated+t.Offline == 0 })
+	slices.SortStableFunc(topics, func(a, b monitor.Topic) int { return cmp.Compare(b.Offline, a.Offline) })
+	for i, t := range topics {
+		if i == troubled {
+			fmt.Fprintf(w, "              and %d more topics: -o json has all\n", len(topics)-troubled)
+			return
+		}
+		fmt.Fprintf(w, "              %s: %d of %d under-replicated, %d offline\n", t.Name, t.UnderReplicated, t.Partitions, t.Offline)
+	}
 }

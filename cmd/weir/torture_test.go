@@ -55,6 +55,7 @@ func TestKafkaSurvivesKillsAndAZombie(t *testing.T) {
 			"--state-dir=" + filepath.Join(state, instance)}
 	}
 	must(t, "topics", "apply", at)
+	watched := watch(t, at)
 
 	producer := start(t, produce...)
 	consumers := []*weir{start(t, consume("a")...), start(t, consume("b")...)}
@@ -112,7 +113,8 @@ func TestKafkaSurvivesKillsAndAZombie(t *testing.T) {
 	}
 	t.Logf("faults: %v", faults)
 	must(t, append(consume("last"), "--until-end")...)
-	r := verified(t, at, "--acks="+acks)
+	var r report
+	watched.without(kafka, 0, func() { r = verified(t, at, "--acks="+acks) })
 	if r.Records != readings {
 		t.Errorf("%d records, want %d", r.Records, readings)
 	}

@@ -10,6 +10,7 @@ export const kafka = dashboard(
     trouble('Partitions without leader', 'sum(weir_monitor_partitions_offline)'),
     trouble('Under-replicated partitions', 'sum(weir_monitor_partitions_under_replicated)'),
     trouble('Hanging transactions', 'weir_monitor_transactions_hanging'),
+    trouble('Parts that do not answer', 'weir_monitor_gaps'),
   ),
   row(
     'Groups',
