@@ -246,10 +246,17 @@ func (w *windows) judgeable(x *window) bool {
 	return x.found.has && x.partition >= 0 && !x.spread && !w.truncated[x.partition]
 }
 
+// offsetsFollow reports whether the group's last offsets may be missing: Flink commits them after a checkpoint, for others to see, and goes on
+// from the checkpoint itself. A job that is drained ends before it has committed those of its last one.
+func (w *windows) offsetsFollow() bool { return w.Bounded && w.SharedWatermark && w.Late == "" }
+
 // reach raises need to the offsets that the group must have committed with what was read of the pipeline.
 func (w *windows) reach(need map[int32]int64) {
 	w.late.reach(need)
 	w.letters.reach(need)
+	if w.offsetsFollow() {
+		return
+	}
 	for k, x := range w.all {
 		if w.judgeable(x) {
 			if offset, ok := w.need(k, x); ok {
@@ -263,6 +270,9 @@ func (w *windows) reach(need map[int32]int64) {
 func (w *windows) flagAhead(committed map[int32]int64) {
 	w.late.flagAhead(committed)
 	w.letters.flagAhead(committed)
+	if w.offsetsFollow() {
+		return
+	}
 	for k, x := range w.all {
 		if !w.judgeable(x) {
 			continue

@@ -400,6 +400,30 @@ func TestResultBeforeItsCloser(t *testing.T) {
 	}
 }
 
+// A Flink job that has been drained leaves its group behind what it has written; a pipeline of Weir never does.
+func TestDrainedGroupIsBehind(t *testing.T) {
+	for name, shared := range map[string]bool{"flink": true, "weir": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWindowWorld(t)
+			w.config.Windows.Bounded, w.config.Windows.SharedWatermark = true, shared
+			w.config.Windows.Late, w.config.Windows.Group = "", windowGroup
+			s := newStreet(seeded(t), 3)
+			s.poison = 0
+			all := s.drive(60)
+			w.send(all...)
+			p := w.newWindower(false, false)
+			p.end = count(all)
+			w.run(p, count(all))
+			before := faults(w.verify())["window_mismatch"]
+			w.moveOffsets(func(_ int32, at int64) int64 { return at / 2 })
+			if n := faults(w.verify())["window_mismatch"]; (n == before) != shared {
+				t.Errorf("%d windows are wrong, %d before", n, before)
+			}
+		})
+	}
+}
+
 // A pipeline that runs while it is verified raises no alarm, whatever its watermarks move with.
 func TestLiveWindows(t *testing.T) {
 	for name, lazy := range map[string]bool{"by row": false, "by fifty rows": true} {

@@ -40,7 +40,7 @@ savepoints are in --data-dir.`,
 			}
 			o.Dir, o.Detached = flinkDir(dataDir), true
 			steps := newSteps(cmd.ErrOrStderr())
-			steps.step("starting Flink %s, the first time fetching it", stack.FlinkVersion)
+			steps.step("starting Flink %s (fetched first, where it is not here yet)", stack.FlinkVersion)
 			f, err := stack.StartFlink(cmd.Context(), o)
 			steps.done()
 			if err != nil {

@@ -52,7 +52,7 @@ second start goes on with the data of the first.`,
 			}
 			o.Dir, o.Detached = kafkaDir(dataDir), true
 			steps := newSteps(cmd.ErrOrStderr())
-			steps.step("starting Kafka %s, the first time fetching it", stack.KafkaVersion)
+			steps.step("starting Kafka %s (fetched first, where it is not here yet)", stack.KafkaVersion)
 			k, err := stack.StartKafka(cmd.Context(), o)
 			steps.done()
 			if err != nil {
