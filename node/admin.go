@@ -97,7 +97,7 @@ func (a *Admin) Pipeline(c *engine.Config) {
 	for _, t := range c.Program.Tables {
 		for _, f := range []plan.Format{t.Key, t.Value} {
 			if at, err := f.Options.RegistryConfig(); err == nil && format.HasRegistry(f.Name) {
-				a.SchemaRegistry(at)
+				a.SchemaRegistry(&at)
 			}
 		}
 	}
@@ -126,9 +126,11 @@ func (a *Admin) Producer(c *produce.Config, src produce.Source) {
 	})
 }
 
-// SchemaRegistry makes a registry a part that must answer. Several users of one are one part.
-func (a *Admin) SchemaRegistry(c registry.Config) {
-	client, err := registry.NewClient(c)
+// SchemaRegistry lets the clients of a configuration be seen, and makes the registry a part that must answer. Several users of one are
+// one part.
+func (a *Admin) SchemaRegistry(c *registry.Config) {
+	client, err := registry.NewClient(*c) // for the checks, which are not counted
+	c.Metrics = a.registries
 	if err != nil {
 		return // who uses it says so
 	}

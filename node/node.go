@@ -171,7 +171,8 @@ func (cfg *Config) encoding(ctx context.Context) (produce.Encoding, error) {
 	if cfg.Format == "json" {
 		return nil, nil
 	}
-	cfg.Registry.Logger, cfg.Registry.Metrics = cfg.Logger, cfg.Admin.registries
+	cfg.Registry.Logger = cfg.Logger
+	cfg.Admin.SchemaRegistry(&cfg.Registry)
 	client, err := registry.NewClient(cfg.Registry)
 	if err != nil {
 		return nil, err

@@ -61,7 +61,7 @@ func start(t *testing.T, tracer *trace.Tracer) broker.Config {
 	t.Cleanup(admin.Close)
 	admin.Tracer = tracer
 	at = admin.Broker(at)
-	fleet, err := source.NewFleet(source.FleetConfig{Devices: 7, Count: 3500, Seed: 1, Rate: 700, Start: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)})
+	fleet, err := source.NewFleet(source.FleetConfig{Devices: 7, Count: 2100, Seed: 1, Rate: 700, Start: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,8 +138,8 @@ func TestFlow(t *testing.T) {
 			t.Errorf("a reading has come this way: %q", way)
 		}
 	}
-	if len(readings) < 100 || len(readings) > 250 {
-		t.Fatalf("%d of 3500 readings are followed, of a share of 0.05", len(readings))
+	if len(readings) < 50 || len(readings) > 170 {
+		t.Fatalf("%d of 2100 readings are followed, of a share of 0.05", len(readings))
 	}
 	through := []string{"ingest", "sensor_data_tx publish", "sensor_data_tx receive", "sensor_data_tx process"}
 	ways := map[string][]string{

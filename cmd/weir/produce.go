@@ -87,10 +87,6 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 				if err := node.ApplyDefaultTopics(ctx, at.Broker); err != nil {
 					return err
 				}
-				encoding, err := written.encoding(ctx, log, subject)
-				if err != nil {
-					return err
-				}
 				admin, err := admins.admin(ctx, log)
 				if err != nil {
 					return err
@@ -102,6 +98,13 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 				}
 				defer traced()
 				admins.tell()
+				if written.registry.given() {
+					admin.SchemaRegistry(&written.registry.config)
+				}
+				encoding, err := written.encoding(ctx, log, subject)
+				if err != nil {
+					return err
+				}
 				bar := newBar(cmd.ErrOrStderr(), src, file.Path != "")
 				cfg := produce.Config{
 					Broker: admin.Broker(at.Broker), Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress, Encoding: encoding,
