@@ -174,6 +174,7 @@ func (t *task) commit() error {
 		at = t.changes[n-1].Offset + 1
 	}
 	t.changes = nil
+	t.Committed()
 	return t.store.Commit(at)
 }
 

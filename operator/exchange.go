@@ -53,12 +53,13 @@ func (s *sender) push(_ int, r *rows) {
 		s.keyBuffer = appendKey(s.keyBuffer[:0], r.Batch, s.keys, i)
 		h := fnv.New32a()
 		_, _ = h.Write(s.keyBuffer)
-		value := append(s.task.arena(64), rowRecord, byte(r.kind(i)))
+		value := append(s.task.arena.room(64), rowRecord, byte(r.kind(i)))
 		value = appendInt(value, r.mark(i, s.watermark))
 		value = appendRow(value, &out, i)
-		s.task.out.emit(&kgo.Record{
-			Topic: s.topic, Partition: int32(h.Sum32() % uint32(partitions)), Value: s.task.keep(value), Context: r.context(i), //nolint:gosec // few partitions
-		})
+		rec := s.task.arena.record()
+		rec.Topic, rec.Partition = s.topic, int32(h.Sum32()%uint32(partitions)) //nolint:gosec // few partitions
+		rec.Value, rec.Context = s.task.arena.keep(value), r.context(i)
+		s.task.out.emit(rec)
 	}
 }
 
@@ -82,12 +83,12 @@ func (s *sender) flush() {
 		return
 	}
 	s.sentMark, s.sentIdle = s.watermark, s.idle
-	value := append(s.task.arena(32), watermarkRecord)
+	value := append(s.task.arena.room(32), watermarkRecord)
 	value = appendInt(value, int64(s.task.partition))
 	value = appendInt(value, int64(s.task.peers))
 	value = appendInt(value, s.watermark)
 	value = append(value, map[bool]byte{true: 1}[s.idle])
-	value = s.task.keep(value)
+	value = s.task.arena.keep(value)
 	for p := range s.task.partitions(s.topic) {
 		s.task.out.emit(&kgo.Record{Topic: s.topic, Partition: p, Value: value})
 	}

@@ -94,22 +94,22 @@ func (w *writer) row(r *rows, i int) error {
 			return fmt.Errorf("column %s is NOT NULL, and the value is NULL", w.table.Columns[c].Name)
 		}
 	}
-	rec := w.task.record()
+	rec := w.task.arena.record()
 	rec.Topic, rec.Context = w.table.Topic, r.context(i)
 	if w.key != nil {
-		key, err := w.key.Encode(w.task.arena(64), w.keyCols, i)
+		key, err := w.key.Encode(w.task.arena.room(64), w.keyCols, i)
 		if err != nil {
 			return fmt.Errorf("key: %w", err)
 		}
-		rec.Key = w.task.keep(key)
+		rec.Key = w.task.arena.keep(key)
 	}
 	gone := r.kind(i) == updateBefore || r.kind(i) == remove
 	if !gone {
-		value, err := w.value.Encode(w.task.arena(256), w.valueCols, i)
+		value, err := w.value.Encode(w.task.arena.room(256), w.valueCols, i)
 		if err != nil {
 			return fmt.Errorf("value: %w", err)
 		}
-		rec.Value = w.task.keep(value)
+		rec.Value = w.task.arena.keep(value)
 	} else if !w.table.Upsert {
 		return errors.New("a row that is taken back can't be written")
 	}

@@ -61,8 +61,8 @@ type Config struct {
 // Task runs one stage on one partition. One goroutine calls it.
 //
 // A transaction is any number of calls of Step, End and Idle, and then Flush; what it writes is in Output and in the
-// store's changes. After the commit the caller commits the store and goes on; after an abort it aborts the store and
-// calls Reset.
+// store's changes. After the commit the caller commits the store, calls Committed and goes on; after an abort it aborts
+// the store and calls Reset.
 type Task struct {
 	program   *plan.Program
 	stage     *plan.Stage
@@ -81,9 +81,8 @@ type Task struct {
 
 	// restoring is set while operators hear the watermark that the state has: nothing is due then.
 	restoring bool
-	buffer    []byte
-	records   []kgo.Record // to be handed out
-	keys      []byte       // of the entries that clear deletes, one behind the other
+	arena     arena
+	keys      []byte // of the entries that clear deletes, one behind the other
 	ends      []int
 	json      map[*plan.Relation]format.Encoder
 }
@@ -232,9 +231,12 @@ func (t *Task) Flush(out *Output) error {
 	return t.err
 }
 
+// Committed says that the transaction is committed, and that nobody uses its records any more.
+func (t *Task) Committed() { t.arena.reuse() }
+
 // Reset brings the operators back to what the store says, after an abort.
 func (t *Task) Reset() {
-	t.err = nil
+	t.err, t.arena = nil, arena{}
 	for _, n := range t.nodes {
 		n.reset()
 		n.says().forget()
@@ -249,33 +251,6 @@ func (t *Task) fail(err error) {
 }
 
 func (t *Task) partitions(topic string) int32 { return t.sizes(topic) }
-
-// arena returns room for about n bytes; keep makes what was appended to it last until the transaction has ended.
-func (t *Task) arena(n int) []byte {
-	if cap(t.buffer)-len(t.buffer) < n {
-		t.buffer = make([]byte, 0, 64<<10)
-	}
-	return t.buffer[len(t.buffer):len(t.buffer):cap(t.buffer)]
-}
-
-func (t *Task) keep(b []byte) []byte {
-	if cap(b) > 0 && cap(t.buffer) > len(t.buffer) && &b[:1][0] == &t.buffer[:len(t.buffer)+1][len(t.buffer)] {
-		t.buffer = t.buffer[:len(t.buffer)+len(b)]
-	}
-	return b[:len(b):len(b)]
-}
-
-// recordsAtOnce is how many records are allocated together: most live as long as the others of a transaction.
-const recordsAtOnce = 64
-
-func (t *Task) record() *kgo.Record {
-	if len(t.records) == 0 {
-		t.records = make([]kgo.Record, recordsAtOnce)
-	}
-	r := &t.records[0]
-	t.records = t.records[1:]
-	return r
-}
 
 func (t *Task) letter(r *kgo.Record, reason error) {
 	t.out.Letters = append(t.out.Letters, Letter{r, reason})

@@ -289,6 +289,7 @@ func (s *sim) transaction(t *task, crash bool, work func(*operator.Output) error
 			s.append(topic, &kgo.Record{Key: l.Record.Key, Value: l.Record.Value, Headers: []kgo.RecordHeader{{Key: "reason", Value: []byte(l.Reason.Error())}}})
 		}
 	}
+	t.Committed()
 	return nil
 }
 

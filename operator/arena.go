@@ -1,0 +1,79 @@
+package operator
+
+import "github.com/twmb/franz-go/pkg/kgo"
+
+const (
+	bytesAtOnce   = 64 << 10 // allocated together: most of what a transaction writes lives as long as the rest of it
+	recordsAtOnce = 64
+	maxBlocks     = 512 // that are kept for the next transaction: 32 MiB of bytes
+)
+
+// arena is the memory of the records that a transaction writes. After the commit reuse makes it that of the next one; after an abort it must
+// be dropped, since the client may still hold records.
+type arena struct {
+	bytes   blocks[byte]
+	records blocks[kgo.Record]
+}
+
+// room returns an empty slice with room for about n bytes; keep makes what was appended to it last until the transaction has ended.
+func (a *arena) room(n int) []byte { return a.bytes.room(n, bytesAtOnce) }
+
+func (a *arena) keep(b []byte) []byte {
+	a.bytes.take(b)
+	return b[:len(b):len(b)]
+}
+
+// record returns an empty record.
+func (a *arena) record() *kgo.Record {
+	one := append(a.records.room(1, recordsAtOnce), kgo.Record{})
+	a.records.take(one)
+	return &one[0]
+}
+
+func (a *arena) reuse() {
+	a.bytes.reuse()
+	for _, b := range a.records.full {
+		clear(b) // the records of a transaction that is over keep nothing alive
+	}
+	clear(a.records.last)
+	a.records.reuse()
+}
+
+// blocks are slices that are cut from the front: the length of each says how much of it is in use.
+type blocks[T any] struct {
+	last []T   // has room
+	full [][]T // have none
+	free [][]T // empty ones of the transaction before
+}
+
+// room returns what is left of the last block, or of another one where that has no room for n.
+func (b *blocks[T]) room(n, atOnce int) []T {
+	if cap(b.last)-len(b.last) < n {
+		if cap(b.last) > 0 && len(b.full) < maxBlocks {
+			b.full = append(b.full, b.last)
+		}
+		if k := len(b.free); k > 0 {
+			b.last, b.free = b.free[k-1], b.free[:k-1]
+		} else {
+			b.last = make([]T, 0, atOnce)
+		}
+	}
+	return b.last[len(b.last):len(b.last):cap(b.last)]
+}
+
+// take moves on behind s, unless it has outgrown what room returned and is elsewhere.
+func (b *blocks[T]) take(s []T) {
+	n := len(b.last)
+	if len(s) > 0 && n < cap(b.last) && &s[0] == &b.last[:n+1][n] {
+		b.last = b.last[:n+len(s)]
+	}
+}
+
+// reuse empties all blocks. Those that this transaction did not need are dropped.
+func (b *blocks[T]) reuse() {
+	for i, f := range b.full {
+		b.full[i] = f[:0]
+	}
+	clear(b.free[:cap(b.free)])
+	b.full, b.free, b.last = b.free[:0], b.full, b.last[:0]
+}
