@@ -111,7 +111,7 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
 			return err
 		}
 	}
-	spendMemory()
+	spendMemory(cmd.Context())
 	return r.kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
 		if at.Embedded() || r.makeTopics {
 			if err := node.ApplyDefaultTopics(ctx, at.Broker); err != nil {
