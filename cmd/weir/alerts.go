@@ -113,7 +113,11 @@ func writeAlerts(cmd *cobra.Command, state *alert.State, leftOut int) error {
 			}
 			told += fmt.Sprintf("%s (%s, %d×)", receiver, a.Sent[receiver].Status, a.Sent[receiver].N)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", a.Status, a.Severity, a.Since.Local().Format(time.DateTime), a.Name, a.Summary, told)
+		status := string(a.Status)
+		if a.Status == alert.Firing && alert.Silenced(a, state.Silences, time.Now()) {
+			status = "silenced"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", status, a.Severity, a.Since.Local().Format(time.DateTime), a.Name, a.Summary, told)
 	}
 	if len(state.Silences) > 0 {
 		fmt.Fprintln(w, "\nSILENCE\tUNTIL\tMATCHES\tCOMMENT")

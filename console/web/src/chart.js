@@ -31,7 +31,7 @@ export function Chart({ series, data, height = 190, format, label, sync, min, wi
         y: { range: (_, lo, hi) => bounds(lo, hi, min) },
       },
       axes: [
-        { ...axis, size: 26, gap: 4, space: (_, __, lo, hi) => (hi - lo > 150 ? 46 : 66), values: (_, ticks) => ticks.map((t) => times(t, ticks)) },
+        { ...axis, size: 26, gap: 4, incrs: steps, space: (_, __, lo, hi) => (hi - lo > 150 ? 46 : 66), values: (_, ticks) => ticks.map((t) => times(t, ticks)) },
         { ...axis, size: 52, gap: 6, space: 34, values: (_, ticks) => ticks.map((v) => (v === 0 ? '0' : format(v))) },
       ],
       series: [{}, ...series.map((s) => ({
@@ -71,6 +71,9 @@ function bounds(lo, hi, min) {
   const room = (hi - lo) * 0.08;
   return [min !== undefined && lo === min ? lo : lo - room, hi + room];
 }
+
+// Distances of times on an axis, in seconds: none is so short that two read alike.
+const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800, 2592000];
 
 const two = (n) => String(n).padStart(2, '0');
 function times(t, ticks) {
