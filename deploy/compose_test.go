@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/goccy/go-yaml"
 
 	"weir/deploy/promtest"
 )
@@ -97,21 +99,138 @@ func TestDashboardsFitGrafana(t *testing.T) {
 	}
 }
 
-// What Prometheus scrapes are services of the compose file.
+// What Prometheus scrapes is there: each target is a service of the compose file at a port that its settings open, and the other way round, each
+// service of ours with metrics is scraped. Alerts go to the Alertmanager, and the rules are where the configuration looks for them.
 func TestComposeIsScraped(t *testing.T) {
 	all := compose(t, "all")
-	config, err := os.ReadFile("prometheus/prometheus.yml")
+	var config struct {
+		RuleFiles []string `yaml:"rule_files"`
+		Alerting  struct {
+			Alertmanagers []scraped
+		}
+		ScrapeConfigs []scraped `yaml:"scrape_configs"`
+	}
+	readYAML(t, "prometheus/prometheus.yml", &config)
+	seen := make(map[string]bool)
+	for _, job := range slices.Concat(config.ScrapeConfigs, config.Alerting.Alertmanagers) {
+		for _, target := range slices.Concat(job.targets()...) {
+			name, port, _ := strings.Cut(target, ":")
+			seen[name] = true
+			if name == "localhost" {
+				continue
+			}
+			service, ok := all.Services[name]
+			if !ok {
+				t.Errorf("Prometheus asks %s, which is no service", target)
+			} else if !opens(service, port) {
+				t.Errorf("nothing says that %s has port %s", name, port)
+			}
+		}
+	}
+	for name, s := range all.Services {
+		if metrics := strings.Contains(strings.Join(s.Command, " "), "--admin-listen"); metrics && !seen[name] {
+			t.Errorf("Prometheus does not scrape %s", name)
+		}
+	}
+	if !seen["jobmanager"] || !seen["taskmanager"] || !seen["registry"] || !seen["alertmanager"] {
+		t.Errorf("Prometheus asks only %v", seen)
+	}
+	where := mounts(all.Services["prometheus"])
+	if where["/etc/prometheus/prometheus.yml"] != "prometheus/prometheus.yml" || where["/etc/prometheus/rules"] != "prometheus/rules" || !slices.Equal(config.RuleFiles, []string{"rules/*.yml"}) {
+		t.Errorf("Prometheus finds its rules %v not at %v", config.RuleFiles, where)
+	}
+	if where := mounts(all.Services["alertmanager"]); where["/etc/alertmanager/alertmanager.yml"] != "alertmanager/alertmanager.yml" {
+		t.Errorf("Alertmanager's files are %v", where)
+	}
+}
+
+// opens reports whether a service's settings speak of a port: its command, its health check, or Flink's properties.
+func opens(s types.ServiceConfig, port string) bool {
+	said := slices.Clone([]string(s.Command))
+	if s.HealthCheck != nil {
+		said = append(said, s.HealthCheck.Test...)
+	}
+	if p := s.Environment["FLINK_PROPERTIES"]; p != nil {
+		said = append(said, *p)
+	}
+	return strings.Contains(strings.Join(said, " "), port)
+}
+
+// scraped is a job of Prometheus.
+type scraped struct {
+	StaticConfigs []struct{ Targets []string } `yaml:"static_configs"`
+}
+
+func (s scraped) targets() (all [][]string) {
+	for _, c := range s.StaticConfigs {
+		all = append(all, c.Targets)
+	}
+	return all
+}
+
+// Grafana finds what provisions it: the data source that the dashboards ask is the Prometheus of the compose file, and the dashboards are in the folder
+// that their provider reads.
+func TestComposeProvisionsGrafana(t *testing.T) {
+	all := compose(t, "all")
+	where := mounts(all.Services["grafana"])
+	if where["/etc/grafana/provisioning"] != "grafana/provisioning" { // where Grafana looks
+		t.Errorf("the provisioning is not where Grafana looks: %v", where)
+	}
+	var sources struct {
+		Datasources []struct {
+			Type, URL, Access, UID string
+			IsDefault              bool `yaml:"isDefault"`
+		}
+	}
+	readYAML(t, "grafana/provisioning/datasources/prometheus.yml", &sources)
+	if len(sources.Datasources) != 1 {
+		t.Fatalf("data sources %+v", sources)
+	}
+	source := sources.Datasources[0]
+	if source.Type != "prometheus" || !source.IsDefault || source.Access != "proxy" || source.UID == "" {
+		t.Errorf("the dashboards ask the default Prometheus through Grafana, which is not %+v", source)
+	}
+	host, port, _ := strings.Cut(strings.TrimPrefix(source.URL, "http://"), ":")
+	if s, ok := all.Services[host]; !ok || !slices.ContainsFunc(s.Ports, func(p types.ServicePortConfig) bool { return fmt.Sprint(p.Target) == port }) {
+		t.Errorf("there is no Prometheus at %s", source.URL)
+	}
+	var providers struct {
+		Providers []struct {
+			Type    string
+			Options struct{ Path string }
+		}
+	}
+	readYAML(t, "grafana/provisioning/dashboards/weir.yml", &providers)
+	for _, p := range providers.Providers {
+		if p.Type != "file" || where[p.Options.Path] != "grafana/dashboards" {
+			t.Errorf("%s has no dashboards: %v", p.Options.Path, where)
+		}
+	}
+	if len(providers.Providers) == 0 {
+		t.Error("nothing provides dashboards")
+	}
+}
+
+// mounts are the files of this folder that a service sees, by the path where it does.
+func mounts(s types.ServiceConfig) map[string]string {
+	here, _ := filepath.Abs(".")
+	where := make(map[string]string)
+	for _, v := range s.Volumes {
+		if file, err := filepath.Rel(here, v.Source); v.Type == types.VolumeTypeBind && err == nil {
+			where[v.Target] = file
+		}
+	}
+	return where
+}
+
+func readYAML(t *testing.T, file string, into any) {
+	t.Helper()
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := 0
-	for _, m := range regexp.MustCompile(`([a-z]+):\d{4}`).FindAllStringSubmatch(string(config), -1) {
-		if found++; m[1] != "localhost" && !slices.Contains(all.ServiceNames(), m[1]) {
-			t.Errorf("Prometheus scrapes %s, which is no service", m[0])
-		}
-	}
-	if found < 6 {
-		t.Errorf("only %d targets", found)
+	if err := yaml.Unmarshal(text, into); err != nil {
+		t.Fatalf("%s: %v", file, err)
 	}
 }
 
