@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"weir/broker"
 	"weir/broker/embedded"
@@ -109,6 +110,7 @@ func parent(r *kgo.Record) (traceID, spanID string) {
 
 // A reading and what became of it are one trace; what many readings became links to them, and to no others.
 func TestFlow(t *testing.T) {
+	t.Parallel()
 	receiver := tracetest.NewReceiver(t)
 	tracer, err := trace.Open(t.Context(), trace.Config{Endpoint: receiver.URL, Sample: 0.05})
 	if err != nil {
@@ -241,8 +243,58 @@ func (s spans) way(id string) (names []string) {
 	return names
 }
 
+// The spans of a transaction that is aborted say why, and what is read again has new ones in the same trace.
+func TestFlowAborted(t *testing.T) {
+	t.Parallel()
+	receiver := tracetest.NewReceiver(t)
+	tracer, err := trace.Open(t.Context(), trace.Config{Endpoint: receiver.URL, Sample: 0.05})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := start(t, tracer)
+	program, err := plan.Compile(strings.Replace(readingsTable, ", 'scan.bounded.mode' = 'latest-offset'", "", 1)+flows[0].sql, flows[0].name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	var workers errgroup.Group
+	work := func(instance string) {
+		workers.Go(func() error {
+			_, err := engine.Run(ctx, engine.Config{Broker: at, Program: program, Instances: []string{instance}, CommitInterval: 5 * time.Second})
+			return err
+		})
+	}
+	await := func(what string, seen func(tracetest.Span) bool) {
+		t.Helper()
+		for !slices.ContainsFunc(receiver.Spans(), seen) {
+			if broker.Sleep(ctx, 20*time.Millisecond) != nil {
+				t.Fatalf("there is no span of %s", what)
+			}
+		}
+	}
+	work("one")
+	await("a reading that is read", func(s tracetest.Span) bool { return s.Name == "sensor_data_tx receive" })
+	work("two")                      // the open transaction of the first can't be committed any more
+	aborted := make(map[string]bool) // traces
+	await("an aborted transaction", func(s tracetest.Span) bool {
+		if s.Name == "sensor_data_tx process" && s.Error == "the transaction was aborted: rebalance" {
+			aborted[s.Trace] = true
+		}
+		return aborted[s.Trace]
+	})
+	await("what is read again", func(s tracetest.Span) bool {
+		return s.Name == "sensor_data_tx process" && s.Error == "" && aborted[s.Trace]
+	})
+	stop()
+	if err := workers.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Without a tracer no record has a header of it, and one that came with it is not looked at.
 func TestFlowOff(t *testing.T) {
+	t.Parallel()
 	at := start(t, nil)
 	run(t, at, flows[0].name, flows[0].sql)
 	for _, topic := range []string{node.SensorData, "passed"} {
@@ -256,6 +308,7 @@ func TestFlowOff(t *testing.T) {
 
 // A reading that comes with a trace of its own is followed, also where no other is; one whose trace is not sampled is not.
 func TestForeignTrace(t *testing.T) {
+	t.Parallel()
 	receiver := tracetest.NewReceiver(t)
 	tracer, err := trace.Open(t.Context(), trace.Config{Endpoint: receiver.URL})
 	if err != nil {
