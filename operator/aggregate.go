@@ -41,7 +41,11 @@ func newGrouper(b base, op *plan.Aggregate) grouper {
 		if a.Arg >= 0 {
 			t = in[a.Arg].Type
 		}
-		g.accs = append(g.accs, newAccumulator(a, t))
+		if b.rel.Inputs[0].Updating {
+			g.accs = append(g.accs, newRetractor(a, t))
+		} else {
+			g.accs = append(g.accs, newAccumulator(a, t))
+		}
 	}
 	for i := range b.rel.Cols {
 		g.spare = append(g.spare, column(b.rel, i))

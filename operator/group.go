@@ -13,13 +13,14 @@ type group struct {
 	base
 	grouper
 	op      *plan.Aggregate
+	updated bool              // the rows that are grouped are
 	touched map[string][]byte // accumulators before the transaction; nil for a group that is new
 	order   []string
 	origins *origins // of the transaction
 }
 
 func newGroup(b base, op *plan.Aggregate) *group {
-	g := &group{base: b, grouper: newGrouper(b, op), op: op, origins: b.task.origins()}
+	g := &group{base: b, grouper: newGrouper(b, op), op: op, origins: b.task.origins(), updated: b.rel.Inputs[0].Updating}
 	if b.rel.Updating {
 		g.out.kinds = []kind{}
 	}
@@ -37,7 +38,7 @@ func (g *group) push(_ int, r *rows) {
 	for i := range r.N {
 		g.key = appendKey(g.key[:0], r.Batch, g.keys, i)
 		old, known := store.Get(entry+groups, 0, g.key)
-		if known && len(g.accs) == 0 {
+		if known && len(g.accs) == 0 && !g.updated {
 			continue // DISTINCT: the row has come before
 		}
 		if _, seen := g.touched[string(g.key)]; !seen {
@@ -48,6 +49,11 @@ func (g *group) push(_ int, r *rows) {
 				g.touched[k] = slices.Clone(old)
 			}
 		}
+		if g.updated {
+			g.change(r, i, old)
+			g.caused(r, i)
+			continue
+		}
 		g.value = g.add(g.value[:0], old, r.Batch, i, func(agg int) bool {
 			k := g.distinctKey(r.Batch, i, agg)
 			if _, seen := store.Get(entry+distincts, 0, k); seen {
@@ -57,9 +63,13 @@ func (g *group) push(_ int, r *rows) {
 			return true
 		})
 		store.Put(entry+groups, 0, g.key, g.value)
-		if g.origins != nil {
-			g.origins.add(r.context(i), 0, g.key)
-		}
+		g.caused(r, i)
+	}
+}
+
+func (g *group) caused(r *rows, i int) {
+	if g.origins != nil {
+		g.origins.add(r.context(i), 0, g.key)
 	}
 }
 
@@ -67,16 +77,21 @@ func (g *group) flush() {
 	for _, k := range g.order {
 		before := g.touched[k]
 		after, ok := g.task.store.Get(g.rel.State+groups, 0, []byte(k))
-		if !ok || bytes.Equal(before, after) {
-			continue
-		}
 		after = slices.Clone(after)
-		if before == nil {
-			g.change(insert, k, after)
-			continue
+		wasThere := before != nil
+		if g.updated {
+			before, after = withoutCount(before), withoutCount(after)
 		}
-		g.change(updateBefore, k, before)
-		g.change(updateAfter, k, after)
+		switch {
+		case !ok && wasThere:
+			g.result(remove, k, before)
+		case !ok || wasThere && bytes.Equal(before, after):
+		case !wasThere:
+			g.result(insert, k, after)
+		default:
+			g.result(updateBefore, k, before)
+			g.result(updateAfter, k, after)
+		}
 	}
 	g.deliver()
 	clear(g.touched)
@@ -84,7 +99,7 @@ func (g *group) flush() {
 	g.origins.clear()
 }
 
-func (g *group) change(what kind, key string, value []byte) {
+func (g *group) result(what kind, key string, value []byte) {
 	if err := g.row([]byte(key), value); err != nil {
 		g.task.fail(errState)
 		return

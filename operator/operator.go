@@ -17,6 +17,7 @@
 //	session.go     groups in sessions
 //	group.go       groups without windows: rows that are updated
 //	queue.go       rows that wait for the watermark
+//	retract.go     groups of rows that are updated themselves
 //	rank.go        deduplication and Top-N
 //	over.go        aggregates of the rows before
 //	join.go        lookup of versions

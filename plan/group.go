@@ -354,12 +354,16 @@ func (g *grouping) over(r *Relation, n expr.Node, where sql.Node) (expr.Node, er
 
 // aggregate groups a relation by columns.
 func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg) (*Relation, error) {
-	if in.Updating {
-		return nil, sql.Errorf(where, "grouping of rows that are updated is not supported").WithHint("the rows below come from a GROUP BY without window, a deduplication or an upsert-kafka table")
-	}
 	a := &Aggregate{Keys: keys, Aggs: aggs}
+	if in.Updating {
+		if err := checkRetraction(where, in, a); err != nil {
+			return nil, err
+		}
+	}
 	var plain []int // keys without those of the window
-	if a.Window = groupWindowOf(in, keys); a.Window != nil {
+	if a.Window = groupWindowOf(in, keys); a.Window != nil && in.Updating {
+		return nil, sql.Errorf(where, "grouping of rows that are updated by a window is not supported").WithHint("group in the window first")
+	} else if a.Window != nil {
 		for i, k := range keys {
 			if i != a.Window.Start && i != a.Window.End && i != a.Window.Time {
 				plain = append(plain, k)
@@ -397,13 +401,27 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 	r.Keyed, r.Hash = through(in.Keyed, place), in.Hash
 	p.differGroup(where, r)
 	if a.Window == nil {
-		r.Updating = len(aggs) > 0
+		r.Updating = len(aggs) > 0 || in.Updating
 		r.Key = make([]int, len(keys))
 		for i := range keys {
 			r.Key[i] = i
 		}
 	}
 	return r, nil
+}
+
+// checkRetraction refuses what can't be computed over rows that are taken back.
+func checkRetraction(where sql.Node, in *Relation, a *Aggregate) error {
+	if _, scan := origin(in).(*Scan); scan {
+		return sql.Errorf(where, "grouping of an upsert-kafka table is not supported").WithHint("declare the topic with the kafka connector, and keep the newest row of each key with ROW_NUMBER")
+	}
+	for _, g := range a.Aggs {
+		if !slices.Contains([]string{"COUNT", "SUM", "AVG", "MIN", "MAX"}, g.Name) {
+			return sql.Errorf(where, "%s over rows that are updated is not supported", g.Name).
+				WithHint("the rows below come from a GROUP BY without window or a deduplication; over these are supported AVG, COUNT, MAX, MIN, SUM")
+		}
+	}
+	return nil
 }
 
 // groupWindowOf finds start and end of one window among the keys.
