@@ -1,6 +1,7 @@
 package format
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -106,11 +107,18 @@ func (d *jsonDecoder) field(i int, c *expr.Column) error {
 	return d.value(d.data[v.from:v.to], c)
 }
 
+// byteOrderMark is what some write in front of UTF-8.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 // scan finds the fields of a document, and that it is one.
 func (d *jsonDecoder) scan(data []byte) error {
 	d.data, d.at, d.depth = data, 0, 0
 	clear(d.seen)
 	d.space()
+	if bytes.HasPrefix(data, byteOrderMark) {
+		d.at = len(byteOrderMark)
+		d.space()
+	}
 	if d.at == len(data) || data[d.at] != '{' {
 		return d.unexpected("an object")
 	}

@@ -80,6 +80,13 @@ func TestDecodeValues(t *testing.T) {
 		{expr.OfTime(expr.Timestamp, 3), `"2026-01-31T12:00:00Z"`, "wanted TIMESTAMP(3) such as", iso},
 		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T12:00:00.5Z"`, "TIMESTAMP '2026-01-31 12:00:00.5'", iso},
 		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T12:00:00"`, "wanted TIMESTAMP_LTZ(3) such as \"2026-01-31T12:00:00.123Z\"", iso},
+		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T12:00Z"`, "TIMESTAMP '2026-01-31 12:00:00'", iso},
+		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T13:00:00+01:00"`, "TIMESTAMP '2026-01-31 12:00:00'", iso},
+		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T12:0:00Z"`, "wanted TIMESTAMP_LTZ(3)", iso},
+		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-1-31T12:00:00Z"`, "wanted TIMESTAMP_LTZ(3)", iso},
+		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T12Z"`, "wanted TIMESTAMP_LTZ(3)", iso},
+		{expr.Of(expr.Date), `"2026-1-31"`, "wanted a DATE", nil},
+		{expr.Of(expr.Time), `"1:2:3"`, "wanted a TIME", nil},
 		{expr.OfTime(expr.TimestampLTZ, 3), `1700000000000`, "wanted TIMESTAMP_LTZ(3)", iso},
 		{expr.OfTime(expr.Timestamp, 3), `"1969-12-31 23:59:59.999"`, "TIMESTAMP '1969-12-31 23:59:59.999'", nil},
 		{expr.OfTime(expr.Timestamp, 3), `"2024-02-29 00:00:00"`, "TIMESTAMP '2024-02-29 00:00:00'", nil},
@@ -397,5 +404,20 @@ func TestRaw(t *testing.T) {
 				t.Errorf("3 bytes as %s: %v", c.t, err)
 			}
 		}
+	}
+}
+
+// A mark of UTF-8 in front, as some write it, is no part of the document.
+func TestByteOrderMark(t *testing.T) {
+	d, err := NewDecoder("json", []Field{{"n", expr.Of(expr.Int)}}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &expr.Column{Type: expr.Of(expr.Int)}
+	if err := d.Decode([]byte("\xef\xbb\xbf {\"n\": 7}"), []*expr.Column{c}); err != nil || c.I[0] != 7 {
+		t.Error(err, c.I)
+	}
+	if err := d.Decode([]byte("\xef\xbb\xbf"), []*expr.Column{c}); err == nil {
+		t.Error("nothing behind the mark is no document")
 	}
 }

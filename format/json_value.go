@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -174,12 +175,25 @@ func (d *jsonDecoder) truncated(v []byte, t expr.Type) (int64, error) {
 	return int64(f), nil
 }
 
+// What is shorter, such as 2026-1-1, can be cast, but isn't taken in JSON. Seconds may be left out.
+var (
+	dateShape      = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}$`)
+	timeShape      = regexp.MustCompile(`^\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?Z?$`)
+	timestampShape = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?$`)
+)
+
 // moment reads a date, time or timestamp by the format's standard.
 func (d *jsonDecoder) moment(s string, t expr.Type) (int64, error) {
 	switch t.Kind {
 	case expr.Date:
+		if !dateShape.MatchString(s) {
+			return 0, fmt.Errorf("found %q, wanted a DATE such as \"2026-01-31\"", s)
+		}
 		return expr.ParseDateText(s)
 	case expr.Time:
+		if !timeShape.MatchString(s) {
+			return 0, fmt.Errorf("found %q, wanted a TIME such as \"12:00:00\"", s)
+		}
 		return expr.ParseTimeText(s)
 	}
 	between := byte(' ')
@@ -189,7 +203,7 @@ func (d *jsonDecoder) moment(s string, t expr.Type) (int64, error) {
 	us, zoned, ok := fastTimestamp(s, between)
 	if !ok {
 		var err error
-		if us, zoned, err = expr.ParseTimestamp(s); err != nil || len(s) < 11 || s[10] != between {
+		if us, zoned, err = expr.ParseTimestamp(s); err != nil || !timestampShape.MatchString(s) || s[10] != between {
 			return 0, d.noTimestamp(s, t)
 		}
 	}
