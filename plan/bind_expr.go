@@ -86,7 +86,7 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 		return n, at(e.Name, err)
 	case *sql.Subquery:
 		if e.Exists {
-			return nil, sql.Errorf(e, "EXISTS is not supported")
+			return nil, sql.Errorf(e, "EXISTS is not supported").WithHint("join a table FOR SYSTEM_TIME AS OF, with LEFT JOIN and IS NOT NULL")
 		}
 		return nil, sql.Errorf(e, "a query as a value is not supported").WithHint("put it in FROM")
 	case *sql.Star:

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,7 +41,8 @@ func (p *planner) query(q *sql.Query) (*Relation, error) {
 func (p *planner) body(b sql.QueryBody) (*Relation, error) {
 	switch b := b.(type) {
 	case *sql.Select:
-		return p.selectCore(b)
+		r, err := p.selectCore(b)
+		return r, hintAlias(err, b)
 	case *sql.Query:
 		return p.query(b)
 	case *sql.SetOp:
@@ -76,7 +78,7 @@ func (p *planner) rename(r *Relation, to []sql.Ident, where sql.Node, name strin
 
 func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
 	if s.Op != "UNION" {
-		return nil, sql.Errorf(s, "%s is not supported", s.Op)
+		return nil, sql.Errorf(s, "%s is not supported", s.Op).WithHint("a stream has no end at which it is known what the other side lacks; count both sides with GROUP BY over UNION ALL")
 	}
 	left, err := p.body(s.Left)
 	if err != nil {
@@ -189,6 +191,20 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 		return r, err
 	}
 	return p.distinct(s, r)
+}
+
+// hintAlias explains that a name which SELECT gives is not known in the query itself.
+func hintAlias(err error, s *sql.Select) error {
+	var unknown *sql.Error
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	for _, it := range s.Items {
+		if it.Alias != nil && unknown.Message == noColumn+it.Alias.Name {
+			return unknown.WithHint("%s is a name that this SELECT gives, known in the query around it: write the expression itself", it.Alias.Name)
+		}
+	}
+	return err
 }
 
 // where filters a relation. Over a ROW_NUMBER it says how many rows of each partition pass.

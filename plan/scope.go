@@ -3,10 +3,13 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"weir/expr"
 	"weir/sql"
 )
+
+const noColumn = "there is no column "
 
 // scope is what names can mean in a place: the columns of the relations of FROM, side by side.
 type scope struct {
@@ -62,7 +65,7 @@ func (s *scope) find(path []sql.Ident) (index, parts int, err error) {
 		}
 		return 0, 0, sql.Errorf(path[0], "there is no table %s here, nor a column", path[0].Name).WithHint("%s", s.tableHint(path[0].Name))
 	}
-	return 0, 0, sql.Errorf(path[0], "there is no column %s", path[0].Name).WithHint("%s", s.hint(path[0].Name, 0, len(s.cols)))
+	return 0, 0, sql.Errorf(path[0], "%s", noColumn+path[0].Name).WithHint("%s", s.hint(path[0].Name, 0, len(s.cols)))
 }
 
 func (s *scope) column(name sql.Ident, first, end int) (index int, ok bool, err error) {
@@ -92,9 +95,14 @@ func (s *scope) hint(name string, first, end int) string {
 func (s *scope) tableHint(name string) string {
 	var candidates []string
 	for _, t := range s.tables {
-		candidates = append(candidates, t.alias)
+		if t.alias != "" {
+			candidates = append(candidates, t.alias)
+		}
 	}
-	return sql.DidYouMean(name, candidates)
+	if len(candidates) == 0 {
+		return ""
+	}
+	return orElse(sql.DidYouMean(name, candidates), "here is "+strings.Join(candidates, ", "))
 }
 
 // resolve binds a path to a column, or to a field of one.

@@ -35,7 +35,7 @@ func (e *Error) WithHint(format string, args ...any) *Error {
 
 // DidYouMean returns "did you mean X?" for the candidate that is nearest to name, or "".
 func DidYouMean(name string, candidates []string) string {
-	best, distance := "", len(name)/3+2
+	best, distance := "", min(len(name)/3+2, max(1, len(name))) // something must be left of the name
 	for _, c := range candidates {
 		if d := levenshtein.ComputeDistance(strings.ToUpper(name), strings.ToUpper(c)); d < distance {
 			best, distance = c, d
