@@ -105,6 +105,20 @@ func TestGroupWaitsIntervalsAndRepeats(t *testing.T) {
 	}
 }
 
+// An Alertmanager, which makes groups itself, is told soon of each alert, and again before it forgets.
+func TestAlertmanagerIsToldSoon(t *testing.T) {
+	c := newClock(t, "receivers: {am: {alertmanager: {url: \"http://am\"}}}\nroutes: [{receivers: [am]}]")
+	c.row("a", "warning")
+	c.want(t, time.Second, "am firing: a/firing/1")
+	c.row("b", "warning")
+	c.want(t, 4*time.Second)
+	c.want(t, time.Second, "am firing: a/firing/2 b/firing/1")
+	c.row("b", "")
+	c.want(t, 5*time.Second, "am firing: a/firing/3 b/resolved/2")
+	c.want(t, 59*time.Second)
+	c.want(t, time.Second, "am firing: a/firing/4")
+}
+
 // An alert that is over before anybody was told is told nevertheless; one that is over for an hour is not.
 func TestShortAlerts(t *testing.T) {
 	c := newClock(t, oneHook)

@@ -73,6 +73,15 @@ type EmailConfig struct {
 // wantsResolved reports whether the receiver is told that an alert is over.
 func (r *ReceiverConfig) wantsResolved() bool { return r.SendResolved == nil || *r.SendResolved }
 
+// pace is how long a group waits for others before its first message, and the least time between two. An Alertmanager makes groups itself: it is told
+// soon, as Prometheus would.
+func (r *ReceiverConfig) pace(route *Route) (wait, interval time.Duration) {
+	if r.Alertmanager != nil {
+		return min(route.GroupWait, time.Second), min(route.GroupInterval, 5*time.Second)
+	}
+	return route.GroupWait, route.GroupInterval
+}
+
 // repeat is after how long it is told again what it knows.
 func (r *ReceiverConfig) repeat(interval time.Duration) time.Duration {
 	if r.Alertmanager != nil {

@@ -54,7 +54,7 @@ func (e *EmailConfig) addresses(m *mail.Msg) error {
 
 // Send implements Receiver.
 func (e *email) Send(ctx context.Context, n *Notification) error {
-	m := mail.NewMsg()
+	m := mail.NewMsg(mail.WithNoDefaultUserAgent())
 	if err := e.addresses(m); err != nil {
 		return err
 	}

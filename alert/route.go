@@ -107,8 +107,9 @@ func (b *Book) notification(g *group, silences []Silence, now time.Time) *Notifi
 	var at time.Time
 	switch {
 	case !fresh.IsZero():
-		at = fresh.Add(g.route.GroupWait)
-		if next := last.Add(g.route.GroupInterval); !last.IsZero() && next.After(at) {
+		wait, interval := b.config.Receivers[g.receiver].pace(g.route)
+		at = fresh.Add(wait)
+		if next := last.Add(interval); !last.IsZero() && next.After(at) {
 			at = next
 		}
 	case firing:

@@ -95,7 +95,7 @@ func writeAlerts(cmd *cobra.Command, state *alert.State, leftOut int) error {
 	if len(state.Alerts) == 0 {
 		fmt.Fprint(cmd.OutOrStdout(), "No alert fires.")
 		if leftOut > 0 {
-			fmt.Fprintf(cmd.OutOrStdout(), " %s were resolved in the last hour: --all shows them.", count(int64(leftOut)))
+			fmt.Fprintf(cmd.OutOrStdout(), " Resolved in the last hour: %s; --all shows them.", count(int64(leftOut)))
 		}
 		fmt.Fprintln(cmd.OutOrStdout())
 	}
