@@ -18,6 +18,7 @@
 //	group.go       groups without windows: rows that are updated
 //	queue.go       rows that wait for the watermark
 //	retract.go     groups of rows that are updated themselves
+//	first.go       deduplication that keeps the first row
 //	rank.go        deduplication and Top-N
 //	over.go        aggregates of the rows before
 //	join.go        lookup of versions
@@ -249,6 +250,9 @@ func (t *Task) build(r *plan.Relation) (node, error) {
 		}
 		return newAggregate(b, op), nil
 	case *plan.Rank:
+		if op.First {
+			return newFirst(b, op), nil
+		}
 		return newRank(b, op), nil
 	case *plan.Over:
 		return newOver(b, op), nil

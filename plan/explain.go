@@ -72,6 +72,9 @@ func (r *Relation) Describe() string {
 			}
 			order = append(order, o)
 		}
+		if op.First {
+			return fmt.Sprintf("First of each (%s) by %s", list(in(0), op.Partition), strings.Join(order, ", "))
+		}
 		s := fmt.Sprintf("Top %d of each (%s) by %s", op.Limit, list(in(0), op.Partition), strings.Join(order, ", "))
 		if op.End >= 0 {
 			s += ", when the window ends"

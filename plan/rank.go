@@ -142,7 +142,7 @@ func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, err
 func (p *planner) describeRank(r *Relation) {
 	rank, in := r.Op.(*Rank), r.Inputs[0]
 	r.Keyed, r.Hash = in.Keyed, in.Hash
-	if rank.End >= 0 {
+	if rank.End >= 0 || rank.First {
 		return
 	}
 	for i := range r.Cols {
@@ -202,7 +202,14 @@ func (p *planner) limitRank(e sql.Expr, from *Relation, cond expr.Node) (*Relati
 		return nil, sql.Errorf(e, "a Top-N of more than 10000 rows is not supported")
 	}
 	rank.Limit, rank.From = last, first
-	limited := p.relation(&rank, slices.Clone(ranked.Cols), ranked.Inputs[0])
+	cols := slices.Clone(ranked.Cols)
+	if in := ranked.Inputs[0]; rank.keepsFirst(in) {
+		rank.First = true
+		copy(cols, in.Cols) // with their time
+		p.differ(e, "late-rows", "a row that comes after its time has been computed goes to the topic of late rows; Flink drops it")
+		p.differ(e, "watermarks", "each partition has a watermark of its own; Flink takes the least of all partitions, so that other rows are late")
+	}
+	limited := p.relation(&rank, cols, ranked.Inputs[0])
 	p.describeRank(limited)
 	exprs := make([]expr.Node, len(project.Exprs))
 	copy(exprs, project.Exprs)
@@ -211,6 +218,11 @@ func (p *planner) limitRank(e sql.Expr, from *Relation, cond expr.Node) (*Relati
 		r = p.filter(r, conjunction(rest))
 	}
 	return r, nil
+}
+
+// keepsFirst reports a deduplication that keeps the first row by its time. As in Flink its rows are not updated.
+func (r *Rank) keepsFirst(in *Relation) bool {
+	return r.End < 0 && r.Limit == 1 && len(r.Order) == 1 && !r.Order[0].Desc && in.Cols[r.Order[0].Column].Rowtime
 }
 
 // numberCondition reads a comparison of the row number with a constant, the number at the left.

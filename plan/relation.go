@@ -149,6 +149,8 @@ type Rank struct {
 	Limit     int64
 	From      int64 // first number that passes, 1 where nothing says otherwise
 	Number    bool  // the number is the last column
+	// First says that the first row by its time passes, when the watermark has passed it, and is never replaced.
+	First bool
 	// End is the column with the window's end: the rows of a window come out when the watermark passes it. -1 where
 	// there is no window: rows come out at once and are replaced later.
 	End  int

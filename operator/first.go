@@ -1,0 +1,132 @@
+package operator
+
+import (
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/expr"
+	"weir/plan"
+)
+
+// first passes the first row of each key in the order of time: deduplication whose rows are never updated. A row waits until the
+// watermark has passed its time, since until then an earlier one can still come. An entry of a key says that its row is out.
+type first struct {
+	base
+	op      *plan.Rank
+	queue   queue
+	in      *expr.Batch // a waiting row
+	out     rows
+	direct  bool // rows come from a table of this stage, with the watermark before each
+	now     int64
+	key     []byte
+	origins *origins
+}
+
+func newFirst(b base, op *plan.Rank) *first {
+	in := b.rel.Inputs[0]
+	f := &first{base: b, op: op, in: batch(in), out: rows{Batch: batch(b.rel), marks: []int64{}}, direct: direct(in), origins: b.task.origins()}
+	f.queue = queue{task: b.task, rows: b.rel.State + 1, numbers: b.rel.State + numbers}
+	f.reset()
+	return f
+}
+
+func (f *first) reset() {
+	f.now = unknown
+	f.clear()
+	f.queue.reset()
+	f.origins.clear()
+}
+
+func (f *first) push(_ int, r *rows) {
+	row := masked(r.Batch, f.in)
+	for i := range r.N {
+		mark := r.mark(i, f.now)
+		if f.direct {
+			f.fire(mark)
+		}
+		f.key = appendKey(f.key[:0], r.Batch, f.op.Partition, i)
+		if _, out := f.task.store.Get(f.rel.State+groups, 0, f.key); out {
+			continue
+		}
+		at := r.Cols[f.op.Order[0].Column].I[i]
+		if at < mark { // at the watermark itself it may still be the first, as in Flink
+			f.task.late(r, i, f.rel.Inputs[0], errTooLate(at, mark))
+			continue
+		}
+		f.queue.put(at, appendRow(nil, &row, i))
+		if f.origins != nil {
+			f.origins.add(r.context(i), second(at), f.queue.key)
+		}
+	}
+}
+
+func (f *first) advance(_ int, watermark int64, idle bool) {
+	if f.task.restoring {
+		f.now = max(f.now, watermark)
+	}
+	f.fire(watermark)
+	f.pass(watermark, idle)
+}
+
+// fire passes the rows whose time a watermark has passed, with the watermark before it.
+func (f *first) fire(watermark int64) {
+	if watermark <= f.now {
+		return
+	}
+	before := f.now
+	f.now = watermark
+	f.queue.release(watermark, func(name, row []byte) {
+		var origin *kgo.Record
+		if f.origins != nil {
+			at := second(unordered(name))
+			origin = f.origins.caused(at, name)
+			f.origins.forget(at-1, at, name)
+		}
+		clearBatch(f.in)
+		in := &reader{b: row}
+		if in.row(f.in); in.err != nil {
+			f.task.fail(errState)
+			return
+		}
+		f.key = appendKey(f.key[:0], f.in, f.op.Partition, 0)
+		if _, out := f.task.store.Get(f.rel.State+groups, 0, f.key); !out {
+			f.task.store.Put(f.rel.State+groups, 0, f.key, []byte{1})
+			f.add(before, origin)
+		}
+	})
+	f.deliver()
+}
+
+// add appends the row of f.in to the output; its number, the last column, is 1.
+func (f *first) add(mark int64, origin *kgo.Record) {
+	last := len(f.out.Cols) - 1
+	for c, to := range f.out.Cols {
+		switch {
+		case to == nil:
+		case c == last:
+			to.AddInt(1)
+		default:
+			to.AddFrom(f.in.Cols[c], 0)
+		}
+	}
+	f.out.N++
+	f.out.marks = append(f.out.marks, mark)
+	if f.origins != nil {
+		f.out.from = append(f.out.from, origin)
+	}
+	if f.out.N == batchRows {
+		f.deliver()
+	}
+}
+
+func (f *first) deliver() {
+	f.emit(&f.out)
+	f.clear()
+}
+
+func (f *first) clear() {
+	clearBatch(f.out.Batch)
+	clear(f.out.from)
+	f.out.marks, f.out.from = f.out.marks[:0], f.out.from[:0]
+}
+
+func (f *first) flush() { f.queue.flush() }
