@@ -221,6 +221,9 @@ func (b *binder) cast(e *sql.Cast) (expr.Node, error) {
 var roundings = map[string]string{"FLOOR": "FLOOR TO", "CEIL": "CEIL TO", "CEILING": "CEIL TO"}
 
 func (b *binder) function(e *sql.Call) (expr.Node, error) {
+	if e.IgnoreNulls {
+		return nil, sql.Errorf(e, "IGNORE NULLS is not supported").WithHint("FIRST_VALUE and LAST_VALUE leave NULL out by themselves")
+	}
 	if b.special != nil {
 		if n, err := b.special(e); n != nil || err != nil {
 			return n, err

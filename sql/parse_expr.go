@@ -507,10 +507,11 @@ func (p *parser) args(c *Call) {
 }
 
 func (p *parser) nulls(c *Call) {
+	at := p.peek()
 	if p.words("IGNORE", "NULLS") {
 		c.IgnoreNulls = true
-	} else {
-		p.words("RESPECT", "NULLS")
+	} else if p.words("RESPECT", "NULLS") {
+		p.refuse(at, "RESPECT NULLS")
 	}
 }
 
