@@ -28,7 +28,7 @@ type addresses struct{ console, admin string }
 
 // figures of one run.
 type figures struct {
-	PerSecond float64 // readings processed
+	PerSecond float64 // readings through it: the mean of those produced and those processed, which take the processors from each other
 	CPU       float64 // seconds a million of them: producer, broker, consumer and all that watches inside the process
 	P50, P99  float64 // milliseconds, from a reading to its committed result
 	PeakMB    float64
@@ -63,6 +63,7 @@ func (s *side) run(ctx context.Context, weir, dir string, set settings) (f figur
 	}
 	var sum struct {
 		Seconds  float64 `json:"seconds"`
+		Produced float64 `json:"produced"`
 		Consumed float64 `json:"consumed"`
 		P50      float64 `json:"latency_p50_ms"`
 		P99      float64 `json:"latency_p99_ms"`
@@ -75,7 +76,8 @@ func (s *side) run(ctx context.Context, weir, dir string, set settings) (f figur
 	}
 	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	usage, _ := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return figures{sum.Consumed / sum.Seconds, cpu.Seconds() / sum.Consumed * 1e6, sum.P50, sum.P99, float64(usage.Maxrss) / 1024}, nil
+	through := (sum.Produced + sum.Consumed) / 2
+	return figures{through / sum.Seconds, cpu.Seconds() / through * 1e6, sum.P50, sum.P99, float64(usage.Maxrss) / 1024}, nil
 }
 
 // watched waits for the addresses, and watches.

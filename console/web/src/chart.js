@@ -31,7 +31,8 @@ export function Chart({ series, data, height = 190, format, label, sync, min, wi
         y: { range: (_, lo, hi) => bounds(lo, hi, min) },
       },
       axes: [
-        { ...axis, size: 26, gap: 4, incrs: steps, space: (_, __, lo, hi) => (hi - lo > 150 ? 46 : 66), values: (_, ticks) => ticks.map((t) => times(t, ticks)) },
+        // Times with seconds need more room.
+        { ...axis, size: 26, gap: 4, incrs: steps, space: (_, __, lo, hi, width) => ((hi - lo) * 46 / width > 30 ? 46 : 66), values: (_, ticks) => ticks.map((t) => times(t, ticks)) },
         { ...axis, size: 52, gap: 6, space: 34, values: (_, ticks) => ticks.map((v) => (v === 0 ? '0' : format(v))) },
       ],
       series: [{}, ...series.map((s) => ({
