@@ -19,6 +19,7 @@ type Apicurio struct {
 	process
 	home    string
 	port    int
+	manage  int // port of health and metrics
 	starter *starter
 }
 
@@ -70,7 +71,7 @@ func StartApicurio(ctx context.Context) (*Apicurio, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Apicurio{process: process{name: "apicurio", dir: dir}, home: home, port: ports[0], starter: newStarter()}
+	a := &Apicurio{process: process{name: "apicurio", dir: dir}, home: home, port: ports[0], manage: ports[1], starter: newStarter()}
 	cmd := exec.Command(apicurioJava(home), "-Xmx512m", "-XX:+UseSerialGC", //nolint:gosec // from the cache
 		"-Dquarkus.http.host=127.0.0.1", fmt.Sprintf("-Dquarkus.http.port=%d", a.port),
 		"-Dquarkus.management.host=127.0.0.1", fmt.Sprintf("-Dquarkus.management.port=%d", ports[1]),
@@ -108,6 +109,9 @@ func (a *Apicurio) await(ctx context.Context) error {
 
 // URL is where clients of Confluent's registry find it.
 func (a *Apicurio) URL() string { return fmt.Sprintf("http://127.0.0.1:%d/apis/ccompat/v7", a.port) }
+
+// ManagementURL is where health and metrics are.
+func (a *Apicurio) ManagementURL() string { return fmt.Sprintf("http://127.0.0.1:%d", a.manage) }
 
 // Pause stops the process in its tracks: it takes connections and answers nothing.
 func (a *Apicurio) Pause() error { return a.signal(syscall.SIGSTOP) }

@@ -2,10 +2,15 @@ package stack_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -59,8 +64,37 @@ func onBoth(t *testing.T, test func(t *testing.T, target registrytest.Target)) {
 		if testing.Short() {
 			t.Skip("starts a JVM")
 		}
-		test(t, registrytest.Target{URL: stack.NewApicurio(t).URL(), Prefix: "lab-", Differs: differs})
+		a := stack.NewApicurio(t)
+		isWatched(t, a)
+		test(t, registrytest.Target{URL: a.URL(), Prefix: "lab-", Differs: differs})
 	})
+}
+
+// isWatched: a registry has its health and metrics where the compose file and its Prometheus ask.
+func isWatched(t *testing.T, a *stack.Apicurio) {
+	t.Helper()
+	for file, what := range map[string]struct{ path, says string }{
+		"../../deploy/compose.yaml":              {`http://localhost:9000(/[\w/]+)`, "UP"},
+		"../../deploy/prometheus/prometheus.yml": {`job_name: registry\n(?: +metrics_path: (\S+)\n)?`, "jvm_memory_used_bytes"},
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		match := regexp.MustCompile(what.path).FindStringSubmatch(string(text))
+		if match == nil {
+			t.Fatalf("%s does not speak of the registry", file)
+		}
+		answer, err := http.Get(a.ManagementURL() + cmp.Or(match[1], "/metrics")) //nolint:noctx // of this test's own process
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(said), what.says) {
+			t.Errorf("%s asks a registry at %q, which answers %s %.200s, %v", file, match[1], answer.Status, said, err)
+		}
+	}
 }
 
 // TestRegistries: one suite, and Confluent's own client, on both registries.
