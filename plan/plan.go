@@ -256,6 +256,8 @@ func (p *planner) set(s *sql.Set) error {
 		if !strings.EqualFold(s.Value, "streaming") {
 			return bad("only streaming is supported; a bounded run (scan.bounded.mode) ends by itself")
 		}
+	case "table.exec.state.ttl":
+		p.differ(s, "state-ttl", "state is kept for ever; Flink forgets groups and rows that have not changed for '%s', and begins them anew", s.Value)
 	case "weir.dead-letter.topic":
 		p.Settings.DeadLetterTopic = s.Value
 	case "weir.late.topic":

@@ -276,7 +276,7 @@ func (p *parser) statement() Statement {
 		p.expectWord("STATEMENT", "SET")
 		return p.statementSet(at.Pos)
 	case p.words("BEGIN", "STATEMENT", "SET"):
-		p.refuse(at, "BEGIN STATEMENT SET (the SQL client's older form); write EXECUTE STATEMENT SET BEGIN … END, which")
+		panic(Errorf(at, "BEGIN STATEMENT SET, the SQL client's older form, is not supported").WithHint("write EXECUTE STATEMENT SET BEGIN … END"))
 	}
 	for _, w := range []string{"SELECT", "WITH", "VALUES"} {
 		if p.isWord(w) {
@@ -324,6 +324,10 @@ func (p *parser) createTable(at Pos, temporary bool) Statement {
 	if p.isWord("AS") {
 		p.refuse(p.peek(), "CREATE TABLE AS SELECT")
 	}
+	p.refuseLike()
+	if p.isWord("WITH") {
+		panic(Errorf(p.peek(), "CREATE TABLE without columns is not supported").WithHint("name its columns and types"))
+	}
 	p.expectSymbol("(")
 	for {
 		p.tableElement(t)
@@ -341,12 +345,17 @@ func (p *parser) createTable(at Pos, temporary bool) Statement {
 	case p.isWord("DISTRIBUTED"):
 		p.refuse(p.peek(), "DISTRIBUTED BY")
 	}
+	p.refuseLike()
 	p.expectWord("WITH")
 	t.Options = p.options()
-	if p.isWord("LIKE") {
-		p.refuse(p.peek(), "CREATE TABLE … LIKE")
-	}
+	p.refuseLike()
 	return t
+}
+
+func (p *parser) refuseLike() {
+	if p.isWord("LIKE") {
+		panic(Errorf(p.peek(), "CREATE TABLE … LIKE is not supported").WithHint("write columns and options out"))
+	}
 }
 
 func (p *parser) options() []Option {
