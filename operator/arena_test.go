@@ -2,7 +2,6 @@ package operator
 
 import (
 	"bytes"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -53,7 +52,7 @@ func TestArenaReuses(t *testing.T) {
 	transaction := func(records int) {
 		for range records {
 			r := a.record()
-			r.Value = a.keep(fmt.Append(a.room(256), "0123456789"))
+			r.Value = a.keep(append(a.room(256), "0123456789"...))
 		}
 		a.reuse()
 	}

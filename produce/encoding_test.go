@@ -25,7 +25,7 @@ func TestRegister(t *testing.T) {
 		subject  string
 		ts, seq  any
 	}{
-		"avro-confluent":        {registry.TopicName, "t-value", 1_767_225_600_123.0, 7.0},
+		"avro-confluent":        {registry.TopicName, "t-value", "2026-01-01T00:00:00.123Z", 7.0},
 		"protobuf-confluent":    {registry.TopicRecordName, "t-weir.SensorReading", "2026-01-01T00:00:00.123Z", "7"},
 		"json-schema-confluent": {registry.RecordName, "weir.SensorReading", "2026-01-01T00:00:00.123Z", 7.0},
 	} {
