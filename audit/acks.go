@@ -29,7 +29,8 @@ type outcomeLine struct {
 	To      *int64 `json:"to"`
 }
 
-// readAcks reads acknowledgement logs. A last line without its newline is still being written and is left out.
+// readAcks reads acknowledgement logs. A last line without its newline is still being written and is left out, and so is one that ends in
+// the middle: its producer was killed then, and what it says of its readings is not known.
 func readAcks(paths []string) (*acknowledgements, error) {
 	a := &acknowledgements{devices: make(map[string]map[string]*outcomes)}
 	for _, path := range paths {
@@ -59,6 +60,9 @@ func (a *acknowledgements) readFile(path string) error {
 		}
 		if err == nil {
 			err = a.add(line)
+		}
+		if cut := (*json.SyntaxError)(nil); errors.As(err, &cut) && cut.Offset == int64(len(line)) && line[0] == '{' {
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("%s line %d: %w", path, n, err)

@@ -89,18 +89,23 @@ func TestAcknowledgementLogRefused(t *testing.T) {
 	}
 }
 
-// The last line of a log that is being written may be half there.
+// The last line of a log that is being written may be half there, and so may any at which a producer was killed.
 func TestAcknowledgementLogInWriting(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "acks")
-	if err := os.WriteFile(path, []byte(ack("acked", 0, 0, 1)+"\n"+ack("acked", 0, 2, 3)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	a, err := readAcks([]string{path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := a.of("d0", "").acked.count(); got != 2 {
-		t.Errorf("%d acknowledged, want the 2 of the whole line", got)
+	whole, next := ack("acked", 0, 0, 1)+"\n", ack("acked", 0, 2, 3)
+	for n := range len(next) {
+		for _, text := range []string{whole + next, whole + next[:n], next[:n] + "\n" + whole} {
+			path := filepath.Join(t.TempDir(), "acks")
+			if err := os.WriteFile(path, []byte(strings.TrimPrefix(text, "\n")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			a, err := readAcks([]string{path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := a.of("d0", "").acked.count(); got != 2 {
+				t.Errorf("%q: %d acknowledged, want the 2 of the whole line", text, got)
+			}
+		}
 	}
 }
 

@@ -1,7 +1,7 @@
 package produce
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,41 +25,59 @@ type ackRange struct {
 
 // acks appends to the acknowledgement log. A nil *acks keeps none.
 type acks struct {
-	file *os.File
-	out  *bufio.Writer
+	file  *os.File
+	lines bytes.Buffer
 }
 
 func openAcks(path string) (*acks, error) {
 	if path == "" {
 		return nil, nil
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644) //nolint:gosec // the user's choice
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644) //nolint:gosec // the user's choice
 	if err != nil {
 		return nil, fmt.Errorf("open acknowledgement log: %w", err)
 	}
-	return &acks{file: f, out: bufio.NewWriter(f)}, nil
+	if err := endLine(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("open acknowledgement log: %w", err), f.Close())
+	}
+	return &acks{file: f}, nil
+}
+
+// endLine ends the line that a process was writing when it was killed, so that it stays the only one that is cut.
+func endLine(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	last := make([]byte, 1)
+	if _, err := f.ReadAt(last, info.Size()-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	_, err = f.Write([]byte{'\n'})
+	return err
 }
 
 func (a *acks) close() error {
 	if a == nil {
 		return nil
 	}
-	return errors.Join(a.out.Flush(), a.file.Close())
+	return a.file.Close()
 }
 
-// write logs ranges with their outcome. The lines reach the file before it returns.
+// write logs ranges with their outcome. The lines reach the file before it returns, in one write: another process may append to it too.
 func (a *acks) write(outcome string, ranges []ackRange) error {
 	if a == nil {
 		return nil
 	}
-	enc := json.NewEncoder(a.out)
+	a.lines.Reset()
+	enc := json.NewEncoder(&a.lines)
 	for _, r := range ranges {
 		r.Outcome = outcome
 		if err := enc.Encode(r); err != nil {
 			return fmt.Errorf("write acknowledgement log: %w", err)
 		}
 	}
-	if err := a.out.Flush(); err != nil {
+	if _, err := a.file.Write(a.lines.Bytes()); err != nil {
 		return fmt.Errorf("write acknowledgement log: %w", err)
 	}
 	return nil
