@@ -353,8 +353,7 @@ func (a *aggregate) result(start, end int64, key, value []byte) {
 
 func (a *aggregate) deliver() {
 	a.emit(&a.out)
-	clearBatch(a.out.Batch)
-	a.out.from = a.out.from[:0]
+	a.out.clear()
 }
 
 // window adds the row of a group and its window to the output.

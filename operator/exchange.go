@@ -172,8 +172,7 @@ func (r *receiver) deliver() {
 }
 
 func (r *receiver) clear() {
-	clearBatch(r.out.Batch)
-	r.out.kinds, r.out.marks, r.out.from = r.out.kinds[:0:cap(r.out.kinds)], r.out.marks[:0], r.out.from[:0]
+	r.out.clear()
 }
 
 // hear takes the watermark of one peer.

@@ -11,29 +11,26 @@ import (
 // watermark has passed its time, since until then an earlier one can still come. An entry of a key says that its row is out.
 type first struct {
 	base
-	op      *plan.Rank
-	queue   queue
-	in      *expr.Batch // a waiting row
-	out     rows
-	direct  bool // rows come from a table of this stage, with the watermark before each
-	now     int64
-	key     []byte
-	origins *origins
+	op     *plan.Rank
+	queue  queue
+	in     *expr.Batch // a waiting row
+	out    rows
+	direct bool // rows come from a table of this stage, with the watermark before each
+	now    int64
+	key    []byte
 }
 
 func newFirst(b base, op *plan.Rank) *first {
 	in := b.rel.Inputs[0]
-	f := &first{base: b, op: op, in: batch(in), out: rows{Batch: batch(b.rel), marks: []int64{}}, direct: direct(in), origins: b.task.origins()}
-	f.queue = queue{task: b.task, rows: b.rel.State + 1, numbers: b.rel.State + numbers}
+	f := &first{base: b, op: op, in: batch(in), out: rows{Batch: batch(b.rel), marks: []int64{}}, direct: direct(in), queue: newQueue(b.task, b.rel.State+1, b.rel.State+numbers)}
 	f.reset()
 	return f
 }
 
 func (f *first) reset() {
 	f.now = unknown
-	f.clear()
+	f.out.clear()
 	f.queue.reset()
-	f.origins.clear()
 }
 
 func (f *first) push(_ int, r *rows) {
@@ -52,10 +49,7 @@ func (f *first) push(_ int, r *rows) {
 			f.task.late(r, i, f.rel.Inputs[0], errTooLate(at, mark))
 			continue
 		}
-		f.queue.put(at, appendRow(nil, &row, i))
-		if f.origins != nil {
-			f.origins.add(r.context(i), second(at), f.queue.key)
-		}
+		f.queue.put(r.context(i), at, appendRow(nil, &row, i))
 	}
 }
 
@@ -74,13 +68,7 @@ func (f *first) fire(watermark int64) {
 	}
 	before := f.now
 	f.now = watermark
-	f.queue.release(watermark, func(name, row []byte) {
-		var origin *kgo.Record
-		if f.origins != nil {
-			at := second(unordered(name))
-			origin = f.origins.caused(at, name)
-			f.origins.forget(at-1, at, name)
-		}
+	f.queue.release(watermark, func(_ int64, row []byte, origin *kgo.Record) {
 		clearBatch(f.in)
 		in := &reader{b: row}
 		if in.row(f.in); in.err != nil {
@@ -110,7 +98,7 @@ func (f *first) add(mark int64, origin *kgo.Record) {
 	}
 	f.out.N++
 	f.out.marks = append(f.out.marks, mark)
-	if f.origins != nil {
+	if f.queue.origins != nil {
 		f.out.from = append(f.out.from, origin)
 	}
 	if f.out.N == batchRows {
@@ -120,13 +108,7 @@ func (f *first) add(mark int64, origin *kgo.Record) {
 
 func (f *first) deliver() {
 	f.emit(&f.out)
-	f.clear()
-}
-
-func (f *first) clear() {
-	clearBatch(f.out.Batch)
-	clear(f.out.from)
-	f.out.marks, f.out.from = f.out.marks[:0], f.out.from[:0]
+	f.out.clear()
 }
 
 func (f *first) flush() { f.queue.flush() }

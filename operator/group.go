@@ -117,9 +117,5 @@ func (g *group) result(what kind, key string, value []byte) {
 
 func (g *group) deliver() {
 	g.emit(&g.out)
-	clearBatch(g.out.Batch)
-	g.out.from = g.out.from[:0]
-	if g.out.kinds != nil {
-		g.out.kinds = g.out.kinds[:0]
-	}
+	g.out.clear()
 }

@@ -26,7 +26,6 @@ type join struct {
 	queue    queue // left rows
 	waiting  bool  // late rows wait for the next watermark or the end of the transaction
 	key      []byte
-	origins  *origins    // of the left rows that wait
 	origin   *kgo.Record // of the left row that is matched
 }
 
@@ -37,12 +36,12 @@ const (
 )
 
 func newJoin(b base, op *plan.Join) *join {
-	j := &join{base: b, op: op, left: batch(b.rel.Inputs[0]), right: batch(b.rel.Inputs[1]), progress: newProgress(2), origins: b.task.origins()}
+	j := &join{base: b, op: op, left: batch(b.rel.Inputs[0]), right: batch(b.rel.Inputs[1]), progress: newProgress(2)}
 	j.out.Batch = &expr.Batch{Cols: make([]*expr.Column, len(b.rel.Cols))}
 	for i := range b.rel.Cols {
 		j.out.Cols[i] = column(b.rel, i) // the condition may want columns that nobody else does
 	}
-	j.queue = queue{task: b.task, rows: b.rel.State + waitingRows, numbers: b.rel.State + numbers}
+	j.queue = newQueue(b.task, b.rel.State+waitingRows, b.rel.State+numbers)
 	if op.Cond != nil {
 		j.cond = expr.MustCompile(op.Cond)
 	}
@@ -54,7 +53,6 @@ func (j *join) reset() {
 	j.progress.reset()
 	j.now, j.waiting = unknown, false
 	j.queue.reset()
-	j.origins.clear()
 }
 
 // ordered makes bytes that sort as a time does.
@@ -81,11 +79,8 @@ func (j *join) wait(r *rows) {
 	row := masked(r.Batch, j.left)
 	for i := range r.N {
 		at := r.Cols[j.op.LeftTime].I[i]
-		j.queue.put(at, appendRow(nil, &row, i))
+		j.queue.put(r.context(i), at, appendRow(nil, &row, i))
 		j.waiting = j.waiting || at <= j.now
-		if j.origins != nil {
-			j.origins.add(r.context(i), second(at), j.queue.key)
-		}
 	}
 }
 
@@ -172,12 +167,8 @@ func (j *join) advance(in int, watermark int64, idle bool) {
 // release looks up the rows whose time the watermark has passed.
 func (j *join) release() {
 	j.waiting = false
-	j.queue.release(j.now, func(key, row []byte) {
-		at := unordered(key)
-		if j.origins != nil {
-			j.origin = j.origins.caused(second(at), key)
-			j.origins.forget(second(at)-1, second(at), key)
-		}
+	j.queue.release(j.now, func(at int64, row []byte, origin *kgo.Record) {
+		j.origin = origin
 		j.match(row, at)
 	})
 	j.deliver()
@@ -240,7 +231,7 @@ func (j *join) add(version []byte) bool {
 		to.AddFrom(from, 0)
 	}
 	j.out.N++
-	if j.origins != nil {
+	if j.queue.origins != nil {
 		j.out.from = append(j.out.from, j.origin)
 	}
 	if version == nil || j.cond == nil {
@@ -259,15 +250,14 @@ func (j *join) dropLast() {
 	for _, c := range j.out.Cols {
 		c.Truncate(j.out.N)
 	}
-	if j.origins != nil {
+	if j.queue.origins != nil {
 		j.out.from = j.out.from[:j.out.N]
 	}
 }
 
 func (j *join) deliver() {
 	j.emit(&j.out)
-	clearBatch(j.out.Batch)
-	j.out.from = j.out.from[:0]
+	j.out.clear()
 }
 
 func (j *join) flush() {

@@ -61,6 +61,13 @@ type rows struct {
 	marks []int64       // the watermark before each row, in microseconds; nil: that of the operator's input
 }
 
+// clear takes all rows out; what is made later reuses their room.
+func (r *rows) clear() {
+	clearBatch(r.Batch)
+	clear(r.from) // records may go
+	r.kinds, r.from, r.marks = r.kinds[:0], r.from[:0], r.marks[:0]
+}
+
 func (r *rows) kind(i int) kind {
 	if r.kinds == nil {
 		return insert

@@ -28,7 +28,6 @@ type over struct {
 	width   int // columns of the input
 	same    []waitingRow
 	name    []byte // of an entry
-	origins *origins
 }
 
 // waitingRow is a row whose turn has come, and its key.
@@ -52,7 +51,7 @@ const (
 
 func newOver(b base, op *plan.Over) *over {
 	in := b.rel.Inputs[0]
-	o := &over{base: b, op: op, in: batch(in), frame: &expr.Batch{Cols: make([]*expr.Column, len(in.Cols))}, out: rows{Batch: batch(b.rel), marks: []int64{}}, width: len(in.Cols), direct: direct(in), origins: b.task.origins()}
+	o := &over{base: b, op: op, in: batch(in), frame: &expr.Batch{Cols: make([]*expr.Column, len(in.Cols))}, out: rows{Batch: batch(b.rel), marks: []int64{}}, width: len(in.Cols), direct: direct(in), queue: newQueue(b.task, b.rel.State, b.rel.State+numbers)}
 	o.aggs = op.Aggs
 	for _, a := range op.Aggs {
 		t := expr.Type{}
@@ -69,7 +68,6 @@ func newOver(b base, op *plan.Over) *over {
 			o.accs = append(o.accs, newAccumulator(a, t))
 		}
 	}
-	o.queue = queue{task: b.task, rows: b.rel.State, numbers: b.rel.State + numbers}
 	o.reset()
 	return o
 }
@@ -90,9 +88,8 @@ func direct(r *plan.Relation) bool {
 
 func (o *over) reset() {
 	o.now, o.same = unknown, nil
-	o.clear()
+	o.out.clear()
 	o.queue.reset()
-	o.origins.clear()
 }
 
 func (o *over) push(_ int, r *rows) {
@@ -107,10 +104,7 @@ func (o *over) push(_ int, r *rows) {
 			o.task.late(r, i, o.rel.Inputs[0], errTooLate(at, done))
 			continue
 		}
-		o.queue.put(at, appendRow(nil, &row, i))
-		if o.origins != nil {
-			o.origins.add(r.context(i), second(at), o.queue.key)
-		}
+		o.queue.put(r.context(i), at, appendRow(nil, &row, i))
 	}
 }
 
@@ -146,8 +140,7 @@ func (o *over) fire(watermark int64) {
 	before := o.now
 	o.now = watermark
 	last := unknown
-	o.queue.release(watermark, func(name, row []byte) {
-		at := unordered(name)
+	o.queue.release(watermark, func(at int64, row []byte, origin *kgo.Record) {
 		if at != last || o.op.Frame.Rows {
 			o.compute(before)
 		}
@@ -161,19 +154,10 @@ func (o *over) fire(watermark int64) {
 		}
 		key := appendKey(nil, o.in, o.op.Partition, 0)
 		o.remember(key, at)
-		o.same = append(o.same, waitingRow{row, key, o.origin(at, name)})
+		o.same = append(o.same, waitingRow{row, key, origin})
 	})
 	o.compute(before)
 	o.deliver()
-}
-
-// origin is what stands for the record of a row that has waited, where it is traced.
-func (o *over) origin(at int64, name []byte) *kgo.Record {
-	if o.origins == nil {
-		return nil
-	}
-	defer o.origins.forget(second(at)-1, second(at), name)
-	return o.origins.caused(second(at), name)
 }
 
 // remember adds the row of o.in to the history of its key.
@@ -267,7 +251,7 @@ func (o *over) compute(mark int64) {
 
 func (o *over) emitted(mark int64, origin *kgo.Record) {
 	o.out.N++
-	if o.origins != nil {
+	if o.queue.origins != nil {
 		o.out.from = append(o.out.from, origin)
 	}
 	o.out.marks = append(o.out.marks, mark)
@@ -319,13 +303,7 @@ func (o *over) fold(key []byte, h history) []byte {
 
 func (o *over) deliver() {
 	o.emit(&o.out)
-	o.clear()
-}
-
-func (o *over) clear() {
-	clearBatch(o.out.Batch)
-	clear(o.out.from)
-	o.out.marks, o.out.from = o.out.marks[:0], o.out.from[:0]
+	o.out.clear()
 }
 
 func (o *over) flush() { o.queue.flush() }

@@ -28,13 +28,6 @@ func (f *filter) push(_ int, r *rows) {
 	f.emit(&f.out)
 }
 
-// clear empties rows that were copied from others.
-func (r *rows) clear() {
-	clearBatch(r.Batch)
-	clear(r.from)
-	r.kinds, r.from, r.marks = r.kinds[:0], r.from[:0], r.marks[:0]
-}
-
 // add copies a row with all that is known of it.
 func (r *rows) add(from *rows, i int) {
 	copyRow(r.Batch, from.Batch, i)

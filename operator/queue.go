@@ -1,8 +1,11 @@
 package operator
 
 import (
+	"context"
 	"encoding/binary"
 	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // queue keeps rows under the second of their time until a watermark has passed them. Rows of one time come out as they went in.
@@ -11,11 +14,17 @@ type queue struct {
 	rows, numbers uint16 // its entries
 	next, saved   uint64 // number of the next row
 	key           []byte
+	origins       *origins // of the rows that wait
 }
 
 var nextKey = []byte("next")
 
+func newQueue(task *Task, rows, numbers uint16) queue {
+	return queue{task: task, rows: rows, numbers: numbers, origins: task.origins()}
+}
+
 func (q *queue) reset() {
+	q.origins.clear()
 	q.next = 0
 	if v, ok := q.task.store.Get(q.numbers, 0, nextKey); ok && len(v) == 8 {
 		q.next = binary.BigEndian.Uint64(v)
@@ -23,14 +32,27 @@ func (q *queue) reset() {
 	q.saved = q.next
 }
 
-func (q *queue) put(at int64, row []byte) {
+// put keeps a row. ctx is that of the record that it came from; nil where that is not traced.
+func (q *queue) put(ctx context.Context, at int64, row []byte) {
 	q.key = binary.BigEndian.AppendUint64(ordered(q.key[:0], at), q.next)
 	q.next++
 	q.task.store.Put(q.rows, second(at), q.key, row)
+	if q.origins != nil {
+		q.origins.add(ctx, second(at), q.key)
+	}
 }
 
-// release takes out the rows up to a time, in its order. A row's key begins with its time: [unordered].
-func (q *queue) release(upTo int64, fn func(key, row []byte)) {
+// origin is what stands for the record of a row that leaves, where it is traced.
+func (q *queue) origin(at int64, key []byte) *kgo.Record {
+	if q.origins == nil {
+		return nil
+	}
+	defer q.origins.forget(second(at)-1, second(at), key)
+	return q.origins.caused(second(at), key)
+}
+
+// release takes out the rows up to a time, in its order.
+func (q *queue) release(upTo int64, fn func(at int64, row []byte, origin *kgo.Record)) {
 	for _, bucket := range q.task.store.Windows(q.rows) {
 		if bucket > upTo {
 			break
@@ -44,7 +66,8 @@ func (q *queue) release(upTo int64, fn func(key, row []byte)) {
 			return true
 		})
 		for i, key := range keys {
-			fn(key, rows[i])
+			at := unordered(key)
+			fn(at, rows[i], q.origin(at, key))
 			q.task.store.Delete(q.rows, bucket, key)
 		}
 	}

@@ -231,11 +231,7 @@ func (k *rank) row(what kind, one []byte, number int, end int64) {
 
 func (k *rank) deliver() {
 	k.emit(&k.out)
-	clearBatch(k.out.Batch)
-	k.out.from = k.out.from[:0]
-	if k.out.kinds != nil {
-		k.out.kinds = k.out.kinds[:0]
-	}
+	k.out.clear()
 }
 
 // flush emits, without windows, what the transaction has changed at each number.

@@ -150,8 +150,7 @@ func (s *scan) records(all []*kgo.Record) {
 	s.idle = false
 	for len(all) > 0 {
 		n := min(len(all), batchRows)
-		clearBatch(s.out.Batch)
-		s.out.kinds, s.out.from, s.out.marks = s.out.kinds[:0], s.out.from[:0], s.out.marks[:0]
+		s.out.clear()
 		for _, r := range all[:n] {
 			if err := s.record(r); err != nil {
 				s.truncate()

@@ -203,6 +203,5 @@ func (s *session) fire(watermark int64) {
 		}
 	}
 	s.emit(&s.out)
-	clearBatch(s.out.Batch)
-	s.out.from = s.out.from[:0]
+	s.out.clear()
 }
