@@ -57,16 +57,7 @@ func newGrouper(b base, op *plan.Aggregate) grouper {
 func (g *grouper) add(dst, old []byte, b *expr.Batch, row int, fresh func(agg int) bool) []byte {
 	in := read(&g.in, old)
 	for i, acc := range g.accs {
-		a := &g.aggs[i]
-		counts := a.Filter < 0 || !b.Cols[a.Filter].Null[row] && b.Cols[a.Filter].I[row] != 0
-		if counts && a.Distinct {
-			counts = !b.Cols[a.Arg].Null[row] && fresh(i)
-		}
-		var c *expr.Column
-		if a.Arg >= 0 {
-			c = b.Cols[a.Arg]
-		}
-		if counts {
+		if c, counts := g.argument(i, b, row, fresh); counts {
 			dst = acc.add(dst, in, c, row)
 		} else {
 			dst = acc.skip(dst, in)
@@ -76,6 +67,19 @@ func (g *grouper) add(dst, old []byte, b *expr.Batch, row int, fresh func(agg in
 		dst = append(dst, 1)
 	}
 	return dst
+}
+
+// argument is the column that a function looks at, nil where it looks at none, and whether it looks at this row: by its FILTER, and by its
+// DISTINCT, of which once tells whether it is the only row of its value.
+func (g *grouper) argument(agg int, b *expr.Batch, row int, once func(agg int) bool) (c *expr.Column, counts bool) {
+	a := &g.aggs[agg]
+	if a.Arg >= 0 {
+		c = b.Cols[a.Arg]
+	}
+	if a.Filter >= 0 && (b.Cols[a.Filter].Null[row] || b.Cols[a.Filter].I[row] == 0) {
+		return c, false
+	}
+	return c, !a.Distinct || !c.Null[row] && once(agg)
 }
 
 func (g *grouper) merge(dst, a, b []byte) []byte {

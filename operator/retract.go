@@ -143,16 +143,7 @@ func (b bag) result(in *reader, to *expr.Column) {
 func (g *grouper) take(dst, old []byte, b *expr.Batch, row int, gone func(agg int) bool) []byte {
 	in := read(&g.in, old)
 	for i, acc := range g.accs {
-		a := &g.aggs[i]
-		counts := a.Filter < 0 || !b.Cols[a.Filter].Null[row] && b.Cols[a.Filter].I[row] != 0
-		if counts && a.Distinct {
-			counts = !b.Cols[a.Arg].Null[row] && gone(i)
-		}
-		var c *expr.Column
-		if a.Arg >= 0 {
-			c = b.Cols[a.Arg]
-		}
-		if counts {
+		if c, counts := g.argument(i, b, row, gone); counts {
 			dst = acc.(retractor).retract(dst, in, c, row) //nolint:forcetypeassert // the plan has no others
 		} else {
 			dst = acc.skip(dst, in)
