@@ -141,19 +141,9 @@ func (c *Console) compareSchemas(r *http.Request) (any, error) {
 	}
 	var out schemaReaders
 	var err error
-	if out.Backward, err = unreadable(ctx, both[1], both[0]); err != nil {
+	if out.Backward, err = compat.Reasons(ctx, both[1], both[0]); err != nil {
 		return nil, err
 	}
-	out.Forward, err = unreadable(ctx, both[0], both[1])
-	return out, err
-}
-
-// unreadable lists what keeps a reader from what a writer writes.
-func unreadable(ctx context.Context, reader, writer *registry.Schema) ([]string, error) {
-	problems, err := compat.Readable(ctx, reader, writer)
-	out := []string{}
-	for _, p := range problems {
-		out = append(out, p.String())
-	}
+	out.Forward, err = compat.Reasons(ctx, both[0], both[1])
 	return out, err
 }

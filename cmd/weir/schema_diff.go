@@ -55,11 +55,11 @@ func newSchemaDiff() *cobra.Command {
 }
 
 func writeDiff(ctx context.Context, w io.Writer, from, to *registry.Version, asJSON bool) error {
-	backward, err := readable(ctx, to.Schema, from.Schema)
+	backward, err := compat.Reasons(ctx, to.Schema, from.Schema)
 	if err != nil {
 		return err
 	}
-	forward, err := readable(ctx, from.Schema, to.Schema)
+	forward, err := compat.Reasons(ctx, from.Schema, to.Schema)
 	if err != nil {
 		return err
 	}
@@ -86,16 +86,6 @@ func writeDiff(ctx context.Context, w io.Writer, from, to *registry.Version, asJ
 		}
 	}
 	return nil
-}
-
-// readable lists why data of a writer could not be read.
-func readable(ctx context.Context, reader, writer *registry.Schema) ([]string, error) {
-	problems, err := compat.Readable(ctx, reader, writer)
-	out := []string{}
-	for _, p := range problems {
-		out = append(out, p.String())
-	}
-	return out, err
 }
 
 // mostDiffCells bounds the work on two texts that have little in common.

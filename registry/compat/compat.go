@@ -91,6 +91,16 @@ func Check(ctx context.Context, level Level, next *registry.Schema, versions []*
 	return out, nil
 }
 
+// Reasons is [Readable] in words. It is never nil: programs want a list.
+func Reasons(ctx context.Context, reader, writer *registry.Schema) ([]string, error) {
+	problems, err := Readable(ctx, reader, writer)
+	out := []string{}
+	for _, p := range problems {
+		out = append(out, p.String())
+	}
+	return out, err
+}
+
 // Readable returns why data written with one schema could not be read with another; none where it can.
 func Readable(ctx context.Context, reader, writer *registry.Schema) ([]Problem, error) {
 	if reader.Type != writer.Type {
