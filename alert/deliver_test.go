@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
+	"weir/internal/syncbuf"
 )
 
 // hook is a webhook that remembers what it was told.
@@ -109,7 +110,7 @@ type world struct {
 	hook   *hook
 	config *Config
 	client *kgo.Client
-	log    lockedBuffer
+	log    syncbuf.Buffer
 
 	metrics *prometheus.Registry // nil: none
 	health  *Health
@@ -146,24 +147,6 @@ func (w *world) awaitMetrics(lines ...string) {
 		}
 	}
 	w.t.Fatalf("no %s in\n%s", missing, text)
-}
-
-// lockedBuffer is a buffer for several goroutines.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func newWorld(t *testing.T) *world {

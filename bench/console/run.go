@@ -11,9 +11,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
+
+	"weir/internal/syncbuf"
 )
 
 // side is a way to run weir up.
@@ -48,7 +49,7 @@ func (s *side) run(ctx context.Context, weir, dir string, set settings) (f figur
 	}, s.args...) // the last of a flag holds
 	cmd := exec.CommandContext(ctx, weir, args...) //nolint:gosec // built here
 	var out bytes.Buffer
-	said := &said{}
+	said := &syncbuf.Buffer{} // what weir up writes for people
 	cmd.Stdout, cmd.Stderr = &out, said
 	if err := cmd.Start(); err != nil {
 		return f, err
@@ -81,12 +82,12 @@ func (s *side) run(ctx context.Context, weir, dir string, set settings) (f figur
 }
 
 // watched waits for the addresses, and watches.
-func (s *side) watched(ctx context.Context, said *said) error {
+func (s *side) watched(ctx context.Context, said *syncbuf.Buffer) error {
 	if s.watch == nil {
 		return nil
 	}
 	for {
-		if at, ok := said.addresses(); ok {
+		if at, ok := addressesIn(said.String()); ok {
 			return s.watch(ctx, at)
 		}
 		select {
@@ -97,31 +98,13 @@ func (s *side) watched(ctx context.Context, said *said) error {
 	}
 }
 
-// said is what weir up writes for people.
-type said struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *said) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *said) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
-
 var (
 	consoleLine = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)\s+the console`)
 	adminLine   = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)/metrics`)
 )
 
-func (s *said) addresses() (at addresses, ok bool) {
-	text := s.String()
+// addressesIn finds where weir up says that it listens.
+func addressesIn(text string) (at addresses, ok bool) {
 	console, admin := consoleLine.FindStringSubmatch(text), adminLine.FindStringSubmatch(text)
 	if console == nil || admin == nil {
 		return at, false

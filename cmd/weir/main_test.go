@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"weir/internal/syncbuf"
 )
 
 // The test binary is weir itself when this is set, so that tests can run, stop and kill it.
@@ -29,27 +31,9 @@ type weir struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	out    bytes.Buffer
-	errOut lockedBuffer // read while it is written
+	errOut syncbuf.Buffer // read while it is written
 	exited chan struct{}
 	once   sync.Once
-}
-
-// lockedBuffer is a buffer for two goroutines.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // start starts weir with arguments. It is killed when the test ends.
