@@ -25,6 +25,7 @@ type writer struct {
 	headers     int
 	notNull     []int // columns of the table
 	partitioner kgo.TopicPartitioner
+	limit       int // bytes of a record that the topic takes; 0 is any
 
 	// Of an upsert table, the last change of each key in a transaction is what is written.
 	changes map[string]*kgo.Record
@@ -37,6 +38,9 @@ func newWriter(b base, op *plan.Insert) (*writer, error) {
 		base: b, op: op, table: t, timestamp: -1, headers: -1, nulls: make([]*expr.Column, len(t.Columns)),
 		partitioner: kgo.StickyKeyPartitioner(nil).ForTopic(t.Topic), changes: make(map[string]*kgo.Record),
 		keyCols: make([]*expr.Column, len(t.Key.Columns)), valueCols: make([]*expr.Column, len(t.Value.Columns)),
+	}
+	if limit := b.task.maxBytes; limit != nil {
+		w.limit = limit(t.Topic)
 	}
 	var err error
 	if t.Key.Name != "" {
@@ -114,7 +118,7 @@ func (w *writer) row(r *rows, i int) error {
 		return errors.New("a row that is taken back can't be written")
 	}
 	w.metadata(rec, r, i)
-	if err := w.task.fits(rec); err != nil {
+	if err := w.fits(rec); err != nil {
 		return err
 	}
 	if w.table.Upsert {
@@ -130,17 +134,14 @@ func (w *writer) row(r *rows, i int) error {
 }
 
 // fits refuses a record that its topic doesn't take: it would hold up all others.
-func (t *Task) fits(r *kgo.Record) error {
-	if t.maxBytes == nil {
-		return nil
-	}
+func (w *writer) fits(r *kgo.Record) error {
 	const perHeader = 12 // more than the lengths that Kafka's record format adds
 	size := len(r.Key) + len(r.Value)
 	for _, h := range r.Headers {
 		size += perHeader + len(h.Key) + len(h.Value)
 	}
-	if limit := t.maxBytes(r.Topic); size > limit {
-		return fmt.Errorf("the record has %d bytes, and topic %s takes %d (max.message.bytes)", size, r.Topic, limit)
+	if w.limit > 0 && size > w.limit {
+		return fmt.Errorf("the record has %d bytes, and topic %s takes %d (max.message.bytes)", size, r.Topic, w.limit)
 	}
 	return nil
 }
