@@ -242,6 +242,19 @@ func TestDevices(t *testing.T) {
 	}
 }
 
+// A frame of the list says which query it answers: one of the query before may come after it was changed.
+func TestDevicesFrameSaysWhatItAnswers(t *testing.T) {
+	c := &Console{fleet: newFleet(time.Now, nil)}
+	const ask = "q=pump&status=&sort=id&offset=0&limit=60"
+	f, err := c.devicesFeed(ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := f.frame().(deviceList).Ask; got != ask {
+		t.Errorf("it answers %q, want %q", got, ask)
+	}
+}
+
 func TestStatusFollowsTheUsualInterval(t *testing.T) {
 	now := time.UnixMilli(1_000_000_000)
 	f := newFleet(func() time.Time { return now }, nil)

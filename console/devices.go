@@ -61,6 +61,7 @@ func number(v url.Values, name string, otherwise, most int) (int, error) {
 
 // deviceList is a part of the device list.
 type deviceList struct {
+	Ask     string       `json:"ask,omitempty"` // of a feed's frame: the query that it answers. One of the query before may come late
 	Counts  deviceCounts `json:"counts"`
 	Matched int          `json:"matched"`
 	Offset  int          `json:"offset"`
@@ -128,6 +129,7 @@ func (c *Console) devices(r *http.Request) (any, error) {
 type devicesFeed struct {
 	fleet *fleet
 	query deviceQuery
+	ask   string
 }
 
 func (c *Console) devicesFeed(argument string) (feed, error) {
@@ -136,10 +138,15 @@ func (c *Console) devicesFeed(argument string) (feed, error) {
 		return nil, err
 	}
 	q, err := parseDeviceQuery(v)
-	return devicesFeed{c.fleet, q}, err
+	return devicesFeed{c.fleet, q, argument}, err
 }
 
-func (f devicesFeed) frame() any            { return f.fleet.list(f.query) }
+func (f devicesFeed) frame() any {
+	list := f.fleet.list(f.query)
+	list.Ask = f.ask
+	return list
+}
+
 func (f devicesFeed) period() time.Duration { return time.Second }
 func (f devicesFeed) close()                {}
 

@@ -26,14 +26,14 @@ export function Devices({ params }) {
 
   useEffect(() => {
     const stop = new AbortController();
-    get('devices?' + ask, null, stop.signal).then((l) => setList({ ...l, ask }), () => {});
+    get('devices?' + ask, null, stop.signal).then(setList, () => {});
     return () => stop.abort();
   }, [ask]);
   const frame = frames.devices.value;
   useEffect(() => {
-    if (frame && list && frame.offset === offset) setList({ ...frame, ask });
+    if (frame?.ask === ask) setList(frame);
   }, [frame]);
-  useEffect(() => { frames.devices.value = null; view.current?.scrollTo({ top: 0 }); }, [q, status, sort]);
+  useEffect(() => { view.current?.scrollTo({ top: 0 }); }, [q, status, sort]);
 
   const measure = () => {
     const v = view.current;
