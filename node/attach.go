@@ -13,22 +13,28 @@ import (
 
 // Kafka says which broker to use: the one at Broker.Brokers, or where that is empty the embedded one on DataDir.
 type Kafka struct {
-	Broker  broker.Config
-	DataDir string // of the embedded broker
-	Listen  string // host:port of the embedded broker; default a free port
-	Sync    bool   // the embedded broker waits for the disk at each commit
-	Logger  *slog.Logger
+	Broker    broker.Config
+	DataDir   string // of the embedded broker
+	Elsewhere bool   // where DataDir holds no data, Attach joins an embedded broker of this user that runs on another directory
+	Create    bool   // where there is no broker to be found, Attach makes one on DataDir
+	Listen    string // host:port of the embedded broker; default a free port
+	Sync      bool   // the embedded broker waits for the disk at each commit
+	Logger    *slog.Logger
 }
 
 // Attachment is a broker in use.
 type Attachment struct {
 	Broker   broker.Config
+	DataDir  string           // of the embedded broker; "" for named brokers
+	Found    bool             // it runs on another data directory than the one that was asked for
 	embedded *embedded.Broker // served by this process, or nil
 	member   *embedded.Member // served by another process on the data directory, or nil
+	withdraw func()           // removes the note of a broker that this process serves
 }
 
-// Attach reaches the brokers, or joins the embedded broker that another process serves on the data
-// directory, or starts it for as long as this process needs it.
+// Attach reaches the brokers, or joins the embedded broker that another process serves on the data directory, or serves the
+// data that is there for as long as this process needs it. Without data there it goes elsewhere or makes a broker where it
+// may, and returns a *NoBrokerError where it may not.
 func (k Kafka) Attach(ctx context.Context) (*Attachment, error) {
 	if len(k.Broker.Brokers) > 0 {
 		client, err := broker.Connect(ctx, k.Broker)
@@ -44,11 +50,36 @@ func (k Kafka) Attach(ctx context.Context) (*Attachment, error) {
 	if at, err := k.Join(); at != nil || err != nil {
 		return at, err
 	}
-	b, err := k.serve()
-	if err != nil {
+	if embedded.HasData(k.DataDir) {
+		return k.serve()
+	}
+	if at, err := k.find(); at != nil || err != nil {
+		return at, err
+	}
+	if !k.Create {
+		return nil, &NoBrokerError{DataDir: k.DataDir}
+	}
+	return k.serve()
+}
+
+// find joins the embedded broker of this user that runs on another data directory; nil where none does, or k does not want it.
+func (k Kafka) find() (*Attachment, error) {
+	if !k.Elsewhere {
+		return nil, nil
+	}
+	dirs, err := running()
+	if err != nil || len(dirs) == 0 {
 		return nil, err
 	}
-	return &Attachment{Broker: k.at(b.Addr()), embedded: b}, nil
+	if len(dirs) > 1 {
+		return nil, &NoBrokerError{DataDir: k.DataDir, Running: dirs}
+	}
+	k.DataDir = dirs[0]
+	at, err := k.Join()
+	if at != nil {
+		at.Found = true
+	}
+	return at, err
 }
 
 // Join joins the embedded broker that another process serves on the data directory; nil where none does.
@@ -57,7 +88,7 @@ func (k Kafka) Join() (*Attachment, error) {
 	if err != nil || member == nil {
 		return nil, err
 	}
-	return &Attachment{Broker: k.at(member.Addr), member: member}, nil
+	return &Attachment{Broker: k.at(member.Addr), DataDir: k.DataDir, member: member}, nil
 }
 
 // Serve starts the embedded broker, or reaches the brokers that are named. It does not join another process.
@@ -65,15 +96,22 @@ func (k Kafka) Serve(ctx context.Context) (*Attachment, error) {
 	if len(k.Broker.Brokers) > 0 {
 		return k.Attach(ctx)
 	}
-	b, err := k.serve()
+	return k.serve()
+}
+
+func (k Kafka) serve() (*Attachment, error) {
+	b, err := embedded.Open(embedded.Config{Dir: k.DataDir, Addr: k.Listen, Sync: k.Sync, Logger: k.Logger})
 	if err != nil {
 		return nil, err
 	}
-	return &Attachment{Broker: k.at(b.Addr()), embedded: b}, nil
-}
-
-func (k Kafka) serve() (*embedded.Broker, error) {
-	return embedded.Open(embedded.Config{Dir: k.DataDir, Addr: k.Listen, Sync: k.Sync, Logger: k.Logger})
+	withdraw, err := announce(k.DataDir)
+	if err != nil { // it can still be found by its data directory
+		withdraw = func() {}
+		if k.Logger != nil {
+			k.Logger.Warn("note the running broker for commands in other directories", "err", err)
+		}
+	}
+	return &Attachment{Broker: k.at(b.Addr()), DataDir: k.DataDir, embedded: b, withdraw: withdraw}, nil
 }
 
 func (k Kafka) at(addr string) broker.Config {
@@ -112,5 +150,6 @@ func (a *Attachment) Close(ctx context.Context, waiting func()) error {
 		}
 		_ = broker.Sleep(ctx, 200*time.Millisecond)
 	}
+	a.withdraw()
 	return a.embedded.Close()
 }

@@ -87,7 +87,7 @@ func Open(cfg Config) (*Broker, error) {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	lock := flock.New(filepath.Join(cfg.Dir, lockFile))
-	held, err := lock.TryLock()
+	held, err := tryLock(lock)
 	if err != nil {
 		return nil, fmt.Errorf("lock data directory %s: %w", cfg.Dir, err)
 	}
@@ -100,6 +100,18 @@ func Open(cfg Config) (*Broker, error) {
 		return nil, errors.Join(err, lock.Unlock())
 	}
 	return b, nil
+}
+
+// tryLock takes the lock of a data directory. It tries for a moment, since a process that only asks whether the directory is in
+// use holds the lock as long as that takes.
+func tryLock(lock *flock.Flock) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	held, err := lock.TryLockContext(ctx, 10*time.Millisecond)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return false, nil
+	}
+	return held, err
 }
 
 func (b *Broker) start() error {
@@ -213,16 +225,9 @@ type Member struct {
 // Join finds the broker that another process runs on dir, and lets that process know that it is used
 // until Leave. It returns nil, nil where no process serves dir.
 func Join(dir string) (*Member, error) {
-	lock := flock.New(filepath.Join(dir, lockFile))
-	if _, err := os.Stat(lock.Path()); errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	free, err := lock.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("look at the lock of data directory %s: %w", dir, err)
-	}
-	if free {
-		return nil, lock.Unlock()
+	held, err := Held(dir)
+	if err != nil || !held {
+		return nil, err
 	}
 	addr, err := waitAddr(dir)
 	if err != nil {
@@ -233,6 +238,28 @@ func Join(dir string) (*Member, error) {
 		return nil, fmt.Errorf("join data directory %s: %w", dir, err)
 	}
 	return &Member{Addr: addr, lock: joined}, nil
+}
+
+// Held reports whether a process serves a data directory.
+func Held(dir string) (bool, error) {
+	lock := flock.New(filepath.Join(dir, lockFile))
+	if _, err := os.Stat(lock.Path()); errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	free, err := lock.TryLock()
+	if err != nil {
+		return false, fmt.Errorf("look at the lock of data directory %s: %w", dir, err)
+	}
+	if free {
+		return false, lock.Unlock()
+	}
+	return true, nil
+}
+
+// HasData reports whether a broker has kept data in a directory.
+func HasData(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, dataDir))
+	return err == nil
 }
 
 // Leave ends the use of the broker.

@@ -22,13 +22,15 @@ import (
 type kafkaFlags struct {
 	config   broker.Config
 	dataDir  string
+	named    bool // the data directory, by the user
+	create   bool // a broker where there is none: for commands that write
 	logLevel string
 }
 
 func (k *kafkaFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringSliceVar(&k.config.Brokers, "brokers", nil, "Kafka brokers, host:port,…; without it the embedded broker on --data-dir")
-	f.StringVar(&k.dataDir, "data-dir", ".weir", "data of the embedded broker; a weir that already serves it is joined")
+	f.StringVar(&k.dataDir, "data-dir", ".weir", "data of the embedded broker; a weir that already serves it is joined, also one on another directory where this one does not exist")
 	f.BoolVar(&k.config.TLS, "tls", false, "connect with TLS")
 	f.StringVar(&k.config.CAFile, "tls-ca", "", "file of the certificate authorities to trust, PEM")
 	f.StringVar(&k.config.CertFile, "tls-cert", "", "file of the client certificate, PEM")
@@ -46,7 +48,7 @@ func (k *kafkaFlags) kafka(log *slog.Logger) (node.Kafka, error) {
 			return node.Kafka{}, usage(err)
 		}
 	}
-	return node.Kafka{Broker: k.config, DataDir: k.dataDir, Logger: log}, nil
+	return node.Kafka{Broker: k.config, DataDir: k.dataDir, Elsewhere: !k.named, Create: k.create, Logger: log}, nil
 }
 
 // attached calls fn with the broker that the flags name.
@@ -55,6 +57,7 @@ func (k *kafkaFlags) attached(cmd *cobra.Command, fn func(ctx context.Context, l
 	if err != nil {
 		return err
 	}
+	k.named = cmd.Flags().Changed("data-dir")
 	kafka, err := k.kafka(log)
 	if err != nil {
 		return err
@@ -62,6 +65,10 @@ func (k *kafkaFlags) attached(cmd *cobra.Command, fn func(ctx context.Context, l
 	at, err := kafka.Attach(cmd.Context())
 	if err != nil {
 		return err
+	}
+	if at.Found {
+		k.dataDir = at.DataDir
+		fmt.Fprintf(cmd.ErrOrStderr(), "There is no %s here: using the %s, on %s.\n", kafka.DataDir, at.Where(), at.DataDir)
 	}
 	defer func() {
 		err = errors.Join(err, at.Close(cmd.Context(), func() {

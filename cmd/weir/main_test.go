@@ -42,11 +42,26 @@ func start(t *testing.T, args ...string) *weir {
 	return startBinary(t, os.Args[0], args...)
 }
 
+// startIn is start in a working directory.
+func startIn(t *testing.T, dir string, args ...string) *weir {
+	t.Helper()
+	p := &weir{t: t, exited: make(chan struct{})}
+	p.cmd = exec.Command(os.Args[0], args...) //nolint:gosec // this test's own
+	p.cmd.Dir = dir
+	return p.start()
+}
+
 func startBinary(t *testing.T, binary string, args ...string) *weir {
 	t.Helper()
 	p := &weir{t: t, exited: make(chan struct{})}
 	p.cmd = exec.Command(binary, args...) //nolint:gosec // this test's own, or made by it
-	p.cmd.Env = append(os.Environ(), mainEnv+"=1", "WEIR_CONSOLE_LISTEN=none", "WEIR_REGISTRY_LISTEN=127.0.0.1:0", "TMPDIR="+slotDir(t), "GOMEMLIMIT=512MiB")
+	return p.start()
+}
+
+func (p *weir) start() *weir {
+	t := p.t
+	t.Helper()
+	p.cmd.Env = append(os.Environ(), mainEnv+"=1", "XDG_RUNTIME_DIR=", "WEIR_CONSOLE_LISTEN=none", "WEIR_REGISTRY_LISTEN=127.0.0.1:0", "TMPDIR="+slotDir(t), "GOMEMLIMIT=512MiB")
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.errOut
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)

@@ -83,6 +83,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 					return usage(err)
 				}
 			}
+			kafka.create = true
 			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
 				if err := node.ApplyDefaultTopics(ctx, at.Broker); err != nil {
 					return err

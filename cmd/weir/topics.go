@@ -109,6 +109,7 @@ func newTopicsApply() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			kafka.create = true
 			return planned(cmd, &kafka, file, func(ctx context.Context, admin *kadm.Client, plan *broker.Plan) error {
 				if err := plan.Apply(ctx, admin, force); err != nil {
 					return err
