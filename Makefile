@@ -7,8 +7,12 @@ BIN := $(CURDIR)/bin
 # Packages whose tests run alone: they start JVMs, or kill processes and look at the clock.
 HEAVY := ./conformance ./internal/stack ./cmd/weir ./broker/embedded
 
+# Tests that run a long version where WEIR_TEST_LONG is set.
+LONG := ^TestKillKeepsOffsetsWithRows$$
+LONG_PACKAGES := ./broker/embedded
+
 .DEFAULT_GOAL := help
-.PHONY: help build deps test test-fast lint fmt vuln fuzz console console-check dashboards dashboards-check conformance bench-produce bench-engine bench-restore bench-console bench-codec bench-flink test-flink clean
+.PHONY: help build deps test test-fast long lint fmt vuln fuzz console console-check dashboards dashboards-check conformance bench-produce bench-engine bench-restore bench-console bench-codec bench-flink test-flink clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +62,9 @@ test: deps console/web/node_modules ## run all tests with the race detector, rea
 
 test-fast: ## run the tests that start no JVM, the long ones shortened
 	go test -short -timeout 10m ./...
+
+long: deps ## run the tests that have long versions in these: 1,000 kills in the commits of the embedded broker, and others (an hour)
+	WEIR_TEST_LONG=1 go test -p 1 -count=1 -timeout 3h -v -run '$(LONG)' $(LONG_PACKAGES)
 
 lint: console-check dashboards-check ## see that what is made of console/web and deploy/grafana/src is up to date; golangci-lint, installed into bin/ where it is missing
 	@tool=$$(command -v golangci-lint || ls $$(go env GOPATH)/bin/golangci-lint 2>/dev/null || ls $(BIN)/golangci-lint 2>/dev/null); \

@@ -123,7 +123,7 @@ func (b *Broker) start() error {
 		return fmt.Errorf("mark data directory: %w", err)
 	}
 	var err error
-	if b.journal, err = openJournal(dir, b.cfg.Sync); err != nil {
+	if b.journal, err = openJournal(dir, b.cfg.Sync, b.topicName); err != nil {
 		return fmt.Errorf("open commit journal: %w", err)
 	}
 	var listenErr error
@@ -175,6 +175,14 @@ func (b *Broker) watch(key kmsg.Key, fn handler) {
 		b.cluster.KeepControl() // else kfake drops a handler that answers
 		return fn(req)
 	})
+}
+
+// topicName resolves a topic id, also for handlers; it is empty where no topic has the id.
+func (b *Broker) topicName(id [16]byte) string {
+	if info := b.cluster.TopicIDInfo(id); info != nil {
+		return info.Topic
+	}
+	return ""
 }
 
 func explainListen(addr string, err, listenErr error) error {

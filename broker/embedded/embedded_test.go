@@ -311,7 +311,7 @@ func TestTakenPort(t *testing.T) {
 // A commit whose intent can't be written is refused, and goes through when it can be.
 func TestCommitWaitsForTheJournal(t *testing.T) {
 	dir := t.TempDir()
-	j, err := openJournal(dir, false)
+	j, err := openJournal(dir, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,7 +326,7 @@ func TestCommitWaitsForTheJournal(t *testing.T) {
 	if end, ok := resp.(*kmsg.EndTxnResponse); !handled || !ok || end.ErrorCode == 0 {
 		t.Errorf("a commit without an intent: %+v, handled %v", resp, handled)
 	}
-	if j, err = openJournal(dir, true); err != nil {
+	if j, err = openJournal(dir, true, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, handled := j.onEndTxn(commit); handled {
@@ -341,5 +341,43 @@ func TestCommitWaitsForTheJournal(t *testing.T) {
 	}
 	if in, err := readIntent(dir); in != nil || err != nil {
 		t.Errorf("a torn intent is read as %+v, %v", in, err)
+	}
+}
+
+// A fenced producer that comes back takes nothing from the transaction of the one that replaced it.
+func TestJournalKeepsTheNewerProducersOffsets(t *testing.T) {
+	id := [16]byte{7}
+	names := map[[16]byte]string{id: "readings"}
+	dir := t.TempDir()
+	j, err := openJournal(dir, false, func(id [16]byte) string { return names[id] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.close()
+	offsets := func(epoch int16, offset int64) *kmsg.TxnOffsetCommitRequest {
+		req := kmsg.NewPtrTxnOffsetCommitRequest()
+		req.Version, req.Group, req.ProducerID, req.ProducerEpoch = 6, "g", 5, epoch
+		req.Topics = []kmsg.TxnOffsetCommitRequestTopic{
+			{TopicID: id, Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{{Partition: 1, Offset: offset}}},
+			{TopicID: [16]byte{8}, Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{{Partition: 1, Offset: offset}}}, // deleted
+		}
+		return req
+	}
+	end := func(epoch int16) *kmsg.EndTxnRequest {
+		req := kmsg.NewPtrEndTxnRequest()
+		req.Version, req.ProducerID, req.ProducerEpoch, req.Commit = 5, 5, epoch, true
+		return req
+	}
+	j.onTxnOffsetCommit(offsets(3, 100))
+	j.onTxnOffsetCommit(offsets(2, 50))
+	j.onEndTxn(end(2))
+	j.onEndTxn(end(3))
+	in, err := readIntent(dir)
+	if err != nil || in == nil {
+		t.Fatal(in, err)
+	}
+	want := groupOffset{Group: "g", Topic: "readings", Partition: 1, Offset: 100}
+	if in.Epoch != 3 || len(in.Offsets) != 1 || in.Offsets[0] != want {
+		t.Errorf("intent %+v, want epoch 3 and %+v", in, want)
 	}
 }

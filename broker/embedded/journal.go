@@ -44,6 +44,8 @@ type journal struct {
 	slots  [2]*os.File
 	number uint64
 	staged map[int64]stagedOffsets // by producer id, of open transactions
+
+	topicName func(id [16]byte) string // empty where no topic has the id
 }
 
 type stagedOffsets struct {
@@ -55,13 +57,13 @@ func slotPath(dir string, slot int) string {
 	return filepath.Join(dir, fmt.Sprintf("commit-intent.%d", slot))
 }
 
-// openJournal continues the journal of dir.
-func openJournal(dir string, sync bool) (*journal, error) {
+// openJournal continues the journal of dir. Requests are resolved by topicName, which must be usable in handlers.
+func openJournal(dir string, sync bool, topicName func(id [16]byte) string) (*journal, error) {
 	last, err := readIntent(dir)
 	if err != nil {
 		return nil, err
 	}
-	j := &journal{dir: dir, sync: sync, staged: make(map[int64]stagedOffsets)}
+	j := &journal{dir: dir, sync: sync, staged: make(map[int64]stagedOffsets), topicName: topicName}
 	if last != nil {
 		j.number = last.Number
 	}
@@ -85,19 +87,32 @@ func (j *journal) close() error {
 
 // onTxnOffsetCommit remembers the offsets that a transaction wants to commit. Offsets that the broker
 // then refuses are remembered too: a client whose offsets were refused aborts, it does not commit.
+//
+// From version 6 on a topic is named by its id alone (KIP-1319), which the broker resolves in its own handler, after this
+// one. The broker refuses an id that is not known, so such a topic's offsets are left out.
 func (j *journal) onTxnOffsetCommit(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	req, ok := kreq.(*kmsg.TxnOffsetCommitRequest)
 	if !ok {
 		return nil, nil, false
 	}
 	s := j.staged[req.ProducerID]
+	if req.ProducerEpoch < s.epoch {
+		return nil, nil, false // of a fenced producer
+	}
 	if s.epoch != req.ProducerEpoch {
 		s = stagedOffsets{epoch: req.ProducerEpoch}
 	}
 	for _, t := range req.Topics {
+		name := t.Topic
+		if req.Version >= 6 {
+			name = j.topicName(t.TopicID)
+		}
+		if name == "" {
+			continue
+		}
 		for _, p := range t.Partitions {
 			s.offsets = append(s.offsets, groupOffset{
-				Group: req.Group, Topic: t.Topic, Partition: p.Partition,
+				Group: req.Group, Topic: name, Partition: p.Partition,
 				Offset: p.Offset, LeaderEpoch: p.LeaderEpoch, Metadata: p.Metadata,
 			})
 		}
@@ -113,7 +128,10 @@ func (j *journal) onEndTxn(kreq kmsg.Request) (kmsg.Response, error, bool) { //n
 	if !ok {
 		return nil, nil, false
 	}
-	s := j.staged[req.ProducerID]
+	s, staged := j.staged[req.ProducerID]
+	if staged && req.ProducerEpoch < s.epoch {
+		return nil, nil, false // of a fenced producer: the broker refuses it, and what is staged is the newer one's
+	}
 	delete(j.staged, req.ProducerID)
 	if !req.Commit {
 		return nil, nil, false
@@ -123,7 +141,9 @@ func (j *journal) onEndTxn(kreq kmsg.Request) (kmsg.Response, error, bool) { //n
 		in.Offsets = s.offsets
 	}
 	if err := j.write(in); err != nil {
-		j.staged[req.ProducerID] = s
+		if staged {
+			j.staged[req.ProducerID] = s
+		}
 		resp := req.ResponseKind().(*kmsg.EndTxnResponse)
 		resp.ErrorCode = kerr.CoordinatorNotAvailable.Code
 		return resp, nil, true

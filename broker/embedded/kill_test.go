@@ -51,6 +51,7 @@ func serve(dir string) {
 		os.Exit(1)
 	}
 	dieAtCommit(b.cluster.ControlKey)
+	dieAtStep(b.cluster)
 	fmt.Println(b.Addr())
 	select {}
 }
@@ -193,8 +194,7 @@ func killRounds(t *testing.T, rounds int, env ...string) []string {
 	return checkTransactions(t, c.addr, outcome)
 }
 
-// runTransactions writes one record a transaction to each partition of two topics and commits the
-// transaction's number as the offset of a group, until ctx ends.
+// runTransactions writes one record a transaction to each partition of two topics, until ctx ends.
 func runTransactions(ctx context.Context, t *testing.T, addr string, next int, outcome map[int]string, ready chan struct{}) int {
 	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.TransactionalID("kill"), kgo.TransactionTimeout(time.Minute),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))

@@ -36,7 +36,7 @@ func recoverDir(dir string, log *slog.Logger) error {
 	if unclean {
 		started := time.Now()
 		r := recovery{data: data, now: started, open: make(map[producer]bool), windows: make(map[windowKey]*window)}
-		if err := r.run(dir); err != nil {
+		if err := r.run(dir, log); err != nil {
 			return err
 		}
 		log.Info("recovered after an unclean stop", "part", "broker", "committed", r.committed, "aborted", r.aborted,
@@ -72,7 +72,7 @@ type recovery struct {
 	committed, aborted int // transactions
 }
 
-func (r *recovery) run(dir string) error {
+func (r *recovery) run(dir string, log *slog.Logger) error {
 	pids, err := openStateLog(filepath.Join(r.data, "pids.log"))
 	if err != nil {
 		return fmt.Errorf("read pids.log: %w", err)
@@ -89,6 +89,11 @@ func (r *recovery) run(dir string) error {
 	all, err := partitions(r.data)
 	if err != nil {
 		return err
+	}
+	if r.intent != nil && r.intent.nameless() {
+		if err := r.settleNameless(all, log); err != nil {
+			return fmt.Errorf("finish a commit without topic names: %w", err)
+		}
 	}
 	for i := range all {
 		if err := r.endTransactions(&all[i]); err != nil {

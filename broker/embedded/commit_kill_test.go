@@ -1,0 +1,382 @@
+package embedded
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// The moments of a commit at which a broker is killed, in the order in which the broker meets them.
+const (
+	offsetsStaged = "offsets staged, no intent"
+	intentWritten = "intent written"
+	someMarkers   = "some control records written"
+	allMarkers    = "all control records written, no group offset"
+	someOffsets   = "some group offsets written"
+	allOffsets    = "all group offsets written, no end logged"
+	endLogged     = "end logged, next epoch not"
+	allWritten    = "all written, not answered"
+)
+
+var commitSteps = []string{offsetsStaged, intentWritten, someMarkers, allMarkers, someOffsets, allOffsets, endLogged, allWritten}
+
+const dieStepEnv = "WEIR_TEST_DIE_STEP" // "commit/step": kill -9 itself at that step of that commit
+
+// dieAtStep arranges that this process kills itself at one step of one commit. kfake has no hooks there, but it writes
+// each step to a file: its file handles are replaced by ones that die at a write.
+func dieAtStep(c *kfake.Cluster) {
+	number, step, _ := strings.Cut(os.Getenv(dieStepEnv), "/")
+	var commit int
+	if _, err := fmt.Sscan(number, &commit); err != nil {
+		return
+	}
+	watch := func(key kmsg.Key, fn func(kmsg.Request)) {
+		c.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			fn(req)
+			return nil, nil, false
+		})
+	}
+	watch(kmsg.TxnOffsetCommit, func(kmsg.Request) {
+		if commit == 1 && step == offsetsStaged {
+			die()
+		}
+	})
+	watch(kmsg.EndTxn, func(req kmsg.Request) {
+		if req.(*kmsg.EndTxnRequest).Commit {
+			if commit--; commit == 0 {
+				arm(c, step)
+			}
+		}
+	})
+}
+
+func die() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
+// arm is called while the broker waits in a control function, after the journal's.
+func arm(c *kfake.Cluster, step string) {
+	cluster := reflect.ValueOf(c).Elem()
+	switch step {
+	case intentWritten:
+		die()
+	case someMarkers:
+		dieAfter(1+rand.Int32N(killPartitions-1), segmentFiles(cluster, commitOut)...) // each partition has one record
+	case allMarkers:
+		dieAfter(0, unlocked(cluster.FieldByName("groupsLogFile")))
+	case someOffsets:
+		dieAfter(1, unlocked(cluster.FieldByName("groupsLogFile")))
+	case allOffsets:
+		dieAfter(0, unlocked(cluster.FieldByName("pidsLogFile")))
+	case endLogged:
+		dieAfter(1, unlocked(cluster.FieldByName("pidsLogFile")))
+	case allWritten:
+		dieAtEnd(unlocked(cluster.FieldByName("pidsLogFile")), 2)
+	}
+}
+
+// unlocked makes a private field settable.
+func unlocked(v reflect.Value) reflect.Value {
+	return reflect.NewAt(v.Type(), v.Addr().UnsafePointer()).Elem()
+}
+
+func segmentFiles(cluster reflect.Value, topic string) (files []reflect.Value) {
+	topics := unlocked(cluster.FieldByName("data").FieldByName("tps"))
+	for of := topics.MapIndex(reflect.ValueOf(topic)).MapRange(); of.Next(); {
+		files = append(files, unlocked(of.Value().Elem().FieldByName("activeSegFile")))
+	}
+	return files
+}
+
+// deadlyFile kills the process at a write: before it where before reaches 0, after it where after does.
+type deadlyFile struct {
+	*os.File
+	before, after *atomic.Int32
+}
+
+func (f deadlyFile) Write(p []byte) (int, error) {
+	if f.before != nil && f.before.Add(-1) < 0 {
+		die()
+	}
+	n, err := f.File.Write(p)
+	if f.after != nil && f.after.Add(-1) == 0 {
+		die()
+	}
+	return n, err
+}
+
+// dieAfter lets so many writes to the files pass.
+func dieAfter(writes int32, files ...reflect.Value) {
+	var left atomic.Int32
+	left.Store(writes)
+	for _, f := range files {
+		f.Set(reflect.ValueOf(deadlyFile{File: openFile(f), before: &left}))
+	}
+}
+
+func dieAtEnd(file reflect.Value, writes int32) {
+	var left atomic.Int32
+	left.Store(writes)
+	file.Set(reflect.ValueOf(deadlyFile{File: openFile(file), after: &left}))
+}
+
+func openFile(v reflect.Value) *os.File {
+	f, ok := v.Interface().(*os.File)
+	if !ok {
+		fmt.Fprintln(os.Stderr, "no open file where the broker was expected to have one")
+		os.Exit(1)
+	}
+	return f
+}
+
+const (
+	commitIn    = "numbers" // partition p has records whose values are their offsets
+	commitOut   = "copied"  // one record for each of them
+	commitGroup = "copier"
+	commitIns   = 3 // partitions
+)
+
+// A broker that is killed at any step of a commit has, at its next start, the rows of a transaction and the group's offsets,
+// or neither: never one of the two. The client is the one that pipelines use.
+func TestKillKeepsOffsetsWithRows(t *testing.T) {
+	perStep := 7
+	switch {
+	case os.Getenv(longEnv) != "":
+		perStep = 125
+	case testing.Short():
+		perStep = 2
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	dir := t.TempDir()
+	c := startChild(t, dir)
+	setUpCopying(t, c.addr)
+	c.kill(t)
+	var order []string
+	for range perStep {
+		order = append(order, commitSteps...)
+	}
+	rng.Shuffle(len(order), func(i, k int) { order[i], order[k] = order[k], order[i] })
+	kills := make(map[string]int)
+	committed, took := 0, time.Now()
+	for round, step := range order {
+		c := startChild(t, dir, fmt.Sprintf("%s=%d/%s", dieStepEnv, 1+rng.IntN(3), step))
+		if !copyUntilDead(t, c) {
+			t.Fatalf("round %d: the broker was not killed when %s", round, step)
+		}
+		kills[step]++
+		checkIntent(t, dir)
+		c = startChild(t, dir)
+		rows := checkCopied(t, c.addr, fmt.Sprintf("round %d, killed when %s", round, step))
+		visible := step != offsetsStaged && step != "" // the decision is the intent
+		if rows <= committed && visible {
+			t.Errorf("round %d, killed when %s: %d rows are committed, %d were before the kill", round, step, rows, committed)
+		}
+		committed = rows
+		c.kill(t)
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+	t.Logf("%d kills, %d rows, %s: %v", len(order), committed, time.Since(took).Round(time.Second), kills)
+}
+
+// longEnv asks for the long version of a test; make long sets it.
+const longEnv = "WEIR_TEST_LONG"
+
+func setUpCopying(t *testing.T, addr string) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	if _, err := admin.CreateTopic(t.Context(), commitIns, 1, nil, commitIn); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.CreateTopic(t.Context(), killPartitions, 1, nil, commitOut); err != nil {
+		t.Fatal(err)
+	}
+	const records = 200_000 // more than all rounds read
+	value := []byte("x")
+	for n := range records {
+		client.Produce(t.Context(), &kgo.Record{Topic: commitIn, Partition: int32(n % commitIns), Value: value}, func(_ *kgo.Record, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err := client.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// copyUntilDead copies records in transactions with their offsets until the broker is dead; false where it did not die.
+func copyUntilDead(t *testing.T, c *child) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	dead := make(chan struct{})
+	go func() {
+		defer close(dead)
+		_ = c.cmd.Wait() // "signal: killed"
+		cancel()
+	}()
+	s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(c.addr), kgo.TransactionalID("copier"), kgo.TransactionTimeout(time.Minute),
+		kgo.ConsumerGroup(commitGroup), kgo.ConsumeTopics(commitIn), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxBytes(1<<10),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.RequireStableFetchOffsets())
+	if err != nil {
+		t.Fatal(err)
+	}
+	context.AfterFunc(ctx, s.Client().Close) // else records in flight wait for the broker to come back
+	for ctx.Err() == nil {
+		fetches := s.PollRecords(ctx, 3*killPartitions)
+		if fetches.NumRecords() == 0 {
+			continue
+		}
+		if s.Begin() != nil {
+			break
+		}
+		n := 0
+		promise := kgo.AbortingFirstErrPromise(s.Client())
+		produce := func(from *kgo.Record) {
+			s.Produce(ctx, &kgo.Record{Topic: commitOut, Partition: int32(n % killPartitions), Value: fmt.Appendf(nil, "%d/%d", from.Partition, from.Offset)}, promise.Promise())
+			n++
+		}
+		fetches.EachRecord(produce)
+		for ; n < killPartitions; n++ { // so that each partition gets a control record
+			s.Produce(ctx, &kgo.Record{Topic: commitOut, Partition: int32(n), Value: []byte("filler")}, promise.Promise())
+		}
+		try := kgo.TryCommit
+		if s.Client().Flush(ctx) != nil || promise.Err() != nil {
+			try = kgo.TryAbort
+		}
+		if _, err := s.End(ctx, try); err != nil {
+			break
+		}
+	}
+	select {
+	case <-dead:
+		return true
+	case <-time.After(5 * time.Second):
+		return false
+	}
+}
+
+// An intent of an earlier version names no topics. Its commit is aborted where nobody can have seen it, and finished with the
+// topic that the group reads otherwise.
+func TestRecoveryOfIntentsWithoutTopicNames(t *testing.T) {
+	for _, step := range []string{intentWritten, someMarkers, allMarkers, someOffsets} {
+		t.Run(step, func(t *testing.T) {
+			dir := t.TempDir()
+			c := startChild(t, dir, fmt.Sprintf("%s=2/%s", dieStepEnv, step))
+			setUpCopying(t, c.addr)
+			if !copyUntilDead(t, c) {
+				t.Fatal("the broker was not killed")
+			}
+			forgetTopicNames(t, dir)
+			c = startChild(t, dir)
+			defer c.kill(t)
+			if rows := checkCopied(t, c.addr, step); rows == 0 {
+				t.Error("the first transaction is gone")
+			}
+		})
+	}
+}
+
+// forgetTopicNames makes the last intent what an earlier version would have written.
+func forgetTopicNames(t *testing.T, dir string) {
+	t.Helper()
+	in, err := readIntent(dir)
+	if err != nil || in == nil {
+		t.Fatalf("no intent: %v", err)
+	}
+	for i := range in.Offsets {
+		in.Offsets[i].Topic = ""
+	}
+	data, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(slotPath(dir, int(in.Number%2)), frameIntent(data), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkIntent sees that the last intent names the topic of each offset.
+func checkIntent(t *testing.T, dir string) {
+	t.Helper()
+	in, err := readIntent(dir)
+	if err != nil || in == nil {
+		t.Fatalf("no intent in %s: %v", dir, err)
+	}
+	if len(in.Offsets) == 0 {
+		t.Errorf("intent %d has no offsets", in.Number)
+	}
+	for _, o := range in.Offsets {
+		if o.Topic != commitIn || o.Group != commitGroup {
+			t.Errorf("intent %d commits offset %d of topic %q to group %q, want %q and %q", in.Number, o.Offset, o.Topic, o.Group, commitIn, commitGroup)
+		}
+	}
+}
+
+// checkCopied sees that read_committed shows each record before the group's offsets once, and none after, and counts them.
+func checkCopied(t *testing.T, addr, when string) (rows int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	wrong := func(format string, args ...any) { t.Errorf("%s: %s", when, fmt.Sprintf(format, args...)) }
+	copies := make(map[string]int)
+	for _, values := range readCommitted(ctx, t, addr, commitOut, wrong) {
+		for _, v := range values {
+			if v != "filler" {
+				copies[v]++
+				rows++
+			}
+		}
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	group, err := kadm.NewClient(client).FetchOffsets(ctx, commitGroup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if topics := slices.Sorted(maps.Keys(group)); !slices.Equal(topics, []string{commitIn}) && rows > 0 {
+		wrong("group %s has offsets of topics %q", commitGroup, topics)
+	}
+	before := 0
+	group.Each(func(o kadm.OffsetResponse) {
+		for n := range o.At {
+			before++
+			if v := fmt.Sprintf("%d/%d", o.Partition, n); copies[v] != 1 {
+				wrong("record %s is before the group's offset %d and there %d times", v, o.At, copies[v])
+			}
+		}
+	})
+	if before != rows {
+		wrong("%d rows are committed, the group's offsets count %d", rows, before)
+	}
+	return rows
+}
