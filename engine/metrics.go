@@ -78,7 +78,7 @@ var (
 	descStarted   = desc("start_timestamp_seconds", "When the pipeline was started, in Unix time.")
 )
 
-var phases = []Phase{Starting, Restoring, Running, Waiting, Retrying, Stopped}
+var phases = []Phase{Starting, Restoring, Running, Waiting, Retrying, Stopped, Failed}
 
 // Describe names no metrics in advance: a process may have no pipeline yet.
 func (m *Metrics) Describe(chan<- *prometheus.Desc) {}

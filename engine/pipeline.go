@@ -45,7 +45,7 @@ func (p *pipeline) prepare(ctx context.Context) error {
 
 // patience is how long to try again after an error of prepareOnce.
 func (p *pipeline) patience(err error) time.Duration {
-	var missing *noTopicError
+	var missing *NoTopicError
 	switch {
 	case errors.As(err, &missing):
 		return 2 * time.Second // a topic that was just made takes a moment to be known by all brokers

@@ -49,6 +49,7 @@ const (
 	Waiting   Phase = "waiting"  // for something outside, such as a schema registry: Reason says what
 	Retrying  Phase = "retrying" // its session broke, for Reason; a new one follows
 	Stopped   Phase = "stopped"
+	Failed    Phase = "failed" // for good, for Reason: it runs again when somebody has acted on that and starts it
 )
 
 // Reasons why a transaction was aborted. There are no others, so that they can be a label.
@@ -176,6 +177,9 @@ func (s *Status) Snapshot() Snapshot {
 	}
 	return all
 }
+
+// Fail says that a worker has ended for good, and why.
+func (s *Status) Fail(instance, reason string) { s.phase(instance, Failed, reason) }
 
 // Wait says that a worker waits for something outside, and what for; an empty reason that it goes on.
 func (s *Status) Wait(instance, reason string) {

@@ -25,7 +25,7 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 			return err
 		}
 		if n == 0 {
-			return &noTopicError{t.Name, t.Topic}
+			return &NoTopicError{Table: t.Name, Topic: t.Topic}
 		}
 		p.partitions[t.Topic] = n
 		width = max(width, n)
@@ -71,11 +71,12 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 	return p.findIDs(ctx, admin)
 }
 
-// noTopicError is a table that reads a topic that is not there, or that the broker that was asked has not heard of yet.
-type noTopicError struct{ table, topic string }
+// NoTopicError says that a table reads a topic that does not exist, or that the broker which was asked has not heard of yet.
+type NoTopicError struct{ Table, Topic string }
 
-func (e *noTopicError) Error() string {
-	return fmt.Sprintf("table %s reads topic %s, which does not exist: make it, or start what writes it", e.table, e.topic)
+// Error names table and topic.
+func (e *NoTopicError) Error() string {
+	return fmt.Sprintf("table %s reads topic %s, which does not exist: create it, or start what writes it", e.Table, e.Topic)
 }
 
 // ownTopics are the topics that belong to the pipeline: dead letters, late rows, its plan, repartitioned rows, and state.

@@ -5,6 +5,8 @@
 //	slots.go   names of workers for their transactional ids
 //	registry.go the schema registry beside the embedded broker
 //	console.go the page that shows it
+//	beside.go  pipelines that run beside the main job, none of which stops the others
+//	running.go which embedded brokers run on this machine
 //	meter.go   what a person sees of it
 //	admin.go   what its operator sees: metrics, health, what is not ready
 package node
@@ -149,13 +151,15 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		}
 		return nil
 	})
-	for _, c := range consumers {
-		flow.Go(func() error {
-			if _, err := engine.Run(ctx, c); err != nil {
-				return fmt.Errorf("pipeline %s: %w", c.Program.Name, err)
-			}
-			return nil
-		})
+	flow.Go(func() error {
+		if _, err := engine.Run(ctx, consumers[0]); err != nil {
+			return fmt.Errorf("pipeline %s: %w", stats.Name, err)
+		}
+		return nil
+	})
+	beside := besides{logger: cfg.Logger}
+	for _, c := range consumers[1:] {
+		flow.Go(func() error { beside.run(ctx, c); return nil })
 	}
 	flow.Go(func() error { return cfg.Admin.Deliver(ctx, observed, cfg.Alerts, cfg.Pipelines, cfg.Logger) })
 	flow.Go(func() error { return page.Run(ctx) })
@@ -163,7 +167,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		flow.Go(func() error { return cfg.Admin.Watch(ctx, kafka.Broker, cfg.WatchEvery, cfg.Logger) })
 	}
 	flow.Go(func() error { return cfg.show(ctx, kafka.Broker, meter) })
-	return flow.Wait()
+	return errors.Join(flow.Wait(), beside.err())
 }
 
 // encoding is how readings are written.

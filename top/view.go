@@ -25,7 +25,7 @@ func (l look) state(name string) string {
 	switch name {
 	case "online", "running":
 		return l.ok.Render("●") + " " + name
-	case "silent", "retrying":
+	case "silent", "retrying", "failed":
 		return l.bad.Render("○") + " " + name
 	case "stopped":
 		return l.faint.Render("□ " + name)

@@ -23,7 +23,7 @@ export function Panel({ title, note, tools, children, className = '', label }) {
 const marks = {
   online: ['ok', '●'], running: ['ok', '●'], ok: ['ok', '●'],
   late: ['warn', '◐'], rebalancing: ['warn', '◐'], restoring: ['warn', '◐'], starting: ['warn', '◐'], waiting: ['warn', '◐'], warning: ['warn', '◐'],
-  silent: ['bad', '○'], retrying: ['bad', '▲'], critical: ['bad', '▲'], firing: ['bad', '▲'],
+  silent: ['bad', '○'], retrying: ['bad', '▲'], failed: ['bad', '✕'], critical: ['bad', '▲'], firing: ['bad', '▲'],
   silenced: ['off', '◌'], stopped: ['off', '□'], resolved: ['off', '□'],
 };
 
