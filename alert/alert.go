@@ -48,6 +48,8 @@ type Alert struct {
 	Quiet   bool            `json:"quiet,omitempty"` // it was silenced when it was resolved: who has not heard of it need not
 	Changed time.Time       `json:"changed"`         // when its status was learnt; groups wait from there
 	Sent    map[string]Sent `json:"sent,omitempty"`  // by receiver
+
+	Failing map[string]Failing `json:"failing,omitempty"` // by receiver whose last notification of the alert failed
 }
 
 // Origin is where an alert's rows are: all rows of a key lie in one partition.
@@ -62,6 +64,14 @@ type Sent struct {
 	Status Status    `json:"status"`
 	At     time.Time `json:"at"`
 	N      int       `json:"n"` // how many times it was told of the alert
+}
+
+// Failing is a receiver that does not take what it should hear.
+type Failing struct {
+	Since    time.Time `json:"since"` // the first failure in a row
+	At       time.Time `json:"at"`    // the last one
+	Attempts int       `json:"attempts"`
+	Error    string    `json:"error"` // of the last one
 }
 
 // newID makes an id of an alert's first row. It is the same whenever the row is read, so that a receiver can tell what it has heard.

@@ -3,6 +3,7 @@ package alert
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -126,6 +127,7 @@ func (b *Book) sent(n *Notification, failed error, now time.Time) {
 		}
 		f.until = now.Add(min(time.Second<<min(f.count, 6), time.Minute))
 		f.count++
+		b.fails(n, failed, now)
 		return
 	}
 	delete(b.failed, n.group)
@@ -138,6 +140,28 @@ func (b *Book) sent(n *Notification, failed error, now time.Time) {
 			a.Sent = make(map[string]Sent)
 		}
 		a.Sent[n.Receiver] = Sent{told.Status, now, told.N}
+		delete(a.Failing, n.Receiver)
+		b.changed[a.ID] = true
+	}
+}
+
+// fails notes with the alerts of a notification that their receiver did not take it, for whoever lists alerts.
+func (b *Book) fails(n *Notification, failed error, now time.Time) {
+	for _, told := range n.Alerts {
+		a := b.alerts[told.ID]
+		if a == nil {
+			continue
+		}
+		if a.Failing == nil {
+			a.Failing = make(map[string]Failing)
+		}
+		f, failedBefore := a.Failing[n.Receiver]
+		if !failedBefore {
+			f.Since = now
+		}
+		f.At, f.Error = now, strings.Join(strings.Fields(failed.Error()), " ") // mail servers answer in several lines
+		f.Attempts++
+		a.Failing[n.Receiver] = f
 		b.changed[a.ID] = true
 	}
 }

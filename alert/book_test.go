@@ -394,3 +394,29 @@ func TestConfigErrors(t *testing.T) {
 		t.Errorf("%+v", w)
 	}
 }
+
+// Whoever lists alerts sees which receiver does not take them, since when and why, until it takes one.
+func TestFailingReceiversAreShown(t *testing.T) {
+	c := newClock(t, oneHook)
+	c.row("a", "warning")
+	first := c.now.Add(5 * time.Second)
+	c.tell(5*time.Second, errors.New("connection\nrefused"))
+	c.tell(time.Second, errors.New("no route"))
+	failing := func() map[string]Failing {
+		for _, a := range c.alerts {
+			return a.Failing
+		}
+		return nil
+	}
+	want := map[string]Failing{"hook": {Since: first, At: first.Add(time.Second), Attempts: 2, Error: "no route"}}
+	if diff := cmp.Diff(want, failing()); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	if len(c.takeChanged()) != 1 {
+		t.Error("the failure is not written")
+	}
+	c.want(t, 2*time.Second, "hook firing: a/firing/1")
+	if f := failing(); len(f) != 0 {
+		t.Errorf("it still fails: %v", f)
+	}
+}

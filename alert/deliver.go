@@ -86,8 +86,12 @@ func Deliver(ctx context.Context, c DeliverConfig) error {
 		return err
 	}
 	following, stop := context.WithCancel(ctx)
-	defer stop()
-	go d.followSilences(following)
+	var follower sync.WaitGroup
+	follower.Go(func() { d.followSilences(following) })
+	defer func() {
+		stop()
+		follower.Wait()
+	}()
 	wait := broker.Backoff()
 	for {
 		committed := d.commits

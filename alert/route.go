@@ -129,7 +129,7 @@ func (b *Book) notification(g *group, silences []Silence, now time.Time) *Notifi
 	}
 	for _, a := range tell {
 		told := *a
-		told.Sent = nil
+		told.Sent, told.Failing = nil, nil
 		n.Alerts = append(n.Alerts, Told{Alert: told, N: a.Sent[g.receiver].N + 1, fresh: a.Sent[g.receiver].Status != a.Status})
 	}
 	n.name()

@@ -8,7 +8,7 @@
 //	cluster.go   what the broker tells: topics, groups, lag, transactions, sampled each second
 //	overview.go  ten minutes of figures, and the feed of the first page
 //	follow.go    reading a topic's newest records within a budget
-//	fleet.go     devices and their sensors, by the readings that come
+//	fleet.go     devices and their sensors, by the readings that come; recall.go those that are silent
 //	devices.go   devices as rows and as charts
 //	payload.go   a record's bytes as something to read
 //	scan.go      reading a stretch of a topic
@@ -53,6 +53,7 @@ type Config struct {
 	Optional bool             // Open returns ErrBusy where the address is taken, so that the caller can go on without
 	Write    bool             // allows to replay dead letters and to abort transactions
 	Readings string           // topic of the readings that devices are made of
+	Stats    string           // topic of the devices' statistics, by which silent ones are known; may be empty
 	Letters  string           // dead-letter topic of the readings
 	Progress string           // topic with the marks of replays
 	Registry *registry.Client // nil where there is none
@@ -146,7 +147,7 @@ func Open(ctx context.Context, cfg Config) (*Console, error) {
 	c := &Console{cfg: cfg, listener: listener, client: client, admin: kadm.NewClient(client)}
 	c.cluster = newCluster(c.admin, cfg.Now)
 	c.history = &history{}
-	c.registry, c.readers = cfg.Registry, newReaders(cfg.Registry)
+	c.registry, c.readers = cfg.Registry, newReaders(ctx, cfg.Registry)
 	c.fleet = newFleet(cfg.Now, c.readers)
 	c.tails = &tails{broker: cfg.Broker, decode: c.readers.text, now: cfg.Now, logger: cfg.Logger}
 	c.guard = newGuard(cfg.Token, cfg.Listen)
@@ -196,12 +197,16 @@ func (c *Console) Run(ctx context.Context) error {
 	})
 	all.Go(func() error { c.hub.run(ctx); return nil })
 	all.Go(func() error { c.sample(ctx); return nil })
+	all.Go(func() error { c.recallDevices(ctx); return nil })
 	all.Go(func() error {
-		f := follower{broker: c.cfg.Broker, topic: c.cfg.Readings, budget: fleetBudget, back: fleetBack, logger: c.cfg.Logger}
+		f := follower{broker: c.cfg.Broker, topic: c.cfg.Readings, budget: fleetBudget, back: fleetBack, logger: c.cfg.Logger, reached: c.fleet.reached}
 		f.run(ctx, c.fleet.take)
 		return nil
 	})
-	return all.Wait()
+	err := all.Wait()
+	c.tails.reading.Wait() // streams have ended, and with them what they watched
+	c.readers.fetching.Wait()
+	return err
 }
 
 // sample looks at the broker and keeps the figures: each second while somebody watches, else each three seconds.

@@ -18,7 +18,9 @@ import (
 // readers make text of payloads that were written with a schema of the registry. A schema is fetched once, beside
 // whoever shows a record: until it is here, the record is bytes.
 type readers struct {
-	client *registry.Client
+	client   *registry.Client
+	ctx      context.Context // of the console
+	fetching sync.WaitGroup
 
 	mu    sync.Mutex
 	known map[int]*reader
@@ -36,8 +38,9 @@ const (
 	maxKnown = 10_000
 )
 
-func newReaders(client *registry.Client) *readers {
-	return &readers{client: client, known: make(map[int]*reader)}
+// newReaders makes the readers of a console that ends with ctx.
+func newReaders(ctx context.Context, client *registry.Client) *readers {
+	return &readers{client: client, ctx: ctx, known: make(map[int]*reader)}
 }
 
 // text is the decoder that pages use.
@@ -74,7 +77,7 @@ func (r *readers) find(id int) *reader {
 		return nil
 	}
 	r.known[id] = &reader{asked: time.Now()}
-	go func() { _ = r.fetch(context.Background(), id) }() // the registry's client has a timeout
+	r.fetching.Go(func() { _ = r.fetch(r.ctx, id) }) // what is not here is asked for again
 	return nil
 }
 

@@ -86,11 +86,12 @@ func (f *fleet) list(q deviceQuery) deviceList {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
+	until := f.until(now)
 	list := deviceList{Offset: q.offset, Rows: []deviceRow{}}
 	list.Counts = deviceCounts{Total: len(f.order), Untracked: f.untracked, Unread: f.unread, Sampled: now.Sub(f.jumped) < 10*time.Second}
 	var matched []*device
 	for _, d := range f.byID() {
-		s := f.status(d, now.UnixMilli())
+		s := f.status(d, until)
 		list.Counts.count(s)
 		if (q.status == "" || q.status == s) && (q.text == "" || strings.Contains(strings.ToLower(d.id), q.text)) {
 			matched = append(matched, d)
@@ -102,13 +103,13 @@ func (f *fleet) list(q deviceQuery) deviceList {
 	}
 	from := min(q.offset, len(matched))
 	for _, d := range matched[from:min(len(matched), from+q.limit)] {
-		list.Rows = append(list.Rows, f.row(d, now.UnixMilli()))
+		list.Rows = append(list.Rows, f.row(d, now.UnixMilli(), until))
 	}
 	return list
 }
 
-func (f *fleet) row(d *device, now int64) deviceRow {
-	row := deviceRow{ID: d.id, Status: f.status(d, now), Seen: max(0, now-d.arrived), Sensors: make([]sensorRow, 0, len(d.sensors))}
+func (f *fleet) row(d *device, now, until int64) deviceRow {
+	row := deviceRow{ID: d.id, Status: f.status(d, until), Seen: max(0, now-d.arrived), Sensors: make([]sensorRow, 0, len(d.sensors))}
 	for _, s := range d.sensors {
 		one := sensorRow{Name: s.name, Unit: s.unit, Last: s.last, Spark: make([]float32, 0, rowPoints)}
 		s.points(rowPoints, func(_ int64, v float32) { one.Spark = append(one.Spark, v) })
@@ -177,7 +178,7 @@ func (f *fleet) detail(id string) (deviceDetail, bool) {
 		return deviceDetail{}, false
 	}
 	now := f.now().UnixMilli()
-	out := deviceDetail{ID: d.id, Status: f.status(d, now), Seen: max(0, now-d.arrived), Interval: d.gap, Partition: d.partition}
+	out := deviceDetail{ID: d.id, Status: f.status(d, f.until(f.now())), Seen: max(0, now-d.arrived), Interval: d.gap, Partition: d.partition}
 	for _, s := range d.sensors {
 		one := sensorSeries{Name: s.name, Unit: s.unit, Last: s.last}
 		s.points(maxPoints, func(at int64, v float32) {

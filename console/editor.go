@@ -91,7 +91,11 @@ func (c *Console) previewSQL(r *http.Request) (any, error) {
 	if !answer.OK {
 		return answer, nil
 	}
-	c.previews <- struct{}{} // one at a time
+	select {
+	case c.previews <- struct{}{}: // one at a time
+	case <-r.Context().Done():
+		return nil, r.Context().Err() // the browser has left
+	}
 	defer func() { <-c.previews }()
 	ctx, cancel := context.WithTimeout(r.Context(), previewTime)
 	defer cancel()
@@ -111,7 +115,7 @@ func (c *Console) previewSQL(r *http.Request) (any, error) {
 			answer.Read += len(last)
 		}
 	}
-	written, err := sqltest.Preview(program, records, in.Close)
+	written, err := sqltest.Preview(ctx, program, records, in.Close)
 	if err != nil {
 		return sqlAnswer{Message: err.Error()}, nil
 	}

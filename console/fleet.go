@@ -46,10 +46,11 @@ type fleet struct {
 	devices   map[string]*device
 	order     []*device // by id, where sorted is set
 	sorted    bool
-	gap       float64 // usual interval of a device, in milliseconds: for those that have sent one reading so far
-	untracked int64   // readings of devices beyond maxDevices
-	unread    int64   // records that are no readings
-	skipped   int64   // records that were jumped over
+	gap       float64   // usual interval of a device, in milliseconds: for those that have sent one reading so far
+	untracked int64     // readings of devices beyond maxDevices
+	unread    int64     // records that are no readings
+	skipped   int64     // records that were jumped over
+	observed  time.Time // until when all readings were seen; zero before the first time
 	jumped    time.Time
 	waits     []float64 // milliseconds from a record to here, of the last records, as a ring
 	next      int       // in the ring
@@ -104,16 +105,10 @@ func (f *fleet) read(value []byte, into *reading.Reading) bool {
 }
 
 func (f *fleet) add(r *reading.Reading, record *kgo.Record, now time.Time) {
-	d := f.devices[r.DeviceID]
+	d := f.find(r.DeviceID)
 	if d == nil {
-		if len(f.devices) >= maxDevices {
-			f.untracked++
-			return
-		}
-		d = &device{id: strings.Clone(r.DeviceID)}
-		f.devices[d.id] = d
-		f.order = append(f.order, d)
-		f.sorted = false
+		f.untracked++
+		return
 	}
 	d.partition = record.Partition
 	d.arrived = max(d.arrived, min(record.Timestamp.UnixMilli(), now.UnixMilli()))
@@ -129,6 +124,18 @@ func (f *fleet) add(r *reading.Reading, record *kgo.Record, now time.Time) {
 	}
 }
 
+// find returns a device, which it makes where it is new; nil where there are too many. f.mu is held.
+func (f *fleet) find(id string) *device {
+	d := f.devices[id]
+	if d == nil && len(f.devices) < maxDevices {
+		d = &device{id: strings.Clone(id)}
+		f.devices[d.id] = d
+		f.order = append(f.order, d)
+		f.sorted = false
+	}
+	return d
+}
+
 func even(before, now float64) float64 {
 	if before == 0 {
 		return now
@@ -136,10 +143,18 @@ func even(before, now float64) float64 {
 	return 0.8*before + 0.2*now
 }
 
+// place is where the sensor of a name is, or belongs.
+func (d *device) place(name string) (int, bool) {
+	return slices.BinarySearchFunc(d.sensors, name, func(s *sensor, name string) int { return strings.Compare(s.name, name) })
+}
+
 // sensor finds the sensor of a reading; nil where the device has too many.
 func (d *device) sensor(r *reading.Reading) *sensor {
-	i, ok := slices.BinarySearchFunc(d.sensors, r.Sensor, func(s *sensor, name string) int { return strings.Compare(s.name, name) })
+	i, ok := d.place(r.Sensor)
 	if ok {
+		if s := d.sensors[i]; s.unit == "" {
+			s.unit = r.Unit // it was known by its statistics, which have none
+		}
 		return d.sensors[i]
 	}
 	if len(d.sensors) >= maxSensors {
@@ -166,6 +181,50 @@ func (s *sensor) points(n int, fn func(at int64, value float32)) {
 	for i := range n {
 		j := (s.next + len(s.at) - n + i) % len(s.at)
 		fn(s.at[j], s.values[j])
+	}
+}
+
+// reached notes that all readings that were committed at a time have been seen.
+func (f *fleet) reached(at time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.observed = at
+}
+
+// lookEvery is how often the reader of the readings finds out how far it is. What it knows may be older by that.
+const lookEvery = 3 * time.Second
+
+// until is the time, in milliseconds, up to which it is known whether devices are silent: a reader that is held up, or whose
+// broker is gone, must not call a device late of which it could not have heard. f.mu is held.
+func (f *fleet) until(now time.Time) int64 {
+	if now.Sub(f.observed) <= lookEvery {
+		return now.UnixMilli()
+	}
+	if !f.observed.IsZero() {
+		return f.observed.UnixMilli()
+	}
+	var newest int64 // nothing is known of any device's silence
+	for _, d := range f.order {
+		newest = max(newest, d.arrived)
+	}
+	return newest
+}
+
+// recall takes what is known of a device's sensor from before the readings that are looked at.
+func (f *fleet) recall(id, name string, partition int32, last float64, at int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at = min(at, f.now().UnixMilli())
+	d := f.find(id)
+	if d == nil {
+		return
+	}
+	if d.arrived == 0 {
+		d.partition = partition
+	}
+	d.arrived, d.event = max(d.arrived, at), max(d.event, at)
+	if s := d.sensor(&reading.Reading{Sensor: strings.Clone(name)}); s != nil && len(s.at) == 0 {
+		s.last = last
 	}
 }
 
@@ -203,6 +262,7 @@ type deviceCounts struct {
 	Sampled   bool  `json:"sampled"`             // more readings come than are looked at
 	Untracked int64 `json:"untracked,omitempty"` // readings of devices beyond those that are kept
 	Unread    int64 `json:"unread,omitempty"`    // records that are no readings
+	Until     int64 `json:"until,omitempty"`     // milliseconds since 1970: what came after this is not known yet, where that is not now
 }
 
 func (f *fleet) counts() deviceCounts {
@@ -210,9 +270,13 @@ func (f *fleet) counts() deviceCounts {
 	defer f.mu.Unlock()
 	c := deviceCounts{Total: len(f.order), Untracked: f.untracked, Unread: f.unread}
 	now := f.now()
+	until := f.until(now)
 	c.Sampled = now.Sub(f.jumped) < 10*time.Second
+	if until < now.Add(-lookEvery).UnixMilli() {
+		c.Until = until
+	}
 	for _, d := range f.order {
-		c.count(f.status(d, now.UnixMilli()))
+		c.count(f.status(d, until))
 	}
 	return c
 }

@@ -18,7 +18,8 @@ type point struct {
 	P99   float64 `json:"p99"`
 	Lag   int64   `json:"lag"` // records that groups have yet to read, over all groups and topics
 	Open  int     `json:"open"`
-	Total int64   `json:"total"` // readings in the topic
+	Total int64   `json:"total"`         // readings in the topic
+	Gap   bool    `json:"gap,omitempty"` // the broker did not answer: the figures are those of before
 }
 
 // history is the last points, the oldest first.
@@ -55,7 +56,7 @@ func (h *history) last() (p point) {
 // point is what is known now: counted by this process where it runs the flow, else told by the broker.
 func (c *Console) point() point {
 	s := c.cluster.state()
-	p := point{At: c.cfg.Now().UnixMilli(), Open: s.Open}
+	p := point{At: c.cfg.Now().UnixMilli(), Open: s.Open, Gap: s.Err != ""}
 	for _, g := range s.Groups {
 		p.Lag += g.Lag
 		if t := g.topic(c.cfg.Readings); t != nil {
@@ -90,8 +91,9 @@ type overviewFrame struct {
 	Letters   int64         `json:"letters"` // in the dead-letter topics, late rows not among them
 	Groups    []groupState  `json:"groups"`
 	Pipelines []pipelineRow `json:"pipelines"`
-	Error     string        `json:"error,omitempty"`
-	Points    []point       `json:"points,omitempty"` // the history, in the first answer only
+	Error     string        `json:"error,omitempty"`    // of the last look at the broker
+	Answered  int64         `json:"answered,omitempty"` // when the broker last answered, milliseconds since 1970: figures are of then
+	Points    []point       `json:"points,omitempty"`   // the history, in the first answer only
 }
 
 // flowTotals are what this process has counted since it started.
@@ -109,6 +111,9 @@ func (c *Console) overviewNow() overviewFrame {
 		Now: c.history.last(), Latency: "reading to readable", Devices: c.fleet.counts(),
 		Brokers: s.Brokers, Topics: len(s.Topics), Parts: c.cluster.partitions(), Under: s.Under, Offline: s.Offline,
 		Groups: s.Groups, Pipelines: c.pipelineRows(), Error: s.Err,
+	}
+	if !s.At.IsZero() {
+		f.Answered = s.At.UnixMilli()
 	}
 	f.Letters = c.counted.total()
 	if c.cfg.Look != nil {

@@ -120,19 +120,26 @@ func (c *Console) pipelineRows() []pipelineRow {
 		}
 		local, mine := here[name]
 		delete(here, name)
-		rows = append(rows, c.pipelineRow(name, g, local, mine))
+		rows = append(rows, c.pipelineRow(name, g, local, mine, s.Err))
 	}
 	for name, local := range here { // its group is not there yet
-		rows = append(rows, c.pipelineRow(name, nil, local, true))
+		rows = append(rows, c.pipelineRow(name, nil, local, true, s.Err))
 	}
 	slices.SortFunc(rows, func(a, b pipelineRow) int { return strings.Compare(a.Name, b.Name) })
 	return rows
 }
 
-func (c *Console) pipelineRow(name string, g *groupState, local Pipeline, mine bool) pipelineRow {
+// unknown is the state of a pipeline in other processes while the broker does not answer.
+const unknown = "unknown"
+
+// pipelineRow makes the row of a pipeline. broken is why the broker does not answer, "" where it does.
+func (c *Console) pipelineRow(name string, g *groupState, local Pipeline, mine bool, broken string) pipelineRow {
 	row := pipelineRow{Name: name, Here: mine, Planned: mine || c.plans.get(name) != nil, State: "starting"}
 	if g != nil {
 		row.State, row.Members, row.Lag = stateOf(g.State), g.Members, g.Lag
+		if broken != "" {
+			row.State, row.Reason = unknown, broken
+		}
 		for _, t := range g.Topics {
 			if !strings.HasPrefix(t.Topic, name+".") { // its own topics carry rows that it has read before
 				row.Rate += t.Rate
@@ -205,7 +212,7 @@ func (c *Console) view(name string) *pipelineView {
 	if g == nil && !mine {
 		return nil
 	}
-	v := &pipelineView{pipelineRow: c.pipelineRow(name, g, local, mine)}
+	v := &pipelineView{pipelineRow: c.pipelineRow(name, g, local, mine, s.Err)}
 	program := local.Program
 	if program == nil {
 		program = c.plans.get(name)

@@ -30,6 +30,8 @@ type tails struct {
 	decode decoder
 	now    func() time.Time
 	logger *slog.Logger
+
+	reading sync.WaitGroup // of all tails
 }
 
 type tail struct {
@@ -41,6 +43,7 @@ type tail struct {
 	total  int64         // seen and skipped
 	marks  []rateMark
 	jumped time.Time
+	read   bool // up to the end, at least once
 }
 
 type rateMark struct {
@@ -55,9 +58,15 @@ func (t *tails) feed(topic string) (feed, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	one := &tail{all: t, topic: topic, stop: stop}
-	f := follower{broker: t.broker, topic: topic, budget: tailBudget, back: tailBack, logger: t.logger}
-	go f.run(ctx, one.take) // until close
+	f := follower{broker: t.broker, topic: topic, budget: tailBudget, back: tailBack, logger: t.logger, reached: one.reached}
+	t.reading.Go(func() { f.run(ctx, one.take) })
 	return one, nil
+}
+
+func (t *tail) reached(time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.read = true
 }
 
 func (t *tail) take(records []*kgo.Record, skipped int64) {
@@ -77,7 +86,8 @@ type tailFrame struct {
 	Topic   string      `json:"topic"`
 	Rate    float64     `json:"rate"`
 	Sampled bool        `json:"sampled"`
-	Rows    []recordRow `json:"rows"` // the newest first
+	Reading bool        `json:"reading,omitempty"` // it has not read up to the end yet: what is there is not known
+	Rows    []recordRow `json:"rows"`              // the newest first
 }
 
 func (t *tail) frame() any {
@@ -88,7 +98,7 @@ func (t *tail) frame() any {
 	for len(t.marks) > 2 && now.Sub(t.marks[0].at) > 5*time.Second {
 		t.marks = t.marks[1:]
 	}
-	f := tailFrame{Topic: t.topic, Rate: rate(t.total-t.marks[0].total, now.Sub(t.marks[0].at).Seconds()), Sampled: now.Sub(t.jumped) < 10*time.Second, Rows: []recordRow{}}
+	f := tailFrame{Topic: t.topic, Rate: rate(t.total-t.marks[0].total, now.Sub(t.marks[0].at).Seconds()), Sampled: now.Sub(t.jumped) < 10*time.Second, Reading: !t.read, Rows: []recordRow{}}
 	for i := len(t.rows) - 1; i >= 0; i-- {
 		f.Rows = append(f.Rows, rowOf(t.rows[i], t.all.decode))
 	}

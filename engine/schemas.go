@@ -34,8 +34,11 @@ type schemas struct {
 	*format.Schemas
 	pipeline *pipeline
 	ctx      context.Context // of the pipeline: lookups outlive the session that asks
+	stop     context.CancelFunc
 	clients  map[string]*registry.Client
 	readers  map[string][]reader // by topic
+
+	resolving sync.WaitGroup
 
 	mu      sync.Mutex
 	lookups map[lookupID]*lookup
@@ -64,7 +67,8 @@ type lookup struct {
 // prepareSchemas connects to the registries of the tables, and registers the schemas of the rows that the pipeline writes: before
 // the first row. A registry that is down is waited for; one that refuses a schema ends the pipeline.
 func (p *pipeline) prepareSchemas(ctx context.Context) error {
-	s := &schemas{Schemas: format.NewSchemas(), pipeline: p, ctx: ctx, clients: make(map[string]*registry.Client), readers: make(map[string][]reader), lookups: make(map[lookupID]*lookup)}
+	ctx, stop := context.WithCancel(ctx)
+	s := &schemas{Schemas: format.NewSchemas(), pipeline: p, ctx: ctx, stop: stop, clients: make(map[string]*registry.Client), readers: make(map[string][]reader), lookups: make(map[lookupID]*lookup)}
 	p.schemas = s
 	for _, t := range p.sources() {
 		for _, r := range []reader{{&t.Key, true}, {&t.Value, false}} {
@@ -195,7 +199,7 @@ func (s *schemas) ask(id lookupID, r reader) *lookup {
 	if l == nil {
 		l = &lookup{asked: time.Now(), done: make(chan struct{})}
 		s.lookups[id] = l
-		go s.resolve(id, r, l)
+		s.resolving.Go(func() { s.resolve(id, r, l) })
 	}
 	return l
 }
@@ -208,7 +212,7 @@ func (s *schemas) askAgain(id lookupID, r reader) {
 	if l := s.lookups[id]; l != nil && !l.refused.IsZero() && time.Since(l.refused) > schemaAgain {
 		l = &lookup{asked: time.Now(), done: make(chan struct{})}
 		s.lookups[id] = l
-		go s.resolve(id, r, l)
+		s.resolving.Go(func() { s.resolve(id, r, l) })
 	}
 }
 
@@ -295,6 +299,8 @@ func (s *schemas) known(ids map[lookupID]bool) bool {
 }
 
 func (s *schemas) close() {
+	s.stop()
+	s.resolving.Wait()
 	for _, c := range s.clients {
 		c.Close()
 	}

@@ -1,6 +1,7 @@
 package sqltest
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -12,18 +13,21 @@ import (
 
 // Preview runs a pipeline over records of its sources, by topic and in the order of their offsets, as one task of each stage
 // for each partition. A partition without records holds nothing back. With end, the inputs end behind them, so that all windows close. It writes nothing anywhere: what the pipeline would
-// write comes back by topic, dead letters and late rows with their reason in the header "reason".
-func Preview(p *plan.Program, records map[string][]*kgo.Record, end bool) (map[string][]*kgo.Record, error) {
+// write comes back by topic, dead letters and late rows with their reason in the header "reason". It ends early, with
+// ctx's error, when ctx is done.
+func Preview(ctx context.Context, p *plan.Program, records map[string][]*kgo.Record, end bool) (map[string][]*kgo.Record, error) {
 	width := int32(1)
 	for _, all := range records {
 		for _, r := range all {
 			width = max(width, r.Partition+1)
 		}
 	}
-	s, err := newSim(p, Options{Partitions: width})
+	const batch = 1000 // records between two looks at ctx
+	s, err := newSim(p, Options{Partitions: width, Batch: batch})
 	if err != nil {
 		return nil, err
 	}
+	s.stopped = ctx.Err
 	for topic, all := range records {
 		for _, r := range all {
 			s.topic(topic)[r.Partition] = append(s.topic(topic)[r.Partition], r)

@@ -21,6 +21,7 @@ import (
 
 // sim is a broker and the tasks of a pipeline, in memory.
 type sim struct {
+	stopped func() error // asked before each transaction; may be nil
 	program *plan.Program
 	options Options
 	topics  map[string][][]*kgo.Record
@@ -251,6 +252,11 @@ func feedsItself(stage *plan.Stage, topic string) bool {
 
 // transaction runs a part of the processing and commits it. With crash, it is done in vain before.
 func (s *sim) transaction(t *task, crash bool, work func(*operator.Output) error) error {
+	if s.stopped != nil {
+		if err := s.stopped(); err != nil {
+			return err
+		}
+	}
 	once := func() (*operator.Output, error) {
 		out := &operator.Output{}
 		if err := work(out); err != nil {

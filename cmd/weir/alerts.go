@@ -104,15 +104,7 @@ func writeAlerts(cmd *cobra.Command, state *alert.State, leftOut int) error {
 		fmt.Fprintln(w, "STATUS\tSEVERITY\tSINCE\tALERT\tSUMMARY\tTOLD")
 	}
 	for _, a := range state.Alerts {
-		told := "nobody yet"
-		for _, receiver := range slices.Sorted(maps.Keys(a.Sent)) {
-			if told == "nobody yet" {
-				told = ""
-			} else {
-				told += ", "
-			}
-			told += fmt.Sprintf("%s (%s, %d×)", receiver, a.Sent[receiver].Status, a.Sent[receiver].N)
-		}
+		told := toldOf(a, time.Now())
 		status := string(a.Status)
 		if a.Status == alert.Firing && alert.Silenced(a, state.Silences, time.Now()) {
 			status = "silenced"
@@ -126,6 +118,22 @@ func writeAlerts(cmd *cobra.Command, state *alert.State, leftOut int) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.ID, s.Until.Local().Format(time.DateTime), matches(s.Match), s.Comment)
 	}
 	return w.Flush()
+}
+
+// toldOf says which receivers have heard of an alert, and which do not take it.
+func toldOf(a *alert.Alert, now time.Time) string {
+	var all []string
+	for _, receiver := range slices.Sorted(maps.Keys(a.Sent)) {
+		all = append(all, fmt.Sprintf("%s (%s, %d×)", receiver, a.Sent[receiver].Status, a.Sent[receiver].N))
+	}
+	for _, receiver := range slices.Sorted(maps.Keys(a.Failing)) {
+		f := a.Failing[receiver]
+		all = append(all, fmt.Sprintf("%s FAILS for %s, %d×: %s", receiver, now.Sub(f.Since).Round(time.Second), f.Attempts, f.Error))
+	}
+	if len(all) == 0 {
+		return "nobody yet"
+	}
+	return strings.Join(all, ", ")
 }
 
 func matches(m alert.Matcher) (text string) {

@@ -65,7 +65,7 @@ func newConsole() *cobra.Command {
 			}
 			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
 				cfg.Broker, cfg.Logger, cfg.Optional = at.Broker, log, false
-				cfg.Readings, cfg.Letters, cfg.Progress = topic, node.DeadLetters, node.Progress
+				cfg.Readings, cfg.Stats, cfg.Letters, cfg.Progress = topic, node.DeviceStats, node.DeadLetters, node.Progress
 				if names.given() {
 					if cfg.Registry, err = names.client(log); err != nil {
 						return err

@@ -1,5 +1,5 @@
 // What the page asks its server, and the one stream on which the server answers by itself.
-import { signal } from '@preact/signals';
+import { computed, signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 
 export const locked = signal(false); // the server asks for its token
@@ -43,6 +43,23 @@ export const frames = {
   overview: signal(null), devices: signal(null), device: signal(null), pipeline: signal(null), tail: signal(null), topics: signal(null),
 };
 
+// What the page shows is of this moment: the last frame of the overview, which comes twice a second, or, while the broker is silent, its
+// last answer. Null before the first frame.
+const shownAt = signal(null);
+const clock = signal(Date.now());
+setInterval(() => { clock.value = Date.now(); }, 1000);
+
+const silence = 4000; // milliseconds without a frame, after which weir counts as gone
+
+// trouble is why figures are old, and since when: { who: 'weir' | 'broker', since, why }; null while they are of now.
+export const trouble = computed(() => {
+  const now = frames.overview.value;
+  if (!now) return link.value === 'lost' ? { who: 'weir', since: null, why: '' } : null;
+  if (clock.value - shownAt.value > silence) return { who: 'weir', since: shownAt.value, why: '' };
+  if (now.error) return { who: 'broker', since: now.answered ?? null, why: now.error };
+  return null;
+});
+
 const wanted = new Map(); // name of a feed → users
 let source = null;
 let streamID = '';
@@ -83,7 +100,10 @@ export function open() {
     link.value = 'live';
     tell();
   });
-  for (const [kind, to] of Object.entries(frames)) source.addEventListener(kind, (e) => { to.value = JSON.parse(e.data); });
+  for (const [kind, to] of Object.entries(frames)) source.addEventListener(kind, (e) => {
+    if (kind === 'overview') shownAt.value = clock.value = Date.now();
+    to.value = JSON.parse(e.data);
+  });
   source.onerror = () => {
     streamID = '';
     link.value = 'lost';

@@ -8,7 +8,8 @@ import { theme } from './theme-switch.js';
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // series: [{ label, color: 1…6, fill }], data: [[seconds…], [values…]…], format: value → text.
-export function Chart({ series, data, height = 190, format, label, sync, min, window: span }) {
+// With gaps a line ends at a null; without, and at undefined, it is joined.
+export function Chart({ series, data, height = 190, format, label, sync, min, window: span, gaps = false }) {
   const box = useRef(null);
   const plot = useRef(null);
   const [cursor, setCursor] = useState(null);
@@ -37,7 +38,7 @@ export function Chart({ series, data, height = 190, format, label, sync, min, wi
       ],
       series: [{}, ...series.map((s) => ({
         label: s.label, stroke: css('--s' + s.color), width: 1.5, points: { show: false },
-        fill: s.fill ? css('--s' + s.color) + '1f' : undefined, spanGaps: true,
+        fill: s.fill ? css('--s' + s.color) + '1f' : undefined, spanGaps: !gaps,
       }))],
       hooks: { setCursor: [(u) => setCursor(u.cursor.idx ?? null)] },
     }, data, box.current);

@@ -3,10 +3,10 @@ import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { signal } from '@preact/signals';
 import { html } from './html.js';
-import { frames, get, link, locked, open, post } from './api.js';
+import { frames, get, link, locked, open, post, trouble } from './api.js';
 import { route, to } from './route.js';
 import { ThemeSwitch } from './theme-switch.js';
-import { short } from './format.js';
+import { clock, short } from './format.js';
 import { Overview } from './pages/overview.js';
 import { Devices, Device } from './pages/devices.js';
 import { Pipelines } from './pages/pipelines.js';
@@ -56,8 +56,17 @@ function Link() {
   const is = link.value;
   const words = { live: 'live', connecting: 'waits', lost: 'lost' };
   const means = { live: 'figures come as they are made', connecting: 'waiting for weir', lost: 'weir does not answer' };
-  const error = frames.overview.value?.error;
-  return html`<span class=${'link ' + (error ? 'lost' : is)} role="status" title=${error && is === 'live' ? 'the broker does not answer: ' + error : means[is]}><i aria-hidden="true"></i>${error && is === 'live' ? 'silent' : words[is]}</span>`;
+  const broker = trouble.value?.who === 'broker';
+  const lost = trouble.value?.who === 'weir';
+  return html`<span class=${'link ' + (broker || lost ? 'lost' : is)} role="status" title=${broker ? 'the broker does not answer' : means[lost ? 'lost' : is]}><i aria-hidden="true"></i>${broker ? 'no broker' : words[lost ? 'lost' : is]}</span>`;
+}
+
+// A page whose figures are old says so over all of them, and since when.
+function Banner() {
+  const t = trouble.value;
+  if (!t) return null;
+  const who = t.who === 'weir' ? 'Weir does not answer' : 'The broker does not answer';
+  return html`<div class="banner" role="alert"><b>${who}${t.since ? ` since ${clock(t.since)}` : ''}.</b> ${t.since ? 'What this page shows is of then.' : 'This page has no figures yet.'}${t.why ? html` <span class="why">${t.why}</span>` : null}</div>`;
 }
 
 function Shell() {
@@ -79,7 +88,7 @@ function Shell() {
         <${Nav} />
         <footer>${at ? html`<span class="mono" title="Kafka">${at.brokers?.join(', ')}</span><span>${at.write ? 'may change things' : 'read only'} · ${at.version}</span>` : null}</footer>
       </aside>
-      <main>${Current ? html`<${Current} key=${name + '/' + route.value.argument} argument=${route.value.argument} params=${route.value.params} info=${at} />`
+      <main class=${trouble.value ? 'stale' : ''}><${Banner} />${Current ? html`<${Current} key=${name + '/' + route.value.argument} argument=${route.value.argument} params=${route.value.params} info=${at} />`
     : html`<h1 id="title" tabindex="-1">There is no page “${name}”</h1><p><a href=${to('overview')}>To the overview</a></p>`}</main>
     </div>`;
 }

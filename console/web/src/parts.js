@@ -24,7 +24,7 @@ const marks = {
   online: ['ok', '●'], running: ['ok', '●'], ok: ['ok', '●'],
   late: ['warn', '◐'], rebalancing: ['warn', '◐'], restoring: ['warn', '◐'], starting: ['warn', '◐'], waiting: ['warn', '◐'], warning: ['warn', '◐'],
   silent: ['bad', '○'], retrying: ['bad', '▲'], failed: ['bad', '✕'], critical: ['bad', '▲'], firing: ['bad', '▲'],
-  silenced: ['off', '◌'], stopped: ['off', '□'], resolved: ['off', '□'],
+  silenced: ['off', '◌'], unknown: ['off', '?'], stopped: ['off', '□'], resolved: ['off', '□'],
 };
 
 // State is told by form and word as well as by colour.

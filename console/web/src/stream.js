@@ -28,6 +28,7 @@ export function Stream({ topic, rows = 14, height = 230 }) {
       <span class="note">${live ? `${f.rate(live.rate)}${live.sampled ? ', sampled' : ''}` : 'waiting'}</span>
     </div>
     ${!frame ? html`<${Empty}>Reading ${topic}…</${Empty}>`
+    : !frame.rows.length && frame.reading ? html`<${Empty}>Reading ${topic}…</${Empty}>`
     : !frame.rows.length ? html`<${Empty}>Nothing is committed in ${topic} yet.</${Empty}>`
       : view === 'table' ? html`<${StreamTable} rows=${parsed.slice(0, rows)} topic=${topic} />` : html`<${StreamChart} rows=${parsed} topic=${topic} height=${height} />`}`;
 }

@@ -46,11 +46,13 @@ const Labels = ({ of, but = [] }) => Object.entries(of ?? {}).filter(([k]) => !b
 function Row({ of: a }) {
   const state = a.silenced && a.status === 'firing' ? 'silenced' : a.status;
   const told = Object.entries(a.sent ?? {}).map(([k, s]) => `${k} (${s.status}${s.n > 1 ? `, ${s.n} times` : ''})`).join(', ');
+  const failing = Object.entries(a.failing ?? {});
   const tone = state === 'firing' ? (a.severity === 'critical' ? 'bad-text' : 'warn-text') : '';
   return html`<tr>
     <td><${State} is=${state} /></td><td class=${tone}>${a.severity}</td><td class="wrap"><bdi>${a.summary}</bdi></td>
     <td class="wrap opt"><${Labels} of=${a.labels} but=${['alertname', 'severity']} /></td>
     <td><a href=${to('pipelines', a.name)}><${Name} of=${a.name} /></a></td><td class="dim">${f.stamp(Date.parse(a.since))}</td>
     <td class="dim">${a.resolved_at ? f.stamp(Date.parse(a.resolved_at)) : ''}</td>
-    <td class="wrap dim">${told || (state === 'silenced' ? 'nobody: silenced' : 'nobody yet')}</td></tr>`;
+    <td class="wrap dim">${told || (failing.length ? '' : state === 'silenced' ? 'nobody: silenced' : 'nobody yet')}
+      ${failing.map(([k, x]) => html`<div key=${k} class="bad-text" title=${x.error}>▲ ${k} fails since ${f.stamp(Date.parse(x.since))}, ${f.plural(x.attempts, 'attempt')}: <bdi>${x.error}</bdi></div>`)}</td></tr>`;
 }

@@ -18,9 +18,10 @@ export function Overview() {
     setPoints((all) => (all.length && all[all.length - 1].t >= p.t ? all : [...all.slice(-keep + 1), p]));
   }, [now]);
 
+  // While the broker did not answer there are no figures, and the lines have gaps.
   const times = useMemo(() => points.map((p) => p.t / 1000), [points]);
-  const column = (key, known = (v) => v) => points.map((p) => known(p[key]));
-  const positive = (v) => (v > 0 ? v : null);
+  const column = (key, known = (v) => v) => points.map((p) => (p.gap ? null : known(p[key])));
+  const positive = (v) => (v > 0 ? v : undefined);
   const throughput = useMemo(() => [times, column('in'), column('out')], [points]);
   const latency = useMemo(() => [times, column('p50', positive), column('p99', positive)], [points]);
   const lag = useMemo(() => [times, column('lag')], [points]);
@@ -40,14 +41,14 @@ export function Overview() {
       </div>
       <div class="grid">
         <${Panel} title="Throughput" note="readings a second" className="wide">
-          <${Chart} label="Throughput in readings a second" series=${[{ label: 'in', color: 1, fill: true }, { label: 'processed', color: 2 }]} data=${throughput} format=${f.short} min=${0} sync="overview" height=${268} window=${60} />
+          <${Chart} label="Throughput in readings a second" series=${[{ label: 'in', color: 1, fill: true }, { label: 'processed', color: 2 }]} data=${throughput} format=${f.short} min=${0} sync="overview" gaps height=${268} window=${60} />
         </${Panel}>
         <${Panel} title="Fleet" tools=${html`<a href=${to('devices')}>All devices</a>`}><${Fleet} of=${now.devices} /><${Cluster} of=${now} /></${Panel}>
         <${Panel} title="Latency" note=${now.latency}>
-          <${Chart} label="Latency in milliseconds" series=${[{ label: 'p50', color: 3 }, { label: 'p99', color: 5 }]} data=${latency} format=${f.ms} min=${0} sync="overview" height=${160} window=${60} />
+          <${Chart} label="Latency in milliseconds" series=${[{ label: 'p50', color: 3 }, { label: 'p99', color: 5 }]} data=${latency} format=${f.ms} min=${0} sync="overview" gaps height=${160} window=${60} />
         </${Panel}>
         <${Panel} title="Lag" note="records that groups have yet to read">
-          <${Chart} label="Lag in records" series=${[{ label: 'lag', color: 4, fill: true }]} data=${lag} format=${f.short} min=${0} sync="overview" height=${160} window=${60} />
+          <${Chart} label="Lag in records" series=${[{ label: 'lag', color: 4, fill: true }]} data=${lag} format=${f.short} min=${0} sync="overview" gaps height=${160} window=${60} />
         </${Panel}>
         <${Panel} title="Consumer groups" className="groups"><${Groups} of=${now.groups} /></${Panel}>
         <${Panel} title="Pipelines" className="full" tools=${html`<a href=${to('pipelines')}>Graphs</a>`}><${PipelineTable} rows=${now.pipelines} /></${Panel}>
@@ -66,6 +67,7 @@ function Fleet({ of }) {
     <dl class="keys">
       ${parts.map(([k]) => html`<div key=${k}><dt><a href=${to('devices') + '?status=' + k}><${State} is=${k} /></a></dt><dd>${f.count(of[k])}</dd></div>`)}
     </dl>
+    ${of.until ? html`<p class="hint">The console has read the readings up to ${f.clock(of.until)}: which devices are silent is of then.</p>` : null}
     ${of.sampled ? html`<p class="hint">More readings come than the console looks at: what it shows of devices is a sample.</p>` : null}
     ${of.untracked ? html`<p class="hint">There are more devices than the console keeps.</p>` : null}`;
 }
