@@ -130,7 +130,7 @@ func fleetOrNil(cfg source.FleetConfig) *source.Fleet {
 func TestBadRowsAreDeadLetters(t *testing.T) {
 	at := serve(t)
 	path := filepath.Join(t.TempDir(), "bad.csv")
-	if err := os.WriteFile(path, []byte("ts,device,v\n1,d,1\n2,d,two\n,d,3\n4,d,4\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("ts,device,v\n1767225601,d,1\n1767225602,d,two\n,d,3\n1767225604,d,4\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	f, err := source.OpenFile(source.FileConfig{Path: path})
@@ -155,7 +155,7 @@ func TestBadRowsAreDeadLetters(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(letters, "\n")
-	for _, want := range []string{`file:bad.csv 2,d,two bad.csv:3: column v: "two" is neither`, `file:bad.csv ,d,3 bad.csv:4: column ts: the time is missing`} {
+	for _, want := range []string{`file:bad.csv 1767225602,d,two bad.csv:3: column v: "two" is neither`, `file:bad.csv ,d,3 bad.csv:4: column ts: the time is missing`} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no letter %q in\n%s", want, all)
 		}

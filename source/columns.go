@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/agnivade/levenshtein"
@@ -13,18 +12,40 @@ import (
 // columns are the places of what makes a reading; -1 where there is none.
 type columns struct {
 	device, ts, sensor, unit, seq, boot int
-	values                              []int
+	values                              []int // that are named; nil where each column is looked at by itself
+
+	seen  []bool // by place in values: a row had one
+	roles []bool // by column: it is the device, the time, …, but no value
+	kinds []kind // by column, where each is looked at by itself
 }
 
-// Names by which columns are known when they are not given, the best first.
-var (
-	deviceNames = []string{"device_id", "deviceid", "device", "sensor_id", "machine_id", "identifier", "id", "host"}
-	timeNames   = []string{"ts", "timestamp", "time", "ts_ms", "datetime", "date_time", "date", "event_time", "_time"}
+// kind is what the cells of a column have shown so far.
+type kind uint8
+
+const (
+	unknown kind = iota // none had a number or a text
+	number              // its cells are values
+	prose               // its cells are texts, and not sent
 )
 
-// decideColumns finds the columns by their given names, or guesses them by their names and the first row.
-func decideColumns(cfg FileConfig, names, first []string) (columns, error) {
+// Names by which columns are known when they are not given, as plainName writes them. The first one is taken where there
+// is one; otherwise there must not be two.
+var (
+	deviceNames = []string{"deviceid", "device", "sensorid", "machineid", "identifier", "id", "host"}
+	timeNames   = []string{"ts", "timestamp", "time", "tsms", "datetime", "date", "eventtime"}
+)
+
+// plainName is a column's name without case, spaces, - _ and dots: Device ID, deviceId and DEVICE_ID are one.
+func plainName(name string) string {
+	return strings.NewReplacer(" ", "", "-", "", "_", "", ".", "").Replace(strings.ToLower(name))
+}
+
+// decideColumns finds the columns by their given names, or guesses them by what they are called.
+func decideColumns(cfg *FileConfig, names []string) (columns, error) {
 	c := columns{device: -1, ts: -1, sensor: -1, unit: -1, seq: -1, boot: -1}
+	if err := cfg.useLongForm(names); err != nil {
+		return c, err
+	}
 	var errs []error
 	find := func(place *int, what, name string) {
 		if name == "" {
@@ -34,14 +55,6 @@ func decideColumns(cfg FileConfig, names, first []string) (columns, error) {
 			errs = append(errs, missingColumn(what, name, names))
 		}
 	}
-	if isReading(cfg, names) {
-		cfg.SensorColumn, cfg.ValueColumns = "sensor", []string{"value"}
-		cfg.UnitColumn = orIfThere(cfg.UnitColumn, "unit", names)
-		cfg.SeqColumn = orIfThere(cfg.SeqColumn, "seq", names)
-		cfg.BootColumn = orIfThere(cfg.BootColumn, "boot", names)
-	}
-	find(&c.device, "device", orGuess(cfg.DeviceColumn, deviceNames, names))
-	find(&c.ts, "time", orGuess(cfg.TSColumn, timeNames, names))
 	find(&c.sensor, "sensor", cfg.SensorColumn)
 	find(&c.unit, "unit", cfg.UnitColumn)
 	find(&c.seq, "sequence", cfg.SeqColumn)
@@ -55,61 +68,135 @@ func decideColumns(cfg FileConfig, names, first []string) (columns, error) {
 		at := -1
 		find(&at, "value", name)
 	}
+	find(&c.device, "device", cfg.DeviceColumn)
+	find(&c.ts, "time", cfg.TSColumn)
 	if len(errs) > 0 {
 		return c, errors.Join(errs...)
 	}
+	return c, c.guess(cfg, names)
+}
+
+// guess finds the columns of the device and the time where they are not given.
+func (c *columns) guess(cfg *FileConfig, names []string) (err error) {
 	if c.ts < 0 {
-		return c, fmt.Errorf("no column of the event time among %s: name it with --ts-column", strings.Join(names, ", "))
+		if c.ts, err = c.candidate(names, timeNames, "the event time", "name it with --ts-column"); err != nil {
+			return err
+		}
 	}
-	if len(c.values) == 0 {
-		c.values = c.guessValues(first)
+	if c.device < 0 && cfg.DeviceName == "" {
+		const hint = "name it with --device-column, or the one device of the file with --device"
+		if c.device, err = c.candidate(names, deviceNames, "the device", hint); err != nil {
+			return err
+		}
 	}
-	if len(c.values) == 0 {
-		return c, fmt.Errorf("no column of values among %s: name them with --value-columns", strings.Join(names, ", "))
+	for len(c.roles) < len(names) {
+		c.roles = append(c.roles, false)
 	}
-	if c.sensor >= 0 && len(c.values) != 1 {
-		return c, fmt.Errorf("a sensor column goes with one value column, found %d: name it with --value-columns", len(c.values))
+	for _, i := range []int{c.device, c.ts, c.sensor, c.unit, c.seq, c.boot} {
+		if i >= 0 {
+			c.roles[i] = true
+		}
 	}
-	return c, nil
+	return nil
 }
 
-// isReading reports whether rows are readings in Weir's own form.
-func isReading(cfg FileConfig, names []string) bool {
-	return cfg.SensorColumn == "" && len(cfg.ValueColumns) == 0 &&
-		slices.Contains(names, "device_id") && slices.Contains(names, "sensor") &&
-		slices.Contains(names, "value") && slices.Contains(names, "ts")
+// candidate returns the column that is called as one of known. The first of known wins over the others.
+func (c *columns) candidate(names, known []string, what, hint string) (int, error) {
+	var best, all []int
+	for i, name := range names {
+		if i == c.ts || i == c.sensor || i == c.unit || i == c.seq || i == c.boot || slices.Contains(c.values, i) {
+			continue
+		}
+		switch plain := plainName(name); {
+		case plain == known[0]:
+			best = append(best, i)
+		case slices.Contains(known, plain):
+			all = append(all, i)
+		}
+	}
+	if len(best) > 0 {
+		all = best
+	}
+	switch len(all) {
+	case 0:
+		return -1, fmt.Errorf("no column of %s among %s: %s", what, listed(names), hint)
+	case 1:
+		return all[0], nil
+	}
+	var found []string
+	for _, i := range all {
+		found = append(found, names[i])
+	}
+	return -1, fmt.Errorf("the column of %s may be %s: %s", what, strings.Join(found, " or "), hint)
 }
 
-func orIfThere(given, name string, names []string) string {
-	if given == "" && slices.Contains(names, name) {
-		return name
-	}
-	return given
-}
-
-// orGuess is the given name, or the first known one that is there.
-func orGuess(given string, known, names []string) string {
-	if given != "" {
-		return given
-	}
-	for _, k := range known {
-		for _, name := range names {
-			if strings.EqualFold(name, k) {
-				return name
+// useLongForm names the columns of rows that hold one reading each, as Weir's own do: those with a sensor and a value.
+func (cfg *FileConfig) useLongForm(names []string) error {
+	if cfg.SensorColumn == "" && len(cfg.ValueColumns) == 0 {
+		sensor, value := named(names, "sensor"), named(names, "value")
+		if sensor == "" || value == "" {
+			return nil
+		}
+		cfg.SensorColumn, cfg.ValueColumns = sensor, []string{value}
+		for _, column := range []struct {
+			given *string
+			name  string
+		}{{&cfg.UnitColumn, "unit"}, {&cfg.SeqColumn, "seq"}, {&cfg.BootColumn, "boot"}} {
+			if *column.given == "" {
+				*column.given = named(names, column.name)
 			}
+		}
+	}
+	if cfg.SensorColumn != "" && len(cfg.ValueColumns) == 0 {
+		if value := named(names, "value"); value != "" {
+			cfg.ValueColumns = []string{value}
+		}
+	}
+	if cfg.SensorColumn != "" && len(cfg.ValueColumns) > 1 {
+		return fmt.Errorf("a sensor column goes with one value column, and --value-columns has %d", len(cfg.ValueColumns))
+	}
+	return nil
+}
+
+// named returns the first column that is called name, "" where there is none.
+func named(names []string, name string) string {
+	for _, n := range names {
+		if plainName(n) == name {
+			return n
 		}
 	}
 	return ""
 }
 
-// guessValues takes every other column whose first value reads as a number or boolean.
-func (c *columns) guessValues(first []string) (values []int) {
-	taken := []int{c.device, c.ts, c.sensor, c.unit, c.seq, c.boot}
-	for i, cell := range first {
-		if slices.Contains(taken, i) {
-			continue
+// learn looks at the cells of a sample: a column is of values where at least half of what is in it are numbers.
+func (c *columns) learn(names []string, sample []row) {
+	c.kinds = make([]kind, len(names))
+	for i := range c.kinds {
+		numbers, texts := 0, 0
+		for _, r := range sample {
+			if i >= len(r.cells) || isMissing(r.cells[i]) {
+				continue
+			}
+			if looksNumeric(r.cells[i]) {
+				numbers++
+			} else {
+				texts++
+			}
 		}
-		if _, err := parseValue(cell); err == nil {
+		switch {
+		case c.roles[i] || names[i] == "" || numbers+texts == 0:
+		case numbers >= texts:
+			c.kinds[i] = number
+		default:
+			c.kinds[i] = prose
+		}
+	}
+}
+
+// guessed returns the columns of values that a sample has shown.
+func (c *columns) guessed() (values []int) {
+	for i, k := range c.kinds {
+		if k == number {
 			values = append(values, i)
 		}
 	}
@@ -124,42 +211,16 @@ func missingColumn(what, name string, names []string) error {
 			best, hint = d, fmt.Sprintf("; did you mean %s?", n)
 		}
 	}
-	return fmt.Errorf("no %s column %q, the columns are %s%s", what, name, strings.Join(names, ", "), hint)
+	return fmt.Errorf("no %s column %q, the columns are %s%s", what, name, listed(names), hint)
 }
 
-func (c *columns) name(rows rowReader, i int) string {
-	if i < 0 {
-		return ""
+// listed shows the names of columns, the first ones where there are many.
+func listed(names []string) string {
+	const most = 40
+	more := ""
+	if len(names) > most {
+		more = fmt.Sprintf(" and %d others", len(names)-most)
+		names = names[:most]
 	}
-	return rows.names()[i]
-}
-
-func (c *columns) valueNames(rows rowReader) string {
-	var names []string
-	for _, v := range c.values {
-		names = append(names, rows.names()[v])
-	}
-	return strings.Join(names, ",")
-}
-
-func (c *columns) describe(cfg FileConfig, names []string) string {
-	at := func(i int) string {
-		if i < 0 {
-			return "–"
-		}
-		return names[i]
-	}
-	device := at(c.device)
-	if c.device < 0 {
-		device = strconv.Quote(cfg.DeviceName)
-	}
-	var values []string
-	for _, v := range c.values {
-		values = append(values, names[v])
-	}
-	text := fmt.Sprintf("device %s, time %s, values %s", device, at(c.ts), strings.Join(values, " "))
-	if c.sensor >= 0 {
-		text += ", sensor " + at(c.sensor)
-	}
-	return text
+	return strings.Join(names, ", ") + more
 }

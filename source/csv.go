@@ -1,98 +1,195 @@
 package source
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"sync/atomic"
+	"unicode/utf8"
 )
 
-// csvRows reads CSV with a header row (RFC 4180).
+// maxQuoted is the longest row in bytes whose quoted cells have line ends.
+const maxQuoted = 64 << 10
+
+// csvRows reads CSV with a header row (RFC 4180, any delimiter). A quote within a cell that does not begin with one is
+// an ordinary character, and spaces around cells that are not quoted are dropped.
 type csvRows struct {
-	header []string
-	lines  *recorder
-	csv    *csv.Reader
+	header    []string
+	lines     *lines
+	delimiter byte
+	record    []byte // of several lines
+	cells     []string
 }
 
-func newCSV(content *bufio.Reader) (*csvRows, error) {
-	lines := &recorder{r: content}
-	r := csv.NewReader(lines)
-	r.ReuseRecord = true
-	header, err := r.Read()
-	if err != nil {
+func newCSV(content *lines, delimiter byte) (*csvRows, error) {
+	c := &csvRows{lines: content, delimiter: delimiter}
+	var r row
+	err := c.next(&r)
+	if r.err == nil && isSeparatorLine(string(r.raw)) {
+		err = c.next(&r)
+	}
+	if errors.Is(err, io.EOF) {
+		err = errors.New("the file is empty")
+	}
+	if err = errors.Join(err, r.err); err != nil {
 		return nil, fmt.Errorf("read the header row: %w", err)
 	}
-	c := &csvRows{lines: lines, csv: r}
-	for _, name := range header {
-		c.header = append(c.header, strings.TrimSpace(strings.TrimPrefix(name, "\ufeff")))
+	for i, name := range r.cells {
+		name = strings.Clone(name)
+		if !utf8.ValidString(name) {
+			return nil, fmt.Errorf("column %d of the header is not UTF-8: convert the file, as by iconv -f WINDOWS-1252 -t UTF-8", i+1)
+		}
+		for j, before := range c.header {
+			if name != "" && name == before {
+				return nil, fmt.Errorf("%s is the header of columns %d and %d: rename one of them", name, j+1, i+1)
+			}
+		}
+		c.header = append(c.header, name)
+	}
+	for len(c.header) > 1 && c.header[len(c.header)-1] == "" {
+		c.header = c.header[:len(c.header)-1] // delimiters at the end
 	}
 	return c, nil
 }
 
+// isSeparatorLine reports whether a line is the one by which Excel tells its delimiter.
+func isSeparatorLine(line string) bool { return len(line) == 5 && strings.EqualFold(line[:4], "sep=") }
+
 func (c *csvRows) names() []string { return c.header }
 
 func (c *csvRows) next(r *row) error {
-	from := c.csv.InputOffset()
-	cells, err := c.csv.Read()
-	if errors.Is(err, io.EOF) {
-		return io.EOF
-	}
-	var parse *csv.ParseError
-	if err != nil && !errors.As(err, &parse) {
-		return err
-	}
-	r.raw = bytes.TrimRight(c.lines.between(from, c.csv.InputOffset()), "\r\n")
-	r.cells, r.err = cells, nil
-	if err != nil {
-		r.cells, r.line = nil, int64(parse.StartLine)
-		r.err = parse.Err
-		if errors.Is(parse.Err, csv.ErrFieldCount) {
-			r.err = fmt.Errorf("has %d cells, the header has %d", len(cells), len(c.header))
+	for {
+		line, tooLong, err := c.lines.next()
+		if err != nil {
+			return err
+		}
+		r.line, r.raw, r.cells, r.err = c.lines.line, withoutEnd(line), nil, nil
+		if tooLong {
+			r.err = errTooLong
+			return nil
+		}
+		if len(bytes.TrimSpace(r.raw)) == 0 {
+			continue
+		}
+		if r.raw, r.err = c.whole(line); r.err == nil {
+			r.cells, r.err = c.cells, c.checkCells()
 		}
 		return nil
 	}
-	line, _ := c.csv.FieldPos(0)
-	r.line = int64(line)
+}
+
+// checkCells compares the row with the header. Empty cells beyond it are dropped: some programs end each row with a
+// delimiter.
+func (c *csvRows) checkCells() error {
+	if c.header == nil {
+		return nil
+	}
+	n := len(c.cells)
+	for n > len(c.header) && c.cells[n-1] == "" {
+		n--
+	}
+	hint := ""
+	if n > len(c.header) {
+		hint = fmt.Sprintf(": a cell with a %q needs quotes", c.delimiter)
+	}
+	if n != len(c.header) {
+		return fmt.Errorf("has %d cells, the header has %d%s", n, len(c.header), hint)
+	}
+	c.cells = c.cells[:n]
 	return nil
 }
 
-// recorder keeps what was read lately, so that the bytes of a row can be told.
-type recorder struct {
-	r     io.Reader
-	kept  []byte
-	start int64 // offset of kept[0]
-}
+var (
+	errQuoteOpen  = errors.New("a quote is not closed")
+	errAfterQuote = errors.New("something follows a closing quote")
+)
 
-func (r *recorder) Read(p []byte) (int, error) {
-	n, err := r.r.Read(p)
-	r.kept = append(r.kept, p[:n]...)
-	return n, err
-}
-
-// between returns the bytes from one offset to another, and forgets those before.
-func (r *recorder) between(from, to int64) []byte {
-	out := r.kept[from-r.start : to-r.start]
-	if from-r.start > 1<<20 {
-		rest := append([]byte(nil), r.kept[to-r.start:]...)
-		r.kept, r.start = rest, to
+// whole cuts the row that begins with line into cells. Where a quoted cell has line ends it takes the lines that follow; if
+// its quote is never closed, they are rows of their own.
+func (c *csvRows) whole(line []byte) (raw []byte, err error) {
+	raw = withoutEnd(line)
+	if err = c.cut(raw); !errors.Is(err, errQuoteOpen) {
+		return raw, err
 	}
-	return out
+	c.record = append(c.record[:0], line...)
+	first := len(raw)
+	var taken [][]byte
+	for {
+		more, tooLong, lineErr := c.lines.next()
+		if lineErr == nil && !tooLong {
+			taken = append(taken, bytes.Clone(more))
+			c.record = append(c.record, more...)
+			if raw = withoutEnd(c.record); len(raw) <= maxQuoted {
+				if bytes.IndexByte(more, '"') < 0 {
+					continue
+				}
+				if err = c.cut(raw); err == nil {
+					return raw, nil
+				}
+				if errors.Is(err, errQuoteOpen) {
+					continue
+				}
+			}
+		}
+		if tooLong {
+			taken = append(taken, bytes.Clone(more))
+		}
+		c.lines.giveBack(taken)
+		return c.record[:first], errQuoteOpen
+	}
 }
 
-// counter counts the bytes that were read. It may be asked while another goroutine reads.
-type counter struct {
-	r io.Reader
-	n atomic.Int64
+// cut splits a row into cells.
+func (c *csvRows) cut(raw []byte) error {
+	c.cells = c.cells[:0]
+	text := string(raw) // one copy for all cells
+	for {
+		text = strings.TrimLeft(text, " ")
+		if strings.HasPrefix(text, `"`) {
+			cell, rest, err := cutQuoted(text[1:])
+			if err != nil {
+				return err
+			}
+			c.cells = append(c.cells, cell)
+			rest = strings.TrimLeft(rest, " ")
+			if rest == "" {
+				return nil
+			}
+			if rest[0] != c.delimiter {
+				return errAfterQuote
+			}
+			text = rest[1:]
+			continue
+		}
+		end := strings.IndexByte(text, c.delimiter)
+		if end < 0 {
+			c.cells = append(c.cells, strings.TrimRight(text, " "))
+			return nil
+		}
+		c.cells = append(c.cells, strings.TrimRight(text[:end], " "))
+		text = text[end+1:]
+	}
 }
 
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n.Add(int64(n))
-	return n, err
+// cutQuoted reads a quoted cell, of which the first quote is cut off.
+func cutQuoted(text string) (cell, rest string, err error) {
+	doubled := false
+	for i := 0; ; {
+		at := strings.IndexByte(text[i:], '"')
+		if at < 0 {
+			return "", "", errQuoteOpen
+		}
+		i += at
+		if i+1 < len(text) && text[i+1] == '"' {
+			doubled = true
+			i += 2
+			continue
+		}
+		cell = text[:i]
+		if doubled {
+			cell = strings.ReplaceAll(cell, `""`, `"`)
+		}
+		return cell, text[i+1:], nil
+	}
 }
-
-func (c *counter) load() int64 { return c.n.Load() }

@@ -3,33 +3,38 @@ package source
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"weir/reading"
 )
 
 // FileConfig says which file and what its columns mean. Empty column names are guessed from the file.
 type FileConfig struct {
-	Path   string // CSV with a header row, or NDJSON; either may be gzip
-	Format string // csv or ndjson; default by the file's name, else by its first byte
+	Path   string // CSV with a header row, NDJSON or a JSON array; each may be gzip, and UTF-16 with a byte order mark
+	Format string // csv, ndjson or json; default by the file's name, else by its first byte
 	Name   string // of the source; default "file:" and the base name
 
+	Delimiter string // of CSV: one character, or tab; default the one that fits the first rows
+	Decimal   string // sign of CSV: . or , (the other one may then part thousands); default what the numbers show
+
 	DeviceColumn string
-	DeviceName   string // for files without a device column; default the base name without extensions
+	DeviceName   string // of a file of one device; no column is taken for the device then
 	TSColumn     string
 	TSFormat     string         // auto, unix, unix-ms, unix-us, unix-ns, rfc3339, or a Go time layout; default auto
 	Location     *time.Location // of times without a zone; default UTC
-	ValueColumns []string       // one reading each, in this order; default all whose first value is a number or boolean
+	Years        [2]int         // first and last year of event times, others are refused; default 1990 to 2100
+	ValueColumns []string       // one reading each, in this order; default each cell of a column of numbers or booleans
 	SensorColumn string         // for rows of one reading: it names what the one value column holds
 	UnitColumn   string
 	SeqColumn    string            // default: seq counts each device's readings in file order
@@ -39,23 +44,30 @@ type FileConfig struct {
 
 // File is a file of readings. Close it after use.
 type File struct {
-	cfg  FileConfig
-	file *os.File
-	head string // hex SHA-256 of the first bytes of the content
-	size int64
-	boot string // of rows without one
+	given FileConfig // as it was asked for
+	cfg   FileConfig // with what the header adds
+	file  *os.File
+	head  string // hex SHA-256 of the first bytes of the content
+	size  int64
+	boot  string // of rows without one
 
-	read    *counter // bytes of the file that were read
-	rows    rowReader
-	columns columns
-	clock   timestamps
+	read      *counter // bytes of the file that were read
+	format    string   // csv or json
+	delimiter byte
+	rows      rowReader
+	columns   columns
+	clock     timestamps
+	numbers   numbers
 
-	row   int64            // rows taken, header not counted
-	next  map[string]int64 // device → its next seq
-	ready []Item           // made of the last row, not given yet
-	given int              // of ready
-	names map[string]string
-	ended error // io.EOF or what cut the file short
+	row    int64            // rows taken, header not counted
+	next   map[string]int64 // device → its next seq
+	ready  []Item           // made of the last row
+	passed int              // of ready, given already
+	digest *xxhash.Digest   // of all items that were given
+	names  map[string]string
+	unused []Unused // by column
+	empty  int64    // rows without a value
+	ended  error    // io.EOF or what cut the file short
 }
 
 // RowError says which row is no reading, and why.
@@ -77,28 +89,28 @@ func (e *RowError) Error() string {
 // Unwrap returns the reason.
 func (e *RowError) Unwrap() error { return e.Err }
 
-// row is one line of the file, cut into cells in the order of the header.
+// row is one row of the file, cut into cells in the order of the header.
 type row struct {
-	line  int64
+	line  int64    // its first one
 	raw   []byte   // without the line end; valid until the next row
 	cells []string // valid until the next row
 	err   error    // why it could not be cut
 }
 
-// rowReader cuts a file into rows. names are the columns; they may grow with NDJSON's keys.
+// rowReader cuts a file into rows. names are the columns; they may grow with the keys of JSON.
 type rowReader interface {
 	names() []string
 	next(r *row) error // io.EOF at the end
 }
 
-// headBytes is how much of the content identifies a file.
-const headBytes = 64 << 10
-
-// OpenFile opens a file and decides what its columns mean. The error names the file, and for a column that is
-// not there the columns that are.
+// OpenFile opens a file and decides, by a sample of its first rows, what its columns mean. The error names the file, and
+// for a column that is not there, or may be one of several, the columns that are.
 func OpenFile(cfg FileConfig) (*File, error) {
 	if cfg.Path == "-" {
 		return nil, errors.New("standard input can't be replayed after a crash: write it to a file first")
+	}
+	if cfg.DeviceColumn != "" && cfg.DeviceName != "" {
+		return nil, errors.New("--device-column names a column, and --device the one device of a file: choose one")
 	}
 	if cfg.Location == nil {
 		cfg.Location = time.UTC
@@ -108,10 +120,7 @@ func OpenFile(cfg FileConfig) (*File, error) {
 	if cfg.Name == "" {
 		cfg.Name = "file:" + base
 	}
-	if cfg.DeviceName == "" {
-		cfg.DeviceName = stem
-	}
-	f := &File{cfg: cfg, boot: stem}
+	f := &File{given: cfg, boot: stem}
 	if err := f.open(); err != nil {
 		return nil, err
 	}
@@ -120,12 +129,12 @@ func OpenFile(cfg FileConfig) (*File, error) {
 
 // open reads the file from its start.
 func (f *File) open() error {
-	file, err := os.Open(f.cfg.Path)
+	file, err := os.Open(f.given.Path)
 	if err != nil {
 		return fmt.Errorf("open readings: %w", err)
 	}
 	if err := f.start(file); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", f.cfg.Path, err), file.Close())
+		return errors.Join(fmt.Errorf("%s: %w", f.given.Path, err), file.Close())
 	}
 	return nil
 }
@@ -138,8 +147,9 @@ func (f *File) start(file *os.File) error {
 	if info.IsDir() {
 		return errors.New("is a folder, not a file of readings")
 	}
+	f.cfg = f.given
 	f.file, f.size, f.read = file, info.Size(), &counter{r: file}
-	content, err := plain(f.read)
+	content, err := text(f.read)
 	if err != nil {
 		return err
 	}
@@ -147,170 +157,104 @@ func (f *File) start(file *os.File) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
+	whole := err != nil
 	sum := sha256.Sum256(head)
 	f.head = hex.EncodeToString(sum[:8])
-	first := bytes.TrimLeft(head, " \t\r\n\ufeff")
+	first := bytes.TrimLeft(head, " \t\r\n")
 	if len(first) == 0 {
 		return errors.New("the file is empty")
 	}
-	if f.rows, err = newRows(f.cfg, content, first[0]); err != nil {
+	if err := f.setFormat(first[0], head); err != nil {
 		return err
 	}
-	f.row, f.ready, f.given, f.ended = 0, nil, 0, nil
-	f.next, f.names = make(map[string]int64), make(map[string]string)
-	f.columns = columns{}
-	return f.decide()
-}
-
-// decide reads the first row to learn what the columns mean; the row is then given like any other.
-func (f *File) decide() error {
-	var r row
-	err := f.rows.next(&r)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	if f.columns, err = decideColumns(f.cfg, f.rows.names(), r.cells); err != nil {
-		return err
-	}
-	sample := ""
-	if i := f.columns.ts; i >= 0 && i < len(r.cells) {
-		sample = r.cells[i]
-	}
-	if f.clock, err = newTimestamps(f.cfg.TSFormat, f.cfg.Location, sample); err != nil {
-		return err
-	}
-	if r.cells != nil || r.err != nil {
-		f.take(&r)
-	}
-	return nil
-}
-
-func newRows(cfg FileConfig, content *bufio.Reader, first byte) (rowReader, error) {
-	format := cfg.Format
-	if format == "" {
-		name := strings.TrimSuffix(strings.ToLower(cfg.Path), ".gz")
-		switch {
-		case strings.HasSuffix(name, ".ndjson"), strings.HasSuffix(name, ".jsonl"), strings.HasSuffix(name, ".json"), first == '{':
-			format = "ndjson"
-		default:
-			format = "csv"
-		}
-	}
-	switch format {
-	case "csv":
-		return newCSV(content)
-	case "ndjson":
-		return newNDJSON(content), nil
-	default:
-		return nil, fmt.Errorf("unknown format %q: choose csv or ndjson", format)
-	}
-}
-
-// plain returns the content, decompressed where it is gzip.
-func plain(r io.Reader) (*bufio.Reader, error) {
-	b := bufio.NewReaderSize(r, headBytes)
-	magic, err := b.Peek(2)
-	if err != nil || magic[0] != 0x1f || magic[1] != 0x8b {
-		return b, nil
-	}
-	z, err := gzip.NewReader(b)
+	s, err := f.takeSample(bytes.Clone(head), whole)
 	if err != nil {
-		return nil, fmt.Errorf("read gzip: %w", err)
+		return err
 	}
-	return bufio.NewReaderSize(z, 2*headBytes), nil
+	f.row, f.ready, f.passed, f.ended, f.unused, f.empty = 0, nil, 0, nil, nil, 0
+	f.next, f.names, f.digest = make(map[string]int64), make(map[string]string), xxhash.New()
+	if f.isJSON() && !whole { // named keys may come later
+		s.names = withKeys(s.names, &f.cfg)
+	}
+	if f.rows, err = f.newRows(content, s.names); err != nil {
+		return err
+	}
+	return f.decide(s)
+}
+
+func (f *File) isJSON() bool { return f.format == "json" }
+
+// setFormat decides how the content is cut into rows.
+func (f *File) setFormat(first byte, head []byte) (err error) {
+	name := strings.TrimSuffix(strings.ToLower(f.cfg.Path), ".gz")
+	switch format := f.cfg.Format; {
+	case format == "ndjson", format == "json", format == "" && (first == '{' || first == '[' ||
+		strings.HasSuffix(name, ".ndjson") || strings.HasSuffix(name, ".jsonl") || strings.HasSuffix(name, ".json")):
+		f.format = "json"
+		if f.cfg.Delimiter != "" {
+			return errors.New("--delimiter is for CSV, and the file is JSON")
+		}
+	case format == "csv", format == "":
+		f.format = "csv"
+		f.delimiter, err = newDelimiter(f.cfg.Delimiter, head)
+	default:
+		return fmt.Errorf("unknown format %q: choose csv, ndjson or json", format)
+	}
+	return err
+}
+
+func (f *File) newRows(content *bufio.Reader, keys []string) (rowReader, error) {
+	if f.isJSON() {
+		return newJSON(content, keys), nil
+	}
+	return newCSV(newLines(content), f.delimiter)
 }
 
 // Close closes the file.
 func (f *File) Close() error { return f.file.Close() }
 
 // Name implements the producer's Source.
-func (f *File) Name() string { return f.cfg.Name }
-
-// Columns tells a person what the columns were taken for.
-func (f *File) Columns() string { return f.columns.describe(f.cfg, f.rows.names()) }
+func (f *File) Name() string { return f.given.Name }
 
 // Progress implements the producer's Source: in bytes of the file.
 func (f *File) Progress() (done, total int64) { return f.read.load(), f.size }
 
-// filePosition is where a file stands: rows taken and, of the last one, items given.
-type filePosition struct {
-	Row      int64    `json:"row"`
-	Given    int      `json:"given,omitempty"`
-	Settings settings `json:"settings"`
-}
-
-func (f *File) settings() settings {
-	return settings{
-		"the file's beginning (SHA-256)": f.head,
-		"device column":                  f.columns.name(f.rows, f.columns.device),
-		"value columns":                  f.columns.valueNames(f.rows),
-	}
-}
-
-// Position implements the producer's Source.
-func (f *File) Position() []byte {
-	p := filePosition{Row: f.row, Settings: f.settings()}
-	if f.given < len(f.ready) {
-		p.Given = f.given
-		p.Row--
-	}
-	raw, err := json.Marshal(p)
-	if err != nil { // numbers and strings always marshal
-		panic(err)
-	}
-	return raw
-}
-
-// Seek implements the producer's Source. It reads the file again up to the position, since sequence
-// numbers count what came before.
-func (f *File) Seek(position []byte) error {
-	var p filePosition
-	if err := json.Unmarshal(position, &p); err != nil {
-		return fmt.Errorf("%w: %w", ErrPosition, err)
-	}
-	if what := p.Settings.changed(f.settings()); what != "" {
-		return fmt.Errorf("%w: %s: another --name sends the file as a new source", ErrPosition, what)
-	}
-	if err := f.file.Close(); err != nil {
-		return err
-	}
-	if err := f.open(); err != nil {
-		return err
-	}
-	if p.Row == 0 && p.Given == 0 {
-		return nil
-	}
-	target := p.Row
-	if p.Given > 0 {
-		target++
-	}
-	for f.row < target {
-		if !f.more() {
-			return fmt.Errorf("%w: %s has %d rows, and %d were sent: another --name sends the file as a new source",
-				ErrPosition, f.cfg.Path, f.row, target)
-		}
-	}
-	f.given = len(f.ready)
-	if p.Given > 0 {
-		f.given = min(p.Given, len(f.ready))
-	}
-	return nil
-}
-
 // Next implements the producer's Source. A row that is no reading is an item with Err and Raw.
 func (f *File) Next(dst []Item) (n int, err error) {
 	for n < len(dst) {
-		if f.given == len(f.ready) && !f.more() {
+		if f.passed == len(f.ready) && !f.more() {
 			if n > 0 {
 				return n, nil
 			}
 			return 0, f.ended
 		}
-		taken := copy(dst[n:], f.ready[f.given:])
+		taken := copy(dst[n:], f.ready[f.passed:])
+		f.pass(taken)
 		n += taken
-		f.given += taken
 	}
 	return n, nil
+}
+
+// pass counts items of the last row as given.
+func (f *File) pass(n int) {
+	var buf [512]byte
+	for i := range f.ready[f.passed : f.passed+n] {
+		_, _ = f.digest.Write(f.ready[f.passed+i].identity(buf[:0])) // it never fails
+	}
+	f.passed += n
+}
+
+// identity is what makes an item the one that was sent: all but the unit.
+func (it *Item) identity(b []byte) []byte {
+	if it.Err != nil {
+		return append(append(b, it.Raw...), 1)
+	}
+	for _, text := range []string{it.DeviceID, it.Boot, it.Sensor} {
+		b = append(append(b, text...), 0)
+	}
+	b = strconv.AppendInt(b, it.TS, 36)
+	b = strconv.AppendInt(append(b, 0), it.Seq, 36)
+	return reading.AppendFloat(append(b, 0), it.Value)
 }
 
 // more makes the items of the next row, and reports whether there was one.
@@ -322,7 +266,7 @@ func (f *File) more() bool {
 	if err := f.rows.next(&r); err != nil {
 		f.ended = err
 		if !errors.Is(err, io.EOF) {
-			f.ended = fmt.Errorf("%s: read stopped behind row %d: %w", f.cfg.Path, f.row, err)
+			f.ended = fmt.Errorf("%s: read stopped after row %d: %w", f.cfg.Path, f.row, err)
 		}
 		return false
 	}
@@ -333,7 +277,7 @@ func (f *File) more() bool {
 // take makes items of a row.
 func (f *File) take(r *row) {
 	f.row++
-	f.ready, f.given = f.ready[:0], 0
+	f.ready, f.passed = f.ready[:0], 0
 	bad := func(column string, err error) {
 		f.ready = append(f.ready, Item{
 			Raw: bytes.Clone(r.raw),
@@ -344,7 +288,19 @@ func (f *File) take(r *row) {
 		bad("", r.err)
 		return
 	}
-	f.readings(r, bad)
+	base, column, err := f.base(r)
+	if err != nil {
+		bad(column, err)
+		return
+	}
+	if f.columns.values != nil {
+		f.namedValues(r, &base, bad)
+	} else {
+		f.eachValue(r, &base, bad)
+	}
+	if len(f.ready) == 0 {
+		f.empty++
+	}
 }
 
 // keep returns the one copy of a text that the file keeps: cells are valid for one row only.
@@ -361,64 +317,126 @@ func (f *File) keep(text string) string {
 	return text
 }
 
-// readings makes the readings of a row, and calls bad for what is none.
-func (f *File) readings(r *row, bad func(column string, err error)) {
-	c := &f.columns
-	cell := func(i int) string {
-		if i < 0 || i >= len(r.cells) {
-			return ""
-		}
-		return r.cells[i]
+// cell returns a cell of a row, "" where there is none.
+func (r *row) cell(i int) string {
+	if i < 0 || i >= len(r.cells) {
+		return ""
 	}
-	names := f.rows.names()
-	base := reading.Reading{DeviceID: f.cfg.DeviceName, Boot: f.boot}
+	return r.cells[i]
+}
+
+// base is what all readings of a row have in common. The error comes with the column that has it.
+func (f *File) base(r *row) (base reading.Reading, column string, err error) {
+	c := &f.columns
+	base = reading.Reading{DeviceID: f.cfg.DeviceName, Boot: f.boot}
 	if c.device >= 0 {
-		base.DeviceID = f.keep(cell(c.device))
+		base.DeviceID = f.keep(r.cell(c.device))
+		if strings.TrimSpace(base.DeviceID) == "" {
+			return base, f.name(c.device), errors.New("the device id is missing")
+		}
 	}
 	if c.boot >= 0 {
-		base.Boot = f.keep(cell(c.boot))
+		base.Boot = f.keep(r.cell(c.boot))
 	}
 	if c.unit >= 0 {
-		base.Unit = f.keep(cell(c.unit))
+		base.Unit = f.keep(r.cell(c.unit))
 	}
-	var err error
-	if base.TS, err = f.clock.parse(cell(c.ts)); err != nil {
-		bad(names[c.ts], err)
-		return
+	if base.TS, err = f.clock.parse(r.cell(c.ts)); err != nil {
+		return base, f.name(c.ts), err
 	}
-	for _, v := range c.values {
-		text := cell(v)
+	return base, "", nil
+}
+
+// name returns the name of a column, "" where there is none.
+func (f *File) name(i int) string {
+	names := f.rows.names()
+	if i < 0 || i >= len(names) {
+		return ""
+	}
+	return names[i]
+}
+
+// namedValues makes the readings of the columns that are named, and counts the cells of others as unused.
+func (f *File) namedValues(r *row, base *reading.Reading, bad func(column string, err error)) {
+	c := &f.columns
+	for i, text := range r.cells {
+		if text != "" && (i >= len(c.roles) || !c.roles[i]) && !isOneOf(c.values, i) {
+			f.skip(i, text)
+		}
+	}
+	for i, v := range c.values {
+		text := r.cell(v)
 		if text == "" {
 			continue
 		}
-		it := Item{Reading: base}
-		if it.Value, err = parseValue(text); err != nil {
-			bad(names[v], err)
-			continue
-		}
+		c.seen[i] = true
+		sensor := f.name(v)
 		if c.sensor >= 0 {
-			it.Sensor = f.keep(cell(c.sensor))
-		} else {
-			it.Sensor = names[v]
+			sensor = f.keep(r.cell(c.sensor))
 		}
-		if unit, ok := f.cfg.Units[names[v]]; ok {
-			it.Unit = unit
+		f.value(r, base, v, sensor, text, bad)
+	}
+}
+
+func isOneOf(few []int, i int) bool {
+	for _, v := range few {
+		if v == i {
+			return true
 		}
-		if c.seq >= 0 {
-			if it.Seq, err = parseSeq(cell(c.seq)); err != nil {
-				bad(names[c.seq], err)
-				continue
-			}
-		} else {
-			it.Seq = f.next[it.DeviceID]
-		}
-		if err := it.Validate(); err != nil {
-			bad("", err)
+	}
+	return false
+}
+
+// eachValue makes a reading of each cell that is a value. What a column is the sample has shown; one that has shown nothing is of
+// values from its first number on.
+func (f *File) eachValue(r *row, base *reading.Reading, bad func(column string, err error)) {
+	c := &f.columns
+	for i, text := range r.cells {
+		if text == "" || i < len(c.roles) && c.roles[i] {
 			continue
 		}
-		if c.seq < 0 {
-			f.next[it.DeviceID]++
+		for i >= len(c.kinds) {
+			c.kinds = append(c.kinds, unknown)
 		}
-		f.ready = append(f.ready, it)
+		name := f.name(i)
+		if c.kinds[i] == unknown && name != "" && looksNumeric(text) {
+			c.kinds[i] = number
+		}
+		if c.kinds[i] != number {
+			f.skip(i, text)
+			continue
+		}
+		f.value(r, base, i, name, text, bad)
 	}
+}
+
+// value makes the reading of one cell, or calls bad.
+func (f *File) value(r *row, base *reading.Reading, column int, sensor, text string, bad func(column string, err error)) {
+	it := Item{Reading: *base}
+	it.Sensor = sensor
+	var err error
+	if it.Value, err = f.numbers.parse(text); err != nil {
+		bad(f.name(column), err)
+		return
+	}
+	if unit, ok := f.cfg.Units[f.name(column)]; ok {
+		it.Unit = unit
+	}
+	seq := f.columns.seq
+	if seq >= 0 {
+		if it.Seq, err = parseSeq(r.cell(seq)); err != nil {
+			bad(f.name(seq), err)
+			return
+		}
+	} else {
+		it.Seq = f.next[it.DeviceID]
+	}
+	if err := it.Validate(); err != nil {
+		bad("", err)
+		return
+	}
+	if seq < 0 {
+		f.next[it.DeviceID]++
+	}
+	f.ready = append(f.ready, it)
 }

@@ -8,9 +8,10 @@
 //
 //   - simulate.go drives a fleet; signal.go says what its sensors measure, outage.go when a device is
 //     silent. All of it is a pure function of the slot number, so a position is little more than that.
-//   - file.go drives a file; lines.go cuts it, csv.go and ndjson.go split a line into cells,
-//     columns.go decides what the columns mean, mapping.go makes readings of a row and
-//     timestamp.go reads event times.
+//   - file.go drives a file and makes readings of its rows; content.go decodes it, lines.go cuts it, csv.go and ndjson.go
+//     make cells of it. sample.go looks at the first rows, by which columns.go decides what the columns mean, number.go which
+//     sign decimals have and timestamp.go how event times are read; all of them look again at each row. position.go is where a
+//     run resumes, unused.go what is not sent, preview.go a dry run.
 //
 // A source belongs to one goroutine.
 package source

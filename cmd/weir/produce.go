@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -21,9 +22,7 @@ func newProduce() *cobra.Command {
 		traces      traceFlags
 		out         output
 		fleet       source.FleetConfig
-		file        source.FileConfig
-		units       map[string]string
-		location    string
+		file        fileFlags
 		rate        float64
 		interval    time.Duration
 		timeout     time.Duration
@@ -44,6 +43,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 		Example: `  weir produce --count 100000 --devices 1000
   weir produce --rate 5000 --outages 0.1 --repeats 0.05
   weir produce --file readings.csv.gz
+  weir produce --file export.csv --dry-run
   weir produce --format avro-confluent --registry http://127.0.0.1:8081
   weir produce --file log.ndjson --device-column host --ts-column when --value-columns temp,load`,
 		Args: noArgs,
@@ -60,19 +60,21 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 				return usage(err)
 			}
 			var src progressSource
-			if file.Path != "" {
-				file.Name, file.Units = name, units
-				if file.Location, err = time.LoadLocation(location); err != nil {
-					return usage(fmt.Errorf("--ts-zone: %w", err))
-				}
-				f, err := source.OpenFile(file)
-				if err != nil {
+			var sent *source.File
+			if path := file.config.Path; path != "" {
+				if sent, err = file.open(cmd.Flags(), name); err != nil {
 					return err
 				}
-				defer f.Close()
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", file.Path, f.Columns())
-				src = f
+				defer sent.Close()
+				if file.dry {
+					return file.dryRun(cmd, sent, asJSON)
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", path, sent.Columns())
+				src = sent
 			} else {
+				if file.dry {
+					return usage(errors.New("--dry-run goes with --file"))
+				}
 				fleet.Name, fleet.Rate = name, rate
 				if start != "" {
 					if fleet.Start, err = time.Parse(time.RFC3339, start); err != nil {
@@ -106,7 +108,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 				if err != nil {
 					return err
 				}
-				bar := newBar(cmd.ErrOrStderr(), src, file.Path != "")
+				bar := newBar(cmd.ErrOrStderr(), src, sent != nil)
 				cfg := produce.Config{
 					Broker: admin.Broker(at.Broker), Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress, Encoding: encoding,
 					Rate: rate, CommitInterval: interval, TransactionTimeout: timeout, Compression: compression,
@@ -119,11 +121,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					err = writeJSON(cmd.OutOrStdout(), result)
-				} else {
-					err = writeProduced(cmd, result, src.Name())
-				}
+				err = writeSent(cmd, result, src.Name(), sent, asJSON)
 				if err == nil && ctx.Err() != nil {
 					return errInterrupted
 				}
@@ -136,22 +134,10 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 	admins.add(cmd, "")
 	traces.add(cmd)
 	addFleetFlags(cmd, &fleet)
+	file.add(cmd)
 	f := cmd.Flags()
 	f.Int64Var(&fleet.Count, "count", 0, "readings of the simulated fleet in all, over all runs; 0 without end")
 	f.StringVar(&start, "start", "", "event time of the first simulated reading, RFC 3339 (default: now, and readings follow the clock)")
-	f.StringVar(&file.Path, "file", "", "file to send instead of a simulated fleet: CSV or NDJSON, may be gzip")
-	f.StringVar(&file.Format, "file-format", "", "csv or ndjson (default: by the file's name and content)")
-	f.StringVar(&file.DeviceColumn, "device-column", "", "column of the device id")
-	f.StringVar(&file.DeviceName, "device", "", "device id where the file has no column of it")
-	f.StringVar(&file.TSColumn, "ts-column", "", "column of the event time")
-	f.StringVar(&file.TSFormat, "ts-format", "", "auto, unix, unix-ms, unix-us, unix-ns, rfc3339, or a Go time layout")
-	f.StringVar(&location, "ts-zone", "UTC", "zone of event times that have none, such as Europe/Berlin")
-	f.StringSliceVar(&file.ValueColumns, "value-columns", nil, "columns of values: one reading each (default: all that look like values)")
-	f.StringVar(&file.SensorColumn, "sensor-column", "", "column of the sensor's name, for rows of one reading")
-	f.StringVar(&file.UnitColumn, "unit-column", "", "column of the unit")
-	f.StringVar(&file.SeqColumn, "seq-column", "", "column of the device's own sequence number")
-	f.StringVar(&file.BootColumn, "boot-column", "", "column of the device's boot id")
-	f.StringToStringVar(&units, "unit", nil, "unit of a value column: temp=Cel,humidity=%")
 	f.StringVar(&name, "name", "", "name of the source, under which its position is kept (default: of the file, or of the seed)")
 	f.Float64Var(&rate, "rate", 0, "readings a second; 0 as fast as it goes")
 	f.DurationVar(&interval, "commit-interval", 100*time.Millisecond, "length of a transaction")
@@ -168,6 +154,21 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 
 // progressSource is a source whose progress is shown.
 type progressSource = produce.Source
+
+// writeSent tells what was sent, and of a file what was not.
+func writeSent(cmd *cobra.Command, result produce.Result, name string, file *source.File, asJSON bool) error {
+	switch {
+	case asJSON && file != nil:
+		return writeJSON(cmd.OutOrStdout(), producedFile{result, leftOutOf(file)})
+	case asJSON:
+		return writeJSON(cmd.OutOrStdout(), result)
+	}
+	if err := writeProduced(cmd, result, name); err != nil || file == nil {
+		return err
+	}
+	left := leftOutOf(file)
+	return left.write(cmd.OutOrStdout())
+}
 
 func writeProduced(cmd *cobra.Command, r produce.Result, name string) error {
 	w := cmd.OutOrStdout()

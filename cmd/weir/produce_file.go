@@ -1,0 +1,196 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"weir/produce"
+	"weir/reading"
+	"weir/source"
+)
+
+// fileFlags say which file is sent and how it is read.
+type fileFlags struct {
+	config   source.FileConfig
+	units    map[string]string
+	location string
+	years    string
+	dry      bool
+}
+
+func (f *fileFlags) add(cmd *cobra.Command) {
+	flags, c := cmd.Flags(), &f.config
+	flags.StringVar(&c.Path, "file", "", "file to send instead of a simulated fleet: CSV, NDJSON or a JSON array, may be gzip")
+	flags.StringVar(&c.Format, "file-format", "", "csv, ndjson or json (default: by the file's name and content)")
+	flags.StringVar(&c.Delimiter, "delimiter", "", "delimiter of CSV: one character, or tab (default: the one that fits the first rows)")
+	flags.StringVar(&c.Decimal, "decimal", "", "decimal sign of CSV: . or , (default: what the first rows show)")
+	flags.StringVar(&c.DeviceColumn, "device-column", "", "column of the device id")
+	flags.StringVar(&c.DeviceName, "device", "", "device id of a file that has one device and no column of it")
+	flags.StringVar(&c.TSColumn, "ts-column", "", "column of the event time")
+	flags.StringVar(&c.TSFormat, "ts-format", "", "auto, unix, unix-ms, unix-us, unix-ns, rfc3339, or a Go time layout")
+	flags.StringVar(&f.location, "ts-zone", "UTC", "zone of event times that have none, such as Europe/Berlin")
+	flags.StringVar(&f.years, "ts-years", "1990-2100", "first and last year of event times; rows outside go to the dead letters")
+	flags.StringSliceVar(&c.ValueColumns, "value-columns", nil, "columns of values: one reading each (default: all that look like values)")
+	flags.StringVar(&c.SensorColumn, "sensor-column", "", "column of the sensor's name, for rows of one reading")
+	flags.StringVar(&c.UnitColumn, "unit-column", "", "column of the unit")
+	flags.StringVar(&c.SeqColumn, "seq-column", "", "column of the device's own sequence number")
+	flags.StringVar(&c.BootColumn, "boot-column", "", "column of the device's boot id")
+	flags.StringToStringVar(&f.units, "unit", nil, "unit of a value column: temp=Cel,humidity=%")
+	flags.BoolVar(&f.dry, "dry-run", false, "show what the columns of --file are taken for, its first readings and what would be refused; send nothing")
+}
+
+// open opens the file under a source's name.
+func (f *fileFlags) open(flags *pflag.FlagSet, name string) (*source.File, error) {
+	c := f.config
+	c.Name, c.Units = name, f.units
+	var err error
+	if c.Location, err = time.LoadLocation(f.location); err != nil {
+		return nil, usage(fmt.Errorf("--ts-zone: %w", err))
+	}
+	if c.Years, err = parseYears(f.years); err != nil {
+		return nil, usage(fmt.Errorf("--ts-years: %w", err))
+	}
+	for _, named := range []string{"device", "device-column", "ts-column", "sensor-column", "delimiter"} {
+		if flags.Changed(named) && flags.Lookup(named).Value.String() == "" {
+			return nil, usage(fmt.Errorf("--%s is empty", named))
+		}
+	}
+	return source.OpenFile(c)
+}
+
+func parseYears(text string) (years [2]int, err error) {
+	from, to, ok := strings.Cut(text, "-")
+	if !ok {
+		to = from
+	}
+	for i, year := range []string{from, to} {
+		if years[i], err = strconv.Atoi(strings.TrimSpace(year)); err != nil || years[i] < 1 || years[i] > 9999 {
+			return years, fmt.Errorf("%q is not a range of years such as 1990-2100", text)
+		}
+	}
+	if years[0] > years[1] {
+		return years, fmt.Errorf("%q ends before it begins", text)
+	}
+	return years, nil
+}
+
+// leftOut is what of a file was not sent.
+type leftOut struct {
+	Unused    []source.Unused `json:"unused"`                   // columns, with how many of their fields
+	EmptyRows int64           `json:"rows_without_a_value"`     // of the file
+	Absent    []string        `json:"columns_absent,omitempty"` // value columns that were named and never came
+}
+
+func leftOutOf(f *source.File) leftOut {
+	l := leftOut{Unused: f.Unused(), EmptyRows: f.EmptyRows(), Absent: f.Absent()}
+	if l.Unused == nil {
+		l.Unused = []source.Unused{} // [] and not null
+	}
+	return l
+}
+
+// write tells what was not sent; nothing where all was.
+func (l *leftOut) write(w io.Writer) error {
+	var lines []string
+	for i, u := range l.Unused {
+		const most = 20
+		if i == most {
+			lines = append(lines, fmt.Sprintf("and fields of %s other columns (-o json lists them)", count(int64(len(l.Unused)-most))))
+			break
+		}
+		line := fmt.Sprintf("%s: %s", u.Column, fields(u.Fields))
+		switch {
+		case u.Numbers == u.Fields:
+			line += ", all numbers (--value-columns sends them)"
+		case u.Numbers > 0:
+			line += fmt.Sprintf(", %s of them numbers (--value-columns sends them)", count(u.Numbers))
+		}
+		lines = append(lines, line)
+	}
+	if l.EmptyRows > 0 {
+		lines = append(lines, fmt.Sprintf("rows without a value: %s", count(l.EmptyRows)))
+	}
+	if len(l.Absent) > 0 {
+		lines = append(lines, "value columns that no row has: "+strings.Join(l.Absent, ", "))
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "not sent, of the whole file:\n  %s\n", strings.Join(lines, "\n  "))
+	return err
+}
+
+func fields(n int64) string {
+	if n == 1 {
+		return "1 field"
+	}
+	return count(n) + " fields"
+}
+
+// producedFile is the outcome of sending a file.
+type producedFile struct {
+	produce.Result
+	leftOut
+}
+
+// preview is the outcome of a dry run, as JSON.
+type preview struct {
+	Columns  string            `json:"columns"`
+	Readings int64             `json:"readings"`
+	Rejected int64             `json:"rejected"`
+	Columned map[string]int64  `json:"rejected_by_column,omitempty"`
+	Reasons  []string          `json:"first_reasons,omitempty"`
+	First    []previewedRecord `json:"first_readings"`
+	leftOut
+}
+
+// previewedRecord is a reading as it would be sent.
+type previewedRecord struct{ reading.Reading }
+
+// MarshalJSON writes the reading as records have it.
+func (r previewedRecord) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil), nil }
+
+// dryRun shows what sending the file would do.
+func (f *fileFlags) dryRun(cmd *cobra.Command, file *source.File, asJSON bool) error {
+	p, err := file.Preview()
+	if err != nil {
+		return err
+	}
+	shown := preview{Columns: p.Columns, Readings: p.Readings, Rejected: p.Rejected, Columned: p.Columned, Reasons: p.Reasons, leftOut: leftOutOf(file)}
+	for _, r := range p.First {
+		shown.First = append(shown.First, previewedRecord{r})
+	}
+	w := cmd.OutOrStdout()
+	if asJSON {
+		return writeJSON(w, shown)
+	}
+	var text strings.Builder
+	fmt.Fprintln(&text, p.Columns)
+	for _, r := range p.First {
+		fmt.Fprintf(&text, "  %s\n", r.AppendJSON(nil))
+	}
+	fmt.Fprintf(&text, "would send %s readings and %s dead letters\n", count(p.Readings), count(p.Rejected))
+	for _, column := range slices.Sorted(maps.Keys(p.Columned)) {
+		what := "column " + column
+		if column == "" {
+			what = "rows"
+		}
+		fmt.Fprintf(&text, "  refused in %s: %s\n", what, count(p.Columned[column]))
+	}
+	for _, reason := range p.Reasons {
+		fmt.Fprintf(&text, "  %s\n", reason)
+	}
+	if err := shown.write(&text); err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, text.String())
+	return err
+}

@@ -1,0 +1,92 @@
+package source
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// filePosition is where a file stands: rows taken and, of the last one, items given.
+type filePosition struct {
+	Row      int64    `json:"row"`
+	Given    int      `json:"given,omitempty"`
+	Digest   string   `json:"digest,omitempty"` // of the items before it: they must be the same when they are read again
+	Settings settings `json:"settings"`
+}
+
+func (f *File) settings() settings {
+	c, at := &f.columns, f.name
+	return settings{
+		"the file's beginning (SHA-256)": f.head,
+		"device":                         f.cfg.DeviceName,
+		"device column":                  at(c.device),
+		"time column":                    at(c.ts),
+		"value columns":                  strings.Join(f.cfg.ValueColumns, ","),
+		"sensor column":                  at(c.sensor),
+		"sequence column":                at(c.seq),
+		"boot column":                    at(c.boot),
+	}
+}
+
+// Position implements the producer's Source.
+func (f *File) Position() []byte {
+	p := filePosition{Row: f.row, Digest: f.sum(), Settings: f.settings()}
+	if f.passed < len(f.ready) {
+		p.Given = f.passed
+		p.Row--
+	}
+	raw, err := json.Marshal(p)
+	if err != nil { // numbers and strings always marshal
+		panic(err)
+	}
+	return raw
+}
+
+func (f *File) sum() string { return strconv.FormatUint(f.digest.Sum64(), 36) }
+
+// Seek implements the producer's Source. It reads the file again up to the position, since sequence
+// numbers and what the columns are count what came before.
+func (f *File) Seek(position []byte) error {
+	var p filePosition
+	if err := json.Unmarshal(position, &p); err != nil {
+		return fmt.Errorf("%w: %w", ErrPosition, err)
+	}
+	const hint = "another --name sends the file as a new source"
+	begun := p.Row > 0 || p.Given > 0
+	if begun && p.Digest == "" {
+		return fmt.Errorf("%w: it was kept by a version of Weir that took columns by the first row alone: %s", ErrPosition, hint)
+	}
+	if what := p.Settings.changed(f.settings()); what != "" && begun {
+		return fmt.Errorf("%w: %s: %s", ErrPosition, what, hint)
+	}
+	if err := f.file.Close(); err != nil {
+		return err
+	}
+	if err := f.open(); err != nil {
+		return err
+	}
+	if !begun {
+		return nil
+	}
+	target := p.Row
+	if p.Given > 0 {
+		target++
+	}
+	for f.row < target {
+		f.pass(len(f.ready) - f.passed)
+		if !f.more() {
+			return fmt.Errorf("%w: %s has %d rows, and %d were sent: %s", ErrPosition, f.cfg.Path, f.row, target, hint)
+		}
+	}
+	given := len(f.ready)
+	if p.Given > 0 {
+		given = min(p.Given, given)
+	}
+	f.pass(given)
+	if f.sum() != p.Digest {
+		return fmt.Errorf("%w: the first %d rows of %s are not read as they were sent (the file or an option has changed): %s",
+			ErrPosition, target, f.cfg.Path, hint)
+	}
+	return nil
+}

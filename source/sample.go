@@ -1,0 +1,214 @@
+package source
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// sample is the beginning of a file, by which its columns, delimiter, decimal sign and times are decided. It is the same for every
+// run of a file, so that a run that resumes reads the rows before its position as they were read.
+type sample struct {
+	head  []byte
+	whole bool // the file has no more
+	rows  []row
+	names []string
+	first error // the first row that could not be cut
+}
+
+// takeSample reads the rows that lie wholly in the head.
+func (f *File) takeSample(head []byte, whole bool) (*sample, error) {
+	s := &sample{head: head, whole: whole}
+	rows, err := f.newRows(bufio.NewReaderSize(bytes.NewReader(head), headBytes), nil)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		var r row
+		if err := rows.next(&r); err != nil {
+			if !errors.Is(err, io.EOF) && s.first == nil {
+				s.first = err
+			}
+			break
+		}
+		r.raw, r.cells = nil, slices.Clone(r.cells)
+		s.rows = append(s.rows, r)
+		if r.err != nil && s.first == nil {
+			s.first = &RowError{File: f.cfg.Path, Line: r.line, Err: r.err}
+		}
+	}
+	if !whole && len(s.rows) > 0 { // the head may end within the last row
+		s.rows = s.rows[:len(s.rows)-1]
+	}
+	s.names = slices.Clone(rows.names())
+	switch {
+	case len(s.rows) == 0 && !whole:
+		return nil, fmt.Errorf("there is no whole row in its first %d bytes", headBytes)
+	case len(s.rows) == 0 && s.first == nil:
+		return nil, errors.New("there are no rows below the header")
+	case len(s.rows) == 0:
+		return nil, s.first
+	}
+	return s, nil
+}
+
+// cells returns the cells of a column that are not empty.
+func (s *sample) cells(column int) (all []placed) {
+	for _, r := range s.rows {
+		if column < len(r.cells) && r.cells[column] != "" {
+			all = append(all, placed{text: r.cells[column], line: r.line, column: s.names[column]})
+		}
+	}
+	return all
+}
+
+// decide learns from the sample what the columns mean and how their cells are read.
+func (f *File) decide(s *sample) (err error) {
+	names := s.names
+	if len(names) == 0 {
+		return s.first
+	}
+	if f.columns, err = decideColumns(&f.cfg, names); err != nil {
+		return err
+	}
+	if f.clock, err = newTimestamps(&f.cfg, s.cells(f.columns.ts)); err != nil {
+		return err
+	}
+	values := f.columns.values
+	if values == nil {
+		f.columns.learn(names, s.rows)
+		values = f.columns.guessed()
+		switch {
+		case f.columns.sensor >= 0 && len(values) != 1:
+			return fmt.Errorf("a sensor column goes with one value column, found %d: name it with --value-columns", len(values))
+		case f.columns.sensor >= 0:
+			f.columns.values = values
+		case len(values) == 0 && s.whole && !f.anyBlank(s):
+			return fmt.Errorf("no column of values among %s: name them with --value-columns", listed(names))
+		}
+	}
+	f.columns.seen = make([]bool, len(f.columns.values))
+	if err := f.decideNumbers(s, values); err != nil {
+		return err
+	}
+	return f.checkSample(s)
+}
+
+// anyBlank reports whether a column has shown nothing: its values may be missing in all rows.
+func (f *File) anyBlank(s *sample) bool {
+	for i, k := range f.columns.kinds {
+		if k == unknown && !f.columns.roles[i] && s.names[i] != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *File) decideNumbers(s *sample, values []int) (err error) {
+	if f.isJSON() && f.cfg.Decimal != "" {
+		return errors.New("--decimal is for CSV: numbers in JSON have a decimal point")
+	}
+	if f.numbers, err = newNumbers(f.cfg.Decimal); err != nil || f.isJSON() {
+		return err
+	}
+	var cells []placed
+	for _, v := range values {
+		cells = append(cells, s.cells(v)...)
+	}
+	return f.numbers.guess(cells)
+}
+
+// checkSample refuses a file of which no row of the sample has a device and a time: its columns mean something else.
+func (f *File) checkSample(s *sample) error {
+	var first error
+	for i := range s.rows {
+		r := &s.rows[i]
+		err := r.err
+		var column string
+		if err == nil {
+			_, column, err = f.base(r)
+		}
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = &RowError{File: f.cfg.Path, Line: r.line, Column: column, Err: err}
+		}
+	}
+	return fmt.Errorf("none of the first %d rows is a reading: %w", len(s.rows), first)
+}
+
+// withKeys adds the columns that are named in the settings, of which no row may have told yet.
+func withKeys(names []string, cfg *FileConfig) []string {
+	all := slices.Clone(names)
+	given := append([]string{cfg.DeviceColumn, cfg.TSColumn, cfg.SensorColumn, cfg.UnitColumn, cfg.SeqColumn, cfg.BootColumn}, cfg.ValueColumns...)
+	for name := range cfg.Units {
+		given = append(given, name)
+	}
+	slices.Sort(given[6+len(cfg.ValueColumns):])
+	for _, name := range given {
+		if name != "" && !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// delimiters of CSV, in the order in which they are tried.
+const delimiters = ",;\t|"
+
+// newDelimiter reads the setting of the delimiter. Where there is none it takes the one that cuts most of the first
+// lines into as many cells as the header.
+func newDelimiter(setting string, head []byte) (byte, error) {
+	switch {
+	case setting == "tab" || setting == `\t`:
+		return '\t', nil
+	case len(setting) == 1 && setting[0] < 0x80 && !strings.Contains("\"\r\n ", setting):
+		return setting[0], nil
+	case setting != "":
+		return 0, fmt.Errorf("unknown delimiter %q: choose one character, or tab", setting)
+	}
+	if line := firstLine(head); isSeparatorLine(line) {
+		return line[4], nil
+	}
+	best, most, cells := delimiters[0], 0, 0
+	for _, d := range []byte(delimiters) {
+		if n, width := fits(head, d); n > most || n == most && width > cells {
+			best, most, cells = d, n, width
+		}
+	}
+	return best, nil
+}
+
+func firstLine(head []byte) string {
+	end := bytes.IndexAny(head, "\r\n")
+	if end < 0 {
+		end = len(head)
+	}
+	return string(head[:end])
+}
+
+// fits counts the first rows that a delimiter cuts into as many cells as the header has, more than one.
+func fits(head []byte, delimiter byte) (rows, cells int) {
+	const enough = 200
+	c := &csvRows{lines: newLines(bufio.NewReaderSize(bytes.NewReader(head), headBytes)), delimiter: delimiter}
+	var r row
+	if c.next(&r) != nil || len(r.cells) < 2 {
+		return 0, 0
+	}
+	cells = len(r.cells)
+	rows = 1
+	for range enough {
+		if c.next(&r) != nil {
+			break
+		}
+		if r.err == nil && len(r.cells) == cells {
+			rows++
+		}
+	}
+	return rows, cells
+}
