@@ -3,6 +3,7 @@ package operator
 import (
 	"errors"
 	"slices"
+	"sort"
 
 	"weir/expr"
 	"weir/plan"
@@ -17,6 +18,9 @@ type grouper struct {
 	first  int            // place of the first aggregate in the output
 	spare  []*expr.Column // stands in for output columns that nobody reads
 	out    rows
+
+	counted *expr.Column // with a ledger: the rows of the group that is given out, for emitted
+	emitted func(rows int64)
 
 	key, value, distinct []byte
 	in, other            reader // kept: accumulators are behind an interface, so that a new one would be allocated for each row
@@ -112,6 +116,12 @@ func (g *grouper) row(key, value []byte) error {
 	err := in.err
 	in = read(&g.in, value)
 	for i, acc := range g.accs {
+		if g.emitted != nil && i == len(g.accs)-1 {
+			g.counted.Truncate(0)
+			acc.result(in, g.counted)
+			g.emitted(g.counted.I[0])
+			break
+		}
 		acc.result(in, g.col(g.first+i))
 	}
 	g.out.N++
@@ -130,6 +140,9 @@ var errState = errors.New("the state of the pipeline is not what this version ke
 // aggregate groups rows in windows. Its entries are accumulators by the end of a slice and the group's key; a window is put
 // together from its slices when the watermark passes its end. Where rows come with their whole window, the slice is the
 // window, and its start belongs to the key.
+//
+// A row that is late for some windows of its slice and not for all is kept apart, under the end of the first window that it is in. Which windows
+// these are is decided by the row's own watermark, and never by what the operator has emitted.
 type aggregate struct {
 	base
 	grouper
@@ -140,14 +153,15 @@ type aggregate struct {
 	start, end          int // columns of the input
 	watermark           int64
 	fired               int64 // windows are out up to this watermark
-	saved               int64 // what the state has of it
 	merged              map[string][]byte
+	partial             []byte   // a key in apart
 	origins             *origins // of open slices
 }
 
 const (
 	groups    = 0 // entries of accumulators
 	distincts = 1 // entries of the values of DISTINCT
+	apart     = 2 // entries of accumulators of rows that are late for windows of their slice: the end of their first window, and the key
 )
 
 func newAggregate(b base, op *plan.Aggregate) *aggregate {
@@ -160,6 +174,7 @@ func newAggregate(b base, op *plan.Aggregate) *aggregate {
 	} else if op.Window.Kind == plan.Tumble {
 		a.size, a.slide, a.offset = op.Window.Size.Microseconds(), op.Window.Size.Microseconds(), op.Window.Offset.Microseconds()
 	}
+	a.countRows(b.task, b.rel)
 	a.reset()
 	return a
 }
@@ -169,58 +184,67 @@ func (a *aggregate) reset() {
 	if v, ok := a.task.store.Get(watermarks, 0, a.firedKey()); ok {
 		a.fired = (&reader{b: v}).int64()
 	}
-	a.saved = a.fired
 	a.origins.clear()
 }
 
+// firedKey is the entry of a version in which the watermark of a row emitted windows before that of the inputs did.
 func (a *aggregate) firedKey() []byte { return appendInt([]byte("fired by "), int64(a.rel.State)) }
 
-// flush keeps up to where windows are out, where a row's watermark was ahead of that of the inputs: these do not tell it
-// after a restore.
-func (a *aggregate) flush() {
-	if a.fired > a.watermark && a.fired != a.saved {
-		a.task.store.Put(watermarks, 0, a.firedKey(), appendInt(nil, a.fired))
-		a.saved = a.fired
-	}
-}
-
 func (a *aggregate) push(_ int, r *rows) {
-	store, entry := a.task.store, a.rel.State
 	starts, ends := r.Cols[a.start], r.Cols[a.end]
 	for i := range r.N {
 		slice := ends.I[i]
 		mark := r.mark(i, a.watermark)
-		if mark != unknown && a.clock.passed(slice, mark) {
-			if a.clock.passed(a.lastEnd(slice), mark) {
-				a.task.late(r, i, a.rel.Inputs[0], errLate(a.lastEnd(slice), mark, a.clock))
+		a.expect(slice, mark, r.again(i))
+		first := a.firstEnd(slice)
+		from := first
+		if a.clock.late(first, mark) {
+			var open bool
+			if from, open = a.firstOpen(slice, int64(mark)); !open {
+				if !r.again(i) {
+					a.task.late(r, i, a.rel.Inputs[0], errLate(a.lastEnd(slice), mark, a.clock))
+				}
 				continue
 			}
-			a.fire(mark) // the row must not be in windows that are over
 		}
 		a.key = appendKey(a.key[:0], r.Batch, a.keys, i)
 		if a.size == 0 {
 			a.key = appendInt(a.key, starts.I[i])
 		}
-		old, _ := store.Get(entry+groups, slice, a.key)
-		a.value = a.add(a.value[:0], old, r.Batch, i, func(agg int) bool {
-			k := a.distinctKey(r.Batch, i, agg)
-			if _, seen := store.Get(entry+distincts, slice, k); seen {
-				return false
-			}
-			store.Put(entry+distincts, slice, k, []byte{1})
-			return true
-		})
-		store.Put(entry+groups, slice, a.key, a.value)
+		if from == first {
+			a.count(r, i, a.rel.State+groups, slice, a.key)
+		} else {
+			a.partial = append(ordered(a.partial[:0], from), a.key...)
+			a.count(r, i, a.rel.State+apart, slice, a.partial)
+		}
 		if a.origins != nil {
 			a.origins.add(r.context(i), slice, a.key)
 		}
 	}
 }
 
+// count adds a row to an entry of a slice.
+func (a *aggregate) count(r *rows, i int, entry uint16, slice int64, key []byte) {
+	store := a.task.store
+	old, _ := store.Get(entry, slice, key)
+	a.value = a.add(a.value[:0], old, r.Batch, i, func(agg int) bool {
+		k := a.distinctKey(r.Batch, i, agg)
+		if _, seen := store.Get(a.rel.State+distincts, slice, k); seen {
+			return false
+		}
+		store.Put(a.rel.State+distincts, slice, k, []byte{1})
+		return true
+	})
+	store.Put(entry, slice, key, a.value)
+}
+
+// whole reports whether a slice is all of a window.
+func (a *aggregate) whole() bool { return a.size == 0 || a.op.Window.Kind == plan.Tumble }
+
 // lastEnd is the end of the last window that a slice is in.
 func (a *aggregate) lastEnd(slice int64) int64 {
 	switch {
-	case a.size == 0 || a.op.Window.Kind == plan.Tumble:
+	case a.whole():
 		return slice
 	case a.op.Window.Kind == plan.Cumulate:
 		return floorTo(slice-1, a.size, a.offset) + a.size
@@ -241,6 +265,19 @@ func (a *aggregate) firstEnd(slice int64) int64 {
 	return end
 }
 
+// firstOpen is the end of the first window of a slice that a watermark has not passed. open is false where it has passed all.
+func (a *aggregate) firstOpen(slice, watermark int64) (end int64, open bool) {
+	first, last := a.firstEnd(slice), a.lastEnd(slice)
+	if a.clock.passed(last, watermark) {
+		return 0, false
+	}
+	if first == last {
+		return first, true
+	}
+	n := sort.Search(int((last-first)/a.slide), func(n int) bool { return !a.clock.passed(first+int64(n)*a.slide, watermark) })
+	return first + int64(n)*a.slide, true
+}
+
 func (a *aggregate) advance(_ int, watermark int64, idle bool) {
 	if a.task.restoring {
 		a.fired = max(a.fired, watermark)
@@ -250,6 +287,20 @@ func (a *aggregate) advance(_ int, watermark int64, idle bool) {
 	a.pass(watermark, idle)
 }
 
+// slices are the ends of those that have entries.
+func (a *aggregate) slices() []int64 {
+	all := a.task.store.Windows(a.rel.State + groups)
+	if a.whole() {
+		return all
+	}
+	if some := a.task.store.Windows(a.rel.State + apart); len(some) > 0 {
+		all = slices.Concat(all, some)
+		slices.Sort(all)
+		all = slices.Compact(all)
+	}
+	return all
+}
+
 // fire emits the windows whose end a watermark has passed.
 func (a *aggregate) fire(watermark int64) {
 	if watermark <= a.fired {
@@ -257,47 +308,45 @@ func (a *aggregate) fire(watermark int64) {
 	}
 	from := a.fired
 	a.fired = watermark
-	ends := a.task.store.Windows(a.rel.State + groups)
-	if len(ends) == 0 || !a.clock.passed(a.firstEnd(ends[0]), watermark) {
+	all := a.slices()
+	if len(all) == 0 || !a.clock.passed(a.firstEnd(all[0]), watermark) {
 		return
 	}
-	for _, end := range a.due(ends, from, watermark) {
-		a.window(end, ends)
-	}
+	a.due(all, from, watermark, func(end int64) { a.window(end, all) })
 	a.deliver()
-	for _, slice := range ends {
+	for _, slice := range all {
 		if a.clock.passed(a.lastEnd(slice), watermark) {
 			a.task.clear(a.rel.State+groups, slice)
 			a.task.clear(a.rel.State+distincts, slice)
+			a.task.clear(a.rel.State+apart, slice)
 			a.origins.drop(slice)
 		}
 	}
 }
 
-// due are the ends of windows between two watermarks that have slices.
-func (a *aggregate) due(all []int64, from, to int64) []int64 {
-	var ends []int64
+// due calls fn with the ends of windows between two watermarks that have slices, the earliest first.
+func (a *aggregate) due(all []int64, from, to int64, fn func(end int64)) {
+	step := max(a.slide, 1)
+	next := unknown
 	for _, slice := range all {
-		if a.size == 0 || a.op.Window.Kind == plan.Tumble {
-			if a.clock.passed(slice, to) {
-				ends = append(ends, slice)
-			}
+		end, open := a.firstOpen(slice, from)
+		if !open {
 			continue
 		}
-		for end, last := a.firstEnd(slice), a.lastEnd(slice); end <= last && a.clock.passed(end, to); end += a.slide {
-			if !a.clock.passed(end, from) {
-				ends = append(ends, end)
+		for end = max(end, next); end <= a.lastEnd(slice); end += step {
+			if !a.clock.passed(end, to) {
+				return
 			}
+			fn(end)
+			next = end + step
 		}
 	}
-	slices.Sort(ends)
-	return slices.Compact(ends)
 }
 
 // window emits the groups of the window that ends at end, in the order of their keys.
 func (a *aggregate) window(end int64, all []int64) {
 	store, entry := a.task.store, a.rel.State+groups
-	if a.size == 0 || a.op.Window.Kind == plan.Tumble {
+	if a.whole() {
 		store.Scan(entry, end, func(key, value []byte) bool {
 			start := end - a.size
 			if a.size == 0 {
@@ -314,16 +363,20 @@ func (a *aggregate) window(end int64, all []int64) {
 		start = floorTo(end-1, a.size, a.offset)
 	}
 	clear(a.merged)
-	for _, slice := range all {
-		if slice <= start || slice > end {
-			continue
+	first, _ := slices.BinarySearch(all, start+1)
+	for _, slice := range all[first:] {
+		if slice > end {
+			break
 		}
 		store.Scan(entry, slice, func(key, value []byte) bool {
-			if old, ok := a.merged[string(key)]; ok {
-				a.merged[string(key)] = a.merge(nil, old, value)
-			} else {
-				a.merged[string(key)] = slices.Clone(value)
+			a.join(key, value)
+			return true
+		})
+		store.Scan(a.rel.State+apart, slice, func(key, value []byte) bool {
+			if unordered(key) > end {
+				return false // late for this window
 			}
+			a.join(key[8:], value)
 			return true
 		})
 	}
@@ -334,6 +387,15 @@ func (a *aggregate) window(end int64, all []int64) {
 	slices.Sort(keys)
 	for _, k := range keys {
 		a.result(start, end, []byte(k), a.merged[k])
+	}
+}
+
+// join merges an entry into the window that is put together.
+func (a *aggregate) join(key, value []byte) {
+	if old, ok := a.merged[string(key)]; ok {
+		a.merged[string(key)] = a.merge(nil, old, value)
+	} else {
+		a.merged[string(key)] = slices.Clone(value)
 	}
 }
 

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -10,13 +11,20 @@ import (
 	"weir/plan"
 )
 
-// A record of a repartition topic has in its value a row (its kind, the watermark before it, and the columns that somebody reads), or
-// the watermark of the task that wrote it: its partition, how many there are, the watermark, and whether it is idle. A watermark goes to
-// all partitions, behind the rows that came before it. What is late is told by the row's own watermark: that of the task is written at the
-// end of a transaction, and where one ends must not matter.
+// A record of a repartition topic has in its value a row (its kind and flags, the watermark before it, what the flags say, and the columns
+// that somebody reads), or the watermark of the task that wrote it: its partition, how many there are, the watermark, and whether it is
+// idle. A watermark goes to all partitions, behind the rows that came before it. What is late is told by the row's own watermark: that of
+// the task is written at the end of a transaction, and where one ends must not matter.
 const (
 	rowRecord       = 'r'
 	watermarkRecord = 'w'
+)
+
+// Flags in the byte of a row's kind.
+const (
+	lanedRow byte = 1 << 4 // its lane follows; other rows are of lane 0
+	againRow byte = 1 << 5 // a later window of the same row follows
+	allFlags      = lanedRow | againRow
 )
 
 // sender writes rows to the partition of their keys.
@@ -53,14 +61,30 @@ func (s *sender) push(_ int, r *rows) {
 		s.keyBuffer = appendKey(s.keyBuffer[:0], r.Batch, s.keys, i)
 		h := fnv.New32a()
 		_, _ = h.Write(s.keyBuffer)
-		value := append(s.task.arena.room(64), rowRecord, byte(r.kind(i)))
-		value = appendInt(value, r.mark(i, s.watermark))
+		value := s.head(append(s.task.arena.room(64), rowRecord), r, i)
 		value = appendRow(value, &out, i)
 		rec := s.task.arena.record()
 		rec.Topic, rec.Partition = s.topic, int32(h.Sum32()%uint32(partitions)) //nolint:gosec // few partitions
 		rec.Value, rec.Context = s.task.arena.keep(value), r.context(i)
 		s.task.out.emit(rec)
 	}
+}
+
+// head appends what is known of a row beside its columns.
+func (s *sender) head(value []byte, r *rows, i int) []byte {
+	flags := byte(r.kind(i))
+	from := r.lane(i)*lane(s.task.peers) + lane(s.task.partition)
+	if from != 0 {
+		flags |= lanedRow
+	}
+	if r.again(i) {
+		flags |= againRow
+	}
+	value = appendInt(append(value, flags), int64(r.mark(i, s.watermark)))
+	if from != 0 {
+		value = binary.AppendVarint(value, int64(from))
+	}
+	return value
 }
 
 func (s *sender) isKey(i int) bool {
@@ -114,7 +138,7 @@ type upstream struct {
 }
 
 func newReceiver(b base, op *plan.Exchange) *receiver {
-	out := rows{Batch: batch(b.rel), marks: []int64{}}
+	out := rows{Batch: batch(b.rel), marks: []rowMark{}, lanes: []lane{}, more: []bool{}}
 	for _, k := range op.Keys {
 		if out.Cols[k] == nil {
 			out.Cols[k] = column(b.rel, k)
@@ -135,18 +159,21 @@ func (r *receiver) records(all []*kgo.Record) {
 		in := &reader{b: rec.Value}
 		switch in.byte() {
 		case rowRecord:
-			k, mark := kind(in.byte()), in.int64()
+			flags, mark, from := in.byte(), in.int64(), int64(0)
+			if flags&lanedRow != 0 {
+				from = in.varint()
+			}
 			in.row(r.out.Batch)
 			if in.err != nil || len(in.b) > 0 {
 				r.task.fail(fmt.Errorf("%s-%d offset %d: %w", rec.Topic, rec.Partition, rec.Offset, errRepartition))
 				return
 			}
-			r.out.marks = append(r.out.marks, mark)
+			r.out.marks, r.out.lanes, r.out.more = append(r.out.marks, rowMark(mark)), append(r.out.lanes, lane(from)), append(r.out.more, flags&againRow != 0)
 			if r.task.traced {
 				r.out.from = append(r.out.from, onlyContext(rec.Context))
 			}
 			if r.out.kinds != nil {
-				r.out.kinds = append(r.out.kinds, k)
+				r.out.kinds = append(r.out.kinds, kind(flags&^allFlags))
 			}
 			if r.out.N == batchRows {
 				r.deliver()

@@ -15,14 +15,14 @@ type first struct {
 	queue  queue
 	in     *expr.Batch // a waiting row
 	out    rows
-	direct bool // rows come from a table of this stage, with the watermark before each
+	direct bool // rows come from one table of this stage, in its order, so that the watermark before each may fire
 	now    int64
 	key    []byte
 }
 
 func newFirst(b base, op *plan.Rank) *first {
 	in := b.rel.Inputs[0]
-	f := &first{base: b, op: op, in: batch(in), out: rows{Batch: batch(b.rel), marks: []int64{}}, direct: direct(in), queue: newQueue(b.task, b.rel.State+1, b.rel.State+numbers)}
+	f := &first{base: b, op: op, in: batch(in), out: rows{Batch: batch(b.rel), marks: []rowMark{}}, direct: direct(in), queue: newQueue(b.task, b.rel.State+1, b.rel.State+numbers)}
 	f.reset()
 	return f
 }
@@ -38,18 +38,18 @@ func (f *first) push(_ int, r *rows) {
 	for i := range r.N {
 		mark := r.mark(i, f.now)
 		if f.direct {
-			f.fire(mark)
+			f.fire(int64(mark))
 		}
 		f.key = appendKey(f.key[:0], r.Batch, f.op.Partition, i)
 		if _, out := f.task.store.Get(f.rel.State+groups, 0, f.key); out {
 			continue
 		}
 		at := r.Cols[f.op.Order[0].Column].I[i]
-		if at < mark { // at the watermark itself it may still be the first, as in Flink
-			f.task.late(r, i, f.rel.Inputs[0], errTooLate(at, mark))
+		if at < int64(mark) { // at the watermark itself it may still be the first, as in Flink
+			f.task.late(r, i, f.rel.Inputs[0], errTooLate(at, int64(mark)))
 			continue
 		}
-		f.queue.put(r.context(i), at, appendRow(nil, &row, i))
+		f.queue.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
 	}
 }
 
@@ -97,7 +97,7 @@ func (f *first) add(mark int64, origin *kgo.Record) {
 		}
 	}
 	f.out.N++
-	f.out.marks = append(f.out.marks, mark)
+	f.out.marks = append(f.out.marks, rowMark(mark))
 	if f.queue.origins != nil {
 		f.out.from = append(f.out.from, origin)
 	}

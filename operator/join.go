@@ -79,7 +79,7 @@ func (j *join) wait(r *rows) {
 	row := masked(r.Batch, j.left)
 	for i := range r.N {
 		at := r.Cols[j.op.LeftTime].I[i]
-		j.queue.put(r.context(i), at, appendRow(nil, &row, i))
+		j.queue.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
 		j.waiting = j.waiting || at <= j.now
 	}
 }

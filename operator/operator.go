@@ -53,19 +53,30 @@ const (
 	forever int64 = math.MaxInt64
 )
 
+// rowMark is the watermark that a row's own partition had before it, in microseconds. It says what the row is late for, and nothing else: behind
+// an exchange other partitions may be far behind it. Windows fire by the watermark of their operator, an int64 that advance brings,
+// which is never ahead of the rowMark of a row that is still to come, but for inputs that were idle.
+type rowMark int64
+
+// lane is where a row comes from: rows of one lane come in the order of one partition of one table, whatever is polled when.
+// Rows of several lanes come in any order, so that no result may depend on it.
+type lane int64
+
 // rows is a batch with what operators know of each row.
 type rows struct {
 	*expr.Batch
 	kinds []kind        // nil: all are inserts
 	from  []*kgo.Record // the record that each came from; nil where they were computed from several, or see origins
-	marks []int64       // the watermark before each row, in microseconds; nil: that of the operator's input
+	marks []rowMark     // the watermark before each row; nil: that of the operator's input
+	lanes []lane        // where each row comes from; nil: all from lane 0
+	more  []bool        // whether a later window of the same row of HOP or CUMULATE follows as a row of its own; nil: none
 }
 
 // clear takes all rows out; what is made later reuses their room.
 func (r *rows) clear() {
 	clearBatch(r.Batch)
 	clear(r.from) // records may go
-	r.kinds, r.from, r.marks = r.kinds[:0], r.from[:0], r.marks[:0]
+	r.kinds, r.from, r.marks, r.lanes, r.more = r.kinds[:0], r.from[:0], r.marks[:0], r.lanes[:0], r.more[:0]
 }
 
 func (r *rows) kind(i int) kind {
@@ -90,13 +101,23 @@ func (r *rows) context(i int) context.Context {
 	return nil
 }
 
-// mark is the watermark before a row: its own, or that of the operator.
-func (r *rows) mark(i int, current int64) int64 {
+// mark is the watermark before a row: its own, or that of the operator where this is ahead, after an idle input has come back.
+func (r *rows) mark(i int, current int64) rowMark {
 	if r.marks == nil {
-		return current
+		return rowMark(current)
 	}
-	return max(current, r.marks[i])
+	return max(rowMark(current), r.marks[i])
 }
+
+func (r *rows) lane(i int) lane {
+	if r.lanes == nil {
+		return 0
+	}
+	return r.lanes[i]
+}
+
+// again reports whether a row comes once more, with a later window.
+func (r *rows) again(i int) bool { return r.more != nil && r.more[i] }
 
 // node is one operator of a task.
 type node interface {

@@ -23,7 +23,7 @@ type over struct {
 	in      *expr.Batch // a waiting row
 	frame   *expr.Batch // what functions look at of a row before
 	out     rows
-	direct  bool // rows come from a table of this stage, with the watermark before each
+	direct  bool // rows come from one table of this stage, in its order, so that the watermark before each may fire
 	now     int64
 	width   int // columns of the input
 	same    []waitingRow
@@ -51,7 +51,7 @@ const (
 
 func newOver(b base, op *plan.Over) *over {
 	in := b.rel.Inputs[0]
-	o := &over{base: b, op: op, in: batch(in), frame: &expr.Batch{Cols: make([]*expr.Column, len(in.Cols))}, out: rows{Batch: batch(b.rel), marks: []int64{}}, width: len(in.Cols), direct: direct(in), queue: newQueue(b.task, b.rel.State, b.rel.State+numbers)}
+	o := &over{base: b, op: op, in: batch(in), frame: &expr.Batch{Cols: make([]*expr.Column, len(in.Cols))}, out: rows{Batch: batch(b.rel), marks: []rowMark{}}, width: len(in.Cols), direct: direct(in), queue: newQueue(b.task, b.rel.State, b.rel.State+numbers)}
 	o.aggs = op.Aggs
 	for _, a := range op.Aggs {
 		t := expr.Type{}
@@ -72,10 +72,10 @@ func newOver(b base, op *plan.Over) *over {
 	return o
 }
 
-// direct reports whether rows come without passing an exchange. Behind one, a row's watermark is that of its sender, and others
-// may still have earlier rows.
+// direct reports whether rows come from one table, without passing an exchange. Behind one, and behind a union, a row's watermark is that
+// of its own partition and table, and others may still have earlier rows.
 func direct(r *plan.Relation) bool {
-	if _, exchange := r.Op.(*plan.Exchange); exchange {
+	if _, exchange := r.Op.(*plan.Exchange); exchange || len(r.Inputs) > 1 {
 		return false
 	}
 	for _, in := range r.Inputs {
@@ -97,22 +97,23 @@ func (o *over) push(_ int, r *rows) {
 	for i := range r.N {
 		mark := r.mark(i, o.now)
 		if o.direct {
-			o.fire(mark)
+			o.fire(int64(mark))
 		}
 		at := r.Cols[o.op.Time].I[i]
 		if done, late := o.late(r, i, at, mark); late {
 			o.task.late(r, i, o.rel.Inputs[0], errTooLate(at, done))
 			continue
 		}
-		o.queue.put(r.context(i), at, appendRow(nil, &row, i))
+		o.queue.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
 	}
 }
 
-// late reports whether a row comes too late, and after what. A frame that has no beginning looks at the watermark, as in Flink,
-// and one that has at the key's last row.
-func (o *over) late(r *rows, i int, at, mark int64) (done int64, late bool) {
-	if o.op.Frame.Unbounded {
-		return mark, at <= mark
+// late reports whether a row comes too late, and after what. A frame that has no beginning looks at the row's watermark, as in Flink,
+// and one that has at the key's last row. Where rows come from several partitions it looks at the row's watermark as well: which rows of other
+// partitions have been computed depends on which partition was read first.
+func (o *over) late(r *rows, i int, at int64, mark rowMark) (done int64, late bool) {
+	if o.op.Frame.Unbounded || !o.direct {
+		return int64(mark), at <= int64(mark)
 	}
 	o.key = appendKey(o.key[:0], r.Batch, o.op.Partition, i)
 	h, known := o.history(o.key)
@@ -254,7 +255,7 @@ func (o *over) emitted(mark int64, origin *kgo.Record) {
 	if o.queue.origins != nil {
 		o.out.from = append(o.out.from, origin)
 	}
-	o.out.marks = append(o.out.marks, mark)
+	o.out.marks = append(o.out.marks, rowMark(mark))
 	if o.out.N == batchRows {
 		o.deliver()
 	}

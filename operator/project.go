@@ -37,6 +37,12 @@ func (r *rows) add(from *rows, i int) {
 // note copies what is known of a row. What is nil in one row of a batch is nil in all.
 func (r *rows) note(from *rows, i int) {
 	r.kinds, r.from, r.marks = with(r.kinds, from.kinds, i), with(r.from, from.from, i), with(r.marks, from.marks, i)
+	r.lanes, r.more = with(r.lanes, from.lanes, i), with(r.more, from.more, i)
+}
+
+// know takes over all that is known of the rows of another batch, which this one has in other columns.
+func (r *rows) know(from *rows) {
+	r.N, r.kinds, r.from, r.marks, r.lanes, r.more = from.N, from.kinds, from.from, from.marks, from.lanes, from.more
 }
 
 func with[T any](to, from []T, i int) []T {
@@ -95,7 +101,7 @@ func (p *project) push(_ int, r *rows) {
 			}
 		}
 	}
-	p.out.N, p.out.kinds, p.out.from, p.out.marks = r.N, r.kinds, r.from, r.marks
+	p.out.know(r)
 	if !failed {
 		p.emit(&p.out)
 		return
@@ -109,10 +115,11 @@ func (p *project) push(_ int, r *rows) {
 	p.emit(&good)
 }
 
-// union passes the rows of all inputs.
+// union passes the rows of all inputs. Each keeps the watermark of its own, and each input is lanes of its own.
 type union struct {
 	base
 	progress *progress
+	lanes    []lane
 }
 
 func (u *union) advance(in int, watermark int64, idle bool) {
@@ -120,15 +127,19 @@ func (u *union) advance(in int, watermark int64, idle bool) {
 	u.pass(all, allIdle)
 }
 
-// push passes rows with the watermark of all inputs, so that the marks of one don't count as that of the others.
-func (u *union) push(_ int, r *rows) {
-	if len(u.progress.marks) == 1 {
+func (u *union) push(in int, r *rows) {
+	inputs := len(u.progress.marks)
+	if inputs == 1 {
 		u.emit(r)
 		return
 	}
-	unmarked := *r
-	unmarked.marks = nil
-	u.emit(&unmarked)
+	out := *r
+	u.lanes = u.lanes[:0]
+	for i := range r.N {
+		u.lanes = append(u.lanes, r.lane(i)*lane(inputs)+lane(in))
+	}
+	out.lanes = u.lanes
+	u.emit(&out)
 }
 
 func (u *union) reset() { u.progress.reset() }

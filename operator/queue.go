@@ -8,7 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// queue keeps rows under the second of their time until a watermark has passed them. Rows of one time come out as they went in.
+// queue keeps rows under the second of their time until a watermark has passed them. Rows of one time come out by their lanes, and those of
+// a lane as they went in: in which order lanes are read must not matter.
 type queue struct {
 	task          *Task
 	rows, numbers uint16 // its entries
@@ -32,9 +33,12 @@ func (q *queue) reset() {
 	q.saved = q.next
 }
 
+// laneShift leaves 40 bits of an entry's number to count rows, and 24 to their lane.
+const laneShift = 40
+
 // put keeps a row. ctx is that of the record that it came from; nil where that is not traced.
-func (q *queue) put(ctx context.Context, at int64, row []byte) {
-	q.key = binary.BigEndian.AppendUint64(ordered(q.key[:0], at), q.next)
+func (q *queue) put(ctx context.Context, at int64, from lane, row []byte) {
+	q.key = binary.BigEndian.AppendUint64(ordered(q.key[:0], at), uint64(from)<<laneShift|q.next) //nolint:gosec // lanes count from 0
 	q.next++
 	q.task.store.Put(q.rows, second(at), q.key, row)
 	if q.origins != nil {

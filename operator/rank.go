@@ -2,6 +2,8 @@ package operator
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"slices"
 
 	"weir/expr"
@@ -17,6 +19,7 @@ type rank struct {
 	in        *plan.Relation
 	newest    bool // the later of two equal rows wins: deduplication that keeps the last
 	scratch   *expr.Batch
+	lanes     []lane // of the rows in scratch
 	out       rows
 	watermark int64
 	fired     int64
@@ -44,7 +47,7 @@ func (k *rank) reset() {
 	k.origins.clear()
 }
 
-// entry is the kept rows as bytes, each with its length in front.
+// entryRows are the kept rows as bytes, each with its length in front, and its lane at the end where that isn't 0.
 func entryRows(value []byte) ([][]byte, error) {
 	in := &reader{b: value}
 	var all [][]byte
@@ -67,8 +70,10 @@ func (k *rank) push(_ int, r *rows) {
 		bucket := int64(0)
 		if k.op.End >= 0 {
 			bucket = r.Cols[k.op.End].I[i]
-			if mark := r.mark(i, k.watermark); k.clock.passed(bucket, mark) {
-				k.task.late(r, i, k.in, errLate(bucket, mark, k.clock))
+			if mark := r.mark(i, k.watermark); k.clock.late(bucket, mark) {
+				if !r.again(i) {
+					k.task.late(r, i, k.in, errLate(bucket, mark, k.clock))
+				}
 				continue
 			}
 		}
@@ -79,7 +84,7 @@ func (k *rank) push(_ int, r *rows) {
 			k.task.fail(errState)
 			return
 		}
-		place := k.place(kept, &row, i)
+		place := k.place(kept, &row, i, r.lane(i))
 		if place >= int(k.op.Limit) {
 			continue
 		}
@@ -94,6 +99,9 @@ func (k *rank) push(_ int, r *rows) {
 			}
 		}
 		one := appendRow(nil, &row, i)
+		if from := r.lane(i); from != 0 {
+			one = binary.AppendVarint(one, int64(from))
+		}
 		if k.origins != nil {
 			k.origins.add(r.context(i), bucket, one)
 		}
@@ -107,19 +115,33 @@ func (k *rank) push(_ int, r *rows) {
 	}
 }
 
-// place is where a row comes among those that are kept.
-func (k *rank) place(kept [][]byte, row *expr.Batch, i int) int {
+// place is where a row comes among those that are kept. Of equal rows the one of the lower lane comes first, and of one lane the one that came
+// first; where the newest wins it is the other way round.
+func (k *rank) place(kept [][]byte, row *expr.Batch, i int, from lane) int {
 	clearBatch(k.scratch)
+	k.lanes = k.lanes[:0]
 	for _, one := range kept {
 		in := &reader{b: one}
 		in.row(k.scratch)
+		of := int64(0)
+		if len(in.b) > 0 {
+			of = in.varint()
+		}
+		k.lanes = append(k.lanes, lane(of))
 		if in.err != nil {
 			k.task.fail(errState)
 			return len(kept)
 		}
 	}
 	for n := range kept {
-		if c := k.compare(row, i, k.scratch, n); c < 0 || c == 0 && k.newest {
+		c := k.compare(row, i, k.scratch, n)
+		if c == 0 {
+			c = cmp.Compare(from, k.lanes[n])
+			if k.newest {
+				c = cmp.Compare(-1, c) // a row of the same lane is newer than those before
+			}
+		}
+		if c < 0 {
 			return n
 		}
 	}

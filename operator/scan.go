@@ -61,7 +61,7 @@ type computedColumn struct {
 
 func newScan(b base, op *plan.Scan) (*scan, error) {
 	t := op.Table
-	s := &scan{base: b, table: t, out: rows{Batch: batch(b.rel), from: []*kgo.Record{}, marks: []int64{}}}
+	s := &scan{base: b, table: t, out: rows{Batch: batch(b.rel), from: []*kgo.Record{}, marks: []rowMark{}}}
 	if t.Upsert {
 		s.out.kinds = []kind{}
 	}
@@ -247,7 +247,7 @@ func (s *scan) record(r *kgo.Record) error {
 		}
 	}
 	s.out.N++
-	s.out.from, s.out.marks = append(s.out.from, r), append(s.out.marks, before)
+	s.out.from, s.out.marks = append(s.out.from, r), append(s.out.marks, rowMark(before))
 	if s.out.kinds != nil {
 		s.out.kinds = append(s.out.kinds, change)
 	}

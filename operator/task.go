@@ -56,6 +56,7 @@ type Config struct {
 	Store      *state.Store             // restored
 	Schemas    *format.Schemas          // of registries; nil where no table has one
 	Traced     bool                     // records may have a Context, which what is made of them gets (see origins)
+	Ledger     *Ledger                  // of tests: what windows take in and give out; nil elsewhere
 }
 
 // Task runs one stage on one partition. One goroutine calls it.
@@ -73,6 +74,7 @@ type Task struct {
 	store     *state.Store
 	schemas   *format.Schemas
 	traced    bool
+	ledger    *Ledger
 
 	nodes   []node // inputs first
 	sources map[string][]source
@@ -90,7 +92,7 @@ type Task struct {
 // New makes a task over a store that is restored.
 func New(c Config) (*Task, error) {
 	t := &Task{
-		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, maxBytes: c.MaxBytes, store: c.Store, schemas: c.Schemas, traced: c.Traced,
+		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, maxBytes: c.MaxBytes, store: c.Store, schemas: c.Schemas, traced: c.Traced, ledger: c.Ledger,
 		sources: make(map[string][]source), out: &Output{}, json: make(map[*plan.Relation]format.Encoder),
 	}
 	made := make(map[*plan.Relation]node)

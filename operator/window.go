@@ -26,6 +26,9 @@ func (c clock) passed(end, watermark int64) bool {
 	return c.instant(end-millisecond) <= watermark
 }
 
+// late reports whether a row comes after a window that ends at end is over.
+func (c clock) late(end int64, mark rowMark) bool { return c.passed(end, int64(mark)) }
+
 // instant goes back from the wall clock.
 func (c clock) instant(us int64) int64 {
 	if c.zone == nil {
@@ -70,22 +73,38 @@ func (w *window) push(_ int, r *rows) {
 		w.assign(r)
 		return
 	}
-	w.expanded.clear()
+	for i := range r.N {
+		w.each(w.clock.wall(r.Cols[w.op.Time].I[i]), func(start, end int64) { w.expand(r, i, start, end) })
+		if n := len(w.expanded.more); n > 0 {
+			w.expanded.more[n-1] = false
+		}
+	}
+	w.spill()
+}
+
+// expand adds a row with one of its windows.
+func (w *window) expand(r *rows, i int, start, end int64) {
+	if w.expanded.N == batchRows {
+		w.spill()
+	}
 	n := len(w.rel.Cols)
 	cols := w.expanded.Cols
-	for i := range r.N {
-		w.each(w.clock.wall(r.Cols[w.op.Time].I[i]), func(start, end int64) {
-			for c := range n - 3 {
-				if cols[c] != nil {
-					cols[c].AddFrom(r.Cols[c], i)
-				}
-			}
-			w.times(cols[n-3], cols[n-2], cols[n-1], start, end)
-			w.expanded.N++
-			w.expanded.note(r, i)
-		})
+	for c := range n - 3 {
+		if cols[c] != nil {
+			cols[c].AddFrom(r.Cols[c], i)
+		}
 	}
+	w.times(cols[n-3], cols[n-2], cols[n-1], start, end)
+	w.expanded.N++
+	more := append(w.expanded.more, true)
+	w.expanded.note(r, i)
+	w.expanded.more = more
+}
+
+// spill passes on the rows with their windows.
+func (w *window) spill() {
 	w.emit(&w.expanded)
+	w.expanded.clear()
 }
 
 func (w *window) times(start, end, moment *expr.Column, from, to int64) {
@@ -143,6 +162,6 @@ func (w *window) assign(r *rows) {
 		start := floorTo(w.clock.wall(times[i]), slice, w.offset)
 		w.times(w.start, w.end, w.moment, start, start+slice)
 	}
-	w.out.N, w.out.kinds, w.out.from, w.out.marks = r.N, r.kinds, r.from, r.marks
+	w.out.know(r)
 	w.emit(&w.out)
 }

@@ -25,10 +25,10 @@ type Stage struct {
 // Topics of a pipeline's own have names that begin with the pipeline's.
 func (p *Program) changelog(stage string) string { return p.Name + "." + stage + ".changelog" }
 
-// Entries of a task's state: numbers below firstState are the engine's own; each relation has statesOf of them.
+// Entries of a task's state: numbers below firstState are the engine's own; each relation has StatesOf of them.
 const (
 	firstState = 16
-	statesOf   = 4
+	StatesOf   = 4
 )
 
 // cut divides the relations into stages.
@@ -86,7 +86,7 @@ func (p *planner) cut() error {
 			s.Outputs = append(s.Outputs, r)
 		}
 		if keepsState(r) {
-			r.State = uint16(firstState + statesOf*states[s]) //nolint:gosec // a pipeline has few relations
+			r.State = uint16(firstState + StatesOf*states[s]) //nolint:gosec // a pipeline has few relations
 			states[s]++
 			s.Stateful = true
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 
 // file is a test: steps in order. Lines that are no command are rows; those that begin with # are comments.
 //
-//	send TOPIC [timestamp=2026-01-01T00:00:00Z] [key=K]   rows, as JSON, that come in
+//	send TOPIC [timestamp=2026-01-01T00:00:00Z] [key=K] [partition=0]   rows, as JSON, that come in
 //	clock 30s                                             time passes without a record
 //	end                                                   all inputs have ended
 //	expect TOPIC                                          rows that have come out at the end of the file, in any order
@@ -25,9 +26,22 @@ type step struct {
 	topic   string
 	at      time.Time
 	key     *string
+	place   int32 // partition; -1 is that of the key
 	wait    time.Duration
 	rows    []string
 	head    string
+}
+
+// maxPartitions is how many partitions a test may have.
+const maxPartitions = 64
+
+// partitions is how many partitions the topics have at least, by what rows are sent to.
+func (f *file) partitions() int32 {
+	n := int32(1)
+	for _, st := range f.steps {
+		n = max(n, st.place+1)
+	}
+	return n
 }
 
 func parseFile(text string) (*file, error) {
@@ -65,7 +79,7 @@ func isCommand(line string) bool {
 
 func parseStep(line string) (step, error) {
 	words := strings.Fields(line)
-	s := step{command: words[0], head: line}
+	s := step{command: words[0], head: line, place: -1}
 	switch {
 	case s.command == "end":
 		return s, nil
@@ -88,8 +102,14 @@ func parseStep(line string) (step, error) {
 			s.at = at
 		case "key":
 			s.key = &value
+		case "partition":
+			n, err := strconv.ParseInt(value, 10, 32)
+			if err != nil || n < 0 || n >= maxPartitions {
+				return s, fmt.Errorf("%s: a partition is a number from 0 to %d", w, maxPartitions-1)
+			}
+			s.place = int32(n)
 		default:
-			return s, fmt.Errorf("%s is none of timestamp=… and key=…", w)
+			return s, fmt.Errorf("%s is none of timestamp=…, key=… and partition=…", w)
 		}
 	}
 	return s, nil
@@ -97,6 +117,7 @@ func parseStep(line string) (step, error) {
 
 // run returns what came out of the topics that the file expects rows of.
 func (f *file) run(p *plan.Program, o Options) (map[string][]string, error) {
+	o.Partitions = max(o.Partitions, f.partitions())
 	s, err := newSim(p, o)
 	if err != nil {
 		return nil, err
@@ -109,7 +130,7 @@ func (f *file) run(p *plan.Program, o Options) (map[string][]string, error) {
 					return nil, fmt.Errorf("line %d, row %d: %w", st.line, i+1, err)
 				}
 			}
-			err = s.settle()
+			err = s.work()
 		case "clock":
 			err = s.wait(st.wait)
 		case "end":
@@ -130,7 +151,7 @@ func (f *file) run(p *plan.Program, o Options) (map[string][]string, error) {
 			}
 		}
 	}
-	return got, nil
+	return got, s.check()
 }
 
 // diff compares as sets that may have equal rows, with the JSON brought to one form.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"sort"
@@ -27,6 +28,8 @@ type sim struct {
 	topics  map[string][][]*kgo.Record
 	tasks   []*task
 	clock   time.Time
+	ledger  *operator.Ledger
+	random  *rand.Rand // nil: tasks read in a fixed order
 }
 
 // task is one task with its position in its inputs, and its committed changelog.
@@ -53,7 +56,10 @@ func withoutRegistries(p *plan.Program) {
 
 func newSim(p *plan.Program, o Options) (*sim, error) {
 	withoutRegistries(p)
-	s := &sim{program: p, options: o, topics: make(map[string][][]*kgo.Record), clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	s := &sim{program: p, options: o, topics: make(map[string][][]*kgo.Record), clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), ledger: operator.NewLedger()}
+	if o.Seed != 0 {
+		s.random = rand.New(rand.NewPCG(uint64(o.Seed), 0)) //nolint:gosec // not for secrets
+	}
 	for _, stage := range p.Stages {
 		for partition := range o.Partitions {
 			t := &task{stage: stage, partition: partition, at: make(map[string]int), last: make(map[string]time.Time)}
@@ -82,7 +88,7 @@ func (s *sim) restore(t *task) error {
 	}
 	made, err := operator.New(operator.Config{
 		Program: s.program, Stage: t.stage, Partition: t.partition, Peers: s.options.Partitions,
-		Partitions: func(string) int32 { return s.options.Partitions }, Store: t.store,
+		Partitions: func(string) int32 { return s.options.Partitions }, Store: t.store, Ledger: s.ledger,
 	})
 	t.Task = made
 	return err
@@ -120,7 +126,10 @@ func (s *sim) send(st step, row string) error {
 	}
 	partitions := s.topic(r.Topic)
 	p := 0
-	if r.Key != nil {
+	switch {
+	case st.place >= 0:
+		p = int(st.place)
+	case r.Key != nil:
 		p = partitioner.Partition(r, len(partitions))
 	}
 	r.Partition, r.Offset = int32(p), int64(len(partitions[p])) //nolint:gosec // few
@@ -212,8 +221,47 @@ func keyOf(t *plan.Table, row string) []byte {
 	return b.Bytes()
 }
 
+// work runs transactions after rows have come: all that there is to read, or with a seed some of it.
+func (s *sim) work() error {
+	if s.random == nil {
+		return s.settle()
+	}
+	for range s.random.IntN(4) {
+		if more, err := s.readAny(); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// readAny runs a transaction of some task that has something to read.
+func (s *sim) readAny() (more bool, err error) {
+	type ready struct {
+		task  *task
+		topic string
+	}
+	var all []ready
+	for _, t := range s.tasks {
+		for _, topic := range t.stage.Topics() {
+			if t.at[topic] < len(s.topic(topic)[t.partition]) {
+				all = append(all, ready{t, topic})
+			}
+		}
+	}
+	if len(all) == 0 {
+		return false, nil
+	}
+	r := all[s.random.IntN(len(all))]
+	return true, s.read(r.task, r.topic)
+}
+
 // settle runs transactions until no task has anything to read.
 func (s *sim) settle() error {
+	for s.random != nil {
+		if more, err := s.readAny(); err != nil || !more {
+			return err
+		}
+	}
 	for busy := true; busy; {
 		busy = false
 		for _, t := range s.tasks {
@@ -234,8 +282,11 @@ func (s *sim) settle() error {
 func (s *sim) read(t *task, topic string) error {
 	from, all := t.at[topic], s.topic(topic)[t.partition]
 	to := len(all)
-	if s.options.Batch > 0 {
+	switch {
+	case s.options.Batch > 0:
 		to = min(to, from+s.options.Batch)
+	case s.random != nil:
+		to = from + 1 + s.random.IntN(to-from)
 	}
 	t.last[topic] = s.clock
 	// After each restart a task announces its watermark. One that reads what it writes would so never come to an end.
@@ -270,9 +321,11 @@ func (s *sim) transaction(t *task, crash bool, work func(*operator.Output) error
 		}
 		t.store.Abort()
 		t.Reset()
+		s.ledger.Abort()
 		if _, err := once(); err != nil { // an abort in place, and then a new task
 			return err
 		}
+		s.ledger.Abort()
 		if err := s.restore(t); err != nil {
 			return err
 		}
@@ -287,6 +340,7 @@ func (s *sim) transaction(t *task, crash bool, work func(*operator.Output) error
 	if err := t.store.Commit(int64(len(t.changelog))); err != nil {
 		return err
 	}
+	s.ledger.Commit()
 	for _, r := range out.Records {
 		s.append(r.Topic, r)
 	}
@@ -312,6 +366,9 @@ func (s *sim) append(topic string, r *kgo.Record) {
 
 // wait moves the clock, so that inputs become idle.
 func (s *sim) wait(d time.Duration) error {
+	if err := s.settle(); err != nil {
+		return err
+	}
 	s.clock = s.clock.Add(d)
 	for _, t := range s.tasks {
 		for _, in := range t.stage.Inputs {
@@ -334,7 +391,14 @@ func (s *sim) end() error { return s.endIf(func(*plan.Table) bool { return true 
 func (s *sim) finish() error { return s.endIf(func(t *plan.Table) bool { return t.Bounded }) }
 
 func (s *sim) endIf(ends func(*plan.Table) bool) error {
-	for _, t := range s.tasks {
+	if err := s.settle(); err != nil {
+		return err
+	}
+	tasks := slices.Clone(s.tasks)
+	if s.random != nil {
+		s.random.Shuffle(len(tasks), func(i, j int) { tasks[i], tasks[j] = tasks[j], tasks[i] })
+	}
+	for _, t := range tasks {
 		for _, in := range t.stage.Inputs {
 			scan, ok := in.Op.(*plan.Scan)
 			if !ok || !ends(scan.Table) {
@@ -346,6 +410,30 @@ func (s *sim) endIf(ends func(*plan.Table) bool) error {
 		}
 		if err := s.settle(); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// check ends all inputs and holds what windows took in against what they gave out: C4, rows = rows in windows + late rows + dead letters. Nothing
+// may be left of a window then.
+func (s *sim) check() error {
+	if err := s.end(); err != nil {
+		return err
+	}
+	if err := s.ledger.Check(); err != nil {
+		return err
+	}
+	for _, t := range s.tasks {
+		for _, r := range t.stage.Relations {
+			if a, ok := r.Op.(*plan.Aggregate); !ok || a.Window == nil {
+				continue
+			}
+			for n := range uint16(plan.StatesOf) {
+				if left := t.store.Windows(r.State + n); len(left) > 0 {
+					return fmt.Errorf("%s keeps entries of windows that are over: %v", r.Describe(), left)
+				}
+			}
 		}
 	}
 	return nil

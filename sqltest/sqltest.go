@@ -119,8 +119,9 @@ func Rows(p *plan.Program, script string) (map[string][]string, error) {
 // Options vary how a test runs; the rows that come out must not depend on them.
 type Options struct {
 	Partitions int32
-	Batch      int  // records in one transaction; 0 is all between two clock movements
-	Crash      bool // do each transaction first in vain, and then again with tasks restored from the changelog
+	Batch      int   // records in one transaction; 0 is all between two clock movements
+	Crash      bool  // do each transaction first in vain, and then again with tasks restored from the changelog
+	Seed       int64 // not 0: tasks read in a random order, some records at a time, while rows still come
 }
 
 // Check runs one test of a pipeline in a way of its own, and returns how the rows differ from what is expected.

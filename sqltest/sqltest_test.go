@@ -1,6 +1,7 @@
 package sqltest
 
 import (
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,7 +9,8 @@ import (
 )
 
 // TestOperators runs each pipeline of testdata once, and then again in other ways that must give the same rows: in four
-// partitions, in small transactions, and with each transaction done in vain before, by an abort and by a crash with restore.
+// partitions, in small transactions, in random orders of polls, and with each transaction done in vain before, by an abort and by a crash
+// with restore. Rows come in the same partitions, whatever the order.
 func TestOperators(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.sql")
 	if err != nil || len(files) == 0 {
@@ -29,12 +31,20 @@ func runAllWays(t *testing.T, file, test string) {
 	for _, partitions := range []int32{1, 4} {
 		for _, batch := range []int{0, 1, 2} {
 			for _, crash := range []bool{false, true} {
-				o := Options{partitions, batch, crash}
-				if diff, err := Check(file, test, o); diff != "" || err != nil {
-					t.Errorf("%+v: %s%v", o, diff, err)
-				}
+				check(t, file, test, Options{Partitions: partitions, Batch: batch, Crash: crash})
 			}
 		}
+		for range 6 {
+			seed := 1 + rand.Int64N(1_000_000)
+			check(t, file, test, Options{Partitions: partitions, Crash: seed%2 == 0, Seed: seed})
+		}
+	}
+}
+
+func check(t *testing.T, file, test string, o Options) {
+	t.Helper()
+	if diff, err := Check(file, test, o); diff != "" || err != nil {
+		t.Errorf("%+v: %s%v", o, diff, err)
 	}
 }
 
