@@ -58,15 +58,15 @@ function Link() {
   const means = { live: 'figures come as they are made', connecting: 'waiting for weir', lost: 'weir does not answer' };
   const broker = trouble.value?.who === 'broker';
   const lost = trouble.value?.who === 'weir';
-  return html`<span class=${'link ' + (broker || lost ? 'lost' : is)} role="status" title=${broker ? 'the broker does not answer' : means[lost ? 'lost' : is]}><i aria-hidden="true"></i>${broker ? 'no broker' : words[lost ? 'lost' : is]}</span>`;
+  return html`<span class=${'link ' + (broker || lost ? 'lost' : is)} role="status" title=${broker ? 'the broker does not answer' : means[lost ? 'lost' : is]}><i aria-hidden="true"></i>${words[broker || lost ? 'lost' : is]}</span>`;
 }
 
 // A page whose figures are old says so over all of them, and since when.
 function Banner() {
   const t = trouble.value;
   if (!t) return null;
-  const who = t.who === 'weir' ? 'Weir does not answer' : 'The broker does not answer';
-  return html`<div class="banner" role="alert"><b>${who}${t.since ? ` since ${clock(t.since)}` : ''}.</b> ${t.since ? 'What this page shows is of then.' : 'This page has no figures yet.'}${t.why ? html` <span class="why">${t.why}</span>` : null}</div>`;
+  const who = t.who === 'weir' ? 'Weir has not answered' : 'The broker has not answered';
+  return html`<div class="banner" role="alert"><b>${who}${t.since ? ` since ${clock(t.since, false)}` : ''}.</b> ${t.since ? 'The figures on this page are from then.' : 'This page has no figures yet.'}${t.why ? html` <span class="why">${t.why}</span>` : null}</div>`;
 }
 
 function Shell() {
