@@ -122,7 +122,25 @@ func (p *pipeline) committed(ctx context.Context, admin *kadm.Client, to ends) (
 			}
 		}
 	}
-	return true, nil
+	return p.trusted(ctx, admin, to)
+}
+
+// trusted reports whether the group's offsets are those of the state. They are once a worker has got the partition and has set it right
+// where need be. Of partitions that another process has, its workers do so.
+func (p *pipeline) trusted(ctx context.Context, admin *kadm.Client, of ends) (bool, error) {
+	all := true
+	p.mu.Lock()
+	for topic, partitions := range of {
+		for partition := range partitions {
+			all = all && p.healed[topicPartition{topic, partition}]
+		}
+	}
+	p.mu.Unlock()
+	if all {
+		return true, nil
+	}
+	members, err := p.members(ctx, admin)
+	return len(members) > len(p.Instances), err
 }
 
 // untilEnds are the ends of what the sources have now, but for partitions that the pipeline begins to read behind them.

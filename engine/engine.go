@@ -10,6 +10,9 @@
 //	status.go       what all of them do, for whoever asks while they run; metrics.go the same for Prometheus
 //	topics.go       the topics of a pipeline, made and checked
 //	manifest.go     what the state of a pipeline is made of, and whether new SQL fits it
+//	identity.go     which topics they were, and what follows where they are others now
+//	position.go     how far a state covers what it was made of: ledgers.go writes it, resume.go reads on from there
+//	refusal.go      errors of state and cluster that do not fit, and what accepts them
 //	end.go          when what there was at the start is processed
 //	slot.go         transactional ids that are stable for each process of a group
 package engine
@@ -43,6 +46,9 @@ type Config struct {
 	Compression        string        // default lz4
 	StateDir           string        // of the local copies of the state; "" keeps it in memory only
 	CacheBytes         int64         // memory for the state of one task in front of its copy; default 64 MiB
+	AcceptLoss         []Gap         // records that may be missing
+	FromChangelog      bool          // the plan is lost: make it again over the state that is there
+	Repartition        bool          // take topics with other numbers of partitions, where nothing depends on them
 	UntilEnd           bool          // stop when what the sources had at the start is processed; windows stay open, a later run goes on
 
 	Logger   *slog.Logger
@@ -122,32 +128,47 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	}
 	cfg.Metrics.add(cfg.Status)
 	cfg.Logger = cfg.Logger.With("pipeline", cfg.Program.Name)
-	p := &pipeline{Config: cfg}
-	if err := p.prepare(ctx); err != nil {
-		if ctx.Err() != nil {
-			return Result{}, nil // it was stopped before it began
+	p := &pipeline{Config: cfg, startups: make(map[topicPartition]int64), healed: make(map[topicPartition]bool)}
+	results := make([]Result, len(cfg.Instances))
+	for {
+		if err := p.prepare(ctx); err != nil {
+			if ctx.Err() != nil {
+				break // it was stopped before it began
+			}
+			return sum(results), err
 		}
-		return Result{}, err
+		err := p.work(ctx, results)
+		var grown *grownError
+		if !errors.As(err, &grown) {
+			return sum(results), err
+		}
+		cfg.Logger.Info("take up the new partitions", "topic", grown.topic, "had", grown.was, "has", grown.now)
 	}
+	return sum(results), nil
+}
+
+// work runs the workers until they are done, or one of them fails.
+func (p *pipeline) work(ctx context.Context, results []Result) error {
+	defer func() { p.schemas.close() }()
 	workers, ctx := errgroup.WithContext(ctx)
-	if cfg.UntilEnd {
+	if p.UntilEnd {
 		var stop context.CancelFunc
 		ctx, stop = context.WithCancel(ctx)
 		defer stop()
 		go p.stopAtEnd(ctx, stop)
 	}
-	results := make([]Result, len(cfg.Instances))
-	for i, instance := range cfg.Instances {
+	for i, instance := range p.Instances {
 		w := &worker{pipeline: p, instance: instance, result: &results[i]}
 		workers.Go(func() error { return w.run(ctx) })
 	}
-	err := workers.Wait()
-	p.schemas.close()
-	var sum Result
+	return workers.Wait()
+}
+
+func sum(results []Result) (all Result) {
 	for _, r := range results {
-		sum.merge(r)
+		all.merge(r)
 	}
-	return sum, err
+	return all
 }
 
 // add counts a committed transaction.

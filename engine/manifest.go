@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
@@ -15,16 +18,26 @@ import (
 
 func (p *pipeline) manifestTopic() string { return p.Program.Name + ".plan" }
 
+// manifestVersion is 1 since states record positions; manifests without a version are older.
+const manifestVersion = 1
+
 // manifest is what the state of a running pipeline is made of.
 type manifest struct {
-	Stages []manifestStage `json:"stages"`
-	SQL    string          `json:"sql,omitempty"` // the text that runs now, for those who look at the pipeline
+	Version int                      `json:"version,omitempty"`
+	Stages  []manifestStage          `json:"stages"`
+	SQL     string                   `json:"sql,omitempty"` // the text that runs now, for those who look at the pipeline
+	Topics  map[string]manifestTopic `json:"topics,omitempty"`
+	// Adopted says that the pipeline was begun by a version without positions: where none is recorded, the group's offset counts.
+	Adopted bool `json:"adopted,omitempty"`
 }
 
 type manifestStage struct {
 	Name   string          `json:"name"`
 	Inputs []string        `json:"inputs"`
 	State  []manifestState `json:"state"`
+	// Stateless stages may change freely. They are listed so that a version without positions, which would read on from the group's
+	// offsets and record none, refuses the manifest.
+	Stateless bool `json:"stateless,omitempty"`
 }
 
 type manifestState struct {
@@ -33,20 +46,24 @@ type manifestState struct {
 }
 
 func (p *pipeline) manifest() manifest {
-	m := manifest{SQL: p.Program.SQL}
+	m := manifest{Version: manifestVersion, SQL: p.Program.SQL, Adopted: p.adopted, Topics: make(map[string]manifestTopic)}
 	for _, s := range p.Program.Stages {
-		if !s.Stateful {
-			continue
-		}
-		stage := manifestStage{Name: s.Name, Inputs: s.Topics(), State: []manifestState{}}
-		for _, r := range s.Relations {
-			if r.State > 0 {
-				stage.State = append(stage.State, manifestState{r.State, r.Signature()})
-			}
-		}
-		m.Stages = append(m.Stages, stage)
+		m.Stages = append(m.Stages, stageManifest(s))
+	}
+	for topic, n := range p.partitions {
+		m.Topics[topic] = manifestTopic{p.ids[topic].String(), n}
 	}
 	return m
+}
+
+func stageManifest(s *plan.Stage) manifestStage {
+	stage := manifestStage{Name: s.Name, Inputs: s.Topics(), State: []manifestState{}, Stateless: !s.Stateful}
+	for _, r := range s.Relations {
+		if r.State > 0 {
+			stage.State = append(stage.State, manifestState{r.State, r.Signature()})
+		}
+	}
+	return stage
 }
 
 // ChangedError says that a pipeline's state was made by SQL that keeps something else. Report has a line for each state that
@@ -54,42 +71,67 @@ func (p *pipeline) manifest() manifest {
 type ChangedError struct{ Report string }
 
 func (e *ChangedError) Error() string {
-	return "its state was made by other SQL:\n" + e.Report + "Put the old SQL back, or give the pipeline another name (SET 'pipeline.name') to begin anew"
+	return "other SQL made its state:\n" + e.Report + "Put the old SQL back, or give the pipeline another name (SET 'pipeline.name') to start without state"
 }
 
-// checkManifest refuses SQL that would read the state of other SQL. A pipeline's first start writes what its state is,
-// and so does one with other SQL that keeps the same.
-func (p *pipeline) checkManifest(ctx context.Context) error {
-	used, err := p.used(ctx) // before the plan: who reads while this starts has written it first
+// checkManifest refuses SQL that would read the state of other SQL, and topics that are not those of the state. A pipeline's first
+// start writes what its state is, and so does one with other SQL that keeps the same.
+func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error {
+	used, err := p.used(ctx, admin) // before the plan: who reads while this starts has written it first
 	if err != nil {
 		return err
 	}
-	var old *manifest
+	old, err := p.readManifest(ctx)
+	if err != nil {
+		return err
+	}
+	if old == nil {
+		if used != nil && !p.FromChangelog {
+			return used
+		}
+		p.adopted = p.FromChangelog
+		return p.writeManifest(ctx)
+	}
+	if old.Version > manifestVersion {
+		return &fatalError{&newerError{"the plan in topic " + p.manifestTopic(), old.Version, manifestVersion}}
+	}
+	if report := compareManifests(*old, p.manifest()); report != "" {
+		return &ChangedError{report}
+	}
+	if err := p.checkIdentity(old); err != nil {
+		return err
+	}
+	if old.Version < manifestVersion {
+		if err := p.checkAlone(ctx, admin, "an older version of Weir has written its plan"); err != nil {
+			return err
+		}
+	}
+	if old.SQL != p.Program.SQL {
+		if err := p.checkAlone(ctx, admin, "this SQL is not that of "+p.manifestTopic()); err != nil {
+			return err
+		}
+	}
+	p.adopted = old.Adopted || old.Version == 0
+	if reflect.DeepEqual(*old, p.manifest()) {
+		return nil
+	}
+	return p.writeManifest(ctx)
+}
+
+// readManifest returns the manifest of the last start; nil where there is none.
+func (p *pipeline) readManifest(ctx context.Context) (old *manifest, err error) {
 	err = broker.ReadAll(ctx, p.Broker, p.manifestTopic(), nil, func(r *kgo.Record) error {
 		old = &manifest{}
 		return json.Unmarshal(r.Value, old)
 	})
 	if err != nil {
-		return fmt.Errorf("read the plan of the running pipeline in %s: %w", p.manifestTopic(), err)
+		return nil, fmt.Errorf("read the plan of the running pipeline in %s: %w", p.manifestTopic(), err)
 	}
-	now := p.manifest()
-	if old != nil {
-		if report := compareManifests(*old, now); report != "" {
-			return &ChangedError{report}
-		}
-		if old.SQL == now.SQL {
-			return nil
-		}
-		return p.writeManifest(ctx, &now)
-	}
-	if used != nil {
-		return used
-	}
-	return p.writeManifest(ctx, &now)
+	return old, nil
 }
 
-func (p *pipeline) writeManifest(ctx context.Context, now *manifest) error {
-	value, err := json.Marshal(now)
+func (p *pipeline) writeManifest(ctx context.Context) error {
+	value, err := json.Marshal(p.manifest())
 	if err != nil {
 		return err
 	}
@@ -101,17 +143,21 @@ func (p *pipeline) writeManifest(ctx context.Context, now *manifest) error {
 	return client.ProduceSync(ctx, &kgo.Record{Topic: p.manifestTopic(), Key: []byte("plan"), Value: value}).FirstErr()
 }
 
-// used says how far the group has read already; nil where it has not. Without a plan that was a program which kept its state
-// elsewhere: what it has read would be missing.
-func (p *pipeline) used(ctx context.Context) (used, err error) {
-	if !slices.ContainsFunc(p.Program.Stages, func(s *plan.Stage) bool { return s.Stateful }) {
-		return nil, nil
-	}
-	admin, err := p.admin(ctx)
+// used is the error of a pipeline without a manifest that has been used all the same: its group has read something, or there is state.
+// What made them is not known. It is nil where there is nothing.
+func (p *pipeline) used(ctx context.Context, admin *kadm.Client) (used, err error) {
+	const ways = "If this is the SQL that made the state, and only %[1]s was lost: weir run --from-changelog, once. To start with another group and state, give the pipeline another name (SET 'pipeline.name')"
+	ends, err := endsOf(ctx, admin, p.memory()...)
 	if err != nil {
 		return nil, err
 	}
-	defer admin.Close()
+	for _, topic := range slices.Sorted(maps.Keys(ends)) {
+		for partition, end := range ends[topic] {
+			if end > 0 {
+				return p.mismatch("topic %s does not know the pipeline, but there is state of it: %s-%d ends at offset %d. "+ways, p.manifestTopic(), topic, partition, end), nil
+			}
+		}
+	}
 	for _, t := range p.sources() {
 		if t.Startup.Group {
 			continue
@@ -122,9 +168,8 @@ func (p *pipeline) used(ctx context.Context) (used, err error) {
 		}
 		for partition, at := range group[t.Topic] {
 			if at.Err == nil && at.At > 0 {
-				return &fatalError{fmt.Errorf("group %s has read topic %s (partition %d up to offset %d), but there is no state of it: topic %s does not know the pipeline. "+
-					"Delete the group to begin anew (kafka-consumer-groups --delete --group %s), or give the pipeline another name (SET 'pipeline.name')",
-					Group(p.Program), t.Topic, partition, at.At, p.manifestTopic(), Group(p.Program))}, nil
+				return p.mismatch("group %[2]s has read topic %[3]s (partition %[4]d up to offset %[5]d), but there is no state of it: topic %[1]s does not know the pipeline. "+
+					"Give the pipeline another name (SET 'pipeline.name')", p.manifestTopic(), Group(p.Program), t.Topic, partition, at.At), nil
 			}
 		}
 	}
@@ -142,6 +187,8 @@ func compareManifests(old, now manifest) string {
 		}
 		return nil
 	}
+	stateless := func(s manifestStage) bool { return s.Stateless }
+	old.Stages, now.Stages = slices.DeleteFunc(slices.Clone(old.Stages), stateless), slices.DeleteFunc(slices.Clone(now.Stages), stateless)
 	differs := false
 	for _, was := range old.Stages {
 		is := find(now, was.Name)

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
 	"weir/plan"
@@ -19,12 +19,18 @@ import (
 // pipeline is what the workers of a process share.
 type pipeline struct {
 	Config
-	partitions map[string]int32 // of all topics that it reads or writes
-	ids        map[string]kadm.TopicID
-	limits     map[string]int32 // of the topics that it writes, how large a batch may be
-	schemas    *schemas
-	ends       ends // of bounded sources
-	until      ends // with UntilEnd, what must be processed
+	partitions    map[string]int32        // of all topics that it reads or writes
+	limits        map[string]int32        // of the topics that it writes, how large a batch may be
+	ids           map[string]kadm.TopicID // of the same topics
+	repartitioned map[string]bool         // whose other number of partitions is taken as it is
+	adopted       bool                    // a version without positions began it: see manifest.Adopted
+	schemas       *schemas
+	ends          ends // of bounded sources
+	until         ends // with UntilEnd, what must be processed
+
+	mu       sync.Mutex
+	startups map[topicPartition]int64 // where partitions are read first; see findBegins
+	healed   map[topicPartition]bool  // the group's offset is that of the state
 }
 
 // prepare makes the topics that the pipeline needs, checks those that must be there, and finds where bounded inputs end.
@@ -46,7 +52,10 @@ func (p *pipeline) prepare(ctx context.Context) error {
 // patience is how long to try again after an error of prepareOnce.
 func (p *pipeline) patience(err error) time.Duration {
 	var missing *NoTopicError
+	var others *othersError
 	switch {
+	case errors.As(err, &others):
+		return p.SessionTimeout + leaveTime // a process that was killed is a member until then
 	case errors.As(err, &missing):
 		return 2 * time.Second // a topic that was just made takes a moment to be known by all brokers
 	case kerr.IsRetriable(err):
@@ -68,7 +77,7 @@ func (p *pipeline) prepareOnce(ctx context.Context) error {
 	if err := p.prepareTopics(ctx, admin); err != nil {
 		return err
 	}
-	if err := p.checkManifest(ctx); err != nil {
+	if err := p.checkManifest(ctx, admin); err != nil {
 		return err
 	}
 	if err := p.prepareSchemas(ctx); err != nil {
@@ -155,22 +164,4 @@ func (p *pipeline) stateDir(s *plan.Stage, partition int32) string {
 		return ""
 	}
 	return filepath.Join(p.StateDir, p.Program.Name, s.Name, fmt.Sprint(partition))
-}
-
-// startOffsets sets where partitions begin that have no committed offset, by the tables' scan.startup.mode.
-func (p *pipeline) startOffsets(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	for _, t := range p.sources() {
-		for partition, o := range offsets[t.Topic] {
-			if o.EpochOffset().Offset >= 0 {
-				continue
-			}
-			switch {
-			case t.Startup.Latest:
-				offsets[t.Topic][partition] = kgo.NewOffset().AtEnd()
-			case t.Startup.Timestamp > 0:
-				offsets[t.Topic][partition] = kgo.NewOffset().AfterMilli(t.Startup.Timestamp)
-			}
-		}
-	}
-	return offsets, nil
 }

@@ -26,9 +26,16 @@ type session struct {
 	stages map[string][]*plan.Stage // by topic that they read
 	tasks  map[taskID]*task
 
+	ledgers map[int32]*ledger // of the positions topic, by partition
+	details kadm.TopicDetails // of the pipeline's topics, when partitions last came
+
 	mu       sync.Mutex
 	assigned map[string]map[int32]bool
 	fresh    map[taskID]bool // got a partition since the last look: what a task knows is old
+	covered  map[topicPartition]*covered
+	refused  error // by startOffsets
+	settled  bool  // partitions are read since the last look
+	healing  bool  // some covered partition is to be healed
 
 	held map[topicPartition]map[lookupID]bool // paused until these schemas are known
 
@@ -49,6 +56,8 @@ type task struct {
 	stage     *plan.Stage
 	partition int32
 	store     *state.Store
+	ledger    *ledger              // in the store; nil without state
+	stale     bool                 // the changelog ends with entries of a version without positions
 	touched   bool                 // in this transaction
 	changes   []*kgo.Record        // of this transaction, to the changelog
 	last      map[string]time.Time // when an input last had a record
@@ -60,6 +69,7 @@ func (w *worker) session(ctx context.Context) error {
 	s := &session{
 		worker: w, stages: w.stageTopics(), tasks: make(map[taskID]*task),
 		assigned: make(map[string]map[int32]bool), fresh: make(map[taskID]bool), held: make(map[topicPartition]map[lookupID]bool),
+		ledgers: make(map[int32]*ledger), covered: make(map[topicPartition]*covered),
 		transaction: transaction{release: func() {}},
 	}
 	s.Status.phase(s.instance, Starting, "")
@@ -79,7 +89,10 @@ func (w *worker) session(ctx context.Context) error {
 		poll, cancel := context.WithTimeout(ctx, wait)
 		fetches := s.group.PollRecords(poll, max(1, s.MaxRecords-s.read))
 		cancel()
-		err := pollError(fetches)
+		err := s.refusal()
+		if err == nil {
+			err = pollError(fetches)
+		}
 		if err == nil {
 			err = s.process(ctx, fetches)
 		}
@@ -130,7 +143,7 @@ func (s *session) connect(ctx context.Context) error {
 			balancer = kgo.RangeBalancer() // equal partitions of all topics to one worker
 		}
 	}
-	id := "weir-" + Group(s.Program) + "-" + s.instance
+	id := s.transactionalID()
 	s.following = s.Broker.Tracer().Client(id, Group(s.Program))
 	s.group, err = kgo.NewGroupTransactSession(append(base,
 		kgo.TransactionalID(id),
@@ -168,6 +181,8 @@ func (s *session) connect(ctx context.Context) error {
 	return nil
 }
 
+func (s *session) transactionalID() string { return "weir-" + Group(s.Program) + "-" + s.instance }
+
 func (s *session) close() {
 	s.release()
 	s.group.Close()
@@ -191,6 +206,7 @@ func (s *session) onAssigned(_ context.Context, _ *kgo.Client, added map[string]
 		}
 		for _, p := range partitions {
 			s.assigned[topic][p] = true
+			s.covered[topicPartition{topic, p}] = &covered{restored: make(chan struct{}), read: -1}
 			for _, stage := range s.stages[topic] {
 				s.fresh[taskID{stage.Name, p}] = true
 			}
@@ -204,11 +220,32 @@ func (s *session) onRevoked(_ context.Context, _ *kgo.Client, gone map[string][]
 	for topic, partitions := range gone {
 		for _, p := range partitions {
 			delete(s.assigned[topic], p)
+			delete(s.covered, topicPartition{topic, p})
 			for _, stage := range s.stages[topic] {
 				s.fresh[taskID{stage.Name, p}] = true // to be closed, or to come again
 			}
 		}
 	}
+}
+
+// takeCome returns the partitions of tasks that the client may not read yet, since their state is not restored.
+func (s *session) takeCome(fresh map[taskID]bool) map[topicPartition]*covered {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	come := make(map[topicPartition]*covered)
+	for tp, c := range s.covered {
+		for _, stage := range s.stages[tp.topic] {
+			if _, ok := fresh[taskID{stage.Name, tp.partition}]; !ok {
+				continue
+			}
+			select {
+			case <-c.restored:
+			default:
+				come[tp] = c
+			}
+		}
+	}
+	return come
 }
 
 // takeFresh returns the tasks whose partitions have come or gone, and whether they are here now.
@@ -246,10 +283,13 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 			return err
 		}
 	}
-	if s.rewound {
+	if settled := s.takeSettled(); settled || s.rewound {
 		if err := s.endEmpty(ctx); err != nil {
 			return err
 		}
+	}
+	if err := s.beginHealing(ctx); err != nil {
+		return err
 	}
 	if held, err := s.holdUnknown(ctx, fetches); held || err != nil {
 		return err
@@ -274,6 +314,13 @@ func (s *session) step(ctx context.Context, tp kgo.FetchTopicPartition) error {
 	}
 	newest := tp.Records[len(tp.Records)-1]
 	last := newest.Offset
+	at := topicPartition{tp.Topic, tp.Partition}
+	if next, ok := s.nextOffset(at); ok && tp.Records[0].Offset < next {
+		return fmt.Errorf("records of %s-%d from offset %d on, which the state covers up to %d: the topic was cut or created again", tp.Topic, tp.Partition, tp.Records[0].Offset, next)
+	}
+	if err := s.reached(at, last+1, tp.LastStableOffset); err != nil {
+		return err
+	}
 	records := withoutControl(tp.Records)
 	s.spans = s.following.Process(records, s.Program.Name, s.spans)
 	s.read += len(records)
@@ -299,6 +346,7 @@ func (s *session) step(ctx context.Context, tp kgo.FetchTopicPartition) error {
 			return &fatalError{fmt.Errorf("it has ended already, and there are new records in %s: give it another name (SET 'pipeline.name') to begin anew, or leave out 'scan.bounded.mode'",
 				tp.Topic)}
 		}
+		t.touched = t.touched || t.ledger != nil // its position
 		if len(records) > 0 {
 			t.touched = true
 			t.last[tp.Topic] = s.Now()
@@ -357,6 +405,10 @@ func (s *session) idle(ctx context.Context) error {
 func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 	began := time.Now()
 	s.Status.phase(s.instance, Restoring, "")
+	come := s.takeCome(fresh)
+	if err := s.checkTopics(ctx); err != nil {
+		return err
+	}
 	byStage := make(map[*plan.Stage][]*task)
 	for id, here := range fresh {
 		t := s.tasks[id]
@@ -397,7 +449,7 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 		}
 	}
 	s.Status.phase(s.instance, Running, "")
-	return s.endEmpty(ctx)
+	return s.recall(ctx, come)
 }
 
 func (s *session) newTask(id taskID) (*task, error) {
@@ -421,6 +473,9 @@ func (s *session) newTask(id taskID) (*task, error) {
 			t.store = store
 		}
 	}
+	if t.stage.Stateful {
+		t.ledger = s.newLedger(t.stage, id.partition, t.store)
+	}
 	now := s.Now()
 	for _, topic := range t.stage.Topics() {
 		t.last[topic] = now
@@ -435,7 +490,9 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 		stores := make(map[int32]*state.Store, len(tasks))
 		for _, t := range tasks {
 			from[t.partition], stores[t.partition] = t.store.Offset(), t.store
+			t.stale = false
 		}
+		stale := make(map[int32]bool, len(tasks)) // the last record is no position
 		progress, err := s.restoreProgress(ctx, stage, tasks)
 		if err != nil {
 			return 0, err
@@ -443,6 +500,8 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 		ends, err := broker.ReadFrom(ctx, s.Broker, stage.Changelog, from, func(r *kgo.Record) error {
 			records++
 			progress(r.Partition)
+			op, ok := state.EntryOf(r.Key)
+			stale[r.Partition] = ok && op != positionEntry
 			return stores[r.Partition].Restore(r.Key, r.Value)
 		})
 		if err != nil {
@@ -451,6 +510,12 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 		for partition, store := range stores {
 			if err := store.Restored(max(ends[partition], store.Offset())); err != nil {
 				return records, fmt.Errorf("restore state of %s: %w", stage.Name, err)
+			}
+		}
+		for _, t := range tasks {
+			t.stale = stale[t.partition]
+			if err := s.checkWhole(ctx, t.ledger); err != nil {
+				return records, err
 			}
 		}
 	}
@@ -495,23 +560,11 @@ func (s *session) restoreProgress(ctx context.Context, stage *plan.Stage, tasks 
 }
 
 // endEmpty ends bounded inputs that have nothing to read any more, of which no record would tell: not to tasks that are new, and not
-// to those that an abort has brought back to before their end while their offsets are committed up to it.
+// to those that an abort has brought back to before their end while their positions are at it.
 func (s *session) endEmpty(ctx context.Context) error {
 	s.rewound = false
 	if len(s.ends) == 0 {
 		return nil
-	}
-	topics := make([]string, 0, len(s.ends))
-	for topic := range s.ends {
-		topics = append(topics, topic)
-	}
-	committed, err := s.admin.FetchOffsetsForTopics(ctx, Group(s.Program), topics...)
-	if err != nil {
-		return fmt.Errorf("look at the group's offsets: %w", err)
-	}
-	starts, err := s.admin.ListStartOffsets(ctx, topics...)
-	if err != nil {
-		return fmt.Errorf("find the start of %v: %w", topics, err)
 	}
 	for id, t := range s.tasks {
 		if t.Ended() {
@@ -525,9 +578,7 @@ func (s *session) endEmpty(ctx context.Context) error {
 					continue
 				}
 			}
-			start, _ := starts.Lookup(topic, id.partition)
-			at, ok := committed.Lookup(topic, id.partition)
-			if bounded && start.Offset < end && (!ok || at.Err != nil || at.At < end) {
+			if next, settled := s.nextOffset(topicPartition{topic, id.partition}); bounded && (!settled || next < end) {
 				continue
 			}
 			if err := s.begin(ctx); err != nil {

@@ -21,13 +21,15 @@ type Status struct {
 	group    string
 	now      func() time.Time
 
-	mu        sync.Mutex
-	started   time.Time
-	workers   map[string]*WorkerStatus // by instance
-	tasks     map[taskID]*TaskStatus
-	causes    map[string]int64 // of dead letters
-	latencies []time.Duration  // of the last records, as a ring
-	next      int              // in the ring
+	mu          sync.Mutex
+	started     time.Time
+	workers     map[string]*WorkerStatus // by instance
+	tasks       map[taskID]*TaskStatus
+	causes      map[string]int64 // of dead letters
+	skipped     map[string]int64 // records, by topic
+	recreations map[Recreation]int64
+	latencies   []time.Duration // of the last records, as a ring
+	next        int             // in the ring
 }
 
 // NewStatus makes the status of a pipeline that is about to run.
@@ -35,6 +37,7 @@ func NewStatus(p *plan.Program) *Status {
 	return &Status{
 		pipeline: p.Name, group: Group(p), now: time.Now, started: time.Now(),
 		workers: make(map[string]*WorkerStatus), tasks: make(map[taskID]*TaskStatus), causes: make(map[string]int64),
+		skipped: make(map[string]int64), recreations: make(map[Recreation]int64),
 	}
 }
 

@@ -62,6 +62,9 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 		}
 		p.partitions[t.Name] = n
 	}
+	if err := p.widenPositions(ctx, admin); err != nil {
+		return err
+	}
 	if err := p.checkPartitions(); err != nil {
 		return err
 	}
@@ -93,6 +96,9 @@ func (p *pipeline) ownTopics(width int32) []broker.Topic {
 				declared = append(declared, broker.Topic{Name: in.Topic(), Partitions: width, Retention: "7d", Config: roomy()})
 			}
 		}
+	}
+	if n := p.widthOfPositions(); n > 0 {
+		declared = append(declared, broker.Topic{Name: p.positionsTopic(), Partitions: n, CleanupPolicy: "compact"})
 	}
 	for _, stage := range p.Program.Stages {
 		if stage.Stateful {
@@ -139,27 +145,61 @@ func (p *pipeline) checkPartitions() error {
 			}
 		}
 		if n := p.tasksOf(s); s.Stateful && p.partitions[s.Changelog] != n {
-			return &fatalError{fmt.Errorf("the state in %s has %d partitions, and the input now has %d: the state of a key would not be found; give the pipeline another name (SET 'pipeline.name') to begin anew",
-				s.Changelog, p.partitions[s.Changelog], n)}
+			return p.mismatch("the state in %s has %d partitions, and the input now has %d: the state of a key would not be found. "+
+				"To keep the old state and start another, give the pipeline another name (SET 'pipeline.name')", s.Changelog, p.partitions[s.Changelog], n)
 		}
 	}
 	return nil
 }
 
 func (p *pipeline) findIDs(ctx context.Context, admin *kadm.Client) error {
-	p.ids = make(map[string]kadm.TopicID)
-	for _, s := range p.Program.Stages {
-		if !s.Stateful {
-			continue
-		}
-		topics, err := admin.ListTopics(ctx, s.Changelog)
-		if err != nil {
-			return fmt.Errorf("look at topic %s: %w", s.Changelog, err)
-		}
-		if err := topics[s.Changelog].Err; err != nil {
-			return fmt.Errorf("look at topic %s: %w", s.Changelog, err)
-		}
-		p.ids[s.Changelog] = topics[s.Changelog].ID
+	topics, err := p.lookAtTopics(ctx, admin)
+	if err != nil {
+		return err
 	}
+	p.ids = make(map[string]kadm.TopicID)
+	for topic := range p.partitions {
+		p.ids[topic] = topics[topic].ID
+	}
+	return nil
+}
+
+// memory are the topics of the pipeline's own that hold its state and positions.
+func (p *pipeline) memory() (topics []string) {
+	if p.widthOfPositions() > 0 {
+		topics = append(topics, p.positionsTopic())
+	}
+	for _, s := range p.Program.Stages {
+		if s.Stateful {
+			topics = append(topics, s.Changelog)
+		}
+	}
+	return topics
+}
+
+// widthOfPositions is how many partitions the positions topic needs; 0 where a state says how far each topic is read.
+func (p *pipeline) widthOfPositions() (n int32) {
+	for _, t := range p.sources() {
+		if len(p.keepers(t.Topic)) == 0 {
+			n = max(n, p.partitions[t.Topic])
+		}
+	}
+	return n
+}
+
+// widenPositions gives the positions topic the partitions that it needs: they are those of the topics that are read.
+func (p *pipeline) widenPositions(ctx context.Context, admin *kadm.Client) error {
+	topic, n := p.positionsTopic(), p.widthOfPositions()
+	if p.partitions[topic] >= n {
+		return nil
+	}
+	resp, err := admin.UpdatePartitions(ctx, int(n), topic)
+	if err == nil {
+		err = resp.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("add partitions to topic %s: %w", topic, err)
+	}
+	p.partitions[topic] = n
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/broker"
 	"weir/deadletter"
 	"weir/operator"
 	"weir/trace"
@@ -56,7 +57,14 @@ func (s *session) begin(ctx context.Context) error {
 	ctx, s.release = context.WithTimeout(context.WithoutCancel(ctx), s.TransactionTimeout)
 	client, written := s.group.Client(), kgo.AbortingFirstErrPromise(s.group.Client())
 	s.written = written
-	s.produce = func(r *kgo.Record) { client.Produce(ctx, r, written.Promise()) }
+	s.produce = func(r *kgo.Record) {
+		promise := written.Promise()
+		if n := s.partitions[r.Topic]; r.Partition < 0 || r.Partition >= n {
+			promise(r, fmt.Errorf("record for %s-%d, which has %d partitions: %w", r.Topic, r.Partition, n, broker.ErrNoPartition))
+			return
+		}
+		client.Produce(ctx, r, promise)
+	}
 	return nil
 }
 
@@ -83,6 +91,8 @@ func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
 	if try == kgo.TryCommit {
 		if failed = s.complete(ctx); failed != nil {
 			try = kgo.TryAbort
+		} else if healed, err := s.heal(ctx); err != nil || !healed {
+			try, failed = kgo.TryAbort, err
 		}
 	}
 	committed, err := s.group.End(ctx, try)
@@ -104,13 +114,16 @@ func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
 		for _, t := range s.tasks {
 			t.abort()
 		}
-		return failed
+		return errors.Join(failed, s.endPositions(false))
 	}
 	s.endSpans("")
 	for _, t := range s.tasks {
 		if err := t.commit(); err != nil {
 			return fmt.Errorf("keep the state of %s-%d: %w", t.stage.Name, t.partition, err)
 		}
+	}
+	if err := s.endPositions(true); err != nil {
+		return err
 	}
 	s.result.add(done)
 	s.Status.committed(s.instance, done, s.tasks)
@@ -201,18 +214,23 @@ func (s *session) complete(ctx context.Context) error {
 		if err := t.store.Err(); err != nil {
 			return fmt.Errorf("local copy of the state: %w", err)
 		}
-		t.store.Changes(func(key, value []byte) {
-			r := &kgo.Record{Topic: t.stage.Changelog, Partition: t.partition, Key: key, Value: value}
-			t.changes = append(t.changes, r)
-			s.produce(r)
-		})
+		if t.ledger == nil {
+			continue
+		}
+		if err := t.ledger.write(s.Program.Name, s.positionsOf(t.stage.Topics(), t.partition)); err != nil {
+			return err
+		}
+		t.changes = t.ledger.records(s.produce)
+	}
+	if err := s.writePositions(); err != nil {
+		return err
 	}
 	now := s.Now()
 	settings := s.Program.Settings
 	for topic, letters := range map[string][]operator.Letter{settings.DeadLetterTopic: s.out.Letters, settings.LateTopic: s.out.Late} {
 		for _, l := range letters {
 			r := deadletter.Record(topic, l.Record, l.Reason, now, min(deadletter.MaxBytes, s.recordLimit(topic)))
-			r.Partition, r.Context = l.Record.Partition, l.Record.Context
+			r.Partition, r.Context = l.Record.Partition%max(1, s.partitions[topic]), l.Record.Context
 			s.produce(r)
 		}
 	}

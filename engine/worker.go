@@ -28,7 +28,8 @@ func (w *worker) run(ctx context.Context) error {
 		}
 		var unreachable *broker.UnreachableError
 		var broken *fatalError
-		if broker.Classify(err) == broker.Fatal || errors.As(err, &broken) || errors.As(err, &unreachable) && !w.connected {
+		var grown *grownError
+		if broker.Classify(err) == broker.Fatal || errors.As(err, &grown) || errors.As(err, &broken) || errors.As(err, &unreachable) && !w.connected {
 			return err
 		}
 		if w.result.Transactions > before {
@@ -43,7 +44,7 @@ func (w *worker) run(ctx context.Context) error {
 	}
 }
 
-// fatalError is one that no new session mends: state or repartition topics that are not the pipeline's.
+// fatalError is one that a new session would meet again: state or topics that are not the pipeline's.
 type fatalError struct{ err error }
 
 func (e *fatalError) Error() string { return e.err.Error() }

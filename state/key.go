@@ -31,6 +31,12 @@ func decodeKey(b []byte) (op uint16, window int64, key []byte, err error) {
 	return op, window, b[prefixLen:], nil
 }
 
+// EntryOf returns the number of the operator whose entry a changelog record is; false where the key is none.
+func EntryOf(key []byte) (op uint16, ok bool) {
+	op, _, _, err := decodeKey(key)
+	return op, err == nil
+}
+
 // prefixEnd returns the first byte string after all that start with prefix, nil where there is none.
 func prefixEnd(prefix []byte) []byte {
 	end := append([]byte(nil), prefix...)

@@ -1,0 +1,55 @@
+package engine
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Gap is a range of offsets that may be missing: --accept-loss.
+type Gap struct {
+	Topic     string
+	Partition int32
+	From, To  int64 // offsets; To is the first one that must not be missing
+}
+
+// ParseGap reads TOPIC/PARTITION:FROM-TO.
+func ParseGap(text string) (Gap, error) {
+	bad := fmt.Errorf("invalid range %q: expected TOPIC/PARTITION:FROM-TO, such as readings/0:100-250", text)
+	place, span, ok := strings.Cut(text, ":")
+	topic, partition, ok2 := strings.Cut(place, "/")
+	first, last, ok3 := strings.Cut(span, "-")
+	if !ok || !ok2 || !ok3 || topic == "" {
+		return Gap{}, bad
+	}
+	p, err1 := strconv.ParseInt(partition, 10, 32)
+	from, err2 := strconv.ParseInt(first, 10, 64)
+	to, err3 := strconv.ParseInt(last, 10, 64)
+	if err1 != nil || err2 != nil || err3 != nil || p < 0 || from < 0 || to <= from {
+		return Gap{}, bad
+	}
+	return Gap{topic, int32(p), from, to}, nil
+}
+
+// accepted reports whether the user has said that offsets from up to to may be missing.
+func (p *pipeline) accepted(tp topicPartition, from, to int64) bool {
+	for _, g := range p.AcceptLoss {
+		if g.Topic == tp.topic && g.Partition == tp.partition && g.From <= from && g.To >= to {
+			p.Logger.Warn("loss accepted", "topic", tp.topic, "partition", tp.partition, "from", from, "to", to)
+			return true
+		}
+	}
+	return false
+}
+
+// mismatch is the error of a state that does not fit the cluster, with the way forward that is always open.
+func (p *pipeline) mismatch(format string, args ...any) error {
+	return &fatalError{fmt.Errorf(format+". To begin without the state and the group's offsets: weir run --reset %s (results, late rows and dead letters stay)",
+		append(args, p.Program.Name)...)}
+}
+
+// lost is the error of records that are missing, with the flag that accepts it.
+func (p *pipeline) lost(tp topicPartition, from, to int64, what string) error {
+	return p.mismatch("offsets %d to %d of %s-%d %s. To go on without them: weir run --accept-loss %s/%d:%d-%d",
+		from, to-1, tp.topic, tp.partition, what, tp.topic, tp.partition, from, to)
+}
