@@ -50,6 +50,7 @@ INSERT INTO o SELECT SUM(v) OVER (PARTITION BY d ORDER BY ts ROWS BETWEEN 2 PREC
 INSERT INTO o SELECT LAG(v, 1, 0e0) OVER (PARTITION BY d ORDER BY ts) FROM r;
 INSERT INTO u SELECT DISTINCT d FROM r;
 SET 'table.exec.state.ttl' = '1 d';
+CREATE TABLE h (d STRING) WITH ('connector' = 'kafka', 'topic' = 'h', 'key.format' = 'raw', 'key.fields' = 'd', 'format' = 'json'); INSERT INTO u SELECT DISTINCT d FROM h;
 `
 	p, err := plan.Compile(text, "all")
 	if err != nil {
@@ -58,6 +59,7 @@ SET 'table.exec.state.ttl' = '1 d';
 	want := map[string]int{
 		"dead-letters": 1, "group-changes": 5, "variance": 5, "window-offsets": 6, "late-rows": 6, "watermarks": 6, "first-and-last": 6,
 		"sessions-again": 7, "lookup-deletes": 8, "regular-expressions": 9, "json-returning": 9, "moving-sums": 10, "lag-default": 11, "distinct-rows": 12, "state-ttl": 13,
+		"key-partitioning": 14,
 	}
 	var names []string
 	for _, d := range p.Differences {

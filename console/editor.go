@@ -100,22 +100,22 @@ func (c *Console) previewSQL(r *http.Request) (any, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), previewTime)
 	defer cancel()
 	began := time.Now()
-	records := make(map[string][]*kgo.Record)
+	records, sizes := make(map[string][]*kgo.Record), make(map[string]int32)
 	for _, stage := range program.Stages {
 		for _, input := range stage.Inputs {
 			scan, ok := input.Op.(*plan.Scan)
 			if !ok || records[scan.Table.Topic] != nil {
 				continue
 			}
-			last, err := c.newest(ctx, scan.Table.Topic, in.Last, scan.Table.Upsert)
+			last, partitions, err := c.newest(ctx, scan.Table.Topic, in.Last, scan.Table.Upsert)
 			if err != nil {
 				return nil, err
 			}
-			records[scan.Table.Topic] = last
+			records[scan.Table.Topic], sizes[scan.Table.Topic] = last, partitions
 			answer.Read += len(last)
 		}
 	}
-	written, err := sqltest.Preview(ctx, program, records, in.Close)
+	written, err := sqltest.Preview(ctx, program, records, sizes, in.Close)
 	if err != nil {
 		return sqlAnswer{Message: err.Error()}, nil
 	}
@@ -125,25 +125,24 @@ func (c *Console) previewSQL(r *http.Request) (any, error) {
 }
 
 // newest reads the last records of a topic, in the order of their timestamps. Of a table of versions it reads all that a
-// preview may.
-func (c *Console) newest(ctx context.Context, topic string, last int, versions bool) ([]*kgo.Record, error) {
+// preview may. partitions is how many the topic has.
+func (c *Console) newest(ctx context.Context, topic string, last int, versions bool) (all []*kgo.Record, partitions int32, err error) {
 	if versions {
 		last = previewRecords
 	}
 	q := recordQuery{topic: topic, partition: -1, from: "end", limit: last}
 	parts, err := c.whereFrom(ctx, &q)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var all []*kgo.Record
 	if err := c.scan(ctx, topic, parts, func(r *kgo.Record) error {
 		all = append(all, r)
 		return nil
 	}); err != nil {
-		return nil, fmt.Errorf("read %s: %w", topic, err)
+		return nil, 0, fmt.Errorf("read %s: %w", topic, err)
 	}
 	slices.SortStableFunc(all, func(a, b *kgo.Record) int { return a.Timestamp.Compare(b.Timestamp) })
-	return all[max(0, len(all)-last):], nil
+	return all[max(0, len(all)-last):], int32(len(parts)), nil //nolint:gosec // few
 }
 
 // resultsOf sorts out what a preview wrote: rows first, then late rows and dead letters where there are any.

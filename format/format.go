@@ -218,6 +218,27 @@ func truncate(cols []*expr.Column, rows int) {
 	}
 }
 
+// encodingOptions are those that change the bytes of a value, with the value that each has by default.
+var encodingOptions = map[string]string{
+	"timestamp-format.standard": "SQL", "map-null-key.mode": "FAIL", "map-null-key.literal": "null",
+	"encode.decimal-as-plain-number": "false", "encode.ignore-null-fields": "false", "endianness": "big-endian",
+}
+
+// Encoding names what options change in the bytes that a format writes; "" where they change nothing. Rows of one format, with the same
+// fields and the same Encoding, have equal bytes where their values are equal.
+func Encoding(format string, o Options) string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(encodingOptions)) {
+		if _, has := kinds[format].options[name]; !has {
+			continue
+		}
+		if value := strings.ToLower(o[name]); value != "" && value != strings.ToLower(encodingOptions[name]) {
+			fmt.Fprintf(&b, " %s=%s", name, o[name])
+		}
+	}
+	return b.String()
+}
+
 func (o Options) bool(name string) bool { return strings.EqualFold(o[name], "true") }
 
 func byteOrder(o Options) binary.ByteOrder {

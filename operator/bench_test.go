@@ -21,11 +21,22 @@ CREATE TABLE per_window (device_id STRING, s TIMESTAMP(3), n BIGINT, lo DOUBLE, 
 WITH ('connector' = 'kafka', 'topic' = 'per_window', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json');
 `
 
-// benchRecords are readings of 1000 devices, one each millisecond.
+// benchPartitions are the partitions of all topics. The task has the first one.
+const benchPartitions = 4
+
+// benchRecords are readings of 1000 devices of the first partition, one each millisecond.
 func benchRecords(n int) []*kgo.Record {
+	var devices []string
+	place := kgo.StickyKeyPartitioner(nil).ForTopic("")
+	for i := 0; len(devices) < 1000; i++ {
+		name := fmt.Sprintf("device-%06d", i)
+		if place.Partition(&kgo.Record{Key: []byte(name)}, benchPartitions) == 0 {
+			devices = append(devices, name)
+		}
+	}
 	all := make([]*kgo.Record, n)
 	for i := range all {
-		device := fmt.Sprintf("device-%06d", i%1000)
+		device := devices[i%1000]
 		ms := i
 		all[i] = &kgo.Record{Topic: "readings", Key: []byte(device), Offset: int64(i), Value: fmt.Appendf(nil,
 			`{"device_id":"%s","sensor":"temperature","value":%d.5,"unit":"°C","ts":"2026-01-01T%02d:%02d:%02d.%03dZ","seq":%d,"boot":"b-1"}`,
@@ -41,7 +52,7 @@ func benchTask(t testing.TB, insert string) (transaction func(records []*kgo.Rec
 		t.Fatal(err)
 	}
 	store := state.Memory()
-	task, err := New(Config{Program: program, Stage: program.Stages[0], Peers: 1, Partitions: func(string) int32 { return 4 }, Store: store})
+	task, err := New(Config{Program: program, Stage: program.Stages[0], Peers: 1, Partitions: func(string) int32 { return benchPartitions }, Store: store})
 	if err != nil {
 		t.Fatal(err)
 	}

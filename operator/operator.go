@@ -7,6 +7,7 @@
 //	arena.go       the memory of what a transaction writes
 //	codec.go       rows and values as bytes, for state and repartition topics
 //	scan.go        records of a table to rows
+//	placement.go   whether rows lie in the partition of their key
 //	exchange.go    rows and watermarks through a repartition topic
 //	project.go     filter, projection, union
 //	unnest.go      rows to one for each element of an array

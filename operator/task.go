@@ -108,7 +108,11 @@ func New(c Config) (*Task, error) {
 			continue
 		}
 		for i, in := range r.Inputs {
-			made[in].(interface{ connect(node, int) }).connect(n, i)
+			to, err := t.placed(n, r, i)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", r.Describe(), err)
+			}
+			made[in].(interface{ connect(node, int) }).connect(to, i)
 		}
 	}
 	for _, out := range c.Stage.Outputs {

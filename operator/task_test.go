@@ -14,7 +14,7 @@ func TestFlows(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := state.Memory()
-	task, err := New(Config{Program: program, Stage: program.Stages[0], Peers: 1, Partitions: func(string) int32 { return 4 }, Store: store})
+	task, err := New(Config{Program: program, Stage: program.Stages[0], Peers: 1, Partitions: func(string) int32 { return benchPartitions }, Store: store})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func (f *Format) hash() string {
 			s += " " + field.Name
 		}
 	}
-	return s
+	return s + format.Encoding(f.Name, f.Options)
 }
 
 // Startup is where a source begins that has no committed offset: scan.startup.mode.

@@ -20,7 +20,7 @@ type Difference struct {
 // DifferenceNames are the names of all differences that a pipeline can have.
 func DifferenceNames() []string {
 	return []string{
-		"dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "lag-default", "late-rows", "lookup-deletes", "moving-sums", "regular-expressions", "sessions-again", "state-ttl", "variance", "watermarks", "window-offsets",
+		"dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lookup-deletes", "moving-sums", "regular-expressions", "sessions-again", "state-ttl", "variance", "watermarks", "window-offsets",
 	}
 }
 

@@ -18,6 +18,7 @@
 //	insert.go     INSERT INTO: columns and keys against the table
 //	rewrite.go    filters into scans, columns that nobody needs, sliced windows
 //	stage.go      exchanges, stages, operator ids
+//	placement.go  where the partitions of topics are relied on to hold equal keys
 //	preview.go    a query on its own, to look at
 //	difference.go what Weir does otherwise than Flink, for weir check
 //	explain.go    plans as text, JSON and graph
@@ -55,6 +56,7 @@ type Settings struct {
 	DeadLetterTopic string // default <name>.dlq
 	LateTopic       string // default <name>.late
 	IdleTimeout     time.Duration
+	AnyPartition    bool // weir.key-partitioning is any: keys may lie in any partition
 }
 
 // Compile plans a pipeline. name is its identity where the file does not SET 'pipeline.name'. All errors are *sql.Error
@@ -79,6 +81,9 @@ func newPlanner(name, text string) *planner {
 }
 
 func (p *planner) statements(script *sql.Script) error {
+	if err := p.setPlacement(script); err != nil {
+		return err
+	}
 	for _, s := range script.Statements {
 		if err := p.statement(s); err != nil {
 			return err
@@ -105,6 +110,7 @@ func (p *planner) finish() (*Program, error) {
 	if err := p.cut(); err != nil {
 		return nil, err
 	}
+	p.differPlacements()
 	return p.Program, nil
 }
 
@@ -227,7 +233,7 @@ var ignoredSettings = []string{
 }
 
 var settings = []string{
-	"pipeline.name", "table.local-time-zone", "table.exec.source.idle-timeout", "execution.runtime-mode", "weir.dead-letter.topic", "weir.late.topic",
+	"pipeline.name", "table.local-time-zone", "table.exec.source.idle-timeout", "execution.runtime-mode", "weir.dead-letter.topic", keyPartitioning, "weir.late.topic",
 }
 
 func (p *planner) set(s *sql.Set) error {
@@ -262,6 +268,7 @@ func (p *planner) set(s *sql.Set) error {
 		p.Settings.DeadLetterTopic = s.Value
 	case "weir.late.topic":
 		p.Settings.LateTopic = s.Value
+	case keyPartitioning: // applied already
 	case "table.exec.sink.upsert-materialize", "table.exec.sink.not-null-enforcer":
 		if !slices.Contains([]string{"NONE", "AUTO", "ERROR"}, strings.ToUpper(s.Value)) {
 			return bad("this mode is not supported")

@@ -260,7 +260,7 @@ func (p *planner) scan(t *Table) *Relation {
 		p.differScan(t)
 		r = p.relation(&Scan{Table: t}, t.columns())
 		// A key of a registry has a schema's id in its bytes: equal keys of two schemas may lie in different partitions.
-		if t.Key.Name != "" && !format.HasRegistry(t.Key.Name) {
+		if t.Key.Name != "" && !format.HasRegistry(t.Key.Name) && !p.Settings.AnyPartition {
 			r.Keyed, r.Hash = t.Key.Columns, t.Key.hash()
 		}
 		if t.Upsert {

@@ -118,7 +118,7 @@ func parseStep(line string) (step, error) {
 // run returns what came out of the topics that the file expects rows of.
 func (f *file) run(p *plan.Program, o Options) (map[string][]string, error) {
 	o.Partitions = max(o.Partitions, f.partitions())
-	s, err := newSim(p, o)
+	s, err := newSim(p, o, nil)
 	if err != nil {
 		return nil, err
 	}

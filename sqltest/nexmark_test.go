@@ -80,7 +80,7 @@ func TestNexmarkSessions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := newSim(p, Options{Partitions: partitions, Seed: seed})
+		s, err := newSim(p, Options{Partitions: partitions, Seed: seed}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package sqltest
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/expr"
 	"weir/format"
 	"weir/operator"
 	"weir/plan"
@@ -25,6 +25,7 @@ type sim struct {
 	stopped func() error // asked before each transaction; may be nil
 	program *plan.Program
 	options Options
+	sizes   map[string]int32 // partitions of the topics that have other than those of the options
 	topics  map[string][][]*kgo.Record
 	tasks   []*task
 	clock   time.Time
@@ -54,9 +55,9 @@ func withoutRegistries(p *plan.Program) {
 	}
 }
 
-func newSim(p *plan.Program, o Options) (*sim, error) {
+func newSim(p *plan.Program, o Options, sizes map[string]int32) (*sim, error) {
 	withoutRegistries(p)
-	s := &sim{program: p, options: o, topics: make(map[string][][]*kgo.Record), clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), ledger: operator.NewLedger()}
+	s := &sim{program: p, options: o, sizes: sizes, topics: make(map[string][][]*kgo.Record), clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), ledger: operator.NewLedger()}
 	if o.Seed != 0 {
 		s.random = rand.New(rand.NewPCG(uint64(o.Seed), 0)) //nolint:gosec // not for secrets
 	}
@@ -88,10 +89,18 @@ func (s *sim) restore(t *task) error {
 	}
 	made, err := operator.New(operator.Config{
 		Program: s.program, Stage: t.stage, Partition: t.partition, Peers: s.options.Partitions,
-		Partitions: func(string) int32 { return s.options.Partitions }, Store: t.store, Ledger: s.ledger,
+		Partitions: s.size, Store: t.store, Ledger: s.ledger,
 	})
 	t.Task = made
 	return err
+}
+
+// size is how many partitions a topic has.
+func (s *sim) size(topic string) int32 {
+	if n := s.sizes[topic]; n > 0 {
+		return n
+	}
+	return s.options.Partitions
 }
 
 func (s *sim) topic(name string) [][]*kgo.Record {
@@ -118,7 +127,7 @@ func (s *sim) table(name string) *plan.Table {
 
 var partitioner = kgo.StickyKeyPartitioner(nil).ForTopic("")
 
-// send appends a row to an input topic, in the partition of its key.
+// send appends a row to an input topic, in the partition where Kafka's Java client puts its key.
 func (s *sim) send(st step, row string) error {
 	r, err := s.record(st, row)
 	if err != nil {
@@ -129,8 +138,8 @@ func (s *sim) send(st step, row string) error {
 	switch {
 	case st.place >= 0:
 		p = int(st.place)
-	case r.Key != nil:
-		p = partitioner.Partition(r, len(partitions))
+	case r.Key != nil || s.table(st.topic).Key.Name != "": // one that is NULL where an empty one belongs
+		p = partitioner.Partition(&kgo.Record{Key: append([]byte{}, r.Key...)}, len(partitions))
 	}
 	r.Partition, r.Offset = int32(p), int64(len(partitions[p])) //nolint:gosec // few
 	partitions[p] = append(partitions[p], r)
@@ -169,7 +178,7 @@ func Records(p *plan.Program, test string) ([]*kgo.Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", test, err)
 	}
-	s, err := newSim(p, Options{Partitions: 1})
+	s, err := newSim(p, Options{Partitions: 1}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -191,34 +200,38 @@ func Records(p *plan.Program, test string) ([]*kgo.Record, error) {
 	return all, nil
 }
 
-// keyOf makes the key of a row from its fields. A row that is no JSON has none.
+// keyOf makes the key of a row from its fields, in the spelling of the table's own encoding. A row that is no JSON has none, and neither
+// has one whose raw key is NULL.
 func keyOf(t *plan.Table, row string) []byte {
-	var fields map[string]json.RawMessage
-	if json.Unmarshal([]byte(row), &fields) != nil {
+	fields := make([]format.Field, len(t.Key.Columns))
+	cols := make([]*expr.Column, len(fields))
+	for i, c := range t.Key.Columns {
+		fields[i] = format.Field{Name: t.Columns[c].Name, Type: t.Columns[c].Type}
+		cols[i] = &expr.Column{Type: t.Columns[c].Type}
+	}
+	options := format.Options{}
+	if t.Value.Name == "json" {
+		options["timestamp-format.standard"] = t.Value.Options["timestamp-format.standard"]
+	}
+	if options["timestamp-format.standard"] == "" {
+		delete(options, "timestamp-format.standard")
+	}
+	decoder, err := format.NewDecoder("json", fields, options, nil)
+	if err != nil || decoder.Decode([]byte(row), cols) != nil {
 		return nil
 	}
-	if t.Key.Name == "raw" {
-		var text string
-		raw := fields[t.Columns[t.Key.Columns[0]].Name]
-		if json.Unmarshal(raw, &text) == nil {
-			return []byte(text)
-		}
-		return raw
+	if t.Key.Name == "raw" && cols[0].Null[0] {
+		return nil
 	}
-	var b bytes.Buffer
-	b.WriteByte('{')
-	for i, c := range t.Key.Columns {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		v := fields[t.Columns[c].Name]
-		if v == nil {
-			v = json.RawMessage("null")
-		}
-		fmt.Fprintf(&b, "%q:%s", t.Key.Fields[i].Name, v)
+	encoder, err := format.NewEncoder(t.Key.Name, t.Key.Fields, t.Key.Options, nil)
+	if err != nil {
+		return nil
 	}
-	b.WriteByte('}')
-	return b.Bytes()
+	key, err := encoder.Encode([]byte{}, cols, 0)
+	if err != nil {
+		return nil
+	}
+	return key
 }
 
 // work runs transactions after rows have come: all that there is to read, or with a seed some of it.
