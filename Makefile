@@ -2,6 +2,8 @@
 
 GOLANGCI_VERSION := v2.15.0
 FUZZTIME ?= 20s
+ACCIDENTS ?= 200
+CAMPAIGN ?= 30m
 BIN := $(CURDIR)/bin
 
 # Packages whose tests run alone: they start JVMs, or kill processes and look at the clock.
@@ -12,7 +14,7 @@ LONG := ^TestKillKeepsOffsetsWithRows$$
 LONG_PACKAGES := ./broker/embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test test-fast long lint fmt vuln fuzz console console-check dashboards dashboards-check conformance bench-produce bench-engine bench-restore bench-console bench-codec bench-flink test-flink clean
+.PHONY: help build deps test test-fast long accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance bench-produce bench-engine bench-restore bench-console bench-codec bench-flink test-flink clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +61,18 @@ deploy/grafana/node_modules: deploy/grafana/package-lock.json
 test: deps console/web/node_modules ## run all tests with the race detector, real Kafka included
 	go test -race -timeout 15m $$(go list ./... | grep -v -x -F "$$(go list $(HEAVY))")
 	go test -race -p 1 -timeout 60m $(HEAVY)
+
+accidents: ## 200 accidents of operators to stateful pipelines, each at a random moment
+	WEIR_TEST_ACCIDENTS=$(ACCIDENTS) go test -count 1 -timeout 60m -v -run '^TestAccidents$$' ./cmd/weir
+
+campaign: build deps ## faults for an hour, half on three real brokers, half on the embedded one; docs/results/campaign.md is made of it
+	@mkdir -p docs/results/campaign; at=docs/results/campaign/$$(date -u +%Y%m%d-%H%M); dir=$(CURDIR)/.weir-campaign; code=0; \
+	$(BIN)/weir chaos --data-dir $$dir --duration $(CAMPAIGN) --result $$at-embedded.json || code=$$?; \
+	$(BIN)/weir kafka up --brokers 3 --data-dir $$dir && \
+	{ $(BIN)/weir chaos --on kafka --data-dir $$dir --duration $(CAMPAIGN) --result $$at-kafka.json || code=$$?; }; \
+	$(BIN)/weir kafka down --data-dir $$dir; \
+	$(BIN)/weir chaos --page $$(ls docs/results/campaign/*.json | paste -sd,) > docs/results/campaign.md; \
+	[ $$code != 0 ] || rm -rf $$dir; exit $$code
 
 test-fast: ## run the tests that start no JVM, the long ones shortened
 	go test -short -timeout 10m ./...

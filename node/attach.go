@@ -18,6 +18,7 @@ type Kafka struct {
 	Elsewhere bool   // where DataDir holds no data, Attach joins an embedded broker of this user that runs on another directory
 	Create    bool   // where there is no broker to be found, Attach makes one on DataDir
 	Listen    string // host:port of the embedded broker; default a free port
+	Advertise string // host:port that its clients are told; default Listen
 	Sync      bool   // the embedded broker waits for the disk at each commit
 	Logger    *slog.Logger
 }
@@ -100,7 +101,7 @@ func (k Kafka) Serve(ctx context.Context) (*Attachment, error) {
 }
 
 func (k Kafka) serve() (*Attachment, error) {
-	b, err := embedded.Open(embedded.Config{Dir: k.DataDir, Addr: k.Listen, Sync: k.Sync, Logger: k.Logger})
+	b, err := embedded.Open(embedded.Config{Dir: k.DataDir, Addr: k.Listen, Advertise: k.Advertise, Sync: k.Sync, Logger: k.Logger})
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,10 @@ type Config struct {
 	Dir  string // data directory, made if it is missing
 	Addr string // host:port to listen on; port 0 takes a free one. Default 127.0.0.1:0
 
+	// Advertise is the host:port that clients are told to connect to, where they reach the broker by another address than
+	// Addr: through a proxy or a forwarded port. Default: where it listens.
+	Advertise string
+
 	// Sync makes each commit wait until the disk has it, so that a power failure loses nothing that was
 	// acknowledged. Default false: a killed process loses nothing either way.
 	Sync bool
@@ -133,6 +137,9 @@ func (b *Broker) start() error {
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
 			var l net.Listener
 			l, listenErr = net.Listen(network, b.cfg.Addr) //nolint:noctx // kfake's signature has no context
+			if listenErr == nil && b.cfg.Advertise != "" {
+				l = advertised{l, b.cfg.Advertise}
+			}
 			return l, listenErr
 		}),
 		kfake.WithLogger(logger{b.cfg.Logger}),
@@ -185,6 +192,20 @@ func (b *Broker) topicName(id [16]byte) string {
 	return ""
 }
 
+// advertised is a listener that names another address than its own: kfake tells clients what the listener names.
+type advertised struct {
+	net.Listener
+	address string
+}
+
+// Addr is the address that clients are told.
+func (a advertised) Addr() net.Addr { return address(a.address) }
+
+type address string
+
+func (a address) Network() string { return "tcp" }
+func (a address) String() string  { return string(a) }
+
 func explainListen(addr string, err, listenErr error) error {
 	if errors.Is(listenErr, syscall.EADDRINUSE) {
 		return fmt.Errorf("address %s is in use by another program: stop it, or choose another address with --listen", addr)
@@ -195,7 +216,7 @@ func explainListen(addr string, err, listenErr error) error {
 	return fmt.Errorf("start embedded broker: %w", err)
 }
 
-// Addr is the host:port that the broker listens on and advertises.
+// Addr is the host:port that clients connect to.
 func (b *Broker) Addr() string { return b.addr }
 
 // Shared reports whether another process has joined this broker (see Join).

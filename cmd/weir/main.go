@@ -64,7 +64,7 @@ and proves that not one was lost or doubled. Without --brokers it brings its own
 	}
 	root.PersistentFlags().String("config", "", "file with values of flags, YAML (default weir.yaml, where there is one)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newUp(), newProduce(), newConsume(), newRun(), newCheck(), newExplain(), newTest(), newTail(), newDLQ(), newSchema(), newTopics(), newAlerts(), newTransactions(), newMonitor(), newVerify(), newConsole(), newTop(), newStatus(), newFlink(), newKafka())
+	root.AddCommand(newUp(), newProduce(), newConsume(), newRun(), newCheck(), newExplain(), newTest(), newTail(), newDLQ(), newSchema(), newTopics(), newAlerts(), newTransactions(), newMonitor(), newVerify(), newChaos(), newConsole(), newTop(), newStatus(), newFlink(), newKafka())
 	return root
 }
 

@@ -14,20 +14,21 @@ import (
 
 func newUp() *cobra.Command {
 	var (
-		kafka   kafkaFlags
-		admins  adminFlags
-		traces  traceFlags
-		fleet   source.FleetConfig
-		listen  string
-		sync    bool
-		mark    bool
-		length  time.Duration
-		page    consoleFlags
-		out     output
-		values  formatFlags
-		files   []string
-		alerts  string
-		schemas string
+		kafka     kafkaFlags
+		admins    adminFlags
+		traces    traceFlags
+		fleet     source.FleetConfig
+		listen    string
+		advertise string
+		sync      bool
+		mark      bool
+		length    time.Duration
+		page      consoleFlags
+		out       output
+		values    formatFlags
+		files     []string
+		alerts    string
+		schemas   string
 	)
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -63,7 +64,7 @@ goes on where the first was stopped or killed.`,
 			if err != nil {
 				return err
 			}
-			k.Listen, k.Sync = listen, sync
+			k.Listen, k.Advertise, k.Sync = listen, advertise, sync
 			if err := fleet.Validate(); err != nil {
 				return usage(err)
 			}
@@ -119,6 +120,7 @@ goes on where the first was stopped or killed.`,
 	f := cmd.Flags()
 	f.Float64Var(&fleet.Rate, "rate", 1000, "readings a second of the whole fleet; 0 as fast as it goes")
 	f.StringVar(&listen, "listen", "127.0.0.1:9092", "address of the embedded broker")
+	f.StringVar(&advertise, "advertise", "", "address of the embedded broker that clients are told, where they reach it through a proxy or a forwarded port (default: that of --listen)")
 	f.StringVar(&schemas, "registry-listen", node.DefaultRegistryListen, "address of the schema registry beside the embedded broker; none turns it off")
 	f.BoolVar(&sync, "sync", false, "wait for the disk at each commit, so that a power failure loses nothing")
 	f.BoolVar(&mark, "mark", true, "mark each record with its transaction, so that weir verify finds torn ones")

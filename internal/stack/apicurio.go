@@ -63,7 +63,7 @@ func StartApicurio(ctx context.Context) (*Apicurio, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(0, 2)
+	ports, err := FreePorts(0, 2)
 	if err != nil {
 		return nil, err
 	}

@@ -150,7 +150,7 @@ func (o *FlinkOptions) cluster() (*Flink, error) {
 		Kind: "flink", TaskManagers: first(o.TaskManagers, have.TaskManagers, 1),
 		Slots: first(o.Slots, have.Slots, 2), Memory: first(o.Memory, have.Memory, 512),
 	}
-	ports, err := freePorts(first(o.Port, have.Rest), 5+file.TaskManagers)
+	ports, err := FreePorts(first(o.Port, have.Rest), 5+file.TaskManagers)
 	if err != nil {
 		return nil, err
 	}

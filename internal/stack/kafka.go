@@ -39,6 +39,8 @@ type node struct {
 	id         int
 	port       int // of clients
 	controller int // port of the quorum
+	proxied    int // of clients that come through a proxy; 0 in clusters that were laid out before there was one
+	advertised int // where that proxy is
 }
 
 // kafkaFile is the cluster file of Kafka. Data folders know their quorum by its ports, so they stay.
@@ -51,6 +53,8 @@ type kafkaFile struct {
 type kafkaNode struct {
 	Port       int `json:"port"`
 	Controller int `json:"controller"`
+	Proxied    int `json:"proxied,omitempty"`
+	Advertised int `json:"advertised,omitempty"`
 }
 
 // directoryIDs identify the nodes' metadata logs at the first start (KIP-853); they are random but fixed.
@@ -133,12 +137,14 @@ func (o *Options) cluster() (*Kafka, error) {
 			file.Heap = "384m"
 		}
 	}
-	ports, err := freePorts(o.Port, 2*o.Brokers)
+	ports, err := FreePorts(o.Port, 4*o.Brokers)
 	if err != nil {
 		return nil, err
 	}
 	for i := range o.Brokers { // clients' ports come first
-		file.Nodes = append(file.Nodes, kafkaNode{Port: ports[i], Controller: ports[o.Brokers+i]})
+		file.Nodes = append(file.Nodes, kafkaNode{
+			Port: ports[i], Controller: ports[o.Brokers+i], Proxied: ports[2*o.Brokers+i], Advertised: ports[3*o.Brokers+i],
+		})
 	}
 	dir, keep := o.Dir, true
 	if dir == "" {
@@ -164,6 +170,7 @@ func (file *kafkaFile) kafka(dir string) *Kafka {
 		name := fmt.Sprint(i + 1)
 		k.nodes = append(k.nodes, &node{
 			process: process{name: "server", dir: filepath.Join(dir, name)}, id: i + 1, port: n.Port, controller: n.Controller,
+			proxied: n.Proxied, advertised: n.Advertised,
 		})
 	}
 	return k
@@ -183,6 +190,7 @@ func OpenKafka(dir string) (*Kafka, error) {
 		return nil, fmt.Errorf("%s has no Kafka cluster", dir)
 	}
 	k := file.kafka(dir)
+	k.detached = true // it has outlived who started it, and so must a node that is started again
 	for _, n := range k.nodes {
 		if err := n.find(); err != nil {
 			return nil, err
@@ -213,12 +221,17 @@ func (k *Kafka) properties(n *node) string {
 	}
 	replicas := len(k.nodes)
 	insync := max(1, replicas-1)
+	var more, map1, advertised string
+	if n.proxied > 0 {
+		more, map1 = fmt.Sprintf(",PROXIED://127.0.0.1:%d", n.proxied), ",PROXIED:PLAINTEXT"
+		advertised = fmt.Sprintf(",PROXIED://127.0.0.1:%d", n.advertised)
+	}
 	return fmt.Sprintf(`process.roles=broker,controller
 node.id=%d
 controller.quorum.bootstrap.servers=%s
-listeners=PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d
-advertised.listeners=PLAINTEXT://127.0.0.1:%[3]d,CONTROLLER://127.0.0.1:%[4]d
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d%[8]s
+advertised.listeners=PLAINTEXT://127.0.0.1:%[3]d,CONTROLLER://127.0.0.1:%[4]d%[10]s
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT%[9]s
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs=%[5]s/data
@@ -239,7 +252,7 @@ broker.session.timeout.ms=6000
 num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=33554432
-`, n.id, strings.Join(quorum, ","), n.port, n.controller, n.dir, replicas, insync)
+`, n.id, strings.Join(quorum, ","), n.port, n.controller, n.dir, replicas, insync, more, map1, advertised)
 }
 
 func (k *Kafka) format(ctx context.Context, n *node) error {
@@ -306,6 +319,24 @@ func (k *Kafka) Brokers() []string {
 	var all []string
 	for _, n := range k.nodes {
 		all = append(all, fmt.Sprintf("127.0.0.1:%d", n.port))
+	}
+	return all
+}
+
+// ProxiedListener is a listener of a node for clients that come through a proxy: the node tells them the proxy's address,
+// so that all of their connections go through it. Nobody listens there until somebody puts up a proxy.
+type ProxiedListener struct {
+	Listens    string // host:port of the node
+	Advertised string // host:port where the proxy has to listen
+}
+
+// Proxied are the listeners for proxies, by node; none where the cluster was laid out before there were any.
+func (k *Kafka) Proxied() []ProxiedListener {
+	var all []ProxiedListener
+	for _, n := range k.nodes {
+		if n.proxied > 0 {
+			all = append(all, ProxiedListener{fmt.Sprintf("127.0.0.1:%d", n.proxied), fmt.Sprintf("127.0.0.1:%d", n.advertised)})
+		}
 	}
 	return all
 }

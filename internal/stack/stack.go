@@ -70,9 +70,9 @@ func readCluster(dir string, v any) error {
 	return nil
 }
 
-// freePorts returns ports that nobody listens on, from start on; 0 chooses a start. They are below the range from which
+// FreePorts returns ports that nobody listens on, from start on; 0 chooses a start. They are below the range from which
 // the system takes ports for outgoing connections: a process that is killed must get its own back.
-func freePorts(start, n int) ([]int, error) {
+func FreePorts(start, n int) ([]int, error) {
 	var ports []int
 	if start == 0 {
 		start = 20000 + os.Getpid()*37%10000

@@ -1,0 +1,104 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// Fault is one thing that goes wrong for a while.
+type Fault interface {
+	// Inject makes it go wrong, and says what exactly, such as which process.
+	Inject(ctx context.Context) (detail string, err error)
+	// Heal makes it right again. It is called once, also where Inject failed, and with a context of its own.
+	Heal(ctx context.Context) error
+}
+
+// Kind is a kind of faults by its name.
+type Kind struct {
+	Name  string
+	About string
+
+	hold [2]time.Duration  // how long it lasts, at least and at most
+	need func(*run) string // why it can't be done here; "" where it can
+	make func(*run) Fault  // a fault of the kind, with its random choices made
+	own  func(*run) bool   // it has finished its work when Inject returns: no recovery is to be measured
+}
+
+// Kinds are the faults that a run may inject.
+func Kinds() []Kind {
+	always := func(*run) string { return "" }
+	short, long := [2]time.Duration{0, 3 * time.Second}, [2]time.Duration{3 * time.Second, 8 * time.Second}
+	return []Kind{
+		{Name: "producer-kill", About: "a producer is killed with kill -9", hold: short, need: always, make: (*run).killProducer},
+		{Name: "engine-kill", About: "a process of the pipeline is killed with kill -9", hold: short, need: always, make: (*run).killEngine},
+		{Name: "engines-kill", About: "all processes of the pipeline are killed at once", hold: short, need: always, make: (*run).killEngines},
+		{Name: "broker-kill", About: "one broker is killed with kill -9", hold: [2]time.Duration{0, 5 * time.Second}, need: always, make: (*run).killBroker},
+		{Name: "broker-kill-all", About: "all brokers are killed, one after the other, and come back", hold: short, need: (*run).needsSeveral, make: (*run).killAllBrokers},
+		{Name: "broker-rolling", About: "each broker in turn is killed and comes back", hold: short, need: (*run).needsSeveral, make: (*run).rollBrokers},
+		{Name: "broker-pause", About: "a broker is stopped with SIGSTOP for some seconds", hold: long, need: always, make: (*run).pauseBroker},
+		{Name: "engine-zombie", About: "a process of the pipeline sleeps (SIGSTOP) past all its timeouts while another takes its place, and wakes up", hold: [2]time.Duration{9 * time.Second, 11 * time.Second}, need: always, make: (*run).engineZombie},
+		{Name: "producer-zombie", About: "the same with a producer", hold: [2]time.Duration{11 * time.Second, 12 * time.Second}, need: always, make: (*run).producerZombie},
+		{Name: "net-cut", About: "all connections are cut and refused", hold: long, need: always, make: (*run).cutNetwork},
+		{Name: "net-reset", About: "connections are reset (toxiproxy: reset_peer)", hold: long, need: always, make: (*run).resetNetwork},
+		{Name: "net-latency", About: "100 ms more each way (toxiproxy: latency)", hold: long, need: always, make: (*run).slowNetwork},
+		{Name: "net-half-open", About: "connections stay open and nothing gets through (toxiproxy: timeout)", hold: long, need: always, make: (*run).halfOpenNetwork},
+		{Name: "endtxn-held", About: "an EndTxn is held back until its client has given up, and then released", hold: short, need: always, make: (*run).holdEndTxn},
+		{Name: "leader-election", About: "leaders of all partitions move, every two seconds", hold: [2]time.Duration{5 * time.Second, 7 * time.Second}, need: (*run).needsSeveral, make: (*run).moveLeaders},
+		{Name: "state-disk-full", About: "the disk of the state directory is full", hold: long, need: (*run).needsStateDisk, make: (*run).fillState},
+		{Name: "log-disk-full", About: "the disk of the broker's log is full", hold: long, need: (*run).needsLogDisk, make: (*run).fillLog},
+		{Name: "disk-slow", About: "writes to the disk are delayed (strace)", hold: long, need: (*run).needsStrace, make: (*run).slowDisk},
+		{Name: "accident", About: "an accident happens to another stateful pipeline on the same brokers", need: always, make: (*run).accident, own: func(*run) bool { return true }},
+	}
+}
+
+// KindNames are the names of all kinds.
+func KindNames() []string {
+	var names []string
+	for _, k := range Kinds() {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// chooseKinds returns the kinds that are named, all where none is.
+func chooseKinds(names []string) ([]Kind, error) {
+	if len(names) == 0 {
+		return Kinds(), nil
+	}
+	var chosen []Kind
+	for _, name := range names {
+		i := slices.IndexFunc(Kinds(), func(k Kind) bool { return k.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("unknown kind of faults %q: choose among %v", name, KindNames())
+		}
+		chosen = append(chosen, Kinds()[i])
+	}
+	return chosen, nil
+}
+
+// bag hands out kinds in random order, each as often as the others.
+type bag[T any] struct {
+	all, left []T
+	rng       *rand.Rand
+}
+
+func (b *bag[T]) next() T {
+	if len(b.left) == 0 {
+		b.left = slices.Clone(b.all)
+		b.rng.Shuffle(len(b.left), func(i, j int) { b.left[i], b.left[j] = b.left[j], b.left[i] })
+	}
+	one := b.left[0]
+	b.left = b.left[1:]
+	return one
+}
+
+// between is a random time of a range.
+func between(rng *rand.Rand, span [2]time.Duration) time.Duration {
+	if span[1] <= span[0] {
+		return span[0]
+	}
+	return span[0] + time.Duration(rng.Int64N(int64(span[1]-span[0])))
+}

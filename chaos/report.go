@@ -1,0 +1,158 @@
+package chaos
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Report is what a run has found.
+type Report struct {
+	Seed     uint64            `json:"seed"`
+	Versions map[string]string `json:"versions"`
+	Cluster  string            `json:"cluster"`
+	Began    time.Time         `json:"began"`
+	Took     time.Duration     `json:"took_ns"` // the faults, without start and end
+	Rate     float64           `json:"rate"`    // readings a second that were asked for
+
+	Faults       []FaultRecord     `json:"faults"`
+	Accidents    []AccidentResult  `json:"accidents"`
+	NotAvailable map[string]string `json:"not_available,omitempty"` // kinds that could not be injected, and why
+
+	Final        *Verdict      `json:"final"`
+	ChecksDone   int           `json:"checks_while_it_ran"`
+	ChecksBroken int           `json:"checks_not_completed"` // while it ran: a fault kept them from their end
+	LongestStall time.Duration `json:"longest_stall_ns"`     // of readers, on any partition
+
+	Failures []string       `json:"failures"` // whatever did not hold
+	Exits    map[string]int `json:"exits"`    // of processes, by themselves
+
+	Explanation string `json:"-"` // of the failures, from NAME.md beside NAME.json
+}
+
+// FaultRecord is one fault.
+type FaultRecord struct {
+	Kind     string        `json:"kind"`
+	Detail   string        `json:"detail"`
+	At       time.Time     `json:"at"`
+	Lasted   time.Duration `json:"lasted_ns"`
+	Recovery time.Duration `json:"recovery_ns,omitempty"` // from its beginning to the next commit on every partition
+	Failure  string        `json:"failure,omitempty"`
+}
+
+func newReport(c Config) *Report {
+	r := &Report{
+		Seed: c.Seed, Began: time.Now().UTC(), Rate: c.Rate, NotAvailable: make(map[string]string), Failures: []string{},
+		Versions: map[string]string{"go": runtime.Version(), "weir": "(devel)"},
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if info.Main.Version != "" {
+			r.Versions["weir"] = info.Main.Version
+		}
+		for _, m := range info.Deps {
+			if m.Path == "github.com/twmb/franz-go" || m.Path == "github.com/Shopify/toxiproxy/v2" {
+				r.Versions[m.Path] = m.Version
+			}
+		}
+	}
+	return r
+}
+
+// Clean reports whether everything held.
+func (r *Report) Clean() bool { return len(r.Failures) == 0 && r.Final != nil && r.Final.Clean() }
+
+// ByKind counts the faults of each kind.
+func (r *Report) ByKind() map[string]int {
+	n := make(map[string]int)
+	for _, f := range r.Faults {
+		n[f.Kind]++
+	}
+	return n
+}
+
+// Recovery is a percentile, 0 to 1, of the time from a fault to the next commit on every partition.
+func (r *Report) Recovery(percentile float64) time.Duration {
+	var all []time.Duration
+	for _, f := range r.Faults {
+		if f.Recovery > 0 {
+			all = append(all, f.Recovery)
+		}
+	}
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[min(len(all)-1, int(percentile*float64(len(all))))]
+}
+
+// WriteText writes the report for people.
+func (r *Report) WriteText(w io.Writer) error {
+	fmt.Fprintf(w, "seed %d, %s, %s\n", r.Seed, r.Cluster, r.Took.Round(time.Second))
+	byKind := r.ByKind()
+	fmt.Fprintf(w, "faults: %d\n", len(r.Faults))
+	for _, k := range slices.Sorted(maps.Keys(byKind)) {
+		fmt.Fprintf(w, "  %-18s %d\n", k, byKind[k])
+	}
+	for _, k := range slices.Sorted(maps.Keys(r.NotAvailable)) {
+		fmt.Fprintf(w, "  %-18s not here: %s\n", k, r.NotAvailable[k])
+	}
+	if v := r.Final; v != nil {
+		a := v.Audit
+		fmt.Fprintf(w, "readings: %d verified, %d lost, %d duplicated, %d out of order; %d transactions, %d torn\n", a.Records, a.Lost, a.Duplicated, a.Reordered, a.Transactions, a.Torn)
+		if a.Windows != nil {
+			fmt.Fprintf(w, "windows: %d checked; groups: %d checked, %d wrong\n", a.Windows.Results, v.Groups, len(v.Wrong))
+		}
+		fmt.Fprintf(w, "open transactions: %d\n", a.OpenTransactions)
+	}
+	fmt.Fprintf(w, "recovery: p50 %s, p99 %s; longest stall of readers %s\n", round(r.Recovery(0.5)), round(r.Recovery(0.99)), round(r.LongestStall))
+	for _, f := range r.Failures {
+		fmt.Fprintf(w, "FAILED: %s\n", f)
+	}
+	verdict := "everything held"
+	if !r.Clean() {
+		verdict = "not everything held"
+	}
+	_, err := fmt.Fprintln(w, verdict)
+	return err
+}
+
+func round(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
+
+// Save writes the report to a file as JSON.
+func (r *Report) Save(path string) error {
+	text, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // results are for everybody
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644) //nolint:gosec // likewise
+}
+
+// LoadReport reads what Save has written, and what somebody has written of its failures beside it.
+func LoadReport(path string) (*Report, error) {
+	text, err := os.ReadFile(path) //nolint:gosec // the user's file
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("read report %s: %w", path, err)
+	}
+	explanation, err := os.ReadFile(strings.TrimSuffix(path, ".json") + ".md") //nolint:gosec // beside it
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	r.Explanation = string(explanation)
+	return r, nil
+}

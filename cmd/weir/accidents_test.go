@@ -1,0 +1,92 @@
+package main
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"weir/broker"
+	"weir/broker/embedded"
+	"weir/chaos"
+)
+
+// accidentsEnv and accidentSeedEnv say how many accidents to try, and which; accidentKindEnv chooses kinds.
+const (
+	accidentsEnv    = "WEIR_TEST_ACCIDENTS"
+	accidentSeedEnv = "WEIR_TEST_ACCIDENT_SEED"
+	accidentKindEnv = "WEIR_TEST_ACCIDENT_KINDS"
+)
+
+// A stateful pipeline under load meets an accident at a random moment. Its rows then equal an offline recomputation, or it refuses
+// by name. make accidents tries 200 of them.
+func TestAccidents(t *testing.T) {
+	if os.Getenv(accidentKindEnv) == "" {
+		t.Setenv(accidentKindEnv, "sink-widened,changelog-widened,changelog-not-compacted,source-recreated,state-restored,name-taken,source-widened,repartition-widened,read-at-once,source-truncated")
+	}
+	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	accidents(t, broker.Config{Brokers: []string{b.Addr()}}, 10, 4)
+}
+
+// accidents tries n accidents, so many at a time, each kind as often as the others.
+func accidents(t *testing.T, at broker.Config, n, workers int) {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv(accidentSeedEnv); text != "" {
+		seed, _ = strconv.ParseUint(text, 10, 64)
+	}
+	if text := os.Getenv(accidentsEnv); text != "" {
+		n, _ = strconv.Atoi(text)
+	}
+	t.Logf("seed %d", seed)
+	var kinds []chaos.Accident
+	for _, k := range chaos.Accidents() {
+		if only := os.Getenv(accidentKindEnv); only == "" || strings.Contains(","+only+",", ","+k.Kind+",") {
+			kinds = append(kinds, k)
+		}
+	}
+	rng := rand.New(rand.NewPCG(seed, 0))
+	rng.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+	stage := chaos.Stage{
+		Weir:   chaos.Weir{Binary: os.Args[0], Env: []string{mainEnv + "=1", "TMPDIR=" + slotDir(t)}},
+		Broker: at, Dir: t.TempDir(),
+	}
+	if keep := os.Getenv("WEIR_TEST_ACCIDENT_DIR"); keep != "" {
+		stage.Dir = keep
+	}
+	var (
+		wait  sync.WaitGroup
+		mu    sync.Mutex
+		count = make(map[string]int)
+		turn  = make(chan int)
+	)
+	for range workers {
+		wait.Go(func() {
+			for i := range turn {
+				r := stage.Run(t.Context(), kinds[i%len(kinds)], seed+uint64(i))
+				mu.Lock()
+				count[r.Outcome]++
+				if r.Outcome == chaos.Wrong {
+					t.Errorf("%s, seed %d (%s, %d rows):\n  %s\n  refusal: %s\n  logs: %s", r.Kind, r.Seed, r.Variant, r.Rows,
+						strings.Join(r.Wrong[:min(len(r.Wrong), 6)], "\n  "), r.Message, r.Logs)
+				} else {
+					t.Logf("%s, seed %d (%s): %s in %s %s", r.Kind, r.Seed, r.Variant, r.Outcome, r.Took.Round(time.Millisecond), r.Message)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range n {
+		turn <- i
+	}
+	close(turn)
+	wait.Wait()
+	t.Logf("%d accidents: %v", n, count)
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir/chaos"
+	"weir/internal/stack"
+)
+
+func newChaos() *cobra.Command {
+	var (
+		cfg      chaos.Config
+		on       string
+		dataDir  string
+		logLevel string
+		result   string
+		page     []string
+		out      output
+	)
+	cmd := &cobra.Command{
+		Use:   "chaos",
+		Short: "Break things while readings flow, and prove that nothing is lost or doubled",
+		Long: `Starts producers and a stateful pipeline in processes of their own, and lets one fault after the other happen to them:
+processes and brokers are killed, put to sleep and woken up, cut off, held back; disks fill up; leaders move; and operators
+have their accidents. All the while, and at the end, the readings, the windows and the groups are held against what the
+acknowledgements and the log say. Exits with 3 if anything does not hold.
+
+Faults happen to the embedded broker of a weir up that it starts for itself, or, with --on kafka, to the cluster of weir kafka
+up in the same --data-dir. Brokers get killed and topics deleted: use a cluster for nothing else. Without root, the kinds that need a
+file system of their own are left out, and the report says so.
+
+Kinds of faults:
+` + chaosKinds(),
+		Example: `  weir chaos                                     # ten minutes against the embedded broker
+  weir chaos --duration 2m --faults broker-kill,engine-kill,endtxn-held
+  weir chaos --seed 7 --faults accident          # the same faults in the same order
+  weir kafka up --brokers 3 --data-dir .weir-chaos
+  weir chaos --on kafka --data-dir .weir-chaos --duration 30m -o json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			if len(page) > 0 {
+				return chaosPage(cmd.OutOrStdout(), page)
+			}
+			log, err := (&kafkaFlags{logLevel: logLevel}).logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if !cmd.Flags().Changed("seed") {
+				cfg.Seed = rand.Uint64() >> 1 //nolint:gosec // printed, and no secret
+			}
+			switch on {
+			case "embedded":
+			case "kafka":
+				if cfg.Kafka, err = stack.OpenKafka(kafkaDir(dataDir)); errors.Is(err, stack.ErrNoCluster) {
+					return fmt.Errorf("%w: start one with weir kafka up --brokers 3 --data-dir %s", err, dataDir)
+				} else if err != nil {
+					return err
+				}
+			default:
+				return usage(fmt.Errorf("unknown --on %q: choose embedded or kafka", on))
+			}
+			if cfg.Dir, err = chaosDir(dataDir, cfg.Seed); err != nil {
+				return err
+			}
+			binary, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("find the program to start: %w", err)
+			}
+			cfg.Weir, cfg.Logger = chaos.Weir{Binary: binary, Env: []string{"TMPDIR=" + cfg.Dir}}, log
+			progress, done := chaosProgress(cmd.ErrOrStderr())
+			cfg.OnProgress = progress
+			fmt.Fprintf(cmd.ErrOrStderr(), "seed %d, logs in %s\n", cfg.Seed, cfg.Dir)
+			report, err := chaos.Run(cmd.Context(), cfg)
+			done()
+			if report != nil && result != "" {
+				if saved := report.Save(result); saved != nil {
+					return errors.Join(err, saved)
+				}
+			}
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = writeJSON(cmd.OutOrStdout(), report)
+			} else {
+				err = report.WriteText(cmd.OutOrStdout())
+			}
+			if err == nil && !report.Clean() {
+				return errCheck
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&on, "on", "embedded", "brokers: embedded, of a weir up that is started for it, or kafka, the cluster of weir kafka up in --data-dir")
+	f.StringVar(&dataDir, "data-dir", ".weir-chaos", "what a run leaves is in chaos/ of it; the cluster is in kafka/ of it")
+	f.Uint64Var(&cfg.Seed, "seed", 0, "decides the faults and their order (default: another one each time, which is printed)")
+	f.DurationVar(&cfg.Duration, "duration", 10*time.Minute, "how long faults go on")
+	f.StringSliceVar(&cfg.Faults, "faults", nil, "kinds of faults (default: all)")
+	f.Float64Var(&cfg.Rate, "rate", 3000, "readings a second of all producers")
+	f.IntVar(&cfg.Devices, "devices", 100, "devices of each producer")
+	f.DurationVar(&cfg.VerifyEvery, "verify-every", 5*time.Minute, "time between two checks while it runs")
+	f.StringVar(&logLevel, "log-level", "warn", "debug, info, warn or error; logs go to stderr")
+	f.StringVar(&result, "result", "", "file to which the report is written as JSON, also where the run fails")
+	f.StringSliceVar(&page, "page", nil, "write the page of results that earlier runs wrote with --result, and run nothing")
+	out.add(cmd)
+	return cmd
+}
+
+func chaosKinds() string {
+	var b strings.Builder
+	for _, k := range chaos.Kinds() {
+		fmt.Fprintf(&b, "  %-16s %s\n", k.Name, k.About)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// chaosDir makes the folder of a run.
+func chaosDir(dataDir string, seed uint64) (string, error) {
+	dir, err := filepath.Abs(filepath.Join(dataDir, "chaos", fmt.Sprintf("%s-%d", time.Now().UTC().Format("20060102-150405"), seed)))
+	if err != nil {
+		return "", err
+	}
+	return dir, os.MkdirAll(dir, 0o750)
+}
+
+func chaosPage(w io.Writer, files []string) error {
+	var all []*chaos.Report
+	for _, file := range files {
+		r, err := chaos.LoadReport(file)
+		if err != nil {
+			return err
+		}
+		all = append(all, r)
+	}
+	return chaos.WritePage(w, all)
+}
+
+// chaosProgress shows a line: at a terminal one that moves, elsewhere one for each fault.
+func chaosProgress(w io.Writer) (progress func(chaos.Progress), done func()) {
+	moving := isTerminal(w)
+	faults := -1
+	return func(p chaos.Progress) {
+			line := fmt.Sprintf("%s of %s, %s readings, %d faults, %d failures  %s", p.Elapsed.Round(time.Second), p.Of, count(p.Readings), p.Faults, p.Failures, p.Now)
+			switch {
+			case moving:
+				fmt.Fprintf(w, "\r\x1b[2K%s", line)
+			case p.Faults/10 != faults/10 || faults < 0:
+				fmt.Fprintln(w, line)
+			}
+			faults = p.Faults
+		}, func() {
+			if moving {
+				fmt.Fprint(w, "\r\x1b[2K")
+			}
+		}
+}
