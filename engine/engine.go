@@ -51,6 +51,8 @@ type Config struct {
 	Repartition        bool          // take topics with other numbers of partitions, where nothing depends on them
 	UntilEnd           bool          // stop when what the sources had at the start is processed; windows stay open, a later run goes on
 
+	gapInterval time.Duration // between two looks for deleted records; default 10 s
+
 	Logger   *slog.Logger
 	OnCommit func(Commit)      // called after each commit, by each worker; must be quick and may be called concurrently
 	Status   *Status           // kept up to date while it runs; default one that nobody reads
@@ -71,6 +73,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.SessionTimeout == 0 {
 		c.SessionTimeout = 10 * time.Second
+	}
+	if c.gapInterval == 0 {
+		c.gapInterval = 10 * time.Second
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -106,6 +111,7 @@ type Result struct {
 	Outputs      int64 `json:"outputs"`
 	DeadLetters  int64 `json:"dead_letters"`
 	Late         int64 `json:"late"`
+	Skipped      int64 `json:"skipped"` // offsets of sources that were gone before they were read
 	Transactions int64 `json:"transactions"`
 	Aborted      int64 `json:"aborted"`
 	Sessions     int64 `json:"sessions"`                  // 1 more than the times it had to start anew
@@ -135,16 +141,16 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 			if ctx.Err() != nil {
 				break // it was stopped before it began
 			}
-			return sum(results), err
+			return sum(cfg.Status, results), err
 		}
 		err := p.work(ctx, results)
 		var grown *grownError
 		if !errors.As(err, &grown) {
-			return sum(results), err
+			return sum(cfg.Status, results), err
 		}
 		cfg.Logger.Info("take up the new partitions", "topic", grown.topic, "had", grown.was, "has", grown.now)
 	}
-	return sum(results), nil
+	return sum(cfg.Status, results), nil
 }
 
 // work runs the workers until they are done, or one of them fails.
@@ -164,10 +170,11 @@ func (p *pipeline) work(ctx context.Context, results []Result) error {
 	return workers.Wait()
 }
 
-func sum(results []Result) (all Result) {
+func sum(status *Status, results []Result) (all Result) {
 	for _, r := range results {
 		all.merge(r)
 	}
+	all.Skipped = status.allSkipped()
 	return all
 }
 

@@ -61,6 +61,7 @@ var (
 	descRecords   = desc("records_total", "Records read, by committed transactions.", "stage")
 	descOutputs   = desc("outputs_total", "Records written to tables and repartition topics, by committed transactions.", "stage")
 	descLate      = desc("late_rows_total", "Rows that came after their window was closed; they are in the late topic.")
+	descSkipped   = desc("skipped_offsets_total", "Offsets of a source that retention or DeleteRecords removed before they were read.", "topic")
 	descLetters   = desc("dead_letters_total", "Records set aside in the dead-letter topic.", "cause")
 	descCommitted = desc("transactions_committed_total", "Committed transactions.")
 	descAborted   = desc("transactions_aborted_total", "Aborted transactions.", "reason")
@@ -112,6 +113,9 @@ func collect(s Snapshot, to chan<- prometheus.Metric) {
 		count(descOutputs, sum.outputs[stage], stage)
 	}
 	count(descLate, sum.late)
+	for topic, n := range s.Skipped {
+		count(descSkipped, n, topic)
+	}
 	for _, cause := range deadletter.Causes {
 		count(descLetters, s.Causes[cause], cause)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/plan"
 )
 
 // Where a partition is read on is decided by the position in the state, not by the group's offsets: those expire, and are
@@ -92,6 +94,9 @@ func (s *session) resume(tp topicPartition, c *covered, group int64) (int64, err
 			tp.topic, tp.partition, Group(s.Program))
 	case c.adopt:
 		at.Warn("an older version of Weir wrote the state, without a position: the group's offset is taken, this once", "offset", group)
+		if c.found.start > group {
+			return s.passOver(tp, c.found, group, c.found.start)
+		}
 		return group, nil
 	case c.recorded == nil:
 		return s.beginAt(tp, c, group)
@@ -101,12 +106,7 @@ func (s *session) resume(tp topicPartition, c *covered, group int64) (int64, err
 	}
 	next := c.recorded.Next
 	if c.found.start > next {
-		if s.isSource(tp.topic) {
-			s.skipped(tp.topic, tp.partition, next, c.found.start, "deleted before they were read")
-		} else if !s.accepted(tp, next, c.found.start) {
-			return 0, s.lost(tp, next, c.found.start, "were deleted before they were read")
-		}
-		return c.found.start, nil
+		return s.passOver(tp, c.found, next, c.found.start)
 	}
 	if c.found.end < next {
 		if !s.accepted(tp, c.found.end, next) {
@@ -130,13 +130,23 @@ func (s *session) beginAt(tp topicPartition, c *covered, group int64) (int64, er
 		byGroup = byGroup || t.Topic == tp.topic && t.Startup.Group
 	}
 	switch {
+	case group >= 0 && byGroup && c.found.start > group:
+		return s.passOver(tp, c.found, group, c.found.start)
 	case group >= 0 && byGroup:
 		return group, nil
+	case group < 0 && s.wantsGroup(tp.topic):
+		return 0, &fatalError{fmt.Errorf("group %s has no offset of %s-%d, and its table says 'scan.startup.mode' = 'group-offsets' and 'properties.auto.offset.reset' = 'none': "+
+			"set the group's offset, or choose another startup mode", Group(s.Program), tp.topic, tp.partition)}
 	case group > 0:
 		return 0, s.mismatch("group %s has read %s-%d up to offset %d, and no state of this pipeline says so: the state was lost, or another program has used the group",
 			Group(s.Program), tp.topic, tp.partition, group)
 	}
 	return c.found.begin, nil
+}
+
+// wantsGroup reports whether a topic can only be read from an offset of the group.
+func (p *pipeline) wantsGroup(topic string) bool {
+	return slices.ContainsFunc(p.sources(), func(t *plan.Table) bool { return t.Topic == topic && t.Startup.Group && t.Reset == plan.ResetNone })
 }
 
 // readRecreated is where a topic is read that was deleted and created again: a source from its beginning, with the state kept.
@@ -151,7 +161,7 @@ func (s *session) readRecreated(tp topicPartition, c *covered) (int64, error) {
 	s.Logger.Warn("the topic was deleted and created again: it is read from its beginning, and the state is kept", "topic", tp.topic, "partition", tp.partition, "was", was.ID, "is", id)
 	s.Status.recreated(tp.topic, was.ID, id)
 	if was.End > was.Next {
-		s.skipped(tp.topic, tp.partition, was.Next, was.End, "deleted with their topic before they were read")
+		s.skipped(tp, was.ID, was.Next, was.End, "they were deleted with their topic before they were read")
 	}
 	return c.found.start, nil
 }

@@ -37,6 +37,9 @@ type session struct {
 	settled  bool  // partitions are read since the last look
 	healing  bool  // some covered partition is to be healed
 
+	looked time.Time                // for deleted records
+	behind map[topicPartition]int64 // at that time: the next offset of partitions whose log begins later
+
 	held map[topicPartition]map[lookupID]bool // paused until these schemas are known
 
 	rewound bool // by an abort, since the last look at which inputs have ended
@@ -283,6 +286,9 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 			return err
 		}
 	}
+	if err := s.lookForGaps(ctx, fetches); err != nil {
+		return err
+	}
 	if settled := s.takeSettled(); settled || s.rewound {
 		if err := s.endEmpty(ctx); err != nil {
 			return err
@@ -317,6 +323,9 @@ func (s *session) step(ctx context.Context, tp kgo.FetchTopicPartition) error {
 	at := topicPartition{tp.Topic, tp.Partition}
 	if next, ok := s.nextOffset(at); ok && tp.Records[0].Offset < next {
 		return fmt.Errorf("records of %s-%d from offset %d on, which the state covers up to %d: the topic was cut or created again", tp.Topic, tp.Partition, tp.Records[0].Offset, next)
+	}
+	if err := s.passGap(at, tp.Records[0].Offset, tp.LogStartOffset); err != nil {
+		return err
 	}
 	if err := s.reached(at, last+1, tp.LastStableOffset); err != nil {
 		return err

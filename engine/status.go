@@ -26,7 +26,9 @@ type Status struct {
 	workers     map[string]*WorkerStatus // by instance
 	tasks       map[taskID]*TaskStatus
 	causes      map[string]int64 // of dead letters
-	skipped     map[string]int64 // records, by topic
+	skipped     map[string]int64 // offsets, by topic
+	skips       []Skip           // the last ones
+	gaps        map[gapKey]int64 // up to where they were counted
 	recreations map[Recreation]int64
 	latencies   []time.Duration // of the last records, as a ring
 	next        int             // in the ring
@@ -37,7 +39,7 @@ func NewStatus(p *plan.Program) *Status {
 	return &Status{
 		pipeline: p.Name, group: Group(p), now: time.Now, started: time.Now(),
 		workers: make(map[string]*WorkerStatus), tasks: make(map[taskID]*TaskStatus), causes: make(map[string]int64),
-		skipped: make(map[string]int64), recreations: make(map[Recreation]int64),
+		skipped: make(map[string]int64), gaps: make(map[gapKey]int64), recreations: make(map[Recreation]int64),
 	}
 }
 
@@ -75,6 +77,8 @@ type Snapshot struct {
 	P50      broker.Seconds   `json:"latency_p50_seconds"` // from a record's timestamp to the commit, of the last records
 	P99      broker.Seconds   `json:"latency_p99_seconds"`
 	Causes   map[string]int64 `json:"dead_letter_causes"`
+	Skipped  map[string]int64 `json:"skipped_offsets"` // by topic: gone before they were read
+	Skips    []Skip           `json:"skips,omitempty"` // the last of them
 	Workers  []WorkerStatus   `json:"workers"`
 	Tasks    []TaskStatus     `json:"tasks"`
 }
@@ -154,6 +158,7 @@ func (s *Status) Snapshot() Snapshot {
 		Pipeline: s.pipeline, Group: s.group, At: now, Started: s.started, Causes: maps.Clone(s.causes),
 		Workers: make([]WorkerStatus, 0, len(s.workers)), Tasks: make([]TaskStatus, 0, len(s.tasks)),
 	}
+	all.Skips, all.Skipped = s.copySkips()
 	for _, w := range s.workers {
 		c := *w
 		c.Aborted = maps.Clone(w.Aborted)

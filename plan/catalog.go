@@ -28,6 +28,7 @@ type Table struct {
 	Key, Value Format
 
 	Startup     Startup
+	Reset       Reset
 	Bounded     bool // scan.bounded.mode is latest-offset
 	IdleTimeout time.Duration
 }
@@ -70,6 +71,16 @@ type Startup struct {
 	Latest    bool
 	Timestamp int64 // milliseconds since 1970; 0 where the mode is another one
 }
+
+// Reset is where a source reads on whose next records were deleted before they were read: properties.auto.offset.reset.
+type Reset string
+
+// Values of Reset.
+const (
+	ResetEarliest Reset = "earliest" // at what is left, which is the default
+	ResetLatest   Reset = "latest"   // at the end
+	ResetNone     Reset = "none"     // nowhere: the pipeline stops; it does so, too, where scan.startup.mode wants the group's offset and there is none
+)
 
 // metadataTypes are the metadata of the Kafka connector. Those that can be written: timestamp and headers.
 var metadataTypes = map[string]expr.Type{
@@ -404,13 +415,19 @@ func (t *Table) setFormat(f *Format, part, option string, o *options, prefix str
 
 func (t *Table) setScan(o *options) error {
 	mode := o.get("scan.startup.mode")
-	reset := o.get("properties.auto.offset.reset")
+	reset, err := o.one("properties.auto.offset.reset", string(ResetEarliest), string(ResetLatest), string(ResetNone))
+	if err != nil {
+		return err
+	}
+	if t.Reset = Reset(reset); t.Reset == ResetLatest && (mode == "earliest-offset" || mode == "timestamp") {
+		t.Reset = ResetEarliest // as in Flink, where these modes have a say
+	}
 	switch mode {
 	case "earliest-offset":
 	case "latest-offset":
 		t.Startup.Latest = true
 	case "", "group-offsets":
-		t.Startup.Group, t.Startup.Latest = true, reset == "latest"
+		t.Startup.Group, t.Startup.Latest = true, t.Reset == ResetLatest
 	case "timestamp":
 		ms, err := strconv.ParseInt(o.get("scan.startup.timestamp-millis"), 10, 64)
 		if err != nil || ms <= 0 {
