@@ -61,13 +61,20 @@ func newSite(t *testing.T, kind string, partitions int32) *site {
 	}
 	t.Cleanup(func() { _ = b.Close() })
 	s := &site{T: t, broker: b, at: broker.Config{Brokers: []string{b.Addr()}}, partitions: partitions, kind: kind}
-	if s.client, err = broker.Connect(t.Context(), s.at, kgo.RecordPartitioner(kgo.ManualPartitioner())); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.client.Close)
-	s.admin = kadm.NewClient(s.client)
+	s.connect()
 	s.makeTopic("readings")
 	return s
+}
+
+// connect makes a client that knows nothing of topics that are deleted.
+func (s *site) connect() {
+	s.Helper()
+	client, err := broker.Connect(s.Context(), s.at, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(client.Close)
+	s.client, s.admin = client, kadm.NewClient(client)
 }
 
 func (s *site) makeTopic(name string) {
@@ -84,7 +91,11 @@ func (s *site) send(n int) {
 	for range n {
 		r := &kgo.Record{Topic: "readings", Key: fmt.Appendf(nil, "s%d", s.sent%7), Value: fmt.Appendf(nil, `{"n":%d,"parity":%d}`, s.sent, s.sent%2)}
 		r.Partition = int32(hash.Partition(r, int(s.partitions)))
-		s.client.Produce(s.Context(), r, nil)
+		s.client.Produce(s.Context(), r, func(_ *kgo.Record, err error) {
+			if err != nil {
+				s.Error(err)
+			}
+		})
 		s.sent++
 	}
 	if err := s.client.Flush(s.Context()); err != nil {

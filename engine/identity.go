@@ -147,20 +147,23 @@ func (p *pipeline) checkAlone(ctx context.Context, admin *kadm.Client, why strin
 		why, p.Program.Name, strings.Join(members, ", "))}
 }
 
-// members are the live members of the group, by client id and host.
 func (p *pipeline) members(ctx context.Context, admin *kadm.Client) ([]string, error) {
-	groups, err := admin.DescribeGroups(ctx, Group(p.Program))
+	return membersOf(ctx, admin, Group(p.Program))
+}
+
+// membersOf are the live members of a group, by client id and host.
+func membersOf(ctx context.Context, admin *kadm.Client, name string) (members []string, err error) {
+	groups, err := admin.DescribeGroups(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("look at group %s: %w", Group(p.Program), err)
+		return nil, fmt.Errorf("look at group %s: %w", name, err)
 	}
-	group := groups[Group(p.Program)]
+	group := groups[name]
 	if errors.Is(group.Err, kerr.GroupIDNotFound) {
 		return nil, nil
 	}
 	if group.Err != nil {
-		return nil, fmt.Errorf("look at group %s: %w", Group(p.Program), group.Err)
+		return nil, fmt.Errorf("look at group %s: %w", name, group.Err)
 	}
-	var members []string
 	for _, m := range group.Members {
 		members = append(members, m.ClientID+" on "+m.ClientHost)
 	}

@@ -69,7 +69,7 @@ func (s *session) restoreLedgers(ctx context.Context, come map[topicPartition]*c
 	return nil
 }
 
-// checkWhole refuses an empty state whose changelog once had records, all of which are deleted.
+// checkWhole refuses an empty state whose changelog does not begin at its beginning: what is left of it are markers of transactions.
 func (s *session) checkWhole(ctx context.Context, l *ledger) error {
 	if l.store.Len() > 0 {
 		return nil
@@ -78,14 +78,9 @@ func (s *session) checkWhole(ctx context.Context, l *ledger) error {
 	if err != nil {
 		return fmt.Errorf("find the start of %s: %w", l.topic, err)
 	}
-	ends, err := s.admin.ListEndOffsets(ctx, l.topic)
-	if err != nil {
-		return fmt.Errorf("find the end of %s: %w", l.topic, err)
-	}
-	start, _ := starts.Lookup(l.topic, l.partition)
-	end, _ := ends.Lookup(l.topic, l.partition)
-	if start.Offset > 0 && start.Offset == end.Offset {
-		return s.mismatch("all %d records of %s-%d are deleted, and with them the state: retention, DeleteRecords or a restored backup has cut the topic", end.Offset, l.topic, l.partition)
+	if start, _ := starts.Lookup(l.topic, l.partition); start.Offset > 0 {
+		return s.mismatch("all records of %s-%d before offset %d are gone, and with them the state: retention, DeleteRecords or a restored backup has cut the topic",
+			l.topic, l.partition, start.Offset)
 	}
 	return nil
 }

@@ -19,11 +19,12 @@ import (
 // pipeline is what the workers of a process share.
 type pipeline struct {
 	Config
-	partitions    map[string]int32        // of all topics that it reads or writes
-	limits        map[string]int32        // of the topics that it writes, how large a batch may be
-	ids           map[string]kadm.TopicID // of the same topics
-	repartitioned map[string]bool         // whose other number of partitions is taken as it is
-	adopted       bool                    // a version without positions began it: see manifest.Adopted
+	partitions    map[string]int32         // of all topics that it reads or writes
+	limits        map[string]int32         // of the topics that it writes, how large a batch may be
+	ids           map[string]kadm.TopicID  // of the same topics
+	repartitioned map[string]bool          // whose other number of partitions is taken as it is
+	adopted       bool                     // a version without positions began it: see manifest.Adopted
+	tombstones    map[string]time.Duration // of changelogs, how long they are kept
 	schemas       *schemas
 	ends          ends // of bounded sources
 	until         ends // with UntilEnd, what must be processed

@@ -60,6 +60,7 @@ type task struct {
 	partition int32
 	store     *state.Store
 	ledger    *ledger              // in the store; nil without state
+	current   time.Time            // when it was last known to be whole
 	stale     bool                 // the changelog ends with entries of a version without positions
 	touched   bool                 // in this transaction
 	changes   []*kgo.Record        // of this transaction, to the changelog
@@ -439,6 +440,12 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 			s.tasks[id] = t
 		}
 		t.store.Abort()
+		if s.Now().Sub(t.current) > s.maxAge(t.stage.Changelog) { // another worker may have had it meanwhile
+			if err := t.store.Reset(); err != nil {
+				return fmt.Errorf("rebuild the state of %s-%d: %w", id.stage, id.partition, err)
+			}
+			t.current = s.Now()
+		}
 		byStage[t.stage] = append(byStage[t.stage], t)
 	}
 	records := 0
@@ -471,7 +478,7 @@ func (s *session) newTask(id taskID) (*task, error) {
 	if dir := s.stateDir(t.stage, id.partition); dir != "" && t.stage.Stateful {
 		store, err := state.Open(state.Config{
 			Dir: dir, Identity: fmt.Sprintf("%s %s %d", s.Program.Name, s.ids[t.stage.Changelog], id.partition),
-			CacheBytes: s.CacheBytes, Logger: s.Logger,
+			CacheBytes: s.CacheBytes, MaxAge: s.maxAge(t.stage.Changelog), Logger: s.Logger,
 		})
 		switch {
 		case errors.Is(err, state.ErrLocked):
@@ -486,6 +493,7 @@ func (s *session) newTask(id taskID) (*task, error) {
 		t.ledger = s.newLedger(t.stage, id.partition, t.store)
 	}
 	now := s.Now()
+	t.current = now
 	for _, topic := range t.stage.Topics() {
 		t.last[topic] = now
 	}

@@ -68,6 +68,9 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 	if err := p.checkPartitions(); err != nil {
 		return err
 	}
+	if err := p.checkSettings(ctx, admin); err != nil {
+		return err
+	}
 	if err := p.findLimits(ctx, admin, written); err != nil {
 		return err
 	}
@@ -110,10 +113,16 @@ func (p *pipeline) ownTopics(width int32) []broker.Topic {
 					n = max(n, width)
 				}
 			}
-			declared = append(declared, broker.Topic{Name: stage.Changelog, Partitions: n, CleanupPolicy: "compact", Config: roomy()})
+			declared = append(declared, broker.Topic{Name: stage.Changelog, Partitions: n, CleanupPolicy: "compact", Config: forState()})
 		}
 	}
 	return declared
+}
+
+func forState() map[string]string {
+	c := roomy()
+	c["delete.retention.ms"] = strconv.FormatInt(tombstonesKept.Milliseconds(), 10)
+	return c
 }
 
 func roomy() map[string]string { return map[string]string{"max.message.bytes": strconv.Itoa(ownLimit)} }

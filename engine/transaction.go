@@ -118,6 +118,7 @@ func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
 	}
 	s.endSpans("")
 	for _, t := range s.tasks {
+		t.current = s.Now()
 		if err := t.commit(); err != nil {
 			return fmt.Errorf("keep the state of %s-%d: %w", t.stage.Name, t.partition, err)
 		}

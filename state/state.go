@@ -49,7 +49,7 @@ type Config struct {
 	CacheBytes int64
 	// MaxAge is how old the last commit of a copy may be; default 12 h. The changelog's tombstones may be compacted
 	// away after its delete.retention.ms, and an older copy would keep what they deleted, so MaxAge must stay
-	// well below that.
+	// well below what the topic has.
 	MaxAge time.Duration
 	// Logger gets one line for each copy that is rebuilt, and errors of the database; default none.
 	Logger *slog.Logger

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -39,6 +40,8 @@ type runFlags struct {
 	cfg         engine.Config
 	length      time.Duration
 	alerts      string
+	reset       string
+	losses      []string
 	makeTopics  bool // Weir's own, also on brokers that are not embedded
 }
 
@@ -58,6 +61,9 @@ func (r *runFlags) add(cmd *cobra.Command) {
 	f.BoolVar(&r.cfg.UntilEnd, "until-end", false, "stop when all that was there at the start is processed; the next run goes on from there")
 	f.StringVar(&r.alerts, "alerts", "", "file that says who is told of the pipelines' alerts, YAML")
 	f.DurationVar(&r.length, "for", 0, "stop by itself after this time")
+	f.StringArrayVar(&r.losses, "accept-loss", nil, "go on although these records are missing: TOPIC/PARTITION:FROM-TO, as the error names them")
+	f.BoolVar(&r.cfg.FromChangelog, "from-changelog", false, "the topic <name>.plan is lost: make it again for the state that is there, which this SQL has made")
+	f.BoolVar(&r.cfg.Repartition, "repartition", false, "go on with the number of partitions that topics have now, where no state is by key")
 	r.out.add(cmd)
 }
 
@@ -77,11 +83,23 @@ Pipelines that come with Weir need no file: ` + strings.Join(pipelines.Names(), 
 		Example: `  weir run pipelines/per_minute.sql
   weir run per_minute                      # the one that comes with Weir
   weir run pipelines/per_minute.sql --brokers kafka-1:9092 --parallelism 4
+  weir run --reset per_minute              # forget its state and offsets, and exit
   weir run hot.sql --alerts alerts.yaml    # and tell of its alerts
   weir check pipelines/per_minute.sql      # is it right? without a broker
   weir tail device_per_minute              # what comes out`,
-		Args: someFiles,
+		Args: func(cmd *cobra.Command, files []string) error {
+			if flags.reset == "" {
+				return someFiles(cmd, files)
+			}
+			if len(files) > 0 {
+				return usage(errors.New("--reset takes the name of a pipeline and no files: it exits when it has deleted what it names"))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, files []string) error {
+			if flags.reset != "" {
+				return flags.runReset(cmd)
+			}
 			programs, err := compileFiles(files)
 			if err != nil {
 				return err
@@ -90,6 +108,7 @@ Pipelines that come with Weir need no file: ` + strings.Join(pipelines.Names(), 
 		},
 	}
 	flags.add(cmd)
+	cmd.Flags().StringVar(&flags.reset, "reset", "", "delete what the pipeline of this name remembers (group, plan, state, rows between stages), and exit; results, late rows and dead letters stay")
 	return cmd
 }
 
@@ -101,6 +120,13 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
 	}
 	if r.parallelism < 1 || r.parallelism > 256 {
 		return usage(fmt.Errorf("parallelism %d: choose 1 to 256", r.parallelism))
+	}
+	for _, text := range r.losses {
+		gap, err := engine.ParseGap(text)
+		if err != nil {
+			return usage(fmt.Errorf("--accept-loss: %w", err))
+		}
+		r.cfg.AcceptLoss = append(r.cfg.AcceptLoss, gap)
 	}
 	alerts, err := readAlerts(r.alerts, programs)
 	if err != nil {
@@ -178,11 +204,7 @@ func (r *runFlags) runAll(ctx context.Context, programs []*plan.Program, log *sl
 func (r *runFlags) runOne(ctx context.Context, program *plan.Program, log *slog.Logger, at broker.Config, admin *node.Admin, ticker *ticker) (runReport, error) {
 	c := r.cfg
 	c.Broker, c.Program, c.Logger, c.CacheBytes = at, program, log, r.cacheMB<<20
-	if c.StateDir = r.stateDir; c.StateDir == "" {
-		c.StateDir = filepath.Join(r.kafka.dataDir, "state")
-	} else if c.StateDir == "none" {
-		c.StateDir = ""
-	}
+	c.StateDir = r.copies()
 	c.OnCommit = func(n engine.Commit) { ticker.add(n.Records, n.DeadLetters) }
 	instances, free, err := node.TakeInstances(engine.Group(program), r.instance, r.parallelism)
 	if err != nil {
@@ -196,6 +218,50 @@ func (r *runFlags) runOne(ctx context.Context, program *plan.Program, log *slog.
 		return runReport{}, fmt.Errorf("pipeline %s: %w", program.Name, err)
 	}
 	return runReport{program.Name, result}, nil
+}
+
+// copies is the folder of the local copies of the state; "" where there are none.
+func (r *runFlags) copies() string {
+	switch r.stateDir {
+	case "":
+		return filepath.Join(r.kafka.dataDir, "state")
+	case "none":
+		return ""
+	}
+	return r.stateDir
+}
+
+// runReset deletes what a pipeline remembers, and says what that was.
+func (r *runFlags) runReset(cmd *cobra.Command) error {
+	asJSON, err := r.out.json()
+	if err != nil {
+		return err
+	}
+	return r.kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
+		report, err := engine.Reset(ctx, at.Broker, r.reset, r.copies())
+		if err != nil {
+			return err
+		}
+		out := cmd.OutOrStdout()
+		if asJSON {
+			return writeJSON(out, report)
+		}
+		if report.Empty() {
+			return fmt.Errorf("there is no pipeline %s: no group weir-%s, no topic and no local copy of its state", r.reset, r.reset)
+		}
+		var lines []string
+		if report.Group != "" {
+			lines = append(lines, "group "+report.Group)
+		}
+		for _, topic := range report.Topics {
+			lines = append(lines, "topic "+topic)
+		}
+		if report.Folder != "" {
+			lines = append(lines, "folder "+report.Folder)
+		}
+		_, err = fmt.Fprintf(out, "deleted %s\nThe next start of pipeline %s is its first. Results, late rows and dead letters are still there.\n", strings.Join(lines, "\ndeleted "), r.reset)
+		return err
+	})
 }
 
 func (r runReport) write(w io.Writer, asJSON bool) error {
