@@ -40,7 +40,7 @@ func TestCheckNamesDifferences(t *testing.T) {
 	const text = `CREATE TABLE r (d STRING, v DOUBLE, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'r', 'format' = 'json');
 CREATE TABLE s (d STRING, at_ TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', WATERMARK FOR at_ AS at_, PRIMARY KEY (d) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 's', 'key.format' = 'json', 'value.format' = 'json');
 CREATE TABLE k (d STRING, v DOUBLE, PRIMARY KEY (d) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'k', 'key.format' = 'json', 'value.format' = 'json');
-CREATE TABLE u (d STRING) WITH ('connector' = 'kafka', 'topic' = 'u', 'format' = 'json'); CREATE TABLE o (v DOUBLE) WITH ('connector' = 'kafka', 'topic' = 'o', 'format' = 'json');
+CREATE TABLE m (d STRING, v CHAR(3), h MAP<STRING, BYTES> METADATA FROM 'headers') WITH ('connector' = 'kafka', 'topic' = 'm', 'key.format' = 'json', 'key.fields' = 'd', 'value.format' = 'json', 'value.fields-include' = 'EXCEPT_KEY', 'value.json.ignore-parse-errors' = 'true'); CREATE TABLE u (d STRING) WITH ('connector' = 'kafka', 'topic' = 'u', 'format' = 'json'); CREATE TABLE o (v DOUBLE) WITH ('connector' = 'kafka', 'topic' = 'o', 'format' = 'json');
 INSERT INTO k SELECT d, STDDEV_POP(v) FROM r GROUP BY d;
 INSERT INTO o SELECT LAST_VALUE(v) FROM TABLE(HOP(TABLE r, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '2' SECOND, INTERVAL '1' SECOND)) GROUP BY window_start, window_end;
 INSERT INTO o SELECT SUM(v) FROM (SELECT MAX(v) AS v, window_start, window_end FROM TABLE(SESSION(TABLE r PARTITION BY d, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY d, window_start, window_end) GROUP BY window_start, window_end;
@@ -51,6 +51,7 @@ INSERT INTO o SELECT LAG(v, 1, 0e0) OVER (PARTITION BY d ORDER BY ts) FROM r;
 INSERT INTO u SELECT DISTINCT d FROM r;
 SET 'table.exec.state.ttl' = '1 d';
 CREATE TABLE h (d STRING) WITH ('connector' = 'kafka', 'topic' = 'h', 'key.format' = 'raw', 'key.fields' = 'd', 'format' = 'json'); INSERT INTO u SELECT DISTINCT d FROM h;
+INSERT INTO m SELECT d, d, h FROM m;
 `
 	p, err := plan.Compile(text, "all")
 	if err != nil {
@@ -60,6 +61,7 @@ CREATE TABLE h (d STRING) WITH ('connector' = 'kafka', 'topic' = 'h', 'key.forma
 		"dead-letters": 1, "group-changes": 5, "variance": 5, "window-offsets": 6, "late-rows": 6, "watermarks": 6, "first-and-last": 6,
 		"sessions-again": 7, "lookup-deletes": 8, "regular-expressions": 9, "json-returning": 9, "moving-sums": 10, "lag-default": 11, "distinct-rows": 12, "state-ttl": 13,
 		"key-partitioning": 14,
+		"lengths":          15, "null-headers": 15, "misplaced-values": 4, "missing-keys": 4,
 	}
 	var names []string
 	for _, d := range p.Differences {

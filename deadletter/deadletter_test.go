@@ -261,3 +261,45 @@ func TestReplaySkipsWhatIsNotWhole(t *testing.T) {
 		t.Errorf("reasons %s", reasons)
 	}
 }
+
+// A row that was computed is no record of its topic: sending it back would make it one.
+func TestUnsendable(t *testing.T) {
+	for _, c := range []struct {
+		letter Letter
+		want   string
+	}{
+		{Letter{Topic: "t", OriginPartition: 1, OriginOffset: 0}, ""},
+		{Letter{Topic: "t", OriginPartition: 1, OriginOffset: 7, Truncated: 9}, "cut from 9 bytes"},
+		{Letter{Topic: "t", OriginPartition: -1, OriginOffset: -1, Source: "file:x"}, "raw row of source file:x"},
+		{Letter{Topic: "t", OriginPartition: 1, OriginOffset: -1}, "computed of several records, and never was one of topic t"},
+	} {
+		if got := c.letter.Unsendable(); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%+v: %q, want %q", c.letter, got, c.want)
+		}
+	}
+}
+
+// No key, value or value of a header is not an empty one, in a letter, in its JSON, and when it is sent back.
+func TestLettersKeepNull(t *testing.T) {
+	for _, c := range []struct {
+		key, value, header []byte
+		want               string
+	}{
+		{nil, nil, nil, `"headers":[{"key":"h","value":null}],"key":null,`},
+		{[]byte{}, []byte{}, []byte{}, `"headers":[{"key":"h","value":""}],"key":"",`},
+	} {
+		in := &kgo.Record{Topic: "t", Key: c.key, Value: c.value, Headers: []kgo.RecordHeader{{Key: "h", Value: c.header}}}
+		l, err := Parse(Record("dlq", in, errors.New("why"), time.Now(), MaxBytes))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(l)
+		if err != nil || !strings.Contains(string(text), c.want) {
+			t.Errorf("%s %v, want %s", text, err, c.want)
+		}
+		back := l.original("dlq")
+		if (back.Key == nil) != (c.key == nil) || (back.Value == nil) != (c.value == nil) || (back.Headers[0].Value == nil) != (c.header == nil) {
+			t.Errorf("%q %q %v come back as %q %q %v", c.key, c.value, c.header, back.Key, back.Value, back.Headers[0].Value)
+		}
+	}
+}

@@ -113,7 +113,9 @@ func (l *Letter) Unsendable() string {
 	case l.Truncated > 0:
 		return fmt.Sprintf("its value was cut from %d bytes to fit", l.Truncated)
 	case l.OriginPartition < 0:
-		return fmt.Sprintf("it is a raw row of source %s: mend the file and send that", l.Source)
+		return fmt.Sprintf("it is a raw row of source %s: correct the file and send that", l.Source)
+	case l.OriginOffset < 0:
+		return "it is a row that was computed of several records, and never was one of topic " + l.Topic
 	default:
 		return ""
 	}

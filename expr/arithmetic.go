@@ -289,6 +289,9 @@ func alike(what string, args []Node) ([]Node, error) {
 	bound := make([]Node, len(args))
 	for i, a := range args {
 		bound[i] = CastTo(a, t)
+		if from := bound[i].Type(); !from.Same(t) { // a VARCHAR(3) among longer texts: the result must not count as one
+			bound[i] = &Call{F: functions["CAST"], Args: []Node{a}, T: t.Nullable(!from.NotNull)}
+		}
 	}
 	return bound, nil
 }

@@ -24,6 +24,9 @@ func Cast(n Node, t Type, try bool, zone Zone) (Node, error) {
 	if !castable(from, t) {
 		return nil, fmt.Errorf("%s can't be cast to %s", from.Nullable(true), t.Nullable(true))
 	}
+	if from.Same(t) { // as in Flink, where a VARCHAR(3) that was read with more characters keeps them here, too
+		return n, nil
+	}
 	name := "CAST"
 	if try {
 		name = "TRY_CAST"
@@ -96,6 +99,9 @@ func compileCast(n *Call, args []*Compiled) (*Compiled, error) {
 		return c, nil
 	case from.Instant() && from.Kind == to.Kind && to.Precision >= from.Precision:
 		c.I = x.I
+		return c, nil
+	case to.Class() == Texts && to.Holds(from):
+		c.S = x.S
 		return c, nil
 	}
 	zone := n.Zone

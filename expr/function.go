@@ -133,7 +133,7 @@ func CastTo(n Node, t Type) Node { return CastIn(n, t, nil) }
 // CastIn is CastTo in a time zone.
 func CastIn(n Node, t Type, zone Zone) Node {
 	from := n.Type()
-	if from.Same(t) || from.Kind == t.Kind && (t.Kind == String || t.Kind == Bytes) && t.Length == 0 {
+	if t.Holds(from) {
 		return n
 	}
 	if c, ok := n.(*Const); ok && c.Value == nil {

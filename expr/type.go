@@ -157,7 +157,7 @@ func (t Type) Nullable(yes bool) Type {
 
 // Same reports whether two types hold the same values, NULL aside.
 func (t Type) Same(o Type) bool {
-	if t.Kind != o.Kind || t.Precision != o.Precision || t.Scale != o.Scale || len(t.Fields) != len(o.Fields) {
+	if t.Kind != o.Kind || t.Precision != o.Precision || t.Scale != o.Scale || t.Length != o.Length || t.Fixed != o.Fixed || len(t.Fields) != len(o.Fields) {
 		return false
 	}
 	for _, pair := range [][2]*Type{{t.Elem, o.Elem}, {t.Key, o.Key}} {
@@ -171,6 +171,29 @@ func (t Type) Same(o Type) bool {
 		}
 	}
 	return true
+}
+
+// Holds reports whether every value of another type is one of t as it is, so that no cast is needed: those of the same
+// type, and shorter texts or bytes (Flink's LogicalTypeCasts.supportsAvoidingCast).
+func (t Type) Holds(o Type) bool {
+	switch {
+	case t.Kind != o.Kind:
+		return false
+	case t.Kind == String || t.Kind == Bytes:
+		return t.Length == 0 || t.Fixed == o.Fixed && t.Length == o.Length || !t.Fixed && o.Length > 0 && o.Length <= t.Length
+	case t.Kind == Array:
+		return t.Elem.Holds(*o.Elem)
+	case t.Kind == Map:
+		return t.Key.Holds(*o.Key) && t.Elem.Holds(*o.Elem)
+	case t.Kind == Row && len(t.Fields) == len(o.Fields):
+		for i, f := range t.Fields {
+			if !f.Type.Holds(o.Fields[i].Type) {
+				return false
+			}
+		}
+		return true
+	}
+	return t.Same(o)
 }
 
 // Integer reports TINYINT to BIGINT.

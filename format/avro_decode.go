@@ -376,5 +376,5 @@ func (r *avroReading) text(in *avroInput) (string, error) {
 	if !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(s, "\uFFFD") // as Java
 	}
-	return cut(s, r.to), nil
+	return s, nil
 }

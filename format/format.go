@@ -2,6 +2,7 @@
 // their options are Flink's.
 //
 //	format.go       the formats, their options, Decoder and Encoder
+//	dropped.go      what options leave out, counted; documents of several rows
 //	json_decode.go  json: a scanner over the wanted fields of a document
 //	json_value.go   json: one value to a column of its type
 //	json_encode.go  json: columns to a document, as Flink writes it
@@ -45,13 +46,15 @@ type Options map[string]string
 type Decoder interface {
 	// Decode appends exactly one value to each of cols, where cols[i] is for field i, or nothing and returns an error that says
 	// which field is wrong, what was found and what was wanted. Strings may point into data, which must not change
-	// afterwards. A column that is nil is skipped; the others are of one batch, and equally long.
+	// afterwards. A column that is nil is skipped; the others are of one batch, and equally long. Data that is nil is no key, or no
+	// value: only raw takes it, as NULL.
 	Decode(data []byte, cols []*expr.Column) error
 }
 
 // Encoder turns one row into bytes.
 type Encoder interface {
-	// Encode appends the bytes of a row to dst; cols[i] is for field i.
+	// Encode appends the bytes of a row to dst; cols[i] is for field i. It returns nil for a row that has no bytes, which is not the
+	// same as empty ones: the record then has no key, or no value.
 	Encode(dst []byte, cols []*expr.Column, row int) ([]byte, error)
 }
 

@@ -43,7 +43,12 @@ type jsonDecoder struct {
 	data  []byte
 	at    int
 	depth int
+
+	dropped Dropped
 }
+
+// Dropped implements Dropper.
+func (d *jsonDecoder) Dropped() *Dropped { return &d.dropped }
 
 // guess is a field that is expected at a place, -1 for one that nobody wants.
 type guess struct {
@@ -70,6 +75,7 @@ func newJSONDecoder(fields []Field, o Options) *jsonDecoder {
 func (d *jsonDecoder) Decode(data []byte, cols []*expr.Column) error {
 	if err := d.scan(data); err != nil {
 		if d.ignore {
+			d.dropped.Records++
 			return ErrSkip
 		}
 		return err
@@ -81,6 +87,7 @@ func (d *jsonDecoder) Decode(data []byte, cols []*expr.Column) error {
 		if err := d.field(i, c); err != nil {
 			if d.ignore {
 				c.AddNull()
+				d.dropped.Values++
 				continue
 			}
 			for _, done := range cols[:i] {
@@ -112,13 +119,8 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // scan finds the fields of a document, and that it is one.
 func (d *jsonDecoder) scan(data []byte) error {
-	d.data, d.at, d.depth = data, 0, 0
+	d.start(data)
 	clear(d.seen)
-	d.space()
-	if bytes.HasPrefix(data, byteOrderMark) {
-		d.at = len(byteOrderMark)
-		d.space()
-	}
 	if d.at == len(data) || data[d.at] != '{' {
 		return d.unexpected("an object")
 	}
@@ -157,12 +159,75 @@ func (d *jsonDecoder) scan(data []byte) error {
 	}
 }
 
+// start goes to the first byte of a document.
+func (d *jsonDecoder) start(data []byte) {
+	d.data, d.at, d.depth = data, 0, 0
+	d.space()
+	if bytes.HasPrefix(data, byteOrderMark) {
+		d.at = len(byteOrderMark)
+		d.space()
+	}
+}
+
+// end finds out whether anything follows the document. With ignore-parse-errors that is left out, as Flink does always.
 func (d *jsonDecoder) end() error {
 	d.space()
-	if d.at != len(d.data) {
-		return d.unexpected("the end")
+	if d.at == len(d.data) {
+		return nil
 	}
-	return nil
+	if d.ignore {
+		d.dropped.Records++
+		return nil
+	}
+	return d.unexpected("the end")
+}
+
+// Split implements Splitter: an array of objects has a row for each.
+func (d *jsonDecoder) Split(data []byte) (rows [][]byte, ok bool, err error) {
+	if len(data) > 0 && data[0] == '{' {
+		return nil, false, nil
+	}
+	d.start(data)
+	if d.at == len(data) || data[d.at] != '[' {
+		return nil, false, nil
+	}
+	rows, err = d.elements()
+	if err != nil && d.ignore {
+		d.dropped.Records++
+		err = nil
+	}
+	return rows, true, err
+}
+
+// elements passes an array of objects, and what is behind it, and returns those that came before an error.
+func (d *jsonDecoder) elements() (rows [][]byte, err error) {
+	d.at++
+	d.space()
+	if d.at < len(d.data) && d.data[d.at] == ']' {
+		d.at++
+		return nil, d.end()
+	}
+	for {
+		if d.at == len(d.data) || d.data[d.at] != '{' {
+			return rows, d.unexpected("an object")
+		}
+		from := d.at
+		if err := d.skip(); err != nil {
+			return rows, err
+		}
+		rows = append(rows, d.data[from:d.at:d.at])
+		d.space()
+		switch {
+		case d.at < len(d.data) && d.data[d.at] == ',':
+			d.at++
+			d.space()
+		case d.at < len(d.data) && d.data[d.at] == ']':
+			d.at++
+			return rows, d.end()
+		default:
+			return rows, d.unexpected("a comma or ]")
+		}
+	}
 }
 
 // key passes the name of a field and the colon behind it, and finds the field.
@@ -334,7 +399,7 @@ func (d *jsonDecoder) text() (escaped bool, err error) {
 			}
 			at += n
 		case c < 0x20:
-			return false, d.unexpected("a text without control characters")
+			at++ // a control character that is not escaped: no JSON, but Flink takes it
 		default:
 			r, n := utf8.DecodeRune(data[at:])
 			if r == utf8.RuneError && n == 1 {

@@ -21,7 +21,12 @@ type jsonEncoder struct {
 	ignore  bool // encode.ignore-null-fields
 	nullKey string
 	literal string
+
+	dropped Dropped
 }
+
+// Dropped implements Dropper.
+func (e *jsonEncoder) Dropped() *Dropped { return &e.dropped }
 
 func newJSONEncoder(fields []Field, o Options) *jsonEncoder {
 	e := &jsonEncoder{
@@ -176,26 +181,32 @@ func appendText(dst []byte, s string) []byte {
 			continue
 		}
 		dst = append(dst, s[from:i]...)
-		switch c {
-		case '"', '\\':
+		if c == '"' || c == '\\' {
 			dst = append(dst, '\\', c)
-		case '\b':
-			dst = append(dst, '\\', 'b')
-		case '\f':
-			dst = append(dst, '\\', 'f')
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		} else {
+			dst = appendControl(dst, c)
 		}
 		i++
 		from = i
 	}
 	return append(append(dst, s[from:]...), '"')
+}
+
+// appendControl writes the escape of a control character.
+func appendControl(dst []byte, c byte) []byte {
+	switch c {
+	case '\b':
+		return append(dst, '\\', 'b')
+	case '\f':
+		return append(dst, '\\', 'f')
+	case '\n':
+		return append(dst, '\\', 'n')
+	case '\r':
+		return append(dst, '\\', 'r')
+	case '\t':
+		return append(dst, '\\', 't')
+	}
+	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 }
 
 // appendDecimal writes a decimal as BigDecimal.toString: with an exponent where it has more than six zeros in front.
@@ -285,6 +296,7 @@ func (e *jsonEncoder) dict(dst []byte, m *expr.Dict, t expr.Type) ([]byte, error
 		if !ok {
 			switch e.nullKey {
 			case "DROP":
+				e.dropped.Entries++
 				continue
 			case "LITERAL":
 				name = e.literal

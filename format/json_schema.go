@@ -27,6 +27,9 @@ func newSchemaDecoder(fields []Field, o Options, s *Schemas) (Decoder, error) {
 	return d, nil
 }
 
+// Dropped implements Dropper.
+func (d *schemaDecoder) Dropped() *Dropped { return d.json.Dropped() }
+
 // Decode implements Decoder.
 func (d *schemaDecoder) Decode(data []byte, cols []*expr.Column) error {
 	schema, data, err := d.program(data)
@@ -134,6 +137,9 @@ func newSchemaEncoder(fields []Field, o Options, s *Schemas) (Encoder, error) {
 	}
 	return e, err
 }
+
+// Dropped implements Dropper.
+func (e *schemaEncoder) Dropped() *Dropped { return e.json.Dropped() }
 
 // Encode implements Encoder.
 func (e *schemaEncoder) Encode(dst []byte, cols []*expr.Column, row int) ([]byte, error) {

@@ -66,7 +66,7 @@ func TestDecodeValues(t *testing.T) {
 		{expr.Of(expr.String), `"a\"\u00e9\ud83d\ude00\n"`, "'a\"é😀\n'", nil},
 		{expr.Of(expr.String), `{"a": [1, 2]}`, `'{"a":[1,2]}'`, nil},
 		{expr.Of(expr.String), `12`, "'12'", nil},
-		{expr.Type{Kind: expr.String, Length: 2}, `"äöü"`, "'äö'", nil},
+		{expr.Type{Kind: expr.String, Length: 2}, `"äöü"`, "'äöü'", nil}, // an INSERT cuts, not a source,
 		{expr.Of(expr.Bytes), `"AAE="`, "x'0001'", nil},
 		{expr.Of(expr.Bytes), `"%"`, "in base64", nil},
 		{expr.OfDecimal(5, 2), `1.005`, "1.01", nil},
@@ -129,7 +129,6 @@ func TestDecodeDocuments(t *testing.T) {
 		`{"a":01}`:                              "no digit behind a leading 0",
 		`{"a":1.}`:                              "wanted a digit",
 		`{"a":tru}`:                             "wanted a value",
-		"{\"a\":1,\"b\":\"\x01\"}":              "without control characters",
 		"{\"a\":1,\"b\":\"\xff\"}":              "is not UTF-8",
 		`{"b":"\x"}`:                            "wanted an escape",
 		`{"a":` + strings.Repeat("[", 1001) + `}`:                                         "nested deeper than 1000",
@@ -151,6 +150,97 @@ func TestDecodeDocuments(t *testing.T) {
 	d, cols = decoder(t, Options{"ignore-parse-errors": "true"}, Field{"a", expr.Of(expr.Int)})
 	if err := d.Decode([]byte(`{`), cols); err != ErrSkip { //nolint:errorlint // returned as it is
 		t.Errorf("a broken document: %v", err)
+	}
+}
+
+// Control characters that are not escaped are taken as they are, as Flink does.
+func TestDecodeControlCharacters(t *testing.T) {
+	d, cols := decoder(t, nil, Field{"a", expr.Of(expr.String)}, Field{"b", expr.Of(expr.String)}, Field{"o", expr.Of(expr.String)})
+	if err := d.Decode([]byte("{\"z\x02\":0,\"a\":\"x\x00y\nz\",\"b\":\"0123456789\\n\x1f\",\"o\": {\"q\\\"\": [\"\x01 \", 2]}}"), cols); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"x\x00y\nz", "0123456789\n\x1f", `{"q\"":["\u0001 ",2]}`}
+	for i, w := range want {
+		if got := cols[i].Value(0); got != w {
+			t.Errorf("column %d is %q, want %q", i, got, w)
+		}
+	}
+}
+
+func TestSplit(t *testing.T) {
+	for _, c := range []struct {
+		document string
+		rows     []string // nil: it is the document of one row
+		strict   string   // error without ignore-parse-errors
+		dropped  int64    // records with it
+	}{
+		{`{"a":1}`, nil, "", 0},
+		{`  {"a":1}`, nil, "", 0},
+		{`5`, nil, "", 0},
+		{``, nil, "", 0},
+		{`[]`, []string{}, "", 0},
+		{" [ {\"a\":1} ,\n{\"a\":[2]}]\n", []string{`{"a":1}`, `{"a":[2]}`}, "", 0},
+		{"\xef\xbb\xbf[{}]", []string{`{}`}, "", 0},
+		{`[{"a":1},5]`, []string{`{"a":1}`}, "found '5' at byte 9, wanted an object", 1},
+		{`[{"a":1},null,{}]`, []string{`{"a":1}`}, "wanted an object", 1},
+		{`[{"a":1},`, []string{`{"a":1}`}, "found the end", 1},
+		{`[{"a":1}`, []string{`{"a":1}`}, "wanted a comma or ]", 1},
+		{`[{"a":1},{"a":`, []string{`{"a":1}`}, "found the end", 1},
+		{`[{"a":1}] x`, []string{`{"a":1}`}, "wanted the end", 1},
+		{`[`, []string{}, "found the end", 1},
+		{`[[{}]]`, []string{}, "wanted an object", 1},
+	} {
+		for _, ignore := range []string{"false", "true"} {
+			d := newJSONDecoder([]Field{{"a", expr.Of(expr.Int)}}, Options{"ignore-parse-errors": ignore})
+			rows, ok, err := d.Split([]byte(c.document))
+			if ok != (c.rows != nil) {
+				t.Errorf("%s: several rows is %t", c.document, ok)
+			}
+			if ignore == "false" && c.strict != "" {
+				if err == nil || !strings.Contains(err.Error(), c.strict) {
+					t.Errorf("%s: %v, want %q", c.document, err, c.strict)
+				}
+				continue
+			}
+			if err != nil || len(rows) != len(c.rows) {
+				t.Errorf("%s: %q %v, want %q", c.document, rows, err, c.rows)
+				continue
+			}
+			for i, row := range rows {
+				if string(row) != c.rows[i] {
+					t.Errorf("%s: row %d is %s", c.document, i, row)
+				}
+			}
+			if got := d.Dropped().Records; ignore == "true" && got != c.dropped {
+				t.Errorf("%s: %d records are dropped, want %d", c.document, got, c.dropped)
+			}
+		}
+	}
+}
+
+// A value that is NULL is no bytes in raw, which are not the same as empty ones.
+func TestRawNull(t *testing.T) {
+	field := Field{"v", expr.Of(expr.String)}
+	d, err := NewDecoder("raw", []Field{field}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := NewEncoder("raw", []Field{field}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range [][]byte{nil, {}, []byte("x")} {
+		c := &expr.Column{Type: field.Type}
+		if err := d.Decode(data, []*expr.Column{c}); err != nil {
+			t.Fatal(err)
+		}
+		if c.Null[0] != (data == nil) {
+			t.Errorf("%q is NULL: %t", data, c.Null[0])
+		}
+		back, err := e.Encode(make([]byte, 0, 8), []*expr.Column{c}, 0)
+		if err != nil || (back == nil) != (data == nil) || string(back) != string(data) {
+			t.Errorf("%q comes back as %q, %v", data, back, err)
+		}
 	}
 }
 

@@ -1,9 +1,7 @@
 package format
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -23,7 +21,7 @@ func (d *jsonDecoder) value(v []byte, c *expr.Column) error {
 	switch c.Type.Class() {
 	case expr.Texts:
 		if c.Type.Kind == expr.String {
-			c.AddText(cut(d.string(v), c.Type))
+			c.AddText(d.string(v))
 			return nil
 		}
 	case expr.Floats:
@@ -50,12 +48,8 @@ func (d *jsonDecoder) value(v []byte, c *expr.Column) error {
 func (d *jsonDecoder) string(v []byte) string {
 	switch v[0] {
 	case '"':
-	case '{', '[': // as Jackson writes it
-		var compact bytes.Buffer
-		if json.Compact(&compact, v) == nil {
-			return compact.String()
-		}
-		return view(v)
+	case '{', '[':
+		return string(compact(nil, v))
 	default:
 		return view(v)
 	}
@@ -68,19 +62,28 @@ func (d *jsonDecoder) string(v []byte) string {
 	return view(raw)
 }
 
-// cut shortens a text to a VARCHAR(n).
-func cut(s string, t expr.Type) string {
-	if t.Length == 0 || len(s) <= t.Length {
-		return s
-	}
-	n := 0
-	for i := range s {
-		if n == t.Length {
-			return s[:i]
+// compact appends JSON that is known to be well-formed without white space, and with control characters escaped, as Jackson
+// writes it.
+func compact(dst, v []byte) []byte {
+	quoted := false
+	for i := 0; i < len(v); i++ {
+		c := v[i]
+		switch {
+		case !quoted && c <= ' ':
+			continue
+		case c == '\\': // only in quotes: the next byte is no closing one
+			dst = append(dst, c)
+			i++
+			c = v[i]
+		case c == '"':
+			quoted = !quoted
+		case c < ' ':
+			dst = appendControl(dst, c)
+			continue
 		}
-		n++
+		dst = append(dst, c)
 	}
-	return s
+	return dst
 }
 
 func wanted(v []byte, t expr.Type) error {
@@ -150,7 +153,7 @@ func (d *jsonDecoder) int(v []byte, t expr.Type) (int64, error) {
 	}
 	i, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
-		if v[0] != '"' && strings.ContainsAny(s, ".eE") {
+		if wide := t.Kind == expr.Int || t.Kind == expr.BigInt; wide && v[0] != '"' && strings.ContainsAny(s, ".eE") {
 			return d.truncated(v, t)
 		}
 		return 0, wanted(v, t)
@@ -161,8 +164,9 @@ func (d *jsonDecoder) int(v []byte, t expr.Type) (int64, error) {
 	return i, nil
 }
 
-// truncated takes a number with a point or exponent for an integer where it is in range: what is behind the point goes
-// (Jackson's asInt).
+// truncated takes a number with a point or exponent for an INT or BIGINT where it is in range: what is behind the point goes
+// (Jackson's getIntValue and getLongValue, which take 2^63 as the largest BIGINT). Flink reads TINYINT and SMALLINT as text, which
+// must be a whole number.
 func (d *jsonDecoder) truncated(v []byte, t expr.Type) (int64, error) {
 	f, err := strconv.ParseFloat(view(v), 64)
 	limit := float64(math.MaxInt64)
@@ -171,6 +175,9 @@ func (d *jsonDecoder) truncated(v []byte, t expr.Type) (int64, error) {
 	}
 	if err != nil || f > limit || f < -limit-1 {
 		return 0, wanted(v, t)
+	}
+	if f >= math.MaxInt64 { // 2^63, which int64 has not
+		return math.MaxInt64, nil
 	}
 	return int64(f), nil
 }
@@ -345,13 +352,23 @@ func parts(v []byte, fn func(name, value []byte) error) error {
 	}
 }
 
+// element reads a value within another one. With ignore-parse-errors one that can't be read is NULL, and those beside it stay.
+func (d *jsonDecoder) element(v []byte, t expr.Type) (any, error) {
+	e, err := d.boxed(v, t)
+	if err != nil && d.ignore {
+		d.dropped.Values++
+		return nil, nil
+	}
+	return e, err
+}
+
 func (d *jsonDecoder) array(v []byte, t expr.Type) (any, error) {
 	if v[0] != '[' {
 		return nil, wanted(v, t)
 	}
 	all := []any{}
 	err := parts(v, func(_, value []byte) error {
-		e, err := d.boxed(value, *t.Elem)
+		e, err := d.element(value, *t.Elem)
 		if err != nil {
 			return fmt.Errorf("element %d: %w", len(all), err)
 		}
@@ -368,7 +385,7 @@ func (d *jsonDecoder) object(v []byte, t expr.Type) (any, error) {
 	if t.Kind == expr.Map {
 		m := &expr.Dict{}
 		return m, parts(v, func(name, value []byte) error {
-			e, err := d.boxed(value, *t.Elem)
+			e, err := d.element(value, *t.Elem)
 			if err != nil {
 				return fmt.Errorf("key %s: %w", name, err)
 			}
@@ -383,8 +400,8 @@ func (d *jsonDecoder) object(v []byte, t expr.Type) (any, error) {
 			if f.Name != string(name) {
 				continue
 			}
-			e, err := d.boxed(value, f.Type)
-			if err != nil && !d.ignore {
+			e, err := d.element(value, f.Type)
+			if err != nil {
 				return fmt.Errorf("%s: %w", f.Name, err)
 			}
 			row[i], seen[i] = e, true

@@ -494,11 +494,8 @@ func (s *protoStep) text(slot *protoSlot) (string, error) {
 		return strconv.Itoa(int(n)), nil // of a later version of the schema
 	}
 	v := view(slot.bytes)
-	if s.to.Kind == expr.String {
-		if !utf8.ValidString(v) {
-			return "", errProtoText
-		}
-		return cut(v, s.to), nil
+	if s.to.Kind == expr.String && !utf8.ValidString(v) {
+		return "", errProtoText
 	}
 	return v, nil
 }

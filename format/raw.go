@@ -35,6 +35,10 @@ func (d rawDecoder) Decode(data []byte, cols []*expr.Column) error {
 	if c == nil {
 		return nil
 	}
+	if data == nil {
+		c.AddNull()
+		return nil
+	}
 	size := rawSizes[d.field.Type.Kind]
 	if size > 0 && len(data) != size {
 		return fmt.Errorf("field %s: found %d bytes, wanted the %d of %s", d.field.Name, len(data), size, d.field.Type.Nullable(true))
@@ -68,7 +72,7 @@ type rawEncoder struct {
 func (e rawEncoder) Encode(dst []byte, cols []*expr.Column, row int) ([]byte, error) {
 	c := cols[0]
 	if c.Null[row] {
-		return dst, nil
+		return nil, nil
 	}
 	order := e.order.(binary.AppendByteOrder) //nolint:forcetypeassert // both orders of encoding/binary append
 	switch e.field.Type.Kind {

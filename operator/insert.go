@@ -3,6 +3,7 @@ package operator
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -23,7 +24,10 @@ type writer struct {
 	nulls       []*expr.Column // by column of the table: NULL in each row, where the query gives nothing
 	timestamp   int            // column of the input, or -1
 	headers     int
-	notNull     []int // columns of the table
+	notNull     []int          // columns of the table
+	keys        []int          // of them, those under which rows replace each other
+	sized       []sized        // columns of the table whose values must have, or get, a length
+	fields      []format.Field // the input's columns, as the table has them
 	partitioner kgo.TopicPartitioner
 	limit       int // bytes of a record that the topic takes; 0 is any
 
@@ -37,7 +41,7 @@ func newWriter(b base, op *plan.Insert) (*writer, error) {
 	w := &writer{
 		base: b, op: op, table: t, timestamp: -1, headers: -1, nulls: make([]*expr.Column, len(t.Columns)),
 		partitioner: kgo.StickyKeyPartitioner(nil).ForTopic(t.Topic), changes: make(map[string]*kgo.Record),
-		keyCols: make([]*expr.Column, len(t.Key.Columns)), valueCols: make([]*expr.Column, len(t.Value.Columns)),
+		fields: fieldsOf(b.rel.Inputs[0]), keyCols: make([]*expr.Column, len(t.Key.Columns)), valueCols: make([]*expr.Column, len(t.Value.Columns)),
 	}
 	if limit := b.task.maxBytes; limit != nil {
 		w.limit = limit(t.Topic)
@@ -62,6 +66,13 @@ func newWriter(b base, op *plan.Insert) (*writer, error) {
 			w.headers = from
 		case c.Type.NotNull && c.Physical():
 			w.notNull = append(w.notNull, i)
+			if t.Upsert && slices.Contains(t.PrimaryKey, i) {
+				w.keys = append(w.keys, i)
+			}
+		}
+		if from >= 0 {
+			w.fields[from] = format.Field{Name: c.Name, Type: c.Type}
+			w.size(i, c.Type)
 		}
 	}
 	return w, nil
@@ -83,20 +94,46 @@ func (w *writer) columns(into []*expr.Column, of plan.Format, r *rows) {
 }
 
 func (w *writer) push(_ int, r *rows) {
+	r = w.resized(r)
 	w.columns(w.keyCols, w.table.Key, r)
 	w.columns(w.valueCols, w.table.Value, r)
 	for i := range r.N {
 		if err := w.row(r, i); err != nil {
-			w.task.reject(r, i, fmt.Errorf("insert into %s: %w", w.table.Name, err))
+			w.task.rejectFor(w.table.Topic, r, i, w.fields, fmt.Errorf("insert into %s: %w", w.table.Name, err))
 		}
 	}
+	w.task.dropped(w.table, w.key, w.value)
+}
+
+// allowed reports whether a row has a value in all columns that need one. Of a row that is taken back only the key counts: without
+// one it was not written either, and NULL elsewhere may replace a row that was.
+func (w *writer) allowed(r *rows, i int, gone bool) (bool, error) {
+	columns := w.notNull
+	if gone {
+		columns = w.keys
+	}
+	for _, c := range columns {
+		if !r.Cols[w.op.Columns[c]].Null[i] {
+			continue
+		}
+		if !w.op.Sink.DropNulls {
+			return false, fmt.Errorf("column %s is NOT NULL, and the value is NULL", w.table.Columns[c].Name)
+		}
+		if !gone {
+			w.task.drop(w.table, DropRows, 1)
+		}
+		return false, nil
+	}
+	return true, nil
 }
 
 func (w *writer) row(r *rows, i int) error {
-	for _, c := range w.notNull {
-		if r.Cols[w.op.Columns[c]].Null[i] {
-			return fmt.Errorf("column %s is NOT NULL, and the value is NULL", w.table.Columns[c].Name)
-		}
+	gone := r.kind(i) == updateBefore || r.kind(i) == remove
+	if ok, err := w.allowed(r, i, gone); !ok {
+		return err
+	}
+	if err := w.wrongLength(r, i); err != nil {
+		return err
 	}
 	rec := w.task.arena.record()
 	rec.Topic, rec.Context = w.table.Topic, r.context(i)
@@ -107,7 +144,6 @@ func (w *writer) row(r *rows, i int) error {
 		}
 		rec.Key = w.task.arena.keep(key)
 	}
-	gone := r.kind(i) == updateBefore || r.kind(i) == remove
 	if !gone {
 		value, err := w.value.Encode(w.task.arena.room(256), w.valueCols, i)
 		if err != nil {
@@ -155,9 +191,15 @@ func (w *writer) metadata(rec *kgo.Record, r *rows, i int) {
 	if w.headers >= 0 {
 		if d, ok := r.Cols[w.headers].Value(i).(*expr.Dict); ok {
 			for n, k := range d.Keys {
-				if value, ok := d.Values[n].(string); ok { // NULL is no header, as in Flink
-					rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: fmt.Sprint(k), Value: []byte(value)})
+				key, ok := k.(string)
+				if !ok {
+					continue // a header has a key
 				}
+				h := kgo.RecordHeader{Key: key}
+				if value, ok := d.Values[n].(string); ok { // NULL stays NULL
+					h.Value = []byte(value)
+				}
+				rec.Headers = append(rec.Headers, h)
 			}
 		}
 	}

@@ -239,7 +239,7 @@ func (j *join) add(version []byte) bool {
 	}
 	ok := j.cond.True(j.out.Batch, j.out.N-1)
 	if j.out.Err != nil {
-		j.task.reject(&j.out, j.out.N-1, j.out.Err)
+		j.task.reject(&j.out, j.out.N-1, fieldsOf(j.rel), j.out.Err)
 		j.out.Err = nil
 	}
 	return ok

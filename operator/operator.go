@@ -24,6 +24,7 @@
 //	over.go        aggregates of the rows before
 //	join.go        lookup of versions
 //	insert.go      rows to records of a table
+//	lengths.go     texts and bytes of a declared length, as an INSERT treats them
 //	origins.go     which traced records a computed row came from
 package operator
 

@@ -17,7 +17,7 @@ func (f *filter) push(_ int, r *rows) {
 	for i := range r.N {
 		ok := f.cond.True(r.Batch, i)
 		if r.Err != nil {
-			f.task.reject(r, i, r.Err)
+			f.task.reject(r, i, fieldsOf(f.rel.Inputs[0]), r.Err)
 			r.Err = nil
 			continue
 		}
@@ -94,7 +94,7 @@ func (p *project) push(_ int, r *rows) {
 				p.computed[i].Into(c, r.Batch, row)
 				if r.Err != nil {
 					if !p.bad[row] {
-						p.task.reject(r, row, r.Err)
+						p.task.reject(r, row, fieldsOf(p.rel.Inputs[0]), r.Err)
 					}
 					p.bad[row], failed, r.Err = true, true, nil
 				}

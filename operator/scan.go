@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -40,6 +41,10 @@ type scan struct {
 	metadata   []metadataColumn
 	computed   []computedColumn
 	notNull    []int
+	notNullKey []int           // of them, those of the key: the others are NULL where a row is deleted
+	splitKey   format.Splitter // nil where a key is always of one row
+	splitValue format.Splitter
+	raw        bool // no value is one that is NULL
 	filter     *expr.Compiled
 	marker     *expr.Compiled
 	out        rows
@@ -75,6 +80,8 @@ func newScan(b base, op *plan.Scan) (*scan, error) {
 	if s.value, err = format.NewDecoder(t.Value.Name, t.Value.Fields, t.Value.Options, b.task.schemas); err != nil {
 		return nil, err
 	}
+	s.splitValue, _ = s.value.(format.Splitter)
+	s.raw = t.Value.Name == "raw"
 	useKey := false
 	for _, c := range t.Key.Columns {
 		if inValue[c] && !t.Upsert {
@@ -88,6 +95,7 @@ func newScan(b base, op *plan.Scan) (*scan, error) {
 		if s.key, err = format.NewDecoder(t.Key.Name, t.Key.Fields, t.Key.Options, b.task.schemas); err != nil {
 			return nil, err
 		}
+		s.splitKey, _ = s.key.(format.Splitter)
 	}
 	if t.Upsert { // the key decides, also where the value has it too
 		for i, c := range t.Value.Columns {
@@ -107,6 +115,9 @@ func newScan(b base, op *plan.Scan) (*scan, error) {
 			s.metadata = append(s.metadata, metadataColumn{cols[i], metadata[strings.TrimPrefix(c.Metadata, "value.")]})
 		case c.Type.NotNull:
 			s.notNull = append(s.notNull, i)
+			if t.Upsert && slices.Contains(t.PrimaryKey, i) {
+				s.notNullKey = append(s.notNullKey, i)
+			}
 		}
 	}
 	if op.Filter != nil {
@@ -130,7 +141,11 @@ var metadata = map[string]func(*kgo.Record) any{
 	"headers": func(r *kgo.Record) any {
 		d := &expr.Dict{}
 		for _, h := range r.Headers {
-			d.Keys, d.Values = append(d.Keys, h.Key), append(d.Values, string(h.Value))
+			var value any // NULL
+			if h.Value != nil {
+				value = string(h.Value)
+			}
+			d.Keys, d.Values = append(d.Keys, h.Key), append(d.Values, value)
 		}
 		return d
 	},
@@ -152,11 +167,13 @@ func (s *scan) records(all []*kgo.Record) {
 		n := min(len(all), batchRows)
 		s.out.clear()
 		for _, r := range all[:n] {
+			rows := s.out.N
 			if err := s.record(r); err != nil {
-				s.truncate()
+				s.truncate(rows)
 				s.task.letter(r, err)
 			}
 		}
+		s.task.dropped(s.table, s.value, s.key)
 		all = all[n:]
 		s.emit(&s.out)
 		if s.marker != nil {
@@ -165,28 +182,72 @@ func (s *scan) records(all []*kgo.Record) {
 	}
 }
 
-// truncate drops what a record that failed has left in the columns.
-func (s *scan) truncate() {
+// truncate keeps n rows, and drops what a row that failed has left in the columns.
+func (s *scan) truncate(n int) {
 	s.out.Err = nil
 	for _, c := range s.out.Cols {
-		if c != nil && c.Len() > s.out.N {
-			c.Truncate(s.out.N)
+		if c != nil && c.Len() > n {
+			c.Truncate(n)
 		}
+	}
+	s.out.N = n
+	s.out.from, s.out.marks = s.out.from[:n], s.out.marks[:n]
+	if s.out.kinds != nil {
+		s.out.kinds = s.out.kinds[:n]
 	}
 }
 
-var errNoValue = deadletter.Because(deadletter.Missing, errors.New("the record has no value"))
+var (
+	errNoValue = deadletter.Because(deadletter.Missing, errors.New("the record has no value"))
+	errNoKey   = deadletter.Because(deadletter.Missing, errors.New("the record has no key, and rows of the table replace each other by theirs"))
+)
 
-// record adds the row of a record, unless the filter drops it.
+// record adds the rows of a record: all of them, or none and an error.
 func (s *scan) record(r *kgo.Record) error {
+	values, several, err := split(s.splitValue, r.Value)
+	if err != nil {
+		return deadletter.Because(deadletter.Undecodable, fmt.Errorf("value: %w", err))
+	}
+	keys, severalKeys, err := split(s.splitKey, r.Key)
+	switch {
+	case err != nil:
+		return deadletter.Because(deadletter.Undecodable, fmt.Errorf("key: %w", err))
+	case !several && !severalKeys:
+		return s.row(r, r.Key, r.Value)
+	case !several:
+		values = [][]byte{r.Value}
+	case !severalKeys:
+		keys = [][]byte{r.Key}
+	}
+	before := s.watermark
+	for i, value := range values { // each of them with each key, as in Flink
+		for _, key := range keys {
+			if err := s.row(r, key, value); err != nil {
+				s.watermark = before
+				return fmt.Errorf("row %d of %d: %w", i+1, len(values), err)
+			}
+		}
+	}
+	return nil
+}
+
+// split returns the documents of the rows in a key or value that has several, and false where it is that of one row.
+func split(by format.Splitter, data []byte) (documents [][]byte, several bool, err error) {
+	if by == nil || data == nil {
+		return nil, false, nil
+	}
+	return by.Split(data)
+}
+
+// row adds one row of a record, unless the filter drops it.
+func (s *scan) row(r *kgo.Record, key, value []byte) error {
 	change := insert
 	if s.table.Upsert {
 		change = updateAfter
 	}
-	row := s.out.N
 	switch {
-	case r.Value != nil:
-		if err := s.value.Decode(r.Value, s.valueCols); err != nil {
+	case value != nil || s.raw && !s.table.Upsert:
+		if err := s.value.Decode(value, s.valueCols); err != nil {
 			if errors.Is(err, format.ErrSkip) {
 				return nil
 			}
@@ -194,19 +255,49 @@ func (s *scan) record(r *kgo.Record) error {
 		}
 	case s.table.Upsert:
 		change = remove
-		for _, c := range s.valueCols {
-			if c != nil {
-				c.AddNull()
-			}
-		}
+		addNulls(s.valueCols)
 	default:
 		return errNoValue
 	}
 	if s.key != nil {
-		if err := s.key.Decode(r.Key, s.keyCols); err != nil {
-			return deadletter.Because(deadletter.Undecodable, fmt.Errorf("key: %w", err))
+		switch err := s.decodeKey(key); {
+		case errors.Is(err, format.ErrSkip):
+			s.truncate(s.out.N)
+			return nil
+		case err != nil:
+			return err
 		}
 	}
+	return s.complete(r, change)
+}
+
+// decodeKey adds the columns of a key. A record without one has NULL in them.
+func (s *scan) decodeKey(key []byte) error {
+	if key == nil {
+		if s.table.Upsert {
+			return errNoKey
+		}
+		addNulls(s.keyCols)
+		return nil
+	}
+	err := s.key.Decode(key, s.keyCols)
+	if err != nil && !errors.Is(err, format.ErrSkip) {
+		return deadletter.Because(deadletter.Undecodable, fmt.Errorf("key: %w", err))
+	}
+	return err
+}
+
+func addNulls(cols []*expr.Column) {
+	for _, c := range cols {
+		if c != nil {
+			c.AddNull()
+		}
+	}
+}
+
+// complete adds what is neither in key nor value of a row, moves the watermark, and drops the row where the filter says so.
+func (s *scan) complete(r *kgo.Record, change kind) error {
+	row := s.out.N
 	for _, m := range s.metadata {
 		m.to.Add(m.from(r))
 	}
@@ -216,11 +307,13 @@ func (s *scan) record(r *kgo.Record) error {
 	if s.out.Err != nil {
 		return deadletter.Because(deadletter.Computation, s.out.Err)
 	}
-	if change != remove {
-		for _, i := range s.notNull {
-			if s.out.Cols[i].Null[row] {
-				return deadletter.Because(deadletter.Missing, fmt.Errorf("column %s is NOT NULL, and the record has no value for it", s.rel.Cols[i].Name))
-			}
+	notNull := s.notNull
+	if change == remove {
+		notNull = s.notNullKey
+	}
+	for _, i := range notNull {
+		if s.out.Cols[i].Null[row] {
+			return deadletter.Because(deadletter.Missing, fmt.Errorf("column %s is NOT NULL, and the record has no value for it", s.rel.Cols[i].Name))
 		}
 	}
 	before := s.watermark
@@ -242,7 +335,7 @@ func (s *scan) record(r *kgo.Record) error {
 			return deadletter.Because(deadletter.Computation, s.out.Err)
 		}
 		if !pass {
-			s.truncate()
+			s.truncate(row)
 			return nil
 		}
 	}

@@ -1,7 +1,11 @@
 package operator
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -21,6 +25,50 @@ type Output struct {
 	Records []*kgo.Record
 	Letters []Letter // rows that can't be processed
 	Late    []Letter // rows that came after their window was closed
+	Dropped Dropped  // what options say is to be left out
+}
+
+// Drop is a kind of loss that an option of a table or an INSERT asks for.
+type Drop struct {
+	Table string `json:"table"`
+	What  string `json:"what"`
+}
+
+// What is dropped, with the option that says so.
+const (
+	DropRecords = "records" // json.ignore-parse-errors: a record, or the part of it behind what could be read
+	DropValues  = "values"  // json.ignore-parse-errors: a value that became NULL
+	DropEntries = "entries" // json.map-null-key.mode = DROP: an entry of a map
+	DropRows    = "rows"    // table.exec.sink.not-null-enforcer = DROP: a row
+)
+
+// Dropped counts what was dropped.
+type Dropped map[Drop]int64
+
+// Add counts what others have counted.
+func (d Dropped) Add(more Dropped) {
+	for what, n := range more {
+		d[what] += n
+	}
+}
+
+// String says what was dropped in the order of the tables, such as "readings: 3 records, 1 values".
+func (d Dropped) String() string {
+	all := slices.SortedFunc(maps.Keys(d), func(a, b Drop) int { return cmp.Or(strings.Compare(a.Table, b.Table), strings.Compare(a.What, b.What)) })
+	var s strings.Builder
+	for i, drop := range all {
+		switch {
+		case i > 0 && all[i-1].Table == drop.Table:
+			s.WriteString(", ")
+		case i > 0:
+			s.WriteString("; ")
+			fallthrough
+		default:
+			s.WriteString(drop.Table + ": ")
+		}
+		fmt.Fprintf(&s, "%d %s", d[drop], drop.What)
+	}
+	return s.String()
 }
 
 // Letter is a record set aside, and why. The record of a row that was computed is made up: its value is the row as JSON.
@@ -43,6 +91,7 @@ func (o *Output) Reset() {
 	clear(o.Letters)
 	clear(o.Late)
 	o.Letters, o.Late = o.Letters[:0], o.Late[:0]
+	clear(o.Dropped)
 }
 
 // Config of a task.
@@ -86,14 +135,14 @@ type Task struct {
 	arena     arena
 	keys      []byte // of the entries that clear deletes, one behind the other
 	ends      []int
-	json      map[*plan.Relation]format.Encoder
+	lettered  map[*kgo.Record]bool // records of this step that are letters
 }
 
 // New makes a task over a store that is restored.
 func New(c Config) (*Task, error) {
 	t := &Task{
 		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, maxBytes: c.MaxBytes, store: c.Store, schemas: c.Schemas, traced: c.Traced, ledger: c.Ledger,
-		sources: make(map[string][]source), out: &Output{}, json: make(map[*plan.Relation]format.Encoder),
+		sources: make(map[string][]source), out: &Output{}, lettered: make(map[*kgo.Record]bool),
 	}
 	made := make(map[*plan.Relation]node)
 	for _, r := range c.Stage.Relations {
@@ -141,6 +190,7 @@ func (t *Task) announce() {
 // nothing mends.
 func (t *Task) Step(topic string, records []*kgo.Record, out *Output) error {
 	t.out = out
+	clear(t.lettered)
 	for _, s := range t.sources[topic] {
 		s.records(records)
 	}
@@ -258,40 +308,102 @@ func (t *Task) fail(err error) {
 
 func (t *Task) partitions(topic string) int32 { return t.sizes(topic) }
 
+// letter sets a record aside, once: one from which several rows come, or which several tables or INSERTs read, is one letter,
+// for the first reason.
 func (t *Task) letter(r *kgo.Record, reason error) {
+	if r.Offset >= 0 {
+		if t.lettered[r] {
+			return
+		}
+		t.lettered[r] = true
+	}
 	t.out.Letters = append(t.out.Letters, Letter{r, reason})
 }
 
-// reject sets a row aside that can't be computed.
-func (t *Task) reject(r *rows, i int, reason error) {
-	t.letter(t.origin(r, i, nil), deadletter.Because(deadletter.Computation, reason))
+// reject sets a row aside that can't be computed. columns name the row's values.
+func (t *Task) reject(r *rows, i int, columns []format.Field, reason error) {
+	t.rejectFor(t.stage.Inputs[0].Topic(), r, i, columns, reason)
+}
+
+// rejectFor sets a row aside that can't be computed or written: its record, or where it was computed of several a letter to the
+// topic that it was meant for. One that is taken back is none: when it came it was rejected, too.
+func (t *Task) rejectFor(topic string, r *rows, i int, columns []format.Field, reason error) {
+	if k := r.kind(i); k == updateBefore || k == remove {
+		return
+	}
+	t.letter(t.origin(topic, r, i, columns), deadletter.Because(deadletter.Computation, reason))
 }
 
 // late sets a row aside that came after its window was closed.
 func (t *Task) late(r *rows, i int, rel *plan.Relation, reason error) {
-	t.out.Late = append(t.out.Late, Letter{t.origin(r, i, rel), reason})
+	t.out.Late = append(t.out.Late, Letter{t.origin(t.stage.Inputs[0].Topic(), r, i, fieldsOf(rel)), reason})
+}
+
+// fieldsOf are the columns of a relation, to name the values of its rows.
+func fieldsOf(rel *plan.Relation) []format.Field {
+	fields := make([]format.Field, len(rel.Cols))
+	for i, c := range rel.Cols {
+		fields[i] = format.Field{Name: c.Name, Type: c.Type}
+	}
+	return fields
 }
 
 // origin is the record of a row, or one that is made up from its values.
-func (t *Task) origin(r *rows, i int, rel *plan.Relation) *kgo.Record {
+func (t *Task) origin(topic string, r *rows, i int, columns []format.Field) *kgo.Record {
 	if in := r.record(i); in != nil && in.Topic != "" {
 		return in
 	}
-	made := &kgo.Record{Topic: t.stage.Inputs[0].Topic(), Partition: t.partition, Offset: -1}
+	made := &kgo.Record{Topic: topic, Partition: t.partition, Offset: -1}
 	var fields []format.Field
 	var cols []*expr.Column
 	for c, col := range r.Cols {
 		if col == nil {
 			continue
 		}
-		name := fmt.Sprintf("column%d", c+1)
-		if rel != nil && c < len(rel.Cols) {
-			name = rel.Cols[c].Name
+		field := format.Field{Name: fmt.Sprintf("column%d", c+1), Type: col.Type}
+		if c < len(columns) {
+			field = columns[c]
 		}
-		fields, cols = append(fields, format.Field{Name: name, Type: col.Type}), append(cols, col)
+		if format.Check("json", []format.Field{field}, nil) != nil { // what JSON has not is told as text
+			text := &expr.Column{Type: expr.Of(expr.String)}
+			for row := range r.N {
+				text.Add(expr.Format(col.Value(row), col.Type))
+			}
+			field.Type, col = text.Type, text
+		}
+		fields, cols = append(fields, field), append(cols, col)
 	}
-	if e, err := format.NewEncoder("json", fields, nil, nil); err == nil {
-		made.Value, _ = e.Encode(nil, cols, i)
+	e, err := format.NewEncoder("json", fields, format.Options{"map-null-key.mode": "LITERAL"}, nil)
+	if err == nil {
+		made.Value, err = e.Encode(nil, cols, i)
+	}
+	if err != nil {
+		t.fail(fmt.Errorf("write a row that is set aside: %w", err))
 	}
 	return made
+}
+
+// dropped counts what formats of a table have left out.
+func (t *Task) dropped(table *plan.Table, formats ...any) {
+	for _, f := range formats {
+		d, ok := f.(format.Dropper)
+		if !ok || *d.Dropped() == (format.Dropped{}) {
+			continue
+		}
+		n := *d.Dropped()
+		*d.Dropped() = format.Dropped{}
+		t.drop(table, DropRecords, n.Records)
+		t.drop(table, DropValues, n.Values)
+		t.drop(table, DropEntries, n.Entries)
+	}
+}
+
+func (t *Task) drop(table *plan.Table, what string, n int64) {
+	if n == 0 {
+		return
+	}
+	if t.out.Dropped == nil {
+		t.out.Dropped = make(Dropped)
+	}
+	t.out.Dropped[Drop{table.Name, what}] += n
 }

@@ -23,7 +23,7 @@ func (u *unnest) push(_ int, r *rows) {
 	for i := range r.N {
 		value := u.of.Box(r.Batch, i)
 		if r.Err != nil {
-			u.task.reject(r, i, r.Err)
+			u.task.reject(r, i, fieldsOf(u.rel.Inputs[0]), r.Err)
 			r.Err = nil
 			continue
 		}

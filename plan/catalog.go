@@ -86,7 +86,7 @@ const (
 var metadataTypes = map[string]expr.Type{
 	"topic": {Kind: expr.String, NotNull: true}, "partition": {Kind: expr.Int, NotNull: true}, "offset": {Kind: expr.BigInt, NotNull: true},
 	"leader-epoch": {Kind: expr.Int}, "timestamp": {Kind: expr.TimestampLTZ, Precision: 3, NotNull: true}, "timestamp-type": {Kind: expr.String, NotNull: true},
-	"headers": {Kind: expr.Map, NotNull: true, Key: &expr.Type{Kind: expr.String, NotNull: true}, Elem: &expr.Type{Kind: expr.Bytes, NotNull: true}},
+	"headers": {Kind: expr.Map, NotNull: true, Key: &expr.Type{Kind: expr.String, NotNull: true}, Elem: &expr.Type{Kind: expr.Bytes}},
 }
 
 func writable(metadata string) bool { return metadata == "timestamp" || metadata == "headers" }

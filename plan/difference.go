@@ -20,7 +20,7 @@ type Difference struct {
 // DifferenceNames are the names of all differences that a pipeline can have.
 func DifferenceNames() []string {
 	return []string{
-		"dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lookup-deletes", "moving-sums", "regular-expressions", "sessions-again", "state-ttl", "variance", "watermarks", "window-offsets",
+		"dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "lookup-deletes", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "sessions-again", "state-ttl", "variance", "watermarks", "window-offsets",
 	}
 }
 
@@ -31,10 +31,28 @@ func (p *planner) differ(where sql.Node, name, format string, args ...any) {
 	}
 }
 
-// differScan notes what happens to records that can't be decoded.
+// differScan notes what happens to records that can't be decoded, and to those without a key.
 func (p *planner) differScan(t *Table) {
-	if t.Value.Options["ignore-parse-errors"] != "true" {
+	if strings.EqualFold(t.Value.Options["ignore-parse-errors"], "true") {
+		p.differ(t, "misplaced-values", "where a record of %s has an array or object for a number, that value alone is NULL; Flink loses its place, and reads on in there", t.Name)
+	} else {
 		p.differ(t, "dead-letters", "a record of %s that can't be decoded goes to the dead letters; Flink's job fails, again and again, until 'json.ignore-parse-errors' is set", t.Name)
+	}
+	if fromKey := func(c int) bool { return !slices.Contains(t.Value.Columns, c) }; !t.Upsert && t.Key.Name != "raw" && slices.ContainsFunc(t.Key.Columns, fromKey) {
+		p.differ(t, "missing-keys", "a record of %s without a key is a row whose key columns are NULL; Flink drops it unless the key's format is raw", t.Name)
+	}
+}
+
+// differInsert notes what is special about what an INSERT writes.
+func (p *planner) differInsert(where sql.Node, n *Insert) {
+	for i, c := range n.Table.Columns {
+		if c.Metadata == "headers" && n.Columns[i] >= 0 {
+			p.differ(where, "null-headers", "a header of %s whose value is NULL is written as it is; Flink leaves it out", n.Table.Name)
+		}
+	}
+	if len(n.Exact) > 0 {
+		c := n.Table.Columns[n.Exact[0]]
+		p.differ(where, "lengths", "a row whose key does not fit column %s %s of %s is a dead letter; Flink cuts the key, and rows of different keys replace each other", c.Name, c.Type.Nullable(true), n.Table.Name)
 	}
 }
 

@@ -39,7 +39,7 @@ func (p *planner) insert(s *sql.Insert) error {
 		return sql.Errorf(s, "the query has %d columns, and %s takes %d", len(r.Cols), t.Name, len(targets)).
 			WithHint("query: %s; table: %s", strings.Join(names(r.Cols), ", "), strings.Join(t.namesOf(targets), ", "))
 	}
-	insert := &Insert{Table: t, Columns: make([]int, len(t.Columns))}
+	insert := &Insert{Table: t, Columns: make([]int, len(t.Columns)), Sink: p.Settings.Sink}
 	for i := range insert.Columns {
 		insert.Columns[i] = -1
 	}
@@ -50,14 +50,22 @@ func (p *planner) insert(s *sql.Insert) error {
 			return sql.Errorf(s, "column %s of %s is %s, and the query gives %s %s", t.Columns[target].Name, t.Name, to.Nullable(true), cols[i].Name, cols[i].Type.Nullable(true)).
 				WithHint("write CAST(… AS %s)", to.Nullable(true))
 		}
-		cols[i].Type = to.Nullable(!cols[i].Type.NotNull)
 		insert.Columns[target] = i
+		if r.Updating && slices.Contains(r.Key, i) && shortens(cols[i].Type, to) {
+			insert.Exact = append(insert.Exact, target)
+			continue
+		}
+		if shortens(cols[i].Type, to) && to.Fixed && !cols[i].Type.Fixed && !constant(r, i) {
+			p.differ(s, "lengths", "column %s of %s is %s, and the query gives %s: it is cut and padded; Flink wants a CAST", t.Columns[target].Name, t.Name, to.Nullable(true), cols[i].Type.Nullable(true))
+		}
+		cols[i].Type = to.Nullable(!cols[i].Type.NotNull)
 	}
 	for i, c := range t.Columns {
 		if insert.Columns[i] < 0 && c.Physical() && c.Type.NotNull {
 			return sql.Errorf(s, "%s.%s is NOT NULL, and no value is given", t.Name, c.Name)
 		}
 	}
+	p.differInsert(s, insert)
 	r = p.castTo(r, cols)
 	if err := insert.checkKey(s, r); err != nil {
 		return err
@@ -67,6 +75,11 @@ func (p *planner) insert(s *sql.Insert) error {
 	}
 	p.Sinks = append(p.Sinks, p.relation(insert, nil, r))
 	return nil
+}
+
+// shortens reports whether a cast may change the length of a text or of bytes.
+func shortens(from, to expr.Type) bool {
+	return from.Kind == to.Kind && (to.Kind == expr.String || to.Kind == expr.Bytes) && !to.Holds(from)
 }
 
 // queryToWrite binds a query whose rows are written.

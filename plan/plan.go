@@ -57,7 +57,25 @@ type Settings struct {
 	LateTopic       string // default <name>.late
 	IdleTimeout     time.Duration
 	AnyPartition    bool // weir.key-partitioning is any: keys may lie in any partition
+	Sink            SinkSettings
 }
+
+// SinkSettings are how an INSERT treats values that its table's columns do not allow (table.exec.sink.*).
+type SinkSettings struct {
+	DropNulls bool       // a row with NULL in a NOT NULL column is dropped and counted; else it is a dead letter
+	Lengths   LengthMode // of CHAR(n), VARCHAR(n), BINARY(n) and VARBINARY(n) that hold other lengths
+}
+
+// LengthMode is a value of table.exec.sink.type-length-enforcer. It concerns what an INSERT writes without a cast: a
+// source's values, which are not cut to the length that the source's table declares.
+type LengthMode string
+
+// Modes of the length enforcer.
+const (
+	LengthIgnore LengthMode = ""         // write values as they are
+	LengthTrim   LengthMode = "TRIM_PAD" // cut, and pad CHAR and BINARY
+	LengthError  LengthMode = "ERROR"    // the row is a dead letter
+)
 
 // Compile plans a pipeline. name is its identity where the file does not SET 'pipeline.name'. All errors are *sql.Error
 // but for a file without INSERT.
@@ -229,11 +247,12 @@ func (p *planner) drop(s *sql.Drop) error {
 var ignoredSettings = []string{
 	"execution.", "parallelism.", "state.", "restart-strategy.", "taskmanager.", "jobmanager.", "sql-client.", "table.exec.mini-batch.",
 	"table.exec.resource.", "table.exec.state.", "table.optimizer.", "table.dml-sync", "pipeline.max-parallelism", "pipeline.object-reuse",
-	"pipeline.auto-watermark-interval", "table.exec.async-lookup.", "table.exec.sink.", "rest.", "metrics.", "web.", "pipeline.jars",
+	"pipeline.auto-watermark-interval", "table.exec.async-lookup.", "table.exec.sink.keyed-shuffle", "table.exec.sink.rowtime-inserter", "rest.", "metrics.", "web.", "pipeline.jars",
 }
 
 var settings = []string{
 	"pipeline.name", "table.local-time-zone", "table.exec.source.idle-timeout", "execution.runtime-mode", "weir.dead-letter.topic", keyPartitioning, "weir.late.topic",
+	"table.exec.sink.not-null-enforcer", "table.exec.sink.type-length-enforcer",
 }
 
 func (p *planner) set(s *sql.Set) error {
@@ -269,9 +288,28 @@ func (p *planner) set(s *sql.Set) error {
 	case "weir.late.topic":
 		p.Settings.LateTopic = s.Value
 	case keyPartitioning: // applied already
-	case "table.exec.sink.upsert-materialize", "table.exec.sink.not-null-enforcer":
-		if !slices.Contains([]string{"NONE", "AUTO", "ERROR"}, strings.ToUpper(s.Value)) {
-			return bad("this mode is not supported")
+	case "table.exec.sink.upsert-materialize":
+		if !slices.Contains([]string{"NONE", "AUTO"}, strings.ToUpper(s.Value)) {
+			return bad("write NONE or AUTO")
+		}
+	case "table.exec.sink.not-null-enforcer":
+		mode := strings.ToUpper(s.Value)
+		if mode != "ERROR" && mode != "DROP" {
+			return bad("write ERROR or DROP")
+		}
+		p.Settings.Sink.DropNulls = mode == "DROP"
+	case "table.exec.sink.type-length-enforcer":
+		switch mode := strings.ToUpper(s.Value); mode {
+		case "IGNORE":
+			p.Settings.Sink.Lengths = LengthIgnore
+		case "TRIM_PAD", "ERROR":
+			p.Settings.Sink.Lengths = LengthMode(mode)
+		default:
+			return bad("write IGNORE, TRIM_PAD or ERROR")
+		}
+	case "table.exec.sink.nested-constraint-enforcer":
+		if !strings.EqualFold(s.Value, "IGNORE") {
+			return bad("only IGNORE is supported; the other enforcers look at columns, not into ROW, ARRAY and MAP")
 		}
 	default:
 		for _, prefix := range ignoredSettings {

@@ -187,6 +187,11 @@ type Exchange struct {
 type Insert struct {
 	Table   *Table
 	Columns []int
+	Sink    SinkSettings // what holds where the INSERT stands
+
+	// Exact are columns of the table whose values must have the length that the column declares. They are the key under
+	// which rows replace each other, and cutting them would give rows of different keys the same one.
+	Exact []int
 }
 
 func (*Scan) op()      {}

@@ -1,14 +1,17 @@
 package plan
 
 import (
+	"math"
 	"slices"
 
 	"weir/expr"
 	"weir/sql"
 )
 
-// maxPrecision is the finest timestamp: microseconds.
-const maxPrecision = 6
+const (
+	maxPrecision = 6             // the finest timestamp: microseconds
+	maxLength    = math.MaxInt32 // of CHAR, VARCHAR, BINARY and VARBINARY; the one that STRING and BYTES have in Flink
+)
 
 var plainTypes = map[string]expr.Type{
 	"BOOLEAN": expr.Of(expr.Boolean), "TINYINT": expr.Of(expr.TinyInt), "SMALLINT": expr.Of(expr.SmallInt), "INT": expr.Of(expr.Int),
@@ -54,7 +57,15 @@ func bindTypeName(t *sql.TypeName) (expr.Type, error) {
 		if t.Name == "BINARY" || t.Name == "VARBINARY" {
 			kind = expr.Bytes
 		}
-		return expr.Type{Kind: kind, Length: param(0, 1), Fixed: t.Name == "CHAR" || t.Name == "BINARY"}, nil
+		fixed := t.Name == "CHAR" || t.Name == "BINARY"
+		length := param(0, map[bool]int{true: 1, false: maxLength}[fixed]) // VARCHAR is STRING, VARBINARY is BYTES
+		if length < 1 || length > maxLength {
+			return expr.Type{}, sql.Errorf(t, "%s: the length is out of range", t).WithHint("write a length between 1 and %d", maxLength)
+		}
+		if !fixed && length == maxLength {
+			return expr.Of(kind), nil
+		}
+		return expr.Type{Kind: kind, Length: length, Fixed: fixed}, nil
 	case "TIME":
 		if p := param(0, 0); p > 3 {
 			return expr.Type{}, sql.Errorf(t, "%s: TIME has at most 3 digits of a second", t)

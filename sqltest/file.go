@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"weir/operator"
 	"weir/plan"
 )
 
@@ -16,7 +17,8 @@ import (
 //	send TOPIC [timestamp=2026-01-01T00:00:00Z] [key=K] [partition=0]   rows, as JSON, that come in
 //	clock 30s                                             time passes without a record
 //	end                                                   all inputs have ended
-//	expect TOPIC                                          rows that have come out at the end of the file, in any order
+//	expect TOPIC                                          rows that have come out at the end of the file, in any order;
+//	                                                      .late, .dlq, and .dropped are what was set aside, and what options left out
 type file struct{ steps []step }
 
 type step struct {
@@ -53,7 +55,7 @@ func parseFile(text string) (*file, error) {
 			comment = append(comment, line)
 			continue
 		}
-		if line[0] == '{' || line == "null" || line[0] == '"' || !isCommand(line) {
+		if line[0] == '{' || line[0] == '[' || line == "null" || line[0] == '"' || !isCommand(line) {
 			if len(f.steps) == 0 || f.steps[len(f.steps)-1].command == "clock" || f.steps[len(f.steps)-1].command == "end" {
 				return nil, fmt.Errorf("line %d: a row before send or expect", n+1)
 			}
@@ -115,13 +117,20 @@ func parseStep(line string) (step, error) {
 	return s, nil
 }
 
-// run returns what came out of the topics that the file expects rows of.
-func (f *file) run(p *plan.Program, o Options) (map[string][]string, error) {
+// run returns what came out of the topics that the file expects rows of, and what options have dropped.
+func (f *file) run(p *plan.Program, o Options) (map[string][]string, operator.Dropped, error) {
 	o.Partitions = max(o.Partitions, f.partitions())
 	s, err := newSim(p, o, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	got, err := f.play(s)
+	return got, s.dropped, err
+}
+
+// play takes the steps of the file.
+func (f *file) play(s *sim) (map[string][]string, error) {
+	var err error
 	for _, st := range f.steps {
 		switch st.command {
 		case "send":

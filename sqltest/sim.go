@@ -30,7 +30,8 @@ type sim struct {
 	tasks   []*task
 	clock   time.Time
 	ledger  *operator.Ledger
-	random  *rand.Rand // nil: tasks read in a fixed order
+	random  *rand.Rand       // nil: tasks read in a fixed order
+	dropped operator.Dropped // by options
 }
 
 // task is one task with its position in its inputs, and its committed changelog.
@@ -57,7 +58,7 @@ func withoutRegistries(p *plan.Program) {
 
 func newSim(p *plan.Program, o Options, sizes map[string]int32) (*sim, error) {
 	withoutRegistries(p)
-	s := &sim{program: p, options: o, sizes: sizes, topics: make(map[string][][]*kgo.Record), clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), ledger: operator.NewLedger()}
+	s := &sim{program: p, options: o, sizes: sizes, topics: make(map[string][][]*kgo.Record), clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), ledger: operator.NewLedger(), dropped: make(operator.Dropped)}
 	if o.Seed != 0 {
 		s.random = rand.New(rand.NewPCG(uint64(o.Seed), 0)) //nolint:gosec // not for secrets
 	}
@@ -354,6 +355,7 @@ func (s *sim) transaction(t *task, crash bool, work func(*operator.Output) error
 		return err
 	}
 	s.ledger.Commit()
+	s.dropped.Add(out.Dropped)
 	for _, r := range out.Records {
 		s.append(r.Topic, r)
 	}
@@ -454,8 +456,12 @@ func (s *sim) check() error {
 
 var errNoTopic = errors.New("the pipeline writes to no such topic")
 
-// output is the rows of a topic, sorted: of an upsert table those that stand at the end, of dead letters value and reason.
+// output is the rows of a topic, sorted: of an upsert table those that stand at the end, of dead letters value and reason. ".dropped"
+// is what options have dropped.
 func (s *sim) output(name string) ([]string, error) {
+	if name == ".dropped" {
+		return s.droppedRows(), nil
+	}
 	t := s.table(name)
 	topic := name
 	if t != nil {
@@ -490,6 +496,9 @@ func (s *sim) output(name string) ([]string, error) {
 	for _, p := range s.topic(topic) {
 		for _, r := range p {
 			row := string(r.Value)
+			if r.Value == nil {
+				row = "null"
+			}
 			if letters {
 				row += " # " + string(r.Headers[0].Value)
 			}
@@ -498,4 +507,14 @@ func (s *sim) output(name string) ([]string, error) {
 	}
 	slices.Sort(rows)
 	return rows, nil
+}
+
+// droppedRows are what options have dropped, as JSON.
+func (s *sim) droppedRows() []string {
+	rows := []string{}
+	for drop, n := range s.dropped {
+		rows = append(rows, fmt.Sprintf(`{"table":%q,"what":%q,"n":%d}`, drop.Table, drop.What, n))
+	}
+	slices.Sort(rows)
+	return rows
 }

@@ -23,8 +23,9 @@ type Result struct {
 	SQL     string        `json:"sql"`
 	Test    string        `json:"test"`
 	OK      bool          `json:"ok"`
-	Diff    string        `json:"diff,omitempty"`  // expected rows with -, others with +
-	Error   string        `json:"error,omitempty"` // the SQL or the test can't be read
+	Diff    string        `json:"diff,omitempty"`    // expected rows with -, others with +
+	Error   string        `json:"error,omitempty"`   // the SQL or the test can't be read
+	Dropped string        `json:"dropped,omitempty"` // what options of tables left out, such as json.ignore-parse-errors
 	Updated bool          `json:"updated,omitempty"`
 	Took    time.Duration `json:"took_ns"`
 }
@@ -92,10 +93,11 @@ func Run(file, test string, update bool) Result {
 	if err != nil {
 		return fail(fmt.Errorf("%s: %w", test, err))
 	}
-	got, err := f.run(program, Options{Partitions: 1})
+	got, dropped, err := f.run(program, Options{Partitions: 1})
 	if err != nil {
 		return fail(fmt.Errorf("%s: %w", test, err))
 	}
+	r.Dropped = dropped.String()
 	r.Diff = f.diff(got)
 	if r.OK = r.Diff == ""; !r.OK && update {
 		if err := os.WriteFile(test, bytes.TrimLeft(f.updated(got), "\n"), 0o600); err != nil {
@@ -113,7 +115,8 @@ func Rows(p *plan.Program, script string) (map[string][]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.run(p, Options{Partitions: 1})
+	got, _, err := f.run(p, Options{Partitions: 1})
+	return got, err
 }
 
 // Options vary how a test runs; the rows that come out must not depend on them.
@@ -142,7 +145,7 @@ func Check(file, test string, o Options) (diff string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", test, err)
 	}
-	got, err := f.run(program, o)
+	got, _, err := f.run(program, o)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", test, err)
 	}

@@ -28,7 +28,7 @@ func newTest() *cobra.Command {
   end                       the inputs have ended: all windows close
   expect per_minute
   {"device_id":"a","readings":1}
-  expect .late              late rows; .dlq are dead letters
+  expect .late              late rows; .dlq are dead letters, .dropped what options such as json.ignore-parse-errors left out
 
 Rows may come out in any order. A line that begins with # is a comment.`,
 		Example: `  weir test pipelines
@@ -85,6 +85,9 @@ func writeResult(cmd *cobra.Command, r sqltest.Result) {
 	}
 	w := cmd.OutOrStdout()
 	fmt.Fprintf(w, "%s  %s  %s\n", state, r.Test, r.Took.Round(10*time.Microsecond))
+	if r.Dropped != "" {
+		fmt.Fprintf(w, "      dropped by options: %s\n", r.Dropped)
+	}
 	for line := range strings.Lines(r.Error + r.Diff) {
 		fmt.Fprintf(w, "      %s\n", strings.TrimRight(line, "\n"))
 	}

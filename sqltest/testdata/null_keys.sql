@@ -1,0 +1,11 @@
+CREATE TABLE raw_keys (k STRING, v INT) WITH ('connector'='kafka','scan.startup.mode'='earliest-offset','scan.bounded.mode'='latest-offset','topic'='raw_keys','key.format'='raw','key.fields'='k','value.format'='json','value.fields-include'='EXCEPT_KEY');
+CREATE TABLE json_keys (k STRING, v INT) WITH ('connector'='kafka','scan.startup.mode'='earliest-offset','scan.bounded.mode'='latest-offset','topic'='json_keys','key.format'='json','key.fields'='k','value.format'='json','value.fields-include'='EXCEPT_KEY');
+CREATE TABLE strict_keys (k STRING NOT NULL, v INT) WITH ('connector'='kafka','scan.startup.mode'='earliest-offset','scan.bounded.mode'='latest-offset','topic'='strict_keys','key.format'='raw','key.fields'='k','value.format'='json','value.fields-include'='EXCEPT_KEY');
+CREATE TABLE texts (v STRING) WITH ('connector'='kafka','scan.startup.mode'='earliest-offset','scan.bounded.mode'='latest-offset','topic'='texts','format'='raw');
+CREATE TABLE latest (k STRING, v STRING) WITH ('connector'='kafka','scan.startup.mode'='earliest-offset','scan.bounded.mode'='latest-offset','topic'='latest','key.format'='raw','key.fields'='k','value.format'='json','value.fields-include'='EXCEPT_KEY');
+CREATE TABLE o (src STRING, k STRING, v INT, isnull BOOLEAN) WITH ('connector'='kafka','topic'='o','format'='json');
+CREATE TABLE raw_out (v STRING) WITH ('connector'='kafka','topic'='raw_out','format'='raw');
+CREATE TABLE copied (k STRING, v STRING, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector'='upsert-kafka','topic'='copied','key.format'='raw','value.format'='raw','value.fields-include'='EXCEPT_KEY');
+INSERT INTO o SELECT 'raw', k, v, k IS NULL FROM raw_keys UNION ALL SELECT 'json', k, v, k IS NULL FROM json_keys UNION ALL SELECT 'strict', k, v, k IS NULL FROM strict_keys UNION ALL SELECT 'text', v, 0, v IS NULL FROM texts;
+INSERT INTO raw_out SELECT v FROM texts;
+INSERT INTO copied SELECT k, v FROM latest;

@@ -1,0 +1,10 @@
+CREATE TABLE readings (k STRING, v INT, tag STRING) WITH ('connector'='kafka','scan.startup.mode'='earliest-offset','scan.bounded.mode'='latest-offset','format'='json','topic'='readings');
+CREATE TABLE per_key (device STRING, n BIGINT, PRIMARY KEY (device) NOT ENFORCED) WITH ('connector'='upsert-kafka','topic'='per_key','key.format'='json','value.format'='json');
+CREATE TABLE plain (who STRING NOT NULL, v INT) WITH ('connector'='kafka','topic'='plain','format'='json');
+CREATE TABLE last_tag (device STRING, tag STRING NOT NULL, PRIMARY KEY (device) NOT ENFORCED) WITH ('connector'='upsert-kafka','topic'='last_tag','key.format'='json','value.format'='json');
+CREATE TABLE counts (device STRING, n BIGINT, PRIMARY KEY (device) NOT ENFORCED) WITH ('connector'='upsert-kafka','topic'='counts','key.format'='json','value.format'='json');
+INSERT INTO per_key SELECT k, COUNT(*) FROM readings GROUP BY k;
+INSERT INTO plain SELECT k, v FROM readings;
+INSERT INTO last_tag SELECT k, MAX(tag) FROM readings GROUP BY k;
+SET 'table.exec.sink.not-null-enforcer' = 'DROP';
+INSERT INTO counts SELECT k, COUNT(*) FROM readings GROUP BY k;
