@@ -14,7 +14,7 @@ LONG := ^TestKillKeepsOffsetsWithRows$$
 LONG_PACKAGES := ./broker/embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test test-fast long accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance bench-produce bench-engine bench-restore bench-console bench-codec bench-flink test-flink clean
+.PHONY: help build deps test test-fast long accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-console bench-codec bench-flink test-flink clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +107,9 @@ reference: ## write the parts of docs/reference that are made from the code
 
 conformance: deps ## run SQL on Weir and on real Flink over the same topics, and compare
 	go test -timeout 10m -count=1 -v -datadriven-quiet -run 'TestConformance' ./conformance
+
+expressions: deps ## ask real Flink for the text of thousands of expressions, which make test compares with Weir's
+	go test -timeout 30m -count=1 -v -run '^TestAskFlink$$' ./conformance -update-expressions all
 
 bench-produce: deps ## weir produce beside kafka-producer-perf-test on one real broker, ratios printed
 	go run ./bench/produce

@@ -13,6 +13,7 @@ import (
 type computed struct {
 	Type   string
 	Values []string
+	raw    []*string // as Values, but nil is NULL
 	Err    error
 }
 
@@ -50,7 +51,7 @@ func (r *result) columns() []computed {
 			if v := row[i]; v != nil {
 				text = *v
 			}
-			all[i].Values = append(all[i].Values, text)
+			all[i].Values, all[i].raw = append(all[i].Values, text), append(all[i].raw, row[i])
 		}
 	}
 	return all

@@ -14,11 +14,11 @@ func init() {
 	register(
 		&Function{Name: "DATE_FORMAT", Min: 2, Max: 2, bind: bindDateFormat, eval: evalDateFormat},
 		maybe("TO_TIMESTAMP", "ss?", OfTime(Timestamp, 3), evalToTimestamp),
-		maybe("TO_TIMESTAMP_LTZ", "xx?x?", OfTime(TimestampLTZ, 3), evalToTimestampLTZ).with(func(f *Function) { f.bind = bindToTimestampLTZ }),
+		maybe("TO_TIMESTAMP_LTZ", "xx?x?", OfTime(TimestampLTZ, 3), evalToTimestampLTZ).with(func(f *Function) { f.bind, f.prepare = bindToTimestampLTZ, prepareZones(2) }),
 		maybe("TO_DATE", "ss?", Of(Date), evalToDate),
 		simple("FROM_UNIXTIME", "is?", Of(String), evalFromUnixtime),
 		simple("UNIX_TIMESTAMP", "ss?", Of(BigInt), evalUnixTimestamp),
-		maybe("CONVERT_TZ", "sss", Of(String), evalConvertTZ),
+		maybe("CONVERT_TZ", "sss", Of(String), evalConvertTZ).with(func(f *Function) { f.prepare = prepareZones(1) }),
 	)
 }
 
@@ -382,10 +382,7 @@ func parseJDBC(s string) (us int64, err error) {
 
 // evalToTimestamp gives NULL for text that is no timestamp, as Flink does.
 func evalToTimestamp(_ *Call, args []any) (any, error) {
-	us, _, err := parseWith(args, false)
-	if err != nil && len(args) > 1 {
-		us, err = parseJDBC(args[0].(string))
-	}
+	us, _, err := parseOrJDBC(args)
 	if err != nil {
 		return nil, nil //nolint:nilerr // NULL is the answer
 	}
@@ -462,22 +459,35 @@ const (
 	lastMilli  = 253402300799999
 )
 
+// textToLTZ reads as TO_TIMESTAMP does. Without a pattern, text that is no timestamp is an error, as in Flink.
 func textToLTZ(args []any) (any, error) {
 	zone := time.UTC
 	if len(args) > 2 {
 		var err error
-		if zone, err = loadZone(args[2].(string)); err != nil {
+		if zone, err = ParseZone(args[2].(string)); err != nil {
 			return nil, nil //nolint:nilerr // NULL is the answer
 		}
 	}
-	us, zoned, err := parseWith(args[:min(2, len(args))], false)
-	if err != nil {
-		return nil, nil //nolint:nilerr // NULL is the answer
-	}
-	if !zoned {
+	us, zoned, err := parseOrJDBC(args[:min(2, len(args))])
+	switch {
+	case err != nil && len(args) == 1:
+		return nil, err
+	case err != nil:
+		return nil, nil
+	case !zoned:
 		us = toUTC(us, zone)
 	}
 	return Round(us, 3), nil
+}
+
+// parseOrJDBC reads text by a pattern or, where it does not fit, as java.sql.Timestamp does.
+func parseOrJDBC(args []any) (us int64, zoned bool, err error) {
+	us, zoned, err = parseWith(args, false)
+	if err != nil && len(args) > 1 {
+		us, err = parseJDBC(args[0].(string))
+		return us, false, err
+	}
+	return us, zoned, err
 }
 
 func evalFromUnixtime(n *Call, args []any) (any, error) {
@@ -507,29 +517,27 @@ func evalConvertTZ(_ *Call, args []any) (any, error) {
 	if err != nil {
 		return nil, nil //nolint:nilerr // NULL is the answer
 	}
-	from, err := loadZone(args[1].(string))
+	from, err := ParseZone(args[1].(string))
 	if err != nil {
 		return nil, err
 	}
-	to, err := loadZone(args[2].(string))
+	to, err := ParseZone(args[2].(string))
 	if err != nil {
 		return nil, err
 	}
 	return clock(toLocal(toUTC(us, from), to)).Format("2006-01-02 15:04:05"), nil
 }
 
-// loadZone knows names such as Europe/Berlin, and GMT+08:00.
-func loadZone(name string) (*time.Location, error) {
-	for _, prefix := range []string{"GMT", "UTC"} {
-		rest, ok := strings.CutPrefix(name, prefix)
-		if !ok || rest == "" {
-			continue
+// prepareZones checks arguments that are constant time zones, from an index on.
+func prepareZones(from int) func(n *Call) error {
+	return func(n *Call) error {
+		for _, a := range n.Args[min(from, len(n.Args)):] {
+			if k, ok := Fold(a).(*Const); ok && k.Value != nil {
+				if _, err := ParseZone(k.Value.(string)); err != nil {
+					return err
+				}
+			}
 		}
-		var f fields
-		if left, ok := f.readOffset(rest); !ok || left != "" {
-			return nil, fmt.Errorf("no time zone %q", name)
-		}
-		return time.FixedZone(name, int(f.offset/Second)), nil
+		return nil
 	}
-	return time.LoadLocation(name)
 }

@@ -51,6 +51,8 @@ var hashes = map[string]func(string) string{
 
 func evalSHA2(_ *Call, a []any) (any, error) {
 	switch bits := a[1].(int64); bits {
+	case 1:
+		return hashes["SHA1"](a[0].(string)), nil
 	case 224, 256, 384, 512:
 		return hashes[fmt.Sprintf("SHA%d", bits)](a[0].(string)), nil
 	}
@@ -89,9 +91,10 @@ func evalUnhex(_ *Call, a []any) (any, error) {
 	return string(raw), nil
 }
 
+// evalASCII is the first byte of UTF-8, which is negative beyond ASCII, as in Flink.
 func evalASCII(_ *Call, a []any) (any, error) {
 	if s := a[0].(string); s != "" {
-		return int64(s[0]), nil
+		return int64(int8(s[0])), nil //nolint:gosec // runs over
 	}
 	return int64(0), nil
 }
@@ -152,7 +155,7 @@ func doubleBytes(s string, little bool) string {
 func decode(raw, name string) (any, error) {
 	switch charset(name) {
 	case "UTF-8":
-		return strings.ToValidUTF8(raw, string(utf8.RuneError)), nil
+		return validUTF8(raw), nil
 	case "US-ASCII":
 		return widen(raw, 0x7f), nil
 	case "ISO-8859-1":
@@ -168,6 +171,25 @@ func decode(raw, name string) (any, error) {
 		return fromDoubleBytes(strings.TrimPrefix(raw, "\xfe\xff"), false), nil
 	}
 	return encode("", name) // its error
+}
+
+// validUTF8 writes U+FFFD for each piece that is no character, as Java does: for the beginning of one that is cut short, else for each byte.
+func validUTF8(raw string) string {
+	if utf8.ValidString(raw) {
+		return raw
+	}
+	var out strings.Builder
+	for raw != "" {
+		r, size := utf8.DecodeRuneInString(raw)
+		out.WriteRune(r)
+		if r == utf8.RuneError && size == 1 {
+			for size < len(raw) && size < 4 && !utf8.FullRuneInString(raw[:size]) && !utf8.FullRuneInString(raw[:size+1]) {
+				size++
+			}
+		}
+		raw = raw[size:]
+	}
+	return out.String()
 }
 
 func widen(raw string, last byte) string {
@@ -191,6 +213,9 @@ func fromDoubleBytes(raw string, little bool) string {
 		}
 		units = append(units, uint16(high)<<8|uint16(low))
 	}
+	if len(raw)%2 == 1 {
+		units = append(units, utf8.RuneError)
+	}
 	return string(utf16.Decode(units))
 }
 
@@ -200,58 +225,4 @@ func evalURLDecode(_ *Call, a []any) (any, error) {
 		return nil, nil //nolint:nilerr // NULL is the answer
 	}
 	return s, nil
-}
-
-// evalParseURL gives a part of a URL as it is written, and NULL for one that is not there.
-func evalParseURL(_ *Call, a []any) (any, error) {
-	u, err := url.Parse(a[0].(string))
-	if err != nil || u.Scheme == "" {
-		return nil, nil //nolint:nilerr // NULL is the answer
-	}
-	what := a[1].(string)
-	if len(a) > 2 {
-		if what != "QUERY" {
-			return nil, nil
-		}
-		for _, pair := range strings.Split(u.RawQuery, "&") {
-			if k, v, ok := strings.Cut(pair, "="); ok && k == a[2] {
-				return v, nil
-			}
-		}
-		return nil, nil
-	}
-	path := u.EscapedPath()
-	authority := u.Host
-	if u.User != nil {
-		authority = u.User.String() + "@" + u.Host
-	}
-	switch what {
-	case "PROTOCOL":
-		return u.Scheme, nil
-	case "HOST":
-		return u.Hostname(), nil
-	case "PATH":
-		return path, nil
-	case "AUTHORITY":
-		return authority, nil
-	case "FILE":
-		if u.RawQuery != "" {
-			path += "?" + u.RawQuery
-		}
-		return path, nil
-	case "QUERY":
-		return orNull(u.RawQuery), nil
-	case "REF":
-		return orNull(u.EscapedFragment()), nil
-	case "USERINFO":
-		return orNull(u.User.String()), nil
-	}
-	return nil, nil
-}
-
-func orNull(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
 }

@@ -106,6 +106,7 @@ func likeMatcher(pattern, escape string) (matcher, error) {
 	var re strings.Builder
 	re.WriteString("(?s)^")
 	escaped := false
+	one := lineEnds.complement().text() // as in Flink, where _ is no end of a line
 	for _, r := range pattern {
 		switch {
 		case escaped:
@@ -119,7 +120,7 @@ func likeMatcher(pattern, escape string) (matcher, error) {
 		case r == '%':
 			re.WriteString(".*")
 		case r == '_':
-			re.WriteString(".")
+			re.WriteString(one)
 		default:
 			re.WriteString(regexp.QuoteMeta(string(r)))
 		}
@@ -165,33 +166,24 @@ func similarMatcher(pattern, escape string) (matcher, error) {
 	return compiled.MatchString, nil
 }
 
-// withRegexp compiles a constant pattern, the second argument, once. Patterns are RE2's, which lack Java's look-around and back
-// references; such a pattern is an error and not NULL.
+// withRegexp compiles a constant pattern, the second argument, once. A pattern that Weir can't translate to RE2 is an error and not NULL.
 func withRegexp(f *Function) {
 	f.prepare = func(n *Call) error {
 		k, ok := Fold(n.Args[1]).(*Const)
 		if !ok || k.Value == nil {
 			return nil
 		}
-		re, err := compileRegexp(k.Value.(string))
+		re, err := CompileRegexp(k.Value.(string))
 		n.Data = re
 		return err
 	}
 }
 
-func compileRegexp(pattern string) (*regexp.Regexp, error) {
-	re, err := regexp.Compile(pattern)
-	if err != nil {
-		return nil, fmt.Errorf("the regular expression '%s': %w (look-around and back references of Java are not supported)", pattern, err)
-	}
-	return re, nil
-}
-
-func regexpOf(n *Call, pattern any) (*regexp.Regexp, error) {
-	if re, ok := n.Data.(*regexp.Regexp); ok {
+func regexpOf(n *Call, pattern any) (*Regexp, error) {
+	if re, ok := n.Data.(*Regexp); ok {
 		return re, nil
 	}
-	return compileRegexp(pattern.(string))
+	return cachedRegexp(pattern.(string))
 }
 
 func prepareRegexp(n *Call) error { return preparePattern(n, regexpMatcher) }
@@ -199,14 +191,14 @@ func prepareRegexp(n *Call) error { return preparePattern(n, regexpMatcher) }
 // regexpMatcher finds a pattern anywhere in a text; the empty one nowhere. A class of characters alone, such as [^a-z], is
 // looked up byte by byte as long as the text is ASCII.
 func regexpMatcher(pattern, _ string) (matcher, error) {
-	re, err := compileRegexp(pattern)
+	re, err := cachedRegexp(pattern)
 	if err != nil {
 		return nil, err
 	}
 	if pattern == "" {
 		return func(string) bool { return false }, nil
 	}
-	parsed, err := syntax.Parse(pattern, syntax.Perl)
+	parsed, err := syntax.Parse(re.first().String(), syntax.Perl)
 	if err != nil || parsed.Op != syntax.OpCharClass {
 		return re.MatchString, nil
 	}
@@ -243,8 +235,11 @@ func evalRegexpExtract(n *Call, a []any) (any, error) {
 		return nil, err
 	}
 	g := group(a, 0)
-	m := re.FindStringSubmatchIndex(a[0].(string))
-	if m == nil || g < 0 || g > int64(re.NumSubexp()) {
+	if g < 0 || g > int64(re.groups) {
+		return nil, nil
+	}
+	m := re.find(a[0].(string), 0)
+	if m == nil {
 		return nil, nil
 	}
 	return matched(a[0].(string), m, g), nil
@@ -264,11 +259,11 @@ func evalRegexpExtractAll(n *Call, a []any) (any, error) {
 		return nil, err
 	}
 	g := group(a, 1)
-	if g < 0 || g > int64(re.NumSubexp()) {
+	if g < 0 || g > int64(re.groups) {
 		return nil, nil
 	}
 	all := []any{}
-	for _, m := range re.FindAllStringSubmatchIndex(a[0].(string), -1) {
+	for m := range re.all(a[0].(string)) {
 		all = append(all, matched(a[0].(string), m, g))
 	}
 	return all, nil
@@ -280,7 +275,7 @@ func evalRegexpReplace(n *Call, a []any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return re.ReplaceAllLiteralString(a[0].(string), a[2].(string)), nil
+	return re.replaceAll(a[0].(string), a[2].(string)), nil
 }
 
 func evalRegexpCount(n *Call, a []any) (any, error) {
@@ -288,7 +283,11 @@ func evalRegexpCount(n *Call, a []any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return int64(len(re.FindAllStringIndex(a[0].(string), -1))), nil
+	count := int64(0)
+	for range re.all(a[0].(string)) {
+		count++
+	}
+	return count, nil
 }
 
 func evalRegexpInstr(n *Call, a []any) (any, error) {
@@ -296,7 +295,7 @@ func evalRegexpInstr(n *Call, a []any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := re.FindStringIndex(a[0].(string))
+	m := re.find(a[0].(string), 0)
 	if m == nil {
 		return int64(0), nil
 	}
@@ -309,11 +308,11 @@ func evalStrToMap(_ *Call, a []any) (any, error) {
 	for i, p := range a[1:] {
 		patterns[i] = p.(string)
 	}
-	outer, err := compileRegexp(patterns[0])
+	outer, err := cachedRegexp(patterns[0])
 	if err != nil {
 		return nil, err
 	}
-	inner, err := compileRegexp(patterns[1])
+	inner, err := cachedRegexp(patterns[1])
 	if err != nil {
 		return nil, err
 	}
@@ -321,12 +320,8 @@ func evalStrToMap(_ *Call, a []any) (any, error) {
 	if a[0] == "" {
 		return d, nil
 	}
-	pairs := outer.Split(a[0].(string), -1)
-	for len(pairs) > 0 && pairs[len(pairs)-1] == "" {
-		pairs = pairs[:len(pairs)-1]
-	}
-	for _, pair := range pairs {
-		if kv := inner.Split(pair, 2); len(kv) == 2 {
+	for _, pair := range outer.split(a[0].(string), 0) {
+		if kv := inner.split(pair, 2); len(kv) == 2 {
 			d.set(kv[0], kv[1])
 		} else {
 			d.set(pair, nil)

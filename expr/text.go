@@ -2,6 +2,7 @@ package expr
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -36,7 +37,7 @@ func init() {
 			return runeIndex(a[1].(string), a[0].(string), from), nil
 		}),
 		simple("OVERLAY", "ssii?", Of(String), evalOverlay),
-		simple("TRANSLATE", "sss", Of(String), evalTranslate),
+		simple("TRANSLATE", "sss", Of(String), evalTranslate).with(func(f *Function) { f.NullArgs = true }),
 		maybe("SPLIT_INDEX", "ssi", Of(String), evalSplitIndex),
 		simple("SPLIT", "ss", Type{Kind: Array, Elem: &Type{Kind: String}}, evalSplit),
 		simple("STARTSWITH", "yy", Of(Boolean), func(_ *Call, a []any) (any, error) { return strings.HasPrefix(a[0].(string), a[1].(string)), nil }),
@@ -327,9 +328,14 @@ func evalSplit(_ *Call, a []any) (any, error) {
 	return all, nil
 }
 
-// evalTranslate puts the nth character of the third text for the nth of the second, and drops what has none.
+// evalTranslate puts the nth character of the third text for the nth of the second, and drops what has none. As in Flink, NULL as
+// the second changes nothing, and as the third is empty.
 func evalTranslate(_ *Call, a []any) (any, error) {
-	to, table := []rune(a[2].(string)), make(map[rune]rune)
+	if a[0] == nil || a[1] == nil {
+		return a[0], nil
+	}
+	with, _ := a[2].(string)
+	to, table := []rune(with), make(map[rune]rune)
 	for i, r := range []rune(a[1].(string)) {
 		if _, ok := table[r]; ok {
 			continue
@@ -355,6 +361,9 @@ func bindElt(args []Node) ([]Node, Type, error) {
 	values, err := alike("ELT", args[1:])
 	if err != nil {
 		return nil, Type{}, err
+	}
+	if k, ok := Fold(i).(*Const); ok && k.Value != nil && k.Value.(int64) < 0 {
+		return nil, Type{}, fmt.Errorf("ELT wants a number from 1 on, not %d", k.Value)
 	}
 	t := values[0].Type()
 	if t.Kind != String && t.Kind != Bytes {

@@ -266,9 +266,9 @@ func (p *planner) set(s *sql.Set) error {
 		}
 		p.Name = s.Value
 	case "table.local-time-zone":
-		zone, err := time.LoadLocation(s.Value)
+		zone, err := expr.ParseZone(s.Value)
 		if err != nil {
-			return bad("write a zone such as UTC or Europe/Berlin")
+			return bad(err.Error())
 		}
 		p.Zone = zone
 	case "table.exec.source.idle-timeout":

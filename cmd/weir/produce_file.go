@@ -7,11 +7,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"weir/expr"
 	"weir/produce"
 	"weir/reading"
 	"weir/source"
@@ -52,7 +52,7 @@ func (f *fileFlags) open(flags *pflag.FlagSet, name string) (*source.File, error
 	c := f.config
 	c.Name, c.Units = name, f.units
 	var err error
-	if c.Location, err = time.LoadLocation(f.location); err != nil {
+	if c.Location, err = expr.ParseZone(f.location); err != nil {
 		return nil, usage(fmt.Errorf("--ts-zone: %w", err))
 	}
 	if c.Years, err = parseYears(f.years); err != nil {

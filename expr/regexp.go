@@ -1,0 +1,210 @@
+package expr
+
+import (
+	"fmt"
+	"iter"
+	"regexp"
+	"regexp/syntax"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// Regexp finds what Java's java.util.regex.Pattern does. It is safe for several goroutines.
+type Regexp struct {
+	first, again func() *compiledRegexp // for a search from the beginning, and from behind it
+	groups       int                    // of the pattern
+	plain        bool                   // matches are never empty and end where RE2 ends them, so that RE2 can find all by itself
+}
+
+// compiledRegexp finds one match.
+type compiledRegexp struct {
+	*regexp.Regexp
+	own, ends []int
+}
+
+// CompileRegexp translates a pattern of Java's. Its error tells what can't be translated and where.
+func CompileRegexp(pattern string) (*Regexp, error) {
+	t, err := translateRegexp(pattern, true)
+	if err != nil {
+		return nil, err
+	}
+	re, err := regexp.Compile(t.text)
+	if err != nil {
+		return nil, fmt.Errorf("the regular expression '%s': %w", pattern, err)
+	}
+	parsed, err := syntax.Parse(t.text, syntax.Perl)
+	if err != nil {
+		return nil, fmt.Errorf("the regular expression '%s': %w", pattern, err)
+	}
+	first := &compiledRegexp{re, t.own, t.ends}
+	return &Regexp{
+		first: func() *compiledRegexp { return first }, again: sync.OnceValue(func() *compiledRegexp { return behind(pattern) }),
+		groups: len(t.own) - 1, plain: len(t.ends) == 0 && !mayBeEmpty(parsed),
+	}, nil
+}
+
+// behind compiles a pattern for a search behind the beginning of a text, which starts with the character in front, so that \b sees it.
+func behind(pattern string) *compiledRegexp {
+	t, err := translateRegexp(pattern, false)
+	if err != nil {
+		panic(err) // it was translated before
+	}
+	c := &compiledRegexp{Regexp: regexp.MustCompile(`\A(?s:.)(?s:.*?)(` + t.text + `)`)}
+	for _, g := range t.own {
+		c.own = append(c.own, g+1)
+	}
+	for _, g := range t.ends {
+		c.ends = append(c.ends, g+1)
+	}
+	return c
+}
+
+// mayBeEmpty reports whether an expression can match without a character.
+func mayBeEmpty(re *syntax.Regexp) bool {
+	switch re.Op {
+	case syntax.OpNoMatch, syntax.OpLiteral, syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return false
+	case syntax.OpCapture, syntax.OpPlus:
+		return mayBeEmpty(re.Sub[0])
+	case syntax.OpRepeat:
+		return re.Min == 0 || mayBeEmpty(re.Sub[0])
+	case syntax.OpConcat:
+		for _, sub := range re.Sub {
+			if !mayBeEmpty(sub) {
+				return false
+			}
+		}
+		return true
+	case syntax.OpAlternate:
+		for _, sub := range re.Sub {
+			if mayBeEmpty(sub) {
+				return true
+			}
+		}
+		return false
+	}
+	return true
+}
+
+// MatchString reports whether the pattern is found in a text.
+func (r *Regexp) MatchString(s string) bool { return r.first().MatchString(s) }
+
+// find returns the first match at or behind a position: begin and end of it and of each group, or nil.
+func (r *Regexp) find(s string, from int) []int {
+	c, skipped := r.first(), 0
+	if from > 0 {
+		_, size := utf8.DecodeLastRuneInString(s[:from])
+		c, skipped = r.again(), from-size
+	}
+	m := c.FindStringSubmatchIndex(s[skipped:])
+	if m == nil {
+		return nil
+	}
+	end := len(s)
+	for _, g := range c.ends {
+		if m[2*g] >= 0 {
+			end = m[2*g] + skipped
+		}
+	}
+	found := make([]int, 0, 2*len(c.own))
+	for _, g := range c.own {
+		low, high := m[2*g], m[2*g+1]
+		if low >= 0 {
+			low, high = min(low+skipped, end), min(high+skipped, end)
+		}
+		found = append(found, low, high)
+	}
+	return found
+}
+
+// all yields the matches one after the other as Java's Matcher.find does: an empty one can follow another at its end.
+func (r *Regexp) all(s string) iter.Seq[[]int] {
+	return func(yield func([]int) bool) {
+		if r.plain {
+			for _, m := range r.first().FindAllStringSubmatchIndex(s, -1) {
+				if !yield(m) {
+					return
+				}
+			}
+			return
+		}
+		for from := 0; from <= len(s); {
+			m := r.find(s, from)
+			if m == nil || !yield(m) {
+				return
+			}
+			if from = m[1]; m[0] == m[1] {
+				_, size := utf8.DecodeRuneInString(s[from:])
+				from += max(1, size)
+			}
+		}
+	}
+}
+
+// replaceAll puts text for each match, as it is: $1 and \ have no meaning in it.
+func (r *Regexp) replaceAll(s, with string) string {
+	if r.plain {
+		return r.first().ReplaceAllLiteralString(s, with)
+	}
+	var out strings.Builder
+	last := 0
+	for m := range r.all(s) {
+		out.WriteString(s[last:m[0]])
+		out.WriteString(with)
+		last = m[1]
+	}
+	out.WriteString(s[last:])
+	return out.String()
+}
+
+// split is Java's String.split: at most limit parts, or as many as there are without those at the end that are empty where limit is 0.
+func (r *Regexp) split(s string, limit int) []string {
+	var parts []string
+	last := 0
+	for m := range r.all(s) {
+		if limit > 0 && len(parts) == limit-1 {
+			break
+		}
+		if m[1] == 0 { // empty, at the beginning
+			continue
+		}
+		parts = append(parts, s[last:m[0]])
+		last = m[1]
+	}
+	if parts == nil {
+		return []string{s}
+	}
+	parts = append(parts, s[last:])
+	for limit == 0 && len(parts) > 0 && parts[len(parts)-1] == "" {
+		parts = parts[:len(parts)-1]
+	}
+	return parts
+}
+
+// regexps keeps what was compiled, for patterns that are no constants.
+var regexps = struct {
+	sync.Mutex
+	of map[string]*Regexp
+}{of: make(map[string]*Regexp)}
+
+// maxRegexps bounds the patterns that are kept.
+const maxRegexps = 256
+
+// cachedRegexp is CompileRegexp for a pattern that may come again.
+func cachedRegexp(pattern string) (*Regexp, error) {
+	regexps.Lock()
+	defer regexps.Unlock()
+	if r, ok := regexps.of[pattern]; ok {
+		return r, nil
+	}
+	r, err := CompileRegexp(pattern)
+	if err != nil {
+		return nil, err
+	}
+	if len(regexps.of) >= maxRegexps {
+		clear(regexps.of)
+	}
+	regexps.of[strings.Clone(pattern)] = r
+	return r, nil
+}
