@@ -39,6 +39,7 @@ type scene struct {
 
 	runners map[string]*process // by instance
 	ended   []*process          // those that have ended by themselves
+	stuck   string              // what a process that did not end had not read
 	refused string              // what a process said that refused to start or to go on
 
 	rows  []row     // all that the source has been given, but for those that an accident took away unread
@@ -311,9 +312,11 @@ func (s *scene) conclude(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stuck := time.AfterFunc(sceneLimit-5*time.Second, func() { s.stuck = s.lag(ctx) })
 	code, err := p.wait(ctx, sceneLimit)
+	stuck.Stop()
 	if err != nil {
-		return fmt.Errorf("run to the end: %w", err)
+		return fmt.Errorf("run to the end: %w; %s", err, s.stuck)
 	}
 	switch {
 	case code != 0:
@@ -324,6 +327,20 @@ func (s *scene) conclude(ctx context.Context) error {
 		s.refused = ""
 	}
 	return nil
+}
+
+// lag says what the pipeline has not read, for those who have to find out why it does not end.
+func (s *scene) lag(ctx context.Context) string {
+	lags, err := s.admin.Lag(ctx, s.group())
+	if err != nil {
+		return err.Error()
+	}
+	l := lags[s.group()]
+	text := fmt.Sprintf("group %s with %d members", l.State, len(l.Members))
+	for _, at := range l.Lag.Sorted() {
+		text += fmt.Sprintf("; %s-%d at %d of %d to %d, member %t", at.Topic, at.Partition, at.Commit.At, at.Start.Offset, at.End.Offset, at.Member != nil)
+	}
+	return text
 }
 
 // openTransactions are partitions of the pipeline's topics which readers can't read to the end.

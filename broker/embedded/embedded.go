@@ -155,6 +155,10 @@ func (b *Broker) start() error {
 	if err != nil {
 		return errors.Join(explainListen(b.cfg.Addr, err, listenErr), b.journal.close())
 	}
+	room := openReserve(dir, b.cfg.Logger)
+	for _, key := range []kmsg.Key{kmsg.Produce, kmsg.EndTxn, kmsg.InitProducerID} {
+		b.watch(key, room.onRequest) // before all others: the journal must not know a commit that is refused
+	}
 	b.gate = newGate()
 	b.watch(kmsg.Produce, b.gate.hold(b.cluster.SleepControl))
 	b.watch(kmsg.EndTxn, b.journal.onEndTxn)
