@@ -65,6 +65,26 @@ func ToLocal(us int64, zone Zone) int64 { return toLocal(us, zone) }
 // ToUTC is the instant of a wall clock in microseconds.
 func ToUTC(us int64, zone Zone) int64 { return toUTC(us, zone) }
 
+// LastUTC is the last instant at which the clock on the wall shows a time: the second of two where the clock was set back. What the clock left out
+// it never shows; then it is the instant of the change.
+func LastUTC(us int64, zone Zone) int64 {
+	if zone == nil || zone == time.UTC {
+		return us
+	}
+	before, after := offsetAt(us-Day, zone), offsetAt(us+Day, zone)
+	early, late := us-max(before, after), us-min(before, after)
+	switch {
+	case before == after:
+		return early
+	case before > after && offsetAt(late, zone) == after, before < after && offsetAt(late, zone) == before:
+		return late
+	case before > after || offsetAt(early, zone) == after:
+		return early
+	}
+	change, _ := time.UnixMicro(late).In(zone).ZoneBounds()
+	return change.UnixMicro()
+}
+
 func clock(us int64) time.Time { return time.UnixMicro(us).UTC() }
 
 // FormatDate writes days since 1970.

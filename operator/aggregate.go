@@ -152,7 +152,10 @@ type aggregate struct {
 	size, slide, offset int64
 	start, end          int // columns of the input
 	watermark           int64
+	idle                bool
 	fired               int64 // windows are out up to this watermark
+	kept                bool  // the state has fired, since windows are due
+	saved               int64 // what it has
 	merged              map[string][]byte
 	partial             []byte   // a key in apart
 	origins             *origins // of open slices
@@ -180,11 +183,45 @@ func newAggregate(b base, op *plan.Aggregate) *aggregate {
 }
 
 func (a *aggregate) reset() {
-	a.watermark, a.fired = unknown, unknown
+	a.watermark, a.idle, a.fired, a.saved = unknown, false, unknown, unknown
 	if v, ok := a.task.store.Get(watermarks, 0, a.firedKey()); ok {
 		a.fired = (&reader{b: v}).int64()
 	}
+	var v []byte
+	if v, a.kept = a.task.store.Get(watermarks, 0, a.progressKey()); a.kept {
+		a.fired = (&reader{b: v}).int64()
+		a.saved = a.fired
+	}
 	a.origins.clear()
+}
+
+// progressKey is the entry that says up to which watermark windows are out, while others are due that other transactions emit.
+func (a *aggregate) progressKey() []byte {
+	return appendInt([]byte("windows out of "), int64(a.rel.State))
+}
+
+// pending reports whether windows are due that have not come out yet.
+func (a *aggregate) pending() bool { return a.watermark > a.fired }
+
+// resume emits more of them.
+func (a *aggregate) resume() {
+	if a.pending() {
+		a.fire()
+		a.tell()
+	}
+}
+
+// flush keeps how far the windows are out where some are due, so that a restored task goes on from there.
+func (a *aggregate) flush() {
+	store := a.task.store
+	switch {
+	case a.pending() && (!a.kept || a.saved != a.fired):
+		store.Put(watermarks, 0, a.progressKey(), appendInt(nil, a.fired))
+		a.kept, a.saved = true, a.fired
+	case !a.pending() && a.kept:
+		store.Delete(watermarks, 0, a.progressKey())
+		a.kept = false
+	}
 }
 
 // firedKey is the entry of a version in which the watermark of a row emitted windows before that of the inputs did.
@@ -279,12 +316,23 @@ func (a *aggregate) firstOpen(slice, watermark int64) (end int64, open bool) {
 }
 
 func (a *aggregate) advance(_ int, watermark int64, idle bool) {
-	if a.task.restoring {
+	a.watermark, a.idle = max(a.watermark, watermark), idle
+	switch {
+	case !a.task.restoring:
+		a.fire()
+	case !a.kept:
 		a.fired = max(a.fired, watermark)
 	}
-	a.fire(watermark)
-	a.watermark = max(a.watermark, watermark)
-	a.pass(watermark, idle)
+	a.tell()
+}
+
+// tell passes on how far the windows are out: rows of those that are due may not be late for what comes after.
+func (a *aggregate) tell() {
+	if a.pending() {
+		a.pass(a.fired, false)
+		return
+	}
+	a.pass(a.watermark, a.idle)
 }
 
 // slices are the ends of those that have entries.
@@ -301,21 +349,32 @@ func (a *aggregate) slices() []int64 {
 	return all
 }
 
-// fire emits the windows whose end a watermark has passed.
-func (a *aggregate) fire(watermark int64) {
-	if watermark <= a.fired {
+// fire emits the windows whose end the watermark has passed, as many as the transaction has room for. The others stay due.
+func (a *aggregate) fire() {
+	if !a.pending() {
 		return
 	}
-	from := a.fired
-	a.fired = watermark
 	all := a.slices()
-	if len(all) == 0 || !a.clock.passed(a.firstEnd(all[0]), watermark) {
+	if len(all) == 0 || !a.clock.passed(a.firstEnd(all[0]), a.watermark) {
+		a.fired = a.watermark
 		return
 	}
-	a.due(all, from, watermark, func(end int64) { a.window(end, all) })
+	out := a.fired
+	complete := a.due(all, a.fired, a.watermark, func(end int64) bool {
+		if a.task.full() && !a.clock.passed(end, out) { // windows of one watermark come out together
+			return false
+		}
+		a.window(end, all)
+		out = a.clock.last(end - millisecond)
+		return true
+	})
+	if complete {
+		out = a.watermark
+	}
+	a.fired = out
 	a.deliver()
 	for _, slice := range all {
-		if a.clock.passed(a.lastEnd(slice), watermark) {
+		if a.clock.passed(a.lastEnd(slice), a.fired) {
 			a.task.clear(a.rel.State+groups, slice)
 			a.task.clear(a.rel.State+distincts, slice)
 			a.task.clear(a.rel.State+apart, slice)
@@ -324,8 +383,9 @@ func (a *aggregate) fire(watermark int64) {
 	}
 }
 
-// due calls fn with the ends of windows between two watermarks that have slices, the earliest first.
-func (a *aggregate) due(all []int64, from, to int64, fn func(end int64)) {
+// due calls fn with the ends of windows between two watermarks that have slices, the earliest first, until it returns false. It reports
+// whether it has called it with all.
+func (a *aggregate) due(all []int64, from, to int64, fn func(end int64) bool) bool {
 	step := max(a.slide, 1)
 	next := unknown
 	for _, slice := range all {
@@ -335,12 +395,15 @@ func (a *aggregate) due(all []int64, from, to int64, fn func(end int64)) {
 		}
 		for end = max(end, next); end <= a.lastEnd(slice); end += step {
 			if !a.clock.passed(end, to) {
-				return
+				return true
 			}
-			fn(end)
+			if !fn(end) {
+				return false
+			}
 			next = end + step
 		}
 	}
+	return true
 }
 
 // window emits the groups of the window that ends at end, in the order of their keys.
@@ -368,6 +431,7 @@ func (a *aggregate) window(end int64, all []int64) {
 		if slice > end {
 			break
 		}
+		a.task.spend(1)
 		store.Scan(entry, slice, func(key, value []byte) bool {
 			a.join(key, value)
 			return true
@@ -392,6 +456,7 @@ func (a *aggregate) window(end int64, all []int64) {
 
 // join merges an entry into the window that is put together.
 func (a *aggregate) join(key, value []byte) {
+	a.task.spend(1)
 	if old, ok := a.merged[string(key)]; ok {
 		a.merged[string(key)] = a.merge(nil, old, value)
 	} else {
@@ -412,6 +477,7 @@ func (a *aggregate) result(start, end int64, key, value []byte) {
 		}
 		a.out.from = append(a.out.from, a.origins.joined(start, end, key))
 	}
+	a.task.spend(1)
 	if a.out.N == batchRows {
 		a.deliver()
 	}

@@ -41,12 +41,16 @@ func (f *first) push(_ int, r *rows) {
 			f.fire(int64(mark))
 		}
 		f.key = appendKey(f.key[:0], r.Batch, f.op.Partition, i)
-		if _, out := f.task.store.Get(f.rel.State+groups, 0, f.key); out {
-			continue
+		_, out := f.task.store.Get(f.rel.State+groups, 0, f.key)
+		if out && f.direct {
+			continue // late or not, it isn't the first
 		}
 		at := r.Cols[f.op.Order[0].Column].I[i]
 		if at < int64(mark) { // at the watermark itself it may still be the first, as in Flink
 			f.task.late(r, i, f.rel.Inputs[0], errTooLate(at, int64(mark)))
+			continue
+		}
+		if out { // whether a late row finds it so depends on which partition was read first
 			continue
 		}
 		f.queue.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))

@@ -105,6 +105,7 @@ type Config struct {
 	Store      *state.Store             // restored
 	Schemas    *format.Schemas          // of registries; nil where no table has one
 	Traced     bool                     // records may have a Context, which what is made of them gets (see origins)
+	MaxFired   int                      // rows and slices of windows that a transaction emits, about; default 100,000
 	Ledger     *Ledger                  // of tests: what windows take in and give out; nil elsewhere
 }
 
@@ -123,6 +124,8 @@ type Task struct {
 	store     *state.Store
 	schemas   *format.Schemas
 	traced    bool
+	maxFired  int
+	fired     int // of maxFired, in this transaction
 	ledger    *Ledger
 
 	nodes   []node // inputs first
@@ -141,7 +144,7 @@ type Task struct {
 // New makes a task over a store that is restored.
 func New(c Config) (*Task, error) {
 	t := &Task{
-		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, maxBytes: c.MaxBytes, store: c.Store, schemas: c.Schemas, traced: c.Traced, ledger: c.Ledger,
+		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, maxBytes: c.MaxBytes, store: c.Store, schemas: c.Schemas, traced: c.Traced, maxFired: cmp.Or(c.MaxFired, defaultMaxFired), ledger: c.Ledger,
 		sources: make(map[string][]source), out: &Output{}, lettered: make(map[*kgo.Record]bool),
 	}
 	made := make(map[*plan.Relation]node)
@@ -229,7 +232,41 @@ func (t *Task) IsIdle(topic string) bool {
 	return true
 }
 
-// Ended reports whether all inputs have ended, so that nothing will ever come out of the task again.
+// defaultMaxFired keeps a transaction that windows come out in below a second or so.
+const defaultMaxFired = 100_000
+
+// emitter is an operator that may have more to emit than one transaction should hold.
+type emitter interface {
+	pending() bool
+	resume()
+}
+
+// full reports whether the transaction has emitted what it should hold at most. A window that has begun is emitted whole.
+func (t *Task) full() bool { return t.fired >= t.maxFired }
+
+func (t *Task) spend(n int) { t.fired += n }
+
+// Pending reports whether windows are due that other transactions must emit, by Resume: one leap of the watermark can close any number of windows. What is
+// out is in the state, so that a restored task goes on from there.
+func (t *Task) Pending() bool {
+	return slices.ContainsFunc(t.nodes, func(n node) bool {
+		e, ok := n.(emitter)
+		return ok && e.pending()
+	})
+}
+
+// Resume emits windows that are due. It is for a transaction of its own: one that is full emits none.
+func (t *Task) Resume(out *Output) error {
+	t.out = out
+	for _, n := range t.nodes {
+		if e, ok := n.(emitter); ok {
+			e.resume()
+		}
+	}
+	return t.err
+}
+
+// Ended reports whether all inputs have ended, so that nothing will ever come out of the task again but what is pending.
 func (t *Task) Ended() bool {
 	for _, all := range t.sources {
 		for _, s := range all {
@@ -284,6 +321,7 @@ func (t *Task) Flush(out *Output) error {
 	for _, n := range t.nodes {
 		n.flush()
 	}
+	t.fired = 0
 	return t.err
 }
 
@@ -292,7 +330,7 @@ func (t *Task) Committed() { t.arena.reuse() }
 
 // Reset brings the operators back to what the store says, after an abort.
 func (t *Task) Reset() {
-	t.err, t.arena = nil, arena{}
+	t.err, t.arena, t.fired = nil, arena{}, 0
 	for _, n := range t.nodes {
 		n.reset()
 		n.says().forget()

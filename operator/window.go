@@ -18,18 +18,27 @@ func (c clock) wall(us int64) int64 {
 	return expr.ToLocal(us, c.zone)
 }
 
-// passed reports whether a watermark is at or past the last millisecond of a window that ends at end.
+// passed reports whether a watermark is at or past the last millisecond of a window that ends at end: the last time that the clock on the wall shows
+// it, since a window over an hour that comes twice has rows of both.
 func (c clock) passed(end, watermark int64) bool {
 	if watermark == unknown || watermark == forever {
 		return watermark == forever
 	}
-	return c.instant(end-millisecond) <= watermark
+	return c.last(end-millisecond) <= watermark
+}
+
+// last is the last instant at which the wall clock shows a time, or passes over it.
+func (c clock) last(us int64) int64 {
+	if c.zone == nil {
+		return us
+	}
+	return expr.LastUTC(us, c.zone)
 }
 
 // late reports whether a row comes after a window that ends at end is over.
 func (c clock) late(end int64, mark rowMark) bool { return c.passed(end, int64(mark)) }
 
-// instant goes back from the wall clock.
+// instant goes back from the wall clock, to the first of two instants: what window_time says, as in Flink.
 func (c clock) instant(us int64) int64 {
 	if c.zone == nil {
 		return us

@@ -106,6 +106,10 @@ func (p *planner) window(where sql.Node, kind WindowKind, in *Relation, timeColu
 		}
 		w.Slide, w.Size = lengths[0], lengths[1]
 		lengths = lengths[2:]
+		if n := (w.Size + w.Slide - 1) / w.Slide; n > maxPanes {
+			return nil, sql.Errorf(args[0], "a row would be in %d windows, and the most are %d", n, maxPanes).
+				WithHint("make the %s at least %s, or the size at most %s", map[WindowKind]string{Hop: "slide", Cumulate: "step"}[kind], (w.Size+maxPanes-1).Truncate(time.Millisecond)/maxPanes, w.Slide*maxPanes)
+		}
 	}
 	if len(lengths) == 1 {
 		w.Offset = lengths[0]
@@ -113,6 +117,9 @@ func (p *planner) window(where sql.Node, kind WindowKind, in *Relation, timeColu
 	p.differWindow(where, w)
 	return w, nil
 }
+
+// maxPanes is how many windows a row of HOP or CUMULATE may be in: each writes a row when it ends, though nothing else has come.
+const maxPanes = 10_000
 
 // length is a constant interval of whole milliseconds.
 func (p *planner) length(e sql.Expr) (time.Duration, error) {

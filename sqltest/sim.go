@@ -90,7 +90,7 @@ func (s *sim) restore(t *task) error {
 	}
 	made, err := operator.New(operator.Config{
 		Program: s.program, Stage: t.stage, Partition: t.partition, Peers: s.options.Partitions,
-		Partitions: s.size, Store: t.store, Ledger: s.ledger,
+		Partitions: s.size, Store: t.store, Ledger: s.ledger, MaxFired: s.options.MaxFired,
 	})
 	t.Task = made
 	return err
@@ -256,6 +256,9 @@ func (s *sim) readAny() (more bool, err error) {
 	}
 	var all []ready
 	for _, t := range s.tasks {
+		if t.Pending() {
+			all = append(all, ready{task: t})
+		}
 		for _, topic := range t.stage.Topics() {
 			if t.at[topic] < len(s.topic(topic)[t.partition]) {
 				all = append(all, ready{t, topic})
@@ -266,6 +269,9 @@ func (s *sim) readAny() (more bool, err error) {
 		return false, nil
 	}
 	r := all[s.random.IntN(len(all))]
+	if r.topic == "" {
+		return true, s.resume(r.task)
+	}
 	return true, s.read(r.task, r.topic)
 }
 
@@ -279,6 +285,12 @@ func (s *sim) settle() error {
 	for busy := true; busy; {
 		busy = false
 		for _, t := range s.tasks {
+			for t.Pending() {
+				busy = true
+				if err := s.resume(t); err != nil {
+					return err
+				}
+			}
 			for _, topic := range t.stage.Topics() {
 				for t.at[topic] < len(s.topic(topic)[t.partition]) {
 					busy = true
@@ -308,6 +320,11 @@ func (s *sim) read(t *task, topic string) error {
 	err := s.transaction(t, crash, func(out *operator.Output) error { return t.Step(topic, all[from:to], out) })
 	t.at[topic] = to
 	return err
+}
+
+// resume is a transaction that emits windows that are due.
+func (s *sim) resume(t *task) error {
+	return s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.Resume(out) })
 }
 
 // feedsItself reports whether a stage writes to a topic that it reads.

@@ -124,6 +124,7 @@ type Options struct {
 	Partitions int32
 	Batch      int   // records in one transaction; 0 is all between two clock movements
 	Crash      bool  // do each transaction first in vain, and then again with tasks restored from the changelog
+	MaxFired   int   // of operator.Config
 	Seed       int64 // not 0: tasks read in a random order, some records at a time, while rows still come
 }
 

@@ -36,7 +36,7 @@ func runAllWays(t *testing.T, file, test string) {
 		}
 		for range 6 {
 			seed := 1 + rand.Int64N(1_000_000)
-			check(t, file, test, Options{Partitions: partitions, Crash: seed%2 == 0, Seed: seed})
+			check(t, file, test, Options{Partitions: partitions, Crash: seed%2 == 0, MaxFired: int(seed % 3), Seed: seed})
 		}
 	}
 }
