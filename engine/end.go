@@ -59,6 +59,11 @@ func (p *pipeline) awaitEnd(ctx context.Context) error {
 			}
 		}
 	}
+	for p.owing.Load() > 0 { // windows that are due, and read nothing
+		if err := broker.Sleep(ctx, endEvery); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

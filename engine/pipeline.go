@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -26,8 +27,9 @@ type pipeline struct {
 	adopted       bool                     // a version without positions began it: see manifest.Adopted
 	tombstones    map[string]time.Duration // of changelogs, how long they are kept
 	schemas       *schemas
-	ends          ends // of bounded sources
-	until         ends // with UntilEnd, what must be processed
+	ends          ends         // of bounded sources
+	until         ends         // with UntilEnd, what must be processed
+	owing         atomic.Int32 // sessions with windows that are due
 
 	mu       sync.Mutex
 	startups map[topicPartition]int64 // where partitions are read first; see findBegins

@@ -42,6 +42,8 @@ type session struct {
 
 	held map[topicPartition]map[lookupID]bool // paused until these schemas are known
 
+	owing bool // windows are due that wait for other transactions
+
 	rewound bool // by an abort, since the last look at which inputs have ended
 
 	following *trace.Client // nil where no record is followed
@@ -90,6 +92,9 @@ func (w *worker) session(ctx context.Context) error {
 		if s.open {
 			wait = max(time.Millisecond, wait-time.Since(s.began))
 		}
+		if s.owing {
+			wait = time.Millisecond
+		}
 		poll, cancel := context.WithTimeout(ctx, wait)
 		fetches := s.group.PollRecords(poll, max(1, s.MaxRecords-s.read))
 		cancel()
@@ -99,6 +104,9 @@ func (w *worker) session(ctx context.Context) error {
 		}
 		if err == nil {
 			err = s.process(ctx, fetches)
+		}
+		if err == nil {
+			err = s.emitDue(ctx)
 		}
 		if err != nil {
 			s.giveUp(ctx)
@@ -188,6 +196,7 @@ func (s *session) connect(ctx context.Context) error {
 func (s *session) transactionalID() string { return "weir-" + Group(s.Program) + "-" + s.instance }
 
 func (s *session) close() {
+	s.tellOwing(false)
 	s.release()
 	s.group.Close()
 	for id, t := range s.tasks {
@@ -615,7 +624,7 @@ func (s *session) endEmpty(ctx context.Context) error {
 // tasks waits until the group has committed all that there is.
 func (s *session) finished(ctx context.Context) bool {
 	for _, t := range s.tasks {
-		if !t.Ended() {
+		if !t.Ended() || t.Pending() {
 			return false
 		}
 	}
