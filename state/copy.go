@@ -42,12 +42,17 @@ var (
 // Open opens the local copy in cfg.Dir, or makes an empty one with offset 0. A copy that can't be proved clean is
 // removed and the reason logged: its marker or offset is missing, it belongs to something else, it is too old, or a
 // file of it is corrupt. A copy that another process has open gives ErrLocked. With an empty Dir, Open is Memory.
+//
+// A copy is a cache: after any error, of Open or of the store, the caller can go on with [Memory] and the changelog.
 func Open(cfg Config) (*Store, error) {
 	if cfg.Dir == "" {
 		return Memory(), nil
 	}
 	cfg = cfg.withDefaults()
 	d := &disk{cfg: cfg, flushed: cfg.Now()}
+	if err := checkDescriptors(); err != nil {
+		return nil, err
+	}
 	if err := d.acquire(); err != nil {
 		return nil, err
 	}
@@ -253,19 +258,22 @@ func (d *disk) syncDir() error {
 
 func (d *disk) path(name string) string { return d.cfg.fs.PathJoin(d.cfg.Dir, name) }
 
-func (d *disk) openDB(create bool) error {
+func (d *disk) openDB(create bool) (err error) {
+	defer d.recoverFatal(&err)
 	o := d.options()
 	o.ErrorIfExists, o.ErrorIfNotExists = create, !create
+	d.abandoned.Store(false)
 	db, err := pebble.Open(d.path(dbDir), o)
 	if err != nil {
-		return fmt.Errorf("open local copy: %w", err)
+		return errors.Join(fmt.Errorf("open local copy: %w", err), d.background())
 	}
 	d.db = db
-	return nil
+	return d.background()
 }
 
 // closeDB closes the database without a flush.
-func (d *disk) closeDB() error {
+func (d *disk) closeDB() (err error) {
+	defer d.recoverFatal(&err)
 	if d.pending != nil {
 		_ = d.pending.Close() // frees memory only
 		d.pending = nil
@@ -275,6 +283,9 @@ func (d *disk) closeDB() error {
 	}
 	db := d.db
 	d.db = nil
+	if d.abandoned.Load() {
+		return nil
+	}
 	return db.Close()
 }
 

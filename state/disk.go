@@ -1,12 +1,15 @@
 package state
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -74,8 +77,9 @@ type disk struct {
 	flushed time.Time     // last started flush
 	closed  bool
 
-	failure atomic.Pointer[error] // of the database's own goroutines
-	record  []byte                // scratch for meta
+	failure   atomic.Pointer[error] // of the database's own goroutines
+	abandoned atomic.Bool           // the database can't even be closed
+	record    []byte                // scratch for meta
 }
 
 // commit writes the overlay and the offset that covers it as one batch. count is the base's before the commit.
@@ -142,7 +146,8 @@ func (d *disk) restored(offset int64, count int) error {
 }
 
 // settle makes pending records readable.
-func (d *disk) settle() error {
+func (d *disk) settle() (err error) {
+	defer d.recoverFatal(&err)
 	if d.pending == nil {
 		return nil
 	}
@@ -154,7 +159,8 @@ func (d *disk) settle() error {
 
 // apply writes batch with next as one. A flush starts now and then, so that little must be replayed after a
 // crash; a full memtable starts one too.
-func (d *disk) apply(batch *pebble.Batch, next meta) error {
+func (d *disk) apply(batch *pebble.Batch, next meta) (err error) {
+	defer d.recoverFatal(&err)
 	d.record = next.append(d.record[:0])
 	if err := batch.Set(metaKey, d.record, nil); err != nil {
 		return fmt.Errorf("write local copy: %w", err)
@@ -175,6 +181,7 @@ func (d *disk) apply(batch *pebble.Batch, next meta) error {
 
 // get returns a copy of an entry's value.
 func (d *disk) get(key []byte, b *buffers) (value []byte, ok bool, err error) {
+	defer d.recoverFatal(&err)
 	if err := d.settle(); err != nil {
 		return nil, false, fmt.Errorf("write local copy: %w", err)
 	}
@@ -244,6 +251,7 @@ func (d *disk) windows(fn func(op uint16, window int64)) error {
 }
 
 func (d *disk) iterate(lower, upper []byte, fn func(*pebble.Iterator)) (err error) {
+	defer d.recoverFatal(&err)
 	if err := d.settle(); err != nil {
 		return fmt.Errorf("write local copy: %w", err)
 	}
@@ -260,15 +268,27 @@ func (d *disk) iterate(lower, upper []byte, fn func(*pebble.Iterator)) (err erro
 	return nil
 }
 
-func (d *disk) flush() error {
+// flush makes what was written durable. It returns what has failed so far, also before it.
+func (d *disk) flush() (err error) {
+	defer d.recoverFatal(&err)
 	if err := d.settle(); err != nil {
 		return fmt.Errorf("write local copy: %w", err)
 	}
 	d.flushed = d.cfg.Now()
-	if err := d.db.Flush(); err != nil {
+	done, err := d.db.AsyncFlush()
+	if err != nil {
 		return fmt.Errorf("flush local copy: %w", err)
 	}
-	return nil
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		select {
+		case <-done:
+			return d.background()
+		case <-time.After(wait):
+			if err := d.background(); err != nil { // it would be tried again, for ever
+				return err
+			}
+		}
+	}
 }
 
 // memory returns what the database holds: memtables and cached blocks.
@@ -289,13 +309,15 @@ func (d *disk) background() error {
 	return nil
 }
 
+// report keeps the first failure of the database.
+func (d *disk) report(err error) {
+	err = fmt.Errorf("maintain local copy: %w", err)
+	d.failure.CompareAndSwap(nil, &err)
+}
+
 func (d *disk) options() *pebble.Options {
-	report := func(err error) {
-		err = fmt.Errorf("maintain local copy: %w", err)
-		d.failure.CompareAndSwap(nil, &err)
-	}
 	o := &pebble.Options{
-		FS:                 d.cfg.fs,
+		FS:                 newOnceFS(d.cfg.fs, d.report),
 		DisableWAL:         true,
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       memTableBytes,
@@ -307,8 +329,8 @@ func (d *disk) options() *pebble.Options {
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 		Logger:                     quietLogger{d},
 		EventListener: &pebble.EventListener{
-			BackgroundError: report,
-			DataCorruption:  func(i pebble.DataCorruptionInfo) { report(i.Details) },
+			BackgroundError: d.report,
+			DataCorruption:  func(i pebble.DataCorruptionInfo) { d.report(i.Details) },
 		},
 	}
 	for i := range o.TargetFileSizes {
@@ -333,11 +355,38 @@ func (l quietLogger) Errorf(format string, args ...any) {
 		slog.String("err", fmt.Sprintf(format, args...)))
 }
 
-// Fatalf must not return: the database says that it can't go on, as after a failed write of its manifest. Nothing is lost with the
-// process but time, since the changelog has everything.
+// Fatalf must not return: the database says that it can't go on. Nothing is lost but time, since the changelog has everything:
+// where the store has called, it gets a panic that [recoverFatal] makes an error, and a goroutine of the database ends, which
+// leaves the database to be abandoned.
 func (l quietLogger) Fatalf(format string, args ...any) {
+	err := &fatalError{fmt.Errorf("local copy "+l.d.cfg.Dir+" can't go on: "+format, args...)}
+	l.d.report(err)
 	l.d.distrust()
-	panic(fmt.Sprintf("state: local copy %s: "+format, append([]any{l.d.cfg.Dir}, args...)...))
+	if bytes.Contains(debug.Stack(), []byte("weir/state.(*disk).")) {
+		panic(err)
+	}
+	l.d.abandoned.Store(true)
+	runtime.Goexit()
+}
+
+// fatalError is what the database can't go on after.
+type fatalError struct{ err error }
+
+func (e *fatalError) Error() string { return e.err.Error() }
+func (e *fatalError) Unwrap() error { return e.err }
+
+// recoverFatal makes an error of a panic of Fatalf. The database is not used, nor closed, after it: it may hold its own locks.
+func (d *disk) recoverFatal(err *error) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	fatal, ok := r.(*fatalError)
+	if !ok {
+		panic(r)
+	}
+	d.abandoned.Store(true)
+	*err = errors.Join(*err, fatal)
 }
 
 // tooOld tells why a copy of that age can't be used, "" where it can.

@@ -23,6 +23,7 @@
 //	cache.go    the part of a disk base that is in memory: completeness, loading, warming, eviction
 //	disk.go     the pebble database: batches, offset, flushing, errors
 //	copy.go     is the local copy clean? marker, identity, age, removal
+//	giveup.go   a disk that is full or broken: the first failed write ends the local copy, and nothing else
 //	buffer.go   reuse of value buffers
 package state
 
@@ -36,6 +37,9 @@ import (
 
 // ErrLocked says that another process, or another Store of this one, has the local copy open.
 var ErrLocked = errors.New("local copy of the state is open elsewhere")
+
+// ErrDescriptors says that the process has too few file descriptors for another local copy.
+var ErrDescriptors = errors.New("too few file descriptors")
 
 // Config says where the local copy of a task's state is and what it belongs to.
 type Config struct {

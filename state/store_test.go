@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -186,21 +188,38 @@ func TestReadDuringRestore(t *testing.T) {
 	}
 }
 
-// TestFatal is the database's last word: the process ends, and the next one must not trust the copy.
+// TestFatal is the database's last word, to the store or to one of its own goroutines: the store ends, the process does not, and
+// the next Open must not trust the copy.
 func TestFatal(t *testing.T) {
-	cfg := Config{Dir: "/state", fs: vfs.NewMem()}
-	s, err := Open(cfg)
-	if err != nil {
-		t.Fatal(err)
+	for _, own := range []bool{false, true} {
+		cfg := Config{Dir: "/state", fs: vfs.NewMem()}
+		s, err := Open(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		commit(t, s)
+		last := func() { quietLogger{s.disk}.Fatalf("manifest: %s", "disk full") }
+		if own {
+			err = s.disk.iterate(nil, nil, func(*pebble.Iterator) { last() })
+		} else {
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				last()
+			}()
+			<-done
+			err = s.Err()
+		}
+		if err == nil || !strings.Contains(err.Error(), "manifest: disk full") {
+			t.Errorf("own call %t: error %v", own, err)
+		}
+		within(t, "Close", func() {
+			if err := s.Close(); err == nil {
+				t.Error("Close has no error")
+			}
+		})
+		if offset, _ := reopen(t, cfg); offset != 0 {
+			t.Errorf("the copy is used again at offset %d", offset)
+		}
 	}
-	defer func() {
-		if recover() == nil {
-			t.Error("Fatalf returns")
-		}
-		_ = s.Close()
-		if _, err := cfg.fs.Stat("/state/" + markerFile); err == nil {
-			t.Error("the marker is still there")
-		}
-	}()
-	quietLogger{s.disk}.Fatalf("manifest: %s", "disk full")
 }
