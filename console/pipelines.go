@@ -174,6 +174,9 @@ func (row *pipelineRow) addStatus(s engine.Snapshot, now time.Time) {
 			row.State, row.Reason = string(w.Phase), w.Reason
 		}
 	}
+	if s.NoCopies != "" && row.Reason == "" {
+		row.Reason = "state in memory only: " + s.NoCopies
+	}
 	for _, t := range s.Tasks {
 		row.Late += t.Late
 		row.Letters += t.DeadLetters

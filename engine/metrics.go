@@ -71,6 +71,7 @@ var (
 	descWatermark = desc("watermark_delay_seconds", "How far the least watermark that others wait for is behind the clock.", "topic")
 	descEntries   = desc("state_entries", "Entries of the state that this process has.")
 	descBytes     = desc("state_bytes", "Memory of the state that this process has.")
+	descNoCopies  = desc("local_copies_lost", "1 where local copies of the state could not be kept, as on a full disk: it is in memory, and a start reads the changelog.")
 	descRestore   = desc("restore_seconds", "The longest of the last restores of the tasks; while one is under way its time so far.")
 	descRestoring = desc("restoring_tasks", "Tasks whose state is being read.")
 	descTasks     = desc("tasks", "Stages on partitions that this process has.")
@@ -128,6 +129,11 @@ func collect(s Snapshot, to chan<- prometheus.Metric) {
 	}
 	gauge(descEntries, float64(sum.entries))
 	gauge(descBytes, float64(sum.bytes))
+	lost := 0.0
+	if s.NoCopies != "" {
+		lost = 1
+	}
+	gauge(descNoCopies, lost)
 	gauge(descRestore, sum.restore.Seconds())
 	gauge(descRestoring, float64(sum.restoring))
 	gauge(descTasks, float64(sum.tasks))

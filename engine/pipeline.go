@@ -30,6 +30,7 @@ type pipeline struct {
 	ends          ends         // of bounded sources
 	until         ends         // with UntilEnd, what must be processed
 	owing         atomic.Int32 // sessions with windows that are due
+	copies        copies       // of the state, of this process
 
 	mu       sync.Mutex
 	startups map[topicPartition]int64 // where partitions are read first; see findBegins

@@ -201,9 +201,7 @@ func (s *session) close() {
 	s.group.Close()
 	for id, t := range s.tasks {
 		s.Status.released(s.instance, id)
-		if err := t.store.Close(); err != nil {
-			s.Logger.Warn("close the local copy of the state", "stage", t.stage.Name, "partition", t.partition, "err", err)
-		}
+		s.closeStore(t)
 	}
 }
 
@@ -435,17 +433,12 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 			if t != nil {
 				delete(s.tasks, id)
 				s.Status.released(s.instance, id)
-				if err := t.store.Close(); err != nil {
-					s.Logger.Warn("close the local copy of the state", "stage", id.stage, "partition", id.partition, "err", err)
-				}
+				s.closeStore(t)
 			}
 			continue
 		}
 		if t == nil {
-			var err error
-			if t, err = s.newTask(id); err != nil {
-				return err
-			}
+			t = s.newTask(id)
 			s.tasks[id] = t
 		}
 		t.store.Abort()
@@ -477,27 +470,14 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 	return s.recall(ctx, come)
 }
 
-func (s *session) newTask(id taskID) (*task, error) {
-	t := &task{partition: id.partition, last: make(map[string]time.Time), store: state.Memory()}
+func (s *session) newTask(id taskID) *task {
+	t := &task{partition: id.partition, last: make(map[string]time.Time)}
 	for _, stage := range s.Program.Stages {
 		if stage.Name == id.stage {
 			t.stage = stage
 		}
 	}
-	if dir := s.stateDir(t.stage, id.partition); dir != "" && t.stage.Stateful {
-		store, err := state.Open(state.Config{
-			Dir: dir, Identity: fmt.Sprintf("%s %s %d", s.Program.Name, s.ids[t.stage.Changelog], id.partition),
-			CacheBytes: s.CacheBytes, MaxAge: s.maxAge(t.stage.Changelog), Logger: s.Logger,
-		})
-		switch {
-		case errors.Is(err, state.ErrLocked):
-			s.Logger.Warn("the local copy of the state is in use: keep this task's state in memory", "stage", id.stage, "partition", id.partition)
-		case err != nil:
-			return nil, fmt.Errorf("open the local copy of the state in %s: %w", dir, err)
-		default:
-			t.store = store
-		}
-	}
+	t.store = s.openStore(t.stage, id.partition)
 	if t.stage.Stateful {
 		t.ledger = s.newLedger(t.stage, id.partition, t.store)
 	}
@@ -506,7 +486,7 @@ func (s *session) newTask(id taskID) (*task, error) {
 	for _, topic := range t.stage.Topics() {
 		t.last[topic] = now
 	}
-	return t, nil
+	return t
 }
 
 // restoreStage reads what the changelog has beyond the stores, and makes the tasks over them.

@@ -32,6 +32,7 @@ type Status struct {
 	recreations map[Recreation]int64
 	latencies   []time.Duration // of the last records, as a ring
 	next        int             // in the ring
+	noCopies    string          // why state is in memory only
 }
 
 // NewStatus makes the status of a pipeline that is about to run.
@@ -77,8 +78,9 @@ type Snapshot struct {
 	P50      broker.Seconds   `json:"latency_p50_seconds"` // from a record's timestamp to the commit, of the last records
 	P99      broker.Seconds   `json:"latency_p99_seconds"`
 	Causes   map[string]int64 `json:"dead_letter_causes"`
-	Skipped  map[string]int64 `json:"skipped_offsets"` // by topic: gone before they were read
-	Skips    []Skip           `json:"skips,omitempty"` // the last of them
+	Skipped  map[string]int64 `json:"skipped_offsets"`             // by topic: gone before they were read
+	Skips    []Skip           `json:"skips,omitempty"`             // the last of them
+	NoCopies string           `json:"local_copies_lost,omitempty"` // why the state has no local copies, though it should
 	Workers  []WorkerStatus   `json:"workers"`
 	Tasks    []TaskStatus     `json:"tasks"`
 }
@@ -155,7 +157,7 @@ func (s *Status) Snapshot() Snapshot {
 	defer s.mu.Unlock()
 	now := s.now()
 	all := Snapshot{
-		Pipeline: s.pipeline, Group: s.group, At: now, Started: s.started, Causes: maps.Clone(s.causes),
+		Pipeline: s.pipeline, Group: s.group, At: now, Started: s.started, Causes: maps.Clone(s.causes), NoCopies: s.noCopies,
 		Workers: make([]WorkerStatus, 0, len(s.workers)), Tasks: make([]TaskStatus, 0, len(s.tasks)),
 	}
 	all.Skips, all.Skipped = s.copySkips()
@@ -184,6 +186,13 @@ func (s *Status) Snapshot() Snapshot {
 		all.P50, all.P99 = broker.Seconds(sorted[n/2]), broker.Seconds(sorted[n*99/100])
 	}
 	return all
+}
+
+// copiesLost says why the state has no local copies from now on.
+func (s *Status) copiesLost(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noCopies = reason
 }
 
 // Fail says that a worker has ended for good, and why.
