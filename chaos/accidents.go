@@ -332,12 +332,7 @@ func foreignPartitioner(ctx context.Context, s *scene) error {
 	record := s.record(stray)
 	home := partitioner.Partition(record, scenePartitions)
 	record.Partition = int32((home + 1 + s.rng.IntN(scenePartitions-1)) % scenePartitions) //nolint:gosec // few
-	if err := client.ProduceSync(ctx, record).FirstErr(); err != nil {
-		return err
-	}
-	stray.partition, stray.offset = record.Partition, record.Offset
-	s.rows = append(s.rows, stray)
-	return nil
+	return client.ProduceSync(ctx, record).FirstErr() // it is refused, so that nothing must come of it
 }
 
 // stopInCommit ends the pipeline with SIGTERM again and again while it commits, and looks each time whether readers are held.

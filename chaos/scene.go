@@ -56,6 +56,7 @@ const (
 	sceneSession = 6 * time.Second
 	sceneTx      = 6 * time.Second
 	sceneLimit   = 60 * time.Second // for what should take seconds
+	finalLimit   = 3 * time.Minute  // for the run to the end; a join that the group forgets takes a minute
 )
 
 func (s *scene) topic(suffix string) string { return s.name + "." + suffix }
@@ -312,8 +313,8 @@ func (s *scene) conclude(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stuck := time.AfterFunc(sceneLimit-5*time.Second, func() { s.stuck = s.lag(ctx) })
-	code, err := p.wait(ctx, sceneLimit)
+	stuck := time.AfterFunc(finalLimit-5*time.Second, func() { s.stuck = s.lag(ctx) })
+	code, err := p.wait(ctx, finalLimit)
 	stuck.Stop()
 	if err != nil {
 		return fmt.Errorf("run to the end: %w; %s", err, s.stuck)

@@ -12,6 +12,7 @@ import (
 	"weir/broker"
 	"weir/broker/embedded"
 	"weir/chaos"
+	"weir/internal/stack"
 )
 
 // accidentsEnv and accidentSeedEnv say how many accidents to try, and which; accidentKindEnv chooses kinds.
@@ -24,15 +25,16 @@ const (
 // A stateful pipeline under load meets an accident at a random moment. Its rows then equal an offline recomputation, or it refuses
 // by name. make accidents tries 200 of them.
 func TestAccidents(t *testing.T) {
-	if os.Getenv(accidentKindEnv) == "" {
-		t.Setenv(accidentKindEnv, "sink-widened,changelog-widened,changelog-not-compacted,source-recreated,state-restored,name-taken,source-widened,repartition-widened,read-at-once,source-truncated")
-	}
 	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	accidents(t, broker.Config{Brokers: []string{b.Addr()}}, 10, 4)
+	n := len(chaos.Accidents())
+	if testing.Short() {
+		n = 10
+	}
+	accidents(t, broker.Config{Brokers: []string{b.Addr()}}, n, 4)
 }
 
 // accidents tries n accidents, so many at a time, each kind as often as the others.
@@ -89,4 +91,12 @@ func accidents(t *testing.T, at broker.Config, n, workers int) {
 	close(turn)
 	wait.Wait()
 	t.Logf("%d accidents: %v", n, count)
+}
+
+// The same on a real broker.
+func TestAccidentsOnKafka(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a JVM: make test runs it")
+	}
+	accidents(t, broker.Config{Brokers: stack.New(t, 1).Brokers()}, 8, 4)
 }
