@@ -332,7 +332,7 @@ func foreignPartitioner(ctx context.Context, s *scene) error {
 	record := s.record(stray)
 	home := partitioner.Partition(record, scenePartitions)
 	record.Partition = int32((home + 1 + s.rng.IntN(scenePartitions-1)) % scenePartitions) //nolint:gosec // few
-	return client.ProduceSync(ctx, record).FirstErr() // it is refused, so that nothing must come of it
+	return client.ProduceSync(ctx, record).FirstErr()                                      // it is refused, so that nothing must come of it
 }
 
 // stopInCommit ends the pipeline with SIGTERM again and again while it commits, and looks each time whether readers are held.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -63,6 +64,12 @@ func KindNames() []string {
 	return names
 }
 
+// CheckKinds reports the first name that no kind has.
+func CheckKinds(names []string) error {
+	_, err := chooseKinds(names)
+	return err
+}
+
 // chooseKinds returns the kinds that are named, all where none is.
 func chooseKinds(names []string) ([]Kind, error) {
 	if len(names) == 0 {
@@ -72,7 +79,7 @@ func chooseKinds(names []string) ([]Kind, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(Kinds(), func(k Kind) bool { return k.Name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("unknown kind of faults %q: choose among %v", name, KindNames())
+			return nil, fmt.Errorf("unknown kind of faults %q: choose from %s", name, strings.Join(KindNames(), ", "))
 		}
 		chosen = append(chosen, Kinds()[i])
 	}

@@ -54,6 +54,9 @@ Kinds of faults:
 			if len(page) > 0 {
 				return chaosPage(cmd.OutOrStdout(), page)
 			}
+			if err := chaos.CheckKinds(cfg.Faults); err != nil {
+				return usage(err)
+			}
 			log, err := (&kafkaFlags{logLevel: logLevel}).logger(cmd.ErrOrStderr())
 			if err != nil {
 				return err

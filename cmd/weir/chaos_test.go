@@ -1,0 +1,44 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"weir/chaos"
+)
+
+// A short run of weir chaos on the embedded broker: its faults are injected, everything holds, and the page of results is made of its
+// report.
+func TestChaos(t *testing.T) {
+	duration := "30s"
+	if testing.Short() {
+		duration = "10s"
+	}
+	dir := t.TempDir()
+	result := filepath.Join(dir, "result.json")
+	stdout := must(t, "chaos", "--data-dir", dir, "--duration", duration, "--rate", "1500", "--devices", "40", "-o", "json", "--result", result,
+		"--faults", "producer-kill,engine-kill,broker-kill,net-cut,net-latency")
+	var r chaos.Report
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		t.Fatalf("%v: %s", err, stdout)
+	}
+	t.Logf("seed %d: %v, recovery p99 %s", r.Seed, r.ByKind(), r.Recovery(0.99))
+	if !r.Clean() || len(r.Faults) < 2 || r.Final.Audit.Records < 1000 || r.Final.Audit.Windows.Results == 0 || r.Final.Groups == 0 || r.Recovery(0.5) == 0 {
+		t.Errorf("the run proves too little: %s", stdout)
+	}
+	page := must(t, "chaos", "--page", result)
+	for _, want := range []string{"everything held", "| lost | 0 |", "| engine-kill |"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q:\n%s", want, page)
+		}
+	}
+}
+
+func TestChaosRefusesUnknownFaults(t *testing.T) {
+	code, _, stderr := do(t, "chaos", "--faults", "engine-kill,flood", "--data-dir", t.TempDir())
+	if code != exitUsage || !strings.Contains(stderr, `"flood"`) || !strings.Contains(stderr, "net-half-open") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
