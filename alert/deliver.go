@@ -28,6 +28,7 @@ type DeliverConfig struct {
 
 	TransactionTimeout time.Duration // default 15 s
 	SessionTimeout     time.Duration // default 10 s
+	StopTimeout        time.Duration // for what is open when ctx is done; default 20 s
 
 	Logger  *slog.Logger
 	Metrics *Metrics                            // default none
@@ -42,6 +43,9 @@ func (c *DeliverConfig) setDefaults() {
 	}
 	if c.SessionTimeout == 0 {
 		c.SessionTimeout = 10 * time.Second
+	}
+	if c.StopTimeout == 0 {
+		c.StopTimeout = broker.DefaultStopTimeout
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -60,7 +64,8 @@ func (c *DeliverConfig) setDefaults() {
 // pollEvery is how long a turn waits for rows.
 const pollEvery = 200 * time.Millisecond
 
-// Deliver tells receivers of alerts until ctx is done; it then waits for the answers that are under way.
+// Deliver tells receivers of alerts until ctx is done; it then waits for the answers that are under way. It leaves no transaction open:
+// it returns a *broker.LeftOpenError where one may be, since the broker did not answer within StopTimeout.
 //
 // A turn reads rows and answers, and writes what they change of the state, with the offsets of the rows, in one transaction.
 // Only then are new notifications sent, so that what is sent is always known. A process that dies between a receiver's answer and
@@ -92,6 +97,21 @@ func Deliver(ctx context.Context, c DeliverConfig) error {
 		stop()
 		follower.Wait()
 	}()
+	work, cancel := broker.Finishing(ctx, c.StopTimeout)
+	defer cancel()
+	d.work = work
+	err := d.sessions(ctx)
+	switch {
+	case d.left != nil && !broker.IsFenced(err): // who fences has ended it
+		return errors.Join(err, broker.EndOpen(work, c.Broker, d.transactionalID(), c.TransactionTimeout, d.left))
+	case err != nil || d.commits == 0:
+		return err
+	default:
+		return broker.AwaitEnded(work, c.Broker, d.transactionalID())
+	}
+}
+
+func (d *deliverer) sessions(ctx context.Context) error {
 	wait := broker.Backoff()
 	for {
 		committed := d.commits
@@ -106,8 +126,8 @@ func Deliver(ctx context.Context, c DeliverConfig) error {
 			wait.Reset()
 		}
 		pause := wait.NextBackOff()
-		c.Health.set("retrying: " + err.Error())
-		c.Logger.Warn("start a new session of alerts", "err", err, "in", pause.Round(time.Millisecond))
+		d.Health.set("retrying: " + err.Error())
+		d.Logger.Warn("start a new session of alerts", "err", err, "in", pause.Round(time.Millisecond))
 		if broker.Sleep(ctx, pause) != nil {
 			return nil
 		}
@@ -116,6 +136,8 @@ func Deliver(ctx context.Context, c DeliverConfig) error {
 
 type deliverer struct {
 	DeliverConfig
+	work      context.Context // of clients and transactions: a stop leaves them StopTimeout
+	left      error           // why the last session may have left a transaction open; nil where it has not
 	receivers map[string]Receiver
 	book      *Book
 	commits   int
@@ -159,6 +181,8 @@ func (d *deliverer) prepare(ctx context.Context) error {
 		}
 	}
 }
+
+func (d *deliverer) transactionalID() string { return Group + "-" + d.Instance }
 
 func (d *deliverer) topics() []string {
 	names := make([]string, len(d.Tables))

@@ -43,7 +43,7 @@ func (d *deliverer) session(ctx context.Context) error {
 			// The last answers are worth waiting for: without them the next start would tell the same again. The rows are taken
 			// too, since a commit covers all that was polled.
 			d.flights.Wait()
-			_, err := s.turn(context.WithoutCancel(ctx), fetches)
+			_, err := s.turn(s.work, fetches)
 			return err
 		}
 		known, err := s.turn(ctx, fetches)
@@ -64,8 +64,9 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	id := Group + "-" + s.Instance
+	id := s.transactionalID()
 	s.group, err = kgo.NewGroupTransactSession(append(base,
+		kgo.WithContext(s.work),
 		kgo.TransactionalID(id),
 		kgo.TransactionTimeout(s.TransactionTimeout),
 		kgo.ConsumerGroup(Group),
@@ -91,6 +92,7 @@ func (s *session) connect(ctx context.Context) error {
 		s.group.Close()
 		return fmt.Errorf("take transactional id %s: %w", id, err)
 	}
+	s.left = nil
 	return nil
 }
 
@@ -129,7 +131,7 @@ func (s *session) turn(ctx context.Context, fetches kgo.Fetches) (known bool, er
 	}
 	forgotten := s.book.tick(now, s.appends)
 	if fetches.NumRecords() > 0 || len(forgotten) > 0 || len(s.book.changed) > 0 {
-		if committed, err := s.commit(ctx, forgotten); err != nil || !committed {
+		if committed, err := s.commit(forgotten); err != nil || !committed {
 			return false, err
 		}
 	}
@@ -153,24 +155,28 @@ func (s *session) take(r *kgo.Record, now time.Time) {
 	s.book.apply(x, now)
 }
 
-// commit writes what has changed, with the offsets of the rows that were read.
-func (s *session) commit(ctx context.Context, forgotten []string) (committed bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.TransactionTimeout)
+// commit writes what has changed, with the offsets of the rows that were read; also when a stop comes meanwhile.
+func (s *session) commit(forgotten []string) (committed bool, err error) {
+	ctx, cancel := context.WithTimeout(s.work, s.TransactionTimeout)
 	defer cancel()
-	if err := s.group.Begin(); err != nil {
-		return false, fmt.Errorf("begin transaction: %w", err)
-	}
-	client := s.group.Client()
-	promise := kgo.AbortingFirstErrPromise(client)
+	var records []*kgo.Record
 	for _, a := range s.book.takeChanged() {
 		r, err := a.record()
 		if err != nil {
 			return false, err
 		}
-		client.Produce(ctx, r, promise.Promise())
+		records = append(records, r)
 	}
 	for _, id := range forgotten {
-		client.Produce(ctx, &kgo.Record{Topic: StateTopic, Key: []byte(alertKey + id)}, promise.Promise())
+		records = append(records, &kgo.Record{Topic: StateTopic, Key: []byte(alertKey + id)})
+	}
+	if err := s.group.Begin(); err != nil {
+		return false, fmt.Errorf("begin transaction: %w", err)
+	}
+	client := s.group.Client()
+	promise := kgo.AbortingFirstErrPromise(client)
+	for _, r := range records {
+		client.Produce(ctx, r, promise.Promise())
 	}
 	try := kgo.TryCommit
 	written := client.Flush(ctx)
@@ -179,6 +185,7 @@ func (s *session) commit(ctx context.Context, forgotten []string) (committed boo
 	}
 	committed, err = s.group.End(ctx, try)
 	if err != nil {
+		s.left = err
 		return false, errors.Join(fmt.Errorf("end transaction: %w", err), written)
 	}
 	if written != nil {

@@ -20,6 +20,8 @@ type ReplayConfig struct {
 	DryRun    bool // count, send nothing
 	BatchSize int  // letters in one transaction; default 500
 
+	StopTimeout time.Duration // for what is open when ctx is done, and until readers see what was sent back; default 20 s
+
 	Progress func(replayed int) // called after each commit
 }
 
@@ -46,7 +48,8 @@ const replayTimeout = 30 * time.Second
 //
 // The order is what makes it so: the transactional id is taken first, which fences any older replay and
 // ends its transaction, and the marks are read after that. After an error the outcome of the last batch
-// is unknown to the caller; the next Replay reads it from the marks.
+// is unknown to the caller; the next Replay reads it from the marks. No transaction is left open, or the error is a
+// *broker.LeftOpenError. When Replay returns without one, readers see what was sent back.
 func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResult, error) {
 	result := ReplayResult{Skipped: []Skipped{}}
 	if cfg.BatchSize <= 0 {
@@ -55,8 +58,17 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 	if err := checkTopics(ctx, c, cfg.Topics); err != nil {
 		return result, err
 	}
+	if cfg.StopTimeout <= 0 {
+		cfg.StopTimeout = broker.DefaultStopTimeout
+	}
+	work, cancel := broker.Finishing(ctx, cfg.StopTimeout)
+	defer cancel()
+	var sent broker.Written
+	id := "weir-replay-" + cfg.DLQ
 	client, err := broker.Connect(ctx, c,
-		kgo.TransactionalID("weir-replay-"+cfg.DLQ),
+		kgo.WithContext(work),
+		sent.Option(),
+		kgo.TransactionalID(id),
 		kgo.TransactionTimeout(replayTimeout),
 		kgo.RecordPartitioner(broker.GivenPartitions()),
 	)
@@ -75,8 +87,11 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 			return nil
 		}
 		if !cfg.DryRun {
-			if err := sendBack(ctx, client, cfg.Topics, batch); err != nil {
-				return err
+			if err := sendBack(work, client, cfg.Topics, batch); err != nil {
+				if broker.IsFenced(err) { // by a newer replay, which has ended it
+					return err
+				}
+				return errors.Join(err, broker.EndOpen(work, c, id, replayTimeout, err))
 			}
 		}
 		result.Replayed += len(batch)
@@ -104,6 +119,11 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 	if err == nil {
 		err = send()
 	}
+	if err == nil {
+		visible, cancel := context.WithTimeout(work, cfg.StopTimeout)
+		defer cancel()
+		err = sent.AwaitVisible(visible, c)
+	}
 	return result, err
 }
 
@@ -121,9 +141,9 @@ func (l *Letter) Unsendable() string {
 	}
 }
 
-// sendBack is one transaction: letters to their topics, and their marks.
+// sendBack is one transaction: letters to their topics, and their marks. After an error it may be open.
 func sendBack(ctx context.Context, client *kgo.Client, topics Topics, batch []Letter) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replayTimeout)
+	ctx, cancel := context.WithTimeout(ctx, replayTimeout)
 	defer cancel()
 	defer context.AfterFunc(ctx, client.Close)() // else records in flight would wait for the broker for ever
 	if err := client.BeginTransaction(); err != nil {

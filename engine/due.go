@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"context"
-
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -28,11 +26,11 @@ func (s *session) tellOwing(owing bool) {
 
 // emitDue emits windows that are due in a transaction of their own, as many as it holds. It is called between polls, so that a rebalance does not wait
 // until all are out.
-func (s *session) emitDue(ctx context.Context) error {
+func (s *session) emitDue() error {
 	if !s.owes() {
 		return nil
 	}
-	if err := s.end(ctx, kgo.TryCommit); err != nil { // what it holds is enough
+	if err := s.end(kgo.TryCommit); err != nil { // what it holds is enough
 		return err
 	}
 	if s.anyFresh() {
@@ -42,7 +40,7 @@ func (s *session) emitDue(ctx context.Context) error {
 		if !t.Pending() {
 			continue
 		}
-		if err := s.begin(ctx); err != nil {
+		if err := s.begin(); err != nil {
 			return err
 		}
 		t.touched = true
@@ -51,7 +49,7 @@ func (s *session) emitDue(ctx context.Context) error {
 		}
 		s.send(t)
 	}
-	return s.end(ctx, kgo.TryCommit)
+	return s.end(kgo.TryCommit)
 }
 
 // anyFresh reports whether partitions have come or gone since the last poll was processed.

@@ -42,6 +42,7 @@ type Config struct {
 	CommitInterval     time.Duration // default 100 ms
 	MaxRecords         int           // in one transaction of a worker; default 50,000
 	TransactionTimeout time.Duration // after which the broker aborts for a dead process; default 15 s
+	StopTimeout        time.Duration // for what is open when ctx is done, and until readers see what an ended run has written; default 20 s
 	SessionTimeout     time.Duration // after which the group gives a dead process's partitions away; default 10 s
 	Compression        string        // default lz4
 	StateDir           string        // of the local copies of the state; "" keeps it in memory only
@@ -70,6 +71,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.TransactionTimeout == 0 {
 		c.TransactionTimeout = 15 * time.Second
+	}
+	if c.StopTimeout == 0 {
+		c.StopTimeout = broker.DefaultStopTimeout
 	}
 	if c.SessionTimeout == 0 {
 		c.SessionTimeout = 10 * time.Second
@@ -124,6 +128,9 @@ func Group(p *plan.Program) string { return "weir-" + p.Name }
 // Run runs a pipeline until ctx is done (it then commits what it has and returns nil), all its inputs are bounded
 // and have ended, what UntilEnd asks for is processed, or a fatal error. After any other error a worker starts a new session: state and position come back
 // from what is committed.
+//
+// Run leaves no transaction open: it returns a *broker.LeftOpenError where one may be, since the broker did not answer within
+// StopTimeout. At the end of a bounded run, and of one UntilEnd, readers see all that it has written.
 func Run(ctx context.Context, cfg Config) (Result, error) {
 	cfg.setDefaults()
 	if len(cfg.Instances) == 0 {
@@ -156,18 +163,25 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 // work runs the workers until they are done, or one of them fails.
 func (p *pipeline) work(ctx context.Context, results []Result) error {
 	defer func() { p.schemas.close() }()
+	stop := ctx
 	workers, ctx := errgroup.WithContext(ctx)
+	grace, cancel := broker.Finishing(ctx, p.StopTimeout) // after a stop, a failure or the end
+	defer cancel()
 	if p.UntilEnd {
-		var stop context.CancelFunc
-		ctx, stop = context.WithCancel(ctx)
-		defer stop()
-		go p.stopAtEnd(ctx, stop)
+		var end context.CancelFunc
+		ctx, end = context.WithCancel(ctx)
+		defer end()
+		go p.stopAtEnd(ctx, end)
 	}
 	for i, instance := range p.Instances {
-		w := &worker{pipeline: p, instance: instance, result: &results[i]}
+		w := &worker{pipeline: p, grace: grace, instance: instance, result: &results[i]}
 		workers.Go(func() error { return w.run(ctx) })
 	}
-	return workers.Wait()
+	err := workers.Wait()
+	if done := sum(p.Status, results); err == nil && done.Transactions+done.Aborted > 0 {
+		err = p.settle(grace, stop.Err() != nil)
+	}
+	return err
 }
 
 func sum(status *Status, results []Result) (all Result) {
@@ -176,6 +190,19 @@ func sum(status *Status, results []Result) (all Result) {
 	}
 	all.Skipped = status.allSkipped()
 	return all
+}
+
+// settle waits until the last transactions show: to readers where the run has come to its end, to their coordinators where it was
+// stopped, since readers may then wait for transactions of others as well.
+func (p *pipeline) settle(ctx context.Context, stopped bool) error {
+	if !stopped {
+		return p.sent.AwaitVisible(ctx, p.Broker)
+	}
+	ids := make([]string, len(p.Instances))
+	for i, instance := range p.Instances {
+		ids[i] = p.transactionalID(instance)
+	}
+	return broker.AwaitEnded(ctx, p.Broker, ids...)
 }
 
 // add counts a committed transaction.

@@ -186,7 +186,7 @@ func (s *session) takeSettled() bool {
 
 // beginHealing begins a transaction where the group's offsets are to be set to those of the state: partitions without new rows
 // would keep the wrong ones, which others read.
-func (s *session) beginHealing(ctx context.Context) error {
+func (s *session) beginHealing() error {
 	s.mu.Lock()
 	var heal []topicPartition
 	for tp, c := range s.covered {
@@ -205,7 +205,7 @@ func (s *session) beginHealing(ctx context.Context) error {
 			}
 		}
 	}
-	return s.begin(ctx)
+	return s.begin()
 }
 
 // heal commits the state's positions as the group's offsets where the transaction has read nothing, so that the client commits

@@ -20,6 +20,8 @@ import (
 // pipeline is what the workers of a process share.
 type pipeline struct {
 	Config
+	sent broker.Written
+
 	partitions    map[string]int32         // of all topics that it reads or writes
 	limits        map[string]int32         // of the topics that it writes, how large a batch may be
 	ids           map[string]kadm.TopicID  // of the same topics

@@ -332,11 +332,11 @@ func (s *session) holdUnknown(ctx context.Context, fetches kgo.Fetches) (bool, e
 	}
 	s.group.Client().PauseFetchPartitions(pause)
 	s.tellHeld()
-	if err := s.begin(ctx); err != nil {
+	if err := s.begin(); err != nil {
 		return true, err
 	}
 	s.aborting = AbortSchema
-	return true, s.end(ctx, kgo.TryAbort)
+	return true, s.end(kgo.TryAbort)
 }
 
 // releaseKnown goes on with partitions whose schemas are known by now.

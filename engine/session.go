@@ -86,7 +86,7 @@ func (w *worker) session(ctx context.Context) error {
 	w.connected = true
 	for {
 		if ctx.Err() != nil {
-			return s.end(context.WithoutCancel(ctx), kgo.TryCommit)
+			return s.end(kgo.TryCommit)
 		}
 		wait := s.CommitInterval
 		if s.open {
@@ -106,14 +106,14 @@ func (w *worker) session(ctx context.Context) error {
 			err = s.process(ctx, fetches)
 		}
 		if err == nil {
-			err = s.emitDue(ctx)
+			err = s.emitDue()
 		}
 		if err != nil {
-			s.giveUp(ctx)
+			s.giveUp()
 			return err
 		}
 		if s.open && (time.Since(s.began) >= s.CommitInterval || s.read >= s.MaxRecords) {
-			if err := s.end(ctx, kgo.TryCommit); err != nil {
+			if err := s.end(kgo.TryCommit); err != nil {
 				return err
 			}
 		}
@@ -158,6 +158,7 @@ func (s *session) connect(ctx context.Context) error {
 	id := s.transactionalID()
 	s.following = s.Broker.Tracer().Client(id, Group(s.Program))
 	s.group, err = kgo.NewGroupTransactSession(append(base,
+		kgo.WithContext(s.grace),
 		kgo.TransactionalID(id),
 		kgo.TransactionTimeout(s.TransactionTimeout),
 		kgo.ConsumerGroup(Group(s.Program)),
@@ -176,13 +177,14 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.ProducerLinger(linger),
 		kgo.ProducerBatchMaxBytesFn(s.batchLimit),
 		kgo.MaxBufferedRecords(1<<20),
-		kgo.FetchMaxWait(s.CommitInterval),
+		kgo.FetchMaxWait(max(10*time.Millisecond, s.CommitInterval)), // the client takes no less
 		broker.ClientLog(s.Logger),
 		s.Broker.Observe("engine", s.Program.Name+"/"+s.instance),
 		s.following.Option(),
+		s.sent.Option(),
 	)...)
 	if err != nil {
-		return fmt.Errorf("open session: %w", err)
+		return &fatalError{fmt.Errorf("open session: %w", err)} // of settings that no broker has seen
 	}
 	s.admin = kadm.NewClient(s.group.Client())
 	// Taking the transactional id first ends what a dead life of this instance has left open.
@@ -190,10 +192,15 @@ func (s *session) connect(ctx context.Context) error {
 		s.group.Close()
 		return fmt.Errorf("take transactional id %s: %w", id, err)
 	}
+	s.left = nil
 	return nil
 }
 
-func (s *session) transactionalID() string { return "weir-" + Group(s.Program) + "-" + s.instance }
+func (w *worker) transactionalID() string { return w.pipeline.transactionalID(w.instance) }
+
+func (p *pipeline) transactionalID(instance string) string {
+	return "weir-" + Group(p.Program) + "-" + instance
+}
 
 func (s *session) close() {
 	s.tellOwing(false)
@@ -285,7 +292,7 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 		// A restore waits for open transactions on the changelog, so ours must not be one of them. The records just
 		// polled are read again: an abort rewinds to the committed offsets.
 		if s.open {
-			if err := s.end(ctx, kgo.TryAbort); err != nil {
+			if err := s.end(kgo.TryAbort); err != nil {
 				return err
 			}
 			return s.restore(ctx, fresh)
@@ -302,7 +309,7 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 			return err
 		}
 	}
-	if err := s.beginHealing(ctx); err != nil {
+	if err := s.beginHealing(); err != nil {
 		return err
 	}
 	if held, err := s.holdUnknown(ctx, fetches); held || err != nil {
@@ -313,17 +320,17 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 		if failed != nil || len(tp.Records) == 0 {
 			return
 		}
-		failed = s.step(ctx, tp)
+		failed = s.step(tp)
 	})
 	if failed != nil {
 		return failed
 	}
-	return s.idle(ctx)
+	return s.idle()
 }
 
 // step runs the records of one partition through the tasks that read it.
-func (s *session) step(ctx context.Context, tp kgo.FetchTopicPartition) error {
-	if err := s.begin(ctx); err != nil {
+func (s *session) step(tp kgo.FetchTopicPartition) error {
+	if err := s.begin(); err != nil {
 		return err
 	}
 	newest := tp.Records[len(tp.Records)-1]
@@ -398,14 +405,14 @@ func (s *session) observe(records []*kgo.Record) {
 }
 
 // idle tells tasks of inputs that have had no record for their idle timeout.
-func (s *session) idle(ctx context.Context) error {
+func (s *session) idle() error {
 	for _, t := range s.tasks {
 		for _, in := range t.stage.Inputs {
 			scan, ok := in.Op.(*plan.Scan)
 			if !ok || scan.Table.IdleTimeout == 0 || t.IsIdle(scan.Table.Topic) || s.Now().Sub(t.last[scan.Table.Topic]) < scan.Table.IdleTimeout {
 				continue
 			}
-			if err := s.begin(ctx); err != nil {
+			if err := s.begin(); err != nil {
 				return err
 			}
 			t.touched = true
@@ -587,7 +594,7 @@ func (s *session) endEmpty(ctx context.Context) error {
 			if next, settled := s.nextOffset(topicPartition{topic, id.partition}); bounded && (!settled || next < end) {
 				continue
 			}
-			if err := s.begin(ctx); err != nil {
+			if err := s.begin(); err != nil {
 				return err
 			}
 			t.touched = true

@@ -45,7 +45,7 @@ type transaction struct {
 }
 
 // begin begins a transaction where none is open.
-func (s *session) begin(ctx context.Context) error {
+func (s *session) begin() error {
 	if s.open {
 		return nil
 	}
@@ -53,8 +53,8 @@ func (s *session) begin(ctx context.Context) error {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	s.open, s.began = true, time.Now()
-	// Records outlive ctx, since what was read when it ends is still committed.
-	ctx, s.release = context.WithTimeout(context.WithoutCancel(ctx), s.TransactionTimeout)
+	ctx, release := context.WithTimeout(s.grace, s.TransactionTimeout)
+	s.release = release
 	client, written := s.group.Client(), kgo.AbortingFirstErrPromise(s.group.Client())
 	s.written = written
 	s.produce = func(r *kgo.Record) {
@@ -80,12 +80,12 @@ func (s *session) send(t *task) {
 	s.counted.out = 0
 }
 
-// end commits or aborts the open transaction. After an error its outcome is unknown, and the session is over.
-func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
+// end commits or aborts the open transaction, also after a stop. After an error its outcome is unknown, and the session is over.
+func (s *session) end(try kgo.TransactionEndTry) error {
 	if !s.open {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.TransactionTimeout)
+	ctx, cancel := context.WithTimeout(s.grace, s.TransactionTimeout)
 	defer cancel()
 	var failed error
 	if try == kgo.TryCommit {
@@ -100,6 +100,7 @@ func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
 	done := s.take()
 	if err != nil {
 		s.abort(AbortUnknown)
+		s.left = err
 		return errors.Join(fmt.Errorf("end transaction: %w", err), failed)
 	}
 	_ = s.written.Err() // known already; but what it aborts must not reach into the next transaction
@@ -133,15 +134,15 @@ func (s *session) end(ctx context.Context, try kgo.TransactionEndTry) error {
 	return nil
 }
 
-// giveUp aborts the open transaction of a session that is over. Where that fails, the next session's ProducerID does it; until
-// then, or until the transaction times out, what it has sent would hold readers back.
-func (s *session) giveUp(ctx context.Context) {
+// giveUp aborts the open transaction of a session that is over. Where that fails, the next session's ProducerID does it, or the end
+// of the worker; until then, or until the transaction times out, what it has sent would hold readers back.
+func (s *session) giveUp() {
 	if !s.open {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	ctx, cancel := context.WithTimeout(s.grace, time.Second)
 	defer cancel()
-	_, _ = s.group.End(ctx, kgo.TryAbort)
+	_, s.left = s.group.End(ctx, kgo.TryAbort)
 	s.abort(AbortProcess)
 }
 

@@ -11,13 +11,24 @@ import (
 // worker is one consumer of the group, with transactions of its own.
 type worker struct {
 	*pipeline
+	grace     context.Context // of clients and transactions: a stop leaves them StopTimeout
 	instance  string
 	result    *Result
 	connected bool
+	left      error // why the last session may have left a transaction open; nil where it has not
 }
 
+// run runs sessions until ctx is done, the pipeline has ended or an error is fatal, and leaves no transaction open.
 func (w *worker) run(ctx context.Context) error {
 	defer w.Status.phase(w.instance, Stopped, "")
+	err := w.sessions(ctx)
+	if w.left == nil || broker.IsFenced(err) { // who fences has ended it
+		return err
+	}
+	return errors.Join(err, broker.EndOpen(w.grace, w.Broker, w.transactionalID(), w.TransactionTimeout, w.left))
+}
+
+func (w *worker) sessions(ctx context.Context) error {
 	wait := broker.Backoff()
 	for {
 		w.result.Sessions++

@@ -105,13 +105,18 @@ func FindDeployment(ctx context.Context, kafka broker.Config, name string) (Depl
 // recorder writes the record of one name. Its transactional id fences whoever else is about to change the same deployment: of two
 // at the same time, the later one wins, and the earlier one learns it at its next write.
 type recorder struct {
+	kafka  broker.Config
 	client *kgo.Client
 	name   string
 }
 
+// recordTimeout is that of the transactions of a record.
+const recordTimeout = 30 * time.Second
+
 func openRecorder(ctx context.Context, kafka broker.Config, name string) (*recorder, error) {
-	client, err := broker.Connect(ctx, kafka, kgo.TransactionalID("weir-flink-record-"+name), kgo.DefaultProduceTopic(RecordTopic),
-		kgo.TransactionTimeout(30*time.Second))
+	r := &recorder{kafka: kafka, name: name}
+	client, err := broker.Connect(ctx, kafka, kgo.TransactionalID(r.id()), kgo.DefaultProduceTopic(RecordTopic),
+		kgo.TransactionTimeout(recordTimeout))
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +128,8 @@ func openRecorder(ctx context.Context, kafka broker.Config, name string) (*recor
 		client.Close()
 		return nil, fmt.Errorf("prepare the record of %s: %w", name, err)
 	}
-	return &recorder{client: client, name: name}, nil
+	r.client = client
+	return r, nil
 }
 
 func (r *recorder) close() { r.client.Close() }
@@ -131,21 +137,30 @@ func (r *recorder) close() { r.client.Close() }
 // errOvertaken says that somebody else has changed the same deployment in the meantime.
 var errOvertaken = errors.New("another weir has changed this deployment at the same time")
 
+// write commits what is known of a deployment. A stop does not tear it; one that may be left open is a *broker.LeftOpenError.
 func (r *recorder) write(ctx context.Context, d *Deployment) error {
 	d.At = time.Now().UTC()
 	value, err := json.Marshal(d)
 	if err != nil {
 		return err
 	}
+	ctx, cancel := broker.Finishing(ctx, broker.DefaultStopTimeout)
+	defer cancel()
 	if err := r.client.BeginTransaction(); err != nil {
 		return r.failed(err)
 	}
-	produced := r.client.ProduceSync(ctx, &kgo.Record{Key: []byte(r.name), Value: value}).FirstErr()
-	if produced != nil {
-		return r.failed(errors.Join(produced, r.client.EndTransaction(ctx, kgo.TryAbort)))
+	written := r.client.ProduceSync(ctx, &kgo.Record{Key: []byte(r.name), Value: value}).FirstErr()
+	if written == nil {
+		written = r.client.EndTransaction(ctx, kgo.TryCommit)
 	}
-	return r.failed(r.client.EndTransaction(ctx, kgo.TryCommit))
+	failed := r.failed(written)
+	if failed != nil && !errors.Is(failed, errOvertaken) {
+		return errors.Join(failed, broker.EndOpen(ctx, r.kafka, r.id(), recordTimeout, written))
+	}
+	return failed
 }
+
+func (r *recorder) id() string { return "weir-flink-record-" + r.name }
 
 func (r *recorder) failed(err error) error {
 	switch {

@@ -55,6 +55,7 @@ type Config struct {
 	CommitInterval     time.Duration // length of a transaction; default 100 ms
 	MaxRecords         int           // in one transaction; default 100,000
 	TransactionTimeout time.Duration // after which the broker aborts for a dead producer; default 15 s
+	StopTimeout        time.Duration // for what is open when ctx is done, and until readers see all that the source had; default 20 s
 	Compression        string        // none, gzip, snappy, lz4, zstd; default lz4
 
 	MarkTransactions bool   // header weir-tx on each record, by which weir verify finds torn transactions
@@ -99,6 +100,9 @@ func (c *Config) setDefaults() {
 	if c.TransactionTimeout == 0 {
 		c.TransactionTimeout = 15 * time.Second
 	}
+	if c.StopTimeout == 0 {
+		c.StopTimeout = broker.DefaultStopTimeout
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -133,6 +137,9 @@ func (c *Config) Validate() error {
 // Run sends the source's readings until it ends, ctx is done (what was taken from the source is then
 // committed) or a fatal error, such as another producer having taken the source over. After any other
 // error it starts a new session, which asks the broker what was committed and goes on from there.
+//
+// Run leaves no transaction open: it returns a *broker.LeftOpenError where one may be, since the broker did not answer within
+// StopTimeout. At the source's end readers see all that was sent.
 func Run(ctx context.Context, cfg Config, src Source) (Result, error) {
 	cfg.setDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -148,7 +155,9 @@ func Run(ctx context.Context, cfg Config, src Source) (Result, error) {
 	cfg.Metrics.add(cfg.Status)
 	cfg.Logger = cfg.Logger.With("source", src.Name())
 	defer cfg.Status.phase(Stopped, "")
-	p := &producer{cfg: cfg, src: src, acks: acks}
+	work, cancel := broker.Finishing(ctx, cfg.StopTimeout)
+	defer cancel()
+	p := &producer{cfg: cfg, src: src, acks: acks, work: work}
 	err = p.run(ctx)
 	return p.result, errors.Join(err, acks.close())
 }
@@ -158,6 +167,9 @@ type producer struct {
 	src    Source
 	acks   *acks
 	result Result
+	work   context.Context // of clients and transactions: a stop leaves them StopTimeout
+	left   error           // why the last session may have left a transaction open; nil where it has not
+	sent   broker.Written
 
 	connected bool      // a broker has answered once
 	started   time.Time // when the first reading was taken
@@ -173,7 +185,24 @@ type pending struct {
 	chunks   []*chunk
 }
 
+// run runs sessions until the source ends, ctx is done or an error is permanent, and leaves no transaction open.
 func (p *producer) run(ctx context.Context) error {
+	err := p.sessions(ctx)
+	switch id := transactionalID(p.src.Name()); {
+	case p.left != nil && !broker.IsFenced(err): // who fences has ended it
+		return errors.Join(err, broker.EndOpen(p.work, p.cfg.Broker, id, p.cfg.TransactionTimeout, p.left))
+	case err != nil || p.result.Transactions == 0:
+		return err
+	case ctx.Err() != nil:
+		return broker.AwaitEnded(p.work, p.cfg.Broker, id)
+	default:
+		visible, cancel := context.WithTimeout(p.work, p.cfg.StopTimeout)
+		defer cancel()
+		return p.sent.AwaitVisible(visible, p.cfg.Broker)
+	}
+}
+
+func (p *producer) sessions(ctx context.Context) error {
 	wait := broker.Backoff()
 	for {
 		p.result.Sessions++

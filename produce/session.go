@@ -45,7 +45,7 @@ func (p *producer) session(ctx context.Context) error {
 	}
 	s.cfg.Status.phase(Running, "")
 	s.feed = startFeed(feeding, p.cfg, p.src)
-	err := s.transactions(ctx)
+	err := s.transactions()
 	stop()
 	for range s.feed.chunks { // wait until the feed has let go of the source
 	}
@@ -58,6 +58,7 @@ func (s *session) connect(ctx context.Context) error {
 		return err
 	}
 	s.client, err = broker.Connect(ctx, s.cfg.Broker,
+		kgo.WithContext(s.work),
 		kgo.TransactionalID(transactionalID(s.src.Name())),
 		kgo.TransactionTimeout(s.cfg.TransactionTimeout),
 		compression,
@@ -67,6 +68,7 @@ func (s *session) connect(ctx context.Context) error {
 		broker.ClientLog(s.cfg.Logger),
 		s.cfg.Broker.Observe("produce", s.src.Name()),
 		s.cfg.Broker.Tracer().Client(transactionalID(s.src.Name()), "").Option(),
+		s.sent.Option(),
 	)
 	if err != nil {
 		return err
@@ -79,8 +81,10 @@ func (s *session) connect(ctx context.Context) error {
 	}
 	if err != nil {
 		s.client.Close()
+		return err
 	}
-	return err
+	s.left = nil
+	return nil
 }
 
 func transactionalID(source string) string { return "weir-produce-" + source }
@@ -157,25 +161,24 @@ func (p *producer) settle(committed int64) error {
 	return nil
 }
 
-// transactions sends chunks until the source ends or ctx is done.
-func (s *session) transactions(ctx context.Context) error {
+// transactions sends chunks until the feed ends.
+func (s *session) transactions() error {
 	for {
 		first, ok := <-s.feed.chunks
 		if !ok {
 			return s.feed.err
 		}
-		if err := s.transaction(ctx, first); err != nil {
+		if err := s.transaction(first); err != nil {
 			return err
 		}
 	}
 }
 
 // transaction is one transaction: chunks for the length of the commit interval, the position behind them, commit.
-func (s *session) transaction(ctx context.Context, first *chunk) error {
+// What was taken from the source is committed after a stop, too.
+func (s *session) transaction(first *chunk) error {
 	began := time.Now()
-	// What was taken from the source is committed even if ctx ends meanwhile, within the timeout that the
-	// broker sets anyway.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.TransactionTimeout)
+	ctx, cancel := context.WithTimeout(s.work, s.cfg.TransactionTimeout)
 	defer cancel()
 	// A client that is told to forget its records only does so when it is closed.
 	defer context.AfterFunc(ctx, func() {
@@ -212,6 +215,7 @@ func (s *session) transaction(ctx context.Context, first *chunk) error {
 	}
 	s.pending = &pending{readings: position.Readings, began: began, commit: commit, chunks: chunks}
 	if err := s.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		s.left = err
 		return s.explain(began, fmt.Errorf("commit transaction: %w", err))
 	}
 	s.earlier = position.Readings
@@ -283,6 +287,7 @@ func (s *session) mark(chunks []*chunk, records int) {
 func (s *session) abort(ctx context.Context, chunks []*chunk, began time.Time, cause error) error {
 	cause = fmt.Errorf("write readings: %w", cause)
 	if err := s.client.EndTransaction(ctx, kgo.TryAbort); err != nil {
+		s.left = err
 		cause = errors.Join(cause, fmt.Errorf("abort transaction: %w", err))
 	}
 	explained := s.explain(began, cause)

@@ -1,0 +1,124 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// DefaultStopTimeout is how long a stop may take to end the transactions that were begun.
+const DefaultStopTimeout = 20 * time.Second
+
+// Finishing returns a context for work that a stop must not tear, such as a transaction and the client that has it open: when
+// ctx is done the work has so long to end. Cancel it when the work is done.
+//
+// Every transactional client lives in such a context (kgo.WithContext), so that closing it takes no longer either.
+func Finishing(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stopped := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(limit, cancel)
+		context.AfterFunc(work, func() { timer.Stop() })
+	})
+	return work, func() {
+		stopped()
+		cancel()
+	}
+}
+
+// LeftOpenError says that a stop may have left a transaction open.
+type LeftOpenError struct {
+	TransactionalID string
+	Timeout         time.Duration // after which the broker aborts it
+	Err             error         // why it could not be ended
+}
+
+// Error names the transaction, what it means for readers, and the ways to end it.
+func (e *LeftOpenError) Error() string {
+	reason := "no answer from the broker in time"
+	if e.Err != nil && !errors.Is(e.Err, context.Canceled) {
+		reason = e.Err.Error()
+	}
+	return fmt.Sprintf("end transaction %s: %s: it may be left open, and readers then wait until the broker aborts it after %s; "+
+		"the next start of the same command ends it at once, and so does weir transactions abort %s",
+		e.TransactionalID, reason, e.Timeout, e.TransactionalID)
+}
+
+// Unwrap returns why it could not be ended.
+func (e *LeftOpenError) Unwrap() error { return e.Err }
+
+// EndOpen ends the transaction that a client of this process may have left open: it takes the transactional id, which aborts
+// what is open and waits until a commit under way is complete (KIP-98). cause is why the client did not end it. Call it when nothing of this id
+// will be started again; the error is a *LeftOpenError.
+func EndOpen(ctx context.Context, c Config, id string, timeout time.Duration, cause error) error {
+	client, err := Connect(ctx, c, kgo.TransactionalID(id), kgo.TransactionTimeout(timeout), kgo.WithContext(ctx))
+	if err == nil {
+		_, _, err = client.ProducerID(ctx)
+		client.Close()
+	}
+	if err != nil {
+		return &LeftOpenError{TransactionalID: id, Timeout: timeout, Err: clearest(err, cause)}
+	}
+	return nil
+}
+
+// clearest is the first of the errors that says more than that time was up.
+func clearest(errs ...error) error {
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
+	return errs[0]
+}
+
+// endPoll is how often the broker is asked whether transactions have ended, or can be seen.
+const endPoll = 20 * time.Millisecond
+
+// AwaitEnded waits until no transaction of the ids is open or being ended: a broker answers to the end of one before its markers are
+// on all partitions. The error names those that are not.
+func AwaitEnded(ctx context.Context, c Config, ids ...string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	client, err := Connect(ctx, c)
+	if err != nil {
+		return fmt.Errorf("wait for the end of the transactions of %s: %w", strings.Join(ids, ", "), err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	for {
+		open, err := openOf(ctx, admin, ids)
+		if err == nil && len(open) == 0 {
+			return nil
+		}
+		if sleepErr := Sleep(ctx, endPoll); sleepErr != nil {
+			return fmt.Errorf("wait for the end of the transactions of %s: %w; they end by themselves, weir transactions list shows when",
+				strings.Join(slices.Concat(open, ids)[:max(1, len(open))], ", "), clearest(sleepErr, err))
+		}
+	}
+}
+
+// openOf returns which of the transactional ids have a transaction that is open or being ended.
+func openOf(ctx context.Context, admin *kadm.Client, ids []string) (open []string, err error) {
+	described, err := admin.DescribeTransactions(ctx, ids...)
+	if err != nil {
+		return nil, fmt.Errorf("describe transactions: %w", err)
+	}
+	for _, d := range described.Sorted() {
+		switch {
+		case errors.Is(d.Err, kerr.TransactionalIDNotFound):
+		case d.Err != nil:
+			return nil, fmt.Errorf("describe transaction %s: %w", d.TxnID, d.Err)
+		case slices.Contains([]string{"Ongoing", "PrepareCommit", "PrepareAbort"}, d.State):
+			open = append(open, d.TxnID)
+		}
+	}
+	return open, nil
+}

@@ -1,0 +1,147 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Written knows how far clients have written, by partition, so that the end of a run can wait until readers see it. Its zero
+// value is ready.
+type Written struct {
+	mu   sync.Mutex
+	ends map[partitionKey]*atomic.Int64 // offset after the last record
+}
+
+// Option makes a client tell what it writes.
+func (w *Written) Option() kgo.Opt { return kgo.WithHooks(&writtenBy{all: w}) }
+
+// writtenBy is the hook of one client, which finishes records one after the other, a batch of a partition at a time.
+type writtenBy struct {
+	all *Written
+	at  partitionKey
+	end *atomic.Int64
+}
+
+// OnProduceRecordUnbuffered implements kgo.HookProduceRecordUnbuffered.
+func (h *writtenBy) OnProduceRecordUnbuffered(r *kgo.Record, err error) {
+	if err != nil {
+		return
+	}
+	if h.end == nil || h.at.id != r.Partition || h.at.topic != r.Topic {
+		h.at = partitionKey{r.Topic, r.Partition}
+		h.end = h.all.of(h.at)
+	}
+	for next := r.Offset + 1; ; {
+		last := h.end.Load()
+		if last >= next || h.end.CompareAndSwap(last, next) {
+			return
+		}
+	}
+}
+
+func (w *Written) of(p partitionKey) *atomic.Int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ends == nil {
+		w.ends = make(map[partitionKey]*atomic.Int64)
+	}
+	if w.ends[p] == nil {
+		w.ends[p] = new(atomic.Int64)
+	}
+	return w.ends[p]
+}
+
+// NotVisibleError says that what was committed can't be seen by all readers yet.
+type NotVisibleError struct {
+	Partitions []BlockedPartition // HighWatermark is the offset after the last record that was written
+	Err        error              // why there was no longer wait
+}
+
+// Error names a partition and the way forward.
+func (e *NotVisibleError) Error() string {
+	if len(e.Partitions) == 0 {
+		return fmt.Sprintf("wait until readers see what is committed: %v", e.Err)
+	}
+	p := e.Partitions[0]
+	others := ""
+	if n := len(e.Partitions); n > 1 {
+		others = fmt.Sprintf(", and %d more partitions", n-1)
+	}
+	return fmt.Sprintf("all is committed, but readers with read_committed don't see it yet: they see %s-%d up to offset %d, it is written up to %d%s: "+
+		"a transaction is open there, or its end is not written on all partitions yet; weir transactions list shows it",
+		p.Topic, p.Partition, p.LastStable, p.HighWatermark, others)
+}
+
+// Unwrap returns why there was no longer wait.
+func (e *NotVisibleError) Unwrap() error { return e.Err }
+
+// AwaitVisible waits until readers with read_committed see all that was written: until the last stable offset of each partition has
+// passed it. A broker answers to a commit before its markers are on all partitions. The error is a *NotVisibleError.
+func (w *Written) AwaitVisible(ctx context.Context, c Config) error {
+	if w.nothing() {
+		return nil
+	}
+	client, err := Connect(ctx, c)
+	if err != nil {
+		return &NotVisibleError{Err: err}
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	for {
+		hidden, err := w.hidden(ctx, admin)
+		if err == nil && len(hidden) == 0 {
+			return nil
+		}
+		if sleepErr := Sleep(ctx, endPoll); sleepErr != nil {
+			return &NotVisibleError{Partitions: hidden, Err: clearest(err, sleepErr)}
+		}
+	}
+}
+
+func (w *Written) nothing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.ends) == 0
+}
+
+// hidden returns the partitions of which readers don't see all. One that is gone has nothing to be seen.
+func (w *Written) hidden(ctx context.Context, admin *kadm.Client) (hidden []BlockedPartition, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var topics []string
+	for p := range w.ends {
+		if !slices.Contains(topics, p.topic) {
+			topics = append(topics, p.topic)
+		}
+	}
+	stable, err := admin.ListCommittedOffsets(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("list last stable offsets: %w", err)
+	}
+	for p, end := range w.ends {
+		at, ok := stable.Lookup(p.topic, p.id)
+		if !ok || errors.Is(at.Err, kerr.UnknownTopicOrPartition) {
+			continue
+		}
+		if at.Err != nil {
+			return nil, fmt.Errorf("list the last stable offset of %s-%d: %w", p.topic, p.id, at.Err)
+		}
+		if end := end.Load(); at.Offset < end {
+			hidden = append(hidden, BlockedPartition{Topic: p.topic, Partition: p.id, LastStable: at.Offset, HighWatermark: end, Behind: end - at.Offset})
+		}
+	}
+	slices.SortFunc(hidden, func(a, b BlockedPartition) int {
+		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	return hidden, nil
+}
