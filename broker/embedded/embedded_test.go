@@ -381,3 +381,31 @@ func TestJournalKeepsTheNewerProducersOffsets(t *testing.T) {
 		t.Errorf("intent %+v, want epoch 3 and %+v", in, want)
 	}
 }
+
+// Clients are told the address that is advertised, wherever they have connected first.
+func TestAdvertise(t *testing.T) {
+	const proxy = "127.0.0.1:1"
+	ports, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listen := ports.Addr().String()
+	_ = ports.Close()
+	b, err := Open(Config{Dir: t.TempDir(), Addr: listen, Advertise: proxy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if b.Addr() != proxy {
+		t.Errorf("Addr is %s, expected %s", b.Addr(), proxy)
+	}
+	c, err := kgo.NewClient(kgo.SeedBrokers(listen))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	resp, err := kmsg.NewPtrMetadataRequest().RequestWith(t.Context(), c.SeedBrokers()[0])
+	if err != nil || len(resp.Brokers) != 1 || fmt.Sprint(resp.Brokers[0].Host, ":", resp.Brokers[0].Port) != proxy {
+		t.Errorf("clients are told %+v, %v, expected %s", resp, err, proxy)
+	}
+}
