@@ -113,18 +113,15 @@ func (s *scene) judge(ctx context.Context) (outcome string, wrong []string) {
 		return Wrong, []string{err.Error()}
 	}
 	wrong = expect(s.rows, s.bounded).compare(came, s.refused != "")
-	switch {
-	case s.refused == "":
+	outcome = Refused
+	if s.refused == "" {
+		outcome = Right
 		wrong = append(wrong, held...)
 		if !s.kind.right {
 			wrong = append(wrong, "the pipeline went on, and must refuse")
 		}
-		outcome = Right
-	default:
-		outcome = Refused
-		if s.kind.refusal == nil || !s.kind.refusal.MatchString(s.refused) {
-			wrong = append(wrong, fmt.Sprintf("it ended with a message that does not name the cause: %q", s.refused))
-		}
+	} else if s.kind.refusal == nil || !s.kind.refusal.MatchString(s.refused) {
+		wrong = append(wrong, fmt.Sprintf("it ended with a message that does not name the cause: %q", s.refused))
 	}
 	if len(wrong) > 0 {
 		return Wrong, wrong

@@ -143,15 +143,6 @@ func (c *kafkaCluster) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// freeAddress is one of the loopback that nobody listens on.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // returns at once
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
-
 // mountTmpfs mounts a file system in memory on a folder; it needs root.
 func mountTmpfs(dir, size string) error {
 	if err := syscall.Mount("weir-chaos", dir, "tmpfs", 0, "size="+size); err != nil {

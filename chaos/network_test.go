@@ -32,7 +32,7 @@ func TestHolderHoldsAnEndTxn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.close()
+	defer func() { _ = h.close() }()
 	dial := func() (client, at net.Conn) {
 		client, err := net.Dial("tcp", h.addr())
 		if err != nil {
