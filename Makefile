@@ -67,9 +67,9 @@ accidents: ## 200 accidents of operators to stateful pipelines, each at a random
 
 campaign: build deps ## faults for an hour, half on three real brokers, half on the embedded one; docs/results/campaign.md is made of it
 	@mkdir -p docs/results/campaign; at=docs/results/campaign/$$(date -u +%Y%m%d-%H%M); dir=$(CURDIR)/.weir-campaign; code=0; \
-	$(BIN)/weir chaos --data-dir $$dir --duration $(CAMPAIGN) --result $$at-embedded.json || code=$$?; \
+	$(BIN)/weir chaos --data-dir $$dir --duration $(CAMPAIGN) --rate 4000 --result $$at-embedded.json || code=$$?; \
 	$(BIN)/weir kafka up --brokers 3 --data-dir $$dir && \
-	{ $(BIN)/weir chaos --on kafka --data-dir $$dir --duration $(CAMPAIGN) --result $$at-kafka.json || code=$$?; }; \
+	{ $(BIN)/weir chaos --on kafka --data-dir $$dir --duration $(CAMPAIGN) --rate 4000 --result $$at-kafka.json || code=$$?; }; \
 	$(BIN)/weir kafka down --data-dir $$dir; \
 	$(BIN)/weir chaos --page $$(ls docs/results/campaign/*.json | paste -sd,) > docs/results/campaign.md; \
 	[ $$code != 0 ] || rm -rf $$dir; exit $$code

@@ -54,7 +54,7 @@ const interrupted = 130
 // Timeouts of an accident's processes: short, so that what a dead one held is free soon.
 const (
 	sceneSession = 6 * time.Second
-	sceneTx      = 6 * time.Second
+	sceneTx      = 10 * time.Second
 	sceneLimit   = 60 * time.Second // for what should take seconds
 	finalLimit   = 3 * time.Minute  // for the run to the end; a join that the group forgets takes a minute
 )
