@@ -39,6 +39,7 @@ type pipelineRow struct {
 	P99       float64    `json:"p99,omitempty"`     // milliseconds from a record to its committed result
 	Late      int64      `json:"late,omitempty"`    // rows, in this process
 	Letters   int64      `json:"letters,omitempty"` // dead letters, in this process
+	Dropped   int64      `json:"dropped,omitempty"` // by options such as json.ignore-parse-errors, in this process
 	watermark *time.Time // the lowest
 }
 
@@ -177,6 +178,7 @@ func (row *pipelineRow) addStatus(s engine.Snapshot, now time.Time) {
 	if s.NoCopies != "" && row.Reason == "" {
 		row.Reason = "state in memory only: " + s.NoCopies
 	}
+	row.Dropped += s.Dropped.Total()
 	for _, t := range s.Tasks {
 		row.Late += t.Late
 		row.Letters += t.DeadLetters

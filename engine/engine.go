@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir/broker"
+	"weir/operator"
 	"weir/plan"
 	"weir/registry"
 )
@@ -104,6 +105,7 @@ type Commit struct {
 	Outputs     int // written: results and state
 	DeadLetters int
 	Causes      map[string]int // of the dead letters
+	Dropped     operator.Dropped
 	Late        int
 	Took        time.Duration   // from its first record to the answer of the broker
 	Latencies   []time.Duration // from a record's timestamp to the commit, for a sample of the records
@@ -117,9 +119,13 @@ type Result struct {
 	Late         int64 `json:"late"`
 	Skipped      int64 `json:"skipped"` // offsets of sources that were gone before they were read
 	Transactions int64 `json:"transactions"`
-	Aborted      int64 `json:"aborted"`
-	Sessions     int64 `json:"sessions"`                  // 1 more than the times it had to start anew
-	FirstRecord  int64 `json:"first_record_ms,omitempty"` // when it read its first record, in milliseconds since 1970
+
+	// Dropped is what options such as json.ignore-parse-errors left out.
+	Dropped operator.Dropped `json:"dropped,omitempty"`
+
+	Aborted     int64 `json:"aborted"`
+	Sessions    int64 `json:"sessions"`                  // 1 more than the times it had to start anew
+	FirstRecord int64 `json:"first_record_ms,omitempty"` // when it read its first record, in milliseconds since 1970
 }
 
 // Group is the consumer group of a pipeline.
@@ -212,6 +218,14 @@ func (r *Result) add(c Commit) {
 	r.Outputs += int64(c.Outputs)
 	r.DeadLetters += int64(c.DeadLetters)
 	r.Late += int64(c.Late)
+	r.drop(c.Dropped)
+}
+
+func (r *Result) drop(more operator.Dropped) {
+	if r.Dropped == nil && len(more) > 0 {
+		r.Dropped = make(operator.Dropped)
+	}
+	r.Dropped.Add(more)
 }
 
 // merge adds what another worker did.
@@ -220,6 +234,7 @@ func (r *Result) merge(o Result) {
 	r.Outputs += o.Outputs
 	r.DeadLetters += o.DeadLetters
 	r.Late += o.Late
+	r.drop(o.Dropped)
 	r.Transactions += o.Transactions
 	r.Aborted += o.Aborted
 	r.Sessions += o.Sessions

@@ -63,6 +63,7 @@ var (
 	descLate      = desc("late_rows_total", "Rows that came after their window was closed; they are in the late topic.")
 	descSkipped   = desc("skipped_offsets_total", "Offsets of a source that retention or DeleteRecords removed before they were read.", "topic")
 	descLetters   = desc("dead_letters_total", "Records set aside in the dead-letter topic.", "cause")
+	descDropped   = desc("dropped_total", "What options of a table leave out: records and values (json.ignore-parse-errors), entries of maps (json.map-null-key.mode = DROP), rows (table.exec.sink.not-null-enforcer = DROP).", "table", "what")
 	descCommitted = desc("transactions_committed_total", "Committed transactions.")
 	descAborted   = desc("transactions_aborted_total", "Aborted transactions.", "reason")
 	descRetries   = desc("retries_total", "Sessions that broke and were started anew.")
@@ -119,6 +120,9 @@ func collect(s Snapshot, to chan<- prometheus.Metric) {
 	}
 	for _, cause := range deadletter.Causes {
 		count(descLetters, s.Causes[cause], cause)
+	}
+	for drop, n := range s.Dropped {
+		count(descDropped, n, drop.Table, drop.What)
 	}
 	for topic, in := range sum.inputs {
 		gauge(descLag, float64(in.lag), topic)

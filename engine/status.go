@@ -26,6 +26,7 @@ type Status struct {
 	workers     map[string]*WorkerStatus // by instance
 	tasks       map[taskID]*TaskStatus
 	causes      map[string]int64 // of dead letters
+	dropped     operator.Dropped
 	skipped     map[string]int64 // offsets, by topic
 	skips       []Skip           // the last ones
 	gaps        map[gapKey]int64 // up to where they were counted
@@ -39,7 +40,7 @@ type Status struct {
 func NewStatus(p *plan.Program) *Status {
 	return &Status{
 		pipeline: p.Name, group: Group(p), now: time.Now, started: time.Now(),
-		workers: make(map[string]*WorkerStatus), tasks: make(map[taskID]*TaskStatus), causes: make(map[string]int64),
+		workers: make(map[string]*WorkerStatus), tasks: make(map[taskID]*TaskStatus), causes: make(map[string]int64), dropped: make(operator.Dropped),
 		skipped: make(map[string]int64), gaps: make(map[gapKey]int64), recreations: make(map[Recreation]int64),
 	}
 }
@@ -78,6 +79,7 @@ type Snapshot struct {
 	P50      broker.Seconds   `json:"latency_p50_seconds"` // from a record's timestamp to the commit, of the last records
 	P99      broker.Seconds   `json:"latency_p99_seconds"`
 	Causes   map[string]int64 `json:"dead_letter_causes"`
+	Dropped  operator.Dropped `json:"dropped"`                     // what options such as json.ignore-parse-errors left out
 	Skipped  map[string]int64 `json:"skipped_offsets"`             // by topic: gone before they were read
 	Skips    []Skip           `json:"skips,omitempty"`             // the last of them
 	NoCopies string           `json:"local_copies_lost,omitempty"` // why the state has no local copies, though it should
@@ -157,7 +159,7 @@ func (s *Status) Snapshot() Snapshot {
 	defer s.mu.Unlock()
 	now := s.now()
 	all := Snapshot{
-		Pipeline: s.pipeline, Group: s.group, At: now, Started: s.started, Causes: maps.Clone(s.causes), NoCopies: s.noCopies,
+		Pipeline: s.pipeline, Group: s.group, At: now, Started: s.started, Causes: maps.Clone(s.causes), NoCopies: s.noCopies, Dropped: maps.Clone(s.dropped),
 		Workers: make([]WorkerStatus, 0, len(s.workers)), Tasks: make([]TaskStatus, 0, len(s.tasks)),
 	}
 	all.Skips, all.Skipped = s.copySkips()
@@ -244,8 +246,8 @@ func (s *Status) aborted(instance, reason string) {
 	s.worker(instance).Aborted[reason]++
 }
 
-// committed takes over what the tasks of a worker have done in a transaction.
-func (s *Status) committed(instance string, done Commit, tasks map[taskID]*task) {
+// committed takes over what the tasks of a worker have done in a transaction. It returns what was dropped for the first time.
+func (s *Status) committed(instance string, done Commit, tasks map[taskID]*task) (first []operator.Drop) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -268,6 +270,13 @@ func (s *Status) committed(instance string, done Commit, tasks map[taskID]*task)
 		s.latencies[s.next] = l
 		s.next = (s.next + 1) % statusLatencies
 	}
+	for drop := range done.Dropped {
+		if s.dropped[drop] == 0 {
+			first = append(first, drop)
+		}
+	}
+	s.dropped.Add(done.Dropped)
+	return first
 }
 
 func (s *Status) task(id taskID, instance string, t *task) *TaskStatus {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -128,7 +129,9 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 		return err
 	}
 	s.result.add(done)
-	s.Status.committed(s.instance, done, s.tasks)
+	for _, d := range s.Status.committed(s.instance, done, s.tasks) {
+		s.Logger.Warn("an option leaves data out, as it is meant to; how much is in weir_engine_dropped_total", "table", d.Table, "what", d.What)
+	}
 	s.Metrics.committed(s.Program.Name, done)
 	s.OnCommit(done)
 	return nil
@@ -154,6 +157,9 @@ func (s *session) take() Commit {
 			done.Causes = make(map[string]int)
 		}
 		done.Causes[deadletter.Cause(l.Reason)]++
+	}
+	if len(s.out.Dropped) > 0 {
+		done.Dropped = maps.Clone(s.out.Dropped)
 	}
 	now := s.Now()
 	for _, at := range s.sample {

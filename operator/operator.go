@@ -4,6 +4,7 @@
 //
 //	operator.go    rows, operators, how they are connected
 //	task.go        Task: a stage on one partition; transactions, watermarks of its inputs
+//	dropped.go     what options leave out, counted
 //	arena.go       the memory of what a transaction writes
 //	codec.go       rows and values as bytes, for state and repartition topics
 //	scan.go        records of a table to rows

@@ -3,9 +3,7 @@ package operator
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -26,49 +24,6 @@ type Output struct {
 	Letters []Letter // rows that can't be processed
 	Late    []Letter // rows that came after their window was closed
 	Dropped Dropped  // what options say is to be left out
-}
-
-// Drop is a kind of loss that an option of a table or an INSERT asks for.
-type Drop struct {
-	Table string `json:"table"`
-	What  string `json:"what"`
-}
-
-// What is dropped, with the option that says so.
-const (
-	DropRecords = "records" // json.ignore-parse-errors: a record, or the part of it behind what could be read
-	DropValues  = "values"  // json.ignore-parse-errors: a value that became NULL
-	DropEntries = "entries" // json.map-null-key.mode = DROP: an entry of a map
-	DropRows    = "rows"    // table.exec.sink.not-null-enforcer = DROP: a row
-)
-
-// Dropped counts what was dropped.
-type Dropped map[Drop]int64
-
-// Add counts what others have counted.
-func (d Dropped) Add(more Dropped) {
-	for what, n := range more {
-		d[what] += n
-	}
-}
-
-// String says what was dropped in the order of the tables, such as "readings: 3 records, 1 values".
-func (d Dropped) String() string {
-	all := slices.SortedFunc(maps.Keys(d), func(a, b Drop) int { return cmp.Or(strings.Compare(a.Table, b.Table), strings.Compare(a.What, b.What)) })
-	var s strings.Builder
-	for i, drop := range all {
-		switch {
-		case i > 0 && all[i-1].Table == drop.Table:
-			s.WriteString(", ")
-		case i > 0:
-			s.WriteString("; ")
-			fallthrough
-		default:
-			s.WriteString(drop.Table + ": ")
-		}
-		fmt.Fprintf(&s, "%d %s", d[drop], drop.What)
-	}
-	return s.String()
 }
 
 // Letter is a record set aside, and why. The record of a row that was computed is made up: its value is the row as JSON.
@@ -419,29 +374,4 @@ func (t *Task) origin(topic string, r *rows, i int, columns []format.Field) *kgo
 		t.fail(fmt.Errorf("write a row that is set aside: %w", err))
 	}
 	return made
-}
-
-// dropped counts what formats of a table have left out.
-func (t *Task) dropped(table *plan.Table, formats ...any) {
-	for _, f := range formats {
-		d, ok := f.(format.Dropper)
-		if !ok || *d.Dropped() == (format.Dropped{}) {
-			continue
-		}
-		n := *d.Dropped()
-		*d.Dropped() = format.Dropped{}
-		t.drop(table, DropRecords, n.Records)
-		t.drop(table, DropValues, n.Values)
-		t.drop(table, DropEntries, n.Entries)
-	}
-}
-
-func (t *Task) drop(table *plan.Table, what string, n int64) {
-	if n == 0 {
-		return
-	}
-	if t.out.Dropped == nil {
-		t.out.Dropped = make(Dropped)
-	}
-	t.out.Dropped[Drop{table.Name, what}] += n
 }

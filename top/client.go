@@ -143,6 +143,7 @@ type Pipeline struct {
 	P99     float64  `json:"p99"`
 	Late    int64    `json:"late"`
 	Letters int64    `json:"letters"`
+	Dropped int64    `json:"dropped"` // by options such as json.ignore-parse-errors
 }
 
 // Devices is a part of the device list.

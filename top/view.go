@@ -86,12 +86,12 @@ func (l look) pipelines(all []Pipeline, width int) []string {
 		}
 		rows = append(rows, []string{
 			plain(p.Name), l.state(p.State), fmt.Sprint(p.Members), rate(p.Rate), short(float64(p.Lag)), mark, millis(p.P99),
-			short(float64(p.Late)), short(float64(p.Letters)), plain(p.Reason),
+			short(float64(p.Late)), short(float64(p.Letters)), short(float64(p.Dropped)), plain(p.Reason),
 		})
 	}
 	return table([]column{
 		{head: "pipeline"}, {head: "state"}, {head: "workers", right: true, spare: true}, {head: "rows", right: true}, {head: "lag", right: true},
-		{head: "watermark", right: true}, {head: "p99", right: true}, {head: "late", right: true}, {head: "letters", right: true}, {head: ""},
+		{head: "watermark", right: true}, {head: "p99", right: true}, {head: "late", right: true}, {head: "letters", right: true}, {head: "dropped", right: true, spare: true}, {head: ""},
 	}, rows, width, l.faint)
 }
 

@@ -268,8 +268,12 @@ func (r runReport) write(w io.Writer, asJSON bool) error {
 	if asJSON {
 		return writeJSON(w, r)
 	}
-	_, err := fmt.Fprintf(w, "%s: %s records in %s transactions, %s rows out, %s late, %s dead letters, %s aborted\n",
-		r.Pipeline, count(r.Records), count(r.Transactions), count(r.Outputs), count(r.Late), count(r.DeadLetters), count(r.Aborted))
+	dropped := ""
+	if len(r.Dropped) > 0 {
+		dropped = fmt.Sprintf(", dropped by options: %s", r.Dropped)
+	}
+	_, err := fmt.Fprintf(w, "%s: %s records in %s transactions, %s rows out, %s late, %s dead letters, %s aborted%s\n",
+		r.Pipeline, count(r.Records), count(r.Transactions), count(r.Outputs), count(r.Late), count(r.DeadLetters), count(r.Aborted), dropped)
 	return err
 }
 

@@ -82,12 +82,13 @@ func writeRecordText(w io.Writer, r *kgo.Record) error {
 	return err
 }
 
-// textBytes shows bytes on one line: text as it is, anything else quoted.
+// textBytes shows bytes on one line: text as it is, anything else quoted, and so are empty ones and the text null, which
+// are not the same as none.
 func textBytes(b []byte) string {
 	if b == nil {
 		return "null"
 	}
-	if !utf8.Valid(b) {
+	if len(b) == 0 || string(b) == "null" || !utf8.Valid(b) {
 		return fmt.Sprintf("%q", b)
 	}
 	for _, c := range string(b) {

@@ -120,6 +120,7 @@ export function Confirm({ title, children, action, onYes, onNo, busy }) {
 // Payload shows what a record holds, in one line, or whole.
 export function Payload({ of, whole }) {
   if (!of) return html`<span class="null">null</span>`;
+  if (of.size === 0) return html`<span class="null">empty</span>`;
   if (of.kind === 'bytes') return whole ? html`<${Hex} bytes=${of.bytes} />` : html`<code class="bytes">${hexLine(of.bytes)}</code>`;
   if (!whole) return html`<code dir="auto">${of.text.length > 400 ? of.text.slice(0, 400) + '…' : of.text}</code>`;
   return html`<pre class="payload" tabindex="0" dir="auto">${pretty(of)}</pre>`;

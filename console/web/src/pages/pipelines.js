@@ -53,7 +53,7 @@ function Pipeline({ name }) {
           <${Figure} label="Lag" value=${f.short(p.lag)} unit=" records" />
           <${Figure} label="Watermark" value=${p.delay === undefined ? '–' : '−' + f.seconds(p.delay)} note=${p.delay === undefined ? (p.here ? 'it has none' : 'not known here') : 'behind the clock'} />
           <${Figure} label="Latency p99" value=${f.ms(p.p99)} note="record to committed result" />
-          <${Figure} label="Late, dead letters" value=${p.here ? `${f.short(p.late ?? 0)}, ${f.short(p.letters ?? 0)}` : '–'} note="since it started" />
+          <${Figure} label="Late, dead letters" value=${p.here ? `${f.short(p.late ?? 0)}, ${f.short(p.letters ?? 0)}` : '–'} note=${p.dropped ? `since it started; options have dropped ${f.short(p.dropped)}` : 'since it started'} />
         </div>
         <${Panel} title="Plan" note=${p.planned ? 'choose a topic to look into it' + (p.partly ? '; rows between operators are those of this process' : '') : 'its SQL is not known: it was started by an older weir, or is no pipeline'}>
           <${Graph} graph=${p.graph} onTopic=${(t) => { setTopic(t); setTab('stream'); }} chosen=${topic} />
