@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
@@ -170,12 +171,15 @@ func (d *deliverer) prepare(ctx context.Context) error {
 	if err := broker.EnsureTopics(ctx, admin, []broker.Topic{stateTopic()}); err != nil {
 		return fmt.Errorf("make the topic of alerts: %w", err)
 	}
-	d.Health.set("waiting for the topics of its tables, which pipelines make: " + strings.Join(d.topics(), ", "))
 	for {
-		topics, err := admin.ListTopics(ctx, d.topics()...)
-		if err == nil && topics.Error() == nil {
+		missing, err := missingTopics(ctx, admin, d.topics())
+		if err != nil {
+			return err // Deliver says it, and tries again where that may help
+		}
+		if len(missing) == 0 {
 			return nil
 		}
+		d.Health.set("waiting for the topics of its tables, which pipelines make: " + strings.Join(missing, ", "))
 		if err := broker.Sleep(ctx, pollEvery); err != nil {
 			return err
 		}
@@ -183,6 +187,23 @@ func (d *deliverer) prepare(ctx context.Context) error {
 }
 
 func (d *deliverer) transactionalID() string { return Group + "-" + d.Instance }
+
+// missingTopics returns the topics that are not there. Any other reason why one can't be looked at is an error.
+func missingTopics(ctx context.Context, admin *kadm.Client, names []string) (missing []string, err error) {
+	topics, err := admin.ListTopics(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("look at the topics of the tables: %w", err)
+	}
+	for _, name := range names {
+		switch err := topics[name].Err; {
+		case errors.Is(err, kerr.UnknownTopicOrPartition), err == nil && !topics.Has(name):
+			missing = append(missing, name)
+		case err != nil:
+			return nil, fmt.Errorf("look at topic %s: %w", name, err)
+		}
+	}
+	return missing, nil
+}
 
 func (d *deliverer) topics() []string {
 	names := make([]string, len(d.Tables))

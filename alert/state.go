@@ -3,11 +3,13 @@ package alert
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
@@ -82,6 +84,9 @@ func ReadState(ctx context.Context, c broker.Config) (*State, error) {
 		alerts[id] = a
 		return nil
 	})
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		err = nil // nothing was ever delivered or silenced here
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the state of alerts: %w", err)
 	}

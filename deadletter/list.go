@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
@@ -38,8 +39,12 @@ func (f *Filter) matches(l *Letter) bool {
 // List calls fn with each committed letter that the filter chooses, in offset order within a partition,
 // up to the end of the topic as it was when List was called.
 func List(ctx context.Context, c broker.Config, topics Topics, f Filter, fn func(Letter) error) error {
-	if err := checkTopics(ctx, c, topics); err != nil {
+	marked, err := checkTopics(ctx, c, topics)
+	if err != nil {
 		return err
+	}
+	if !marked {
+		topics.Progress = "" // nothing was ever sent back
 	}
 	marks, err := readMarks(ctx, c, topics)
 	if err != nil {
@@ -58,22 +63,31 @@ func List(ctx context.Context, c broker.Config, topics Topics, f Filter, fn func
 	})
 }
 
-func checkTopics(ctx context.Context, c broker.Config, topics Topics) error {
+// checkTopics reports whether the topic of marks is there. That of the letters must be.
+func checkTopics(ctx context.Context, c broker.Config, topics Topics) (marked bool, err error) {
 	client, err := broker.Connect(ctx, c)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer client.Close()
 	listed, err := kadm.NewClient(client).ListTopics(ctx, topics.DLQ, topics.Progress)
 	if err != nil {
-		return fmt.Errorf("look at topics: %w", err)
+		return false, fmt.Errorf("look at topics: %w", err)
 	}
-	for _, name := range []string{topics.DLQ, topics.Progress} {
-		if err := listed[name].Err; err != nil {
-			return fmt.Errorf("topic %s: %w: make it with weir topics apply", name, err)
-		}
+	switch err := listed[topics.DLQ].Err; {
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return false, fmt.Errorf("no topic %s: a pipeline makes NAME.dlq when it first runs, weir topics apply the one of readings: %w", topics.DLQ, err)
+	case err != nil:
+		return false, fmt.Errorf("look at topic %s: %w", topics.DLQ, err)
 	}
-	return nil
+	err = listed[topics.Progress].Err
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at topic %s: %w", topics.Progress, err)
+	}
+	return true, nil
 }
 
 // place is where a letter is in the dead-letter topic.
@@ -91,6 +105,9 @@ func (t *Topics) markKey(p place) string {
 // readMarks returns the letters that were sent back.
 func readMarks(ctx context.Context, c broker.Config, topics Topics) (map[place]bool, error) {
 	marks := make(map[place]bool)
+	if topics.Progress == "" {
+		return marks, nil
+	}
 	err := broker.ReadAll(ctx, c, topics.Progress, nil, func(r *kgo.Record) error {
 		rest, ours := strings.CutPrefix(string(r.Key), topics.markPrefix())
 		if !ours {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
@@ -55,7 +56,8 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 	if cfg.BatchSize <= 0 {
 		cfg.BatchSize = 500
 	}
-	if err := checkTopics(ctx, c, cfg.Topics); err != nil {
+	marked, err := checkTopics(ctx, c, cfg.Topics)
+	if err != nil {
 		return result, err
 	}
 	if cfg.StopTimeout <= 0 {
@@ -77,6 +79,12 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 	}
 	defer client.Close()
 	if !cfg.DryRun {
+		if !marked {
+			progress := broker.Topic{Name: cfg.Topics.Progress, Partitions: 1, CleanupPolicy: "compact"}
+			if err := broker.EnsureTopics(ctx, kadm.NewClient(client), []broker.Topic{progress}); err != nil {
+				return result, fmt.Errorf("make the topic of the marks: %w", err)
+			}
+		}
 		if _, _, err := client.ProducerID(ctx); err != nil {
 			return result, fmt.Errorf("take over the replay of %s: %w", cfg.DLQ, err)
 		}

@@ -102,7 +102,7 @@ func (c *Config) setDefaults() {
 // Commit is what one committed transaction did.
 type Commit struct {
 	Records     int // read
-	Outputs     int // written: results and state
+	Outputs     int // rows that were written to the tables of the INSERTs; those on their way between stages are none
 	DeadLetters int
 	Causes      map[string]int // of the dead letters
 	Dropped     operator.Dropped

@@ -100,6 +100,22 @@ func TestUntilEnd(t *testing.T) {
 	}
 }
 
+// Outputs are rows of the table that is written: not those on their way between stages, of which there is one a record here, nor state.
+func TestOutputsAreResults(t *testing.T) {
+	at := cluster(t, 40)
+	r, err := run(t, at, counted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := int64(0)
+	if err := broker.ReadAll(t.Context(), at, "counts", nil, func(*kgo.Record) error { written++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if r.Outputs != written || written == 0 {
+		t.Errorf("outputs %d, the topic has %d records", r.Outputs, written)
+	}
+}
+
 // A group that another program has used is no pipeline's: its state would lack what that has read.
 func TestForeignGroup(t *testing.T) {
 	at := cluster(t, 4)

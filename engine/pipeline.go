@@ -156,6 +156,15 @@ func (p *pipeline) stageTopics() map[string][]*plan.Stage {
 	return all
 }
 
+// sinkTopics are the topics of the tables that the pipeline writes.
+func (p *pipeline) sinkTopics() map[string]bool {
+	all := make(map[string]bool)
+	for _, sink := range p.Program.Sinks {
+		all[sink.Op.(*plan.Insert).Table.Topic] = true //nolint:forcetypeassert // sinks are inserts
+	}
+	return all
+}
+
 // tasksOf is how many tasks a stage has.
 func (p *pipeline) tasksOf(s *plan.Stage) int32 {
 	var n int32

@@ -24,6 +24,7 @@ type session struct {
 	group  *kgo.GroupTransactSession
 	admin  *kadm.Client
 	stages map[string][]*plan.Stage // by topic that they read
+	sinks  map[string]bool          // topics of the tables that are written
 	tasks  map[taskID]*task
 
 	ledgers map[int32]*ledger // of the positions topic, by partition
@@ -73,7 +74,7 @@ type task struct {
 
 func (w *worker) session(ctx context.Context) error {
 	s := &session{
-		worker: w, stages: w.stageTopics(), tasks: make(map[taskID]*task),
+		worker: w, stages: w.stageTopics(), sinks: w.sinkTopics(), tasks: make(map[taskID]*task),
 		assigned: make(map[string]map[int32]bool), fresh: make(map[taskID]bool), held: make(map[topicPartition]map[lookupID]bool),
 		ledgers: make(map[int32]*ledger), covered: make(map[topicPartition]*covered),
 		transaction: transaction{release: func() {}},

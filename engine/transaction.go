@@ -33,7 +33,7 @@ type transaction struct {
 
 	out     operator.Output // not sent yet
 	counted tally
-	wrote   int // records of tables and repartition topics
+	wrote   int // rows of the tables of the INSERTs
 
 	produce func(*kgo.Record)
 	written *kgo.FirstErrPromise // of all that was given to produce
@@ -75,8 +75,10 @@ func (s *session) send(t *task) {
 	s.following.Parent(&s.whole, s.out.Records, s.Program.Name, s.began)
 	for _, r := range s.out.Records {
 		s.produce(r)
+		if s.sinks[r.Topic] {
+			s.wrote++
+		}
 	}
-	s.wrote += len(s.out.Records)
 	s.out.Sent()
 	s.counted.out = 0
 }

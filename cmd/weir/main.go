@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 
 	"charm.land/fang/v2"
@@ -37,11 +38,51 @@ func run(parent context.Context) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	root := newRoot()
+	out := &stdout{File: os.Stdout}
+	root.SetOut(out)
 	err := fang.Execute(ctx, root,
 		fang.WithVersion(version()),
 		fang.WithErrorHandler(func(w io.Writer, _ fang.Styles, err error) { printError(w, err) }),
 	)
+	if err == nil && out.failed() != nil { // whatever the command made of it
+		err = fmt.Errorf("write output: %w", out.failed())
+		printError(os.Stderr, err)
+	}
 	return exitCode(err)
+}
+
+// stdout remembers the first write that failed, as on a full disk: a command whose output is cut must not end with 0.
+type stdout struct {
+	*os.File
+	mu  sync.Mutex
+	err error
+}
+
+// Write implements io.Writer.
+func (s *stdout) Write(b []byte) (int, error) {
+	n, err := s.File.Write(b)
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.err == nil {
+			s.err = err
+		}
+	}
+	return n, err
+}
+
+// WriteString implements io.StringWriter.
+func (s *stdout) WriteString(text string) (int, error) { return s.Write([]byte(text)) }
+
+// ReadFrom implements io.ReaderFrom.
+func (s *stdout) ReadFrom(r io.Reader) (int64, error) {
+	return io.Copy(struct{ io.Writer }{s}, r)
+}
+
+func (s *stdout) failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
 }
 
 func newRoot() *cobra.Command {

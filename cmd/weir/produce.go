@@ -75,6 +75,9 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 				if file.dry {
 					return usage(errors.New("--dry-run goes with --file"))
 				}
+				if err := checkFleet(&fleet); err != nil {
+					return usage(err)
+				}
 				fleet.Name, fleet.Rate = name, rate
 				if start != "" {
 					if fleet.Start, err = time.Parse(time.RFC3339, start); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -65,7 +66,7 @@ goes on where the first was stopped or killed.`,
 				return err
 			}
 			k.Listen, k.Advertise, k.Sync = listen, advertise, sync
-			if err := fleet.Validate(); err != nil {
+			if err := errors.Join(checkFleet(&fleet), fleet.Validate()); err != nil {
 				return usage(err)
 			}
 			pageConfig, err := page.config(cmd)
@@ -143,6 +144,14 @@ func addFleetFlags(cmd *cobra.Command, fleet *source.FleetConfig) {
 	f.Float64Var(&fleet.Repeats, "repeats", 0, "share of readings that a device sends twice, 0 to 1")
 	f.Float64Var(&fleet.Noise, "noise", 1, "factor of the sensors' noise; 0 for none")
 	f.Float64Var(&fleet.Drift, "drift", 1, "factor of the sensors' slow drift; 0 for none")
+}
+
+// checkFleet refuses a fleet without devices: to the source, 0 is its default.
+func checkFleet(fleet *source.FleetConfig) error {
+	if fleet.Devices < 1 {
+		return fmt.Errorf("--devices %d: a fleet has at least 1", fleet.Devices)
+	}
+	return nil
 }
 
 func summary(s node.Snapshot) map[string]any {
