@@ -22,10 +22,11 @@ type Kind struct {
 	Name  string
 	About string
 
-	hold [2]time.Duration  // how long it lasts, at least and at most
-	need func(*run) string // why it can't be done here; "" where it can
-	make func(*run) Fault  // a fault of the kind, with its random choices made
-	own  func(*run) bool   // it has finished its work when Inject returns: no recovery is to be measured
+	hold  [2]time.Duration  // how long it lasts, at least and at most
+	need  func(*run) string // why it can't be done here; "" where it can
+	make  func(*run) Fault  // a fault of the kind, with its random choices made
+	own   func(*run) bool   // it has finished its work when Inject returns: no recovery is to be measured
+	twice bool              // as often again as the others: it is many kinds in one
 }
 
 // Kinds are the faults that a run may inject.
@@ -51,7 +52,7 @@ func Kinds() []Kind {
 		{Name: "state-disk-full", About: "the disk of the state directory is full", hold: long, need: (*run).needsStateDisk, make: (*run).fillState},
 		{Name: "log-disk-full", About: "the disk of the broker's log is full", hold: long, need: (*run).needsLogDisk, make: (*run).fillLog},
 		{Name: "disk-slow", About: "writes to the disk are delayed (strace)", hold: long, need: (*run).needsStrace, make: (*run).slowDisk},
-		{Name: "accident", About: "an accident happens to another stateful pipeline on the same brokers", need: always, make: (*run).accident, own: func(*run) bool { return true }},
+		{Name: "accident", About: "an accident happens to another stateful pipeline on the same brokers", need: always, make: (*run).accident, twice: true, own: func(*run) bool { return true }},
 	}
 }
 

@@ -41,8 +41,8 @@ func writeTotals(b *strings.Builder, all []*Report) {
 			failed++
 		}
 	}
-	fmt.Fprintf(b, "%d runs, %s of faults, %s faults, %s readings verified: %d lost, %d duplicated, %d torn transactions. %d runs failed.\n\n",
-		len(all), took.Round(time.Minute), thousands(faults), thousands(readings), lost, doubled, torn, failed)
+	fmt.Fprintf(b, "Runs: %d, of which %d failed. In %s, %s faults; %s readings verified: %d lost, %d duplicated; torn transactions: %d.\n\n",
+		len(all), failed, took.Round(time.Minute), thousands(faults), thousands(readings), lost, doubled, torn)
 }
 
 func writeRuns(b *strings.Builder, all []*Report) {
@@ -97,7 +97,7 @@ func writeRuns(b *strings.Builder, all []*Report) {
 		}
 		return "**failed**, see below"
 	})
-	b.WriteString("\nRecovery is the time from the beginning of a fault, while which it lasts, to the next commit on every partition of readings and results. " +
+	b.WriteString("\nRecovery is the time from the beginning of a fault to the next commit on every partition of readings and results, and so includes how long the fault lasts. " +
 		"A stall is a time in which some partition had no new record for a reader of committed records.\n\n")
 }
 

@@ -285,6 +285,9 @@ func (r *run) available(kinds []Kind) []Kind {
 			continue
 		}
 		can = append(can, k)
+		if k.twice {
+			can = append(can, k)
+		}
 	}
 	return can
 }
