@@ -52,6 +52,7 @@ type Config struct {
 	ServeRegistry *ServeRegistry // nil: none; it goes with the embedded broker
 
 	CommitInterval time.Duration // of producer and consumer; default 100 ms
+	StopTimeout    time.Duration // for transactions that are open when ctx is done; default 20 s
 	Compression    string        // default lz4
 	StateDir       string        // local copies of the state; "" keeps it in memory only
 
@@ -116,7 +117,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	observed := cfg.Admin.Broker(kafka.Broker)
 	producer := produce.Config{
 		Broker: observed, Topic: SensorData, DLQ: DeadLetters, Progress: Progress,
-		Rate: cfg.Fleet.Rate, CommitInterval: cfg.CommitInterval, Compression: cfg.Compression,
+		Rate: cfg.Fleet.Rate, CommitInterval: cfg.CommitInterval, StopTimeout: cfg.StopTimeout, Compression: cfg.Compression,
 		MarkTransactions: cfg.Mark, Logger: cfg.Logger,
 		OnCommit: func(c produce.Commit) { meter.produced(c.Readings, c.DeadLetters) },
 	}
@@ -202,7 +203,7 @@ func (cfg *Config) consumers(kafka broker.Config, stats *plan.Program, meter *me
 		taken = append(taken, done)
 		c := engine.Config{
 			Broker: kafka, Program: p, Instances: instances, StateDir: cfg.StateDir,
-			CommitInterval: cfg.CommitInterval, Compression: cfg.Compression, Logger: cfg.Logger, Status: engine.NewStatus(p),
+			CommitInterval: cfg.CommitInterval, StopTimeout: cfg.StopTimeout, Compression: cfg.Compression, Logger: cfg.Logger, Status: engine.NewStatus(p),
 		}
 		if p == stats {
 			c.OnCommit = func(c engine.Commit) { meter.consumed(c.Records, c.DeadLetters, c.Latencies) }

@@ -121,6 +121,7 @@ func newDLQReplay() *cobra.Command {
 		kafka  kafkaFlags
 		out    output
 		filter filterFlags
+		stop   stopFlag
 		dry    bool
 	)
 	cmd := &cobra.Command{
@@ -135,9 +136,12 @@ becomes a new letter, with its attempts counted.`,
 			if err != nil {
 				return err
 			}
+			if err := stop.watch(cmd.Context(), cmd.ErrOrStderr()); err != nil {
+				return err
+			}
 			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
 				result, err := deadletter.Replay(ctx, at.Broker, deadletter.ReplayConfig{
-					Topics: filter.topics(), Filter: filter.get(), DryRun: dry,
+					Topics: filter.topics(), Filter: filter.get(), DryRun: dry, StopTimeout: stop.limit(),
 				})
 				if err != nil {
 					return err
@@ -160,6 +164,7 @@ becomes a new letter, with its attempts counted.`,
 	}
 	kafka.add(cmd)
 	filter.add(cmd)
+	stop.add(cmd)
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "count, send nothing")
 	out.add(cmd)
 	return cmd

@@ -21,6 +21,7 @@ func newProduce() *cobra.Command {
 		admins      adminFlags
 		traces      traceFlags
 		out         output
+		stop        stopFlag
 		fleet       source.FleetConfig
 		file        fileFlags
 		rate        float64
@@ -88,6 +89,9 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 					return usage(err)
 				}
 			}
+			if err := stop.watch(cmd.Context(), cmd.ErrOrStderr()); err != nil {
+				return err
+			}
 			kafka.create = true
 			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
 				if err := node.ApplyDefaultTopics(ctx, at.Broker); err != nil {
@@ -114,7 +118,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 				bar := newBar(cmd.ErrOrStderr(), src, sent != nil)
 				cfg := produce.Config{
 					Broker: admin.Broker(at.Broker), Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress, Encoding: encoding,
-					Rate: rate, CommitInterval: interval, TransactionTimeout: timeout, Compression: compression,
+					Rate: rate, CommitInterval: interval, TransactionTimeout: timeout, StopTimeout: stop.limit(), Compression: compression,
 					MarkTransactions: mark, AckLog: ackLog, Logger: log,
 					OnCommit: bar.commit, OnResume: bar.resume,
 				}
@@ -149,6 +153,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 	f.StringVar(&ackLog, "ack-log", "", "file to which acknowledged readings are appended, for weir verify --acks")
 	f.BoolVar(&mark, "mark", false, "mark each record with its transaction, so that weir verify finds torn ones")
 	f.StringVar(&strategy, "subject-strategy", "topic", "subject of the readings' schema: topic (sensor_data_tx-value), record (weir.SensorReading) or topic-record")
+	stop.add(cmd)
 	out.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("file", "count")
 	cmd.MarkFlagsMutuallyExclusive("file", "start")

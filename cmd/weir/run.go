@@ -33,6 +33,7 @@ type runFlags struct {
 	admin       adminFlags
 	traces      traceFlags
 	out         output
+	stop        stopFlag
 	parallelism int
 	instance    string
 	stateDir    string
@@ -64,6 +65,7 @@ func (r *runFlags) add(cmd *cobra.Command) {
 	f.StringArrayVar(&r.losses, "accept-loss", nil, "go on although these records are missing: TOPIC/PARTITION:FROM-TO, as the error names them")
 	f.BoolVar(&r.cfg.FromChangelog, "from-changelog", false, "the topic <name>.plan is lost: make it again for the state that is there, which this SQL has made")
 	f.BoolVar(&r.cfg.Repartition, "repartition", false, "go on with the number of partitions that topics have now, where no state is by key")
+	r.stop.add(cmd)
 	r.out.add(cmd)
 }
 
@@ -137,6 +139,9 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
 			return err
 		}
 	}
+	if err := r.stop.watch(cmd.Context(), cmd.ErrOrStderr()); err != nil {
+		return err
+	}
 	spendMemory(cmd.Context())
 	return r.kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
 		if at.Embedded() || r.makeTopics {
@@ -203,6 +208,7 @@ func (r *runFlags) runAll(ctx context.Context, programs []*plan.Program, log *sl
 
 func (r *runFlags) runOne(ctx context.Context, program *plan.Program, log *slog.Logger, at broker.Config, admin *node.Admin, ticker *ticker) (runReport, error) {
 	c := r.cfg
+	c.StopTimeout = r.stop.limit()
 	c.Broker, c.Program, c.Logger, c.CacheBytes = at, program, log, r.cacheMB<<20
 	c.StateDir = r.copies()
 	c.OnCommit = func(n engine.Commit) { ticker.add(n.Records, n.DeadLetters) }

@@ -26,6 +26,7 @@ func newUp() *cobra.Command {
 		length    time.Duration
 		page      consoleFlags
 		out       output
+		stop      stopFlag
 		values    formatFlags
 		files     []string
 		alerts    string
@@ -60,6 +61,9 @@ goes on where the first was stopped or killed.`,
 			}
 			if serve != nil { // readings that need it do not go without
 				serve.Optional = !cmd.Flags().Changed("registry-listen") && (values.format == "json" || values.registry.given())
+			}
+			if err := stop.watch(cmd.Context(), cmd.ErrOrStderr()); err != nil {
+				return err
 			}
 			k, err := kafka.kafka(log)
 			if err != nil {
@@ -101,8 +105,9 @@ goes on where the first was stopped or killed.`,
 			view.admin = admins.addr
 			last, err := node.Run(ctx, node.Config{
 				Kafka: k, Fleet: fleet, Format: values.format, Registry: values.registry.config, ServeRegistry: serve, Mark: mark, Console: pageConfig, Logger: log, Admin: admin,
-				StateDir:  filepath.Join(kafka.dataDir, "state"),
-				Pipelines: programs, Alerts: told,
+				StopTimeout: stop.limit(),
+				StateDir:    filepath.Join(kafka.dataDir, "state"),
+				Pipelines:   programs, Alerts: told,
 				OnReady: view.ready, OnLook: view.look, LookEvery: view.every(),
 			})
 			view.done(last)
@@ -128,6 +133,7 @@ goes on where the first was stopped or killed.`,
 	f.StringSliceVar(&files, "pipeline", nil, "file or name of a pipeline to run beside, as weir run does; may be given again")
 	f.StringVar(&alerts, "alerts", "", "file that says who is told of the pipelines' alerts, YAML")
 	f.DurationVar(&length, "for", 0, "stop by itself after this time, such as 30s")
+	stop.add(cmd)
 	out.add(cmd)
 	return cmd
 }
