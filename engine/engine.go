@@ -61,6 +61,8 @@ type Config struct {
 	Metrics  *Metrics          // default none
 	Schemas  *registry.Metrics // of the clients of schema registries; default none
 	Now      func() time.Time
+
+	metadataAge time.Duration // after which the client sees new partitions; default 5 minutes, as Kafka's
 }
 
 func (c *Config) setDefaults() {
@@ -90,6 +92,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.metadataAge == 0 {
+		c.metadataAge = 5 * time.Minute
 	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = 64 << 20

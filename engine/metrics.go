@@ -79,6 +79,7 @@ var (
 	descWorkers   = desc("workers", "Workers of this process, by what they are at.", "phase")
 	descLast      = desc("last_commit_timestamp_seconds", "When the last transaction was committed, in Unix time; 0 before the first.")
 	descStarted   = desc("start_timestamp_seconds", "When the pipeline was started, in Unix time.")
+	descRecreated = desc("source_recreated_total", "Times that a source was found to be deleted and created again, by its ids.", "topic", "was", "is")
 )
 
 var phases = []Phase{Starting, Restoring, Running, Waiting, Retrying, Stopped, Failed}
@@ -166,6 +167,9 @@ func collect(s Snapshot, to chan<- prometheus.Metric) {
 		gauge(descWorkers, float64(at[p]), string(p))
 	}
 	gauge(descLast, unix(last))
+	for _, r := range s.Recreations {
+		count(descRecreated, 1, r.Topic, r.Was, r.Is)
+	}
 	gauge(descStarted, unix(s.Started))
 }
 

@@ -179,6 +179,8 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.ProducerBatchMaxBytesFn(s.batchLimit),
 		kgo.MaxBufferedRecords(1<<20),
 		kgo.FetchMaxWait(max(10*time.Millisecond, s.CommitInterval)), // the client takes no less
+		kgo.MetadataMaxAge(s.metadataAge),
+		kgo.MetadataMinAge(min(s.metadataAge, 5*time.Second)),
 		broker.ClientLog(s.Logger),
 		s.Broker.Observe("engine", s.Program.Name+"/"+s.instance),
 		s.following.Option(),

@@ -201,5 +201,7 @@ type Recreation struct {
 func (s *Status) recreated(topic, was, is string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.recreations[Recreation{topic, was, is}]++
+	if r := (Recreation{topic, was, is}); !slices.Contains(s.recreations, r) {
+		s.recreations = append(s.recreations, r)
+	}
 }

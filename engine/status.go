@@ -30,7 +30,7 @@ type Status struct {
 	skipped     map[string]int64 // offsets, by topic
 	skips       []Skip           // the last ones
 	gaps        map[gapKey]int64 // up to where they were counted
-	recreations map[Recreation]int64
+	recreations []Recreation
 	latencies   []time.Duration // of the last records, as a ring
 	next        int             // in the ring
 	noCopies    string          // why state is in memory only
@@ -41,7 +41,7 @@ func NewStatus(p *plan.Program) *Status {
 	return &Status{
 		pipeline: p.Name, group: Group(p), now: time.Now, started: time.Now(),
 		workers: make(map[string]*WorkerStatus), tasks: make(map[taskID]*TaskStatus), causes: make(map[string]int64), dropped: make(operator.Dropped),
-		skipped: make(map[string]int64), gaps: make(map[gapKey]int64), recreations: make(map[Recreation]int64),
+		skipped: make(map[string]int64), gaps: make(map[gapKey]int64),
 	}
 }
 
@@ -72,19 +72,20 @@ var abortReasons = []string{AbortRebalance, AbortWrite, AbortSchema, AbortProces
 
 // Snapshot is a pipeline at one moment.
 type Snapshot struct {
-	Pipeline string           `json:"pipeline"`
-	Group    string           `json:"group"`
-	At       time.Time        `json:"at"`
-	Started  time.Time        `json:"started"`
-	P50      broker.Seconds   `json:"latency_p50_seconds"` // from a record's timestamp to the commit, of the last records
-	P99      broker.Seconds   `json:"latency_p99_seconds"`
-	Causes   map[string]int64 `json:"dead_letter_causes"`
-	Dropped  operator.Dropped `json:"dropped"`                     // what options such as json.ignore-parse-errors left out
-	Skipped  map[string]int64 `json:"skipped_offsets"`             // by topic: gone before they were read
-	Skips    []Skip           `json:"skips,omitempty"`             // the last of them
-	NoCopies string           `json:"local_copies_lost,omitempty"` // why the state has no local copies, though it should
-	Workers  []WorkerStatus   `json:"workers"`
-	Tasks    []TaskStatus     `json:"tasks"`
+	Pipeline    string           `json:"pipeline"`
+	Group       string           `json:"group"`
+	At          time.Time        `json:"at"`
+	Started     time.Time        `json:"started"`
+	P50         broker.Seconds   `json:"latency_p50_seconds"` // from a record's timestamp to the commit, of the last records
+	P99         broker.Seconds   `json:"latency_p99_seconds"`
+	Causes      map[string]int64 `json:"dead_letter_causes"`
+	Dropped     operator.Dropped `json:"dropped"`         // what options such as json.ignore-parse-errors left out
+	Skipped     map[string]int64 `json:"skipped_offsets"` // by topic: gone before they were read
+	Skips       []Skip           `json:"skips,omitempty"` // the last of them
+	Recreations []Recreation     `json:"recreated_sources,omitempty"`
+	NoCopies    string           `json:"local_copies_lost,omitempty"` // why the state has no local copies, though it should
+	Workers     []WorkerStatus   `json:"workers"`
+	Tasks       []TaskStatus     `json:"tasks"`
 }
 
 // WorkerStatus is one worker of this process.
@@ -163,6 +164,7 @@ func (s *Status) Snapshot() Snapshot {
 		Workers: make([]WorkerStatus, 0, len(s.workers)), Tasks: make([]TaskStatus, 0, len(s.tasks)),
 	}
 	all.Skips, all.Skipped = s.copySkips()
+	all.Recreations = slices.Clone(s.recreations)
 	for _, w := range s.workers {
 		c := *w
 		c.Aborted = maps.Clone(w.Aborted)

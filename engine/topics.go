@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -64,6 +65,12 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 	}
 	if err := p.widenPositions(ctx, admin); err != nil {
 		return err
+	}
+	p.repartitioned = nil
+	if p.Repartition {
+		if err := p.repartition(ctx, admin); err != nil {
+			return err
+		}
 	}
 	if err := p.checkPartitions(); err != nil {
 		return err
@@ -154,8 +161,9 @@ func (p *pipeline) checkPartitions() error {
 			}
 		}
 		if n := p.tasksOf(s); s.Stateful && p.partitions[s.Changelog] != n {
-			return p.mismatch("the state in %s has %d partitions, and the input now has %d: the state of a key would not be found. "+
-				"To keep the old state and start another, give the pipeline another name (SET 'pipeline.name')", s.Changelog, p.partitions[s.Changelog], n)
+			return p.mismatch("the state in %s has %d partitions, and its input %s now has %d: the state of a key would not be found. "+
+				"Where no state is by key, every row of the old partitions is read and none of the new ones: weir run --repartition. "+
+				"To keep the old state and start another, give the pipeline another name (SET 'pipeline.name')", s.Changelog, p.partitions[s.Changelog], strings.Join(s.Topics(), ", "), n)
 		}
 	}
 	return nil

@@ -60,11 +60,19 @@ func (s *session) begin() error {
 	s.written = written
 	s.produce = func(r *kgo.Record) {
 		promise := written.Promise()
-		if n := s.partitions[r.Topic]; r.Partition < 0 || r.Partition >= n {
-			promise(r, fmt.Errorf("record for %s-%d, which has %d partitions: %w", r.Topic, r.Partition, n, broker.ErrNoPartition))
+		if err := s.hasPartition(r); err != nil {
+			promise(r, err)
 			return
 		}
 		client.Produce(ctx, r, promise)
+	}
+	return nil
+}
+
+// hasPartition refuses a record for a partition that its topic did not have when the pipeline started.
+func (s *session) hasPartition(r *kgo.Record) error {
+	if n := s.partitions[r.Topic]; r.Partition < 0 || r.Partition >= n {
+		return fmt.Errorf("write to %s-%d of %d partitions: %w", r.Topic, r.Partition, n, broker.ErrNoPartition)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ const (
 	lockFile   = "LOCK"
 	markerFile = "weir-state.json"
 	dbDir      = "db"
-	copyFormat = 1
+	copyFormat = 2 // 1 had no position of its inputs
 )
 
 type marker struct {
@@ -60,6 +60,9 @@ func Open(cfg Config) (*Store, error) {
 	err := s.reuse()
 	if err == nil {
 		return s, nil
+	}
+	if errors.Is(err, ErrNewer) {
+		return nil, errors.Join(err, d.close())
 	}
 	if errors.Is(err, errNoCopy) {
 		cfg.Logger.Debug("new local copy of the state", slog.String("dir", cfg.Dir))
@@ -147,6 +150,9 @@ func (d *disk) checkMarker() error {
 	var m marker
 	if err := json.Unmarshal(b, &m); err != nil {
 		return fmt.Errorf("read marker: %w", err)
+	}
+	if m.Format > copyFormat {
+		return fmt.Errorf("%w: it has format %d, and this Weir reads formats up to %d: run the newer Weir that wrote it, or remove the folder, which is rebuilt from the changelog", ErrNewer, m.Format, copyFormat)
 	}
 	if m.Format != copyFormat {
 		return fmt.Errorf("%w: format %d, want %d", errNotClean, m.Format, copyFormat)

@@ -41,6 +41,9 @@ var ErrLocked = errors.New("local copy of the state is open elsewhere")
 // ErrDescriptors says that the process has too few file descriptors for another local copy.
 var ErrDescriptors = errors.New("too few file descriptors")
 
+// ErrNewer says that a newer version of Weir wrote the local copy.
+var ErrNewer = errors.New("a newer version wrote the local copy of the state")
+
 // Config says where the local copy of a task's state is and what it belongs to.
 type Config struct {
 	// Dir is the directory of the local copy and holds nothing else; "" keeps the state in memory only.
