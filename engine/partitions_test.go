@@ -113,7 +113,7 @@ func TestRepartition(t *testing.T) {
 		s.partitions += 3
 		s.addPartitions("readings", s.partitions)
 		s.connect()
-		s.refused("readings had", "--repartition")
+		s.refused("input readings now has", "--repartition")
 		s.cfg.Repartition = true
 		s.run()
 		s.cfg.Repartition = false
