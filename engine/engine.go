@@ -21,6 +21,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -181,8 +182,12 @@ func (p *pipeline) work(ctx context.Context, results []Result) error {
 	if p.UntilEnd {
 		var end context.CancelFunc
 		ctx, end = context.WithCancel(ctx)
-		defer end()
-		go p.stopAtEnd(ctx, end)
+		var watching sync.WaitGroup
+		watching.Go(func() { p.stopAtEnd(ctx, end) })
+		defer func() {
+			end()
+			watching.Wait()
+		}()
 	}
 	for i, instance := range p.Instances {
 		w := &worker{pipeline: p, grace: grace, instance: instance, result: &results[i]}

@@ -334,6 +334,9 @@ func (f *File) base(r *row) (base reading.Reading, column string, err error) {
 		if strings.TrimSpace(base.DeviceID) == "" {
 			return base, f.name(c.device), errors.New("the device id is missing")
 		}
+		if f.isJSON() && (base.DeviceID[0] == '{' || base.DeviceID[0] == '[') {
+			return base, f.name(c.device), errors.New("the device id is a JSON object or array: expected text or a number")
+		}
 	}
 	if c.boot >= 0 {
 		base.Boot = f.keep(r.cell(c.boot))

@@ -43,6 +43,8 @@ func TestFilesAsTheyAre(t *testing.T) {
 		{name: "named columns of NDJSON come later", file: "f.ndjson", cfg: FileConfig{ValueColumns: []string{"hum", "temp"}},
 			content: `{"device":"a","ts":"2026-01-01T00:00:00Z","temp":1}` + "\n" + `{"device":"a","ts":"2026-01-01T00:00:01Z","hum":4}` + "\n",
 			want:    "a/f/0 temp=1 @2026-01-01T00:00:00.000Z|a/f/1 hum=4 @2026-01-01T00:00:01.000Z"},
+		{name: "a device that is an object", file: "f.ndjson", content: `{"device":{"id":"a"},"ts":"2026-01-01T00:00:00Z","temp":1}` + "\n",
+			refused: "the device id is a JSON object or array"},
 		{name: "empty at first", file: "f.csv", content: "device_id,ts,temp,hum\na,2026-01-01T00:00:00Z,,50\na,2026-01-01T00:00:01Z,20,51\n",
 			want: "a/f/0 hum=50 @2026-01-01T00:00:00.000Z|a/f/1 temp=20 @2026-01-01T00:00:01.000Z|a/f/2 hum=51 @2026-01-01T00:00:01.000Z"},
 		{name: "NaN at first", file: "f.csv", content: "device_id,ts,temp\na,2026-01-01T00:00:00Z,NaN\na,2026-01-01T00:00:01Z,20\n",
