@@ -158,7 +158,7 @@ func testColumns(t *testing.T, l *Lab) {
 					}
 					var differ []string
 					for i, e := range expressions {
-						if got[i] != want[i] && (!fails(want[i]) || !strings.HasPrefix(got[i], "error: ")) {
+						if !sameValues(got[i], want[i]) && (!fails(want[i]) || !strings.HasPrefix(got[i], "error: ")) {
 							differ = append(differ, e+"\n    - "+got[i]+"\n    + "+want[i])
 						}
 					}

@@ -126,6 +126,12 @@ func sameFact(a, b string) bool {
 	return err == nil && strings.ContainsAny(b, ".E") && (x == y && x != 0 || math.Nextafter(x, y) == y) && len(a) <= 24
 }
 
+// sameValues is sameFact for the values of several rows.
+func sameValues(a, b string) bool {
+	x, y := strings.Split(a, " | "), strings.Split(b, " | ")
+	return a == b || slices.EqualFunc(x, y, sameFact)
+}
+
 // sameMembers reports whether both are maps with the same members, which have no order.
 func sameMembers(a, b string) bool {
 	if !strings.HasPrefix(a, "{") || !strings.HasPrefix(b, "{") || len(a) != len(b) {

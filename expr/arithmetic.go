@@ -246,7 +246,7 @@ func compileNegate(n *Call, args []*Compiled) (*Compiled, error) {
 
 func bindComparison(op string) func(args []Node) ([]Node, Type, error) {
 	return func(args []Node) ([]Node, Type, error) {
-		bound, err := alike(op, momentsOfText(args))
+		bound, err := compared(op, momentsOfText(args))
 		if err != nil {
 			return nil, Type{}, err
 		}
@@ -270,6 +270,25 @@ func momentsOfText(args []Node) []Node {
 		}
 	}
 	return args
+}
+
+// compared is alike for values that are compared: decimals keep all their digits, though no DECIMAL has so many.
+func compared(what string, args []Node) ([]Node, error) {
+	bound, err := alike(what, args)
+	if err != nil || bound[0].Type().Kind != Decimal {
+		return bound, err
+	}
+	t := bound[0].Type()
+	for _, a := range args {
+		if d := a.Type(); d.Exact() {
+			d = d.asDecimal()
+			t.Precision = max(t.Precision, d.Precision-d.Scale+t.Scale)
+		}
+	}
+	for i, a := range args {
+		bound[i] = CastTo(a, t)
+	}
+	return bound, nil
 }
 
 // alike brings expressions to the type that they have in common.
@@ -384,7 +403,7 @@ func compileComparison(n *Call, args []*Compiled) (*Compiled, error) {
 func sign(v int) int { return compare(v, 0) }
 
 func bindDistinct(args []Node) ([]Node, Type, error) {
-	bound, err := alike("IS DISTINCT FROM", args)
+	bound, err := compared("IS DISTINCT FROM", args)
 	return bound, Of(Boolean).Nullable(false), err
 }
 

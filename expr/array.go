@@ -179,7 +179,7 @@ func evalArrayReverse(_ *Call, a []any) (any, error) {
 }
 
 // ordered reports whether values of a type have an order.
-func ordered(t Type) bool { return t.Class() != Boxes || t.Kind == Decimal }
+func ordered(t Type) bool { return (t.Class() != Boxes || t.Kind == Decimal) && t.Kind != Boolean }
 
 func bindArrayExtreme(name string) func(args []Node) ([]Node, Type, error) {
 	return func(args []Node) ([]Node, Type, error) {

@@ -40,6 +40,8 @@ func castable(from, to Type) bool {
 		return true
 	case from.Kind == Decimal && (to.Numeric() || to.Kind == String || to.Kind == Boolean):
 		return true
+	case from.Kind == Boolean && to.Kind == Decimal:
+		return to.Precision > to.Scale
 	case from.Numeric() || from.Kind == Boolean:
 		return to.Numeric() || to.Kind == String || to.Kind == Boolean
 	case from.Kind == String:
@@ -49,7 +51,7 @@ func castable(from, to Type) bool {
 	case from.Kind == Date:
 		return to.Kind == String || to.Instant()
 	case from.Kind == Time:
-		return to.Kind == String
+		return to.Kind == String || to.Instant()
 	case from.Instant():
 		return to.Kind == String || to.Temporal()
 	case from.Interval():
@@ -103,6 +105,9 @@ func compileCast(n *Call, args []*Compiled) (*Compiled, error) {
 	case to.Class() == Texts && to.Holds(from):
 		c.S = x.S
 		return c, nil
+	}
+	if text := textOfRounded(n, args[0]); text != nil {
+		return text, nil
 	}
 	zone := n.Zone
 	return fromBoxed(to, func(b *Batch, row int) any {
@@ -222,6 +227,8 @@ func cutBytes(s string, t Type) string {
 
 func castText(v any, t Type, zone Zone) string {
 	switch v := v.(type) {
+	case nil: // in an array, a map or a row
+		return "NULL"
 	case string:
 		return v
 	case bool:
@@ -405,9 +412,11 @@ func castDecimal(v any, from, to Type) (any, error) {
 	case *big.Int:
 		r = fit(rescale(v, from.Scale, to.Scale), to)
 	case string:
-		r, err = ParseDecimal(strings.TrimSpace(v), to)
+		if r, err = ParseDecimal(strings.TrimSpace(v), to); err == nil && r == nil {
+			err = errRange
+		}
 	}
-	return r, err // nil where it doesn't fit: NULL, as in Flink
+	return r, err // nil where a number doesn't fit: NULL, as in Flink
 }
 
 // javaDouble writes a double as Java's Double.toString does.

@@ -54,7 +54,7 @@ func bindMap(args []Node) ([]Node, Type, error) {
 	if err != nil {
 		return nil, Type{}, err
 	}
-	values, err = alike("MAP", values)
+	values, err = alike("MAP", oneFloat(values))
 	if err != nil {
 		return nil, Type{}, err
 	}
@@ -106,7 +106,13 @@ func bindItem(args []Node) ([]Node, Type, error) {
 	switch t.Kind {
 	case Array:
 		i, err := coerce("[]", 1, 'i', args[1])
-		return []Node{args[0], i}, t.Elem.Nullable(true), err
+		if err != nil {
+			return nil, Type{}, err
+		}
+		if k, ok := Fold(i).(*Const); ok && k.Value != nil && k.Value.(int64) < 1 {
+			return nil, Type{}, fmt.Errorf("[] of an array counts from 1, and there is no [%d]", k.Value)
+		}
+		return []Node{args[0], i}, t.Elem.Nullable(true), nil
 	case Map:
 		c, ok := Common(*t.Key, args[1].Type())
 		if !ok {
@@ -208,11 +214,7 @@ func evalMapFromArrays(_ *Call, a []any) (any, error) {
 	if len(keys) != len(values) {
 		return nil, fmt.Errorf("the arrays have %d and %d elements", len(keys), len(values))
 	}
-	d := &Dict{}
-	for i, k := range keys {
-		d.set(k, values[i])
-	}
-	return d, nil
+	return &Dict{Keys: keys, Values: values}, nil // a key that is there twice stays so, as in Flink
 }
 
 func bindMapUnion(args []Node) ([]Node, Type, error) {

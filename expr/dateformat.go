@@ -182,7 +182,10 @@ func parsePattern(s, pattern string, loosely bool) (us int64, zoned bool, err er
 			return 0, false, bad
 		}
 	}
-	us, ok := f.clock()
+	if loosely && rest == s { // nothing was read
+		return 0, false, bad
+	}
+	us, ok := f.clock(loosely)
 	if !ok || rest != "" && !loosely {
 		return 0, false, bad
 	}
@@ -303,9 +306,14 @@ func (f *fields) readOffset(s string) (rest string, ok bool) {
 	return rest, true
 }
 
-func (f *fields) clock() (us int64, ok bool) {
+// clock puts the fields together. Loosely, what is too large for its field is carried, as in java.text.SimpleDateFormat.
+func (f *fields) clock(loosely bool) (us int64, ok bool) {
 	if f.half >= 0 {
 		f.hour = f.hour%12 + 12*f.half
+	}
+	if loosely {
+		days := daysOf(int(f.year), int(f.month), int(f.day))
+		return days*Day + f.hour*Hour + f.minute*Minute + f.second*Second + f.micros, f.year > 0 && f.year <= maxYear
 	}
 	days := daysOf(int(f.year), int(f.month), int(f.day))
 	year, month, day := civil(days)
@@ -352,7 +360,7 @@ func parseWith(args []any, loosely bool) (us int64, zoned bool, err error) {
 
 // parseSQL reads a timestamp as SQL writes it: without T, and without an offset.
 func parseSQL(s string) (us int64, zoned bool, err error) {
-	us, zoned, err = ParseTimestamp(s)
+	us, zoned, err = parseTimestamp(s, true)
 	if err == nil && (zoned || strings.Contains(s, "T")) {
 		err = notTimestamp(s)
 	}
@@ -365,7 +373,7 @@ func parseJDBC(s string) (us int64, err error) {
 	s = strings.TrimSpace(s)
 	var year, month, day, hour, minute, second int
 	date, clock, timed := strings.Cut(s, " ")
-	if n, err := fmt.Sscanf(date+"$", "%4d-%2d-%2d$", &year, &month, &day); err != nil || n != 3 || month < 1 || month > 12 || day < 1 || day > 31 {
+	if n, err := fmt.Sscanf(date+"$", "%4d-%2d-%2d$", &year, &month, &day); err != nil || n != 3 || year < 1 || month < 1 || month > 12 || day < 1 || day > 31 {
 		return 0, notTimestamp(s)
 	}
 	whole, digits, _ := strings.Cut(clock, ".")
@@ -390,6 +398,12 @@ func evalToTimestamp(_ *Call, args []any) (any, error) {
 }
 
 func evalToDate(_ *Call, args []any) (any, error) {
+	if len(args) == 1 {
+		if days, err := castDate(args[0].(string)); err == nil {
+			return days, nil
+		}
+		return nil, nil
+	}
 	us, _, err := parseWith(args, true)
 	if err != nil {
 		return nil, nil //nolint:nilerr // NULL is the answer
@@ -495,7 +509,11 @@ func evalFromUnixtime(n *Call, args []any) (any, error) {
 	if len(args) > 1 {
 		pattern = args[1].(string)
 	}
-	return FormatPattern(toLocal(args[0].(int64)*Second, n.Zone), pattern)
+	us, ok := multiplyExact(args[0].(int64), Second)
+	if !ok {
+		return nil, errTimeRange
+	}
+	return FormatPattern(toLocal(us, n.Zone), pattern)
 }
 
 func evalUnixTimestamp(n *Call, args []any) (any, error) {

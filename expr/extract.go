@@ -7,13 +7,33 @@ import (
 
 func init() {
 	for _, unit := range []string{"YEAR", "QUARTER", "MONTH", "WEEK", "DAYOFYEAR", "DAYOFMONTH", "DAYOFWEEK", "HOUR", "MINUTE", "SECOND"} {
-		register(simple(unit, "t", Of(BigInt), extractNamed(unit)))
+		register((&Function{Name: unit, Min: 1, Max: 1, eval: extractNamed(unit)}).with(func(f *Function) { f.bind = bindNamed(unit) }))
 	}
 	register(
 		&Function{Name: "EXTRACT", Min: 2, Max: 2, bind: bindExtract, eval: evalExtract},
 		&Function{Name: "FLOOR TO", Min: 2, Max: 2, bind: bindRound("FLOOR"), eval: evalRound(false)},
 		&Function{Name: "CEIL TO", Min: 2, Max: 2, bind: bindRound("CEIL"), eval: evalRound(true)},
 	)
+}
+
+// bindNamed takes a date or timestamp, and a time for units that it has.
+func bindNamed(unit string) func(args []Node) ([]Node, Type, error) {
+	return func(args []Node) ([]Node, Type, error) {
+		n := args[0]
+		if n.Type().Kind != Time {
+			c, err := coerce(unit, 0, 't', n)
+			return []Node{c}, Of(BigInt).Nullable(!n.Type().NotNull), err
+		}
+		return args, Of(BigInt).Nullable(!n.Type().NotNull), ofClock(unit)
+	}
+}
+
+// ofClock is an error for units that a TIME does not have.
+func ofClock(unit string) error {
+	if size := unitSizes[unit]; size == 0 || size >= Day {
+		return fmt.Errorf("a TIME has no %s: use HOUR, MINUTE, SECOND or MILLISECOND", unit)
+	}
+	return nil
 }
 
 func extractNamed(unit string) func(n *Call, args []any) (any, error) {
@@ -39,6 +59,10 @@ func bindExtract(args []Node) ([]Node, Type, error) {
 	switch {
 	case t.Interval():
 		_, err = extractInterval(unit, 0, t.Kind)
+	case t.Kind == Time:
+		err = ofClock(unit)
+	case t.Kind == Date && unit == "NANOSECOND":
+		err = errors.New("a DATE has no NANOSECOND")
 	case t.Temporal():
 		_, err = extract(unit, 0)
 	default:
@@ -151,6 +175,9 @@ func evalRound(up bool) func(n *Call, args []any) (any, error) {
 		us, err := roundMoment(wall, unit, up)
 		switch t.Kind {
 		case Date:
+			if up && unit == "DAY" { // as Flink, for which each day has begun
+				us += Day
+			}
 			return floorDiv(us, Day), err
 		case Time:
 			return us / Millisecond, err

@@ -3,6 +3,7 @@ package expr
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -35,23 +36,57 @@ func compileMoment(n *Call, args []*Compiled) (*Compiled, error) {
 		if !ok {
 			return 0, false
 		}
-		return addInterval(v, kind, sign*by, months), true
+		r, ok := addInterval(v, kind, sign*by, months)
+		if !ok {
+			b.fail("%w", errTimeRange)
+		}
+		return r, ok
 	}}, nil
 }
 
-func addInterval(v int64, kind Kind, by int64, months bool) int64 {
+// errTimeRange is for moments that no timestamp can hold. Flink's numbers run over there.
+var errTimeRange = fmt.Errorf("the time is more than %d years away", maxYear)
+
+// maxYear bounds moments, so that their microseconds fit 64 bits.
+const (
+	maxYear = 290_000
+	maxDays = maxYear * 365
+)
+
+// addInterval is false where the result is out of range.
+func addInterval(v int64, kind Kind, by int64, months bool) (int64, bool) {
 	switch {
+	case months && (by > 12*maxYear || by < -12*maxYear):
+		return 0, false
 	case months && kind == Date:
-		return addMonths(v, by)
+		return inDays(addMonths(v, by))
 	case months && kind != Time:
 		days := floorDiv(v, Day)
-		return addMonths(days, by)*Day + v - days*Day
+		moved, ok := inDays(addMonths(days, by))
+		return moved*Day + v - days*Day, ok
 	case kind == Date:
-		return v + by/Day
+		return inDays(v + by/Day)
 	case kind == Time:
-		return floorMod(v+by/Millisecond, Day/Millisecond)
+		return floorMod(v+by/Millisecond, Day/Millisecond), true
 	}
-	return v + by
+	return addExact(v, by)
+}
+
+func inDays(days int64) (int64, bool) { return days, days >= -maxDays && days <= maxDays }
+
+// addExact is false where the sum does not fit.
+func addExact(a, b int64) (int64, bool) {
+	sum := a + b
+	return sum, (sum > a) == (b > 0)
+}
+
+// multiplyExact is false where the product does not fit.
+func multiplyExact(a, b int64) (int64, bool) {
+	if a == 0 || b == 0 {
+		return 0, true
+	}
+	product := a * b
+	return product, product/b == a && (a != -1 || b != math.MinInt64)
 }
 
 // addMonths keeps the day of the month, or takes the month's last.
@@ -95,6 +130,9 @@ func bindTimestampAdd(args []Node) ([]Node, Type, error) {
 	if err != nil {
 		return nil, Type{}, err
 	}
+	if t := args[2].Type(); t.Kind == Time && unitSizes[unit] > 0 && unitSizes[unit] < Day {
+		return []Node{args[0], by, args[2]}, t.Nullable(!allNotNull([]Node{by, args[2]})), nil
+	}
 	at, err := coerce("TIMESTAMPADD", 2, 't', args[2])
 	if err != nil {
 		return nil, Type{}, err
@@ -114,10 +152,19 @@ func bindTimestampAdd(args []Node) ([]Node, Type, error) {
 func evalTimestampAdd(n *Call, args []any) (any, error) {
 	unit, _ := unitOf(args[0].(string))
 	kind := n.Args[2].Type().Kind
-	if m := unitMonths[unit]; m > 0 {
-		return addInterval(args[2].(int64), kind, m*args[1].(int64), true), nil
+	size, months := unitMonths[unit], true
+	if size == 0 {
+		size, months = unitSizes[unit], false
 	}
-	return addInterval(args[2].(int64), kind, unitSizes[unit]*args[1].(int64), false), nil
+	by, ok := multiplyExact(args[1].(int64), size)
+	if !ok {
+		return nil, errTimeRange
+	}
+	at, ok := addInterval(args[2].(int64), kind, by, months)
+	if !ok {
+		return nil, errTimeRange
+	}
+	return at, nil
 }
 
 func bindTimestampDiff(args []Node) ([]Node, Type, error) {

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
 )
 
 func init() {
@@ -20,11 +18,6 @@ func init() {
 		maybe("JSON_QUERY", "ss", Of(String), evalJSONQuery).with(preparePath),
 		maybe("JSON_EXISTS", "ss", Of(Boolean), evalJSONExists).with(preparePath),
 		&Function{Name: "JSON_STRING", Min: 1, Max: 1, bind: bindJSONString, eval: evalJSONString},
-		simple("JSON_QUOTE", "s", Of(String), func(_ *Call, a []any) (any, error) {
-			text, err := writeJSON(a[0])
-			return escapeUnicode(text), err
-		}),
-		maybe("JSON_UNQUOTE", "s", Of(String), evalJSONUnquote),
 	)
 	for name, kind := range map[string]string{"IS JSON": "", "IS JSON OBJECT": "{", "IS JSON ARRAY": "[", "IS JSON SCALAR": "scalar"} {
 		register(simple(name, "s", Of(Boolean), isJSON(kind)).with(func(f *Function) {
@@ -256,7 +249,7 @@ func (j *jsonCall) value(text string) (any, error) {
 	case err != nil:
 		return nil, err
 	case indefinite:
-		return found, nil
+		return append([]any{}, found...), nil
 	case len(found) == 0:
 		return nil, nil
 	}
@@ -422,7 +415,7 @@ func isJSON(kind string) func(n *Call, a []any) (any, error) {
 	return func(_ *Call, a []any) (any, error) {
 		s, _ := a[0].(string)
 		s = strings.TrimSpace(s)
-		if !json.Valid([]byte(s)) {
+		if !firstJSON(s) {
 			return false, nil
 		}
 		switch kind {
@@ -459,13 +452,22 @@ func toJSON(v any, t Type, zone Zone) (any, error) {
 	case *big.Int:
 		return json.Number(decimalText(v, t.Scale)), nil
 	case float64:
-		if s := castText(v, t, zone); !strings.ContainsAny(s, "NI") { // NaN and Infinity are no JSON
-			return json.Number(s), nil
+		s := javaDouble(v)                // of a FLOAT, too
+		if strings.ContainsAny(s, "NI") { // NaN and Infinity are no JSON
+			return s, nil
 		}
-		return castText(v, t, zone), nil
+		if !strings.Contains(s, "E-") {
+			s = strings.Replace(s, "E", "E+", 1)
+		}
+		return json.Number(s), nil
 	case int64:
-		if t.Integer() {
+		switch {
+		case t.Integer():
 			return v, nil
+		case t.Kind == Timestamp:
+			return FormatTimestamp(v, 'T'), nil
+		case t.Kind == TimestampLTZ:
+			return FormatTimestamp(v, 'T') + "Z", nil
 		}
 	case string:
 		if t.Kind == Bytes {
@@ -512,26 +514,4 @@ func rowToJSON(v []any, t Type, zone Zone) (any, error) {
 		out[t.Fields[i].Name] = j
 	}
 	return out, nil
-}
-
-// evalJSONUnquote leaves text as it is that is no JSON string.
-// escapeUnicode writes what is not ASCII as \uXXXX.
-func escapeUnicode(s string) string {
-	var b strings.Builder
-	for _, unit := range utf16.Encode([]rune(s)) {
-		if unit < utf8.RuneSelf {
-			b.WriteByte(byte(unit))
-		} else {
-			fmt.Fprintf(&b, "\\u%04x", unit)
-		}
-	}
-	return b.String()
-}
-
-func evalJSONUnquote(_ *Call, a []any) (any, error) {
-	var s string
-	if err := json.Unmarshal([]byte(a[0].(string)), &s); err != nil || !strings.HasPrefix(a[0].(string), `"`) {
-		return a[0], nil
-	}
-	return s, nil
 }

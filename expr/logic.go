@@ -214,7 +214,7 @@ func isNull(c *Compiled, b *Batch, row int) bool {
 
 func bindNullIf(args []Node) ([]Node, Type, error) {
 	t := args[0].Type()
-	bound, err := alike("NULLIF", args)
+	bound, err := compared("NULLIF", args)
 	if err != nil {
 		return nil, Type{}, err
 	}
@@ -229,7 +229,7 @@ func evalNullIf(_ *Call, args []any) (any, error) {
 }
 
 func bindIn(args []Node) ([]Node, Type, error) {
-	bound, err := alike("IN", args)
+	bound, err := compared("IN", args)
 	if err != nil {
 		return nil, Type{}, err
 	}

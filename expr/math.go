@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 )
 
 func init() {
 	for name, f := range map[string]func(float64) float64{
-		"SQRT": math.Sqrt, "EXP": math.Exp, "LN": math.Log, "LOG10": math.Log10, "LOG2": func(v float64) float64 { return math.Log(v) / math.Ln2 }, "SIN": math.Sin, "COS": math.Cos, "TAN": math.Tan,
+		"SQRT": math.Sqrt, "EXP": preciseExp, "LN": preciseLog, "LOG10": preciseLog10, "LOG2": func(v float64) float64 { return preciseLog(v) / math.Ln2 }, "SIN": preciseSin, "COS": preciseCos, "TAN": preciseTan,
 		"ASIN": math.Asin, "ACOS": math.Acos, "ATAN": math.Atan, "SINH": math.Sinh, "COSH": math.Cosh, "TANH": math.Tanh,
-		"COT":     func(v float64) float64 { return 1 / math.Tan(v) },
+		"COT":     func(v float64) float64 { return 1 / preciseTan(v) },
 		"DEGREES": func(v float64) float64 { return v * (180 / math.Pi) }, "RADIANS": func(v float64) float64 { return v * (math.Pi / 180) },
 	} {
 		fn := simple(name, "d", Of(Double), nil)
@@ -18,7 +19,7 @@ func init() {
 		register(fn)
 	}
 	register(
-		simple("POWER", "dd", Of(Double), func(_ *Call, a []any) (any, error) { return math.Pow(a[0].(float64), a[1].(float64)), nil }),
+		simple("POWER", "dd", Of(Double), func(_ *Call, a []any) (any, error) { return precisePow(a[0].(float64), a[1].(float64)), nil }),
 		simple("ATAN2", "dd", Of(Double), func(_ *Call, a []any) (any, error) { return math.Atan2(a[0].(float64), a[1].(float64)), nil }),
 		simple("LOG", "dd?", Of(Double), evalLog),
 		simple("PI", "", Of(Double), func(*Call, []any) (any, error) { return math.Pi, nil }),
@@ -51,9 +52,9 @@ func floatFunction(f func(float64) float64) func(n *Call, args []*Compiled) (*Co
 // evalLog is ln(x), or the logarithm of the second to the base of the first.
 func evalLog(_ *Call, a []any) (any, error) {
 	if len(a) == 1 {
-		return math.Log(a[0].(float64)), nil
+		return preciseLog(a[0].(float64)), nil
 	}
-	return math.Log(a[1].(float64)) / math.Log(a[0].(float64)), nil
+	return preciseLog(a[1].(float64)) / preciseLog(a[0].(float64)), nil
 }
 
 func bindSameNumber(name string) func(args []Node) ([]Node, Type, error) {
@@ -127,19 +128,23 @@ func bindRoundTo(name string) func(args []Node) ([]Node, Type, error) {
 			return nil, Type{}, err
 		}
 		bound := []Node{x}
-		digits := int64(0)
+		digits, given := int64(0), true
 		if len(args) > 1 {
 			d, err := coerce(name, 1, 'i', args[1])
 			if err != nil {
 				return nil, Type{}, err
 			}
 			bound = append(bound, d)
-			if k, ok := Fold(d).(*Const); ok && k.Value != nil {
+			k, ok := Fold(d).(*Const)
+			if given = ok && k.Value != nil; given {
 				digits = k.Value.(int64)
 			}
 		}
 		t := x.Type()
-		if t.Kind == Decimal && int(digits) < t.Scale {
+		switch {
+		case t.Kind == Decimal && !given: // each row has its own digits, so that all stay
+			t = OfDecimal(min(MaxPrecision, 1+t.Precision), t.Scale)
+		case t.Kind == Decimal && int(digits) < t.Scale:
 			keep := max(0, int(digits))
 			t = OfDecimal(min(MaxPrecision, 1+t.Precision-t.Scale+keep), keep)
 		}
@@ -179,6 +184,29 @@ func evalRoundTo(round bool) func(n *Call, a []any) (any, error) {
 	}
 }
 
+// textOfRounded makes the text of a DECIMAL that was rounded to digits that come from a row: it has so many, as in Flink. It is nil for
+// other casts.
+func textOfRounded(n *Call, value *Compiled) *Compiled {
+	c, ok := n.Args[0].(*Call)
+	if !ok || n.T.Kind != String || len(c.Args) < 2 || c.T.Kind != Decimal || c.F.Name != "ROUND" && c.F.Name != "TRUNCATE" {
+		return nil
+	}
+	if _, given := Fold(c.Args[1]).(*Const); given {
+		return nil
+	}
+	digits := MustCompile(c.Args[1])
+	scale := c.T.Scale
+	return &Compiled{Type: n.T, S: func(b *Batch, row int) (string, bool) {
+		v, ok := value.A(b, row)
+		if !ok {
+			return "", false
+		}
+		d, _ := digits.I(b, row)
+		keep := int(max(0, min(d, int64(scale))))
+		return cut(decimalText(rescale(v.(*big.Int), scale, keep), keep), n.T), true
+	}}
+}
+
 // cutDigits keeps digits behind the point and fills the rest with zeros.
 func cutDigits(v *big.Int, scale, digits int, round bool) *big.Int {
 	if digits >= scale {
@@ -195,6 +223,14 @@ func cutDigits(v *big.Int, scale, digits int, round bool) *big.Int {
 
 func bindExtreme(name string) func(args []Node) ([]Node, Type, error) {
 	return func(args []Node) ([]Node, Type, error) {
+		if slices.ContainsFunc(args, func(n Node) bool { return n.Type().Kind == Float }) && !slices.ContainsFunc(args, func(n Node) bool { return n.Type().Kind == Double }) {
+			args = slices.Clone(args)
+			for i, a := range args { // as Flink, for which decimals are FLOAT here
+				if a.Type().Kind == Decimal {
+					args[i] = CastTo(a, Of(Float).Nullable(!a.Type().NotNull))
+				}
+			}
+		}
 		bound, err := alike(name, args)
 		if err != nil {
 			return nil, Type{}, err

@@ -3,6 +3,7 @@ package expr
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -202,11 +203,17 @@ func (s notTimestamp) Error() string {
 }
 
 // ParseTimestamp reads yyyy-MM-dd[ |T]HH:mm[:ss[.fraction]], or a date alone. zoned tells that a Z or an offset was behind it,
-// which is taken into account.
-func ParseTimestamp(s string) (us int64, zoned bool, err error) {
+// which is taken into account. There is no year 0.
+func ParseTimestamp(s string) (us int64, zoned bool, err error) { return parseTimestamp(s, false) }
+
+// parseTimestamp is ParseTimestamp. Loosely, 30 February is the last day of February.
+func parseTimestamp(s string, loosely bool) (us int64, zoned bool, err error) {
 	bad := notTimestamp(s)
-	year, month, day, rest, ok := parseDate(strings.TrimSpace(s))
-	if !ok {
+	year, month, day, rest, ok := dateParts(strings.TrimSpace(s))
+	if ok && loosely && day > 28 && day <= 31 && month >= 1 && month <= 12 {
+		day = min(day, lastDay(year, month))
+	}
+	if !ok || year == 0 || !isDate(year, month, day) {
 		return 0, false, bad
 	}
 	us = daysOf(year, month, day) * Day
@@ -231,7 +238,22 @@ func ParseTimestamp(s string) (us int64, zoned bool, err error) {
 	return us - f.offset, true, nil
 }
 
+// parseDate reads a date that exists.
 func parseDate(s string) (year, month, day int, rest string, ok bool) {
+	year, month, day, rest, ok = dateParts(s)
+	return year, month, day, rest, ok && isDate(year, month, day)
+}
+
+func isDate(year, month, day int) bool {
+	return month >= 1 && month <= 12 && day >= 1 && day <= lastDay(year, month)
+}
+
+func lastDay(year, month int) int {
+	return time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
+}
+
+// dateParts reads three numbers.
+func dateParts(s string) (year, month, day int, rest string, ok bool) {
 	parts := [3]int{}
 	for i := range parts {
 		n := 0
@@ -249,10 +271,6 @@ func parseDate(s string) (year, month, day int, rest string, ok bool) {
 			}
 			s = s[1:]
 		}
-	}
-	t := time.Date(parts[0], time.Month(parts[1]), parts[2], 0, 0, 0, 0, time.UTC)
-	if t.Day() != parts[2] || int(t.Month()) != parts[1] {
-		return 0, 0, 0, "", false
 	}
 	return parts[0], parts[1], parts[2], s, true
 }
@@ -303,6 +321,15 @@ func ParseDateText(s string) (int64, error) {
 	return daysOf(y, m, d), nil
 }
 
+// castTime is ParseTimeText, or an hour alone.
+func castTime(s string) (int64, error) {
+	s = strings.TrimSpace(s)
+	if hour, err := strconv.ParseUint(s, 10, 8); err == nil && len(s) <= 2 && hour <= 23 {
+		return int64(hour) * (Hour / Millisecond), nil
+	}
+	return ParseTimeText(s)
+}
+
 // ParseTimeText reads HH:mm:ss[.fraction] into milliseconds.
 func ParseTimeText(s string) (int64, error) {
 	us, rest, ok := parseClock(strings.TrimSpace(s))
@@ -324,8 +351,11 @@ func Round(us int64, digits int) int64 {
 // castDate reads a date, with or without a time behind it, or a year or a month alone.
 func castDate(s string) (any, error) {
 	s = strings.TrimSpace(s)
-	if us, _, err := ParseTimestamp(s); err == nil {
-		return floorDiv(us, Day), nil
+	if date, clock, timed := strings.Cut(s, " "); timed {
+		if _, rest, ok := parseClock(clock); !ok || rest != "" {
+			return nil, fmt.Errorf("%q is no date such as '2026-01-31'", s)
+		}
+		s = date
 	}
 	for _, missing := range []string{"", "-1", "-1-1"} {
 		if days, err := ParseDateText(s + missing); err == nil {
@@ -341,7 +371,7 @@ func castMoment(v any, from, to Type, zone Zone) (any, error) {
 		case Date:
 			return castDate(s)
 		case Time:
-			ms, err := ParseTimeText(s)
+			ms, err := castTime(s)
 			return ms, err
 		}
 		us, _, err := parseSQL(s)
@@ -365,6 +395,8 @@ func castMoment(v any, from, to Type, zone Zone) (any, error) {
 	switch from.Kind {
 	case Date:
 		local = n * Day
+	case Time:
+		local = n * Millisecond
 	case TimestampLTZ:
 		local = toLocal(n, zone)
 	}

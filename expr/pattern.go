@@ -20,8 +20,20 @@ func init() {
 		maybe("REGEXP_COUNT", "ss", Of(Int), evalRegexpCount).with(withRegexp),
 		maybe("REGEXP_INSTR", "ss", Of(Int), evalRegexpInstr).with(withRegexp),
 		maybe("REGEXP_SUBSTR", "ss", Of(String), evalRegexpExtract).with(withRegexp),
-		maybe("STR_TO_MAP", "sss?", Type{Kind: Map, Key: &Type{Kind: String}, Elem: &Type{Kind: String}}, evalStrToMap).with(func(f *Function) { f.Min = 1 }),
+		maybe("STR_TO_MAP", "sss?", Type{Kind: Map, Key: &Type{Kind: String}, Elem: &Type{Kind: String}}, evalStrToMap).with(oneOrThree),
 	)
+}
+
+// oneOrThree refuses two arguments, as Flink does.
+func oneOrThree(f *Function) {
+	bind := f.bind
+	f.Min = 1
+	f.bind = func(args []Node) ([]Node, Type, error) {
+		if len(args) == 2 {
+			return nil, Type{}, fmt.Errorf("%s takes 1 argument, or 3 with both delimiters", f.Name)
+		}
+		return bind(args)
+	}
 }
 
 // matcher is a pattern made ready.
@@ -149,7 +161,7 @@ func similarMatcher(pattern, escape string) (matcher, error) {
 		case r == '%':
 			re.WriteString(".*")
 		case r == '_':
-			re.WriteString(".")
+			re.WriteString(lineEnds.complement().text())
 		case strings.ContainsRune(`^$\`, r):
 			re.WriteString(regexp.QuoteMeta(string(r)))
 		default:

@@ -40,11 +40,23 @@ func init() {
 		simple("TRANSLATE", "sss", Of(String), evalTranslate).with(func(f *Function) { f.NullArgs = true }),
 		maybe("SPLIT_INDEX", "ssi", Of(String), evalSplitIndex),
 		simple("SPLIT", "ss", Type{Kind: Array, Elem: &Type{Kind: String}}, evalSplit),
-		simple("STARTSWITH", "yy", Of(Boolean), func(_ *Call, a []any) (any, error) { return strings.HasPrefix(a[0].(string), a[1].(string)), nil }),
-		simple("ENDSWITH", "yy", Of(Boolean), func(_ *Call, a []any) (any, error) { return strings.HasSuffix(a[0].(string), a[1].(string)), nil }),
+		simple("STARTSWITH", "yy", Of(Boolean), func(_ *Call, a []any) (any, error) { return strings.HasPrefix(a[0].(string), a[1].(string)), nil }).with(bothAlike),
+		simple("ENDSWITH", "yy", Of(Boolean), func(_ *Call, a []any) (any, error) { return strings.HasSuffix(a[0].(string), a[1].(string)), nil }).with(bothAlike),
 		&Function{Name: "ELT", Min: 2, Max: -1, NullArgs: true, bind: bindElt, eval: evalElt},
 	)
 	register(functions["CHAR_LENGTH"].alias("CHARACTER_LENGTH"), functions["SUBSTRING"].alias("SUBSTR"))
+}
+
+// bothAlike refuses text beside bytes, as Flink does.
+func bothAlike(f *Function) {
+	bind := f.bind
+	f.bind = func(args []Node) ([]Node, Type, error) {
+		bound, t, err := bind(args)
+		if a, b := args[0].Type(), args[1].Type(); err == nil && a.Kind != b.Kind && a.Kind != Null && b.Kind != Null {
+			err = fmt.Errorf("%s wants two strings, or bytes twice, not %s and %s", f.Name, a.Nullable(true), b.Nullable(true))
+		}
+		return bound, t, err
+	}
 }
 
 func text1(name string, f func(string) string) *Function {

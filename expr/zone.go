@@ -76,7 +76,7 @@ func parseZone(name string) (*time.Location, error) {
 	if long, ok := shortZones[name]; ok {
 		hint = "write " + long
 	} else if city := slices.IndexFunc(known, func(k string) bool {
-		return strings.EqualFold(k[strings.LastIndexByte(k, '/')+1:], strings.ReplaceAll(name, " ", "_"))
+		return strings.EqualFold(k, name) || strings.Contains(k, "/") && !strings.HasPrefix(k, "Etc/") && strings.EqualFold(k[strings.LastIndexByte(k, '/')+1:], strings.ReplaceAll(name, " ", "_"))
 	}); city >= 0 {
 		hint = "did you mean " + known[city] + "?"
 	} else if near := sql.DidYouMean(name, known); near != "" {

@@ -328,9 +328,16 @@ func bindLiteral(l *sql.Literal) (expr.Node, error) {
 		ms, err := expr.ParseTimeText(l.Text)
 		return &expr.Const{Value: ms, T: notNull(expr.Time)}, at(l, err)
 	}
-	us, _, err := expr.ParseTimestamp(l.Text)
+	us, zoned, err := expr.ParseTimestamp(l.Text)
 	t := notNull(expr.Timestamp)
+	if err == nil && (zoned || strings.Contains(l.Text, "T")) {
+		return nil, sql.Errorf(l, "'%s' is no TIMESTAMP literal", l.Text).WithHint("write a blank for T, and no time zone: TIMESTAMP '2026-01-31 12:00:00'")
+	}
 	if _, fraction, ok := strings.Cut(l.Text, "."); ok {
+		if len(strings.TrimRight(fraction, "0")) > maxPrecision {
+			return nil, sql.Errorf(l, "a TIMESTAMP has at most %d digits of a second, and '%s' has %d", maxPrecision, l.Text, len(fraction)).
+				WithHint("leave out the digits behind the microseconds")
+		}
 		t.Precision = min(len(fraction), maxPrecision)
 	}
 	return &expr.Const{Value: us, T: t}, at(l, err)

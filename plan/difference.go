@@ -20,7 +20,7 @@ type Difference struct {
 // DifferenceNames are the names of all differences that a pipeline can have.
 func DifferenceNames() []string {
 	return []string{
-		"dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "lookup-deletes", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "sessions-again", "state-ttl", "variance", "watermarks", "window-offsets",
+		"averages-over", "dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "lookup-deletes", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "sessions-again", "state-ttl", "time-zones", "variance", "watermarks", "window-offsets",
 	}
 }
 
@@ -79,6 +79,9 @@ func (p *planner) differOver(where sql.Node, o *Over) {
 	p.differ(where, "late-rows", "a row that comes after its time has been computed goes to the topic of late rows; Flink drops it")
 	p.differ(where, "watermarks", "each partition has a watermark of its own; Flink takes the least of all partitions, so that other rows are late")
 	for _, a := range o.Aggs {
+		if a.Name == "AVG" && a.Type.Integer() {
+			p.differ(where, "averages-over", "AVG OVER of integers adds up as BIGINT; Flink adds up in the column's type, which runs over")
+		}
 		if floats := a.Type.Kind == expr.Double || a.Type.Kind == expr.Float; floats && !o.Frame.Unbounded && (a.Name == "SUM" || a.Name == "AVG" || strings.HasPrefix(a.Name, "STDDEV") || strings.HasPrefix(a.Name, "VAR")) {
 			p.differ(where, "moving-sums", "%s OVER adds up the rows of each frame; Flink subtracts what leaves, and keeps its rounding", a.Name)
 		}
@@ -94,7 +97,7 @@ func (p *planner) differGroup(where sql.Node, r *Relation) {
 	for _, g := range a.Aggs {
 		switch g.Name {
 		case "VAR_POP", "VAR_SAMP", "STDDEV_POP", "STDDEV_SAMP":
-			if g.Type.Kind == expr.Double || g.Type.Kind == expr.Float {
+			if g.Type.Kind == expr.Double || g.Type.Kind == expr.Float || g.Type.Kind == expr.Decimal {
 				p.differ(where, "variance", "variance and deviation keep all digits; Flink's last ones can differ")
 			}
 		case "FIRST_VALUE", "LAST_VALUE":

@@ -271,6 +271,9 @@ func (p *planner) set(s *sql.Set) error {
 			return bad(err.Error())
 		}
 		p.Zone = zone
+		if _, err := time.LoadLocation(s.Value); err != nil && !strings.HasPrefix(s.Value, "GMT") {
+			p.differ(s, "time-zones", "Flink refuses the zone '%s': it wants a name such as Europe/Berlin, or GMT+08:00", s.Value)
+		}
 	case "table.exec.source.idle-timeout":
 		d, err := ParseDuration(s.Value)
 		if err != nil {

@@ -408,10 +408,15 @@ func (p *parser) caseExpr() Expr {
 		e.Operand = p.expr()
 	}
 	for p.words("WHEN") {
-		w := When{Cond: p.expr()}
+		conds := []Expr{p.expr()}
+		for e.Operand != nil && p.symbol(",") { // one value for several
+			conds = append(conds, p.expr())
+		}
 		p.expectWord("THEN")
-		w.Then = p.expr()
-		e.Whens = append(e.Whens, w)
+		then := p.expr()
+		for _, cond := range conds {
+			e.Whens = append(e.Whens, When{Cond: cond, Then: then})
+		}
 	}
 	if len(e.Whens) == 0 {
 		panic(p.unexpected("WHEN"))

@@ -1,0 +1,112 @@
+package expr
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+func init() {
+	register(
+		text1("JSON_QUOTE", quoteJSON),
+		maybe("JSON_UNQUOTE", "s", Of(String), func(_ *Call, a []any) (any, error) { return unquoteJSON(a[0].(string)), nil }),
+	)
+}
+
+// jsonEscapes are the escapes of one letter.
+var jsonEscapes = map[rune]byte{'"': '"', '\\': '\\', '/': '/', '\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't'}
+
+// quoteJSON writes text as a JSON string, / with a backslash, and what is not printable ASCII as \uXXXX.
+func quoteJSON(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		if letter, ok := jsonEscapes[r]; ok {
+			b.WriteByte('\\')
+			b.WriteByte(letter)
+			continue
+		}
+		if r >= ' ' && r < 0x7f {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&b, "\\u%04x", unit)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// unquoteJSON reads what is between the first and the last quote. As in Flink, text is taken as it is unless it begins with a JSON string,
+// whatever is behind that, and ends with a quote.
+func unquoteJSON(s string) string {
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' || !firstJSON(s) {
+		return s
+	}
+	var out []byte
+	for rest := s[1 : len(s)-1]; rest != ""; {
+		if rest[0] != '\\' {
+			out, rest = append(out, rest[0]), rest[1:]
+			continue
+		}
+		if len(rest) < 2 {
+			return s
+		}
+		letter := rest[1]
+		rest = rest[2:]
+		if letter == 'u' {
+			r, behind, ok := unicodeUnits(rest)
+			if !ok {
+				return s
+			}
+			out, rest = utf8.AppendRune(out, r), behind
+			continue
+		}
+		r, ok := unescaped(letter)
+		if !ok {
+			return s
+		}
+		out = append(out, byte(r)) //nolint:gosec // it is ASCII
+	}
+	return string(out)
+}
+
+func unescaped(letter byte) (rune, bool) {
+	for r, l := range jsonEscapes {
+		if l == letter {
+			return r, true
+		}
+	}
+	return 0, false
+}
+
+// unicodeUnits reads the digits behind \u, and a second half behind another \u.
+func unicodeUnits(s string) (r rune, rest string, ok bool) {
+	unit := func(s string) (rune, bool) {
+		if len(s) < 4 {
+			return 0, false
+		}
+		v, err := strconv.ParseUint(s[:4], 16, 16)
+		return rune(v), err == nil //nolint:gosec // 16 bits
+	}
+	if r, ok = unit(s); !ok {
+		return 0, "", false
+	}
+	rest = s[4:]
+	if more, found := strings.CutPrefix(rest, `\u`); found && utf16.IsSurrogate(r) {
+		if low, ok := unit(more); ok && utf16.DecodeRune(r, low) != utf8.RuneError {
+			return utf16.DecodeRune(r, low), more[4:], true
+		}
+	}
+	return r, rest, true
+}
+
+// firstJSON reports whether text begins with a JSON value. As Flink, it does not look at what is behind it.
+func firstJSON(s string) bool {
+	var v json.RawMessage
+	return json.NewDecoder(strings.NewReader(s)).Decode(&v) == nil
+}
