@@ -370,7 +370,7 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 		}
 		t.did.read(tp.Topic, read, last+1, tp.LastStableOffset, newest.Timestamp)
 		if bounded && len(records) > 0 && t.Ended() {
-			return &fatalError{fmt.Errorf("it has ended already, and there are new records in %s: give it another name (SET 'pipeline.name') to begin anew, or leave out 'scan.bounded.mode'",
+			return &fatalError{fmt.Errorf("it has ended already, and there are new records in %s: give it another name (SET 'pipeline.name') to start without state, or leave out 'scan.bounded.mode'",
 				tp.Topic)}
 		}
 		t.touched = t.touched || t.ledger != nil // its position
