@@ -264,6 +264,38 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
+// Readings that were deleted before the group had read them are a fault, also where the group has results. Once it has passed over them, nobody can tell from
+// outside, and the report does not say that nothing is wrong.
+func TestDeletedUnread(t *testing.T) {
+	for name, passed := range map[string]bool{"behind": false, "passed over": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			all := w.mark(fleet(4, 0, 20))
+			w.send(all[:10]...)
+			w.consume(count(all[:10]), nil)
+			read := w.end(inTopic, 1)
+			w.send(all[10:]...)
+			w.config.Wait = 200 * time.Millisecond
+			to, want := read, kinds(nil)
+			if !passed {
+				to, want = read+5, kinds{"unread": 6} // and the marker before them
+			}
+			if err := w.cluster.DeleteRecords(inTopic, 1, to); err != nil {
+				t.Fatal(err)
+			}
+			r := w.expect(want)
+			var text strings.Builder
+			if err := r.WriteText(&text); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(text.String(), "Nothing is wrong.\n") || !strings.Contains(detail(r, "C10"), "offsets were deleted") {
+				t.Errorf("the report says:\n%s", text.String())
+			}
+		})
+	}
+}
+
 func (w *world) unmarkedBut(all []batch, keep batch) {
 	kept := make(map[*kgo.Record][]kgo.RecordHeader)
 	for _, r := range keep {
@@ -330,7 +362,7 @@ func TestLiveFlow(t *testing.T) {
 
 func TestEmptyTopic(t *testing.T) {
 	w := newWorld(t)
-	if r := w.expect(nil); r.Records != 0 || !r.Clean() || len(r.Checks) != 8 {
+	if r := w.expect(nil); r.Records != 0 || !r.Clean() || len(r.Checks) != 9 {
 		t.Errorf("an empty topic: %+v", r)
 	}
 }

@@ -38,6 +38,8 @@ type Report struct {
 	DeadLetters        int64 `json:"dead_letters"`         // of records of this topic
 	DeadLetterMismatch int64 `json:"dead_letter_mismatch"` // dead letters that are missing, too many or wrong
 
+	Unread int64 `json:"unread"` // offsets that were deleted before the group had read them
+
 	ReadersDisagree  int64 `json:"readers_disagree"`  // partitions in which two readers saw different records
 	OpenTransactions int64 `json:"open_transactions"` // that keep readers from the end for longer than Config.Wait
 
@@ -45,6 +47,8 @@ type Report struct {
 
 	Checks   []Check   `json:"checks"`
 	Findings []Finding `json:"findings"` // the first examples of what is wrong
+
+	perhaps int // partitions in which one offset was deleted unread
 
 	hasAcks, hasStats, hasLetters, hasGroup bool
 	kinds                                   map[string]int // findings by problem
@@ -63,7 +67,7 @@ const (
 
 // Check is one line of the report.
 type Check struct {
-	ID      string  `json:"id"` // C1 to C8
+	ID      string  `json:"id"` // C1 to C8, and C10
 	What    string  `json:"what"`
 	Verdict Verdict `json:"verdict"`
 	Detail  string  `json:"detail"` // figures, or why it was not checked
@@ -96,7 +100,7 @@ func (r *Report) find(check, problem, format string, args ...any) {
 // Clean reports whether nothing is wrong in what was checked.
 func (r *Report) Clean() bool {
 	return r.Lost == 0 && r.Duplicated == 0 && r.RefusedSeen == 0 && r.Reordered == 0 && r.Torn == 0 &&
-		r.StatsMismatch == 0 && r.DeadLetterMismatch == 0 && r.ReadersDisagree == 0 && r.OpenTransactions == 0 &&
+		r.StatsMismatch == 0 && r.DeadLetterMismatch == 0 && r.ReadersDisagree == 0 && r.OpenTransactions == 0 && r.Unread == 0 &&
 		(r.Windows == nil || r.Windows.clean())
 }
 
@@ -129,6 +133,7 @@ func (r *Report) conclude(a *audit) {
 		{"C6", "two readers see the same records", verdict(r.ReadersDisagree), fmt.Sprintf("%d partitions read twice, %d differ", r.Partitions, r.ReadersDisagree)},
 		{"C7", "database rows equal the topic's", NotChecked, "there is no database in this flow"},
 		{"C8", "readers reach the end", verdict(r.OpenTransactions), fmt.Sprintf("%d open transactions held them for %s or longer", r.OpenTransactions, a.Wait)},
+		r.unread(),
 	}
 }
 
@@ -229,9 +234,12 @@ func (r *Report) WriteText(w io.Writer) error {
 			fmt.Fprintf(&b, "  %s %s: %s\n", f.Check, f.Problem, f.Where)
 		}
 	}
-	if r.Clean() {
+	switch {
+	case r.Clean() && r.Truncated > 0:
+		b.WriteString("\nNothing is wrong in what is left. What was deleted is not judged.\n")
+	case r.Clean():
 		b.WriteString("\nNothing is wrong.\n")
-	} else {
+	default:
 		b.WriteString("\nSomething is wrong.\n")
 	}
 	_, err := io.WriteString(w, b.String())

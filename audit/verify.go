@@ -116,7 +116,7 @@ type audit struct {
 	deleted         map[string]int  // partitions whose beginning has been deleted, by topic of the windows
 }
 
-// Verify checks C1 to C6 and C8 of the exactly-once contract on a topic and on what was
+// Verify checks C1 to C6, C8 and C10 of the exactly-once contract on a topic and on what was
 // computed from it, while the flow may be running. A report that is not Clean is not an error: errors are
 // a topic that is missing, a broker that can't be reached (*broker.UnreachableError), an
 // acknowledgement log that can't be read, or a partition whose end could not be read.
@@ -201,6 +201,9 @@ func (a *audit) run(ctx context.Context, acks *acknowledgements) error {
 		if err := a.checkNotAhead(ctx, a.Windows.Group, windows); err != nil {
 			return err
 		}
+	}
+	if err := a.findUnread(ctx); err != nil {
+		return err
 	}
 	in.finish(acks, a.blockedOf(a.Topic))
 	a.report.conclude(a)

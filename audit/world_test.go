@@ -311,7 +311,7 @@ func faults(r *Report) map[string]int64 {
 	all := map[string]int64{
 		"lost": r.Lost, "duplicated": r.Duplicated, "refused_seen": r.RefusedSeen, "reordered": r.Reordered, "torn": r.Torn,
 		"stats_mismatch": r.StatsMismatch, "dead_letter_mismatch": r.DeadLetterMismatch,
-		"readers_disagree": r.ReadersDisagree, "open_transactions": r.OpenTransactions,
+		"readers_disagree": r.ReadersDisagree, "open_transactions": r.OpenTransactions, "unread": r.Unread,
 	}
 	if x := r.Windows; x != nil {
 		all["window_mismatch"], all["window_difference"] = x.Mismatch, x.Difference

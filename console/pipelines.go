@@ -40,6 +40,7 @@ type pipelineRow struct {
 	Late      int64      `json:"late,omitempty"`    // rows, in this process
 	Letters   int64      `json:"letters,omitempty"` // dead letters, in this process
 	Dropped   int64      `json:"dropped,omitempty"` // by options such as json.ignore-parse-errors, in this process
+	Skipped   int64      `json:"skipped,omitempty"` // offsets of sources that were deleted before they were read, in this process
 	watermark *time.Time // the lowest
 }
 
@@ -179,6 +180,9 @@ func (row *pipelineRow) addStatus(s engine.Snapshot, now time.Time) {
 		row.Reason = "state in memory only: " + s.NoCopies
 	}
 	row.Dropped += s.Dropped.Total()
+	for _, n := range s.Skipped {
+		row.Skipped += n
+	}
 	for _, t := range s.Tasks {
 		row.Late += t.Late
 		row.Letters += t.DeadLetters

@@ -144,6 +144,7 @@ type Pipeline struct {
 	Late    int64    `json:"late"`
 	Letters int64    `json:"letters"`
 	Dropped int64    `json:"dropped"` // by options such as json.ignore-parse-errors
+	Skipped int64    `json:"skipped"` // offsets that were deleted before they were read
 }
 
 // Devices is a part of the device list.

@@ -86,13 +86,25 @@ func (l look) pipelines(all []Pipeline, width int) []string {
 		}
 		rows = append(rows, []string{
 			plain(p.Name), l.state(p.State), fmt.Sprint(p.Members), rate(p.Rate), short(float64(p.Lag)), mark, millis(p.P99),
-			short(float64(p.Late)), short(float64(p.Letters)), short(float64(p.Dropped)), plain(p.Reason),
+			short(float64(p.Late)), short(float64(p.Letters)), short(float64(p.Dropped)), remark(p),
 		})
 	}
 	return table([]column{
 		{head: "pipeline"}, {head: "state"}, {head: "workers", right: true, spare: true}, {head: "rows", right: true}, {head: "lag", right: true},
 		{head: "watermark", right: true}, {head: "p99", right: true}, {head: "late", right: true}, {head: "letters", right: true}, {head: "dropped", right: true, spare: true}, {head: ""},
 	}, rows, width, l.faint)
+}
+
+// remark is what is to be said of a pipeline: rows that are lost to it, and why it waits.
+func remark(p Pipeline) string {
+	if p.Skipped == 0 {
+		return plain(p.Reason)
+	}
+	lost := short(float64(p.Skipped)) + " offsets were deleted before they were read"
+	if p.Reason != "" {
+		lost += "; " + plain(p.Reason)
+	}
+	return lost
 }
 
 func (l look) devices(d *Devices, width int) []string {

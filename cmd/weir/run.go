@@ -280,6 +280,9 @@ func (r runReport) write(w io.Writer, asJSON bool) error {
 	}
 	_, err := fmt.Fprintf(w, "%s: %s records in %s transactions, %s rows out, %s late, %s dead letters, %s aborted%s\n",
 		r.Pipeline, count(r.Records), count(r.Transactions), count(r.Outputs), count(r.Late), count(r.DeadLetters), count(r.Aborted), dropped)
+	if err == nil && r.Skipped > 0 {
+		_, err = fmt.Fprintf(w, "%s: %s offsets were deleted before they were read: the log has topic, partition and range\n", r.Pipeline, count(r.Skipped))
+	}
 	return err
 }
 

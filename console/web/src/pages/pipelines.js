@@ -55,6 +55,7 @@ function Pipeline({ name }) {
           <${Figure} label="Latency p99" value=${f.ms(p.p99)} note="record to committed result" />
           <${Figure} label="Late, dead letters" value=${p.here ? `${f.short(p.late ?? 0)}, ${f.short(p.letters ?? 0)}` : '–'} note=${p.dropped ? `since it started; options have dropped ${f.short(p.dropped)}` : 'since it started'} />
         </div>
+        ${p.skipped ? html`<${Skips} of=${p.status} offsets=${p.skipped} />` : null}
         <${Panel} title="Plan" note=${p.planned ? 'choose a topic to look into it' + (p.partly ? '; rows between operators are those of this process' : '') : 'its SQL is not known: it was started by an older weir, or is no pipeline'}>
           <${Graph} graph=${p.graph} onTopic=${(t) => { setTopic(t); setTab('stream'); }} chosen=${topic} />
         </${Panel}>
@@ -68,6 +69,18 @@ function Pipeline({ name }) {
           ${tab === 'sql' ? (answer?.sql ? html`<pre class="sql" tabindex="0" aria-label="SQL">${highlight(answer.sql)}</pre>` : html`<${Empty}>The SQL is not known here.</${Empty}>`) : null}
         </${Panel}>` : null}
     </${Page}>`;
+}
+
+// Skips says which offsets were gone before the pipeline had read them.
+function Skips({ of, offsets }) {
+  return html`
+    <${Panel} title="Deleted before they were read" note=${f.count(offsets) + ' offsets since it started: their rows are missing in the results'}>
+      <div class="scroll" tabindex="0" role="region" aria-label="Deleted before they were read"><table>
+        <thead><tr><th>When</th><th>Topic</th><th class="num">Partition</th><th class="num">From</th><th class="num">To</th><th class="num">Offsets</th><th>Why</th></tr></thead>
+        <tbody>${(of?.skips ?? []).toReversed().map((s) => html`<tr key=${s.at + s.topic + s.partition}><td>${f.stamp(Date.parse(s.at))}</td><td><${Name} of=${s.topic} /></td>
+          <td class="num">${s.partition}</td><td class="num">${f.count(s.from)}</td><td class="num">${f.count(s.to - 1)}</td><td class="num">${f.count(s.to - s.from)}</td><td>${s.why}</td></tr>`)}</tbody>
+      </table></div>
+    </${Panel}>`;
 }
 
 function Tasks({ of }) {
