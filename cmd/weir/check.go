@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir/operator"
 	"weir/pipelines"
 	"weir/plan"
 	"weir/sql"
@@ -27,6 +29,13 @@ type checkReport struct {
 	Hint     string `json:"hint,omitempty"`
 
 	Differences []differenceReport `json:"differences,omitempty"`
+	Keys        *keysReport        `json:"keys,omitempty"` // with --brokers
+}
+
+// keysReport is what samples of the topics say that the pipeline relies on to hold equal keys in one partition.
+type keysReport struct {
+	Records int      `json:"records"` // looked at
+	Missing []string `json:"missing,omitempty"`
 }
 
 // differenceReport is what a pipeline does otherwise on Flink.
@@ -39,13 +48,18 @@ type differenceReport struct {
 
 func newCheck() *cobra.Command {
 	var out output
+	var kafka kafkaFlags
 	cmd := &cobra.Command{
 		Use:   "check FILE…",
-		Short: "Check pipelines: would they run? Without a broker",
+		Short: "Check pipelines: would they run?",
 		Long: `Says whether pipelines would run, and what is wrong in those that wouldn't. Behind a pipeline that is fine stands what
-Flink does otherwise with it, by the names of docs/reference/flink-differences.md.`,
+Flink does otherwise with it, by the names of docs/reference/flink-differences.md.
+
+It needs no broker. With --brokers it also reads samples of the topics whose partitions a pipeline relies on to hold equal keys, and fails
+where a record lies in another partition than its key belongs in.`,
 		Example: `  weir check per_minute.sql
-  weir check pipelines/*.sql -o json`,
+  weir check pipelines/*.sql -o json
+  weir check enrich.sql --brokers kafka-1:9092`,
 		Args: someFiles,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			asJSON, err := out.json()
@@ -68,6 +82,15 @@ Flink does otherwise with it, by the names of docs/reference/flink-differences.m
 				default:
 					report.Message = err.Error()
 				}
+				if err == nil && len(kafka.config.Brokers) > 0 {
+					if err = sampleKeys(cmd.Context(), &kafka, file, &report); err != nil {
+						var elsewhere *operator.ElsewhereError
+						if !errors.As(err, &elsewhere) {
+							return err
+						}
+						report.OK, report.Message = false, err.Error()
+					}
+				}
 				failed = failed || err != nil
 				switch {
 				case asJSON:
@@ -76,6 +99,12 @@ Flink does otherwise with it, by the names of docs/reference/flink-differences.m
 					}
 				case err == nil:
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, pipeline %s of %d stages\n", file, program.Name, len(program.Stages))
+					if report.Keys != nil {
+						fmt.Fprintf(cmd.OutOrStdout(), "%s: keys lie where they belong in %s sampled records\n", file, count(int64(report.Keys.Records)))
+						for _, topic := range report.Keys.Missing {
+							fmt.Fprintf(cmd.OutOrStdout(), "%s: topic %s does not exist yet\n", file, topic)
+						}
+					}
 					for _, d := range report.Differences {
 						fmt.Fprintf(cmd.OutOrStdout(), "%s:%d:%d: on Flink, %s: %s\n", file, d.Line, d.Column, d.Name, d.Message)
 					}
@@ -89,8 +118,25 @@ Flink does otherwise with it, by the names of docs/reference/flink-differences.m
 			return nil
 		},
 	}
+	kafka.add(cmd)
+	cmd.Flag("brokers").Usage = "Kafka brokers, host:port,…, of whose topics samples are read; without it no broker is asked"
+	_ = cmd.Flags().MarkHidden("data-dir")
 	out.add(cmd)
 	return cmd
+}
+
+// sampleKeys looks at samples of the topics on whose partitions a pipeline relies.
+func sampleKeys(ctx context.Context, kafka *kafkaFlags, file string, report *checkReport) error {
+	if err := kafka.config.Validate(); err != nil {
+		return usage(err)
+	}
+	_, program, err := compileFile(file) // of its own: a preview changes it
+	if err != nil || len(program.Placements()) == 0 {
+		return err
+	}
+	records, missing, err := checkKeys(ctx, kafka.config, program)
+	report.Keys = &keysReport{records, missing}
+	return err
 }
 
 func someFiles(cmd *cobra.Command, args []string) error {

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/broker"
+	"weir/operator"
+	"weir/plan"
+	"weir/sqltest"
+)
+
+// sampled is how many records of a partition are looked at, from its beginning and before its end each: partitions that were added later
+// show in the old ones.
+const sampled = 200
+
+// sampleTime is how long one topic may take.
+const sampleTime = 15 * time.Second
+
+var errSampled = errors.New("enough records are read")
+
+// checkKeys runs a pipeline over samples of the topics whose partitions it relies on to hold equal keys, in memory. The error is an
+// *operator.ElsewhereError where a record lies elsewhere. missing are those topics that do not exist.
+func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (records int, missing []string, err error) {
+	client, err := broker.Connect(ctx, b)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	all, sizes := make(map[string][]*kgo.Record), make(map[string]int32)
+	for _, at := range p.Placements() {
+		for _, t := range at.Tables {
+			if all[t.Topic] != nil || slices.Contains(missing, t.Topic) {
+				continue
+			}
+			topics, err := admin.ListTopics(ctx, t.Topic)
+			if err != nil {
+				return 0, nil, fmt.Errorf("look at topic %s: %w", t.Topic, err)
+			}
+			if topics[t.Topic].Err != nil {
+				missing = append(missing, t.Topic)
+				continue
+			}
+			sizes[t.Topic] = int32(len(topics[t.Topic].Partitions)) //nolint:gosec // few
+			if all[t.Topic], err = sample(ctx, b, admin, t.Topic); err != nil {
+				return 0, nil, err
+			}
+			records += len(all[t.Topic])
+		}
+	}
+	_, err = sqltest.Preview(ctx, p, all, sizes, false)
+	var elsewhere *operator.ElsewhereError
+	if !errors.As(err, &elsewhere) {
+		err = nil // a sample has no watermark of its own, and the rows before it are missing
+	}
+	return records, missing, err
+}
+
+// sample reads records of the beginning and the end of each partition.
+func sample(ctx context.Context, b broker.Config, admin *kadm.Client, topic string) ([]*kgo.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, sampleTime)
+	defer cancel()
+	starts, err := admin.ListStartOffsets(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("find the start of %s: %w", topic, err)
+	}
+	ends, err := admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("find the end of %s: %w", topic, err)
+	}
+	all := []*kgo.Record{}
+	count := make(map[int32]int)
+	first, last := make(map[int32]int64), make(map[int32]int64)
+	starts.Each(func(o kadm.ListedOffset) {
+		end, _ := ends.Lookup(topic, o.Partition)
+		first[o.Partition] = o.Offset
+		last[o.Partition] = max(o.Offset, end.Offset-sampled)
+	})
+	begin := func(r *kgo.Record) error {
+		if r.Offset < last[r.Partition] && count[r.Partition] < sampled {
+			count[r.Partition]++
+			all = append(all, r)
+		}
+		if len(all) >= sampled*len(first) {
+			return errSampled
+		}
+		return nil
+	}
+	end := func(r *kgo.Record) error {
+		all = append(all, r)
+		return nil
+	}
+	limit := 50 * sampled * len(first) // of one partition that keeps the others waiting
+	read := 0
+	_, err = broker.ReadFrom(ctx, b, topic, first, func(r *kgo.Record) error {
+		if read++; read > limit {
+			return errSampled
+		}
+		return begin(r)
+	})
+	if err == nil || errors.Is(err, errSampled) || errors.Is(err, context.DeadlineExceeded) {
+		_, err = broker.ReadFrom(ctx, b, topic, last, end)
+	}
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return nil, fmt.Errorf("read samples of %s: %w", topic, err)
+	}
+	return all, nil
+}
