@@ -60,6 +60,7 @@ CREATE TABLE h (d STRING) WITH ('connector' = 'kafka', 'topic' = 'h', 'key.forma
 INSERT INTO m SELECT d, d, h FROM m;
 INSERT INTO u SELECT CAST(AVG(CHAR_LENGTH(d)) OVER (PARTITION BY d ORDER BY ts) AS STRING) FROM r;
 SET 'table.local-time-zone' = 'UTC+8';
+SET 'weir.watermark.max-ahead' = '1 h';
 `
 	p, err := plan.Compile(text, "all")
 	if err != nil {
@@ -67,7 +68,7 @@ SET 'table.local-time-zone' = 'UTC+8';
 	}
 	want := map[string]int{
 		"dead-letters": 1, "group-changes": 5, "variance": 5, "window-offsets": 6, "late-rows": 6, "watermarks": 6, "first-and-last": 6,
-		"sessions-again": 7, "lookup-deletes": 8, "regular-expressions": 9, "json-returning": 9, "moving-sums": 10, "lag-default": 11, "distinct-rows": 12, "state-ttl": 13,
+		"sessions-again": 7, "lookup-deletes": 8, "regular-expressions": 9, "json-returning": 9, "moving-sums": 10, "lag-default": 11, "distinct-rows": 12, "state-ttl": 13, "max-ahead": 18,
 		"key-partitioning": 14,
 		"lengths":          15, "null-headers": 15, "averages-over": 16, "time-zones": 17, "misplaced-values": 4, "missing-keys": 4,
 	}

@@ -113,6 +113,7 @@ type Commit struct {
 	Causes      map[string]int // of the dead letters
 	Dropped     operator.Dropped
 	Late        int
+	Ahead       int             // rows that did not move the watermark: see plan.Settings.MaxAhead
 	Took        time.Duration   // from its first record to the answer of the broker
 	Latencies   []time.Duration // from a record's timestamp to the commit, for a sample of the records
 }
@@ -123,7 +124,8 @@ type Result struct {
 	Outputs      int64 `json:"outputs"`
 	DeadLetters  int64 `json:"dead_letters"`
 	Late         int64 `json:"late"`
-	Skipped      int64 `json:"skipped"` // offsets of sources that were gone before they were read
+	Ahead        int64 `json:"ahead,omitempty"` // rows too far in the future to move the watermark
+	Skipped      int64 `json:"skipped"`         // offsets of sources that were gone before they were read
 	Transactions int64 `json:"transactions"`
 
 	// Dropped is what options such as json.ignore-parse-errors left out.
@@ -228,6 +230,7 @@ func (r *Result) add(c Commit) {
 	r.Outputs += int64(c.Outputs)
 	r.DeadLetters += int64(c.DeadLetters)
 	r.Late += int64(c.Late)
+	r.Ahead += int64(c.Ahead)
 	r.drop(c.Dropped)
 }
 
@@ -244,6 +247,7 @@ func (r *Result) merge(o Result) {
 	r.Outputs += o.Outputs
 	r.DeadLetters += o.DeadLetters
 	r.Late += o.Late
+	r.Ahead += o.Ahead
 	r.drop(o.Dropped)
 	r.Transactions += o.Transactions
 	r.Aborted += o.Aborted

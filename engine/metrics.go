@@ -11,11 +11,12 @@ import (
 	"weir/deadletter"
 )
 
-// Metrics are the metrics of a process's pipelines. They are read from their status when somebody asks; only the two histograms are
-// written, once a transaction.
+// Metrics are the metrics of a process's pipelines. They are read from their status when somebody asks; only the histograms and
+// rows ahead are written, once a transaction.
 type Metrics struct {
 	commit  *prometheus.HistogramVec
 	latency *prometheus.HistogramVec
+	ahead   *prometheus.CounterVec
 
 	mu  sync.Mutex
 	all []*Status
@@ -25,9 +26,10 @@ type Metrics struct {
 func NewMetrics(to prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		commit:  broker.SecondsHistogram("weir_engine_commit_seconds", "Length of a transaction, from its first record to the broker's answer.", "pipeline"),
+		ahead:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_engine_rows_ahead_total", Help: "Rows too far in the future to move the watermark (weir.watermark.max-ahead)."}, []string{"pipeline"}),
 		latency: broker.SecondsHistogram("weir_engine_latency_seconds", "From a record's timestamp to the commit of what it gave, for a sample of the records.", "pipeline"),
 	}
-	to.MustRegister(m, m.commit, m.latency)
+	to.MustRegister(m, m.commit, m.latency, m.ahead)
 	return m
 }
 
@@ -46,6 +48,7 @@ func (m *Metrics) committed(pipeline string, c Commit) {
 		return
 	}
 	m.commit.WithLabelValues(pipeline).Observe(c.Took.Seconds())
+	m.ahead.WithLabelValues(pipeline).Add(float64(c.Ahead))
 	latency := m.latency.WithLabelValues(pipeline)
 	for _, l := range c.Latencies {
 		latency.Observe(max(0, l.Seconds()))

@@ -43,6 +43,8 @@ type session struct {
 
 	held map[topicPartition]map[lookupID]bool // paused until these schemas are known
 
+	warnedAhead time.Time // when rows from the future were logged last
+
 	owing bool // windows are due that wait for other transactions
 
 	rewound bool // by an abort, since the last look at which inputs have ended
@@ -377,7 +379,7 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 		if len(records) > 0 {
 			t.touched = true
 			t.last[tp.Topic] = s.Now()
-			if err := t.Step(tp.Topic, records, &s.out); err != nil {
+			if err := t.Step(tp.Topic, records, s.at, &s.out); err != nil {
 				return &fatalError{err}
 			}
 		}

@@ -27,8 +27,9 @@ const linger = 5 * time.Millisecond
 type transaction struct {
 	open    bool
 	began   time.Time
-	read    int // records
-	sourced int // of them, those of tables
+	at      time.Time // the transaction's time, of Config.Now
+	read    int       // records
+	sourced int       // of them, those of tables
 	sample  []time.Time
 
 	out     operator.Output // not sent yet
@@ -53,7 +54,7 @@ func (s *session) begin() error {
 	if err := s.group.Begin(); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	s.open, s.began = true, time.Now()
+	s.open, s.began, s.at = true, time.Now(), s.Now()
 	ctx, release := context.WithTimeout(s.grace, s.TransactionTimeout)
 	s.release = release
 	client, written := s.group.Client(), kgo.AbortingFirstErrPromise(s.group.Client())
@@ -138,6 +139,7 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 	if err := s.endPositions(true); err != nil {
 		return err
 	}
+	s.warnAhead(done.Ahead)
 	s.result.add(done)
 	for _, d := range s.Status.committed(s.instance, done, s.tasks) {
 		s.Logger.Warn("an option leaves data out, as it is meant to; how much is in weir_engine_dropped_total", "table", d.Table, "what", d.What)
@@ -161,7 +163,7 @@ func (s *session) giveUp() {
 
 // take returns what the transaction did, as of now, and makes room for the next one.
 func (s *session) take() Commit {
-	done := Commit{Records: s.sourced, Outputs: s.wrote, DeadLetters: len(s.out.Letters), Late: len(s.out.Late), Took: time.Since(s.began)}
+	done := Commit{Records: s.sourced, Outputs: s.wrote, DeadLetters: len(s.out.Letters), Late: len(s.out.Late), Ahead: s.out.Ahead, Took: time.Since(s.began)}
 	for _, l := range s.out.Letters {
 		if done.Causes == nil {
 			done.Causes = make(map[string]int)

@@ -3,6 +3,7 @@ package operator
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -59,7 +60,7 @@ func benchTask(t testing.TB, insert string) (transaction func(records []*kgo.Rec
 	var out Output
 	done := int64(0)
 	return func(records []*kgo.Record) {
-		if err := task.Step("readings", records, &out); err != nil {
+		if err := task.Step("readings", records, time.Time{}, &out); err != nil {
 			t.Fatal(err)
 		}
 		if err := task.Flush(&out); err != nil {

@@ -325,7 +325,11 @@ func (s *scan) complete(r *kgo.Record, change kind) error {
 		if s.out.Err != nil {
 			return deadletter.Because(deadletter.Computation, fmt.Errorf("watermark: %w", s.out.Err))
 		}
-		if ok && mark > s.watermark && s.watermark != forever {
+		switch {
+		case !ok || mark <= s.watermark || s.watermark == forever:
+		case s.ahead(s.out.Cols[s.table.Rowtime].I[row]):
+			s.task.out.Ahead++
+		default:
 			s.watermark = mark
 		}
 	}
@@ -345,6 +349,20 @@ func (s *scan) complete(r *kgo.Record, change kind) error {
 		s.out.kinds = append(s.out.kinds, change)
 	}
 	return nil
+}
+
+// ahead reports whether a time is too far in the future for the watermark to follow: a device's clock is wrong. A TIMESTAMP, which has no zone, is
+// taken for one of the session's zone.
+func (s *scan) ahead(at int64) bool {
+	most := s.task.program.Settings.MaxAhead
+	if most == 0 {
+		return false
+	}
+	limit := s.task.now.Add(most).UnixMicro()
+	if s.rel.Cols[s.table.Rowtime].Type.Kind == expr.Timestamp {
+		limit = expr.ToLocal(limit, s.task.program.Zone)
+	}
+	return at > limit
 }
 
 // end says that no record will come any more.

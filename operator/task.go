@@ -23,6 +23,7 @@ type Output struct {
 	Records []*kgo.Record
 	Letters []Letter // rows that can't be processed
 	Late    []Letter // rows that came after their window was closed
+	Ahead   int      // rows too far in the future to move the watermark: see plan.Settings.MaxAhead
 	Dropped Dropped  // what options say is to be left out
 }
 
@@ -45,7 +46,7 @@ func (o *Output) Reset() {
 	o.Sent()
 	clear(o.Letters)
 	clear(o.Late)
-	o.Letters, o.Late = o.Letters[:0], o.Late[:0]
+	o.Letters, o.Late, o.Ahead = o.Letters[:0], o.Late[:0], 0
 	clear(o.Dropped)
 }
 
@@ -79,6 +80,7 @@ type Task struct {
 	store     *state.Store
 	schemas   *format.Schemas
 	traced    bool
+	now       time.Time // of the transaction
 	maxFired  int
 	fired     int // of maxFired, in this transaction
 	ledger    *Ledger
@@ -144,10 +146,10 @@ func (t *Task) announce() {
 	t.restoring = false
 }
 
-// Step processes records of one input topic in offset order. The error is one of the pipeline's own topics or state, which
+// Step processes records of one input topic in offset order. now is the transaction's time, the same in all its steps. The error is one of the pipeline's own topics or state, which
 // nothing mends.
-func (t *Task) Step(topic string, records []*kgo.Record, out *Output) error {
-	t.out = out
+func (t *Task) Step(topic string, records []*kgo.Record, now time.Time, out *Output) error {
+	t.out, t.now = out, now
 	clear(t.lettered)
 	for _, s := range t.sources[topic] {
 		s.records(records)

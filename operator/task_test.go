@@ -2,6 +2,7 @@ package operator
 
 import (
 	"testing"
+	"time"
 
 	"weir/plan"
 	"weir/state"
@@ -42,7 +43,7 @@ func TestFlows(t *testing.T) {
 	step := func() {
 		t.Helper()
 		out.Reset()
-		if err := task.Step("readings", records, &out); err != nil {
+		if err := task.Step("readings", records, time.Time{}, &out); err != nil {
 			t.Fatal(err)
 		}
 		if err := task.Flush(&out); err != nil {

@@ -20,7 +20,7 @@ type Difference struct {
 // DifferenceNames are the names of all differences that a pipeline can have.
 func DifferenceNames() []string {
 	return []string{
-		"averages-over", "dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "lookup-deletes", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "sessions-again", "state-ttl", "time-zones", "variance", "watermarks", "window-offsets",
+		"averages-over", "dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "lookup-deletes", "max-ahead", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "sessions-again", "state-ttl", "time-zones", "variance", "watermarks", "window-offsets",
 	}
 }
 

@@ -56,7 +56,8 @@ type Settings struct {
 	DeadLetterTopic string // default <name>.dlq
 	LateTopic       string // default <name>.late
 	IdleTimeout     time.Duration
-	AnyPartition    bool // weir.key-partitioning is any: keys may lie in any partition
+	MaxAhead        time.Duration // rows later than the transaction's time and this do not move the watermark; 0: all do
+	AnyPartition    bool          // weir.key-partitioning is any: keys may lie in any partition
 	Sink            SinkSettings
 }
 
@@ -251,9 +252,12 @@ var ignoredSettings = []string{
 }
 
 var settings = []string{
-	"pipeline.name", "table.local-time-zone", "table.exec.source.idle-timeout", "execution.runtime-mode", "weir.dead-letter.topic", keyPartitioning, "weir.late.topic",
+	"pipeline.name", "table.local-time-zone", "table.exec.source.idle-timeout", "execution.runtime-mode", "weir.dead-letter.topic", keyPartitioning, "weir.late.topic", maxAhead,
 	"table.exec.sink.not-null-enforcer", "table.exec.sink.type-length-enforcer",
 }
+
+// maxAhead is the setting that keeps rows from the future from moving the watermark.
+const maxAhead = "weir.watermark.max-ahead"
 
 func (p *planner) set(s *sql.Set) error {
 	bad := func(hint string) error {
@@ -286,6 +290,13 @@ func (p *planner) set(s *sql.Set) error {
 		}
 	case "table.exec.state.ttl":
 		p.differ(s, "state-ttl", "state is kept for ever; Flink forgets groups and rows that have not changed for '%s', and begins them anew", s.Value)
+	case maxAhead:
+		d, err := ParseDuration(s.Value)
+		if err != nil || d <= 0 {
+			return bad("write a duration such as 1 h")
+		}
+		p.Settings.MaxAhead = d
+		p.differ(s, "max-ahead", "a row whose time is more than %s after the transaction's does not move the watermark; Flink ignores the setting, and each later row of its partition is late", s.Value)
 	case "weir.dead-letter.topic":
 		p.Settings.DeadLetterTopic = s.Value
 	case "weir.late.topic":

@@ -194,6 +194,7 @@ func Records(p *plan.Program, test string) ([]*kgo.Record, error) {
 				if err != nil {
 					return nil, fmt.Errorf("%s, line %d, row %d: %w", test, st.line, i+1, err)
 				}
+				r.Partition = max(0, st.place)
 				all = append(all, r)
 			}
 		}
@@ -317,7 +318,7 @@ func (s *sim) read(t *task, topic string) error {
 	t.last[topic] = s.clock
 	// After each restart a task announces its watermark. One that reads what it writes would so never come to an end.
 	crash := s.options.Crash && !feedsItself(t.stage, topic)
-	err := s.transaction(t, crash, func(out *operator.Output) error { return t.Step(topic, all[from:to], out) })
+	err := s.transaction(t, crash, func(out *operator.Output) error { return t.Step(topic, all[from:to], s.clock, out) })
 	t.at[topic] = to
 	return err
 }
