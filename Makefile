@@ -108,6 +108,9 @@ reference: ## write the parts of docs/reference that are made from the code
 conformance: deps ## run SQL on Weir and on real Flink over the same topics, and compare
 	go test -timeout 10m -count=1 -v -datadriven-quiet -run 'TestConformance' ./conformance
 
+conformance-golden: deps ## ask Flink for the rows of pipelines that are new or have changed, and keep them in conformance/golden
+	go test -timeout 20m -count=1 -v -run 'TestConformance/pipelines' ./conformance -golden -missing
+
 expressions: deps ## ask real Flink for the text of thousands of expressions, which make test compares with Weir's
 	go test -timeout 30m -count=1 -v -run '^TestAskFlink$$' ./conformance -update-expressions all
 

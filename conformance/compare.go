@@ -21,6 +21,7 @@ type TableDiff struct {
 	Rows        int      // of Flink
 	Identical   int      // of them, byte for byte the same
 	Flink, Weir []string // rows that only one side has
+	All         []string // of Flink
 }
 
 // tolerance is how much two doubles may differ in relation to their size: variance is not computed in the same way
@@ -44,9 +45,18 @@ func (l *Lab) compare(ctx context.Context, p *plan.Program, weir, flink sink) (T
 // rows are the records of a topic as text: key, what metadata the table writes, and value. Of an upsert table
 // those that stand in the end.
 func (l *Lab) rows(ctx context.Context, t *plan.Table, topic string) ([]string, error) {
-	var rows, keys []string
-	standing := make(map[string]string)
+	var all []*kgo.Record
 	err := broker.ReadAll(ctx, broker.Config{Brokers: l.Brokers}, topic, nil, func(r *kgo.Record) error {
+		all = append(all, r)
+		return nil
+	})
+	return standingRows(t, all), err
+}
+
+func standingRows(t *plan.Table, records []*kgo.Record) []string {
+	rows, keys := []string{}, []string{}
+	standing := make(map[string]string)
+	for _, r := range records {
 		row := rowText(t, r)
 		switch key := string(r.Key); {
 		case !t.Upsert:
@@ -59,15 +69,14 @@ func (l *Lab) rows(ctx context.Context, t *plan.Table, topic string) ([]string, 
 			}
 			standing[key] = row
 		}
-		return nil
-	})
+	}
 	for _, key := range keys {
 		if row, ok := standing[key]; ok {
 			rows = append(rows, row)
 			delete(standing, key)
 		}
 	}
-	return rows, err
+	return rows
 }
 
 func rowText(t *plan.Table, r *kgo.Record) string {
@@ -93,7 +102,7 @@ func rowText(t *plan.Table, r *kgo.Record) string {
 }
 
 func difference(table string, flink, weir []string) TableDiff {
-	d := TableDiff{Table: table, Rows: len(flink)}
+	d := TableDiff{Table: table, Rows: len(flink), All: flink}
 	left := slices.Clone(weir)
 	take := func(rows []string, same func(a, b string) bool) (others []string, taken int) {
 		for _, row := range rows {

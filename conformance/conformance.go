@@ -5,6 +5,7 @@
 //	script.go       a pipeline's file for one side: topics, brokers, where sources end; never the query
 //	flink.go        the side of Flink: SQL Gateway and JobManager
 //	gateway.go      sessions of the SQL Gateway
+//	golden.go       the rows of Flink that are kept, and Weir's in memory against them
 //	compare.go      the rows of both sides: bags of rows, or what stands in the end where the table is an upsert table
 //	expression.go   the scripts of expr/testdata, computed by Flink
 //	refused.go      statements that both must refuse
@@ -18,6 +19,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -89,31 +91,40 @@ func (l *Lab) Run(ctx context.Context, file, test, name string) (*Outcome, error
 	return out, nil
 }
 
-// prepare makes the topics, of one partition each, and writes the inputs.
+// prepare makes the topics and writes the inputs: those that are read have as many partitions as the rows lie in, the others one.
 func (l *Lab) prepare(ctx context.Context, weir, flink *script, inputs []*kgo.Record, name string) error {
-	client, err := broker.Connect(ctx, broker.Config{Brokers: l.Brokers}, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	client, err := broker.Connect(ctx, broker.Config{Brokers: l.Brokers}, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.UnknownTopicRetries(50))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	topics := weir.sources
-	for _, side := range []*script{weir, flink} {
-		for _, sink := range side.sinks {
-			topics = append(topics, sink.topic)
-		}
+	partitions := int32(1)
+	for _, r := range inputs {
+		partitions = max(partitions, r.Partition+1)
 	}
-	forever := "-1" // the readings are old
-	made, err := kadm.NewClient(client).CreateTopics(ctx, 1, 1, map[string]*string{"retention.ms": &forever}, topics...)
-	if err != nil {
+	admin := kadm.NewClient(client)
+	create := func(partitions int32, policy string, topics ...string) error {
+		forever := "-1" // the readings are old
+		made, err := admin.CreateTopics(ctx, partitions, 1, map[string]*string{"retention.ms": &forever, "cleanup.policy": &policy}, topics...)
+		if err != nil {
+			return err
+		}
+		return made.Error()
+	}
+	if err := create(partitions, "delete", weir.sources...); err != nil {
 		return err
 	}
-	for _, t := range made {
-		if t.Err != nil {
-			return fmt.Errorf("%s: %w", t.Topic, t.Err)
+	for _, s := range slices.Concat(weir.sinks, flink.sinks) {
+		policy := "delete"
+		if s.upsert {
+			policy = "compact"
+		}
+		if err := create(1, policy, s.topic); err != nil {
+			return err
 		}
 	}
 	for _, r := range inputs {
-		r.Topic, r.Partition = name+"."+r.Topic, 0
+		r.Topic = name + "." + r.Topic
 	}
 	return errors.Join(client.ProduceSync(ctx, inputs...).FirstErr())
 }

@@ -2,7 +2,9 @@ package conformance
 
 import (
 	"errors"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,6 +16,84 @@ import (
 	"weir/internal/stack"
 	"weir/sqltest"
 )
+
+var (
+	update  = flag.Bool("golden", false, "keep the rows that Flink gives in golden/")
+	missing = flag.Bool("missing", false, "ask Flink only for rows that are not kept")
+)
+
+// keep compares what Flink gives with what is kept of it, or keeps it.
+func keep(t *testing.T, c *pipelineCase, kept, now *golden) {
+	t.Helper()
+	if *update {
+		if err := now.write(c.file, c.test); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	if kept == nil {
+		t.Error(errNoGolden)
+		return
+	}
+	for table, rows := range now.Tables {
+		if d := difference(table, rows, kept.Tables[table]).String(); d != "" {
+			t.Errorf("Flink (-) gives other rows than those that are kept (+):\n%s", d)
+		}
+	}
+}
+
+// TestGolden compares Weir, in memory, with the rows that Flink gave for the same rows in the same partitions, whatever is polled when and however
+// transactions are cut. It needs no Flink: make conformance asks it.
+func TestGolden(t *testing.T) {
+	k := readKnown(t)
+	queries, tables := 0, 0
+	for _, file := range pipelineFiles(t) {
+		tests, err := sqltest.Tests(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range tests {
+			name := strings.TrimSuffix(filepath.Base(test), ".case")
+			t.Run(filepath.Base(filepath.Dir(file))+"/"+name, func(t *testing.T) {
+				c, err := readCase(file, test)
+				if err != nil {
+					t.Fatal(err)
+				}
+				g, err := readGolden(file, test, c.hash)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p, err := c.compile()
+				if err != nil {
+					t.Fatal(err)
+				}
+				queries += len(p.Sinks)
+				tables += len(g.Tables)
+				seed := 1 + rand.Int64N(1_000_000)
+				for _, o := range []sqltest.Options{{}, {Batch: 3, Crash: true}, {Seed: seed}, {Seed: seed + 1, MaxFired: 1, Crash: true}} {
+					diffs, err := c.against(g, o)
+					if err != nil {
+						t.Fatalf("%+v: %v", o, err)
+					}
+					for _, d := range diffs {
+						at, differs := name+"."+d.Table, d.String()
+						if differs != "" && k[at] == "" {
+							t.Errorf("%+v:\n%s", o, differs)
+						}
+						if differs == "" && k[at] != "" {
+							t.Errorf("%s is listed in testdata/known, and both give the same rows", at)
+						}
+					}
+				}
+			})
+		}
+	}
+	t.Logf("%d INSERTs, %d tables compared with Flink %s", queries, tables, FlinkVersion)
+	const least = 250
+	if queries < least {
+		t.Errorf("%d INSERTs, want at least %d", queries, least)
+	}
+}
 
 // lab starts a broker and a Flink cluster.
 func lab(t *testing.T) *Lab {
@@ -75,10 +155,19 @@ func testPipelines(t *testing.T, l *Lab) {
 				name := strings.TrimSuffix(filepath.Base(test), ".case")
 				t.Run(filepath.Base(filepath.Dir(test))+"/"+name, func(t *testing.T) {
 					t.Parallel()
+					c, err := readCase(file, test)
+					if err != nil {
+						t.Fatal(err)
+					}
+					kept, err := readGolden(file, test, c.hash)
+					if *missing && err == nil {
+						t.Skip("its rows are kept")
+					}
 					out, err := l.Run(t.Context(), file, test, fmt.Sprintf("%s.%s.%s", run, filepath.Base(filepath.Dir(file)), name))
 					var refused *flinkError
 					if errors.As(err, &refused) && k[name] != "" {
 						others.Add(1)
+						keep(t, c, kept, &golden{Hash: c.hash, Refused: true})
 						return
 					}
 					if err != nil {
@@ -87,7 +176,9 @@ func testPipelines(t *testing.T, l *Lab) {
 					if k[name] != "" {
 						t.Errorf("%s is listed in testdata/known, and Flink runs it", name)
 					}
+					of := &golden{Hash: c.hash, Tables: make(map[string][]string)}
 					for _, d := range out.Tables {
+						of.Tables[d.Table] = d.All
 						queries.Add(1)
 						rows.Add(int64(d.Rows))
 						identical.Add(int64(d.Identical))
@@ -101,6 +192,7 @@ func testPipelines(t *testing.T, l *Lab) {
 							t.Errorf("%s is listed in testdata/known, and both give the same rows", at)
 						}
 					}
+					keep(t, c, kept, of)
 				})
 			}
 		}

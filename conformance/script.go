@@ -18,7 +18,10 @@ type script struct {
 }
 
 // sink is a table that is written.
-type sink struct{ table, topic string }
+type sink struct {
+	table, topic string
+	upsert       bool
+}
 
 // newScript changes options of tables so that the pipeline ends where its inputs end, with the same watermark behind each row on
 // both sides. The queries stay as they are.
@@ -47,7 +50,7 @@ func newScript(s *sql.Script, name, side string, brokers []string) *script {
 		topic := name + "." + o.get("topic")
 		if written {
 			topic = name + "." + side + "." + o.get("topic")
-			c.sinks = append(c.sinks, sink{table, topic})
+			c.sinks = append(c.sinks, sink{table, topic, o.get("connector") == "upsert-kafka"})
 			o.drop("sink.delivery-guarantee", "sink.transactional-id-prefix") // nothing is killed here, and a checkpoint takes time
 		} else {
 			if !slices.Contains(c.sources, topic) {
