@@ -310,7 +310,7 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 		return err
 	}
 	if settled := s.takeSettled(); settled || s.rewound {
-		if err := s.endEmpty(ctx); err != nil {
+		if err := s.endEmpty(); err != nil {
 			return err
 		}
 	}
@@ -579,7 +579,7 @@ func (s *session) restoreProgress(ctx context.Context, stage *plan.Stage, tasks 
 
 // endEmpty ends bounded inputs that have nothing to read any more, of which no record would tell: not to tasks that are new, and not
 // to those that an abort has brought back to before their end while their positions are at it.
-func (s *session) endEmpty(ctx context.Context) error {
+func (s *session) endEmpty() error {
 	s.rewound = false
 	if len(s.ends) == 0 {
 		return nil

@@ -104,7 +104,8 @@ func (s *session) row(r *rows, i int) {
 		joined.start, joined.end, joined.link = min(joined.start, o.start), max(joined.end, o.end), min(joined.link, o.link)
 	}
 	joined.value = s.add(nil, value, r.Batch, i, nil)
-	s.open = append(kept, joined)
+	kept = append(kept, joined)
+	s.open = kept
 	slices.SortFunc(s.open, func(a, b part) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.lane, b.lane)) })
 	s.save(s.key)
 	s.task.store.Put(s.rel.State+timers, second(joined.end), s.key, []byte{1})
@@ -226,16 +227,16 @@ func (s *session) fire(watermark int64) {
 		}
 	}
 	slices.SortFunc(due, func(a, b dueSession) int {
-		return cmp.Or(cmp.Compare(a.part.end, b.part.end), cmp.Compare(a.key, b.key), cmp.Compare(a.part.start, b.part.start))
+		return cmp.Or(cmp.Compare(a.end, b.end), cmp.Compare(a.key, b.key), cmp.Compare(a.start, b.start))
 	})
 	for _, d := range due {
-		if err := s.window(s.op.Window, s.clock, d.part.start, d.part.end, []byte(d.key), d.part.value); err != nil {
+		if err := s.window(s.op.Window, s.clock, d.start, d.end, []byte(d.key), d.value); err != nil {
 			s.task.fail(err)
 			return
 		}
 		if s.origins != nil {
-			s.out.from = append(s.out.from, s.origins.joined(d.part.start-1, d.part.end, []byte(d.key)))
-			s.origins.forget(d.part.start-1, d.part.end, []byte(d.key))
+			s.out.from = append(s.out.from, s.origins.joined(d.start-1, d.end, []byte(d.key)))
+			s.origins.forget(d.start-1, d.end, []byte(d.key))
 		}
 		if s.out.N == batchRows {
 			s.deliver()

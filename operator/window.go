@@ -105,9 +105,9 @@ func (w *window) expand(r *rows, i int, start, end int64) {
 	}
 	w.times(cols[n-3], cols[n-2], cols[n-1], start, end)
 	w.expanded.N++
-	more := append(w.expanded.more, true)
+	again := w.expanded.more
 	w.expanded.note(r, i)
-	w.expanded.more = more
+	w.expanded.more = append(again, true)
 }
 
 // spill passes on the rows with their windows.

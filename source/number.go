@@ -57,9 +57,9 @@ func (n *numbers) guess(sample []placed) error {
 	case n.told || comma == nil:
 		return nil
 	case point != nil:
-		return fmt.Errorf("numbers have decimal commas (%s) and points (%s): choose with --decimal , or --decimal .", comma, point)
+		return fmt.Errorf("numbers have decimal commas (%s) and points (%s): choose --decimal ',' or --decimal '.' for the file", comma, point)
 	case clear == nil:
-		return fmt.Errorf("it does not show whether %s has decimals or thousands: choose with --decimal , or --decimal .", comma)
+		return fmt.Errorf("it does not show whether %s has decimals or thousands: choose --decimal ',' or --decimal '.' for the file", comma)
 	}
 	n.decimal = ','
 	return nil
@@ -79,7 +79,7 @@ func (p *placed) String() string {
 // parse reads a number, or a boolean as 0 or 1.
 func (n *numbers) parse(text string) (float64, error) {
 	text = strings.TrimSpace(text)
-	if n.decimal == '.' && strings.IndexByte(text, ',') < 0 || strings.IndexAny(text, ".,") < 0 {
+	if n.decimal == '.' && strings.IndexByte(text, ',') < 0 || !strings.ContainsAny(text, ".,") {
 		return parseValue(text)
 	}
 	return n.parseMarked(text)

@@ -167,7 +167,7 @@ func newDelimiter(setting string, head []byte) (byte, error) {
 	switch {
 	case setting == "tab" || setting == `\t`:
 		return '\t', nil
-	case len(setting) == 1 && setting[0] < 0x80 && !strings.Contains("\"\r\n ", setting):
+	case len(setting) == 1 && setting[0] < 0x80 && !strings.ContainsAny(setting, "\"\r\n "):
 		return setting[0], nil
 	case setting != "":
 		return 0, fmt.Errorf("unknown delimiter %q: choose one character, or tab", setting)

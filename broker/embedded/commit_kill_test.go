@@ -243,7 +243,7 @@ func copyUntilDead(t *testing.T, c *child) bool {
 	}()
 	s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(c.addr), kgo.TransactionalID("copier"), kgo.TransactionTimeout(time.Minute),
 		kgo.ConsumerGroup(commitGroup), kgo.ConsumeTopics(commitIn), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxBytes(1<<10),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.RequireStableFetchOffsets())
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -353,7 +353,7 @@ func TestJournalKeepsTheNewerProducersOffsets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer j.close()
+	defer j.close() //nolint:errcheck // the test is over
 	offsets := func(epoch int16, offset int64) *kmsg.TxnOffsetCommitRequest {
 		req := kmsg.NewPtrTxnOffsetCommitRequest()
 		req.Version, req.Group, req.ProducerID, req.ProducerEpoch = 6, "g", 5, epoch
@@ -368,10 +368,16 @@ func TestJournalKeepsTheNewerProducersOffsets(t *testing.T) {
 		req.Version, req.ProducerID, req.ProducerEpoch, req.Commit = 5, 5, epoch, true
 		return req
 	}
-	j.onTxnOffsetCommit(offsets(3, 100))
-	j.onTxnOffsetCommit(offsets(2, 50))
-	j.onEndTxn(end(2))
-	j.onEndTxn(end(3))
+	for _, hook := range []func() error{
+		func() error { _, err, _ := j.onTxnOffsetCommit(offsets(3, 100)); return err },
+		func() error { _, err, _ := j.onTxnOffsetCommit(offsets(2, 50)); return err },
+		func() error { _, err, _ := j.onEndTxn(end(2)); return err },
+		func() error { _, err, _ := j.onEndTxn(end(3)); return err },
+	} {
+		if err := hook(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	in, err := readIntent(dir)
 	if err != nil || in == nil {
 		t.Fatal(in, err)

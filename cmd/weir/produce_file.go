@@ -156,7 +156,7 @@ type preview struct {
 type previewedRecord struct{ reading.Reading }
 
 // MarshalJSON writes the reading as records have it.
-func (r previewedRecord) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil), nil }
+func (r previewedRecord) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil), nil } //nolint:unparam // json.Marshaler
 
 // dryRun shows what sending the file would do.
 func (f *fileFlags) dryRun(cmd *cobra.Command, file *source.File, asJSON bool) error {
