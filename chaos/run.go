@@ -367,6 +367,9 @@ func (r *run) close(ctx context.Context) error {
 		errs = append(errs, p.close())
 	}
 	for _, dir := range r.mounted {
+		if dir == r.logDisk() && !r.report.Clean() { // for those who have to find out why
+			errs = append(errs, os.CopyFS(dir+"-failed", os.DirFS(dir)))
+		}
 		errs = append(errs, unmount(dir))
 	}
 	return errors.Join(errs...)

@@ -52,6 +52,7 @@ type Broker struct {
 	cluster *kfake.Cluster
 	journal *journal
 	gate    *gate
+	loop    *loop
 	lock    *flock.Flock
 	addr    string
 	closed  func() error // once
@@ -155,12 +156,23 @@ func (b *Broker) start() error {
 	if err != nil {
 		return errors.Join(explainListen(b.cfg.Addr, err, listenErr), b.journal.close())
 	}
+	if b.loop, err = openLoop(b.cluster); err != nil {
+		b.cluster.Close()
+		return errors.Join(err, b.journal.close())
+	}
+	b.loop.do(b.loop.forget) // what an older version has left in the files of a clean stop
 	room := openReserve(dir, b.cfg.Logger)
-	for _, key := range []kmsg.Key{kmsg.Produce, kmsg.EndTxn, kmsg.InitProducerID} {
+	for _, key := range []kmsg.Key{kmsg.EndTxn, kmsg.InitProducerID} {
 		b.watch(key, room.onRequest) // before all others: the journal must not know a commit that is refused
 	}
 	b.gate = newGate()
-	b.watch(kmsg.Produce, b.gate.hold(b.cluster.SleepControl))
+	hold := b.gate.hold(b.cluster.SleepControl)
+	b.watch(kmsg.Produce, func(req kmsg.Request) (kmsg.Response, error, bool) { // one function, see gate
+		if resp, err, refused := room.onRequest(req); refused {
+			return resp, err, true
+		}
+		return hold(req)
+	})
 	b.watch(kmsg.EndTxn, b.journal.onEndTxn)
 	b.watch(kmsg.TxnOffsetCommit, b.journal.onTxnOffsetCommit)
 	b.watch(kmsg.DeleteRecords, b.onDeleteRecords)

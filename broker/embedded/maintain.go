@@ -16,12 +16,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// kfake compacts and retains when told to, with three traps that this file keeps away from:
+// kfake compacts and retains when told to, with four traps that this file keeps away from:
 //
 //   - Compaction counts the records of open transactions: a later abort would have taken the committed
 //     value of a key with it. It runs only while no transaction is open on a compacted topic; a gate holds
 //     back those that would begin.
 //   - Compaction deletes a partition's files and writes them anew. Hard links keep the old ones until it is done.
+//   - Compaction takes abort markers, and kfake still tells readers of the transactions that they end (compact.go).
 //   - A partition without segments starts again at offset 0. Floors remember where it was.
 
 // Limits of the gate: how long writers may be held back, and the pause before the next try.
@@ -147,7 +148,7 @@ func (b *Broker) compact(ctx context.Context, topics []topicState) error {
 	if err := linkPartitions(b.cfg.Dir, topics); err != nil {
 		return err
 	}
-	b.cluster.Compact()
+	b.loop.compact()
 	return dropLinks(b.cfg.Dir)
 }
 
