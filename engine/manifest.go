@@ -16,7 +16,7 @@ import (
 	"weir/plan"
 )
 
-func (p *pipeline) manifestTopic() string { return p.Program.Name + ".plan" }
+func (p *pipeline) manifestTopic() string { return p.Program.ManifestTopic() }
 
 // manifestVersion is 1 since states record positions; manifests without a version are older.
 const manifestVersion = 1

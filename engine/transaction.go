@@ -247,8 +247,12 @@ func (s *session) complete(ctx context.Context) error {
 	}
 	now := s.Now()
 	settings := s.Program.Settings
-	for topic, letters := range map[string][]operator.Letter{settings.DeadLetterTopic: s.out.Letters, settings.LateTopic: s.out.Late} {
-		for _, l := range letters {
+	for _, aside := range []struct { // the topic may be the same
+		topic   string
+		letters []operator.Letter
+	}{{settings.DeadLetterTopic, s.out.Letters}, {settings.LateTopic, s.out.Late}} {
+		topic := aside.topic
+		for _, l := range aside.letters {
 			r := deadletter.Record(topic, l.Record, l.Reason, now, min(deadletter.MaxBytes, s.recordLimit(topic)))
 			r.Partition, r.Context = l.Record.Partition%max(1, s.partitions[topic]), l.Record.Context
 			s.produce(r)

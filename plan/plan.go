@@ -16,6 +16,7 @@
 //	join.go       lookup of a versioned table
 //	unnest.go     UNNEST: a row for each element of an array
 //	insert.go     INSERT INTO: columns and keys against the table
+//	topics.go     topics of the pipeline's own, and tables that must not meet them
 //	rewrite.go    filters into scans, columns that nobody needs, sliced windows
 //	stage.go      exchanges, stages, operator ids
 //	placement.go  where the partitions of topics are relied on to hold equal keys
@@ -95,7 +96,7 @@ func Compile(text, name string) (*Program, error) {
 func newPlanner(name, text string) *planner {
 	return &planner{
 		Program: &Program{Name: name, SQL: text, Zone: time.UTC},
-		tables:  make(map[string]*Table), views: make(map[string]*view), scans: make(map[*Table]*Relation),
+		tables:  make(map[string]*Table), views: make(map[string]*view), scans: make(map[*Table]*Relation), sets: make(map[string]*sql.Set),
 	}
 }
 
@@ -125,6 +126,9 @@ func (p *planner) finish() (*Program, error) {
 	if p.Settings.LateTopic == "" {
 		p.Settings.LateTopic = p.Name + ".late"
 	}
+	if err := p.checkTopics(); err != nil {
+		return nil, err
+	}
 	p.rewrite()
 	if err := p.cut(); err != nil {
 		return nil, err
@@ -147,8 +151,9 @@ type planner struct {
 	tables map[string]*Table
 	views  map[string]*view
 	scans  map[*Table]*Relation
-	with   []map[string]*view // common table expressions in sight, innermost last
-	count  int                // relations made
+	sets   map[string]*sql.Set // the last SET of a key
+	with   []map[string]*view  // common table expressions in sight, innermost last
+	count  int                 // relations made
 }
 
 // view is a named query. It is bound once, and its relation shared.
@@ -252,9 +257,15 @@ var ignoredSettings = []string{
 }
 
 var settings = []string{
-	"pipeline.name", "table.local-time-zone", "table.exec.source.idle-timeout", "execution.runtime-mode", "weir.dead-letter.topic", keyPartitioning, "weir.late.topic", maxAhead,
+	"pipeline.name", "table.local-time-zone", "table.exec.source.idle-timeout", "execution.runtime-mode", deadLetterTopic, keyPartitioning, lateTopic, maxAhead,
 	"table.exec.sink.not-null-enforcer", "table.exec.sink.type-length-enforcer",
 }
+
+// deadLetterTopic and lateTopic are the settings that name the topics of dead letters and of late rows.
+const (
+	deadLetterTopic = "weir.dead-letter.topic"
+	lateTopic       = "weir.late.topic"
+)
 
 // maxAhead is the setting that keeps rows from the future from moving the watermark.
 const maxAhead = "weir.watermark.max-ahead"
@@ -263,6 +274,7 @@ func (p *planner) set(s *sql.Set) error {
 	bad := func(hint string) error {
 		return sql.Errorf(s, "'%s' can't be the value of '%s'", s.Value, s.Key).WithHint("%s", hint)
 	}
+	p.sets[s.Key] = s
 	switch s.Key {
 	case "pipeline.name":
 		if err := CheckName(s.Value); err != nil {
@@ -297,9 +309,9 @@ func (p *planner) set(s *sql.Set) error {
 		}
 		p.Settings.MaxAhead = d
 		p.differ(s, "max-ahead", "a row whose time is more than %s after the transaction's does not move the watermark; Flink ignores the setting, and each later row of its partition is late", s.Value)
-	case "weir.dead-letter.topic":
+	case deadLetterTopic:
 		p.Settings.DeadLetterTopic = s.Value
-	case "weir.late.topic":
+	case lateTopic:
 		p.Settings.LateTopic = s.Value
 	case keyPartitioning: // applied already
 	case "table.exec.sink.upsert-materialize":

@@ -22,9 +22,6 @@ type Stage struct {
 	Changelog     string // topic of its tasks' state
 }
 
-// Topics of a pipeline's own have names that begin with the pipeline's.
-func (p *Program) changelog(stage string) string { return p.Name + "." + stage + ".changelog" }
-
 // Entries of a task's state: numbers below firstState are the engine's own; each relation has StatesOf of them.
 const (
 	firstState = 16

@@ -377,9 +377,12 @@ func (s *sim) transaction(t *task, crash bool, work func(*operator.Output) error
 	for _, r := range out.Records {
 		s.append(r.Topic, r)
 	}
-	for topic, letters := range map[string][]operator.Letter{s.program.Settings.DeadLetterTopic: out.Letters, s.program.Settings.LateTopic: out.Late} {
-		for _, l := range letters {
-			s.append(topic, &kgo.Record{Key: l.Record.Key, Value: l.Record.Value, Headers: []kgo.RecordHeader{{Key: "reason", Value: []byte(l.Reason.Error())}}})
+	for _, aside := range []struct { // the topic may be the same
+		topic   string
+		letters []operator.Letter
+	}{{s.program.Settings.DeadLetterTopic, out.Letters}, {s.program.Settings.LateTopic, out.Late}} {
+		for _, l := range aside.letters {
+			s.append(aside.topic, &kgo.Record{Key: l.Record.Key, Value: l.Record.Value, Headers: []kgo.RecordHeader{{Key: "reason", Value: []byte(l.Reason.Error())}}})
 		}
 	}
 	t.Committed()
