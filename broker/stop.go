@@ -32,6 +32,8 @@ func Finishing(ctx context.Context, limit time.Duration) (context.Context, conte
 	}
 }
 
+var errNoAnswer = errors.New("no answer from the broker in time")
+
 // LeftOpenError says that a stop may have left a transaction open.
 type LeftOpenError struct {
 	TransactionalID string
@@ -41,7 +43,7 @@ type LeftOpenError struct {
 
 // Error names the transaction, what it means for readers, and the ways to end it.
 func (e *LeftOpenError) Error() string {
-	reason := "no answer from the broker in time"
+	reason := errNoAnswer.Error()
 	if e.Err != nil && !errors.Is(e.Err, context.Canceled) {
 		reason = e.Err.Error()
 	}
@@ -89,7 +91,7 @@ func AwaitEnded(ctx context.Context, c Config, ids ...string) error {
 	}
 	client, err := Connect(ctx, c)
 	if err != nil {
-		return fmt.Errorf("wait for the end of the transactions of %s: %w", strings.Join(ids, ", "), err)
+		return fmt.Errorf("wait for the end of the transactions of %s: %v", strings.Join(ids, ", "), clearest(err, errNoAnswer)) //nolint:errorlint // as below
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
@@ -99,8 +101,9 @@ func AwaitEnded(ctx context.Context, c Config, ids ...string) error {
 			return nil
 		}
 		if sleepErr := Sleep(ctx, endPoll); sleepErr != nil {
-			return fmt.Errorf("wait for the end of the transactions of %s: %w; they end by themselves, weir transactions list shows when",
-				strings.Join(slices.Concat(open, ids)[:max(1, len(open))], ", "), clearest(sleepErr, err))
+			// The cause is text only: a context that was canceled must not make this look like an ordinary stop.
+			return fmt.Errorf("wait for the end of the transactions of %s: %v; they end by themselves, weir transactions list shows when", //nolint:errorlint // see above
+				strings.Join(slices.Concat(open, ids)[:max(1, len(open))], ", "), clearest(err, errNoAnswer))
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"charm.land/fang/v2"
 	"github.com/spf13/cobra"
 
+	"weir/broker"
 	"weir/engine"
 	"weir/flink"
 )
@@ -126,9 +127,12 @@ var errInterrupted = errors.New("interrupted: what was done is committed, the sa
 func exitCode(err error) int {
 	var wrong *usageError
 	var file *fileError
+	var open *broker.LeftOpenError
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &open): // also where time was up, which is a context that was canceled
+		return exitFailed
 	case errors.Is(err, errCheck):
 		return exitCheck
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):

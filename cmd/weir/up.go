@@ -110,7 +110,7 @@ goes on where the first was stopped or killed.`,
 				Pipelines:   programs, Alerts: told,
 				OnReady: view.ready, OnLook: view.look, LookEvery: view.every(),
 			})
-			view.done(last)
+			view.done(last, err)
 			if err == nil && asJSON {
 				err = writeJSON(cmd.OutOrStdout(), summary(last))
 			}

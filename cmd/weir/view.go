@@ -102,12 +102,17 @@ func (v *upView) look(s node.Snapshot) {
 	_, _ = io.WriteString(v.w, b.String()) // a terminal that is gone is no reason to stop the flow
 }
 
-func (v *upView) done(s node.Snapshot) {
+// done sums up a run that ended with err.
+func (v *upView) done(s node.Snapshot, err error) {
 	if s.Transactions == 0 {
 		return
 	}
-	fmt.Fprintf(v.w, "Stopped cleanly after %s: %s readings produced, %s processed, in %s transactions.\n",
-		s.Elapsed.Round(100*time.Millisecond), count(s.Produced), count(s.Consumed), count(s.Transactions))
+	how := "Stopped cleanly"
+	if err != nil {
+		how = "Failed"
+	}
+	fmt.Fprintf(v.w, "%s after %s: %s readings produced, %s processed, in %s transactions.\n",
+		how, s.Elapsed.Round(100*time.Millisecond), count(s.Produced), count(s.Consumed), count(s.Transactions))
 }
 
 func pad(s string) string { return fmt.Sprintf("%10s", s) }

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"weir/broker"
+	"weir/broker/embedded"
+)
+
+// openOn lists what blocks readers of a broker at this moment.
+func openOn(t *testing.T, addr string) []broker.Transaction {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	client, err := broker.Connect(ctx, broker.Config{Brokers: []string{addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	open, err := broker.ListTransactions(ctx, client, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return open
+}
+
+// begun waits until a transaction is open whose id begins with this.
+func begun(t *testing.T, addr, id string) {
+	t.Helper()
+	waitFor(t, "open transaction of "+id, func() bool {
+		return slices.ContainsFunc(openOn(t, addr), func(open broker.Transaction) bool { return strings.HasPrefix(open.TransactionalID, id) })
+	})
+}
+
+// brokerOf is the address of the embedded broker that another process serves.
+func brokerOf(t *testing.T, dir string) (addr string) {
+	t.Helper()
+	waitFor(t, "embedded broker", func() bool {
+		member, err := embedded.Join(dir)
+		if err != nil || member == nil {
+			return false
+		}
+		addr = member.Addr
+		return member.Leave() == nil
+	})
+	return addr
+}
+
+// A command that is stopped beside a broker that hangs ends in time, with 1, and names the transaction that may be left open.
+func TestStopBesideHangingBroker(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	host := start(t, "up", "--data-dir="+dir, "--listen=127.0.0.1:0", "--rate=2000")
+	waitFor(t, "readings", func() bool { return served(dir) > 0 })
+	addr := brokerOf(t, dir)
+	join, at := "--data-dir="+dir, "--brokers="+addr
+	const timeout = 3 * time.Second
+	for _, c := range []struct {
+		name string
+		args []string
+		id   string // of its transactions, or how it begins
+	}{
+		{"run", []string{"run", beside(t, "joined", "sensor_data_tx", "joined_out"), join, "--instance=x", "--commit-interval=1s"}, "weir-weir-joined-x"},
+		{"run by address", []string{"run", beside(t, "named", "sensor_data_tx", "named_out"), at, "--instance=x", "--commit-interval=1s", "--data-dir=" + t.TempDir()}, "weir-weir-named-x"},
+		{"consume", []string{"consume", join, "--instance=x", "--commit-interval=1s"}, "weir-weir-device_stats-x"},
+		{"produce", []string{"produce", join, "--rate=1000", "--name=joined", "--commit-interval=1s"}, "weir-produce-joined"},
+		{"up", []string{"up", at, "--data-dir=" + t.TempDir(), "--seed=7", "--rate=2000", "--pipeline=" + beside(t, "aside", "sensor_data_tx", "aside_out")}, "weir-weir-aside-"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := start(t, append(c.args, fmt.Sprint("--stop-timeout=", timeout))...)
+			defer func() {
+				if t.Failed() {
+					t.Logf("it wrote: %s", p.errOut.String())
+				}
+			}()
+			begun(t, addr, c.id)
+			host.signal(syscall.SIGSTOP)
+			defer host.signal(syscall.SIGCONT)
+			began := time.Now()
+			p.signal(syscall.SIGTERM)
+			code := p.wait(30 * time.Second)
+			if took := time.Since(began); took > timeout+2*time.Second {
+				t.Errorf("it took %s, want %s at most", took, timeout)
+			}
+			said := p.errOut.String()
+			if code != exitFailed {
+				t.Errorf("exit %d, want %d", code, exitFailed)
+			}
+			if !strings.Contains(said, c.id) {
+				t.Errorf("it does not name transaction %s", c.id)
+			}
+		})
+	}
+}
+
+// Stopped at any moment over a backlog, a command ends its transactions before it exits.
+func TestStopAtAnyMomentLeavesNothingOpen(t *testing.T) {
+	rounds := 10
+	if testing.Short() {
+		rounds = 4
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	b, err := embedded.Open(embedded.Config{Dir: filepath.Join(t.TempDir(), "data")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	at, own := "--brokers="+b.Addr(), "--data-dir="+t.TempDir()
+	must(t, "topics", "apply", at)
+	must(t, "produce", at, own, "--count=200000", "--name=backlog")
+	file := beside(t, "stopped", "sensor_data_tx", "stopped_out")
+	for _, c := range []struct {
+		name string
+		want int
+		args []string
+	}{
+		{"run", exitOK, []string{"run", file, at, own, "--instance=x", "--commit-interval=5ms", "-o=json"}},
+		{"produce", exitInterrupted, []string{"produce", at, own, "--name=stopped", "--count=50000000", "--commit-interval=5ms", "-o=json"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			committed := int64(0)
+			for round := 0; round < rounds; {
+				p := start(t, c.args...)
+				after := time.Duration(200+rng.IntN(1200)) * time.Millisecond
+				time.Sleep(after) // the fault's moment
+				p.signal(syscall.SIGTERM)
+				code := p.wait(time.Minute)
+				open := openOn(t, b.Addr())
+				if code == -1 {
+					continue // the signal came before weir listened to it
+				}
+				if code != c.want {
+					t.Fatalf("stopped after %s: exit %d, want %d\n%s", after, code, c.want, p.errOut.String())
+				}
+				if len(open) > 0 {
+					t.Fatalf("stopped after %s: %d transactions are open, the first %+v", after, len(open), open[0])
+				}
+				var did struct {
+					Transactions int64 `json:"transactions"`
+				}
+				if err := json.Unmarshal(p.out.Bytes(), &did); err != nil {
+					t.Fatalf("report %q: %v", p.out.String(), err)
+				}
+				committed += did.Transactions
+				round++
+			}
+			if committed == 0 {
+				t.Error("no run committed anything: the test tested nothing")
+			}
+		})
+	}
+}
+
+// weir up ends the transactions of the main job and of all pipelines beside it.
+func TestUpStopsPipelinesBesideCleanly(t *testing.T) {
+	b, err := embedded.Open(embedded.Config{Dir: filepath.Join(t.TempDir(), "data")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for range 2 {
+		up := start(t, "up", "--brokers="+b.Addr(), "--data-dir="+t.TempDir(), "--rate=5000",
+			"--pipeline="+beside(t, "one", "sensor_data_tx", "one_out"), "--pipeline="+beside(t, "two", "sensor_data_tx", "two_out"))
+		for _, id := range []string{"weir-produce-", "weir-weir-one-", "weir-weir-two-"} {
+			begun(t, b.Addr(), id)
+		}
+		up.signal(syscall.SIGTERM)
+		if code := up.wait(30 * time.Second); code != exitOK {
+			t.Errorf("exit %d\n%s", code, up.errOut.String())
+		}
+		if open := openOn(t, b.Addr()); len(open) > 0 {
+			t.Errorf("%d transactions are open, the first %+v", len(open), open[0])
+		}
+	}
+}
+
+// A transaction that may be left open is a failure, also where time was up.
+func TestLeftOpenIsFailure(t *testing.T) {
+	left := &broker.LeftOpenError{TransactionalID: "weir-weir-x-a", Timeout: time.Second, Err: context.Canceled}
+	for _, err := range []error{left, fmt.Errorf("pipeline x: %w", left), errors.Join(context.Canceled, fmt.Errorf("pipeline x: %w", left))} {
+		if code := exitCode(err); code != exitFailed {
+			t.Errorf("%v: exit %d, want %d", err, code, exitFailed)
+		}
+	}
+}
