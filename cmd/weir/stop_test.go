@@ -71,7 +71,7 @@ func TestStopBesideHangingBroker(t *testing.T) {
 	}{
 		{"run", []string{"run", beside(t, "joined", "sensor_data_tx", "joined_out"), join, "--instance=x", "--commit-interval=1s"}, "weir-weir-joined-x"},
 		{"run by address", []string{"run", beside(t, "named", "sensor_data_tx", "named_out"), at, "--instance=x", "--commit-interval=1s", "--data-dir=" + t.TempDir()}, "weir-weir-named-x"},
-		{"consume", []string{"consume", join, "--instance=x", "--commit-interval=1s"}, "weir-weir-device_stats-x"},
+		{"consume", []string{"consume", join, "--instance=x", "--commit-interval=1s"}, "weir-weir-device-stats-x"},
 		{"produce", []string{"produce", join, "--rate=1000", "--name=joined", "--commit-interval=1s"}, "weir-produce-joined"},
 		{"up", []string{"up", at, "--data-dir=" + t.TempDir(), "--seed=7", "--rate=2000", "--pipeline=" + beside(t, "aside", "sensor_data_tx", "aside_out")}, "weir-weir-aside-"},
 	} {
@@ -79,7 +79,7 @@ func TestStopBesideHangingBroker(t *testing.T) {
 			p := start(t, append(c.args, fmt.Sprint("--stop-timeout=", timeout))...)
 			defer func() {
 				if t.Failed() {
-					t.Logf("it wrote: %s", p.errOut.String())
+					t.Logf("it wrote: %s\nand the broker's process: %s", p.errOut.String(), host.errOut.String())
 				}
 			}()
 			begun(t, addr, c.id)
