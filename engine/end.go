@@ -50,7 +50,8 @@ func (p *pipeline) awaitEnd(ctx context.Context) error {
 			if _, ok := in.Op.(*plan.Exchange); !ok {
 				continue
 			}
-			to, err := endsOf(ctx, admin, in.Topic()) // all that the stage before has made of its own end
+			// All that the stage before has made of its own end, also beyond transactions that dead processes have left open.
+			to, err := listEnds(ctx, admin.ListEndOffsets, in.Topic())
 			if err == nil {
 				err = p.awaitCommitted(ctx, admin, to)
 			}
@@ -84,7 +85,11 @@ type ends map[string]map[int32]int64
 
 // endsOf are the ends of what is committed in topics.
 func endsOf(ctx context.Context, admin *kadm.Client, topics ...string) (ends, error) {
-	listed, err := admin.ListCommittedOffsets(ctx, topics...)
+	return listEnds(ctx, admin.ListCommittedOffsets, topics...)
+}
+
+func listEnds(ctx context.Context, list func(context.Context, ...string) (kadm.ListedOffsets, error), topics ...string) (ends, error) {
+	listed, err := list(ctx, topics...)
 	if err == nil {
 		err = listed.Error()
 	}

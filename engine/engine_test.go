@@ -100,6 +100,51 @@ func TestUntilEnd(t *testing.T) {
 	}
 }
 
+// A process that was killed may have left a transaction open between the stages. What lies beyond it is processed too before UntilEnd
+// ends.
+func TestUntilEndBeyondAnOpenTransaction(t *testing.T) {
+	at := cluster(t, 40)
+	if _, err := run(t, at, counted); err != nil {
+		t.Fatal(err)
+	}
+	dead, err := broker.Connect(t.Context(), at, kgo.TransactionalID("dead"), kgo.RecordPartitioner(broker.GivenPartitions()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Close()
+	if err := dead.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	for p := range int32(2) {
+		if err := dead.ProduceSync(t.Context(), &kgo.Record{Topic: "counted.repartition1", Partition: p, Value: []byte("half a row")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(t, at, 40)
+	admin := kadm.NewClient(dead)
+	go func() { // it times out when all of the source is read
+		for read := int64(0); read < 80; time.Sleep(10 * time.Millisecond) {
+			read = 0
+			group, err := admin.FetchOffsets(t.Context(), "weir-counted")
+			if err != nil {
+				return
+			}
+			for _, o := range group["readings"] {
+				read += o.At
+			}
+		}
+		time.Sleep(500 * time.Millisecond) // a run that does not wait has ended by then
+		_ = dead.EndTransaction(t.Context(), kgo.TryAbort)
+	}()
+	if _, err := run(t, at, counted); err != nil {
+		t.Fatal(err)
+	}
+	got := counts(t, at, "counts")
+	if !strings.HasSuffix(got["s0"], `"n":40}`) || !strings.HasSuffix(got["s1"], `"n":40}`) {
+		t.Errorf("%v, expected n 40 for each", got)
+	}
+}
+
 // Outputs are rows of the table that is written: not those on their way between stages, of which there is one a record here, nor state.
 func TestOutputsAreResults(t *testing.T) {
 	at := cluster(t, 40)
