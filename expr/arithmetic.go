@@ -100,6 +100,8 @@ func compileArithmetic(n *Call, args []*Compiled) (*Compiled, error) {
 	switch {
 	case n.Args[0].Type().Temporal() || n.Args[1].Type().Temporal():
 		return compileMoment(n, args)
+	case n.T.Interval():
+		c.I = compileInterval(op, x.I, y.I, n.T.Kind)
 	case x.F != nil:
 		c.F = floatArithmetic(op, x.F, y.F, n.T.Kind == Float)
 	case x.A != nil && y.A != nil:
@@ -279,12 +281,14 @@ func compared(what string, args []Node) ([]Node, error) {
 		return bound, err
 	}
 	t := bound[0].Type()
+	whole := t.Precision - t.Scale
 	for _, a := range args {
 		if d := a.Type(); d.Exact() {
 			d = d.asDecimal()
-			t.Precision = max(t.Precision, d.Precision-d.Scale+t.Scale)
+			whole, t.Scale = max(whole, d.Precision-d.Scale), max(t.Scale, d.Scale)
 		}
 	}
+	t.Precision = whole + t.Scale
 	for i, a := range args {
 		bound[i] = CastTo(a, t)
 	}

@@ -312,8 +312,15 @@ func (f *fields) clock(loosely bool) (us int64, ok bool) {
 		f.hour = f.hour%12 + 12*f.half
 	}
 	if loosely {
-		days := daysOf(int(f.year), int(f.month), int(f.day))
-		return days*Day + f.hour*Hour + f.minute*Minute + f.second*Second + f.micros, f.year > 0 && f.year <= maxYear
+		const most = 1e10 // of each field, so that the sum of seconds fits
+		if f.year <= 0 || f.year > maxYear || max(f.month, f.day, f.hour, f.minute, f.second) > most {
+			return 0, false
+		}
+		seconds := daysOf(int(f.year), int(f.month), int(f.day))*(Day/Second) + f.hour*(Hour/Second) + f.minute*(Minute/Second) + f.second
+		if !Fits(seconds/(Day/Second), Date) {
+			return 0, false
+		}
+		return seconds*Second + f.micros, true
 	}
 	days := daysOf(int(f.year), int(f.month), int(f.day))
 	year, month, day := civil(days)

@@ -44,19 +44,62 @@ func compileMoment(n *Call, args []*Compiled) (*Compiled, error) {
 	}}, nil
 }
 
-// errTimeRange is for moments that no timestamp can hold. Flink's numbers run over there.
-var errTimeRange = fmt.Errorf("the time is more than %d years away", maxYear)
-
-// maxYear bounds moments, so that their microseconds fit 64 bits.
-const (
-	maxYear = 290_000
-	maxDays = maxYear * 365
+// Moments and intervals out of range. Flink's numbers run over there.
+var (
+	errTimeRange     = fmt.Errorf("the time is more than %d years away", maxYear)
+	errIntervalRange = fmt.Errorf("the interval is longer than %d years", maxYear)
 )
+
+// maxYear bounds moments and intervals, so that their microseconds fit 64 bits, negated and rounded up too.
+const (
+	maxYear   = 290_000
+	maxDays   = maxYear * 365
+	maxMicros = maxDays * Day
+	maxMonths = maxYear * 12
+)
+
+// Fits reports whether a date in days, a timestamp in microseconds or an interval in microseconds or months is within the 290,000
+// years that can be computed with. It is true for other kinds.
+func Fits(v int64, k Kind) bool {
+	limit := int64(math.MaxInt64)
+	switch k {
+	case Date:
+		limit = maxDays
+	case Timestamp, TimestampLTZ, IntervalDay:
+		limit = maxMicros
+	case IntervalMonth:
+		limit = maxMonths
+	default:
+		return true
+	}
+	return v >= -limit && v <= limit
+}
+
+// compileInterval adds, subtracts and multiplies intervals.
+func compileInterval(op string, x, y intFunc, k Kind) intFunc {
+	compute := map[string]func(a, b int64) (int64, bool){"+": addExact, "-": subtractExact, "*": multiplyExact}[op]
+	return func(b *Batch, row int) (int64, bool) {
+		l, ok := x(b, row)
+		if !ok {
+			return 0, false
+		}
+		r, ok := y(b, row)
+		if !ok {
+			return 0, false
+		}
+		v, exact := compute(l, r)
+		if !exact || !Fits(v, k) {
+			b.fail("%w", errIntervalRange)
+			return 0, false
+		}
+		return v, true
+	}
+}
 
 // addInterval is false where the result is out of range.
 func addInterval(v int64, kind Kind, by int64, months bool) (int64, bool) {
 	switch {
-	case months && (by > 12*maxYear || by < -12*maxYear):
+	case months && !Fits(by, IntervalMonth):
 		return 0, false
 	case months && kind == Date:
 		return inDays(addMonths(v, by))
@@ -69,15 +112,22 @@ func addInterval(v int64, kind Kind, by int64, months bool) (int64, bool) {
 	case kind == Time:
 		return floorMod(v+by/Millisecond, Day/Millisecond), true
 	}
-	return addExact(v, by)
+	sum, ok := addExact(v, by)
+	return sum, ok && Fits(sum, kind)
 }
 
-func inDays(days int64) (int64, bool) { return days, days >= -maxDays && days <= maxDays }
+func inDays(days int64) (int64, bool) { return days, Fits(days, Date) }
 
 // addExact is false where the sum does not fit.
 func addExact(a, b int64) (int64, bool) {
 	sum := a + b
 	return sum, (sum > a) == (b > 0)
+}
+
+// subtractExact is false where the difference does not fit.
+func subtractExact(a, b int64) (int64, bool) {
+	difference := a - b
+	return difference, (difference < a) == (b > 0)
 }
 
 // multiplyExact is false where the product does not fit.
@@ -193,7 +243,11 @@ func evalTimestampDiff(n *Call, args []any) (any, error) {
 		if a.Kind == TimestampLTZ && b.Kind == TimestampLTZ { // time that has passed, whatever the clock shows
 			from, to = args[1].(int64), args[2].(int64)
 		}
-		return wrap((to-from)/size, Int), nil
+		passed, ok := subtractExact(to, from)
+		if !ok {
+			return nil, errIntervalRange
+		}
+		return wrap(passed/size, Int), nil // as Flink, whose INT runs over
 	}
 	return wrap(monthsBetween(from, to)/unitMonths[unit], Int), nil
 }
@@ -215,5 +269,9 @@ func monthsBetween(from, to int64) int64 {
 }
 
 func evalMinusMoments(_ *Call, args []any) (any, error) {
-	return args[0].(int64) - args[1].(int64), nil
+	passed, ok := subtractExact(args[0].(int64), args[1].(int64))
+	if !ok || !Fits(passed, IntervalDay) {
+		return nil, errIntervalRange
+	}
+	return passed, nil
 }

@@ -256,7 +256,7 @@ func runeIndex(s, part string, from int64) int64 {
 	if part == "" {
 		return 1
 	}
-	skip := len(firstRunes(s, from-1))
+	skip := len(firstRunes(s, max(from, 1)-1))
 	i := strings.Index(s[skip:], part)
 	if i < 0 {
 		return 0

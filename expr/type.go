@@ -273,9 +273,11 @@ func commonNumber(a, b Type) Type {
 		}
 		return Of(Float)
 	}
+	// The digits before the point win, so that each value of both fits; those behind it are rounded.
 	x, y := a.asDecimal(), b.asDecimal()
-	scale := max(x.Scale, y.Scale)
-	return OfDecimal(min(MaxPrecision, max(x.Precision-x.Scale, y.Precision-y.Scale)+scale), scale)
+	whole := max(x.Precision-x.Scale, y.Precision-y.Scale)
+	scale := min(max(x.Scale, y.Scale), MaxPrecision-whole)
+	return OfDecimal(whole+scale, scale)
 }
 
 func commonNested(a, b Type) (Type, bool) {

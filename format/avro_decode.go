@@ -314,6 +314,11 @@ func (r *avroReading) int(in *avroInput) (int64, error) {
 			return 0, fmt.Errorf("found %d ms, which is no time of a day", v)
 		}
 		return v, nil
+	case expr.Date:
+		if !expr.Fits(v, expr.Date) {
+			return 0, fmt.Errorf("found day %d, which is more than 290,000 years away", v)
+		}
+		return v, nil
 	case expr.Timestamp, expr.TimestampLTZ:
 		if r.times > 1 && (v > math.MaxInt64/r.times || v < math.MinInt64/r.times) {
 			return 0, fmt.Errorf("found %d ms, which no %s can hold", v, r.to.Nullable(true))
@@ -321,7 +326,10 @@ func (r *avroReading) int(in *avroInput) (int64, error) {
 		if r.by > 1 {
 			v = floorDiv(v, r.by)
 		}
-		return expr.Round(v*r.times, r.to.Precision), nil
+		if v *= r.times; !expr.Fits(v, r.to.Kind) {
+			return 0, fmt.Errorf("found %d µs, which is more than 290,000 years away", v)
+		}
+		return expr.Round(v, r.to.Precision), nil
 	}
 	return v, nil
 }

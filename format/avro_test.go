@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/big"
 	"slices"
 	"strings"
@@ -139,6 +140,10 @@ func TestAvroResolution(t *testing.T) {
 		{long("timestamp-nanos"), int64(-1), expr.OfTime(expr.TimestampLTZ, 6), "-1"},
 		{`"long"`, int64(1500), expr.OfTime(expr.TimestampLTZ, 3), "1500000"},
 		{`"long"`, int64(1) << 62, expr.OfTime(expr.TimestampLTZ, 3), "!which no TIMESTAMP_LTZ(3) can hold"},
+		{long("timestamp-micros"), int64(math.MaxInt64), expr.OfTime(expr.Timestamp, 6), "!more than 290,000 years away"},
+		{long("timestamp-millis"), int64(math.MinInt64) / 1000, expr.OfTime(expr.Timestamp, 6), "!more than 290,000 years away"},
+		{`{"type":"int","logicalType":"date"}`, 20_000, expr.Of(expr.Date), "20000"},
+		{`{"type":"int","logicalType":"date"}`, 1<<31 - 1, expr.Of(expr.Date), "!more than 290,000 years away"},
 		{long("timestamp-millis"), int64(1500), expr.Of(expr.BigInt), "1500"},
 		{`{"type":"int","logicalType":"date"}`, 20000, expr.Of(expr.Date), "20000"},
 		{`{"type":"int","logicalType":"time-millis"}`, 500, expr.OfTime(expr.Time, 3), "500"},
@@ -308,8 +313,10 @@ func anyValue(t *rapid.T, typ expr.Type) any {
 		return int64(rapid.Int8().Draw(t, "v"))
 	case expr.SmallInt:
 		return int64(rapid.Int16().Draw(t, "v"))
-	case expr.Int, expr.Date:
+	case expr.Int:
 		return int64(rapid.Int32().Draw(t, "v"))
+	case expr.Date:
+		return rapid.Int64Range(-100_000_000, 100_000_000).Draw(t, "v")
 	case expr.BigInt:
 		return rapid.Int64().Draw(t, "v")
 	case expr.Float:

@@ -298,6 +298,9 @@ func addNulls(cols []*expr.Column) {
 // complete adds what is neither in key nor value of a row, moves the watermark, and drops the row where the filter says so.
 func (s *scan) complete(r *kgo.Record, change kind) error {
 	row := s.out.N
+	if ms := r.Timestamp.UnixMilli(); len(s.metadata) > 0 && !expr.Fits(ms/86_400_000, expr.Date) {
+		return fmt.Errorf("the record's timestamp, %d ms, is more than 290,000 years away", ms)
+	}
 	for _, m := range s.metadata {
 		m.to.Add(m.from(r))
 	}

@@ -423,13 +423,17 @@ func bindInterval(e *sql.Interval) (expr.Node, error) {
 			return nil, sql.Errorf(e, "INTERVAL '%s' %s has %d digits, and Flink takes %d", e.Value, e.From, digits, precisionOf(e)).
 				WithHint("say how many digits the number has: INTERVAL '%s' %s(%d)", e.Value, e.From, digits)
 		}
-		total += n
+		if total += n; !expr.Fits(total, expr.IntervalDay) {
+			return nil, sql.Errorf(e, "INTERVAL '%s' %s is longer than 290,000 years", e.Value, e.From)
+		}
 	}
 	if e.Precision > 3 && intervalMonths[e.From] == 0 {
 		return nil, sql.Errorf(e, "%s(%d) is not supported by Flink, three digits are the most", e.From, e.Precision).WithHint("use a larger unit")
 	}
 	if intervalMonths[e.From] > 0 {
-		kind = expr.IntervalMonth
+		if kind = expr.IntervalMonth; !expr.Fits(total, kind) {
+			return nil, sql.Errorf(e, "INTERVAL '%s' %s is longer than 290,000 years", e.Value, e.From)
+		}
 	}
 	if negative {
 		total = -total
