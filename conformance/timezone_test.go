@@ -7,4 +7,6 @@ import (
 )
 
 // The machine's time zone changes no value: Weir computes the facts of all zones as before.
-func TestExpressionsInAnotherZone(t *testing.T) { zonetest.Run(t, "^(TestExpressionsOfFlink|TestColumns)$") }
+func TestExpressionsInAnotherZone(t *testing.T) {
+	zonetest.Run(t, "^(TestExpressionsOfFlink|TestColumns)$")
+}

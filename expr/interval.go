@@ -61,7 +61,7 @@ const (
 // Fits reports whether a date in days, a timestamp in microseconds or an interval in microseconds or months is within the 290,000
 // years that can be computed with. It is true for other kinds.
 func Fits(v int64, k Kind) bool {
-	limit := int64(math.MaxInt64)
+	var limit int64
 	switch k {
 	case Date:
 		limit = maxDays

@@ -496,7 +496,10 @@ func toJSON(v any, t Type, zone Zone) (any, error) {
 			if err != nil {
 				return nil, err
 			}
-			key, _ := k.(string)
+			key, ok := k.(string)
+			if !ok {
+				return nil, errors.New("a key of the MAP is NULL, and JSON has no such key")
+			}
 			out[key] = j
 		}
 		return out, nil

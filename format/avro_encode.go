@@ -360,7 +360,7 @@ func (w *avroWriting) dict(dst []byte, d *expr.Dict) ([]byte, error) {
 	for i, k := range d.Keys {
 		key, ok := k.(string)
 		if !ok {
-			return dst, errors.New("a key of the map is NULL, which Avro has not")
+			return dst, errors.New("a key of the map is NULL, which Avro can't hold")
 		}
 		dst = append(binary.AppendVarint(dst, int64(len(key))), key...)
 		var err error

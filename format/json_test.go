@@ -292,6 +292,8 @@ func TestEncode(t *testing.T) {
 		{row, []any{int64(1), "z"}, `{"v":{"x":1,"y":"z"}}`, nil},
 		{dict, &expr.Dict{Keys: []any{"k"}, Values: []any{2.0}}, `{"v":{"k":2.0}}`, nil},
 		{dict, &expr.Dict{Keys: []any{nil}, Values: []any{2.0}}, `{"v":{}}`, Options{"map-null-key.mode": "DROP"}},
+		{dict, &expr.Dict{Keys: []any{nil}, Values: []any{2.0}}, `{"v":{"null":2.0}}`, Options{"map-null-key.mode": "LITERAL"}},
+		{dict, &expr.Dict{Keys: []any{nil, ""}, Values: []any{2.0, nil}}, `{"v":{"n\"":2.0,"":null}}`, Options{"map-null-key.mode": "LITERAL", "map-null-key.literal": `n"`}},
 	} {
 		e, err := NewEncoder("json", []Field{{"v", c.t}}, c.o, nil)
 		if err != nil {

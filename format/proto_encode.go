@@ -314,7 +314,7 @@ func (w *protoWriting) array(dst []byte, v []any) ([]byte, error) {
 func (w *protoWriting) dict(dst []byte, d *expr.Dict) ([]byte, error) {
 	for i, k := range d.Keys {
 		if k == nil || d.Values[i] == nil {
-			return dst, errors.New("a key or value of the map is NULL, which Protobuf's can't be")
+			return dst, errors.New("a key or value of the map is NULL, which Protobuf can't hold")
 		}
 		var err error
 		dst, err = nested(protowire.AppendTag(dst, w.num, protowire.BytesType), func(dst []byte) ([]byte, error) {

@@ -1,0 +1,3 @@
+CREATE TABLE a (id INT, ts TIMESTAMP_LTZ(3), at_ STRING, from_ STRING, to_ STRING) WITH ('connector'='kafka','scan.startup.mode'='earliest-offset','scan.bounded.mode'='latest-offset','topic'='a','format'='json','json.timestamp-format.standard'='ISO-8601');
+CREATE TABLE o (id INT, t STRING, f STRING, u BIGINT, h BIGINT, d DATE, l STRING, z STRING) WITH ('connector'='kafka','topic'='o','format'='json');
+INSERT INTO o SELECT id, CAST(ts AS STRING), DATE_FORMAT(ts, 'HH:mm'), UNIX_TIMESTAMP(at_), HOUR(ts), CAST(ts AS DATE), CAST(TO_TIMESTAMP_LTZ(at_, 'yyyy-MM-dd HH:mm:ss', to_) AS STRING), CONVERT_TZ(at_, from_, to_) FROM a;
