@@ -57,7 +57,7 @@ INSERT INTO o SELECT LAG(v, 1, 0e0) OVER (PARTITION BY d ORDER BY ts) FROM r;
 INSERT INTO u SELECT DISTINCT d FROM r;
 SET 'table.exec.state.ttl' = '1 d';
 CREATE TABLE h (d STRING) WITH ('connector' = 'kafka', 'topic' = 'h', 'key.format' = 'raw', 'key.fields' = 'd', 'format' = 'json'); INSERT INTO u SELECT DISTINCT d FROM h;
-INSERT INTO m SELECT d, d, h FROM m;
+INSERT INTO m SELECT d, d, h FROM m WHERE v = 'abc';
 INSERT INTO u SELECT CAST(AVG(CHAR_LENGTH(d)) OVER (PARTITION BY d ORDER BY ts) AS STRING) FROM r;
 SET 'table.local-time-zone' = 'UTC+8';
 SET 'weir.watermark.max-ahead' = '1 h';
