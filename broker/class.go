@@ -19,23 +19,17 @@ const (
 	// Retry says that the same step may work later; wait with Backoff and build a new session where the old
 	// one's transaction is in doubt.
 	Retry Class = iota
-	// DeadLetter says that this record can never work, the next may; put it into the dead-letter topic.
-	DeadLetter
 	// Fatal says that nothing that we can do makes it work: another instance has taken over, a permission is
 	// missing, or the broker can't do it. Stop and say so.
 	Fatal
 )
 
-// String returns retry, dead-letter or fatal.
+// String returns retry or fatal.
 func (c Class) String() string {
-	switch c {
-	case Retry:
+	if c == Retry {
 		return "retry"
-	case DeadLetter:
-		return "dead-letter"
-	default:
-		return "fatal"
 	}
+	return "fatal"
 }
 
 // fenced are the errors with which Kafka tells an old instance that a newer one has its place.
@@ -43,7 +37,7 @@ var fenced = []error{
 	kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.FencedInstanceID, kerr.TransactionCoordinatorFenced,
 }
 
-// denied are the errors that only an administrator can mend.
+// denied are the errors that only an administrator can resolve.
 var denied = []error{
 	kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed,
 	kerr.TransactionalIDAuthorizationFailed, kerr.SaslAuthenticationFailed, kerr.SecurityDisabled,
@@ -51,17 +45,16 @@ var denied = []error{
 	kerr.InvalidTransactionTimeout, kerr.InvalidTopicException, kerr.PolicyViolation,
 }
 
-// poisoned are the errors that belong to one record, whatever is sent after it.
-var poisoned = []error{kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp}
+// refused are the errors of records and settings that the broker refuses each time. One that is too large is none of them: its topic's
+// limit has changed since it was looked at, and a new session looks again (see FindLimits).
+var refused = []error{kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.InvalidSessionTimeout}
 
 // Classify says what err asks for. A nil error is a mistake of the caller's and counts as Retry.
 // An error that is not known counts as Retry too: it can be shown to last, a lost reading can't be undone.
 func Classify(err error) Class {
 	switch {
-	case isAny(err, fenced), isAny(err, denied):
+	case isAny(err, fenced), isAny(err, denied), isAny(err, refused):
 		return Fatal
-	case isAny(err, poisoned):
-		return DeadLetter
 	case errors.Is(err, context.Canceled):
 		return Fatal // the caller asked to stop
 	default:

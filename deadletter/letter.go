@@ -64,15 +64,15 @@ func Record(dlq string, in *kgo.Record, reason error, now time.Time, maxBytes in
 	return r
 }
 
-// FromSource makes the dead letter of raw input that never became a record: a row of a file.
-func FromSource(dlq, topic, source string, raw []byte, reason error, now time.Time) *kgo.Record {
+// FromSource makes the dead letter of raw input that never became a record: a row of a file. It is cut to maxBytes as in Record.
+func FromSource(dlq, topic, source string, raw []byte, reason error, now time.Time, maxBytes int) *kgo.Record {
 	r := &kgo.Record{Topic: dlq, Value: raw}
 	add(r, HeaderTopic, topic)
 	add(r, HeaderPartition, "-1")
 	add(r, HeaderOffset, "-1")
 	add(r, HeaderAttempt, "1")
 	add(r, HeaderSource, source)
-	finish(r, reason, now, MaxBytes)
+	finish(r, reason, now, maxBytes)
 	return r
 }
 
@@ -81,7 +81,11 @@ func add(r *kgo.Record, key, value string) {
 }
 
 func finish(r *kgo.Record, reason error, now time.Time, maxBytes int) {
-	add(r, HeaderReason, reason.Error())
+	because := reason.Error() // it may quote a value
+	if most := max(100, maxBytes/4); len(because) > most {
+		because = strings.ToValidUTF8(because[:most], "") + "…"
+	}
+	add(r, HeaderReason, because)
 	add(r, HeaderTime, now.UTC().Format(timeFormat))
 	const perHeader, perRecord = 12, 64 // more than the lengths that Kafka's record format adds
 	size := perRecord + len(r.Key)

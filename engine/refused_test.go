@@ -1,10 +1,17 @@
 package engine
 
 import (
+	"context"
+	"fmt"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/broker"
 	"weir/plan"
@@ -46,5 +53,110 @@ INSERT INTO results SELECT window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE readin
 		if got != 2*partitions {
 			t.Errorf("%d partitions: %d letters and late rows, want %d", partitions, got, 2*partitions)
 		}
+	}
+}
+
+// refusedRun runs a pipeline whose end must be an error with these texts, and no wait for another try.
+func refusedRun(t *testing.T, at broker.Config, sql string, change func(*Config), want ...string) {
+	t.Helper()
+	program, err := plan.Compile(sql, "refused")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c := Config{Broker: at, Program: program, Instances: []string{"host-0"}}
+	change(&c)
+	_, err = Run(ctx, c)
+	if ctx.Err() != nil || err == nil {
+		t.Fatalf("it did not stop by itself: %v", err)
+	}
+	for _, text := range append(want, "read -0") {
+		if has := strings.Contains(err.Error(), text); has == (text == "read -0") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	t.Log(err)
+}
+
+// A compacted topic takes no records without keys, and would lose letters.
+func TestCompactedTopics(t *testing.T) {
+	for topic, remedy := range map[string]string{"even": "key.fields", "bounded.dlq": "weir.dead-letter.topic", "bounded.late": "weir.late.topic"} {
+		for i, policy := range []string{"compact", "compact,delete"} {
+			at := cluster(t, 4*i+4)
+			client, err := broker.Connect(t.Context(), at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			if _, err := kadm.NewClient(client).CreateTopic(t.Context(), int32(2+2*i), 1, map[string]*string{"cleanup.policy": &policy}, topic); err != nil {
+				t.Fatal(err)
+			}
+			refusedRun(t, at, bounded, func(*Config) {}, "topic "+topic+" (id ", policy, remedy, "cleanup.policy=delete")
+		}
+	}
+}
+
+// A session timeout that the broker does not take ends the run at once.
+func TestSessionTimeoutOutOfRange(t *testing.T) {
+	for _, timeout := range []time.Duration{time.Second, time.Hour} {
+		refusedRun(t, cluster(t, 4), bounded, func(c *Config) { c.SessionTimeout = timeout },
+			"INVALID_SESSION_TIMEOUT", "--session-timeout "+timeout.String(), "group.min.session.timeout.ms", "group.max.session.timeout.ms", "group weir-bounded")
+	}
+}
+
+// controlled is a broker whose produce requests for a topic are answered with an error.
+func controlled(t *testing.T, topic string, code *kerr.Error) broker.Config {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, "readings", "even"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	at := broker.Config{Brokers: c.ListenAddrs()}
+	var all []*kgo.Record
+	for i := range 20 {
+		all = append(all, &kgo.Record{Topic: "readings", Partition: int32(i % 4), Value: fmt.Appendf(nil, `{"n":%d}`, i)})
+	}
+	produceGiven(t, at, all)
+	even, err := broker.Connect(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer even.Close()
+	topics, err := kadm.NewClient(even).ListTopics(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := topics[topic].ID
+	c.ControlKey(kmsg.Produce.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		r := req.(*kmsg.ProduceRequest)
+		resp := r.ResponseKind().(*kmsg.ProduceResponse)
+		hit := false
+		for _, of := range r.Topics {
+			to := kmsg.NewProduceResponseTopic()
+			to.Topic, to.TopicID = of.Topic, of.TopicID
+			hit = hit || of.Topic == topic || of.TopicID == id
+			for _, p := range of.Partitions {
+				one := kmsg.NewProduceResponseTopicPartition()
+				one.Partition, one.ErrorCode = p.Partition, code.Code
+				to.Partitions = append(to.Partitions, one)
+			}
+			resp.Topics = append(resp.Topics, to)
+		}
+		return resp, nil, hit
+	})
+	return at
+}
+
+// What the broker refuses each time ends the run, with the topic and what to do.
+func TestRefusedWrites(t *testing.T) {
+	for code, want := range map[*kerr.Error]string{
+		kerr.InvalidRecord:   "cleanup.policy",
+		kerr.MessageTooLarge: "raise max.message.bytes of topic even",
+		kerr.ProducerFenced:  "transactional id weir-weir-bounded-host-0",
+	} {
+		refusedRun(t, controlled(t, "even", code), bounded, func(*Config) {}, code.Message, "topic even", want)
 	}
 }

@@ -103,7 +103,7 @@ func (w *worker) session(ctx context.Context) error {
 		cancel()
 		err := s.refusal()
 		if err == nil {
-			err = pollError(fetches)
+			err = s.pollError(ctx, fetches)
 		}
 		if err == nil {
 			err = s.process(ctx, fetches)
@@ -130,9 +130,13 @@ func (w *worker) session(ctx context.Context) error {
 }
 
 // pollError returns what a poll failed with, but for its own time limit.
-func pollError(fetches kgo.Fetches) (failed error) {
+func (s *session) pollError(ctx context.Context, fetches kgo.Fetches) (failed error) {
 	fetches.EachError(func(topic string, partition int32, err error) {
-		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+		switch {
+		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		case topic == "": // of the group, or of the client
+			failed = s.groupError(ctx, err)
+		default:
 			failed = fmt.Errorf("read %s-%d: %w", topic, partition, err)
 		}
 	})
@@ -178,7 +182,7 @@ func (s *session) connect(ctx context.Context) error {
 		compression,
 		kgo.RecordPartitioner(broker.GivenPartitions()),
 		kgo.ProducerLinger(linger),
-		kgo.ProducerBatchMaxBytesFn(s.batchLimit),
+		kgo.ProducerBatchMaxBytesFn(s.limits.Batch),
 		kgo.MaxBufferedRecords(1<<20),
 		kgo.FetchMaxWait(max(10*time.Millisecond, s.CommitInterval)), // the client takes no less
 		kgo.MetadataMaxAge(s.metadataAge),
@@ -540,7 +544,7 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 	for _, t := range tasks {
 		t.Task, err = operator.New(operator.Config{
 			Program: s.Program, Stage: stage, Partition: t.partition, Peers: s.tasksOf(stage),
-			Partitions: func(topic string) int32 { return max(1, s.partitions[topic]) }, MaxBytes: s.recordLimit, Store: t.store, Schemas: s.schemas.Schemas,
+			Partitions: func(topic string) int32 { return max(1, s.partitions[topic]) }, MaxBytes: s.limits.Record, Store: t.store, Schemas: s.schemas.Schemas,
 			Traced: s.following != nil,
 		})
 		if err != nil {

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,6 +55,33 @@ func (p *pipeline) checkSettings(ctx context.Context, admin *kadm.Client) error 
 				if ms, err := strconv.ParseInt(entry.MaybeValue(), 10, 64); err == nil {
 					p.tombstones[topic.Name] = time.Duration(min(ms, int64(tombstonesKept/time.Millisecond))) * time.Millisecond
 				}
+			}
+		}
+	}
+	return nil
+}
+
+// checkCompacted refuses to write records without keys to compacted topics: the broker does not take them. Letters and late rows have the keys
+// of their records, and compaction would remove all but the last of a key.
+func (p *pipeline) checkCompacted(ctx context.Context, admin *kadm.Client) error {
+	settings := p.Program.Settings
+	why := map[string]string{
+		settings.DeadLetterTopic: "it holds the dead letters, which compaction would remove: set cleanup.policy=delete, or SET 'weir.dead-letter.topic' = another topic",
+		settings.LateTopic:       "it holds the late rows, which compaction would remove: set cleanup.policy=delete, or SET 'weir.late.topic' = another topic",
+	}
+	for _, sink := range p.Program.Sinks {
+		if t := sink.Op.(*plan.Insert).Table; !t.Upsert && t.Key.Name == "" { //nolint:forcetypeassert // sinks are inserts
+			why[t.Topic] = fmt.Sprintf("table %s writes records without a key, which a compacted topic does not take: set cleanup.policy=delete, or give the table a key ('key.format' and 'key.fields')", t.Name)
+		}
+	}
+	configs, err := admin.DescribeTopicConfigs(ctx, slices.Sorted(maps.Keys(why))...)
+	if err != nil {
+		return fmt.Errorf("read the settings of the topics that the pipeline writes: %w", err)
+	}
+	for _, topic := range configs {
+		for _, entry := range topic.Configs {
+			if entry.Key == "cleanup.policy" && strings.Contains(entry.MaybeValue(), "compact") {
+				return &fatalError{fmt.Errorf("topic %s (id %s) has cleanup.policy=%s, and %s", topic.Name, p.ids[topic.Name], entry.MaybeValue(), why[topic.Name])}
 			}
 		}
 	}

@@ -78,10 +78,14 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 	if err := p.checkSettings(ctx, admin); err != nil {
 		return err
 	}
-	if err := p.findLimits(ctx, admin, written); err != nil {
+	var err error
+	if p.limits, err = broker.FindLimits(ctx, admin, written...); err != nil {
 		return err
 	}
-	return p.findIDs(ctx, admin)
+	if err := p.findIDs(ctx, admin); err != nil {
+		return err
+	}
+	return p.checkCompacted(ctx, admin)
 }
 
 // NoTopicError says that a table reads a topic that does not exist, or that the broker which was asked has not heard of yet.

@@ -37,8 +37,8 @@ type transaction struct {
 	wrote   int // rows of the tables of the INSERTs
 
 	produce func(*kgo.Record)
-	written *kgo.FirstErrPromise // of all that was given to produce
-	release context.CancelFunc   // of the time that these records have
+	written *broker.Writes     // all that was given to produce
+	release context.CancelFunc // of the time that these records have
 
 	aborting string // why the next abort is, where it is no rebalance
 
@@ -57,15 +57,14 @@ func (s *session) begin() error {
 	s.open, s.began, s.at = true, time.Now(), s.Now()
 	ctx, release := context.WithTimeout(s.grace, s.TransactionTimeout)
 	s.release = release
-	client, written := s.group.Client(), kgo.AbortingFirstErrPromise(s.group.Client())
+	written := broker.NewWrites(s.group.Client())
 	s.written = written
 	s.produce = func(r *kgo.Record) {
-		promise := written.Promise()
 		if err := s.hasPartition(r); err != nil {
-			promise(r, err)
+			written.Refuse(r, err)
 			return
 		}
-		client.Produce(ctx, r, promise)
+		written.Produce(ctx, r)
 	}
 	return nil
 }
@@ -253,7 +252,7 @@ func (s *session) complete(ctx context.Context) error {
 	}{{settings.DeadLetterTopic, s.out.Letters}, {settings.LateTopic, s.out.Late}} {
 		topic := aside.topic
 		for _, l := range aside.letters {
-			r := deadletter.Record(topic, l.Record, l.Reason, now, min(deadletter.MaxBytes, s.recordLimit(topic)))
+			r := deadletter.Record(topic, l.Record, l.Reason, now, min(deadletter.MaxBytes, s.limits.Record(topic)))
 			r.Partition, r.Context = l.Record.Partition%max(1, s.partitions[topic]), l.Record.Context
 			s.produce(r)
 		}
@@ -261,11 +260,20 @@ func (s *session) complete(ctx context.Context) error {
 	if err := s.group.Client().Flush(ctx); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
-	if err := s.written.Err(); err != nil {
-		if errors.Is(err, kerr.MessageTooLarge) { // rows of tables are looked at before: it is state, or a row on its way
-			return &fatalError{fmt.Errorf("write outputs: %w: keep less in a row or in a Top-N, or raise max.message.bytes of the topics %s.*", err, s.Program.Name)}
-		}
+	return s.explainWrite(s.written.Err())
+}
+
+// explainWrite adds to the error of a write what only the pipeline knows.
+func (s *session) explainWrite(err error) error {
+	var failed *broker.WriteError
+	switch {
+	case err == nil || !errors.As(err, &failed):
+		return err
+	case !errors.Is(err, kerr.MessageTooLarge): // rows of tables are looked at before
 		return fmt.Errorf("write outputs: %w", err)
+	case s.ownTopic(failed.Topic):
+		return &fatalError{fmt.Errorf("write outputs: %w: keep less in a row or in a Top-N, or raise max.message.bytes of topic %s", err, failed.Topic)}
 	}
-	return nil
+	return &fatalError{fmt.Errorf("write outputs: %w: the topic's max.message.bytes is lower than when the pipeline started: start it again, and rows that are too large become dead letters; "+
+		"or raise max.message.bytes of topic %s", err, failed.Topic)}
 }

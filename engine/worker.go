@@ -41,7 +41,7 @@ func (w *worker) sessions(ctx context.Context) error {
 		var broken *fatalError
 		var grown *grownError
 		if broker.Classify(err) == broker.Fatal || errors.As(err, &grown) || errors.As(err, &broken) || errors.As(err, &unreachable) && !w.connected {
-			return err
+			return w.explainFenced(err)
 		}
 		if w.result.Transactions > before {
 			wait.Reset()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/broker"
 	"weir/expr"
 	"weir/format"
 	"weir/plan"
@@ -171,15 +172,10 @@ func (w *writer) row(r *rows, i int) error {
 
 // fits refuses a record that its topic doesn't take: it would hold up all others.
 func (w *writer) fits(r *kgo.Record) error {
-	const perHeader = 12 // more than the lengths that Kafka's record format adds
-	size := len(r.Key) + len(r.Value)
-	for _, h := range r.Headers {
-		size += perHeader + len(h.Key) + len(h.Value)
+	if w.limit <= 0 {
+		return nil
 	}
-	if w.limit > 0 && size > w.limit {
-		return fmt.Errorf("the record has %d bytes, and topic %s takes %d (max.message.bytes)", size, r.Topic, w.limit)
-	}
-	return nil
+	return broker.CheckSize(r, w.limit)
 }
 
 func (w *writer) metadata(rec *kgo.Record, r *rows, i int) {

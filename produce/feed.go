@@ -43,18 +43,23 @@ type feed struct {
 	tracer  *trace.Tracer
 	sampler *trace.Sampler
 
+	recordLimit, letterLimit int // in bytes, as of broker.CheckSize
+
 	items []source.Item
 	keys  map[string][]byte // device id → key
 	start time.Time
 	sent  int64
 }
 
+// maxMark is more than the value of HeaderTransaction has beside the transactional id: two numbers.
+const maxMark = 42
+
 // maxKeys bounds the memory for keys; past it they are made anew.
 const maxKeys = 100_000
 
 // startFeed begins to read the source where it stands. The feed ends, and closes its channel, at the source's
 // end, at its error, or when ctx is done.
-func startFeed(ctx context.Context, cfg Config, src Source) *feed {
+func startFeed(ctx context.Context, cfg Config, src Source, limits broker.Limits) *feed {
 	const ahead = 8 // chunks that may wait
 	f := &feed{
 		cfg: cfg, src: src, withAck: cfg.AckLog != "", tracer: cfg.Broker.Tracer(), sampler: cfg.Broker.Tracer().Sampler(),
@@ -63,6 +68,15 @@ func startFeed(ctx context.Context, cfg Config, src Source) *feed {
 		items:  make([]source.Item, chunkItems),
 		keys:   make(map[string][]byte),
 		start:  time.Now(),
+
+		recordLimit: limits.Record(cfg.Topic),
+		letterLimit: min(deadletter.MaxBytes, limits.Record(cfg.DLQ)),
+	}
+	if f.tracer != nil {
+		f.recordLimit -= 128 // its headers
+	}
+	if cfg.MarkTransactions {
+		f.recordLimit -= broker.HeaderOverhead + len(HeaderTransaction) + len(transactionalID(src.Name())) + maxMark
 	}
 	go f.run(ctx)
 	return f
@@ -144,15 +158,11 @@ func (f *feed) encode(items []source.Item) *chunk {
 			}
 		}
 		if it.Err != nil {
-			c.letters = append(c.letters, deadletter.FromSource(f.cfg.DLQ, f.cfg.Topic, f.src.Name(), it.Raw, it.Err, time.Now()))
-			if c.causes == nil {
-				c.causes = make(map[string]int)
-			}
-			c.causes[deadletter.Unreadable]++
+			f.setAside(c, it.Raw, deadletter.Because(deadletter.Unreadable, it.Err))
 			continue
 		}
 		if err := f.add(c, it); err != nil {
-			c.letters = append(c.letters, deadletter.FromSource(f.cfg.DLQ, f.cfg.Topic, f.src.Name(), it.AppendJSON(nil), err, time.Now()))
+			f.setAside(c, it.AppendJSON(nil), err)
 			continue
 		}
 		if f.withAck {
@@ -163,21 +173,30 @@ func (f *feed) encode(items []source.Item) *chunk {
 	return c
 }
 
+// setAside makes a dead letter of an item that is no record of the topic.
+func (f *feed) setAside(c *chunk, raw []byte, reason error) {
+	c.letters = append(c.letters, deadletter.FromSource(f.cfg.DLQ, f.cfg.Topic, f.src.Name(), raw, reason, time.Now(), f.letterLimit))
+	if c.causes == nil {
+		c.causes = make(map[string]int)
+	}
+	c.causes[deadletter.Cause(reason)]++
+}
+
 func (f *feed) add(c *chunk, it *source.Item) error {
 	from := len(c.arena)
 	arena, err := f.cfg.Encoding.Append(c.arena, &it.Reading)
 	if err != nil {
 		return err
 	}
-	c.arena = arena
 	key := f.key(it.DeviceID)
-	c.records = append(c.records, kgo.Record{
-		Topic: f.cfg.Topic, Key: key, Value: c.arena[from:len(c.arena):len(c.arena)],
-	})
+	r := kgo.Record{Topic: f.cfg.Topic, Key: key, Value: arena[from:len(arena):len(arena)]}
 	if it.Repeat > 0 {
-		r := &c.records[len(c.records)-1]
 		r.Headers = []kgo.RecordHeader{{Key: HeaderRepeat, Value: strconv.AppendInt(nil, int64(it.Repeat), 10)}}
 	}
+	if err := broker.CheckSize(&r, f.recordLimit); err != nil {
+		return err
+	}
+	c.arena, c.records = arena, append(c.records, r)
 	if f.sampler.Take() {
 		c.spans = append(c.spans, f.tracer.Ingest(&c.records[len(c.records)-1], f.src.Name()))
 	}

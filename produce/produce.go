@@ -251,5 +251,5 @@ func (e *sourceError) Unwrap() error { return e.err }
 
 // takenOver explains being fenced.
 func takenOver(name string, err error) error {
-	return fmt.Errorf("another producer of source %q has taken over; this one stops so that nothing is sent twice: %w", name, err)
+	return fmt.Errorf("another producer of source %q has taken over its transactional id %s, or weir transactions abort ended its transaction; this one stops so that nothing is sent twice: %w", name, transactionalID(name), err)
 }

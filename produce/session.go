@@ -22,6 +22,7 @@ type session struct {
 	earlier  int64 // readings committed before the open transaction
 	ordinals int64 // of marked transactions
 	base     int64 // first ordinal of this session
+	limits   broker.Limits
 }
 
 // session takes the source over, finds out what was committed, and sends what follows.
@@ -44,7 +45,7 @@ func (p *producer) session(ctx context.Context) error {
 		p.started = time.Now()
 	}
 	s.cfg.Status.phase(Running, "")
-	s.feed = startFeed(feeding, p.cfg, p.src)
+	s.feed = startFeed(feeding, p.cfg, p.src, s.limits)
 	err := s.transactions()
 	stop()
 	for range s.feed.chunks { // wait until the feed has let go of the source
@@ -62,7 +63,7 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.TransactionalID(transactionalID(s.src.Name())),
 		kgo.TransactionTimeout(s.cfg.TransactionTimeout),
 		compression,
-		kgo.ProducerBatchMaxBytes(1_000_000),
+		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return s.limits.Batch(topic) }), // asked at the first record of a partition
 		kgo.MaxBufferedRecords(s.cfg.MaxRecords+2*chunkItems),
 		kgo.ProducerLinger(5*time.Millisecond),
 		broker.ClientLog(s.cfg.Logger),
@@ -90,7 +91,8 @@ func (s *session) connect(ctx context.Context) error {
 func transactionalID(source string) string { return "weir-produce-" + source }
 
 func (s *session) checkTopics(ctx context.Context) error {
-	topics, err := kadm.NewClient(s.client).ListTopics(ctx, s.cfg.Topic, s.cfg.DLQ, s.cfg.Progress)
+	admin := kadm.NewClient(s.client)
+	topics, err := admin.ListTopics(ctx, s.cfg.Topic, s.cfg.DLQ, s.cfg.Progress)
 	if err != nil {
 		return fmt.Errorf("look at topics: %w", err)
 	}
@@ -103,7 +105,8 @@ func (s *session) checkTopics(ctx context.Context) error {
 			return fmt.Errorf("look at topic %s: %w", name, t.Err)
 		}
 	}
-	return nil
+	s.limits, err = broker.FindLimits(ctx, admin, s.cfg.Topic, s.cfg.DLQ, s.cfg.Progress)
+	return err
 }
 
 func (s *session) resume(ctx context.Context) error {
@@ -189,8 +192,8 @@ func (s *session) transaction(first *chunk) error {
 	if err := s.client.BeginTransaction(); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	promise := kgo.AbortingFirstErrPromise(s.client)
-	chunks := s.gather(ctx, first, began, promise)
+	writes := broker.NewWrites(s.client)
+	chunks := s.gather(ctx, first, began, writes)
 	last := chunks[len(chunks)-1]
 	commit := Commit{}
 	for _, c := range chunks {
@@ -209,8 +212,12 @@ func (s *session) transaction(first *chunk) error {
 	if err != nil {
 		return &sourceError{err}
 	}
-	s.client.Produce(ctx, rec, promise.Promise())
-	if err := errors.Join(s.client.Flush(ctx), promise.Err()); err != nil {
+	if err := broker.CheckSize(rec, s.limits.Record(rec.Topic)); err != nil {
+		err = fmt.Errorf("keep the position of source %s: %w: raise max.message.bytes of topic %s", s.src.Name(), err, rec.Topic)
+		return s.abort(ctx, chunks, began, &sourceError{err})
+	}
+	writes.Produce(ctx, rec)
+	if err := errors.Join(s.client.Flush(ctx), writes.Err()); err != nil {
 		return s.abort(ctx, chunks, began, err)
 	}
 	s.pending = &pending{readings: position.Readings, began: began, commit: commit, chunks: chunks}
@@ -229,11 +236,11 @@ func (s *session) transaction(first *chunk) error {
 }
 
 // gather produces chunks until the transaction is long or large enough, or the source has none left.
-func (s *session) gather(ctx context.Context, first *chunk, began time.Time, promise *kgo.FirstErrPromise) []*chunk {
+func (s *session) gather(ctx context.Context, first *chunk, began time.Time, writes *broker.Writes) []*chunk {
 	chunks := []*chunk{first}
 	records := len(first.records)
 	if !s.cfg.MarkTransactions {
-		s.write(ctx, first, promise)
+		s.write(ctx, first, writes)
 	}
 	timer := time.NewTimer(s.cfg.CommitInterval - time.Since(began))
 	defer timer.Stop()
@@ -247,7 +254,7 @@ func (s *session) gather(ctx context.Context, first *chunk, began time.Time, pro
 			chunks = append(chunks, c)
 			records += len(c.records)
 			if !s.cfg.MarkTransactions {
-				s.write(ctx, c, promise)
+				s.write(ctx, c, writes)
 			}
 		case <-timer.C:
 			full = true
@@ -256,19 +263,18 @@ func (s *session) gather(ctx context.Context, first *chunk, began time.Time, pro
 	if s.cfg.MarkTransactions { // the mark tells how many there are, so they are counted first
 		s.mark(chunks, records)
 		for _, c := range chunks {
-			s.write(ctx, c, promise)
+			s.write(ctx, c, writes)
 		}
 	}
 	return chunks
 }
 
-func (s *session) write(ctx context.Context, c *chunk, promise *kgo.FirstErrPromise) {
-	done := promise.Promise
+func (s *session) write(ctx context.Context, c *chunk, writes *broker.Writes) {
 	for i := range c.records {
-		s.client.Produce(ctx, &c.records[i], done())
+		writes.Produce(ctx, &c.records[i])
 	}
 	for _, r := range c.letters {
-		s.client.Produce(ctx, r, done())
+		writes.Produce(ctx, r)
 	}
 }
 
