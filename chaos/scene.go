@@ -55,8 +55,8 @@ const interrupted = 130
 const (
 	sceneSession = 6 * time.Second
 	sceneTx      = 10 * time.Second
-	sceneLimit   = 60 * time.Second // for what should take seconds
-	finalLimit   = 3 * time.Minute  // for the run to the end; a join that the group forgets takes a minute
+	sceneLimit   = 100 * time.Second // for what should take seconds; the embedded broker keeps dead members that were joining for a minute
+	finalLimit   = 3 * time.Minute   // for the run to the end
 )
 
 func (s *scene) topic(suffix string) string { return s.name + "." + suffix }
