@@ -362,7 +362,7 @@ func TestLiveFlow(t *testing.T) {
 
 func TestEmptyTopic(t *testing.T) {
 	w := newWorld(t)
-	if r := w.expect(nil); r.Records != 0 || !r.Clean() || len(r.Checks) != 9 {
+	if r := w.expect(nil); r.Records != 0 || !r.Clean() || len(r.Checks) != 10 {
 		t.Errorf("an empty topic: %+v", r)
 	}
 }

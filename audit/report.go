@@ -45,6 +45,8 @@ type Report struct {
 
 	Windows *WindowReport `json:"windows,omitempty"` // nil where no windows were to be checked
 
+	Copies *CopyReport `json:"local_copies,omitempty"` // nil where no local copies were to be checked
+
 	Checks   []Check   `json:"checks"`
 	Findings []Finding `json:"findings"` // the first examples of what is wrong
 
@@ -67,7 +69,7 @@ const (
 
 // Check is one line of the report.
 type Check struct {
-	ID      string  `json:"id"` // C1 to C8, and C10
+	ID      string  `json:"id"` // C1 to C10
 	What    string  `json:"what"`
 	Verdict Verdict `json:"verdict"`
 	Detail  string  `json:"detail"` // figures, or why it was not checked
@@ -101,7 +103,7 @@ func (r *Report) find(check, problem, format string, args ...any) {
 func (r *Report) Clean() bool {
 	return r.Lost == 0 && r.Duplicated == 0 && r.RefusedSeen == 0 && r.Reordered == 0 && r.Torn == 0 &&
 		r.StatsMismatch == 0 && r.DeadLetterMismatch == 0 && r.ReadersDisagree == 0 && r.OpenTransactions == 0 && r.Unread == 0 &&
-		(r.Windows == nil || r.Windows.clean())
+		(r.Windows == nil || r.Windows.clean()) && (r.Copies == nil || r.Copies.clean())
 }
 
 // compareReaders counts the partitions in which the two readers differ.
@@ -133,6 +135,7 @@ func (r *Report) conclude(a *audit) {
 		{"C6", "two readers see the same records", verdict(r.ReadersDisagree), fmt.Sprintf("%d partitions read twice, %d differ", r.Partitions, r.ReadersDisagree)},
 		{"C7", "database rows equal the topic's", NotChecked, "there is no database in this flow"},
 		{"C8", "readers reach the end", verdict(r.OpenTransactions), fmt.Sprintf("%d open transactions held them for %s or longer", r.OpenTransactions, a.Wait)},
+		r.copies(),
 		r.unread(),
 	}
 }

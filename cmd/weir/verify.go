@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,6 +25,7 @@ func newVerify() *cobra.Command {
 		wait  time.Duration
 		win   windowFlags
 		reg   registryFlags
+		state copyFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "verify",
@@ -30,10 +34,14 @@ func newVerify() *cobra.Command {
 run while readings flow. Exits with 3 if anything is wrong.
 
 With --windows, the results of a windowed pipeline are computed anew from the readings as well, and what went in is
-held against what came out: windows, late rows, dead letters and windows that are still open.`,
+held against what came out: windows, late rows, dead letters and windows that are still open.
+
+With --state-dir, the local copies of pipelines' state are compared with their changelogs (C9); beside the embedded
+broker, those in its data directory are without it. Copies that are in use are not checked: stop the pipelines first.`,
 		Example: `  weir verify
   weir verify -o json --acks acks.ndjson
   weir verify --registry http://127.0.0.1:8081      # readings in avro-confluent, …
+  weir verify --state-dir /var/lib/weir/state --pipeline per_minute
   weir verify --windows sensor_1m --window-size 1m --late per_minute.late --window-dlq per_minute.dlq`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,10 +58,14 @@ held against what came out: windows, late rows, dead letters and windows that ar
 				if err != nil {
 					return err
 				}
+				copies, err := state.config(&kafka)
+				if err != nil {
+					return err
+				}
 				progress, done := verifyProgress(cmd)
 				report, err := audit.Verify(ctx, audit.Config{
 					Broker: at.Broker, Topic: node.SensorData, StatsTopic: node.DeviceStats, DLQTopic: node.DeadLetters,
-					Group: engine.Group(pipelines.DeviceStats()), Windows: windows, Registry: schemas, Acks: acks, Wait: wait, Progress: progress,
+					Group: engine.Group(pipelines.DeviceStats()), Windows: windows, Copies: copies, Registry: schemas, Acks: acks, Wait: wait, Progress: progress,
 				})
 				done()
 				if err != nil {
@@ -75,9 +87,40 @@ held against what came out: windows, late rows, dead letters and windows that ar
 	cmd.Flags().StringSliceVar(&acks, "acks", nil, "acknowledgement logs of producers (weir produce --ack-log)")
 	cmd.Flags().DurationVar(&wait, "wait", 60*time.Second, "how long open transactions may take to end")
 	win.add(cmd)
+	state.add(cmd)
 	reg.add(cmd)
 	out.add(cmd)
 	return cmd
+}
+
+// copyFlags say which local copies of pipelines' state to check.
+type copyFlags struct{ dir, pipeline string }
+
+func (c *copyFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&c.dir, "state-dir", "", "local copies of pipelines' state to check (C9); none checks none (default beside the embedded broker: state in --data-dir, if it exists)")
+	f.StringVar(&c.pipeline, "pipeline", "", "check only this pipeline's local copies")
+}
+
+func (c *copyFlags) config(kafka *kafkaFlags) (audit.CopyConfig, error) {
+	config := audit.CopyConfig{Dir: c.dir, Pipeline: c.pipeline, Alone: c.dir != ""}
+	switch {
+	case c.dir == "none":
+		return audit.CopyConfig{}, nil
+	case c.dir == "" && len(kafka.config.Brokers) == 0:
+		dir := filepath.Join(kafka.dataDir, "state")
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+			config.Dir = dir
+		}
+	case c.dir != "":
+		if info, err := os.Stat(c.dir); err != nil || !info.IsDir() {
+			return config, usage(fmt.Errorf("--state-dir %s: no such folder: name the --state-dir of weir run", c.dir))
+		}
+	}
+	if config.Dir == "" && c.pipeline != "" {
+		return config, usage(errors.New("--pipeline needs --state-dir, the folder of the pipeline's local copies"))
+	}
+	return config, nil
 }
 
 // windowFlags say how the readings were counted in windows.
