@@ -219,7 +219,7 @@ func (w *copyWorld) lock() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.t.Cleanup(func() { lock.Close() })
+	w.t.Cleanup(func() { _ = lock.Close() })
 }
 
 // hide leaves a transaction open below the offset of the second copy.
