@@ -252,6 +252,12 @@ func (s *scene) awaitProgress(ctx context.Context, offsets int64) error {
 // committed are the group's offsets in the source, by partition.
 func (s *scene) committed(ctx context.Context) (map[int32]int64, error) {
 	all, err := s.admin.FetchOffsets(ctx, s.group())
+	for try := 0; kerr.IsRetriable(err) && try < 100; try++ { // a cluster that is new has no coordinator yet
+		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return nil, err
+		}
+		all, err = s.admin.FetchOffsets(ctx, s.group())
+	}
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return nil, fmt.Errorf("fetch offsets of %s: %w", s.group(), err)
 	}
