@@ -187,16 +187,27 @@ func (s *scene) truncate(ctx context.Context, topic string) (before map[int32]in
 	return before, answer.Error()
 }
 
+// truncateChangelog deletes records of a topic whose policy allows it meanwhile, as Kafka demands.
 func truncateChangelog(ctx context.Context, s *scene) error {
-	_, err := s.truncate(ctx, s.topic("stage1.changelog"))
-	return err
+	if err := s.configure(ctx, "stage1.changelog", "cleanup.policy", "compact,delete"); err != nil {
+		return err
+	}
+	if _, err := s.truncate(ctx, s.topic("stage1.changelog")); err != nil {
+		return err
+	}
+	return s.configure(ctx, "stage1.changelog", "cleanup.policy", "compact")
 }
 
 func uncompact(ctx context.Context, s *scene) error {
-	value, retention := "delete", "3600000"
-	answer, err := s.admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{
-		{Op: kadm.SetConfig, Name: "cleanup.policy", Value: &value}, {Op: kadm.SetConfig, Name: "retention.ms", Value: &retention},
-	}, s.topic("stage1.changelog"))
+	if err := s.configure(ctx, "stage1.changelog", "cleanup.policy", "delete"); err != nil {
+		return err
+	}
+	return s.configure(ctx, "stage1.changelog", "retention.ms", "3600000")
+}
+
+// configure sets a setting of one of the pipeline's topics.
+func (s *scene) configure(ctx context.Context, suffix, name, value string) error {
+	answer, err := s.admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: name, Value: &value}}, s.topic(suffix))
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ type loop struct {
 }
 
 // abortedTransaction is kfake's abortedTxnEntry.
-type abortedTransaction struct{ producerID, firstOffset, lastOffset int64 }
+type abortedTransaction struct{ producerID, firstOffset, lastOffset int64 } //nolint:unused // kfake has them all
 
 func openLoop(c *kfake.Cluster) (l *loop, err error) {
 	defer func() { // reflect panics where a field is not there
