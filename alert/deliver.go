@@ -101,6 +101,9 @@ func Deliver(ctx context.Context, c DeliverConfig) error {
 	work, cancel := broker.Finishing(ctx, c.StopTimeout)
 	defer cancel()
 	d.work = work
+	sending, cancelSending := broker.Finishing(ctx, c.StopTimeout/2) // the rest is for the transaction that commits the answers
+	defer cancelSending()
+	d.sending = sending
 	err := d.sessions(ctx)
 	switch {
 	case d.left != nil && !broker.IsFenced(err): // who fences has ended it
@@ -138,6 +141,7 @@ func (d *deliverer) sessions(ctx context.Context) error {
 type deliverer struct {
 	DeliverConfig
 	work      context.Context // of clients and transactions: a stop leaves them StopTimeout
+	sending   context.Context // of messages to receivers: a stop leaves them half of StopTimeout
 	left      error           // why the last session may have left a transaction open; nil where it has not
 	receivers map[string]Receiver
 	book      *Book
@@ -235,10 +239,10 @@ func (d *deliverer) takeAnswers() []answer {
 	return all
 }
 
-// send tells a receiver, beside the loop. It goes on when ctx is done, for as long as the receiver may take.
-func (d *deliverer) send(ctx context.Context, n *Notification) {
+// send tells a receiver, beside the loop. A stop leaves it half of StopTimeout.
+func (d *deliverer) send(n *Notification) {
 	d.flights.Go(func() {
-		err := send(context.WithoutCancel(ctx), d.Alerts.Receivers[n.Receiver], d.receivers[n.Receiver], n)
+		err := send(d.sending, d.Alerts.Receivers[n.Receiver], d.receivers[n.Receiver], n)
 		d.Metrics.answered(d.Alerts.Receivers[n.Receiver], n, err, d.Now())
 		var partly *PartlyError
 		if errors.As(err, &partly) {

@@ -53,7 +53,7 @@ func (d *deliverer) session(ctx context.Context) error {
 		s.Health.set("")
 		if known {
 			for _, n := range s.book.due(s.Now()) {
-				s.send(ctx, n)
+				s.send(n)
 			}
 		}
 	}

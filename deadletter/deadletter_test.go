@@ -96,6 +96,13 @@ func cluster(t *testing.T, n int) broker.Config {
 	}
 	t.Cleanup(c.Close)
 	at := broker.Config{Brokers: c.ListenAddrs()}
+	fill(t, at, n)
+	return at
+}
+
+// fill writes letters of n records in two partitions.
+func fill(t *testing.T, at broker.Config, n int) {
+	t.Helper()
 	client, err := broker.Connect(t.Context(), at, kgo.RecordPartitioner(broker.GivenPartitions()))
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +116,6 @@ func cluster(t *testing.T, n int) broker.Config {
 			t.Fatal(err)
 		}
 	}
-	return at
 }
 
 func list(t *testing.T, at broker.Config, f Filter) (values []string) {

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,70 +13,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/broker"
+	"weir/internal/interrupt"
 	"weir/plan"
 )
-
-// interrupter is a broker that calls a function when it has met so many requests of transactions.
-type interrupter struct {
-	*kfake.Cluster
-	mu     sync.Mutex
-	left   int
-	call   func()
-	silent bool // it answers no request of transactions any more
-}
-
-func newInterrupter(t *testing.T) *interrupter {
-	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "readings"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	i := &interrupter{Cluster: c}
-	for _, key := range []kmsg.Key{kmsg.Produce, kmsg.TxnOffsetCommit, kmsg.EndTxn, kmsg.InitProducerID, kmsg.Heartbeat} {
-		c.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
-			c.KeepControl()
-			i.mu.Lock()
-			if i.left--; i.left == 0 {
-				i.call()
-			}
-			silent := i.silent
-			i.mu.Unlock()
-			if silent {
-				return nil, errors.New("the connection is cut"), true
-			}
-			return nil, nil, false
-		})
-	}
-	return i
-}
-
-// after arranges that call is called at the n-th request from now.
-func (i *interrupter) after(n int, call func()) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.left, i.call = n, call
-}
-
-func (i *interrupter) config() broker.Config { return broker.Config{Brokers: i.ListenAddrs()} }
-
-// openNow lists what blocks readers at this moment.
-func openNow(t *testing.T, at broker.Config) []broker.Transaction {
-	t.Helper()
-	client, err := broker.Connect(t.Context(), at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	open, err := broker.ListTransactions(t.Context(), client, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return open
-}
 
 // A pipeline that is stopped at any request of its transactions, over a backlog, leaves none of them open.
 func TestStopLeavesNothingOpen(t *testing.T) {
@@ -88,8 +28,8 @@ func TestStopLeavesNothingOpen(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	i := newInterrupter(t)
-	fill(t, i.config(), 40_000)
+	i := interrupt.New(t, kfake.SeedTopics(2, "readings"))
+	fill(t, i.Config(), 40_000)
 	program, err := plan.Compile(counted, "counted")
 	if err != nil {
 		t.Fatal(err)
@@ -98,16 +38,16 @@ func TestStopLeavesNothingOpen(t *testing.T) {
 	for round := range rounds {
 		ctx, stop := context.WithCancel(t.Context())
 		n := 1 + rng.IntN(60)
-		i.after(n, stop)
+		i.After(n, stop)
 		r, err := Run(ctx, Config{
-			Broker: i.config(), Program: program, Instances: []string{"a", "b"}[:1+rng.IntN(2)], CommitInterval: 5 * time.Millisecond, MaxRecords: 50,
+			Broker: i.Config(), Program: program, Instances: []string{"a", "b"}[:1+rng.IntN(2)], CommitInterval: 5 * time.Millisecond, MaxRecords: 50,
 			Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		})
 		stop()
 		if err != nil {
 			t.Fatalf("round %d, stopped at request %d: %v", round, n, err)
 		}
-		if open := openNow(t, i.config()); len(open) > 0 {
+		if open := i.Open(t); len(open) > 0 {
 			t.Fatalf("round %d, stopped at request %d: %d transactions are open after the stop, the first %+v", round, n, len(open), open[0])
 		}
 		transactions += r.Transactions
@@ -139,21 +79,21 @@ func fill(t *testing.T, at broker.Config, n int) {
 
 // A stop that can't end its transaction, since the broker has gone silent, says which one in time.
 func TestStopBesideSilentBroker(t *testing.T) {
-	i := newInterrupter(t)
-	fill(t, i.config(), 5_000)
+	i := interrupt.New(t, kfake.SeedTopics(2, "readings"))
+	fill(t, i.Config(), 5_000)
 	program, err := plan.Compile(counted, "counted")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	i.after(20, func() {
-		i.silent = true
+	i.After(20, func() {
+		i.Silence()
 		stop()
 	})
 	const limit = 500 * time.Millisecond
 	began := time.Now()
-	_, err = Run(ctx, Config{Broker: i.config(), Program: program, Instances: []string{"a"}, CommitInterval: 5 * time.Millisecond, MaxRecords: 50, StopTimeout: limit})
+	_, err = Run(ctx, Config{Broker: i.Config(), Program: program, Instances: []string{"a"}, CommitInterval: 5 * time.Millisecond, MaxRecords: 50, StopTimeout: limit})
 	var open *broker.LeftOpenError
 	if !errors.As(err, &open) || open.TransactionalID != "weir-weir-counted-a" {
 		t.Errorf("error %v, want one that names the transaction", err)
@@ -165,8 +105,8 @@ func TestStopBesideSilentBroker(t *testing.T) {
 
 // A run that has come to its end waits until readers see its rows, also where a transaction of somebody else is before them.
 func TestEndWaitsUntilRowsAreVisible(t *testing.T) {
-	i := newInterrupter(t)
-	at := i.config()
+	i := interrupt.New(t, kfake.SeedTopics(2, "readings"))
+	at := i.Config()
 	fill(t, at, 100)
 	if err := i.CreateTopic("counts", 2, nil); err != nil {
 		t.Fatal(err)
@@ -194,7 +134,7 @@ func TestEndWaitsUntilRowsAreVisible(t *testing.T) {
 		t.Fatalf("error %v, want one that says which rows can't be seen", err)
 	}
 	fill(t, at, 100)
-	i.after(5, func() {
+	i.After(5, func() {
 		go func() { // while it runs
 			if err := other.EndTransaction(context.WithoutCancel(t.Context()), kgo.TryCommit); err != nil {
 				t.Error(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"weir/alert"
 	"weir/broker"
@@ -29,8 +30,9 @@ func AlertTables(programs []*plan.Program) (all []alert.Table, err error) {
 	return all, nil
 }
 
-// Deliver tells receivers of the alerts of pipelines until ctx is done. Without a configuration it does nothing.
-func (a *Admin) Deliver(ctx context.Context, at broker.Config, c *alert.Config, programs []*plan.Program, log *slog.Logger) error {
+// Deliver tells receivers of the alerts of pipelines until ctx is done, and then has stop to end what is begun; 0 is the
+// default of broker.DefaultStopTimeout. Without a configuration it does nothing.
+func (a *Admin) Deliver(ctx context.Context, at broker.Config, c *alert.Config, programs []*plan.Program, stop time.Duration, log *slog.Logger) error {
 	if c == nil {
 		return nil
 	}
@@ -45,7 +47,7 @@ func (a *Admin) Deliver(ctx context.Context, at broker.Config, c *alert.Config, 
 	defer free()
 	health := alert.NewHealth()
 	a.Part("alerts", func(context.Context) error { return health.Ready() })
-	if err := alert.Deliver(ctx, alert.DeliverConfig{Broker: at, Alerts: c, Tables: tables, Instance: instances[0], Logger: log, Health: health, Metrics: a.alerts}); err != nil {
+	if err := alert.Deliver(ctx, alert.DeliverConfig{Broker: at, Alerts: c, Tables: tables, Instance: instances[0], StopTimeout: stop, Logger: log, Health: health, Metrics: a.alerts}); err != nil {
 		return fmt.Errorf("alerts: %w", err)
 	}
 	return nil

@@ -162,7 +162,9 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	for _, c := range consumers[1:] {
 		flow.Go(func() error { beside.run(ctx, c); return nil })
 	}
-	flow.Go(func() error { return cfg.Admin.Deliver(ctx, observed, cfg.Alerts, cfg.Pipelines, cfg.Logger) })
+	flow.Go(func() error {
+		return cfg.Admin.Deliver(ctx, observed, cfg.Alerts, cfg.Pipelines, cfg.StopTimeout, cfg.Logger)
+	})
 	flow.Go(func() error { return page.Run(ctx) })
 	if kafka.Embedded() { // a cluster that is not ours has a weir monitor for all
 		flow.Go(func() error { return cfg.Admin.Watch(ctx, kafka.Broker, cfg.WatchEvery, cfg.Logger) })

@@ -191,7 +191,7 @@ func (r *runFlags) runAll(ctx context.Context, programs []*plan.Program, log *sl
 	all, ctx := errgroup.WithContext(ctx)
 	telling, stop := context.WithCancel(ctx)
 	defer stop()
-	all.Go(func() error { return admin.Deliver(telling, at, alerts, programs, log) })
+	all.Go(func() error { return admin.Deliver(telling, at, alerts, programs, r.stop.limit(), log) })
 	all.Go(func() error {
 		defer stop()
 		running, ctx := errgroup.WithContext(ctx)

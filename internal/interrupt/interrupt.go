@@ -1,0 +1,93 @@
+// Package interrupt stops tests at a request of their transactions: an exact moment, where a clock would hit the same few.
+package interrupt
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir/broker"
+)
+
+// Broker is a broker in memory that calls a function when it has met so many requests of transactions.
+type Broker struct {
+	*kfake.Cluster
+	mu     sync.Mutex
+	left   int
+	call   func()
+	silent bool
+}
+
+// New starts a broker that ends with the test.
+func New(t *testing.T, opts ...kfake.Opt) *Broker {
+	t.Helper()
+	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	b := &Broker{Cluster: c}
+	for _, key := range []kmsg.Key{kmsg.Produce, kmsg.TxnOffsetCommit, kmsg.EndTxn, kmsg.InitProducerID, kmsg.Heartbeat} {
+		c.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			if b.meet() {
+				return nil, errors.New("the connection is cut"), true
+			}
+			return nil, nil, false
+		})
+	}
+	return b
+}
+
+// meet counts a request, and reports whether it gets no answer.
+func (b *Broker) meet() (silent bool) {
+	b.mu.Lock()
+	b.left--
+	call := b.call
+	if b.left != 0 {
+		call = nil
+	}
+	b.mu.Unlock()
+	if call != nil {
+		call()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.silent
+}
+
+// After arranges that call is called at the n-th request from now.
+func (b *Broker) After(n int, call func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left, b.call = n, call
+}
+
+// Silence makes it answer no request of transactions anymore.
+func (b *Broker) Silence() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.silent = true
+}
+
+// Config reaches it.
+func (b *Broker) Config() broker.Config { return broker.Config{Brokers: b.ListenAddrs()} }
+
+// Open lists the transactions that block readers at this moment.
+func (b *Broker) Open(t *testing.T) []broker.Transaction {
+	t.Helper()
+	client, err := broker.Connect(t.Context(), b.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	open, err := broker.ListTransactions(t.Context(), client, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return open
+}
