@@ -91,7 +91,7 @@ func AwaitEnded(ctx context.Context, c Config, ids ...string) error {
 	}
 	client, err := Connect(ctx, c)
 	if err != nil {
-		return fmt.Errorf("wait for the end of the transactions of %s: %v", strings.Join(ids, ", "), clearest(err, errNoAnswer)) //nolint:errorlint // as below
+		return fmt.Errorf("wait for the end of the transactions of %s: %s", strings.Join(ids, ", "), clearest(err, errNoAnswer).Error()) // text only, as below
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
@@ -102,8 +102,9 @@ func AwaitEnded(ctx context.Context, c Config, ids ...string) error {
 		}
 		if sleepErr := Sleep(ctx, endPoll); sleepErr != nil {
 			// The cause is text only: a context that was canceled must not make this look like an ordinary stop.
-			return fmt.Errorf("wait for the end of the transactions of %s: %v; they end by themselves, weir transactions list shows when", //nolint:errorlint // see above
-				strings.Join(slices.Concat(open, ids)[:max(1, len(open))], ", "), clearest(err, errNoAnswer))
+			which, cause := slices.Concat(open, ids)[:max(1, len(open))], clearest(err, errNoAnswer).Error()
+			return fmt.Errorf("wait for the end of the transactions of %s: %s; they end by themselves, weir transactions list shows when",
+				strings.Join(which, ", "), cause)
 		}
 	}
 }

@@ -105,9 +105,10 @@ func (w *window) expand(r *rows, i int, start, end int64) {
 	}
 	w.times(cols[n-3], cols[n-2], cols[n-1], start, end)
 	w.expanded.N++
-	again := w.expanded.more
+	more := w.expanded.more // which note takes from the input
 	w.expanded.note(r, i)
-	w.expanded.more = append(again, true)
+	more = append(more, true)
+	w.expanded.more = more
 }
 
 // spill passes on the rows with their windows.
