@@ -94,6 +94,9 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 		if len(batch) == 0 {
 			return nil
 		}
+		if err := ctx.Err(); err != nil {
+			return err // the letters of one fetch may be many transactions
+		}
 		if !cfg.DryRun {
 			if err := sendBack(work, client, cfg.Topics, batch); err != nil {
 				if broker.IsFenced(err) { // by a newer replay, which has ended it
