@@ -118,7 +118,7 @@ func TestCopyIsRebuilt(t *testing.T) {
 		{"from the future", func(_ *testing.T, c *Config) { c.Now = later(-time.Hour) }, "future"},
 		{"no marker", remove(markerFile), "marker is missing"},
 		{"no database", remove(dbDir), "does not exist"},
-		{"other format", write(markerFile, `{"format":2,"identity":"pipeline/abc/topic-id/3"}`), "format 2, want 1"},
+		{"older format", write(markerFile, `{"format":1,"identity":"pipeline/abc/topic-id/3"}`), "format 1, want 2"},
 		{"torn marker", write(markerFile, `{"format":1,"id`), "unexpected end"},
 		{"database of another", func(t *testing.T, c *Config) {
 			other := *c
@@ -449,5 +449,27 @@ func TestFlushError(t *testing.T) {
 	_ = s.Close()
 	if offset, _ := reopen(t, cfg); offset != 0 {
 		t.Errorf("copy of a store that failed is used, offset %d", offset)
+	}
+}
+
+// A copy that a newer Weir wrote is refused by name, and left as it is.
+func TestNewerCopyIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(Config{Dir: dir, Identity: "mine"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	marker := []byte(`{"format":3,"identity":"mine"}`)
+	if err := os.WriteFile(filepath.Join(dir, markerFile), marker, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Open(Config{Dir: dir, Identity: "mine"}); !errors.Is(err, ErrNewer) {
+		t.Errorf("opened %v with error %v, want ErrNewer", s, err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, markerFile)); err != nil || string(got) != string(marker) { //nolint:gosec // of this test
+		t.Errorf("the marker is now %q, %v", got, err)
 	}
 }
