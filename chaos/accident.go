@@ -25,6 +25,8 @@ type Accident struct {
 	refusal *regexp.Regexp // what a pipeline says that refuses; nil where it must not
 	final   []string       // flags of the last start: the way forward that the refusal names
 
+	copies bool // a process whose local copies are complete carries on where another one refuses
+
 	last bool // it happens when the source has all rows, and not in the middle of the load
 }
 

@@ -28,7 +28,7 @@ func Accidents() []Accident {
 		{Kind: "repartition-widened", About: "partitions are added to a repartition topic", do: anyTime(widen("repartition1")), refusal: regexp.MustCompile(`(repartition1|stage2\.changelog).*partitions`)},
 		{Kind: "changelog-deleted", About: "a changelog is deleted", do: anyTime(deleteTopic("stage1.changelog")), right: true, refusal: regexp.MustCompile(`stage1\.changelog`)},
 		{Kind: "changelog-recreated", About: "a changelog is deleted and made again, empty", do: anyTime(recreateChangelog), right: true, refusal: regexp.MustCompile(`stage1\.changelog`)},
-		{Kind: "changelog-truncated", About: "the beginning of a changelog is deleted", do: anyTime(truncateChangelog), right: true, refusal: regexp.MustCompile(`stage1\.changelog`)},
+		{Kind: "changelog-truncated", About: "the beginning of a changelog is deleted", do: anyTime(truncateChangelog), right: true, copies: true, refusal: regexp.MustCompile(`stage1\.changelog`)},
 		{Kind: "changelog-not-compacted", About: "a changelog gets cleanup.policy=delete", do: anyTime(uncompact), right: true, refusal: regexp.MustCompile(`stage1\.changelog.*cleanup\.policy`)},
 		{Kind: "source-recreated", About: "the source is deleted and made again", do: stopped(recreateSource), right: true},
 		{Kind: "source-truncated", About: "rows of the source are deleted before they are read", do: stopped(truncateSource), right: true},
