@@ -189,25 +189,25 @@ func (s *scene) truncate(ctx context.Context, topic string) (before map[int32]in
 
 // truncateChangelog deletes records of a topic whose policy allows it meanwhile, as Kafka demands.
 func truncateChangelog(ctx context.Context, s *scene) error {
-	if err := s.configure(ctx, "stage1.changelog", "cleanup.policy", "compact,delete"); err != nil {
+	if err := s.configureChangelog(ctx, "cleanup.policy", "compact,delete"); err != nil {
 		return err
 	}
 	if _, err := s.truncate(ctx, s.topic("stage1.changelog")); err != nil {
 		return err
 	}
-	return s.configure(ctx, "stage1.changelog", "cleanup.policy", "compact")
+	return s.configureChangelog(ctx, "cleanup.policy", "compact")
 }
 
 func uncompact(ctx context.Context, s *scene) error {
-	if err := s.configure(ctx, "stage1.changelog", "cleanup.policy", "delete"); err != nil {
+	if err := s.configureChangelog(ctx, "cleanup.policy", "delete"); err != nil {
 		return err
 	}
-	return s.configure(ctx, "stage1.changelog", "retention.ms", "3600000")
+	return s.configureChangelog(ctx, "retention.ms", "3600000")
 }
 
-// configure sets a setting of one of the pipeline's topics.
-func (s *scene) configure(ctx context.Context, suffix, name, value string) error {
-	answer, err := s.admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: name, Value: &value}}, s.topic(suffix))
+// configureChangelog sets a setting of the changelog.
+func (s *scene) configureChangelog(ctx context.Context, name, value string) error {
+	answer, err := s.admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: name, Value: &value}}, s.topic("stage1.changelog"))
 	if err != nil {
 		return err
 	}

@@ -328,7 +328,7 @@ func (s *scene) conclude(ctx context.Context) error {
 	switch {
 	case code != 0:
 		s.refused = p.lastWords()
-	case s.refused != "" && s.kind.final == nil && !(s.kind.copies && s.state):
+	case s.refused != "" && s.kind.final == nil && (!s.kind.copies || !s.state):
 		return fmt.Errorf("one process ended with %q, and the next start went on without a word", s.refused)
 	default:
 		s.refused = ""
