@@ -96,15 +96,7 @@ Kinds of faults:
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				err = writeJSON(cmd.OutOrStdout(), report)
-			} else {
-				err = report.WriteText(cmd.OutOrStdout())
-			}
-			if err == nil && !report.Clean() {
-				return errCheck
-			}
-			return err
+			return writeVerdict(cmd.OutOrStdout(), report, asJSON)
 		},
 	}
 	f := cmd.Flags()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -71,15 +72,7 @@ broker, those in its data directory are without it. Copies that are in use are n
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					err = writeJSON(cmd.OutOrStdout(), report)
-				} else {
-					err = report.WriteText(cmd.OutOrStdout())
-				}
-				if err == nil && !report.Clean() {
-					return errCheck
-				}
-				return err
+				return writeVerdict(cmd.OutOrStdout(), report, asJSON)
 			})
 		},
 	}
@@ -186,4 +179,24 @@ func verifyProgress(cmd *cobra.Command) (progress func(done, total int64), end f
 		}, func() {
 			fmt.Fprint(w, "\r\x1b[2K")
 		}
+}
+
+// verdict is the report of a check.
+type verdict interface {
+	WriteText(w io.Writer) error
+	Clean() bool
+}
+
+// writeVerdict writes a report. The error is errCheck where the check did not hold.
+func writeVerdict(w io.Writer, report verdict, asJSON bool) error {
+	var err error
+	if asJSON {
+		err = writeJSON(w, report)
+	} else {
+		err = report.WriteText(w)
+	}
+	if err == nil && !report.Clean() {
+		return errCheck
+	}
+	return err
 }
