@@ -126,3 +126,20 @@ func (c *pipelineCase) against(g *golden, o sqltest.Options) ([]TableDiff, error
 	}
 	return diffs, nil
 }
+
+// play runs the pipeline in memory over its rows as its test has them. late is how many came too late for their windows.
+func (c *pipelineCase) play(o sqltest.Options) (tables map[string][]string, late int, err error) {
+	p, err := c.compile()
+	if err != nil {
+		return nil, 0, err
+	}
+	out, err := sqltest.Play(p, c.test, o)
+	if err != nil {
+		return nil, 0, err
+	}
+	tables = make(map[string][]string)
+	for _, t := range p.Tables {
+		tables[t.Name] = standingRows(t, out[t.Topic])
+	}
+	return tables, len(out[p.Settings.LateTopic]), nil
+}

@@ -44,11 +44,37 @@ func Play(p *plan.Program, test string, o Options) (map[string][]*kgo.Record, er
 			return nil, err
 		}
 	}
+	return s.written()
+}
+
+// PlayRecords is Play over records that lie in partitions already: each partition gets its records in the order in which they are given. The late rows are
+// among what it returns, by the name of their topic.
+func PlayRecords(p *plan.Program, records []*kgo.Record, o Options) (map[string][]*kgo.Record, error) {
+	s, err := newSim(p, o, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		partitions := s.topic(r.Topic)
+		copied := *r
+		copied.Offset = int64(len(partitions[r.Partition]))
+		partitions[r.Partition] = append(partitions[r.Partition], &copied)
+		if s.random != nil {
+			if err := s.work(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return s.written()
+}
+
+// written ends all inputs and returns the records of the pipeline's topics, in the order of their partitions.
+func (s *sim) written() (map[string][]*kgo.Record, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	out := make(map[string][]*kgo.Record)
-	for _, t := range p.Tables {
+	out := map[string][]*kgo.Record{s.program.Settings.LateTopic: slices.Concat(s.topic(s.program.Settings.LateTopic)...)}
+	for _, t := range s.program.Tables {
 		out[t.Topic] = slices.Concat(s.topic(t.Topic)...)
 	}
 	return out, nil
