@@ -32,17 +32,17 @@ var (
 func NewMetrics(to prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		notifications: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weir_alert_notifications_total", Help: "Notifications to receivers, by outcome; partly: some of several addresses refused it.",
+			Name: "weir_alert_notifications_total", Help: "Notifications to receivers, by outcome; partly means that some of several addresses refused it.",
 		}, []string{"kind", "outcome"}),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weir_alert_retries_total", Help: "Notifications that were sent again, because the last try failed.",
+			Name: "weir_alert_retries_total", Help: "Notifications that were sent again because the last attempt failed.",
 		}, []string{"kind"}),
-		delay: broker.SecondsHistogram("weir_alert_delivery_seconds", "From when it was learnt that an alert fires or is resolved to the receiver's answer; without repeats.", "kind"),
+		delay: broker.SecondsHistogram("weir_alert_delivery_seconds", "Time from when it was known that an alert fires or is resolved to the receiver's answer; without repeats.", "kind"),
 		firing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "weir_alert_firing", Help: "Alerts that fire, silenced ones too, of the partitions that this process has.",
+			Name: "weir_alert_firing", Help: "Firing alerts, silenced ones included, of the partitions that are assigned to this process.",
 		}, []string{"severity"}),
-		silenced:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_alert_silenced", Help: "Alerts that fire, and that a silence keeps from being told."}),
-		undelivered: prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_alert_failing_groups", Help: "Groups of alerts whose last notification failed; it is sent again."}),
+		silenced:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_alert_silenced", Help: "Firing alerts whose notifications a silence suppresses."}),
+		undelivered: prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_alert_failing_groups", Help: "Groups of alerts whose last notification failed and will be sent again."}),
 	}
 	to.MustRegister(m.notifications, m.retries, m.delay, m.firing, m.silenced, m.undelivered)
 	return m

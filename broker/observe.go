@@ -84,8 +84,8 @@ func (s *successive) named(c prometheus.Collector) prometheus.Collector {
 		return c
 	}
 	for name, help := range map[string]string{
-		"weir_broker_client_buffered_produce_records": "Records that wait in the client to be written.",
-		"weir_broker_client_buffered_fetch_records":   "Records that wait in the client to be taken.",
+		"weir_broker_client_buffered_produce_records": "Records in the client that are waiting to be written.",
+		"weir_broker_client_buffered_fetch_records":   "Records in the client that are waiting to be processed.",
 	} {
 		if strings.Contains(gauge.Desc().String(), strconv.Quote(name+"_total")) {
 			return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: s.labels}, func() float64 {

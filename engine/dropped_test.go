@@ -70,13 +70,17 @@ INSERT INTO counts SELECT n, tags FROM readings;`, "dropping")
 		t.Errorf("%s %v comes back as %v", text, err, back.Dropped)
 	}
 	const metrics = `
-# HELP weir_engine_dropped_total What options of a table leave out: records and values (json.ignore-parse-errors), entries of maps (json.map-null-key.mode = DROP), rows (table.exec.sink.not-null-enforcer = DROP).
+# HELP weir_engine_dropped_total What options of a table dropped: records and values (json.ignore-parse-errors), entries of maps (json.map-null-key.mode = DROP), rows (table.exec.sink.not-null-enforcer = DROP).
 # TYPE weir_engine_dropped_total counter
+weir_engine_dropped_total{pipeline="dropping",table="copies",what="rows"} 0
 weir_engine_dropped_total{pipeline="dropping",table="counts",what="rows"} 1
 weir_engine_dropped_total{pipeline="dropping",table="readings",what="records"} 2
 weir_engine_dropped_total{pipeline="dropping",table="readings",what="values"} 2
+# HELP weir_engine_source_recreated_total Times that a source topic was found deleted and created again, with the topic ids before (was) and after (is).
+# TYPE weir_engine_source_recreated_total counter
+weir_engine_source_recreated_total{is="",pipeline="dropping",topic="readings",was=""} 0
 `
-	if err := testutil.GatherAndCompare(registry, bytes.NewBufferString(metrics), "weir_engine_dropped_total"); err != nil {
+	if err := testutil.GatherAndCompare(registry, bytes.NewBufferString(metrics), "weir_engine_dropped_total", "weir_engine_source_recreated_total"); err != nil {
 		t.Error(err)
 	}
 	shown := func(b []byte) string {

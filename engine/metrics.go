@@ -9,10 +9,12 @@ import (
 
 	"weir/broker"
 	"weir/deadletter"
+	"weir/operator"
+	"weir/plan"
 )
 
-// Metrics are the metrics of a process's pipelines. They are read from their status when somebody asks; only the histograms and
-// rows ahead are written, once a transaction.
+// Metrics are the metrics of a process's pipelines. They are read from the pipelines' status when scraped; only the histograms
+// and rows ahead are updated, once per transaction.
 type Metrics struct {
 	commit  *prometheus.HistogramVec
 	latency *prometheus.HistogramVec
@@ -27,13 +29,13 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		commit:  broker.SecondsHistogram("weir_engine_commit_seconds", "Length of a transaction, from its first record to the broker's answer.", "pipeline"),
 		ahead:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_engine_rows_ahead_total", Help: "Rows too far in the future to move the watermark (weir.watermark.max-ahead)."}, []string{"pipeline"}),
-		latency: broker.SecondsHistogram("weir_engine_latency_seconds", "From a record's timestamp to the commit of what it gave, for a sample of the records.", "pipeline"),
+		latency: broker.SecondsHistogram("weir_engine_latency_seconds", "Time from a record's timestamp to the commit of its results, for a sample of the records.", "pipeline"),
 	}
 	to.MustRegister(m, m.commit, m.latency, m.ahead)
 	return m
 }
 
-// add lets the metrics tell of a pipeline from now on, also when it has ended: what was counted must not go back.
+// add includes a pipeline in the metrics from now on, even after it has ended: a counter must not decrease.
 func (m *Metrics) add(s *Status) {
 	if m == nil {
 		return
@@ -59,30 +61,30 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("weir_engine_"+name, help, append([]string{"pipeline"}, labels...), nil)
 }
 
-// What is told of each pipeline. No label has a value for each device, key or record.
+// The metrics of each pipeline. No label has a value for each device, key or record.
 var (
 	descRecords   = desc("records_total", "Records read, by committed transactions.", "stage")
 	descOutputs   = desc("outputs_total", "Records written to tables and repartition topics, by committed transactions.", "stage")
-	descLate      = desc("late_rows_total", "Rows that came after their window was closed; they are in the late topic.")
-	descSkipped   = desc("skipped_offsets_total", "Offsets of a source that retention or DeleteRecords removed before they were read.", "topic")
+	descLate      = desc("late_rows_total", "Rows that arrived after their window had closed. They are in the topic PIPELINE.late.")
+	descSkipped   = desc("skipped_offsets_total", "Offsets of a source that retention, DeleteRecords or the deletion of the topic removed before they were read.", "topic")
 	descLetters   = desc("dead_letters_total", "Records set aside in the dead-letter topic.", "cause")
-	descDropped   = desc("dropped_total", "What options of a table leave out: records and values (json.ignore-parse-errors), entries of maps (json.map-null-key.mode = DROP), rows (table.exec.sink.not-null-enforcer = DROP).", "table", "what")
+	descDropped   = desc("dropped_total", "What options of a table dropped: records and values (json.ignore-parse-errors), entries of maps (json.map-null-key.mode = DROP), rows (table.exec.sink.not-null-enforcer = DROP).", "table", "what")
 	descCommitted = desc("transactions_committed_total", "Committed transactions.")
 	descAborted   = desc("transactions_aborted_total", "Aborted transactions.", "reason")
-	descRetries   = desc("retries_total", "Sessions that broke and were started anew.")
-	descLag       = desc("lag_records", "Records that are readable and not yet read.", "topic")
-	descBehind    = desc("lag_seconds", "Age of the last record that was read, of the partition that is furthest behind; 0 without lag.", "topic")
-	descWatermark = desc("watermark_delay_seconds", "How far the least watermark that others wait for is behind the clock.", "topic")
-	descEntries   = desc("state_entries", "Entries of the state that this process has.")
-	descBytes     = desc("state_bytes", "Memory of the state that this process has.")
-	descNoCopies  = desc("local_copies_lost", "1 where local copies of the state could not be kept, as on a full disk: it is in memory, and a start reads the changelog.")
-	descRestore   = desc("restore_seconds", "The longest of the last restores of the tasks; while one is under way its time so far.")
-	descRestoring = desc("restoring_tasks", "Tasks whose state is being read.")
-	descTasks     = desc("tasks", "Stages on partitions that this process has.")
-	descWorkers   = desc("workers", "Workers of this process, by what they are at.", "phase")
+	descRetries   = desc("retries_total", "Sessions that failed and were restarted.")
+	descLag       = desc("lag_records", "Records that can be read and have not been read yet, as of the last commit.", "topic")
+	descBehind    = desc("lag_seconds", "Age of the last record read, in the partition that is furthest behind; 0 without lag.", "topic")
+	descWatermark = desc("watermark_delay_seconds", "How far the lowest watermark of partitions that are not idle is behind the clock; negative where it is ahead.", "topic")
+	descEntries   = desc("state_entries", "Entries of state in this process.")
+	descBytes     = desc("state_bytes", "Memory used by the state in this process.")
+	descNoCopies  = desc("local_copies_lost", "1 where local copies of the state could not be kept, for example on a full disk: the state is in memory only, and the next start restores it from the changelog.")
+	descRestore   = desc("restore_seconds", "Duration of the longest of the tasks' last restores; while a restore is running, its duration so far.")
+	descRestoring = desc("restoring_tasks", "Tasks whose state is being restored.")
+	descTasks     = desc("tasks", "Tasks (a stage on a partition) that are assigned to this process.")
+	descWorkers   = desc("workers", "Workers of this process, by phase.", "phase")
 	descLast      = desc("last_commit_timestamp_seconds", "When the last transaction was committed, in Unix time; 0 before the first.")
 	descStarted   = desc("start_timestamp_seconds", "When the pipeline was started, in Unix time.")
-	descRecreated = desc("source_recreated_total", "Times that a source was found to be deleted and created again, by its ids.", "topic", "was", "is")
+	descRecreated = desc("source_recreated_total", "Times that a source topic was found deleted and created again, with the topic ids before (was) and after (is).", "topic", "was", "is")
 )
 
 var phases = []Phase{Starting, Restoring, Running, Waiting, Retrying, Stopped, Failed}
@@ -90,7 +92,7 @@ var phases = []Phase{Starting, Restoring, Running, Waiting, Retrying, Stopped, F
 // Describe names no metrics in advance: a process may have no pipeline yet.
 func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
 
-// Collect tells of all pipelines.
+// Collect sends the metrics of all pipelines.
 func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	m.mu.Lock()
 	all := slices.Clone(m.all)
@@ -99,12 +101,35 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	for _, s := range slices.Backward(all) { // the latest, where one of the same name has ended
 		if !told[s.pipeline] {
 			told[s.pipeline] = true
-			collect(s.Snapshot(), to)
+			s.collect(to)
 		}
 	}
 }
 
-func collect(s Snapshot, to chan<- prometheus.Metric) {
+// countable returns what is counted from 0 on, before there is any, so that Prometheus sees the first increase: the topics of
+// sources, and what options of tables may drop.
+func countable(p *plan.Program) (sources []string, droppable []operator.Drop) {
+	for _, t := range sourcesOf(p) {
+		if !slices.Contains(sources, t.Topic) {
+			sources = append(sources, t.Topic)
+		}
+		for _, what := range []string{operator.DropRecords, operator.DropValues} {
+			if drop := (operator.Drop{Table: t.Name, What: what}); !slices.Contains(droppable, drop) {
+				droppable = append(droppable, drop)
+			}
+		}
+	}
+	for _, sink := range p.Sinks {
+		drop := operator.Drop{Table: sink.Op.(*plan.Insert).Table.Name, What: operator.DropRows} //nolint:forcetypeassert // sinks are inserts
+		if !slices.Contains(droppable, drop) {
+			droppable = append(droppable, drop)
+		}
+	}
+	return sources, droppable
+}
+
+func (status *Status) collect(to chan<- prometheus.Metric) {
+	s := status.Snapshot()
 	tell := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, kind, value, append([]string{s.Pipeline}, labels...)...)
 	}
@@ -124,6 +149,11 @@ func collect(s Snapshot, to chan<- prometheus.Metric) {
 	}
 	for _, cause := range deadletter.Causes {
 		count(descLetters, s.Causes[cause], cause)
+	}
+	for _, drop := range status.droppable {
+		if s.Dropped[drop] == 0 {
+			count(descDropped, 0, drop.Table, drop.What)
+		}
 	}
 	for drop, n := range s.Dropped {
 		count(descDropped, n, drop.Table, drop.What)
@@ -170,6 +200,9 @@ func collect(s Snapshot, to chan<- prometheus.Metric) {
 		gauge(descWorkers, float64(at[p]), string(p))
 	}
 	gauge(descLast, unix(last))
+	for _, topic := range status.sources {
+		count(descRecreated, 0, topic, "", "")
+	}
 	for _, r := range s.Recreations {
 		count(descRecreated, 1, r.Topic, r.Was, r.Is)
 	}

@@ -118,9 +118,10 @@ func (p *pipeline) admin(ctx context.Context) (*kadm.Client, error) {
 }
 
 // sources are the tables that the pipeline reads.
-func (p *pipeline) sources() []*plan.Table {
-	var all []*plan.Table
-	for _, s := range p.Program.Stages {
+func (p *pipeline) sources() []*plan.Table { return sourcesOf(p.Program) }
+
+func sourcesOf(p *plan.Program) (all []*plan.Table) {
+	for _, s := range p.Stages {
 		for _, in := range s.Inputs {
 			if scan, ok := in.Op.(*plan.Scan); ok {
 				all = append(all, scan.Table)

@@ -34,11 +34,15 @@ type Status struct {
 	latencies   []time.Duration // of the last records, as a ring
 	next        int             // in the ring
 	noCopies    string          // why state is in memory only
+	sources     []string        // topics of the tables that are read
+	droppable   []operator.Drop // what options of its tables may drop
 }
 
 // NewStatus makes the status of a pipeline that is about to run.
 func NewStatus(p *plan.Program) *Status {
+	sources, droppable := countable(p)
 	return &Status{
+		sources: sources, droppable: droppable,
 		pipeline: p.Name, group: Group(p), now: time.Now, started: time.Now(),
 		workers: make(map[string]*WorkerStatus), tasks: make(map[taskID]*TaskStatus), causes: make(map[string]int64), dropped: make(operator.Dropped),
 		skipped: make(map[string]int64), gaps: make(map[gapKey]int64),

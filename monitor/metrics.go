@@ -10,21 +10,21 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("weir_monitor_"+name, help, labels, nil)
 }
 
-// What is told of the cluster at the last look.
+// The metrics of the cluster, from the last look.
 var (
-	descUp           = desc("up", "1 where a broker answered the last look at the cluster. Where none did, nothing else is told.")
+	descUp           = desc("up", "1 where a broker answered the last look at the cluster; where none did, no other metric is reported.")
 	descTook         = desc("look_seconds", "How long the last look took.")
 	descBrokers      = desc("brokers_up", "Brokers that answer.")
 	descKnown        = desc("brokers_known", "Brokers that are in the cluster, have replicas, or were there within the last hour.")
-	descGaps         = desc("gaps", "Parts of the cluster that could not be asked at the last look, such as groups whose broker is gone. What they would tell is missing.")
+	descGaps         = desc("gaps", "Parts of the cluster that could not be queried at the last look, such as groups whose broker is down. Their metrics are missing.")
 	descPartitions   = desc("partitions", "Partitions of a topic.", "topic")
 	descUnder        = desc("partitions_under_replicated", "Partitions with replicas that are not in sync.", "topic")
 	descOffline      = desc("partitions_offline", "Partitions without a leader that answers.", "topic")
 	descMembers      = desc("group_members", "Members of a consumer group.", "group")
-	descLag          = desc("group_lag_records", "Records between what a group has committed and the end.", "group", "topic")
-	descBehind       = desc("group_lag_seconds", "For how long the oldest record that a group has not read has been there, as far back as the monitor has watched.", "group", "topic")
-	descTransactions = desc("transactions_open", "Transactions that are under way.")
-	descHanging      = desc("transactions_hanging", "Transactions that no coordinator knows, and no timeout ends.")
+	descLag          = desc("group_lag_records", "Records between the offset a group has committed and the end of the topic.", "group", "topic")
+	descBehind       = desc("group_lag_seconds", "How long ago the oldest record that a group has not read was written, as far back as the monitor has been running.", "group", "topic")
+	descTransactions = desc("transactions_open", "Open transactions.")
+	descHanging      = desc("transactions_hanging", "Transactions that no coordinator knows, so that no timeout ends them.")
 	descOldest       = desc("transaction_oldest_seconds", "Age of the oldest open transaction; 0 where none is open.")
 	descBlocked      = desc("transaction_blocked_records", "Records that readers wait for behind open transactions.", "topic")
 )
@@ -32,7 +32,7 @@ var (
 // Describe names no metrics in advance: before the first look there are none.
 func (m *Monitor) Describe(chan<- *prometheus.Desc) {}
 
-// Collect tells what the last look found.
+// Collect sends what the last look found.
 func (m *Monitor) Collect(to chan<- prometheus.Metric) {
 	m.mu.Lock()
 	v, err, looked, took := m.last, m.err, m.looked, m.took
@@ -65,7 +65,7 @@ func (m *Monitor) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 	if v.Transactions == nil {
-		return // nobody could be asked
+		return // no coordinator could be queried
 	}
 	hanging, oldest := 0, 0.0
 	blocked := make(map[string]int64)

@@ -11,8 +11,8 @@ import (
 	"weir/deadletter"
 )
 
-// Metrics are the metrics of a process's producers. They are read from their status when somebody asks; only the histogram is
-// written, once a transaction.
+// Metrics are the metrics of a process's producers. They are read from the producers' status when scraped; only the histogram is
+// updated, once per transaction.
 type Metrics struct {
 	commit *prometheus.HistogramVec
 
@@ -27,7 +27,7 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 	return m
 }
 
-// add lets the metrics tell of a producer from now on.
+// add includes a producer in the metrics from now on.
 func (m *Metrics) add(s *Status) {
 	if m == nil {
 		return
@@ -47,14 +47,14 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("weir_produce_"+name, help, append([]string{"source"}, labels...), nil)
 }
 
-// What is told of each source. No label has a value for each device or reading.
+// The metrics of each source. No label has a value for each device or reading.
 var (
 	descReadings  = desc("readings_total", "Readings in committed transactions, repeats included.")
 	descBytes     = desc("bytes_total", "Bytes of keys and values in committed transactions, before compression.")
-	descLetters   = desc("dead_letters_total", "Rows of the source set aside in the dead-letter topic.", "cause")
+	descLetters   = desc("dead_letters_total", "Rows of the source written to the dead-letter topic.", "cause")
 	descCommitted = desc("transactions_committed_total", "Committed transactions.")
 	descAborted   = desc("transactions_aborted_total", "Aborted transactions.", "reason")
-	descRetries   = desc("retries_total", "Sessions that broke and were started anew.")
+	descRetries   = desc("retries_total", "Sessions that failed and were restarted.")
 	descRunning   = desc("running", "1 while readings can flow, 0 while the producer starts, retries or has stopped.")
 	descLast      = desc("last_commit_timestamp_seconds", "When the last transaction was committed, in Unix time; 0 before the first.")
 )
@@ -62,7 +62,7 @@ var (
 // Describe names no metrics in advance: a process may have no producer yet.
 func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
 
-// Collect tells of all producers.
+// Collect sends the metrics of all producers.
 func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	m.mu.Lock()
 	all := slices.Clone(m.all)

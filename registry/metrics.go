@@ -27,12 +27,12 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_registry_client_requests_total", Help: "Requests to a schema registry, by the class of its answer; unreachable where there was none.",
 		}, []string{"registry", "outcome"}),
-		took: broker.SecondsHistogram("weir_registry_client_request_seconds", "From a request to a schema registry to its answer.", "registry"),
+		took: broker.SecondsHistogram("weir_registry_client_request_seconds", "Time from a request to a schema registry to its answer.", "registry"),
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weir_registry_client_lookups_total", Help: "Schemas that were asked for by id, those that are known already aside, by outcome: found or failed.",
+			Name: "weir_registry_client_lookups_total", Help: "Schemas requested by id that were not cached, by outcome: found or failed.",
 		}, []string{"registry", "outcome"}),
 		waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "weir_registry_client_waiting", Help: "Schemas that records wait for now, because the registry does not answer.",
+			Name: "weir_registry_client_waiting", Help: "Schemas that records are waiting for because the registry does not answer.",
 		}, []string{"registry"}),
 	}
 	to.MustRegister(m.requests, m.took, m.lookups, m.waiting)

@@ -39,7 +39,7 @@ func TestMetrics(t *testing.T) {
 		return testutil.GatherAndCompare(metrics, strings.NewReader(strings.ReplaceAll(text, "{,", "{")), name)
 	}
 	waiting := func(n string) error {
-		return expect("weir_registry_client_waiting", "Schemas that records wait for now, because the registry does not answer.", "gauge", "{} "+n)
+		return expect("weir_registry_client_waiting", "Schemas that records are waiting for because the registry does not answer.", "gauge", "{} "+n)
 	}
 	if err := waiting("0"); err != nil {
 		t.Error(err)

@@ -19,7 +19,7 @@ type exporter struct {
 
 func newExporter(to sdk.SpanExporter, c Config) *exporter {
 	e := &exporter{SpanExporter: to, log: c.Logger, spans: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "weir_trace_spans_total", Help: "Spans that were handed to the OTLP receiver, by outcome: sent or lost.",
+		Name: "weir_trace_spans_total", Help: "Spans exported to the OTLP receiver, by outcome: sent or lost.",
 	}, []string{"outcome"})}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)

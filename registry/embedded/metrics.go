@@ -25,7 +25,7 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_registry_requests_total", Help: "Requests to the registry that this process serves, by route and class of the answer.",
 		}, []string{"route", "code"}),
-		took:  broker.SecondsHistogram("weir_registry_request_seconds", "From a request to the registry that this process serves to its answer.", "method"),
+		took:  broker.SecondsHistogram("weir_registry_request_seconds", "Time from a request to the registry that this process serves to its answer.", "method"),
 		state: &held{},
 	}
 	to.MustRegister(m.requests, m.took, m.state)
@@ -67,7 +67,7 @@ type held struct{ registry atomic.Pointer[Registry] }
 var (
 	descSubjects = prometheus.NewDesc("weir_registry_subjects", "Subjects that have a version.", nil, nil)
 	descVersions = prometheus.NewDesc("weir_registry_versions", "Versions of all subjects.", nil, nil)
-	descSchemas  = prometheus.NewDesc("weir_registry_schemas", "Schemas, of which several subjects may have the same; deleted ones too, which keep their id.", nil, nil)
+	descSchemas  = prometheus.NewDesc("weir_registry_schemas", "Schemas; subjects may share them. Deleted ones are counted, since they keep their id.", nil, nil)
 )
 
 // Describe names what Collect tells once the registry is open.

@@ -41,7 +41,7 @@ func TestMetrics(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := testutil.GatherAndCompare(metrics, strings.NewReader(`# HELP weir_registry_schemas Schemas, of which several subjects may have the same; deleted ones too, which keep their id.
+	if err := testutil.GatherAndCompare(metrics, strings.NewReader(`# HELP weir_registry_schemas Schemas; subjects may share them. Deleted ones are counted, since they keep their id.
 # TYPE weir_registry_schemas gauge
 weir_registry_schemas 2
 # HELP weir_registry_subjects Subjects that have a version.

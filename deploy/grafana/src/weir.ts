@@ -45,7 +45,7 @@ export const weir = dashboard(
       ['source {{source}} p99', 'histogram_quantile(0.99, sum by (source, le) (rate(weir_produce_commit_seconds_bucket[1m])))'],
     ),
     timeseries(
-      'Sessions started anew', 'short',
+      'Sessions restarted', 'short',
       ['{{pipeline}}', 'sum by (pipeline) (increase(weir_engine_retries_total{pipeline=~"$pipeline"}[5m]))'],
       ['source {{source}}', 'sum by (source) (increase(weir_produce_retries_total[5m]))'],
     ),
@@ -58,11 +58,31 @@ export const weir = dashboard(
       ['{{pipeline}} {{cause}}', 'sum by (pipeline, cause) (rate(weir_engine_dead_letters_total{pipeline=~"$pipeline"}[1m]))'],
       ['source {{source}} {{cause}}', 'sum by (source, cause) (rate(weir_produce_dead_letters_total[1m]))'],
     ),
+    timeseries(
+      'Dropped by options, by table', 'recps',
+      ['{{pipeline}} {{table}} {{what}}', 'sum by (pipeline, table, what) (rate(weir_engine_dropped_total{pipeline=~"$pipeline"}[1m]))'],
+    ),
+    timeseries(
+      'Rows too far ahead for the watermark', 'recps',
+      ['{{pipeline}}', 'sum by (pipeline) (rate(weir_engine_rows_ahead_total{pipeline=~"$pipeline"}[1m]))'],
+    ),
+    timeseries(
+      'Offsets skipped, in an hour', 'short',
+      ['{{pipeline}} {{topic}}', 'sum by (pipeline, topic) (increase(weir_engine_skipped_offsets_total{pipeline=~"$pipeline"}[1h]))'],
+    ),
+    timeseries(
+      'Sources deleted and created again', 'short',
+      ['{{pipeline}} {{topic}}', 'sum by (pipeline, topic) (weir_engine_source_recreated_total{pipeline=~"$pipeline"})'],
+    ),
     timeseries('Workers, by phase', 'short', ['{{pipeline}} {{phase}}', 'sum by (pipeline, phase) (weir_engine_workers{pipeline=~"$pipeline"})']),
   ),
   row(
     'State and process',
     timeseries('Entries of state', 'short', ['{{pipeline}}', 'sum by (pipeline) (weir_engine_state_entries{pipeline=~"$pipeline"})']),
+    timeseries(
+      'Local copies of state lost', 'short',
+      ['{{pipeline}} {{instance}}', 'max by (pipeline, instance) (weir_engine_local_copies_lost{pipeline=~"$pipeline"})'],
+    ),
     timeseries('Memory of state', 'bytes', ['{{pipeline}}', 'sum by (pipeline) (weir_engine_state_bytes{pipeline=~"$pipeline"})']),
     timeseries('Restore', 's', ['{{pipeline}}', 'max by (pipeline) (weir_engine_restore_seconds{pipeline=~"$pipeline"})']),
     timeseries('Memory', 'bytes', ['{{instance}}', 'process_resident_memory_bytes{job="weir"}']),
