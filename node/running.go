@@ -25,17 +25,23 @@ func runtimeDir() string {
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
 		return filepath.Join(dir, "weir")
 	}
-	return filepath.Join(os.TempDir(), "weir-"+strconv.Itoa(os.Getuid()))
+	return filepath.Join(os.TempDir(), userDir())
 }
 
-// private makes sure that nobody else can write notes for this user to follow.
+// userDir is the name of this user's directory in a place that all users share.
+func userDir() string { return "weir-" + strconv.Itoa(os.Getuid()) }
+
+// errNotPrivate says that others can write to a directory, or may have made it.
+var errNotPrivate = errors.New("is not a directory that only this user can use: remove it")
+
+// private makes sure that dir is a directory, not a link, and that nobody else can write files for this user to follow.
 func private(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return err
 	}
 	if !info.IsDir() || info.Mode().Perm()&0o077 != 0 && os.Getuid() >= 0 || !ownedByUser(info) {
-		return fmt.Errorf("%s is not a directory that only this user can use: remove it", dir)
+		return fmt.Errorf("%s %w", dir, errNotPrivate)
 	}
 	return nil
 }
