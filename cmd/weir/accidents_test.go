@@ -12,7 +12,6 @@ import (
 	"weir/broker"
 	"weir/broker/embedded"
 	"weir/chaos"
-	"weir/internal/stack"
 )
 
 // accidentsEnv and accidentSeedEnv say how many accidents to try, and which; accidentKindEnv chooses kinds.
@@ -23,7 +22,7 @@ const (
 )
 
 // A stateful pipeline under load meets an accident at a random moment. Its rows then equal an offline recomputation, or it refuses
-// by name. make accidents tries 200 of them.
+// by name. make accidents tries 200 of them; TestOnKafka tries some on a real broker.
 func TestAccidents(t *testing.T) {
 	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -91,12 +90,4 @@ func accidents(t *testing.T, at broker.Config, n, workers int) {
 	close(turn)
 	wait.Wait()
 	t.Logf("%d accidents: %v", n, count)
-}
-
-// The same on a real broker.
-func TestAccidentsOnKafka(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts a JVM: make test runs it")
-	}
-	accidents(t, broker.Config{Brokers: stack.New(t, 1).Brokers()}, 8, 4)
 }

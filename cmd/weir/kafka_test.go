@@ -1,0 +1,213 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/broker"
+	"weir/internal/stack"
+)
+
+// boundedRunsEnv says how many bounded runs to try.
+const boundedRunsEnv = "WEIR_TEST_BOUNDED_RUNS"
+
+// realBroker is a real broker that tests share: it takes longer to start than most of them take.
+type realBroker struct {
+	at     broker.Config
+	flag   string // --brokers
+	client *kgo.Client
+	admin  *kadm.Client
+}
+
+// What only a real broker shows: it writes the end of a transaction partition by partition after it has answered, and deletes records on
+// request and by itself.
+func TestOnKafka(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a JVM: make test runs it")
+	}
+	kafka := stack.New(t, 1)
+	b := &realBroker{at: broker.Config{Brokers: kafka.Brokers()}, flag: "--brokers=" + strings.Join(kafka.Brokers(), ",")}
+	var err error
+	if b.client, err = broker.Connect(t.Context(), b.at, kgo.RecordPartitioner(broker.GivenPartitions())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.client.Close)
+	b.admin = kadm.NewClient(b.client)
+	must(t, "topics", "apply", b.flag)
+	t.Run("bounded runs are visible at once", b.testBoundedRuns)
+	t.Run("produced readings are visible at once", b.testProduced)
+	t.Run("accidents", func(t *testing.T) { accidents(t, b.at, 8, 4) })
+}
+
+// rounds is how many bounded runs to try.
+func rounds(t *testing.T) int {
+	t.Helper()
+	n := 12
+	if text := os.Getenv(boundedRunsEnv); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
+}
+
+func (b *realBroker) makeTopic(t *testing.T, name string, partitions int32) {
+	t.Helper()
+	if err := broker.EnsureTopics(t.Context(), b.admin, []broker.Topic{{Name: name, Partitions: partitions}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *realBroker) send(t *testing.T, records ...*kgo.Record) {
+	t.Helper()
+	if err := b.client.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// seen is what a reader with read_committed sees of topics at one moment: everything below the last stable offsets.
+type seen struct {
+	stable, high kadm.ListedOffsets
+}
+
+// look asks for the last stable offsets before it does anything else: each moment lets markers come in.
+func (b *realBroker) look(t *testing.T, topics ...string) seen {
+	t.Helper()
+	var s seen
+	var err error
+	if s.stable, err = b.admin.ListCommittedOffsets(t.Context(), topics...); err == nil {
+		s.high, err = b.admin.ListEndOffsets(t.Context(), topics...)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.stable.Error() != nil || s.high.Error() != nil {
+		t.Fatal(s.stable.Error(), s.high.Error())
+	}
+	return s
+}
+
+// hidden are the partitions of which readers don't see all.
+func (s seen) hidden() (all []string) {
+	s.high.Each(func(o kadm.ListedOffset) {
+		if at, _ := s.stable.Lookup(o.Topic, o.Partition); at.Offset < o.Offset {
+			all = append(all, fmt.Sprintf("%s-%d up to %d of %d", o.Topic, o.Partition, at.Offset, o.Offset))
+		}
+	})
+	slices.Sort(all)
+	return all
+}
+
+// read calls fn with the records that could be seen.
+func (b *realBroker) read(t *testing.T, s seen, topic string, fn func(*kgo.Record)) {
+	t.Helper()
+	err := broker.ReadAll(t.Context(), b.at, topic, nil, func(r *kgo.Record) error {
+		if at, _ := s.stable.Lookup(topic, r.Partition); r.Offset < at.Offset {
+			fn(r)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+const visibleSQL = `SET 'pipeline.name' = 'visible';
+CREATE TABLE rows_in (n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'visible.in', 'value.format' = 'json', 'scan.startup.mode' = 'earliest-offset');
+CREATE TABLE copies (n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'visible.copies', 'value.format' = 'json');
+CREATE TABLE classes (class INT, c BIGINT, total BIGINT, PRIMARY KEY (class) NOT ENFORCED)
+WITH ('connector' = 'upsert-kafka', 'topic' = 'visible.classes', 'key.format' = 'json', 'value.format' = 'json');
+EXECUTE STATEMENT SET BEGIN
+INSERT INTO copies SELECT n FROM rows_in;
+INSERT INTO classes SELECT class, COUNT(*), SUM(n) FROM (SELECT MOD(n, 37) AS class, n FROM rows_in) GROUP BY class;
+END;
+`
+
+// Many short runs to the end of the input: whoever reads at the moment in which one exits sees all its rows, on all partitions and
+// beyond an exchange.
+func (b *realBroker) testBoundedRuns(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	for topic, partitions := range map[string]int32{"visible.in": 4, "visible.copies": 6, "visible.classes": 5} {
+		b.makeTopic(t, topic, partitions)
+	}
+	file := filepath.Join(t.TempDir(), "visible.sql")
+	if err := os.WriteFile(file, []byte(visibleSQL), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	for round := range rounds(t) {
+		var records []*kgo.Record
+		for range 50 + rng.IntN(400) {
+			records = append(records, &kgo.Record{Topic: "visible.in", Partition: int32(rng.IntN(4)), Value: fmt.Appendf(nil, `{"n":%d}`, sent)})
+			sent++
+		}
+		b.send(t, records...)
+		must(t, "run", file, b.flag, "--until-end", "--instance=x", "--state-dir=none", fmt.Sprint("--parallelism=", 1+rng.IntN(3)),
+			fmt.Sprintf("--commit-interval=%dms", 5+rng.IntN(100)))
+		s := b.look(t, "visible.copies", "visible.classes")
+		if hidden := s.hidden(); len(hidden) > 0 {
+			t.Errorf("round %d: readers see %v", round, hidden)
+		}
+		copies := make(map[string]int)
+		b.read(t, s, "visible.copies", func(r *kgo.Record) { copies[string(r.Value)]++ })
+		if len(copies) != sent || slices.Max(slices.Collect(maps.Values(copies))) != 1 {
+			t.Errorf("round %d: readers see %d different copies, want %d, each once", round, len(copies), sent)
+		}
+		type class struct{ C, Total int }
+		classes := make(map[string]class)
+		b.read(t, s, "visible.classes", func(r *kgo.Record) {
+			var c class
+			if err := json.Unmarshal(r.Value, &c); err != nil {
+				t.Error(err)
+			}
+			classes[string(r.Key)] = c
+		})
+		var all class
+		for _, c := range classes {
+			all.C, all.Total = all.C+c.C, all.Total+c.Total
+		}
+		if want := (class{sent, sent * (sent - 1) / 2}); all != want {
+			t.Errorf("round %d: readers see classes of %v, want %v", round, all, want)
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// The same for weir produce.
+func (b *realBroker) testProduced(t *testing.T) {
+	const each = 300
+	before := 0
+	b.read(t, b.look(t, "sensor_data_tx"), "sensor_data_tx", func(*kgo.Record) { before++ })
+	for round := range rounds(t) {
+		must(t, "produce", b.flag, fmt.Sprint("--count=", each), fmt.Sprint("--name=visible-", round), fmt.Sprintf("--device-prefix=r%d-", round), "--devices=50", "--commit-interval=10ms")
+		s := b.look(t, "sensor_data_tx", "weir.progress")
+		if hidden := s.hidden(); len(hidden) > 0 {
+			t.Errorf("round %d: readers see %v", round, hidden)
+		}
+		n := 0
+		b.read(t, s, "sensor_data_tx", func(*kgo.Record) { n++ })
+		if want := before + (round+1)*each; n != want {
+			t.Errorf("round %d: readers see %d readings, want %d", round, n, want)
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
