@@ -114,13 +114,20 @@ func produceGiven(t *testing.T, at broker.Config, all []*kgo.Record) {
 // runKeyed runs a pipeline with two workers and transactions of a random length.
 func runKeyed(t *testing.T, at broker.Config, name, sql string) error {
 	t.Helper()
+	return runConfig(t, name, sql, Config{Broker: at, Instances: []string{"a", "b"}, MaxRecords: 1 + rand.IntN(9)})
+}
+
+// runConfig runs a pipeline to its end.
+func runConfig(t *testing.T, name, sql string, cfg Config) error {
+	t.Helper()
 	p, err := plan.Compile(sql, name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	_, err = Run(ctx, Config{Broker: at, Program: p, Instances: []string{"a", "b"}, MaxRecords: 1 + rand.IntN(9), CommitInterval: 20 * time.Millisecond})
+	cfg.Program, cfg.CommitInterval = p, 20*time.Millisecond
+	_, err = Run(ctx, cfg)
 	if ctx.Err() != nil {
 		t.Fatal("it did not end")
 	}

@@ -68,10 +68,11 @@ func stageManifest(s *plan.Stage) manifestStage {
 
 // ChangedError says that a pipeline's state was made by SQL that keeps something else. Report has a line for each state that
 // differs, and for each that could be kept.
-type ChangedError struct{ Report string }
+type ChangedError struct{ Pipeline, Report string }
 
 func (e *ChangedError) Error() string {
-	return "other SQL made its state:\n" + e.Report + "Put the old SQL back, or give the pipeline another name (SET 'pipeline.name') to start without state"
+	return "other SQL made its state:\n" + e.Report + "Put the old SQL back, give the pipeline another name (SET 'pipeline.name') to start without state, " +
+		"or delete its state and the group's offsets: weir run --reset " + e.Pipeline + " (results, late rows and dead letters stay)"
 }
 
 // checkManifest refuses SQL that would read the state of other SQL, and topics that are not those of the state. A pipeline's first
@@ -89,20 +90,37 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 		if used != nil && !p.FromChangelog {
 			return used
 		}
-		p.adopted = p.FromChangelog
+		if p.adopted = used != nil; p.adopted {
+			known, err := p.hasPositions(ctx)
+			if err == nil && !known {
+				err = p.checkAdoptable(ctx, admin)
+			}
+			if err != nil {
+				return err
+			}
+		}
 		return p.writeManifest(ctx)
 	}
 	if old.Version > manifestVersion {
 		return &fatalError{&newerError{"the plan in topic " + p.manifestTopic(), old.Version, manifestVersion}}
 	}
 	if report := compareManifests(*old, p.manifest()); report != "" {
-		return &ChangedError{report}
+		switch begun, err := p.begun(ctx, admin); {
+		case err != nil:
+			return err
+		case begun:
+			return &ChangedError{p.Program.Name, report}
+		}
+		p.Logger.Info("this SQL keeps other state than the one before it, which has committed nothing: the pipeline starts with this one", "topic", p.manifestTopic())
 	}
 	if err := p.checkIdentity(old); err != nil {
 		return err
 	}
 	if old.Version < manifestVersion {
 		if err := p.checkAlone(ctx, admin, "an older version of Weir has written its plan"); err != nil {
+			return err
+		}
+		if err := p.checkAdoptable(ctx, admin); err != nil {
 			return err
 		}
 	}

@@ -46,17 +46,10 @@ func Reset(ctx context.Context, at broker.Config, name, stateDir string) (*Reset
 	if err := refuseRunning(ctx, admin, name); err != nil {
 		return nil, err
 	}
-	report := &ResetReport{Pipeline: name, Topics: []string{}}
-	topics, err := admin.ListTopics(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list topics: %w", err)
+	report := &ResetReport{Pipeline: name}
+	if report.Topics, err = memoryTopics(ctx, admin, name); err != nil {
+		return nil, err
 	}
-	for _, topic := range topics.Names() {
-		if rest, ok := strings.CutPrefix(topic, name); ok && memoryTopic.MatchString(rest) {
-			report.Topics = append(report.Topics, topic)
-		}
-	}
-	slices.Sort(report.Topics)
 	if len(report.Topics) > 0 {
 		deleted, err := admin.DeleteTopics(ctx, report.Topics...)
 		if err == nil {
@@ -84,6 +77,22 @@ func Reset(ctx context.Context, at broker.Config, name, stateDir string) (*Reset
 	}
 	report.Folder = dir
 	return report, nil
+}
+
+// memoryTopics are the topics of a pipeline that a reset deletes, of those that exist.
+func memoryTopics(ctx context.Context, admin *kadm.Client, name string) ([]string, error) {
+	all, err := admin.ListTopics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	topics := []string{}
+	for _, topic := range all.Names() {
+		if rest, ok := strings.CutPrefix(topic, name); ok && memoryTopic.MatchString(rest) {
+			topics = append(topics, topic)
+		}
+	}
+	slices.Sort(topics)
+	return topics, nil
 }
 
 func refuseRunning(ctx context.Context, admin *kadm.Client, name string) error {
