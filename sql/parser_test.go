@@ -85,6 +85,19 @@ func TestPrintIsIdentity(t *testing.T) {
 	}
 }
 
+// An interval before TO is written in parentheses: FLOOR(ts + INTERVAL '90' MINUTE TO HOUR) would be a MINUTE TO HOUR.
+func TestPrintIntervalBeforeUnit(t *testing.T) {
+	for _, text := range []string{"FLOOR((ts + INTERVAL '90' MINUTE) TO HOUR)", "CEILING((a - (b + INTERVAL '1' DAY)) TO MONTH)", "FLOOR((-INTERVAL '1' DAY) TO HOUR)"} {
+		e, err := ParseExpr(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := FormatExpr(e); got != text {
+			t.Errorf("%s, want %s", got, text)
+		}
+	}
+}
+
 func FuzzPrint(f *testing.F) {
 	for _, text := range corpus(f) {
 		f.Add(text)

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -704,6 +705,12 @@ func (p *printer) call(c *Call) {
 			}
 			p.put(separator)
 		}
+		if i == 0 && unitFollows(c) && endsInInterval(a) {
+			p.put("(")
+			p.expr(a, 0)
+			p.put(")")
+			continue
+		}
 		p.expr(a, argumentBinding(c, i))
 	}
 	if c.JSON != nil {
@@ -727,6 +734,28 @@ func (p *printer) call(c *Call) {
 	if c.OverName != nil {
 		p.put(" OVER ", Quote(c.OverName.Name))
 	}
+}
+
+// unitFollows reports a call whose first argument is followed by TO and a unit.
+func unitFollows(c *Call) bool {
+	if len(c.Args) != 2 {
+		return false
+	}
+	_, unit := c.Args[1].(*Symbol)
+	return unit && slices.Contains([]string{"CEIL", "CEILING", "FLOOR"}, strings.ToUpper(c.Name))
+}
+
+// endsInInterval reports whether the text of an expression ends in an interval without TO, which would take a TO that follows.
+func endsInInterval(e Expr) bool {
+	switch e := e.(type) {
+	case *Interval:
+		return e.To == ""
+	case *Unary:
+		return endsInInterval(e.X)
+	case *Binary:
+		return endsInInterval(e.R)
+	}
+	return false
 }
 
 // argumentBinding is what an argument must bind at least: before IN of POSITION, a predicate would swallow it.
