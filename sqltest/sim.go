@@ -426,6 +426,7 @@ func (s *sim) end() error { return s.endIf(func(*plan.Table) bool { return true 
 // finish ends those that are bounded.
 func (s *sim) finish() error { return s.endIf(func(t *plan.Table) bool { return t.Bounded }) }
 
+// endIf ends inputs: those that the pipeline writes itself only when what it writes them from has ended, since until then rows come.
 func (s *sim) endIf(ends func(*plan.Table) bool) error {
 	if err := s.settle(); err != nil {
 		return err
@@ -434,21 +435,51 @@ func (s *sim) endIf(ends func(*plan.Table) bool) error {
 	if s.random != nil {
 		s.random.Shuffle(len(tasks), func(i, j int) { tasks[i], tasks[j] = tasks[j], tasks[i] })
 	}
-	for _, t := range tasks {
-		for _, in := range t.stage.Inputs {
-			scan, ok := in.Op.(*plan.Scan)
-			if !ok || !ends(scan.Table) {
-				continue
-			}
-			if err := s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.End(scan.Table.Topic, out) }); err != nil {
+	depth, deepest := s.depths()
+	for at := range deepest + 1 {
+		for _, t := range tasks {
+			if err := s.endTask(t, func(table *plan.Table) bool { return depth[table.Topic] == at && ends(table) }); err != nil {
 				return err
 			}
 		}
-		if err := s.settle(); err != nil {
+	}
+	return nil
+}
+
+// endTask ends inputs of a task, and lets the others read what comes of it.
+func (s *sim) endTask(t *task, ends func(*plan.Table) bool) error {
+	for _, in := range t.stage.Inputs {
+		scan, ok := in.Op.(*plan.Scan)
+		if !ok || !ends(scan.Table) {
+			continue
+		}
+		if err := s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.End(scan.Table.Topic, out) }); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.settle()
+}
+
+// depths says of each topic through how many INSERTs its rows have come at most. Topics that feed each other in a circle have some depth.
+func (s *sim) depths() (of map[string]int, deepest int) {
+	of = make(map[string]int)
+	for range s.program.Stages {
+		for _, stage := range s.program.Stages {
+			in := 0
+			for _, topic := range stage.Topics() {
+				in = max(in, of[topic])
+			}
+			for _, out := range stage.Outputs {
+				topic, at := out.Topic(), in // of an exchange, which ends with what it comes from
+				if insert, ok := out.Op.(*plan.Insert); ok {
+					topic, at = insert.Table.Topic, in+1
+				}
+				of[topic] = max(of[topic], at)
+				deepest = max(deepest, of[topic])
+			}
+		}
+	}
+	return of, deepest
 }
 
 // check ends all inputs and holds what windows took in against what they gave out: C4, rows = rows in windows + late rows + dead letters. Nothing
