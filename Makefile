@@ -3,6 +3,7 @@
 GOLANGCI_VERSION := v2.15.0
 FUZZTIME ?= 20s
 ACCIDENTS ?= 200
+METAMORPHIC ?= 1h
 CAMPAIGN ?= 30m
 BIN := $(CURDIR)/bin
 
@@ -14,7 +15,7 @@ LONG := ^TestKillKeepsOffsetsWithRows$$
 LONG_PACKAGES := ./broker/embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test test-fast long accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-console bench-codec bench-flink test-flink clean
+.PHONY: help build deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-console bench-codec bench-flink test-flink clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +80,9 @@ test-fast: ## run the tests that start no JVM, the long ones shortened
 
 long: deps ## run the tests that have long versions in these: 1,000 kills in the commits of the embedded broker, and others (an hour)
 	WEIR_TEST_LONG=1 go test -p 1 -count=1 -timeout 3h -v -run '$(LONG)' $(LONG_PACKAGES)
+
+metamorphic: ## generated pipelines for METAMORPHIC (1h), each run in many ways that must give the same rows; METAMORPHIC_SEED=N runs one
+	METAMORPHIC=$(METAMORPHIC) go test -count 1 -timeout 0 -v -run '^TestMetamorphic$$' ./sqltest/metamorphic
 
 lint: console-check dashboards-check ## see that what is made of console/web and deploy/grafana/src is up to date; golangci-lint, installed into bin/ where it is missing
 	@tool=$$(command -v golangci-lint || ls $$(go env GOPATH)/bin/golangci-lint 2>/dev/null || ls $(BIN)/golangci-lint 2>/dev/null); \

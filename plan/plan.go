@@ -93,6 +93,22 @@ func Compile(text, name string) (*Program, error) {
 	return p.finish()
 }
 
+// CompilePlain plans a pipeline like Compile, but leaves its relations as the text has them: filters stay where they are written, every
+// column is computed, and only the windows of SESSION are put together by their aggregate, which has no other way. It gives the
+// same rows with more work; tests compare the two.
+func CompilePlain(text, name string) (*Program, error) {
+	script, err := sql.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	p := newPlanner(name, text)
+	p.plain = true
+	if err := p.statements(script); err != nil {
+		return nil, err
+	}
+	return p.finish()
+}
+
 func newPlanner(name, text string) *planner {
 	return &planner{
 		Program: &Program{Name: name, SQL: text, Zone: time.UTC},
@@ -154,6 +170,7 @@ type planner struct {
 	sets   map[string]*sql.Set // the last SET of a key
 	with   []map[string]*view  // common table expressions in sight, innermost last
 	count  int                 // relations made
+	plain  bool                // without rewrites, see CompilePlain
 }
 
 // view is a named query. It is bound once, and its relation shared.

@@ -8,12 +8,29 @@ import (
 
 // rewrite makes the same rows with less work.
 func (p *planner) rewrite() {
+	if p.plain {
+		p.leavePlain()
+		return
+	}
 	for i, s := range p.Sinks {
 		p.Sinks[i] = p.pushFilters(s, make(map[*Relation]*Relation))
 	}
 	p.countUsers()
 	p.visit(p.deferWindows)
 	p.markNeeded()
+}
+
+// leavePlain does what a program cannot run without.
+func (p *planner) leavePlain() {
+	p.countUsers()
+	p.visit(func(r *Relation) {
+		if a, ok := r.Op.(*Aggregate); ok && a.Window != nil && a.Window.Kind == Session {
+			p.deferWindows(r)
+		}
+	})
+	p.visit(func(r *Relation) {
+		r.Needed = slices.Repeat([]bool{true}, len(r.Cols))
+	})
 }
 
 // countUsers counts for each relation what reads it, after views that nobody uses are out of sight.

@@ -119,6 +119,16 @@ func Rows(p *plan.Program, script string) (map[string][]string, error) {
 	return got, err
 }
 
+// RowsIn runs a pipeline over a test in a way of its own, and returns the rows of those topics that the test expects rows of.
+func RowsIn(p *plan.Program, script string, o Options) (map[string][]string, error) {
+	f, err := parseFile(script)
+	if err != nil {
+		return nil, err
+	}
+	got, _, err := f.run(p, o)
+	return got, err
+}
+
 // Options vary how a test runs; the rows that come out must not depend on them.
 type Options struct {
 	Partitions int32
