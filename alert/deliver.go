@@ -107,7 +107,7 @@ func Deliver(ctx context.Context, c DeliverConfig) error {
 	err := d.sessions(ctx)
 	switch {
 	case d.left != nil && !broker.IsFenced(err): // who fences has ended it
-		return errors.Join(err, broker.EndOpen(work, c.Broker, d.transactionalID(), c.TransactionTimeout, d.left))
+		return errors.Join(err, broker.EndOpen(work, c.Broker, d.begun, d.left))
 	case err != nil || d.commits == 0:
 		return err
 	default:
@@ -142,7 +142,8 @@ type deliverer struct {
 	DeliverConfig
 	work      context.Context // of clients and transactions: a stop leaves them StopTimeout
 	sending   context.Context // of messages to receivers: a stop leaves them half of StopTimeout
-	left      error           // why the last session may have left a transaction open; nil where it has not
+	left      error           // why the last session may have left its transaction open; nil where it has not
+	begun     broker.Begun    // that transaction
 	receivers map[string]Receiver
 	book      *Book
 	commits   int

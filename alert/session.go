@@ -174,6 +174,9 @@ func (s *session) commit(forgotten []string) (committed bool, err error) {
 		return false, fmt.Errorf("begin transaction: %w", err)
 	}
 	client := s.group.Client()
+	if s.begun, err = broker.BegunBy(ctx, client); err != nil {
+		return false, err
+	}
 	promise := kgo.AbortingFirstErrPromise(client)
 	for _, r := range records {
 		client.Produce(ctx, r, promise.Promise())

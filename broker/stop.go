@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // DefaultStopTimeout is how long a stop may take to end the transactions that were begun.
@@ -44,7 +45,7 @@ type LeftOpenError struct {
 // Error names the transaction, what it means for readers, and the ways to end it.
 func (e *LeftOpenError) Error() string {
 	reason := errNoAnswer.Error()
-	if e.Err != nil && !errors.Is(e.Err, context.Canceled) {
+	if e.Err != nil && !errors.Is(e.Err, context.Canceled) && !errors.Is(e.Err, context.DeadlineExceeded) {
 		reason = e.Err.Error()
 	}
 	return fmt.Sprintf("end transaction %s: %s: it may be left open, and readers then wait until the broker aborts it after %s; "+
@@ -55,25 +56,88 @@ func (e *LeftOpenError) Error() string {
 // Unwrap returns why it could not be ended.
 func (e *LeftOpenError) Unwrap() error { return e.Err }
 
-// EndOpen ends the transaction that a client of this process may have left open: it takes the transactional id, which aborts
-// what is open and waits until a commit under way is complete (KIP-98). cause is why the client did not end it. Call it when nothing of this id
-// will be started again; the error is a *LeftOpenError.
-func EndOpen(ctx context.Context, c Config, id string, timeout time.Duration, cause error) error {
-	client, err := Connect(ctx, c, kgo.TransactionalID(id), kgo.TransactionTimeout(timeout), kgo.WithContext(ctx))
-	if err == nil {
-		_, _, err = client.ProducerID(ctx)
-		client.Close()
-	}
+// Begun identifies a transaction that a client of this process has begun; the zero value is none. It stays valid when the client is closed.
+type Begun struct {
+	transactionalID string
+	timeout         time.Duration // after which the broker aborts it
+	producerID      int64
+	epoch           int16
+}
+
+// BegunBy identifies the open transaction of a client; ctx bounds the request that this takes where the client's last one failed.
+func BegunBy(ctx context.Context, client *kgo.Client) (Begun, error) {
+	id, epoch, err := client.ProducerID(ctx)
 	if err != nil {
-		return &LeftOpenError{TransactionalID: id, Timeout: timeout, Err: clearest(err, cause)}
+		return Begun{}, fmt.Errorf("begin transaction: %w", err)
 	}
-	return nil
+	b := Begun{producerID: id, epoch: epoch}
+	b.transactionalID, _ = client.OptValue(kgo.TransactionalID).(string)
+	b.timeout, _ = client.OptValue(kgo.TransactionTimeout).(time.Duration)
+	return b, nil
+}
+
+// EndOpen aborts a transaction that a client of this process may have left open; cause is why the client did not end it. It tries
+// until ctx is done, DefaultStopTimeout at most; the error is a *LeftOpenError.
+//
+// It names the producer id and epoch of the transaction, so that the broker refuses it where the transaction has ended, or where a newer process has
+// taken the transactional id (which ends it, too; KIP-98). To take the id would fence that process.
+func EndOpen(ctx context.Context, c Config, b Begun, cause error) error {
+	if b == (Begun{}) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, DefaultStopTimeout)
+	defer cancel()
+	wait := Backoff()
+	for {
+		err := b.end(ctx, c)
+		if err == nil {
+			return nil
+		}
+		if Classify(err) == Fatal || Sleep(ctx, min(wait.NextBackOff(), time.Second)) != nil {
+			return &LeftOpenError{TransactionalID: b.transactionalID, Timeout: b.timeout, Err: clearest(err, cause)}
+		}
+	}
+}
+
+// ended are the answers to the end of a transaction that has ended already.
+var ended = append([]error{kerr.InvalidTxnState, kerr.InvalidProducerIDMapping, kerr.TransactionalIDNotFound}, fenced...)
+
+// end asks once for the abort, and waits for its markers.
+func (b *Begun) end(ctx context.Context, c Config) error {
+	client, err := Connect(ctx, c, kgo.WithContext(ctx))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	req := kmsg.NewPtrEndTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = b.transactionalID, b.producerID, b.epoch, false
+	resp, err := req.RequestWith(ctx, client)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err != nil && !isAny(err, ended) {
+		return err
+	}
+	for {
+		open, err := transactionsOf(ctx, kadm.NewClient(client), b.transactionalID)
+		if err != nil || !slices.ContainsFunc(open, b.ending) {
+			return err
+		}
+		if err := Sleep(ctx, endPoll); err != nil {
+			return err
+		}
+	}
+}
+
+// ending reports whether a transaction is this one on its way to its end. What is ongoing now is of a newer process.
+func (b *Begun) ending(t kadm.DescribedTransaction) bool {
+	return t.ProducerID == b.producerID && t.State != "Ongoing"
 }
 
 // clearest is the first of the errors that says more than that time was up.
 func clearest(errs ...error) error {
 	for _, err := range errs {
-		if err != nil && !errors.Is(err, context.Canceled) {
+		if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}
 	}
@@ -111,6 +175,15 @@ func AwaitEnded(ctx context.Context, c Config, ids ...string) error {
 
 // openOf returns which of the transactional ids have a transaction that is open or being ended.
 func openOf(ctx context.Context, admin *kadm.Client, ids []string) (open []string, err error) {
+	described, err := transactionsOf(ctx, admin, ids...)
+	for _, d := range described {
+		open = append(open, d.TxnID)
+	}
+	return open, err
+}
+
+// transactionsOf returns the transactions of the ids that are open or being ended.
+func transactionsOf(ctx context.Context, admin *kadm.Client, ids ...string) (open []kadm.DescribedTransaction, err error) {
 	described, err := admin.DescribeTransactions(ctx, ids...)
 	if err != nil {
 		return nil, fmt.Errorf("describe transactions: %w", err)
@@ -121,7 +194,7 @@ func openOf(ctx context.Context, admin *kadm.Client, ids []string) (open []strin
 		case d.Err != nil:
 			return nil, fmt.Errorf("describe transaction %s: %w", d.TxnID, d.Err)
 		case slices.Contains([]string{"Ongoing", "PrepareCommit", "PrepareAbort"}, d.State):
-			open = append(open, d.TxnID)
+			open = append(open, d)
 		}
 	}
 	return open, nil

@@ -98,11 +98,11 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 			return err // the letters of one fetch may be many transactions
 		}
 		if !cfg.DryRun {
-			if err := sendBack(work, client, cfg.Topics, batch); err != nil {
+			if begun, err := sendBack(work, client, cfg.Topics, batch); err != nil {
 				if broker.IsFenced(err) { // by a newer replay, which has ended it
 					return err
 				}
-				return errors.Join(err, broker.EndOpen(work, c, id, replayTimeout, err))
+				return errors.Join(err, broker.EndOpen(work, c, begun, err))
 			}
 		}
 		result.Replayed += len(batch)
@@ -130,6 +130,9 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 	if err == nil {
 		err = send()
 	}
+	if err != nil && ctx.Err() != nil && result.Replayed > 0 && !cfg.DryRun {
+		err = errors.Join(err, broker.AwaitEnded(work, c, id))
+	}
 	if err == nil {
 		visible, cancel := context.WithTimeout(work, cfg.StopTimeout)
 		defer cancel()
@@ -153,33 +156,36 @@ func (l *Letter) Unsendable() string {
 }
 
 // sendBack is one transaction: letters to their topics, and their marks. After an error it may be open.
-func sendBack(ctx context.Context, client *kgo.Client, topics Topics, batch []Letter) error {
+func sendBack(ctx context.Context, client *kgo.Client, topics Topics, batch []Letter) (begun broker.Begun, err error) {
 	ctx, cancel := context.WithTimeout(ctx, replayTimeout)
 	defer cancel()
 	defer context.AfterFunc(ctx, client.Close)() // else records in flight would wait for the broker for ever
 	if err := client.BeginTransaction(); err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
+		return begun, fmt.Errorf("begin transaction: %w", err)
 	}
-	promise := kgo.AbortingFirstErrPromise(client)
+	if begun, err = broker.BegunBy(ctx, client); err != nil {
+		return begun, err
+	}
+	writes := broker.NewWrites(client)
 	now := time.Now().UTC().Format(timeFormat)
 	for i := range batch {
 		l := &batch[i]
 		mark, err := json.Marshal(map[string]string{"at": now, "topic": l.Topic})
 		if err != nil {
-			return err
+			return begun, err
 		}
-		client.Produce(ctx, l.original(topics.DLQ), promise.Promise())
-		client.Produce(ctx, &kgo.Record{
+		writes.Produce(ctx, l.original(topics.DLQ))
+		writes.Produce(ctx, &kgo.Record{
 			Topic: topics.Progress, Key: []byte(topics.markKey(place{l.Partition, l.Offset})), Value: mark,
-		}, promise.Promise())
+		})
 	}
-	if err := errors.Join(client.Flush(ctx), promise.Err()); err != nil {
-		return errors.Join(fmt.Errorf("send letters back: %w", err), client.EndTransaction(ctx, kgo.TryAbort))
+	if err := errors.Join(client.Flush(ctx), writes.Err()); err != nil {
+		return begun, errors.Join(fmt.Errorf("send letters back: %w", err), client.EndTransaction(ctx, kgo.TryAbort))
 	}
 	if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		return fmt.Errorf("commit the replay of %d letters (run it again: what was sent is not sent twice): %w", len(batch), err)
+		return begun, fmt.Errorf("commit the replay of %d letters (run it again: what was sent is not sent twice): %w", len(batch), err)
 	}
-	return nil
+	return begun, nil
 }
 
 // original is the record that a letter was made of, marked as replayed.

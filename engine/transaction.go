@@ -54,9 +54,14 @@ func (s *session) begin() error {
 	if err := s.group.Begin(); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	s.open, s.began, s.at = true, time.Now(), s.Now()
 	ctx, release := context.WithTimeout(s.grace, s.TransactionTimeout)
+	var err error
+	if s.begun, err = broker.BegunBy(ctx, s.group.Client()); err != nil {
+		release()
+		return err
+	}
 	s.release = release
+	s.open, s.began, s.at = true, time.Now(), s.Now()
 	written := broker.NewWrites(s.group.Client())
 	s.written = written
 	s.produce = func(r *kgo.Record) {

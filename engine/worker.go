@@ -15,7 +15,8 @@ type worker struct {
 	instance  string
 	result    *Result
 	connected bool
-	left      error // why the last session may have left a transaction open; nil where it has not
+	left      error        // why the last session may have left its transaction open; nil where it has not
+	begun     broker.Begun // that transaction
 }
 
 // run runs sessions until ctx is done, the pipeline has ended or an error is fatal, and leaves no transaction open.
@@ -25,7 +26,7 @@ func (w *worker) run(ctx context.Context) error {
 	if w.left == nil || broker.IsFenced(err) { // who fences has ended it
 		return err
 	}
-	return errors.Join(err, broker.EndOpen(w.grace, w.Broker, w.transactionalID(), w.TransactionTimeout, w.left))
+	return errors.Join(err, broker.EndOpen(w.grace, w.Broker, w.begun, w.left))
 }
 
 func (w *worker) sessions(ctx context.Context) error {

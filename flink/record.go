@@ -149,13 +149,17 @@ func (r *recorder) write(ctx context.Context, d *Deployment) error {
 	if err := r.client.BeginTransaction(); err != nil {
 		return r.failed(err)
 	}
+	begun, err := broker.BegunBy(ctx, r.client)
+	if err != nil {
+		return r.failed(err)
+	}
 	written := r.client.ProduceSync(ctx, &kgo.Record{Key: []byte(r.name), Value: value}).FirstErr()
 	if written == nil {
 		written = r.client.EndTransaction(ctx, kgo.TryCommit)
 	}
 	failed := r.failed(written)
 	if failed != nil && !errors.Is(failed, errOvertaken) {
-		return errors.Join(failed, broker.EndOpen(ctx, r.kafka, r.id(), recordTimeout, written))
+		return errors.Join(failed, broker.EndOpen(ctx, r.kafka, begun, written))
 	}
 	return failed
 }

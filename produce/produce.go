@@ -168,7 +168,8 @@ type producer struct {
 	acks   *acks
 	result Result
 	work   context.Context // of clients and transactions: a stop leaves them StopTimeout
-	left   error           // why the last session may have left a transaction open; nil where it has not
+	left   error           // why the last session may have left its transaction open; nil where it has not
+	begun  broker.Begun    // that transaction
 	sent   broker.Written
 
 	connected bool      // a broker has answered once
@@ -190,7 +191,7 @@ func (p *producer) run(ctx context.Context) error {
 	err := p.sessions(ctx)
 	switch id := transactionalID(p.src.Name()); {
 	case p.left != nil && !broker.IsFenced(err): // who fences has ended it
-		return errors.Join(err, broker.EndOpen(p.work, p.cfg.Broker, id, p.cfg.TransactionTimeout, p.left))
+		return errors.Join(err, broker.EndOpen(p.work, p.cfg.Broker, p.begun, p.left))
 	case err != nil || p.result.Transactions == 0:
 		return err
 	case ctx.Err() != nil:

@@ -192,6 +192,10 @@ func (s *session) transaction(first *chunk) error {
 	if err := s.client.BeginTransaction(); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
+	var err error
+	if s.begun, err = broker.BegunBy(ctx, s.client); err != nil {
+		return err
+	}
 	writes := broker.NewWrites(s.client)
 	chunks := s.gather(ctx, first, began, writes)
 	last := chunks[len(chunks)-1]

@@ -3,6 +3,7 @@ package interrupt
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ type Broker struct {
 	mu     sync.Mutex
 	left   int
 	call   func()
+	cut    int // requests that yet get no answer
 	silent bool
 }
 
@@ -31,16 +33,32 @@ func New(t *testing.T, opts ...kfake.Opt) *Broker {
 	}
 	t.Cleanup(c.Close)
 	b := &Broker{Cluster: c}
-	for _, key := range []kmsg.Key{kmsg.Produce, kmsg.TxnOffsetCommit, kmsg.EndTxn, kmsg.InitProducerID, kmsg.Heartbeat} {
-		c.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
-			c.KeepControl()
-			if b.meet() {
-				return nil, errors.New("the connection is cut"), true
-			}
-			return nil, nil, false
-		})
+	for _, key := range ofTransactions {
+		c.ControlKey(int16(key), b.control)
 	}
 	return b
+}
+
+// ofTransactions are the requests that are counted.
+var ofTransactions = []kmsg.Key{kmsg.Produce, kmsg.TxnOffsetCommit, kmsg.EndTxn, kmsg.InitProducerID, kmsg.Heartbeat}
+
+// CountAll has it count all requests, not only those of transactions.
+func (b *Broker) CountAll() {
+	b.Control(func(r kmsg.Request) (kmsg.Response, error, bool) {
+		if slices.Contains(ofTransactions, kmsg.Key(r.Key())) {
+			b.KeepControl()
+			return nil, nil, false
+		}
+		return b.control(r)
+	})
+}
+
+func (b *Broker) control(kmsg.Request) (kmsg.Response, error, bool) {
+	b.KeepControl()
+	if b.meet() {
+		return nil, errors.New("the connection is cut"), true
+	}
+	return nil, nil, false
 }
 
 // meet counts a request, and reports whether it gets no answer.
@@ -57,7 +75,8 @@ func (b *Broker) meet() (silent bool) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.silent
+	b.cut--
+	return b.silent || b.cut >= 0
 }
 
 // After arranges that call is called at the n-th request from now.
@@ -65,6 +84,13 @@ func (b *Broker) After(n int, call func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.left, b.call = n, call
+}
+
+// Cut breaks the connections of the next n requests that it counts: they have no effect and get no answer.
+func (b *Broker) Cut(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cut = n
 }
 
 // Silence makes it answer no request of transactions anymore.

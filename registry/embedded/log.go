@@ -19,6 +19,9 @@ const transactionalID = "weir-registry"
 // writeTimeout bounds a change: a broker that hangs must not hang the registry for good.
 const writeTimeout = 15 * time.Second
 
+// endTimeout bounds what ends a transaction whose commit failed.
+const endTimeout = 5 * time.Second
+
 // topicLog writes the topic and reads it back.
 type topicLog struct {
 	at     broker.Config
@@ -63,7 +66,11 @@ func (l *topicLog) append(ctx context.Context, records []*kgo.Record) error {
 	// A change that is begun is not given up because the one who asked for it has gone.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
+	var begun broker.Begun
 	err := l.client.BeginTransaction()
+	if err == nil {
+		begun, err = broker.BegunBy(ctx, l.client)
+	}
 	if err == nil {
 		err = l.client.ProduceSync(ctx, records...).FirstErr()
 	}
@@ -74,6 +81,11 @@ func (l *topicLog) append(ctx context.Context, records []*kgo.Record) error {
 		err = fmt.Errorf("write %s: %w", Topic, err)
 		l.log.Error("registry: change not written", "err", err)
 		l.close()
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		defer cancel()
+		if endErr := broker.EndOpen(ending, l.at, begun, err); endErr != nil {
+			l.log.Error("registry: transaction left open", "err", endErr)
+		}
 	}
 	return err
 }
