@@ -61,6 +61,7 @@ INSERT INTO m SELECT d, d, h FROM m WHERE v = 'abc';
 INSERT INTO u SELECT CAST(AVG(CHAR_LENGTH(d)) OVER (PARTITION BY d ORDER BY ts) AS STRING) FROM r;
 SET 'table.local-time-zone' = 'UTC+8';
 SET 'weir.watermark.max-ahead' = '1 h';
+INSERT INTO u SELECT CONVERT_TZ(d, 'Europe/Berlin', 'UTC') FROM r;
 `
 	p, err := plan.Compile(text, "all")
 	if err != nil {
@@ -69,8 +70,8 @@ SET 'weir.watermark.max-ahead' = '1 h';
 	want := map[string]int{
 		"dead-letters": 1, "group-changes": 5, "variance": 5, "window-offsets": 6, "late-rows": 6, "watermarks": 6, "first-and-last": 6,
 		"sessions-again": 7, "lookup-deletes": 8, "regular-expressions": 9, "json-returning": 9, "moving-sums": 10, "lag-default": 11, "distinct-rows": 12, "state-ttl": 13, "max-ahead": 18,
-		"key-partitioning": 14,
-		"lengths":          15, "null-headers": 15, "averages-over": 16, "time-zones": 17, "misplaced-values": 4, "missing-keys": 4,
+		"key-partitioning": 14, "local-times": 19,
+		"lengths": 15, "null-headers": 15, "averages-over": 16, "time-zones": 17, "misplaced-values": 4, "missing-keys": 4,
 	}
 	var names []string
 	for _, d := range p.Differences {
@@ -82,5 +83,54 @@ SET 'weir.watermark.max-ahead' = '1 h';
 	slices.Sort(names)
 	if all := plan.DifferenceNames(); !slices.Equal(names, all) {
 		t.Errorf("found %v, want %v", names, all)
+	}
+}
+
+// TestCheckNamesLocalTimes has each place where a local time may be one that the zone has twice or leaves out.
+func TestCheckNamesLocalTimes(t *testing.T) {
+	const tables = `CREATE TABLE r (d STRING, plain TIMESTAMP(3), day_ DATE, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'r', 'format' = 'json');
+CREATE TABLE u (d STRING) WITH ('connector' = 'kafka', 'topic' = 'u', 'format' = 'json');
+CREATE TABLE i (t TIMESTAMP_LTZ(3)) WITH ('connector' = 'kafka', 'topic' = 'i', 'format' = 'json');
+CREATE TABLE w (t TIMESTAMP(3)) WITH ('connector' = 'kafka', 'topic' = 'w', 'format' = 'json');
+`
+	for query, want := range map[string][]int{ // columns
+		"INSERT INTO u SELECT d FROM r":                                                                      nil,
+		"INSERT INTO i SELECT ts FROM r":                                                                     nil,
+		"INSERT INTO i SELECT plain FROM r":                                                                  {1},
+		"INSERT INTO i SELECT day_ FROM r":                                                                   {1},
+		"INSERT INTO w SELECT ts FROM r":                                                                     {1},
+		"INSERT INTO i SELECT CAST(plain AS TIMESTAMP_LTZ(3)) FROM r":                                        {22},
+		"INSERT INTO i SELECT TRY_CAST(d AS TIMESTAMP_LTZ(3)) FROM r":                                        {22},
+		"INSERT INTO w SELECT CAST(ts AS TIMESTAMP(3)) FROM r":                                               {22},
+		"INSERT INTO u SELECT d FROM r WHERE ts > plain":                                                     {40},
+		"INSERT INTO u SELECT d FROM r WHERE ts > CAST(plain AS TIMESTAMP_LTZ(3)) AND UNIX_TIMESTAMP(d) > 0": {42, 78},
+		"INSERT INTO i SELECT TO_TIMESTAMP_LTZ(d, 'yyyy-MM-dd HH:mm:ss', 'Europe/Berlin') FROM r":            {22},
+		"INSERT INTO i SELECT TO_TIMESTAMP_LTZ(d, 'yyyy-MM-dd HH:mm:ss', 'UTC') FROM r":                      nil,
+		"INSERT INTO u SELECT CONVERT_TZ(d, d, 'UTC') FROM r":                                                {22},
+		"INSERT INTO w SELECT window_start FROM TABLE(TUMBLE(TABLE r, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY window_start, window_end":  {40},
+		"INSERT INTO w SELECT window_start FROM TABLE(SESSION(TABLE r, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY window_start, window_end": {40},
+		"INSERT INTO i SELECT plain FROM r UNION ALL SELECT ts FROM r":                                                                        {35},
+		"INSERT INTO i SELECT COALESCE(ts, plain) FROM r":                                                                                     {22},
+	} {
+		for zone, columns := range map[string][]int{"Europe/Berlin": want, "Asia/Kolkata": nil} {
+			if strings.Contains(query, "_TZ(") || strings.Contains(query, "'Europe") {
+				columns = want
+			}
+			p, err := plan.Compile("SET 'table.local-time-zone' = '"+zone+"';\n"+tables+query+";", "local")
+			if err != nil {
+				t.Errorf("%s: %v", query, err)
+				continue
+			}
+			var got []int
+			for _, d := range p.Differences {
+				if d.Name == "local-times" && d.Line == 6 {
+					got = append(got, d.Column)
+				}
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, columns) {
+				t.Errorf("%s in %s: local times at columns %v, want %v", query, zone, got, columns)
+			}
+		}
 	}
 }

@@ -54,7 +54,7 @@ func bindNumbers(op string, args []Node, a, b Type, nullable bool) ([]Node, Type
 		if op == "%" && a.Scale == 0 && b.Scale == 0 {
 			t = b // SQL 2003: the remainder has the divisor's type
 		}
-		return []Node{CastTo(args[0], a.asDecimal()), CastTo(args[1], b.asDecimal())}, t.Nullable(nullable), nil
+		return []Node{castTo(args[0], a.asDecimal()), castTo(args[1], b.asDecimal())}, t.Nullable(nullable), nil
 	}
 	wide, _ := common(a, b)
 	t := wide
@@ -63,11 +63,11 @@ func bindNumbers(op string, args []Node, a, b Type, nullable bool) ([]Node, Type
 		return nil, Type{}, fmt.Errorf("%% wants integers or decimals, not %s and %s", a.Nullable(true), b.Nullable(true))
 	case op == "%":
 		t = Of(b.Kind) // as Flink: the remainder has the divisor's type
-		return []Node{CastTo(args[0], wide), CastTo(args[1], wide)}, t.Nullable(nullable), nil
+		return []Node{castTo(args[0], wide), castTo(args[1], wide)}, t.Nullable(nullable), nil
 	case !a.Exact() && !b.Exact():
 		t = Of(a.Kind) // as Flink: the first of FLOAT and DOUBLE
 	}
-	return []Node{CastTo(args[0], t), CastTo(args[1], t)}, t.Nullable(nullable), nil
+	return []Node{castTo(args[0], t), castTo(args[1], t)}, t.Nullable(nullable), nil
 }
 
 // momentArithmetic is the type of dates, timestamps and intervals added and subtracted.
@@ -268,7 +268,7 @@ func momentsOfText(args []Node) []Node {
 	for i, a := range args {
 		if t := args[1-i].Type(); a.Type().Kind == String && t.Temporal() {
 			args = slices.Clone(args)
-			args[i] = CastTo(a, t)
+			args[i] = castTo(a, t)
 		}
 	}
 	return args
@@ -290,7 +290,7 @@ func compared(what string, args []Node) ([]Node, error) {
 	}
 	t.Precision = whole + t.Scale
 	for i, a := range args {
-		bound[i] = CastTo(a, t)
+		bound[i] = castTo(a, t)
 	}
 	return bound, nil
 }
@@ -311,7 +311,7 @@ func alike(what string, args []Node) ([]Node, error) {
 	}
 	bound := make([]Node, len(args))
 	for i, a := range args {
-		bound[i] = CastTo(a, t)
+		bound[i] = castTo(a, t)
 		if from := bound[i].Type(); !from.Same(t) { // a VARCHAR(3) among longer texts: the result must not count as one
 			bound[i] = &Call{F: functions["CAST"], Args: []Node{a}, T: t.Nullable(!from.NotNull)}
 		}

@@ -40,7 +40,7 @@ func withElement(function string, args []Node) (array, value Node, elem Type, er
 		return nil, nil, Type{}, fmt.Errorf("argument 2 of %s must be %s, not %s", function, t.Elem.Nullable(true), args[1].Type().Nullable(true))
 	}
 	kept := elem.Nullable(!t.Elem.NotNull)
-	return CastTo(array, Type{Kind: Array, Elem: &kept, NotNull: t.NotNull}), CastTo(args[1], elem), elem, nil
+	return castTo(array, Type{Kind: Array, Elem: &kept, NotNull: t.NotNull}), castTo(args[1], elem), elem, nil
 }
 
 // bindNeedle is for a value that is looked for in an array; NULL can be looked for.

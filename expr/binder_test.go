@@ -204,7 +204,7 @@ func (b *binder) function(e *sql.Call) (Node, error) {
 			if err != nil {
 				return nil, err
 			}
-			*d.into = Fold(CastTo(v, t)).(*Const).Value
+			*d.into = Fold(castTo(v, t)).(*Const).Value
 		}
 	}
 	SetJSON(n, t, o)

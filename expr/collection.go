@@ -119,8 +119,8 @@ func bindItem(args []Node) ([]Node, Type, error) {
 			return nil, Type{}, fmt.Errorf("the keys of %s are %s, not %s", args[0], t.Key, args[1].Type())
 		}
 		c.NotNull = t.Key.NotNull
-		m := CastTo(args[0], Type{Kind: Map, Key: &c, Elem: t.Elem, NotNull: t.NotNull})
-		return []Node{m, CastTo(args[1], c)}, t.Elem.Nullable(true), nil
+		m := castTo(args[0], Type{Kind: Map, Key: &c, Elem: t.Elem, NotNull: t.NotNull})
+		return []Node{m, castTo(args[1], c)}, t.Elem.Nullable(true), nil
 	}
 	return nil, Type{}, fmt.Errorf("[] wants an array or a map, not %s", t.Nullable(true))
 }

@@ -75,7 +75,7 @@ func Bind(name string, zone Zone, args ...Node) (Node, error) {
 	}
 	for i, a := range bound { // what binding has converted, it has converted in the session's time zone
 		if cast, ok := a.(*Call); ok && cast.Zone == nil && cast.F == functions["CAST"] {
-			bound[i] = CastIn(cast.Args[0], cast.T, zone)
+			bound[i] = CastTo(cast.Args[0], cast.T, zone)
 		}
 	}
 	c := &Call{F: f, Args: bound, T: t, Zone: zone}
@@ -126,12 +126,11 @@ func allNotNull(args []Node) bool {
 	return true
 }
 
-// CastTo brings an expression to a type, if it is not of it already. Between TIMESTAMP and TIMESTAMP_LTZ it counts in UTC, unless the
-// result becomes an argument of Bind.
-func CastTo(n Node, t Type) Node { return CastIn(n, t, nil) }
+// castTo is CastTo for what becomes an argument of Bind, which knows the time zone.
+func castTo(n Node, t Type) Node { return CastTo(n, t, nil) }
 
-// CastIn is CastTo in a time zone.
-func CastIn(n Node, t Type, zone Zone) Node {
+// CastTo brings an expression to a type, if it is not of it already. zone is the session's: the clock by which TIMESTAMP and TIMESTAMP_LTZ become each other.
+func CastTo(n Node, t Type, zone Zone) Node {
 	from := n.Type()
 	if t.Holds(from) {
 		return n
@@ -195,12 +194,12 @@ func coerce(function string, i int, letter byte, n Node) (Node, error) {
 		if !t.Integer() {
 			return nil, wrong
 		}
-		return CastTo(n, Of(BigInt)), nil
+		return castTo(n, Of(BigInt)), nil
 	case 'd':
 		if !t.Numeric() {
 			return nil, wrong
 		}
-		return CastTo(n, Of(Double)), nil
+		return castTo(n, Of(Double)), nil
 	case 'n':
 		if !t.Numeric() {
 			return nil, wrong

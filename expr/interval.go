@@ -190,7 +190,7 @@ func bindTimestampAdd(args []Node) ([]Node, Type, error) {
 	t := at.Type()
 	digits := map[string]int{"MILLISECOND": 3, "MICROSECOND": 6}[unit]
 	if t.Kind == Date && unitSizes[unit] > 0 && unitSizes[unit] < Day {
-		at = CastTo(at, OfTime(Timestamp, 6))
+		at = castTo(at, OfTime(Timestamp, 6))
 		t = at.Type()
 	}
 	if t.Instant() {

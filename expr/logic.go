@@ -103,7 +103,7 @@ func bindCase(args []Node) ([]Node, Type, error) {
 	}
 	bound := make([]Node, len(args))
 	for i := 0; i+1 < len(args); i += 2 {
-		bound[i], bound[i+1] = CastTo(args[i], Of(Boolean)), values[i/2]
+		bound[i], bound[i+1] = castTo(args[i], Of(Boolean)), values[i/2]
 	}
 	bound[len(args)-1] = values[len(values)-1]
 	return bound, bound[1].Type().Nullable(!allNotNull(values)), nil
@@ -117,7 +117,7 @@ func oneFloat(values []Node) []Node {
 	}
 	for i, v := range values {
 		if v.Type().Kind == Double {
-			values[i] = CastTo(v, Of(Float))
+			values[i] = castTo(v, Of(Float))
 		}
 	}
 	return values

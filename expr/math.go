@@ -227,7 +227,7 @@ func bindExtreme(name string) func(args []Node) ([]Node, Type, error) {
 			args = slices.Clone(args)
 			for i, a := range args { // as Flink, for which decimals are FLOAT here
 				if a.Type().Kind == Decimal {
-					args[i] = CastTo(a, Of(Float).Nullable(!a.Type().NotNull))
+					args[i] = castTo(a, Of(Float).Nullable(!a.Type().NotNull))
 				}
 			}
 		}

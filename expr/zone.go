@@ -90,3 +90,56 @@ var shortZones = map[string]string{
 	"PST": "America/Los_Angeles", "EST": "America/New_York, or -05:00 the year round", "CST": "America/Chicago", "MST": "America/Denver, or -07:00 the year round",
 	"IST": "Asia/Kolkata", "JST": "Asia/Tokyo", "HST": "Pacific/Honolulu", "BST": "Europe/London", "CEST": "Europe/Paris", "Local": "the zone's name: the machine's own would make rows depend on where they are computed",
 }
+
+// SetsClocks reports whether a zone has had more than one offset from UTC since 1970, so that some local times come twice and others not at all.
+func SetsClocks(zone Zone) bool {
+	if zone == nil || zone == time.UTC {
+		return false
+	}
+	first := offsetAt(0, zone)
+	for month := int64(0); month < 70*12; month++ {
+		if offsetAt(month*30*Day, zone) != first {
+			return true
+		}
+	}
+	return false
+}
+
+// LocalTime says what a call does with a local time that its zone has twice or leaves out; "" where it has nothing to do with one.
+func (c *Call) LocalTime() string {
+	switch c.F.Name {
+	case "CAST", "TRY_CAST":
+		from := c.Args[0].Type()
+		switch {
+		case !SetsClocks(c.Zone):
+		case c.T.Kind == TimestampLTZ && from.Kind != TimestampLTZ && from.Kind != Null:
+			return fmt.Sprintf("a local time that %s has twice is the first of the two, and one that it leaves out is moved forward", c.Zone)
+		case c.T.Kind == Timestamp && from.Kind == TimestampLTZ:
+			return fmt.Sprintf("two instants in the hour that %s has twice become one TIMESTAMP", c.Zone)
+		}
+	case "UNIX_TIMESTAMP":
+		if len(c.Args) > 0 && SetsClocks(c.Zone) {
+			return fmt.Sprintf("a local time that %s has twice is the second of the two, unlike in a CAST", c.Zone)
+		}
+	case "CONVERT_TZ":
+		return inZone(c.Args[1])
+	case "TO_TIMESTAMP_LTZ":
+		if len(c.Args) > 2 {
+			return inZone(c.Args[2])
+		}
+	}
+	return ""
+}
+
+// inZone is LocalTime for a zone that is an argument.
+func inZone(n Node) string {
+	name := "a zone"
+	if k, ok := Fold(n).(*Const); ok && k.Value != nil {
+		zone, err := ParseZone(k.Value.(string))
+		if err != nil || !SetsClocks(zone) {
+			return ""
+		}
+		name = zone.String()
+	}
+	return fmt.Sprintf("a local time that %s has twice is the first of the two, and one that it leaves out is moved forward", name)
+}

@@ -114,6 +114,14 @@ func (b *binder) call(where sql.Node, name string, args ...sql.Expr) (expr.Node,
 		return nil, err
 	}
 	n, err := expr.Bind(name, b.Zone, bound...)
+	if call, ok := n.(*expr.Call); ok {
+		b.differCall(where, call)
+		for _, a := range call.Args {
+			if !slices.Contains(bound, a) { // Bind has converted it
+				b.differCall(where, a)
+			}
+		}
+	}
 	return n, at(where, err)
 }
 
@@ -134,7 +142,7 @@ func (b *binder) condition(e sql.Expr, where string) (expr.Node, error) {
 	if t := n.Type(); t.Kind != expr.Boolean && t.Kind != expr.Null {
 		return nil, sql.Errorf(e, "%s wants a condition, and this is %s", where, t.Nullable(true))
 	}
-	return expr.Fold(expr.CastTo(n, expr.Of(expr.Boolean))), nil
+	return expr.Fold(expr.CastTo(n, expr.Of(expr.Boolean), b.Zone)), nil
 }
 
 func (b *binder) is(e *sql.Is) (expr.Node, error) {
@@ -214,6 +222,9 @@ func (b *binder) cast(e *sql.Cast) (expr.Node, error) {
 		return nil, err
 	}
 	n, err := expr.Cast(x, t, e.Try, b.Zone)
+	if n != x {
+		b.differCall(e, n)
+	}
 	return n, at(e, err)
 }
 
@@ -296,7 +307,7 @@ func (b *binder) json(e *sql.Call, n expr.Node) (expr.Node, error) {
 		if err != nil {
 			return nil, err
 		}
-		k, ok := expr.Fold(expr.CastTo(v, t)).(*expr.Const)
+		k, ok := expr.Fold(expr.CastTo(v, t, b.Zone)).(*expr.Const)
 		if !ok {
 			return nil, sql.Errorf(d.e, "DEFAULT wants a constant")
 		}

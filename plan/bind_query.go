@@ -103,7 +103,7 @@ func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
 			cols[i].Role, cols[i].Window = NoRole, nil
 		}
 	}
-	left, right = p.castTo(left, cols), p.castTo(right, cols)
+	left, right = p.castTo(s, left, cols), p.castTo(s, right, cols)
 	if left.Updating || right.Updating {
 		return nil, sql.Errorf(s, "UNION of rows that are updated is not supported").WithHint("write each to the sink in its own INSERT of a statement set")
 	}
@@ -118,10 +118,11 @@ func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
 }
 
 // castTo brings the columns of a relation to the types of others.
-func (p *planner) castTo(r *Relation, cols []Column) *Relation {
+func (p *planner) castTo(where sql.Node, r *Relation, cols []Column) *Relation {
 	exprs, same := make([]expr.Node, len(cols)), true
 	for i := range cols {
-		exprs[i] = expr.CastTo(r.col(i), cols[i].Type)
+		exprs[i] = expr.CastTo(r.col(i), cols[i].Type, p.Zone)
+		p.differCall(where, exprs[i])
 		_, plain := exprs[i].(*expr.Col)
 		same = same && plain
 	}

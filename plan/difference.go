@@ -20,7 +20,7 @@ type Difference struct {
 // DifferenceNames are the names of all differences that a pipeline can have.
 func DifferenceNames() []string {
 	return []string{
-		"averages-over", "dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "lookup-deletes", "max-ahead", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "sessions-again", "state-ttl", "time-zones", "variance", "watermarks", "window-offsets",
+		"averages-over", "dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "local-times", "lookup-deletes", "max-ahead", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "sessions-again", "state-ttl", "time-zones", "variance", "watermarks", "window-offsets",
 	}
 }
 
@@ -28,6 +28,20 @@ func DifferenceNames() []string {
 func (p *planner) differ(where sql.Node, name, format string, args ...any) {
 	if !slices.ContainsFunc(p.Differences, func(d Difference) bool { return d.Name == name }) {
 		p.Differences = append(p.Differences, Difference{where.At(), name, fmt.Sprintf(format, args...)})
+	}
+}
+
+// differCall notes what a call does with local times that come twice or not at all: each place, since another rule may hold there.
+func (p *planner) differCall(where sql.Node, n expr.Node) {
+	if call, ok := n.(*expr.Call); ok {
+		p.differLocal(where, call.LocalTime())
+	}
+}
+
+func (p *planner) differLocal(where sql.Node, rule string) {
+	d := Difference{where.At(), "local-times", rule}
+	if rule != "" && !slices.Contains(p.Differences, d) {
+		p.Differences = append(p.Differences, d)
 	}
 }
 
@@ -57,6 +71,13 @@ func (p *planner) differInsert(where sql.Node, n *Insert) {
 }
 
 func (p *planner) differWindow(where sql.Node, w *Window) {
+	if expr.SetsClocks(w.Zone) {
+		rule := "a window over the hour that %s has twice takes the rows of both, and stays open until the hour ends for the second time; a window over an hour that is left out has no rows"
+		if w.Kind == Session {
+			rule = "the start and end of a window are local times of %s: two windows in the hour that it has twice can have the same"
+		}
+		p.differLocal(where, fmt.Sprintf(rule, w.Zone))
+	}
 	if w.Offset != 0 {
 		p.differ(where, "window-offsets", "Flink 2.2 can lose rows of windows with an offset: it sees that one is over only where one without offset is")
 	}

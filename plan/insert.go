@@ -66,7 +66,7 @@ func (p *planner) insert(s *sql.Insert) error {
 		}
 	}
 	p.differInsert(s, insert)
-	r = p.castTo(r, cols)
+	r = p.castTo(s, r, cols)
 	if err := insert.checkKey(s, r); err != nil {
 		return err
 	}

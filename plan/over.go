@@ -237,7 +237,7 @@ func (o *overBinding) lag(c *sql.Call) (expr.Node, error) {
 		a.Back = k.Value.(int64)
 	}
 	if len(args) > 2 {
-		k, constant := expr.Fold(expr.CastTo(args[2], a.Type)).(*expr.Const)
+		k, constant := expr.Fold(expr.CastTo(args[2], a.Type, o.Zone)).(*expr.Const)
 		if !constant || !assignable(args[2].Type(), a.Type) {
 			return nil, sql.Errorf(c.Args[2], "LAG wants a constant %s as its default", a.Type)
 		}

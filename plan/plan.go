@@ -49,7 +49,7 @@ type Program struct {
 	Sinks    []*Relation // each over the rows of one INSERT
 	Stages   []*Stage    // those that feed others first
 
-	Differences []Difference // to Flink, each name once
+	Differences []Difference // to Flink, each name once; local-times at each place
 }
 
 // Settings are what SET gives.

@@ -69,7 +69,7 @@ func (p *planner) look(q *sql.Query) error {
 		c.Type = c.Type.Nullable(true)
 		cols[i] = c
 	}
-	p.Sinks = append(p.Sinks, p.relation(insert, nil, p.castTo(r, cols)))
+	p.Sinks = append(p.Sinks, p.relation(insert, nil, p.castTo(q, r, cols)))
 	return nil
 }
 
