@@ -56,7 +56,7 @@ func (a *audit) findUnreadOf(ctx context.Context, group string) error {
 					continue
 				}
 				a.report.Unread += start - gone[id]
-				a.report.find("C10", "deleted unread", "partition %d: group %s is at offset %d, and the log begins at %d: %d offsets were deleted before it read them", id, group, gone[id], start, start-gone[id])
+				a.report.find("C10", "deleted unread", "%s-%d: group %s is at offset %d, and the log begins at %d: %d offsets were deleted before it read them", a.Topic, id, group, gone[id], start, start-gone[id])
 			}
 			return nil
 		}

@@ -42,7 +42,7 @@ func (s *session) openStore(stage *plan.Stage, partition int32) *state.Store {
 	}
 	store, err := state.Open(state.Config{
 		Dir: dir, Identity: fmt.Sprintf("%s %s %d", s.Program.Name, s.ids[stage.Changelog], partition),
-		CacheBytes: s.CacheBytes, MaxAge: s.maxAge(stage.Changelog), Logger: s.Logger,
+		CacheBytes: s.CacheBytes, MaxAge: s.maxAge(stage.Changelog), Logger: s.Logger, Now: s.Now,
 	})
 	switch {
 	case errors.Is(err, state.ErrLocked):

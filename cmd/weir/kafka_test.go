@@ -37,7 +37,7 @@ func TestOnKafka(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a JVM: make test runs it")
 	}
-	kafka := stack.New(t, 1)
+	kafka := stack.New(t, 1, "log.retention.ms=-1", "log.retention.check.interval.ms=500", "log.initial.task.delay.ms=500")
 	b := &realBroker{at: broker.Config{Brokers: kafka.Brokers()}, flag: "--brokers=" + strings.Join(kafka.Brokers(), ",")}
 	var err error
 	if b.client, err = broker.Connect(t.Context(), b.at, kgo.RecordPartitioner(broker.GivenPartitions())); err != nil {
@@ -48,6 +48,17 @@ func TestOnKafka(t *testing.T) {
 	must(t, "topics", "apply", b.flag)
 	t.Run("bounded runs are visible at once", b.testBoundedRuns)
 	t.Run("produced readings are visible at once", b.testProduced)
+	t.Run("gaps", func(t *testing.T) {
+		for name, test := range map[string]func(*testing.T){
+			"restart": b.testGapAtRestart, "first start": b.testGapBeforeFirstStart, "running": b.testGapWhileRunning, "retention": b.testGapByRetention, "none": b.testGapStops,
+			"verify": b.testVerifyNamesGap,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t)
+			})
+		}
+	})
 	t.Run("accidents", func(t *testing.T) { accidents(t, b.at, 8, 4) })
 }
 

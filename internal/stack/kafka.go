@@ -21,6 +21,8 @@ type Options struct {
 	Dir      string // its data, which Close leaves there; default a temporary folder, which Close removes
 	Port     int    // where the ports begin; default free ones
 	Detached bool   // the processes outlive this one; needs Dir, where OpenKafka finds them
+
+	Properties []string // more lines of server.properties, for a cluster that is laid out
 }
 
 // Kafka is a cluster of real brokers. Its methods are for one goroutine, but for those that take a node
@@ -32,6 +34,7 @@ type Kafka struct {
 	nodes    []*node
 	starter  *starter
 	heap     string
+	more     []string // lines of server.properties
 }
 
 type node struct {
@@ -160,7 +163,7 @@ func (o *Options) cluster() (*Kafka, error) {
 		return nil, err
 	}
 	k := file.kafka(dir)
-	k.keep, k.detached = keep, o.Detached
+	k.keep, k.detached, k.more = keep, o.Detached, o.Properties
 	return k, writeCluster(dir, file)
 }
 
@@ -199,10 +202,10 @@ func OpenKafka(dir string) (*Kafka, error) {
 	return k, nil
 }
 
-// New starts a cluster for a test, and stops it when the test ends.
-func New(tb TB, brokers int) *Kafka {
+// New starts a cluster for a test, with more lines of server.properties, and stops it when the test ends.
+func New(tb TB, brokers int, properties ...string) *Kafka {
 	tb.Helper()
-	k, err := StartKafka(tb.Context(), Options{Brokers: brokers})
+	k, err := StartKafka(tb.Context(), Options{Brokers: brokers, Properties: properties})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -252,7 +255,8 @@ broker.session.timeout.ms=6000
 num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=33554432
-`, n.id, strings.Join(quorum, ","), n.port, n.controller, n.dir, replicas, insync, more, map1, advertised)
+%[11]s
+`, n.id, strings.Join(quorum, ","), n.port, n.controller, n.dir, replicas, insync, more, map1, advertised, strings.Join(k.more, "\n"))
 }
 
 func (k *Kafka) format(ctx context.Context, n *node) error {
