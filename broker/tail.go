@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -23,12 +24,16 @@ func Tail(ctx context.Context, c Config, topic string, o TailOptions, fn func(*k
 		return err
 	}
 	defer client.Close()
-	topics, err := kadm.NewClient(client).ListTopics(ctx, topic)
-	if err != nil {
-		return fmt.Errorf("look at topic %s: %w", topic, err)
+	admin := kadm.NewClient(client)
+	topics, err := admin.ListTopics(ctx, topic)
+	if err == nil {
+		err = topics[topic].Err
 	}
-	if err := topics[topic].Err; err != nil {
-		return fmt.Errorf("topic %s: %w", topic, err)
+	switch {
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return NoTopic(ctx, admin, topic)
+	case err != nil:
+		return fmt.Errorf("describe topic %s: %w", topic, err)
 	}
 	if o.UntilEnd && o.FromStart {
 		return ReadAll(ctx, c, topic, nil, fn)

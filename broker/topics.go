@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	_ "embed" // the default topics
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/agnivade/levenshtein"
 	"github.com/goccy/go-yaml"
+	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 // Topic declares how a topic should be. A zero field says nothing of it.
@@ -127,13 +129,32 @@ func explainYAML(err error) error {
 	}
 	key := unknown.Token.Value
 	hint := "known are " + strings.Join(topicKeys, ", ")
-	best := 4
-	for _, k := range topicKeys {
-		if d := levenshtein.ComputeDistance(k, key); d < best {
-			best, hint = d, "did you mean "+k+"?"
-		}
+	if k := nearest(key, topicKeys); k != "" {
+		hint = "did you mean " + k + "?"
 	}
 	return fmt.Errorf("line %d: unknown key %q: %s", unknown.Token.Position.Line, key, hint)
+}
+
+// nearest is the candidate that differs in at most three letters from a name, or "".
+func nearest(name string, candidates []string) (found string) {
+	best := 4
+	for _, c := range candidates {
+		if d := levenshtein.ComputeDistance(c, name); d < min(best, len(name)) {
+			best, found = d, c
+		}
+	}
+	return found
+}
+
+// NoTopic is the error for a topic that does not exist, with the existing one whose name is nearest.
+func NoTopic(ctx context.Context, admin *kadm.Client, name string) error {
+	text := "there is no topic " + name
+	if all, err := admin.ListTopics(ctx); err == nil { // the hint only
+		if near := nearest(name, all.Names()); near != "" {
+			text += ": did you mean " + near + "?"
+		}
+	}
+	return errors.New(text)
 }
 
 // legalName is what Kafka takes as a topic's name.

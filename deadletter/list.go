@@ -70,13 +70,14 @@ func checkTopics(ctx context.Context, c broker.Config, topics Topics) (marked bo
 		return false, err
 	}
 	defer client.Close()
-	listed, err := kadm.NewClient(client).ListTopics(ctx, topics.DLQ, topics.Progress)
+	admin := kadm.NewClient(client)
+	listed, err := admin.ListTopics(ctx, topics.DLQ, topics.Progress)
 	if err != nil {
 		return false, fmt.Errorf("look at topics: %w", err)
 	}
 	switch err := listed[topics.DLQ].Err; {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		return false, fmt.Errorf("no topic %s: a pipeline makes NAME.dlq when it first runs, weir topics apply the one of readings: %w", topics.DLQ, err)
+		return false, fmt.Errorf("%w; a pipeline creates NAME.dlq when it first runs, and weir topics apply creates that of the readings", broker.NoTopic(ctx, admin, topics.DLQ))
 	case err != nil:
 		return false, fmt.Errorf("look at topic %s: %w", topics.DLQ, err)
 	}

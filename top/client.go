@@ -137,6 +137,7 @@ type Pipeline struct {
 	State   string   `json:"state"`
 	Reason  string   `json:"reason"`
 	Members int      `json:"members"`
+	Here    bool     `json:"here"` // in the console's process; of others nothing below Lag is known
 	Rate    float64  `json:"rate"`
 	Lag     int64    `json:"lag"`
 	Delay   *float64 `json:"delay"`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,17 @@ import (
 const overviewJSON = `{"now":{"in":1200,"out":1190,"p50":100,"p99":113.5,"lag":274,"open":1},"points":[{"in":1},{"in":5},{"in":3}],
 "devices":{"total":120,"online":118,"late":1,"silent":1},"brokers":[{}],"topics":4,"partitions":13,"letters":7,
 "pipelines":[{"name":"hottest","state":"running","members":2,"rate":1200,"lag":274,"delay":5.5},{"name":"evil\u001b[2J","state":"retrying","reason":"no disk"}]}`
+
+// What only the process knows that runs a pipeline is not shown as 0 where that is another one.
+func TestUnknownCountsAreNotZero(t *testing.T) {
+	pipelines := []Pipeline{{Name: "here", Here: true, Late: 7}, {Name: "elsewhere", Lag: 3}}
+	lines := look{}.pipelines(pipelines, 140)
+	for i, want := range [][]string{{"7", "0", "0"}, {"–", "–", "–"}} {
+		if got := strings.Fields(ansi.Strip(lines[i+1])); !slices.Equal(got[len(got)-3:], want) {
+			t.Errorf("%s ends with %q, expected %q", pipelines[i].Name, got[len(got)-3:], want)
+		}
+	}
+}
 
 // api is a console that answers with what a test gives it.
 func api(t *testing.T) *Client {

@@ -84,9 +84,15 @@ func (l look) pipelines(all []Pipeline, width int) []string {
 		if p.Delay != nil {
 			mark = "-" + span(time.Duration(*p.Delay*float64(time.Second)))
 		}
+		counted := func(n int64) string {
+			if !p.Here {
+				return "–" // known to the process that runs it
+			}
+			return short(float64(n))
+		}
 		rows = append(rows, []string{
 			plain(p.Name), l.state(p.State), fmt.Sprint(p.Members), rate(p.Rate), short(float64(p.Lag)), mark, millis(p.P99),
-			short(float64(p.Late)), short(float64(p.Letters)), short(float64(p.Dropped)), remark(p),
+			counted(p.Late), counted(p.Letters), counted(p.Dropped), remark(p),
 		})
 	}
 	return table([]column{

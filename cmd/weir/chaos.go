@@ -29,14 +29,14 @@ func newChaos() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "chaos",
 		Short: "Break things while readings flow, and prove that nothing is lost or doubled",
-		Long: `Starts producers and a stateful pipeline in processes of their own, and lets one fault after the other happen to them:
-processes and brokers are killed, put to sleep and woken up, cut off, held back; disks fill up; leaders move; and operators
-have their accidents. All the while, and at the end, the readings, the windows and the groups are held against what the
-acknowledgements and the log say. Exits with 3 if anything does not hold.
+		Long: `Starts producers and a stateful pipeline in processes of their own, and injects one fault after another:
+processes and brokers are killed, or stopped and continued; connections are cut or delayed; disks fill up;
+leaders move; and operators have accidents. During the run and at its end the readings, the windows and the
+groups are compared with the acknowledgements and the log. Exits with 3 if anything is wrong.
 
-Faults happen to the embedded broker of a weir up that it starts for itself, or, with --on kafka, to the cluster of weir kafka
-up in the same --data-dir. Brokers get killed and topics deleted: use a cluster for nothing else. Without root, the kinds that need a
-file system of their own are left out, and the report says so.
+The faults hit the embedded broker of a weir up that it starts for itself, or, with --on kafka, the cluster
+of weir kafka up in the same --data-dir. Brokers are killed and topics deleted: use that cluster for nothing
+else. Without root, the kinds that need a file system of their own are skipped, and the report says so.
 
 Kinds of faults:
 ` + chaosKinds(),

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -98,7 +99,7 @@ where a record lies in another partition than its key belongs in.`,
 						return err
 					}
 				case err == nil:
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, pipeline %s of %d stages\n", file, program.Name, len(program.Stages))
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, pipeline %s of %s\n", file, program.Name, plural(len(program.Stages), "stage"))
 					if report.Keys != nil {
 						fmt.Fprintf(cmd.OutOrStdout(), "%s: keys lie where they belong in %s sampled records\n", file, count(int64(report.Keys.Records)))
 						for _, topic := range report.Keys.Missing {
@@ -158,16 +159,52 @@ func compileFile(file string) (text string, p *plan.Program, err error) {
 		}
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("read the pipeline: %w", err)
+		return "", nil, unreadable(file, err)
 	}
 	p, err = plan.Compile(text, strings.TrimSuffix(filepath.Base(file), ".sql"))
 	return text, p, err
+}
+
+// noFileError says which file is not there.
+type noFileError struct{ text string }
+
+func (e *noFileError) Error() string { return e.text }
+
+// unreadable is the error for a pipeline's file that can't be read.
+func unreadable(file string, err error) error {
+	switch {
+	case file == "-":
+		return &noFileError{"a pipeline is read from a file, not from standard input: its name and its state belong to the file"}
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("read the pipeline: %w", err)
+	}
+	text := "there is no file " + file
+	if filepath.Base(file) == file && filepath.Ext(file) == "" {
+		text += ", and no pipeline of this name comes with Weir"
+	}
+	if hint := sql.DidYouMean(file, slices.Concat(pipelines.Names(), sqlFiles(file))); hint != "" {
+		text += ": " + hint
+	}
+	return &noFileError{text}
+}
+
+// sqlFiles are the SQL files beside a file that does not exist.
+func sqlFiles(file string) []string {
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*.sql"))
+	if err != nil { // the folder's name is no pattern; this is for a hint only
+		return nil
+	}
+	return files
 }
 
 // inFile tells in which file an error of SQL is, and shows the line.
 func inFile(file, text string, err error) error {
 	var at *sql.Error
 	if !errors.As(err, &at) {
+		var none *noFileError
+		if errors.As(err, &none) {
+			return err
+		}
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	s := fmt.Sprintf("%s:%d:%d: %s", file, at.Line, at.Column, at.Message)

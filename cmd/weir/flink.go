@@ -125,7 +125,7 @@ func (s *steps) done() {
 func readPipeline(file string) (text, name string, err error) {
 	raw, err := os.ReadFile(file) //nolint:gosec // the user's file
 	if err != nil {
-		return "", "", fmt.Errorf("read the pipeline: %w", err)
+		return "", "", unreadable(file, err)
 	}
 	return string(raw), strings.TrimSuffix(filepath.Base(file), ".sql"), nil
 }

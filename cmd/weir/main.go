@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,6 +40,7 @@ func run(parent context.Context) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	root := newRoot()
+	unwrapHelp(root)
 	out := &stdout{File: os.Stdout}
 	root.SetOut(out)
 	err := fang.Execute(ctx, root,
@@ -50,6 +52,25 @@ func run(parent context.Context) int {
 		printError(os.Stderr, err)
 	}
 	return exitCode(err)
+}
+
+// unwrapHelp makes one line of each paragraph of the commands' help, which is then wrapped to the width of the terminal. Indented
+// lines, as of lists, stay as they are.
+func unwrapHelp(c *cobra.Command) {
+	lines := strings.Split(c.Long, "\n")
+	long := lines[0]
+	prose := func(line string) bool { return line != "" && !strings.HasPrefix(line, " ") }
+	for i, line := range lines[1:] {
+		if prose(lines[i]) && prose(line) {
+			long += " " + line
+		} else {
+			long += "\n" + line
+		}
+	}
+	c.Long = long
+	for _, sub := range c.Commands() {
+		unwrapHelp(sub)
+	}
 }
 
 // stdout remembers the first write that failed, as on a full disk: a command whose output is cut must not end with 0.
@@ -163,12 +184,35 @@ func printError(w io.Writer, err error) {
 		fmt.Fprintln(w, "weir: "+strings.TrimSpace(err.Error()))
 		return
 	}
-	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
-	fmt.Fprintln(w, "weir: "+text)
+	fmt.Fprintln(w, "weir: "+oneLine(err))
 	var wrong *usageError
 	if errors.As(err, &wrong) {
 		fmt.Fprintln(w, "Run the command with --help for its flags and examples.")
 	}
+}
+
+// oneLine is the text of an error on one line, in the words of the command line.
+func oneLine(err error) string {
+	if exitCode(err) == exitInterrupted && !errors.Is(err, errInterrupted) {
+		return "interrupted"
+	}
+	text := strings.TrimSpace(err.Error())
+	if unknown, suggested, ok := strings.Cut(text, "\n\nDid you mean this?\n"); ok { // cobra's
+		return unknown + ": did you mean " + strings.Join(strings.Fields(suggested), " or ") + "?"
+	}
+	if before, _, ok := strings.Cut(text, " flag: strconv.ParseBool: "); ok {
+		return before + " flag: not true or false"
+	}
+	for _, number := range []struct{ parser, name string }{{"Int", "whole number"}, {"Uint", "whole number from 0 on"}, {"Float", "number"}} {
+		if before, cause, ok := strings.Cut(text, " flag: strconv.Parse"+number.parser+": "); ok {
+			if strings.HasSuffix(cause, strconv.ErrRange.Error()) {
+				return before + " flag: out of range"
+			}
+			return before + " flag: not a " + number.name
+		}
+	}
+	text = strings.Replace(text, " flag: time: ", " flag: ", 1)
+	return strings.ReplaceAll(text, "\n", "; ")
 }
 
 func version() string {

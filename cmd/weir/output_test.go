@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -9,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 )
 
 // A command whose output can't be written says so and ends with 1, whichever it is.
@@ -73,6 +77,62 @@ func TestFreshSystem(t *testing.T) {
 	for _, args := range [][]string{{"produce", "--devices=0", data}, {"up", "--devices=0", data}, {"produce", "--devices=-3", data}} {
 		if code, _, errOut := do(t, args...); code != exitUsage || !strings.Contains(errOut, "a fleet has at least 1") {
 			t.Errorf("weir %s: exit %d, %s", strings.Join(args, " "), code, errOut)
+		}
+	}
+}
+
+// What a user gets wrong is named in the words of the command line, with a way forward, on one line without the libraries' own text.
+func TestMistakes(t *testing.T) {
+	data := "--data-dir=" + filepath.Join(t.TempDir(), "data")
+	must(t, "topics", "apply", data)
+	for _, x := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"verfy"}, exitUsage, `weir: unknown command "verfy" for "weir": did you mean verify?`},
+		{[]string{"up", "--devices", "many"}, exitUsage, `weir: invalid argument "many" for "--devices" flag: not a whole number`},
+		{[]string{"up", "--rate", "1.x"}, exitUsage, `weir: invalid argument "1.x" for "--rate" flag: not a number`},
+		{[]string{"up", "--for", "3"}, exitUsage, `weir: invalid argument "3" for "--for" flag: missing unit in duration`},
+		{[]string{"up", "--sync=ja"}, exitUsage, `weir: invalid argument "ja" for "--sync" flag: not true or false`},
+		{[]string{"tail", "device_stat", data}, exitFailed, "weir: there is no topic device_stat: did you mean device_stats?"},
+		{[]string{"tail", "nothing_like_it", data}, exitFailed, "weir: there is no topic nothing_like_it"},
+		{[]string{"run", "per_minut", data}, exitUsage, "weir: there is no file per_minut, and no pipeline of this name comes with Weir: did you mean per_minute?"},
+		{[]string{"run", "nothing.sql", data}, exitUsage, "weir: there is no file nothing.sql"},
+		{[]string{"run", "-", data}, exitUsage, "weir: a pipeline is read from a file, not from standard input: its name and its state belong to the file"},
+		{[]string{"dlq", "list", "--dlq=typo.dlq", data}, exitFailed, "weir: there is no topic typo.dlq"},
+	} {
+		code, _, errOut := do(t, x.args...)
+		line, rest, _ := strings.Cut(strings.TrimSpace(errOut), "\n")
+		if code != x.code || !strings.HasPrefix(line, x.want) || strings.Contains(errOut, "strconv") || strings.Contains(errOut, "UNKNOWN_TOPIC") || strings.Count(rest, "\n") > 1 {
+			t.Errorf("weir %s: exit %d, expected %d and %q, got\n%s", strings.Join(x.args, " "), code, x.code, x.want, errOut)
+		}
+	}
+}
+
+// Paragraphs of help are wrapped once, to the terminal: lines as long as those of the source would be wrapped a second time.
+func TestHelpIsUnwrapped(t *testing.T) {
+	c := &cobra.Command{Long: "One\ntwo.\n\nThree:\n  a list\n  of two\nfour\nfive"}
+	c.AddCommand(&cobra.Command{Long: "six\nseven"})
+	unwrapHelp(c)
+	if want := "One two.\n\nThree:\n  a list\n  of two\nfour five"; c.Long != want || c.Commands()[0].Long != "six seven" {
+		t.Errorf("got %q and %q, expected %q", c.Long, c.Commands()[0].Long, want)
+	}
+	help := must(t, "chaos", "--help")
+	for _, line := range strings.Split(help, "\n") {
+		if n := len(strings.Fields(line)); n == 1 && !strings.HasPrefix(strings.TrimSpace(line), "weir") && strings.ToUpper(line) != line {
+			t.Errorf("a line of help has a single word: %s", line)
+		}
+	}
+}
+
+// A command that is stopped says so, and not which Go function was interrupted.
+func TestInterruptedText(t *testing.T) {
+	for _, err := range []error{context.Canceled, fmt.Errorf("verify sensor_data_tx: %w", context.Canceled), errInterrupted} {
+		var out strings.Builder
+		printError(&out, err)
+		if exitCode(err) != exitInterrupted || !strings.HasPrefix(out.String(), "weir: interrupted") || strings.Contains(out.String(), "context") {
+			t.Errorf("%v is shown as %q", err, out.String())
 		}
 	}
 }

@@ -62,7 +62,7 @@ Rows may come out in any order. A line that begins with # is a comment.`,
 				writeResult(cmd, r)
 			}
 			if !asJSON {
-				fmt.Fprintf(cmd.OutOrStdout(), "%d tests, %d failed\n", len(results), failed)
+				fmt.Fprintf(cmd.OutOrStdout(), "%s, %d failed\n", plural(len(results), "test"), failed)
 			}
 			if failed > 0 {
 				return errCheck

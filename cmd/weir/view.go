@@ -136,3 +136,11 @@ func count(n int64) string {
 	}
 	return s
 }
+
+// plural is a number of things, such as "1 stage" or "2 stages".
+func plural(n int, one string) string {
+	if n != 1 {
+		one += "s"
+	}
+	return count(int64(n)) + " " + one
+}

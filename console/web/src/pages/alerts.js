@@ -28,7 +28,7 @@ export function Alerts() {
           <${Tabs} label="State" value=${state} onChange=${setState} options=${[['', html`all`], ...states.map((s) => [s, html`<${State} is=${s} /> <b>${f.count(counts[s])}</b>`])]} />
           <span class="note" role="status">${!answer ? 'loading' : answer.matched > rows.length ? `the newest ${rows.length} of ${f.count(answer.matched)}` : ''}</span>
         </div>
-        ${answer && !rows.length ? html`<${Empty}>${known ? 'No alert matches.' : html`No alert fires. <code>weir run FILE --alerts alerts.yaml</code> tells of them.`}</${Empty}>` : null}
+        ${answer && !rows.length ? html`<${Empty}>${known ? 'No alert matches.' : html`No alert fires. <code>weir run FILE --alerts alerts.yaml</code> sends notifications of those that do.`}</${Empty}>` : null}
         ${rows.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Alerts"><table>
           <thead><tr><th>State</th><th>Severity</th><th>Summary</th><th class="opt">Of</th><th>Pipeline</th><th>Since</th><th>Resolved</th><th>Told</th></tr></thead>
           <tbody>${rows.map((a) => html`<${Row} key=${a.id} of=${a} />`)}</tbody>

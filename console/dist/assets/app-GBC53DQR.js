@@ -420,7 +420,7 @@ ${h.stage}`:""}</title>`}
           <${lt} label="State" value=${e} onChange=${t} options=${[["",g`all`],...id.map(f=>[f,g`<${He} is=${f} /> <b>${N.count(c[f])}</b>`])]} />
           <span class="note" role="status">${l?l.matched>a.length?`the newest ${a.length} of ${N.count(l.matched)}`:"":"loading"}</span>
         </div>
-        ${l&&!a.length?g`<${Q}>${u?"No alert matches.":g`No alert fires. <code>weir run FILE --alerts alerts.yaml</code> tells of them.`}</${Q}>`:null}
+        ${l&&!a.length?g`<${Q}>${u?"No alert matches.":g`No alert fires. <code>weir run FILE --alerts alerts.yaml</code> sends notifications of those that do.`}</${Q}>`:null}
         ${a.length?g`<div class="scroll" tabindex="0" role="region" aria-label="Alerts"><table>
           <thead><tr><th>State</th><th>Severity</th><th>Summary</th><th class="opt">Of</th><th>Pipeline</th><th>Since</th><th>Resolved</th><th>Told</th></tr></thead>
           <tbody>${a.map(f=>g`<${H0} key=${f.id} of=${f} />`)}</tbody>
