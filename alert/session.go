@@ -15,8 +15,9 @@ import (
 // session is one life of the client. What is known of alerts is dropped when it ends, and read again.
 type session struct {
 	*deliverer
-	group *kgo.GroupTransactSession
-	owned map[source]bool
+	group  *kgo.GroupTransactSession
+	ending broker.Ending
+	owned  map[source]bool
 
 	mu    sync.Mutex
 	moved map[source]bool // partitions that came (true) or went since the last look
@@ -83,6 +84,7 @@ func (s *session) connect(ctx context.Context) error {
 		broker.ClientLog(s.Logger),
 		s.Broker.Observe("alert", s.Instance),
 		s.Broker.Tracer().Client(id, Group).Option(),
+		s.ending.Option(),
 	)...)
 	if err != nil {
 		return fmt.Errorf("open session: %w", err)
@@ -186,7 +188,7 @@ func (s *session) commit(forgotten []string) (committed bool, err error) {
 	if written = errors.Join(written, promise.Err()); written != nil {
 		try = kgo.TryAbort
 	}
-	committed, err = s.group.End(ctx, try)
+	committed, err = s.ending.End(ctx, s.group, try)
 	if err != nil {
 		s.left = err
 		return false, errors.Join(fmt.Errorf("end transaction: %w", err), written)

@@ -22,6 +22,7 @@ import (
 type session struct {
 	*worker
 	group  *kgo.GroupTransactSession
+	ending broker.Ending
 	admin  *kadm.Client
 	stages map[string][]*plan.Stage // by topic that they read
 	sinks  map[string]bool          // topics of the tables that are written
@@ -191,6 +192,7 @@ func (s *session) connect(ctx context.Context) error {
 		s.Broker.Observe("engine", s.Program.Name+"/"+s.instance),
 		s.following.Option(),
 		s.sent.Option(),
+		s.ending.Option(),
 	)...)
 	if err != nil {
 		return &fatalError{fmt.Errorf("open session: %w", err)} // of settings that no broker has seen

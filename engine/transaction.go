@@ -111,7 +111,7 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 			try, failed = kgo.TryAbort, err
 		}
 	}
-	committed, err := s.group.End(ctx, try)
+	committed, err := s.ending.End(ctx, s.group, try)
 	defer func() { s.aborting = "" }()
 	done := s.take()
 	if err != nil {

@@ -1,0 +1,119 @@
+package txtest
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Match says which requests are meant.
+type Match func(b *Broker, req kmsg.Request) bool
+
+// Commit is the request that commits the transaction of an id.
+func Commit(id string) Match {
+	return func(_ *Broker, req kmsg.Request) bool {
+		end, ok := req.(*kmsg.EndTxnRequest)
+		return ok && end.Commit && end.TransactionalID == id
+	}
+}
+
+// Offsets is the request that adds the offsets of a group to the transaction of an id, and among them those of partitions.
+func Offsets(id string, partitions ...int32) Match {
+	return func(_ *Broker, req kmsg.Request) bool {
+		commit, ok := req.(*kmsg.TxnOffsetCommitRequest)
+		if !ok || commit.TransactionalID != id {
+			return false
+		}
+		var all []int32
+		for _, t := range commit.Topics {
+			for _, p := range t.Partitions {
+				all = append(all, p.Partition)
+			}
+		}
+		for _, p := range partitions {
+			if !slices.Contains(all, p) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// Writing is a request that writes to a topic in a transaction.
+func Writing(topic string) Match {
+	return func(b *Broker, req kmsg.Request) bool {
+		produce, ok := req.(*kmsg.ProduceRequest)
+		return ok && produce.TransactionID != nil && slices.ContainsFunc(produce.Topics, func(t kmsg.ProduceRequestTopic) bool { return b.isTopic(topic, t.Topic, t.TopicID) })
+	}
+}
+
+// Reading is a request that fetches from a topic.
+func Reading(topic string) Match {
+	return func(b *Broker, req kmsg.Request) bool {
+		fetch, ok := req.(*kmsg.FetchRequest)
+		return ok && slices.ContainsFunc(fetch.Topics, func(t kmsg.FetchRequestTopic) bool { return b.isTopic(topic, t.Topic, t.TopicID) })
+	}
+}
+
+// Heartbeat is one of a client.
+func Heartbeat(client string) Match {
+	return func(_ *Broker, req kmsg.Request) bool {
+		beat, ok := req.(*kmsg.HeartbeatRequest)
+		return ok && clientOf(beat.MemberID) == client
+	}
+}
+
+// isTopic compares a topic with one that a request names, or of which it gives the id.
+func (b *Broker) isTopic(want, name string, id [16]byte) bool {
+	if name != "" {
+		return name == want
+	}
+	info := b.TopicIDInfo(id)
+	return info != nil && info.Topic == want
+}
+
+// clientOf is the client id of a member: kfake's member ids begin with it.
+func clientOf(member string) string {
+	client, _, _ := strings.Cut(member, "-")
+	return client
+}
+
+// refusal answers a request with an error, for each partition where there are any.
+func refusal(req kmsg.Request, err *kerr.Error) kmsg.Response {
+	resp := req.ResponseKind()
+	switch r := resp.(type) {
+	case *kmsg.EndTxnResponse:
+		r.ErrorCode, r.ProducerID, r.ProducerEpoch = err.Code, -1, -1
+	case *kmsg.HeartbeatResponse:
+		r.ErrorCode = err.Code
+	case *kmsg.InitProducerIDResponse:
+		r.ErrorCode = err.Code
+	case *kmsg.TxnOffsetCommitResponse:
+		for _, t := range req.(*kmsg.TxnOffsetCommitRequest).Topics { //nolint:forcetypeassert // its own
+			topic := kmsg.NewTxnOffsetCommitResponseTopic()
+			topic.Topic, topic.TopicID = t.Topic, t.TopicID
+			for _, p := range t.Partitions {
+				partition := kmsg.NewTxnOffsetCommitResponseTopicPartition()
+				partition.Partition, partition.ErrorCode = p.Partition, err.Code
+				topic.Partitions = append(topic.Partitions, partition)
+			}
+			r.Topics = append(r.Topics, topic)
+		}
+	case *kmsg.ProduceResponse:
+		for _, t := range req.(*kmsg.ProduceRequest).Topics { //nolint:forcetypeassert // its own
+			topic := kmsg.NewProduceResponseTopic()
+			topic.Topic, topic.TopicID = t.Topic, t.TopicID
+			for _, p := range t.Partitions {
+				partition := kmsg.NewProduceResponseTopicPartition()
+				partition.Partition, partition.ErrorCode = p.Partition, err.Code
+				topic.Partitions = append(topic.Partitions, partition)
+			}
+			r.Topics = append(r.Topics, topic)
+		}
+	default:
+		panic("a script refuses a " + kmsg.NameForKey(req.Key()) + ", which txtest can't")
+	}
+	return resp
+}

@@ -1,0 +1,84 @@
+package txtest
+
+import (
+	"time"
+
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir/broker"
+)
+
+// Committed are the records of a topic that readers with read_committed see now: those before the first transaction that is
+// open. They come by partition, in the order of their offsets.
+func (b *Broker) Committed(topic string) map[int32][]*kgo.Record {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), Patience)
+	defer cancel()
+	left := make(map[int32]int64)
+	for _, p := range b.PartitionInfos(topic) {
+		if p.LastStableOffset > p.LogStartOffset {
+			left[p.Partition] = p.LastStableOffset
+		}
+	}
+	client, err := broker.Connect(ctx, b.Config("reader"), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.KeepControlRecords(), kgo.FetchMaxWait(20*time.Millisecond))
+	if err != nil {
+		b.t.Fatalf("read %s: %v", topic, err)
+	}
+	defer client.Close()
+	records := make(map[int32][]*kgo.Record)
+	for len(left) > 0 {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			b.t.Fatalf("read %s: %v", topic, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			end, ok := left[r.Partition]
+			if !ok {
+				return
+			}
+			if r.Offset < end && !r.Attrs.IsControl() {
+				records[r.Partition] = append(records[r.Partition], r)
+			}
+			if r.Offset+1 >= end {
+				delete(left, r.Partition)
+			}
+		})
+	}
+	return records
+}
+
+// Offsets are what a group has committed of a topic, by partition.
+func (b *Broker) Offsets(group, topic string) map[int32]int64 {
+	offsets := make(map[int32]int64)
+	if g := b.GroupInfo(group); g != nil {
+		for p, c := range g.Commits[topic] {
+			offsets[p] = c.Offset
+		}
+	}
+	return offsets
+}
+
+// Ends are the ends of a topic's partitions, with what is not committed.
+func (b *Broker) Ends(topic string) map[int32]int64 {
+	ends := make(map[int32]int64)
+	for _, p := range b.PartitionInfos(topic) {
+		ends[p.Partition] = p.HighWatermark
+	}
+	return ends
+}
+
+// TakeOver takes a transactional id, as a newer instance does: it fences the older one, and aborts what that has open.
+func (b *Broker) TakeOver(id string) {
+	b.t.Helper()
+	client, err := broker.Connect(b.t.Context(), b.Config("newer"), kgo.TransactionalID(id))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer client.Close()
+	if _, _, err := client.ProducerID(b.t.Context()); err != nil {
+		b.t.Fatalf("take over %s: %v", id, err)
+	}
+}
