@@ -121,8 +121,8 @@ expressions: deps ## ask real Flink for the text of thousands of expressions, wh
 bench-produce: deps ## weir produce beside kafka-producer-perf-test on one real broker, ratios printed
 	go run ./bench/produce
 
-bench-engine: deps ## weir run beside Kafka Streams and plain reading on one real broker, ratios and latency printed
-	go run ./bench/engine
+bench-engine: deps ## weir run beside Kafka Streams and plain reading on one real broker, ratios and latency printed; BEFORE=REVISION compares with an earlier one
+	go run ./bench/engine $(if $(BEFORE),-before $(BEFORE))
 
 bench-restore: deps ## first commit after a crash, with the local copy of the state and without, as the state grows tenfold
 	go run ./bench/restore

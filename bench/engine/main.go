@@ -5,8 +5,8 @@
 //	tumble  count, lowest, highest and mean value of each device in windows of 10 seconds of event time
 //
 // The sides are raw (a process that only reads the topic read_committed: the ceiling), weir, streams and flink, which
-// runs the same file as weir on a cluster that is up already. Each run is
-// checked: the result topic, read committed, holds every expected row once and nothing else. Then comes the latency from a
+// runs the same file as weir on a cluster that is up already. With -before a revision of this repository is a side,
+// too, which shows what later changes cost. Each run is checked: the result topic, read committed, holds every expected row once and nothing else. Then comes the latency from a
 // reading's production to its committed result at a steady rate. The figures are medians; absolute ones depend on
 // the machine, ratios are the result.
 //
@@ -49,7 +49,7 @@ const (
 	runLimit   = 15 * time.Minute // of one child process
 )
 
-var sideNames = []string{"raw", "weir", "streams", "flink"}
+var sideNames = []string{"raw", "weir", "before", "streams", "flink"}
 
 type settings struct {
 	rows           int64
@@ -62,6 +62,7 @@ type settings struct {
 	latencyRate    int
 	latencyWindow  time.Duration
 	latencyStreams bool
+	before         string // git revision
 	json           string
 }
 
@@ -87,9 +88,13 @@ func main() {
 	flag.IntVar(&s.latencyRate, "latency-rate", 10_000, "readings offered a second while latency is measured")
 	flag.DurationVar(&s.latencyWindow, "latency-window", time.Second, "windows while latency is measured, in whole seconds")
 	flag.BoolVar(&s.latencyStreams, "latency-streams", false, "measure the latency of Kafka Streams too")
+	flag.StringVar(&s.before, "before", "", "git revision whose weir is measured too, as the side \"before\"")
 	flag.StringVar(&s.json, "json", "", "file to keep the figures in")
 	flag.Parse()
 	s.sides, s.latency = strings.Split(sides, ","), time.Duration(seconds)*time.Second
+	if s.before != "" && !s.has("before") {
+		s.sides = append(s.sides, "before")
+	}
 	if err := s.validate(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
@@ -110,6 +115,8 @@ func (s *settings) validate() error {
 		}
 	}
 	switch {
+	case s.has("before") && s.before == "":
+		return errors.New("side before needs a git revision: -before REVISION")
 	case !slices.Contains(produce.Formats, s.format):
 		return fmt.Errorf("unknown format %q: choose of %s", s.format, strings.Join(produce.Formats, ", "))
 	case s.format != "json" && (s.has("streams") || s.has("flink")):
@@ -133,6 +140,7 @@ type bench struct {
 	dir       string
 	self      string // this program, for the raw side
 	weir      string // binary
+	old       string // binary of the side before
 	flink     *stack.Flink
 	classes   string // folder, of the Kafka Streams side
 	brokers   string // host:port
@@ -202,14 +210,43 @@ func (b *bench) build(ctx context.Context) (err error) {
 	if b.has("weir") || b.has("flink") { // weir deploys what Flink runs
 		progress("build weir")
 		b.weir = filepath.Join(b.dir, "weir")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.weir, "weir/cmd/weir").CombinedOutput(); err != nil {
-			return fmt.Errorf("build weir: %w: %s", err, out)
+		if err := command(ctx, "", "go", "build", "-o", b.weir, "weir/cmd/weir"); err != nil {
+			return err
+		}
+	}
+	if b.has("before") {
+		if err := b.buildBefore(ctx); err != nil {
+			return err
 		}
 	}
 	if b.has("streams") {
 		progress("build the Kafka Streams program")
 		b.classes = filepath.Join(b.dir, "classes")
 		return compileStreams(ctx, b.dir, b.classes)
+	}
+	return nil
+}
+
+// buildBefore builds weir of the revision in a work tree of its own, which it removes again.
+func (b *bench) buildBefore(ctx context.Context) (err error) {
+	progress("build weir of %s", b.before)
+	b.old = filepath.Join(b.dir, "weir-before")
+	tree := filepath.Join(b.dir, "before")
+	if err := command(ctx, "", "git", "worktree", "add", "--detach", tree, b.before); err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, command(context.WithoutCancel(ctx), "", "git", "worktree", "remove", "--force", tree))
+	}()
+	return command(ctx, tree, "go", "build", "-o", b.old, "./cmd/weir")
+}
+
+// command runs a program in dir; its output is part of the error.
+func command(ctx context.Context, dir, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // of this file
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
 	}
 	return nil
 }

@@ -75,6 +75,10 @@ func (r *report) conclude() {
 				goal{workload + ": weir / flink, peak memory", weir.PeakMB / flink.PeakMB, 0.25, true},
 				goal{workload + ": weir, first result, seconds after the command", weir.First, 1, true})
 		}
+		if before, ok := of["before "+workload]; ok {
+			r.Goals = append(r.Goals, goal{workload + ": weir / before, CPU s/M rows", weir.CPU / before.CPU, 1.03, true},
+				goal{workload + ": weir / before, broker's CPU s/M rows", weir.BrokerCPU / before.BrokerCPU, 1.03, true})
+		}
 		if hasRaw {
 			r.Goals = append(r.Goals, goal{workload + ": weir / raw, rows/s", weir.PerSecond / raw.PerSecond, 0.6, false})
 		}

@@ -58,7 +58,9 @@ func (b *bench) command(ctx context.Context, side string, j job) (*exec.Cmd, err
 	case "raw":
 		return exec.CommandContext(ctx, b.self, "raw", j.Brokers, j.Source), nil //nolint:gosec // itself
 	case "weir":
-		return b.weirCommand(ctx, j)
+		return b.weirCommand(ctx, b.weir, j)
+	case "before":
+		return b.weirCommand(ctx, b.old, j)
 	default:
 		return b.streamsCommand(ctx, j)
 	}
@@ -73,12 +75,12 @@ func writeSQL(file string, j job) error {
 	return os.WriteFile(file, sql.Bytes(), 0o600)
 }
 
-func (b *bench) weirCommand(ctx context.Context, j job) (*exec.Cmd, error) {
+func (b *bench) weirCommand(ctx context.Context, binary string, j job) (*exec.Cmd, error) {
 	file := filepath.Join(j.Dir, "pipeline.sql")
 	if err := writeSQL(file, j); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, b.weir, "run", file, "--brokers", j.Brokers, "--commit-interval", commit.String(),
+	cmd := exec.CommandContext(ctx, binary, "run", file, "--brokers", j.Brokers, "--commit-interval", commit.String(),
 		"--parallelism", strconv.Itoa(b.parallelism), "-o", "json") //nolint:gosec // built here
 	cmd.Dir = j.Dir
 	cmd.Env = append(os.Environ(), "TZ=UTC") // window_start is a local time
