@@ -133,7 +133,7 @@ func RowsIn(p *plan.Program, script string, o Options) (map[string][]string, err
 type Options struct {
 	Partitions int32
 	Batch      int   // records in one transaction; 0 is all between two clock movements
-	Crash      bool  // do each transaction first in vain, and then again with tasks restored from the changelog
+	Crash      bool  // do each transaction first in vain, and then again, every other time with a task restored from the changelog
 	MaxFired   int   // of operator.Config
 	Seed       int64 // not 0: tasks read in a random order, some records at a time, while rows still come
 }

@@ -147,7 +147,11 @@ func (g *generator) aggregate(r *relation, distinct, retract, filter bool) strin
 		g.features["DISTINCT aggregate"] = true
 	}
 	var call string
-	switch g.IntN(8) {
+	which := g.IntN(8)
+	if retract && g.chance(40) {
+		which = 5 + g.IntN(2) // MIN and MAX have most to do when a row is taken back
+	}
+	switch which {
 	case 0, 1:
 		call = "COUNT(*)"
 	case 2:

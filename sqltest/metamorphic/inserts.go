@@ -15,7 +15,7 @@ func (g *generator) insert() bool {
 		name string
 		make func(*relation) string
 	}{
-		{"projection", g.projection}, {"group", g.group}, {"group", g.group}, {"group of groups", g.groupOfGroups}, {"windows", g.windows}, {"windows", g.windows}, {"Top-N", g.topN}, {"last row of a key", g.lastOfKey},
+		{"projection", g.projection}, {"group", g.group}, {"group", g.group}, {"group of groups", g.groupOfGroups}, {"group of groups", g.groupOfGroups}, {"windows", g.windows}, {"windows", g.windows}, {"Top-N", g.topN}, {"last row of a key", g.lastOfKey},
 		{"DISTINCT", g.distinctRows}, {"OVER", g.overRows}, {"grouping sets", g.groupingSets}, {"windows again", g.windowsAgain}, {"Top-N of windows", g.topNOfWindows}, {"chain", g.chain},
 	}
 	k := oneOf(g, kinds)
@@ -110,7 +110,7 @@ func (g *generator) group(r *relation) string { return g.grouped(r) }
 // groupOfGroups groups rows that are updated: those of groups, of a Top-N, or the last of each key.
 func (g *generator) groupOfGroups(r *relation) string {
 	if !r.updating {
-		query := oneOf(g, []func(*relation) string{g.grouped, g.lastOfKey, g.topN})(r)
+		query := oneOf(g, []func(*relation) string{g.grouped, g.lastOfKey, g.lastOfKey, g.topN})(r)
 		if query == "" {
 			return ""
 		}

@@ -97,9 +97,13 @@ func Run(c Config) Report {
 func runSeed(seed uint64) (Report, *Failure) {
 	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's data
 	g := newGenerator(random)
-	c := g.generate()
-	c.Seed = seed
-	r := Report{Cases: 1, Refused: g.refused, Failures: make(map[string]int), Features: make(map[string]int)}
+	r := Report{Cases: 1, Failures: make(map[string]int), Features: make(map[string]int)}
+	c, err := g.safely()
+	c.Seed, r.Refused = seed, g.refused
+	if err != nil {
+		r.Failures["panic"] = 1
+		return r, &Failure{c, Plainest, "panic", err.Error()}
+	}
 	for f := range g.features {
 		r.Features[f] = 1
 	}
@@ -109,6 +113,17 @@ func runSeed(seed uint64) (Report, *Failure) {
 		shrink(f)
 	}
 	return r, f
+}
+
+// safely makes a case. A panic of the planner, which looks at each query, is an error, with the
+// statements so far.
+func (g *generator) safely() (c Case, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c, err = Case{SQL: g.text()}, fmt.Errorf("plan a query: panic: %v", p)
+		}
+	}()
+	return g.generate(), nil
 }
 
 func (r *Report) add(other Report) {

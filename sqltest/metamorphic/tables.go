@@ -100,7 +100,7 @@ func (g *generator) chance(n int) bool { return g.IntN(100) < n }
 
 // scalars are the types that columns of tables have, with a short prefix of their names.
 var scalars = [][2]string{
-	{"b", "BOOLEAN"}, {"i", "INT"}, {"i", "INT"}, {"l", "BIGINT"}, {"j", "SMALLINT"}, {"y", "TINYINT"}, {"d", "DOUBLE"}, {"f", "FLOAT"}, {"zd", "DOUBLE"}, {"p", "DECIMAL(8, 2)"}, {"q", "DECIMAL(20, 5)"},
+	{"b", "BOOLEAN"}, {"i", "INT"}, {"i", "INT"}, {"l", "BIGINT"}, {"j", "SMALLINT"}, {"y", "TINYINT"}, {"d", "DOUBLE"}, {"f", "FLOAT"}, {"zd", "DOUBLE"}, {"zf", "FLOAT"}, {"zd", "DOUBLE"}, {"p", "DECIMAL(8, 2)"}, {"q", "DECIMAL(20, 5)"},
 	{"s", "STRING"}, {"s", "STRING"}, {"v", "VARCHAR(3)"}, {"a", "DATE"}, {"m", "TIME(0)"}, {"w", "TIMESTAMP(3)"}, {"e", "TIMESTAMP_LTZ(3)"}, {"x", "BYTES"},
 }
 

@@ -154,6 +154,9 @@ func (g *generator) keys(r *relation, n int) []string {
 		if k := slices.IndexFunc(all, func(s string) bool { return s == keyName }); k >= 0 && g.chance(50) {
 			i = k
 		}
+		if z := slices.IndexFunc(all, func(s string) bool { return s[0] == 'z' }); z >= 0 && g.chance(25) {
+			i = z
+		}
 		names, all = append(names, all[i]), slices.Delete(all, i, i+1)
 	}
 	return names
@@ -240,7 +243,12 @@ func (g *generator) windowQuery(r *relation, time bool) (query string, keys []st
 		g.features["HAVING"] = true
 	}
 	where := ""
-	if !session {
+	switch {
+	case session:
+	case g.chance(15):
+		where = " WHERE EXTRACT(HOUR FROM window_start) < EXTRACT(HOUR FROM window_end) OR EXTRACT(MINUTE FROM window_end) = 30"
+		g.features["WHERE over a window"] = true
+	default:
 		where = g.where(r, 30)
 	}
 	return "SELECT " + strings.Join(items, ", ") + " FROM " + table + where + " GROUP BY " + strings.Join(group, ", ") + having, keys
