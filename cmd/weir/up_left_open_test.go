@@ -1,0 +1,71 @@
+package main
+
+import (
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// weir up ends with 1 where only a pipeline beside the main job may have left a transaction open, and names that pipeline: the broker
+// ends the transactions of all others.
+func TestUpNamesPipelineLeftOpen(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	const stuck = "weir-weir-stuck-"
+	var stopping atomic.Bool
+	refuse := func(id string) bool { return stopping.Load() && strings.HasPrefix(id, stuck) }
+	c.ControlKey(int16(kmsg.EndTxn), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := r.(*kmsg.EndTxnRequest)
+		if !refuse(req.TransactionalID) {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.EndTxnResponse)
+		resp.ErrorCode = kerr.CoordinatorLoadInProgress.Code
+		return resp, nil, true
+	})
+	c.ControlKey(int16(kmsg.InitProducerID), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := r.(*kmsg.InitProducerIDRequest)
+		if req.TransactionalID == nil || !refuse(*req.TransactionalID) {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+		resp.ErrorCode = kerr.CoordinatorLoadInProgress.Code
+		return resp, nil, true
+	})
+	addr := c.ListenAddrs()[0]
+	up := start(t, "up", "--brokers="+addr, "--data-dir="+t.TempDir(), "--rate=2000", "--stop-timeout=3s",
+		"--pipeline="+beside(t, "stuck", "sensor_data_tx", "stuck_out"), "--pipeline="+beside(t, "sound", "sensor_data_tx", "sound_out"))
+	for _, id := range []string{"weir-weir-device-stats-", "weir-weir-sound-", stuck} {
+		begun(t, addr, id)
+	}
+	stopping.Store(true)
+	begun(t, addr, stuck) // from here on it can't end
+	up.signal(syscall.SIGTERM)
+	code := up.wait(30 * time.Second)
+	said := up.errOut.String()
+	last := said[strings.LastIndex(strings.TrimSpace(said), "\nweir:")+1:]
+	if code != exitFailed || !strings.Contains(last, "pipeline stuck") || !strings.Contains(last, stuck) {
+		t.Errorf("exit %d, want %d and a last message that names pipeline stuck and its transaction: %q\n%s", code, exitFailed, last, said)
+	}
+	for _, sound := range []string{"weir-weir-sound-", "weir-weir-device-stats-", "weir-produce-"} {
+		if strings.Contains(last, sound) {
+			t.Errorf("the message names the transaction of %s, which was ended: %s", sound, last)
+		}
+	}
+	for _, open := range openOn(t, addr) {
+		if !strings.HasPrefix(open.TransactionalID, stuck) {
+			t.Errorf("transaction %s is open", open.TransactionalID)
+		}
+	}
+}
