@@ -155,7 +155,14 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	w := &world{t: t, at: broker.Config{Brokers: c.ListenAddrs()}, hook: newHook(t)}
+	return newWorldOn(t, broker.Config{Brokers: c.ListenAddrs()})
+}
+
+// newWorldOn is newWorld beside a broker that is there, with topic "hot".
+func newWorldOn(t *testing.T, at broker.Config) *world {
+	t.Helper()
+	w := &world{t: t, at: at, hook: newHook(t)}
+	var err error
 	w.config = config(t, fmt.Sprintf(`
 receivers: {hook: {webhook: {url: %q, headers: {Authorization: Bearer x}}}}
 routes: [{receivers: [hook], group_wait: 1ms, group_interval: 1ms, group_by: ["..."]}]`, w.hook.URL))
@@ -166,20 +173,23 @@ routes: [{receivers: [hook], group_wait: 1ms, group_interval: 1ms, group_by: [".
 	return w
 }
 
-// start delivers until stop is called.
-func (w *world) start(instance string) (stop func()) {
-	ctx, cancel := context.WithCancel(w.t.Context())
-	done := make(chan error, 1)
+// deliver is what is delivered.
+func (w *world) deliver(instance string) DeliverConfig {
 	var metrics *Metrics
 	if w.metrics != nil {
 		metrics = NewMetrics(w.metrics)
 	}
-	go func() {
-		done <- Deliver(ctx, DeliverConfig{
-			Broker: w.at, Alerts: w.config, Instance: instance, Logger: slog.New(slog.NewTextHandler(&w.log, nil)), Metrics: metrics, Health: w.health,
-			Tables: []Table{{Name: "too_hot", Topic: "hot", Upsert: true, Key: []string{"device_id"}}},
-		})
-	}()
+	return DeliverConfig{
+		Broker: w.at, Alerts: w.config, Instance: instance, Logger: slog.New(slog.NewTextHandler(&w.log, nil)), Metrics: metrics, Health: w.health,
+		Tables: []Table{{Name: "too_hot", Topic: "hot", Upsert: true, Key: []string{"device_id"}}},
+	}
+}
+
+// start delivers until stop is called.
+func (w *world) start(instance string) (stop func()) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Deliver(ctx, w.deliver(instance)) }()
 	return func() {
 		cancel()
 		if err := <-done; err != nil {

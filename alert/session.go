@@ -179,13 +179,13 @@ func (s *session) commit(forgotten []string) (committed bool, err error) {
 	if s.begun, err = broker.BegunBy(ctx, client); err != nil {
 		return false, err
 	}
-	promise := kgo.AbortingFirstErrPromise(client)
+	writes := broker.NewWrites(client)
 	for _, r := range records {
-		client.Produce(ctx, r, promise.Promise())
+		writes.Produce(ctx, r)
 	}
 	try := kgo.TryCommit
 	written := client.Flush(ctx)
-	if written = errors.Join(written, promise.Err()); written != nil {
+	if written = errors.Join(written, writes.Err()); written != nil {
 		try = kgo.TryAbort
 	}
 	committed, err = s.ending.End(ctx, s.group, try)

@@ -20,7 +20,13 @@ func (s *session) groupError(ctx context.Context, err error) error {
 	case errors.Is(err, kerr.InvalidSessionTimeout):
 		return fmt.Errorf("join group %s: %w: --session-timeout %s is outside the broker's range (%s)", group, err, s.SessionTimeout, sessionRange(ctx, s.admin))
 	case errors.Is(err, kerr.InconsistentGroupProtocol):
-		return fmt.Errorf("join group %s: %w: another consumer uses the group id %s, with another protocol: stop it, or give it another group id", group, err, group)
+		err = fmt.Errorf("join group %s: %w: another consumer uses the group id %s, with another protocol: stop it, or give it another group id", group, err, group)
+		if now := s.Now(); s.strangerSince.IsZero() {
+			s.strangerSince = now
+		} else if now.Sub(s.strangerSince) > s.SessionTimeout { // a dead process of an earlier version is gone by then
+			return &fatalError{err}
+		}
+		return err
 	}
 	return fmt.Errorf("consume in group %s: %w", group, err)
 }

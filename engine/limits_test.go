@@ -84,3 +84,66 @@ INSERT INTO roomy SELECT n, s || s || s FROM readings;`, "sizes")
 		}
 	}
 }
+
+// The max.message.bytes of a sink is lowered while the pipeline runs: rows that are too large from then on are dead letters, and all others are written once.
+func TestSinkLimitLowered(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "readings", "small"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	at := broker.Config{Brokers: c.ListenAddrs()}
+	client, err := broker.Connect(t.Context(), at, kgo.RecordPartitioner(broker.GivenPartitions()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	const rows = 20
+	send := func(from int) {
+		for n := range rows {
+			r := &kgo.Record{Topic: "readings", Partition: int32(n % 2), Value: fmt.Appendf(nil, `{"n":%d,"s":%q}`, from+n, strings.Repeat("x", 100+n%10*200))}
+			if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	p, err := plan.Compile(`
+CREATE TABLE readings (n BIGINT, s STRING) WITH ('connector' = 'kafka', 'topic' = 'readings', 'value.format' = 'json', 'scan.startup.mode' = 'earliest-offset');
+CREATE TABLE small (n BIGINT, s STRING) WITH ('connector' = 'kafka', 'topic' = 'small', 'value.format' = 'json');
+INSERT INTO small SELECT n, s FROM readings;`, "lowered")
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(0)
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
+	outputs, letters, lowered := 0, 0, false
+	if _, err := Run(ctx, Config{Broker: at, Program: p, Instances: []string{"a"}, CommitInterval: 20 * time.Millisecond, Compression: "none", OnCommit: func(c Commit) {
+		outputs, letters = outputs+c.Outputs, letters+c.DeadLetters
+		if outputs == rows && !lowered {
+			lowered = true
+			limit := "1000"
+			if _, err := kadm.NewClient(client).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "max.message.bytes", Value: &limit}}, "small"); err != nil {
+				t.Error(err)
+			}
+			send(rows)
+		}
+		if outputs+letters == 2*rows {
+			stop()
+		}
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]int)
+	if err := broker.ReadAll(t.Context(), at, "small", nil, func(r *kgo.Record) error { seen[string(r.Value)]++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != outputs || letters != 12 || outputs+letters != 2*rows {
+		t.Errorf("%d rows, %d of them different, and %d letters of %d", outputs, len(seen), letters, 2*rows)
+	}
+	for value, n := range seen {
+		if n != 1 {
+			t.Errorf("%d times: %.40s", n, value)
+		}
+	}
+}

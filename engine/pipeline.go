@@ -23,7 +23,7 @@ type pipeline struct {
 	sent broker.Written
 
 	partitions    map[string]int32         // of all topics that it reads or writes
-	limits        broker.Limits            // of the topics that it writes
+	outTopics     []string                 // that it writes
 	ids           map[string]kadm.TopicID  // of the same topics
 	repartitioned map[string]bool          // whose other number of partitions is taken as it is
 	adopted       bool                     // a version without positions began it: see manifest.Adopted

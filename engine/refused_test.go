@@ -160,3 +160,26 @@ func TestRefusedWrites(t *testing.T) {
 		refusedRun(t, controlled(t, "even", code), bounded, func(*Config) {}, code.Message, "topic even", want)
 	}
 }
+
+// A consumer of another kind in the pipeline's group ends the run by name, once it is known not to be a process that has died.
+func TestStrangerInGroup(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, "readings", "even"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	c.ControlKey(kmsg.JoinGroup.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		resp := req.ResponseKind().(*kmsg.JoinGroupResponse)
+		resp.ErrorCode = kerr.InconsistentGroupProtocol.Code
+		return resp, nil, true
+	})
+	now, asked := time.Now(), 0
+	refusedRun(t, broker.Config{Brokers: c.ListenAddrs()}, bounded, func(c *Config) {
+		c.Instances = []string{"a"}
+		c.Now = func() time.Time {
+			asked++
+			return now.Add(time.Duration(asked) * 5 * time.Second)
+		}
+	}, "INCONSISTENT_GROUP_PROTOCOL", "another consumer uses the group id weir-bounded")
+}

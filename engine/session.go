@@ -28,6 +28,7 @@ type session struct {
 	sinks  map[string]bool          // topics of the tables that are written
 	tasks  map[taskID]*task
 
+	limits  broker.Limits     // of the topics that it writes, when the session began
 	ledgers map[int32]*ledger // of the positions topic, by partition
 	details kadm.TopicDetails // of the pipeline's topics, when partitions last came
 
@@ -183,7 +184,7 @@ func (s *session) connect(ctx context.Context) error {
 		compression,
 		kgo.RecordPartitioner(broker.GivenPartitions()),
 		kgo.ProducerLinger(linger),
-		kgo.ProducerBatchMaxBytesFn(s.limits.Batch),
+		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return s.limits.Batch(topic) }), // asked at the first record of a partition
 		kgo.MaxBufferedRecords(1<<20),
 		kgo.FetchMaxWait(max(10*time.Millisecond, s.CommitInterval)), // the client takes no less
 		kgo.MetadataMaxAge(s.metadataAge),
@@ -204,6 +205,10 @@ func (s *session) connect(ctx context.Context) error {
 		return fmt.Errorf("take transactional id %s: %w", id, err)
 	}
 	s.left = nil
+	if s.limits, err = broker.FindLimits(ctx, s.admin, s.outTopics...); err != nil {
+		s.group.Close()
+		return err
+	}
 	return nil
 }
 

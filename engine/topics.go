@@ -78,10 +78,7 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 	if err := p.checkSettings(ctx, admin); err != nil {
 		return err
 	}
-	var err error
-	if p.limits, err = broker.FindLimits(ctx, admin, written...); err != nil {
-		return err
-	}
+	p.outTopics = written
 	if err := p.findIDs(ctx, admin); err != nil {
 		return err
 	}

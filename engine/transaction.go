@@ -265,11 +265,12 @@ func (s *session) complete(ctx context.Context) error {
 	if err := s.group.Client().Flush(ctx); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
-	return s.explainWrite(s.written.Err())
+	return s.explainWrite(ctx, s.written.Err())
 }
 
-// explainWrite adds to the error of a write what only the pipeline knows.
-func (s *session) explainWrite(err error) error {
+// explainWrite adds to the error of a write what only the pipeline knows. A record is too large, although it was looked at, where the
+// topic's limit was lowered meanwhile: a new session goes by the new one.
+func (s *session) explainWrite(ctx context.Context, err error) error {
 	var failed *broker.WriteError
 	switch {
 	case err == nil || !errors.As(err, &failed):
@@ -279,6 +280,10 @@ func (s *session) explainWrite(err error) error {
 	case s.ownTopic(failed.Topic):
 		return &fatalError{fmt.Errorf("write outputs: %w: keep less in a row or in a Top-N, or raise max.message.bytes of topic %s", err, failed.Topic)}
 	}
-	return &fatalError{fmt.Errorf("write outputs: %w: the topic's max.message.bytes is lower than when the pipeline started: start it again, and rows that are too large become dead letters; "+
-		"or raise max.message.bytes of topic %s", err, failed.Topic)}
+	limits, lookErr := broker.FindLimits(ctx, s.admin, failed.Topic)
+	if lookErr != nil || limits.Batch(failed.Topic) != s.limits.Batch(failed.Topic) {
+		return errors.Join(fmt.Errorf("write outputs: %w: max.message.bytes of topic %s has changed", err, failed.Topic), lookErr)
+	}
+	return &fatalError{fmt.Errorf("write outputs: %w: the broker takes less than its limit of %d bytes: raise max.message.bytes of topic %s, or message.max.bytes of the brokers",
+		err, s.limits.Batch(failed.Topic), failed.Topic)}
 }

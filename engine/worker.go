@@ -11,9 +11,12 @@ import (
 // worker is one consumer of the group, with transactions of its own.
 type worker struct {
 	*pipeline
-	grace     context.Context // of clients and transactions: a stop leaves them StopTimeout
-	instance  string
-	result    *Result
+	grace    context.Context // of clients and transactions: a stop leaves them StopTimeout
+	instance string
+	result   *Result
+
+	strangerSince time.Time // first answer that the group has another protocol
+
 	connected bool
 	left      error        // why the last session may have left its transaction open; nil where it has not
 	begun     broker.Begun // that transaction

@@ -171,7 +171,11 @@ func (b *Broker) start() error {
 		if resp, err, refused := room.onRequest(req); refused {
 			return resp, err, true
 		}
-		return hold(req)
+		resp, err, answered := hold(req)
+		if !answered {
+			b.journal.onProduce(req)
+		}
+		return resp, err, answered
 	})
 	b.watch(kmsg.EndTxn, b.journal.onEndTxn)
 	b.watch(kmsg.TxnOffsetCommit, b.journal.onTxnOffsetCommit)

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -320,6 +321,7 @@ func TestCommitWaitsForTheJournal(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	j.wrote[5] = 0
 	commit := kmsg.NewPtrEndTxnRequest()
 	commit.ProducerID, commit.Commit = 5, true
 	resp, _, handled := j.onEndTxn(commit)
@@ -329,6 +331,7 @@ func TestCommitWaitsForTheJournal(t *testing.T) {
 	if j, err = openJournal(dir, true, nil); err != nil {
 		t.Fatal(err)
 	}
+	j.wrote[5] = 0
 	if _, _, handled := j.onEndTxn(commit); handled {
 		t.Error("a commit with an intent is held back")
 	}
@@ -385,6 +388,54 @@ func TestJournalKeepsTheNewerProducersOffsets(t *testing.T) {
 	want := groupOffset{Group: "g", Topic: "readings", Partition: 1, Offset: 100}
 	if in.Epoch != 3 || len(in.Offsets) != 1 || in.Offsets[0] != want {
 		t.Errorf("intent %+v, want epoch 3 and %+v", in, want)
+	}
+}
+
+// A client before KIP-890 keeps its epoch. When its commit is sent again, after the answer was lost, the second is no decision to commit: a crash in the
+// middle of its next transaction would otherwise commit what that has written.
+func TestRepeatedCommitIsNoIntent(t *testing.T) {
+	dir := t.TempDir()
+	j, err := openJournal(dir, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.close() //nolint:errcheck // the test is over
+	write := func(epoch int16) {
+		header := make([]byte, batchHeaderSize)
+		binary.BigEndian.PutUint64(header[43:], 5)
+		binary.BigEndian.PutUint16(header[51:], uint16(epoch)) //nolint:gosec // small
+		req, id := kmsg.NewPtrProduceRequest(), "writer"
+		req.TransactionID = &id
+		req.Topics = []kmsg.ProduceRequestTopic{{Topic: "a", Partitions: []kmsg.ProduceRequestTopicPartition{{Records: header}}}}
+		j.onProduce(req)
+	}
+	commit := func(epoch int16) (intents uint64) {
+		req := kmsg.NewPtrEndTxnRequest()
+		req.Version, req.ProducerID, req.ProducerEpoch, req.Commit = 4, 5, epoch, true
+		if _, err, _ := j.onEndTxn(req); err != nil {
+			t.Fatal(err)
+		}
+		return j.number
+	}
+	for _, step := range []struct {
+		what   string
+		writes int16 // epoch of what is written before; 0: nothing
+		epoch  int16 // of the commit
+		want   uint64
+	}{
+		{"commit", 3, 3, 1},
+		{"the same again", 0, 3, 1},
+		{"next transaction of the epoch", 3, 3, 2},
+		{"its commit again", 0, 3, 2},
+		{"fenced producer", 4, 3, 2},
+		{"newer producer", 0, 4, 3},
+	} {
+		if step.writes > 0 {
+			write(step.writes)
+		}
+		if got := commit(step.epoch); got != step.want {
+			t.Errorf("%s: %d intents, want %d", step.what, got, step.want)
+		}
 	}
 }
 

@@ -44,6 +44,7 @@ type journal struct {
 	slots  [2]*os.File
 	number uint64
 	staged map[int64]stagedOffsets // by producer id, of open transactions
+	wrote  map[int64]int16         // by producer id: the epoch of the batches that were sent since its last commit
 
 	topicName func(id [16]byte) string // empty where no topic has the id
 }
@@ -63,7 +64,7 @@ func openJournal(dir string, sync bool, topicName func(id [16]byte) string) (*jo
 	if err != nil {
 		return nil, err
 	}
-	j := &journal{dir: dir, sync: sync, staged: make(map[int64]stagedOffsets), topicName: topicName}
+	j := &journal{dir: dir, sync: sync, staged: make(map[int64]stagedOffsets), wrote: make(map[int64]int16), topicName: topicName}
 	if last != nil {
 		j.number = last.Number
 	}
@@ -121,8 +122,31 @@ func (j *journal) onTxnOffsetCommit(kreq kmsg.Request) (kmsg.Response, error, bo
 	return nil, nil, false
 }
 
+// onProduce remembers who has written in a transaction. All batches of a request are of one producer.
+func (j *journal) onProduce(kreq kmsg.Request) {
+	req, ok := kreq.(*kmsg.ProduceRequest)
+	if !ok || req.TransactionID == nil {
+		return
+	}
+	for _, t := range req.Topics {
+		for _, p := range t.Partitions {
+			if len(p.Records) < batchHeaderSize {
+				continue
+			}
+			id, epoch := int64(binary.BigEndian.Uint64(p.Records[43:])), int16(binary.BigEndian.Uint16(p.Records[51:])) //nolint:gosec // as they were written
+			if before, ok := j.wrote[id]; !ok || epoch > before {
+				j.wrote[id] = epoch
+			}
+			return
+		}
+	}
+}
+
 // onEndTxn writes the intent of a commit before the broker acts on it. Where that can't be done the
 // commit is refused with an error that clients try again, and the broker never sees it.
+//
+// A commit without anything to commit gets no intent: it is one that was sent again, and before version 5 the epoch does not tell it
+// from the next one. Recovery would take its intent, which no end in pids.log follows, for that of the next transaction.
 func (j *journal) onEndTxn(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	req, ok := kreq.(*kmsg.EndTxnRequest)
 	if !ok {
@@ -133,7 +157,12 @@ func (j *journal) onEndTxn(kreq kmsg.Request) (kmsg.Response, error, bool) { //n
 		return nil, nil, false // of a fenced producer: the broker refuses it, and what is staged is the newer one's
 	}
 	delete(j.staged, req.ProducerID)
-	if !req.Commit {
+	epoch, wrote := j.wrote[req.ProducerID]
+	wrote = wrote && epoch == req.ProducerEpoch
+	if !req.Commit || !wrote && (!staged || s.epoch != req.ProducerEpoch) {
+		if wrote {
+			delete(j.wrote, req.ProducerID)
+		}
 		return nil, nil, false
 	}
 	in := intent{ProducerID: req.ProducerID, Epoch: req.ProducerEpoch, BumpsEpoch: req.Version >= 5}
@@ -147,6 +176,9 @@ func (j *journal) onEndTxn(kreq kmsg.Request) (kmsg.Response, error, bool) { //n
 		resp := req.ResponseKind().(*kmsg.EndTxnResponse)
 		resp.ErrorCode = kerr.CoordinatorNotAvailable.Code
 		return resp, nil, true
+	}
+	if wrote {
+		delete(j.wrote, req.ProducerID)
 	}
 	return nil, nil, false
 }

@@ -193,6 +193,26 @@ func TestUpStopsPipelinesBesideCleanly(t *testing.T) {
 	}
 }
 
+// The exit code says how a command ended: the table in docs/reference/commands.md.
+func TestExitCodes(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{nil, exitOK},
+		{errors.New("x"), exitFailed},
+		{fmt.Errorf("run: %w", usage(errors.New("x"))), exitUsage},
+		{fmt.Errorf("verify: %w", errCheck), exitCheck},
+		{errors.Join(errInterrupted, errors.New("x")), exitInterrupted},
+		{fmt.Errorf("read: %w", context.Canceled), exitInterrupted},
+		{context.DeadlineExceeded, exitFailed},
+	} {
+		if code := exitCode(c.err); code != c.want {
+			t.Errorf("%v: exit %d, want %d", c.err, code, c.want)
+		}
+	}
+}
+
 // A transaction that may be left open is a failure, also where time was up.
 func TestLeftOpenIsFailure(t *testing.T) {
 	left := &broker.LeftOpenError{TransactionalID: "weir-weir-x-a", Timeout: time.Second, Err: context.Canceled}
