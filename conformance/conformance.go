@@ -17,10 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -47,38 +44,43 @@ type Outcome struct {
 
 // Run runs a pipeline over the inputs of its test on both sides. name begins the names of its topics.
 func (l *Lab) Run(ctx context.Context, file, test, name string) (*Outcome, error) {
-	text, err := os.ReadFile(file) //nolint:gosec // a file of this project
+	c, err := readCase(file, test)
 	if err != nil {
 		return nil, err
 	}
-	original, err := plan.Compile(string(text), strings.TrimSuffix(filepath.Base(file), ".sql"))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	inputs, err := sqltest.Records(original, test)
+	p, err := c.compile()
 	if err != nil {
 		return nil, err
 	}
+	inputs, err := sqltest.Records(p, test)
+	if err != nil {
+		return nil, err
+	}
+	return l.runOver(ctx, c.text, inputs, name)
+}
+
+// runOver runs a pipeline over records that lie in partitions already.
+func (l *Lab) runOver(ctx context.Context, text string, inputs []*kgo.Record, name string) (*Outcome, error) {
 	parsed := func() *sql.Script {
-		s, _ := sql.Parse(string(text)) // it compiles
+		s, _ := sql.Parse(text) // it compiles
 		return s
 	}
 	onFlink, onWeir := newScript(parsed(), name, "flink", l.Brokers), newScript(parsed(), name, "weir", l.Brokers)
 	program, err := plan.Compile(onWeir.text(), name)
 	if err != nil {
-		return nil, fmt.Errorf("%s, with other topics: %w", file, err)
+		return nil, fmt.Errorf("compile with other topics: %w", err)
 	}
 	if err := l.prepare(ctx, onWeir, onFlink, inputs, name); err != nil {
-		return nil, fmt.Errorf("%s: prepare topics: %w", file, err)
+		return nil, fmt.Errorf("prepare topics: %w", err)
 	}
 	_, err = engine.Run(ctx, engine.Config{
 		Broker: broker.Config{Brokers: l.Brokers}, Program: program, Instances: []string{"conformance-" + name}, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s on weir: %w", file, err)
+		return nil, fmt.Errorf("run on weir: %w", err)
 	}
 	if err := l.runFlink(ctx, onFlink, name); err != nil {
-		return nil, fmt.Errorf("%s on Flink: %w", file, err)
+		return nil, fmt.Errorf("run on Flink: %w", err)
 	}
 	out := &Outcome{Inputs: len(inputs)}
 	for i, sink := range onWeir.sinks {

@@ -110,6 +110,20 @@ func (c *pipelineCase) declare(p *plan.Program, encoding string, key []string) (
 	return b.String(), nil
 }
 
+// dealtTest names the rows of a test, dealt, among what is kept of Flink.
+func dealtTest(test string) string { return strings.TrimSuffix(test, ".case") + ".dealt" }
+
+// spread deals the rows of a test over all partitions.
+func (c *pipelineCase) spread() (*dealing, []*kgo.Record, error) {
+	d := &dealing{"spread", anyPartition + c.text, true, true}
+	p, err := plan.Compile(d.text, "dealt")
+	if err != nil {
+		return nil, nil, err
+	}
+	records, err := d.deal(p, c.test)
+	return d, records, err
+}
+
 var murmur2 = kgo.StickyKeyPartitioner(nil).ForTopic("")
 
 // deal puts the rows of a test into partitions, each of which has them in the order of the test. Where the test has partitions of its own, that order

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -13,17 +14,23 @@ import (
 	"weir/sqltest"
 )
 
+// readDealing are the tables whose rows depend on the partitions that rows lie in.
+func readDealing(t *testing.T) known {
+	t.Helper()
+	text, err := os.ReadFile("testdata/dealing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parseKnown(string(text))
+}
+
 // TestDealings runs each pipeline with its rows dealt to four partitions: anywhere, and by keys that its sources declare, so that queries run with an exchange
 // and without. The rows are those that Flink gave, unless testdata/dealing says that a table's rows depend on the dealing, or rows are late: what is late depends
 // on the rows before it in its partition. One dealing gives the same rows with an exchange and without, late ones included.
 func TestDealings(t *testing.T) {
 	k := readKnown(t)
-	text, err := os.ReadFile("testdata/dealing")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dependent, met := parseKnown(string(text)), make(map[string]bool)
-	var dealings, compared, lateOnes int
+	dependent, met := readDealing(t), make(map[string]bool)
+	var dealings, compared, lateOnes, askedDealt int
 	for _, file := range pipelineFiles(t) {
 		tests, err := sqltest.Tests(file)
 		if err != nil {
@@ -49,6 +56,17 @@ func TestDealings(t *testing.T) {
 					t.Fatal(err)
 				}
 				lateHere := 0
+				_, spread, err := c.spread()
+				if err != nil {
+					t.Fatal(err)
+				}
+				dealt, err := readGolden(file, dealtTest(test), caseHash(c.text, spread))
+				if err != nil && !errors.Is(err, errNoGolden) {
+					t.Fatal(err)
+				}
+				if dealt != nil {
+					askedDealt += len(dealt.Tables)
+				}
 				var byKey map[string][]string // the rows without an exchange
 				for i, d := range all {
 					if d.any && i > 2 && lateThere == 0 && lateHere == 0 { // it would be the plan without keys again
@@ -80,10 +98,15 @@ func TestDealings(t *testing.T) {
 							}
 						}
 						flink, written := g.Tables[table]
+						lateRows := late + lateThere
+						if d.spread && dealt != nil { // Flink had the same dealing
+							flink, written = dealt.Tables[table]
+							lateRows = late
+						}
 						switch {
 						case !written || k[at] != "":
 							continue
-						case late+lateThere > 0:
+						case lateRows > 0:
 							lateOnes++
 							continue
 						}
@@ -101,5 +124,5 @@ func TestDealings(t *testing.T) {
 			t.Errorf("testdata/dealing lists %s, which is no table of a pipeline", at)
 		}
 	}
-	t.Logf("%d dealings, %d tables compared with Flink %s, %d not because rows are late", dealings, compared, FlinkVersion, lateOnes)
+	t.Logf("%d dealings, %d tables compared with Flink %s, %d not because rows are late; Flink itself has had the rows of %d tables in four partitions", dealings, compared, FlinkVersion, lateOnes, askedDealt)
 }
