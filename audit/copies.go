@@ -52,7 +52,7 @@ func (r *CopyReport) skip(c localCopy, format string, args ...any) {
 	r.Skipped = append(r.Skipped, SkippedCopy{c.String(), fmt.Sprintf(format, args...)})
 }
 
-// checkCopies compares each local copy with its changelog, one after the other.
+// checkCopies compares each local copy with its changelog.
 func (a *audit) checkCopies(ctx context.Context) error {
 	if a.Copies.Dir == "" {
 		return nil

@@ -68,7 +68,7 @@ type Config struct {
 	// offsets, before that counts as a fault. Default 60 s.
 	Wait time.Duration
 
-	// Progress, if set, is told from time to time how many offsets of how many are read. It is
+	// Progress, if set, is called from time to time with the number of offsets read and their total. It is
 	// called by one goroutine at a time and must return at once.
 	Progress func(done, total int64)
 

@@ -92,6 +92,9 @@ func read(ctx context.Context, c Config, topic string, partitions []int32, begin
 // stableEnds returns the high watermark of each partition that has records, once no transaction is open below it.
 func stableEnds(ctx context.Context, admin *kadm.Client, topic string, partitions []int32) (map[int32]int64, error) {
 	starts, err := admin.ListStartOffsets(ctx, topic)
+	if err == nil {
+		err = starts.Error()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("find the start of %s: %w", topic, err)
 	}
@@ -103,6 +106,9 @@ func stableEnds(ctx context.Context, admin *kadm.Client, topic string, partition
 	wanted := make(map[int32]bool, len(partitions))
 	for _, p := range partitions {
 		wanted[p] = true
+		if _, ok := listed.Lookup(topic, p); !ok {
+			return nil, fmt.Errorf("find the end of %s-%d: there is no such partition", topic, p)
+		}
 	}
 	for p, end := range listed[topic] {
 		if end.Err != nil {

@@ -25,7 +25,7 @@ type Written struct {
 // Option makes a client tell what it writes.
 func (w *Written) Option() kgo.Opt { return kgo.WithHooks(&writtenBy{all: w}) }
 
-// writtenBy is the hook of one client, which finishes records one after the other, a batch of a partition at a time.
+// writtenBy is the hook of one client, which finishes records in order, a batch of a partition at a time.
 type writtenBy struct {
 	all *Written
 	at  partitionKey

@@ -38,7 +38,7 @@ func Kinds() []Kind {
 		{Name: "engine-kill", About: "a process of the pipeline is killed with kill -9", hold: short, need: always, make: (*run).killEngine},
 		{Name: "engines-kill", About: "all processes of the pipeline are killed at once", hold: short, need: always, make: (*run).killEngines},
 		{Name: "broker-kill", About: "one broker is killed with kill -9", hold: [2]time.Duration{0, 5 * time.Second}, need: always, make: (*run).killBroker},
-		{Name: "broker-kill-all", About: "all brokers are killed, one after the other, and come back", hold: short, need: (*run).needsSeveral, make: (*run).killAllBrokers},
+		{Name: "broker-kill-all", About: "all brokers are killed in turn, and come back", hold: short, need: (*run).needsSeveral, make: (*run).killAllBrokers},
 		{Name: "broker-rolling", About: "each broker in turn is killed and comes back", hold: short, need: (*run).needsSeveral, make: (*run).rollBrokers},
 		{Name: "broker-pause", About: "a broker is stopped with SIGSTOP for some seconds", hold: long, need: always, make: (*run).pauseBroker},
 		{Name: "engine-zombie", About: "a process of the pipeline sleeps (SIGSTOP) past all its timeouts while another takes its place, and wakes up", hold: [2]time.Duration{9 * time.Second, 11 * time.Second}, need: always, make: (*run).engineZombie},

@@ -14,7 +14,7 @@ func WritePage(w io.Writer, all []*Report) error {
 	var b strings.Builder
 	b.WriteString(`# Campaign of faults
 
-Faults and accidents that happened, one after the other, to a flow of readings, and what was left of it. Made of the reports in
+Faults and accidents that were injected in turn into a flow of readings, and what they left of it. Made of the reports in
 ` + "[campaign/](campaign/)" + ` by ` + "`weir chaos --page`" + `; ` + "`make campaign`" + ` repeats it, and ` + "`weir chaos --seed N`" + ` one of its runs. What is checked is
 explained in [exactly-once.md](../guides/exactly-once.md).
 

@@ -1,6 +1,6 @@
 // Package chaos lets things go wrong while readings flow, on purpose, and proves that the rows are right all the same.
 //
-//	run.go       a run: the flow, its faults one after the other, and the end
+//	run.go       a run: the flow, its faults in turn, and the end
 //	flow.go      the processes of the flow, which are kept alive: producers, and a stateful pipeline over what they write
 //	cluster.go   the brokers: of weir kafka up, or the embedded one of a weir up
 //	fault.go     kinds of faults; faults.go kills, sleeps, elections and disks; network.go the proxies

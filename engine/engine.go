@@ -132,7 +132,7 @@ type Result struct {
 	Dropped operator.Dropped `json:"dropped,omitempty"`
 
 	Aborted     int64 `json:"aborted"`
-	Sessions    int64 `json:"sessions"`                  // 1 more than the times it had to start anew
+	Sessions    int64 `json:"sessions"`                  // 1 more than the number of restarts
 	FirstRecord int64 `json:"first_record_ms,omitempty"` // when it read its first record, in milliseconds since 1970
 }
 

@@ -38,7 +38,7 @@ func (p *pipeline) newLedger(stage *plan.Stage, partition int32, store *state.St
 	return &ledger{store: store, topic: stage.Changelog, stage: stage.Name, partition: partition, made: fingerprint(stage)}
 }
 
-// restoreLedgers reads the positions topic for partitions that have come and that no state speaks of. Another worker may have
+// restoreLedgers reads the positions topic for partitions that have come and that are in no task's state. Another worker may have
 // the same partition of another topic, so what was read earlier is not kept.
 func (s *session) restoreLedgers(ctx context.Context, come map[topicPartition]*covered) error {
 	from := make(map[int32]int64)
@@ -75,6 +75,9 @@ func (s *session) checkWhole(ctx context.Context, l *ledger) error {
 		return nil
 	}
 	starts, err := s.admin.ListStartOffsets(ctx, l.topic)
+	if err == nil {
+		err = starts.Error()
+	}
 	if err != nil {
 		return fmt.Errorf("find the start of %s: %w", l.topic, err)
 	}
@@ -123,7 +126,7 @@ func (s *session) positionsOf(topics []string, partition int32) map[string]posit
 	return all
 }
 
-// writePositions writes the positions of partitions that were read and that no state speaks of.
+// writePositions writes the positions of partitions that were read and that are in no task's state.
 func (s *session) writePositions() error {
 	changed := make(map[int32][]string)
 	s.mu.Lock()

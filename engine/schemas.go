@@ -221,7 +221,7 @@ func (s *schemas) resolve(id lookupID, r reader, l *lookup) {
 	defer close(l.done)
 	client := s.clients[id.url]
 	schema, err := client.Await(s.ctx, id.id)
-	for err != nil && errors.Is(err, registry.ErrRefused) { // such as credentials: someone has to mend them, and the records can wait
+	for err != nil && errors.Is(err, registry.ErrRefused) { // such as credentials: somebody has to correct them, and the records can wait
 		s.pipeline.Logger.Warn("records wait for their schema", "id", id.id, "registry", id.url, "err", err)
 		if broker.Sleep(s.ctx, 5*time.Second) != nil {
 			return

@@ -410,7 +410,7 @@ func withoutControl(records []*kgo.Record) []*kgo.Record {
 	return slices.DeleteFunc(records, func(r *kgo.Record) bool { return r.Attrs.IsControl() })
 }
 
-// samples of a poll's records whose latency is told: enough for percentiles, and no cost.
+// samples of a poll's records whose latency is measured: enough for percentiles, at no cost.
 const samplesPerFetch = 4
 
 func (s *session) observe(records []*kgo.Record) {
@@ -643,8 +643,8 @@ func (s *session) finished(ctx context.Context) bool {
 		return false // asked again at the next turn
 	}
 	ends, err := s.admin.ListEndOffsets(ctx, topics...)
-	if err != nil {
-		return false // likewise
+	if err != nil || ends.Error() != nil {
+		return false // likewise: a partition whose leader moves has no end, and is not done
 	}
 	done := true
 	ends.Each(func(o kadm.ListedOffset) {

@@ -18,7 +18,7 @@ type Kafka struct {
 	Elsewhere bool   // where DataDir holds no data, Attach joins an embedded broker of this user that runs on another directory
 	Create    bool   // where there is no broker to be found, Attach makes one on DataDir
 	Listen    string // host:port of the embedded broker; default a free port
-	Advertise string // host:port that its clients are told; default Listen
+	Advertise string // host:port that is announced to its clients; default Listen
 	Sync      bool   // the embedded broker waits for the disk at each commit
 	Logger    *slog.Logger
 }

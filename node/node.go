@@ -57,7 +57,7 @@ type Config struct {
 	StateDir       string        // local copies of the state; "" keeps it in memory only
 
 	Pipelines []*plan.Program // that run beside the main job's
-	Alerts    *alert.Config   // who is told of the alerts of pipelines; nil for nobody
+	Alerts    *alert.Config   // who is notified of the pipelines' alerts; nil for nobody
 	Mark      bool            // mark transactions for weir verify
 
 	Console *console.Config // nil: none; what it looks at is filled in

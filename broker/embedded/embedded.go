@@ -24,7 +24,7 @@ type Config struct {
 	Dir  string // data directory, made if it is missing
 	Addr string // host:port to listen on; port 0 takes a free one. Default 127.0.0.1:0
 
-	// Advertise is the host:port that clients are told to connect to, where they reach the broker by another address than
+	// Advertise is the host:port that is announced to clients, where they reach the broker by another address than
 	// Addr: through a proxy or a forwarded port. Default: where it listens.
 	Advertise string
 
@@ -218,7 +218,7 @@ type advertised struct {
 	address string
 }
 
-// Addr is the address that clients are told.
+// Addr is the address that is announced to clients.
 func (a advertised) Addr() net.Addr { return address(a.address) }
 
 type address string

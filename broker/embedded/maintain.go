@@ -21,7 +21,7 @@ import (
 //   - Compaction counts the records of open transactions: a later abort would have taken the committed
 //     value of a key with it. It runs only while no transaction is open on a compacted topic; a gate holds
 //     back those that would begin.
-//   - Compaction deletes a partition's files and writes them anew. Hard links keep the old ones until it is done.
+//   - Compaction deletes a partition's files and rewrites them. Hard links keep the old ones until it is done.
 //   - Compaction takes abort markers, and kfake still tells readers of the transactions that they end (compact.go).
 //   - A partition without segments starts again at offset 0. Floors remember where it was.
 

@@ -26,7 +26,7 @@ func newAlerts() *cobra.Command {
 		Short: "See alerts on the readings, silence them, try receivers",
 		Example: `  weir run alert_temperature --alerts alerts.yaml     # run a pipeline and tell of its alerts
   weir alerts list
-  weir alerts silence device_id=pump-7 --for 2h --comment "is being mended"
+  weir alerts silence device_id=pump-7 --for 2h --comment "under repair"
   weir alerts test --alerts alerts.yaml`,
 	}
 	cmd.AddCommand(newAlertsList(), newAlertsSilence(), newAlertsTest())
@@ -157,9 +157,9 @@ func newAlertsSilence() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "silence LABEL=PATTERN…",
 		Short: "Keep alerts quiet for a while",
-		Long: `Alerts whose labels match are not told while the silence lasts. Labels are alertname, severity and the columns of the
-alert's key; * and ? in a pattern stand for anything. What still fires when it is over is told then.`,
-		Example: `  weir alerts silence device_id=pump-7 --for 2h --comment "is being mended"
+		Long: `No notifications are sent of alerts whose labels match while the silence lasts. Labels are alertname, severity and the columns of the
+alert's key; * and ? in a pattern stand for anything. Receivers are notified of what still fires when it ends.`,
+		Example: `  weir alerts silence device_id=pump-7 --for 2h --comment "under repair"
   weir alerts silence alertname=alert_temperature severity=warning --for 30m
   weir alerts silence --end 5f0c2a91`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -68,10 +68,16 @@ func sample(ctx context.Context, b broker.Config, admin *kadm.Client, topic stri
 	ctx, cancel := context.WithTimeout(ctx, sampleTime)
 	defer cancel()
 	starts, err := admin.ListStartOffsets(ctx, topic)
+	if err == nil {
+		err = starts.Error()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("find the start of %s: %w", topic, err)
 	}
 	ends, err := admin.ListEndOffsets(ctx, topic)
+	if err == nil {
+		err = ends.Error()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("find the end of %s: %w", topic, err)
 	}

@@ -225,7 +225,7 @@ func writeStatus(w io.Writer, s *flink.Status, now time.Time) {
 	}
 	fmt.Fprintln(w)
 	if s.State == flink.StateLost {
-		fmt.Fprintf(w, "  The JobManager does not know the job. weir flink recover %s goes on from its last checkpoint.\n", s.Name)
+		fmt.Fprintf(w, "  The JobManager does not know the job. weir flink recover %s resumes from its last checkpoint.\n", s.Name)
 	}
 	if d := s.Deployment; d != nil && d.Savepoint != "" && d.State == "stopped" {
 		fmt.Fprintf(w, "  savepoint    %s\n", d.Savepoint)

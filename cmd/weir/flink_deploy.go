@@ -139,7 +139,7 @@ func newFlinkUpgrade() *cobra.Command {
 		Short: "Replace a pipeline's SQL and keep its state",
 		Long: `Compares the plans of the running SQL and the new one. Where the state fits, it stops the job with a savepoint and starts the
 new SQL from it. Where it doesn't, it says what has changed, and nothing is stopped. Should the new job not
-start, the old SQL goes on from the savepoint.`,
+start, the old SQL resumes from the savepoint.`,
 		Example: `  weir flink upgrade per_minute.sql
   weir flink upgrade per_minute.sql --parallelism 8   # the same SQL, wider`,
 		Args: oneArg("file"),

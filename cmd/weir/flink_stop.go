@@ -93,7 +93,7 @@ func newFlinkCancel() *cobra.Command {
 		Short: "End a pipeline without a savepoint, or give up one that was lost",
 		Long: `Prefer weir flink stop. What a cancelled job has written since its last checkpoint is not committed; its transactions
 stay open and hold readers back until they time out, or weir transactions abort ends them. Its last checkpoint
-stays: weir flink recover goes on from it.`,
+stays: weir flink recover resumes from it.`,
 		Args: oneArg("pipeline"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.manager(cmd, func(ctx context.Context, m *flink.Manager, asJSON bool) error {

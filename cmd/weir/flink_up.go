@@ -78,7 +78,7 @@ func newFlinkDown() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "Stop the development cluster; checkpoints and savepoints stay",
-		Long: `Stops the cluster's processes. The jobs that run end with them: after the next weir flink up, weir flink recover NAME goes on from
+		Long: `Stops the cluster's processes. The jobs that run end with them: after the next weir flink up, weir flink recover NAME resumes from
 the last checkpoint. weir flink stop before this leaves a savepoint, and nothing open in Kafka.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -143,7 +143,7 @@ func usage(err error) error { return &usageError{err} }
 var errCheck = errors.New("the check did not hold")
 
 // errInterrupted ends a command that was stopped before it was done; what it did is committed.
-var errInterrupted = errors.New("interrupted: what was done is committed, the same command goes on from there")
+var errInterrupted = errors.New("interrupted: what was done is committed, and the same command resumes there")
 
 func exitCode(err error) int {
 	var wrong *usageError

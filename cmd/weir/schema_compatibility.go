@@ -31,7 +31,7 @@ func newCompatibilityGet() *cobra.Command {
 	var flags schemaFlags
 	cmd := &cobra.Command{
 		Use:   "get [SUBJECT]",
-		Short: "Print the level that holds",
+		Short: "Print the level in effect",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return flags.run(cmd, func(ctx context.Context, c *registry.Client, asJSON bool) error {

@@ -129,7 +129,7 @@ func newTransactionsAbort() *cobra.Command {
 		Use:   "abort [TRANSACTIONAL-ID]",
 		Short: "End an open transaction and fence its producer",
 		Long: `Ends an open transaction: its records stay invisible, readers go on, and a producer that still lives is
-fenced and must start anew. Hanging transactions, which no coordinator knows, are named by --producer-id.
+fenced and must restart. Hanging transactions, which no coordinator knows, are named by --producer-id.
 
 --flink NAME ends all that a job of weir flink deploy has left open. While the job runs, or is to be recovered, they hold results that its
 next checkpoint commits: then it is refused.`,

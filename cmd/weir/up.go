@@ -37,7 +37,7 @@ func newUp() *cobra.Command {
 		Short: "Run the main job: broker, simulated fleet, producer and consumer",
 		Long: `Starts the embedded broker (or uses --brokers), makes the topics, and lets a simulated fleet's readings
 flow through the transactional producer and the transactional consumer until Ctrl-C. A second start
-goes on where the first was stopped or killed.`,
+resumes where the first was stopped or killed.`,
 		Example: `  weir up
   weir up --pipeline alert_temperature --alerts alerts.yaml
   weir up --devices 1000 --rate 20000 --for 30s
@@ -126,12 +126,12 @@ goes on where the first was stopped or killed.`,
 	f := cmd.Flags()
 	f.Float64Var(&fleet.Rate, "rate", 1000, "readings a second of the whole fleet; 0 as fast as it goes")
 	f.StringVar(&listen, "listen", "127.0.0.1:9092", "address of the embedded broker")
-	f.StringVar(&advertise, "advertise", "", "address of the embedded broker that clients are told, where they reach it through a proxy or a forwarded port (default: that of --listen)")
+	f.StringVar(&advertise, "advertise", "", "address of the embedded broker that is announced to clients, where they reach it through a proxy or a forwarded port (default: that of --listen)")
 	f.StringVar(&schemas, "registry-listen", node.DefaultRegistryListen, "address of the schema registry beside the embedded broker; none turns it off")
 	f.BoolVar(&sync, "sync", false, "wait for the disk at each commit, so that a power failure loses nothing")
 	f.BoolVar(&mark, "mark", true, "mark each record with its transaction, so that weir verify finds torn ones")
 	f.StringSliceVar(&files, "pipeline", nil, "file or name of a pipeline to run beside, as weir run does; may be given again")
-	f.StringVar(&alerts, "alerts", "", "file that says who is told of the pipelines' alerts, YAML")
+	f.StringVar(&alerts, "alerts", "", "file that says who is notified of the pipelines' alerts, YAML")
 	f.DurationVar(&length, "for", 0, "stop by itself after this time, such as 30s")
 	stop.add(cmd)
 	out.add(cmd)

@@ -31,10 +31,10 @@ func newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check from the outside that nothing was lost, doubled, torn or reordered",
-		Long: `Reads the topics as any consumer would and works out anew what the flow should have made of them. It may
+		Long: `Reads the topics as any consumer would and recomputes what the flow should have made of them. It may
 run while readings flow. Exits with 3 if anything is wrong.
 
-With --windows, the results of a windowed pipeline are computed anew from the readings as well, and what went in is
+With --windows, the results of a windowed pipeline are recomputed from the readings as well, and what went in is
 held against what came out: windows, late rows, dead letters and windows that are still open.
 
 With --state-dir, the local copies of pipelines' state are compared with their changelogs (C9); beside the embedded

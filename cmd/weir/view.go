@@ -73,7 +73,7 @@ func (v *upView) ready(r node.Ready) {
 	if v.admin != "" {
 		line("http://"+v.admin+"/metrics", "for Prometheus; /readyz, /status, /debug/pprof")
 	}
-	fmt.Fprintf(v.w, "  %s\n", v.styled(faint, "Ctrl-C commits and stops; the next start goes on from there."))
+	fmt.Fprintf(v.w, "  %s\n", v.styled(faint, "Ctrl-C commits and stops; the next start resumes there."))
 }
 
 func (v *upView) look(s node.Snapshot) {
