@@ -63,6 +63,9 @@ test: deps console/web/node_modules ## run all tests with the race detector, rea
 	go test -race -timeout 15m $$(go list ./... | grep -v -x -F "$$(go list $(HEAVY))")
 	go test -race -p 1 -timeout 60m $(HEAVY)
 
+mutate: ## put one fault after the other into the transactional clients: the scripts of their packages must find each (ten minutes)
+	go run ./internal/txtest/mutate
+
 accidents: ## 200 accidents of operators to stateful pipelines, each at a random moment
 	WEIR_TEST_ACCIDENTS=$(ACCIDENTS) go test -count 1 -timeout 60m -v -run '^TestAccidents$$' ./cmd/weir
 

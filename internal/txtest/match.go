@@ -117,3 +117,11 @@ func refusal(req kmsg.Request, err *kerr.Error) kmsg.Response {
 	}
 	return resp
 }
+
+// Taking is the request that takes a transactional id, and aborts what is open there.
+func Taking(id string) Match {
+	return func(_ *Broker, req kmsg.Request) bool {
+		init, ok := req.(*kmsg.InitProducerIDRequest)
+		return ok && init.TransactionalID != nil && *init.TransactionalID == id
+	}
+}

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"os"
+	"testing"
+)
+
+// Each fault has its place in the code as it is now, and is Go when it is there.
+func TestMutationsApply(t *testing.T) {
+	t.Chdir("../../..")
+	seen := make(map[string]bool)
+	for _, m := range mutations {
+		source, err := os.ReadFile(m.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mutant, err := m.apply(string(source))
+		if err == nil {
+			_, err = parser.ParseFile(token.NewFileSet(), m.file, mutant, 0)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", m.fault, err)
+		}
+		if mutant == string(source) || seen[m.fault] {
+			t.Errorf("%s changes nothing, or is there twice", m.fault)
+		}
+		seen[m.fault] = true
+	}
+}

@@ -1,0 +1,72 @@
+package main
+
+// mutation is a fault that a script must find.
+type mutation struct {
+	fault   string
+	file    string
+	scripts string // end of the regular expression of the scripts to run, those that should find it; "" for all of the package
+	edits   [][2]string
+}
+
+// mutations are the faults that the scripts of each package must find.
+var mutations = []mutation{
+	{"errors of writes are not looked at", "engine/transaction.go", "WriteRefused", [][2]string{
+		{"return s.explainWrite(s.written.Err())", "return nil"},
+	}},
+	{"the commit comes before the flush", "engine/transaction.go", "OffsetsRefused", [][2]string{
+		{"if failed = s.complete(ctx); failed != nil {", "defer func() { _ = s.complete(ctx) }()\n\t\tif failed != nil {"},
+	}},
+	{"a commit with an unknown outcome is taken for an abort", "engine/transaction.go", "CommitUnanswered", [][2]string{
+		{"if err != nil {\n\t\ts.abort(AbortUnknown)", "if err != nil && committed {\n\t\ts.abort(AbortUnknown)"},
+	}},
+	{"UNKNOWN_SERVER_ERROR is taken for an abort", "engine/transaction.go", "CommitAnsweredUnknown", [][2]string{
+		{"s.ending.End(ctx, s.group, try)", "s.group.End(ctx, try)"},
+	}},
+	{"a commit with an unknown outcome is taken for a commit", "engine/transaction.go", "CommitUnanswered", [][2]string{
+		{"done := s.take()\n\tif err != nil {", "done := s.take()\n\tif err != nil {\n\t\tcommitted, err = true, nil\n\t}\n\tif err != nil {"},
+	}},
+	{"the overlay is kept after an abort", "engine/transaction.go", "OffsetsRefused", [][2]string{
+		{"t.did.reset()\n\tt.store.Abort()", "t.did.reset()"},
+	}},
+	{"the watermark is kept after an abort", "engine/transaction.go", "WatermarkAfterAbort", [][2]string{
+		{"if t.Task != nil {\n\t\tt.Reset()\n\t}", ""},
+	}},
+	{"the position is written before the state", "engine/transaction.go", "OffsetsRefused", [][2]string{
+		{"if err := t.Flush(&s.out); err != nil {", "if t.ledger != nil {\n\t\t\t_ = t.ledger.write(s.Program.Name, s.positionsOf(t.stage.Topics(), t.partition))\n\t\t\tt.ledger.records(s.produce)\n\t\t}\n\t\tif err := t.Flush(&s.out); err != nil {"},
+	}},
+	{"the local copy is written before the commit", "engine/transaction.go", "CommitUnanswered", [][2]string{
+		{"t.changes = t.ledger.records(s.produce)\n", "t.changes = t.ledger.records(s.produce)\n\t\t_ = t.store.Commit(t.store.Offset())\n"},
+	}},
+	{"records are sent twice", "engine/transaction.go", "OffsetsRefused", [][2]string{
+		{"\ts.out.Sent()\n", ""},
+	}},
+	{"the state covers more of the changelog than it has read", "engine/transaction.go", "(StateOfLost|RevokeDuringRestore|Crash)", [][2]string{
+		{"at = t.changes[n-1].Offset + 1", "at = t.changes[n-1].Offset + 6"},
+	}},
+	{"the end of a bounded input is not repeated after an abort", "engine/transaction.go", "AbortOfBoundedEnd", [][2]string{
+		{"s.rewound = true", ""},
+	}},
+	{"the position moves on with an abort", "engine/ledgers.go", "OffsetsRefused", [][2]string{
+		{"if committed && c.settled {", "if c.settled {"},
+	}},
+	{"offsets are committed in no generation", "engine/ledgers.go", "HealedByMember", [][2]string{
+		{"req.MemberID, req.Generation = client.GroupMetadata()", "req.Generation = -1"},
+	}},
+	{"offsets that the group refuses count as committed", "engine/ledgers.go", "HealedByMember", [][2]string{
+		{"return false, nil\n\t\t\t}", "return true, nil\n\t\t\t}"},
+	}},
+	{"a transaction is committed without the records that were polled", "engine/session.go", "PartitionComes", [][2]string{
+		{"if s.open {\n\t\t\tif err := s.end(kgo.TryAbort); err != nil {", "if s.open {\n\t\t\tif err := s.end(kgo.TryCommit); err != nil {"},
+	}},
+	{"the state of a lost partition is kept", "engine/session.go", "(StateOfLost|RevokeDuringRestore|Swap)", [][2]string{
+		{"delete(s.tasks, id)\n\t\t\t\ts.Status", "s.Status"},
+		{"s.closeStore(t)\n\t\t\t}\n\t\t\tcontinue", "}\n\t\t\tcontinue"},
+		{"byStage[t.stage] = append(byStage[t.stage], t)", "if t.Task == nil {\n\t\t\tbyStage[t.stage] = append(byStage[t.stage], t)\n\t\t}"},
+	}},
+	{"a partition is read before its state is restored", "engine/resume.go", "(PollDuringRestore|RevokeDuringRestore|StateOfLost)", [][2]string{
+		{"select {\n\tcase <-c.restored:\n\tcase <-ctx.Done():\n\t\treturn committed, ctx.Err()\n\t}", ""},
+	}},
+	{"the position does not decide where a partition is read on", "engine/resume.go", "HealedByMember", [][2]string{
+		{"return kgo.NewOffset().At(next), nil", "return committed, nil"},
+	}},
+}
