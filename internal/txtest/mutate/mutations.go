@@ -11,7 +11,7 @@ type mutation struct {
 // mutations are the faults that the scripts of each package must find.
 var mutations = []mutation{
 	{"errors of writes are not looked at", "engine/transaction.go", "WriteRefused", [][2]string{
-		{"return s.explainWrite(s.written.Err())", "return nil"},
+		{"return s.explainWrite(ctx, s.written.Err())", "return nil"},
 	}},
 	{"the commit comes before the flush", "engine/transaction.go", "OffsetsRefused", [][2]string{
 		{"if failed = s.complete(ctx); failed != nil {", "defer func() { _ = s.complete(ctx) }()\n\t\tif failed != nil {"},
@@ -68,5 +68,17 @@ var mutations = []mutation{
 	}},
 	{"the position does not decide where a partition is read on", "engine/resume.go", "HealedByMember", [][2]string{
 		{"return kgo.NewOffset().At(next), nil", "return committed, nil"},
+	}},
+	{"a commit that is not in the log counts as one", "produce/session.go", "CommitAnsweredUnknown", [][2]string{
+		{"if committed < t.readings {", "if committed < 0 {"},
+	}},
+	{"a producer's refused writes are not looked at", "produce/session.go", "WriteRefused", [][2]string{
+		{"errors.Join(s.client.Flush(ctx), writes.Err())", "s.client.Flush(ctx)"},
+	}},
+	{"a producer reads its source on from where it was, not from the position", "produce/session.go", "", [][2]string{
+		{"s.src.Seek(last.Position)", "s.src.Seek(s.src.Position())"},
+	}},
+	{"alerts are told before they are committed", "alert/session.go", "", [][2]string{
+		{"if known {", "if known || err == nil {"},
 	}},
 }
