@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -40,6 +42,22 @@ func (p *pipeline) accepted(tp topicPartition, from, to int64) bool {
 		}
 	}
 	return false
+}
+
+// checkAcceptLoss refuses ranges of --accept-loss that lie in no partition that the pipeline reads: a
+// mistyped one would be ignored.
+func (p *pipeline) checkAcceptLoss() error {
+	read := p.stageTopics()
+	for _, g := range p.AcceptLoss {
+		if read[g.Topic] == nil {
+			return &fatalError{fmt.Errorf("invalid --accept-loss: pipeline %s does not read topic %s; it reads %s",
+				p.Program.Name, g.Topic, strings.Join(slices.Sorted(maps.Keys(read)), ", "))}
+		}
+		if n := p.partitions[g.Topic]; g.Partition >= n {
+			return &fatalError{fmt.Errorf("invalid --accept-loss: topic %s has no partition %d: it has %d, numbered from 0", g.Topic, g.Partition, n)}
+		}
+	}
+	return nil
 }
 
 // mismatch is the error of a state that does not fit the cluster, with the way forward that is always open.

@@ -44,3 +44,21 @@ func TestAcceptedLoss(t *testing.T) {
 		}
 	}
 }
+
+// A range in a topic or partition that the pipeline does not read is a mistake, and is not ignored.
+func TestAcceptedLossElsewhere(t *testing.T) {
+	everywhere(t, func(s *site) {
+		for gap, want := range map[Gap]string{
+			{"reading", 0, 0, 1}:   "does not read topic reading; it reads ",
+			{"p.plan", 0, 0, 1}:    "does not read topic p.plan",
+			{"readings", 99, 0, 1}: "topic readings has no partition 99",
+		} {
+			s.cfg.AcceptLoss = []Gap{gap}
+			s.refused("invalid --accept-loss", want)
+		}
+		s.cfg.AcceptLoss = []Gap{{"readings", 0, 0, 1}} // nothing is lost there
+		s.send(10)
+		s.run()
+		s.want()
+	})
+}

@@ -75,6 +75,9 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 	if err := p.checkPartitions(); err != nil {
 		return err
 	}
+	if err := p.checkAcceptLoss(); err != nil {
+		return err
+	}
 	if err := p.checkSettings(ctx, admin); err != nil {
 		return err
 	}

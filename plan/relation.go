@@ -232,8 +232,29 @@ func (p *planner) project(in *Relation, names []string, exprs []expr.Node) *Rela
 	}
 	r := p.relation(&Project{exprs}, cols, in)
 	r.Keyed, r.Hash = through(in.Keyed, place), in.Hash
+	for i, e := range exprs {
+		if c, ok := widened(e); ok {
+			if _, seen := place[c]; !seen {
+				place[c] = i
+			}
+		}
+	}
 	r.Key = through(in.Key, place)
 	return r
+}
+
+// widened returns the column that an expression casts to a larger integer type. Different values
+// stay different, so what is unique before the cast is unique after it.
+func widened(e expr.Node) (column int, ok bool) {
+	cast, ok := e.(*expr.Call)
+	if !ok || cast.F.Name != "CAST" && cast.F.Name != "TRY_CAST" {
+		return 0, false
+	}
+	c, ok := cast.Args[0].(*expr.Col)
+	if !ok || !c.Type().Integer() || !cast.T.Integer() || c.Type().Kind > cast.T.Kind { // kinds are in order of size
+		return 0, false
+	}
+	return c.Index, true
 }
 
 // through maps columns to where they went; nil when one is gone.
