@@ -12,6 +12,7 @@
 //	manifest.go     what the state of a pipeline is made of, and whether new SQL fits it
 //	identity.go     which topics they were, and what follows where they are others now
 //	position.go     how far a state covers what it was made of: ledgers.go writes it, resume.go reads on from there
+//	repartition.go  what follows where topics got partitions; move.go takes state to the partitions of its keys
 //	refusal.go      errors of state and cluster that do not fit, and what accepts them
 //	end.go          when what there was at the start is processed
 //	slot.go         transactional ids that are stable for each process of a group
@@ -51,10 +52,12 @@ type Config struct {
 	CacheBytes         int64         // memory for the state of one task in front of its copy; default 64 MiB
 	AcceptLoss         []Gap         // records that may be missing
 	FromChangelog      bool          // the plan is lost: make it again over the state that is there
-	Repartition        bool          // take topics with other numbers of partitions, where nothing depends on them
+	Repartition        bool          // take topics with other numbers of partitions, and move state to where its keys are now
 	UntilEnd           bool          // stop when what the sources had at the start is processed; windows stay open, a later run goes on
 
 	gapInterval time.Duration // between two looks for deleted records; default 10 s
+	moveBytes   int           // that a transaction of --repartition writes, about; default 4 MiB
+	onMoved     func()        // after each of them
 
 	Logger   *slog.Logger
 	OnCommit func(Commit)      // called after each commit, by each worker; must be quick and may be called concurrently

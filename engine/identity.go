@@ -61,7 +61,7 @@ func (p *pipeline) checkCount(topic string, was, now int32) error {
 		return p.mismatch("topic %s belongs to the pipeline, had %d partitions, and now has %d: keys would not be found where they were", topic, was, now)
 	case p.isSource(topic) && len(p.keepers(topic)) > 0:
 		return p.mismatch("topic %s had %d partitions and now has %d: its keys may lie in other partitions than their state does. "+
-			"Where no row of the new partitions is read and all of the old ones are: weir run --repartition, unless the state is by key", topic, was, now)
+			"To move the state, where every row of the old partitions is read and none of the new ones: weir run --repartition", topic, was, now)
 	case p.keyed(topic):
 		return p.mismatch("topic %s, which is written by key, had %d partitions and now has %d: the keys' next rows would lie in other partitions than their last ones. "+
 			"To go on like that: weir run --repartition", topic, was, now)
@@ -111,7 +111,13 @@ func (p *pipeline) replaced(topic, was, is string) error {
 
 // checkIdentity compares the topics with what the manifest says of them.
 func (p *pipeline) checkIdentity(old *manifest) error {
-	for _, topic := range slices.Sorted(maps.Keys(old.Topics)) {
+	topics := slices.SortedFunc(maps.Keys(old.Topics), func(a, b string) int {
+		if own := p.ownTopic(a); own != p.ownTopic(b) { // last: a move that was interrupted has widened them, since a source was
+			return map[bool]int{true: 1, false: -1}[own]
+		}
+		return strings.Compare(a, b)
+	})
+	for _, topic := range topics {
 		was := old.Topics[topic]
 		n, used := p.partitions[topic]
 		if !used {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -59,7 +60,7 @@ func (s *session) restoreLedgers(ctx context.Context, come map[topicPartition]*c
 	}
 	for p := range from {
 		l := s.ledgers[p]
-		if err := s.checkWhole(ctx, l); err != nil {
+		if err := s.checkWhole(ctx, s.admin, l); err != nil {
 			return err
 		}
 		if err := l.store.Restored(0); err != nil {
@@ -70,11 +71,11 @@ func (s *session) restoreLedgers(ctx context.Context, come map[topicPartition]*c
 }
 
 // checkWhole refuses an empty state whose changelog does not begin at its beginning: what is left of it are markers of transactions.
-func (s *session) checkWhole(ctx context.Context, l *ledger) error {
+func (p *pipeline) checkWhole(ctx context.Context, admin *kadm.Client, l *ledger) error {
 	if l.store.Len() > 0 {
 		return nil
 	}
-	starts, err := s.admin.ListStartOffsets(ctx, l.topic)
+	starts, err := admin.ListStartOffsets(ctx, l.topic)
 	if err == nil {
 		err = starts.Error()
 	}
@@ -82,7 +83,7 @@ func (s *session) checkWhole(ctx context.Context, l *ledger) error {
 		return fmt.Errorf("find the start of %s: %w", l.topic, err)
 	}
 	if start, _ := starts.Lookup(l.topic, l.partition); start.Offset > 0 {
-		return s.mismatch("all records of %s-%d before offset %d are gone, and with them the state: retention, DeleteRecords or a restored backup has cut the topic",
+		return p.mismatch("all records of %s-%d before offset %d are gone, and with them the state: retention, DeleteRecords or a restored backup has cut the topic",
 			l.topic, l.partition, start.Offset)
 	}
 	return nil

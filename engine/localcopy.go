@@ -35,21 +35,21 @@ func (c *copies) why() error {
 }
 
 // openStore opens the store of a task: over its local copy, or in memory where it has none.
-func (s *session) openStore(stage *plan.Stage, partition int32) *state.Store {
-	dir := s.stateDir(stage, partition)
-	if dir == "" || !stage.Stateful || s.copies.why() != nil {
+func (p *pipeline) openStore(stage *plan.Stage, partition int32) *state.Store {
+	dir := p.stateDir(stage, partition)
+	if dir == "" || !stage.Stateful || p.copies.why() != nil {
 		return state.Memory()
 	}
 	store, err := state.Open(state.Config{
-		Dir: dir, Identity: fmt.Sprintf("%s %s %d", s.Program.Name, s.ids[stage.Changelog], partition),
-		CacheBytes: s.CacheBytes, MaxAge: s.maxAge(stage.Changelog), Logger: s.Logger, Now: s.Now,
+		Dir: dir, Identity: fmt.Sprintf("%s %s %d", p.Program.Name, p.ids[stage.Changelog], partition),
+		CacheBytes: p.CacheBytes, MaxAge: p.maxAge(stage.Changelog), Logger: p.Logger, Now: p.Now,
 	})
 	switch {
 	case errors.Is(err, state.ErrLocked):
-		s.Logger.Warn("the local copy of the state is in use: keep this task's state in memory", "stage", stage.Name, "partition", partition)
+		p.Logger.Warn("the local copy of the state is in use: keep this task's state in memory", "stage", stage.Name, "partition", partition)
 		return state.Memory()
 	case err != nil:
-		s.loseCopies(stage.Name, partition, err)
+		p.loseCopies(stage.Name, partition, err)
 		return state.Memory()
 	}
 	return store
@@ -63,12 +63,12 @@ func (s *session) closeStore(t *task) {
 }
 
 // loseCopies says that local copies can't be kept, once.
-func (s *session) loseCopies(stage string, partition int32, err error) {
-	if !s.copies.giveUp(err) {
+func (p *pipeline) loseCopies(stage string, partition int32, err error) {
+	if !p.copies.giveUp(err) {
 		return
 	}
-	s.Status.copiesLost(err.Error())
-	s.Logger.Warn("local copies of the state can't be kept: the state stays in memory, and a start reads it from the changelog; "+
+	p.Status.copiesLost(err.Error())
+	p.Logger.Warn("local copies of the state can't be kept: the state stays in memory, and a start reads it from the changelog; "+
 		"free the disk or raise the limit and restart, or set --state-dir none",
-		"dir", s.StateDir, "stage", stage, "partition", partition, "err", err)
+		"dir", p.StateDir, "stage", stage, "partition", partition, "err", err)
 }

@@ -130,6 +130,9 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 		}
 	}
 	p.adopted = old.Adopted || old.Version == 0
+	if len(p.moving) > 0 {
+		return nil // the move writes it at its end
+	}
 	if reflect.DeepEqual(*old, p.manifest()) {
 		return nil
 	}
@@ -158,7 +161,11 @@ func (p *pipeline) writeManifest(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	return client.ProduceSync(ctx, &kgo.Record{Topic: p.manifestTopic(), Key: []byte("plan"), Value: value}).FirstErr()
+	return client.ProduceSync(ctx, p.planRecord(value)).FirstErr()
+}
+
+func (p *pipeline) planRecord(value []byte) *kgo.Record {
+	return &kgo.Record{Topic: p.manifestTopic(), Key: []byte("plan"), Value: value}
 }
 
 // used is the error of a pipeline without a manifest that has been used all the same: its group has read something, or there is state.

@@ -26,6 +26,7 @@ type pipeline struct {
 	outTopics     []string                 // that it writes
 	ids           map[string]kadm.TopicID  // of the same topics
 	repartitioned map[string]bool          // whose other number of partitions is taken as it is
+	moving        []movedStage             // whose state is to be moved before anything is read
 	adopted       bool                     // a version without positions began it: see manifest.Adopted
 	tombstones    map[string]time.Duration // of changelogs, how long they are kept
 	schemas       *schemas
@@ -88,6 +89,11 @@ func (p *pipeline) prepareOnce(ctx context.Context) error {
 	}
 	if err := p.prepareSchemas(ctx); err != nil {
 		return err
+	}
+	if len(p.moving) > 0 {
+		if err := p.moveState(ctx, admin); err != nil {
+			return err
+		}
 	}
 	p.ends = make(ends)
 	for _, t := range p.sources() {

@@ -7,97 +7,161 @@ import (
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir/broker"
 	"weir/plan"
+	"weir/state"
 )
 
-// repartition takes topics as they are that have other numbers of partitions than when the pipeline last ran. A source may have got
-// more where the tasks that read it keep nothing by key, all of its old partitions is read, and nothing of the new ones: then no row
-// misses what rows before it have left elsewhere. Rows that are written by key may go to other partitions from now on.
+// repartition takes topics as they are that have other numbers of partitions than when the pipeline last ran. Where a source of stages that
+// keep state got more, the state is to be moved (see move.go) before anything is read; rows that are written by key may go to other
+// partitions from now on.
+//
+// Until the move is complete, the plan has the old numbers of partitions, so that a run without --repartition refuses them.
 func (p *pipeline) repartition(ctx context.Context, admin *kadm.Client) error {
 	old, err := p.readManifest(ctx)
 	if err != nil || old == nil {
 		return err
 	}
 	p.repartitioned = make(map[string]bool)
+	var widened []*plan.Stage
 	for _, topic := range slices.Sorted(maps.Keys(old.Topics)) {
 		was, now := old.Topics[topic].Partitions, p.partitions[topic]
-		switch {
-		case now == 0 || now == was || p.ownTopic(topic):
+		if now == 0 || now == was || p.ownTopic(topic) {
 			continue
-		case p.isSource(topic) && len(p.keepers(topic)) > 0:
-			if err := p.widen(ctx, admin, topic, was); err != nil {
-				return err
+		}
+		if keepers := p.keepers(topic); p.isSource(topic) && len(keepers) > 0 {
+			if now < was {
+				return p.mismatch("topic %s had %d partitions and now has %d: it is another topic, and the state of its keys would not be found", topic, was, now)
 			}
+			widened = append(widened, keepers...)
 		}
 		p.repartitioned[topic] = true
+		if p.keyed(topic) {
+			p.Logger.Warn("the topic is written by key: rows that a key has from now on may lie in another partition than its earlier ones", "topic", topic, "had", was, "has", now)
+			continue
+		}
 		p.Logger.Warn("the topic has another number of partitions from now on", "topic", topic, "had", was, "has", now)
 	}
 	if len(p.repartitioned) == 0 {
 		return nil
 	}
-	return p.checkAlone(ctx, admin, "--repartition changes topics of the pipeline")
-}
-
-// widen gives the tasks of a source's new partitions a place for their state.
-func (p *pipeline) widen(ctx context.Context, admin *kadm.Client, topic string, was int32) error {
-	now := p.partitions[topic]
-	if now < was {
-		return p.mismatch("topic %s had %d partitions and now has %d: it is another topic, and the state of its keys would not be found", topic, was, now)
-	}
-	for _, s := range p.keepers(topic) {
-		if m := stageManifest(s); len(m.State) > 0 {
-			return p.mismatch("--repartition is not possible: topic %s had %d partitions and now has %d, and %s keeps state by its keys (%s), which may lie in other partitions now", topic, was, now, s.Name, m.State[0].Does)
-		}
-	}
-	if err := p.checkRead(ctx, admin, topic, was); err != nil {
+	if err := p.checkAlone(ctx, admin, "--repartition changes topics of the pipeline"); err != nil {
 		return err
 	}
-	for _, s := range p.keepers(topic) {
-		if err := p.widenChangelog(ctx, admin, s); err != nil {
+	if len(widened) > 0 { // a move that was interrupted would hold up those who read the state
+		if err := broker.EndOpen(ctx, p.Broker, p.moveID(), p.TransactionTimeout, nil); err != nil {
 			return err
 		}
 	}
+	for _, s := range p.Program.Stages {
+		if !slices.Contains(widened, s) {
+			continue
+		}
+		if err := p.canMove(s); err != nil {
+			return err
+		}
+		was := int32(1)
+		for _, topic := range s.Topics() {
+			was = max(was, old.Topics[topic].Partitions)
+		}
+		if err := p.checkRead(ctx, admin, s, was); err != nil {
+			return err
+		}
+		p.moving = append(p.moving, movedStage{Stage: s, was: was, now: p.tasksOf(s)})
+		p.partitions[s.Changelog], p.repartitioned[s.Changelog] = p.tasksOf(s), true
+	}
 	return nil
 }
 
-func (p *pipeline) widenChangelog(ctx context.Context, admin *kadm.Client, s *plan.Stage) error {
-	n := p.tasksOf(s)
-	if p.partitions[s.Changelog] < n {
-		resp, err := admin.UpdatePartitions(ctx, int(n), s.Changelog)
-		if err == nil {
-			err = resp.Error()
-		}
-		if err != nil {
-			return fmt.Errorf("add partitions to topic %s: %w", s.Changelog, err)
+// canMove refuses stages whose state can't follow their keys.
+func (p *pipeline) canMove(s *plan.Stage) error {
+	if err := p.checkEqual(s); err != nil {
+		return err
+	}
+	m := stageManifest(s)
+	if len(m.State) == 0 {
+		return nil // only watermarks
+	}
+	for _, in := range s.Inputs {
+		if _, exchange := in.Op.(*plan.Exchange); exchange {
+			return p.mismatch("--repartition is not possible: %s reads %s beside its sources, whose rows lie by another hash (%s)", s.Name, in.Topic(), m.State[0].Does)
 		}
 	}
-	p.partitions[s.Changelog], p.repartitioned[s.Changelog] = n, true
 	return nil
 }
 
-// checkRead refuses where the old partitions of a topic, the first ones, have records that are not read, or the new ones some that are.
-func (p *pipeline) checkRead(ctx context.Context, admin *kadm.Client, topic string, old int32) error {
-	ends, err := admin.ListEndOffsets(ctx, topic)
+// positionsIn reads the positions of a stage's tasks in its changelog, by partition and topic.
+func (p *pipeline) positionsIn(ctx context.Context, s *plan.Stage) (map[int32]map[string]*position, error) {
+	stores := make(map[int32]*state.Store)
+	err := broker.ReadAll(ctx, p.Broker, s.Changelog, nil, func(r *kgo.Record) error {
+		if op, ok := state.EntryOf(r.Key); !ok || op != positionEntry {
+			return nil
+		}
+		if stores[r.Partition] == nil {
+			stores[r.Partition] = state.Memory()
+		}
+		return stores[r.Partition].Restore(r.Key, r.Value)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the positions in %s: %w", s.Changelog, err)
+	}
+	all := make(map[int32]map[string]*position)
+	for partition, store := range stores {
+		if _, all[partition], err = p.newLedger(s, partition, store).read(); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// checkRead refuses where the old partitions of a stage's topics, the first ones, have records that its state does not cover, or the new ones
+// some that are read. A topic that was created again has none of the old ones.
+func (p *pipeline) checkRead(ctx context.Context, admin *kadm.Client, s *plan.Stage, was int32) error {
+	topics := s.Topics()
+	ends, err := admin.ListEndOffsets(ctx, topics...)
 	if err == nil {
 		err = ends.Error()
 	}
-	if err != nil {
-		return fmt.Errorf("find the end of %s: %w", topic, err)
+	var starts kadm.ListedOffsets
+	if err == nil {
+		starts, err = admin.ListStartOffsets(ctx, topics...)
 	}
-	group, err := p.groupOffsets(ctx, admin, topic)
+	if err != nil {
+		return fmt.Errorf("find the ends of the topics of %s: %w", s.Name, err)
+	}
+	details, err := admin.ListTopics(ctx, topics...)
+	if err != nil {
+		return fmt.Errorf("look at the topics of %s: %w", s.Name, err)
+	}
+	group, err := p.groupOffsets(ctx, admin, topics...)
 	if err != nil {
 		return err
 	}
-	for partition := range p.partitions[topic] {
-		end, _ := ends.Lookup(topic, partition)
-		at, read := group.Lookup(topic, partition)
-		read = read && at.At > 0
-		if partition < old && end.Offset > 0 && (!read || at.At < end.Offset) {
-			return p.mismatch("--repartition is not possible: %s-%d is read up to offset %d of %d: rows of a key would be read out of their order", topic, partition, max(at.At, 0), end.Offset)
-		}
-		if partition >= old && read {
-			return p.mismatch("--repartition is not possible: the new partition %s-%d is read up to offset %d already", topic, partition, at.At)
+	positions, err := p.positionsIn(ctx, s)
+	if err != nil {
+		return err
+	}
+	for _, topic := range topics {
+		id := details[topic].ID.String()
+		for partition := range p.partitions[topic] {
+			end, _ := ends.Lookup(topic, partition)
+			start, _ := starts.Lookup(topic, partition)
+			read, at := int64(0), positions[partition][topic]
+			if at != nil && at.ID == id {
+				read = at.Next
+			}
+			recreated := at != nil && at.ID != id
+			if partition < was && !recreated && read < end.Offset {
+				return p.mismatch("--repartition is not possible: %s-%d is read up to offset %d of %d: rows of a key would be read out of their order", topic, partition, read, end.Offset)
+			}
+			if offset, ok := group.Lookup(topic, partition); ok {
+				read = max(read, offset.At)
+			}
+			if partition >= was && read > start.Offset {
+				return p.mismatch("--repartition is not possible: the new partition %s-%d is read up to offset %d already", topic, partition, read)
+			}
 		}
 	}
 	return nil

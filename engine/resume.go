@@ -220,11 +220,11 @@ func (s *session) recorded(tp topicPartition, c *covered) error {
 		switch {
 		case head == nil && l.store.Len() == 0: // nothing was ever written
 		case head == nil && !s.adopted:
-			return s.mismatch("the beginning of %s-%d is missing, and with it a part of the state: retention, DeleteRecords or a restored backup has cut the topic", l.topic, l.partition)
+			return s.beginningLost(l)
 		case head == nil, s.isStale(l):
 			c.adopt = true
 		case head.State != l.made:
-			return s.mismatch("other SQL made the state in %s (its fingerprint is %s, and that of this SQL is %s): put the old SQL back", l.topic, head.State, l.made)
+			return s.otherState(l, head)
 		case at == nil: // no record of it was ever read
 		case c.recorded != nil && c.recorded.Next != at.Next:
 			return s.mismatch("%s and %s disagree on how far %s-%d is read: up to offset %d, and up to offset %d", by, l.topic, tp.topic, tp.partition, c.recorded.Next, at.Next)

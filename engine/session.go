@@ -543,7 +543,7 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 		}
 		for _, t := range tasks {
 			t.stale = stale[t.partition]
-			if err := s.checkWhole(ctx, t.ledger); err != nil {
+			if err := s.checkWhole(ctx, s.admin, t.ledger); err != nil {
 				return records, err
 			}
 		}

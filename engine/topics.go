@@ -66,7 +66,7 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 	if err := p.widenPositions(ctx, admin); err != nil {
 		return err
 	}
-	p.repartitioned = nil
+	p.repartitioned, p.moving = nil, nil
 	if p.Repartition {
 		if err := p.repartition(ctx, admin); err != nil {
 			return err
@@ -157,17 +157,25 @@ func partitionsOf(ctx context.Context, admin *kadm.Client, topic string) (int32,
 // checkPartitions refuses topics whose rows meet by key, but not in the same partition, and changelogs that don't fit.
 func (p *pipeline) checkPartitions() error {
 	for _, s := range p.Program.Stages {
-		topics := s.Topics()
-		for _, topic := range topics[1:] {
-			if s.Copartitioned && p.partitions[topic] != p.partitions[topics[0]] {
-				return &fatalError{fmt.Errorf("topic %s has %d partitions and %s has %d: rows that meet by key must lie in equal partitions; give both topics equally many",
-					topics[0], p.partitions[topics[0]], topic, p.partitions[topic])}
-			}
+		if err := p.checkEqual(s); err != nil {
+			return err
 		}
 		if n := p.tasksOf(s); s.Stateful && p.partitions[s.Changelog] != n {
 			return p.mismatch("the state in %s has %d partitions, and its input %s now has %d: the state of a key would not be found. "+
-				"Where no state is by key, every row of the old partitions is read and none of the new ones: weir run --repartition. "+
+				"To move the state, where every row of the old partitions is read and none of the new ones: weir run --repartition. "+
 				"To keep the old state and start another, give the pipeline another name (SET 'pipeline.name')", s.Changelog, p.partitions[s.Changelog], strings.Join(s.Topics(), ", "), n)
+		}
+	}
+	return nil
+}
+
+// checkEqual refuses a stage whose rows meet by key, but not in equal partitions.
+func (p *pipeline) checkEqual(s *plan.Stage) error {
+	topics := s.Topics()
+	for _, topic := range topics[1:] {
+		if s.Copartitioned && p.partitions[topic] != p.partitions[topics[0]] {
+			return &fatalError{fmt.Errorf("topic %s has %d partitions and %s has %d: rows that meet by key must lie in equal partitions; give both topics equally many",
+				topics[0], p.partitions[topics[0]], topic, p.partitions[topic])}
 		}
 	}
 	return nil

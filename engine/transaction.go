@@ -249,23 +249,30 @@ func (s *session) complete(ctx context.Context) error {
 	if err := s.writePositions(); err != nil {
 		return err
 	}
-	now := s.Now()
-	settings := s.Program.Settings
-	for _, aside := range []struct { // the topic may be the same
-		topic   string
-		letters []operator.Letter
-	}{{settings.DeadLetterTopic, s.out.Letters}, {settings.LateTopic, s.out.Late}} {
-		topic := aside.topic
-		for _, l := range aside.letters {
-			r := deadletter.Record(topic, l.Record, l.Reason, now, min(deadletter.MaxBytes, s.limits.Record(topic)))
-			r.Partition, r.Context = l.Record.Partition%max(1, s.partitions[topic]), l.Record.Context
-			s.produce(r)
-		}
+	for _, r := range s.setAside(&s.out, s.Now()) {
+		s.produce(r)
 	}
 	if err := s.group.Client().Flush(ctx); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
 	return s.explainWrite(ctx, s.written.Err())
+}
+
+// setAside are the records of rows that are set aside, as dead letters or late.
+func (p *pipeline) setAside(out *operator.Output, now time.Time) (records []*kgo.Record) {
+	settings := p.Program.Settings
+	for _, aside := range []struct { // the topic may be the same
+		topic   string
+		letters []operator.Letter
+	}{{settings.DeadLetterTopic, out.Letters}, {settings.LateTopic, out.Late}} {
+		topic := aside.topic
+		for _, l := range aside.letters {
+			r := deadletter.Record(topic, l.Record, l.Reason, now, min(deadletter.MaxBytes, p.limits.Record(topic)))
+			r.Partition, r.Context = l.Record.Partition%max(1, p.partitions[topic]), l.Record.Context
+			records = append(records, r)
+		}
+	}
+	return records
 }
 
 // explainWrite adds to the error of a write what only the pipeline knows. A record is too large, although it was looked at, where the

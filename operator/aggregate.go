@@ -35,7 +35,7 @@ func read(r *reader, b []byte) *reader {
 func newGrouper(b base, op *plan.Aggregate) grouper {
 	g := grouper{aggs: op.Aggs, first: len(op.Keys), out: rows{Batch: batch(b.rel)}}
 	for i, k := range op.Keys {
-		if w := op.Window; w == nil || i != w.Start && i != w.End && i != w.Time {
+		if !ofWindow(op, i) {
 			g.keys, g.places = append(g.keys, k), append(g.places, i)
 		}
 	}
@@ -55,6 +55,12 @@ func newGrouper(b base, op *plan.Aggregate) grouper {
 		g.spare = append(g.spare, column(b.rel, i))
 	}
 	return g
+}
+
+// ofWindow reports whether a key of an aggregate belongs to its window.
+func ofWindow(op *plan.Aggregate, key int) bool {
+	w := op.Window
+	return w != nil && (key == w.Start || key == w.End || key == w.Time)
 }
 
 // add appends to dst the accumulators of old with a row added. fresh tells for a DISTINCT whether its value is new to the group.
@@ -225,7 +231,9 @@ func (a *aggregate) flush() {
 }
 
 // firedKey is the entry of a version in which the watermark of a row emitted windows before that of the inputs did.
-func (a *aggregate) firedKey() []byte { return appendInt([]byte("fired by "), int64(a.rel.State)) }
+func (a *aggregate) firedKey() []byte { return appendInt([]byte(firedPrefix), int64(a.rel.State)) }
+
+const firedPrefix = "fired by "
 
 func (a *aggregate) push(_ int, r *rows) {
 	starts, ends := r.Cols[a.start], r.Cols[a.end]

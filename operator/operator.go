@@ -9,6 +9,7 @@
 //	codec.go       rows and values as bytes, for state and repartition topics
 //	scan.go        records of a table to rows
 //	placement.go   whether rows lie in the partition of their key
+//	move.go        where state belongs when topics have other partitions
 //	exchange.go    rows and watermarks through a repartition topic
 //	project.go     filter, projection, union
 //	unnest.go      rows to one for each element of an array

@@ -35,20 +35,88 @@ func (e *ElsewhereError) Error() string {
 		e.Topic, e.Partition, e.Offset, e.Key, e.Want, cause)
 }
 
-// placement stands in front of an operator that relies on the partitions of topics, and looks whether each row lies where its key
-// belongs. What belongs where is decided by the values of the key's columns in the table's own encoding, and not by the bytes of the
-// record's key: one key may be spelled in several ways, and the columns may come from the record's value.
-type placement struct {
-	node
-	task       *Task
-	at         *plan.Placement
+// homes finds the partitions where Kafka's Java client puts keys. What belongs where is decided by the values of the key's columns in
+// the table's own encoding, and not by the bytes of a record's key: one key may be spelled in several ways, and the columns may come
+// from the record's value.
+type homes struct {
 	encoder    format.Encoder
-	plain      bool // the key is the text of its one column
-	cols       []*expr.Column
+	plain      bool           // the key is the text of its one column
+	cols       []*expr.Column // of the key, in the order of its fields
 	partitions int32
 	hash       kgo.TopicPartitioner
 	record     kgo.Record
 	key        []byte
+}
+
+func newHomes(at *plan.Placement, partitions int32, schemas *format.Schemas) (homes, error) {
+	key := at.Tables[0].Key
+	encoder, err := format.NewEncoder(key.Name, key.Fields, key.Options, schemas)
+	if err != nil {
+		return homes{}, err
+	}
+	return homes{
+		encoder: encoder, partitions: partitions, hash: kgo.StickyKeyPartitioner(nil).ForTopic(""),
+		plain: key.Name == "raw" && key.Fields[0].Type.Class() == expr.Texts,
+		cols:  make([]*expr.Column, len(at.Columns)), key: []byte{},
+	}, nil
+}
+
+// null reports whether a column of a row's key is NULL.
+func (h *homes) null(i int) bool {
+	return slices.ContainsFunc(h.cols, func(c *expr.Column) bool { return c.Null[i] })
+}
+
+// of is the partition of a row's key.
+func (h *homes) of(i int) (int32, error) {
+	if h.plain && !h.cols[0].Null[i] {
+		h.record.Key = h.key[:0] // not nil, which would be placed anywhere
+		if text := h.cols[0].S[i]; text != "" {
+			h.record.Key = unsafe.Slice(unsafe.StringData(text), len(text))
+		}
+	} else {
+		key, err := h.encode(i)
+		if err != nil {
+			return 0, err
+		}
+		h.record.Key = key
+	}
+	return int32(h.hash.Partition(&h.record, int(h.partitions))), nil //nolint:gosec // fewer than partitions
+}
+
+// encode is the key of a row as its table's format writes it, and empty where that writes none. A float that is -0 is 0, as where rows
+// are grouped.
+func (h *homes) encode(i int) ([]byte, error) {
+	cols, row := h.cols, i
+	if slices.ContainsFunc(cols, func(c *expr.Column) bool { return isZero(c, i) }) {
+		cols, row = make([]*expr.Column, len(h.cols)), 0
+		for n, c := range h.cols {
+			cols[n] = &expr.Column{Type: c.Type}
+			if isZero(c, i) {
+				cols[n].AddFloat(0)
+			} else {
+				cols[n].AddFrom(c, i)
+			}
+		}
+	}
+	key, err := h.encoder.Encode(h.key[:0], cols, row)
+	if key == nil {
+		return h.key[:0], err
+	}
+	h.key = key
+	return key, err
+}
+
+func isZero(c *expr.Column, row int) bool {
+	return c.Type.Class() == expr.Floats && !c.Null[row] && c.F[row] == 0
+}
+
+// placement stands in front of an operator that relies on the partitions of topics, and looks whether each row lies where its key
+// belongs.
+type placement struct {
+	node
+	homes
+	task *Task
+	at   *plan.Placement
 }
 
 // placed puts a placement in front of an operator where its relation relies on one.
@@ -61,17 +129,11 @@ func (t *Task) placed(n node, r *plan.Relation, input int) (node, error) {
 	if partitions == 1 {
 		return n, nil
 	}
-	key := at.Tables[0].Key
-	encoder, err := format.NewEncoder(key.Name, key.Fields, key.Options, t.schemas)
+	h, err := newHomes(at, partitions, t.schemas)
 	if err != nil {
 		return nil, err
 	}
-	p := &placement{
-		node: n, task: t, at: at, encoder: encoder, partitions: partitions, hash: kgo.StickyKeyPartitioner(nil).ForTopic(""),
-		plain: key.Name == "raw" && key.Fields[0].Type.Class() == expr.Texts,
-		cols:  make([]*expr.Column, len(at.Columns)), key: []byte{},
-	}
-	return p, nil
+	return &placement{node: n, homes: h, task: t, at: at}, nil
 }
 
 func (p *placement) push(in int, r *rows) {
@@ -88,24 +150,14 @@ func (p *placement) push(in int, r *rows) {
 
 // row reports whether a row lies where its key belongs.
 func (p *placement) row(r *rows, i int) bool {
-	if p.plain && !p.cols[0].Null[i] {
-		p.record.Key = p.key[:0] // not nil, which would be placed anywhere
-		if text := p.cols[0].S[i]; text != "" {
-			p.record.Key = unsafe.Slice(unsafe.StringData(text), len(text))
-		}
-	} else {
-		null := slices.ContainsFunc(p.cols, func(c *expr.Column) bool { return c.Null[i] })
-		if null && !p.at.Nulls {
-			return true
-		}
-		key, err := p.encode(i)
-		if err != nil {
-			p.task.fail(fmt.Errorf("key of a record of topic %s: %w", p.at.Tables[0].Topic, err))
-			return false
-		}
-		p.record.Key = key
+	if !p.at.Nulls && p.null(i) {
+		return true
 	}
-	want := int32(p.hash.Partition(&p.record, int(p.partitions))) //nolint:gosec // fewer than partitions
+	want, err := p.of(i)
+	if err != nil {
+		p.task.fail(fmt.Errorf("key of a record of topic %s: %w", p.at.Tables[0].Topic, err))
+		return false
+	}
 	if want == p.task.partition {
 		return true
 	}
@@ -113,37 +165,12 @@ func (p *placement) row(r *rows, i int) bool {
 	return false
 }
 
-// encode is the key of a row as its table's format writes it. A float that is -0 is 0, as where rows are grouped.
-func (p *placement) encode(i int) ([]byte, error) {
-	cols, row := p.cols, i
-	if slices.ContainsFunc(cols, func(c *expr.Column) bool { return isZero(c, i) }) {
-		cols, row = make([]*expr.Column, len(p.cols)), 0
-		for n, c := range p.cols {
-			cols[n] = &expr.Column{Type: c.Type}
-			if isZero(c, i) {
-				cols[n].AddFloat(0)
-			} else {
-				cols[n].AddFrom(c, i)
-			}
-		}
-	}
-	key, err := p.encoder.Encode(p.key[:0], cols, row)
-	if key != nil {
-		p.key = key
-	}
-	return p.key, err
-}
-
-func isZero(c *expr.Column, row int) bool {
-	return c.Type.Class() == expr.Floats && !c.Null[row] && c.F[row] == 0
-}
-
 func (p *placement) elsewhere(r *rows, i int, want int32) error {
 	e := &ElsewhereError{Topic: p.at.Tables[0].Topic, Partition: p.task.partition, Offset: -1, Want: want, Partitions: p.partitions}
 	if from := r.record(i); from != nil && from.Topic != "" {
 		e.Topic, e.Partition, e.Offset = from.Topic, from.Partition, from.Offset
 	}
-	e.Null = slices.ContainsFunc(p.cols, func(c *expr.Column) bool { return c.Null[i] })
+	e.Null = p.null(i)
 	if shown, err := format.NewEncoder("json", p.at.Tables[0].Key.Fields, nil, nil); err == nil {
 		key, _ := shown.Encode(nil, p.cols, i)
 		e.Key = string(key)

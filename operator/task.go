@@ -168,6 +168,34 @@ func (t *Task) End(topic string, out *Output) error {
 	return t.err
 }
 
+// Marks are the watermarks that the task's tables have, by their names in the state.
+func (t *Task) Marks() map[string]int64 {
+	marks := make(map[string]int64)
+	for _, n := range t.nodes {
+		if s, ok := n.(*scan); ok && s.watermark != unknown {
+			marks[string(s.stateKey())] = s.watermark
+		}
+	}
+	return marks
+}
+
+// Advance brings tables to watermarks that other tasks of the stage have reached, and reports whether that is news to any: rows before them
+// are late from now on. What is due by them comes out.
+func (t *Task) Advance(marks map[string]int64, out *Output) (moved bool, err error) {
+	t.out = out
+	for _, n := range t.nodes {
+		s, ok := n.(*scan)
+		if !ok {
+			continue
+		}
+		if to, known := marks[string(s.stateKey())]; known && to > s.watermark {
+			moved, s.watermark = true, to
+			s.pass(to, false)
+		}
+	}
+	return moved, t.err
+}
+
 // Idle says that an input topic has had no record for longer than its idle timeout: others need not wait for it.
 func (t *Task) Idle(topic string, out *Output) error {
 	t.out = out

@@ -35,6 +35,40 @@ func (r *Relation) Placement(input int) *Placement {
 	return &Placement{Columns: in.Keyed, Tables: tables, Nulls: !join}
 }
 
+// Home is where a relation's state of an input lies: in the partition of a topic's key, also where the rows come from other relations
+// that keep state. It is nil where rows come from an exchange, and where nothing is known.
+func (r *Relation) Home(input int) *Placement {
+	in := r.Inputs[input]
+	if in.Keyed == nil || in.Hash == "" || in.Hash == exchanged {
+		return nil
+	}
+	table := in.hashedBy(in.Hash)
+	if table == nil {
+		return nil
+	}
+	_, join := r.Op.(*Join)
+	return &Placement{Columns: in.Keyed, Tables: []*Table{table}, Nulls: !join}
+}
+
+// hashedBy is a table below the relation, or its own, whose keys are encoded as hash says; nil where there is none.
+func (r *Relation) hashedBy(hash string) *Table {
+	switch op := r.Op.(type) {
+	case *Scan:
+		if op.Table.Key.Name != "" && op.Table.Key.hash() == hash {
+			return op.Table
+		}
+		return nil
+	case *Exchange:
+		return nil
+	}
+	for _, in := range r.Inputs {
+		if t := in.hashedBy(hash); t != nil {
+			return t
+		}
+	}
+	return nil
+}
+
 // tablesBelow are the tables whose rows come to a relation one by one.
 func tablesBelow(r *Relation) []*Table {
 	switch op := r.Op.(type) {

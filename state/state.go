@@ -166,6 +166,9 @@ func (s *Store) Windows(op uint16) []int64 {
 	return windows
 }
 
+// Operators is a number above those of all operators that have, or had, entries.
+func (s *Store) Operators() int { return len(s.ops) }
+
 // Err returns the first I/O error or corruption of the local copy, which Get and Scan can't report. It stays until
 // Reset. What the store says after it is not to be trusted: the transaction must be aborted and the store closed,
 // and the next Open builds a new copy.

@@ -64,7 +64,7 @@ func (r *runFlags) add(cmd *cobra.Command) {
 	f.DurationVar(&r.length, "for", 0, "stop by itself after this time")
 	f.StringArrayVar(&r.losses, "accept-loss", nil, "go on although these records are missing: TOPIC/PARTITION:FROM-TO, as the error names them")
 	f.BoolVar(&r.cfg.FromChangelog, "from-changelog", false, "the topic <name>.plan is lost: make it again for the state that is there, which this SQL has made")
-	f.BoolVar(&r.cfg.Repartition, "repartition", false, "go on with the number of partitions that topics have now, where no state is by key")
+	f.BoolVar(&r.cfg.Repartition, "repartition", false, "accept the number of partitions that topics have now, and move state by key to where its keys are: all rows of the old partitions must be read, and none of the new ones")
 	r.stop.add(cmd)
 	r.out.add(cmd)
 }
