@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,6 +24,7 @@ func Accidents() []Accident {
 		{Kind: "offsets-expired", About: "the group's offsets are gone, the group is not", do: stopped(expireOffsets), right: true},
 		{Kind: "plan-lost", About: "the topic of the plan is deleted", do: stopped(deleteTopic("plan")), refusal: regexp.MustCompile(`\.plan.*--from-changelog|\.plan.*--reset`)},
 		{Kind: "source-widened", About: "partitions are added to the source", do: anyTime(widen("in")), refusal: regexp.MustCompile(`(\.in\b|stage1\.changelog).*partitions`)},
+		{Kind: "source-widened-at-rest", About: "partitions are added to a source that is read to its end, and the state is moved, also by moves that are killed", do: widenAtRest, right: true},
 		{Kind: "sink-widened", About: "partitions are added to a sink", do: anyTime(widen("windows")), right: true, refusal: regexp.MustCompile(`\.windows\b.*partitions`)},
 		{Kind: "changelog-widened", About: "partitions are added to a changelog", do: anyTime(widen("stage1.changelog")), refusal: regexp.MustCompile(`stage1\.changelog.*partitions`)},
 		{Kind: "repartition-widened", About: "partitions are added to a repartition topic", do: anyTime(widen("repartition1")), refusal: regexp.MustCompile(`(repartition1|stage2\.changelog).*partitions`)},
@@ -138,6 +140,61 @@ func widen(suffix string) act {
 			return err
 		}
 		return answer.Error()
+	}
+}
+
+// widenAtRest adds partitions to the source when all of it is read, and moves the state: as often as not by a move that is killed, and
+// another one.
+func widenAtRest(ctx context.Context, s *scene) error {
+	if err := s.awaitProgress(ctx, int64(len(s.rows))); err != nil {
+		return err
+	}
+	if err := stopped(widen("in"))(ctx, s); err != nil {
+		return err
+	}
+	s.client.Close()
+	if err := s.connect(ctx); err != nil { // the old one would go on with the partitions that it knows
+		return err
+	}
+	if err := s.emptyGroup(ctx); err != nil {
+		return err
+	}
+	for range s.rng.IntN(3) {
+		p, err := s.run("a", "--repartition")
+		if err != nil {
+			return err
+		}
+		time.Sleep(time.Duration(s.rng.IntN(600)) * time.Millisecond) // the fault's moment
+		p.kill()
+	}
+	p, err := s.run("a", "--repartition")
+	if err != nil {
+		return err
+	}
+	s.runners["a"] = p
+	return s.awaitPlan(ctx, 2*scenePartitions)
+}
+
+// awaitPlan waits until the pipeline's plan has so many partitions of the source.
+func (s *scene) awaitPlan(ctx context.Context, partitions int32) error {
+	ctx, cancel := context.WithTimeout(ctx, sceneLimit)
+	defer cancel()
+	for {
+		var plan struct {
+			Topics map[string]struct {
+				Partitions int32 `json:"partitions"`
+			} `json:"topics"`
+		}
+		err := broker.ReadAll(ctx, s.broker, s.topic("plan"), nil, func(r *kgo.Record) error { return json.Unmarshal(r.Value, &plan) })
+		if err != nil {
+			return err
+		}
+		if plan.Topics[s.topic("in")].Partitions == partitions {
+			return nil
+		}
+		if err := broker.Sleep(ctx, 50*time.Millisecond); err != nil {
+			return fmt.Errorf("the state is not moved after %s: %q", sceneLimit, s.runners["a"].lastWords())
+		}
 	}
 }
 

@@ -63,7 +63,7 @@ func (s *scene) topic(suffix string) string { return s.name + "." + suffix }
 func (s *scene) group() string              { return "weir-" + s.name }
 
 // open makes the source and connects.
-func (s *scene) open(ctx context.Context) (err error) {
+func (s *scene) open(ctx context.Context) error {
 	s.runners = make(map[string]*process)
 	s.clock = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	if err := os.MkdirAll(s.dir, 0o750); err != nil {
@@ -74,12 +74,19 @@ func (s *scene) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	return s.makeSource(ctx)
+}
+
+func (s *scene) connect(ctx context.Context) (err error) {
 	s.client, err = broker.Connect(ctx, s.broker, kgo.RecordRetries(1000), kgo.ProducerLinger(0))
 	if err != nil {
 		return err
 	}
 	s.admin = kadm.NewClient(s.client)
-	return s.makeSource(ctx)
+	return nil
 }
 
 func (s *scene) makeSource(ctx context.Context) error {

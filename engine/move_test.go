@@ -316,9 +316,9 @@ func TestMove(t *testing.T) {
 func TestCrashAtEveryTransactionOfMove(t *testing.T) {
 	for _, committed := range []bool{false, true} {
 		t.Run(fmt.Sprint(committed), func(t *testing.T) {
-			everyMove(t, func(h *hall, _ int32) {
+			everyMove(t, func(h *hall, to int32) {
 				crashes := 0
-				for n := 1; !h.crash(n, committed); n++ {
+				for n := 1; !h.crash(n, committed) && h.planned() != to; n++ {
 					crashes++
 					h.refused()
 				}
@@ -329,6 +329,17 @@ func TestCrashAtEveryTransactionOfMove(t *testing.T) {
 			}, "tumble", "hop", "session", "first", "join")
 		})
 	}
+}
+
+// planned is how many partitions of the readings the plan knows.
+func (h *hall) planned() int32 {
+	h.Helper()
+	p := &pipeline{Config: Config{Broker: h.at, Program: h.program(movedQueries[h.kind].sql, "")}}
+	m, err := p.readManifest(h.Context())
+	if err != nil || m == nil {
+		h.Fatalf("plan %v, %v", m, err)
+	}
+	return m.Topics["readings"].Partitions
 }
 
 // crash runs a move until its n-th transaction is to be committed, or is, and reports whether it came to its end before that.
@@ -352,7 +363,7 @@ func (h *hall) crash(n int, committed bool) (complete bool) {
 	})
 	cfg := h.cfg
 	cfg.Broker, cfg.UntilEnd, cfg.Instances, cfg.Program = h.at, true, []string{"a"}, h.program(movedQueries[h.kind].sql, "")
-	cfg.Repartition, cfg.moveBytes, cfg.TransactionTimeout = true, 150, 500*time.Millisecond
+	cfg.Repartition, cfg.moveBytes, cfg.TransactionTimeout = true, 1, 500*time.Millisecond
 	cfg.CommitInterval = 20 * time.Millisecond
 	h.log.Reset()
 	cfg.Logger = slog.New(slog.NewTextHandler(&h.log, nil))

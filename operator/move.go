@@ -3,6 +3,7 @@ package operator
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -125,7 +126,7 @@ func (m *Mover) add(o *owner) {
 func newOwner(r *plan.Relation, input int, keys []int, partitions int32, schemas *format.Schemas) (*owner, error) {
 	at := r.Home(input)
 	if at == nil {
-		return nil, fmt.Errorf("its state is not by the key of a topic")
+		return nil, errors.New("its state is not by the key of a topic")
 	}
 	h, err := newHomes(at, partitions, schemas)
 	if err != nil {
@@ -255,7 +256,7 @@ func (m *Mover) Check(store *state.Store) error {
 	var failed error
 	store.Scan(watermarks, 0, func(key, _ []byte) bool {
 		if bytes.HasPrefix(key, []byte(firedPrefix)) {
-			failed = fmt.Errorf("a version of Weir before 0.1 has emitted windows of the state by the watermarks of single rows")
+			failed = errors.New("an older version of Weir has emitted windows of the state by the watermarks of single rows")
 		}
 		return failed == nil
 	})
