@@ -48,12 +48,25 @@ type move struct {
 	*pipeline
 	client *kgo.Client
 	admin  *kadm.Client
-	id     string // transactional
-	open   bool   // a transaction is
+	id     string       // transactional
+	begun  broker.Begun // the transaction that is open
 }
 
 // moveID is the transactional id of moves of a pipeline's state.
 func (p *pipeline) moveID() string { return p.transactionalID("repartition") }
+
+// endMove ends what a move that was interrupted has left open: readers of the state would wait for it.
+func (p *pipeline) endMove(ctx context.Context) error {
+	client, err := broker.Connect(ctx, p.Broker, kgo.WithContext(ctx), kgo.TransactionalID(p.moveID()), kgo.TransactionTimeout(p.TransactionTimeout))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if _, _, err := client.ProducerID(ctx); err != nil {
+		return fmt.Errorf("take transactional id %s: %w", p.moveID(), err)
+	}
+	return nil
+}
 
 // moveState moves the state of p.moving, and writes the plan.
 func (p *pipeline) moveState(ctx context.Context, admin *kadm.Client) (failed error) {
@@ -71,8 +84,8 @@ func (p *pipeline) moveState(ctx context.Context, admin *kadm.Client) (failed er
 	}
 	defer func() {
 		m.client.Close()
-		if m.open && failed != nil && !broker.IsFenced(failed) {
-			failed = errors.Join(failed, broker.EndOpen(grace, p.Broker, m.id, p.TransactionTimeout, failed))
+		if failed != nil {
+			failed = errors.Join(failed, broker.EndOpen(grace, p.Broker, m.begun, failed))
 		}
 		if failed != nil {
 			p.Logger.Warn("the move of the state is not complete: weir run --repartition does what is left", "err", failed)
@@ -366,7 +379,10 @@ func (m *move) commit(ctx context.Context, tasks []*movedTask, records []*kgo.Re
 	if err := m.client.BeginTransaction(); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	m.open = true
+	var err error
+	if m.begun, err = broker.BegunBy(grace, m.client); err != nil {
+		return err
+	}
 	written := broker.NewWrites(m.client)
 	changes := make([][]*kgo.Record, len(tasks))
 	for i, t := range tasks {
@@ -390,7 +406,7 @@ func (m *move) commit(ctx context.Context, tasks []*movedTask, records []*kgo.Re
 	if err := m.client.EndTransaction(grace, kgo.TryCommit); err != nil {
 		return fmt.Errorf("end transaction: %w", err)
 	}
-	m.open = false
+	m.begun = broker.Begun{}
 	for i, t := range tasks {
 		at := t.store.Offset()
 		if n := len(changes[i]); n > 0 {

@@ -397,7 +397,7 @@ func (h *hall) crash(n int, committed bool) (complete bool) {
 	})
 	cfg := h.cfg
 	cfg.Broker, cfg.UntilEnd, cfg.Instances, cfg.Program = h.at, true, []string{"a"}, h.program(movedQueries[h.kind].sql, "")
-	cfg.Repartition, cfg.moveBytes, cfg.TransactionTimeout = true, 1, 500*time.Millisecond
+	cfg.Repartition, cfg.moveBytes, cfg.TransactionTimeout, cfg.StopTimeout = true, 1, 500*time.Millisecond, 200*time.Millisecond
 	cfg.CommitInterval = 20 * time.Millisecond
 	h.log.Reset()
 	cfg.Logger = slog.New(slog.NewTextHandler(&h.log, nil))

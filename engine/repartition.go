@@ -50,8 +50,8 @@ func (p *pipeline) repartition(ctx context.Context, admin *kadm.Client) error {
 	if err := p.checkAlone(ctx, admin, "--repartition changes topics of the pipeline"); err != nil {
 		return err
 	}
-	if len(widened) > 0 { // a move that was interrupted would hold up those who read the state
-		if err := broker.EndOpen(ctx, p.Broker, p.moveID(), p.TransactionTimeout, nil); err != nil {
+	if len(widened) > 0 {
+		if err := p.endMove(ctx); err != nil {
 			return err
 		}
 	}
