@@ -47,6 +47,7 @@ const progressEvery = 2 * time.Second
 type move struct {
 	*pipeline
 	client *kgo.Client
+	limits broker.Limits // of the topics that it writes
 	admin  *kadm.Client
 	id     string       // transactional
 	begun  broker.Begun // the transaction that is open
@@ -77,8 +78,11 @@ func (p *pipeline) moveState(ctx context.Context, admin *kadm.Client) (failed er
 	if err != nil {
 		return err
 	}
+	if m.limits, err = broker.FindLimits(ctx, admin, p.outTopics...); err != nil {
+		return err
+	}
 	m.client, err = broker.Connect(ctx, p.Broker, kgo.WithContext(grace), kgo.TransactionalID(m.id), kgo.TransactionTimeout(p.TransactionTimeout), compression,
-		kgo.RecordPartitioner(broker.GivenPartitions()), kgo.ProducerBatchMaxBytesFn(p.limits.Batch), kgo.MaxBufferedRecords(1<<20), p.sent.Option())
+		kgo.RecordPartitioner(broker.GivenPartitions()), kgo.ProducerBatchMaxBytesFn(m.limits.Batch), kgo.MaxBufferedRecords(1<<20), p.sent.Option())
 	if err != nil {
 		return err
 	}
@@ -298,7 +302,7 @@ func (m *move) level(ctx context.Context, s movedStage, stores []*movedTask) (em
 			if err != nil {
 				return 0, &fatalError{err}
 			}
-			records := append(slices.Clone(out.Records), m.setAside(&out, m.Now())...)
+			records := append(slices.Clone(out.Records), m.setAside(&out, m.limits, m.Now())...)
 			if err := m.commit(ctx, []*movedTask{stores[i]}, records); err != nil {
 				return 0, err
 			}

@@ -249,7 +249,7 @@ func (s *session) complete(ctx context.Context) error {
 	if err := s.writePositions(); err != nil {
 		return err
 	}
-	for _, r := range s.setAside(&s.out, s.Now()) {
+	for _, r := range s.setAside(&s.out, s.limits, s.Now()) {
 		s.produce(r)
 	}
 	if err := s.group.Client().Flush(ctx); err != nil {
@@ -259,7 +259,7 @@ func (s *session) complete(ctx context.Context) error {
 }
 
 // setAside are the records of rows that are set aside, as dead letters or late.
-func (p *pipeline) setAside(out *operator.Output, now time.Time) (records []*kgo.Record) {
+func (p *pipeline) setAside(out *operator.Output, limits broker.Limits, now time.Time) (records []*kgo.Record) {
 	settings := p.Program.Settings
 	for _, aside := range []struct { // the topic may be the same
 		topic   string
@@ -267,7 +267,7 @@ func (p *pipeline) setAside(out *operator.Output, now time.Time) (records []*kgo
 	}{{settings.DeadLetterTopic, out.Letters}, {settings.LateTopic, out.Late}} {
 		topic := aside.topic
 		for _, l := range aside.letters {
-			r := deadletter.Record(topic, l.Record, l.Reason, now, min(deadletter.MaxBytes, p.limits.Record(topic)))
+			r := deadletter.Record(topic, l.Record, l.Reason, now, min(deadletter.MaxBytes, limits.Record(topic)))
 			r.Partition, r.Context = l.Record.Partition%max(1, p.partitions[topic]), l.Record.Context
 			records = append(records, r)
 		}
