@@ -180,30 +180,48 @@ func TestScriptWatermarkAfterAbort(t *testing.T) {
 	s.stop("a")
 }
 
-// A bounded pipeline ends and closes its windows, each once, whichever of its transactions is aborted, the last one too.
+// A bounded pipeline ends and closes its windows, each once, whichever of its transactions is aborted, the last one too, and also where
+// a partition is empty, so that no record says again that it has ended.
 func TestScriptAbortOfBoundedEnd(t *testing.T) {
 	for nth := 1; nth <= 3; nth++ {
 		t.Run(fmt.Sprint(nth), func(t *testing.T) {
 			t.Parallel()
-			s := newScript(t, fmt.Sprintf(windowing, ", 'scan.bounded.mode' = 'latest-offset'"))
+			s := newBounded(t)
 			s.sendAt(1, 5, 12, 25)
-			offsets := s.broker.Hold(txtest.Offsets(s.id("a")))
-			s.start("a", func(c *Config) { c.MaxRecords = 3 })
-			for range nth - 1 {
-				next := s.broker.Hold(txtest.Offsets(s.id("a")))
-				offsets.Await()
-				offsets.Pass()
-				offsets = next
-			}
-			offsets.Await()
-			offsets.Answer(kerr.IllegalGeneration)
-			s.broker.AwaitGroup(scriptGroup, func(*kfake.GroupInfo) bool {
-				return s.workers["a"].status.Snapshot().Workers[0].Aborted[AbortRebalance] == 1
-			})
-			if err := s.ended("a"); err != nil {
-				s.Error(err)
-			}
+			s.abortNth(nth, func(c *Config) { c.MaxRecords = 3 })
 			s.wantPanes(map[int]int{0: 2, 10: 1, 20: 1})
 		})
+	}
+	t.Run("empty", func(t *testing.T) {
+		t.Parallel()
+		s := newBounded(t)
+		s.broker.Write(&kgo.Record{Topic: "readings", Partition: 1, Key: sensorOf(1, 0), Value: []byte(`{"ts":"2026-01-01 00:00:01"}`)})
+		s.abortNth(1)
+	})
+}
+
+func newBounded(t *testing.T) *script {
+	t.Helper()
+	return newScript(t, fmt.Sprintf(windowing, ", 'scan.bounded.mode' = 'latest-offset'"))
+}
+
+// abortNth runs a worker to the end of its inputs, and has the group refuse the offsets of its nth transaction.
+func (s *script) abortNth(nth int, with ...func(*Config)) {
+	s.Helper()
+	offsets := s.broker.Hold(txtest.Offsets(s.id("a")))
+	s.start("a", with...)
+	for range nth - 1 {
+		next := s.broker.Hold(txtest.Offsets(s.id("a")))
+		offsets.Await()
+		offsets.Pass()
+		offsets = next
+	}
+	offsets.Await()
+	offsets.Answer(kerr.IllegalGeneration)
+	s.broker.AwaitGroup(scriptGroup, func(*kfake.GroupInfo) bool {
+		return s.workers["a"].status.Snapshot().Workers[0].Aborted[AbortRebalance] == 1
+	})
+	if err := s.ended("a"); err != nil {
+		s.Error(err)
 	}
 }

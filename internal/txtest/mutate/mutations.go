@@ -31,8 +31,8 @@ var mutations = []mutation{
 	{"the watermark is kept after an abort", "engine/transaction.go", "WatermarkAfterAbort", [][2]string{
 		{"if t.Task != nil {\n\t\tt.Reset()\n\t}", ""},
 	}},
-	{"the position is written before the state", "engine/transaction.go", "OffsetsRefused", [][2]string{
-		{"if err := t.Flush(&s.out); err != nil {", "if t.ledger != nil {\n\t\t\t_ = t.ledger.write(s.Program.Name, s.positionsOf(t.stage.Topics(), t.partition))\n\t\t\tt.ledger.records(s.produce)\n\t\t}\n\t\tif err := t.Flush(&s.out); err != nil {"},
+	{"the position is ahead of the rows", "engine/ledgers.go", "OffsetsRefused", [][2]string{
+		{"Next: max(c.next, c.read), End", "Next: max(c.next, c.read) + 1, End"},
 	}},
 	{"the local copy is written before the commit", "engine/transaction.go", "CommitUnanswered", [][2]string{
 		{"t.changes = t.ledger.records(s.produce)\n", "t.changes = t.ledger.records(s.produce)\n\t\t_ = t.store.Commit(t.store.Offset())\n"},
