@@ -3,6 +3,8 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"unsafe"
@@ -10,18 +12,25 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// kfake's compaction takes the abort markers of producers that have no other records left, and goes on telling readers of the
-// transactions that these markers end. A reader that is told of an aborted transaction drops what its producer
-// has written from there on up to the marker: without one, all that the producer commits later, for ever. So what kfake
-// remembers of transactions whose marker is gone is forgotten in the same turn of its loop.
+// kfake's compaction has two faults that lose committed records.
 //
-// kfake has no way to do so from outside. This reaches into it, by name and type, and Open fails where a new version of kfake has
-// others.
+// It removes the abort markers of producers that have no other records left, and keeps telling readers
+// about the transactions that these markers ended. A reader that knows of an aborted transaction drops
+// what its producer has written from there up to the marker: without the marker, that is everything
+// that the producer commits later. So what kfake remembers of transactions without a marker is
+// forgotten in the same turn of its loop.
+//
+// It deletes a partition's segments before it writes the compacted ones, and ignores what fails then, as
+// on a full disk. So each partition is compared with what the compaction meant to write, and gets its
+// old segments back where something is missing.
+//
+// kfake has no way to do either from outside. This reaches into it, by name and type, and Open fails
+// where a new version of kfake has others.
 
-// kfakeCompactAll compacts all topics. It is for kfake's own loop.
+// kfakeCompact compacts a partition. It is for kfake's own loop.
 //
-//go:linkname kfakeCompactAll github.com/twmb/franz-go/pkg/kfake.(*Cluster).compactAll
-func kfakeCompactAll(c *kfake.Cluster)
+//go:linkname kfakeCompact github.com/twmb/franz-go/pkg/kfake.(*Cluster).compact
+func kfakeCompact(c *kfake.Cluster, partition unsafe.Pointer, topic string)
 
 // loop is kfake's loop and the partitions that belong to it.
 type loop struct {
@@ -46,9 +55,22 @@ func openLoop(c *kfake.Cluster) (l *loop, err error) {
 	}
 	l = &loop{cluster: c, run: run, topics: reach(v.FieldByName("data").FieldByName("tps"))}
 	partition := l.topics.Type().Elem().Elem().Elem()
-	entry, index := field(partition, "abortedTxns").Elem(), field(field(partition, "segments").Elem(), "index").Elem()
-	if field(index, "firstOffset").Kind() != reflect.Int64 {
-		return nil, errors.New("this version of kfake is not the one that weir knows: batchMeta.firstOffset has another type")
+	segment := field(partition, "segments").Elem()
+	entry, index := field(partition, "abortedTxns").Elem(), field(segment, "index").Elem()
+	for _, name := range compacts {
+		field(partition, name)
+	}
+	for _, f := range []struct {
+		of   reflect.Type
+		name string
+		kind reflect.Kind
+	}{
+		{partition, "nbytes", reflect.Int64}, {segment, "base", reflect.Int64}, {segment, "size", reflect.Int64},
+		{index, "firstOffset", reflect.Int64}, {index, "nbytes", reflect.Int32},
+	} {
+		if field(f.of, f.name).Kind() != f.kind {
+			return nil, fmt.Errorf("this version of kfake is not the one that weir knows: %s.%s has another type", f.of, f.name)
+		}
 	}
 	want := reflect.TypeFor[abortedTransaction]()
 	if entry.NumField() != want.NumField() {
@@ -82,12 +104,102 @@ func (l *loop) do(fn func()) {
 	<-done
 }
 
-// compact compacts all topics and forgets the transactions whose markers that has taken.
-func (l *loop) compact() {
+// compact compacts topics and forgets the transactions whose markers that has removed. Before, the files of
+// the topics' partitions must have been linked in links. A partition that could not be written has its old
+// segments again; the error names the first one.
+func (l *loop) compact(topics []topicState, data, links string) (failed error) {
 	l.do(func() {
-		kfakeCompactAll(l.cluster)
+		for _, t := range topics {
+			for id := range t.Partitions {
+				p := l.partition(t.Name, id)
+				if !p.IsValid() {
+					continue // deleted meanwhile
+				}
+				saved := save(p)
+				kfakeCompact(l.cluster, p.Addr().UnsafePointer(), t.Name)
+				dir := partitionDir(data, t.Name, id)
+				err := written(p, dir)
+				if err == nil {
+					continue
+				}
+				if failed == nil {
+					failed = fmt.Errorf("compact %s-%d: %w", t.Name, id, err)
+				}
+				if err := replaceFiles(filepath.Join(links, filepath.Base(dir)), dir); err != nil {
+					// The links bring the segments back when the directory is opened again; until then
+					// this process must not serve what is left.
+					panic(fmt.Sprintf("restore %s-%d after a failed compaction: %v; start weir again", t.Name, id, err))
+				}
+				saved.restore(p)
+			}
+		}
 		l.forget()
 	})
+	return failed
+}
+
+// partition returns kfake's partData; the zero Value where there is none.
+func (l *loop) partition(topic string, id int32) reflect.Value {
+	partitions := l.topics.MapIndex(reflect.ValueOf(topic))
+	if !partitions.IsValid() {
+		return reflect.Value{}
+	}
+	p := partitions.MapIndex(reflect.ValueOf(id))
+	if !p.IsValid() {
+		return reflect.Value{}
+	}
+	return p.Elem()
+}
+
+// compacts are the fields of a partition that a compaction changes, but for open files, which it closes.
+var compacts = []string{"segments", "nbytes", "logStartOffset", "abortedTxns", "maxTimestampSeen", "maxTimestampSeg", "rolledAt"}
+
+// savedPartition has the values of these fields before a compaction, which replaces slices and leaves
+// their elements as they are.
+type savedPartition map[string]reflect.Value
+
+func save(p reflect.Value) savedPartition {
+	saved := make(savedPartition)
+	for _, name := range compacts {
+		value := reach(p.FieldByName(name))
+		saved[name] = reflect.New(value.Type()).Elem()
+		saved[name].Set(value)
+	}
+	return saved
+}
+
+func (s savedPartition) restore(p reflect.Value) {
+	for name, value := range s {
+		reach(p.FieldByName(name)).Set(value)
+	}
+}
+
+// written reports whether the segments in dir have all batches that a partition should have: kfake counts
+// the bytes before it writes them, and has the batches in its index that were written.
+func written(p reflect.Value, dir string) error {
+	var indexed int64
+	segments := p.FieldByName("segments")
+	for i := range segments.Len() {
+		segment := segments.Index(i)
+		base, size, index := segment.FieldByName("base").Int(), segment.FieldByName("size").Int(), segment.FieldByName("index")
+		for j := range index.Len() {
+			indexed += index.Index(j).FieldByName("nbytes").Int()
+		}
+		files := &partition{dir: dir}
+		for file, want := range map[string]int64{files.segment(base): size, files.index(base): int64(index.Len()) * indexEntrySize} {
+			info, err := os.Stat(file)
+			if err != nil {
+				return err
+			}
+			if info.Size() != want {
+				return fmt.Errorf("%s has %d bytes, expected %d: no room on the disk?", filepath.Base(file), info.Size(), want)
+			}
+		}
+	}
+	if want := p.FieldByName("nbytes").Int(); indexed != want {
+		return fmt.Errorf("%d bytes of %d were written: no room on the disk?", indexed, want)
+	}
+	return nil
 }
 
 // forget is for kfake's loop.

@@ -75,7 +75,9 @@ func (b *Broker) maintainOnce(ctx context.Context, compacted map[string]int64) e
 		b.cluster.ApplyRetention()
 		return nil
 	}
-	if err := b.compact(ctx, toCompact); err != nil {
+	err = b.compact(ctx, toCompact)
+	b.cluster.ApplyRetention()
+	if err != nil {
 		return err
 	}
 	for _, t := range toCompact {
@@ -148,8 +150,8 @@ func (b *Broker) compact(ctx context.Context, topics []topicState) error {
 	if err := linkPartitions(b.cfg.Dir, topics); err != nil {
 		return err
 	}
-	b.loop.compact()
-	return dropLinks(b.cfg.Dir)
+	failed := b.loop.compact(topics, b.data(), filepath.Join(b.cfg.Dir, linkedDir))
+	return errors.Join(failed, dropLinks(b.cfg.Dir))
 }
 
 // stable reports whether no transaction is open on any partition of the topics.
