@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -61,7 +62,7 @@ func read(ctx context.Context, c Config, topic string, partitions []int32, begin
 		fetches := client.PollFetches(poll)
 		cancel()
 		if err := fetches.Err0(); err != nil {
-			if ctx.Err() == nil && poll.Err() != nil {
+			if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 				return nil, fmt.Errorf("read %s: no record for %s before the end of %d partitions", topic, stallLimit, len(ends))
 			}
 			return nil, fmt.Errorf("read %s: %w", topic, err)
