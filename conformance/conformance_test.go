@@ -121,7 +121,7 @@ func TestConformance(t *testing.T) {
 }
 
 // sqltestCases are those of sqltest/testdata that end without a clock, and whose topics are either read or written.
-var sqltestCases = []string{"cumulate", "dedup_first", "dedup_late", "first_rows", "group", "grouping_sets", "hop", "idle", "latest", "lookup", "many", "over", "over_late", "regroup", "retract", "session", "topn", "topn_updates", "tumble", "unnest"}
+var sqltestCases = []string{"cumulate", "dedup_first", "dedup_late", "first_rows", "group", "grouping_sets", "hop", "idle", "implicit_zone", "latest", "lookup", "many", "over", "over_late", "regroup", "retract", "session", "topn", "topn_updates", "tumble", "unnest"}
 
 func pipelineFiles(t *testing.T) []string {
 	t.Helper()

@@ -114,7 +114,7 @@ func assignable(from, to expr.Type) bool {
 	case from.Numeric() && to.Numeric():
 		return from.Kind <= to.Kind || from.Kind == expr.Decimal && to.Kind >= expr.Float || to.Kind == expr.Decimal && from.Integer()
 	case from.Kind != to.Kind:
-		return from.Instant() && to.Instant() || from.Kind == expr.Date && to.Instant()
+		return from.Instant() && to.Instant() // a DATE needs a CAST
 	case from.Kind == expr.Array:
 		return assignable(*from.Elem, *to.Elem)
 	case from.Kind == expr.Map:

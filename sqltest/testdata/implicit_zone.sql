@@ -8,7 +8,7 @@ CREATE TABLE starts (id STRING, i TIMESTAMP_LTZ(3), c BIGINT) WITH ('connector' 
 CREATE TABLE both_ (t TIMESTAMP_LTZ(3)) WITH ('connector' = 'kafka', 'topic' = 'both_', 'format' = 'json');
 CREATE TABLE compared (id STRING, later BOOLEAN, e BOOLEAN, c STRING) WITH ('connector' = 'kafka', 'topic' = 'compared', 'format' = 'json');
 INSERT INTO instants SELECT id, plain FROM readings;
-INSERT INTO days_ SELECT id, day_ FROM readings;
+INSERT INTO days_ SELECT id, CAST(day_ AS TIMESTAMP_LTZ(3)) FROM readings;
 INSERT INTO walls SELECT id, ts FROM readings;
 INSERT INTO starts SELECT id, window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY id, window_start, window_end;
 INSERT INTO both_ SELECT plain FROM readings UNION ALL SELECT ts FROM readings;
