@@ -1,17 +1,19 @@
 // Package alert delivers alerts on the readings: an alert is a row of a pipeline's table with the columns severity and summary
 // and a key. While the row is there the alert fires; when it goes, or no new one comes for a while, it is resolved.
 //
-//	alert.go         what an alert is, and its id
-//	table.go         which tables hold alerts, and their records as alerts
-//	config.go        receivers, routes and silences, as YAML
-//	book.go          the state of all alerts: a pure machine, without clock and I/O
-//	state.go         the topic that keeps it
-//	route.go         which alerts are due for which receiver, together with which others
-//	silence.go       alerts that nobody wants to hear of for a while
-//	deliver.go       the delivery: sessions and retries, notifications and their answers
-//	session.go       one life of its client: alerts in, state and offsets in one transaction
-//	health.go        whether it works, and why not; metrics.go what it does, for Prometheus
-//	receiver.go      where notifications go: webhook.go, alertmanager.go, email.go
+//	alert.go     what an alert is, and its id
+//	table.go     which tables hold alerts, and their records as alerts
+//	config.go    receivers, routes and silences, as YAML
+//	book.go      the state of all alerts: a pure machine, without clock and I/O
+//	state.go     the topic that keeps it
+//	route.go     which alerts are due for which receiver, together with which others
+//	silence.go   alerts that nobody wants to hear of for a while
+//	deliver.go   the delivery: sessions and retries, notifications and their answers
+//	session.go   one life of its client: alerts in, state and offsets in one transaction
+//	health.go    whether it works, and why not; metrics.go what it does, for Prometheus
+//	receiver.go  where notifications go: webhook.go, alertmanager.go, email.go
+//	post.go      JSON over HTTP
+//	smtp.go      mail
 package alert
 
 import (

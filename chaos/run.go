@@ -9,6 +9,7 @@
 //	report.go    what a run has found, as JSON and as a page
 //	accident.go  what operators do to a pipeline, one at a time; accidents.go its kinds, scene.go the pipeline, rows.go its rows
 //	process.go   weir processes
+//	page.go      reports of several runs as one page
 package chaos
 
 import (

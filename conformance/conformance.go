@@ -9,6 +9,11 @@
 //	compare.go      the rows of both sides: bags of rows, or what stands in the end where the table is an upsert table
 //	expression.go   the scripts of expr/testdata, computed by Flink
 //	refused.go      statements that both must refuse
+//	columns.go      tables over which expressions are computed, on both sides
+//	dealing.go      rows dealt to partitions in several ways, with and without declared keys
+//	types.go        types as the gateway writes them
+//	facts.go        what Flink makes of an expression, kept in testdata/expressions
+//	generate.go     expressions from templates and a seed; families.go has the templates
 //	cases/          pipelines with their tests, in the form of weir test
 package conformance
 

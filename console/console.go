@@ -1,25 +1,26 @@
 // Package console is the live page of a running Weir: an HTTP API, one stream of events for each page, and the page itself,
 // which is part of the binary.
 //
-//	console.go   Config, Open, Run: what is served, and what runs beside it
-//	routes.go    which address answers what; JSON in and out
-//	guard.go     who may ask: token, origin, host, headers; the page's files
-//	events.go    the stream: feeds that are sampled once for all who watch them
-//	cluster.go   what the broker tells: topics, groups, lag, transactions, sampled each second
-//	overview.go  ten minutes of figures, and the feed of the first page
-//	follow.go    reading a topic's newest records within a budget
-//	fleet.go     devices and their sensors, by the readings that come; recall.go those that are silent
-//	devices.go   devices as rows and as charts
-//	payload.go   a record's bytes as something to read
-//	scan.go      reading a stretch of a topic
-//	decode.go    payloads that were written with a schema of the registry
-//	records.go   records of a topic: live, by offset, by time
-//	pipelines.go plans as graphs with what flows on them
-//	graph.go     a plan as nodes and edges with figures
-//	flow.go      rows a second between operators
-//	editor.go    SQL of the editor: check, explain, preview
-//	letters.go   dead letters: browse, replay
+//	console.go       Config, Open, Run: what is served, and what runs beside it
+//	routes.go        which address answers what; JSON in and out
+//	guard.go         who may ask: token, origin, host, headers; the page's files
+//	events.go        the stream: feeds that are sampled once for all who watch them
+//	cluster.go       what the broker tells: topics, groups, lag, transactions, sampled each second
+//	overview.go      ten minutes of figures, and the feed of the first page
+//	follow.go        reading a topic's newest records within a budget
+//	fleet.go         devices and their sensors, by the readings that come; recall.go those that are silent
+//	devices.go       devices as rows and as charts
+//	payload.go       a record's bytes as something to read
+//	scan.go          reading a stretch of a topic
+//	decode.go        payloads that were written with a schema of the registry
+//	records.go       records of a topic: live, by offset, by time
+//	pipelines.go     plans as graphs with what flows on them
+//	graph.go         a plan as nodes and edges with figures
+//	flow.go          rows a second between operators
+//	editor.go        SQL of the editor: check, explain, preview
+//	letters.go       dead letters: browse, replay
 //	transactions.go, schemas.go, alerts.go  the other pages
+//	topics.go        a topic: partitions, readers, settings
 //	web/         the source of the page; dist/ is what esbuild makes of it
 //
 // It only reads, unless Config.Write is set. A page that is slow gets fewer frames, never a queue.

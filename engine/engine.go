@@ -11,11 +11,20 @@
 //	topics.go       the topics of a pipeline, made and checked
 //	manifest.go     what the state of a pipeline is made of, and whether new SQL fits it
 //	identity.go     which topics they were, and what follows where they are others now
+//	adopt.go        groups that have no position yet: an older version, or other SQL before the first commit
 //	position.go     how far a state covers what it was made of: ledgers.go writes it, resume.go reads on from there
 //	repartition.go  what follows where topics got partitions; move.go takes state to the partitions of its keys
 //	refusal.go      errors of state and cluster that do not fit, and what accepts them
 //	end.go          when what there was at the start is processed
 //	slot.go         transactional ids that are stable for each process of a group
+//	settings.go     settings of the topics that hold state, checked and corrected
+//	limits.go       how large a record each topic takes
+//	localcopy.go    local copies of the state: opened, closed, given up
+//	skipped.go      records that were deleted before they were read
+//	reset.go        everything that a pipeline remembers, deleted
+//	due.go          windows that one transaction could not hold
+//	ahead.go        rows from the future, logged
+//	explain.go      errors of groups and transactional ids, with their causes
 package engine
 
 import (

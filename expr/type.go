@@ -21,6 +21,12 @@
 //	json.go        JSON_VALUE and its like
 //	collection.go  rows, maps, access to elements
 //	array.go       functions of arrays
+//	regexp.go      regular expressions as Java understands them
+//	javaregexp.go  patterns of java.util.regex translated to RE2; javaregexp_class.go escapes and classes, runeset.go sets of characters
+//	jsonquote.go   JSON strings, quoted and unquoted
+//	precise.go     LN, EXP, POWER and SIN to the last digit
+//	url.go         the parts of a URL, as java.net.URL sees them
+//	zone.go        time zones
 package expr
 
 import (

@@ -15,6 +15,7 @@
 //	health.go     JobManager: exceptions, metrics, backpressure, logs
 //	translate.go  Flink's exceptions as what is wrong and what to do
 //	redact.go     no password leaves the package in a log, an error or a plan
+//	flink.go      Config, and what is wrong with one
 package flink
 
 import (

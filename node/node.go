@@ -1,14 +1,16 @@
 // Package node is one running Weir: the whole flow of a reading, constructed in one place.
 //
-//	node.go    Config and Run
-//	attach.go  which broker: named ones, an embedded one, or one that another process serves
-//	slots.go   names of workers for their transactional ids
-//	registry.go the schema registry beside the embedded broker
-//	console.go the page that shows it
-//	beside.go  pipelines that run beside the main job, none of which stops the others
-//	running.go which embedded brokers run on this machine
-//	meter.go   what a person sees of it
-//	admin.go   what its operator sees: metrics, health, what is not ready
+//	node.go        Config and Run
+//	attach.go      which broker: named ones, an embedded one, or one that another process serves
+//	slots.go       names of workers for their transactional ids
+//	registry.go    the schema registry beside the embedded broker
+//	console.go     the page that shows it
+//	beside.go      pipelines that run beside the main job, none of which stops the others
+//	running.go     which embedded brokers run on this machine
+//	meter.go       what a person sees of it
+//	admin.go       what its operator sees: metrics, health, what is not ready
+//	alerts.go      delivery of alerts
+//	owner_unix.go  whose a file is; owner_other.go elsewhere
 package node
 
 import (

@@ -2,32 +2,34 @@
 // and has no clock: the same records in the same order give the same results, and a task that is restored from its
 // changelog goes on as if nothing had happened.
 //
-//	operator.go    rows, operators, how they are connected
-//	task.go        Task: a stage on one partition; transactions, watermarks of its inputs
-//	dropped.go     what options leave out, counted
-//	arena.go       the memory of what a transaction writes
-//	codec.go       rows and values as bytes, for state and repartition topics
-//	scan.go        records of a table to rows
-//	placement.go   whether rows lie in the partition of their key
-//	move.go        where state belongs when topics have other partitions
-//	exchange.go    rows and watermarks through a repartition topic
-//	project.go     filter, projection, union
-//	unnest.go      rows to one for each element of an array
-//	window.go      rows to windows
-//	accumulate.go  aggregate functions
-//	aggregate.go   groups in windows
-//	lag.go         LAG
-//	session.go     groups in sessions
-//	group.go       groups without windows: rows that are updated
-//	queue.go       rows that wait for the watermark
-//	retract.go     groups of rows that are updated themselves
-//	first.go       deduplication that keeps the first row
-//	rank.go        deduplication and Top-N
-//	over.go        aggregates of the rows before
-//	join.go        lookup of versions
-//	insert.go      rows to records of a table
-//	lengths.go     texts and bytes of a declared length, as an INSERT treats them
-//	origins.go     which traced records a computed row came from
+//	operator.go        rows, operators, how they are connected
+//	task.go            Task: a stage on one partition; transactions, watermarks of its inputs
+//	dropped.go         what options leave out, counted
+//	arena.go           the memory of what a transaction writes
+//	codec.go           rows and values as bytes, for state and repartition topics
+//	scan.go            records of a table to rows
+//	placement.go       whether rows lie in the partition of their key
+//	move.go            where state belongs when topics have other partitions
+//	exchange.go        rows and watermarks through a repartition topic
+//	project.go         filter, projection, union
+//	unnest.go          rows to one for each element of an array
+//	window.go          rows to windows
+//	accumulate.go      aggregate functions
+//	aggregate.go       groups in windows
+//	lag.go             LAG
+//	session.go         groups in sessions
+//	group.go           groups without windows: rows that are updated
+//	queue.go           rows that wait for the watermark
+//	retract.go         groups of rows that are updated themselves
+//	first.go           deduplication that keeps the first row
+//	rank.go            deduplication and Top-N
+//	over.go            aggregates of the rows before
+//	join.go            lookup of versions
+//	insert.go          rows to records of a table
+//	lengths.go         texts and bytes of a declared length, as an INSERT treats them
+//	origins.go         which traced records a computed row came from
+//	variance_exact.go  VAR_* and STDDEV_* of integers and decimals
+//	ledger.go          for tests: rows that windows take in and give out
 package operator
 
 import (

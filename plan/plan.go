@@ -1,28 +1,29 @@
 // Package plan turns the syntax tree of a pipeline into what the engine runs: names and types are bound, relations
 // are built and rewritten, and cut into stages at the points where rows change partition.
 //
-//	plan.go       Compile: from text to Program; settings
-//	catalog.go    CREATE TABLE: columns, watermark, key, options
-//	types.go      types as written -> expr.Type; which casts happen by themselves
-//	relation.go   relations: scan, filter, project, window, aggregate, rank, join, union, exchange, sink
-//	scope.go      which column a name means
-//	bind_expr.go  expressions
-//	bind_query.go queries: SELECT, views, UNION ALL
-//	group.go      GROUP BY: aggregate functions, windows
-//	grouping.go   GROUPING SETS, ROLLUP, CUBE
-//	window.go     window table functions and the older TUMBLE(…) of GROUP BY
-//	rank.go       ROW_NUMBER: deduplication and Top-N
-//	over.go       aggregates OVER the rows before
-//	join.go       lookup of a versioned table
-//	unnest.go     UNNEST: a row for each element of an array
-//	insert.go     INSERT INTO: columns and keys against the table
-//	topics.go     topics of the pipeline's own, and tables that must not meet them
-//	rewrite.go    filters into scans, columns that nobody needs, sliced windows
-//	stage.go      exchanges, stages, operator ids
-//	placement.go  where the partitions of topics are relied on to hold equal keys
-//	preview.go    a query on its own, to look at
-//	difference.go what Weir does otherwise than Flink, for weir check
-//	explain.go    plans as text, JSON and graph
+//	plan.go        Compile: from text to Program; settings
+//	catalog.go     CREATE TABLE: columns, watermark, key, options
+//	types.go       types as written -> expr.Type; which casts happen by themselves
+//	relation.go    relations: scan, filter, project, window, aggregate, rank, join, union, exchange, sink
+//	scope.go       which column a name means
+//	bind_expr.go   expressions
+//	bind_query.go  queries: SELECT, views, UNION ALL
+//	group.go       GROUP BY: aggregate functions, windows
+//	grouping.go    GROUPING SETS, ROLLUP, CUBE
+//	window.go      window table functions and the older TUMBLE(…) of GROUP BY
+//	rank.go        ROW_NUMBER: deduplication and Top-N
+//	over.go        aggregates OVER the rows before
+//	join.go        lookup of a versioned table
+//	unnest.go      UNNEST: a row for each element of an array
+//	insert.go      INSERT INTO: columns and keys against the table
+//	topics.go      topics of the pipeline's own, and tables that must not meet them
+//	rewrite.go     filters into scans, columns that nobody needs, sliced windows
+//	stage.go       exchanges, stages, operator ids
+//	placement.go   where the partitions of topics are relied on to hold equal keys
+//	preview.go     a query on its own, to look at
+//	difference.go  what Weir does otherwise than Flink, for weir check
+//	explain.go     plans as text, JSON and graph
+//	svg.go         a plan as a drawing
 //
 // Meaning is Flink 2.x's. What is not supported is refused with its position and the name of the feature.
 package plan

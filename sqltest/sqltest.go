@@ -5,6 +5,7 @@
 //	file.go     the test file: reading, writing, comparing
 //	sim.go      the pipeline's tasks over topics in memory
 //	preview.go  a pipeline over the records of real topics, to look at
+//	play.go     rows of a test without its clock, to compare with what Flink makes of them
 package sqltest
 
 import (

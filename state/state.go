@@ -14,17 +14,18 @@
 //
 // The files, in the order to read them:
 //
-//	state.go    Config, Store, reading
-//	key.go      op, window and key as one byte string: changelog record and database
-//	space.go    entries in memory: one map for each (op, window), windows in order
-//	overlay.go  Put, Delete, Changes, Commit, Abort
-//	scan.go     entries in key order, overlay and disk merged
-//	restore.go  the changelog applied to the base
-//	cache.go    the part of a disk base that is in memory: completeness, loading, warming, eviction
-//	disk.go     the pebble database: batches, offset, flushing, errors
-//	copy.go     is the local copy clean? marker, identity, age, removal
-//	giveup.go   a disk that is full or broken: the first failed write ends the local copy, and nothing else
-//	buffer.go   reuse of value buffers
+//	state.go              Config, Store, reading
+//	key.go                op, window and key as one byte string: changelog record and database
+//	space.go              entries in memory: one map for each (op, window), windows in order
+//	overlay.go            Put, Delete, Changes, Commit, Abort
+//	scan.go               entries in key order, overlay and disk merged
+//	restore.go            the changelog applied to the base
+//	cache.go              the part of a disk base that is in memory: completeness, loading, warming, eviction
+//	disk.go               the pebble database: batches, offset, flushing, errors
+//	copy.go               is the local copy clean? marker, identity, age, removal
+//	giveup.go             a disk that is full or broken: the first failed write ends the local copy, and nothing else
+//	buffer.go             reuse of value buffers
+//	descriptors_linux.go  whether enough file descriptors are left for a copy; descriptors_other.go elsewhere
 package state
 
 import (

@@ -3,11 +3,16 @@
 //
 // Read in this order:
 //
-//	embedded.go  Open, Join, Close: one broker a directory, held by a lock
-//	journal.go   the write-ahead intent of each commit, which makes a transaction's end atomic
-//	recover.go   after an unclean stop: finish what was decided to commit, abort all else
-//	segment.go   the files that recovery reads and mends: segments, indexes, state logs
-//	maintain.go  compaction and retention, on a schedule and safe against open transactions
+//	embedded.go    Open, Join, Close: one broker a directory, held by a lock
+//	journal.go     the write-ahead intent of each commit, which makes a transaction's end atomic
+//	recover.go     after an unclean stop: finish what was decided to commit, abort all else
+//	segment.go     the files that recovery reads and mends: segments, indexes, state logs
+//	maintain.go    compaction and retention, on a schedule and safe against open transactions
+//	compact.go     transactions whose markers a compaction has removed
+//	nameless.go    intents of earlier versions, without the names of topics
+//	space.go       room on a full disk for the ends of transactions
+//	windows.go     the last batches of each producer, so that a repeated one is dropped
+//	sync_linux.go  syncfs(2); sync_other.go where there is none
 //
 // # Why a journal
 //

@@ -2,14 +2,16 @@
 // clusters of weir kafka up and weir flink up. No Docker: they are Java processes with their jars from package
 // registries, fetched once into a cache.
 //
-//	stack.go     Java processes, ports, what a cluster leaves in its folder
-//	kit.go       the jars and their checksums
-//	process.go   one process: tied to this one or detached, killed, found again
-//	kafka.go     a cluster of KRaft nodes that can be killed, paused and started again
-//	flink.go     a Flink cluster with its SQL Gateway
-//	apicurio.go  a schema registry
-//	python.go    Confluent's clients for Python
-//	streams.go   programs written with Kafka Streams
+//	stack.go         Java processes, ports, what a cluster leaves in its folder
+//	kit.go           the jars and their checksums
+//	process.go       one process: tied to this one or detached, killed, found again
+//	kafka.go         a cluster of KRaft nodes that can be killed, paused and started again
+//	flink.go         a Flink cluster with its SQL Gateway
+//	apicurio.go      a schema registry
+//	python.go        Confluent's clients for Python
+//	streams.go       programs written with Kafka Streams
+//	flink_kit.go     where Flink comes from
+//	flink_config.go  settings and memory of its processes
 package stack
 
 import (

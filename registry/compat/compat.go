@@ -1,9 +1,10 @@
 // Package compat says which schema may follow which, as Confluent's registry does:
 // https://docs.confluent.io/platform/current/schema-registry/fundamentals/schema-evolution.html
 //
-//	compat.go    the seven levels, and what they ask of a pair of schemas
-//	avro.go      can data written with one Avro schema be read with another?
-//	protobuf.go  the same for Protobuf; jsonschema.go for JSON Schema
+//	compat.go      the seven levels, and what they ask of a pair of schemas
+//	avro.go        can data written with one Avro schema be read with another?
+//	protobuf.go    the same for Protobuf; jsonschema.go for JSON Schema
+//	jsonobject.go  properties of objects by content model
 package compat
 
 import (

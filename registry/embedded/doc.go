@@ -9,6 +9,7 @@
 //	record.go    the records of _schemas, in the format of Confluent's registry
 //	log.go       the topic: one transaction a change, read back after a failure
 //	http.go      the paths; answer.go: errors and their codes
+//	metrics.go   requests by route, for Prometheus
 //
 // # What is promised
 //

@@ -1,0 +1,115 @@
+package layout
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+const (
+	commentWidth = 100 // columns
+	tabWidth     = 4
+)
+
+// goFiles returns the Go files of the repository by directory, without those of other modules.
+func goFiles(t *testing.T) map[string][]string {
+	t.Helper()
+	files := make(map[string][]string)
+	root := os.DirFS(filepath.Join("..", ".."))
+	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "node_modules" || d.Name() == "testdata"):
+			return fs.SkipDir
+		case strings.HasSuffix(name, ".go"):
+			files[path.Dir(name)] = append(files[path.Dir(name)], path.Base(name))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 20 {
+		t.Fatalf("found only %d folders with Go files", len(files))
+	}
+	return files
+}
+
+func source(t *testing.T, dir, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(dir), name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// Comments on lines of their own wrap at 100 columns. Directives can't be wrapped.
+func TestCommentsWrap(t *testing.T) {
+	for dir, names := range goFiles(t) {
+		for _, name := range names {
+			for i, line := range strings.Split(source(t, dir, name), "\n") {
+				text := strings.TrimLeft(line, "\t ")
+				if !strings.HasPrefix(text, "// ") && !strings.HasPrefix(text, "//\t") {
+					continue
+				}
+				if width := utf8.RuneCountInString(strings.ReplaceAll(line, "\t", strings.Repeat(" ", tabWidth))); width > commentWidth {
+					t.Errorf("%s/%s:%d: comment of %d columns: wrap it at %d", dir, name, i+1, width, commentWidth)
+				}
+			}
+		}
+	}
+}
+
+// mapped is a line of the map in a package comment: a tab, a file, what it holds. A line may name
+// several files.
+var (
+	mapLine = regexp.MustCompile(`(?m)^\t([a-z0-9_]+\.go\b.*)$`)
+	mapFile = regexp.MustCompile(`\b[a-z0-9_]+\.go\b`)
+)
+
+// A package comment that has a map of files names each of them, and no others. Files for one
+// operating system go with the file that they complete.
+func TestPackageMaps(t *testing.T) {
+	for dir, names := range goFiles(t) {
+		named := make(map[string]bool)
+		for _, name := range names {
+			file, err := parser.ParseFile(token.NewFileSet(), name, source(t, dir, name), parser.ParseComments|parser.PackageClauseOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range mapLine.FindAllString(file.Doc.Text(), -1) {
+				for _, f := range mapFile.FindAllString(line, -1) {
+					named[f] = true
+				}
+			}
+		}
+		if len(named) == 0 {
+			continue
+		}
+		for _, f := range slices.Sorted(maps.Keys(named)) {
+			if !slices.Contains(names, f) {
+				t.Errorf("%s: the package comment names %s, which does not exist", dir, f)
+			}
+		}
+		for _, name := range names {
+			base, _, system := strings.Cut(strings.TrimSuffix(name, ".go"), "_")
+			switch {
+			case strings.HasSuffix(name, "_test.go"), name == "doc.go", named[name]:
+			case system && named[base+".go"] && (strings.HasSuffix(name, "_linux.go") || strings.HasSuffix(name, "_other.go")):
+			default:
+				t.Errorf("%s: the package comment does not name %s", dir, name)
+			}
+		}
+	}
+}
