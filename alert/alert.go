@@ -1,5 +1,6 @@
-// Package alert delivers alerts on the readings: an alert is a row of a pipeline's table with the columns severity and summary
-// and a key. While the row is there the alert fires; when it goes, or no new one comes for a while, it is resolved.
+// Package alert delivers alerts on the readings: an alert is a row of a pipeline's table with the
+// columns severity and summary and a key. While the row is there the alert fires; when it goes, or
+// no new one comes for a while, it is resolved.
 //
 //	alert.go     what an alert is, and its id
 //	table.go     which tables hold alerts, and their records as alerts
@@ -33,7 +34,8 @@ const (
 	Resolved Status = "resolved"
 )
 
-// Alert is one alert from its first row until it is resolved. When it fires again, or with another severity, that is another one.
+// Alert is one alert from its first row until it is resolved. When it fires again, or with another
+// severity, that is another one.
 type Alert struct {
 	ID          string            `json:"id"`
 	Status      Status            `json:"status"`
@@ -76,14 +78,16 @@ type Failing struct {
 	Error    string    `json:"error"` // of the last one
 }
 
-// newID makes an id of an alert's first row. It is the same whenever the row is read, so that a receiver can tell what it has heard.
+// newID makes an id of an alert's first row. It is the same whenever the row is read, so that a
+// receiver can tell what it has heard.
 func newID(o Origin, offset int64, since time.Time) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%d\x00%s\x00%d\x00%d", o.Topic, o.Partition, o.Key, offset, since.UnixMilli())
 	return hex.EncodeToString(h.Sum(nil)[:10])
 }
 
-// Notification is a message to one receiver: all alerts of a group that fire, and those that are newly resolved.
+// Notification is a message to one receiver: all alerts of a group that fire, and those that are
+// newly resolved.
 type Notification struct {
 	ID       string            `json:"id"` // the same when it is sent again because its answer was lost
 	Receiver string            `json:"receiver"`

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// alertmanager posts alerts to the API of version 2. Alertmanager knows an alert by its labels; it takes one for resolved when
-// endsAt has passed, so that a Weir that is gone does not leave alerts behind.
+// alertmanager posts alerts to the API of version 2. Alertmanager knows an alert by its labels; it
+// takes one for resolved when endsAt has passed, so that a Weir that is gone does not leave alerts
+// behind.
 type alertmanager struct {
 	*AlertmanagerConfig
 	*poster

@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// keep is how long a resolved alert is remembered, for whoever lists alerts. One that could not be delivered in that time
-// stays until it is.
+// keep is how long a resolved alert is remembered, for whoever lists alerts. One that could not be
+// delivered in that time stays until it is.
 const keep = time.Hour
 
-// Book is the state of the alerts of some partitions. It is pure: what it is given decides what it says. One goroutine uses it.
+// Book is the state of the alerts of some partitions. It is pure: what it is given decides what it
+// says. One goroutine uses it.
 type Book struct {
 	config   *Config
 	silences func(now time.Time) []Silence
@@ -80,8 +81,9 @@ func (b *Book) resolve(a *Alert, at, now time.Time) {
 	b.changed[a.ID] = true
 }
 
-// tick lets time pass: alerts of tables that only append are resolved when no row has come for resolve_after, and those
-// that were resolved long ago are forgotten. It returns what was forgotten.
+// tick lets time pass: alerts of tables that only append are resolved when no row has come for
+// resolve_after, and those that were resolved long ago are forgotten. It returns what was
+// forgotten.
 func (b *Book) tick(now time.Time, appends func(topic string) bool) (forgotten []string) {
 	for id, a := range b.alerts {
 		if a.Status == Firing && appends(a.Origin.Topic) && now.Sub(a.Seen) >= b.config.ResolveAfter {
@@ -96,7 +98,8 @@ func (b *Book) tick(now time.Time, appends func(topic string) bool) (forgotten [
 	return forgotten
 }
 
-// owed reports whether a receiver that was told that the alert fires must still hear that it does no longer.
+// owed reports whether a receiver that was told that the alert fires must still hear that it does
+// no longer.
 func (b *Book) owed(a *Alert) bool {
 	for receiver, s := range a.Sent {
 		if r := b.config.Receivers[receiver]; s.Status == Firing && r != nil && r.wantsResolved() {
@@ -145,7 +148,8 @@ func (b *Book) sent(n *Notification, failed error, now time.Time) {
 	}
 }
 
-// fails notes with the alerts of a notification that their receiver did not take it, for whoever lists alerts.
+// fails notes with the alerts of a notification that their receiver did not take it, for whoever
+// lists alerts.
 func (b *Book) fails(n *Notification, failed error, now time.Time) {
 	for _, told := range n.Alerts {
 		a := b.alerts[told.ID]

@@ -105,7 +105,8 @@ func TestGroupWaitsIntervalsAndRepeats(t *testing.T) {
 	}
 }
 
-// An Alertmanager, which makes groups itself, is told soon of each alert, and again before it forgets.
+// An Alertmanager, which makes groups itself, is told soon of each alert, and again before it
+// forgets.
 func TestAlertmanagerIsToldSoon(t *testing.T) {
 	c := newClock(t, "receivers: {am: {alertmanager: {url: \"http://am\"}}}\nroutes: [{receivers: [am]}]")
 	c.row("a", "warning")
@@ -119,7 +120,8 @@ func TestAlertmanagerIsToldSoon(t *testing.T) {
 	c.want(t, time.Second, "am firing: a/firing/4")
 }
 
-// An alert that is over before anybody was told is told nevertheless; one that is over for an hour is not.
+// An alert that is over before anybody was told is told nevertheless; one that is over for an hour
+// is not.
 func TestShortAlerts(t *testing.T) {
 	c := newClock(t, oneHook)
 	c.row("a", "warning")
@@ -162,7 +164,8 @@ func TestFailedNotificationsComeAgain(t *testing.T) {
 	c.want(t, time.Minute)
 }
 
-// What is under way is not sent a second time, and an answer to what has changed meanwhile is no answer to the change.
+// What is under way is not sent a second time, and an answer to what has changed meanwhile is no
+// answer to the change.
 func TestUnderWay(t *testing.T) {
 	c := newClock(t, oneHook)
 	c.row("a", "warning")
@@ -246,8 +249,8 @@ routes:
 	}
 }
 
-// Whatever happens, with restarts that lose what is not committed: what fires at the end is what was told last, each
-// alert is told, and a receiver can tell repeats by id, status and number.
+// Whatever happens, with restarts that lose what is not committed: what fires at the end is what
+// was told last, each alert is told, and a receiver can tell repeats by id, status and number.
 func TestNothingIsLost(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -395,7 +398,8 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// Whoever lists alerts sees which receiver does not take them, since when and why, until it takes one.
+// Whoever lists alerts sees which receiver does not take them, since when and why, until it takes
+// one.
 func TestFailingReceiversAreShown(t *testing.T) {
 	c := newClock(t, oneHook)
 	c.row("a", "warning")

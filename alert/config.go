@@ -22,7 +22,8 @@ type Config struct {
 	Routes    []Route                    `yaml:"routes"`   // the first that matches, and after one with continue the next
 	Silences  []Silence                  `yaml:"silences"` // besides those of weir alerts silence
 
-	// ResolveAfter is when an alert of a table that only appends is over: so long after its last row. Default 5m.
+	// ResolveAfter is when an alert of a table that only appends is over: so long after its last
+	// row. Default 5m.
 	ResolveAfter time.Duration `yaml:"resolve_after"`
 }
 
@@ -37,7 +38,8 @@ type Route struct {
 	RepeatInterval time.Duration `yaml:"repeat_interval"` // of a group that has not; default 4h
 }
 
-// ReceiverConfig is one receiver: exactly one of its kinds. Values may name variables of the environment as ${NAME}.
+// ReceiverConfig is one receiver: exactly one of its kinds. Values may name variables of the
+// environment as ${NAME}.
 type ReceiverConfig struct {
 	Webhook      *WebhookConfig      `yaml:"webhook"`
 	Alertmanager *AlertmanagerConfig `yaml:"alertmanager"`
@@ -53,7 +55,8 @@ type WebhookConfig struct {
 	Headers map[string]string `yaml:"headers"`
 }
 
-// AlertmanagerConfig is a Prometheus Alertmanager, which has routes, repeats and silences of its own.
+// AlertmanagerConfig is a Prometheus Alertmanager, which has routes, repeats and silences of its
+// own.
 type AlertmanagerConfig struct {
 	URL     string            `yaml:"url"` // without /api/v2
 	Headers map[string]string `yaml:"headers"`
@@ -73,8 +76,8 @@ type EmailConfig struct {
 // wantsResolved reports whether the receiver is told that an alert is over.
 func (r *ReceiverConfig) wantsResolved() bool { return r.SendResolved == nil || *r.SendResolved }
 
-// pace is how long a group waits for others before its first message, and the least time between two. An Alertmanager makes groups itself: it is told
-// soon, as Prometheus would.
+// pace is how long a group waits for others before its first message, and the least time between
+// two. An Alertmanager makes groups itself: it is told soon, as Prometheus would.
 func (r *ReceiverConfig) pace(route *Route) (wait, interval time.Duration) {
 	if r.Alertmanager != nil {
 		return min(route.GroupWait, time.Second), min(route.GroupInterval, 5*time.Second)

@@ -65,13 +65,15 @@ func (c *DeliverConfig) setDefaults() {
 // pollEvery is how long a turn waits for rows.
 const pollEvery = 200 * time.Millisecond
 
-// Deliver tells receivers of alerts until ctx is done; it then waits for the answers that are under way. It leaves no transaction open:
-// it returns a *broker.LeftOpenError where one may be, since the broker did not answer within StopTimeout.
+// Deliver tells receivers of alerts until ctx is done; it then waits for the answers that are under
+// way. It leaves no transaction open: it returns a *broker.LeftOpenError where one may be, since
+// the broker did not answer within StopTimeout.
 //
-// A turn reads rows and answers, and writes what they change of the state, with the offsets of the rows, in one transaction.
-// Only then are new notifications sent, so that what is sent is always known. A process that dies between a receiver's answer and
-// its commit, or loses the alert's partition to another one then, leaves an alert that looks untold: the next one sends the same, with the same
-// ids and numbers. Nothing else repeats, and nothing is lost.
+// A turn reads rows and answers, and writes what they change of the state, with the offsets of the
+// rows, in one transaction. Only then are new notifications sent, so that what is sent is always
+// known. A process that dies between a receiver's answer and its commit, or loses the alert's
+// partition to another one then, leaves an alert that looks untold: the next one sends the same,
+// with the same ids and numbers. Nothing else repeats, and nothing is lost.
 func Deliver(ctx context.Context, c DeliverConfig) error {
 	c.setDefaults()
 	d := &deliverer{DeliverConfig: c, receivers: make(map[string]Receiver)}
@@ -193,7 +195,8 @@ func (d *deliverer) prepare(ctx context.Context) error {
 
 func (d *deliverer) transactionalID() string { return Group + "-" + d.Instance }
 
-// missingTopics returns the topics that are not there. Any other reason why one can't be looked at is an error.
+// missingTopics returns the topics that are not there. Any other reason why one can't be looked at
+// is an error.
 func missingTopics(ctx context.Context, admin *kadm.Client, names []string) (missing []string, err error) {
 	topics, err := admin.ListTopics(ctx, names...)
 	if err != nil {

@@ -235,8 +235,9 @@ func TestDeliver(t *testing.T) {
 	}
 }
 
-// A second process takes over what the first has, partitions move, and nothing is lost. What was being told when a partition moved may
-// be told again, and can be known by its id, status and number.
+// A second process takes over what the first has, partitions move, and nothing is lost. What was
+// being told when a partition moved may be told again, and can be known by its id, status and
+// number.
 func TestDeliverMoves(t *testing.T) {
 	w := newWorld(t)
 	stopA := w.start("a")
@@ -281,7 +282,8 @@ func TestDeliverSilences(t *testing.T) {
 	w.hook.await(t, "d2/firing/1", "d1/firing/1")
 }
 
-// The metrics count notifications and what they were sent again for, and what fires, without the name of an alert.
+// The metrics count notifications and what they were sent again for, and what fires, without the
+// name of an alert.
 func TestDeliverMetrics(t *testing.T) {
 	w := newWorld(t)
 	w.metrics = prometheus.NewRegistry()
@@ -342,7 +344,8 @@ func TestDeliverHealth(t *testing.T) {
 	await("stopped")
 }
 
-// Mail that some addresses refuse is out: it is not sent again to those that have it, and the log says who has not.
+// Mail that some addresses refuse is out: it is not sent again to those that have it, and the log
+// says who has not.
 func TestDeliverToSome(t *testing.T) {
 	server := newMailServer(t, &mailServer{refuses: map[string]int{"a@example.org": 550}})
 	w := newWorld(t)

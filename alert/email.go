@@ -14,7 +14,8 @@ import (
 	"github.com/wneessen/go-mail"
 )
 
-// email sends a notification as a plain text. Its Message-ID is made of the notification's id: mail that comes twice is known by it.
+// email sends a notification as a plain text. Its Message-ID is made of the notification's id: mail
+// that comes twice is known by it.
 type email struct {
 	*EmailConfig
 	trust *tls.Config

@@ -16,7 +16,8 @@ type Health struct {
 // NewHealth makes the health of a delivery that is about to start.
 func NewHealth() *Health { return &Health{why: "starting", since: time.Now()} }
 
-// Ready returns nil where alerts are delivered, or why not. A receiver that is away is no reason: what it was not told waits for it.
+// Ready returns nil where alerts are delivered, or why not. A receiver that is away is no reason:
+// what it was not told waits for it.
 func (h *Health) Ready() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

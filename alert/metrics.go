@@ -20,8 +20,8 @@ type Metrics struct {
 	undelivered   prometheus.Gauge
 }
 
-// Kinds of receivers, outcomes of notifications and severities. There are no others, so that they can be labels: a severity is what
-// a pipeline makes it, and one of no usual name counts as other.
+// Kinds of receivers, outcomes of notifications and severities. There are no others, so that they
+// can be labels: a severity is what a pipeline makes it, and one of no usual name counts as other.
 var (
 	kinds      = []string{"webhook", "alertmanager", "email"}
 	outcomes   = []string{"delivered", "partly", "failed"}

@@ -21,7 +21,8 @@ func newPoster(trust *tls.Config) *poster {
 	transport.TLSClientConfig = trust
 	return &poster{&http.Client{
 		Transport: transport,
-		// To follow would make a GET of the POST, which loses the alert, and could hand headers to another host.
+		// To follow would make a GET of the POST, which loses the alert, and could hand headers to
+		// another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }

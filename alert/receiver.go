@@ -11,8 +11,9 @@ import (
 	"weir/broker"
 )
 
-// Receiver takes notifications. Send returns nil only when the other side has said that it has it. It may be told the same again, by
-// the same id, when its answer was lost. Send is called by several goroutines.
+// Receiver takes notifications. Send returns nil only when the other side has said that it has it.
+// It may be told the same again, by the same id, when its answer was lost. Send is called by
+// several goroutines.
 type Receiver interface {
 	Send(ctx context.Context, n *Notification) error
 }

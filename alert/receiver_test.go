@@ -153,7 +153,8 @@ routes: [{receivers: [ops]}]`, server.address))
 	}
 }
 
-// What a receiver over HTTP answers is said, with what to do about it. What follows the host in a URL may be a secret, and is not.
+// What a receiver over HTTP answers is said, with what to do about it. What follows the host in a
+// URL may be a secret, and is not.
 func TestWebhookErrors(t *testing.T) {
 	slow := make(chan struct{})
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

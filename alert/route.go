@@ -48,7 +48,8 @@ func (b *Book) groups() map[string]*group {
 	return all
 }
 
-// labels are those by which an alert is grouped; "..." means by all, so that each alert is told alone.
+// labels are those by which an alert is grouped; "..." means by all, so that each alert is told
+// alone.
 func (r *Route) labels(a *Alert) map[string]string {
 	labels := make(map[string]string)
 	for _, name := range r.GroupBy {
@@ -60,7 +61,8 @@ func (r *Route) labels(a *Alert) map[string]string {
 	return labels
 }
 
-// due returns the notifications that it is time for, and notes that they are under way: sent must be called for each.
+// due returns the notifications that it is time for, and notes that they are under way: sent must
+// be called for each.
 func (b *Book) due(now time.Time) (all []*Notification) {
 	silences := b.silences(now)
 	groups := b.groups()

@@ -57,8 +57,8 @@ func (s *script) told(want ...string) {
 	}
 }
 
-// The broker answers a commit with an error that does not say what became of it. The receiver hears of the alert once, and of
-// its end.
+// The broker answers a commit with an error that does not say what became of it. The receiver hears
+// of the alert once, and of its end.
 func TestScriptCommitAnsweredUnknown(t *testing.T) {
 	for name, committed := range map[string]bool{"committed": true, "not": false} {
 		t.Run(name, func(t *testing.T) {
@@ -83,7 +83,8 @@ func TestScriptCommitAnsweredUnknown(t *testing.T) {
 	}
 }
 
-// The group refuses the offsets: what the rows say is applied to the alerts as they are committed, and told once.
+// The group refuses the offsets: what the rows say is applied to the alerts as they are committed,
+// and told once.
 func TestScriptOffsetsRefused(t *testing.T) {
 	s := newScript(t)
 	for i, severity := range []string{"warning", ""} {

@@ -12,7 +12,8 @@ import (
 	"weir/broker"
 )
 
-// session is one life of the client. What is known of alerts is dropped when it ends, and read again.
+// session is one life of the client. What is known of alerts is dropped when it ends, and read
+// again.
 type session struct {
 	*deliverer
 	group  *kgo.GroupTransactSession
@@ -41,8 +42,8 @@ func (d *deliverer) session(ctx context.Context) error {
 		fetches := s.group.PollFetches(poll)
 		cancel()
 		if ctx.Err() != nil {
-			// The last answers are worth waiting for: without them the next start would tell the same again. The rows are taken
-			// too, since a commit covers all that was polled.
+			// The last answers are worth waiting for: without them the next start would tell the
+			// same again. The rows are taken too, since a commit covers all that was polled.
 			d.flights.Wait()
 			_, err := s.turn(s.work, fetches)
 			return err
@@ -110,8 +111,8 @@ func (s *session) onMoved(came bool) func(context.Context, *kgo.Client, map[stri
 	}
 }
 
-// turn takes rows and answers, and commits what they change. It reports whether the book is what is committed: nothing may be
-// sent before.
+// turn takes rows and answers, and commits what they change. It reports whether the book is what is
+// committed: nothing may be sent before.
 func (s *session) turn(ctx context.Context, fetches kgo.Fetches) (known bool, err error) {
 	var failed error
 	fetches.EachError(func(topic string, partition int32, err error) {
@@ -157,7 +158,8 @@ func (s *session) take(r *kgo.Record, now time.Time) {
 	s.book.apply(x, now)
 }
 
-// commit writes what has changed, with the offsets of the rows that were read; also when a stop comes meanwhile.
+// commit writes what has changed, with the offsets of the rows that were read; also when a stop
+// comes meanwhile.
 func (s *session) commit(forgotten []string) (committed bool, err error) {
 	ctx, cancel := context.WithTimeout(s.work, s.TransactionTimeout)
 	defer cancel()
@@ -204,7 +206,8 @@ func (s *session) commit(forgotten []string) (committed bool, err error) {
 	return true, nil
 }
 
-// again has all partitions restored, after a transaction that came to nothing. Its answers are taken once more.
+// again has all partitions restored, after a transaction that came to nothing. Its answers are
+// taken once more.
 func (s *session) again() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,7 +218,8 @@ func (s *session) again() {
 	}
 }
 
-// restoreMoved reads the alerts of partitions that have come, and drops those of partitions that have gone.
+// restoreMoved reads the alerts of partitions that have come, and drops those of partitions that
+// have gone.
 func (s *session) restoreMoved(ctx context.Context) error {
 	s.mu.Lock()
 	moved := s.moved

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Matcher is labels and the values that they must have, with * and ? as in file names. An empty one matches all.
+// Matcher is labels and the values that they must have, with * and ? as in file names. An empty one
+// matches all.
 type Matcher map[string]string
 
 func (m Matcher) matches(labels map[string]string) bool {
@@ -44,7 +45,8 @@ func ParseMatcher(parts []string) (Matcher, error) {
 	return m, m.Validate()
 }
 
-// Silence keeps alerts that match from being told that they fire. What was told before is told when it is over.
+// Silence keeps alerts that match from being told that they fire. What was told before is told when
+// it is over.
 type Silence struct {
 	ID      string    `json:"id" yaml:"-"`
 	Match   Matcher   `json:"match" yaml:"match"`

@@ -60,8 +60,9 @@ func (e *email) dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// converse hands one mail to the server (RFC 5321). It returns nil as soon as the server has taken it, whatever becomes of the connection then, and a
-// PartlyError where it takes it for some addresses only. asked says what the server is waited for.
+// converse hands one mail to the server (RFC 5321). It returns nil as soon as the server has taken
+// it, whatever becomes of the connection then, and a PartlyError where it takes it for some
+// addresses only. asked says what the server is waited for.
 func (e *email) converse(conn net.Conn, from string, to []string, content io.WriterTo, asked *string) error {
 	*asked = "a greeting"
 	client, err := smtp.NewClient(conn, e.host())
@@ -118,8 +119,9 @@ func (e *email) converse(conn net.Conn, from string, to []string, content io.Wri
 	return nil
 }
 
-// recipients names who the mail is for. One that is refused for good, as a misspelt address is, does not keep the mail from the others; one that
-// is refused for now does, because the mail would have to be sent to all again.
+// recipients names who the mail is for. One that is refused for good, as a misspelt address is,
+// does not keep the mail from the others; one that is refused for now does, because the mail would
+// have to be sent to all again.
 func recipients(client *smtp.Client, to []string) (refused []error, err error) {
 	for _, address := range to {
 		if err := client.Rcpt(address); err != nil {

@@ -239,7 +239,8 @@ func receiver(t *testing.T, c *Config, name string) (*ReceiverConfig, Receiver) 
 	return c.Receivers[name], r
 }
 
-// mailTo sends a test to a server, by settings of the receiver and of its email; no error may tell the password.
+// mailTo sends a test to a server, by settings of the receiver and of its email; no error may tell
+// the password.
 func mailTo(t *testing.T, server, settings, email string) error {
 	t.Helper()
 	t.Setenv("SMTP_PASSWORD", password)
@@ -257,7 +258,8 @@ func mailTo(t *testing.T, server, settings, email string) error {
 
 const user = `user: weir, password: "${SMTP_PASSWORD}"`
 
-// Mail goes out over TLS from the start and by STARTTLS, with a user by each way to name one, and without.
+// Mail goes out over TLS from the start and by STARTTLS, with a user by each way to name one, and
+// without.
 func TestEmailOverTLS(t *testing.T) {
 	ca := newAuthority(t)
 	cert := ca.sign(&x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}, start.AddDate(100, 0, 0))
@@ -289,7 +291,8 @@ func TestEmailOverTLS(t *testing.T) {
 	}
 }
 
-// What keeps mail from going out is said, with what to do about it; and no password goes where it could be read.
+// What keeps mail from going out is said, with what to do about it; and no password goes where it
+// could be read.
 func TestEmailErrors(t *testing.T) {
 	ca := newAuthority(t)
 	loopback := []net.IP{net.IPv4(127, 0, 0, 1)}
@@ -348,8 +351,8 @@ func TestEmailToSome(t *testing.T) {
 	}
 }
 
-// A server that falls silent holds up a mail for no longer than its timeout, and the error says where. One that has taken
-// the mail and is gone then has it.
+// A server that falls silent holds up a mail for no longer than its timeout, and the error says
+// where. One that has taken the mail and is gone then has it.
 func TestEmailSilence(t *testing.T) {
 	answers := []string{"220 here", "250 here", "250 ok", "250 ok", "250 ok", "354 go on", "250 taken"}
 	var all sync.WaitGroup

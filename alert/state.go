@@ -15,7 +15,8 @@ import (
 	"weir/broker"
 )
 
-// StateTopic is the compacted topic of alerts and silences. Keys are alert/ID and silence/ID, values their JSON.
+// StateTopic is the compacted topic of alerts and silences. Keys are alert/ID and silence/ID,
+// values their JSON.
 const StateTopic = "weir.alerts"
 
 const (
@@ -35,7 +36,8 @@ func (a *Alert) record() (*kgo.Record, error) {
 	return &kgo.Record{Topic: StateTopic, Key: []byte(alertKey + a.ID), Value: value}, nil
 }
 
-// silenceOf reads a record of a silence; nil for one that was taken back, and no id for a record of something else.
+// silenceOf reads a record of a silence; nil for one that was taken back, and no id for a record of
+// something else.
 func silenceOf(r *kgo.Record) (id string, s *Silence, err error) {
 	id, ok := strings.CutPrefix(string(r.Key), silenceKey)
 	if !ok {

@@ -14,7 +14,8 @@ import (
 	"weir/internal/interrupt"
 )
 
-// Deliveries that are stopped at any request of their transactions leave none of them open; each alert is told, and once.
+// Deliveries that are stopped at any request of their transactions leave none of them open; each
+// alert is told, and once.
 func TestStopLeavesNothingOpen(t *testing.T) {
 	rounds := 30
 	if testing.Short() {

@@ -22,7 +22,8 @@ type Table struct {
 	Key    []string // columns
 }
 
-// Tables finds the tables of alerts that a pipeline writes: those with columns severity and summary, and a key.
+// Tables finds the tables of alerts that a pipeline writes: those with columns severity and
+// summary, and a key.
 func Tables(p *plan.Program) (tables []Table, err error) {
 	for _, sink := range p.Sinks {
 		op, ok := sink.Op.(*plan.Insert)
@@ -68,7 +69,8 @@ type row struct {
 
 var errNoObject = errors.New("the row is no JSON object")
 
-// read makes a row of a record. A row whose severity is NULL or resolved, or whose column status is resolved, resolves.
+// read makes a row of a record. A row whose severity is NULL or resolved, or whose column status is
+// resolved, resolves.
 func (t *Table) read(r *kgo.Record) (row, error) {
 	x := row{origin: Origin{t.Topic, r.Partition, string(r.Key)}, offset: r.Offset, at: r.Timestamp}
 	if r.Value == nil {

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// webhook posts a notification as it is. Idempotency-Key is its id, Weir-Alert-Id the ids of its alerts.
+// webhook posts a notification as it is. Idempotency-Key is its id, Weir-Alert-Id the ids of its
+// alerts.
 type webhook struct {
 	*WebhookConfig
 	*poster

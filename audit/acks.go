@@ -14,8 +14,8 @@ type acknowledgements struct {
 	devices map[string]map[string]*outcomes
 }
 
-// outcomes are the sequence numbers of one device's boot by what became of their transactions. A number
-// may have several: a refused reading is sent again.
+// outcomes are the sequence numbers of one device's boot by what became of their transactions. A
+// number may have several: a refused reading is sent again.
 type outcomes struct {
 	runs                    map[string][]run // while reading
 	acked, unknown, refused ranges           // each without those of the one before it
@@ -29,8 +29,9 @@ type outcomeLine struct {
 	To      *int64 `json:"to"`
 }
 
-// readAcks reads acknowledgement logs. A last line without its newline is still being written and is left out, and so is one that ends in
-// the middle: its producer was killed then, and what it says of its readings is not known.
+// readAcks reads acknowledgement logs. A last line without its newline is still being written and
+// is left out, and so is one that ends in the middle: its producer was killed then, and what it
+// says of its readings is not known.
 func readAcks(paths []string) (*acknowledgements, error) {
 	a := &acknowledgements{devices: make(map[string]map[string]*outcomes)}
 	for _, path := range paths {
@@ -97,7 +98,8 @@ func (a *acknowledgements) add(line []byte) error {
 	return nil
 }
 
-// add keeps a run, joined to the one before it where they touch: a device's transactions follow each other.
+// add keeps a run, joined to the one before it where they touch: a device's transactions follow
+// each other.
 func (o *outcomes) add(outcome string, r run) {
 	runs := o.runs[outcome]
 	if last := len(runs) - 1; last >= 0 && runs[last].to == r.from {
@@ -107,8 +109,8 @@ func (o *outcomes) add(outcome string, r run) {
 	o.runs[outcome] = append(runs, r)
 }
 
-// settle decides for numbers with several outcomes: one acknowledgement makes the reading due, and one
-// unknown outcome makes it possible.
+// settle decides for numbers with several outcomes: one acknowledgement makes the reading due, and
+// one unknown outcome makes it possible.
 func (o *outcomes) settle() {
 	o.acked = normalized(o.runs["acked"])
 	o.unknown = normalized(o.runs["unknown"]).minus(o.acked)

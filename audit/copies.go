@@ -24,7 +24,8 @@ type CopyConfig struct {
 	Alone    bool   // check them also where there is no topic of readings
 }
 
-// CopyReport is what was found in local copies. A copy equals what a rebuild gives that reads the changelog to the copy's offset.
+// CopyReport is what was found in local copies. A copy equals what a rebuild gives that reads the
+// changelog to the copy's offset.
 type CopyReport struct {
 	Dir       string        `json:"dir"`
 	Checked   int           `json:"checked"`    // copies
@@ -105,8 +106,9 @@ func (a *audit) checkCopy(ctx context.Context, c localCopy) error {
 	return a.compareCopy(ctx, c, cmp)
 }
 
-// compareCopy reads the changelog and judges. What is appended while it is read is read afterwards: a compaction that
-// took a record before the first read reached it did so because of a newer one, which the second read sees.
+// compareCopy reads the changelog and judges. What is appended while it is read is read afterwards:
+// a compaction that took a record before the first read reached it did so because of a newer one,
+// which the second read sees.
 func (a *audit) compareCopy(ctx context.Context, c localCopy, cmp *comparison) error {
 	r, log := a.report.Copies, c.changelog()
 	starts, err := a.list(ctx, "start", a.admin.ListStartOffsets, []string{log.topic})
@@ -149,7 +151,8 @@ func (a *audit) compareCopy(ctx context.Context, c localCopy, cmp *comparison) e
 	if err != nil {
 		return err
 	}
-	// A deletion after the copy's offset may have left no record, but only after the time that tombstones are kept.
+	// A deletion after the copy's offset may have left no record, but only after the time that
+	// tombstones are kept.
 	r.judge(a.report, c, cmp, !cut && (!cmp.newer || time.Since(cmp.copy.at) < kept))
 	return nil
 }
@@ -159,7 +162,8 @@ func (a *audit) readChangelog(ctx context.Context, log partition, from, to int64
 	return a.read(ctx, r, map[partition]int64{log: from}, map[partition]int64{log: to}, cmp.logged)
 }
 
-// tombstonesKept is how long at least compaction leaves the records of deletions; 0 where the broker does not say.
+// tombstonesKept is how long at least compaction leaves the records of deletions; 0 where the
+// broker does not say.
 func (a *audit) tombstonesKept(ctx context.Context, topic string) (time.Duration, error) {
 	described, err := a.admin.DescribeTopicConfigs(ctx, topic)
 	if err != nil {
@@ -221,8 +225,8 @@ func (c *comparison) logged(r *kgo.Record) {
 	c.entries[string(r.Key)] = e
 }
 
-// judge counts the differences. Of a key that was written again after the copy's offset, compaction may have taken the
-// value at that offset. unnamed says whether keys without any record are judged.
+// judge counts the differences. Of a key that was written again after the copy's offset, compaction
+// may have taken the value at that offset. unnamed says whether keys without any record are judged.
 func (r *CopyReport) judge(report *Report, c localCopy, cmp *comparison, unnamed bool) {
 	r.Checked++
 	for _, key := range slices.Sorted(maps.Keys(cmp.entries)) {
@@ -246,7 +250,8 @@ func (r *CopyReport) judge(report *Report, c localCopy, cmp *comparison, unnamed
 	}
 }
 
-// nameOf writes the key of a changelog's record: two bytes of operator, eight of window, with its sign bit flipped, and the key.
+// nameOf writes the key of a changelog's record: two bytes of operator, eight of window, with its
+// sign bit flipped, and the key.
 func nameOf(b string) string {
 	const prefix = 10
 	if len(b) < prefix {

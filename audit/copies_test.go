@@ -24,7 +24,8 @@ func stateKey(op uint16, window int64, key string) string {
 	return string(binary.BigEndian.AppendUint64(b, uint64(window)^1<<63)) + key
 }
 
-// copyWorld is a changelog of two partitions' tasks and their local copies, which are written by hand.
+// copyWorld is a changelog of two partitions' tasks and their local copies, which are written by
+// hand.
 type copyWorld struct {
 	*world
 	dir string

@@ -22,8 +22,10 @@ import (
 // localCopy is the folder PIPELINE/STAGE/PARTITION of one task's state. It holds
 //
 //	LOCK             locked by the process that has the copy open
-//	weir-state.json  {"format":2,"identity":"PIPELINE TOPIC-ID PARTITION"}, there only while the copy is whole
-//	db/              a pebble database: the changelog's keys and values, and under the key 00 how far it is
+//	weir-state.json  {"format":2,"identity":"PIPELINE TOPIC-ID PARTITION"}, there only while the
+//	                 copy is whole
+//	db/              a pebble database: the changelog's keys and values, and under the key 00 how
+//	                 far it is
 type localCopy struct {
 	pipeline, stage string
 	partition       int32
@@ -69,15 +71,17 @@ const (
 
 var positionKey = []byte{0}
 
-// copyState is how far a copy is: its changelog's first offset that it does not cover, and the time of its last commit.
+// copyState is how far a copy is: its changelog's first offset that it does not cover, and the time
+// of its last commit.
 type copyState struct {
 	identity string
 	offset   int64
 	at       time.Time
 }
 
-// readCopy calls each with the entries of a copy. It changes nothing in the folder, and locks the copy so that nobody
-// else does meanwhile. The error is why the copy can't be checked, which is no fault: Weir rebuilds what is not whole.
+// readCopy calls each with the entries of a copy. It changes nothing in the folder, and locks the
+// copy so that nobody else does meanwhile. The error is why the copy can't be checked, which is no
+// fault: Weir rebuilds what is not whole.
 func readCopy(dir string, each func(key, value []byte)) (s copyState, err error) {
 	name := filepath.Join(dir, "LOCK")
 	if _, err := os.Stat(name); err != nil {
@@ -129,7 +133,8 @@ func readCopy(dir string, each func(key, value []byte)) (s copyState, err error)
 	}, nil
 }
 
-// readDatabase calls each with all that a database holds, less the position, which it returns; nil where there is none.
+// readDatabase calls each with all that a database holds, less the position, which it returns; nil
+// where there is none.
 func readDatabase(dir string, each func(key, value []byte)) (position []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil { // the database is not closed after it: it may hold its own locks
@@ -161,7 +166,8 @@ func readDatabase(dir string, each func(key, value []byte)) (position []byte, er
 	return position, nil
 }
 
-// fatalPanics is the database's logger. Fatalf must not return: in our goroutine the panic becomes an error.
+// fatalPanics is the database's logger. Fatalf must not return: in our goroutine the panic becomes
+// an error.
 type fatalPanics struct{}
 
 func (fatalPanics) Infof(string, ...any)  {}

@@ -26,10 +26,11 @@ func (s *sample) String() string {
 	return fmt.Sprintf("device %q boot %q seq %d", s.device, s.boot, s.seq)
 }
 
-// decoder reads samples from JSON by the published contract of the topic: one object; device_id and sensor of
-// 1 to 256 bytes, unit and boot of at most 256 and optional, all of them UTF-8 without control characters; value a
-// finite number; ts RFC 3339 within the years 1 to 9999; seq a whole number of 64 bits from 0 on. Other fields
-// are ignored, nested up to 1000 deep. The last of repeated fields counts.
+// decoder reads samples from JSON by the published contract of the topic: one object; device_id and
+// sensor of 1 to 256 bytes, unit and boot of at most 256 and optional, all of them UTF-8 without
+// control characters; value a finite number; ts RFC 3339 within the years 1 to 9999; seq a whole
+// number of 64 bits from 0 on. Other fields are ignored, nested up to 1000 deep. The last of
+// repeated fields counts.
 type decoder struct {
 	in    []byte
 	at    int
@@ -79,8 +80,8 @@ func (d *decoder) decode(in []byte, s *sample) (named bool, err error) {
 	return true, nil
 }
 
-// object walks over the one object of the input. bad is a field that breaks its rule; one that spoils the name of
-// the reading goes before others.
+// object walks over the one object of the input. bad is a field that breaks its rule; one that
+// spoils the name of the reading goes before others.
 func (d *decoder) object(s *sample) (fields int, bad string, ok bool) {
 	if !d.take('{') {
 		return 0, "", false
@@ -274,7 +275,8 @@ func (d *decoder) number() ([]byte, bool) {
 	return b, true
 }
 
-// exact are the powers of ten that a double holds without rounding, as far as short decimals need them.
+// exact are the powers of ten that a double holds without rounding, as far as short decimals need
+// them.
 var exact = [16]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
 
 func (d *decoder) float() (float64, bool) {

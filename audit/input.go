@@ -91,7 +91,8 @@ func (in *input) record(r *kgo.Record) {
 	in.stats.record(r, &in.sample)
 }
 
-// finish draws the conclusions that need the whole log. blocked are the partitions with an end that readers can't see.
+// finish draws the conclusions that need the whole log. blocked are the partitions with an end that
+// readers can't see.
 func (in *input) finish(acks *acknowledgements, blocked map[int32]bool) {
 	in.sequences.blocked = blocked
 	in.sequences.finish(acks)
@@ -103,14 +104,16 @@ func (in *input) finish(acks *acknowledgements, blocked map[int32]bool) {
 	}
 }
 
-// digests are what one reader saw, per partition, so that two readers can be held against each other (C6).
+// digests are what one reader saw, per partition, so that two readers can be held against each
+// other (C6).
 type digests struct {
 	seed       maphash.Seed
 	partitions map[int32]*digest
 	hash       maphash.Hash
 }
 
-// digest rolls over a partition's records; its state after every stride records shows where two of them part.
+// digest rolls over a partition's records; its state after every stride records shows where two of
+// them part.
 type digest struct {
 	count   int64
 	rolling uint64
@@ -161,7 +164,8 @@ func (d *digests) add(r *kgo.Record) {
 	}
 }
 
-// parts returns after which offset two digests of a partition first differ; same is true if they don't.
+// parts returns after which offset two digests of a partition first differ; same is true if they
+// don't.
 func (d *digest) parts(other *digest) (offset int64, same bool) {
 	if d.count == other.count && d.rolling == other.rolling {
 		return 0, true

@@ -20,8 +20,8 @@ const (
 	headerDLQTruncated = "weir-dlq-truncated" // bytes of the value before it was cut
 )
 
-// deadLetters matches records that were set aside with what was written of them, one to one: the dead letters
-// of records that can't be used, and the late rows of windows.
+// deadLetters matches records that were set aside with what was written of them, one to one: the
+// dead letters of records that can't be used, and the late rows of windows.
 type deadLetters struct {
 	report    *Report
 	name      string // of the topic that they are in; empty where there is none to check
@@ -53,8 +53,8 @@ func (a *audit) newLetters(name string, count, wrong *int64, committed map[int32
 	}
 }
 
-// readLetters reads the dead letters of the topic of the readings; others in it are left alone. They go as far as the results
-// do that were read before.
+// readLetters reads the dead letters of the topic of the readings; others in it are left alone.
+// They go as far as the results do that were read before.
 func (a *audit) readLetters(ctx context.Context) (*deadLetters, error) {
 	l := a.newLetters(a.DLQTopic, &a.report.DeadLetters, &a.report.DeadLetterMismatch, a.committed)
 	l.sources = true
@@ -179,7 +179,8 @@ func (l *deadLetters) match(r *kgo.Record) bool {
 	return true
 }
 
-// keeps reports whether a letter has the key, the headers and the value of its record, the last as far as it was not cut.
+// keeps reports whether a letter has the key, the headers and the value of its record, the last as
+// far as it was not cut.
 func (l *deadLetters) keeps(x *letter, r *kgo.Record) bool {
 	if x.full < 0 {
 		return x.content == l.content(r, r.Value)

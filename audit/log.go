@@ -20,8 +20,8 @@ type partition struct {
 
 func (p partition) String() string { return fmt.Sprintf("%s partition %d", p.topic, p.id) }
 
-// span is a stretch of some partitions' logs: from the first offset that is kept to just before an end
-// that readers of committed records can reach.
+// span is a stretch of some partitions' logs: from the first offset that is kept to just before an
+// end that readers of committed records can reach.
 type span struct{ from, to map[partition]int64 }
 
 // begin is the first offset kept in a partition; above zero, retention or a deletion took the rest.
@@ -40,9 +40,9 @@ func (s *span) truncated(topic string) (ids []int32) {
 // pollEvery is the pause between two looks at offsets that have to move.
 const pollEvery = 50 * time.Millisecond
 
-// settled takes the high watermarks of topics, waits until the last stable offsets have reached them, and
-// returns the stretch up to there. Partitions that have not after Wait are blocked by an open
-// transaction: their stretch ends at the last stable offset, and nobody waits for them again.
+// settled takes the high watermarks of topics, waits until the last stable offsets have reached
+// them, and returns the stretch up to there. Partitions that have not after Wait are blocked by an
+// open transaction: their stretch ends at the last stable offset, and nobody waits for them again.
 func (a *audit) settled(ctx context.Context, topics ...string) (*span, error) {
 	starts, err := a.list(ctx, "start", a.admin.ListStartOffsets, topics)
 	if err != nil {
@@ -123,8 +123,8 @@ type outcome interface {
 	flagAhead(committed map[int32]int64) // marks what the offsets don't cover
 }
 
-// checkNotAhead waits until a group's offsets cover everything that was read of its outcomes. What they
-// don't cover after Wait was not committed in one transaction with the offsets.
+// checkNotAhead waits until a group's offsets cover everything that was read of its outcomes. What
+// they don't cover after Wait was not committed in one transaction with the offsets.
 func (a *audit) checkNotAhead(ctx context.Context, group string, outcomes ...outcome) error {
 	need := make(map[int32]int64)
 	for _, o := range outcomes {
@@ -155,8 +155,9 @@ func (a *audit) checkNotAhead(ctx context.Context, group string, outcomes ...out
 	}
 }
 
-// block notes partitions that readers can't reach the end of, and the transactions that hold them (C8,
-// KIP-664). A partition of which the broker names no producer, or may not, counts as one transaction.
+// block notes partitions that readers can't reach the end of, and the transactions that hold them
+// (C8, KIP-664). A partition of which the broker names no producer, or may not, counts as one
+// transaction.
 func (a *audit) block(ctx context.Context, behind map[partition]int64) error {
 	var set kadm.TopicsSet
 	for p := range behind {

@@ -89,7 +89,8 @@ func TestAcknowledgementLogRefused(t *testing.T) {
 	}
 }
 
-// The last line of a log that is being written may be half there, and so may any at which a producer was killed.
+// The last line of a log that is being written may be half there, and so may any at which a
+// producer was killed.
 func TestAcknowledgementLogInWriting(t *testing.T) {
 	whole, next := ack("acked", 0, 0, 1)+"\n", ack("acked", 0, 2, 3)
 	for n := range len(next) {
@@ -210,8 +211,8 @@ func TestTransactionEndsInTime(t *testing.T) {
 	}
 }
 
-// Where the beginning of the topic has been deleted, what was there is not called lost, and what is left is
-// still checked.
+// Where the beginning of the topic has been deleted, what was there is not called lost, and what is
+// left is still checked.
 func TestTruncated(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(w *world, all []batch)
@@ -264,8 +265,9 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// Readings that were deleted before the group had read them are a fault, also where the group has results. Once it has passed over them, nobody can tell from
-// outside, and the report does not say that nothing is wrong.
+// Readings that were deleted before the group had read them are a fault, also where the group has
+// results. Once it has passed over them, nobody can tell from outside, and the report does not say
+// that nothing is wrong.
 func TestDeletedUnread(t *testing.T) {
 	for name, passed := range map[string]bool{"behind": false, "passed over": true} {
 		t.Run(name, func(t *testing.T) {
@@ -409,7 +411,8 @@ func TestAbortedTail(t *testing.T) {
 }
 
 // A partition whose records don't come must end in an error that names it, even where the broker
-// says that there are none: in a log that is not compacted, the last stable offset has a record before it.
+// says that there are none: in a log that is not compacted, the last stable offset has a record
+// before it.
 func TestReadStalls(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, inTopic)

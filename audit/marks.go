@@ -8,12 +8,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// headerTx marks the records of a transaction: id/ordinal/count, where id is the transactional id, ordinal
-// numbers the id's transactions in their order, and count records of the topic share the mark.
+// headerTx marks the records of a transaction: id/ordinal/count, where id is the transactional id,
+// ordinal numbers the id's transactions in their order, and count records of the topic share the
+// mark.
 const headerTx = "weir-tx"
 
-// marks counts the records of marked transactions (C3). A transaction is torn if it has fewer or more
-// records than it says.
+// marks counts the records of marked transactions (C3). A transaction is torn if it has fewer or
+// more records than it says.
 type marks struct {
 	report    *Report
 	open      map[mark]*tally     // not complete
@@ -110,8 +111,9 @@ func (m *marks) over(k mark, r *kgo.Record, why string) {
 	m.report.find("C3", "torn", "transaction %s/%d at partition %d offset %d: %s", k.id, k.ordinal, r.Partition, r.Offset, why)
 }
 
-// finish counts the transactions that never became complete. A transaction a part of which may have been
-// deleted with the beginning of a partition, or lies behind an open transaction, is none of them.
+// finish counts the transactions that never became complete. A transaction a part of which may have
+// been deleted with the beginning of a partition, or lies behind an open transaction, is none of
+// them.
 func (m *marks) finish(blocked bool) {
 	for k, t := range m.open {
 		if blocked && t.seen < t.count && !t.conflict {

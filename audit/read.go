@@ -22,13 +22,13 @@ type reader struct {
 	silent            bool  // its offsets are not part of the progress
 }
 
-// read hands every data record of a stretch to each, partition by partition in the order of offsets, and
-// returns when the end of every partition has been seen.
+// read hands every data record of a stretch to each, partition by partition in the order of
+// offsets, and returns when the end of every partition has been seen.
 //
 // The end is a record at or past the last offset, of whatever kind: control records are kept, so
-// that a tail of markers or of aborted data is seen as well. Only where compaction may have taken the tail is
-// the broker asked whether nothing follows. A partition that is behind and does not move for
-// Config.stall is an error: never a hang, and never taken for the end.
+// that a tail of markers or of aborted data is seen as well. Only where compaction may have taken
+// the tail is the broker asked whether nothing follows. A partition that is behind and does not
+// move for Config.stall is an error: never a hang, and never taken for the end.
 func (a *audit) read(ctx context.Context, r reader, from, to map[partition]int64, each func(*kgo.Record)) error {
 	run := &pass{audit: a, reader: r, to: to, position: make(map[partition]int64)}
 	starts := make(map[string]map[int32]kgo.Offset)
@@ -159,7 +159,8 @@ func (r *pass) advance(p partition, to int64) {
 	}
 }
 
-// probe asks the leaders of silent partitions whether any record lies between our position and the end.
+// probe asks the leaders of silent partitions whether any record lies between our position and the
+// end.
 func (r *pass) probe(ctx context.Context) error {
 	for p, at := range r.position {
 		empty, err := r.emptyTail(ctx, p, at)
@@ -174,8 +175,8 @@ func (r *pass) probe(ctx context.Context) error {
 }
 
 // emptyTail fetches by hand from an offset on and reports whether the broker has no record before
-// the end. Batches that were emptied by compaction, and aborted ones, are walked over. An answer with an error,
-// a record or a throttle says nothing.
+// the end. Batches that were emptied by compaction, and aborted ones, are walked over. An answer
+// with an error, a record or a throttle says nothing.
 func (r *pass) emptyTail(ctx context.Context, p partition, at int64) (bool, error) {
 	leader, err := r.leader(ctx, p)
 	if err != nil {

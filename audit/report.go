@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Report is what Verify found. Counters of faults are zero where all is well or nothing could be checked;
-// Checks tells the two apart.
+// Report is what Verify found. Counters of faults are zero where all is well or nothing could be
+// checked; Checks tells the two apart.
 type Report struct {
 	Topic      string `json:"topic"`
 	Partitions int    `json:"partitions"` // of the topic
@@ -191,7 +191,8 @@ func (r *Report) marked() Check {
 	return c
 }
 
-// results is the line of C4: the two halves of what becomes of a record are its result and its dead letter.
+// results is the line of C4: the two halves of what becomes of a record are its result and its dead
+// letter.
 func (r *Report) results(a *audit) Check {
 	c := Check{ID: "C4", What: "results and dead letters follow from the readings", Verdict: verdict(r.StatsMismatch, r.DeadLetterMismatch)}
 	c.Detail = fmt.Sprintf("%d results of %d readings and %d dead letters, from %d records consumed: %d wrong results, %d wrong dead letters",

@@ -18,8 +18,9 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// schemas turns readings that carry the id of their schema into the JSON that the decoder reads, each by the schema it was
-// written with, through the generic ways of the libraries: slow, and none of ours.
+// schemas turns readings that carry the id of their schema into the JSON that the decoder reads,
+// each by the schema it was written with, through the generic ways of the libraries: slow, and none
+// of ours.
 type schemas struct {
 	ctx    context.Context
 	client *sr.Client
@@ -31,8 +32,8 @@ type schemaDecoder func(body []byte) ([]byte, error)
 
 var errUndecodable = errors.New("it can't be decoded by its schema")
 
-// json returns a record's value as JSON. The error is errUndecodable where the value is at fault, and any other one where the registry
-// gave no answer.
+// json returns a record's value as JSON. The error is errUndecodable where the value is at fault,
+// and any other one where the registry gave no answer.
 func (s *schemas) json(value []byte) ([]byte, error) {
 	if len(value) < 5 || value[0] != 0 {
 		return nil, errUndecodable
@@ -122,7 +123,8 @@ func protobufDecoder(text string) schemaDecoder {
 	}
 }
 
-// messageOf reads which message of the file follows: zigzag varints behind their count, 0 for the first message alone.
+// messageOf reads which message of the file follows: zigzag varints behind their count, 0 for the
+// first message alone.
 func messageOf(messages protoreflect.MessageDescriptors, body []byte) (protoreflect.MessageDescriptor, []byte) {
 	next := func() (int, bool) {
 		v, n := binary.Varint(body)

@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// seqSet is a set of sequence numbers from 0 on that costs next to nothing while it is dense: everything
-// below dense is in it, what came early is in words of 64 bits. The zero value is empty.
+// seqSet is a set of sequence numbers from 0 on that costs next to nothing while it is dense:
+// everything below dense is in it, what came early is in words of 64 bits. The zero value is empty.
 type seqSet struct {
 	dense int64
 	words map[int64]uint64 // bits of n at words[n>>6]; bits below dense mean nothing
@@ -148,7 +148,8 @@ func (r ranges) count() int64 {
 	return n
 }
 
-// sum adds two counts without wrapping: a broken sequence number can make a gap as wide as an int64.
+// sum adds two counts without wrapping: a broken sequence number can make a gap as wide as an
+// int64.
 func sum(a, b int64) int64 {
 	if a > math.MaxInt64-b {
 		return math.MaxInt64

@@ -205,8 +205,8 @@ func (q *sequences) finish(acks *acknowledgements) {
 	}
 }
 
-// absent judges the numbers of one boot that are not in the log. A gap is a loss unless its transaction is known to
-// have failed; past the last number only what was acknowledged is.
+// absent judges the numbers of one boot that are not in the log. A gap is a loss unless its
+// transaction is known to have failed; past the last number only what was acknowledged is.
 func (q *sequences) absent(name, bootName string, d *device, b *boot, o *outcomes) {
 	if !b.started && q.truncated[d.partition] {
 		return // only repeats and replays are left of it

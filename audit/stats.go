@@ -8,7 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// statistics compares the results per device and sensor with an own computation from the readings (C4).
+// statistics compares the results per device and sensor with an own computation from the readings
+// (C4).
 type statistics struct {
 	report    *Report
 	committed map[int32]int64     // C0; nil where the group has no offsets
@@ -69,8 +70,8 @@ func (d *double) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// running is the own computation. weight is the sum of the absolute values: the scale on which a sum of
-// doubles may be off.
+// running is the own computation. weight is the sum of the absolute values: the scale on which a
+// sum of doubles may be off.
 type running struct {
 	count                       int64
 	min, max, sum, weight, last float64
@@ -245,7 +246,8 @@ func (s *statistics) record(r *kgo.Record, m *sample) {
 	}
 }
 
-// hidden reports whether a newer result may be behind an open transaction. Where there is none, nobody knows where it would be.
+// hidden reports whether a newer result may be behind an open transaction. Where there is none,
+// nobody knows where it would be.
 func (s *statistics) hidden(x *stat) bool {
 	if x.found == nil {
 		return len(s.unsettled) > 0
@@ -265,8 +267,8 @@ func (s *statistics) behind(k statKey, x *stat, r *kgo.Record) {
 // tolerance is how far, relative to what went in, a result may be off.
 const tolerance = 1e-9
 
-// compare holds the result against the readings up to its offset. Where the beginning of the partition
-// has been deleted, only what the last reading alone decides.
+// compare holds the result against the readings up to its offset. Where the beginning of the
+// partition has been deleted, only what the last reading alone decides.
 func (s *statistics) compare(k statKey, x *stat) {
 	f, o := x.found, &x.own
 	type figure struct {
@@ -296,7 +298,8 @@ func (s *statistics) compare(k statKey, x *stat) {
 	}
 }
 
-// finish finds the results that no reading stands behind. One that has been deleted can't be asked for.
+// finish finds the results that no reading stands behind. One that has been deleted can't be asked
+// for.
 func (s *statistics) finish(log *span, topic string) {
 	for k, x := range s.keys {
 		if x.found == nil || x.compared || x.wrong || *x.found.Offset < log.begin(topic, x.partition) && *x.found.Offset >= 0 {

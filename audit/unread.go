@@ -10,11 +10,13 @@ import (
 	"weir/broker"
 )
 
-// unreadWait is how long a group may stay at deleted offsets: it may have read their records, and be about to commit.
+// unreadWait is how long a group may stay at deleted offsets: it may have read their records, and
+// be about to commit.
 const unreadWait = 5 * time.Second
 
-// findUnread looks whether the logs begin behind what the groups have committed. Nobody will read the records between. The starts are
-// listed before the offsets are, so that a group that goes on meanwhile raises no alarm.
+// findUnread looks whether the logs begin behind what the groups have committed. Nobody will read
+// the records between. The starts are listed before the offsets are, so that a group that goes on
+// meanwhile raises no alarm.
 func (a *audit) findUnread(ctx context.Context) error {
 	groups := map[string]bool{a.Group: a.committed != nil}
 	if a.Windows.Topic != "" {

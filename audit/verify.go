@@ -1,6 +1,6 @@
-// Package audit is the outside checker of exactly once: it reads what is in Kafka, with its own eyes,
-// and says which readings are lost, doubled, torn or out of order, and whether the results of the
-// transactional consumer follow from its input.
+// Package audit is the outside checker of exactly once: it reads what is in Kafka, with its own
+// eyes, and says which readings are lost, doubled, torn or out of order, and whether the results of
+// the transactional consumer follow from its input.
 //
 // It shares no code with what it checks (only the way to a broker): it has its own decoder, its own
 // arithmetic and its own reading loop, so that one mistake can't hide itself on both sides.
@@ -9,21 +9,25 @@
 //
 // Nothing is frozen while Verify reads, so the order of its snapshots carries the proof:
 //
-//  1. the acknowledgement logs: whatever they call acknowledged lies below every later high watermark;
-//  2. the group's committed offsets C0, then the high watermarks of all topics. A committed offset can
-//     become visible before the transaction's markers are in device_stats (markers are written partition
-//     by partition, KIP-98), but its records are in the log by then. So Verify waits until the last stable
-//     offsets have reached those high watermarks, and then holds every result that C0 vouches for;
-//  3. device_stats to that point, and once more from there to its new end: compaction may remove a key's
-//     older record only after a newer one exists, and that one is below the new end;
-//  4. the dead letters, as far as they go by then, then the committed offsets C1, polled until they cover every result that was seen:
-//     a result that stays ahead of them was not committed together with them;
-//  5. sensor_data_tx to a high watermark taken last: it holds every record that a result can speak of;
+//  1. the acknowledgement logs: whatever they call acknowledged lies below every later high
+//     watermark;
+//  2. the group's committed offsets C0, then the high watermarks of all topics. A committed offset
+//     can become visible before the transaction's markers are in device_stats (markers are written
+//     partition by partition, KIP-98), but its records are in the log by then. So Verify waits
+//     until the last stable offsets have reached those high watermarks, and then holds every result
+//     that C0 vouches for;
+//  3. device_stats to that point, and once more from there to its new end: compaction may remove a
+//     key's older record only after a newer one exists, and that one is below the new end;
+//  4. the dead letters, as far as they go by then, then the committed offsets C1, polled until they
+//     cover every result that was seen: a result that stays ahead of them was not committed
+//     together with them;
+//  5. sensor_data_tx to a high watermark taken last: it holds every record that a result can speak
+//     of;
 //  6. what was appended meanwhile, only to complete the marked transactions that end beyond 5.
 //
-// The results of windows, their late rows and their dead letters are read like the dead letters, with a C0 of
-// their own group. Results of windows name no offset: which rows they need shows only after 5, so that
-// their C1 is polled then (window_rows.go).
+// The results of windows, their late rows and their dead letters are read like the dead letters,
+// with a C0 of their own group. Results of windows name no offset: which rows they need shows only
+// after 5, so that their C1 is polled then (window_rows.go).
 package audit
 
 import (
@@ -51,11 +55,12 @@ type Config struct {
 	Group      string // consumer group whose offsets go with the results; default weir-device-stats
 
 	// Acks are files of newline-delimited JSON that the producer wrote after each transaction:
-	// {"outcome":"acked|refused|unknown","device":"d","boot":"b","from":0,"to":9}, both ends included.
-	// Default none: only gaps in seq count as lost then.
+	// {"outcome":"acked|refused|unknown","device":"d","boot":"b","from":0,"to":9}, both ends
+	// included. Default none: only gaps in seq count as lost then.
 	Acks []string
 
-	// Registry has the schemas of readings that carry the id of one. Default none: readings are JSON.
+	// Registry has the schemas of readings that carry the id of one. Default none: readings are
+	// JSON.
 	Registry *sr.Client
 
 	// Windows says what to check of a windowed pipeline. Default none.
@@ -64,12 +69,12 @@ type Config struct {
 	// Copies says which local copies of pipelines' state to check. Default none.
 	Copies CopyConfig
 
-	// Wait is how long readers may stay behind an open transaction, and results ahead of the group's
-	// offsets, before that counts as a fault. Default 60 s.
+	// Wait is how long readers may stay behind an open transaction, and results ahead of the
+	// group's offsets, before that counts as a fault. Default 60 s.
 	Wait time.Duration
 
-	// Progress, if set, is called from time to time with the number of offsets read and their total. It is
-	// called by one goroutine at a time and must return at once.
+	// Progress, if set, is called from time to time with the number of offsets read and their
+	// total. It is called by one goroutine at a time and must return at once.
 	Progress func(done, total int64)
 
 	isolation [2]kgo.IsolationLevel // of the two readers; tests make them see uncommitted records
@@ -120,8 +125,8 @@ type audit struct {
 }
 
 // Verify checks C1 to C6 and C8 to C10 of the exactly-once contract on a topic and on what was
-// computed from it, while the flow may be running. A report that is not Clean is not an error: errors are
-// a topic that is missing, a broker that can't be reached (*broker.UnreachableError), an
+// computed from it, while the flow may be running. A report that is not Clean is not an error:
+// errors are a topic that is missing, a broker that can't be reached (*broker.UnreachableError), an
 // acknowledgement log that can't be read, or a partition whose end could not be read.
 func Verify(ctx context.Context, c Config) (*Report, error) {
 	c.applyDefaults()
@@ -240,7 +245,8 @@ func (a *audit) topics() []string {
 	return slices.Sorted(maps.Keys(a.ids))
 }
 
-// findTopics learns which topics exist. Only the topic of the readings must, and that of the windows where it is named.
+// findTopics learns which topics exist. Only the topic of the readings must, and that of the
+// windows where it is named.
 func (a *audit) findTopics(ctx context.Context) error {
 	names := []string{a.Topic, a.StatsTopic, a.DLQTopic}
 	if w := a.Windows; w.Topic != "" {
@@ -315,9 +321,9 @@ func (a *audit) readInput(ctx context.Context, in *input, log *span) error {
 	return nil
 }
 
-// completeTransactions reads what was appended to the topic while it was read, to see the rest of the marked
-// transactions that begin before the end of the first read. All of their records lie below
-// the high watermark of now, since a part of them was visible before.
+// completeTransactions reads what was appended to the topic while it was read, to see the rest of
+// the marked transactions that begin before the end of the first read. All of their records lie
+// below the high watermark of now, since a part of them was visible before.
 func (a *audit) completeTransactions(ctx context.Context, in *input, log *span) error {
 	if len(in.marks.open) == 0 {
 		return nil

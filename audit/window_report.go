@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// WindowReport is what Verify found of a windowed pipeline. Rows and Ahead went in; Counted, Late, DeadLetters
-// (Undecodable where no topic of dead letters is named) and Open came out.
+// WindowReport is what Verify found of a windowed pipeline. Rows and Ahead went in; Counted, Late,
+// DeadLetters (Undecodable where no topic of dead letters is named) and Open came out.
 type WindowReport struct {
 	Rows        int64 `json:"rows"`         // records of the input that the pipeline must have processed
 	Ahead       int64 `json:"ahead"`        // records behind these that its output speaks of already
@@ -28,8 +28,8 @@ func (w *WindowReport) clean() bool {
 	return w.Difference == 0 && w.Mismatch == 0 && w.LateMismatch == 0 && w.DeadLetterMismatch == 0
 }
 
-// withWindows adds the sum over the windows to the line of C4. A flow without device statistics is judged by its
-// windows alone.
+// withWindows adds the sum over the windows to the line of C4. A flow without device statistics is
+// judged by its windows alone.
 func (r *Report) withWindows(a *audit, c Check) Check {
 	w := r.Windows
 	c.What = "in = windows + late + dead letters; other results"

@@ -30,7 +30,8 @@ type windowResult struct {
 	min, max, avg, sum float64
 }
 
-// readWindows reads the results of the windows, and the late rows and dead letters of their pipeline.
+// readWindows reads the results of the windows, and the late rows and dead letters of their
+// pipeline.
 func (a *audit) readWindows(ctx context.Context, first *span) (*windows, error) {
 	if a.Windows.Topic == "" {
 		return nil, nil
@@ -86,8 +87,8 @@ func (w *windows) take(r *kgo.Record) {
 	}
 }
 
-// settleColumns decides which columns are checked: those that the user has named, else those that any result has. A
-// result that lacks one of them is wrong.
+// settleColumns decides which columns are checked: those that the user has named, else those that
+// any result has. A result that lacks one of them is wrong.
 func (w *windows) settleColumns() {
 	if w.Columns.named {
 		w.columns = 0
@@ -185,8 +186,8 @@ func timeColumn(at func(string) []byte, name string) (ms int64, err error) {
 	return ms, nil
 }
 
-// parseTimestamp reads a timestamp as SQL writes it (yyyy-MM-dd HH:mm:ss, perhaps with a fraction) or as ISO 8601
-// does (T for the blank, perhaps a Z or an offset). Without an offset it is UTC.
+// parseTimestamp reads a timestamp as SQL writes it (yyyy-MM-dd HH:mm:ss, perhaps with a fraction)
+// or as ISO 8601 does (T for the blank, perhaps a Z or an offset). Without an offset it is UTC.
 func parseTimestamp(text string) (ms int64, ok bool) {
 	const date = len("yyyy-MM-dd")
 	b := []byte(text)

@@ -8,18 +8,20 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// windows holds the results of a windowed pipeline against an own computation from the readings (C5), and
-// what went in against what came out (C4).
+// windows holds the results of a windowed pipeline against an own computation from the readings
+// (C5), and what went in against what came out (C4).
 //
-// A result doesn't say up to which offset it counts, and a row that the group's offsets don't cover yet may be counted,
-// late, or not processed. Two things decide nevertheless: a key's rows lie on one partition, and a window closes
-// once, so that all rows that it counts come before all that are late. A result of n rows is therefore one of the
-// first n rows that are not in the late topic. Rows behind them are a fault only below C0 of the package
-// comment, where everything is decided and visible.
+// A result doesn't say up to which offset it counts, and a row that the group's offsets don't cover
+// yet may be counted, late, or not processed. Two things decide nevertheless: a key's rows lie on
+// one partition, and a window closes once, so that all rows that it counts come before all that are
+// late. A result of n rows is therefore one of the first n rows that are not in the late topic.
+// Rows behind them are a fault only below C0 of the package comment, where everything is decided
+// and visible.
 //
-// A window may lack its result while it is open: as long as its end is after the watermark that the rows of its
-// partition below C0 make, which is their largest event time less the delay. The results themselves have no say in
-// it: judged by the newest of them, the loss of the newest would look like an open window.
+// A window may lack its result while it is open: as long as its end is after the watermark that the
+// rows of its partition below C0 make, which is their largest event time less the delay. The
+// results themselves have no say in it: judged by the newest of them, the loss of the newest would
+// look like an open window.
 type windows struct {
 	WindowConfig
 	report *Report
@@ -62,7 +64,8 @@ type clock struct {
 	passed    []passed // one for each step of the watermark over ends of windows
 }
 
-// passed says that from the record at offset on, the watermark is at or past the end of the window number-1.
+// passed says that from the record at offset on, the watermark is at or past the end of the window
+// number-1.
 type passed struct{ number, offset int64 }
 
 func newWindows(report *Report, c WindowConfig, topic string, committed map[int32]int64) *windows {
@@ -114,10 +117,11 @@ func (w *windows) demanded(r *kgo.Record) bool {
 // rowFields are what a record must have for a window to take it.
 const rowFields = hasDevice | hasSensor | hasValue | hasTS
 
-// record takes one record of the readings. good are the fields of s that hold; valid says that all of them do.
+// record takes one record of the readings. good are the fields of s that hold; valid says that all
+// of them do.
 //
-// A record that breaks the contract of the readings, but has all that a window needs, may be taken for a
-// row or for undecodable: its dead letter decides.
+// A record that breaks the contract of the readings, but has all that a window needs, may be taken
+// for a row or for undecodable: its dead letter decides.
 func (w *windows) record(r *kgo.Record, s *sample, good int, valid bool) {
 	demanded := w.demanded(r)
 	if demanded {
@@ -175,8 +179,9 @@ func (w *windows) row(r *kgo.Record, s *sample, demanded bool) {
 	}
 }
 
-// early finds a row in the late topic whose window was still open. Some implementations of a watermark are a
-// millisecond ahead of others: the earliest is the measure here, and the last where a result must be there.
+// early finds a row in the late topic whose window was still open. Some implementations of a
+// watermark are a millisecond ahead of others: the earliest is the measure here, and the last where
+// a result must be there.
 func (w *windows) early(r *kgo.Record, k windowKey, c *clock) {
 	if w.SharedWatermark || w.truncated[r.Partition] {
 		return
@@ -231,8 +236,8 @@ func (w *windows) closed(id int32, end int64) bool {
 	return true
 }
 
-// need is the offset that the group must have committed with a result: that of the last row that it counts and
-// of the record that closed it. ok is false where no record can have closed it yet.
+// need is the offset that the group must have committed with a result: that of the last row that it
+// counts and of the record that closed it. ok is false where no record can have closed it yet.
 func (w *windows) need(k windowKey, x *window) (offset int64, ok bool) {
 	if w.Bounded || w.SharedWatermark {
 		return x.last + 1, true
@@ -246,11 +251,13 @@ func (w *windows) judgeable(x *window) bool {
 	return x.found.has && x.partition >= 0 && !x.spread && !w.truncated[x.partition]
 }
 
-// offsetsFollow reports whether the group's last offsets may be missing: Flink commits them after a checkpoint, for others to see, and goes on
-// from the checkpoint itself. A job that is drained ends before it has committed those of its last one.
+// offsetsFollow reports whether the group's last offsets may be missing: Flink commits them after a
+// checkpoint, for others to see, and goes on from the checkpoint itself. A job that is drained ends
+// before it has committed those of its last one.
 func (w *windows) offsetsFollow() bool { return w.Bounded && w.SharedWatermark && w.Late == "" }
 
-// reach raises need to the offsets that the group must have committed with what was read of the pipeline.
+// reach raises need to the offsets that the group must have committed with what was read of the
+// pipeline.
 func (w *windows) reach(need map[int32]int64) {
 	w.late.reach(need)
 	w.letters.reach(need)
@@ -362,7 +369,8 @@ func (w *windows) absent(k windowKey, x *window) {
 	w.mismatch(k, x, "no result, but its %d rows on partition %d, up to offset %d, and what closes it must have been processed", rows, x.partition, x.last)
 }
 
-// balance holds what went in against what came out. Where a part of either can't be read it says nothing.
+// balance holds what went in against what came out. Where a part of either can't be read it says
+// nothing.
 func (w *windows) balance() {
 	if w.unbalanced() {
 		return

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// WindowConfig says how the readings were counted in tumbling windows (C4, C5). The windows begin at
-// multiples of Size since the Unix epoch, in event time.
+// WindowConfig says how the readings were counted in tumbling windows (C4, C5). The windows begin
+// at multiples of Size since the Unix epoch, in event time.
 type WindowConfig struct {
 	Topic string        // results, one JSON object for each window and key; default none: windows are not checked
 	Size  time.Duration // of a window; whole milliseconds
@@ -19,17 +19,17 @@ type WindowConfig struct {
 	// Group is the pipeline's consumer group. Default: weir-NAME, where Late is NAME.late.
 	Group string
 
-	// Delay is how far the watermark stays behind the largest event time of an input partition, as the
-	// pipeline's WATERMARK FOR says.
+	// Delay is how far the watermark stays behind the largest event time of an input partition, as
+	// the pipeline's WATERMARK FOR says.
 	Delay time.Duration
 
-	// Bounded says that the producers have stopped and the pipeline has ended at the end of its input: every
-	// record must have been processed, and no window may be open.
+	// Bounded says that the producers have stopped and the pipeline has ended at the end of its
+	// input: every record must have been processed, and no window may be open.
 	Bounded bool
 
-	// SharedWatermark says that the pipeline holds one watermark, that of its slowest input partition, or
-	// moves it by a clock where partitions are silent. A window may then be open for longer than its own
-	// partition tells, and whether it was closed too early can't be judged.
+	// SharedWatermark says that the pipeline holds one watermark, that of its slowest input
+	// partition, or moves it by a clock where partitions are silent. A window may then be open for
+	// longer than its own partition tells, and whether it was closed too early can't be judged.
 	SharedWatermark bool
 
 	Columns WindowColumns // default DefaultWindowColumns
@@ -49,9 +49,11 @@ type WindowColumns struct {
 // ParseWindowColumns reads. Of the figures and the end, those that no result has are not checked.
 const DefaultWindowColumns = "count=readings,min=minimum,max=maximum,avg=average,sum=total,start=window_start,end=window_end,key=device_id+sensor"
 
-// ParseWindowColumns reads "count=readings,min=minimum,max=maximum,avg=average,sum=total,start=window_start,
-// end=window_end,key=device_id+sensor". start, key and count have these names where they are left out; a figure
-// or an end that is left out is not checked. One column in key means windows per device.
+// ParseWindowColumns reads
+// "count=readings,min=minimum,max=maximum,avg=average,sum=total,start=window_start,
+// end=window_end,key=device_id+sensor". start, key and count have these names where they are left
+// out; a figure or an end that is left out is not checked. One column in key means windows per
+// device.
 func ParseWindowColumns(text string) (WindowColumns, error) {
 	c := WindowColumns{Start: "window_start", Device: "device_id", Sensor: "sensor", Count: "readings", named: text != DefaultWindowColumns}
 	fields := map[string]*string{"start": &c.Start, "end": &c.End, "count": &c.Count, "min": &c.Min, "max": &c.Max, "avg": &c.Avg, "sum": &c.Sum}

@@ -48,8 +48,8 @@ func figure(n int, name string, change func(float64) any) func(*kgo.Record) []*k
 	})
 }
 
-// Each case is an honest pipeline over random readings with at most one thing done wrong, and the counters
-// that must tell of it: with the input at its end, and in the middle of a flow.
+// Each case is an honest pipeline over random readings with at most one thing done wrong, and the
+// counters that must tell of it: with the input at its end, and in the middle of a flow.
 func TestWindows(t *testing.T) {
 	late := func(w *world, id int32, offset int64) *kgo.Record {
 		r := w.letterOf(id, offset)
@@ -300,8 +300,8 @@ func expectKinds(t *testing.T, r *Report, want kinds) {
 	}
 }
 
-// What an honest bounded run reports: every kind is there, and adds up; the checks say ok, although there are
-// no device statistics.
+// What an honest bounded run reports: every kind is there, and adds up; the checks say ok, although
+// there are no device statistics.
 func TestWindowReport(t *testing.T) {
 	t.Parallel()
 	rng := seeded(t)
@@ -330,8 +330,9 @@ func TestWindowReport(t *testing.T) {
 	}
 }
 
-// A window that no later row closes is open while the pipeline runs, and missing once it has ended. One whose
-// end the watermark has just reached is missing: it can't hide among the open ones, even as the newest of all.
+// A window that no later row closes is open while the pipeline runs, and missing once it has ended.
+// One whose end the watermark has just reached is missing: it can't hide among the open ones, even
+// as the newest of all.
 func TestOpenWindows(t *testing.T) {
 	t.Parallel()
 	at := func(seq int64, ms int) *kgo.Record {
@@ -400,7 +401,8 @@ func TestResultBeforeItsCloser(t *testing.T) {
 	}
 }
 
-// A Flink job that has been drained leaves its group behind what it has written; a pipeline of Weir never does.
+// A Flink job that has been drained leaves its group behind what it has written; a pipeline of Weir
+// never does.
 func TestDrainedGroupIsBehind(t *testing.T) {
 	for name, shared := range map[string]bool{"flink": true, "weir": false} {
 		t.Run(name, func(t *testing.T) {
@@ -513,7 +515,8 @@ func TestWindowsAhead(t *testing.T) {
 	}
 }
 
-// Where the beginning of the readings has been deleted, windows are not judged, and the report says so.
+// Where the beginning of the readings has been deleted, windows are not judged, and the report says
+// so.
 func TestWindowsTruncated(t *testing.T) {
 	t.Parallel()
 	w := newWindowWorld(t)
@@ -555,7 +558,8 @@ func TestWindowsHidden(t *testing.T) {
 	}
 }
 
-// A group without offsets vouches for nothing: what is there is checked, what is not there is not asked for.
+// A group without offsets vouches for nothing: what is there is checked, what is not there is not
+// asked for.
 func TestWindowsWithoutGroup(t *testing.T) {
 	t.Parallel()
 	w := newWindowWorld(t)
@@ -631,8 +635,8 @@ func TestParseTimestamp(t *testing.T) {
 	}
 }
 
-// A dead letter that had to be cut keeps the beginning of its record; a row of a file that never became a record
-// is no letter of this topic.
+// A dead letter that had to be cut keeps the beginning of its record; a row of a file that never
+// became a record is no letter of this topic.
 func TestLettersOfOtherShapes(t *testing.T) {
 	for name, c := range map[string]struct {
 		cut  string

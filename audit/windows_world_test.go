@@ -38,7 +38,8 @@ func seeded(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// street is a fleet whose readings come a little out of order, some of them late, and with poison between.
+// street is a fleet whose readings come a little out of order, some of them late, and with poison
+// between.
 type street struct {
 	rng     *rand.Rand
 	devices int
@@ -83,7 +84,8 @@ func (s *street) round(at func() time.Time) (b batch) {
 	return b
 }
 
-// tail is two rounds about the end of a window that no delay closes: half a second before it and a second after it.
+// tail is two rounds about the end of a window that no delay closes: half a second before it and a
+// second after it.
 func (s *street) tail() []batch {
 	end := s.now.Truncate(windowSize).Add(windowSize)
 	s.now = end.Add(-500 * time.Millisecond)
@@ -104,8 +106,8 @@ func (s *street) drive(n int) (all []batch) {
 	return all
 }
 
-// windower is an honest windowed pipeline. Its watermarks are of partitions and move with each row, or, if
-// lazy, with each fifty. The hooks make it dishonest.
+// windower is an honest windowed pipeline. Its watermarks are of partitions and move with each row,
+// or, if lazy, with each fifty. The hooks make it dishonest.
 type windower struct {
 	session *kgo.GroupTransactSession
 	lazy    bool
@@ -162,7 +164,8 @@ func (c *windower) step(ctx context.Context) error {
 	return err
 }
 
-// take processes the records of one transaction. With the last of a bounded input, all windows are closed.
+// take processes the records of one transaction. With the last of a bounded input, all windows are
+// closed.
 func (c *windower) take(in []*kgo.Record) (out []*kgo.Record) {
 	emit := func(r *kgo.Record) {
 		if c.spoil == nil {

@@ -26,7 +26,8 @@ const (
 	group      = "weir-device-stats"
 )
 
-// world is a broker with an honest writer and an honest consumer, written here apart from the product's.
+// world is a broker with an honest writer and an honest consumer, written here apart from the
+// product's.
 type world struct {
 	t       *testing.T
 	ctx     context.Context

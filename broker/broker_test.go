@@ -151,8 +151,8 @@ func readAll(t *testing.T, at broker.Config, topic string) (values []string) {
 	return values
 }
 
-// ReadAll ends where the tail is an abort marker, reads nothing that was aborted, and waits for a transaction that
-// is open when it begins.
+// ReadAll ends where the tail is an abort marker, reads nothing that was aborted, and waits for a
+// transaction that is open when it begins.
 func TestReadAll(t *testing.T) {
 	at := cluster(t, kfake.SeedTopics(2, "t", "empty"))
 	if got := readAll(t, at, "empty"); got != nil {

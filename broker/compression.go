@@ -31,8 +31,9 @@ func Compression(name string) (kgo.ProducerOpt, error) {
 	}
 }
 
-// lz4Compressor writes lz4 frames of 64 KiB blocks, as Kafka's own client does. Whoever reads a frame sets aside its block size twice,
-// however little is in it: with the 4 MiB of franz-go that costs the readers of small batches more than all else.
+// lz4Compressor writes lz4 frames of 64 KiB blocks, as Kafka's own client does. Whoever reads a
+// frame sets aside its block size twice, however little is in it: with the 4 MiB of franz-go that
+// costs the readers of small batches more than all else.
 type lz4Compressor struct{ writers sync.Pool } // of *lz4.Writer
 
 func newLZ4() *lz4Compressor {

@@ -8,7 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Whatever reads Kafka reads our lz4: one frame of blocks that are at most 64 KiB, for small batches and those of many blocks.
+// Whatever reads Kafka reads our lz4: one frame of blocks that are at most 64 KiB, for small
+// batches and those of many blocks.
 func TestLZ4(t *testing.T) {
 	c := newLZ4()
 	for _, size := range []int{0, 1, 200, 64 << 10, 64<<10 + 1, 1_000_000} {

@@ -88,7 +88,8 @@ func (c *Config) Options() ([]kgo.Opt, error) {
 		kgo.DialTimeout(5 * time.Second),
 		// Readers must never see what may yet be aborted (exactly-once reading, KIP-98).
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		// Metadata is asked for again so soon at the earliest, after a change of leaders for example.
+		// Metadata is asked for again so soon at the earliest, after a change of leaders for
+		// example.
 		kgo.MetadataMinAge(250 * time.Millisecond),
 	}
 	if c.TLS || c.CAFile != "" || c.CertFile != "" || c.TLSInsecure {
@@ -105,8 +106,8 @@ func (c *Config) Options() ([]kgo.Opt, error) {
 	return opts, nil
 }
 
-// TLS is a client's configuration from PEM files: authorities to trust (default the system's), and certificate and key
-// for mutual TLS, both or neither. The error names the file that can't be used.
+// TLS is a client's configuration from PEM files: authorities to trust (default the system's), and
+// certificate and key for mutual TLS, both or neither. The error names the file that can't be used.
 func TLS(caFile, certFile, keyFile string) (*tls.Config, error) {
 	t := &tls.Config{MinVersion: tls.VersionTLS12}
 	if caFile != "" {
@@ -146,7 +147,8 @@ func (c *Config) mechanism() sasl.Mechanism {
 const connectTimeout = 8 * time.Second
 
 // Connect returns a client that has reached a broker. The options come after the configuration's
-// own and win over them. The error is an *UnreachableError where no broker answered in eight seconds.
+// own and win over them. The error is an *UnreachableError where no broker answered in eight
+// seconds.
 func Connect(ctx context.Context, c Config, opts ...kgo.Opt) (*kgo.Client, error) {
 	base, err := c.Options()
 	if err != nil {

@@ -10,8 +10,9 @@ import (
 )
 
 // RequireTransactionV2 reports, as an error with the way out, that a cluster has not enabled
-// transaction.version 2. Without it a delayed request of an old transaction can become part of the next one
-// of the same producer (KIP-890). It is a feature of the cluster, not of the brokers' version (KIP-1022).
+// transaction.version 2. Without it a delayed request of an old transaction can become part of the
+// next one of the same producer (KIP-890). It is a feature of the cluster, not of the brokers'
+// version (KIP-1022).
 func RequireTransactionV2(ctx context.Context, client *kgo.Client) error {
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.ClientSoftwareName, req.ClientSoftwareVersion = "weir", "1"

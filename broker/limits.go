@@ -10,15 +10,18 @@ import (
 )
 
 const (
-	// usualLimit is how large a batch of records is at most where a topic doesn't say: less than what Kafka takes by default.
+	// usualLimit is how large a batch of records is at most where a topic doesn't say: less than
+	// what Kafka takes by default.
 	usualLimit = 1_000_012
 	// batchOverhead is more than what a batch of one record adds to it.
 	batchOverhead = 128
-	// HeaderOverhead is more than the lengths that Kafka's record format adds to a header, in bytes.
+	// HeaderOverhead is more than the lengths that Kafka's record format adds to a header, in
+	// bytes.
 	HeaderOverhead = 12
 )
 
-// Limits are how large the batches of topics may be, in bytes: max.message.bytes. A topic that is not in it has the usual limit.
+// Limits are how large the batches of topics may be, in bytes: max.message.bytes. A topic that is
+// not in it has the usual limit.
 type Limits map[string]int32
 
 // FindLimits asks for the limits of topics. Those that the broker does not tell keep the usual one.
@@ -52,10 +55,12 @@ func (l Limits) Batch(topic string) int32 {
 	return usualLimit
 }
 
-// Record is how large a record of a topic may be, in bytes of key, value and headers: see CheckSize.
+// Record is how large a record of a topic may be, in bytes of key, value and headers: see
+// CheckSize.
 func (l Limits) Record(topic string) int { return int(l.Batch(topic)) - batchOverhead }
 
-// CheckSize refuses a record of more bytes than the limit, which the broker would refuse with its whole batch.
+// CheckSize refuses a record of more bytes than the limit, which the broker would refuse with its
+// whole batch.
 func CheckSize(r *kgo.Record, limit int) error {
 	size := len(r.Key) + len(r.Value)
 	for _, h := range r.Headers {

@@ -14,7 +14,8 @@ import (
 	"weir/trace"
 )
 
-// Observer sees what the clients of a process do: connections, requests, bytes, buffers, and the way of single records.
+// Observer sees what the clients of a process do: connections, requests, bytes, buffers, and the
+// way of single records.
 type Observer struct {
 	Registry prometheus.Registerer // of the clients' metrics
 	Tracer   *trace.Tracer         // nil: no record is followed
@@ -28,7 +29,8 @@ func (c *Config) Tracer() *trace.Tracer {
 	return c.Observer.Tracer
 }
 
-// SecondsHistogram makes a histogram of times: native, and with buckets from 1 ms to a minute for readers that know no native ones.
+// SecondsHistogram makes a histogram of times: native, and with buckets from 1 ms to a minute for
+// readers that know no native ones.
 func SecondsHistogram(name, help string, labels ...string) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: name, Help: help, Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
@@ -36,8 +38,9 @@ func SecondsHistogram(name, help string, labels ...string) *prometheus.Histogram
 	}, labels)
 }
 
-// Observe is the option of a long-lived client by which the configuration's observer sees it. Part is the folder that the client
-// belongs to; name tells it from the part's other clients that live at the same time.
+// Observe is the option of a long-lived client by which the configuration's observer sees it. Part
+// is the folder that the client belongs to; name tells it from the part's other clients that live
+// at the same time.
 func (c *Config) Observe(part, name string) kgo.Opt {
 	if c.Observer == nil {
 		return kgo.WithHooks()
@@ -50,7 +53,8 @@ func (c *Config) Observe(part, name string) kgo.Opt {
 		kprom.Histograms(kprom.RequestDurationE2E)))
 }
 
-// successive lets the metrics of a new client take the place of those of the client before, which may still be closing.
+// successive lets the metrics of a new client take the place of those of the client before, which
+// may still be closing.
 type successive struct {
 	prometheus.Registerer
 	labels prometheus.Labels

@@ -15,8 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// Plan is the difference between topics as declared and as they are. Topics that are not declared are
-// not in it and are never touched.
+// Plan is the difference between topics as declared and as they are. Topics that are not declared
+// are not in it and are never touched.
 type Plan struct {
 	Topics []TopicPlan `json:"topics"`
 }
@@ -237,8 +237,8 @@ func (e *RefusedError) Error() string {
 	return "nothing was changed: " + strings.Join(e.Refusals, "; ")
 }
 
-// Apply makes the plan's changes, or none of them and a *RefusedError where one is refused; force makes
-// those that drop data or move keys.
+// Apply makes the plan's changes, or none of them and a *RefusedError where one is refused; force
+// makes those that drop data or move keys.
 func (p *Plan) Apply(ctx context.Context, admin *kadm.Client, force bool) error {
 	if list := p.refused(force); len(list) > 0 {
 		return &RefusedError{list}
@@ -349,8 +349,8 @@ func only(r kadm.CreatePartitionsResponses, err error) (kadm.CreatePartitionsRes
 	return r, r.Error()
 }
 
-// reassign gives each partition its declared number of replicas, the brokers taken in turn; the leader stays
-// the first of them.
+// reassign gives each partition its declared number of replicas, the brokers taken in turn; the
+// leader stays the first of them.
 func (tp *TopicPlan) reassign(ctx context.Context, admin *kadm.Client) error {
 	n := int(tp.declared.replicas(len(tp.brokers)))
 	var req kadm.AlterPartitionAssignmentsReq

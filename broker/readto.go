@@ -16,18 +16,20 @@ import (
 const stallLimit = 30 * time.Second
 
 // ReadAll calls fn with each committed record of partitions of a topic, in offset order within a
-// partition, from the start up to where the log ended when ReadAll was called; no partitions means all of them.
+// partition, from the start up to where the log ended when ReadAll was called; no partitions means
+// all of them.
 //
-// The end is the high watermark, not the last stable offset: a transaction whose offsets are already
-// visible elsewhere may not yet have its marker here, so ReadAll waits for those that are open (KIP-98). The
-// caller must not have a transaction of its own open on the topic. The record is fn's to keep.
+// The end is the high watermark, not the last stable offset: a transaction whose offsets are
+// already visible elsewhere may not yet have its marker here, so ReadAll waits for those that are
+// open (KIP-98). The caller must not have a transaction of its own open on the topic. The record is
+// fn's to keep.
 func ReadAll(ctx context.Context, c Config, topic string, partitions []int32, fn func(*kgo.Record) error) error {
 	_, err := read(ctx, c, topic, partitions, nil, fn)
 	return err
 }
 
-// ReadFrom is ReadAll for the partitions in from, each from its offset on. It returns where each of them ended; fn has seen
-// all that is committed before.
+// ReadFrom is ReadAll for the partitions in from, each from its offset on. It returns where each of
+// them ended; fn has seen all that is committed before.
 func ReadFrom(ctx context.Context, c Config, topic string, from map[int32]int64, fn func(*kgo.Record) error) (ends map[int32]int64, err error) {
 	return read(ctx, c, topic, slices.Collect(maps.Keys(from)), from, fn)
 }
@@ -90,7 +92,8 @@ func read(ctx context.Context, c Config, topic string, partitions []int32, begin
 	return all, nil
 }
 
-// stableEnds returns the high watermark of each partition that has records, once no transaction is open below it.
+// stableEnds returns the high watermark of each partition that has records, once no transaction is
+// open below it.
 func stableEnds(ctx context.Context, admin *kadm.Client, topic string, partitions []int32) (map[int32]int64, error) {
 	starts, err := admin.ListStartOffsets(ctx, topic)
 	if err == nil {

@@ -12,7 +12,8 @@ import (
 	"weir/broker"
 )
 
-// What can't be read is an error, and not a partition without records: a state restored from it would be empty.
+// What can't be read is an error, and not a partition without records: a state restored from it
+// would be empty.
 func TestReadFromMissesNothing(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "log"))
 	if err != nil {

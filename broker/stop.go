@@ -17,10 +17,12 @@ import (
 // DefaultStopTimeout is how long a stop may take to end the transactions that were begun.
 const DefaultStopTimeout = 20 * time.Second
 
-// Finishing returns a context for work that a stop must not tear, such as a transaction and the client that has it open: when
-// ctx is done the work has so long to end. Cancel it when the work is done.
+// Finishing returns a context for work that a stop must not tear, such as a transaction and the
+// client that has it open: when ctx is done the work has so long to end. Cancel it when the work is
+// done.
 //
-// Every transactional client lives in such a context (kgo.WithContext), so that closing it takes no longer either.
+// Every transactional client lives in such a context (kgo.WithContext), so that closing it takes no
+// longer either.
 func Finishing(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stopped := context.AfterFunc(ctx, func() {
@@ -56,7 +58,8 @@ func (e *LeftOpenError) Error() string {
 // Unwrap returns why it could not be ended.
 func (e *LeftOpenError) Unwrap() error { return e.Err }
 
-// Begun identifies a transaction that a client of this process has begun; the zero value is none. It stays valid when the client is closed.
+// Begun identifies a transaction that a client of this process has begun; the zero value is none.
+// It stays valid when the client is closed.
 type Begun struct {
 	transactionalID string
 	timeout         time.Duration // after which the broker aborts it
@@ -64,7 +67,8 @@ type Begun struct {
 	epoch           int16
 }
 
-// BegunBy identifies the open transaction of a client; ctx bounds the request that this takes where the client's last one failed.
+// BegunBy identifies the open transaction of a client; ctx bounds the request that this takes where
+// the client's last one failed.
 func BegunBy(ctx context.Context, client *kgo.Client) (Begun, error) {
 	id, epoch, err := client.ProducerID(ctx)
 	if err != nil {
@@ -76,11 +80,13 @@ func BegunBy(ctx context.Context, client *kgo.Client) (Begun, error) {
 	return b, nil
 }
 
-// EndOpen aborts a transaction that a client of this process may have left open; cause is why the client did not end it. It tries
-// until ctx is done, DefaultStopTimeout at most; the error is a *LeftOpenError.
+// EndOpen aborts a transaction that a client of this process may have left open; cause is why the
+// client did not end it. It tries until ctx is done, DefaultStopTimeout at most; the error is a
+// *LeftOpenError.
 //
-// It names the producer id and epoch of the transaction, so that the broker refuses it where the transaction has ended, or where a newer process has
-// taken the transactional id (which ends it, too; KIP-98). To take the id would fence that process.
+// It names the producer id and epoch of the transaction, so that the broker refuses it where the
+// transaction has ended, or where a newer process has taken the transactional id (which ends it,
+// too; KIP-98). To take the id would fence that process.
 func EndOpen(ctx context.Context, c Config, b Begun, cause error) error {
 	if b == (Begun{}) {
 		return nil
@@ -129,7 +135,8 @@ func (b *Begun) end(ctx context.Context, c Config) error {
 	}
 }
 
-// ending reports whether a transaction is this one on its way to its end. What is ongoing now is of a newer process.
+// ending reports whether a transaction is this one on its way to its end. What is ongoing now is of
+// a newer process.
 func (b *Begun) ending(t kadm.DescribedTransaction) bool {
 	return t.ProducerID == b.producerID && t.State != "Ongoing"
 }
@@ -147,8 +154,8 @@ func clearest(errs ...error) error {
 // endPoll is how often the broker is asked whether transactions have ended, or can be seen.
 const endPoll = 20 * time.Millisecond
 
-// AwaitEnded waits until no transaction of the ids is open or being ended: a broker answers to the end of one before its markers are
-// on all partitions. The error names those that are not.
+// AwaitEnded waits until no transaction of the ids is open or being ended: a broker answers to the
+// end of one before its markers are on all partitions. The error names those that are not.
 func AwaitEnded(ctx context.Context, c Config, ids ...string) error {
 	if len(ids) == 0 {
 		return nil
@@ -165,7 +172,8 @@ func AwaitEnded(ctx context.Context, c Config, ids ...string) error {
 			return nil
 		}
 		if sleepErr := Sleep(ctx, endPoll); sleepErr != nil {
-			// The cause is text only: a context that was canceled must not make this look like an ordinary stop.
+			// The cause is text only: a context that was canceled must not make this look like an
+			// ordinary stop.
 			which, cause := slices.Concat(open, ids)[:max(1, len(open))], clearest(err, errNoAnswer).Error()
 			return fmt.Errorf("wait for the end of the transactions of %s: %s; they end by themselves, weir transactions list shows when",
 				strings.Join(which, ", "), cause)

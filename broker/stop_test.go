@@ -12,7 +12,8 @@ import (
 	"weir/internal/interrupt"
 )
 
-// writer is a client of transactional id "x" with an open transaction over all partitions of topic "rows".
+// writer is a client of transactional id "x" with an open transaction over all partitions of topic
+// "rows".
 func writer(t *testing.T, at broker.Config, value string) (*kgo.Client, broker.Begun) {
 	t.Helper()
 	client, err := broker.Connect(t.Context(), at, kgo.TransactionalID("x"), kgo.TransactionTimeout(time.Minute), kgo.RecordPartitioner(broker.GivenPartitions()))
@@ -48,7 +49,8 @@ func values(t *testing.T, at broker.Config) map[string]int {
 	return seen
 }
 
-// What a session left open is ended, also where its commit has arrived or connections break meanwhile.
+// What a session left open is ended, also where its commit has arrived or connections break
+// meanwhile.
 func TestEndOpen(t *testing.T) {
 	for _, c := range []struct {
 		name      string

@@ -16,8 +16,8 @@ type TailOptions struct {
 	UntilEnd  bool // default: until ctx is done
 }
 
-// Tail calls fn with the committed records of a topic, in offset order within a partition, and caughtUp
-// each time that no more are there at the moment.
+// Tail calls fn with the committed records of a topic, in offset order within a partition, and
+// caughtUp each time that no more are there at the moment.
 func Tail(ctx context.Context, c Config, topic string, o TailOptions, fn func(*kgo.Record) error, caughtUp func() error) error {
 	client, err := Connect(ctx, c)
 	if err != nil {

@@ -146,7 +146,8 @@ func nearest(name string, candidates []string) (found string) {
 	return found
 }
 
-// NoTopic is the error for a topic that does not exist, with the existing one whose name is nearest.
+// NoTopic is the error for a topic that does not exist, with the existing one whose name is
+// nearest.
 func NoTopic(ctx context.Context, admin *kadm.Client, name string) error {
 	text := "there is no topic " + name
 	if all, err := admin.ListTopics(ctx); err == nil { // the hint only

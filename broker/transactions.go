@@ -49,7 +49,8 @@ func (s *Seconds) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// age is never negative: brokers have clocks of their own, and a transaction may have begun since now.
+// age is never negative: brokers have clocks of their own, and a transaction may have begun since
+// now.
 func age(started, now time.Time) Seconds { return Seconds(max(0, now.Sub(started))) }
 
 // BlockedPartition is a partition with records of an open transaction.
@@ -70,8 +71,8 @@ type partitionKey struct {
 	id    int32
 }
 
-// ListTransactions returns the open transactions, the oldest first: those that coordinators know, and
-// those that only partitions know, which no timeout will ever end (KIP-664).
+// ListTransactions returns the open transactions, the oldest first: those that coordinators know,
+// and those that only partitions know, which no timeout will ever end (KIP-664).
 func ListTransactions(ctx context.Context, client *kgo.Client, now time.Time) ([]Transaction, error) {
 	admin := kadm.NewClient(client)
 	ends, err := blockedPartitions(ctx, admin)
@@ -82,8 +83,8 @@ func ListTransactions(ctx context.Context, client *kgo.Client, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
-	// Coordinators are asked after partitions: a transaction that begins in between is then known to its
-	// coordinator and does not look as if it hung.
+	// Coordinators are asked after partitions: a transaction that begins in between is then known
+	// to its coordinator and does not look as if it hung.
 	all, err := coordinated(ctx, admin, now)
 	if err != nil {
 		return nil, err
@@ -123,7 +124,8 @@ func ListTransactions(ctx context.Context, client *kgo.Client, now time.Time) ([
 	return all, nil
 }
 
-// reallyHanging drops the candidates that ended between the questions to partitions and coordinators.
+// reallyHanging drops the candidates that ended between the questions to partitions and
+// coordinators.
 func reallyHanging(ctx context.Context, admin *kadm.Client, all []Transaction) ([]Transaction, error) {
 	if !slices.ContainsFunc(all, func(t Transaction) bool { return t.Hanging }) {
 		return all, nil
@@ -143,14 +145,16 @@ func reallyHanging(ctx context.Context, admin *kadm.Client, all []Transaction) (
 	}), nil
 }
 
-// partly reports whether an error leaves out only partitions that nobody can read, because they have no leader or it does not answer. Nobody
-// waits for a transaction there. Coordinators have to answer in full: what they leave out would look as if it hung.
+// partly reports whether an error leaves out only partitions that nobody can read, because they
+// have no leader or it does not answer. Nobody waits for a transaction there. Coordinators have to
+// answer in full: what they leave out would look as if it hung.
 func partly(err error) bool {
 	var shards *kadm.ShardErrors
 	return errors.As(err, &shards) && !shards.AllFailed
 }
 
-// blockedPartitions returns the ends of the partitions whose last stable offset is behind their high watermark.
+// blockedPartitions returns the ends of the partitions whose last stable offset is behind their
+// high watermark.
 func blockedPartitions(ctx context.Context, admin *kadm.Client) (map[partitionKey]logEnd, error) {
 	topics, err := admin.ListTopics(ctx)
 	if err != nil {
@@ -255,8 +259,9 @@ func coordinated(ctx context.Context, admin *kadm.Client, now time.Time) ([]Tran
 // abortTimeout is how long an abort waits for the partitions to become stable.
 const abortTimeout = 30 * time.Second
 
-// AbortTransaction ends the open transaction of a transactional id and fences its producer, as Kafka's
-// Admin.fenceProducers does: it takes the id, which aborts what is open. It returns what was aborted.
+// AbortTransaction ends the open transaction of a transactional id and fences its producer, as
+// Kafka's Admin.fenceProducers does: it takes the id, which aborts what is open. It returns what
+// was aborted.
 func AbortTransaction(ctx context.Context, client *kgo.Client, id string) (Transaction, error) {
 	t, err := findTransaction(ctx, client, func(t *Transaction) bool { return t.TransactionalID == id }, fmt.Sprintf("transactional id %q", id))
 	if err != nil {
@@ -284,7 +289,8 @@ func AbortTransaction(ctx context.Context, client *kgo.Client, id string) (Trans
 	}
 }
 
-// AbortHanging ends a transaction that no coordinator knows, by abort markers on its partitions (KIP-664).
+// AbortHanging ends a transaction that no coordinator knows, by abort markers on its partitions
+// (KIP-664).
 func AbortHanging(ctx context.Context, client *kgo.Client, producerID int64) (Transaction, error) {
 	t, err := findTransaction(ctx, client, func(t *Transaction) bool { return t.Hanging && t.ProducerID == producerID },
 		fmt.Sprintf("hanging transaction of producer id %d", producerID))

@@ -15,8 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Written knows how far clients have written, by partition, so that the end of a run can wait until readers see it. Its zero
-// value is ready.
+// Written knows how far clients have written, by partition, so that the end of a run can wait until
+// readers see it. Its zero value is ready.
 type Written struct {
 	mu   sync.Mutex
 	ends map[partitionKey]*atomic.Int64 // offset after the last record
@@ -25,7 +25,8 @@ type Written struct {
 // Option makes a client tell what it writes.
 func (w *Written) Option() kgo.Opt { return kgo.WithHooks(&writtenBy{all: w}) }
 
-// writtenBy is the hook of one client, which finishes records in order, a batch of a partition at a time.
+// writtenBy is the hook of one client, which finishes records in order, a batch of a partition at a
+// time.
 type writtenBy struct {
 	all *Written
 	at  partitionKey
@@ -85,8 +86,9 @@ func (e *NotVisibleError) Error() string {
 // Unwrap returns why there was no longer wait.
 func (e *NotVisibleError) Unwrap() error { return e.Err }
 
-// AwaitVisible waits until readers with read_committed see all that was written: until the last stable offset of each partition has
-// passed it. A broker answers to a commit before its markers are on all partitions. The error is a *NotVisibleError.
+// AwaitVisible waits until readers with read_committed see all that was written: until the last
+// stable offset of each partition has passed it. A broker answers to a commit before its markers
+// are on all partitions. The error is a *NotVisibleError.
 func (w *Written) AwaitVisible(ctx context.Context, c Config) error {
 	if w.nothing() {
 		return nil
@@ -114,7 +116,8 @@ func (w *Written) nothing() bool {
 	return len(w.ends) == 0
 }
 
-// hidden returns the partitions of which readers don't see all. One that is gone has nothing to be seen.
+// hidden returns the partitions of which readers don't see all. One that is gone has nothing to be
+// seen.
 func (w *Written) hidden(ctx context.Context, admin *kadm.Client) (hidden []BlockedPartition, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

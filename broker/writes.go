@@ -11,7 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Writes are the records of one transaction on their way. The first that fails takes back all that the client still holds.
+// Writes are the records of one transaction on their way. The first that fails takes back all that
+// the client still holds.
 type Writes struct {
 	client *kgo.Client
 	done   func(*kgo.Record, error)

@@ -14,8 +14,8 @@ import (
 	"weir/broker"
 )
 
-// Accident is a kind of thing that operators do to a stateful pipeline, and what must come of it: right rows, or a pipeline that
-// refuses by name.
+// Accident is a kind of thing that operators do to a stateful pipeline, and what must come of it:
+// right rows, or a pipeline that refuses by name.
 type Accident struct {
 	Kind  string
 	About string
@@ -58,8 +58,8 @@ type Stage struct {
 	Logger *slog.Logger
 }
 
-// Run lets one accident of a kind happen to a pipeline. The seed decides its moment and its variant: the same seed does
-// the same again, as far as processes repeat themselves.
+// Run lets one accident of a kind happen to a pipeline. The seed decides its moment and its
+// variant: the same seed does the same again, as far as processes repeat themselves.
 func (st Stage) Run(ctx context.Context, kind Accident, seed uint64) AccidentResult {
 	began := time.Now()
 	rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // faults need no secrets

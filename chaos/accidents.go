@@ -143,8 +143,8 @@ func widen(suffix string) act {
 	}
 }
 
-// widenAtRest adds partitions to the source when all of it is read, and moves the state: as often as not by a move that is killed, and
-// another one.
+// widenAtRest adds partitions to the source when all of it is read, and moves the state: as often
+// as not by a move that is killed, and another one.
 func widenAtRest(ctx context.Context, s *scene) error {
 	if err := s.awaitProgress(ctx, int64(len(s.rows))); err != nil {
 		return err
@@ -299,8 +299,8 @@ func truncateSource(ctx context.Context, s *scene) error {
 	return s.dropUnread(ctx, before)
 }
 
-// dropUnread takes rows out of what is expected that the pipeline has not read and never will: those before an offset of some
-// partitions, or, with nil, all.
+// dropUnread takes rows out of what is expected that the pipeline has not read and never will:
+// those before an offset of some partitions, or, with nil, all.
 func (s *scene) dropUnread(ctx context.Context, before map[int32]int64) error {
 	read, err := s.committed(ctx)
 	if err != nil {
@@ -403,7 +403,8 @@ func foreignPartitioner(ctx context.Context, s *scene) error {
 	return client.ProduceSync(ctx, record).FirstErr()                                      // it is refused, so that nothing must come of it
 }
 
-// stopInCommit ends the pipeline with SIGTERM again and again while it commits, and looks each time whether readers are held.
+// stopInCommit ends the pipeline with SIGTERM again and again while it commits, and looks each time
+// whether readers are held.
 func stopInCommit(ctx context.Context, s *scene) error {
 	s.kill9 = false
 	for range 3 {
@@ -445,7 +446,8 @@ func stopInCommit(ctx context.Context, s *scene) error {
 	return nil
 }
 
-// boundedRun stops the pipeline for good: what is left is read by one run that ends at the end of the source.
+// boundedRun stops the pipeline for good: what is left is read by one run that ends at the end of
+// the source.
 func boundedRun(ctx context.Context, s *scene) error {
 	s.bounded = true
 	return s.stop(ctx)

@@ -29,7 +29,8 @@ type cluster interface {
 	close(ctx context.Context) error
 }
 
-// upCluster is the embedded broker of a weir up, which also has a fleet and two pipelines of its own.
+// upCluster is the embedded broker of a weir up, which also has a fleet and two pipelines of its
+// own.
 type upCluster struct {
 	*run
 	listen string // its own address; that which it tells clients is the proxy's

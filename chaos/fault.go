@@ -13,7 +13,8 @@ import (
 type Fault interface {
 	// Inject makes it go wrong, and says what exactly, such as which process.
 	Inject(ctx context.Context) (detail string, err error)
-	// Heal makes it right again. It is called once, also where Inject failed, and with a context of its own.
+	// Heal makes it right again. It is called once, also where Inject failed, and with a context of
+	// its own.
 	Heal(ctx context.Context) error
 }
 

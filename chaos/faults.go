@@ -159,7 +159,8 @@ func (r *run) producerZombie() Fault {
 	return &zombie{run: r, member: r.producers[r.rng.IntN(len(r.producers))]}
 }
 
-// leaderMoves moves the leader of each partition of the flow to its next replica, again and again until it is healed.
+// leaderMoves moves the leader of each partition of the flow to its next replica, again and again
+// until it is healed.
 type leaderMoves struct {
 	run  *run
 	stop context.CancelFunc

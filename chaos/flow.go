@@ -11,7 +11,8 @@ import (
 	"weir/broker"
 )
 
-// member is a process that a run keeps alive: whenever it ends, it is started again, but while a fault holds it down.
+// member is a process that a run keeps alive: whenever it ends, it is started again, but while a
+// fault holds it down.
 type member struct {
 	weir Weir
 	dir  string
@@ -24,7 +25,8 @@ type member struct {
 	down bool // held by a fault, or stopped for good
 }
 
-// restartDelay is how long a member that has ended by itself stays away, as under a service manager.
+// restartDelay is how long a member that has ended by itself stays away, as under a service
+// manager.
 const restartDelay = 500 * time.Millisecond
 
 // up starts the member.
@@ -97,7 +99,8 @@ func (m *member) proceed() error {
 	return m.now.signal(syscall.SIGCONT)
 }
 
-// replace stops the process where it is, and starts another in its place. The sleeping one is returned.
+// replace stops the process where it is, and starts another in its place. The sleeping one is
+// returned.
 func (m *member) replace() (zombie *process, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -149,8 +152,8 @@ const (
 	flowDelay   = 5 * time.Second // of its watermark
 )
 
-// flowSQL is the stateful pipeline that faults happen to: windows and groups of the key of the readings, and groups of another
-// key through a repartition topic.
+// flowSQL is the stateful pipeline that faults happen to: windows and groups of the key of the
+// readings, and groups of another key through a repartition topic.
 const flowSQL = `SET 'pipeline.name' = '` + flowName + `';
 CREATE TABLE readings (
   device_id STRING,
@@ -213,7 +216,8 @@ func (r *run) engineArgs(instance string) []string {
 	}
 }
 
-// drain lets the flow come to rest: producers end, and the pipeline processes all that they have written.
+// drain lets the flow come to rest: producers end, and the pipeline processes all that they have
+// written.
 func (r *run) drain(ctx context.Context) error {
 	for _, m := range r.producers {
 		if _, err := m.stop(ctx, time.Minute); err != nil {

@@ -23,7 +23,8 @@ import (
 //
 //	client ─► toxiproxy (listen) ─► holder ─► broker
 //
-// toxiproxy cuts, resets, delays and swallows; holder knows Kafka's frames, and can hold back an EndTxn.
+// toxiproxy cuts, resets, delays and swallows; holder knows Kafka's frames, and can hold back an
+// EndTxn.
 type proxy struct {
 	listen string // what the broker tells its clients
 	toxic  *toxiproxy.Proxy
@@ -72,8 +73,8 @@ func (p *proxy) heal(ctx context.Context) error {
 	return nil
 }
 
-// holder passes connections on, and holds back the next EndTxn when it is armed. The frame, and all that its client sends after
-// it, waits until release.
+// holder passes connections on, and holds back the next EndTxn when it is armed. The frame, and all
+// that its client sends after it, waits until release.
 type holder struct {
 	listener net.Listener
 	upstream string

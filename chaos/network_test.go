@@ -20,8 +20,8 @@ func request(key kmsg.Key, n uint32) []byte {
 	return append(frame, "body"...)
 }
 
-// An EndTxn is held back until it is released, which its client may have given up by then; what came before it has passed, and the
-// connections of others go on.
+// An EndTxn is held back until it is released, which its client may have given up by then; what
+// came before it has passed, and the connections of others go on.
 func TestHolderHoldsAnEndTxn(t *testing.T) {
 	server, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

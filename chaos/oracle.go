@@ -15,8 +15,8 @@ import (
 	"weir/broker"
 )
 
-// Oracle says whether what lies in the topics of a flow is right. It trusts no counter of the system: acknowledgements that producers
-// logged, and the records themselves, are all it has.
+// Oracle says whether what lies in the topics of a flow is right. It trusts no counter of the
+// system: acknowledgements that producers logged, and the records themselves, are all it has.
 type Oracle struct {
 	Broker broker.Config
 	Acks   []string      // logs of acknowledgements
@@ -62,8 +62,8 @@ func (o Oracle) Check(ctx context.Context) (*Verdict, error) {
 	return &Verdict{Audit: r}, nil
 }
 
-// Final checks a flow that has come to rest: what Check does, that the pipeline has processed all, and that its groups equal an
-// offline recomputation.
+// Final checks a flow that has come to rest: what Check does, that the pipeline has processed all,
+// and that its groups equal an offline recomputation.
 func (o Oracle) Final(ctx context.Context) (*Verdict, error) {
 	v, err := o.Check(ctx)
 	if err != nil {
@@ -135,7 +135,8 @@ func compareGroups(topic string, want, came map[string]figure) (wrong []string) 
 	return wrong
 }
 
-// verifyWhileItRuns checks the flow again and again. A check that a fault keeps from its end is tried again.
+// verifyWhileItRuns checks the flow again and again. A check that a fault keeps from its end is
+// tried again.
 func (r *run) verifyWhileItRuns(ctx context.Context) {
 	for broker.Sleep(ctx, r.VerifyEvery) == nil {
 		v, err := r.oracle().Check(ctx)

@@ -149,7 +149,8 @@ func (w *world) final() *Verdict {
 	return v
 }
 
-// The oracle finds nothing wrong in an honest flow, and finds each of the ways in which exactly once can be broken.
+// The oracle finds nothing wrong in an honest flow, and finds each of the ways in which exactly
+// once can be broken.
 func TestOracleIsNotBlind(t *testing.T) {
 	const readings = 40
 	for _, test := range []struct {
@@ -247,8 +248,8 @@ func (w *world) countUncommitted() {
 	w.put(records...)
 }
 
-// The comparison of an accident's rows finds each kind of difference, and lets partial rows pass only where they are right as far as
-// they go.
+// The comparison of an accident's rows finds each kind of difference, and lets partial rows pass
+// only where they are right as far as they go.
 func TestOutcomeCompare(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	rows := []row{{Key: "a", Value: 3, TS: at}, {Key: "a", Value: 4, TS: at.Add(time.Second)}, {Key: "b", Value: 5, TS: at}, {Key: "b", Value: 1, TS: endOfTime}}

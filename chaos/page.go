@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// WritePage writes the results of runs as one page, in Markdown. Runs that failed stay on it, with what is known of the cause.
+// WritePage writes the results of runs as one page, in Markdown. Runs that failed stay on it, with
+// what is known of the cause.
 func WritePage(w io.Writer, all []*Report) error {
 	var b strings.Builder
 	b.WriteString(`# Campaign of faults

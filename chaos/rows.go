@@ -15,7 +15,8 @@ import (
 	"weir/broker"
 )
 
-// row is one row of an accident's source. Its figures are whole, so that sums are exact in any order.
+// row is one row of an accident's source. Its figures are whole, so that sums are exact in any
+// order.
 type row struct {
 	Key   string
 	Value int64
@@ -35,8 +36,8 @@ const (
 // endOfTime is far beyond every row: a row with this time closes all windows of its partition.
 var endOfTime = time.Date(2035, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// pipelineSQL is the stateful pipeline of an accident: windows and groups of the source's key, and groups of another
-// key through a repartition topic.
+// pipelineSQL is the stateful pipeline of an accident: windows and groups of the source's key, and
+// groups of another key through a repartition topic.
 func pipelineSQL(name string, bounded bool) string {
 	mode := ""
 	if bounded {
@@ -107,8 +108,8 @@ func newOutcome() outcome {
 	return outcome{windows: make(map[windowKey][]figure), groups: make(map[string]figure)}
 }
 
-// expect computes what must come of rows: an own arithmetic, which shares no code with the engine. Where the source has ended, so
-// have all windows.
+// expect computes what must come of rows: an own arithmetic, which shares no code with the engine.
+// Where the source has ended, so have all windows.
 func expect(rows []row, ended bool) outcome {
 	o := newOutcome()
 	for _, r := range rows {
@@ -168,8 +169,9 @@ func readOutcome(ctx context.Context, at broker.Config, name string) (outcome, e
 	return o, nil
 }
 
-// compare says what is wrong with the rows that came; nil where nothing is. Rows that a pipeline has written before it refused
-// to go on are partial: they may lack windows and counts, but must contain none that is wrong.
+// compare says what is wrong with the rows that came; nil where nothing is. Rows that a pipeline
+// has written before it refused to go on are partial: they may lack windows and counts, but must
+// contain none that is wrong.
 func (o outcome) compare(came outcome, partial bool) []string {
 	var wrong []string
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }

@@ -1,13 +1,17 @@
-// Package chaos lets things go wrong while readings flow, on purpose, and proves that the rows are right all the same.
+// Package chaos lets things go wrong while readings flow, on purpose, and proves that the rows are
+// right all the same.
 //
 //	run.go       a run: the flow, its faults in turn, and the end
-//	flow.go      the processes of the flow, which are kept alive: producers, and a stateful pipeline over what they write
+//	flow.go      the processes of the flow, which are kept alive: producers, and a stateful
+//	             pipeline over what they write
 //	cluster.go   the brokers: of weir kafka up, or the embedded one of a weir up
-//	fault.go     kinds of faults; faults.go kills, sleeps, elections and disks; network.go the proxies
+//	fault.go     kinds of faults; faults.go kills, sleeps, elections and disks; network.go the
+//	             proxies
 //	watch.go     a reader that sees when commits come, and how long they don't
 //	oracle.go    the verdict: weir verify's checker, and an offline recomputation of the groups
 //	report.go    what a run has found, as JSON and as a page
-//	accident.go  what operators do to a pipeline, one at a time; accidents.go its kinds, scene.go the pipeline, rows.go its rows
+//	accident.go  what operators do to a pipeline, one at a time; accidents.go its kinds, scene.go
+//	             the pipeline, rows.go its rows
 //	process.go   weir processes
 //	page.go      reports of several runs as one page
 package chaos
@@ -82,7 +86,8 @@ type run struct {
 	progress Progress
 }
 
-// Run runs the flow and its faults. The report says what was wrong; the error is for what kept the run from its end.
+// Run runs the flow and its faults. The report says what was wrong; the error is for what kept the
+// run from its end.
 func Run(ctx context.Context, c Config) (*Report, error) {
 	if c.Rate == 0 {
 		c.Rate = 3000
@@ -224,8 +229,8 @@ func (r *run) mount(dir, size string) {
 	r.mounted = append(r.mounted, dir)
 }
 
-// checkEmpty refuses a cluster on which others have written readings: the run could not tell whose fault a gap is, and its accidents
-// are not for topics of others.
+// checkEmpty refuses a cluster on which others have written readings: the run could not tell whose
+// fault a gap is, and its accidents are not for topics of others.
 func (r *run) checkEmpty(ctx context.Context) error {
 	ends, err := kadm.NewClient(r.client).ListEndOffsets(ctx, "sensor_data_tx")
 	if err != nil {

@@ -19,7 +19,8 @@ import (
 	"weir/broker"
 )
 
-// scene is one accident: a source, a stateful pipeline over it in processes of its own, and what must come of the rows.
+// scene is one accident: a source, a stateful pipeline over it in processes of its own, and what
+// must come of the rows.
 type scene struct {
 	weir   Weir
 	broker broker.Config
@@ -308,7 +309,8 @@ func (s *scene) playOut(ctx context.Context) error {
 	return s.kind.do(ctx, s)
 }
 
-// conclude ends the processes, runs the pipeline to the end of its input, and reports how that ended.
+// conclude ends the processes, runs the pipeline to the end of its input, and reports how that
+// ended.
 func (s *scene) conclude(ctx context.Context) error {
 	if err := s.stop(ctx); err != nil {
 		return err

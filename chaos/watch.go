@@ -13,7 +13,8 @@ import (
 	"weir/broker"
 )
 
-// watcher reads readings and results as anybody would, with read_committed and past the proxies, and sees when commits come.
+// watcher reads readings and results as anybody would, with read_committed and past the proxies,
+// and sees when commits come.
 type watcher struct {
 	client *kgo.Client
 	cancel context.CancelFunc
@@ -113,7 +114,8 @@ func (w *watcher) ends(ctx context.Context, client *kgo.Client) (map[partition]i
 	return ends, nil
 }
 
-// awaitBeyond waits until each partition has a committed record beyond its end, and returns how long that took from began on.
+// awaitBeyond waits until each partition has a committed record beyond its end, and returns how
+// long that took from began on.
 func (w *watcher) awaitBeyond(ctx context.Context, ends map[partition]int64, began time.Time, limit time.Duration) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -15,7 +15,8 @@ import (
 	"weir/sqltest"
 )
 
-// table is a table with rows, over which expressions are computed. Its first column, id, numbers the rows from 1.
+// table is a table with rows, over which expressions are computed. Its first column, id, numbers
+// the rows from 1.
 type table struct {
 	columns string
 	rows    []string
@@ -59,7 +60,8 @@ func (t *table) onWeir(expression string) string {
 	return strings.Join(values, " | ")
 }
 
-// onFlink computes expressions for the rows, in a topic of this name. Lines that are errors in Weir run alone.
+// onFlink computes expressions for the rows, in a topic of this name. Lines that are errors in Weir
+// run alone.
 func (t *table) onFlink(ctx context.Context, l *Lab, topic string, k known, expressions, want []string) (got []string, err error) {
 	s, err := l.session(ctx, map[string]string{"table.local-time-zone": t.zone})
 	if err != nil {

@@ -24,8 +24,8 @@ type TableDiff struct {
 	All         []string // of Flink
 }
 
-// tolerance is how much two doubles may differ in relation to their size: variance is not computed in the same way
-// (docs/reference/flink-differences.md).
+// tolerance is how much two doubles may differ in relation to their size: variance is not computed
+// in the same way (docs/reference/flink-differences.md).
 const tolerance = 1e-12
 
 func (l *Lab) compare(ctx context.Context, p *plan.Program, weir, flink sink) (TableDiff, error) {
@@ -42,8 +42,8 @@ func (l *Lab) compare(ctx context.Context, p *plan.Program, weir, flink sink) (T
 	return difference(weir.table, theirs, ours), nil
 }
 
-// rows are the records of a topic as text: key, what metadata the table writes, and value. Of an upsert table
-// those that stand in the end.
+// rows are the records of a topic as text: key, what metadata the table writes, and value. Of an
+// upsert table those that stand in the end.
 func (l *Lab) rows(ctx context.Context, t *plan.Table, topic string) ([]string, error) {
 	var all []*kgo.Record
 	err := broker.ReadAll(ctx, broker.Config{Brokers: l.Brokers}, topic, nil, func(r *kgo.Record) error {
@@ -182,7 +182,8 @@ func sameNumber(a, b json.Number) bool {
 	return err1 == nil && err2 == nil && !whole && math.Abs(x-y) <= tolerance*max(math.Abs(x), math.Abs(y))
 }
 
-// differing leaves out of two JSON objects of the same fields those that are equal, so that one sees what is not.
+// differing leaves out of two JSON objects of the same fields those that are equal, so that one
+// sees what is not.
 func differing(a, b string) (shortA, shortB string) {
 	var x, y map[string]json.RawMessage
 	if json.Unmarshal([]byte(a), &x) != nil || json.Unmarshal([]byte(b), &y) != nil {

@@ -1,12 +1,14 @@
-// Package conformance runs the same SQL on Weir's engine and on Apache Flink, over the same topics of a real broker, and compares
-// what comes out. It is the proof of "one file, two engines".
+// Package conformance runs the same SQL on Weir's engine and on Apache Flink, over the same topics
+// of a real broker, and compares what comes out. It is the proof of "one file, two engines".
 //
 //	conformance.go  the two systems, and a pipeline with its test on both
-//	script.go       a pipeline's file for one side: topics, brokers, where sources end; never the query
+//	script.go       a pipeline's file for one side: topics, brokers, where sources end; never the
+//	                query
 //	flink.go        the side of Flink: SQL Gateway and JobManager
 //	gateway.go      sessions of the SQL Gateway
 //	golden.go       the rows of Flink that are kept, and Weir's in memory against them
-//	compare.go      the rows of both sides: bags of rows, or what stands in the end where the table is an upsert table
+//	compare.go      the rows of both sides: bags of rows, or what stands in the end where the
+//	                table is an upsert table
 //	expression.go   the scripts of expr/testdata, computed by Flink
 //	refused.go      statements that both must refuse
 //	columns.go      tables over which expressions are computed, on both sides
@@ -47,7 +49,8 @@ type Outcome struct {
 	Inputs int
 }
 
-// Run runs a pipeline over the inputs of its test on both sides. name begins the names of its topics.
+// Run runs a pipeline over the inputs of its test on both sides. name begins the names of its
+// topics.
 func (l *Lab) Run(ctx context.Context, file, test, name string) (*Outcome, error) {
 	c, err := readCase(file, test)
 	if err != nil {
@@ -98,7 +101,8 @@ func (l *Lab) runOver(ctx context.Context, text string, inputs []*kgo.Record, na
 	return out, nil
 }
 
-// prepare makes the topics and writes the inputs: those that are read have as many partitions as the rows lie in, the others one.
+// prepare makes the topics and writes the inputs: those that are read have as many partitions as
+// the rows lie in, the others one.
 func (l *Lab) prepare(ctx context.Context, weir, flink *script, inputs []*kgo.Record, name string) error {
 	client, err := broker.Connect(ctx, broker.Config{Brokers: l.Brokers}, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.UnknownTopicRetries(50))
 	if err != nil {

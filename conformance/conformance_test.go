@@ -42,8 +42,9 @@ func keep(t *testing.T, c *pipelineCase, kept, now *golden) {
 	}
 }
 
-// TestGolden compares Weir, in memory, with the rows that Flink gave for the same rows in the same partitions, whatever is polled when and however
-// transactions are cut. It needs no Flink: make conformance asks it.
+// TestGolden compares Weir, in memory, with the rows that Flink gave for the same rows in the same
+// partitions, whatever is polled when and however transactions are cut. It needs no Flink: make
+// conformance asks it.
 func TestGolden(t *testing.T) {
 	k := readKnown(t)
 	queries, tables := 0, 0
@@ -110,8 +111,8 @@ func lab(t *testing.T) *Lab {
 	return &Lab{Brokers: kafka.Brokers(), Gateway: flink.GatewayURL(), Rest: flink.RestURL()}
 }
 
-// TestConformance has real Flink do what Weir does: compute the expressions of scripts, and run pipelines over the same topics of a
-// real broker. make conformance shows what it has compared.
+// TestConformance has real Flink do what Weir does: compute the expressions of scripts, and run
+// pipelines over the same topics of a real broker. make conformance shows what it has compared.
 func TestConformance(t *testing.T) {
 	l := lab(t)
 	testScripts(t, l)
@@ -120,7 +121,8 @@ func TestConformance(t *testing.T) {
 	testPipelines(t, l)
 }
 
-// sqltestCases are those of sqltest/testdata that end without a clock, and whose topics are either read or written.
+// sqltestCases are those of sqltest/testdata that end without a clock, and whose topics are either
+// read or written.
 var sqltestCases = []string{"cumulate", "dedup_first", "dedup_late", "first_rows", "group", "grouping_sets", "hop", "idle", "implicit_zone", "latest", "lookup", "many", "over", "over_late", "regroup", "retract", "session", "topn", "topn_updates", "tumble", "unnest"}
 
 func pipelineFiles(t *testing.T) []string {
@@ -204,7 +206,8 @@ func testPipelines(t *testing.T, l *Lab) {
 	t.Logf("%d pipelines, %d result tables: %d rows from Flink, %d of them byte for byte those of Weir; %d known differences", len(files), queries.Load(), rows.Load(), identical.Load(), others.Load())
 }
 
-// testDealt has Flink run a pipeline whose rows are spread over four partitions. Where rows are late, what Flink gives depends on its timing.
+// testDealt has Flink run a pipeline whose rows are spread over four partitions. Where rows are
+// late, what Flink gives depends on its timing.
 func testDealt(t *testing.T, l *Lab, k known, file, test, topics string) {
 	name := strings.TrimSuffix(filepath.Base(test), ".case")
 	c, err := readCase(file, test)

@@ -29,8 +29,10 @@ type dealing struct {
 // anyPartition makes a pipeline repartition its rows, whatever keys its tables declare.
 const anyPartition = "SET 'weir.key-partitioning' = 'any';\n"
 
-// dealings are the ways to deal the rows of a pipeline: spread over all partitions; by the keys that its sources declare, if they do; and by each column, and each
-// two columns beside each other, that a source without a key may declare as one so that the plan relies on it. Each of these comes with an exchange, too.
+// dealings are the ways to deal the rows of a pipeline: spread over all partitions; by the keys
+// that its sources declare, if they do; and by each column, and each two columns beside each other,
+// that a source without a key may declare as one so that the plan relies on it. Each of these comes
+// with an exchange, too.
 func (c *pipelineCase) dealings() ([]dealing, error) {
 	p, err := c.compile()
 	if err != nil {
@@ -86,7 +88,8 @@ func isSource(p *plan.Program, t *plan.Table) bool {
 	})
 }
 
-// declare is the pipeline's text with a key of these columns in each source that has them all and no key yet.
+// declare is the pipeline's text with a key of these columns in each source that has them all and
+// no key yet.
 func (c *pipelineCase) declare(p *plan.Program, encoding string, key []string) (string, error) {
 	script, err := sql.Parse(c.text)
 	if err != nil {
@@ -126,8 +129,9 @@ func (c *pipelineCase) spread() (*dealing, []*kgo.Record, error) {
 
 var murmur2 = kgo.StickyKeyPartitioner(nil).ForTopic("")
 
-// deal puts the rows of a test into partitions, each of which has them in the order of the test. Where the test has partitions of its own, that order
-// means nothing across them, and the rows come by their time.
+// deal puts the rows of a test into partitions, each of which has them in the order of the test.
+// Where the test has partitions of its own, that order means nothing across them, and the rows come
+// by their time.
 func (d *dealing) deal(p *plan.Program, test string) ([]*kgo.Record, error) {
 	records, err := sqltest.Records(p, test)
 	if err != nil {
@@ -159,7 +163,8 @@ func eventTime(t *plan.Table, r *kgo.Record) time.Time {
 	return at
 }
 
-// run runs a pipeline in memory over rows as they are dealt. late is how many rows came too late for their windows.
+// run runs a pipeline in memory over rows as they are dealt. late is how many rows came too late
+// for their windows.
 func (d *dealing) run(test string, o sqltest.Options) (p *plan.Program, tables map[string][]string, late int, err error) {
 	p, err = plan.Compile(d.text, "dealt")
 	if err != nil {

@@ -24,9 +24,11 @@ func readDealing(t *testing.T) known {
 	return parseKnown(string(text))
 }
 
-// TestDealings runs each pipeline with its rows dealt to four partitions: anywhere, and by keys that its sources declare, so that queries run with an exchange
-// and without. The rows are those that Flink gave, unless testdata/dealing says that a table's rows depend on the dealing, or rows are late: what is late depends
-// on the rows before it in its partition. One dealing gives the same rows with an exchange and without, late ones included.
+// TestDealings runs each pipeline with its rows dealt to four partitions: anywhere, and by keys
+// that its sources declare, so that queries run with an exchange and without. The rows are those
+// that Flink gave, unless testdata/dealing says that a table's rows depend on the dealing, or rows
+// are late: what is late depends on the rows before it in its partition. One dealing gives the same
+// rows with an exchange and without, late ones included.
 func TestDealings(t *testing.T) {
 	k := readKnown(t)
 	dependent, met := readDealing(t), make(map[string]bool)

@@ -10,8 +10,8 @@ import (
 	"weir/plan"
 )
 
-// TestDifferencesAreExplained keeps docs/reference/flink-differences.md in step: it explains what weir check names and what
-// testdata/known lists, and nothing that nobody names.
+// TestDifferencesAreExplained keeps docs/reference/flink-differences.md in step: it explains what
+// weir check names and what testdata/known lists, and nothing that nobody names.
 func TestDifferencesAreExplained(t *testing.T) {
 	text, err := os.ReadFile("../docs/reference/flink-differences.md")
 	if err != nil {
@@ -86,7 +86,8 @@ INSERT INTO u SELECT CONVERT_TZ(d, 'Europe/Berlin', 'UTC') FROM r;
 	}
 }
 
-// TestCheckNamesLocalTimes has each place where a local time may be one that the zone has twice or leaves out.
+// TestCheckNamesLocalTimes has each place where a local time may be one that the zone has twice or
+// leaves out.
 func TestCheckNamesLocalTimes(t *testing.T) {
 	const tables = `CREATE TABLE r (d STRING, plain TIMESTAMP(3), day_ DATE, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'r', 'format' = 'json');
 CREATE TABLE u (d STRING) WITH ('connector' = 'kafka', 'topic' = 'u', 'format' = 'json');

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// computed is what Flink makes of an expression: a type and a value as text for each row, or an error.
+// computed is what Flink makes of an expression: a type and a value as text for each row, or an
+// error.
 type computed struct {
 	Type   string
 	Values []string
@@ -17,7 +18,8 @@ type computed struct {
 	Err    error
 }
 
-// compute runs expressions in as few queries as it can: all of them in one, and where that fails, each half apart.
+// compute runs expressions in as few queries as it can: all of them in one, and where that fails,
+// each half apart.
 func (s *session) compute(ctx context.Context, expressions []string, from string) ([]computed, error) {
 	if len(expressions) == 0 {
 		return nil, nil
@@ -71,7 +73,8 @@ func (c computed) text() string {
 
 var sized = regexp.MustCompile(`\b(?:VAR)?(CHAR|BINARY)\(\d+\)`)
 
-// plain leaves out of a line what Weir and Flink need not agree in: NOT NULL, and the lengths of strings.
+// plain leaves out of a line what Weir and Flink need not agree in: NOT NULL, and the lengths of
+// strings.
 func plain(line string) string {
 	typed, value, ok := strings.Cut(strings.ReplaceAll(line, " NOT NULL", ""), ": ")
 	if !ok {
@@ -86,7 +89,8 @@ func plain(line string) string {
 	}) + ": " + value
 }
 
-// compareLines lists where Flink computes something else than the lines of a script say. An error on both sides is the same.
+// compareLines lists where Flink computes something else than the lines of a script say. An error
+// on both sides is the same.
 func compareLines(expressions, want []string, got []computed) []string {
 	var differ []string
 	for i, e := range expressions {
@@ -138,7 +142,8 @@ func (s *session) computeScript(ctx context.Context, k known, expressions, want 
 	return all, nil
 }
 
-// known are the differences that a file lists: expression, a tab, the difference's name in docs/reference/flink-differences.md.
+// known are the differences that a file lists: expression, a tab, the difference's name in
+// docs/reference/flink-differences.md.
 type known map[string]string
 
 func parseKnown(text string) known {

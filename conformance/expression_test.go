@@ -44,7 +44,8 @@ func readKnown(t *testing.T) known {
 	return parseKnown(string(text))
 }
 
-// report checks differences against those that are known: others are errors, and so are known ones that are none.
+// report checks differences against those that are known: others are errors, and so are known ones
+// that are none.
 func report(t *testing.T, at string, k known, expressions, differ []string) {
 	t.Helper()
 	found := make(map[string]bool)
@@ -98,7 +99,8 @@ func testScripts(t *testing.T, l *Lab) {
 	t.Logf("%d expressions of expr/testdata computed by Flink, %d of them otherwise than by Weir", count.Load(), known.Load())
 }
 
-// columnsScript runs a file of testdata/columns: "table" gives columns and rows, "eval" expressions over them.
+// columnsScript runs a file of testdata/columns: "table" gives columns and rows, "eval" expressions
+// over them.
 func columnsScript(t *testing.T, path string, eval func(t *testing.T, tb table, d *datadriven.TestData) string) {
 	var tb table
 	datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {

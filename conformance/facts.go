@@ -18,11 +18,13 @@ import (
 	"weir/sqltest"
 )
 
-// A fact is what Flink makes of an expression over the row of expressionTable: CAST(… AS STRING), or why not. Facts are kept in
-// testdata/expressions, one a line: the expression, a tab, the text. \N is NULL; \n, \t, \r and \\ stand for themselves.
+// A fact is what Flink makes of an expression over the row of expressionTable: CAST(… AS STRING),
+// or why not. Facts are kept in testdata/expressions, one a line: the expression, a tab, the text.
+// \N is NULL; \n, \t, \r and \\ stand for themselves.
 type fact struct{ expression, text string }
 
-// Beginnings of a fact's text where there is no value: refused while planning, or failed while running.
+// Beginnings of a fact's text where there is no value: refused while planning, or failed while
+// running.
 const (
 	refusedFact = "refused: "
 	failedFact  = "failed: "
@@ -113,7 +115,8 @@ func weirFact(zone, expression string) string {
 	return factText(r.V)
 }
 
-// sameFact reports whether two texts say the same: two errors do, and so do two doubles of which one follows the other.
+// sameFact reports whether two texts say the same: two errors do, and so do two doubles of which
+// one follows the other.
 func sameFact(a, b string) bool {
 	if a == b || (fact{"", a}).isError() && (fact{"", b}).isError() || sameMembers(a, b) {
 		return true

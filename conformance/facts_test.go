@@ -17,8 +17,9 @@ var updateExpressions = flag.String("update-expressions", "", "ask Flink for the
 // expressionSeed makes the same expressions in every run.
 const expressionSeed = 13
 
-// TestExpressionsOfFlink computes what Flink has computed before (make expressions), and needs no Flink. What differs is listed in
-// testdata/expressions/differences with a reason, and nothing is listed that does not differ.
+// TestExpressionsOfFlink computes what Flink has computed before (make expressions), and needs no
+// Flink. What differs is listed in testdata/expressions/differences with a reason, and nothing is
+// listed that does not differ.
 func TestExpressionsOfFlink(t *testing.T) {
 	reasons := readReasons(t)
 	count := 0

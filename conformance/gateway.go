@@ -20,7 +20,8 @@ type session struct {
 	http *http.Client
 }
 
-// result is what a statement gave: rows as the SQL client would show them, or the job that it started.
+// result is what a statement gave: rows as the SQL client would show them, or the job that it
+// started.
 type result struct {
 	Columns []column
 	Rows    [][]*string // nil is NULL
@@ -45,7 +46,8 @@ func (s *session) close(ctx context.Context) error {
 	return s.call(ctx, http.MethodDelete, "/v3/sessions/"+s.id, nil, nil)
 }
 
-// execute runs a statement to its end; a query to the end of its rows, an INSERT to the start of its job.
+// execute runs a statement to its end; a query to the end of its rows, an INSERT to the start of
+// its job.
 func (s *session) execute(ctx context.Context, statement string) (*result, error) {
 	var started struct{ OperationHandle string }
 	path := "/v3/sessions/" + s.id
@@ -88,7 +90,8 @@ func (s *session) execute(ctx context.Context, statement string) (*result, error
 	return r, nil
 }
 
-// flinkError is what Flink says of a statement or a job that failed: the causes, outermost first, without their stacks.
+// flinkError is what Flink says of a statement or a job that failed: the causes, outermost first,
+// without their stacks.
 type flinkError struct{ causes []string }
 
 // Error leaves out the gateway's own wrapping.

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// family is a file of testdata/expressions: expressions of one kind, over the one row of expressionTable.
+// family is a file of testdata/expressions: expressions of one kind, over the one row of
+// expressionTable.
 type family struct {
 	name      string
 	zones     []string // one file for each
@@ -61,7 +62,8 @@ func fill(template string, r *rand.Rand) string {
 	}
 }
 
-// tableColumn is a column of the table over which expressions are computed. Columns keep Flink from folding them.
+// tableColumn is a column of the table over which expressions are computed. Columns keep Flink from
+// folding them.
 type tableColumn struct{ name, kind, json string }
 
 // expressionTable has one row: for each type what is usual, the ends of its range, and NULL.

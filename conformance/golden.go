@@ -20,7 +20,8 @@ import (
 // FlinkVersion is the version whose rows are kept in golden/.
 const FlinkVersion = "2.2.1"
 
-// golden is what Flink made of a pipeline and its rows, as they lie in their partitions: kept, so that comparing needs no Flink.
+// golden is what Flink made of a pipeline and its rows, as they lie in their partitions: kept, so
+// that comparing needs no Flink.
 type golden struct {
 	Hash    string              `json:"hash"`              // of the pipeline and its rows
 	Refused bool                `json:"refused,omitempty"` // Flink does not run it
@@ -32,7 +33,8 @@ func goldenFile(file, test string) string {
 	return filepath.Join("golden", FlinkVersion, filepath.Base(filepath.Dir(file))+"."+strings.TrimSuffix(filepath.Base(test), ".case")+".json")
 }
 
-// caseHash names a pipeline and its rows in their partitions. Expectations and comments of the test don't count.
+// caseHash names a pipeline and its rows in their partitions. Expectations and comments of the test
+// don't count.
 func caseHash(text string, inputs []*kgo.Record) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n", text)
@@ -44,7 +46,8 @@ func caseHash(text string, inputs []*kgo.Record) string {
 
 var errNoGolden = errors.New("no rows of Flink are kept for this pipeline and these rows: make conformance-golden")
 
-// readGolden reads what is kept for a test, or fails with errNoGolden where that is of other SQL or other rows.
+// readGolden reads what is kept for a test, or fails with errNoGolden where that is of other SQL or
+// other rows.
 func readGolden(file, test, hash string) (*golden, error) {
 	text, err := os.ReadFile(goldenFile(file, test))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -106,7 +109,8 @@ func (c *pipelineCase) compile() (*plan.Program, error) {
 	return p, nil
 }
 
-// against runs a pipeline in memory, in one of the ways that must not matter, and compares its rows with those that Flink gave.
+// against runs a pipeline in memory, in one of the ways that must not matter, and compares its rows
+// with those that Flink gave.
 func (c *pipelineCase) against(g *golden, o sqltest.Options) ([]TableDiff, error) {
 	p, err := c.compile()
 	if err != nil {
@@ -127,7 +131,8 @@ func (c *pipelineCase) against(g *golden, o sqltest.Options) ([]TableDiff, error
 	return diffs, nil
 }
 
-// play runs the pipeline in memory over its rows as its test has them. late is how many came too late for their windows.
+// play runs the pipeline in memory over its rows as its test has them. late is how many came too
+// late for their windows.
 func (c *pipelineCase) play(o sqltest.Options) (tables map[string][]string, late int, err error) {
 	p, err := c.compile()
 	if err != nil {

@@ -22,7 +22,8 @@ func refusedByWeir(text string) string {
 	return ""
 }
 
-// refusedByFlink is why Flink refuses a statement, or "". An INSERT is translated to the job that would run, and does not run.
+// refusedByFlink is why Flink refuses a statement, or "". An INSERT is translated to the job that
+// would run, and does not run.
 func (s *session) refusedByFlink(ctx context.Context, statement string) (string, error) {
 	statement = strings.TrimSuffix(strings.TrimSpace(statement), ";")
 	if strings.HasPrefix(statement, "INSERT") {

@@ -7,7 +7,8 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// refusedScript runs testdata/refused: "tables" are in front of each statement of "refused", one a line.
+// refusedScript runs testdata/refused: "tables" are in front of each statement of "refused", one a
+// line.
 func refusedScript(t *testing.T, eval func(tables, statement string) string) {
 	var tables string
 	datadriven.RunTest(t, "testdata/refused", func(_ *testing.T, d *datadriven.TestData) string {

@@ -8,7 +8,8 @@ import (
 	"weir/sql"
 )
 
-// script is a pipeline's file for one side. Both sides read the same topics, and write to their own.
+// script is a pipeline's file for one side. Both sides read the same topics, and write to their
+// own.
 type script struct {
 	settings   map[string]string
 	statements []sql.Statement // tables and views
@@ -23,8 +24,8 @@ type sink struct {
 	upsert       bool
 }
 
-// newScript changes options of tables so that the pipeline ends where its inputs end, with the same watermark behind each row on
-// both sides. The queries stay as they are.
+// newScript changes options of tables so that the pipeline ends where its inputs end, with the same
+// watermark behind each row on both sides. The queries stay as they are.
 func newScript(s *sql.Script, name, side string, brokers []string) *script {
 	c := &script{settings: make(map[string]string)}
 	var tables []*sql.CreateTable

@@ -45,7 +45,8 @@ type alertList struct {
 	Matched  int             `json:"matched"` // of which alerts are the first
 }
 
-// alerts is GET /api/alerts?state=&q=: what fires or was resolved lately, and the silences that hold.
+// alerts is GET /api/alerts?state=&q=: what fires or was resolved lately, and the silences that
+// hold.
 func (c *Console) alerts(r *http.Request) (any, error) {
 	list := alertList{Alerts: []alertRow{}, Silences: []alert.Silence{}, Counts: map[string]int{"firing": 0, "silenced": 0, "resolved": 0}}
 	known := &alert.State{}

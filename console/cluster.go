@@ -98,7 +98,8 @@ func (c *cluster) partitions() (n int) {
 // lookTimeout bounds a look at the broker.
 const lookTimeout = 5 * time.Second
 
-// look asks the broker for everything. Where an answer is missing, the page shows the older one and why.
+// look asks the broker for everything. Where an answer is missing, the page shows the older one and
+// why.
 func (c *cluster) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()

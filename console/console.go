@@ -1,5 +1,5 @@
-// Package console is the live page of a running Weir: an HTTP API, one stream of events for each page, and the page itself,
-// which is part of the binary.
+// Package console is the live page of a running Weir: an HTTP API, one stream of events for each
+// page, and the page itself, which is part of the binary.
 //
 //	console.go       Config, Open, Run: what is served, and what runs beside it
 //	routes.go        which address answers what; JSON in and out
@@ -8,7 +8,8 @@
 //	cluster.go       what the broker tells: topics, groups, lag, transactions, sampled each second
 //	overview.go      ten minutes of figures, and the feed of the first page
 //	follow.go        reading a topic's newest records within a budget
-//	fleet.go         devices and their sensors, by the readings that come; recall.go those that are silent
+//	fleet.go         devices and their sensors, by the readings that come; recall.go those that
+//	                 are silent
 //	devices.go       devices as rows and as charts
 //	payload.go       a record's bytes as something to read
 //	scan.go          reading a stretch of a topic
@@ -61,7 +62,8 @@ type Config struct {
 	Silences []alert.Silence  // of the configuration of this process, beside those that the broker knows
 	Version  string
 
-	// Look tells what this process has counted; nil where the flow runs elsewhere and only the broker is looked at.
+	// Look tells what this process has counted; nil where the flow runs elsewhere and only the
+	// broker is looked at.
 	Look func() Flow
 	// Pipelines tells what runs in this process; may be nil.
 	Pipelines func() []Pipeline
@@ -120,7 +122,8 @@ type Console struct {
 // ErrBusy says that another process has the console's address.
 var ErrBusy = errors.New("its address is taken")
 
-// Open listens at the address, and reaches the broker. The address answers as soon as Run is called.
+// Open listens at the address, and reaches the broker. The address answers as soon as Run is
+// called.
 func Open(ctx context.Context, cfg Config) (*Console, error) {
 	if cfg.Listen == "" {
 		cfg.Listen = DefaultListen
@@ -168,8 +171,8 @@ func (c *Console) URL() string {
 	return "http://" + c.listener.Addr().String()
 }
 
-// Run serves until ctx is done. What goes wrong with the broker is shown on the page and does not end it.
-// Of none, it returns at once.
+// Run serves until ctx is done. What goes wrong with the broker is shown on the page and does not
+// end it. Of none, it returns at once.
 func (c *Console) Run(ctx context.Context) error {
 	if c == nil {
 		return nil
@@ -210,7 +213,8 @@ func (c *Console) Run(ctx context.Context) error {
 	return err
 }
 
-// sample looks at the broker and keeps the figures: each second while somebody watches, else each three seconds.
+// sample looks at the broker and keeps the figures: each second while somebody watches, else each
+// three seconds.
 func (c *Console) sample(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()

@@ -242,7 +242,8 @@ func TestDevices(t *testing.T) {
 	}
 }
 
-// A frame of the list says which query it answers: one of the query before may come after it was changed.
+// A frame of the list says which query it answers: one of the query before may come after it was
+// changed.
 func TestDevicesFrameSaysWhatItAnswers(t *testing.T) {
 	c := &Console{fleet: newFleet(time.Now, nil)}
 	const ask = "q=pump&status=&sort=id&offset=0&limit=60"

@@ -15,8 +15,8 @@ import (
 	"weir/registry"
 )
 
-// readers make text of payloads that were written with a schema of the registry. A schema is fetched once, beside
-// whoever shows a record: until it is here, the record is bytes.
+// readers make text of payloads that were written with a schema of the registry. A schema is
+// fetched once, beside whoever shows a record: until it is here, the record is bytes.
 type readers struct {
 	client   *registry.Client
 	ctx      context.Context // of the console

@@ -250,7 +250,8 @@ func (c *Console) backfill(ctx context.Context, d *deviceDetail) error {
 	return err
 }
 
-// deviceFeed sends the newest points of a device again and again; the page puts those in that it has not.
+// deviceFeed sends the newest points of a device again and again; the page puts those in that it
+// has not.
 type deviceFeed struct {
 	fleet *fleet
 	id    string

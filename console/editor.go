@@ -78,7 +78,8 @@ func (c *Console) checkSQL(r *http.Request) (any, error) {
 	return answer, nil
 }
 
-// previewSQL is POST /api/sql/preview {"text", "last", "close"}: what the pipeline would write, had it read the last records.
+// previewSQL is POST /api/sql/preview {"text", "last", "close"}: what the pipeline would write, had
+// it read the last records.
 func (c *Console) previewSQL(r *http.Request) (any, error) {
 	in := sqlQuestion{Last: 1000}
 	if err := readJSON(r, &in); err != nil {
@@ -124,8 +125,8 @@ func (c *Console) previewSQL(r *http.Request) (any, error) {
 	return answer, nil
 }
 
-// newest reads the last records of a topic, in the order of their timestamps. Of a table of versions it reads all that a
-// preview may. partitions is how many the topic has.
+// newest reads the last records of a topic, in the order of their timestamps. Of a table of
+// versions it reads all that a preview may. partitions is how many the topic has.
 func (c *Console) newest(ctx context.Context, topic string, last int, versions bool) (all []*kgo.Record, partitions int32, err error) {
 	if versions {
 		last = previewRecords
@@ -145,7 +146,8 @@ func (c *Console) newest(ctx context.Context, topic string, last int, versions b
 	return all[max(0, len(all)-last):], int32(len(parts)), nil //nolint:gosec // few
 }
 
-// resultsOf sorts out what a preview wrote: rows first, then late rows and dead letters where there are any.
+// resultsOf sorts out what a preview wrote: rows first, then late rows and dead letters where there
+// are any.
 func resultsOf(p *plan.Program, written map[string][]*kgo.Record) []previewRows {
 	var all []previewRows
 	seen := make(map[string]bool)

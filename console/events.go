@@ -18,10 +18,12 @@ import (
 //	event: overview
 //	data: {…}
 //
-// A feed is named "kind" or "kind:argument" and shared by all who watch it: its frame is made once a period. A stream
-// has no queue. Whoever is slow finds the newest frame when it is ready for one; those in between were not for it.
+// A feed is named "kind" or "kind:argument" and shared by all who watch it: its frame is made once
+// a period. A stream has no queue. Whoever is slow finds the newest frame when it is ready for one;
+// those in between were not for it.
 type feed interface {
-	// frame is what to send now, or nil where nothing is new. It must be quick, and is called by one goroutine.
+	// frame is what to send now, or nil where nothing is new. It must be quick, and is called by
+	// one goroutine.
 	frame() any
 	// period is how often it is looked at.
 	period() time.Duration

@@ -110,7 +110,8 @@ func TestStreamSendsWhatIsWatched(t *testing.T) {
 	}
 }
 
-// A browser that does not read holds up nobody, costs no more than the buffers of its connection, and is let go.
+// A browser that does not read holds up nobody, costs no more than the buffers of its connection,
+// and is let go.
 func TestSlowBrowser(t *testing.T) {
 	loud := &loudFeed{size: 200_000}
 	h, server := streamServer(t, 2*time.Second, map[string]feed{"loud": loud})

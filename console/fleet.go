@@ -21,7 +21,8 @@ const (
 	maxDelays   = 1024
 )
 
-// A device is late when it has been silent for three of its usual intervals, and silent after ten, but not before these.
+// A device is late when it has been silent for three of its usual intervals, and silent after ten,
+// but not before these.
 const (
 	lateAfter   = 5 * time.Second
 	silentAfter = 30 * time.Second
@@ -124,7 +125,8 @@ func (f *fleet) add(r *reading.Reading, record *kgo.Record, now time.Time) {
 	}
 }
 
-// find returns a device, which it makes where it is new; nil where there are too many. f.mu is held.
+// find returns a device, which it makes where it is new; nil where there are too many. f.mu is
+// held.
 func (f *fleet) find(id string) *device {
 	d := f.devices[id]
 	if d == nil && len(f.devices) < maxDevices {
@@ -191,11 +193,13 @@ func (f *fleet) reached(at time.Time) {
 	f.observed = at
 }
 
-// lookEvery is how often the reader of the readings finds out how far it is. What it knows may be older by that.
+// lookEvery is how often the reader of the readings finds out how far it is. What it knows may be
+// older by that.
 const lookEvery = 3 * time.Second
 
-// until is the time, in milliseconds, up to which it is known whether devices are silent: a reader that is held up, or whose
-// broker is gone, must not call a device late of which it could not have heard. f.mu is held.
+// until is the time, in milliseconds, up to which it is known whether devices are silent: a reader
+// that is held up, or whose broker is gone, must not call a device late of which it could not have
+// heard. f.mu is held.
 func (f *fleet) until(now time.Time) int64 {
 	if now.Sub(f.observed) <= lookEvery {
 		return now.UnixMilli()
@@ -304,7 +308,8 @@ func (f *fleet) waited(d time.Duration) {
 	f.next = (f.next + 1) % maxDelays
 }
 
-// delays are median and 99th percentile of the time from a record's timestamp until it is readable here, in milliseconds.
+// delays are median and 99th percentile of the time from a record's timestamp until it is readable
+// here, in milliseconds.
 func (f *fleet) delays() (p50, p99 float64) {
 	f.mu.Lock()
 	sorted := slices.Clone(f.waits)

@@ -9,9 +9,11 @@ import (
 	"weir/engine"
 )
 
-// A pipeline of this process counts its rows. Rates are ours: from two looks at what it has counted.
+// A pipeline of this process counts its rows. Rates are ours: from two looks at what it has
+// counted.
 
-// flowKey is something that rows come out of: an operator of a stage, or, without one, a topic that a stage reads.
+// flowKey is something that rows come out of: an operator of a stage, or, without one, a topic that
+// a stage reads.
 type flowKey struct {
 	stage    string
 	relation int
@@ -21,7 +23,8 @@ type flowKey struct {
 // rates are rows a second.
 type rates map[flowKey]float64
 
-// read is how many records a second a pipeline reads. Those of its own topics it has read before, as others.
+// read is how many records a second a pipeline reads. Those of its own topics it has read before,
+// as others.
 func (r rates) read(pipeline string) (sum float64) {
 	for k, n := range r {
 		if k.topic != "" && !strings.HasPrefix(k.topic, pipeline+".") {
@@ -97,7 +100,8 @@ func (c *Console) countFlows() {
 	c.flows.keep(here)
 }
 
-// allHere reports whether what a snapshot has counted is all that a group does: no worker is in another process.
+// allHere reports whether what a snapshot has counted is all that a group does: no worker is in
+// another process.
 func allHere(g *groupState, s *engine.Snapshot) bool {
 	return s != nil && (g == nil || g.Members <= len(s.Workers))
 }

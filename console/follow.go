@@ -13,8 +13,8 @@ import (
 	"weir/broker"
 )
 
-// follower reads the newest committed records of a topic, and no more of them than its budget: where more come, it jumps to
-// the end, so that what it shows is a sample, but of now.
+// follower reads the newest committed records of a topic, and no more of them than its budget:
+// where more come, it jumps to the end, so that what it shows is a sample, but of now.
 type follower struct {
 	broker broker.Config
 	topic  string
@@ -22,8 +22,9 @@ type follower struct {
 	back   int64 // offsets before the end at which it begins, over all partitions
 	logger *slog.Logger
 
-	// reached is called when it has read up to where what is committed ended at a moment; may be nil. A reader that is held up, or
-	// whose broker is gone, knows nothing of what came after that moment.
+	// reached is called when it has read up to where what is committed ended at a moment; may be
+	// nil. A reader that is held up, or whose broker is gone, knows nothing of what came after that
+	// moment.
 	reached func(at time.Time)
 }
 
@@ -32,7 +33,8 @@ const (
 	jumpAfter   = 2 * time.Second // of its budget, that it may be behind
 )
 
-// run calls take with records, by one goroutine, until ctx is done. skipped counts those that it jumped over since the last call.
+// run calls take with records, by one goroutine, until ctx is done. skipped counts those that it
+// jumped over since the last call.
 func (f *follower) run(ctx context.Context, take func(records []*kgo.Record, skipped int64)) {
 	wait := broker.Backoff()
 	for ctx.Err() == nil {
@@ -50,7 +52,8 @@ func (f *follower) run(ctx context.Context, take func(records []*kgo.Record, ski
 }
 
 func (f *follower) follow(ctx context.Context, take func([]*kgo.Record, int64)) error {
-	// Control records are kept because the last one of a partition is often one, and it shows that the end is reached.
+	// Control records are kept because the last one of a partition is often one, and it shows that
+	// the end is reached.
 	client, err := broker.Connect(ctx, f.broker, kgo.KeepControlRecords(),
 		kgo.FetchMaxBytes(1<<20), kgo.FetchMaxPartitionBytes(128<<10), kgo.MaxConcurrentFetches(1), kgo.FetchMaxWait(250*time.Millisecond))
 	if err != nil {
@@ -173,8 +176,9 @@ func (p *position) find(ctx context.Context, back int64) error {
 	return nil
 }
 
-// rewind goes further back, where the offsets that were read held no record but only transaction markers and what was aborted
-// or compacted away: eight times as far each time. It reports whether there was anything further back.
+// rewind goes further back, where the offsets that were read held no record but only transaction
+// markers and what was aborted or compacted away: eight times as far each time. It reports whether
+// there was anything further back.
 func (p *position) rewind(back int64) bool {
 	to := make(map[int32]kgo.EpochOffset)
 	for partition, end := range p.ends {
@@ -190,7 +194,8 @@ func (p *position) rewind(back int64) bool {
 	return len(to) > 0
 }
 
-// jump goes to the end where more than limit offsets are left to read, and returns how many it left out.
+// jump goes to the end where more than limit offsets are left to read, and returns how many it left
+// out.
 func (p *position) jump(ctx context.Context, limit int64) (skipped int64, err error) {
 	if err := p.look(ctx); err != nil {
 		return 0, err

@@ -25,7 +25,8 @@ type graphNode struct {
 	State bool   `json:"state,omitempty"` // it keeps something from one row to the next
 }
 
-// graphEdge carries figures where they are known: between operators only to the process that runs them.
+// graphEdge carries figures where they are known: between operators only to the process that runs
+// them.
 type graphEdge struct {
 	From  string   `json:"from"`
 	To    string   `json:"to"`
@@ -224,7 +225,8 @@ func (l *lowest) on(e graphEdge, now time.Time) graphEdge {
 	return e
 }
 
-// roughGraph draws a pipeline whose plan is not known, from the topics that its group reads and those that carry its name.
+// roughGraph draws a pipeline whose plan is not known, from the topics that its group reads and
+// those that carry its name.
 func roughGraph(name string, s *clusterState, g *groupState) *graph {
 	d := &drawing{figures: figures{cluster: s, group: g}, topics: make(map[string]bool)}
 	d.Edges = []graphEdge{}

@@ -11,7 +11,8 @@ import (
 	"weir/plan"
 )
 
-// Each edge of a pipeline that runs here has rows a second and a watermark, and each one out of a topic has its lag.
+// Each edge of a pipeline that runs here has rows a second and a watermark, and each one out of a
+// topic has its lag.
 func TestEachEdgeHasFigures(t *testing.T) {
 	text, _ := pipelines.Source("hottest")
 	program, err := plan.Compile(text, "hottest")
@@ -19,7 +20,8 @@ func TestEachEdgeHasFigures(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	// status is two partitions after so many seconds: operator n has given n + 1 rows a second on each.
+	// status is two partitions after so many seconds: operator n has given n + 1 rows a second on
+	// each.
 	status := func(seconds int) *engine.Snapshot {
 		s := &engine.Snapshot{At: start.Add(time.Duration(seconds) * time.Second), Workers: []engine.WorkerStatus{{Instance: "a"}}}
 		for _, stage := range program.Stages {

@@ -23,7 +23,8 @@ import (
 //go:embed dist
 var dist embed.FS
 
-// policy lets the page load its own files and ask its own server, nothing else: no script or style in the HTML, no frame.
+// policy lets the page load its own files and ask its own server, nothing else: no script or style
+// in the HTML, no frame.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; manifest-src 'self'; " +
 	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
@@ -72,7 +73,8 @@ func (g *guard) wrap(next http.Handler) http.Handler {
 	}))
 }
 
-// knownHost refuses names that somebody else's DNS may have pointed at this machine. With a token they do no harm.
+// knownHost refuses names that somebody else's DNS may have pointed at this machine. With a token
+// they do no harm.
 func (g *guard) knownHost(hostPort string) bool {
 	host, _, err := net.SplitHostPort(hostPort)
 	if err != nil {
@@ -147,7 +149,8 @@ func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// files serves the page. Its scripts and styles carry a hash in their names, so that they may be kept for ever.
+// files serves the page. Its scripts and styles carry a hash in their names, so that they may be
+// kept for ever.
 func files() http.Handler {
 	root, err := fs.Sub(dist, "dist")
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"weir/deadletter"
 )
 
-// letterTopics are the topics of dead letters and of late rows, which have the same form: the readings' own, and those of
-// pipelines.
+// letterTopics are the topics of dead letters and of late rows, which have the same form: the
+// readings' own, and those of pipelines.
 func (c *Console) letterTopics() []string {
 	var all []string
 	for _, t := range c.cluster.state().Topics {
@@ -26,7 +26,8 @@ func (c *Console) letterTopics() []string {
 	return all
 }
 
-// letterCount is how many dead letters there are: offsets would count the markers of transactions, too.
+// letterCount is how many dead letters there are: offsets would count the markers of transactions,
+// too.
 type letterCount struct {
 	mu    sync.Mutex
 	next  map[partitionOf]int64 // offset up to which letters are counted
@@ -38,7 +39,8 @@ type partitionOf struct {
 	id    int32
 }
 
-// mostCounted is how many offsets of a topic are read to count letters; beyond, offsets are taken for letters.
+// mostCounted is how many offsets of a topic are read to count letters; beyond, offsets are taken
+// for letters.
 const mostCounted = 100_000
 
 func (l *letterCount) total() int64 {
@@ -201,7 +203,8 @@ func letterOf(l *deadletter.Letter) letterRow {
 
 func headerOf(h kgo.RecordHeader) headerRow { return headerRow{h.Key, show(h.Value, nil)} }
 
-// replay is POST /api/letters/replay {"topic", "reason", "dry"}: the letters that match are sent back, once.
+// replay is POST /api/letters/replay {"topic", "reason", "dry"}: the letters that match are sent
+// back, once.
 func (c *Console) replay(r *http.Request) (any, error) {
 	var in struct {
 		Topic  string `json:"topic"`

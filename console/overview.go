@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// historyLength is how many points are kept: ten minutes while somebody watches, half an hour while nobody does.
+// historyLength is how many points are kept: ten minutes while somebody watches, half an hour while
+// nobody does.
 const historyLength = 600
 
 // point is the figures of one moment.
@@ -53,7 +54,8 @@ func (h *history) last() (p point) {
 	return p
 }
 
-// point is what is known now: counted by this process where it runs the flow, else told by the broker.
+// point is what is known now: counted by this process where it runs the flow, else told by the
+// broker.
 func (c *Console) point() point {
 	s := c.cluster.state()
 	p := point{At: c.cfg.Now().UnixMilli(), Open: s.Open, Gap: s.Err != ""}

@@ -38,7 +38,8 @@ type payload struct {
 // maxShown is how much of a payload is sent.
 const maxShown = 16 << 10
 
-// decoder makes text of payloads that carry a schema's id. It returns false for those that it can't read.
+// decoder makes text of payloads that carry a schema's id. It returns false for those that it can't
+// read.
 type decoder func(schema int32, data []byte) (kind, text string, ok bool)
 
 func show(data []byte, decode decoder) *payload {
@@ -78,7 +79,8 @@ func schemaID(data []byte) (int32, bool) {
 	return int32(binary.BigEndian.Uint32(data[1:5])), true //nolint:gosec // ids are positive
 }
 
-// readable reports text without control characters. Where it was cut, its last character may lack bytes.
+// readable reports text without control characters. Where it was cut, its last character may lack
+// bytes.
 func readable(b []byte, cut bool) bool {
 	for len(b) > 0 {
 		r, n := utf8.DecodeRune(b)

@@ -44,7 +44,8 @@ type pipelineRow struct {
 	watermark *time.Time // the lowest
 }
 
-// plans remembers what pipelines compute: those of this process, and those whose SQL their topic NAME.plan holds.
+// plans remembers what pipelines compute: those of this process, and those whose SQL their topic
+// NAME.plan holds.
 type plans struct {
 	mu    sync.Mutex
 	known map[string]*plan.Program
@@ -134,7 +135,8 @@ func (c *Console) pipelineRows() []pipelineRow {
 // unknown is the state of a pipeline in other processes while the broker does not answer.
 const unknown = "unknown"
 
-// pipelineRow makes the row of a pipeline. broken is why the broker does not answer, "" where it does.
+// pipelineRow makes the row of a pipeline. broken is why the broker does not answer, "" where it
+// does.
 func (c *Console) pipelineRow(name string, g *groupState, local Pipeline, mine bool, broken string) pipelineRow {
 	row := pipelineRow{Name: name, Here: mine, Planned: mine || c.plans.get(name) != nil, State: "starting"}
 	if g != nil {

@@ -10,8 +10,9 @@ import (
 	"weir/broker"
 )
 
-// The readings that the console looks at are the newest ones, and a device that fell silent last night has none among them. Its
-// statistics remain: the topic that the main job keeps them in has the last reading of each sensor of each device.
+// The readings that the console looks at are the newest ones, and a device that fell silent last
+// night has none among them. Its statistics remain: the topic that the main job keeps them in has
+// the last reading of each sensor of each device.
 
 const (
 	recallTime  = 30 * time.Second // bounds one try

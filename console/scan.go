@@ -17,8 +17,9 @@ type stretch struct{ from, to int64 }
 // errEnough ends a scan early.
 var errEnough = errors.New("enough was found")
 
-// scan calls fn with the committed records of stretches of a topic, in offset order within a partition, until fn returns an
-// error or ctx is done. Stretches end at or below the last stable offset, so that no open transaction holds it up.
+// scan calls fn with the committed records of stretches of a topic, in offset order within a
+// partition, until fn returns an error or ctx is done. Stretches end at or below the last stable
+// offset, so that no open transaction holds it up.
 func (c *Console) scan(ctx context.Context, topic string, parts map[int32]stretch, fn func(*kgo.Record) error) error {
 	from := make(map[int32]kgo.Offset)
 	left := make(map[int32]int64)

@@ -114,7 +114,8 @@ func (c *Console) schema(r *http.Request) (any, error) {
 	return map[string]any{"subject": subject, "versions": out, "compatibility": level}, nil
 }
 
-// schemaReaders says which of two schemas reads what the other has written: nothing is in a list where it can.
+// schemaReaders says which of two schemas reads what the other has written: nothing is in a list
+// where it can.
 type schemaReaders struct {
 	Backward []string `json:"backward"` // what keeps the newer from reading what the older wrote
 	Forward  []string `json:"forward"`  // what keeps the older from reading what the newer writes

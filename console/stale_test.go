@@ -18,7 +18,8 @@ import (
 
 // What a page shows must not look like now when it is of then.
 
-// A device that fell silent before all readings that the console looks at is known by its statistics.
+// A device that fell silent before all readings that the console looks at is known by its
+// statistics.
 func TestSilentDevicesAreRecalled(t *testing.T) {
 	at := startCluster(t)
 	last := time.Now().Add(-10 * time.Hour).UTC().Truncate(time.Millisecond)
@@ -70,7 +71,8 @@ func TestLatenessIsOfWhatWasRead(t *testing.T) {
 	}
 }
 
-// The newest offsets of a topic may hold nothing but transaction markers. Its live view goes back to the records before them.
+// The newest offsets of a topic may hold nothing but transaction markers. Its live view goes back
+// to the records before them.
 func TestTailFindsRecordsBehindMarkers(t *testing.T) {
 	at := startCluster(t)
 	const topic = "alert_rare"
@@ -128,7 +130,8 @@ func TestTailFindsRecordsBehindMarkers(t *testing.T) {
 	}
 }
 
-// When the broker is gone the overview says since when, its points are gaps, and pipelines of other processes are unknown.
+// When the broker is gone the overview says since when, its points are gaps, and pipelines of other
+// processes are unknown.
 func TestBrokerGone(t *testing.T) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {

@@ -18,7 +18,8 @@ func (c *Console) transactions(r *http.Request) (any, error) {
 	return map[string]any{"open": open}, nil
 }
 
-// abort is POST /api/transactions/abort {"transactional_id"} or, for one that no coordinator knows, {"producer_id"}.
+// abort is POST /api/transactions/abort {"transactional_id"} or, for one that no coordinator knows,
+// {"producer_id"}.
 func (c *Console) abort(r *http.Request) (any, error) {
 	var in struct {
 		ID       string `json:"transactional_id"`

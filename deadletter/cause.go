@@ -2,7 +2,8 @@ package deadletter
 
 import "errors"
 
-// Causes of dead letters. They are few and fixed, so that they can be counted by cause; the reason itself may quote a value.
+// Causes of dead letters. They are few and fixed, so that they can be counted by cause; the reason
+// itself may quote a value.
 const (
 	Undecodable = "undecodable" // key or value is not what the format says
 	Missing     = "missing"     // no value, or none for a column that needs one

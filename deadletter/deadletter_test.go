@@ -45,8 +45,8 @@ func TestLetterKeepsTheRecord(t *testing.T) {
 	}
 }
 
-// A record that comes back from a replay and fails again is a letter of the next attempt, with our headers
-// replaced and its own kept.
+// A record that comes back from a replay and fails again is a letter of the next attempt, with our
+// headers replaced and its own kept.
 func TestLetterCountsAttempts(t *testing.T) {
 	l, err := Parse(Record("dlq", input, errors.New("broken"), now, MaxBytes))
 	if err != nil {
@@ -222,7 +222,8 @@ func TestReplaysAtOnce(t *testing.T) {
 	requireEachOnce(t, at, 40)
 }
 
-// A replay that dies with its letters and marks written, and not committed, has sent nothing; the next does.
+// A replay that dies with its letters and marks written, and not committed, has sent nothing; the
+// next does.
 func TestReplayAfterACrash(t *testing.T) {
 	at := cluster(t, 5)
 	dead, err := broker.Connect(t.Context(), at, kgo.TransactionalID("weir-replay-dlq"), kgo.RecordPartitioner(broker.GivenPartitions()))
@@ -285,7 +286,8 @@ func TestUnsendable(t *testing.T) {
 	}
 }
 
-// No key, value or value of a header is not an empty one, in a letter, in its JSON, and when it is sent back.
+// No key, value or value of a header is not an empty one, in a letter, in its JSON, and when it is
+// sent back.
 func TestLettersKeepNull(t *testing.T) {
 	for _, c := range []struct {
 		key, value, header []byte

@@ -9,7 +9,8 @@ import (
 	"weir/broker"
 )
 
-// Where nothing was ever sent back there is no topic of marks: letters are listed, and the first replay makes it.
+// Where nothing was ever sent back there is no topic of marks: letters are listed, and the first
+// replay makes it.
 func TestWithoutMarks(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "in", "p.dlq"))
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package deadletter is the dead-letter topic: how a record that can't be processed is kept there with
-// where it came from and why (letter.go), how letters are read (list.go), and how they are sent back after
-// a fix, never twice (replay.go).
+// Package deadletter is the dead-letter topic: how a record that can't be processed is kept there
+// with where it came from and why (letter.go), how letters are read (list.go), and how they are
+// sent back after a fix, never twice (replay.go).
 package deadletter
 
 import (
@@ -33,14 +33,16 @@ const (
 // ours is the prefix of the headers that belong to the letter and not to the record.
 const ours = "weir-dlq-"
 
-// MaxBytes is the largest letter: what Kafka takes by default (message.max.bytes 1,048,588), less the batch.
+// MaxBytes is the largest letter: what Kafka takes by default (message.max.bytes 1,048,588), less
+// the batch.
 const MaxBytes = 1_000_000
 
 // timeFormat is RFC 3339 with milliseconds, for times in UTC.
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
-// Record makes the dead letter of a record: key, value and headers as they are, and ours behind them. A
-// value that would make the letter larger than maxBytes is cut, and its length told in a header.
+// Record makes the dead letter of a record: key, value and headers as they are, and ours behind
+// them. A value that would make the letter larger than maxBytes is cut, and its length told in a
+// header.
 func Record(dlq string, in *kgo.Record, reason error, now time.Time, maxBytes int) *kgo.Record {
 	headers := make([]kgo.RecordHeader, 0, len(in.Headers)+8)
 	attempt := 1
@@ -64,7 +66,8 @@ func Record(dlq string, in *kgo.Record, reason error, now time.Time, maxBytes in
 	return r
 }
 
-// FromSource makes the dead letter of raw input that never became a record: a row of a file. It is cut to maxBytes as in Record.
+// FromSource makes the dead letter of raw input that never became a record: a row of a file. It is
+// cut to maxBytes as in Record.
 func FromSource(dlq, topic, source string, raw []byte, reason error, now time.Time, maxBytes int) *kgo.Record {
 	r := &kgo.Record{Topic: dlq, Value: raw}
 	add(r, HeaderTopic, topic)
@@ -118,7 +121,8 @@ type Letter struct {
 	Replayed bool // it was sent back
 }
 
-// Parse reads a record of the dead-letter topic. The error names the header that is missing or wrong.
+// Parse reads a record of the dead-letter topic. The error names the header that is missing or
+// wrong.
 func Parse(r *kgo.Record) (Letter, error) {
 	l := Letter{Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Attempt: 1}
 	text := make(map[string]string)
@@ -160,8 +164,8 @@ func Parse(r *kgo.Record) (Letter, error) {
 	return l, nil
 }
 
-// MarshalJSON writes a letter for programs. Bytes that are not UTF-8 are in base64, under key_base64 and
-// value_base64.
+// MarshalJSON writes a letter for programs. Bytes that are not UTF-8 are in base64, under
+// key_base64 and value_base64.
 func (l Letter) MarshalJSON() ([]byte, error) {
 	m := map[string]any{
 		"partition": l.Partition, "offset": l.Offset, "topic": l.Topic,

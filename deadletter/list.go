@@ -36,8 +36,8 @@ func (f *Filter) matches(l *Letter) bool {
 		(!f.Pending || !l.Replayed)
 }
 
-// List calls fn with each committed letter that the filter chooses, in offset order within a partition,
-// up to the end of the topic as it was when List was called.
+// List calls fn with each committed letter that the filter chooses, in offset order within a
+// partition, up to the end of the topic as it was when List was called.
 func List(ctx context.Context, c broker.Config, topics Topics, f Filter, fn func(Letter) error) error {
 	marked, err := checkTopics(ctx, c, topics)
 	if err != nil {

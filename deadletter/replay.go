@@ -43,14 +43,15 @@ type Skipped struct {
 // replayTimeout bounds a transaction of a replay.
 const replayTimeout = 30 * time.Second
 
-// Replay sends each letter that the filter chooses back to its topic, with its key, headers and value,
-// into the partition that it came from, and marks it in the progress topic in the same transaction. A letter is
-// never sent back twice, whatever crashes and however many replays run.
+// Replay sends each letter that the filter chooses back to its topic, with its key, headers and
+// value, into the partition that it came from, and marks it in the progress topic in the same
+// transaction. A letter is never sent back twice, whatever crashes and however many replays run.
 //
-// The order is what makes it so: the transactional id is taken first, which fences any older replay and
-// ends its transaction, and the marks are read after that. After an error the outcome of the last batch
-// is unknown to the caller; the next Replay reads it from the marks. No transaction is left open, or the error is a
-// *broker.LeftOpenError. When Replay returns without one, readers see what was sent back.
+// The order is what makes it so: the transactional id is taken first, which fences any older replay
+// and ends its transaction, and the marks are read after that. After an error the outcome of the
+// last batch is unknown to the caller; the next Replay reads it from the marks. No transaction is
+// left open, or the error is a *broker.LeftOpenError. When Replay returns without one, readers see
+// what was sent back.
 func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResult, error) {
 	result := ReplayResult{Skipped: []Skipped{}}
 	if cfg.BatchSize <= 0 {
@@ -155,7 +156,8 @@ func (l *Letter) Unsendable() string {
 	}
 }
 
-// sendBack is one transaction: letters to their topics, and their marks. After an error it may be open.
+// sendBack is one transaction: letters to their topics, and their marks. After an error it may be
+// open.
 func sendBack(ctx context.Context, client *kgo.Client, topics Topics, batch []Letter) (begun broker.Begun, err error) {
 	ctx, cancel := context.WithTimeout(ctx, replayTimeout)
 	defer cancel()

@@ -24,7 +24,8 @@ func interrupted(t *testing.T, n int) *interrupt.Broker {
 	return b
 }
 
-// A replay that is stopped at any request of its transactions leaves none of them open; others send the rest, each letter once.
+// A replay that is stopped at any request of its transactions leaves none of them open; others send
+// the rest, each letter once.
 func TestStoppedReplayLeavesNothingOpen(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -73,7 +74,8 @@ func TestStoppedReplayLeavesNothingOpen(t *testing.T) {
 	}
 }
 
-// A replay that can't end its transaction, since the broker has gone silent, says which one in time.
+// A replay that can't end its transaction, since the broker has gone silent, says which one in
+// time.
 func TestStoppedReplayBesideSilentBroker(t *testing.T) {
 	b := interrupted(t, 200)
 	ctx, stop := context.WithCancel(t.Context())

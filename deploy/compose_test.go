@@ -31,7 +31,8 @@ func compose(t *testing.T, profiles ...string) *types.Project {
 	return project
 }
 
-// The small set starts alone, each profile brings what it needs, and every service has a limit, a pinned image and a check.
+// The small set starts alone, each profile brings what it needs, and every service has a limit, a
+// pinned image and a check.
 func TestCompose(t *testing.T) {
 	if got, want := compose(t).ServiceNames(), []string{"kafka1", "kafka2", "kafka3", "weir"}; !slices.Equal(got, want) {
 		t.Errorf("without a profile %v start, want %v", got, want)
@@ -99,8 +100,9 @@ func TestDashboardsFitGrafana(t *testing.T) {
 	}
 }
 
-// What Prometheus scrapes is there: each target is a service of the compose file at a port that its settings open, and the other way round, each
-// service of ours with metrics is scraped. Alerts go to the Alertmanager, and the rules are where the configuration looks for them.
+// What Prometheus scrapes is there: each target is a service of the compose file at a port that its
+// settings open, and the other way round, each service of ours with metrics is scraped. Alerts go
+// to the Alertmanager, and the rules are where the configuration looks for them.
 func TestComposeIsScraped(t *testing.T) {
 	all := compose(t, "all")
 	var config struct {
@@ -144,7 +146,8 @@ func TestComposeIsScraped(t *testing.T) {
 	}
 }
 
-// opens reports whether a service's settings speak of a port: its command, its health check, or Flink's properties.
+// opens reports whether a service's settings speak of a port: its command, its health check, or
+// Flink's properties.
 func opens(s types.ServiceConfig, port string) bool {
 	said := slices.Clone([]string(s.Command))
 	if s.HealthCheck != nil {
@@ -168,8 +171,8 @@ func (s scraped) targets() (all [][]string) {
 	return all
 }
 
-// Grafana finds what provisions it: the data source that the dashboards ask is the Prometheus of the compose file, and the dashboards are in the folder
-// that their provider reads.
+// Grafana finds what provisions it: the data source that the dashboards ask is the Prometheus of
+// the compose file, and the dashboards are in the folder that their provider reads.
 func TestComposeProvisionsGrafana(t *testing.T) {
 	all := compose(t, "all")
 	where := mounts(all.Services["grafana"])

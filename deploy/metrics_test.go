@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// Each metric is named in the guide, in full or as …_suffix behind another one of its part, and each label in its list of labels.
+// Each metric is named in the guide, in full or as …_suffix behind another one of its part, and
+// each label in its list of labels.
 func TestMetricsAreDocumented(t *testing.T) {
 	guide, err := os.ReadFile("../docs/guides/monitor.md")
 	if err != nil {
@@ -31,7 +32,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 }
 
-// namesIn reports which metrics a guide names: weir_*_x stands for all parts, and …_x for a metric of the part named before on the same line.
+// namesIn reports which metrics a guide names: weir_*_x stands for all parts, and …_x for a metric
+// of the part named before on the same line.
 func namesIn(guide string) func(string) bool {
 	var patterns []string
 	for _, line := range strings.Split(guide, "\n") {
@@ -50,7 +52,8 @@ func namesIn(guide string) func(string) bool {
 	return all.MatchString
 }
 
-// metricsOf are the metrics that the code makes, and where: strings that begin with weir_, and the first argument of a package's desc behind its prefix.
+// metricsOf are the metrics that the code makes, and where: strings that begin with weir_, and the
+// first argument of a package's desc behind its prefix.
 func metricsOf(t *testing.T) map[string]string {
 	t.Helper()
 	metric := regexp.MustCompile(`^weir_(produce|engine|alert|registry|monitor|trace)_[a-z_]*[a-z]$`)

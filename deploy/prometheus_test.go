@@ -37,7 +37,8 @@ func glob(t *testing.T, pattern string) []string {
 	return all
 }
 
-// Each alert fires in its test when it should, stays quiet when not, and has a runbook that names it.
+// Each alert fires in its test when it should, stays quiet when not, and has a runbook that names
+// it.
 func TestAlerts(t *testing.T) {
 	promtool := promtest.Tool(t, "promtool")
 	run := func(args ...string) {
@@ -71,7 +72,8 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// Grafana can load the dashboards: each has a name of its own and a data source, and its panels are beside each other.
+// Grafana can load the dashboards: each has a name of its own and a data source, and its panels are
+// beside each other.
 func TestDashboards(t *testing.T) {
 	uids := make(map[string]bool)
 	for _, d := range promtest.Dashboards(t, "grafana/dashboards/*.json") {
@@ -109,8 +111,10 @@ func TestDashboards(t *testing.T) {
 	}
 }
 
-// A Prometheus scrapes a Weir that runs. Each query of each rule and dashboard has data, and the labels that its legend or its summary names;
-// those of Flink are asked beside a Flink, in cmd/weir, and have to be such as Prometheus takes here. A dead letter becomes an alert that Alertmanager gets.
+// A Prometheus scrapes a Weir that runs. Each query of each rule and dashboard has data, and the
+// labels that its legend or its summary names; those of Flink are asked beside a Flink, in
+// cmd/weir, and have to be such as Prometheus takes here. A dead letter becomes an alert that
+// Alertmanager gets.
 func TestPrometheusSeesWeir(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs Prometheus for half a minute: make test does")
@@ -160,7 +164,8 @@ func TestPrometheusSeesWeir(t *testing.T) {
 	})
 }
 
-// runWeir runs the main job, pipelines, registry, alerts and traces until ctx is done; it returns the admin address and the broker.
+// runWeir runs the main job, pipelines, registry, alerts and traces until ctx is done; it returns
+// the admin address and the broker.
 func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) { //nolint:revive // t comes first in tests
 	t.Helper()
 	log, data := slog.New(slog.DiscardHandler), t.TempDir()
@@ -201,7 +206,8 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	return addr, at
 }
 
-// pipelinesOf are one whose rows have a schema of the registry, and one of alerts, all of which a webhook is told of.
+// pipelinesOf are one whose rows have a schema of the registry, and one of alerts, all of which a
+// webhook is told of.
 func pipelinesOf(t *testing.T, registryAt string) ([]*plan.Program, *alert.Config) {
 	t.Helper()
 	text, err := os.ReadFile("../pipelines/alert_temperature.sql")

@@ -29,8 +29,8 @@ CREATE TABLE parities (parity BIGINT NOT NULL, c BIGINT NOT NULL, PRIMARY KEY (p
 CREATE TABLE copies (n BIGINT NOT NULL) WITH ('connector' = 'kafka', 'topic' = 'copies', 'value.format' = 'json');
 `
 
-// The kinds of pipelines that an accident may hit: state in the task that reads the source, state behind an exchange, none, and
-// both in one.
+// The kinds of pipelines that an accident may hit: state in the task that reads the source, state
+// behind an exchange, none, and both in one.
 var accidentPipelines = map[string]string{
 	"keyed":     `INSERT INTO sums SELECT sensor, COUNT(*) FROM readings GROUP BY sensor;`,
 	"exchanged": `INSERT INTO parities SELECT parity, COUNT(*) FROM plain GROUP BY parity;`,
@@ -198,7 +198,8 @@ func (s *site) want() {
 	}
 }
 
-// everywhere runs a test for each kind of pipeline, with 2 and 4 partitions, and with and without local copies of the state.
+// everywhere runs a test for each kind of pipeline, with 2 and 4 partitions, and with and without
+// local copies of the state.
 func everywhere(t *testing.T, test func(*site)) {
 	t.Helper()
 	for kind := range accidentPipelines {
@@ -239,7 +240,8 @@ func (s *site) resetGroup(at func(end int64) int64) {
 	}
 }
 
-// The group's offsets expire, are deleted, or are set by hand: the state's position decides, and the group gets it back.
+// The group's offsets expire, are deleted, or are set by hand: the state's position decides, and
+// the group gets it back.
 func TestGroupOffsets(t *testing.T) {
 	accidents := map[string]func(*site){
 		"deleted": (*site).deleteGroup,

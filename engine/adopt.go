@@ -15,10 +15,11 @@ import (
 	"weir/state"
 )
 
-// checkAdoptable refuses to take up a pipeline that was begun without positions where its group has no offset of a partition that has
-// rows: nothing says whether they were read, and from the beginning they would come twice. An empty state does not say so either, since
-// rows that are filtered out, or go to another stage, leave none. It comes before anything is written, so that each start looks again
-// until the group has its offsets.
+// checkAdoptable refuses to take up a pipeline that was begun without positions where its group has
+// no offset of a partition that has rows: nothing says whether they were read, and from the
+// beginning they would come twice. An empty state does not say so either, since rows that are
+// filtered out, or go to another stage, leave none. It comes before anything is written, so that
+// each start looks again until the group has its offsets.
 func (p *pipeline) checkAdoptable(ctx context.Context, admin *kadm.Client) error {
 	var topics []string
 	for _, stage := range p.Program.Stages {
@@ -48,7 +49,8 @@ func (p *pipeline) checkAdoptable(ctx context.Context, admin *kadm.Client) error
 	return nil
 }
 
-// readsByGroup reports whether a table of a topic says that the group's offsets decide where it is read.
+// readsByGroup reports whether a table of a topic says that the group's offsets decide where it is
+// read.
 func (p *pipeline) readsByGroup(topic string) bool {
 	for _, t := range p.sources() {
 		if t.Topic == topic && t.Startup.Group {
@@ -58,8 +60,9 @@ func (p *pipeline) readsByGroup(topic string) bool {
 	return false
 }
 
-// begun reports whether the pipeline has committed anything, with whatever SQL: state, positions, rows between stages, or offsets of its
-// group. What a transaction wrote that was aborted does not count.
+// begun reports whether the pipeline has committed anything, with whatever SQL: state, positions,
+// rows between stages, or offsets of its group. What a transaction wrote that was aborted does not
+// count.
 func (p *pipeline) begun(ctx context.Context, admin *kadm.Client) (bool, error) {
 	memory, err := memoryTopics(ctx, admin, p.Program.Name)
 	if err != nil {

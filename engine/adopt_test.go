@@ -12,8 +12,9 @@ import (
 	"weir/state"
 )
 
-// olderState is what version 14fb508, which recorded no positions, had in its topics after a pipeline of a kind had read so many readings.
-// testdata/state-without-positions.json was written by it.
+// olderState is what version 14fb508, which recorded no positions, had in its topics after a
+// pipeline of a kind had read so many readings. testdata/state-without-positions.json was written
+// by it.
 type olderState struct {
 	Sent       int
 	Group      map[int32]int64 // offsets of the group in the readings
@@ -63,7 +64,8 @@ func (s *site) append(r *kgo.Record) {
 	}
 }
 
-// commitGroup commits offsets of the group in the readings, and in the topic between stages, which is read to its end.
+// commitGroup commits offsets of the group in the readings, and in the topic between stages, which
+// is read to its end.
 func (s *site) commitGroup(readings map[int32]int64) {
 	s.Helper()
 	var offsets kadm.Offsets
@@ -82,7 +84,8 @@ func (s *site) commitGroup(readings map[int32]int64) {
 	}
 }
 
-// State of a version that recorded no positions takes up the group's offsets, once, and says so. From then on its own positions decide.
+// State of a version that recorded no positions takes up the group's offsets, once, and says so.
+// From then on its own positions decide.
 func TestOlderStateAdoptsGroupOffsets(t *testing.T) {
 	for _, kind := range []string{"keyed", "exchanged"} {
 		t.Run(kind, func(t *testing.T) {
@@ -111,7 +114,8 @@ func TestOlderStateAdoptsGroupOffsets(t *testing.T) {
 	}
 }
 
-// Without the group's offsets nobody knows what the state covers. Those of some partitions are not enough.
+// Without the group's offsets nobody knows what the state covers. Those of some partitions are not
+// enough.
 func TestOlderStateWithoutGroupOffsets(t *testing.T) {
 	for _, kind := range []string{"keyed", "exchanged"} {
 		t.Run(kind, func(t *testing.T) {
@@ -132,7 +136,8 @@ func TestOlderStateWithoutGroupOffsets(t *testing.T) {
 	}
 }
 
-// An older version went on with the state of this one, and left it without a position at its end: the recorded positions are too old.
+// An older version went on with the state of this one, and left it without a position at its end:
+// the recorded positions are too old.
 func TestOlderVersionInBetween(t *testing.T) {
 	s := newSite(t, "keyed", 2)
 	s.send(40)

@@ -49,8 +49,8 @@ func TestScriptCommitUnansweredAndNotCommitted(t *testing.T) {
 	})
 }
 
-// The broker answers a commit with UNKNOWN_SERVER_ERROR, having committed or not: the client then reports an abort, which it can't
-// know.
+// The broker answers a commit with UNKNOWN_SERVER_ERROR, having committed or not: the client then
+// reports an abort, which it can't know.
 func TestScriptCommitAnsweredUnknown(t *testing.T) {
 	for _, committed := range []bool{true, false} {
 		t.Run(map[bool]string{true: "committed", false: "not"}[committed], func(t *testing.T) {
@@ -78,7 +78,8 @@ func TestScriptCommitAnsweredUnknown(t *testing.T) {
 
 func shortTransactions(c *Config) { c.TransactionTimeout = 2 * time.Second }
 
-// Another process takes the worker's place in the middle of a transaction: it stops, and nothing of the transaction is seen.
+// Another process takes the worker's place in the middle of a transaction: it stops, and nothing of
+// the transaction is seen.
 func TestScriptFencedMidTransaction(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.start("a")
@@ -99,7 +100,8 @@ func TestScriptFencedMidTransaction(t *testing.T) {
 	})
 }
 
-// The offsets are refused, since the group is in another generation: the same records are read again, in the same session.
+// The offsets are refused, since the group is in another generation: the same records are read
+// again, in the same session.
 func TestScriptOffsetsRefused(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.start("a")

@@ -20,8 +20,8 @@ func (s *script) two(with ...func(*Config)) {
 	s.processed()
 }
 
-// A partition goes to another worker after its records were polled and before their transaction has begun: the other one has
-// processed them by then, and this one must not commit its rows.
+// A partition goes to another worker after its records were polled and before their transaction has
+// begun: the other one has processed them by then, and this one must not commit its rows.
 func TestScriptRevokeBetweenPollAndBegin(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two()
@@ -39,8 +39,8 @@ func TestScriptRevokeBetweenPollAndBegin(t *testing.T) {
 	})
 }
 
-// A partition comes while a transaction is open, and more records of the others are polled: the transaction can't be committed
-// without them, since its offsets would pass them.
+// A partition comes while a transaction is open, and more records of the others are polled: the
+// transaction can't be committed without them, since its offsets would pass them.
 func TestScriptPartitionComesMidTransaction(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two(func(c *Config) { c.CommitInterval = time.Second })
@@ -55,7 +55,8 @@ func TestScriptPartitionComesMidTransaction(t *testing.T) {
 	})
 }
 
-// Two workers swap their partitions in the middle of a transaction, and swap back: each state is that of who has the partition now.
+// Two workers swap their partitions in the middle of a transaction, and swap back: each state is
+// that of who has the partition now.
 func TestScriptSwap(t *testing.T) {
 	everyScript(t, func(s *script) {
 		s.two()
@@ -73,7 +74,8 @@ func TestScriptSwap(t *testing.T) {
 	})
 }
 
-// A partition that a worker is restoring goes to another one, which changes its state, and comes back later.
+// A partition that a worker is restoring goes to another one, which changes its state, and comes
+// back later.
 func TestScriptRevokeDuringRestore(t *testing.T) {
 	everyScript(t, func(s *script) {
 		s.two()
@@ -91,7 +93,8 @@ func TestScriptRevokeDuringRestore(t *testing.T) {
 	})
 }
 
-// The group forgets a worker that is restoring: it loses its partitions, and gets them again as a new member.
+// The group forgets a worker that is restoring: it loses its partitions, and gets them again as a
+// new member.
 func TestScriptLostDuringRestore(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.start("a")
@@ -108,7 +111,8 @@ func TestScriptLostDuringRestore(t *testing.T) {
 	})
 }
 
-// A worker loses a partition, another one changes its state, and it comes back: what the worker knew of it is not the state.
+// A worker loses a partition, another one changes its state, and it comes back: what the worker
+// knew of it is not the state.
 func TestScriptStateOfLostPartition(t *testing.T) {
 	everyScript(t, func(s *script) {
 		s.two()
@@ -123,7 +127,8 @@ func TestScriptStateOfLostPartition(t *testing.T) {
 	})
 }
 
-// Records arrive while a partition that has just come is restored: none of them is read before its state is there.
+// Records arrive while a partition that has just come is restored: none of them is read before its
+// state is there.
 func TestScriptPollDuringRestore(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two()
@@ -141,8 +146,8 @@ func TestScriptPollDuringRestore(t *testing.T) {
 	})
 }
 
-// A worker freezes before it commits its offsets, and is expelled. Its partitions are another's when it wakes: the broker refuses
-// its offsets, and its rows with them.
+// A worker freezes before it commits its offsets, and is expelled. Its partitions are another's
+// when it wakes: the broker refuses its offsets, and its rows with them.
 func TestScriptZombieCommit(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two()
@@ -156,8 +161,8 @@ func TestScriptZombieCommit(t *testing.T) {
 	})
 }
 
-// A worker freezes when its offsets are a part of its transaction, and commits after it is expelled. Who has its partitions now
-// waits for that, and goes on after it.
+// A worker freezes when its offsets are a part of its transaction, and commits after it is
+// expelled. Who has its partitions now waits for that, and goes on after it.
 func TestScriptLateCommit(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two()
@@ -170,8 +175,9 @@ func TestScriptLateCommit(t *testing.T) {
 	})
 }
 
-// A request of a worker hangs for longer than its transaction and its membership last: another one does its work. What it has
-// asked for comes to nothing when the broker gets to it, and it begins again as a new member.
+// A request of a worker hangs for longer than its transaction and its membership last: another one
+// does its work. What it has asked for comes to nothing when the broker gets to it, and it begins
+// again as a new member.
 func TestScriptRequestOutlivesTransaction(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two(shortTransactions)
@@ -187,7 +193,8 @@ func TestScriptRequestOutlivesTransaction(t *testing.T) {
 	})
 }
 
-// expel gives all partitions to the other worker and waits until this one, whose heartbeats are held up, is out of the group.
+// expel gives all partitions to the other worker and waits until this one, whose heartbeats are
+// held up, is out of the group.
 func (s *script) expel(worker string) {
 	s.Helper()
 	other := map[string]string{"a": "b", "b": "a"}[worker]

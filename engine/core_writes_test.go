@@ -15,7 +15,8 @@ import (
 	"weir/internal/txtest"
 )
 
-// The broker refuses a record of the transaction: nothing of it is seen, and the next session writes all of it.
+// The broker refuses a record of the transaction: nothing of it is seen, and the next session
+// writes all of it.
 func TestScriptWriteRefused(t *testing.T) {
 	for topic, answer := range map[string]*kerr.Error{
 		scriptChangelog: kerr.RecordListTooLarge,
@@ -39,7 +40,8 @@ func TestScriptWriteRefused(t *testing.T) {
 	}
 }
 
-// A process dies when all is written and nothing is committed: its local copy must be that of the last commit.
+// A process dies when all is written and nothing is committed: its local copy must be that of the
+// last commit.
 func TestScriptCrashBeforeCommit(t *testing.T) {
 	everyScript(t, func(s *script) {
 		s.start("a", crashing)
@@ -75,8 +77,8 @@ func TestScriptCrashAfterCommit(t *testing.T) {
 	})
 }
 
-// The group's offsets were set back by hand. They are put right as a member of the current generation, so that a worker that
-// has lost the partition meanwhile can't.
+// The group's offsets were set back by hand. They are put right as a member of the current
+// generation, so that a worker that has lost the partition meanwhile can't.
 func TestScriptHealedByMember(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.start("a")
@@ -123,7 +125,8 @@ func (s *script) sendAt(seconds ...int) {
 	s.broker.Write(records...)
 }
 
-// wantPanes compares the windows of each partition's sensor: how many readings the one has that begins at a second.
+// wantPanes compares the windows of each partition's sensor: how many readings the one has that
+// begins at a second.
 func (s *script) wantPanes(want map[int]int) {
 	s.Helper()
 	for p := range int32(scriptPartitions) {
@@ -162,7 +165,8 @@ func (s *script) readAll() {
 	}
 }
 
-// A transaction that has moved the watermark is aborted: its readings, which come again, are not late.
+// A transaction that has moved the watermark is aborted: its readings, which come again, are not
+// late.
 func TestScriptWatermarkAfterAbort(t *testing.T) {
 	t.Parallel()
 	s := newScript(t, fmt.Sprintf(windowing, ""))
@@ -180,8 +184,9 @@ func TestScriptWatermarkAfterAbort(t *testing.T) {
 	s.stop("a")
 }
 
-// A bounded pipeline ends and closes its windows, each once, whichever of its transactions is aborted, the last one too, and also where
-// a partition is empty, so that no record says again that it has ended.
+// A bounded pipeline ends and closes its windows, each once, whichever of its transactions is
+// aborted, the last one too, and also where a partition is empty, so that no record says again that
+// it has ended.
 func TestScriptAbortOfBoundedEnd(t *testing.T) {
 	for nth := 1; nth <= 3; nth++ {
 		t.Run(fmt.Sprint(nth), func(t *testing.T) {
@@ -205,7 +210,8 @@ func newBounded(t *testing.T) *script {
 	return newScript(t, fmt.Sprintf(windowing, ", 'scan.bounded.mode' = 'latest-offset'"))
 }
 
-// abortNth runs a worker to the end of its inputs, and has the group refuse the offsets of its nth transaction.
+// abortNth runs a worker to the end of its inputs, and has the group refuse the offsets of its nth
+// transaction.
 func (s *script) abortNth(nth int, with ...func(*Config)) {
 	s.Helper()
 	offsets := s.broker.Hold(txtest.Offsets(s.id("a")))

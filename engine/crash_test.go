@@ -15,8 +15,9 @@ import (
 	"weir/broker"
 )
 
-// A pipeline dies at each of its transactions, before the commit or after, and the group's offsets are gone when it comes back: what
-// the state covers is exactly what was committed, and each row counts once.
+// A pipeline dies at each of its transactions, before the commit or after, and the group's offsets
+// are gone when it comes back: what the state covers is exactly what was committed, and each row
+// counts once.
 func TestCrashAtEveryTransaction(t *testing.T) {
 	for _, partitions := range []int32{2, 4} {
 		for kind := range accidentPipelines {

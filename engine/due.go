@@ -4,7 +4,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// owes reports whether windows are due that one transaction could not hold, and tells the pipeline, which does not end before they are out.
+// owes reports whether windows are due that one transaction could not hold, and tells the pipeline,
+// which does not end before they are out.
 func (s *session) owes() bool {
 	owing := false
 	for _, t := range s.tasks {
@@ -24,8 +25,8 @@ func (s *session) tellOwing(owing bool) {
 	s.owing = owing
 }
 
-// emitDue emits windows that are due in a transaction of their own, as many as it holds. It is called between polls, so that a rebalance does not wait
-// until all are out.
+// emitDue emits windows that are due in a transaction of their own, as many as it holds. It is
+// called between polls, so that a rebalance does not wait until all are out.
 func (s *session) emitDue() error {
 	if !s.owes() {
 		return nil

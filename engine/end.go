@@ -16,8 +16,8 @@ import (
 // endEvery is how often the group's offsets are looked at.
 const endEvery = 100 * time.Millisecond
 
-// stopAtEnd calls stop when the group has committed what the sources had at the start, and all that this made of the topics
-// between the stages. The group may have workers in other processes.
+// stopAtEnd calls stop when the group has committed what the sources had at the start, and all that
+// this made of the topics between the stages. The group may have workers in other processes.
 func (p *pipeline) stopAtEnd(ctx context.Context, stop func()) {
 	for {
 		err := p.awaitEnd(ctx)
@@ -50,7 +50,8 @@ func (p *pipeline) awaitEnd(ctx context.Context) error {
 			if _, ok := in.Op.(*plan.Exchange); !ok {
 				continue
 			}
-			// All that the stage before has made of its own end, also beyond transactions that dead processes have left open.
+			// All that the stage before has made of its own end, also beyond transactions that dead
+			// processes have left open.
 			to, err := listEnds(ctx, admin.ListEndOffsets, in.Topic())
 			if err == nil {
 				err = p.awaitCommitted(ctx, admin, to)
@@ -106,7 +107,8 @@ func listEnds(ctx context.Context, list func(context.Context, ...string) (kadm.L
 	return all, nil
 }
 
-// committed reports whether the group has reached the ends. What it has not read and was deleted by retention counts as read.
+// committed reports whether the group has reached the ends. What it has not read and was deleted by
+// retention counts as read.
 func (p *pipeline) committed(ctx context.Context, admin *kadm.Client, to ends) (bool, error) {
 	topics := make([]string, 0, len(to))
 	for topic := range to {
@@ -135,8 +137,9 @@ func (p *pipeline) committed(ctx context.Context, admin *kadm.Client, to ends) (
 	return p.trusted(ctx, admin, to)
 }
 
-// trusted reports whether the group's offsets are those of the state. They are once a worker has got the partition and has set it right
-// where need be. Of partitions that another process has, its workers do so.
+// trusted reports whether the group's offsets are those of the state. They are once a worker has
+// got the partition and has set it right where need be. Of partitions that another process has, its
+// workers do so.
 func (p *pipeline) trusted(ctx context.Context, admin *kadm.Client, of ends) (bool, error) {
 	all := true
 	p.mu.Lock()
@@ -153,7 +156,8 @@ func (p *pipeline) trusted(ctx context.Context, admin *kadm.Client, of ends) (bo
 	return len(members) > len(p.Instances), err
 }
 
-// untilEnds are the ends of what the sources have now, but for partitions that the pipeline begins to read behind them.
+// untilEnds are the ends of what the sources have now, but for partitions that the pipeline begins
+// to read behind them.
 func (p *pipeline) untilEnds(ctx context.Context, admin *kadm.Client) (ends, error) {
 	all := make(ends)
 	for _, t := range p.sources() {
@@ -191,7 +195,8 @@ func (p *pipeline) untilEnds(ctx context.Context, admin *kadm.Client) (ends, err
 	return all, nil
 }
 
-// groupOffsets are the offsets that the group has committed in topics; none where there is no such group yet.
+// groupOffsets are the offsets that the group has committed in topics; none where there is no such
+// group yet.
 func (p *pipeline) groupOffsets(ctx context.Context, admin *kadm.Client, topics ...string) (kadm.OffsetResponses, error) {
 	all, err := admin.FetchOffsetsForTopics(ctx, Group(p.Program), topics...)
 	if errors.Is(err, kerr.GroupIDNotFound) {

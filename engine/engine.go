@@ -1,19 +1,24 @@
-// Package engine runs processing over Kafka exactly once: what it reads, what it writes, its state, its
-// dead letters and its offsets are one transaction (KIP-98, KIP-447).
+// Package engine runs processing over Kafka exactly once: what it reads, what it writes, its state,
+// its dead letters and its offsets are one transaction (KIP-98, KIP-447).
 //
 //	engine.go       Config and Run: the workers of one process
 //	pipeline.go     what they share: topics, ends, which stages read what
 //	worker.go       one consumer of the group: sessions and retries
 //	session.go      one life of its client: partitions that come and go, restore
 //	transaction.go  its transactions: begin, send, commit or abort
-//	schemas.go      the schemas of records, looked up before tasks see them; of results, registered
-//	status.go       what all of them do, for whoever asks while they run; metrics.go the same for Prometheus
+//	schemas.go      the schemas of records, looked up before tasks see them; of results,
+//	                registered
+//	status.go       what all of them do, for whoever asks while they run; metrics.go the same for
+//	                Prometheus
 //	topics.go       the topics of a pipeline, made and checked
 //	manifest.go     what the state of a pipeline is made of, and whether new SQL fits it
 //	identity.go     which topics they were, and what follows where they are others now
-//	adopt.go        groups that have no position yet: an older version, or other SQL before the first commit
-//	position.go     how far a state covers what it was made of: ledgers.go writes it, resume.go reads on from there
-//	repartition.go  what follows where topics got partitions; move.go takes state to the partitions of its keys
+//	adopt.go        groups that have no position yet: an older version, or other SQL before the
+//	                first commit
+//	position.go     how far a state covers what it was made of: ledgers.go writes it, resume.go
+//	                reads on from there
+//	repartition.go  what follows where topics got partitions; move.go takes state to the
+//	                partitions of its keys
 //	refusal.go      errors of state and cluster that do not fit, and what accepts them
 //	end.go          when what there was at the start is processed
 //	slot.go         transactional ids that are stable for each process of a group
@@ -47,8 +52,8 @@ type Config struct {
 	Broker  broker.Config
 	Program *plan.Program
 
-	// Instances make the transactional ids of this process, one for each of its workers: stable over restarts, different
-	// from every other live worker of the pipeline.
+	// Instances make the transactional ids of this process, one for each of its workers: stable
+	// over restarts, different from every other live worker of the pipeline.
 	Instances []string
 
 	CommitInterval     time.Duration // default 100 ms
@@ -151,12 +156,14 @@ type Result struct {
 // Group is the consumer group of a pipeline.
 func Group(p *plan.Program) string { return "weir-" + p.Name }
 
-// Run runs a pipeline until ctx is done (it then commits what it has and returns nil), all its inputs are bounded
-// and have ended, what UntilEnd asks for is processed, or a fatal error. After any other error a worker starts a new session: state and position come back
-// from what is committed.
+// Run runs a pipeline until ctx is done (it then commits what it has and returns nil), all its
+// inputs are bounded and have ended, what UntilEnd asks for is processed, or a fatal error. After
+// any other error a worker starts a new session: state and position come back from what is
+// committed.
 //
-// Run leaves no transaction open: it returns a *broker.LeftOpenError where one may be, since the broker did not answer within
-// StopTimeout. At the end of a bounded run, and of one UntilEnd, readers see all that it has written.
+// Run leaves no transaction open: it returns a *broker.LeftOpenError where one may be, since the
+// broker did not answer within StopTimeout. At the end of a bounded run, and of one UntilEnd,
+// readers see all that it has written.
 func Run(ctx context.Context, cfg Config) (Result, error) {
 	cfg.setDefaults()
 	if len(cfg.Instances) == 0 {
@@ -222,8 +229,9 @@ func sum(status *Status, results []Result) (all Result) {
 	return all
 }
 
-// settle waits until the last transactions show: to readers where the run has come to its end, to their coordinators where it was
-// stopped, since readers may then wait for transactions of others as well.
+// settle waits until the last transactions show: to readers where the run has come to its end, to
+// their coordinators where it was stopped, since readers may then wait for transactions of others
+// as well.
 func (p *pipeline) settle(ctx context.Context, stopped bool) error {
 	if !stopped {
 		return p.sent.AwaitVisible(ctx, p.Broker)

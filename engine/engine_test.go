@@ -79,7 +79,8 @@ func counts(t *testing.T, at broker.Config, topic string) map[string]string {
 	return last
 }
 
-// UntilEnd stops when all is processed, through the topics between stages, and the next run goes on.
+// UntilEnd stops when all is processed, through the topics between stages, and the next run goes
+// on.
 func TestUntilEnd(t *testing.T) {
 	at := cluster(t, 40)
 	for round := 1; round <= 2; round++ {
@@ -100,8 +101,8 @@ func TestUntilEnd(t *testing.T) {
 	}
 }
 
-// A process that was killed may have left a transaction open between the stages. What lies beyond it is processed too before UntilEnd
-// ends.
+// A process that was killed may have left a transaction open between the stages. What lies beyond
+// it is processed too before UntilEnd ends.
 func TestUntilEndBeyondAnOpenTransaction(t *testing.T) {
 	at := cluster(t, 40)
 	if _, err := run(t, at, counted); err != nil {
@@ -145,7 +146,8 @@ func TestUntilEndBeyondAnOpenTransaction(t *testing.T) {
 	}
 }
 
-// Outputs are rows of the table that is written: not those on their way between stages, of which there is one a record here, nor state.
+// Outputs are rows of the table that is written: not those on their way between stages, of which
+// there is one a record here, nor state.
 func TestOutputsAreResults(t *testing.T) {
 	at := cluster(t, 40)
 	r, err := run(t, at, counted)

@@ -15,8 +15,9 @@ import (
 	"weir/plan"
 )
 
-// What a pipeline and its state depend on in the cluster: which topics they are, and how many partitions they have. It is compared with
-// the manifest when the pipeline starts, and with what was found then whenever partitions are assigned.
+// What a pipeline and its state depend on in the cluster: which topics they are, and how many
+// partitions they have. It is compared with the manifest when the pipeline starts, and with what
+// was found then whenever partitions are assigned.
 
 // manifestTopic is a topic as it was when the pipeline last started.
 type manifestTopic struct {
@@ -24,7 +25,8 @@ type manifestTopic struct {
 	Partitions int32  `json:"partitions"`
 }
 
-// ownTopic reports whether a topic is the pipeline's memory: its positions, its state, or rows between its stages.
+// ownTopic reports whether a topic is the pipeline's memory: its positions, its state, or rows
+// between its stages.
 func (p *pipeline) ownTopic(topic string) bool {
 	return topic == p.positionsTopic() || slices.ContainsFunc(p.Program.Stages, func(s *plan.Stage) bool {
 		return s.Stateful && s.Changelog == topic || slices.ContainsFunc(s.Inputs, func(in *plan.Relation) bool {
@@ -34,7 +36,8 @@ func (p *pipeline) ownTopic(topic string) bool {
 	})
 }
 
-// keyed reports whether rows are written to a topic by their keys, which would change places with the number of partitions.
+// keyed reports whether rows are written to a topic by their keys, which would change places with
+// the number of partitions.
 func (p *pipeline) keyed(topic string) bool {
 	return slices.ContainsFunc(p.Program.Sinks, func(r *plan.Relation) bool {
 		t := r.Op.(*plan.Insert).Table //nolint:forcetypeassert // sinks are inserts
@@ -42,7 +45,8 @@ func (p *pipeline) keyed(topic string) bool {
 	})
 }
 
-// grownError says that a topic got partitions that the pipeline may take up, once it prepares again.
+// grownError says that a topic got partitions that the pipeline may take up, once it prepares
+// again.
 type grownError struct {
 	topic    string
 	was, now int32
@@ -52,7 +56,8 @@ func (e *grownError) Error() string {
 	return fmt.Sprintf("topic %s had %d partitions and now has %d", e.topic, e.was, e.now)
 }
 
-// checkCount says what follows from the number of a topic's partitions: nil, a grownError, or an error that stops the pipeline.
+// checkCount says what follows from the number of a topic's partitions: nil, a grownError, or an
+// error that stops the pipeline.
 func (p *pipeline) checkCount(topic string, was, now int32) error {
 	switch {
 	case was == now || topic == p.manifestTopic() || topic == p.positionsTopic():
@@ -140,10 +145,12 @@ type othersError struct{ err error }
 func (e *othersError) Error() string { return e.err.Error() }
 func (e *othersError) Unwrap() error { return e.err }
 
-// leaveTime is how long a dead process may count as a member of the group, beyond the session timeout.
+// leaveTime is how long a dead process may count as a member of the group, beyond the session
+// timeout.
 const leaveTime = 2 * time.Second
 
-// checkAlone refuses to start while other members of the group are alive, for the reason that is given.
+// checkAlone refuses to start while other members of the group are alive, for the reason that is
+// given.
 func (p *pipeline) checkAlone(ctx context.Context, admin *kadm.Client, why string) error {
 	members, err := p.members(ctx, admin)
 	if err != nil || len(members) == 0 {

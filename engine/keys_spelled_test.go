@@ -18,7 +18,8 @@ import (
 	"weir/plan"
 )
 
-// spelledKey is a key and what some clients write for it; the first spelling is Flink's. A nil spelling is a record without a key.
+// spelledKey is a key and what some clients write for it; the first spelling is Flink's. A nil
+// spelling is a record without a key.
 type spelledKey struct {
 	row       string // its columns in the result
 	spellings []string
@@ -68,8 +69,9 @@ var spelledTables = map[string]struct {
 	}},
 }
 
-// Rows are grouped by what a key says, and not by how it is spelled, as on Flink, which brings rows of a key together whatever partition they
-// come from: so it is with 'any', and by murmur2 the rows are the same or a record is named that lies elsewhere.
+// Rows are grouped by what a key says, and not by how it is spelled, as on Flink, which brings rows
+// of a key together whatever partition they come from: so it is with 'any', and by murmur2 the rows
+// are the same or a record is named that lies elsewhere.
 func TestSpelledKeys(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

@@ -20,8 +20,9 @@ import (
 	"weir/plan"
 )
 
-// placements are where clients put the key of the i-th record, of n partitions, by default: Java's, librdkafka (kcat, and the clients of
-// Python, .NET, PHP and Rust), Sarama (Telegraf), and two of them that write one topic.
+// placements are where clients put the key of the i-th record, of n partitions, by default: Java's,
+// librdkafka (kcat, and the clients of Python, .NET, PHP and Rust), Sarama (Telegraf), and two of
+// them that write one topic.
 var placements = map[string]func(key []byte, n, i int) int{
 	"java":       murmur2,
 	"librdkafka": func(key []byte, n, _ int) int { return int(crc32.ChecksumIEEE(key) % uint32(n)) },
@@ -134,9 +135,10 @@ func runConfig(t *testing.T, name, sql string, cfg Config) error {
 	return err
 }
 
-// Rows of one key meet, wherever the producers have put them: by the topic's own partitions where keys lie as Kafka's Java client puts
-// them, and through a repartition topic where 'weir.key-partitioning' is 'any'. Otherwise the pipeline stops at the first record that
-// lies elsewhere, and nothing of its transaction is committed.
+// Rows of one key meet, wherever the producers have put them: by the topic's own partitions where
+// keys lie as Kafka's Java client puts them, and through a repartition topic where
+// 'weir.key-partitioning' is 'any'. Otherwise the pipeline stops at the first record that lies
+// elsewhere, and nothing of its transaction is committed.
 func TestKeysOfAllPartitioners(t *testing.T) {
 	for client, place := range placements {
 		for _, format := range []string{"raw", "json"} {

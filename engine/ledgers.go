@@ -15,8 +15,8 @@ import (
 	"weir/state"
 )
 
-// ledgersOf are the ledgers that say how far a partition is read: those of the stateful tasks that read it, or else that
-// of the positions topic.
+// ledgersOf are the ledgers that say how far a partition is read: those of the stateful tasks that
+// read it, or else that of the positions topic.
 func (s *session) ledgersOf(tp topicPartition) (all []*ledger) {
 	for _, stage := range s.keepers(tp.topic) {
 		if t := s.tasks[taskID{stage.Name, tp.partition}]; t != nil {
@@ -39,8 +39,9 @@ func (p *pipeline) newLedger(stage *plan.Stage, partition int32, store *state.St
 	return &ledger{store: store, topic: stage.Changelog, stage: stage.Name, partition: partition, made: fingerprint(stage)}
 }
 
-// restoreLedgers reads the positions topic for partitions that have come and that are in no task's state. Another worker may have
-// the same partition of another topic, so what was read earlier is not kept.
+// restoreLedgers reads the positions topic for partitions that have come and that are in no task's
+// state. Another worker may have the same partition of another topic, so what was read earlier is
+// not kept.
 func (s *session) restoreLedgers(ctx context.Context, come map[topicPartition]*covered) error {
 	from := make(map[int32]int64)
 	for tp := range come {
@@ -70,7 +71,8 @@ func (s *session) restoreLedgers(ctx context.Context, come map[topicPartition]*c
 	return nil
 }
 
-// checkWhole refuses an empty state whose changelog does not begin at its beginning: what is left of it are markers of transactions.
+// checkWhole refuses an empty state whose changelog does not begin at its beginning: what is left
+// of it are markers of transactions.
 func (p *pipeline) checkWhole(ctx context.Context, admin *kadm.Client, l *ledger) error {
 	if l.store.Len() > 0 {
 		return nil
@@ -101,7 +103,8 @@ func (s *session) reached(tp topicPartition, next, end int64) error {
 	return nil
 }
 
-// nextOffset is the offset from which on records of a partition are new; false where it is not assigned.
+// nextOffset is the offset from which on records of a partition are new; false where it is not
+// assigned.
 func (s *session) nextOffset(tp topicPartition) (int64, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,8 +191,8 @@ func (s *session) takeSettled() bool {
 	return was
 }
 
-// beginHealing begins a transaction where the group's offsets are to be set to those of the state: partitions without new rows
-// would keep the wrong ones, which others read.
+// beginHealing begins a transaction where the group's offsets are to be set to those of the state:
+// partitions without new rows would keep the wrong ones, which others read.
 func (s *session) beginHealing() error {
 	s.mu.Lock()
 	var heal []topicPartition
@@ -212,8 +215,8 @@ func (s *session) beginHealing() error {
 	return s.begin()
 }
 
-// heal commits the state's positions as the group's offsets where the transaction has read nothing, so that the client commits
-// none. It reports false where the group rebalances.
+// heal commits the state's positions as the group's offsets where the transaction has read nothing,
+// so that the client commits none. It reports false where the group rebalances.
 func (s *session) heal(ctx context.Context) (bool, error) {
 	topics := make(map[string]*kmsg.TxnOffsetCommitRequestTopic)
 	s.mu.Lock()

@@ -15,8 +15,8 @@ import (
 	"weir/plan"
 )
 
-// A row that is larger than its topic takes goes to the dead letters, and the rows behind it go on. What a topic is configured to
-// take it gets, also where that is more than usual.
+// A row that is larger than its topic takes goes to the dead letters, and the rows behind it go on.
+// What a topic is configured to take it gets, also where that is more than usual.
 func TestRowTooLarge(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "readings"))
 	if err != nil {
@@ -85,7 +85,8 @@ INSERT INTO roomy SELECT n, s || s || s FROM readings;`, "sizes")
 	}
 }
 
-// The max.message.bytes of a sink is lowered while the pipeline runs: rows that are too large from then on are dead letters, and all others are written once.
+// The max.message.bytes of a sink is lowered while the pipeline runs: rows that are too large from
+// then on are dead letters, and all others are written once.
 func TestSinkLimitLowered(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "readings", "small"))
 	if err != nil {

@@ -9,8 +9,9 @@ import (
 	"weir/state"
 )
 
-// copies knows whether a process can keep local copies of a pipeline's state. They are a cache: after the first one
-// that fails, as on a full disk, new tasks keep their state in memory, until the process ends.
+// copies knows whether a process can keep local copies of a pipeline's state. They are a cache:
+// after the first one that fails, as on a full disk, new tasks keep their state in memory, until
+// the process ends.
 type copies struct {
 	mu   sync.Mutex
 	lost error

@@ -88,7 +88,8 @@ func wantCounts(t *testing.T, at broker.Config, n int) {
 	}
 }
 
-// A disk that fills up under a running pipeline neither changes a row nor holds up its end; nor does it a start.
+// A disk that fills up under a running pipeline neither changes a row nor holds up its end; nor
+// does it a start.
 func TestStateDirFull(t *testing.T) {
 	dir := smallDisk(t, 24<<20)
 	at := cluster(t, 40)

@@ -44,8 +44,8 @@ func (s *site) cut(topic string, to func(end int64) int64) {
 	}
 }
 
-// The plan is lost: the way back is to make it again, and not to delete the group, after which the state would be read with all rows
-// again.
+// The plan is lost: the way back is to make it again, and not to delete the group, after which the
+// state would be read with all rows again.
 func TestPlanLost(t *testing.T) {
 	everywhere(t, func(s *site) {
 		s.deleteTopics("p.plan")
@@ -76,7 +76,8 @@ func TestPlanLostAndOtherSQL(t *testing.T) {
 	s.refused("other SQL made the state in p.stage1.changelog")
 }
 
-// The changelog is deleted, or made again by somebody else: the state is lost, and nothing is counted on top of nothing.
+// The changelog is deleted, or made again by somebody else: the state is lost, and nothing is
+// counted on top of nothing.
 func TestChangelogDeleted(t *testing.T) {
 	everywhere(t, func(s *site) {
 		for _, topic := range memory[s.kind] {
@@ -88,7 +89,8 @@ func TestChangelogDeleted(t *testing.T) {
 	})
 }
 
-// Records of the changelog are deleted. A local copy that has them all goes on; without one the state is not whole.
+// Records of the changelog are deleted. A local copy that has them all goes on; without one the
+// state is not whole.
 func TestChangelogCut(t *testing.T) {
 	cuts := map[string]func(end int64) int64{
 		"all":   func(end int64) int64 { return end },

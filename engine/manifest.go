@@ -27,7 +27,8 @@ type manifest struct {
 	Stages  []manifestStage          `json:"stages"`
 	SQL     string                   `json:"sql,omitempty"` // the text that runs now, for those who look at the pipeline
 	Topics  map[string]manifestTopic `json:"topics,omitempty"`
-	// Adopted says that the pipeline was begun by a version without positions: where none is recorded, the group's offset counts.
+	// Adopted says that the pipeline was begun by a version without positions: where none is
+	// recorded, the group's offset counts.
 	Adopted bool `json:"adopted,omitempty"`
 }
 
@@ -35,8 +36,8 @@ type manifestStage struct {
 	Name   string          `json:"name"`
 	Inputs []string        `json:"inputs"`
 	State  []manifestState `json:"state"`
-	// Stateless stages may change freely. They are listed so that a version without positions, which would read on from the group's
-	// offsets and record none, refuses the manifest.
+	// Stateless stages may change freely. They are listed so that a version without positions,
+	// which would read on from the group's offsets and record none, refuses the manifest.
 	Stateless bool `json:"stateless,omitempty"`
 }
 
@@ -66,8 +67,8 @@ func stageManifest(s *plan.Stage) manifestStage {
 	return stage
 }
 
-// ChangedError says that a pipeline's state was made by SQL that keeps something else. Report has a line for each state that
-// differs, and for each that could be kept.
+// ChangedError says that a pipeline's state was made by SQL that keeps something else. Report has a
+// line for each state that differs, and for each that could be kept.
 type ChangedError struct{ Pipeline, Report string }
 
 func (e *ChangedError) Error() string {
@@ -75,8 +76,9 @@ func (e *ChangedError) Error() string {
 		"or delete its state and the group's offsets: weir run --reset " + e.Pipeline + " (results, late rows and dead letters stay)"
 }
 
-// checkManifest refuses SQL that would read the state of other SQL, and topics that are not those of the state. A pipeline's first
-// start writes what its state is, and so does one with other SQL that keeps the same.
+// checkManifest refuses SQL that would read the state of other SQL, and topics that are not those
+// of the state. A pipeline's first start writes what its state is, and so does one with other SQL
+// that keeps the same.
 func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error {
 	used, err := p.used(ctx, admin) // before the plan: who reads while this starts has written it first
 	if err != nil {
@@ -168,8 +170,8 @@ func (p *pipeline) planRecord(value []byte) *kgo.Record {
 	return &kgo.Record{Topic: p.manifestTopic(), Key: []byte("plan"), Value: value}
 }
 
-// used is the error of a pipeline without a manifest that has been used all the same: its group has read something, or there is state.
-// What made them is not known. It is nil where there is nothing.
+// used is the error of a pipeline without a manifest that has been used all the same: its group has
+// read something, or there is state. What made them is not known. It is nil where there is nothing.
 func (p *pipeline) used(ctx context.Context, admin *kadm.Client) (used, err error) {
 	const ways = "If this is the SQL that made the state, and only %[1]s was lost: weir run --from-changelog, once. To start with another group and state, give the pipeline another name (SET 'pipeline.name')"
 	ends, err := endsOf(ctx, admin, p.memory()...)

@@ -13,8 +13,8 @@ import (
 	"weir/plan"
 )
 
-// Metrics are the metrics of a process's pipelines. They are read from the pipelines' status when scraped; only the histograms
-// and rows ahead are updated, once per transaction.
+// Metrics are the metrics of a process's pipelines. They are read from the pipelines' status when
+// scraped; only the histograms and rows ahead are updated, once per transaction.
 type Metrics struct {
 	commit  *prometheus.HistogramVec
 	latency *prometheus.HistogramVec
@@ -35,7 +35,8 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 	return m
 }
 
-// add includes a pipeline in the metrics from now on, even after it has ended: a counter must not decrease.
+// add includes a pipeline in the metrics from now on, even after it has ended: a counter must not
+// decrease.
 func (m *Metrics) add(s *Status) {
 	if m == nil {
 		return
@@ -106,8 +107,8 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// countable returns what is counted from 0 on, before there is any, so that Prometheus sees the first increase: the topics of
-// sources, and what options of tables may drop.
+// countable returns what is counted from 0 on, before there is any, so that Prometheus sees the
+// first increase: the topics of sources, and what options of tables may drop.
 func countable(p *plan.Program) (sources []string, droppable []operator.Drop) {
 	for _, t := range sourcesOf(p) {
 		if !slices.Contains(sources, t.Topic) {

@@ -17,19 +17,23 @@ import (
 	"weir/state"
 )
 
-// State is moved where sources got partitions, so that a key's state is where its rows come in from now on:
+// State is moved where sources got partitions, so that a key's state is where its rows come in from
+// now on:
 //
 //  1. Changelogs get as many partitions as the sources have.
-//  2. The tasks as they were come to one watermark, the latest of theirs, and emit what is due by it. A window that one of them
-//     has emitted is then over for all of them, so that no key finds it open at the task that it moves to.
-//  3. Tasks that are new get a header, the start of their partitions as their position, and the watermarks.
-//  4. Each entry that lies elsewhere than its key is taken out of one changelog partition and put into another, many in a transaction, so that
-//     it is in exactly one of them at any time.
+//  2. The tasks as they were come to one watermark, the latest of theirs, and emit what is due by
+//     it. A window that one of them has emitted is then over for all of them, so that no key finds
+//     it open at the task that it moves to.
+//  3. Tasks that are new get a header, the start of their partitions as their position, and the
+//     watermarks.
+//  4. Each entry that lies elsewhere than its key is taken out of one changelog partition and put
+//     into another, many in a transaction, so that it is in exactly one of them at any time.
 //  5. The plan gets the new numbers of partitions.
 //
-// Nothing else says how far a move is: a move that was interrupted leaves a plan with the old numbers, which a run without
-// --repartition refuses, and one with it does again what is left. Local copies are changelogs read up to some offset, and stay so.
-// All transactions have one transactional id, whose next owner fences the one before: two moves can't be at work at once.
+// Nothing else says how far a move is: a move that was interrupted leaves a plan with the old
+// numbers, which a run without --repartition refuses, and one with it does again what is left.
+// Local copies are changelogs read up to some offset, and stay so. All transactions have one
+// transactional id, whose next owner fences the one before: two moves can't be at work at once.
 
 // movedStage is a stage whose sources had other numbers of partitions.
 type movedStage struct {
@@ -56,7 +60,8 @@ type move struct {
 // moveID is the transactional id of moves of a pipeline's state.
 func (p *pipeline) moveID() string { return p.transactionalID("repartition") }
 
-// endMove ends what a move that was interrupted has left open: readers of the state would wait for it.
+// endMove ends what a move that was interrupted has left open: readers of the state would wait for
+// it.
 func (p *pipeline) endMove(ctx context.Context) error {
 	client, err := broker.Connect(ctx, p.Broker, kgo.WithContext(ctx), kgo.TransactionalID(p.moveID()), kgo.TransactionTimeout(p.TransactionTimeout))
 	if err != nil {
@@ -263,7 +268,8 @@ func (m *move) trust(ctx context.Context, t *movedTask) error {
 	return nil
 }
 
-// level brings the tasks as they were to one watermark, and emits what is due by it. It returns how many records that were.
+// level brings the tasks as they were to one watermark, and emits what is due by it. It returns how
+// many records that were.
 func (m *move) level(ctx context.Context, s movedStage, stores []*movedTask) (emitted int, err error) {
 	marks := make(map[string]int64)
 	tasks := make([]*operator.Task, len(stores))
@@ -315,7 +321,8 @@ func (m *move) level(ctx context.Context, s movedStage, stores []*movedTask) (em
 	return emitted, nil
 }
 
-// redistribute moves the entries that belong to other tasks, and returns how many and how large they were.
+// redistribute moves the entries that belong to other tasks, and returns how many and how large
+// they were.
 func (m *move) redistribute(ctx context.Context, s movedStage, mover *operator.Mover, tasks []*movedTask) (entries, bytes int, err error) {
 	total, seen := 0, 0
 	for _, t := range tasks {
@@ -370,7 +377,8 @@ func (m *move) writePlan(ctx context.Context) error {
 	return m.commit(ctx, nil, []*kgo.Record{m.planRecord(value)})
 }
 
-// commit writes the changes of tasks' states, and other records, in one transaction. The last record of each state is a position.
+// commit writes the changes of tasks' states, and other records, in one transaction. The last
+// record of each state is a position.
 func (m *move) commit(ctx context.Context, tasks []*movedTask, records []*kgo.Record) error {
 	if len(tasks) == 0 && len(records) == 0 {
 		return nil

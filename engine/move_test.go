@@ -23,7 +23,8 @@ import (
 	"weir/plan"
 )
 
-// movedTables are readings of two topics and the versions of their devices. %[1]s is the key's format, %[2]s an option of sources.
+// movedTables are readings of two topics and the versions of their devices. %[1]s is the key's
+// format, %[2]s an option of sources.
 const movedTables = `
 SET 'pipeline.name' = 'moved';
 CREATE TABLE readings (device STRING, v BIGINT, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('connector' = 'kafka', 'topic' = 'readings',
@@ -210,7 +211,8 @@ func (h *hall) repartition() {
 	h.cfg.Repartition = false
 }
 
-// results are the rows of the sink, each with how often it is there; of an upsert table the last ones.
+// results are the rows of the sink, each with how often it is there; of an upsert table the last
+// ones.
 func (h *hall) results() map[string]int {
 	h.Helper()
 	last, all := make(map[string]string), make(map[string]int)
@@ -232,7 +234,8 @@ func (h *hall) results() map[string]int {
 	return all
 }
 
-// want compares the results with those of all rows in a topic of one partition, and looks that nothing was late.
+// want compares the results with those of all rows in a topic of one partition, and looks that
+// nothing was late.
 func (h *hall) want() {
 	h.Helper()
 	whole := newHall(h.T, h.kind, h.key, 1, 0)
@@ -262,8 +265,8 @@ func (h *hall) want() {
 	}
 }
 
-// A row that comes after a move, for a window that any task has emitted before it, is late wherever its key lies now: no window comes out
-// twice.
+// A row that comes after a move, for a window that any task has emitted before it, is late wherever
+// its key lies now: no window comes out twice.
 func TestLateAfterMove(t *testing.T) {
 	everyMove(t, func(h *hall, _ int32) {
 		h.repartition()
@@ -283,7 +286,8 @@ func TestLateAfterMove(t *testing.T) {
 	}, "tumble", "hop", "cumulate", "session", "window topn", "over all")
 }
 
-// moves are from and to how many partitions, in which format of the key, and whether with local copies of the state.
+// moves are from and to how many partitions, in which format of the key, and whether with local
+// copies of the state.
 var moves = []struct {
 	from, to int32
 	key      string
@@ -334,7 +338,8 @@ func (h *hall) goOn() {
 	h.want()
 }
 
-// State by key moves to the tasks whose partitions its keys have now, and the pipeline goes on with it.
+// State by key moves to the tasks whose partitions its keys have now, and the pipeline goes on with
+// it.
 func TestMove(t *testing.T) {
 	everyMove(t, func(h *hall, _ int32) {
 		h.repartition()
@@ -345,8 +350,8 @@ func TestMove(t *testing.T) {
 	})
 }
 
-// A move dies at each of its transactions, before the commit or after it. What is left is refused by a plain run, and another move does
-// the rest.
+// A move dies at each of its transactions, before the commit or after it. What is left is refused
+// by a plain run, and another move does the rest.
 func TestCrashAtEveryTransactionOfMove(t *testing.T) {
 	for _, committed := range []bool{false, true} {
 		t.Run(fmt.Sprint(committed), func(t *testing.T) {
@@ -376,7 +381,8 @@ func (h *hall) planned() int32 {
 	return m.Topics["readings"].Partitions
 }
 
-// crash runs a move until its n-th transaction is to be committed, or is, and reports whether it came to its end before that.
+// crash runs a move until its n-th transaction is to be committed, or is, and reports whether it
+// came to its end before that.
 func (h *hall) crash(n int, committed bool) (complete bool) {
 	h.Helper()
 	ctx, die := context.WithTimeout(h.Context(), 20*time.Second)

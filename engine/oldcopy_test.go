@@ -25,8 +25,9 @@ CREATE TABLE windows (sensor STRING, w STRING, n BIGINT) WITH ('connector' = 'ka
 INSERT INTO windows SELECT sensor, DATE_FORMAT(window_start, 'HH:mm'), COUNT(*) FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
 GROUP BY sensor, window_start, window_end;`
 
-// A local copy has open windows. Another process closes them, writes their rows, and deletes them from the changelog, which forgets in time what
-// was deleted (delete.retention.ms). From then on the copy must not be used: its windows would be written again.
+// A local copy has open windows. Another process closes them, writes their rows, and deletes them
+// from the changelog, which forgets in time what was deleted (delete.retention.ms). From then on
+// the copy must not be used: its windows would be written again.
 func TestOldLocalCopy(t *testing.T) {
 	const kept = 2 * time.Hour // delete.retention.ms
 	for _, c := range []struct {

@@ -24,8 +24,8 @@ func (s *site) addPartitions(topic string, n int32) {
 	}
 }
 
-// Partitions that a source gets while a pipeline runs: with state, it stops before it reads a row of them, and its state is as it
-// was; without, they are taken up.
+// Partitions that a source gets while a pipeline runs: with state, it stops before it reads a row
+// of them, and its state is as it was; without, they are taken up.
 func TestPartitionsAddedWhileRunning(t *testing.T) {
 	everywhere(t, func(s *site) {
 		ctx, stop := context.WithTimeout(s.Context(), 20*time.Second)
@@ -100,7 +100,8 @@ func (s *site) ends(topic string) map[int32]int64 {
 	return ends[topic]
 }
 
-// Where everything is read, a source may get partitions. The group's offsets do not matter: the state says how far it is read.
+// Where everything is read, a source may get partitions. The group's offsets do not matter: the
+// state says how far it is read.
 func TestRepartition(t *testing.T) {
 	for _, kind := range []string{"exchanged", "keyed", "mixed"} {
 		for _, partitions := range []int32{2, 4} {

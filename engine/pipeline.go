@@ -40,8 +40,9 @@ type pipeline struct {
 	healed   map[topicPartition]bool  // the group's offset is that of the state
 }
 
-// prepare makes the topics that the pipeline needs, checks those that must be there, and finds where bounded inputs end.
-// It goes on trying for a while where a broker is behind, as when several processes start at once and make the topics.
+// prepare makes the topics that the pipeline needs, checks those that must be there, and finds
+// where bounded inputs end. It goes on trying for a while where a broker is behind, as when several
+// processes start at once and make the topics.
 func (p *pipeline) prepare(ctx context.Context) error {
 	wait := broker.Backoff()
 	for began := time.Now(); ; {

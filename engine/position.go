@@ -13,15 +13,17 @@ import (
 	"weir/state"
 )
 
-// A ledger is where the position of partitions is kept: entries of the state of the task that reads them, and so
-// records of its changelog, written in the transaction that reads the rows, changes the state and commits the group's
-// offsets. Partitions that only stateless stages read have theirs in the topic <pipeline>.positions.
+// A ledger is where the position of partitions is kept: entries of the state of the task that reads
+// them, and so records of its changelog, written in the transaction that reads the rows, changes
+// the state and commits the group's offsets. Partitions that only stateless stages read have theirs
+// in the topic <pipeline>.positions.
 //
-//	header       written once, before everything else: what the state is made of. A changelog that has lost its
-//	             beginning has no header, whatever compaction, retention and DeleteRecords leave of it.
-//	position/T   of each topic T that is read: its id, how many partitions it has, and the next offset to read. They
-//	             are the last records of each transaction, so a changelog that ends otherwise was written by a version
-//	             without positions.
+//	header       written once, before everything else: what the state is made of. A changelog that
+//	             has lost its beginning has no header, whatever compaction, retention and
+//	             DeleteRecords leave of it.
+//	position/T   of each topic T that is read: its id, how many partitions it has, and the next
+//	             offset to read. They are the last records of each transaction, so a changelog
+//	             that ends otherwise was written by a version without positions.
 //
 // The values are JSON with a version; the key is that of state.Store with the number positionEntry.
 type ledger struct {
@@ -97,7 +99,8 @@ func decodeVersioned(value []byte, to any, what string, version func() int) erro
 	return nil
 }
 
-// write puts positions at the end of the open transaction's changes, and the header where it is missing.
+// write puts positions at the end of the open transaction's changes, and the header where it is
+// missing.
 func (l *ledger) write(pipeline string, positions map[string]position) error {
 	if _, known := l.store.Get(positionEntry, 0, []byte(headerKey)); !known || len(positions) == 0 {
 		if err := l.put(headerKey, header{positionVersion, pipeline, l.made}); err != nil {
@@ -132,7 +135,8 @@ func (l *ledger) records(produce func(*kgo.Record)) (made []*kgo.Record) {
 	return made
 }
 
-// fingerprint names what the state of a stage is made of: what may not change while the state is kept.
+// fingerprint names what the state of a stage is made of: what may not change while the state is
+// kept.
 func fingerprint(s *plan.Stage) string {
 	b, err := json.Marshal(stageManifest(s))
 	if err != nil { // strings and numbers only
@@ -142,11 +146,13 @@ func fingerprint(s *plan.Stage) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// positionsTopic keeps the positions of partitions that only stateless stages read. They belong to the topics that are read and not
-// to stages, so that other SQL, whose stages have other names, finds them.
+// positionsTopic keeps the positions of partitions that only stateless stages read. They belong to
+// the topics that are read and not to stages, so that other SQL, whose stages have other names,
+// finds them.
 func (p *pipeline) positionsTopic() string { return p.Program.PositionsTopic() }
 
-// keepers are the stages whose state says how far a topic is read; none where only stateless stages read it.
+// keepers are the stages whose state says how far a topic is read; none where only stateless stages
+// read it.
 func (p *pipeline) keepers(topic string) (stages []*plan.Stage) {
 	for _, s := range p.Program.Stages {
 		for _, t := range s.Topics() {

@@ -44,8 +44,8 @@ func (p *pipeline) accepted(tp topicPartition, from, to int64) bool {
 	return false
 }
 
-// checkAcceptLoss refuses ranges of --accept-loss that lie in no partition that the pipeline reads: a
-// mistyped one would be ignored.
+// checkAcceptLoss refuses ranges of --accept-loss that lie in no partition that the pipeline reads:
+// a mistyped one would be ignored.
 func (p *pipeline) checkAcceptLoss() error {
 	read := p.stageTopics()
 	for _, g := range p.AcceptLoss {
@@ -60,7 +60,8 @@ func (p *pipeline) checkAcceptLoss() error {
 	return nil
 }
 
-// mismatch is the error of a state that does not fit the cluster, with the way forward that is always open.
+// mismatch is the error of a state that does not fit the cluster, with the way forward that is
+// always open.
 func (p *pipeline) mismatch(format string, args ...any) error {
 	return &fatalError{fmt.Errorf(format+". To begin without the state and the group's offsets: weir run --reset %s (results, late rows and dead letters stay)",
 		append(args, p.Program.Name)...)}

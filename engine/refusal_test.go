@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// A range of --accept-loss is taken as the error of the loss writes it; anything else says what is expected.
+// A range of --accept-loss is taken as the error of the loss writes it; anything else says what is
+// expected.
 func TestParseGap(t *testing.T) {
 	for text, want := range map[string]Gap{
 		"readings/0:100-250":       {"readings", 0, 100, 250},

@@ -56,7 +56,8 @@ INSERT INTO results SELECT window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE readin
 	}
 }
 
-// refusedRun runs a pipeline whose end must be an error with these texts, and no wait for another try.
+// refusedRun runs a pipeline whose end must be an error with these texts, and no wait for another
+// try.
 func refusedRun(t *testing.T, at broker.Config, sql string, change func(*Config), want ...string) {
 	t.Helper()
 	program, err := plan.Compile(sql, "refused")
@@ -161,7 +162,8 @@ func TestRefusedWrites(t *testing.T) {
 	}
 }
 
-// A consumer of another kind in the pipeline's group ends the run by name, once it is known not to be a process that has died.
+// A consumer of another kind in the pipeline's group ends the run by name, once it is known not to
+// be a process that has died.
 func TestStrangerInGroup(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, "readings", "even"))
 	if err != nil {

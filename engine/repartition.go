@@ -14,11 +14,13 @@ import (
 	"weir/state"
 )
 
-// repartition takes topics as they are that have other numbers of partitions than when the pipeline last ran. Where a source of stages that
-// keep state got more, the state is to be moved (see move.go) before anything is read; rows that are written by key may go to other
-// partitions from now on.
+// repartition takes topics as they are that have other numbers of partitions than when the pipeline
+// last ran. Where a source of stages that keep state got more, the state is to be moved (see
+// move.go) before anything is read; rows that are written by key may go to other partitions from
+// now on.
 //
-// Until the move is complete, the plan has the old numbers of partitions, so that a run without --repartition refuses them.
+// Until the move is complete, the plan has the old numbers of partitions, so that a run without
+// --repartition refuses them.
 func (p *pipeline) repartition(ctx context.Context, admin *kadm.Client) error {
 	old, err := p.readManifest(ctx)
 	if err != nil || old == nil {
@@ -116,8 +118,9 @@ func (p *pipeline) positionsIn(ctx context.Context, s *plan.Stage) (map[int32]ma
 	return all, nil
 }
 
-// checkRead refuses where the old partitions of a stage's topics, the first ones, have records that its state does not cover, or the new ones
-// some that are read. A topic that was created again has none of the old ones.
+// checkRead refuses where the old partitions of a stage's topics, the first ones, have records that
+// its state does not cover, or the new ones some that are read. A topic that was created again has
+// none of the old ones.
 func (p *pipeline) checkRead(ctx context.Context, admin *kadm.Client, s *plan.Stage, was int32) error {
 	topics := s.Topics()
 	ends, err := admin.ListEndOffsets(ctx, topics...)

@@ -28,13 +28,14 @@ type ResetReport struct {
 // Empty reports whether there was nothing to delete.
 func (r *ResetReport) Empty() bool { return r.Group == "" && len(r.Topics) == 0 && r.Folder == "" }
 
-// memoryTopic are the topics of a pipeline's own that a reset deletes, without the pipeline's name. What it has written for others
-// stays: results, late rows and dead letters.
+// memoryTopic are the topics of a pipeline's own that a reset deletes, without the pipeline's name.
+// What it has written for others stays: results, late rows and dead letters.
 var memoryTopic = regexp.MustCompile(`^\.(plan|positions|stage\d+\.changelog|repartition\d+)$`)
 
-// Reset deletes what a pipeline remembers: its group, its plan, its state and its local copies, so that its next start is its first.
-// It refuses while the pipeline runs. What it deletes first makes the rest useless, so that a reset that was interrupted leaves a
-// pipeline that refuses to start, and not one that counts twice.
+// Reset deletes what a pipeline remembers: its group, its plan, its state and its local copies, so
+// that its next start is its first. It refuses while the pipeline runs. What it deletes first makes
+// the rest useless, so that a reset that was interrupted leaves a pipeline that refuses to start,
+// and not one that counts twice.
 func Reset(ctx context.Context, at broker.Config, name, stateDir string) (*ResetReport, error) {
 	client, err := broker.Connect(ctx, at)
 	if err != nil {

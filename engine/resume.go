@@ -14,11 +14,13 @@ import (
 	"weir/plan"
 )
 
-// Where a partition is read on is decided by the position in the state, not by the group's offsets: those expire, and are
-// deleted and reset by hand. The client asks for the group's offsets when a partition is assigned (AdjustFetchOffsetsFn) and
-// waits there until the session has restored the state, so that no row is fetched before.
+// Where a partition is read on is decided by the position in the state, not by the group's offsets:
+// those expire, and are deleted and reset by hand. The client asks for the group's offsets when a
+// partition is assigned (AdjustFetchOffsetsFn) and waits there until the session has restored the
+// state, so that no row is fetched before.
 
-// covered is what is known of an assigned partition. A new assignment has a new one. session.mu guards it.
+// covered is what is known of an assigned partition. A new assignment has a new one. session.mu
+// guards it.
 type covered struct {
 	restored chan struct{} // closed when recorded, adopt and found are known, which nobody changes afterwards
 	recorded *position     // nil where none is recorded
@@ -40,8 +42,8 @@ type found struct {
 	begin      int64 // where it is read first, by scan.startup.mode
 }
 
-// startOffsets replaces the group's offsets of partitions that were just assigned by those that the state covers. A goroutine of
-// the client's calls it.
+// startOffsets replaces the group's offsets of partitions that were just assigned by those that the
+// state covers. A goroutine of the client's calls it.
 func (s *session) startOffsets(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	for topic, partitions := range offsets {
 		for partition, group := range partitions {
@@ -85,7 +87,8 @@ func (s *session) startOffset(ctx context.Context, tp topicPartition, committed 
 	return kgo.NewOffset().At(next), nil
 }
 
-// resume decides where a partition is read on. group is the offset that the group has committed; negative where it has none.
+// resume decides where a partition is read on. group is the offset that the group has committed;
+// negative where it has none.
 func (s *session) resume(tp topicPartition, c *covered, group int64) (int64, error) {
 	at := s.Logger.With("topic", tp.topic, "partition", tp.partition)
 	switch {
@@ -149,7 +152,8 @@ func (p *pipeline) wantsGroup(topic string) bool {
 	return slices.ContainsFunc(p.sources(), func(t *plan.Table) bool { return t.Topic == topic && t.Startup.Group && t.Reset == plan.ResetNone })
 }
 
-// readRecreated is where a topic is read that was deleted and created again: a source from its beginning, with the state kept.
+// readRecreated is where a topic is read that was deleted and created again: a source from its
+// beginning, with the state kept.
 func (s *session) readRecreated(tp topicPartition, c *covered) (int64, error) {
 	was, id := c.recorded, c.found.id.String()
 	if !s.isSource(tp.topic) {
@@ -276,8 +280,8 @@ func (p *pipeline) firstOffset(tp topicPartition, start int64) int64 {
 	return max(p.startups[tp], start)
 }
 
-// findBegins finds where partitions begin whose scan.startup.mode is a time or the latest offset. It does so once in a process: what
-// arrives between two sessions must not be passed over.
+// findBegins finds where partitions begin whose scan.startup.mode is a time or the latest offset.
+// It does so once in a process: what arrives between two sessions must not be passed over.
 func (s *session) findBegins(ctx context.Context, topics []string) error {
 	for _, t := range s.sources() {
 		if !slices.Contains(topics, t.Topic) || !t.Startup.Latest && t.Startup.Timestamp == 0 {

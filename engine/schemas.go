@@ -18,12 +18,13 @@ import (
 	"weir/registry"
 )
 
-// Tasks do no I/O, and so can't ask a registry. Before records go to them, the ids of the schemas that they were written with are
-// looked up: what is known costs nothing, and what is not is waited for, as short as a registry that is up answers. Where it
-// does not answer, the partition is held: the transaction is aborted, since offsets of records that were polled are committed
-// with it, the partition is paused, and all others go on. It goes on itself when the id is resolved. Nothing is guessed or
-// dropped: an id that the registry says it does not have makes its records dead letters, with the other reasons why a record
-// can't be decoded.
+// Tasks do no I/O, and so can't ask a registry. Before records go to them, the ids of the schemas
+// that they were written with are looked up: what is known costs nothing, and what is not is waited
+// for, as short as a registry that is up answers. Where it does not answer, the partition is held:
+// the transaction is aborted, since offsets of records that were polled are committed with it, the
+// partition is paused, and all others go on. It goes on itself when the id is resolved. Nothing is
+// guessed or dropped: an id that the registry says it does not have makes its records dead letters,
+// with the other reasons why a record can't be decoded.
 const (
 	schemaPatience = 200 * time.Millisecond // how long a transaction stays open for the answer of a registry
 	schemaAgain    = time.Minute            // after which an id that was not there is asked for once more
@@ -64,8 +65,9 @@ type lookup struct {
 	refused time.Time // when the registry said that there is no such schema; zero where there is one
 }
 
-// prepareSchemas connects to the registries of the tables, and registers the schemas of the rows that the pipeline writes: before
-// the first row. A registry that is down is waited for; one that refuses a schema ends the pipeline.
+// prepareSchemas connects to the registries of the tables, and registers the schemas of the rows
+// that the pipeline writes: before the first row. A registry that is down is waited for; one that
+// refuses a schema ends the pipeline.
 func (p *pipeline) prepareSchemas(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	s := &schemas{Schemas: format.NewSchemas(), pipeline: p, ctx: ctx, stop: stop, clients: make(map[string]*registry.Client), readers: make(map[string][]reader), lookups: make(map[lookupID]*lookup)}
@@ -112,8 +114,8 @@ func (s *schemas) client(o format.Options) (*registry.Client, error) {
 	return c, nil
 }
 
-// register finds the id with which rows are written: by registering their schema, or, with auto.register.schemas = false, by
-// looking it up.
+// register finds the id with which rows are written: by registering their schema, or, with
+// auto.register.schemas = false, by looking it up.
 func (s *schemas) register(ctx context.Context, f *plan.Format) error {
 	schema, err := format.SchemaOf(f.Name, f.Fields, f.Options)
 	if err != nil {
@@ -204,8 +206,8 @@ func (s *schemas) ask(id lookupID, r reader) *lookup {
 	return l
 }
 
-// askAgain looks for an id once more that was not there a while ago: registries that follow another one can be behind it. Until the
-// answer is there the old one holds.
+// askAgain looks for an id once more that was not there a while ago: registries that follow another
+// one can be behind it. Until the answer is there the old one holds.
 func (s *schemas) askAgain(id lookupID, r reader) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -244,7 +246,8 @@ func (s *schemas) resolve(id lookupID, r reader, l *lookup) {
 	s.Add(id.url, schema)
 }
 
-// findReader finds the newest schema of a table's subject that fits its columns, to be named where one does not.
+// findReader finds the newest schema of a table's subject that fits its columns, to be named where
+// one does not.
 func (s *schemas) findReader(client *registry.Client, f *plan.Format) {
 	ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
 	defer cancel()
@@ -311,8 +314,8 @@ type topicPartition struct {
 	partition int32
 }
 
-// holdUnknown looks up what schemas records were written with. It reports true where a partition must be held: what was polled is
-// then polled again, without that partition.
+// holdUnknown looks up what schemas records were written with. It reports true where a partition
+// must be held: what was polled is then polled again, without that partition.
 func (s *session) holdUnknown(ctx context.Context, fetches kgo.Fetches) (bool, error) {
 	s.releaseKnown()
 	if len(s.schemas.readers) == 0 {

@@ -195,8 +195,9 @@ const (
 	avroV3 = `{"type":"record","name":"Reading","fields":[{"name":"device_id","type":"string"},{"name":"x","type":"string"}]}`
 )
 
-// While the registry is down, records whose schema is known flow on all other partitions; one with an unknown schema holds its
-// partition, the status says so, and when the registry is back nothing is lost or twice.
+// While the registry is down, records whose schema is known flow on all other partitions; one with
+// an unknown schema holds its partition, the status says so, and when the registry is back nothing
+// is lost or twice.
 func TestRegistryDown(t *testing.T) {
 	p := newPool(t)
 	v1, v2 := p.register(avroV1), p.register(avroV2)
@@ -236,8 +237,8 @@ func TestRegistryDown(t *testing.T) {
 	}
 }
 
-// What can't be decoded is a dead letter with its reason: an id that is not there, a schema that does not fit with both ids, a value
-// that is cut off or of no registry. All else flows.
+// What can't be decoded is a dead letter with its reason: an id that is not there, a schema that
+// does not fit with both ids, a value that is cut off or of no registry. All else flows.
 func TestUndecodable(t *testing.T) {
 	p := newPool(t)
 	v1 := p.register(avroV1)
@@ -266,7 +267,8 @@ func TestUndecodable(t *testing.T) {
 	}
 }
 
-// A pipeline whose schema can't be registered, since the registry is down, waits before its first row, and says so.
+// A pipeline whose schema can't be registered, since the registry is down, waits before its first
+// row, and says so.
 func TestRegistryDownAtStart(t *testing.T) {
 	p := newPool(t)
 	v1 := p.register(avroV1)

@@ -25,8 +25,8 @@ import (
 	"weir/state"
 )
 
-// counting counts readings by sensor, which is state, and copies each of them, so that a row that is written twice or not at all
-// shows.
+// counting counts readings by sensor, which is state, and copies each of them, so that a row that
+// is written twice or not at all shows.
 const counting = accidentSource + `EXECUTE STATEMENT SET BEGIN
   INSERT INTO sums SELECT sensor, COUNT(*) FROM readings GROUP BY sensor;
   INSERT INTO copies SELECT n FROM readings; END;`
@@ -37,8 +37,8 @@ const (
 	scriptGroup      = "weir-p"
 )
 
-// script is a pipeline whose workers, partitions and answers of the broker a test moves step by step. Each step checks what it did;
-// consistent is the check of everything.
+// script is a pipeline whose workers, partitions and answers of the broker a test moves step by
+// step. Each step checks what it did; consistent is the check of everything.
 type script struct {
 	*testing.T
 	broker  *txtest.Broker
@@ -174,7 +174,8 @@ func (s *script) ended(name string) error {
 	}
 }
 
-// send writes the next n readings, of three sensors a partition, to all partitions by turns or to the one that is named.
+// send writes the next n readings, of three sensors a partition, to all partitions by turns or to
+// the one that is named.
 func (s *script) send(n int, to ...int32) {
 	s.Helper()
 	records := make([]*kgo.Record, n)
@@ -231,7 +232,8 @@ func (s *script) assign(plan txtest.Plan) {
 	s.broker.Assign(scriptGroup, "readings", plan)
 }
 
-// consistent compares rows, offsets and changelog: what readers see of each is of the same readings, and of each reading once.
+// consistent compares rows, offsets and changelog: what readers see of each is of the same
+// readings, and of each reading once.
 func (s *script) consistent() {
 	s.Helper()
 	offsets := s.broker.Offsets(scriptGroup, "readings")
@@ -271,8 +273,8 @@ func (s *script) consistent() {
 	}
 }
 
-// wantChangelog checks what is committed of the state of a partition: it ends with the position, which is the group's offset,
-// and has one entry for each sensor.
+// wantChangelog checks what is committed of the state of a partition: it ends with the position,
+// which is the group's offset, and has one entry for each sensor.
 func (s *script) wantChangelog(partition int32, next int64, sensors int) {
 	s.Helper()
 	if next == 0 {
@@ -322,7 +324,8 @@ func (s *script) number(r *kgo.Record, field string) int {
 	return row[field]
 }
 
-// goesOn ends a script: the workers stop, and another one, which knows only what the broker has, counts on from there.
+// goesOn ends a script: the workers stop, and another one, which knows only what the broker has,
+// counts on from there.
 func (s *script) goesOn() {
 	s.Helper()
 	for name := range s.workers {
@@ -372,8 +375,8 @@ func (s *script) newSession(worker string) {
 	})
 }
 
-// crash ends a worker as a killed process ends: what it has open stays open, and its local copies are as they were. It must run
-// with crashing.
+// crash ends a worker as a killed process ends: what it has open stays open, and its local copies
+// are as they were. It must run with crashing.
 func (s *script) crash(worker string) {
 	s.Helper()
 	s.workers[worker].cancel()
@@ -392,7 +395,8 @@ func (s *script) committed(partition int32) {
 	s.broker.AwaitGroup(scriptGroup, func(g *kfake.GroupInfo) bool { return g.Commits["readings"][partition].Offset >= end })
 }
 
-// pauseAtBegin has a worker wait when it begins its next transaction, with the records that it has polled.
+// pauseAtBegin has a worker wait when it begins its next transaction, with the records that it has
+// polled.
 func (s *script) pauseAtBegin(worker string) *pause {
 	w := s.workers[worker]
 	p := &pause{make(chan struct{}), make(chan struct{})}

@@ -18,7 +18,8 @@ import (
 	"weir/trace"
 )
 
-// session is one life of a worker's client: what it knows is dropped when it ends, and rebuilt from the broker.
+// session is one life of a worker's client: what it knows is dropped when it ends, and rebuilt from
+// the broker.
 type session struct {
 	*worker
 	group  *kgo.GroupTransactSession
@@ -262,7 +263,8 @@ func (s *session) onRevoked(_ context.Context, _ *kgo.Client, gone map[string][]
 	}
 }
 
-// takeCome returns the partitions of tasks that the client may not read yet, since their state is not restored.
+// takeCome returns the partitions of tasks that the client may not read yet, since their state is
+// not restored.
 func (s *session) takeCome(fresh map[taskID]bool) map[topicPartition]*covered {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -305,8 +307,8 @@ func (s *session) takeFresh() map[taskID]bool {
 // process runs polled records through their tasks, inside a transaction.
 func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 	if fresh := s.takeFresh(); fresh != nil {
-		// A restore waits for open transactions on the changelog, so ours must not be one of them. The records just
-		// polled are read again: an abort rewinds to the committed offsets.
+		// A restore waits for open transactions on the changelog, so ours must not be one of them.
+		// The records just polled are read again: an abort rewinds to the committed offsets.
 		if s.open {
 			if err := s.end(kgo.TryAbort); err != nil {
 				return err
@@ -562,7 +564,8 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 	return records, nil
 }
 
-// restoreProgress returns what is to be called with the partition of each record that a restore reads.
+// restoreProgress returns what is to be called with the partition of each record that a restore
+// reads.
 func (s *session) restoreProgress(ctx context.Context, stage *plan.Stage, tasks []*task) (func(partition int32), error) {
 	ends, err := s.admin.ListEndOffsets(ctx, stage.Changelog)
 	if err != nil {
@@ -588,8 +591,9 @@ func (s *session) restoreProgress(ctx context.Context, stage *plan.Stage, tasks 
 	}, nil
 }
 
-// endEmpty ends bounded inputs that have nothing to read any more, of which no record would tell: not to tasks that are new, and not
-// to those that an abort has brought back to before their end while their positions are at it.
+// endEmpty ends bounded inputs that have nothing to read any more, of which no record would tell:
+// not to tasks that are new, and not to those that an abort has brought back to before their end
+// while their positions are at it.
 func (s *session) endEmpty() error {
 	s.rewound = false
 	if len(s.ends) == 0 {
@@ -623,8 +627,8 @@ func (s *session) endEmpty() error {
 	return nil
 }
 
-// finished reports whether nothing is left to do for a pipeline that ends: all tasks of this worker have ended. A worker without
-// tasks waits until the group has committed all that there is.
+// finished reports whether nothing is left to do for a pipeline that ends: all tasks of this worker
+// have ended. A worker without tasks waits until the group has committed all that there is.
 func (s *session) finished(ctx context.Context) bool {
 	for _, t := range s.tasks {
 		if !t.Ended() || t.Pending() {

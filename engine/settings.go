@@ -14,11 +14,12 @@ import (
 	"weir/plan"
 )
 
-// tombstonesKept is the delete.retention.ms with which changelogs are made: Kafka's default, which a cluster may have lowered.
+// tombstonesKept is the delete.retention.ms with which changelogs are made: Kafka's default, which
+// a cluster may have lowered.
 const tombstonesKept = 24 * time.Hour
 
-// checkSettings looks at the settings of the topics that hold the pipeline's memory. A policy that deletes what is still needed is
-// corrected: what was deleted before that, a restore finds out.
+// checkSettings looks at the settings of the topics that hold the pipeline's memory. A policy that
+// deletes what is still needed is corrected: what was deleted before that, a restore finds out.
 func (p *pipeline) checkSettings(ctx context.Context, admin *kadm.Client) error {
 	want := map[string]string{p.manifestTopic(): "compact"}
 	for _, topic := range p.memory() {
@@ -61,8 +62,9 @@ func (p *pipeline) checkSettings(ctx context.Context, admin *kadm.Client) error 
 	return nil
 }
 
-// checkCompacted refuses to write records without keys to compacted topics: the broker does not take them. Letters and late rows have the keys
-// of their records, and compaction would remove all but the last of a key.
+// checkCompacted refuses to write records without keys to compacted topics: the broker does not
+// take them. Letters and late rows have the keys of their records, and compaction would remove all
+// but the last of a key.
 func (p *pipeline) checkCompacted(ctx context.Context, admin *kadm.Client) error {
 	settings := p.Program.Settings
 	why := map[string]string{
@@ -103,8 +105,9 @@ func (p *pipeline) correctPolicy(ctx context.Context, admin *kadm.Client, topic,
 	return nil
 }
 
-// maxAge is how old a copy of a changelog's state may be: a deletion that is older may no longer be in the changelog, and what it
-// deleted would come back. Half of the time that tombstones are kept leaves the other half for a restore.
+// maxAge is how old a copy of a changelog's state may be: a deletion that is older may no longer be
+// in the changelog, and what it deleted would come back. Half of the time that tombstones are kept
+// leaves the other half for a restore.
 func (p *pipeline) maxAge(changelog string) time.Duration {
 	kept, known := p.tombstones[changelog]
 	if !known {

@@ -11,8 +11,9 @@ import (
 	"weir/plan"
 )
 
-// Skip is a range of offsets of a source that were gone before the pipeline had read them. Offsets are those of records and of the markers of
-// transactions; how many were records nobody can say any more.
+// Skip is a range of offsets of a source that were gone before the pipeline had read them. Offsets
+// are those of records and of the markers of transactions; how many were records nobody can say any
+// more.
 type Skip struct {
 	At        time.Time `json:"at"`
 	Topic     string    `json:"topic"`
@@ -31,8 +32,9 @@ type gapKey struct {
 	id string
 }
 
-// skipped reports offsets of a source, from up to to, that are gone before the pipeline has read them. id is that of the topic. What was reported
-// before, by a session whose transaction was aborted, is not reported again.
+// skipped reports offsets of a source, from up to to, that are gone before the pipeline has read
+// them. id is that of the topic. What was reported before, by a session whose transaction was
+// aborted, is not reported again.
 func (p *pipeline) skipped(tp topicPartition, id string, from, to int64, why string) {
 	if from = p.Status.skip(tp, id, from, to, why); from < to {
 		p.Logger.Warn("records were skipped: "+why, "topic", tp.topic, "partition", tp.partition, "from", from, "to", to, "offsets", to-from)
@@ -64,7 +66,8 @@ func (s *Status) allSkipped() (n int64) {
 	return n
 }
 
-// reset is what the tables of a topic say of records that were deleted before they were read: the strictest of them.
+// reset is what the tables of a topic say of records that were deleted before they were read: the
+// strictest of them.
 func (p *pipeline) reset(topic string) plan.Reset {
 	least := plan.ResetEarliest
 	for _, t := range p.sources() {
@@ -75,8 +78,9 @@ func (p *pipeline) reset(topic string) plan.Reset {
 	return least
 }
 
-// passOver decides where a partition is read on of which the offsets from next up to start were deleted before they were read. A hole in a topic between
-// stages is always a loss; one in a source is what its tables say.
+// passOver decides where a partition is read on of which the offsets from next up to start were
+// deleted before they were read. A hole in a topic between stages is always a loss; one in a source
+// is what its tables say.
 func (s *session) passOver(tp topicPartition, found found, next, start int64) (int64, error) {
 	const deleted = "were deleted before they were read"
 	if s.accepted(tp, next, start) {
@@ -95,8 +99,9 @@ func (s *session) passOver(tp topicPartition, found found, next, start int64) (i
 	return start, nil
 }
 
-// passGap notes that a partition is read from first on, and not from where the last read ended: offsets may be missing because the log now starts behind
-// them. Within the log they are those of markers, of aborted transactions, or compacted.
+// passGap notes that a partition is read from first on, and not from where the last read ended:
+// offsets may be missing because the log now starts behind them. Within the log they are those of
+// markers, of aborted transactions, or compacted.
 func (s *session) passGap(tp topicPartition, first, start int64) error {
 	next, ok := s.nextOffset(tp)
 	if to := min(first, start); ok && next < to {
@@ -123,8 +128,10 @@ func (s *session) moveOn(tp topicPartition, next, start int64) error {
 	return nil
 }
 
-// lookForGaps finds partitions whose unread records were all deleted, so that no record tells it, and writes their new position. A partition counts that
-// stood at the same offset when it last looked: until then records from before may be on their way. polled are those that are about to be processed.
+// lookForGaps finds partitions whose unread records were all deleted, so that no record tells it,
+// and writes their new position. A partition counts that stood at the same offset when it last
+// looked: until then records from before may be on their way. polled are those that are about to be
+// processed.
 func (s *session) lookForGaps(ctx context.Context, polled kgo.Fetches) error {
 	if time.Since(s.looked) < s.gapInterval {
 		return nil
@@ -165,7 +172,8 @@ func (s *session) lookForGaps(ctx context.Context, polled kgo.Fetches) error {
 	return nil
 }
 
-// standAt makes an offset the position of a partition of which nothing was read in the open transaction, to be written with the next commit.
+// standAt makes an offset the position of a partition of which nothing was read in the open
+// transaction, to be written with the next commit.
 func (s *session) standAt(tp topicPartition, next int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,7 +184,8 @@ func (s *session) standAt(tp topicPartition, next int64) {
 	}
 }
 
-// copySkips are the last skips and the offsets of all, by topic, with those of which none was skipped.
+// copySkips are the last skips and the offsets of all, by topic, with those of which none was
+// skipped.
 func (s *Status) copySkips() ([]Skip, map[string]int64) {
 	all := make(map[string]int64)
 	for _, t := range s.tasks {

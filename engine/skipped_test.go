@@ -17,7 +17,8 @@ import (
 	"weir/plan"
 )
 
-// deleteUnread deletes readings that the group has not read: about half of them in one partition, and all in the others. It returns how many, by partition.
+// deleteUnread deletes readings that the group has not read: about half of them in one partition,
+// and all in the others. It returns how many, by partition.
 func (s *site) deleteUnread() (gone map[int32]Skip, n int64) {
 	s.Helper()
 	lag, err := s.admin.Lag(s.Context(), "weir-p")
@@ -67,7 +68,8 @@ func (s *site) wantSkips(status *Status, gone map[int32]Skip, n int64) {
 	}
 }
 
-// Rows that were deleted before they were read: the pipeline goes on with those that are left, and tells which are gone, once.
+// Rows that were deleted before they were read: the pipeline goes on with those that are left, and
+// tells which are gone, once.
 func TestDeletedBeforeRead(t *testing.T) {
 	everywhere(t, func(s *site) {
 		s.send(100)
@@ -153,7 +155,8 @@ func TestNoOffsetToReadFrom(t *testing.T) {
 	s.want()
 }
 
-// Rows are deleted under a running pipeline that can't read them yet, since a transaction is open before them. It tells so whether or not others come after them.
+// Rows are deleted under a running pipeline that can't read them yet, since a transaction is open
+// before them. It tells so whether or not others come after them.
 func TestDeletedWhileRunning(t *testing.T) {
 	for _, more := range []bool{true, false} {
 		t.Run(fmt.Sprintf("more=%t", more), func(t *testing.T) {

@@ -13,9 +13,10 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// Slot is a number that no other live process of a group has on this machine. A process that starts after one was killed gets
-// the same number, and with it the same transactional id: taking that id ends the dead process's transaction at once, where a
-// random id would leave readers waiting for its timeout.
+// Slot is a number that no other live process of a group has on this machine. A process that starts
+// after one was killed gets the same number, and with it the same transactional id: taking that id
+// ends the dead process's transaction at once, where a random id would leave readers waiting for
+// its timeout.
 type Slot struct {
 	Instance string // host name, user and number, for Config.Instances
 	lock     *flock.Flock
@@ -24,11 +25,12 @@ type Slot struct {
 // maxSlots bounds the processes of one group on one machine.
 const maxSlots = 256
 
-// slotWait is how long to wait for another process that is taking a slot, which takes it milliseconds.
+// slotWait is how long to wait for another process that is taking a slot, which takes it
+// milliseconds.
 const slotWait = 10 * time.Second
 
-// TakeSlot takes the lowest free number of a group on this machine, by a lock file in dir, which nobody but this user may write
-// to. Files that no live process has locked are removed.
+// TakeSlot takes the lowest free number of a group on this machine, by a lock file in dir, which
+// nobody but this user may write to. Files that no live process has locked are removed.
 func TakeSlot(dir, group string) (*Slot, error) {
 	host, err := os.Hostname()
 	if err != nil {
@@ -55,8 +57,8 @@ func TakeSlot(dir, group string) (*Slot, error) {
 	return nil, fmt.Errorf("take a slot of group %s: all %d on this machine are taken: name this process with --instance", group, maxSlots)
 }
 
-// instanceName differs between the users of a machine, who do not see each other's slots. Root's and that of systems without
-// user ids has none.
+// instanceName differs between the users of a machine, who do not see each other's slots. Root's
+// and that of systems without user ids has none.
 func instanceName(host string, uid, slot int) string {
 	if uid > 0 {
 		host += "-u" + strconv.Itoa(uid)
@@ -64,8 +66,9 @@ func instanceName(host string, uid, slot int) string {
 	return host + "-" + strconv.Itoa(slot)
 }
 
-// lockSlots waits until no other process takes a slot in dir. Files of slots are created and removed only under this lock: a
-// process could otherwise lock a file that another one has just removed.
+// lockSlots waits until no other process takes a slot in dir. Files of slots are created and
+// removed only under this lock: a process could otherwise lock a file that another one has just
+// removed.
 func lockSlots(dir string) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), slotWait)
 	defer cancel()

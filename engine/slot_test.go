@@ -27,7 +27,8 @@ func slotFiles(t *testing.T, dir string) []string {
 	return files
 }
 
-// The lowest free number of the group is taken; another group has numbers of its own, whatever its name.
+// The lowest free number of the group is taken; another group has numbers of its own, whatever its
+// name.
 func TestSlotNumbers(t *testing.T) {
 	dir := t.TempDir()
 	first, second := take(t, dir, "a"), take(t, dir, "a")

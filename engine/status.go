@@ -13,9 +13,9 @@ import (
 	"weir/plan"
 )
 
-// Status is what a running pipeline does: its workers, its tasks, and how far they are. Workers write it once a transaction,
-// never for a record; anybody may read it at any time. What it counts is of this process and only grows: rates are for the
-// reader to compute, from two snapshots.
+// Status is what a running pipeline does: its workers, its tasks, and how far they are. Workers
+// write it once a transaction, never for a record; anybody may read it at any time. What it counts
+// is of this process and only grows: rates are for the reader to compute, from two snapshots.
 type Status struct {
 	pipeline string
 	group    string
@@ -206,7 +206,8 @@ func (s *Status) copiesLost(reason string) {
 // Fail says that a worker has ended for good, and why.
 func (s *Status) Fail(instance, reason string) { s.phase(instance, Failed, reason) }
 
-// Wait says that a worker waits for something outside, and what for; an empty reason that it goes on.
+// Wait says that a worker waits for something outside, and what for; an empty reason that it goes
+// on.
 func (s *Status) Wait(instance, reason string) {
 	if reason == "" {
 		s.phase(instance, Running, "")
@@ -252,7 +253,8 @@ func (s *Status) aborted(instance, reason string) {
 	s.worker(instance).Aborted[reason]++
 }
 
-// committed takes over what the tasks of a worker have done in a transaction. It returns what was dropped for the first time.
+// committed takes over what the tasks of a worker have done in a transaction. It returns what was
+// dropped for the first time.
 func (s *Status) committed(instance string, done Commit, tasks map[taskID]*task) (first []operator.Drop) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -322,7 +324,8 @@ func (s *Status) restored(instance string, t *task) {
 	all.progress(t)
 }
 
-// released says that a worker no longer has a task. Its counts stay, what it knew of the partition goes.
+// released says that a worker no longer has a task. Its counts stay, what it knew of the partition
+// goes.
 func (s *Status) released(instance string, id taskID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -379,7 +382,8 @@ func (c *tally) putDown(out *operator.Output, t *task) {
 	*c = now
 }
 
-// measureEvery is how often the memory of a state is looked at: a database takes its time to answer.
+// measureEvery is how often the memory of a state is looked at: a database takes its time to
+// answer.
 const measureEvery = 200 * time.Millisecond
 
 func (s *TaskStatus) add(t *task, now time.Time) {
@@ -407,7 +411,8 @@ func (s *TaskStatus) measure(t *task, now time.Time) {
 	}
 }
 
-// progress reads the watermarks of a task, and what has come out of its operators since it was last called.
+// progress reads the watermarks of a task, and what has come out of its operators since it was last
+// called.
 func (s *TaskStatus) progress(t *task) {
 	if t.Task == nil {
 		return

@@ -57,8 +57,8 @@ func serve(t *testing.T) (broker.Config, *kgo.Client) {
 	return at, client
 }
 
-// What the status of a pipeline says is what it has read, written, set aside and keeps; it can be read while it runs, and after
-// a restart says what was restored.
+// What the status of a pipeline says is what it has read, written, set aside and keeps; it can be
+// read while it runs, and after a restart says what was restored.
 func TestStatus(t *testing.T) {
 	at, client := serve(t)
 	program, err := plan.Compile(countQuery, "counted")

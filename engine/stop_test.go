@@ -19,7 +19,8 @@ import (
 	"weir/plan"
 )
 
-// A pipeline that is stopped at any request of its transactions, over a backlog, leaves none of them open.
+// A pipeline that is stopped at any request of its transactions, over a backlog, leaves none of
+// them open.
 func TestStopLeavesNothingOpen(t *testing.T) {
 	rounds := 60
 	if testing.Short() {
@@ -103,7 +104,8 @@ func TestStopBesideSilentBroker(t *testing.T) {
 	}
 }
 
-// A run that has come to its end waits until readers see its rows, also where a transaction of somebody else is before them.
+// A run that has come to its end waits until readers see its rows, also where a transaction of
+// somebody else is before them.
 func TestEndWaitsUntilRowsAreVisible(t *testing.T) {
 	i := interrupt.New(t, kfake.SeedTopics(2, "readings"))
 	at := i.Config()

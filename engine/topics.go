@@ -15,8 +15,8 @@ import (
 	"weir/plan"
 )
 
-// prepareTopics makes what is missing: the pipeline's own topics, and those of the tables that it writes. Those that it reads
-// must be there.
+// prepareTopics makes what is missing: the pipeline's own topics, and those of the tables that it
+// writes. Those that it reads must be there.
 func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error {
 	p.partitions = make(map[string]int32)
 	width := int32(1)
@@ -88,7 +88,8 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 	return p.checkCompacted(ctx, admin)
 }
 
-// NoTopicError says that a table reads a topic that does not exist, or that the broker which was asked has not heard of yet.
+// NoTopicError says that a table reads a topic that does not exist, or that the broker which was
+// asked has not heard of yet.
 type NoTopicError struct{ Table, Topic string }
 
 // Error names table and topic.
@@ -96,7 +97,8 @@ func (e *NoTopicError) Error() string {
 	return fmt.Sprintf("table %s reads topic %s, which does not exist: create it, or start what writes it", e.Table, e.Topic)
 }
 
-// ownTopics are the topics that belong to the pipeline: dead letters, late rows, its plan, repartitioned rows, and state.
+// ownTopics are the topics that belong to the pipeline: dead letters, late rows, its plan,
+// repartitioned rows, and state.
 func (p *pipeline) ownTopics(width int32) []broker.Topic {
 	s := p.Program.Settings
 	declared := []broker.Topic{
@@ -154,7 +156,8 @@ func partitionsOf(ctx context.Context, admin *kadm.Client, topic string) (int32,
 	return int32(len(t.Partitions)), nil //nolint:gosec // few
 }
 
-// checkPartitions refuses topics whose rows meet by key, but not in the same partition, and changelogs that don't fit.
+// checkPartitions refuses topics whose rows meet by key, but not in the same partition, and
+// changelogs that don't fit.
 func (p *pipeline) checkPartitions() error {
 	for _, s := range p.Program.Stages {
 		if err := p.checkEqual(s); err != nil {
@@ -206,7 +209,8 @@ func (p *pipeline) memory() (topics []string) {
 	return topics
 }
 
-// widthOfPositions is how many partitions the positions topic needs; 0 where a state says how far each topic is read.
+// widthOfPositions is how many partitions the positions topic needs; 0 where a state says how far
+// each topic is read.
 func (p *pipeline) widthOfPositions() (n int32) {
 	for _, t := range p.sources() {
 		if len(p.keepers(t.Topic)) == 0 {
@@ -216,7 +220,8 @@ func (p *pipeline) widthOfPositions() (n int32) {
 	return n
 }
 
-// widenPositions gives the positions topic the partitions that it needs: they are those of the topics that are read.
+// widenPositions gives the positions topic the partitions that it needs: they are those of the
+// topics that are read.
 func (p *pipeline) widenPositions(ctx context.Context, admin *kadm.Client) error {
 	topic, n := p.positionsTopic(), p.widthOfPositions()
 	if p.partitions[topic] >= n {

@@ -14,7 +14,8 @@ import (
 	"weir/plan"
 )
 
-// A topic that is made while a pipeline starts is found: the broker that is asked may hear of it a moment later.
+// A topic that is made while a pipeline starts is found: the broker that is asked may hear of it a
+// moment later.
 func TestTopicMadeAtTheStart(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {

@@ -17,13 +17,14 @@ import (
 	"weir/trace"
 )
 
-// linger is how long the client waits for a batch to fill before it sends it. The end of a transaction doesn't wait for it.
+// linger is how long the client waits for a batch to fill before it sends it. The end of a
+// transaction doesn't wait for it.
 const linger = 5 * time.Millisecond
 
 // transaction is what a session does between a begin and an end.
 //
-// Rows go to the client as soon as a task has made them, so that it packs and sends them while the next ones are
-// computed; state, letters and late rows follow at the end, when they are known.
+// Rows go to the client as soon as a task has made them, so that it packs and sends them while the
+// next ones are computed; state, letters and late rows follow at the end, when they are known.
 type transaction struct {
 	open    bool
 	began   time.Time
@@ -74,7 +75,8 @@ func (s *session) begin() error {
 	return nil
 }
 
-// hasPartition refuses a record for a partition that its topic did not have when the pipeline started.
+// hasPartition refuses a record for a partition that its topic did not have when the pipeline
+// started.
 func (s *session) hasPartition(r *kgo.Record) error {
 	if n := s.partitions[r.Topic]; r.Partition < 0 || r.Partition >= n {
 		return fmt.Errorf("write to %s-%d of %d partitions: %w", r.Topic, r.Partition, n, broker.ErrNoPartition)
@@ -96,7 +98,8 @@ func (s *session) send(t *task) {
 	s.counted.out = 0
 }
 
-// end commits or aborts the open transaction, also after a stop. After an error its outcome is unknown, and the session is over.
+// end commits or aborts the open transaction, also after a stop. After an error its outcome is
+// unknown, and the session is over.
 func (s *session) end(try kgo.TransactionEndTry) error {
 	if !s.open {
 		return nil
@@ -153,8 +156,9 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 	return nil
 }
 
-// giveUp aborts the open transaction of a session that is over. Where that fails, the next session's ProducerID does it, or the end
-// of the worker; until then, or until the transaction times out, what it has sent would hold readers back.
+// giveUp aborts the open transaction of a session that is over. Where that fails, the next
+// session's ProducerID does it, or the end of the worker; until then, or until the transaction
+// times out, what it has sent would hold readers back.
 func (s *session) giveUp() {
 	if !s.open {
 		return
@@ -225,7 +229,8 @@ func (t *task) abort() {
 	}
 }
 
-// complete gives the client what belongs to the end of the transaction, and waits until the broker has all of it.
+// complete gives the client what belongs to the end of the transaction, and waits until the broker
+// has all of it.
 func (s *session) complete(ctx context.Context) error {
 	for _, t := range s.tasks {
 		if !t.touched {
@@ -275,8 +280,9 @@ func (p *pipeline) setAside(out *operator.Output, limits broker.Limits, now time
 	return records
 }
 
-// explainWrite adds to the error of a write what only the pipeline knows. A record is too large, although it was looked at, where the
-// topic's limit was lowered meanwhile: a new session goes by the new one.
+// explainWrite adds to the error of a write what only the pipeline knows. A record is too large,
+// although it was looked at, where the topic's limit was lowered meanwhile: a new session goes by
+// the new one.
 func (s *session) explainWrite(ctx context.Context, err error) error {
 	var failed *broker.WriteError
 	switch {

@@ -14,8 +14,8 @@ import (
 	"weir/audit"
 )
 
-// The outside checker finds the copies of a pipeline equal to their changelogs once it has stopped, leaves them alone
-// while it runs, and names the entry that was changed.
+// The outside checker finds the copies of a pipeline equal to their changelogs once it has stopped,
+// leaves them alone while it runs, and names the entry that was changed.
 func TestLocalCopiesVerified(t *testing.T) {
 	at, dir := cluster(t, 40), filepath.Join(t.TempDir(), "state")
 	verify := func() (*audit.Report, string) {

@@ -22,7 +22,8 @@ type worker struct {
 	begun     broker.Begun // that transaction
 }
 
-// run runs sessions until ctx is done, the pipeline has ended or an error is fatal, and leaves no transaction open.
+// run runs sessions until ctx is done, the pipeline has ended or an error is fatal, and leaves no
+// transaction open.
 func (w *worker) run(ctx context.Context) error {
 	defer w.Status.phase(w.instance, Stopped, "")
 	err := w.sessions(ctx)
@@ -59,7 +60,8 @@ func (w *worker) sessions(ctx context.Context) error {
 	}
 }
 
-// fatalError is one that a new session would meet again: state or topics that are not the pipeline's.
+// fatalError is one that a new session would meet again: state or topics that are not the
+// pipeline's.
 type fatalError struct{ err error }
 
 func (e *fatalError) Error() string { return e.err.Error() }

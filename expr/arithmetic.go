@@ -274,7 +274,8 @@ func momentsOfText(args []Node) []Node {
 	return args
 }
 
-// compared is alike for values that are compared: decimals keep all their digits, though no DECIMAL has so many.
+// compared is alike for values that are compared: decimals keep all their digits, though no DECIMAL
+// has so many.
 func compared(what string, args []Node) ([]Node, error) {
 	bound, err := alike(what, args)
 	if err != nil || bound[0].Type().Kind != Decimal {

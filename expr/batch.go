@@ -5,8 +5,8 @@ import (
 	"math/big"
 )
 
-// Column holds the values of one column of a batch: one vector by the Class of its type. A value that is
-// NULL has true in Null, and anything in its vector.
+// Column holds the values of one column of a batch: one vector by the Class of its type. A value
+// that is NULL has true in Null, and anything in its vector.
 type Column struct {
 	Type Type
 	Null []bool
@@ -21,8 +21,8 @@ type Batch struct {
 	N    int
 	Cols []*Column
 
-	// Err is the first error of an expression since it was last set to nil: a closure that fails sets it and
-	// returns NULL.
+	// Err is the first error of an expression since it was last set to nil: a closure that fails
+	// sets it and returns NULL.
 	Err error
 }
 

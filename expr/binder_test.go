@@ -12,7 +12,8 @@ import (
 	"weir/sql"
 )
 
-// binder turns parsed text into nodes, so that scripts can be written as SQL. It has no columns but those of cols.
+// binder turns parsed text into nodes, so that scripts can be written as SQL. It has no columns but
+// those of cols.
 type binder struct {
 	zone *time.Location
 	cols []Field

@@ -2,8 +2,8 @@ package expr
 
 import "fmt"
 
-// Compiled computes an expression for one row of a batch. Only the closure of its class is set. The second
-// result is false for NULL. A closure that fails sets Batch.Err.
+// Compiled computes an expression for one row of a batch. Only the closure of its class is set. The
+// second result is false for NULL. A closure that fails sets Batch.Err.
 type Compiled struct {
 	Type Type
 	I    func(b *Batch, row int) (int64, bool)
@@ -179,7 +179,8 @@ func fromBoxed(t Type, eval func(b *Batch, row int) any) *Compiled {
 	return c
 }
 
-// compileBoxed computes a function whose arguments and result are boxed. Unless it wants NULLs, one gives NULL.
+// compileBoxed computes a function whose arguments and result are boxed. Unless it wants NULLs, one
+// gives NULL.
 func compileBoxed(n *Call, args []*Compiled) *Compiled {
 	f := n.F
 	return fromBoxed(n.T, func(b *Batch, row int) any {

@@ -89,7 +89,8 @@ func supportedLetters(letters string) bool {
 	return len(letters) <= limits[letters[0]]
 }
 
-// FormatPattern writes a wall clock by a pattern of Java's DateTimeFormatter: y u M L d D H h K k m s S a E, and 'text'.
+// FormatPattern writes a wall clock by a pattern of Java's DateTimeFormatter: y u M L d D H h K k m
+// s S a E, and 'text'.
 func FormatPattern(us int64, pattern string) (string, error) {
 	parts, err := patternParts(pattern)
 	if err != nil {
@@ -161,8 +162,9 @@ type fields struct {
 	zoned                                  bool
 }
 
-// parsePattern reads a wall clock by a pattern. With zoned it has read an offset too, and is in UTC. Loosely, as Java's
-// SimpleDateFormat, numbers may be shorter than their letters, and text may follow.
+// parsePattern reads a wall clock by a pattern. With zoned it has read an offset too, and is in
+// UTC. Loosely, as Java's SimpleDateFormat, numbers may be shorter than their letters, and text may
+// follow.
 func parsePattern(s, pattern string, loosely bool) (us int64, zoned bool, err error) {
 	parts, err := patternParts(pattern)
 	if err != nil {
@@ -306,7 +308,8 @@ func (f *fields) readOffset(s string) (rest string, ok bool) {
 	return rest, true
 }
 
-// clock puts the fields together. Loosely, what is too large for its field is carried, as in java.text.SimpleDateFormat.
+// clock puts the fields together. Loosely, what is too large for its field is carried, as in
+// java.text.SimpleDateFormat.
 func (f *fields) clock(loosely bool) (us int64, ok bool) {
 	if f.half >= 0 {
 		f.hour = f.hour%12 + 12*f.half
@@ -340,7 +343,8 @@ func bindDateFormat(args []Node) ([]Node, Type, error) {
 	return []Node{args[0], pattern}, Of(String), err
 }
 
-// plainPattern is what functions want that take a timestamp as text: with a time, and maybe more behind it.
+// plainPattern is what functions want that take a timestamp as text: with a time, and maybe more
+// behind it.
 const plainPattern = "yyyy-MM-dd HH:mm:ss"
 
 func evalDateFormat(n *Call, args []any) (any, error) {
@@ -374,8 +378,8 @@ func parseSQL(s string) (us int64, zoned bool, err error) {
 	return us, false, err
 }
 
-// parseJDBC reads what java.sql.Timestamp and Date do, to which TO_TIMESTAMP falls back where text does not fit the pattern. A
-// day that a month does not have is one of the next month.
+// parseJDBC reads what java.sql.Timestamp and Date do, to which TO_TIMESTAMP falls back where text
+// does not fit the pattern. A day that a month does not have is one of the next month.
 func parseJDBC(s string) (us int64, err error) {
 	s = strings.TrimSpace(s)
 	var year, month, day, hour, minute, second int
@@ -418,7 +422,8 @@ func evalToDate(_ *Call, args []any) (any, error) {
 	return floorDiv(us, Day), nil
 }
 
-// bindToTimestampLTZ takes a number and an optional precision, or text with an optional pattern and time zone.
+// bindToTimestampLTZ takes a number and an optional precision, or text with an optional pattern and
+// time zone.
 func bindToTimestampLTZ(args []Node) ([]Node, Type, error) {
 	letters := "ni"
 	if args[0].Type().Kind == String {
@@ -480,7 +485,8 @@ const (
 	lastMilli  = 253402300799999
 )
 
-// textToLTZ reads as TO_TIMESTAMP does. Without a pattern, text that is no timestamp is an error, as in Flink.
+// textToLTZ reads as TO_TIMESTAMP does. Without a pattern, text that is no timestamp is an error,
+// as in Flink.
 func textToLTZ(args []any) (any, error) {
 	zone := time.UTC
 	if len(args) > 2 {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A DECIMAL(p, s) is held as its unscaled value: 1.50 as DECIMAL(3, 2) is 150. Results that don't fit 38
-// digits are NULL, as in Flink.
+// A DECIMAL(p, s) is held as its unscaled value: 1.50 as DECIMAL(3, 2) is 150. Results that don't
+// fit 38 digits are NULL, as in Flink.
 
 var powers = func() []*big.Int {
 	all := make([]*big.Int, 2*MaxPrecision+2)
@@ -146,7 +146,8 @@ func decimalText(v *big.Int, scale int) string {
 	return s
 }
 
-// ParseDecimal reads a number into a decimal type, rounding half up. It is nil where the number has too many digits.
+// ParseDecimal reads a number into a decimal type, rounding half up. It is nil where the number has
+// too many digits.
 func ParseDecimal(s string, t Type) (any, error) {
 	digits, exponent := s, 0
 	if i := strings.IndexAny(s, "eE"); i >= 0 {

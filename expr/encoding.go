@@ -173,7 +173,8 @@ func decode(raw, name string) (any, error) {
 	return encode("", name) // its error
 }
 
-// validUTF8 writes U+FFFD for each piece that is no character, as Java does: for the beginning of one that is cut short, else for each byte.
+// validUTF8 writes U+FFFD for each piece that is no character, as Java does: for the beginning of
+// one that is cut short, else for each byte.
 func validUTF8(raw string) string {
 	if utf8.ValidString(raw) {
 		return raw

@@ -87,7 +87,8 @@ func Bind(name string, zone Zone, args ...Node) (Node, error) {
 	return c, nil
 }
 
-// takesNull reports whether argument i can be NULL as it is. Flink has two kinds of functions in this; the older ones refuse it.
+// takesNull reports whether argument i can be NULL as it is. Flink has two kinds of functions in
+// this; the older ones refuse it.
 func (f *Function) takesNull(i int) bool {
 	switch f.Name {
 	case "NULLIF":
@@ -129,7 +130,8 @@ func allNotNull(args []Node) bool {
 // castTo is CastTo for what becomes an argument of Bind, which knows the time zone.
 func castTo(n Node, t Type) Node { return CastTo(n, t, nil) }
 
-// CastTo brings an expression to a type, if it is not of it already. zone is the session's: the clock by which TIMESTAMP and TIMESTAMP_LTZ become each other.
+// CastTo brings an expression to a type, if it is not of it already. zone is the session's: the
+// clock by which TIMESTAMP and TIMESTAMP_LTZ become each other.
 func CastTo(n Node, t Type, zone Zone) Node {
 	from := n.Type()
 	if t.Holds(from) {
@@ -141,10 +143,11 @@ func CastTo(n Node, t Type, zone Zone) Node {
 	return &Call{F: functions["CAST"], Args: []Node{n}, T: t.Nullable(!from.NotNull), Zone: zone}
 }
 
-// params is a signature: one letter for each parameter, ? behind those that may be left out, * behind the last
-// for any number.
+// params is a signature: one letter for each parameter, ? behind those that may be left out, *
+// behind the last for any number.
 //
-//	s string   y string or bytes   i integer (as BIGINT)   d double   b boolean   n any number   t timestamp or date
+//	s string   y string or bytes i integer (as BIGINT) d double b boolean n any number t timestamp
+//	           or date
 //	D date   T timestamp (any kind)   u symbol   x anything   a array
 type params string
 

@@ -50,7 +50,8 @@ var (
 	errIntervalRange = fmt.Errorf("the interval is longer than %d years", maxYear)
 )
 
-// maxYear bounds moments and intervals, so that their microseconds fit 64 bits, negated and rounded up too.
+// maxYear bounds moments and intervals, so that their microseconds fit 64 bits, negated and rounded
+// up too.
 const (
 	maxYear   = 290_000
 	maxDays   = maxYear * 365
@@ -58,8 +59,8 @@ const (
 	maxMonths = maxYear * 12
 )
 
-// Fits reports whether a date in days, a timestamp in microseconds or an interval in microseconds or months is within the 290,000
-// years that can be computed with. It is true for other kinds.
+// Fits reports whether a date in days, a timestamp in microseconds or an interval in microseconds
+// or months is within the 290,000 years that can be computed with. It is true for other kinds.
 func Fits(v int64, k Kind) bool {
 	var limit int64
 	switch k {

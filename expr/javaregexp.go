@@ -8,9 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// translator writes a pattern of Java's java.util.regex as one of RE2 that finds the same, with each class spelled out. What RE2
-// can't say, or would read otherwise, is an error with its position. Java's classes \d \w \s and its (?i) know ASCII only, a dot
-// and $ know six ends of a line, and [[:alpha:]] is a class in a class.
+// translator writes a pattern of Java's java.util.regex as one of RE2 that finds the same, with
+// each class spelled out. What RE2 can't say, or would read otherwise, is an error with its
+// position. Java's classes \d \w \s and its (?i) know ASCII only, a dot and $ know six ends of a
+// line, and [[:alpha:]] is a class in a class.
 type translator struct {
 	in    []rune
 	at    int
@@ -236,8 +237,8 @@ func (t *translator) begin() {
 	}
 }
 
-// end writes $ or \Z: the end, or what is before the end of a last line. RE2 can't look ahead, so that this takes the end of the line,
-// and an empty group tells where it begins.
+// end writes $ or \Z: the end, or what is before the end of a last line. RE2 can't look ahead, so
+// that this takes the end of the line, and an empty group tells where it begins.
 func (t *translator) end(letters int) {
 	t.at += letters
 	t.groups++
@@ -327,7 +328,8 @@ func (t *translator) groupName() error {
 
 var asciiAlnum = &unicode.RangeTable{R16: []unicode.Range16{{Lo: '0', Hi: '9', Stride: 1}, {Lo: 'A', Hi: 'Z', Stride: 1}, {Lo: 'a', Hi: 'z', Stride: 1}}}
 
-// readFlags reads imsxd-… and : or ). ended tells that it was ), so that they are for the rest of the group around.
+// readFlags reads imsxd-… and : or ). ended tells that it was ), so that they are for the rest of
+// the group around.
 func (t *translator) readFlags(start int) (ended bool, err error) {
 	on := true
 	for ; ; t.at++ {

@@ -159,7 +159,8 @@ func (t *translator) property(start int) (runeSet, error) {
 	return s, nil
 }
 
-// class reads […]: characters, ranges and classes, and && between them. A class in a class is joined.
+// class reads […]: characters, ranges and classes, and && between them. A class in a class is
+// joined.
 func (t *translator) class() (runeSet, error) {
 	start := t.at
 	t.at++

@@ -134,7 +134,8 @@ func parsePath(p string) ([]jsonStep, bool, error) {
 	return steps, lax, nil
 }
 
-// javaNumbers writes the numbers in a value as Java's BigDecimal does, for which 3.5e2 is 3.5E+2, and zero has no sign.
+// javaNumbers writes the numbers in a value as Java's BigDecimal does, for which 3.5e2 is 3.5E+2,
+// and zero has no sign.
 func javaNumbers(v any) any {
 	switch v := v.(type) {
 	case json.Number:
@@ -203,7 +204,8 @@ func (j *jsonCall) find(text string) (found []any, indefinite bool, err error) {
 		for _, v := range found {
 			next = s.follow(next, v)
 		}
-		// Behind a wildcard, what has no such member is left out; before it, that is an error in strict mode.
+		// Behind a wildcard, what has no such member is left out; before it, that is an error in
+		// strict mode.
 		if len(next) == 0 && !s.wildcard && !indefinite && !j.lax {
 			return nil, false, errNowhere
 		}

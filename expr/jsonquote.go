@@ -19,7 +19,8 @@ func init() {
 // jsonEscapes are the escapes of one letter.
 var jsonEscapes = map[rune]byte{'"': '"', '\\': '\\', '/': '/', '\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't'}
 
-// quoteJSON writes text as a JSON string, / with a backslash, and what is not printable ASCII as \uXXXX.
+// quoteJSON writes text as a JSON string, / with a backslash, and what is not printable ASCII as
+// \uXXXX.
 func quoteJSON(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
@@ -41,8 +42,8 @@ func quoteJSON(s string) string {
 	return b.String()
 }
 
-// unquoteJSON reads what is between the first and the last quote. As in Flink, text is taken as it is unless it begins with a JSON string,
-// whatever is behind that, and ends with a quote.
+// unquoteJSON reads what is between the first and the last quote. As in Flink, text is taken as it
+// is unless it begins with a JSON string, whatever is behind that, and ends with a quote.
 func unquoteJSON(s string) string {
 	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' || !firstJSON(s) {
 		return s
@@ -105,7 +106,8 @@ func unicodeUnits(s string) (r rune, rest string, ok bool) {
 	return r, rest, true
 }
 
-// firstJSON reports whether text begins with a JSON value. As Flink, it does not look at what is behind it.
+// firstJSON reports whether text begins with a JSON value. As Flink, it does not look at what is
+// behind it.
 func firstJSON(s string) bool {
 	var v json.RawMessage
 	return json.NewDecoder(strings.NewReader(s)).Decode(&v) == nil

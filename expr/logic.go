@@ -59,7 +59,8 @@ func bindLogic(op string) func(args []Node) ([]Node, Type, error) {
 	}
 }
 
-// compileLogic makes AND (decided by 0) or OR (decided by 1): three-valued, the right side only where it matters.
+// compileLogic makes AND (decided by 0) or OR (decided by 1): three-valued, the right side only
+// where it matters.
 func compileLogic(decides int64) func(n *Call, args []*Compiled) (*Compiled, error) {
 	return func(n *Call, args []*Compiled) (*Compiled, error) {
 		x, y := args[0].I, args[1].I

@@ -184,8 +184,8 @@ func evalRoundTo(round bool) func(n *Call, a []any) (any, error) {
 	}
 }
 
-// textOfRounded makes the text of a DECIMAL that was rounded to digits that come from a row: it has so many, as in Flink. It is nil for
-// other casts.
+// textOfRounded makes the text of a DECIMAL that was rounded to digits that come from a row: it has
+// so many, as in Flink. It is nil for other casts.
 func textOfRounded(n *Call, value *Compiled) *Compiled {
 	c, ok := n.Args[0].(*Call)
 	if !ok || n.T.Kind != String || len(c.Args) < 2 || c.T.Kind != Decimal || c.F.Name != "ROUND" && c.F.Name != "TRUNCATE" {

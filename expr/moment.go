@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Dates are days since 1970, times milliseconds of the day, both kinds of timestamps microseconds since 1970 (a
-// TIMESTAMP in its own clock, a TIMESTAMP_LTZ in UTC), intervals microseconds or months.
+// Dates are days since 1970, times milliseconds of the day, both kinds of timestamps microseconds
+// since 1970 (a TIMESTAMP in its own clock, a TIMESTAMP_LTZ in UTC), intervals microseconds or
+// months.
 
 // Units of time in microseconds.
 const (
@@ -34,8 +35,9 @@ func offsetAt(us int64, zone Zone) int64 {
 	return int64(seconds) * Second
 }
 
-// toUTC takes the first of two instants, where the clock was set back, and moves what the clock left out forward, as Java's
-// LocalDateTime.atZone does: both are the offset from before the change.
+// toUTC takes the first of two instants, where the clock was set back, and moves what the clock
+// left out forward, as Java's LocalDateTime.atZone does: both are the offset from before the
+// change.
 func toUTC(us int64, zone Zone) int64 {
 	if zone == nil || zone == time.UTC {
 		return us
@@ -66,8 +68,9 @@ func ToLocal(us int64, zone Zone) int64 { return toLocal(us, zone) }
 // ToUTC is the instant of a wall clock in microseconds.
 func ToUTC(us int64, zone Zone) int64 { return toUTC(us, zone) }
 
-// LastUTC is the last instant at which the clock on the wall shows a time: the second of two where the clock was set back. What the clock left out
-// it never shows; then it is the instant of the change.
+// LastUTC is the last instant at which the clock on the wall shows a time: the second of two where
+// the clock was set back. What the clock left out it never shows; then it is the instant of the
+// change.
 func LastUTC(us int64, zone Zone) int64 {
 	if zone == nil || zone == time.UTC {
 		return us
@@ -195,15 +198,16 @@ func formatIntervalDay(us int64) string {
 	return fmt.Sprintf("%s%d %02d:%02d:%02d.%03d", minus(us), a/Day, a/Hour%24, a/Minute%60, a/Second%60, a/Millisecond%1000)
 }
 
-// notTimestamp is the error about a text. It is written when it is asked for: TO_TIMESTAMP makes NULL of it.
+// notTimestamp is the error about a text. It is written when it is asked for: TO_TIMESTAMP makes
+// NULL of it.
 type notTimestamp string
 
 func (s notTimestamp) Error() string {
 	return fmt.Sprintf("%q is no timestamp such as '2026-01-31 12:00:00.123'", string(s))
 }
 
-// ParseTimestamp reads yyyy-MM-dd[ |T]HH:mm[:ss[.fraction]], or a date alone. zoned tells that a Z or an offset was behind it,
-// which is taken into account. There is no year 0.
+// ParseTimestamp reads yyyy-MM-dd[ |T]HH:mm[:ss[.fraction]], or a date alone. zoned tells that a Z
+// or an offset was behind it, which is taken into account. There is no year 0.
 func ParseTimestamp(s string) (us int64, zoned bool, err error) { return parseTimestamp(s, false) }
 
 // parseTimestamp is ParseTimestamp. Loosely, 30 February is the last day of February.

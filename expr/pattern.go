@@ -147,7 +147,8 @@ func likeMatcher(pattern, escape string) (matcher, error) {
 	return compiled.MatchString, nil
 }
 
-// similarMatcher handles SQL's regular expressions: % and _ beside | * + ? {} () []. A dot is any character, as in Flink.
+// similarMatcher handles SQL's regular expressions: % and _ beside | * + ? {} () []. A dot is any
+// character, as in Flink.
 func similarMatcher(pattern, escape string) (matcher, error) {
 	var re strings.Builder
 	escaped := false
@@ -178,7 +179,8 @@ func similarMatcher(pattern, escape string) (matcher, error) {
 	return compiled.MatchString, nil
 }
 
-// withRegexp compiles a constant pattern, the second argument, once. A pattern that Weir can't translate to RE2 is an error and not NULL.
+// withRegexp compiles a constant pattern, the second argument, once. A pattern that Weir can't
+// translate to RE2 is an error and not NULL.
 func withRegexp(f *Function) {
 	f.prepare = func(n *Call) error {
 		k, ok := Fold(n.Args[1]).(*Const)
@@ -200,8 +202,8 @@ func regexpOf(n *Call, pattern any) (*Regexp, error) {
 
 func prepareRegexp(n *Call) error { return preparePattern(n, regexpMatcher) }
 
-// regexpMatcher finds a pattern anywhere in a text; the empty one nowhere. A class of characters alone, such as [^a-z], is
-// looked up byte by byte as long as the text is ASCII.
+// regexpMatcher finds a pattern anywhere in a text; the empty one nowhere. A class of characters
+// alone, such as [^a-z], is looked up byte by byte as long as the text is ASCII.
 func regexpMatcher(pattern, _ string) (matcher, error) {
 	re, err := cachedRegexp(pattern)
 	if err != nil {
@@ -314,7 +316,8 @@ func evalRegexpInstr(n *Call, a []any) (any, error) {
 	return int64(utf8.RuneCountInString(a[0].(string)[:m[0]])) + 1, nil
 }
 
-// evalStrToMap splits by regular expressions, as Java's split: what is empty at the end is left out.
+// evalStrToMap splits by regular expressions, as Java's split: what is empty at the end is left
+// out.
 func evalStrToMap(_ *Call, a []any) (any, error) {
 	patterns := []string{",", "="}
 	for i, p := range a[1:] {

@@ -2,8 +2,9 @@ package expr
 
 import "math"
 
-// Java computes LN, EXP, POWER, SIN and their like to within about half a unit in the last place; Go's are off by one or more in places, and
-// by several for large exponents. These compute with twice the digits and round once.
+// Java computes LN, EXP, POWER, SIN and their like to within about half a unit in the last place;
+// Go's are off by one or more in places, and by several for large exponents. These compute with
+// twice the digits and round once.
 
 // double is a number of about 106 bits: hi and what is missing to it.
 type double struct{ hi, lo float64 }
@@ -49,7 +50,8 @@ var (
 // halfPiRest is what halfPi lacks.
 const halfPiRest = -1.4973849048591833e-33
 
-// logOf is the natural logarithm of a positive finite number: of m·2^e it is e·ln 2 + 2·artanh((m-1)/(m+1)).
+// logOf is the natural logarithm of a positive finite number: of m·2^e it is e·ln 2 +
+// 2·artanh((m-1)/(m+1)).
 func logOf(x float64) double {
 	m, e := math.Frexp(x)
 	if m < math.Sqrt2/2 {
@@ -123,7 +125,8 @@ func precisePow(x, y float64) float64 {
 	return v
 }
 
-// largeAngle is from where on angles are left to package math, which divides by π with all the digits that takes.
+// largeAngle is from where on angles are left to package math, which divides by π with all the
+// digits that takes.
 const largeAngle = 1e5
 
 // circle returns sine and cosine of a small angle.

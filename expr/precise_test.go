@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// What Flink 2.2.1 gives for values of columns; Go's own functions are off in the last digit of each.
+// What Flink 2.2.1 gives for values of columns; Go's own functions are off in the last digit of
+// each.
 func TestPreciseIsFlinks(t *testing.T) {
 	for _, c := range []struct {
 		name      string
@@ -31,7 +32,8 @@ func TestPreciseIsFlinks(t *testing.T) {
 	}
 }
 
-// The precise functions stay within a few units in the last place of package math, whatever their arguments.
+// The precise functions stay within a few units in the last place of package math, whatever their
+// arguments.
 func TestPreciseIsNear(t *testing.T) {
 	const seed = 7
 	r := rand.New(rand.NewPCG(seed, 1))

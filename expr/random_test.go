@@ -230,8 +230,8 @@ func (g *generator) withConstants(n Node, b *Batch, row int, all bool) Node {
 	})
 }
 
-// TestFoldIsCompiled: what is computed over columns is what folding makes of the same constants. An error stays an error,
-// except where folding found that its branch is not taken.
+// TestFoldIsCompiled: what is computed over columns is what folding makes of the same constants. An
+// error stays an error, except where folding found that its branch is not taken.
 func TestFoldIsCompiled(t *testing.T) {
 	for seed := range uint64(3000) {
 		g := newGenerator(seed)
@@ -262,7 +262,8 @@ func TestFoldIsCompiled(t *testing.T) {
 	}
 }
 
-// TestNoFunctionPanics calls every function with random arguments that it takes. A value must be of the result's type.
+// TestNoFunctionPanics calls every function with random arguments that it takes. A value must be of
+// the result's type.
 func TestNoFunctionPanics(t *testing.T) {
 	for _, name := range allNames() {
 		bound := 0

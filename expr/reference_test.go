@@ -13,7 +13,8 @@ import (
 
 var updateReference = flag.Bool("update", false, "write docs/reference/functions.md anew")
 
-// docs/reference/functions.md lists every function, with an example that a script of testdata computes.
+// docs/reference/functions.md lists every function, with an example that a script of testdata
+// computes.
 func TestReference(t *testing.T) {
 	const file = "../docs/reference/functions.md"
 	var want strings.Builder
@@ -74,7 +75,8 @@ func scriptExamples(t *testing.T) (all []example) {
 	return all
 }
 
-// exampleOf is the first example that begins with the function, else the first that has it; those that give nothing much come last.
+// exampleOf is the first example that begins with the function, else the first that has it; those
+// that give nothing much come last.
 func exampleOf(name string, all []example) (best example, found bool) {
 	has := regexp.MustCompile(`(?i)(^|[^A-Z0-9_'])` + name + `([^A-Z0-9_']|$)`)
 	rank := func(x example) (n int) {

@@ -44,7 +44,8 @@ func CompileRegexp(pattern string) (*Regexp, error) {
 	}, nil
 }
 
-// behind compiles a pattern for a search behind the beginning of a text, which starts with the character in front, so that \b sees it.
+// behind compiles a pattern for a search behind the beginning of a text, which starts with the
+// character in front, so that \b sees it.
 func behind(pattern string) *compiledRegexp {
 	t, err := translateRegexp(pattern, false)
 	if err != nil {
@@ -90,7 +91,8 @@ func mayBeEmpty(re *syntax.Regexp) bool {
 // MatchString reports whether the pattern is found in a text.
 func (r *Regexp) MatchString(s string) bool { return r.first().MatchString(s) }
 
-// find returns the first match at or behind a position: begin and end of it and of each group, or nil.
+// find returns the first match at or behind a position: begin and end of it and of each group, or
+// nil.
 func (r *Regexp) find(s string, from int) []int {
 	c, skipped := r.first(), 0
 	if from > 0 {
@@ -118,7 +120,8 @@ func (r *Regexp) find(s string, from int) []int {
 	return found
 }
 
-// all yields the matches one after the other as Java's Matcher.find does: an empty one can follow another at its end.
+// all yields the matches one after the other as Java's Matcher.find does: an empty one can follow
+// another at its end.
 func (r *Regexp) all(s string) iter.Seq[[]int] {
 	return func(yield func([]int) bool) {
 		if r.plain {
@@ -158,7 +161,8 @@ func (r *Regexp) replaceAll(s, with string) string {
 	return out.String()
 }
 
-// split is Java's String.split: at most limit parts, or as many as there are without those at the end that are empty where limit is 0.
+// split is Java's String.split: at most limit parts, or as many as there are without those at the
+// end that are empty where limit is 0.
 func (r *Regexp) split(s string, limit int) []string {
 	var parts []string
 	last := 0

@@ -124,7 +124,8 @@ var (
 // escapedSets are the classes of one letter; in upper case each is what is not in it.
 var escapedSets = map[rune]runeSet{'d': digits, 'w': wordRunes, 's': spaceRunes, 'v': upright, 'h': horizontal}
 
-// namedSets are those of \p{…} that package unicode does not have by this name. Java takes the first ones as ASCII only.
+// namedSets are those of \p{…} that package unicode does not have by this name. Java takes the
+// first ones as ASCII only.
 var namedSets = map[string]runeSet{
 	"Lower": setOf('a', 'z'), "Upper": setOf('A', 'Z'), "ASCII": setOf(0, 0x7f), "Alpha": setOf('A', 'Z', 'a', 'z'), "Digit": digits, "Alnum": setOf('0', '9', 'A', 'Z', 'a', 'z'),
 	"Punct": setOf('!', '/', ':', '@', '[', '`', '{', '~'), "Graph": setOf('!', '~'), "Print": setOf(' ', '~'), "Blank": setOf('\t', '\t', ' ', ' '),

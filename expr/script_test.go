@@ -8,8 +8,8 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// TestScripts computes each line of an input as an expression. The output is its type and value, or the error. zone=Europe/Berlin
-// sets the session's time zone.
+// TestScripts computes each line of an input as an expression. The output is its type and value, or
+// the error. zone=Europe/Berlin sets the session's time zone.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {

@@ -251,7 +251,8 @@ func trim(side, chars, s string) string {
 	return s
 }
 
-// runeIndex is the position of part in s from a position on, counted from 1; 0 where it is not there.
+// runeIndex is the position of part in s from a position on, counted from 1; 0 where it is not
+// there.
 func runeIndex(s, part string, from int64) int64 {
 	if part == "" {
 		return 1
@@ -264,7 +265,8 @@ func runeIndex(s, part string, from int64) int64 {
 	return int64(utf8.RuneCountInString(s[:skip+i])) + 1
 }
 
-// evalInstr looks for the nth part from a position on, and from the end where the position is negative.
+// evalInstr looks for the nth part from a position on, and from the end where the position is
+// negative.
 func evalInstr(_ *Call, a []any) (any, error) {
 	s, part, from, nth := a[0].(string), a[1].(string), int64(1), int64(1)
 	if len(a) > 2 {
@@ -340,8 +342,8 @@ func evalSplit(_ *Call, a []any) (any, error) {
 	return all, nil
 }
 
-// evalTranslate puts the nth character of the third text for the nth of the second, and drops what has none. As in Flink, NULL as
-// the second changes nothing, and as the third is empty.
+// evalTranslate puts the nth character of the third text for the nth of the second, and drops what
+// has none. As in Flink, NULL as the second changes nothing, and as the third is empty.
 func evalTranslate(_ *Call, a []any) (any, error) {
 	if a[0] == nil || a[1] == nil {
 		return a[0], nil

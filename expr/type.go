@@ -1,5 +1,6 @@
-// Package expr is typed SQL expressions: their types, what functions there are, and how they are computed over
-// batches of columns, with SQL's NULL and Flink's rules of coercion, overflow and rounding.
+// Package expr is typed SQL expressions: their types, what functions there are, and how they are
+// computed over batches of columns, with SQL's NULL and Flink's rules of coercion, overflow and
+// rounding.
 //
 //	type.go        types, and what two of them have in common
 //	batch.go       columns of values
@@ -22,7 +23,8 @@
 //	collection.go  rows, maps, access to elements
 //	array.go       functions of arrays
 //	regexp.go      regular expressions as Java understands them
-//	javaregexp.go  patterns of java.util.regex translated to RE2; javaregexp_class.go escapes and classes, runeset.go sets of characters
+//	javaregexp.go  patterns of java.util.regex translated to RE2; javaregexp_class.go escapes and
+//	               classes, runeset.go sets of characters
 //	jsonquote.go   JSON strings, quoted and unquoted
 //	precise.go     LN, EXP, POWER and SIN to the last digit
 //	url.go         the parts of a URL, as java.net.URL sees them
@@ -81,7 +83,8 @@ type Field struct {
 	Type Type
 }
 
-// Class is how values of a type are held: which vector of a Column, and which closure of a Compiled.
+// Class is how values of a type are held: which vector of a Column, and which closure of a
+// Compiled.
 type Class uint8
 
 // Classes.
@@ -179,8 +182,9 @@ func (t Type) Same(o Type) bool {
 	return true
 }
 
-// Holds reports whether every value of another type is one of t as it is, so that no cast is needed: those of the same
-// type, and shorter texts or bytes (Flink's LogicalTypeCasts.supportsAvoidingCast).
+// Holds reports whether every value of another type is one of t as it is, so that no cast is
+// needed: those of the same type, and shorter texts or bytes (Flink's
+// LogicalTypeCasts.supportsAvoidingCast).
 func (t Type) Holds(o Type) bool {
 	switch {
 	case t.Kind != o.Kind:
@@ -231,7 +235,8 @@ func (t Type) asDecimal() Type {
 	return Type{Kind: Decimal, Precision: integerDigits[t.Kind], NotNull: t.NotNull}
 }
 
-// Common returns the type that values of both take part in, as Flink's leastRestrictive does (LogicalTypeMerging).
+// Common returns the type that values of both take part in, as Flink's leastRestrictive does
+// (LogicalTypeMerging).
 func Common(a, b Type) (Type, bool) {
 	notNull := a.NotNull && b.NotNull
 	c, ok := common(a, b)
@@ -279,7 +284,8 @@ func commonNumber(a, b Type) Type {
 		}
 		return Of(Float)
 	}
-	// The digits before the point win, so that each value of both fits; those behind it are rounded.
+	// The digits before the point win, so that each value of both fits; those behind it are
+	// rounded.
 	x, y := a.asDecimal(), b.asDecimal()
 	whole := max(x.Precision-x.Scale, y.Precision-y.Scale)
 	scale := min(max(x.Scale, y.Scale), MaxPrecision-whole)
@@ -314,7 +320,8 @@ func commonNested(a, b Type) (Type, bool) {
 // MaxPrecision is the number of digits that a DECIMAL can have.
 const MaxPrecision = 38
 
-// adjust brings a decimal of too many digits into 38, giving up digits behind the point down to six (FlinkTypeSystem).
+// adjust brings a decimal of too many digits into 38, giving up digits behind the point down to six
+// (FlinkTypeSystem).
 func adjust(precision, scale int) Type {
 	if precision <= MaxPrecision {
 		return OfDecimal(precision, scale)

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// urlParts are those of java.net.URL: as they are written, nothing decoded. A part that is not there is NULL, one that is empty is not.
+// urlParts are those of java.net.URL: as they are written, nothing decoded. A part that is not
+// there is NULL, one that is empty is not.
 type urlParts struct {
 	protocol, host, path            string
 	authority, query, ref, userInfo *string

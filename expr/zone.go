@@ -13,7 +13,8 @@ import (
 	"weir/sql"
 )
 
-// zoneNames are the names of the Time Zone Database, one a line, sorted: to find the nearest to one that is unknown.
+// zoneNames are the names of the Time Zone Database, one a line, sorted: to find the nearest to one
+// that is unknown.
 //
 //go:embed zones.txt
 var zoneNames string
@@ -24,8 +25,9 @@ var offsetForm = regexp.MustCompile(`^(UTC|GMT|UT)?([+-])(\d{1,2})(?::?([0-5]\d)
 // zones keeps what was parsed, so that a zone in a column costs little.
 var zones sync.Map // of string to *time.Location
 
-// ParseZone reads a time zone as java.time.ZoneId does: a name such as Europe/Berlin, UTC, or an offset such as GMT+08:00, UTC+8 or -03:30.
-// The machine's own zone has no name here: rows must not depend on where they are computed. The error names the nearest zone.
+// ParseZone reads a time zone as java.time.ZoneId does: a name such as Europe/Berlin, UTC, or an
+// offset such as GMT+08:00, UTC+8 or -03:30. The machine's own zone has no name here: rows must not
+// depend on where they are computed. The error names the nearest zone.
 func ParseZone(name string) (*time.Location, error) {
 	if z, ok := zones.Load(name); ok {
 		return z.(*time.Location), nil
@@ -91,7 +93,8 @@ var shortZones = map[string]string{
 	"IST": "Asia/Kolkata", "JST": "Asia/Tokyo", "HST": "Pacific/Honolulu", "BST": "Europe/London", "CEST": "Europe/Paris", "Local": "the zone's name: the machine's own would make rows depend on where they are computed",
 }
 
-// SetsClocks reports whether a zone has had more than one offset from UTC since 1970, so that some local times come twice and others not at all.
+// SetsClocks reports whether a zone has had more than one offset from UTC since 1970, so that some
+// local times come twice and others not at all.
 func SetsClocks(zone Zone) bool {
 	if zone == nil || zone == time.UTC {
 		return false
@@ -105,7 +108,8 @@ func SetsClocks(zone Zone) bool {
 	return false
 }
 
-// LocalTime says what a call does with a local time that its zone has twice or leaves out; "" where it has nothing to do with one.
+// LocalTime says what a call does with a local time that its zone has twice or leaves out; "" where
+// it has nothing to do with one.
 func (c *Call) LocalTime() string {
 	switch c.F.Name {
 	case "CAST", "TRY_CAST":

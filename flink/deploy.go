@@ -109,7 +109,8 @@ func timeoutOf(t *Table) (time.Duration, error) {
 	return time.Duration(ms) * time.Millisecond, nil
 }
 
-// checkTimeouts refuses sinks whose transactions the broker would not take, or would abort before a checkpoint commits them.
+// checkTimeouts refuses sinks whose transactions the broker would not take, or would abort before a
+// checkpoint commits them.
 func (s *Script) checkTimeouts(limit time.Duration) error {
 	for i := range s.Sinks {
 		timeout, err := timeoutOf(&s.Sinks[i])
@@ -319,7 +320,8 @@ func topicsOf(tables []Table) []string {
 	return topics
 }
 
-// ensureTopics makes the topics that the pipeline writes, as weir run does. Those that it reads must be there.
+// ensureTopics makes the topics that the pipeline writes, as weir run does. Those that it reads
+// must be there.
 func (m *Manager) ensureTopics(ctx context.Context, script *Script) error {
 	client, err := broker.Connect(ctx, m.Env.Kafka)
 	if err != nil {
@@ -397,7 +399,8 @@ func (m *Manager) Explain(ctx context.Context, script *Script) (plan string, err
 // startLimit is how long a job may take from its submission until all its tasks run.
 const startLimit = 2 * time.Minute
 
-// awaitRunning waits until all tasks of a job run, or the job has ended well; an exception on the way is the error.
+// awaitRunning waits until all tasks of a job run, or the job has ended well; an exception on the
+// way is the error.
 func (m *Manager) awaitRunning(ctx context.Context, id string) error {
 	m.progress("waiting until the job's tasks run")
 	limited, cancel := context.WithTimeout(ctx, startLimit)

@@ -1,5 +1,5 @@
-// Package flink runs pipelines on an Apache Flink cluster: the same SQL files that weir run executes, sent to the cluster's SQL
-// Gateway and looked after through its JobManager.
+// Package flink runs pipelines on an Apache Flink cluster: the same SQL files that weir run
+// executes, sent to the cluster's SQL Gateway and looked after through its JobManager.
 //
 //	script.go     a pipeline's file as Flink gets it
 //	formats.go    formats that Flink has not

@@ -5,7 +5,8 @@ import "weir/sql"
 // missingFormats are Weir's that open-source Flink does not have.
 var missingFormats = map[string]bool{"protobuf-confluent": true, "json-schema-confluent": true}
 
-// checkFormats refuses a table whose key or value Flink can't read or write, before anything is deployed.
+// checkFormats refuses a table whose key or value Flink can't read or write, before anything is
+// deployed.
 func checkFormats(s *sql.CreateTable) error {
 	for _, o := range s.Options {
 		if (o.Key == "format" || o.Key == "value.format" || o.Key == "key.format") && missingFormats[o.Value] {

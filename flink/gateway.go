@@ -13,7 +13,8 @@ import (
 	"weir/broker"
 )
 
-// Session is a session of the SQL Gateway: settings, tables and views of its own. It is for one goroutine.
+// Session is a session of the SQL Gateway: settings, tables and views of its own. It is for one
+// goroutine.
 type Session struct {
 	cluster *Cluster
 	handle  string
@@ -74,8 +75,8 @@ func (s *Session) Close(ctx context.Context) error {
 	return nil
 }
 
-// Execute runs a statement, without a semicolon, and reads all rows of its result. An INSERT returns when its job is
-// submitted. The error is a *StatementError where Flink refuses it.
+// Execute runs a statement, without a semicolon, and reads all rows of its result. An INSERT
+// returns when its job is submitted. The error is a *StatementError where Flink refuses it.
 func (s *Session) Execute(ctx context.Context, statement string) (*Result, error) {
 	path := "/v3/sessions/" + s.handle
 	var operation struct {
@@ -100,7 +101,8 @@ func (s *Session) Execute(ctx context.Context, statement string) (*Result, error
 	return result, nil
 }
 
-// await waits for the end of an operation. A statement that failed answers 200 as well: the status tells.
+// await waits for the end of an operation. A statement that failed answers 200 as well: the status
+// tells.
 func (s *Session) await(ctx context.Context, path, statement string) error {
 	wait := 20 * time.Millisecond
 	for {

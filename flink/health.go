@@ -90,8 +90,8 @@ func (c *Cluster) Flow(ctx context.Context, id string, v Vertex) (Flow, error) {
 	if err := c.jobs.get(ctx, base, &names); err != nil {
 		return Flow{}, err
 	}
-	// Metrics of operators have the operator's name before them. The sink's records are counted by its writer alone: for the
-	// chain they are records that stay inside.
+	// Metrics of operators have the operator's name before them. The sink's records are counted by
+	// its writer alone: for the chain they are records that stay inside.
 	wanted := []string{"numRecordsIn", "numRecordsOut", "busyTimeMsPerSecond", "backPressuredTimeMsPerSecond"}
 	for _, n := range names {
 		for _, suffix := range []string{".pendingRecords", ".numLateRecordsDropped", ".numRecordsSend", ".successfulCommittables", ".failedCommittables", ".alreadyCommittedCommittables"} {

@@ -151,18 +151,20 @@ func (c *Cluster) GatewayVersion(ctx context.Context) (string, error) {
 	return info.Version, err
 }
 
-// Cancel ends a job without a savepoint. Transactions that its sinks have open stay open until they time out.
+// Cancel ends a job without a savepoint. Transactions that its sinks have open stay open until they
+// time out.
 func (c *Cluster) Cancel(ctx context.Context, id string) error {
 	return c.jobs.call(ctx, http.MethodPatch, "/jobs/"+id+"?mode=cancel", nil, nil)
 }
 
-// Savepoint writes a savepoint into the folder, or into the cluster's own where it is "", and returns its path.
+// Savepoint writes a savepoint into the folder, or into the cluster's own where it is "", and
+// returns its path.
 func (c *Cluster) Savepoint(ctx context.Context, id, folder string) (string, error) {
 	return c.savepoint(ctx, id, "/savepoints", map[string]any{"cancel-job": false, "target-directory": orNil(folder)})
 }
 
-// Stop ends a job with a savepoint, whose path it returns. Drained, it closes all windows before: their results
-// are final, and nothing should be restored from such a savepoint but to look at it.
+// Stop ends a job with a savepoint, whose path it returns. Drained, it closes all windows before:
+// their results are final, and nothing should be restored from such a savepoint but to look at it.
 func (c *Cluster) Stop(ctx context.Context, id, folder string, drain bool) (string, error) {
 	return c.savepoint(ctx, id, "/stop", map[string]any{"drain": drain, "targetDirectory": orNil(folder)})
 }

@@ -19,8 +19,8 @@ func (e *NotRunningError) Error() string {
 	return fmt.Sprintf("%s has no job that runs (it is %s)", e.Name, e.State)
 }
 
-// find returns a pipeline's record and its job; the job is nil where none runs. A job that was not deployed by Weir
-// has a record with nothing but its name.
+// find returns a pipeline's record and its job; the job is nil where none runs. A job that was not
+// deployed by Weir has a record with nothing but its name.
 func (m *Manager) find(ctx context.Context, name string) (Deployment, *Job, error) {
 	d, err := FindDeployment(ctx, m.Env.Kafka, name)
 	var none *NotDeployedError
@@ -56,7 +56,8 @@ func (m *Manager) Savepoint(ctx context.Context, name, folder string) (string, e
 	return m.Cluster.Savepoint(ctx, job.ID, folder)
 }
 
-// Stop ends a pipeline with a savepoint, whose path it returns. All that it has written is committed.
+// Stop ends a pipeline with a savepoint, whose path it returns. All that it has written is
+// committed.
 func (m *Manager) Stop(ctx context.Context, name, folder string, drain bool) (string, error) {
 	d, job, err := m.findRunning(ctx, name)
 	if err != nil {
@@ -128,8 +129,9 @@ func (m *Manager) awaitEnd(ctx context.Context, id string) error {
 	}
 }
 
-// Upgrade replaces a pipeline's SQL and keeps its state. The new plan is compared before anything is touched: a *ChangedError
-// says what does not fit. If the new job does not start from the savepoint, the old one is started from it again.
+// Upgrade replaces a pipeline's SQL and keeps its state. The new plan is compared before anything
+// is touched: a *ChangedError says what does not fit. If the new job does not start from the
+// savepoint, the old one is started from it again.
 func (m *Manager) Upgrade(ctx context.Context, text string, o Options) (Deployment, error) {
 	script, err := m.Prepare(ctx, text, o)
 	if err != nil {
@@ -199,8 +201,9 @@ func (m *Manager) goBack(ctx context.Context, recorder *recorder, old *Deploymen
 	return fmt.Errorf("%w; the old SQL runs on from the savepoint", cause)
 }
 
-// Recover starts a pipeline again whose job is gone, from its last checkpoint. text is the file, which may be empty where the record
-// has it all; from names the checkpoint where its folder can't be looked into from here.
+// Recover starts a pipeline again whose job is gone, from its last checkpoint. text is the file,
+// which may be empty where the record has it all; from names the checkpoint where its folder can't
+// be looked into from here.
 func (m *Manager) Recover(ctx context.Context, name, text, from string, o Options) (Deployment, error) {
 	old, err := FindDeployment(ctx, m.Env.Kafka, name)
 	if err != nil {
@@ -253,8 +256,8 @@ type checkpointPlace struct {
 	at   time.Time
 }
 
-// lastCheckpoint finds what a lost job can go on from: the savepoint that it was stopped with, or the newest complete
-// checkpoint in its folder.
+// lastCheckpoint finds what a lost job can go on from: the savepoint that it was stopped with, or
+// the newest complete checkpoint in its folder.
 func lastCheckpoint(d *Deployment) (checkpointPlace, error) {
 	if d.State == stateStopped && d.Savepoint != "" {
 		return checkpointPlace{path: d.Savepoint}, nil // all before it is committed, however old it is
@@ -279,7 +282,8 @@ func lastCheckpoint(d *Deployment) (checkpointPlace, error) {
 	return checkpointPlace{}, fmt.Errorf("%s has no complete checkpoint in %s: deploy it anew (weir flink cancel %[1]s, then deploy), it reads its topics from where scan.startup.mode says", d.Name, filepath.Join(u.Path, d.JobID))
 }
 
-// newestIn is the checkpoint with the highest number in a job's folder; its path is empty where there is none.
+// newestIn is the checkpoint with the highest number in a job's folder; its path is empty where
+// there is none.
 func newestIn(dir string) (checkpointPlace, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

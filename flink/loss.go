@@ -16,8 +16,9 @@ import (
 	"weir/broker"
 )
 
-// failedCommit is a line by which the Kafka sink tells that it can't commit a transaction any more. It only logs it. After a
-// recovery that is often harmless: the transaction was committed before, and Flink did not get to write that down.
+// failedCommit is a line by which the Kafka sink tells that it can't commit a transaction any more.
+// It only logs it. After a recovery that is often harmless: the transaction was committed before,
+// and Flink did not get to write that down.
 type failedCommit struct {
 	process string
 	at      time.Time // zero where the line does not tell
@@ -79,7 +80,8 @@ type partition struct {
 // searchLimit is how many records of a partition's end are searched for the ends of transactions.
 const searchLimit = 5_000_000
 
-// outcomes reads in topics what became of producers' transactions. A producer that has no records there has no outcome.
+// outcomes reads in topics what became of producers' transactions. A producer that has no records
+// there has no outcome.
 func outcomes(ctx context.Context, kafka broker.Config, topics []string, wanted []producer) (map[producer]*outcome, error) {
 	client, err := broker.Connect(ctx, kafka, kgo.KeepControlRecords(), kgo.FetchIsolationLevel(kgo.ReadUncommitted()))
 	if err != nil {
@@ -130,8 +132,9 @@ func outcomes(ctx context.Context, kafka broker.Config, topics []string, wanted 
 	return found, nil
 }
 
-// note takes one record; those of a partition come in order. The first marker behind a producer's records ends them. An earlier
-// transaction of the same producer id has a lower epoch: Flink uses transactional ids again after a failure.
+// note takes one record; those of a partition come in order. The first marker behind a producer's
+// records ends them. An earlier transaction of the same producer id has a lower epoch: Flink uses
+// transactional ids again after a failure.
 func note(found map[producer]*outcome, wanted []producer, r *kgo.Record) {
 	in := partition{r.Topic, r.Partition}
 	for _, p := range wanted {
@@ -161,8 +164,8 @@ func note(found map[producer]*outcome, wanted []producer, r *kgo.Record) {
 	}
 }
 
-// possibleLoss looks for results that a sink had handed over and Kafka has thrown away: an outage that was longer than the
-// transactions' timeout, or a producer that was fenced.
+// possibleLoss looks for results that a sink had handed over and Kafka has thrown away: an outage
+// that was longer than the transactions' timeout, or a producer that was fenced.
 func (m *Manager) possibleLoss(ctx context.Context, checkpoints *Checkpoints, d *Deployment, since time.Time) ([]string, error) {
 	var found []string
 	timeout := time.Duration(d.TransactionTimeout) * time.Millisecond
@@ -182,7 +185,8 @@ func (m *Manager) possibleLoss(ctx context.Context, checkpoints *Checkpoints, d 
 	return append(found, m.judge(ctx, d, failed)...), ctx.Err()
 }
 
-// judge finds out in the sinks' topics which commits that failed had been made before, and tells of the others.
+// judge finds out in the sinks' topics which commits that failed had been made before, and tells of
+// the others.
 func (m *Manager) judge(ctx context.Context, d *Deployment, failed []failedCommit) (lost []string) {
 	var wanted []producer
 	for _, f := range failed {

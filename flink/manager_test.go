@@ -279,8 +279,8 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-// A commit that failed is a loss if the transaction is aborted or open, and none if it was committed before. Lines of other
-// jobs and earlier lives count for nothing.
+// A commit that failed is a loss if the transaction is aborted or open, and none if it was
+// committed before. Lines of other jobs and earlier lives count for nothing.
 func TestFailedCommits(t *testing.T) {
 	m, f := world(t)
 	if _, err := m.Deploy(t.Context(), pipeline, Options{}, ""); err != nil {
@@ -337,8 +337,9 @@ func TestFailedCommits(t *testing.T) {
 	}
 }
 
-// A transactional id is used again after a failure: its producer id stays, and its epoch rises. What became of the earlier transaction
-// says nothing of the later one, in whatever order partitions are read.
+// A transactional id is used again after a failure: its producer id stays, and its epoch rises.
+// What became of the earlier transaction says nothing of the later one, in whatever order
+// partitions are read.
 func TestOutcomeOfReusedID(t *testing.T) {
 	record := func(partition int32, epoch int16) *kgo.Record {
 		return &kgo.Record{Topic: "o", Partition: partition, ProducerID: 7, ProducerEpoch: epoch}

@@ -16,8 +16,8 @@ import (
 	"weir/broker"
 )
 
-// RecordTopic keeps what is deployed: a compacted topic, keyed by name. A JobManager without ZooKeeper forgets its jobs when it
-// ends; Kafka does not.
+// RecordTopic keeps what is deployed: a compacted topic, keyed by name. A JobManager without
+// ZooKeeper forgets its jobs when it ends; Kafka does not.
 const RecordTopic = "weir.flink"
 
 // Deployment is a pipeline that was deployed.
@@ -102,8 +102,9 @@ func FindDeployment(ctx context.Context, kafka broker.Config, name string) (Depl
 	return Deployment{}, missing
 }
 
-// recorder writes the record of one name. Its transactional id fences whoever else is about to change the same deployment: of two
-// at the same time, the later one wins, and the earlier one learns it at its next write.
+// recorder writes the record of one name. Its transactional id fences whoever else is about to
+// change the same deployment: of two at the same time, the later one wins, and the earlier one
+// learns it at its next write.
 type recorder struct {
 	kafka  broker.Config
 	client *kgo.Client
@@ -137,7 +138,8 @@ func (r *recorder) close() { r.client.Close() }
 // errOvertaken says that somebody else has changed the same deployment in the meantime.
 var errOvertaken = errors.New("another weir has changed this deployment at the same time")
 
-// write commits what is known of a deployment. A stop does not tear it; one that may be left open is a *broker.LeftOpenError.
+// write commits what is known of a deployment. A stop does not tear it; one that may be left open
+// is a *broker.LeftOpenError.
 func (r *recorder) write(ctx context.Context, d *Deployment) error {
 	d.At = time.Now().UTC()
 	value, err := json.Marshal(d)

@@ -29,15 +29,16 @@ func SecretOption(key string) bool {
 }
 
 var (
-	// 'key' = 'value' of SQL, with '' inside the value; and key=value, key: value, "key":"value" of settings and logs.
+	// 'key' = 'value' of SQL, with '' inside the value; and key=value, key: value, "key":"value" of
+	// settings and logs.
 	sqlOption   = regexp.MustCompile(`'([^'\n]{1,200})'(\s*=\s*)'((?:[^']|'')*)'`)
 	plainOption = regexp.MustCompile(`(?i)("?[\w.\-]*(?:password|passwd|secret|jaas\.config|token|api[-_]?key|user-info|keystore\.key)[\w.\-]*"?)(\s*[=:]\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;}\])]+)`)
 	userInURL   = regexp.MustCompile(`(://)[^/@\s:]+:[^/@\s]+@`)
 	pemBlock    = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`)
 )
 
-// Redact replaces what is secret in a text: values of options that hold passwords, in SQL and elsewhere, private keys and
-// credentials in URLs.
+// Redact replaces what is secret in a text: values of options that hold passwords, in SQL and
+// elsewhere, private keys and credentials in URLs.
 func Redact(text string) string {
 	text = sqlOption.ReplaceAllStringFunc(text, func(option string) string {
 		part := sqlOption.FindStringSubmatch(option)

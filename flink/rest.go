@@ -64,8 +64,9 @@ func (r *rest) get(ctx context.Context, path string, out any) error {
 	return r.call(ctx, http.MethodGet, path, nil, out)
 }
 
-// call sends in as JSON and reads the answer into out; both may be nil. What may be repeated, it repeats while the service
-// can't be reached: requests that change nothing, and those that have not left.
+// call sends in as JSON and reads the answer into out; both may be nil. What may be repeated, it
+// repeats while the service can't be reached: requests that change nothing, and those that have not
+// left.
 func (r *rest) call(ctx context.Context, method, path string, in, out any) error {
 	if r.url == "" {
 		return fmt.Errorf("where is the %s? Give %s its URL", r.name, r.flag)
@@ -103,7 +104,8 @@ func (r *rest) call(ctx context.Context, method, path string, in, out any) error
 	return err
 }
 
-// notSent reports that the connection could not be made, so that the service knows nothing of the request.
+// notSent reports that the connection could not be made, so that the service knows nothing of the
+// request.
 func notSent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
@@ -140,7 +142,8 @@ func (r *rest) once(ctx context.Context, method, path string, body []byte, out a
 	return nil
 }
 
-// problemOf reads an error's body: {"errors": ["Internal server error.", "<Exception on server side: …>"]}.
+// problemOf reads an error's body: {"errors": ["Internal server error.", "<Exception on server
+// side: …>"]}.
 func problemOf(body []byte) Problem {
 	var answer struct {
 		Errors []string `json:"errors"`

@@ -40,7 +40,8 @@ func hangUp(w http.ResponseWriter) {
 	}
 }
 
-// What changes nothing is asked again after a lost connection; a submission is not: it may have arrived.
+// What changes nothing is asked again after a lost connection; a submission is not: it may have
+// arrived.
 func TestRetries(t *testing.T) {
 	const overview = `{"taskmanagers":1,"slots-total":2,"slots-available":2,"flink-version":"2.2.1"}`
 	var asked atomic.Int64

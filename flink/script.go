@@ -16,7 +16,8 @@ import (
 	"weir/sql"
 )
 
-// Environment is what differs from one environment to the next, so that a pipeline's file need not say it.
+// Environment is what differs from one environment to the next, so that a pipeline's file need not
+// say it.
 type Environment struct {
 	Kafka            broker.Config
 	Registry         string // URL of the schema registry; "" leaves what the file says
@@ -34,8 +35,8 @@ type Options struct {
 	TransactionTimeout time.Duration // of the sinks, where the file doesn't say; the broker's cap
 }
 
-// Script is a pipeline's file as Flink gets it: the statements as they are written, with the options of tables that
-// differ by environment, and those that exactly once needs.
+// Script is a pipeline's file as Flink gets it: the statements as they are written, with the
+// options of tables that differ by environment, and those that exactly once needs.
 type Script struct {
 	Name       string
 	Settings   map[string]string // of the session
@@ -59,7 +60,8 @@ type Table struct {
 // prefixRoot begins all transactional ids of Flink's sinks that Weir has deployed.
 const prefixRoot = "weir-flink/"
 
-// TransactionalIDPrefix is that of all sinks of a job. What Flink puts behind is the table, the subtask and the checkpoint.
+// TransactionalIDPrefix is that of all sinks of a job. What Flink puts behind is the table, the
+// subtask and the checkpoint.
 func TransactionalIDPrefix(job string) string { return prefixRoot + job + "/" }
 
 // JobOfTransaction returns the job whose sink has the transactional id; not ok is one of others.
@@ -75,7 +77,8 @@ func JobOfTransaction(id string) (job string, ok bool) {
 // DefaultCheckpointInterval is how often results become visible where nobody says otherwise.
 const DefaultCheckpointInterval = 10 * time.Second
 
-// NewScript prepares a pipeline's file. Its errors are *sql.Error where they have a position in the file.
+// NewScript prepares a pipeline's file. Its errors are *sql.Error where they have a position in the
+// file.
 func NewScript(text string, env Environment, o Options) (*Script, error) {
 	parsed, err := sql.Parse(text)
 	if err != nil {
@@ -180,7 +183,8 @@ func (w *writer) settings() error {
 		w.CheckpointInterval = DefaultCheckpointInterval
 	}
 	s["execution.checkpointing.interval"] = millis(w.CheckpointInterval) + " ms"
-	// What a job has left when it is cancelled or its JobManager is lost is what it is recovered from.
+	// What a job has left when it is cancelled or its JobManager is lost is what it is recovered
+	// from.
 	s["execution.checkpointing.externalized-checkpoint-retention"] = "RETAIN_ON_CANCELLATION"
 	if w.options.CheckpointDir != "" {
 		s["execution.checkpointing.dir"] = w.options.CheckpointDir
@@ -263,7 +267,8 @@ func literalEnd(text string, from int) int {
 	return len(text)
 }
 
-// connection sets where Kafka and the schema registry are. What the command line says wins over the file.
+// connection sets where Kafka and the schema registry are. What the command line says wins over the
+// file.
 func (w *writer) connection(t *Table) error {
 	k := &w.env.Kafka
 	if len(k.Brokers) > 0 {
@@ -305,8 +310,9 @@ type property struct {
 // shaded is where Flink's SQL connector has Kafka's classes.
 const shaded = "org.apache.flink.kafka.shaded.org.apache.kafka.common.security."
 
-// security returns the properties of Java clients that say what the configuration says: certificates are
-// given in the properties themselves, since the cluster does not have this machine's files.
+// security returns the properties of Java clients that say what the configuration says:
+// certificates are given in the properties themselves, since the cluster does not have this
+// machine's files.
 func security(k *broker.Config) map[string]property {
 	p := make(map[string]property)
 	tls := k.TLS || k.CAFile != "" || k.CertFile != ""
@@ -354,7 +360,8 @@ func jaas(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
-// source sets what a table that is read needs: only what is committed, and offsets that the group keeps.
+// source sets what a table that is read needs: only what is committed, and offsets that the group
+// keeps.
 func (w *writer) source(t *Table) {
 	switch level := t.Options["properties.isolation.level"]; level {
 	case "":

@@ -34,7 +34,8 @@ func testEnvironment() Environment {
 	}
 }
 
-// The statements stay as they are written; tables get what the environment and exactly once ask for.
+// The statements stay as they are written; tables get what the environment and exactly once ask
+// for.
 func TestScript(t *testing.T) {
 	s, err := NewScript(pipeline, testEnvironment(), Options{Fallback: "file", TransactionTimeout: 15 * time.Minute})
 	if err != nil {
@@ -65,7 +66,8 @@ func TestScript(t *testing.T) {
 			"sink.transactional-id-prefix", "weir-flink/hot/out1", "properties.transaction.timeout.ms", "900000"),
 		with("connector", "upsert-kafka", "topic", "o2", "key.format", "json", "value.format", "json", "sink.delivery-guarantee", "at-least-once"),
 	}
-	// What Flink gets is what the parser reads from the changed text, and not what was meant to be written.
+	// What Flink gets is what the parser reads from the changed text, and not what was meant to be
+	// written.
 	var got []map[string]string
 	for _, statement := range s.Statements {
 		script, err := sql.Parse(statement)
@@ -119,7 +121,8 @@ func TestStatementSet(t *testing.T) {
 	}
 }
 
-// All pipelines that come with Weir can be prepared, and mean the same afterwards: Weir's own planner says so.
+// All pipelines that come with Weir can be prepared, and mean the same afterwards: Weir's own
+// planner says so.
 func TestPipelinesKeepTheirMeaning(t *testing.T) {
 	files, err := filepath.Glob("../pipelines/*.sql")
 	if err != nil || len(files) == 0 {

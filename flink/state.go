@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// ChangedError says that the state of a running job does not fit new SQL. Report has a line for each operator that differs, and for
-// each whose state could be kept.
+// ChangedError says that the state of a running job does not fit new SQL. Report has a line for
+// each operator that differs, and for each whose state could be kept.
 type ChangedError struct{ Report string }
 
 func (e *ChangedError) Error() string {
@@ -64,7 +64,8 @@ func operators(explain string) ([]operator, error) {
 // windowProperty is a column of a window's result that its state does not depend on.
 var windowProperty = regexp.MustCompile(`^(?:start|end|rowtime|proctime)\('?w\$\)(?: AS .*)?$`)
 
-// stateOf is what an operator's state is made of. Names that are only given to results are left out.
+// stateOf is what an operator's state is made of. Names that are only given to results are left
+// out.
 func stateOf(kind, attributes string) string {
 	var kept []string
 	for _, a := range splitList(attributes) {
@@ -119,9 +120,10 @@ func splitList(s string) []string {
 	return parts
 }
 
-// ComparePlans compares two plans by EXPLAIN. Flink finds an operator's state by the place of the operator among the others,
-// and does not see if the state means something else now: so the operators have to be the same, in the same places, and those that
-// keep state have to keep the same. The error is a *ChangedError where they don't. Notes say what is allowed to differ, but
+// ComparePlans compares two plans by EXPLAIN. Flink finds an operator's state by the place of the
+// operator among the others, and does not see if the state means something else now: so the
+// operators have to be the same, in the same places, and those that keep state have to keep the
+// same. The error is a *ChangedError where they don't. Notes say what is allowed to differ, but
 // leaves open windows and groups with rows of both versions.
 func ComparePlans(old, now string) (notes []string, err error) {
 	was, err := operators(old)
@@ -178,7 +180,8 @@ func compareStates(was, is []operator) (text string, differs bool) {
 	return report.String(), differs
 }
 
-// feedsState tells if the rows of an operator go into the state of another one. A plan's lines go from the sink upwards.
+// feedsState tells if the rows of an operator go into the state of another one. A plan's lines go
+// from the sink upwards.
 func feedsState(all []operator, i int) bool {
 	depth := all[i].depth
 	for _, o := range slices.Backward(all[:i]) {

@@ -20,7 +20,8 @@ func (p Problem) String() string {
 	return p.What + ": " + p.Hint
 }
 
-// known are exceptions that users meet, and what to do about them. The groups of an expression can stand in what and hint.
+// known are exceptions that users meet, and what to do about them. The groups of an expression can
+// stand in what and hint.
 var known = []struct {
 	found      *regexp.Regexp
 	what, hint string // an empty what keeps the exception's message

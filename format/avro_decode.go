@@ -14,7 +14,8 @@ import (
 	"weir/registry"
 )
 
-// avroDecoder decodes records of any schema of the topic into the columns of a table. It is not for concurrent use.
+// avroDecoder decodes records of any schema of the topic into the columns of a table. It is not for
+// concurrent use.
 type avroDecoder struct {
 	programs[*avroProgram]
 	fields []Field
@@ -47,7 +48,8 @@ func (d *avroDecoder) Decode(data []byte, cols []*expr.Column) error {
 	return nil
 }
 
-// avroProgram decodes records of one schema: its fields in their order, and then the columns that it has no field for.
+// avroProgram decodes records of one schema: its fields in their order, and then the columns that
+// it has no field for.
 type avroProgram struct {
 	fields    []avroStep
 	fallbacks []avroFallback
@@ -67,7 +69,8 @@ type avroFallback struct {
 	value  any
 }
 
-// avroReading is how a value of the writer's becomes one of a column's type, by Avro's rules of schema resolution.
+// avroReading is how a value of the writer's becomes one of a column's type, by Avro's rules of
+// schema resolution.
 type avroReading struct {
 	from *avroType
 	to   expr.Type
@@ -132,7 +135,8 @@ func (d *avroDecoder) compile(s *registry.Schema) (*avroProgram, error) {
 	return p, nil
 }
 
-// column finds the column of a field of the writer's: by its name, or an alias that the reader's schema gives it.
+// column finds the column of a field of the writer's: by its name, or an alias that the reader's
+// schema gives it.
 func (d *avroDecoder) column(name string) (int, *avroField) {
 	f := d.reader.field(name)
 	if f == nil {

@@ -7,8 +7,8 @@ import (
 	"weir/expr"
 )
 
-// avroResolve finds how values of the writer's schema become those of a column. reader is the column's schema: its aliases,
-// defaults and symbols count, and its type is the column's.
+// avroResolve finds how values of the writer's schema become those of a column. reader is the
+// column's schema: its aliases, defaults and symbols count, and its type is the column's.
 func avroResolve(writer, reader *avroType, to expr.Type, depth int) (*avroReading, error) {
 	if depth > maxDepth {
 		return nil, errAvroDepth
@@ -136,8 +136,8 @@ func (r *avroReading) decimal() bool {
 	return r.scale >= 0
 }
 
-// avroSymbols are the symbols of the writer's enum as the reader takes them. One that the reader's enum does not have is its
-// default, or an error.
+// avroSymbols are the symbols of the writer's enum as the reader takes them. One that the reader's
+// enum does not have is its default, or an error.
 func avroSymbols(writer, reader *avroType) []any {
 	known := make(map[string]bool)
 	if reader != nil && reader.kind == avroEnum {

@@ -13,8 +13,8 @@ import (
 	"weir/registry"
 )
 
-// avroName is the name of the record that a table's columns are, as Flink has it (AvroSchemaConverter), so that both register
-// the same schema for a table.
+// avroName is the name of the record that a table's columns are, as Flink has it
+// (AvroSchemaConverter), so that both register the same schema for a table.
 const avroName = "org.apache.flink.avro.generated.record"
 
 // avroKind is a type of Avro's.
@@ -171,8 +171,9 @@ func (t *avroType) plain() *avroType {
 	return t
 }
 
-// avroSchemaOf is the schema of columns, as Flink derives it from a row type with its legacy mapping of timestamps, which is the
-// only one that its avro-confluent has. TIMESTAMP_LTZ, which Flink refuses there, is written as TIMESTAMP is.
+// avroSchemaOf is the schema of columns, as Flink derives it from a row type with its legacy
+// mapping of timestamps, which is the only one that its avro-confluent has. TIMESTAMP_LTZ, which
+// Flink refuses there, is written as TIMESTAMP is.
 func avroSchemaOf(fields []Field) (string, error) {
 	record := expr.Type{Kind: expr.Row, NotNull: true}
 	for _, f := range fields {

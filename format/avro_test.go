@@ -102,7 +102,8 @@ func TestAvroRefusesTypes(t *testing.T) {
 	}
 }
 
-// What a writer's schema has, as what the column has: Avro's rules of resolution, and where a record fails.
+// What a writer's schema has, as what the column has: Avro's rules of resolution, and where a
+// record fails.
 func TestAvroResolution(t *testing.T) {
 	long := func(logical string) string { return `{"type":"long","logicalType":"` + logical + `"}` }
 	for _, c := range []struct {
@@ -407,7 +408,8 @@ func generic(v any, typ expr.Type) any {
 	return v
 }
 
-// What is written is what the library reads, and what the library writes is read, for columns of any type.
+// What is written is what the library reads, and what the library writes is read, for columns of
+// any type.
 func TestAvroAgainstTheLibrary(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var fields []Field
@@ -495,7 +497,8 @@ func sensorRow() []*expr.Column {
 	return cols
 }
 
-// The formats of a registry make no garbage: not in decoding, whether all columns are wanted or few, not in encoding.
+// The formats of a registry make no garbage: not in decoding, whether all columns are wanted or
+// few, not in encoding.
 func TestRegistryFormatsDoNotAllocate(t *testing.T) {
 	for _, name := range []string{"avro-confluent", "protobuf-confluent"} {
 		if kinds[name].schema == nil {
@@ -545,7 +548,8 @@ func TestRegistryFormatsDoNotAllocate(t *testing.T) {
 	}
 }
 
-// Nothing that a record says makes the decoder panic, take memory out of proportion, or leave half a row.
+// Nothing that a record says makes the decoder panic, take memory out of proportion, or leave half
+// a row.
 func FuzzAvroDecode(f *testing.F) {
 	point := expr.Type{Kind: expr.Row, Fields: []expr.Field{{Name: "x", Type: expr.Of(expr.Int)}}}
 	fields := slices.Concat(sensorFields, []Field{{"tags", expr.Type{Kind: expr.Array, Elem: &expr.Type{Kind: expr.String}}},

@@ -6,8 +6,9 @@ import (
 	"fmt"
 )
 
-// Avro's binary encoding (https://avro.apache.org/docs/1.12.0/specification/#binary-encoding). Lengths and counts come from
-// outside: each is compared with the bytes that are left before anything is made of it.
+// Avro's binary encoding (https://avro.apache.org/docs/1.12.0/specification/#binary-encoding).
+// Lengths and counts come from outside: each is compared with the bytes that are left before
+// anything is made of it.
 
 var (
 	errAvroEnd     = errors.New("the record ends in the middle of a value")
@@ -97,8 +98,9 @@ func (in *avroInput) fixed64() (uint64, error) {
 	return u, nil
 }
 
-// block reads the head of a block of an array or map: how many items follow, 0 at the end; and how many bytes they take, -1
-// where that is not told. An item that takes no bytes is counted as one, so that a few bytes can't stand for millions of them.
+// block reads the head of a block of an array or map: how many items follow, 0 at the end; and how
+// many bytes they take, -1 where that is not told. An item that takes no bytes is counted as one,
+// so that a few bytes can't stand for millions of them.
 func (in *avroInput) block() (count, size int64, err error) {
 	count, err = in.long()
 	if err != nil {

@@ -15,8 +15,8 @@ type Dropper interface {
 
 // Splitter is a Decoder whose documents can hold several rows.
 type Splitter interface {
-	// Split returns the documents of the single rows, in their order, and false where data is the document of one row
-	// itself. An error says that data can't be read to its end; with ignore-parse-errors the rows before that place are
-	// returned instead.
+	// Split returns the documents of the single rows, in their order, and false where data is the
+	// document of one row itself. An error says that data can't be read to its end; with
+	// ignore-parse-errors the rows before that place are returned instead.
 	Split(data []byte) (rows [][]byte, ok bool, err error)
 }

@@ -1,5 +1,5 @@
-// Package format is how key and value of a record hold columns: bytes to a batch's columns, and back. Formats and
-// their options are Flink's.
+// Package format is how key and value of a record hold columns: bytes to a batch's columns, and
+// back. Formats and their options are Flink's.
 //
 //	format.go       the formats, their options, Decoder and Encoder
 //	dropped.go      what options leave out, counted; documents of several rows
@@ -7,7 +7,8 @@
 //	json_value.go   json: one value to a column of its type
 //	json_encode.go  json: columns to a document, as Flink writes it
 //	raw.go          raw: one column as its bytes
-//	registry.go     what formats with a schema registry have in common: options, the schemas that are known
+//	registry.go     what formats with a schema registry have in common: options, the schemas that
+//	                are known
 //	avro_schema.go  avro-confluent: a schema as a graph of types, and the schema of columns
 //	avro_resolve.go avro: how a writer's values become columns, by Avro's rules of resolution
 //	avro_decode.go  avro: records to columns
@@ -39,22 +40,25 @@ type Field struct {
 	Type expr.Type
 }
 
-// Options are a format's options without its name in front: {"timestamp-format.standard": "ISO-8601"}.
+// Options are a format's options without its name in front: {"timestamp-format.standard":
+// "ISO-8601"}.
 type Options map[string]string
 
 // Decoder turns bytes into one row.
 type Decoder interface {
-	// Decode appends exactly one value to each of cols, where cols[i] is for field i, or nothing and returns an error that says
-	// which field is wrong, what was found and what was wanted. Strings may point into data, which must not change
-	// afterwards. A column that is nil is skipped; the others are of one batch, and equally long. Data that is nil is no key, or no
+	// Decode appends exactly one value to each of cols, where cols[i] is for field i, or nothing
+	// and returns an error that says which field is wrong, what was found and what was wanted.
+	// Strings may point into data, which must not change afterwards. A column that is nil is
+	// skipped; the others are of one batch, and equally long. Data that is nil is no key, or no
 	// value: only raw takes it, as NULL.
 	Decode(data []byte, cols []*expr.Column) error
 }
 
 // Encoder turns one row into bytes.
 type Encoder interface {
-	// Encode appends the bytes of a row to dst; cols[i] is for field i. It returns nil for a row that has no bytes, which is not the
-	// same as empty ones: the record then has no key, or no value.
+	// Encode appends the bytes of a row to dst; cols[i] is for field i. It returns nil for a row
+	// that has no bytes, which is not the same as empty ones: the record then has no key, or no
+	// value.
 	Encode(dst []byte, cols []*expr.Column, row int) ([]byte, error)
 }
 
@@ -136,7 +140,8 @@ var kinds = map[string]kind{
 // Names are the formats.
 func Names() []string { return slices.Sorted(maps.Keys(kinds)) }
 
-// Check reports the first option that a format doesn't have or whose value is wrong, and types that it can't hold.
+// Check reports the first option that a format doesn't have or whose value is wrong, and types that
+// it can't hold.
 func Check(format string, fields []Field, o Options) error {
 	k, ok := kinds[format]
 	if !ok {
@@ -162,7 +167,8 @@ func Check(format string, fields []Field, o Options) error {
 	return k.check(fields, o)
 }
 
-// NewDecoder makes the decoder of a format for these fields. schemas may be nil for a format without a registry.
+// NewDecoder makes the decoder of a format for these fields. schemas may be nil for a format
+// without a registry.
 func NewDecoder(format string, fields []Field, o Options, schemas *Schemas) (Decoder, error) {
 	if err := Check(format, fields, o); err != nil {
 		return nil, err
@@ -170,8 +176,8 @@ func NewDecoder(format string, fields []Field, o Options, schemas *Schemas) (Dec
 	return kinds[format].decoder(fields, o, schemas)
 }
 
-// NewEncoder makes the encoder of a format for these fields. For a format with a registry the id of the subject must have been
-// set: Schemas.SetWriter.
+// NewEncoder makes the encoder of a format for these fields. For a format with a registry the id of
+// the subject must have been set: Schemas.SetWriter.
 func NewEncoder(format string, fields []Field, o Options, schemas *Schemas) (Encoder, error) {
 	if err := Check(format, fields, o); err != nil {
 		return nil, err
@@ -221,14 +227,16 @@ func truncate(cols []*expr.Column, rows int) {
 	}
 }
 
-// encodingOptions are those that change the bytes of a value, with the value that each has by default.
+// encodingOptions are those that change the bytes of a value, with the value that each has by
+// default.
 var encodingOptions = map[string]string{
 	"timestamp-format.standard": "SQL", "map-null-key.mode": "FAIL", "map-null-key.literal": "null",
 	"encode.decimal-as-plain-number": "false", "encode.ignore-null-fields": "false", "endianness": "big-endian",
 }
 
-// Encoding names what options change in the bytes that a format writes; "" where they change nothing. Rows of one format, with the same
-// fields and the same Encoding, have equal bytes where their values are equal.
+// Encoding names what options change in the bytes that a format writes; "" where they change
+// nothing. Rows of one format, with the same fields and the same Encoding, have equal bytes where
+// their values are equal.
 func Encoding(format string, o Options) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(encodingOptions)) {

@@ -35,7 +35,8 @@ type jsonDecoder struct {
 	ignore  bool // ignore-parse-errors
 	iso     bool
 
-	// order is what came at each place of the last document: most documents of a topic have their fields in the same order.
+	// order is what came at each place of the last document: most documents of a topic have their
+	// fields in the same order.
 	order []guess
 	seen  []bool
 	vals  []span
@@ -169,7 +170,8 @@ func (d *jsonDecoder) start(data []byte) {
 	}
 }
 
-// end finds out whether anything follows the document. With ignore-parse-errors that is left out, as Flink does always.
+// end finds out whether anything follows the document. With ignore-parse-errors that is left out,
+// as Flink does always.
 func (d *jsonDecoder) end() error {
 	d.space()
 	if d.at == len(d.data) {
@@ -199,7 +201,8 @@ func (d *jsonDecoder) Split(data []byte) (rows [][]byte, ok bool, err error) {
 	return rows, true, err
 }
 
-// elements passes an array of objects, and what is behind it, and returns those that came before an error.
+// elements passes an array of objects, and what is behind it, and returns those that came before an
+// error.
 func (d *jsonDecoder) elements() (rows [][]byte, err error) {
 	d.at++
 	d.space()
@@ -269,7 +272,8 @@ func (d *jsonDecoder) name() ([]byte, error) {
 	return unescape(nil, raw), nil
 }
 
-// lookup finds the field of a name: the one that stood at this place last time, or through the index.
+// lookup finds the field of a name: the one that stood at this place last time, or through the
+// index.
 func (d *jsonDecoder) lookup(name []byte, place int) int {
 	if place < len(d.order) && d.order[place].name == string(name) {
 		return d.order[place].field
@@ -356,10 +360,12 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// special returns how many of eight bytes, the first in the lowest bits, are plain before the first that isn't.
+// special returns how many of eight bytes, the first in the lowest bits, are plain before the first
+// that isn't.
 //
-// A byte of x-each(0x20) borrows, and so has its highest bit set, where that of x is below 0x20; x XOR a character is 0 where x is
-// that character, and 0 is what each(1) borrows from. A borrow can touch bytes behind the first that it marks, but not before.
+// A byte of x-each(0x20) borrows, and so has its highest bit set, where that of x is below 0x20; x
+// XOR a character is 0 where x is that character, and 0 is what each(1) borrows from. A borrow can
+// touch bytes behind the first that it marks, but not before.
 func special(x uint64) int {
 	quote, slash := x^each('"'), x^each('\\')
 	found := (x | (x - each(0x20)) | (quote-each(1))&^quote | (slash-each(1))&^slash) & each(0x80)
@@ -524,7 +530,8 @@ func (d *jsonDecoder) nested(open byte) error {
 	}
 }
 
-// unescape appends a text without its escapes. Half of a surrogate pair becomes the replacement character.
+// unescape appends a text without its escapes. Half of a surrogate pair becomes the replacement
+// character.
 func unescape(dst, raw []byte) []byte {
 	for i := 0; i < len(raw); {
 		c := raw[i]

@@ -101,7 +101,8 @@ func (e *jsonEncoder) int(dst []byte, v int64, t expr.Type) []byte {
 	return strconv.AppendInt(dst, v, 10)
 }
 
-// appendFloat writes a number as Java's Double.toString, and what JSON has no number for as a text, as Jackson.
+// appendFloat writes a number as Java's Double.toString, and what JSON has no number for as a text,
+// as Jackson.
 func appendFloat(dst []byte, f float64, t expr.Type) []byte {
 	bits := 64
 	if t.Kind == expr.Float {
@@ -209,7 +210,8 @@ func appendControl(dst []byte, c byte) []byte {
 	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 }
 
-// appendDecimal writes a decimal as BigDecimal.toString: with an exponent where it has more than six zeros in front.
+// appendDecimal writes a decimal as BigDecimal.toString: with an exponent where it has more than
+// six zeros in front.
 func appendDecimal(dst []byte, v *big.Int, scale int, plainNumber bool) []byte {
 	digits := new(big.Int).Abs(v).String()
 	if v.Sign() < 0 {

@@ -12,8 +12,9 @@ import (
 	"weir/registry"
 )
 
-// schemaDecoder decodes JSON that has the id of a JSON Schema in front. The documents are what the columns make of them, as with
-// json; the schema tells before whether a column can have a value at all. It is not for concurrent use.
+// schemaDecoder decodes JSON that has the id of a JSON Schema in front. The documents are what the
+// columns make of them, as with json; the schema tells before whether a column can have a value at
+// all. It is not for concurrent use.
 type schemaDecoder struct {
 	programs[*jsonschema.Schema]
 	fields   []Field
@@ -89,7 +90,8 @@ func jsonFits(types []string, column expr.Type) bool {
 	return slices.ContainsFunc(types, func(t string) bool { return slices.Contains(accepted, t) })
 }
 
-// jsonTypes are the types of JSON Schema of which a column can have values, as the json format takes them. STRING takes all.
+// jsonTypes are the types of JSON Schema of which a column can have values, as the json format
+// takes them. STRING takes all.
 var jsonTypes = map[expr.Kind][]string{
 	expr.Boolean: {"boolean", "string"}, expr.TinyInt: {"integer", "number", "string"}, expr.SmallInt: {"integer", "number", "string"},
 	expr.Int: {"integer", "number", "string"}, expr.BigInt: {"integer", "number", "string"}, expr.Float: {"integer", "number", "string"},
@@ -159,8 +161,9 @@ func jsonSchema(fields []Field, o Options) (registry.Schema, error) {
 	return s, nil
 }
 
-// jsonSchemaOf is the schema of columns. It is closed (additionalProperties is false): registries take a column that is added to an
-// open one for incompatible, since documents could have had anything under its name before.
+// jsonSchemaOf is the schema of columns. It is closed (additionalProperties is false): registries
+// take a column that is added to an open one for incompatible, since documents could have had
+// anything under its name before.
 func jsonSchemaOf(fields []Field) string {
 	var b bytes.Buffer
 	b.WriteString(`{"$schema":"http://json-schema.org/draft-07/schema#","title":"Record",`)

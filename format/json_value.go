@@ -12,7 +12,8 @@ import (
 	"weir/expr"
 )
 
-// value appends one value, whose document is known to be well-formed, to a column. It appends nothing where it fails.
+// value appends one value, whose document is known to be well-formed, to a column. It appends
+// nothing where it fails.
 func (d *jsonDecoder) value(v []byte, c *expr.Column) error {
 	if v[0] == 'n' {
 		c.AddNull()
@@ -62,8 +63,8 @@ func (d *jsonDecoder) string(v []byte) string {
 	return view(raw)
 }
 
-// compact appends JSON that is known to be well-formed without white space, and with control characters escaped, as Jackson
-// writes it.
+// compact appends JSON that is known to be well-formed without white space, and with control
+// characters escaped, as Jackson writes it.
 func compact(dst, v []byte) []byte {
 	quoted := false
 	for i := 0; i < len(v); i++ {
@@ -164,9 +165,9 @@ func (d *jsonDecoder) int(v []byte, t expr.Type) (int64, error) {
 	return i, nil
 }
 
-// truncated takes a number with a point or exponent for an INT or BIGINT where it is in range: what is behind the point goes
-// (Jackson's getIntValue and getLongValue, which take 2^63 as the largest BIGINT). Flink reads TINYINT and SMALLINT as text, which
-// must be a whole number.
+// truncated takes a number with a point or exponent for an INT or BIGINT where it is in range: what
+// is behind the point goes (Jackson's getIntValue and getLongValue, which take 2^63 as the largest
+// BIGINT). Flink reads TINYINT and SMALLINT as text, which must be a whole number.
 func (d *jsonDecoder) truncated(v []byte, t expr.Type) (int64, error) {
 	f, err := strconv.ParseFloat(view(v), 64)
 	limit := float64(math.MaxInt64)
@@ -271,7 +272,8 @@ func fastTimestamp(s string, between byte) (us int64, zoned, ok bool) {
 	return 0, false, false
 }
 
-// civilDays counts days since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+// civilDays counts days since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date
+// Algorithms").
 func civilDays(year, month, day int64) int64 {
 	if month <= 2 {
 		year--
@@ -352,7 +354,8 @@ func parts(v []byte, fn func(name, value []byte) error) error {
 	}
 }
 
-// element reads a value within another one. With ignore-parse-errors one that can't be read is NULL, and those beside it stay.
+// element reads a value within another one. With ignore-parse-errors one that can't be read is
+// NULL, and those beside it stay.
 func (d *jsonDecoder) element(v []byte, t expr.Type) (any, error) {
 	e, err := d.boxed(v, t)
 	if err != nil && d.ignore {

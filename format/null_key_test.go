@@ -8,7 +8,8 @@ import (
 	"weir/registry"
 )
 
-// A key of a MAP that is NULL is an error in each format, at any depth, unless an option of JSON says what it is.
+// A key of a MAP that is NULL is an error in each format, at any depth, unless an option of JSON
+// says what it is.
 func TestNullKeyOfMapIsAnError(t *testing.T) {
 	m := expr.Type{Kind: expr.Map, Key: &expr.Type{Kind: expr.String}, Elem: &expr.Type{Kind: expr.BigInt, NotNull: true}}
 	list := expr.Type{Kind: expr.Array, Elem: &m}

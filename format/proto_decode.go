@@ -16,7 +16,8 @@ import (
 	"weir/registry"
 )
 
-// protoDecoder decodes records of any schema of the topic into the columns of a table. It is not for concurrent use.
+// protoDecoder decodes records of any schema of the topic into the columns of a table. It is not
+// for concurrent use.
 type protoDecoder struct {
 	programs[*protoFile]
 	fields []Field
@@ -101,8 +102,8 @@ func (d *protoDecoder) message(f *protoFile, data []byte) (*protoProgram, []byte
 	return p, rest, nil
 }
 
-// protoProgram decodes messages of one type. A message may have its fields in any order and more than once: they are found
-// first, and then the columns are filled.
+// protoProgram decodes messages of one type. A message may have its fields in any order and more
+// than once: they are found first, and then the columns are filled.
 type protoProgram struct {
 	steps  []protoStep // one for each column
 	byNum  []int16     // step of a field's number, -1 for none
@@ -136,8 +137,8 @@ type protoSlot struct {
 
 const protoNear = 64 // field numbers up to here are found without a map
 
-// protoCompile finds how messages of a writer's type become columns. Fields are known by their number where the reader has a schema
-// of its own, and by their name where it has not.
+// protoCompile finds how messages of a writer's type become columns. Fields are known by their
+// number where the reader has a schema of its own, and by their name where it has not.
 func protoCompile(writer, reader protoreflect.MessageDescriptor, columns []expr.Field) (*protoProgram, error) {
 	return protoCompileAt(writer, reader, columns, 0)
 }
@@ -560,7 +561,8 @@ func (s *protoStep) boxed(data []byte, slot *protoSlot, depth int) (any, error) 
 	return s.text(slot)
 }
 
-// value reads a message as a row. A message may hold itself, and a row may not: there is a program for each level.
+// value reads a message as a row. A message may hold itself, and a row may not: there is a program
+// for each level.
 func (p *protoProgram) value(data []byte, depth int) (any, error) {
 	if err := p.find(data); err != nil {
 		return nil, err

@@ -112,7 +112,8 @@ func protoElement(fd protoreflect.FieldDescriptor, from expr.Type) (protoWriting
 	return w, err
 }
 
-// protoHolds reports whether a field of a kind that can be read as a column's also holds every value of the column.
+// protoHolds reports whether a field of a kind that can be read as a column's also holds every
+// value of the column.
 func protoHolds(k protoreflect.Kind, column expr.Kind) bool {
 	switch column {
 	case expr.BigInt:

@@ -26,8 +26,9 @@ var protoTypes = map[expr.Kind]string{
 
 const protoTimestamp = "google.protobuf.Timestamp"
 
-// protoSchemaOf is the schema of columns: a message Record with a field for each, numbered in their order. A column that can be
-// NULL is an optional field. New columns must come last: numbers are what records know fields by.
+// protoSchemaOf is the schema of columns: a message Record with a field for each, numbered in their
+// order. A column that can be NULL is an optional field. New columns must come last: numbers are
+// what records know fields by.
 func protoSchemaOf(fields []Field) (string, error) {
 	record := expr.Type{Kind: expr.Row}
 	for _, f := range fields {

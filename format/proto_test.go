@@ -154,7 +154,8 @@ func TestProtoValues(t *testing.T) {
 	}
 }
 
-// Messages of a file are told apart by their path, and fields by their number where the table has a schema.
+// Messages of a file are told apart by their path, and fields by their number where the table has a
+// schema.
 func TestProtoMessagesAndNumbers(t *testing.T) {
 	writer := `syntax = "proto3"; message Other { string x = 1; } message Outer { message In { string label = 1; int64 n = 3; } }`
 	reader := `syntax = "proto3"; package p; message Skip { int32 z = 1; } message Own { string name = 1; int32 n = 3; int32 more = 9; }`
@@ -217,7 +218,8 @@ func protoType(t *rapid.T, depth int, nested bool) expr.Type {
 	return typ
 }
 
-// What is written is a message to the library, and what the library makes of it is read as the same row.
+// What is written is a message to the library, and what the library makes of it is read as the same
+// row.
 func TestProtoAgainstTheLibrary(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var fields []Field
@@ -302,7 +304,8 @@ func scalars(t *rapid.T, m *dynamicpb.Message, fields []Field, cols []*expr.Colu
 	}
 }
 
-// Nothing that a record says makes the decoder panic, take memory out of proportion, or leave half a row.
+// Nothing that a record says makes the decoder panic, take memory out of proportion, or leave half
+// a row.
 func FuzzProtoDecode(f *testing.F) {
 	point := expr.Type{Kind: expr.Row, Fields: []expr.Field{{Name: "x", Type: expr.Of(expr.Int)}, {Name: "y", Type: array}}}
 	fields := []Field{

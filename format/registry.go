@@ -11,8 +11,9 @@ import (
 	"weir/registry"
 )
 
-// Schemas are what is known of schema registries. Formats look schemas up here and do no I/O: whoever hands them records adds
-// the schemas of their ids before. It is safe for concurrent use; nil knows nothing.
+// Schemas are what is known of schema registries. Formats look schemas up here and do no I/O:
+// whoever hands them records adds the schemas of their ids before. It is safe for concurrent use;
+// nil knows nothing.
 type Schemas struct {
 	mu      sync.RWMutex
 	byID    map[schemaID]known
@@ -58,7 +59,8 @@ func (s *Schemas) Refuse(url string, id int, reason error) {
 	s.byID[schemaID{url, id}] = known{err: reason}
 }
 
-// Known reports whether anything is known of an id, and whether that is that its records can't be decoded.
+// Known reports whether anything is known of an id, and whether that is that its records can't be
+// decoded.
 func (s *Schemas) Known(url string, id int) (known, refused bool) {
 	k, ok := s.lookup(url, id)
 	return ok, k.err != nil
@@ -77,8 +79,8 @@ func (s *Schemas) lookup(url string, id int) (known, bool) {
 // SetWriter says under which id the schema of a subject is registered with which rows are written.
 func (s *Schemas) SetWriter(url, name string, id int) { s.set(s.writers, url, name, id) }
 
-// SetReader says which schema of a subject fits the columns that are read: what a schema that does not fit is compared with in
-// errors.
+// SetReader says which schema of a subject fits the columns that are read: what a schema that does
+// not fit is compared with in errors.
 func (s *Schemas) SetReader(url, name string, id int) { s.set(s.readers, url, name, id) }
 
 func (s *Schemas) set(ids map[subject]int, url, name string, id int) {
@@ -113,7 +115,8 @@ func SchemaID(data []byte) (id int, ok bool) {
 	return id, err == nil
 }
 
-// programs are what a decoder has made of the schemas of writers. P decodes the records of one schema.
+// programs are what a decoder has made of the schemas of writers. P decodes the records of one
+// schema.
 type programs[P any] struct {
 	schemas *Schemas
 	options Options
@@ -202,8 +205,8 @@ func RegistryOptions(c registry.Config) Options {
 	return o
 }
 
-// SetRegistryDefaults completes the options of a table's key or value as Flink does: the older names of options, and the subject
-// that Confluent's serializers use by default.
+// SetRegistryDefaults completes the options of a table's key or value as Flink does: the older
+// names of options, and the subject that Confluent's serializers use by default.
 func (o Options) SetRegistryDefaults(topic string, key bool) {
 	for _, name := range []string{"url", "subject", "schema"} {
 		older := "schema-registry." + name
@@ -217,7 +220,8 @@ func (o Options) SetRegistryDefaults(topic string, key bool) {
 	}
 }
 
-// RegistersSchemas reports whether schemas of what is written are registered where they are not yet.
+// RegistersSchemas reports whether schemas of what is written are registered where they are not
+// yet.
 func (o Options) RegistersSchemas() bool {
 	return !strings.EqualFold(o["auto.register.schemas"], "false")
 }
@@ -247,8 +251,9 @@ func checkRegistry(o Options) error {
 	return err
 }
 
-// RegistryConfig is how the options say that the registry is reached. Keys and certificates are PEM files, where Flink has
-// Java's stores: certificate and key in one, or the key in the file ssl.keystore.key-location.
+// RegistryConfig is how the options say that the registry is reached. Keys and certificates are PEM
+// files, where Flink has Java's stores: certificate and key in one, or the key in the file
+// ssl.keystore.key-location.
 func (o Options) RegistryConfig() (registry.Config, error) {
 	c := registry.Config{Token: o["bearer-auth.token"], CAFile: o["ssl.truststore.location"], CertFile: o["ssl.keystore.location"], KeyFile: cmp.Or(o["ssl.keystore.key-location"], o["ssl.keystore.location"])}
 	for _, u := range strings.Split(o.Registry(), ",") {

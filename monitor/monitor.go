@@ -1,5 +1,5 @@
-// Package monitor watches a Kafka cluster as its clients see it: brokers, partitions without leader or replicas, how far groups are
-// behind, transactions that block readers.
+// Package monitor watches a Kafka cluster as its clients see it: brokers, partitions without leader
+// or replicas, how far groups are behind, transactions that block readers.
 //
 //	monitor.go  Look: the cluster at one moment
 //	metrics.go  the same for Prometheus
@@ -33,7 +33,8 @@ type View struct {
 	Groups       []Group              `json:"groups"`
 	Transactions []broker.Transaction `json:"transactions"` // open ones, the oldest first; null where nobody could be asked
 
-	// Gaps are what could not be asked, and why, such as groups whose broker is gone. The rest holds all the same.
+	// Gaps are what could not be asked, and why, such as groups whose broker is gone. The rest
+	// holds all the same.
 	Gaps []string `json:"gaps"`
 }
 
@@ -74,12 +75,13 @@ type Group struct {
 type GroupTopic struct {
 	Topic string `json:"topic"`
 	Lag   int64  `json:"lag"` // records up to the high watermark
-	// Behind is for how long the oldest record that the group has not read has been there, as far back as the monitor has watched:
-	// after its start it begins at 0.
+	// Behind is for how long the oldest record that the group has not read has been there, as far
+	// back as the monitor has watched: after its start it begins at 0.
 	Behind float64 `json:"lag_seconds"`
 }
 
-// Monitor remembers from one look to the next what tells how long something has been so. It is safe for use by several goroutines.
+// Monitor remembers from one look to the next what tells how long something has been so. It is safe
+// for use by several goroutines.
 type Monitor struct {
 	client *kgo.Client
 	now    func() time.Time
@@ -120,7 +122,8 @@ func New(client *kgo.Client) *Monitor {
 	return &Monitor{client: client, now: time.Now, ends: make(map[partition][]end), known: make(map[int32]seen)}
 }
 
-// Run looks every so often until ctx is done. What a look can't find out is logged when it begins, and that it is over.
+// Run looks every so often until ctx is done. What a look can't find out is logged when it begins,
+// and that it is over.
 func (m *Monitor) Run(ctx context.Context, every time.Duration, log *slog.Logger) {
 	was := ""
 	for {
@@ -208,7 +211,8 @@ func (m *Monitor) look(ctx context.Context, now time.Time) (View, error) {
 	return v, nil
 }
 
-// brokers are those of the cluster, those that replicas tell of, and those that were there not long ago.
+// brokers are those of the cluster, those that replicas tell of, and those that were there not long
+// ago.
 func (m *Monitor) brokers(meta *kadm.Metadata, up kadm.BrokersApiVersions, now time.Time) []Broker {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -313,7 +317,8 @@ func (m *Monitor) group(l *kadm.DescribedGroupLag, now time.Time) Group {
 	return g
 }
 
-// behind notes where a partition ends now, and returns for how long it has had records beyond an offset.
+// behind notes where a partition ends now, and returns for how long it has had records beyond an
+// offset.
 func (m *Monitor) behind(p partition, read, offset int64, now time.Time) time.Duration {
 	ends := m.ends[p]
 	if n := len(ends); n == 0 || ends[n-1].at.Before(now) {

@@ -17,7 +17,8 @@ import (
 	"weir/broker/embedded"
 )
 
-// A monitor tells of lag in records and seconds, of open transactions, and that the cluster is gone.
+// A monitor tells of lag in records and seconds, of open transactions, and that the cluster is
+// gone.
 func TestMonitor(t *testing.T) {
 	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -139,7 +140,8 @@ weir_monitor_up 0
 	}
 }
 
-// What is wrong with partitions is counted by topic; a broker that is gone stays known for an hour, or as long as it has replicas.
+// What is wrong with partitions is counted by topic; a broker that is gone stays known for an hour,
+// or as long as it has replicas.
 func TestClusterInTrouble(t *testing.T) {
 	m := New(nil)
 	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)

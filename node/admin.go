@@ -32,8 +32,9 @@ import (
 	"weir/trace"
 )
 
-// Admin is what a process tells those who operate it: metrics, whether it is ready and what is not, what its parts do, profiles.
-// It listens only where Serve is called; parts tell it what they do in any case.
+// Admin is what a process tells those who operate it: metrics, whether it is ready and what is not,
+// what its parts do, profiles. It listens only where Serve is called; parts tell it what they do in
+// any case.
 type Admin struct {
 	Registry *prometheus.Registry
 	Tracer   *trace.Tracer // nil: no record is followed
@@ -126,8 +127,8 @@ func (a *Admin) Producer(c *produce.Config, src produce.Source) {
 	})
 }
 
-// SchemaRegistry lets the clients of a configuration be seen, and makes the registry a part that must answer. Several users of one are
-// one part.
+// SchemaRegistry lets the clients of a configuration be seen, and makes the registry a part that
+// must answer. Several users of one are one part.
 func (a *Admin) SchemaRegistry(c *registry.Config) {
 	client, err := registry.NewClient(*c) // for the checks, which are not counted
 	c.Metrics = a.registries
@@ -145,7 +146,8 @@ func (a *Admin) SchemaRegistry(c *registry.Config) {
 	}
 }
 
-// Watch looks at the cluster every so often, as weir monitor does, until ctx is done. It is called once.
+// Watch looks at the cluster every so often, as weir monitor does, until ctx is done. It is called
+// once.
 func (a *Admin) Watch(ctx context.Context, at broker.Config, every time.Duration, log *slog.Logger) error {
 	client, err := broker.Connect(ctx, at)
 	if err != nil {
@@ -272,7 +274,8 @@ func answer(w http.ResponseWriter, code int, v any) {
 	_ = enc.Encode(v) // who asked has gone
 }
 
-// Serve listens on host:port until ctx is done, and returns where. With fallback a port that is taken gives way to a free one.
+// Serve listens on host:port until ctx is done, and returns where. With fallback a port that is
+// taken gives way to a free one.
 func (a *Admin) Serve(ctx context.Context, listen string, fallback bool, log *slog.Logger) (addr string, err error) {
 	l, err := net.Listen("tcp", listen)
 	if fallback && errors.Is(err, syscall.EADDRINUSE) {

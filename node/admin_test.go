@@ -75,7 +75,8 @@ func value(metrics, name string, labels ...string) float64 {
 	return sum
 }
 
-// What the admin port says of a flow is what the flow says of itself; it names what is not ready, and tells of no device.
+// What the admin port says of a flow is what the flow says of itself; it names what is not ready,
+// and tells of no device.
 func TestAdmin(t *testing.T) {
 	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -210,7 +211,8 @@ var labels = []string{
 	"part", "client", "node_id",
 }
 
-// checkFamilies sees that metrics have no other labels, and that histograms of times have both native and classic buckets.
+// checkFamilies sees that metrics have no other labels, and that histograms of times have both
+// native and classic buckets.
 func checkFamilies(t *testing.T, admin *node.Admin) {
 	t.Helper()
 	families, err := admin.Registry.Gather()
@@ -234,7 +236,8 @@ func checkFamilies(t *testing.T, admin *node.Admin) {
 	}
 }
 
-// A registry that a pipeline needs is a part of its own, once for all tables that name it, and says why it is not ready.
+// A registry that a pipeline needs is a part of its own, once for all tables that name it, and says
+// why it is not ready.
 func TestAdminRegistry(t *testing.T) {
 	answers := http.StatusOK
 	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -267,7 +270,8 @@ func TestAdminRegistry(t *testing.T) {
 	}
 }
 
-// A second process finds the default port taken and takes another; a port that was asked for is not replaced.
+// A second process finds the default port taken and takes another; a port that was asked for is not
+// replaced.
 func TestAdminPortTaken(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -30,8 +30,9 @@ func AlertTables(programs []*plan.Program) (all []alert.Table, err error) {
 	return all, nil
 }
 
-// Deliver tells receivers of the alerts of pipelines until ctx is done, and then has stop to end what is begun; 0 is the
-// default of broker.DefaultStopTimeout. Without a configuration it does nothing.
+// Deliver tells receivers of the alerts of pipelines until ctx is done, and then has stop to end
+// what is begun; 0 is the default of broker.DefaultStopTimeout. Without a configuration it does
+// nothing.
 func (a *Admin) Deliver(ctx context.Context, at broker.Config, c *alert.Config, programs []*plan.Program, stop time.Duration, log *slog.Logger) error {
 	if c == nil {
 		return nil

@@ -11,7 +11,8 @@ import (
 	"weir/broker/embedded"
 )
 
-// Kafka says which broker to use: the one at Broker.Brokers, or where that is empty the embedded one on DataDir.
+// Kafka says which broker to use: the one at Broker.Brokers, or where that is empty the embedded
+// one on DataDir.
 type Kafka struct {
 	Broker    broker.Config
 	DataDir   string // of the embedded broker
@@ -33,9 +34,10 @@ type Attachment struct {
 	withdraw func()           // removes the note of a broker that this process serves
 }
 
-// Attach reaches the brokers, or joins the embedded broker that another process serves on the data directory, or serves the
-// data that is there for as long as this process needs it. Without data there it goes elsewhere or makes a broker where it
-// may, and returns a *NoBrokerError where it may not.
+// Attach reaches the brokers, or joins the embedded broker that another process serves on the data
+// directory, or serves the data that is there for as long as this process needs it. Without data
+// there it goes elsewhere or makes a broker where it may, and returns a *NoBrokerError where it may
+// not.
 func (k Kafka) Attach(ctx context.Context) (*Attachment, error) {
 	if len(k.Broker.Brokers) > 0 {
 		client, err := broker.Connect(ctx, k.Broker)
@@ -63,7 +65,8 @@ func (k Kafka) Attach(ctx context.Context) (*Attachment, error) {
 	return k.serve()
 }
 
-// find joins the embedded broker of this user that runs on another data directory; nil where none does, or k does not want it.
+// find joins the embedded broker of this user that runs on another data directory; nil where none
+// does, or k does not want it.
 func (k Kafka) find() (*Attachment, error) {
 	if !k.Elsewhere {
 		return nil, nil
@@ -83,7 +86,8 @@ func (k Kafka) find() (*Attachment, error) {
 	return at, err
 }
 
-// Join joins the embedded broker that another process serves on the data directory; nil where none does.
+// Join joins the embedded broker that another process serves on the data directory; nil where none
+// does.
 func (k Kafka) Join() (*Attachment, error) {
 	member, err := embedded.Join(k.DataDir)
 	if err != nil || member == nil {
@@ -92,7 +96,8 @@ func (k Kafka) Join() (*Attachment, error) {
 	return &Attachment{Broker: k.at(member.Addr), DataDir: k.DataDir, member: member}, nil
 }
 
-// Serve starts the embedded broker, or reaches the brokers that are named. It does not join another process.
+// Serve starts the embedded broker, or reaches the brokers that are named. It does not join another
+// process.
 func (k Kafka) Serve(ctx context.Context) (*Attachment, error) {
 	if len(k.Broker.Brokers) > 0 {
 		return k.Attach(ctx)
@@ -136,8 +141,8 @@ func (a *Attachment) Where() string {
 // Embedded reports whether this process serves the broker.
 func (a *Attachment) Embedded() bool { return a.embedded != nil }
 
-// Close lets go of the broker. One that this process serves, and other processes use, stays until they have
-// left or ctx is done; waiting is called once if that takes time.
+// Close lets go of the broker. One that this process serves, and other processes use, stays until
+// they have left or ctx is done; waiting is called once if that takes time.
 func (a *Attachment) Close(ctx context.Context, waiting func()) error {
 	if a.member != nil {
 		return a.member.Leave()

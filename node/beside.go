@@ -12,8 +12,8 @@ import (
 	"weir/engine"
 )
 
-// besides are the pipelines that run beside the main job. One that can't run says so, and stops neither the main job nor the
-// other pipelines.
+// besides are the pipelines that run beside the main job. One that can't run says so, and stops
+// neither the main job nor the other pipelines.
 type besides struct {
 	logger *slog.Logger
 
@@ -24,7 +24,8 @@ type besides struct {
 // topicEvery is how often a pipeline looks for a topic that it waits for.
 const topicEvery = time.Second
 
-// run runs a pipeline until ctx is done or it fails for good. A topic that it reads and that does not exist is waited for.
+// run runs a pipeline until ctx is done or it fails for good. A topic that it reads and that does
+// not exist is waited for.
 func (b *besides) run(ctx context.Context, c engine.Config) {
 	var waits engine.NoTopicError // that was logged
 	for {

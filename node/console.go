@@ -18,8 +18,8 @@ type Ready struct {
 	NoRegistry error  // why, where one was wanted
 }
 
-// openConsole opens the console that the configuration asks for; nil where it asks for none, or its address is taken and
-// it is no more than welcome.
+// openConsole opens the console that the configuration asks for; nil where it asks for none, or its
+// address is taken and it is no more than welcome.
 func (cfg *Config) openConsole(ctx context.Context, kafka *Attachment, meter *meter, runs ...console.Pipeline) (page *console.Console, busy, err error) {
 	if cfg.Console == nil {
 		return nil, nil, nil

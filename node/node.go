@@ -243,7 +243,8 @@ func (cfg *Config) show(ctx context.Context, c broker.Config, meter *meter) erro
 	return nil
 }
 
-// openTransactions counts the transactions that are under way, or is -1 when the broker does not say.
+// openTransactions counts the transactions that are under way, or is -1 when the broker does not
+// say.
 func openTransactions(ctx context.Context, admin *kadm.Client) int {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

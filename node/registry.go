@@ -23,8 +23,9 @@ type ServeRegistry struct {
 // served is a registry of this process, or nil.
 type served struct{ *embedded.Registry }
 
-// openRegistry serves the registry that the configuration asks for, with the schema of readings in it. It is nil where none is
-// asked for, the broker is not ours, or its address is taken and it is no more than welcome.
+// openRegistry serves the registry that the configuration asks for, with the schema of readings in
+// it. It is nil where none is asked for, the broker is not ours, or its address is taken and it is
+// no more than welcome.
 func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *served, busy, err error) {
 	if cfg.ServeRegistry == nil || !kafka.Embedded() {
 		return nil, nil, nil
@@ -51,8 +52,8 @@ func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *serv
 	return r, nil, nil
 }
 
-// registerReading makes the schema of readings known under its own name. A schema that was put there by hand, and which the
-// reading's does not fit, stays.
+// registerReading makes the schema of readings known under its own name. A schema that was put
+// there by hand, and which the reading's does not fit, stays.
 func registerReading(ctx context.Context, url string) error {
 	client, err := registry.NewClient(registry.Config{URLs: []string{url}})
 	if err != nil {

@@ -15,12 +15,13 @@ import (
 	"weir/broker/embedded"
 )
 
-// Each process that serves an embedded broker leaves a note in a directory of its user, so that commands in other working
-// directories find it. The note holds nothing but the data directory: whether a broker runs there is for the lock of that
-// directory to say, and so a note that a killed process left behind does no harm.
+// Each process that serves an embedded broker leaves a note in a directory of its user, so that
+// commands in other working directories find it. The note holds nothing but the data directory:
+// whether a broker runs there is for the lock of that directory to say, and so a note that a killed
+// process left behind does no harm.
 
-// runtimeDir is where the processes of this user and machine find each other: $XDG_RUNTIME_DIR/weir, or a directory of the
-// user's below the one for temporary files.
+// runtimeDir is where the processes of this user and machine find each other:
+// $XDG_RUNTIME_DIR/weir, or a directory of the user's below the one for temporary files.
 func runtimeDir() string {
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
 		return filepath.Join(dir, "weir")
@@ -34,7 +35,8 @@ func userDir() string { return "weir-" + strconv.Itoa(os.Getuid()) }
 // errNotPrivate says that others can write to a directory, or may have made it.
 var errNotPrivate = errors.New("is not a directory that only this user can use: remove it")
 
-// private makes sure that dir is a directory, not a link, and that nobody else can write files for this user to follow.
+// private makes sure that dir is a directory, not a link, and that nobody else can write files for
+// this user to follow.
 func private(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
@@ -66,7 +68,8 @@ func announce(dataDir string) (withdraw func(), err error) {
 	return func() { _ = os.Remove(note) }, nil // what stays is found to be stale
 }
 
-// running lists the data directories whose embedded broker runs now and was started by this user, sorted.
+// running lists the data directories whose embedded broker runs now and was started by this user,
+// sorted.
 func running() ([]string, error) {
 	err := private(runtimeDir())
 	if errors.Is(err, fs.ErrNotExist) {

@@ -10,8 +10,9 @@ import (
 	"weir/engine"
 )
 
-// TakeInstances names n members of a consumer group in this process: by the process's name, or, where it has none, by host and
-// numbers that no other live process of the machine has. Call free when they have ended.
+// TakeInstances names n members of a consumer group in this process: by the process's name, or,
+// where it has none, by host and numbers that no other live process of the machine has. Call free
+// when they have ended.
 func TakeInstances(group, name string, n int) (instances []string, free func(), err error) {
 	var slots []*engine.Slot
 	var dir string
@@ -41,9 +42,10 @@ func TakeInstances(group, name string, n int) (instances []string, free func(), 
 	return instances, free, nil
 }
 
-// slotDir makes the directory where the processes of this user and machine agree on their numbers (see engine.TakeSlot). Unlike
-// runtimeDir it does not depend on XDG_RUNTIME_DIR, which a login session has and a job of cron does not. Where no files can be
-// written in the directory for temporary files, it is in the user's cache.
+// slotDir makes the directory where the processes of this user and machine agree on their numbers
+// (see engine.TakeSlot). Unlike runtimeDir it does not depend on XDG_RUNTIME_DIR, which a login
+// session has and a job of cron does not. Where no files can be written in the directory for
+// temporary files, it is in the user's cache.
 func slotDir() (string, error) {
 	dir, err := makePrivate(os.TempDir(), userDir(), "slots")
 	if err == nil || errors.Is(err, errNotPrivate) {
@@ -59,7 +61,8 @@ func slotDir() (string, error) {
 	return dir, nil
 }
 
-// makePrivate makes directories below base that only this user can use, and sees that files can be made in the last one.
+// makePrivate makes directories below base that only this user can use, and sees that files can be
+// made in the last one.
 func makePrivate(base string, names ...string) (string, error) {
 	dir := base
 	if _, err := os.Stat(base); err != nil {

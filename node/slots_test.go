@@ -64,7 +64,8 @@ func TestSlotDirRefused(t *testing.T) {
 	}
 }
 
-// Where nothing can be written in TMPDIR, the user's cache has the slots; where neither can be used, the error says so.
+// Where nothing can be written in TMPDIR, the user's cache has the slots; where neither can be
+// used, the error says so.
 func TestSlotDirFallback(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -9,11 +9,11 @@ import (
 	"weir/plan"
 )
 
-// accumulator is one aggregate function. Its state is bytes, one behind the other for all aggregates of a group, so that
-// what is in memory is what the changelog has.
+// accumulator is one aggregate function. Its state is bytes, one behind the other for all
+// aggregates of a group, so that what is in memory is what the changelog has.
 type accumulator interface {
-	// add appends the state with the value of a row to dst, and leaves in r what is behind the old state. The old one is
-	// empty for the first row of a group.
+	// add appends the state with the value of a row to dst, and leaves in r what is behind the old
+	// state. The old one is empty for the first row of a group.
 	add(dst []byte, old *reader, c *expr.Column, row int) []byte
 	// skip appends the state unchanged: the row does not count.
 	skip(dst []byte, old *reader) []byte
@@ -79,7 +79,8 @@ func (c counter) merge(dst []byte, a, b *reader) []byte {
 
 func (c counter) result(in *reader, to *expr.Column) { to.AddInt(c.read(in)) }
 
-// intSum is SUM and AVG of integers: how many values, and their sum as a varint. It wraps around as in Java.
+// intSum is SUM and AVG of integers: how many values, and their sum as a varint. It wraps around as
+// in Java.
 type intSum struct {
 	average bool
 	kind    expr.Kind
@@ -338,8 +339,9 @@ func (e edgeValue) merge(dst []byte, a, b *reader) []byte {
 
 func (e edgeValue) result(in *reader, to *expr.Column) { to.Add(e.read(in)) }
 
-// variance is VAR_* and STDDEV_* of FLOAT and DOUBLE: how many values, their mean, and the sum of squared distances from it (Welford), which
-// unlike a sum of squares loses nothing where values are large and close together.
+// variance is VAR_* and STDDEV_* of FLOAT and DOUBLE: how many values, their mean, and the sum of
+// squared distances from it (Welford), which unlike a sum of squares loses nothing where values are
+// large and close together.
 type variance struct {
 	arg, of      expr.Type
 	sample, root bool

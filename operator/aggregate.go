@@ -9,7 +9,8 @@ import (
 	"weir/plan"
 )
 
-// grouper is what all kinds of groups have in common: keys as bytes, accumulators, and rows of both.
+// grouper is what all kinds of groups have in common: keys as bytes, accumulators, and rows of
+// both.
 type grouper struct {
 	keys   []int // columns of the input, without those of the window
 	places []int // where they go in the output
@@ -63,7 +64,8 @@ func ofWindow(op *plan.Aggregate, key int) bool {
 	return w != nil && (key == w.Start || key == w.End || key == w.Time)
 }
 
-// add appends to dst the accumulators of old with a row added. fresh tells for a DISTINCT whether its value is new to the group.
+// add appends to dst the accumulators of old with a row added. fresh tells for a DISTINCT whether
+// its value is new to the group.
 func (g *grouper) add(dst, old []byte, b *expr.Batch, row int, fresh func(agg int) bool) []byte {
 	in := read(&g.in, old)
 	for i, acc := range g.accs {
@@ -79,8 +81,9 @@ func (g *grouper) add(dst, old []byte, b *expr.Batch, row int, fresh func(agg in
 	return dst
 }
 
-// argument is the column that a function looks at, nil where it looks at none, and whether it looks at this row: by its FILTER, and by its
-// DISTINCT, of which once tells whether it is the only row of its value.
+// argument is the column that a function looks at, nil where it looks at none, and whether it looks
+// at this row: by its FILTER, and by its DISTINCT, of which once tells whether it is the only row
+// of its value.
 func (g *grouper) argument(agg int, b *expr.Batch, row int, once func(agg int) bool) (c *expr.Column, counts bool) {
 	a := &g.aggs[agg]
 	if a.Arg >= 0 {
@@ -143,18 +146,20 @@ func (g *grouper) distinctKey(b *expr.Batch, row, agg int) []byte {
 
 var errState = errors.New("the state of the pipeline is not what this version keeps")
 
-// aggregate groups rows in windows. Its entries are accumulators by the end of a slice and the group's key; a window is put
-// together from its slices when the watermark passes its end. Where rows come with their whole window, the slice is the
-// window, and its start belongs to the key.
+// aggregate groups rows in windows. Its entries are accumulators by the end of a slice and the
+// group's key; a window is put together from its slices when the watermark passes its end. Where
+// rows come with their whole window, the slice is the window, and its start belongs to the key.
 //
-// A row that is late for some windows of its slice and not for all is kept apart, under the end of the first window that it is in. Which windows
-// these are is decided by the row's own watermark, and never by what the operator has emitted.
+// A row that is late for some windows of its slice and not for all is kept apart, under the end of
+// the first window that it is in. Which windows these are is decided by the row's own watermark,
+// and never by what the operator has emitted.
 type aggregate struct {
 	base
 	grouper
 	op    *plan.Aggregate
 	clock clock
-	// size, slide and offset are those of the windows, where slices are put together; else size is 0.
+	// size, slide and offset are those of the windows, where slices are put together; else size is
+	// 0.
 	size, slide, offset int64
 	start, end          int // columns of the input
 	watermark           int64
@@ -201,7 +206,8 @@ func (a *aggregate) reset() {
 	a.origins.clear()
 }
 
-// progressKey is the entry that says up to which watermark windows are out, while others are due that other transactions emit.
+// progressKey is the entry that says up to which watermark windows are out, while others are due
+// that other transactions emit.
 func (a *aggregate) progressKey() []byte {
 	return appendInt([]byte("windows out of "), int64(a.rel.State))
 }
@@ -217,7 +223,8 @@ func (a *aggregate) resume() {
 	}
 }
 
-// flush keeps how far the windows are out where some are due, so that a restored task goes on from there.
+// flush keeps how far the windows are out where some are due, so that a restored task goes on from
+// there.
 func (a *aggregate) flush() {
 	store := a.task.store
 	switch {
@@ -230,7 +237,8 @@ func (a *aggregate) flush() {
 	}
 }
 
-// firedKey is the entry of a version in which the watermark of a row emitted windows before that of the inputs did.
+// firedKey is the entry of a version in which the watermark of a row emitted windows before that of
+// the inputs did.
 func (a *aggregate) firedKey() []byte { return appendInt([]byte(firedPrefix), int64(a.rel.State)) }
 
 const firedPrefix = "fired by "
@@ -310,7 +318,8 @@ func (a *aggregate) firstEnd(slice int64) int64 {
 	return end
 }
 
-// firstOpen is the end of the first window of a slice that a watermark has not passed. open is false where it has passed all.
+// firstOpen is the end of the first window of a slice that a watermark has not passed. open is
+// false where it has passed all.
 func (a *aggregate) firstOpen(slice, watermark int64) (end int64, open bool) {
 	first, last := a.firstEnd(slice), a.lastEnd(slice)
 	if a.clock.passed(last, watermark) {
@@ -334,7 +343,8 @@ func (a *aggregate) advance(_ int, watermark int64, idle bool) {
 	a.tell()
 }
 
-// tell passes on how far the windows are out: rows of those that are due may not be late for what comes after.
+// tell passes on how far the windows are out: rows of those that are due may not be late for what
+// comes after.
 func (a *aggregate) tell() {
 	if a.pending() {
 		a.pass(a.fired, false)
@@ -357,7 +367,8 @@ func (a *aggregate) slices() []int64 {
 	return all
 }
 
-// fire emits the windows whose end the watermark has passed, as many as the transaction has room for. The others stay due.
+// fire emits the windows whose end the watermark has passed, as many as the transaction has room
+// for. The others stay due.
 func (a *aggregate) fire() {
 	if !a.pending() {
 		return
@@ -391,8 +402,8 @@ func (a *aggregate) fire() {
 	}
 }
 
-// due calls fn with the ends of windows between two watermarks that have slices, the earliest first, until it returns false. It reports
-// whether it has called it with all.
+// due calls fn with the ends of windows between two watermarks that have slices, the earliest
+// first, until it returns false. It reports whether it has called it with all.
 func (a *aggregate) due(all []int64, from, to int64, fn func(end int64) bool) bool {
 	step := max(a.slide, 1)
 	next := unknown

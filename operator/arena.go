@@ -8,14 +8,15 @@ const (
 	maxBlocks     = 512 // that are kept for the next transaction: 32 MiB of bytes
 )
 
-// arena is the memory of the records that a transaction writes. After the commit reuse makes it that of the next one; after an abort it must
-// be dropped, since the client may still hold records.
+// arena is the memory of the records that a transaction writes. After the commit reuse makes it
+// that of the next one; after an abort it must be dropped, since the client may still hold records.
 type arena struct {
 	bytes   blocks[byte]
 	records blocks[kgo.Record]
 }
 
-// room returns an empty slice with room for about n bytes; keep makes what was appended to it last until the transaction has ended.
+// room returns an empty slice with room for about n bytes; keep makes what was appended to it last
+// until the transaction has ended.
 func (a *arena) room(n int) []byte { return a.bytes.room(n, bytesAtOnce) }
 
 func (a *arena) keep(b []byte) []byte {

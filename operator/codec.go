@@ -10,8 +10,9 @@ import (
 	"weir/plan"
 )
 
-// A value is a byte, 0 for NULL, and by its type: a zigzag varint, eight bytes of a float, a length and bytes, or for a decimal
-// its sign and magnitude; elements of an array, map or row follow each other.
+// A value is a byte, 0 for NULL, and by its type: a zigzag varint, eight bytes of a float, a length
+// and bytes, or for a decimal its sign and magnitude; elements of an array, map or row follow each
+// other.
 
 var errShort = errors.New("state or repartition record is cut short or of another type")
 

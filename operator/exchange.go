@@ -11,10 +11,12 @@ import (
 	"weir/plan"
 )
 
-// A record of a repartition topic has in its value a row (its kind and flags, the watermark before it, what the flags say, and the columns
-// that somebody reads), or the watermark of the task that wrote it: its partition, how many there are, the watermark, and whether it is
-// idle. A watermark goes to all partitions, behind the rows that came before it. What is late is told by the row's own watermark: that of
-// the task is written at the end of a transaction, and where one ends must not matter.
+// A record of a repartition topic has in its value a row (its kind and flags, the watermark before
+// it, what the flags say, and the columns that somebody reads), or the watermark of the task that
+// wrote it: its partition, how many there are, the watermark, and whether it is idle. A watermark
+// goes to all partitions, behind the rows that came before it. What is late is told by the row's
+// own watermark: that of the task is written at the end of a transaction, and where one ends must
+// not matter.
 const (
 	rowRecord       = 'r'
 	watermarkRecord = 'w'

@@ -7,8 +7,9 @@ import (
 	"weir/plan"
 )
 
-// first passes the first row of each key in the order of time: deduplication whose rows are never updated. A row waits until the
-// watermark has passed its time, since until then an earlier one can still come. An entry of a key says that its row is out.
+// first passes the first row of each key in the order of time: deduplication whose rows are never
+// updated. A row waits until the watermark has passed its time, since until then an earlier one can
+// still come. An entry of a key says that its row is out.
 type first struct {
 	base
 	op     *plan.Rank

@@ -7,8 +7,8 @@ import (
 	"weir/plan"
 )
 
-// group groups rows without windows: each change of a group replaces its row. What a transaction changed comes out at its end,
-// once for each group.
+// group groups rows without windows: each change of a group replaces its row. What a transaction
+// changed comes out at its end, once for each group.
 type group struct {
 	base
 	grouper

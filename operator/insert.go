@@ -106,8 +106,9 @@ func (w *writer) push(_ int, r *rows) {
 	w.task.dropped(w.table, w.key, w.value)
 }
 
-// allowed reports whether a row has a value in all columns that need one. Of a row that is taken back only the key counts: without
-// one it was not written either, and NULL elsewhere may replace a row that was.
+// allowed reports whether a row has a value in all columns that need one. Of a row that is taken
+// back only the key counts: without one it was not written either, and NULL elsewhere may replace a
+// row that was.
 func (w *writer) allowed(r *rows, i int, gone bool) (bool, error) {
 	columns := w.notNull
 	if gone {
@@ -201,7 +202,8 @@ func (w *writer) metadata(rec *kgo.Record, r *rows, i int) {
 	}
 }
 
-// send puts a record where its key belongs as Kafka's default partitioner has it, or, without a key, where the task is.
+// send puts a record where its key belongs as Kafka's default partitioner has it, or, without a
+// key, where the task is.
 func (w *writer) send(rec *kgo.Record) {
 	n := w.task.partitions(w.table.Topic)
 	if rec.Key != nil {

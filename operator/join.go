@@ -11,9 +11,10 @@ import (
 	"weir/plan"
 )
 
-// join looks up rows of its left input in the versions of its right one. A left row waits under the second of its time until
-// both inputs' watermark has passed it, since until then an earlier version can still come. An entry of versions is all that are
-// known of a key, by time; those are dropped that no row can want any more.
+// join looks up rows of its left input in the versions of its right one. A left row waits under the
+// second of its time until both inputs' watermark has passed it, since until then an earlier
+// version can still come. An entry of versions is all that are known of a key, by time; those are
+// dropped that no row can want any more.
 type join struct {
 	base
 	op       *plan.Join
@@ -136,7 +137,8 @@ func (j *join) version(r *rows, i int) {
 	} else {
 		all = slices.Insert(all, place, v)
 	}
-	// Of the versions before the watermark only the last can still be wanted, by rows that wait or come.
+	// Of the versions before the watermark only the last can still be wanted, by rows that wait or
+	// come.
 	first := 0
 	for first+1 < len(all) && all[first+1].at <= j.now {
 		first++

@@ -7,9 +7,10 @@ import (
 	"weir/plan"
 )
 
-// Ledger adds up, for tests, what windows take in and give out: each row is in every window that it is not late for, and comes out of it once. An
-// accumulator of its own counts the rows of each window, in the state beside the others, so that crashes are no excuse. It counts a
-// transaction at once: Commit and Abort end it.
+// Ledger adds up, for tests, what windows take in and give out: each row is in every window that it
+// is not late for, and comes out of it once. An accumulator of its own counts the rows of each
+// window, in the state beside the others, so that crashes are no excuse. It counts a transaction at
+// once: Commit and Abort end it.
 type Ledger struct{ committed, open map[int]tally }
 
 // tally of one relation. Windows are counted for each row: a row of HOP is in several.
@@ -59,7 +60,8 @@ func (g *grouper) countRows(t *Task, r *plan.Relation) {
 	g.emitted = func(n int64) { t.ledger.count(r.ID, tally{out: n}) }
 }
 
-// expect notes a row of a window of which slices are put together: the windows that it belongs to, one by one.
+// expect notes a row of a window of which slices are put together: the windows that it belongs to,
+// one by one.
 func (a *aggregate) expect(slice int64, mark rowMark, again bool) {
 	if a.task.ledger == nil {
 		return

@@ -17,8 +17,9 @@ type sized struct {
 	trim   bool // cut and pad; otherwise another length is an error
 }
 
-// size notes a column whose length matters. Most don't: a value that an INSERT casts has its length, and what it writes
-// without a cast stays as it was read, unless table.exec.sink.type-length-enforcer says otherwise.
+// size notes a column whose length matters. Most don't: a value that an INSERT casts has its
+// length, and what it writes without a cast stays as it was read, unless
+// table.exec.sink.type-length-enforcer says otherwise.
 func (w *writer) size(column int, t expr.Type) {
 	switch {
 	case t.Length == 0 || t.Kind != expr.String && t.Kind != expr.Bytes:
@@ -29,7 +30,8 @@ func (w *writer) size(column int, t expr.Type) {
 	}
 }
 
-// resized returns rows whose values have the lengths of their columns, where they are to be cut and padded.
+// resized returns rows whose values have the lengths of their columns, where they are to be cut and
+// padded.
 func (w *writer) resized(r *rows) *rows {
 	var own *rows
 	for _, s := range w.sized {

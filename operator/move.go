@@ -14,8 +14,9 @@ import (
 	"weir/state"
 )
 
-// Mover says which task keeps an entry of a stage's state when the stage's inputs have another number of partitions, and moves it there.
-// Entries are kept by a key that begins with columns of an input's row (entries of groups), or are such a row itself (rows that wait).
+// Mover says which task keeps an entry of a stage's state when the stage's inputs have another
+// number of partitions, and moves it there. Entries are kept by a key that begins with columns of
+// an input's row (entries of groups), or are such a row itself (rows that wait).
 //
 // What is not by key stays with its task: positions, watermarks, and the numbers of waiting rows.
 type Mover struct {
@@ -34,7 +35,8 @@ type owner struct {
 	numbers uint16      // of rows that wait: the entry of their next number
 }
 
-// NewMover makes the mover of a stage whose inputs have as many partitions from now on. The error names state that lies by no topic's key.
+// NewMover makes the mover of a stage whose inputs have as many partitions from now on. The error
+// names state that lies by no topic's key.
 func NewMover(stage *plan.Stage, partitions int32, schemas *format.Schemas) (*Mover, error) {
 	m := &Mover{names: map[uint16]bool{watermarks: true}}
 	for _, r := range stage.Relations {
@@ -122,7 +124,8 @@ func (m *Mover) add(o *owner) {
 	m.names[o.entry] = true
 }
 
-// newOwner makes the owner of entries whose keys begin with columns of an input, or with nil keys of its rows.
+// newOwner makes the owner of entries whose keys begin with columns of an input, or with nil keys
+// of its rows.
 func newOwner(r *plan.Relation, input int, keys []int, partitions int32, schemas *format.Schemas) (*owner, error) {
 	at := r.Home(input)
 	if at == nil {
@@ -192,8 +195,8 @@ type Moved struct {
 // Bytes is the size of the entry.
 func (e *Moved) Bytes() int { return len(e.Key) + len(e.Value) }
 
-// Find calls fn with the entries of a task's state that belong to other tasks, in their order, until it returns an error. fn may change
-// the store. A second Find finds what is left.
+// Find calls fn with the entries of a task's state that belong to other tasks, in their order,
+// until it returns an error. fn may change the store. A second Find finds what is left.
 func (m *Mover) Find(store *state.Store, here int32, fn func(*Moved) error) error {
 	for _, o := range m.owners {
 		for _, window := range store.Windows(o.entry) {
@@ -222,8 +225,8 @@ func (m *Mover) Find(store *state.Store, here int32, fn func(*Moved) error) erro
 	return nil
 }
 
-// Move takes an entry from one store to another. A row that waits gets the next number there: rows of one time and lane keep
-// their order, as those of one key all come from one task.
+// Move takes an entry from one store to another. A row that waits gets the next number there: rows
+// of one time and lane keep their order, as those of one key all come from one task.
 func (m *Mover) Move(e *Moved, from, to *state.Store) error {
 	o, key := e.owner, e.Key
 	from.Delete(o.entry, e.Window, key)
@@ -245,8 +248,8 @@ func (m *Mover) Move(e *Moved, from, to *state.Store) error {
 	return nil
 }
 
-// Check refuses entries of a store that would be left behind: those that no relation of the stage has, and what versions before this one
-// kept beside the state of keys.
+// Check refuses entries of a store that would be left behind: those that no relation of the stage
+// has, and what versions before this one kept beside the state of keys.
 func (m *Mover) Check(store *state.Store) error {
 	for entry := watermarks; entry < math.MaxUint16 && int(entry) < store.Operators(); entry++ {
 		if len(store.Windows(entry)) > 0 && !m.names[entry] {

@@ -1,6 +1,6 @@
-// Package operator computes what a plan says: the rows of one partition through the relations of one stage. It does no I/O
-// and has no clock: the same records in the same order give the same results, and a task that is restored from its
-// changelog goes on as if nothing had happened.
+// Package operator computes what a plan says: the rows of one partition through the relations of
+// one stage. It does no I/O and has no clock: the same records in the same order give the same
+// results, and a task that is restored from its changelog goes on as if nothing had happened.
 //
 //	operator.go        rows, operators, how they are connected
 //	task.go            Task: a stage on one partition; transactions, watermarks of its inputs
@@ -59,13 +59,15 @@ const (
 	forever int64 = math.MaxInt64
 )
 
-// rowMark is the watermark that a row's own partition had before it, in microseconds. It says what the row is late for, and nothing else: behind
-// an exchange other partitions may be far behind it. Windows fire by the watermark of their operator, an int64 that advance brings,
-// which is never ahead of the rowMark of a row that is still to come, but for inputs that were idle.
+// rowMark is the watermark that a row's own partition had before it, in microseconds. It says what
+// the row is late for, and nothing else: behind an exchange other partitions may be far behind it.
+// Windows fire by the watermark of their operator, an int64 that advance brings, which is never
+// ahead of the rowMark of a row that is still to come, but for inputs that were idle.
 type rowMark int64
 
-// lane is where a row comes from: rows of one lane come in the order of one partition of one table, whatever is polled when.
-// Rows of several lanes come in any order, so that no result may depend on it.
+// lane is where a row comes from: rows of one lane come in the order of one partition of one table,
+// whatever is polled when. Rows of several lanes come in any order, so that no result may depend on
+// it.
 type lane int64
 
 // rows is a batch with what operators know of each row.
@@ -107,7 +109,8 @@ func (r *rows) context(i int) context.Context {
 	return nil
 }
 
-// mark is the watermark before a row: its own, or that of the operator where this is ahead, after an idle input has come back.
+// mark is the watermark before a row: its own, or that of the operator where this is ahead, after
+// an idle input has come back.
 func (r *rows) mark(i int, current int64) rowMark {
 	if r.marks == nil {
 		return rowMark(current)
@@ -129,8 +132,8 @@ func (r *rows) again(i int) bool { return r.more != nil && r.more[i] }
 type node interface {
 	// push takes rows from input in. They are the caller's again when it returns.
 	push(in int, r *rows)
-	// advance says that no row before the watermark will come from input in. idle says that the input has had none
-	// for so long that others need not wait for it.
+	// advance says that no row before the watermark will come from input in. idle says that the
+	// input has had none for so long that others need not wait for it.
 	advance(in int, watermark int64, idle bool)
 	// flush ends the transaction's rows: what was held back comes out.
 	flush()
@@ -140,7 +143,8 @@ type node interface {
 	says() *told
 }
 
-// told is what an operator has told those before it: rows since it was last asked, and its watermark.
+// told is what an operator has told those before it: rows since it was last asked, and its
+// watermark.
 type told struct {
 	relation  int
 	rows      int64
@@ -242,8 +246,8 @@ func (p *progress) reset() {
 	}
 }
 
-// advance notes what an input says and returns the watermark of all. An input that has ended doesn't hold others back, and
-// while all are idle the watermark stays.
+// advance notes what an input says and returns the watermark of all. An input that has ended
+// doesn't hold others back, and while all are idle the watermark stays.
 func (p *progress) advance(in int, watermark int64, idle bool) (all int64, allIdle bool) {
 	p.marks[in], p.idle[in] = max(p.marks[in], watermark), idle
 	all, allIdle = forever, true

@@ -8,8 +8,9 @@ import (
 	"weir/trace"
 )
 
-// origins remembers which traced records went into the groups of an operator, so that a result can name them. It is in memory only and
-// bounded: after a restore, or where it has no room, a result names fewer of them, or none. It is nil where nothing is traced.
+// origins remembers which traced records went into the groups of an operator, so that a result can
+// name them. It is in memory only and bounded: after a restore, or where it has no room, a result
+// names fewer of them, or none. It is nil where nothing is traced.
 type origins struct {
 	of map[int64]map[string][]context.Context // by slice and key
 	n  int
@@ -37,7 +38,8 @@ func (o *origins) add(ctx context.Context, slice int64, key []byte) {
 	o.n++
 }
 
-// caused is what stands for the records of a key in a slice that have caused what it is now. The first of them is its parent.
+// caused is what stands for the records of a key in a slice that have caused what it is now. The
+// first of them is its parent.
 func (o *origins) caused(slice int64, key []byte) *kgo.Record {
 	all := o.of[slice][string(key)]
 	if len(all) == 0 {
@@ -91,7 +93,8 @@ func (o *origins) clear() {
 	}
 }
 
-// onlyContext stands for the records behind a row, where they are traced: a record with nothing but their context.
+// onlyContext stands for the records behind a row, where they are traced: a record with nothing but
+// their context.
 func onlyContext(ctx context.Context) *kgo.Record {
 	if ctx == nil {
 		return nil

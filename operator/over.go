@@ -12,9 +12,10 @@ import (
 	"weir/plan"
 )
 
-// over gives each row what functions say of it and the rows before it, in the order of their time. Rows wait until the watermark
-// has passed it, since until then an earlier one can still come. An entry of a key is its history; a frame with a beginning keeps
-// what its functions look at of each of its rows, and computes them anew.
+// over gives each row what functions say of it and the rows before it, in the order of their time.
+// Rows wait until the watermark has passed it, since until then an earlier one can still come. An
+// entry of a key is its history; a frame with a beginning keeps what its functions look at of each
+// of its rows, and computes them anew.
 type over struct {
 	base
 	grouper // of the functions
@@ -36,8 +37,8 @@ type waitingRow struct {
 	origin   *kgo.Record
 }
 
-// history is the entry of a key: the time of its last row, which rows of its frame are kept, and the accumulators of a frame
-// without beginning.
+// history is the entry of a key: the time of its last row, which rows of its frame are kept, and
+// the accumulators of a frame without beginning.
 type history struct {
 	last       int64
 	head, tail int64 // numbers of the first row that is kept and of the next
@@ -72,8 +73,9 @@ func newOver(b base, op *plan.Over) *over {
 	return o
 }
 
-// direct reports whether rows come from one table, without passing an exchange. Behind one, and behind a union, a row's watermark is that
-// of its own partition and table, and others may still have earlier rows.
+// direct reports whether rows come from one table, without passing an exchange. Behind one, and
+// behind a union, a row's watermark is that of its own partition and table, and others may still
+// have earlier rows.
 func direct(r *plan.Relation) bool {
 	if _, exchange := r.Op.(*plan.Exchange); exchange || len(r.Inputs) > 1 {
 		return false
@@ -108,9 +110,10 @@ func (o *over) push(_ int, r *rows) {
 	}
 }
 
-// late reports whether a row comes too late, and after what. A frame that has no beginning looks at the row's watermark, as in Flink,
-// and one that has at the key's last row. Where rows come from several partitions it looks at the row's watermark as well: which rows of other
-// partitions have been computed depends on which partition was read first.
+// late reports whether a row comes too late, and after what. A frame that has no beginning looks at
+// the row's watermark, as in Flink, and one that has at the key's last row. Where rows come from
+// several partitions it looks at the row's watermark as well: which rows of other partitions have
+// been computed depends on which partition was read first.
 func (o *over) late(r *rows, i int, at int64, mark rowMark) (done int64, late bool) {
 	if o.op.Frame.Unbounded || !o.direct {
 		return int64(mark), at <= int64(mark)
@@ -133,7 +136,8 @@ func (o *over) advance(_ int, watermark int64, idle bool) {
 	o.pass(watermark, idle)
 }
 
-// fire computes the rows whose time a watermark has passed. They come out with the watermark before it.
+// fire computes the rows whose time a watermark has passed. They come out with the watermark before
+// it.
 func (o *over) fire(watermark int64) {
 	if watermark <= o.now {
 		return

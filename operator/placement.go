@@ -12,7 +12,8 @@ import (
 	"weir/plan"
 )
 
-// ElsewhereError is a record that does not lie in the partition of its key, so that it would not meet the others of the key.
+// ElsewhereError is a record that does not lie in the partition of its key, so that it would not
+// meet the others of the key.
 type ElsewhereError struct {
 	Topic      string
 	Partition  int32
@@ -35,9 +36,9 @@ func (e *ElsewhereError) Error() string {
 		e.Topic, e.Partition, e.Offset, e.Key, e.Want, cause)
 }
 
-// homes finds the partitions where Kafka's Java client puts keys. What belongs where is decided by the values of the key's columns in
-// the table's own encoding, and not by the bytes of a record's key: one key may be spelled in several ways, and the columns may come
-// from the record's value.
+// homes finds the partitions where Kafka's Java client puts keys. What belongs where is decided by
+// the values of the key's columns in the table's own encoding, and not by the bytes of a record's
+// key: one key may be spelled in several ways, and the columns may come from the record's value.
 type homes struct {
 	encoder    format.Encoder
 	plain      bool           // the key is the text of its one column
@@ -83,8 +84,8 @@ func (h *homes) of(i int) (int32, error) {
 	return int32(h.hash.Partition(&h.record, int(h.partitions))), nil //nolint:gosec // fewer than partitions
 }
 
-// encode is the key of a row as its table's format writes it, and empty where that writes none. A float that is -0 is 0, as where rows
-// are grouped.
+// encode is the key of a row as its table's format writes it, and empty where that writes none. A
+// float that is -0 is 0, as where rows are grouped.
 func (h *homes) encode(i int) ([]byte, error) {
 	cols, row := h.cols, i
 	if slices.ContainsFunc(cols, func(c *expr.Column) bool { return isZero(c, i) }) {
@@ -110,8 +111,8 @@ func isZero(c *expr.Column, row int) bool {
 	return c.Type.Class() == expr.Floats && !c.Null[row] && c.F[row] == 0
 }
 
-// placement stands in front of an operator that relies on the partitions of topics, and looks whether each row lies where its key
-// belongs.
+// placement stands in front of an operator that relies on the partitions of topics, and looks
+// whether each row lies where its key belongs.
 type placement struct {
 	node
 	homes

@@ -40,7 +40,8 @@ func (r *rows) note(from *rows, i int) {
 	r.lanes, r.more = with(r.lanes, from.lanes, i), with(r.more, from.more, i)
 }
 
-// know takes over all that is known of the rows of another batch, which this one has in other columns.
+// know takes over all that is known of the rows of another batch, which this one has in other
+// columns.
 func (r *rows) know(from *rows) {
 	r.N, r.kinds, r.from, r.marks, r.lanes, r.more = from.N, from.kinds, from.from, from.marks, from.lanes, from.more
 }
@@ -115,7 +116,8 @@ func (p *project) push(_ int, r *rows) {
 	p.emit(&good)
 }
 
-// union passes the rows of all inputs. Each keeps the watermark of its own, and each input is lanes of its own.
+// union passes the rows of all inputs. Each keeps the watermark of its own, and each input is lanes
+// of its own.
 type union struct {
 	base
 	progress *progress

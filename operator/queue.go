@@ -8,8 +8,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// queue keeps rows under the second of their time until a watermark has passed them. Rows of one time come out by their lanes, and those of
-// a lane as they went in: in which order lanes are read must not matter.
+// queue keeps rows under the second of their time until a watermark has passed them. Rows of one
+// time come out by their lanes, and those of a lane as they went in: in which order lanes are read
+// must not matter.
 type queue struct {
 	task          *Task
 	rows, numbers uint16 // its entries

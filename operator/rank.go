@@ -10,8 +10,8 @@ import (
 	"weir/plan"
 )
 
-// rank keeps the first rows of each partition by an order. An entry is the rows of a partition, best first, under the window's
-// end where there is one.
+// rank keeps the first rows of each partition by an order. An entry is the rows of a partition,
+// best first, under the window's end where there is one.
 type rank struct {
 	base
 	op        *plan.Rank
@@ -47,7 +47,8 @@ func (k *rank) reset() {
 	k.origins.clear()
 }
 
-// entryRows are the kept rows as bytes, each with its length in front, and its lane at the end where that isn't 0.
+// entryRows are the kept rows as bytes, each with its length in front, and its lane at the end
+// where that isn't 0.
 func entryRows(value []byte) ([][]byte, error) {
 	in := &reader{b: value}
 	var all [][]byte
@@ -115,8 +116,9 @@ func (k *rank) push(_ int, r *rows) {
 	}
 }
 
-// place is where a row comes among those that are kept. Of equal rows the one of the lower lane comes first, and of one lane the one that came
-// first; where the newest wins it is the other way round.
+// place is where a row comes among those that are kept. Of equal rows the one of the lower lane
+// comes first, and of one lane the one that came first; where the newest wins it is the other way
+// round.
 func (k *rank) place(kept [][]byte, row *expr.Batch, i int, from lane) int {
 	clearBatch(k.scratch)
 	k.lanes = k.lanes[:0]
@@ -220,7 +222,8 @@ func (k *rank) fire(watermark int64) {
 	k.deliver()
 }
 
-// row adds a kept row of the window that ends at end, with its number, which counts from 0 here, to the output.
+// row adds a kept row of the window that ends at end, with its number, which counts from 0 here, to
+// the output.
 func (k *rank) row(what kind, one []byte, number int, end int64) {
 	if int64(number+1) < k.op.From {
 		return

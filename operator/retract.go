@@ -11,11 +11,13 @@ import (
 // retractor is an aggregate function that can take the value of a row back.
 type retractor interface {
 	accumulator
-	// retract appends the state without the value of a row to dst, and leaves in r what is behind the old state.
+	// retract appends the state without the value of a row to dst, and leaves in r what is behind
+	// the old state.
 	retract(dst []byte, old *reader, c *expr.Column, row int) []byte
 }
 
-// newRetractor makes the function of an aggregate over rows that are updated. Which there are, the plan knows.
+// newRetractor makes the function of an aggregate over rows that are updated. Which there are, the
+// plan knows.
 func newRetractor(a plan.Agg, arg expr.Type) accumulator {
 	switch a.Name {
 	case "MIN":
@@ -59,8 +61,8 @@ func (s decimalSum) retract(dst []byte, old *reader, c *expr.Column, row int) []
 	return s.write(dst, n, sum)
 }
 
-// bag is MIN and MAX of rows that are updated: each value, and how often it is there, since the next one must be known when the
-// last is taken back.
+// bag is MIN and MAX of rows that are updated: each value, and how often it is there, since the
+// next one must be known when the last is taken back.
 type bag struct {
 	arg  expr.Type
 	sign int // -1 for MIN, 1 for MAX
@@ -139,7 +141,8 @@ func (b bag) result(in *reader, to *expr.Column) {
 	to.Add(found)
 }
 
-// take appends to dst the accumulators of old without a row. gone tells for a DISTINCT whether no row of the group has its value any more.
+// take appends to dst the accumulators of old without a row. gone tells for a DISTINCT whether no
+// row of the group has its value any more.
 func (g *grouper) take(dst, old []byte, b *expr.Batch, row int, gone func(agg int) bool) []byte {
 	in := read(&g.in, old)
 	for i, acc := range g.accs {
@@ -152,8 +155,8 @@ func (g *grouper) take(dst, old []byte, b *expr.Batch, row int, gone func(agg in
 	return dst
 }
 
-// change adds a row to its group, or takes it back. The value of a group whose rows are updated begins with how many rows it has; one
-// that has none is gone.
+// change adds a row to its group, or takes it back. The value of a group whose rows are updated
+// begins with how many rows it has; one that has none is gone.
 func (g *group) change(r *rows, i int, old []byte) {
 	store, entry := g.task.store, g.rel.State
 	back := r.kind(i) == updateBefore || r.kind(i) == remove

@@ -231,7 +231,8 @@ func (s *scan) record(r *kgo.Record) error {
 	return nil
 }
 
-// split returns the documents of the rows in a key or value that has several, and false where it is that of one row.
+// split returns the documents of the rows in a key or value that has several, and false where it is
+// that of one row.
 func split(by format.Splitter, data []byte) (documents [][]byte, several bool, err error) {
 	if by == nil || data == nil {
 		return nil, false, nil
@@ -295,7 +296,8 @@ func addNulls(cols []*expr.Column) {
 	}
 }
 
-// complete adds what is neither in key nor value of a row, moves the watermark, and drops the row where the filter says so.
+// complete adds what is neither in key nor value of a row, moves the watermark, and drops the row
+// where the filter says so.
 func (s *scan) complete(r *kgo.Record, change kind) error {
 	row := s.out.N
 	if ms := r.Timestamp.UnixMilli(); len(s.metadata) > 0 && !expr.Fits(ms/86_400_000, expr.Date) {
@@ -354,8 +356,8 @@ func (s *scan) complete(r *kgo.Record, change kind) error {
 	return nil
 }
 
-// ahead reports whether a time is too far in the future for the watermark to follow: a device's clock is wrong. A TIMESTAMP, which has no zone, is
-// taken for one of the session's zone.
+// ahead reports whether a time is too far in the future for the watermark to follow: a device's
+// clock is wrong. A TIMESTAMP, which has no zone, is taken for one of the session's zone.
 func (s *scan) ahead(at int64) bool {
 	most := s.task.program.Settings.MaxAhead
 	if most == 0 {

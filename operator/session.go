@@ -18,17 +18,20 @@ func errLate(end int64, mark rowMark, c clock) error {
 	return fmt.Errorf("late: its window ended at %s, and the watermark was at %s", expr.FormatTimestamp(end, ' '), expr.FormatTimestamp(c.wall(watermark), ' '))
 }
 
-// session groups rows in sessions: windows that end when no row has come for the gap, on the clock of the wall as all windows. An entry is
-// the open parts of a key's sessions, by start; a timer is a key under the second in which a part ends.
+// session groups rows in sessions: windows that end when no row has come for the gap, on the clock
+// of the wall as all windows. An entry is the open parts of a key's sessions, by start; a timer is
+// a key under the second in which a part ends.
 //
-// What is late must not depend on which partition was read first. So a part of a session has rows of one lane only, and a row is judged by its
-// own lane: it belongs to the part that it touches and that is open by the row's own watermark; where there is none and the row
-// alone would be over by that watermark, it is late. A row can so be in a session although its own time is long over, as in Flink, and it
-// is not late because of another partition.
+// What is late must not depend on which partition was read first. So a part of a session has rows
+// of one lane only, and a row is judged by its own lane: it belongs to the part that it touches and
+// that is open by the row's own watermark; where there is none and the row alone would be over by
+// that watermark, it is late. A row can so be in a session although its own time is long over, as
+// in Flink, and it is not late because of another partition.
 //
-// Parts of several lanes that touch are one session, which comes out when the operator's watermark has passed the end of all of them. A row
-// that comes behind its own watermark joins its part with other lanes only by what of its time is ahead of that watermark (link), since
-// what lies before may be out already.
+// Parts of several lanes that touch are one session, which comes out when the operator's watermark
+// has passed the end of all of them. A row that comes behind its own watermark joins its part with
+// other lanes only by what of its time is ahead of that watermark (link), since what lies before
+// may be out already.
 type session struct {
 	base
 	grouper
@@ -114,7 +117,8 @@ func (s *session) row(r *rows, i int) {
 	}
 }
 
-// linkOf is from where a row touches rows of other lanes: its time, or what comes after all sessions that its watermark has ended.
+// linkOf is from where a row touches rows of other lanes: its time, or what comes after all
+// sessions that its watermark has ended.
 func (s *session) linkOf(at int64, mark rowMark) int64 {
 	switch int64(mark) {
 	case unknown:
@@ -250,7 +254,8 @@ func (s *session) deliver() {
 	s.out.clear()
 }
 
-// end takes the sessions of a key that are over out of its entry. waits says that a part is still open that ends in the second of bucket.
+// end takes the sessions of a key that are over out of its entry. waits says that a part is still
+// open that ends in the second of bucket.
 func (s *session) end(key []byte, bucket, watermark int64, due *[]dueSession) (waits bool) {
 	s.load(key)
 	kept := s.open[:0:0]
@@ -277,8 +282,8 @@ func (s *session) end(key []byte, bucket, watermark int64, due *[]dueSession) (w
 	return waits
 }
 
-// linked are the sessions that parts make together: parts of different lanes are in one where they touch. The parts of each are in
-// the order of their starts, as all are.
+// linked are the sessions that parts make together: parts of different lanes are in one where they
+// touch. The parts of each are in the order of their starts, as all are.
 func linked(all []part) [][]part {
 	group := make([]int, len(all)) // of each part
 	for i := range all {

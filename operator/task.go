@@ -18,7 +18,8 @@ import (
 // watermarks is the number of the state's entries in which inputs keep theirs.
 const watermarks uint16 = 1
 
-// Output is what a transaction writes. Records have topic and partition, and stay as they are until the transaction has ended.
+// Output is what a transaction writes. Records have topic and partition, and stay as they are until
+// the transaction has ended.
 type Output struct {
 	Records []*kgo.Record
 	Letters []Letter // rows that can't be processed
@@ -27,7 +28,8 @@ type Output struct {
 	Dropped Dropped  // what options say is to be left out
 }
 
-// Letter is a record set aside, and why. The record of a row that was computed is made up: its value is the row as JSON.
+// Letter is a record set aside, and why. The record of a row that was computed is made up: its
+// value is the row as JSON.
 type Letter struct {
 	Record *kgo.Record
 	Reason error
@@ -67,9 +69,9 @@ type Config struct {
 
 // Task runs one stage on one partition. One goroutine calls it.
 //
-// A transaction is any number of calls of Step, End and Idle, and then Flush; what it writes is in Output and in the
-// store's changes. After the commit the caller commits the store, calls Committed and goes on; after an abort it aborts
-// the store and calls Reset.
+// A transaction is any number of calls of Step, End and Idle, and then Flush; what it writes is in
+// Output and in the store's changes. After the commit the caller commits the store, calls Committed
+// and goes on; after an abort it aborts the store and calls Reset.
 type Task struct {
 	program   *plan.Program
 	stage     *plan.Stage
@@ -146,8 +148,9 @@ func (t *Task) announce() {
 	t.restoring = false
 }
 
-// Step processes records of one input topic in offset order. now is the transaction's time, the same in all its steps. The error is one of the pipeline's own topics or state, which
-// nothing mends.
+// Step processes records of one input topic in offset order. now is the transaction's time, the
+// same in all its steps. The error is one of the pipeline's own topics or state, which nothing
+// mends.
 func (t *Task) Step(topic string, records []*kgo.Record, now time.Time, out *Output) error {
 	t.out, t.now = out, now
 	clear(t.lettered)
@@ -179,8 +182,9 @@ func (t *Task) Marks() map[string]int64 {
 	return marks
 }
 
-// Advance brings tables to watermarks that other tasks of the stage have reached, and reports whether that is news to any: rows before them
-// are late from now on. What is due by them comes out.
+// Advance brings tables to watermarks that other tasks of the stage have reached, and reports
+// whether that is news to any: rows before them are late from now on. What is due by them comes
+// out.
 func (t *Task) Advance(marks map[string]int64, out *Output) (moved bool, err error) {
 	t.out = out
 	for _, n := range t.nodes {
@@ -196,7 +200,8 @@ func (t *Task) Advance(marks map[string]int64, out *Output) (moved bool, err err
 	return moved, t.err
 }
 
-// Idle says that an input topic has had no record for longer than its idle timeout: others need not wait for it.
+// Idle says that an input topic has had no record for longer than its idle timeout: others need not
+// wait for it.
 func (t *Task) Idle(topic string, out *Output) error {
 	t.out = out
 	for _, s := range t.sources[topic] {
@@ -207,7 +212,8 @@ func (t *Task) Idle(topic string, out *Output) error {
 	return t.err
 }
 
-// IsIdle reports whether an input topic has been told to be idle, or has no watermark that anybody could wait for.
+// IsIdle reports whether an input topic has been told to be idle, or has no watermark that anybody
+// could wait for.
 func (t *Task) IsIdle(topic string) bool {
 	for _, s := range t.sources[topic] {
 		if sc, ok := s.(*scan); ok && !sc.idle && sc.marker != nil && !sc.ended() {
@@ -226,13 +232,15 @@ type emitter interface {
 	resume()
 }
 
-// full reports whether the transaction has emitted what it should hold at most. A window that has begun is emitted whole.
+// full reports whether the transaction has emitted what it should hold at most. A window that has
+// begun is emitted whole.
 func (t *Task) full() bool { return t.fired >= t.maxFired }
 
 func (t *Task) spend(n int) { t.fired += n }
 
-// Pending reports whether windows are due that other transactions must emit, by Resume: one leap of the watermark can close any number of windows. What is
-// out is in the state, so that a restored task goes on from there.
+// Pending reports whether windows are due that other transactions must emit, by Resume: one leap of
+// the watermark can close any number of windows. What is out is in the state, so that a restored
+// task goes on from there.
 func (t *Task) Pending() bool {
 	return slices.ContainsFunc(t.nodes, func(n node) bool {
 		e, ok := n.(emitter)
@@ -240,7 +248,8 @@ func (t *Task) Pending() bool {
 	})
 }
 
-// Resume emits windows that are due. It is for a transaction of its own: one that is full emits none.
+// Resume emits windows that are due. It is for a transaction of its own: one that is full emits
+// none.
 func (t *Task) Resume(out *Output) error {
 	t.out = out
 	for _, n := range t.nodes {
@@ -251,7 +260,8 @@ func (t *Task) Resume(out *Output) error {
 	return t.err
 }
 
-// Ended reports whether all inputs have ended, so that nothing will ever come out of the task again but what is pending.
+// Ended reports whether all inputs have ended, so that nothing will ever come out of the task again
+// but what is pending.
 func (t *Task) Ended() bool {
 	for _, all := range t.sources {
 		for _, s := range all {
@@ -263,8 +273,9 @@ func (t *Task) Ended() bool {
 	return true
 }
 
-// Watermark is how far an input topic is in event time: the least of the tables that are read from it. It is not known before the
-// first row with a time, without WATERMARK FOR, and at the end. Idle says that others do not wait for it.
+// Watermark is how far an input topic is in event time: the least of the tables that are read from
+// it. It is not known before the first row with a time, without WATERMARK FOR, and at the end. Idle
+// says that others do not wait for it.
 func (t *Task) Watermark(topic string) (at time.Time, known, idle bool) {
 	least := forever
 	idle = len(t.sources[topic]) > 0
@@ -331,8 +342,8 @@ func (t *Task) fail(err error) {
 
 func (t *Task) partitions(topic string) int32 { return t.sizes(topic) }
 
-// letter sets a record aside, once: one from which several rows come, or which several tables or INSERTs read, is one letter,
-// for the first reason.
+// letter sets a record aside, once: one from which several rows come, or which several tables or
+// INSERTs read, is one letter, for the first reason.
 func (t *Task) letter(r *kgo.Record, reason error) {
 	if r.Offset >= 0 {
 		if t.lettered[r] {
@@ -348,8 +359,9 @@ func (t *Task) reject(r *rows, i int, columns []format.Field, reason error) {
 	t.rejectFor(t.stage.Inputs[0].Topic(), r, i, columns, reason)
 }
 
-// rejectFor sets a row aside that can't be computed or written: its record, or where it was computed of several a letter to the
-// topic that it was meant for. One that is taken back is none: when it came it was rejected, too.
+// rejectFor sets a row aside that can't be computed or written: its record, or where it was
+// computed of several a letter to the topic that it was meant for. One that is taken back is none:
+// when it came it was rejected, too.
 func (t *Task) rejectFor(topic string, r *rows, i int, columns []format.Field, reason error) {
 	if k := r.kind(i); k == updateBefore || k == remove {
 		return

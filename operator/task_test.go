@@ -8,7 +8,8 @@ import (
 	"weir/state"
 )
 
-// What has come out of operators is counted once, also where a transaction is done again, and each tells the watermark.
+// What has come out of operators is counted once, also where a transaction is done again, and each
+// tells the watermark.
 func TestFlows(t *testing.T) {
 	program, err := plan.Compile(benchTables+benchTumble, "flows")
 	if err != nil {

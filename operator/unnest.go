@@ -55,7 +55,8 @@ func elements(value any) int {
 	return 0
 }
 
-// element is one element as the values of its columns, in their order. A ROW that is NULL is none, as in Flink.
+// element is one element as the values of its columns, in their order. A ROW that is NULL is none,
+// as in Flink.
 func (u *unnest) element(value any, i int) (row []any, ok bool) {
 	if d, isMap := value.(*expr.Dict); isMap {
 		return []any{d.Keys[i], d.Values[i]}, true

@@ -8,8 +8,9 @@ import (
 	"weir/expr"
 )
 
-// exactVariance is VAR_* and STDDEV_* of integers and decimals: how many values, their sum and that of their squares. Integers are
-// computed as Flink does it, in the integer type, so that 5 and 6 have the variance 0; decimals keep all digits to the end.
+// exactVariance is VAR_* and STDDEV_* of integers and decimals: how many values, their sum and that
+// of their squares. Integers are computed as Flink does it, in the integer type, so that 5 and 6
+// have the variance 0; decimals keep all digits to the end.
 type exactVariance struct{ variance }
 
 func (exactVariance) read(old *reader) (n int64, sum, squares *big.Int) {

@@ -7,8 +7,8 @@ import (
 
 const millisecond int64 = 1000
 
-// clock brings a window's times, which are of the wall clock, together with watermarks, which are instants where the rows' time
-// is a TIMESTAMP_LTZ.
+// clock brings a window's times, which are of the wall clock, together with watermarks, which are
+// instants where the rows' time is a TIMESTAMP_LTZ.
 type clock struct{ zone expr.Zone }
 
 func (c clock) wall(us int64) int64 {
@@ -18,8 +18,9 @@ func (c clock) wall(us int64) int64 {
 	return expr.ToLocal(us, c.zone)
 }
 
-// passed reports whether a watermark is at or past the last millisecond of a window that ends at end: the last time that the clock on the wall shows
-// it, since a window over an hour that comes twice has rows of both.
+// passed reports whether a watermark is at or past the last millisecond of a window that ends at
+// end: the last time that the clock on the wall shows it, since a window over an hour that comes
+// twice has rows of both.
 func (c clock) passed(end, watermark int64) bool {
 	if watermark == unknown || watermark == forever {
 		return watermark == forever
@@ -38,7 +39,8 @@ func (c clock) last(us int64) int64 {
 // late reports whether a row comes after a window that ends at end is over.
 func (c clock) late(end int64, mark rowMark) bool { return c.passed(end, int64(mark)) }
 
-// instant goes back from the wall clock, to the first of two instants: what window_time says, as in Flink.
+// instant goes back from the wall clock, to the first of two instants: what window_time says, as in
+// Flink.
 func (c clock) instant(us int64) int64 {
 	if c.zone == nil {
 		return us
@@ -154,7 +156,8 @@ func (w *window) each(at int64, fn func(start, end int64)) {
 	}
 }
 
-// assign gives each row one window: its own, or what stands for it until an aggregate puts the windows together.
+// assign gives each row one window: its own, or what stands for it until an aggregate puts the
+// windows together.
 func (w *window) assign(r *rows) {
 	n := len(w.rel.Cols)
 	copy(w.out.Cols, r.Cols)

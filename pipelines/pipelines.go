@@ -43,7 +43,8 @@ func DeviceStats() *plan.Program {
 	return p
 }
 
-// DeviceStatsOf is DeviceStats over readings in another format than JSON, whose schemas are in a registry.
+// DeviceStatsOf is DeviceStats over readings in another format than JSON, whose schemas are in a
+// registry.
 func DeviceStatsOf(name string, at registry.Config) (*plan.Program, error) {
 	text, _ := Source("device_stats")
 	if name != "json" {
@@ -60,5 +61,6 @@ func DeviceStatsOf(name string, at registry.Config) (*plan.Program, error) {
 	return plan.Compile(text, "device_stats")
 }
 
-// readingsFormat is how device_stats.sql says that readings are JSON; the first place is the table of the readings.
+// readingsFormat is how device_stats.sql says that readings are JSON; the first place is the table
+// of the readings.
 const readingsFormat = "'value.format' = 'json',\n  'value.json.timestamp-format.standard' = 'ISO-8601'"

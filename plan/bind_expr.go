@@ -18,7 +18,8 @@ import (
 type binder struct {
 	*planner
 	scope *scope
-	// special is asked first for each call. It binds what only has a meaning in one place, such as aggregates.
+	// special is asked first for each call. It binds what only has a meaning in one place, such as
+	// aggregates.
 	special func(*sql.Call) (expr.Node, error)
 }
 
@@ -354,7 +355,8 @@ func bindLiteral(l *sql.Literal) (expr.Node, error) {
 	return &expr.Const{Value: us, T: t}, at(l, err)
 }
 
-// bindNumber types a number as Calcite does: INT where it fits, BIGINT, DECIMAL with a point, DOUBLE with an exponent.
+// bindNumber types a number as Calcite does: INT where it fits, BIGINT, DECIMAL with a point,
+// DOUBLE with an exponent.
 func bindNumber(l *sql.Literal) (expr.Node, error) {
 	text := strings.ToLower(l.Text)
 	if strings.Contains(text, "e") {
@@ -388,7 +390,8 @@ var (
 	intervalMicros = map[string]int64{"DAY": 86_400_000_000, "HOUR": 3_600_000_000, "MINUTE": 60_000_000, "SECOND": 1_000_000}
 )
 
-// compound are the patterns of intervals from one unit to another; each group is a number of the next smaller unit.
+// compound are the patterns of intervals from one unit to another; each group is a number of the
+// next smaller unit.
 var compound = map[string]*regexp.Regexp{
 	"YEAR TO MONTH": regexp.MustCompile(`^(\d+)-(\d+)$`), "DAY TO HOUR": regexp.MustCompile(`^(\d+) (\d+)$`),
 	"DAY TO MINUTE": regexp.MustCompile(`^(\d+) (\d+):(\d+)$`), "DAY TO SECOND": regexp.MustCompile(`^(\d+) (\d+):(\d+):(\d+(?:\.\d+)?)$`),

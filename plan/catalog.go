@@ -72,7 +72,8 @@ type Startup struct {
 	Timestamp int64 // milliseconds since 1970; 0 where the mode is another one
 }
 
-// Reset is where a source reads on whose next records were deleted before they were read: properties.auto.offset.reset.
+// Reset is where a source reads on whose next records were deleted before they were read:
+// properties.auto.offset.reset.
 type Reset string
 
 // Values of Reset.
@@ -82,7 +83,8 @@ const (
 	ResetNone     Reset = "none"     // nowhere: the pipeline stops; it does so, too, where scan.startup.mode wants the group's offset and there is none
 )
 
-// metadataTypes are the metadata of the Kafka connector. Those that can be written: timestamp and headers.
+// metadataTypes are the metadata of the Kafka connector. Those that can be written: timestamp and
+// headers.
 var metadataTypes = map[string]expr.Type{
 	"topic": {Kind: expr.String, NotNull: true}, "partition": {Kind: expr.Int, NotNull: true}, "offset": {Kind: expr.BigInt, NotNull: true},
 	"leader-epoch": {Kind: expr.Int}, "timestamp": {Kind: expr.TimestampLTZ, Precision: 3, NotNull: true}, "timestamp-type": {Kind: expr.String, NotNull: true},
@@ -226,8 +228,8 @@ func (p *planner) bindWatermark(t *Table, w *sql.Watermark) error {
 	return nil
 }
 
-// tableOptions are the options of both connectors. One that begins with properties. or a format's name is
-// looked at apart.
+// tableOptions are the options of both connectors. One that begins with properties. or a format's
+// name is looked at apart.
 var tableOptions = []string{
 	"connector", "topic", "format", "key.format", "value.format", "key.fields", "key.fields-prefix", "value.fields-include", "scan.startup.mode",
 	"scan.startup.timestamp-millis", "scan.bounded.mode", "scan.watermark.idle-timeout", "scan.watermark.alignment.group", "scan.watermark.alignment.max-drift",
@@ -450,8 +452,8 @@ func (t *Table) setScan(o *options) error {
 	return nil
 }
 
-// setSink refuses what would be less than the file asks for. Everything that Weir writes is in a transaction, which
-// at-least-once allows too.
+// setSink refuses what would be less than the file asks for. Everything that Weir writes is in a
+// transaction, which at-least-once allows too.
 func (t *Table) setSink(o *options) error {
 	if _, err := o.one("sink.delivery-guarantee", "exactly-once", "at-least-once", "none"); err != nil {
 		return err

@@ -9,8 +9,8 @@ import (
 	"weir/sql"
 )
 
-// Difference is something in a pipeline that Weir does otherwise than Flink, or that Flink does not do. docs/reference/flink-differences.md
-// explains each by its name.
+// Difference is something in a pipeline that Weir does otherwise than Flink, or that Flink does not
+// do. docs/reference/flink-differences.md explains each by its name.
 type Difference struct {
 	sql.Pos // of the first place that has it
 	Name    string
@@ -31,7 +31,8 @@ func (p *planner) differ(where sql.Node, name, format string, args ...any) {
 	}
 }
 
-// differCall notes what a call does with local times that come twice or not at all: each place, since another rule may hold there.
+// differCall notes what a call does with local times that come twice or not at all: each place,
+// since another rule may hold there.
 func (p *planner) differCall(where sql.Node, n expr.Node) {
 	if call, ok := n.(*expr.Call); ok {
 		p.differLocal(where, call.LocalTime())

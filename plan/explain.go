@@ -148,7 +148,8 @@ func (w *Window) String() string {
 	return s
 }
 
-// Signature says what the state of a relation is made of: two plans with equal signatures can take over each other's.
+// Signature says what the state of a relation is made of: two plans with equal signatures can take
+// over each other's.
 func (r *Relation) Signature() string {
 	in := r.Inputs[0].Cols
 	kinds := func(columns []int) string {

@@ -45,7 +45,8 @@ func aggregateNames() []string {
 	return all
 }
 
-// average is the type of an average: that of the numbers, and for decimals with at least six digits behind the point.
+// average is the type of an average: that of the numbers, and for decimals with at least six digits
+// behind the point.
 func average(t expr.Type) expr.Type {
 	if t.Kind == expr.Decimal {
 		return expr.OfDecimal(expr.MaxPrecision, max(6, t.Scale))
@@ -73,8 +74,9 @@ func anyType(t expr.Type) (expr.Type, error) { return t, nil }
 
 // grouping binds one SELECT with GROUP BY or aggregates.
 //
-// Expressions of SELECT and HAVING are bound over the rows before grouping, with aggregates as columns from
-// aggregateColumns on. Then what equals a key of the group is replaced by the key's column.
+// Expressions of SELECT and HAVING are bound over the rows before grouping, with aggregates as
+// columns from aggregateColumns on. Then what equals a key of the group is replaced by the key's
+// column.
 type grouping struct {
 	binder
 	query *sql.Select
@@ -85,7 +87,8 @@ type grouping struct {
 	keys   []expr.Node
 	aggs   []Agg
 
-	// sets are the places in keys of each GROUPING SET; nil where all are grouped by. told are what GROUPING(…) tells of them.
+	// sets are the places in keys of each GROUPING SET; nil where all are grouped by. told are what
+	// GROUPING(…) tells of them.
 	sets [][]int
 	told [][]int
 }
@@ -260,7 +263,8 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Over no rows there is no value: always possible without keys, else where no row passes or all are NULL.
+	// Over no rows there is no value: always possible without keys, else where no row passes or all
+	// are NULL.
 	if name != "COUNT" {
 		a.Type = a.Type.Nullable(a.Filter >= 0 || len(g.keys) == 0 || !g.pre[a.Arg].Type().NotNull || strings.HasSuffix(name, "_SAMP"))
 	}
@@ -274,8 +278,8 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 	return &expr.Col{Index: aggregateColumns + i, Name: name, T: a.Type}, nil
 }
 
-// bindAggregate binds argument and FILTER of an aggregate function; column gives an expression its place. The type is that of the
-// function over a value, NULL aside.
+// bindAggregate binds argument and FILTER of an aggregate function; column gives an expression its
+// place. The type is that of the function over a value, NULL aside.
 func bindAggregate(c *sql.Call, name string, b *binder, column func(expr.Node) int) (Agg, error) {
 	result := aggregates[name]
 	a := Agg{Name: name, Arg: -1, Filter: -1, Distinct: c.Distinct && name != "MIN" && name != "MAX"}
@@ -477,7 +481,8 @@ func checkSession(where sql.Node, in *Relation, w *Window, plain []int) error {
 	return nil
 }
 
-// keyBy makes sure that rows that agree in columns are in one task: they are already, or an exchange brings them there.
+// keyBy makes sure that rows that agree in columns are in one task: they are already, or an
+// exchange brings them there.
 func (p *planner) keyBy(in *Relation, keys []int) *Relation {
 	if in.Keyed != nil && !slices.ContainsFunc(in.Keyed, func(c int) bool { return !slices.Contains(keys, c) }) {
 		return in

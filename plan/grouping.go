@@ -11,7 +11,8 @@ import (
 // maxSets bounds what CUBE and the product of several sets make.
 const maxSets = 64
 
-// bindSets binds GROUPING SETS, ROLLUP or CUBE. With what stands before it in GROUP BY, each of its sets is a set.
+// bindSets binds GROUPING SETS, ROLLUP or CUBE. With what stands before it in GROUP BY, each of its
+// sets is a set.
 func (g *grouping) bindSets(e *sql.Grouping) error {
 	elements := make([][]int, len(e.Sets))
 	for i, set := range e.Sets {
@@ -75,8 +76,8 @@ func expand(kind string, elements [][]int) [][]int {
 	return sets
 }
 
-// grouped binds GROUPING(a, b): a number of which the bit of each key is set where the row is not grouped by it, the last key's the
-// lowest.
+// grouped binds GROUPING(a, b): a number of which the bit of each key is set where the row is not
+// grouped by it, the last key's the lowest.
 func (g *grouping) grouped(c *sql.Call) (expr.Node, error) {
 	if g.sets == nil {
 		return nil, sql.Errorf(c, "%s without GROUPING SETS, ROLLUP or CUBE", strings.ToUpper(c.Name))
@@ -101,7 +102,8 @@ func (g *grouping) grouped(c *sql.Call) (expr.Node, error) {
 	return &expr.Col{Index: groupingColumns + len(g.told) - 1, Name: "GROUPING", T: notNull(expr.BigInt)}, nil
 }
 
-// aggregateSets groups by each set, and puts the rows together. A key that is not in a row's set is NULL there.
+// aggregateSets groups by each set, and puts the rows together. A key that is not in a row's set is
+// NULL there.
 func (g *grouping) aggregateSets(in *Relation) (*Relation, error) {
 	if g.window != nil {
 		return nil, sql.Errorf(g.window, "GROUPING SETS with %s in GROUP BY are not supported", strings.ToUpper(g.window.Name)).
@@ -130,7 +132,8 @@ func (g *grouping) aggregateSets(in *Relation) (*Relation, error) {
 	return g.relation(&Union{}, cols, all...), nil
 }
 
-// padded brings the rows of one set to the columns of all: the keys, the aggregates, and what GROUPING tells.
+// padded brings the rows of one set to the columns of all: the keys, the aggregates, and what
+// GROUPING tells.
 func (g *grouping) padded(r *Relation, keys []int) *Relation {
 	var exprs []expr.Node
 	var names []string

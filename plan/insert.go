@@ -216,8 +216,8 @@ func (p *Program) visit(fn func(*Relation)) {
 	}
 }
 
-// columnsOf are the input columns that an operator reads itself, given which of its output are needed; passes says that
-// output columns are input columns of the same place.
+// columnsOf are the input columns that an operator reads itself, given which of its output are
+// needed; passes says that output columns are input columns of the same place.
 func columnsOf(r *Relation, input int, need func(int)) {
 	all := func(columns []int) {
 		for _, c := range columns {

@@ -7,8 +7,8 @@ import (
 	"weir/sql"
 )
 
-// join binds left JOIN right FOR SYSTEM_TIME AS OF left.time ON left.k = right.k: each left row sees the version of the
-// right one that was valid at its time.
+// join binds left JOIN right FOR SYSTEM_TIME AS OF left.time ON left.k = right.k: each left row
+// sees the version of the right one that was valid at its time.
 func (p *planner) join(t *sql.Join) (*Relation, *scope, error) {
 	if u, ok := t.Right.(*sql.Unnest); ok {
 		return p.unnest(t, u)

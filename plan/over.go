@@ -9,8 +9,9 @@ import (
 	"weir/sql"
 )
 
-// Over adds to each row what aggregate functions say of it and the rows before it. Its columns are those of the input, and then
-// one for each function. A row comes out when the watermark has passed its time.
+// Over adds to each row what aggregate functions say of it and the rows before it. Its columns are
+// those of the input, and then one for each function. A row comes out when the watermark has passed
+// its time.
 type Over struct {
 	Partition []int // columns of the input
 	Time      int

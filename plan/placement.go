@@ -9,19 +9,21 @@ import (
 // exchanged is the Hash of rows that an exchange has brought to the partition of their keys.
 const exchanged = "weir"
 
-// keyPartitioning is the setting that says where producers put keys: murmur2, as Kafka's Java client does by default, or any.
+// keyPartitioning is the setting that says where producers put keys: murmur2, as Kafka's Java
+// client does by default, or any.
 const keyPartitioning = "weir.key-partitioning"
 
-// Placement is what a relation relies on that keeps rows together by a key without an exchange: rows that agree in Columns lie in one
-// partition, which is the one where Kafka's Java client puts the key's canonical encoding.
+// Placement is what a relation relies on that keeps rows together by a key without an exchange:
+// rows that agree in Columns lie in one partition, which is the one where Kafka's Java client puts
+// the key's canonical encoding.
 type Placement struct {
 	Columns []int    // of the input, in the order of the key's fields
 	Tables  []*Table // from whose records the rows come; their keys are encoded alike
 	Nulls   bool     // rows whose key has a NULL meet each other, too
 }
 
-// Placement is what the relation relies on for an input; nil where rows come from an exchange, where nothing meets, and where an
-// operator below relies on it already.
+// Placement is what the relation relies on for an input; nil where rows come from an exchange,
+// where nothing meets, and where an operator below relies on it already.
 func (r *Relation) Placement(input int) *Placement {
 	in := r.Inputs[input]
 	if !keepsState(r) || in.Keyed == nil || in.Hash == "" || in.Hash == exchanged {
@@ -35,8 +37,9 @@ func (r *Relation) Placement(input int) *Placement {
 	return &Placement{Columns: in.Keyed, Tables: tables, Nulls: !join}
 }
 
-// Home is where a relation's state of an input lies: in the partition of a topic's key, also where the rows come from other relations
-// that keep state. It is nil where rows come from an exchange, and where nothing is known.
+// Home is where a relation's state of an input lies: in the partition of a topic's key, also where
+// the rows come from other relations that keep state. It is nil where rows come from an exchange,
+// and where nothing is known.
 func (r *Relation) Home(input int) *Placement {
 	in := r.Inputs[input]
 	if in.Keyed == nil || in.Hash == "" || in.Hash == exchanged {
@@ -50,7 +53,8 @@ func (r *Relation) Home(input int) *Placement {
 	return &Placement{Columns: in.Keyed, Tables: []*Table{table}, Nulls: !join}
 }
 
-// hashedBy is a table below the relation, or its own, whose keys are encoded as hash says; nil where there is none.
+// hashedBy is a table below the relation, or its own, whose keys are encoded as hash says; nil
+// where there is none.
 func (r *Relation) hashedBy(hash string) *Table {
 	switch op := r.Op.(type) {
 	case *Scan:

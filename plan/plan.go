@@ -1,10 +1,12 @@
-// Package plan turns the syntax tree of a pipeline into what the engine runs: names and types are bound, relations
-// are built and rewritten, and cut into stages at the points where rows change partition.
+// Package plan turns the syntax tree of a pipeline into what the engine runs: names and types are
+// bound, relations are built and rewritten, and cut into stages at the points where rows change
+// partition.
 //
 //	plan.go        Compile: from text to Program; settings
 //	catalog.go     CREATE TABLE: columns, watermark, key, options
 //	types.go       types as written -> expr.Type; which casts happen by themselves
-//	relation.go    relations: scan, filter, project, window, aggregate, rank, join, union, exchange, sink
+//	relation.go    relations: scan, filter, project, window, aggregate, rank, join, union,
+//	               exchange, sink
 //	scope.go       which column a name means
 //	bind_expr.go   expressions
 //	bind_query.go  queries: SELECT, views, UNION ALL
@@ -25,7 +27,8 @@
 //	explain.go     plans as text, JSON and graph
 //	svg.go         a plan as a drawing
 //
-// Meaning is Flink 2.x's. What is not supported is refused with its position and the name of the feature.
+// Meaning is Flink 2.x's. What is not supported is refused with its position and the name of the
+// feature.
 package plan
 
 import (
@@ -63,14 +66,16 @@ type Settings struct {
 	Sink            SinkSettings
 }
 
-// SinkSettings are how an INSERT treats values that its table's columns do not allow (table.exec.sink.*).
+// SinkSettings are how an INSERT treats values that its table's columns do not allow
+// (table.exec.sink.*).
 type SinkSettings struct {
 	DropNulls bool       // a row with NULL in a NOT NULL column is dropped and counted; else it is a dead letter
 	Lengths   LengthMode // of CHAR(n), VARCHAR(n), BINARY(n) and VARBINARY(n) that hold other lengths
 }
 
-// LengthMode is a value of table.exec.sink.type-length-enforcer. It concerns what an INSERT writes without a cast: a
-// source's values, which are not cut to the length that the source's table declares.
+// LengthMode is a value of table.exec.sink.type-length-enforcer. It concerns what an INSERT writes
+// without a cast: a source's values, which are not cut to the length that the source's table
+// declares.
 type LengthMode string
 
 // Modes of the length enforcer.
@@ -80,8 +85,8 @@ const (
 	LengthError  LengthMode = "ERROR"    // the row is a dead letter
 )
 
-// Compile plans a pipeline. name is its identity where the file does not SET 'pipeline.name'. All errors are *sql.Error
-// but for a file without INSERT.
+// Compile plans a pipeline. name is its identity where the file does not SET 'pipeline.name'. All
+// errors are *sql.Error but for a file without INSERT.
 func Compile(text, name string) (*Program, error) {
 	script, err := sql.Parse(text)
 	if err != nil {
@@ -94,9 +99,10 @@ func Compile(text, name string) (*Program, error) {
 	return p.finish()
 }
 
-// CompilePlain plans a pipeline like Compile, but leaves its relations as the text has them: filters stay where they are written, every
-// column is computed, and only the windows of SESSION are put together by their aggregate, which has no other way. It gives the
-// same rows with more work; tests compare the two.
+// CompilePlain plans a pipeline like Compile, but leaves its relations as the text has them:
+// filters stay where they are written, every column is computed, and only the windows of SESSION
+// are put together by their aggregate, which has no other way. It gives the same rows with more
+// work; tests compare the two.
 func CompilePlain(text, name string) (*Program, error) {
 	script, err := sql.Parse(text)
 	if err != nil {
@@ -154,7 +160,8 @@ func (p *planner) finish() (*Program, error) {
 	return p.Program, nil
 }
 
-// CheckName reports whether a pipeline can have this name: it begins names of topics, the group and transactional ids.
+// CheckName reports whether a pipeline can have this name: it begins names of topics, the group and
+// transactional ids.
 func CheckName(name string) error {
 	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`).MatchString(name) {
 		return fmt.Errorf("the pipeline's name %q can't begin the names of topics: use letters, digits, dots, _ and - (SET 'pipeline.name' = '…')", name)
@@ -279,7 +286,8 @@ var settings = []string{
 	"table.exec.sink.not-null-enforcer", "table.exec.sink.type-length-enforcer",
 }
 
-// deadLetterTopic and lateTopic are the settings that name the topics of dead letters and of late rows.
+// deadLetterTopic and lateTopic are the settings that name the topics of dead letters and of late
+// rows.
 const (
 	deadLetterTopic = "weir.dead-letter.topic"
 	lateTopic       = "weir.late.topic"
@@ -385,7 +393,8 @@ var durationUnits = map[string]time.Duration{
 	"ns": time.Nanosecond, "nano": time.Nanosecond, "nanos": time.Nanosecond, "nanosecond": time.Nanosecond, "nanoseconds": time.Nanosecond,
 }
 
-// ParseDuration reads a duration as Flink's options have it: a whole number and a unit; milliseconds without one.
+// ParseDuration reads a duration as Flink's options have it: a whole number and a unit;
+// milliseconds without one.
 func ParseDuration(s string) (time.Duration, error) {
 	m := durationText.FindStringSubmatch(s)
 	if m == nil {

@@ -15,8 +15,8 @@ const tables = "CREATE TABLE readings (device_id STRING, sensor STRING, `value` 
 	"CREATE TABLE u2 (a STRING, b BIGINT, PRIMARY KEY (a) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'u2', 'key.format' = 'json', 'value.format' = 'json'); " +
 	"CREATE TABLE w3 (a STRING, s TIMESTAMP(3), b BIGINT) WITH ('connector' = 'kafka', 'topic' = 'w3', 'format' = 'json');\n"
 
-// TestPlans runs testdata: "plan" plans statements behind the tables above, "alone" plans them as they are. The output is
-// the plan as text, or the error.
+// TestPlans runs testdata: "plan" plans statements behind the tables above, "alone" plans them as
+// they are. The output is the plan as text, or the error.
 func TestPlans(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(_ *testing.T, d *datadriven.TestData) string {

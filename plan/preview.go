@@ -10,8 +10,9 @@ import (
 // PreviewTopic is where Preview lets the rows of a query on its own go. Nobody writes to it.
 const PreviewTopic = "weir.preview"
 
-// Preview plans a text like Compile, to look at and not to run: its last statement may be a query on its own, whose rows
-// go as JSON to PreviewTopic. A query whose rows replace each other has its key as the topic's.
+// Preview plans a text like Compile, to look at and not to run: its last statement may be a query
+// on its own, whose rows go as JSON to PreviewTopic. A query whose rows replace each other has its
+// key as the topic's.
 func Preview(text, name string) (*Program, error) {
 	script, err := sql.ParsePreview(text)
 	if err != nil {

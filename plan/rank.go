@@ -24,8 +24,8 @@ func overCall(s *sql.Select) *sql.Call {
 // pending is the limit of a Rank until the WHERE around it says one.
 const pending = -1
 
-// rank binds SELECT …, ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) AS n. How many rows pass is for the query around it
-// to say.
+// rank binds SELECT …, ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) AS n. How many rows pass is
+// for the query around it to say.
 func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, error) {
 	call := overCall(s)
 	spec, err := overWindow(s, call)
@@ -220,7 +220,8 @@ func (p *planner) limitRank(e sql.Expr, from *Relation, cond expr.Node) (*Relati
 	return r, nil
 }
 
-// keepsFirst reports a deduplication that keeps the first row by its time. As in Flink its rows are not updated.
+// keepsFirst reports a deduplication that keeps the first row by its time. As in Flink its rows are
+// not updated.
 func (r *Rank) keepsFirst(in *Relation) bool {
 	return r.End < 0 && r.Limit == 1 && len(r.Order) == 1 && !r.Order[0].Desc && in.Cols[r.Order[0].Column].Rowtime
 }

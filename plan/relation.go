@@ -11,7 +11,8 @@ import (
 type Column struct {
 	Name string
 	Type expr.Type
-	// Rowtime says that the rows' watermark is about this column, so that windows can be made over it.
+	// Rowtime says that the rows' watermark is about this column, so that windows can be made over
+	// it.
 	Rowtime bool
 	// Window is the window that the column belongs to, and Role what it is of it.
 	Window *Window
@@ -29,21 +30,23 @@ const (
 	WindowTime
 )
 
-// Relation is one operator and the rows that come out of it. Relations form a graph without cycles: a view that is
-// read twice has two outputs.
+// Relation is one operator and the rows that come out of it. Relations form a graph without cycles:
+// a view that is read twice has two outputs.
 type Relation struct {
 	Op     Op
 	Inputs []*Relation
 	Cols   []Column
 
-	// Updating says that rows may be retracted and replaced; Key then is the columns of which there is one row each.
+	// Updating says that rows may be retracted and replaced; Key then is the columns of which there
+	// is one row each.
 	Updating bool
 	Key      []int
 
-	// Keyed are columns whose values decide a row's partition: rows that agree in them are in one task. nil where
-	// nothing is known; empty, and not nil, where all rows are in one task.
+	// Keyed are columns whose values decide a row's partition: rows that agree in them are in one
+	// task. nil where nothing is known; empty, and not nil, where all rows are in one task.
 	Keyed []int
-	// Hash names how the values of Keyed become a partition: two relations of one Hash have equal values in the same one.
+	// Hash names how the values of Keyed become a partition: two relations of one Hash have equal
+	// values in the same one.
 	Hash string
 
 	// Needed says which columns somebody reads; others are not computed.
@@ -55,7 +58,8 @@ type Relation struct {
 	users int
 }
 
-// Op is what a relation does: *Scan, *Filter, *Project, *Window, *Aggregate, *Rank, *Over, *Join, *Unnest, *Union, *Exchange or *Insert.
+// Op is what a relation does: *Scan, *Filter, *Project, *Window, *Aggregate, *Rank, *Over, *Join,
+// *Unnest, *Union, *Exchange or *Insert.
 type Op interface{ op() }
 
 // Scan reads a topic. Its columns are those of the table.
@@ -81,8 +85,8 @@ const (
 	Session  WindowKind = "SESSION"
 )
 
-// Window assigns rows to windows: its columns are those of the input, and window_start, window_end, window_time. Times are
-// aligned in the session's time zone where Time is a TIMESTAMP_LTZ.
+// Window assigns rows to windows: its columns are those of the input, and window_start, window_end,
+// window_time. Times are aligned in the session's time zone where Time is a TIMESTAMP_LTZ.
 type Window struct {
 	Kind   WindowKind
 	Time   int // column of the input
@@ -93,8 +97,9 @@ type Window struct {
 	Keys   []int         // of SESSION: PARTITION BY
 	Zone   expr.Zone     // nil where Time is a TIMESTAMP
 
-	// Deferred says that the aggregate behind puts windows together: a row comes once, with the end of its slice in
-	// window_end, or for a SESSION its own time. Otherwise it comes once for each of its windows.
+	// Deferred says that the aggregate behind puts windows together: a row comes once, with the end
+	// of its slice in window_end, or for a SESSION its own time. Otherwise it comes once for each
+	// of its windows.
 	Deferred bool
 }
 
@@ -117,17 +122,18 @@ func (w *Window) Slice() time.Duration {
 type Aggregate struct {
 	Keys []int // columns of the input
 	Aggs []Agg
-	// Window is set where Keys has start and end of a window: a group is then final when the watermark passes
-	// its end. Otherwise each change of a group replaces its row.
+	// Window is set where Keys has start and end of a window: a group is then final when the
+	// watermark passes its end. Otherwise each change of a group replaces its row.
 	Window *GroupWindow
 }
 
-// GroupWindow is the window among the keys of an aggregate. Start, End and Time are places in Keys; Time is -1 where it
-// is not grouped by.
+// GroupWindow is the window among the keys of an aggregate. Start, End and Time are places in Keys;
+// Time is -1 where it is not grouped by.
 type GroupWindow struct {
 	*Window
 	Start, End, Time int
-	// Sliced says that this aggregate puts the windows together: the window is Deferred. Otherwise they come whole.
+	// Sliced says that this aggregate puts the windows together: the window is Deferred. Otherwise
+	// they come whole.
 	Sliced bool
 }
 
@@ -149,10 +155,11 @@ type Rank struct {
 	Limit     int64
 	From      int64 // first number that passes, 1 where nothing says otherwise
 	Number    bool  // the number is the last column
-	// First says that the first row by its time passes, when the watermark has passed it, and is never replaced.
+	// First says that the first row by its time passes, when the watermark has passed it, and is
+	// never replaced.
 	First bool
-	// End is the column with the window's end: the rows of a window come out when the watermark passes it. -1 where
-	// there is no window: rows come out at once and are replaced later.
+	// End is the column with the window's end: the rows of a window come out when the watermark
+	// passes it. -1 where there is no window: rows come out at once and are replaced later.
 	End  int
 	Zone expr.Zone
 }
@@ -164,7 +171,8 @@ type SortKey struct {
 	NullsLast bool
 }
 
-// Join looks up each row of the left input in the right one, a versioned table, as of the row's time.
+// Join looks up each row of the left input in the right one, a versioned table, as of the row's
+// time.
 type Join struct {
 	Left, Right  []int // columns that must be equal; Right is the primary key
 	LeftTime     int   // columns of the left and right input
@@ -177,20 +185,23 @@ type Join struct {
 // Union passes the rows of all inputs.
 type Union struct{}
 
-// Exchange sends rows to the partition of their keys, through a topic: the end of a stage and the beginning of another.
+// Exchange sends rows to the partition of their keys, through a topic: the end of a stage and the
+// beginning of another.
 type Exchange struct {
 	Keys  []int
 	Topic string
 }
 
-// Insert writes rows to a table. Columns[i] is the input's column for the table's column i, -1 for NULL.
+// Insert writes rows to a table. Columns[i] is the input's column for the table's column i, -1 for
+// NULL.
 type Insert struct {
 	Table   *Table
 	Columns []int
 	Sink    SinkSettings // what holds where the INSERT stands
 
-	// Exact are columns of the table whose values must have the length that the column declares. They are the key under
-	// which rows replace each other, and cutting them would give rows of different keys the same one.
+	// Exact are columns of the table whose values must have the length that the column declares.
+	// They are the key under which rows replace each other, and cutting them would give rows of
+	// different keys the same one.
 	Exact []int
 }
 
@@ -216,7 +227,8 @@ func (p *planner) relation(op Op, cols []Column, inputs ...*Relation) *Relation 
 	return r
 }
 
-// project computes columns over a relation. What is known of the input's columns goes on to those that only pass.
+// project computes columns over a relation. What is known of the input's columns goes on to those
+// that only pass.
 func (p *planner) project(in *Relation, names []string, exprs []expr.Node) *Relation {
 	cols := make([]Column, len(exprs))
 	place := make(map[int]int) // column of the input -> first of ours
@@ -285,7 +297,8 @@ func (p *planner) scan(t *Table) *Relation {
 	if r == nil {
 		p.differScan(t)
 		r = p.relation(&Scan{Table: t}, t.columns())
-		// A key of a registry has a schema's id in its bytes: equal keys of two schemas may lie in different partitions.
+		// A key of a registry has a schema's id in its bytes: equal keys of two schemas may lie in
+		// different partitions.
 		if t.Key.Name != "" && !format.HasRegistry(t.Key.Name) && !p.Settings.AnyPartition {
 			r.Keyed, r.Hash = t.Key.Columns, t.Key.hash()
 		}

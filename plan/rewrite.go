@@ -102,8 +102,9 @@ func substitute(n expr.Node, exprs []expr.Node) expr.Node {
 	})
 }
 
-// deferWindows leaves it to an aggregate to put the windows of its rows together from slices, so that a row is
-// counted once and not once for each window. That is so when nothing in between looks at the windows.
+// deferWindows leaves it to an aggregate to put the windows of its rows together from slices, so
+// that a row is counted once and not once for each window. That is so when nothing in between looks
+// at the windows.
 func (p *planner) deferWindows(r *Relation) {
 	a, ok := r.Op.(*Aggregate)
 	if !ok || a.Window == nil || a.Window.Kind == Tumble {
@@ -170,7 +171,8 @@ func (p *planner) markNeeded() {
 	}
 }
 
-// markNeeded adds the columns that the scan itself looks at: for its filter, watermark and computed columns.
+// markNeeded adds the columns that the scan itself looks at: for its filter, watermark and computed
+// columns.
 func (s *Scan) markNeeded(needed []bool) {
 	mark := func(n expr.Node) {
 		if n != nil {

@@ -8,8 +8,8 @@ import (
 	"weir/sql"
 )
 
-// Stage is the part of a pipeline that runs on one partition without looking at another: a sub-topology. It runs as one
-// task for each partition of its input topics.
+// Stage is the part of a pipeline that runs on one partition without looking at another: a
+// sub-topology. It runs as one task for each partition of its input topics.
 type Stage struct {
 	Name      string
 	Relations []*Relation // inputs first
@@ -17,12 +17,14 @@ type Stage struct {
 	Outputs   []*Relation // inserts, and what goes into an exchange
 	// Stateful says that its tasks keep something from one row to the next.
 	Stateful bool
-	// Copartitioned says that rows of several topics meet by their keys: the topics must have equally many partitions.
+	// Copartitioned says that rows of several topics meet by their keys: the topics must have
+	// equally many partitions.
 	Copartitioned bool
 	Changelog     string // topic of its tasks' state
 }
 
-// Entries of a task's state: numbers below firstState are the engine's own; each relation has StatesOf of them.
+// Entries of a task's state: numbers below firstState are the engine's own; each relation has
+// StatesOf of them.
 const (
 	firstState = 16
 	StatesOf   = 4
@@ -100,7 +102,8 @@ func (p *planner) cut() error {
 	return p.checkScans()
 }
 
-// checkSessions refuses sessions that can't be put together, since something looks at them before they have ended.
+// checkSessions refuses sessions that can't be put together, since something looks at them before
+// they have ended.
 func (p *planner) checkSessions() error {
 	var err error
 	p.visit(func(r *Relation) {
@@ -123,7 +126,8 @@ func (p *planner) checkSessions() error {
 	return err
 }
 
-// attached reports whether the windows of the input's rows are complete: they come from another aggregate.
+// attached reports whether the windows of the input's rows are complete: they come from another
+// aggregate.
 func (a *Aggregate) attached(in *Relation) bool {
 	for {
 		switch op := in.Op.(type) {

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Sizes of the drawing, in pixels. Texts have a fixed pitch, so that their widths are known without a font.
+// Sizes of the drawing, in pixels. Texts have a fixed pitch, so that their widths are known without
+// a font.
 const (
 	charWidth  = 6.6
 	lineHeight = 15
@@ -20,8 +21,9 @@ const (
 	margin     = 20
 )
 
-// drawing lays relations out in layers, inputs above, as Sugiyama, Tagawa and Toda do: an edge over several layers goes through
-// a place of its own in each, and the places of a layer are ordered by where their neighbours are.
+// drawing lays relations out in layers, inputs above, as Sugiyama, Tagawa and Toda do: an edge over
+// several layers goes through a place of its own in each, and the places of a layer are ordered by
+// where their neighbours are.
 type drawing struct {
 	layers [][]*place
 	stages map[*Relation]string
@@ -114,7 +116,8 @@ func (d *drawing) layer(p *Program) {
 	}
 }
 
-// order sorts each layer by the mean place of the neighbours, downwards and upwards in turn, so that few edges cross.
+// order sorts each layer by the mean place of the neighbours, downwards and upwards in turn, so
+// that few edges cross.
 func (d *drawing) order() {
 	below := make(map[*place][]*place)
 	for _, layer := range d.layers {

@@ -16,8 +16,8 @@ func (p *Program) PositionsTopic() string { return p.Name + ".positions" }
 // Topics of a pipeline's own have names that begin with the pipeline's.
 func (p *Program) changelog(stage string) string { return p.Name + "." + stage + ".changelog" }
 
-// reserved reports whether a topic is the pipeline's memory, or would be with more stages: state, positions, its plan, rows between
-// its stages. Nothing else may be in it.
+// reserved reports whether a topic is the pipeline's memory, or would be with more stages: state,
+// positions, its plan, rows between its stages. Nothing else may be in it.
 func (p *Program) reserved(topic string) bool {
 	rest, ok := strings.CutPrefix(topic, p.Name+".")
 	if !ok {
@@ -34,8 +34,8 @@ func (p *Program) reserved(topic string) bool {
 	return topic == p.ManifestTopic() || topic == p.PositionsTopic()
 }
 
-// checkTopics refuses tables and settings whose topics meet where they must not: the run would destroy its own state, take its own
-// dead letters for input, or feed itself for ever.
+// checkTopics refuses tables and settings whose topics meet where they must not: the run would
+// destroy its own state, take its own dead letters for input, or feed itself for ever.
 func (p *planner) checkTopics() error {
 	for _, t := range p.written() {
 		switch {
@@ -101,8 +101,9 @@ func (p *Program) read() (all []*Table) {
 	return all
 }
 
-// checkLoops refuses an INSERT whose rows come back to it, through other INSERTs of the pipeline or none, where each row makes another
-// one. A loop with a condition, a group or a window may end, and is how sums of sums are made.
+// checkLoops refuses an INSERT whose rows come back to it, through other INSERTs of the pipeline or
+// none, where each row makes another one. A loop with a condition, a group or a window may end, and
+// is how sums of sums are made.
 func (p *planner) checkLoops() error {
 	feeds := make(map[string][]string) // of a topic: those that get a row for each of its rows
 	for _, sink := range p.Sinks {
@@ -130,7 +131,8 @@ func (p *planner) checkLoops() error {
 	return nil
 }
 
-// copied are the topics of which each row, for as long as any come, makes a row of r. It is called before filters go into scans.
+// copied are the topics of which each row, for as long as any come, makes a row of r. It is called
+// before filters go into scans.
 func copied(r *Relation) []string {
 	switch op := r.Op.(type) {
 	case *Scan:

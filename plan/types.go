@@ -105,8 +105,9 @@ func bindTypeName(t *sql.TypeName) (expr.Type, error) {
 	return expr.Type{}, sql.Errorf(t, "type %s is not supported", t).WithHint("%s", sql.DidYouMean(t.Name, typeNames()))
 }
 
-// assignable reports whether a value of one type may be written to a column of another without a CAST (Flink's
-// LogicalTypeCasts, implicit): to the same kind, to a wider number, between timestamps.
+// assignable reports whether a value of one type may be written to a column of another without a
+// CAST (Flink's LogicalTypeCasts, implicit): to the same kind, to a wider number, between
+// timestamps.
 func assignable(from, to expr.Type) bool {
 	switch {
 	case from.Kind == expr.Null:

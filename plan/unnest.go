@@ -5,8 +5,9 @@ import (
 	"weir/sql"
 )
 
-// Unnest gives each row once for each element of an array or map: the columns of the input, and then those of the element, and
-// its place among them, which counts from 1, where Ordinality is set.
+// Unnest gives each row once for each element of an array or map: the columns of the input, and
+// then those of the element, and its place among them, which counts from 1, where Ordinality is
+// set.
 type Unnest struct {
 	Of         expr.Node // over the input
 	Outer      bool      // a row without elements passes once, with NULL
@@ -60,8 +61,8 @@ func (p *planner) unnest(t *sql.Join, u *sql.Unnest) (*Relation, *scope, error) 
 	return p.filter(r, cond), both, nil
 }
 
-// elementColumns are what an array or map is unnested to: the element, the fields of a ROW, or key and value. An element without a name
-// has that of the alias.
+// elementColumns are what an array or map is unnested to: the element, the fields of a ROW, or key
+// and value. An element without a name has that of the alias.
 func elementColumns(u *sql.Unnest, of expr.Type) ([]Column, error) {
 	var cols []Column
 	switch {

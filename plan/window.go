@@ -8,7 +8,8 @@ import (
 	"weir/sql"
 )
 
-// windowTable binds TABLE(TUMBLE(…)) and its like: the columns of the table, and start, end and time of the window.
+// windowTable binds TABLE(TUMBLE(…)) and its like: the columns of the table, and start, end and
+// time of the window.
 func (p *planner) windowTable(t *sql.WindowTable) (*Relation, error) {
 	in, sc, err := p.from(t.Table)
 	if err != nil {
@@ -118,7 +119,8 @@ func (p *planner) window(where sql.Node, kind WindowKind, in *Relation, timeColu
 	return w, nil
 }
 
-// maxPanes is how many windows a row of HOP or CUMULATE may be in: each writes a row when it ends, though nothing else has come.
+// maxPanes is how many windows a row of HOP or CUMULATE may be in: each writes a row when it ends,
+// though nothing else has come.
 const maxPanes = 10_000
 
 // length is a constant interval of whole milliseconds.

@@ -10,11 +10,12 @@ import (
 	"weir/source"
 )
 
-// acked is the outcome of readings that were committed: the broker said so, or its log was found to have
-// them. Readings of aborted transactions are sent again, so that no other outcome is final.
+// acked is the outcome of readings that were committed: the broker said so, or its log was found to
+// have them. Readings of aborted transactions are sent again, so that no other outcome is final.
 const acked = "acked"
 
-// ackRange is a line of the acknowledgement log: what became of readings From to To of a device and boot.
+// ackRange is a line of the acknowledgement log: what became of readings From to To of a device and
+// boot.
 type ackRange struct {
 	Outcome string `json:"outcome"`
 	Device  string `json:"device"`
@@ -43,7 +44,8 @@ func openAcks(path string) (*acks, error) {
 	return &acks{file: f}, nil
 }
 
-// endLine ends the line that a process was writing when it was killed, so that it stays the only one that is cut.
+// endLine ends the line that a process was writing when it was killed, so that it stays the only
+// one that is cut.
 func endLine(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil || info.Size() == 0 {
@@ -64,7 +66,8 @@ func (a *acks) close() error {
 	return a.file.Close()
 }
 
-// write logs ranges with their outcome. The lines reach the file before it returns, in one write: another process may append to it too.
+// write logs ranges with their outcome. The lines reach the file before it returns, in one write:
+// another process may append to it too.
 func (a *acks) write(outcome string, ranges []ackRange) error {
 	if a == nil {
 		return nil

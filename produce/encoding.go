@@ -48,8 +48,8 @@ var fields = []format.Field{
 	{Name: "boot", Type: expr.Of(expr.String).Nullable(false)},
 }
 
-// Register registers the schema of readings and returns how they are written with it. While the registry is down it waits, and
-// says so in the log.
+// Register registers the schema of readings and returns how they are written with it. While the
+// registry is down it waits, and says so in the log.
 func Register(ctx context.Context, client *registry.Client, r Registered) (Encoding, error) {
 	schema := registry.Schema{}
 	switch r.Format {

@@ -15,7 +15,8 @@ import (
 	"weir/trace"
 )
 
-// chunkItems is the most that a chunk holds: small beside a transaction, large beside the cost of handing it on.
+// chunkItems is the most that a chunk holds: small beside a transaction, large beside the cost of
+// handing it on.
 const chunkItems = 1024
 
 // chunk is a run of encoded items and the position behind them.
@@ -31,8 +32,8 @@ type chunk struct {
 	arena []byte // of the values
 }
 
-// feed takes items from the source, at the rate that is asked for, and encodes them, while the session
-// writes and commits the chunks before.
+// feed takes items from the source, at the rate that is asked for, and encodes them, while the
+// session writes and commits the chunks before.
 type feed struct {
 	cfg     Config
 	src     Source
@@ -57,8 +58,8 @@ const maxMark = 42
 // maxKeys bounds the memory for keys; past it they are made anew.
 const maxKeys = 100_000
 
-// startFeed begins to read the source where it stands. The feed ends, and closes its channel, at the source's
-// end, at its error, or when ctx is done.
+// startFeed begins to read the source where it stands. The feed ends, and closes its channel, at
+// the source's end, at its error, or when ctx is done.
 func startFeed(ctx context.Context, cfg Config, src Source, limits broker.Limits) *feed {
 	const ahead = 8 // chunks that may wait
 	f := &feed{
@@ -121,7 +122,8 @@ func (f *feed) allowed(ctx context.Context) (int, error) {
 	for {
 		due := int64(time.Since(f.start).Seconds()*f.cfg.Rate) + 1 - f.sent
 		if due > 0 {
-			// Time that was lost, to a broker that was away for example, is not made up in one burst.
+			// Time that was lost, to a broker that was away for example, is not made up in one
+			// burst.
 			if due > int64(f.cfg.Rate)+chunkItems {
 				f.start = time.Now()
 				f.sent = 0

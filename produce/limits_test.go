@@ -44,8 +44,9 @@ func (s *sized) Next(dst []source.Item) (n int, err error) {
 	return n, err
 }
 
-// A topic may take less than a batch usually has: batches are as small as it wants, and a reading that is too large is a dead letter,
-// which is cut to what its own topic takes. The position goes on behind it, through stops, and nothing is sent twice.
+// A topic may take less than a batch usually has: batches are as small as it wants, and a reading
+// that is too large is a dead letter, which is cut to what its own topic takes. The position goes
+// on behind it, through stops, and nothing is sent twice.
 func TestSmallTopics(t *testing.T) {
 	const total, large = 3000, 250
 	for _, partitions := range []int32{2, 4} {

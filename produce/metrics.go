@@ -11,8 +11,8 @@ import (
 	"weir/deadletter"
 )
 
-// Metrics are the metrics of a process's producers. They are read from the producers' status when scraped; only the histogram is
-// updated, once per transaction.
+// Metrics are the metrics of a process's producers. They are read from the producers' status when
+// scraped; only the histogram is updated, once per transaction.
 type Metrics struct {
 	commit *prometheus.HistogramVec
 

@@ -1,5 +1,5 @@
-// Package produce writes readings to Kafka in transactions, with the position of their source in the same
-// transaction: after a crash the next run goes on where the last commit ended.
+// Package produce writes readings to Kafka in transactions, with the position of their source in
+// the same transaction: after a crash the next run goes on where the last commit ended.
 //
 //	produce.go  Config, Run: sessions and retries
 //	session.go  one life of a client: take over, find the position, transactions
@@ -7,7 +7,8 @@
 //	encoding.go readings as values of records: JSON, or by a schema of a registry
 //	progress.go the position's record
 //	acks.go     the log of what was acknowledged, for the outside checker
-//	status.go   what a producer does, for whoever asks while it runs; metrics.go the same for Prometheus
+//	status.go   what a producer does, for whoever asks while it runs; metrics.go the same for
+//	            Prometheus
 package produce
 
 import (
@@ -21,20 +22,22 @@ import (
 	"weir/source"
 )
 
-// Source yields readings in an order that is the same in every run, so that a position tells what was
-// already sent.
+// Source yields readings in an order that is the same in every run, so that a position tells what
+// was already sent.
 type Source interface {
-	// Name identifies the source: its position is kept under this name, and only one producer of a name
-	// can be alive.
+	// Name identifies the source: its position is kept under this name, and only one producer of a
+	// name can be alive.
 	Name() string
 
-	// Next fills dst and returns how many items it wrote: fewer than len(dst) at times, 0 with io.EOF at the end.
+	// Next fills dst and returns how many items it wrote: fewer than len(dst) at times, 0 with
+	// io.EOF at the end.
 	Next(dst []source.Item) (n int, err error)
 
 	// Position is where the item after the last one of Next begins: JSON.
 	Position() []byte
 
-	// Seek goes to a position of an earlier run. The error tells why it does not fit and what to do.
+	// Seek goes to a position of an earlier run. The error tells why it does not fit and what to
+	// do.
 	Seek(position []byte) error
 
 	// Progress tells how far the source is, in its own unit; total is -1 when it is not known.
@@ -134,12 +137,13 @@ func (c *Config) Validate() error {
 	return c.Broker.Validate()
 }
 
-// Run sends the source's readings until it ends, ctx is done (what was taken from the source is then
-// committed) or a fatal error, such as another producer having taken the source over. After any other
-// error it starts a new session, which asks the broker what was committed and goes on from there.
+// Run sends the source's readings until it ends, ctx is done (what was taken from the source is
+// then committed) or a fatal error, such as another producer having taken the source over. After
+// any other error it starts a new session, which asks the broker what was committed and goes on
+// from there.
 //
-// Run leaves no transaction open: it returns a *broker.LeftOpenError where one may be, since the broker did not answer within
-// StopTimeout. At the source's end readers see all that was sent.
+// Run leaves no transaction open: it returns a *broker.LeftOpenError where one may be, since the
+// broker did not answer within StopTimeout. At the source's end readers see all that was sent.
 func Run(ctx context.Context, cfg Config, src Source) (Result, error) {
 	cfg.setDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -186,7 +190,8 @@ type pending struct {
 	chunks   []*chunk
 }
 
-// run runs sessions until the source ends, ctx is done or an error is permanent, and leaves no transaction open.
+// run runs sessions until the source ends, ctx is done or an error is permanent, and leaves no
+// transaction open.
 func (p *producer) run(ctx context.Context) error {
 	err := p.sessions(ctx)
 	switch id := transactionalID(p.src.Name()); {

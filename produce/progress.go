@@ -10,7 +10,8 @@ import (
 	"weir/broker"
 )
 
-// progress is the value of a source's record in the compacted progress topic; the key is "source/NAME".
+// progress is the value of a source's record in the compacted progress topic; the key is
+// "source/NAME".
 type progress struct {
 	Position json.RawMessage `json:"position"` // the source's own
 	Readings int64           `json:"readings"` // committed so far, by all runs

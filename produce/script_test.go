@@ -66,7 +66,8 @@ func (s *script) all(aborted int64) {
 	}
 }
 
-// consistent compares readings and position: what readers see is what the position says, and each reading once.
+// consistent compares readings and position: what readers see is what the position says, and each
+// reading once.
 func (s *script) consistent() (readings int) {
 	s.Helper()
 	seen := make(map[string]bool)
@@ -144,7 +145,8 @@ func TestScriptCommitUnanswered(t *testing.T) {
 	}
 }
 
-// A reading or the position is refused: nothing of the transaction is seen, and all of it is sent again.
+// A reading or the position is refused: nothing of the transaction is seen, and all of it is sent
+// again.
 func TestScriptWriteRefused(t *testing.T) {
 	for _, topic := range []string{"readings", "progress"} {
 		t.Run(topic, func(t *testing.T) {

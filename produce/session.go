@@ -27,8 +27,8 @@ type session struct {
 
 // session takes the source over, finds out what was committed, and sends what follows.
 //
-// The order matters. Taking the transactional id fences any older producer of the source and ends its
-// transaction; only then can the progress that is read not change any more.
+// The order matters. Taking the transactional id fences any older producer of the source and ends
+// its transaction; only then can the progress that is read not change any more.
 func (p *producer) session(ctx context.Context) error {
 	s := &session{producer: p, base: time.Now().UnixMilli() * 1_000_000}
 	if err := s.connect(ctx); err != nil {
@@ -134,8 +134,8 @@ func (s *session) resume(ctx context.Context) error {
 	return nil
 }
 
-// settle decides what became of the transaction whose commit was asked for last: it is in the log if the
-// committed progress has come as far. One that is not is sent again.
+// settle decides what became of the transaction whose commit was asked for last: it is in the log
+// if the committed progress has come as far. One that is not is sent again.
 func (p *producer) settle(committed int64) error {
 	t := p.pending
 	p.pending = nil
@@ -177,8 +177,8 @@ func (s *session) transactions() error {
 	}
 }
 
-// transaction is one transaction: chunks for the length of the commit interval, the position behind them, commit.
-// What was taken from the source is committed after a stop, too.
+// transaction is one transaction: chunks for the length of the commit interval, the position behind
+// them, commit. What was taken from the source is committed after a stop, too.
 func (s *session) transaction(first *chunk) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(s.work, s.cfg.TransactionTimeout)
@@ -239,7 +239,8 @@ func (s *session) transaction(first *chunk) error {
 	return nil
 }
 
-// gather produces chunks until the transaction is long or large enough, or the source has none left.
+// gather produces chunks until the transaction is long or large enough, or the source has none
+// left.
 func (s *session) gather(ctx context.Context, first *chunk, began time.Time, writes *broker.Writes) []*chunk {
 	chunks := []*chunk{first}
 	records := len(first.records)

@@ -7,7 +7,8 @@ import (
 	"weir/broker"
 )
 
-// Status is what a running producer does, for whoever asks while it runs. It is written once a transaction.
+// Status is what a running producer does, for whoever asks while it runs. It is written once a
+// transaction.
 type Status struct {
 	mu  sync.Mutex
 	now Snapshot

@@ -62,8 +62,8 @@ func within(t *testing.T, limit time.Duration, what string) (done func()) {
 	return func() { timer.Stop() }
 }
 
-// A producer that is stopped at any request, also one whose connection breaks then, ends in time, leaves no transaction open, and what it
-// acknowledged is committed exactly once.
+// A producer that is stopped at any request, also one whose connection breaks then, ends in time,
+// leaves no transaction open, and what it acknowledged is committed exactly once.
 func TestStopLeavesNothingOpen(t *testing.T) {
 	rounds := 30
 	if testing.Short() {

@@ -13,8 +13,8 @@ import (
 	"weir/source"
 )
 
-// A producer's epoch is a 16-bit number that grows with each transaction (KIP-890). Past 32,766 the broker
-// gives out another producer id, in the middle of a session, and nothing is lost or doubled.
+// A producer's epoch is a 16-bit number that grows with each transaction (KIP-890). Past 32,766 the
+// broker gives out another producer id, in the middle of a session, and nothing is lost or doubled.
 func TestEpochWrap(t *testing.T) {
 	transactions := int64(33_100)
 	if testing.Short() {

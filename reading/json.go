@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// AppendJSON appends r as one JSON object without white space and returns the extended slice.
-// The fields come in the order of Reading; ts is RFC 3339 in UTC with milliseconds. r must be valid.
+// AppendJSON appends r as one JSON object without white space and returns the extended slice. The
+// fields come in the order of Reading; ts is RFC 3339 in UTC with milliseconds. r must be valid.
 func (r *Reading) AppendJSON(b []byte) []byte {
 	b = append(b, `{"device_id":`...)
 	b = AppendString(b, r.DeviceID)
@@ -46,7 +46,8 @@ func AppendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// AppendFloat appends the shortest JSON number that reads back as v, as encoding/json does. v must be finite.
+// AppendFloat appends the shortest JSON number that reads back as v, as encoding/json does. v must
+// be finite.
 func AppendFloat(b []byte, v float64) []byte {
 	// Values with up to three decimals, as most sensors send, need no search for the shortest form.
 	if v > -1e9 && v < 1e9 && (v != 0 || !math.Signbit(v)) {
@@ -159,8 +160,8 @@ type Decoder struct {
 const maxNames = 100_000
 
 // Decode parses one JSON object into r and validates it. Fields may come in any order, unknown ones
-// are ignored, unit and boot may be missing. The error is a *DecodeError for bytes that are not such an
-// object and an *InvalidError for a reading that breaks a rule; r is then undefined.
+// are ignored, unit and boot may be missing. The error is a *DecodeError for bytes that are not
+// such an object and an *InvalidError for a reading that breaks a rule; r is then undefined.
 func (d *Decoder) Decode(data []byte, r *Reading) error {
 	*r = Reading{}
 	s := scanner{data: data}
@@ -269,7 +270,8 @@ func (d *Decoder) name(s *scanner, field string) (string, error) {
 
 var errTime = errors.New("ts wants RFC 3339, such as 2026-01-31T23:59:59.000Z")
 
-// ParseTime reads RFC 3339 with any zone and returns milliseconds since the Unix epoch, rounded down.
+// ParseTime reads RFC 3339 with any zone and returns milliseconds since the Unix epoch, rounded
+// down.
 func ParseTime(text []byte) (int64, error) {
 	if ms, ok := parseMillisZ(text); ok {
 		return ms, nil

@@ -66,8 +66,8 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// Client asks a registry. Schemas by id and by version are kept for good, because they never change; that something
-// is missing is never remembered. It is safe for use by several goroutines.
+// Client asks a registry. Schemas by id and by version are kept for good, because they never
+// change; that something is missing is never remembered. It is safe for use by several goroutines.
 type Client struct {
 	sr    *sr.Client
 	http  *http.Client
@@ -151,8 +151,8 @@ func (c *Client) Cached(id int) *Schema {
 	return nil
 }
 
-// Schema returns the schema with this id, with its imports. Callers that ask for the same id at the same time share one
-// request. The error is an *Error whose kind says what to do, or that of ctx.
+// Schema returns the schema with this id, with its imports. Callers that ask for the same id at the
+// same time share one request. The error is an *Error whose kind says what to do, or that of ctx.
 func (c *Client) Schema(ctx context.Context, id int) (*Schema, error) {
 	if s := c.Cached(id); s != nil {
 		return s, nil
@@ -192,8 +192,9 @@ func (c *Client) fetch(ctx context.Context, id int) (*Schema, error) {
 	return c.complete(ctx, op, id, answer)
 }
 
-// Await is Schema for a caller that can't go on without an answer: while the registry is unavailable it waits, from 100 ms up to
-// 5 s between tries, and tells so in the log. Any other error is returned at once.
+// Await is Schema for a caller that can't go on without an answer: while the registry is
+// unavailable it waits, from 100 ms up to 5 s between tries, and tells so in the log. Any other
+// error is returned at once.
 func (c *Client) Await(ctx context.Context, id int) (*Schema, error) {
 	s, err := c.Schema(ctx, id)
 	if err == nil || !errors.Is(err, ErrUnavailable) {
@@ -293,8 +294,9 @@ func (c *Client) version(ctx context.Context, op string, answer sr.SubjectSchema
 	return &Version{Subject: answer.Subject, Version: answer.Version, Schema: s}, nil
 }
 
-// Register adds a schema to a subject and returns its id; a schema that the subject has keeps its id and adds
-// nothing. The error is an ErrIncompatible where the subject's compatibility level forbids it.
+// Register adds a schema to a subject and returns its id; a schema that the subject has keeps its
+// id and adds nothing. The error is an ErrIncompatible where the subject's compatibility level
+// forbids it.
 func (c *Client) Register(ctx context.Context, subject string, s *Schema) (int, error) {
 	op := "register under subject " + subject
 	if err := Vet(s.Type, s.Text); err != nil {
@@ -320,8 +322,8 @@ type Report struct {
 	Messages   []string `json:"messages,omitempty"` // why not, in the registry's words
 }
 
-// Check asks whether a schema could be registered under a subject, without doing it. A subject that is not there takes
-// any valid schema.
+// Check asks whether a schema could be registered under a subject, without doing it. A subject that
+// is not there takes any valid schema.
 func (c *Client) Check(ctx context.Context, subject string, s *Schema) (Report, error) {
 	op := "check against subject " + subject
 	if err := Vet(s.Type, s.Text); err != nil {
@@ -349,8 +351,9 @@ func (c *Client) Versions(ctx context.Context, subject string) ([]int, error) {
 	return versions, c.failed(ctx, "versions of subject "+subject, err)
 }
 
-// Delete marks a subject as deleted, or one version of it where version is not 0, and then, where permanent is
-// set, forgets it. Deleted schemas can still be read by their ids, forgotten ones can't.
+// Delete marks a subject as deleted, or one version of it where version is not 0, and then, where
+// permanent is set, forgets it. Deleted schemas can still be read by their ids, forgotten ones
+// can't.
 func (c *Client) Delete(ctx context.Context, subject string, version int, permanent bool) ([]int, error) {
 	how, op := sr.SoftDelete, "delete subject "+subject
 	if permanent {
@@ -364,7 +367,8 @@ func (c *Client) Delete(ctx context.Context, subject string, version int, perman
 	return []int{version}, c.failed(ctx, op, c.sr.DeleteSchema(ctx, subject, version, how))
 }
 
-// Compatibility returns the level that holds for a subject, its own or the global one; "" is the global one.
+// Compatibility returns the level that holds for a subject, its own or the global one; "" is the
+// global one.
 func (c *Client) Compatibility(ctx context.Context, subject string) (string, error) {
 	r := c.sr.Compatibility(sr.WithParams(ctx, sr.DefaultToGlobal), subject)[0]
 	return r.Level.String(), c.failed(ctx, "compatibility of "+named(subject), r.Err)

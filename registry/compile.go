@@ -38,8 +38,9 @@ func (s *Schema) CompileAvro(opts ...avro.SchemaOpt) (out *avro.Schema, err erro
 // MainFile is the path of a Protobuf schema among its imports.
 const MainFile = "schema.proto"
 
-// CompileProtobuf compiles a Protobuf schema and its imports. The text is a .proto file, or a FileDescriptorProto in
-// base64, as Confluent's client for Python registers it. The error is an ErrInvalid or an ErrHostile.
+// CompileProtobuf compiles a Protobuf schema and its imports. The text is a .proto file, or a
+// FileDescriptorProto in base64, as Confluent's client for Python registers it. The error is an
+// ErrInvalid or an ErrHostile.
 func (s *Schema) CompileProtobuf(ctx context.Context) (out linker.File, err error) {
 	defer refusePanic("Protobuf", &err)
 	if err := Vet(Protobuf, s.Text); err != nil {
@@ -84,8 +85,9 @@ func MessageAt(file protoreflect.FileDescriptor, path []int) protoreflect.Messag
 	return at
 }
 
-// CompileJSON compiles a JSON Schema and its imports, draft 7 where it names none. A $ref is looked for among the imports only:
-// nothing is fetched from the network or the disk. The error is an ErrInvalid or an ErrHostile.
+// CompileJSON compiles a JSON Schema and its imports, draft 7 where it names none. A $ref is looked
+// for among the imports only: nothing is fetched from the network or the disk. The error is an
+// ErrInvalid or an ErrHostile.
 func (s *Schema) CompileJSON() (out *jsonschema.Schema, err error) {
 	defer refusePanic("JSON Schema", &err)
 	if err := Vet(JSON, s.Text); err != nil {
@@ -115,7 +117,8 @@ func (s *Schema) CompileJSON() (out *jsonschema.Schema, err error) {
 	return out, nil
 }
 
-// mainURL is what relative references of a document are relative to: its $id, or a place of its own.
+// mainURL is what relative references of a document are relative to: its $id, or a place of its
+// own.
 func mainURL(doc any) *url.URL {
 	if m, ok := doc.(map[string]any); ok {
 		id, _ := m["$id"].(string)
@@ -141,15 +144,16 @@ func (l importLoader) Load(at string) (any, error) {
 	return jsonschema.UnmarshalJSON(strings.NewReader(text))
 }
 
-// refusePanic turns a parser's panic into an error: texts come from outside, and one of them must not end the process.
+// refusePanic turns a parser's panic into an error: texts come from outside, and one of them must
+// not end the process.
 func refusePanic(what string, err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("%w: the %s parser gave up: %v", ErrInvalid, what, p)
 	}
 }
 
-// RecordName is the full name of the record that a schema describes: of an Avro record, of the first message of a Protobuf
-// file, the title of a JSON Schema. It is "" where there is none.
+// RecordName is the full name of the record that a schema describes: of an Avro record, of the
+// first message of a Protobuf file, the title of a JSON Schema. It is "" where there is none.
 func (s *Schema) RecordName(ctx context.Context) (string, error) {
 	switch s.Type {
 	case Avro:

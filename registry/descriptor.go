@@ -11,8 +11,8 @@ import (
 // IsDescriptor reports whether a Protobuf schema is given as a descriptor in base64.
 func IsDescriptor(text string) bool { return decodeDescriptor(text) != nil }
 
-// decodeDescriptor reads a file that is given as a descriptor in base64, or returns nil where it is not. Names in JSON
-// that are not given are filled in: the compiler takes them for empty ones.
+// decodeDescriptor reads a file that is given as a descriptor in base64, or returns nil where it is
+// not. Names in JSON that are not given are filled in: the compiler takes them for empty ones.
 func decodeDescriptor(text string) *descriptorpb.FileDescriptorProto {
 	b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if err != nil || len(b) == 0 {

@@ -14,17 +14,21 @@ import (
 
 // What a failure asks for. Test with errors.Is.
 var (
-	// ErrNotFound: the registry answered, and does not have it. A record with such an id is a dead letter.
+	// ErrNotFound: the registry answered, and does not have it. A record with such an id is a dead
+	// letter.
 	ErrNotFound = errors.New("not in the registry")
-	// ErrUnavailable: the registry gave no answer, or none that counts. Wait and ask again; never guess.
+	// ErrUnavailable: the registry gave no answer, or none that counts. Wait and ask again; never
+	// guess.
 	ErrUnavailable = errors.New("registry unavailable")
-	// ErrHostile: the answer is larger or deeper than any honest schema. Asking again does not help.
+	// ErrHostile: the answer is larger or deeper than any honest schema. Asking again does not
+	// help.
 	ErrHostile = errors.New("schema refused")
 	// ErrInvalid: the text is no schema of its type.
 	ErrInvalid = errors.New("invalid schema")
 	// ErrIncompatible: the registry refuses the schema under this subject's compatibility level.
 	ErrIncompatible = errors.New("incompatible schema")
-	// ErrRefused: the registry answered and will not do it: credentials, or an address where no registry is.
+	// ErrRefused: the registry answered and will not do it: credentials, or an address where no
+	// registry is.
 	ErrRefused = errors.New("refused by the registry")
 )
 
@@ -84,8 +88,8 @@ func (c *Client) failed(ctx context.Context, op string, err error) error {
 	return out
 }
 
-// kindOf classifies an answer. A 404 counts as "not found" only with a registry's own code: a wrong path or a proxy
-// answers 404 as well, and must not turn records into dead letters.
+// kindOf classifies an answer. A 404 counts as "not found" only with a registry's own code: a wrong
+// path or a proxy answers 404 as well, and must not turn records into dead letters.
 func kindOf(e *sr.ResponseError) error {
 	switch code := e.ErrorCode; {
 	case code/100 == 404:

@@ -2,9 +2,9 @@ package registry
 
 import "fmt"
 
-// ResolveImports follows the references of a schema, each vetted and in the order in which they have to be compiled: what
-// is needed comes first. A schema that two others refer to is fetched once. References in a circle, too many and too long
-// chains are an ErrHostile.
+// ResolveImports follows the references of a schema, each vetted and in the order in which they
+// have to be compiled: what is needed comes first. A schema that two others refer to is fetched
+// once. References in a circle, too many and too long chains are an ErrHostile.
 func ResolveImports(s *Schema, fetch func(Reference) (*Schema, error)) ([]Import, error) {
 	if err := Vet(s.Type, s.Text); err != nil {
 		return nil, err

@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// Limits on what is taken for a schema. They are far above honest use: the largest schemas in the field have some
-// hundred kilobytes, and a registry that keeps its schemas in Kafka stops at 1 MB.
+// Limits on what is taken for a schema. They are far above honest use: the largest schemas in the
+// field have some hundred kilobytes, and a registry that keeps its schemas in Kafka stops at 1 MB.
 const (
 	MaxResponse = 10 << 20 // bytes of one answer of a registry
 	MaxText     = 1 << 20  // bytes of one schema
@@ -16,8 +16,9 @@ const (
 	MaxChain    = 64       // references of references
 )
 
-// Vet refuses a text that is too large or too deeply nested to be handed to a parser. It looks at brackets outside of
-// strings and comments only: whether the text is a schema is for the parser to say. The error is an ErrHostile.
+// Vet refuses a text that is too large or too deeply nested to be handed to a parser. It looks at
+// brackets outside of strings and comments only: whether the text is a schema is for the parser to
+// say. The error is an ErrHostile.
 func Vet(t Type, text string) error {
 	if len(text) > MaxText {
 		return fmt.Errorf("%w: %d bytes, more than the %d that a schema may have", ErrHostile, len(text), MaxText)
@@ -44,7 +45,8 @@ func Vet(t Type, text string) error {
 	return nil
 }
 
-// stringEnd returns where the string that begins at i ends; an open one ends with the line's or text's end.
+// stringEnd returns where the string that begins at i ends; an open one ends with the line's or
+// text's end.
 func stringEnd(text string, i int) int {
 	quote := text[i]
 	for i++; i < len(text) && text[i] != quote && text[i] != '\n'; i++ {
@@ -72,7 +74,8 @@ func commentEnd(text string, i int) int {
 	return i
 }
 
-// capped is a transport whose answers end with an error at MaxResponse bytes, however many more would come.
+// capped is a transport whose answers end with an error at MaxResponse bytes, however many more
+// would come.
 type capped struct{ http.RoundTripper }
 
 func (c capped) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -1,7 +1,8 @@
 // Package registry is Weir's side of a schema registry: which schema a record was written with, and
 // which one the next record is written with.
 //
-//	schema.go      what a schema is; compile.go makes a parsed one of it, imports.go fetches what it refers to
+//	schema.go      what a schema is; compile.go makes a parsed one of it, imports.go fetches what
+//	               it refers to
 //	client.go      lookups by id, cached for good; registration and checks
 //	errors.go      what an answer asks for: wait, dead letter, stop
 //	limits.go      what is refused as hostile: size, nesting, references in a circle

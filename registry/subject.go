@@ -8,8 +8,8 @@ import (
 // Strategy names the subject of a schema, as Confluent's serializers do.
 type Strategy string
 
-// The strategies. The default, TopicName, allows one line of schemas in a topic; the others allow several kinds of
-// records in it.
+// The strategies. The default, TopicName, allows one line of schemas in a topic; the others allow
+// several kinds of records in it.
 const (
 	TopicName       Strategy = "topic"        // <topic>-key, <topic>-value
 	RecordName      Strategy = "record"       // <full name of the record>

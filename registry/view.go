@@ -12,8 +12,9 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// JSON decodes a key or value in the wire format by the schema that it was written with, for people to read. ok is false where it has
-// no header, or the id of no schema: it is then something else, which happens to begin with a 0.
+// JSON decodes a key or value in the wire format by the schema that it was written with, for people
+// to read. ok is false where it has no header, or the id of no schema: it is then something else,
+// which happens to begin with a 0.
 func (c *Client) JSON(ctx context.Context, data []byte) (text []byte, ok bool, err error) {
 	id, body, headErr := ReadHeader(data)
 	if headErr != nil {
@@ -38,7 +39,8 @@ func (c *Client) JSON(ctx context.Context, data []byte) (text []byte, ok bool, e
 	return text, true, nil
 }
 
-// Viewer compiles a schema for people to read: what it returns makes JSON of what follows the header of a key or value.
+// Viewer compiles a schema for people to read: what it returns makes JSON of what follows the
+// header of a key or value.
 func (s *Schema) Viewer(ctx context.Context) (func(body []byte) ([]byte, error), error) {
 	switch s.Type {
 	case Avro:

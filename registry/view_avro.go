@@ -7,8 +7,8 @@ import (
 	"github.com/twmb/avro"
 )
 
-// Avro's own JSON has the numbers of times. People read them as the format json writes them: 2026-01-31T12:00:00.123Z, without Z where
-// the time is local, 2026-01-31, 12:00:00.123.
+// Avro's own JSON has the numbers of times. People read them as the format json writes them:
+// 2026-01-31T12:00:00.123Z, without Z where the time is local, 2026-01-31, 12:00:00.123.
 
 // timeFormats are the logical types that are times, and how they are written.
 var timeFormats = map[string]func(time.Time) string{
@@ -27,8 +27,9 @@ func layout(text string) func(time.Time) string {
 	return func(t time.Time) string { return t.UTC().Format(text) }
 }
 
-// avroViewer decodes times as text, and writes JSON by a schema that has strings in their place. A schema that can't be changed like that,
-// such as one whose unions have a string already, is shown with numbers.
+// avroViewer decodes times as text, and writes JSON by a schema that has strings in their place. A
+// schema that can't be changed like that, such as one whose unions have a string already, is shown
+// with numbers.
 func (s *Schema) avroViewer() (func(body []byte) ([]byte, error), error) {
 	plain, err := s.CompileAvro(avro.WithLaxNames(nil))
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"weir/registry"
 )
 
-// Times of Avro are shown as the format json writes them, in the order of the schema's fields, wherever they are.
+// Times of Avro are shown as the format json writes them, in the order of the schema's fields,
+// wherever they are.
 func TestAvroTimesAsText(t *testing.T) {
 	at := time.Date(2026, 1, 31, 12, 0, 0, 123_456_000, time.UTC)
 	long := func(logical string) string { return `{"type":"long","logicalType":"` + logical + `"}` }

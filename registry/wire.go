@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// Confluent's wire format: one magic byte 0, the schema's id in four bytes, big endian; in Protobuf then the path to
-// the message in its file; then the payload.
+// Confluent's wire format: one magic byte 0, the schema's id in four bytes, big endian; in Protobuf
+// then the path to the message in its file; then the payload.
 // https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format
 const (
 	magic      = 0
@@ -35,8 +35,9 @@ func ReadHeader(b []byte) (id int, rest []byte, err error) {
 	return int(u), b[HeaderSize:], nil
 }
 
-// AppendMessagePath appends which message of a Protobuf file the payload is: its index in the file, then the index in
-// each message around it. They are zigzag varints behind their count; the first message of a file is a single 0.
+// AppendMessagePath appends which message of a Protobuf file the payload is: its index in the file,
+// then the index in each message around it. They are zigzag varints behind their count; the first
+// message of a file is a single 0.
 func AppendMessagePath(b []byte, path []int) []byte {
 	if len(path) == 1 && path[0] == 0 {
 		return append(b, 0)
@@ -48,8 +49,8 @@ func AppendMessagePath(b []byte, path []int) []byte {
 	return b
 }
 
-// ReadMessagePath splits what follows the header of a Protobuf record into the message's path, appended to dst, and
-// the payload.
+// ReadMessagePath splits what follows the header of a Protobuf record into the message's path,
+// appended to dst, and the payload.
 func ReadMessagePath(dst []int, b []byte) (path []int, rest []byte, err error) {
 	count, n := binary.Varint(b)
 	if n <= 0 {

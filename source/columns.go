@@ -28,14 +28,15 @@ const (
 	prose               // its cells are texts, and not sent
 )
 
-// Names by which columns are known when they are not given, as plainName writes them. The first one is taken where there
-// is one; otherwise there must not be two.
+// Names by which columns are known when they are not given, as plainName writes them. The first one
+// is taken where there is one; otherwise there must not be two.
 var (
 	deviceNames = []string{"deviceid", "device", "sensorid", "machineid", "identifier", "id", "host"}
 	timeNames   = []string{"ts", "timestamp", "time", "tsms", "datetime", "date", "eventtime"}
 )
 
-// plainName is a column's name without case, spaces, - _ and dots: Device ID, deviceId and DEVICE_ID are one.
+// plainName is a column's name without case, spaces, - _ and dots: Device ID, deviceId and
+// DEVICE_ID are one.
 func plainName(name string) string {
 	return strings.NewReplacer(" ", "", "-", "", "_", "", ".", "").Replace(strings.ToLower(name))
 }
@@ -100,7 +101,8 @@ func (c *columns) guess(cfg *FileConfig, names []string) (err error) {
 	return nil
 }
 
-// candidate returns the column that is called as one of known. The first of known wins over the others.
+// candidate returns the column that is called as one of known. The first of known wins over the
+// others.
 func (c *columns) candidate(names, known []string, what, hint string) (int, error) {
 	var best, all []int
 	for i, name := range names {
@@ -130,7 +132,8 @@ func (c *columns) candidate(names, known []string, what, hint string) (int, erro
 	return -1, fmt.Errorf("the column of %s may be %s: %s", what, strings.Join(found, " or "), hint)
 }
 
-// useLongForm names the columns of rows that hold one reading each, as Weir's own do: those with a sensor and a value.
+// useLongForm names the columns of rows that hold one reading each, as Weir's own do: those with a
+// sensor and a value.
 func (cfg *FileConfig) useLongForm(names []string) error {
 	if cfg.SensorColumn == "" && len(cfg.ValueColumns) == 0 {
 		sensor, value := named(names, "sensor"), named(names, "value")
@@ -168,7 +171,8 @@ func named(names []string, name string) string {
 	return ""
 }
 
-// learn looks at the cells of a sample: a column is of values where at least half of what is in it are numbers.
+// learn looks at the cells of a sample: a column is of values where at least half of what is in it
+// are numbers.
 func (c *columns) learn(names []string, sample []row) {
 	c.kinds = make([]kind, len(names))
 	for i := range c.kinds {

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// headBytes is how much of the content identifies a file, and is looked at to learn what its columns mean.
+// headBytes is how much of the content identifies a file, and is looked at to learn what its
+// columns mean.
 const headBytes = 256 << 10
 
 // kinds of files that hold no text, by their first bytes.
@@ -29,8 +30,8 @@ var binaries = []struct{ magic, hint string }{
 	{"\xff\xfe\x00\x00", "is UTF-32: convert it to UTF-8"},
 }
 
-// text returns the content as UTF-8 without a byte order mark: decompressed where it is gzip, decoded where its
-// mark says UTF-16. What is no text is refused.
+// text returns the content as UTF-8 without a byte order mark: decompressed where it is gzip,
+// decoded where its mark says UTF-16. What is no text is refused.
 func text(r io.Reader) (*bufio.Reader, error) {
 	content, err := plain(r)
 	if err != nil {

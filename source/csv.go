@@ -12,8 +12,9 @@ import (
 // maxQuoted is the longest row in bytes whose quoted cells have line ends.
 const maxQuoted = 64 << 10
 
-// csvRows reads CSV with a header row (RFC 4180, any delimiter). A quote within a cell that does not begin with one is
-// an ordinary character, and spaces around cells that are not quoted are dropped.
+// csvRows reads CSV with a header row (RFC 4180, any delimiter). A quote within a cell that does
+// not begin with one is an ordinary character, and spaces around cells that are not quoted are
+// dropped.
 type csvRows struct {
 	header    []string
 	lines     *lines
@@ -79,8 +80,8 @@ func (c *csvRows) next(r *row) error {
 	}
 }
 
-// checkCells compares the row with the header. Empty cells beyond it are dropped: some programs end each row with a
-// delimiter.
+// checkCells compares the row with the header. Empty cells beyond it are dropped: some programs end
+// each row with a delimiter.
 func (c *csvRows) checkCells() error {
 	if c.header == nil {
 		return nil
@@ -105,8 +106,8 @@ var (
 	errAfterQuote = errors.New("something follows a closing quote")
 )
 
-// whole cuts the row that begins with line into cells. Where a quoted cell has line ends it takes the lines that follow; if
-// its quote is never closed, they are rows of their own.
+// whole cuts the row that begins with line into cells. Where a quoted cell has line ends it takes
+// the lines that follow; if its quote is never closed, they are rows of their own.
 func (c *csvRows) whole(line []byte) (raw []byte, err error) {
 	raw = withoutEnd(line)
 	if err = c.cut(raw); !errors.Is(err, errQuoteOpen) {

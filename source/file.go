@@ -19,7 +19,8 @@ import (
 	"weir/reading"
 )
 
-// FileConfig says which file and what its columns mean. Empty column names are guessed from the file.
+// FileConfig says which file and what its columns mean. Empty column names are guessed from the
+// file.
 type FileConfig struct {
 	Path   string // CSV with a header row, NDJSON or a JSON array; each may be gzip, and UTF-16 with a byte order mark
 	Format string // csv, ndjson or json; default by the file's name, else by its first byte
@@ -103,8 +104,9 @@ type rowReader interface {
 	next(r *row) error // io.EOF at the end
 }
 
-// OpenFile opens a file and decides, by a sample of its first rows, what its columns mean. The error names the file, and
-// for a column that is not there, or may be one of several, the columns that are.
+// OpenFile opens a file and decides, by a sample of its first rows, what its columns mean. The
+// error names the file, and for a column that is not there, or may be one of several, the columns
+// that are.
 func OpenFile(cfg FileConfig) (*File, error) {
 	if cfg.Path == "-" {
 		return nil, errors.New("standard input can't be replayed after a crash: write it to a file first")
@@ -359,7 +361,8 @@ func (f *File) name(i int) string {
 	return names[i]
 }
 
-// namedValues makes the readings of the columns that are named, and counts the cells of others as unused.
+// namedValues makes the readings of the columns that are named, and counts the cells of others as
+// unused.
 func (f *File) namedValues(r *row, base *reading.Reading, bad func(column string, err error)) {
 	c := &f.columns
 	for i, text := range r.cells {
@@ -390,8 +393,8 @@ func isOneOf(few []int, i int) bool {
 	return false
 }
 
-// eachValue makes a reading of each cell that is a value. What a column is the sample has shown; one that has shown nothing is of
-// values from its first number on.
+// eachValue makes a reading of each cell that is a value. What a column is the sample has shown;
+// one that has shown nothing is of values from its first number on.
 func (f *File) eachValue(r *row, base *reading.Reading, bad func(column string, err error)) {
 	c := &f.columns
 	for i, text := range r.cells {

@@ -40,7 +40,8 @@ func zipped(t *testing.T, content string) string {
 	return b.String()
 }
 
-// all opens a file and returns a line for each item: device/boot/seq sensor=value unit @ts, or the error.
+// all opens a file and returns a line for each item: device/boot/seq sensor=value unit @ts, or the
+// error.
 func all(t *testing.T, cfg FileConfig) []string {
 	t.Helper()
 	f, err := OpenFile(cfg)
@@ -202,7 +203,8 @@ func TestOpenFileRefuses(t *testing.T) {
 	}
 }
 
-// A file that is cut off anywhere and resumed from its position yields what it would have yielded whole.
+// A file that is cut off anywhere and resumed from its position yields what it would have yielded
+// whole.
 func TestFileResumesAnywhere(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {

@@ -24,7 +24,8 @@ func utf16le(text string, bigEndian bool) string {
 	return b.String()
 }
 
-// TestFilesAsTheyAre reads files as other programs write them: each is read right, or refused with the true reason.
+// TestFilesAsTheyAre reads files as other programs write them: each is read right, or refused with
+// the true reason.
 func TestFilesAsTheyAre(t *testing.T) {
 	const rows = "a/f/0 temp=1 @2026-01-01T00:00:00.000Z|a/f/1 temp=2.5 @2026-01-01T00:00:01.000Z"
 	for _, c := range []struct {

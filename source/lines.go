@@ -30,8 +30,8 @@ func newLines(content *bufio.Reader) *lines {
 	return l
 }
 
-// next returns the next line with its end, valid until the next call. Of one that is longer than maxLine it
-// returns the beginning.
+// next returns the next line with its end, valid until the next call. Of one that is longer than
+// maxLine it returns the beginning.
 func (l *lines) next() (line []byte, tooLong bool, err error) {
 	if n := len(l.back); n > 0 {
 		line = l.back[n-1]
@@ -61,7 +61,8 @@ func (l *lines) next() (line []byte, tooLong bool, err error) {
 	}
 }
 
-// giveBack makes next return these lines again, the first one first. They must be the caller's copies.
+// giveBack makes next return these lines again, the first one first. They must be the caller's
+// copies.
 func (l *lines) giveBack(again [][]byte) {
 	for i := len(again) - 1; i >= 0; i-- {
 		l.back = append(l.back, again[i])

@@ -10,10 +10,12 @@ import (
 	"strconv"
 )
 
-// maxKeys is how many different keys the objects of a file may have: the columns are kept in memory.
+// maxKeys is how many different keys the objects of a file may have: the columns are kept in
+// memory.
 const maxKeys = 10_000
 
-// objects turns JSON objects into cells. Its columns are the top-level keys, in the order in which they first come.
+// objects turns JSON objects into cells. Its columns are the top-level keys, in the order in which
+// they first come.
 type objects struct {
 	keys  []string
 	index map[string]int
@@ -45,8 +47,8 @@ func (o *objects) column(key string) int {
 	return i
 }
 
-// cut decodes an object into cells. Texts lose their quotes, numbers and booleans are as written, null and
-// missing keys are empty, and nested values are their JSON.
+// cut decodes an object into cells. Texts lose their quotes, numbers and booleans are as written,
+// null and missing keys are empty, and nested values are their JSON.
 func (o *objects) cut(object []byte) ([]string, error) {
 	dec := json.NewDecoder(bytes.NewReader(object))
 	dec.UseNumber()
@@ -134,8 +136,8 @@ func (n *ndjsonRows) next(r *row) error {
 	}
 }
 
-// newJSON chooses how JSON is read: an array, objects over several lines, or an object a line. The last one finds
-// the next row after a broken one, so it is taken wherever it can be.
+// newJSON chooses how JSON is read: an array, objects over several lines, or an object a line. The
+// last one finds the next row after a broken one, so it is taken wherever it can be.
 func newJSON(content *bufio.Reader, keys []string) rowReader {
 	o := newObjects(keys)
 	head, _ := content.Peek(headBytes)
@@ -157,7 +159,8 @@ func newJSON(content *bufio.Reader, keys []string) rowReader {
 	return &ndjsonRows{objects: o, lines: newLines(content)}
 }
 
-// jsonRows reads the elements of a JSON array, or objects that follow each other over any number of lines.
+// jsonRows reads the elements of a JSON array, or objects that follow each other over any number of
+// lines.
 type jsonRows struct {
 	*objects
 	content *bufio.Reader
@@ -191,7 +194,8 @@ func (j *jsonRows) next(r *row) error {
 	return nil
 }
 
-// separator reads what stands before an element of an array, c first, and returns the element's first byte.
+// separator reads what stands before an element of an array, c first, and returns the element's
+// first byte.
 func (j *jsonRows) separator(c byte) (byte, error) {
 	switch {
 	case j.ended:
@@ -259,8 +263,8 @@ func (j *jsonRows) read() (byte, error) {
 	return c, nil
 }
 
-// value reads a value, of which c is the first byte, by its brackets and quotes: what is wrong within them harms this
-// value only.
+// value reads a value, of which c is the first byte, by its brackets and quotes: what is wrong
+// within them harms this value only.
 func (j *jsonRows) value(c byte) (tooLong bool, err error) {
 	j.buf = append(j.buf[:0], c)
 	depth, quoted, escaped := 0, false, false

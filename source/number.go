@@ -36,8 +36,8 @@ func newNumbers(decimal string) (numbers, error) {
 	return numbers{}, fmt.Errorf("unknown decimal sign %q: choose . or ,", decimal)
 }
 
-// guess chooses the decimal sign by the numbers of a sample, each with the place where it stands. It refuses where
-// they don't say.
+// guess chooses the decimal sign by the numbers of a sample, each with the place where it stands.
+// It refuses where they don't say.
 func (n *numbers) guess(sample []placed) error {
 	var comma, point, clear *placed
 	for i := range sample {
@@ -126,8 +126,8 @@ func parseValue(text string) (float64, error) {
 	return 0, fmt.Errorf("%q is neither a finite number nor a boolean", shorten(text))
 }
 
-// looksNumeric reports whether a text is a number or a boolean, in this form or another: it tells columns of values
-// from columns of text.
+// looksNumeric reports whether a text is a number or a boolean, in this form or another: it tells
+// columns of values from columns of text.
 func looksNumeric(text string) bool {
 	text = strings.TrimSpace(text)
 	if _, err := parseValue(text); err == nil || errors.Is(err, errNotFinite) {
@@ -136,7 +136,8 @@ func looksNumeric(text string) bool {
 	return commaDecimal.MatchString(text) || grouped['.'].MatchString(text) || grouped[','].MatchString(text)
 }
 
-// isMissing reports whether a text stands for a value that is not there: it tells nothing about its column.
+// isMissing reports whether a text stands for a value that is not there: it tells nothing about its
+// column.
 func isMissing(text string) bool {
 	switch strings.ToLower(strings.TrimSpace(text)) {
 	case "", "-", "--", "?", "na", "n/a", "#n/a", "#na", "nil", "null", "none", "missing", "unknown", "unavailable":

@@ -5,16 +5,17 @@ import (
 	"strconv"
 )
 
-// A device's time is cut into windows of outageWindow ticks. In a window, with the probability that the
-// fleet is given, the device is silent once: from a tick in the first half, for shortestOutage ticks up to half a window,
-// so that an outage ends in the window in which it began. The device boots when it ends.
+// A device's time is cut into windows of outageWindow ticks. In a window, with the probability that
+// the fleet is given, the device is silent once: from a tick in the first half, for shortestOutage
+// ticks up to half a window, so that an outage ends in the window in which it began. The device
+// boots when it ends.
 const (
 	outageWindow   = 256
 	shortestOutage = 16
 )
 
-// outages knows when each device is silent. It is a pure function of key and chance; current only keeps
-// each device's present spell, so that the past is searched once and not for each reading.
+// outages knows when each device is silent. It is a pure function of key and chance; current only
+// keeps each device's present spell, so that the past is searched once and not for each reading.
 type outages struct {
 	key     uint64
 	chance  chance
@@ -22,7 +23,8 @@ type outages struct {
 	current []spell
 }
 
-// spell is a stretch of ticks [first, end) in which a device is silent, or counts on under one boot id.
+// spell is a stretch of ticks [first, end) in which a device is silent, or counts on under one boot
+// id.
 type spell struct {
 	first, end int64
 	silent     bool

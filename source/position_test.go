@@ -17,7 +17,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// lateKeys is NDJSON whose keys come, and turn from texts to numbers and back, long after the sample.
+// lateKeys is NDJSON whose keys come, and turn from texts to numbers and back, long after the
+// sample.
 func lateKeys(rows int, rng *rand.Rand) string {
 	var b strings.Builder
 	for i := range rows {
@@ -35,7 +36,8 @@ func lateKeys(rows int, rng *rand.Rand) string {
 	return b.String()
 }
 
-// A run that resumes behind the sample takes the columns, and counts sequence numbers and what is unused, as one that was never stopped.
+// A run that resumes behind the sample takes the columns, and counts sequence numbers and what is
+// unused, as one that was never stopped.
 func TestLateColumnsResume(t *testing.T) {
 	const seed, rows = 28, 8000
 	rng := rand.New(rand.NewPCG(seed, 1))
@@ -96,7 +98,8 @@ func TestLateColumnsResume(t *testing.T) {
 	}
 }
 
-// Rows that were sent must read as they were sent: a change far from the file's beginning is found, and so is another option.
+// Rows that were sent must read as they were sent: a change far from the file's beginning is found,
+// and so is another option.
 func TestSeekRefusesOtherRows(t *testing.T) {
 	content := lateKeys(8000, rand.New(rand.NewPCG(3, 1)))
 	path := writeFile(t, "f.ndjson", content)
@@ -191,7 +194,8 @@ func TestUnused(t *testing.T) {
 	}
 }
 
-// CSV as Go's own package writes it reads as it was, whatever the delimiter and what is in the cells.
+// CSV as Go's own package writes it reads as it was, whatever the delimiter and what is in the
+// cells.
 func TestCSVRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		width := rapid.IntRange(2, 4).Draw(t, "width")

@@ -20,7 +20,8 @@ type Preview struct {
 // previewed is how many readings and reasons a preview has.
 const previewed = 5
 
-// Preview reads the file to its end. On a file that is cut short it returns what it has read, with the error.
+// Preview reads the file to its end. On a file that is cut short it returns what it has read, with
+// the error.
 func (f *File) Preview() (p Preview, err error) {
 	p = Preview{Columns: f.Columns(), Columned: make(map[string]int64)}
 	items := make([]Item, 1024)

@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// sample is the beginning of a file, by which its columns, delimiter, decimal sign and times are decided. It is the same for every
-// run of a file, so that a run that resumes reads the rows before its position as they were read.
+// sample is the beginning of a file, by which its columns, delimiter, decimal sign and times are
+// decided. It is the same for every run of a file, so that a run that resumes reads the rows before
+// its position as they were read.
 type sample struct {
 	head  []byte
 	whole bool // the file has no more
@@ -122,7 +123,8 @@ func (f *File) decideNumbers(s *sample, values []int) (err error) {
 	return f.numbers.guess(cells)
 }
 
-// checkSample refuses a file of which no row of the sample has a device and a time: its columns mean something else.
+// checkSample refuses a file of which no row of the sample has a device and a time: its columns
+// mean something else.
 func (f *File) checkSample(s *sample) error {
 	var first error
 	for i := range s.rows {
@@ -161,8 +163,8 @@ func withKeys(names []string, cfg *FileConfig) []string {
 // delimiters of CSV, in the order in which they are tried.
 const delimiters = ",;\t|"
 
-// newDelimiter reads the setting of the delimiter. Where there is none it takes the one that cuts most of the first
-// lines into as many cells as the header.
+// newDelimiter reads the setting of the delimiter. Where there is none it takes the one that cuts
+// most of the first lines into as many cells as the header.
 func newDelimiter(setting string, head []byte) (byte, error) {
 	switch {
 	case setting == "tab" || setting == `\t`:
@@ -192,7 +194,8 @@ func firstLine(head []byte) string {
 	return string(head[:end])
 }
 
-// fits counts the first rows that a delimiter cuts into as many cells as the header has, more than one.
+// fits counts the first rows that a delimiter cuts into as many cells as the header has, more than
+// one.
 func fits(head []byte, delimiter byte) (rows, cells int) {
 	const enough = 200
 	c := &csvRows{lines: newLines(bufio.NewReaderSize(bytes.NewReader(head), headBytes)), delimiter: delimiter}

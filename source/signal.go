@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// signal is what one sensor measures: a level that differs from device to device, a daily cycle, a slow
-// wander of the zero point, noise and, rarely, a spike.
+// signal is what one sensor measures: a level that differs from device to device, a daily cycle, a
+// slow wander of the zero point, noise and, rarely, a spike.
 type signal struct {
 	sensor   string
 	unit     string  // UCUM
@@ -38,8 +38,8 @@ const (
 	phaseMillis  = 4 * dayMillis / 24  // a device's day is shifted by up to half of this either way
 )
 
-// level is the signal without noise and spikes at ts. who is a random number that belongs to the sensor of
-// the device, device one that belongs to the device: its sensors share their daily phase.
+// level is the signal without noise and spikes at ts. who is a random number that belongs to the
+// sensor of the device, device one that belongs to the device: its sensors share their daily phase.
 func (s *signal) level(ts int64, device, who uint64, drift float64) float64 {
 	phase := int64(device%uint64(phaseMillis)) - phaseMillis/2
 	angle := float64((ts-peakMillis+phase)%dayMillis) * (2 * math.Pi / float64(dayMillis))

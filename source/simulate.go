@@ -60,9 +60,10 @@ func (c *FleetConfig) Validate() error {
 
 // Fleet is a simulated fleet of devices.
 //
-// Time goes in ticks: in each tick every device that is not silent sends one reading of each sensor. The
-// slots are numbered through: slot = (tick·devices + device)·sensors + sensor. What a slot yields is a pure
-// function of its number and the settings, so a position is a slot number and the event time of tick 0.
+// Time goes in ticks: in each tick every device that is not silent sends one reading of each
+// sensor. The slots are numbered through: slot = (tick·devices + device)·sensors + sensor. What a
+// slot yields is a pure function of its number and the settings, so a position is a slot number and
+// the event time of tick 0.
 type Fleet struct {
 	cfg     FleetConfig
 	keys    fleetKeys
@@ -80,7 +81,8 @@ type Fleet struct {
 // fleetKeys name the streams of random numbers, one a purpose.
 type fleetKeys struct{ device, sensor, noise, spike, late, repeat uint64 }
 
-// repeatLag is how many ticks later a reading is sent again; lateMost how far an event time is displaced.
+// repeatLag is how many ticks later a reading is sent again; lateMost how far an event time is
+// displaced.
 const (
 	repeatLag = 2
 	lateMost  = int64(10_000) // milliseconds
@@ -97,7 +99,8 @@ func NewFleet(cfg FleetConfig) (*Fleet, error) {
 	if cfg.Prefix == "" {
 		cfg.Prefix = "device-"
 	}
-	// Boot ids tell fleets apart that share a topic: by their name, or the seed where they have none.
+	// Boot ids tell fleets apart that share a topic: by their name, or the seed where they have
+	// none.
 	boots := cfg.Name + "-"
 	if cfg.Name == "" {
 		boots = "s" + strconv.FormatUint(cfg.Seed, 10) + "-"
@@ -176,8 +179,8 @@ func (f *Fleet) Position() []byte {
 	return p
 }
 
-// Seek implements the producer's Source. A live fleet goes on at the present time: event times of the
-// time that it was down do not exist.
+// Seek implements the producer's Source. A live fleet goes on at the present time: event times of
+// the time that it was down do not exist.
 func (f *Fleet) Seek(position []byte) error {
 	var p fleetPosition
 	if err := json.Unmarshal(position, &p); err != nil {

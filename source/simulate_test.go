@@ -36,7 +36,8 @@ func newFleet(t interface{ Fatal(...any) }, cfg FleetConfig) *Fleet {
 	return f
 }
 
-// readAllItems takes items in chunks of the sizes that size gives. Between chunks, another fleet may go on from the position.
+// readAllItems takes items in chunks of the sizes that size gives. Between chunks, another fleet
+// may go on from the position.
 func readAllItems(t interface{ Fatal(...any) }, f *Fleet, size func() int, between func(*Fleet) *Fleet) []Item {
 	var all []Item
 	for {
@@ -105,8 +106,8 @@ func checkItems(t *rapid.T, items []Item) {
 	}
 }
 
-// A live fleet goes on with the next reading at the present time after a downtime, and repeats nothing
-// from before it.
+// A live fleet goes on with the next reading at the present time after a downtime, and repeats
+// nothing from before it.
 func TestLiveFleetResumesNow(t *testing.T) {
 	for sent := 195; sent < 201; sent++ { // some stop between a reading and a repeat
 		testLiveFleetResumes(t, sent)
@@ -177,7 +178,8 @@ func TestFleetSeekRefusesOtherSettings(t *testing.T) {
 	}
 }
 
-// The signals look like sensors: a daily cycle of the configured size, and as many spikes as asked for.
+// The signals look like sensors: a daily cycle of the configured size, and as many spikes as asked
+// for.
 func TestFleetSignals(t *testing.T) {
 	const ticks = 2 * 24 * 60
 	cfg := FleetConfig{Seed: 7, Devices: 1, Interval: time.Minute, Start: time.UnixMilli(1767225600000), Count: ticks * sensors, Noise: 1}

@@ -32,7 +32,8 @@ var units = map[string]*unit{
 	"unix": {"seconds", 0}, "unix-ms": {"milliseconds", 1}, "unix-us": {"microseconds", 1e3}, "unix-ns": {"nanoseconds", 1e6},
 }
 
-// layouts are the forms of text that auto tries. Fractions of a second may follow the seconds of each.
+// layouts are the forms of text that auto tries. Fractions of a second may follow the seconds of
+// each.
 var layouts = []string{
 	time.RFC3339, "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05Z0700",
 	"2006-01-02 15:04:05 Z07:00", "2006-01-02 15:04:05 Z0700", "2006-01-02 15:04:05 UTC",
@@ -46,15 +47,15 @@ var (
 	dayFirst   = []string{"02/01/2006 15:04:05", "02/01/2006 15:04", "2/1/2006 15:04:05", "2/1/2006 15:04"}
 )
 
-// The years in which event times lie where nothing else is said: outside them are clocks that were never set, dates
-// that are written as numbers, and epochs in another unit.
+// The years in which event times lie where nothing else is said: outside them are clocks that were
+// never set, dates that are written as numbers, and epochs in another unit.
 const (
 	firstYear = 1990
 	lastYear  = 2100
 )
 
-// newTimestamps decides how times are read. Where the format is auto, or none, the sample's times decide what
-// a single one can't show, or the error says that they don't.
+// newTimestamps decides how times are read. Where the format is auto, or none, the sample's times
+// decide what a single one can't show, or the error says that they don't.
 func newTimestamps(cfg *FileConfig, sample []placed) (timestamps, error) {
 	t := timestamps{location: cfg.Location}
 	if err := t.setYears(cfg.Years); err != nil {
@@ -132,8 +133,8 @@ func slashLayouts(sample []placed) ([]string, error) {
 		any, dayFirst[0], monthFirst[0])
 }
 
-// refuseHours refuses numbers that are plausible epochs and dates with an hour as well (2026010112 is in 2034), where all
-// of the sample are.
+// refuseHours refuses numbers that are plausible epochs and dates with an hour as well (2026010112
+// is in 2034), where all of the sample are.
 func refuseHours(sample []placed) error {
 	for i := range sample {
 		if _, err := time.Parse("2006010215", sample[i].text); err != nil || len(sample[i].text) != 10 {
@@ -188,7 +189,8 @@ func isNumber(text string) bool {
 	return err == nil
 }
 
-// number reads an epoch. Without a unit its size tells which: the plausible years of each unit lie far apart.
+// number reads an epoch. Without a unit its size tells which: the plausible years of each unit lie
+// far apart.
 func (t *timestamps) number(text string, u *unit) (int64, error) {
 	v, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(v) || math.Abs(v) > 1e20 {
@@ -216,8 +218,8 @@ func (t *timestamps) number(text string, u *unit) (int64, error) {
 	return 0, fmt.Errorf("%s as %s since 1970 is outside the years 1 to 9999", shorten(text), u.name)
 }
 
-// guessUnit tells seconds from milliseconds and finer by size: each range begins in the year 2001 or before
-// and ends after 5000.
+// guessUnit tells seconds from milliseconds and finer by size: each range begins in the year 2001
+// or before and ends after 5000.
 func guessUnit(v float64) *unit {
 	switch a := math.Abs(v); {
 	case a < 1e11:

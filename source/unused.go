@@ -25,8 +25,8 @@ func (f *File) skip(column int, text string) {
 	}
 }
 
-// Unused returns the columns whose cells were not sent, in the order of the file. It counts from the file's first row, whichever run
-// has read it, up to the last row that was read.
+// Unused returns the columns whose cells were not sent, in the order of the file. It counts from
+// the file's first row, whichever run has read it, up to the last row that was read.
 func (f *File) Unused() []Unused {
 	var all []Unused
 	for i, u := range f.unused {

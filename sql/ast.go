@@ -1,4 +1,5 @@
-// Package sql is the dialect of Apache Flink SQL 2.x as far as pipelines need it: text to syntax tree and back.
+// Package sql is the dialect of Apache Flink SQL 2.x as far as pipelines need it: text to syntax
+// tree and back.
 //
 //	lexer.go        text -> tokens with positions
 //	keywords.go     which words are reserved, so that a file that passes here passes on Flink
@@ -28,7 +29,8 @@ type Ident struct {
 	Name string
 }
 
-// Script is the statements of a file. Texts are the same statements as they are written, without their semicolons.
+// Script is the statements of a file. Texts are the same statements as they are written, without
+// their semicolons.
 type Script struct {
 	Statements []Statement
 	Texts      []string

@@ -114,8 +114,9 @@ type Cast struct {
 	Try  bool
 }
 
-// Call is a function call. Calls with a syntax of their own are brought to this form: EXTRACT(unit FROM x) has a *Symbol as
-// its first argument, POSITION(a IN b) has the arguments a, b, TRIM(BOTH a FROM b) a *Symbol, a, b.
+// Call is a function call. Calls with a syntax of their own are brought to this form: EXTRACT(unit
+// FROM x) has a *Symbol as its first argument, POSITION(a IN b) has the arguments a, b, TRIM(BOTH a
+// FROM b) a *Symbol, a, b.
 type Call struct {
 	Pos
 	Name     string // as written; built-in functions are upper case
@@ -157,7 +158,8 @@ type Frame struct {
 	Start, End Bound
 }
 
-// Bound is UNBOUNDED PRECEDING|FOLLOWING, CURRENT ROW (both false, Offset nil), or n PRECEDING|FOLLOWING.
+// Bound is UNBOUNDED PRECEDING|FOLLOWING, CURRENT ROW (both false, Offset nil), or n
+// PRECEDING|FOLLOWING.
 type Bound struct {
 	Unbounded bool
 	Following bool

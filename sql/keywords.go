@@ -2,8 +2,8 @@ package sql
 
 import "strings"
 
-// reserved are the words that can't be a name unless they stand in backticks: those of Calcite's parser
-// as Flink builds it (flink-sql-parser, Parser.tdd).
+// reserved are the words that can't be a name unless they stand in backticks: those of Calcite's
+// parser as Flink builds it (flink-sql-parser, Parser.tdd).
 var reserved = wordSet(`
 ABS ALL ALLOCATE ALLOW ALTER AND ANY ARE ARRAY ARRAY_MAX_CARDINALITY AS ASENSITIVE ASYMMETRIC AT ATOMIC
 AUTHORIZATION AVG BEGIN BEGIN_FRAME BEGIN_PARTITION BETWEEN BIGINT BINARY BIT BLOB BOOLEAN BOTH BY BYTES CALL
@@ -64,7 +64,8 @@ func Quote(name string) string {
 			plain = false
 		}
 	}
-	// x'…' would be read as a binary string only with a quote behind it, which never follows a name.
+	// x'…' would be read as a binary string only with a quote behind it, which never follows a
+	// name.
 	if plain {
 		return name
 	}

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Expressions by precedence, loosest first: OR, AND, NOT, comparison and predicates, || + -, * / %, unary, postfix.
+// Expressions by precedence, loosest first: OR, AND, NOT, comparison and predicates, || + -, * / %,
+// unary, postfix.
 
 func (p *parser) expr() Expr {
 	p.enter()
@@ -714,6 +715,7 @@ func (p *parser) rowFields(n *TypeName) {
 			break
 		}
 	}
-	// "<>" and ">=" may glue to a closing bracket only in text that is no type, so one symbol is enough.
+	// "<>" and ">=" may glue to a closing bracket only in text that is no type, so one symbol is
+	// enough.
 	p.expectSymbol(closing)
 }

@@ -392,7 +392,8 @@ func (p *parser) alias() Alias {
 	return a
 }
 
-// windowTable is behind TABLE: (TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL …)), with arguments by position or by name.
+// windowTable is behind TABLE: (TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL …)), with arguments by
+// position or by name.
 func (p *parser) windowTable(at Pos) TableRef {
 	p.expectSymbol("(")
 	function := p.peek()

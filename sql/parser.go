@@ -14,7 +14,8 @@ func Parse(text string) (*Script, error) {
 	return p.script(false)
 }
 
-// ParsePreview reads like Parse a text whose last statement may be a query on its own: Script.Query.
+// ParsePreview reads like Parse a text whose last statement may be a query on its own:
+// Script.Query.
 func ParsePreview(text string) (*Script, error) {
 	p, err := newParser(text)
 	if err != nil {
@@ -71,7 +72,8 @@ type parser struct {
 	at     int
 	depth  int
 	text   string
-	// tried are the words that the parser would have taken at the furthest token: candidates for "did you mean".
+	// tried are the words that the parser would have taken at the furthest token: candidates for
+	// "did you mean".
 	tried   []string
 	triedAt int
 }

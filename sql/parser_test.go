@@ -9,8 +9,8 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// TestParser runs testdata: "parse" prints the statements that a text has, "expr" an expression, each as the printer
-// writes them, or the error.
+// TestParser runs testdata: "parse" prints the statements that a text has, "expr" an expression,
+// each as the printer writes them, or the error.
 func TestParser(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -40,7 +40,8 @@ func TestParser(t *testing.T) {
 	})
 }
 
-// same wants what is printed to parse to what prints the same. It reports whether the text parses at all.
+// same wants what is printed to parse to what prints the same. It reports whether the text parses
+// at all.
 func same(t *testing.T, text string) bool {
 	t.Helper()
 	s, err := Parse(text)
@@ -85,7 +86,8 @@ func TestPrintIsIdentity(t *testing.T) {
 	}
 }
 
-// An interval before TO is written in parentheses: FLOOR(ts + INTERVAL '90' MINUTE TO HOUR) would be a MINUTE TO HOUR.
+// An interval before TO is written in parentheses: FLOOR(ts + INTERVAL '90' MINUTE TO HOUR) would
+// be a MINUTE TO HOUR.
 func TestPrintIntervalBeforeUnit(t *testing.T) {
 	for _, text := range []string{"FLOOR((ts + INTERVAL '90' MINUTE) TO HOUR)", "CEILING((a - (b + INTERVAL '1' DAY)) TO MONTH)", "FLOOR((-INTERVAL '1' DAY) TO HOUR)"} {
 		e, err := ParseExpr(text)

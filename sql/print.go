@@ -284,7 +284,8 @@ func (p *printer) body(b QueryBody) {
 	}
 }
 
-// operand writes one side of a set operation. The tree that the parser builds needs no parentheses that it has not kept as *Query.
+// operand writes one side of a set operation. The tree that the parser builds needs no parentheses
+// that it has not kept as *Query.
 func (p *printer) operand(_ *SetOp, b QueryBody, _ bool) { p.body(b) }
 
 func (p *printer) selectCore(s *Select) {
@@ -745,7 +746,8 @@ func unitFollows(c *Call) bool {
 	return unit && slices.Contains([]string{"CEIL", "CEILING", "FLOOR"}, strings.ToUpper(c.Name))
 }
 
-// endsInInterval reports whether the text of an expression ends in an interval without TO, which would take a TO that follows.
+// endsInInterval reports whether the text of an expression ends in an interval without TO, which
+// would take a TO that follows.
 func endsInInterval(e Expr) bool {
 	switch e := e.(type) {
 	case *Interval:
@@ -758,7 +760,8 @@ func endsInInterval(e Expr) bool {
 	return false
 }
 
-// argumentBinding is what an argument must bind at least: before IN of POSITION, a predicate would swallow it.
+// argumentBinding is what an argument must bind at least: before IN of POSITION, a predicate would
+// swallow it.
 func argumentBinding(c *Call, i int) int {
 	if i == 0 && strings.EqualFold(c.Name, "POSITION") {
 		return bindAdd

@@ -12,13 +12,17 @@ import (
 	"weir/plan"
 )
 
-// file is a test: steps in order. Lines that are no command are rows; those that begin with # are comments.
+// file is a test: steps in order. Lines that are no command are rows; those that begin with # are
+// comments.
 //
-//	send TOPIC [timestamp=2026-01-01T00:00:00Z] [key=K] [partition=0]   rows, as JSON, that come in
+//	send TOPIC [timestamp=2026-01-01T00:00:00Z] [key=K] [partition=0]   rows, as JSON, that come
+//	                                                                    in
 //	clock 30s                                             time passes without a record
 //	end                                                   all inputs have ended
-//	expect TOPIC                                          rows that have come out at the end of the file, in any order;
-//	                                                      .late, .dlq, and .dropped are what was set aside, and what options left out
+//	expect TOPIC                                          rows that have come out at the end of
+//	                                                      the file, in any order; .late, .dlq, and
+//	                                                      .dropped are what was set aside, and
+//	                                                      what options left out
 type file struct{ steps []step }
 
 type step struct {
@@ -117,7 +121,8 @@ func parseStep(line string) (step, error) {
 	return s, nil
 }
 
-// run returns what came out of the topics that the file expects rows of, and what options have dropped.
+// run returns what came out of the topics that the file expects rows of, and what options have
+// dropped.
 func (f *file) run(p *plan.Program, o Options) (map[string][]string, operator.Dropped, error) {
 	o.Partitions = max(o.Partitions, f.partitions())
 	s, err := newSim(p, o, nil)

@@ -24,7 +24,8 @@ type bid struct {
 	at        time.Time
 }
 
-// bids are those of a few bidders of whom some are hot, out of order by less than the watermark's delay, in partitions of different speed: one has most.
+// bids are those of a few bidders of whom some are hot, out of order by less than the watermark's
+// delay, in partitions of different speed: one has most.
 func bids(random *rand.Rand, n int, partitions int32) []bid {
 	all := make([]bid, n)
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -67,8 +68,8 @@ func offline(all []bid) []string {
 	return rows
 }
 
-// TestNexmarkSessions is Nexmark's q11 over skewed partitions: the sessions are those of an offline computation, in whatever order partitions
-// are read, and however far one is ahead.
+// TestNexmarkSessions is Nexmark's q11 over skewed partitions: the sessions are those of an offline
+// computation, in whatever order partitions are read, and however far one is ahead.
 func TestNexmarkSessions(t *testing.T) {
 	for range 6 {
 		seed := 1 + rand.Int64N(1_000_000)

@@ -18,7 +18,8 @@ func shown(b []byte) string {
 	return fmt.Sprintf("%q", b)
 }
 
-// What has no key, no value or no value of a header is not what has an empty one, through a pipeline and back.
+// What has no key, no value or no value of a header is not what has an empty one, through a
+// pipeline and back.
 func TestNullIsNotEmpty(t *testing.T) {
 	const text = `
 CREATE TABLE a (k STRING, v STRING, h MAP<STRING, BYTES> METADATA FROM 'headers')
@@ -71,8 +72,9 @@ INSERT INTO d SELECT k, CARDINALITY(h), h['n'] IS NULL FROM a;`
 		`null "{\"k\":\"k\",\"n\":3,\"nulls\":true}"`, `null "{\"k\":\"l\",\"n\":3,\"nulls\":true}"`)
 }
 
-// A row that fails behind an exchange is a letter with names of columns: those of the table that it was for, or of what could not be computed.
-// It is one when it comes, and none when it is taken back.
+// A row that fails behind an exchange is a letter with names of columns: those of the table that it
+// was for, or of what could not be computed. It is one when it comes, and none when it is taken
+// back.
 func TestLettersOfComputedRows(t *testing.T) {
 	const text = `
 CREATE TABLE a (d STRING, v STRING) WITH ('connector' = 'kafka', 'topic' = 'a', 'format' = 'json');
@@ -104,7 +106,8 @@ INSERT INTO b SELECT d, CAST(MAX(v) AS INT), ROW(MIN(v)) FROM a GROUP BY d;`
 	}
 }
 
-// The rows of groups depend on where transactions end, and so do their letters: these run in one way only.
+// The rows of groups depend on where transactions end, and so do their letters: these run in one
+// way only.
 func TestTransactions(t *testing.T) {
 	results, err := Dir("testdata/transactions", false)
 	if err != nil {

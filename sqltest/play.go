@@ -10,8 +10,9 @@ import (
 	"weir/plan"
 )
 
-// Play sends the rows of a test, without its clock, ends all inputs, and returns the records that the pipeline has written to the topics of its tables, in
-// the order of their partitions. Where o has none, rows lie in the partitions that the test names, and in the first otherwise.
+// Play sends the rows of a test, without its clock, ends all inputs, and returns the records that
+// the pipeline has written to the topics of its tables, in the order of their partitions. Where o
+// has none, rows lie in the partitions that the test names, and in the first otherwise.
 func Play(p *plan.Program, test string, o Options) (map[string][]*kgo.Record, error) {
 	script, err := os.ReadFile(test) //nolint:gosec // the user's file
 	if err != nil {
@@ -47,8 +48,9 @@ func Play(p *plan.Program, test string, o Options) (map[string][]*kgo.Record, er
 	return s.written()
 }
 
-// PlayRecords is Play over records that lie in partitions already: each partition gets its records in the order in which they are given. The late rows are
-// among what it returns, by the name of their topic.
+// PlayRecords is Play over records that lie in partitions already: each partition gets its records
+// in the order in which they are given. The late rows are among what it returns, by the name of
+// their topic.
 func PlayRecords(p *plan.Program, records []*kgo.Record, o Options) (map[string][]*kgo.Record, error) {
 	s, err := newSim(p, o, nil)
 	if err != nil {
@@ -68,7 +70,8 @@ func PlayRecords(p *plan.Program, records []*kgo.Record, o Options) (map[string]
 	return s.written()
 }
 
-// written ends all inputs and returns the records of the pipeline's topics, in the order of their partitions.
+// written ends all inputs and returns the records of the pipeline's topics, in the order of their
+// partitions.
 func (s *sim) written() (map[string][]*kgo.Record, error) {
 	if err := s.check(); err != nil {
 		return nil, err

@@ -11,9 +11,11 @@ import (
 	"weir/plan"
 )
 
-// Preview runs a pipeline over records of its sources, by topic and in the order of their offsets, as one task of each stage
-// for each partition. sizes are the partitions that the sources' topics have. A partition without records holds nothing back. With end, the inputs end behind them, so that all windows close. It writes nothing anywhere: what the pipeline would
-// write comes back by topic, dead letters and late rows with their reason in the header "reason". It ends early, with
+// Preview runs a pipeline over records of its sources, by topic and in the order of their offsets,
+// as one task of each stage for each partition. sizes are the partitions that the sources' topics
+// have. A partition without records holds nothing back. With end, the inputs end behind them, so
+// that all windows close. It writes nothing anywhere: what the pipeline would write comes back by
+// topic, dead letters and late rows with their reason in the header "reason". It ends early, with
 // ctx's error, when ctx is done.
 func Preview(ctx context.Context, p *plan.Program, records map[string][]*kgo.Record, sizes map[string]int32, end bool) (map[string][]*kgo.Record, error) {
 	width := int32(1)

@@ -46,7 +46,8 @@ type task struct {
 	last      map[string]time.Time // when an input last had a record
 }
 
-// withoutRegistries makes tables hold JSON whose schemas lie in a registry: a test is about SQL, and its rows are JSON.
+// withoutRegistries makes tables hold JSON whose schemas lie in a registry: a test is about SQL,
+// and its rows are JSON.
 func withoutRegistries(p *plan.Program) {
 	for _, t := range p.Tables {
 		for _, f := range []*plan.Format{&t.Key, &t.Value} {
@@ -203,8 +204,8 @@ func Records(p *plan.Program, test string) ([]*kgo.Record, error) {
 	return all, nil
 }
 
-// keyOf makes the key of a row from its fields, in the spelling of the table's own encoding. A row that is no JSON has none, and neither
-// has one whose raw key is NULL.
+// keyOf makes the key of a row from its fields, in the spelling of the table's own encoding. A row
+// that is no JSON has none, and neither has one whose raw key is NULL.
 func keyOf(t *plan.Table, row string) []byte {
 	fields := make([]format.Field, len(t.Key.Columns))
 	cols := make([]*expr.Column, len(fields))
@@ -237,7 +238,8 @@ func keyOf(t *plan.Table, row string) []byte {
 	return key
 }
 
-// work runs transactions after rows have come: all that there is to read, or with a seed some of it.
+// work runs transactions after rows have come: all that there is to read, or with a seed some of
+// it.
 func (s *sim) work() error {
 	if s.random == nil {
 		return s.settle()
@@ -317,7 +319,8 @@ func (s *sim) read(t *task, topic string) error {
 		to = from + 1 + s.random.IntN(to-from)
 	}
 	t.last[topic] = s.clock
-	// After each restart a task announces its watermark. One that reads what it writes would so never come to an end.
+	// After each restart a task announces its watermark. One that reads what it writes would so
+	// never come to an end.
 	crash := s.options.Crash && !feedsItself(t.stage, topic)
 	err := s.transaction(t, crash, func(out *operator.Output) error { return t.Step(topic, all[from:to], s.clock, out) })
 	t.at[topic] = to
@@ -334,8 +337,8 @@ func feedsItself(stage *plan.Stage, topic string) bool {
 	return slices.ContainsFunc(stage.Outputs, func(out *plan.Relation) bool { return out.Topic() == topic })
 }
 
-// transaction runs a part of the processing and commits it. With crash, it is done in vain before, and then again by the same
-// task after an abort, or by a new one from the changelog, in turns.
+// transaction runs a part of the processing and commits it. With crash, it is done in vain before,
+// and then again by the same task after an abort, or by a new one from the changelog, in turns.
 func (s *sim) transaction(t *task, crash bool, work func(*operator.Output) error) error {
 	if s.stopped != nil {
 		if err := s.stopped(); err != nil {
@@ -426,7 +429,8 @@ func (s *sim) end() error { return s.endIf(func(*plan.Table) bool { return true 
 // finish ends those that are bounded.
 func (s *sim) finish() error { return s.endIf(func(t *plan.Table) bool { return t.Bounded }) }
 
-// endIf ends inputs: those that the pipeline writes itself only when what it writes them from has ended, since until then rows come.
+// endIf ends inputs: those that the pipeline writes itself only when what it writes them from has
+// ended, since until then rows come.
 func (s *sim) endIf(ends func(*plan.Table) bool) error {
 	if err := s.settle(); err != nil {
 		return err
@@ -460,7 +464,8 @@ func (s *sim) endTask(t *task, ends func(*plan.Table) bool) error {
 	return s.settle()
 }
 
-// depths says of each topic through how many INSERTs its rows have come at most. Topics that feed each other in a circle have some depth.
+// depths says of each topic through how many INSERTs its rows have come at most. Topics that feed
+// each other in a circle have some depth.
 func (s *sim) depths() (of map[string]int, deepest int) {
 	of = make(map[string]int)
 	for range s.program.Stages {
@@ -482,8 +487,8 @@ func (s *sim) depths() (of map[string]int, deepest int) {
 	return of, deepest
 }
 
-// check ends all inputs and holds what windows took in against what they gave out: C4, rows = rows in windows + late rows + dead letters. Nothing
-// may be left of a window then.
+// check ends all inputs and holds what windows took in against what they gave out: C4, rows = rows
+// in windows + late rows + dead letters. Nothing may be left of a window then.
 func (s *sim) check() error {
 	if err := s.end(); err != nil {
 		return err
@@ -508,8 +513,8 @@ func (s *sim) check() error {
 
 var errNoTopic = errors.New("the pipeline writes to no such topic")
 
-// output is the rows of a topic, sorted: of an upsert table those that stand at the end, of dead letters value and reason. ".dropped"
-// is what options have dropped.
+// output is the rows of a topic, sorted: of an upsert table those that stand at the end, of dead
+// letters value and reason. ".dropped" is what options have dropped.
 func (s *sim) output(name string) ([]string, error) {
 	if name == ".dropped" {
 		return s.droppedRows(), nil

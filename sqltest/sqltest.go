@@ -1,5 +1,5 @@
-// Package sqltest runs pipelines over fixtures without a broker: a test file beside the SQL says what comes in and what
-// must come out, with a clock that only the file moves.
+// Package sqltest runs pipelines over fixtures without a broker: a test file beside the SQL says
+// what comes in and what must come out, with a clock that only the file moves.
 //
 //	sqltest.go  a directory of pipelines and their tests
 //	file.go     the test file: reading, writing, comparing
@@ -31,8 +31,8 @@ type Result struct {
 	Took    time.Duration `json:"took_ns"`
 }
 
-// Dir runs the tests of all pipelines in a directory: for x.sql those in x.case and x.*.case. With update, what comes out
-// is written into the files.
+// Dir runs the tests of all pipelines in a directory: for x.sql those in x.case and x.*.case. With
+// update, what comes out is written into the files.
 func Dir(dir string, update bool) ([]Result, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.sql"))
 	if err != nil {
@@ -110,7 +110,8 @@ func Run(file, test string, update bool) Result {
 	return r
 }
 
-// Rows runs a pipeline over a test in memory and returns the rows of those topics that the test expects rows of.
+// Rows runs a pipeline over a test in memory and returns the rows of those topics that the test
+// expects rows of.
 func Rows(p *plan.Program, script string) (map[string][]string, error) {
 	f, err := parseFile(script)
 	if err != nil {
@@ -120,7 +121,8 @@ func Rows(p *plan.Program, script string) (map[string][]string, error) {
 	return got, err
 }
 
-// RowsIn runs a pipeline over a test in a way of its own, and returns the rows of those topics that the test expects rows of.
+// RowsIn runs a pipeline over a test in a way of its own, and returns the rows of those topics that
+// the test expects rows of.
 func RowsIn(p *plan.Program, script string, o Options) (map[string][]string, error) {
 	f, err := parseFile(script)
 	if err != nil {
@@ -139,7 +141,8 @@ type Options struct {
 	Seed       int64 // not 0: tasks read in a random order, some records at a time, while rows still come
 }
 
-// Check runs one test of a pipeline in a way of its own, and returns how the rows differ from what is expected.
+// Check runs one test of a pipeline in a way of its own, and returns how the rows differ from what
+// is expected.
 func Check(file, test string, o Options) (diff string, err error) {
 	text, err := os.ReadFile(file) //nolint:gosec // the user's file
 	if err != nil {

@@ -8,9 +8,10 @@ import (
 	"testing"
 )
 
-// TestOperators runs each pipeline of testdata once, and then again in other ways that must give the same rows: in four
-// partitions, in small transactions, in random orders of polls, and with each transaction done in vain before, by an abort and by a crash
-// with restore. Rows come in the same partitions, whatever the order.
+// TestOperators runs each pipeline of testdata once, and then again in other ways that must give
+// the same rows: in four partitions, in small transactions, in random orders of polls, and with
+// each transaction done in vain before, by an abort and by a crash with restore. Rows come in the
+// same partitions, whatever the order.
 func TestOperators(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.sql")
 	if err != nil || len(files) == 0 {

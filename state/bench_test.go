@@ -24,9 +24,9 @@ func stores(b *testing.B, run func(b *testing.B, s *Store)) {
 	})
 }
 
-// BenchmarkWindowed is a 10 s window for each of 3,000 devices, a transaction every 100 ms of event time: each reads and
-// writes all devices' windows, and the end of a window deletes them one by one. An iteration is one Get and Put, with its
-// share of Changes, Commit and the deletes.
+// BenchmarkWindowed is a 10 s window for each of 3,000 devices, a transaction every 100 ms of event
+// time: each reads and writes all devices' windows, and the end of a window deletes them one by
+// one. An iteration is one Get and Put, with its share of Changes, Commit and the deletes.
 func BenchmarkWindowed(b *testing.B) {
 	const devices, txns = 3000, 100
 	keys := make([][]byte, devices)
@@ -66,8 +66,8 @@ func BenchmarkWindowed(b *testing.B) {
 	})
 }
 
-// BenchmarkLarge reads and rewrites random ones of a million entries in one window, with a cache for a tenth of them. An
-// iteration is one Get and Put with its share of the commit.
+// BenchmarkLarge reads and rewrites random ones of a million entries in one window, with a cache
+// for a tenth of them. An iteration is one Get and Put with its share of the commit.
 func BenchmarkLarge(b *testing.B) {
 	const entries, batch = 1_000_000, 3000
 	for _, cache := range []int64{16 << 20, 256 << 20} {

@@ -7,8 +7,9 @@ const (
 	numBins    = maxBuffer/bufferStep + 1
 )
 
-// buffers reuses the memory of values. A transaction replaces as many values as it writes, so in a steady state its new
-// values live in the buffers of the ones that the previous transaction replaced.
+// buffers reuses the memory of values. A transaction replaces as many values as it writes, so in a
+// steady state its new values live in the buffers of the ones that the previous transaction
+// replaced.
 type buffers struct {
 	bins [numBins][][]byte // by capacity / bufferStep
 	held int64             // bytes in bins

@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// staleAfter is how many transactions a space must be unused for its entries to go without a second chance.
+// staleAfter is how many transactions a space must be unused for its entries to go without a second
+// chance.
 const staleAfter = 16
 
 // load brings an entry of the base that is not in memory into it; nil where there is none.
@@ -46,7 +47,8 @@ func (s *Store) fetch(sp *space, key []byte) ([]byte, bool) {
 	return value, ok
 }
 
-// onDisk reports whether the database has an entry of sp; also after an error, since then nothing is known.
+// onDisk reports whether the database has an entry of sp; also after an error, since then nothing
+// is known.
 func (s *Store) onDisk(sp *space) bool {
 	if s.err != nil {
 		return true
@@ -63,9 +65,10 @@ func (s *Store) onDisk(sp *space) bool {
 	return found
 }
 
-// makeRoom evicts entries that the open transaction has not changed until the cache is a tenth below its size. It goes
-// through the spaces from the least recently used; within those in use it is a clock: what was read or
-// written since the last sweep gets a second chance. The map's iteration, which starts at random, is the clock's hand.
+// makeRoom evicts entries that the open transaction has not changed until the cache is a tenth
+// below its size. It goes through the spaces from the least recently used; within those in use it
+// is a clock: what was read or written since the last sweep gets a second chance. The map's
+// iteration, which starts at random, is the clock's hand.
 func (s *Store) makeRoom() {
 	if s.disk == nil {
 		return
@@ -92,12 +95,13 @@ func (s *Store) makeRoom() {
 			s.sweep(sp, secondChance && sp.touched+staleAfter > s.txn, target)
 		}
 	}
-	// What is left over belongs to the open transaction: don't sweep again for each entry that is loaded.
+	// What is left over belongs to the open transaction: don't sweep again for each entry that is
+	// loaded.
 	s.limit = max(size, s.bytes+size/10)
 }
 
-// sweep evicts entries of sp until the cache is down to target. Evicted values are not reused: Get may have handed them
-// out.
+// sweep evicts entries of sp until the cache is down to target. Evicted values are not reused: Get
+// may have handed them out.
 func (s *Store) sweep(sp *space, secondChance bool, target int64) {
 	for _, e := range sp.entries {
 		if s.bytes <= target {
@@ -119,16 +123,17 @@ func (s *Store) sweep(sp *space, secondChance bool, target int64) {
 	}
 }
 
-// index finds the windows of a copy that was just opened. Entries stay on disk until they are needed or warm comes to them, so
-// that opening a large state takes no longer than a small one.
+// index finds the windows of a copy that was just opened. Entries stay on disk until they are
+// needed or warm comes to them, so that opening a large state takes no longer than a small one.
 func (s *Store) index() error {
 	s.cold = firstKey
 	return s.disk.windows(func(op uint16, window int64) { s.ensureSpace(op, window).complete = false })
 }
 
-// warm reads the next entries of a copy that was opened into memory, until all are there or the cache is half full. In
-// the database's order an entry costs a tenth of what it costs by itself, and once a window is complete a new key in it needs no look at
-// the disk. It must be called between transactions: what the disk has is the base then.
+// warm reads the next entries of a copy that was opened into memory, until all are there or the
+// cache is half full. In the database's order an entry costs a tenth of what it costs by itself,
+// and once a window is complete a new key in it needs no look at the disk. It must be called
+// between transactions: what the disk has is the base then.
 func (s *Store) warm() {
 	if s.cold == nil || s.err != nil {
 		return

@@ -7,8 +7,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// TestWarm opens a copy: its entries must stay on disk at first, so that a large state opens as fast as a small one, and come into memory
-// by and by, until all windows are complete or the cache is half full.
+// TestWarm opens a copy: its entries must stay on disk at first, so that a large state opens as
+// fast as a small one, and come into memory by and by, until all windows are complete or the cache
+// is half full.
 func TestWarm(t *testing.T) {
 	const entries, atOnce = 5000, 300
 	for _, test := range []struct {
@@ -64,8 +65,8 @@ func TestWarm(t *testing.T) {
 	}
 }
 
-// TestWarmAfterEviction evicts what was read into memory by a transaction that is larger than the cache: what warm goes on to read must not
-// make a window look complete.
+// TestWarmAfterEviction evicts what was read into memory by a transaction that is larger than the
+// cache: what warm goes on to read must not make a window look complete.
 func TestWarmAfterEviction(t *testing.T) {
 	const entries = 3000
 	cfg := Config{Dir: "/state", fs: vfs.NewMem(), CacheBytes: 1 << 20, warmAtOnce: 100}

@@ -20,8 +20,8 @@ import (
 //	weir-state.json  marker: the copy is whole and whose it is. Without it there is no copy.
 //	db/              the pebble database
 //
-// The marker is written last when a copy is made and removed first when it is given up, so no crash in between leaves a
-// half of one that looks whole.
+// The marker is written last when a copy is made and removed first when it is given up, so no crash
+// in between leaves a half of one that looks whole.
 const (
 	lockFile   = "LOCK"
 	markerFile = "weir-state.json"
@@ -39,11 +39,13 @@ var (
 	errNotClean = errors.New("not clean")
 )
 
-// Open opens the local copy in cfg.Dir, or makes an empty one with offset 0. A copy that can't be proved clean is
-// removed and the reason logged: its marker or offset is missing, it belongs to something else, it is too old, or a
-// file of it is corrupt. A copy that another process has open gives ErrLocked. With an empty Dir, Open is Memory.
+// Open opens the local copy in cfg.Dir, or makes an empty one with offset 0. A copy that can't be
+// proved clean is removed and the reason logged: its marker or offset is missing, it belongs to
+// something else, it is too old, or a file of it is corrupt. A copy that another process has open
+// gives ErrLocked. With an empty Dir, Open is Memory.
 //
-// A copy is a cache: after any error, of Open or of the store, the caller can go on with [Memory] and the changelog.
+// A copy is a cache: after any error, of Open or of the store, the caller can go on with [Memory]
+// and the changelog.
 func Open(cfg Config) (*Store, error) {
 	if cfg.Dir == "" {
 		return Memory(), nil

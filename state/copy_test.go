@@ -20,7 +20,8 @@ import (
 
 var epoch = time.Unix(1e9, 0)
 
-// fill makes a copy of n entries, in two flushes, and closes it. The offset is the number of entries.
+// fill makes a copy of n entries, in two flushes, and closes it. The offset is the number of
+// entries.
 func fill(t *testing.T, cfg Config, n int) {
 	t.Helper()
 	s, err := Open(cfg)
@@ -170,7 +171,8 @@ func withDB(t *testing.T, cfg Config, fn func(*disk) error) {
 	}
 }
 
-// TestOlderCopy puts a directory back as it was before: an older offset, and the changelog has the rest.
+// TestOlderCopy puts a directory back as it was before: an older offset, and the changelog has the
+// rest.
 func TestOlderCopy(t *testing.T) {
 	cfg, _ := testConfig(t)
 	fill(t, cfg, 100)
@@ -185,8 +187,8 @@ func TestOlderCopy(t *testing.T) {
 	}
 }
 
-// TestRestoreKeepsAge reads a long changelog with stops: the copy must not look younger than what was read first,
-// whose tombstones may be gone by the time that the rest is read.
+// TestRestoreKeepsAge reads a long changelog with stops: the copy must not look younger than what
+// was read first, whose tombstones may be gone by the time that the rest is read.
 func TestRestoreKeepsAge(t *testing.T) {
 	cfg, logged := testConfig(t)
 	s, err := Open(cfg)
@@ -203,8 +205,9 @@ func TestRestoreKeepsAge(t *testing.T) {
 	}
 }
 
-// TestCorruption damages each file of a copy in turn. The store must start anew, or have exactly what its offset says
-// (a manifest whose end is torn is that of an earlier commit), or tell by Err that it can't and be anew at the next Open.
+// TestCorruption damages each file of a copy in turn. The store must start anew, or have exactly
+// what its offset says (a manifest whose end is torn is that of an earlier commit), or tell by Err
+// that it can't and be anew at the next Open.
 func TestCorruption(t *testing.T) {
 	const n = 3000
 	cfg, _ := testConfig(t)
@@ -373,7 +376,8 @@ func TestDirectoryCannotBeMade(t *testing.T) {
 	}
 }
 
-// TestReadError lets the disk fail under a running store: what was read must not be trusted, nor the copy afterwards.
+// TestReadError lets the disk fail under a running store: what was read must not be trusted, nor
+// the copy afterwards.
 func TestReadError(t *testing.T) {
 	mem := vfs.NewMem()
 	broken := errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {

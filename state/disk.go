@@ -29,7 +29,8 @@ var (
 	firstKey = []byte{0, 0}
 )
 
-// meta says how far the database is. It is written with each batch, so that it always fits the entries.
+// meta says how far the database is. It is written with each batch, so that it always fits the
+// entries.
 //
 //	format   1 byte
 //	offset   8 bytes, big endian
@@ -82,7 +83,8 @@ type disk struct {
 	record    []byte                // scratch for meta
 }
 
-// commit writes the overlay and the offset that covers it as one batch. count is the base's before the commit.
+// commit writes the overlay and the offset that covers it as one batch. count is the base's before
+// the commit.
 func (d *disk) commit(changes []change, offset int64, count int) error {
 	batch := d.db.NewBatch()
 	defer batch.Close()
@@ -157,8 +159,8 @@ func (d *disk) settle() (err error) {
 	return d.db.Apply(batch, pebble.NoSync)
 }
 
-// apply writes batch with next as one. A flush starts now and then, so that little must be replayed after a
-// crash; a full memtable starts one too.
+// apply writes batch with next as one. A flush starts now and then, so that little must be replayed
+// after a crash; a full memtable starts one too.
 func (d *disk) apply(batch *pebble.Batch, next meta) (err error) {
 	defer d.recoverFatal(&err)
 	d.record = next.append(d.record[:0])
@@ -300,8 +302,8 @@ func (d *disk) memory() int64 {
 	return int64(m.MemTable.Size) + m.BlockCache.Size
 }
 
-// background returns the first error of a flush or compaction. Pebble tries again, but a copy that can't be flushed
-// holds ever more memory and falls ever further behind.
+// background returns the first error of a flush or compaction. Pebble tries again, but a copy that
+// can't be flushed holds ever more memory and falls ever further behind.
 func (d *disk) background() error {
 	if p := d.failure.Load(); p != nil {
 		return *p
@@ -334,8 +336,8 @@ func (d *disk) options() *pebble.Options {
 		},
 	}
 	for i := range o.TargetFileSizes {
-		// A table has one filter block, and one that is larger than a shard of the block cache is read and dropped by
-		// each Get: 4 MiB of small entries have about 200 KiB of filter.
+		// A table has one filter block, and one that is larger than a shard of the block cache is
+		// read and dropped by each Get: 4 MiB of small entries have about 200 KiB of filter.
 		o.TargetFileSizes[i] = 4 << 20
 	}
 	for i := range o.Levels {
@@ -345,7 +347,8 @@ func (d *disk) options() *pebble.Options {
 	return o
 }
 
-// quietLogger drops what the database tells of its work and logs its errors, which Err reports as well.
+// quietLogger drops what the database tells of its work and logs its errors, which Err reports as
+// well.
 type quietLogger struct{ d *disk }
 
 func (quietLogger) Infof(string, ...any) {}
@@ -355,9 +358,9 @@ func (l quietLogger) Errorf(format string, args ...any) {
 		slog.String("err", fmt.Sprintf(format, args...)))
 }
 
-// Fatalf must not return: the database says that it can't go on. Nothing is lost but time, since the changelog has everything:
-// where the store has called, it gets a panic that [recoverFatal] makes an error, and a goroutine of the database ends, which
-// leaves the database to be abandoned.
+// Fatalf must not return: the database says that it can't go on. Nothing is lost but time, since
+// the changelog has everything: where the store has called, it gets a panic that [recoverFatal]
+// makes an error, and a goroutine of the database ends, which leaves the database to be abandoned.
 func (l quietLogger) Fatalf(format string, args ...any) {
 	err := &fatalError{fmt.Errorf("local copy "+l.d.cfg.Dir+" can't go on: "+format, args...)}
 	l.d.report(err)
@@ -375,7 +378,8 @@ type fatalError struct{ err error }
 func (e *fatalError) Error() string { return e.err.Error() }
 func (e *fatalError) Unwrap() error { return e.err }
 
-// recoverFatal makes an error of a panic of Fatalf. The database is not used, nor closed, after it: it may hold its own locks.
+// recoverFatal makes an error of a panic of Fatalf. The database is not used, nor closed, after it:
+// it may hold its own locks.
 func (d *disk) recoverFatal(err *error) {
 	r := recover()
 	if r == nil {

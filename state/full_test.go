@@ -29,7 +29,8 @@ func fullDisk() (fsys vfs.FS, full *errorfs.Toggle) {
 	return errorfs.Wrap(vfs.NewMem(), full), full
 }
 
-// within fails the test where fn has not returned in time: a database that retries for ever holds up the whole process.
+// within fails the test where fn has not returned in time: a database that retries for ever holds
+// up the whole process.
 func within(t *testing.T, what string, fn func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -57,8 +58,8 @@ func put(s *Store, n int, value []byte) error {
 	return s.Err()
 }
 
-// The disk fills up while a store is open: the store says so, ends at once, and is not trusted by the next Open, which is
-// refused as long as the disk is full.
+// The disk fills up while a store is open: the store says so, ends at once, and is not trusted by
+// the next Open, which is refused as long as the disk is full.
 func TestDiskFillsUp(t *testing.T) {
 	for _, what := range []string{"flush", "close", "large"} {
 		t.Run(what, func(t *testing.T) {
@@ -118,8 +119,8 @@ func TestOpenOnFullDisk(t *testing.T) {
 	reopen(t, cfg)
 }
 
-// Every operation of the disk fails once, in turn: the store either doesn't need it or says so, never panics or hangs, and
-// what a later Open takes for the state is right.
+// Every operation of the disk fails once, in turn: the store either doesn't need it or says so,
+// never panics or hangs, and what a later Open takes for the state is right.
 func TestEachOperationFails(t *testing.T) {
 	for nth := int64(0); ; nth++ {
 		var count atomic.Int64

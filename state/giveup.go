@@ -12,9 +12,10 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// onceFS is the file system of a database whose files may be lost. The first write that fails is reported, and is the
-// last one that reaches the disk: what follows goes to memory, as if it had succeeded, until the database is closed. A
-// database that sees a failed write tries again without a pause, or ends the process.
+// onceFS is the file system of a database whose files may be lost. The first write that fails is
+// reported, and is the last one that reaches the disk: what follows goes to memory, as if it had
+// succeeded, until the database is closed. A database that sees a failed write tries again without
+// a pause, or ends the process.
 //
 // So the disk has what a crash at that moment would have left. The copy is given up all the same.
 type onceFS struct {
@@ -67,7 +68,8 @@ func (o *onceFS) create(name string, create func() (vfs.File, error)) (vfs.File,
 	return o.memory.Create(name, vfs.WriteCategoryUnspecified)
 }
 
-// Open implements vfs.FS. A table that is missing is damage, for which the database must not end the process.
+// Open implements vfs.FS. A table that is missing is damage, for which the database must not end
+// the process.
 func (o *onceFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	if o.gone.Load() {
 		if f, err := o.memory.Open(name); err == nil {
@@ -82,7 +84,8 @@ func (o *onceFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	return f, err
 }
 
-// OpenDir implements vfs.FS: the database keeps its directory open several times, to sync it. This one is opened when it is.
+// OpenDir implements vfs.FS: the database keeps its directory open several times, to sync it. This
+// one is opened when it is.
 func (o *onceFS) OpenDir(name string) (vfs.File, error) { return &onceDir{fs: o, name: name}, nil }
 
 // Lock implements vfs.FS. The copy has its own lock.

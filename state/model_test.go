@@ -17,8 +17,9 @@ import (
 // record is one record of the model's changelog; a nil value is a tombstone.
 type record struct{ key, value []byte }
 
-// machine runs a store beside a model of it: two plain maps and the changelog. Each kind of store must behave like the
-// model, and after a crash the changelog from Offset on must rebuild exactly the model.
+// machine runs a store beside a model of it: two plain maps and the changelog. Each kind of store
+// must behave like the model, and after a crash the changelog from Offset on must rebuild exactly
+// the model.
 type machine struct {
 	store   *Store
 	cfg     Config // zero Dir: memory
@@ -356,7 +357,8 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// TestManySpaces has more windows than transactions keep in use, with a cache that holds few of them.
+// TestManySpaces has more windows than transactions keep in use, with a cache that holds few of
+// them.
 func TestManySpaces(t *testing.T) {
 	s, err := Open(Config{Dir: "/state", CacheBytes: 8 << 10, fs: vfs.NewMem()})
 	if err != nil {

@@ -83,12 +83,14 @@ func (s *Store) Delete(op uint16, window int64, key []byte) {
 	}
 }
 
-// written reports whether c changes the base: an entry that came and went within the transaction doesn't.
+// written reports whether c changes the base: an entry that came and went within the transaction
+// doesn't.
 func (c *change) written() bool { return !c.deleted || c.entry.base == present }
 
-// Changes calls fn with the overlay as changelog records, in the order in which the entries were first changed. The
-// key encodes op, window and key; a nil value is a tombstone. An entry that is not in the base and is deleted again is
-// left out. The slices stay valid until Commit, Abort or a change of the same entry, and must not be changed.
+// Changes calls fn with the overlay as changelog records, in the order in which the entries were
+// first changed. The key encodes op, window and key; a nil value is a tombstone. An entry that is
+// not in the base and is deleted again is left out. The slices stay valid until Commit, Abort or a
+// change of the same entry, and must not be changed.
 func (s *Store) Changes(fn func(key, value []byte)) {
 	for i := range s.changes {
 		c := &s.changes[i]
@@ -105,9 +107,9 @@ func (s *Store) Changes(fn func(key, value []byte)) {
 	}
 }
 
-// Commit makes the overlay part of the base. It must be called only after the broker said that the transaction with
-// Changes is committed; offset is the changelog's next offset after it. When it fails, the local copy is done for and
-// so is the store: see Err.
+// Commit makes the overlay part of the base. It must be called only after the broker said that the
+// transaction with Changes is committed; offset is the changelog's next offset after it. When it
+// fails, the local copy is done for and so is the store: see Err.
 func (s *Store) Commit(offset int64) error {
 	if err := s.Err(); err != nil {
 		return err

@@ -11,9 +11,9 @@ type scanScratch struct {
 	key     []byte
 }
 
-// Scan calls fn with the entries of op and window, as the open transaction sees them, in byte order of their keys, until fn
-// returns false. fn must not change the store; key and value are valid during the call only. After an I/O error of the local copy
-// entries may be missing; see Err.
+// Scan calls fn with the entries of op and window, as the open transaction sees them, in byte order
+// of their keys, until fn returns false. fn must not change the store; key and value are valid
+// during the call only. After an I/O error of the local copy entries may be missing; see Err.
 func (s *Store) Scan(op uint16, window int64, fn func(key, value []byte) bool) {
 	if sp := s.space(op, window); sp != nil {
 		s.scan(sp, fn)
@@ -42,8 +42,8 @@ func (s *Store) scan(sp *space, fn func(key, value []byte) bool) {
 	s.scratch = x
 }
 
-// gather sorts what memory contributes to a scan of sp: all entries where they are complete, else the overlay, since
-// the disk has the base.
+// gather sorts what memory contributes to a scan of sp: all entries where they are complete, else
+// the overlay, since the disk has the base.
 func (x *scanScratch) gather(s *Store, sp *space) {
 	x.entries = x.entries[:0]
 	if sp.complete {

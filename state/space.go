@@ -31,18 +31,19 @@ type entry struct {
 	used   bool // since the last sweep of the cache
 }
 
-// space holds the entries of one operator and window that are in memory. Outside of a transaction all are present in the
-// base.
+// space holds the entries of one operator and window that are in memory. Outside of a transaction
+// all are present in the base.
 //
-// Invariant: each space that has an entry in the base is in the index, even when all its entries are on disk only, so an
-// unknown space has none and a new one starts complete. A space in the index without entries is one of those or
-// waits for settle.
+// Invariant: each space that has an entry in the base is in the index, even when all its entries
+// are on disk only, so an unknown space has none and a new one starts complete. A space in the
+// index without entries is one of those or waits for settle.
 type space struct {
 	op      uint16
 	window  int64
 	entries map[string]*entry
 	peak    int // most entries that the map has held: its capacity never shrinks
-	// complete: each entry in the base is in entries, so a miss needs no look at the disk. Always true in memory.
+	// complete: each entry in the base is in entries, so a miss needs no look at the disk. Always
+	// true in memory.
 	complete bool
 	live     int    // entries that the open transaction sees
 	deleted  int    // entries present in the base that the overlay deletes
@@ -152,7 +153,8 @@ func (s *Store) add(sp *space, key []byte, base presence) *entry {
 	return e
 }
 
-// drop removes e from memory. Its value's buffer is reused, so nobody may hold it: not for evictions.
+// drop removes e from memory. Its value's buffer is reused, so nobody may hold it: not for
+// evictions.
 func (s *Store) drop(sp *space, e *entry) {
 	s.forget(sp, e)
 	s.buffers.release(e.value)
@@ -186,7 +188,8 @@ func (s *Store) suspectEmpty(sp *space) {
 	}
 }
 
-// settle removes the queued spaces that are empty. It asks the disk only about those that have entries nowhere else.
+// settle removes the queued spaces that are empty. It asks the disk only about those that have
+// entries nowhere else.
 func (s *Store) settle() {
 	for _, sp := range s.suspects {
 		sp.suspect = false

@@ -1,16 +1,18 @@
-// Package state keeps the keyed state of one task: the windows, timers and last values that the operators of one
-// sub-topology hold for one partition.
+// Package state keeps the keyed state of one task: the windows, timers and last values that the
+// operators of one sub-topology hold for one partition.
 //
-// An entry is named by operator, window and key. What the open transaction changes is an overlay; [Store.Changes]
-// turns it into records of a compacted changelog topic, which are written in the same Kafka transaction as outputs and
-// offsets. After the broker said committed, [Store.Commit] merges the overlay into the base; [Store.Abort] drops it.
-// So the base holds exactly what the committed part of the changelog says, up to [Store.Offset], and a store is
-// rebuilt by reading the changelog from there: [Store.Restore] for each record, then [Store.Restored].
+// An entry is named by operator, window and key. What the open transaction changes is an overlay;
+// [Store.Changes] turns it into records of a compacted changelog topic, which are written in the
+// same Kafka transaction as outputs and offsets. After the broker said committed, [Store.Commit]
+// merges the overlay into the base; [Store.Abort] drops it. So the base holds exactly what the
+// committed part of the changelog says, up to [Store.Offset], and a store is rebuilt by reading the
+// changelog from there: [Store.Restore] for each record, then [Store.Restored].
 //
-// The base is memory, or memory in front of a pebble database: the local copy. The copy's write-ahead log is off, since the
-// changelog is one already. Each commit is one batch that carries the changelog's offset with it, and pebble makes
-// batches durable in order and whole, so what a crash leaves is the state as of some earlier commit; the tail of
-// the changelog brings it up to date. A copy that can't be proved clean is removed and built anew.
+// The base is memory, or memory in front of a pebble database: the local copy. The copy's
+// write-ahead log is off, since the changelog is one already. Each commit is one batch that carries
+// the changelog's offset with it, and pebble makes batches durable in order and whole, so what a
+// crash leaves is the state as of some earlier commit; the tail of the changelog brings it up to
+// date. A copy that can't be proved clean is removed and built anew.
 //
 // The files, in the order to read them:
 //
@@ -20,12 +22,15 @@
 //	overlay.go            Put, Delete, Changes, Commit, Abort
 //	scan.go               entries in key order, overlay and disk merged
 //	restore.go            the changelog applied to the base
-//	cache.go              the part of a disk base that is in memory: completeness, loading, warming, eviction
+//	cache.go              the part of a disk base that is in memory: completeness, loading,
+//	                      warming, eviction
 //	disk.go               the pebble database: batches, offset, flushing, errors
 //	copy.go               is the local copy clean? marker, identity, age, removal
-//	giveup.go             a disk that is full or broken: the first failed write ends the local copy, and nothing else
+//	giveup.go             a disk that is full or broken: the first failed write ends the local
+//	                      copy, and nothing else
 //	buffer.go             reuse of value buffers
-//	descriptors_linux.go  whether enough file descriptors are left for a copy; descriptors_other.go elsewhere
+//	descriptors_linux.go  whether enough file descriptors are left for a copy;
+//	                      descriptors_other.go elsewhere
 package state
 
 import (
@@ -47,17 +52,18 @@ var ErrNewer = errors.New("a newer version wrote the local copy of the state")
 
 // Config says where the local copy of a task's state is and what it belongs to.
 type Config struct {
-	// Dir is the directory of the local copy and holds nothing else; "" keeps the state in memory only.
+	// Dir is the directory of the local copy and holds nothing else; "" keeps the state in memory
+	// only.
 	Dir string
-	// Identity names what the copy belongs to: pipeline, plan fingerprint, changelog topic id, partition. A copy
-	// of something else is removed.
+	// Identity names what the copy belongs to: pipeline, plan fingerprint, changelog topic id,
+	// partition. A copy of something else is removed.
 	Identity string
-	// CacheBytes is the memory for entries in front of the disk; default 256 MiB. The overlay of the open
-	// transaction may exceed it.
+	// CacheBytes is the memory for entries in front of the disk; default 256 MiB. The overlay of
+	// the open transaction may exceed it.
 	CacheBytes int64
-	// MaxAge is how old the last commit of a copy may be; default 12 h. The changelog's tombstones may be compacted
-	// away after its delete.retention.ms, and an older copy would keep what they deleted, so MaxAge must stay
-	// well below what the topic has.
+	// MaxAge is how old the last commit of a copy may be; default 12 h. The changelog's tombstones
+	// may be compacted away after its delete.retention.ms, and an older copy would keep what they
+	// deleted, so MaxAge must stay well below what the topic has.
 	MaxAge time.Duration
 	// Logger gets one line for each copy that is rebuilt, and errors of the database; default none.
 	Logger *slog.Logger
@@ -90,14 +96,16 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Store is the keyed state of one task. One goroutine uses it; no method may be called concurrently with another.
+// Store is the keyed state of one task. One goroutine uses it; no method may be called concurrently
+// with another.
 type Store struct {
 	ops     []*operator // by op; nil where the op has no entries
 	changes []change    // the overlay, in order of first change
 	offset  int64
 	count   int // entries in the base
 
-	// The last space and entry found. Operators read and then write the same key, mostly in the same window.
+	// The last space and entry found. Operators read and then write the same key, mostly in the
+	// same window.
 	last      *space
 	lastIn    *space
 	lastEntry *entry
@@ -122,8 +130,9 @@ type Store struct {
 // Memory returns an empty store without a local copy.
 func Memory() *Store { return &Store{} }
 
-// Get returns the value of an entry as the open transaction sees it. The value must not be changed and is valid
-// until the next Put, Delete, Commit or Abort. After an I/O error of the local copy the entry may seem absent; see Err.
+// Get returns the value of an entry as the open transaction sees it. The value must not be changed
+// and is valid until the next Put, Delete, Commit or Abort. After an I/O error of the local copy
+// the entry may seem absent; see Err.
 func (s *Store) Get(op uint16, window int64, key []byte) (value []byte, ok bool) {
 	sp := s.space(op, window)
 	if sp == nil {
@@ -150,8 +159,8 @@ func (s *Store) value(e *entry) ([]byte, bool) {
 	return e.value, true
 }
 
-// Windows returns, ascending, the windows in which op has entries as the open transaction sees them. The slice is the
-// caller's.
+// Windows returns, ascending, the windows in which op has entries as the open transaction sees
+// them. The slice is the caller's.
 func (s *Store) Windows(op uint16) []int64 {
 	s.settle()
 	if int(op) >= len(s.ops) || s.ops[op] == nil {
@@ -170,9 +179,9 @@ func (s *Store) Windows(op uint16) []int64 {
 // Operators is a number above those of all operators that have, or had, entries.
 func (s *Store) Operators() int { return len(s.ops) }
 
-// Err returns the first I/O error or corruption of the local copy, which Get and Scan can't report. It stays until
-// Reset. What the store says after it is not to be trusted: the transaction must be aborted and the store closed,
-// and the next Open builds a new copy.
+// Err returns the first I/O error or corruption of the local copy, which Get and Scan can't report.
+// It stays until Reset. What the store says after it is not to be trusted: the transaction must be
+// aborted and the store closed, and the next Open builds a new copy.
 func (s *Store) Err() error {
 	if s.err == nil && s.disk != nil && !s.disk.closed {
 		if err := s.disk.background(); err != nil {
@@ -190,15 +199,17 @@ func (s *Store) fail(err error) {
 	}
 }
 
-// Offset returns the changelog offset that the base includes: the first one that a restore must read. It is 0 for a new
-// store.
+// Offset returns the changelog offset that the base includes: the first one that a restore must
+// read. It is 0 for a new store.
 func (s *Store) Offset() int64 { return s.offset }
 
-// Len returns the number of entries in the base. It is exact in memory. With a local copy it is an estimate until all entries are in
-// memory: one that was overwritten unread while it was on disk counts twice.
+// Len returns the number of entries in the base. It is exact in memory. With a local copy it is an
+// estimate until all entries are in memory: one that was overwritten unread while it was on disk
+// counts twice.
 func (s *Store) Len() int { return s.count }
 
-// Bytes returns the approximate memory held: entries in memory, overlay, and the buffers of the database.
+// Bytes returns the approximate memory held: entries in memory, overlay, and the buffers of the
+// database.
 func (s *Store) Bytes() int64 {
 	n := s.bytes + int64(s.spaces)*spaceOverhead + s.buffers.held + int64(cap(s.records))
 	if s.disk != nil {
@@ -207,8 +218,8 @@ func (s *Store) Bytes() int64 {
 	return n
 }
 
-// Reset empties the store, overlay included, and sets the offset to 0. It also clears Err, since the local copy is
-// made anew.
+// Reset empties the store, overlay included, and sets the offset to 0. It also clears Err, since
+// the local copy is made anew.
 func (s *Store) Reset() error {
 	*s = Store{disk: s.disk, limit: s.limit}
 	if s.disk == nil {
@@ -236,8 +247,9 @@ func (s *Store) Flush() error {
 	return s.err
 }
 
-// Close flushes and closes the local copy and gives its directory free. The overlay is lost. A second Close does nothing.
-// After Close, Offset, Len and Err still answer; no other method may be called.
+// Close flushes and closes the local copy and gives its directory free. The overlay is lost. A
+// second Close does nothing. After Close, Offset, Len and Err still answer; no other method may be
+// called.
 func (s *Store) Close() error {
 	if s.disk == nil || s.disk.closed {
 		return nil

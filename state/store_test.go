@@ -89,7 +89,8 @@ func TestSlicesOfChanges(t *testing.T) {
 	}
 }
 
-// TestValuesStayValid reads more than the cache holds: each value must outlive the eviction of its entry.
+// TestValuesStayValid reads more than the cache holds: each value must outlive the eviction of its
+// entry.
 func TestValuesStayValid(t *testing.T) {
 	s, err := Open(Config{Dir: "/state", CacheBytes: 4 << 10, fs: vfs.NewMem()})
 	if err != nil {
@@ -152,7 +153,8 @@ func TestBytes(t *testing.T) {
 	}
 }
 
-// TestReadDuringRestore reads records that were restored, evicted, and not yet covered by an offset.
+// TestReadDuringRestore reads records that were restored, evicted, and not yet covered by an
+// offset.
 func TestReadDuringRestore(t *testing.T) {
 	s, err := Open(Config{Dir: "/state", CacheBytes: 4 << 10, fs: vfs.NewMem()})
 	if err != nil {
@@ -188,8 +190,8 @@ func TestReadDuringRestore(t *testing.T) {
 	}
 }
 
-// TestFatal is the database's last word, to the store or to one of its own goroutines: the store ends, the process does not, and
-// the next Open must not trust the copy.
+// TestFatal is the database's last word, to the store or to one of its own goroutines: the store
+// ends, the process does not, and the next Open must not trust the copy.
 func TestFatal(t *testing.T) {
 	for _, own := range []bool{false, true} {
 		cfg := Config{Dir: "/state", fs: vfs.NewMem()}

@@ -1,4 +1,5 @@
-// Package top is the console at a terminal: what a running weir tells in its console's API, in a few lines, live.
+// Package top is the console at a terminal: what a running weir tells in its console's API, in a
+// few lines, live.
 //
 //	client.go  the API, and why it does not answer
 //	status.go  one look, for people or programs

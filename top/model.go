@@ -11,7 +11,8 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// Run shows the console at a terminal until q, Ctrl-C, or ctx is done. It returns at once where no console answers.
+// Run shows the console at a terminal until q, Ctrl-C, or ctx is done. It returns at once where no
+// console answers.
 func Run(ctx context.Context, c *Client) error {
 	var o Overview
 	if err := c.get(ctx, "/api/overview", nil, &o); err != nil {

@@ -19,7 +19,8 @@ type column struct {
 	spare bool
 }
 
-// table lays rows out. Where the width does not do, spare columns are left out, the last one first; then the first column gives way.
+// table lays rows out. Where the width does not do, spare columns are left out, the last one first;
+// then the first column gives way.
 func table(columns []column, rows [][]string, width int, head lipgloss.Style) []string {
 	widths := widthsOf(columns, rows)
 	total := 2 * (len(columns) - 1)

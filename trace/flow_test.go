@@ -28,7 +28,8 @@ WITH ('connector' = 'kafka', 'topic' = 'sensor_data_tx', 'key.format' = 'raw', '
   'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset');
 `
 
-// The pipelines that readings are followed through: rows that pass, through a repartition topic too; groups; windows of all kinds.
+// The pipelines that readings are followed through: rows that pass, through a repartition topic
+// too; groups; windows of all kinds.
 var flows = []struct{ name, sql string }{
 	{"passed", "CREATE TABLE passed (device_id STRING, `value` DOUBLE) WITH ('connector' = 'kafka', 'topic' = 'passed', 'value.format' = 'json');" +
 		"INSERT INTO passed SELECT device_id, `value` FROM readings WHERE `value` > -1e9;"},
@@ -46,7 +47,8 @@ func windowed(name, window, key string) string {
 		"INSERT INTO %[1]s SELECT %[3]s, window_start, window_end, COUNT(*) FROM TABLE(%[2]s) GROUP BY %[3]s, window_start, window_end;", name, window, key)
 }
 
-// start opens a broker with readings of seven devices over a few seconds, and returns what it knows of it.
+// start opens a broker with readings of seven devices over a few seconds, and returns what it knows
+// of it.
 func start(t *testing.T, tracer *trace.Tracer) broker.Config {
 	t.Helper()
 	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
@@ -108,7 +110,8 @@ func parent(r *kgo.Record) (traceID, spanID string) {
 	return "", ""
 }
 
-// A reading and what became of it are one trace; what many readings became links to them, and to no others.
+// A reading and what became of it are one trace; what many readings became links to them, and to no
+// others.
 func TestFlow(t *testing.T) {
 	t.Parallel()
 	receiver := tracetest.NewReceiver(t)
@@ -185,7 +188,8 @@ func TestFlow(t *testing.T) {
 	}
 }
 
-// checkLinks sees that a result of a window links to readings of its window and key, and its transaction to readings.
+// checkLinks sees that a result of a window links to readings of its window and key, and its
+// transaction to readings.
 func checkLinks(t *testing.T, seen spans, span string, row map[string]any, readings map[string]map[string]any) {
 	t.Helper()
 	result := seen[span]
@@ -243,7 +247,8 @@ func (s spans) way(id string) (names []string) {
 	return names
 }
 
-// The spans of a transaction that is aborted say why, and what is read again has new ones in the same trace.
+// The spans of a transaction that is aborted say why, and what is read again has new ones in the
+// same trace.
 func TestFlowAborted(t *testing.T) {
 	t.Parallel()
 	receiver := tracetest.NewReceiver(t)
@@ -306,7 +311,8 @@ func TestFlowOff(t *testing.T) {
 	}
 }
 
-// A reading that comes with a trace of its own is followed, also where no other is; one whose trace is not sampled is not.
+// A reading that comes with a trace of its own is followed, also where no other is; one whose trace
+// is not sampled is not.
 func TestForeignTrace(t *testing.T) {
 	t.Parallel()
 	receiver := tracetest.NewReceiver(t)

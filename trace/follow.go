@@ -17,7 +17,8 @@ import (
 // MaxLinks is how many origins a span names at most: a result may come from any number of readings.
 const MaxLinks = 32
 
-// followed marks the context of a record that is followed. A record without it is not looked at again.
+// followed marks the context of a record that is followed. A record without it is not looked at
+// again.
 type followed struct {
 	context.Context
 	links []trace.Link // to the others that the record came from
@@ -54,8 +55,8 @@ func (s *Sampler) Take() bool {
 	return true
 }
 
-// gap is the distance to the next choice, when each reading is chosen with the same chance: one random number for each
-// choice, and not for each reading.
+// gap is the distance to the next choice, when each reading is chosen with the same chance: one
+// random number for each choice, and not for each reading.
 func (s *Sampler) gap() int64 {
 	if s.share >= 1 {
 		return 1
@@ -63,7 +64,8 @@ func (s *Sampler) gap() int64 {
 	return 1 + int64(math.Log(1-rand.Float64())/math.Log1p(-s.share)) //nolint:gosec // no secret
 }
 
-// Ingest begins to follow a reading that a source has given: its span ends when the reading's transaction does.
+// Ingest begins to follow a reading that a source has given: its span ends when the reading's
+// transaction does.
 func (t *Tracer) Ingest(r *kgo.Record, source string) trace.Span {
 	ctx, span := t.tracer.Start(context.Background(), "ingest", trace.WithAttributes(attribute.String("weir.source", source)))
 	r.Context = &followed{Context: ctx}
@@ -80,13 +82,15 @@ func End(spans []trace.Span, aborted string) {
 	}
 }
 
-// Client follows the records of one Kafka client: those whose headers say so, and those that were made of them. A nil one follows none.
+// Client follows the records of one Kafka client: those whose headers say so, and those that were
+// made of them. A nil one follows none.
 type Client struct {
 	*Tracer
 	kotel *kotel.Tracer
 }
 
-// Client returns what follows the records of a client. Group is its consumer group, where it has one.
+// Client returns what follows the records of a client. Group is its consumer group, where it has
+// one.
 func (t *Tracer) Client(id, group string) *Client {
 	if t == nil {
 		return nil
@@ -103,7 +107,8 @@ func (c *Client) Option() kgo.Opt {
 	return kgo.WithHooks(c)
 }
 
-// OnProduceRecordBuffered implements kgo.HookProduceRecordBuffered: a followed record says so in its headers.
+// OnProduceRecordBuffered implements kgo.HookProduceRecordBuffered: a followed record says so in
+// its headers.
 func (c *Client) OnProduceRecordBuffered(r *kgo.Record) {
 	f, ok := r.Context.(*followed)
 	if !ok {
@@ -140,7 +145,8 @@ func (c *Client) OnFetchRecordUnbuffered(r *kgo.Record, polled bool) {
 	}
 }
 
-// isFollowed reports whether a record's headers say that it is followed: a traceparent whose flag "sampled" is set.
+// isFollowed reports whether a record's headers say that it is followed: a traceparent whose flag
+// "sampled" is set.
 func isFollowed(r *kgo.Record) bool {
 	for _, h := range r.Headers {
 		if h.Key == "traceparent" {
@@ -168,7 +174,8 @@ func (c *Client) Process(records []*kgo.Record, pipeline string, spans []trace.S
 	return spans
 }
 
-// Caused is the context of a record that one followed record has caused, and that holds others as well.
+// Caused is the context of a record that one followed record has caused, and that holds others as
+// well.
 func Caused(by context.Context, others ...context.Context) context.Context {
 	if !isSpan(by) {
 		return Joined(append([]context.Context{by}, others...)...)
@@ -178,8 +185,8 @@ func Caused(by context.Context, others ...context.Context) context.Context {
 
 func isSpan(ctx context.Context) bool { return trace.SpanContextFromContext(ctx).IsValid() }
 
-// Joined is the context of a record that was made of several, of which these were followed. None of them is its parent: that is for
-// whoever writes the record, see Parent.
+// Joined is the context of a record that was made of several, of which these were followed. None of
+// them is its parent: that is for whoever writes the record, see Parent.
 func Joined(origins ...context.Context) context.Context {
 	return &followed{context.Background(), links(origins)}
 }
@@ -196,14 +203,16 @@ func links(origins []context.Context) []trace.Link {
 	return all[:min(len(all), MaxLinks)]
 }
 
-// Whole is the span of a transaction as a whole: the parent of what was made of several records. It begins with the first of these.
+// Whole is the span of a transaction as a whole: the parent of what was made of several records. It
+// begins with the first of these.
 type Whole struct {
 	span  trace.Span
 	ctx   context.Context
 	links int
 }
 
-// Parent gives the records that were made of several the transaction as parent, and the transaction links to their origins.
+// Parent gives the records that were made of several the transaction as parent, and the transaction
+// links to their origins.
 func (c *Client) Parent(w *Whole, records []*kgo.Record, pipeline string, began time.Time) {
 	if c == nil {
 		return

@@ -1,11 +1,12 @@
-// Package trace follows single readings from their source to what became of them: OpenTelemetry spans, sent over OTLP, whose
-// context travels in the headers of records (W3C Trace Context).
+// Package trace follows single readings from their source to what became of them: OpenTelemetry
+// spans, sent over OTLP, whose context travels in the headers of records (W3C Trace Context).
 //
 //	trace.go  Config, Open: where spans go
 //	follow.go which records are followed, and how they find each other
 //	export.go what becomes of the spans, for operators
 //
-// A reading is followed or not from the moment it is taken in; nothing is done for the others, and nothing at all where tracing is off.
+// A reading is followed or not from the moment it is taken in; nothing is done for the others, and
+// nothing at all where tracing is off.
 package trace
 
 import (
@@ -26,8 +27,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Config says where spans go and how many readings are followed. What else OpenTelemetry's environment variables say of OTLP (headers,
-// certificates, compression, timeouts, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) holds as well.
+// Config says where spans go and how many readings are followed. What else OpenTelemetry's
+// environment variables say of OTLP (headers, certificates, compression, timeouts,
+// OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) holds as well.
 type Config struct {
 	Endpoint string  // URL of a receiver of OTLP over HTTP; default what OTEL_EXPORTER_OTLP_ENDPOINT says, and without it tracing is off
 	Sample   float64 // share of the readings that is followed, 0 to 1
@@ -37,7 +39,8 @@ type Config struct {
 	Registry prometheus.Registerer // of the exporter's metrics; default none
 }
 
-// Variables of the environment that turn tracing on: see OpenTelemetry's specification of the OTLP exporter.
+// Variables of the environment that turn tracing on: see OpenTelemetry's specification of the OTLP
+// exporter.
 const (
 	endpointVariable       = "OTEL_EXPORTER_OTLP_ENDPOINT"
 	tracesEndpointVariable = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
@@ -77,7 +80,8 @@ type Tracer struct {
 	sample   float64
 }
 
-// Open returns a tracer, or nil where tracing is off. It does not wait for the receiver. Call Close at the end.
+// Open returns a tracer, or nil where tracing is off. It does not wait for the receiver. Call Close
+// at the end.
 func Open(ctx context.Context, c Config) (*Tracer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err

@@ -18,8 +18,8 @@ import (
 
 var compressions = []string{"none", "lz4", "zstd"}
 
-// writeBytes prints how many bytes a reading takes in the log: key, value and what Kafka has around them, in batches as a
-// producer writes them.
+// writeBytes prints how many bytes a reading takes in the log: key, value and what Kafka has around
+// them, in batches as a producer writes them.
 func writeBytes(ctx context.Context, readings []reading.Reading) (err error) {
 	dir, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {

@@ -1,6 +1,7 @@
-// Command codec measures how readings are encoded and decoded: weir's formats, beside encoding/json and the generic paths of the
-// libraries for Avro and Protobuf, on the readings of a simulated fleet; and how many bytes a reading takes in the log, for
-// each format and compression. All weir's sides go from and to columns, as in a pipeline. The tables are Markdown.
+// Command codec measures how readings are encoded and decoded: weir's formats, beside encoding/json
+// and the generic paths of the libraries for Avro and Protobuf, on the readings of a simulated
+// fleet; and how many bytes a reading takes in the log, for each format and compression. All weir's
+// sides go from and to columns, as in a pipeline. The tables are Markdown.
 //
 //	main.go    flags, the readings, the tables
 //	codecs.go  what is measured

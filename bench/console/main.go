@@ -1,11 +1,15 @@
-// Command console measures what it costs to watch a weir, by pairs of runs of the same weir up, one after the other in turn:
+// Command console measures what it costs to watch a weir, by pairs of runs of the same weir up, one
+// after the other in turn:
 //
-//	overhead  readings at full speed, alone, and with metrics scraped each second, the console, and one page that shows the
-//	          figures, a pipeline's graph and a live preview of its results: readings/s, CPU
-//	crowd     readings at a steady rate, with the console that nobody looks at, and with 200 pages of which half never read
-//	          and half read a kilobyte a second: latency from a reading to its committed result, memory
+//	overhead  readings at full speed, alone, and with metrics scraped each second, the console,
+//	          and one page that shows the figures, a pipeline's graph and a live preview of its
+//	          results: readings/s, CPU
+//	crowd     readings at a steady rate, with the console that nobody looks at, and with 200 pages
+//	          of which half never read and half read a kilobyte a second: latency from a reading
+//	          to its committed result, memory
 //
-// Figures are printed for each run, ratios for each pair, and the median of the ratios. Absolute figures depend on the machine.
+// Figures are printed for each run, ratios for each pair, and the median of the ratios. Absolute
+// figures depend on the machine.
 //
 //	main.go      flags, pairs, the table
 //	run.go       one weir up, from its start to its summary

@@ -72,8 +72,8 @@ func page(ctx context.Context, console string, watch ...string) (map[string]int,
 	}
 }
 
-// crowd is so many pages that watch everything: every other one never reads, the rest read a kilobyte a second. One that is let go
-// comes again.
+// crowd is so many pages that watch everything: every other one never reads, the rest read a
+// kilobyte a second. One that is let go comes again.
 func crowd(pages int) func(context.Context, addresses) error {
 	return func(ctx context.Context, at addresses) error {
 		all, ctx := errgroup.WithContext(ctx)

@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// check reads the results of a job, committed ones only, and returns when the first and the last of them were committed. The error
-// says which row is missing, doubled or wrong.
+// check reads the results of a job, committed ones only, and returns when the first and the last of
+// them were committed. The error says which row is missing, doubled or wrong.
 func (b *bench) check(ctx context.Context, side string, j job) (committed span, err error) {
 	row, done := b.want.checkFilter()
 	if j.Workload == "tumble" {
@@ -80,9 +80,10 @@ func (e *expectation) checkFilter() (row func([]byte) error, done func() error) 
 
 // checkTumble checks that each window of each device is there once, with the right statistics.
 //
-// Weir's and Flink's input is bounded: its end closes all windows, and their counts sum up to all the rows. Kafka Streams knows no end:
-// its last windows stay open. Of it are wanted the windows that the readings themselves have closed, where
-// the partition's latest time is two seconds past their end, and no others.
+// Weir's and Flink's input is bounded: its end closes all windows, and their counts sum up to all
+// the rows. Kafka Streams knows no end: its last windows stay open. Of it are wanted the windows
+// that the readings themselves have closed, where the partition's latest time is two seconds past
+// their end, and no others.
 func (e *expectation) checkTumble(side string) (row func([]byte) error, done func() error) {
 	seen := make([][devices]bool, len(e.windows))
 	var counted int64

@@ -11,7 +11,8 @@ import (
 
 const testRows = 45_500 // the fifth window is a part of one
 
-// results returns the right rows of a workload, as a side that sees the end of its input writes them.
+// results returns the right rows of a workload, as a side that sees the end of its input writes
+// them.
 func results(t *testing.T, e *expectation, workload string) [][]byte {
 	t.Helper()
 	var rows [][]byte
@@ -85,8 +86,8 @@ func TestChecks(t *testing.T) {
 	}
 }
 
-// Without the end of the input, the last window is open: the latest reading is at about 45.5 s, and two seconds
-// before that no window ends.
+// Without the end of the input, the last window is open: the latest reading is at about 45.5 s, and
+// two seconds before that no window ends.
 func TestClosed(t *testing.T) {
 	e, err := expect(testRows)
 	if err != nil {

@@ -21,15 +21,16 @@ const (
 	flinkCheckpoint = 5 * time.Second // what users set; results are committed with it
 )
 
-// startFlink starts a cluster of one TaskManager, which runs before the clock does: a job's start is the deployment's.
+// startFlink starts a cluster of one TaskManager, which runs before the clock does: a job's start
+// is the deployment's.
 func (b *bench) startFlink(ctx context.Context) (err error) {
 	progress("start Flink %s", stack.FlinkVersion)
 	b.flink, err = stack.StartFlink(ctx, stack.FlinkOptions{Slots: b.parallelism, Memory: flinkHeap})
 	return err
 }
 
-// runFlink deploys a bounded job by weir flink deploy and waits for its end. CPU and memory are those of JobManager and
-// TaskManager; the SQL Gateway is left out.
+// runFlink deploys a bounded job by weir flink deploy and waits for its end. CPU and memory are
+// those of JobManager and TaskManager; the SQL Gateway is left out.
 func (b *bench) runFlink(ctx context.Context, j job) (p process, said times, err error) {
 	file := filepath.Join(j.Dir, "pipeline.sql")
 	if err := writeSQL(file, j); err != nil {

@@ -11,8 +11,8 @@ import (
 	"weir/registry/embedded"
 )
 
-// startRegistry registers the schema of readings in a registry of this process, where they are not JSON: the benchmark then is of the
-// format's decoding, and the results stay JSON.
+// startRegistry registers the schema of readings in a registry of this process, where they are not
+// JSON: the benchmark then is of the format's decoding, and the results stay JSON.
 func (b *bench) startRegistry(ctx context.Context) (closing func() error, err error) {
 	if b.format == "json" {
 		return func() error { return nil }, nil

@@ -56,17 +56,18 @@ func (b *bench) latencies(ctx context.Context) ([]latency, error) {
 	return all, nil
 }
 
-// latencyOf runs a side over a topic to which readings come at a steady rate, and sees when their results are visible
-// to a consumer that reads committed records.
+// latencyOf runs a side over a topic to which readings come at a steady rate, and sees when their
+// results are visible to a consumer that reads committed records.
 //
-// A row of the filter has its reading's latency: from the time in the reading, which is the record's CreateTime, given just
-// before it is handed to the producer, so that batching and the way to the broker count. A row of the tumble
-// has the latency of the reading that closes its window: the first one of the same partition whose time is two seconds (the
-// watermark's lateness) past the window's end. The result can't be known earlier; what the window itself takes isn't the
-// engine's doing.
+// A row of the filter has its reading's latency: from the time in the reading, which is the
+// record's CreateTime, given just before it is handed to the producer, so that batching and the way
+// to the broker count. A row of the tumble has the latency of the reading that closes its window:
+// the first one of the same partition whose time is two seconds (the watermark's lateness) past the
+// window's end. The result can't be known earlier; what the window itself takes isn't the engine's
+// doing.
 //
-// The windows are one second long here, not ten: in 20 seconds, ten-second windows would end twice, and two
-// instants say little about a 99th percentile.
+// The windows are one second long here, not ten: in 20 seconds, ten-second windows would end twice,
+// and two instants say little about a 99th percentile.
 func (b *bench) latencyOf(ctx context.Context, side, workload string) (l latency, err error) {
 	j, err := b.job(side, workload)
 	if err != nil {
@@ -93,8 +94,8 @@ func (b *bench) latencyOf(ctx context.Context, side, workload string) (l latency
 	return l, errors.Join(b.forget(ctx), os.RemoveAll(j.Dir))
 }
 
-// launch starts a command that runs until stop interrupts it. The context that it returns ends with the process; stop
-// tells if it has ended by itself.
+// launch starts a command that runs until stop interrupts it. The context that it returns ends with
+// the process; stop tells if it has ended by itself.
 func launch(ctx context.Context, cmd *exec.Cmd, j job) (alive context.Context, stop func() error, err error) {
 	log, err := os.CreateTemp(j.Dir, "log")
 	if err != nil {
@@ -132,7 +133,8 @@ func launch(ctx context.Context, cmd *exec.Cmd, j job) (alive context.Context, s
 	}, nil
 }
 
-// trial is one measurement of latency: one goroutine offers readings, one collects results, one watches the time.
+// trial is one measurement of latency: one goroutine offers readings, one collects results, one
+// watches the time.
 type trial struct {
 	*bench
 	job   job
@@ -167,8 +169,8 @@ func (t *trial) run(ctx context.Context) (l latency, err error) {
 	return l, errors.Join(group.Wait(), err)
 }
 
-// offer produces readings at the rate until the context ends. What a delay has held up is made up for at once, with the
-// time at which it is produced.
+// offer produces readings at the rate until the context ends. What a delay has held up is made up
+// for at once, with the time at which it is produced.
 func (t *trial) offer(ctx context.Context) error {
 	// The buffer is large so that a broker that pauses doesn't slow the offer down.
 	client, err := t.connect(ctx, kgo.DefaultProduceTopic(t.job.Source), kgo.ProducerLinger(5*time.Millisecond),
@@ -280,7 +282,8 @@ func (t *trial) take(data []byte, now time.Time) error {
 	return nil
 }
 
-// watch waits until the side is up to speed, then for the time of the measurement, then for its last results.
+// watch waits until the side is up to speed, then for the time of the measurement, then for its
+// last results.
 func (t *trial) watch(ctx context.Context) (latency, error) {
 	select {
 	case <-t.first:
@@ -316,8 +319,9 @@ func (t *trial) watch(ctx context.Context) (latency, error) {
 	}
 }
 
-// outcome returns the latencies, in milliseconds, of the results that readings of the time from..to have caused, how many of
-// them are missing so far, and how many readings were offered in that time.
+// outcome returns the latencies, in milliseconds, of the results that readings of the time from..to
+// have caused, how many of them are missing so far, and how many readings were offered in that
+// time.
 func (t *trial) outcome(from, to int64) (values []float64, missing, readings int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

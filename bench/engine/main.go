@@ -1,14 +1,17 @@
-// Command engine measures weir's SQL engine beside Kafka Streams, Flink and plain reading, on one real broker, in one run,
-// alternating: the same topic of readings (JSON, or with -format another), the same two workloads, both exactly once into Kafka.
+// Command engine measures weir's SQL engine beside Kafka Streams, Flink and plain reading, on one
+// real broker, in one run, alternating: the same topic of readings (JSON, or with -format another),
+// the same two workloads, both exactly once into Kafka.
 //
 //	filter  readings with a value above 25, about half of them, all fields
-//	tumble  count, lowest, highest and mean value of each device in windows of 10 seconds of event time
+//	tumble  count, lowest, highest and mean value of each device in windows of 10 seconds of event
+//	        time
 //
-// The sides are raw (a process that only reads the topic read_committed: the ceiling), weir, streams and flink, which
-// runs the same file as weir on a cluster that is up already. With -before a revision of this repository is a side,
-// too, which shows what later changes cost. Each run is checked: the result topic, read committed, holds every expected row once and nothing else. Then comes the latency from a
-// reading's production to its committed result at a steady rate. The figures are medians; absolute ones depend on
-// the machine, ratios are the result.
+// The sides are raw (a process that only reads the topic read_committed: the ceiling), weir,
+// streams and flink, which runs the same file as weir on a cluster that is up already. With -before
+// a revision of this repository is a side, too, which shows what later changes cost. Each run is
+// checked: the result topic, read committed, holds every expected row once and nothing else. Then
+// comes the latency from a reading's production to its committed result at a steady rate. The
+// figures are medians; absolute ones depend on the machine, ratios are the result.
 //
 //	main.go     flags, the order of things
 //	readings.go the readings, and what the workloads must make of them
@@ -251,7 +254,8 @@ func command(ctx context.Context, dir, name string, args ...string) error {
 	return nil
 }
 
-// throughput fills the topic and runs the sides in turn, so that what the machine does besides falls on all of them.
+// throughput fills the topic and runs the sides in turn, so that what the machine does besides
+// falls on all of them.
 func (b *bench) throughput(ctx context.Context) ([]figures, error) {
 	if err := b.fill(ctx); err != nil {
 		return nil, err

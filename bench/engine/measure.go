@@ -130,8 +130,8 @@ func watch(cmd *exec.Cmd) (process, error) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	// Maxrss won't do: a process that Go starts shares this one's memory until its exec, and the kernel hands that
-	// peak down to it.
+	// Maxrss won't do: a process that Go starts shares this one's memory until its exec, and the
+	// kernel hands that peak down to it.
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -149,7 +149,8 @@ func watch(cmd *exec.Cmd) (process, error) {
 	}
 }
 
-// ticksPerSecond is the unit of CPU times in /proc (USER_HZ), the same on all platforms that Go supports.
+// ticksPerSecond is the unit of CPU times in /proc (USER_HZ), the same on all platforms that Go
+// supports.
 const ticksPerSecond = 100
 
 // processCPU is the CPU time that a running process has used, user and system.
@@ -158,7 +159,8 @@ func processCPU(pid int) (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("CPU time of process %d: %w", pid, err)
 	}
-	// The second field is the name in parentheses, and may hold anything; utime and stime are the 14th and 15th.
+	// The second field is the name in parentheses, and may hold anything; utime and stime are the
+	// 14th and 15th.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 13 {
 		return 0, fmt.Errorf("CPU time of process %d: %q is cut short", pid, stat)

@@ -16,7 +16,8 @@ var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // step is the event time from one reading to the next: each device sends one a second.
 const step = time.Second / devices
 
-// device is what the readings of one device have in common. Reading i of all is number i/devices of device i%devices.
+// device is what the readings of one device have in common. Reading i of all is number i/devices of
+// device i%devices.
 type device struct {
 	id        string
 	partition int32
@@ -125,7 +126,8 @@ func (s *stats) add(v float64) {
 	s.lowest, s.highest, s.sum = min(s.lowest, v), max(s.highest, v), s.sum+v
 }
 
-// closed says whether the readings of a partition alone, without the end of the input, have closed window w.
+// closed says whether the readings of a partition alone, without the end of the input, have closed
+// window w.
 func (e *expectation) closed(w int, partition int32) bool {
 	end := start.Add(time.Duration(w+1) * window)
 	return !e.lastTime[partition].Before(end.Add(lateness))

@@ -34,7 +34,8 @@ func (b *bench) create(ctx context.Context, topics ...string) error {
 	return nil
 }
 
-// forget deletes every topic but the readings': results, changelogs and whatever else a side has made.
+// forget deletes every topic but the readings': results, changelogs and whatever else a side has
+// made.
 func (b *bench) forget(ctx context.Context) error {
 	client, err := b.connect(ctx)
 	if err != nil {
@@ -61,7 +62,8 @@ func (b *bench) forget(ctx context.Context) error {
 	return nil
 }
 
-// firstGroup lets Kafka make its own topic of offsets, which it does for the first group: no side's time.
+// firstGroup lets Kafka make its own topic of offsets, which it does for the first group: no side's
+// time.
 func (b *bench) firstGroup(ctx context.Context) error {
 	client, err := b.connect(ctx)
 	if err != nil {
@@ -124,8 +126,8 @@ func (b *bench) fillTransaction(ctx context.Context, client *kgo.Client, from, t
 	return client.EndTransaction(ctx, kgo.TryCommit)
 }
 
-// read calls fn with each record of committed transactions of a topic, their markers too, up to where the log
-// ended when read was called. The record and its bytes are fn's only during the call.
+// read calls fn with each record of committed transactions of a topic, their markers too, up to
+// where the log ended when read was called. The record and its bytes are fn's only during the call.
 func read(ctx context.Context, brokers, topic string, fn func(*kgo.Record) error) error {
 	client, err := broker.Connect(ctx, broker.Config{Brokers: []string{brokers}, ClientID: "weir-bench"},
 		kgo.KeepControlRecords(), kgo.FetchMaxPartitionBytes(4<<20))
@@ -169,8 +171,8 @@ func read(ctx context.Context, brokers, topic string, fn func(*kgo.Record) error
 	return nil
 }
 
-// stableEnds returns where each partition's log ends, once no transaction is open before that: a producer's commit
-// returns before the markers are in the log.
+// stableEnds returns where each partition's log ends, once no transaction is open before that: a
+// producer's commit returns before the markers are in the log.
 func stableEnds(ctx context.Context, admin *kadm.Client, topic string) (map[int32]int64, error) {
 	for {
 		ends, err := admin.ListEndOffsets(ctx, topic)

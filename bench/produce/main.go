@@ -1,8 +1,10 @@
-// Command produce measures weir's transactional producer beside kafka-producer-perf-test, on one real broker,
-// in one run, alternating: the same payload bytes, compression, acks, transaction length and topic.
+// Command produce measures weir's transactional producer beside kafka-producer-perf-test, on one
+// real broker, in one run, alternating: the same payload bytes, compression, acks, transaction
+// length and topic.
 //
-// It prints each run's figures, the ratio of the medians, and CPU seconds for a million readings; then
-// consume-process-produce in records a second. Absolute figures depend on the machine; ratios are the result.
+// It prints each run's figures, the ratio of the medians, and CPU seconds for a million readings;
+// then consume-process-produce in records a second. Absolute figures depend on the machine; ratios
+// are the result.
 package main
 
 import (
@@ -183,7 +185,8 @@ func drop(ctx context.Context, admin *kadm.Client, topic string) error {
 	}
 }
 
-// topic makes the topics anew, so that every run writes to an empty log, from the source's beginning.
+// topic makes the topics anew, so that every run writes to an empty log, from the source's
+// beginning.
 func (b *bench) topic(ctx context.Context) error {
 	client, err := broker.Connect(ctx, broker.Config{Brokers: []string{b.broker}})
 	if err != nil {

@@ -1,10 +1,12 @@
-// Command restore measures how long a pipeline takes from its start to its first commit after a crash (kill -9), with the local
-// copy of its state and without, for states of different sizes, on one real broker.
+// Command restore measures how long a pipeline takes from its start to its first commit after a
+// crash (kill -9), with the local copy of its state and without, for states of different sizes, on
+// one real broker.
 //
-// The pipeline keeps an entry for each device. The readings of all devices fill the state; then a few readings a second keep
-// commits going, as long as the local copy takes to be flushed. After the crash the bench waits until the group has given up the
-// dead process, which takes its session timeout whatever the state is, and then starts the clock with the process. With the copy
-// the time should stay nearly flat as the state grows; without it the changelog is read from its begin.
+// The pipeline keeps an entry for each device. The readings of all devices fill the state; then a
+// few readings a second keep commits going, as long as the local copy takes to be flushed. After
+// the crash the bench waits until the group has given up the dead process, which takes its session
+// timeout whatever the state is, and then starts the clock with the process. With the copy the time
+// should stay nearly flat as the state grows; without it the changelog is read from its begin.
 //
 //	main.go   flags, the order of things, the report
 //	trial.go  one pipeline: its topics, its process, its commits

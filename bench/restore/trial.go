@@ -119,8 +119,8 @@ func (t *trial) send(ctx context.Context, promise func(*kgo.Record, error)) {
 	t.sent++
 }
 
-// crash lets the pipeline run until its local copy is flushed, kills it, and starts it again, with its local copy or without; took is
-// the time from the start to the first commit.
+// crash lets the pipeline run until its local copy is flushed, kills it, and starts it again, with
+// its local copy or without; took is the time from the start to the first commit.
 func (t *trial) crash(ctx context.Context, p *process, copied bool) (took time.Duration, next *process, err error) {
 	for end := time.Now().Add(settle); time.Now().Before(end); {
 		t.send(ctx, nil)

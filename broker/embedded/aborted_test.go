@@ -8,8 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// What a producer commits after one of its transactions was aborted stays visible when compaction has taken the aborted records and
-// their marker away, also over a restart.
+// What a producer commits after one of its transactions was aborted stays visible when compaction
+// has taken the aborted records and their marker away, also over a restart.
 func TestCompactionHidesNothingCommitted(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *Broker {

@@ -37,8 +37,9 @@ var commitSteps = []string{offsetsStaged, intentWritten, someMarkers, allMarkers
 
 const dieStepEnv = "WEIR_TEST_DIE_STEP" // "commit/step": kill -9 itself at that step of that commit
 
-// dieAtStep arranges that this process kills itself at one step of one commit. kfake has no hooks there, but it writes
-// each step to a file: its file handles are replaced by ones that die at a write.
+// dieAtStep arranges that this process kills itself at one step of one commit. kfake has no hooks
+// there, but it writes each step to a file: its file handles are replaced by ones that die at a
+// write.
 func dieAtStep(c *kfake.Cluster) {
 	number, step, _ := strings.Cut(os.Getenv(dieStepEnv), "/")
 	var commit int
@@ -105,7 +106,8 @@ func segmentFiles(cluster reflect.Value, topic string) (files []reflect.Value) {
 	return files
 }
 
-// deadlyFile kills the process at a write: before it where before reaches 0, after it where after does.
+// deadlyFile kills the process at a write: before it where before reaches 0, after it where after
+// does.
 type deadlyFile struct {
 	*os.File
 	before, after *atomic.Int32
@@ -153,8 +155,9 @@ const (
 	commitIns   = 3 // partitions
 )
 
-// A broker that is killed at any step of a commit has, at its next start, the rows of a transaction and the group's offsets,
-// or neither: never one of the two. The client is the one that pipelines use.
+// A broker that is killed at any step of a commit has, at its next start, the rows of a transaction
+// and the group's offsets, or neither: never one of the two. The client is the one that pipelines
+// use.
 func TestKillKeepsOffsetsWithRows(t *testing.T) {
 	perStep := 7
 	switch {
@@ -230,7 +233,8 @@ func setUpCopying(t *testing.T, addr string) {
 	}
 }
 
-// copyUntilDead copies records in transactions with their offsets until the broker is dead; false where it did not die.
+// copyUntilDead copies records in transactions with their offsets until the broker is dead; false
+// where it did not die.
 func copyUntilDead(t *testing.T, c *child) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -282,8 +286,8 @@ func copyUntilDead(t *testing.T, c *child) bool {
 	}
 }
 
-// An intent of an earlier version names no topics. Its commit is aborted where nobody can have seen it, and finished with the
-// topic that the group reads otherwise.
+// An intent of an earlier version names no topics. Its commit is aborted where nobody can have seen
+// it, and finished with the topic that the group reads otherwise.
 func TestRecoveryOfIntentsWithoutTopicNames(t *testing.T) {
 	for _, step := range []string{intentWritten, someMarkers, allMarkers, someOffsets} {
 		t.Run(step, func(t *testing.T) {
@@ -339,7 +343,8 @@ func checkIntent(t *testing.T, dir string) {
 	}
 }
 
-// checkCopied sees that read_committed shows each record before the group's offsets once, and none after, and counts them.
+// checkCopied sees that read_committed shows each record before the group's offsets once, and none
+// after, and counts them.
 func checkCopied(t *testing.T, addr, when string) (rows int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

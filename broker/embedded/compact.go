@@ -14,18 +14,18 @@ import (
 
 // kfake's compaction has two faults that lose committed records.
 //
-// It removes the abort markers of producers that have no other records left, and keeps telling readers
-// about the transactions that these markers ended. A reader that knows of an aborted transaction drops
-// what its producer has written from there up to the marker: without the marker, that is everything
-// that the producer commits later. So what kfake remembers of transactions without a marker is
-// forgotten in the same turn of its loop.
+// It removes the abort markers of producers that have no other records left, and keeps telling
+// readers about the transactions that these markers ended. A reader that knows of an aborted
+// transaction drops what its producer has written from there up to the marker: without the marker,
+// that is everything that the producer commits later. So what kfake remembers of transactions
+// without a marker is forgotten in the same turn of its loop.
 //
-// It deletes a partition's segments before it writes the compacted ones, and ignores what fails then, as
-// on a full disk. So each partition is compared with what the compaction meant to write, and gets its
-// old segments back where something is missing.
+// It deletes a partition's segments before it writes the compacted ones, and ignores what fails
+// then, as on a full disk. So each partition is compared with what the compaction meant to write,
+// and gets its old segments back where something is missing.
 //
-// kfake has no way to do either from outside. This reaches into it, by name and type, and Open fails
-// where a new version of kfake has others.
+// kfake has no way to do either from outside. This reaches into it, by name and type, and Open
+// fails where a new version of kfake has others.
 
 // kfakeCompact compacts a partition. It is for kfake's own loop.
 //
@@ -104,9 +104,9 @@ func (l *loop) do(fn func()) {
 	<-done
 }
 
-// compact compacts topics and forgets the transactions whose markers that has removed. Before, the files of
-// the topics' partitions must have been linked in links. A partition that could not be written has its old
-// segments again; the error names the first one.
+// compact compacts topics and forgets the transactions whose markers that has removed. Before, the
+// files of the topics' partitions must have been linked in links. A partition that could not be
+// written has its old segments again; the error names the first one.
 func (l *loop) compact(topics []topicState, data, links string) (failed error) {
 	l.do(func() {
 		for _, t := range topics {
@@ -126,8 +126,8 @@ func (l *loop) compact(topics []topicState, data, links string) (failed error) {
 					failed = fmt.Errorf("compact %s-%d: %w", t.Name, id, err)
 				}
 				if err := replaceFiles(filepath.Join(links, filepath.Base(dir)), dir); err != nil {
-					// The links bring the segments back when the directory is opened again; until then
-					// this process must not serve what is left.
+					// The links bring the segments back when the directory is opened again; until
+					// then this process must not serve what is left.
 					panic(fmt.Sprintf("restore %s-%d after a failed compaction: %v; start weir again", t.Name, id, err))
 				}
 				saved.restore(p)
@@ -151,11 +151,12 @@ func (l *loop) partition(topic string, id int32) reflect.Value {
 	return p.Elem()
 }
 
-// compacts are the fields of a partition that a compaction changes, but for open files, which it closes.
+// compacts are the fields of a partition that a compaction changes, but for open files, which it
+// closes.
 var compacts = []string{"segments", "nbytes", "logStartOffset", "abortedTxns", "maxTimestampSeen", "maxTimestampSeg", "rolledAt"}
 
-// savedPartition has the values of these fields before a compaction, which replaces slices and leaves
-// their elements as they are.
+// savedPartition has the values of these fields before a compaction, which replaces slices and
+// leaves their elements as they are.
 type savedPartition map[string]reflect.Value
 
 func save(p reflect.Value) savedPartition {
@@ -174,8 +175,8 @@ func (s savedPartition) restore(p reflect.Value) {
 	}
 }
 
-// written reports whether the segments in dir have all batches that a partition should have: kfake counts
-// the bytes before it writes them, and has the batches in its index that were written.
+// written reports whether the segments in dir have all batches that a partition should have: kfake
+// counts the bytes before it writes them, and has the batches in its index that were written.
 func written(p reflect.Value, dir string) error {
 	var indexed int64
 	segments := p.FieldByName("segments")

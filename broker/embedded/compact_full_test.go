@@ -14,8 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A disk that has no room for what a compaction writes costs no record: each partition keeps its old segments, over a restart
-// as well, and is compacted once there is room.
+// A disk that has no room for what a compaction writes costs no record: each partition keeps its
+// old segments, over a restart as well, and is compacted once there is room.
 func TestCompactionOnFullDiskLosesNothing(t *testing.T) {
 	dir := t.TempDir()
 	const size = 256 << 20

@@ -18,14 +18,15 @@
 //
 // kfake ends a transaction by writing one control record a partition, then the group offsets, then
 // the producer's new epoch. Killed between two of these, it would come back with a transaction that
-// is committed on some partitions only; and transactions that were open are aborted in its memory but
-// never on its disk, which hides the next transaction of the same producer. All requests are handled
-// by one goroutine, so a fsynced record of the decision to commit, written before the first control
-// record, is enough: at most the last decision can be unfinished, and everything without a decision
-// was never acknowledged.
+// is committed on some partitions only; and transactions that were open are aborted in its memory
+// but never on its disk, which hides the next transaction of the same producer. All requests are
+// handled by one goroutine, so a fsynced record of the decision to commit, written before the first
+// control record, is enough: at most the last decision can be unfinished, and everything without a
+// decision was never acknowledged.
 //
 // # What stays open
 //
-// One broker, no replication: a lost disk is lost data. With Config.Sync off, a power failure may lose
-// acknowledged transactions (a killed process does not); with it on, each commit waits for the disk.
+// One broker, no replication: a lost disk is lost data. With Config.Sync off, a power failure may
+// lose acknowledged transactions (a killed process does not); with it on, each commit waits for the
+// disk.
 package embedded

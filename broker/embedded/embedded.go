@@ -24,12 +24,12 @@ type Config struct {
 	Dir  string // data directory, made if it is missing
 	Addr string // host:port to listen on; port 0 takes a free one. Default 127.0.0.1:0
 
-	// Advertise is the host:port that is announced to clients, where they reach the broker by another address than
-	// Addr: through a proxy or a forwarded port. Default: where it listens.
+	// Advertise is the host:port that is announced to clients, where they reach the broker by
+	// another address than Addr: through a proxy or a forwarded port. Default: where it listens.
 	Advertise string
 
-	// Sync makes each commit wait until the disk has it, so that a power failure loses nothing that was
-	// acknowledged. Default false: a killed process loses nothing either way.
+	// Sync makes each commit wait until the disk has it, so that a power failure loses nothing that
+	// was acknowledged. Default false: a killed process loses nothing either way.
 	Sync bool
 
 	MaintainEvery time.Duration // between compactions and retention runs; default 30 s, negative: never
@@ -73,8 +73,9 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("data directory %s is in use by another weir (broker at %s): stop it, or choose another --data-dir", e.Dir, e.Addr)
 }
 
-// Open starts the broker of a data directory. Whatever the last process left undone there is put right
-// before the port opens. The error is a *HeldError where another process serves the directory.
+// Open starts the broker of a data directory. Whatever the last process left undone there is put
+// right before the port opens. The error is a *HeldError where another process serves the
+// directory.
 func Open(cfg Config) (*Broker, error) {
 	if cfg.Addr == "" {
 		cfg.Addr = "127.0.0.1:0"
@@ -107,8 +108,8 @@ func Open(cfg Config) (*Broker, error) {
 	return b, nil
 }
 
-// tryLock takes the lock of a data directory. It tries for a moment, since a process that only asks whether the directory is in
-// use holds the lock as long as that takes.
+// tryLock takes the lock of a data directory. It tries for a moment, since a process that only asks
+// whether the directory is in use holds the lock as long as that takes.
 func tryLock(lock *flock.Flock) (bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
@@ -148,7 +149,8 @@ func (b *Broker) start() error {
 		kfake.DefaultNumPartitions(4),
 		kfake.BrokerConfigs(map[string]string{
 			"default.replication.factor": "1",
-			// Compaction is maintain.go's: kfake's own timer would compact across open transactions.
+			// Compaction is maintain.go's: kfake's own timer would compact across open
+			// transactions.
 			"log.cleaner.backoff.ms": "315360000000",
 			"log.segment.bytes":      strconv.Itoa(16 << 20),
 		}),
@@ -196,7 +198,8 @@ func (b *Broker) start() error {
 // handler sees a request before the broker handles it; with handled true the broker does not.
 type handler = func(kmsg.Request) (resp kmsg.Response, err error, handled bool)
 
-// watch shows every request of a kind to fn. The broker handles one request at a time, and so do handlers.
+// watch shows every request of a kind to fn. The broker handles one request at a time, and so do
+// handlers.
 func (b *Broker) watch(key kmsg.Key, fn handler) {
 	b.cluster.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		b.cluster.KeepControl() // else kfake drops a handler that answers
@@ -212,7 +215,8 @@ func (b *Broker) topicName(id [16]byte) string {
 	return ""
 }
 
-// advertised is a listener that names another address than its own: kfake tells clients what the listener names.
+// advertised is a listener that names another address than its own: kfake tells clients what the
+// listener names.
 type advertised struct {
 	net.Listener
 	address string
@@ -250,7 +254,8 @@ func (b *Broker) Shared() bool {
 }
 
 // Close stops the broker and writes its state so that the next start need not recover. Transactions
-// that clients have open stay open for them. A second call waits for the first and returns what it returned.
+// that clients have open stay open for them. A second call waits for the first and returns what it
+// returned.
 func (b *Broker) Close() error { return b.closed() }
 
 func (b *Broker) close() error {
@@ -271,8 +276,8 @@ type Member struct {
 	lock *flock.Flock
 }
 
-// Join finds the broker that another process runs on dir, and lets that process know that it is used
-// until Leave. It returns nil, nil where no process serves dir.
+// Join finds the broker that another process runs on dir, and lets that process know that it is
+// used until Leave. It returns nil, nil where no process serves dir.
 func Join(dir string) (*Member, error) {
 	held, err := Held(dir)
 	if err != nil || !held {

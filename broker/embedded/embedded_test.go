@@ -48,8 +48,8 @@ func createTopic(t *testing.T, c *kgo.Client, topic string, config map[string]st
 	}
 }
 
-// Compaction runs while transactions commit and abort, and no key ever loses its committed value: not to an
-// abort that comes after the compaction, and not to a later restart.
+// Compaction runs while transactions commit and abort, and no key ever loses its committed value:
+// not to an abort that comes after the compaction, and not to a later restart.
 func TestCompactionBesideTransactions(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, Config{Dir: dir, CompactBytes: 1})
@@ -170,7 +170,8 @@ func lastByKey(t *testing.T, addr, topic string, wrong func(string, ...any), rec
 	return all
 }
 
-// Offsets of a partition that retention has emptied go on from where they were, after a clean stop and after a kill.
+// Offsets of a partition that retention has emptied go on from where they were, after a clean stop
+// and after a kill.
 func TestOffsetsGoOnAfterRetention(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, Config{Dir: dir})
@@ -391,8 +392,9 @@ func TestJournalKeepsTheNewerProducersOffsets(t *testing.T) {
 	}
 }
 
-// A client before KIP-890 keeps its epoch. When its commit is sent again, after the answer was lost, the second is no decision to commit: a crash in the
-// middle of its next transaction would otherwise commit what that has written.
+// A client before KIP-890 keeps its epoch. When its commit is sent again, after the answer was
+// lost, the second is no decision to commit: a crash in the middle of its next transaction would
+// otherwise commit what that has written.
 func TestRepeatedCommitIsNoIntent(t *testing.T) {
 	dir := t.TempDir()
 	j, err := openJournal(dir, false, nil)

@@ -9,8 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Two maintenances at a time beside four writers: produce requests sleep at the gate, wake, and meet it closed
-// again, and neither a record nor the race detector's peace is lost.
+// Two maintenances at a time beside four writers: produce requests sleep at the gate, wake, and
+// meet it closed again, and neither a record nor the race detector's peace is lost.
 func TestMaintenanceBesideManyWriters(t *testing.T) {
 	const writers, transactions = 4, 60
 	b := open(t, Config{Dir: t.TempDir(), CompactBytes: 1})
@@ -49,7 +49,8 @@ func TestMaintenanceBesideManyWriters(t *testing.T) {
 	}
 }
 
-// writeKeys commits the numbers from 0 under a writer's key, each to every partition in one transaction.
+// writeKeys commits the numbers from 0 under a writer's key, each to every partition in one
+// transaction.
 func writeKeys(ctx context.Context, c *kgo.Client, writer, transactions int) error {
 	for n := range transactions {
 		if err := c.BeginTransaction(); err != nil {

@@ -25,7 +25,8 @@ type intent struct {
 	Offsets []groupOffset `json:"offsets,omitempty"`
 }
 
-// groupOffset is one offset that a transaction commits to a consumer group (KIP-98 TxnOffsetCommit).
+// groupOffset is one offset that a transaction commits to a consumer group (KIP-98
+// TxnOffsetCommit).
 type groupOffset struct {
 	Group       string  `json:"g"`
 	Topic       string  `json:"t"`
@@ -35,9 +36,9 @@ type groupOffset struct {
 	Metadata    *string `json:"m,omitempty"`
 }
 
-// journal keeps the last intent on disk, in two slots written in turn, so that a torn write leaves the
-// one before it. The broker calls its handlers one at a time, before it handles the request itself: when
-// an intent is written, every earlier one has been carried out.
+// journal keeps the last intent on disk, in two slots written in turn, so that a torn write leaves
+// the one before it. The broker calls its handlers one at a time, before it handles the request
+// itself: when an intent is written, every earlier one has been carried out.
 type journal struct {
 	dir    string // data directory
 	sync   bool
@@ -58,7 +59,8 @@ func slotPath(dir string, slot int) string {
 	return filepath.Join(dir, fmt.Sprintf("commit-intent.%d", slot))
 }
 
-// openJournal continues the journal of dir. Requests are resolved by topicName, which must be usable in handlers.
+// openJournal continues the journal of dir. Requests are resolved by topicName, which must be
+// usable in handlers.
 func openJournal(dir string, sync bool, topicName func(id [16]byte) string) (*journal, error) {
 	last, err := readIntent(dir)
 	if err != nil {
@@ -86,11 +88,13 @@ func (j *journal) close() error {
 	return errors.Join(errs...)
 }
 
-// onTxnOffsetCommit remembers the offsets that a transaction wants to commit. Offsets that the broker
-// then refuses are remembered too: a client whose offsets were refused aborts, it does not commit.
+// onTxnOffsetCommit remembers the offsets that a transaction wants to commit. Offsets that the
+// broker then refuses are remembered too: a client whose offsets were refused aborts, it does not
+// commit.
 //
-// From version 6 on a topic is named by its id alone (KIP-1319), which the broker resolves in its own handler, after this
-// one. The broker refuses an id that is not known, so such a topic's offsets are left out.
+// From version 6 on a topic is named by its id alone (KIP-1319), which the broker resolves in its
+// own handler, after this one. The broker refuses an id that is not known, so such a topic's
+// offsets are left out.
 func (j *journal) onTxnOffsetCommit(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	req, ok := kreq.(*kmsg.TxnOffsetCommitRequest)
 	if !ok {
@@ -122,7 +126,8 @@ func (j *journal) onTxnOffsetCommit(kreq kmsg.Request) (kmsg.Response, error, bo
 	return nil, nil, false
 }
 
-// onProduce remembers who has written in a transaction. All batches of a request are of one producer.
+// onProduce remembers who has written in a transaction. All batches of a request are of one
+// producer.
 func (j *journal) onProduce(kreq kmsg.Request) {
 	req, ok := kreq.(*kmsg.ProduceRequest)
 	if !ok || req.TransactionID == nil {
@@ -145,8 +150,9 @@ func (j *journal) onProduce(kreq kmsg.Request) {
 // onEndTxn writes the intent of a commit before the broker acts on it. Where that can't be done the
 // commit is refused with an error that clients try again, and the broker never sees it.
 //
-// A commit without anything to commit gets no intent: it is one that was sent again, and before version 5 the epoch does not tell it
-// from the next one. Recovery would take its intent, which no end in pids.log follows, for that of the next transaction.
+// A commit without anything to commit gets no intent: it is one that was sent again, and before
+// version 5 the epoch does not tell it from the next one. Recovery would take its intent, which no
+// end in pids.log follows, for that of the next transaction.
 func (j *journal) onEndTxn(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	req, ok := kreq.(*kmsg.EndTxnRequest)
 	if !ok {

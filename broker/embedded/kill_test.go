@@ -56,8 +56,8 @@ func serve(dir string) {
 	select {}
 }
 
-// dieAtCommit kills this process while it ends a transaction: a little after the request has come, at a
-// moment that no test outside the process could hit.
+// dieAtCommit kills this process while it ends a transaction: a little after the request has come,
+// at a moment that no test outside the process could hit.
 func dieAtCommit(watch func(int16, func(kmsg.Request) (kmsg.Response, error, bool))) {
 	var commit, micros int
 	if _, err := fmt.Sscanf(os.Getenv(dieEnv), "%d,%d", &commit, &micros); err != nil {
@@ -130,9 +130,9 @@ const (
 	killPartitions = 8
 )
 
-// A broker that is killed with kill -9 at random and in the middle of commits, also twice in a row, never
-// shows a transaction on some of its partitions only, never loses one that it acknowledged, never shows
-// one that was not committed, and leaves no reader waiting.
+// A broker that is killed with kill -9 at random and in the middle of commits, also twice in a row,
+// never shows a transaction on some of its partitions only, never loses one that it acknowledged,
+// never shows one that was not committed, and leaves no reader waiting.
 func TestKillNeverTearsATransaction(t *testing.T) {
 	rounds := 60
 	if testing.Short() {
@@ -293,8 +293,8 @@ func checkTransactions(t *testing.T, addr string, outcome map[int]string) (found
 	return found
 }
 
-// readCommitted returns the values of each partition, in order, up to the end of the topic, which it
-// requires to be stable.
+// readCommitted returns the values of each partition, in order, up to the end of the topic, which
+// it requires to be stable.
 func readCommitted(ctx context.Context, t *testing.T, addr, topic string, wrong func(string, ...any)) [][]string {
 	t.Helper()
 	offsets := make(map[int32]kgo.Offset)

@@ -18,11 +18,13 @@ import (
 
 // kfake compacts and retains when told to, with four traps that this file keeps away from:
 //
-//   - Compaction counts the records of open transactions: a later abort would have taken the committed
-//     value of a key with it. It runs only while no transaction is open on a compacted topic; a gate holds
-//     back those that would begin.
-//   - Compaction deletes a partition's files and rewrites them. Hard links keep the old ones until it is done.
-//   - Compaction takes abort markers, and kfake still tells readers of the transactions that they end (compact.go).
+//   - Compaction counts the records of open transactions: a later abort would have taken the
+//     committed value of a key with it. It runs only while no transaction is open on a compacted
+//     topic; a gate holds back those that would begin.
+//   - Compaction deletes a partition's files and rewrites them. Hard links keep the old ones until
+//     it is done.
+//   - Compaction takes abort markers, and kfake still tells readers of the transactions that they
+//     end (compact.go).
 //   - A partition without segments starts again at offset 0. Floors remember where it was.
 
 // Limits of the gate: how long writers may be held back, and the pause before the next try.
@@ -123,7 +125,8 @@ func (b *Broker) bytes(topic string) (n int64) {
 	return n
 }
 
-// compact holds new transactions back, waits for those that are open on the topics, compacts, and lets go.
+// compact holds new transactions back, waits for those that are open on the topics, compacts, and
+// lets go.
 func (b *Broker) compact(ctx context.Context, topics []topicState) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.addr), kgo.ClientID("weir-maintenance"))
 	if err != nil {
@@ -187,11 +190,11 @@ func openProducers(ctx context.Context, admin *kadm.Client, topics []topicState)
 	return open, nil
 }
 
-// gate holds produce requests back while it is closed, but for those of admitted producers: they have
-// work on a compacted topic and must be able to finish it.
+// gate holds produce requests back while it is closed, but for those of admitted producers: they
+// have work on a compacted topic and must be able to finish it.
 //
-// A broker has one gate, and kfake one function for it, from start to end: a second function on a request
-// that has slept in a first one races inside kfake.
+// A broker has one gate, and kfake one function for it, from start to end: a second function on a
+// request that has slept in a first one races inside kfake.
 type gate struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced when the fields below change
@@ -342,8 +345,8 @@ func undoCompaction(dir string) error {
 	return dropLinks(dir)
 }
 
-// replaceFiles makes the segments of a partition the linked ones. It links again rather than moves, so
-// that it can be repeated.
+// replaceFiles makes the segments of a partition the linked ones. It links again rather than moves,
+// so that it can be repeated.
 func replaceFiles(from, to string) error {
 	entries, err := os.ReadDir(to)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -367,7 +370,8 @@ type floor struct {
 	Ends    []int64 `json:"ends"` // high watermark by partition
 }
 
-// recordFloors writes how far each partition has come, before something may delete all of its segments.
+// recordFloors writes how far each partition has come, before something may delete all of its
+// segments.
 func (b *Broker) recordFloors() error {
 	topics, err := b.topics()
 	if err != nil {
@@ -396,8 +400,8 @@ func (b *Broker) onDeleteRecords(kmsg.Request) (kmsg.Response, error, bool) { //
 	return nil, nil, false
 }
 
-// restoreFloors gives each partition that has no segment an empty control batch before its floor, so
-// that its offsets go on from there.
+// restoreFloors gives each partition that has no segment an empty control batch before its floor,
+// so that its offsets go on from there.
 func restoreFloors(dir string) error {
 	raw, err := os.ReadFile(filepath.Join(dir, floorsFile))
 	if errors.Is(err, os.ErrNotExist) {

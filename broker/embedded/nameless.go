@@ -8,13 +8,14 @@ import (
 	"slices"
 )
 
-// Intents that were written before topic ids were resolved (see onTxnOffsetCommit) have offsets without a topic's name.
-// One that is still to be finished is
+// Intents that were written before topic ids were resolved (see onTxnOffsetCommit) have offsets
+// without a topic's name. One that is still to be finished is
 //
-//   - aborted where none of its control records has been written: nobody has seen its rows, and no client was told that
-//     they are committed;
-//   - finished otherwise, with the topic that the group has read on that partition. Where there is no such topic, or several,
-//     the offset is left out and logged: the group reads again what that transaction has read.
+//   - aborted where none of its control records has been written: nobody has seen its rows, and no
+//     client was told that they are committed;
+//   - finished otherwise, with the topic that the group has read on that partition. Where there is
+//     no such topic, or several, the offset is left out and logged: the group reads again what that
+//     transaction has read.
 
 func (in *intent) nameless() bool {
 	return slices.ContainsFunc(in.Offsets, func(o groupOffset) bool { return o.Topic == "" })
@@ -54,8 +55,8 @@ func (r *recovery) settleNameless(all []partition, log *slog.Logger) error {
 	return nil
 }
 
-// anyControlRecord reports whether the intent's transaction has been ended on any partition. Its client has an epoch for
-// each transaction: only such clients send topic ids (KIP-890, KIP-1319).
+// anyControlRecord reports whether the intent's transaction has been ended on any partition. Its
+// client has an epoch for each transaction: only such clients send topic ids (KIP-890, KIP-1319).
 func (r *recovery) anyControlRecord(all []partition) (found bool, err error) {
 	for i := range all {
 		_, err := all[i].scan(func(_ int64, b *batch) bool {

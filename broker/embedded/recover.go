@@ -13,15 +13,17 @@ import (
 
 // recoverDir makes a data directory whole before kfake opens it.
 //
-// After a clean stop only partitions without any segment need help (see restoreFloors). After a kill:
+// After a clean stop only partitions without any segment need help (see restoreFloors). After a
+// kill:
 //
 //  1. A compaction that was under way is taken back.
 //  2. Torn tails of segments, indexes and state logs are cut off.
-//  3. Each transaction that is still open on a partition gets its control record: a commit where it is the
-//     journal's last intent, an abort otherwise. An abort decision needs no journal, since a transaction
-//     without an intent was never acknowledged as committed.
+//  3. Each transaction that is still open on a partition gets its control record: a commit where it
+//     is the journal's last intent, an abort otherwise. An abort decision needs no journal, since a
+//     transaction without an intent was never acknowledged as committed.
 //  4. The intent's offsets and producer state are logged as the broker would have.
-//  5. The windows by which the broker drops a producer's repeated batches are rebuilt from the segments.
+//  5. The windows by which the broker drops a producer's repeated batches are rebuilt from the
+//     segments.
 //
 // Every step may be repeated: killed inside, the next start does the same again.
 func recoverDir(dir string, log *slog.Logger) error {
@@ -158,9 +160,9 @@ func producerStates(log *stateLog) map[int64]producerState {
 	return states
 }
 
-// finished reports whether the broker carried an intent out, or refused it as a fenced producer's. It
-// logs the end of a transaction after all else: an end of this producer behind where pids.log ended at
-// the decision, or a later epoch, is the last thing it wrote.
+// finished reports whether the broker carried an intent out, or refused it as a fenced producer's.
+// It logs the end of a transaction after all else: an end of this producer behind where pids.log
+// ended at the decision, or a later epoch, is the last thing it wrote.
 func finished(in *intent, s producerState) bool {
 	if s.epoch > in.Epoch {
 		return true

@@ -18,12 +18,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// The files of a partition, in kafka/partitions/TOPIC-N: BASE.dat holds plain Kafka record batches (magic
-// 2) one after the other, BASE.idx one entry of 15 bytes a batch, snapshot.json what a clean stop knew.
+// The files of a partition, in kafka/partitions/TOPIC-N: BASE.dat holds plain Kafka record batches
+// (magic 2) one after the other, BASE.idx one entry of 15 bytes a batch, snapshot.json what a clean
+// stop knew.
 //
-// An index entry is version (1 byte), checksum (the low byte of the CRC-32C of what follows), leader
-// epoch (4, little-endian), largest timestamp so far (8, little-endian; recomputed at load), flags (1: bit 0
-// set where the batch was written inside a transaction).
+// An index entry is version (1 byte), checksum (the low byte of the CRC-32C of what follows),
+// leader epoch (4, little-endian), largest timestamp so far (8, little-endian; recomputed at load),
+// flags (1: bit 0 set where the batch was written inside a transaction).
 
 const (
 	batchHeaderSize = 61
@@ -122,9 +123,9 @@ func (p *partition) index(base int64) string {
 	return filepath.Join(p.dir, strconv.FormatInt(base, 10)+".idx")
 }
 
-// scan calls fn with each batch of the partition in offset order, until fn returns false. It stops at the
-// first batch of a segment that is cut off or, in the last segment, does not match its CRC, and returns
-// how many bytes of the last segment were good.
+// scan calls fn with each batch of the partition in offset order, until fn returns false. It stops
+// at the first batch of a segment that is cut off or, in the last segment, does not match its CRC,
+// and returns how many bytes of the last segment were good.
 func (p *partition) scan(fn func(base int64, b *batch) bool) (good int64, err error) {
 	for i, base := range p.bases {
 		var more bool
@@ -195,8 +196,9 @@ func parseHeader(h []byte) batch {
 	}
 }
 
-// nextIndexEntry reads the flag of b's index entry and returns the rest of the index. Where the entry is
-// missing or damaged the batch's own attribute decides: data of a transaction, not a control record.
+// nextIndexEntry reads the flag of b's index entry and returns the rest of the index. Where the
+// entry is missing or damaged the batch's own attribute decides: data of a transaction, not a
+// control record.
 func nextIndexEntry(index []byte, b *batch) (inTransaction bool, rest []byte) {
 	if len(index) < indexEntrySize {
 		return b.attributes&attrTransactional != 0 && !b.control(), nil
@@ -220,7 +222,8 @@ func indexEntry(b *batch) []byte {
 	return e[:]
 }
 
-// mend cuts the last segment to its good bytes and writes the index that belongs to the segment's batches.
+// mend cuts the last segment to its good bytes and writes the index that belongs to the segment's
+// batches.
 func (p *partition) mend(base, good int64, entries []byte) error {
 	info, err := os.Stat(p.segment(base))
 	if err != nil {
@@ -241,7 +244,8 @@ func (p *partition) mend(base, good int64, entries []byte) error {
 	return os.WriteFile(p.index(base), entries, 0o600)
 }
 
-// appendControl ends the transaction of a producer on this partition: a control batch behind the last one.
+// appendControl ends the transaction of a producer on this partition: a control batch behind the
+// last one.
 func (p *partition) appendControl(offset, producerID int64, epoch int16, leaderEpoch int32, commit bool, now time.Time) error {
 	kind := kmsg.ControlRecordKeyTypeAbort
 	if commit {
@@ -259,8 +263,8 @@ func (p *partition) appendControl(offset, producerID int64, epoch int16, leaderE
 	return appendFile(p.index(base), indexEntry(&b))
 }
 
-// controlBatch encodes a batch of one control record (KIP-98: key of version and type, value with the
-// coordinator's epoch).
+// controlBatch encodes a batch of one control record (KIP-98: key of version and type, value with
+// the coordinator's epoch).
 func controlBatch(offset, producerID int64, epoch int16, leaderEpoch int32, kind kmsg.ControlRecordKeyType, now time.Time) []byte {
 	key := kmsg.ControlRecordKey{Type: kind}
 	marker := kmsg.EndTxnMarker{}
@@ -294,8 +298,9 @@ func appendFile(path string, data []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// stateLog is one of kfake's logs of JSON entries, pids.log or groups.log. An entry is framed by its
-// length (4 bytes, of what follows the checksum), CRC-32C (4) and version (2), all little-endian.
+// stateLog is one of kfake's logs of JSON entries, pids.log or groups.log. An entry is framed by
+// its length (4 bytes, of what follows the checksum), CRC-32C (4) and version (2), all
+// little-endian.
 type stateLog struct {
 	path    string
 	size    int64 // of the good entries

@@ -13,11 +13,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// reserve keeps room on the disk for what ends transactions. kfake writes control records partition by partition and answers with
-// success where the disk has no room for one: readers then see the transaction on some of its partitions, or one that was aborted.
-// A file of reserveBytes, given up as soon as the disk is full, leaves room for the ends that nobody asks for, such as
-// those of transactions that time out; until the disk has room again, requests that would write are refused with
-// errors that clients try again.
+// reserve keeps room on the disk for what ends transactions. kfake writes control records partition
+// by partition and answers with success where the disk has no room for one: readers then see the
+// transaction on some of its partitions, or one that was aborted. A file of reserveBytes, given up
+// as soon as the disk is full, leaves room for the ends that nobody asks for, such as those of
+// transactions that time out; until the disk has room again, requests that would write are refused
+// with errors that clients try again.
 type reserve struct {
 	path string
 	log  *slog.Logger
@@ -33,7 +34,8 @@ const (
 	enoughBytes  = reserveBytes + 4<<20 // with as much free as this, it no longer is
 )
 
-// openReserve takes the room. Where the disk is full already, the broker starts all the same, and refuses to write.
+// openReserve takes the room. Where the disk is full already, the broker starts all the same, and
+// refuses to write.
 func openReserve(dir string, log *slog.Logger) *reserve {
 	r := &reserve{path: filepath.Join(dir, reserveFile), log: log}
 	r.look()

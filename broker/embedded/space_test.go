@@ -14,8 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A disk that fills up while transactions are committed and aborted tears none of them: readers see each on all of its partitions or
-// on none, and never one that was aborted.
+// A disk that fills up while transactions are committed and aborted tears none of them: readers see
+// each on all of its partitions or on none, and never one that was aborted.
 func TestFullDiskTearsNoTransaction(t *testing.T) {
 	dir := t.TempDir()
 	size := func(bytes int64, flags uintptr) error {
@@ -133,7 +133,8 @@ func sumOfEnds(t *testing.T, c *kgo.Client) (sum int64) {
 	return sum
 }
 
-// awaitEnds waits until the log has grown to so many offsets. A broker that cannot write may never get there.
+// awaitEnds waits until the log has grown to so many offsets. A broker that cannot write may never
+// get there.
 func awaitEnds(t *testing.T, c *kgo.Client, sum int64) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); sumOfEnds(t, c) < sum && time.Now().Before(deadline); {
@@ -141,7 +142,8 @@ func awaitEnds(t *testing.T, c *kgo.Client, sum int64) {
 	}
 }
 
-// fillPages writes to each partition so much that the last page of its file has no room for a control record.
+// fillPages writes to each partition so much that the last page of its file has no room for a
+// control record.
 func fillPages(t *testing.T, c *kgo.Client, dir string, n int) {
 	t.Helper()
 	const page, room = 4096, 60 // bytes; a control record takes 78

@@ -8,8 +8,8 @@ import (
 )
 
 // A broker drops a batch that a producer sends again because it missed the answer, by the sequence
-// numbers of the producer's last five batches on the partition (KIP-98). kfake saves these windows at a clean
-// stop only; after a kill they are rebuilt from the batches themselves.
+// numbers of the producer's last five batches on the partition (KIP-98). kfake saves these windows
+// at a clean stop only; after a kill they are rebuilt from the batches themselves.
 
 type windowKey struct {
 	pid       int64
@@ -48,7 +48,8 @@ func (r *recovery) observe(p *partition, b *batch) {
 	}
 }
 
-// savedWindow is an entry of kfake's seq_windows.json: a ring of five, At being where the next one goes.
+// savedWindow is an entry of kfake's seq_windows.json: a ring of five, At being where the next one
+// goes.
 type savedWindow struct {
 	PID       int64                   `json:"pid"`
 	Topic     string                  `json:"topic"`

@@ -14,15 +14,17 @@ import (
 	"weir/chaos"
 )
 
-// accidentsEnv and accidentSeedEnv say how many accidents to try, and which; accidentKindEnv chooses kinds.
+// accidentsEnv and accidentSeedEnv say how many accidents to try, and which; accidentKindEnv
+// chooses kinds.
 const (
 	accidentsEnv    = "WEIR_TEST_ACCIDENTS"
 	accidentSeedEnv = "WEIR_TEST_ACCIDENT_SEED"
 	accidentKindEnv = "WEIR_TEST_ACCIDENT_KINDS"
 )
 
-// A stateful pipeline under load meets an accident at a random moment. Its rows then equal an offline recomputation, or it refuses
-// by name. make accidents tries 200 of them; TestOnKafka tries some on a real broker.
+// A stateful pipeline under load meets an accident at a random moment. Its rows then equal an
+// offline recomputation, or it refuses by name. make accidents tries 200 of them; TestOnKafka tries
+// some on a real broker.
 func TestAccidents(t *testing.T) {
 	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
 	if err != nil {

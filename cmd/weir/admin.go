@@ -17,7 +17,8 @@ type adminFlags struct {
 	cmd    *cobra.Command
 }
 
-// add adds the flags. Without a default the port is open only where it is asked for, so that processes of one machine do not clash.
+// add adds the flags. Without a default the port is open only where it is asked for, so that
+// processes of one machine do not clash.
 func (a *adminFlags) add(cmd *cobra.Command, listen string) {
 	a.cmd = cmd
 	what := "host:port of /metrics, /healthz, /readyz, /status and /debug/pprof; port 0 takes a free one"

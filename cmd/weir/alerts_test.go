@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// flapping is an alert that fires and resolves all the time, by the sequence number of a device's newest temperature.
+// flapping is an alert that fires and resolves all the time, by the sequence number of a device's
+// newest temperature.
 const flapping = `
 CREATE TABLE readings (device_id STRING NOT NULL, sensor STRING NOT NULL, seq BIGINT NOT NULL) WITH ('connector' = 'kafka', 'topic' = 'sensor_data_tx',
   'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json', 'scan.startup.mode' = 'earliest-offset');
@@ -41,7 +42,8 @@ func (a told) name() string {
 	return fmt.Sprint(a.Labels["device_id"], " ", a.Severity, " ", a.Since.UnixMilli())
 }
 
-// hearer is a webhook that fails at times, and remembers what it was told by which life of the process.
+// hearer is a webhook that fails at times, and remembers what it was told by which life of the
+// process.
 type hearer struct {
 	mu      sync.Mutex
 	rng     *rand.Rand
@@ -86,8 +88,8 @@ func (h *hearer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	time.Sleep(slow) // the answer is under way: a kill loses it
 }
 
-// weir up is killed with kill -9 fifty times while alerts are delivered. None is lost; what comes again comes from another life
-// of the process, with the same id.
+// weir up is killed with kill -9 fifty times while alerts are delivered. None is lost; what comes
+// again comes from another life of the process, with the same id.
 func TestAlertsSurviveFiftyKills(t *testing.T) {
 	kills := 50
 	if testing.Short() {

@@ -30,8 +30,8 @@ var avroRows = []string{
 	`{"id":"c","yes":false,"i":0,"l":0,"f":0.0,"d":0.0,"price":0.00,"whole_day":"1969-12-31","ts":"1969-12-31 23:59:59.999","raw_bytes":"","tags":[],"m":{},"r":{"x":null,"y":null}}`,
 }
 
-// What Weir writes in avro-confluent Flink reads, and the reverse, by the same statement and through the embedded registry; and both
-// register the same schema for it.
+// What Weir writes in avro-confluent Flink reads, and the reverse, by the same statement and
+// through the embedded registry; and both register the same schema for it.
 func TestAvroBesideFlink(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts Kafka and Flink: make test runs it")

@@ -9,8 +9,8 @@ import (
 	"weir/chaos"
 )
 
-// A short run of weir chaos on the embedded broker: its faults are injected, everything holds, and the page of results is made of its
-// report.
+// A short run of weir chaos on the embedded broker: its faults are injected, everything holds, and
+// the page of results is made of its report.
 func TestChaos(t *testing.T) {
 	duration := "30s"
 	if testing.Short() {

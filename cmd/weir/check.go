@@ -33,7 +33,8 @@ type checkReport struct {
 	Keys        *keysReport        `json:"keys,omitempty"` // with --brokers
 }
 
-// keysReport is what samples of the topics say that the pipeline relies on to hold equal keys in one partition.
+// keysReport is what samples of the topics say that the pipeline relies on to hold equal keys in
+// one partition.
 type keysReport struct {
 	Records int      `json:"records"` // looked at
 	Missing []string `json:"missing,omitempty"`
@@ -147,8 +148,8 @@ func someFiles(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// compileFile plans a pipeline, which without SET 'pipeline.name' has the name of its file. Where there is no such file, the
-// name may be that of a pipeline that comes with Weir.
+// compileFile plans a pipeline, which without SET 'pipeline.name' has the name of its file. Where
+// there is no such file, the name may be that of a pipeline that comes with Weir.
 func compileFile(file string) (text string, p *plan.Program, err error) {
 	raw, err := os.ReadFile(file) //nolint:gosec // the user's file
 	text = string(raw)

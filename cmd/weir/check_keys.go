@@ -16,8 +16,8 @@ import (
 	"weir/sqltest"
 )
 
-// sampled is how many records of a partition are looked at, from its beginning and before its end each: partitions that were added later
-// show in the old ones.
+// sampled is how many records of a partition are looked at, from its beginning and before its end
+// each: partitions that were added later show in the old ones.
 const sampled = 200
 
 // sampleTime is how long one topic may take.
@@ -25,8 +25,9 @@ const sampleTime = 15 * time.Second
 
 var errSampled = errors.New("enough records are read")
 
-// checkKeys runs a pipeline over samples of the topics whose partitions it relies on to hold equal keys, in memory. The error is an
-// *operator.ElsewhereError where a record lies elsewhere. missing are those topics that do not exist.
+// checkKeys runs a pipeline over samples of the topics whose partitions it relies on to hold equal
+// keys, in memory. The error is an *operator.ElsewhereError where a record lies elsewhere. missing
+// are those topics that do not exist.
 func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (records int, missing []string, err error) {
 	client, err := broker.Connect(ctx, b)
 	if err != nil {

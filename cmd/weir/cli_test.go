@@ -25,7 +25,8 @@ import (
 	"weir/node"
 )
 
-// realData is 50,270 rows of three devices, where the project's shared data are beside the checkout.
+// realData is 50,270 rows of three devices, where the project's shared data are beside the
+// checkout.
 const realData = "../../../shared/data/iot-env-telemetry/iot_env_telemetry.csv.gz"
 
 // A file goes through producer and consumer, and the means are those of the file.
@@ -261,8 +262,8 @@ func TestErrorsAreOneLine(t *testing.T) {
 	holder.kill()
 }
 
-// A record that is no reading goes to the dead letters with the offsets, once; replayed, it fails again and
-// is a new letter; verify holds all the while.
+// A record that is no reading goes to the dead letters with the offsets, once; replayed, it fails
+// again and is a new letter; verify holds all the while.
 func TestDeadLetters(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	up := start(t, "up", "--data-dir="+dir, "--listen=127.0.0.1:0", "--rate=500")

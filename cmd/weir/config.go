@@ -17,7 +17,8 @@ import (
 // defaultConfig is read where it is in the working folder and nobody names another file.
 const defaultConfig = "weir.yaml"
 
-// fromFile sets each flag that neither the command line nor the environment has given from the configuration file:
+// fromFile sets each flag that neither the command line nor the environment has given from the
+// configuration file:
 //
 //	brokers: [kafka-1:9092, kafka-2:9092]   # for every command that has the flag
 //	flink:

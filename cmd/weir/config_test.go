@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The command line wins over the environment, the environment over the file, a section over what is around it. What nobody knows is
-// refused. Each value is a wrong address, which the error tells.
+// The command line wins over the environment, the environment over the file, a section over what is
+// around it. What nobody knows is refused. Each value is a wrong address, which the error tells.
 func TestConfigurationFile(t *testing.T) {
 	for _, c := range []struct {
 		name, file, env string

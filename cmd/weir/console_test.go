@@ -25,8 +25,8 @@ import (
 
 var consoleAt = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
 
-// startConsole starts weir up with a console, and returns where it is. It is built anew: under the race detector the broker
-// would not keep up with 10,000 devices.
+// startConsole starts weir up with a console, and returns where it is. It is built anew: under the
+// race detector the broker would not keep up with 10,000 devices.
 func startConsole(t *testing.T, args ...string) (url, brokerAddr string) {
 	t.Helper()
 	args = append([]string{"up", "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--console-listen", "127.0.0.1:0"}, args...)
@@ -62,7 +62,8 @@ func getJSON(t *testing.T, url string, into any) error {
 	return json.NewDecoder(resp.Body).Decode(into)
 }
 
-// A real browser walks the console of a running weir up with 10,000 devices, looks at each page, and tries what it offers.
+// A real browser walks the console of a running weir up with 10,000 devices, looks at each page,
+// and tries what it offers.
 func TestConsoleInABrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a browser: not with -short")
@@ -96,7 +97,8 @@ func TestConsoleInABrowser(t *testing.T) {
 	}
 }
 
-// strangeDevices sends readings of devices whose names mean something to a browser, and a record that is no reading.
+// strangeDevices sends readings of devices whose names mean something to a browser, and a record
+// that is no reading.
 func strangeDevices(ctx context.Context, t *testing.T, addr string) {
 	client, err := broker.Connect(ctx, broker.Config{Brokers: []string{addr}})
 	if err != nil {

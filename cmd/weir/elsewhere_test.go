@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Commands that read never make a broker. In another directory they find the Weir that runs, and where none or several do they
-// say so.
+// Commands that read never make a broker. In another directory they find the Weir that runs, and
+// where none or several do they say so.
 func TestReadersFindTheRunningBroker(t *testing.T) {
 	readers := [][]string{
 		{"tail", "device_stats", "--from-start", "--until-end"}, {"verify"}, {"dlq", "list"}, {"transactions", "list"},

@@ -103,7 +103,8 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// ownFlag marks a flag that means something else than the same name elsewhere: environment and configuration don't set it.
+// ownFlag marks a flag that means something else than the same name elsewhere: environment and
+// configuration don't set it.
 const ownFlag = "own"
 
 // fromEnvironment sets each flag that was not given from WEIR_NAME, with _ for -.

@@ -20,7 +20,8 @@ import (
 	"weir/internal/stack"
 )
 
-// flinkReadings is how many readings go through Flink while it is broken. make test-flink takes a million.
+// flinkReadings is how many readings go through Flink while it is broken. make test-flink takes a
+// million.
 func flinkReadings(t *testing.T) int {
 	text := os.Getenv("WEIR_TEST_FLINK_READINGS")
 	if text == "" {
@@ -33,9 +34,10 @@ func flinkReadings(t *testing.T) int {
 	return n
 }
 
-// onFlink writes a pipeline's file. Rows may be a minute behind: while Flink recovers, its partitions come apart by as much as it was away,
-// and it would drop rows as late. The versions give the same rows by other expressions, so that an upgrade changes the
-// SQL and not what weir verify expects.
+// onFlink writes a pipeline's file. Rows may be a minute behind: while Flink recovers, its
+// partitions come apart by as much as it was away, and it would drop rows as late. The versions
+// give the same rows by other expressions, so that an upgrade changes the SQL and not what weir
+// verify expects.
 func onFlink(t *testing.T, dir, average string) string {
 	t.Helper()
 	file := filepath.Join(dir, "windowed.sql")
@@ -165,7 +167,8 @@ func (w *flinkWorld) lag(admin *kadm.Client, group, topic string) int64 {
 	lag := int64(0)
 	ends.Each(func(end kadm.ListedOffset) {
 		at, _ := offsets.Lookup(topic, end.Partition)
-		// The last entry is the mark of a transaction's end: no record, so that Flink's offset does not count it.
+		// The last entry is the mark of a transaction's end: no record, so that Flink's offset does
+		// not count it.
 		lag += max(0, end.Offset-1-max(0, at.At))
 	})
 	return lag
@@ -182,8 +185,9 @@ func (w *flinkWorld) kill(name string) {
 	}
 }
 
-// Readings go through a windowed pipeline on a real Flink cluster while TaskManagers, a broker and the JobManager are killed with
-// kill -9, and while its SQL is replaced: each is counted in its window once. Windows that were open at the upgrade are whole.
+// Readings go through a windowed pipeline on a real Flink cluster while TaskManagers, a broker and
+// the JobManager are killed with kill -9, and while its SQL is replaced: each is counted in its
+// window once. Windows that were open at the upgrade are whole.
 func TestFlinkSurvivesKills(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts five JVMs: make test runs it")
@@ -268,8 +272,9 @@ func TestFlinkSurvivesKills(t *testing.T) {
 	}
 }
 
-// leaveTransactions cancels a job in the middle of a transaction, which weir transactions finds and ends. A savepoint that has handed that
-// transaction over has lost it, then: a job that goes on from it says so.
+// leaveTransactions cancels a job in the middle of a transaction, which weir transactions finds and
+// ends. A savepoint that has handed that transaction over has lost it, then: a job that goes on
+// from it says so.
 func (w *flinkWorld) leaveTransactions(dir string) {
 	t := w.t
 	t.Helper()

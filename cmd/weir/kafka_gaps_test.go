@@ -22,7 +22,8 @@ import (
 	"weir/broker"
 )
 
-// gapTable is a pipeline that copies rows and counts them by key, over a source of four partitions from which records are deleted.
+// gapTable is a pipeline that copies rows and counts them by key, over a source of four partitions
+// from which records are deleted.
 type gapTable struct {
 	*testing.T
 	b    *realBroker
@@ -86,7 +87,8 @@ func (g *gapTable) send(each int) {
 	g.sent = append(g.sent, records...)
 }
 
-// delete deletes records before offsets of partitions, and takes those out of what is expected that were unread: from the given offsets on.
+// delete deletes records before offsets of partitions, and takes those out of what is expected that
+// were unread: from the given offsets on.
 func (g *gapTable) delete(gaps map[int32]gap) (offsets int64) {
 	g.Helper()
 	var upTo kadm.Offsets
@@ -177,7 +179,8 @@ func (p *weir) page(path string) string {
 	return string(text)
 }
 
-// wantTold wants the gaps in the status and in the metric of a running pipeline, and then in its log and its report, and stops it.
+// wantTold wants the gaps in the status and in the metric of a running pipeline, and then in its
+// log and its report, and stops it.
 func (g *gapTable) wantTold(p *weir, gaps map[int32]gap, offsets int64) {
 	g.Helper()
 	metric := fmt.Sprintf(`weir_engine_skipped_offsets_total{pipeline="%s",topic="%s.in"} %d`, g.name, g.name, offsets)
@@ -292,7 +295,8 @@ func (b *realBroker) testGapBeforeFirstStart(t *testing.T) {
 	}
 }
 
-// deleteUnderReader deletes rows that a running pipeline has not read because a transaction is open before them, and then ends the transaction.
+// deleteUnderReader deletes rows that a running pipeline has not read because a transaction is open
+// before them, and then ends the transaction.
 func (g *gapTable) deleteUnderReader() (gaps map[int32]gap, offsets int64) {
 	g.Helper()
 	waitFor(g.T, "the group at the end", func() bool {
@@ -335,7 +339,8 @@ func (b *realBroker) testGapWhileRunning(t *testing.T) {
 	g.wantRows()
 }
 
-// A table that says so has the pipeline stop at a gap, at a restart and while it runs, until somebody accepts exactly this loss.
+// A table that says so has the pipeline stop at a gap, at a restart and while it runs, until
+// somebody accepts exactly this loss.
 func (b *realBroker) testGapStops(t *testing.T) {
 	g := b.gapTable(t, "gap-none")
 	file := g.file(", 'properties.auto.offset.reset' = 'none'")
@@ -392,7 +397,8 @@ func atoi(t *testing.T, text string) int {
 	return n
 }
 
-// weir verify names what was deleted before the group had read it, and once the group has gone on, that it can't tell any more.
+// weir verify names what was deleted before the group had read it, and once the group has gone on,
+// that it can't tell any more.
 func (b *realBroker) testVerifyNamesGap(t *testing.T) {
 	consume := []string{"consume", b.flag, "--instance=x", "--state-dir=none", "--until-end"}
 	must(t, "produce", b.flag, "--count=2000", "--name=gap", "--device-prefix=gap-", "--devices=40")

@@ -31,8 +31,8 @@ type realBroker struct {
 	admin  *kadm.Client
 }
 
-// What only a real broker shows: it writes the end of a transaction partition by partition after it has answered, and deletes records on
-// request and by itself.
+// What only a real broker shows: it writes the end of a transaction partition by partition after it
+// has answered, and deletes records on request and by itself.
 func TestOnKafka(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a JVM: make test runs it")
@@ -89,12 +89,14 @@ func (b *realBroker) send(t *testing.T, records ...*kgo.Record) {
 	}
 }
 
-// seen is what a reader with read_committed sees of topics at one moment: everything below the last stable offsets.
+// seen is what a reader with read_committed sees of topics at one moment: everything below the last
+// stable offsets.
 type seen struct {
 	stable, high kadm.ListedOffsets
 }
 
-// look asks for the last stable offsets before it does anything else: each moment lets markers come in.
+// look asks for the last stable offsets before it does anything else: each moment lets markers come
+// in.
 func (b *realBroker) look(t *testing.T, topics ...string) seen {
 	t.Helper()
 	var s seen
@@ -147,8 +149,8 @@ INSERT INTO classes SELECT class, COUNT(*), SUM(n) FROM (SELECT MOD(n, 37) AS cl
 END;
 `
 
-// Many short runs to the end of the input: whoever reads at the moment in which one exits sees all its rows, on all partitions and
-// beyond an exchange.
+// Many short runs to the end of the input: whoever reads at the moment in which one exits sees all
+// its rows, on all partitions and beyond an exchange.
 func (b *realBroker) testBoundedRuns(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

@@ -54,8 +54,8 @@ func run(parent context.Context) int {
 	return exitCode(err)
 }
 
-// unwrapHelp makes one line of each paragraph of the commands' help, which is then wrapped to the width of the terminal. Indented
-// lines, as of lists, stay as they are.
+// unwrapHelp makes one line of each paragraph of the commands' help, which is then wrapped to the
+// width of the terminal. Indented lines, as of lists, stay as they are.
 func unwrapHelp(c *cobra.Command) {
 	lines := strings.Split(c.Long, "\n")
 	long := lines[0]
@@ -73,7 +73,8 @@ func unwrapHelp(c *cobra.Command) {
 	}
 }
 
-// stdout remembers the first write that failed, as on a full disk: a command whose output is cut must not end with 0.
+// stdout remembers the first write that failed, as on a full disk: a command whose output is cut
+// must not end with 0.
 type stdout struct {
 	*os.File
 	mu  sync.Mutex
@@ -171,8 +172,8 @@ type fileError struct{ err error }
 func (e *fileError) Error() string { return e.err.Error() }
 func (e *fileError) Unwrap() error { return e.err }
 
-// printError writes one line: what is wrong and what to do. Mistakes in a file, and what differs between two of its versions,
-// are shown line by line.
+// printError writes one line: what is wrong and what to do. Mistakes in a file, and what differs
+// between two of its versions, are shown line by line.
 func printError(w io.Writer, err error) {
 	if errors.Is(err, errCheck) {
 		return

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// What a pipeline reads is garbage at once and little lives, so that twice Go's default saves a tenth of the CPU. Where more lives the same
-// share is many megabytes: garbage may be as much as garbageBytes, between these percents of what lives.
+// What a pipeline reads is garbage at once and little lives, so that twice Go's default saves a
+// tenth of the CPU. Where more lives the same share is many megabytes: garbage may be as much as
+// garbageBytes, between these percents of what lives.
 const (
 	garbageBytes = 48 << 20
 	leastPercent = 75
@@ -18,7 +19,8 @@ const (
 
 const liveBytes = "/gc/heap/live:bytes" // at the end of the last collection
 
-// spendMemory sets how often the garbage collector runs by what lives, until ctx is done, unless the environment says how often.
+// spendMemory sets how often the garbage collector runs by what lives, until ctx is done, unless
+// the environment says how often.
 func spendMemory(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return

@@ -14,7 +14,8 @@ import (
 	"weir/internal/stack"
 )
 
-// hasDataFor waits until each query of a dashboard and of its rules has data, with the labels that it names.
+// hasDataFor waits until each query of a dashboard and of its rules has data, with the labels that
+// it names.
 func hasDataFor(t *testing.T, prom *promtest.Prometheus, name string) {
 	t.Helper()
 	var missing []promtest.Query
@@ -46,7 +47,8 @@ type watched struct {
 	prom *promtest.Prometheus
 }
 
-// watch watches brokers until the test ends. It makes the topic solo, whose partitions have one replica each.
+// watch watches brokers until the test ends. It makes the topic solo, whose partitions have one
+// replica each.
 func watch(t *testing.T, at string) *watched {
 	t.Helper()
 	client, err := broker.Connect(t.Context(), broker.Config{Brokers: strings.Split(strings.TrimPrefix(at, "--brokers="), ",")})
@@ -62,8 +64,9 @@ func watch(t *testing.T, at string) *watched {
 	return &watched{t, at, promtest.Start(t, promtest.Options{Jobs: map[string][]string{"weir-monitor": {listen}}})}
 }
 
-// without does something while a broker is away and others have taken over. The monitor has to tell that it is gone, and that it is back; and each query of Kafka's
-// dashboard and rules to have data before and meanwhile.
+// without does something while a broker is away and others have taken over. The monitor has to tell
+// that it is gone, and that it is back; and each query of Kafka's dashboard and rules to have data
+// before and meanwhile.
 func (w *watched) without(kafka *stack.Kafka, i int, do func()) {
 	w.t.Helper()
 	ctx, stop := context.WithTimeout(w.t.Context(), 2*time.Minute)

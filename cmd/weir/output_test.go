@@ -81,7 +81,8 @@ func TestFreshSystem(t *testing.T) {
 	}
 }
 
-// What a user gets wrong is named in the words of the command line, with a way forward, on one line without the libraries' own text.
+// What a user gets wrong is named in the words of the command line, with a way forward, on one line
+// without the libraries' own text.
 func TestMistakes(t *testing.T) {
 	data := "--data-dir=" + filepath.Join(t.TempDir(), "data")
 	must(t, "topics", "apply", data)
@@ -110,7 +111,8 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// Paragraphs of help are wrapped once, to the terminal: lines as long as those of the source would be wrapped a second time.
+// Paragraphs of help are wrapped once, to the terminal: lines as long as those of the source would
+// be wrapped a second time.
 func TestHelpIsUnwrapped(t *testing.T) {
 	c := &cobra.Command{Long: "One\ntwo.\n\nThree:\n  a list\n  of two\nfour\nfive"}
 	c.AddCommand(&cobra.Command{Long: "six\nseven"})

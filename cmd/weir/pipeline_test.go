@@ -54,8 +54,9 @@ END;`
 
 var verifyWindowed = []string{"--windows=per_window", "--window-size=10s", "--window-delay=2s", "--late=windowed.late", "--window-dlq=windowed.dlq", "--bounded"}
 
-// Three real brokers and a windowed pipeline in two processes of two workers: processes and brokers are killed with kill -9 at
-// random, one process sleeps past its timeouts and wakes up as a zombie. Each reading is counted in its window once.
+// Three real brokers and a windowed pipeline in two processes of two workers: processes and brokers
+// are killed with kill -9 at random, one process sleeps past its timeouts and wakes up as a zombie.
+// Each reading is counted in its window once.
 func TestPipelineSurvivesKills(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts three JVMs: make test runs it")
@@ -160,7 +161,8 @@ WITH ('connector' = 'upsert-kafka', 'topic' = 'hourly', 'key.format' = 'json', '
 INSERT INTO hourly SELECT device_id || ' ' || sensor, DATE_FORMAT(window_start, 'yyyy-MM-dd HH'), AVG(` + "`value`" + `)
 FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY device_id, sensor, window_start, window_end;`
 
-// The averages of each device, sensor and hour are those that are worked out straight from the file.
+// The averages of each device, sensor and hour are those that are worked out straight from the
+// file.
 func TestHourlyAverages(t *testing.T) {
 	t.Run("generated", func(t *testing.T) { testHourly(t, generateCSV(t, 100_000)) })
 	if _, err := os.Stat(realData); err == nil {

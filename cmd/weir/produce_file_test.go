@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// A file's fields that are not sent are named, with their counts; a dry run says so before anything is sent.
+// A file's fields that are not sent are named, with their counts; a dry run says so before anything
+// is sent.
 func TestProduceFileTellsWhatIsUnused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hall.ndjson")
 	rows := `{"deviceId":"a","ts":"2026-01-01T00:00:00Z","temp":1,"note":"x"}
@@ -52,7 +53,8 @@ func TestProduceFileTellsWhatIsUnused(t *testing.T) {
 	}
 }
 
-// Nothing is sent of a file whose device or times are not clear, and the error says which flag helps.
+// Nothing is sent of a file whose device or times are not clear, and the error says which flag
+// helps.
 func TestProduceFileRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name, content string

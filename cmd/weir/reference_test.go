@@ -90,7 +90,8 @@ func indent(examples string) string {
 	return "    " + strings.ReplaceAll(strings.TrimSpace(strings.ReplaceAll(examples, "\n  ", "\n")), "\n", "\n    ")
 }
 
-// ownFlags writes the flags of a command that are in none of the groups, and names the groups that it has.
+// ownFlags writes the flags of a command that are in none of the groups, and names the groups that
+// it has.
 func ownFlags(w *strings.Builder, cmd *cobra.Command, groups []flagGroup) {
 	own, has := pflag.NewFlagSet("", pflag.ContinueOnError), make([]string, len(groups))
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
@@ -128,7 +129,8 @@ func writeFlags(w *strings.Builder, flags *pflag.FlagSet) {
 	})
 }
 
-// The help writes the first word of a flag's text in title case: an acronym there would be read as a word.
+// The help writes the first word of a flag's text in title case: an acronym there would be read as
+// a word.
 func TestUsageBeginsWithAWord(t *testing.T) {
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {

@@ -41,7 +41,8 @@ func (r *registryFlags) client(log *slog.Logger) (*registry.Client, error) {
 	return registry.NewClient(r.config)
 }
 
-// plain is the library's client, for the checker, which has none of ours. Without a registry it is nil.
+// plain is the library's client, for the checker, which has none of ours. Without a registry it is
+// nil.
 func (r *registryFlags) plain() (*sr.Client, error) {
 	c := r.config
 	if !r.given() {
@@ -64,8 +65,8 @@ func (r *registryFlags) plain() (*sr.Client, error) {
 	return sr.NewClient(options...)
 }
 
-// shown returns a function that decodes keys and values by their schemas, where a registry is given: what has one is shown as JSON.
-// What can't be decoded is shown as it is.
+// shown returns a function that decodes keys and values by their schemas, where a registry is
+// given: what has one is shown as JSON. What can't be decoded is shown as it is.
 func (r *registryFlags) shown(ctx context.Context, log *slog.Logger) (show func([]byte) []byte, done func(), err error) {
 	if !r.given() {
 		return func(b []byte) []byte { return b }, func() {}, nil

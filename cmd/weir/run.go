@@ -304,7 +304,8 @@ func compileFiles(files []string) ([]*plan.Program, error) {
 	return programs, nil
 }
 
-// brokersOf are the brokers that the files name in properties.bootstrap.servers; none where they name none.
+// brokersOf are the brokers that the files name in properties.bootstrap.servers; none where they
+// name none.
 func brokersOf(programs []*plan.Program) ([]string, error) {
 	var found string
 	for _, p := range programs {

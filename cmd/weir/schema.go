@@ -195,8 +195,8 @@ func newSchemaCheck() *cobra.Command {
 	return cmd
 }
 
-// ownOpinion says why a schema does not fit, for a registry that only says that it does not. What can't be found out is
-// left out.
+// ownOpinion says why a schema does not fit, for a registry that only says that it does not. What
+// can't be found out is left out.
 func ownOpinion(ctx context.Context, c *registry.Client, subject, level string, schema *registry.Schema) []string {
 	numbers, err := c.Versions(ctx, subject)
 	if err != nil {

@@ -111,8 +111,8 @@ type registered struct {
 	tried map[string]bool
 }
 
-// TestRegistrySurvivesKills registers schemas while weir up is killed again and again. What was acknowledged is there
-// after each start, under the same id, and no id stands for two schemas.
+// TestRegistrySurvivesKills registers schemas while weir up is killed again and again. What was
+// acknowledged is there after each start, under the same id, and no id stands for two schemas.
 func TestRegistrySurvivesKills(t *testing.T) {
 	kills := 12
 	if testing.Short() {

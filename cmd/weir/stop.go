@@ -20,10 +20,12 @@ func (s *stopFlag) add(cmd *cobra.Command) {
 		"after Ctrl-C or SIGTERM, to end what is begun; a command that needs longer says what it leaves open and exits with 1")
 }
 
-// limit is what is left to transactions, so that what comes after them is within the timeout, too. It must be asked for when flags are parsed.
+// limit is what is left to transactions, so that what comes after them is within the timeout, too.
+// It must be asked for when flags are parsed.
 func (s *stopFlag) limit() time.Duration { return s.timeout * 9 / 10 }
 
-// watch ends the process where a stop takes longer than the timeout whatever the reason: a broker that hangs, a receiver of alerts.
+// watch ends the process where a stop takes longer than the timeout whatever the reason: a broker
+// that hangs, a receiver of alerts.
 func (s *stopFlag) watch(ctx context.Context, w io.Writer) error {
 	if s.timeout <= 0 {
 		return usage(fmt.Errorf("--stop-timeout %s: choose a time above 0", s.timeout))

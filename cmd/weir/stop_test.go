@@ -56,7 +56,8 @@ func brokerOf(t *testing.T, dir string) (addr string) {
 	return addr
 }
 
-// A command that is stopped beside a broker that hangs ends in time, with 1, and names the transaction that may be left open.
+// A command that is stopped beside a broker that hangs ends in time, with 1, and names the
+// transaction that may be left open.
 func TestStopBesideHangingBroker(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	host := start(t, "up", "--data-dir="+dir, "--listen=127.0.0.1:0", "--rate=2000")

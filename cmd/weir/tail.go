@@ -82,8 +82,8 @@ func writeRecordText(w io.Writer, r *kgo.Record) error {
 	return err
 }
 
-// textBytes shows bytes on one line: text as it is, anything else quoted, and so are empty ones and the text null, which
-// are not the same as none.
+// textBytes shows bytes on one line: text as it is, anything else quoted, and so are empty ones and
+// the text null, which are not the same as none.
 func textBytes(b []byte) string {
 	if b == nil {
 		return "null"

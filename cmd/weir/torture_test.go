@@ -12,7 +12,8 @@ import (
 	"weir/internal/stack"
 )
 
-// weir up is killed with kill -9 fifty times in a row while readings flow, and nothing is lost or doubled.
+// weir up is killed with kill -9 fifty times in a row while readings flow, and nothing is lost or
+// doubled.
 func TestUpSurvivesFiftyKills(t *testing.T) {
 	kills := 50
 	if testing.Short() {
@@ -36,8 +37,9 @@ func TestUpSurvivesFiftyKills(t *testing.T) {
 	}
 }
 
-// Three real brokers, a producer and two consumers; producer, consumers and brokers are killed with kill -9 at
-// random, and one consumer sleeps past all its timeouts and wakes up as a zombie. Nothing is lost or doubled.
+// Three real brokers, a producer and two consumers; producer, consumers and brokers are killed with
+// kill -9 at random, and one consumer sleeps past all its timeouts and wakes up as a zombie.
+// Nothing is lost or doubled.
 func TestKafkaSurvivesKillsAndAZombie(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts three JVMs: make test runs it")

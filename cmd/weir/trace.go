@@ -19,7 +19,8 @@ func (t *traceFlags) add(cmd *cobra.Command) {
 	f.Float64Var(&t.config.Sample, "otlp-sample", 0.001, "share of the readings that are traced from their source on, 0 to 1; those that come with a sampled traceparent are in any case")
 }
 
-// open lets the clients of a process follow readings, where that is asked for. Call done at the end.
+// open lets the clients of a process follow readings, where that is asked for. Call done at the
+// end.
 func (t *traceFlags) open(ctx context.Context, admin *node.Admin, log *slog.Logger) (done func(), err error) {
 	t.config.Logger, t.config.Registry, t.config.Version = log, admin.Registry, version()
 	if err := t.config.Validate(); err != nil {

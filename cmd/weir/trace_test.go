@@ -6,7 +6,8 @@ import (
 	"weir/trace/tracetest"
 )
 
-// The commands that a reading goes through make one trace of it: the producer's process, and the pipeline's.
+// The commands that a reading goes through make one trace of it: the producer's process, and the
+// pipeline's.
 func TestOTLPEndpoint(t *testing.T) {
 	t.Parallel()
 	receiver := tracetest.NewReceiver(t)

@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// weir up ends with 1 where only a pipeline beside the main job may have left a transaction open, and names that pipeline: the broker
-// ends the transactions of all others.
+// weir up ends with 1 where only a pipeline beside the main job may have left a transaction open,
+// and names that pipeline: the broker ends the transactions of all others.
 func TestUpNamesPipelineLeftOpen(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {

@@ -44,8 +44,8 @@ INSERT INTO figures SELECT device_id, ` + figure + ` FROM readings GROUP BY devi
 	return file
 }
 
-// A pipeline beside the main job that lacks a topic waits for it, and one that can't run says so. Neither stops the main job or a
-// sound pipeline.
+// A pipeline beside the main job that lacks a topic waits for it, and one that can't run says so.
+// Neither stops the main job or a sound pipeline.
 func TestUpRunsSoundPipelinesBesideOthers(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	sound, waits := beside(t, "sound", "sensor_data_tx", "sound_out"), beside(t, "waits", "not_yet", "waits_out")

@@ -11,8 +11,8 @@ import (
 	"weir/node"
 )
 
-// upView is what weir up shows: on a terminal a few lines that are painted over, elsewhere a line each
-// five seconds.
+// upView is what weir up shows: on a terminal a few lines that are painted over, elsewhere a line
+// each five seconds.
 type upView struct {
 	w       io.Writer
 	live    bool

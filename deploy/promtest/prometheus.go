@@ -1,4 +1,5 @@
-// Package promtest asks a real Prometheus what our dashboards and rules ask it, about processes that a test runs.
+// Package promtest asks a real Prometheus what our dashboards and rules ask it, about processes
+// that a test runs.
 //
 //	queries.go     what they ask
 //	prometheus.go  the Prometheus

@@ -50,8 +50,9 @@ func Rules(t testing.TB, files string) (all []Rule) {
 
 var comparison = regexp.MustCompile(`\{[^}]*\}|"[^"]*"|[=!<>]=|[<>]`)
 
-// Query is what the rule asks, with data whether it fires or not: each comparison gives 0 or 1 there, instead of taking series away.
-// It has none where a metric is missing, or where two sides have no labels in common.
+// Query is what the rule asks, with data whether it fires or not: each comparison gives 0 or 1
+// there, instead of taking series away. It has none where a metric is missing, or where two sides
+// have no labels in common.
 func (r *Rule) Query() Query {
 	expr := comparison.ReplaceAllStringFunc(r.Expr, func(found string) string {
 		if found[0] == '{' || found[0] == '"' {
@@ -104,7 +105,8 @@ var (
 	labelValues = regexp.MustCompile(`^label_values\((\w+), (\w+)\)$`)
 )
 
-// Queries are those of its panels with all values of its variables chosen, and those that list the values of its variables.
+// Queries are those of its panels with all values of its variables chosen, and those that list the
+// values of its variables.
 func (d *Dashboard) Queries() (all []Query) {
 	for _, p := range d.Panels {
 		for _, target := range p.Targets {

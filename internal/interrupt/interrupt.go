@@ -1,4 +1,5 @@
-// Package interrupt stops tests at a request of their transactions: an exact moment, where a clock would hit the same few.
+// Package interrupt stops tests at a request of their transactions: an exact moment, where a clock
+// would hit the same few.
 package interrupt
 
 import (
@@ -14,7 +15,8 @@ import (
 	"weir/broker"
 )
 
-// Broker is a broker in memory that calls a function when it has met so many requests of transactions.
+// Broker is a broker in memory that calls a function when it has met so many requests of
+// transactions.
 type Broker struct {
 	*kfake.Cluster
 	mu     sync.Mutex
@@ -86,7 +88,8 @@ func (b *Broker) After(n int, call func()) {
 	b.left, b.call = n, call
 }
 
-// Cut breaks the connections of the next n requests that it counts: they have no effect and get no answer.
+// Cut breaks the connections of the next n requests that it counts: they have no effect and get no
+// answer.
 func (b *Broker) Cut(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -34,8 +34,9 @@ const (
 // TaskManager is the name of a TaskManager, from 0.
 func TaskManager(i int) string { return fmt.Sprintf("taskmanager-%d", i) }
 
-// Flink is a cluster: a JobManager, TaskManagers and an SQL Gateway. It keeps state in RocksDB and checkpoints in its folder.
-// A JobManager that was killed comes back without its jobs, as a standalone one without ZooKeeper does.
+// Flink is a cluster: a JobManager, TaskManagers and an SQL Gateway. It keeps state in RocksDB and
+// checkpoints in its folder. A JobManager that was killed comes back without its jobs, as a
+// standalone one without ZooKeeper does.
 type Flink struct {
 	flinkFile
 	dir       string
@@ -67,8 +68,9 @@ type flinkProcess struct {
 	metrics int    // port of the Prometheus reporter; 0 none
 }
 
-// StartFlink starts a cluster and waits until its TaskManagers have registered and its gateway answers. A folder that has a
-// cluster keeps its checkpoints and savepoints; its ports and sizes are kept if they are not given anew.
+// StartFlink starts a cluster and waits until its TaskManagers have registered and its gateway
+// answers. A folder that has a cluster keeps its checkpoints and savepoints; its ports and sizes
+// are kept if they are not given anew.
 func StartFlink(ctx context.Context, o FlinkOptions) (*Flink, error) {
 	if o.Detached && o.Dir == "" {
 		return nil, errors.New("a cluster that outlives this process needs a folder")
@@ -378,7 +380,8 @@ func (f *Flink) PID(name string) int {
 	return p.pid
 }
 
-// Stop asks all processes to end, and waits until they have. The jobs that run end with them; their checkpoints stay.
+// Stop asks all processes to end, and waits until they have. The jobs that run end with them; their
+// checkpoints stay.
 func (f *Flink) Stop(ctx context.Context) error {
 	var errs []error
 	for _, p := range f.processes {

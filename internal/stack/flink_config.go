@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// Memory of the processes, in MiB. Flink's scripts work out the JVM's flags from its settings; without the scripts both are
-// given, and have to agree.
+// Memory of the processes, in MiB. Flink's scripts work out the JVM's flags from its settings;
+// without the scripts both are given, and have to agree.
 const (
 	jobManagerHeap  = 384
 	gatewayHeap     = 384
@@ -76,7 +76,8 @@ classloader.check-leaked-classloader: false
 	return os.WriteFile(filepath.Join(conf, "log4j2.properties"), []byte(flinkLogging), 0o600)
 }
 
-// flinkLogging writes what log.file names, where the JobManager's REST finds it; 40 MB at most for each process.
+// flinkLogging writes what log.file names, where the JobManager's REST finds it; 40 MB at most for
+// each process.
 const flinkLogging = `status=error
 appender.f.type=RollingFile
 appender.f.name=F

@@ -13,7 +13,8 @@ import (
 	"strings"
 )
 
-// flinkWheel is Flink's distribution for Python; it is the only place in a package registry that has flink-dist.
+// flinkWheel is Flink's distribution for Python; it is the only place in a package registry that
+// has flink-dist.
 const flinkWheel = "apache-flink-libraries==" + FlinkVersion
 
 // flinkFolders are the folders of the wheel that are needed, and where they go.
@@ -22,8 +23,8 @@ var flinkFolders = map[string]string{
 	"pyflink/plugins/metrics-prometheus": "plugins/metrics-prometheus",
 }
 
-// fetchFlink lays out dir as Flink's scripts do: lib/ for all processes, plugins/ apart from each other. The gateway's jar is
-// in opt/, since only the gateway has it on its class path.
+// fetchFlink lays out dir as Flink's scripts do: lib/ for all processes, plugins/ apart from each
+// other. The gateway's jar is in opt/, since only the gateway has it on its class path.
 func fetchFlink(ctx context.Context, dir string) error {
 	err := fetchWheel(ctx, dir, flinkWheel, func(name string) (string, bool) {
 		folder, ok := flinkFolders[path.Dir(name)]

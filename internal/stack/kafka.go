@@ -25,8 +25,8 @@ type Options struct {
 	Properties []string // more lines of server.properties, for a cluster that is laid out
 }
 
-// Kafka is a cluster of real brokers. Its methods are for one goroutine, but for those that take a node
-// while others run.
+// Kafka is a cluster of real brokers. Its methods are for one goroutine, but for those that take a
+// node while others run.
 type Kafka struct {
 	dir      string
 	keep     bool // the folder, when closed
@@ -46,7 +46,8 @@ type node struct {
 	advertised int // where that proxy is
 }
 
-// kafkaFile is the cluster file of Kafka. Data folders know their quorum by its ports, so they stay.
+// kafkaFile is the cluster file of Kafka. Data folders know their quorum by its ports, so they
+// stay.
 type kafkaFile struct {
 	Kind  string      `json:"kind"`
 	Heap  string      `json:"heap"`
@@ -60,13 +61,14 @@ type kafkaNode struct {
 	Advertised int `json:"advertised,omitempty"`
 }
 
-// directoryIDs identify the nodes' metadata logs at the first start (KIP-853); they are random but fixed.
+// directoryIDs identify the nodes' metadata logs at the first start (KIP-853); they are random but
+// fixed.
 var directoryIDs = []string{"q1w2e3r4Qa-AAAAAAAAAAA", "a5s6d7f8Qb-BBBBBBBBBBA", "z9x8c7v6Qc-CCCCCCCCCCA"}
 
 const clusterID = "weirTestClusterAAAAAAA"
 
-// StartKafka starts a cluster and waits until it answers and has transaction.version 2. A folder that has a cluster keeps its
-// number of brokers, its ports and its data.
+// StartKafka starts a cluster and waits until it answers and has transaction.version 2. A folder
+// that has a cluster keeps its number of brokers, its ports and its data.
 func StartKafka(ctx context.Context, o Options) (*Kafka, error) {
 	if o.Brokers == 0 {
 		o.Brokers = 1
@@ -117,7 +119,8 @@ func (k *Kafka) start(ctx context.Context) error {
 	return broker.RequireTransactionV2(ctx, client)
 }
 
-// cluster returns the cluster that the folder has, or lays out a new one. None of its processes may run.
+// cluster returns the cluster that the folder has, or lays out a new one. None of its processes may
+// run.
 func (o *Options) cluster() (*Kafka, error) {
 	if o.Dir != "" {
 		have, err := OpenKafka(o.Dir)
@@ -202,7 +205,8 @@ func OpenKafka(dir string) (*Kafka, error) {
 	return k, nil
 }
 
-// New starts a cluster for a test, with more lines of server.properties, and stops it when the test ends.
+// New starts a cluster for a test, with more lines of server.properties, and stops it when the test
+// ends.
 func New(tb TB, brokers int, properties ...string) *Kafka {
 	tb.Helper()
 	k, err := StartKafka(tb.Context(), Options{Brokers: brokers, Properties: properties})
@@ -327,14 +331,16 @@ func (k *Kafka) Brokers() []string {
 	return all
 }
 
-// ProxiedListener is a listener of a node for clients that come through a proxy: the node tells them the proxy's address,
-// so that all of their connections go through it. Nobody listens there until somebody puts up a proxy.
+// ProxiedListener is a listener of a node for clients that come through a proxy: the node tells
+// them the proxy's address, so that all of their connections go through it. Nobody listens there
+// until somebody puts up a proxy.
 type ProxiedListener struct {
 	Listens    string // host:port of the node
 	Advertised string // host:port where the proxy has to listen
 }
 
-// Proxied are the listeners for proxies, by node; none where the cluster was laid out before there were any.
+// Proxied are the listeners for proxies, by node; none where the cluster was laid out before there
+// were any.
 func (k *Kafka) Proxied() []ProxiedListener {
 	var all []ProxiedListener
 	for _, n := range k.nodes {
@@ -376,7 +382,8 @@ func (k *Kafka) Resume(i int) error { return k.nodes[i].signal(syscall.SIGCONT) 
 // PID is the process id of node i.
 func (k *Kafka) PID(i int) int { return k.nodes[i].pid }
 
-// Stop asks all nodes to end, so that nothing has to be recovered at the next start, and waits until they have.
+// Stop asks all nodes to end, so that nothing has to be recovered at the next start, and waits
+// until they have.
 func (k *Kafka) Stop(ctx context.Context) error {
 	for _, n := range k.nodes { // together: the last ones of a quorum can't leave alone
 		if n.alive() {

@@ -12,7 +12,8 @@ import (
 	"weir/broker"
 )
 
-// A real broker takes a transaction, is killed, is found by its folder, and still has it when it comes back.
+// A real broker takes a transaction, is killed, is found by its folder, and still has it when it
+// comes back.
 func TestKafkaSurvivesKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a JVM: make test runs it")
@@ -60,8 +61,8 @@ func TestKafkaSurvivesKill(t *testing.T) {
 		}
 		return records
 	}
-	// The first read waits for the abort's marker. Killed before that, Kafka 4.3.1 can come back with a
-	// transaction that its coordinator believes ended and the partition believes open.
+	// The first read waits for the abort's marker. Killed before that, Kafka 4.3.1 can come back
+	// with a transaction that its coordinator believes ended and the partition believes open.
 	if n := read(); n != 1 {
 		t.Errorf("%d records, want the committed one", n)
 	}

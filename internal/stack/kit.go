@@ -67,8 +67,8 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "weir-stack"), nil
 }
 
-// jars returns the folder with the kit's jars, fetching them the first time. Processes that need them at the
-// same time wait for each other.
+// jars returns the folder with the kit's jars, fetching them the first time. Processes that need
+// them at the same time wait for each other.
 func (k kit) jars(ctx context.Context) (string, error) {
 	cache, err := cacheDir()
 	if err != nil {
@@ -103,7 +103,8 @@ func (k kit) jars(ctx context.Context) (string, error) {
 	return dir, os.Rename(tmp, dir)
 }
 
-// verify compares the files of dir with the kit's sums. None may be missing, none may be there that is not listed.
+// verify compares the files of dir with the kit's sums. None may be missing, none may be there that
+// is not listed.
 func (k kit) verify(dir string) error {
 	if k.sums == "" {
 		return nil

@@ -17,9 +17,9 @@ import (
 	"weir/broker"
 )
 
-// starter starts processes. Detached ones outlive this process and its terminal. All others die with it, even if it
-// is killed: the kernel sends a child its parent-death signal when the thread that started it ends, so one thread
-// starts them all and stays.
+// starter starts processes. Detached ones outlive this process and its terminal. All others die
+// with it, even if it is killed: the kernel sends a child its parent-death signal when the thread
+// that started it ends, so one thread starts them all and stays.
 type starter struct{ work chan func() }
 
 func newStarter() *starter {
@@ -45,8 +45,8 @@ func (s *starter) start(cmd *exec.Cmd, detached bool) error {
 
 func (s *starter) close() { close(s.work) }
 
-// process is one process of a cluster. Its folder has NAME.out, what it writes, and NAME.pid, by which another weir
-// finds it.
+// process is one process of a cluster. Its folder has NAME.out, what it writes, and NAME.pid, by
+// which another weir finds it.
 type process struct {
 	name   string
 	dir    string
@@ -112,7 +112,8 @@ func (p *process) alive() bool {
 	return ok && began == p.began
 }
 
-// startTime is when a process began, in clock ticks since the machine's start; not ok is one that has ended.
+// startTime is when a process began, in clock ticks since the machine's start; not ok is one that
+// has ended.
 func startTime(pid int) (ticks string, ok bool) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

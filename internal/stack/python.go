@@ -25,7 +25,8 @@ func fetchPython(ctx context.Context, dir string) error {
 	return nil
 }
 
-// PythonTool returns a command that runs a Python program that may import confluent_kafka, with up to 2 GiB of memory.
+// PythonTool returns a command that runs a Python program that may import confluent_kafka, with up
+// to 2 GiB of memory.
 func PythonTool(ctx context.Context, script string, args ...string) (*exec.Cmd, error) {
 	libs, err := pythonKit.jars(ctx)
 	if err != nil {

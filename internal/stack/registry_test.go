@@ -26,8 +26,8 @@ import (
 	"weir/registry/registrytest"
 )
 
-// differs is where Apicurio 3.3.3 answers otherwise than Confluent's documentation says. Confluent's decides: the embedded registry
-// follows it.
+// differs is where Apicurio 3.3.3 answers otherwise than Confluent's documentation says.
+// Confluent's decides: the embedded registry follows it.
 var differs = map[string]string{
 	"check says why":                  `200 {"is_compatible":false}`, // no messages, verbose or not
 	"version 0":                       "404 40402",
@@ -126,8 +126,8 @@ func python(t *testing.T, input string, args ...string) string {
 	return string(out)
 }
 
-// pythonSerdes: Confluent's client for Python registers and writes, we read; we write with the schemas of the registry, it
-// reads.
+// pythonSerdes: Confluent's client for Python registers and writes, we read; we write with the
+// schemas of the registry, it reads.
 func pythonSerdes(t *testing.T, target registrytest.Target) {
 	url, how := target.URL, "read"
 	client, err := registry.NewClient(registry.Config{URLs: []string{url}})
@@ -136,7 +136,8 @@ func pythonSerdes(t *testing.T, target registrytest.Target) {
 	}
 	defer client.Close()
 	if len(target.Differs) > 0 {
-		// Apicurio takes a descriptor in base64, as this client registers it, and then can't parse it to give it back.
+		// Apicurio takes a descriptor in base64, as this client registers it, and then can't parse
+		// it to give it back.
 		how = "alone"
 	}
 	var ours, got strings.Builder
@@ -166,7 +167,8 @@ protobuf {"device":"b é 火","note":"warm","value":-0.25}
 	}
 }
 
-// reread decodes a payload by its schema in the registry, as JSON with sorted keys, and writes it again with that schema.
+// reread decodes a payload by its schema in the registry, as JSON with sorted keys, and writes it
+// again with that schema.
 func reread(t *testing.T, client *registry.Client, payload []byte) (value string, again []byte) {
 	t.Helper()
 	id, rest, err := registry.ReadHeader(payload)
@@ -236,7 +238,8 @@ func reread(t *testing.T, client *registry.Client, payload []byte) (value string
 	return strings.TrimSpace(text.String()), again
 }
 
-// TestRegistryStops: a registry that stops answering holds up only what is not known, until it is back.
+// TestRegistryStops: a registry that stops answering holds up only what is not known, until it is
+// back.
 func TestRegistryStops(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a JVM")

@@ -1,6 +1,6 @@
-// Package stack runs real Kafka, Flink and a schema registry as child processes: for tests, for benchmarks, and for the development
-// clusters of weir kafka up and weir flink up. No Docker: they are Java processes with their jars from package
-// registries, fetched once into a cache.
+// Package stack runs real Kafka, Flink and a schema registry as child processes: for tests, for
+// benchmarks, and for the development clusters of weir kafka up and weir flink up. No Docker: they
+// are Java processes with their jars from package registries, fetched once into a cache.
 //
 //	stack.go         Java processes, ports, what a cluster leaves in its folder
 //	kit.go           the jars and their checksums
@@ -72,8 +72,9 @@ func readCluster(dir string, v any) error {
 	return nil
 }
 
-// FreePorts returns ports that nobody listens on, from start on; 0 chooses a start. They are below the range from which
-// the system takes ports for outgoing connections: a process that is killed must get its own back.
+// FreePorts returns ports that nobody listens on, from start on; 0 chooses a start. They are below
+// the range from which the system takes ports for outgoing connections: a process that is killed
+// must get its own back.
 func FreePorts(start, n int) ([]int, error) {
 	var ports []int
 	if start == 0 {
@@ -117,7 +118,8 @@ func JavaTool(ctx context.Context, heap, class string, args ...string) (*exec.Cm
 	return java(ctx, libs, heap, filepath.Join(libs, "*"), class, args...)
 }
 
-// java returns a command that runs a class of a class path; the settings of its log are kept beside libs.
+// java returns a command that runs a class of a class path; the settings of its log are kept beside
+// libs.
 func java(ctx context.Context, libs, heap, classPath, class string, args ...string) (*exec.Cmd, error) {
 	java, err := findJava()
 	if err != nil {
@@ -141,7 +143,8 @@ func findJava() (string, error) {
 	return java, nil
 }
 
-// findJavaOf returns the first Java of one of the major versions: that of $JAVA_HOME, that of the path, those of Debian.
+// findJavaOf returns the first Java of one of the major versions: that of $JAVA_HOME, that of the
+// path, those of Debian.
 func findJavaOf(ctx context.Context, majors ...int) (string, error) {
 	candidates := []string{"java"}
 	if home := os.Getenv("JAVA_HOME"); home != "" {

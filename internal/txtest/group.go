@@ -14,9 +14,10 @@ import (
 // Plan says which partitions of a topic each client of a group has.
 type Plan map[string][]int32
 
-// steering has the members of groups take the partitions that the script gives them: the assignments of the group's leader are
-// replaced on their way. Members are cooperative (KIP-429): a partition goes to its new member in a second rebalance, once its
-// old one has given it up. Broker.mu guards it.
+// steering has the members of groups take the partitions that the script gives them: the
+// assignments of the group's leader are replaced on their way. Members are cooperative (KIP-429): a
+// partition goes to its new member in a second rebalance, once its old one has given it up.
+// Broker.mu guards it.
 type steering struct {
 	topic  string
 	plan   Plan // nil: as the members decide
@@ -28,7 +29,8 @@ func newSteering() steering {
 	return steering{owned: make(map[string][]int32), rejoin: make(map[string]bool)}
 }
 
-// Assign gives the partitions of a topic to the clients of a group, by client id, and waits until they have them.
+// Assign gives the partitions of a topic to the clients of a group, by client id, and waits until
+// they have them.
 func (b *Broker) Assign(group, topic string, plan Plan) {
 	b.t.Helper()
 	b.StartAssign(group, topic, plan)

@@ -19,7 +19,8 @@ func Commit(id string) Match {
 	}
 }
 
-// Offsets is the request that adds the offsets of a group to the transaction of an id, and among them those of partitions.
+// Offsets is the request that adds the offsets of a group to the transaction of an id, and among
+// them those of partitions.
 func Offsets(id string, partitions ...int32) Match {
 	return func(_ *Broker, req kmsg.Request) bool {
 		commit, ok := req.(*kmsg.TxnOffsetCommitRequest)

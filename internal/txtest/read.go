@@ -10,8 +10,8 @@ import (
 	"weir/broker"
 )
 
-// Committed are the records of a topic that readers with read_committed see now: those before the first transaction that is
-// open. They come by partition, in the order of their offsets.
+// Committed are the records of a topic that readers with read_committed see now: those before the
+// first transaction that is open. They come by partition, in the order of their offsets.
 func (b *Broker) Committed(topic string) map[int32][]*kgo.Record {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), Patience)
@@ -70,7 +70,8 @@ func (b *Broker) Ends(topic string) map[int32]int64 {
 	return ends
 }
 
-// TakeOver takes a transactional id, as a newer instance does: it fences the older one, and aborts what that has open.
+// TakeOver takes a transactional id, as a newer instance does: it fences the older one, and aborts
+// what that has open.
 func (b *Broker) TakeOver(id string) {
 	b.t.Helper()
 	client, err := broker.Connect(b.t.Context(), b.Config("newer"), kgo.TransactionalID(id))

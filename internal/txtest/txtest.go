@@ -1,14 +1,15 @@
-// Package txtest scripts transactions: a broker in memory that stops at a request a test names, and then answers it,
-// refuses it, or hangs up before or after it has done it. Tests of transactional clients read as prose with it:
+// Package txtest scripts transactions: a broker in memory that stops at a request a test names, and
+// then answers it, refuses it, or hangs up before or after it has done it. Tests of transactional
+// clients read as prose with it:
 //
 //	commit := broker.Hold(txtest.Commit("weir-weir-p-a"))
 //	...
 //	commit.Await()                  // the client asks for its commit
 //	commit.DoAndAnswer(kerr.UnknownServerError) // it is committed, and the client is not told
 //
-// Nothing sleeps: a test waits until a request has arrived ([Held.Await]) or until the group is as it should be
-// ([Broker.AwaitGroup]). [Broker.Assign] decides which member has which partitions, so that partitions move when the script
-// says so.
+// Nothing sleeps: a test waits until a request has arrived ([Held.Await]) or until the group is as
+// it should be ([Broker.AwaitGroup]). [Broker.Assign] decides which member has which partitions, so
+// that partitions move when the script says so.
 //
 //	txtest.go  Broker, Hold, and what becomes of a request
 //	match.go   which requests are meant
@@ -32,11 +33,12 @@ import (
 	"weir/broker"
 )
 
-// Patience is how long a script waits for anything: long beside a slow machine, since a script that is right never waits for it.
+// Patience is how long a script waits for anything: long beside a slow machine, since a script that
+// is right never waits for it.
 const Patience = 30 * time.Second
 
-// SessionTimeout is one that scripts give to their clients: a member that is silent is expelled after it, and one that runs
-// notices a rebalance within a fifth of it.
+// SessionTimeout is one that scripts give to their clients: a member that is silent is expelled
+// after it, and one that runs notices a rebalance within a fifth of it.
 const SessionTimeout = 1200 * time.Millisecond
 
 // Broker is a broker in memory that ends with the test.
@@ -137,8 +139,8 @@ func (b *Broker) add(h *Held) {
 	b.held = append(b.held, h)
 }
 
-// Await waits until the request is there, and returns it. The script may then look at what is committed, move partitions, and so
-// on, before it decides.
+// Await waits until the request is there, and returns it. The script may then look at what is
+// committed, move partitions, and so on, before it decides.
 func (h *Held) Await() kmsg.Request {
 	h.b.t.Helper()
 	if h.seen != nil {
@@ -264,8 +266,8 @@ func (b *Broker) do(req kmsg.Request) {
 	}
 }
 
-// RefuseWrite answers the next write to a topic with an error, for its partitions alone. The function that it returns waits until that
-// has happened.
+// RefuseWrite answers the next write to a topic with an error, for its partitions alone. The
+// function that it returns waits until that has happened.
 func (b *Broker) RefuseWrite(topic string, err *kerr.Error) (await func()) {
 	h := b.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: err})
 	return func() {

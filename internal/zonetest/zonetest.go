@@ -1,4 +1,5 @@
-// Package zonetest runs tests again as on a machine in another time zone. Rows must not depend on where they are computed.
+// Package zonetest runs tests again as on a machine in another time zone. Rows must not depend on
+// where they are computed.
 package zonetest
 
 import (
@@ -12,7 +13,8 @@ import (
 // zone differs from UTC at all times, and from the zones that tests set.
 const zone = "Asia/Tokyo"
 
-// Run runs the tests of the calling package whose names match a pattern (go test -run) in a process of its own with TZ=Asia/Tokyo.
+// Run runs the tests of the calling package whose names match a pattern (go test -run) in a process
+// of its own with TZ=Asia/Tokyo.
 func Run(t *testing.T, pattern string) {
 	t.Helper()
 	if _, err := time.LoadLocation(zone); err != nil {

@@ -19,8 +19,9 @@ import (
 // Level says which readers and writers must understand each other.
 type Level string
 
-// The levels. Backward: the new schema reads what the last version wrote, so that consumers go first. Forward: the last version
-// reads what the new schema writes, so that producers go first. Full is both. The transitive ones ask for all versions.
+// The levels. Backward: the new schema reads what the last version wrote, so that consumers go
+// first. Forward: the last version reads what the new schema writes, so that producers go first.
+// Full is both. The transitive ones ask for all versions.
 const (
 	None               Level = "NONE"
 	Backward           Level = "BACKWARD"
@@ -58,8 +59,8 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s at %s: %s", p.Rule, p.Path, p.Detail)
 }
 
-// Check returns why a schema must not follow the versions of its subject, which ascend; none where it may. The error is a schema
-// that does not compile.
+// Check returns why a schema must not follow the versions of its subject, which ascend; none where
+// it may. The error is a schema that does not compile.
 func Check(ctx context.Context, level Level, next *registry.Schema, versions []*registry.Version) ([]string, error) {
 	if level == None || len(versions) == 0 {
 		return nil, nil
@@ -102,7 +103,8 @@ func Reasons(ctx context.Context, reader, writer *registry.Schema) ([]string, er
 	return out, err
 }
 
-// Readable returns why data written with one schema could not be read with another; none where it can.
+// Readable returns why data written with one schema could not be read with another; none where it
+// can.
 func Readable(ctx context.Context, reader, writer *registry.Schema) ([]Problem, error) {
 	if reader.Type != writer.Type {
 		return []Problem{{Rule: "SCHEMA_TYPE_CHANGED", Detail: fmt.Sprintf("one schema is %s, the other %s", writer.Type, reader.Type)}}, nil

@@ -13,7 +13,8 @@ import (
 	"weir/registry/compat"
 )
 
-// pair is a schema and its successor, with the rules that reading the older with the newer, and the newer with the older, breaks.
+// pair is a schema and its successor, with the rules that reading the older with the newer, and the
+// newer with the older, breaks.
 type pair struct {
 	name              string
 	older, newer      string
@@ -156,7 +157,8 @@ func TestJSON(t *testing.T) {
 }
 
 func TestLevels(t *testing.T) {
-	// Each version can be read with the next one, but the third not with the first: the default has gone between.
+	// Each version can be read with the next one, but the third not with the first: the default has
+	// gone between.
 	text := []string{
 		`{"type":"record","name":"R","fields":[]}`,
 		`{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":0}]}`,

@@ -8,9 +8,10 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// object compares properties by content model. A property may be added where the writer's objects could not have had it by
-// another name's rule (closed) or had it by a rule that fits (partially open); it may be removed where the reader's
-// objects may have any property (open) or have a rule that fits.
+// object compares properties by content model. A property may be added where the writer's objects
+// could not have had it by another name's rule (closed) or had it by a rule that fits (partially
+// open); it may be removed where the reader's objects may have any property (open) or have a rule
+// that fits.
 func (d *jsonDiff) object(path string, w, r *jsonschema.Schema) {
 	d.required(path, w, r)
 	for _, name := range slices.Sorted(maps.Keys(w.Properties)) {
@@ -74,7 +75,8 @@ func (d *jsonDiff) added(at, name string, w, r *jsonschema.Schema) {
 	}
 }
 
-// patterns: a rule for names that match must have been there, unless the writer's objects had none but named properties.
+// patterns: a rule for names that match must have been there, unless the writer's objects had none
+// but named properties.
 func (d *jsonDiff) patterns(path string, w, r *jsonschema.Schema) {
 	before := make(map[string]*jsonschema.Schema)
 	for p, s := range w.PatternProperties {

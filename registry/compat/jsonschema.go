@@ -11,9 +11,9 @@ import (
 	"weir/registry"
 )
 
-// readJSON says whether every document that one JSON Schema accepts is accepted by another, by the rules of Confluent's
-// registry. Above all: whether an object may have properties that its schema does not name (an open content model) decides
-// which properties may come and go.
+// readJSON says whether every document that one JSON Schema accepts is accepted by another, by the
+// rules of Confluent's registry. Above all: whether an object may have properties that its schema
+// does not name (an open content model) decides which properties may come and go.
 func readJSON(reader, writer *registry.Schema) ([]Problem, error) {
 	r, err := reader.CompileJSON()
 	if err != nil {
@@ -34,7 +34,8 @@ func readJSON(reader, writer *registry.Schema) ([]Problem, error) {
 // maxComparisons of two subschemas: alternatives within alternatives multiply.
 const maxComparisons = 50_000
 
-// jsonDiff collects the problems of one place; those of alternatives that are tried share its comparison.
+// jsonDiff collects the problems of one place; those of alternatives that are tried share its
+// comparison.
 type jsonDiff struct {
 	*comparison
 	problems []Problem
@@ -254,7 +255,8 @@ func (d *jsonDiff) numbers(path string, w, r *jsonschema.Schema) {
 	}
 }
 
-// bound compares limits: r must not be tighter than w, or than also where w has only that. Tighter is -1 for lower, 1 for higher.
+// bound compares limits: r must not be tighter than w, or than also where w has only that. Tighter
+// is -1 for lower, 1 for higher.
 func (d *jsonDiff) bound(rule, path string, w, r, also *big.Rat, tighter int) {
 	if w == nil {
 		w = also
@@ -306,7 +308,8 @@ func (d *jsonDiff) array(path string, w, r *jsonschema.Schema) {
 	d.optional("ADDITIONAL_ITEMS_NARROWED", path+"/items", wRest, rRest)
 }
 
-// items are the schemas of an array's first items, where it names them one by one, and that of the rest; nil is anything.
+// items are the schemas of an array's first items, where it names them one by one, and that of the
+// rest; nil is anything.
 func items(s *jsonschema.Schema) (first []*jsonschema.Schema, rest *jsonschema.Schema) {
 	if s.PrefixItems != nil || s.Items2020 != nil {
 		return s.PrefixItems, s.Items2020

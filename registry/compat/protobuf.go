@@ -10,9 +10,10 @@ import (
 	"weir/registry"
 )
 
-// readProtobuf compares two files by the rules of Confluent's registry, which are those of Protobuf's guide for updating a message
-// and three of its own: a message must not vanish, a required field must neither come nor go, the package stays.
-// A field is known by its number. https://protobuf.dev/programming-guides/proto3/#updating
+// readProtobuf compares two files by the rules of Confluent's registry, which are those of
+// Protobuf's guide for updating a message and three of its own: a message must not vanish, a
+// required field must neither come nor go, the package stays. A field is known by its number.
+// https://protobuf.dev/programming-guides/proto3/#updating
 func readProtobuf(ctx context.Context, reader, writer *registry.Schema) ([]Problem, error) {
 	r, err := reader.CompileProtobuf(ctx)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"weir/registry"
 )
 
-// canonical compiles a schema and returns the text under which it is kept: JSON without white space, a .proto file as it
-// was written, or printed where it came as a descriptor.
+// canonical compiles a schema and returns the text under which it is kept: JSON without white
+// space, a .proto file as it was written, or printed where it came as a descriptor.
 func canonical(ctx context.Context, s *registry.Schema) (string, error) {
 	switch s.Type {
 	case registry.Avro:
@@ -61,8 +61,9 @@ func printProto(file protoreflect.FileDescriptor) (string, error) {
 	return text, nil
 }
 
-// fingerprint is equal for schemas that differ in nothing that matters: not in white space and the order of keys in JSON, not in
-// white space, comments and order of declarations that the descriptor does not keep in Protobuf.
+// fingerprint is equal for schemas that differ in nothing that matters: not in white space and the
+// order of keys in JSON, not in white space, comments and order of declarations that the descriptor
+// does not keep in Protobuf.
 func fingerprint(s *stored, imports []registry.Import) (string, error) {
 	h := sha256.New()
 	put := func(parts ...string) {
@@ -119,7 +120,8 @@ func protoBytes(file protoreflect.FileDescriptor) ([]byte, error) {
 	return b, nil
 }
 
-// bare writes {"type": "string"} as "string", wherever it stands in an Avro schema: they are the same.
+// bare writes {"type": "string"} as "string", wherever it stands in an Avro schema: they are the
+// same.
 func bare(doc any) any {
 	switch v := doc.(type) {
 	case []any:

@@ -13,16 +13,18 @@
 //
 // # What is promised
 //
-// A change is answered only after its transaction on the compacted topic _schemas is committed. All changes go through one
-// lock: decide on the state, write, apply. Where a write's outcome is unknown, the next change first takes the
-// transactional id again, which ends the old transaction, and reads the topic anew. So nothing that was acknowledged is
-// lost, and an id stands for one schema for good: the highest id ever given is kept even when its schema is
-// deleted for good and compacted away.
+// A change is answered only after its transaction on the compacted topic _schemas is committed. All
+// changes go through one lock: decide on the state, write, apply. Where a write's outcome is
+// unknown, the next change first takes the transactional id again, which ends the old transaction,
+// and reads the topic anew. So nothing that was acknowledged is lost, and an id stands for one
+// schema for good: the highest id ever given is kept even when its schema is deleted for good and
+// compacted away.
 //
 // The topic can be handed to a registry of Confluent's, and taken over from one.
 //
 // # What it is not
 //
-// One process, no followers, no authentication: it listens on the loopback interface for development and the edge.
-// Contexts and data contract rules are not there: rules are kept and given back, not executed.
+// One process, no followers, no authentication: it listens on the loopback interface for
+// development and the edge. Contexts and data contract rules are not there: rules are kept and
+// given back, not executed.
 package embedded

@@ -48,7 +48,8 @@ type Registry struct {
 // addrFile is in the data directory while a registry is served on it.
 const addrFile = "registry.addr"
 
-// Open takes the port, reads the topic, and only then answers. The error is an ErrBusy where the address is taken.
+// Open takes the port, reads the topic, and only then answers. The error is an ErrBusy where the
+// address is taken.
 func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	if cfg.Addr == "" {
 		cfg.Addr = "127.0.0.1:0"
@@ -109,7 +110,8 @@ func (r *Registry) tellAddress() error {
 	return os.Rename(path+".tmp", path)
 }
 
-// FindURL returns where the registry of a data directory is served, or "" where none has been since its last clean stop.
+// FindURL returns where the registry of a data directory is served, or "" where none has been since
+// its last clean stop.
 func FindURL(dir string) string {
 	addr, err := os.ReadFile(filepath.Join(dir, addrFile)) //nolint:gosec // the data directory is the user's choice
 	if err != nil {
@@ -152,8 +154,8 @@ func (r *Registry) load(ctx context.Context) error {
 	return nil
 }
 
-// change lets decide look at the state and say what is to be written, and writes it; when it returns without an error, it is
-// committed and in the state. One change follows another.
+// change lets decide look at the state and say what is to be written, and writes it; when it
+// returns without an error, it is committed and in the state. One change follows another.
 func (r *Registry) change(ctx context.Context, decide func(*state) ([]record, error)) error {
 	r.writing.Lock()
 	defer r.writing.Unlock()

@@ -75,7 +75,8 @@ func avroRecord(n int) *registry.Schema {
 	return &registry.Schema{Type: registry.Avro, Text: fmt.Sprintf(`{"type":"record","name":"R%d","fields":[]}`, n)}
 }
 
-// What is registered is there after a restart, with compaction in between, and no id is given twice.
+// What is registered is there after a restart, with compaction in between, and no id is given
+// twice.
 func TestRestart(t *testing.T) {
 	dir := t.TempDir()
 	want := make(map[string]int)
@@ -113,8 +114,8 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// Two registries on one topic: the newer one fences the older, whose change is refused, not lost or doubled; and whoever
-// writes next reads first.
+// Two registries on one topic: the newer one fences the older, whose change is refused, not lost or
+// doubled; and whoever writes next reads first.
 func TestOneWriter(t *testing.T) {
 	b, older := start(t)
 	if _, err := clientOf(t, older).Register(t.Context(), "a", avroRecord(1)); err != nil {

@@ -17,7 +17,8 @@ import (
 	"weir/registry/compat"
 )
 
-// handler is the REST API. A page of a browser that comes from elsewhere is refused: nobody has to log in here.
+// handler is the REST API. A page of a browser that comes from elsewhere is refused: nobody has to
+// log in here.
 func (r *Registry) handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, fn := range map[string]endpoint{

@@ -29,8 +29,8 @@ type topicLog struct {
 	client *kgo.Client // nil after a write whose outcome is unknown
 }
 
-// open makes the topic where it is missing, becomes its writer, which ends what an earlier one left open, and calls
-// apply with each record.
+// open makes the topic where it is missing, becomes its writer, which ends what an earlier one left
+// open, and calls apply with each record.
 func (l *topicLog) open(ctx context.Context, apply func(key, value []byte) error) error {
 	client, err := broker.Connect(ctx, l.at,
 		kgo.TransactionalID(transactionalID),
@@ -61,7 +61,8 @@ func (l *topicLog) open(ctx context.Context, apply func(key, value []byte) error
 	return nil
 }
 
-// append commits records in one transaction. After an error they may be in the topic or not: open must be called again.
+// append commits records in one transaction. After an error they may be in the topic or not: open
+// must be called again.
 func (l *topicLog) append(ctx context.Context, records []*kgo.Record) error {
 	// A change that is begun is not given up because the one who asked for it has gone.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)

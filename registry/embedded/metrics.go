@@ -32,7 +32,8 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 	return m
 }
 
-// observe counts the requests of a route. Its pattern is the label: the values of its wildcards are not.
+// observe counts the requests of a route. Its pattern is the label: the values of its wildcards are
+// not.
 func (m *Metrics) observe(pattern string, next http.HandlerFunc) http.HandlerFunc {
 	if m == nil {
 		return next

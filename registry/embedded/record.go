@@ -19,8 +19,8 @@ const (
 	noopKey          = "NOOP"           // Confluent's leader writes it to find the end; here it keeps the highest id
 )
 
-// key is the key of a record. Keys are compared byte by byte when the topic is compacted: the order of the fields is part
-// of the format.
+// key is the key of a record. Keys are compared byte by byte when the topic is compacted: the order
+// of the fields is part of the format.
 type key struct {
 	Type    string  `json:"keytype"`
 	Subject *string `json:"subject,omitempty"` // nil for all subjects

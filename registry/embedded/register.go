@@ -71,8 +71,8 @@ func present(raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// register adds a schema to a subject and returns its id, which is that of the same schema wherever it is
-// registered.
+// register adds a schema to a subject and returns its id, which is that of the same schema wherever
+// it is registered.
 func (r *Registry) register(ctx context.Context, subject string, req *request) (id int, err error) {
 	if !validSubject(subject) {
 		return 0, errInvalidSubject(subject)
@@ -96,7 +96,8 @@ func (r *Registry) register(ctx context.Context, subject string, req *request) (
 	return id, err
 }
 
-// admit decides whether a schema that its subject does not have may be added, and gives it id and version.
+// admit decides whether a schema that its subject does not have may be added, and gives it id and
+// version.
 func (s *state) admit(ctx context.Context, p *prepared) error {
 	mode := s.mode(p.Subject)
 	if mode == readOnly || mode == readOnlyOverride {
@@ -247,7 +248,8 @@ func (s *state) writable(subject string) error {
 	return nil
 }
 
-// validSubject refuses what can be no name, and names of other contexts, which this registry does not have.
+// validSubject refuses what can be no name, and names of other contexts, which this registry does
+// not have.
 func validSubject(subject string) bool {
 	return subject != "" && !strings.ContainsFunc(subject, unicode.IsControl) && !strings.HasPrefix(subject, ":.")
 }

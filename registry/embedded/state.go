@@ -32,7 +32,8 @@ func newState() *state {
 	}
 }
 
-// apply takes a record of the topic in. What it does not know it passes over, as Confluent's registry does.
+// apply takes a record of the topic in. What it does not know it passes over, as Confluent's
+// registry does.
 func (s *state) apply(rawKey, rawValue []byte) error {
 	var k key
 	if err := json.Unmarshal(rawKey, &k); err != nil {
@@ -145,7 +146,8 @@ func (s *state) markDeleted(subject string, version int) {
 	s.schemas[e.ID] = &e
 }
 
-// forget takes a version away. Its id goes with the last version that has it, but is not given again.
+// forget takes a version away. Its id goes with the last version that has it, but is not given
+// again.
 func (s *state) forget(subject string, version int) {
 	e := s.subjects[subject][version]
 	if e == nil {

@@ -12,7 +12,8 @@ import (
 	"weir/registry/embedded"
 )
 
-// A change whose commit fails leaves no transaction open, which readers of the topic would wait for; the next change is written.
+// A change whose commit fails leaves no transaction open, which readers of the topic would wait
+// for; the next change is written.
 func TestFailedChangeLeavesNothingOpen(t *testing.T) {
 	b := interrupt.New(t)
 	r := open(t, embedded.Config{Broker: b.Config()})

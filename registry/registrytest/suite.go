@@ -1,5 +1,5 @@
-// Package registrytest is what any schema registry has to do for Weir: one suite, run on the embedded registry and on a
-// real one.
+// Package registrytest is what any schema registry has to do for Weir: one suite, run on the
+// embedded registry and on a real one.
 package registrytest
 
 import (
@@ -14,17 +14,20 @@ import (
 	"testing"
 )
 
-// Target is a registry under test. Its subjects are made with a prefix, so that it need not be empty.
+// Target is a registry under test. Its subjects are made with a prefix, so that it need not be
+// empty.
 type Target struct {
 	URL    string
 	Prefix string
 
-	// Differs says where the registry is known to answer otherwise than Confluent's documentation: by the name of a step, with the
-	// answer that it gives. A step that is listed and answers as documented is an error as well.
+	// Differs says where the registry is known to answer otherwise than Confluent's documentation:
+	// by the name of a step, with the answer that it gives. A step that is listed and answers as
+	// documented is an error as well.
 	Differs map[string]string
 }
 
-// step is a request and what it must answer: the status, the error code in it, or a text with %d for the ids that steps gave.
+// step is a request and what it must answer: the status, the error code in it, or a text with %d
+// for the ids that steps gave.
 type step struct {
 	name   string
 	method string
@@ -167,7 +170,8 @@ func Run(t *testing.T, target Target) {
 	t.Run("ids", func(t *testing.T) { ids(t, target) })
 }
 
-// do makes a request, and returns status and error code, and the answer without white space outside of texts.
+// do makes a request, and returns status and error code, and the answer without white space outside
+// of texts.
 func (target Target) do(t *testing.T, s step) (code, text string) {
 	t.Helper()
 	subject := func(text string) string { return strings.ReplaceAll(text, "SUBJECT", target.Prefix) }

@@ -19,14 +19,14 @@
 //   - No row is late: times lie less than the watermark's delay behind those before them, and what
 //     one INSERT writes for another to read has a delay longer than all of the data.
 //   - What depends on the order of rows has one: LAG, ROWS frames and the first row of a key only
-//     over times that are unique, a Top-N only ends in columns that tell rows apart, FIRST_VALUE and
-//     LAST_VALUE only OVER such times.
+//     over times that are unique, a Top-N only ends in columns that tell rows apart, FIRST_VALUE
+//     and LAST_VALUE only OVER such times.
 //   - Sums of floats are exact in any order, since the values have few bits; variances are of
 //     integers.
-//   - What fails is computed from one record at a time, in the SELECT of an INSERT: such a record is
-//     one dead letter. Groups that fail write a letter in each transaction in which they do so.
-//   - Of tables whose rows replace each other the last row of each key counts, of others all rows, in
-//     any order.
+//   - What fails is computed from one record at a time, in the SELECT of an INSERT: such a record
+//     is one dead letter. Groups that fail write a letter in each transaction in which they do so.
+//   - Of tables whose rows replace each other the last row of each key counts, of others all rows,
+//     in any order.
 package metamorphic
 
 import (

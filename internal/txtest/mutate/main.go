@@ -1,7 +1,8 @@
-// Command mutate puts one fault after the other into the transactional clients and runs their scripts, which must fail: make mutate.
+// Command mutate puts one fault after the other into the transactional clients and runs their
+// scripts, which must fail: make mutate.
 //
-// A mutated file is given to go test as an overlay, so that the tree is never touched. A fault that no script finds, and one whose
-// place in the code is no longer there, make it end with an error.
+// A mutated file is given to go test as an overlay, so that the tree is never touched. A fault that
+// no script finds, and one whose place in the code is no longer there, make it end with an error.
 package main
 
 import (
