@@ -167,12 +167,21 @@ func widenAtRest(ctx context.Context, s *scene) error {
 		time.Sleep(time.Duration(s.rng.IntN(600)) * time.Millisecond) // the fault's moment
 		p.kill()
 	}
+	if err := s.emptyGroup(ctx); err != nil { // one that was killed behind its move is a member
+		return err
+	}
 	p, err := s.run("a", "--repartition")
 	if err != nil {
 		return err
 	}
 	s.runners["a"] = p
-	return s.awaitPlan(ctx, 2*scenePartitions)
+	if err := s.awaitPlan(ctx, 2*scenePartitions); err != nil {
+		return err
+	}
+	if err := s.produce(ctx, 150); err != nil {
+		return err
+	}
+	return s.awaitProgress(ctx, int64(len(s.rows))) // it is a member of the group before anything else happens to it
 }
 
 // awaitPlan waits until the pipeline's plan has so many partitions of the source.
