@@ -457,8 +457,10 @@ func (p *parser) call(name token) Expr {
 		}
 	case "TRIM":
 		p.trim(c)
-	case "SUBSTRING", "OVERLAY":
+	case "SUBSTRING":
 		p.fromFor(c)
+	case "OVERLAY":
+		p.overlay(c)
 	case "CEIL", "CEILING", "FLOOR":
 		c.Args = append(c.Args, p.expr())
 		if p.words("TO") {
@@ -543,11 +545,19 @@ func (p *parser) trim(c *Call) {
 	c.Args = []Expr{&Symbol{at.Pos, where}, chars, x}
 }
 
-func (p *parser) fromFor(c *Call) {
+func (p *parser) overlay(c *Call) {
 	c.Args = append(c.Args, p.expr())
-	if p.words("PLACING") {
+	p.expectWord("PLACING")
+	c.Args = append(c.Args, p.expr())
+	p.expectWord("FROM")
+	c.Args = append(c.Args, p.expr())
+	if p.words("FOR") {
 		c.Args = append(c.Args, p.expr())
 	}
+}
+
+func (p *parser) fromFor(c *Call) {
+	c.Args = append(c.Args, p.expr())
 	for p.symbol(",") || p.words("FROM") || p.words("FOR") {
 		c.Args = append(c.Args, p.expr())
 	}

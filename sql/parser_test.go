@@ -100,6 +100,26 @@ func TestPrintIntervalBeforeUnit(t *testing.T) {
 	}
 }
 
+// Functions whose arguments have words between them are printed with these: Flink takes no commas
+// there.
+func TestPrintWordsBetweenArguments(t *testing.T) {
+	for _, text := range []string{
+		"OVERLAY(a PLACING 'XX' FROM 2 FOR 1)", "OVERLAY(a PLACING b FROM c + 1)", "TRIM(BOTH 'n' FROM a)", "POSITION('a' IN b)",
+		"EXTRACT(DAY FROM ts)", "FLOOR(ts TO HOUR)",
+	} {
+		e, err := ParseExpr(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := FormatExpr(e); got != text {
+			t.Errorf("%s, want %s", got, text)
+		}
+	}
+	if _, err := ParseExpr("OVERLAY(a, b, 1)"); err == nil || !strings.Contains(err.Error(), "PLACING") {
+		t.Errorf("OVERLAY with commas: %v", err)
+	}
+}
+
 func FuzzPrint(f *testing.F) {
 	for _, text := range corpus(f) {
 		f.Add(text)

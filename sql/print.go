@@ -693,7 +693,8 @@ func (p *printer) call(c *Call) {
 	p.put("(", word(c.Distinct, "DISTINCT "), word(c.Star, "*"))
 	separators := map[string][]string{
 		"EXTRACT": {" FROM "}, "POSITION": {" IN ", " FROM "}, "TRIM": {" ", " FROM "},
-		"CEIL": {" TO "}, "CEILING": {" TO "}, "FLOOR": {" TO "},
+		"OVERLAY": {" PLACING ", " FROM ", " FOR "},
+		"CEIL":    {" TO "}, "CEILING": {" TO "}, "FLOOR": {" TO "},
 	}[strings.ToUpper(c.Name)]
 	for i, a := range c.Args {
 		if i > 0 {
