@@ -41,13 +41,14 @@ func crashEverywhere(t *testing.T, kind string, partitions int32, committed bool
 	s.connect()
 	s.makeTopic("readings")
 	s.send(40)
-	var left atomic.Int64 // ends of transactions before the broker hangs up
+	var left atomic.Int64 // ends of transactions until the broker hangs up, once
 	var die context.CancelFunc
 	c.ControlKey(kmsg.EndTxn.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		if left.Add(-1) > 0 {
 			return nil, nil, false
 		}
+		left.Store(1 << 40) // the abort that follows gets through
 		die()
 		return nil, errors.New("the broker hangs up"), true // and has done nothing
 	})
