@@ -18,7 +18,6 @@ const scriptID = Group + "-a"
 type script struct {
 	*world
 	broker *txtest.Broker
-	stop   func()
 }
 
 func newScript(t *testing.T) *script {

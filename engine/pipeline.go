@@ -57,6 +57,10 @@ func (p *pipeline) prepare(ctx context.Context) error {
 	}
 }
 
+// coordinatorTime is how long a busy cluster may take to create __consumer_offsets, which it does when
+// the first group asks for its coordinator.
+const coordinatorTime = 30 * time.Second
+
 // patience is how long to try again after an error of prepareOnce.
 func (p *pipeline) patience(err error) time.Duration {
 	var missing *NoTopicError
@@ -67,7 +71,7 @@ func (p *pipeline) patience(err error) time.Duration {
 	case errors.As(err, &missing):
 		return 2 * time.Second // a topic that was just made takes a moment to be known by all brokers
 	case kerr.IsRetriable(err):
-		return p.TransactionTimeout
+		return max(p.TransactionTimeout, coordinatorTime)
 	}
 	return 0
 }

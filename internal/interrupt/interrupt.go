@@ -55,7 +55,7 @@ func (b *Broker) CountAll() {
 	})
 }
 
-func (b *Broker) control(kmsg.Request) (kmsg.Response, error, bool) {
+func (b *Broker) control(kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	b.KeepControl()
 	if b.meet() {
 		return nil, errors.New("the connection is cut"), true

@@ -211,7 +211,7 @@ func (b *Broker) take(req kmsg.Request) *Held {
 var errHangUp = errors.New("the script hangs up")
 
 // meet sees every request before the broker handles it.
-func (b *Broker) meet(req kmsg.Request) (kmsg.Response, error, bool) {
+func (b *Broker) meet(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	b.KeepControl()
 	if resp := b.steer(req); resp != nil {
 		return resp, nil, true

@@ -17,7 +17,7 @@ import (
 func TestFailedChangeLeavesNothingOpen(t *testing.T) {
 	b := interrupt.New(t)
 	r := open(t, embedded.Config{Broker: b.Config()})
-	defer r.Close() //nolint:errcheck // the test is over
+	defer r.Close()
 	c := clientOf(t, r)
 	if _, err := c.Register(t.Context(), "s", avroRecord(1)); err != nil {
 		t.Fatal(err)
@@ -31,7 +31,8 @@ func TestFailedChangeLeavesNothingOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp.Body.Close(); resp.StatusCode < http.StatusInternalServerError {
+	defer resp.Body.Close()
+	if resp.StatusCode < http.StatusInternalServerError {
 		t.Errorf("a change whose commit failed is answered with %s", resp.Status)
 	}
 	if open := b.Open(t); len(open) > 0 {

@@ -47,8 +47,8 @@ func (s *shrinker) keep(c Case, v Variant) bool {
 	f := c.judge(base, base, Plainest)
 	if f == nil && v != Plainest {
 		f = c.judge(base, c.run(v), v)
-		for n := 0; f == nil && v.Options.Seed != 0 && n < otherSeeds && !s.over(); n++ {
-			v.Options.Seed++
+		for n := 0; f == nil && v.Seed != 0 && n < otherSeeds && !s.over(); n++ {
+			v.Seed++
 			f = c.judge(base, c.run(v), v)
 		}
 	} else if v != Plainest {
@@ -76,7 +76,7 @@ func wording(s string) string {
 // variant leaves out what the failure does not need.
 func (s *shrinker) variant() {
 	for _, simpler := range []func(*Variant){
-		func(v *Variant) { v.Crash = false }, func(v *Variant) { v.Options.Seed = 0 }, func(v *Variant) { v.Batch = 0 }, func(v *Variant) { v.MaxFired = 0 },
+		func(v *Variant) { v.Crash = false }, func(v *Variant) { v.Seed = 0 }, func(v *Variant) { v.Batch = 0 }, func(v *Variant) { v.MaxFired = 0 },
 		func(v *Variant) { v.Step = 0 }, func(v *Variant) { v.Plain = false }, func(v *Variant) { v.Plain = true }, func(v *Variant) { v.Wall = false },
 		func(v *Variant) { v.Partitions = 1 }, func(v *Variant) { v.Keys = Declared }, func(v *Variant) { v.Keys = Undeclared },
 	} {

@@ -28,12 +28,12 @@ func main() {
 	}
 }
 
-func run(only *regexp.Regexp) error {
+func run(only *regexp.Regexp) (err error) {
 	dir, err := os.MkdirTemp("", "weir-mutate")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	var failed []error
 	for _, m := range mutations {
 		if !only.MatchString(m.fault) {
