@@ -50,6 +50,7 @@ type site struct {
 	sent       int
 	cfg        Config // additions to what run uses
 	stateDir   string
+	mode       string // options of the tables, instead of 'scan.startup.mode' = 'earliest-offset'
 	log        strings.Builder
 }
 
@@ -105,7 +106,11 @@ func (s *site) send(n int) {
 
 func (s *site) program(insert string) *plan.Program {
 	s.Helper()
-	p, err := plan.Compile(accidentSource+insert, "p")
+	source := accidentSource
+	if s.mode != "" {
+		source = strings.ReplaceAll(source, "'scan.startup.mode' = 'earliest-offset'", s.mode)
+	}
+	p, err := plan.Compile(source+insert, "p")
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -156,8 +156,8 @@ func (p *pipeline) trusted(ctx context.Context, admin *kadm.Client, of ends) (bo
 	return len(members) > len(p.Instances), err
 }
 
-// untilEnds are the ends of what the sources have now, but for partitions that the pipeline begins
-// to read behind them.
+// untilEnds are the ends of what the sources have now. The group gets there also where it begins at
+// an end: that is committed as its offset.
 func (p *pipeline) untilEnds(ctx context.Context, admin *kadm.Client) (ends, error) {
 	all := make(ends)
 	for _, t := range p.sources() {
@@ -169,28 +169,6 @@ func (p *pipeline) untilEnds(ctx context.Context, admin *kadm.Client) (ends, err
 			return nil, err
 		}
 		all[t.Topic] = found[t.Topic]
-		begin := kadm.ListedOffsets{}
-		switch {
-		case t.Startup.Latest:
-			begin, err = admin.ListEndOffsets(ctx, t.Topic)
-		case t.Startup.Timestamp > 0:
-			begin, err = admin.ListOffsetsAfterMilli(ctx, t.Startup.Timestamp, t.Topic)
-		}
-		if err == nil {
-			err = begin.Error()
-		}
-		if err != nil {
-			return nil, fmt.Errorf("find where to begin in %s: %w", t.Topic, err)
-		}
-		group, err := p.groupOffsets(ctx, admin, t.Topic)
-		if err != nil {
-			return nil, err
-		}
-		begin.Each(func(o kadm.ListedOffset) {
-			if at, ok := group.Lookup(t.Topic, o.Partition); (!ok || at.At < 0) && o.Offset >= all[t.Topic][o.Partition] {
-				delete(all[t.Topic], o.Partition)
-			}
-		})
 	}
 	return all, nil
 }

@@ -12,6 +12,7 @@
 //	                Prometheus
 //	topics.go       the topics of a pipeline, made and checked
 //	manifest.go     what the state of a pipeline is made of, and whether new SQL fits it
+//	begin.go        where a pipeline first reads its sources, decided once
 //	identity.go     which topics they were, and what follows where they are others now
 //	adopt.go        groups that have no position yet: an older version, or other SQL before the
 //	                first commit
@@ -174,7 +175,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	}
 	cfg.Metrics.add(cfg.Status)
 	cfg.Logger = cfg.Logger.With("pipeline", cfg.Program.Name)
-	p := &pipeline{Config: cfg, startups: make(map[topicPartition]int64), healed: make(map[topicPartition]bool)}
+	p := &pipeline{Config: cfg, healed: make(map[topicPartition]bool)}
 	results := make([]Result, len(cfg.Instances))
 	for {
 		if err := p.prepare(ctx); err != nil {

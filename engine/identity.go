@@ -23,6 +23,7 @@ import (
 type manifestTopic struct {
 	ID         string `json:"id"`
 	Partitions int32  `json:"partitions"`
+	Begin      *begin `json:"begin,omitempty"` // nil where it is read from its beginning
 }
 
 // ownTopic reports whether a topic is the pipeline's memory: its positions, its state, or rows

@@ -52,7 +52,7 @@ func (p *pipeline) manifest() manifest {
 		m.Stages = append(m.Stages, stageManifest(s))
 	}
 	for topic, n := range p.partitions {
-		m.Topics[topic] = manifestTopic{p.ids[topic].String(), n}
+		m.Topics[topic] = manifestTopic{p.ids[topic].String(), n, p.begins[topic]}
 	}
 	return m
 }
@@ -101,7 +101,13 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 				return err
 			}
 		}
-		return p.writeManifest(ctx)
+		if err := p.decideBegins(ctx, admin, nil, used != nil); err != nil {
+			return err
+		}
+		if err := p.writeManifest(ctx); err != nil {
+			return err
+		}
+		return p.agreeOnBegins(ctx)
 	}
 	if old.Version > manifestVersion {
 		return &fatalError{&newerError{"the plan in topic " + p.manifestTopic(), old.Version, manifestVersion}}
@@ -132,6 +138,9 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 		}
 	}
 	p.adopted = old.Adopted || old.Version == 0
+	if err := p.decideBegins(ctx, admin, old, false); err != nil {
+		return err
+	}
 	if len(p.moving) > 0 {
 		return nil // the move writes it at its end
 	}
@@ -144,8 +153,13 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 // readManifest returns the manifest of the last start; nil where there is none.
 func (p *pipeline) readManifest(ctx context.Context) (old *manifest, err error) {
 	err = broker.ReadAll(ctx, p.Broker, p.manifestTopic(), nil, func(r *kgo.Record) error {
+		earlier := old
 		old = &manifest{}
-		return json.Unmarshal(r.Value, old)
+		if err := json.Unmarshal(r.Value, old); err != nil {
+			return err
+		}
+		old.keepBegins(earlier)
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the plan of the running pipeline in %s: %w", p.manifestTopic(), err)

@@ -27,6 +27,7 @@ type pipeline struct {
 	ids           map[string]kadm.TopicID  // of the same topics
 	repartitioned map[string]bool          // whose other number of partitions is taken as it is
 	moving        []movedStage             // whose state is to be moved before anything is read
+	begins        map[string]*begin        // where sources are first read, by topic
 	adopted       bool                     // a version without positions began it: see manifest.Adopted
 	tombstones    map[string]time.Duration // of changelogs, how long they are kept
 	schemas       *schemas
@@ -35,9 +36,8 @@ type pipeline struct {
 	owing         atomic.Int32 // sessions with windows that are due
 	copies        copies       // of the state, of this process
 
-	mu       sync.Mutex
-	startups map[topicPartition]int64 // where partitions are read first; see findBegins
-	healed   map[topicPartition]bool  // the group's offset is that of the state
+	mu     sync.Mutex
+	healed map[topicPartition]bool // the group's offset is that of the state
 }
 
 // prepare makes the topics that the pipeline needs, checks those that must be there, and finds

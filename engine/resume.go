@@ -39,7 +39,6 @@ type found struct {
 	id         kadm.TopicID
 	partitions int32
 	start, end int64 // of the log
-	begin      int64 // where it is read first, by scan.startup.mode
 }
 
 // startOffsets replaces the group's offsets of partitions that were just assigned by those that the
@@ -144,7 +143,13 @@ func (s *session) beginAt(tp topicPartition, c *covered, group int64) (int64, er
 		return 0, s.mismatch("group %s has read %s-%d up to offset %d, and no state of this pipeline says so: the state was lost, or another program has used the group",
 			Group(s.Program), tp.topic, tp.partition, group)
 	}
-	return c.found.begin, nil
+	switch begin, known := s.beginOf(tp); {
+	case known && begin < c.found.start:
+		return s.passOver(tp, c.found, begin, c.found.start)
+	case known:
+		return begin, nil
+	}
+	return c.found.start, nil
 }
 
 // wantsGroup reports whether a topic can only be read from an offset of the group.
@@ -247,9 +252,6 @@ func (s *session) find(ctx context.Context, come map[topicPartition]*covered) er
 	}
 	topics := slices.Sorted(maps.Keys(unique))
 	names := strings.Join(topics, ", ")
-	if err := s.findBegins(ctx, topics); err != nil {
-		return err
-	}
 	starts, err := s.admin.ListStartOffsets(ctx, topics...)
 	if err == nil {
 		err = starts.Error()
@@ -269,45 +271,6 @@ func (s *session) find(ctx context.Context, come map[topicPartition]*covered) er
 		start, _ := starts.Lookup(tp.topic, tp.partition)
 		end, _ := ends.Lookup(tp.topic, tp.partition)
 		c.found = found{id: t.ID, partitions: int32(len(t.Partitions)), start: start.Offset, end: end.Offset} //nolint:gosec // few
-		c.found.begin = s.firstOffset(tp, start.Offset)
-	}
-	return nil
-}
-
-func (p *pipeline) firstOffset(tp topicPartition, start int64) int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return max(p.startups[tp], start)
-}
-
-// findBegins finds where partitions begin whose scan.startup.mode is a time or the latest offset.
-// It does so once in a process: what arrives between two sessions must not be passed over.
-func (s *session) findBegins(ctx context.Context, topics []string) error {
-	for _, t := range s.sources() {
-		if !slices.Contains(topics, t.Topic) || !t.Startup.Latest && t.Startup.Timestamp == 0 {
-			continue
-		}
-		var listed kadm.ListedOffsets
-		var err error
-		if t.Startup.Latest {
-			listed, err = s.admin.ListCommittedOffsets(ctx, t.Topic)
-		} else {
-			listed, err = s.admin.ListOffsetsAfterMilli(ctx, t.Startup.Timestamp, t.Topic)
-		}
-		if err == nil {
-			err = listed.Error()
-		}
-		if err != nil {
-			return fmt.Errorf("find where to begin in %s: %w", t.Topic, err)
-		}
-		s.pipeline.mu.Lock()
-		listed.Each(func(o kadm.ListedOffset) {
-			tp := topicPartition{o.Topic, o.Partition}
-			if _, known := s.startups[tp]; !known {
-				s.startups[tp] = o.Offset
-			}
-		})
-		s.pipeline.mu.Unlock()
 	}
 	return nil
 }
