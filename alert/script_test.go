@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"weir/broker"
 	"weir/internal/txtest"
 )
 
@@ -18,6 +20,8 @@ const scriptID = Group + "-a"
 type script struct {
 	*world
 	broker *txtest.Broker
+	done   chan error // what Deliver returned
+	fenced bool       // Deliver is expected to end by itself
 }
 
 func newScript(t *testing.T) *script {
@@ -29,17 +33,19 @@ func newScript(t *testing.T) *script {
 receivers: {hook: {webhook: {url: %q, headers: {Authorization: Bearer x}}}}
 routes: [{receivers: [hook], group_wait: 1ms, group_interval: 1ms, group_by: ["..."]}]`, s.hook.URL))
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
+	s.done = make(chan error, 1)
 	go func() {
-		done <- Deliver(ctx, DeliverConfig{
+		s.done <- Deliver(ctx, DeliverConfig{
 			Broker: s.at, Alerts: s.config, Instance: "a", SessionTimeout: txtest.SessionTimeout, Logger: slog.New(slog.NewTextHandler(&s.log, nil)),
 			Tables: []Table{{Name: "too_hot", Topic: "hot", Upsert: true, Key: []string{"device_id"}}},
 		})
 	}()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("deliver: %v", err)
+		if !s.fenced {
+			if err := <-s.done; err != nil {
+				t.Errorf("deliver: %v", err)
+			}
 		}
 		if t.Failed() {
 			t.Log(s.log.String())
@@ -80,6 +86,30 @@ func TestScriptCommitAnsweredUnknown(t *testing.T) {
 			s.hook.await(t, "d1/firing/1", "d1/resolved/2")
 		})
 	}
+}
+
+// Another process takes the deliverer's place when all of a transaction but its end is done: the
+// deliverer stops, tells nobody, and leaves the transactional id to the newer one.
+func TestScriptFencedBeforeCommit(t *testing.T) {
+	s := newScript(t)
+	s.fenced = true
+	commit := s.broker.Hold(txtest.Commit(scriptID))
+	s.row("d1", "warning")
+	commit.Await()
+	newer := s.broker.TakeOver(scriptID)
+	commit.Pass()
+	select {
+	case err := <-s.done:
+		if !broker.IsFenced(err) {
+			t.Errorf("the fenced deliverer ended with %v", err)
+		}
+	case <-time.After(txtest.Patience):
+		t.Fatal("the fenced deliverer does not end")
+	}
+	if now := s.broker.Producer(scriptID); now != newer {
+		t.Errorf("the newer process was %v, and %v has its transactional id now", newer, now)
+	}
+	s.told()
 }
 
 // The group refuses the offsets: what the rows say is applied to the alerts as they are committed,

@@ -100,6 +100,30 @@ func TestScriptFencedMidTransaction(t *testing.T) {
 	})
 }
 
+// Another process takes the worker's place when all of a transaction but its end is done: the worker
+// stops and leaves the transactional id to the newer one.
+func TestScriptFencedBeforeCommit(t *testing.T) {
+	inMemory(t, func(s *script) {
+		s.start("a")
+		s.send(10)
+		s.processed()
+		commit := s.broker.Hold(txtest.Commit(s.id("a")))
+		s.send(10)
+		commit.Await()
+		newer := s.broker.TakeOver(s.id("a"))
+		commit.Pass()
+		if err := s.ended("a"); !broker.IsFenced(err) {
+			s.Errorf("the fenced worker ended with %v", err)
+		}
+		if now := s.broker.Producer(s.id("a")); now != newer {
+			s.Errorf("the newer process was %v, and %v has its transactional id now", newer, now)
+		}
+		s.consistent()
+		s.start("a")
+		s.processed()
+	})
+}
+
 // The offsets are refused, since the group is in another generation: the same records are read
 // again, in the same session.
 func TestScriptOffsetsRefused(t *testing.T) {

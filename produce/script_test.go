@@ -2,12 +2,14 @@ package produce_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"weir/broker"
 	"weir/internal/txtest"
 	"weir/produce"
 )
@@ -156,4 +158,44 @@ func TestScriptWriteRefused(t *testing.T) {
 			s.all(1)
 		})
 	}
+}
+
+// A newer producer of the source takes over between the flush of the older one and its commit: the
+// older one stops, and leaves the source to the newer one.
+func TestScriptTakenOverBeforeCommit(t *testing.T) {
+	s := newScript(t)
+	commit := s.second()
+	newer := s.broker.TakeOver(scriptID)
+	commit.Pass()
+	if err := s.ended(); !broker.IsFenced(err) || !strings.Contains(err.Error(), "has taken over") {
+		t.Errorf("the older producer ended with %v", err)
+	}
+	if n := s.consistent(); n != 10 {
+		t.Errorf("%d readings are there, expected the 10 of the first transaction", n)
+	}
+	if now := s.broker.Producer(scriptID); now != newer {
+		t.Errorf("the newer producer was %v, and %v has its transactional id now", newer, now)
+	}
+	s.start()
+	s.all(0)
+}
+
+// The same, with a transaction that the older producer aborts: the position is refused.
+func TestScriptTakenOverBeforeAbort(t *testing.T) {
+	s := newScript(t)
+	refused := s.broker.RefuseWrite("progress", kerr.RecordListTooLarge)
+	abort := s.broker.Hold(txtest.Abort(scriptID))
+	s.start()
+	refused()
+	abort.Await()
+	newer := s.broker.TakeOver(scriptID)
+	abort.Pass()
+	if err := s.ended(); !broker.IsFenced(err) {
+		t.Errorf("the older producer ended with %v", err)
+	}
+	if now := s.broker.Producer(scriptID); now != newer {
+		t.Errorf("the newer producer was %v, and %v has its transactional id now", newer, now)
+	}
+	s.start()
+	s.all(0)
 }

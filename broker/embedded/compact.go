@@ -36,6 +36,7 @@ func kfakeCompact(c *kfake.Cluster, partition unsafe.Pointer, topic string)
 type loop struct {
 	cluster *kfake.Cluster
 	run     chan func()
+	die     chan struct{} // closed when the cluster ends
 	topics  reflect.Value // map of topics to maps of partitions
 }
 
@@ -43,17 +44,17 @@ type loop struct {
 type abortedTransaction struct{ producerID, firstOffset, lastOffset int64 } //nolint:unused // kfake has them all
 
 func openLoop(c *kfake.Cluster) (l *loop, err error) {
-	defer func() { // reflect panics where a field is not there
-		if problem := recover(); problem != nil {
-			err = fmt.Errorf("this version of kfake is not the one that weir knows: %v", problem)
-		}
-	}()
+	defer catchUnknown(&err)
 	v := reflect.ValueOf(c).Elem()
 	run, ok := reach(v.FieldByName("adminCh")).Interface().(chan func())
 	if !ok {
 		return nil, errors.New("this version of kfake is not the one that weir knows: Cluster.adminCh has another type")
 	}
-	l = &loop{cluster: c, run: run, topics: reach(v.FieldByName("data").FieldByName("tps"))}
+	die, ok := reach(v.FieldByName("die")).Interface().(chan struct{})
+	if !ok {
+		return nil, errors.New("this version of kfake is not the one that weir knows: Cluster.die has another type")
+	}
+	l = &loop{cluster: c, run: run, die: die, topics: reach(v.FieldByName("data").FieldByName("tps"))}
 	partition := l.topics.Type().Elem().Elem().Elem()
 	segment := field(partition, "segments").Elem()
 	entry, index := field(partition, "abortedTxns").Elem(), field(segment, "index").Elem()
@@ -84,6 +85,13 @@ func openLoop(c *kfake.Cluster) (l *loop, err error) {
 	return l, nil
 }
 
+// catchUnknown turns the panic of reflect where a field is not there into an error.
+func catchUnknown(err *error) {
+	if problem := recover(); problem != nil {
+		*err = fmt.Errorf("this version of kfake is not the one that weir knows: %v", problem)
+	}
+}
+
 func field(t reflect.Type, name string) reflect.Type {
 	f, ok := t.FieldByName(name)
 	if !ok {
@@ -97,11 +105,15 @@ func reach(v reflect.Value) reflect.Value {
 	return reflect.NewAt(v.Type(), unsafe.Pointer(v.UnsafeAddr())).Elem() //nolint:gosec // that is what this file is for
 }
 
-// do runs a function in kfake's loop and waits for its end.
+// do runs a function in kfake's loop and waits for its end. It does not where the cluster is
+// closed.
 func (l *loop) do(fn func()) {
 	done := make(chan struct{})
-	l.run <- func() { defer close(done); fn() }
-	<-done
+	select {
+	case l.run <- func() { defer close(done); fn() }:
+		<-done
+	case <-l.die:
+	}
 }
 
 // compact compacts topics and forgets the transactions whose markers that has removed. Before, the

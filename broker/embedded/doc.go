@@ -9,6 +9,8 @@
 //	segment.go     the files that recovery reads and mends: segments, indexes, state logs
 //	maintain.go    compaction and retention, on a schedule and safe against open transactions
 //	compact.go     transactions whose markers a compaction has removed
+//	fence.go       older producers of a transactional id, which kfake takes for the newer one
+//	expire.go      members of groups that kfake forgets to expel
 //	nameless.go    intents of earlier versions, without the names of topics
 //	space.go       room on a full disk for the ends of transactions
 //	windows.go     the last batches of each producer, so that a repeated one is dropped

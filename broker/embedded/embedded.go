@@ -159,14 +159,23 @@ func (b *Broker) start() error {
 		return errors.Join(explainListen(b.cfg.Addr, err, listenErr), b.journal.close())
 	}
 	if b.loop, err = openLoop(b.cluster); err != nil {
-		b.cluster.Close()
-		return errors.Join(err, b.journal.close())
+		return errors.Join(err, b.shut())
 	}
 	b.loop.do(b.loop.forget) // what an older version has left in the files of a clean stop
 	room := openReserve(dir, b.cfg.Logger)
 	for _, key := range []kmsg.Key{kmsg.EndTxn, kmsg.InitProducerID} {
 		b.watch(key, room.onRequest) // before all others: the journal must not know a commit that is refused
 	}
+	fence, err := newFence(b.loop)
+	if err != nil {
+		return errors.Join(err, b.shut())
+	}
+	members, err := newMembers(b.loop)
+	if err != nil {
+		return errors.Join(err, b.shut())
+	}
+	b.watch(kmsg.InitProducerID, fence.OnRequest)
+	b.watch(kmsg.SyncGroup, members.onSyncGroup)
 	b.gate = newGate()
 	hold := b.gate.hold(b.cluster.SleepControl)
 	b.watch(kmsg.Produce, func(req kmsg.Request) (kmsg.Response, error, bool) { // one function, see gate
@@ -174,6 +183,9 @@ func (b *Broker) start() error {
 			return resp, err, true
 		}
 		resp, err, answered := hold(req)
+		if !answered {
+			resp, err, answered = fence.OnRequest(req)
+		}
 		if !answered {
 			b.journal.onProduce(req)
 		}
@@ -184,8 +196,7 @@ func (b *Broker) start() error {
 	b.watch(kmsg.DeleteRecords, b.onDeleteRecords)
 	b.addr = b.cluster.ListenAddrs()[0]
 	if err := writeSynced(filepath.Join(dir, addrFile), []byte(b.addr)); err != nil {
-		b.cluster.Close()
-		return errors.Join(fmt.Errorf("write broker address: %w", err), b.journal.close())
+		return errors.Join(fmt.Errorf("write broker address: %w", err), b.shut())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stopMaintaining = cancel
@@ -193,6 +204,12 @@ func (b *Broker) start() error {
 		b.maintaining.Go(func() { b.maintain(ctx) })
 	}
 	return nil
+}
+
+// shut ends a start that has failed.
+func (b *Broker) shut() error {
+	b.cluster.Close()
+	return b.journal.close()
 }
 
 // handler sees a request before the broker handles it; with handled true the broker does not.

@@ -126,25 +126,32 @@ func (j *journal) onTxnOffsetCommit(kreq kmsg.Request) (kmsg.Response, error, bo
 	return nil, nil, false
 }
 
-// onProduce remembers who has written in a transaction. All batches of a request are of one
-// producer.
+// onProduce remembers who has written in a transaction.
 func (j *journal) onProduce(kreq kmsg.Request) {
 	req, ok := kreq.(*kmsg.ProduceRequest)
 	if !ok || req.TransactionID == nil {
 		return
 	}
-	for _, t := range req.Topics {
-		for _, p := range t.Partitions {
-			if len(p.Records) < batchHeaderSize {
-				continue
-			}
-			id, epoch := int64(binary.BigEndian.Uint64(p.Records[43:])), int16(binary.BigEndian.Uint16(p.Records[51:])) //nolint:gosec // as they were written
-			if before, ok := j.wrote[id]; !ok || epoch > before {
-				j.wrote[id] = epoch
-			}
-			return
+	if of, ok := producerOf(req); ok {
+		if before, ok := j.wrote[of.id]; !ok || of.epoch > before {
+			j.wrote[of.id] = of.epoch
 		}
 	}
+}
+
+// producerOf returns whose batches a request has: all of a request are of one producer.
+func producerOf(req *kmsg.ProduceRequest) (of producer, ok bool) {
+	for _, t := range req.Topics {
+		for _, p := range t.Partitions {
+			if len(p.Records) >= batchHeaderSize {
+				return producer{
+					id:    int64(binary.BigEndian.Uint64(p.Records[43:])), //nolint:gosec // as it was written
+					epoch: int16(binary.BigEndian.Uint16(p.Records[51:])), //nolint:gosec // as it was written
+				}, true
+			}
+		}
+	}
+	return producer{}, false
 }
 
 // onEndTxn writes the intent of a commit before the broker acts on it. Where that can't be done the

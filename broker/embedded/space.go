@@ -85,7 +85,7 @@ func (r *reserve) onRequest(kreq kmsg.Request) (kmsg.Response, error, bool) { //
 	}
 	switch req := kreq.(type) {
 	case *kmsg.ProduceRequest:
-		return refuseProduce(req), nil, req.Acks != 0
+		return refuseProduce(req, kerr.KafkaStorageError), nil, req.Acks != 0
 	case *kmsg.EndTxnRequest:
 		resp := req.ResponseKind().(*kmsg.EndTxnResponse)
 		resp.ErrorCode = kerr.CoordinatorNotAvailable.Code
@@ -99,7 +99,7 @@ func (r *reserve) onRequest(kreq kmsg.Request) (kmsg.Response, error, bool) { //
 	return nil, nil, false
 }
 
-func refuseProduce(req *kmsg.ProduceRequest) *kmsg.ProduceResponse {
+func refuseProduce(req *kmsg.ProduceRequest, err *kerr.Error) *kmsg.ProduceResponse {
 	resp := req.ResponseKind().(*kmsg.ProduceResponse)
 	for _, t := range req.Topics {
 		topic := kmsg.NewProduceResponseTopic()
@@ -107,7 +107,7 @@ func refuseProduce(req *kmsg.ProduceRequest) *kmsg.ProduceResponse {
 		for _, p := range t.Partitions {
 			part := kmsg.NewProduceResponseTopicPartition()
 			part.Partition, part.BaseOffset = p.Partition, -1
-			part.ErrorCode = kerr.KafkaStorageError.Code
+			part.ErrorCode = err.Code
 			topic.Partitions = append(topic.Partitions, part)
 		}
 		resp.Topics = append(resp.Topics, topic)

@@ -19,6 +19,14 @@ func Commit(id string) Match {
 	}
 }
 
+// Abort is the request that aborts the transaction of an id.
+func Abort(id string) Match {
+	return func(_ *Broker, req kmsg.Request) bool {
+		end, ok := req.(*kmsg.EndTxnRequest)
+		return ok && !end.Commit && end.TransactionalID == id
+	}
+}
+
 // Offsets is the request that adds the offsets of a group to the transaction of an id, and among
 // them those of partitions.
 func Offsets(id string, partitions ...int32) Match {

@@ -1,10 +1,10 @@
 package txtest
 
 import (
+	"context"
 	"time"
 
-	"context"
-
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
@@ -70,16 +70,37 @@ func (b *Broker) Ends(topic string) map[int32]int64 {
 	return ends
 }
 
+// Producer is one life of a transactional id.
+type Producer struct {
+	ID    int64
+	Epoch int16
+}
+
 // TakeOver takes a transactional id, as a newer instance does: it fences the older one, and aborts
 // what that has open.
-func (b *Broker) TakeOver(id string) {
+func (b *Broker) TakeOver(id string) Producer {
 	b.t.Helper()
 	client, err := broker.Connect(b.t.Context(), b.Config("newer"), kgo.TransactionalID(id))
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	defer client.Close()
-	if _, _, err := client.ProducerID(b.t.Context()); err != nil {
+	newer := Producer{}
+	if newer.ID, newer.Epoch, err = client.ProducerID(b.t.Context()); err != nil {
 		b.t.Fatalf("take over %s: %v", id, err)
 	}
+	return newer
+}
+
+// Producer is who has a transactional id now.
+func (b *Broker) Producer(id string) Producer {
+	b.t.Helper()
+	described, err := kadm.NewClient(b.side).DescribeTransactions(b.t.Context(), id)
+	if err == nil {
+		err = described[id].Err
+	}
+	if err != nil {
+		b.t.Fatalf("describe transaction %s: %v", id, err)
+	}
+	return Producer{described[id].ProducerID, described[id].ProducerEpoch}
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir/broker"
+	"weir/broker/embedded"
 )
 
 // Patience is how long a script waits for anything: long beside a slow machine, since a script that
@@ -44,9 +45,10 @@ const SessionTimeout = 1200 * time.Millisecond
 // Broker is a broker in memory that ends with the test.
 type Broker struct {
 	*kfake.Cluster
-	t    testing.TB
-	ctx  context.Context
-	side *kgo.Client // does requests whose answer is withheld
+	t     testing.TB
+	ctx   context.Context
+	side  *kgo.Client // does requests whose answer is withheld
+	fence *embedded.Fence
 
 	mu      sync.Mutex
 	held    []*Held
@@ -74,6 +76,9 @@ func New(t testing.TB, opts ...kfake.Opt) *Broker {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.side.Close)
+	if b.fence, err = embedded.NewFence(c); err != nil {
+		t.Fatal(err)
+	}
 	c.Control(b.meet)
 	return b
 }
@@ -218,7 +223,7 @@ func (b *Broker) meet(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:
 	}
 	h := b.take(req)
 	if h == nil {
-		return nil, nil, false
+		return b.fence.OnRequest(req)
 	}
 	select {
 	case h.arrived <- req:
@@ -243,7 +248,7 @@ func (b *Broker) meet(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:
 	case f.answer != nil:
 		return refusal(req, f.answer), nil, true
 	}
-	return nil, nil, false
+	return b.fence.OnRequest(req)
 }
 
 // do does an EndTxn whose answer its client does not get.
