@@ -131,7 +131,8 @@ type receiver struct {
 	out   rows
 	peers map[int64]upstream // by partition of the sender
 	count int64
-	now   int64 // least watermark of all peers
+	now   int64 // least watermark that all peers have reached; it never falls
+	saved int64 // of now, in the state
 }
 
 type upstream struct {
@@ -211,13 +212,17 @@ func (r *receiver) hear(partition, count int64, u upstream) {
 		u.watermark = max(u.watermark, old.watermark)
 	}
 	r.peers[partition] = u
-	r.count = count
+	r.count = max(r.count, count)
 	value := appendInt(appendInt(nil, count), u.watermark)
 	r.task.store.Put(watermarks, 0, r.stateKey(partition), append(value, map[bool]byte{true: 1}[u.idle]))
 	if least, idle := r.least(); least > r.now || idle {
 		r.deliver()
 		r.now = max(r.now, least)
 		r.pass(r.now, idle)
+	}
+	if r.now != r.saved {
+		r.saved = r.now
+		r.task.store.Put(watermarks, 0, r.reachedKey(), appendInt(nil, r.now))
 	}
 }
 
@@ -235,25 +240,40 @@ func (r *receiver) least() (watermark int64, idle bool) {
 	return watermark, idle
 }
 
-const peerKey = "peer of "
+const (
+	peerKey    = "peer of "
+	reachedKey = "reached by all peers of " // absent in states of versions that kept the peers' only
+)
 
 func (r *receiver) stateKey(partition int64) []byte {
 	return appendInt([]byte(peerKey+r.topic+"/"), partition)
 }
 
+func (r *receiver) reachedKey() []byte { return []byte(reachedKey + r.topic) }
+
+// reset restores the watermark that was reached apart from those of the peers: where there are
+// more of them than before, theirs tell nothing until all have spoken, while windows are out.
 func (r *receiver) reset() {
-	r.peers, r.count, r.now = make(map[int64]upstream), 0, unknown
+	r.peers, r.count, r.now, r.saved = make(map[int64]upstream), 0, unknown, unknown
 	r.clear()
 	prefix := peerKey + r.topic + "/"
 	r.task.store.Scan(watermarks, 0, func(key, value []byte) bool {
 		if len(key) == len(prefix)+8 && string(key[:len(prefix)]) == prefix {
 			in := &reader{b: value}
-			r.count = in.int64()
+			r.count = max(r.count, in.int64())
 			r.peers[(&reader{b: key[len(prefix):]}).int64()] = upstream{in.int64(), in.byte() == 1}
 		}
 		return true
 	})
-	r.now, _ = r.least()
+	if value, known := r.task.store.Get(watermarks, 0, r.reachedKey()); known {
+		in := &reader{b: value}
+		r.saved = in.int64()
+		if in.err != nil {
+			r.task.fail(errState)
+		}
+	}
+	least, _ := r.least()
+	r.now = max(r.saved, least)
 }
 
 func (r *receiver) announce() {
