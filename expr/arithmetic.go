@@ -248,7 +248,11 @@ func compileNegate(n *Call, args []*Compiled) (*Compiled, error) {
 
 func bindComparison(op string) func(args []Node) ([]Node, Type, error) {
 	return func(args []Node) ([]Node, Type, error) {
-		bound, err := compared(op, momentsOfText(args))
+		args = momentsOfText(args)
+		if op != "=" && op != "<>" {
+			args = onWallClock(args)
+		}
+		bound, err := compared(op, args)
 		if err != nil {
 			return nil, Type{}, err
 		}
@@ -274,10 +278,32 @@ func momentsOfText(args []Node) []Node {
 	return args
 }
 
+// onWallClock casts instants to TIMESTAMP where they meet one. Flink orders the two types on the wall
+// clock of the session's time zone, where the later one of two instants may be the smaller one, and
+// takes them for equal where they are one instant.
+func onWallClock(args []Node) []Node { return oneKind(args, TimestampLTZ, Timestamp) }
+
+// asInstants casts TIMESTAMP to TIMESTAMP_LTZ where both are among the arguments.
+func asInstants(args []Node) []Node { return oneKind(args, Timestamp, TimestampLTZ) }
+
+// oneKind casts arguments of one kind to another where both are among them.
+func oneKind(args []Node, from, to Kind) []Node {
+	if !slices.ContainsFunc(args, func(a Node) bool { return a.Type().Kind == to }) {
+		return args
+	}
+	args = slices.Clone(args)
+	for i, a := range args {
+		if t := a.Type(); t.Kind == from {
+			args[i] = castTo(a, OfTime(to, t.Precision).Nullable(!t.NotNull))
+		}
+	}
+	return args
+}
+
 // compared is alike for values that are compared: decimals keep all their digits, though no DECIMAL
 // has so many.
 func compared(what string, args []Node) ([]Node, error) {
-	bound, err := alike(what, args)
+	bound, err := alike(what, asInstants(args))
 	if err != nil || bound[0].Type().Kind != Decimal {
 		return bound, err
 	}

@@ -89,6 +89,17 @@ func LastUTC(us int64, zone Zone) int64 {
 	return change.UnixMicro()
 }
 
+// PastLocal is the time on the wall clock before which, at an instant, all is over: what the clock
+// shows then, or the beginning of the hour that it will show again.
+func PastLocal(us int64, zone Zone) int64 {
+	local := ToLocal(us, zone)
+	if zone == nil || zone == time.UTC || LastUTC(local, zone) <= us {
+		return local
+	}
+	_, change := time.UnixMicro(us).In(zone).ZoneBounds() // where the clock is set back
+	return min(local, ToLocal(change.UnixMicro(), zone))
+}
+
 func clock(us int64) time.Time { return time.UnixMicro(us).UTC() }
 
 // FormatDate writes days since 1970.

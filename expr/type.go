@@ -263,7 +263,7 @@ func common(a, b Type) (Type, bool) {
 		a.Precision = max(a.Precision, b.Precision)
 		return a, true
 	case a.Instant() && b.Instant():
-		return OfTime(TimestampLTZ, max(a.Precision, b.Precision)), true
+		return OfTime(a.Kind, max(a.Precision, b.Precision)), true // of the first, as in Flink
 	case a.Kind == Date && b.Instant():
 		return b, true
 	case b.Kind == Date && a.Instant():

@@ -126,7 +126,7 @@ func (s *session) linkOf(at int64, mark rowMark) int64 {
 	case forever:
 		return forever
 	}
-	link := max(at, s.clock.wall(int64(mark))+millisecond+1)
+	link := max(at, s.clock.past(int64(mark))+millisecond+1)
 	if link > at+s.gap {
 		return forever
 	}

@@ -18,6 +18,14 @@ func (c clock) wall(us int64) int64 {
 	return expr.ToLocal(us, c.zone)
 }
 
+// past is the time on the wall clock up to which windows are over by a watermark.
+func (c clock) past(watermark int64) int64 {
+	if c.zone == nil || watermark == unknown || watermark == forever {
+		return watermark
+	}
+	return expr.PastLocal(watermark, c.zone)
+}
+
 // passed reports whether a watermark is at or past the last millisecond of a window that ends at
 // end: the last time that the clock on the wall shows it, since a window over an hour that comes
 // twice has rows of both.
