@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir/broker"
+	"weir/plan"
 )
 
 func (s *site) addPartitions(topic string, n int32) {
@@ -119,6 +121,48 @@ func TestRepartition(t *testing.T) {
 			s.send(100)
 			s.run()
 			s.want()
+		}
+	}
+}
+
+// Sessions behind an exchange keep the lanes of a UNION's rows, which change with the number of
+// tasks that send: such a source may not get partitions. Other windows do not, nor sessions without
+// a UNION.
+func TestRepartitionOfLanes(t *testing.T) {
+	const tables = `SET 'pipeline.name' = 'p';
+CREATE TABLE readings (sensor STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'readings', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset');
+CREATE TABLE counts (sensor STRING, e TIMESTAMP(3), n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'counts', 'format' = 'json');
+CREATE VIEW twice AS SELECT sensor, ts FROM readings UNION ALL SELECT 'other', ts FROM readings;
+INSERT INTO counts SELECT sensor, window_end, COUNT(*) FROM TABLE(%s) GROUP BY sensor, window_start, window_end;`
+	const session, tumble = "SESSION(TABLE %s PARTITION BY sensor, DESCRIPTOR(ts), INTERVAL '5' SECOND)", "TUMBLE(TABLE %s, DESCRIPTOR(ts), INTERVAL '5' SECOND)"
+	for _, c := range []struct {
+		window, of string
+		refused    bool
+	}{{session, "twice", true}, {session, "readings", false}, {tumble, "twice", false}} {
+		s := newSite(t, "exchanged", 2)
+		program, err := plan.Compile(fmt.Sprintf(tables, fmt.Sprintf(c.window, c.of)), "p")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(program.Stages) != 2 {
+			t.Fatalf("%d stages, want an exchange", len(program.Stages))
+		}
+		cfg := Config{Broker: s.at, Program: program, Instances: []string{"a"}, UntilEnd: true, CommitInterval: 20 * time.Millisecond}
+		for partition := range s.partitions {
+			r := &kgo.Record{Topic: "readings", Partition: partition, Value: []byte(`{"sensor":"a","ts":"2026-01-01 00:00:00"}`)}
+			if err := s.client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := Run(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		s.addPartitions("readings", 4)
+		cfg.Repartition = true
+		_, err = Run(t.Context(), cfg)
+		refused := err != nil && strings.Contains(err.Error(), "--repartition is not possible") && strings.Contains(err.Error(), "UNION")
+		if refused != c.refused || !refused && err != nil {
+			t.Errorf("%s of %s: error %v, want one: %v", c.window, c.of, err, c.refused)
 		}
 	}
 }

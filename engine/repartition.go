@@ -82,6 +82,9 @@ func (p *pipeline) canMove(s *plan.Stage) error {
 	if err := p.checkEqual(s); err != nil {
 		return err
 	}
+	if err := p.checkLanes(s); err != nil {
+		return err
+	}
 	m := stageManifest(s)
 	if len(m.State) == 0 {
 		return nil // only watermarks
@@ -92,6 +95,40 @@ func (p *pipeline) canMove(s *plan.Stage) error {
 		}
 	}
 	return nil
+}
+
+// checkLanes refuses more tasks of a stage where rows of a UNION go from it through an exchange to
+// SESSION windows. The state of these has the numbers of rows' lanes, which come from the number of
+// tasks that send: with another one a session would miss late rows of its own lane, and get those
+// of others.
+func (p *pipeline) checkLanes(s *plan.Stage) error {
+	for _, stage := range p.Program.Stages {
+		for _, r := range stage.Relations {
+			a, ok := r.Op.(*plan.Aggregate)
+			if !ok || a.Window == nil || a.Window.Kind != plan.Session || !a.Window.Sliced {
+				continue
+			}
+			if comesFrom(r, func(x *plan.Relation) bool { return sendsFrom(x, s) && comesFrom(x, isUnion) }) {
+				return p.mismatch("--repartition is not possible: %s sends rows of a UNION to SESSION windows (%s), whose state depends on how many partitions it has", s.Name, r.Signature())
+			}
+		}
+	}
+	return nil
+}
+
+// comesFrom reports whether such a relation is upstream of another.
+func comesFrom(r *plan.Relation, such func(*plan.Relation) bool) bool {
+	return slices.ContainsFunc(r.Inputs, func(in *plan.Relation) bool { return such(in) || comesFrom(in, such) })
+}
+
+func sendsFrom(r *plan.Relation, s *plan.Stage) bool {
+	_, exchange := r.Op.(*plan.Exchange)
+	return exchange && r.Inputs[0].Stage == s
+}
+
+func isUnion(r *plan.Relation) bool {
+	_, union := r.Op.(*plan.Union)
+	return union && len(r.Inputs) > 1
 }
 
 // positionsIn reads the positions of a stage's tasks in its changelog, by partition and topic.
