@@ -10,7 +10,7 @@
 //	maintain.go    compaction and retention, on a schedule and safe against open transactions
 //	compact.go     transactions whose markers a compaction has removed
 //	fence.go       older producers of a transactional id, which kfake takes for the newer one
-//	expire.go      members of groups that kfake forgets to expel
+//	expire.go      members of groups that kfake expels too early or never
 //	nameless.go    intents of earlier versions, without the names of topics
 //	space.go       room on a full disk for the ends of transactions
 //	windows.go     the last batches of each producer, so that a repeated one is dropped

@@ -176,6 +176,7 @@ func (b *Broker) start() error {
 	}
 	b.watch(kmsg.InitProducerID, fence.OnRequest)
 	b.watch(kmsg.SyncGroup, members.onSyncGroup)
+	b.watch(kmsg.JoinGroup, members.onJoinGroup)
 	b.gate = newGate()
 	hold := b.gate.hold(b.cluster.SleepControl)
 	b.watch(kmsg.Produce, func(req kmsg.Request) (kmsg.Response, error, bool) { // one function, see gate

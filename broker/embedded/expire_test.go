@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -42,64 +41,122 @@ func (n *network) cut() {
 	}
 }
 
+// readers is a group whose members read all of a topic.
+type readers struct {
+	*testing.T
+	broker *Broker
+	ctx    context.Context // of the members
+}
+
+const (
+	readersGroup, readersTopic = "readers", "events"
+	readersSession             = time.Second
+	readersRebalance           = 5 * time.Second
+)
+
+func newReaders(t *testing.T) *readers {
+	t.Helper()
+	b := open(t, Config{Dir: t.TempDir()})
+	c := client(t, b)
+	createTopic(t, c, readersTopic, nil)
+	if _, err := kadm.NewClient(c).AlterBrokerConfigs(t.Context(), []kadm.AlterConfig{{Name: "group.min.session.timeout.ms", Value: kadm.StringPtr("10")}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithTimeout(t.Context(), 60*time.Second)
+	t.Cleanup(func() {
+		stop()
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &readers{T: t, broker: b, ctx: ctx}
+}
+
+// join adds a member.
+func (r *readers) join(name string, opts ...kgo.Opt) *network {
+	r.Helper()
+	n := &network{}
+	c := client(r.T, r.broker, append(opts, kgo.WithContext(r.ctx), kgo.Dialer(n.dial), kgo.ClientID(name), kgo.ConsumerGroup(readersGroup),
+		kgo.ConsumeTopics(readersTopic), kgo.Balancers(kgo.RangeBalancer()), kgo.SessionTimeout(readersSession),
+		kgo.HeartbeatInterval(readersSession/5), kgo.RebalanceTimeout(readersRebalance))...)
+	go func() {
+		for r.ctx.Err() == nil && !c.PollFetches(r.ctx).IsClientClosed() {
+		}
+	}()
+	return n
+}
+
+// await waits until the group has a state and so many members.
+func (r *readers) await(state string, members int) *kfake.GroupInfo {
+	r.Helper()
+	ctx, cancel := context.WithTimeout(r.ctx, 2*(readersSession+readersRebalance))
+	defer cancel()
+	g, err := r.broker.cluster.WaitGroupInfo(ctx, readersGroup, func(g *kfake.GroupInfo) bool {
+		return g != nil && g.State == state && len(g.Members) == members
+	})
+	if err != nil {
+		r.Fatalf("the group is not %s with %d members: %v: %+v", state, members, err, g)
+	}
+	return g
+}
+
 // Members that are killed while they join a group are expelled after their session timeout, and the
 // others have all partitions again. There are several, since kfake forgets each with a probability
 // of one half.
 func TestMembersKilledWhileTheyJoin(t *testing.T) {
-	const group, topic, session, killed = "readers", "events", time.Second, 6
-	b := open(t, Config{Dir: t.TempDir()})
-	admin := kadm.NewClient(client(t, b))
-	createTopic(t, client(t, b), topic, nil)
-	if _, err := admin.AlterBrokerConfigs(t.Context(), []kadm.AlterConfig{{Name: "group.min.session.timeout.ms", Value: kadm.StringPtr("10")}}); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
-	defer stop()
-	join := func(name string) *network {
-		n := &network{}
-		c := client(t, b, kgo.WithContext(ctx), kgo.Dialer(n.dial), kgo.ClientID(name), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.Balancers(kgo.RangeBalancer()),
-			kgo.SessionTimeout(session), kgo.HeartbeatInterval(session/5), kgo.RebalanceTimeout(2*session))
-		go func() {
-			for ctx.Err() == nil && !c.PollFetches(ctx).IsClientClosed() {
-			}
-		}()
-		return n
-	}
-	await := func(state string, members int) *kfake.GroupInfo {
-		t.Helper()
-		wait, cancel := context.WithTimeout(ctx, 10*time.Second)
-		defer cancel()
-		g, err := b.cluster.WaitGroupInfo(wait, group, func(g *kfake.GroupInfo) bool {
-			return g != nil && g.State == state && len(g.Members) == members
-		})
-		if err != nil {
-			t.Fatalf("the group is not %s with %d members: %v: %+v", state, members, err, g)
-		}
-		return g
-	}
-	join("first")
-	await("Stable", 1)
-	join("second")
-	await("Stable", 2)
+	const killed = 6
+	r := newReaders(t)
+	r.join("first")
+	r.await("Stable", 1)
+	r.join("second")
+	r.await("Stable", 2)
 	var networks []*network
 	for i := range killed {
-		networks = append(networks, join(fmt.Sprint("killed", i)))
+		networks = append(networks, r.join(fmt.Sprint("killed", i)))
 	}
-	await("PreparingRebalance", 2+killed) // they have asked to join, and wait for the others
+	r.await("PreparingRebalance", 2+killed) // they have asked to join, and wait for the others
 	for _, n := range networks {
 		n.cut()
 	}
-	await("Stable", 2+killed)
-	g := await("Stable", 2)
+	r.await("Stable", 2+killed)
+	g := r.await("Stable", 2)
 	var owned []int32
 	for _, m := range g.Members {
-		owned = append(owned, m.Assignment[topic]...)
+		owned = append(owned, m.Assignment[readersTopic]...)
 	}
-	if slices.Sort(owned); len(owned) != killPartitions {
+	if len(owned) != killPartitions {
 		t.Errorf("the members that live have partitions %v, expected all %d", owned, killPartitions)
 	}
-	stop()
-	if err := b.Close(); err != nil {
-		t.Fatal(err)
+}
+
+// A member lives on while it waits for another one that takes longer than a session timeout to give
+// up its partitions.
+func TestMemberWaitsLongerThanItsSession(t *testing.T) {
+	r := newReaders(t)
+	r.join("first")
+	r.await("Stable", 1)
+	r.join("slow", kgo.OnPartitionsRevoked(func(context.Context, *kgo.Client, map[string][]int32) {
+		select {
+		case <-time.After(3 * readersSession):
+		case <-r.ctx.Done():
+		}
+	}))
+	before := names(r.await("Stable", 2))
+	r.join("third")
+	r.await("PreparingRebalance", 3)
+	after := names(r.await("Stable", 3))
+	for name := range before {
+		if !after[name] {
+			t.Errorf("%s was expelled: the members were %v, and are %v", name, before, after)
+		}
 	}
+}
+
+// names are the ids of a group's members.
+func names(g *kfake.GroupInfo) map[string]bool {
+	ids := make(map[string]bool)
+	for _, m := range g.Members {
+		ids[m.MemberID] = true
+	}
+	return ids
 }
