@@ -47,7 +47,7 @@ func (v Variant) String() string {
 	add(v.Batch > 0, "transactions of %d records", v.Batch)
 	add(v.Step > 0, "%d records between reads", v.Step)
 	add(v.Crash, "a crash in each transaction")
-	add(v.Options.Seed != 0, "polls in the order of seed %d", v.Options.Seed)
+	add(v.Seed != 0, "polls in the order of seed %d", v.Options.Seed)
 	add(v.MaxFired > 0, "%d windows fired at once", v.MaxFired)
 	add(v.Plain, "no rewrites")
 	add(v.Wall, "times of the wall clock")
@@ -75,7 +75,7 @@ func variantsOf(c Case, r *rand.Rand) []Variant {
 			Step:    pick(0, 1, 2, 5),
 		}
 		if r.IntN(2) == 0 {
-			v.Batch, v.Options.Seed = 0, 1+r.Int64N(1_000_000)
+			v.Batch, v.Seed = 0, 1+r.Int64N(1_000_000)
 		}
 		all = append(all, v)
 	}
