@@ -180,7 +180,8 @@ func (s *scene) produce(ctx context.Context, n int) error {
 	for i := range n {
 		s.clock = s.clock.Add(time.Duration(s.rng.IntN(40)) * time.Millisecond)
 		if s.clock.Add(time.Millisecond).Equal(s.clock.Add(time.Millisecond).Truncate(rowWindow)) {
-			// A row of a window's last millisecond ends it: a second one would be late, in Flink as well.
+			// A row of a window's last millisecond ends it: a second one would be late, in Flink as
+			// well.
 			s.clock = s.clock.Add(time.Millisecond)
 		}
 		batch[i] = row{Key: "key-" + strconv.Itoa(s.rng.IntN(rowKeys)), Value: int64(s.rng.IntN(1000)), TS: s.clock}

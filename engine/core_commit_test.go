@@ -100,8 +100,8 @@ func TestScriptFencedMidTransaction(t *testing.T) {
 	})
 }
 
-// Another process takes the worker's place when all of a transaction but its end is done: the worker
-// stops and leaves the transactional id to the newer one.
+// Another process takes the worker's place when all of a transaction but its end is done: the
+// worker stops and leaves the transactional id to the newer one.
 func TestScriptFencedBeforeCommit(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.start("a")

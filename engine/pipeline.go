@@ -57,8 +57,8 @@ func (p *pipeline) prepare(ctx context.Context) error {
 	}
 }
 
-// coordinatorTime is how long a busy cluster may take to create __consumer_offsets, which it does when
-// the first group asks for its coordinator.
+// coordinatorTime is how long a busy cluster may take to create __consumer_offsets, which it does
+// when the first group asks for its coordinator.
 const coordinatorTime = 30 * time.Second
 
 // patience is how long to try again after an error of prepareOnce.

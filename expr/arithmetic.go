@@ -278,9 +278,9 @@ func momentsOfText(args []Node) []Node {
 	return args
 }
 
-// onWallClock casts instants to TIMESTAMP where they meet one. Flink orders the two types on the wall
-// clock of the session's time zone, where the later one of two instants may be the smaller one, and
-// takes them for equal where they are one instant.
+// onWallClock casts instants to TIMESTAMP where they meet one. Flink orders the two types on the
+// wall clock of the session's time zone, where the later one of two instants may be the smaller
+// one, and takes them for equal where they are one instant.
 func onWallClock(args []Node) []Node { return oneKind(args, TimestampLTZ, Timestamp) }
 
 // asInstants casts TIMESTAMP to TIMESTAMP_LTZ where both are among the arguments.

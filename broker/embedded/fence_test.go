@@ -70,9 +70,9 @@ func isFenced(err error) bool {
 	return errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch)
 }
 
-// A newer producer takes the transactional id of one that has a transaction open. Whatever the older
-// one does next is refused, by each version of the protocol and after a restart as well, and the
-// newer one is not disturbed.
+// A newer producer takes the transactional id of one that has a transaction open. Whatever the
+// older one does next is refused, by each version of the protocol and after a restart as well, and
+// the newer one is not disturbed.
 func TestOlderProducerIsFenced(t *testing.T) {
 	for name, versions := range map[string]*kversion.Versions{"EndTxn v4": kversion.V3_8_0(), "EndTxn v5": kversion.V4_0_0()} {
 		for _, commit := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {

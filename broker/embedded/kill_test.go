@@ -327,7 +327,7 @@ func readCommitted(ctx context.Context, t *testing.T, addr, topic string, wrong 
 	})
 	values := make([][]string, killPartitions)
 	for len(left) > 0 {
-		poll, cancel := context.WithTimeout(ctx, 3*time.Second)
+		poll, cancel := context.WithTimeout(ctx, 20*time.Second)
 		fetches := client.PollFetches(poll)
 		cancel()
 		if err := fetches.Err(); err != nil {
