@@ -47,7 +47,7 @@ func (v Variant) String() string {
 	add(v.Batch > 0, "transactions of %d records", v.Batch)
 	add(v.Step > 0, "%d records between reads", v.Step)
 	add(v.Crash, "a crash in each transaction")
-	add(v.Seed != 0, "polls in the order of seed %d", v.Options.Seed)
+	add(v.Seed != 0, "polls in the order of seed %d", v.Seed)
 	add(v.MaxFired > 0, "%d windows fired at once", v.MaxFired)
 	add(v.Plain, "no rewrites")
 	add(v.Wall, "times of the wall clock")
