@@ -75,7 +75,7 @@ campaign: build deps ## faults for an hour, half on three real brokers, half on 
 	$(BIN)/weir kafka up --brokers 3 --data-dir $$dir && \
 	{ $(BIN)/weir chaos --on kafka --data-dir $$dir --duration $(CAMPAIGN) --rate 4000 --result $$at-kafka.json || code=$$?; }; \
 	$(BIN)/weir kafka down --data-dir $$dir; \
-	$(BIN)/weir chaos --page $$(ls docs/results/campaign/*.json | paste -sd,) > docs/results/campaign.md; \
+	$(BIN)/weir chaos --page $$(ls docs/results/campaign/*.json | sort -r | paste -sd,) > docs/results/campaign.md; \
 	[ $$code != 0 ] || rm -rf $$dir; exit $$code
 
 test-fast: ## run the tests that start no JVM, the long ones shortened
