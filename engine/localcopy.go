@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"weir/plan"
 	"weir/state"
@@ -15,6 +16,66 @@ import (
 type copies struct {
 	mu   sync.Mutex
 	lost error
+	open map[string]*openCopy // by folder
+}
+
+// openCopy is a local copy that a worker of this process has open.
+type openCopy struct {
+	store  *state.Store // nil while it is being opened
+	closed chan struct{}
+}
+
+// handoverTime is how long a worker waits for another one of this process that has lost a partition,
+// and closes its copy between two polls.
+const handoverTime = 2 * time.Second
+
+// claim waits until no worker of this process has the copy in a folder open, and reports whether the
+// caller may open it.
+func (c *copies) claim(dir string) bool {
+	deadline := time.After(handoverTime)
+	for {
+		c.mu.Lock()
+		holder := c.open[dir]
+		if holder == nil {
+			if c.open == nil {
+				c.open = make(map[string]*openCopy)
+			}
+			c.open[dir] = &openCopy{closed: make(chan struct{})}
+		}
+		c.mu.Unlock()
+		if holder == nil {
+			return true
+		}
+		select {
+		case <-holder.closed:
+		case <-deadline:
+			return false
+		}
+	}
+}
+
+// opened notes the store of a copy that the caller has claimed; nil gives the claim back.
+func (c *copies) opened(dir string, store *state.Store) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if store == nil {
+		close(c.open[dir].closed)
+		delete(c.open, dir)
+		return
+	}
+	c.open[dir].store = store
+}
+
+// closed lets other workers open the copy of a store that is closed.
+func (c *copies) closed(store *state.Store) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for dir, o := range c.open {
+		if o.store == store {
+			close(o.closed)
+			delete(c.open, dir)
+		}
+	}
 }
 
 // giveUp notes why a copy failed, and reports whether it is the first one.
@@ -41,14 +102,21 @@ func (p *pipeline) openStore(stage *plan.Stage, partition int32) *state.Store {
 	if dir == "" || !stage.Stateful || p.copies.why() != nil {
 		return state.Memory()
 	}
+	inUse := func() *state.Store {
+		p.Logger.Warn("the local copy of the state is in use: keep this task's state in memory", "stage", stage.Name, "partition", partition)
+		return state.Memory()
+	}
+	if !p.copies.claim(dir) {
+		return inUse()
+	}
 	store, err := state.Open(state.Config{
 		Dir: dir, Identity: fmt.Sprintf("%s %s %d", p.Program.Name, p.ids[stage.Changelog], partition),
 		CacheBytes: p.CacheBytes, MaxAge: p.maxAge(stage.Changelog), Logger: p.Logger, Now: p.Now,
 	})
+	p.copies.opened(dir, store)
 	switch {
 	case errors.Is(err, state.ErrLocked):
-		p.Logger.Warn("the local copy of the state is in use: keep this task's state in memory", "stage", stage.Name, "partition", partition)
-		return state.Memory()
+		return inUse()
 	case err != nil:
 		p.loseCopies(stage.Name, partition, err)
 		return state.Memory()
@@ -58,7 +126,9 @@ func (p *pipeline) openStore(stage *plan.Stage, partition int32) *state.Store {
 
 // closeStore closes the store of a task.
 func (s *session) closeStore(t *task) {
-	if err := t.store.Close(); err != nil {
+	err := t.store.Close()
+	s.copies.closed(t.store)
+	if err != nil {
 		s.loseCopies(t.stage.Name, t.partition, err)
 	}
 }

@@ -156,6 +156,7 @@ func (m *move) stage(ctx context.Context, s movedStage) (failed error) {
 	defer func() {
 		for _, t := range tasks {
 			failed = errors.Join(failed, t.store.Close())
+			m.copies.closed(t.store)
 		}
 	}()
 	if err != nil {

@@ -272,7 +272,7 @@ func TestLateAfterMove(t *testing.T) {
 		h.repartition()
 		times := []time.Time{time.Date(2026, 1, 1, 0, 0, 1, 0, time.UTC)}
 		if h.kind == "tumble" || h.kind == "window topn" {
-			times = append(times, h.clock.Add(-3*time.Second).Truncate(time.Minute).Add(-time.Second))
+			times = append(times, h.clock.Add(-30*time.Second).Truncate(time.Minute).Add(-time.Second))
 		}
 		var made []*kgo.Record
 		for _, at := range times {

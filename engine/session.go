@@ -451,17 +451,19 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 	if err := s.checkTopics(ctx); err != nil {
 		return err
 	}
+	for id, here := range fresh { // first, since another worker of this process may wait for a copy
+		if t := s.tasks[id]; t != nil && !here {
+			delete(s.tasks, id)
+			s.Status.released(s.instance, id)
+			s.closeStore(t)
+		}
+	}
 	byStage := make(map[*plan.Stage][]*task)
 	for id, here := range fresh {
-		t := s.tasks[id]
 		if !here {
-			if t != nil {
-				delete(s.tasks, id)
-				s.Status.released(s.instance, id)
-				s.closeStore(t)
-			}
 			continue
 		}
+		t := s.tasks[id]
 		if t == nil {
 			t = s.newTask(id)
 			s.tasks[id] = t

@@ -109,13 +109,13 @@ func TestMonitor(t *testing.T) {
 		t.Errorf("one offset since 5 s, and the lag is %+v", l)
 	}
 	if err := testutil.CollectAndCompare(m, strings.NewReader(`
-# HELP weir_monitor_group_lag_records Records between what a group has committed and the end.
+# HELP weir_monitor_group_lag_records Records between the offset a group has committed and the end of the topic.
 # TYPE weir_monitor_group_lag_records gauge
 weir_monitor_group_lag_records{group="readers",topic="in"} 1
-# HELP weir_monitor_transactions_hanging Transactions that no coordinator knows, and no timeout ends.
+# HELP weir_monitor_transactions_hanging Transactions that no coordinator knows, so that no timeout ends them.
 # TYPE weir_monitor_transactions_hanging gauge
 weir_monitor_transactions_hanging 0
-# HELP weir_monitor_up 1 where a broker answered the last look at the cluster. Where none did, nothing else is told.
+# HELP weir_monitor_up 1 where a broker answered the last look at the cluster; where none did, no other metric is reported.
 # TYPE weir_monitor_up gauge
 weir_monitor_up 1
 `), "weir_monitor_up", "weir_monitor_group_lag_records", "weir_monitor_transactions_hanging"); err != nil {
@@ -132,7 +132,7 @@ weir_monitor_up 1
 		t.Error("the broker is gone, and a look succeeds")
 	}
 	if err := testutil.CollectAndCompare(m, strings.NewReader(`
-# HELP weir_monitor_up 1 where a broker answered the last look at the cluster. Where none did, nothing else is told.
+# HELP weir_monitor_up 1 where a broker answered the last look at the cluster; where none did, no other metric is reported.
 # TYPE weir_monitor_up gauge
 weir_monitor_up 0
 `), "weir_monitor_up", "weir_monitor_brokers_up"); err != nil {
@@ -240,7 +240,7 @@ weir_monitor_brokers_known 3
 # HELP weir_monitor_brokers_up Brokers that answer.
 # TYPE weir_monitor_brokers_up gauge
 weir_monitor_brokers_up 2
-# HELP weir_monitor_up 1 where a broker answered the last look at the cluster. Where none did, nothing else is told.
+# HELP weir_monitor_up 1 where a broker answered the last look at the cluster; where none did, no other metric is reported.
 # TYPE weir_monitor_up gauge
 weir_monitor_up 1
 `), "weir_monitor_up", "weir_monitor_brokers_up", "weir_monitor_brokers_known", "weir_monitor_transactions_hanging"); err != nil {

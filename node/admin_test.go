@@ -208,7 +208,7 @@ func TestAdmin(t *testing.T) {
 // Labels that metrics may have: none of them has a value for each device.
 var labels = []string{
 	"pipeline", "stage", "topic", "source", "group", "phase", "reason", "cause", "registry", "route", "code", "method", "kind", "severity", "outcome",
-	"part", "client", "node_id",
+	"part", "client", "node_id", "table", "what", "is", "was",
 }
 
 // checkFamilies sees that metrics have no other labels, and that histograms of times have both

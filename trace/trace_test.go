@@ -84,7 +84,7 @@ func TestLostSpans(t *testing.T) {
 	if !strings.Contains(log.String(), "spans are lost") {
 		t.Errorf("the log says %q", log.String())
 	}
-	want := `# HELP weir_trace_spans_total Spans that were handed to the OTLP receiver, by outcome: sent or lost.
+	want := `# HELP weir_trace_spans_total Spans exported to the OTLP receiver, by outcome: sent or lost.
 # TYPE weir_trace_spans_total counter
 weir_trace_spans_total{outcome="lost"} 1
 weir_trace_spans_total{outcome="sent"} 0
