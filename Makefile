@@ -60,7 +60,7 @@ deploy/grafana/node_modules: deploy/grafana/package-lock.json
 	cd deploy/grafana && npm ci --silent && touch node_modules
 
 test: deps console/web/node_modules ## run all tests with the race detector, real Kafka included
-	go test -race -timeout 15m $$(go list ./... | grep -v -x -F "$$(go list $(HEAVY))")
+	go test -race -timeout 30m $$(go list ./... | grep -v -x -F "$$(go list $(HEAVY))")
 	go test -race -p 1 -timeout 60m $(HEAVY)
 
 mutate: ## put one fault after the other into the transactional clients: the scripts of their packages must find each (ten minutes)
