@@ -417,5 +417,5 @@ func (h *hall) crash(n int, committed bool) (complete bool) {
 	if err != nil {
 		h.Logf("crash %d: %v", n, err)
 	}
-	return ctx.Err() == nil
+	return err == nil && ctx.Err() == nil
 }
