@@ -25,12 +25,12 @@ type openCopy struct {
 	closed chan struct{}
 }
 
-// handoverTime is how long a worker waits for another one of this process that has lost a partition,
-// and closes its copy between two polls.
+// handoverTime is how long a worker waits for another one of this process that has lost a
+// partition, and closes its copy between two polls.
 const handoverTime = 2 * time.Second
 
-// claim waits until no worker of this process has the copy in a folder open, and reports whether the
-// caller may open it.
+// claim waits until no worker of this process has the copy in a folder open, and reports whether
+// the caller may open it.
 func (c *copies) claim(dir string) bool {
 	deadline := time.After(handoverTime)
 	for {
