@@ -9,7 +9,7 @@ import (
 
 func TestSQLCommands(t *testing.T) {
 	good := "../../pipelines/per_minute.sql"
-	if out := must(t, "check", good); !strings.Contains(out, "ok, pipeline per_minute of 1 stages") {
+	if out := must(t, "check", good); !strings.Contains(out, "ok, pipeline per_minute of 1 stage\n") {
 		t.Errorf("check: %s", out)
 	}
 	text, err := os.ReadFile(good)
