@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // network is what a client is connected by.
@@ -149,6 +151,49 @@ func TestMemberWaitsLongerThanItsSession(t *testing.T) {
 		if !after[name] {
 			t.Errorf("%s was expelled: the members were %v, and are %v", name, before, after)
 		}
+	}
+}
+
+// A leader is killed when it has the answer to its JoinGroup, before it gives out partitions. The
+// members that wait for these live on, and have all of them soon: after the session timeout of the
+// dead one, and not only when the rebalance times out.
+func TestLeaderKilledBeforeItsSync(t *testing.T) {
+	r := newReaders(t)
+	leader := r.join("leader")
+	r.await("Stable", 1)
+	r.join("second")
+	before := names(r.await("Stable", 2))
+	killed := make(chan struct{})
+	r.broker.cluster.ControlKey(int16(kmsg.SyncGroup), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		if req := kreq.(*kmsg.SyncGroupRequest); !strings.HasPrefix(req.MemberID, "leader") {
+			r.broker.cluster.KeepControl()
+			return nil, nil, false
+		}
+		leader.cut()
+		close(killed)
+		return nil, net.ErrClosed, true
+	})
+	r.join("third")
+	select {
+	case <-killed:
+	case <-r.ctx.Done():
+		t.Fatal("the leader has sent no SyncGroup")
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, readersRebalance-readersSession)
+	defer cancel()
+	g, err := r.broker.cluster.WaitGroupInfo(ctx, readersGroup, func(g *kfake.GroupInfo) bool {
+		return g != nil && g.State == "Stable" && len(g.Members) == 2
+	})
+	if err != nil {
+		t.Fatalf("the members that live have not got all partitions: %v: %+v", err, g)
+	}
+	owned, lived := 0, false
+	for _, m := range g.Members {
+		owned += len(m.Assignment[readersTopic])
+		lived = lived || before[m.MemberID]
+	}
+	if owned != killPartitions || !lived {
+		t.Errorf("the members that live have %d partitions of %d; it is %t that the second one was not expelled", owned, killPartitions, lived)
 	}
 }
 
