@@ -59,8 +59,7 @@ var mutations = []mutation{
 		{"if s.open {\n\t\t\tif err := s.end(kgo.TryAbort); err != nil {", "if s.open {\n\t\t\tif err := s.end(kgo.TryCommit); err != nil {"},
 	}},
 	{"the state of a lost partition is kept", "engine/session.go", "(StateOfLost|RevokeDuringRestore|Swap)", [][2]string{
-		{"delete(s.tasks, id)\n\t\t\t\ts.Status", "s.Status"},
-		{"s.closeStore(t)\n\t\t\t}\n\t\t\tcontinue", "}\n\t\t\tcontinue"},
+		{"delete(s.tasks, id)\n\t\t\ts.Status.released(s.instance, id)\n\t\t\ts.closeStore(t)\n", "s.Status.released(s.instance, id)\n"},
 		{"byStage[t.stage] = append(byStage[t.stage], t)", "if t.Task == nil {\n\t\t\tbyStage[t.stage] = append(byStage[t.stage], t)\n\t\t}"},
 	}},
 	{"a partition is read before its state is restored", "engine/resume.go", "(PollDuringRestore|RevokeDuringRestore|StateOfLost)", [][2]string{
