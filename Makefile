@@ -8,14 +8,14 @@ CAMPAIGN ?= 30m
 BIN := $(CURDIR)/bin
 
 # Packages whose tests run alone: they start JVMs, or kill processes and look at the clock.
-HEAVY := ./conformance ./internal/stack ./cmd/weir ./broker/embedded
+HEAVY := ./internal/conformance ./internal/stack ./cmd/weir ./internal/broker/embedded
 
 # Tests that run a long version where WEIR_TEST_LONG is set.
 LONG := ^TestKillKeepsOffsetsWithRows$$
-LONG_PACKAGES := ./broker/embedded
+LONG_PACKAGES := ./internal/broker/embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-console bench-codec bench-flink test-flink clean
+.PHONY: help build deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-console bench-codec bench-flink test-flink rename reference mutate conformance-golden clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,14 +41,14 @@ deps: ## install what the tests need: a JDK, Maven and pip for real Kafka and Fl
 		echo "The tests need:$$missing. Install these (Debian: sudo apt-get install$$missing) and run make again." >&2; exit 1; \
 	fi
 
-console: console/web/node_modules ## build the console's page into console/dist, which is committed
-	cd console/web && node build.mjs
+console: internal/console/web/node_modules ## build the console's page into internal/console/dist, which is committed
+	cd internal/console/web && node build.mjs
 
-console-check: deps console/web/node_modules
-	cd console/web && node build.mjs --check
+console-check: deps internal/console/web/node_modules
+	cd internal/console/web && node build.mjs --check
 
-console/web/node_modules: console/web/package-lock.json
-	cd console/web && npm ci --silent && touch node_modules
+internal/console/web/node_modules: internal/console/web/package-lock.json
+	cd internal/console/web && npm ci --silent && touch node_modules
 
 dashboards: deploy/grafana/node_modules ## make deploy/grafana/dashboards, which are committed, from deploy/grafana/src
 	cd deploy/grafana && node_modules/.bin/tsc && node build/main.js
@@ -59,8 +59,9 @@ dashboards-check: deps deploy/grafana/node_modules
 deploy/grafana/node_modules: deploy/grafana/package-lock.json
 	cd deploy/grafana && npm ci --silent && touch node_modules
 
-test: deps console/web/node_modules ## run all tests with the race detector, real Kafka included
+test: deps internal/console/web/node_modules ## run all tests with the race detector, real Kafka included
 	go test -race -timeout 30m $$(go list ./... | grep -v -x -F "$$(go list $(HEAVY))")
+	cd bench && go test -race ./...
 	go test -race -p 1 -timeout 60m $(HEAVY)
 
 mutate: ## put one fault after the other into the transactional clients: the scripts of their packages must find each (ten minutes)
@@ -79,28 +80,28 @@ campaign: build deps ## faults for an hour, half on three real brokers, half on 
 	[ $$code != 0 ] || rm -rf $$dir; exit $$code
 
 test-fast: ## run the tests that start no JVM, the long ones shortened
-	go test -short -timeout 10m ./...
+	go test -short -timeout 10m ./... && cd bench && go test -short ./...
 
 long: deps ## run the tests that have long versions in these: 1,000 kills in the commits of the embedded broker, and others (an hour)
 	WEIR_TEST_LONG=1 go test -p 1 -count=1 -timeout 3h -v -run '$(LONG)' $(LONG_PACKAGES)
 
 metamorphic: ## generated pipelines for METAMORPHIC (1h), each run in many ways that must give the same rows; METAMORPHIC_SEED=N runs one
-	METAMORPHIC=$(METAMORPHIC) go test -count 1 -timeout 0 -v -run '^TestMetamorphic$$' ./sqltest/metamorphic
+	METAMORPHIC=$(METAMORPHIC) go test -count 1 -timeout 0 -v -run '^TestMetamorphic$$' ./internal/sqltest/metamorphic
 
-lint: console-check dashboards-check ## see that what is made of console/web and deploy/grafana/src is up to date; golangci-lint, installed into bin/ where it is missing
+lint: console-check dashboards-check ## see that what is made of internal/console/web and deploy/grafana/src is up to date; golangci-lint, installed into bin/ where it is missing
 	@tool=$$(command -v golangci-lint || ls $$(go env GOPATH)/bin/golangci-lint 2>/dev/null || ls $(BIN)/golangci-lint 2>/dev/null); \
 	if [ -z "$$tool" ] || ! "$$tool" version 2>/dev/null | grep -q $(GOLANGCI_VERSION:v%=%); then \
 		echo "installing golangci-lint $(GOLANGCI_VERSION) into bin/ (a few minutes)"; \
 		GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION); \
 		tool=$(BIN)/golangci-lint; \
 	fi; \
-	GOMEMLIMIT=2GiB "$$tool" run ./...
+	GOMEMLIMIT=2GiB "$$tool" run ./... && cd bench && GOMEMLIMIT=2GiB "$$tool" run ./...
 
 fmt: ## format the code
 	gofmt -w $$(git ls-files '*.go')
 
 vuln: ## look for known vulnerabilities (needs their database)
-	go run golang.org/x/vuln/cmd/govulncheck@latest ./...
+	go run golang.org/x/vuln/cmd/govulncheck@latest ./... && cd bench && go run golang.org/x/vuln/cmd/govulncheck@latest ./...
 
 fuzz: ## run each fuzz target for FUZZTIME (20s)
 	@for pkg in $$(go list ./...); do \
@@ -109,35 +110,41 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 		done; \
 	done
 
+MODULE_NOW := $(shell go list -m)
+rename: ## give the module another path: make rename MODULE=example.org/team/weir
+	@[ -n "$(MODULE)" ] || { echo "usage: make rename MODULE=example.org/team/weir" >&2; exit 2; }
+	git grep -lF '$(MODULE_NOW)' | xargs sed -i 's#$(subst .,\.,$(MODULE_NOW))#$(MODULE)#g'
+	gofmt -w $$(git ls-files '*.go')
+
 reference: ## write the parts of docs/reference that are made from the code
-	go test -count 1 -run '^TestReference$$' ./cmd/weir ./expr -update
+	go test -count 1 -run '^TestReference$$' ./cmd/weir ./internal/expr -update
 
 conformance: deps ## run SQL on Weir and on real Flink over the same topics, and compare
-	go test -timeout 10m -count=1 -v -datadriven-quiet -run 'TestConformance' ./conformance
+	go test -timeout 10m -count=1 -v -datadriven-quiet -run 'TestConformance' ./internal/conformance
 
-conformance-golden: deps ## ask Flink for the rows of pipelines that are new or have changed, and keep them in conformance/golden
-	go test -timeout 20m -count=1 -v -run 'TestConformance/pipelines' ./conformance -golden -missing
+conformance-golden: deps ## ask Flink for the rows of pipelines that are new or have changed, and keep them in internal/conformance/golden
+	go test -timeout 20m -count=1 -v -run 'TestConformance/pipelines' ./internal/conformance -golden -missing
 
 expressions: deps ## ask real Flink for the text of thousands of expressions, which make test compares with Weir's
-	go test -timeout 30m -count=1 -v -run '^TestAskFlink$$' ./conformance -update-expressions all
+	go test -timeout 30m -count=1 -v -run '^TestAskFlink$$' ./internal/conformance -update-expressions all
 
 bench-produce: deps ## weir produce beside kafka-producer-perf-test on one real broker, ratios printed
-	go run ./bench/produce
+	cd bench && go run ./produce
 
 bench-engine: deps ## weir run beside Kafka Streams and plain reading on one real broker, ratios and latency printed; BEFORE=REVISION compares with an earlier one
-	go run ./bench/engine $(if $(BEFORE),-before $(BEFORE))
+	cd bench && go run ./engine $(if $(BEFORE),-before $(BEFORE))
 
 bench-restore: deps ## first commit after a crash, with the local copy of the state and without, as the state grows tenfold
-	go run ./bench/restore
+	cd bench && go run ./restore
 
 bench-console: ## what it costs to watch: metrics, console and a live preview beside none, and 200 slow pages
-	go run ./bench/console
+	cd bench && go run ./console
 
 bench-codec: ## formats beside encoding/json and the libraries' generic paths, and bytes a reading in the log
-	go run ./bench/codec
+	cd bench && go run ./codec
 
 bench-flink: deps ## the same pipelines by weir run and on Flink, on one real broker, ratios printed
-	go run ./bench/engine -sides weir,flink -latency-seconds 0
+	cd bench && go run ./engine -sides weir,flink -latency-seconds 0
 
 test-flink: deps ## a million readings through Flink while its processes and three brokers are killed
 	WEIR_TEST_FLINK_READINGS=1000000 go test -count 1 -timeout 60m -v -run TestFlinkSurvivesKills ./cmd/weir

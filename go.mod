@@ -1,4 +1,4 @@
-module weir
+module weir.example/weir
 
 go 1.26.0
 

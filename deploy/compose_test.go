@@ -14,7 +14,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/goccy/go-yaml"
 
-	"weir/deploy/promtest"
+	"weir.example/weir/internal/promtest"
 )
 
 // compose loads the compose file with some profiles, as docker compose does.

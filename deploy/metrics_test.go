@@ -59,7 +59,7 @@ func metricsOf(t *testing.T) map[string]string {
 	metric := regexp.MustCompile(`^weir_(produce|engine|alert|registry|monitor|trace)_[a-z_]*[a-z]$`)
 	all := make(map[string]string)
 	for _, part := range []string{"produce", "engine", "alert", "registry", "monitor", "trace"} {
-		err := filepath.WalkDir("../"+part, func(path string, _ fs.DirEntry, err error) error {
+		err := filepath.WalkDir("../internal/"+part, func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
 			}

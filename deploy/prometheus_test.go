@@ -17,15 +17,15 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/alert"
-	"weir/broker"
-	"weir/deploy/promtest"
-	"weir/engine"
-	"weir/node"
-	"weir/plan"
-	"weir/source"
-	"weir/trace"
-	"weir/trace/tracetest"
+	"weir.example/weir/internal/alert"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/node"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/promtest"
+	"weir.example/weir/internal/source"
+	"weir.example/weir/internal/trace"
+	"weir.example/weir/internal/trace/tracetest"
 )
 
 func glob(t *testing.T, pattern string) []string {

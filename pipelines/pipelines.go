@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"weir/format"
-	"weir/plan"
-	"weir/registry"
+	"weir.example/weir/internal/format"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/registry"
 )
 
 //go:embed *.sql

@@ -4,7 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"weir/sqltest"
+	"weir.example/weir/internal/sqltest"
 )
 
 // Each pipeline gives what its tests expect, also record by record and through crashes.

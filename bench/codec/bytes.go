@@ -11,9 +11,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/broker"
-	"weir/broker/embedded"
-	"weir/reading"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/broker/embedded"
+	"weir.example/weir/reading"
 )
 
 var compressions = []string{"none", "lz4", "zstd"}

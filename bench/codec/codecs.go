@@ -11,10 +11,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
-	"weir/expr"
-	"weir/format"
-	"weir/reading"
-	"weir/registry"
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/format"
+	"weir.example/weir/internal/registry"
+	"weir.example/weir/reading"
 )
 
 // codec is one way to write and read readings.

@@ -18,8 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"weir/reading"
-	"weir/source"
+	"weir.example/weir/internal/source"
+	"weir.example/weir/reading"
 )
 
 func main() {

@@ -96,7 +96,7 @@ func run(ctx context.Context, s settings) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	weir := filepath.Join(dir, "weir")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", weir, "weir/cmd/weir").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", weir, "weir.example/weir/cmd/weir").CombinedOutput(); err != nil {
 		return fmt.Errorf("build weir: %w: %s", err, out)
 	}
 	for _, m := range s.measurements() {

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"weir/internal/syncbuf"
+	"weir.example/weir/internal/syncbuf"
 )
 
 // side is a way to run weir up.

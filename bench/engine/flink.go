@@ -11,9 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"weir/broker"
-	"weir/flink"
-	"weir/internal/stack"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/flink"
+	"weir.example/weir/internal/stack"
 )
 
 const (

@@ -4,11 +4,11 @@ import (
 	"context"
 	"time"
 
-	"weir/broker"
-	"weir/produce"
-	"weir/reading"
-	"weir/registry"
-	"weir/registry/embedded"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/produce"
+	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/registry/embedded"
+	"weir.example/weir/reading"
 )
 
 // startRegistry registers the schema of readings in a registry of this process, where they are not

@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
-	"weir/broker"
+	"weir.example/weir/internal/broker"
 )
 
 // latency of one workload by one side, in milliseconds.

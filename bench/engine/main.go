@@ -39,8 +39,8 @@ import (
 	"syscall"
 	"time"
 
-	"weir/internal/stack"
-	"weir/produce"
+	"weir.example/weir/internal/produce"
+	"weir.example/weir/internal/stack"
 )
 
 const (
@@ -213,7 +213,7 @@ func (b *bench) build(ctx context.Context) (err error) {
 	if b.has("weir") || b.has("flink") { // weir deploys what Flink runs
 		progress("build weir")
 		b.weir = filepath.Join(b.dir, "weir")
-		if err := command(ctx, "", "go", "build", "-o", b.weir, "weir/cmd/weir"); err != nil {
+		if err := command(ctx, "", "go", "build", "-o", b.weir, "weir.example/weir/cmd/weir"); err != nil {
 			return err
 		}
 	}

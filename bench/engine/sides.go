@@ -17,7 +17,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/internal/stack"
+	"weir.example/weir/internal/stack"
 )
 
 //go:embed sql/*.sql

@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/broker"
+	"weir.example/weir/internal/broker"
 )
 
 func (b *bench) connect(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error) {

@@ -25,9 +25,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
-	"weir/broker"
-	"weir/internal/stack"
-	"weir/source"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/source"
+	"weir.example/weir/internal/stack"
 )
 
 func main() {
@@ -58,7 +58,7 @@ func run(ctx context.Context, records, rounds int, length time.Duration) (err er
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	b := &bench{dir: dir, weir: filepath.Join(dir, "weir"), payload: filepath.Join(dir, "readings.ndjson"), records: records, length: length}
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.weir, "./cmd/weir").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.weir, "weir.example/weir/cmd/weir").CombinedOutput(); err != nil {
 		return fmt.Errorf("build weir: %w: %s", err, out)
 	}
 	if err := b.writePayload(); err != nil {

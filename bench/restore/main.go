@@ -28,7 +28,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"weir/internal/stack"
+	"weir.example/weir/internal/stack"
 )
 
 func main() {
@@ -75,7 +75,7 @@ func run(ctx context.Context, sizes []int, rounds int) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	progress("build weir")
 	weir := filepath.Join(dir, "weir")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", weir, "weir/cmd/weir").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", weir, "weir.example/weir/cmd/weir").CombinedOutput(); err != nil {
 		return fmt.Errorf("build weir: %w: %s", err, out)
 	}
 	progress("start Kafka %s", stack.KafkaVersion)

@@ -16,7 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/broker"
+	"weir.example/weir/internal/broker"
 )
 
 //go:embed totals.sql

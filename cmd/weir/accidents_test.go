@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"weir/broker"
-	"weir/broker/embedded"
-	"weir/chaos"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/broker/embedded"
+	"weir.example/weir/internal/chaos"
 )
 
 // accidentsEnv and accidentSeedEnv say how many accidents to try, and which; accidentKindEnv

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/node"
+	"weir.example/weir/internal/node"
 )
 
 // adminFlags are the flags of what a process tells its operator.

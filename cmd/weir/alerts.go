@@ -15,9 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/alert"
-	"weir/node"
-	"weir/plan"
+	"weir.example/weir/internal/alert"
+	"weir.example/weir/internal/node"
+	"weir.example/weir/internal/plan"
 )
 
 func newAlerts() *cobra.Command {

@@ -13,11 +13,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/broker"
-	"weir/flink"
-	"weir/internal/stack"
-	"weir/registry"
-	"weir/registry/embedded"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/flink"
+	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/registry/embedded"
+	"weir.example/weir/internal/stack"
 )
 
 // avroColumns are of each type that avro-confluent holds.

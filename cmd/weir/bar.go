@@ -8,7 +8,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
-	"weir/produce"
+	"weir.example/weir/internal/produce"
 )
 
 // bar shows a producer's progress on a terminal: rate, and where the end is known the time left.

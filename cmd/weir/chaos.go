@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/chaos"
-	"weir/internal/stack"
+	"weir.example/weir/internal/chaos"
+	"weir.example/weir/internal/stack"
 )
 
 func newChaos() *cobra.Command {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"weir/chaos"
+	"weir.example/weir/internal/chaos"
 )
 
 // A short run of weir chaos on the embedded broker: its faults are injected, everything holds, and

@@ -12,10 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/operator"
-	"weir/pipelines"
-	"weir/plan"
-	"weir/sql"
+	"weir.example/weir/internal/operator"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/sql"
+	"weir.example/weir/pipelines"
 )
 
 // checkReport is what weir check says of a file for programs.

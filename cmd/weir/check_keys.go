@@ -10,10 +10,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/broker"
-	"weir/operator"
-	"weir/plan"
-	"weir/sqltest"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/operator"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/sqltest"
 )
 
 // sampled is how many records of a partition are looked at, from its beginning and before its end

@@ -20,9 +20,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/broker"
-	"weir/broker/embedded"
-	"weir/node"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/broker/embedded"
+	"weir.example/weir/internal/node"
 )
 
 // realData is 50,270 rows of three devices, where the project's shared data are beside the

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"weir/sql"
+	"weir.example/weir/internal/sql"
 )
 
 // defaultConfig is read where it is in the working folder and nobody names another file.

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/console"
-	"weir/node"
+	"weir.example/weir/internal/console"
+	"weir.example/weir/internal/node"
 )
 
 // consoleFlags are the flags of the console.

@@ -17,10 +17,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/alert"
-	"weir/broker"
-	"weir/reading"
-	"weir/registry"
+	"weir.example/weir/internal/alert"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/registry"
+	"weir.example/weir/reading"
 )
 
 var consoleAt = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
@@ -68,12 +68,12 @@ func TestConsoleInABrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a browser: not with -short")
 	}
-	web, err := filepath.Abs("../../console/web")
+	web, err := filepath.Abs("../../internal/console/web")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(web, "node_modules", "playwright-core")); err != nil {
-		t.Fatalf("the browser's driver is missing: run make console/web/node_modules: %v", err)
+		t.Fatalf("the browser's driver is missing: run make internal/console/web/node_modules: %v", err)
 	}
 	url, addr := startConsole(t, "--devices", "10000", "--rate", "5000", "--console-write", "--registry-listen", "127.0.0.1:0")
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)

@@ -3,8 +3,8 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"weir/pipelines"
-	"weir/plan"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/pipelines"
 )
 
 func newConsume() *cobra.Command {

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/deadletter"
-	"weir/node"
+	"weir.example/weir/internal/deadletter"
+	"weir.example/weir/internal/node"
 )
 
 func newDLQ() *cobra.Command {

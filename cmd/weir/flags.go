@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"weir/broker"
-	"weir/node"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/node"
 )
 
 // kafkaFlags are the flags by which every command finds its broker.

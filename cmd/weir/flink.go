@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/flink"
-	"weir/sql"
+	"weir.example/weir/internal/flink"
+	"weir.example/weir/internal/sql"
 )
 
 func newFlink() *cobra.Command {

@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/flink"
-	"weir/plan"
-	"weir/sql"
+	"weir.example/weir/internal/flink"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/sql"
 )
 
 // deployFlags are those of deploy, upgrade and recover.

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/broker"
-	"weir/flink"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/flink"
 )
 
 func newFlinkSavepoint() *cobra.Command {

@@ -14,10 +14,10 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
-	"weir/broker"
-	"weir/deploy/promtest"
-	"weir/flink"
-	"weir/internal/stack"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/flink"
+	"weir.example/weir/internal/promtest"
+	"weir.example/weir/internal/stack"
 )
 
 // flinkReadings is how many readings go through Flink while it is broken. make test-flink takes a

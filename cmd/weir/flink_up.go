@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/internal/stack"
+	"weir.example/weir/internal/stack"
 )
 
 func flinkDir(dataDir string) string { return filepath.Join(dataDir, "flink") }

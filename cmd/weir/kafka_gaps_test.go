@@ -19,7 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/broker"
+	"weir.example/weir/internal/broker"
 )
 
 // gapTable is a pipeline that copies rows and counts them by key, over a source of four partitions

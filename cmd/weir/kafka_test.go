@@ -16,8 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/broker"
-	"weir/internal/stack"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/stack"
 )
 
 // boundedRunsEnv says how many bounded runs to try.

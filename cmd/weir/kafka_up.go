@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/internal/stack"
+	"weir.example/weir/internal/stack"
 )
 
 func newKafka() *cobra.Command {

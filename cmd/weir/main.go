@@ -19,9 +19,9 @@ import (
 	"charm.land/fang/v2"
 	"github.com/spf13/cobra"
 
-	"weir/broker"
-	"weir/engine"
-	"weir/flink"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/flink"
 )
 
 // Exit codes.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"weir/internal/syncbuf"
+	"weir.example/weir/internal/syncbuf"
 )
 
 // The test binary is weir itself when this is set, so that tests can run, stop and kill it.

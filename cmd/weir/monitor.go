@@ -12,9 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/broker"
-	"weir/monitor"
-	"weir/node"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/monitor"
+	"weir.example/weir/internal/node"
 )
 
 func newMonitor() *cobra.Command {

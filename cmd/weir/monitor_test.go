@@ -9,9 +9,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
-	"weir/broker"
-	"weir/deploy/promtest"
-	"weir/internal/stack"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/promtest"
+	"weir.example/weir/internal/stack"
 )
 
 // hasDataFor waits until each query of a dashboard and of its rules has data, with the labels that

@@ -15,8 +15,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/broker"
-	"weir/internal/stack"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/stack"
 )
 
 // windowed is a pipeline as weir verify checks it. Bounded, it ends where the input does.

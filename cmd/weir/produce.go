@@ -9,10 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/node"
-	"weir/produce"
-	"weir/registry"
-	"weir/source"
+	"weir.example/weir/internal/node"
+	"weir.example/weir/internal/produce"
+	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/source"
 )
 
 func newProduce() *cobra.Command {

@@ -11,10 +11,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"weir/expr"
-	"weir/produce"
-	"weir/reading"
-	"weir/source"
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/produce"
+	"weir.example/weir/internal/source"
+	"weir.example/weir/reading"
 )
 
 // fileFlags say which file is sent and how it is read.

@@ -11,10 +11,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/sr"
 
-	"weir/broker"
-	"weir/node"
-	"weir/produce"
-	"weir/registry"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/node"
+	"weir.example/weir/internal/produce"
+	"weir.example/weir/internal/registry"
 )
 
 // registryFlags are the flags by which a command finds a schema registry.

@@ -13,12 +13,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"weir/alert"
-	"weir/broker"
-	"weir/engine"
-	"weir/node"
-	"weir/pipelines"
-	"weir/plan"
+	"weir.example/weir/internal/alert"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/node"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/pipelines"
 )
 
 // runReport is what weir run says of a pipeline for programs.

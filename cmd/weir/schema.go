@@ -13,10 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/node"
-	"weir/registry"
-	"weir/registry/compat"
-	"weir/registry/embedded"
+	"weir.example/weir/internal/node"
+	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/registry/compat"
+	"weir.example/weir/internal/registry/embedded"
 )
 
 func newSchema() *cobra.Command {

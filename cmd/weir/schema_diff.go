@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/registry"
-	"weir/registry/compat"
+	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/registry/compat"
 )
 
 func newSchemaDiff() *cobra.Command {

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"weir/broker"
-	"weir/registry"
-	"weir/registry/embedded"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/registry/embedded"
 )
 
 // registryOf waits until the registry of a running weir up answers.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/broker"
+	"weir.example/weir/internal/broker"
 )
 
 // stopFlag is how long a command that has transactions may take to stop.

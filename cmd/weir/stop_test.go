@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"weir/broker"
-	"weir/broker/embedded"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/broker/embedded"
 )
 
 // openOn lists what blocks readers of a broker at this moment.

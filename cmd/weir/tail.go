@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/broker"
-	"weir/node"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/node"
 )
 
 func newTail() *cobra.Command {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/sqltest"
+	"weir.example/weir/internal/sqltest"
 )
 
 func newTest() *cobra.Command {

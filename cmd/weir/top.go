@@ -5,8 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/console"
-	"weir/top"
+	"weir.example/weir/internal/console"
+	"weir.example/weir/internal/top"
 )
 
 // consoleClient are the flags by which top and status find a console.

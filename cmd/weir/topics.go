@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 
-	"weir/broker"
-	"weir/node"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/node"
 )
 
 func newTopics() *cobra.Command {

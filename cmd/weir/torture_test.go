@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"weir/internal/stack"
+	"weir.example/weir/internal/stack"
 )
 
 // weir up is killed with kill -9 fifty times in a row while readings flow, and nothing is lost or

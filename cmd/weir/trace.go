@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/node"
-	"weir/trace"
+	"weir.example/weir/internal/node"
+	"weir.example/weir/internal/trace"
 )
 
 // traceFlags say whether readings are followed, and where what is seen of them goes.

@@ -3,7 +3,7 @@ package main
 import (
 	"testing"
 
-	"weir/trace/tracetest"
+	"weir.example/weir/internal/trace/tracetest"
 )
 
 // The commands that a reading goes through make one trace of it: the producer's process, and the

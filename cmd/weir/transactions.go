@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/broker"
-	"weir/flink"
-	"weir/node"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/flink"
+	"weir.example/weir/internal/node"
 )
 
 func newTransactions() *cobra.Command {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/node"
-	"weir/source"
+	"weir.example/weir/internal/node"
+	"weir.example/weir/internal/source"
 )
 
 func newUp() *cobra.Command {

@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/broker"
-	"weir/broker/embedded"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/broker/embedded"
 )
 
 // beside writes a pipeline that passes readings from one topic to another.

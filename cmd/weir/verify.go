@@ -12,10 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir/audit"
-	"weir/engine"
-	"weir/node"
-	"weir/pipelines"
+	"weir.example/weir/internal/audit"
+	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/node"
+	"weir.example/weir/pipelines"
 )
 
 func newVerify() *cobra.Command {

@@ -8,7 +8,7 @@ import (
 
 	"charm.land/lipgloss/v2"
 
-	"weir/node"
+	"weir.example/weir/internal/node"
 )
 
 // upView is what weir up shows: on a terminal a few lines that are painted over, elsewhere a line

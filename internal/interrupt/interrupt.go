@@ -12,7 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"weir/broker"
+	"weir.example/weir/internal/broker"
 )
 
 // Broker is a broker in memory that calls a function when it has met so many requests of

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"weir/broker"
+	"weir.example/weir/internal/broker"
 )
 
 // Apicurio is a real schema registry with the API of Confluent's. It keeps its schemas in memory.

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"weir/broker"
+	"weir.example/weir/internal/broker"
 )
 
 // FlinkOptions of a cluster.

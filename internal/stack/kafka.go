@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"weir/broker"
+	"weir.example/weir/internal/broker"
 )
 
 // Options of a cluster.

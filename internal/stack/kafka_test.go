@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/broker"
+	"weir.example/weir/internal/broker"
 )
 
 // A real broker takes a transaction, is killed, is found by its folder, and still has it when it

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"weir/broker"
+	"weir.example/weir/internal/broker"
 )
 
 // starter starts processes. Detached ones outlive this process and its terminal. All others die

@@ -18,12 +18,12 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/dynamicpb"
 
-	"weir/broker"
-	brokers "weir/broker/embedded"
-	"weir/internal/stack"
-	"weir/registry"
-	"weir/registry/embedded"
-	"weir/registry/registrytest"
+	"weir.example/weir/internal/broker"
+	brokers "weir.example/weir/internal/broker/embedded"
+	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/registry/embedded"
+	"weir.example/weir/internal/registry/registrytest"
+	"weir.example/weir/internal/stack"
 )
 
 // differs is where Apicurio 3.3.3 answers otherwise than Confluent's documentation says.

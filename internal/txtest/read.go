@@ -7,7 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir/broker"
+	"weir.example/weir/internal/broker"
 )
 
 // Committed are the records of a topic that readers with read_committed see now: those before the

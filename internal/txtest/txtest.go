@@ -30,8 +30,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"weir/broker"
-	"weir/broker/embedded"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/broker/embedded"
 )
 
 // Patience is how long a script waits for anything: long beside a slow machine, since a script that

@@ -1,0 +1,293 @@
+package alert
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/agnivade/levenshtein"
+	"github.com/goccy/go-yaml"
+
+	"weir.example/weir/internal/broker"
+)
+
+// Config says who is told of which alerts.
+type Config struct {
+	Receivers map[string]*ReceiverConfig `yaml:"receivers"`
+	Routes    []Route                    `yaml:"routes"`   // the first that matches, and after one with continue the next
+	Silences  []Silence                  `yaml:"silences"` // besides those of weir alerts silence
+
+	// ResolveAfter is when an alert of a table that only appends is over: so long after its last
+	// row. Default 5m.
+	ResolveAfter time.Duration `yaml:"resolve_after"`
+}
+
+// Route sends alerts that match to receivers, in groups.
+type Route struct {
+	Match          Matcher       `yaml:"match"` // labels: alertname, severity, the columns of the key; default all alerts
+	Receivers      []string      `yaml:"receivers"`
+	Continue       bool          `yaml:"continue"`
+	GroupBy        []string      `yaml:"group_by"`        // labels; default alertname; ["..."] tells each alert alone
+	GroupWait      time.Duration `yaml:"group_wait"`      // for others of the group, before the first message; default 5s
+	GroupInterval  time.Duration `yaml:"group_interval"`  // between messages of a group that has changed; default 1m
+	RepeatInterval time.Duration `yaml:"repeat_interval"` // of a group that has not; default 4h
+}
+
+// ReceiverConfig is one receiver: exactly one of its kinds. Values may name variables of the
+// environment as ${NAME}.
+type ReceiverConfig struct {
+	Webhook      *WebhookConfig      `yaml:"webhook"`
+	Alertmanager *AlertmanagerConfig `yaml:"alertmanager"`
+	Email        *EmailConfig        `yaml:"email"`
+	SendResolved *bool               `yaml:"send_resolved"` // default true
+	Timeout      time.Duration       `yaml:"timeout"`       // of one message; default 10s
+	CA           string              `yaml:"ca"`            // PEM file of the authorities that its certificate may be of; default the system's
+}
+
+// WebhookConfig is a URL that notifications are posted to as JSON.
+type WebhookConfig struct {
+	URL     string            `yaml:"url"`
+	Headers map[string]string `yaml:"headers"`
+}
+
+// AlertmanagerConfig is a Prometheus Alertmanager, which has routes, repeats and silences of its
+// own.
+type AlertmanagerConfig struct {
+	URL     string            `yaml:"url"` // without /api/v2
+	Headers map[string]string `yaml:"headers"`
+	Resend  time.Duration     `yaml:"resend"` // it takes an alert for resolved that it does not hear of for four times as long; default 1m
+}
+
+// EmailConfig is an SMTP server and who gets mail.
+type EmailConfig struct {
+	To       []string `yaml:"to"`
+	From     string   `yaml:"from"`
+	Server   string   `yaml:"server"` // host:port
+	User     string   `yaml:"user"`
+	Password string   `yaml:"password"`
+	TLS      string   `yaml:"tls"` // starttls, tls or none; default tls at port 465 and starttls elsewhere
+}
+
+// wantsResolved reports whether the receiver is told that an alert is over.
+func (r *ReceiverConfig) wantsResolved() bool { return r.SendResolved == nil || *r.SendResolved }
+
+// pace is how long a group waits for others before its first message, and the least time between
+// two. An Alertmanager makes groups itself: it is told soon, as Prometheus would.
+func (r *ReceiverConfig) pace(route *Route) (wait, interval time.Duration) {
+	if r.Alertmanager != nil {
+		return min(route.GroupWait, time.Second), min(route.GroupInterval, 5*time.Second)
+	}
+	return route.GroupWait, route.GroupInterval
+}
+
+// repeat is after how long it is told again what it knows.
+func (r *ReceiverConfig) repeat(interval time.Duration) time.Duration {
+	if r.Alertmanager != nil {
+		return min(interval, r.Alertmanager.Resend)
+	}
+	return interval
+}
+
+// ReadConfig reads the file of --alerts.
+func ReadConfig(file string) (*Config, error) {
+	data, err := os.ReadFile(file) //nolint:gosec // the user's file
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration of alerts: %w", err)
+	}
+	return ParseConfig(data, file)
+}
+
+// ParseConfig reads YAML. Errors name file, line and what is wrong.
+func ParseConfig(data []byte, file string) (*Config, error) {
+	var c Config
+	if err := yaml.UnmarshalWithOptions(data, &c, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, explainYAML(err))
+	}
+	c.setDefaults()
+	if err := c.expand(); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return &c, nil
+}
+
+func (c *Config) setDefaults() {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&c.ResolveAfter, 5*time.Minute)
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		if r.GroupBy == nil {
+			r.GroupBy = []string{"alertname"}
+		}
+		def(&r.GroupWait, 5*time.Second)
+		def(&r.GroupInterval, time.Minute)
+		def(&r.RepeatInterval, 4*time.Hour)
+	}
+	for _, r := range c.Receivers {
+		if r == nil {
+			continue
+		}
+		def(&r.Timeout, 10*time.Second)
+		if r.Alertmanager != nil {
+			def(&r.Alertmanager.Resend, time.Minute)
+		}
+		if r.Email != nil && r.Email.TLS == "" {
+			r.Email.TLS = "starttls"
+			if strings.HasSuffix(r.Email.Server, ":465") { // RFC 8314
+				r.Email.TLS = "tls"
+			}
+		}
+	}
+	for i := range c.Silences {
+		c.Silences[i].ID = fmt.Sprintf("file-%d", i+1)
+	}
+}
+
+// expand puts the environment's values in for ${NAME}.
+func (c *Config) expand() error {
+	var missing []string
+	expand := func(s *string) {
+		*s = os.Expand(*s, func(name string) string {
+			v, ok := os.LookupEnv(name)
+			if !ok {
+				missing = append(missing, name)
+			}
+			return v
+		})
+	}
+	headers := func(h map[string]string) {
+		for name, v := range h {
+			expand(&v)
+			h[name] = v
+		}
+	}
+	for _, r := range c.Receivers {
+		switch {
+		case r == nil:
+		case r.Webhook != nil:
+			expand(&r.Webhook.URL)
+			headers(r.Webhook.Headers)
+		case r.Alertmanager != nil:
+			expand(&r.Alertmanager.URL)
+			headers(r.Alertmanager.Headers)
+		case r.Email != nil:
+			expand(&r.Email.User)
+			expand(&r.Email.Password)
+		}
+	}
+	if missing != nil {
+		slices.Sort(missing)
+		return fmt.Errorf("the environment has no %s", strings.Join(slices.Compact(missing), ", "))
+	}
+	return nil
+}
+
+// Validate reports the first setting that can't work.
+func (c *Config) Validate() error {
+	if len(c.Receivers) == 0 {
+		return errors.New("no receivers: name at least one under the key receivers")
+	}
+	names := slices.Sorted(maps.Keys(c.Receivers))
+	for _, name := range names {
+		if err := c.Receivers[name].validate(); err != nil {
+			return fmt.Errorf("receiver %s: %w", name, err)
+		}
+	}
+	if len(c.Routes) == 0 {
+		return errors.New("no routes: say under the key routes which receivers get which alerts")
+	}
+	for i, r := range c.Routes {
+		if len(r.Receivers) == 0 {
+			return fmt.Errorf("route %d: no receivers", i+1)
+		}
+		for _, name := range r.Receivers {
+			if c.Receivers[name] == nil {
+				return fmt.Errorf("route %d: there is no receiver %s: there are %s", i+1, name, strings.Join(names, ", "))
+			}
+		}
+		if err := r.Match.Validate(); err != nil {
+			return fmt.Errorf("route %d: match: %w", i+1, err)
+		}
+		if r.GroupWait < 0 || r.GroupInterval < 0 || r.RepeatInterval < 0 {
+			return fmt.Errorf("route %d: times must not be negative", i+1)
+		}
+	}
+	for i := range c.Silences {
+		if err := c.Silences[i].Validate(); err != nil {
+			return fmt.Errorf("silence %d: %w", i+1, err)
+		}
+	}
+	if c.ResolveAfter < 0 {
+		return errors.New("resolve_after must not be negative")
+	}
+	return nil
+}
+
+func (r *ReceiverConfig) validate() error {
+	if r == nil {
+		return errors.New("say what it is: webhook, alertmanager or email")
+	}
+	kinds := 0
+	for _, is := range []bool{r.Webhook != nil, r.Alertmanager != nil, r.Email != nil} {
+		if is {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		return errors.New("want exactly one of webhook, alertmanager and email")
+	}
+	if _, err := broker.TLS(r.CA, "", ""); err != nil {
+		return fmt.Errorf("ca: %w", err)
+	}
+	switch {
+	case r.Webhook != nil:
+		return validURL(r.Webhook.URL)
+	case r.Alertmanager != nil:
+		return validURL(r.Alertmanager.URL)
+	}
+	return r.Email.validate()
+}
+
+func validURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return errors.New("url: want http://host or https://host") // what is there may be a secret
+	}
+	return nil
+}
+
+// configKeys are the keys of the file, to guess what a misspelt one means.
+var configKeys = []string{
+	"receivers", "routes", "silences", "resolve_after", "match", "continue", "group_by", "group_wait", "group_interval", "repeat_interval", "webhook",
+	"alertmanager", "email", "send_resolved", "timeout", "ca", "url", "headers", "resend", "to", "from", "server", "user", "password", "tls", "until", "comment",
+}
+
+// explainYAML makes one line of a YAML error, with the nearest known key for an unknown one.
+func explainYAML(err error) error {
+	var unknown *yaml.UnknownFieldError
+	if errors.As(err, &unknown) {
+		key, hint, best := unknown.Token.Value, "", 4
+		for _, k := range configKeys {
+			if d := levenshtein.ComputeDistance(k, key); d < best {
+				best, hint = d, ": did you mean "+k+"?"
+			}
+		}
+		return fmt.Errorf("line %d: unknown key %q%s", unknown.Token.Position.Line, key, hint)
+	}
+	var at yaml.Error
+	if errors.As(err, &at) && at.GetToken() != nil {
+		return fmt.Errorf("line %d: %s", at.GetToken().Position.Line, at.GetMessage())
+	}
+	return err
+}

@@ -1,0 +1,368 @@
+package alert
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/syncbuf"
+)
+
+// hook is a webhook that remembers what it was told.
+type hook struct {
+	*httptest.Server
+	mu   sync.Mutex
+	down bool
+	told []Notification
+}
+
+func newHook(t *testing.T) *hook {
+	h := &hook{}
+	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.down {
+			http.Error(w, "not now", http.StatusServiceUnavailable)
+			return
+		}
+		var n Notification
+		if err := json.NewDecoder(r.Body).Decode(&n); err != nil {
+			t.Error(err)
+		}
+		ids := []string{}
+		for _, a := range n.Alerts {
+			ids = append(ids, a.ID)
+		}
+		if got := r.Header.Get("Weir-Alert-Id"); got != strings.Join(ids, ",") || r.Header.Get("Idempotency-Key") != n.ID || r.Header.Get("Authorization") != "Bearer x" {
+			t.Errorf("headers %v of %+v", r.Header, n)
+		}
+		h.told = append(h.told, n)
+	}))
+	t.Cleanup(h.Close)
+	return h
+}
+
+func (h *hook) setDown(down bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.down = down
+}
+
+// alerts are what was told, each as device/status/n, in order.
+func (h *hook) alerts() (all []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, n := range h.told {
+		for _, a := range n.Alerts {
+			all = append(all, fmt.Sprintf("%s/%s/%d", a.Labels["device_id"], a.Status, a.N))
+		}
+	}
+	return all
+}
+
+func (h *hook) await(t *testing.T, want ...string) {
+	t.Helper()
+	var got []string
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if got = h.alerts(); fmt.Sprint(got) == fmt.Sprint(want) {
+			return
+		}
+	}
+	t.Fatalf("it was told %v, want %v", got, want)
+}
+
+// awaitOnce is await without regard to what is told again.
+func (h *hook) awaitOnce(t *testing.T, want ...string) {
+	t.Helper()
+	var got []string
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		seen := make(map[string]bool)
+		got = slices.DeleteFunc(h.alerts(), func(a string) bool {
+			again := seen[a]
+			seen[a] = true
+			return again
+		})
+		if fmt.Sprint(got) == fmt.Sprint(want) {
+			return
+		}
+	}
+	t.Fatalf("it was told %v, want %v", got, want)
+}
+
+type world struct {
+	t      *testing.T
+	at     broker.Config
+	hook   *hook
+	config *Config
+	client *kgo.Client
+	log    syncbuf.Buffer
+
+	metrics *prometheus.Registry // nil: none
+	health  *Health
+}
+
+func (w *world) metricsText() string {
+	w.t.Helper()
+	families, err := w.metrics.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var text bytes.Buffer
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&text, f); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return text.String()
+}
+
+// awaitMetrics waits until the metrics have all lines.
+func (w *world) awaitMetrics(lines ...string) {
+	w.t.Helper()
+	var missing, text string
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		missing, text = "", w.metricsText()
+		for _, l := range lines {
+			if !strings.Contains(text, l+"\n") {
+				missing = l
+			}
+		}
+		if missing == "" {
+			return
+		}
+	}
+	w.t.Fatalf("no %s in\n%s", missing, text)
+}
+
+func newWorld(t *testing.T) *world {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "hot"), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return newWorldOn(t, broker.Config{Brokers: c.ListenAddrs()})
+}
+
+// newWorldOn is newWorld beside a broker that is there, with topic "hot".
+func newWorldOn(t *testing.T, at broker.Config) *world {
+	t.Helper()
+	w := &world{t: t, at: at, hook: newHook(t)}
+	var err error
+	w.config = config(t, fmt.Sprintf(`
+receivers: {hook: {webhook: {url: %q, headers: {Authorization: Bearer x}}}}
+routes: [{receivers: [hook], group_wait: 1ms, group_interval: 1ms, group_by: ["..."]}]`, w.hook.URL))
+	if w.client, err = broker.Connect(t.Context(), w.at); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.client.Close)
+	return w
+}
+
+// deliver is what is delivered.
+func (w *world) deliver(instance string) DeliverConfig {
+	var metrics *Metrics
+	if w.metrics != nil {
+		metrics = NewMetrics(w.metrics)
+	}
+	return DeliverConfig{
+		Broker: w.at, Alerts: w.config, Instance: instance, Logger: slog.New(slog.NewTextHandler(&w.log, nil)), Metrics: metrics, Health: w.health,
+		Tables: []Table{{Name: "too_hot", Topic: "hot", Upsert: true, Key: []string{"device_id"}}},
+	}
+}
+
+// start delivers until stop is called.
+func (w *world) start(instance string) (stop func()) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- Deliver(ctx, w.deliver(instance)) }()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Errorf("deliver: %v", err)
+		}
+	}
+}
+
+func (w *world) row(device, severity string) {
+	w.t.Helper()
+	r := &kgo.Record{Topic: "hot", Key: []byte(device)}
+	if severity != "" {
+		r.Value = fmt.Appendf(nil, `{"device_id":%q,"severity":%q,"summary":"%s is hot","value":31.50,"extra":null}`, device, severity, device)
+	}
+	if err := w.client.ProduceSync(w.t.Context(), r).FirstErr(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestDeliver(t *testing.T) {
+	w := newWorld(t)
+	stop := w.start("a")
+	w.row("d1", "warning")
+	w.hook.await(t, "d1/firing/1")
+	a := w.hook.told[0].Alerts[0]
+	if a.Name != "too_hot" || a.Summary != "d1 is hot" || a.Labels["alertname"] != "too_hot" || a.Labels["severity"] != "warning" || fmt.Sprint(a.Annotations) != "map[value:31.50]" {
+		t.Errorf("%+v", a)
+	}
+	w.hook.setDown(true)
+	w.row("d1", "")
+	time.Sleep(300 * time.Millisecond) // it is told in vain meanwhile
+	w.hook.setDown(false)
+	w.hook.await(t, "d1/firing/1", "d1/resolved/2")
+	stop()
+
+	// A new process knows what was told, and goes on with what came while there was none.
+	w.row("d2", "critical")
+	defer w.start("b")()
+	w.hook.await(t, "d1/firing/1", "d1/resolved/2", "d2/firing/1")
+	state, err := ReadState(t.Context(), w.at)
+	if err != nil || len(state.Alerts) != 2 || state.Alerts[0].Status != Firing || state.Alerts[0].Severity != "critical" {
+		t.Errorf("%+v, %v", state, err)
+	}
+}
+
+// A second process takes over what the first has, partitions move, and nothing is lost. What was
+// being told when a partition moved may be told again, and can be known by its id, status and
+// number.
+func TestDeliverMoves(t *testing.T) {
+	w := newWorld(t)
+	stopA := w.start("a")
+	var want []string
+	for i := range 6 {
+		device := fmt.Sprint("d", i)
+		w.row(device, "warning")
+		want = append(want, device+"/firing/1")
+		w.hook.await(t, want...)
+	}
+	stopB := w.start("b")
+	for i := range 6 {
+		device := fmt.Sprint("d", i)
+		w.row(device, "")
+		want = append(want, device+"/resolved/2")
+		w.hook.awaitOnce(t, want...)
+		if i == 2 {
+			stopA()
+		}
+	}
+	stopB()
+	if repeats := len(w.hook.alerts()) - len(want); repeats > 2 {
+		t.Errorf("%d alerts were told twice: %v", repeats, w.hook.alerts())
+	}
+}
+
+// A silence that somebody makes holds at once, and what fires still is told when it ends.
+func TestDeliverSilences(t *testing.T) {
+	w := newWorld(t)
+	s := Silence{ID: "s1", Match: Matcher{"device_id": "d1"}, Until: time.Now().Add(time.Hour)}
+	if err := PutSilence(t.Context(), w.at, s); err != nil {
+		t.Fatal(err)
+	}
+	defer w.start("a")()
+	time.Sleep(time.Second) // it reads the silences beside
+	w.row("d1", "warning")
+	w.row("d2", "warning")
+	w.hook.await(t, "d2/firing/1")
+	if err := DeleteSilence(t.Context(), w.at, "s1"); err != nil {
+		t.Fatal(err)
+	}
+	w.hook.await(t, "d2/firing/1", "d1/firing/1")
+}
+
+// The metrics count notifications and what they were sent again for, and what fires, without the
+// name of an alert.
+func TestDeliverMetrics(t *testing.T) {
+	w := newWorld(t)
+	w.metrics = prometheus.NewRegistry()
+	if err := PutSilence(t.Context(), w.at, Silence{ID: "s1", Match: Matcher{"device_id": "d3"}, Until: time.Now().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	defer w.start("a")()
+	w.awaitMetrics(`weir_alert_notifications_total{kind="webhook",outcome="failed"} 0`, `weir_alert_firing{severity="critical"} 0`)
+	w.hook.setDown(true)
+	w.row("d1", "warning")
+	w.awaitMetrics(`weir_alert_notifications_total{kind="webhook",outcome="failed"} 1`, "weir_alert_failing_groups 1", `weir_alert_firing{severity="warning"} 1`)
+	w.hook.setDown(false)
+	w.hook.await(t, "d1/firing/1")
+	w.awaitMetrics(`weir_alert_notifications_total{kind="webhook",outcome="delivered"} 1`, "weir_alert_failing_groups 0",
+		`weir_alert_delivery_seconds_count{kind="webhook"} 1`)
+	w.row("d2", "strange")
+	w.row("d3", "critical")
+	w.row("d1", "")
+	w.awaitMetrics(`weir_alert_firing{severity="warning"} 0`, `weir_alert_firing{severity="other"} 1`, `weir_alert_firing{severity="critical"} 1`, "weir_alert_silenced 1")
+	text := w.metricsText()
+	for _, not := range []string{"d1", "strange", `weir_alert_retries_total{kind="webhook"} 0`} {
+		if strings.Contains(text, not) {
+			t.Errorf("%s in\n%s", not, text)
+		}
+	}
+}
+
+// The health says what keeps alerts from being delivered: until it runs, and when it has ended.
+func TestDeliverHealth(t *testing.T) {
+	w := newWorld(t)
+	w.health = NewHealth()
+	await := func(want string) {
+		t.Helper()
+		var got string
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+			got = ""
+			if err := w.health.Ready(); err != nil {
+				got = err.Error()
+			}
+			if want != "" && strings.HasPrefix(got, want) || want == got {
+				return
+			}
+		}
+		t.Fatalf("the health is %q, want %q", got, want)
+	}
+	await("starting, for")
+	stop := w.start("a")
+	await("")
+	w.hook.setDown(true) // its receiver's absence is not its own
+	w.row("d1", "warning")
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(w.log.String(), "alert not delivered") && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	await("")
+	w.hook.setDown(false)
+	w.hook.await(t, "d1/firing/1")
+	stop()
+	await("stopped")
+}
+
+// Mail that some addresses refuse is out: it is not sent again to those that have it, and the log
+// says who has not.
+func TestDeliverToSome(t *testing.T) {
+	server := newMailServer(t, &mailServer{refuses: map[string]int{"a@example.org": 550}})
+	w := newWorld(t)
+	w.config = config(t, fmt.Sprintf(`
+receivers: {mail: {email: {to: [a@example.org, b@example.org], from: weir@example.org, server: %q, tls: none}}}
+routes: [{receivers: [mail], group_wait: 1ms, group_interval: 1ms, group_by: ["..."]}]`, server.address))
+	defer w.start("a")()
+	for i, device := range []string{"d1", "d2"} {
+		w.row(device, "warning")
+		for deadline := time.Now().Add(15 * time.Second); len(server.taken()) <= i && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if got := server.taken(); len(got) != i+1 || !strings.Contains(got[i].text, device+" is hot") || fmt.Sprint(got[i].to) != "[b@example.org]" {
+			t.Fatalf("it was given %+v", got)
+		}
+	}
+	if log := w.log.String(); !strings.Contains(log, `msg="alert not delivered to all" receiver=mail`) || !strings.Contains(log, "it refuses a@example.org: 550") {
+		t.Errorf("the log does not say who has no mail:\n%s", log)
+	}
+}

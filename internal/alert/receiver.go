@@ -1,0 +1,102 @@
+package alert
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"weir.example/weir/internal/broker"
+)
+
+// Receiver takes notifications. Send returns nil only when the other side has said that it has it.
+// It may be told the same again, by the same id, when its answer was lost. Send is called by
+// several goroutines.
+type Receiver interface {
+	Send(ctx context.Context, n *Notification) error
+}
+
+// PartlyError is that a notification is out, but not to all that it was for. It is not sent again.
+type PartlyError struct{ Refused []error }
+
+func (e *PartlyError) Error() string {
+	return "the others have it: " + oneLine(e.Refused)
+}
+
+func oneLine(errs []error) string {
+	texts := make([]string, len(errs))
+	for i, err := range errs {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// timeoutError is that a receiver did not answer in time.
+type timeoutError struct{ asked string } // what
+
+func (e *timeoutError) Error() string { return "no answer to " + e.asked }
+
+// NewReceiver makes the receiver of a configuration.
+func NewReceiver(c *ReceiverConfig) (Receiver, error) {
+	trust, err := broker.TLS(c.CA, "", "")
+	if err != nil {
+		return nil, err
+	}
+	if c.Email != nil {
+		return newEmail(c.Email, trust), nil
+	}
+	p := newPoster(trust)
+	if c.Webhook != nil {
+		return &webhook{c.Webhook, p}, nil
+	}
+	return &alertmanager{c.Alertmanager, p}, nil
+}
+
+// Try sends a test alert, which is resolved already, to a receiver.
+func (c *Config) Try(ctx context.Context, receiver string, now time.Time) error {
+	a := Alert{
+		Status: Resolved, Name: "weir_test", Severity: "info", Summary: "A test of Weir's alerts: nothing is wrong.",
+		Labels: map[string]string{"alertname": "weir_test", "severity": "info"}, Annotations: map[string]string{}, Since: now, ResolvedAt: now,
+	}
+	a.ID = newID(Origin{Key: receiver}, 0, now)
+	n := &Notification{Receiver: receiver, Status: Resolved, Group: map[string]string{"alertname": "weir_test"}, Alerts: []Told{{Alert: a, N: 1}}}
+	n.name()
+	r := c.Receivers[receiver]
+	to, err := NewReceiver(r)
+	if err != nil {
+		return err
+	}
+	return send(ctx, r, to, n)
+}
+
+// send sends within the receiver's time limit.
+func send(ctx context.Context, c *ReceiverConfig, r Receiver, n *Notification) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	err := r.Send(ctx, n)
+	var late *timeoutError
+	switch {
+	case errors.As(err, &late):
+		return fmt.Errorf("%w within %s", err, c.Timeout)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer within %s", c.Timeout)
+	}
+	return err
+}
+
+// explainTLS says what to do about a certificate that is not trusted.
+func explainTLS(err error) error {
+	var (
+		unknown x509.UnknownAuthorityError
+		other   x509.HostnameError
+	)
+	switch {
+	case errors.As(err, &unknown):
+		return fmt.Errorf("nobody here knows who has signed its certificate: name the file of the authority by the receiver's key ca: %w", err)
+	case errors.As(err, &other):
+		return fmt.Errorf("its certificate is for another name: use a name that it has: %w", err)
+	}
+	return err
+}

@@ -1,0 +1,139 @@
+package alert
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+)
+
+// StateTopic is the compacted topic of alerts and silences. Keys are alert/ID and silence/ID,
+// values their JSON.
+const StateTopic = "weir.alerts"
+
+const (
+	alertKey   = "alert/"
+	silenceKey = "silence/"
+)
+
+func stateTopic() broker.Topic {
+	return broker.Topic{Name: StateTopic, Partitions: 1, CleanupPolicy: "compact"}
+}
+
+func (a *Alert) record() (*kgo.Record, error) {
+	value, err := json.Marshal(a)
+	if err != nil {
+		return nil, fmt.Errorf("alert %s: %w", a.ID, err)
+	}
+	return &kgo.Record{Topic: StateTopic, Key: []byte(alertKey + a.ID), Value: value}, nil
+}
+
+// silenceOf reads a record of a silence; nil for one that was taken back, and no id for a record of
+// something else.
+func silenceOf(r *kgo.Record) (id string, s *Silence, err error) {
+	id, ok := strings.CutPrefix(string(r.Key), silenceKey)
+	if !ok {
+		return "", nil, nil
+	}
+	if r.Value == nil {
+		return id, nil, nil
+	}
+	s = &Silence{}
+	if err := json.Unmarshal(r.Value, s); err != nil {
+		return "", nil, fmt.Errorf("silence %s in %s at offset %d: %w", id, r.Topic, r.Offset, err)
+	}
+	return id, s, nil
+}
+
+// State is what the topic says.
+type State struct {
+	Alerts   []*Alert  `json:"alerts"`   // those that fire first, by time
+	Silences []Silence `json:"silences"` // by their end
+}
+
+// ReadState reads the topic to its end. Where there is none yet, the state is empty.
+func ReadState(ctx context.Context, c broker.Config) (*State, error) {
+	alerts, silences := make(map[string]*Alert), make(map[string]Silence)
+	err := broker.ReadAll(ctx, c, StateTopic, nil, func(r *kgo.Record) error {
+		if id, s, err := silenceOf(r); id != "" || err != nil {
+			if s == nil {
+				delete(silences, id)
+			} else {
+				silences[id] = *s
+			}
+			return err
+		}
+		id, ok := strings.CutPrefix(string(r.Key), alertKey)
+		if !ok {
+			return nil
+		}
+		if r.Value == nil {
+			delete(alerts, id)
+			return nil
+		}
+		a := &Alert{}
+		if err := json.Unmarshal(r.Value, a); err != nil {
+			return fmt.Errorf("alert %s in %s at offset %d: %w", id, r.Topic, r.Offset, err)
+		}
+		alerts[id] = a
+		return nil
+	})
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		err = nil // nothing was ever delivered or silenced here
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the state of alerts: %w", err)
+	}
+	s := &State{Alerts: []*Alert{}, Silences: []Silence{}}
+	for _, a := range alerts {
+		s.Alerts = append(s.Alerts, a)
+	}
+	slices.SortFunc(s.Alerts, func(a, b *Alert) int {
+		if a.Status != b.Status {
+			return strings.Compare(string(a.Status), string(b.Status))
+		}
+		if c := b.Since.Compare(a.Since); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	for _, x := range silences {
+		s.Silences = append(s.Silences, x)
+	}
+	slices.SortFunc(s.Silences, func(a, b Silence) int { return a.Until.Compare(b.Until) })
+	return s, nil
+}
+
+// PutSilence writes a silence, which running processes then learn of.
+func PutSilence(ctx context.Context, c broker.Config, s Silence) error {
+	value, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return put(ctx, c, silenceKey+s.ID, value)
+}
+
+// DeleteSilence ends a silence.
+func DeleteSilence(ctx context.Context, c broker.Config, id string) error {
+	return put(ctx, c, silenceKey+id, nil)
+}
+
+func put(ctx context.Context, c broker.Config, key string, value []byte) error {
+	client, err := broker.Connect(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := broker.EnsureTopics(ctx, kadm.NewClient(client), []broker.Topic{stateTopic()}); err != nil {
+		return fmt.Errorf("make the topic of alerts: %w", err)
+	}
+	return client.ProduceSync(ctx, &kgo.Record{Topic: StateTopic, Key: []byte(key), Value: value}).FirstErr()
+}

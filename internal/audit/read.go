@@ -1,0 +1,265 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir.example/weir/internal/broker"
+)
+
+// reader says how a stretch of a log is read.
+type reader struct {
+	isolation         kgo.IsolationLevel
+	maxPartitionBytes int32 // of one fetch; two readers of different sizes take different ways through the log
+	compacted         bool  // the log may lose records at either end while it is read, without loss of what counts
+	silent            bool  // its offsets are not part of the progress
+}
+
+// read hands every data record of a stretch to each, partition by partition in the order of
+// offsets, and returns when the end of every partition has been seen.
+//
+// The end is a record at or past the last offset, of whatever kind: control records are kept, so
+// that a tail of markers or of aborted data is seen as well. Only where compaction may have taken
+// the tail is the broker asked whether nothing follows. A partition that is behind and does not
+// move for Config.stall is an error: never a hang, and never taken for the end.
+func (a *audit) read(ctx context.Context, r reader, from, to map[partition]int64, each func(*kgo.Record)) error {
+	run := &pass{audit: a, reader: r, to: to, position: make(map[partition]int64)}
+	starts := make(map[string]map[int32]kgo.Offset)
+	for p, end := range to {
+		if from[p] >= end {
+			continue
+		}
+		run.position[p] = from[p]
+		if starts[p.topic] == nil {
+			starts[p.topic] = make(map[int32]kgo.Offset)
+		}
+		starts[p.topic][p.id] = kgo.NewOffset().At(from[p])
+	}
+	if len(starts) == 0 {
+		return nil
+	}
+	reset := kgo.NoResetOffset() // to skip what retention took would look like loss
+	if r.compacted {
+		reset = kgo.NewOffset().AtStart()
+	}
+	client, err := broker.Connect(ctx, a.Broker,
+		kgo.ConsumePartitions(starts),
+		kgo.ConsumeResetOffset(reset),
+		kgo.FetchIsolationLevel(r.isolation),
+		kgo.KeepControlRecords(),
+		kgo.FetchMaxPartitionBytes(r.maxPartitionBytes),
+	)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	run.client = client
+	return run.loop(ctx, each)
+}
+
+// pass is one read in progress. position holds the partitions whose end has not been seen.
+type pass struct {
+	*audit
+	reader
+	client   *kgo.Client
+	to       map[partition]int64
+	position map[partition]int64
+}
+
+// probeAfter is how long a partition may be silent before the broker is asked about its tail.
+const probeAfter = 2 * time.Second
+
+func (r *pass) loop(ctx context.Context, each func(*kgo.Record)) error {
+	moved, asked := time.Now(), time.Now()
+	for len(r.position) > 0 {
+		progressed, err := r.poll(ctx, each)
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		switch {
+		case progressed:
+			moved, asked = now, now
+		case now.Sub(moved) > r.stall:
+			return r.stalled()
+		case r.compacted && now.Sub(asked) > min(probeAfter, r.stall/2):
+			asked = now
+			if err := r.probe(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *pass) stalled() error {
+	for p, at := range r.position {
+		return fmt.Errorf("read %s: no record for %s at offset %d, %d short of the end %d: check the partition's leader and run verify again",
+			p, r.stall, at, r.to[p]-at, r.to[p])
+	}
+	return nil
+}
+
+func (r *pass) poll(ctx context.Context, each func(*kgo.Record)) (progressed bool, err error) {
+	wait, cancel := context.WithTimeout(ctx, min(time.Second, r.stall/2))
+	defer cancel()
+	fetches := r.client.PollFetches(wait)
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	for _, failed := range fetches.Errors() {
+		if errors.Is(failed.Err, context.DeadlineExceeded) && failed.Topic == "" {
+			continue
+		}
+		if errors.Is(failed.Err, kerr.OffsetOutOfRange) {
+			return false, fmt.Errorf("read %s: retention deleted records before they were read: run verify again",
+				partition{failed.Topic, failed.Partition})
+		}
+		return false, fmt.Errorf("read %s: %w", partition{failed.Topic, failed.Partition}, failed.Err)
+	}
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		p := partition{f.Topic, f.Partition}
+		if _, pending := r.position[p]; !pending || len(f.Records) == 0 {
+			return
+		}
+		progressed = true
+		r.take(p, f.Records, each)
+	})
+	return progressed, nil
+}
+
+func (r *pass) take(p partition, records []*kgo.Record, each func(*kgo.Record)) {
+	end := r.to[p]
+	for _, record := range records {
+		if record.Offset >= end {
+			break
+		}
+		if !record.Attrs.IsControl() {
+			each(record)
+		}
+	}
+	r.advance(p, min(records[len(records)-1].Offset+1, end))
+}
+
+func (r *pass) advance(p partition, to int64) {
+	if !r.silent {
+		r.progress.add(to - r.position[p])
+	}
+	r.position[p] = to
+	if to >= r.to[p] {
+		delete(r.position, p)
+		r.client.PauseFetchPartitions(map[string][]int32{p.topic: {p.id}})
+	}
+}
+
+// probe asks the leaders of silent partitions whether any record lies between our position and the
+// end.
+func (r *pass) probe(ctx context.Context) error {
+	for p, at := range r.position {
+		empty, err := r.emptyTail(ctx, p, at)
+		if err != nil {
+			return fmt.Errorf("ask for the tail of %s: %w", p, err)
+		}
+		if empty {
+			r.advance(p, r.to[p])
+		}
+	}
+	return nil
+}
+
+// emptyTail fetches by hand from an offset on and reports whether the broker has no record before
+// the end. Batches that were emptied by compaction, and aborted ones, are walked over. An answer
+// with an error, a record or a throttle says nothing.
+func (r *pass) emptyTail(ctx context.Context, p partition, at int64) (bool, error) {
+	leader, err := r.leader(ctx, p)
+	if err != nil {
+		return false, err
+	}
+	for at < r.to[p] {
+		answer, throttled, err := r.fetch(ctx, leader, p, at)
+		if err != nil {
+			return false, err
+		}
+		if throttled || answer.ErrorCode != 0 {
+			return false, nil
+		}
+		if len(answer.RecordBatches) == 0 {
+			return min(answer.LastStableOffset, answer.HighWatermark) >= r.to[p], nil
+		}
+		decoded, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+			Offset: at, IsolationLevel: r.isolation, Topic: p.topic, Partition: p.id,
+		}, answer, kgo.DefaultDecompressor(), nil)
+		if decoded.Err != nil || len(decoded.Records) > 0 || next <= at {
+			return false, nil
+		}
+		at = next
+	}
+	return true, nil
+}
+
+func (r *pass) leader(ctx context.Context, p partition) (*kgo.Broker, error) {
+	topics, err := r.admin.ListTopics(ctx, p.topic)
+	if err != nil {
+		return nil, err
+	}
+	detail := topics[p.topic].Partitions[p.id]
+	if detail.Err != nil {
+		return nil, detail.Err
+	}
+	return r.audit.client.Broker(int(detail.Leader)), nil
+}
+
+func (r *pass) fetch(ctx context.Context, leader *kgo.Broker, p partition, at int64) (answer *kmsg.FetchResponseTopicPartition, throttled bool, err error) {
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 100, 1, 1<<20
+	req.SessionEpoch = -1 // no session for a single look (KIP-227)
+	if r.isolation == kgo.ReadCommitted() {
+		req.IsolationLevel = 1
+	}
+	part := kmsg.NewFetchRequestTopicPartition()
+	part.Partition, part.FetchOffset, part.PartitionMaxBytes = p.id, at, 1<<20
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic, topic.TopicID = p.topic, r.ids[p.topic]
+	topic.Partitions = append(topic.Partitions, part)
+	req.Topics = append(req.Topics, topic)
+	resp, err := leader.RetriableRequest(ctx, req)
+	if err != nil {
+		return nil, false, err
+	}
+	got := resp.(*kmsg.FetchResponse)
+	if got.ErrorCode != 0 || len(got.Topics) != 1 || len(got.Topics[0].Partitions) != 1 {
+		return nil, true, nil
+	}
+	return &got.Topics[0].Partitions[0], got.ThrottleMillis > 0, nil
+}
+
+// progress adds up what the reads of one run have seen.
+type progress struct {
+	mu          sync.Mutex
+	tell        func(done, total int64)
+	done, total int64
+}
+
+func (p *progress) expect(s *span) {
+	for part, end := range s.to {
+		p.total += end - s.from[part]
+	}
+}
+
+func (p *progress) add(n int64) {
+	if p.tell == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done += n
+	p.total = max(p.total, p.done)
+	p.tell(p.done, p.total)
+}

@@ -1,0 +1,89 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"weir.example/weir/internal/broker"
+)
+
+// unreadWait is how long a group may stay at deleted offsets: it may have read their records, and
+// be about to commit.
+const unreadWait = 5 * time.Second
+
+// findUnread looks whether the logs begin behind what the groups have committed. Nobody will read
+// the records between. The starts are listed before the offsets are, so that a group that goes on
+// meanwhile raises no alarm.
+func (a *audit) findUnread(ctx context.Context) error {
+	groups := map[string]bool{a.Group: a.committed != nil}
+	if a.Windows.Topic != "" {
+		groups[a.Windows.Group] = a.windowCommitted != nil
+	}
+	for _, group := range slices.Sorted(maps.Keys(groups)) {
+		if !groups[group] {
+			continue
+		}
+		if err := a.findUnreadOf(ctx, group); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *audit) findUnreadOf(ctx context.Context, group string) error {
+	starts, err := a.list(ctx, "start", a.admin.ListStartOffsets, []string{a.Topic})
+	if err != nil {
+		return err
+	}
+	deadline := time.Now().Add(min(unreadWait, a.Wait))
+	for {
+		committed, err := a.committedOffsets(ctx, group)
+		if err != nil {
+			return err
+		}
+		gone := make(map[int32]int64) // where the group is
+		for id, at := range committed {
+			if at < starts[partition{a.Topic, id}] {
+				gone[id] = at
+			}
+		}
+		if len(gone) == 0 || time.Now().After(deadline) {
+			for _, id := range slices.Sorted(maps.Keys(gone)) {
+				start := starts[partition{a.Topic, id}]
+				if start-gone[id] == 1 { // a consumer may leave the marker of a transaction uncommitted
+					a.report.perhaps++
+					continue
+				}
+				a.report.Unread += start - gone[id]
+				a.report.find("C10", "deleted unread", "%s-%d: group %s is at offset %d, and the log begins at %d: %d offsets were deleted before it read them", a.Topic, id, group, gone[id], start, start-gone[id])
+			}
+			return nil
+		}
+		if err := broker.Sleep(ctx, pollEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// unread is the line of C10.
+func (r *Report) unread() Check {
+	c := Check{ID: "C10", What: "nothing was deleted before it was read", Verdict: verdict(r.Unread)}
+	c.Detail = fmt.Sprintf("%d offsets were deleted that the group has not read", r.Unread)
+	if r.perhaps > 0 {
+		c.Detail += fmt.Sprintf("; in %d partitions one more was, which may be the marker of a transaction", r.perhaps)
+		if c.Verdict == OK {
+			c.Verdict = Partly
+		}
+	}
+	switch {
+	case !r.hasGroup:
+		c.Verdict, c.Detail = NotChecked, "the group has no offsets in the topic"
+	case r.Truncated > 0 && c.Verdict != Failed:
+		c.Verdict = Partly
+		c.Detail += fmt.Sprintf("; whether it read what was deleted earlier, in %d of %d partitions, can't be seen any more (weir_engine_skipped_offsets_total, and the pipeline's log, tell)", r.Truncated, r.Partitions)
+	}
+	return c
+}

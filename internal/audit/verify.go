@@ -1,0 +1,337 @@
+// Package audit is the outside checker of exactly once: it reads what is in Kafka, with its own
+// eyes, and says which readings are lost, doubled, torn or out of order, and whether the results of
+// the transactional consumer follow from its input.
+//
+// It shares no code with what it checks (only the way to a broker): it has its own decoder, its own
+// arithmetic and its own reading loop, so that one mistake can't hide itself on both sides.
+//
+// # Why a running flow raises no false alarm
+//
+// Nothing is frozen while Verify reads, so the order of its snapshots carries the proof:
+//
+//  1. the acknowledgement logs: whatever they call acknowledged lies below every later high
+//     watermark;
+//  2. the group's committed offsets C0, then the high watermarks of all topics. A committed offset
+//     can become visible before the transaction's markers are in device_stats (markers are written
+//     partition by partition, KIP-98), but its records are in the log by then. So Verify waits
+//     until the last stable offsets have reached those high watermarks, and then holds every result
+//     that C0 vouches for;
+//  3. device_stats to that point, and once more from there to its new end: compaction may remove a
+//     key's older record only after a newer one exists, and that one is below the new end;
+//  4. the dead letters, as far as they go by then, then the committed offsets C1, polled until they
+//     cover every result that was seen: a result that stays ahead of them was not committed
+//     together with them;
+//  5. sensor_data_tx to a high watermark taken last: it holds every record that a result can speak
+//     of;
+//  6. what was appended meanwhile, only to complete the marked transactions that end beyond 5.
+//
+// The results of windows, their late rows and their dead letters are read like the dead letters,
+// with a C0 of their own group. Results of windows name no offset: which rows they need shows only
+// after 5, so that their C1 is polled then (window_rows.go).
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"weir.example/weir/internal/broker"
+)
+
+// Config says what Verify checks.
+type Config struct {
+	Broker broker.Config
+
+	Topic      string // readings; default sensor_data_tx
+	StatsTopic string // results per device and sensor, compacted; default device_stats
+	DLQTopic   string // dead letters; default sensor_data_dlq
+	Group      string // consumer group whose offsets go with the results; default weir-device-stats
+
+	// Acks are files of newline-delimited JSON that the producer wrote after each transaction:
+	// {"outcome":"acked|refused|unknown","device":"d","boot":"b","from":0,"to":9}, both ends
+	// included. Default none: only gaps in seq count as lost then.
+	Acks []string
+
+	// Registry has the schemas of readings that carry the id of one. Default none: readings are
+	// JSON.
+	Registry *sr.Client
+
+	// Windows says what to check of a windowed pipeline. Default none.
+	Windows WindowConfig
+
+	// Copies says which local copies of pipelines' state to check. Default none.
+	Copies CopyConfig
+
+	// Wait is how long readers may stay behind an open transaction, and results ahead of the
+	// group's offsets, before that counts as a fault. Default 60 s.
+	Wait time.Duration
+
+	// Progress, if set, is called from time to time with the number of offsets read and their
+	// total. It is called by one goroutine at a time and must return at once.
+	Progress func(done, total int64)
+
+	isolation [2]kgo.IsolationLevel // of the two readers; tests make them see uncommitted records
+	loose     bool                  // use isolation instead of read_committed
+	stall     time.Duration         // longest time without progress before a read fails; default 30 s
+}
+
+func (c *Config) applyDefaults() {
+	for _, d := range []struct {
+		field *string
+		value string
+	}{
+		{&c.Topic, "sensor_data_tx"}, {&c.StatsTopic, "device_stats"},
+		{&c.DLQTopic, "sensor_data_dlq"}, {&c.Group, "weir-device-stats"},
+	} {
+		if *d.field == "" {
+			*d.field = d.value
+		}
+	}
+	c.Windows.applyDefaults()
+	if c.Wait <= 0 {
+		c.Wait = time.Minute
+	}
+	if c.stall <= 0 {
+		c.stall = 30 * time.Second
+	}
+	if !c.loose {
+		c.isolation = [2]kgo.IsolationLevel{kgo.ReadCommitted(), kgo.ReadCommitted()}
+	}
+}
+
+// audit is one run of Verify.
+type audit struct {
+	Config
+	client *kgo.Client
+	admin  *kadm.Client
+	report *Report
+	ids    map[string]kadm.TopicID // of the topics that exist
+
+	blocked   map[partition]bool // partitions whose last stable offset stayed behind for Wait
+	holders   map[int64]bool     // producer ids of the open transactions that hold them
+	unnamed   int                // partitions that are held by nobody knows whom
+	committed map[int32]int64    // C0 of the package comment; nil where the group has no offsets
+	progress  progress
+
+	windowCommitted map[int32]int64 // likewise, of the group of the windows
+	deleted         map[string]int  // partitions whose beginning has been deleted, by topic of the windows
+}
+
+// Verify checks C1 to C6 and C8 to C10 of the exactly-once contract on a topic and on what was
+// computed from it, while the flow may be running. A report that is not Clean is not an error:
+// errors are a topic that is missing, a broker that can't be reached (*broker.UnreachableError), an
+// acknowledgement log that can't be read, or a partition whose end could not be read.
+func Verify(ctx context.Context, c Config) (*Report, error) {
+	c.applyDefaults()
+	if err := c.Windows.Validate(); err != nil {
+		return nil, err
+	}
+	acks, err := readAcks(c.Acks)
+	if err != nil {
+		return nil, err
+	}
+	client, err := broker.Connect(ctx, c.Broker)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	a := &audit{
+		Config: c, client: client, admin: kadm.NewClient(client),
+		report:   &Report{Topic: c.Topic, hasAcks: len(c.Acks) > 0},
+		blocked:  make(map[partition]bool),
+		holders:  make(map[int64]bool),
+		progress: progress{tell: c.Progress},
+	}
+	if err := a.run(ctx, acks); err != nil {
+		return nil, fmt.Errorf("verify %s: %w", c.Topic, err)
+	}
+	return a.report, nil
+}
+
+func (a *audit) run(ctx context.Context, acks *acknowledgements) error {
+	if err := a.findTopics(ctx); err != nil {
+		if missing := (*MissingTopicError)(nil); a.Copies.Alone && errors.As(err, &missing) && missing.Topic == a.Topic && a.Windows.Topic == "" {
+			return a.copiesAlone(ctx)
+		}
+		return err
+	}
+	var err error
+	if a.committed, err = a.committedOffsets(ctx, a.Group); err != nil {
+		return err
+	}
+	if a.Windows.Topic != "" {
+		if a.windowCommitted, err = a.committedOffsets(ctx, a.Windows.Group); err != nil {
+			return err
+		}
+	}
+	first, err := a.settled(ctx, a.topics()...)
+	if err != nil {
+		return err
+	}
+	a.progress.expect(first)
+
+	stats, err := a.readStats(ctx, first)
+	if err != nil {
+		return err
+	}
+	letters, err := a.readLetters(ctx)
+	if err != nil {
+		return err
+	}
+	windows, err := a.readWindows(ctx, first)
+	if err != nil {
+		return err
+	}
+	if a.committed != nil {
+		if err := a.checkNotAhead(ctx, a.Group, stats, letters); err != nil {
+			return err
+		}
+	}
+	log, err := a.settled(ctx, a.Topic)
+	if err != nil {
+		return err
+	}
+	in := a.newInput(ctx, log, stats, letters, windows)
+	if err := a.readInput(ctx, in, log); err != nil {
+		return err
+	}
+	if in.failed != nil {
+		return in.failed
+	}
+	if err := a.completeTransactions(ctx, in, log); err != nil {
+		return err
+	}
+	if windows != nil && a.windowCommitted != nil {
+		if err := a.checkNotAhead(ctx, a.Windows.Group, windows); err != nil {
+			return err
+		}
+	}
+	if err := a.findUnread(ctx); err != nil {
+		return err
+	}
+	if err := a.checkCopies(ctx); err != nil {
+		return err
+	}
+	in.finish(acks, a.blockedOf(a.Topic))
+	a.report.conclude(a)
+	return nil
+}
+
+// copiesAlone checks local copies where there is nothing else to check.
+func (a *audit) copiesAlone(ctx context.Context) error {
+	if err := a.checkCopies(ctx); err != nil {
+		return err
+	}
+	r := a.report
+	if r.Findings == nil {
+		r.Findings = []Finding{} // [] in JSON, not null
+	}
+	r.Checks = []Check{
+		{"C1", "every reading is there once", NotChecked, fmt.Sprintf("topic %s does not exist; nor are C2 to C8 and C10 checked", a.Topic)},
+		r.copies(),
+	}
+	return nil
+}
+
+// topics are the topics to check that exist.
+func (a *audit) topics() []string {
+	return slices.Sorted(maps.Keys(a.ids))
+}
+
+// findTopics learns which topics exist. Only the topic of the readings must, and that of the
+// windows where it is named.
+func (a *audit) findTopics(ctx context.Context) error {
+	names := []string{a.Topic, a.StatsTopic, a.DLQTopic}
+	if w := a.Windows; w.Topic != "" {
+		for _, t := range []string{w.Topic, w.Late, w.DLQ} {
+			if t != "" && !slices.Contains(names, t) {
+				names = append(names, t)
+			}
+		}
+	}
+	found, err := a.admin.ListTopics(ctx, names...)
+	if err != nil {
+		return fmt.Errorf("list topics: %w", err)
+	}
+	a.ids = make(map[string]kadm.TopicID)
+	for name, t := range found {
+		if t.Err == nil {
+			a.ids[name] = t.ID
+			continue
+		}
+		if !isMissing(t.Err) {
+			return fmt.Errorf("describe topic %s: %w", name, t.Err)
+		}
+	}
+	if _, ok := a.ids[a.Topic]; !ok {
+		return &MissingTopicError{Topic: a.Topic}
+	}
+	if _, ok := a.ids[a.Windows.Topic]; !ok && a.Windows.Topic != "" {
+		return &MissingTopicError{Topic: a.Windows.Topic}
+	}
+	_, a.report.hasStats = a.ids[a.StatsTopic]
+	_, a.report.hasLetters = a.ids[a.DLQTopic]
+	a.report.Partitions = len(found[a.Topic].Partitions)
+	return nil
+}
+
+// MissingTopicError says that the topic to check is not there.
+type MissingTopicError struct{ Topic string }
+
+// Error names the topic and the way out.
+func (e *MissingTopicError) Error() string {
+	return fmt.Sprintf("topic %q does not exist: check the name and the brokers, or create it first", e.Topic)
+}
+
+// readInput reads the topic of the readings with two independent clients (C6): the first one's
+// records go through every check, the second one's only into a digest.
+func (a *audit) readInput(ctx context.Context, in *input, log *span) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	second := newDigests(in.digests.seed)
+	failed := make(chan error, 1)
+	go func() {
+		r := reader{isolation: a.isolation[1], maxPartitionBytes: 64 << 10, silent: true}
+		err := a.read(ctx, r, log.from, log.to, second.add)
+		if err != nil {
+			cancel()
+		}
+		failed <- err
+	}()
+	r := reader{isolation: a.isolation[0], maxPartitionBytes: 1 << 20}
+	err := a.read(ctx, r, log.from, log.to, in.record)
+	if err != nil {
+		cancel()
+	}
+	other := <-failed
+	if err == nil || errors.Is(err, context.Canceled) && other != nil {
+		err = other // the one that failed first is the reason
+	}
+	if err != nil {
+		return err
+	}
+	a.report.compareReaders(in.digests, second, log)
+	return nil
+}
+
+// completeTransactions reads what was appended to the topic while it was read, to see the rest of
+// the marked transactions that begin before the end of the first read. All of their records lie
+// below the high watermark of now, since a part of them was visible before.
+func (a *audit) completeTransactions(ctx context.Context, in *input, log *span) error {
+	if len(in.marks.open) == 0 {
+		return nil
+	}
+	now, err := a.settled(ctx, a.Topic)
+	if err != nil {
+		return err
+	}
+	r := reader{isolation: a.isolation[0], maxPartitionBytes: 1 << 20, silent: true}
+	return a.read(ctx, r, log.to, now.to, in.marks.complete)
+}

@@ -1,0 +1,137 @@
+package embedded
+
+import (
+	"errors"
+	"math"
+	"reflect"
+	"time"
+	"unsafe"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// kfake's groups have faults that leave partitions unread.
+//
+//   - The session timer of a new member starts when its JoinGroup is answered. A member whose
+//     connection closes before, as when its process is killed while it joins, gets no timer. Where
+//     another member leads the group, the leader then gives it partitions, kfake forgets that it
+//     has yet to ask for them, and it keeps them for good. So whoever has yet to send SyncGroup
+//     when another member does has a session from then on, and so do all others when the leader
+//     does.
+//   - The timer of a member runs while it waits for the answer to JoinGroup or SyncGroup, during
+//     which clients send no heartbeat. Where the others take longer than its session timeout, it is
+//     expelled, and never answered. So members that wait have a session until the rebalance has
+//     timed out, too.
+//   - The number of members that wait for the answer to JoinGroup is lowered for one that waits for
+//     the answer to SyncGroup and is removed, and not raised for one that joins again instead. Then
+//     a rebalance ends by its timeout only, which each JoinGroup begins again. So the number is
+//     counted before each of them.
+//
+// In Kafka a session begins when a request is answered, and there is none before.
+
+// kfakeUpdateHeartbeat starts the session timer of a *groupMember again. It is for kfake's own
+// loop.
+//
+//go:linkname kfakeUpdateHeartbeat github.com/twmb/franz-go/pkg/kfake.(*group).updateHeartbeat
+func kfakeUpdateHeartbeat(group, member unsafe.Pointer)
+
+// members are those of kfake's groups.
+type members struct {
+	loop   *loop
+	groups reflect.Value // map of names to *group
+}
+
+func newMembers(l *loop) (m *members, err error) {
+	defer catchUnknown(&err)
+	m = &members{loop: l, groups: reach(reflect.ValueOf(l.cluster).Elem().FieldByName("groups").FieldByName("gs"))}
+	group := m.groups.Type().Elem().Elem()
+	member := field(group, "members").Elem().Elem()
+	if field(group, "pendingSyncIDs") != reflect.TypeFor[map[string]struct{}]() || field(group, "nJoining").Kind() != reflect.Int || field(group, "leader").Kind() != reflect.String ||
+		field(member, "t") != reflect.TypeFor[*time.Timer]() || field(member, "join") != reflect.TypeFor[*kmsg.JoinGroupRequest]() ||
+		field(field(member, "waitingReply").Elem(), "kreq") != reflect.TypeFor[kmsg.Request]() {
+		return nil, errors.New("this version of kfake is not the one that weir knows: group or groupMember has other fields")
+	}
+	return m, nil
+}
+
+// onSyncGroup starts the sessions of those whom a member waits for: all that have yet to send the
+// same. The member itself may wait longer. The leader's request ends the wait of all.
+func (m *members) onSyncGroup(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+	if req, ok := kreq.(*kmsg.SyncGroupRequest); ok {
+		m.in(req.Group, func(group reflect.Value, all map[string]reflect.Value) {
+			pending := *(*map[string]struct{})(group.Elem().FieldByName("pendingSyncIDs").Addr().UnsafePointer())
+			leads := group.Elem().FieldByName("leader").String() == req.MemberID
+			for id, member := range all {
+				_, yet := pending[id]
+				switch {
+				case id != req.MemberID && (yet || leads):
+					kfakeUpdateHeartbeat(group.UnsafePointer(), member.UnsafePointer())
+				case id == req.MemberID && yet && !leads:
+					lengthen(group, member, joinOf(member).RebalanceTimeoutMillis)
+				}
+			}
+		})
+	}
+	return nil, nil, false
+}
+
+// onJoinGroup lengthens the sessions of the member that joins and of all who have joined before and
+// wait: each JoinGroup may begin the rebalance timeout again. It counts those who wait.
+func (m *members) onJoinGroup(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+	if req, ok := kreq.(*kmsg.JoinGroupRequest); ok {
+		m.in(req.Group, func(group reflect.Value, all map[string]reflect.Value) {
+			joining := 0
+			for id, member := range all {
+				waits := awaits(member)
+				if _, sync := waits.(*kmsg.SyncGroupRequest); sync && id == req.MemberID {
+					reach(member.Elem().FieldByName("waitingReply")).SetZero() // it has given that request up
+				}
+				if _, join := waits.(*kmsg.JoinGroupRequest); join {
+					joining++
+				}
+				if waits != nil || id == req.MemberID {
+					lengthen(group, member, max(req.RebalanceTimeoutMillis, joinOf(member).RebalanceTimeoutMillis))
+				}
+			}
+			reach(group.Elem().FieldByName("nJoining")).SetInt(int64(joining))
+		})
+	}
+	return nil, nil, false
+}
+
+// awaits is the request that a member waits for the answer to; nil where there is none.
+func awaits(member reflect.Value) kmsg.Request {
+	waiting := member.Elem().FieldByName("waitingReply")
+	if waiting.IsNil() {
+		return nil
+	}
+	return *(*kmsg.Request)(waiting.Elem().FieldByName("kreq").Addr().UnsafePointer())
+}
+
+func joinOf(member reflect.Value) *kmsg.JoinGroupRequest {
+	return *(**kmsg.JoinGroupRequest)(member.Elem().FieldByName("join").Addr().UnsafePointer())
+}
+
+// lengthen begins the session of a member again, with so many milliseconds more.
+func lengthen(group, member reflect.Value, more int32) {
+	join := joinOf(member)
+	session := join.SessionTimeoutMillis
+	join.SessionTimeoutMillis += min(more, math.MaxInt32-session)
+	kfakeUpdateHeartbeat(group.UnsafePointer(), member.UnsafePointer())
+	join.SessionTimeoutMillis = session
+}
+
+// in calls fn, in kfake's loop, with the *group of a name and its members by their ids.
+func (m *members) in(name string, fn func(group reflect.Value, all map[string]reflect.Value)) {
+	m.loop.do(func() {
+		group := m.groups.MapIndex(reflect.ValueOf(name))
+		if !group.IsValid() {
+			return
+		}
+		all := make(map[string]reflect.Value)
+		for each := reach(group.Elem().FieldByName("members")).MapRange(); each.Next(); {
+			all[each.Key().String()] = each.Value()
+		}
+		fn(group, all)
+	})
+}

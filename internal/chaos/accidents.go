@@ -1,0 +1,463 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+)
+
+// Accidents are the kinds of accidents.
+func Accidents() []Accident {
+	return []Accident{
+		{Kind: "group-deleted", About: "the consumer group is deleted", do: stopped(deleteGroup), right: true},
+		{Kind: "offsets-reset", About: "the group's offsets are set to the beginning", do: stopped(resetOffsets), right: true},
+		{Kind: "offsets-expired", About: "the group's offsets are gone, the group is not", do: stopped(expireOffsets), right: true},
+		{Kind: "plan-lost", About: "the topic of the plan is deleted", do: stopped(deleteTopic("plan")), refusal: regexp.MustCompile(`\.plan.*--from-changelog|\.plan.*--reset`)},
+		{Kind: "source-widened", About: "partitions are added to the source", do: anyTime(widen("in")), refusal: regexp.MustCompile(`(\.in\b|stage1\.changelog).*partitions`)},
+		{Kind: "source-widened-at-rest", About: "partitions are added to a source that is read to its end, and the state is moved, also by moves that are killed", do: widenAtRest, right: true},
+		{Kind: "sink-widened", About: "partitions are added to a sink", do: anyTime(widen("windows")), right: true, refusal: regexp.MustCompile(`\.windows\b.*partitions`)},
+		{Kind: "changelog-widened", About: "partitions are added to a changelog", do: anyTime(widen("stage1.changelog")), refusal: regexp.MustCompile(`stage1\.changelog.*partitions`)},
+		{Kind: "repartition-widened", About: "partitions are added to a repartition topic", do: anyTime(widen("repartition1")), refusal: regexp.MustCompile(`(repartition1|stage2\.changelog).*partitions`)},
+		{Kind: "changelog-deleted", About: "a changelog is deleted", do: anyTime(deleteTopic("stage1.changelog")), right: true, refusal: regexp.MustCompile(`stage1\.changelog`)},
+		{Kind: "changelog-recreated", About: "a changelog is deleted and made again, empty", do: anyTime(recreateChangelog), right: true, refusal: regexp.MustCompile(`stage1\.changelog`)},
+		{Kind: "changelog-truncated", About: "the beginning of a changelog is deleted", do: anyTime(truncateChangelog), right: true, copies: true, refusal: regexp.MustCompile(`stage1\.changelog`)},
+		{Kind: "changelog-not-compacted", About: "a changelog gets cleanup.policy=delete", do: anyTime(uncompact), right: true, refusal: regexp.MustCompile(`stage1\.changelog.*cleanup\.policy`)},
+		{Kind: "source-recreated", About: "the source is deleted and made again", do: stopped(recreateSource), right: true},
+		{Kind: "source-truncated", About: "rows of the source are deleted before they are read", do: stopped(truncateSource), right: true},
+		{Kind: "state-restored", About: "an old copy of the state directory is put back", do: restoreState, right: true},
+		{Kind: "name-taken", About: "another pipeline of the same name is started beside it", do: secondPipeline, right: true},
+		{Kind: "foreign-partitioner", About: "another client writes keys to partitions of its own choice", do: foreignPartitioner, refusal: regexp.MustCompile(`(?s)\.in\b.*weir\.key-partitioning`)},
+		{Kind: "stopped-in-commit", About: "SIGTERM in the middle of a commit, several times", do: stopInCommit, right: true},
+		{Kind: "read-at-once", About: "a bounded run, and a reader right after it", do: boundedRun, right: true, last: true},
+	}
+}
+
+// act is what happens to a pipeline.
+type act = func(context.Context, *scene) error
+
+// stopped does something while the pipeline does not run.
+func stopped(do act) act {
+	return func(ctx context.Context, s *scene) error {
+		if err := s.stop(ctx); err != nil {
+			return err
+		}
+		return do(ctx, s)
+	}
+}
+
+// anyTime does something while the pipeline runs, or while it does not.
+func anyTime(do act) act {
+	return func(ctx context.Context, s *scene) error {
+		if s.rng.IntN(2) == 0 {
+			return stopped(do)(ctx, s)
+		}
+		return do(ctx, s)
+	}
+}
+
+// emptyGroup waits until the group has no members: dead ones stay for their session timeout.
+func (s *scene) emptyGroup(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, sceneLimit)
+	defer cancel()
+	for {
+		groups, err := s.admin.DescribeGroups(ctx, s.group())
+		if err != nil {
+			return fmt.Errorf("describe group %s: %w", s.group(), err)
+		}
+		if g := groups[s.group()]; len(g.Members) == 0 {
+			return nil
+		}
+		if err := broker.Sleep(ctx, 50*time.Millisecond); err != nil {
+			return fmt.Errorf("group %s still has members: %w", s.group(), err)
+		}
+	}
+}
+
+func deleteGroup(ctx context.Context, s *scene) error {
+	if err := s.emptyGroup(ctx); err != nil {
+		return err
+	}
+	_, err := s.admin.DeleteGroup(ctx, s.group())
+	return err
+}
+
+func resetOffsets(ctx context.Context, s *scene) error {
+	if err := s.emptyGroup(ctx); err != nil {
+		return err
+	}
+	var to kadm.Offsets
+	for p := range int32(scenePartitions) {
+		to.AddOffset(s.topic("in"), p, 0, -1)
+	}
+	return firstError(s.admin.CommitOffsets(ctx, s.group(), to))
+}
+
+func expireOffsets(ctx context.Context, s *scene) error {
+	if err := s.emptyGroup(ctx); err != nil {
+		return err
+	}
+	all, err := s.admin.FetchOffsets(ctx, s.group())
+	if err != nil {
+		return err
+	}
+	gone := make(kadm.TopicsSet)
+	all.Each(func(o kadm.OffsetResponse) { gone.Add(o.Topic, o.Partition) })
+	answer, err := s.admin.DeleteOffsets(ctx, s.group(), gone)
+	if err != nil {
+		return err
+	}
+	return answer.Error()
+}
+
+func firstError(all kadm.OffsetResponses, err error) error {
+	if err != nil {
+		return err
+	}
+	return all.Error()
+}
+
+func deleteTopic(suffix string) act {
+	return func(ctx context.Context, s *scene) error {
+		_, err := s.admin.DeleteTopic(ctx, s.topic(suffix))
+		return err
+	}
+}
+
+func widen(suffix string) act {
+	return func(ctx context.Context, s *scene) error {
+		answer, err := s.admin.UpdatePartitions(ctx, 2*scenePartitions, s.topic(suffix))
+		if err != nil {
+			return err
+		}
+		return answer.Error()
+	}
+}
+
+// widenAtRest adds partitions to the source when all of it is read, and moves the state: as often
+// as not by a move that is killed, and another one.
+func widenAtRest(ctx context.Context, s *scene) error {
+	if err := s.awaitProgress(ctx, int64(len(s.rows))); err != nil {
+		return err
+	}
+	if err := stopped(widen("in"))(ctx, s); err != nil {
+		return err
+	}
+	s.client.Close()
+	if err := s.connect(ctx); err != nil { // the old one would go on with the partitions that it knows
+		return err
+	}
+	if err := s.emptyGroup(ctx); err != nil {
+		return err
+	}
+	for range s.rng.IntN(3) {
+		p, err := s.run("a", "--repartition")
+		if err != nil {
+			return err
+		}
+		time.Sleep(time.Duration(s.rng.IntN(600)) * time.Millisecond) // the fault's moment
+		p.kill()
+	}
+	if err := s.emptyGroup(ctx); err != nil { // one that was killed behind its move is a member
+		return err
+	}
+	p, err := s.run("a", "--repartition")
+	if err != nil {
+		return err
+	}
+	s.runners["a"] = p
+	if err := s.awaitPlan(ctx, 2*scenePartitions); err != nil {
+		return err
+	}
+	if err := s.produce(ctx, 150); err != nil {
+		return err
+	}
+	return s.awaitProgress(ctx, int64(len(s.rows))) // it is a member of the group before anything else happens to it
+}
+
+// awaitPlan waits until the pipeline's plan has so many partitions of the source.
+func (s *scene) awaitPlan(ctx context.Context, partitions int32) error {
+	ctx, cancel := context.WithTimeout(ctx, sceneLimit)
+	defer cancel()
+	for {
+		var plan struct {
+			Topics map[string]struct {
+				Partitions int32 `json:"partitions"`
+			} `json:"topics"`
+		}
+		err := broker.ReadAll(ctx, s.broker, s.topic("plan"), nil, func(r *kgo.Record) error { return json.Unmarshal(r.Value, &plan) })
+		if err != nil {
+			return err
+		}
+		if plan.Topics[s.topic("in")].Partitions == partitions {
+			return nil
+		}
+		if err := broker.Sleep(ctx, 50*time.Millisecond); err != nil {
+			return fmt.Errorf("the state is not moved after %s: %q", sceneLimit, s.runners["a"].lastWords())
+		}
+	}
+}
+
+func recreateChangelog(ctx context.Context, s *scene) error {
+	if err := deleteTopic("stage1.changelog")(ctx, s); err != nil {
+		return err
+	}
+	return s.make(ctx, broker.Topic{Name: s.topic("stage1.changelog"), Partitions: scenePartitions, CleanupPolicy: "compact"})
+}
+
+// make makes a topic as soon as the broker lets go of the one that had its name.
+func (s *scene) make(ctx context.Context, t broker.Topic) error {
+	ctx, cancel := context.WithTimeout(ctx, sceneLimit)
+	defer cancel()
+	for {
+		err := broker.EnsureTopics(ctx, s.admin, []broker.Topic{t})
+		if err == nil {
+			return nil
+		}
+		if broker.Sleep(ctx, 50*time.Millisecond) != nil {
+			return err
+		}
+	}
+}
+
+// truncate deletes the records of some partitions of a topic up to their ends.
+func (s *scene) truncate(ctx context.Context, topic string) (before map[int32]int64, err error) {
+	ends, err := s.admin.ListEndOffsets(ctx, topic)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return nil, err
+	}
+	before = make(map[int32]int64)
+	var cut kadm.Offsets
+	ends.Each(func(o kadm.ListedOffset) {
+		if o.Offset > 0 && (len(before) == 0 || s.rng.IntN(2) == 0) {
+			before[o.Partition] = o.Offset
+			cut.AddOffset(topic, o.Partition, o.Offset, -1)
+		}
+	})
+	answer, err := s.admin.DeleteRecords(ctx, cut)
+	if err != nil {
+		return nil, err
+	}
+	return before, answer.Error()
+}
+
+// truncateChangelog deletes records of a topic whose policy allows it meanwhile, as Kafka demands.
+func truncateChangelog(ctx context.Context, s *scene) error {
+	if err := s.configureChangelog(ctx, "cleanup.policy", "compact,delete"); err != nil {
+		return err
+	}
+	if _, err := s.truncate(ctx, s.topic("stage1.changelog")); err != nil {
+		return err
+	}
+	return s.configureChangelog(ctx, "cleanup.policy", "compact")
+}
+
+func uncompact(ctx context.Context, s *scene) error {
+	if err := s.configureChangelog(ctx, "cleanup.policy", "delete"); err != nil {
+		return err
+	}
+	return s.configureChangelog(ctx, "retention.ms", "3600000")
+}
+
+// configureChangelog sets a setting of the changelog.
+func (s *scene) configureChangelog(ctx context.Context, name, value string) error {
+	answer, err := s.admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: name, Value: &value}}, s.topic("stage1.changelog"))
+	if err != nil {
+		return err
+	}
+	for _, a := range answer {
+		if a.Err != nil {
+			return a.Err
+		}
+	}
+	return nil
+}
+
+// recreateSource takes with the topic those rows that nobody had read.
+func recreateSource(ctx context.Context, s *scene) error {
+	if err := s.dropUnread(ctx, nil); err != nil {
+		return err
+	}
+	if _, err := s.admin.DeleteTopic(ctx, s.topic("in")); err != nil {
+		return err
+	}
+	s.client.PurgeTopicsFromClient(s.topic("in"))
+	return s.make(ctx, broker.Topic{Name: s.topic("in"), Partitions: scenePartitions})
+}
+
+func truncateSource(ctx context.Context, s *scene) error {
+	if err := s.produce(ctx, 200); err != nil { // so that there is something unread
+		return err
+	}
+	before, err := s.truncate(ctx, s.topic("in"))
+	if err != nil {
+		return err
+	}
+	return s.dropUnread(ctx, before)
+}
+
+// dropUnread takes rows out of what is expected that the pipeline has not read and never will:
+// those before an offset of some partitions, or, with nil, all.
+func (s *scene) dropUnread(ctx context.Context, before map[int32]int64) error {
+	read, err := s.committed(ctx)
+	if err != nil {
+		return err
+	}
+	kept := s.rows[:0]
+	for _, r := range s.rows {
+		limit, cut := before[r.partition]
+		if r.offset >= read[r.partition] && (before == nil || cut && r.offset < limit) {
+			continue
+		}
+		kept = append(kept, r)
+	}
+	s.rows = kept
+	return nil
+}
+
+// restoreState puts back a copy of the state directory that is older than the changelog.
+func restoreState(ctx context.Context, s *scene) error {
+	s.state = true
+	if err := s.stop(ctx); err != nil {
+		return err
+	}
+	backup := filepath.Join(s.dir, "backup")
+	for _, instance := range s.instances() {
+		if _, err := os.Stat(s.stateDir(instance)); err == nil {
+			if err := os.CopyFS(filepath.Join(backup, instance), os.DirFS(s.stateDir(instance))); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.resume(); err != nil {
+		return err
+	}
+	if err := s.produce(ctx, 400); err != nil {
+		return err
+	}
+	if err := s.awaitProgress(ctx, int64(len(s.rows))-s.rng.Int64N(200)); err != nil {
+		return err
+	}
+	if err := s.stop(ctx); err != nil {
+		return err
+	}
+	for _, instance := range s.instances() {
+		if err := os.RemoveAll(s.stateDir(instance)); err != nil {
+			return err
+		}
+		if _, err := os.Stat(filepath.Join(backup, instance)); err == nil {
+			if err := os.CopyFS(s.stateDir(instance), os.DirFS(filepath.Join(backup, instance))); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// secondPipeline starts another pipeline of the same name, over another source, which must refuse.
+func secondPipeline(ctx context.Context, s *scene) error {
+	other := `SET 'pipeline.name' = '` + s.name + `';
+CREATE TABLE rows_in (k STRING, v BIGINT) WITH ('connector' = 'kafka', 'topic' = '` + s.topic("in") + `', 'value.format' = 'json',
+  'scan.startup.mode' = 'earliest-offset');
+CREATE TABLE copies (k STRING, v BIGINT) WITH ('connector' = 'kafka', 'topic' = '` + s.topic("copies") + `', 'value.format' = 'json',
+  'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = 'copies');
+INSERT INTO copies SELECT k, v FROM rows_in WHERE v > 500;
+`
+	file := filepath.Join(s.dir, "other.sql")
+	if err := os.WriteFile(file, []byte(other), 0o600); err != nil {
+		return err
+	}
+	p, err := s.weir.start(s.dir, "other", "run", file, "--brokers", s.broker.Brokers[0], "--instance", "other", "--state-dir", "none",
+		"--session-timeout", sceneSession.String(), "--transaction-timeout", sceneTx.String())
+	if err != nil {
+		return err
+	}
+	defer p.kill()
+	code, err := p.wait(ctx, 20*time.Second)
+	if err != nil {
+		return fmt.Errorf("another pipeline of the name runs beside the first: %w", err)
+	}
+	if code == 0 || !regexp.MustCompile(`(?s)other SQL|name`).MatchString(p.lastWords()) {
+		return fmt.Errorf("another pipeline of the name ended with %d: %q", code, p.lastWords())
+	}
+	return nil
+}
+
+// foreignPartitioner writes known keys to partitions that Kafka's Java clients would not choose.
+func foreignPartitioner(ctx context.Context, s *scene) error {
+	partitioner := kgo.StickyKeyPartitioner(nil).ForTopic("")
+	client, err := broker.Connect(ctx, s.broker, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	s.clock = s.clock.Add(time.Millisecond)
+	stray := s.rows[s.rng.IntN(len(s.rows))]
+	stray.TS = s.clock
+	record := s.record(stray)
+	home := partitioner.Partition(record, scenePartitions)
+	record.Partition = int32((home + 1 + s.rng.IntN(scenePartitions-1)) % scenePartitions) //nolint:gosec // few
+	return client.ProduceSync(ctx, record).FirstErr()                                      // it is refused, so that nothing must come of it
+}
+
+// stopInCommit ends the pipeline with SIGTERM again and again while it commits, and looks each time
+// whether readers are held.
+func stopInCommit(ctx context.Context, s *scene) error {
+	s.kill9 = false
+	for range 3 {
+		if err := s.resume(); err != nil {
+			return err
+		}
+		if err := s.produce(ctx, 300); err != nil {
+			return err
+		}
+		if err := s.awaitProgress(ctx, int64(len(s.rows))-s.rng.Int64N(300)); err != nil {
+			return err
+		}
+		time.Sleep(time.Duration(s.rng.IntN(60)) * time.Millisecond) // the fault's moment
+		var all []*process
+		for instance, p := range s.runners {
+			delete(s.runners, instance)
+			all = append(all, p)
+			if err := p.signal(syscall.SIGTERM); err != nil {
+				return err
+			}
+		}
+		for _, p := range all {
+			code, err := p.wait(ctx, sceneLimit)
+			if err != nil {
+				return err
+			}
+			if code != 0 && code != interrupted {
+				return fmt.Errorf("stopped with SIGTERM, it ended with %d: %q", code, p.lastWords())
+			}
+		}
+		held, err := s.openTransactions(ctx)
+		if err != nil {
+			return err
+		}
+		if len(held) > 0 {
+			return fmt.Errorf("a stop with exit 0 left a transaction open: %v", held)
+		}
+	}
+	return nil
+}
+
+// boundedRun stops the pipeline for good: what is left is read by one run that ends at the end of
+// the source.
+func boundedRun(ctx context.Context, s *scene) error {
+	s.bounded = true
+	return s.stop(ctx)
+}

@@ -1,0 +1,257 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"syscall"
+	"time"
+
+	"weir.example/weir/internal/broker"
+)
+
+// member is a process that a run keeps alive: whenever it ends, it is started again, but while a
+// fault holds it down.
+type member struct {
+	weir Weir
+	dir  string
+	name string
+	args []string
+	exit func(name string, code int, words string) // told of each end that was not asked for
+
+	mu   sync.Mutex
+	now  *process
+	down bool // held by a fault, or stopped for good
+}
+
+// restartDelay is how long a member that has ended by itself stays away, as under a service
+// manager.
+const restartDelay = 500 * time.Millisecond
+
+// up starts the member.
+func (m *member) up() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.down = false
+	return m.start()
+}
+
+func (m *member) start() error {
+	p, err := m.weir.start(m.dir, m.name, m.args...)
+	if err != nil {
+		return err
+	}
+	m.now = p
+	go m.watch(p)
+	return nil
+}
+
+// watch starts the member again when this life of it has ended.
+func (m *member) watch(p *process) {
+	<-p.exited
+	time.Sleep(restartDelay)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down || m.now != p {
+		return
+	}
+	m.exit(m.name, p.cmd.ProcessState.ExitCode(), p.lastWords())
+	if err := m.start(); err != nil {
+		m.exit(m.name, -1, err.Error())
+	}
+}
+
+// kill ends the member with kill -9, and keeps it down.
+func (m *member) kill() {
+	m.mu.Lock()
+	m.down = true
+	p := m.now
+	m.mu.Unlock()
+	if p != nil {
+		p.kill()
+	}
+}
+
+// stop asks the member to end, and keeps it down.
+func (m *member) stop(ctx context.Context, limit time.Duration) (code int, err error) {
+	m.mu.Lock()
+	m.down = true
+	p := m.now
+	m.mu.Unlock()
+	if p == nil || !p.alive() {
+		return 0, nil
+	}
+	return p.stop(ctx, limit)
+}
+
+// pause stops the member where it is (SIGSTOP).
+func (m *member) pause() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now.signal(syscall.SIGSTOP)
+}
+
+// proceed lets a paused member go on.
+func (m *member) proceed() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now.signal(syscall.SIGCONT)
+}
+
+// replace stops the process where it is, and starts another in its place. The sleeping one is
+// returned.
+func (m *member) replace() (zombie *process, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	zombie = m.now
+	if err := zombie.signal(syscall.SIGSTOP); err != nil {
+		return nil, err
+	}
+	return zombie, m.start()
+}
+
+// pid is the process id of this life.
+func (m *member) pid() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now.cmd.Process.Pid
+}
+
+// exits counts the ends of processes that nobody had asked for, by what they said.
+type exits struct {
+	mu  sync.Mutex
+	all map[string]int
+}
+
+func (e *exits) add(name string, code int, words string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.all == nil {
+		e.all = make(map[string]int)
+	}
+	if len(words) > 300 {
+		words = words[:300] + "…"
+	}
+	e.all[fmt.Sprintf("%s, exit %d: %s", name, code, words)]++
+}
+
+func (e *exits) list() map[string]int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return maps.Clone(e.all)
+}
+
+// Names of the flow's pipeline and topics.
+const (
+	flowName    = "chaos"
+	flowWindows = flowName + ".windows"
+	flowDevices = flowName + ".devices"
+	flowSensors = flowName + ".sensors"
+	flowWindow  = 10 * time.Second
+	flowDelay   = 5 * time.Second // of its watermark
+)
+
+// flowSQL is the stateful pipeline that faults happen to: windows and groups of the key of the
+// readings, and groups of another key through a repartition topic.
+const flowSQL = `SET 'pipeline.name' = '` + flowName + `';
+CREATE TABLE readings (
+  device_id STRING,
+  sensor STRING,
+  ` + "`value`" + ` DOUBLE,
+  seq BIGINT,
+  ts TIMESTAMP_LTZ(3),
+  WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
+) WITH (
+  'connector' = 'kafka', 'topic' = 'sensor_data_tx', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json',
+  'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset'
+);
+CREATE TABLE windows (
+  device_id STRING, sensor STRING, window_start TIMESTAMP(3), window_end TIMESTAMP(3), readings BIGINT, minimum DOUBLE, maximum DOUBLE
+) WITH (
+  'connector' = 'kafka', 'topic' = '` + flowWindows + `', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json',
+  'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = 'chaos-windows'
+);
+CREATE TABLE devices (
+  k STRING, n BIGINT, total BIGINT, PRIMARY KEY (k) NOT ENFORCED
+) WITH (
+  'connector' = 'upsert-kafka', 'topic' = '` + flowDevices + `', 'key.format' = 'raw', 'value.format' = 'json',
+  'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = 'chaos-devices'
+);
+CREATE TABLE sensors (
+  k STRING, n BIGINT, total BIGINT, PRIMARY KEY (k) NOT ENFORCED
+) WITH (
+  'connector' = 'upsert-kafka', 'topic' = '` + flowSensors + `', 'key.format' = 'raw', 'value.format' = 'json',
+  'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = 'chaos-sensors'
+);
+EXECUTE STATEMENT SET
+BEGIN
+INSERT INTO windows SELECT device_id, sensor, window_start, window_end, COUNT(*), MIN(` + "`value`" + `), MAX(` + "`value`" + `)
+FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY device_id, sensor, window_start, window_end;
+INSERT INTO devices SELECT device_id, COUNT(*), SUM(seq) FROM readings GROUP BY device_id;
+INSERT INTO sensors SELECT sensor, COUNT(*), SUM(seq) FROM readings GROUP BY sensor;
+END;
+`
+
+// Timeouts of the flow's processes, which zombies sleep past.
+const (
+	flowSession = 6 * time.Second
+	flowTx      = 8 * time.Second
+)
+
+// producerArgs are those of a producer of the flow.
+func (r *run) producerArgs(i int) []string {
+	return []string{
+		"produce", "--brokers", r.clients(), "--devices", fmt.Sprint(r.Devices), "--device-prefix", fmt.Sprintf("p%d-", i), "--name", fmt.Sprintf("chaos-%d", i),
+		"--seed", fmt.Sprint(r.Seed + uint64(i)), "--rate", fmt.Sprint(r.Rate / producers), "--repeats", "0.01", "--out-of-order", "0.005", "--mark", //nolint:gosec // small
+		"--ack-log", r.ackLog(i), "--transaction-timeout", flowTx.String(),
+	}
+}
+
+// engineArgs are those of a process of the flow's pipeline.
+func (r *run) engineArgs(instance string) []string {
+	return []string{
+		"run", r.file("chaos.sql"), "--brokers", r.clients(), "--instance", instance, "--parallelism", "2", "--state-dir", r.file("state-" + instance),
+		"--session-timeout", flowSession.String(), "--transaction-timeout", flowTx.String(), "--log-level", "info",
+	}
+}
+
+// drain lets the flow come to rest: producers end, and the pipeline processes all that they have
+// written.
+func (r *run) drain(ctx context.Context) error {
+	for _, m := range r.producers {
+		if _, err := m.stop(ctx, time.Minute); err != nil {
+			return fmt.Errorf("stop %s: %w", m.name, err)
+		}
+	}
+	for _, m := range r.engines {
+		if code, err := m.stop(ctx, time.Minute); err != nil {
+			return fmt.Errorf("stop %s: %w", m.name, err)
+		} else if code != 0 {
+			r.exits.add(m.name, code, "stopped with SIGTERM: "+m.now.lastWords())
+		}
+	}
+	if err := r.cluster.rest(ctx); err != nil {
+		return err
+	}
+	for try := 0; ; try++ {
+		p, err := r.Weir.start(r.Dir, "last", append(r.engineArgs("e0"), "--until-end")...)
+		if err != nil {
+			return err
+		}
+		code, err := p.wait(ctx, 5*time.Minute)
+		if err != nil {
+			return fmt.Errorf("run the pipeline to the end: %w", err)
+		}
+		if code == 0 {
+			return nil
+		}
+		if try == 3 {
+			return fmt.Errorf("run the pipeline to the end: exit %d: %s", code, p.lastWords())
+		}
+		r.exits.add("last", code, p.lastWords())
+		if err := broker.Sleep(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/audit"
+	"weir.example/weir/internal/broker"
+)
+
+// Oracle says whether what lies in the topics of a flow is right. It trusts no counter of the
+// system: acknowledgements that producers logged, and the records themselves, are all it has.
+type Oracle struct {
+	Broker broker.Config
+	Acks   []string      // logs of acknowledgements
+	Stats  bool          // device_stats is computed, too
+	Wait   time.Duration // how long open transactions may take to end; default 60 s
+}
+
+// Verdict is what the oracle found.
+type Verdict struct {
+	Audit  *audit.Report `json:"audit"`
+	Groups int           `json:"groups"`          // compared with an own computation
+	Wrong  []string      `json:"wrong,omitempty"` // groups, and open transactions
+}
+
+// Clean reports whether all is right.
+func (v *Verdict) Clean() bool { return v.Audit.Clean() && len(v.Wrong) == 0 }
+
+// Findings are examples of what is wrong.
+func (v *Verdict) Findings() []string {
+	var all []string
+	for _, f := range v.Audit.Findings {
+		all = append(all, fmt.Sprintf("%s %s: %s", f.Check, f.Problem, f.Where))
+	}
+	if len(all) == 0 && !v.Audit.Clean() {
+		all = append(all, "the checker counts faults without an example")
+	}
+	return append(all, v.Wrong...)
+}
+
+// Check checks a flow that runs: C1 to C6 and C8 of the readings and of the windows.
+func (o Oracle) Check(ctx context.Context) (*Verdict, error) {
+	c := audit.Config{
+		Broker: o.Broker, Acks: o.Acks, Wait: o.Wait,
+		Windows: audit.WindowConfig{Topic: flowWindows, Size: flowWindow, Late: flowName + ".late", DLQ: flowName + ".dlq", Delay: flowDelay},
+	}
+	if !o.Stats {
+		c.StatsTopic, c.DLQTopic, c.Group = "no-stats", "no-letters", "no-group"
+	}
+	r, err := audit.Verify(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return &Verdict{Audit: r}, nil
+}
+
+// Final checks a flow that has come to rest: what Check does, that the pipeline has processed all,
+// and that its groups equal an offline recomputation.
+func (o Oracle) Final(ctx context.Context) (*Verdict, error) {
+	v, err := o.Check(ctx)
+	if err != nil {
+		return nil, err
+	}
+	want, err := o.recompute(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for table, groups := range want {
+		came, err := o.groups(ctx, table)
+		if err != nil {
+			return nil, err
+		}
+		v.Groups += len(groups)
+		v.Wrong = append(v.Wrong, compareGroups(table, groups, came)...)
+	}
+	return v, nil
+}
+
+// recompute counts the readings by device and by sensor.
+func (o Oracle) recompute(ctx context.Context) (map[string]map[string]figure, error) {
+	groups := map[string]map[string]figure{flowDevices: {}, flowSensors: {}}
+	err := broker.ReadAll(ctx, o.Broker, "sensor_data_tx", nil, func(r *kgo.Record) error {
+		var reading struct {
+			Device string `json:"device_id"`
+			Sensor string `json:"sensor"`
+			Seq    int64  `json:"seq"`
+		}
+		if err := json.Unmarshal(r.Value, &reading); err != nil {
+			return fmt.Errorf("read reading at %s-%d, offset %d: %w", r.Topic, r.Partition, r.Offset, err)
+		}
+		groups[flowDevices][reading.Device] = groups[flowDevices][reading.Device].plus(reading.Seq)
+		groups[flowSensors][reading.Sensor] = groups[flowSensors][reading.Sensor].plus(reading.Seq)
+		return nil
+	})
+	return groups, err
+}
+
+// groups are the results of a group by its key.
+func (o Oracle) groups(ctx context.Context, topic string) (map[string]figure, error) {
+	came := make(map[string]figure)
+	err := broker.ReadAll(ctx, o.Broker, topic, nil, func(r *kgo.Record) error {
+		if r.Value == nil {
+			delete(came, string(r.Key))
+			return nil
+		}
+		var f figure
+		if err := json.Unmarshal(r.Value, &f); err != nil {
+			return fmt.Errorf("read result at %s-%d, offset %d: %w", r.Topic, r.Partition, r.Offset, err)
+		}
+		came[string(r.Key)] = f
+		return nil
+	})
+	return came, err
+}
+
+func compareGroups(topic string, want, came map[string]figure) (wrong []string) {
+	for _, k := range slices.Sorted(maps.Keys(want)) {
+		if came[k] != want[k] {
+			wrong = append(wrong, fmt.Sprintf("C4 %s of %s: count and sum %v, expected %v", topic, k, came[k], want[k]))
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(came)) {
+		if _, ok := want[k]; !ok {
+			wrong = append(wrong, fmt.Sprintf("C4 %s of %s: %v, and there is no reading of it", topic, k, came[k]))
+		}
+	}
+	return wrong
+}
+
+// verifyWhileItRuns checks the flow again and again. A check that a fault keeps from its end is
+// tried again.
+func (r *run) verifyWhileItRuns(ctx context.Context) {
+	for broker.Sleep(ctx, r.VerifyEvery) == nil {
+		v, err := r.oracle().Check(ctx)
+		switch {
+		case err != nil:
+			r.Logger.Info("a check could not be completed", "err", err)
+			r.report.ChecksBroken++
+		case v.Clean():
+			r.report.ChecksDone++
+		default:
+			r.report.ChecksDone++
+			for _, f := range v.Findings() {
+				r.fail("check %d, %s after the start: %s", r.report.ChecksDone, time.Since(r.report.Began).Round(time.Second), f)
+			}
+		}
+	}
+}
+
+func (r *run) oracle() Oracle {
+	return Oracle{Broker: r.direct(), Acks: r.acks(), Stats: true}
+}
+
+// judge gives the final verdict.
+func (r *run) judge(ctx context.Context) error {
+	v, err := r.oracle().Final(ctx)
+	if err != nil {
+		return fmt.Errorf("check the result: %w", err)
+	}
+	r.report.Final = v
+	for _, f := range v.Findings() {
+		r.fail("at the end: %s", f)
+	}
+	open, err := broker.ListTransactions(ctx, r.client, time.Now())
+	if err != nil {
+		return fmt.Errorf("list transactions: %w", err)
+	}
+	for _, t := range open {
+		if time.Duration(t.Age) > time.Duration(t.Timeout)+10*time.Second {
+			r.fail("at the end: C8 transaction of %q (producer %d) is open for %s", t.TransactionalID, t.ProducerID, time.Duration(t.Age).Round(time.Second))
+		}
+	}
+	if r.report.Final.Audit.Records == 0 {
+		return errors.New("no readings were written: the run proves nothing")
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package chaos
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+)
+
+// row is one row of an accident's source. Its figures are whole, so that sums are exact in any
+// order.
+type row struct {
+	Key   string
+	Value int64
+	TS    time.Time
+
+	partition int32
+	offset    int64
+}
+
+// Sizes of an accident's workload.
+const (
+	rowKeys    = 40
+	rowClasses = 7 // of values, which meet through an exchange
+	rowWindow  = 10 * time.Second
+)
+
+// endOfTime is far beyond every row: a row with this time closes all windows of its partition.
+var endOfTime = time.Date(2035, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// pipelineSQL is the stateful pipeline of an accident: windows and groups of the source's key, and
+// groups of another key through a repartition topic.
+func pipelineSQL(name string, bounded bool) string {
+	mode := ""
+	if bounded {
+		mode = "\n  'scan.bounded.mode' = 'latest-offset',"
+	}
+	text := `SET 'pipeline.name' = '$NAME';
+CREATE TABLE rows_in (
+  k STRING,
+  v BIGINT,
+  ts TIMESTAMP_LTZ(3),
+  WATERMARK FOR ts AS ts
+) WITH (
+  'connector' = 'kafka', 'topic' = '$NAME.in', 'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'json',
+  'value.json.timestamp-format.standard' = 'ISO-8601',$MODE
+  'scan.startup.mode' = 'earliest-offset'
+);
+CREATE TABLE windows (
+  k STRING, window_start TIMESTAMP(3), n BIGINT, total BIGINT
+) WITH (
+  'connector' = 'kafka', 'topic' = '$NAME.windows', 'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'json',
+  'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '$NAME-w'
+);
+CREATE TABLE totals (
+  k STRING, n BIGINT, total BIGINT, PRIMARY KEY (k) NOT ENFORCED
+) WITH (
+  'connector' = 'upsert-kafka', 'topic' = '$NAME.totals', 'key.format' = 'raw', 'value.format' = 'json',
+  'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '$NAME-t'
+);
+CREATE TABLE classes (
+  k STRING, n BIGINT, total BIGINT, PRIMARY KEY (k) NOT ENFORCED
+) WITH (
+  'connector' = 'upsert-kafka', 'topic' = '$NAME.classes', 'key.format' = 'raw', 'value.format' = 'json',
+  'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '$NAME-c'
+);
+EXECUTE STATEMENT SET
+BEGIN
+INSERT INTO windows SELECT k, window_start, COUNT(*), SUM(v)
+FROM TABLE(TUMBLE(TABLE rows_in, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY k, window_start, window_end;
+INSERT INTO totals SELECT k, COUNT(*), SUM(v) FROM rows_in GROUP BY k;
+INSERT INTO classes SELECT k, COUNT(*), SUM(v) FROM (SELECT CAST(MOD(v, 7) AS STRING) AS k, v FROM rows_in) GROUP BY k;
+END;
+`
+	return strings.NewReplacer("$NAME", name, "$MODE", mode).Replace(text)
+}
+
+// figure is a count and a sum: of a window, or of a group.
+type figure struct {
+	N     int64 `json:"n"`
+	Total int64 `json:"total"`
+}
+
+func (f figure) plus(v int64) figure { return figure{f.N + 1, f.Total + v} }
+
+func (f figure) within(limit figure) bool { return f.N <= limit.N && f.Total <= limit.Total }
+
+type windowKey struct {
+	key   string
+	start string // as the sink's JSON has it
+}
+
+// outcome is what a pipeline makes of rows: by arithmetic on the rows, or as its topics say.
+type outcome struct {
+	windows map[windowKey][]figure // more than one figure of a window is a duplicate
+	groups  map[string]figure      // of both tables: totals/KEY and classes/KEY
+}
+
+func newOutcome() outcome {
+	return outcome{windows: make(map[windowKey][]figure), groups: make(map[string]figure)}
+}
+
+// expect computes what must come of rows: an own arithmetic, which shares no code with the engine.
+// Where the source has ended, so have all windows.
+func expect(rows []row, ended bool) outcome {
+	o := newOutcome()
+	for _, r := range rows {
+		for _, g := range []string{"totals/" + r.Key, fmt.Sprintf("classes/%d", r.Value%rowClasses)} {
+			o.groups[g] = o.groups[g].plus(r.Value)
+		}
+		if !ended && !r.TS.Before(endOfTime) {
+			continue // its window stays open
+		}
+		w := windowKey{r.Key, r.TS.Truncate(rowWindow).Format("2006-01-02 15:04:05")}
+		if o.windows[w] == nil {
+			o.windows[w] = []figure{{}}
+		}
+		o.windows[w][0] = o.windows[w][0].plus(r.Value)
+	}
+	return o
+}
+
+// readOutcome reads what the pipeline has written.
+func readOutcome(ctx context.Context, at broker.Config, name string) (outcome, error) {
+	o := newOutcome()
+	err := broker.ReadAll(ctx, at, name+".windows", nil, func(r *kgo.Record) error {
+		var w struct {
+			K           string `json:"k"`
+			WindowStart string `json:"window_start"`
+			figure
+		}
+		if err := json.Unmarshal(r.Value, &w); err != nil {
+			return fmt.Errorf("read window %q: %w", r.Value, err)
+		}
+		start, _, _ := strings.Cut(w.WindowStart, ".")
+		k := windowKey{w.K, strings.Replace(start, "T", " ", 1)}
+		o.windows[k] = append(o.windows[k], w.figure)
+		return nil
+	})
+	if err != nil {
+		return o, err
+	}
+	for _, table := range []string{"totals", "classes"} {
+		err := broker.ReadAll(ctx, at, name+"."+table, nil, func(r *kgo.Record) error {
+			group := table + "/" + string(r.Key)
+			if r.Value == nil {
+				delete(o.groups, group)
+				return nil
+			}
+			var f figure
+			if err := json.Unmarshal(r.Value, &f); err != nil {
+				return fmt.Errorf("read group %q: %w", r.Value, err)
+			}
+			o.groups[group] = f
+			return nil
+		})
+		if err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// compare says what is wrong with the rows that came; nil where nothing is. Rows that a pipeline
+// has written before it refused to go on are partial: they may lack windows and counts, but must
+// contain none that is wrong.
+func (o outcome) compare(came outcome, partial bool) []string {
+	var wrong []string
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	for _, w := range sortedWindows(came.windows) {
+		got, want := came.windows[w], o.windows[w]
+		switch {
+		case len(got) > 1:
+			say("window %s %s came %d times: %v, expected once", w.key, w.start, len(got), got)
+		case len(want) == 0:
+			say("window %s %s came as %v, expected none", w.key, w.start, got[0])
+		case got[0] != want[0]:
+			say("window %s %s came as %v, expected %v", w.key, w.start, got[0], want[0])
+		}
+	}
+	for _, w := range sortedWindows(o.windows) {
+		if len(came.windows[w]) == 0 && !partial {
+			say("window %s %s is missing, expected %v", w.key, w.start, o.windows[w][0])
+		}
+	}
+	for _, g := range slices.Sorted(maps.Keys(came.groups)) {
+		got, want := came.groups[g], o.groups[g]
+		if got != want && (!partial || !got.within(want)) {
+			say("%s came as %v, expected %v", g, got, want)
+		}
+	}
+	for _, g := range slices.Sorted(maps.Keys(o.groups)) {
+		if _, ok := came.groups[g]; !ok && !partial {
+			say("%s is missing, expected %v", g, o.groups[g])
+		}
+	}
+	return wrong
+}
+
+func sortedWindows(windows map[windowKey][]figure) []windowKey {
+	return slices.SortedFunc(maps.Keys(windows), func(a, b windowKey) int {
+		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.start, b.start))
+	})
+}

@@ -1,0 +1,392 @@
+// Package chaos lets things go wrong while readings flow, on purpose, and proves that the rows are
+// right all the same.
+//
+//	run.go       a run: the flow, its faults in turn, and the end
+//	flow.go      the processes of the flow, which are kept alive: producers, and a stateful
+//	             pipeline over what they write
+//	cluster.go   the brokers: of weir kafka up, or the embedded one of a weir up
+//	fault.go     kinds of faults; faults.go kills, sleeps, elections and disks; network.go the
+//	             proxies
+//	watch.go     a reader that sees when commits come, and how long they don't
+//	oracle.go    the verdict: weir verify's checker, and an offline recomputation of the groups
+//	report.go    what a run has found, as JSON and as a page
+//	accident.go  what operators do to a pipeline, one at a time; accidents.go its kinds, scene.go
+//	             the pipeline, rows.go its rows
+//	process.go   weir processes
+//	page.go      reports of several runs as one page
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/stack"
+)
+
+// Config says what a run does.
+type Config struct {
+	Weir     Weir
+	Kafka    *stack.Kafka  // nil: the embedded broker of a weir up that the run starts
+	Dir      string        // logs, state, acknowledgements, data of the embedded broker; must be empty or not there
+	Seed     uint64        // decides faults and their order
+	Duration time.Duration // of the faults; start and end come on top
+	Faults   []string      // names of kinds; default all
+	Rate     float64       // readings a second of all producers; default 3000
+	Devices  int           // of each producer; default 100
+
+	VerifyEvery time.Duration // checks while it runs; default 5 minutes
+	Logger      *slog.Logger
+	OnProgress  func(Progress) // called from time to time, by one goroutine
+}
+
+// Progress is what a run tells while it goes on.
+type Progress struct {
+	Elapsed, Of time.Duration
+	Faults      int
+	Now         string // the fault, or what else happens
+	Readings    int64  // that the watching reader has seen
+	Failures    int
+}
+
+// producers of the flow; beside an embedded broker one of them is the fleet of weir up.
+const producers = 2
+
+// logDiskSize is the disk of the embedded broker's log, where one is made.
+const logDiskSize = "8g"
+
+type run struct {
+	Config
+	rng       *rand.Rand
+	client    *kgo.Client // past the proxies
+	cluster   cluster
+	proxies   []*proxy
+	producers []*member
+	engines   []*member
+	others    []*member
+	accidents *bag[Accident]
+	noDisk    map[string]string // why a folder is on no disk of its own
+	mounted   []string
+	exits     *exits
+	watcher   *watcher
+	report    *Report
+
+	mu       sync.Mutex // of what follows
+	progress Progress
+}
+
+// Run runs the flow and its faults. The report says what was wrong; the error is for what kept the
+// run from its end.
+func Run(ctx context.Context, c Config) (*Report, error) {
+	if c.Rate == 0 {
+		c.Rate = 3000
+	}
+	if c.Devices == 0 {
+		c.Devices = 100
+	}
+	if c.VerifyEvery == 0 {
+		c.VerifyEvery = 5 * time.Minute
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.OnProgress == nil {
+		c.OnProgress = func(Progress) {}
+	}
+	kinds, err := chooseKinds(c.Faults)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{
+		Config: c, rng: rand.New(rand.NewPCG(c.Seed, 0)), //nolint:gosec // faults need no secrets
+		noDisk: make(map[string]string), exits: &exits{}, report: newReport(c),
+	}
+	r.accidents = &bag[Accident]{all: Accidents(), rng: r.rng}
+	r.progress.Of = c.Duration
+	if err := r.start(ctx); err != nil {
+		return r.report, errors.Join(err, r.close(ctx))
+	}
+	err = r.play(ctx, kinds)
+	if err == nil {
+		err = r.end(ctx)
+	}
+	r.report.Exits = r.exits.list()
+	return r.report, errors.Join(err, r.close(ctx))
+}
+
+func (r *run) clients() string {
+	var all []string
+	for _, p := range r.proxies {
+		all = append(all, p.listen)
+	}
+	return strings.Join(all, ",")
+}
+
+func (r *run) direct() broker.Config { return broker.Config{Brokers: r.cluster.direct()} }
+
+func (r *run) ackLog(i int) string { return r.file(fmt.Sprintf("acks-%d.ndjson", i)) }
+
+func (r *run) member(name string, args []string) *member {
+	return &member{weir: r.Weir, dir: r.Dir, name: name, args: args, exit: r.exits.add}
+}
+
+// start makes the proxies and starts brokers, producers and pipeline.
+func (r *run) start(ctx context.Context) error {
+	for _, dir := range []string{r.Dir, r.file("accidents"), r.file("up")} {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(r.file("chaos.sql"), []byte(flowSQL), 0o600); err != nil {
+		return err
+	}
+	if err := r.makeCluster(); err != nil {
+		return err
+	}
+	r.report.Cluster = r.cluster.name()
+	r.mount(r.stateDisk(), "64m")
+	if r.Kafka == nil {
+		r.mount(r.logDisk(), logDiskSize)
+	}
+	if err := r.cluster.start(ctx); err != nil {
+		return err
+	}
+	var err error
+	if r.client, err = broker.Connect(ctx, r.direct()); err != nil {
+		return err
+	}
+	if r.Kafka != nil {
+		if err := r.checkEmpty(ctx); err != nil {
+			return err
+		}
+		r.producers = append(r.producers, r.member("p1", r.producerArgs(1)))
+		r.others = append(r.others, r.member("stats", []string{
+			"consume", "--brokers", r.clients(), "--instance", "stats", "--state-dir", r.file("state-stats"),
+			"--session-timeout", flowSession.String(), "--transaction-timeout", flowTx.String(),
+		}))
+	}
+	r.producers = append(r.producers, r.member("p0", r.producerArgs(0)))
+	r.engines = []*member{r.member("e0", r.engineArgs("e0")), r.member("e1", r.engineArgs("e1"))}
+	for _, all := range [][]*member{r.producers, r.engines, r.others} {
+		for _, m := range all {
+			if err := m.up(); err != nil {
+				return err
+			}
+		}
+	}
+	r.watcher, err = watch(ctx, r.direct(), r.Logger)
+	return err
+}
+
+func (r *run) makeCluster() error {
+	server := proxyServer()
+	add := func(listen, upstream string) error {
+		p, err := newProxy(server, listen, upstream)
+		if err == nil {
+			r.proxies = append(r.proxies, p)
+		}
+		return err
+	}
+	if r.Kafka != nil {
+		r.cluster = &kafkaCluster{r, r.Kafka}
+		for _, n := range r.Kafka.Proxied() {
+			if err := add(n.Advertised, n.Listens); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	ports, err := stack.FreePorts(0, 2)
+	if err != nil {
+		return err
+	}
+	listen, advertised := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
+	r.cluster = &upCluster{run: r, listen: listen, dir: r.logDisk()}
+	return add(advertised, listen)
+}
+
+// mount puts a folder on a disk of its own, where that is possible.
+func (r *run) mount(dir, size string) {
+	err := os.MkdirAll(dir, 0o750)
+	if err == nil {
+		err = mountTmpfs(dir, size)
+	}
+	if err != nil {
+		r.noDisk[dir] = fmt.Sprintf("no file system of its own: %v", err)
+		return
+	}
+	r.mounted = append(r.mounted, dir)
+}
+
+// checkEmpty refuses a cluster on which others have written readings: the run could not tell whose
+// fault a gap is, and its accidents are not for topics of others.
+func (r *run) checkEmpty(ctx context.Context) error {
+	ends, err := kadm.NewClient(r.client).ListEndOffsets(ctx, "sensor_data_tx")
+	if err != nil {
+		return fmt.Errorf("look at the cluster: %w", err)
+	}
+	used := false
+	ends.Each(func(o kadm.ListedOffset) { used = used || o.Offset > 0 })
+	if used {
+		return errors.New("topic sensor_data_tx of this cluster has records already: chaos needs a cluster of its own (weir kafka up --data-dir .weir-chaos)")
+	}
+	return nil
+}
+
+// recoverLimit is how long the flow may take until it commits again on all partitions.
+const recoverLimit = 2 * time.Minute
+
+// play injects faults until the time is over.
+func (r *run) play(ctx context.Context, kinds []Kind) error {
+	if err := r.watcher.awaitFirst(ctx, recoverLimit); err != nil {
+		return fmt.Errorf("the flow does not start: %w", err)
+	}
+	kinds = r.available(kinds)
+	if len(kinds) == 0 {
+		return errors.New("none of these faults can be injected here")
+	}
+	checking, stop := context.WithCancel(ctx)
+	defer stop()
+	var checks sync.WaitGroup
+	checks.Go(func() { r.verifyWhileItRuns(checking) })
+	next := &bag[Kind]{all: kinds, rng: r.rng}
+	began := time.Now()
+	for ctx.Err() == nil && time.Since(began) < r.Duration {
+		k := next.next()
+		r.tell(func(p *Progress) { p.Elapsed, p.Now, p.Readings = time.Since(began), k.Name, r.watcher.count() })
+		f := r.inject(ctx, k)
+		r.report.Faults = append(r.report.Faults, f)
+		r.tell(func(p *Progress) { p.Elapsed, p.Faults, p.Now = time.Since(began), len(r.report.Faults), "" })
+		if f.Failure != "" {
+			r.fail("fault %d, %s (%s): %s", len(r.report.Faults), f.Kind, f.Detail, f.Failure)
+		}
+		if broker.Sleep(ctx, between(r.rng, [2]time.Duration{time.Second, 4 * time.Second})) != nil {
+			break
+		}
+	}
+	stop()
+	checks.Wait()
+	r.report.Took = time.Since(began)
+	r.report.LongestStall = r.watcher.longestStall()
+	return ctx.Err()
+}
+
+// available are the kinds that can be injected here.
+func (r *run) available(kinds []Kind) []Kind {
+	var can []Kind
+	for _, k := range kinds {
+		if why := k.need(r); why != "" {
+			r.report.NotAvailable[k.Name] = why
+			continue
+		}
+		can = append(can, k)
+		if k.twice {
+			can = append(can, k)
+		}
+	}
+	return can
+}
+
+// inject injects a fault, heals it, and waits until the flow commits again.
+func (r *run) inject(ctx context.Context, k Kind) FaultRecord {
+	rec := FaultRecord{Kind: k.Name, At: time.Now()}
+	before, err := r.watcher.ends(ctx, r.client)
+	if err != nil {
+		rec.Failure = err.Error()
+		return rec
+	}
+	f, hold := k.make(r), between(r.rng, k.hold)
+	began := time.Now()
+	detail, err := f.Inject(ctx)
+	rec.Detail = detail
+	if err == nil {
+		err = broker.Sleep(ctx, hold)
+	}
+	healing, cancel := context.WithTimeout(context.WithoutCancel(ctx), recoverLimit)
+	defer cancel()
+	if healed := f.Heal(healing); err == nil {
+		err = healed
+	}
+	rec.Lasted = time.Since(began)
+	if err == nil && k.own == nil {
+		rec.Recovery, err = r.watcher.awaitBeyond(ctx, before, began, recoverLimit)
+	}
+	if err != nil && ctx.Err() == nil {
+		rec.Failure = err.Error()
+	}
+	r.Logger.Info("fault", "kind", k.Name, "detail", rec.Detail, "lasted", rec.Lasted, "recovery", rec.Recovery, "failure", rec.Failure)
+	return rec
+}
+
+func (r *run) tell(change func(*Progress)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(&r.progress)
+	r.OnProgress(r.progress)
+}
+
+func (r *run) fail(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Failures = append(r.report.Failures, fmt.Sprintf(format, args...))
+	r.progress.Failures = len(r.report.Failures)
+}
+
+// end lets the flow come to rest and gives the verdict.
+func (r *run) end(ctx context.Context) error {
+	r.tell(func(p *Progress) { p.Now = "coming to rest" })
+	if err := r.drain(ctx); err != nil {
+		r.fail("%v", err)
+	}
+	r.tell(func(p *Progress) { p.Now = "checking" })
+	return r.judge(ctx)
+}
+
+func (r *run) close(ctx context.Context) error {
+	for _, all := range [][]*member{r.producers, r.engines, r.others} {
+		for _, m := range all {
+			m.kill()
+		}
+	}
+	if r.watcher != nil {
+		r.watcher.close()
+	}
+	if r.client != nil {
+		r.client.Close()
+	}
+	var errs []error
+	if r.cluster != nil {
+		errs = append(errs, r.cluster.close(context.WithoutCancel(ctx)))
+	}
+	for _, p := range r.proxies {
+		errs = append(errs, p.close())
+	}
+	for _, dir := range r.mounted {
+		if dir == r.logDisk() && !r.report.Clean() { // for those who have to find out why
+			errs = append(errs, os.CopyFS(dir+"-failed", os.DirFS(dir)))
+		}
+		errs = append(errs, unmount(dir))
+	}
+	return errors.Join(errs...)
+}
+
+func flowTopics() []string { return []string{"sensor_data_tx", flowWindows, flowDevices, flowSensors} }
+
+func (r *run) acks() []string {
+	all, err := filepath.Glob(r.file("acks-*.ndjson"))
+	if err != nil {
+		return nil // the pattern is right
+	}
+	return all
+}

@@ -1,0 +1,174 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+)
+
+// watcher reads readings and results as anybody would, with read_committed and past the proxies,
+// and sees when commits come.
+type watcher struct {
+	client *kgo.Client
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu       sync.Mutex
+	next     map[partition]int64 // offset after the last record that was seen
+	seen     map[partition]time.Time
+	longest  time.Duration // that a partition which had records had none
+	readings int64
+}
+
+type partition struct {
+	topic string
+	id    int32
+}
+
+// watched are the topics of which every commit of the flow writes to some partition.
+func watched() []string { return []string{"sensor_data_tx", flowDevices} }
+
+func watch(ctx context.Context, at broker.Config, log *slog.Logger) (*watcher, error) {
+	w := &watcher{next: make(map[partition]int64), seen: make(map[partition]time.Time), done: make(chan struct{})}
+	client, err := broker.Connect(ctx, at, kgo.ConsumeTopics(watched()...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.MetadataMinAge(100*time.Millisecond), kgo.MetadataMaxAge(5*time.Second))
+	if err != nil {
+		return nil, err
+	}
+	w.client = client
+	ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		defer close(w.done)
+		for ctx.Err() == nil {
+			w.take(client.PollFetches(ctx), log)
+		}
+	}()
+	return w, nil
+}
+
+func (w *watcher) take(fetches kgo.Fetches, log *slog.Logger) {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fetches.EachError(func(topic string, p int32, err error) { log.Debug("watch", "topic", topic, "partition", p, "err", err) })
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		if len(f.Records) == 0 {
+			return
+		}
+		p := partition{f.Topic, f.Partition}
+		if last, ok := w.seen[p]; ok {
+			w.longest = max(w.longest, now.Sub(last))
+		}
+		w.seen[p] = now
+		w.next[p] = f.Records[len(f.Records)-1].Offset + 1
+		if f.Topic == watched()[0] {
+			w.readings += int64(len(f.Records))
+		}
+	})
+}
+
+func (w *watcher) close() {
+	w.cancel()
+	<-w.done
+	w.client.Close()
+}
+
+// count is how many readings have come.
+func (w *watcher) count() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.readings
+}
+
+// longestStall is the longest time for which a partition had no record.
+func (w *watcher) longestStall() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	longest := w.longest
+	for _, last := range w.seen {
+		longest = max(longest, time.Since(last))
+	}
+	return longest
+}
+
+// ends are the ends of the watched topics: whatever comes beyond them was written later.
+func (w *watcher) ends(ctx context.Context, client *kgo.Client) (map[partition]int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, recoverLimit)
+	defer cancel()
+	listed, err := kadm.NewClient(client).ListEndOffsets(ctx, watched()...)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the ends of the flow: %w", err)
+	}
+	ends := make(map[partition]int64)
+	listed.Each(func(o kadm.ListedOffset) { ends[partition{o.Topic, o.Partition}] = o.Offset })
+	return ends, nil
+}
+
+// awaitBeyond waits until each partition has a committed record beyond its end, and returns how
+// long that took from began on.
+func (w *watcher) awaitBeyond(ctx context.Context, ends map[partition]int64, began time.Time, limit time.Duration) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		behind, latest := w.behind(ends)
+		if len(behind) == 0 {
+			return max(0, latest.Sub(began)), nil
+		}
+		if broker.Sleep(ctx, 5*time.Millisecond) != nil {
+			return limit, fmt.Errorf("no commit on %v within %s", behind, limit)
+		}
+	}
+}
+
+func (w *watcher) behind(ends map[partition]int64) (behind []partition, latest time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for p, end := range ends {
+		if w.next[p] <= end {
+			behind = append(behind, p)
+		}
+		if w.seen[p].After(latest) {
+			latest = w.seen[p]
+		}
+	}
+	return behind, latest
+}
+
+// awaitFirst waits until every partition of the watched topics has had a record.
+func (w *watcher) awaitFirst(ctx context.Context, limit time.Duration) error {
+	deadline := time.Now().Add(limit)
+	for {
+		ends, err := w.ends(ctx, w.client)
+		if err == nil && len(ends) > len(watched()) {
+			_, err = w.awaitBeyond(ctx, map[partition]int64{}, time.Now(), limit)
+			behind, _ := w.behind(zeroes(ends))
+			if err == nil && len(behind) == 0 {
+				return nil
+			}
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("no readings and results on all partitions within %s: %w", limit, err)
+		}
+		if err := broker.Sleep(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func zeroes(ends map[partition]int64) map[partition]int64 {
+	all := make(map[partition]int64, len(ends))
+	for p := range ends {
+		all[p] = 0
+	}
+	return all
+}

@@ -1,0 +1,141 @@
+// Package conformance runs the same SQL on Weir's engine and on Apache Flink, over the same topics
+// of a real broker, and compares what comes out. It is the proof of "one file, two engines".
+//
+//	conformance.go  the two systems, and a pipeline with its test on both
+//	script.go       a pipeline's file for one side: topics, brokers, where sources end; never the
+//	                query
+//	flink.go        the side of Flink: SQL Gateway and JobManager
+//	gateway.go      sessions of the SQL Gateway
+//	golden.go       the rows of Flink that are kept, and Weir's in memory against them
+//	compare.go      the rows of both sides: bags of rows, or what stands in the end where the
+//	                table is an upsert table
+//	expression.go   the scripts of expr/testdata, computed by Flink
+//	refused.go      statements that both must refuse
+//	columns.go      tables over which expressions are computed, on both sides
+//	dealing.go      rows dealt to partitions in several ways, with and without declared keys
+//	types.go        types as the gateway writes them
+//	facts.go        what Flink makes of an expression, kept in testdata/expressions
+//	generate.go     expressions from templates and a seed; families.go has the templates
+//	cases/          pipelines with their tests, in the form of weir test
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/sqltest"
+)
+
+// Lab is a broker and a Flink cluster that reaches it.
+type Lab struct {
+	Brokers []string
+	Gateway string // http://host:port of the SQL Gateway
+	Rest    string // and of the JobManager
+}
+
+// Outcome is what became of a pipeline on both sides.
+type Outcome struct {
+	Tables []TableDiff
+	Inputs int
+}
+
+// Run runs a pipeline over the inputs of its test on both sides. name begins the names of its
+// topics.
+func (l *Lab) Run(ctx context.Context, file, test, name string) (*Outcome, error) {
+	c, err := readCase(file, test)
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.compile()
+	if err != nil {
+		return nil, err
+	}
+	inputs, err := sqltest.Records(p, test)
+	if err != nil {
+		return nil, err
+	}
+	return l.runOver(ctx, c.text, inputs, name)
+}
+
+// runOver runs a pipeline over records that lie in partitions already.
+func (l *Lab) runOver(ctx context.Context, text string, inputs []*kgo.Record, name string) (*Outcome, error) {
+	parsed := func() *sql.Script {
+		s, _ := sql.Parse(text) // it compiles
+		return s
+	}
+	onFlink, onWeir := newScript(parsed(), name, "flink", l.Brokers), newScript(parsed(), name, "weir", l.Brokers)
+	program, err := plan.Compile(onWeir.text(), name)
+	if err != nil {
+		return nil, fmt.Errorf("compile with other topics: %w", err)
+	}
+	if err := l.prepare(ctx, onWeir, onFlink, inputs, name); err != nil {
+		return nil, fmt.Errorf("prepare topics: %w", err)
+	}
+	_, err = engine.Run(ctx, engine.Config{
+		Broker: broker.Config{Brokers: l.Brokers}, Program: program, Instances: []string{"conformance-" + name}, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("run on weir: %w", err)
+	}
+	if err := l.runFlink(ctx, onFlink, name); err != nil {
+		return nil, fmt.Errorf("run on Flink: %w", err)
+	}
+	out := &Outcome{Inputs: len(inputs)}
+	for i, sink := range onWeir.sinks {
+		diff, err := l.compare(ctx, program, sink, onFlink.sinks[i])
+		if err != nil {
+			return nil, err
+		}
+		out.Tables = append(out.Tables, diff)
+	}
+	return out, nil
+}
+
+// prepare makes the topics and writes the inputs: those that are read have as many partitions as
+// the rows lie in, the others one.
+func (l *Lab) prepare(ctx context.Context, weir, flink *script, inputs []*kgo.Record, name string) error {
+	client, err := broker.Connect(ctx, broker.Config{Brokers: l.Brokers}, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.UnknownTopicRetries(50))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	partitions := int32(1)
+	for _, r := range inputs {
+		partitions = max(partitions, r.Partition+1)
+	}
+	admin := kadm.NewClient(client)
+	create := func(partitions int32, policy string, topics ...string) error {
+		forever := "-1" // the readings are old
+		made, err := admin.CreateTopics(ctx, partitions, 1, map[string]*string{"retention.ms": &forever, "cleanup.policy": &policy}, topics...)
+		if err != nil {
+			return err
+		}
+		return made.Error()
+	}
+	if err := create(partitions, "delete", weir.sources...); err != nil {
+		return err
+	}
+	for _, s := range slices.Concat(weir.sinks, flink.sinks) {
+		policy := "delete"
+		if s.upsert {
+			policy = "compact"
+		}
+		if err := create(1, policy, s.topic); err != nil {
+			return err
+		}
+	}
+	for _, r := range inputs {
+		r.Topic = name + "." + r.Topic
+	}
+	return errors.Join(client.ProduceSync(ctx, inputs...).FirstErr())
+}

@@ -1,0 +1,245 @@
+package conformance
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weir.example/weir/internal/sqltest"
+	"weir.example/weir/internal/stack"
+)
+
+var (
+	update  = flag.Bool("golden", false, "keep the rows that Flink gives in golden/")
+	missing = flag.Bool("missing", false, "ask Flink only for rows that are not kept")
+)
+
+// keep compares what Flink gives with what is kept of it, or keeps it.
+func keep(t *testing.T, c *pipelineCase, kept, now *golden) {
+	t.Helper()
+	if *update {
+		if err := now.write(c.file, c.test); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	if kept == nil {
+		t.Error(errNoGolden)
+		return
+	}
+	for table, rows := range now.Tables {
+		if d := difference(table, rows, kept.Tables[table]).String(); d != "" {
+			t.Errorf("Flink (-) gives other rows than those that are kept (+):\n%s", d)
+		}
+	}
+}
+
+// TestGolden compares Weir, in memory, with the rows that Flink gave for the same rows in the same
+// partitions, whatever is polled when and however transactions are cut. It needs no Flink: make
+// conformance asks it.
+func TestGolden(t *testing.T) {
+	k := readKnown(t)
+	queries, tables := 0, 0
+	for _, file := range pipelineFiles(t) {
+		tests, err := sqltest.Tests(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range tests {
+			name := strings.TrimSuffix(filepath.Base(test), ".case")
+			t.Run(filepath.Base(filepath.Dir(file))+"/"+name, func(t *testing.T) {
+				c, err := readCase(file, test)
+				if err != nil {
+					t.Fatal(err)
+				}
+				g, err := readGolden(file, test, c.hash)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p, err := c.compile()
+				if err != nil {
+					t.Fatal(err)
+				}
+				queries += len(p.Sinks)
+				tables += len(g.Tables)
+				seed := 1 + rand.Int64N(1_000_000)
+				for _, o := range []sqltest.Options{{}, {Batch: 3, Crash: true}, {Seed: seed}, {Seed: seed + 1, MaxFired: 1, Crash: true}} {
+					diffs, err := c.against(g, o)
+					if err != nil {
+						t.Fatalf("%+v: %v", o, err)
+					}
+					for _, d := range diffs {
+						at, differs := name+"."+d.Table, d.String()
+						if differs != "" && k[at] == "" {
+							t.Errorf("%+v:\n%s", o, differs)
+						}
+						if differs == "" && k[at] != "" {
+							t.Errorf("%s is listed in testdata/known, and both give the same rows", at)
+						}
+					}
+				}
+			})
+		}
+	}
+	t.Logf("%d INSERTs, %d tables compared with Flink %s", queries, tables, FlinkVersion)
+	const least = 250
+	if queries < least {
+		t.Errorf("%d INSERTs, want at least %d", queries, least)
+	}
+}
+
+// lab starts a broker and a Flink cluster.
+func lab(t *testing.T) *Lab {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a broker and a Flink cluster")
+	}
+	if running := os.Getenv("WEIR_CONFORMANCE_LAB"); running != "" { // broker,gateway,jobmanager: for trying cases, without the start
+		at := strings.Split(running, ",")
+		return &Lab{Brokers: at[:1], Gateway: at[1], Rest: at[2]}
+	}
+	kafka := stack.New(t, 1)
+	flink := stack.NewFlink(t, stack.FlinkOptions{Slots: 12})
+	return &Lab{Brokers: kafka.Brokers(), Gateway: flink.GatewayURL(), Rest: flink.RestURL()}
+}
+
+// TestConformance has real Flink do what Weir does: compute the expressions of scripts, and run
+// pipelines over the same topics of a real broker. make conformance shows what it has compared.
+func TestConformance(t *testing.T) {
+	l := lab(t)
+	testScripts(t, l)
+	testColumns(t, l)
+	testRefused(t, l)
+	testPipelines(t, l)
+}
+
+// sqltestCases are those of sqltest/testdata that end without a clock, and whose topics are either
+// read or written.
+var sqltestCases = []string{"cumulate", "dedup_first", "dedup_late", "first_rows", "group", "grouping_sets", "hop", "idle", "implicit_zone", "latest", "lookup", "many", "over", "over_late", "regroup", "retract", "session", "topn", "topn_updates", "tumble", "unnest"}
+
+func pipelineFiles(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	for _, dir := range []string{"cases", "../../pipelines"} {
+		found, err := filepath.Glob(filepath.Join(dir, "*.sql"))
+		if err != nil || len(found) == 0 {
+			t.Fatal(dir, "has no pipelines", err)
+		}
+		files = append(files, found...)
+	}
+	for _, name := range sqltestCases {
+		files = append(files, "../sqltest/testdata/"+name+".sql")
+	}
+	return files
+}
+
+// testPipelines runs each pipeline of pipelines/, cases/ and sqltest/ on both engines.
+func testPipelines(t *testing.T, l *Lab) {
+	k := readKnown(t)
+	files := pipelineFiles(t)
+	run := strconv.FormatInt(time.Now().UnixMilli(), 36) // topics of an earlier run may be there
+	var queries, rows, identical, others atomic.Int64
+	t.Run("pipelines", func(t *testing.T) {
+		for _, file := range files {
+			tests, err := sqltest.Tests(file)
+			if err != nil || len(tests) == 0 {
+				t.Fatal(file, "has no test", err)
+			}
+			for _, test := range tests {
+				name := strings.TrimSuffix(filepath.Base(test), ".case")
+				t.Run(filepath.Base(filepath.Dir(test))+"/"+name, func(t *testing.T) {
+					t.Parallel()
+					c, err := readCase(file, test)
+					if err != nil {
+						t.Fatal(err)
+					}
+					kept, err := readGolden(file, test, c.hash)
+					if *missing && err == nil {
+						t.Skip("its rows are kept")
+					}
+					out, err := l.Run(t.Context(), file, test, fmt.Sprintf("%s.%s.%s", run, filepath.Base(filepath.Dir(file)), name))
+					var refused *flinkError
+					if errors.As(err, &refused) && k[name] != "" {
+						others.Add(1)
+						keep(t, c, kept, &golden{Hash: c.hash, Refused: true})
+						return
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					if k[name] != "" {
+						t.Errorf("%s is listed in testdata/known, and Flink runs it", name)
+					}
+					of := &golden{Hash: c.hash, Tables: make(map[string][]string)}
+					for _, d := range out.Tables {
+						of.Tables[d.Table] = d.All
+						queries.Add(1)
+						rows.Add(int64(d.Rows))
+						identical.Add(int64(d.Identical))
+						at, differs := name+"."+d.Table, d.String()
+						switch {
+						case differs != "" && k[at] != "":
+							others.Add(1)
+						case differs != "":
+							t.Error("\n" + differs)
+						case k[at] != "":
+							t.Errorf("%s is listed in testdata/known, and both give the same rows", at)
+						}
+					}
+					keep(t, c, kept, of)
+				})
+				t.Run(filepath.Base(filepath.Dir(test))+"/"+name+"/dealt", func(t *testing.T) {
+					t.Parallel()
+					testDealt(t, l, k, file, test, fmt.Sprintf("%s.%s.%s.dealt", run, filepath.Base(filepath.Dir(file)), name))
+				})
+			}
+		}
+	})
+	t.Logf("%d pipelines, %d result tables: %d rows from Flink, %d of them byte for byte those of Weir; %d known differences", len(files), queries.Load(), rows.Load(), identical.Load(), others.Load())
+}
+
+// testDealt has Flink run a pipeline whose rows are spread over four partitions. Where rows are
+// late, what Flink gives depends on its timing.
+func testDealt(t *testing.T, l *Lab, k known, file, test, topics string) {
+	name := strings.TrimSuffix(filepath.Base(test), ".case")
+	c, err := readCase(file, test)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, records, err := c.spread()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := caseHash(c.text, records)
+	kept, err := readGolden(file, dealtTest(test), hash)
+	if *missing && err == nil {
+		t.Skip("its rows are kept")
+	}
+	if _, _, late, err := d.run(test, sqltest.Options{}); err != nil || late > 0 || k[name] != "" {
+		t.Skip("rows are late, or Flink does not run it", err)
+	}
+	out, err := l.runOver(t.Context(), d.text, records, topics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dependent := readDealing(t)
+	of := &golden{Hash: hash, Tables: make(map[string][]string)}
+	for _, table := range out.Tables {
+		at, differs := name+"."+table.Table, table.String()
+		if dependent[at] != "" || dependent[name+dealtTables+table.Table] != "" {
+			continue
+		}
+		if of.Tables[table.Table] = table.All; differs != "" && k[at] == "" {
+			t.Error("\n" + differs)
+		}
+	}
+	keep(t, &pipelineCase{file: file, test: dealtTest(test)}, kept, of)
+}

@@ -1,0 +1,187 @@
+package conformance
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/format"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/sqltest"
+)
+
+// dealtPartitions is how many partitions the rows of a case are dealt to.
+const dealtPartitions = 4
+
+// dealing is a pipeline whose sources declare keys, and how its rows lie in partitions.
+type dealing struct {
+	name   string
+	text   string // of the pipeline
+	spread bool   // rows of a key lie in any partition, not in that of its murmur2
+	any    bool   // the plan does not rely on where they lie
+}
+
+// anyPartition makes a pipeline repartition its rows, whatever keys its tables declare.
+const anyPartition = "SET 'weir.key-partitioning' = 'any';\n"
+
+// dealings are the ways to deal the rows of a pipeline: spread over all partitions; by the keys
+// that its sources declare, if they do; and by each column, and each two columns beside each other,
+// that a source without a key may declare as one so that the plan relies on it. Each of these comes
+// with an exchange, too.
+func (c *pipelineCase) dealings() ([]dealing, error) {
+	p, err := c.compile()
+	if err != nil {
+		return nil, err
+	}
+	all := []dealing{{"spread", anyPartition + c.text, true, true}}
+	add := func(name, text string) {
+		all = append(all, dealing{name: name, text: text}, dealing{name: name, text: anyPartition + text, any: true})
+	}
+	if len(p.Placements()) > 0 {
+		add("as declared", c.text)
+	}
+	for i, key := range keysOf(p) {
+		text, err := c.declare(p, []string{"json", "raw"}[i%2*(2-len(key))], key)
+		if err != nil {
+			return nil, err
+		}
+		declared, err := plan.Compile(text, "declared")
+		if err != nil {
+			continue // the column can't be a key in this format
+		}
+		if len(declared.Placements()) > len(p.Placements()) {
+			add(strings.Join(key, ";"), text)
+		}
+	}
+	return all, nil
+}
+
+// keysOf are the columns of sources without a key, each alone and with the one in front of it.
+func keysOf(p *plan.Program) (keys [][]string) {
+	for _, t := range p.Tables {
+		if !isSource(p, t) || t.Upsert || t.Key.Name != "" {
+			continue
+		}
+		for i, f := range t.Value.Fields {
+			keys = append(keys, []string{f.Name})
+			if i > 0 {
+				keys = append(keys, []string{f.Name, t.Value.Fields[i-1].Name})
+			}
+		}
+	}
+	slices.SortStableFunc(keys, slices.Compare)
+	return slices.CompactFunc(keys, slices.Equal)
+}
+
+// isSource reports a table that is read.
+func isSource(p *plan.Program, t *plan.Table) bool {
+	return slices.ContainsFunc(p.Stages, func(s *plan.Stage) bool {
+		return slices.ContainsFunc(s.Inputs, func(r *plan.Relation) bool {
+			scan, ok := r.Op.(*plan.Scan)
+			return ok && scan.Table == t
+		})
+	})
+}
+
+// declare is the pipeline's text with a key of these columns in each source that has them all and
+// no key yet.
+func (c *pipelineCase) declare(p *plan.Program, encoding string, key []string) (string, error) {
+	script, err := sql.Parse(c.text)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, s := range script.Statements {
+		if create, ok := s.(*sql.CreateTable); ok {
+			t := p.Tables[slices.IndexFunc(p.Tables, func(t *plan.Table) bool { return t.Name == create.Name[len(create.Name)-1].Name })]
+			missing := func(name string) bool {
+				return !slices.ContainsFunc(t.Value.Fields, func(f format.Field) bool { return f.Name == name })
+			}
+			if isSource(p, t) && !t.Upsert && t.Key.Name == "" && !slices.ContainsFunc(key, missing) {
+				o := options{create}
+				o.set("key.format", encoding)
+				o.set("key.fields", strings.Join(key, ";"))
+			}
+		}
+		b.WriteString(sql.Format(s) + ";\n")
+	}
+	return b.String(), nil
+}
+
+// dealtTest names the rows of a test, dealt, among what is kept of Flink.
+func dealtTest(test string) string { return strings.TrimSuffix(test, ".case") + ".dealt" }
+
+// spread deals the rows of a test over all partitions.
+func (c *pipelineCase) spread() (*dealing, []*kgo.Record, error) {
+	d := &dealing{"spread", anyPartition + c.text, true, true}
+	p, err := plan.Compile(d.text, "dealt")
+	if err != nil {
+		return nil, nil, err
+	}
+	records, err := d.deal(p, c.test)
+	return d, records, err
+}
+
+var murmur2 = kgo.StickyKeyPartitioner(nil).ForTopic("")
+
+// deal puts the rows of a test into partitions, each of which has them in the order of the test.
+// Where the test has partitions of its own, that order means nothing across them, and the rows come
+// by their time.
+func (d *dealing) deal(p *plan.Program, test string) ([]*kgo.Record, error) {
+	records, err := sqltest.Records(p, test)
+	if err != nil {
+		return nil, err
+	}
+	table := func(r *kgo.Record) *plan.Table {
+		return p.Tables[slices.IndexFunc(p.Tables, func(t *plan.Table) bool { return t.Topic == r.Topic })]
+	}
+	if slices.ContainsFunc(records, func(r *kgo.Record) bool { return r.Partition > 0 }) {
+		slices.SortStableFunc(records, func(a, b *kgo.Record) int { return eventTime(table(a), a).Compare(eventTime(table(b), b)) })
+	}
+	for i, r := range records {
+		r.Partition = int32(i % dealtPartitions)
+		if t := table(r); t.Upsert || t.Key.Name != "" && !d.spread {
+			key := kgo.Record{Key: append([]byte{}, r.Key...)}            // one that is NULL where an empty one belongs
+			r.Partition = int32(murmur2.Partition(&key, dealtPartitions)) //nolint:gosec // few
+		}
+	}
+	return records, nil
+}
+
+// eventTime is when a row was, by the column of its table's watermark.
+func eventTime(t *plan.Table, r *kgo.Record) time.Time {
+	var row map[string]any
+	if t.Rowtime < 0 || json.Unmarshal(r.Value, &row) != nil {
+		return time.Time{}
+	}
+	at, _ := time.Parse(time.RFC3339Nano, fmt.Sprint(row[t.Columns[t.Rowtime].Name]))
+	return at
+}
+
+// run runs a pipeline in memory over rows as they are dealt. late is how many rows came too late
+// for their windows.
+func (d *dealing) run(test string, o sqltest.Options) (p *plan.Program, tables map[string][]string, late int, err error) {
+	p, err = plan.Compile(d.text, "dealt")
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	records, err := d.deal(p, test)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	o.Partitions = dealtPartitions
+	out, err := sqltest.PlayRecords(p, records, o)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	tables = make(map[string][]string)
+	for _, t := range p.Tables {
+		tables[t.Name] = standingRows(t, out[t.Topic])
+	}
+	return p, tables, len(out[p.Settings.LateTopic]), nil
+}

@@ -1,0 +1,38 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/sql"
+)
+
+// refusedByWeir is why Weir refuses statements, or "".
+func refusedByWeir(text string) string {
+	_, err := plan.Compile(text, "refused")
+	var at *sql.Error
+	if errors.As(err, &at) {
+		return at.Message
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// refusedByFlink is why Flink refuses a statement, or "". An INSERT is translated to the job that
+// would run, and does not run.
+func (s *session) refusedByFlink(ctx context.Context, statement string) (string, error) {
+	statement = strings.TrimSuffix(strings.TrimSpace(statement), ";")
+	if strings.HasPrefix(statement, "INSERT") {
+		statement = "EXPLAIN JSON_EXECUTION_PLAN " + statement
+	}
+	_, err := s.execute(ctx, statement)
+	var refused *flinkError
+	if errors.As(err, &refused) {
+		return refused.Error(), nil
+	}
+	return "", err
+}

@@ -1,0 +1,116 @@
+package conformance
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"weir.example/weir/internal/sql"
+)
+
+// script is a pipeline's file for one side. Both sides read the same topics, and write to their
+// own.
+type script struct {
+	settings   map[string]string
+	statements []sql.Statement // tables and views
+	inserts    []*sql.Insert
+	sources    []string // topics
+	sinks      []sink
+}
+
+// sink is a table that is written.
+type sink struct {
+	table, topic string
+	upsert       bool
+}
+
+// newScript changes options of tables so that the pipeline ends where its inputs end, with the same
+// watermark behind each row on both sides. The queries stay as they are.
+func newScript(s *sql.Script, name, side string, brokers []string) *script {
+	c := &script{settings: make(map[string]string)}
+	var tables []*sql.CreateTable
+	for _, statement := range s.Statements {
+		switch statement := statement.(type) {
+		case *sql.Set:
+			c.settings[statement.Key] = statement.Value
+		case *sql.Insert:
+			c.inserts = append(c.inserts, statement)
+		case *sql.StatementSet:
+			c.inserts = append(c.inserts, statement.Inserts...)
+		case *sql.CreateTable:
+			tables = append(tables, statement)
+			c.statements = append(c.statements, statement)
+		default:
+			c.statements = append(c.statements, statement)
+		}
+	}
+	for _, t := range tables {
+		o := options{t}
+		table := t.Name[len(t.Name)-1].Name
+		written := slices.ContainsFunc(c.inserts, func(i *sql.Insert) bool { return i.Table[len(i.Table)-1].Name == table })
+		topic := name + "." + o.get("topic")
+		if written {
+			topic = name + "." + side + "." + o.get("topic")
+			c.sinks = append(c.sinks, sink{table, topic, o.get("connector") == "upsert-kafka"})
+			o.drop("sink.delivery-guarantee", "sink.transactional-id-prefix") // nothing is killed here, and a checkpoint takes time
+		} else {
+			if !slices.Contains(c.sources, topic) {
+				c.sources = append(c.sources, topic)
+			}
+			o.drop("scan.watermark.idle-timeout") // is of the clock
+			o.set("scan.bounded.mode", "latest-offset")
+			if o.get("connector") == "kafka" {
+				o.set("scan.startup.mode", "earliest-offset")
+			}
+			if t.Watermark != nil {
+				o.set("scan.watermark.emit.strategy", "on-event")
+			}
+		}
+		o.set("topic", topic)
+		o.set("properties.bootstrap.servers", strings.Join(brokers, ","))
+		o.set("properties.group.id", side+"."+name)
+	}
+	return c
+}
+
+// text is the script as a file.
+func (c *script) text() string {
+	var b strings.Builder
+	for key, value := range c.settings {
+		if key != "pipeline.name" {
+			fmt.Fprintf(&b, "SET %s = %s;\n", sql.QuoteString(key), sql.QuoteString(value))
+		}
+	}
+	for _, s := range c.statements {
+		b.WriteString(sql.Format(s) + ";\n")
+	}
+	for _, i := range c.inserts {
+		b.WriteString(sql.Format(i) + ";\n")
+	}
+	return b.String()
+}
+
+// options are those of a table.
+type options struct{ *sql.CreateTable }
+
+func (o options) find(key string) int {
+	return slices.IndexFunc(o.Options, func(have sql.Option) bool { return have.Key == key })
+}
+
+func (o options) get(key string) string {
+	if i := o.find(key); i >= 0 {
+		return o.Options[i].Value
+	}
+	return ""
+}
+
+func (o options) set(key, value string) {
+	o.drop(key)
+	t := o.CreateTable
+	t.Options = append(t.Options, sql.Option{Key: key, Value: value})
+}
+
+func (o options) drop(keys ...string) {
+	t := o.CreateTable
+	t.Options = slices.DeleteFunc(t.Options, func(have sql.Option) bool { return slices.Contains(keys, have.Key) })
+}

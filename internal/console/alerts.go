@@ -1,0 +1,80 @@
+package console
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"weir.example/weir/internal/alert"
+)
+
+const (
+	alertTime = 5 * time.Second // bounds a look at the alerts: their topic may have a transaction open
+	maxAlerts = 200             // in an answer
+)
+
+// alertRow is an alert, and whether a silence holds for it.
+type alertRow struct {
+	*alert.Alert
+	Silenced bool `json:"silenced"`
+}
+
+func (a *alertRow) state() string {
+	if a.Silenced && a.Status == alert.Firing {
+		return "silenced"
+	}
+	return string(a.Status)
+}
+
+// has reports whether a text is in the summary, the name or a label.
+func (a *alertRow) has(text string) bool {
+	for _, label := range a.Labels { // alertname is among them
+		if strings.Contains(strings.ToLower(label), text) {
+			return true
+		}
+	}
+	return strings.Contains(strings.ToLower(a.Summary), text)
+}
+
+type alertList struct {
+	Alerts   []alertRow      `json:"alerts"` // those that fire first, the newest first
+	Silences []alert.Silence `json:"silences"`
+	Counts   map[string]int  `json:"counts"`  // by state: firing, silenced, resolved
+	Matched  int             `json:"matched"` // of which alerts are the first
+}
+
+// alerts is GET /api/alerts?state=&q=: what fires or was resolved lately, and the silences that
+// hold.
+func (c *Console) alerts(r *http.Request) (any, error) {
+	list := alertList{Alerts: []alertRow{}, Silences: []alert.Silence{}, Counts: map[string]int{"firing": 0, "silenced": 0, "resolved": 0}}
+	known := &alert.State{}
+	if state := c.cluster.state(); state.topic(alert.StateTopic) != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), alertTime)
+		defer cancel()
+		var err error
+		if known, err = alert.ReadState(ctx, c.cfg.Broker); err != nil {
+			return nil, err
+		}
+	}
+	now := c.cfg.Now()
+	for _, s := range slices.Concat(c.cfg.Silences, known.Silences) {
+		if now.Before(s.Until) {
+			list.Silences = append(list.Silences, s)
+		}
+	}
+	want, text := r.FormValue("state"), strings.ToLower(r.FormValue("q"))
+	for _, a := range known.Alerts {
+		row := alertRow{a, alert.Silenced(a, list.Silences, now)}
+		list.Counts[row.state()]++
+		if want != "" && want != row.state() || !row.has(text) {
+			continue
+		}
+		list.Matched++
+		if len(list.Alerts) < maxAlerts {
+			list.Alerts = append(list.Alerts, row)
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,467 @@
+package console
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/cookiejar"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/alert"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/reading"
+)
+
+// cluster starts a broker with the topics of the main job.
+func startCluster(t *testing.T) broker.Config {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	c := broker.Config{Brokers: cluster.ListenAddrs()}
+	admin := kadm.NewClient(client(t, c))
+	if err := broker.EnsureTopics(t.Context(), admin, broker.DefaultTopics()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func client(t *testing.T, c broker.Config, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	cl, err := broker.Connect(t.Context(), c, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	return cl
+}
+
+// serve runs a console until the test ends.
+func serve(t *testing.T, cfg Config) *Console {
+	t.Helper()
+	cfg.Listen, cfg.Readings, cfg.Letters, cfg.Progress = "127.0.0.1:0", "sensor_data_tx", "sensor_data_dlq", "weir.progress"
+	if len(cfg.Broker.Brokers) == 0 {
+		cfg.Broker = startCluster(t)
+	}
+	c, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- c.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// answer is what an address says, and its status.
+func answer(t *testing.T, method, url, body string, header ...string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+		if header[i] == "Host" {
+			req.Host = header[i+1]
+		}
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// eventually waits for what an address answers to hold a text.
+func eventually(t *testing.T, url, want string) string {
+	t.Helper()
+	var got string
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if _, got = answer(t, "GET", url, ""); strings.Contains(got, want) {
+			return got
+		}
+	}
+	t.Fatalf("%s does not come to hold %q: %s", url, want, got)
+	return ""
+}
+
+func send(t *testing.T, c broker.Config, readings ...reading.Reading) {
+	t.Helper()
+	producer := client(t, c)
+	for i := range readings {
+		r := &readings[i]
+		err := producer.ProduceSync(t.Context(), &kgo.Record{Topic: "sensor_data_tx", Key: []byte(r.DeviceID), Value: r.AppendJSON(nil)}).FirstErr()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTokenIsAskedFor(t *testing.T) {
+	c := serve(t, Config{Token: "opensesame"})
+	if status, _ := answer(t, "GET", c.URL()+"/", ""); status != 200 {
+		t.Errorf("the page itself: %d", status)
+	}
+	for _, path := range []string{"/api/info", "/api/overview", "/api/events", "/api/records?topic=sensor_data_tx", "/api/letters/replay", "/api/no"} {
+		if status, body := answer(t, "GET", c.URL()+path, ""); status != 401 {
+			t.Errorf("%s without a token: %d %s", path, status, body)
+		}
+	}
+	if status, _ := answer(t, "GET", c.URL()+"/api/info", "", "Authorization", "Bearer opensesam"); status != 401 {
+		t.Errorf("a wrong token: %d", status)
+	}
+	if status, _ := answer(t, "GET", c.URL()+"/api/info", "", "Authorization", "Bearer opensesame"); status != 200 {
+		t.Errorf("the token: %d", status)
+	}
+	if status, _ := answer(t, "POST", c.URL()+"/api/login", `{"token":"wrong"}`); status != 401 {
+		t.Errorf("login with a wrong token: %d", status)
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar}
+	resp, err := browser.Post(c.URL()+"/api/login", "application/json", strings.NewReader(`{"token":"opensesame"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	cookie := resp.Header.Get("Set-Cookie")
+	for _, want := range []string{"HttpOnly", "SameSite=Strict"} {
+		if !strings.Contains(cookie, want) {
+			t.Errorf("the cookie %q is not %s", cookie, want)
+		}
+	}
+	if strings.Contains(cookie, "opensesame") {
+		t.Error("the cookie holds the token")
+	}
+	if resp, err = browser.Get(c.URL() + "/api/info"); err != nil || resp.StatusCode != 200 {
+		t.Errorf("after the login: %v %v", resp.StatusCode, err)
+	}
+	_ = resp.Body.Close()
+	if c.guard.validSession(c.guard.session(time.Now().Add(-time.Second)), time.Now()) {
+		t.Error("a session that has ended is valid")
+	}
+	if newGuard("opensesame", "").validSession(c.guard.session(time.Now().Add(time.Hour)), time.Now()) {
+		t.Error("a session of another process is valid")
+	}
+}
+
+func TestForeignersAreRefused(t *testing.T) {
+	c := serve(t, Config{Write: true})
+	abort := c.URL() + "/api/transactions/abort"
+	if status, _ := answer(t, "POST", abort, "{}", "Origin", "http://evil.example", "Sec-Fetch-Site", "cross-site"); status != 403 {
+		t.Errorf("a request from another site: %d", status)
+	}
+	if status, _ := answer(t, "GET", c.URL()+"/api/info", "", "Host", "evil.example"); status != 421 {
+		t.Errorf("a name that was pointed here: %d", status)
+	}
+	resp, err := http.Get(c.URL() + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	csp := resp.Header.Get("Content-Security-Policy")
+	if !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+		t.Errorf("Content-Security-Policy: %s", csp)
+	}
+}
+
+func TestNetworkNeedsToken(t *testing.T) {
+	if err := (&Config{Listen: "0.0.0.0:8080"}).Validate(); err == nil {
+		t.Error("a console that is open to the network without a token")
+	}
+	if err := (&Config{Listen: "0.0.0.0:8080", Token: "x"}).Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	c := serve(t, Config{})
+	for _, path := range []string{"/api/letters/replay", "/api/transactions/abort"} {
+		if status, body := answer(t, "POST", c.URL()+path, "{}"); status != 403 || !strings.Contains(body, "--console-write") {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+}
+
+func TestDevices(t *testing.T) {
+	c := serve(t, Config{})
+	evil, rtl := `<img src=x onerror=alert(1)>`, "מד־טמפרטורה ٣"
+	var readings []reading.Reading
+	for i, id := range []string{"a-1", "a-2", evil, rtl} {
+		for n := range 5 {
+			readings = append(readings, reading.Reading{DeviceID: id, Sensor: "temperature", Unit: "Cel", Value: float64(10*i + n), TS: time.Now().UnixMilli() + int64(n), Seq: int64(n)})
+		}
+	}
+	send(t, c.cfg.Broker, readings...)
+	eventually(t, c.URL()+"/api/devices", `"total":4`)
+	for query, want := range map[string]string{"q=A-": `"matched":2`, "q=onerror": `"matched":1`, "status=online": `"matched":4`, "status=silent": `"matched":0`, "limit=1&offset=1": `"id":"a-1"`} {
+		if _, got := answer(t, "GET", c.URL()+"/api/devices?"+query, ""); !strings.Contains(got, want) {
+			t.Errorf("%s: no %s in %s", query, want, got)
+		}
+	}
+	if status, got := answer(t, "GET", c.URL()+"/api/devices?status=gone", ""); status != 400 {
+		t.Errorf("a status that there is not: %d %s", status, got)
+	}
+	_, got := answer(t, "GET", c.URL()+"/api/device?id=a-2", "")
+	var d deviceDetail
+	if err := json.Unmarshal([]byte(got), &d); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Sensors) != 1 || len(d.Sensors[0].Values) != 5 || d.Sensors[0].Values[4] != 14 || d.Sensors[0].Unit != "Cel" {
+		t.Errorf("a-2: %+v", d)
+	}
+	if status, _ := answer(t, "GET", c.URL()+"/api/device?id=nobody", ""); status != 404 {
+		t.Errorf("a device that has sent nothing: %d", status)
+	}
+}
+
+// A frame of the list says which query it answers: one of the query before may come after it was
+// changed.
+func TestDevicesFrameSaysWhatItAnswers(t *testing.T) {
+	c := &Console{fleet: newFleet(time.Now, nil)}
+	const ask = "q=pump&status=&sort=id&offset=0&limit=60"
+	f, err := c.devicesFeed(ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := f.frame().(deviceList).Ask; got != ask {
+		t.Errorf("it answers %q, want %q", got, ask)
+	}
+}
+
+func TestStatusFollowsTheUsualInterval(t *testing.T) {
+	now := time.UnixMilli(1_000_000_000)
+	f := newFleet(func() time.Time { return now }, nil)
+	take := func(id string, every time.Duration) {
+		for n := range 20 {
+			at := now.Add(-time.Duration(19-n) * every)
+			r := reading.Reading{DeviceID: id, Sensor: "x", TS: at.UnixMilli(), Seq: int64(n)}
+			f.take([]*kgo.Record{{Value: r.AppendJSON(nil), Timestamp: at}}, 0)
+		}
+	}
+	take("fast", 100*time.Millisecond)
+	take("slow", time.Minute)
+	for _, step := range []struct {
+		after      time.Duration
+		fast, slow deviceStatus
+	}{{0, online, online}, {6 * time.Second, late, online}, {31 * time.Second, silent, online}, {4 * time.Minute, silent, late}, {11 * time.Minute, silent, silent}} {
+		at := now.Add(step.after).UnixMilli()
+		if fast, slow := f.status(f.devices["fast"], at), f.status(f.devices["slow"], at); fast != step.fast || slow != step.slow {
+			t.Errorf("after %s: fast %s, slow %s", step.after, fast, slow)
+		}
+	}
+}
+
+func TestFleetIsBounded(t *testing.T) {
+	f := newFleet(time.Now, nil)
+	var records []*kgo.Record
+	for i := range maxDevices + 100 {
+		r := reading.Reading{DeviceID: fmt.Sprint("d", i), Sensor: "x", TS: int64(i), Seq: 1}
+		records = append(records, &kgo.Record{Value: r.AppendJSON(nil), Timestamp: time.Now()})
+	}
+	f.take(records, 0)
+	if c := f.counts(); c.Total != maxDevices || c.Untracked != 100 {
+		t.Errorf("%+v", c)
+	}
+	s := &sensor{}
+	for i := range 10 * maxPoints {
+		s.add(int64(i), float64(i))
+	}
+	var got []int64
+	s.points(3, func(at int64, _ float32) { got = append(got, at) })
+	if len(s.at) != maxPoints || fmt.Sprint(got) != fmt.Sprint([]int{10*maxPoints - 3, 10*maxPoints - 2, 10*maxPoints - 1}) {
+		t.Errorf("%d points, the last %v", len(s.at), got)
+	}
+}
+
+func TestRecords(t *testing.T) {
+	c := serve(t, Config{})
+	producer := client(t, c.cfg.Broker, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	began := time.Now()
+	for i, value := range []string{`{"a":1}`, "text", "\x00\x01\xff", `{"a":2}`} {
+		r := &kgo.Record{Topic: "sensor_data_tx", Key: []byte("k"), Value: []byte(value), Timestamp: began.Add(time.Duration(i) * time.Second)}
+		if err := producer.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := func(query string) (list recordList) {
+		_, got := answer(t, "GET", c.URL()+"/api/records?topic=sensor_data_tx&"+query, "")
+		if err := json.Unmarshal([]byte(got), &list); err != nil {
+			t.Fatalf("%s: %v in %s", query, err, got)
+		}
+		return list
+	}
+	all := look("from=start")
+	if len(all.Rows) != 4 || all.Rows[0].Value.Kind != "json" || all.Rows[1].Value.Kind != "text" || all.Rows[2].Value.Kind != "bytes" {
+		t.Errorf("from the start: %+v", all)
+	}
+	for query, offsets := range map[string]string{
+		"from=end&limit=2": "[3 2]", "from=offset&offset=2": "[2 3]", "q=TEXT": "[1]", "from=start&partition=1": "[]", "from=start&limit=1": "[0]",
+		"from=time&time=" + began.Add(1500*time.Millisecond).UTC().Format(time.RFC3339Nano): "[2 3]",
+	} {
+		got := []int64{}
+		for _, r := range look(query).Rows {
+			got = append(got, r.Offset)
+		}
+		if fmt.Sprint(got) != offsets {
+			t.Errorf("%s: %v, want %s", query, got, offsets)
+		}
+	}
+	for _, wrong := range []string{"topic=nothing", "topic=sensor_data_tx&from=nowhere", "topic=sensor_data_tx&from=time&time=noon", "topic=sensor_data_tx&limit=100000"} {
+		if status, got := answer(t, "GET", c.URL()+"/api/records?"+wrong, ""); status != 400 && status != 404 {
+			t.Errorf("%s: %d %s", wrong, status, got)
+		}
+	}
+}
+
+// An open transaction holds up readers of what lies behind it, and no page.
+func TestOpenTransactionHoldsNothingUp(t *testing.T) {
+	c := serve(t, Config{Write: true})
+	send(t, c.cfg.Broker, reading.Reading{DeviceID: "a", Sensor: "x", TS: 1, Seq: 1})
+	tx := client(t, c.cfg.Broker, kgo.TransactionalID("slow"), kgo.TransactionTimeout(time.Minute))
+	if err := tx.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.ProduceSync(t.Context(), &kgo.Record{Topic: "sensor_data_tx", Value: []byte("open")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	_, got := answer(t, "GET", c.URL()+"/api/records?topic=sensor_data_tx", "")
+	if took := time.Since(began); took > 2*time.Second || !strings.Contains(got, "device_id") || strings.Contains(got, `"open"`) {
+		t.Errorf("after %s: %s", took, got)
+	}
+	if got := eventually(t, c.URL()+"/api/transactions", `"slow"`); !strings.Contains(got, "Ongoing") {
+		t.Errorf("transactions: %s", got)
+	}
+	if status, got := answer(t, "POST", c.URL()+"/api/transactions/abort", `{"transactional_id":"slow"}`); status != 200 {
+		t.Errorf("abort: %d %s", status, got)
+	}
+	if _, got := answer(t, "GET", c.URL()+"/api/transactions", ""); strings.Contains(got, `"slow"`) {
+		t.Errorf("after the abort: %s", got)
+	}
+}
+
+func TestSQL(t *testing.T) {
+	c := serve(t, Config{})
+	var readings []reading.Reading
+	for n := range 40 {
+		readings = append(readings, reading.Reading{DeviceID: fmt.Sprint("d", n%2), Sensor: "temperature", Value: float64(n), TS: 1_700_000_000_000 + int64(n)*250, Seq: int64(n)})
+	}
+	send(t, c.cfg.Broker, readings...)
+	ask := func(path, text string) (a sqlAnswer) {
+		body, err := json.Marshal(sqlQuestion{Text: text, Last: 100, Close: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, got := answer(t, "POST", c.URL()+path, string(body))
+		if err := json.Unmarshal([]byte(got), &a); err != nil {
+			t.Fatalf("%v in %s", err, got)
+		}
+		return a
+	}
+	if a := ask("/api/sql/check", firstQuery); !a.OK || a.Graph == nil || len(a.Graph.Nodes) < 4 || a.Plan == "" {
+		t.Errorf("the first query: %+v", a)
+	}
+	wrong := strings.Replace(firstQuery, "AVG(`value`)", "AVG(valu)", 1)
+	if a := ask("/api/sql/check", wrong); a.OK || a.Line != 18 || a.Column == 0 || !strings.Contains(a.Hint+a.Message, "value") {
+		t.Errorf("a column that there is not: %+v", a)
+	}
+	a := ask("/api/sql/preview", firstQuery)
+	if !a.OK || a.Read != 40 || len(a.Results) != 1 || a.Results[0].Total != 10 {
+		t.Fatalf("preview: %+v", a)
+	}
+	if row := a.Results[0].Rows[0]; row["readings"] != 4.0 || row["mean"] != 1.5 {
+		t.Errorf("the first window: %v", row)
+	}
+	updating := strings.Split(firstQuery, "SELECT")[0] + "SELECT device_id, COUNT(*) AS n FROM readings GROUP BY device_id"
+	if a := ask("/api/sql/preview", updating); !a.OK || len(a.Results) != 1 || a.Results[0].Total != 2 || a.Results[0].Rows[0]["n"] != 20.0 {
+		t.Errorf("rows that replace each other: %+v", a)
+	}
+	var topics []string
+	listed, err := c.admin.ListTopics(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range listed.Names() {
+		if strings.Contains(name, "preview") {
+			topics = append(topics, name)
+		}
+	}
+	if len(topics) > 0 {
+		t.Errorf("a preview made topics: %v", topics)
+	}
+}
+
+// The page, compressed, is what a browser loads: all but the licences.
+func TestPageIsSmall(t *testing.T) {
+	total := 0
+	err := fs.WalkDir(dist, "dist", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(path, ".txt") {
+			return err
+		}
+		data, err := dist.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		if _, err := z.Write(data); err != nil {
+			return err
+		}
+		total += b.Len()
+		return z.Close()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes compressed", total)
+	if total < 10_000 || total > 150_000 {
+		t.Errorf("the page has %d bytes compressed: 150,000 at most", total)
+	}
+}
+
+func TestAlerts(t *testing.T) {
+	c := serve(t, Config{})
+	if _, got := answer(t, "GET", c.URL()+"/api/alerts", ""); got != `{"alerts":[],"silences":[],"counts":{"firing":0,"resolved":0,"silenced":0},"matched":0}`+"\n" {
+		t.Errorf("without a topic of alerts: %s", got)
+	}
+	if err := broker.EnsureTopics(t.Context(), c.admin, []broker.Topic{{Name: alert.StateTopic, Partitions: 1, CleanupPolicy: "compact"}}); err != nil {
+		t.Fatal(err)
+	}
+	value, err := json.Marshal(alert.Alert{ID: "a1", Status: alert.Firing, Name: "too_hot", Severity: "critical", Summary: "<b>hot</b>", Since: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := &kgo.Record{Topic: alert.StateTopic, Key: []byte("alert/a1"), Value: value}
+	if err := client(t, c.cfg.Broker).ProduceSync(t.Context(), record).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, c.URL()+"/api/alerts", `"status":"firing","name":"too_hot"`)
+}

@@ -1,0 +1,275 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/reading"
+)
+
+// deviceQuery chooses rows of the device list.
+type deviceQuery struct {
+	text   string // part of the id, in any case
+	status deviceStatus
+	sort   string // id, seen
+	offset int
+	limit  int
+}
+
+const (
+	maxRows   = 200
+	rowPoints = 32 // of a row's sparkline
+)
+
+func parseDeviceQuery(v url.Values) (q deviceQuery, err error) {
+	q.text = strings.ToLower(v.Get("q"))
+	q.status, q.sort = deviceStatus(v.Get("status")), v.Get("sort")
+	switch q.status {
+	case "", online, late, silent:
+	default:
+		return q, badRequest("status=%s: choose online, late or silent", q.status)
+	}
+	if q.sort != "" && q.sort != "id" && q.sort != "seen" {
+		return q, badRequest("sort=%s: choose id or seen", q.sort)
+	}
+	if q.offset, err = number(v, "offset", 0, maxDevices); err != nil {
+		return q, err
+	}
+	q.limit, err = number(v, "limit", 50, maxRows)
+	return q, err
+}
+
+func number(v url.Values, name string, otherwise, most int) (int, error) {
+	if v.Get(name) == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(v.Get(name))
+	if err != nil || n < 0 || n > most {
+		return 0, badRequest("%s=%s: give a whole number from 0 to %d", name, v.Get(name), most)
+	}
+	return n, nil
+}
+
+// deviceList is a part of the device list.
+type deviceList struct {
+	Ask     string       `json:"ask,omitempty"` // of a feed's frame: the query that it answers. One of the query before may come late
+	Counts  deviceCounts `json:"counts"`
+	Matched int          `json:"matched"`
+	Offset  int          `json:"offset"`
+	Rows    []deviceRow  `json:"rows"`
+}
+
+type deviceRow struct {
+	ID      string       `json:"id"`
+	Status  deviceStatus `json:"status"`
+	Seen    int64        `json:"seen"` // milliseconds ago
+	Sensors []sensorRow  `json:"sensors"`
+}
+
+type sensorRow struct {
+	Name  string    `json:"name"`
+	Unit  string    `json:"unit"`
+	Last  float64   `json:"last"`
+	Spark []float32 `json:"spark"`
+}
+
+func (f *fleet) list(q deviceQuery) deviceList {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	until := f.until(now)
+	list := deviceList{Offset: q.offset, Rows: []deviceRow{}}
+	list.Counts = deviceCounts{Total: len(f.order), Untracked: f.untracked, Unread: f.unread, Sampled: now.Sub(f.jumped) < 10*time.Second}
+	var matched []*device
+	for _, d := range f.byID() {
+		s := f.status(d, until)
+		list.Counts.count(s)
+		if (q.status == "" || q.status == s) && (q.text == "" || strings.Contains(strings.ToLower(d.id), q.text)) {
+			matched = append(matched, d)
+		}
+	}
+	list.Matched = len(matched)
+	if q.sort == "seen" {
+		slices.SortStableFunc(matched, func(a, b *device) int { return cmp.Compare(a.arrived/1000, b.arrived/1000) })
+	}
+	from := min(q.offset, len(matched))
+	for _, d := range matched[from:min(len(matched), from+q.limit)] {
+		list.Rows = append(list.Rows, f.row(d, now.UnixMilli(), until))
+	}
+	return list
+}
+
+func (f *fleet) row(d *device, now, until int64) deviceRow {
+	row := deviceRow{ID: d.id, Status: f.status(d, until), Seen: max(0, now-d.arrived), Sensors: make([]sensorRow, 0, len(d.sensors))}
+	for _, s := range d.sensors {
+		one := sensorRow{Name: s.name, Unit: s.unit, Last: s.last, Spark: make([]float32, 0, rowPoints)}
+		s.points(rowPoints, func(_ int64, v float32) { one.Spark = append(one.Spark, v) })
+		row.Sensors = append(row.Sensors, one)
+	}
+	return row
+}
+
+func (c *Console) devices(r *http.Request) (any, error) {
+	q, err := parseDeviceQuery(r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	return c.fleet.list(q), nil
+}
+
+// devicesFeed is named by the query that GET /api/devices has.
+type devicesFeed struct {
+	fleet *fleet
+	query deviceQuery
+	ask   string
+}
+
+func (c *Console) devicesFeed(argument string) (feed, error) {
+	v, err := url.ParseQuery(argument)
+	if err != nil {
+		return nil, err
+	}
+	q, err := parseDeviceQuery(v)
+	return devicesFeed{c.fleet, q, argument}, err
+}
+
+func (f devicesFeed) frame() any {
+	list := f.fleet.list(f.query)
+	list.Ask = f.ask
+	return list
+}
+
+func (f devicesFeed) period() time.Duration { return time.Second }
+func (f devicesFeed) close()                {}
+
+// deviceDetail is one device, with points of each sensor by event time.
+type deviceDetail struct {
+	ID        string         `json:"id"`
+	Status    deviceStatus   `json:"status"`
+	Seen      int64          `json:"seen"`
+	Interval  float64        `json:"interval"` // usual, in milliseconds
+	Partition int32          `json:"partition"`
+	Sensors   []sensorSeries `json:"sensors"`
+}
+
+type sensorSeries struct {
+	Name   string    `json:"name"`
+	Unit   string    `json:"unit"`
+	Last   float64   `json:"last"`
+	At     []int64   `json:"at"`
+	Values []float64 `json:"values"`
+}
+
+// detail is a device with the points that memory holds; false where it is not known.
+func (f *fleet) detail(id string) (deviceDetail, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := f.devices[id]
+	if d == nil {
+		return deviceDetail{}, false
+	}
+	now := f.now().UnixMilli()
+	out := deviceDetail{ID: d.id, Status: f.status(d, f.until(f.now())), Seen: max(0, now-d.arrived), Interval: d.gap, Partition: d.partition}
+	for _, s := range d.sensors {
+		one := sensorSeries{Name: s.name, Unit: s.unit, Last: s.last}
+		s.points(maxPoints, func(at int64, v float32) {
+			one.At, one.Values = append(one.At, at), append(one.Values, rounded(v))
+		})
+		out.Sensors = append(out.Sensors, one)
+	}
+	return out, true
+}
+
+// rounded is a value as its sensor gave it, as far as 32 bits hold it.
+func rounded(v float32) float64 {
+	f, err := strconv.ParseFloat(strconv.FormatFloat(float64(v), 'g', -1, 32), 64)
+	if err != nil {
+		return float64(v)
+	}
+	return f
+}
+
+// A device's page begins with what the end of its partition holds of it.
+const (
+	backfillRecords = 60_000
+	backfillTime    = 3 * time.Second
+	backfillPoints  = 2000 // of a sensor
+)
+
+// device is GET /api/device?id=: its points of the last minutes, read from the topic.
+func (c *Console) device(r *http.Request) (any, error) {
+	id := r.FormValue("id")
+	d, ok := c.fleet.detail(id)
+	if !ok {
+		return nil, notFound("no reading of device %q has come", id)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), backfillTime)
+	defer cancel()
+	_ = c.backfill(ctx, &d) // what memory holds is better than nothing
+	return d, nil
+}
+
+func (c *Console) backfill(ctx context.Context, d *deviceDetail) error {
+	t := c.cluster.state()
+	topic := t.topic(c.cfg.Readings)
+	if topic == nil || int(d.Partition) >= len(topic.Partitions) {
+		return errors.New("the topic is not known yet")
+	}
+	p := topic.Partitions[d.Partition]
+	series := make(map[string]*sensorSeries)
+	for i := range d.Sensors {
+		series[d.Sensors[i].Name] = &sensorSeries{}
+	}
+	var decode reading.Decoder
+	end := map[int32]stretch{p.ID: {max(p.Start, p.Stable-backfillRecords), p.Stable}}
+	err := c.scan(ctx, topic.Name, end, func(record *kgo.Record) error {
+		var r reading.Reading
+		if string(record.Key) != d.ID || decode.Decode(record.Value, &r) != nil && !c.readers.reading(record.Value, &r) {
+			return nil
+		}
+		if s := series[r.Sensor]; s != nil {
+			s.At, s.Values = append(s.At, r.TS), append(s.Values, r.Value)
+		}
+		return nil
+	})
+	for i := range d.Sensors {
+		if s := series[d.Sensors[i].Name]; len(s.At) > len(d.Sensors[i].At) {
+			from := max(0, len(s.At)-backfillPoints)
+			d.Sensors[i].At, d.Sensors[i].Values = s.At[from:], s.Values[from:]
+		}
+	}
+	return err
+}
+
+// deviceFeed sends the newest points of a device again and again; the page puts those in that it
+// has not.
+type deviceFeed struct {
+	fleet *fleet
+	id    string
+}
+
+func (c *Console) deviceFeed(id string) (feed, error) {
+	if len(id) > reading.MaxName {
+		return nil, badRequest("the device id is too long")
+	}
+	return deviceFeed{c.fleet, id}, nil
+}
+
+func (f deviceFeed) frame() any {
+	d, ok := f.fleet.detail(f.id)
+	if !ok {
+		return nil
+	}
+	return d
+}
+func (f deviceFeed) period() time.Duration { return 500 * time.Millisecond }
+func (f deviceFeed) close()                {}

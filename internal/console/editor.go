@@ -1,0 +1,241 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/sqltest"
+	"weir.example/weir/pipelines"
+)
+
+// sqlAnswer is what the editor shows of a text.
+type sqlAnswer struct {
+	OK       bool          `json:"ok"`
+	Line     int           `json:"line,omitempty"` // of what is wrong, from 1
+	Column   int           `json:"column,omitempty"`
+	Message  string        `json:"message,omitempty"`
+	Hint     string        `json:"hint,omitempty"`
+	Pipeline string        `json:"pipeline,omitempty"`
+	Plan     string        `json:"plan,omitempty"` // as text
+	Graph    *graph        `json:"graph,omitempty"`
+	Results  []previewRows `json:"results,omitempty"` // of a preview
+	Read     int           `json:"read,omitempty"`    // records
+	Took     float64       `json:"took,omitempty"`    // milliseconds
+}
+
+// previewRows is what a pipeline would write to a topic.
+type previewRows struct {
+	Topic   string           `json:"topic"`
+	Kind    string           `json:"kind"`              // rows, late or dead letters
+	Columns []string         `json:"columns,omitempty"` // of rows
+	Rows    []map[string]any `json:"rows,omitempty"`
+	Total   int              `json:"total"`
+}
+
+const (
+	previewName    = "preview"
+	previewRecords = 20_000 // of a topic at most
+	previewShown   = 500    // rows of a topic
+	previewTime    = 10 * time.Second
+)
+
+type sqlQuestion struct {
+	Text  string `json:"text"`
+	Last  int    `json:"last"`  // records of each topic that a preview reads
+	Close bool   `json:"close"` // end the inputs, so that windows close
+}
+
+// compile plans a text of the editor. What is wrong with it is an answer, no error.
+func compile(text string) (*plan.Program, sqlAnswer) {
+	program, err := plan.Preview(text, previewName)
+	var at *sql.Error
+	switch {
+	case errors.As(err, &at):
+		return nil, sqlAnswer{Line: at.Line, Column: at.Column, Message: at.Message, Hint: at.Hint}
+	case err != nil:
+		return nil, sqlAnswer{Message: err.Error()}
+	}
+	return program, sqlAnswer{OK: true, Pipeline: program.Name, Plan: program.Text(), Graph: graphOf(program, figures{})}
+}
+
+// checkSQL is POST /api/sql/check {"text"}.
+func (c *Console) checkSQL(r *http.Request) (any, error) {
+	var in sqlQuestion
+	if err := readJSON(r, &in); err != nil {
+		return nil, err
+	}
+	_, answer := compile(in.Text)
+	return answer, nil
+}
+
+// previewSQL is POST /api/sql/preview {"text", "last", "close"}: what the pipeline would write, had
+// it read the last records.
+func (c *Console) previewSQL(r *http.Request) (any, error) {
+	in := sqlQuestion{Last: 1000}
+	if err := readJSON(r, &in); err != nil {
+		return nil, err
+	}
+	if in.Last < 1 || in.Last > previewRecords {
+		return nil, badRequest("last: choose 1 to %d records", previewRecords)
+	}
+	program, answer := compile(in.Text)
+	if !answer.OK {
+		return answer, nil
+	}
+	select {
+	case c.previews <- struct{}{}: // one at a time
+	case <-r.Context().Done():
+		return nil, r.Context().Err() // the browser has left
+	}
+	defer func() { <-c.previews }()
+	ctx, cancel := context.WithTimeout(r.Context(), previewTime)
+	defer cancel()
+	began := time.Now()
+	records, sizes := make(map[string][]*kgo.Record), make(map[string]int32)
+	for _, stage := range program.Stages {
+		for _, input := range stage.Inputs {
+			scan, ok := input.Op.(*plan.Scan)
+			if !ok || records[scan.Table.Topic] != nil {
+				continue
+			}
+			last, partitions, err := c.newest(ctx, scan.Table.Topic, in.Last, scan.Table.Upsert)
+			if err != nil {
+				return nil, err
+			}
+			records[scan.Table.Topic], sizes[scan.Table.Topic] = last, partitions
+			answer.Read += len(last)
+		}
+	}
+	written, err := sqltest.Preview(ctx, program, records, sizes, in.Close)
+	if err != nil {
+		return sqlAnswer{Message: err.Error()}, nil
+	}
+	answer.Results = resultsOf(program, written)
+	answer.Took = milliseconds(time.Since(began))
+	return answer, nil
+}
+
+// newest reads the last records of a topic, in the order of their timestamps. Of a table of
+// versions it reads all that a preview may. partitions is how many the topic has.
+func (c *Console) newest(ctx context.Context, topic string, last int, versions bool) (all []*kgo.Record, partitions int32, err error) {
+	if versions {
+		last = previewRecords
+	}
+	q := recordQuery{topic: topic, partition: -1, from: "end", limit: last}
+	parts, err := c.whereFrom(ctx, &q)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := c.scan(ctx, topic, parts, func(r *kgo.Record) error {
+		all = append(all, r)
+		return nil
+	}); err != nil {
+		return nil, 0, fmt.Errorf("read %s: %w", topic, err)
+	}
+	slices.SortStableFunc(all, func(a, b *kgo.Record) int { return a.Timestamp.Compare(b.Timestamp) })
+	return all[max(0, len(all)-last):], int32(len(parts)), nil //nolint:gosec // few
+}
+
+// resultsOf sorts out what a preview wrote: rows first, then late rows and dead letters where there
+// are any.
+func resultsOf(p *plan.Program, written map[string][]*kgo.Record) []previewRows {
+	var all []previewRows
+	seen := make(map[string]bool)
+	for _, sink := range p.Sinks {
+		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // Preview has looked
+		if seen[t.Topic] {
+			continue
+		}
+		seen[t.Topic] = true
+		rows := previewRows{Topic: t.Topic, Kind: "rows", Total: len(written[t.Topic])}
+		for _, i := range t.Value.Columns {
+			rows.Columns = append(rows.Columns, t.Columns[i].Name)
+		}
+		for _, r := range tailOf(written[t.Topic]) {
+			row := make(map[string]any)
+			if r.Value == nil {
+				row["(deleted)"] = string(r.Key)
+			} else if json.Unmarshal(r.Value, &row) != nil {
+				row = map[string]any{"value": show(r.Value, nil)}
+			}
+			rows.Rows = append(rows.Rows, row)
+		}
+		all = append(all, rows)
+	}
+	for topic, kind := range map[string]string{p.Settings.LateTopic: "late", p.Settings.DeadLetterTopic: "dead letters"} {
+		records := written[topic]
+		if len(records) == 0 {
+			continue
+		}
+		rows := previewRows{Topic: topic, Kind: kind, Columns: []string{"reason", "value"}, Total: len(records)}
+		for _, r := range tailOf(records) {
+			row := map[string]any{"value": textOf(r.Value)}
+			for _, h := range r.Headers {
+				row[h.Key] = string(h.Value)
+			}
+			rows.Rows = append(rows.Rows, row)
+		}
+		all = append(all, rows)
+	}
+	return all
+}
+
+func tailOf(records []*kgo.Record) []*kgo.Record { return records[max(0, len(records)-previewShown):] }
+
+func textOf(data []byte) string {
+	if p := show(data, nil); p != nil && p.Text != "" {
+		return p.Text
+	}
+	return fmt.Sprintf("%x", data[:min(len(data), 64)])
+}
+
+// starter is SQL to begin with.
+type starter struct {
+	Name  string `json:"name"`
+	About string `json:"about"`
+	Text  string `json:"text"`
+}
+
+// firstQuery is what the editor begins with.
+const firstQuery = `-- A query on its own is previewed over the last records: nothing is written.
+CREATE TABLE readings (
+  device_id STRING,
+  sensor STRING,
+  ` + "`value`" + ` DOUBLE,
+  unit STRING,
+  ts TIMESTAMP_LTZ(3),
+  WATERMARK FOR ts AS ts - INTERVAL '2' SECOND
+) WITH (
+  'connector' = 'kafka',
+  'topic' = 'sensor_data_tx',
+  'key.format' = 'raw',
+  'key.fields' = 'device_id',
+  'value.format' = 'json',
+  'value.json.timestamp-format.standard' = 'ISO-8601'
+);
+
+SELECT window_start, sensor, COUNT(*) AS readings, AVG(` + "`value`" + `) AS mean
+FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' SECOND))
+GROUP BY window_start, window_end, sensor;
+`
+
+// starters is GET /api/sql/starters: a first query, and the pipelines that come with Weir.
+func (c *Console) starters(*http.Request) (any, error) {
+	all := []starter{{Name: "first query", About: "mean of each sensor, second by second", Text: firstQuery}}
+	for _, name := range pipelines.Names() {
+		text, _ := pipelines.Source(name)
+		first, _, _ := strings.Cut(text, "\n")
+		all = append(all, starter{name, strings.TrimLeft(first, "- "), text})
+	}
+	return all, nil
+}

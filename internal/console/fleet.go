@@ -1,0 +1,322 @@
+package console
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/reading"
+)
+
+// What the fleet holds is bounded: devices, their sensors, and the newest points of each sensor.
+const (
+	fleetBudget = 20_000 // readings a second that are looked at
+	fleetBack   = 60_000 // readings before the end that a start looks at
+	maxDevices  = 50_000
+	maxSensors  = 32 // of a device
+	maxPoints   = 48 // of a sensor
+	maxDelays   = 1024
+)
+
+// A device is late when it has been silent for three of its usual intervals, and silent after ten,
+// but not before these.
+const (
+	lateAfter   = 5 * time.Second
+	silentAfter = 30 * time.Second
+)
+
+// Status of a device.
+type deviceStatus string
+
+const (
+	online deviceStatus = "online"
+	late   deviceStatus = "late"
+	silent deviceStatus = "silent"
+)
+
+// fleet is the devices that have sent readings, and what they sent last.
+type fleet struct {
+	now     func() time.Time
+	readers *readers
+
+	mu        sync.Mutex
+	decode    reading.Decoder
+	devices   map[string]*device
+	order     []*device // by id, where sorted is set
+	sorted    bool
+	gap       float64   // usual interval of a device, in milliseconds: for those that have sent one reading so far
+	untracked int64     // readings of devices beyond maxDevices
+	unread    int64     // records that are no readings
+	skipped   int64     // records that were jumped over
+	observed  time.Time // until when all readings were seen; zero before the first time
+	jumped    time.Time
+	waits     []float64 // milliseconds from a record to here, of the last records, as a ring
+	next      int       // in the ring
+}
+
+type device struct {
+	id        string
+	partition int32
+	arrived   int64   // timestamp of its last record
+	event     int64   // newest event time
+	gap       float64 // usual interval in milliseconds of event time; 0 until known
+	sensors   []*sensor
+}
+
+type sensor struct {
+	name, unit string
+	at         []int64 // event times; a ring of maxPoints
+	values     []float32
+	next       int
+	last       float64
+}
+
+func newFleet(now func() time.Time, r *readers) *fleet {
+	return &fleet{now: now, readers: r, devices: make(map[string]*device), sorted: true}
+}
+
+// take is what a follower of the readings calls.
+func (f *fleet) take(records []*kgo.Record, skipped int64) {
+	now := f.now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if skipped > 0 {
+		f.skipped += skipped
+		f.jumped = now
+	}
+	var r reading.Reading
+	for i, record := range records {
+		if i%16 == 0 {
+			f.waited(now.Sub(record.Timestamp))
+		}
+		if !f.read(record.Value, &r) {
+			f.unread++
+			continue
+		}
+		f.add(&r, record, now)
+	}
+}
+
+// read decodes a reading: JSON, or by a schema of the registry.
+func (f *fleet) read(value []byte, into *reading.Reading) bool {
+	return f.decode.Decode(value, into) == nil || f.readers.reading(value, into)
+}
+
+func (f *fleet) add(r *reading.Reading, record *kgo.Record, now time.Time) {
+	d := f.find(r.DeviceID)
+	if d == nil {
+		f.untracked++
+		return
+	}
+	d.partition = record.Partition
+	d.arrived = max(d.arrived, min(record.Timestamp.UnixMilli(), now.UnixMilli()))
+	if r.TS > d.event {
+		if d.event > 0 {
+			d.gap = even(d.gap, float64(r.TS-d.event))
+			f.gap = 0.99*f.gap + 0.01*d.gap
+		}
+		d.event = r.TS
+	}
+	if s := d.sensor(r); s != nil {
+		s.add(r.TS, r.Value)
+	}
+}
+
+// find returns a device, which it makes where it is new; nil where there are too many. f.mu is
+// held.
+func (f *fleet) find(id string) *device {
+	d := f.devices[id]
+	if d == nil && len(f.devices) < maxDevices {
+		d = &device{id: strings.Clone(id)}
+		f.devices[d.id] = d
+		f.order = append(f.order, d)
+		f.sorted = false
+	}
+	return d
+}
+
+func even(before, now float64) float64 {
+	if before == 0 {
+		return now
+	}
+	return 0.8*before + 0.2*now
+}
+
+// place is where the sensor of a name is, or belongs.
+func (d *device) place(name string) (int, bool) {
+	return slices.BinarySearchFunc(d.sensors, name, func(s *sensor, name string) int { return strings.Compare(s.name, name) })
+}
+
+// sensor finds the sensor of a reading; nil where the device has too many.
+func (d *device) sensor(r *reading.Reading) *sensor {
+	i, ok := d.place(r.Sensor)
+	if ok {
+		if s := d.sensors[i]; s.unit == "" {
+			s.unit = r.Unit // it was known by its statistics, which have none
+		}
+		return d.sensors[i]
+	}
+	if len(d.sensors) >= maxSensors {
+		return nil
+	}
+	s := &sensor{name: r.Sensor, unit: r.Unit} // the decoder keeps both, once for all devices
+	d.sensors = slices.Insert(d.sensors, i, s)
+	return s
+}
+
+func (s *sensor) add(at int64, value float64) {
+	s.last = value
+	if len(s.at) < maxPoints {
+		s.at, s.values = append(s.at, at), append(s.values, float32(value))
+		return
+	}
+	s.at[s.next], s.values[s.next] = at, float32(value)
+	s.next = (s.next + 1) % maxPoints
+}
+
+// points calls fn with the last n points, the oldest first.
+func (s *sensor) points(n int, fn func(at int64, value float32)) {
+	n = min(n, len(s.at))
+	for i := range n {
+		j := (s.next + len(s.at) - n + i) % len(s.at)
+		fn(s.at[j], s.values[j])
+	}
+}
+
+// reached notes that all readings that were committed at a time have been seen.
+func (f *fleet) reached(at time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.observed = at
+}
+
+// lookEvery is how often the reader of the readings finds out how far it is. What it knows may be
+// older by that.
+const lookEvery = 3 * time.Second
+
+// until is the time, in milliseconds, up to which it is known whether devices are silent: a reader
+// that is held up, or whose broker is gone, must not call a device late of which it could not have
+// heard. f.mu is held.
+func (f *fleet) until(now time.Time) int64 {
+	if now.Sub(f.observed) <= lookEvery {
+		return now.UnixMilli()
+	}
+	if !f.observed.IsZero() {
+		return f.observed.UnixMilli()
+	}
+	var newest int64 // nothing is known of any device's silence
+	for _, d := range f.order {
+		newest = max(newest, d.arrived)
+	}
+	return newest
+}
+
+// recall takes what is known of a device's sensor from before the readings that are looked at.
+func (f *fleet) recall(id, name string, partition int32, last float64, at int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at = min(at, f.now().UnixMilli())
+	d := f.find(id)
+	if d == nil {
+		return
+	}
+	if d.arrived == 0 {
+		d.partition = partition
+	}
+	d.arrived, d.event = max(d.arrived, at), max(d.event, at)
+	if s := d.sensor(&reading.Reading{Sensor: strings.Clone(name)}); s != nil && len(s.at) == 0 {
+		s.last = last
+	}
+}
+
+// status of a device at a time. f.mu is held.
+func (f *fleet) status(d *device, now int64) deviceStatus {
+	gap := d.gap
+	if gap == 0 {
+		gap = f.gap
+	}
+	idle := float64(now - d.arrived)
+	switch {
+	case idle > max(10*gap, float64(silentAfter.Milliseconds())):
+		return silent
+	case idle > max(3*gap, float64(lateAfter.Milliseconds())):
+		return late
+	}
+	return online
+}
+
+// byID sorts the devices where new ones have come. f.mu is held.
+func (f *fleet) byID() []*device {
+	if !f.sorted {
+		slices.SortFunc(f.order, func(a, b *device) int { return strings.Compare(a.id, b.id) })
+		f.sorted = true
+	}
+	return f.order
+}
+
+// deviceCounts is how many devices there are.
+type deviceCounts struct {
+	Total     int   `json:"total"`
+	Online    int   `json:"online"`
+	Late      int   `json:"late"`
+	Silent    int   `json:"silent"`
+	Sampled   bool  `json:"sampled"`             // more readings come than are looked at
+	Untracked int64 `json:"untracked,omitempty"` // readings of devices beyond those that are kept
+	Unread    int64 `json:"unread,omitempty"`    // records that are no readings
+	Until     int64 `json:"until,omitempty"`     // milliseconds since 1970: what came after this is not known yet, where that is not now
+}
+
+func (f *fleet) counts() deviceCounts {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := deviceCounts{Total: len(f.order), Untracked: f.untracked, Unread: f.unread}
+	now := f.now()
+	until := f.until(now)
+	c.Sampled = now.Sub(f.jumped) < 10*time.Second
+	if until < now.Add(-lookEvery).UnixMilli() {
+		c.Until = until
+	}
+	for _, d := range f.order {
+		c.count(f.status(d, until))
+	}
+	return c
+}
+
+func (c *deviceCounts) count(s deviceStatus) {
+	switch s {
+	case online:
+		c.Online++
+	case late:
+		c.Late++
+	default:
+		c.Silent++
+	}
+}
+
+func (f *fleet) waited(d time.Duration) {
+	if d < 0 || d > time.Minute {
+		return // an older record, or a clock of its own
+	}
+	if len(f.waits) < maxDelays {
+		f.waits = append(f.waits, milliseconds(d))
+		return
+	}
+	f.waits[f.next] = milliseconds(d)
+	f.next = (f.next + 1) % maxDelays
+}
+
+// delays are median and 99th percentile of the time from a record's timestamp until it is readable
+// here, in milliseconds.
+func (f *fleet) delays() (p50, p99 float64) {
+	f.mu.Lock()
+	sorted := slices.Clone(f.waits)
+	f.mu.Unlock()
+	if len(sorted) == 0 {
+		return 0, 0
+	}
+	slices.Sort(sorted)
+	return sorted[len(sorted)/2], sorted[len(sorted)*99/100]
+}

@@ -1,0 +1,245 @@
+package console
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/plan"
+)
+
+// graph is a plan to draw: topics and operators, and what flows between them.
+type graph struct {
+	Nodes []graphNode `json:"nodes"`
+	Edges []graphEdge `json:"edges"`
+}
+
+type graphNode struct {
+	ID    string `json:"id"`
+	Kind  string `json:"kind"` // topic or operator
+	Role  string `json:"role"` // of a topic: source, exchange, sink; of an operator: what it does, such as Filter
+	Label string `json:"label"`
+	Does  string `json:"does,omitempty"`
+	Stage string `json:"stage,omitempty"`
+	State bool   `json:"state,omitempty"` // it keeps something from one row to the next
+}
+
+// graphEdge carries figures where they are known: between operators only to the process that runs
+// them.
+type graphEdge struct {
+	From  string   `json:"from"`
+	To    string   `json:"to"`
+	Rate  *float64 `json:"rate,omitempty"`  // rows a second
+	Lag   *int64   `json:"lag,omitempty"`   // records that are not read yet: behind a topic, for nothing waits between operators
+	Delay *float64 `json:"delay,omitempty"` // seconds that the watermark is behind now
+	Mark  int64    `json:"mark,omitempty"`  // watermark, milliseconds since 1970
+}
+
+// figures are what edges say. All may be nil.
+type figures struct {
+	cluster *clusterState
+	group   *groupState
+	status  *engine.Snapshot
+	rates   rates
+}
+
+// drawing is the state of graphOf.
+type drawing struct {
+	graph
+	figures
+	topics map[string]bool
+	folded map[*plan.Relation]bool // projections that the next one is drawn for
+}
+
+// graphOf draws a program.
+func graphOf(p *plan.Program, known figures) *graph {
+	d := &drawing{figures: known, topics: make(map[string]bool), folded: make(map[*plan.Relation]bool)}
+	d.Nodes, d.Edges = []graphNode{}, []graphEdge{}
+	users := make(map[*plan.Relation]int)
+	for _, stage := range p.Stages {
+		for _, r := range stage.Relations {
+			for _, in := range r.Inputs {
+				users[in]++
+			}
+		}
+	}
+	for _, stage := range p.Stages {
+		for _, r := range stage.Relations {
+			if isProject(r) && isProject(r.Inputs[0]) && users[r.Inputs[0]] == 1 {
+				d.folded[r.Inputs[0]] = true
+			}
+		}
+	}
+	for _, stage := range p.Stages {
+		for _, r := range stage.Relations {
+			d.relation(stage, r)
+		}
+	}
+	return &d.graph
+}
+
+func (d *drawing) relation(stage *plan.Stage, r *plan.Relation) {
+	switch op := r.Op.(type) {
+	case *plan.Insert:
+		d.topic(op.Table.Topic, "sink")
+		d.Edges = append(d.Edges, d.behind(graphEdge{From: nodeID(r.Inputs[0]), To: topicID(op.Table.Topic)}, stage.Name, r))
+		return
+	case *plan.Exchange:
+		d.topic(op.Topic, "exchange")
+		d.Edges = append(d.Edges, d.behind(graphEdge{From: nodeID(r.Inputs[0]), To: topicID(op.Topic)}, r.Inputs[0].Stage.Name, r))
+		return
+	case *plan.Scan:
+		d.topic(op.Table.Topic, "source")
+		d.Edges = append(d.Edges, d.outOf(op.Table.Topic, stage.Name, nodeID(r)))
+	}
+	if d.folded[r] {
+		return
+	}
+	does := r.Describe()
+	role, _, _ := strings.Cut(does, " ")
+	d.Nodes = append(d.Nodes, graphNode{ID: nodeID(r), Kind: "operator", Role: role, Label: label(r, role), Does: does, Stage: stage.Name, State: r.State > 0})
+	for _, in := range r.Inputs {
+		for d.folded[in] {
+			in = in.Inputs[0]
+		}
+		if x, ok := in.Op.(*plan.Exchange); ok {
+			d.Edges = append(d.Edges, d.outOf(x.Topic, stage.Name, nodeID(r)))
+			continue
+		}
+		d.Edges = append(d.Edges, d.behind(graphEdge{From: nodeID(in), To: nodeID(r)}, stage.Name, in))
+	}
+}
+
+func isProject(r *plan.Relation) bool {
+	_, ok := r.Op.(*plan.Project)
+	return ok
+}
+
+// label is what an operator does, in a few words.
+func label(r *plan.Relation, role string) string {
+	switch op := r.Op.(type) {
+	case *plan.Scan:
+		return op.Table.Name
+	case *plan.Window:
+		return brief(op)
+	case *plan.Aggregate:
+		if op.Window != nil {
+			return brief(op.Window.Window)
+		}
+		return "running"
+	case *plan.Project:
+		if text := strings.TrimSpace(strings.TrimPrefix(r.Describe(), role)); len(text) <= 18 {
+			return text
+		}
+		return fmt.Sprintf("%d columns", len(r.Cols))
+	case *plan.Rank:
+		return fmt.Sprintf("first %d", op.Limit)
+	}
+	return strings.TrimSpace(strings.TrimPrefix(r.Describe(), role))
+}
+
+// brief is a window with 1m for 1m0s.
+func brief(w *plan.Window) string {
+	return strings.ReplaceAll(strings.ReplaceAll(w.String(), "m0s", "m"), "h0m", "h")
+}
+
+func nodeID(r *plan.Relation) string { return fmt.Sprintf("r%d", r.ID) }
+
+func topicID(name string) string { return "t:" + name }
+
+func (d *drawing) topic(name, role string) {
+	if !d.topics[name] {
+		d.topics[name] = true
+		d.Nodes = append(d.Nodes, graphNode{ID: topicID(name), Kind: "topic", Role: role, Label: name})
+	}
+}
+
+// into is an edge to a topic of which only the broker tells.
+func (d *drawing) into(from, topic string) graphEdge {
+	e := graphEdge{From: from, To: topicID(topic)}
+	if t := d.cluster.topic(topic); t != nil {
+		e.Rate = &t.Rate
+	}
+	return e
+}
+
+// behind is an edge with what comes out of a relation of a stage: rows, or records that it writes.
+func (d *drawing) behind(e graphEdge, stage string, r *plan.Relation) graphEdge {
+	if n, ok := d.rates[flowKey{stage: stage, relation: r.ID}]; ok {
+		e.Rate = &n
+	} else if topic, ok := strings.CutPrefix(e.To, topicID("")); ok && d.cluster != nil {
+		e.Rate = d.into("", topic).Rate
+	}
+	if d.status == nil {
+		return e
+	}
+	var low lowest
+	for _, task := range d.status.Tasks {
+		for _, o := range task.Operators {
+			if task.Stage == stage && o.Relation == r.ID {
+				low.add(o.Watermark, o.Idle)
+			}
+		}
+	}
+	return low.on(e, d.status.At)
+}
+
+// outOf is an edge from a topic to the operator that reads it.
+func (d *drawing) outOf(topic, stage, to string) graphEdge {
+	e := graphEdge{From: topicID(topic), To: to}
+	if l := d.group.topic(topic); l != nil {
+		e.Rate, e.Lag = &l.Rate, &l.Lag
+	}
+	if n, ok := d.rates[flowKey{stage: stage, topic: topic}]; ok && allHere(d.group, d.status) {
+		e.Rate = &n
+	}
+	if d.status == nil {
+		return e
+	}
+	var low lowest
+	for _, task := range d.status.Tasks {
+		for _, in := range task.Inputs {
+			if task.Stage == stage && in.Topic == topic {
+				low.add(in.Watermark, in.Idle)
+			}
+		}
+	}
+	return low.on(e, d.status.At)
+}
+
+// lowest is the watermark over several tasks: the least of those that are not idle.
+type lowest struct{ mark *time.Time }
+
+func (l *lowest) add(mark *time.Time, idle bool) {
+	if mark != nil && !idle && (l.mark == nil || mark.Before(*l.mark)) {
+		l.mark = mark
+	}
+}
+
+func (l *lowest) on(e graphEdge, now time.Time) graphEdge {
+	if l.mark != nil && l.mark.Year() < 9999 { // it is "forever" behind the end of a bounded source
+		delay := max(0, now.Sub(*l.mark).Seconds())
+		e.Delay, e.Mark = &delay, l.mark.UnixMilli()
+	}
+	return e
+}
+
+// roughGraph draws a pipeline whose plan is not known, from the topics that its group reads and
+// those that carry its name.
+func roughGraph(name string, s *clusterState, g *groupState) *graph {
+	d := &drawing{figures: figures{cluster: s, group: g}, topics: make(map[string]bool)}
+	d.Edges = []graphEdge{}
+	d.Nodes = []graphNode{{ID: "p", Kind: "operator", Role: "Pipeline", Label: name, Does: "Its plan is not known here."}}
+	for _, l := range g.Topics {
+		d.topic(l.Topic, "source")
+		d.Edges = append(d.Edges, d.outOf(l.Topic, "", "p"))
+	}
+	for _, t := range s.Topics {
+		if strings.HasPrefix(t.Name, name+".") && !strings.HasSuffix(t.Name, planSuffix) && !d.topics[t.Name] {
+			d.topic(t.Name, "sink")
+			d.Edges = append(d.Edges, d.into("p", t.Name))
+		}
+	}
+	return &d.graph
+}

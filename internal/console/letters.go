@@ -1,0 +1,227 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/deadletter"
+)
+
+// letterTopics are the topics of dead letters and of late rows, which have the same form: the
+// readings' own, and those of pipelines.
+func (c *Console) letterTopics() []string {
+	var all []string
+	for _, t := range c.cluster.state().Topics {
+		if t.Name == c.cfg.Letters || strings.HasSuffix(t.Name, ".dlq") || strings.HasSuffix(t.Name, ".late") {
+			all = append(all, t.Name)
+		}
+	}
+	return all
+}
+
+// letterCount is how many dead letters there are: offsets would count the markers of transactions,
+// too.
+type letterCount struct {
+	mu    sync.Mutex
+	next  map[partitionOf]int64 // offset up to which letters are counted
+	count map[string]int64      // by topic
+}
+
+type partitionOf struct {
+	topic string
+	id    int32
+}
+
+// mostCounted is how many offsets of a topic are read to count letters; beyond, offsets are taken
+// for letters.
+const mostCounted = 100_000
+
+func (l *letterCount) total() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var sum int64
+	for _, n := range l.count {
+		sum += n
+	}
+	return sum
+}
+
+// of is how many letters a topic has; ok is false where they are not counted.
+func (l *letterCount) of(topic string) (n int64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, ok = l.count[topic]
+	return n, ok
+}
+
+// countLetters reads what has come to the dead-letter topics since it was called last.
+func (c *Console) countLetters(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	state := c.cluster.state()
+	for _, name := range c.letterTopics() {
+		if strings.HasSuffix(name, ".late") {
+			continue
+		}
+		c.countTopic(ctx, state.topic(name))
+	}
+}
+
+func (c *Console) countTopic(ctx context.Context, t *topicState) {
+	parts := make(map[int32]stretch)
+	var offsets, letters int64
+	for _, p := range t.Partitions {
+		from := max(p.Start, c.counted.next[partitionOf{t.Name, p.ID}])
+		if from < p.Stable {
+			parts[p.ID] = stretch{from, p.Stable}
+			offsets += p.Stable - from
+		}
+	}
+	if offsets == 0 {
+		return
+	}
+	letters = offsets
+	if offsets <= mostCounted {
+		letters = 0
+		if err := c.scan(ctx, t.Name, parts, func(*kgo.Record) error { letters++; return nil }); err != nil {
+			return // next time, then
+		}
+	}
+	c.counted.mu.Lock()
+	defer c.counted.mu.Unlock()
+	c.counted.count[t.Name] += letters
+	for id, s := range parts {
+		c.counted.next[partitionOf{t.Name, id}] = s.to
+	}
+}
+
+// letterRow is a dead letter as the page shows it.
+type letterRow struct {
+	Partition int32       `json:"partition"`
+	Offset    int64       `json:"offset"`
+	Topic     string      `json:"topic"` // of origin
+	From      int32       `json:"origin_partition"`
+	At        int64       `json:"origin_offset"`
+	Source    string      `json:"source,omitempty"`
+	Reason    string      `json:"reason"`
+	Time      int64       `json:"t"`
+	Attempt   int         `json:"attempt"`
+	Truncated int         `json:"truncated,omitempty"` // bytes before it was cut
+	Replayed  bool        `json:"replayed"`
+	Unsent    string      `json:"unsendable,omitempty"` // why it can't be sent back
+	Key       *payload    `json:"key"`
+	Value     *payload    `json:"value"`
+	Bytes     []byte      `json:"bytes"` // the value's first bytes, to look at in hex
+	Headers   []headerRow `json:"headers,omitempty"`
+}
+
+type letterTopic struct {
+	Name    string `json:"name"`
+	Records int64  `json:"records"` // offsets, where they are not counted: markers of transactions are among them
+}
+
+type letterList struct {
+	Topics []letterTopic `json:"topics"`
+	Topic  string        `json:"topic"`
+	Rows   []letterRow   `json:"rows"`  // the newest first
+	Total  int           `json:"total"` // that match
+	More   bool          `json:"more"`  // it stopped at a bound
+}
+
+const (
+	maxLetters  = 200
+	letterBytes = 4096
+	letterTime  = 20 * time.Second
+)
+
+// letterFilter reads topic, reason and pending of a query.
+func letterFilter(reason string, pending bool) deadletter.Filter {
+	return deadletter.Filter{Reason: reason, Pending: pending}
+}
+
+// letters is GET /api/letters?topic=&reason=&pending=true
+func (c *Console) letters(r *http.Request) (any, error) {
+	list := letterList{Topics: []letterTopic{}, Topic: r.FormValue("topic"), Rows: []letterRow{}}
+	state := c.cluster.state()
+	for _, name := range c.letterTopics() {
+		t := state.topic(name)
+		n, ok := c.counted.of(name)
+		if !ok {
+			n = t.Records
+		}
+		list.Topics = append(list.Topics, letterTopic{name, n})
+	}
+	if list.Topic == "" {
+		list.Topic = c.cfg.Letters
+	}
+	if !slices.ContainsFunc(list.Topics, func(t letterTopic) bool { return t.Name == list.Topic }) {
+		return list, nil
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), letterTime)
+	defer cancel()
+	filter := letterFilter(r.FormValue("reason"), r.FormValue("pending") == "true")
+	err := deadletter.List(ctx, c.cfg.Broker, deadletter.Topics{DLQ: list.Topic, Progress: c.cfg.Progress}, filter, func(l deadletter.Letter) error {
+		list.Total++
+		list.Rows = append(list.Rows, letterOf(&l))
+		if len(list.Rows) > 2*maxLetters {
+			list.newest()
+		}
+		return nil
+	})
+	if ctx.Err() != nil && r.Context().Err() == nil {
+		err, list.More = nil, true
+	}
+	list.newest()
+	list.More = list.More || list.Total > len(list.Rows)
+	return list, err
+}
+
+// newest keeps the newest letters.
+func (l *letterList) newest() {
+	slices.SortStableFunc(l.Rows, func(a, b letterRow) int { return int(b.Time - a.Time) })
+	l.Rows = l.Rows[:min(len(l.Rows), maxLetters)]
+}
+
+func letterOf(l *deadletter.Letter) letterRow {
+	row := letterRow{
+		Partition: l.Partition, Offset: l.Offset, Topic: l.Topic, From: l.OriginPartition, At: l.OriginOffset, Source: l.Source,
+		Reason: l.Reason, Time: l.Time.UnixMilli(), Attempt: l.Attempt, Truncated: l.Truncated, Replayed: l.Replayed,
+		Unsent: l.Unsendable(), Key: show(l.Key, nil), Value: show(l.Value, nil), Bytes: l.Value[:min(len(l.Value), letterBytes)],
+	}
+	for _, h := range l.Headers {
+		row.Headers = append(row.Headers, headerOf(h))
+	}
+	return row
+}
+
+func headerOf(h kgo.RecordHeader) headerRow { return headerRow{h.Key, show(h.Value, nil)} }
+
+// replay is POST /api/letters/replay {"topic", "reason", "dry"}: the letters that match are sent
+// back, once.
+func (c *Console) replay(r *http.Request) (any, error) {
+	var in struct {
+		Topic  string `json:"topic"`
+		Reason string `json:"reason"`
+		Dry    bool   `json:"dry"`
+	}
+	if err := readJSON(r, &in); err != nil {
+		return nil, err
+	}
+	if !slices.Contains(c.letterTopics(), in.Topic) {
+		return nil, badRequest("%q is no dead-letter topic", in.Topic)
+	}
+	result, err := deadletter.Replay(r.Context(), c.cfg.Broker, deadletter.ReplayConfig{
+		Topics: deadletter.Topics{DLQ: in.Topic, Progress: c.cfg.Progress}, Filter: letterFilter(in.Reason, false), DryRun: in.Dry,
+	})
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("stopped: what was sent back is marked, and is not sent again")
+	}
+	return result, err
+}

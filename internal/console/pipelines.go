@@ -1,0 +1,276 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/alert"
+	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/plan"
+)
+
+// Pipeline is one that runs in this process.
+type Pipeline struct {
+	Program *plan.Program
+	Status  func() engine.Snapshot
+}
+
+// groupPrefix begins the consumer group of a pipeline (engine.Group).
+const groupPrefix = "weir-"
+
+// pipelineRow is a pipeline in the list.
+type pipelineRow struct {
+	Name      string     `json:"name"`
+	State     string     `json:"state"`             // running, restoring, rebalancing, stopped, …
+	Reason    string     `json:"reason,omitempty"`  // why it waits
+	Members   int        `json:"members"`           // workers, of all processes
+	Here      bool       `json:"here"`              // in this process
+	Planned   bool       `json:"planned"`           // its plan is known
+	Rate      float64    `json:"rate"`              // records a second that it reads from tables
+	Lag       int64      `json:"lag"`               // records
+	Delay     *float64   `json:"delay,omitempty"`   // seconds that its lowest watermark is behind now
+	P99       float64    `json:"p99,omitempty"`     // milliseconds from a record to its committed result
+	Late      int64      `json:"late,omitempty"`    // rows, in this process
+	Letters   int64      `json:"letters,omitempty"` // dead letters, in this process
+	Dropped   int64      `json:"dropped,omitempty"` // by options such as json.ignore-parse-errors, in this process
+	Skipped   int64      `json:"skipped,omitempty"` // offsets of sources that were deleted before they were read, in this process
+	watermark *time.Time // the lowest
+}
+
+// plans remembers what pipelines compute: those of this process, and those whose SQL their topic
+// NAME.plan holds.
+type plans struct {
+	mu    sync.Mutex
+	known map[string]*plan.Program
+	read  map[string]int64 // offset up to which a plan's topic was read
+}
+
+const planSuffix = ".plan"
+
+// refresh reads the plans that have changed.
+func (c *Console) refreshPlans(ctx context.Context) {
+	for _, t := range c.cluster.state().Topics {
+		name, ok := strings.CutSuffix(t.Name, planSuffix)
+		if !ok || len(t.Partitions) != 1 || c.plans.upToDate(name, t.Partitions[0].Stable) {
+			continue
+		}
+		var manifest struct {
+			SQL string `json:"sql"`
+		}
+		p := t.Partitions[0]
+		err := c.scan(ctx, t.Name, map[int32]stretch{0: {p.Start, p.Stable}}, func(r *kgo.Record) error {
+			return json.Unmarshal(r.Value, &manifest)
+		})
+		if err != nil {
+			c.cfg.Logger.Debug("console: read a plan", "topic", t.Name, "err", err)
+		}
+		program, err := plan.Compile(manifest.SQL, name)
+		if err != nil {
+			program = nil // made by a version that kept no SQL
+		}
+		c.plans.put(name, program, p.Stable)
+	}
+}
+
+func (p *plans) upToDate(name string, end int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.read[name] >= end
+}
+
+func (p *plans) put(name string, program *plan.Program, end int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.read[name] = end
+	if program != nil {
+		p.known[name] = program
+	}
+}
+
+func (p *plans) get(name string) *plan.Program {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[name]
+}
+
+// here are the pipelines of this process by name.
+func (c *Console) here() map[string]Pipeline {
+	all := make(map[string]Pipeline)
+	if c.cfg.Pipelines != nil {
+		for _, p := range c.cfg.Pipelines() {
+			all[p.Program.Name] = p
+		}
+	}
+	return all
+}
+
+func (c *Console) pipelineRows() []pipelineRow {
+	s := c.cluster.state()
+	here := c.here()
+	rows := []pipelineRow{}
+	for i := range s.Groups {
+		g := &s.Groups[i]
+		name, ok := strings.CutPrefix(g.Name, groupPrefix)
+		if !ok || g.Name == alert.Group {
+			continue
+		}
+		local, mine := here[name]
+		delete(here, name)
+		rows = append(rows, c.pipelineRow(name, g, local, mine, s.Err))
+	}
+	for name, local := range here { // its group is not there yet
+		rows = append(rows, c.pipelineRow(name, nil, local, true, s.Err))
+	}
+	slices.SortFunc(rows, func(a, b pipelineRow) int { return strings.Compare(a.Name, b.Name) })
+	return rows
+}
+
+// unknown is the state of a pipeline in other processes while the broker does not answer.
+const unknown = "unknown"
+
+// pipelineRow makes the row of a pipeline. broken is why the broker does not answer, "" where it
+// does.
+func (c *Console) pipelineRow(name string, g *groupState, local Pipeline, mine bool, broken string) pipelineRow {
+	row := pipelineRow{Name: name, Here: mine, Planned: mine || c.plans.get(name) != nil, State: "starting"}
+	if g != nil {
+		row.State, row.Members, row.Lag = stateOf(g.State), g.Members, g.Lag
+		if broken != "" {
+			row.State, row.Reason = unknown, broken
+		}
+		for _, t := range g.Topics {
+			if !strings.HasPrefix(t.Topic, name+".") { // its own topics carry rows that it has read before
+				row.Rate += t.Rate
+			}
+		}
+	}
+	if mine && local.Status != nil {
+		status := local.Status()
+		row.addStatus(status, c.cfg.Now())
+		if rates := c.flows.of(name); allHere(g, &status) && rates != nil {
+			row.Rate = rates.read(name)
+		}
+	}
+	return row
+}
+
+// stateOf is a group's state in our words.
+func stateOf(group string) string {
+	switch group {
+	case "Stable":
+		return "running"
+	case "Empty", "Dead":
+		return "stopped"
+	}
+	return "rebalancing" // PreparingRebalance, CompletingRebalance, Assigning, Reconciling
+}
+
+// addStatus puts in what only the process knows that runs it.
+func (row *pipelineRow) addStatus(s engine.Snapshot, now time.Time) {
+	for _, w := range s.Workers {
+		if w.Phase != engine.Running {
+			row.State, row.Reason = string(w.Phase), w.Reason
+		}
+	}
+	if s.NoCopies != "" && row.Reason == "" {
+		row.Reason = "state in memory only: " + s.NoCopies
+	}
+	row.Dropped += s.Dropped.Total()
+	for _, n := range s.Skipped {
+		row.Skipped += n
+	}
+	for _, t := range s.Tasks {
+		row.Late += t.Late
+		row.Letters += t.DeadLetters
+		for _, in := range t.Inputs {
+			if in.Watermark != nil && !in.Idle && (row.watermark == nil || in.Watermark.Before(*row.watermark)) {
+				row.watermark = in.Watermark
+			}
+		}
+	}
+	if row.watermark != nil && row.watermark.Year() < 9999 {
+		delay := max(0, now.Sub(*row.watermark).Seconds())
+		row.Delay = &delay
+	}
+	row.P99 = milliseconds(time.Duration(s.P99))
+}
+
+func (c *Console) pipelines(*http.Request) (any, error) {
+	return map[string]any{"pipelines": c.pipelineRows()}, nil
+}
+
+// pipelineView is a pipeline with its graph.
+type pipelineView struct {
+	pipelineRow
+	Graph  *graph           `json:"graph"`
+	SQL    string           `json:"sql,omitempty"`
+	Status *engine.Snapshot `json:"status,omitempty"`
+	Topics []string         `json:"topics"` // what it reads and writes, to look at
+	Partly bool             `json:"partly"` // other processes run a share, whose rows between operators are not known here
+}
+
+// view is a pipeline as it is now; nil where there is none of that name.
+func (c *Console) view(name string) *pipelineView {
+	s := c.cluster.state()
+	g := s.group(groupPrefix + name)
+	local, mine := c.here()[name]
+	if g == nil && !mine {
+		return nil
+	}
+	v := &pipelineView{pipelineRow: c.pipelineRow(name, g, local, mine, s.Err)}
+	program := local.Program
+	if program == nil {
+		program = c.plans.get(name)
+	}
+	if mine && local.Status != nil {
+		status := local.Status()
+		v.Status = &status
+	}
+	if program != nil {
+		v.SQL = program.SQL
+		v.Graph = graphOf(program, figures{&s, g, v.Status, c.flows.of(name)})
+		v.Partly = v.Status != nil && !allHere(g, v.Status)
+	} else {
+		v.Graph = roughGraph(name, &s, g)
+	}
+	for _, n := range v.Graph.Nodes {
+		if n.Kind == "topic" && s.topic(n.Label) != nil {
+			v.Topics = append(v.Topics, n.Label)
+		}
+	}
+	return v
+}
+
+// pipeline is GET /api/pipeline?name=.
+func (c *Console) pipeline(r *http.Request) (any, error) {
+	name := r.FormValue("name")
+	v := c.view(name)
+	if v == nil {
+		return nil, notFound("no pipeline %q runs or has run", name)
+	}
+	return v, nil
+}
+
+type pipelineFeed struct {
+	c    *Console
+	name string
+}
+
+func (f pipelineFeed) frame() any {
+	if f.name == "" {
+		return map[string]any{"pipelines": f.c.pipelineRows()}
+	}
+	if v := f.c.view(f.name); v != nil {
+		v.SQL = "" // it does not change
+		return v
+	}
+	return nil
+}
+func (f pipelineFeed) period() time.Duration { return time.Second }
+func (f pipelineFeed) close()                {}

@@ -1,0 +1,181 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/reading"
+)
+
+// What a page shows must not look like now when it is of then.
+
+// A device that fell silent before all readings that the console looks at is known by its
+// statistics.
+func TestSilentDevicesAreRecalled(t *testing.T) {
+	at := startCluster(t)
+	last := time.Now().Add(-10 * time.Hour).UTC().Truncate(time.Millisecond)
+	producer := client(t, at)
+	row := fmt.Sprintf(`{"device_id":"en","sensor":"temperature","count":3,"min":1,"max":2,"mean":1.5,"last":1.25,"last_ts":%q,"partition":2,"offset":7}`, last.Format("2006-01-02T15:04:05.000Z"))
+	for _, r := range []*kgo.Record{
+		{Topic: "device_stats", Key: []byte(`{"device_id":"en","sensor":"temperature"}`), Value: []byte(row)},
+		{Topic: "device_stats", Key: []byte(`{"device_id":"gone","sensor":"x"}`)}, // a tombstone
+	} {
+		if err := producer.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(t, at, reading.Reading{DeviceID: "living", Sensor: "temperature", TS: time.Now().UnixMilli(), Value: 20})
+	c := serve(t, Config{Broker: at, Stats: "device_stats"})
+	got := eventually(t, c.URL()+"/api/devices?status=silent", `"id":"en"`)
+	if !strings.Contains(got, `"last":1.25`) || !strings.Contains(got, `"total":2`) || !strings.Contains(got, `"silent":1`) {
+		t.Errorf("devices: %s", got)
+	}
+	if code, got := answer(t, "GET", c.URL()+"/api/device?id=en", ""); code != 200 || !strings.Contains(got, `"partition":2`) {
+		t.Errorf("device: %d %s", code, got)
+	}
+}
+
+// A console that can't have heard of a reading calls no device late.
+func TestLatenessIsOfWhatWasRead(t *testing.T) {
+	now := time.UnixMilli(1_000_000_000)
+	f := newFleet(func() time.Time { return now }, nil)
+	hear := func(id string) {
+		r := reading.Reading{DeviceID: id, Sensor: "x", TS: now.UnixMilli()}
+		f.take([]*kgo.Record{{Value: r.AppendJSON(nil), Timestamp: now}}, 0)
+	}
+	counts := func() (online, behind int, until int64) {
+		c := f.counts()
+		return c.Online, c.Late + c.Silent, c.Until
+	}
+	hear("a")
+	hear("b")
+	f.reached(now)
+	heard := now
+	now = now.Add(10 * time.Minute) // in which the reader has read nothing
+	if online, behind, until := counts(); online != 2 || behind != 0 || until != heard.UnixMilli() {
+		t.Errorf("held up: %d online, %d late or silent, until %d", online, behind, until)
+	}
+	hear("a")
+	f.reached(now)
+	if online, behind, until := counts(); online != 1 || behind != 1 || until != 0 {
+		t.Errorf("caught up: %d online, %d late or silent, until %d", online, behind, until)
+	}
+}
+
+// The newest offsets of a topic may hold nothing but transaction markers. Its live view goes back
+// to the records before them.
+func TestTailFindsRecordsBehindMarkers(t *testing.T) {
+	at := startCluster(t)
+	const topic = "alert_rare"
+	admin := kadm.NewClient(client(t, at))
+	if _, err := admin.CreateTopic(t.Context(), 2, 1, nil, topic); err != nil {
+		t.Fatal(err)
+	}
+	producer := client(t, at, kgo.TransactionalID("rare"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	write := func(value string, end kgo.TransactionEndTry) {
+		t.Helper()
+		if err := producer.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		for p := range int32(2) {
+			producer.Produce(t.Context(), &kgo.Record{Topic: topic, Partition: p, Value: []byte(value)}, nil)
+		}
+		if err := producer.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := producer.EndTransaction(t.Context(), end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"kept":true}`, kgo.TryCommit)
+	for range 4 * tailBack {
+		write("aborted", kgo.TryAbort)
+	}
+	c := serve(t, Config{Broker: at})
+	feed, err := c.tails.feed(topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer feed.close()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		frame := feed.frame().(tailFrame)
+		if len(frame.Rows) == 2 {
+			break
+		}
+		if len(frame.Rows) == 0 && !frame.Reading {
+			t.Fatal("it says that nothing is committed")
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the view has %d records", len(frame.Rows))
+		}
+	}
+	empty, err := c.tails.feed("sensor_data_tx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer empty.close()
+	for deadline := time.Now().Add(20 * time.Second); empty.frame().(tailFrame).Reading; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("an empty topic is never read to its end")
+		}
+	}
+}
+
+// When the broker is gone the overview says since when, its points are gaps, and pipelines of other
+// processes are unknown.
+func TestBrokerGone(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := broker.Config{Brokers: cluster.ListenAddrs()}
+	if err := broker.EnsureTopics(t.Context(), kadm.NewClient(client(t, at)), broker.DefaultTopics()); err != nil {
+		t.Fatal(err)
+	}
+	send(t, at, reading.Reading{DeviceID: "d", Sensor: "x", TS: time.Now().UnixMilli()})
+	group := client(t, at, kgo.ConsumerGroup("weir-elsewhere"), kgo.ConsumeTopics("sensor_data_tx"))
+	group.PollFetches(t.Context())
+	if err := group.CommitUncommittedOffsets(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c := serve(t, Config{Broker: at})
+	eventually(t, c.URL()+"/api/pipelines", `"name":"elsewhere","state":"running"`)
+	if _, got := answer(t, "GET", c.URL()+"/api/overview", ""); strings.Contains(got, `"gap":true`) || !strings.Contains(got, `"answered":`) {
+		t.Errorf("with a broker: %s", got)
+	}
+	cluster.Close()
+	eventually(t, c.URL()+"/api/overview", `"gap":true`)
+	eventually(t, c.URL()+"/api/pipelines", `"name":"elsewhere","state":"unknown"`)
+}
+
+// A preview whose browser has left ends, and one that waits for its turn does not wait on.
+func TestPreviewEndsWithItsBrowser(t *testing.T) {
+	c := serve(t, Config{})
+	c.previews <- struct{}{} // another one runs
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	text := `{"text":"CREATE TABLE r (device_id STRING) WITH ('connector'='kafka','topic'='sensor_data_tx','value.format'='json'); SELECT device_id FROM r;","last":10}`
+	ended := make(chan error, 1)
+	go func() {
+		_, err := c.previewSQL(httptest.NewRequestWithContext(ctx, "POST", "/api/sql/preview", strings.NewReader(text)))
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("a preview whose browser has left succeeds")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("a preview whose browser has left waits for its turn")
+	}
+	<-c.previews
+}

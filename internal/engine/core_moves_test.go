@@ -1,0 +1,205 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"weir.example/weir/internal/txtest"
+)
+
+// two starts two workers with a partition each, and has them process readings.
+func (s *script) two(with ...func(*Config)) {
+	s.Helper()
+	s.start("a", with...)
+	s.start("b", with...)
+	s.assign(txtest.Plan{"a": {0}, "b": {1}})
+	s.send(20)
+	s.processed()
+}
+
+// A partition goes to another worker after its records were polled and before their transaction has
+// begun: the other one has processed them by then, and this one must not commit its rows.
+func TestScriptRevokeBetweenPollAndBegin(t *testing.T) {
+	inMemory(t, func(s *script) {
+		s.two()
+		s.assign(txtest.Plan{"a": {0, 1}})
+		s.send(10)
+		s.processed()
+		begin := s.pauseAtBegin("a")
+		s.send(10)
+		begin.await(s)
+		s.assign(txtest.Plan{"a": {0}, "b": {1}})
+		s.committed(1)
+		s.consistent()
+		begin.end()
+		s.processed()
+	})
+}
+
+// A partition comes while a transaction is open, and more records of the others are polled: the
+// transaction can't be committed without them, since its offsets would pass them.
+func TestScriptPartitionComesMidTransaction(t *testing.T) {
+	inMemory(t, func(s *script) {
+		s.two(func(c *Config) { c.CommitInterval = time.Second })
+		begin := s.pauseAtBegin("a")
+		s.send(4, 0)
+		begin.await(s)
+		s.assign(txtest.Plan{"a": {0, 1}})
+		s.send(4, 0)
+		s.send(4, 1)
+		begin.end()
+		s.processed()
+	})
+}
+
+// Two workers swap their partitions in the middle of a transaction, and swap back: each state is
+// that of who has the partition now.
+func TestScriptSwap(t *testing.T) {
+	everyScript(t, func(s *script) {
+		s.two()
+		for range 2 {
+			for _, plan := range []txtest.Plan{{"a": {1}, "b": {0}}, {"a": {0}, "b": {1}}} {
+				offsets := s.broker.Hold(txtest.Offsets(s.id("a")))
+				s.send(20)
+				offsets.Await()
+				s.broker.StartAssign(scriptGroup, "readings", plan)
+				offsets.Pass()
+				s.assign(plan)
+				s.processed()
+			}
+		}
+	})
+}
+
+// A partition that a worker is restoring goes to another one, which changes its state, and comes
+// back later.
+func TestScriptRevokeDuringRestore(t *testing.T) {
+	everyScript(t, func(s *script) {
+		s.two()
+		restore := s.broker.Hold(txtest.Reading(scriptChangelog))
+		s.broker.StartAssign(scriptGroup, "readings", txtest.Plan{"a": {0, 1}})
+		restore.Await()
+		s.assign(txtest.Plan{"a": {0}, "b": {1}})
+		s.send(10)
+		s.committed(1)
+		restore.Pass()
+		s.processed()
+		s.assign(txtest.Plan{"a": {0, 1}})
+		s.send(10)
+		s.processed()
+	})
+}
+
+// The group forgets a worker that is restoring: it loses its partitions, and gets them again as a
+// new member.
+func TestScriptLostDuringRestore(t *testing.T) {
+	inMemory(t, func(s *script) {
+		s.start("a")
+		s.send(10)
+		s.processed()
+		s.stop("a")
+		restore := s.broker.Hold(txtest.Reading(scriptChangelog))
+		s.start("a")
+		restore.Await()
+		s.broker.Refuse(txtest.Heartbeat("a"), kerr.UnknownMemberID).Await()
+		restore.Pass()
+		s.send(10)
+		s.processed()
+	})
+}
+
+// A worker loses a partition, another one changes its state, and it comes back: what the worker
+// knew of it is not the state.
+func TestScriptStateOfLostPartition(t *testing.T) {
+	everyScript(t, func(s *script) {
+		s.two()
+		for range 2 {
+			s.assign(txtest.Plan{"b": {0, 1}})
+			s.send(10)
+			s.processed()
+			s.assign(txtest.Plan{"a": {0}, "b": {1}})
+			s.send(10)
+			s.processed()
+		}
+	})
+}
+
+// Records arrive while a partition that has just come is restored: none of them is read before its
+// state is there.
+func TestScriptPollDuringRestore(t *testing.T) {
+	inMemory(t, func(s *script) {
+		s.two()
+		restore := s.broker.Hold(txtest.Reading(scriptChangelog))
+		s.broker.StartAssign(scriptGroup, "readings", txtest.Plan{"a": {0, 1}})
+		restore.Await()
+		before := s.broker.Offsets(scriptGroup, "readings")[1]
+		s.send(10)
+		s.consistent()
+		if at := s.broker.Offsets(scriptGroup, "readings")[1]; at != before {
+			s.Errorf("partition 1 is read from offset %d to %d before its state is restored", before, at)
+		}
+		restore.Pass()
+		s.processed()
+	})
+}
+
+// A worker freezes before it commits its offsets, and is expelled. Its partitions are another's
+// when it wakes: the broker refuses its offsets, and its rows with them.
+func TestScriptZombieCommit(t *testing.T) {
+	inMemory(t, func(s *script) {
+		s.two()
+		offsets := s.broker.Hold(txtest.Offsets(s.id("a")))
+		s.send(10)
+		offsets.Await()
+		s.expel("a")
+		offsets.Pass()
+		s.processed()
+		s.wantAborts("a", map[string]int64{AbortRebalance: 1})
+	})
+}
+
+// A worker freezes when its offsets are a part of its transaction, and commits after it is
+// expelled. Who has its partitions now waits for that, and goes on after it.
+func TestScriptLateCommit(t *testing.T) {
+	inMemory(t, func(s *script) {
+		s.two()
+		commit := s.broker.Hold(txtest.Commit(s.id("a")))
+		s.send(10)
+		commit.Await()
+		s.expel("a")
+		commit.Pass()
+		s.processed()
+	})
+}
+
+// A request of a worker hangs for longer than its transaction and its membership last: another one
+// does its work. What it has asked for comes to nothing when the broker gets to it, and it begins
+// again as a new member.
+func TestScriptRequestOutlivesTransaction(t *testing.T) {
+	inMemory(t, func(s *script) {
+		s.two(shortTransactions)
+		offsets := s.broker.Hold(txtest.Offsets(s.id("a")))
+		s.send(10)
+		offsets.Await()
+		s.broker.Plan("readings", txtest.Plan{"b": {0, 1}})
+		s.processed() // by b, once the transaction of a is aborted
+		offsets.Pass()
+		s.newSession("a")
+		s.send(10)
+		s.processed()
+	})
+}
+
+// expel gives all partitions to the other worker and waits until this one, whose heartbeats are
+// held up, is out of the group.
+func (s *script) expel(worker string) {
+	s.Helper()
+	other := map[string]string{"a": "b", "b": "a"}[worker]
+	s.broker.Plan("readings", txtest.Plan{other: {0, 1}}) // a rebalance begins when the group has expelled it
+	s.broker.AwaitGroup(scriptGroup, func(g *kfake.GroupInfo) bool {
+		return g.State == "Stable" && len(g.Members) == 1 && g.Members[0].ClientID == other
+	})
+}

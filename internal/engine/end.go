@@ -1,0 +1,187 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/plan"
+)
+
+// endEvery is how often the group's offsets are looked at.
+const endEvery = 100 * time.Millisecond
+
+// stopAtEnd calls stop when the group has committed what the sources had at the start, and all that
+// this made of the topics between the stages. The group may have workers in other processes.
+func (p *pipeline) stopAtEnd(ctx context.Context, stop func()) {
+	for {
+		err := p.awaitEnd(ctx)
+		if err == nil {
+			stop()
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		p.Logger.Warn("look for the end", "err", err)
+		if broker.Sleep(ctx, endEvery) != nil {
+			return
+		}
+	}
+}
+
+// awaitEnd returns nil when all is committed.
+func (p *pipeline) awaitEnd(ctx context.Context) error {
+	admin, err := p.admin(ctx)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	if err := p.awaitCommitted(ctx, admin, p.until); err != nil {
+		return err
+	}
+	for _, s := range p.Program.Stages { // a stage comes after those that it reads
+		for _, in := range s.Inputs {
+			if _, ok := in.Op.(*plan.Exchange); !ok {
+				continue
+			}
+			// All that the stage before has made of its own end, also beyond transactions that dead
+			// processes have left open.
+			to, err := listEnds(ctx, admin.ListEndOffsets, in.Topic())
+			if err == nil {
+				err = p.awaitCommitted(ctx, admin, to)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	for p.owing.Load() > 0 { // windows that are due, and read nothing
+		if err := broker.Sleep(ctx, endEvery); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pipeline) awaitCommitted(ctx context.Context, admin *kadm.Client, to ends) error {
+	for {
+		done, err := p.committed(ctx, admin, to)
+		if err != nil || done {
+			return err
+		}
+		if err := broker.Sleep(ctx, endEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// ends are offsets by topic and partition.
+type ends map[string]map[int32]int64
+
+// endsOf are the ends of what is committed in topics.
+func endsOf(ctx context.Context, admin *kadm.Client, topics ...string) (ends, error) {
+	return listEnds(ctx, admin.ListCommittedOffsets, topics...)
+}
+
+func listEnds(ctx context.Context, list func(context.Context, ...string) (kadm.ListedOffsets, error), topics ...string) (ends, error) {
+	listed, err := list(ctx, topics...)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find the end of %v: %w", topics, err)
+	}
+	all := make(ends)
+	listed.Each(func(o kadm.ListedOffset) {
+		if all[o.Topic] == nil {
+			all[o.Topic] = make(map[int32]int64)
+		}
+		all[o.Topic][o.Partition] = o.Offset
+	})
+	return all, nil
+}
+
+// committed reports whether the group has reached the ends. What it has not read and was deleted by
+// retention counts as read.
+func (p *pipeline) committed(ctx context.Context, admin *kadm.Client, to ends) (bool, error) {
+	topics := make([]string, 0, len(to))
+	for topic := range to {
+		topics = append(topics, topic)
+	}
+	starts, err := admin.ListStartOffsets(ctx, topics...)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return false, fmt.Errorf("find the start of %v: %w", topics, err)
+	}
+	group, err := p.groupOffsets(ctx, admin, topics...)
+	if err != nil {
+		return false, err
+	}
+	for topic, partitions := range to {
+		for partition, end := range partitions {
+			start, _ := starts.Lookup(topic, partition)
+			at, ok := group.Lookup(topic, partition)
+			if reached := ok && at.Err == nil && at.At >= end; !reached && start.Offset < end {
+				return false, nil
+			}
+		}
+	}
+	return p.trusted(ctx, admin, to)
+}
+
+// trusted reports whether the group's offsets are those of the state. They are once a worker has
+// got the partition and has set it right where need be. Of partitions that another process has, its
+// workers do so.
+func (p *pipeline) trusted(ctx context.Context, admin *kadm.Client, of ends) (bool, error) {
+	all := true
+	p.mu.Lock()
+	for topic, partitions := range of {
+		for partition := range partitions {
+			all = all && p.healed[topicPartition{topic, partition}]
+		}
+	}
+	p.mu.Unlock()
+	if all {
+		return true, nil
+	}
+	members, err := p.members(ctx, admin)
+	return len(members) > len(p.Instances), err
+}
+
+// untilEnds are the ends of what the sources have now. The group gets there also where it begins at
+// an end: that is committed as its offset.
+func (p *pipeline) untilEnds(ctx context.Context, admin *kadm.Client) (ends, error) {
+	all := make(ends)
+	for _, t := range p.sources() {
+		if all[t.Topic] != nil {
+			continue
+		}
+		found, err := endsOf(ctx, admin, t.Topic)
+		if err != nil {
+			return nil, err
+		}
+		all[t.Topic] = found[t.Topic]
+	}
+	return all, nil
+}
+
+// groupOffsets are the offsets that the group has committed in topics; none where there is no such
+// group yet.
+func (p *pipeline) groupOffsets(ctx context.Context, admin *kadm.Client, topics ...string) (kadm.OffsetResponses, error) {
+	all, err := admin.FetchOffsetsForTopics(ctx, Group(p.Program), topics...)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at the offsets of group %s: %w", Group(p.Program), err)
+	}
+	return all, nil
+}

@@ -1,0 +1,64 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"weir.example/weir/internal/broker"
+)
+
+// groupError is an error of the consumer group, with its cause where it is known.
+func (s *session) groupError(ctx context.Context, err error) error {
+	group := Group(s.Program)
+	switch {
+	case errors.Is(err, kerr.InvalidSessionTimeout):
+		return fmt.Errorf("join group %s: %w: --session-timeout %s is outside the broker's range (%s)", group, err, s.SessionTimeout, sessionRange(ctx, s.admin))
+	case errors.Is(err, kerr.InconsistentGroupProtocol):
+		err = fmt.Errorf("join group %s: %w: another consumer uses the group id %s, with another protocol: stop it, or give it another group id", group, err, group)
+		if now := s.Now(); s.strangerSince.IsZero() {
+			s.strangerSince = now
+		} else if now.Sub(s.strangerSince) > s.SessionTimeout { // a dead process of an earlier version is gone by then
+			return &fatalError{err}
+		}
+		return err
+	}
+	return fmt.Errorf("consume in group %s: %w", group, err)
+}
+
+// sessionRange says which session timeouts the brokers take, as far as they tell.
+func sessionRange(ctx context.Context, admin *kadm.Client) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	names := []string{"group.min.session.timeout.ms", "group.max.session.timeout.ms"}
+	values := make(map[string]string)
+	if brokers, err := admin.ListBrokers(ctx); err == nil {
+		configs, _ := admin.DescribeBrokerConfigs(ctx, brokers.NodeIDs()...) // without them the names must do
+		for _, of := range configs {
+			for _, entry := range of.Configs {
+				values[entry.Key] = entry.MaybeValue()
+			}
+		}
+	}
+	for i, name := range names {
+		if v := values[name]; v != "" {
+			names[i] += " is " + v
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// explainFenced names the transactional id of a worker that was fenced, and what may have taken it.
+func (w *worker) explainFenced(err error) error {
+	if !broker.IsFenced(err) {
+		return err
+	}
+	return fmt.Errorf("the transactional id %s of instance %s was taken by another process, or weir transactions abort ended its transaction "+
+		"(nothing is lost or written twice; where hosts or containers have the same name, give each process its own --instance; otherwise start it again): %w",
+		w.transactionalID(), w.instance, err)
+}

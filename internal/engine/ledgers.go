@@ -1,0 +1,269 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/state"
+)
+
+// ledgersOf are the ledgers that say how far a partition is read: those of the stateful tasks that
+// read it, or else that of the positions topic.
+func (s *session) ledgersOf(tp topicPartition) (all []*ledger) {
+	for _, stage := range s.keepers(tp.topic) {
+		if t := s.tasks[taskID{stage.Name, tp.partition}]; t != nil {
+			all = append(all, t.ledger)
+		}
+	}
+	if len(all) == 0 {
+		all = append(all, s.ledgers[tp.partition])
+	}
+	return all
+}
+
+// isStale reports whether a version of Weir that records no positions has written to a ledger last.
+func (s *session) isStale(l *ledger) bool {
+	t := s.tasks[taskID{l.stage, l.partition}]
+	return t != nil && t.stale
+}
+
+func (p *pipeline) newLedger(stage *plan.Stage, partition int32, store *state.Store) *ledger {
+	return &ledger{store: store, topic: stage.Changelog, stage: stage.Name, partition: partition, made: fingerprint(stage)}
+}
+
+// restoreLedgers reads the positions topic for partitions that have come and that are in no task's
+// state. Another worker may have the same partition of another topic, so what was read earlier is
+// not kept.
+func (s *session) restoreLedgers(ctx context.Context, come map[topicPartition]*covered) error {
+	from := make(map[int32]int64)
+	for tp := range come {
+		if len(s.keepers(tp.topic)) == 0 {
+			from[tp.partition] = 0
+			s.ledgers[tp.partition] = &ledger{store: state.Memory(), topic: s.positionsTopic(), partition: tp.partition}
+		}
+	}
+	if len(from) == 0 {
+		return nil
+	}
+	_, err := broker.ReadFrom(ctx, s.Broker, s.positionsTopic(), from, func(r *kgo.Record) error {
+		return s.ledgers[r.Partition].store.Restore(r.Key, r.Value)
+	})
+	if err != nil {
+		return fmt.Errorf("restore positions: %w", err)
+	}
+	for p := range from {
+		l := s.ledgers[p]
+		if err := s.checkWhole(ctx, s.admin, l); err != nil {
+			return err
+		}
+		if err := l.store.Restored(0); err != nil {
+			return fmt.Errorf("restore positions: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkWhole refuses an empty state whose changelog does not begin at its beginning: what is left
+// of it are markers of transactions.
+func (p *pipeline) checkWhole(ctx context.Context, admin *kadm.Client, l *ledger) error {
+	if l.store.Len() > 0 {
+		return nil
+	}
+	starts, err := admin.ListStartOffsets(ctx, l.topic)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("find the start of %s: %w", l.topic, err)
+	}
+	if start, _ := starts.Lookup(l.topic, l.partition); start.Offset > 0 {
+		return p.mismatch("all records of %s-%d before offset %d are gone, and with them the state: retention, DeleteRecords or a restored backup has cut the topic",
+			l.topic, l.partition, start.Offset)
+	}
+	return nil
+}
+
+// reached notes how far a partition is read in the open transaction.
+func (s *session) reached(tp topicPartition, next, end int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.covered[tp]
+	if c == nil || !c.settled {
+		return fmt.Errorf("records of %s-%d, which is not assigned", tp.topic, tp.partition)
+	}
+	c.read, c.end = next, max(next, end)
+	return nil
+}
+
+// nextOffset is the offset from which on records of a partition are new; false where it is not
+// assigned.
+func (s *session) nextOffset(tp topicPartition) (int64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.covered[tp]
+	if c == nil || !c.settled {
+		return 0, false
+	}
+	return max(c.next, c.read), true
+}
+
+// positionsOf are the positions of topics on one partition, as the open transaction will have them.
+func (s *session) positionsOf(topics []string, partition int32) map[string]position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[string]position, len(topics))
+	for _, topic := range topics {
+		c := s.covered[topicPartition{topic, partition}]
+		if c == nil || !c.settled {
+			continue
+		}
+		all[topic] = position{ID: c.found.id.String(), Partitions: c.found.partitions, Next: max(c.next, c.read), End: max(c.end, c.next, c.read)}
+	}
+	return all
+}
+
+// writePositions writes the positions of partitions that were read and that are in no task's state.
+func (s *session) writePositions() error {
+	changed := make(map[int32][]string)
+	s.mu.Lock()
+	for tp, c := range s.covered {
+		if (c.read >= 0 || c.heal) && len(s.keepers(tp.topic)) == 0 {
+			changed[tp.partition] = append(changed[tp.partition], tp.topic)
+		}
+	}
+	s.mu.Unlock()
+	for partition, topics := range changed {
+		l := s.ledgers[partition]
+		if l == nil {
+			return fmt.Errorf("positions of partition %d, which is not assigned", partition)
+		}
+		if err := l.write(s.Program.Name, s.positionsOf(topics, partition)); err != nil {
+			return err
+		}
+		l.records(s.produce)
+	}
+	return nil
+}
+
+// endPositions makes the positions of the transaction those of the session, or drops them.
+func (s *session) endPositions(committed bool) error {
+	for _, l := range s.ledgers {
+		if !committed {
+			l.store.Abort()
+		} else if err := l.store.Commit(0); err != nil {
+			return fmt.Errorf("keep positions: %w", err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for tp, c := range s.covered {
+		if committed && c.settled {
+			c.next, c.heal = max(c.next, c.read), false
+			s.setHealed(tp, true)
+		}
+		c.read = -1
+	}
+	s.healing = s.healing && !committed
+	return nil
+}
+
+// setHealed notes whether the group's offset of a partition is that of the state.
+func (p *pipeline) setHealed(tp topicPartition, is bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.healed[tp] = is
+}
+
+// takeSettled reports whether partitions have come to be read since the last call.
+func (s *session) takeSettled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.settled
+	s.settled = false
+	return was
+}
+
+// beginHealing begins a transaction where the group's offsets are to be set to those of the state:
+// partitions without new rows would keep the wrong ones, which others read.
+func (s *session) beginHealing() error {
+	s.mu.Lock()
+	var heal []topicPartition
+	for tp, c := range s.covered {
+		if s.healing && c.heal {
+			heal = append(heal, tp)
+		}
+	}
+	s.mu.Unlock()
+	if len(heal) == 0 {
+		return nil
+	}
+	for _, tp := range heal {
+		for _, stage := range s.keepers(tp.topic) {
+			if t := s.tasks[taskID{stage.Name, tp.partition}]; t != nil {
+				t.touched = true
+			}
+		}
+	}
+	return s.begin()
+}
+
+// heal commits the state's positions as the group's offsets where the transaction has read nothing,
+// so that the client commits none. It reports false where the group rebalances.
+func (s *session) heal(ctx context.Context) (bool, error) {
+	topics := make(map[string]*kmsg.TxnOffsetCommitRequestTopic)
+	s.mu.Lock()
+	for tp, c := range s.covered {
+		if !c.heal || c.read >= 0 || !c.settled {
+			continue
+		}
+		t := topics[tp.topic]
+		if t == nil {
+			n := kmsg.NewTxnOffsetCommitRequestTopic()
+			n.Topic, n.TopicID = tp.topic, c.found.id
+			t = &n
+			topics[tp.topic] = t
+		}
+		p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset = tp.partition, c.next
+		t.Partitions = append(t.Partitions, p)
+	}
+	s.mu.Unlock()
+	if len(topics) == 0 {
+		return true, nil
+	}
+	client := s.group.Client()
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.TransactionalID, req.Group = s.transactionalID(), Group(s.Program)
+	req.MemberID, req.Generation = client.GroupMetadata()
+	var err error
+	if req.ProducerID, req.ProducerEpoch, err = client.ProducerID(ctx); err != nil {
+		return false, fmt.Errorf("commit the positions of the state: %w", err)
+	}
+	for _, t := range topics {
+		req.Topics = append(req.Topics, *t)
+	}
+	resp, err := req.RequestWith(ctx, client)
+	if err != nil {
+		return false, fmt.Errorf("commit the positions of the state: %w", err)
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			err := kerr.ErrorForCode(p.ErrorCode)
+			if errors.Is(err, kerr.RebalanceInProgress) || errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.UnknownMemberID) {
+				return false, nil
+			}
+			if err != nil {
+				return false, fmt.Errorf("commit the position of %s-%d: %w", t.Topic, p.Partition, err)
+			}
+		}
+	}
+	return true, nil
+}

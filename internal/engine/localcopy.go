@@ -1,0 +1,145 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/state"
+)
+
+// copies knows whether a process can keep local copies of a pipeline's state. They are a cache:
+// after the first one that fails, as on a full disk, new tasks keep their state in memory, until
+// the process ends.
+type copies struct {
+	mu   sync.Mutex
+	lost error
+	open map[string]*openCopy // by folder
+}
+
+// openCopy is a local copy that a worker of this process has open.
+type openCopy struct {
+	store  *state.Store // nil while it is being opened
+	closed chan struct{}
+}
+
+// handoverTime is how long a worker waits for another one of this process that has lost a
+// partition, and closes its copy between two polls.
+const handoverTime = 2 * time.Second
+
+// claim waits until no worker of this process has the copy in a folder open, and reports whether
+// the caller may open it.
+func (c *copies) claim(dir string) bool {
+	deadline := time.After(handoverTime)
+	for {
+		c.mu.Lock()
+		holder := c.open[dir]
+		if holder == nil {
+			if c.open == nil {
+				c.open = make(map[string]*openCopy)
+			}
+			c.open[dir] = &openCopy{closed: make(chan struct{})}
+		}
+		c.mu.Unlock()
+		if holder == nil {
+			return true
+		}
+		select {
+		case <-holder.closed:
+		case <-deadline:
+			return false
+		}
+	}
+}
+
+// opened notes the store of a copy that the caller has claimed; nil gives the claim back.
+func (c *copies) opened(dir string, store *state.Store) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if store == nil {
+		close(c.open[dir].closed)
+		delete(c.open, dir)
+		return
+	}
+	c.open[dir].store = store
+}
+
+// closed lets other workers open the copy of a store that is closed.
+func (c *copies) closed(store *state.Store) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for dir, o := range c.open {
+		if o.store == store {
+			close(o.closed)
+			delete(c.open, dir)
+		}
+	}
+}
+
+// giveUp notes why a copy failed, and reports whether it is the first one.
+func (c *copies) giveUp(err error) (first bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first = c.lost == nil
+	if first {
+		c.lost = err
+	}
+	return first
+}
+
+// why returns why there are no copies, nil where there can be.
+func (c *copies) why() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lost
+}
+
+// openStore opens the store of a task: over its local copy, or in memory where it has none.
+func (p *pipeline) openStore(stage *plan.Stage, partition int32) *state.Store {
+	dir := p.stateDir(stage, partition)
+	if dir == "" || !stage.Stateful || p.copies.why() != nil {
+		return state.Memory()
+	}
+	inUse := func() *state.Store {
+		p.Logger.Warn("the local copy of the state is in use: keep this task's state in memory", "stage", stage.Name, "partition", partition)
+		return state.Memory()
+	}
+	if !p.copies.claim(dir) {
+		return inUse()
+	}
+	store, err := state.Open(state.Config{
+		Dir: dir, Identity: fmt.Sprintf("%s %s %d", p.Program.Name, p.ids[stage.Changelog], partition),
+		CacheBytes: p.CacheBytes, MaxAge: p.maxAge(stage.Changelog), Logger: p.Logger, Now: p.Now,
+	})
+	p.copies.opened(dir, store)
+	switch {
+	case errors.Is(err, state.ErrLocked):
+		return inUse()
+	case err != nil:
+		p.loseCopies(stage.Name, partition, err)
+		return state.Memory()
+	}
+	return store
+}
+
+// closeStore closes the store of a task.
+func (s *session) closeStore(t *task) {
+	err := t.store.Close()
+	s.copies.closed(t.store)
+	if err != nil {
+		s.loseCopies(t.stage.Name, t.partition, err)
+	}
+}
+
+// loseCopies says that local copies can't be kept, once.
+func (p *pipeline) loseCopies(stage string, partition int32, err error) {
+	if !p.copies.giveUp(err) {
+		return
+	}
+	p.Status.copiesLost(err.Error())
+	p.Logger.Warn("local copies of the state can't be kept: the state stays in memory, and a start reads it from the changelog; "+
+		"free the disk or raise the limit and restart, or set --state-dir none",
+		"dir", p.StateDir, "stage", stage, "partition", partition, "err", err)
+}

@@ -1,0 +1,275 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/plan"
+)
+
+func (p *pipeline) manifestTopic() string { return p.Program.ManifestTopic() }
+
+// manifestVersion is 1 since states record positions; manifests without a version are older.
+const manifestVersion = 1
+
+// manifest is what the state of a running pipeline is made of.
+type manifest struct {
+	Version int                      `json:"version,omitempty"`
+	Stages  []manifestStage          `json:"stages"`
+	SQL     string                   `json:"sql,omitempty"` // the text that runs now, for those who look at the pipeline
+	Topics  map[string]manifestTopic `json:"topics,omitempty"`
+	// Adopted says that the pipeline was begun by a version without positions: where none is
+	// recorded, the group's offset counts.
+	Adopted bool `json:"adopted,omitempty"`
+}
+
+type manifestStage struct {
+	Name   string          `json:"name"`
+	Inputs []string        `json:"inputs"`
+	State  []manifestState `json:"state"`
+	// Stateless stages may change freely. They are listed so that a version without positions,
+	// which would read on from the group's offsets and record none, refuses the manifest.
+	Stateless bool `json:"stateless,omitempty"`
+}
+
+type manifestState struct {
+	ID   uint16 `json:"id"`
+	Does string `json:"does"`
+}
+
+func (p *pipeline) manifest() manifest {
+	m := manifest{Version: manifestVersion, SQL: p.Program.SQL, Adopted: p.adopted, Topics: make(map[string]manifestTopic)}
+	for _, s := range p.Program.Stages {
+		m.Stages = append(m.Stages, stageManifest(s))
+	}
+	for topic, n := range p.partitions {
+		m.Topics[topic] = manifestTopic{p.ids[topic].String(), n, p.begins[topic]}
+	}
+	return m
+}
+
+func stageManifest(s *plan.Stage) manifestStage {
+	stage := manifestStage{Name: s.Name, Inputs: s.Topics(), State: []manifestState{}, Stateless: !s.Stateful}
+	for _, r := range s.Relations {
+		if r.State > 0 {
+			stage.State = append(stage.State, manifestState{r.State, r.Signature()})
+		}
+	}
+	return stage
+}
+
+// ChangedError says that a pipeline's state was made by SQL that keeps something else. Report has a
+// line for each state that differs, and for each that could be kept.
+type ChangedError struct{ Pipeline, Report string }
+
+func (e *ChangedError) Error() string {
+	return "other SQL made its state:\n" + e.Report + "Put the old SQL back, give the pipeline another name (SET 'pipeline.name') to start without state, " +
+		"or delete its state and the group's offsets: weir run --reset " + e.Pipeline + " (results, late rows and dead letters stay)"
+}
+
+// checkManifest refuses SQL that would read the state of other SQL, and topics that are not those
+// of the state. A pipeline's first start writes what its state is, and so does one with other SQL
+// that keeps the same.
+func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error {
+	used, err := p.used(ctx, admin) // before the plan: who reads while this starts has written it first
+	if err != nil {
+		return err
+	}
+	old, err := p.readManifest(ctx)
+	if err != nil {
+		return err
+	}
+	if old == nil {
+		if used != nil && !p.FromChangelog {
+			return used
+		}
+		if p.adopted = used != nil; p.adopted {
+			known, err := p.hasPositions(ctx)
+			if err == nil && !known {
+				err = p.checkAdoptable(ctx, admin)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if err := p.decideBegins(ctx, admin, nil, used != nil); err != nil {
+			return err
+		}
+		if err := p.writeManifest(ctx); err != nil {
+			return err
+		}
+		return p.agreeOnBegins(ctx)
+	}
+	if old.Version > manifestVersion {
+		return &fatalError{&newerError{"the plan in topic " + p.manifestTopic(), old.Version, manifestVersion}}
+	}
+	if report := compareManifests(*old, p.manifest()); report != "" {
+		switch begun, err := p.begun(ctx, admin); {
+		case err != nil:
+			return err
+		case begun:
+			return &ChangedError{p.Program.Name, report}
+		}
+		p.Logger.Info("this SQL keeps other state than the one before it, which has committed nothing: the pipeline starts with this one", "topic", p.manifestTopic())
+	}
+	if err := p.checkIdentity(old); err != nil {
+		return err
+	}
+	if old.Version < manifestVersion {
+		if err := p.checkAlone(ctx, admin, "an older version of Weir has written its plan"); err != nil {
+			return err
+		}
+		if err := p.checkAdoptable(ctx, admin); err != nil {
+			return err
+		}
+	}
+	if old.SQL != p.Program.SQL {
+		if err := p.checkAlone(ctx, admin, "this SQL is not that of "+p.manifestTopic()); err != nil {
+			return err
+		}
+	}
+	p.adopted = old.Adopted || old.Version == 0
+	if err := p.decideBegins(ctx, admin, old, false); err != nil {
+		return err
+	}
+	if len(p.moving) > 0 {
+		return nil // the move writes it at its end
+	}
+	if reflect.DeepEqual(*old, p.manifest()) {
+		return nil
+	}
+	return p.writeManifest(ctx)
+}
+
+// readManifest returns the manifest of the last start; nil where there is none.
+func (p *pipeline) readManifest(ctx context.Context) (old *manifest, err error) {
+	err = broker.ReadAll(ctx, p.Broker, p.manifestTopic(), nil, func(r *kgo.Record) error {
+		earlier := old
+		old = &manifest{}
+		if err := json.Unmarshal(r.Value, old); err != nil {
+			return err
+		}
+		old.keepBegins(earlier)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the plan of the running pipeline in %s: %w", p.manifestTopic(), err)
+	}
+	return old, nil
+}
+
+func (p *pipeline) writeManifest(ctx context.Context) error {
+	value, err := json.Marshal(p.manifest())
+	if err != nil {
+		return err
+	}
+	client, err := broker.Connect(ctx, p.Broker)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return client.ProduceSync(ctx, p.planRecord(value)).FirstErr()
+}
+
+func (p *pipeline) planRecord(value []byte) *kgo.Record {
+	return &kgo.Record{Topic: p.manifestTopic(), Key: []byte("plan"), Value: value}
+}
+
+// used is the error of a pipeline without a manifest that has been used all the same: its group has
+// read something, or there is state. What made them is not known. It is nil where there is nothing.
+func (p *pipeline) used(ctx context.Context, admin *kadm.Client) (used, err error) {
+	const ways = "If this is the SQL that made the state, and only %[1]s was lost: weir run --from-changelog, once. To start with another group and state, give the pipeline another name (SET 'pipeline.name')"
+	ends, err := endsOf(ctx, admin, p.memory()...)
+	if err != nil {
+		return nil, err
+	}
+	for _, topic := range slices.Sorted(maps.Keys(ends)) {
+		for partition, end := range ends[topic] {
+			if end > 0 {
+				return p.mismatch("topic %s does not know the pipeline, but there is state of it: %s-%d ends at offset %d. "+ways, p.manifestTopic(), topic, partition, end), nil
+			}
+		}
+	}
+	for _, t := range p.sources() {
+		if t.Startup.Group {
+			continue
+		}
+		group, err := p.groupOffsets(ctx, admin, t.Topic)
+		if err != nil {
+			return nil, err
+		}
+		for partition, at := range group[t.Topic] {
+			if at.Err == nil && at.At > 0 {
+				return p.mismatch("group %[2]s has read topic %[3]s (partition %[4]d up to offset %[5]d), but there is no state of it: topic %[1]s does not know the pipeline. "+
+					"Give the pipeline another name (SET 'pipeline.name')", p.manifestTopic(), Group(p.Program), t.Topic, partition, at.At), nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+// compareManifests says what differs and what could be kept; "" where the state fits.
+func compareManifests(old, now manifest) string {
+	var b strings.Builder
+	find := func(m manifest, name string) *manifestStage {
+		for i := range m.Stages {
+			if m.Stages[i].Name == name {
+				return &m.Stages[i]
+			}
+		}
+		return nil
+	}
+	stateless := func(s manifestStage) bool { return s.Stateless }
+	old.Stages, now.Stages = slices.DeleteFunc(slices.Clone(old.Stages), stateless), slices.DeleteFunc(slices.Clone(now.Stages), stateless)
+	differs := false
+	for _, was := range old.Stages {
+		is := find(now, was.Name)
+		if is == nil {
+			differs = true
+			fmt.Fprintf(&b, "  %s is gone, with its state\n", was.Name)
+			continue
+		}
+		if !slices.Equal(was.Inputs, is.Inputs) {
+			differs = true
+			fmt.Fprintf(&b, "  %s read %s, and now reads %s\n", was.Name, strings.Join(was.Inputs, ", "), strings.Join(is.Inputs, ", "))
+		}
+		for _, s := range was.State {
+			if slices.Contains(is.State, s) {
+				fmt.Fprintf(&b, "  kept:    %s\n", s.Does)
+				continue
+			}
+			differs = true
+			fmt.Fprintf(&b, "  changed: %s\n", s.Does)
+			for _, other := range is.State {
+				if other.ID == s.ID {
+					fmt.Fprintf(&b, "       to: %s\n", other.Does)
+				}
+			}
+		}
+		for _, s := range is.State {
+			if !slices.ContainsFunc(was.State, func(o manifestState) bool { return o.ID == s.ID }) {
+				differs = true
+				fmt.Fprintf(&b, "  new:     %s\n", s.Does)
+			}
+		}
+	}
+	for _, is := range now.Stages {
+		if find(old, is.Name) == nil {
+			differs = true
+			fmt.Fprintf(&b, "  %s is new\n", is.Name)
+		}
+	}
+	if !differs {
+		return ""
+	}
+	return b.String()
+}

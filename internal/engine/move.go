@@ -1,0 +1,436 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/operator"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/state"
+)
+
+// State is moved where sources got partitions, so that a key's state is where its rows come in from
+// now on:
+//
+//  1. Changelogs get as many partitions as the sources have.
+//  2. The tasks as they were come to one watermark, the latest of theirs, and emit what is due by
+//     it. A window that one of them has emitted is then over for all of them, so that no key finds
+//     it open at the task that it moves to.
+//  3. Tasks that are new get a header, the start of their partitions as their position, and the
+//     watermarks.
+//  4. Each entry that lies elsewhere than its key is taken out of one changelog partition and put
+//     into another, many in a transaction, so that it is in exactly one of them at any time.
+//  5. The plan gets the new numbers of partitions.
+//
+// Nothing else says how far a move is: a move that was interrupted leaves a plan with the old
+// numbers, which a run without --repartition refuses, and one with it does again what is left.
+// Local copies are changelogs read up to some offset, and stay so. All transactions have one
+// transactional id, whose next owner fences the one before: two moves can't be at work at once.
+
+// movedStage is a stage whose sources had other numbers of partitions.
+type movedStage struct {
+	*plan.Stage
+	was, now int32 // tasks
+}
+
+// defaultMoveBytes bounds what a transaction of a move writes, about.
+const defaultMoveBytes = 4 << 20
+
+// progressEvery is how long a move is silent.
+const progressEvery = 2 * time.Second
+
+// move is the redistribution of state, of all stages that need it.
+type move struct {
+	*pipeline
+	client *kgo.Client
+	limits broker.Limits // of the topics that it writes
+	admin  *kadm.Client
+	id     string       // transactional
+	begun  broker.Begun // the transaction that is open
+}
+
+// moveID is the transactional id of moves of a pipeline's state.
+func (p *pipeline) moveID() string { return p.transactionalID("repartition") }
+
+// endMove ends what a move that was interrupted has left open: readers of the state would wait for
+// it.
+func (p *pipeline) endMove(ctx context.Context) error {
+	client, err := broker.Connect(ctx, p.Broker, kgo.WithContext(ctx), kgo.TransactionalID(p.moveID()), kgo.TransactionTimeout(p.TransactionTimeout))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if _, _, err := client.ProducerID(ctx); err != nil {
+		return fmt.Errorf("take transactional id %s: %w", p.moveID(), err)
+	}
+	return nil
+}
+
+// moveState moves the state of p.moving, and writes the plan.
+func (p *pipeline) moveState(ctx context.Context, admin *kadm.Client) (failed error) {
+	grace, cancel := broker.Finishing(ctx, p.StopTimeout)
+	defer cancel()
+	m := &move{pipeline: p, admin: admin, id: p.moveID()}
+	compression, err := broker.Compression(p.Compression)
+	if err != nil {
+		return err
+	}
+	if m.limits, err = broker.FindLimits(ctx, admin, p.outTopics...); err != nil {
+		return err
+	}
+	m.client, err = broker.Connect(ctx, p.Broker, kgo.WithContext(grace), kgo.TransactionalID(m.id), kgo.TransactionTimeout(p.TransactionTimeout), compression,
+		kgo.RecordPartitioner(broker.GivenPartitions()), kgo.ProducerBatchMaxBytesFn(m.limits.Batch), kgo.MaxBufferedRecords(1<<20), p.sent.Option())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		m.client.Close()
+		if failed != nil {
+			failed = errors.Join(failed, broker.EndOpen(grace, p.Broker, m.begun, failed))
+		}
+		if failed != nil {
+			p.Logger.Warn("the move of the state is not complete: weir run --repartition does what is left", "err", failed)
+		}
+	}()
+	if _, _, err := m.client.ProducerID(ctx); err != nil { // ends what another move has left open, and that move
+		return fmt.Errorf("take transactional id %s: %w", m.id, err)
+	}
+	if done, err := m.done(ctx); done || err != nil {
+		return err
+	}
+	if err := p.checkAlone(ctx, admin, "--repartition moves the state of the pipeline"); err != nil {
+		return err
+	}
+	for _, s := range p.moving {
+		if err := m.stage(ctx, s); err != nil {
+			return fmt.Errorf("move the state of %s: %w", s.Name, err)
+		}
+	}
+	return m.writePlan(ctx)
+}
+
+// done reports whether another process has completed the move meanwhile.
+func (m *move) done(ctx context.Context) (bool, error) {
+	now, err := m.readManifest(ctx)
+	if err != nil || now == nil {
+		return false, err
+	}
+	for topic := range m.repartitioned {
+		if now.Topics[topic].Partitions != m.partitions[topic] {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// movedTask is the state of one task.
+type movedTask struct {
+	stage     *plan.Stage
+	partition int32
+	store     *state.Store
+	ledger    *ledger
+	positions map[string]position
+	stale     bool // the changelog ends with entries of a version without positions
+}
+
+// stage moves the state of one stage.
+func (m *move) stage(ctx context.Context, s movedStage) (failed error) {
+	began := time.Now()
+	keyed := len(stageManifest(s.Stage).State) > 0
+	mover, err := operator.NewMover(s.Stage, s.now, m.schemas.Schemas)
+	if err != nil {
+		return m.mismatch("--repartition is not possible: %w", err)
+	}
+	if err := m.widenChangelog(ctx, s); err != nil {
+		return err
+	}
+	tasks, err := m.restore(ctx, s)
+	defer func() {
+		for _, t := range tasks {
+			failed = errors.Join(failed, t.store.Close())
+			m.copies.closed(t.store)
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	emitted := 0
+	if keyed {
+		for _, t := range tasks {
+			if err := mover.Check(t.store); err != nil {
+				return m.mismatch("--repartition is not possible: %s-%d: %w", s.Changelog, t.partition, err)
+			}
+		}
+		if emitted, err = m.level(ctx, s, tasks[:s.was]); err != nil {
+			return err
+		}
+		for _, t := range tasks[s.was:] {
+			mover.Begin(tasks[0].store, t.store)
+		}
+	}
+	if err := m.commit(ctx, tasks[s.was:], nil); err != nil {
+		return err
+	}
+	entries, bytes, err := m.redistribute(ctx, s, mover, tasks)
+	if err != nil {
+		return err
+	}
+	m.Logger.Warn("state moved to the partitions of its keys", "topic", s.Changelog, "had", s.was, "has", s.now, "entries", entries, "bytes", bytes,
+		"emitted", emitted, "took", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+func (m *move) widenChangelog(ctx context.Context, s movedStage) error {
+	if n, err := partitionsOf(ctx, m.admin, s.Changelog); err != nil || n == s.now {
+		return err
+	}
+	resp, err := m.admin.UpdatePartitions(ctx, int(s.now), s.Changelog)
+	if err == nil {
+		err = resp.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("add partitions to topic %s: %w", s.Changelog, err)
+	}
+	return nil
+}
+
+// restore reads the state of all tasks, those that are new too, and refuses what can't be trusted.
+func (m *move) restore(ctx context.Context, s movedStage) ([]*movedTask, error) {
+	tasks := make([]*movedTask, s.now)
+	from := make(map[int32]int64, s.now)
+	for partition := range s.now {
+		store := m.openStore(s.Stage, partition)
+		tasks[partition] = &movedTask{stage: s.Stage, partition: partition, store: store, ledger: m.newLedger(s.Stage, partition, store)}
+		from[partition] = store.Offset()
+	}
+	ends, err := broker.ReadFrom(ctx, m.Broker, s.Changelog, from, func(r *kgo.Record) error {
+		t := tasks[r.Partition]
+		op, ok := state.EntryOf(r.Key)
+		t.stale = ok && op != positionEntry
+		return t.store.Restore(r.Key, r.Value)
+	})
+	if err != nil {
+		return tasks, fmt.Errorf("read %s: %w", s.Changelog, err)
+	}
+	starts, err := m.admin.ListStartOffsets(ctx, s.Topics()...)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return tasks, fmt.Errorf("find the start of the topics of %s: %w", s.Name, err)
+	}
+	for _, t := range tasks {
+		if err := t.store.Restored(max(ends[t.partition], t.store.Offset())); err != nil {
+			return tasks, err
+		}
+		if err := m.trust(ctx, t); err != nil {
+			return tasks, err
+		}
+		if t.partition < s.was {
+			continue
+		}
+		for _, topic := range s.Topics() {
+			start, _ := starts.Lookup(topic, t.partition)
+			t.positions[topic] = position{ID: m.ids[topic].String(), Partitions: m.partitions[topic], Next: start.Offset, End: start.Offset}
+		}
+	}
+	return tasks, nil
+}
+
+// trust reads what a state says of itself, as a session does before it goes on with it.
+func (m *move) trust(ctx context.Context, t *movedTask) error {
+	if err := m.checkWhole(ctx, m.admin, t.ledger); err != nil {
+		return err
+	}
+	head, positions, err := t.ledger.read()
+	if err != nil {
+		return err
+	}
+	switch {
+	case t.stale || head == nil && m.adopted && t.store.Len() > 0:
+		return m.mismatch("--repartition is not possible: an older version of Weir wrote the state in %s-%d, and it does not say how far it covers its input", t.ledger.topic, t.partition)
+	case head == nil && t.store.Len() > 0:
+		return m.beginningLost(t.ledger)
+	case head != nil && head.State != t.ledger.made:
+		return m.otherState(t.ledger, head)
+	}
+	t.positions = make(map[string]position, len(positions))
+	for topic, at := range positions {
+		t.positions[topic] = *at
+	}
+	return nil
+}
+
+// level brings the tasks as they were to one watermark, and emits what is due by it. It returns how
+// many records that were.
+func (m *move) level(ctx context.Context, s movedStage, stores []*movedTask) (emitted int, err error) {
+	marks := make(map[string]int64)
+	tasks := make([]*operator.Task, len(stores))
+	for i, t := range stores {
+		tasks[i], err = operator.New(operator.Config{
+			Program: m.Program, Stage: s.Stage, Partition: t.partition, Peers: s.was, MaxBytes: m.limits.Record, Store: t.store, Schemas: m.schemas.Schemas,
+			Partitions: func(topic string) int32 {
+				if slices.Contains(s.Topics(), topic) {
+					return s.was
+				}
+				return max(1, m.partitions[topic])
+			},
+		})
+		if err != nil {
+			return 0, &fatalError{err}
+		}
+		for table, mark := range tasks[i].Marks() {
+			if old, known := marks[table]; !known || mark > old {
+				marks[table] = mark
+			}
+		}
+	}
+	var out operator.Output
+	for i, task := range tasks {
+		moved, err := task.Advance(marks, &out)
+		if err != nil {
+			return 0, &fatalError{err}
+		}
+		for moved || task.Pending() {
+			if !moved {
+				err = task.Resume(&out)
+			}
+			if err == nil {
+				err = task.Flush(&out)
+			}
+			if err != nil {
+				return 0, &fatalError{err}
+			}
+			records := append(slices.Clone(out.Records), m.setAside(&out, m.limits, m.Now())...)
+			if err := m.commit(ctx, []*movedTask{stores[i]}, records); err != nil {
+				return 0, err
+			}
+			emitted += len(records)
+			task.Committed()
+			out.Reset()
+			moved = false
+		}
+	}
+	return emitted, nil
+}
+
+// redistribute moves the entries that belong to other tasks, and returns how many and how large
+// they were.
+func (m *move) redistribute(ctx context.Context, s movedStage, mover *operator.Mover, tasks []*movedTask) (entries, bytes int, err error) {
+	total, seen := 0, 0
+	for _, t := range tasks {
+		total += t.store.Len()
+	}
+	told, pending := time.Now(), 0
+	touched := make(map[int32]*movedTask)
+	end := func() error {
+		var all []*movedTask
+		for _, t := range touched {
+			all = append(all, t)
+		}
+		clear(touched)
+		pending = 0
+		return m.commit(ctx, all, nil)
+	}
+	limit := m.moveBytes
+	if limit == 0 {
+		limit = defaultMoveBytes
+	}
+	for _, from := range tasks {
+		err := mover.Find(from.store, from.partition, func(e *operator.Moved) error {
+			to := tasks[e.To]
+			if err := mover.Move(e, from.store, to.store); err != nil {
+				return err
+			}
+			touched[from.partition], touched[to.partition] = from, to
+			entries, bytes, pending = entries+1, bytes+e.Bytes(), pending+e.Bytes()
+			if time.Since(told) >= progressEvery {
+				told = time.Now()
+				m.Logger.Info("state is being moved", "topic", s.Changelog, "partition", from.partition, "of", s.now, "entries", entries, "bytes", bytes, "seen", seen, "total", total)
+			}
+			if pending < limit {
+				return nil
+			}
+			return end()
+		})
+		if err != nil {
+			return entries, bytes, err
+		}
+		seen += from.store.Len()
+	}
+	return entries, bytes, end()
+}
+
+// writePlan ends the move.
+func (m *move) writePlan(ctx context.Context) error {
+	value, err := json.Marshal(m.manifest())
+	if err != nil {
+		return err
+	}
+	return m.commit(ctx, nil, []*kgo.Record{m.planRecord(value)})
+}
+
+// commit writes the changes of tasks' states, and other records, in one transaction. The last
+// record of each state is a position.
+func (m *move) commit(ctx context.Context, tasks []*movedTask, records []*kgo.Record) error {
+	if len(tasks) == 0 && len(records) == 0 {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.TransactionTimeout)
+	defer cancel()
+	if err := m.client.BeginTransaction(); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	var err error
+	if m.begun, err = broker.BegunBy(grace, m.client); err != nil {
+		return err
+	}
+	written := broker.NewWrites(m.client)
+	changes := make([][]*kgo.Record, len(tasks))
+	for i, t := range tasks {
+		if err := t.store.Err(); err != nil {
+			return fmt.Errorf("local copy of the state: %w", err)
+		}
+		if err := t.ledger.write(m.Program.Name, t.positions); err != nil {
+			return err
+		}
+		changes[i] = t.ledger.records(func(r *kgo.Record) { written.Produce(grace, r) })
+	}
+	for _, r := range records {
+		written.Produce(grace, r)
+	}
+	if err := m.client.Flush(grace); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	if err := written.Err(); err != nil {
+		return err
+	}
+	if err := m.client.EndTransaction(grace, kgo.TryCommit); err != nil {
+		return fmt.Errorf("end transaction: %w", err)
+	}
+	m.begun = broker.Begun{}
+	for i, t := range tasks {
+		at := t.store.Offset()
+		if n := len(changes[i]); n > 0 {
+			at = changes[i][n-1].Offset + 1
+		}
+		if err := t.store.Commit(at); err != nil {
+			return fmt.Errorf("keep the state of %s-%d: %w", t.stage.Name, t.partition, err)
+		}
+	}
+	if m.onMoved != nil {
+		m.onMoved()
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/plan"
+)
+
+// pipeline is what the workers of a process share.
+type pipeline struct {
+	Config
+	sent broker.Written
+
+	partitions    map[string]int32         // of all topics that it reads or writes
+	outTopics     []string                 // that it writes
+	ids           map[string]kadm.TopicID  // of the same topics
+	repartitioned map[string]bool          // whose other number of partitions is taken as it is
+	moving        []movedStage             // whose state is to be moved before anything is read
+	begins        map[string]*begin        // where sources are first read, by topic
+	adopted       bool                     // a version without positions began it: see manifest.Adopted
+	tombstones    map[string]time.Duration // of changelogs, how long they are kept
+	schemas       *schemas
+	ends          ends         // of bounded sources
+	until         ends         // with UntilEnd, what must be processed
+	owing         atomic.Int32 // sessions with windows that are due
+	copies        copies       // of the state, of this process
+
+	mu     sync.Mutex
+	healed map[topicPartition]bool // the group's offset is that of the state
+}
+
+// prepare makes the topics that the pipeline needs, checks those that must be there, and finds
+// where bounded inputs end. It goes on trying for a while where a broker is behind, as when several
+// processes start at once and make the topics.
+func (p *pipeline) prepare(ctx context.Context) error {
+	wait := broker.Backoff()
+	for began := time.Now(); ; {
+		err := p.prepareOnce(ctx)
+		if err == nil || time.Since(began) >= p.patience(err) {
+			return err
+		}
+		p.Logger.Info("prepare again", "err", err)
+		if broker.Sleep(ctx, wait.NextBackOff()) != nil {
+			return err
+		}
+	}
+}
+
+// coordinatorTime is how long a busy cluster may take to create __consumer_offsets, which it does
+// when the first group asks for its coordinator.
+const coordinatorTime = 30 * time.Second
+
+// patience is how long to try again after an error of prepareOnce.
+func (p *pipeline) patience(err error) time.Duration {
+	var missing *NoTopicError
+	var others *othersError
+	switch {
+	case errors.As(err, &others):
+		return p.SessionTimeout + leaveTime // a process that was killed is a member until then
+	case errors.As(err, &missing):
+		return 2 * time.Second // a topic that was just made takes a moment to be known by all brokers
+	case kerr.IsRetriable(err):
+		return max(p.TransactionTimeout, coordinatorTime)
+	}
+	return 0
+}
+
+func (p *pipeline) prepareOnce(ctx context.Context) error {
+	client, err := broker.Connect(ctx, p.Broker)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := broker.RequireTransactionV2(ctx, client); err != nil {
+		return err
+	}
+	admin := kadm.NewClient(client)
+	if err := p.prepareTopics(ctx, admin); err != nil {
+		return err
+	}
+	if err := p.checkManifest(ctx, admin); err != nil {
+		return err
+	}
+	if err := p.prepareSchemas(ctx); err != nil {
+		return err
+	}
+	if len(p.moving) > 0 {
+		if err := p.moveState(ctx, admin); err != nil {
+			return err
+		}
+	}
+	p.ends = make(ends)
+	for _, t := range p.sources() {
+		if !t.Bounded || p.ends[t.Topic] != nil {
+			continue
+		}
+		found, err := endsOf(ctx, admin, t.Topic)
+		if err != nil {
+			return err
+		}
+		p.ends[t.Topic] = found[t.Topic]
+	}
+	if p.UntilEnd {
+		if p.until, err = p.untilEnds(ctx, admin); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// admin connects to the brokers, apart from the workers.
+func (p *pipeline) admin(ctx context.Context) (*kadm.Client, error) {
+	client, err := broker.Connect(ctx, p.Broker)
+	if err != nil {
+		return nil, err
+	}
+	return kadm.NewClient(client), nil
+}
+
+// sources are the tables that the pipeline reads.
+func (p *pipeline) sources() []*plan.Table { return sourcesOf(p.Program) }
+
+func sourcesOf(p *plan.Program) (all []*plan.Table) {
+	for _, s := range p.Stages {
+		for _, in := range s.Inputs {
+			if scan, ok := in.Op.(*plan.Scan); ok {
+				all = append(all, scan.Table)
+			}
+		}
+	}
+	return all
+}
+
+// isSource reports whether a topic is one of tables, and not the pipeline's own.
+func (p *pipeline) isSource(topic string) bool {
+	return slices.ContainsFunc(p.sources(), func(t *plan.Table) bool { return t.Topic == topic })
+}
+
+// bounded reports whether all sources end.
+func (p *pipeline) bounded() bool {
+	for _, t := range p.sources() {
+		if !t.Bounded {
+			return false
+		}
+	}
+	return true
+}
+
+// stageTopics maps each topic that is read to the stages that read it.
+func (p *pipeline) stageTopics() map[string][]*plan.Stage {
+	all := make(map[string][]*plan.Stage)
+	for _, s := range p.Program.Stages {
+		for _, topic := range s.Topics() {
+			all[topic] = append(all[topic], s)
+		}
+	}
+	return all
+}
+
+// sinkTopics are the topics of the tables that the pipeline writes.
+func (p *pipeline) sinkTopics() map[string]bool {
+	all := make(map[string]bool)
+	for _, sink := range p.Program.Sinks {
+		all[sink.Op.(*plan.Insert).Table.Topic] = true //nolint:forcetypeassert // sinks are inserts
+	}
+	return all
+}
+
+// tasksOf is how many tasks a stage has.
+func (p *pipeline) tasksOf(s *plan.Stage) int32 {
+	var n int32
+	for _, topic := range s.Topics() {
+		n = max(n, p.partitions[topic])
+	}
+	return n
+}
+
+func (p *pipeline) stateDir(s *plan.Stage, partition int32) string {
+	if p.StateDir == "" {
+		return ""
+	}
+	return filepath.Join(p.StateDir, p.Program.Name, s.Name, fmt.Sprint(partition))
+}

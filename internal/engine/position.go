@@ -1,0 +1,165 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/state"
+)
+
+// A ledger is where the position of partitions is kept: entries of the state of the task that reads
+// them, and so records of its changelog, written in the transaction that reads the rows, changes
+// the state and commits the group's offsets. Partitions that only stateless stages read have theirs
+// in the topic <pipeline>.positions.
+//
+//	header       written once, before everything else: what the state is made of. A changelog that
+//	             has lost its beginning has no header, whatever compaction, retention and
+//	             DeleteRecords leave of it.
+//	position/T   of each topic T that is read: its id, how many partitions it has, and the next
+//	             offset to read. They are the last records of each transaction, so a changelog
+//	             that ends otherwise was written by a version without positions.
+//
+// The values are JSON with a version; the key is that of state.Store with the number positionEntry.
+type ledger struct {
+	store     *state.Store
+	topic     string // changelog
+	stage     string // "" of the positions topic
+	partition int32
+	made      string // fingerprint of what the state is made of; "" without state
+}
+
+const (
+	positionEntry   uint16 = 0 // number of a ledger's entries in the state
+	positionVersion        = 1
+	headerKey              = "header"
+	positionPrefix         = "position/"
+)
+
+// header says what a ledger belongs to.
+type header struct {
+	Version  int    `json:"version"`
+	Pipeline string `json:"pipeline"`
+	State    string `json:"state,omitempty"` // ledger.made
+}
+
+// position is what a state covers of one partition of a topic.
+type position struct {
+	Version    int    `json:"version"`
+	ID         string `json:"id"` // of the topic, as Kafka's tools print it
+	Partitions int32  `json:"partitions"`
+	Next       int64  `json:"next"` // offset
+	End        int64  `json:"end"`  // readable at that time; how much was unread, should the topic be deleted
+}
+
+// newerError says that something was written by a version of Weir that this one does not know.
+type newerError struct {
+	what      string
+	has, know int
+}
+
+func (e *newerError) Error() string {
+	return fmt.Sprintf("%s has version %d, and this Weir reads versions up to %d: run the newer Weir that wrote it", e.what, e.has, e.know)
+}
+
+// read returns the header and the positions of a ledger; nil where there is none.
+func (l *ledger) read() (*header, map[string]*position, error) {
+	var head *header
+	positions := make(map[string]*position)
+	var failed error
+	l.store.Scan(positionEntry, 0, func(key, value []byte) bool {
+		what := fmt.Sprintf("the entry %q of %s-%d", key, l.topic, l.partition)
+		switch name, isPosition := strings.CutPrefix(string(key), positionPrefix); {
+		case isPosition:
+			p := &position{}
+			if failed = decodeVersioned(value, p, what, func() int { return p.Version }); failed == nil {
+				positions[name] = p
+			}
+		case string(key) == headerKey:
+			head = &header{}
+			failed = decodeVersioned(value, head, what, func() int { return head.Version })
+		}
+		return failed == nil
+	})
+	return head, positions, failed
+}
+
+func decodeVersioned(value []byte, to any, what string, version func() int) error {
+	if err := json.Unmarshal(value, to); err != nil {
+		return &fatalError{fmt.Errorf("read %s: %w", what, err)}
+	}
+	if v := version(); v > positionVersion {
+		return &fatalError{&newerError{what, v, positionVersion}}
+	}
+	return nil
+}
+
+// write puts positions at the end of the open transaction's changes, and the header where it is
+// missing.
+func (l *ledger) write(pipeline string, positions map[string]position) error {
+	if _, known := l.store.Get(positionEntry, 0, []byte(headerKey)); !known || len(positions) == 0 {
+		if err := l.put(headerKey, header{positionVersion, pipeline, l.made}); err != nil {
+			return err
+		}
+	}
+	for topic, p := range positions {
+		p.Version = positionVersion
+		if err := l.put(positionPrefix+topic, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *ledger) put(key string, value any) error {
+	b, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("write position: %w", err)
+	}
+	l.store.Put(positionEntry, 0, []byte(key), b)
+	return nil
+}
+
+// records gives the changes of the open transaction to produce, as records of the changelog.
+func (l *ledger) records(produce func(*kgo.Record)) (made []*kgo.Record) {
+	l.store.Changes(func(key, value []byte) {
+		r := &kgo.Record{Topic: l.topic, Partition: l.partition, Key: key, Value: value}
+		made = append(made, r)
+		produce(r)
+	})
+	return made
+}
+
+// fingerprint names what the state of a stage is made of: what may not change while the state is
+// kept.
+func fingerprint(s *plan.Stage) string {
+	b, err := json.Marshal(stageManifest(s))
+	if err != nil { // strings and numbers only
+		panic(err)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
+
+// positionsTopic keeps the positions of partitions that only stateless stages read. They belong to
+// the topics that are read and not to stages, so that other SQL, whose stages have other names,
+// finds them.
+func (p *pipeline) positionsTopic() string { return p.Program.PositionsTopic() }
+
+// keepers are the stages whose state says how far a topic is read; none where only stateless stages
+// read it.
+func (p *pipeline) keepers(topic string) (stages []*plan.Stage) {
+	for _, s := range p.Program.Stages {
+		for _, t := range s.Topics() {
+			if t == topic && s.Stateful {
+				stages = append(stages, s)
+			}
+		}
+	}
+	return stages
+}

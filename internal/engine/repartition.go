@@ -1,0 +1,208 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/state"
+)
+
+// repartition takes topics as they are that have other numbers of partitions than when the pipeline
+// last ran. Where a source of stages that keep state got more, the state is to be moved (see
+// move.go) before anything is read; rows that are written by key may go to other partitions from
+// now on.
+//
+// Until the move is complete, the plan has the old numbers of partitions, so that a run without
+// --repartition refuses them.
+func (p *pipeline) repartition(ctx context.Context, admin *kadm.Client) error {
+	old, err := p.readManifest(ctx)
+	if err != nil || old == nil {
+		return err
+	}
+	p.repartitioned = make(map[string]bool)
+	var widened []*plan.Stage
+	for _, topic := range slices.Sorted(maps.Keys(old.Topics)) {
+		was, now := old.Topics[topic].Partitions, p.partitions[topic]
+		if now == 0 || now == was || p.ownTopic(topic) {
+			continue
+		}
+		if keepers := p.keepers(topic); p.isSource(topic) && len(keepers) > 0 {
+			if now < was {
+				return p.mismatch("topic %s had %d partitions and now has %d: it is another topic, and the state of its keys would not be found", topic, was, now)
+			}
+			widened = append(widened, keepers...)
+		}
+		p.repartitioned[topic] = true
+		if p.keyed(topic) {
+			p.Logger.Warn("the topic is written by key: rows that a key has from now on may lie in another partition than its earlier ones", "topic", topic, "had", was, "has", now)
+			continue
+		}
+		p.Logger.Warn("the topic has another number of partitions from now on", "topic", topic, "had", was, "has", now)
+	}
+	if len(p.repartitioned) == 0 {
+		return nil
+	}
+	if err := p.checkAlone(ctx, admin, "--repartition changes topics of the pipeline"); err != nil {
+		return err
+	}
+	if len(widened) > 0 {
+		if err := p.endMove(ctx); err != nil {
+			return err
+		}
+	}
+	for _, s := range p.Program.Stages {
+		if !slices.Contains(widened, s) {
+			continue
+		}
+		if err := p.canMove(s); err != nil {
+			return err
+		}
+		was := int32(1)
+		for _, topic := range s.Topics() {
+			was = max(was, old.Topics[topic].Partitions)
+		}
+		if err := p.checkRead(ctx, admin, s, was); err != nil {
+			return err
+		}
+		p.moving = append(p.moving, movedStage{Stage: s, was: was, now: p.tasksOf(s)})
+		p.partitions[s.Changelog], p.repartitioned[s.Changelog] = p.tasksOf(s), true
+	}
+	return nil
+}
+
+// canMove refuses stages whose state can't follow their keys.
+func (p *pipeline) canMove(s *plan.Stage) error {
+	if err := p.checkEqual(s); err != nil {
+		return err
+	}
+	if err := p.checkLanes(s); err != nil {
+		return err
+	}
+	m := stageManifest(s)
+	if len(m.State) == 0 {
+		return nil // only watermarks
+	}
+	for _, in := range s.Inputs {
+		if _, exchange := in.Op.(*plan.Exchange); exchange {
+			return p.mismatch("--repartition is not possible: %s reads %s beside its sources, whose rows lie by another hash (%s)", s.Name, in.Topic(), m.State[0].Does)
+		}
+	}
+	return nil
+}
+
+// checkLanes refuses more tasks of a stage where rows of a UNION go from it through an exchange to
+// SESSION windows. The state of these has the numbers of rows' lanes, which come from the number of
+// tasks that send: with another one a session would miss late rows of its own lane, and get those
+// of others.
+func (p *pipeline) checkLanes(s *plan.Stage) error {
+	for _, stage := range p.Program.Stages {
+		for _, r := range stage.Relations {
+			a, ok := r.Op.(*plan.Aggregate)
+			if !ok || a.Window == nil || a.Window.Kind != plan.Session || !a.Window.Sliced {
+				continue
+			}
+			if comesFrom(r, func(x *plan.Relation) bool { return sendsFrom(x, s) && comesFrom(x, isUnion) }) {
+				return p.mismatch("--repartition is not possible: %s sends rows of a UNION to SESSION windows (%s), whose state depends on how many partitions it has", s.Name, r.Signature())
+			}
+		}
+	}
+	return nil
+}
+
+// comesFrom reports whether such a relation is upstream of another.
+func comesFrom(r *plan.Relation, such func(*plan.Relation) bool) bool {
+	return slices.ContainsFunc(r.Inputs, func(in *plan.Relation) bool { return such(in) || comesFrom(in, such) })
+}
+
+func sendsFrom(r *plan.Relation, s *plan.Stage) bool {
+	_, exchange := r.Op.(*plan.Exchange)
+	return exchange && r.Inputs[0].Stage == s
+}
+
+func isUnion(r *plan.Relation) bool {
+	_, union := r.Op.(*plan.Union)
+	return union && len(r.Inputs) > 1
+}
+
+// positionsIn reads the positions of a stage's tasks in its changelog, by partition and topic.
+func (p *pipeline) positionsIn(ctx context.Context, s *plan.Stage) (map[int32]map[string]*position, error) {
+	stores := make(map[int32]*state.Store)
+	err := broker.ReadAll(ctx, p.Broker, s.Changelog, nil, func(r *kgo.Record) error {
+		if op, ok := state.EntryOf(r.Key); !ok || op != positionEntry {
+			return nil
+		}
+		if stores[r.Partition] == nil {
+			stores[r.Partition] = state.Memory()
+		}
+		return stores[r.Partition].Restore(r.Key, r.Value)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the positions in %s: %w", s.Changelog, err)
+	}
+	all := make(map[int32]map[string]*position)
+	for partition, store := range stores {
+		if _, all[partition], err = p.newLedger(s, partition, store).read(); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// checkRead refuses where the old partitions of a stage's topics, the first ones, have records that
+// its state does not cover, or the new ones some that are read. A topic that was created again has
+// none of the old ones.
+func (p *pipeline) checkRead(ctx context.Context, admin *kadm.Client, s *plan.Stage, was int32) error {
+	topics := s.Topics()
+	ends, err := admin.ListEndOffsets(ctx, topics...)
+	if err == nil {
+		err = ends.Error()
+	}
+	var starts kadm.ListedOffsets
+	if err == nil {
+		starts, err = admin.ListStartOffsets(ctx, topics...)
+	}
+	if err != nil {
+		return fmt.Errorf("find the ends of the topics of %s: %w", s.Name, err)
+	}
+	details, err := admin.ListTopics(ctx, topics...)
+	if err != nil {
+		return fmt.Errorf("look at the topics of %s: %w", s.Name, err)
+	}
+	group, err := p.groupOffsets(ctx, admin, topics...)
+	if err != nil {
+		return err
+	}
+	positions, err := p.positionsIn(ctx, s)
+	if err != nil {
+		return err
+	}
+	for _, topic := range topics {
+		id := details[topic].ID.String()
+		for partition := range p.partitions[topic] {
+			end, _ := ends.Lookup(topic, partition)
+			start, _ := starts.Lookup(topic, partition)
+			read, at := int64(0), positions[partition][topic]
+			if at != nil && at.ID == id {
+				read = at.Next
+			}
+			recreated := at != nil && at.ID != id
+			if partition < was && !recreated && read < end.Offset {
+				return p.mismatch("--repartition is not possible: %s-%d is read up to offset %d of %d: rows of a key would be read out of their order", topic, partition, read, end.Offset)
+			}
+			if offset, ok := group.Lookup(topic, partition); ok {
+				read = max(read, offset.At)
+			}
+			if partition >= was && read > start.Offset {
+				return p.mismatch("--repartition is not possible: the new partition %s-%d is read up to offset %d already", topic, partition, read)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"weir.example/weir/internal/broker"
+)
+
+// ResetReport is what a reset has deleted.
+type ResetReport struct {
+	Pipeline string   `json:"pipeline"`
+	Group    string   `json:"group,omitempty"`
+	Topics   []string `json:"topics"`
+	Folder   string   `json:"folder,omitempty"` // of local copies of the state
+}
+
+// Empty reports whether there was nothing to delete.
+func (r *ResetReport) Empty() bool { return r.Group == "" && len(r.Topics) == 0 && r.Folder == "" }
+
+// memoryTopic are the topics of a pipeline's own that a reset deletes, without the pipeline's name.
+// What it has written for others stays: results, late rows and dead letters.
+var memoryTopic = regexp.MustCompile(`^\.(plan|positions|stage\d+\.changelog|repartition\d+)$`)
+
+// Reset deletes what a pipeline remembers: its group, its plan, its state and its local copies, so
+// that its next start is its first. It refuses while the pipeline runs. What it deletes first makes
+// the rest useless, so that a reset that was interrupted leaves a pipeline that refuses to start,
+// and not one that counts twice.
+func Reset(ctx context.Context, at broker.Config, name, stateDir string) (*ResetReport, error) {
+	client, err := broker.Connect(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	group := "weir-" + name
+	if err := refuseRunning(ctx, admin, name); err != nil {
+		return nil, err
+	}
+	report := &ResetReport{Pipeline: name}
+	if report.Topics, err = memoryTopics(ctx, admin, name); err != nil {
+		return nil, err
+	}
+	if len(report.Topics) > 0 {
+		deleted, err := admin.DeleteTopics(ctx, report.Topics...)
+		if err == nil {
+			err = deleted.Error()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("delete the topics of pipeline %s: %w", name, err)
+		}
+	}
+	switch _, err := admin.DeleteGroup(ctx, group); {
+	case err == nil:
+		report.Group = group
+	case !errors.Is(err, kerr.GroupIDNotFound):
+		return nil, fmt.Errorf("delete group %s: %w", group, err)
+	}
+	if stateDir == "" {
+		return report, nil
+	}
+	dir := filepath.Join(stateDir, name)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return report, nil
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("delete local copies of the state: %w", err)
+	}
+	report.Folder = dir
+	return report, nil
+}
+
+// memoryTopics are the topics of a pipeline that a reset deletes, of those that exist.
+func memoryTopics(ctx context.Context, admin *kadm.Client, name string) ([]string, error) {
+	all, err := admin.ListTopics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	topics := []string{}
+	for _, topic := range all.Names() {
+		if rest, ok := strings.CutPrefix(topic, name); ok && memoryTopic.MatchString(rest) {
+			topics = append(topics, topic)
+		}
+	}
+	slices.Sort(topics)
+	return topics, nil
+}
+
+func refuseRunning(ctx context.Context, admin *kadm.Client, name string) error {
+	members, err := membersOf(ctx, admin, "weir-"+name)
+	if err != nil {
+		return err
+	}
+	if len(members) > 0 {
+		return fmt.Errorf("reset pipeline %s: it is running (%s): stop it first; a process that was killed counts until its session timeout", name, strings.Join(members, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,387 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/format"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/registry"
+)
+
+// Tasks do no I/O, and so can't ask a registry. Before records go to them, the ids of the schemas
+// that they were written with are looked up: what is known costs nothing, and what is not is waited
+// for, as short as a registry that is up answers. Where it does not answer, the partition is held:
+// the transaction is aborted, since offsets of records that were polled are committed with it, the
+// partition is paused, and all others go on. It goes on itself when the id is resolved. Nothing is
+// guessed or dropped: an id that the registry says it does not have makes its records dead letters,
+// with the other reasons why a record can't be decoded.
+const (
+	schemaPatience = 200 * time.Millisecond // how long a transaction stays open for the answer of a registry
+	schemaAgain    = time.Minute            // after which an id that was not there is asked for once more
+)
+
+// schemas are the registries of a pipeline's tables, shared by its workers.
+type schemas struct {
+	*format.Schemas
+	pipeline *pipeline
+	ctx      context.Context // of the pipeline: lookups outlive the session that asks
+	stop     context.CancelFunc
+	clients  map[string]*registry.Client
+	readers  map[string][]reader // by topic
+
+	resolving sync.WaitGroup
+
+	mu      sync.Mutex
+	lookups map[lookupID]*lookup
+}
+
+// reader is a key or value of a table that is decoded with schemas of a registry.
+type reader struct {
+	format *plan.Format
+	key    bool
+}
+
+type lookupID struct {
+	url string
+	id  int
+}
+
+func (l lookupID) String() string { return fmt.Sprintf("schema %d of %s", l.id, l.url) }
+
+// lookup is a question to a registry.
+type lookup struct {
+	asked   time.Time
+	done    chan struct{}
+	refused time.Time // when the registry said that there is no such schema; zero where there is one
+}
+
+// prepareSchemas connects to the registries of the tables, and registers the schemas of the rows
+// that the pipeline writes: before the first row. A registry that is down is waited for; one that
+// refuses a schema ends the pipeline.
+func (p *pipeline) prepareSchemas(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	s := &schemas{Schemas: format.NewSchemas(), pipeline: p, ctx: ctx, stop: stop, clients: make(map[string]*registry.Client), readers: make(map[string][]reader), lookups: make(map[lookupID]*lookup)}
+	p.schemas = s
+	for _, t := range p.sources() {
+		for _, r := range []reader{{&t.Key, true}, {&t.Value, false}} {
+			if !format.HasRegistry(r.format.Name) {
+				continue
+			}
+			if _, err := s.client(r.format.Options); err != nil {
+				return &fatalError{fmt.Errorf("table %s: %w", t.Name, err)}
+			}
+			s.readers[t.Topic] = append(s.readers[t.Topic], r)
+		}
+	}
+	for _, sink := range p.Program.Sinks {
+		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // sinks are inserts
+		for _, f := range []*plan.Format{&t.Key, &t.Value} {
+			if !format.HasRegistry(f.Name) {
+				continue
+			}
+			if err := s.register(ctx, f); err != nil {
+				return &fatalError{fmt.Errorf("table %s: %w", t.Name, err)}
+			}
+		}
+	}
+	return nil
+}
+
+func (s *schemas) client(o format.Options) (*registry.Client, error) {
+	if c := s.clients[o.Registry()]; c != nil {
+		return c, nil
+	}
+	cfg, err := o.RegistryConfig()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Logger, cfg.Metrics = s.pipeline.Logger, s.pipeline.Schemas
+	c, err := registry.NewClient(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.clients[o.Registry()] = c
+	return c, nil
+}
+
+// register finds the id with which rows are written: by registering their schema, or, with
+// auto.register.schemas = false, by looking it up.
+func (s *schemas) register(ctx context.Context, f *plan.Format) error {
+	schema, err := format.SchemaOf(f.Name, f.Fields, f.Options)
+	if err != nil {
+		return err
+	}
+	client, err := s.client(f.Options)
+	if err != nil {
+		return err
+	}
+	subject := f.Options.Subject()
+	var id int
+	ask := func() error {
+		var err error
+		if f.Options.RegistersSchemas() {
+			id, err = client.Register(ctx, subject, &schema)
+			return err
+		}
+		v, err := client.Lookup(ctx, subject, &schema)
+		if errors.Is(err, registry.ErrNotFound) {
+			return fmt.Errorf("%w; 'auto.register.schemas' is false: register it with weir schema register, or leave the option out", err)
+		}
+		if err == nil {
+			id = v.Schema.ID
+		}
+		return err
+	}
+	wait := broker.Backoff()
+	for err = ask(); errors.Is(err, registry.ErrUnavailable); err = ask() {
+		pause := wait.NextBackOff()
+		for _, instance := range s.pipeline.Instances {
+			s.pipeline.Status.phase(instance, Waiting, "the schema registry: "+err.Error())
+		}
+		s.pipeline.Logger.Warn("wait for the schema registry before the first row", "err", err, "subject", subject, "in", pause.Round(time.Millisecond))
+		if err := broker.Sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s.SetWriter(f.Options.Registry(), subject, id)
+	s.pipeline.Logger.Info("schema registered", "subject", subject, "id", id)
+	return nil
+}
+
+// unknown returns the ids in a partition's records of which nothing is known yet.
+func (s *schemas) unknown(tp *kgo.FetchTopicPartition) map[lookupID]bool {
+	var all map[lookupID]bool
+	for _, r := range s.readers[tp.Topic] {
+		url, last := r.format.Options.Registry(), -1
+		for _, record := range tp.Records {
+			data := record.Value
+			if r.key {
+				data = record.Key
+			}
+			id, ok := format.SchemaID(data)
+			if !ok || id == last || record.Attrs.IsControl() {
+				continue
+			}
+			last = id
+			known, refused := s.Known(url, id)
+			if refused {
+				s.askAgain(lookupID{url, id}, r)
+			}
+			if known {
+				continue
+			}
+			if all == nil {
+				all = make(map[lookupID]bool)
+			}
+			all[lookupID{url, id}] = true
+			s.ask(lookupID{url, id}, r)
+		}
+	}
+	return all
+}
+
+// ask begins to look an id up, unless that is done already.
+func (s *schemas) ask(id lookupID, r reader) *lookup {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lookups[id]
+	if l == nil {
+		l = &lookup{asked: time.Now(), done: make(chan struct{})}
+		s.lookups[id] = l
+		s.resolving.Go(func() { s.resolve(id, r, l) })
+	}
+	return l
+}
+
+// askAgain looks for an id once more that was not there a while ago: registries that follow another
+// one can be behind it. Until the answer is there the old one holds.
+func (s *schemas) askAgain(id lookupID, r reader) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.lookups[id]; l != nil && !l.refused.IsZero() && time.Since(l.refused) > schemaAgain {
+		l = &lookup{asked: time.Now(), done: make(chan struct{})}
+		s.lookups[id] = l
+		s.resolving.Go(func() { s.resolve(id, r, l) })
+	}
+}
+
+// resolve asks the registry until it answers.
+func (s *schemas) resolve(id lookupID, r reader, l *lookup) {
+	defer close(l.done)
+	client := s.clients[id.url]
+	schema, err := client.Await(s.ctx, id.id)
+	for err != nil && errors.Is(err, registry.ErrRefused) { // such as credentials: somebody has to correct them, and the records can wait
+		s.pipeline.Logger.Warn("records wait for their schema", "id", id.id, "registry", id.url, "err", err)
+		if broker.Sleep(s.ctx, 5*time.Second) != nil {
+			return
+		}
+		schema, err = client.Await(s.ctx, id.id)
+	}
+	switch {
+	case s.ctx.Err() != nil:
+		return
+	case err != nil:
+		s.mu.Lock()
+		l.refused = time.Now()
+		s.mu.Unlock()
+		s.Refuse(id.url, id.id, err)
+		return
+	}
+	if format.Fits(r.format.Name, r.format.Fields, r.format.Options, schema) != nil {
+		s.findReader(client, r.format)
+	}
+	s.Add(id.url, schema)
+}
+
+// findReader finds the newest schema of a table's subject that fits its columns, to be named where
+// one does not.
+func (s *schemas) findReader(client *registry.Client, f *plan.Format) {
+	ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
+	defer cancel()
+	subject := f.Options.Subject()
+	versions, err := client.Versions(ctx, subject)
+	if err != nil {
+		return // the message then names the table's columns
+	}
+	for _, n := range slices.Backward(versions) {
+		v, err := client.Version(ctx, subject, n)
+		if err == nil && format.Fits(f.Name, f.Fields, f.Options, v.Schema) == nil {
+			s.SetReader(f.Options.Registry(), subject, v.Schema.ID)
+			return
+		}
+	}
+}
+
+// answered waits until the lookups of ids are done, or have taken long enough.
+func (s *schemas) answered(ctx context.Context, ids map[lookupID]bool) bool {
+	patience := time.NewTimer(schemaPatience)
+	defer patience.Stop()
+	for id := range ids {
+		s.mu.Lock()
+		l := s.lookups[id]
+		s.mu.Unlock()
+		if time.Since(l.asked) > schemaPatience {
+			select {
+			case <-l.done:
+				continue
+			default:
+				return false
+			}
+		}
+		select {
+		case <-l.done:
+		case <-patience.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return s.known(ids)
+}
+
+func (s *schemas) known(ids map[lookupID]bool) bool {
+	for id := range ids {
+		if known, _ := s.Known(id.url, id.id); !known {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *schemas) close() {
+	s.stop()
+	s.resolving.Wait()
+	for _, c := range s.clients {
+		c.Close()
+	}
+}
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// holdUnknown looks up what schemas records were written with. It reports true where a partition
+// must be held: what was polled is then polled again, without that partition.
+func (s *session) holdUnknown(ctx context.Context, fetches kgo.Fetches) (bool, error) {
+	s.releaseKnown()
+	if len(s.schemas.readers) == 0 {
+		return false, nil
+	}
+	pause := make(map[string][]int32)
+	fetches.EachPartition(func(tp kgo.FetchTopicPartition) {
+		ids := s.schemas.unknown(&tp)
+		if len(ids) == 0 || s.schemas.answered(ctx, ids) {
+			return
+		}
+		pause[tp.Topic] = append(pause[tp.Topic], tp.Partition)
+		s.held[topicPartition{tp.Topic, tp.Partition}] = ids
+	})
+	if len(pause) == 0 {
+		return false, nil
+	}
+	s.group.Client().PauseFetchPartitions(pause)
+	s.tellHeld()
+	if err := s.begin(); err != nil {
+		return true, err
+	}
+	s.aborting = AbortSchema
+	return true, s.end(kgo.TryAbort)
+}
+
+// releaseKnown goes on with partitions whose schemas are known by now.
+func (s *session) releaseKnown() {
+	resume := make(map[string][]int32)
+	for tp, ids := range s.held {
+		if s.schemas.known(ids) {
+			delete(s.held, tp)
+			resume[tp.topic] = append(resume[tp.topic], tp.partition)
+		}
+	}
+	for tp := range s.held { // a partition that is held is not idle: its rows are still to come
+		for _, stage := range s.stages[tp.topic] {
+			if t := s.tasks[taskID{stage.Name, tp.partition}]; t != nil {
+				t.last[tp.topic] = s.Now()
+			}
+		}
+	}
+	if len(resume) == 0 {
+		return
+	}
+	s.group.Client().ResumeFetchPartitions(resume)
+	s.Logger.Info("the schemas are there: the partitions go on", "instance", s.instance, "partitions", resume)
+	s.tellHeld()
+}
+
+// tellHeld says what waits for which schema.
+func (s *session) tellHeld() {
+	if len(s.held) == 0 {
+		s.Status.phase(s.instance, Running, "")
+		return
+	}
+	ids := make(map[string]bool)
+	var partitions []string
+	for tp, of := range s.held {
+		partitions = append(partitions, fmt.Sprintf("%s-%d", tp.topic, tp.partition))
+		for id := range of {
+			ids[id.String()] = true
+		}
+	}
+	slices.Sort(partitions)
+	missing := strings.Join(slices.Sorted(maps.Keys(ids)), ", ")
+	s.Status.phase(s.instance, Waiting, fmt.Sprintf("%s: %s", strings.Join(partitions, ", "), missing))
+	s.Logger.Warn("partitions wait for schemas that the registry does not tell", "instance", s.instance, "partitions", partitions, "schemas", missing)
+}

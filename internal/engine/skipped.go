@@ -1,0 +1,216 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/plan"
+)
+
+// Skip is a range of offsets of a source that were gone before the pipeline had read them. Offsets
+// are those of records and of the markers of transactions; how many were records nobody can say any
+// more.
+type Skip struct {
+	At        time.Time `json:"at"`
+	Topic     string    `json:"topic"`
+	Partition int32     `json:"partition"`
+	From      int64     `json:"from"`
+	To        int64     `json:"to"` // the first one that is there
+	Why       string    `json:"why"`
+}
+
+// keptSkips is how many a status tells; their offsets are counted for ever.
+const keptSkips = 50
+
+// gapKey is a partition of one life of a topic.
+type gapKey struct {
+	topicPartition
+	id string
+}
+
+// skipped reports offsets of a source, from up to to, that are gone before the pipeline has read
+// them. id is that of the topic. What was reported before, by a session whose transaction was
+// aborted, is not reported again.
+func (p *pipeline) skipped(tp topicPartition, id string, from, to int64, why string) {
+	if from = p.Status.skip(tp, id, from, to, why); from < to {
+		p.Logger.Warn("records were skipped: "+why, "topic", tp.topic, "partition", tp.partition, "from", from, "to", to, "offsets", to-from)
+	}
+}
+
+// skip counts offsets that were gone, and returns from where on they are new.
+func (s *Status) skip(tp topicPartition, id string, from, to int64, why string) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from = max(from, s.gaps[gapKey{tp, id}])
+	if from >= to {
+		return from
+	}
+	s.gaps[gapKey{tp, id}] = to
+	s.skipped[tp.topic] += to - from
+	s.skips = append(s.skips, Skip{s.now(), tp.topic, tp.partition, from, to, why})
+	s.skips = s.skips[max(0, len(s.skips)-keptSkips):]
+	return from
+}
+
+// allSkipped is how many offsets were skipped.
+func (s *Status) allSkipped() (n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, offsets := range s.skipped {
+		n += offsets
+	}
+	return n
+}
+
+// reset is what the tables of a topic say of records that were deleted before they were read: the
+// strictest of them.
+func (p *pipeline) reset(topic string) plan.Reset {
+	least := plan.ResetEarliest
+	for _, t := range p.sources() {
+		if t.Topic == topic && t.Reset != plan.ResetEarliest && least != plan.ResetNone {
+			least = t.Reset
+		}
+	}
+	return least
+}
+
+// passOver decides where a partition is read on of which the offsets from next up to start were
+// deleted before they were read. A hole in a topic between stages is always a loss; one in a source
+// is what its tables say.
+func (s *session) passOver(tp topicPartition, found found, next, start int64) (int64, error) {
+	const deleted = "were deleted before they were read"
+	if s.accepted(tp, next, start) {
+		return start, nil
+	}
+	if !s.isSource(tp.topic) {
+		return 0, s.lost(tp, next, start, deleted)
+	}
+	switch s.reset(tp.topic) {
+	case plan.ResetNone:
+		return 0, s.lost(tp, next, start, deleted+", by retention or DeleteRecords, and 'properties.auto.offset.reset' is 'none'")
+	case plan.ResetLatest:
+		start = max(start, found.end)
+	}
+	s.skipped(tp, found.id.String(), next, start, "they "+deleted)
+	return start, nil
+}
+
+// passGap notes that a partition is read from first on, and not from where the last read ended:
+// offsets may be missing because the log now starts behind them. Within the log they are those of
+// markers, of aborted transactions, or compacted.
+func (s *session) passGap(tp topicPartition, first, start int64) error {
+	next, ok := s.nextOffset(tp)
+	if to := min(first, start); ok && next < to {
+		return s.moveOn(tp, next, to)
+	}
+	return nil
+}
+
+// moveOn passes over deleted offsets of a partition that is read.
+func (s *session) moveOn(tp topicPartition, next, start int64) error {
+	s.mu.Lock()
+	c := s.covered[tp]
+	s.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	to, err := s.passOver(tp, c.found, next, start)
+	if err != nil {
+		return err
+	}
+	if to != start {
+		return fmt.Errorf("%s-%d is to be read from its end on", tp.topic, tp.partition) // where a new session begins
+	}
+	return nil
+}
+
+// lookForGaps finds partitions whose unread records were all deleted, so that no record tells it,
+// and writes their new position. A partition counts that stood at the same offset when it last
+// looked: until then records from before may be on their way. polled are those that are about to be
+// processed.
+func (s *session) lookForGaps(ctx context.Context, polled kgo.Fetches) error {
+	if time.Since(s.looked) < s.gapInterval {
+		return nil
+	}
+	s.looked = time.Now()
+	here := make(map[topicPartition]bool)
+	polled.EachPartition(func(tp kgo.FetchTopicPartition) { here[topicPartition{tp.Topic, tp.Partition}] = len(tp.Records) > 0 })
+	var topics []string
+	for topic := range s.stages {
+		topics = append(topics, topic)
+	}
+	starts, err := s.admin.ListStartOffsets(ctx, topics...)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("find the start of the pipeline's inputs: %w", err)
+	}
+	before := s.behind
+	s.behind = make(map[topicPartition]int64)
+	for topic, partitions := range starts {
+		for partition, start := range partitions {
+			tp := topicPartition{topic, partition}
+			next, ok := s.nextOffset(tp)
+			if !ok || next >= start.Offset || here[tp] || s.held[tp] != nil {
+				continue
+			}
+			s.behind[tp] = next
+			if at, known := before[tp]; !known || at != next {
+				continue
+			}
+			if err := s.moveOn(tp, next, start.Offset); err != nil {
+				return err
+			}
+			s.standAt(tp, start.Offset)
+		}
+	}
+	return nil
+}
+
+// standAt makes an offset the position of a partition of which nothing was read in the open
+// transaction, to be written with the next commit.
+func (s *session) standAt(tp topicPartition, next int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.covered[tp]; c != nil && c.read < 0 {
+		c.next, c.heal = next, true
+		s.settled, s.healing = true, true
+		s.setHealed(tp, false)
+	}
+}
+
+// copySkips are the last skips and the offsets of all, by topic, with those of which none was
+// skipped.
+func (s *Status) copySkips() ([]Skip, map[string]int64) {
+	all := make(map[string]int64)
+	for _, t := range s.tasks {
+		for _, in := range t.Inputs {
+			all[in.Topic] = 0
+		}
+	}
+	for topic, n := range s.skipped {
+		all[topic] = n
+	}
+	return slices.Clone(s.skips), all
+}
+
+// Recreation is a topic that was deleted and created again under a running pipeline's state.
+type Recreation struct {
+	Topic string `json:"topic"`
+	Was   string `json:"was"` // id
+	Is    string `json:"is"`
+}
+
+// recreated notes that a topic is another one than the state has read.
+func (s *Status) recreated(topic, was, is string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := (Recreation{topic, was, is}); !slices.Contains(s.recreations, r) {
+		s.recreations = append(s.recreations, r)
+	}
+}

@@ -1,0 +1,239 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/plan"
+)
+
+// prepareTopics makes what is missing: the pipeline's own topics, and those of the tables that it
+// writes. Those that it reads must be there.
+func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error {
+	p.partitions = make(map[string]int32)
+	width := int32(1)
+	for _, t := range p.sources() {
+		n, err := partitionsOf(ctx, admin, t.Topic)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return &NoTopicError{Table: t.Name, Topic: t.Topic}
+		}
+		p.partitions[t.Topic] = n
+		width = max(width, n)
+	}
+	declared := p.ownTopics(width)
+	for _, sink := range p.Program.Sinks {
+		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // sinks are inserts
+		topic := broker.Topic{Name: t.Topic, Partitions: width}
+		if t.Upsert {
+			topic.CleanupPolicy = "compact"
+		}
+		declared = append(declared, topic)
+	}
+	var written []string
+	for _, t := range declared {
+		written = append(written, t.Name)
+	}
+	seen := make(map[string]bool)
+	declared = slices.DeleteFunc(declared, func(t broker.Topic) bool {
+		again := seen[t.Name] || p.partitions[t.Name] > 0
+		seen[t.Name] = true
+		return again
+	})
+	if err := broker.EnsureTopics(ctx, admin, declared); err != nil {
+		return fmt.Errorf("make the pipeline's topics: %w", err)
+	}
+	for _, t := range declared {
+		n, err := partitionsOf(ctx, admin, t.Name)
+		if err == nil && n == 0 { // the broker that was asked has not heard of it yet
+			err = fmt.Errorf("look at topic %s: %w", t.Name, kerr.UnknownTopicOrPartition)
+		}
+		if err != nil {
+			return err
+		}
+		p.partitions[t.Name] = n
+	}
+	if err := p.widenPositions(ctx, admin); err != nil {
+		return err
+	}
+	p.repartitioned, p.moving = nil, nil
+	if p.Repartition {
+		if err := p.repartition(ctx, admin); err != nil {
+			return err
+		}
+	}
+	if err := p.checkPartitions(); err != nil {
+		return err
+	}
+	if err := p.checkAcceptLoss(); err != nil {
+		return err
+	}
+	if err := p.checkSettings(ctx, admin); err != nil {
+		return err
+	}
+	p.outTopics = written
+	if err := p.findIDs(ctx, admin); err != nil {
+		return err
+	}
+	return p.checkCompacted(ctx, admin)
+}
+
+// NoTopicError says that a table reads a topic that does not exist, or that the broker which was
+// asked has not heard of yet.
+type NoTopicError struct{ Table, Topic string }
+
+// Error names table and topic.
+func (e *NoTopicError) Error() string {
+	return fmt.Sprintf("table %s reads topic %s, which does not exist: create it, or start what writes it", e.Table, e.Topic)
+}
+
+// ownTopics are the topics that belong to the pipeline: dead letters, late rows, its plan,
+// repartitioned rows, and state.
+func (p *pipeline) ownTopics(width int32) []broker.Topic {
+	s := p.Program.Settings
+	declared := []broker.Topic{
+		{Name: s.DeadLetterTopic, Partitions: width}, {Name: s.LateTopic, Partitions: width},
+		{Name: p.manifestTopic(), Partitions: 1, CleanupPolicy: "compact"},
+	}
+	for _, stage := range p.Program.Stages {
+		for _, in := range stage.Inputs {
+			if _, ok := in.Op.(*plan.Exchange); ok {
+				p.partitions[in.Topic()] = 0
+				declared = append(declared, broker.Topic{Name: in.Topic(), Partitions: width, Retention: "7d", Config: roomy()})
+			}
+		}
+	}
+	if n := p.widthOfPositions(); n > 0 {
+		declared = append(declared, broker.Topic{Name: p.positionsTopic(), Partitions: n, CleanupPolicy: "compact"})
+	}
+	for _, stage := range p.Program.Stages {
+		if stage.Stateful {
+			n := int32(0)
+			for _, topic := range stage.Topics() {
+				if known := p.partitions[topic]; known > 0 {
+					n = max(n, known)
+				} else {
+					n = max(n, width)
+				}
+			}
+			declared = append(declared, broker.Topic{Name: stage.Changelog, Partitions: n, CleanupPolicy: "compact", Config: forState()})
+		}
+	}
+	return declared
+}
+
+func forState() map[string]string {
+	c := roomy()
+	c["delete.retention.ms"] = strconv.FormatInt(tombstonesKept.Milliseconds(), 10)
+	return c
+}
+
+func roomy() map[string]string { return map[string]string{"max.message.bytes": strconv.Itoa(ownLimit)} }
+
+// partitionsOf is how many partitions a topic has; 0 where there is no such topic.
+func partitionsOf(ctx context.Context, admin *kadm.Client, topic string) (int32, error) {
+	topics, err := admin.ListTopics(ctx, topic)
+	if err != nil {
+		return 0, fmt.Errorf("look at topic %s: %w", topic, err)
+	}
+	t := topics[topic]
+	if errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
+		return 0, nil
+	}
+	if t.Err != nil {
+		return 0, fmt.Errorf("look at topic %s: %w", topic, t.Err)
+	}
+	return int32(len(t.Partitions)), nil //nolint:gosec // few
+}
+
+// checkPartitions refuses topics whose rows meet by key, but not in the same partition, and
+// changelogs that don't fit.
+func (p *pipeline) checkPartitions() error {
+	for _, s := range p.Program.Stages {
+		if err := p.checkEqual(s); err != nil {
+			return err
+		}
+		if n := p.tasksOf(s); s.Stateful && p.partitions[s.Changelog] != n {
+			return p.mismatch("the state in %s has %d partitions, and its input %s now has %d: the state of a key would not be found. "+
+				"To move the state, where every row of the old partitions is read and none of the new ones: weir run --repartition. "+
+				"To keep the old state and start another, give the pipeline another name (SET 'pipeline.name')", s.Changelog, p.partitions[s.Changelog], strings.Join(s.Topics(), ", "), n)
+		}
+	}
+	return nil
+}
+
+// checkEqual refuses a stage whose rows meet by key, but not in equal partitions.
+func (p *pipeline) checkEqual(s *plan.Stage) error {
+	topics := s.Topics()
+	for _, topic := range topics[1:] {
+		if s.Copartitioned && p.partitions[topic] != p.partitions[topics[0]] {
+			return &fatalError{fmt.Errorf("topic %s has %d partitions and %s has %d: rows that meet by key must lie in equal partitions; give both topics equally many",
+				topics[0], p.partitions[topics[0]], topic, p.partitions[topic])}
+		}
+	}
+	return nil
+}
+
+func (p *pipeline) findIDs(ctx context.Context, admin *kadm.Client) error {
+	topics, err := p.lookAtTopics(ctx, admin)
+	if err != nil {
+		return err
+	}
+	p.ids = make(map[string]kadm.TopicID)
+	for topic := range p.partitions {
+		p.ids[topic] = topics[topic].ID
+	}
+	return nil
+}
+
+// memory are the topics of the pipeline's own that hold its state and positions.
+func (p *pipeline) memory() (topics []string) {
+	if p.widthOfPositions() > 0 {
+		topics = append(topics, p.positionsTopic())
+	}
+	for _, s := range p.Program.Stages {
+		if s.Stateful {
+			topics = append(topics, s.Changelog)
+		}
+	}
+	return topics
+}
+
+// widthOfPositions is how many partitions the positions topic needs; 0 where a state says how far
+// each topic is read.
+func (p *pipeline) widthOfPositions() (n int32) {
+	for _, t := range p.sources() {
+		if len(p.keepers(t.Topic)) == 0 {
+			n = max(n, p.partitions[t.Topic])
+		}
+	}
+	return n
+}
+
+// widenPositions gives the positions topic the partitions that it needs: they are those of the
+// topics that are read.
+func (p *pipeline) widenPositions(ctx context.Context, admin *kadm.Client) error {
+	topic, n := p.positionsTopic(), p.widthOfPositions()
+	if p.partitions[topic] >= n {
+		return nil
+	}
+	resp, err := admin.UpdatePartitions(ctx, int(n), topic)
+	if err == nil {
+		err = resp.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("add partitions to topic %s: %w", topic, err)
+	}
+	p.partitions[topic] = n
+	return nil
+}

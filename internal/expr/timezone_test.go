@@ -1,0 +1,10 @@
+package expr
+
+import (
+	"testing"
+
+	"weir.example/weir/internal/zonetest"
+)
+
+// The machine's time zone changes no value.
+func TestScriptsInAnotherZone(t *testing.T) { zonetest.Run(t, "^TestScripts$") }

@@ -1,0 +1,443 @@
+package flink
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"weir.example/weir/internal/broker"
+)
+
+// Manager deploys pipelines on a cluster and keeps a record of them in Kafka.
+type Manager struct {
+	Cluster  *Cluster
+	Env      Environment
+	Progress func(format string, args ...any) // told of each step; may be nil
+}
+
+func (m *Manager) progress(format string, args ...any) {
+	if m.Progress != nil {
+		m.Progress(format, args...)
+	}
+}
+
+// AlreadyDeployedError says that a name is taken.
+type AlreadyDeployedError struct {
+	Name, JobID, State string
+	Gone               bool // the job is not on the cluster, but nobody has ended it
+}
+
+func (e *AlreadyDeployedError) Error() string {
+	if e.Gone {
+		return fmt.Sprintf("%s was deployed as job %s, which the JobManager does not know or which has failed: weir flink recover %s goes on from its last checkpoint, weir flink cancel %[1]s gives it up",
+			e.Name, e.JobID, e.Name)
+	}
+	return fmt.Sprintf("%s is deployed already, as job %s (%s): weir flink upgrade replaces it and keeps its state, weir flink stop ends it; or deploy under another --name",
+		e.Name, e.JobID, strings.ToLower(e.State))
+}
+
+// Prepare reads a file for deployment with what the broker allows.
+func (m *Manager) Prepare(ctx context.Context, text string, o Options) (*Script, error) {
+	// Where Kafka is may stand in the file only.
+	if len(m.Env.Kafka.Brokers) == 0 {
+		script, err := NewScript(text, m.Env, o)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range slices.Concat(script.Sources, script.Sinks) {
+			m.Env.Kafka.Brokers = strings.Split(t.Options["properties.bootstrap.servers"], ",")
+		}
+	}
+	limit, err := transactionCap(ctx, m.Env.Kafka)
+	if err != nil {
+		return nil, err
+	}
+	o.TransactionTimeout = limit
+	script, err := NewScript(text, m.Env, o)
+	if err != nil {
+		return nil, err
+	}
+	return script, script.checkTimeouts(limit)
+}
+
+// transactionCap is the longest transaction timeout that the brokers allow.
+func transactionCap(ctx context.Context, kafka broker.Config) (time.Duration, error) {
+	client, err := broker.Connect(ctx, kafka)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	brokers, err := admin.ListBrokers(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("list brokers: %w", err)
+	}
+	const key = "transaction.max.timeout.ms"
+	shortest := 15 * time.Minute // Kafka's default, for brokers that do not tell
+	configs, err := admin.DescribeBrokerConfigs(ctx, brokers.NodeIDs()...)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the brokers' %s: %w", key, err)
+	}
+	for _, c := range configs {
+		for _, entry := range c.Configs {
+			if ms, err := strconv.ParseInt(entry.MaybeValue(), 10, 64); err == nil && entry.Key == key {
+				shortest = min(shortest, time.Duration(ms)*time.Millisecond)
+			}
+		}
+	}
+	return shortest, nil
+}
+
+// timeoutOf is the transaction timeout of a sink; 0 where it has none.
+func timeoutOf(t *Table) (time.Duration, error) {
+	text, ok := t.Options["properties.transaction.timeout.ms"]
+	if !ok || t.Options["sink.delivery-guarantee"] != "exactly-once" {
+		return 0, nil
+	}
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || ms <= 0 {
+		return 0, fmt.Errorf("table %s: 'properties.transaction.timeout.ms' = '%s' is no number of milliseconds", t.Name, text)
+	}
+	return time.Duration(ms) * time.Millisecond, nil
+}
+
+// checkTimeouts refuses sinks whose transactions the broker would not take, or would abort before a
+// checkpoint commits them.
+func (s *Script) checkTimeouts(limit time.Duration) error {
+	for i := range s.Sinks {
+		timeout, err := timeoutOf(&s.Sinks[i])
+		switch {
+		case err != nil:
+			return err
+		case timeout == 0:
+		case timeout > limit:
+			return fmt.Errorf("table %s: 'properties.transaction.timeout.ms' = '%d' is above the brokers' transaction.max.timeout.ms of %d: lower it, or raise the brokers'",
+				s.Sinks[i].Name, timeout.Milliseconds(), limit.Milliseconds())
+		case timeout < 2*s.CheckpointInterval:
+			return fmt.Errorf("table %s: its transactions time out after %s, and are committed every %s at best: results would be lost; let the timeout be at least twice the checkpoint interval (better: the longest outage that must lose nothing)",
+				s.Sinks[i].Name, timeout, s.CheckpointInterval)
+		case timeout < s.CheckpointInterval+time.Minute:
+			s.Warnings = append(s.Warnings, fmt.Sprintf("table %s: its transactions time out after %s; an outage longer than that loses results", s.Sinks[i].Name, timeout))
+		}
+	}
+	return nil
+}
+
+// start is what Deploy, Upgrade and Recover have in common.
+type start struct {
+	script      *Script
+	text        string
+	options     Options
+	restoreFrom string
+	record      Deployment // what is known of its earlier lives; Name is empty where there were none
+	loss        []string
+}
+
+// Deploy starts a pipeline under a name that is free, with the state of a savepoint or without one.
+func (m *Manager) Deploy(ctx context.Context, text string, o Options, fromSavepoint string) (Deployment, error) {
+	script, err := m.Prepare(ctx, text, o)
+	if err != nil {
+		return Deployment{}, err
+	}
+	recorder, err := openRecorder(ctx, m.Env.Kafka, script.Name)
+	if err != nil {
+		return Deployment{}, err
+	}
+	defer recorder.close()
+	old, err := FindDeployment(ctx, m.Env.Kafka, script.Name)
+	var none *NotDeployedError
+	if err != nil && !errors.As(err, &none) {
+		return Deployment{}, err
+	}
+	if err := m.refuseTaken(ctx, script.Name, &old); err != nil {
+		return Deployment{}, err
+	}
+	return m.launch(ctx, recorder, start{script: script, text: text, options: o, restoreFrom: fromSavepoint, record: old})
+}
+
+// refuseTaken refuses a name under which a job runs, or one that has been lost.
+func (m *Manager) refuseTaken(ctx context.Context, name string, old *Deployment) error {
+	job, err := m.runningJob(ctx, name)
+	if err != nil {
+		return err
+	}
+	if job != nil {
+		return &AlreadyDeployedError{Name: name, JobID: job.ID, State: job.State}
+	}
+	if old.State == stateRunning {
+		known, err := m.Cluster.Job(ctx, old.JobID)
+		if err == nil && known.State == "FINISHED" {
+			return nil // a bounded one that has come to its end
+		}
+		return &AlreadyDeployedError{Name: name, JobID: old.JobID, Gone: true}
+	}
+	return nil
+}
+
+// runningJob is the job of the name that has not ended, or nil.
+func (m *Manager) runningJob(ctx context.Context, name string) (*Job, error) {
+	jobs, err := m.Cluster.Jobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range jobs {
+		if jobs[i].Name == name && !jobs[i].Ended() {
+			return &jobs[i], nil
+		}
+	}
+	return nil, nil
+}
+
+// States of a deployment, as the record has them.
+const (
+	stateDeploying = "deploying"
+	stateRunning   = "running"
+	stateStopped   = "stopped"
+	stateCancelled = "cancelled"
+)
+
+// launch submits the job and waits until it runs.
+func (m *Manager) launch(ctx context.Context, recorder *recorder, s start) (d Deployment, err error) {
+	script := s.script
+	d, err = m.describe(ctx, &s)
+	if err != nil {
+		return d, err
+	}
+	m.progress("making the topics that are missing")
+	if err := m.ensureTopics(ctx, script); err != nil {
+		return d, err
+	}
+	m.progress("sending %d statements to the SQL Gateway", len(script.Statements)+1)
+	session, err := m.open(ctx, script)
+	if err != nil {
+		return d, err
+	}
+	defer func() { err = errors.Join(err, session.Close(context.WithoutCancel(ctx))) }()
+	if d.Plan, err = session.explain(ctx, script); err != nil {
+		return d, err
+	}
+	if err := recorder.write(ctx, &d); err != nil {
+		return d, err
+	}
+	if s.restoreFrom != "" {
+		if _, err := session.Execute(ctx, "SET 'execution.state-recovery.path' = "+quote(s.restoreFrom)); err != nil {
+			return d, err
+		}
+	}
+	m.progress("submitting the job")
+	result, err := session.Execute(ctx, script.Job)
+	if err != nil {
+		return d, errors.Join(err, m.recordFailure(ctx, recorder, &s, d))
+	}
+	d.JobID, d.State = result.JobID, stateRunning
+	if err := m.awaitRunning(ctx, d.JobID); err != nil {
+		m.giveUp(ctx, d.JobID)
+		return d, errors.Join(err, m.recordFailure(ctx, recorder, &s, d))
+	}
+	if err := recorder.write(ctx, &d); err != nil {
+		m.giveUp(ctx, d.JobID) // the other one's job is the one that counts
+		return d, fmt.Errorf("%w; job %s was cancelled again", err, d.JobID)
+	}
+	return d, nil
+}
+
+// giveUp cancels a job that must not go on. That it may have ended already is no matter.
+func (m *Manager) giveUp(ctx context.Context, id string) {
+	_ = m.Cluster.Cancel(context.WithoutCancel(ctx), id)
+}
+
+// recordFailure writes down that a start came to nothing: what there was before is there again.
+func (m *Manager) recordFailure(ctx context.Context, recorder *recorder, s *start, failed Deployment) error {
+	d := s.record
+	if d.Name == "" {
+		d = failed
+		d.State, d.JobID = stateCancelled, ""
+	}
+	if s.restoreFrom != "" && d.State == stateRunning {
+		d.State, d.Savepoint = stateStopped, s.restoreFrom
+	}
+	return recorder.write(context.WithoutCancel(ctx), &d)
+}
+
+// describe makes the record of a deployment that is about to start.
+func (m *Manager) describe(ctx context.Context, s *start) (Deployment, error) {
+	script := s.script
+	settings, err := m.Cluster.Settings(ctx)
+	if err != nil {
+		return Deployment{}, err
+	}
+	dir := cmp.Or(script.Settings["execution.checkpointing.dir"], script.Settings["state.checkpoints.dir"],
+		settings["execution.checkpointing.dir"], settings["state.checkpoints.dir"])
+	if dir == "" {
+		return Deployment{}, errors.New("the cluster keeps checkpoints in the JobManager's memory, where they end with it: set execution.checkpointing.dir in its configuration, or give --checkpoint-dir with a URL that all its processes reach")
+	}
+	overview, err := m.Cluster.Overview(ctx)
+	if err != nil {
+		return Deployment{}, err
+	}
+	d := Deployment{
+		Name: script.Name, State: stateDeploying, SQL: Redact(s.text), Incomplete: Secret(s.text), Parallelism: s.options.Parallelism,
+		Sources: make(map[string]string), Sinks: topicsOf(script.Sinks), RestoredFrom: s.restoreFrom, CheckpointDir: dir,
+		CheckpointInterval: Millis(script.CheckpointInterval.Milliseconds()), Warnings: script.Warnings, FlinkVersion: overview.Version,
+		PossibleLoss: slices.Concat(s.record.PossibleLoss, s.loss), PreviousJobs: s.record.PreviousJobs,
+	}
+	if s.record.JobID != "" {
+		d.PreviousJobs = append([]string{s.record.JobID}, d.PreviousJobs[:min(9, len(d.PreviousJobs))]...)
+	}
+	if s.restoreFrom == "" {
+		d.PossibleLoss = s.loss // a new life
+	}
+	for _, t := range script.Sources {
+		d.Sources[t.Name] = t.Topic
+	}
+	for i := range script.Sinks {
+		timeout, err := timeoutOf(&script.Sinks[i])
+		if err != nil {
+			return d, err
+		}
+		if ms := Millis(timeout.Milliseconds()); ms > 0 && (d.TransactionTimeout == 0 || ms < d.TransactionTimeout) {
+			d.TransactionTimeout = ms
+		}
+	}
+	return d, nil
+}
+
+func topicsOf(tables []Table) []string {
+	var topics []string
+	for _, t := range tables {
+		if t.Topic != "" && !slices.Contains(topics, t.Topic) {
+			topics = append(topics, t.Topic)
+		}
+	}
+	return topics
+}
+
+// ensureTopics makes the topics that the pipeline writes, as weir run does. Those that it reads
+// must be there.
+func (m *Manager) ensureTopics(ctx context.Context, script *Script) error {
+	client, err := broker.Connect(ctx, m.Env.Kafka)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	listed, err := admin.ListTopics(ctx)
+	if err != nil {
+		return fmt.Errorf("list topics: %w", err)
+	}
+	written := topicsOf(script.Sinks)
+	width := 1
+	for _, t := range script.Sources {
+		if t.Topic == "" || slices.Contains(written, t.Topic) {
+			continue
+		}
+		topic, ok := listed[t.Topic]
+		if !ok {
+			return fmt.Errorf("table %s reads topic %s, which does not exist: make it, or start what writes it", t.Name, t.Topic)
+		}
+		width = max(width, len(topic.Partitions))
+	}
+	declared := make(map[string]broker.Topic)
+	for _, t := range script.Sinks {
+		if t.Topic == "" || listed.Has(t.Topic) {
+			continue
+		}
+		topic := broker.Topic{Name: t.Topic, Partitions: int32(width)} //nolint:gosec // few
+		if t.Upsert {
+			topic.CleanupPolicy = "compact"
+		}
+		declared[t.Topic] = topic
+	}
+	if err := broker.EnsureTopics(ctx, admin, slices.Collect(maps.Values(declared))); err != nil {
+		return fmt.Errorf("make the pipeline's topics: %w", err)
+	}
+	return nil
+}
+
+// open opens a session that has the script's settings, tables and views.
+func (m *Manager) open(ctx context.Context, script *Script) (*Session, error) {
+	session, err := m.Cluster.OpenSession(ctx, script.Name, script.Settings)
+	if err != nil {
+		return nil, err
+	}
+	for _, statement := range script.Statements {
+		if _, err := session.Execute(ctx, statement); err != nil {
+			return nil, errors.Join(err, session.Close(context.WithoutCancel(ctx)))
+		}
+	}
+	return session, nil
+}
+
+// explain returns Flink's plan of the script's job.
+func (s *Session) explain(ctx context.Context, script *Script) (string, error) {
+	job := strings.TrimPrefix(script.Job, "EXECUTE ") // EXPLAIN STATEMENT SET BEGIN …
+	result, err := s.Execute(ctx, "EXPLAIN "+job)
+	if err != nil {
+		return "", err
+	}
+	return Redact(result.Text()), nil
+}
+
+// Explain returns Flink's plan of a script, without starting anything.
+func (m *Manager) Explain(ctx context.Context, script *Script) (plan string, err error) {
+	session, err := m.open(ctx, script)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, session.Close(context.WithoutCancel(ctx))) }()
+	return session.explain(ctx, script)
+}
+
+// startLimit is how long a job may take from its submission until all its tasks run.
+const startLimit = 2 * time.Minute
+
+// awaitRunning waits until all tasks of a job run, or the job has ended well; an exception on the
+// way is the error.
+func (m *Manager) awaitRunning(ctx context.Context, id string) error {
+	m.progress("waiting until the job's tasks run")
+	limited, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	for {
+		job, err := m.Cluster.Job(limited, id)
+		if err != nil {
+			return err
+		}
+		switch {
+		case job.State == "FINISHED":
+			return nil
+		case job.State == "RUNNING" && !slices.ContainsFunc(job.Vertices, func(v Vertex) bool { return v.Status != "RUNNING" && v.Status != "FINISHED" }):
+			return nil
+		}
+		exceptions, err := m.Cluster.Exceptions(limited, id)
+		if err != nil {
+			return err
+		}
+		if len(exceptions) > 0 && (job.Ended() || len(exceptions) > 2) {
+			return fmt.Errorf("job %s does not start: %s", id, exceptions[0].Problem)
+		}
+		if job.Ended() {
+			return fmt.Errorf("job %s has %s before it ran", id, strings.ToLower(job.State))
+		}
+		if err := pause(limited); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			reason := "its tasks wait for slots or for their state"
+			if len(exceptions) > 0 {
+				reason = exceptions[0].String()
+			}
+			return fmt.Errorf("job %s does not run after %s: %s", id, startLimit, reason)
+		}
+	}
+}
+
+// pause waits before the JobManager is asked again.
+func pause(ctx context.Context) error { return broker.Sleep(ctx, 200*time.Millisecond) }

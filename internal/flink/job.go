@@ -1,0 +1,211 @@
+package flink
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"weir.example/weir/internal/broker"
+)
+
+// Millis is a time in milliseconds since 1970, as Flink gives it; 0 or less is none.
+type Millis int64
+
+// Time is the instant, the zero time where there is none.
+func (m Millis) Time() time.Time {
+	if m <= 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(m)).UTC()
+}
+
+// Job is a job as the JobManager lists it.
+type Job struct {
+	ID    string `json:"jid"`
+	Name  string `json:"name"`
+	State string `json:"state"` // CREATED, RUNNING, RESTARTING, FAILING, FINISHED, CANCELED, FAILED, …
+	Start Millis `json:"start-time"`
+	End   Millis `json:"end-time"`
+}
+
+// Ended reports that a job runs no more, and won't again.
+func (j *Job) Ended() bool {
+	return slices.Contains([]string{"FINISHED", "CANCELED", "FAILED"}, j.State)
+}
+
+// Jobs returns the jobs that the JobManager knows, the newest first.
+func (c *Cluster) Jobs(ctx context.Context) ([]Job, error) {
+	var answer struct {
+		Jobs []Job `json:"jobs"`
+	}
+	if err := c.jobs.get(ctx, "/jobs/overview", &answer); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(answer.Jobs, func(a, b Job) int { return cmp.Compare(b.Start, a.Start) })
+	return answer.Jobs, nil
+}
+
+// JobDetail is a job with its operators' chains.
+type JobDetail struct {
+	Job
+	Vertices []Vertex `json:"vertices"`
+}
+
+// Vertex is a chain of operators.
+type Vertex struct {
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+	Parallelism int    `json:"parallelism"`
+	Status      string `json:"status"`
+	Start       Millis `json:"start-time"`
+}
+
+// Job returns a job.
+func (c *Cluster) Job(ctx context.Context, id string) (JobDetail, error) {
+	var job JobDetail
+	err := c.jobs.get(ctx, "/jobs/"+id, &job)
+	return job, err
+}
+
+// Checkpoint of a job; a savepoint is one, too.
+type Checkpoint struct {
+	ID        int64  `json:"id"`
+	Status    string `json:"status"` // COMPLETED, IN_PROGRESS, FAILED
+	Savepoint bool   `json:"is_savepoint"`
+	Triggered Millis `json:"trigger_timestamp"`
+	Acked     Millis `json:"latest_ack_timestamp"`
+	Size      int64  `json:"state_size"`          // bytes of all state
+	Written   int64  `json:"checkpointed_size"`   // bytes that it has added
+	Duration  int64  `json:"end_to_end_duration"` // milliseconds
+	Path      string `json:"external_path"`
+	Failure   string `json:"failure_message"`
+}
+
+// Checkpoints of a job.
+type Checkpoints struct {
+	Counts struct {
+		Completed  int64 `json:"completed"`
+		Failed     int64 `json:"failed"`
+		InProgress int64 `json:"in_progress"`
+		Restored   int64 `json:"restored"`
+	} `json:"counts"`
+	Latest struct {
+		Completed *Checkpoint `json:"completed"`
+		Savepoint *Checkpoint `json:"savepoint"`
+		Failed    *Checkpoint `json:"failed"`
+		Restored  *struct {
+			ID        int64  `json:"id"`
+			At        Millis `json:"restore_timestamp"`
+			Savepoint bool   `json:"is_savepoint"`
+			Path      string `json:"external_path"`
+		} `json:"restored"`
+	} `json:"latest"`
+	History []Checkpoint `json:"history"` // the newest first
+}
+
+// Checkpoints returns the checkpoints of a job.
+func (c *Cluster) Checkpoints(ctx context.Context, id string) (Checkpoints, error) {
+	var checkpoints Checkpoints
+	err := c.jobs.get(ctx, "/jobs/"+id+"/checkpoints", &checkpoints)
+	return checkpoints, err
+}
+
+// Settings are the JobManager's settings.
+func (c *Cluster) Settings(ctx context.Context) (map[string]string, error) {
+	var answer []struct{ Key, Value string }
+	if err := c.jobs.get(ctx, "/jobmanager/config", &answer); err != nil {
+		return nil, err
+	}
+	settings := make(map[string]string)
+	for _, s := range answer {
+		settings[s.Key] = s.Value
+	}
+	return settings, nil
+}
+
+// Overview is the cluster in figures.
+type Overview struct {
+	TaskManagers int    `json:"taskmanagers"`
+	Slots        int    `json:"slots-total"`
+	FreeSlots    int    `json:"slots-available"`
+	Version      string `json:"flink-version"`
+}
+
+// Overview returns how large the cluster is, and how much of it is free.
+func (c *Cluster) Overview(ctx context.Context) (Overview, error) {
+	var o Overview
+	err := c.jobs.get(ctx, "/overview", &o)
+	return o, err
+}
+
+// GatewayVersion is the version of the SQL Gateway's Flink.
+func (c *Cluster) GatewayVersion(ctx context.Context) (string, error) {
+	var info struct {
+		Version string `json:"version"`
+	}
+	err := c.gateway.get(ctx, "/info", &info)
+	return info.Version, err
+}
+
+// Cancel ends a job without a savepoint. Transactions that its sinks have open stay open until they
+// time out.
+func (c *Cluster) Cancel(ctx context.Context, id string) error {
+	return c.jobs.call(ctx, http.MethodPatch, "/jobs/"+id+"?mode=cancel", nil, nil)
+}
+
+// Savepoint writes a savepoint into the folder, or into the cluster's own where it is "", and
+// returns its path.
+func (c *Cluster) Savepoint(ctx context.Context, id, folder string) (string, error) {
+	return c.savepoint(ctx, id, "/savepoints", map[string]any{"cancel-job": false, "target-directory": orNil(folder)})
+}
+
+// Stop ends a job with a savepoint, whose path it returns. Drained, it closes all windows before:
+// their results are final, and nothing should be restored from such a savepoint but to look at it.
+func (c *Cluster) Stop(ctx context.Context, id, folder string, drain bool) (string, error) {
+	return c.savepoint(ctx, id, "/stop", map[string]any{"drain": drain, "targetDirectory": orNil(folder)})
+}
+
+func orNil(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+func (c *Cluster) savepoint(ctx context.Context, id, action string, in any) (string, error) {
+	var trigger struct {
+		ID string `json:"request-id"`
+	}
+	if err := c.jobs.call(ctx, http.MethodPost, "/jobs/"+id+action, in, &trigger); err != nil {
+		return "", fmt.Errorf("ask for a savepoint: %w", err)
+	}
+	for {
+		var answer struct {
+			Status struct {
+				ID string `json:"id"`
+			} `json:"status"`
+			Operation struct {
+				Location string `json:"location"`
+				Failure  *struct {
+					Trace string `json:"stack-trace"`
+				} `json:"failure-cause"`
+			} `json:"operation"`
+		}
+		if err := c.jobs.get(ctx, "/jobs/"+id+"/savepoints/"+url.PathEscape(trigger.ID), &answer); err != nil {
+			return "", err
+		}
+		if answer.Status.ID == "COMPLETED" {
+			if failure := answer.Operation.Failure; failure != nil {
+				return "", fmt.Errorf("the savepoint failed: %s", translate(failure.Trace))
+			}
+			return answer.Operation.Location, nil
+		}
+		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return "", err
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package flink
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+)
+
+// failedCommit is a line by which the Kafka sink tells that it can't commit a transaction any more.
+// It only logs it. After a recovery that is often harmless: the transaction was committed before,
+// and Flink did not get to write that down.
+type failedCommit struct {
+	process string
+	at      time.Time // zero where the line does not tell
+	producer
+	id string // transactional id; "" where the line does not tell
+}
+
+// producer is who writes a transaction. Each of Flink's has a producer id or an epoch of its own.
+type producer struct {
+	id    int64
+	epoch int16
+}
+
+var (
+	failedLine  = regexp.MustCompile(`Unable to commit transaction \((.*?)\) because (?:its producer is already fenced|it's in an invalid state)`)
+	committable = regexp.MustCompile(`producerId=(\d+), epoch=(\d+), transactionalId='?([^',}\s]+)`)
+)
+
+// failedCommits finds the lines of a job in a log, from a time on.
+func failedCommits(process, log, job string, since time.Time) []failedCommit {
+	var all []failedCommit
+	for line := range strings.Lines(log) {
+		what := failedLine.FindStringSubmatch(line)
+		if what == nil {
+			continue
+		}
+		f := failedCommit{process: process}
+		if at, err := time.Parse("2006-01-02 15:04:05", line[:min(19, len(line))]); err == nil {
+			f.at = at
+			if at.Before(since.Truncate(time.Second)) {
+				continue // of an earlier life
+			}
+		}
+		if m := committable.FindStringSubmatch(what[1]); m != nil {
+			f.producer.id, _ = strconv.ParseInt(m[1], 10, 64) // digits
+			epoch, _ := strconv.ParseInt(m[2], 10, 16)
+			f.epoch, f.id = int16(epoch), m[3]
+			if !strings.HasPrefix(f.id, TransactionalIDPrefix(job)) {
+				continue // of another job
+			}
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// outcome is what became of a transaction in a topic.
+type outcome struct {
+	records int64                  // that it wrote
+	open    map[partition]struct{} // where no marker has followed its records
+	aborted bool
+}
+
+type partition struct {
+	topic string
+	id    int32
+}
+
+// searchLimit is how many records of a partition's end are searched for the ends of transactions.
+const searchLimit = 5_000_000
+
+// outcomes reads in topics what became of producers' transactions. A producer that has no records
+// there has no outcome.
+func outcomes(ctx context.Context, kafka broker.Config, topics []string, wanted []producer) (map[producer]*outcome, error) {
+	client, err := broker.Connect(ctx, kafka, kgo.KeepControlRecords(), kgo.FetchIsolationLevel(kgo.ReadUncommitted()))
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	ends, err := admin.ListEndOffsets(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("find the ends of topics: %w", err)
+	}
+	starts, err := admin.ListStartOffsets(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("find the starts of topics: %w", err)
+	}
+	from := make(map[string]map[int32]kgo.Offset)
+	left := make(map[string]map[int32]int64) // ends of those partitions that are not read to it
+	partitions := 0
+	ends.Each(func(end kadm.ListedOffset) {
+		start, _ := starts.Lookup(end.Topic, end.Partition)
+		if end.Err != nil || end.Offset <= start.Offset {
+			return
+		}
+		if from[end.Topic] == nil {
+			from[end.Topic], left[end.Topic] = make(map[int32]kgo.Offset), make(map[int32]int64)
+		}
+		from[end.Topic][end.Partition] = kgo.NewOffset().At(max(start.Offset, end.Offset-searchLimit))
+		left[end.Topic][end.Partition] = end.Offset
+		partitions++
+	})
+	client.AddConsumePartitions(from)
+	found := make(map[producer]*outcome)
+	for partitions > 0 {
+		poll, cancel := context.WithTimeout(ctx, 30*time.Second)
+		fetches := client.PollFetches(poll)
+		cancel()
+		if err := fetches.Err(); err != nil {
+			return nil, fmt.Errorf("look what became of transactions: %w", err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			note(found, wanted, r)
+			if end, open := left[r.Topic][r.Partition]; open && r.Offset >= end-1 {
+				delete(left[r.Topic], r.Partition)
+				partitions--
+			}
+		})
+	}
+	return found, nil
+}
+
+// note takes one record; those of a partition come in order. The first marker behind a producer's
+// records ends them. An earlier transaction of the same producer id has a lower epoch: Flink uses
+// transactional ids again after a failure.
+func note(found map[producer]*outcome, wanted []producer, r *kgo.Record) {
+	in := partition{r.Topic, r.Partition}
+	for _, p := range wanted {
+		if p.id != r.ProducerID {
+			continue
+		}
+		o := found[p]
+		if !r.Attrs.IsControl() {
+			if r.ProducerEpoch != p.epoch {
+				continue
+			}
+			if o == nil {
+				o = &outcome{open: make(map[partition]struct{})}
+				found[p] = o
+			}
+			o.records++
+			o.open[in] = struct{}{}
+			continue
+		}
+		if o == nil || r.ProducerEpoch < p.epoch || len(r.Key) < 4 {
+			continue
+		}
+		if _, waits := o.open[in]; waits {
+			delete(o.open, in)
+			o.aborted = o.aborted || binary.BigEndian.Uint16(r.Key[2:4]) == 0 // 0 is abort, 1 commit
+		}
+	}
+}
+
+// possibleLoss looks for results that a sink had handed over and Kafka has thrown away: an outage
+// that was longer than the transactions' timeout, or a producer that was fenced.
+func (m *Manager) possibleLoss(ctx context.Context, checkpoints *Checkpoints, d *Deployment, since time.Time) ([]string, error) {
+	var found []string
+	timeout := time.Duration(d.TransactionTimeout) * time.Millisecond
+	if r := checkpoints.Latest.Restored; r != nil && !r.Savepoint && timeout > 0 {
+		for _, c := range checkpoints.History {
+			if away := r.At.Time().Sub(c.Acked.Time()); c.ID == r.ID && c.Acked > 0 && away > timeout {
+				found = append(found, fmt.Sprintf("at %s the job went on from a checkpoint that was %s old, and the sinks' transactions time out after %s",
+					r.At.Time().Format(time.RFC3339), away.Round(time.Second), timeout))
+			}
+		}
+	}
+	var failed []failedCommit
+	err := m.Cluster.Logs(ctx, func(process, log string) { failed = append(failed, failedCommits(process, log, d.Name, since)...) })
+	if err != nil || len(failed) == 0 {
+		return found, err
+	}
+	return append(found, m.judge(ctx, d, failed)...), ctx.Err()
+}
+
+// judge finds out in the sinks' topics which commits that failed had been made before, and tells of
+// the others.
+func (m *Manager) judge(ctx context.Context, d *Deployment, failed []failedCommit) (lost []string) {
+	var wanted []producer
+	for _, f := range failed {
+		if f.id != "" && !slices.Contains(wanted, f.producer) {
+			wanted = append(wanted, f.producer)
+		}
+	}
+	var ends map[producer]*outcome
+	var unread error
+	if len(wanted) > 0 && len(d.Sinks) > 0 {
+		ends, unread = outcomes(ctx, m.Env.Kafka, d.Sinks, wanted)
+	}
+	for _, f := range failed {
+		o, known := ends[f.producer]
+		where := fmt.Sprintf("at %s the sink in the %s could not commit transaction %s", f.at.Format(time.RFC3339), f.process, f.id)
+		switch {
+		case f.id == "":
+			lost = append(lost, fmt.Sprintf("%s: its log does not say which; weir verify tells if results lack", where))
+		case unread != nil:
+			lost = append(lost, fmt.Sprintf("%s: what became of it can't be read: %s", where, unread))
+		case known && o.aborted:
+			lost = append(lost, fmt.Sprintf("%s: it is aborted, and %d results with it", where, o.records))
+		case known && len(o.open) > 0:
+			lost = append(lost, fmt.Sprintf("%s: it is open, and will be aborted with %d results", where, o.records))
+		}
+		// Committed before, or without records: nothing is lost.
+	}
+	slices.Sort(lost)
+	return slices.Compact(lost)
+}

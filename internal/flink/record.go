@@ -1,0 +1,180 @@
+package flink
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+)
+
+// RecordTopic keeps what is deployed: a compacted topic, keyed by name. A JobManager without
+// ZooKeeper forgets its jobs when it ends; Kafka does not.
+const RecordTopic = "weir.flink"
+
+// Deployment is a pipeline that was deployed.
+type Deployment struct {
+	Name        string    `json:"name"`
+	State       string    `json:"state"` // deploying, running, stopped, cancelled
+	JobID       string    `json:"job_id,omitempty"`
+	At          time.Time `json:"at"`          // of the last change
+	SQL         string    `json:"sql"`         // the file, with its secrets replaced
+	Incomplete  bool      `json:"incomplete"`  // SQL lacks secrets: a recovery needs the file
+	Plan        string    `json:"plan"`        // Flink's, of the job
+	Parallelism int       `json:"parallelism"` // 0 the file's or the cluster's
+
+	Sources            map[string]string `json:"sources"`                    // table → topic
+	Sinks              []string          `json:"sinks"`                      // topics
+	RestoredFrom       string            `json:"restored_from,omitempty"`    // savepoint or checkpoint
+	Savepoint          string            `json:"savepoint,omitempty"`        // that it was stopped with
+	CheckpointDir      string            `json:"checkpoint_dir,omitempty"`   // URL
+	CheckpointInterval Millis            `json:"checkpoint_interval_ms"`     // a length
+	TransactionTimeout Millis            `json:"transaction_timeout_ms"`     // a length; the shortest of the sinks'
+	PossibleLoss       []string          `json:"possible_loss,omitempty"`    // what may have been lost in its life, for good
+	Warnings           []string          `json:"warnings,omitempty"`         // of the deployment
+	FlinkVersion       string            `json:"flink_version,omitempty"`    // that the plan is of
+	PreviousJobs       []string          `json:"previous_job_ids,omitempty"` // of the same name, the newest first
+}
+
+// Deployed reports that the pipeline should run: nobody has stopped or cancelled it.
+func (d *Deployment) Deployed() bool { return d.State == stateRunning || d.State == stateDeploying }
+
+// NotDeployedError says that nothing of the name is deployed.
+type NotDeployedError struct {
+	Name  string
+	Known []string
+}
+
+func (e *NotDeployedError) Error() string {
+	if len(e.Known) == 0 {
+		return fmt.Sprintf("no pipeline %q is deployed: none is at all", e.Name)
+	}
+	return fmt.Sprintf("no pipeline %q is deployed: there are %s", e.Name, strings.Join(e.Known, ", "))
+}
+
+// Deployments reads the records of all that was deployed, by name.
+func Deployments(ctx context.Context, kafka broker.Config) ([]Deployment, error) {
+	byName := make(map[string]Deployment)
+	err := broker.ReadAll(ctx, kafka, RecordTopic, nil, func(r *kgo.Record) error {
+		if r.Value == nil {
+			delete(byName, string(r.Key))
+			return nil
+		}
+		var d Deployment
+		if err := json.Unmarshal(r.Value, &d); err != nil {
+			return fmt.Errorf("record of %s: %w", r.Key, err)
+		}
+		byName[d.Name] = d
+		return nil
+	})
+	if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return nil, fmt.Errorf("read what is deployed: %w", err)
+	}
+	all := make([]Deployment, 0, len(byName))
+	for _, d := range byName {
+		all = append(all, d)
+	}
+	slices.SortFunc(all, func(a, b Deployment) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// FindDeployment reads the record of a name. The error is a *NotDeployedError where there is none.
+func FindDeployment(ctx context.Context, kafka broker.Config, name string) (Deployment, error) {
+	all, err := Deployments(ctx, kafka)
+	if err != nil {
+		return Deployment{}, err
+	}
+	missing := &NotDeployedError{Name: name}
+	for _, d := range all {
+		if d.Name == name {
+			return d, nil
+		}
+		missing.Known = append(missing.Known, d.Name)
+	}
+	return Deployment{}, missing
+}
+
+// recorder writes the record of one name. Its transactional id fences whoever else is about to
+// change the same deployment: of two at the same time, the later one wins, and the earlier one
+// learns it at its next write.
+type recorder struct {
+	kafka  broker.Config
+	client *kgo.Client
+	name   string
+}
+
+// recordTimeout is that of the transactions of a record.
+const recordTimeout = 30 * time.Second
+
+func openRecorder(ctx context.Context, kafka broker.Config, name string) (*recorder, error) {
+	r := &recorder{kafka: kafka, name: name}
+	client, err := broker.Connect(ctx, kafka, kgo.TransactionalID(r.id()), kgo.DefaultProduceTopic(RecordTopic),
+		kgo.TransactionTimeout(recordTimeout))
+	if err != nil {
+		return nil, err
+	}
+	err = broker.EnsureTopics(ctx, kadm.NewClient(client), []broker.Topic{{Name: RecordTopic, Partitions: 1, CleanupPolicy: "compact"}})
+	if err == nil {
+		_, _, err = client.ProducerID(ctx) // now, and not at the first write: what others have written is read after this
+	}
+	if err != nil {
+		client.Close()
+		return nil, fmt.Errorf("prepare the record of %s: %w", name, err)
+	}
+	r.client = client
+	return r, nil
+}
+
+func (r *recorder) close() { r.client.Close() }
+
+// errOvertaken says that somebody else has changed the same deployment in the meantime.
+var errOvertaken = errors.New("another weir has changed this deployment at the same time")
+
+// write commits what is known of a deployment. A stop does not tear it; one that may be left open
+// is a *broker.LeftOpenError.
+func (r *recorder) write(ctx context.Context, d *Deployment) error {
+	d.At = time.Now().UTC()
+	value, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := broker.Finishing(ctx, broker.DefaultStopTimeout)
+	defer cancel()
+	if err := r.client.BeginTransaction(); err != nil {
+		return r.failed(err)
+	}
+	begun, err := broker.BegunBy(ctx, r.client)
+	if err != nil {
+		return r.failed(err)
+	}
+	written := r.client.ProduceSync(ctx, &kgo.Record{Key: []byte(r.name), Value: value}).FirstErr()
+	if written == nil {
+		written = r.client.EndTransaction(ctx, kgo.TryCommit)
+	}
+	failed := r.failed(written)
+	if failed != nil && !errors.Is(failed, errOvertaken) {
+		return errors.Join(failed, broker.EndOpen(ctx, r.kafka, begun, written))
+	}
+	return failed
+}
+
+func (r *recorder) id() string { return "weir-flink-record-" + r.name }
+
+func (r *recorder) failed(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, kerr.ProducerFenced), errors.Is(err, kerr.InvalidProducerEpoch), errors.Is(err, kerr.InvalidProducerIDMapping):
+		return fmt.Errorf("%w: %w", errOvertaken, err)
+	default:
+		return fmt.Errorf("write the record of %s: %w", r.name, err)
+	}
+}

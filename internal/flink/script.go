@@ -1,0 +1,434 @@
+package flink
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/sql"
+)
+
+// Environment is what differs from one environment to the next, so that a pipeline's file need not
+// say it.
+type Environment struct {
+	Kafka            broker.Config
+	Registry         string // URL of the schema registry; "" leaves what the file says
+	RegistryUser     string
+	RegistryPassword string
+}
+
+// Options of a deployment.
+type Options struct {
+	Name               string        // default that of SET 'pipeline.name', else Fallback
+	Fallback           string        // name of the file, without .sql
+	Parallelism        int           // 0: as the file says, else the cluster's default
+	CheckpointInterval time.Duration // 0: as the file says, else 10 s
+	CheckpointDir      string        // "": as the file says, else the cluster's own
+	TransactionTimeout time.Duration // of the sinks, where the file doesn't say; the broker's cap
+}
+
+// Script is a pipeline's file as Flink gets it: the statements as they are written, with the
+// options of tables that differ by environment, and those that exactly once needs.
+type Script struct {
+	Name       string
+	Settings   map[string]string // of the session
+	Statements []string          // CREATE and DROP
+	Job        string            // INSERT, or a statement set with all of them
+	Sources    []Table
+	Sinks      []Table
+	Warnings   []string
+
+	CheckpointInterval time.Duration
+}
+
+// Table is a table that the pipeline reads or writes, with the options that Flink gets.
+type Table struct {
+	Name    string
+	Topic   string
+	Upsert  bool
+	Options map[string]string
+}
+
+// prefixRoot begins all transactional ids of Flink's sinks that Weir has deployed.
+const prefixRoot = "weir-flink/"
+
+// TransactionalIDPrefix is that of all sinks of a job. What Flink puts behind is the table, the
+// subtask and the checkpoint.
+func TransactionalIDPrefix(job string) string { return prefixRoot + job + "/" }
+
+// JobOfTransaction returns the job whose sink has the transactional id; not ok is one of others.
+func JobOfTransaction(id string) (job string, ok bool) {
+	rest, ok := strings.CutPrefix(id, prefixRoot)
+	if !ok {
+		return "", false
+	}
+	job, _, ok = strings.Cut(rest, "/")
+	return job, ok
+}
+
+// DefaultCheckpointInterval is how often results become visible where nobody says otherwise.
+const DefaultCheckpointInterval = 10 * time.Second
+
+// NewScript prepares a pipeline's file. Its errors are *sql.Error where they have a position in the
+// file.
+func NewScript(text string, env Environment, o Options) (*Script, error) {
+	parsed, err := sql.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	s := &Script{Name: o.Name, Settings: make(map[string]string)}
+	w := &writer{Script: s, text: text, env: env, options: o, read: tablesRead(parsed), written: make(map[string]bool)}
+	var inserts []string
+	set := false
+	for i, statement := range parsed.Statements {
+		switch statement := statement.(type) {
+		case *sql.Insert:
+			w.written[last(statement.Table)] = true
+			inserts = append(inserts, parsed.Texts[i])
+		case *sql.StatementSet:
+			set = true
+			for _, insert := range statement.Inserts {
+				w.written[last(insert.Table)] = true
+			}
+			from := sql.Offset(text, statement.Inserts[0].Pos) - sql.Offset(text, statement.Pos)
+			inside, err := sql.Parse(parsed.Texts[i][from : len(parsed.Texts[i])-len("END")])
+			if err != nil {
+				return nil, err
+			}
+			inserts = append(inserts, inside.Texts...)
+		case *sql.Set:
+			s.Settings[statement.Key] = statement.Value
+		}
+	}
+	if len(inserts) == 0 {
+		return nil, errors.New("the file has no INSERT INTO … SELECT, so that there is nothing to deploy")
+	}
+	if err := w.settings(); err != nil {
+		return nil, err
+	}
+	for i, statement := range parsed.Statements {
+		switch statement := statement.(type) {
+		case *sql.CreateTable:
+			changed, err := w.createTable(statement, parsed.Texts[i])
+			if err != nil {
+				return nil, err
+			}
+			s.Statements = append(s.Statements, changed)
+		case *sql.CreateView, *sql.Drop:
+			s.Statements = append(s.Statements, parsed.Texts[i])
+		}
+	}
+	s.Job = inserts[0]
+	if set || len(inserts) > 1 {
+		s.Job = "EXECUTE STATEMENT SET BEGIN\n" + strings.Join(inserts, ";\n") + ";\nEND" // one job, however many results
+	}
+	return s, nil
+}
+
+func last(path []sql.Ident) string { return path[len(path)-1].Name }
+
+// writer writes a script.
+type writer struct {
+	*Script
+	text          string
+	env           Environment
+	options       Options
+	read, written map[string]bool // names of tables
+}
+
+// settings works out the session's settings from those of the file and the options.
+func (w *writer) settings() error {
+	s := w.Settings
+	for key := range s {
+		if strings.HasPrefix(key, "weir.") { // Weir's own
+			delete(s, key)
+		}
+	}
+	if w.Name == "" {
+		w.Name = s["pipeline.name"]
+	}
+	if w.Name == "" {
+		w.Name = w.options.Fallback
+	}
+	if err := plan.CheckName(w.Name); err != nil {
+		return err
+	}
+	s["pipeline.name"] = w.Name
+	s["execution.runtime-mode"] = "streaming"
+	if w.options.Parallelism > 0 {
+		s["parallelism.default"] = strconv.Itoa(w.options.Parallelism)
+	}
+	if mode, ok := s["execution.checkpointing.mode"]; ok && !strings.EqualFold(mode, "EXACTLY_ONCE") {
+		w.warn("the file sets 'execution.checkpointing.mode' = '%s': after a failure rows are processed again", mode)
+	} else {
+		s["execution.checkpointing.mode"] = "EXACTLY_ONCE"
+	}
+	w.CheckpointInterval = w.options.CheckpointInterval
+	if text, ok := s["execution.checkpointing.interval"]; ok && w.CheckpointInterval == 0 {
+		interval, err := plan.ParseDuration(text)
+		if err != nil {
+			return fmt.Errorf("SET 'execution.checkpointing.interval': %w", err)
+		}
+		w.CheckpointInterval = interval
+	}
+	if w.CheckpointInterval == 0 {
+		w.CheckpointInterval = DefaultCheckpointInterval
+	}
+	s["execution.checkpointing.interval"] = millis(w.CheckpointInterval) + " ms"
+	// What a job has left when it is cancelled or its JobManager is lost is what it is recovered
+	// from.
+	s["execution.checkpointing.externalized-checkpoint-retention"] = "RETAIN_ON_CANCELLATION"
+	if w.options.CheckpointDir != "" {
+		s["execution.checkpointing.dir"] = w.options.CheckpointDir
+	}
+	if s["table.local-time-zone"] == "" {
+		s["table.local-time-zone"] = "UTC" // as weir run, wherever the gateway stands
+	}
+	return nil
+}
+
+func (w *writer) warn(format string, args ...any) {
+	w.Warnings = append(w.Warnings, fmt.Sprintf(format, args...))
+}
+
+// createTable returns the text of a CREATE TABLE with its options for this environment.
+func (w *writer) createTable(s *sql.CreateTable, text string) (string, error) {
+	t := Table{Name: last(s.Name), Options: make(map[string]string)}
+	for _, o := range s.Options {
+		t.Options[o.Key] = o.Value
+	}
+	connector := t.Options["connector"]
+	if connector != "kafka" && connector != "upsert-kafka" {
+		return text, nil
+	}
+	t.Topic, t.Upsert = t.Options["topic"], connector == "upsert-kafka"
+	if err := checkFormats(s); err != nil {
+		return "", err
+	}
+	given := maps.Clone(t.Options)
+	if err := w.connection(&t); err != nil {
+		return "", err
+	}
+	isSource := w.read[t.Name] || !w.written[t.Name]
+	if isSource {
+		w.source(&t)
+		w.Sources = append(w.Sources, t)
+	}
+	if w.written[t.Name] {
+		w.sink(&t)
+		w.Sinks = append(w.Sinks, t)
+	}
+	return w.rewrite(s, text, given, t.Options), nil
+}
+
+// rewrite puts new values of options where the old ones stood, and new options behind the last one.
+func (w *writer) rewrite(s *sql.CreateTable, text string, given, wanted map[string]string) string {
+	start := sql.Offset(w.text, s.Pos)
+	end := func(o sql.Option) int { return literalEnd(text, sql.Offset(w.text, o.ValuePos)-start) }
+	behind := end(s.Options[len(s.Options)-1])
+	var added strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(wanted)) {
+		if _, ok := given[key]; !ok {
+			fmt.Fprintf(&added, ",\n  %s = %s", quote(key), quote(wanted[key]))
+		}
+	}
+	text = text[:behind] + added.String() + text[behind:]
+	for _, o := range slices.Backward(s.Options) { // backwards, so that positions stay right
+		if wanted[o.Key] != o.Value {
+			from := sql.Offset(w.text, o.ValuePos) - start
+			text = text[:from] + quote(wanted[o.Key]) + text[end(o):]
+		}
+	}
+	return text
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// literalEnd is the offset behind the string literal that begins at from.
+func literalEnd(text string, from int) int {
+	for i := from + 1; i < len(text); i++ {
+		if text[i] != '\'' {
+			continue
+		}
+		if i+1 < len(text) && text[i+1] == '\'' {
+			i++
+			continue
+		}
+		return i + 1
+	}
+	return len(text)
+}
+
+// connection sets where Kafka and the schema registry are. What the command line says wins over the
+// file.
+func (w *writer) connection(t *Table) error {
+	k := &w.env.Kafka
+	if len(k.Brokers) > 0 {
+		t.Options["properties.bootstrap.servers"] = strings.Join(k.Brokers, ",")
+	}
+	if t.Options["properties.bootstrap.servers"] == "" {
+		return fmt.Errorf("table %s: where is Kafka? Give --brokers, or 'properties.bootstrap.servers' in the file", t.Name)
+	}
+	for key, value := range security(k) {
+		if value.err != nil {
+			return value.err
+		}
+		t.Options["properties."+key] = value.text
+	}
+	if w.env.Registry == "" {
+		return nil
+	}
+	for option, lead := range map[string]string{"format": "", "value.format": "value.", "key.format": "key."} {
+		name := t.Options[option]
+		if !strings.HasSuffix(name, "-confluent") {
+			continue
+		}
+		lead += name + "."
+		t.Options[lead+"url"] = w.env.Registry
+		if w.env.RegistryUser != "" {
+			t.Options[lead+"basic-auth.credentials-source"] = "USER_INFO"
+			t.Options[lead+"basic-auth.user-info"] = w.env.RegistryUser + ":" + w.env.RegistryPassword
+		}
+	}
+	return nil
+}
+
+// property is a value of a Kafka client's property.
+type property struct {
+	text string
+	err  error
+}
+
+// shaded is where Flink's SQL connector has Kafka's classes.
+const shaded = "org.apache.flink.kafka.shaded.org.apache.kafka.common.security."
+
+// security returns the properties of Java clients that say what the configuration says:
+// certificates are given in the properties themselves, since the cluster does not have this
+// machine's files.
+func security(k *broker.Config) map[string]property {
+	p := make(map[string]property)
+	tls := k.TLS || k.CAFile != "" || k.CertFile != ""
+	protocol := "PLAINTEXT"
+	if tls {
+		protocol = "SSL"
+	}
+	if k.SASL != "" {
+		protocol = "SASL_" + protocol
+		mechanism := strings.ToUpper(k.SASL)
+		module := shaded + "scram.ScramLoginModule"
+		if mechanism == "PLAIN" {
+			module = shaded + "plain.PlainLoginModule"
+		}
+		p["sasl.mechanism"] = property{text: mechanism}
+		p["sasl.jaas.config"] = property{text: fmt.Sprintf("%s required username=%s password=%s;", module, jaas(k.User), jaas(k.Password))}
+	}
+	if tls || k.SASL != "" {
+		p["security.protocol"] = property{text: protocol}
+	}
+	if k.TLSInsecure {
+		p["ssl"] = property{err: errors.New("--tls-insecure: Flink's Kafka client always checks the brokers' certificates; give their authority with --tls-ca")}
+	}
+	file := func(key, path string) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			err = fmt.Errorf("read %s: %w", path, err)
+		}
+		p[key] = property{string(text), err}
+	}
+	if k.CAFile != "" {
+		p["ssl.truststore.type"] = property{text: "PEM"}
+		file("ssl.truststore.certificates", k.CAFile)
+	}
+	if k.CertFile != "" {
+		p["ssl.keystore.type"] = property{text: "PEM"}
+		file("ssl.keystore.certificate.chain", k.CertFile)
+		file("ssl.keystore.key", k.KeyFile)
+	}
+	return p
+}
+
+// jaas is a value in a JAAS configuration.
+func jaas(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// source sets what a table that is read needs: only what is committed, and offsets that the group
+// keeps.
+func (w *writer) source(t *Table) {
+	switch level := t.Options["properties.isolation.level"]; level {
+	case "":
+		t.Options["properties.isolation.level"] = "read_committed"
+	case "read_committed":
+	default:
+		w.warn("table %s reads '%s': rows of transactions that are aborted are counted, too", t.Name, level)
+	}
+	if t.Options["properties.group.id"] == "" {
+		t.Options["properties.group.id"] = "weir-" + w.Name // as weir run; Flink keeps its offsets in its state, and commits them for those who look
+	}
+	if mode := t.Options["scan.startup.mode"]; !t.Upsert && (mode == "" || mode == "group-offsets") && t.Options["properties.auto.offset.reset"] == "" {
+		t.Options["properties.auto.offset.reset"] = "earliest" // as weir run; Flink alone fails where the group has no offset
+	}
+}
+
+// sink sets what exactly once needs of a table that is written.
+func (w *writer) sink(t *Table) {
+	switch guarantee := t.Options["sink.delivery-guarantee"]; guarantee {
+	case "":
+		t.Options["sink.delivery-guarantee"] = "exactly-once"
+	case "exactly-once":
+	default:
+		w.warn("table %s is written '%s': after a failure rows are written again", t.Name, guarantee)
+		return
+	}
+	prefix := TransactionalIDPrefix(w.Name) + t.Name
+	if own := t.Options["sink.transactional-id-prefix"]; own != "" && own != prefix && own != w.Name && own != t.Name && own != t.Topic {
+		w.warn("table %s: the transactional ids begin with %s, not %s: no other job may use them", t.Name, prefix, own)
+	}
+	t.Options["sink.transactional-id-prefix"] = prefix
+	if t.Options["properties.transaction.timeout.ms"] == "" && w.options.TransactionTimeout > 0 {
+		t.Options["properties.transaction.timeout.ms"] = millis(w.options.TransactionTimeout)
+	}
+}
+
+func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+// Secret reports whether a file has options whose values must not be kept.
+func Secret(text string) bool { return Redact(text) != text }
+
+// tablesRead are the names of tables and views that queries read.
+func tablesRead(script *sql.Script) map[string]bool {
+	names := make(map[string]bool)
+	var walk func(v reflect.Value)
+	walk = func(v reflect.Value) {
+		switch v.Kind() {
+		case reflect.Pointer, reflect.Interface:
+			if v.IsNil() {
+				return
+			}
+			if t, ok := v.Interface().(*sql.TableName); ok {
+				names[last(t.Name)] = true
+			}
+			walk(v.Elem())
+		case reflect.Struct:
+			for i := range v.NumField() {
+				if v.Type().Field(i).IsExported() {
+					walk(v.Field(i))
+				}
+			}
+		case reflect.Slice:
+			for i := range v.Len() {
+				walk(v.Index(i))
+			}
+		}
+	}
+	walk(reflect.ValueOf(script.Statements))
+	return names
+}

@@ -1,0 +1,241 @@
+package flink
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/sql"
+)
+
+const pipeline = `-- Comments; and 'quotes' in them don't matter.
+SET 'pipeline.name' = 'hot';
+SET 'weir.late.topic' = 'hot_late';
+CREATE TABLE readings (device_id STRING, note STRING COMMENT 'it''s; a note', ` + "`value`" + ` DOUBLE, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+WITH ('connector' = 'kafka', 'topic' = 'in', 'value.format' = 'avro-confluent', 'properties.bootstrap.servers' = 'old:9092' /* moved */);
+CREATE VIEW hot AS SELECT * FROM readings WHERE ` + "`value`" + ` > 30;
+CREATE TABLE out1 (device_id STRING) WITH ('connector' = 'kafka', 'topic' = 'o1', 'format' = 'json');
+CREATE TABLE out2 (device_id STRING, n BIGINT, PRIMARY KEY (device_id) NOT ENFORCED)
+WITH ('connector' = 'upsert-kafka', 'topic' = 'o2', 'key.format' = 'json', 'value.format' = 'json', 'sink.delivery-guarantee' = 'at-least-once');
+INSERT INTO out1 SELECT device_id FROM hot WHERE note <> 'a;b';
+INSERT INTO out2 SELECT device_id, COUNT(*) FROM hot GROUP BY device_id;
+`
+
+func testEnvironment() Environment {
+	return Environment{
+		Kafka:    broker.Config{Brokers: []string{"k1:9092", "k2:9092"}, SASL: "scram-sha-256", User: "weir", Password: `se"cret`},
+		Registry: "http://registry:8081", RegistryUser: "u", RegistryPassword: "regpass",
+	}
+}
+
+// The statements stay as they are written; tables get what the environment and exactly once ask
+// for.
+func TestScript(t *testing.T) {
+	s, err := NewScript(pipeline, testEnvironment(), Options{Fallback: "file", TransactionTimeout: 15 * time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Name != "hot" {
+		t.Errorf("name %q", s.Name)
+	}
+	kafka := map[string]string{
+		"properties.bootstrap.servers": "k1:9092,k2:9092", "properties.security.protocol": "SASL_PLAINTEXT", "properties.sasl.mechanism": "SCRAM-SHA-256",
+		"properties.sasl.jaas.config": `org.apache.flink.kafka.shaded.org.apache.kafka.common.security.scram.ScramLoginModule required username="weir" password="se\"cret";`,
+	}
+	with := func(options ...string) map[string]string {
+		all := make(map[string]string)
+		for k, v := range kafka {
+			all[k] = v
+		}
+		for i := 0; i < len(options); i += 2 {
+			all[options[i]] = options[i+1]
+		}
+		return all
+	}
+	want := []map[string]string{
+		with("connector", "kafka", "topic", "in", "value.format", "avro-confluent", "value.avro-confluent.url", "http://registry:8081",
+			"value.avro-confluent.basic-auth.credentials-source", "USER_INFO", "value.avro-confluent.basic-auth.user-info", "u:regpass",
+			"properties.isolation.level", "read_committed", "properties.group.id", "weir-hot", "properties.auto.offset.reset", "earliest"),
+		with("connector", "kafka", "topic", "o1", "format", "json", "sink.delivery-guarantee", "exactly-once",
+			"sink.transactional-id-prefix", "weir-flink/hot/out1", "properties.transaction.timeout.ms", "900000"),
+		with("connector", "upsert-kafka", "topic", "o2", "key.format", "json", "value.format", "json", "sink.delivery-guarantee", "at-least-once"),
+	}
+	// What Flink gets is what the parser reads from the changed text, and not what was meant to be
+	// written.
+	var got []map[string]string
+	for _, statement := range s.Statements {
+		script, err := sql.Parse(statement)
+		if err != nil {
+			t.Fatalf("%v in:\n%s", err, statement)
+		}
+		table, ok := script.Statements[0].(*sql.CreateTable)
+		if !ok {
+			continue
+		}
+		options := make(map[string]string)
+		for _, o := range table.Options {
+			options[o.Key] = o.Value
+		}
+		got = append(got, options)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("options (-want +got):\n%s", diff)
+	}
+	const job = "EXECUTE STATEMENT SET BEGIN\nINSERT INTO out1 SELECT device_id FROM hot WHERE note <> 'a;b';\nINSERT INTO out2 SELECT device_id, COUNT(*) FROM hot GROUP BY device_id;\nEND"
+	if s.Job != job {
+		t.Errorf("job:\n%s", s.Job)
+	}
+	if !strings.Contains(s.Statements[0], "COMMENT 'it''s; a note'") || !strings.Contains(s.Statements[0], "/* moved */") {
+		t.Errorf("the table is no longer as it was written:\n%s", s.Statements[0])
+	}
+	if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "out2") {
+		t.Errorf("warnings %q, want one of the weaker guarantee", s.Warnings)
+	}
+	if v, ok := s.Settings["weir.late.topic"]; ok {
+		t.Errorf("Flink gets weir.late.topic = %q", v)
+	}
+	if s.Settings["execution.checkpointing.mode"] != "EXACTLY_ONCE" || s.Settings["execution.checkpointing.interval"] != "10000 ms" {
+		t.Errorf("settings %v", s.Settings)
+	}
+}
+
+// A statement set with comments and semicolons keeps its text.
+func TestStatementSet(t *testing.T) {
+	text := strings.Replace(pipeline, "INSERT INTO out1", "EXECUTE STATEMENT SET BEGIN INSERT INTO out1", 1) + " /* the */ END;"
+	s, err := NewScript(text, testEnvironment(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := sql.Parse(s.Job)
+	if err != nil {
+		t.Fatalf("%v in:\n%s", err, s.Job)
+	}
+	if set, ok := script.Statements[0].(*sql.StatementSet); !ok || len(set.Inserts) != 2 {
+		t.Errorf("job:\n%s", s.Job)
+	}
+}
+
+// All pipelines that come with Weir can be prepared, and mean the same afterwards: Weir's own
+// planner says so.
+func TestPipelinesKeepTheirMeaning(t *testing.T) {
+	files, err := filepath.Glob("../../pipelines/*.sql")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no pipelines: %v", err)
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := plan.Compile(string(raw), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := NewScript(string(raw), testEnvironment(), Options{Fallback: "x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		script, err := sql.Parse(string(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var statements []string // Weir's own settings are not for Flink, and belong to the plan
+		for i, statement := range script.Statements {
+			if _, ok := statement.(*sql.Set); ok {
+				statements = append(statements, script.Texts[i])
+			}
+		}
+		statements = append(append(statements, s.Statements...), s.Job)
+		after, err := plan.Compile(strings.Join(statements, ";\n"), "x")
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if b, a := before.Text(), after.Text(); b != a {
+			t.Errorf("%s (-before +after):\n%s", file, cmp.Diff(b, a))
+		}
+	}
+}
+
+func TestScriptRefuses(t *testing.T) {
+	local := Environment{Kafka: broker.Config{Brokers: []string{"k:9092"}}}
+	insecure := local
+	insecure.Kafka.TLS, insecure.Kafka.TLSInsecure = true, true
+	const table = "CREATE TABLE t (a INT) WITH ('connector' = 'kafka', 'topic' = 't', 'format' = 'json'); "
+	for _, c := range []struct {
+		name, text string
+		env        Environment
+		want       string
+	}{
+		{"nothing to run", table, local, "no INSERT"},
+		{"no brokers", table + "INSERT INTO t SELECT a FROM t", Environment{}, "where is Kafka"},
+		{"any certificate", table + "INSERT INTO t SELECT a FROM t", insecure, "--tls-insecure"},
+		{"a format that Flink has not", strings.Replace(table, "'json'", "'protobuf-confluent', 'protobuf-confluent.url' = 'http://r'", 1) + "INSERT INTO t SELECT a FROM t", local,
+			"open-source Flink has no format 'protobuf-confluent'"},
+		{"a name", "SET 'pipeline.name' = 'a/b'; " + table + "INSERT INTO t SELECT a FROM t", local, "name"},
+		{"a syntax error", table + "INSERT INTO t SELEKT a", local, "SELEKT"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := NewScript(c.text, c.env, Options{Fallback: "x"})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want one with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestTimeouts(t *testing.T) {
+	for _, c := range []struct {
+		timeout string
+		want    string // in the error
+		warned  bool
+	}{
+		{"900000", "", false},
+		{"900001", "transaction.max.timeout.ms", false},
+		{"19999", "would be lost", false},
+		{"30000", "", true},
+		{"soon", "no number", false},
+	} {
+		text := strings.Replace(pipeline, "'topic' = 'o1'", "'topic' = 'o1', 'properties.transaction.timeout.ms' = '"+c.timeout+"'", 1)
+		s, err := NewScript(text, testEnvironment(), Options{TransactionTimeout: 15 * time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.checkTimeouts(15 * time.Minute)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", c.timeout, err, c.want)
+		}
+		if warned := len(s.Warnings) == 2; warned != c.warned {
+			t.Errorf("%s: warnings %q", c.timeout, s.Warnings)
+		}
+	}
+}
+
+func TestJobOfTransaction(t *testing.T) {
+	if job, ok := JobOfTransaction(TransactionalIDPrefix("per-minute.v2") + "out-0-12"); !ok || job != "per-minute.v2" {
+		t.Errorf("%q, %t", job, ok)
+	}
+	if job, ok := JobOfTransaction("weir-produce-fleet-s42"); ok {
+		t.Errorf("%q is of no Flink job", job)
+	}
+}
+
+func FuzzScript(f *testing.F) {
+	f.Add(pipeline)
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := NewScript(text, testEnvironment(), Options{Fallback: "x"})
+		if err != nil {
+			return
+		}
+		for _, statement := range append(s.Statements, s.Job) {
+			if _, err := sql.Parse(statement); err != nil {
+				t.Errorf("%v in:\n%s\nof:\n%s", err, statement, text)
+			}
+		}
+	})
+}

@@ -1,0 +1,392 @@
+package format
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/twmb/avro"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/registry"
+)
+
+// avroDecoder decodes records of any schema of the topic into the columns of a table. It is not for
+// concurrent use.
+type avroDecoder struct {
+	programs[*avroProgram]
+	fields []Field
+	reader *avroType
+	in     avroInput
+}
+
+func newAvroDecoder(fields []Field, o Options, s *Schemas) (Decoder, error) {
+	reader, err := avroReader(fields, o)
+	if err != nil {
+		return nil, err
+	}
+	d := &avroDecoder{fields: fields, reader: reader}
+	d.programs = newPrograms(s, o, d.compile)
+	return d, nil
+}
+
+// Decode implements Decoder.
+func (d *avroDecoder) Decode(data []byte, cols []*expr.Column) error {
+	p, data, err := d.program(data)
+	if err != nil {
+		return err
+	}
+	d.in = avroInput{data: data}
+	rows := length(cols)
+	if err := p.run(&d.in, cols); err != nil {
+		truncate(cols, rows)
+		return err
+	}
+	return nil
+}
+
+// avroProgram decodes records of one schema: its fields in their order, and then the columns that
+// it has no field for.
+type avroProgram struct {
+	fields    []avroStep
+	fallbacks []avroFallback
+}
+
+// avroStep is a field of the writer's: a column's, or one that nobody wants.
+type avroStep struct {
+	name   string
+	column int // -1 for none
+	writer *avroType
+	reader *avroReading
+}
+
+// avroFallback is a column that the writer does not have: the default of the reader's schema.
+type avroFallback struct {
+	column int
+	value  any
+}
+
+// avroReading is how a value of the writer's becomes one of a column's type, by Avro's rules of
+// schema resolution.
+type avroReading struct {
+	from *avroType
+	to   expr.Type
+
+	null     int          // branch of null in a union of null and from; -1 where there is none
+	branches []avroBranch // of any other union
+	times    int64        // moments: what a unit of the writer's is multiplied with
+	by       int64        // or divided by
+	scale    int          // decimals: digits that are added
+
+	elem    *avroReading // of an array or map
+	fields  []avroNested // of a row
+	absent  []avroFallback
+	symbols []any // of an enum: strings, or an error
+}
+
+type avroBranch struct {
+	reading *avroReading
+	err     error
+}
+
+type avroNested struct {
+	writer *avroType
+	field  int // of the row; -1 for one that nobody wants
+	as     *avroReading
+}
+
+func (d *avroDecoder) compile(s *registry.Schema) (*avroProgram, error) {
+	if s.Type != registry.Avro {
+		return nil, fmt.Errorf("it is a schema of type %s, and the format is avro-confluent", s.Type)
+	}
+	writer, err := parseAvro(s)
+	if err != nil {
+		return nil, err
+	}
+	if writer = writer.plain(); writer.kind != avroRecord {
+		return nil, fmt.Errorf("it is %s, wanted a record", writer)
+	}
+	p := &avroProgram{}
+	have := make(map[int]bool)
+	for _, f := range writer.fields {
+		step := avroStep{name: f.name, column: -1, writer: f.typ}
+		if i, field := d.column(f.name); i >= 0 && !have[i] {
+			have[i] = true
+			step.column = i
+			if step.reader, err = avroResolve(f.typ, field.typ, d.fields[i].Type, 0); err != nil {
+				return nil, fmt.Errorf("field %s: %w", f.name, err)
+			}
+		}
+		p.fields = append(p.fields, step)
+	}
+	for i, f := range d.fields {
+		if have[i] {
+			continue
+		}
+		fallback, err := d.reader.fallback(f.Name, f.Type)
+		if err != nil {
+			return nil, err
+		}
+		p.fallbacks = append(p.fallbacks, avroFallback{i, fallback})
+	}
+	return p, nil
+}
+
+// column finds the column of a field of the writer's: by its name, or an alias that the reader's
+// schema gives it.
+func (d *avroDecoder) column(name string) (int, *avroField) {
+	f := d.reader.field(name)
+	if f == nil {
+		return -1, nil
+	}
+	return slices.IndexFunc(d.fields, func(c Field) bool { return c.Name == f.name }), f
+}
+
+// field finds a field of the reader's for one of the writer's.
+func (t *avroType) field(name string) *avroField {
+	for i := range t.fields {
+		if t.fields[i].name == name {
+			return &t.fields[i]
+		}
+	}
+	for i := range t.fields {
+		if slices.Contains(t.fields[i].of.Aliases, name) {
+			return &t.fields[i]
+		}
+	}
+	return nil
+}
+
+// fallback is what a reader has for a field that the writer has not: its default.
+func (t *avroType) fallback(name string, to expr.Type) (any, error) {
+	f := t.field(name)
+	if f == nil || !f.of.HasDefault {
+		if !to.NotNull {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("field %s is missing, has no default, and is NOT NULL", name)
+	}
+	data, err := f.encodedDefault()
+	if err != nil {
+		return nil, err
+	}
+	r, err := avroResolve(f.typ, f.typ, to, 0)
+	if err != nil {
+		return nil, fmt.Errorf("default of field %s: %w", name, err)
+	}
+	v, err := r.boxed(&avroInput{data: data}, 0)
+	if err == nil && v == nil && to.NotNull {
+		err = errors.New("it is null, and the column is NOT NULL")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("default of field %s: %w", name, err)
+	}
+	return v, nil
+}
+
+// encodedDefault is the default of a field as Avro.
+func (f *avroField) encodedDefault() ([]byte, error) {
+	s, err := f.of.Type.Schema(avro.WithLaxNames(nil))
+	if err == nil {
+		var data []byte
+		if data, err = s.Encode(f.of.Default); err == nil {
+			return data, nil
+		}
+	}
+	return nil, fmt.Errorf("default of field %s: %w", f.name, err)
+}
+
+// run appends a record's values to their columns.
+func (p *avroProgram) run(in *avroInput, cols []*expr.Column) error {
+	for i := range p.fields {
+		f := &p.fields[i]
+		var err error
+		if f.column < 0 || cols[f.column] == nil {
+			err = in.skip(f.writer, 0)
+		} else {
+			err = f.reader.into(in, cols[f.column])
+		}
+		if err != nil {
+			return fmt.Errorf("field %s: %w", f.name, err)
+		}
+	}
+	if in.at != len(in.data) {
+		return fmt.Errorf("%d bytes are left behind the last field", len(in.data)-in.at)
+	}
+	for _, f := range p.fallbacks {
+		if c := cols[f.column]; c != nil {
+			c.Add(f.value)
+		}
+	}
+	return nil
+}
+
+// into appends one value to a column, without boxing what has a vector of its own.
+func (r *avroReading) into(in *avroInput, c *expr.Column) error {
+	if r.null >= 0 {
+		branch, err := in.long()
+		if err != nil {
+			return err
+		}
+		if branch == int64(r.null) {
+			c.AddNull()
+			return nil
+		}
+		if branch != int64(1-r.null) {
+			return fmt.Errorf("branch %d of a union of two", branch)
+		}
+	}
+	switch {
+	case r.branches != nil:
+		other, err := r.branch(in)
+		if err != nil {
+			return err
+		}
+		if other == nil {
+			c.AddNull()
+			return nil
+		}
+		return other.into(in, c)
+	case r.from.kind == avroNull:
+		c.AddNull()
+		return nil
+	}
+	switch c.Type.Class() {
+	case expr.Ints:
+		v, err := r.int(in)
+		if err != nil {
+			return err
+		}
+		c.AddInt(v)
+	case expr.Floats:
+		v, err := r.float(in)
+		if err != nil {
+			return err
+		}
+		c.AddFloat(v)
+	case expr.Texts:
+		v, err := r.text(in)
+		if err != nil {
+			return err
+		}
+		c.AddText(v)
+	default:
+		v, err := r.value(in, 0)
+		if err != nil {
+			return err
+		}
+		c.Add(v)
+	}
+	return nil
+}
+
+// branch reads which branch of a union follows; nil is null.
+func (r *avroReading) branch(in *avroInput) (*avroReading, error) {
+	n, err := in.long()
+	if err != nil {
+		return nil, err
+	}
+	if n < 0 || n >= int64(len(r.branches)) {
+		return nil, fmt.Errorf("branch %d of a union of %d", n, len(r.branches))
+	}
+	b := r.branches[n]
+	return b.reading, b.err
+}
+
+func (r *avroReading) int(in *avroInput) (int64, error) {
+	if r.from.kind == avroBoolean {
+		return in.boolean()
+	}
+	v, err := in.long()
+	if err != nil {
+		return 0, err
+	}
+	if r.from.kind == avroInt && v != int64(int32(v)) { //nolint:gosec // to see whether it fits
+		return 0, fmt.Errorf("found %d, wanted an int", v)
+	}
+	switch r.to.Kind {
+	case expr.TinyInt, expr.SmallInt:
+		if limit := intRange[r.to.Kind]; v > limit || v < -limit-1 {
+			return 0, fmt.Errorf("found %d, wanted %s", v, r.to.Nullable(true))
+		}
+		return v, nil
+	case expr.Time:
+		if v /= r.by; v < 0 || v >= 86_400_000 {
+			return 0, fmt.Errorf("found %d ms, which is no time of a day", v)
+		}
+		return v, nil
+	case expr.Date:
+		if !expr.Fits(v, expr.Date) {
+			return 0, fmt.Errorf("found day %d, which is more than 290,000 years away", v)
+		}
+		return v, nil
+	case expr.Timestamp, expr.TimestampLTZ:
+		if r.times > 1 && (v > math.MaxInt64/r.times || v < math.MinInt64/r.times) {
+			return 0, fmt.Errorf("found %d ms, which no %s can hold", v, r.to.Nullable(true))
+		}
+		if r.by > 1 {
+			v = floorDiv(v, r.by)
+		}
+		if v *= r.times; !expr.Fits(v, r.to.Kind) {
+			return 0, fmt.Errorf("found %d µs, which is more than 290,000 years away", v)
+		}
+		return expr.Round(v, r.to.Precision), nil
+	}
+	return v, nil
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
+
+func (r *avroReading) float(in *avroInput) (float64, error) {
+	switch r.from.kind {
+	case avroDouble:
+		u, err := in.fixed64()
+		return math.Float64frombits(u), err
+	case avroFloat:
+		u, err := in.fixed32()
+		return float64(math.Float32frombits(u)), err
+	}
+	v, err := in.long()
+	if r.to.Kind == expr.Float {
+		return float64(float32(v)), err
+	}
+	return float64(v), err
+}
+
+func (r *avroReading) text(in *avroInput) (string, error) {
+	switch r.from.kind {
+	case avroEnum:
+		n, err := in.long()
+		if err != nil {
+			return "", err
+		}
+		if n < 0 || n >= int64(len(r.symbols)) {
+			return "", fmt.Errorf("symbol %d of an enum of %d", n, len(r.symbols))
+		}
+		if err, ok := r.symbols[n].(error); ok {
+			return "", err
+		}
+		return r.symbols[n].(string), nil //nolint:forcetypeassert // a string or an error
+	case avroFixed:
+		b, err := in.bytes(int64(r.from.size))
+		return view(b), err
+	}
+	b, err := in.counted()
+	if err != nil || r.to.Kind == expr.Bytes {
+		return view(b), err
+	}
+	s := view(b)
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "\uFFFD") // as Java
+	}
+	return s, nil
+}

@@ -1,0 +1,372 @@
+package format
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"slices"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/registry"
+)
+
+// avroEncoder writes rows with one schema, registered under an id.
+type avroEncoder struct {
+	id    int
+	steps []avroOutput
+}
+
+// avroOutput is a field of the schema: a column, or a default where the table has no column for it.
+type avroOutput struct {
+	name    string
+	column  int // -1 for a constant
+	as      *avroWriting
+	encoded []byte
+}
+
+// avroWriting is how a value of a column's type is written.
+type avroWriting struct {
+	from expr.Type
+	to   *avroType
+
+	null  int   // branch of null; -1 where there is none
+	value int64 // branch of the value, where there is one of null
+	times int64 // moments: microseconds to the schema's unit, as in avroReading
+	by    int64
+	scale int // decimals: digits that are added
+
+	elem   *avroWriting
+	fields []avroOutput // of a row
+}
+
+func newAvroEncoder(fields []Field, o Options, s *Schemas) (Encoder, error) {
+	id, ok := s.writer(o.Registry(), o.Subject())
+	if !ok {
+		return nil, fmt.Errorf("no schema of subject %s is registered yet", o.Subject())
+	}
+	text, err := avroText(fields, o)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := avroOutputs(fields, text)
+	return &avroEncoder{id, steps}, err
+}
+
+func avroOutputs(fields []Field, text string) ([]avroOutput, error) {
+	schema, err := parseAvro(&registry.Schema{Type: registry.Avro, Text: text})
+	if err != nil {
+		return nil, fmt.Errorf("the schema: %w", err)
+	}
+	if schema.kind != avroRecord {
+		return nil, errors.New("the schema is no record")
+	}
+	columns := make([]expr.Field, len(fields))
+	for i, f := range fields {
+		columns[i] = expr.Field(f)
+	}
+	return avroRecordOut(columns, schema)
+}
+
+func avroRecordOut(columns []expr.Field, to *avroType) ([]avroOutput, error) {
+	var all []avroOutput
+	written := 0
+	for _, f := range to.fields {
+		out := avroOutput{name: f.name, column: slices.IndexFunc(columns, func(c expr.Field) bool { return c.Name == f.name })}
+		var err error
+		switch {
+		case out.column >= 0:
+			written++
+			out.as, err = avroWritingOf(columns[out.column].Type, f.typ)
+		case f.of.HasDefault:
+			out.encoded, err = f.encodedDefault()
+		default:
+			err = errors.New("the schema has it, with no default, and the table has not")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("field %s: %w", f.name, err)
+		}
+		all = append(all, out)
+	}
+	if written < len(columns) {
+		for _, c := range columns {
+			if !slices.ContainsFunc(to.fields, func(f avroField) bool { return f.name == c.Name }) {
+				return nil, fmt.Errorf("the schema has no field %s", c.Name)
+			}
+		}
+	}
+	return all, nil
+}
+
+func avroWritingOf(from expr.Type, to *avroType) (*avroWriting, error) {
+	w := &avroWriting{from: from, to: to.plain(), null: -1, times: 1, by: 1}
+	if w.to != to {
+		w.null = to.nullBranch()
+		w.value = int64(1 - w.null)
+	}
+	kind := w.to.kind
+	fits := false
+	switch from.Kind {
+	case expr.Boolean:
+		fits = kind == avroBoolean
+	case expr.TinyInt, expr.SmallInt, expr.Int:
+		fits = kind == avroInt || kind == avroLong
+	case expr.BigInt:
+		fits = kind == avroLong
+	case expr.Float:
+		fits = kind == avroFloat || kind == avroDouble
+	case expr.Double:
+		fits = kind == avroDouble
+	case expr.String:
+		fits = kind == avroString || kind == avroEnum
+	case expr.Bytes:
+		fits = kind == avroBytes || kind == avroFixed
+	case expr.Date:
+		fits = kind == avroInt
+	case expr.Time:
+		if fits = kind == avroInt; kind == avroLong && w.to.logical == "time-micros" {
+			w.times, fits = 1000, true
+		}
+	case expr.Timestamp, expr.TimestampLTZ:
+		fits = w.timestamp()
+	case expr.Decimal:
+		w.scale = w.to.scale - from.Scale
+		fits = (kind == avroBytes || kind == avroFixed) && w.to.logical == "decimal" && w.scale >= 0
+	case expr.Array, expr.Map:
+		if fits = kind == avroArray && from.Kind == expr.Array || kind == avroMap && from.Kind == expr.Map; fits {
+			elem, err := avroWritingOf(*from.Elem, w.to.elem)
+			w.elem = elem
+			return w, err
+		}
+	case expr.Row:
+		if fits = kind == avroRecord; fits {
+			fields, err := avroRecordOut(from.Fields, w.to)
+			w.fields = fields
+			return w, err
+		}
+	}
+	if !fits {
+		return nil, fmt.Errorf("%s can't be written as %s", from.Nullable(true), w.to)
+	}
+	return w, nil
+}
+
+func (w *avroWriting) timestamp() bool {
+	r := avroReading{from: w.to, to: w.from, times: 1, by: 1}
+	if !r.timestamp() {
+		return false
+	}
+	w.times, w.by = r.by, r.times // the other way round
+	return true
+}
+
+// Encode implements Encoder.
+func (e *avroEncoder) Encode(dst []byte, cols []*expr.Column, row int) ([]byte, error) {
+	dst = registry.AppendHeader(dst, e.id)
+	for i := range e.steps {
+		f := &e.steps[i]
+		if f.column < 0 {
+			dst = append(dst, f.encoded...)
+			continue
+		}
+		var err error
+		if dst, err = f.as.append(dst, cols[f.column], row); err != nil {
+			return dst, fmt.Errorf("field %s: %w", f.name, err)
+		}
+	}
+	return dst, nil
+}
+
+var errAvroNull = errors.New("it is NULL, and the schema has no null there")
+
+// branch appends which branch of a union of two follows.
+func (w *avroWriting) branch(dst []byte, null bool) ([]byte, error) {
+	switch {
+	case w.null < 0 && null:
+		return dst, errAvroNull
+	case w.null < 0:
+		return dst, nil
+	case null:
+		return append(dst, byte(2*w.null)), nil
+	}
+	return append(dst, byte(2*w.value)), nil
+}
+
+// append writes the value of a column without boxing what has a vector of its own.
+func (w *avroWriting) append(dst []byte, c *expr.Column, row int) ([]byte, error) {
+	null := c.Null[row]
+	dst, err := w.branch(dst, null)
+	if err != nil || null {
+		return dst, err
+	}
+	switch c.Type.Class() {
+	case expr.Ints:
+		return w.int(dst, c.I[row])
+	case expr.Floats:
+		return w.float(dst, c.F[row]), nil
+	case expr.Texts:
+		return w.text(dst, c.S[row])
+	}
+	return w.boxed(dst, c.A[row])
+}
+
+func (w *avroWriting) int(dst []byte, v int64) ([]byte, error) {
+	switch w.from.Kind {
+	case expr.Boolean:
+		return append(dst, byte(v)), nil
+	case expr.Time, expr.Timestamp, expr.TimestampLTZ:
+		if v = floorDiv(v, w.by); w.times > 1 {
+			if v > math.MaxInt64/w.times || v < math.MinInt64/w.times {
+				return dst, fmt.Errorf("%s does not fit in %s", expr.AppendTimestamp(nil, v, ' '), w.to)
+			}
+			v *= w.times
+		}
+	}
+	return binary.AppendVarint(dst, v), nil
+}
+
+func (w *avroWriting) float(dst []byte, f float64) []byte {
+	if w.to.kind == avroFloat {
+		return binary.LittleEndian.AppendUint32(dst, math.Float32bits(float32(f)))
+	}
+	return binary.LittleEndian.AppendUint64(dst, math.Float64bits(f))
+}
+
+func (w *avroWriting) text(dst []byte, s string) ([]byte, error) {
+	switch w.to.kind {
+	case avroEnum:
+		n := slices.Index(w.to.symbols, s)
+		if n < 0 {
+			return dst, fmt.Errorf("%q is no symbol of the enum %s", s, w.to.name)
+		}
+		return binary.AppendVarint(dst, int64(n)), nil
+	case avroFixed:
+		if len(s) != w.to.size {
+			return dst, fmt.Errorf("it has %d bytes, and %s has %d", len(s), w.to.name, w.to.size)
+		}
+		return append(dst, s...), nil
+	}
+	return append(binary.AppendVarint(dst, int64(len(s))), s...), nil
+}
+
+// nested writes a value inside another, which may be NULL.
+func (w *avroWriting) nested(dst []byte, v any) ([]byte, error) {
+	dst, err := w.branch(dst, v == nil)
+	if err != nil || v == nil {
+		return dst, err
+	}
+	return w.boxed(dst, v)
+}
+
+func (w *avroWriting) boxed(dst []byte, v any) ([]byte, error) {
+	switch v := v.(type) {
+	case bool:
+		if v {
+			return append(dst, 1), nil
+		}
+		return append(dst, 0), nil
+	case int64:
+		return w.int(dst, v)
+	case float64:
+		return w.float(dst, v), nil
+	case string:
+		return w.text(dst, v)
+	case *big.Int:
+		return w.unscaled(dst, v)
+	case []any:
+		if w.from.Kind == expr.Row {
+			return w.row(dst, v)
+		}
+		return w.array(dst, v)
+	case *expr.Dict:
+		return w.dict(dst, v)
+	}
+	return dst, fmt.Errorf("no value of Avro: %T", v)
+}
+
+func (w *avroWriting) unscaled(dst []byte, v *big.Int) ([]byte, error) {
+	if w.scale > 0 {
+		v = new(big.Int).Mul(v, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(w.scale)), nil))
+	}
+	b := appendTwosComplement(nil, v)
+	if w.to.kind == avroBytes {
+		return append(binary.AppendVarint(dst, int64(len(b))), b...), nil
+	}
+	if len(b) > w.to.size {
+		return dst, fmt.Errorf("it takes %d bytes, and %s has %d", len(b), w.to.name, w.to.size)
+	}
+	var sign byte
+	if v.Sign() < 0 {
+		sign = 0xff
+	}
+	for range w.to.size - len(b) {
+		dst = append(dst, sign)
+	}
+	return append(dst, b...), nil
+}
+
+// appendTwosComplement is Java's BigInteger.toByteArray: the fewest bytes that hold the sign too.
+func appendTwosComplement(dst []byte, v *big.Int) []byte {
+	if v.Sign() >= 0 {
+		b := v.Bytes()
+		if len(b) == 0 || b[0] >= 0x80 {
+			dst = append(dst, 0)
+		}
+		return append(dst, b...)
+	}
+	b := new(big.Int).Not(v).Bytes() // -v-1 has the inverted bits
+	if len(b) == 0 || b[0] >= 0x80 {
+		dst = append(dst, 0xff)
+	}
+	for _, x := range b {
+		dst = append(dst, ^x)
+	}
+	return dst
+}
+
+func (w *avroWriting) row(dst []byte, v []any) ([]byte, error) {
+	for i := range w.fields {
+		f := &w.fields[i]
+		if f.column < 0 {
+			dst = append(dst, f.encoded...)
+			continue
+		}
+		var err error
+		if dst, err = f.as.nested(dst, v[f.column]); err != nil {
+			return dst, fmt.Errorf("%s: %w", f.name, err)
+		}
+	}
+	return dst, nil
+}
+
+func (w *avroWriting) array(dst []byte, v []any) ([]byte, error) {
+	if len(v) > 0 {
+		dst = binary.AppendVarint(dst, int64(len(v)))
+	}
+	for i, x := range v {
+		var err error
+		if dst, err = w.elem.nested(dst, x); err != nil {
+			return dst, fmt.Errorf("element %d: %w", i+1, err)
+		}
+	}
+	return append(dst, 0), nil
+}
+
+func (w *avroWriting) dict(dst []byte, d *expr.Dict) ([]byte, error) {
+	if len(d.Keys) > 0 {
+		dst = binary.AppendVarint(dst, int64(len(d.Keys)))
+	}
+	for i, k := range d.Keys {
+		key, ok := k.(string)
+		if !ok {
+			return dst, errors.New("a key of the map is NULL, which Avro can't hold")
+		}
+		dst = append(binary.AppendVarint(dst, int64(len(key))), key...)
+		var err error
+		if dst, err = w.elem.nested(dst, d.Values[i]); err != nil {
+			return dst, fmt.Errorf("key %s: %w", key, err)
+		}
+	}
+	return append(dst, 0), nil
+}

@@ -1,0 +1,344 @@
+package format
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/twmb/avro"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/registry"
+)
+
+// avroName is the name of the record that a table's columns are, as Flink has it
+// (AvroSchemaConverter), so that both register the same schema for a table.
+const avroName = "org.apache.flink.avro.generated.record"
+
+// avroKind is a type of Avro's.
+type avroKind uint8
+
+const (
+	avroNull avroKind = iota
+	avroBoolean
+	avroInt
+	avroLong
+	avroFloat
+	avroDouble
+	avroString
+	avroBytes
+	avroFixed
+	avroEnum
+	avroArray
+	avroMap
+	avroRecord
+	avroUnion
+)
+
+var avroKinds = map[string]avroKind{
+	"null": avroNull, "boolean": avroBoolean, "int": avroInt, "long": avroLong, "float": avroFloat, "double": avroDouble,
+	"string": avroString, "bytes": avroBytes, "fixed": avroFixed, "enum": avroEnum, "array": avroArray, "map": avroMap,
+	"record": avroRecord, "error": avroRecord, "union": avroUnion,
+}
+
+// avroType is a schema with its names resolved: a graph, since a record may contain itself.
+type avroType struct {
+	kind             avroKind
+	logical          string
+	name             string // of a record, enum or fixed
+	precision, scale int    // of a decimal
+	size             int    // of a fixed
+	symbols          []string
+	symbolDefault    string
+	elem             *avroType // of an array or map
+	branches         []*avroType
+	fields           []avroField
+}
+
+type avroField struct {
+	name string
+	typ  *avroType
+	of   *avro.SchemaField // aliases and default
+}
+
+// parseAvro reads a schema, and the schemas that it refers to.
+func parseAvro(schema *registry.Schema) (*avroType, error) {
+	b := avroBuilder{named: make(map[string]*avroType)}
+	for i, in := range schema.Imports { // each before those that need it
+		if _, err := b.parse(&registry.Schema{Type: registry.Avro, Text: in.Text, Imports: schema.Imports[:i]}); err != nil {
+			return nil, err
+		}
+	}
+	return b.parse(schema)
+}
+
+// avroBuilder makes types of what the library has parsed.
+type avroBuilder struct{ named map[string]*avroType }
+
+func (b *avroBuilder) parse(schema *registry.Schema) (*avroType, error) {
+	s, err := schema.CompileAvro(avro.WithLaxNames(nil))
+	if err != nil {
+		return nil, err
+	}
+	return b.build(s.Root())
+}
+
+func (b *avroBuilder) build(n *avro.SchemaNode) (*avroType, error) {
+	kind, ok := avroKinds[n.Type]
+	if !ok {
+		t, ok := b.named[n.Type]
+		if !ok {
+			return nil, fmt.Errorf("there is no type %s", n.Type)
+		}
+		return t, nil
+	}
+	t := &avroType{
+		kind: kind, logical: n.LogicalType, precision: n.Precision, scale: n.Scale, size: n.Size, symbols: n.Symbols,
+		symbolDefault: n.EnumDefault,
+	}
+	if kind == avroRecord || kind == avroEnum || kind == avroFixed {
+		t.name = n.Name
+		if n.Namespace != "" && !strings.Contains(n.Name, ".") {
+			t.name = n.Namespace + "." + n.Name
+		}
+		b.named[t.name] = t
+	}
+	var err error
+	switch kind {
+	case avroArray:
+		t.elem, err = b.build(n.Items)
+	case avroMap:
+		t.elem, err = b.build(n.Values)
+	case avroUnion:
+		for i := range n.Branches {
+			branch, err := b.build(&n.Branches[i])
+			if err != nil {
+				return nil, err
+			}
+			t.branches = append(t.branches, branch)
+		}
+	case avroRecord:
+		for i := range n.Fields {
+			f := &n.Fields[i]
+			typ, err := b.build(&f.Type)
+			if err != nil {
+				return nil, err
+			}
+			t.fields = append(t.fields, avroField{name: f.Name, typ: typ, of: f})
+		}
+	}
+	return t, err
+}
+
+// String is the type as messages show it.
+func (t *avroType) String() string {
+	switch t.kind {
+	case avroUnion:
+		names := make([]string, len(t.branches))
+		for i, b := range t.branches {
+			names[i] = b.String()
+		}
+		return "[" + strings.Join(names, ", ") + "]"
+	case avroRecord:
+		return "record " + t.name
+	}
+	name := ""
+	for n, k := range avroKinds {
+		if k == t.kind && n != "error" {
+			name = n
+		}
+	}
+	if t.logical != "" {
+		name += " (" + t.logical + ")"
+	}
+	return name
+}
+
+// nullBranch is the place of null in a union; -1 where it can't be null.
+func (t *avroType) nullBranch() int {
+	return slices.IndexFunc(t.branches, func(b *avroType) bool { return b.kind == avroNull })
+}
+
+// plain is the type itself, or the only branch of a union beside null.
+func (t *avroType) plain() *avroType {
+	if t.kind == avroUnion && len(t.branches) == 2 {
+		if null := t.nullBranch(); null >= 0 {
+			return t.branches[1-null]
+		}
+	}
+	return t
+}
+
+// avroSchemaOf is the schema of columns, as Flink derives it from a row type with its legacy
+// mapping of timestamps, which is the only one that its avro-confluent has. TIMESTAMP_LTZ, which
+// Flink refuses there, is written as TIMESTAMP is.
+func avroSchemaOf(fields []Field) (string, error) {
+	record := expr.Type{Kind: expr.Row, NotNull: true}
+	for _, f := range fields {
+		record.Fields = append(record.Fields, expr.Field{Name: f.Name, Type: f.Type})
+	}
+	schema, err := avroOf(record, avroName)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(schema)
+	if err != nil {
+		return "", err
+	}
+	return string(text), nil
+}
+
+// Parts of a schema's text in the order in which Java writes them.
+type (
+	avroRecordText struct {
+		Type      string          `json:"type"`
+		Name      string          `json:"name"`
+		Namespace string          `json:"namespace,omitempty"`
+		Fields    []avroFieldText `json:"fields"`
+	}
+	avroFieldText struct {
+		Name    string           `json:"name"`
+		Type    any              `json:"type"`
+		Default *json.RawMessage `json:"default,omitempty"`
+	}
+	avroNestedText struct {
+		Type   string `json:"type"`
+		Items  any    `json:"items,omitempty"`
+		Values any    `json:"values,omitempty"`
+	}
+	avroLogicalText struct {
+		Type      string `json:"type"`
+		Logical   string `json:"logicalType"`
+		Precision int    `json:"precision,omitempty"`
+		Scale     *int   `json:"scale,omitempty"`
+	}
+)
+
+func avroOf(t expr.Type, name string) (any, error) {
+	s, err := avroNotNull(t, name)
+	if err != nil || t.NotNull {
+		return s, err
+	}
+	return []any{"null", s}, nil
+}
+
+func avroNotNull(t expr.Type, name string) (any, error) {
+	switch t.Kind {
+	case expr.Boolean:
+		return "boolean", nil
+	case expr.TinyInt, expr.SmallInt, expr.Int:
+		return "int", nil
+	case expr.BigInt:
+		return "long", nil
+	case expr.Float:
+		return "float", nil
+	case expr.Double:
+		return "double", nil
+	case expr.String:
+		return "string", nil
+	case expr.Bytes:
+		return "bytes", nil
+	case expr.Date:
+		return avroLogicalText{Type: "int", Logical: "date"}, nil
+	case expr.Time:
+		return avroLogicalText{Type: "int", Logical: "time-millis"}, nil
+	case expr.Timestamp, expr.TimestampLTZ:
+		if t.Precision > 3 {
+			return nil, fmt.Errorf("avro-confluent holds timestamps to milliseconds, as Flink's does, and the type is %s: CAST it to %s", t.Nullable(true), expr.OfTime(t.Kind, 3))
+		}
+		return avroLogicalText{Type: "long", Logical: "timestamp-millis"}, nil
+	case expr.Decimal:
+		return avroLogicalText{Type: "bytes", Logical: "decimal", Precision: t.Precision, Scale: &t.Scale}, nil
+	case expr.Array:
+		items, err := avroOf(*t.Elem, name)
+		return avroNestedText{Type: "array", Items: items}, err
+	case expr.Map:
+		if t.Key.Kind != expr.String {
+			return nil, fmt.Errorf("the keys of Avro's maps are strings, not %s", t.Key)
+		}
+		values, err := avroOf(*t.Elem, name)
+		return avroNestedText{Type: "map", Values: values}, err
+	case expr.Row:
+		return avroRecordOf(t, name)
+	}
+	return nil, fmt.Errorf("avro can't hold %s", t)
+}
+
+func avroRecordOf(t expr.Type, name string) (any, error) {
+	r := avroRecordText{Type: "record", Name: name, Fields: []avroFieldText{}}
+	space, short, _ := cutLast(name)
+	r.Name = short
+	if name == avroName { // records inside are in the same namespace
+		r.Namespace = space
+	}
+	null := json.RawMessage("null")
+	for _, f := range t.Fields {
+		typ, err := avroOf(f.Type, name+"_"+f.Name)
+		if err != nil {
+			return nil, fmt.Errorf("column %s: %w", f.Name, err)
+		}
+		field := avroFieldText{Name: f.Name, Type: typ}
+		if !f.Type.NotNull {
+			field.Default = &null
+		}
+		r.Fields = append(r.Fields, field)
+	}
+	return r, nil
+}
+
+func cutLast(name string) (before, after string, found bool) {
+	i := strings.LastIndexByte(name, '.')
+	if i < 0 {
+		return "", name, false
+	}
+	return name[:i], name[i+1:], true
+}
+
+// avroText is the schema with which columns are written, and as which they are read.
+func avroText(fields []Field, o Options) (string, error) {
+	if text := o["schema"]; text != "" {
+		return text, nil
+	}
+	return avroSchemaOf(fields)
+}
+
+// avroReader is the reader's schema of columns: a record with a field for each.
+func avroReader(fields []Field, o Options) (*avroType, error) {
+	text, err := avroText(fields, o)
+	if err != nil {
+		return nil, err
+	}
+	t, err := parseAvro(&registry.Schema{Type: registry.Avro, Text: text})
+	if err != nil {
+		return nil, fmt.Errorf("the schema: %w", err)
+	}
+	if t = t.plain(); t.kind != avroRecord {
+		return nil, errors.New("the schema is no record")
+	}
+	for _, f := range fields {
+		if !slices.ContainsFunc(t.fields, func(a avroField) bool { return a.name == f.Name }) {
+			return nil, fmt.Errorf("the schema has no field %s", f.Name)
+		}
+	}
+	return t, nil
+}
+
+func avroSchema(fields []Field, o Options) (registry.Schema, error) {
+	text, err := avroText(fields, o)
+	return registry.Schema{Type: registry.Avro, Text: text}, err
+}
+
+// checkAvro finds out whether the columns can be Avro, and fit the schema where one is given.
+func checkAvro(fields []Field, o Options) error {
+	if err := checkRegistry(o); err != nil {
+		return err
+	}
+	text, err := avroText(fields, o)
+	if err != nil {
+		return err
+	}
+	_, err = avroOutputs(fields, text)
+	return err
+}

@@ -1,0 +1,260 @@
+// Package format is how key and value of a record hold columns: bytes to a batch's columns, and
+// back. Formats and their options are Flink's.
+//
+//	format.go       the formats, their options, Decoder and Encoder
+//	dropped.go      what options leave out, counted; documents of several rows
+//	json_decode.go  json: a scanner over the wanted fields of a document
+//	json_value.go   json: one value to a column of its type
+//	json_encode.go  json: columns to a document, as Flink writes it
+//	raw.go          raw: one column as its bytes
+//	registry.go     what formats with a schema registry have in common: options, the schemas that
+//	                are known
+//	avro_schema.go  avro-confluent: a schema as a graph of types, and the schema of columns
+//	avro_resolve.go avro: how a writer's values become columns, by Avro's rules of resolution
+//	avro_decode.go  avro: records to columns
+//	avro_encode.go  avro: columns to records
+//	avro_wire.go    avro: the binary encoding
+//	json_schema.go  json-schema-confluent: json with a schema's id in front
+//	proto_schema.go protobuf-confluent: the schema of columns
+//	proto_decode.go protobuf: records to columns
+//	proto_encode.go protobuf: columns to records
+package format
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/sql"
+)
+
+// Field is one column that a format reads or writes.
+type Field struct {
+	Name string
+	Type expr.Type
+}
+
+// Options are a format's options without its name in front: {"timestamp-format.standard":
+// "ISO-8601"}.
+type Options map[string]string
+
+// Decoder turns bytes into one row.
+type Decoder interface {
+	// Decode appends exactly one value to each of cols, where cols[i] is for field i, or nothing
+	// and returns an error that says which field is wrong, what was found and what was wanted.
+	// Strings may point into data, which must not change afterwards. A column that is nil is
+	// skipped; the others are of one batch, and equally long. Data that is nil is no key, or no
+	// value: only raw takes it, as NULL.
+	Decode(data []byte, cols []*expr.Column) error
+}
+
+// Encoder turns one row into bytes.
+type Encoder interface {
+	// Encode appends the bytes of a row to dst; cols[i] is for field i. It returns nil for a row
+	// that has no bytes, which is not the same as empty ones: the record then has no key, or no
+	// value.
+	Encode(dst []byte, cols []*expr.Column, row int) ([]byte, error)
+}
+
+// ErrSkip is returned for a document that ignore-parse-errors leaves out.
+var ErrSkip = errors.New("not decodable, and ignore-parse-errors is set")
+
+// kind is one format.
+type kind struct {
+	options map[string]func(value string) error
+	check   func(fields []Field, o Options) error
+	decoder func(fields []Field, o Options, s *Schemas) (Decoder, error)
+	encoder func(fields []Field, o Options, s *Schemas) (Encoder, error)
+	// schema is the schema of the fields, for a format whose schemas lie in a registry.
+	schema func(fields []Field, o Options) (registry.Schema, error)
+}
+
+func oneOf(values ...string) func(string) error {
+	return func(v string) error {
+		if !slices.Contains(values, v) {
+			return fmt.Errorf("'%s' is none of %s", v, strings.Join(values, ", "))
+		}
+		return nil
+	}
+}
+
+func boolean(v string) error {
+	if _, err := strconv.ParseBool(v); err != nil {
+		return fmt.Errorf("'%s' is neither true nor false", v)
+	}
+	return nil
+}
+
+var jsonOptions = map[string]func(string) error{
+	"fail-on-missing-field": boolean, "ignore-parse-errors": boolean, "timestamp-format.standard": oneOf("SQL", "ISO-8601"),
+	"map-null-key.mode": oneOf("FAIL", "DROP", "LITERAL"), "map-null-key.literal": anything,
+	"encode.decimal-as-plain-number": boolean, "encode.ignore-null-fields": boolean, "decode.json-parser.enabled": boolean,
+}
+
+var kinds = map[string]kind{
+	"json": {
+		options: jsonOptions,
+		check:   checkJSON,
+		decoder: func(fields []Field, o Options, _ *Schemas) (Decoder, error) { return newJSONDecoder(fields, o), nil },
+		encoder: func(fields []Field, o Options, _ *Schemas) (Encoder, error) { return newJSONEncoder(fields, o), nil },
+	},
+	"raw": {
+		options: map[string]func(string) error{"charset": oneOf("UTF-8"), "endianness": oneOf("big-endian", "little-endian")},
+		check:   checkRaw,
+		decoder: func(fields []Field, o Options, _ *Schemas) (Decoder, error) {
+			return rawDecoder{fields[0], byteOrder(o)}, nil
+		},
+		encoder: func(fields []Field, o Options, _ *Schemas) (Encoder, error) {
+			return rawEncoder{fields[0], byteOrder(o)}, nil
+		},
+	},
+	"avro-confluent": {
+		options: registryOptions(),
+		check:   checkAvro,
+		decoder: newAvroDecoder,
+		encoder: newAvroEncoder,
+		schema:  avroSchema,
+	},
+	"protobuf-confluent": {
+		options: registryOptions(map[string]func(string) error{"message": anything}),
+		check:   checkProto,
+		decoder: newProtoDecoder,
+		encoder: newProtoEncoder,
+		schema:  protoSchema,
+	},
+	"json-schema-confluent": {
+		options: registryOptions(jsonOptions, map[string]func(string) error{"validate": boolean}),
+		check:   checkSchemaJSON,
+		decoder: newSchemaDecoder,
+		encoder: newSchemaEncoder,
+		schema:  jsonSchema,
+	},
+}
+
+// Names are the formats.
+func Names() []string { return slices.Sorted(maps.Keys(kinds)) }
+
+// Check reports the first option that a format doesn't have or whose value is wrong, and types that
+// it can't hold.
+func Check(format string, fields []Field, o Options) error {
+	k, ok := kinds[format]
+	if !ok {
+		return fmt.Errorf("there is no format %s", format)
+	}
+	for _, name := range slices.Sorted(maps.Keys(o)) {
+		check, ok := k.options[name]
+		if !ok && k.schema != nil && strings.HasPrefix(name, "properties.") {
+			continue // of Java's client, which has no say here
+		}
+		if !ok {
+			known := slices.Sorted(maps.Keys(k.options))
+			hint := sql.DidYouMean(name, known)
+			if hint == "" {
+				hint = "it has " + strings.Join(known, ", ")
+			}
+			return fmt.Errorf("there is no option '%s.%s': %s", format, name, hint)
+		}
+		if err := check(o[name]); err != nil {
+			return fmt.Errorf("option '%s.%s': %w", format, name, err)
+		}
+	}
+	return k.check(fields, o)
+}
+
+// NewDecoder makes the decoder of a format for these fields. schemas may be nil for a format
+// without a registry.
+func NewDecoder(format string, fields []Field, o Options, schemas *Schemas) (Decoder, error) {
+	if err := Check(format, fields, o); err != nil {
+		return nil, err
+	}
+	return kinds[format].decoder(fields, o, schemas)
+}
+
+// NewEncoder makes the encoder of a format for these fields. For a format with a registry the id of
+// the subject must have been set: Schemas.SetWriter.
+func NewEncoder(format string, fields []Field, o Options, schemas *Schemas) (Encoder, error) {
+	if err := Check(format, fields, o); err != nil {
+		return nil, err
+	}
+	return kinds[format].encoder(fields, o, schemas)
+}
+
+// HasRegistry reports whether the schemas of a format lie in a registry.
+func HasRegistry(format string) bool { return kinds[format].schema != nil }
+
+// SchemaOf is the schema with which rows of these fields are written, to be registered.
+func SchemaOf(format string, fields []Field, o Options) (registry.Schema, error) {
+	return kinds[format].schema(fields, o)
+}
+
+// Fits reports why records of a schema can't be read into these fields; nil where they can.
+func Fits(format string, fields []Field, o Options, schema *registry.Schema) error {
+	s := NewSchemas()
+	s.Add(o.Registry(), schema)
+	d, err := NewDecoder(format, fields, o, s)
+	if err != nil {
+		return err
+	}
+	return d.(fitter).fits(schema) //nolint:forcetypeassert // all formats with a registry have it
+}
+
+type fitter interface {
+	fits(*registry.Schema) error
+}
+
+// length is how many rows columns of a batch have.
+func length(cols []*expr.Column) int {
+	for _, c := range cols {
+		if c != nil {
+			return c.Len()
+		}
+	}
+	return 0
+}
+
+// truncate takes back what a row that failed has appended.
+func truncate(cols []*expr.Column, rows int) {
+	for _, c := range cols {
+		if c != nil && c.Len() > rows {
+			c.Truncate(rows)
+		}
+	}
+}
+
+// encodingOptions are those that change the bytes of a value, with the value that each has by
+// default.
+var encodingOptions = map[string]string{
+	"timestamp-format.standard": "SQL", "map-null-key.mode": "FAIL", "map-null-key.literal": "null",
+	"encode.decimal-as-plain-number": "false", "encode.ignore-null-fields": "false", "endianness": "big-endian",
+}
+
+// Encoding names what options change in the bytes that a format writes; "" where they change
+// nothing. Rows of one format, with the same fields and the same Encoding, have equal bytes where
+// their values are equal.
+func Encoding(format string, o Options) string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(encodingOptions)) {
+		if _, has := kinds[format].options[name]; !has {
+			continue
+		}
+		if value := strings.ToLower(o[name]); value != "" && value != strings.ToLower(encodingOptions[name]) {
+			fmt.Fprintf(&b, " %s=%s", name, o[name])
+		}
+	}
+	return b.String()
+}
+
+func (o Options) bool(name string) bool { return strings.EqualFold(o[name], "true") }
+
+func byteOrder(o Options) binary.ByteOrder {
+	if o["endianness"] == "little-endian" {
+		return binary.LittleEndian
+	}
+	return binary.BigEndian
+}

@@ -1,0 +1,572 @@
+package format
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/bits"
+	"unicode/utf8"
+	"unsafe"
+
+	"weir.example/weir/internal/expr"
+)
+
+// maxDepth is how deep a document may be nested, as Jackson has it.
+const maxDepth = 1000
+
+func checkJSON(fields []Field, o Options) error {
+	if o.bool("fail-on-missing-field") && o.bool("ignore-parse-errors") {
+		return errors.New("json.fail-on-missing-field and json.ignore-parse-errors can't both be true")
+	}
+	for _, f := range fields {
+		if f.Type.Interval() || f.Type.Kind == expr.Map && f.Type.Key.Kind != expr.String {
+			return fmt.Errorf("json can't hold %s %s", f.Name, f.Type)
+		}
+	}
+	return nil
+}
+
+// jsonDecoder decodes one object into columns. It is not for concurrent use.
+type jsonDecoder struct {
+	fields  []Field
+	index   map[string]int
+	missing bool // fail-on-missing-field
+	ignore  bool // ignore-parse-errors
+	iso     bool
+
+	// order is what came at each place of the last document: most documents of a topic have their
+	// fields in the same order.
+	order []guess
+	seen  []bool
+	vals  []span
+
+	data  []byte
+	at    int
+	depth int
+
+	dropped Dropped
+}
+
+// Dropped implements Dropper.
+func (d *jsonDecoder) Dropped() *Dropped { return &d.dropped }
+
+// guess is a field that is expected at a place, -1 for one that nobody wants.
+type guess struct {
+	text  string // "name": as it stands in most documents; "" where the name has escapes
+	name  string
+	field int
+}
+
+// span is where the value of a field lies in the document.
+type span struct{ from, to int }
+
+func newJSONDecoder(fields []Field, o Options) *jsonDecoder {
+	d := &jsonDecoder{
+		fields: fields, index: make(map[string]int), missing: o.bool("fail-on-missing-field"), ignore: o.bool("ignore-parse-errors"),
+		iso: o["timestamp-format.standard"] == "ISO-8601", seen: make([]bool, len(fields)), vals: make([]span, len(fields)),
+	}
+	for i, f := range fields {
+		d.index[f.Name] = i
+	}
+	return d
+}
+
+// Decode implements Decoder.
+func (d *jsonDecoder) Decode(data []byte, cols []*expr.Column) error {
+	if err := d.scan(data); err != nil {
+		if d.ignore {
+			d.dropped.Records++
+			return ErrSkip
+		}
+		return err
+	}
+	for i, c := range cols {
+		if c == nil {
+			continue
+		}
+		if err := d.field(i, c); err != nil {
+			if d.ignore {
+				c.AddNull()
+				d.dropped.Values++
+				continue
+			}
+			for _, done := range cols[:i] {
+				if done != nil {
+					done.Truncate(done.Len() - 1)
+				}
+			}
+			return fmt.Errorf("field %s: %w", d.fields[i].Name, err)
+		}
+	}
+	return nil
+}
+
+// field appends the value of a field.
+func (d *jsonDecoder) field(i int, c *expr.Column) error {
+	if !d.seen[i] {
+		if d.missing {
+			return errors.New("is missing")
+		}
+		c.AddNull()
+		return nil
+	}
+	v := d.vals[i]
+	return d.value(d.data[v.from:v.to], c)
+}
+
+// byteOrderMark is what some write in front of UTF-8.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// scan finds the fields of a document, and that it is one.
+func (d *jsonDecoder) scan(data []byte) error {
+	d.start(data)
+	clear(d.seen)
+	if d.at == len(data) || data[d.at] != '{' {
+		return d.unexpected("an object")
+	}
+	d.at++
+	d.space()
+	if d.at < len(data) && data[d.at] == '}' {
+		d.at++
+		return d.end()
+	}
+	for place := 0; ; place++ {
+		field, err := d.key(place)
+		if err != nil {
+			return err
+		}
+		d.space()
+		from := d.at
+		if err := d.skip(); err != nil {
+			return err
+		}
+		if field >= 0 {
+			d.seen[field], d.vals[field] = true, span{from, d.at}
+		}
+		d.space()
+		switch {
+		case d.at == len(data):
+			return d.unexpected("a comma or }")
+		case data[d.at] == ',':
+			d.at++
+			d.space()
+		case data[d.at] == '}':
+			d.at++
+			return d.end()
+		default:
+			return d.unexpected("a comma or }")
+		}
+	}
+}
+
+// start goes to the first byte of a document.
+func (d *jsonDecoder) start(data []byte) {
+	d.data, d.at, d.depth = data, 0, 0
+	d.space()
+	if bytes.HasPrefix(data, byteOrderMark) {
+		d.at = len(byteOrderMark)
+		d.space()
+	}
+}
+
+// end finds out whether anything follows the document. With ignore-parse-errors that is left out,
+// as Flink does always.
+func (d *jsonDecoder) end() error {
+	d.space()
+	if d.at == len(d.data) {
+		return nil
+	}
+	if d.ignore {
+		d.dropped.Records++
+		return nil
+	}
+	return d.unexpected("the end")
+}
+
+// Split implements Splitter: an array of objects has a row for each.
+func (d *jsonDecoder) Split(data []byte) (rows [][]byte, ok bool, err error) {
+	if len(data) > 0 && data[0] == '{' {
+		return nil, false, nil
+	}
+	d.start(data)
+	if d.at == len(data) || data[d.at] != '[' {
+		return nil, false, nil
+	}
+	rows, err = d.elements()
+	if err != nil && d.ignore {
+		d.dropped.Records++
+		err = nil
+	}
+	return rows, true, err
+}
+
+// elements passes an array of objects, and what is behind it, and returns those that came before an
+// error.
+func (d *jsonDecoder) elements() (rows [][]byte, err error) {
+	d.at++
+	d.space()
+	if d.at < len(d.data) && d.data[d.at] == ']' {
+		d.at++
+		return nil, d.end()
+	}
+	for {
+		if d.at == len(d.data) || d.data[d.at] != '{' {
+			return rows, d.unexpected("an object")
+		}
+		from := d.at
+		if err := d.skip(); err != nil {
+			return rows, err
+		}
+		rows = append(rows, d.data[from:d.at:d.at])
+		d.space()
+		switch {
+		case d.at < len(d.data) && d.data[d.at] == ',':
+			d.at++
+			d.space()
+		case d.at < len(d.data) && d.data[d.at] == ']':
+			d.at++
+			return rows, d.end()
+		default:
+			return rows, d.unexpected("a comma or ]")
+		}
+	}
+}
+
+// key passes the name of a field and the colon behind it, and finds the field.
+func (d *jsonDecoder) key(place int) (field int, err error) {
+	if place < len(d.order) {
+		g := &d.order[place]
+		if rest := d.data[d.at:]; g.text != "" && len(rest) >= len(g.text) && string(rest[:len(g.text)]) == g.text {
+			d.at += len(g.text)
+			return g.field, nil
+		}
+	}
+	name, err := d.name()
+	if err != nil {
+		return 0, err
+	}
+	field = d.lookup(name, place)
+	d.space()
+	if d.at == len(d.data) || d.data[d.at] != ':' {
+		return 0, d.unexpected("a colon")
+	}
+	d.at++
+	return field, nil
+}
+
+// name reads the name of a field. It may point into the document.
+func (d *jsonDecoder) name() ([]byte, error) {
+	if d.at == len(d.data) || d.data[d.at] != '"' {
+		return nil, d.unexpected("the name of a field in quotes")
+	}
+	from := d.at
+	escaped, err := d.text()
+	if err != nil {
+		return nil, err
+	}
+	raw := d.data[from+1 : d.at-1]
+	if !escaped {
+		return raw, nil
+	}
+	return unescape(nil, raw), nil
+}
+
+// lookup finds the field of a name: the one that stood at this place last time, or through the
+// index.
+func (d *jsonDecoder) lookup(name []byte, place int) int {
+	if place < len(d.order) && d.order[place].name == string(name) {
+		return d.order[place].field
+	}
+	field, ok := d.index[string(name)]
+	if !ok {
+		field = -1
+	}
+	g := guess{name: string(name), field: field}
+	if text := appendText(nil, g.name); len(text) == len(name)+len(`""`) {
+		g.text = string(append(text, ':'))
+	}
+	switch {
+	case place < len(d.order):
+		d.order[place] = g
+	case place == len(d.order) && place < 1000:
+		d.order = append(d.order, g)
+	}
+	return field
+}
+
+func (d *jsonDecoder) unexpected(wanted string) error {
+	if d.at >= len(d.data) {
+		return fmt.Errorf("no JSON: found the end at byte %d, wanted %s", d.at, wanted)
+	}
+	r, _ := utf8.DecodeRune(d.data[d.at:])
+	return fmt.Errorf("no JSON: found %q at byte %d, wanted %s", r, d.at, wanted)
+}
+
+// space passes white space. Most documents have none, so that the look for it is inlined.
+func (d *jsonDecoder) space() {
+	if d.at < len(d.data) && d.data[d.at] <= ' ' {
+		d.spaces()
+	}
+}
+
+func (d *jsonDecoder) spaces() {
+	for d.at < len(d.data) {
+		switch d.data[d.at] {
+		case ' ', '\t', '\n', '\r':
+			d.at++
+		default:
+			return
+		}
+	}
+}
+
+// skip passes one value.
+func (d *jsonDecoder) skip() error {
+	if d.at == len(d.data) {
+		return d.unexpected("a value")
+	}
+	switch c := d.data[d.at]; {
+	case c == '"':
+		_, err := d.text()
+		return err
+	case c == '{' || c == '[':
+		return d.nested(c)
+	case c == '-' || c >= '0' && c <= '9':
+		return d.number()
+	case c == 't':
+		return d.word("true")
+	case c == 'f':
+		return d.word("false")
+	case c == 'n':
+		return d.word("null")
+	}
+	return d.unexpected("a value")
+}
+
+func (d *jsonDecoder) word(w string) error {
+	if len(d.data)-d.at < len(w) || string(d.data[d.at:d.at+len(w)]) != w {
+		return d.unexpected("a value")
+	}
+	d.at += len(w)
+	return nil
+}
+
+// plain are the bytes that stand for themselves in a text and are ASCII.
+var plain = func() (t [256]bool) {
+	for c := 0x20; c < 0x80; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
+// special returns how many of eight bytes, the first in the lowest bits, are plain before the first
+// that isn't.
+//
+// A byte of x-each(0x20) borrows, and so has its highest bit set, where that of x is below 0x20; x
+// XOR a character is 0 where x is that character, and 0 is what each(1) borrows from. A borrow can
+// touch bytes behind the first that it marks, but not before.
+func special(x uint64) int {
+	quote, slash := x^each('"'), x^each('\\')
+	found := (x | (x - each(0x20)) | (quote-each(1))&^quote | (slash-each(1))&^slash) & each(0x80)
+	return bits.TrailingZeros64(found) / 8
+}
+
+// each repeats a byte eight times.
+func each(c byte) uint64 { return uint64(c) * 0x0101_0101_0101_0101 }
+
+// text passes a text in quotes, and tells whether it has escapes.
+func (d *jsonDecoder) text() (escaped bool, err error) {
+	data, at := d.data, d.at+1
+	for {
+		for at+8 <= len(data) {
+			n := special(binary.LittleEndian.Uint64(data[at:]))
+			at += n
+			if n < 8 {
+				break
+			}
+		}
+		for at < len(data) && plain[data[at]] {
+			at++
+		}
+		d.at = at
+		if at == len(data) {
+			return false, d.unexpected(`the closing "`)
+		}
+		switch c := data[at]; {
+		case c == '"':
+			d.at++
+			return escaped, nil
+		case c == '\\':
+			escaped = true
+			n := escapeLength(data[at:])
+			if n == 0 {
+				return false, d.unexpected("an escape such as \\n or \\u00e9")
+			}
+			at += n
+		case c < 0x20:
+			at++ // a control character that is not escaped: no JSON, but Flink takes it
+		default:
+			r, n := utf8.DecodeRune(data[at:])
+			if r == utf8.RuneError && n == 1 {
+				return false, fmt.Errorf("no JSON: byte %d is not UTF-8", at)
+			}
+			at += n
+		}
+	}
+}
+
+// escapeLength is the length of the escape at the front; 0 for none.
+func escapeLength(b []byte) int {
+	if len(b) < 2 {
+		return 0
+	}
+	switch b[1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return 2
+	case 'u':
+		if len(b) >= 6 && hex4(b[2:6]) >= 0 {
+			return 6
+		}
+	}
+	return 0
+}
+
+func hex4(b []byte) rune {
+	var r rune
+	for _, c := range b {
+		switch {
+		case c >= '0' && c <= '9':
+			r = r<<4 | rune(c-'0')
+		case c|0x20 >= 'a' && c|0x20 <= 'f':
+			r = r<<4 | rune(c|0x20-'a'+10)
+		default:
+			return -1
+		}
+	}
+	return r
+}
+
+func (d *jsonDecoder) digits() bool {
+	from := d.at
+	for d.at < len(d.data) && d.data[d.at] >= '0' && d.data[d.at] <= '9' {
+		d.at++
+	}
+	return d.at > from
+}
+
+func (d *jsonDecoder) number() error {
+	if d.data[d.at] == '-' {
+		d.at++
+	}
+	first := d.at
+	if !d.digits() {
+		return d.unexpected("a digit")
+	}
+	if d.data[first] == '0' && d.at > first+1 {
+		d.at = first + 1
+		return d.unexpected("no digit behind a leading 0")
+	}
+	if d.at < len(d.data) && d.data[d.at] == '.' {
+		d.at++
+		if !d.digits() {
+			return d.unexpected("a digit")
+		}
+	}
+	if d.at < len(d.data) && d.data[d.at]|0x20 == 'e' {
+		d.at++
+		if d.at < len(d.data) && (d.data[d.at] == '+' || d.data[d.at] == '-') {
+			d.at++
+		}
+		if !d.digits() {
+			return d.unexpected("a digit")
+		}
+	}
+	return nil
+}
+
+// nested passes an object or array.
+func (d *jsonDecoder) nested(open byte) error {
+	if d.depth++; d.depth > maxDepth {
+		return fmt.Errorf("no JSON that is accepted: nested deeper than %d", maxDepth)
+	}
+	defer func() { d.depth-- }()
+	closing := open + 2 // ] and } come two behind [ and {
+	d.at++
+	d.space()
+	if d.at < len(d.data) && d.data[d.at] == closing {
+		d.at++
+		return nil
+	}
+	for {
+		if open == '{' {
+			if d.at == len(d.data) || d.data[d.at] != '"' {
+				return d.unexpected("the name of a field in quotes")
+			}
+			if _, err := d.text(); err != nil {
+				return err
+			}
+			d.space()
+			if d.at == len(d.data) || d.data[d.at] != ':' {
+				return d.unexpected("a colon")
+			}
+			d.at++
+			d.space()
+		}
+		if err := d.skip(); err != nil {
+			return err
+		}
+		d.space()
+		switch {
+		case d.at < len(d.data) && d.data[d.at] == ',':
+			d.at++
+			d.space()
+		case d.at < len(d.data) && d.data[d.at] == closing:
+			d.at++
+			return nil
+		default:
+			return d.unexpected("a comma or " + string(closing))
+		}
+	}
+}
+
+// unescape appends a text without its escapes. Half of a surrogate pair becomes the replacement
+// character.
+func unescape(dst, raw []byte) []byte {
+	for i := 0; i < len(raw); {
+		c := raw[i]
+		if c != '\\' {
+			dst = append(dst, c)
+			i++
+			continue
+		}
+		i += 2
+		switch raw[i-1] {
+		case 'b':
+			dst = append(dst, '\b')
+		case 'f':
+			dst = append(dst, '\f')
+		case 'n':
+			dst = append(dst, '\n')
+		case 'r':
+			dst = append(dst, '\r')
+		case 't':
+			dst = append(dst, '\t')
+		case 'u':
+			r := hex4(raw[i : i+4])
+			i += 4
+			if r >= 0xd800 && r < 0xdc00 && i+6 <= len(raw) && raw[i] == '\\' && raw[i+1] == 'u' {
+				if low := hex4(raw[i+2 : i+6]); low >= 0xdc00 && low < 0xe000 {
+					r = 0x10000 + (r-0xd800)<<10 + (low - 0xdc00)
+					i += 6
+				}
+			}
+			dst = utf8.AppendRune(dst, r)
+		default:
+			dst = append(dst, raw[i-1])
+		}
+	}
+	return dst
+}
+
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -1,0 +1,250 @@
+package format
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/registry"
+)
+
+// schemaDecoder decodes JSON that has the id of a JSON Schema in front. The documents are what the
+// columns make of them, as with json; the schema tells before whether a column can have a value at
+// all. It is not for concurrent use.
+type schemaDecoder struct {
+	programs[*jsonschema.Schema]
+	fields   []Field
+	json     *jsonDecoder
+	validate bool
+}
+
+func newSchemaDecoder(fields []Field, o Options, s *Schemas) (Decoder, error) {
+	d := &schemaDecoder{fields: fields, json: newJSONDecoder(fields, o), validate: o.bool("validate")}
+	d.programs = newPrograms(s, o, d.compile)
+	return d, nil
+}
+
+// Dropped implements Dropper.
+func (d *schemaDecoder) Dropped() *Dropped { return d.json.Dropped() }
+
+// Decode implements Decoder.
+func (d *schemaDecoder) Decode(data []byte, cols []*expr.Column) error {
+	schema, data, err := d.program(data)
+	if err != nil {
+		return err
+	}
+	if d.validate {
+		if err := validate(schema, data); err != nil {
+			return fmt.Errorf("schema %d: %w", d.last, err)
+		}
+	}
+	return d.json.Decode(data, cols)
+}
+
+func validate(schema *jsonschema.Schema, document []byte) error {
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(document))
+	if err != nil {
+		return err
+	}
+	return schema.Validate(v)
+}
+
+// compile refuses a schema whose documents never have what a column takes.
+func (d *schemaDecoder) compile(s *registry.Schema) (*jsonschema.Schema, error) {
+	if s.Type != registry.JSON {
+		return nil, fmt.Errorf("it is a schema of type %s, and the format is json-schema-confluent", s.Type)
+	}
+	schema, err := s.CompileJSON()
+	if err != nil {
+		return nil, err
+	}
+	root := referred(schema)
+	if types := typesOf(root); types != nil && !slices.Contains(types, "object") {
+		return nil, fmt.Errorf("its documents are %v, wanted object", types)
+	}
+	for _, f := range d.fields {
+		property := root.Properties[f.Name]
+		if property == nil {
+			if f.Type.NotNull && slices.Contains(typesOf(root), "object") && root.AdditionalProperties == false {
+				return nil, fmt.Errorf("field %s is missing, and is NOT NULL", f.Name)
+			}
+			continue
+		}
+		if types := typesOf(referred(property)); !jsonFits(types, f.Type) {
+			return nil, fmt.Errorf("field %s: found %v, wanted %s", f.Name, types, f.Type.Nullable(true))
+		}
+	}
+	return schema, nil
+}
+
+// jsonFits reports whether a value of one of these types can be a column's.
+func jsonFits(types []string, column expr.Type) bool {
+	accepted := jsonTypes[column.Kind]
+	if types == nil || accepted == nil || len(types) == 1 && types[0] == "null" && !column.NotNull {
+		return true
+	}
+	return slices.ContainsFunc(types, func(t string) bool { return slices.Contains(accepted, t) })
+}
+
+// jsonTypes are the types of JSON Schema of which a column can have values, as the json format
+// takes them. STRING takes all.
+var jsonTypes = map[expr.Kind][]string{
+	expr.Boolean: {"boolean", "string"}, expr.TinyInt: {"integer", "number", "string"}, expr.SmallInt: {"integer", "number", "string"},
+	expr.Int: {"integer", "number", "string"}, expr.BigInt: {"integer", "number", "string"}, expr.Float: {"integer", "number", "string"},
+	expr.Double: {"integer", "number", "string"}, expr.Decimal: {"integer", "number", "string"}, expr.Bytes: {"string"}, expr.Date: {"string"},
+	expr.Time: {"string"}, expr.Timestamp: {"string"}, expr.TimestampLTZ: {"string"}, expr.Array: {"array"}, expr.Map: {"object"}, expr.Row: {"object"},
+}
+
+func referred(s *jsonschema.Schema) *jsonschema.Schema {
+	for range 100 {
+		if s.Ref == nil {
+			break
+		}
+		s = s.Ref
+	}
+	return s
+}
+
+// typesOf are the types that a schema names; nil where it names none.
+func typesOf(s *jsonschema.Schema) []string {
+	if s.Types == nil || s.Types.IsEmpty() {
+		return nil
+	}
+	return s.Types.ToStrings()
+}
+
+// schemaEncoder writes JSON with the id of its schema in front.
+type schemaEncoder struct {
+	id       int
+	json     *jsonEncoder
+	validate *jsonschema.Schema // nil where documents are not validated
+}
+
+func newSchemaEncoder(fields []Field, o Options, s *Schemas) (Encoder, error) {
+	id, ok := s.writer(o.Registry(), o.Subject())
+	if !ok {
+		return nil, fmt.Errorf("no schema of subject %s is registered yet", o.Subject())
+	}
+	e := &schemaEncoder{id: id, json: newJSONEncoder(fields, o)}
+	if !o.bool("validate") {
+		return e, nil
+	}
+	schema, err := jsonSchema(fields, o)
+	if err == nil {
+		e.validate, err = schema.CompileJSON()
+	}
+	return e, err
+}
+
+// Dropped implements Dropper.
+func (e *schemaEncoder) Dropped() *Dropped { return e.json.Dropped() }
+
+// Encode implements Encoder.
+func (e *schemaEncoder) Encode(dst []byte, cols []*expr.Column, row int) ([]byte, error) {
+	from := len(dst) + registry.HeaderSize
+	dst, err := e.json.Encode(registry.AppendHeader(dst, e.id), cols, row)
+	if err == nil && e.validate != nil {
+		err = validate(e.validate, dst[from:])
+	}
+	return dst, err
+}
+
+func jsonSchema(fields []Field, o Options) (registry.Schema, error) {
+	s := registry.Schema{Type: registry.JSON, Text: o["schema"]}
+	if s.Text == "" {
+		s.Text = jsonSchemaOf(fields)
+	}
+	return s, nil
+}
+
+// jsonSchemaOf is the schema of columns. It is closed (additionalProperties is false): registries
+// take a column that is added to an open one for incompatible, since documents could have had
+// anything under its name before.
+func jsonSchemaOf(fields []Field) string {
+	var b bytes.Buffer
+	b.WriteString(`{"$schema":"http://json-schema.org/draft-07/schema#","title":"Record",`)
+	writeJSONObject(&b, columnFields(fields), false)
+	b.WriteByte('}')
+	return b.String()
+}
+
+// jsonSchemaTypes are the types of columns that hold no others.
+var jsonSchemaTypes = map[expr.Kind]string{
+	expr.Boolean: "boolean", expr.TinyInt: "integer", expr.SmallInt: "integer", expr.Int: "integer", expr.BigInt: "integer", expr.Float: "number",
+	expr.Double: "number", expr.Decimal: "number", expr.Array: "array", expr.Map: "object", expr.Row: "object",
+}
+
+func writeJSONType(b *bytes.Buffer, name string, null bool) {
+	if null {
+		fmt.Fprintf(b, `"type":["%s","null"]`, name)
+		return
+	}
+	fmt.Fprintf(b, `"type":"%s"`, name)
+}
+
+func writeJSONObject(b *bytes.Buffer, fields []expr.Field, null bool) {
+	writeJSONType(b, "object", null)
+	b.WriteString(`,"additionalProperties":false,"properties":{`)
+	required := []string{}
+	for i, f := range fields {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.Write(append(appendText(nil, f.Name), ':'))
+		writeJSONSchema(b, f.Type)
+		if f.Type.NotNull {
+			required = append(required, f.Name)
+		}
+	}
+	b.WriteByte('}')
+	if len(required) > 0 {
+		names, _ := json.Marshal(required) // texts always marshal
+		fmt.Fprintf(b, `,"required":%s`, names)
+	}
+}
+
+func writeJSONSchema(b *bytes.Buffer, t expr.Type) {
+	b.WriteByte('{')
+	defer b.WriteByte('}')
+	if t.Kind == expr.Row {
+		writeJSONObject(b, t.Fields, !t.NotNull)
+		return
+	}
+	name := jsonSchemaTypes[t.Kind]
+	if name == "" {
+		name = "string"
+	}
+	writeJSONType(b, name, !t.NotNull)
+	switch t.Kind {
+	case expr.Bytes:
+		b.WriteString(`,"contentEncoding":"base64"`)
+	case expr.Date:
+		b.WriteString(`,"format":"date"`)
+	case expr.Array:
+		b.WriteString(`,"items":`)
+		writeJSONSchema(b, *t.Elem)
+	case expr.Map:
+		b.WriteString(`,"additionalProperties":`)
+		writeJSONSchema(b, *t.Elem)
+	}
+}
+
+// checkSchemaJSON finds out whether the columns can be JSON, and fit the schema where one is given.
+func checkSchemaJSON(fields []Field, o Options) error {
+	if err := checkRegistry(o); err != nil {
+		return err
+	}
+	if err := checkJSON(fields, o); err != nil {
+		return err
+	}
+	schema, err := jsonSchema(fields, o)
+	if err != nil {
+		return err
+	}
+	_, err = (&schemaDecoder{fields: fields}).compile(&schema)
+	return err
+}

@@ -1,0 +1,515 @@
+package format
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/big"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+
+	"weir.example/weir/internal/expr"
+)
+
+func decoder(t testing.TB, o Options, fields ...Field) (Decoder, []*expr.Column) {
+	t.Helper()
+	d, err := NewDecoder("json", fields, o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cols := make([]*expr.Column, len(fields))
+	for i, f := range fields {
+		cols[i] = &expr.Column{Type: f.Type}
+	}
+	return d, cols
+}
+
+var (
+	iso   = Options{"timestamp-format.standard": "ISO-8601"}
+	array = expr.Type{Kind: expr.Array, Elem: &expr.Type{Kind: expr.Int}}
+	dict  = expr.Type{Kind: expr.Map, Key: &expr.Type{Kind: expr.String}, Elem: &expr.Type{Kind: expr.Double}}
+	row   = expr.Type{Kind: expr.Row, Fields: []expr.Field{{Name: "x", Type: expr.Of(expr.Int)}, {Name: "y", Type: expr.Of(expr.String)}}}
+)
+
+// Each value of a field v as its type has it, or the error.
+func TestDecodeValues(t *testing.T) {
+	for _, c := range []struct {
+		t    expr.Type
+		json string
+		want string // as an SQL literal, or what the error contains
+		o    Options
+	}{
+		{expr.Of(expr.Int), `7`, "7", nil},
+		{expr.Of(expr.Int), `" 7 "`, "7", nil},
+		{expr.Of(expr.Int), `7.9`, "7", nil},
+		{expr.Of(expr.Int), `2147483648`, "field v: found 2147483648, wanted INT", nil},
+		{expr.Of(expr.TinyInt), `-129`, "wanted TINYINT", nil},
+		{expr.Of(expr.BigInt), `9223372036854775807`, "9223372036854775807", nil},
+		{expr.Of(expr.BigInt), `9223372036854775808`, "wanted BIGINT", nil},
+		{expr.Of(expr.Int), `true`, "found true, wanted INT", nil},
+		{expr.Of(expr.Int), `"x"`, `found "x", wanted INT`, nil},
+		{expr.Of(expr.Int), `null`, "NULL", nil},
+		{expr.Of(expr.Double), `1e3`, "1000.0", nil},
+		{expr.Of(expr.Double), `"2.5"`, "2.5", nil},
+		{expr.Of(expr.Double), `"Infinity"`, "Infinity", nil},
+		{expr.Of(expr.Double), `[1]`, "found [1], wanted DOUBLE", nil},
+		{expr.Of(expr.Boolean), `true`, "TRUE", nil},
+		{expr.Of(expr.Boolean), `"TRUE"`, "TRUE", nil},
+		{expr.Of(expr.Boolean), `1`, "FALSE", nil},
+		{expr.Of(expr.Boolean), `[1]`, "wanted BOOLEAN", nil},
+		{expr.Of(expr.String), `"a\"\u00e9\ud83d\ude00\n"`, "'a\"é😀\n'", nil},
+		{expr.Of(expr.String), `{"a": [1, 2]}`, `'{"a":[1,2]}'`, nil},
+		{expr.Of(expr.String), `12`, "'12'", nil},
+		{expr.Type{Kind: expr.String, Length: 2}, `"äöü"`, "'äöü'", nil}, // an INSERT cuts, not a source,
+		{expr.Of(expr.Bytes), `"AAE="`, "x'0001'", nil},
+		{expr.Of(expr.Bytes), `"%"`, "in base64", nil},
+		{expr.OfDecimal(5, 2), `1.005`, "1.01", nil},
+		{expr.OfDecimal(5, 2), `"12.3"`, "12.30", nil},
+		{expr.OfDecimal(5, 2), `1234.5`, "wanted DECIMAL(5, 2)", nil},
+		{expr.Of(expr.Date), `"2026-02-28"`, "DATE '2026-02-28'", nil},
+		{expr.Of(expr.Date), `"2026-02-30"`, "is no date", nil},
+		{expr.OfTime(expr.Timestamp, 3), `"2026-01-31 12:00:00.1239"`, "TIMESTAMP '2026-01-31 12:00:00.123'", nil},
+		{expr.OfTime(expr.Timestamp, 3), `"2026-01-31T12:00:00"`, "such as \"2026-01-31 12:00:00.123\" (json.timestamp-format.standard is SQL)", nil},
+		{expr.OfTime(expr.Timestamp, 3), `"2026-01-31T12:00:00"`, "TIMESTAMP '2026-01-31 12:00:00'", iso},
+		{expr.OfTime(expr.Timestamp, 3), `"2026-01-31T12:00:00Z"`, "wanted TIMESTAMP(3) such as", iso},
+		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T12:00:00.5Z"`, "TIMESTAMP '2026-01-31 12:00:00.5'", iso},
+		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T12:00:00"`, "wanted TIMESTAMP_LTZ(3) such as \"2026-01-31T12:00:00.123Z\"", iso},
+		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T12:00Z"`, "TIMESTAMP '2026-01-31 12:00:00'", iso},
+		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T13:00:00+01:00"`, "TIMESTAMP '2026-01-31 12:00:00'", iso},
+		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T12:0:00Z"`, "wanted TIMESTAMP_LTZ(3)", iso},
+		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-1-31T12:00:00Z"`, "wanted TIMESTAMP_LTZ(3)", iso},
+		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T12Z"`, "wanted TIMESTAMP_LTZ(3)", iso},
+		{expr.Of(expr.Date), `"2026-1-31"`, "wanted a DATE", nil},
+		{expr.Of(expr.Time), `"1:2:3"`, "wanted a TIME", nil},
+		{expr.OfTime(expr.TimestampLTZ, 3), `1700000000000`, "wanted TIMESTAMP_LTZ(3)", iso},
+		{expr.OfTime(expr.Timestamp, 3), `"1969-12-31 23:59:59.999"`, "TIMESTAMP '1969-12-31 23:59:59.999'", nil},
+		{expr.OfTime(expr.Timestamp, 3), `"2024-02-29 00:00:00"`, "TIMESTAMP '2024-02-29 00:00:00'", nil},
+		{array, `[1, null, "3"]`, "ARRAY[1, NULL, 3]", nil},
+		{array, `[1, "x"]`, "element 1: found \"x\", wanted INT", nil},
+		{array, `{}`, "wanted ARRAY<INT>", nil},
+		{row, `{"y": "z", "x": 1, "other": []}`, "ROW(1, 'z')", nil},
+		{row, `{"x": true}`, "x: found true, wanted INT", nil},
+		{expr.Of(expr.Int), `"x"`, "NULL", Options{"ignore-parse-errors": "true"}},
+	} {
+		d, cols := decoder(t, c.o, Field{"first", expr.Of(expr.Int)}, Field{"v", c.t})
+		err := d.Decode([]byte(`{"first": 1, "v": `+c.json+`}`), cols)
+		got := ""
+		if err != nil {
+			got = err.Error()
+			if cols[0].Len() != 0 || cols[1].Len() != 0 {
+				t.Errorf("%s as %s: the error leaves values behind", c.json, c.t)
+			}
+		} else {
+			got = expr.Format(cols[1].Value(0), c.t)
+		}
+		if got != c.want && (err == nil || !strings.Contains(got, c.want)) {
+			t.Errorf("%s as %s is %q, want %q", c.json, c.t, got, c.want)
+		}
+	}
+}
+
+func TestDecodeDocuments(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"a":1,"b":"x"}`:                       "",
+		` { "b" : "x" , "a" : 1 } `:             "",
+		`{"a":0,"b":"x","a":1}`:                 "", // the last one counts
+		`{"\u0061":1,"b":"x"}`:                  "",
+		`{"z":{"q":[1,{"a":2}]},"a":1,"b":"x"}`: "",
+		``:                                      "found the end at byte 0, wanted an object",
+		`[]`:                                    "found '[' at byte 0, wanted an object",
+		`{"a":1,"b":"x"`:                        "found the end",
+		`{"a":1,"b":"x"} x`:                     "found 'x' at byte 16, wanted the end",
+		`{"a":1,}`:                              "wanted the name of a field",
+		`{"a":01}`:                              "no digit behind a leading 0",
+		`{"a":1.}`:                              "wanted a digit",
+		`{"a":tru}`:                             "wanted a value",
+		"{\"a\":1,\"b\":\"\xff\"}":              "is not UTF-8",
+		`{"b":"\x"}`:                            "wanted an escape",
+		`{"a":` + strings.Repeat("[", 1001) + `}`:                                         "nested deeper than 1000",
+		`{"a":1,"b":"x","z":` + strings.Repeat("[", 900) + strings.Repeat("]", 900) + `}`: "",
+	} {
+		d, cols := decoder(t, nil, Field{"a", expr.Of(expr.Int)}, Field{"b", expr.Of(expr.String)})
+		err := d.Decode([]byte(text), cols)
+		if want == "" && err == nil && cols[0].Value(0) == int64(1) && cols[1].Value(0) == "x" {
+			continue
+		}
+		if want == "" || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.60s: %v, want %q", text, err, want)
+		}
+	}
+	d, cols := decoder(t, Options{"fail-on-missing-field": "true"}, Field{"a", expr.Of(expr.Int)}, Field{"b", expr.Of(expr.String)})
+	if err := d.Decode([]byte(`{"a":1}`), cols); err == nil || err.Error() != "field b: is missing" {
+		t.Errorf("a missing field: %v", err)
+	}
+	d, cols = decoder(t, Options{"ignore-parse-errors": "true"}, Field{"a", expr.Of(expr.Int)})
+	if err := d.Decode([]byte(`{`), cols); err != ErrSkip { //nolint:errorlint // returned as it is
+		t.Errorf("a broken document: %v", err)
+	}
+}
+
+// Control characters that are not escaped are taken as they are, as Flink does.
+func TestDecodeControlCharacters(t *testing.T) {
+	d, cols := decoder(t, nil, Field{"a", expr.Of(expr.String)}, Field{"b", expr.Of(expr.String)}, Field{"o", expr.Of(expr.String)})
+	if err := d.Decode([]byte("{\"z\x02\":0,\"a\":\"x\x00y\nz\",\"b\":\"0123456789\\n\x1f\",\"o\": {\"q\\\"\": [\"\x01 \", 2]}}"), cols); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"x\x00y\nz", "0123456789\n\x1f", `{"q\"":["\u0001 ",2]}`}
+	for i, w := range want {
+		if got := cols[i].Value(0); got != w {
+			t.Errorf("column %d is %q, want %q", i, got, w)
+		}
+	}
+}
+
+func TestSplit(t *testing.T) {
+	for _, c := range []struct {
+		document string
+		rows     []string // nil: it is the document of one row
+		strict   string   // error without ignore-parse-errors
+		dropped  int64    // records with it
+	}{
+		{`{"a":1}`, nil, "", 0},
+		{`  {"a":1}`, nil, "", 0},
+		{`5`, nil, "", 0},
+		{``, nil, "", 0},
+		{`[]`, []string{}, "", 0},
+		{" [ {\"a\":1} ,\n{\"a\":[2]}]\n", []string{`{"a":1}`, `{"a":[2]}`}, "", 0},
+		{"\xef\xbb\xbf[{}]", []string{`{}`}, "", 0},
+		{`[{"a":1},5]`, []string{`{"a":1}`}, "found '5' at byte 9, wanted an object", 1},
+		{`[{"a":1},null,{}]`, []string{`{"a":1}`}, "wanted an object", 1},
+		{`[{"a":1},`, []string{`{"a":1}`}, "found the end", 1},
+		{`[{"a":1}`, []string{`{"a":1}`}, "wanted a comma or ]", 1},
+		{`[{"a":1},{"a":`, []string{`{"a":1}`}, "found the end", 1},
+		{`[{"a":1}] x`, []string{`{"a":1}`}, "wanted the end", 1},
+		{`[`, []string{}, "found the end", 1},
+		{`[[{}]]`, []string{}, "wanted an object", 1},
+	} {
+		for _, ignore := range []string{"false", "true"} {
+			d := newJSONDecoder([]Field{{"a", expr.Of(expr.Int)}}, Options{"ignore-parse-errors": ignore})
+			rows, ok, err := d.Split([]byte(c.document))
+			if ok != (c.rows != nil) {
+				t.Errorf("%s: several rows is %t", c.document, ok)
+			}
+			if ignore == "false" && c.strict != "" {
+				if err == nil || !strings.Contains(err.Error(), c.strict) {
+					t.Errorf("%s: %v, want %q", c.document, err, c.strict)
+				}
+				continue
+			}
+			if err != nil || len(rows) != len(c.rows) {
+				t.Errorf("%s: %q %v, want %q", c.document, rows, err, c.rows)
+				continue
+			}
+			for i, row := range rows {
+				if string(row) != c.rows[i] {
+					t.Errorf("%s: row %d is %s", c.document, i, row)
+				}
+			}
+			if got := d.Dropped().Records; ignore == "true" && got != c.dropped {
+				t.Errorf("%s: %d records are dropped, want %d", c.document, got, c.dropped)
+			}
+		}
+	}
+}
+
+// A value that is NULL is no bytes in raw, which are not the same as empty ones.
+func TestRawNull(t *testing.T) {
+	field := Field{"v", expr.Of(expr.String)}
+	d, err := NewDecoder("raw", []Field{field}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := NewEncoder("raw", []Field{field}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range [][]byte{nil, {}, []byte("x")} {
+		c := &expr.Column{Type: field.Type}
+		if err := d.Decode(data, []*expr.Column{c}); err != nil {
+			t.Fatal(err)
+		}
+		if c.Null[0] != (data == nil) {
+			t.Errorf("%q is NULL: %t", data, c.Null[0])
+		}
+		back, err := e.Encode(make([]byte, 0, 8), []*expr.Column{c}, 0)
+		if err != nil || (back == nil) != (data == nil) || string(back) != string(data) {
+			t.Errorf("%q comes back as %q, %v", data, back, err)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for _, c := range []struct {
+		format string
+		fields []Field
+		o      Options
+		want   string
+	}{
+		{"json", nil, Options{"fail-on-mising-field": "true"}, "did you mean fail-on-missing-field?"},
+		{"json", nil, Options{"ignore-parse-errors": "ja"}, "'ja' is neither true nor false"},
+		{"json", nil, Options{"ignore-parse-errors": "true", "fail-on-missing-field": "true"}, "can't both be true"},
+		{"raw", []Field{{"a", row}}, nil, "raw can't hold a ROW"},
+		{"raw", nil, nil, "raw holds one column, not 0"},
+		{"avro", nil, nil, "there is no format avro"},
+	} {
+		if err := Check(c.format, c.fields, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s %v: %v, want %q", c.format, c.o, err, c.want)
+		}
+	}
+}
+
+func TestEncode(t *testing.T) {
+	for _, c := range []struct {
+		t    expr.Type
+		v    any
+		want string
+		o    Options
+	}{
+		{expr.Of(expr.Double), 1.0, `{"v":1.0}`, nil},
+		{expr.Of(expr.Double), 1e7, `{"v":1.0E7}`, nil},
+		{expr.Of(expr.Double), 1.5e-4, `{"v":1.5E-4}`, nil},
+		{expr.Of(expr.Double), math.NaN(), `{"v":"NaN"}`, nil},
+		{expr.Of(expr.Double), math.Inf(-1), `{"v":"-Infinity"}`, nil},
+		{expr.Of(expr.Float), float64(float32(0.1)), `{"v":0.1}`, nil},
+		{expr.Of(expr.String), "a\"\\\n\x01é/", `{"v":"a\"\\\n\u0001é/"}`, nil},
+		{expr.Of(expr.Bytes), "\x00\x01", `{"v":"AAE="}`, nil},
+		{expr.OfDecimal(10, 2), big.NewInt(-105), `{"v":-1.05}`, nil},
+		{expr.OfDecimal(20, 10), big.NewInt(1), `{"v":1E-10}`, nil},
+		{expr.OfDecimal(20, 10), big.NewInt(1), `{"v":0.0000000001}`, Options{"encode.decimal-as-plain-number": "true"}},
+		{expr.OfTime(expr.Timestamp, 3), int64(1769860800_120_000), `{"v":"2026-01-31 12:00:00.12"}`, nil},
+		{expr.OfTime(expr.TimestampLTZ, 3), int64(1769860800_000_000), `{"v":"2026-01-31T12:00:00Z"}`, iso},
+		{expr.Of(expr.Date), int64(0), `{"v":"1970-01-01"}`, nil},
+		{expr.Of(expr.Boolean), true, `{"v":true}`, nil},
+		{expr.Of(expr.Int), nil, `{"v":null}`, nil},
+		{expr.Of(expr.Int), nil, `{}`, Options{"encode.ignore-null-fields": "true"}},
+		{array, []any{int64(1), nil}, `{"v":[1,null]}`, nil},
+		{row, []any{int64(1), "z"}, `{"v":{"x":1,"y":"z"}}`, nil},
+		{dict, &expr.Dict{Keys: []any{"k"}, Values: []any{2.0}}, `{"v":{"k":2.0}}`, nil},
+		{dict, &expr.Dict{Keys: []any{nil}, Values: []any{2.0}}, `{"v":{}}`, Options{"map-null-key.mode": "DROP"}},
+		{dict, &expr.Dict{Keys: []any{nil}, Values: []any{2.0}}, `{"v":{"null":2.0}}`, Options{"map-null-key.mode": "LITERAL"}},
+		{dict, &expr.Dict{Keys: []any{nil, ""}, Values: []any{2.0, nil}}, `{"v":{"n\"":2.0,"":null}}`, Options{"map-null-key.mode": "LITERAL", "map-null-key.literal": `n"`}},
+	} {
+		e, err := NewEncoder("json", []Field{{"v", c.t}}, c.o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		col := &expr.Column{Type: c.t}
+		col.Add(c.v)
+		if got, err := e.Encode(nil, []*expr.Column{col}, 0); err != nil || string(got) != c.want {
+			t.Errorf("%v of %s is %s (%v), want %s", c.v, c.t, got, err, c.want)
+		}
+	}
+}
+
+// What is written is read as what it was.
+func TestRoundTrip(t *testing.T) {
+	fields := []Field{
+		{"b", expr.Of(expr.BigInt)}, {"d", expr.Of(expr.Double)}, {"s", expr.Of(expr.String)}, {"t", expr.OfTime(expr.TimestampLTZ, 3)},
+		{"w", expr.OfTime(expr.Timestamp, 6)}, {"m", expr.OfDecimal(20, 4)}, {"y", expr.Of(expr.Bytes)},
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		const limit = 200_000_000_000_000_000 // µs: years 0 to 9999 and some less
+		values := []any{
+			rapid.Int64().Draw(t, "b"), rapid.Float64().Draw(t, "d"), strings.ToValidUTF8(rapid.String().Draw(t, "s"), "?"),
+			rapid.Int64Range(-60_000_000_000, limit/1000).Draw(t, "t") * 1000, rapid.Int64Range(-60_000_000_000_000_000, limit).Draw(t, "w"),
+			big.NewInt(rapid.Int64().Draw(t, "m")), string(rapid.SliceOf(rapid.Byte()).Draw(t, "y")),
+		}
+		o := Options{"timestamp-format.standard": rapid.SampledFrom([]string{"SQL", "ISO-8601"}).Draw(t, "standard")}
+		e, err := NewEncoder("json", fields, o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := NewDecoder("json", fields, o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var in, out []*expr.Column
+		for i, f := range fields {
+			c := &expr.Column{Type: f.Type}
+			c.Add(values[i])
+			in, out = append(in, c), append(out, &expr.Column{Type: f.Type})
+		}
+		data, err := e.Encode(nil, in, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Decode(data, out); err != nil {
+			t.Fatalf("%s: %v", data, err)
+		}
+		for i := range fields {
+			if a, b := expr.Format(values[i], fields[i].Type), expr.Format(out[i].Value(0), fields[i].Type); a != b {
+				t.Fatalf("%s: %s is %s, was %s", data, fields[i].Name, b, a)
+			}
+		}
+	})
+}
+
+// FuzzDecode takes what encoding/json takes, but for bytes that are not UTF-8 and for depth.
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{`{"a":1,"b":"x\u00e9"}`, `{"a":[1,{"c":null}],"b":-1.5e+3}`, `{}`, `{"a"`, `[]`, `{"a":{}}x`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d, cols := decoder(t, nil, Field{"a", expr.Of(expr.String)}, Field{"b", expr.Of(expr.String)})
+		err := d.Decode(data, cols)
+		if !utf8.Valid(data) || bytes.Count(data, []byte("[")) > 500 || bytes.Count(data, []byte("{")) > 500 {
+			return
+		}
+		var v map[string]any
+		valid := json.Valid(data) && json.Unmarshal(data, &v) == nil && v != nil
+		if (err == nil) != valid {
+			t.Fatalf("%q: %v, encoding/json says %v", data, err, valid)
+		}
+		if s, ok := v["a"].(string); err == nil && ok && cols[0].Value(0) != s {
+			t.Fatalf("%q: a is %q, want %q", data, cols[0].Value(0), s)
+		}
+		// Once more, now that the decoder expects these fields.
+		again := d.Decode(data, cols)
+		if fmt.Sprint(again) != fmt.Sprint(err) {
+			t.Fatalf("%q: %v, and again: %v", data, err, again)
+		}
+		for _, c := range cols {
+			if err == nil && c.Value(0) != c.Value(1) {
+				t.Fatalf("%q: %q, and again: %q", data, c.Value(0), c.Value(1))
+			}
+		}
+	})
+}
+
+// Documents one after another, each with a decoder that expects the fields of the one before.
+func TestDecodeAfterOthers(t *testing.T) {
+	d, cols := decoder(t, nil, Field{"a", expr.Of(expr.Int)}, Field{`b"`, expr.Of(expr.String)})
+	for i, text := range []string{
+		`{"a":1,"b\"":"x"}`, `{"a":1,"b\"":"x"}`, `{ "a" : 1 , "b\"" : "x" }`, `{"b\"":"x","a":1}`, `{"b\"":"x","z":0,"a":1}`, `{"a":1,"b\u0022":"x"}`, `{"a" :1,"b\"":"x","z":1}`,
+	} {
+		if err := d.Decode([]byte(text), cols); err != nil || cols[0].Value(i) != int64(1) || cols[1].Value(i) != "x" {
+			t.Errorf("%s: %v, %v, %v", text, err, cols[0].Value(i), cols[1].Value(i))
+		}
+	}
+	for text, want := range map[string]string{`{"a":1,"b":":"x"}`: "wanted a comma", `{"a":`: "wanted a value", `{"a"`: "wanted a colon", `{"a`: `the closing "`} {
+		if err := d.Decode([]byte(text), cols); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// Eight bytes at once find the same end of what is plain as one by one.
+func TestSpecial(t *testing.T) {
+	for c := range 256 {
+		for at := range 8 {
+			for _, fill := range []byte{'a', ' ', '!', '#', '[', ']', 0x7f} {
+				block := bytes.Repeat([]byte{fill}, 8)
+				block[at] = byte(c)
+				block[7] = min(block[7], '"') // often a second one behind
+				want := slices.IndexFunc(block, func(b byte) bool { return !plain[b] })
+				if want < 0 {
+					want = 8
+				}
+				if got := special(binary.LittleEndian.Uint64(block)); got != want {
+					t.Fatalf("%x: %d, want %d", block, got, want)
+				}
+			}
+		}
+	}
+}
+
+const sample = `{"device_id":"device-000123","ts":"2026-01-01T00:00:01.234Z","temperature":21.53,"humidity":40.2,"battery":88,"seq":12345}`
+
+func sampleFields() []Field {
+	return []Field{{"device_id", expr.Of(expr.String)}, {"ts", expr.OfTime(expr.TimestampLTZ, 3)}, {"temperature", expr.Of(expr.Double)}}
+}
+
+func TestDecodeAllocatesNothing(t *testing.T) {
+	d, cols := decoder(t, iso, sampleFields()...)
+	data := []byte(sample)
+	allocs := testing.AllocsPerRun(100, func() {
+		for _, c := range cols {
+			c.Truncate(0)
+		}
+		if err := d.Decode(data, cols); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocs > 0 {
+		t.Errorf("%v allocations for each record", allocs)
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	d, cols := decoder(b, iso, sampleFields()...)
+	data := []byte(sample)
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		for _, c := range cols {
+			c.Truncate(0)
+		}
+		if err := d.Decode(data, cols); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func TestRaw(t *testing.T) {
+	for _, c := range []struct {
+		t    expr.Type
+		v    any
+		want string
+		o    Options
+	}{
+		{expr.Of(expr.String), "héllo", "héllo", nil},
+		{expr.Of(expr.Bytes), "\x00\xff", "\x00\xff", nil},
+		{expr.Of(expr.Int), int64(-2), "\xff\xff\xff\xfe", nil},
+		{expr.Of(expr.Int), int64(1), "\x01\x00\x00\x00", Options{"endianness": "little-endian"}},
+		{expr.Of(expr.BigInt), int64(258), "\x00\x00\x00\x00\x00\x00\x01\x02", nil},
+		{expr.Of(expr.SmallInt), int64(-1), "\xff\xff", nil},
+		{expr.Of(expr.TinyInt), int64(-1), "\xff", nil},
+		{expr.Of(expr.Boolean), true, "\x01", nil},
+		{expr.Of(expr.Double), 1.0, "\x3f\xf0\x00\x00\x00\x00\x00\x00", nil},
+		{expr.Of(expr.Float), 1.0, "\x3f\x80\x00\x00", nil},
+	} {
+		fields := []Field{{"v", c.t}}
+		e, err := NewEncoder("raw", fields, c.o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := NewDecoder("raw", fields, c.o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, out := &expr.Column{Type: c.t}, &expr.Column{Type: c.t}
+		in.Add(c.v)
+		data, err := e.Encode(nil, []*expr.Column{in}, 0)
+		if err != nil || string(data) != c.want {
+			t.Errorf("%v of %s is %q (%v), want %q", c.v, c.t, data, err, c.want)
+		}
+		if err := d.Decode(data, []*expr.Column{out}); err != nil || out.Value(0) != c.v {
+			t.Errorf("%q as %s is %v (%v), want %v", data, c.t, out.Value(0), err, c.v)
+		}
+		if rawSizes[c.t.Kind] > 0 {
+			if err := d.Decode([]byte("123"), []*expr.Column{out}); err == nil || !strings.Contains(err.Error(), "found 3 bytes") {
+				t.Errorf("3 bytes as %s: %v", c.t, err)
+			}
+		}
+	}
+}
+
+// A mark of UTF-8 in front, as some write it, is no part of the document.
+func TestByteOrderMark(t *testing.T) {
+	d, err := NewDecoder("json", []Field{{"n", expr.Of(expr.Int)}}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &expr.Column{Type: expr.Of(expr.Int)}
+	if err := d.Decode([]byte("\xef\xbb\xbf {\"n\": 7}"), []*expr.Column{c}); err != nil || c.I[0] != 7 {
+		t.Error(err, c.I)
+	}
+	if err := d.Decode([]byte("\xef\xbb\xbf"), []*expr.Column{c}); err == nil {
+		t.Error("nothing behind the mark is no document")
+	}
+}

@@ -1,0 +1,422 @@
+package format
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"weir.example/weir/internal/expr"
+)
+
+// value appends one value, whose document is known to be well-formed, to a column. It appends
+// nothing where it fails.
+func (d *jsonDecoder) value(v []byte, c *expr.Column) error {
+	if v[0] == 'n' {
+		c.AddNull()
+		return nil
+	}
+	switch c.Type.Class() {
+	case expr.Texts:
+		if c.Type.Kind == expr.String {
+			c.AddText(d.string(v))
+			return nil
+		}
+	case expr.Floats:
+		f, err := d.float(v, c.Type)
+		if err == nil {
+			c.AddFloat(f)
+		}
+		return err
+	case expr.Ints:
+		i, err := d.int(v, c.Type)
+		if err == nil {
+			c.AddInt(i)
+		}
+		return err
+	}
+	boxed, err := d.boxed(v, c.Type)
+	if err == nil {
+		c.Add(boxed)
+	}
+	return err
+}
+
+// string is the text of a text, and the JSON of anything else.
+func (d *jsonDecoder) string(v []byte) string {
+	switch v[0] {
+	case '"':
+	case '{', '[':
+		return string(compact(nil, v))
+	default:
+		return view(v)
+	}
+	raw := v[1 : len(v)-1]
+	for _, c := range raw {
+		if c == '\\' {
+			return view(unescape(nil, raw))
+		}
+	}
+	return view(raw)
+}
+
+// compact appends JSON that is known to be well-formed without white space, and with control
+// characters escaped, as Jackson writes it.
+func compact(dst, v []byte) []byte {
+	quoted := false
+	for i := 0; i < len(v); i++ {
+		c := v[i]
+		switch {
+		case !quoted && c <= ' ':
+			continue
+		case c == '\\': // only in quotes: the next byte is no closing one
+			dst = append(dst, c)
+			i++
+			c = v[i]
+		case c == '"':
+			quoted = !quoted
+		case c < ' ':
+			dst = appendControl(dst, c)
+			continue
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+func wanted(v []byte, t expr.Type) error {
+	shown := string(v)
+	if len(shown) > 60 {
+		shown = shown[:57] + "…"
+	}
+	return fmt.Errorf("found %s, wanted %s", shown, t.Nullable(true))
+}
+
+func (d *jsonDecoder) float(v []byte, t expr.Type) (float64, error) {
+	bits := 64
+	if t.Kind == expr.Float {
+		bits = 32
+	}
+	s := view(v)
+	if v[0] == '"' {
+		s = strings.TrimSpace(d.string(v))
+		switch s {
+		case "Infinity", "+Infinity":
+			return math.Inf(1), nil
+		case "-Infinity":
+			return math.Inf(-1), nil
+		case "NaN":
+			return math.NaN(), nil
+		}
+		if strings.ContainsAny(s, "xX_pPiI") {
+			return 0, wanted(v, t)
+		}
+	}
+	f, err := strconv.ParseFloat(s, bits)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, wanted(v, t)
+	}
+	return f, nil
+}
+
+// intRange are the limits of the integer types.
+var intRange = map[expr.Kind]int64{expr.TinyInt: math.MaxInt8, expr.SmallInt: math.MaxInt16, expr.Int: math.MaxInt32}
+
+func (d *jsonDecoder) int(v []byte, t expr.Type) (int64, error) {
+	switch t.Kind {
+	case expr.Boolean:
+		switch s := view(v); {
+		case s == "true":
+			return 1, nil
+		case s == "false":
+			return 0, nil
+		case v[0] == '"':
+			if strings.EqualFold(strings.TrimSpace(d.string(v)), "true") { // as Boolean.parseBoolean: all else is false
+				return 1, nil
+			}
+			return 0, nil
+		case v[0] != '{' && v[0] != '[':
+			return 0, nil // a number, as Flink reads it
+		}
+		return 0, wanted(v, t)
+	case expr.Timestamp, expr.TimestampLTZ, expr.Date, expr.Time:
+		if v[0] != '"' {
+			return 0, wanted(v, t)
+		}
+		return d.moment(d.string(v), t)
+	}
+	s := view(v)
+	if v[0] == '"' {
+		s = strings.TrimSpace(d.string(v))
+	}
+	i, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		if wide := t.Kind == expr.Int || t.Kind == expr.BigInt; wide && v[0] != '"' && strings.ContainsAny(s, ".eE") {
+			return d.truncated(v, t)
+		}
+		return 0, wanted(v, t)
+	}
+	if limit, ok := intRange[t.Kind]; ok && (i > limit || i < -limit-1) {
+		return 0, wanted(v, t)
+	}
+	return i, nil
+}
+
+// truncated takes a number with a point or exponent for an INT or BIGINT where it is in range: what
+// is behind the point goes (Jackson's getIntValue and getLongValue, which take 2^63 as the largest
+// BIGINT). Flink reads TINYINT and SMALLINT as text, which must be a whole number.
+func (d *jsonDecoder) truncated(v []byte, t expr.Type) (int64, error) {
+	f, err := strconv.ParseFloat(view(v), 64)
+	limit := float64(math.MaxInt64)
+	if l, ok := intRange[t.Kind]; ok {
+		limit = float64(l)
+	}
+	if err != nil || f > limit || f < -limit-1 {
+		return 0, wanted(v, t)
+	}
+	if f >= math.MaxInt64 { // 2^63, which int64 has not
+		return math.MaxInt64, nil
+	}
+	return int64(f), nil
+}
+
+// What is shorter, such as 2026-1-1, can be cast, but isn't taken in JSON. Seconds may be left out.
+var (
+	dateShape      = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}$`)
+	timeShape      = regexp.MustCompile(`^\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?Z?$`)
+	timestampShape = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?$`)
+)
+
+// moment reads a date, time or timestamp by the format's standard.
+func (d *jsonDecoder) moment(s string, t expr.Type) (int64, error) {
+	switch t.Kind {
+	case expr.Date:
+		if !dateShape.MatchString(s) {
+			return 0, fmt.Errorf("found %q, wanted a DATE such as \"2026-01-31\"", s)
+		}
+		return expr.ParseDateText(s)
+	case expr.Time:
+		if !timeShape.MatchString(s) {
+			return 0, fmt.Errorf("found %q, wanted a TIME such as \"12:00:00\"", s)
+		}
+		return expr.ParseTimeText(s)
+	}
+	between := byte(' ')
+	if d.iso {
+		between = 'T'
+	}
+	us, zoned, ok := fastTimestamp(s, between)
+	if !ok {
+		var err error
+		if us, zoned, err = expr.ParseTimestamp(s); err != nil || !timestampShape.MatchString(s) || s[10] != between {
+			return 0, d.noTimestamp(s, t)
+		}
+	}
+	if zoned != (t.Kind == expr.TimestampLTZ) {
+		return 0, d.noTimestamp(s, t)
+	}
+	return expr.Round(us, t.Precision), nil
+}
+
+func (d *jsonDecoder) noTimestamp(s string, t expr.Type) error {
+	example, standard := "2026-01-31 12:00:00.123", "SQL"
+	if d.iso {
+		example, standard = "2026-01-31T12:00:00.123", "ISO-8601"
+	}
+	if t.Kind == expr.TimestampLTZ {
+		example += "Z"
+	}
+	return fmt.Errorf("found %q, wanted %s such as %q (json.timestamp-format.standard is %s)", s, t.Nullable(true), example, standard)
+}
+
+// fastTimestamp reads the usual form: date, time with seconds, a fraction of up to six digits, Z.
+func fastTimestamp(s string, between byte) (us int64, zoned, ok bool) {
+	if len(s) < 19 || s[4] != '-' || s[7] != '-' || s[10] != between || s[13] != ':' || s[16] != ':' {
+		return 0, false, false
+	}
+	two := func(i int) int64 {
+		a, b := s[i]-'0', s[i+1]-'0'
+		if a > 9 || b > 9 {
+			return 1000
+		}
+		return int64(a)*10 + int64(b)
+	}
+	year, month, day := two(0)*100+two(2), two(5), two(8)
+	hour, minute, second := two(11), two(14), two(17)
+	if year > 9999 || month < 1 || month > 12 || day < 1 || day > 28 || hour > 23 || minute > 59 || second > 59 {
+		return 0, false, false // the last days of a month are looked at with more care
+	}
+	us = civilDays(year, month, day)*86_400_000_000 + hour*3_600_000_000 + minute*60_000_000 + second*1_000_000
+	rest := s[19:]
+	if rest != "" && rest[0] == '.' {
+		unit, n := int64(100_000), 1
+		for n < len(rest) && rest[n] >= '0' && rest[n] <= '9' {
+			us += int64(rest[n]-'0') * unit
+			unit /= 10
+			n++
+		}
+		if n == 1 || n > 7 {
+			return 0, false, false
+		}
+		rest = rest[n:]
+	}
+	switch rest {
+	case "":
+		return us, false, true
+	case "Z":
+		return us, true, true
+	}
+	return 0, false, false
+}
+
+// civilDays counts days since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date
+// Algorithms").
+func civilDays(year, month, day int64) int64 {
+	if month <= 2 {
+		year--
+	}
+	era := year / 400
+	ofEra := year - era*400
+	ofYear := (153*((month+9)%12)+2)/5 + day - 1
+	return era*146097 + ofEra*365 + ofEra/4 - ofEra/100 + ofYear - 719468
+}
+
+// boxed reads bytes, decimals and nested values.
+func (d *jsonDecoder) boxed(v []byte, t expr.Type) (any, error) {
+	if v[0] == 'n' {
+		return nil, nil
+	}
+	switch t.Kind {
+	case expr.Bytes:
+		if v[0] != '"' {
+			return nil, wanted(v, t)
+		}
+		raw, err := base64.StdEncoding.DecodeString(d.string(v))
+		if err != nil {
+			return nil, fmt.Errorf("%w in base64", wanted(v, t))
+		}
+		return string(raw), nil
+	case expr.Decimal:
+		s := view(v)
+		if v[0] == '"' {
+			s = strings.TrimSpace(d.string(v))
+		}
+		n, err := expr.ParseDecimal(s, t)
+		if err != nil || n == nil {
+			return nil, wanted(v, t)
+		}
+		return n, nil
+	case expr.Array:
+		return d.array(v, t)
+	case expr.Row, expr.Map:
+		return d.object(v, t)
+	}
+	c := expr.Column{Type: t}
+	if err := d.value(v, &c); err != nil {
+		return nil, err
+	}
+	return c.Value(0), nil
+}
+
+// parts calls fn for each element of an array or object that is known to be well-formed.
+func parts(v []byte, fn func(name, value []byte) error) error {
+	s := &jsonDecoder{data: v, at: 1}
+	object := v[0] == '{'
+	for {
+		s.space()
+		if v[s.at] == ']' || v[s.at] == '}' {
+			return nil
+		}
+		if v[s.at] == ',' {
+			s.at++
+			s.space()
+		}
+		var name []byte
+		if object {
+			var err error
+			if name, err = s.name(); err != nil {
+				return err
+			}
+			s.space()
+			s.at++ // the colon
+			s.space()
+		}
+		from := s.at
+		if err := s.skip(); err != nil {
+			return err
+		}
+		if err := fn(name, v[from:s.at]); err != nil {
+			return err
+		}
+	}
+}
+
+// element reads a value within another one. With ignore-parse-errors one that can't be read is
+// NULL, and those beside it stay.
+func (d *jsonDecoder) element(v []byte, t expr.Type) (any, error) {
+	e, err := d.boxed(v, t)
+	if err != nil && d.ignore {
+		d.dropped.Values++
+		return nil, nil
+	}
+	return e, err
+}
+
+func (d *jsonDecoder) array(v []byte, t expr.Type) (any, error) {
+	if v[0] != '[' {
+		return nil, wanted(v, t)
+	}
+	all := []any{}
+	err := parts(v, func(_, value []byte) error {
+		e, err := d.element(value, *t.Elem)
+		if err != nil {
+			return fmt.Errorf("element %d: %w", len(all), err)
+		}
+		all = append(all, e)
+		return nil
+	})
+	return all, err
+}
+
+func (d *jsonDecoder) object(v []byte, t expr.Type) (any, error) {
+	if v[0] != '{' {
+		return nil, wanted(v, t)
+	}
+	if t.Kind == expr.Map {
+		m := &expr.Dict{}
+		return m, parts(v, func(name, value []byte) error {
+			e, err := d.element(value, *t.Elem)
+			if err != nil {
+				return fmt.Errorf("key %s: %w", name, err)
+			}
+			m.Keys, m.Values = append(m.Keys, string(name)), append(m.Values, e)
+			return nil
+		})
+	}
+	row := make([]any, len(t.Fields))
+	seen := make([]bool, len(t.Fields))
+	err := parts(v, func(name, value []byte) error {
+		for i, f := range t.Fields {
+			if f.Name != string(name) {
+				continue
+			}
+			e, err := d.element(value, f.Type)
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.Name, err)
+			}
+			row[i], seen[i] = e, true
+		}
+		return nil
+	})
+	if err == nil && d.missing {
+		for i, f := range t.Fields {
+			if !seen[i] {
+				return nil, fmt.Errorf("%s is missing", f.Name)
+			}
+		}
+	}
+	return row, err
+}

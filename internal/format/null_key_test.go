@@ -1,0 +1,48 @@
+package format
+
+import (
+	"strings"
+	"testing"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/registry"
+)
+
+// A key of a MAP that is NULL is an error in each format, at any depth, unless an option of JSON
+// says what it is.
+func TestNullKeyOfMapIsAnError(t *testing.T) {
+	m := expr.Type{Kind: expr.Map, Key: &expr.Type{Kind: expr.String}, Elem: &expr.Type{Kind: expr.BigInt, NotNull: true}}
+	list := expr.Type{Kind: expr.Array, Elem: &m}
+	bad := &expr.Dict{Keys: []any{"a", nil}, Values: []any{int64(1), int64(2)}}
+	for _, c := range []struct {
+		format string
+		kind   registry.Type
+		t      expr.Type
+		v      any
+	}{
+		{"json", "", m, bad},
+		{"json", "", list, []any{bad}},
+		{"avro-confluent", registry.Avro, m, bad},
+		{"avro-confluent", registry.Avro, list, []any{bad}},
+		{"protobuf-confluent", registry.Protobuf, m, bad},
+	} {
+		fields, options, schemas := []Field{{"v", c.t}}, Options(nil), (*Schemas)(nil)
+		if c.kind != "" {
+			options = confluent
+			schema, err := SchemaOf(c.format, fields, options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			schemas = knowing(c.kind, schema.Text)
+		}
+		e, err := NewEncoder(c.format, fields, options, schemas)
+		if err != nil {
+			t.Fatal(err)
+		}
+		col := &expr.Column{Type: c.t}
+		col.Add(c.v)
+		if got, err := e.Encode(nil, []*expr.Column{col}, 0); err == nil || !strings.Contains(err.Error(), "NULL") {
+			t.Errorf("%s of %s: %q, %v, want an error about NULL", c.format, c.t, got, err)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package format
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/registry"
+)
+
+// protoName is what names in Protobuf look like.
+var protoName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// protoTypes are the types of Protobuf's in which columns are written.
+var protoTypes = map[expr.Kind]string{
+	expr.Boolean: "bool", expr.TinyInt: "int32", expr.SmallInt: "int32", expr.Int: "int32", expr.BigInt: "int64", expr.Float: "float",
+	expr.Double: "double", expr.String: "string", expr.Bytes: "bytes", expr.Timestamp: "google.protobuf.Timestamp",
+	expr.TimestampLTZ: "google.protobuf.Timestamp",
+}
+
+const protoTimestamp = "google.protobuf.Timestamp"
+
+// protoSchemaOf is the schema of columns: a message Record with a field for each, numbered in their
+// order. A column that can be NULL is an optional field. New columns must come last: numbers are
+// what records know fields by.
+func protoSchemaOf(fields []Field) (string, error) {
+	record := expr.Type{Kind: expr.Row}
+	for _, f := range fields {
+		record.Fields = append(record.Fields, expr.Field(f))
+	}
+	var b strings.Builder
+	if err := protoMessage(&b, "Record", record, ""); err != nil {
+		return "", err
+	}
+	imports := ""
+	if strings.Contains(b.String(), protoTimestamp) {
+		imports = "import \"google/protobuf/timestamp.proto\";\n\n"
+	}
+	return "syntax = \"proto3\";\n\n" + imports + b.String(), nil
+}
+
+func protoMessage(b *strings.Builder, name string, t expr.Type, indent string) error {
+	fmt.Fprintf(b, "%smessage %s {\n", indent, name)
+	inner := indent + "  "
+	for i, f := range t.Fields {
+		if !protoName.MatchString(f.Name) {
+			return fmt.Errorf("column %s: a field of Protobuf has letters, digits and _ only", f.Name)
+		}
+		label, typ := "", ""
+		elem := f.Type
+		switch f.Type.Kind {
+		case expr.Array:
+			label, elem = "repeated ", *f.Type.Elem
+		case expr.Map:
+			if f.Type.Key.Kind != expr.String && !f.Type.Key.Integer() && f.Type.Key.Kind != expr.Boolean {
+				return fmt.Errorf("column %s: the keys of Protobuf's maps are strings, integers or booleans, not %s", f.Name, f.Type.Key)
+			}
+			elem = *f.Type.Elem
+		case expr.Row, expr.Timestamp, expr.TimestampLTZ: // messages can be absent anyway
+		default:
+			if !f.Type.NotNull {
+				label = "optional "
+			}
+		}
+		if elem.Kind == expr.Row {
+			typ = f.Name + "_row"
+			if err := protoMessage(b, typ, elem, inner); err != nil {
+				return fmt.Errorf("column %s: %w", f.Name, err)
+			}
+		} else if typ = protoTypes[elem.Kind]; typ == "" {
+			return fmt.Errorf("column %s: protobuf can't hold %s: CAST it, to STRING for example", f.Name, f.Type.Nullable(true))
+		}
+		if f.Type.Kind == expr.Map {
+			typ = "map<" + protoTypes[f.Type.Key.Kind] + ", " + typ + ">"
+		}
+		fmt.Fprintf(b, "%s%s%s %s = %d;\n", inner, label, typ, f.Name, i+1)
+	}
+	fmt.Fprintf(b, "%s}\n", indent)
+	return nil
+}
+
+func protoText(fields []Field, o Options) (string, error) {
+	if text := o["schema"]; text != "" {
+		return text, nil
+	}
+	return protoSchemaOf(fields)
+}
+
+func protoSchema(fields []Field, o Options) (registry.Schema, error) {
+	text, err := protoText(fields, o)
+	return registry.Schema{Type: registry.Protobuf, Text: text}, err
+}
+
+// protoOwn is the message of the table's own schema, and its path in the file.
+func protoOwn(fields []Field, o Options) (protoreflect.MessageDescriptor, []int, error) {
+	s, err := protoSchema(fields, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	file, err := s.CompileProtobuf(context.Background())
+	if err != nil {
+		return nil, nil, err
+	}
+	if file.Messages().Len() == 0 {
+		return nil, nil, errors.New("the schema has no message")
+	}
+	wanted := o["message"]
+	var all []string
+	var find func(messages protoreflect.MessageDescriptors, path []int) (protoreflect.MessageDescriptor, []int)
+	find = func(messages protoreflect.MessageDescriptors, path []int) (protoreflect.MessageDescriptor, []int) {
+		for i := range messages.Len() {
+			m := messages.Get(i)
+			at := append(slices.Clone(path), i)
+			if all = append(all, string(m.FullName())); wanted == "" || wanted == string(m.FullName()) {
+				return m, at
+			}
+			if in, at := find(m.Messages(), at); in != nil {
+				return in, at
+			}
+		}
+		return nil, nil
+	}
+	m, path := find(file.Messages(), nil)
+	if m == nil {
+		return nil, nil, fmt.Errorf("the schema has no message %s; it has %s", wanted, strings.Join(all, ", "))
+	}
+	return m, path, nil
+}
+
+// checkProto finds out whether the columns can be Protobuf, and fit the schema where one is given.
+func checkProto(fields []Field, o Options) error {
+	if err := checkRegistry(o); err != nil {
+		return err
+	}
+	m, _, err := protoOwn(fields, o)
+	if err != nil {
+		return err
+	}
+	_, err = protoOutputs(columnFields(fields), m)
+	return err
+}
+
+func columnFields(fields []Field) []expr.Field {
+	all := make([]expr.Field, len(fields))
+	for i, f := range fields {
+		all[i] = expr.Field(f)
+	}
+	return all
+}

@@ -1,0 +1,338 @@
+package format
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
+	"pgregory.net/rapid"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/registry"
+)
+
+// message is what the library's generic path makes of a schema's message.
+func message(t testing.TB, text string, path ...int) *dynamicpb.Message {
+	t.Helper()
+	s := registry.Schema{Type: registry.Protobuf, Text: text}
+	file, err := s.CompileProtobuf(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dynamicpb.NewMessage(registry.MessageAt(file, path))
+}
+
+// protoRecord encodes a message that is given as JSON.
+func protoRecord(t testing.TB, text string, id int, json string, path ...int) []byte {
+	t.Helper()
+	m := message(t, text, path...)
+	if err := protojson.Unmarshal([]byte(json), m); err != nil {
+		t.Fatalf("%s: %s", json, err)
+	}
+	body, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(registry.AppendMessagePath(registry.AppendHeader(nil, id), path), body...)
+}
+
+func TestProtoSchemaOfColumns(t *testing.T) {
+	place := expr.Type{Kind: expr.Row, Fields: []expr.Field{{Name: "lat", Type: notNull(expr.Of(expr.Double))}}}
+	text, err := protoSchemaOf([]Field{
+		{"id", notNull(expr.Of(expr.String))}, {"value", expr.Of(expr.Double)}, {"ts", expr.OfTime(expr.TimestampLTZ, 3)},
+		{"tags", expr.Type{Kind: expr.Array, Elem: &expr.Type{Kind: expr.String}}}, {"m", dict}, {"place", place},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `syntax = "proto3";
+
+import "google/protobuf/timestamp.proto";
+
+message Record {
+  string id = 1;
+  optional double value = 2;
+  google.protobuf.Timestamp ts = 3;
+  repeated string tags = 4;
+  map<string, double> m = 5;
+  message place_row {
+    double lat = 1;
+  }
+  place_row place = 6;
+}
+`
+	if text != want {
+		t.Errorf("schema:\n%s\nwant\n%s", text, want)
+	}
+	for _, typ := range []expr.Type{expr.OfDecimal(5, 2), expr.Of(expr.Date), {Kind: expr.Array, Elem: &array}} {
+		if err := Check("protobuf-confluent", []Field{{"v", typ}}, confluent); err == nil || !strings.Contains(err.Error(), "protobuf can't hold") {
+			t.Errorf("%s: %v", typ, err)
+		}
+	}
+}
+
+// A field of the writer's as what the column has.
+func TestProtoValues(t *testing.T) {
+	ints := expr.Type{Kind: expr.Array, Elem: &expr.Type{Kind: expr.BigInt}}
+	for _, c := range []struct {
+		field string // and all else that the schema has
+		json  string
+		to    expr.Type
+		want  string // or, after "!", a part of the error
+	}{
+		{"int32 v = 1;", `{"v":-7}`, expr.Of(expr.Int), "-7"},
+		{"int32 v = 1;", `{}`, expr.Of(expr.Int), "0"},
+		{"optional int32 v = 1;", `{}`, expr.Of(expr.Int), "<nil>"},
+		{"optional int32 v = 1;", `{"v":0}`, expr.Of(expr.Int), "0"},
+		{"sint32 v = 1;", `{"v":-7}`, expr.Of(expr.BigInt), "-7"},
+		{"sfixed32 v = 1;", `{"v":-7}`, expr.Of(expr.Int), "-7"},
+		{"uint32 v = 1;", `{"v":4294967295}`, expr.Of(expr.BigInt), "4294967295"},
+		{"uint32 v = 1;", `{"v":1}`, expr.Of(expr.Int), "!found uint32, wanted INT"},
+		{"int64 v = 1;", `{"v":"-9223372036854775808"}`, expr.Of(expr.BigInt), "-9223372036854775808"},
+		{"sint64 v = 1;", `{"v":"-5"}`, expr.Of(expr.BigInt), "-5"},
+		{"fixed64 v = 1;", `{"v":"5"}`, expr.Of(expr.BigInt), "5"},
+		{"uint64 v = 1;", `{"v":"18446744073709551615"}`, expr.Of(expr.BigInt), "!found 18446744073709551615, wanted BIGINT"},
+		{"int32 v = 1;", `{"v":300}`, expr.Of(expr.TinyInt), "!found 300, wanted TINYINT"},
+		{"float v = 1;", `{"v":1.5}`, expr.Of(expr.Double), "1.5"},
+		{"double v = 1;", `{"v":1.5}`, expr.Of(expr.Double), "1.5"},
+		{"double v = 1;", `{"v":1.5}`, expr.Of(expr.Float), "!found double, wanted FLOAT"},
+		{"bool v = 1;", `{"v":true}`, expr.Of(expr.Boolean), "true"},
+		{"string v = 100;", `{"v":"é"}`, expr.Of(expr.String), "é"},
+		{"string v = 70000;", `{}`, expr.Of(expr.String), ""},
+		{"bytes v = 1;", `{"v":"/w=="}`, expr.Of(expr.Bytes), "\xff"},
+		{"bytes v = 1;", `{"v":"/w=="}`, expr.Of(expr.String), "!not UTF-8"},
+		{"K v = 1;", `{"v":"B"}`, expr.Of(expr.String), "B"},
+		{"K v = 1;", `{}`, expr.Of(expr.String), "A"},
+		{"K v = 1;", `{"v":7}`, expr.Of(expr.String), "7"},
+		{"K v = 1;", `{"v":"B"}`, expr.Of(expr.Int), "1"},
+		{"google.protobuf.Timestamp v = 1;", `{"v":"2026-01-01T00:00:00.123456789Z"}`, expr.OfTime(expr.TimestampLTZ, 6), "1767225600123456"},
+		{"google.protobuf.Timestamp v = 1;", `{"v":"1969-12-31T23:59:59.999Z"}`, expr.OfTime(expr.Timestamp, 3), "-1000"},
+		{"google.protobuf.Timestamp v = 1;", `{}`, expr.OfTime(expr.TimestampLTZ, 3), "<nil>"},
+		{"google.protobuf.StringValue v = 1;", `{"v":"x"}`, expr.Of(expr.String), "x"},
+		{"google.protobuf.Int64Value v = 1;", `{"v":"0"}`, expr.Of(expr.BigInt), "0"},
+		{"google.protobuf.Int64Value v = 1;", `{}`, expr.Of(expr.BigInt), "<nil>"},
+		{"repeated int64 v = 1;", `{"v":["1","-2"]}`, ints, "[1 -2]"},
+		{"repeated int64 v = 1 [packed = false];", `{"v":["1","-2"]}`, ints, "[1 -2]"},
+		{"repeated int64 v = 1;", `{}`, ints, "[]"},
+		{"repeated P v = 1;", `{"v":[{"x":1},{}]}`, expr.Type{Kind: expr.Array, Elem: &row}, "[[1 ] [0 ]]"},
+		{"map<string, double> v = 1;", `{"v":{"a":1.5}}`, dict, "&{[a] [1.5]}"},
+		{"P v = 1;", `{"v":{"x":3,"y":"why","p":{"x":9}}}`, row, "[3 why]"},
+		{"P v = 1;", `{}`, row, "<nil>"},
+		{"oneof o { string a = 1; int32 v = 2; }", `{"v":7}`, expr.Of(expr.Int), "7"},
+		{"oneof o { string a = 1; int32 v = 2; }", `{"a":"x"}`, expr.Of(expr.Int), "<nil>"},
+		{"int32 w = 1;", `{"w":7}`, expr.Of(expr.Int), "<nil>"},
+		{"int32 w = 1;", `{"w":7}`, notNull(expr.Of(expr.Int)), "!field v is missing, and is NOT NULL"},
+		{"string v = 1;", `{"v":"x"}`, expr.Of(expr.Int), "!schema 1 (of the writer) can't be read as the table's columns: field v: found string, wanted INT"},
+	} {
+		text := `syntax = "proto3"; import "google/protobuf/timestamp.proto"; import "google/protobuf/wrappers.proto";
+			message M { ` + c.field + ` } message P { int32 x = 1; string y = 2; P p = 3; repeated P all = 4; } enum K { A = 0; B = 1; }`
+		data := protoRecord(t, text, 1, c.json, 0)
+		d, err := NewDecoder("protobuf-confluent", []Field{{"v", c.to}}, confluent, knowing(registry.Protobuf, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cols := columnsOf([]Field{{"v", c.to}})
+		err = d.Decode(data, cols)
+		if part, fails := strings.CutPrefix(c.want, "!"); fails {
+			if err == nil || !strings.Contains(err.Error(), part) || cols[0].Len() != 0 {
+				t.Errorf("%s %s as %s: %v, want %q", c.field, c.json, c.to, err, part)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s %s as %s: %s", c.field, c.json, c.to, err)
+		} else if got := rowAs(cols, 0); got != c.want {
+			t.Errorf("%s %s as %s: %s, want %s", c.field, c.json, c.to, got, c.want)
+		}
+	}
+}
+
+// Messages of a file are told apart by their path, and fields by their number where the table has a
+// schema.
+func TestProtoMessagesAndNumbers(t *testing.T) {
+	writer := `syntax = "proto3"; message Other { string x = 1; } message Outer { message In { string label = 1; int64 n = 3; } }`
+	reader := `syntax = "proto3"; package p; message Skip { int32 z = 1; } message Own { string name = 1; int32 n = 3; int32 more = 9; }`
+	fields := []Field{{"name", notNull(expr.Of(expr.String))}, {"n", notNull(expr.Of(expr.BigInt))}, {"more", notNull(expr.Of(expr.Int))}}
+	o := with(with(confluent, "schema", reader), "message", "p.Own")
+	if _, err := NewDecoder("protobuf-confluent", fields, o, nil); err == nil || !strings.Contains(err.Error(), "BIGINT can't be written as int32") {
+		t.Errorf("a column that its own schema can't hold: %v", err)
+	}
+	fields[1].Type = notNull(expr.Of(expr.Int))
+	s := knowing(registry.Protobuf, strings.Replace(writer, "int64 n", "sfixed32 n", 1))
+	d, err := NewDecoder("protobuf-confluent", fields, o, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cols := columnsOf(fields)
+	data := protoRecord(t, strings.Replace(writer, "int64 n", "sfixed32 n", 1), 1, `{"label":"a","n":"7"}`, 1, 0)
+	if err := d.Decode(data, cols); err != nil {
+		t.Error(err)
+	} else if got := rowAs(cols, 0); got != "a 7 0" {
+		t.Errorf("row %q", got)
+	}
+	for _, c := range []struct {
+		data []byte
+		want string
+	}{
+		{registry.AppendMessagePath(registry.AppendHeader(nil, 1), []int{1, 5}), "schema 1 has no message [1 5]"},
+		{registry.AppendHeader(nil, 1), "no message index"},
+		{data[:len(data)-2], "unexpected EOF"},
+		{protoRecord(t, writer, 1, `{"x":"a"}`, 0), ""},
+	} {
+		if err := d.Decode(c.data, cols); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v, want %q", err, c.want)
+		}
+	}
+}
+
+// protoType draws a type that Protobuf holds.
+func protoType(t *rapid.T, depth int, nested bool) expr.Type {
+	kinds := []expr.Kind{expr.Boolean, expr.TinyInt, expr.SmallInt, expr.Int, expr.BigInt, expr.Float, expr.Double, expr.String, expr.Bytes, expr.Timestamp, expr.TimestampLTZ, expr.Row, expr.Array, expr.Map}
+	if depth > 1 {
+		kinds = kinds[:11]
+	} else if nested {
+		kinds = kinds[:12]
+	}
+	typ := expr.Type{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), NotNull: nested || rapid.Bool().Draw(t, "not null")}
+	switch typ.Kind {
+	case expr.Timestamp, expr.TimestampLTZ:
+		typ.Precision = 6
+	case expr.Array, expr.Map:
+		elem := protoType(t, depth+1, true)
+		typ.Elem, typ.NotNull = &elem, true
+		if typ.Kind == expr.Map {
+			typ.Key = &expr.Type{Kind: expr.String, NotNull: true}
+		}
+	case expr.Row:
+		for i := range rapid.IntRange(1, 3).Draw(t, "fields") {
+			typ.Fields = append(typ.Fields, expr.Field{Name: fmt.Sprintf("f%d_%d", depth, i), Type: protoType(t, depth+1, false)})
+		}
+	}
+	return typ
+}
+
+// What is written is a message to the library, and what the library makes of it is read as the same
+// row.
+func TestProtoAgainstTheLibrary(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var fields []Field
+		for i := range rapid.IntRange(1, 4).Draw(t, "columns") {
+			fields = append(fields, Field{fmt.Sprint("c", i), protoType(t, 0, false)})
+		}
+		schema, err := SchemaOf("protobuf-confluent", fields, confluent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cols := columnsOf(fields)
+		for i, f := range fields {
+			cols[i].Add(anyValue(t, f.Type))
+		}
+		s := knowing(registry.Protobuf, schema.Text)
+		e, err := NewEncoder("protobuf-confluent", fields, confluent, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, err := e.Encode(nil, cols, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := schema.CompileProtobuf(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := dynamicpb.NewMessage(file.Messages().Get(0))
+		if err := proto.Unmarshal(ours[6:], m); err != nil {
+			t.Fatalf("the library: %v", err)
+		}
+		if len(m.GetUnknown()) > 0 {
+			t.Fatal("the library finds unknown fields")
+		}
+		scalars(t, m, fields, cols)
+		theirs, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := NewDecoder("protobuf-confluent", fields, confluent, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back := columnsOf(fields)
+		for _, data := range [][]byte{ours, append(ours[:6:6], theirs...)} {
+			if err := d.Decode(data, back); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range fields {
+			for row := range 2 {
+				if want, got := cols[i].Value(0), back[i].Value(row); expr.CompareBoxed(want, got) != 0 && !isDict(want) {
+					t.Fatalf("column %d: wrote %v, read %v", i, want, got)
+				}
+			}
+		}
+	})
+}
+
+// scalars compares what the library reads of simple fields.
+func scalars(t *rapid.T, m *dynamicpb.Message, fields []Field, cols []*expr.Column) {
+	for i, f := range fields {
+		fd := m.Descriptor().Fields().ByName(protoreflect.Name(f.Name))
+		if fd.IsList() || fd.IsMap() || fd.Kind() == protoreflect.MessageKind {
+			continue
+		}
+		var got any
+		if m.Has(fd) || !fd.HasPresence() {
+			got = m.Get(fd).Interface()
+		}
+		switch v := got.(type) {
+		case int32:
+			got = int64(v)
+		case float32:
+			got = float64(v)
+		case []byte:
+			got = string(v)
+		}
+		if want := cols[i].Value(0); expr.CompareBoxed(want, got) != 0 {
+			t.Fatalf("column %d: wrote %v, the library reads %v", i, want, got)
+		}
+	}
+}
+
+// Nothing that a record says makes the decoder panic, take memory out of proportion, or leave half
+// a row.
+func FuzzProtoDecode(f *testing.F) {
+	point := expr.Type{Kind: expr.Row, Fields: []expr.Field{{Name: "x", Type: expr.Of(expr.Int)}, {Name: "y", Type: array}}}
+	fields := []Field{
+		{"id", expr.Of(expr.String)}, {"value", expr.Of(expr.Double)}, {"ts", expr.OfTime(expr.TimestampLTZ, 3)}, {"n", expr.Of(expr.BigInt)},
+		{"tags", expr.Type{Kind: expr.Array, Elem: &expr.Type{Kind: expr.String}}}, {"m", expr.Type{Kind: expr.Map, Key: &expr.Type{Kind: expr.String}, Elem: &point}},
+		{"p", point}, {"all", array},
+	}
+	own, err := protoSchemaOf(fields)
+	if err != nil {
+		f.Fatal(err)
+	}
+	other := `syntax = "proto3"; import "google/protobuf/wrappers.proto"; message A { string id = 1; message B { google.protobuf.Int64Value n = 1; B b = 2; map<string, B> more = 3; K id = 4; } enum K { X = 0; } }`
+	s := knowing(registry.Protobuf, own, other)
+	d, err := NewDecoder("protobuf-confluent", fields, confluent, s)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte{0, 0, 0, 0, 1, 0})
+	f.Add(protoRecord(f, own, 1, `{"id":"a","value":1.5,"ts":"2026-01-01T00:00:00Z","tags":["x"],"m":{"k":{"x":1,"y":[1,2]}},"p":{},"all":[1]}`, 0))
+	f.Add(append([]byte{0, 0, 0, 0, 2, 4, 0, 0}, bytes.Repeat(protowire.AppendTag(nil, 2, protowire.StartGroupType), 50)...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		cols := columnsOf(fields)
+		err := d.Decode(data, cols)
+		for _, c := range cols {
+			if want := map[bool]int{true: 1, false: 0}[err == nil]; c.Len() != want {
+				t.Fatalf("%v: %d values, want %d", err, c.Len(), want)
+			}
+		}
+	})
+}

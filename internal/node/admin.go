@@ -1,0 +1,309 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/alert"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/format"
+	"weir.example/weir/internal/monitor"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/produce"
+	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/registry/embedded"
+	"weir.example/weir/internal/trace"
+)
+
+// Admin is what a process tells those who operate it: metrics, whether it is ready and what is not,
+// what its parts do, profiles. It listens only where Serve is called; parts tell it what they do in
+// any case.
+type Admin struct {
+	Registry *prometheus.Registry
+	Tracer   *trace.Tracer // nil: no record is followed
+
+	engine     *engine.Metrics
+	produce    *produce.Metrics
+	alerts     *alert.Metrics
+	registries *registry.Metrics // of their clients
+	served     *embedded.Metrics // of the one that this process serves
+
+	mu        sync.Mutex
+	pipelines []*engine.Status
+	producers []*produce.Status
+	parts     []part
+	client    *kgo.Client                 // of the broker's check
+	asked     map[string]*registry.Client // of the registries' checks, by URL
+}
+
+// part is something that must work for the process to be ready.
+type part struct {
+	name  string
+	check func(context.Context) error
+}
+
+// NewAdmin makes the admin of a process.
+func NewAdmin() *Admin {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	return &Admin{
+		Registry: r, engine: engine.NewMetrics(r), produce: produce.NewMetrics(r), alerts: alert.NewMetrics(r),
+		registries: registry.NewMetrics(r), served: embedded.NewMetrics(r), asked: make(map[string]*registry.Client),
+	}
+}
+
+// Broker lets the clients of a configuration be seen, and makes the broker a part that must answer.
+func (a *Admin) Broker(c broker.Config) broker.Config {
+	c.Observer = &broker.Observer{Registry: a.Registry, Tracer: a.Tracer}
+	a.Part("broker", func(ctx context.Context) error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.client == nil {
+			options, err := c.Options()
+			if err == nil {
+				a.client, err = kgo.NewClient(options...)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return a.client.Ping(ctx)
+	})
+	return c
+}
+
+// Pipeline lets a pipeline that is about to run tell what it does.
+func (a *Admin) Pipeline(c *engine.Config) {
+	if c.Status == nil {
+		c.Status = engine.NewStatus(c.Program)
+	}
+	c.Metrics, c.Schemas = a.engine, a.registries
+	for _, t := range c.Program.Tables {
+		for _, f := range []plan.Format{t.Key, t.Value} {
+			if at, err := f.Options.RegistryConfig(); err == nil && format.HasRegistry(f.Name) {
+				a.SchemaRegistry(&at)
+			}
+		}
+	}
+	status := c.Status
+	a.mu.Lock()
+	a.pipelines = append(a.pipelines, status)
+	a.mu.Unlock()
+	a.Part("pipeline "+c.Program.Name, func(context.Context) error { return pipelineReady(status.Snapshot()) })
+}
+
+// Producer lets a producer that is about to run tell what it does.
+func (a *Admin) Producer(c *produce.Config, src produce.Source) {
+	if c.Status == nil {
+		c.Status = produce.NewStatus(src.Name())
+	}
+	c.Metrics = a.produce
+	status := c.Status
+	a.mu.Lock()
+	a.producers = append(a.producers, status)
+	a.mu.Unlock()
+	a.Part("source "+src.Name(), func(context.Context) error {
+		if now := status.Snapshot(); now.Phase != produce.Running {
+			return notReady(string(now.Phase), now.Since, now.Reason)
+		}
+		return nil
+	})
+}
+
+// SchemaRegistry lets the clients of a configuration be seen, and makes the registry a part that
+// must answer. Several users of one are one part.
+func (a *Admin) SchemaRegistry(c *registry.Config) {
+	client, err := registry.NewClient(*c) // for the checks, which are not counted
+	c.Metrics = a.registries
+	if err != nil {
+		return // who uses it says so
+	}
+	a.mu.Lock()
+	_, known := a.asked[client.URL()]
+	if !known {
+		a.asked[client.URL()] = client
+	}
+	a.mu.Unlock()
+	if !known {
+		a.Part("registry "+client.URL(), client.Ping)
+	}
+}
+
+// Watch looks at the cluster every so often, as weir monitor does, until ctx is done. It is called
+// once.
+func (a *Admin) Watch(ctx context.Context, at broker.Config, every time.Duration, log *slog.Logger) error {
+	client, err := broker.Connect(ctx, at)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("watch the cluster: %w", err)
+	}
+	defer client.Close()
+	m := monitor.New(client)
+	a.Registry.MustRegister(m)
+	m.Run(ctx, cmp.Or(every, 10*time.Second), log)
+	return nil
+}
+
+// Part adds a part whose check says why it is not ready.
+func (a *Admin) Part(name string, check func(context.Context) error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.parts = append(a.parts, part{name, check})
+}
+
+func notReady(phase string, since time.Time, reason string) error {
+	text := fmt.Sprintf("%s for %s", phase, time.Since(since).Round(time.Second))
+	if reason != "" {
+		text += ": " + reason
+	}
+	return errors.New(text)
+}
+
+// pipelineReady says what keeps a pipeline from running.
+func pipelineReady(s engine.Snapshot) error {
+	if len(s.Workers) == 0 {
+		return errors.New("no worker has started")
+	}
+	var all []error
+	for _, w := range s.Workers {
+		if w.Phase != engine.Running {
+			all = append(all, fmt.Errorf("worker %s: %w", w.Instance, notReady(string(w.Phase), w.Since, w.Reason)))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// PartStatus is whether a part is ready.
+type PartStatus struct {
+	Part  string `json:"part"`
+	Ready bool   `json:"ready"`
+	Why   string `json:"why,omitempty"` // it is not
+}
+
+// Readiness is whether a process is ready.
+type Readiness struct {
+	Ready bool         `json:"ready"`
+	Parts []PartStatus `json:"parts"`
+}
+
+// Ready asks all parts, within two seconds.
+func (a *Admin) Ready(ctx context.Context) Readiness {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	a.mu.Lock()
+	parts := slices.Clone(a.parts)
+	a.mu.Unlock()
+	all := Readiness{Ready: true, Parts: []PartStatus{}}
+	for _, p := range parts {
+		s := PartStatus{Part: p.name, Ready: true}
+		if err := p.check(ctx); err != nil {
+			s.Ready, s.Why = false, err.Error()
+		}
+		all.Ready = all.Ready && s.Ready
+		all.Parts = append(all.Parts, s)
+	}
+	return all
+}
+
+// Status is what a process does.
+type Status struct {
+	Pipelines []engine.Snapshot  `json:"pipelines"`
+	Producers []produce.Snapshot `json:"producers"`
+}
+
+// Status asks all pipelines and producers.
+func (a *Admin) Status() Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := Status{Pipelines: []engine.Snapshot{}, Producers: []produce.Snapshot{}}
+	for _, p := range a.pipelines {
+		all.Pipelines = append(all.Pipelines, p.Snapshot())
+	}
+	for _, p := range a.producers {
+		all.Producers = append(all.Producers, p.Snapshot())
+	}
+	return all
+}
+
+// Handler serves /metrics, /healthz, /readyz, /status and /debug/pprof.
+func (a *Admin) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{Registry: a.Registry}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ready := a.Ready(r.Context())
+		code := http.StatusOK
+		if !ready.Ready {
+			code = http.StatusServiceUnavailable
+		}
+		answer(w, code, ready)
+	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, a.Status()) })
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+func answer(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(v) // who asked has gone
+}
+
+// Serve listens on host:port until ctx is done, and returns where. With fallback a port that is
+// taken gives way to a free one.
+func (a *Admin) Serve(ctx context.Context, listen string, fallback bool, log *slog.Logger) (addr string, err error) {
+	l, err := net.Listen("tcp", listen)
+	if fallback && errors.Is(err, syscall.EADDRINUSE) {
+		host, _, _ := net.SplitHostPort(listen)
+		l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	}
+	if err != nil {
+		return "", fmt.Errorf("listen for the admin port: %w; choose another with --admin-listen", err)
+	}
+	server := &http.Server{Handler: a.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	go func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("the admin port is closed", "err", err)
+		}
+	}()
+	context.AfterFunc(ctx, func() { _ = server.Close() }) // nobody waits for an answer of a process that ends
+	return l.Addr().String(), nil
+}
+
+// Close lets go of what the checks use.
+func (a *Admin) Close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.client != nil {
+		a.client.Close()
+		a.client = nil
+	}
+	for _, c := range a.asked {
+		c.Close()
+	}
+}

@@ -1,0 +1,266 @@
+// Package node is one running Weir: the whole flow of a reading, constructed in one place.
+//
+//	node.go        Config and Run
+//	attach.go      which broker: named ones, an embedded one, or one that another process serves
+//	slots.go       names of workers for their transactional ids
+//	registry.go    the schema registry beside the embedded broker
+//	console.go     the page that shows it
+//	beside.go      pipelines that run beside the main job, none of which stops the others
+//	running.go     which embedded brokers run on this machine
+//	meter.go       what a person sees of it
+//	admin.go       what its operator sees: metrics, health, what is not ready
+//	alerts.go      delivery of alerts
+//	owner_unix.go  whose a file is; owner_other.go elsewhere
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"golang.org/x/sync/errgroup"
+
+	"weir.example/weir/internal/alert"
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/console"
+	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/produce"
+	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/source"
+	"weir.example/weir/pipelines"
+)
+
+// Topics of the main job.
+const (
+	SensorData  = "sensor_data_tx"  // readings
+	DeviceStats = "device_stats"    // running statistics, compacted
+	DeadLetters = "sensor_data_dlq" // what is no reading
+	Progress    = "weir.progress"   // positions of sources and marks of replays, compacted
+)
+
+// Config of a node.
+type Config struct {
+	Kafka Kafka
+	Fleet source.FleetConfig
+
+	Format   string          // of the readings, one of produce.Formats; default json
+	Registry registry.Config // of their schema, where the format has one; default the one that is served
+
+	ServeRegistry *ServeRegistry // nil: none; it goes with the embedded broker
+
+	CommitInterval time.Duration // of producer and consumer; default 100 ms
+	StopTimeout    time.Duration // for transactions that are open when ctx is done; default 20 s
+	Compression    string        // default lz4
+	StateDir       string        // local copies of the state; "" keeps it in memory only
+
+	Pipelines []*plan.Program // that run beside the main job's
+	Alerts    *alert.Config   // who is notified of the pipelines' alerts; nil for nobody
+	Mark      bool            // mark transactions for weir verify
+
+	Console *console.Config // nil: none; what it looks at is filled in
+
+	Logger *slog.Logger
+	Admin  *Admin // hears of the parts; default one that nobody asks
+
+	WatchEvery time.Duration // how often the embedded broker is looked at, as weir monitor does; default 10 s
+
+	OnReady   func(Ready)    // called when the flow is about to start
+	OnLook    func(Snapshot) // called every LookEvery
+	LookEvery time.Duration  // default 500 ms
+}
+
+// Run makes readings flow until ctx is done or a part fails for good:
+//
+//	fleet ──► produce ──► sensor_data_tx ──► engine (pipelines/device_stats.sql) ──► device_stats
+//
+// It opens in this order and closes in the reverse; what was begun is committed first.
+func Run(ctx context.Context, cfg Config) (Snapshot, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Admin == nil {
+		cfg.Admin = NewAdmin()
+		defer cfg.Admin.Close()
+	}
+	cfg.Kafka.Logger = cfg.Logger
+	meter := newMeter()
+
+	kafka, err := cfg.Kafka.Serve(ctx)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	err = cfg.run(ctx, kafka, meter)
+	return meter.look(), errors.Join(err, kafka.Close(context.Background(), nil))
+}
+
+func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) error {
+	if err := ApplyDefaultTopics(ctx, kafka.Broker); err != nil {
+		return err
+	}
+	fleet, err := source.NewFleet(cfg.Fleet)
+	if err != nil {
+		return err
+	}
+	schemas, noSchemas, err := cfg.openRegistry(ctx, kafka)
+	if err != nil {
+		return err
+	}
+	defer schemas.close(cfg.Logger)
+	cfg.Format = cmp.Or(cfg.Format, "json")
+	stats, err := pipelines.DeviceStatsOf(cfg.Format, cfg.Registry)
+	if err != nil {
+		return err
+	}
+	observed := cfg.Admin.Broker(kafka.Broker)
+	producer := produce.Config{
+		Broker: observed, Topic: SensorData, DLQ: DeadLetters, Progress: Progress,
+		Rate: cfg.Fleet.Rate, CommitInterval: cfg.CommitInterval, StopTimeout: cfg.StopTimeout, Compression: cfg.Compression,
+		MarkTransactions: cfg.Mark, Logger: cfg.Logger,
+		OnCommit: func(c produce.Commit) { meter.produced(c.Readings, c.DeadLetters) },
+	}
+	cfg.Admin.Producer(&producer, fleet)
+	consumers, free, err := cfg.consumers(observed, stats, meter)
+	if err != nil {
+		return err
+	}
+	defer free()
+	var shown []console.Pipeline
+	for i := range consumers {
+		cfg.Admin.Pipeline(&consumers[i])
+		shown = append(shown, console.Pipeline{Program: consumers[i].Program, Status: consumers[i].Status.Snapshot})
+	}
+	page, busy, err := cfg.openConsole(ctx, kafka, meter, shown...)
+	if err != nil {
+		return err
+	}
+	if cfg.OnReady != nil {
+		cfg.OnReady(Ready{kafka.Where(), page.URL(), busy, schemas.url(), noSchemas})
+	}
+	flow, ctx := errgroup.WithContext(ctx)
+	flow.Go(func() error {
+		encoding, err := cfg.encoding(ctx)
+		if err != nil {
+			return fmt.Errorf("producer: %w", err)
+		}
+		producer.Encoding = encoding
+		_, err = produce.Run(ctx, producer, fleet)
+		if err != nil {
+			return fmt.Errorf("producer: %w", err)
+		}
+		return nil
+	})
+	flow.Go(func() error {
+		if _, err := engine.Run(ctx, consumers[0]); err != nil {
+			return fmt.Errorf("pipeline %s: %w", stats.Name, err)
+		}
+		return nil
+	})
+	beside := besides{logger: cfg.Logger}
+	for _, c := range consumers[1:] {
+		flow.Go(func() error { beside.run(ctx, c); return nil })
+	}
+	flow.Go(func() error {
+		return cfg.Admin.Deliver(ctx, observed, cfg.Alerts, cfg.Pipelines, cfg.StopTimeout, cfg.Logger)
+	})
+	flow.Go(func() error { return page.Run(ctx) })
+	if kafka.Embedded() { // a cluster that is not ours has a weir monitor for all
+		flow.Go(func() error { return cfg.Admin.Watch(ctx, kafka.Broker, cfg.WatchEvery, cfg.Logger) })
+	}
+	flow.Go(func() error { return cfg.show(ctx, kafka.Broker, meter) })
+	return errors.Join(flow.Wait(), beside.err())
+}
+
+// encoding is how readings are written.
+func (cfg *Config) encoding(ctx context.Context) (produce.Encoding, error) {
+	if cfg.Format == "json" {
+		return nil, nil
+	}
+	cfg.Registry.Logger = cfg.Logger
+	cfg.Admin.SchemaRegistry(&cfg.Registry)
+	client, err := registry.NewClient(cfg.Registry)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return produce.Register(ctx, client, produce.Registered{Format: cfg.Format, Topic: SensorData, Logger: cfg.Logger})
+}
+
+// consumers are the pipelines of the node, the main job's first. Call free when they have ended.
+func (cfg *Config) consumers(kafka broker.Config, stats *plan.Program, meter *meter) (all []engine.Config, free func(), err error) {
+	var taken []func()
+	free = func() {
+		for _, f := range taken {
+			f()
+		}
+	}
+	for _, p := range append([]*plan.Program{stats}, cfg.Pipelines...) {
+		instances, done, err := TakeInstances(engine.Group(p), "", 1)
+		if err != nil {
+			free()
+			return nil, nil, err
+		}
+		taken = append(taken, done)
+		c := engine.Config{
+			Broker: kafka, Program: p, Instances: instances, StateDir: cfg.StateDir,
+			CommitInterval: cfg.CommitInterval, StopTimeout: cfg.StopTimeout, Compression: cfg.Compression, Logger: cfg.Logger, Status: engine.NewStatus(p),
+		}
+		if p == stats {
+			c.OnCommit = func(c engine.Commit) { meter.consumed(c.Records, c.DeadLetters, c.Latencies) }
+		}
+		all = append(all, c)
+	}
+	return all, free, nil
+}
+
+// show tells the state at intervals, until ctx is done.
+func (cfg *Config) show(ctx context.Context, c broker.Config, meter *meter) error {
+	if cfg.OnLook == nil {
+		return nil
+	}
+	every := cfg.LookEvery
+	if every == 0 {
+		every = 500 * time.Millisecond
+	}
+	client, err := broker.Connect(ctx, c)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	meter.look()
+	for broker.Sleep(ctx, every) == nil {
+		meter.open(openTransactions(ctx, admin))
+		cfg.OnLook(meter.look())
+	}
+	return nil
+}
+
+// openTransactions counts the transactions that are under way, or is -1 when the broker does not
+// say.
+func openTransactions(ctx context.Context, admin *kadm.Client) int {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	listed, err := admin.ListTransactions(ctx, nil, []string{"Ongoing"})
+	if err != nil {
+		return -1
+	}
+	return len(listed)
+}
+
+// ApplyDefaultTopics makes the topics of the main job where they are missing.
+func ApplyDefaultTopics(ctx context.Context, c broker.Config) error {
+	client, err := broker.Connect(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return broker.EnsureTopics(ctx, kadm.NewClient(client), broker.DefaultTopics())
+}

@@ -1,0 +1,246 @@
+package operator
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"math/big"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/plan"
+)
+
+// A value is a byte, 0 for NULL, and by its type: a zigzag varint, eight bytes of a float, a length
+// and bytes, or for a decimal its sign and magnitude; elements of an array, map or row follow each
+// other.
+
+var errShort = errors.New("state or repartition record is cut short or of another type")
+
+func appendValue(dst []byte, c *expr.Column, row int) []byte {
+	if c.Null[row] {
+		return append(dst, 0)
+	}
+	switch c.Type.Class() {
+	case expr.Ints:
+		return binary.AppendVarint(append(dst, 1), c.I[row])
+	case expr.Floats:
+		return appendFloat(append(dst, 1), c.F[row])
+	case expr.Texts:
+		return appendBytes(append(dst, 1), c.S[row])
+	}
+	return appendBoxed(dst, c.A[row])
+}
+
+func appendFloat(dst []byte, f float64) []byte {
+	return binary.LittleEndian.AppendUint64(dst, math.Float64bits(f))
+}
+
+func appendBytes[T ~string | ~[]byte](dst []byte, s T) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+func appendBoxed(dst []byte, v any) []byte {
+	switch v := v.(type) {
+	case nil:
+		return append(dst, 0)
+	case bool:
+		if v {
+			return binary.AppendVarint(append(dst, 1), 1)
+		}
+		return binary.AppendVarint(append(dst, 1), 0)
+	case int64:
+		return binary.AppendVarint(append(dst, 1), v)
+	case float64:
+		return appendFloat(append(dst, 1), v)
+	case string:
+		return appendBytes(append(dst, 1), v)
+	case *big.Int:
+		sign := byte(1)
+		if v.Sign() < 0 {
+			sign = 2
+		}
+		return appendBytes(append(dst, sign), v.Bytes())
+	case []any:
+		dst = binary.AppendUvarint(append(dst, 1), uint64(len(v)))
+		for _, e := range v {
+			dst = appendBoxed(dst, e)
+		}
+		return dst
+	case *expr.Dict:
+		dst = binary.AppendUvarint(append(dst, 1), uint64(len(v.Keys)))
+		for i, k := range v.Keys {
+			dst = appendBoxed(appendBoxed(dst, k), v.Values[i])
+		}
+		return dst
+	}
+	panic("no value of a column")
+}
+
+// reader takes values from bytes. After the first error it gives NULLs.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func (r *reader) fail() {
+	r.b, r.err = nil, errShort
+}
+
+func (r *reader) byte() byte {
+	if len(r.b) == 0 {
+		r.fail()
+		return 0
+	}
+	c := r.b[0]
+	r.b = r.b[1:]
+	return c
+}
+
+func (r *reader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) count() int {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 || v > math.MaxInt32 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[n:]
+	return int(v)
+}
+
+func (r *reader) uint64() uint64 {
+	if len(r.b) < 8 {
+		r.fail()
+		return 0
+	}
+	v := binary.LittleEndian.Uint64(r.b)
+	r.b = r.b[8:]
+	return v
+}
+
+func (r *reader) float() float64 { return math.Float64frombits(r.uint64()) }
+
+func (r *reader) int64() int64 { return int64(r.uint64()) } //nolint:gosec // the bits of an int64
+
+func (r *reader) bytes() []byte {
+	n := r.count()
+	if len(r.b) < n {
+		r.fail()
+		return nil
+	}
+	b := r.b[:n]
+	r.b = r.b[n:]
+	return b
+}
+
+// value appends one value to a column. Texts are copied.
+func (r *reader) value(c *expr.Column) {
+	if c.Type.Class() == expr.Boxes {
+		c.Add(r.boxed(c.Type))
+		return
+	}
+	if r.byte() == 0 {
+		c.AddNull()
+		return
+	}
+	switch c.Type.Class() {
+	case expr.Ints:
+		c.AddInt(r.varint())
+	case expr.Floats:
+		c.AddFloat(r.float())
+	default:
+		c.AddText(string(r.bytes()))
+	}
+}
+
+func (r *reader) boxed(t expr.Type) any {
+	tag := r.byte()
+	if tag == 0 {
+		return nil
+	}
+	switch t.Kind {
+	case expr.Decimal:
+		v := new(big.Int).SetBytes(r.bytes())
+		if tag == 2 {
+			v.Neg(v)
+		}
+		return v
+	case expr.Array, expr.Row:
+		all := make([]any, 0, 4)
+		for i := range r.count() {
+			et := t.Elem
+			if t.Kind == expr.Row {
+				et = &t.Fields[i].Type
+			}
+			all = append(all, r.boxed(*et))
+			if r.err != nil {
+				return nil
+			}
+		}
+		return all
+	case expr.Map:
+		m := &expr.Dict{}
+		for range r.count() {
+			m.Keys, m.Values = append(m.Keys, r.boxed(*t.Key)), append(m.Values, r.boxed(*t.Elem))
+			if r.err != nil {
+				return nil
+			}
+		}
+		return m
+	}
+	switch t.Class() {
+	case expr.Floats:
+		return r.float()
+	case expr.Texts:
+		return string(r.bytes())
+	}
+	v := r.varint()
+	if t.Kind == expr.Boolean {
+		return v != 0
+	}
+	return v
+}
+
+// appendRow encodes the columns of a row that are not left out.
+func appendRow(dst []byte, b *expr.Batch, row int) []byte {
+	for _, c := range b.Cols {
+		if c != nil {
+			dst = appendValue(dst, c, row)
+		}
+	}
+	return dst
+}
+
+// row appends what appendRow wrote.
+func (r *reader) row(b *expr.Batch) {
+	for _, c := range b.Cols {
+		if c != nil {
+			r.value(c)
+		}
+	}
+	b.N++
+}
+
+// appendKey encodes columns of a row as a key: equal values give equal bytes.
+func appendKey(dst []byte, b *expr.Batch, columns []int, row int) []byte {
+	for _, i := range columns {
+		c := b.Cols[i]
+		if c.Type.Class() == expr.Floats && !c.Null[row] && c.F[row] == 0 {
+			dst = appendFloat(append(dst, 1), 0) // -0 is 0
+			continue
+		}
+		dst = appendValue(dst, c, row)
+	}
+	return dst
+}
+
+// column makes a column of a relation.
+func column(r *plan.Relation, i int) *expr.Column { return &expr.Column{Type: r.Cols[i].Type} }

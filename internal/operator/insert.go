@@ -1,0 +1,229 @@
+package operator
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/format"
+	"weir.example/weir/internal/plan"
+)
+
+// writer makes records of rows.
+type writer struct {
+	base
+	op          *plan.Insert
+	table       *plan.Table
+	key, value  format.Encoder
+	keyCols     []*expr.Column
+	valueCols   []*expr.Column
+	nulls       []*expr.Column // by column of the table: NULL in each row, where the query gives nothing
+	timestamp   int            // column of the input, or -1
+	headers     int
+	notNull     []int          // columns of the table
+	keys        []int          // of them, those under which rows replace each other
+	sized       []sized        // columns of the table whose values must have, or get, a length
+	fields      []format.Field // the input's columns, as the table has them
+	partitioner kgo.TopicPartitioner
+	limit       int // bytes of a record that the topic takes; 0 is any
+
+	// Of an upsert table, the last change of each key in a transaction is what is written.
+	changes map[string]*kgo.Record
+	order   []string
+}
+
+func newWriter(b base, op *plan.Insert) (*writer, error) {
+	t := op.Table
+	w := &writer{
+		base: b, op: op, table: t, timestamp: -1, headers: -1, nulls: make([]*expr.Column, len(t.Columns)),
+		partitioner: kgo.StickyKeyPartitioner(nil).ForTopic(t.Topic), changes: make(map[string]*kgo.Record),
+		fields: fieldsOf(b.rel.Inputs[0]), keyCols: make([]*expr.Column, len(t.Key.Columns)), valueCols: make([]*expr.Column, len(t.Value.Columns)),
+	}
+	if limit := b.task.maxBytes; limit != nil {
+		w.limit = limit(t.Topic)
+	}
+	var err error
+	if t.Key.Name != "" {
+		if w.key, err = format.NewEncoder(t.Key.Name, t.Key.Fields, t.Key.Options, b.task.schemas); err != nil {
+			return nil, err
+		}
+	}
+	if w.value, err = format.NewEncoder(t.Value.Name, t.Value.Fields, t.Value.Options, b.task.schemas); err != nil {
+		return nil, err
+	}
+	for i, c := range t.Columns {
+		from := op.Columns[i]
+		switch {
+		case from < 0:
+			w.nulls[i] = &expr.Column{Type: c.Type}
+		case c.Metadata == "timestamp":
+			w.timestamp = from
+		case c.Metadata == "headers":
+			w.headers = from
+		case c.Type.NotNull && c.Physical():
+			w.notNull = append(w.notNull, i)
+			if t.Upsert && slices.Contains(t.PrimaryKey, i) {
+				w.keys = append(w.keys, i)
+			}
+		}
+		if from >= 0 {
+			w.fields[from] = format.Field{Name: c.Name, Type: c.Type}
+			w.size(i, c.Type)
+		}
+	}
+	return w, nil
+}
+
+// columns finds the columns of a batch that the formats write.
+func (w *writer) columns(into []*expr.Column, of plan.Format, r *rows) {
+	for i, c := range of.Columns {
+		if from := w.op.Columns[c]; from >= 0 {
+			into[i] = r.Cols[from]
+			continue
+		}
+		null := w.nulls[c]
+		for null.Len() < r.N {
+			null.AddNull()
+		}
+		into[i] = null
+	}
+}
+
+func (w *writer) push(_ int, r *rows) {
+	r = w.resized(r)
+	w.columns(w.keyCols, w.table.Key, r)
+	w.columns(w.valueCols, w.table.Value, r)
+	for i := range r.N {
+		if err := w.row(r, i); err != nil {
+			w.task.rejectFor(w.table.Topic, r, i, w.fields, fmt.Errorf("insert into %s: %w", w.table.Name, err))
+		}
+	}
+	w.task.dropped(w.table, w.key, w.value)
+}
+
+// allowed reports whether a row has a value in all columns that need one. Of a row that is taken
+// back only the key counts: without one it was not written either, and NULL elsewhere may replace a
+// row that was.
+func (w *writer) allowed(r *rows, i int, gone bool) (bool, error) {
+	columns := w.notNull
+	if gone {
+		columns = w.keys
+	}
+	for _, c := range columns {
+		if !r.Cols[w.op.Columns[c]].Null[i] {
+			continue
+		}
+		if !w.op.Sink.DropNulls {
+			return false, fmt.Errorf("column %s is NOT NULL, and the value is NULL", w.table.Columns[c].Name)
+		}
+		if !gone {
+			w.task.drop(w.table, DropRows, 1)
+		}
+		return false, nil
+	}
+	return true, nil
+}
+
+func (w *writer) row(r *rows, i int) error {
+	gone := r.kind(i) == updateBefore || r.kind(i) == remove
+	if ok, err := w.allowed(r, i, gone); !ok {
+		return err
+	}
+	if err := w.wrongLength(r, i); err != nil {
+		return err
+	}
+	rec := w.task.arena.record()
+	rec.Topic, rec.Context = w.table.Topic, r.context(i)
+	if w.key != nil {
+		key, err := w.key.Encode(w.task.arena.room(64), w.keyCols, i)
+		if err != nil {
+			return fmt.Errorf("key: %w", err)
+		}
+		rec.Key = w.task.arena.keep(key)
+	}
+	if !gone {
+		value, err := w.value.Encode(w.task.arena.room(256), w.valueCols, i)
+		if err != nil {
+			return fmt.Errorf("value: %w", err)
+		}
+		rec.Value = w.task.arena.keep(value)
+	} else if !w.table.Upsert {
+		return errors.New("a row that is taken back can't be written")
+	}
+	w.metadata(rec, r, i)
+	if err := w.fits(rec); err != nil {
+		return err
+	}
+	if w.table.Upsert {
+		k := string(rec.Key)
+		if _, ok := w.changes[k]; !ok {
+			w.order = append(w.order, k)
+		}
+		w.changes[k] = rec
+		return nil
+	}
+	w.send(rec)
+	return nil
+}
+
+// fits refuses a record that its topic doesn't take: it would hold up all others.
+func (w *writer) fits(r *kgo.Record) error {
+	if w.limit <= 0 {
+		return nil
+	}
+	return broker.CheckSize(r, w.limit)
+}
+
+func (w *writer) metadata(rec *kgo.Record, r *rows, i int) {
+	if w.timestamp >= 0 {
+		if c := r.Cols[w.timestamp]; !c.Null[i] {
+			rec.Timestamp = time.UnixMicro(c.I[i])
+		}
+	}
+	if w.headers >= 0 {
+		if d, ok := r.Cols[w.headers].Value(i).(*expr.Dict); ok {
+			for n, k := range d.Keys {
+				key, ok := k.(string)
+				if !ok {
+					continue // a header has a key
+				}
+				h := kgo.RecordHeader{Key: key}
+				if value, ok := d.Values[n].(string); ok { // NULL stays NULL
+					h.Value = []byte(value)
+				}
+				rec.Headers = append(rec.Headers, h)
+			}
+		}
+	}
+}
+
+// send puts a record where its key belongs as Kafka's default partitioner has it, or, without a
+// key, where the task is.
+func (w *writer) send(rec *kgo.Record) {
+	n := w.task.partitions(w.table.Topic)
+	if rec.Key != nil {
+		rec.Partition = int32(w.partitioner.Partition(rec, int(n))) //nolint:gosec // fewer than n
+	} else {
+		rec.Partition = w.task.partition % n
+	}
+	w.said.rows++
+	w.task.out.emit(rec)
+}
+
+func (w *writer) flush() {
+	for _, k := range w.order {
+		w.send(w.changes[k])
+	}
+	clear(w.changes)
+	w.order = w.order[:0]
+}
+
+func (w *writer) reset() {
+	clear(w.changes)
+	w.order = w.order[:0]
+}

@@ -1,0 +1,270 @@
+package operator
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/plan"
+)
+
+// join looks up rows of its left input in the versions of its right one. A left row waits under the
+// second of its time until both inputs' watermark has passed it, since until then an earlier
+// version can still come. An entry of versions is all that are known of a key, by time; those are
+// dropped that no row can want any more.
+type join struct {
+	base
+	op       *plan.Join
+	cond     *expr.Compiled
+	left     *expr.Batch
+	right    *expr.Batch
+	out      rows
+	progress *progress
+	now      int64
+	queue    queue // left rows
+	waiting  bool  // late rows wait for the next watermark or the end of the transaction
+	key      []byte
+	origin   *kgo.Record // of the left row that is matched
+}
+
+const (
+	waitingRows = 0
+	versions    = 1
+	numbers     = 2
+)
+
+func newJoin(b base, op *plan.Join) *join {
+	j := &join{base: b, op: op, left: batch(b.rel.Inputs[0]), right: batch(b.rel.Inputs[1]), progress: newProgress(2)}
+	j.out.Batch = &expr.Batch{Cols: make([]*expr.Column, len(b.rel.Cols))}
+	for i := range b.rel.Cols {
+		j.out.Cols[i] = column(b.rel, i) // the condition may want columns that nobody else does
+	}
+	j.queue = newQueue(b.task, b.rel.State+waitingRows, b.rel.State+numbers)
+	if op.Cond != nil {
+		j.cond = expr.MustCompile(op.Cond)
+	}
+	j.reset()
+	return j
+}
+
+func (j *join) reset() {
+	j.progress.reset()
+	j.now, j.waiting = unknown, false
+	j.queue.reset()
+}
+
+// ordered makes bytes that sort as a time does.
+func ordered(dst []byte, us int64) []byte {
+	return binary.BigEndian.AppendUint64(dst, uint64(us)^1<<63) //nolint:gosec // the sign moved for the order of bytes
+}
+
+func unordered(b []byte) int64 {
+	return int64(binary.BigEndian.Uint64(b) ^ 1<<63) //nolint:gosec // back
+}
+
+func (j *join) push(in int, r *rows) {
+	if in == 0 {
+		j.wait(r)
+		return
+	}
+	for i := range r.N {
+		j.version(r, i)
+	}
+}
+
+// wait keeps left rows until their time has passed.
+func (j *join) wait(r *rows) {
+	row := masked(r.Batch, j.left)
+	for i := range r.N {
+		at := r.Cols[j.op.LeftTime].I[i]
+		j.queue.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
+		j.waiting = j.waiting || at <= j.now
+	}
+}
+
+// masked is a batch without the columns that another lacks.
+func masked(b, like *expr.Batch) expr.Batch {
+	m := *b
+	m.Cols = slices.Clone(b.Cols)
+	for i, c := range like.Cols {
+		if c == nil {
+			m.Cols[i] = nil
+		}
+	}
+	return m
+}
+
+// oneVersion is a row as of a time; a deletion has none.
+type oneVersion struct {
+	at  int64
+	row []byte // nil: deleted
+}
+
+func decodeVersions(b []byte) ([]oneVersion, error) {
+	in := &reader{b: b}
+	var all []oneVersion
+	for len(in.b) > 0 && in.err == nil {
+		v := oneVersion{at: in.int64()}
+		if in.byte() == 1 {
+			v.row = in.bytes()
+		}
+		all = append(all, v)
+	}
+	return all, in.err
+}
+
+// version takes one row of the right input.
+func (j *join) version(r *rows, i int) {
+	store := j.task.store
+	row := masked(r.Batch, j.right)
+	j.key = appendKey(j.key[:0], r.Batch, j.op.Right, i)
+	old, _ := store.Get(j.rel.State+versions, 0, j.key)
+	all, err := decodeVersions(slices.Clone(old))
+	if err != nil {
+		j.task.fail(errState)
+		return
+	}
+	v := oneVersion{at: r.Cols[j.op.RightTime].I[i]}
+	if k := r.kind(i); k != remove && k != updateBefore {
+		v.row = appendRow([]byte{}, &row, i)
+	}
+	place, same := slices.BinarySearchFunc(all, v, func(a, b oneVersion) int { return cmp.Compare(a.at, b.at) })
+	if same {
+		all[place] = v
+	} else {
+		all = slices.Insert(all, place, v)
+	}
+	// Of the versions before the watermark only the last can still be wanted, by rows that wait or
+	// come.
+	first := 0
+	for first+1 < len(all) && all[first+1].at <= j.now {
+		first++
+	}
+	var value []byte
+	for _, v := range all[first:] {
+		value = appendInt(value, v.at)
+		if v.row == nil {
+			value = append(value, 0)
+			continue
+		}
+		value = appendBytes(append(value, 1), v.row)
+	}
+	store.Put(j.rel.State+versions, 0, j.key, value)
+}
+
+func (j *join) advance(in int, watermark int64, idle bool) {
+	all, allIdle := j.progress.advance(in, watermark, idle)
+	if all > j.now || j.waiting {
+		j.now = max(j.now, all)
+		if !j.task.restoring {
+			j.release()
+		}
+	}
+	j.pass(j.now, allIdle)
+}
+
+// release looks up the rows whose time the watermark has passed.
+func (j *join) release() {
+	j.waiting = false
+	j.queue.release(j.now, func(at int64, row []byte, origin *kgo.Record) {
+		j.origin = origin
+		j.match(row, at)
+	})
+	j.deliver()
+}
+
+// match emits a left row with the version of its time.
+func (j *join) match(left []byte, at int64) {
+	clearBatch(j.left)
+	in := &reader{b: left}
+	in.row(j.left)
+	j.key = appendKey(j.key[:0], j.left, j.op.Left, 0)
+	found, _ := j.task.store.Get(j.rel.State+versions, 0, j.key)
+	all, err := decodeVersions(found)
+	if in.err != nil || err != nil {
+		j.task.fail(errState)
+		return
+	}
+	for _, k := range j.op.Left {
+		if j.left.Cols[k].Null[0] {
+			all = nil // NULL equals nothing
+		}
+	}
+	var row []byte
+	for _, v := range all {
+		if v.at <= at {
+			row = v.row
+		}
+	}
+	if row != nil && !j.add(row) {
+		row = nil
+		j.dropLast()
+	}
+	if row == nil && j.op.Outer {
+		j.add(nil)
+	}
+	if j.out.N >= batchRows {
+		j.deliver()
+	}
+}
+
+// add appends the left row and a version, or NULLs, and reports whether the condition holds.
+func (j *join) add(version []byte) bool {
+	clearBatch(j.right)
+	if version != nil {
+		(&reader{b: version}).row(j.right)
+	}
+	n := len(j.left.Cols)
+	for i, to := range j.out.Cols {
+		from := (*expr.Column)(nil)
+		switch {
+		case i < n:
+			from = j.left.Cols[i]
+		case version != nil:
+			from = j.right.Cols[i-n]
+		}
+		if from == nil {
+			to.AddNull()
+			continue
+		}
+		to.AddFrom(from, 0)
+	}
+	j.out.N++
+	if j.queue.origins != nil {
+		j.out.from = append(j.out.from, j.origin)
+	}
+	if version == nil || j.cond == nil {
+		return true
+	}
+	ok := j.cond.True(j.out.Batch, j.out.N-1)
+	if j.out.Err != nil {
+		j.task.reject(&j.out, j.out.N-1, fieldsOf(j.rel), j.out.Err)
+		j.out.Err = nil
+	}
+	return ok
+}
+
+func (j *join) dropLast() {
+	j.out.N--
+	for _, c := range j.out.Cols {
+		c.Truncate(j.out.N)
+	}
+	if j.queue.origins != nil {
+		j.out.from = j.out.from[:j.out.N]
+	}
+}
+
+func (j *join) deliver() {
+	j.emit(&j.out)
+	j.out.clear()
+}
+
+func (j *join) flush() {
+	if j.waiting {
+		j.release()
+	}
+	j.queue.flush()
+}

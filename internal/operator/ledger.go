@@ -1,0 +1,93 @@
+package operator
+
+import (
+	"fmt"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/plan"
+)
+
+// Ledger adds up, for tests, what windows take in and give out: each row is in every window that it
+// is not late for, and comes out of it once. An accumulator of its own counts the rows of each
+// window, in the state beside the others, so that crashes are no excuse. It counts a transaction at
+// once: Commit and Abort end it.
+type Ledger struct{ committed, open map[int]tally }
+
+// tally of one relation. Windows are counted for each row: a row of HOP is in several.
+type tally struct {
+	rows, late, others int64 // rows, those that are late for all their windows, and windows of a row that comes again with a later one
+	in, out            int64 // windows that rows are in, as they come, and as their windows come out
+}
+
+// NewLedger makes an empty one, for all tasks of a pipeline.
+func NewLedger() *Ledger { return &Ledger{make(map[int]tally), make(map[int]tally)} }
+
+// Commit keeps what was counted since the last end of a transaction; Abort drops it.
+func (l *Ledger) Commit() {
+	for id, t := range l.open {
+		c := l.committed[id]
+		l.committed[id] = tally{c.rows + t.rows, c.late + t.late, c.others + t.others, c.in + t.in, c.out + t.out}
+	}
+	clear(l.open)
+}
+
+// Abort drops what was counted since the last end of a transaction.
+func (l *Ledger) Abort() { clear(l.open) }
+
+// Check holds what came in against what came out, once all inputs have ended.
+func (l *Ledger) Check() error {
+	for id, t := range l.committed {
+		if t.in != t.out {
+			return fmt.Errorf("windows of relation %d: rows belong into windows %d times, and came out of windows %d times (%d rows, %d late)", id, t.in, t.out, t.rows, t.late)
+		}
+	}
+	return nil
+}
+
+func (l *Ledger) count(id int, t tally) {
+	o := l.open[id]
+	l.open[id] = tally{o.rows + t.rows, o.late + t.late, o.others + t.others, o.in + t.in, o.out + t.out}
+}
+
+// countRows adds an accumulator that counts rows, for the ledger.
+func (g *grouper) countRows(t *Task, r *plan.Relation) {
+	if t.ledger == nil {
+		return
+	}
+	counter := plan.Agg{Name: "COUNT", Arg: -1, Filter: -1}
+	g.aggs, g.accs = append(g.aggs[:len(g.aggs):len(g.aggs)], counter), append(g.accs, newAccumulator(counter, expr.Type{}))
+	g.counted = &expr.Column{Type: expr.Type{Kind: expr.BigInt}}
+	g.emitted = func(n int64) { t.ledger.count(r.ID, tally{out: n}) }
+}
+
+// expect notes a row of a window of which slices are put together: the windows that it belongs to,
+// one by one.
+func (a *aggregate) expect(slice int64, mark rowMark, again bool) {
+	if a.task.ledger == nil {
+		return
+	}
+	t := tally{rows: 1}
+	for end := a.firstEnd(slice); end <= a.lastEnd(slice); end += max(a.slide, 1) {
+		if !a.clock.late(end, mark) {
+			t.in++
+		}
+	}
+	switch {
+	case t.in == 0 && again:
+		t.others++
+	case t.in == 0:
+		t.late++
+	}
+	a.task.ledger.count(a.rel.ID, t)
+}
+
+// session notes a row of a session, and whether it is in one.
+func (l *Ledger) session(id int, in bool) {
+	switch {
+	case l == nil:
+	case in:
+		l.count(id, tally{rows: 1, in: 1})
+	default:
+		l.count(id, tally{rows: 1, late: 1})
+	}
+}

@@ -1,0 +1,104 @@
+package operator
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/plan"
+)
+
+// sized is a column of a table with a declared length that the writer looks at.
+type sized struct {
+	column int // of the table
+	t      expr.Type
+	trim   bool // cut and pad; otherwise another length is an error
+}
+
+// size notes a column whose length matters. Most don't: a value that an INSERT casts has its
+// length, and what it writes without a cast stays as it was read, unless
+// table.exec.sink.type-length-enforcer says otherwise.
+func (w *writer) size(column int, t expr.Type) {
+	switch {
+	case t.Length == 0 || t.Kind != expr.String && t.Kind != expr.Bytes:
+	case slices.Contains(w.op.Exact, column):
+		w.sized = append(w.sized, sized{column, t, false})
+	case w.op.Sink.Lengths != plan.LengthIgnore:
+		w.sized = append(w.sized, sized{column, t, w.op.Sink.Lengths == plan.LengthTrim})
+	}
+}
+
+// resized returns rows whose values have the lengths of their columns, where they are to be cut and
+// padded.
+func (w *writer) resized(r *rows) *rows {
+	var own *rows
+	for _, s := range w.sized {
+		if !s.trim {
+			continue
+		}
+		if own == nil { // others may have the columns of the input
+			copied, batch := *r, *r.Batch
+			batch.Cols = slices.Clone(r.Cols)
+			copied.Batch, own = &batch, &copied
+		}
+		from := w.op.Columns[s.column]
+		to := &expr.Column{Type: r.Cols[from].Type}
+		for i := range r.N {
+			if r.Cols[from].Null[i] {
+				to.AddNull()
+				continue
+			}
+			v := r.Cols[from].S[i]
+			if n := s.length(v); !s.takes(n) {
+				v = s.fit(v, n)
+			}
+			to.AddText(v)
+		}
+		own.Cols[from] = to
+	}
+	if own == nil {
+		return r
+	}
+	return own
+}
+
+// wrongLength says which value of a row has a length that its column does not take.
+func (w *writer) wrongLength(r *rows, i int) error {
+	for _, s := range w.sized {
+		c := r.Cols[w.op.Columns[s.column]]
+		if s.trim || c.Null[i] {
+			continue
+		}
+		if n := s.length(c.S[i]); !s.takes(n) {
+			unit := map[expr.Kind]string{expr.String: "characters", expr.Bytes: "bytes"}[s.t.Kind]
+			return fmt.Errorf("column %s is %s, and the value has %d %s", w.table.Columns[s.column].Name, s.t.Nullable(true), n, unit)
+		}
+	}
+	return nil
+}
+
+// takes reports whether a value of this length is one of the type.
+func (s *sized) takes(n int) bool { return n == s.t.Length || n < s.t.Length && !s.t.Fixed }
+
+// length counts characters of a text, and bytes of bytes.
+func (s *sized) length(v string) int {
+	if s.t.Kind == expr.String {
+		return utf8.RuneCountInString(v)
+	}
+	return len(v)
+}
+
+// fit cuts a value of n characters or bytes, or pads it: texts with spaces, bytes with zeros.
+func (s *sized) fit(v string, n int) string {
+	switch {
+	case n < s.t.Length && s.t.Kind == expr.String:
+		return v + strings.Repeat(" ", s.t.Length-n)
+	case n < s.t.Length:
+		return v + strings.Repeat("\x00", s.t.Length-n)
+	case s.t.Kind == expr.String:
+		return string([]rune(v)[:s.t.Length])
+	}
+	return v[:s.t.Length]
+}

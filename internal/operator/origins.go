@@ -1,0 +1,103 @@
+package operator
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/trace"
+)
+
+// origins remembers which traced records went into the groups of an operator, so that a result can
+// name them. It is in memory only and bounded: after a restore, or where it has no room, a result
+// names fewer of them, or none. It is nil where nothing is traced.
+type origins struct {
+	of map[int64]map[string][]context.Context // by slice and key
+	n  int
+}
+
+// maxOrigins is how many records an operator remembers.
+const maxOrigins = 1024
+
+func (t *Task) origins() *origins {
+	if !t.traced {
+		return nil
+	}
+	return &origins{of: make(map[int64]map[string][]context.Context)}
+}
+
+// add notes that a record went into a group. Where it is not traced its context is nil.
+func (o *origins) add(ctx context.Context, slice int64, key []byte) {
+	if ctx == nil || o.n == maxOrigins || len(o.of[slice][string(key)]) == trace.MaxLinks {
+		return
+	}
+	if o.of[slice] == nil {
+		o.of[slice] = make(map[string][]context.Context)
+	}
+	o.of[slice][string(key)] = append(o.of[slice][string(key)], ctx)
+	o.n++
+}
+
+// caused is what stands for the records of a key in a slice that have caused what it is now. The
+// first of them is its parent.
+func (o *origins) caused(slice int64, key []byte) *kgo.Record {
+	all := o.of[slice][string(key)]
+	if len(all) == 0 {
+		return nil
+	}
+	return onlyContext(trace.Caused(all[0], all[1:]...))
+}
+
+// joined is what stands for the records of a key in the slices after start and up to end.
+func (o *origins) joined(start, end int64, key []byte) *kgo.Record {
+	var all []context.Context
+	for slice, keys := range o.of {
+		if slice > start && slice <= end {
+			all = append(all, keys[string(key)]...)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return onlyContext(trace.Joined(all...))
+}
+
+// forget drops the records of a key in the slices after start and up to end.
+func (o *origins) forget(start, end int64, key []byte) {
+	for slice, keys := range o.of {
+		if all, ok := keys[string(key)]; ok && slice > start && slice <= end {
+			o.n -= len(all)
+			if delete(keys, string(key)); len(keys) == 0 {
+				delete(o.of, slice)
+			}
+		}
+	}
+}
+
+// drop forgets a slice.
+func (o *origins) drop(slice int64) {
+	if o == nil {
+		return
+	}
+	for _, all := range o.of[slice] {
+		o.n -= len(all)
+	}
+	delete(o.of, slice)
+}
+
+// clear forgets all.
+func (o *origins) clear() {
+	if o != nil {
+		clear(o.of)
+		o.n = 0
+	}
+}
+
+// onlyContext stands for the records behind a row, where they are traced: a record with nothing but
+// their context.
+func onlyContext(ctx context.Context) *kgo.Record {
+	if ctx == nil {
+		return nil
+	}
+	return &kgo.Record{Context: ctx}
+}

@@ -1,0 +1,314 @@
+package operator
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/plan"
+)
+
+// over gives each row what functions say of it and the rows before it, in the order of their time.
+// Rows wait until the watermark has passed it, since until then an earlier one can still come. An
+// entry of a key is its history; a frame with a beginning keeps what its functions look at of each
+// of its rows, and computes them anew.
+type over struct {
+	base
+	grouper // of the functions
+	op      *plan.Over
+	queue   queue
+	in      *expr.Batch // a waiting row
+	frame   *expr.Batch // what functions look at of a row before
+	out     rows
+	direct  bool // rows come from one table of this stage, in its order, so that the watermark before each may fire
+	now     int64
+	width   int // columns of the input
+	same    []waitingRow
+	name    []byte // of an entry
+}
+
+// waitingRow is a row whose turn has come, and its key.
+type waitingRow struct {
+	row, key []byte
+	origin   *kgo.Record
+}
+
+// history is the entry of a key: the time of its last row, which rows of its frame are kept, and
+// the accumulators of a frame without beginning.
+type history struct {
+	last       int64
+	head, tail int64 // numbers of the first row that is kept and of the next
+	value      []byte
+}
+
+const (
+	histories = 1
+	kept      = 3 // rows of frames, or values of DISTINCT
+)
+
+func newOver(b base, op *plan.Over) *over {
+	in := b.rel.Inputs[0]
+	o := &over{base: b, op: op, in: batch(in), frame: &expr.Batch{Cols: make([]*expr.Column, len(in.Cols))}, out: rows{Batch: batch(b.rel), marks: []rowMark{}}, width: len(in.Cols), direct: direct(in), queue: newQueue(b.task, b.rel.State, b.rel.State+numbers)}
+	o.aggs = op.Aggs
+	for _, a := range op.Aggs {
+		t := expr.Type{}
+		if a.Arg >= 0 {
+			t = in.Cols[a.Arg].Type
+			o.frame.Cols[a.Arg] = column(in, a.Arg)
+		}
+		if a.Filter >= 0 {
+			o.frame.Cols[a.Filter] = column(in, a.Filter)
+		}
+		if a.Name == "LAG" {
+			o.accs = append(o.accs, lag{t, a.Back, a.Default})
+		} else {
+			o.accs = append(o.accs, newAccumulator(a, t))
+		}
+	}
+	o.reset()
+	return o
+}
+
+// direct reports whether rows come from one table, without passing an exchange. Behind one, and
+// behind a union, a row's watermark is that of its own partition and table, and others may still
+// have earlier rows.
+func direct(r *plan.Relation) bool {
+	if _, exchange := r.Op.(*plan.Exchange); exchange || len(r.Inputs) > 1 {
+		return false
+	}
+	for _, in := range r.Inputs {
+		if !direct(in) {
+			return false
+		}
+	}
+	return true
+}
+
+func (o *over) reset() {
+	o.now, o.same = unknown, nil
+	o.out.clear()
+	o.queue.reset()
+}
+
+func (o *over) push(_ int, r *rows) {
+	row := masked(r.Batch, o.in)
+	for i := range r.N {
+		mark := r.mark(i, o.now)
+		if o.direct {
+			o.fire(int64(mark))
+		}
+		at := r.Cols[o.op.Time].I[i]
+		if done, late := o.late(r, i, at, mark); late {
+			o.task.late(r, i, o.rel.Inputs[0], errTooLate(at, done))
+			continue
+		}
+		o.queue.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
+	}
+}
+
+// late reports whether a row comes too late, and after what. A frame that has no beginning looks at
+// the row's watermark, as in Flink, and one that has at the key's last row. Where rows come from
+// several partitions it looks at the row's watermark as well: which rows of other partitions have
+// been computed depends on which partition was read first.
+func (o *over) late(r *rows, i int, at int64, mark rowMark) (done int64, late bool) {
+	if o.op.Frame.Unbounded || !o.direct {
+		return int64(mark), at <= int64(mark)
+	}
+	o.key = appendKey(o.key[:0], r.Batch, o.op.Partition, i)
+	h, known := o.history(o.key)
+	return h.last, known && at <= h.last
+}
+
+func errTooLate(at, done int64) error {
+	text := func(us int64) string { return time.UnixMicro(us).UTC().Format("2006-01-02T15:04:05.000Z") }
+	return fmt.Errorf("the row's time is %s, and rows up to %s have been computed", text(at), text(done))
+}
+
+func (o *over) advance(_ int, watermark int64, idle bool) {
+	if o.task.restoring {
+		o.now = max(o.now, watermark)
+	}
+	o.fire(watermark)
+	o.pass(watermark, idle)
+}
+
+// fire computes the rows whose time a watermark has passed. They come out with the watermark before
+// it.
+func (o *over) fire(watermark int64) {
+	if watermark <= o.now {
+		return
+	}
+	before := o.now
+	o.now = watermark
+	last := unknown
+	o.queue.release(watermark, func(at int64, row []byte, origin *kgo.Record) {
+		if at != last || o.op.Frame.Rows {
+			o.compute(before)
+		}
+		last = at
+		clearBatch(o.in)
+		in := read(&o.grouper.in, row)
+		in.row(o.in)
+		if in.err != nil {
+			o.task.fail(errState)
+			return
+		}
+		key := appendKey(nil, o.in, o.op.Partition, 0)
+		o.remember(key, at)
+		o.same = append(o.same, waitingRow{row, key, origin})
+	})
+	o.compute(before)
+	o.deliver()
+}
+
+// remember adds the row of o.in to the history of its key.
+func (o *over) remember(key []byte, at int64) {
+	h, _ := o.history(key)
+	h.last = at
+	if o.op.Frame.Unbounded {
+		o.key = append(o.key[:0], key...)
+		h.value = o.add(nil, h.value, o.in, 0, func(agg int) bool {
+			k := o.distinctKey(o.in, 0, agg)
+			_, seen := o.task.store.Get(o.rel.State+kept, 0, k)
+			if !seen {
+				o.task.store.Put(o.rel.State+kept, 0, k, []byte{1})
+			}
+			return !seen
+		})
+	} else {
+		args := masked(o.in, o.frame)
+		o.task.store.Put(o.rel.State+kept, 0, o.rowName(key, h.tail), appendRow(appendInt(nil, at), &args, 0))
+		h.tail++
+		o.forget(key, &h, at)
+	}
+	o.save(key, h)
+}
+
+// forget drops the rows that no later one has in its frame.
+func (o *over) forget(key []byte, h *history, at int64) {
+	for ; h.head < h.tail-1; h.head++ {
+		name := o.rowName(key, h.head)
+		if o.op.Frame.Rows {
+			if h.tail-1-h.head <= o.op.Frame.Preceding {
+				return
+			}
+		} else if row, _ := o.task.store.Get(o.rel.State+kept, 0, name); (&reader{b: row}).int64() >= at-o.op.Frame.Preceding {
+			return
+		}
+		o.task.store.Delete(o.rel.State+kept, 0, name)
+	}
+}
+
+func (o *over) rowName(key []byte, seq int64) []byte {
+	o.name = appendBytes(o.name[:0], key)
+	o.name = binary.BigEndian.AppendUint64(o.name, uint64(seq)) //nolint:gosec // counts from 0
+	return o.name
+}
+
+func (o *over) history(key []byte) (h history, known bool) {
+	v, known := o.task.store.Get(o.rel.State+histories, 0, key)
+	if !known {
+		return history{}, false
+	}
+	in := reader{b: v}
+	h = history{last: in.int64(), head: in.varint(), tail: in.varint()}
+	if in.err != nil {
+		o.task.fail(errState)
+	}
+	h.value = append(h.value, in.b...)
+	return h, true
+}
+
+func (o *over) save(key []byte, h history) {
+	v := binary.AppendVarint(binary.AppendVarint(appendInt(nil, h.last), h.head), h.tail)
+	o.task.store.Put(o.rel.State+histories, 0, key, append(v, h.value...))
+}
+
+// compute emits the rows of one time, which their keys remember.
+func (o *over) compute(mark int64) {
+	for _, w := range o.same {
+		clearBatch(o.in)
+		read(&o.grouper.in, w.row).row(o.in)
+		for c, to := range o.out.Cols[:o.width] {
+			if to != nil {
+				to.AddFrom(o.in.Cols[c], 0)
+			}
+		}
+		h, _ := o.history(w.key)
+		if !o.op.Frame.Unbounded {
+			h.value = o.fold(w.key, h)
+		}
+		in := read(&o.grouper.in, h.value)
+		for i, acc := range o.accs {
+			acc.result(in, o.column(i))
+		}
+		if in.err != nil {
+			o.task.fail(errState)
+		}
+		o.emitted(mark, w.origin)
+	}
+	o.same = o.same[:0]
+}
+
+func (o *over) emitted(mark int64, origin *kgo.Record) {
+	o.out.N++
+	if o.queue.origins != nil {
+		o.out.from = append(o.out.from, origin)
+	}
+	o.out.marks = append(o.out.marks, rowMark(mark))
+	if o.out.N == batchRows {
+		o.deliver()
+	}
+}
+
+// column is where a function's value goes.
+func (o *over) column(i int) *expr.Column {
+	if c := o.out.Cols[o.width+i]; c != nil {
+		return c
+	}
+	return column(o.rel, o.width+i) // nobody reads it
+}
+
+// keptRow reads what functions look at of a row before.
+func (o *over) keptRow(key []byte, seq int64) error {
+	v, ok := o.task.store.Get(o.rel.State+kept, 0, o.rowName(key, seq))
+	in := &reader{b: v}
+	in.int64()
+	clearBatch(o.frame)
+	in.row(o.frame)
+	if !ok {
+		return errors.Join(errState, in.err)
+	}
+	return in.err
+}
+
+// fold adds up the rows of a key's frame.
+func (o *over) fold(key []byte, h history) []byte {
+	o.key = append(o.key[:0], key...)
+	var value, old []byte
+	seen := make(map[string]bool)
+	for seq := h.head; seq < h.tail; seq++ {
+		if err := o.keptRow(key, seq); err != nil {
+			o.task.fail(errState)
+			return value
+		}
+		value, old = o.add(old[:0], value, o.frame, 0, func(agg int) bool {
+			k := string(o.distinctKey(o.frame, 0, agg))
+			fresh := !seen[k]
+			seen[k] = true
+			return fresh
+		}), value
+	}
+	return value
+}
+
+func (o *over) deliver() {
+	o.emit(&o.out)
+	o.out.clear()
+}
+
+func (o *over) flush() { o.queue.flush() }

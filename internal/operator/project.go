@@ -1,0 +1,147 @@
+package operator
+
+import (
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/plan"
+)
+
+// filter passes the rows for which a condition is true.
+type filter struct {
+	base
+	cond *expr.Compiled
+	out  rows
+}
+
+func (f *filter) push(_ int, r *rows) {
+	f.out.clear()
+	for i := range r.N {
+		ok := f.cond.True(r.Batch, i)
+		if r.Err != nil {
+			f.task.reject(r, i, fieldsOf(f.rel.Inputs[0]), r.Err)
+			r.Err = nil
+			continue
+		}
+		if ok {
+			f.out.add(r, i)
+		}
+	}
+	f.emit(&f.out)
+}
+
+// add copies a row with all that is known of it.
+func (r *rows) add(from *rows, i int) {
+	copyRow(r.Batch, from.Batch, i)
+	r.note(from, i)
+}
+
+// note copies what is known of a row. What is nil in one row of a batch is nil in all.
+func (r *rows) note(from *rows, i int) {
+	r.kinds, r.from, r.marks = with(r.kinds, from.kinds, i), with(r.from, from.from, i), with(r.marks, from.marks, i)
+	r.lanes, r.more = with(r.lanes, from.lanes, i), with(r.more, from.more, i)
+}
+
+// know takes over all that is known of the rows of another batch, which this one has in other
+// columns.
+func (r *rows) know(from *rows) {
+	r.N, r.kinds, r.from, r.marks, r.lanes, r.more = from.N, from.kinds, from.from, from.marks, from.lanes, from.more
+}
+
+func with[T any](to, from []T, i int) []T {
+	if from == nil {
+		return nil
+	}
+	return append(to, from[i])
+}
+
+// project computes columns. Those that only pass are shared with the input.
+type project struct {
+	base
+	plain    []int // column of the input, or -1
+	computed []*expr.Compiled
+	own      *expr.Batch
+	out      rows
+	bad      []bool
+}
+
+func newProject(b base, op *plan.Project) *project {
+	p := &project{base: b, own: batch(b.rel), computed: make([]*expr.Compiled, len(op.Exprs)), plain: make([]int, len(op.Exprs))}
+	for i, e := range op.Exprs {
+		p.plain[i] = -1
+		if c, ok := e.(*expr.Col); ok {
+			p.plain[i] = c.Index
+		} else if b.rel.Needed[i] {
+			p.computed[i] = expr.MustCompile(e)
+		}
+	}
+	p.out.Batch = &expr.Batch{Cols: make([]*expr.Column, len(op.Exprs))}
+	return p
+}
+
+func (p *project) push(_ int, r *rows) {
+	clearBatch(p.own)
+	failed := false
+	p.bad = p.bad[:0]
+	for range r.N {
+		p.bad = append(p.bad, false)
+	}
+	for i, c := range p.own.Cols {
+		switch {
+		case c == nil:
+		case p.plain[i] >= 0:
+			p.out.Cols[i] = r.Cols[p.plain[i]]
+		default:
+			p.out.Cols[i] = c
+			for row := range r.N {
+				p.computed[i].Into(c, r.Batch, row)
+				if r.Err != nil {
+					if !p.bad[row] {
+						p.task.reject(r, row, fieldsOf(p.rel.Inputs[0]), r.Err)
+					}
+					p.bad[row], failed, r.Err = true, true, nil
+				}
+			}
+		}
+	}
+	p.out.know(r)
+	if !failed {
+		p.emit(&p.out)
+		return
+	}
+	good := rows{Batch: batch(p.rel)}
+	for row := range r.N {
+		if !p.bad[row] {
+			good.add(&p.out, row)
+		}
+	}
+	p.emit(&good)
+}
+
+// union passes the rows of all inputs. Each keeps the watermark of its own, and each input is lanes
+// of its own.
+type union struct {
+	base
+	progress *progress
+	lanes    []lane
+}
+
+func (u *union) advance(in int, watermark int64, idle bool) {
+	all, allIdle := u.progress.advance(in, watermark, idle)
+	u.pass(all, allIdle)
+}
+
+func (u *union) push(in int, r *rows) {
+	inputs := len(u.progress.marks)
+	if inputs == 1 {
+		u.emit(r)
+		return
+	}
+	out := *r
+	u.lanes = u.lanes[:0]
+	for i := range r.N {
+		u.lanes = append(u.lanes, r.lane(i)*lane(inputs)+lane(in))
+	}
+	out.lanes = u.lanes
+	u.emit(&out)
+}
+
+func (u *union) reset() { u.progress.reset() }

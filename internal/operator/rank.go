@@ -1,0 +1,286 @@
+package operator
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/plan"
+)
+
+// rank keeps the first rows of each partition by an order. An entry is the rows of a partition,
+// best first, under the window's end where there is one.
+type rank struct {
+	base
+	op        *plan.Rank
+	clock     clock
+	in        *plan.Relation
+	newest    bool // the later of two equal rows wins: deduplication that keeps the last
+	scratch   *expr.Batch
+	lanes     []lane // of the rows in scratch
+	out       rows
+	watermark int64
+	fired     int64
+	touched   map[string][]byte // without window: the entry before the transaction
+	order     []string
+	key       []byte
+	value     []byte
+	origins   *origins // of rows, by the end of their window; without window those of the transaction
+}
+
+func newRank(b base, op *plan.Rank) *rank {
+	in := b.rel.Inputs[0]
+	k := &rank{base: b, op: op, clock: clock{op.Zone}, in: in, out: rows{Batch: batch(b.rel)}, origins: b.task.origins()}
+	k.newest = op.Limit == 1 && len(op.Order) == 1 && op.Order[0].Desc && in.Cols[op.Order[0].Column].Rowtime
+	if b.rel.Updating {
+		k.out.kinds = []kind{}
+	}
+	k.scratch = batch(in)
+	k.reset()
+	return k
+}
+
+func (k *rank) reset() {
+	k.watermark, k.fired, k.touched, k.order = unknown, unknown, make(map[string][]byte), nil
+	k.origins.clear()
+}
+
+// entryRows are the kept rows as bytes, each with its length in front, and its lane at the end
+// where that isn't 0.
+func entryRows(value []byte) ([][]byte, error) {
+	in := &reader{b: value}
+	var all [][]byte
+	for len(in.b) > 0 && in.err == nil {
+		all = append(all, in.bytes())
+	}
+	return all, in.err
+}
+
+func (k *rank) push(_ int, r *rows) {
+	store := k.task.store
+	row := *r.Batch
+	row.Cols = slices.Clone(r.Cols)
+	for i := range row.Cols {
+		if k.scratch.Cols[i] == nil {
+			row.Cols[i] = nil
+		}
+	}
+	for i := range r.N {
+		bucket := int64(0)
+		if k.op.End >= 0 {
+			bucket = r.Cols[k.op.End].I[i]
+			if mark := r.mark(i, k.watermark); k.clock.late(bucket, mark) {
+				if !r.again(i) {
+					k.task.late(r, i, k.in, errLate(bucket, mark, k.clock))
+				}
+				continue
+			}
+		}
+		k.key = appendKey(k.key[:0], r.Batch, k.op.Partition, i)
+		old, known := store.Get(k.rel.State+groups, bucket, k.key)
+		kept, err := entryRows(old)
+		if err != nil {
+			k.task.fail(errState)
+			return
+		}
+		place := k.place(kept, &row, i, r.lane(i))
+		if place >= int(k.op.Limit) {
+			continue
+		}
+		if k.op.End < 0 {
+			if _, seen := k.touched[string(k.key)]; !seen {
+				s := string(k.key)
+				k.order = append(k.order, s)
+				k.touched[s] = nil
+				if known {
+					k.touched[s] = slices.Clone(old)
+				}
+			}
+		}
+		one := appendRow(nil, &row, i)
+		if from := r.lane(i); from != 0 {
+			one = binary.AppendVarint(one, int64(from))
+		}
+		if k.origins != nil {
+			k.origins.add(r.context(i), bucket, one)
+		}
+		kept = slices.Insert(kept, place, one)
+		kept = kept[:min(len(kept), int(k.op.Limit))]
+		k.value = k.value[:0]
+		for _, one := range kept {
+			k.value = appendBytes(k.value, one)
+		}
+		store.Put(k.rel.State+groups, bucket, k.key, k.value)
+	}
+}
+
+// place is where a row comes among those that are kept. Of equal rows the one of the lower lane
+// comes first, and of one lane the one that came first; where the newest wins it is the other way
+// round.
+func (k *rank) place(kept [][]byte, row *expr.Batch, i int, from lane) int {
+	clearBatch(k.scratch)
+	k.lanes = k.lanes[:0]
+	for _, one := range kept {
+		in := &reader{b: one}
+		in.row(k.scratch)
+		of := int64(0)
+		if len(in.b) > 0 {
+			of = in.varint()
+		}
+		k.lanes = append(k.lanes, lane(of))
+		if in.err != nil {
+			k.task.fail(errState)
+			return len(kept)
+		}
+	}
+	for n := range kept {
+		c := k.compare(row, i, k.scratch, n)
+		if c == 0 {
+			c = cmp.Compare(from, k.lanes[n])
+			if k.newest {
+				c = cmp.Compare(-1, c) // a row of the same lane is newer than those before
+			}
+		}
+		if c < 0 {
+			return n
+		}
+	}
+	return len(kept)
+}
+
+func (k *rank) compare(a *expr.Batch, i int, b *expr.Batch, j int) int {
+	for _, key := range k.op.Order {
+		x, y := a.Cols[key.Column], b.Cols[key.Column]
+		if x.Null[i] || y.Null[j] {
+			if x.Null[i] == y.Null[j] {
+				continue
+			}
+			if x.Null[i] == key.NullsLast {
+				return 1
+			}
+			return -1
+		}
+		c := 0
+		switch x.Type.Class() {
+		case expr.Ints:
+			c = int(min(max(x.I[i]-y.I[j], -1), 1))
+			if x.I[i] < y.I[j] {
+				c = -1
+			} else if x.I[i] > y.I[j] {
+				c = 1
+			}
+		default:
+			c = expr.CompareBoxed(x.Value(i), y.Value(j))
+		}
+		if key.Desc {
+			c = -c
+		}
+		if c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+func (k *rank) advance(_ int, watermark int64, idle bool) {
+	if k.op.End >= 0 {
+		if k.task.restoring {
+			k.fired = max(k.fired, watermark)
+		}
+		k.fire(watermark)
+		k.watermark = max(k.watermark, watermark)
+	}
+	k.pass(watermark, idle)
+}
+
+// fire emits the windows whose end a watermark has passed.
+func (k *rank) fire(watermark int64) {
+	if watermark <= k.fired {
+		return
+	}
+	k.fired = watermark
+	for _, end := range k.task.store.Windows(k.rel.State + groups) {
+		if !k.clock.passed(end, watermark) {
+			break
+		}
+		k.task.store.Scan(k.rel.State+groups, end, func(_, value []byte) bool {
+			kept, err := entryRows(value)
+			if err != nil {
+				k.task.fail(errState)
+				return false
+			}
+			for n, one := range kept {
+				k.row(insert, one, n, end)
+			}
+			return true
+		})
+		k.task.clear(k.rel.State+groups, end)
+		k.origins.drop(end)
+	}
+	k.deliver()
+}
+
+// row adds a kept row of the window that ends at end, with its number, which counts from 0 here, to
+// the output.
+func (k *rank) row(what kind, one []byte, number int, end int64) {
+	if int64(number+1) < k.op.From {
+		return
+	}
+	clearBatch(k.scratch)
+	in := &reader{b: one}
+	in.row(k.scratch)
+	if in.err != nil {
+		k.task.fail(errState)
+		return
+	}
+	last := len(k.out.Cols) - 1
+	for c, to := range k.out.Cols {
+		switch {
+		case to == nil:
+		case c == last:
+			to.AddInt(int64(number + 1))
+		default:
+			to.AddFrom(k.scratch.Cols[c], 0)
+		}
+	}
+	k.out.N++
+	if k.out.kinds != nil {
+		k.out.kinds = append(k.out.kinds, what)
+	}
+	if k.origins != nil {
+		k.out.from = append(k.out.from, k.origins.caused(end, one))
+	}
+}
+
+func (k *rank) deliver() {
+	k.emit(&k.out)
+	k.out.clear()
+}
+
+// flush emits, without windows, what the transaction has changed at each number.
+func (k *rank) flush() {
+	for _, key := range k.order {
+		now, _ := k.task.store.Get(k.rel.State+groups, 0, []byte(key))
+		before, err1 := entryRows(k.touched[key])
+		after, err2 := entryRows(now)
+		if err1 != nil || err2 != nil {
+			k.task.fail(errState)
+			return
+		}
+		for n, one := range after {
+			switch {
+			case n >= len(before):
+				k.row(insert, one, n, 0)
+			case !bytes.Equal(before[n], one):
+				k.row(updateBefore, before[n], n, 0)
+				k.row(updateAfter, one, n, 0)
+			}
+		}
+	}
+	k.deliver()
+	clear(k.touched)
+	k.order = k.order[:0]
+	k.origins.drop(0)
+}

@@ -1,0 +1,205 @@
+package operator
+
+import (
+	"encoding/binary"
+	"math/big"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/plan"
+)
+
+// retractor is an aggregate function that can take the value of a row back.
+type retractor interface {
+	accumulator
+	// retract appends the state without the value of a row to dst, and leaves in r what is behind
+	// the old state.
+	retract(dst []byte, old *reader, c *expr.Column, row int) []byte
+}
+
+// newRetractor makes the function of an aggregate over rows that are updated. Which there are, the
+// plan knows.
+func newRetractor(a plan.Agg, arg expr.Type) accumulator {
+	switch a.Name {
+	case "MIN":
+		return bag{arg, -1}
+	case "MAX":
+		return bag{arg, 1}
+	}
+	return newAccumulator(a, arg)
+}
+
+func (c counter) retract(dst []byte, old *reader, col *expr.Column, row int) []byte {
+	n := c.read(old)
+	if c.all || !col.Null[row] {
+		n--
+	}
+	return binary.AppendVarint(dst, n)
+}
+
+func (s intSum) retract(dst []byte, old *reader, c *expr.Column, row int) []byte {
+	n, sum := s.read(old)
+	if !c.Null[row] {
+		n, sum = n-1, sum-c.I[row]
+	}
+	return s.write(dst, n, sum)
+}
+
+func (s floatSum) retract(dst []byte, old *reader, c *expr.Column, row int) []byte {
+	n, sum := s.read(old)
+	if !c.Null[row] {
+		n, sum = n-1, sum-c.F[row]
+	}
+	return s.write(dst, n, sum)
+}
+
+func (s decimalSum) retract(dst []byte, old *reader, c *expr.Column, row int) []byte {
+	n, sum := s.read(old)
+	if !c.Null[row] {
+		n--
+		sum.Sub(sum, c.A[row].(*big.Int)) //nolint:forcetypeassert // a decimal column
+	}
+	return s.write(dst, n, sum)
+}
+
+// bag is MIN and MAX of rows that are updated: each value, and how often it is there, since the
+// next one must be known when the last is taken back.
+type bag struct {
+	arg  expr.Type
+	sign int // -1 for MIN, 1 for MAX
+}
+
+type counted struct {
+	value any
+	n     int64
+}
+
+func (b bag) read(old *reader) []counted {
+	if len(old.b) == 0 {
+		return nil
+	}
+	all := make([]counted, old.varint())
+	for i := range all {
+		all[i] = counted{old.boxed(b.arg), old.varint()}
+	}
+	return all
+}
+
+func (bag) write(dst []byte, all []counted) []byte {
+	dst = binary.AppendVarint(dst, int64(len(all)))
+	for _, c := range all {
+		dst = binary.AppendVarint(appendBoxed(dst, c.value), c.n)
+	}
+	return dst
+}
+
+// put changes how often a value is there.
+func (bag) put(all []counted, value any, n int64) []counted {
+	for i := range all {
+		if expr.CompareBoxed(all[i].value, value) == 0 {
+			if all[i].n += n; all[i].n == 0 {
+				return append(all[:i], all[i+1:]...)
+			}
+			return all
+		}
+	}
+	return append(all, counted{value, n})
+}
+
+func (b bag) add(dst []byte, old *reader, c *expr.Column, row int) []byte {
+	all := b.read(old)
+	if v := c.Value(row); v != nil {
+		all = b.put(all, v, 1)
+	}
+	return b.write(dst, all)
+}
+
+func (b bag) retract(dst []byte, old *reader, c *expr.Column, row int) []byte {
+	all := b.read(old)
+	if v := c.Value(row); v != nil {
+		all = b.put(all, v, -1)
+	}
+	return b.write(dst, all)
+}
+
+func (b bag) skip(dst []byte, old *reader) []byte { return b.write(dst, b.read(old)) }
+
+func (b bag) merge(dst []byte, x, y *reader) []byte {
+	all := b.read(x)
+	for _, c := range b.read(y) {
+		all = b.put(all, c.value, c.n)
+	}
+	return b.write(dst, all)
+}
+
+func (b bag) result(in *reader, to *expr.Column) {
+	var found any
+	for _, c := range b.read(in) {
+		if found == nil || expr.CompareBoxed(c.value, found)*b.sign > 0 {
+			found = c.value
+		}
+	}
+	to.Add(found)
+}
+
+// take appends to dst the accumulators of old without a row. gone tells for a DISTINCT whether no
+// row of the group has its value any more.
+func (g *grouper) take(dst, old []byte, b *expr.Batch, row int, gone func(agg int) bool) []byte {
+	in := read(&g.in, old)
+	for i, acc := range g.accs {
+		if c, counts := g.argument(i, b, row, gone); counts {
+			dst = acc.(retractor).retract(dst, in, c, row) //nolint:forcetypeassert // the plan has no others
+		} else {
+			dst = acc.skip(dst, in)
+		}
+	}
+	return dst
+}
+
+// change adds a row to its group, or takes it back. The value of a group whose rows are updated
+// begins with how many rows it has; one that has none is gone.
+func (g *group) change(r *rows, i int, old []byte) {
+	store, entry := g.task.store, g.rel.State
+	back := r.kind(i) == updateBefore || r.kind(i) == remove
+	in := &reader{b: old}
+	n := int64(0)
+	if len(old) > 0 {
+		n = in.varint()
+	}
+	if back && n == 0 {
+		return // of a row that never came
+	}
+	rest := append([]byte(nil), in.b...)
+	// distinct counts a value of a DISTINCT, and reports whether it has come or is gone.
+	distinct := func(step int64) func(agg int) bool {
+		return func(agg int) bool {
+			k := g.distinctKey(r.Batch, i, agg)
+			v, _ := store.Get(entry+distincts, 0, k)
+			before := counter{}.read(&reader{b: v})
+			if before+step == 0 {
+				store.Delete(entry+distincts, 0, k)
+			} else {
+				store.Put(entry+distincts, 0, k, binary.AppendVarint(nil, before+step))
+			}
+			return before == 0 || before+step == 0
+		}
+	}
+	if back {
+		g.value = g.take(binary.AppendVarint(g.value[:0], n-1), rest, r.Batch, i, distinct(-1))
+		if n == 1 {
+			store.Delete(entry+groups, 0, g.key)
+			return
+		}
+	} else {
+		g.value = g.add(binary.AppendVarint(g.value[:0], n+1), rest, r.Batch, i, distinct(1))
+	}
+	store.Put(entry+groups, 0, g.key, g.value)
+}
+
+// withoutCount is the value of a group without how many rows it has.
+func withoutCount(value []byte) []byte {
+	in := &reader{b: value}
+	if len(value) > 0 {
+		in.varint()
+	}
+	return in.b
+}

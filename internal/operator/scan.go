@@ -1,0 +1,413 @@
+package operator
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/deadletter"
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/format"
+	"weir.example/weir/internal/plan"
+)
+
+// batchRows is how many rows go through the operators at once.
+const batchRows = 1024
+
+// source is an operator that records come into.
+type source interface {
+	node
+	// records takes the records of the task's partition, in order.
+	records(all []*kgo.Record)
+	// announce tells the operators behind the watermark that the state has.
+	announce()
+	// ended reports whether the last row has come.
+	ended() bool
+	// progress is the watermark, and whether it is idle.
+	progress() (watermark int64, idle bool)
+}
+
+// scan turns the records of a table into rows, and makes their watermark.
+type scan struct {
+	base
+	table      *plan.Table
+	key, value format.Decoder
+	keyCols    []*expr.Column
+	valueCols  []*expr.Column
+	metadata   []metadataColumn
+	computed   []computedColumn
+	notNull    []int
+	notNullKey []int           // of them, those of the key: the others are NULL where a row is deleted
+	splitKey   format.Splitter // nil where a key is always of one row
+	splitValue format.Splitter
+	raw        bool // no value is one that is NULL
+	filter     *expr.Compiled
+	marker     *expr.Compiled
+	out        rows
+
+	watermark int64
+	idle      bool
+	saved     int64 // watermark in the state
+}
+
+type metadataColumn struct {
+	to   *expr.Column
+	from func(*kgo.Record) any
+}
+
+type computedColumn struct {
+	to *expr.Column
+	by *expr.Compiled
+}
+
+func newScan(b base, op *plan.Scan) (*scan, error) {
+	t := op.Table
+	s := &scan{base: b, table: t, out: rows{Batch: batch(b.rel), from: []*kgo.Record{}, marks: []rowMark{}}}
+	if t.Upsert {
+		s.out.kinds = []kind{}
+	}
+	cols := s.out.Cols
+	inValue := make(map[int]bool)
+	for _, c := range t.Value.Columns {
+		s.valueCols = append(s.valueCols, cols[c])
+		inValue[c] = true
+	}
+	var err error
+	if s.value, err = format.NewDecoder(t.Value.Name, t.Value.Fields, t.Value.Options, b.task.schemas); err != nil {
+		return nil, err
+	}
+	s.splitValue, _ = s.value.(format.Splitter)
+	s.raw = t.Value.Name == "raw"
+	useKey := false
+	for _, c := range t.Key.Columns {
+		if inValue[c] && !t.Upsert {
+			s.keyCols = append(s.keyCols, nil) // what the value says counts
+			continue
+		}
+		s.keyCols = append(s.keyCols, cols[c])
+		useKey = useKey || cols[c] != nil
+	}
+	if useKey {
+		if s.key, err = format.NewDecoder(t.Key.Name, t.Key.Fields, t.Key.Options, b.task.schemas); err != nil {
+			return nil, err
+		}
+		s.splitKey, _ = s.key.(format.Splitter)
+	}
+	if t.Upsert { // the key decides, also where the value has it too
+		for i, c := range t.Value.Columns {
+			for _, k := range t.PrimaryKey {
+				if c == k {
+					s.valueCols[i] = nil
+				}
+			}
+		}
+	}
+	for i, c := range t.Columns {
+		switch {
+		case cols[i] == nil:
+		case c.Computed != nil:
+			s.computed = append(s.computed, computedColumn{cols[i], expr.MustCompile(c.Computed)})
+		case c.Metadata != "":
+			s.metadata = append(s.metadata, metadataColumn{cols[i], metadata[strings.TrimPrefix(c.Metadata, "value.")]})
+		case c.Type.NotNull:
+			s.notNull = append(s.notNull, i)
+			if t.Upsert && slices.Contains(t.PrimaryKey, i) {
+				s.notNullKey = append(s.notNullKey, i)
+			}
+		}
+	}
+	if op.Filter != nil {
+		s.filter = expr.MustCompile(op.Filter)
+	}
+	if t.Watermark != nil {
+		s.marker = expr.MustCompile(t.Watermark)
+	}
+	s.reset()
+	return s, nil
+}
+
+// metadata reads the metadata of a record, as values of a column.
+var metadata = map[string]func(*kgo.Record) any{
+	"topic":          func(r *kgo.Record) any { return r.Topic },
+	"partition":      func(r *kgo.Record) any { return int64(r.Partition) },
+	"offset":         func(r *kgo.Record) any { return r.Offset },
+	"leader-epoch":   func(r *kgo.Record) any { return int64(r.LeaderEpoch) },
+	"timestamp":      func(r *kgo.Record) any { return r.Timestamp.UnixMilli() * 1000 },
+	"timestamp-type": timestampType,
+	"headers": func(r *kgo.Record) any {
+		d := &expr.Dict{}
+		for _, h := range r.Headers {
+			var value any // NULL
+			if h.Value != nil {
+				value = string(h.Value)
+			}
+			d.Keys, d.Values = append(d.Keys, h.Key), append(d.Values, value)
+		}
+		return d
+	},
+}
+
+func timestampType(r *kgo.Record) any {
+	switch r.Attrs.TimestampType() {
+	case 0:
+		return "CreateTime"
+	case 1:
+		return "LogAppendTime"
+	}
+	return "NoTimestampType"
+}
+
+func (s *scan) records(all []*kgo.Record) {
+	s.idle = false
+	for len(all) > 0 {
+		n := min(len(all), batchRows)
+		s.out.clear()
+		for _, r := range all[:n] {
+			rows := s.out.N
+			if err := s.record(r); err != nil {
+				s.truncate(rows)
+				s.task.letter(r, err)
+			}
+		}
+		s.task.dropped(s.table, s.value, s.key)
+		all = all[n:]
+		s.emit(&s.out)
+		if s.marker != nil {
+			s.pass(s.watermark, false)
+		}
+	}
+}
+
+// truncate keeps n rows, and drops what a row that failed has left in the columns.
+func (s *scan) truncate(n int) {
+	s.out.Err = nil
+	for _, c := range s.out.Cols {
+		if c != nil && c.Len() > n {
+			c.Truncate(n)
+		}
+	}
+	s.out.N = n
+	s.out.from, s.out.marks = s.out.from[:n], s.out.marks[:n]
+	if s.out.kinds != nil {
+		s.out.kinds = s.out.kinds[:n]
+	}
+}
+
+var (
+	errNoValue = deadletter.Because(deadletter.Missing, errors.New("the record has no value"))
+	errNoKey   = deadletter.Because(deadletter.Missing, errors.New("the record has no key, and rows of the table replace each other by theirs"))
+)
+
+// record adds the rows of a record: all of them, or none and an error.
+func (s *scan) record(r *kgo.Record) error {
+	values, several, err := split(s.splitValue, r.Value)
+	if err != nil {
+		return deadletter.Because(deadletter.Undecodable, fmt.Errorf("value: %w", err))
+	}
+	keys, severalKeys, err := split(s.splitKey, r.Key)
+	switch {
+	case err != nil:
+		return deadletter.Because(deadletter.Undecodable, fmt.Errorf("key: %w", err))
+	case !several && !severalKeys:
+		return s.row(r, r.Key, r.Value)
+	case !several:
+		values = [][]byte{r.Value}
+	case !severalKeys:
+		keys = [][]byte{r.Key}
+	}
+	before := s.watermark
+	for i, value := range values { // each of them with each key, as in Flink
+		for _, key := range keys {
+			if err := s.row(r, key, value); err != nil {
+				s.watermark = before
+				return fmt.Errorf("row %d of %d: %w", i+1, len(values), err)
+			}
+		}
+	}
+	return nil
+}
+
+// split returns the documents of the rows in a key or value that has several, and false where it is
+// that of one row.
+func split(by format.Splitter, data []byte) (documents [][]byte, several bool, err error) {
+	if by == nil || data == nil {
+		return nil, false, nil
+	}
+	return by.Split(data)
+}
+
+// row adds one row of a record, unless the filter drops it.
+func (s *scan) row(r *kgo.Record, key, value []byte) error {
+	change := insert
+	if s.table.Upsert {
+		change = updateAfter
+	}
+	switch {
+	case value != nil || s.raw && !s.table.Upsert:
+		if err := s.value.Decode(value, s.valueCols); err != nil {
+			if errors.Is(err, format.ErrSkip) {
+				return nil
+			}
+			return deadletter.Because(deadletter.Undecodable, fmt.Errorf("value: %w", err))
+		}
+	case s.table.Upsert:
+		change = remove
+		addNulls(s.valueCols)
+	default:
+		return errNoValue
+	}
+	if s.key != nil {
+		switch err := s.decodeKey(key); {
+		case errors.Is(err, format.ErrSkip):
+			s.truncate(s.out.N)
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+	return s.complete(r, change)
+}
+
+// decodeKey adds the columns of a key. A record without one has NULL in them.
+func (s *scan) decodeKey(key []byte) error {
+	if key == nil {
+		if s.table.Upsert {
+			return errNoKey
+		}
+		addNulls(s.keyCols)
+		return nil
+	}
+	err := s.key.Decode(key, s.keyCols)
+	if err != nil && !errors.Is(err, format.ErrSkip) {
+		return deadletter.Because(deadletter.Undecodable, fmt.Errorf("key: %w", err))
+	}
+	return err
+}
+
+func addNulls(cols []*expr.Column) {
+	for _, c := range cols {
+		if c != nil {
+			c.AddNull()
+		}
+	}
+}
+
+// complete adds what is neither in key nor value of a row, moves the watermark, and drops the row
+// where the filter says so.
+func (s *scan) complete(r *kgo.Record, change kind) error {
+	row := s.out.N
+	if ms := r.Timestamp.UnixMilli(); len(s.metadata) > 0 && !expr.Fits(ms/86_400_000, expr.Date) {
+		return fmt.Errorf("the record's timestamp, %d ms, is more than 290,000 years away", ms)
+	}
+	for _, m := range s.metadata {
+		m.to.Add(m.from(r))
+	}
+	for _, c := range s.computed {
+		c.by.Into(c.to, s.out.Batch, row)
+	}
+	if s.out.Err != nil {
+		return deadletter.Because(deadletter.Computation, s.out.Err)
+	}
+	notNull := s.notNull
+	if change == remove {
+		notNull = s.notNullKey
+	}
+	for _, i := range notNull {
+		if s.out.Cols[i].Null[row] {
+			return deadletter.Because(deadletter.Missing, fmt.Errorf("column %s is NOT NULL, and the record has no value for it", s.rel.Cols[i].Name))
+		}
+	}
+	before := s.watermark
+	if s.marker != nil {
+		if s.out.Cols[s.table.Rowtime].Null[row] {
+			return deadletter.Because(deadletter.Missing, fmt.Errorf("column %s is NULL, and the row's time can't be", s.rel.Cols[s.table.Rowtime].Name))
+		}
+		mark, ok := s.marker.I(s.out.Batch, row)
+		if s.out.Err != nil {
+			return deadletter.Because(deadletter.Computation, fmt.Errorf("watermark: %w", s.out.Err))
+		}
+		switch {
+		case !ok || mark <= s.watermark || s.watermark == forever:
+		case s.ahead(s.out.Cols[s.table.Rowtime].I[row]):
+			s.task.out.Ahead++
+		default:
+			s.watermark = mark
+		}
+	}
+	if s.filter != nil && change != remove {
+		pass := s.filter.True(s.out.Batch, row)
+		if s.out.Err != nil {
+			return deadletter.Because(deadletter.Computation, s.out.Err)
+		}
+		if !pass {
+			s.truncate(row)
+			return nil
+		}
+	}
+	s.out.N++
+	s.out.from, s.out.marks = append(s.out.from, r), append(s.out.marks, rowMark(before))
+	if s.out.kinds != nil {
+		s.out.kinds = append(s.out.kinds, change)
+	}
+	return nil
+}
+
+// ahead reports whether a time is too far in the future for the watermark to follow: a device's
+// clock is wrong. A TIMESTAMP, which has no zone, is taken for one of the session's zone.
+func (s *scan) ahead(at int64) bool {
+	most := s.task.program.Settings.MaxAhead
+	if most == 0 {
+		return false
+	}
+	limit := s.task.now.Add(most).UnixMicro()
+	if s.rel.Cols[s.table.Rowtime].Type.Kind == expr.Timestamp {
+		limit = expr.ToLocal(limit, s.task.program.Zone)
+	}
+	return at > limit
+}
+
+// end says that no record will come any more.
+func (s *scan) end() {
+	s.watermark = forever
+	s.pass(forever, false)
+}
+
+func (s *scan) ended() bool { return s.watermark == forever }
+
+func (s *scan) progress() (watermark int64, idle bool) { return s.watermark, s.idle }
+
+func (s *scan) setIdle() {
+	s.idle = true
+	s.pass(s.watermark, true)
+}
+
+func (s *scan) stateKey() []byte { return []byte(s.rel.Topic() + "/" + s.table.Name) }
+
+func (s *scan) flush() {
+	if s.watermark != s.saved && s.task.stage.Stateful {
+		s.task.store.Put(watermarks, 0, s.stateKey(), appendInt(nil, s.watermark))
+		s.saved = s.watermark
+	}
+}
+
+func (s *scan) reset() {
+	s.watermark, s.idle = unknown, false
+	if v, ok := s.task.store.Get(watermarks, 0, s.stateKey()); ok {
+		s.watermark = (&reader{b: v}).int64()
+	}
+	s.saved = s.watermark
+}
+
+func (s *scan) announce() {
+	if s.watermark != unknown {
+		s.pass(s.watermark, false)
+	}
+}
+
+func appendInt(dst []byte, v int64) []byte {
+	return appendFloat(dst, math.Float64frombits(uint64(v))) //nolint:gosec // the bits of an int64
+}

@@ -1,0 +1,318 @@
+package operator
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/plan"
+)
+
+func errLate(end int64, mark rowMark, c clock) error {
+	watermark := int64(mark)
+	if watermark == forever {
+		return fmt.Errorf("late: its window ended at %s, and the input had ended", expr.FormatTimestamp(end, ' '))
+	}
+	return fmt.Errorf("late: its window ended at %s, and the watermark was at %s", expr.FormatTimestamp(end, ' '), expr.FormatTimestamp(c.wall(watermark), ' '))
+}
+
+// session groups rows in sessions: windows that end when no row has come for the gap, on the clock
+// of the wall as all windows. An entry is the open parts of a key's sessions, by start; a timer is
+// a key under the second in which a part ends.
+//
+// What is late must not depend on which partition was read first. So a part of a session has rows
+// of one lane only, and a row is judged by its own lane: it belongs to the part that it touches and
+// that is open by the row's own watermark; where there is none and the row alone would be over by
+// that watermark, it is late. A row can so be in a session although its own time is long over, as
+// in Flink, and it is not late because of another partition.
+//
+// Parts of several lanes that touch are one session, which comes out when the operator's watermark
+// has passed the end of all of them. A row that comes behind its own watermark joins its part with
+// other lanes only by what of its time is ahead of that watermark (link), since what lies before
+// may be out already.
+type session struct {
+	base
+	grouper
+	op        *plan.Aggregate
+	clock     clock
+	gap       int64
+	at        int // column of the input with the row's time
+	watermark int64
+	fired     int64
+	open      []part
+	origins   *origins // by the times of rows
+}
+
+// part of a session. Times are of the wall clock.
+type part struct {
+	lane       lane
+	start, end int64 // the end is the last row's time and the gap
+	link       int64 // from here on it touches parts of other lanes; forever where it does not
+	value      []byte
+}
+
+// Entries beside groups, in which versions before kept sessions without lanes.
+const (
+	parts  = 1
+	timers = 2
+)
+
+func newSession(b base, op *plan.Aggregate) *session {
+	s := &session{
+		base: b, grouper: newGrouper(b, op), op: op, clock: clock{op.Window.Zone}, gap: op.Window.Gap.Microseconds(),
+		at: op.Keys[op.Window.End], origins: b.task.origins(),
+	}
+	s.countRows(b.task, b.rel)
+	s.reset()
+	return s
+}
+
+func (s *session) reset() {
+	s.watermark, s.fired = unknown, unknown
+	s.origins.clear()
+}
+
+func (s *session) push(_ int, r *rows) {
+	for i := range r.N {
+		s.row(r, i)
+	}
+}
+
+func (s *session) row(r *rows, i int) {
+	at := s.clock.wall(r.Cols[s.at].I[i])
+	mark := r.mark(i, s.watermark)
+	s.key = appendKey(s.key[:0], r.Batch, s.keys, i)
+	s.load(s.key)
+	joined := part{lane: r.lane(i), start: at, end: at + s.gap}
+	joined.link = s.linkOf(at, mark)
+	kept, touching := s.open[:0:0], s.open[:0:0]
+	for _, o := range s.open {
+		if o.lane == joined.lane && o.start <= joined.end && joined.start <= o.end && !s.clock.late(o.end, mark) {
+			touching = append(touching, o)
+		} else {
+			kept = append(kept, o)
+		}
+	}
+	if len(touching) == 0 && s.clock.late(joined.end, mark) {
+		s.task.late(r, i, s.rel.Inputs[0], errLate(joined.end, mark, s.clock))
+		s.task.ledger.session(s.rel.ID, false)
+		return
+	}
+	s.task.ledger.session(s.rel.ID, true)
+	var value []byte
+	for _, o := range touching {
+		value = s.together(value, o.value)
+		joined.start, joined.end, joined.link = min(joined.start, o.start), max(joined.end, o.end), min(joined.link, o.link)
+	}
+	joined.value = s.add(nil, value, r.Batch, i, nil)
+	kept = append(kept, joined)
+	s.open = kept
+	slices.SortFunc(s.open, func(a, b part) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.lane, b.lane)) })
+	s.save(s.key)
+	s.task.store.Put(s.rel.State+timers, second(joined.end), s.key, []byte{1})
+	if s.origins != nil {
+		s.origins.add(r.context(i), at, s.key)
+	}
+}
+
+// linkOf is from where a row touches rows of other lanes: its time, or what comes after all
+// sessions that its watermark has ended.
+func (s *session) linkOf(at int64, mark rowMark) int64 {
+	switch int64(mark) {
+	case unknown:
+		return at
+	case forever:
+		return forever
+	}
+	link := max(at, s.clock.past(int64(mark))+millisecond+1)
+	if link > at+s.gap {
+		return forever
+	}
+	return link
+}
+
+// together merges accumulators; nil is none.
+func (s *session) together(a, b []byte) []byte {
+	if a == nil {
+		return b
+	}
+	return s.merge(nil, a, b)
+}
+
+func second(us int64) int64 { return floorTo(us, 1_000_000, 0) }
+
+// load reads the parts of a key.
+func (s *session) load(key []byte) {
+	s.open = s.open[:0]
+	v, ok := s.task.store.Get(s.rel.State+parts, 0, key)
+	if !ok {
+		s.loadOld(key)
+		return
+	}
+	in := &reader{b: slices.Clone(v)}
+	for len(in.b) > 0 && in.err == nil {
+		s.open = append(s.open, part{lane(in.varint()), in.int64(), in.int64(), in.int64(), in.bytes()})
+	}
+	if in.err != nil {
+		s.task.fail(errState)
+	}
+}
+
+// loadOld reads an entry of a version that had no lanes, and kept instants.
+func (s *session) loadOld(key []byte) {
+	v, ok := s.task.store.Get(s.rel.State+groups, 0, key)
+	if !ok {
+		return
+	}
+	in := &reader{b: slices.Clone(v)}
+	for len(in.b) > 0 && in.err == nil {
+		o := part{start: s.clock.wall(in.int64()), end: s.clock.wall(in.int64()-s.gap) + s.gap, value: in.bytes()}
+		o.link = o.start
+		s.open = append(s.open, o)
+		s.task.store.Put(s.rel.State+timers, second(o.end), key, []byte{1})
+	}
+	if in.err != nil {
+		s.task.fail(errState)
+	}
+	s.task.store.Delete(s.rel.State+groups, 0, key)
+	s.save(key)
+}
+
+func (s *session) save(key []byte) {
+	if len(s.open) == 0 {
+		s.task.store.Delete(s.rel.State+parts, 0, key)
+		return
+	}
+	s.value = s.value[:0]
+	for _, o := range s.open {
+		s.value = binary.AppendVarint(s.value, int64(o.lane))
+		s.value = appendBytes(appendInt(appendInt(appendInt(s.value, o.start), o.end), o.link), o.value)
+	}
+	s.task.store.Put(s.rel.State+parts, 0, key, s.value)
+}
+
+func (s *session) advance(_ int, watermark int64, idle bool) {
+	if s.task.restoring {
+		s.fired = max(s.fired, watermark)
+	}
+	s.fire(watermark)
+	s.watermark = max(s.watermark, watermark)
+	s.pass(watermark, idle)
+}
+
+// dueSession is a session that is over.
+type dueSession struct {
+	key string
+	part
+}
+
+// fire emits the sessions that a watermark has ended, by their ends.
+func (s *session) fire(watermark int64) {
+	if watermark <= s.fired {
+		return
+	}
+	s.fired = watermark
+	var due []dueSession
+	for _, bucket := range s.task.store.Windows(s.rel.State + timers) {
+		if !s.clock.passed(bucket, watermark) {
+			break
+		}
+		var keys [][]byte
+		s.task.store.Scan(s.rel.State+timers, bucket, func(key, _ []byte) bool {
+			keys = append(keys, slices.Clone(key))
+			return true
+		})
+		for _, key := range keys {
+			if waits := s.end(key, bucket, watermark, &due); !waits {
+				s.task.store.Delete(s.rel.State+timers, bucket, key)
+			}
+		}
+	}
+	slices.SortFunc(due, func(a, b dueSession) int {
+		return cmp.Or(cmp.Compare(a.end, b.end), cmp.Compare(a.key, b.key), cmp.Compare(a.start, b.start))
+	})
+	for _, d := range due {
+		if err := s.window(s.op.Window, s.clock, d.start, d.end, []byte(d.key), d.value); err != nil {
+			s.task.fail(err)
+			return
+		}
+		if s.origins != nil {
+			s.out.from = append(s.out.from, s.origins.joined(d.start-1, d.end, []byte(d.key)))
+			s.origins.forget(d.start-1, d.end, []byte(d.key))
+		}
+		if s.out.N == batchRows {
+			s.deliver()
+		}
+	}
+	s.deliver()
+}
+
+func (s *session) deliver() {
+	s.emit(&s.out)
+	s.out.clear()
+}
+
+// end takes the sessions of a key that are over out of its entry. waits says that a part is still
+// open that ends in the second of bucket.
+func (s *session) end(key []byte, bucket, watermark int64, due *[]dueSession) (waits bool) {
+	s.load(key)
+	kept := s.open[:0:0]
+	for _, together := range linked(s.open) {
+		whole := part{start: together[0].start, end: together[0].end}
+		for _, o := range together {
+			whole.start, whole.end = min(whole.start, o.start), max(whole.end, o.end)
+		}
+		if !s.clock.passed(whole.end, watermark) {
+			kept = append(kept, together...)
+			for _, o := range together {
+				waits = waits || second(o.end) == bucket && !s.clock.passed(o.end, watermark)
+			}
+			continue
+		}
+		for _, o := range together {
+			whole.value = s.together(whole.value, o.value)
+		}
+		*due = append(*due, dueSession{string(key), whole})
+	}
+	slices.SortFunc(kept, func(a, b part) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.lane, b.lane)) })
+	s.open = kept
+	s.save(key)
+	return waits
+}
+
+// linked are the sessions that parts make together: parts of different lanes are in one where they
+// touch. The parts of each are in the order of their starts, as all are.
+func linked(all []part) [][]part {
+	group := make([]int, len(all)) // of each part
+	for i := range all {
+		group[i] = i
+	}
+	for i := range all {
+		for j := range i {
+			a, b := &all[i], &all[j]
+			if a.lane == b.lane || a.link == forever || b.link == forever || a.link > b.end || b.link > a.end || group[i] == group[j] {
+				continue
+			}
+			from, to := group[i], group[j]
+			for k := range i + 1 {
+				if group[k] == from {
+					group[k] = to
+				}
+			}
+		}
+	}
+	var sessions [][]part
+	place := make(map[int]int)
+	for i, o := range all {
+		n, known := place[group[i]]
+		if !known {
+			n = len(sessions)
+			place[group[i]] = n
+			sessions = append(sessions, nil)
+		}
+		sessions[n] = append(sessions[n], o)
+	}
+	return sessions
+}

@@ -1,0 +1,188 @@
+package operator
+
+import (
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/plan"
+)
+
+const millisecond int64 = 1000
+
+// clock brings a window's times, which are of the wall clock, together with watermarks, which are
+// instants where the rows' time is a TIMESTAMP_LTZ.
+type clock struct{ zone expr.Zone }
+
+func (c clock) wall(us int64) int64 {
+	if c.zone == nil || us == unknown || us == forever {
+		return us
+	}
+	return expr.ToLocal(us, c.zone)
+}
+
+// past is the time on the wall clock up to which windows are over by a watermark.
+func (c clock) past(watermark int64) int64 {
+	if c.zone == nil || watermark == unknown || watermark == forever {
+		return watermark
+	}
+	return expr.PastLocal(watermark, c.zone)
+}
+
+// passed reports whether a watermark is at or past the last millisecond of a window that ends at
+// end: the last time that the clock on the wall shows it, since a window over an hour that comes
+// twice has rows of both.
+func (c clock) passed(end, watermark int64) bool {
+	if watermark == unknown || watermark == forever {
+		return watermark == forever
+	}
+	return c.last(end-millisecond) <= watermark
+}
+
+// last is the last instant at which the wall clock shows a time, or passes over it.
+func (c clock) last(us int64) int64 {
+	if c.zone == nil {
+		return us
+	}
+	return expr.LastUTC(us, c.zone)
+}
+
+// late reports whether a row comes after a window that ends at end is over.
+func (c clock) late(end int64, mark rowMark) bool { return c.passed(end, int64(mark)) }
+
+// instant goes back from the wall clock, to the first of two instants: what window_time says, as in
+// Flink.
+func (c clock) instant(us int64) int64 {
+	if c.zone == nil {
+		return us
+	}
+	return expr.ToUTC(us, c.zone)
+}
+
+func floorTo(x, size, offset int64) int64 {
+	r := (x - offset) % size
+	if r < 0 {
+		r += size
+	}
+	return x - r
+}
+
+// window adds the columns of windows to rows.
+type window struct {
+	base
+	op                       *plan.Window
+	clock                    clock
+	size, slide, offset, gap int64
+	start, end, moment       *expr.Column
+	out                      rows
+	expanded                 rows
+}
+
+func newWindow(b base, op *plan.Window) *window {
+	w := &window{
+		base: b, op: op, clock: clock{op.Zone},
+		size: op.Size.Microseconds(), slide: op.Slide.Microseconds(), offset: op.Offset.Microseconds(), gap: op.Gap.Microseconds(),
+	}
+	n := len(b.rel.Cols)
+	w.start, w.end, w.moment = column(b.rel, n-3), column(b.rel, n-2), column(b.rel, n-1)
+	w.out.Batch = &expr.Batch{Cols: make([]*expr.Column, n)}
+	w.expanded.Batch = batch(b.rel)
+	return w
+}
+
+func (w *window) push(_ int, r *rows) {
+	if w.op.Deferred || w.op.Kind == plan.Tumble {
+		w.assign(r)
+		return
+	}
+	for i := range r.N {
+		w.each(w.clock.wall(r.Cols[w.op.Time].I[i]), func(start, end int64) { w.expand(r, i, start, end) })
+		if n := len(w.expanded.more); n > 0 {
+			w.expanded.more[n-1] = false
+		}
+	}
+	w.spill()
+}
+
+// expand adds a row with one of its windows.
+func (w *window) expand(r *rows, i int, start, end int64) {
+	if w.expanded.N == batchRows {
+		w.spill()
+	}
+	n := len(w.rel.Cols)
+	cols := w.expanded.Cols
+	for c := range n - 3 {
+		if cols[c] != nil {
+			cols[c].AddFrom(r.Cols[c], i)
+		}
+	}
+	w.times(cols[n-3], cols[n-2], cols[n-1], start, end)
+	w.expanded.N++
+	more := w.expanded.more // which note takes from the input
+	w.expanded.note(r, i)
+	more = append(more, true)
+	w.expanded.more = more
+}
+
+// spill passes on the rows with their windows.
+func (w *window) spill() {
+	w.emit(&w.expanded)
+	w.expanded.clear()
+}
+
+func (w *window) times(start, end, moment *expr.Column, from, to int64) {
+	if start != nil {
+		start.AddInt(from)
+	}
+	if end != nil {
+		end.AddInt(to)
+	}
+	if moment != nil {
+		moment.AddInt(w.clock.instant(to - millisecond))
+	}
+}
+
+// each calls fn for the windows of a time, the earliest first.
+func (w *window) each(at int64, fn func(start, end int64)) {
+	switch w.op.Kind {
+	case plan.Tumble:
+		start := floorTo(at, w.size, w.offset)
+		fn(start, start+w.size)
+	case plan.Hop:
+		last := floorTo(at, w.slide, w.offset)
+		start := last
+		for start-w.slide > at-w.size {
+			start -= w.slide
+		}
+		for ; start <= last; start += w.slide {
+			if start > at-w.size {
+				fn(start, start+w.size)
+			}
+		}
+	case plan.Cumulate:
+		start := floorTo(at, w.size, w.offset)
+		for end := floorTo(at, w.slide, w.offset) + w.slide; end <= start+w.size; end += w.slide {
+			fn(start, end)
+		}
+	}
+}
+
+// assign gives each row one window: its own, or what stands for it until an aggregate puts the
+// windows together.
+func (w *window) assign(r *rows) {
+	n := len(w.rel.Cols)
+	copy(w.out.Cols, r.Cols)
+	w.start.Truncate(0)
+	w.end.Truncate(0)
+	w.moment.Truncate(0)
+	w.out.Cols[n-3], w.out.Cols[n-2], w.out.Cols[n-1] = w.start, w.end, w.moment
+	slice := w.op.Slice().Microseconds()
+	times := r.Cols[w.op.Time].I
+	for i := range r.N {
+		if w.op.Kind == plan.Session {
+			w.times(w.start, w.end, w.moment, times[i], times[i])
+			continue
+		}
+		start := floorTo(w.clock.wall(times[i]), slice, w.offset)
+		w.times(w.start, w.end, w.moment, start, start+slice)
+	}
+	w.out.know(r)
+	w.emit(&w.out)
+}

@@ -1,0 +1,482 @@
+package plan
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math"
+	"math/big"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/sql"
+)
+
+// binder binds expressions over a scope.
+type binder struct {
+	*planner
+	scope *scope
+	// special is asked first for each call. It binds what only has a meaning in one place, such as
+	// aggregates.
+	special func(*sql.Call) (expr.Node, error)
+}
+
+// clockFunctions would give other rows when a transaction is done again.
+var clockFunctions = []string{
+	"CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP", "NOW", "PROCTIME", "CURRENT_ROW_TIMESTAMP", "CURRENT_WATERMARK",
+	"RAND", "RAND_INTEGER", "UUID", "CURRENT_DATABASE",
+}
+
+func (b *binder) bind(e sql.Expr) (expr.Node, error) {
+	switch e := e.(type) {
+	case *sql.Literal:
+		return bindLiteral(e)
+	case *sql.Interval:
+		return bindInterval(e)
+	case *sql.ColumnRef:
+		return b.scope.resolve(e, b.Zone)
+	case *sql.Symbol:
+		return &expr.Const{Value: e.Name, T: expr.Type{Kind: expr.Symbol, NotNull: true}}, nil
+	case *sql.Unary:
+		switch e.Op {
+		case "+":
+			return b.bind(e.X)
+		case "-":
+			return b.call(e, "NEGATE", e.X)
+		}
+		return b.call(e, "NOT", e.X)
+	case *sql.Binary:
+		return b.call(e, e.Op, e.L, e.R)
+	case *sql.Is:
+		return b.is(e)
+	case *sql.Between:
+		return b.between(e)
+	case *sql.In:
+		if e.Query != nil {
+			return nil, sql.Errorf(e, "IN (SELECT …) is not supported").WithHint("join a table FOR SYSTEM_TIME AS OF, or list the values")
+		}
+		return b.negated(e, e.Not, "IN", append([]sql.Expr{e.X}, e.List...)...)
+	case *sql.Like:
+		args := []sql.Expr{e.X, e.Pattern}
+		if e.Escape != nil {
+			args = append(args, e.Escape)
+		}
+		return b.negated(e, e.Not, map[bool]string{true: "SIMILAR TO", false: "LIKE"}[e.Similar], args...)
+	case *sql.Case:
+		return b.caseOf(e)
+	case *sql.Cast:
+		return b.cast(e)
+	case *sql.Call:
+		return b.function(e)
+	case *sql.RowValue:
+		return b.call(e, "ROW", e.Items...)
+	case *sql.ArrayValue:
+		return b.call(e, "ARRAY", e.Items...)
+	case *sql.MapValue:
+		return b.call(e, "MAP", e.Items...)
+	case *sql.Index:
+		return b.call(e, "ITEM", e.X, e.Index)
+	case *sql.Field:
+		x, err := b.bind(e.X)
+		if err != nil {
+			return nil, err
+		}
+		n, err := expr.Bind("FIELD", b.Zone, x, &expr.Const{Value: e.Name.Name, T: expr.Of(expr.String)})
+		return n, at(e.Name, err)
+	case *sql.Subquery:
+		if e.Exists {
+			return nil, sql.Errorf(e, "EXISTS is not supported").WithHint("join a table FOR SYSTEM_TIME AS OF, with LEFT JOIN and IS NOT NULL")
+		}
+		return nil, sql.Errorf(e, "a query as a value is not supported").WithHint("put it in FROM")
+	case *sql.Star:
+		return nil, sql.Errorf(e, "* can't stand here")
+	}
+	return nil, sql.Errorf(e, "this expression is not supported")
+}
+
+func (b *binder) bindAll(all []sql.Expr) ([]expr.Node, error) {
+	bound := make([]expr.Node, len(all))
+	for i, e := range all {
+		n, err := b.bind(e)
+		if err != nil {
+			return nil, err
+		}
+		bound[i] = n
+	}
+	return bound, nil
+}
+
+// call binds a function of expr to arguments.
+func (b *binder) call(where sql.Node, name string, args ...sql.Expr) (expr.Node, error) {
+	bound, err := b.bindAll(args)
+	if err != nil {
+		return nil, err
+	}
+	n, err := expr.Bind(name, b.Zone, bound...)
+	if call, ok := n.(*expr.Call); ok {
+		b.differCall(where, call)
+		for _, a := range call.Args {
+			if !slices.Contains(bound, a) { // Bind has converted it
+				b.differCall(where, a)
+			}
+		}
+	}
+	return n, at(where, err)
+}
+
+func (b *binder) negated(where sql.Node, not bool, name string, args ...sql.Expr) (expr.Node, error) {
+	n, err := b.call(where, name, args...)
+	if err != nil || !not {
+		return n, err
+	}
+	return expr.Bind("NOT", b.Zone, n)
+}
+
+// condition binds what must be a BOOLEAN.
+func (b *binder) condition(e sql.Expr, where string) (expr.Node, error) {
+	n, err := b.bind(e)
+	if err != nil {
+		return nil, err
+	}
+	if t := n.Type(); t.Kind != expr.Boolean && t.Kind != expr.Null {
+		return nil, sql.Errorf(e, "%s wants a condition, and this is %s", where, t.Nullable(true))
+	}
+	return expr.Fold(expr.CastTo(n, expr.Of(expr.Boolean), b.Zone)), nil
+}
+
+func (b *binder) is(e *sql.Is) (expr.Node, error) {
+	not := map[bool]string{true: "NOT ", false: ""}[e.Not]
+	switch e.What {
+	case "DISTINCT FROM":
+		return b.call(e, "IS "+not+e.What, e.X, e.Y)
+	case "UNKNOWN":
+		return b.call(e, "IS "+not+"NULL", e.X)
+	case "NULL", "TRUE", "FALSE":
+		return b.call(e, "IS "+not+e.What, e.X)
+	}
+	return b.negated(e, e.Not, "IS "+e.What, e.X)
+}
+
+// between is x >= low AND x <= high.
+func (b *binder) between(e *sql.Between) (expr.Node, error) {
+	inside := func(low, high sql.Expr) (expr.Node, error) {
+		l, err := b.call(e, ">=", e.X, low)
+		if err != nil {
+			return nil, err
+		}
+		h, err := b.call(e, "<=", e.X, high)
+		if err != nil {
+			return nil, err
+		}
+		return expr.Bind("AND", b.Zone, l, h)
+	}
+	n, err := inside(e.Low, e.High)
+	if err == nil && e.Symmetric {
+		var swapped expr.Node
+		if swapped, err = inside(e.High, e.Low); err == nil {
+			n, err = expr.Bind("OR", b.Zone, n, swapped)
+		}
+	}
+	if err != nil || !e.Not {
+		return n, err
+	}
+	return expr.Bind("NOT", b.Zone, n)
+}
+
+func (b *binder) caseOf(e *sql.Case) (expr.Node, error) {
+	var args []expr.Node
+	for _, w := range e.Whens {
+		cond := w.Cond
+		if e.Operand != nil {
+			cond = &sql.Binary{Pos: e.Pos, Op: "=", L: e.Operand, R: w.Cond}
+		}
+		c, err := b.condition(cond, "WHEN")
+		if err != nil {
+			return nil, err
+		}
+		then, err := b.bind(w.Then)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, c, then)
+	}
+	if e.Else != nil {
+		n, err := b.bind(e.Else)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, n)
+	}
+	n, err := expr.Bind("CASE", b.Zone, args...)
+	return n, at(e, err)
+}
+
+func (b *binder) cast(e *sql.Cast) (expr.Node, error) {
+	t, err := bindType(e.Type)
+	if err != nil {
+		return nil, err
+	}
+	x, err := b.bind(e.X)
+	if err != nil {
+		return nil, err
+	}
+	n, err := expr.Cast(x, t, e.Try, b.Zone)
+	if n != x {
+		b.differCall(e, n)
+	}
+	return n, at(e, err)
+}
+
+// roundings are functions whose second argument may be a unit.
+var roundings = map[string]string{"FLOOR": "FLOOR TO", "CEIL": "CEIL TO", "CEILING": "CEIL TO"}
+
+func (b *binder) function(e *sql.Call) (expr.Node, error) {
+	if e.IgnoreNulls {
+		return nil, sql.Errorf(e, "IGNORE NULLS is not supported").WithHint("FIRST_VALUE and LAST_VALUE leave NULL out by themselves")
+	}
+	if b.special != nil {
+		if n, err := b.special(e); n != nil || err != nil {
+			return n, err
+		}
+	}
+	name := strings.ToUpper(e.Name)
+	switch {
+	case e.Over != nil || e.OverName != nil:
+		return nil, sql.Errorf(e, "%s … OVER can't stand here", name).
+			WithHint("OVER is supported for ROW_NUMBER in the form SELECT … FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) AS n FROM t) WHERE n <= 10")
+	case isAggregate(name):
+		return nil, sql.Errorf(e, "the aggregate %s can't stand here", name).WithHint("aggregates stand in SELECT and HAVING of a query, and not inside each other")
+	case slices.Contains(clockFunctions, name):
+		return nil, sql.Errorf(e, "%s is not supported", name).
+			WithHint("it gives another value when a transaction is repeated, so that results would not be exactly-once; use the rows' own time")
+	case e.Star, e.Distinct, e.Filter != nil:
+		return nil, sql.Errorf(e, "%s is no aggregate, so that *, DISTINCT and FILTER can't stand with it", name)
+	}
+	if !expr.Callable(name) {
+		return nil, sql.Errorf(e, "there is no function %s", e.Name).WithHint("%s", sql.DidYouMean(name, append(expr.Names(), aggregateNames()...)))
+	}
+	if len(e.Args) == 2 && roundings[name] != "" {
+		if _, unit := e.Args[1].(*sql.Symbol); unit {
+			name = roundings[name]
+		}
+	}
+	if strings.HasPrefix(name, "REGEXP") {
+		b.differ(e, "regular-expressions", "patterns are RE2's: those that look around or back are refused, and a broken one, which in Flink matches nothing")
+	}
+	n, err := b.call(e, name, e.Args...)
+	if err != nil || !strings.HasPrefix(name, "JSON_") {
+		return n, err
+	}
+	return b.json(e, n)
+}
+
+// json binds the clauses of the JSON functions, with the defaults of Flink.
+func (b *binder) json(e *sql.Call, n expr.Node) (expr.Node, error) {
+	clauses := e.JSON
+	if clauses == nil {
+		clauses = &sql.JSONClauses{}
+	}
+	t := n.Type()
+	if clauses.Returning != nil {
+		returning, err := bindType(clauses.Returning)
+		if err != nil {
+			return nil, err
+		}
+		t = returning.Nullable(true)
+		if known := []expr.Kind{expr.String, expr.Boolean, expr.Int, expr.Double}; strings.EqualFold(e.Name, "JSON_VALUE") && !slices.Contains(known, t.Kind) {
+			return nil, sql.Errorf(clauses.Returning, "JSON_VALUE can't return %s", t).WithHint("it returns STRING, BOOLEAN, INT or DOUBLE; write CAST(JSON_VALUE(…) AS %s)", t)
+		}
+		if t.Kind != expr.String && t.Kind != expr.Array {
+			b.differ(clauses.Returning, "json-returning", "a value that is no %s is NULL, or what ON ERROR says; Flink's job fails", t)
+		}
+	}
+	otherwise := "NULL"
+	if strings.ToUpper(e.Name) == "JSON_EXISTS" {
+		otherwise = "FALSE"
+	}
+	o := expr.JSONOptions{Wrapper: orElse(clauses.Wrapper, "WITHOUT"), OnEmpty: orElse(clauses.OnEmpty, otherwise), OnError: orElse(clauses.OnError, otherwise)}
+	for _, d := range []struct {
+		e    sql.Expr
+		into *any
+	}{{clauses.Empty, &o.Empty}, {clauses.Error, &o.Error}} {
+		if d.e == nil {
+			continue
+		}
+		v, err := b.bind(d.e)
+		if err != nil {
+			return nil, err
+		}
+		k, ok := expr.Fold(expr.CastTo(v, t, b.Zone)).(*expr.Const)
+		if !ok {
+			return nil, sql.Errorf(d.e, "DEFAULT wants a constant")
+		}
+		*d.into = k.Value
+	}
+	expr.SetJSON(n, t, o)
+	return n, nil
+}
+
+func notNull(k expr.Kind) expr.Type { return expr.Type{Kind: k, NotNull: true} }
+
+func bindLiteral(l *sql.Literal) (expr.Node, error) {
+	switch l.Kind {
+	case sql.NullLiteral:
+		return &expr.Const{}, nil
+	case sql.BoolLiteral:
+		return &expr.Const{Value: l.Text == "TRUE", T: notNull(expr.Boolean)}, nil
+	case sql.StringLiteral:
+		return &expr.Const{Value: l.Text, T: notNull(expr.String)}, nil
+	case sql.BytesLiteral:
+		raw, err := hex.DecodeString(l.Text)
+		return &expr.Const{Value: string(raw), T: notNull(expr.Bytes)}, at(l, err)
+	case sql.NumberLiteral:
+		return bindNumber(l)
+	case sql.DateLiteral:
+		days, err := expr.ParseDateText(l.Text)
+		return &expr.Const{Value: days, T: notNull(expr.Date)}, at(l, err)
+	case sql.TimeLiteral:
+		ms, err := expr.ParseTimeText(l.Text)
+		return &expr.Const{Value: ms, T: notNull(expr.Time)}, at(l, err)
+	}
+	us, zoned, err := expr.ParseTimestamp(l.Text)
+	t := notNull(expr.Timestamp)
+	if err == nil && (zoned || strings.Contains(l.Text, "T")) {
+		return nil, sql.Errorf(l, "'%s' is no TIMESTAMP literal", l.Text).WithHint("write a blank for T, and no time zone: TIMESTAMP '2026-01-31 12:00:00'")
+	}
+	if _, fraction, ok := strings.Cut(l.Text, "."); ok {
+		if len(strings.TrimRight(fraction, "0")) > maxPrecision {
+			return nil, sql.Errorf(l, "a TIMESTAMP has at most %d digits of a second, and '%s' has %d", maxPrecision, l.Text, len(fraction)).
+				WithHint("leave out the digits behind the microseconds")
+		}
+		t.Precision = min(len(fraction), maxPrecision)
+	}
+	return &expr.Const{Value: us, T: t}, at(l, err)
+}
+
+// bindNumber types a number as Calcite does: INT where it fits, BIGINT, DECIMAL with a point,
+// DOUBLE with an exponent.
+func bindNumber(l *sql.Literal) (expr.Node, error) {
+	text := strings.ToLower(l.Text)
+	if strings.Contains(text, "e") {
+		f, err := strconv.ParseFloat(text, 64)
+		return &expr.Const{Value: f, T: notNull(expr.Double)}, at(l, err)
+	}
+	whole, fraction, point := strings.Cut(text, ".")
+	if !point {
+		if i, err := strconv.ParseInt(text, 10, 64); err == nil {
+			kind := expr.BigInt
+			if i <= math.MaxInt32 {
+				kind = expr.Int
+			}
+			return &expr.Const{Value: i, T: notNull(kind)}, nil
+		}
+	}
+	digits := strings.TrimLeft(whole, "0") + fraction
+	unscaled, ok := new(big.Int).SetString("0"+digits, 10)
+	if !ok {
+		return nil, sql.Errorf(l, "%s is no number", l.Text)
+	}
+	if !unscaled.IsInt64() {
+		return nil, sql.Errorf(l, "%s has too many digits for a number in SQL", l.Text).WithHint("CAST('%s' AS DECIMAL(%d, %d))", l.Text, len(digits), len(fraction))
+	}
+	return &expr.Const{Value: unscaled, T: expr.Type{Kind: expr.Decimal, Precision: max(1, len(digits), len(fraction)), Scale: len(fraction), NotNull: true}}, nil
+}
+
+// intervalMonths and intervalMicros are the lengths of units.
+var (
+	intervalMonths = map[string]int64{"YEAR": 12, "MONTH": 1}
+	intervalMicros = map[string]int64{"DAY": 86_400_000_000, "HOUR": 3_600_000_000, "MINUTE": 60_000_000, "SECOND": 1_000_000}
+)
+
+// compound are the patterns of intervals from one unit to another; each group is a number of the
+// next smaller unit.
+var compound = map[string]*regexp.Regexp{
+	"YEAR TO MONTH": regexp.MustCompile(`^(\d+)-(\d+)$`), "DAY TO HOUR": regexp.MustCompile(`^(\d+) (\d+)$`),
+	"DAY TO MINUTE": regexp.MustCompile(`^(\d+) (\d+):(\d+)$`), "DAY TO SECOND": regexp.MustCompile(`^(\d+) (\d+):(\d+):(\d+(?:\.\d+)?)$`),
+	"HOUR TO MINUTE": regexp.MustCompile(`^(\d+):(\d+)$`), "HOUR TO SECOND": regexp.MustCompile(`^(\d+):(\d+):(\d+(?:\.\d+)?)$`),
+	"MINUTE TO SECOND": regexp.MustCompile(`^(\d+):(\d+(?:\.\d+)?)$`),
+}
+
+var unitOrder = []string{"YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND"}
+
+func bindInterval(e *sql.Interval) (expr.Node, error) {
+	text, negative := strings.CutPrefix(strings.TrimSpace(e.Value), "-")
+	negative = negative != e.Negative
+	bad := func() error {
+		return sql.Errorf(e, "'%s' is no interval of %s", e.Value, strings.TrimSuffix(e.From+" TO "+e.To, " TO ")).WithHint("for example INTERVAL '5' MINUTE, INTERVAL '1 12:00:00' DAY TO SECOND")
+	}
+	first := slices.Index(unitOrder, e.From)
+	if first < 0 { // Flink 2.2 counts a week as an hour, and a quarter as a month
+		return nil, sql.Errorf(e, "intervals of %s are not supported", e.From).WithHint("write INTERVAL '7' DAY, or INTERVAL '3' MONTH")
+	}
+	parts := []string{text}
+	if e.To != "" {
+		pattern := compound[e.From+" TO "+e.To]
+		if pattern == nil {
+			return nil, bad()
+		}
+		m := pattern.FindStringSubmatch(text)
+		if m == nil {
+			return nil, bad()
+		}
+		parts = m[1:]
+	}
+	total, kind := int64(0), expr.IntervalDay
+	for i, part := range parts {
+		unit := e.From
+		if i > 0 {
+			unit = unitOrder[first+i]
+		}
+		n, err := intervalPart(part, unit)
+		if err != nil || i > 0 && n >= intervalLimits[unit] {
+			return nil, bad()
+		}
+		if digits := len(strings.TrimLeft(strings.Split(part, ".")[0], "0")); i == 0 && digits > precisionOf(e) {
+			return nil, sql.Errorf(e, "INTERVAL '%s' %s has %d digits, and Flink takes %d", e.Value, e.From, digits, precisionOf(e)).
+				WithHint("say how many digits the number has: INTERVAL '%s' %s(%d)", e.Value, e.From, digits)
+		}
+		if total += n; !expr.Fits(total, expr.IntervalDay) {
+			return nil, sql.Errorf(e, "INTERVAL '%s' %s is longer than 290,000 years", e.Value, e.From)
+		}
+	}
+	if e.Precision > 3 && intervalMonths[e.From] == 0 {
+		return nil, sql.Errorf(e, "%s(%d) is not supported by Flink, three digits are the most", e.From, e.Precision).WithHint("use a larger unit")
+	}
+	if intervalMonths[e.From] > 0 {
+		if kind = expr.IntervalMonth; !expr.Fits(total, kind) {
+			return nil, sql.Errorf(e, "INTERVAL '%s' %s is longer than 290,000 years", e.Value, e.From)
+		}
+	}
+	if negative {
+		total = -total
+	}
+	return &expr.Const{Value: total, T: notNull(kind)}, nil
+}
+
+// intervalLimits are how much of a unit makes one of the next larger.
+var intervalLimits = map[string]int64{"MONTH": 12, "HOUR": 24 * 3_600_000_000, "MINUTE": 60 * 60_000_000, "SECOND": 60 * 1_000_000}
+
+// precisionOf is how many digits the first number of an interval can have.
+func precisionOf(e *sql.Interval) int {
+	if e.Precision < 0 {
+		return 2
+	}
+	return e.Precision
+}
+
+// intervalPart is a number of units, in microseconds or months. Only seconds have a fraction.
+func intervalPart(text, unit string) (int64, error) {
+	size := intervalMonths[unit] + intervalMicros[unit]
+	whole, fraction, point := strings.Cut(text, ".")
+	n, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil || n > math.MaxInt64/size || n < 0 || point && unit != "SECOND" {
+		return 0, fmt.Errorf("no number of %s: %s", unit, text)
+	}
+	if !point {
+		return n * size, nil
+	}
+	micros, err := strconv.ParseInt((fraction + "000000")[:6], 10, 64)
+	return n*size + micros, err
+}

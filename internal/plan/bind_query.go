@@ -1,0 +1,406 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/sql"
+)
+
+func (p *planner) query(q *sql.Query) (*Relation, error) {
+	if len(q.OrderBy) > 0 {
+		return nil, sql.Errorf(q.OrderBy[0].Expr, "ORDER BY of a stream is not supported").
+			WithHint("a stream has no end to sort to; for the first rows of each group use ROW_NUMBER() OVER (PARTITION BY … ORDER BY …)")
+	}
+	for _, e := range []sql.Expr{q.Limit, q.Offset} {
+		if e != nil {
+			return nil, sql.Errorf(e, "LIMIT and OFFSET of a stream are not supported").WithHint("use ROW_NUMBER() OVER (…) with WHERE n <= …")
+		}
+	}
+	if len(q.With) > 0 {
+		inner := make(map[string]*view)
+		p.with = append(p.with, inner)
+		defer func() { p.with = p.with[:len(p.with)-1] }()
+		for _, c := range q.With {
+			if inner[c.Name.Name] != nil {
+				return nil, sql.Errorf(c.Name, "%s stands twice behind WITH", c.Name.Name)
+			}
+			v := &view{query: c.Query, columns: c.Columns}
+			if err := p.view(v, c.Name, c.Name.Name); err != nil {
+				return nil, err
+			}
+			inner[c.Name.Name] = v
+		}
+	}
+	return p.body(q.Body)
+}
+
+func (p *planner) body(b sql.QueryBody) (*Relation, error) {
+	switch b := b.(type) {
+	case *sql.Select:
+		r, err := p.selectCore(b)
+		return r, hintAlias(err, b)
+	case *sql.Query:
+		return p.query(b)
+	case *sql.SetOp:
+		return p.setOp(b)
+	}
+	return nil, sql.Errorf(b, "VALUES is not supported").WithHint("a pipeline reads topics: produce the rows to one")
+}
+
+// view binds a named query once.
+func (p *planner) view(v *view, where sql.Node, name string) error {
+	r, err := p.query(v.query)
+	if err != nil {
+		return err
+	}
+	v.bound, err = p.rename(r, v.columns, where, name)
+	return err
+}
+
+// rename gives the columns of a relation other names.
+func (p *planner) rename(r *Relation, to []sql.Ident, where sql.Node, name string) (*Relation, error) {
+	if len(to) == 0 {
+		return r, nil
+	}
+	if len(to) != len(r.Cols) {
+		return nil, sql.Errorf(where, "%s has %d columns, and %d names are given", name, len(r.Cols), len(to))
+	}
+	exprs, newNames := make([]expr.Node, len(to)), make([]string, len(to))
+	for i, n := range to {
+		exprs[i], newNames[i] = r.col(i), n.Name
+	}
+	return p.project(r, newNames, exprs), nil
+}
+
+func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
+	if s.Op != "UNION" {
+		return nil, sql.Errorf(s, "%s is not supported", s.Op).WithHint("a stream has no end at which it is known what the other side lacks; count both sides with GROUP BY over UNION ALL")
+	}
+	left, err := p.body(s.Left)
+	if err != nil {
+		return nil, err
+	}
+	right, err := p.body(s.Right)
+	if err != nil {
+		return nil, err
+	}
+	if len(left.Cols) != len(right.Cols) {
+		return nil, sql.Errorf(s, "UNION of %d and of %d columns", len(left.Cols), len(right.Cols))
+	}
+	cols := slices.Clone(left.Cols)
+	for i, c := range right.Cols {
+		t, ok := expr.Common(cols[i].Type, c.Type)
+		if !ok {
+			return nil, sql.Errorf(s, "UNION: column %d is %s on the left and %s on the right", i+1, cols[i].Type.Nullable(true), c.Type.Nullable(true))
+		}
+		cols[i].Type = t
+		cols[i].Rowtime = cols[i].Rowtime && c.Rowtime
+		if cols[i].Role != c.Role || cols[i].Window != c.Window {
+			cols[i].Role, cols[i].Window = NoRole, nil
+		}
+	}
+	left, right = p.castTo(s, left, cols), p.castTo(s, right, cols)
+	if left.Updating || right.Updating {
+		return nil, sql.Errorf(s, "UNION of rows that are updated is not supported").WithHint("write each to the sink in its own INSERT of a statement set")
+	}
+	u := p.relation(&Union{}, cols, left, right)
+	if slices.Equal(left.Keyed, right.Keyed) && left.Keyed != nil && right.Keyed != nil && left.Hash == right.Hash {
+		u.Keyed, u.Hash = left.Keyed, left.Hash
+	}
+	if s.All {
+		return u, nil
+	}
+	return p.distinct(s, u)
+}
+
+// castTo brings the columns of a relation to the types of others.
+func (p *planner) castTo(where sql.Node, r *Relation, cols []Column) *Relation {
+	exprs, same := make([]expr.Node, len(cols)), true
+	for i := range cols {
+		exprs[i] = expr.CastTo(r.col(i), cols[i].Type, p.Zone)
+		p.differCall(where, exprs[i])
+		_, plain := exprs[i].(*expr.Col)
+		same = same && plain
+	}
+	if same {
+		return r
+	}
+	return p.project(r, names(cols), exprs)
+}
+
+// distinct is GROUP BY all columns.
+func (p *planner) distinct(where sql.Node, r *Relation) (*Relation, error) {
+	keys := make([]int, len(r.Cols))
+	for i := range keys {
+		keys[i] = i
+	}
+	return p.aggregate(where, r, keys, nil)
+}
+
+func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
+	if len(s.From) == 0 {
+		return nil, sql.Errorf(s, "SELECT without FROM is not supported")
+	}
+	table := s.From[0]
+	for _, next := range s.From[1:] {
+		u, ok := next.(*sql.Unnest)
+		if !ok {
+			return nil, sql.Errorf(next, "a join of tables by comma is not supported").WithHint("supported is JOIN t FOR SYSTEM_TIME AS OF … ON …")
+		}
+		table = &sql.Join{Pos: u.Pos, Kind: "CROSS", Left: table, Right: u}
+	}
+	if s.Qualify != nil {
+		return nil, sql.Errorf(s.Qualify, "QUALIFY is not supported").WithHint("put the query in FROM, and the condition into WHERE around it")
+	}
+	from, sc, err := p.from(table)
+	if err != nil {
+		return nil, err
+	}
+	if s.Where != nil {
+		b := &binder{planner: p, scope: sc}
+		cond, err := b.condition(s.Where, "WHERE")
+		if err != nil {
+			return nil, err
+		}
+		if from, err = p.where(s.Where, from, cond); err != nil {
+			return nil, err
+		}
+	}
+	g := &grouping{binder: binder{planner: p, scope: sc}, query: s, from: from}
+	var r *Relation
+	switch {
+	case len(s.GroupBy) > 0 || g.hasAggregates():
+		r, err = g.bind()
+	case overCall(s) != nil && strings.EqualFold(overCall(s).Name, "ROW_NUMBER"):
+		r, err = p.rank(s, from, sc)
+	case overCall(s) != nil:
+		r, err = p.aggregatesOver(s, from, sc)
+	default:
+		if s.Having != nil {
+			return nil, sql.Errorf(s.Having, "HAVING without GROUP BY").WithHint("use WHERE")
+		}
+		var items []item
+		if items, err = p.items(s, &g.binder); err == nil {
+			r = p.project(from, itemNames(items), itemExprs(items))
+		}
+	}
+	if err != nil || !s.Distinct {
+		return r, err
+	}
+	return p.distinct(s, r)
+}
+
+// hintAlias explains that a name which SELECT gives is not known in the query itself.
+func hintAlias(err error, s *sql.Select) error {
+	var unknown *sql.Error
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	for _, it := range s.Items {
+		if it.Alias != nil && unknown.Message == noColumn+it.Alias.Name {
+			return unknown.WithHint("%s is a name that this SELECT gives, known in the query around it: write the expression itself", it.Alias.Name)
+		}
+	}
+	return err
+}
+
+// where filters a relation. Over a ROW_NUMBER it says how many rows of each partition pass.
+func (p *planner) where(e sql.Expr, from *Relation, cond expr.Node) (*Relation, error) {
+	if isPendingRank(from) {
+		return p.limitRank(e, from, cond)
+	}
+	if from.Updating {
+		if _, ok := origin(from).(*Scan); ok {
+			return nil, sql.Errorf(e, "WHERE over an upsert-kafka table is not supported").WithHint("filter after the join, or read the topic with the kafka connector")
+		}
+	}
+	if k, ok := cond.(*expr.Const); ok && k.Value == true {
+		return from, nil
+	}
+	return p.filter(from, cond), nil
+}
+
+// origin is the operator from which the rows come that only pass filters and projections.
+func origin(r *Relation) Op {
+	for {
+		switch r.Op.(type) {
+		case *Filter, *Project:
+			r = r.Inputs[0]
+		default:
+			return r.Op
+		}
+	}
+}
+
+// item is one column of SELECT.
+type item struct {
+	name string
+	node expr.Node
+	at   sql.Node
+}
+
+func itemNames(items []item) []string {
+	all := make([]string, len(items))
+	for i, it := range items {
+		all[i] = it.name
+	}
+	return all
+}
+
+func itemExprs(items []item) []expr.Node {
+	all := make([]expr.Node, len(items))
+	for i, it := range items {
+		all[i] = it.node
+	}
+	return all
+}
+
+// items binds what SELECT lists.
+func (p *planner) items(s *sql.Select, b *binder) ([]item, error) {
+	var items []item
+	for n, it := range s.Items {
+		if star, ok := it.Expr.(*sql.Star); ok {
+			positions, err := b.scope.positions(star)
+			if err != nil {
+				return nil, err
+			}
+			for _, i := range positions {
+				c := b.scope.cols[i]
+				items = append(items, item{c.Name, &expr.Col{Index: i, Name: c.Name, T: c.Type}, star})
+			}
+			continue
+		}
+		node, err := b.bind(it.Expr)
+		if err != nil {
+			return nil, err
+		}
+		if node.Type().Kind == expr.Null {
+			return nil, sql.Errorf(it.Expr, "NULL has no type here").WithHint("write CAST(NULL AS …)")
+		}
+		items = append(items, item{itemName(it, n), expr.Fold(node), it.Expr})
+	}
+	return items, nil
+}
+
+func itemName(it sql.SelectItem, n int) string {
+	if it.Alias != nil {
+		return it.Alias.Name
+	}
+	switch e := it.Expr.(type) {
+	case *sql.ColumnRef:
+		return e.Parts[len(e.Parts)-1].Name
+	case *sql.Field:
+		return e.Name.Name
+	}
+	return fmt.Sprintf("EXPR$%d", n)
+}
+
+// from binds a table of FROM to a relation, and the names under which its columns are known.
+func (p *planner) from(t sql.TableRef) (*Relation, *scope, error) {
+	switch t := t.(type) {
+	case *sql.TableName:
+		if t.AsOf != nil {
+			return nil, nil, sql.Errorf(t, "FOR SYSTEM_TIME AS OF stands only at the right of a JOIN")
+		}
+		r, err := p.named(t)
+		if err != nil {
+			return nil, nil, err
+		}
+		return p.aliased(r, t.Alias, t.Name[len(t.Name)-1].Name, t)
+	case *sql.Derived:
+		if t.Lateral {
+			return nil, nil, sql.Errorf(t, "LATERAL is not supported")
+		}
+		r, err := p.query(t.Query)
+		if err != nil {
+			return nil, nil, err
+		}
+		return p.aliased(r, t.Alias, "", t)
+	case *sql.WindowTable:
+		r, err := p.windowTable(t)
+		if err != nil {
+			return nil, nil, err
+		}
+		return p.aliased(r, t.Alias, "", t)
+	case *sql.Join:
+		return p.join(t)
+	case *sql.Unnest:
+		return nil, nil, sql.Errorf(t, "UNNEST stands only behind a table").WithHint("write FROM t CROSS JOIN UNNEST(t.a) AS u (x)")
+	}
+	return nil, nil, sql.Errorf(t, "this table is not supported")
+}
+
+func (p *planner) aliased(r *Relation, a sql.Alias, name string, where sql.Node) (*Relation, *scope, error) {
+	if a.Name.Name != "" {
+		name = a.Name.Name
+	}
+	r, err := p.rename(r, a.Columns, where, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return r, scopeOf(name, r), nil
+}
+
+// named is a common table expression, a view or a table.
+func (p *planner) named(t *sql.TableName) (*Relation, error) {
+	name, err := tableName(t.Name)
+	if err != nil {
+		return nil, err
+	}
+	if len(t.Hints) > 0 {
+		return nil, sql.Errorf(t, "the hint OPTIONS is not supported").WithHint("write the options in the WITH of CREATE TABLE")
+	}
+	for _, inner := range slices.Backward(p.with) {
+		if v := inner[name]; v != nil {
+			return v.bound, nil
+		}
+	}
+	if v := p.views[name]; v != nil {
+		return v.bound, nil
+	}
+	if table := p.tables[name]; table != nil {
+		return p.scan(table), nil
+	}
+	var known []string
+	for n := range p.tables {
+		known = append(known, n)
+	}
+	for n := range p.views {
+		known = append(known, n)
+	}
+	slices.Sort(known)
+	hint := orElse(sql.DidYouMean(name, known), "declare it with CREATE TABLE before this")
+	if len(known) > 0 && strings.HasPrefix(hint, "declare") {
+		hint += "; there are " + strings.Join(known, ", ")
+	}
+	return nil, sql.Errorf(t, "there is no table %s", name).WithHint("%s", hint)
+}
+
+// conjuncts are the parts of a condition that are joined by AND.
+func conjuncts(n expr.Node) []expr.Node {
+	if c, ok := n.(*expr.Call); ok && c.F.Name == "AND" {
+		return append(conjuncts(c.Args[0]), conjuncts(c.Args[1])...)
+	}
+	return []expr.Node{n}
+}
+
+// conjunction joins conditions by AND; nil for none.
+func conjunction(parts []expr.Node) expr.Node {
+	var all expr.Node
+	for _, part := range parts {
+		if all == nil {
+			all = part
+			continue
+		}
+		n, err := expr.Bind("AND", nil, all, part)
+		if err != nil {
+			panic(err) // parts of a condition are conditions
+		}
+		all = n
+	}
+	return all
+}

@@ -1,0 +1,163 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/sql"
+)
+
+// maxSets bounds what CUBE and the product of several sets make.
+const maxSets = 64
+
+// bindSets binds GROUPING SETS, ROLLUP or CUBE. With what stands before it in GROUP BY, each of its
+// sets is a set.
+func (g *grouping) bindSets(e *sql.Grouping) error {
+	elements := make([][]int, len(e.Sets))
+	for i, set := range e.Sets {
+		for _, x := range set {
+			n, err := g.key(x)
+			if err != nil {
+				return err
+			}
+			place := slices.IndexFunc(g.keys, func(k expr.Node) bool { return expr.SameNode(k, n) })
+			if place < 0 {
+				place = len(g.keys)
+				g.keys = append(g.keys, n)
+			}
+			elements[i] = append(elements[i], place)
+		}
+	}
+	before := g.sets
+	if before == nil {
+		inSets := slices.Concat(elements...)
+		var always []int
+		for i := range g.keys {
+			if !slices.Contains(inSets, i) {
+				always = append(always, i)
+			}
+		}
+		before = [][]int{always}
+	}
+	g.sets = nil
+	for _, b := range before {
+		for _, set := range expand(e.Kind, elements) {
+			g.sets = append(g.sets, slices.Concat(b, set))
+		}
+	}
+	if len(g.sets) > maxSets {
+		return sql.Errorf(e, "GROUP BY of more than %d sets is not supported", maxSets)
+	}
+	return nil
+}
+
+// expand are the sets that elements mean: themselves, from all to none, or each choice of them.
+func expand(kind string, elements [][]int) [][]int {
+	var sets [][]int
+	switch kind {
+	case "ROLLUP":
+		for n := len(elements); n >= 0; n-- {
+			sets = append(sets, slices.Concat(elements[:n]...))
+		}
+	case "CUBE":
+		for choice := range 1 << min(len(elements), 16) {
+			var set []int
+			for i, e := range elements {
+				if choice&(1<<i) == 0 {
+					set = append(set, e...)
+				}
+			}
+			sets = append(sets, set)
+		}
+	default:
+		sets = elements
+	}
+	return sets
+}
+
+// grouped binds GROUPING(a, b): a number of which the bit of each key is set where the row is not
+// grouped by it, the last key's the lowest.
+func (g *grouping) grouped(c *sql.Call) (expr.Node, error) {
+	if g.sets == nil {
+		return nil, sql.Errorf(c, "%s without GROUPING SETS, ROLLUP or CUBE", strings.ToUpper(c.Name))
+	}
+	var keys []int
+	for _, a := range c.Args {
+		n, err := (&binder{planner: g.planner, scope: g.scope}).bind(a)
+		if err != nil {
+			return nil, err
+		}
+		n = expr.Fold(n)
+		place := slices.IndexFunc(g.keys, func(k expr.Node) bool { return expr.SameNode(k, n) })
+		if place < 0 {
+			return nil, sql.Errorf(a, "%s wants what stands in GROUP BY", strings.ToUpper(c.Name))
+		}
+		keys = append(keys, place)
+	}
+	if len(keys) == 0 {
+		return nil, sql.Errorf(c, "%s wants what stands in GROUP BY", strings.ToUpper(c.Name))
+	}
+	g.told = append(g.told, keys)
+	return &expr.Col{Index: groupingColumns + len(g.told) - 1, Name: "GROUPING", T: notNull(expr.BigInt)}, nil
+}
+
+// aggregateSets groups by each set, and puts the rows together. A key that is not in a row's set is
+// NULL there.
+func (g *grouping) aggregateSets(in *Relation) (*Relation, error) {
+	if g.window != nil {
+		return nil, sql.Errorf(g.window, "GROUPING SETS with %s in GROUP BY are not supported", strings.ToUpper(g.window.Name)).
+			WithHint("Flink doesn't take this for a window either; write FROM TABLE(%s(TABLE …, DESCRIPTOR(…), …)) GROUP BY window_start, window_end, …", strings.ToUpper(g.window.Name))
+	}
+	var all []*Relation
+	for _, set := range g.sets {
+		keys := slices.Clone(set)
+		slices.Sort(keys)
+		keys = slices.Compact(keys)
+		r, err := g.aggregate(g.query, in, keys, g.aggs)
+		if err != nil {
+			return nil, err
+		}
+		if r.Updating || len(g.aggs) == 0 && r.Op.(*Aggregate).Window == nil {
+			return nil, sql.Errorf(g.query, "GROUPING SETS without a window are not supported").WithHint("group by window_start and window_end too, or write an INSERT for each set")
+		}
+		all = append(all, g.padded(r, keys))
+	}
+	cols := slices.Clone(all[0].Cols)
+	for _, r := range all {
+		for i, c := range r.Cols {
+			cols[i].Type = cols[i].Type.Nullable(!cols[i].Type.NotNull || !c.Type.NotNull)
+		}
+	}
+	return g.relation(&Union{}, cols, all...), nil
+}
+
+// padded brings the rows of one set to the columns of all: the keys, the aggregates, and what
+// GROUPING tells.
+func (g *grouping) padded(r *Relation, keys []int) *Relation {
+	var exprs []expr.Node
+	var names []string
+	for i, k := range g.keys {
+		names = append(names, k.String())
+		if at := slices.Index(keys, i); at >= 0 {
+			exprs = append(exprs, r.col(at))
+		} else {
+			exprs = append(exprs, &expr.Const{T: k.Type().Nullable(true)})
+		}
+	}
+	for i := range g.aggs {
+		c := r.col(len(keys) + i)
+		exprs, names = append(exprs, c), append(names, c.Name)
+	}
+	for _, told := range g.told {
+		bits := int64(0)
+		for _, k := range told {
+			bits <<= 1
+			if !slices.Contains(keys, k) {
+				bits |= 1
+			}
+		}
+		exprs, names = append(exprs, &expr.Const{Value: bits, T: notNull(expr.BigInt)}), append(names, "GROUPING")
+	}
+	return g.project(r, names, exprs)
+}

@@ -1,0 +1,326 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/sql"
+)
+
+// insert binds INSERT INTO table [(columns)] query.
+func (p *planner) insert(s *sql.Insert) error {
+	name, err := tableName(s.Table)
+	if err != nil {
+		return err
+	}
+	t := p.tables[name]
+	if t == nil {
+		if p.views[name] != nil {
+			return sql.Errorf(s.Table[0], "%s is a view, and rows are written to tables", name)
+		}
+		var known []string
+		for n := range p.tables {
+			known = append(known, n)
+		}
+		slices.Sort(known)
+		return sql.Errorf(s.Table[0], "there is no table %s", name).WithHint("%s", orElse(sql.DidYouMean(name, known), "declare it with CREATE TABLE before this"))
+	}
+	r, err := p.queryToWrite(s.Query)
+	if err != nil {
+		return err
+	}
+	targets, err := t.targets(s)
+	if err != nil {
+		return err
+	}
+	if len(targets) != len(r.Cols) {
+		return sql.Errorf(s, "the query has %d columns, and %s takes %d", len(r.Cols), t.Name, len(targets)).
+			WithHint("query: %s; table: %s", strings.Join(names(r.Cols), ", "), strings.Join(t.namesOf(targets), ", "))
+	}
+	insert := &Insert{Table: t, Columns: make([]int, len(t.Columns)), Sink: p.Settings.Sink}
+	for i := range insert.Columns {
+		insert.Columns[i] = -1
+	}
+	cols := slices.Clone(r.Cols)
+	for i, target := range targets {
+		to := t.Columns[target].Type
+		if !assignable(cols[i].Type, to) {
+			return sql.Errorf(s, "column %s of %s is %s, and the query gives %s %s", t.Columns[target].Name, t.Name, to.Nullable(true), cols[i].Name, cols[i].Type.Nullable(true)).
+				WithHint("write CAST(… AS %s)", to.Nullable(true))
+		}
+		insert.Columns[target] = i
+		if r.Updating && slices.Contains(r.Key, i) && shortens(cols[i].Type, to) {
+			insert.Exact = append(insert.Exact, target)
+			continue
+		}
+		if shortens(cols[i].Type, to) && to.Fixed && !cols[i].Type.Fixed && !constant(r, i) {
+			p.differ(s, "lengths", "column %s of %s is %s, and the query gives %s: it is cut and padded; Flink wants a CAST", t.Columns[target].Name, t.Name, to.Nullable(true), cols[i].Type.Nullable(true))
+		}
+		cols[i].Type = to.Nullable(!cols[i].Type.NotNull)
+	}
+	for i, c := range t.Columns {
+		if insert.Columns[i] < 0 && c.Physical() && c.Type.NotNull {
+			return sql.Errorf(s, "%s.%s is NOT NULL, and no value is given", t.Name, c.Name)
+		}
+	}
+	p.differInsert(s, insert)
+	r = p.castTo(s, r, cols)
+	if err := insert.checkKey(s, r); err != nil {
+		return err
+	}
+	if !insert.Table.Upsert {
+		p.differRows(s, r)
+	}
+	p.Sinks = append(p.Sinks, p.relation(insert, nil, r))
+	return nil
+}
+
+// shortens reports whether a cast may change the length of a text or of bytes.
+func shortens(from, to expr.Type) bool {
+	return from.Kind == to.Kind && (to.Kind == expr.String || to.Kind == expr.Bytes) && !to.Holds(from)
+}
+
+// queryToWrite binds a query whose rows are written.
+func (p *planner) queryToWrite(q *sql.Query) (*Relation, error) {
+	r, err := p.query(q)
+	if err != nil {
+		return nil, err
+	}
+	if pendingRank := findPending(r); pendingRank {
+		return nil, sql.Errorf(q, "ROW_NUMBER needs a limit around it").WithHint("SELECT … FROM (SELECT *, ROW_NUMBER() OVER (…) AS n FROM t) WHERE n <= 10")
+	}
+	if w := findSession(r); w {
+		return nil, sql.Errorf(q, "a SESSION window must be grouped by window_start and window_end").WithHint("only then is it known when the session ends")
+	}
+	return r, nil
+}
+
+// targets are the columns of the table that the query's columns go to, in their order.
+func (t *Table) targets(s *sql.Insert) ([]int, error) {
+	var all []int
+	for i, c := range t.Columns {
+		if c.Physical() || c.Metadata != "" && !c.Virtual {
+			all = append(all, i)
+		}
+	}
+	if len(s.Columns) == 0 {
+		return all, nil
+	}
+	var chosen []int
+	for _, c := range s.Columns {
+		i := t.index(c.Name)
+		if i < 0 || !slices.Contains(all, i) {
+			return nil, sql.Errorf(c, "%s has no column %s that can be written", t.Name, c.Name).WithHint("%s", sql.DidYouMean(c.Name, t.namesOf(all)))
+		}
+		if slices.Contains(chosen, i) {
+			return nil, sql.Errorf(c, "column %s stands twice", c.Name)
+		}
+		chosen = append(chosen, i)
+	}
+	return chosen, nil
+}
+
+func (t *Table) namesOf(columns []int) []string {
+	all := make([]string, len(columns))
+	for i, c := range columns {
+		all[i] = t.Columns[c].Name
+	}
+	return all
+}
+
+// checkKey wants rows that are updated to go where they replace each other.
+func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
+	if !r.Updating {
+		return nil
+	}
+	t := n.Table
+	if !t.Upsert {
+		return sql.Errorf(s, "%s takes new rows only, and the query updates rows", t.Name).
+			WithHint("use the connector upsert-kafka with a PRIMARY KEY, or group by a window")
+	}
+	var written []int
+	for _, c := range t.PrimaryKey {
+		if !constant(r, n.Columns[c]) { // the same in each row
+			written = append(written, n.Columns[c])
+		}
+	}
+	if r.Key == nil {
+		return sql.Errorf(s, "the query's rows have no key in what it selects, so that %s can't tell which row replaces which", t.Name).
+			WithHint("select the columns of GROUP BY or PARTITION BY, and the row number of a Top-N")
+	}
+	a, b := slices.Sorted(slices.Values(written)), slices.Sorted(slices.Values(r.Key))
+	if !slices.Equal(a, b) {
+		var key []string
+		for _, c := range r.Key {
+			key = append(key, r.Cols[c].Name)
+		}
+		return sql.Errorf(s, "the primary key of %s is (%s), and the query has one row for each (%s)", t.Name, strings.Join(t.namesOf(t.PrimaryKey), ", "), strings.Join(key, ", ")).
+			WithHint("make them the same: otherwise rows of different keys overwrite each other")
+	}
+	return nil
+}
+
+// constant reports whether a column has the same value in each row.
+func constant(r *Relation, c int) bool {
+	p, ok := r.Op.(*Project)
+	if !ok {
+		return false
+	}
+	switch e := expr.Fold(p.Exprs[c]).(type) {
+	case *expr.Const:
+		return true
+	case *expr.Col:
+		return constant(r.Inputs[0], e.Index)
+	}
+	return false
+}
+
+func findPending(r *Relation) bool {
+	if rank, ok := r.Op.(*Rank); ok && rank.Limit == pending {
+		return true
+	}
+	return slices.ContainsFunc(r.Inputs, findPending)
+}
+
+// findSession reports a SESSION that reaches here without having been grouped.
+func findSession(r *Relation) bool {
+	switch op := r.Op.(type) {
+	case *Window:
+		return op.Kind == Session
+	case *Aggregate:
+		if op.Window != nil {
+			return false
+		}
+	}
+	return slices.ContainsFunc(r.Inputs, findSession)
+}
+
+// visit calls fn for each relation below the sinks once, inputs first.
+func (p *Program) visit(fn func(*Relation)) {
+	seen := make(map[*Relation]bool)
+	var down func(*Relation)
+	down = func(r *Relation) {
+		if seen[r] {
+			return
+		}
+		seen[r] = true
+		for _, in := range r.Inputs {
+			down(in)
+		}
+		fn(r)
+	}
+	for _, s := range p.Sinks {
+		down(s)
+	}
+}
+
+// columnsOf are the input columns that an operator reads itself, given which of its output are
+// needed; passes says that output columns are input columns of the same place.
+func columnsOf(r *Relation, input int, need func(int)) {
+	all := func(columns []int) {
+		for _, c := range columns {
+			need(c)
+		}
+	}
+	inExpr := func(n expr.Node) {
+		if n != nil {
+			for c := range expr.Columns(n) {
+				need(c)
+			}
+		}
+	}
+	pass := func(n int) {
+		for i := range n {
+			if r.Needed[i] {
+				need(i)
+			}
+		}
+	}
+	switch op := r.Op.(type) {
+	case *Filter:
+		inExpr(op.Cond)
+		pass(len(r.Cols))
+	case *Project:
+		for i, e := range op.Exprs {
+			if r.Needed[i] {
+				inExpr(e)
+			}
+		}
+	case *Window:
+		need(op.Time)
+		pass(len(r.Cols) - 3)
+	case *Aggregate:
+		all(op.Keys)
+		for _, a := range op.Aggs {
+			if a.Arg >= 0 {
+				need(a.Arg)
+			}
+			if a.Filter >= 0 {
+				need(a.Filter)
+			}
+		}
+	case *Rank:
+		all(op.Partition)
+		for _, k := range op.Order {
+			need(k.Column)
+		}
+		if op.End >= 0 {
+			need(op.End)
+		}
+		pass(len(r.Cols) - 1)
+	case *Over:
+		all(op.Partition)
+		need(op.Time)
+		for _, a := range op.Aggs {
+			if a.Arg >= 0 {
+				need(a.Arg)
+			}
+			if a.Filter >= 0 {
+				need(a.Filter)
+			}
+		}
+		pass(len(r.Inputs[0].Cols))
+	case *Join:
+		left := len(r.Inputs[0].Cols)
+		mine := func(i int) {
+			if (i < left) == (input == 0) {
+				need(i - input*left)
+			}
+		}
+		if input == 0 {
+			all(op.Left)
+			need(op.LeftTime)
+		} else {
+			all(op.Right)
+			need(op.RightTime)
+		}
+		for i, n := range r.Needed {
+			if n {
+				mine(i)
+			}
+		}
+		if op.Cond != nil {
+			for c := range expr.Columns(op.Cond) {
+				mine(c)
+			}
+		}
+	case *Unnest:
+		inExpr(op.Of)
+		pass(len(r.Inputs[0].Cols))
+	case *Union:
+		pass(len(r.Cols))
+	case *Exchange:
+		all(op.Keys)
+		pass(len(r.Cols))
+	case *Insert:
+		for _, c := range op.Columns {
+			if c >= 0 {
+				need(c)
+			}
+		}
+	default:
+		panic(fmt.Sprintf("no operator: %T", op))
+	}
+}

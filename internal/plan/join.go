@@ -1,0 +1,136 @@
+package plan
+
+import (
+	"slices"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/sql"
+)
+
+// join binds left JOIN right FOR SYSTEM_TIME AS OF left.time ON left.k = right.k: each left row
+// sees the version of the right one that was valid at its time.
+func (p *planner) join(t *sql.Join) (*Relation, *scope, error) {
+	if u, ok := t.Right.(*sql.Unnest); ok {
+		return p.unnest(t, u)
+	}
+	right, ok := t.Right.(*sql.TableName)
+	if !ok || right.AsOf == nil {
+		return nil, nil, sql.Errorf(t, "a join of two streams is not supported").WithHint("supported is a lookup in a versioned table: JOIN t FOR SYSTEM_TIME AS OF s.ts ON s.k = t.k")
+	}
+	if t.Kind != "INNER" && t.Kind != "LEFT" || t.On == nil {
+		return nil, nil, sql.Errorf(t, "a lookup in a versioned table must be a JOIN or LEFT JOIN with ON")
+	}
+	left, sc, err := p.from(t.Left)
+	if err != nil {
+		return nil, nil, err
+	}
+	if left.Updating {
+		return nil, nil, sql.Errorf(t, "a lookup for rows that are updated is not supported")
+	}
+	table, err := p.named(&sql.TableName{Pos: right.Pos, Name: right.Name, Hints: right.Hints})
+	if err != nil {
+		return nil, nil, err
+	}
+	versions, rightScope, err := p.aliased(table, right.Alias, right.Name[len(right.Name)-1].Name, right)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.differ(right, "lookup-deletes", "a tombstone of %s takes effect at its own time; in Flink it takes away the version before it as well", right.Name[len(right.Name)-1].Name)
+	j := &Join{Outer: t.Kind == "LEFT", RightColumns: len(versions.Cols)}
+	if err := j.times(right, left, sc, versions); err != nil {
+		return nil, nil, err
+	}
+	n := len(left.Cols)
+	both := &scope{}
+	both.cols = append(slices.Clone(sc.cols), versions.Cols...)
+	both.tables = append(slices.Clone(sc.tables), scopeTable{rightScope.tables[0].alias, n, n + len(versions.Cols)})
+	cond, err := (&binder{planner: p, scope: both}).condition(t.On, "ON")
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := j.keys(t, cond, n, versions); err != nil {
+		return nil, nil, err
+	}
+	local := left.Hash == versions.Hash && left.Hash != "" && slices.Equal(left.Keyed, j.Left) && slices.Equal(versions.Keyed, j.Right)
+	if !local {
+		left, versions = p.exchange(left, j.Left), p.exchange(versions, j.Right)
+		versions.Updating = true
+	}
+	cols := slices.Clone(both.cols)
+	for i := n; i < len(cols); i++ {
+		cols[i].Rowtime = false
+		cols[i].Type = cols[i].Type.Nullable(j.Outer || !cols[i].Type.NotNull)
+	}
+	r := p.relation(j, cols, left, versions)
+	r.Updating = false
+	r.Keyed, r.Hash = left.Keyed, left.Hash
+	both.cols = cols
+	return r, both, nil
+}
+
+// times finds the time of both sides.
+func (j *Join) times(right *sql.TableName, left *Relation, sc *scope, versions *Relation) error {
+	ref, ok := right.AsOf.(*sql.ColumnRef)
+	if !ok {
+		return sql.Errorf(right.AsOf, "FOR SYSTEM_TIME AS OF wants the time column of the left table")
+	}
+	i, _, err := sc.find(ref.Parts)
+	if err != nil {
+		return err
+	}
+	if !left.Cols[i].Rowtime {
+		return sql.Errorf(right.AsOf, "%s has no watermark, so that no version could ever be final", left.Cols[i].Name).WithHint("declare WATERMARK FOR it in its CREATE TABLE")
+	}
+	j.LeftTime = i
+	j.RightTime = slices.IndexFunc(versions.Cols, func(c Column) bool { return c.Rowtime })
+	if scan, ok := versions.Op.(*Scan); !ok || !scan.Table.Upsert || j.RightTime < 0 {
+		return sql.Errorf(right, "FOR SYSTEM_TIME AS OF wants an upsert-kafka table with PRIMARY KEY and WATERMARK").
+			WithHint("for example changed_at TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', WATERMARK FOR changed_at AS changed_at")
+	}
+	if left.Cols[i].Type.Kind != versions.Cols[j.RightTime].Type.Kind {
+		return sql.Errorf(right.AsOf, "%s is %s and the other table's %s is %s: they must be of one type", left.Cols[i].Name, left.Cols[i].Type,
+			versions.Cols[j.RightTime].Name, versions.Cols[j.RightTime].Type)
+	}
+	return nil
+}
+
+// keys takes the equality with each column of the primary key out of the condition.
+func (j *Join) keys(t *sql.Join, cond expr.Node, n int, versions *Relation) error {
+	pk := versions.Op.(*Scan).Table.PrimaryKey
+	j.Right = pk
+	j.Left = make([]int, len(pk))
+	found := make([]bool, len(pk))
+	var rest []expr.Node
+	for _, part := range conjuncts(cond) {
+		l, r, ok := equality(part, n)
+		k := slices.Index(pk, r-n)
+		if !ok || k < 0 || found[k] {
+			rest = append(rest, part)
+			continue
+		}
+		j.Left[k], found[k] = l, true
+	}
+	if i := slices.Index(found, false); i >= 0 {
+		name := versions.Cols[pk[i]].Name
+		return sql.Errorf(t.On, "ON must say which column equals %s of the primary key", name).WithHint("the two must be of one type")
+	}
+	j.Cond = conjunction(rest)
+	return nil
+}
+
+// equality reads left column = right column, in any order.
+func equality(n expr.Node, border int) (left, right int, ok bool) {
+	c, isCall := n.(*expr.Call)
+	if !isCall || c.F.Name != "=" {
+		return 0, 0, false
+	}
+	l, lok := c.Args[0].(*expr.Col)
+	r, rok := c.Args[1].(*expr.Col)
+	if !lok || !rok {
+		return 0, 0, false
+	}
+	if l.Index >= border {
+		l, r = r, l
+	}
+	return l.Index, r.Index, l.Index < border && r.Index >= border
+}

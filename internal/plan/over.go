@@ -1,0 +1,256 @@
+package plan
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/sql"
+)
+
+// Over adds to each row what aggregate functions say of it and the rows before it. Its columns are
+// those of the input, and then one for each function. A row comes out when the watermark has passed
+// its time.
+type Over struct {
+	Partition []int // columns of the input
+	Time      int
+	Aggs      []Agg
+	Frame     Frame
+}
+
+// Frame is which rows before the current one count, with it.
+type Frame struct {
+	Rows      bool // counts rows; else rows of the same time count all
+	Unbounded bool
+	Preceding int64 // rows, or microseconds
+}
+
+func (*Over) op() {}
+
+// String is the frame in SQL.
+func (f Frame) String() string {
+	unit := map[bool]string{true: "ROWS", false: "RANGE"}[f.Rows]
+	switch {
+	case f.Unbounded:
+		return unit + " UNBOUNDED PRECEDING"
+	case f.Rows:
+		return "ROWS " + strconv.FormatInt(f.Preceding, 10) + " PRECEDING"
+	}
+	return "RANGE INTERVAL '" + strconv.FormatFloat(float64(f.Preceding)/1e6, 'f', -1, 64) + "' SECOND PRECEDING"
+}
+
+// lag is the name of the function that looks back. It has a frame of its own.
+const lag = "LAG"
+
+// overBinding binds one SELECT with functions OVER. All have the same window.
+type overBinding struct {
+	*binder
+	query *sql.Select
+	first *sql.Call
+	spec  string
+	over  *Over
+	pre   []expr.Node // columns of the input, and what the functions want beside them
+	names []string
+}
+
+// overWindow is the specification of a function's window, by name or in place.
+func overWindow(s *sql.Select, c *sql.Call) (*sql.WindowSpec, error) {
+	if c.OverName == nil {
+		return c.Over, nil
+	}
+	for _, w := range s.Windows {
+		if w.Name.Name == c.OverName.Name {
+			return w.Spec, nil
+		}
+	}
+	return nil, sql.Errorf(c.OverName, "there is no WINDOW %s", c.OverName.Name)
+}
+
+// aggregatesOver binds SELECT …, SUM(x) OVER (PARTITION BY … ORDER BY time ROWS …).
+func (p *planner) aggregatesOver(s *sql.Select, from *Relation, sc *scope) (*Relation, error) {
+	first := overCall(s)
+	if from.Updating {
+		return nil, sql.Errorf(first, "%s … OVER rows that are updated is not supported", strings.ToUpper(first.Name)).WithHint("group by a window below it")
+	}
+	o := &overBinding{binder: &binder{planner: p, scope: sc}, query: s, first: first}
+	for i := range from.Cols {
+		o.pre, o.names = append(o.pre, from.col(i)), append(o.names, from.Cols[i].Name)
+	}
+	if err := o.window(from); err != nil {
+		return nil, err
+	}
+	o.special = o.call
+	items, err := p.items(s, o.binder)
+	if err != nil {
+		return nil, err
+	}
+	in := p.keyBy(p.project(from, o.names, o.pre), o.over.Partition)
+	cols := append([]Column{}, in.Cols...)
+	for _, a := range o.over.Aggs {
+		cols = append(cols, Column{Name: a.String(in) + " OVER", Type: a.Type})
+	}
+	r := p.relation(o.over, cols, in)
+	r.Keyed, r.Hash = in.Keyed, in.Hash
+	p.differOver(first, o.over)
+	exprs := itemExprs(items)
+	for i, e := range exprs {
+		exprs[i] = expr.Replace(e, func(n expr.Node) expr.Node {
+			if c, ok := n.(*expr.Col); ok && c.Index >= aggregateColumns {
+				return r.col(len(in.Cols) + c.Index - aggregateColumns)
+			}
+			return n
+		})
+	}
+	return p.project(r, itemNames(items), exprs), nil
+}
+
+// window binds partition, order and frame of the first function; those of the others are the same.
+func (o *overBinding) window(from *Relation) error {
+	name := strings.ToUpper(o.first.Name)
+	spec, err := overWindow(o.query, o.first)
+	if err != nil {
+		return err
+	}
+	if name != lag && aggregates[name] == nil && aggregateAliases[name] == "" {
+		return sql.Errorf(o.first, "%s … OVER is not supported", name).WithHint("supported are LAG, %s, and ROW_NUMBER with a limit in the query around it", strings.Join(aggregateNames(), ", "))
+	}
+	o.spec = sql.FormatWindow(spec)
+	o.over = &Over{}
+	for _, e := range spec.PartitionBy {
+		n, err := (&binder{planner: o.planner, scope: o.scope}).bind(e)
+		if err != nil {
+			return err
+		}
+		o.over.Partition = append(o.over.Partition, o.column(expr.Fold(n)))
+	}
+	const hint = "order by the column that has the watermark: only then is it known which rows are before"
+	if len(spec.OrderBy) != 1 || spec.OrderBy[0].Desc {
+		return sql.Errorf(spec, "%s … OVER wants an ORDER BY of one time column, ascending", name).WithHint(hint)
+	}
+	n, err := (&binder{planner: o.planner, scope: o.scope}).bind(spec.OrderBy[0].Expr)
+	if err != nil {
+		return err
+	}
+	c, ok := n.(*expr.Col)
+	if !ok || !from.Cols[c.Index].Rowtime {
+		return sql.Errorf(spec.OrderBy[0].Expr, "%s … OVER wants an ORDER BY of a column with a watermark", name).WithHint(hint)
+	}
+	o.over.Time = c.Index
+	o.over.Frame, err = o.frame(spec.Frame)
+	return err
+}
+
+func (o *overBinding) frame(f *sql.Frame) (Frame, error) {
+	if f == nil {
+		return Frame{Unbounded: true}, nil
+	}
+	frame := Frame{Rows: f.Rows}
+	if f.End.Unbounded || f.End.Following || f.End.Offset != nil || f.Start.Following {
+		return frame, sql.Errorf(f, "a frame must end with CURRENT ROW").WithHint("what follows is not known yet; write ROWS BETWEEN n PRECEDING AND CURRENT ROW")
+	}
+	if frame.Unbounded = f.Start.Unbounded; frame.Unbounded || f.Start.Offset == nil {
+		return frame, nil
+	}
+	n, err := (&binder{planner: o.planner}).bind(f.Start.Offset)
+	if err != nil {
+		return frame, err
+	}
+	k, constant := expr.Fold(n).(*expr.Const)
+	wanted, what := expr.IntervalDay, "an interval of days to seconds"
+	if f.Rows {
+		wanted, what = expr.Int, "a number of rows"
+	}
+	if !constant || k.T.Kind != wanted || k.Value.(int64) < 0 {
+		return frame, sql.Errorf(f.Start.Offset, "%s … PRECEDING wants %s", map[bool]string{true: "ROWS", false: "RANGE"}[f.Rows], what)
+	}
+	frame.Preceding = k.Value.(int64)
+	return frame, nil
+}
+
+// column is the place of an expression among those that are computed before.
+func (o *overBinding) column(n expr.Node) int {
+	for i, e := range o.pre {
+		if expr.SameNode(e, n) {
+			return i
+		}
+	}
+	o.pre, o.names = append(o.pre, n), append(o.names, n.String())
+	return len(o.pre) - 1
+}
+
+// call binds the functions that have OVER.
+func (o *overBinding) call(c *sql.Call) (expr.Node, error) {
+	if c.Over == nil && c.OverName == nil {
+		return nil, nil
+	}
+	name := strings.ToUpper(c.Name)
+	spec, err := overWindow(o.query, c)
+	if err != nil {
+		return nil, err
+	}
+	if sql.FormatWindow(spec) != o.spec {
+		return nil, sql.Errorf(c, "functions OVER different windows in one query are not supported").WithHint("compute one in a query in FROM, and the other around it")
+	}
+	if name == lag {
+		return o.lag(c)
+	}
+	if other := aggregateAliases[name]; other != "" {
+		name = other
+	}
+	if aggregates[name] == nil {
+		return nil, sql.Errorf(c, "%s … OVER is not supported", name).WithHint("supported are LAG, %s, and ROW_NUMBER with a limit in the query around it", strings.Join(aggregateNames(), ", "))
+	}
+	if c.Filter != nil {
+		return nil, sql.Errorf(c.Filter, "FILTER with OVER is not supported").WithHint("Flink doesn't know it either; write SUM(CASE WHEN … THEN … END) OVER (…)")
+	}
+	a, err := bindAggregate(c, name, &binder{planner: o.planner, scope: o.scope}, o.column)
+	if err != nil {
+		return nil, err
+	}
+	if name != "COUNT" {
+		a.Type = a.Type.Nullable(!o.pre[a.Arg].Type().NotNull || strings.HasSuffix(name, "_SAMP"))
+	}
+	return o.result(a), nil
+}
+
+// result is the column of a function.
+func (o *overBinding) result(a Agg) *expr.Col {
+	o.over.Aggs = append(o.over.Aggs, a)
+	return &expr.Col{Index: aggregateColumns + len(o.over.Aggs) - 1, Name: a.Name, T: a.Type}
+}
+
+// lag binds LAG(value [, rows [, default]]).
+func (o *overBinding) lag(c *sql.Call) (expr.Node, error) {
+	if len(c.Args) < 1 || len(c.Args) > 3 || c.Star || c.Distinct || c.Filter != nil {
+		return nil, sql.Errorf(c, "LAG takes a value, how many rows before, and what stands for a row that isn't there")
+	}
+	args, err := (&binder{planner: o.planner, scope: o.scope}).bindAll(c.Args)
+	if err != nil {
+		return nil, err
+	}
+	a := Agg{Name: lag, Filter: -1, Back: 1, Type: args[0].Type().Nullable(true)}
+	if len(args) > 1 {
+		k, constant := expr.Fold(args[1]).(*expr.Const)
+		if !constant || k.T.Kind != expr.Int || k.Value.(int64) < 0 || k.Value.(int64) > math.MaxInt32 {
+			return nil, sql.Errorf(c.Args[1], "LAG wants a constant number of rows")
+		}
+		a.Back = k.Value.(int64)
+	}
+	if len(args) > 2 {
+		k, constant := expr.Fold(expr.CastTo(args[2], a.Type, o.Zone)).(*expr.Const)
+		if !constant || !assignable(args[2].Type(), a.Type) {
+			return nil, sql.Errorf(c.Args[2], "LAG wants a constant %s as its default", a.Type)
+		}
+		a.Default = k.Value
+		if k.Value != nil && !args[0].Type().NotNull {
+			o.differ(c, "lag-default", "where the row is there and its value is NULL, LAG is NULL; Flink gives any value")
+		}
+		a.Type = args[0].Type().Nullable(k.Value == nil || !args[0].Type().NotNull)
+	}
+	if o.over.Frame.Rows || !o.over.Frame.Unbounded {
+		return nil, sql.Errorf(c, "LAG takes no frame").WithHint("write LAG(x, n) for the value n rows before")
+	}
+	a.Arg = o.column(expr.Fold(args[0]))
+	return o.result(a), nil
+}

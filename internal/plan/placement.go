@@ -1,0 +1,139 @@
+package plan
+
+import (
+	"slices"
+
+	"weir.example/weir/internal/sql"
+)
+
+// exchanged is the Hash of rows that an exchange has brought to the partition of their keys.
+const exchanged = "weir"
+
+// keyPartitioning is the setting that says where producers put keys: murmur2, as Kafka's Java
+// client does by default, or any.
+const keyPartitioning = "weir.key-partitioning"
+
+// Placement is what a relation relies on that keeps rows together by a key without an exchange:
+// rows that agree in Columns lie in one partition, which is the one where Kafka's Java client puts
+// the key's canonical encoding.
+type Placement struct {
+	Columns []int    // of the input, in the order of the key's fields
+	Tables  []*Table // from whose records the rows come; their keys are encoded alike
+	Nulls   bool     // rows whose key has a NULL meet each other, too
+}
+
+// Placement is what the relation relies on for an input; nil where rows come from an exchange,
+// where nothing meets, and where an operator below relies on it already.
+func (r *Relation) Placement(input int) *Placement {
+	in := r.Inputs[input]
+	if !keepsState(r) || in.Keyed == nil || in.Hash == "" || in.Hash == exchanged {
+		return nil
+	}
+	tables := tablesBelow(in)
+	if len(tables) == 0 {
+		return nil
+	}
+	_, join := r.Op.(*Join) // where NULL equals nothing
+	return &Placement{Columns: in.Keyed, Tables: tables, Nulls: !join}
+}
+
+// Home is where a relation's state of an input lies: in the partition of a topic's key, also where
+// the rows come from other relations that keep state. It is nil where rows come from an exchange,
+// and where nothing is known.
+func (r *Relation) Home(input int) *Placement {
+	in := r.Inputs[input]
+	if in.Keyed == nil || in.Hash == "" || in.Hash == exchanged {
+		return nil
+	}
+	table := in.hashedBy(in.Hash)
+	if table == nil {
+		return nil
+	}
+	_, join := r.Op.(*Join)
+	return &Placement{Columns: in.Keyed, Tables: []*Table{table}, Nulls: !join}
+}
+
+// hashedBy is a table below the relation, or its own, whose keys are encoded as hash says; nil
+// where there is none.
+func (r *Relation) hashedBy(hash string) *Table {
+	switch op := r.Op.(type) {
+	case *Scan:
+		if op.Table.Key.Name != "" && op.Table.Key.hash() == hash {
+			return op.Table
+		}
+		return nil
+	case *Exchange:
+		return nil
+	}
+	for _, in := range r.Inputs {
+		if t := in.hashedBy(hash); t != nil {
+			return t
+		}
+	}
+	return nil
+}
+
+// tablesBelow are the tables whose rows come to a relation one by one.
+func tablesBelow(r *Relation) []*Table {
+	switch op := r.Op.(type) {
+	case *Scan:
+		return []*Table{op.Table}
+	case *Exchange:
+		return nil
+	}
+	if keepsState(r) {
+		return nil
+	}
+	var all []*Table
+	for _, in := range r.Inputs {
+		for _, t := range tablesBelow(in) {
+			if !slices.Contains(all, t) {
+				all = append(all, t)
+			}
+		}
+	}
+	return all
+}
+
+// Placements are all that the relations of a program rely on, inputs first.
+func (p *Program) Placements() []*Placement {
+	var all []*Placement
+	p.visit(func(r *Relation) {
+		for i := range r.Inputs {
+			if at := r.Placement(i); at != nil {
+				all = append(all, at)
+			}
+		}
+	})
+	return all
+}
+
+// differPlacements notes the topics on whose partitions the pipeline relies.
+func (p *planner) differPlacements() {
+	for _, at := range p.Placements() {
+		t := at.Tables[0]
+		p.differ(t, "key-partitioning", "the pipeline relies on murmur2, the hash of Kafka's Java client, for the partition of each key in topic %s, and stops at a record that lies elsewhere; "+
+			"Flink repartitions, as SET '%s' = 'any' does here", t.Topic, keyPartitioning)
+	}
+}
+
+// setPlacement applies the setting before tables are read, wherever it stands in the file.
+func (p *planner) setPlacement(script *sql.Script) error {
+	var first *sql.Set
+	for _, s := range script.Statements {
+		set, ok := s.(*sql.Set)
+		if !ok || set.Key != keyPartitioning {
+			continue
+		}
+		if set.Value != "any" && set.Value != "murmur2" {
+			return sql.Errorf(set, "'%s' can't be the value of '%s'", set.Value, set.Key).
+				WithHint("use 'murmur2' (the default: keys lie where Kafka's Java client puts them) or 'any' (rows are repartitioned by key)")
+		}
+		if first != nil && first.Value != set.Value {
+			return sql.Errorf(set, "'%s' is '%s' in line %d, and a pipeline can have only one value of it", set.Key, first.Value, first.Line)
+		}
+		first = set
+		p.Settings.AnyPartition = set.Value == "any"
+	}
+	return nil
+}

@@ -1,0 +1,254 @@
+package plan
+
+import (
+	"math"
+	"slices"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/sql"
+)
+
+// overCall is the first function OVER (…) of a SELECT.
+func overCall(s *sql.Select) *sql.Call {
+	var found *sql.Call
+	for _, it := range s.Items {
+		walk(it.Expr, func(c *sql.Call) {
+			if found == nil && (c.Over != nil || c.OverName != nil) {
+				found = c
+			}
+		})
+	}
+	return found
+}
+
+// pending is the limit of a Rank until the WHERE around it says one.
+const pending = -1
+
+// rank binds SELECT …, ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) AS n. How many rows pass is
+// for the query around it to say.
+func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, error) {
+	call := overCall(s)
+	spec, err := overWindow(s, call)
+	if err != nil {
+		return nil, err
+	}
+	if from.Updating {
+		return nil, sql.Errorf(call, "ROW_NUMBER over rows that are updated is not supported").WithHint("group by a window below it")
+	}
+	if len(spec.OrderBy) == 0 {
+		return nil, sql.Errorf(spec, "ROW_NUMBER wants an ORDER BY")
+	}
+	b := &binder{planner: p, scope: sc}
+	var number int // place of the row number among the items
+	var seen bool
+	b.special = func(c *sql.Call) (expr.Node, error) {
+		if c != call {
+			return nil, nil
+		}
+		seen = true
+		return &expr.Col{Index: aggregateColumns, Name: "ROW_NUMBER", T: notNull(expr.BigInt)}, nil
+	}
+	items, err := p.items(s, b)
+	if err != nil {
+		return nil, err
+	}
+	number = slices.IndexFunc(items, func(it item) bool {
+		c, ok := it.node.(*expr.Col)
+		return ok && c.Index == aggregateColumns
+	})
+	if !seen || number < 0 {
+		return nil, sql.Errorf(call, "ROW_NUMBER must be a column of its own").WithHint("write ROW_NUMBER() OVER (…) AS n, and compute with n in the query around it")
+	}
+	pre := slices.Delete(slices.Clone(itemExprs(items)), number, number+1)
+	preNames := slices.Delete(slices.Clone(itemNames(items)), number, number+1)
+	column := func(e sql.Expr) (int, error) {
+		n, err := (&binder{planner: p, scope: sc}).bind(e)
+		if err != nil {
+			return 0, err
+		}
+		n = expr.Fold(n)
+		for i, other := range pre {
+			if expr.SameNode(other, n) {
+				return i, nil
+			}
+		}
+		pre, preNames = append(pre, n), append(preNames, n.String())
+		return len(pre) - 1, nil
+	}
+	r := &Rank{Limit: pending, From: 1, Number: true, End: -1}
+	var partition []int
+	for _, e := range spec.PartitionBy {
+		i, err := column(e)
+		if err != nil {
+			return nil, err
+		}
+		partition = append(partition, i)
+	}
+	for _, o := range spec.OrderBy {
+		i, err := column(o.Expr)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := ordered(pre[i].Type()); err != nil {
+			return nil, sql.Errorf(o.Expr, "ORDER BY %s", err)
+		}
+		key := SortKey{Column: i, Desc: o.Desc, NullsLast: o.Desc} // NULL is the lowest value, as in Flink
+		if o.NullsFirst != nil {
+			key.NullsLast = !*o.NullsFirst
+		}
+		r.Order = append(r.Order, key)
+	}
+	in := p.project(from, preNames, pre)
+	if w := groupWindowOf(in, partition); w != nil {
+		if _, raw := origin(in).(*Window); raw && w.Kind == Session {
+			return nil, sql.Errorf(spec, "ROW_NUMBER over a SESSION that is not grouped is not supported")
+		}
+		r.End = partition[w.End]
+		r.Zone = w.Zone
+		for i, c := range partition {
+			if i != w.Time { // start and end are part of the key, since windows of one end may differ in start
+				r.Partition = append(r.Partition, c)
+			}
+		}
+		var plain []int
+		for i, c := range partition {
+			if i != w.Start && i != w.End && i != w.Time {
+				plain = append(plain, c)
+			}
+		}
+		in = p.keyBy(in, plain)
+	} else {
+		r.Partition = partition
+		in = p.keyBy(in, partition)
+	}
+	cols := append(slices.Clone(in.Cols), Column{Name: "ROW_NUMBER", Type: notNull(expr.BigInt)})
+	ranked := p.relation(r, cols, in)
+	p.describeRank(ranked)
+	exprs := make([]expr.Node, 0, len(items))
+	for i := range items {
+		switch {
+		case i == number:
+			exprs = append(exprs, ranked.col(len(cols)-1))
+		case i < number:
+			exprs = append(exprs, ranked.col(i))
+		default:
+			exprs = append(exprs, ranked.col(i-1))
+		}
+	}
+	return p.project(ranked, itemNames(items), exprs), nil
+}
+
+// describeRank sets what is known of the rows of a Rank, which depends on its limit.
+func (p *planner) describeRank(r *Relation) {
+	rank, in := r.Op.(*Rank), r.Inputs[0]
+	r.Keyed, r.Hash = in.Keyed, in.Hash
+	if rank.End >= 0 || rank.First {
+		return
+	}
+	for i := range r.Cols {
+		r.Cols[i].Rowtime = false
+	}
+	r.Updating = true
+	r.Key = slices.Clone(rank.Partition)
+	if rank.Limit != 1 {
+		r.Key = append(r.Key, len(r.Cols)-1)
+	}
+}
+
+// isPendingRank reports the columns of a Rank whose limit is still open.
+func isPendingRank(r *Relation) bool {
+	if _, ok := r.Op.(*Project); !ok {
+		return false
+	}
+	rank, ok := r.Inputs[0].Op.(*Rank)
+	return ok && rank.Limit == pending
+}
+
+// limitRank takes the conditions on the row number out of a WHERE; the others filter what is left.
+func (p *planner) limitRank(e sql.Expr, from *Relation, cond expr.Node) (*Relation, error) {
+	project, ranked := from.Op.(*Project), from.Inputs[0]
+	rank := *ranked.Op.(*Rank)
+	number := len(ranked.Cols) - 1
+	place := slices.IndexFunc(project.Exprs, func(n expr.Node) bool {
+		c, ok := n.(*expr.Col)
+		return ok && c.Index == number
+	})
+	first, last := int64(1), int64(math.MaxInt64)
+	var rest []expr.Node
+	for _, part := range conjuncts(cond) {
+		op, k, ok := numberCondition(part, place)
+		switch {
+		case !ok:
+			rest = append(rest, part)
+		case op == "=":
+			first, last = max(first, k), min(last, k)
+		case op == "<=":
+			last = min(last, k)
+		case op == "<":
+			last = min(last, k-1)
+		case op == ">=":
+			first = max(first, k)
+		case op == ">":
+			first = max(first, k+1)
+		}
+	}
+	if last == math.MaxInt64 {
+		return nil, sql.Errorf(e, "the row number has no upper limit, so that every row would have to be kept").WithHint("write WHERE %s <= 10", sql.Quote(from.Cols[max(place, 0)].Name))
+	}
+	if last < first || last < 1 {
+		return nil, sql.Errorf(e, "no row number fits this condition")
+	}
+	if last > 10_000 {
+		return nil, sql.Errorf(e, "a Top-N of more than 10000 rows is not supported")
+	}
+	rank.Limit, rank.From = last, first
+	cols := slices.Clone(ranked.Cols)
+	if in := ranked.Inputs[0]; rank.keepsFirst(in) {
+		rank.First = true
+		copy(cols, in.Cols) // with their time
+		p.differ(e, "late-rows", "a row that comes after its time has been computed goes to the topic of late rows; Flink drops it")
+		p.differ(e, "watermarks", "each partition has a watermark of its own; Flink takes the least of all partitions, so that other rows are late")
+	}
+	limited := p.relation(&rank, cols, ranked.Inputs[0])
+	p.describeRank(limited)
+	exprs := make([]expr.Node, len(project.Exprs))
+	copy(exprs, project.Exprs)
+	r := p.project(limited, names(from.Cols), exprs)
+	if len(rest) > 0 {
+		r = p.filter(r, conjunction(rest))
+	}
+	return r, nil
+}
+
+// keepsFirst reports a deduplication that keeps the first row by its time. As in Flink its rows are
+// not updated.
+func (r *Rank) keepsFirst(in *Relation) bool {
+	return r.End < 0 && r.Limit == 1 && len(r.Order) == 1 && !r.Order[0].Desc && in.Cols[r.Order[0].Column].Rowtime
+}
+
+// numberCondition reads a comparison of the row number with a constant, the number at the left.
+func numberCondition(n expr.Node, place int) (op string, k int64, ok bool) {
+	c, isCall := n.(*expr.Call)
+	if !isCall || len(c.Args) != 2 {
+		return "", 0, false
+	}
+	turned := map[string]string{"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+	op = c.F.Name
+	if turned[op] == "" {
+		return "", 0, false
+	}
+	l, r := c.Args[0], c.Args[1]
+	if _, constant := l.(*expr.Const); constant {
+		l, r, op = r, l, turned[op]
+	}
+	if cast, isCast := l.(*expr.Call); isCast && cast.F.Name == "CAST" {
+		l = cast.Args[0]
+	}
+	column, isColumn := l.(*expr.Col)
+	value, isConst := expr.Fold(r).(*expr.Const)
+	if !isColumn || column.Index != place || !isConst {
+		return "", 0, false
+	}
+	k, ok = value.Value.(int64)
+	return op, k, ok
+}

@@ -1,0 +1,160 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/sql"
+)
+
+const noColumn = "there is no column "
+
+// scope is what names can mean in a place: the columns of the relations of FROM, side by side.
+type scope struct {
+	cols   []Column
+	tables []scopeTable
+	hidden map[int]bool
+}
+
+// scopeTable is one relation of FROM: columns from first on, up to end.
+type scopeTable struct {
+	alias      string
+	first, end int
+}
+
+func (s *scope) add(alias string, cols []Column) {
+	s.tables = append(s.tables, scopeTable{alias, len(s.cols), len(s.cols) + len(cols)})
+	s.cols = append(s.cols, cols...)
+}
+
+// hide makes a column unknown to names.
+func (s *scope) hide(i int, yes bool) {
+	if yes {
+		if s.hidden == nil {
+			s.hidden = make(map[int]bool)
+		}
+		s.hidden[i] = true
+	}
+}
+
+func scopeOf(alias string, r *Relation) *scope {
+	s := &scope{}
+	s.add(alias, r.Cols)
+	return s
+}
+
+// find returns the column that the front of a path means, and how many parts of the path name it.
+func (s *scope) find(path []sql.Ident) (index, parts int, err error) {
+	if i, ok, err := s.column(path[0], 0, len(s.cols)); ok || err != nil {
+		if err == nil || len(path) == 1 {
+			return i, 1, err
+		}
+	}
+	if len(path) > 1 {
+		for _, t := range s.tables {
+			if t.alias != path[0].Name {
+				continue
+			}
+			i, ok, err := s.column(path[1], t.first, t.end)
+			if err != nil || ok {
+				return i, 2, err
+			}
+			return 0, 0, sql.Errorf(path[1], "%s has no column %s", t.alias, path[1].Name).WithHint("%s", s.hint(path[1].Name, t.first, t.end))
+		}
+		return 0, 0, sql.Errorf(path[0], "there is no table %s here, nor a column", path[0].Name).WithHint("%s", s.tableHint(path[0].Name))
+	}
+	return 0, 0, sql.Errorf(path[0], "%s", noColumn+path[0].Name).WithHint("%s", s.hint(path[0].Name, 0, len(s.cols)))
+}
+
+func (s *scope) column(name sql.Ident, first, end int) (index int, ok bool, err error) {
+	index = -1
+	for i := first; i < end; i++ {
+		if s.cols[i].Name != name.Name || s.hidden[i] {
+			continue
+		}
+		if index >= 0 {
+			return 0, false, sql.Errorf(name, "column %s is ambiguous: more than one table has it", name.Name).WithHint("write the table's name and a dot before it")
+		}
+		index = i
+	}
+	return index, index >= 0, nil
+}
+
+func (s *scope) hint(name string, first, end int) string {
+	var candidates []string
+	for i := first; i < end; i++ {
+		if !s.hidden[i] {
+			candidates = append(candidates, s.cols[i].Name)
+		}
+	}
+	return sql.DidYouMean(name, candidates)
+}
+
+func (s *scope) tableHint(name string) string {
+	var candidates []string
+	for _, t := range s.tables {
+		if t.alias != "" {
+			candidates = append(candidates, t.alias)
+		}
+	}
+	if len(candidates) == 0 {
+		return ""
+	}
+	return orElse(sql.DidYouMean(name, candidates), "here is "+strings.Join(candidates, ", "))
+}
+
+// resolve binds a path to a column, or to a field of one.
+func (s *scope) resolve(ref *sql.ColumnRef, zone expr.Zone) (expr.Node, error) {
+	if s == nil {
+		return nil, sql.Errorf(ref, "found %s where no column can stand", ref.Parts[0].Name)
+	}
+	i, parts, err := s.find(ref.Parts)
+	if err != nil {
+		return nil, err
+	}
+	var n expr.Node = &expr.Col{Index: i, Name: s.cols[i].Name, T: s.cols[i].Type}
+	for _, field := range ref.Parts[parts:] {
+		if n, err = expr.Bind("FIELD", zone, n, &expr.Const{Value: field.Name, T: expr.Of(expr.String)}); err != nil {
+			return nil, sql.Errorf(field, "%s", err)
+		}
+	}
+	return n, nil
+}
+
+// positions are the columns that * or t.* means.
+func (s *scope) positions(star *sql.Star) ([]int, error) {
+	var all []int
+	first, end := 0, len(s.cols)
+	if len(star.Table) > 0 {
+		name, err := tableName(star.Table)
+		if err != nil {
+			return nil, err
+		}
+		found := false
+		for _, t := range s.tables {
+			if t.alias == name {
+				first, end, found = t.first, t.end, true
+			}
+		}
+		if !found {
+			return nil, sql.Errorf(star, "there is no table %s here", name).WithHint("%s", s.tableHint(name))
+		}
+	}
+	for i := first; i < end; i++ {
+		if !s.hidden[i] {
+			all = append(all, i)
+		}
+	}
+	return all, nil
+}
+
+// at gives an error of another package a position, unless it has one.
+func at(n sql.Node, err error) error {
+	var positioned *sql.Error
+	if err == nil || errors.As(err, &positioned) {
+		return err
+	}
+	return &sql.Error{Pos: n.At(), Message: fmt.Sprint(err)}
+}

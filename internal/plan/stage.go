@@ -1,0 +1,194 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"weir.example/weir/internal/sql"
+)
+
+// Stage is the part of a pipeline that runs on one partition without looking at another: a
+// sub-topology. It runs as one task for each partition of its input topics.
+type Stage struct {
+	Name      string
+	Relations []*Relation // inputs first
+	Inputs    []*Relation // scans, and exchanges that others write
+	Outputs   []*Relation // inserts, and what goes into an exchange
+	// Stateful says that its tasks keep something from one row to the next.
+	Stateful bool
+	// Copartitioned says that rows of several topics meet by their keys: the topics must have
+	// equally many partitions.
+	Copartitioned bool
+	Changelog     string // topic of its tasks' state
+}
+
+// Entries of a task's state: numbers below firstState are the engine's own; each relation has
+// StatesOf of them.
+const (
+	firstState = 16
+	StatesOf   = 4
+)
+
+// cut divides the relations into stages.
+func (p *planner) cut() error {
+	of := make(map[*Relation]*Stage)
+	join := func(r *Relation, s *Stage) {
+		old := of[r]
+		if old == s {
+			return
+		}
+		of[r] = s
+		if old != nil {
+			for other, stage := range of {
+				if stage == old {
+					of[other] = s
+				}
+			}
+		}
+	}
+	count := 0
+	p.visit(func(r *Relation) {
+		r.ID = count
+		count++
+		if of[r] == nil {
+			of[r] = &Stage{}
+		}
+		if _, exchange := r.Op.(*Exchange); exchange {
+			return
+		}
+		for _, in := range r.Inputs {
+			join(in, of[r])
+		}
+	})
+	exchanges := 0
+	states := make(map[*Stage]int)
+	p.visit(func(r *Relation) {
+		s := of[r]
+		if s.Name == "" {
+			s.Name = fmt.Sprintf("stage%d", len(p.Stages)+1)
+			p.Stages = append(p.Stages, s)
+		}
+		r.Stage = s
+		s.Relations = append(s.Relations, r)
+		switch op := r.Op.(type) {
+		case *Scan:
+			s.Inputs = append(s.Inputs, r)
+		case *Exchange:
+			exchanges++
+			op.Topic = fmt.Sprintf("%s.repartition%d", p.Name, exchanges)
+			s.Inputs = append(s.Inputs, r)
+			from := of[r.Inputs[0]]
+			from.Outputs = append(from.Outputs, r)
+			from.Stateful = true // its watermark
+		case *Insert:
+			s.Outputs = append(s.Outputs, r)
+		}
+		if keepsState(r) {
+			r.State = uint16(firstState + StatesOf*states[s]) //nolint:gosec // a pipeline has few relations
+			states[s]++
+			s.Stateful = true
+		}
+	})
+	for _, s := range p.Stages {
+		s.Copartitioned = len(s.Inputs) > 1 && states[s] > 0
+		if s.Stateful {
+			s.Changelog = p.changelog(s.Name)
+		}
+	}
+	if err := p.checkSessions(); err != nil {
+		return err
+	}
+	return p.checkScans()
+}
+
+// checkSessions refuses sessions that can't be put together, since something looks at them before
+// they have ended.
+func (p *planner) checkSessions() error {
+	var err error
+	p.visit(func(r *Relation) {
+		a, ok := r.Op.(*Aggregate)
+		if !ok || a.Window == nil || a.Window.Kind != Session || err != nil {
+			return
+		}
+		if a.attached(r.Inputs[0]) {
+			return // the sessions were grouped below
+		}
+		if !a.Window.Sliced {
+			err = errors.New("a SESSION window must be grouped directly: a view over it that is read twice, or an expression of its start or end below the GROUP BY, is not supported")
+		}
+		for _, g := range a.Aggs {
+			if g.Distinct {
+				err = errors.New("DISTINCT in a SESSION window is not supported: group by the value too, and count the groups in a second query")
+			}
+		}
+	})
+	return err
+}
+
+// attached reports whether the windows of the input's rows are complete: they come from another
+// aggregate.
+func (a *Aggregate) attached(in *Relation) bool {
+	for {
+		switch op := in.Op.(type) {
+		case *Window:
+			return op != a.Window.Window
+		case *Aggregate, *Rank:
+			return true
+		}
+		in = in.Inputs[0]
+	}
+}
+
+func keepsState(r *Relation) bool {
+	switch r.Op.(type) {
+	case *Aggregate, *Rank, *Over, *Join:
+		return true
+	}
+	return false
+}
+
+// checkScans refuses what can't be computed from a scan.
+func (p *planner) checkScans() error {
+	var err error
+	p.visit(func(r *Relation) {
+		scan, ok := r.Op.(*Scan)
+		if !ok || !scan.Table.Upsert || err != nil {
+			return
+		}
+		for _, s := range p.Stages {
+			for _, user := range s.Relations {
+				_, joins := user.Op.(*Join)
+				_, sends := user.Op.(*Exchange)
+				if slices.Contains(user.Inputs, r) && !joins && !sends {
+					err = sql.Errorf(scan.Table, "the upsert-kafka table %s can be read only behind JOIN … FOR SYSTEM_TIME AS OF", scan.Table.Name).
+						WithHint("to read its changes as rows, declare the topic with the kafka connector")
+				}
+			}
+		}
+	})
+	return err
+}
+
+// Topics are the tables' topics that the pipeline reads.
+func (s *Stage) Topics() []string {
+	var all []string
+	for _, in := range s.Inputs {
+		topic := in.Topic()
+		if !slices.Contains(all, topic) {
+			all = append(all, topic)
+		}
+	}
+	return all
+}
+
+// Topic is what an input of a stage reads.
+func (r *Relation) Topic() string {
+	switch op := r.Op.(type) {
+	case *Scan:
+		return op.Table.Topic
+	case *Exchange:
+		return op.Topic
+	}
+	return ""
+}

@@ -1,0 +1,156 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"weir.example/weir/internal/sql"
+)
+
+// ManifestTopic holds what the pipeline was when it last started.
+func (p *Program) ManifestTopic() string { return p.Name + ".plan" }
+
+// PositionsTopic holds how far sources are read that no state covers.
+func (p *Program) PositionsTopic() string { return p.Name + ".positions" }
+
+// Topics of a pipeline's own have names that begin with the pipeline's.
+func (p *Program) changelog(stage string) string { return p.Name + "." + stage + ".changelog" }
+
+// reserved reports whether a topic is the pipeline's memory, or would be with more stages: state,
+// positions, its plan, rows between its stages. Nothing else may be in it.
+func (p *Program) reserved(topic string) bool {
+	rest, ok := strings.CutPrefix(topic, p.Name+".")
+	if !ok {
+		return false
+	}
+	digits := func(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+	if n, ok := strings.CutPrefix(rest, "repartition"); ok {
+		return digits(n)
+	}
+	if n, ok := strings.CutPrefix(rest, "stage"); ok {
+		n, ok = strings.CutSuffix(n, ".changelog")
+		return ok && digits(n)
+	}
+	return topic == p.ManifestTopic() || topic == p.PositionsTopic()
+}
+
+// checkTopics refuses tables and settings whose topics meet where they must not: the run would
+// destroy its own state, take its own dead letters for input, or feed itself for ever.
+func (p *planner) checkTopics() error {
+	for _, t := range p.written() {
+		switch {
+		case p.reserved(t.Topic):
+			return p.ownTopicError(t, "writes")
+		case t.Topic == p.Settings.DeadLetterTopic:
+			return sql.Errorf(t, "table %s writes topic %s, which holds the pipeline's dead letters", t.Name, t.Topic).
+				WithHint("write to another topic, or choose another one for the dead letters: SET '%s' = '…'", deadLetterTopic)
+		case t.Topic == p.Settings.LateTopic:
+			return sql.Errorf(t, "table %s writes topic %s, which holds the pipeline's late rows", t.Name, t.Topic).
+				WithHint("write to another topic, or choose another one for the late rows: SET '%s' = '…'", lateTopic)
+		}
+	}
+	for _, t := range p.read() {
+		if p.reserved(t.Topic) {
+			return p.ownTopicError(t, "reads")
+		}
+		for _, own := range []struct{ setting, topic, what string }{
+			{deadLetterTopic, p.Settings.DeadLetterTopic, "dead letters"}, {lateTopic, p.Settings.LateTopic, "late rows"},
+		} {
+			if own.topic == t.Topic {
+				return sql.Errorf(p.settingOr(own.setting, t), "topic %s would hold the pipeline's %s, and table %s reads it: each of them would come back and be written again, for ever", own.topic, own.what, t.Name).
+					WithHint("set another topic: SET '%s' = '…'; another pipeline, with another name, may read it", own.setting)
+			}
+		}
+	}
+	for _, key := range []string{deadLetterTopic, lateTopic} {
+		if set, ok := p.sets[key]; ok && p.reserved(set.Value) {
+			return sql.Errorf(set, "topic %s belongs to pipeline %s itself: it holds a part of its state or of its plan", set.Value, p.Name).WithHint("choose another topic")
+		}
+	}
+	return p.checkLoops()
+}
+
+func (p *planner) ownTopicError(t *Table, does string) error {
+	return sql.Errorf(t, "table %s %s topic %s, which belongs to pipeline %s itself: it holds a part of its state or of its plan", t.Name, does, t.Topic, p.Name).
+		WithHint("give the table another topic, or the pipeline another name (SET 'pipeline.name' = '…')")
+}
+
+// settingOr is the SET of a key, or where there is none another place.
+func (p *planner) settingOr(key string, other sql.Node) sql.Node {
+	if set, ok := p.sets[key]; ok {
+		return set
+	}
+	return other
+}
+
+// written are the tables of the INSERTs.
+func (p *Program) written() (all []*Table) {
+	for _, sink := range p.Sinks {
+		all = append(all, sink.Op.(*Insert).Table) //nolint:forcetypeassert // sinks are inserts
+	}
+	return all
+}
+
+// read are the tables that are scanned.
+func (p *Program) read() (all []*Table) {
+	p.visit(func(r *Relation) {
+		if scan, ok := r.Op.(*Scan); ok {
+			all = append(all, scan.Table)
+		}
+	})
+	return all
+}
+
+// checkLoops refuses an INSERT whose rows come back to it, through other INSERTs of the pipeline or
+// none, where each row makes another one. A loop with a condition, a group or a window may end, and
+// is how sums of sums are made.
+func (p *planner) checkLoops() error {
+	feeds := make(map[string][]string) // of a topic: those that get a row for each of its rows
+	for _, sink := range p.Sinks {
+		to := sink.Op.(*Insert).Table.Topic //nolint:forcetypeassert // sinks are inserts
+		for _, from := range copied(sink.Inputs[0]) {
+			feeds[from] = append(feeds[from], to)
+		}
+	}
+	for _, t := range p.written() {
+		seen := make(map[string]bool)
+		todo := slices.Clone(feeds[t.Topic])
+		for len(todo) > 0 {
+			at := todo[len(todo)-1]
+			todo = todo[:len(todo)-1]
+			if at == t.Topic {
+				return sql.Errorf(t, "rows that are written to %s come back: topic %s is read by the same pipeline, and each of its rows makes another one, for ever", t.Name, t.Topic).
+					WithHint("write to another topic, or end the loop with a WHERE; for one pass over what is there, 'scan.bounded.mode' = 'latest-offset'")
+			}
+			if !seen[at] {
+				seen[at] = true
+				todo = append(todo, feeds[at]...)
+			}
+		}
+	}
+	return nil
+}
+
+// copied are the topics of which each row, for as long as any come, makes a row of r. It is called
+// before filters go into scans.
+func copied(r *Relation) []string {
+	switch op := r.Op.(type) {
+	case *Scan:
+		if !op.Table.Bounded {
+			return []string{op.Table.Topic}
+		}
+	case *Project:
+		return copied(r.Inputs[0])
+	case *Join:
+		if op.Outer {
+			return copied(r.Inputs[0])
+		}
+	case *Union:
+		var all []string
+		for _, in := range r.Inputs {
+			all = append(all, copied(in)...)
+		}
+		return all
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package plan
+
+import (
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/sql"
+)
+
+// Unnest gives each row once for each element of an array or map: the columns of the input, and
+// then those of the element, and its place among them, which counts from 1, where Ordinality is
+// set.
+type Unnest struct {
+	Of         expr.Node // over the input
+	Outer      bool      // a row without elements passes once, with NULL
+	Ordinality bool
+}
+
+func (*Unnest) op() {}
+
+// unnest binds left CROSS JOIN UNNEST(array) AS alias (columns), and its LEFT JOIN … ON TRUE.
+func (p *planner) unnest(t *sql.Join, u *sql.Unnest) (*Relation, *scope, error) {
+	if t.Kind != "CROSS" && t.Kind != "INNER" && t.Kind != "LEFT" || len(t.Using) > 0 {
+		return nil, nil, sql.Errorf(t, "%s JOIN UNNEST is not supported", t.Kind).WithHint("write CROSS JOIN UNNEST(…) AS t (x), or LEFT JOIN UNNEST(…) AS t (x) ON TRUE")
+	}
+	left, sc, err := p.from(t.Left)
+	if err != nil {
+		return nil, nil, err
+	}
+	if left.Updating {
+		return nil, nil, sql.Errorf(u, "UNNEST of rows that are updated is not supported")
+	}
+	of, err := (&binder{planner: p, scope: sc}).bind(u.Expr)
+	if err != nil {
+		return nil, nil, err
+	}
+	elements, err := elementColumns(u, of.Type())
+	if err != nil {
+		return nil, nil, err
+	}
+	outer := t.Kind == "LEFT"
+	cols := append([]Column{}, left.Cols...)
+	for _, c := range elements {
+		c.Type = c.Type.Nullable(outer || !c.Type.NotNull)
+		cols = append(cols, c)
+	}
+	r := p.relation(&Unnest{Of: expr.Fold(of), Outer: outer, Ordinality: u.Ordinality}, cols, left)
+	r.Keyed, r.Hash = left.Keyed, left.Hash
+	both := &scope{cols: cols, tables: append(append([]scopeTable{}, sc.tables...), scopeTable{u.Alias.Name.Name, len(left.Cols), len(cols)}), hidden: sc.hidden}
+	if t.On == nil {
+		return r, both, nil
+	}
+	cond, err := (&binder{planner: p, scope: both}).condition(t.On, "ON")
+	if err != nil {
+		return nil, nil, err
+	}
+	if k, ok := cond.(*expr.Const); ok && k.Value == true {
+		return r, both, nil
+	}
+	if outer {
+		return nil, nil, sql.Errorf(t.On, "LEFT JOIN UNNEST wants ON TRUE").WithHint("put the condition into WHERE, or into a CASE below")
+	}
+	return p.filter(r, cond), both, nil
+}
+
+// elementColumns are what an array or map is unnested to: the element, the fields of a ROW, or key
+// and value. An element without a name has that of the alias.
+func elementColumns(u *sql.Unnest, of expr.Type) ([]Column, error) {
+	var cols []Column
+	switch {
+	case of.Kind == expr.Array && of.Elem.Kind == expr.Row:
+		for _, f := range of.Elem.Fields {
+			cols = append(cols, Column{Name: f.Name, Type: f.Type.Nullable(!of.Elem.NotNull || !f.Type.NotNull)})
+		}
+	case of.Kind == expr.Array:
+		cols = []Column{{Type: *of.Elem}}
+	case of.Kind == expr.Map:
+		cols = []Column{{Type: *of.Key}, {Type: *of.Elem}}
+	default:
+		return nil, sql.Errorf(u.Expr, "UNNEST wants an array or a map, and this is %s", of.Nullable(true))
+	}
+	if u.Ordinality {
+		cols = append(cols, Column{Name: "ORDINALITY", Type: notNull(expr.Int)})
+	}
+	names := u.Alias.Columns
+	if len(names) == 0 && len(cols) == 1 && cols[0].Name == "" && u.Alias.Name.Name != "" {
+		names = []sql.Ident{u.Alias.Name}
+	}
+	switch {
+	case len(names) == 0 && cols[0].Name == "":
+		return nil, sql.Errorf(u, "the columns of UNNEST need names").WithHint("write UNNEST(…) AS t (%s)", map[bool]string{true: "k, v", false: "x"}[of.Kind == expr.Map])
+	case len(names) > 0 && len(names) != len(cols):
+		return nil, sql.Errorf(u, "UNNEST gives %d columns, and %d names are given", len(cols), len(names))
+	}
+	for i, n := range names {
+		cols[i].Name = n.Name
+	}
+	return cols, nil
+}

@@ -1,0 +1,170 @@
+package plan
+
+import (
+	"strings"
+	"time"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/sql"
+)
+
+// windowTable binds TABLE(TUMBLE(…)) and its like: the columns of the table, and start, end and
+// time of the window.
+func (p *planner) windowTable(t *sql.WindowTable) (*Relation, error) {
+	in, sc, err := p.from(t.Table)
+	if err != nil {
+		return nil, err
+	}
+	time, _, err := sc.find([]sql.Ident{t.Time})
+	if err != nil {
+		return nil, err
+	}
+	w, err := p.window(t, WindowKind(t.Function), in, time, t.Args)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range t.PartitionBy {
+		n, err := (&binder{planner: p, scope: sc}).bind(e)
+		if err != nil {
+			return nil, err
+		}
+		c, ok := n.(*expr.Col)
+		if !ok {
+			return nil, sql.Errorf(e, "PARTITION BY of a window function wants columns")
+		}
+		w.Keys = append(w.Keys, c.Index)
+	}
+	if w.Kind != Session && len(w.Keys) > 0 {
+		return nil, sql.Errorf(t.PartitionBy[0], "PARTITION BY stands only in SESSION").WithHint("group by these columns")
+	}
+	if (w.Kind == Hop || w.Kind == Cumulate) && w.Size%w.Slide != 0 {
+		return nil, sql.Errorf(t, "the size of %s, %s, must be a multiple of %s", w.Kind, w.Size, w.Slide)
+	}
+	return p.windowed(in, w, "window_start", "window_end", "window_time"), nil
+}
+
+// windowed adds the columns of a window to a relation.
+func (p *planner) windowed(in *Relation, w *Window, start, end, moment string) *Relation {
+	wall := expr.Type{Kind: expr.Timestamp, Precision: 3, NotNull: true}
+	rowtime := in.Cols[w.Time].Type
+	rowtime.Precision = 3
+	cols := append([]Column{}, in.Cols...)
+	for i := range cols {
+		cols[i].Rowtime = false // the window's time is the rows' time now
+	}
+	cols = append(cols,
+		Column{Name: start, Type: wall, Window: w, Role: WindowStart}, Column{Name: end, Type: wall, Window: w, Role: WindowEnd},
+		Column{Name: moment, Type: rowtime.Nullable(false), Rowtime: true, Window: w, Role: WindowTime})
+	r := p.relation(w, cols, in)
+	r.Keyed, r.Hash = in.Keyed, in.Hash
+	return r
+}
+
+// window checks the time column and the lengths of a window.
+func (p *planner) window(where sql.Node, kind WindowKind, in *Relation, timeColumn int, args []sql.Expr) (*Window, error) {
+	if in.Updating {
+		return nil, sql.Errorf(where, "windows over rows that are updated are not supported")
+	}
+	c := in.Cols[timeColumn]
+	if !c.Rowtime {
+		return nil, sql.Errorf(where, "%s has no watermark, so that no window over it would ever be complete", c.Name).
+			WithHint("declare WATERMARK FOR %s AS … in its CREATE TABLE, and select the column unchanged", c.Name)
+	}
+	w := &Window{Kind: kind, Time: timeColumn}
+	if c.Type.Kind == expr.TimestampLTZ {
+		w.Zone = p.Zone
+	}
+	var lengths []time.Duration
+	for i, e := range args {
+		d, err := p.length(e)
+		if err != nil {
+			return nil, err
+		}
+		isOffset := i == map[WindowKind]int{Tumble: 1, Session: 1, Hop: 2, Cumulate: 2}[kind]
+		if d <= 0 && !isOffset {
+			return nil, sql.Errorf(e, "a window's length must be positive")
+		}
+		lengths = append(lengths, d)
+	}
+	short := func(n int) bool { return len(lengths) < n || len(lengths) > n+1 || kind == Session && len(lengths) > 1 }
+	switch kind {
+	case Tumble:
+		if short(1) {
+			return nil, sql.Errorf(where, "TUMBLE wants the time column, the size, and at most an offset")
+		}
+		w.Size, w.Slide = lengths[0], lengths[0]
+		lengths = lengths[1:]
+	case Session:
+		if short(1) {
+			return nil, sql.Errorf(where, "SESSION wants the time column and the gap")
+		}
+		w.Gap = lengths[0]
+		p.differWindow(where, w)
+		return w, nil
+	default:
+		if short(2) {
+			return nil, sql.Errorf(where, "%s wants the time column, the %s, the size, and at most an offset", kind, map[WindowKind]string{Hop: "slide", Cumulate: "step"}[kind])
+		}
+		w.Slide, w.Size = lengths[0], lengths[1]
+		lengths = lengths[2:]
+		if n := (w.Size + w.Slide - 1) / w.Slide; n > maxPanes {
+			return nil, sql.Errorf(args[0], "a row would be in %d windows, and the most are %d", n, maxPanes).
+				WithHint("make the %s at least %s, or the size at most %s", map[WindowKind]string{Hop: "slide", Cumulate: "step"}[kind], (w.Size+maxPanes-1).Truncate(time.Millisecond)/maxPanes, w.Slide*maxPanes)
+		}
+	}
+	if len(lengths) == 1 {
+		w.Offset = lengths[0]
+	}
+	p.differWindow(where, w)
+	return w, nil
+}
+
+// maxPanes is how many windows a row of HOP or CUMULATE may be in: each writes a row when it ends,
+// though nothing else has come.
+const maxPanes = 10_000
+
+// length is a constant interval of whole milliseconds.
+func (p *planner) length(e sql.Expr) (time.Duration, error) {
+	n, err := (&binder{planner: p}).bind(e)
+	if err != nil {
+		return 0, err
+	}
+	k, ok := expr.Fold(n).(*expr.Const)
+	if !ok || k.T.Kind != expr.IntervalDay {
+		return 0, sql.Errorf(e, "a window's length must be a constant interval of days to seconds").WithHint("for example INTERVAL '5' MINUTE")
+	}
+	us := k.Value.(int64)
+	if us%1000 != 0 {
+		return 0, sql.Errorf(e, "a window's length must be whole milliseconds")
+	}
+	return time.Duration(us) * time.Microsecond, nil
+}
+
+// groupWindow is the older form: TUMBLE(ts, INTERVAL …), HOP or SESSION in GROUP BY.
+func groupWindow(e sql.Expr) (*sql.Call, bool) {
+	c, ok := e.(*sql.Call)
+	if !ok {
+		return nil, false
+	}
+	switch strings.ToUpper(c.Name) {
+	case "TUMBLE", "HOP", "SESSION":
+		return c, true
+	}
+	return nil, false
+}
+
+// auxiliary are the functions that speak of a window of GROUP BY: TUMBLE_START and its like.
+func auxiliary(name string) (kind WindowKind, role Role) {
+	for _, k := range []WindowKind{Tumble, Hop, Session} {
+		switch rest, ok := strings.CutPrefix(name, string(k)+"_"); {
+		case !ok:
+		case rest == "START":
+			return k, WindowStart
+		case rest == "END":
+			return k, WindowEnd
+		case rest == "ROWTIME":
+			return k, WindowTime
+		}
+	}
+	return "", NoRole
+}

@@ -1,0 +1,128 @@
+package produce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/format"
+	"weir.example/weir/internal/registry"
+	"weir.example/weir/reading"
+)
+
+// Encoding is how readings become the values of records. It is used by one goroutine.
+type Encoding interface {
+	// Append appends a valid reading to dst.
+	Append(dst []byte, r *reading.Reading) ([]byte, error)
+}
+
+type jsonEncoding struct{}
+
+func (jsonEncoding) Append(dst []byte, r *reading.Reading) ([]byte, error) {
+	return r.AppendJSON(dst), nil
+}
+
+// Formats are how readings can be written; all but json have their schema in a registry.
+var Formats = []string{"json", "avro-confluent", "protobuf-confluent", "json-schema-confluent"}
+
+// Registered says under which schema readings are written.
+type Registered struct {
+	Format   string // of Formats
+	Topic    string
+	Strategy registry.Strategy // that makes the subject
+	Logger   *slog.Logger
+}
+
+// fields of a reading as columns.
+var fields = []format.Field{
+	{Name: "device_id", Type: expr.Of(expr.String).Nullable(false)},
+	{Name: "sensor", Type: expr.Of(expr.String).Nullable(false)},
+	{Name: "value", Type: expr.Of(expr.Double).Nullable(false)},
+	{Name: "unit", Type: expr.Of(expr.String).Nullable(false)},
+	{Name: "ts", Type: expr.OfTime(expr.TimestampLTZ, 3).Nullable(false)},
+	{Name: "seq", Type: expr.Of(expr.BigInt).Nullable(false)},
+	{Name: "boot", Type: expr.Of(expr.String).Nullable(false)},
+}
+
+// Register registers the schema of readings and returns how they are written with it. While the
+// registry is down it waits, and says so in the log.
+func Register(ctx context.Context, client *registry.Client, r Registered) (Encoding, error) {
+	schema := registry.Schema{}
+	switch r.Format {
+	case "json":
+		return jsonEncoding{}, nil
+	case "avro-confluent":
+		schema.Type, schema.Text = registry.Avro, reading.AvroSchema
+	case "protobuf-confluent":
+		schema.Type, schema.Text = registry.Protobuf, reading.ProtobufSchema
+	case "json-schema-confluent":
+		schema.Type, schema.Text = registry.JSON, reading.JSONSchema
+	default:
+		return nil, fmt.Errorf("there is no format %s", r.Format)
+	}
+	subject, err := r.Strategy.Subject(r.Topic, reading.SchemaName, false)
+	if err != nil {
+		return nil, err
+	}
+	id, err := register(ctx, client, subject, &schema, r.Logger)
+	if err != nil {
+		return nil, err
+	}
+	return newEncoding(r.Format, schema.Text, id)
+}
+
+func register(ctx context.Context, client *registry.Client, subject string, schema *registry.Schema, log *slog.Logger) (int, error) {
+	wait := broker.Backoff()
+	for {
+		id, err := client.Register(ctx, subject, schema)
+		if !errors.Is(err, registry.ErrUnavailable) {
+			return id, err
+		}
+		pause := wait.NextBackOff()
+		if log != nil {
+			log.Warn("wait for the schema registry before the first reading", "err", err, "subject", subject, "in", pause.Round(time.Millisecond))
+		}
+		if err := broker.Sleep(ctx, pause); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// rowEncoding writes readings with a format of tables, as a row.
+type rowEncoding struct {
+	encoder format.Encoder
+	cols    []*expr.Column
+}
+
+func newEncoding(name, schema string, id int) (Encoding, error) {
+	const url, subject = "http://registry", "reading" // names of its own: what is registered is known already
+	known := format.NewSchemas()
+	known.SetWriter(url, subject, id)
+	options := format.Options{"url": url, "subject": subject, "schema": schema}
+	if name == "json-schema-confluent" {
+		options["timestamp-format.standard"] = "ISO-8601"
+	}
+	encoder, err := format.NewEncoder(name, fields, options, known)
+	if err != nil {
+		return nil, err
+	}
+	e := &rowEncoding{encoder: encoder}
+	for _, f := range fields {
+		c := &expr.Column{Type: f.Type}
+		c.AddNull()
+		c.Null[0] = false
+		e.cols = append(e.cols, c)
+	}
+	return e, nil
+}
+
+// Append implements Encoding.
+func (e *rowEncoding) Append(dst []byte, r *reading.Reading) ([]byte, error) {
+	e.cols[0].S[0], e.cols[1].S[0], e.cols[2].F[0], e.cols[3].S[0] = r.DeviceID, r.Sensor, r.Value, r.Unit
+	e.cols[4].I[0], e.cols[5].I[0], e.cols[6].S[0] = r.TS*1000, r.Seq, r.Boot
+	return e.encoder.Encode(dst, e.cols, 0)
+}

@@ -1,0 +1,338 @@
+package produce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/trace"
+)
+
+// session is one life of a client.
+type session struct {
+	*producer
+	client   *kgo.Client
+	feed     *feed
+	earlier  int64 // readings committed before the open transaction
+	ordinals int64 // of marked transactions
+	base     int64 // first ordinal of this session
+	limits   broker.Limits
+}
+
+// session takes the source over, finds out what was committed, and sends what follows.
+//
+// The order matters. Taking the transactional id fences any older producer of the source and ends
+// its transaction; only then can the progress that is read not change any more.
+func (p *producer) session(ctx context.Context) error {
+	s := &session{producer: p, base: time.Now().UnixMilli() * 1_000_000}
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	defer s.client.Close()
+	s.connected = true
+	if err := s.resume(ctx); err != nil {
+		return err
+	}
+	feeding, stop := context.WithCancel(ctx)
+	defer stop()
+	if p.started.IsZero() {
+		p.started = time.Now()
+	}
+	s.cfg.Status.phase(Running, "")
+	s.feed = startFeed(feeding, p.cfg, p.src, s.limits)
+	err := s.transactions()
+	stop()
+	for range s.feed.chunks { // wait until the feed has let go of the source
+	}
+	return err
+}
+
+func (s *session) connect(ctx context.Context) error {
+	compression, err := broker.Compression(s.cfg.Compression)
+	if err != nil {
+		return err
+	}
+	s.client, err = broker.Connect(ctx, s.cfg.Broker,
+		kgo.WithContext(s.work),
+		kgo.TransactionalID(transactionalID(s.src.Name())),
+		kgo.TransactionTimeout(s.cfg.TransactionTimeout),
+		compression,
+		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return s.limits.Batch(topic) }), // asked at the first record of a partition
+		kgo.MaxBufferedRecords(s.cfg.MaxRecords+2*chunkItems),
+		kgo.ProducerLinger(5*time.Millisecond),
+		broker.ClientLog(s.cfg.Logger),
+		s.cfg.Broker.Observe("produce", s.src.Name()),
+		s.cfg.Broker.Tracer().Client(transactionalID(s.src.Name()), "").Option(),
+		s.sent.Option(),
+	)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(broker.RequireTransactionV2(ctx, s.client), s.checkTopics(ctx))
+	if err == nil {
+		if _, _, err = s.client.ProducerID(ctx); err != nil {
+			err = fmt.Errorf("take transactional id %s: %w", transactionalID(s.src.Name()), err)
+		}
+	}
+	if err != nil {
+		s.client.Close()
+		return err
+	}
+	s.left = nil
+	return nil
+}
+
+func transactionalID(source string) string { return "weir-produce-" + source }
+
+func (s *session) checkTopics(ctx context.Context) error {
+	admin := kadm.NewClient(s.client)
+	topics, err := admin.ListTopics(ctx, s.cfg.Topic, s.cfg.DLQ, s.cfg.Progress)
+	if err != nil {
+		return fmt.Errorf("look at topics: %w", err)
+	}
+	for _, name := range []string{s.cfg.Topic, s.cfg.DLQ, s.cfg.Progress} {
+		t := topics[name]
+		if errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
+			return fmt.Errorf("%w: no topic %s: make it with weir topics apply", errTopics, name)
+		}
+		if t.Err != nil {
+			return fmt.Errorf("look at topic %s: %w", name, t.Err)
+		}
+	}
+	s.limits, err = broker.FindLimits(ctx, admin, s.cfg.Topic, s.cfg.DLQ, s.cfg.Progress)
+	return err
+}
+
+func (s *session) resume(ctx context.Context) error {
+	last, err := readProgress(ctx, s.cfg.Broker, s.cfg.Progress, s.src.Name())
+	if err != nil {
+		return fmt.Errorf("find the position of source %s: %w", s.src.Name(), err)
+	}
+	if s.beginning == nil {
+		s.beginning = s.src.Position()
+	}
+	if last == nil {
+		last = &progress{Position: s.beginning}
+	}
+	if s.result.Sessions == 1 {
+		s.result.Earlier = last.Readings
+		s.cfg.OnResume(last.Readings)
+	}
+	s.earlier = last.Readings
+	if err := s.settle(last.Readings); err != nil {
+		return err
+	}
+	if err := s.src.Seek(last.Position); err != nil {
+		return &sourceError{fmt.Errorf("resume source %s: %w", s.src.Name(), err)}
+	}
+	return nil
+}
+
+// settle decides what became of the transaction whose commit was asked for last: it is in the log
+// if the committed progress has come as far. One that is not is sent again.
+func (p *producer) settle(committed int64) error {
+	t := p.pending
+	p.pending = nil
+	if t == nil {
+		return nil
+	}
+	if committed < t.readings {
+		p.abort(t.chunks, AbortUnknown)
+		return nil
+	}
+	t.commit.Took = time.Since(t.began)
+	p.result.SendingSeconds = time.Since(p.started).Seconds()
+	p.result.Transactions++
+	p.result.Readings += int64(t.commit.Readings)
+	p.result.DeadLetters += int64(t.commit.DeadLetters)
+	p.result.Bytes += int64(t.commit.Bytes)
+	p.cfg.Status.committed(&t.commit)
+	p.cfg.Metrics.committed(p.src.Name(), t.commit.Took)
+	p.cfg.OnCommit(t.commit)
+	endSpans(t.chunks, "")
+	for _, c := range t.chunks {
+		if err := p.acks.write(acked, c.ranges); err != nil {
+			return &sourceError{err}
+		}
+	}
+	return nil
+}
+
+// transactions sends chunks until the feed ends.
+func (s *session) transactions() error {
+	for {
+		first, ok := <-s.feed.chunks
+		if !ok {
+			return s.feed.err
+		}
+		if err := s.transaction(first); err != nil {
+			return err
+		}
+	}
+}
+
+// transaction is one transaction: chunks for the length of the commit interval, the position behind
+// them, commit. What was taken from the source is committed after a stop, too.
+func (s *session) transaction(first *chunk) error {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(s.work, s.cfg.TransactionTimeout)
+	defer cancel()
+	// A client that is told to forget its records only does so when it is closed.
+	defer context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			s.client.Close()
+		}
+	})()
+	if err := s.client.BeginTransaction(); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	var err error
+	if s.begun, err = broker.BegunBy(ctx, s.client); err != nil {
+		return err
+	}
+	writes := broker.NewWrites(s.client)
+	chunks := s.gather(ctx, first, began, writes)
+	last := chunks[len(chunks)-1]
+	commit := Commit{}
+	for _, c := range chunks {
+		commit.Readings += len(c.records)
+		commit.DeadLetters += len(c.letters)
+		for cause, n := range c.causes {
+			if commit.Causes == nil {
+				commit.Causes = make(map[string]int)
+			}
+			commit.Causes[cause] += n
+		}
+		commit.Bytes += c.bytes
+	}
+	position := progress{Position: last.position, Readings: s.earlier + int64(commit.Readings)}
+	rec, err := position.record(s.cfg.Progress, s.src.Name())
+	if err != nil {
+		return &sourceError{err}
+	}
+	if err := broker.CheckSize(rec, s.limits.Record(rec.Topic)); err != nil {
+		err = fmt.Errorf("keep the position of source %s: %w: raise max.message.bytes of topic %s", s.src.Name(), err, rec.Topic)
+		return s.abort(ctx, chunks, began, &sourceError{err})
+	}
+	writes.Produce(ctx, rec)
+	if err := errors.Join(s.client.Flush(ctx), writes.Err()); err != nil {
+		return s.abort(ctx, chunks, began, err)
+	}
+	s.pending = &pending{readings: position.Readings, began: began, commit: commit, chunks: chunks}
+	if err := s.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		s.left = err
+		return s.explain(began, fmt.Errorf("commit transaction: %w", err))
+	}
+	s.earlier = position.Readings
+	if err := s.settle(s.earlier); err != nil {
+		return err
+	}
+	for _, c := range chunks {
+		s.feed.recycle(c)
+	}
+	return nil
+}
+
+// gather produces chunks until the transaction is long or large enough, or the source has none
+// left.
+func (s *session) gather(ctx context.Context, first *chunk, began time.Time, writes *broker.Writes) []*chunk {
+	chunks := []*chunk{first}
+	records := len(first.records)
+	if !s.cfg.MarkTransactions {
+		s.write(ctx, first, writes)
+	}
+	timer := time.NewTimer(s.cfg.CommitInterval - time.Since(began))
+	defer timer.Stop()
+	for full := false; !full && records < s.cfg.MaxRecords; {
+		select {
+		case c, ok := <-s.feed.chunks:
+			if !ok {
+				full = true
+				break
+			}
+			chunks = append(chunks, c)
+			records += len(c.records)
+			if !s.cfg.MarkTransactions {
+				s.write(ctx, c, writes)
+			}
+		case <-timer.C:
+			full = true
+		}
+	}
+	if s.cfg.MarkTransactions { // the mark tells how many there are, so they are counted first
+		s.mark(chunks, records)
+		for _, c := range chunks {
+			s.write(ctx, c, writes)
+		}
+	}
+	return chunks
+}
+
+func (s *session) write(ctx context.Context, c *chunk, writes *broker.Writes) {
+	for i := range c.records {
+		writes.Produce(ctx, &c.records[i])
+	}
+	for _, r := range c.letters {
+		writes.Produce(ctx, r)
+	}
+}
+
+func (s *session) mark(chunks []*chunk, records int) {
+	s.ordinals++
+	value := fmt.Appendf(nil, "%s/%d/%d", transactionalID(s.src.Name()), s.base+s.ordinals, records)
+	for _, c := range chunks {
+		for i := range c.records {
+			c.records[i].Headers = append(c.records[i].Headers, kgo.RecordHeader{Key: HeaderTransaction, Value: value})
+		}
+	}
+}
+
+// abort ends a transaction of which a record could not be written.
+// The next session sends the same readings again.
+func (s *session) abort(ctx context.Context, chunks []*chunk, began time.Time, cause error) error {
+	cause = fmt.Errorf("write readings: %w", cause)
+	if err := s.client.EndTransaction(ctx, kgo.TryAbort); err != nil {
+		s.left = err
+		cause = errors.Join(cause, fmt.Errorf("abort transaction: %w", err))
+	}
+	explained := s.explain(began, cause)
+	switch {
+	case errors.Is(explained, errTimedOut), errors.Is(cause, context.DeadlineExceeded):
+		s.producer.abort(chunks, AbortTimeout)
+	case broker.IsFenced(cause):
+		s.producer.abort(chunks, AbortFenced)
+	default:
+		s.producer.abort(chunks, AbortWrite)
+	}
+	return explained
+}
+
+// abort counts an aborted transaction.
+func (p *producer) abort(chunks []*chunk, reason string) {
+	p.result.Aborted++
+	p.cfg.Status.aborted(reason)
+	endSpans(chunks, reason)
+}
+
+func endSpans(chunks []*chunk, aborted string) {
+	for _, c := range chunks {
+		trace.End(c.spans, aborted)
+	}
+}
+
+// explain tells a producer that was replaced from one that was too slow: both are fenced.
+func (s *session) explain(began time.Time, err error) error {
+	if !broker.IsFenced(err) {
+		return err
+	}
+	if time.Since(began) >= s.cfg.TransactionTimeout {
+		return errors.Join(errTimedOut, err)
+	}
+	return takenOver(s.src.Name(), err)
+}

@@ -1,0 +1,412 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/twmb/franz-go/pkg/sr"
+	"golang.org/x/sync/singleflight"
+
+	"weir.example/weir/internal/broker"
+)
+
+// Config says where the registry is and how to prove who we are.
+type Config struct {
+	URLs []string // http:// or https://; the next one is asked where one does not answer; at least one
+
+	User     string // for basic authentication
+	Password string // for basic authentication; never logged
+	Token    string // bearer token, instead of User; never logged
+
+	CAFile   string // PEM with the authorities to trust; default the system's
+	CertFile string // PEM with the client's certificate, for mutual TLS
+	KeyFile  string // PEM with the key of CertFile
+
+	Timeout time.Duration // of one request; default 5 s
+	Logger  *slog.Logger  // default none
+	Metrics *Metrics      // default none
+}
+
+// Validate reports the first setting that can't work.
+func (c *Config) Validate() error {
+	if len(c.URLs) == 0 {
+		return errors.New("no registry: name at least one URL, such as http://127.0.0.1:8081")
+	}
+	for _, s := range c.URLs {
+		u, err := url.Parse(s)
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+			return fmt.Errorf("registry %q is no URL, such as http://127.0.0.1:8081", s)
+		}
+		if u.User != nil {
+			return errors.New("a registry's URL must not hold the password: set user and password apart, so that they are not logged")
+		}
+	}
+	if c.Token != "" && c.User != "" {
+		return errors.New("a registry takes a token or a user, not both")
+	}
+	if c.Password != "" && c.User == "" {
+		return errors.New("a password for the registry needs a user")
+	}
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		return errors.New("a client certificate and its key come together: set both or neither")
+	}
+	return nil
+}
+
+// Client asks a registry. Schemas by id and by version are kept for good, because they never
+// change; that something is missing is never remembered. It is safe for use by several goroutines.
+type Client struct {
+	sr    *sr.Client
+	http  *http.Client
+	where string // the URLs, for errors
+	log   *slog.Logger
+
+	metrics *Metrics
+
+	byID    sync.Map // int -> *Schema
+	viewers sync.Map // int -> func(body []byte) ([]byte, error)
+	flights singleflight.Group
+
+	lookups, failures, waiting atomic.Int64
+}
+
+// Stats are figures since the client was made.
+type Stats struct {
+	Lookups  int64 // requests for a schema by id: what the cache did not have
+	Failures int64 // of these, those without a schema for an answer
+	Waiting  int64 // callers of Await that wait now
+}
+
+// NewClient makes a client. It does not connect.
+func NewClient(c Config) (*Client, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // the standard library's
+	conf, err := broker.TLS(c.CAFile, c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("registry: %w", err)
+	}
+	transport.TLSClientConfig = conf
+	where := strings.Join(c.URLs, ",")
+	c.Metrics.add(where)
+	client := &Client{
+		where: where, log: c.Logger, metrics: c.Metrics,
+		http: &http.Client{Timeout: c.Timeout, Transport: counted{capped{transport}, c.Metrics, where}},
+	}
+	if c.Timeout == 0 {
+		client.http.Timeout = 5 * time.Second
+	}
+	if c.Logger == nil {
+		client.log = slog.New(slog.DiscardHandler)
+	}
+	opts := []sr.ClientOpt{sr.URLs(slices.Clone(c.URLs)...), sr.HTTPClient(client.http), sr.UserAgent("weir")}
+	if c.User != "" {
+		opts = append(opts, sr.BasicAuth(c.User, c.Password))
+	}
+	if c.Token != "" {
+		opts = append(opts, sr.BearerToken(c.Token))
+	}
+	if client.sr, err = sr.NewClient(opts...); err != nil {
+		return nil, fmt.Errorf("configure registry client: %w", err)
+	}
+	return client, nil
+}
+
+// Close lets go of idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Ping returns nil when the registry answers.
+func (c *Client) Ping(ctx context.Context) error {
+	_, err := c.sr.SupportedTypes(ctx)
+	return c.failed(ctx, "ping", err)
+}
+
+// URL returns where the registry is.
+func (c *Client) URL() string { return c.where }
+
+// Stats returns the client's figures.
+func (c *Client) Stats() Stats {
+	return Stats{Lookups: c.lookups.Load(), Failures: c.failures.Load(), Waiting: c.waiting.Load()}
+}
+
+// Cached returns the schema with this id where it is known without asking, else nil.
+func (c *Client) Cached(id int) *Schema {
+	if s, ok := c.byID.Load(id); ok {
+		return s.(*Schema) //nolint:forcetypeassert // nothing else is stored
+	}
+	return nil
+}
+
+// Schema returns the schema with this id, with its imports. Callers that ask for the same id at the
+// same time share one request. The error is an *Error whose kind says what to do, or that of ctx.
+func (c *Client) Schema(ctx context.Context, id int) (*Schema, error) {
+	if s := c.Cached(id); s != nil {
+		return s, nil
+	}
+	// The request outlives a caller that gives up: others may wait for it, and the answer is kept.
+	flight := c.flights.DoChan(strconv.Itoa(id), func() (any, error) {
+		if s := c.Cached(id); s != nil {
+			return s, nil
+		}
+		s, err := c.fetch(context.WithoutCancel(ctx), id)
+		c.lookups.Add(1)
+		c.metrics.lookedUp(c.where, err, 1)
+		if err != nil {
+			c.failures.Add(1)
+			return nil, err
+		}
+		c.byID.Store(id, s)
+		return s, nil
+	})
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case r := <-flight:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return r.Val.(*Schema), nil //nolint:forcetypeassert // returned above
+	}
+}
+
+func (c *Client) fetch(ctx context.Context, id int) (*Schema, error) {
+	op := fmt.Sprintf("schema %d", id)
+	answer, err := c.sr.SchemaByID(ctx, id)
+	if err != nil {
+		return nil, c.failed(ctx, op, err)
+	}
+	return c.complete(ctx, op, id, answer)
+}
+
+// Await is Schema for a caller that can't go on without an answer: while the registry is
+// unavailable it waits, from 100 ms up to 5 s between tries, and tells so in the log. Any other
+// error is returned at once.
+func (c *Client) Await(ctx context.Context, id int) (*Schema, error) {
+	s, err := c.Schema(ctx, id)
+	if err == nil || !errors.Is(err, ErrUnavailable) {
+		return s, err
+	}
+	c.waiting.Add(1)
+	c.metrics.wait(c.where, 1)
+	defer func() {
+		c.waiting.Add(-1)
+		c.metrics.wait(c.where, -1)
+	}()
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = 100*time.Millisecond, 5*time.Second
+	since := time.Now()
+	c.log.Warn("records wait for their schema", "id", id, "registry", c.where, "err", err)
+	for told := since; errors.Is(err, ErrUnavailable); {
+		if err := broker.Sleep(ctx, wait.NextBackOff()); err != nil {
+			return nil, err
+		}
+		s, err = c.Schema(ctx, id)
+		if time.Since(told) > 30*time.Second {
+			told = time.Now()
+			c.log.Warn("records still wait for their schema", "id", id, "registry", c.where, "waited", time.Since(since).Round(time.Second), "err", err)
+		}
+	}
+	if err == nil {
+		c.log.Info("the schema is there", "id", id, "registry", c.where, "waited", time.Since(since).Round(time.Millisecond))
+	}
+	return s, err
+}
+
+// complete makes a Schema of an answer: it is vetted, and its references are fetched.
+func (c *Client) complete(ctx context.Context, op string, id int, answer sr.Schema) (*Schema, error) {
+	t, err := ParseType(answer.Type.String())
+	if err != nil {
+		return nil, &Error{Op: op, URL: c.where, Message: err.Error(), Kind: ErrInvalid}
+	}
+	s := &Schema{ID: id, Type: t, Text: answer.Schema}
+	for _, r := range answer.References {
+		s.References = append(s.References, Reference(r))
+	}
+	s.Imports, err = ResolveImports(s, func(r Reference) (*Schema, error) { return c.referred(ctx, r) })
+	if err == nil {
+		return s, nil
+	}
+	var own *Error
+	if errors.As(err, &own) || ctx.Err() != nil {
+		return nil, err
+	}
+	kind := ErrInvalid
+	if errors.Is(err, ErrHostile) {
+		kind = ErrHostile
+	}
+	return nil, &Error{Op: op, URL: c.where, Message: err.Error(), Kind: kind}
+}
+
+// referred fetches a schema that another one refers to, deleted or not, without its own imports.
+func (c *Client) referred(ctx context.Context, r Reference) (*Schema, error) {
+	answer, err := c.sr.SchemaByVersion(sr.WithParams(ctx, sr.ShowDeleted), r.Subject, r.Version)
+	if err != nil {
+		return nil, c.failed(ctx, fmt.Sprintf("reference %q, version %d of subject %s", r.Name, r.Version, r.Subject), err)
+	}
+	s := &Schema{ID: answer.ID, Text: answer.Schema.Schema}
+	for _, r := range answer.References {
+		s.References = append(s.References, Reference(r))
+	}
+	return s, nil
+}
+
+// Latest returns the newest version of a subject.
+func (c *Client) Latest(ctx context.Context, subject string) (*Version, error) {
+	return c.Version(ctx, subject, -1)
+}
+
+// Version returns a version of a subject; -1 is the newest.
+func (c *Client) Version(ctx context.Context, subject string, version int) (*Version, error) {
+	op := fmt.Sprintf("version %d of subject %s", version, subject)
+	if version == -1 {
+		op = "latest version of subject " + subject
+	}
+	answer, err := c.sr.SchemaByVersion(ctx, subject, version)
+	if err != nil {
+		return nil, c.failed(ctx, op, err)
+	}
+	return c.version(ctx, op, answer)
+}
+
+func (c *Client) version(ctx context.Context, op string, answer sr.SubjectSchema) (*Version, error) {
+	if s := c.Cached(answer.ID); s != nil {
+		return &Version{Subject: answer.Subject, Version: answer.Version, Schema: s}, nil
+	}
+	s, err := c.complete(ctx, op, answer.ID, answer.Schema)
+	if err != nil {
+		return nil, err
+	}
+	c.byID.Store(s.ID, s)
+	return &Version{Subject: answer.Subject, Version: answer.Version, Schema: s}, nil
+}
+
+// Register adds a schema to a subject and returns its id; a schema that the subject has keeps its
+// id and adds nothing. The error is an ErrIncompatible where the subject's compatibility level
+// forbids it.
+func (c *Client) Register(ctx context.Context, subject string, s *Schema) (int, error) {
+	op := "register under subject " + subject
+	if err := Vet(s.Type, s.Text); err != nil {
+		return 0, fmt.Errorf("%s: %w", op, err)
+	}
+	id, err := c.sr.RegisterSchema(ctx, subject, s.wire(), 0, 0)
+	return id, c.failed(ctx, op, err)
+}
+
+// Lookup returns the version of a subject that has this very schema.
+func (c *Client) Lookup(ctx context.Context, subject string, s *Schema) (*Version, error) {
+	op := "look up a schema of subject " + subject
+	answer, err := c.sr.LookupSchema(ctx, subject, s.wire())
+	if err != nil {
+		return nil, c.failed(ctx, op, err)
+	}
+	return c.version(ctx, op, answer)
+}
+
+// Report is a registry's opinion of a schema that would be registered.
+type Report struct {
+	Compatible bool     `json:"compatible"`
+	Messages   []string `json:"messages,omitempty"` // why not, in the registry's words
+}
+
+// Check asks whether a schema could be registered under a subject, without doing it. A subject that
+// is not there takes any valid schema.
+func (c *Client) Check(ctx context.Context, subject string, s *Schema) (Report, error) {
+	op := "check against subject " + subject
+	if err := Vet(s.Type, s.Text); err != nil {
+		return Report{}, fmt.Errorf("%s: %w", op, err)
+	}
+	const all = -2 // as many versions as the subject's level asks for
+	answer, err := c.sr.CheckCompatibility(sr.WithParams(ctx, sr.Verbose), subject, all, s.wire())
+	if err := c.failed(ctx, op, err); err != nil {
+		return Report{}, err
+	}
+	return Report{Compatible: answer.Is, Messages: answer.Messages}, nil
+}
+
+// Subjects lists the subjects, sorted.
+func (c *Client) Subjects(ctx context.Context) ([]string, error) {
+	subjects, err := c.sr.Subjects(ctx)
+	slices.Sort(subjects)
+	return subjects, c.failed(ctx, "list subjects", err)
+}
+
+// Versions lists the version numbers of a subject, ascending.
+func (c *Client) Versions(ctx context.Context, subject string) ([]int, error) {
+	versions, err := c.sr.SubjectVersions(ctx, subject)
+	slices.Sort(versions)
+	return versions, c.failed(ctx, "versions of subject "+subject, err)
+}
+
+// Delete marks a subject as deleted, or one version of it where version is not 0, and then, where
+// permanent is set, forgets it. Deleted schemas can still be read by their ids, forgotten ones
+// can't.
+func (c *Client) Delete(ctx context.Context, subject string, version int, permanent bool) ([]int, error) {
+	how, op := sr.SoftDelete, "delete subject "+subject
+	if permanent {
+		how = sr.HardDelete
+	}
+	if version == 0 {
+		versions, err := c.sr.DeleteSubject(ctx, subject, how)
+		return versions, c.failed(ctx, op, err)
+	}
+	op = fmt.Sprintf("delete version %d of subject %s", version, subject)
+	return []int{version}, c.failed(ctx, op, c.sr.DeleteSchema(ctx, subject, version, how))
+}
+
+// Compatibility returns the level that holds for a subject, its own or the global one; "" is the
+// global one.
+func (c *Client) Compatibility(ctx context.Context, subject string) (string, error) {
+	r := c.sr.Compatibility(sr.WithParams(ctx, sr.DefaultToGlobal), subject)[0]
+	return r.Level.String(), c.failed(ctx, "compatibility of "+named(subject), r.Err)
+}
+
+// SetCompatibility sets the level of a subject, or with "" the global one.
+func (c *Client) SetCompatibility(ctx context.Context, subject, level string) error {
+	var l sr.CompatibilityLevel
+	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
+		return fmt.Errorf("unknown compatibility level %q: choose one of %s", level, strings.Join(Levels, ", "))
+	}
+	r := c.sr.SetCompatibility(ctx, sr.SetCompatibility{Level: l}, subject)[0]
+	return c.failed(ctx, "set compatibility of "+named(subject), r.Err)
+}
+
+// Levels are the compatibility levels that a subject can have.
+var Levels = []string{"NONE", "BACKWARD", "BACKWARD_TRANSITIVE", "FORWARD", "FORWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"}
+
+func named(subject string) string {
+	if subject == "" {
+		return "all subjects"
+	}
+	return "subject " + subject
+}
+
+// wire is the schema as a request has it.
+func (s *Schema) wire() sr.Schema {
+	out := sr.Schema{Schema: s.Text}
+	_ = out.Type.UnmarshalText([]byte(s.Type)) // of the three that there are
+	for _, r := range s.References {
+		out.References = append(out.References, sr.SchemaReference(r))
+	}
+	return out
+}
+
+func isCertificate(err error) bool {
+	var invalid *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	var alert tls.AlertError
+	return errors.As(err, &invalid) || errors.As(err, &authority) || errors.As(err, &alert)
+}

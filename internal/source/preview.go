@@ -1,0 +1,56 @@
+package source
+
+import (
+	"errors"
+	"io"
+
+	"weir.example/weir/reading"
+)
+
+// Preview is what sending a whole file would do.
+type Preview struct {
+	Columns  string            // what they were taken for, for a person
+	First    []reading.Reading // the first ones
+	Readings int64
+	Rejected int64            // rows and cells that are no readings
+	Columned map[string]int64 // of them, by column; "" where the row as a whole is none
+	Reasons  []string         // of the first rejected ones
+}
+
+// previewed is how many readings and reasons a preview has.
+const previewed = 5
+
+// Preview reads the file to its end. On a file that is cut short it returns what it has read, with
+// the error.
+func (f *File) Preview() (p Preview, err error) {
+	p = Preview{Columns: f.Columns(), Columned: make(map[string]int64)}
+	items := make([]Item, 1024)
+	for {
+		n, err := f.Next(items)
+		for i := range items[:n] {
+			p.add(&items[i])
+		}
+		if errors.Is(err, io.EOF) {
+			return p, nil
+		}
+		if err != nil {
+			return p, err
+		}
+	}
+}
+
+func (p *Preview) add(it *Item) {
+	if it.Err == nil {
+		if p.Readings++; len(p.First) < previewed {
+			p.First = append(p.First, it.Reading)
+		}
+		return
+	}
+	if p.Rejected++; len(p.Reasons) < previewed {
+		p.Reasons = append(p.Reasons, it.Err.Error())
+	}
+	var wrong *RowError
+	if errors.As(it.Err, &wrong) {
+		p.Columned[wrong.Column]++
+	}
+}

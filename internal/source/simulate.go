@@ -1,0 +1,303 @@
+package source
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"weir.example/weir/reading"
+)
+
+// FleetConfig describes a simulated fleet. The same settings make the same readings.
+type FleetConfig struct {
+	Name    string  // of the source, up to 100 bytes; default "fleet-s" and the seed
+	Seed    uint64  // another seed makes another fleet
+	Devices int     // default 100; each has five sensors
+	Prefix  string  // of device ids, before their number; default "device-"
+	Rate    float64 // readings a second of the whole fleet, by which event times are spaced; default 0: see Interval
+	Count   int64   // items in all, repeats included; default 0: without end
+
+	Start    time.Time        // event time of the first reading; default: now, and event times follow the clock
+	Now      func() time.Time // the clock; default time.Now
+	Interval time.Duration    // between two readings of a sensor where Rate is 0; default 1 s
+
+	Outages    float64 // probability that a device falls silent in a window of 256 ticks, and boots again
+	Spikes     float64 // probability of an outlier
+	OutOfOrder float64 // probability of an event time that is up to lateMost in the past
+	Repeats    float64 // probability that a device sends a reading again
+	Noise      float64 // factor of the sensors' noise
+	Drift      float64 // factor of the sensors' slow drift
+}
+
+// Validate reports the first setting that can't work.
+func (c *FleetConfig) Validate() error {
+	if c.Devices < 0 || c.Devices > 10_000_000 {
+		return fmt.Errorf("%d devices: choose 1 to 10,000,000", c.Devices)
+	}
+	if c.Rate < 0 || c.Count < 0 || c.Interval < 0 || c.Noise < 0 || c.Drift < 0 {
+		return errors.New("rate, count, interval, noise and drift must not be negative")
+	}
+	if len(c.Name) > 100 {
+		return fmt.Errorf("a source's name of %d bytes: the most is 100", len(c.Name))
+	}
+	if len(c.Prefix) > reading.MaxName/2 {
+		return fmt.Errorf("a device prefix of %d bytes: the most is %d", len(c.Prefix), reading.MaxName/2)
+	}
+	for _, p := range []struct {
+		name  string
+		value float64
+	}{{"outages", c.Outages}, {"spikes", c.Spikes}, {"out-of-order", c.OutOfOrder}, {"repeats", c.Repeats}} {
+		if !(p.value >= 0 && p.value <= 1) {
+			return fmt.Errorf("%s is a share of 0 to 1, not %v", p.name, p.value)
+		}
+	}
+	return nil
+}
+
+// Fleet is a simulated fleet of devices.
+//
+// Time goes in ticks: in each tick every device that is not silent sends one reading of each
+// sensor. The slots are numbered through: slot = (tick·devices + device)·sensors + sensor. What a
+// slot yields is a pure function of its number and the settings, so a position is a slot number and
+// the event time of tick 0.
+type Fleet struct {
+	cfg     FleetConfig
+	keys    fleetKeys
+	outages *outages
+	devices []string
+	tick    float64 // milliseconds of event time between ticks
+
+	slot    int64        // the next one
+	echo    bool         // the slot's reading is out, the repeat that follows it is not
+	emitted atomic.Int64 // items, by all runs; a progress bar reads it meanwhile
+	base    int64        // event time of tick 0 in milliseconds
+	first   int64        // live only: the first slot of this run, behind which no repeat reaches
+}
+
+// fleetKeys name the streams of random numbers, one a purpose.
+type fleetKeys struct{ device, sensor, noise, spike, late, repeat uint64 }
+
+// repeatLag is how many ticks later a reading is sent again; lateMost how far an event time is
+// displaced.
+const (
+	repeatLag = 2
+	lateMost  = int64(10_000) // milliseconds
+)
+
+// NewFleet makes a fleet. The error is Validate's.
+func NewFleet(cfg FleetConfig) (*Fleet, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Devices == 0 {
+		cfg.Devices = 100
+	}
+	if cfg.Prefix == "" {
+		cfg.Prefix = "device-"
+	}
+	// Boot ids tell fleets apart that share a topic: by their name, or the seed where they have
+	// none.
+	boots := cfg.Name + "-"
+	if cfg.Name == "" {
+		boots = "s" + strconv.FormatUint(cfg.Seed, 10) + "-"
+		cfg.Name = "fleet-s" + strconv.FormatUint(cfg.Seed, 10)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Interval == 0 {
+		cfg.Interval = time.Second
+	}
+	key := mix(cfg.Seed + 0x9e3779b97f4a7c15)
+	f := &Fleet{
+		cfg: cfg,
+		keys: fleetKeys{
+			device: random(key, 1), sensor: random(key, 2), noise: random(key, 3),
+			spike: random(key, 4), late: random(key, 5), repeat: random(key, 6),
+		},
+		outages: newOutages(cfg.Seed, cfg.Outages, cfg.Devices, boots),
+		devices: make([]string, cfg.Devices),
+		tick:    float64(cfg.Interval) / float64(time.Millisecond),
+	}
+	for i := range f.devices {
+		f.devices[i] = fmt.Sprintf("%s%04d", cfg.Prefix, i+1)
+	}
+	if cfg.Rate > 0 {
+		f.tick = 1000 * float64(int64(cfg.Devices)*sensors) / cfg.Rate
+	}
+	f.base = cfg.Start.UnixMilli()
+	if f.live() {
+		f.base = cfg.Now().UnixMilli()
+	}
+	return f, nil
+}
+
+func (f *Fleet) live() bool { return f.cfg.Start.IsZero() }
+
+// Name implements the producer's Source.
+func (f *Fleet) Name() string { return f.cfg.Name }
+
+// Progress implements the producer's Source: in readings.
+func (f *Fleet) Progress() (done, total int64) {
+	if f.cfg.Count == 0 {
+		return f.emitted.Load(), -1
+	}
+	return f.emitted.Load(), f.cfg.Count
+}
+
+// fleetPosition is where a fleet stands.
+type fleetPosition struct {
+	Slot     int64    `json:"slot"`
+	Echo     bool     `json:"echo,omitempty"`
+	Emitted  int64    `json:"emitted"`
+	Base     int64    `json:"base_ms"`
+	Settings settings `json:"settings"`
+}
+
+// settings are those that the readings' identity depends on. Event times and values may change in
+// between, devices and seeds may not: their sequence numbers would collide.
+func (f *Fleet) settings() settings {
+	return settings{
+		"seed":    strconv.FormatUint(f.cfg.Seed, 10),
+		"devices": strconv.Itoa(f.cfg.Devices),
+		"prefix":  f.cfg.Prefix,
+		"outages": strconv.FormatFloat(f.cfg.Outages, 'g', -1, 64),
+		"repeats": strconv.FormatFloat(f.cfg.Repeats, 'g', -1, 64),
+	}
+}
+
+// Position implements the producer's Source.
+func (f *Fleet) Position() []byte {
+	p, err := json.Marshal(fleetPosition{Slot: f.slot, Echo: f.echo, Emitted: f.emitted.Load(), Base: f.base, Settings: f.settings()})
+	if err != nil { // numbers and strings always marshal
+		panic(err)
+	}
+	return p
+}
+
+// Seek implements the producer's Source. A live fleet goes on at the present time: event times of
+// the time that it was down do not exist.
+func (f *Fleet) Seek(position []byte) error {
+	var p fleetPosition
+	if err := json.Unmarshal(position, &p); err != nil {
+		return fmt.Errorf("%w: %w", ErrPosition, err)
+	}
+	if what := p.Settings.changed(f.settings()); what != "" {
+		return fmt.Errorf("%w: %s: keep the settings, or make another fleet with another seed", ErrPosition, what)
+	}
+	f.slot, f.echo, f.base = p.Slot, p.Echo, p.Base
+	f.emitted.Store(p.Emitted)
+	if f.live() {
+		f.base = f.cfg.Now().UnixMilli() - int64(float64(f.slot/f.perTick())*f.tick)
+		if f.echo { // the repeat would reach back before the downtime
+			f.echo = false
+			f.slot++
+		}
+		f.first = f.slot
+	}
+	return nil
+}
+
+func (f *Fleet) perTick() int64 { return int64(f.cfg.Devices) * sensors }
+
+// Next implements the producer's Source.
+func (f *Fleet) Next(dst []Item) (n int, err error) {
+	if f.cfg.Count > 0 {
+		left := f.cfg.Count - f.emitted.Load()
+		if left <= 0 {
+			return 0, io.EOF
+		}
+		dst = dst[:min(int64(len(dst)), left)]
+	}
+	for n < len(dst) {
+		if f.step(&dst[n]) {
+			n++
+		}
+	}
+	f.emitted.Add(int64(n))
+	return n, nil
+}
+
+// step goes one step on, and reports whether it made an item.
+func (f *Fleet) step(it *Item) bool {
+	if !f.echo {
+		made := f.at(f.slot, it)
+		it.Repeat = 0
+		if f.repeats() {
+			f.echo = true
+		} else {
+			f.slot++
+		}
+		return made
+	}
+	f.echo = false
+	earlier := f.slot - repeatLag*f.perTick()
+	f.slot++
+	if !f.at(earlier, it) {
+		return false
+	}
+	it.Repeat = 1
+	return true
+}
+
+// repeats reports whether the slot's item is followed by one that is sent again.
+func (f *Fleet) repeats() bool {
+	if f.cfg.Repeats == 0 {
+		return false
+	}
+	earlier := f.slot - repeatLag*f.perTick()
+	return earlier >= f.first && chanceOf(f.cfg.Repeats).hits(random(f.keys.repeat, earlier))
+}
+
+// at makes the reading of a slot, unless its device is silent then.
+func (f *Fleet) at(slot int64, it *Item) bool {
+	sensor := slot % sensors
+	row := slot / sensors
+	device, tick := row%int64(f.cfg.Devices), row/int64(f.cfg.Devices)
+	spell := f.outages.at(device, tick)
+	if spell.silent {
+		return false
+	}
+	s := &signals[sensor]
+	ts := f.base + int64(float64(tick)*f.tick)
+	it.Reading = reading.Reading{
+		DeviceID: f.devices[device], Sensor: s.sensor, Unit: s.unit,
+		Value: f.value(s, slot, ts, device, sensor),
+		TS:    f.displaced(slot, ts),
+		Seq:   (tick-spell.booted)*sensors + sensor,
+		Boot:  spell.boot,
+	}
+	it.Raw, it.Err = nil, nil
+	return true
+}
+
+func (f *Fleet) value(s *signal, slot, ts, device, sensor int64) float64 {
+	v := s.level(ts, random(f.keys.device, device), random(f.keys.sensor, device*sensors+sensor), f.cfg.Drift)
+	if f.cfg.Noise > 0 {
+		v += f.cfg.Noise * s.noise * normal(random(f.keys.noise, slot))
+	}
+	v = s.bounded(v)
+	if h := random(f.keys.spike, slot); chanceOf(f.cfg.Spikes).hits(h) {
+		size := s.spike * (1 + unit32(h>>32))
+		if h>>63 == 0 {
+			size = -size
+		}
+		v += size
+	}
+	return s.rounded(v)
+}
+
+func (f *Fleet) displaced(slot, ts int64) int64 {
+	if f.cfg.OutOfOrder == 0 {
+		return ts
+	}
+	h := random(f.keys.late, slot)
+	if !chanceOf(f.cfg.OutOfOrder).hits(h) {
+		return ts
+	}
+	return ts - 1 - int64(h>>32)%lateMost
+}

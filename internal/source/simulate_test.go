@@ -1,0 +1,225 @@
+package source
+
+import (
+	"errors"
+	"io"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"weir.example/weir/reading"
+)
+
+func drawFleet(t *rapid.T) FleetConfig {
+	share := rapid.SampledFrom([]float64{0, 0.01, 0.3, 1})
+	return FleetConfig{
+		Seed:    rapid.Uint64().Draw(t, "seed"),
+		Devices: rapid.IntRange(1, 7).Draw(t, "devices"),
+		Rate:    rapid.SampledFrom([]float64{0, 10, 12345}).Draw(t, "rate"),
+		Count:   rapid.Int64Range(1, 30_000).Draw(t, "count"),
+		Start:   time.UnixMilli(1767225600000),
+		Outages: share.Draw(t, "outages"), Spikes: share.Draw(t, "spikes"),
+		OutOfOrder: share.Draw(t, "out-of-order"), Repeats: share.Draw(t, "repeats"),
+		Noise: 1, Drift: 1,
+	}
+}
+
+func newFleet(t interface{ Fatal(...any) }, cfg FleetConfig) *Fleet {
+	f, err := NewFleet(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// readAllItems takes items in chunks of the sizes that size gives. Between chunks, another fleet
+// may go on from the position.
+func readAllItems(t interface{ Fatal(...any) }, f *Fleet, size func() int, between func(*Fleet) *Fleet) []Item {
+	var all []Item
+	for {
+		chunk := make([]Item, size())
+		n, err := f.Next(chunk)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, chunk[:n]...)
+		f = between(f)
+	}
+}
+
+func same(f *Fleet) *Fleet { return f }
+
+// A fleet that is cut off anywhere and resumed from its position yields what it would have yielded
+// whole; and what it yields keeps the promises of a reading.
+func TestFleetResumesAnywhere(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := drawFleet(t)
+		whole := readAllItems(t, newFleet(t, cfg), func() int { return 1000 }, same)
+		sizes := rapid.IntRange(1, 3000)
+		pieces := readAllItems(t, newFleet(t, cfg), func() int { return sizes.Draw(t, "size") }, func(f *Fleet) *Fleet {
+			next := newFleet(t, cfg)
+			if err := next.Seek(f.Position()); err != nil {
+				t.Fatal(err)
+			}
+			return next
+		})
+		if diff := cmp.Diff(whole, pieces); diff != "" {
+			t.Fatalf("(-whole +resumed)\n%s", diff)
+		}
+		if int64(len(whole)) != cfg.Count {
+			t.Fatalf("%d items, want %d", len(whole), cfg.Count)
+		}
+		checkItems(t, whole)
+	})
+}
+
+func checkItems(t *rapid.T, items []Item) {
+	type life struct{ device, boot string }
+	next := make(map[life]int64)
+	sent := make(map[life]map[int64]reading.Reading)
+	for i, it := range items {
+		if err := it.Validate(); err != nil {
+			t.Fatalf("item %d: %v", i, err)
+		}
+		l := life{it.DeviceID, it.Boot}
+		if it.Repeat > 0 {
+			if diff := cmp.Diff(sent[l][it.Seq], it.Reading); diff != "" {
+				t.Fatalf("item %d repeats another reading: (-first +repeat)\n%s", i, diff)
+			}
+			continue
+		}
+		if it.Seq != next[l] {
+			t.Fatalf("item %d: %+v: seq %d, want %d", i, l, it.Seq, next[l])
+		}
+		next[l]++
+		if sent[l] == nil {
+			sent[l] = make(map[int64]reading.Reading)
+		}
+		sent[l][it.Seq] = it.Reading
+	}
+}
+
+// A live fleet goes on with the next reading at the present time after a downtime, and repeats
+// nothing from before it.
+func TestLiveFleetResumesNow(t *testing.T) {
+	for sent := 195; sent < 201; sent++ { // some stop between a reading and a repeat
+		testLiveFleetResumes(t, sent)
+	}
+}
+
+func testLiveFleetResumes(t *testing.T, sent int) {
+	now := time.UnixMilli(1767225600000)
+	cfg := FleetConfig{Seed: 1, Devices: 3, Rate: 100, Repeats: 1, Noise: 1, Now: func() time.Time { return now }}
+	f := newFleet(t, cfg)
+	before := make([]Item, sent)
+	if _, err := f.Next(before); err != nil {
+		t.Fatal(err)
+	}
+	position := f.Position()
+	now = now.Add(time.Hour)
+	f = newFleet(t, cfg)
+	if err := f.Seek(position); err != nil {
+		t.Fatal(err)
+	}
+	after := make([]Item, 100)
+	if _, err := f.Next(after); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]int64)
+	for _, it := range before {
+		if it.Repeat == 0 {
+			seen[it.DeviceID] = it.Seq
+		}
+	}
+	for _, it := range after {
+		if late := now.Sub(time.UnixMilli(it.TS)); late > time.Second || late < -5*time.Second {
+			t.Fatalf("%+v is %s from now", it, late)
+		}
+		if it.Repeat > 0 {
+			if it.Seq <= seenBefore(before, it.DeviceID) {
+				t.Fatalf("%+v repeats a reading from before the downtime", it)
+			}
+			continue
+		}
+		if it.Seq != seen[it.DeviceID]+1 {
+			t.Fatalf("%+v follows seq %d", it, seen[it.DeviceID])
+		}
+		seen[it.DeviceID] = it.Seq
+	}
+}
+
+func seenBefore(items []Item, device string) (last int64) {
+	for _, it := range items {
+		if it.DeviceID == device {
+			last = max(last, it.Seq)
+		}
+	}
+	return last
+}
+
+func TestFleetSeekRefusesOtherSettings(t *testing.T) {
+	position := newFleet(t, FleetConfig{Seed: 1, Devices: 3}).Position()
+	err := newFleet(t, FleetConfig{Seed: 1, Devices: 4}).Seek(position)
+	if !errors.Is(err, ErrPosition) || !strings.Contains(err.Error(), `devices was "3" and is now "4"`) {
+		t.Errorf("error %v", err)
+	}
+	if err := newFleet(t, FleetConfig{Seed: 1, Devices: 3, Rate: 7, Spikes: 0.5}).Seek(position); err != nil {
+		t.Errorf("another rate is refused: %v", err)
+	}
+	if err := newFleet(t, FleetConfig{}).Seek([]byte("{")); !errors.Is(err, ErrPosition) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// The signals look like sensors: a daily cycle of the configured size, and as many spikes as asked
+// for.
+func TestFleetSignals(t *testing.T) {
+	const ticks = 2 * 24 * 60
+	cfg := FleetConfig{Seed: 7, Devices: 1, Interval: time.Minute, Start: time.UnixMilli(1767225600000), Count: ticks * sensors, Noise: 1}
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, it := range readAllItems(t, newFleet(t, cfg), func() int { return 512 }, same) {
+		if it.Sensor == "temperature" {
+			low, high = min(low, it.Value), max(high, it.Value)
+		}
+	}
+	if swing := high - low; swing < 10 || swing > 18 {
+		t.Errorf("temperature swings by %.1f a day, want about 12", swing)
+	}
+	calm := readAllItems(t, newFleet(t, cfg), func() int { return 512 }, same)
+	cfg.Spikes = 0.1
+	spikes := 0
+	for i, it := range readAllItems(t, newFleet(t, cfg), func() int { return 512 }, same) {
+		if it.Value != calm[i].Value {
+			spikes++
+		}
+	}
+	if share := float64(spikes) / float64(len(calm)); math.Abs(share-0.1) > 0.02 {
+		t.Errorf("%.3f of the readings are spikes, want 0.1", share)
+	}
+}
+
+func TestFleetValidate(t *testing.T) {
+	for _, cfg := range []FleetConfig{{Devices: -1}, {Rate: -1}, {Repeats: 1.5}, {Outages: math.NaN()}} {
+		if _, err := NewFleet(cfg); err == nil {
+			t.Errorf("%+v is accepted", cfg)
+		}
+	}
+}
+
+func BenchmarkFleet(b *testing.B) {
+	f := newFleet(b, FleetConfig{Seed: 1, Devices: 1000, Start: time.UnixMilli(0), Noise: 1, Drift: 1, Spikes: 0.001})
+	items := make([]Item, 1024)
+	b.ReportAllocs()
+	for n := 0; n < b.N; n += len(items) {
+		if _, err := f.Next(items); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

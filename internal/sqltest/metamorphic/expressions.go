@@ -1,0 +1,178 @@
+package metamorphic
+
+import (
+	"slices"
+	"strings"
+
+	"weir.example/weir/internal/expr"
+)
+
+// kinds of a column, by which expressions want it: "int", "num", "dec", "dbl", "str", "bool",
+// "date", "stamp", "arr", "map", "row", and "any" for all that can be compared.
+func (c column) is(kind string) bool {
+	t := c.typ
+	switch kind {
+	case "int":
+		return t.Integer()
+	case "dec":
+		return t.Kind == expr.Decimal
+	case "dbl":
+		return t.Class() == expr.Floats && !c.signed()
+	case "num":
+		return t.Numeric() && !c.signed()
+	case "str":
+		return t.Kind == expr.String
+	case "bool":
+		return t.Kind == expr.Boolean
+	case "date":
+		return t.Kind == expr.Date
+	case "stamp":
+		return t.Instant()
+	case "arr":
+		return t.Kind == expr.Array && t.Elem.Kind == expr.Int
+	case "map":
+		return t.Kind == expr.Map
+	case "row":
+		return t.Kind == expr.Row
+	case "ord":
+		return c.is("any") && t.Kind != expr.Bytes && !c.signed()
+	case "any":
+		return t.Kind != expr.Array && t.Kind != expr.Map && t.Kind != expr.Row
+	}
+	return false
+}
+
+// literals stand where a relation has no column of a kind.
+var literals = map[string][]string{
+	"int": {"1", "-1", "0", "7"}, "num": {"2", "1.5", "0.25e0"}, "dec": {"1.50", "-0.5"}, "dbl": {"0.5e0", "-2e0"}, "str": {"'a'", "''", "'b'"}, "bool": {"TRUE", "FALSE"},
+	"date": {"DATE '2026-01-01'"}, "stamp": {"TIMESTAMP '2026-01-01 00:00:00'"}, "any": {"1"}, "ord": {"1"},
+}
+
+// templates make expressions of a kind of others. Those of floats give no zero with a sign.
+var templates = map[string][]string{
+	"int":   {"{int} + {int}", "-{int}", "ABS({int})", "{int} * {int}", "{int} - 1", "CASE WHEN {bool} THEN {int} ELSE {int} END", "COALESCE({int}, 0)", "CHAR_LENGTH({str})", "MOD({int}, 3)", "CARDINALITY({arr})", "{arr}[1]", "{map}['x']", "EXTRACT(HOUR FROM {stamp})", "EXTRACT(DAY FROM {date})", "NULLIF({int}, 1)", "CAST({dec} AS INT)"},
+	"dec":   {"{dec} + {dec}", "{dec} * {dec}", "CAST({int} AS DECIMAL(10, 0))", "COALESCE({dec}, 0.5)", "ROUND({dec}, 1)", "ABS({dec})", "CASE WHEN {bool} THEN {dec} END"},
+	"dbl":   {"{dbl} + {dbl}", "COALESCE({dbl}, 0.5e0)", "CAST({int} AS DOUBLE)", "CASE WHEN {bool} THEN {dbl} ELSE 2e0 END"},
+	"num":   {"{int}", "{dec}", "{dbl}", "{int} + {dec}"},
+	"str":   {"UPPER({str})", "{str} || {str}", "SUBSTRING({str} FROM 1 FOR 2)", "COALESCE({str}, '-')", "CAST({int} AS STRING)", "CAST({date} AS STRING)", "CAST({stamp} AS STRING)", "TRIM({str})", "CASE WHEN {bool} THEN {str} ELSE 'z' END", "CAST({bool} AS STRING)", "CAST({dec} AS STRING)", "REPLACE({str}, 'a', 'bb')", "CAST({str} AS VARCHAR(2))", "DATE_FORMAT({stamp}, 'yyyy-MM-dd HH')"},
+	"bool":  {"{num} {cmp} {num}", "{str} {cmp} {str}", "{any} IS NULL", "{any} IS NOT NULL", "{bool} AND {bool}", "{bool} OR {bool}", "NOT {bool}", "{str} LIKE 'a%'", "{int} IN (1, 2, -1)", "{int} BETWEEN -1 AND 1", "{int} IS DISTINCT FROM {int}", "{bool} IS NOT TRUE", "{str} IN ('a', 'b')", "{date} {cmp} DATE '2026-01-01'"},
+	"date":  {"CAST({stamp} AS DATE)", "{date} + INTERVAL '1' DAY", "FLOOR({date} TO MONTH)"},
+	"stamp": {"FLOOR({stamp} TO HOUR)", "{stamp} + INTERVAL '90' MINUTE", "CEIL({stamp} TO DAY)"},
+}
+
+// failing are expressions that fail for some rows.
+var failing = []string{"10 / {int}", "CAST({str} AS INT)", "CAST({str} AS DATE)", "MOD(7, {int})"}
+
+var comparisons = []string{"=", "<>", "<", "<=", ">", ">="}
+
+// expression makes an expression of a kind over the columns of a relation. depth is how deep it may
+// go.
+func (g *generator) expression(r *relation, kind string, depth int) string {
+	if of := templates[kind]; of != nil && depth > 0 && g.chance(55) {
+		if t := oneOf(g, of); r.suits(t) {
+			return "(" + g.fill(t, r, depth-1) + ")"
+		}
+	}
+	var cols []string
+	for _, c := range r.cols {
+		if c.is(kind) {
+			cols = append(cols, c.name)
+		}
+	}
+	if len(cols) > 0 && (!g.chance(8) || literals[kind] == nil) {
+		return oneOf(g, cols)
+	}
+	return oneOf(g, literals[kind])
+}
+
+// suits reports whether a relation has the columns that a template wants and that no literal can
+// stand for.
+func (r *relation) suits(template string) bool {
+	for _, kind := range []string{"arr", "map"} {
+		if strings.Contains(template, "{"+kind+"}") && !slices.ContainsFunc(r.cols, func(c column) bool { return c.is(kind) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// fill puts expressions in the places of a template.
+func (g *generator) fill(template string, r *relation, depth int) string {
+	var out strings.Builder
+	for {
+		before, rest, ok := strings.Cut(template, "{")
+		out.WriteString(before)
+		if !ok {
+			return out.String()
+		}
+		kind, behind, _ := strings.Cut(rest, "}")
+		if kind == "cmp" {
+			out.WriteString(oneOf(g, comparisons))
+		} else {
+			out.WriteString(g.expression(r, kind, depth))
+		}
+		template = behind
+	}
+}
+
+var resultKinds = []string{"int", "dec", "dbl", "str", "bool", "date", "stamp", "any"}
+
+// item is a column of SELECT with a name: an expression, or a plain column under its own name.
+func (g *generator) item(r *relation) string {
+	if g.chance(50) {
+		return oneOf(g, r.cols).name
+	}
+	kind := oneOf(g, resultKinds)
+	e := g.expression(r, kind, 2)
+	if strings.HasPrefix(e, "z") { // keeps the name that says that it may be a zero with a sign
+		return e
+	}
+	return e + " AS " + g.name("c")
+}
+
+// where is a WHERE clause, or nothing.
+func (g *generator) where(r *relation, chance int) string {
+	if r.updating && r.direct || !g.chance(chance) {
+		return ""
+	}
+	return " WHERE " + g.expression(r, "bool", 3)
+}
+
+// aggregate is a call of an aggregate function whose result does not depend on the order of rows.
+// retract says that rows may be taken back.
+func (g *generator) aggregate(r *relation, distinct, retract, filter bool) string {
+	d := ""
+	if distinct && g.chance(25) {
+		d = "DISTINCT "
+		g.features["DISTINCT aggregate"] = true
+	}
+	var call string
+	which := g.IntN(8)
+	if retract && g.chance(40) {
+		which = 5 + g.IntN(2) // MIN and MAX have most to do when a row is taken back
+	}
+	switch which {
+	case 0, 1:
+		call = "COUNT(*)"
+	case 2:
+		call = "COUNT(" + d + g.expression(r, "any", 1) + ")"
+	case 3:
+		call = "SUM(" + d + g.expression(r, "num", 1) + ")"
+	case 4:
+		call = "AVG(" + d + g.expression(r, "num", 1) + ")"
+	case 5:
+		call = "MIN(" + g.expression(r, "ord", 1) + ")"
+	case 6:
+		call = "MAX(" + g.expression(r, "ord", 1) + ")"
+	case 7:
+		call = oneOf(g, []string{"VAR_POP", "STDDEV_SAMP"}) + "(" + g.expression(r, "int", 1) + ")"
+		if retract {
+			call = "SUM(" + g.expression(r, "int", 1) + ")"
+		}
+	}
+	if filter && g.chance(25) {
+		call += " FILTER (WHERE " + g.expression(r, "bool", 2) + ")"
+		g.features["FILTER"] = true
+	}
+	return call
+}

@@ -1,0 +1,166 @@
+package metamorphic
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"weir.example/weir/internal/sqltest"
+)
+
+// TestMetamorphic generates pipelines and runs each in many ways, which must give the same rows.
+// METAMORPHIC is for how long, as 1h; METAMORPHIC_SEED is the one case to run.
+func TestMetamorphic(t *testing.T) {
+	c := Config{Seed: 1 + rand.Uint64N(1_000_000_000), Duration: 40 * time.Second} //nolint:gosec // a test's data
+	if testing.Short() {
+		c.Duration = 5 * time.Second
+	}
+	if s := os.Getenv("METAMORPHIC"); s != "" {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Duration = d
+	}
+	if s := os.Getenv("METAMORPHIC_SEED"); s != "" {
+		seed, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Seed, c.Cases = seed, 1
+	}
+	t.Logf("seeds from %d, for %s", c.Seed, c.Duration)
+	c.Found = func(f Failure) { t.Errorf("%s", f) }
+	told := time.Now()
+	c.Progress = func(r Report) {
+		if time.Since(told) > 30*time.Second {
+			told = time.Now()
+			t.Logf("%s", r)
+		}
+	}
+	r := Run(c)
+	t.Logf("%s\n%s", r, featuresOf(r))
+	if c.Cases == 0 && r.Refused > r.Cases {
+		t.Errorf("the planner refused %d queries for %d pipelines: the generator knows another grammar than plan", r.Refused, r.Cases)
+	}
+}
+
+func featuresOf(r Report) string {
+	var all []string
+	for _, f := range sortedKeys(r.Features) {
+		all = append(all, fmt.Sprintf("%s %d", f, r.Features[f]))
+	}
+	return strings.Join(all, ", ")
+}
+
+// Most features are in some of the first cases: the generator has not stopped to make them.
+func TestFeatures(t *testing.T) {
+	all := make(map[string]bool)
+	for seed := range uint64(400) {
+		g := newGenerator(rand.New(rand.NewPCG(seed, 1))) //nolint:gosec // a test's data
+		g.generate()
+		for f := range g.features {
+			all[f] = true
+		}
+	}
+	for _, f := range []string{
+		"projection", "rows that fail", "group", "group of groups", "windows", "windows again", "Top-N", "Top-N of windows", "last row of a key", "first row of a key", "DISTINCT", "OVER", "grouping sets", "chain",
+		"view", "UNION ALL", "UNNEST", "lookup", "HAVING", "FILTER", "DISTINCT aggregate", "TUMBLE", "HOP", "CUMULATE", "SESSION", "change of clocks", "WHERE over a window",
+	} {
+		if !all[f] {
+			t.Errorf("no case has %s", f)
+		}
+	}
+}
+
+// orderOfPartitions is a case whose rows depend on which partition is read first, with much around
+// it that does not matter.
+func orderOfPartitions() Case {
+	c := Case{SQL: `CREATE TABLE t (id BIGINT, k STRING, v INT, w ARRAY<INT>, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '1' MINUTE)
+WITH ('connector' = 'kafka', 'topic' = 't', 'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'json', 'scan.startup.mode' = 'earliest-offset');
+CREATE VIEW several AS SELECT id, k, v, ts FROM t WHERE v > 0 OR v IS NOT NULL;
+CREATE TABLE o (k STRING, n BIGINT, last_ BIGINT, total INT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'o', 'key.format' = 'json', 'value.format' = 'json');
+CREATE TABLE p (id BIGINT, v INT) WITH ('connector' = 'kafka', 'topic' = 'p', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset');
+INSERT INTO o SELECT k, COUNT(*) AS n, LAST_VALUE(id) AS last_, SUM(v) FILTER (WHERE v > 2) AS total FROM several GROUP BY k;
+INSERT INTO p SELECT id, v FROM several WHERE v < 3;
+`}
+	for i := range 40 {
+		c.Sends = append(c.Sends, Send{Topic: "t", Partition: int32((40 - i) % 4), Row: fmt.Sprintf(`{"id":%d,"k":"%c","v":%d,"w":[1],"ts":"2026-01-01 00:00:%02d"}`, i, 'a'+i%2, i%5, i)}) //nolint:gosec // few
+	}
+	return c
+}
+
+// A difference is found, and becomes a test of little more than what makes it.
+func TestFindsAndShrinks(t *testing.T) {
+	var variants []Variant
+	for seed := range int64(10) {
+		variants = append(variants, Variant{Options: sqltest.Options{Partitions: 4, Crash: true, MaxFired: 2, Seed: 1 + seed}, Keys: Undeclared})
+	}
+	f, _, _ := try(orderOfPartitions(), variants)
+	if f == nil || f.Kind != "rows" {
+		t.Fatalf("found %v, want rows that differ", f)
+	}
+	shrink(f)
+	if n := len(f.Case.Sends); n != 2 {
+		t.Errorf("%d records are left, want 2", n)
+	}
+	for _, gone := range []string{"COUNT", "SUM", "INTO p", "WHERE", "ARRAY", "FILTER"} {
+		if strings.Contains(f.Case.SQL, gone) {
+			t.Errorf("%s is left in\n%s", gone, f.Case.SQL)
+		}
+	}
+	if v := f.Variant; v.Crash || v.MaxFired != 0 {
+		t.Errorf("it fails with %s, and needs no crash", v)
+	}
+	if r := weirTest(t, *f); r.Error != "" {
+		t.Errorf("weir test gives %+v", r)
+	}
+}
+
+// weirTest runs what a failure prints.
+func weirTest(t *testing.T, f Failure) sqltest.Result {
+	t.Helper()
+	dir := t.TempDir()
+	pipeline, test := f.Files()
+	for name, text := range map[string]string{"metamorphic.sql": pipeline, "metamorphic.case": test} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	results, err := sqltest.Dir(dir, false)
+	if err != nil || len(results) != 1 {
+		t.Fatalf("%v, %d results", err, len(results))
+	}
+	return results[0]
+}
+
+// What a failure prints can be read by weir test, whatever the case and the way to run it.
+func TestPrintsTests(t *testing.T) {
+	for seed := range uint64(40) {
+		random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's data
+		c := newGenerator(random).generate()
+		for _, v := range variantsOf(c, random)[:3] {
+			if r := weirTest(t, Failure{Case: c, Variant: v, Kind: "rows"}); r.Error != "" || r.Diff != "" {
+				t.Errorf("seed %d, %s: %s%s", seed, v, r.Error, r.Diff)
+			}
+		}
+	}
+}
+
+func TestWithout(t *testing.T) {
+	for row, want := range map[string]string{
+		`{"a":1,"b":{"a":2},"c":-0.0}`: `{"b":{"a":2},"c":-0.0}`,
+		`{"b":[1,{"a":2}],"a":null}`:   `{"b":[1,{"a":2}]}`,
+		`{"a":1`:                       `{"a":1`,
+		`null`:                         `null`,
+	} {
+		if got := without(row, "a"); got != want {
+			t.Errorf("%s without a is %s, want %s", row, got, want)
+		}
+	}
+}

@@ -1,0 +1,406 @@
+package state
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+)
+
+const (
+	memTableBytes = 16 << 20
+	flushEvery    = 10 * time.Second // what a crash may cost to replay
+	maxPending    = 4 << 20          // bytes of restored records in one batch
+)
+
+// metaKey is shorter than each entry's key and sorts before them.
+var (
+	metaKey  = []byte{0}
+	firstKey = []byte{0, 0}
+)
+
+// meta says how far the database is. It is written with each batch, so that it always fits the
+// entries.
+//
+//	format   1 byte
+//	offset   8 bytes, big endian
+//	at       8 bytes, Unix milliseconds
+//	count    8 bytes
+//	identity 32 bytes, SHA-256 of Config.Identity
+type meta struct {
+	offset   int64
+	at       time.Time // when the changelog was last known to be read to its end
+	count    int
+	identity [sha256.Size]byte
+}
+
+const (
+	metaFormat = 1
+	metaLen    = 1 + 3*8 + sha256.Size
+)
+
+func (m *meta) append(b []byte) []byte {
+	b = append(b, metaFormat)
+	b = binary.BigEndian.AppendUint64(b, uint64(m.offset))
+	b = binary.BigEndian.AppendUint64(b, uint64(m.at.UnixMilli()))
+	b = binary.BigEndian.AppendUint64(b, uint64(m.count))
+	return append(b, m.identity[:]...)
+}
+
+func decodeMeta(b []byte) (m meta, err error) {
+	if len(b) != metaLen || b[0] != metaFormat {
+		return m, fmt.Errorf("offset record of an unknown format: %x", b)
+	}
+	m.offset = int64(binary.BigEndian.Uint64(b[1:]))
+	m.at = time.UnixMilli(int64(binary.BigEndian.Uint64(b[9:])))
+	m.count = int(binary.BigEndian.Uint64(b[17:]))
+	copy(m.identity[:], b[25:])
+	return m, nil
+}
+
+// disk is the local copy. The files in its directory are those of copy.go.
+type disk struct {
+	cfg     Config
+	lock    io.Closer
+	db      *pebble.DB
+	meta    meta
+	pending *pebble.Batch // restored records that no read has needed yet
+	flushed time.Time     // last started flush
+	closed  bool
+
+	failure   atomic.Pointer[error] // of the database's own goroutines
+	abandoned atomic.Bool           // the database can't even be closed
+	record    []byte                // scratch for meta
+}
+
+// commit writes the overlay and the offset that covers it as one batch. count is the base's before
+// the commit.
+func (d *disk) commit(changes []change, offset int64, count int) error {
+	batch := d.db.NewBatch()
+	defer batch.Close()
+	for i := range changes {
+		c := &changes[i]
+		if !c.written() {
+			continue
+		}
+		n := prefixLen + len(c.entry.key)
+		if c.deleted {
+			op := batch.DeleteDeferred(n)
+			appendKey(op.Key[:0], c.space.op, c.space.window, c.entry.key)
+			_ = op.Finish() // no index, no error
+			count--
+			continue
+		}
+		op := batch.SetDeferred(n, len(c.value))
+		appendKey(op.Key[:0], c.space.op, c.space.window, c.entry.key)
+		copy(op.Value, c.value)
+		_ = op.Finish()
+		if c.entry.base != present {
+			count++
+		}
+	}
+	next := d.meta
+	next.offset, next.at, next.count = offset, d.cfg.Now(), count
+	return d.apply(batch, next)
+}
+
+// restore adds a changelog record to the pending batch.
+func (d *disk) restore(key, value []byte) error {
+	if d.pending == nil {
+		d.pending = d.db.NewBatch()
+	}
+	var err error
+	if value == nil {
+		err = d.pending.Delete(key, nil)
+	} else {
+		err = d.pending.Set(key, value, nil)
+	}
+	if err == nil && d.pending.Len() > maxPending {
+		err = d.settle()
+	}
+	if err != nil {
+		return fmt.Errorf("restore local copy: %w", err)
+	}
+	return nil
+}
+
+// restored writes the pending records with the offset that covers them.
+func (d *disk) restored(offset int64, count int) error {
+	batch := d.pending
+	d.pending = nil
+	if batch == nil {
+		batch = d.db.NewBatch()
+	}
+	defer batch.Close()
+	next := d.meta
+	next.offset, next.count = offset, count
+	return d.apply(batch, next)
+}
+
+// settle makes pending records readable.
+func (d *disk) settle() (err error) {
+	defer d.recoverFatal(&err)
+	if d.pending == nil {
+		return nil
+	}
+	batch := d.pending
+	d.pending = nil
+	defer batch.Close()
+	return d.db.Apply(batch, pebble.NoSync)
+}
+
+// apply writes batch with next as one. A flush starts now and then, so that little must be replayed
+// after a crash; a full memtable starts one too.
+func (d *disk) apply(batch *pebble.Batch, next meta) (err error) {
+	defer d.recoverFatal(&err)
+	d.record = next.append(d.record[:0])
+	if err := batch.Set(metaKey, d.record, nil); err != nil {
+		return fmt.Errorf("write local copy: %w", err)
+	}
+	if err := d.db.Apply(batch, pebble.NoSync); err != nil {
+		return fmt.Errorf("write local copy: %w", err)
+	}
+	d.meta = next
+	now := d.cfg.Now()
+	if now.Sub(d.flushed) >= flushEvery {
+		d.flushed = now
+		if _, err := d.db.AsyncFlush(); err != nil {
+			return fmt.Errorf("flush local copy: %w", err)
+		}
+	}
+	return nil
+}
+
+// get returns a copy of an entry's value.
+func (d *disk) get(key []byte, b *buffers) (value []byte, ok bool, err error) {
+	defer d.recoverFatal(&err)
+	if err := d.settle(); err != nil {
+		return nil, false, fmt.Errorf("write local copy: %w", err)
+	}
+	v, closer, err := d.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("read local copy: %w", err)
+	}
+	value = b.clone(v)
+	if err := closer.Close(); err != nil {
+		return nil, false, fmt.Errorf("read local copy: %w", err)
+	}
+	return value, true, nil
+}
+
+// scan calls fn with the entries of one window in key order until it returns false.
+func (d *disk) scan(op uint16, window int64, fn func(key, value []byte) bool) error {
+	prefix := appendPrefix(nil, op, window)
+	return d.iterate(prefix, prefixEnd(prefix), func(it *pebble.Iterator) {
+		for ok := it.First(); ok; ok = it.Next() {
+			if !fn(it.Key()[prefixLen:], it.Value()) {
+				return
+			}
+		}
+	})
+}
+
+// walk calls fn with all entries in order, the first one at or behind from, until it returns false.
+func (d *disk) walk(from []byte, fn func(op uint16, window int64, key, value []byte) (goOn bool)) error {
+	var malformed error
+	err := d.iterate(from, nil, func(it *pebble.Iterator) {
+		for ok := it.First(); ok; ok = it.Next() {
+			op, window, key, err := decodeKey(it.Key())
+			if err != nil {
+				malformed = err
+				return
+			}
+			if !fn(op, window, key, it.Value()) {
+				return
+			}
+		}
+	})
+	return errors.Join(err, malformed)
+}
+
+// windows calls fn with all windows that have entries, in order.
+func (d *disk) windows(fn func(op uint16, window int64)) error {
+	var malformed error
+	err := d.iterate(firstKey, nil, func(it *pebble.Iterator) {
+		for ok := it.First(); ok; {
+			op, window, _, err := decodeKey(it.Key())
+			if err != nil {
+				malformed = err
+				return
+			}
+			fn(op, window)
+			end := prefixEnd(it.Key()[:prefixLen])
+			if end == nil {
+				return
+			}
+			ok = it.SeekGE(end)
+		}
+	})
+	return errors.Join(err, malformed)
+}
+
+func (d *disk) iterate(lower, upper []byte, fn func(*pebble.Iterator)) (err error) {
+	defer d.recoverFatal(&err)
+	if err := d.settle(); err != nil {
+		return fmt.Errorf("write local copy: %w", err)
+	}
+	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return fmt.Errorf("read local copy: %w", err)
+	}
+	defer func() { // also when fn panics; Close tells what stopped the iterator
+		if cerr := it.Close(); cerr != nil && err == nil {
+			err = fmt.Errorf("read local copy: %w", cerr)
+		}
+	}()
+	fn(it)
+	return nil
+}
+
+// flush makes what was written durable. It returns what has failed so far, also before it.
+func (d *disk) flush() (err error) {
+	defer d.recoverFatal(&err)
+	if err := d.settle(); err != nil {
+		return fmt.Errorf("write local copy: %w", err)
+	}
+	d.flushed = d.cfg.Now()
+	done, err := d.db.AsyncFlush()
+	if err != nil {
+		return fmt.Errorf("flush local copy: %w", err)
+	}
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		select {
+		case <-done:
+			return d.background()
+		case <-time.After(wait):
+			if err := d.background(); err != nil { // it would be tried again, for ever
+				return err
+			}
+		}
+	}
+}
+
+// memory returns what the database holds: memtables and cached blocks.
+func (d *disk) memory() int64 {
+	if d.db == nil {
+		return 0
+	}
+	m := d.db.Metrics()
+	return int64(m.MemTable.Size) + m.BlockCache.Size
+}
+
+// background returns the first error of a flush or compaction. Pebble tries again, but a copy that
+// can't be flushed holds ever more memory and falls ever further behind.
+func (d *disk) background() error {
+	if p := d.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// report keeps the first failure of the database.
+func (d *disk) report(err error) {
+	err = fmt.Errorf("maintain local copy: %w", err)
+	d.failure.CompareAndSwap(nil, &err)
+}
+
+func (d *disk) options() *pebble.Options {
+	o := &pebble.Options{
+		FS:                 newOnceFS(d.cfg.fs, d.report),
+		DisableWAL:         true,
+		FormatMajorVersion: pebble.FormatNewest,
+		MemTableSize:       memTableBytes,
+		// Memtables count as a part of the cache: one that is written and one that is flushed.
+		CacheSize:    min(max(d.cfg.CacheBytes/4, 8<<20), 64<<20) + 2*memTableBytes,
+		MaxOpenFiles: 500,
+		// Its check of file sizes ends the process from a goroutine; see verifyTables.
+		DisableConsistencyCheck:    true,
+		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
+		Logger:                     quietLogger{d},
+		EventListener: &pebble.EventListener{
+			BackgroundError: d.report,
+			DataCorruption:  func(i pebble.DataCorruptionInfo) { d.report(i.Details) },
+		},
+	}
+	for i := range o.TargetFileSizes {
+		// A table has one filter block, and one that is larger than a shard of the block cache is
+		// read and dropped by each Get: 4 MiB of small entries have about 200 KiB of filter.
+		o.TargetFileSizes[i] = 4 << 20
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].FilterType = pebble.TableFilter
+	}
+	return o
+}
+
+// quietLogger drops what the database tells of its work and logs its errors, which Err reports as
+// well.
+type quietLogger struct{ d *disk }
+
+func (quietLogger) Infof(string, ...any) {}
+
+func (l quietLogger) Errorf(format string, args ...any) {
+	l.d.cfg.Logger.Warn("local copy of the state", slog.String("dir", l.d.cfg.Dir),
+		slog.String("err", fmt.Sprintf(format, args...)))
+}
+
+// Fatalf must not return: the database says that it can't go on. Nothing is lost but time, since
+// the changelog has everything: where the store has called, it gets a panic that [recoverFatal]
+// makes an error, and a goroutine of the database ends, which leaves the database to be abandoned.
+func (l quietLogger) Fatalf(format string, args ...any) {
+	err := &fatalError{fmt.Errorf("local copy "+l.d.cfg.Dir+" can't go on: "+format, args...)}
+	l.d.report(err)
+	l.d.distrust()
+	if bytes.Contains(debug.Stack(), []byte("weir.example/weir/internal/state.(*disk).")) {
+		panic(err)
+	}
+	l.d.abandoned.Store(true)
+	runtime.Goexit()
+}
+
+// fatalError is what the database can't go on after.
+type fatalError struct{ err error }
+
+func (e *fatalError) Error() string { return e.err.Error() }
+func (e *fatalError) Unwrap() error { return e.err }
+
+// recoverFatal makes an error of a panic of Fatalf. The database is not used, nor closed, after it:
+// it may hold its own locks.
+func (d *disk) recoverFatal(err *error) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	fatal, ok := r.(*fatalError)
+	if !ok {
+		panic(r)
+	}
+	d.abandoned.Store(true)
+	*err = errors.Join(*err, fatal)
+}
+
+// tooOld tells why a copy of that age can't be used, "" where it can.
+func (c *Config) tooOld(at time.Time) string {
+	age := c.Now().Sub(at)
+	switch {
+	case age > c.MaxAge:
+		return fmt.Sprintf("last commit %s ago, more than %s", age.Round(time.Second), c.MaxAge)
+	case age < -time.Minute:
+		return "last commit lies in the future: the clock can't be trusted"
+	}
+	return ""
+}
