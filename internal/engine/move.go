@@ -41,6 +41,20 @@ type movedStage struct {
 	was, now int32 // tasks
 }
 
+// moveError is an interruption of a move that may pass: what is left can be done at any time.
+type moveError struct{ error }
+
+func (e *moveError) Unwrap() error { return e.error }
+
+// interrupted returns err as a moveError, unless the next try would meet it again.
+func interrupted(err error) error {
+	var broken *fatalError
+	if errors.As(err, &broken) || broker.Classify(err) == broker.Fatal {
+		return err
+	}
+	return &moveError{err}
+}
+
 // defaultMoveBytes bounds what a transaction of a move writes, about.
 const defaultMoveBytes = 4 << 20
 

@@ -65,12 +65,13 @@ const coordinatorTime = 30 * time.Second
 func (p *pipeline) patience(err error) time.Duration {
 	var missing *NoTopicError
 	var others *othersError
+	var moving *moveError
 	switch {
 	case errors.As(err, &others):
 		return p.SessionTimeout + leaveTime // a process that was killed is a member until then
 	case errors.As(err, &missing):
 		return 2 * time.Second // a topic that was just made takes a moment to be known by all brokers
-	case kerr.IsRetriable(err):
+	case kerr.IsRetriable(err), errors.As(err, &moving):
 		return max(p.TransactionTimeout, coordinatorTime)
 	}
 	return 0
@@ -97,7 +98,7 @@ func (p *pipeline) prepareOnce(ctx context.Context) error {
 	}
 	if len(p.moving) > 0 {
 		if err := p.moveState(ctx, admin); err != nil {
-			return err
+			return interrupted(err)
 		}
 	}
 	p.ends = make(ends)
