@@ -23,7 +23,7 @@ import (
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/promtest"
-	"weir.example/weir/internal/source"
+	"weir.example/weir/internal/source/fleet"
 	"weir.example/weir/internal/trace"
 	"weir.example/weir/internal/trace/tracetest"
 )
@@ -188,7 +188,7 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	go func() {
 		defer close(done)
 		_, err := node.Run(running, node.Config{
-			Kafka: node.Kafka{DataDir: data, Listen: listen}, Fleet: source.FleetConfig{Devices: 20, Rate: 500, Seed: 1},
+			Kafka: node.Kafka{DataDir: data, Listen: listen}, Fleet: fleet.Config{Devices: 20, Rate: 500, Seed: 1},
 			ServeRegistry: &node.ServeRegistry{Listen: registryAt}, Pipelines: programs, Alerts: told, WatchEvery: time.Second,
 			Logger: log, Admin: admin, OnReady: func(node.Ready) { close(ready) },
 		})

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"weir.example/weir/internal/source"
+	"weir.example/weir/internal/source/fleet"
 	"weir.example/weir/reading"
 )
 
@@ -38,7 +39,7 @@ func main() {
 }
 
 func run(ctx context.Context, n int) error {
-	readings, err := fleet(n)
+	readings, err := simulate(n)
 	if err != nil {
 		return err
 	}
@@ -92,9 +93,9 @@ func measure(n int, row func(i int), failed *error) speed {
 	return speed{float64(r.N) / r.T.Seconds(), float64(r.MemAllocs) / float64(r.N)}
 }
 
-// fleet makes readings that are the same in every run.
-func fleet(n int) ([]reading.Reading, error) {
-	f, err := source.NewFleet(source.FleetConfig{Seed: 42, Devices: 100, Count: int64(n), Start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)})
+// simulate returns readings that are the same in every run.
+func simulate(n int) ([]reading.Reading, error) {
+	f, err := fleet.New(fleet.Config{Seed: 42, Devices: 100, Count: int64(n), Start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)})
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/source"
+	"weir.example/weir/internal/source/fleet"
 	"weir.example/weir/internal/stack"
 )
 
@@ -80,8 +81,8 @@ func run(ctx context.Context, records, rounds int, length time.Duration) (err er
 }
 
 // fleet is what both sides send; prefix makes its readings about 200 bytes large.
-func (b *bench) fleet() source.FleetConfig {
-	return source.FleetConfig{
+func (b *bench) fleet() fleet.Config {
+	return fleet.Config{
 		Seed: 42, Devices: devices, Prefix: prefix, Count: int64(b.records), Start: start, Spikes: 0.001, Noise: 1, Drift: 1,
 	}
 }
@@ -100,7 +101,7 @@ func (b *bench) writePayload() error {
 		return err
 	}
 	w := bufio.NewWriter(f)
-	fleet, err := source.NewFleet(b.fleet())
+	devices, err := fleet.New(b.fleet())
 	if err != nil {
 		return err
 	}
@@ -108,7 +109,7 @@ func (b *bench) writePayload() error {
 	var line []byte
 	var bytes int64
 	for {
-		n, err := fleet.Next(items)
+		n, err := devices.Next(items)
 		for i := range items[:n] {
 			line = items[i].AppendJSON(line[:0])
 			bytes += int64(len(line))

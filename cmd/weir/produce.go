@@ -12,7 +12,8 @@ import (
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/registry"
-	"weir.example/weir/internal/source"
+	"weir.example/weir/internal/source/file"
+	"weir.example/weir/internal/source/fleet"
 )
 
 func newProduce() *cobra.Command {
@@ -22,8 +23,8 @@ func newProduce() *cobra.Command {
 		traces      traceFlags
 		out         output
 		stop        stopFlag
-		fleet       source.FleetConfig
-		file        fileFlags
+		simulated   fleet.Config
+		input       fileFlags
 		rate        float64
 		interval    time.Duration
 		timeout     time.Duration
@@ -61,31 +62,31 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 				return usage(err)
 			}
 			var src progressSource
-			var sent *source.File
-			if path := file.config.Path; path != "" {
-				if sent, err = file.open(cmd.Flags(), name); err != nil {
+			var sent *file.File
+			if path := input.config.Path; path != "" {
+				if sent, err = input.open(cmd.Flags(), name); err != nil {
 					return err
 				}
 				defer sent.Close()
-				if file.dry {
-					return file.dryRun(cmd, sent, asJSON)
+				if input.dry {
+					return input.dryRun(cmd, sent, asJSON)
 				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", path, sent.Columns())
 				src = sent
 			} else {
-				if file.dry {
+				if input.dry {
 					return usage(errors.New("--dry-run goes with --file"))
 				}
-				if err := checkFleet(&fleet); err != nil {
+				if err := checkFleet(&simulated); err != nil {
 					return usage(err)
 				}
-				fleet.Name, fleet.Rate = name, rate
+				simulated.Name, simulated.Rate = name, rate
 				if start != "" {
-					if fleet.Start, err = time.Parse(time.RFC3339, start); err != nil {
+					if simulated.Start, err = time.Parse(time.RFC3339, start); err != nil {
 						return usage(fmt.Errorf("--start wants RFC 3339, such as 2026-01-31T00:00:00Z: %w", err))
 					}
 				}
-				if src, err = source.NewFleet(fleet); err != nil {
+				if src, err = fleet.New(simulated); err != nil {
 					return usage(err)
 				}
 			}
@@ -140,10 +141,10 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 	written.add(cmd)
 	admins.add(cmd, "")
 	traces.add(cmd)
-	addFleetFlags(cmd, &fleet)
-	file.add(cmd)
+	addFleetFlags(cmd, &simulated)
+	input.add(cmd)
 	f := cmd.Flags()
-	f.Int64Var(&fleet.Count, "count", 0, "readings of the simulated fleet in all, over all runs; 0 without end")
+	f.Int64Var(&simulated.Count, "count", 0, "readings of the simulated fleet in all, over all runs; 0 without end")
 	f.StringVar(&start, "start", "", "event time of the first simulated reading, RFC 3339 (default: now, and readings follow the clock)")
 	f.StringVar(&name, "name", "", "name of the source, under which its position is kept (default: of the file, or of the seed)")
 	f.Float64Var(&rate, "rate", 0, "readings a second; 0 as fast as it goes")
@@ -164,17 +165,17 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 type progressSource = produce.Source
 
 // writeSent tells what was sent, and of a file what was not.
-func writeSent(cmd *cobra.Command, result produce.Result, name string, file *source.File, asJSON bool) error {
+func writeSent(cmd *cobra.Command, result produce.Result, name string, sent *file.File, asJSON bool) error {
 	switch {
-	case asJSON && file != nil:
-		return writeJSON(cmd.OutOrStdout(), producedFile{result, leftOutOf(file)})
+	case asJSON && sent != nil:
+		return writeJSON(cmd.OutOrStdout(), producedFile{result, leftOutOf(sent)})
 	case asJSON:
 		return writeJSON(cmd.OutOrStdout(), result)
 	}
-	if err := writeProduced(cmd, result, name); err != nil || file == nil {
+	if err := writeProduced(cmd, result, name); err != nil || sent == nil {
 		return err
 	}
-	left := leftOutOf(file)
+	left := leftOutOf(sent)
 	return left.write(cmd.OutOrStdout())
 }
 

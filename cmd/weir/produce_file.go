@@ -13,13 +13,13 @@ import (
 
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/produce"
-	"weir.example/weir/internal/source"
+	"weir.example/weir/internal/source/file"
 	"weir.example/weir/reading"
 )
 
 // fileFlags say which file is sent and how it is read.
 type fileFlags struct {
-	config   source.FileConfig
+	config   file.Config
 	units    map[string]string
 	location string
 	years    string
@@ -48,7 +48,7 @@ func (f *fileFlags) add(cmd *cobra.Command) {
 }
 
 // open opens the file under a source's name.
-func (f *fileFlags) open(flags *pflag.FlagSet, name string) (*source.File, error) {
+func (f *fileFlags) open(flags *pflag.FlagSet, name string) (*file.File, error) {
 	c := f.config
 	c.Name, c.Units = name, f.units
 	var err error
@@ -63,7 +63,7 @@ func (f *fileFlags) open(flags *pflag.FlagSet, name string) (*source.File, error
 			return nil, usage(fmt.Errorf("--%s is empty", named))
 		}
 	}
-	return source.OpenFile(c)
+	return file.Open(c)
 }
 
 func parseYears(text string) (years [2]int, err error) {
@@ -84,15 +84,15 @@ func parseYears(text string) (years [2]int, err error) {
 
 // leftOut is what of a file was not sent.
 type leftOut struct {
-	Unused    []source.Unused `json:"unused"`                   // columns, with how many of their fields
-	EmptyRows int64           `json:"rows_without_a_value"`     // of the file
-	Absent    []string        `json:"columns_absent,omitempty"` // value columns that were named and never came
+	Unused    []file.Unused `json:"unused"`                   // columns, with how many of their fields
+	EmptyRows int64         `json:"rows_without_a_value"`     // of the file
+	Absent    []string      `json:"columns_absent,omitempty"` // value columns that were named and never came
 }
 
-func leftOutOf(f *source.File) leftOut {
+func leftOutOf(f *file.File) leftOut {
 	l := leftOut{Unused: f.Unused(), EmptyRows: f.EmptyRows(), Absent: f.Absent()}
 	if l.Unused == nil {
-		l.Unused = []source.Unused{} // [] and not null
+		l.Unused = []file.Unused{} // [] and not null
 	}
 	return l
 }
@@ -159,12 +159,12 @@ type previewedRecord struct{ reading.Reading }
 func (r previewedRecord) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil), nil } //nolint:unparam // json.Marshaler
 
 // dryRun shows what sending the file would do.
-func (f *fileFlags) dryRun(cmd *cobra.Command, file *source.File, asJSON bool) error {
-	p, err := file.Preview()
+func (f *fileFlags) dryRun(cmd *cobra.Command, input *file.File, asJSON bool) error {
+	p, err := input.Preview()
 	if err != nil {
 		return err
 	}
-	shown := preview{Columns: p.Columns, Readings: p.Readings, Rejected: p.Rejected, Columned: p.Columned, Reasons: p.Reasons, leftOut: leftOutOf(file)}
+	shown := preview{Columns: p.Columns, Readings: p.Readings, Rejected: p.Rejected, Columned: p.Columned, Reasons: p.Reasons, leftOut: leftOutOf(input)}
 	for _, r := range p.First {
 		shown.First = append(shown.First, previewedRecord{r})
 	}

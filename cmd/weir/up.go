@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir.example/weir/internal/node"
-	"weir.example/weir/internal/source"
+	"weir.example/weir/internal/source/fleet"
 )
 
 func newUp() *cobra.Command {
@@ -18,7 +18,7 @@ func newUp() *cobra.Command {
 		kafka     kafkaFlags
 		admins    adminFlags
 		traces    traceFlags
-		fleet     source.FleetConfig
+		simulated fleet.Config
 		listen    string
 		advertise string
 		sync      bool
@@ -70,7 +70,7 @@ resumes where the first was stopped or killed.`,
 				return err
 			}
 			k.Listen, k.Advertise, k.Sync = listen, advertise, sync
-			if err := errors.Join(checkFleet(&fleet), fleet.Validate()); err != nil {
+			if err := errors.Join(checkFleet(&simulated), simulated.Validate()); err != nil {
 				return usage(err)
 			}
 			pageConfig, err := page.config(cmd)
@@ -104,7 +104,7 @@ resumes where the first was stopped or killed.`,
 			view := newUpView(cmd.ErrOrStderr(), kafka.dataDir, len(kafka.config.Brokers) > 0)
 			view.admin = admins.addr
 			last, err := node.Run(ctx, node.Config{
-				Kafka: k, Fleet: fleet, Format: values.format, Registry: values.registry.config, ServeRegistry: serve, Mark: mark, Console: pageConfig, Logger: log, Admin: admin,
+				Kafka: k, Fleet: simulated, Format: values.format, Registry: values.registry.config, ServeRegistry: serve, Mark: mark, Console: pageConfig, Logger: log, Admin: admin,
 				StopTimeout: stop.limit(),
 				StateDir:    filepath.Join(kafka.dataDir, "state"),
 				Pipelines:   programs, Alerts: told,
@@ -121,10 +121,10 @@ resumes where the first was stopped or killed.`,
 	values.add(cmd)
 	admins.add(cmd, "127.0.0.1:9600")
 	traces.add(cmd)
-	addFleetFlags(cmd, &fleet)
+	addFleetFlags(cmd, &simulated)
 	page.add(cmd)
 	f := cmd.Flags()
-	f.Float64Var(&fleet.Rate, "rate", 1000, "readings a second of the whole fleet; 0 as fast as it goes")
+	f.Float64Var(&simulated.Rate, "rate", 1000, "readings a second of the whole fleet; 0 as fast as it goes")
 	f.StringVar(&listen, "listen", "127.0.0.1:9092", "address of the embedded broker")
 	f.StringVar(&advertise, "advertise", "", "address of the embedded broker that is announced to clients, where they reach it through a proxy or a forwarded port (default: that of --listen)")
 	f.StringVar(&schemas, "registry-listen", node.DefaultRegistryListen, "address of the schema registry beside the embedded broker; none turns it off")
@@ -139,23 +139,23 @@ resumes where the first was stopped or killed.`,
 }
 
 // addFleetFlags adds the flags of a simulated fleet, but for its rate, whose default differs.
-func addFleetFlags(cmd *cobra.Command, fleet *source.FleetConfig) {
+func addFleetFlags(cmd *cobra.Command, simulated *fleet.Config) {
 	f := cmd.Flags()
-	f.IntVar(&fleet.Devices, "devices", 100, "devices of the simulated fleet, with five sensors each")
-	f.StringVar(&fleet.Prefix, "device-prefix", "device-", "what device ids begin with, before their number")
-	f.Uint64Var(&fleet.Seed, "seed", 42, "the same seed makes the same fleet; another seed another one")
-	f.Float64Var(&fleet.Outages, "outages", 0, "share of the time windows in which a device falls silent and boots again, 0 to 1")
-	f.Float64Var(&fleet.Spikes, "spikes", 0.001, "share of readings that are outliers, 0 to 1")
-	f.Float64Var(&fleet.OutOfOrder, "out-of-order", 0, "share of readings with a late event time, 0 to 1")
-	f.Float64Var(&fleet.Repeats, "repeats", 0, "share of readings that a device sends twice, 0 to 1")
-	f.Float64Var(&fleet.Noise, "noise", 1, "factor of the sensors' noise; 0 for none")
-	f.Float64Var(&fleet.Drift, "drift", 1, "factor of the sensors' slow drift; 0 for none")
+	f.IntVar(&simulated.Devices, "devices", 100, "devices of the simulated fleet, with five sensors each")
+	f.StringVar(&simulated.Prefix, "device-prefix", "device-", "what device ids begin with, before their number")
+	f.Uint64Var(&simulated.Seed, "seed", 42, "the same seed makes the same fleet; another seed another one")
+	f.Float64Var(&simulated.Outages, "outages", 0, "share of the time windows in which a device falls silent and boots again, 0 to 1")
+	f.Float64Var(&simulated.Spikes, "spikes", 0.001, "share of readings that are outliers, 0 to 1")
+	f.Float64Var(&simulated.OutOfOrder, "out-of-order", 0, "share of readings with a late event time, 0 to 1")
+	f.Float64Var(&simulated.Repeats, "repeats", 0, "share of readings that a device sends twice, 0 to 1")
+	f.Float64Var(&simulated.Noise, "noise", 1, "factor of the sensors' noise; 0 for none")
+	f.Float64Var(&simulated.Drift, "drift", 1, "factor of the sensors' slow drift; 0 for none")
 }
 
 // checkFleet refuses a fleet without devices: to the source, 0 is its default.
-func checkFleet(fleet *source.FleetConfig) error {
-	if fleet.Devices < 1 {
-		return fmt.Errorf("--devices %d: a fleet has at least 1", fleet.Devices)
+func checkFleet(simulated *fleet.Config) error {
+	if simulated.Devices < 1 {
+		return fmt.Errorf("--devices %d: a fleet has at least 1", simulated.Devices)
 	}
 	return nil
 }

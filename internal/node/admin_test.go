@@ -24,7 +24,7 @@ import (
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/produce"
-	"weir.example/weir/internal/source"
+	"weir.example/weir/internal/source/fleet"
 )
 
 const copyQuery = `
@@ -96,12 +96,12 @@ func TestAdmin(t *testing.T) {
 	}
 	observed := admin.Broker(at)
 
-	fleet, err := source.NewFleet(source.FleetConfig{Devices: 7, Prefix: "secret-", Count: 3000, Seed: 1})
+	simulated, err := fleet.New(fleet.Config{Devices: 7, Prefix: "secret-", Count: 3000, Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	send := produce.Config{Broker: observed, Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress}
-	admin.Producer(&send, fleet)
+	admin.Producer(&send, simulated)
 	program, err := plan.Compile(copyQuery, "summed")
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func TestAdmin(t *testing.T) {
 	if code != http.StatusServiceUnavailable || !strings.Contains(body, "no worker has started") || !strings.Contains(body, "starting for") {
 		t.Errorf("before the start readyz is %d %s", code, body)
 	}
-	sent, err := produce.Run(t.Context(), send, fleet)
+	sent, err := produce.Run(t.Context(), send, simulated)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestAdmin(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range ready.Parts {
-		if want := p.Part != "source "+fleet.Name(); p.Ready != want || !want && !strings.HasPrefix(p.Why, "stopped") {
+		if want := p.Part != "source "+simulated.Name(); p.Ready != want || !want && !strings.HasPrefix(p.Why, "stopped") {
 			t.Errorf("%s is ready: %v, %s", p.Part, p.Ready, p.Why)
 		}
 	}

@@ -31,7 +31,7 @@ import (
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/registry"
-	"weir.example/weir/internal/source"
+	"weir.example/weir/internal/source/fleet"
 	"weir.example/weir/pipelines"
 )
 
@@ -46,7 +46,7 @@ const (
 // Config of a node.
 type Config struct {
 	Kafka Kafka
-	Fleet source.FleetConfig
+	Fleet fleet.Config
 
 	Format   string          // of the readings, one of produce.Formats; default json
 	Registry registry.Config // of their schema, where the format has one; default the one that is served
@@ -102,7 +102,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	if err := ApplyDefaultTopics(ctx, kafka.Broker); err != nil {
 		return err
 	}
-	fleet, err := source.NewFleet(cfg.Fleet)
+	simulated, err := fleet.New(cfg.Fleet)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		MarkTransactions: cfg.Mark, Logger: cfg.Logger,
 		OnCommit: func(c produce.Commit) { meter.produced(c.Readings, c.DeadLetters) },
 	}
-	cfg.Admin.Producer(&producer, fleet)
+	cfg.Admin.Producer(&producer, simulated)
 	consumers, free, err := cfg.consumers(observed, stats, meter)
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 			return fmt.Errorf("producer: %w", err)
 		}
 		producer.Encoding = encoding
-		_, err = produce.Run(ctx, producer, fleet)
+		_, err = produce.Run(ctx, producer, simulated)
 		if err != nil {
 			return fmt.Errorf("producer: %w", err)
 		}

@@ -16,6 +16,8 @@ import (
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/source"
+	"weir.example/weir/internal/source/file"
+	"weir.example/weir/internal/source/fleet"
 )
 
 // serve starts a broker with Weir's topics.
@@ -41,9 +43,9 @@ func config(at broker.Config) produce.Config {
 	return produce.Config{Broker: at, Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress, MarkTransactions: true}
 }
 
-func fleet(t *testing.T, cfg source.FleetConfig) *source.Fleet {
+func newFleet(t *testing.T, cfg fleet.Config) *fleet.Fleet {
 	t.Helper()
-	f, err := source.NewFleet(cfg)
+	f, err := fleet.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +63,7 @@ func TestRunResumes(t *testing.T) {
 		c := config(at)
 		c.MaxRecords, c.AckLog = 700, acks
 		c.OnCommit = func(produce.Commit) { stop() } // after the first commit
-		result, err := produce.Run(ctx, c, fleet(t, source.FleetConfig{Seed: 3, Devices: 20, Count: total, Outages: 0.5, Repeats: 0.1, Noise: 1}))
+		result, err := produce.Run(ctx, c, newFleet(t, fleet.Config{Seed: 3, Devices: 20, Count: total, Outages: 0.5, Repeats: 0.1, Noise: 1}))
 		stop()
 		if err != nil {
 			t.Fatal(err)
@@ -90,7 +92,7 @@ func TestRunResumes(t *testing.T) {
 // The older of two producers of one source is fenced and stops, and nothing is sent twice.
 func TestNewerProducerTakesOver(t *testing.T) {
 	at := serve(t)
-	cfg := source.FleetConfig{Seed: 3, Devices: 20, Count: 4000, Rate: 2000, Start: time.UnixMilli(0)}
+	cfg := fleet.Config{Seed: 3, Devices: 20, Count: 4000, Rate: 2000, Start: time.UnixMilli(0)}
 	c := config(at)
 	c.Rate = cfg.Rate
 	running := make(chan struct{}, 1000)
@@ -102,7 +104,7 @@ func TestNewerProducerTakesOver(t *testing.T) {
 	}()
 	<-running
 	newer := config(at)
-	result, err := produce.Run(t.Context(), newer, fleet(t, cfg))
+	result, err := produce.Run(t.Context(), newer, newFleet(t, cfg))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,8 +120,8 @@ func TestNewerProducerTakesOver(t *testing.T) {
 	}
 }
 
-func fleetOrNil(cfg source.FleetConfig) *source.Fleet {
-	f, err := source.NewFleet(cfg)
+func fleetOrNil(cfg fleet.Config) *fleet.Fleet {
+	f, err := fleet.New(cfg)
 	if err != nil {
 		return nil
 	}
@@ -133,7 +135,7 @@ func TestBadRowsAreDeadLetters(t *testing.T) {
 	if err := os.WriteFile(path, []byte("ts,device,v\n1767225601,d,1\n1767225602,d,two\n,d,3\n1767225604,d,4\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := source.OpenFile(source.FileConfig{Path: path})
+	f, err := file.Open(file.Config{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,20 +167,20 @@ func TestBadRowsAreDeadLetters(t *testing.T) {
 // What no new session can mend ends the run, and says what to do.
 func TestRunRefuses(t *testing.T) {
 	at := serve(t)
-	if _, err := produce.Run(t.Context(), config(at), fleet(t, source.FleetConfig{Seed: 9, Devices: 5, Count: 10})); err != nil {
+	if _, err := produce.Run(t.Context(), config(at), newFleet(t, fleet.Config{Seed: 9, Devices: 5, Count: 10})); err != nil {
 		t.Fatal(err)
 	}
-	_, err := produce.Run(t.Context(), config(at), fleet(t, source.FleetConfig{Seed: 9, Devices: 6, Count: 10}))
+	_, err := produce.Run(t.Context(), config(at), newFleet(t, fleet.Config{Seed: 9, Devices: 6, Count: 10}))
 	if !errors.Is(err, source.ErrPosition) || !strings.Contains(err.Error(), "devices was") {
 		t.Errorf("other devices: %v", err)
 	}
 	missing := config(at)
 	missing.Topic = "nothing"
-	if _, err := produce.Run(t.Context(), missing, fleet(t, source.FleetConfig{})); err == nil || !strings.Contains(err.Error(), "no topic nothing") {
+	if _, err := produce.Run(t.Context(), missing, newFleet(t, fleet.Config{})); err == nil || !strings.Contains(err.Error(), "no topic nothing") {
 		t.Errorf("missing topic: %v", err)
 	}
 	var unreachable *broker.UnreachableError
-	if _, err := produce.Run(t.Context(), config(broker.Config{Brokers: []string{"127.0.0.1:1"}}), fleet(t, source.FleetConfig{})); !errors.As(err, &unreachable) {
+	if _, err := produce.Run(t.Context(), config(broker.Config{Brokers: []string{"127.0.0.1:1"}}), newFleet(t, fleet.Config{})); !errors.As(err, &unreachable) {
 		t.Errorf("unreachable broker: %v", err)
 	}
 }

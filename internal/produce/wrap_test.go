@@ -10,7 +10,7 @@ import (
 	"weir.example/weir/internal/broker/embedded"
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/produce"
-	"weir.example/weir/internal/source"
+	"weir.example/weir/internal/source/fleet"
 )
 
 // A producer's epoch is a 16-bit number that grows with each transaction (KIP-890). Past 32,766 the
@@ -35,14 +35,14 @@ func TestEpochWrap(t *testing.T) {
 	if err := node.ApplyDefaultTopics(ctx, at); err != nil {
 		t.Fatal(err)
 	}
-	fleet, err := source.NewFleet(source.FleetConfig{Seed: 1, Devices: 10, Count: transactions, Noise: 1})
+	simulated, err := fleet.New(fleet.Config{Seed: 1, Devices: 10, Count: transactions, Noise: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	result, err := produce.Run(ctx, produce.Config{
 		Broker: at, Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress, MaxRecords: 1, MarkTransactions: true,
 		Compression: "none", // a compressor for each record costs more than the rest, above all with the race detector
-	}, fleet)
+	}, simulated)
 	if err != nil {
 		t.Fatal(err)
 	}

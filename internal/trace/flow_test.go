@@ -18,7 +18,7 @@ import (
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/produce"
-	"weir.example/weir/internal/source"
+	"weir.example/weir/internal/source/fleet"
 	"weir.example/weir/internal/trace"
 	"weir.example/weir/internal/trace/tracetest"
 )
@@ -64,12 +64,12 @@ func start(t *testing.T, tracer *trace.Tracer) broker.Config {
 	t.Cleanup(admin.Close)
 	admin.Tracer = tracer
 	at = admin.Broker(at)
-	fleet, err := source.NewFleet(source.FleetConfig{Devices: 7, Count: 2100, Seed: 1, Rate: 700, Start: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)})
+	simulated, err := fleet.New(fleet.Config{Devices: 7, Count: 2100, Seed: 1, Rate: 700, Start: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	send := produce.Config{Broker: at, Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress, MarkTransactions: true}
-	if _, err := produce.Run(t.Context(), send, fleet); err != nil {
+	if _, err := produce.Run(t.Context(), send, simulated); err != nil {
 		t.Fatal(err)
 	}
 	return at

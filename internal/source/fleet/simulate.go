@@ -1,4 +1,12 @@
-package source
+// Package fleet simulates a fleet of devices as a replayable source of readings.
+//
+//	simulate.go  Config, Fleet: slots, positions and the readings of a slot
+//	signal.go    what the sensors measure
+//	outage.go    when a device is silent, and its boot ids
+//
+// Everything is a pure function of the slot number and the settings, so a position is little more
+// than a slot number.
+package fleet
 
 import (
 	"encoding/json"
@@ -9,11 +17,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir.example/weir/internal/source"
 	"weir.example/weir/reading"
 )
 
-// FleetConfig describes a simulated fleet. The same settings make the same readings.
-type FleetConfig struct {
+// Config describes a simulated fleet. The same settings make the same readings.
+type Config struct {
 	Name    string  // of the source, up to 100 bytes; default "fleet-s" and the seed
 	Seed    uint64  // another seed makes another fleet
 	Devices int     // default 100; each has five sensors
@@ -34,7 +43,7 @@ type FleetConfig struct {
 }
 
 // Validate reports the first setting that can't work.
-func (c *FleetConfig) Validate() error {
+func (c *Config) Validate() error {
 	if c.Devices < 0 || c.Devices > 10_000_000 {
 		return fmt.Errorf("%d devices: choose 1 to 10,000,000", c.Devices)
 	}
@@ -65,7 +74,7 @@ func (c *FleetConfig) Validate() error {
 // slot yields is a pure function of its number and the settings, so a position is a slot number and
 // the event time of tick 0.
 type Fleet struct {
-	cfg     FleetConfig
+	cfg     Config
 	keys    fleetKeys
 	outages *outages
 	devices []string
@@ -88,8 +97,8 @@ const (
 	lateMost  = int64(10_000) // milliseconds
 )
 
-// NewFleet makes a fleet. The error is Validate's.
-func NewFleet(cfg FleetConfig) (*Fleet, error) {
+// New makes a fleet. The error is Validate's.
+func New(cfg Config) (*Fleet, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -151,17 +160,17 @@ func (f *Fleet) Progress() (done, total int64) {
 
 // fleetPosition is where a fleet stands.
 type fleetPosition struct {
-	Slot     int64    `json:"slot"`
-	Echo     bool     `json:"echo,omitempty"`
-	Emitted  int64    `json:"emitted"`
-	Base     int64    `json:"base_ms"`
-	Settings settings `json:"settings"`
+	Slot     int64           `json:"slot"`
+	Echo     bool            `json:"echo,omitempty"`
+	Emitted  int64           `json:"emitted"`
+	Base     int64           `json:"base_ms"`
+	Settings source.Settings `json:"settings"`
 }
 
 // settings are those that the readings' identity depends on. Event times and values may change in
 // between, devices and seeds may not: their sequence numbers would collide.
-func (f *Fleet) settings() settings {
-	return settings{
+func (f *Fleet) settings() source.Settings {
+	return source.Settings{
 		"seed":    strconv.FormatUint(f.cfg.Seed, 10),
 		"devices": strconv.Itoa(f.cfg.Devices),
 		"prefix":  f.cfg.Prefix,
@@ -184,10 +193,10 @@ func (f *Fleet) Position() []byte {
 func (f *Fleet) Seek(position []byte) error {
 	var p fleetPosition
 	if err := json.Unmarshal(position, &p); err != nil {
-		return fmt.Errorf("%w: %w", ErrPosition, err)
+		return fmt.Errorf("%w: %w", source.ErrPosition, err)
 	}
-	if what := p.Settings.changed(f.settings()); what != "" {
-		return fmt.Errorf("%w: %s: keep the settings, or make another fleet with another seed", ErrPosition, what)
+	if what := p.Settings.Changed(f.settings()); what != "" {
+		return fmt.Errorf("%w: %s: keep the settings, or make another fleet with another seed", source.ErrPosition, what)
 	}
 	f.slot, f.echo, f.base = p.Slot, p.Echo, p.Base
 	f.emitted.Store(p.Emitted)
@@ -205,7 +214,7 @@ func (f *Fleet) Seek(position []byte) error {
 func (f *Fleet) perTick() int64 { return int64(f.cfg.Devices) * sensors }
 
 // Next implements the producer's Source.
-func (f *Fleet) Next(dst []Item) (n int, err error) {
+func (f *Fleet) Next(dst []source.Item) (n int, err error) {
 	if f.cfg.Count > 0 {
 		left := f.cfg.Count - f.emitted.Load()
 		if left <= 0 {
@@ -223,7 +232,7 @@ func (f *Fleet) Next(dst []Item) (n int, err error) {
 }
 
 // step goes one step on, and reports whether it made an item.
-func (f *Fleet) step(it *Item) bool {
+func (f *Fleet) step(it *source.Item) bool {
 	if !f.echo {
 		made := f.at(f.slot, it)
 		it.Repeat = 0
@@ -254,7 +263,7 @@ func (f *Fleet) repeats() bool {
 }
 
 // at makes the reading of a slot, unless its device is silent then.
-func (f *Fleet) at(slot int64, it *Item) bool {
+func (f *Fleet) at(slot int64, it *source.Item) bool {
 	sensor := slot % sensors
 	row := slot / sensors
 	device, tick := row%int64(f.cfg.Devices), row/int64(f.cfg.Devices)

@@ -1,23 +1,25 @@
-package source
+package file
 
 import (
 	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"weir.example/weir/internal/source"
 )
 
 // filePosition is where a file stands: rows taken and, of the last one, items given.
 type filePosition struct {
-	Row      int64    `json:"row"`
-	Given    int      `json:"given,omitempty"`
-	Digest   string   `json:"digest,omitempty"` // of the items before it: they must be the same when they are read again
-	Settings settings `json:"settings"`
+	Row      int64           `json:"row"`
+	Given    int             `json:"given,omitempty"`
+	Digest   string          `json:"digest,omitempty"` // of the items before it: they must be the same when they are read again
+	Settings source.Settings `json:"settings"`
 }
 
-func (f *File) settings() settings {
+func (f *File) settings() source.Settings {
 	c, at := &f.columns, f.name
-	return settings{
+	return source.Settings{
 		"the file's beginning (SHA-256)": f.head,
 		"device":                         f.cfg.DeviceName,
 		"device column":                  at(c.device),
@@ -50,15 +52,15 @@ func (f *File) sum() string { return strconv.FormatUint(f.digest.Sum64(), 36) }
 func (f *File) Seek(position []byte) error {
 	var p filePosition
 	if err := json.Unmarshal(position, &p); err != nil {
-		return fmt.Errorf("%w: %w", ErrPosition, err)
+		return fmt.Errorf("%w: %w", source.ErrPosition, err)
 	}
 	const hint = "another --name sends the file as a new source"
 	begun := p.Row > 0 || p.Given > 0
 	if begun && p.Digest == "" {
-		return fmt.Errorf("%w: it was kept by a version of Weir that took columns by the first row alone: %s", ErrPosition, hint)
+		return fmt.Errorf("%w: it was kept by a version of Weir that took columns by the first row alone: %s", source.ErrPosition, hint)
 	}
-	if what := p.Settings.changed(f.settings()); what != "" && begun {
-		return fmt.Errorf("%w: %s: %s", ErrPosition, what, hint)
+	if what := p.Settings.Changed(f.settings()); what != "" && begun {
+		return fmt.Errorf("%w: %s: %s", source.ErrPosition, what, hint)
 	}
 	if err := f.file.Close(); err != nil {
 		return err
@@ -76,7 +78,7 @@ func (f *File) Seek(position []byte) error {
 	for f.row < target {
 		f.pass(len(f.ready) - f.passed)
 		if !f.more() {
-			return fmt.Errorf("%w: %s has %d rows, and %d were sent: %s", ErrPosition, f.cfg.Path, f.row, target, hint)
+			return fmt.Errorf("%w: %s has %d rows, and %d were sent: %s", source.ErrPosition, f.cfg.Path, f.row, target, hint)
 		}
 	}
 	given := len(f.ready)
@@ -86,7 +88,7 @@ func (f *File) Seek(position []byte) error {
 	f.pass(given)
 	if f.sum() != p.Digest {
 		return fmt.Errorf("%w: the first %d rows of %s are not read as they were sent (the file or an option has changed): %s",
-			ErrPosition, target, f.cfg.Path, hint)
+			source.ErrPosition, target, f.cfg.Path, hint)
 	}
 	return nil
 }

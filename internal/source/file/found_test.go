@@ -1,4 +1,4 @@
-package source
+package file
 
 import (
 	"path/filepath"
@@ -30,9 +30,9 @@ func TestFilesAsTheyAre(t *testing.T) {
 	const rows = "a/f/0 temp=1 @2026-01-01T00:00:00.000Z|a/f/1 temp=2.5 @2026-01-01T00:00:01.000Z"
 	for _, c := range []struct {
 		name, file, content string
-		cfg                 FileConfig
+		cfg                 Config
 		want                string // items, joined by |
-		refused             string // or what the error of OpenFile has
+		refused             string // or what the error of Open has
 	}{
 		{name: "keys of NDJSON come later", file: "f.ndjson",
 			content: `{"deviceId":"a","ts":"2026-01-01T00:00:00Z","temp":20.5}` + "\n" +
@@ -41,7 +41,7 @@ func TestFilesAsTheyAre(t *testing.T) {
 				`{"deviceId":"a","ts":"2026-01-01T00:00:03Z","temp":20.6}` + "\n",
 			want: "a/f/0 temp=20.5 @2026-01-01T00:00:00.000Z|a/f/1 hum=40 @2026-01-01T00:00:01.000Z|" +
 				"a/f/2 battery=3.3 @2026-01-01T00:00:02.000Z|a/f/3 temp=20.6 @2026-01-01T00:00:03.000Z"},
-		{name: "named columns of NDJSON come later", file: "f.ndjson", cfg: FileConfig{ValueColumns: []string{"hum", "temp"}},
+		{name: "named columns of NDJSON come later", file: "f.ndjson", cfg: Config{ValueColumns: []string{"hum", "temp"}},
 			content: `{"device":"a","ts":"2026-01-01T00:00:00Z","temp":1}` + "\n" + `{"device":"a","ts":"2026-01-01T00:00:01Z","hum":4}` + "\n",
 			want:    "a/f/0 temp=1 @2026-01-01T00:00:00.000Z|a/f/1 hum=4 @2026-01-01T00:00:01.000Z"},
 		{name: "a device that is an object", file: "f.ndjson", content: `{"device":{"id":"a"},"ts":"2026-01-01T00:00:00Z","temp":1}` + "\n",
@@ -61,7 +61,7 @@ func TestFilesAsTheyAre(t *testing.T) {
 		{name: "device-id", file: "f.csv", content: "device-id,ts,temp\na,2026-01-01T00:00:00Z,1\na,2026-01-01T00:00:01Z,2.5\n", want: rows},
 		{name: "DEVICE_ID and Time Stamp", file: "f.csv", content: "DEVICE_ID,Time Stamp,temp\na,2026-01-01T00:00:00Z,1\na,2026-01-01T00:00:01Z,2.5\n", want: rows},
 		{name: "no device", file: "f.csv", content: "time,machine,temp\n2026-01-01T00:00:00Z,m,1\n", refused: "no column of the device among time, machine, temp"},
-		{name: "one device", file: "f.csv", cfg: FileConfig{DeviceName: "a"}, content: "time,temp\n2026-01-01T00:00:00Z,1\n2026-01-01T00:00:01Z,2.5\n", want: rows},
+		{name: "one device", file: "f.csv", cfg: Config{DeviceName: "a"}, content: "time,temp\n2026-01-01T00:00:00Z,1\n2026-01-01T00:00:01Z,2.5\n", want: rows},
 		{name: "two devices", file: "f.csv", content: "host,machine_id,ts,temp\nh,m,2026-01-01T00:00:00Z,1\n", refused: "host or machine_id"},
 		{name: "two spellings", file: "f.csv", content: "device_id,Device ID,ts,temp\nh,m,2026-01-01T00:00:00Z,1\n", refused: "device_id or Device ID"},
 		{name: "date and time apart", file: "f.csv", content: "device_id,date,time,temp\na,2026-01-01,00:00:00,1\n", refused: "date or time"},
@@ -70,12 +70,12 @@ func TestFilesAsTheyAre(t *testing.T) {
 		{name: "date as a number", file: "f.csv", content: "device_id,ts,temp\na,20260101,1\na,20260102,2\n", refused: "20260101 is a date (yyyymmdd), no epoch"},
 		{name: "date and time as a number", file: "f.csv", content: "device_id,ts,temp\na,20260101000000,1\n", refused: "is a date (yyyymmddhhmmss), no epoch"},
 		{name: "date and hour as a number", file: "f.csv", content: "device_id,ts,temp\na,2026010112,1\na,2026010113,1\n", refused: "2026010112"},
-		{name: "date by its format", file: "f.csv", cfg: FileConfig{TSFormat: "20060102"}, content: "device_id,ts,temp\na,20260101,1\n", want: "a/f/0 temp=1 @2026-01-01T00:00:00.000Z"},
+		{name: "date by its format", file: "f.csv", cfg: Config{TSFormat: "20060102"}, content: "device_id,ts,temp\na,20260101,1\n", want: "a/f/0 temp=1 @2026-01-01T00:00:00.000Z"},
 		{name: "one date among epochs", file: "f.csv", content: "device_id,ts,temp\na,1767225600,1\na,20260101,9\na,1767225601000,2.5\n",
 			want: `a/f/0 temp=1 @2026-01-01T00:00:00.000Z|f.csv:3: column ts: 20260101 is a date (yyyymmdd), no epoch: read it with --ts-format 20060102 ~ a,20260101,9|a/f/1 temp=2.5 @2026-01-01T00:00:01.000Z`},
 		{name: "year 1", file: "f.csv", content: "device_id,ts,temp\na,2026-01-01T00:00:00Z,1\na,0001-01-01T00:00:00Z,9\na,2026-01-01T00:00:01Z,2.5\n",
 			want: `a/f/0 temp=1 @2026-01-01T00:00:00.000Z|f.csv:3: column ts: 0001-01-01T00:00:00Z is in the year 1, outside 1990 to 2100: --ts-years says which are right ~ a,0001-01-01T00:00:00Z,9|a/f/1 temp=2.5 @2026-01-01T00:00:01.000Z`},
-		{name: "seconds read as milliseconds", file: "f.csv", cfg: FileConfig{TSFormat: "unix-ms"}, content: "device_id,ts,temp\na,1767225600,1\n", refused: "is in the year 1970, outside 1990 to 2100"},
+		{name: "seconds read as milliseconds", file: "f.csv", cfg: Config{TSFormat: "unix-ms"}, content: "device_id,ts,temp\na,1767225600,1\n", refused: "is in the year 1970, outside 1990 to 2100"},
 		{name: "day or month", file: "f.csv", content: "device_id,ts,temp\na,03/04/2026 00:00:00,1\n", refused: "day or the month"},
 		{name: "day first", file: "f.csv", content: "device_id,ts,temp\na,01/02/2026 00:00:00,1\na,31/01/2026 00:00:00,2\n",
 			want: "a/f/0 temp=1 @2026-02-01T00:00:00.000Z|a/f/1 temp=2 @2026-01-31T00:00:00.000Z"},
@@ -88,9 +88,9 @@ func TestFilesAsTheyAre(t *testing.T) {
 		{name: "quoted decimal commas", file: "f.csv", content: "device_id,ts,temp\na,2026-01-01T00:00:00Z,\"1,0\"\na,2026-01-01 00:00:01,\"2,5\"\n", want: rows},
 		{name: "decimal commas that are cells", file: "f.csv", content: "device_id,ts,temp\na,2026-01-01T00:00:00Z,1,0\na,2026-01-01 00:00:01,2,5\n", refused: "has 4 cells, the header has 3"},
 		{name: "thousands or decimals", file: "f.csv", content: "device_id;ts;temp\na;2026-01-01T00:00:00Z;1,000\n", refused: `"1,000"`},
-		{name: "thousands, as told", file: "f.csv", cfg: FileConfig{Decimal: "."}, content: "device_id;ts;temp\na;2026-01-01T00:00:00Z;1,000.5\n", want: "a/f/0 temp=1000.5 @2026-01-01T00:00:00.000Z"},
+		{name: "thousands, as told", file: "f.csv", cfg: Config{Decimal: "."}, content: "device_id;ts;temp\na;2026-01-01T00:00:00Z;1,000.5\n", want: "a/f/0 temp=1000.5 @2026-01-01T00:00:00.000Z"},
 		{name: "commas and points", file: "f.csv", content: "device_id;ts;temp\na;2026-01-01T00:00:00Z;1,5\na;2026-01-01T00:00:00Z;1.5\n", refused: "--decimal"},
-		{name: "a delimiter as told", file: "f.csv", cfg: FileConfig{Delimiter: "|"}, content: "device_id|ts|temp\na|2026-01-01T00:00:00Z|1\na|2026-01-01 00:00:01|2.5\n", want: rows},
+		{name: "a delimiter as told", file: "f.csv", cfg: Config{Delimiter: "|"}, content: "device_id|ts|temp\na|2026-01-01T00:00:00Z|1\na|2026-01-01 00:00:01|2.5\n", want: rows},
 
 		{name: "CR", file: "f.csv", content: "device_id,ts,temp\ra,2026-01-01T00:00:00Z,1\ra,2026-01-01T00:00:01Z,2.5\r", want: rows},
 		{name: "CRLF and a BOM", file: "f.csv", content: "\ufeffdevice_id,ts,temp\r\na,2026-01-01T00:00:00Z,1\r\na,2026-01-01T00:00:01Z,2.5\r\n", want: rows},
@@ -127,7 +127,7 @@ func TestFilesAsTheyAre(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			c.cfg.Path = writeFile(t, c.file, c.content)
 			if c.refused != "" {
-				f, err := OpenFile(c.cfg)
+				f, err := Open(c.cfg)
 				if err == nil {
 					defer f.Close()
 					t.Fatalf("it gives %s", strings.Join(all(t, c.cfg), "|"))

@@ -1,4 +1,4 @@
-package source
+package file
 
 import (
 	"errors"
@@ -56,7 +56,7 @@ const (
 
 // newTimestamps decides how times are read. Where the format is auto, or none, the sample's times
 // decide what a single one can't show, or the error says that they don't.
-func newTimestamps(cfg *FileConfig, sample []placed) (timestamps, error) {
+func newTimestamps(cfg *Config, sample []placed) (timestamps, error) {
 	t := timestamps{location: cfg.Location}
 	if err := t.setYears(cfg.Years); err != nil {
 		return t, err

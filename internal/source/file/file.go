@@ -1,4 +1,19 @@
-package source
+// Package file reads CSV and JSON files as a replayable source of readings.
+//
+//	file.go       Config, File: open a file, decide its format, return its items
+//	content.go    decompression, character encodings, rejection of binary files
+//	lines.go      lines with look-ahead
+//	csv.go        CSV rows as cells
+//	ndjson.go     JSON objects as cells: one a line, over several lines, or an array
+//	sample.go     the first rows: columns, delimiter, decimal sign and times are inferred here
+//	columns.go    the role of each column
+//	number.go     numbers and their decimal sign
+//	timestamp.go  event times
+//	items.go      readings and row errors from the cells of a row
+//	position.go   the position of a run, and resuming from it
+//	unused.go     columns and cells that are not sent
+//	preview.go    dry run
+package file
 
 import (
 	"bufio"
@@ -16,12 +31,13 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"weir.example/weir/internal/source"
 	"weir.example/weir/reading"
 )
 
-// FileConfig says which file and what its columns mean. Empty column names are guessed from the
+// Config says which file and what its columns mean. Empty column names are guessed from the
 // file.
-type FileConfig struct {
+type Config struct {
 	Path   string // CSV with a header row, NDJSON or a JSON array; each may be gzip, and UTF-16 with a byte order mark
 	Format string // csv, ndjson or json; default by the file's name, else by its first byte
 	Name   string // of the source; default "file:" and the base name
@@ -45,8 +61,8 @@ type FileConfig struct {
 
 // File is a file of readings. Close it after use.
 type File struct {
-	given FileConfig // as it was asked for
-	cfg   FileConfig // with what the header adds
+	given Config // as it was asked for
+	cfg   Config // with what the header adds
 	file  *os.File
 	head  string // hex SHA-256 of the first bytes of the content
 	size  int64
@@ -62,7 +78,7 @@ type File struct {
 
 	row    int64            // rows taken, header not counted
 	next   map[string]int64 // device → its next seq
-	ready  []Item           // made of the last row
+	ready  []source.Item    // made of the last row
 	passed int              // of ready, given already
 	digest *xxhash.Digest   // of all items that were given
 	names  map[string]string
@@ -71,43 +87,10 @@ type File struct {
 	ended  error    // io.EOF or what cut the file short
 }
 
-// RowError says which row is no reading, and why.
-type RowError struct {
-	File   string
-	Line   int64 // 1 is the first line of the file
-	Column string
-	Err    error
-}
-
-// Error returns "FILE:LINE: column COLUMN: reason".
-func (e *RowError) Error() string {
-	if e.Column == "" {
-		return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err)
-	}
-	return fmt.Sprintf("%s:%d: column %s: %v", e.File, e.Line, e.Column, e.Err)
-}
-
-// Unwrap returns the reason.
-func (e *RowError) Unwrap() error { return e.Err }
-
-// row is one row of the file, cut into cells in the order of the header.
-type row struct {
-	line  int64    // its first one
-	raw   []byte   // without the line end; valid until the next row
-	cells []string // valid until the next row
-	err   error    // why it could not be cut
-}
-
-// rowReader cuts a file into rows. names are the columns; they may grow with the keys of JSON.
-type rowReader interface {
-	names() []string
-	next(r *row) error // io.EOF at the end
-}
-
-// OpenFile opens a file and decides, by a sample of its first rows, what its columns mean. The
+// Open opens a file and decides, by a sample of its first rows, what its columns mean. The
 // error names the file, and for a column that is not there, or may be one of several, the columns
 // that are.
-func OpenFile(cfg FileConfig) (*File, error) {
+func Open(cfg Config) (*File, error) {
 	if cfg.Path == "-" {
 		return nil, errors.New("standard input can't be replayed after a crash: write it to a file first")
 	}
@@ -222,7 +205,7 @@ func (f *File) Name() string { return f.given.Name }
 func (f *File) Progress() (done, total int64) { return f.read.load(), f.size }
 
 // Next implements the producer's Source. A row that is no reading is an item with Err and Raw.
-func (f *File) Next(dst []Item) (n int, err error) {
+func (f *File) Next(dst []source.Item) (n int, err error) {
 	for n < len(dst) {
 		if f.passed == len(f.ready) && !f.more() {
 			if n > 0 {
@@ -241,13 +224,13 @@ func (f *File) Next(dst []Item) (n int, err error) {
 func (f *File) pass(n int) {
 	var buf [512]byte
 	for i := range f.ready[f.passed : f.passed+n] {
-		_, _ = f.digest.Write(f.ready[f.passed+i].identity(buf[:0])) // it never fails
+		_, _ = f.digest.Write(identity(buf[:0], &f.ready[f.passed+i])) // it never fails
 	}
 	f.passed += n
 }
 
-// identity is what makes an item the one that was sent: all but the unit.
-func (it *Item) identity(b []byte) []byte {
+// identity appends the fields that identify an item: all but the unit.
+func identity(b []byte, it *source.Item) []byte {
 	if it.Err != nil {
 		return append(append(b, it.Raw...), 1)
 	}
@@ -257,192 +240,4 @@ func (it *Item) identity(b []byte) []byte {
 	b = strconv.AppendInt(b, it.TS, 36)
 	b = strconv.AppendInt(append(b, 0), it.Seq, 36)
 	return reading.AppendFloat(append(b, 0), it.Value)
-}
-
-// more makes the items of the next row, and reports whether there was one.
-func (f *File) more() bool {
-	if f.ended != nil {
-		return false
-	}
-	var r row
-	if err := f.rows.next(&r); err != nil {
-		f.ended = err
-		if !errors.Is(err, io.EOF) {
-			f.ended = fmt.Errorf("%s: read stopped after row %d: %w", f.cfg.Path, f.row, err)
-		}
-		return false
-	}
-	f.take(&r)
-	return true
-}
-
-// take makes items of a row.
-func (f *File) take(r *row) {
-	f.row++
-	f.ready, f.passed = f.ready[:0], 0
-	bad := func(column string, err error) {
-		f.ready = append(f.ready, Item{
-			Raw: bytes.Clone(r.raw),
-			Err: &RowError{File: f.cfg.Path, Line: r.line, Column: column, Err: err},
-		})
-	}
-	if r.err != nil {
-		bad("", r.err)
-		return
-	}
-	base, column, err := f.base(r)
-	if err != nil {
-		bad(column, err)
-		return
-	}
-	if f.columns.values != nil {
-		f.namedValues(r, &base, bad)
-	} else {
-		f.eachValue(r, &base, bad)
-	}
-	if len(f.ready) == 0 {
-		f.empty++
-	}
-}
-
-// keep returns the one copy of a text that the file keeps: cells are valid for one row only.
-func (f *File) keep(text string) string {
-	if known, ok := f.names[text]; ok {
-		return known
-	}
-	const most = 100_000
-	if len(f.names) >= most {
-		clear(f.names)
-	}
-	text = strings.Clone(text)
-	f.names[text] = text
-	return text
-}
-
-// cell returns a cell of a row, "" where there is none.
-func (r *row) cell(i int) string {
-	if i < 0 || i >= len(r.cells) {
-		return ""
-	}
-	return r.cells[i]
-}
-
-// base is what all readings of a row have in common. The error comes with the column that has it.
-func (f *File) base(r *row) (base reading.Reading, column string, err error) {
-	c := &f.columns
-	base = reading.Reading{DeviceID: f.cfg.DeviceName, Boot: f.boot}
-	if c.device >= 0 {
-		base.DeviceID = f.keep(r.cell(c.device))
-		if strings.TrimSpace(base.DeviceID) == "" {
-			return base, f.name(c.device), errors.New("the device id is missing")
-		}
-		if f.isJSON() && (base.DeviceID[0] == '{' || base.DeviceID[0] == '[') {
-			return base, f.name(c.device), errors.New("the device id is a JSON object or array: expected text or a number")
-		}
-	}
-	if c.boot >= 0 {
-		base.Boot = f.keep(r.cell(c.boot))
-	}
-	if c.unit >= 0 {
-		base.Unit = f.keep(r.cell(c.unit))
-	}
-	if base.TS, err = f.clock.parse(r.cell(c.ts)); err != nil {
-		return base, f.name(c.ts), err
-	}
-	return base, "", nil
-}
-
-// name returns the name of a column, "" where there is none.
-func (f *File) name(i int) string {
-	names := f.rows.names()
-	if i < 0 || i >= len(names) {
-		return ""
-	}
-	return names[i]
-}
-
-// namedValues makes the readings of the columns that are named, and counts the cells of others as
-// unused.
-func (f *File) namedValues(r *row, base *reading.Reading, bad func(column string, err error)) {
-	c := &f.columns
-	for i, text := range r.cells {
-		if text != "" && (i >= len(c.roles) || !c.roles[i]) && !isOneOf(c.values, i) {
-			f.skip(i, text)
-		}
-	}
-	for i, v := range c.values {
-		text := r.cell(v)
-		if text == "" {
-			continue
-		}
-		c.seen[i] = true
-		sensor := f.name(v)
-		if c.sensor >= 0 {
-			sensor = f.keep(r.cell(c.sensor))
-		}
-		f.value(r, base, v, sensor, text, bad)
-	}
-}
-
-func isOneOf(few []int, i int) bool {
-	for _, v := range few {
-		if v == i {
-			return true
-		}
-	}
-	return false
-}
-
-// eachValue makes a reading of each cell that is a value. What a column is the sample has shown;
-// one that has shown nothing is of values from its first number on.
-func (f *File) eachValue(r *row, base *reading.Reading, bad func(column string, err error)) {
-	c := &f.columns
-	for i, text := range r.cells {
-		if text == "" || i < len(c.roles) && c.roles[i] {
-			continue
-		}
-		for i >= len(c.kinds) {
-			c.kinds = append(c.kinds, unknown)
-		}
-		name := f.name(i)
-		if c.kinds[i] == unknown && name != "" && looksNumeric(text) {
-			c.kinds[i] = number
-		}
-		if c.kinds[i] != number {
-			f.skip(i, text)
-			continue
-		}
-		f.value(r, base, i, name, text, bad)
-	}
-}
-
-// value makes the reading of one cell, or calls bad.
-func (f *File) value(r *row, base *reading.Reading, column int, sensor, text string, bad func(column string, err error)) {
-	it := Item{Reading: *base}
-	it.Sensor = sensor
-	var err error
-	if it.Value, err = f.numbers.parse(text); err != nil {
-		bad(f.name(column), err)
-		return
-	}
-	if unit, ok := f.cfg.Units[f.name(column)]; ok {
-		it.Unit = unit
-	}
-	seq := f.columns.seq
-	if seq >= 0 {
-		if it.Seq, err = parseSeq(r.cell(seq)); err != nil {
-			bad(f.name(seq), err)
-			return
-		}
-	} else {
-		it.Seq = f.next[it.DeviceID]
-	}
-	if err := it.Validate(); err != nil {
-		bad("", err)
-		return
-	}
-	if seq < 0 {
-		f.next[it.DeviceID]++
-	}
-	f.ready = append(f.ready, it)
 }

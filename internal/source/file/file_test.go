@@ -1,4 +1,4 @@
-package source
+package file
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"weir.example/weir/internal/source"
 	"weir.example/weir/reading"
 )
 
@@ -42,15 +43,15 @@ func zipped(t *testing.T, content string) string {
 
 // all opens a file and returns a line for each item: device/boot/seq sensor=value unit @ts, or the
 // error.
-func all(t *testing.T, cfg FileConfig) []string {
+func all(t *testing.T, cfg Config) []string {
 	t.Helper()
-	f, err := OpenFile(cfg)
+	f, err := Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
 	var lines []string
-	items := make([]Item, 3)
+	items := make([]source.Item, 3)
 	for {
 		n, err := f.Next(items)
 		for _, it := range items[:n] {
@@ -65,7 +66,7 @@ func all(t *testing.T, cfg FileConfig) []string {
 	}
 }
 
-func show(it Item) string {
+func show(it source.Item) string {
 	if it.Err != nil {
 		return fmt.Sprintf("%v | %s", it.Err, it.Raw)
 	}
@@ -86,7 +87,7 @@ func TestFiles(t *testing.T) {
 		"1594512098074,d1,one,warm,FALSE,z\n"
 	for _, c := range []struct {
 		name, file, content string
-		cfg                 FileConfig
+		cfg                 Config
 		want                []string
 	}{
 		{
@@ -101,7 +102,7 @@ func TestFiles(t *testing.T) {
 		},
 		{
 			name: "gzip, chosen columns and units", file: "lab.csv.gz", content: zipped(t, wide),
-			cfg: FileConfig{ValueColumns: []string{"light"}, DeviceColumn: "device", Units: map[string]string{"light": "1"}, BootColumn: "note"},
+			cfg: Config{ValueColumns: []string{"light"}, DeviceColumn: "device", Units: map[string]string{"light": "1"}, BootColumn: "note"},
 			want: []string{
 				"one/x/0 light=11 @2020-07-12T00:01:34.386Z",
 				"two/y/0 light=01 @2020-07-12T00:01:34.735Z",
@@ -110,11 +111,11 @@ func TestFiles(t *testing.T) {
 		},
 		{
 			name: "no device column, no zone", file: "machine.csv", content: "timestamp,value\n2013-12-02 21:15:00,73.967\n",
-			cfg:  FileConfig{Location: berlin, DeviceName: "machine"},
+			cfg:  Config{Location: berlin, DeviceName: "machine"},
 			want: []string{"machine/machine/0 value=73.967 @2013-12-02T20:15:00.000Z"},
 		},
 		{
-			name: "rows that are none", file: "bad.csv", cfg: FileConfig{Years: anyYear}, content: "\ufefftime,id,v\n1,a,1\n2,b\n3,c,3,4\n\"4,d,4\n",
+			name: "rows that are none", file: "bad.csv", cfg: Config{Years: anyYear}, content: "\ufefftime,id,v\n1,a,1\n2,b\n3,c,3,4\n\"4,d,4\n",
 			want: []string{
 				"a/bad/0 v=1 @1970-01-01T00:00:01.000Z",
 				"bad.csv:3: has 2 cells, the header has 3 | 2,b",
@@ -135,7 +136,7 @@ func TestFiles(t *testing.T) {
 			},
 		},
 		{
-			name: "wide NDJSON with nulls and new keys", file: "w.jsonl", cfg: FileConfig{Years: anyYear},
+			name: "wide NDJSON with nulls and new keys", file: "w.jsonl", cfg: Config{Years: anyYear},
 			content: `{"host":"h","time":1.5,"t":1,"on":true,"deep":{"a":1}}` + "\n" + `{"t":null,"new":3,"time":2,"host":"h","on":false}` + "\n",
 			want: []string{
 				"h/w/0 t=1 @1970-01-01T00:00:01.500Z", "h/w/1 on=1 @1970-01-01T00:00:01.500Z",
@@ -150,7 +151,7 @@ func TestFiles(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			c.cfg.Path = writeFile(t, c.file, c.content)
 			if c.want == nil {
-				if _, err := OpenFile(c.cfg); err == nil || !strings.Contains(err.Error(), c.file) {
+				if _, err := Open(c.cfg); err == nil || !strings.Contains(err.Error(), c.file) {
 					t.Errorf("error %v", err)
 				}
 				return
@@ -170,7 +171,7 @@ func TestTruncatedGzip(t *testing.T) {
 		fmt.Fprintf(&content, "%d,%d\n", i, i*7919%1000)
 	}
 	whole := zipped(t, content.String())
-	lines := all(t, FileConfig{Path: writeFile(t, "t.csv.gz", whole[:len(whole)/2]), DeviceName: "d", Years: anyYear})
+	lines := all(t, Config{Path: writeFile(t, "t.csv.gz", whole[:len(whole)/2]), DeviceName: "d", Years: anyYear})
 	last := lines[len(lines)-1]
 	if len(lines) < 50_000 || !strings.Contains(last, "stopped: t.csv.gz: read stopped after row") {
 		t.Errorf("%d items, the last %q", len(lines), last)
@@ -180,24 +181,24 @@ func TestTruncatedGzip(t *testing.T) {
 func TestOpenFileRefuses(t *testing.T) {
 	path := writeFile(t, "f.csv", "ts,device,temperature\n2026-01-01T00:00:00Z,d,2\n")
 	for _, c := range []struct {
-		cfg  FileConfig
+		cfg  Config
 		want string
 	}{
-		{FileConfig{Path: "-"}, "standard input can't be replayed"},
-		{FileConfig{Path: path + "x"}, "no such file"},
-		{FileConfig{Path: filepath.Dir(path)}, "is a folder"},
-		{FileConfig{Path: writeFile(t, "e.csv", "")}, "the file is empty"},
-		{FileConfig{Path: path, DeviceName: "d", DeviceColumn: "device"}, "choose one"},
-		{FileConfig{Path: path, Years: [2]int{2100, 1990}}, "unknown range of years"},
-		{FileConfig{Path: path, Delimiter: "ab"}, "unknown delimiter"},
-		{FileConfig{Path: path, Decimal: "'"}, "unknown decimal sign"},
-		{FileConfig{Path: path, ValueColumns: []string{"temperatur"}}, "the columns are ts, device, temperature; did you mean temperature?"},
-		{FileConfig{Path: path, TSFormat: "iso"}, `unknown time format "iso"`},
-		{FileConfig{Path: path, Format: "xml"}, "choose csv, ndjson or json"},
-		{FileConfig{Path: writeFile(t, "n.csv", "a,b\n1,2\n")}, "no column of the event time among a, b"},
-		{FileConfig{Path: writeFile(t, "v.csv", "ts,device,b\n2026-01-01T00:00:00Z,d,x\n")}, "no column of values"},
+		{Config{Path: "-"}, "standard input can't be replayed"},
+		{Config{Path: path + "x"}, "no such file"},
+		{Config{Path: filepath.Dir(path)}, "is a folder"},
+		{Config{Path: writeFile(t, "e.csv", "")}, "the file is empty"},
+		{Config{Path: path, DeviceName: "d", DeviceColumn: "device"}, "choose one"},
+		{Config{Path: path, Years: [2]int{2100, 1990}}, "unknown range of years"},
+		{Config{Path: path, Delimiter: "ab"}, "unknown delimiter"},
+		{Config{Path: path, Decimal: "'"}, "unknown decimal sign"},
+		{Config{Path: path, ValueColumns: []string{"temperatur"}}, "the columns are ts, device, temperature; did you mean temperature?"},
+		{Config{Path: path, TSFormat: "iso"}, `unknown time format "iso"`},
+		{Config{Path: path, Format: "xml"}, "choose csv, ndjson or json"},
+		{Config{Path: writeFile(t, "n.csv", "a,b\n1,2\n")}, "no column of the event time among a, b"},
+		{Config{Path: writeFile(t, "v.csv", "ts,device,b\n2026-01-01T00:00:00Z,d,x\n")}, "no column of values"},
 	} {
-		if _, err := OpenFile(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Open(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: error %v, want %q", c.cfg, err, c.want)
 		}
 	}
@@ -218,12 +219,12 @@ func TestFileResumesAnywhere(t *testing.T) {
 		if err := os.WriteFile(path, []byte(content.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		cfg := FileConfig{Path: path, Years: anyYear}
+		cfg := Config{Path: path, Years: anyYear}
 		if rapid.Bool().Draw(t, "named") {
 			cfg.ValueColumns = []string{"a", "b"}
 		}
 		open := func() *File {
-			f, err := OpenFile(cfg)
+			f, err := Open(cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -231,14 +232,14 @@ func TestFileResumesAnywhere(t *testing.T) {
 		}
 		var whole, pieces []string
 		f := open()
-		items := make([]Item, 1000)
+		items := make([]source.Item, 1000)
 		n, _ := f.Next(items)
 		for _, it := range items[:n] {
 			whole = append(whole, show(it))
 		}
 		f = open()
 		for {
-			chunk := make([]Item, rapid.IntRange(1, 9).Draw(t, "size"))
+			chunk := make([]source.Item, rapid.IntRange(1, 9).Draw(t, "size"))
 			n, err := f.Next(chunk)
 			for _, it := range chunk[:n] {
 				pieces = append(pieces, show(it))
@@ -260,21 +261,21 @@ func TestFileResumesAnywhere(t *testing.T) {
 
 func TestFileSeekRefusesAnotherFile(t *testing.T) {
 	path := writeFile(t, "f.csv", "ts,id,v\n1,d,2\n2,d,3\n")
-	f, err := OpenFile(FileConfig{Path: path, Years: anyYear})
+	f, err := Open(Config{Path: path, Years: anyYear})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Next(make([]Item, 1)); err != nil {
+	if _, err := f.Next(make([]source.Item, 1)); err != nil {
 		t.Fatal(err)
 	}
 	position := f.Position()
 	if err := os.WriteFile(path, []byte("ts,id,v\n1,d,9\n2,d,3\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if f, err = OpenFile(FileConfig{Path: path, Years: anyYear}); err != nil {
+	if f, err = Open(Config{Path: path, Years: anyYear}); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Seek(position); !errors.Is(err, ErrPosition) || !strings.Contains(err.Error(), "another --name") {
+	if err := f.Seek(position); !errors.Is(err, source.ErrPosition) || !strings.Contains(err.Error(), "another --name") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -283,7 +284,7 @@ func FuzzTimestamps(f *testing.F) {
 	f.Add("2026-01-01T00:00:00Z", "auto")
 	f.Add("1594512094386", "unix-ms")
 	f.Fuzz(func(t *testing.T, text, format string) {
-		clock, err := newTimestamps(&FileConfig{TSFormat: format, Location: time.UTC}, []placed{{text: text}})
+		clock, err := newTimestamps(&Config{TSFormat: format, Location: time.UTC}, []placed{{text: text}})
 		if err != nil {
 			return
 		}
@@ -298,12 +299,12 @@ func FuzzNDJSON(f *testing.F) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		file, err := OpenFile(FileConfig{Path: path, Years: anyYear})
+		file, err := Open(Config{Path: path, Years: anyYear})
 		if err != nil {
 			return
 		}
 		defer file.Close()
-		items := make([]Item, 7)
+		items := make([]source.Item, 7)
 		for range 1000 {
 			n, err := file.Next(items)
 			for _, it := range items[:n] {
@@ -328,12 +329,12 @@ func BenchmarkWideCSV(b *testing.B) {
 	if err := os.WriteFile(path, []byte(content.String()), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	f, err := OpenFile(FileConfig{Path: path})
+	f, err := Open(Config{Path: path})
 	if err != nil {
 		b.Fatal(err)
 	}
 	start := f.Position()
-	items := make([]Item, 1024)
+	items := make([]source.Item, 1024)
 	for n := 0; n < b.N; {
 		m, err := f.Next(items)
 		n += m

@@ -1,4 +1,4 @@
-package source
+package file
 
 import (
 	"errors"
@@ -42,7 +42,7 @@ func plainName(name string) string {
 }
 
 // decideColumns finds the columns by their given names, or guesses them by what they are called.
-func decideColumns(cfg *FileConfig, names []string) (columns, error) {
+func decideColumns(cfg *Config, names []string) (columns, error) {
 	c := columns{device: -1, ts: -1, sensor: -1, unit: -1, seq: -1, boot: -1}
 	if err := cfg.useLongForm(names); err != nil {
 		return c, err
@@ -78,7 +78,7 @@ func decideColumns(cfg *FileConfig, names []string) (columns, error) {
 }
 
 // guess finds the columns of the device and the time where they are not given.
-func (c *columns) guess(cfg *FileConfig, names []string) (err error) {
+func (c *columns) guess(cfg *Config, names []string) (err error) {
 	if c.ts < 0 {
 		if c.ts, err = c.candidate(names, timeNames, "the event time", "name it with --ts-column"); err != nil {
 			return err
@@ -134,7 +134,7 @@ func (c *columns) candidate(names, known []string, what, hint string) (int, erro
 
 // useLongForm names the columns of rows that hold one reading each, as Weir's own do: those with a
 // sensor and a value.
-func (cfg *FileConfig) useLongForm(names []string) error {
+func (cfg *Config) useLongForm(names []string) error {
 	if cfg.SensorColumn == "" && len(cfg.ValueColumns) == 0 {
 		sensor, value := named(names, "sensor"), named(names, "value")
 		if sensor == "" || value == "" {

@@ -1,9 +1,10 @@
-package source
+package file
 
 import (
 	"errors"
 	"io"
 
+	"weir.example/weir/internal/source"
 	"weir.example/weir/reading"
 )
 
@@ -24,7 +25,7 @@ const previewed = 5
 // the error.
 func (f *File) Preview() (p Preview, err error) {
 	p = Preview{Columns: f.Columns(), Columned: make(map[string]int64)}
-	items := make([]Item, 1024)
+	items := make([]source.Item, 1024)
 	for {
 		n, err := f.Next(items)
 		for i := range items[:n] {
@@ -39,7 +40,7 @@ func (f *File) Preview() (p Preview, err error) {
 	}
 }
 
-func (p *Preview) add(it *Item) {
+func (p *Preview) add(it *source.Item) {
 	if it.Err == nil {
 		if p.Readings++; len(p.First) < previewed {
 			p.First = append(p.First, it.Reading)

@@ -1,4 +1,4 @@
-package source
+package file
 
 import (
 	"bufio"
@@ -145,7 +145,7 @@ func (f *File) checkSample(s *sample) error {
 }
 
 // withKeys adds the columns that are named in the settings, of which no row may have told yet.
-func withKeys(names []string, cfg *FileConfig) []string {
+func withKeys(names []string, cfg *Config) []string {
 	all := slices.Clone(names)
 	given := append([]string{cfg.DeviceColumn, cfg.TSColumn, cfg.SensorColumn, cfg.UnitColumn, cfg.SeqColumn, cfg.BootColumn}, cfg.ValueColumns...)
 	for name := range cfg.Units {

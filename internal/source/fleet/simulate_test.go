@@ -1,4 +1,4 @@
-package source
+package fleet
 
 import (
 	"errors"
@@ -11,12 +11,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"weir.example/weir/internal/source"
 	"weir.example/weir/reading"
 )
 
-func drawFleet(t *rapid.T) FleetConfig {
+func drawFleet(t *rapid.T) Config {
 	share := rapid.SampledFrom([]float64{0, 0.01, 0.3, 1})
-	return FleetConfig{
+	return Config{
 		Seed:    rapid.Uint64().Draw(t, "seed"),
 		Devices: rapid.IntRange(1, 7).Draw(t, "devices"),
 		Rate:    rapid.SampledFrom([]float64{0, 10, 12345}).Draw(t, "rate"),
@@ -28,8 +29,8 @@ func drawFleet(t *rapid.T) FleetConfig {
 	}
 }
 
-func newFleet(t interface{ Fatal(...any) }, cfg FleetConfig) *Fleet {
-	f, err := NewFleet(cfg)
+func newFleet(t interface{ Fatal(...any) }, cfg Config) *Fleet {
+	f, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,10 +39,10 @@ func newFleet(t interface{ Fatal(...any) }, cfg FleetConfig) *Fleet {
 
 // readAllItems takes items in chunks of the sizes that size gives. Between chunks, another fleet
 // may go on from the position.
-func readAllItems(t interface{ Fatal(...any) }, f *Fleet, size func() int, between func(*Fleet) *Fleet) []Item {
-	var all []Item
+func readAllItems(t interface{ Fatal(...any) }, f *Fleet, size func() int, between func(*Fleet) *Fleet) []source.Item {
+	var all []source.Item
 	for {
-		chunk := make([]Item, size())
+		chunk := make([]source.Item, size())
 		n, err := f.Next(chunk)
 		if errors.Is(err, io.EOF) {
 			return all
@@ -80,7 +81,7 @@ func TestFleetResumesAnywhere(t *testing.T) {
 	})
 }
 
-func checkItems(t *rapid.T, items []Item) {
+func checkItems(t *rapid.T, items []source.Item) {
 	type life struct{ device, boot string }
 	next := make(map[life]int64)
 	sent := make(map[life]map[int64]reading.Reading)
@@ -116,9 +117,9 @@ func TestLiveFleetResumesNow(t *testing.T) {
 
 func testLiveFleetResumes(t *testing.T, sent int) {
 	now := time.UnixMilli(1767225600000)
-	cfg := FleetConfig{Seed: 1, Devices: 3, Rate: 100, Repeats: 1, Noise: 1, Now: func() time.Time { return now }}
+	cfg := Config{Seed: 1, Devices: 3, Rate: 100, Repeats: 1, Noise: 1, Now: func() time.Time { return now }}
 	f := newFleet(t, cfg)
-	before := make([]Item, sent)
+	before := make([]source.Item, sent)
 	if _, err := f.Next(before); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +129,7 @@ func testLiveFleetResumes(t *testing.T, sent int) {
 	if err := f.Seek(position); err != nil {
 		t.Fatal(err)
 	}
-	after := make([]Item, 100)
+	after := make([]source.Item, 100)
 	if _, err := f.Next(after); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +156,7 @@ func testLiveFleetResumes(t *testing.T, sent int) {
 	}
 }
 
-func seenBefore(items []Item, device string) (last int64) {
+func seenBefore(items []source.Item, device string) (last int64) {
 	for _, it := range items {
 		if it.DeviceID == device {
 			last = max(last, it.Seq)
@@ -165,15 +166,15 @@ func seenBefore(items []Item, device string) (last int64) {
 }
 
 func TestFleetSeekRefusesOtherSettings(t *testing.T) {
-	position := newFleet(t, FleetConfig{Seed: 1, Devices: 3}).Position()
-	err := newFleet(t, FleetConfig{Seed: 1, Devices: 4}).Seek(position)
-	if !errors.Is(err, ErrPosition) || !strings.Contains(err.Error(), `devices was "3" and is now "4"`) {
+	position := newFleet(t, Config{Seed: 1, Devices: 3}).Position()
+	err := newFleet(t, Config{Seed: 1, Devices: 4}).Seek(position)
+	if !errors.Is(err, source.ErrPosition) || !strings.Contains(err.Error(), `devices was "3" and is now "4"`) {
 		t.Errorf("error %v", err)
 	}
-	if err := newFleet(t, FleetConfig{Seed: 1, Devices: 3, Rate: 7, Spikes: 0.5}).Seek(position); err != nil {
+	if err := newFleet(t, Config{Seed: 1, Devices: 3, Rate: 7, Spikes: 0.5}).Seek(position); err != nil {
 		t.Errorf("another rate is refused: %v", err)
 	}
-	if err := newFleet(t, FleetConfig{}).Seek([]byte("{")); !errors.Is(err, ErrPosition) {
+	if err := newFleet(t, Config{}).Seek([]byte("{")); !errors.Is(err, source.ErrPosition) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -182,7 +183,7 @@ func TestFleetSeekRefusesOtherSettings(t *testing.T) {
 // for.
 func TestFleetSignals(t *testing.T) {
 	const ticks = 2 * 24 * 60
-	cfg := FleetConfig{Seed: 7, Devices: 1, Interval: time.Minute, Start: time.UnixMilli(1767225600000), Count: ticks * sensors, Noise: 1}
+	cfg := Config{Seed: 7, Devices: 1, Interval: time.Minute, Start: time.UnixMilli(1767225600000), Count: ticks * sensors, Noise: 1}
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, it := range readAllItems(t, newFleet(t, cfg), func() int { return 512 }, same) {
 		if it.Sensor == "temperature" {
@@ -206,16 +207,16 @@ func TestFleetSignals(t *testing.T) {
 }
 
 func TestFleetValidate(t *testing.T) {
-	for _, cfg := range []FleetConfig{{Devices: -1}, {Rate: -1}, {Repeats: 1.5}, {Outages: math.NaN()}} {
-		if _, err := NewFleet(cfg); err == nil {
+	for _, cfg := range []Config{{Devices: -1}, {Rate: -1}, {Repeats: 1.5}, {Outages: math.NaN()}} {
+		if _, err := New(cfg); err == nil {
 			t.Errorf("%+v is accepted", cfg)
 		}
 	}
 }
 
 func BenchmarkFleet(b *testing.B) {
-	f := newFleet(b, FleetConfig{Seed: 1, Devices: 1000, Start: time.UnixMilli(0), Noise: 1, Drift: 1, Spikes: 0.001})
-	items := make([]Item, 1024)
+	f := newFleet(b, Config{Seed: 1, Devices: 1000, Start: time.UnixMilli(0), Noise: 1, Drift: 1, Spikes: 0.001})
+	items := make([]source.Item, 1024)
 	b.ReportAllocs()
 	for n := 0; n < b.N; n += len(items) {
 		if _, err := f.Next(items); err != nil {

@@ -1,4 +1,4 @@
-package source
+package file
 
 import (
 	"bufio"
@@ -15,6 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"weir.example/weir/internal/source"
 )
 
 // lateKeys is NDJSON whose keys come, and turn from texts to numbers and back, long after the
@@ -45,10 +47,10 @@ func TestLateColumnsResume(t *testing.T) {
 	if len(content) < headBytes*5/4 {
 		t.Fatalf("only %d bytes, the sample has %d", len(content), headBytes)
 	}
-	cfg := FileConfig{Path: writeFile(t, "f.ndjson", content)}
+	cfg := Config{Path: writeFile(t, "f.ndjson", content)}
 	open := func() *File {
 		t.Helper()
-		f, err := OpenFile(cfg)
+		f, err := Open(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +60,7 @@ func TestLateColumnsResume(t *testing.T) {
 	whole := open()
 	var want []string
 	read := func(f *File, size int) (lines []string, err error) {
-		items := make([]Item, size)
+		items := make([]source.Item, size)
 		n, err := f.Next(items)
 		for _, it := range items[:n] {
 			lines = append(lines, show(it))
@@ -103,13 +105,13 @@ func TestLateColumnsResume(t *testing.T) {
 func TestSeekRefusesOtherRows(t *testing.T) {
 	content := lateKeys(8000, rand.New(rand.NewPCG(3, 1)))
 	path := writeFile(t, "f.ndjson", content)
-	f, err := OpenFile(FileConfig{Path: path})
+	f, err := Open(Config{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
 	for range 9 { // to near the end
-		if _, err := f.Next(make([]Item, 1000)); err != nil {
+		if _, err := f.Next(make([]source.Item, 1000)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -120,22 +122,22 @@ func TestSeekRefusesOtherRows(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		content string
-		cfg     FileConfig
+		cfg     Config
 	}{
-		{"changed row", string(changed), FileConfig{}},
-		{"other years", content, FileConfig{Years: [2]int{2027, 2030}, TSFormat: "unix-ms"}},
-		{"other columns", content, FileConfig{ValueColumns: []string{"temp"}}},
-		{"one device", content, FileConfig{DeviceName: "d"}},
+		{"changed row", string(changed), Config{}},
+		{"other years", content, Config{Years: [2]int{2027, 2030}, TSFormat: "unix-ms"}},
+		{"other columns", content, Config{ValueColumns: []string{"temp"}}},
+		{"one device", content, Config{DeviceName: "d"}},
 	} {
 		if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		c.cfg.Path = path
-		f, err := OpenFile(c.cfg)
+		f, err := Open(c.cfg)
 		if err != nil {
 			continue // refused even before
 		}
-		if err := f.Seek(position); !errors.Is(err, ErrPosition) {
+		if err := f.Seek(position); !errors.Is(err, source.ErrPosition) {
 			t.Errorf("%s: error %v", c.name, err)
 		}
 		_ = f.Close()
@@ -143,7 +145,7 @@ func TestSeekRefusesOtherRows(t *testing.T) {
 	if err := os.WriteFile(path, []byte(content+lateKeys(10, rand.New(rand.NewPCG(4, 1)))), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	grown, err := OpenFile(FileConfig{Path: path})
+	grown, err := Open(Config{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +153,7 @@ func TestSeekRefusesOtherRows(t *testing.T) {
 	if err := grown.Seek(position); err != nil {
 		t.Errorf("a file that has grown: %v", err)
 	}
-	if err := grown.Seek([]byte(`{"row":1,"settings":{}}`)); !errors.Is(err, ErrPosition) {
+	if err := grown.Seek([]byte(`{"row":1,"settings":{}}`)); !errors.Is(err, source.ErrPosition) {
 		t.Errorf("position of an earlier version: %v", err)
 	}
 }
@@ -160,20 +162,20 @@ func TestSeekRefusesOtherRows(t *testing.T) {
 func TestUnused(t *testing.T) {
 	for _, c := range []struct {
 		content string
-		cfg     FileConfig
+		cfg     Config
 		unused  []Unused
 		absent  []string
 		empty   int64
 	}{
-		{"ts,device_id,temp,,note\n1767225600,d,1,,x\n1767225601,d,2,7,5\n1767225602,d,,,y\n", FileConfig{},
+		{"ts,device_id,temp,,note\n1767225600,d,1,,x\n1767225601,d,2,7,5\n1767225602,d,,,y\n", Config{},
 			[]Unused{{"column 4, without a name", 1, 1}, {"note", 3, 1}}, nil, 1},
-		{"ts,device_id,temp,hum,battery\n1767225600,d,1,2,\n1767225601,d,,3,\n", FileConfig{ValueColumns: []string{"temp", "battery"}},
+		{"ts,device_id,temp,hum,battery\n1767225600,d,1,2,\n1767225601,d,,3,\n", Config{ValueColumns: []string{"temp", "battery"}},
 			[]Unused{{"hum", 2, 2}}, []string{"battery"}, 1},
-		{"ts,device_id,sensor,value,unit,quality,place\n1767225600,d,temp,1,Cel,192,hall\n", FileConfig{},
+		{"ts,device_id,sensor,value,unit,quality,place\n1767225600,d,temp,1,Cel,192,hall\n", Config{},
 			[]Unused{{"quality", 1, 1}, {"place", 1, 0}}, nil, 0},
 	} {
 		c.cfg.Path = writeFile(t, "f.csv", c.content)
-		f, err := OpenFile(c.cfg)
+		f, err := Open(c.cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -249,12 +251,12 @@ func FuzzFile(f *testing.F) {
 		if len(name) > 100 || os.WriteFile(path, data, 0o600) != nil {
 			return
 		}
-		file, err := OpenFile(FileConfig{Path: path})
+		file, err := Open(Config{Path: path})
 		if err != nil {
 			return
 		}
 		defer file.Close()
-		items := make([]Item, 7)
+		items := make([]source.Item, 7)
 		for range 1000 {
 			n, err := file.Next(items)
 			for _, it := range items[:n] {
