@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"weir.example/weir/internal/dryrun"
 	"weir.example/weir/internal/sqltest"
 )
 
@@ -19,7 +20,7 @@ func TestPipelines(t *testing.T) {
 			t.Errorf("%s has no test: %v", file, err)
 		}
 		for _, test := range tests {
-			for _, o := range []sqltest.Options{{Partitions: 1}, {Partitions: 1, Batch: 1, Crash: true}} {
+			for _, o := range []dryrun.Options{{Partitions: 1}, {Partitions: 1, Batch: 1, Crash: true}} {
 				if diff, err := sqltest.Check(file, test, o); diff != "" || err != nil {
 					t.Errorf("%s with %+v: %s%v", test, o, diff, err)
 				}

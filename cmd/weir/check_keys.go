@@ -11,9 +11,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/dryrun"
 	"weir.example/weir/internal/operator"
 	"weir.example/weir/internal/plan"
-	"weir.example/weir/internal/sqltest"
 )
 
 // sampled is how many records of a partition are looked at, from its beginning and before its end
@@ -56,7 +56,7 @@ func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (records i
 			records += len(all[t.Topic])
 		}
 	}
-	_, err = sqltest.Preview(ctx, p, all, sizes, false)
+	_, err = dryrun.Preview(ctx, p, all, sizes, false)
 	var elsewhere *operator.ElsewhereError
 	if !errors.As(err, &elsewhere) {
 		err = nil // a sample has no watermark of its own, and the rows before it are missing

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"weir.example/weir/internal/dryrun"
 	"weir.example/weir/internal/sqltest"
 	"weir.example/weir/internal/stack"
 )
@@ -71,7 +72,7 @@ func TestGolden(t *testing.T) {
 				queries += len(p.Sinks)
 				tables += len(g.Tables)
 				seed := 1 + rand.Int64N(1_000_000)
-				for _, o := range []sqltest.Options{{}, {Batch: 3, Crash: true}, {Seed: seed}, {Seed: seed + 1, MaxFired: 1, Crash: true}} {
+				for _, o := range []dryrun.Options{{}, {Batch: 3, Crash: true}, {Seed: seed}, {Seed: seed + 1, MaxFired: 1, Crash: true}} {
 					diffs, err := c.against(g, o)
 					if err != nil {
 						t.Fatalf("%+v: %v", o, err)
@@ -223,7 +224,7 @@ func testDealt(t *testing.T, l *Lab, k known, file, test, topics string) {
 	if *missing && err == nil {
 		t.Skip("its rows are kept")
 	}
-	if _, _, late, err := d.run(test, sqltest.Options{}); err != nil || late > 0 || k[name] != "" {
+	if _, _, late, err := d.run(test, dryrun.Options{}); err != nil || late > 0 || k[name] != "" {
 		t.Skip("rows are late, or Flink does not run it", err)
 	}
 	out, err := l.runOver(t.Context(), d.text, records, topics)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/internal/dryrun"
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sql"
@@ -165,7 +166,7 @@ func eventTime(t *plan.Table, r *kgo.Record) time.Time {
 
 // run runs a pipeline in memory over rows as they are dealt. late is how many rows came too late
 // for their windows.
-func (d *dealing) run(test string, o sqltest.Options) (p *plan.Program, tables map[string][]string, late int, err error) {
+func (d *dealing) run(test string, o dryrun.Options) (p *plan.Program, tables map[string][]string, late int, err error) {
 	p, err = plan.Compile(d.text, "dealt")
 	if err != nil {
 		return nil, nil, 0, err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"weir.example/weir/internal/dryrun"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sqltest"
 )
@@ -53,7 +54,7 @@ func TestDealings(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, lateThere, err := c.play(sqltest.Options{})
+				_, lateThere, err := c.play(dryrun.Options{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -78,7 +79,7 @@ func TestDealings(t *testing.T) {
 					if d.any && i > 2 && lateThere == 0 && lateHere == 0 { // it would be the plan without keys again
 						continue
 					}
-					o := sqltest.Options{Seed: 1 + rand.Int64N(1_000_000), Crash: rand.IntN(4) == 0, MaxFired: rand.IntN(2)}
+					o := dryrun.Options{Seed: 1 + rand.Int64N(1_000_000), Crash: rand.IntN(4) == 0, MaxFired: rand.IntN(2)}
 					p, tables, late, err := d.run(test, o)
 					if err != nil {
 						t.Errorf("%s, any partition: %t, %+v: %v", d.name, d.any, o, err)

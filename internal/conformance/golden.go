@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/internal/dryrun"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sqltest"
 )
@@ -111,7 +112,7 @@ func (c *pipelineCase) compile() (*plan.Program, error) {
 
 // against runs a pipeline in memory, in one of the ways that must not matter, and compares its rows
 // with those that Flink gave.
-func (c *pipelineCase) against(g *golden, o sqltest.Options) ([]TableDiff, error) {
+func (c *pipelineCase) against(g *golden, o dryrun.Options) ([]TableDiff, error) {
 	p, err := c.compile()
 	if err != nil {
 		return nil, err
@@ -133,7 +134,7 @@ func (c *pipelineCase) against(g *golden, o sqltest.Options) ([]TableDiff, error
 
 // play runs the pipeline in memory over its rows as its test has them. late is how many came too
 // late for their windows.
-func (c *pipelineCase) play(o sqltest.Options) (tables map[string][]string, late int, err error) {
+func (c *pipelineCase) play(o dryrun.Options) (tables map[string][]string, late int, err error) {
 	p, err := c.compile()
 	if err != nil {
 		return nil, 0, err

@@ -12,9 +12,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/internal/dryrun"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sql"
-	"weir.example/weir/internal/sqltest"
 	"weir.example/weir/pipelines"
 )
 
@@ -116,7 +116,7 @@ func (c *Console) previewSQL(r *http.Request) (any, error) {
 			answer.Read += len(last)
 		}
 	}
-	written, err := sqltest.Preview(ctx, program, records, sizes, in.Close)
+	written, err := dryrun.Preview(ctx, program, records, sizes, in.Close)
 	if err != nil {
 		return sqlAnswer{Message: err.Error()}, nil
 	}

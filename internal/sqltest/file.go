@@ -3,51 +3,63 @@ package sqltest
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"weir.example/weir/internal/dryrun"
 	"weir.example/weir/internal/operator"
 	"weir.example/weir/internal/plan"
 )
 
-// file is a test: steps in order. Lines that are no command are rows; those that begin with # are
-// comments.
+// file is a test: commands in order, each followed by its rows. Lines that are not commands are
+// rows; lines that start with # are comments.
 //
-//	send TOPIC [timestamp=2026-01-01T00:00:00Z] [key=K] [partition=0]   rows, as JSON, that come
-//	                                                                    in
-//	clock 30s                                             time passes without a record
-//	end                                                   all inputs have ended
-//	expect TOPIC                                          rows that have come out at the end of
-//	                                                      the file, in any order; .late, .dlq, and
-//	                                                      .dropped are what was set aside, and
-//	                                                      what options left out
+//	send TOPIC [timestamp=2026-01-01T00:00:00Z] [key=K] [partition=0]   input rows, as JSON
+//	clock 30s      time passes without records
+//	end            all inputs end
+//	expect TOPIC   output rows at the end of the file, in any order; besides topics, .late and
+//	               .dlq are late rows and dead letters, and .dropped is what table options dropped
 type file struct{ steps []step }
 
 type step struct {
-	line    int
-	comment []string // lines in front, with empty ones
-	command string
-	topic   string
-	at      time.Time
-	key     *string
-	place   int32 // partition; -1 is that of the key
-	wait    time.Duration
-	rows    []string
-	head    string
+	line      int
+	comment   []string // comments and empty lines before it
+	text      string   // the command line
+	command   string
+	topic     string
+	at        time.Time
+	key       *string
+	partition int32 // -1: where the key belongs
+	wait      time.Duration
+	rows      []string
 }
 
-// maxPartitions is how many partitions a test may have.
+// maxPartitions is the number of partitions that a test may use.
 const maxPartitions = 64
 
-// partitions is how many partitions the topics have at least, by what rows are sent to.
+// partitions returns the number of partitions that the file's send steps need.
 func (f *file) partitions() int32 {
 	n := int32(1)
 	for _, st := range f.steps {
-		n = max(n, st.place+1)
+		n = max(n, st.partition+1)
 	}
 	return n
+}
+
+// readFile reads and parses a test file.
+func readFile(name string) (*file, error) {
+	text, err := os.ReadFile(name) //nolint:gosec // the user's file
+	if err != nil {
+		return nil, err
+	}
+	f, err := parseFile(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return f, nil
 }
 
 func parseFile(text string) (*file, error) {
@@ -60,8 +72,8 @@ func parseFile(text string) (*file, error) {
 			continue
 		}
 		if line[0] == '{' || line[0] == '[' || line == "null" || line[0] == '"' || !isCommand(line) {
-			if len(f.steps) == 0 || f.steps[len(f.steps)-1].command == "clock" || f.steps[len(f.steps)-1].command == "end" {
-				return nil, fmt.Errorf("line %d: a row before send or expect", n+1)
+			if len(f.steps) == 0 || !f.steps[len(f.steps)-1].takesRows() {
+				return nil, fmt.Errorf("line %d: row without a send or expect before it", n+1)
 			}
 			last := &f.steps[len(f.steps)-1]
 			last.rows = append(last.rows, line)
@@ -83,14 +95,18 @@ func isCommand(line string) bool {
 	return slices.Contains([]string{"send", "clock", "end", "expect"}, word)
 }
 
+func (st *step) takesRows() bool { return st.command == "send" || st.command == "expect" }
+
 func parseStep(line string) (step, error) {
 	words := strings.Fields(line)
-	s := step{command: words[0], head: line, place: -1}
+	s := step{command: words[0], text: line, partition: -1}
 	switch {
 	case s.command == "end":
 		return s, nil
+	case len(words) < 2 && s.command == "clock":
+		return s, fmt.Errorf("%s needs a duration", s.command)
 	case len(words) < 2:
-		return s, fmt.Errorf("%s wants %s", s.command, map[bool]string{true: "a duration", false: "a topic"}[s.command == "clock"])
+		return s, fmt.Errorf("%s needs a topic", s.command)
 	case s.command == "clock":
 		d, err := time.ParseDuration(strings.TrimPrefix(words[1], "+"))
 		s.wait = d
@@ -111,64 +127,83 @@ func parseStep(line string) (step, error) {
 		case "partition":
 			n, err := strconv.ParseInt(value, 10, 32)
 			if err != nil || n < 0 || n >= maxPartitions {
-				return s, fmt.Errorf("%s: a partition is a number from 0 to %d", w, maxPartitions-1)
+				return s, fmt.Errorf("invalid %s: a partition is a number from 0 to %d", w, maxPartitions-1)
 			}
-			s.place = int32(n)
+			s.partition = int32(n)
 		default:
-			return s, fmt.Errorf("%s is none of timestamp=…, key=… and partition=…", w)
+			return s, fmt.Errorf("unknown argument %s: use timestamp=…, key=… or partition=…", w)
 		}
 	}
 	return s, nil
 }
 
-// run returns what came out of the topics that the file expects rows of, and what options have
-// dropped.
-func (f *file) run(p *plan.Program, o Options) (map[string][]string, operator.Dropped, error) {
+// row returns a row of a send step.
+func (st *step) row(value string) dryrun.Row {
+	return dryrun.Row{Table: st.topic, Value: value, At: st.at, Key: st.key, Partition: st.partition}
+}
+
+// send sends the rows of a send step.
+func (st *step) send(s *dryrun.Simulation) error {
+	for i, value := range st.rows {
+		if err := s.Send(st.row(value)); err != nil {
+			return fmt.Errorf("line %d, row %d: %w", st.line, i+1, err)
+		}
+	}
+	if err := s.Work(); err != nil {
+		return fmt.Errorf("line %d: %w", st.line, err)
+	}
+	return nil
+}
+
+// run returns the rows of the topics that the file expects rows of, and the counters of rows that
+// table options dropped.
+func (f *file) run(p *plan.Program, o dryrun.Options) (map[string][]string, operator.Dropped, error) {
 	o.Partitions = max(o.Partitions, f.partitions())
-	s, err := newSim(p, o, nil)
+	s, err := dryrun.New(p, o, nil)
 	if err != nil {
 		return nil, nil, err
 	}
 	got, err := f.play(s)
-	return got, s.dropped, err
+	return got, s.Dropped(), err
 }
 
-// play takes the steps of the file.
-func (f *file) play(s *sim) (map[string][]string, error) {
-	var err error
+// play runs the steps in order and returns the rows of the expected topics.
+func (f *file) play(s *dryrun.Simulation) (map[string][]string, error) {
 	for _, st := range f.steps {
+		var err error
 		switch st.command {
 		case "send":
-			for i, row := range st.rows {
-				if err := s.send(st, row); err != nil {
-					return nil, fmt.Errorf("line %d, row %d: %w", st.line, i+1, err)
-				}
+			if err := st.send(s); err != nil {
+				return nil, err
 			}
-			err = s.work()
 		case "clock":
-			err = s.wait(st.wait)
+			err = s.Wait(st.wait)
 		case "end":
-			err = s.end()
+			err = s.End()
 		}
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", st.line, err)
 		}
 	}
-	if err := s.finish(); err != nil {
+	if err := s.EndBounded(); err != nil {
 		return nil, err
 	}
 	got := make(map[string][]string)
 	for _, st := range f.steps {
-		if st.command == "expect" {
-			if got[st.topic], err = s.output(st.topic); err != nil {
-				return nil, fmt.Errorf("line %d: %w", st.line, err)
-			}
+		if st.command != "expect" {
+			continue
 		}
+		rows, err := s.Output(st.topic)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", st.line, err)
+		}
+		got[st.topic] = rows
 	}
-	return got, s.check()
+	return got, s.Check()
 }
 
-// diff compares as sets that may have equal rows, with the JSON brought to one form.
+// diff compares expected and actual rows as multisets of normalized JSON. It returns "" if they are
+// equal.
 func (f *file) diff(got map[string][]string) string {
 	var b strings.Builder
 	for _, st := range f.steps {
@@ -176,34 +211,35 @@ func (f *file) diff(got map[string][]string) string {
 			continue
 		}
 		missing := slices.Clone(st.rows)
-		var other []string
+		var unexpected []string
 		for _, row := range got[st.topic] {
 			i := slices.IndexFunc(missing, func(m string) bool { return canonical(m) == canonical(row) })
 			if i < 0 {
-				other = append(other, row)
+				unexpected = append(unexpected, row)
 				continue
 			}
 			missing = slices.Delete(missing, i, i+1)
 		}
-		if len(missing)+len(other) == 0 {
+		if len(missing)+len(unexpected) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "%s: %d of %d expected rows came, and %d others\n", st.topic, len(st.rows)-len(missing), len(st.rows), len(other))
+		fmt.Fprintf(&b, "%s: %d of %d expected rows found, %d unexpected\n", st.topic, len(st.rows)-len(missing), len(st.rows), len(unexpected))
 		slices.Sort(missing)
-		slices.Sort(other)
-		for len(missing)+len(other) > 0 { // rows that are alike beside each other
-			if len(other) == 0 || len(missing) > 0 && missing[0] <= other[0] {
+		slices.Sort(unexpected)
+		for len(missing)+len(unexpected) > 0 { // merged, so that similar rows are adjacent
+			if len(unexpected) == 0 || len(missing) > 0 && missing[0] <= unexpected[0] {
 				fmt.Fprintf(&b, "  - %s\n", missing[0])
 				missing = missing[1:]
 				continue
 			}
-			fmt.Fprintf(&b, "  + %s\n", other[0])
-			other = other[1:]
+			fmt.Fprintf(&b, "  + %s\n", unexpected[0])
+			unexpected = unexpected[1:]
 		}
 	}
 	return b.String()
 }
 
+// canonical normalizes JSON; other text is returned unchanged.
 func canonical(row string) string {
 	var v any
 	if json.Unmarshal([]byte(row), &v) != nil {
@@ -216,14 +252,14 @@ func canonical(row string) string {
 	return string(out)
 }
 
-// updated is the file with what came out in the place of what was expected.
+// updated returns the text of the file with actual rows in place of expected ones.
 func (f *file) updated(got map[string][]string) []byte {
 	var b strings.Builder
 	for _, st := range f.steps {
 		for _, c := range st.comment {
 			b.WriteString(c + "\n")
 		}
-		b.WriteString(st.head + "\n")
+		b.WriteString(st.text + "\n")
 		rows := st.rows
 		if st.command == "expect" {
 			rows = got[st.topic]

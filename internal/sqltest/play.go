@@ -2,83 +2,89 @@ package sqltest
 
 import (
 	"fmt"
-	"os"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/internal/dryrun"
 	"weir.example/weir/internal/plan"
 )
 
-// Play sends the rows of a test, without its clock, ends all inputs, and returns the records that
-// the pipeline has written to the topics of its tables, in the order of their partitions. Where o
-// has none, rows lie in the partitions that the test names, and in the first otherwise.
-func Play(p *plan.Program, test string, o Options) (map[string][]*kgo.Record, error) {
-	script, err := os.ReadFile(test) //nolint:gosec // the user's file
+// Records returns the records that a test sends, in order.
+func Records(p *plan.Program, test string) ([]*kgo.Record, error) {
+	f, err := readFile(test)
 	if err != nil {
 		return nil, err
 	}
-	f, err := parseFile(string(script))
+	s, err := dryrun.New(p, dryrun.Options{Partitions: 1}, nil)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", test, err)
+		return nil, err
+	}
+	var all []*kgo.Record
+	for _, st := range f.steps {
+		switch st.command {
+		case "clock":
+			s.Advance(st.wait)
+		case "send":
+			for i, value := range st.rows {
+				r, err := s.Record(st.row(value))
+				if err != nil {
+					return nil, fmt.Errorf("%s, line %d, row %d: %w", test, st.line, i+1, err)
+				}
+				r.Partition = max(0, st.partition)
+				all = append(all, r)
+			}
+		}
+	}
+	return all, nil
+}
+
+// Play sends the rows of a test, ends all inputs, and returns the records of the pipeline's tables,
+// in the order of their partitions. Clock steps move the clock but make no input idle.
+func Play(p *plan.Program, test string, o dryrun.Options) (map[string][]*kgo.Record, error) {
+	f, err := readFile(test)
+	if err != nil {
+		return nil, err
 	}
 	o.Partitions = max(o.Partitions, f.partitions())
-	s, err := newSim(p, o, nil)
+	s, err := dryrun.New(p, o, nil)
 	if err != nil {
 		return nil, err
 	}
 	for _, st := range f.steps {
 		switch st.command {
 		case "clock":
-			s.clock = s.clock.Add(st.wait)
-			continue
+			s.Advance(st.wait)
 		case "send":
-		default:
-			continue
-		}
-		for i, row := range st.rows {
-			if err := s.send(st, row); err != nil {
-				return nil, fmt.Errorf("%s, line %d, row %d: %w", test, st.line, i+1, err)
+			if err := st.send(s); err != nil {
+				return nil, fmt.Errorf("%s, %w", test, err)
 			}
 		}
-		if err := s.work(); err != nil {
-			return nil, err
-		}
 	}
-	return s.written()
+	return written(s)
 }
 
-// PlayRecords is Play over records that lie in partitions already: each partition gets its records
-// in the order in which they are given. The late rows are among what it returns, by the name of
-// their topic.
-func PlayRecords(p *plan.Program, records []*kgo.Record, o Options) (map[string][]*kgo.Record, error) {
-	s, err := newSim(p, o, nil)
+// PlayRecords is Play for records whose partitions are given. A partition's records keep their
+// order.
+func PlayRecords(p *plan.Program, records []*kgo.Record, o dryrun.Options) (map[string][]*kgo.Record, error) {
+	s, err := dryrun.New(p, o, nil)
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range records {
-		partitions := s.topic(r.Topic)
-		copied := *r
-		copied.Offset = int64(len(partitions[r.Partition]))
-		partitions[r.Partition] = append(partitions[r.Partition], &copied)
-		if s.random != nil {
-			if err := s.work(); err != nil {
-				return nil, err
-			}
+		s.Append(r)
+		if o.Seed == 0 {
+			continue
+		}
+		if err := s.Work(); err != nil {
+			return nil, err
 		}
 	}
-	return s.written()
+	return written(s)
 }
 
-// written ends all inputs and returns the records of the pipeline's topics, in the order of their
-// partitions.
-func (s *sim) written() (map[string][]*kgo.Record, error) {
-	if err := s.check(); err != nil {
+func written(s *dryrun.Simulation) (map[string][]*kgo.Record, error) {
+	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	out := map[string][]*kgo.Record{s.program.Settings.LateTopic: slices.Concat(s.topic(s.program.Settings.LateTopic)...)}
-	for _, t := range s.program.Tables {
-		out[t.Topic] = slices.Concat(s.topic(t.Topic)...)
-	}
-	return out, nil
+	return s.Written(), nil
 }

@@ -1,11 +1,9 @@
-// Package sqltest runs pipelines over fixtures without a broker: a test file beside the SQL says
-// what comes in and what must come out, with a clock that only the file moves.
+// Package sqltest tests pipelines without a broker: a .case file next to the SQL contains input
+// rows and expected output rows. Pipelines run as a simulation of package dryrun.
 //
-//	sqltest.go  a directory of pipelines and their tests
-//	file.go     the test file: reading, writing, comparing
-//	sim.go      the pipeline's tasks over topics in memory
-//	preview.go  a pipeline over the records of real topics, to look at
-//	play.go     rows of a test without its clock, to compare with what Flink makes of them
+//	sqltest.go  the tests of a directory; running one test
+//	file.go     the test file: parsing, running, comparing, updating
+//	play.go     the records of a test, to compare Weir with Flink
 package sqltest
 
 import (
@@ -16,23 +14,25 @@ import (
 	"strings"
 	"time"
 
+	"weir.example/weir/internal/dryrun"
+	"weir.example/weir/internal/operator"
 	"weir.example/weir/internal/plan"
 )
 
-// Result is what became of one test.
+// Result is the result of one test.
 type Result struct {
 	SQL     string        `json:"sql"`
 	Test    string        `json:"test"`
 	OK      bool          `json:"ok"`
-	Diff    string        `json:"diff,omitempty"`    // expected rows with -, others with +
-	Error   string        `json:"error,omitempty"`   // the SQL or the test can't be read
-	Dropped string        `json:"dropped,omitempty"` // what options of tables left out, such as json.ignore-parse-errors
+	Diff    string        `json:"diff,omitempty"`    // missing rows with -, unexpected rows with +
+	Error   string        `json:"error,omitempty"`   // the SQL or the test is invalid, or the run failed
+	Dropped string        `json:"dropped,omitempty"` // rows dropped by table options such as json.ignore-parse-errors
 	Updated bool          `json:"updated,omitempty"`
 	Took    time.Duration `json:"took_ns"`
 }
 
 // Dir runs the tests of all pipelines in a directory: for x.sql those in x.case and x.*.case. With
-// update, what comes out is written into the files.
+// update, expected rows that differ are replaced in the files.
 func Dir(dir string, update bool) ([]Result, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.sql"))
 	if err != nil {
@@ -57,112 +57,86 @@ func Dir(dir string, update bool) ([]Result, error) {
 	return all, nil
 }
 
-// Tests are the test files of a pipeline.
+// Tests returns the test files of a pipeline.
 func Tests(file string) ([]string, error) {
-	front := strings.TrimSuffix(file, ".sql")
-	tests, err := filepath.Glob(front + ".*.case")
+	base := strings.TrimSuffix(file, ".sql")
+	tests, err := filepath.Glob(base + ".*.case")
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(front + ".case"); err == nil {
-		tests = append([]string{front + ".case"}, tests...)
+	if _, err := os.Stat(base + ".case"); err == nil {
+		tests = append([]string{base + ".case"}, tests...)
 	}
 	return tests, nil
 }
 
-// Run runs one test of a pipeline.
+// Run runs one test of a pipeline. With update, a test that differs is rewritten.
 func Run(file, test string, update bool) Result {
 	began := time.Now()
 	r := Result{SQL: file, Test: test}
-	fail := func(err error) Result {
-		r.Error, r.Took = err.Error(), time.Since(began)
-		return r
-	}
-	text, err := os.ReadFile(file) //nolint:gosec // the user's file
+	err := r.run(update)
 	if err != nil {
-		return fail(err)
-	}
-	program, err := plan.Compile(string(text), strings.TrimSuffix(filepath.Base(file), ".sql"))
-	if err != nil {
-		return fail(fmt.Errorf("%s: %w", file, err))
-	}
-	script, err := os.ReadFile(test) //nolint:gosec // likewise
-	if err != nil {
-		return fail(err)
-	}
-	f, err := parseFile(string(script))
-	if err != nil {
-		return fail(fmt.Errorf("%s: %w", test, err))
-	}
-	got, dropped, err := f.run(program, Options{Partitions: 1})
-	if err != nil {
-		return fail(fmt.Errorf("%s: %w", test, err))
-	}
-	r.Dropped = dropped.String()
-	r.Diff = f.diff(got)
-	if r.OK = r.Diff == ""; !r.OK && update {
-		if err := os.WriteFile(test, bytes.TrimLeft(f.updated(got), "\n"), 0o600); err != nil {
-			return fail(err)
-		}
-		r.OK, r.Updated = true, true
+		r.OK, r.Error = false, err.Error()
 	}
 	r.Took = time.Since(began)
 	return r
 }
 
-// Rows runs a pipeline over a test in memory and returns the rows of those topics that the test
-// expects rows of.
-func Rows(p *plan.Program, script string) (map[string][]string, error) {
-	f, err := parseFile(script)
+func (r *Result) run(update bool) error {
+	f, got, dropped, err := runTest(r.SQL, r.Test, dryrun.Options{Partitions: 1})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	got, _, err := f.run(p, Options{Partitions: 1})
-	return got, err
+	r.Dropped = dropped.String()
+	r.Diff = f.diff(got)
+	if r.OK = r.Diff == ""; !r.OK && update {
+		if err := os.WriteFile(r.Test, bytes.TrimLeft(f.updated(got), "\n"), 0o600); err != nil {
+			return err
+		}
+		r.OK, r.Updated = true, true
+	}
+	return nil
 }
 
-// RowsIn runs a pipeline over a test in a way of its own, and returns the rows of those topics that
-// the test expects rows of.
-func RowsIn(p *plan.Program, script string, o Options) (map[string][]string, error) {
-	f, err := parseFile(script)
+// Check runs one test of a pipeline with options and returns how the rows differ from the expected
+// ones; "" if they don't.
+func Check(file, test string, o dryrun.Options) (diff string, err error) {
+	f, got, _, err := runTest(file, test, o)
+	if err != nil {
+		return "", err
+	}
+	return f.diff(got), nil
+}
+
+func runTest(pipeline, test string, o dryrun.Options) (f *file, got map[string][]string, dropped operator.Dropped, err error) {
+	text, err := os.ReadFile(pipeline) //nolint:gosec // the user's file
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	program, err := plan.Compile(string(text), strings.TrimSuffix(filepath.Base(pipeline), ".sql"))
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("%s: %w", pipeline, err)
+	}
+	if f, err = readFile(test); err != nil {
+		return nil, nil, nil, err
+	}
+	if got, dropped, err = f.run(program, o); err != nil {
+		return nil, nil, nil, fmt.Errorf("%s: %w", test, err)
+	}
+	return f, got, dropped, nil
+}
+
+// Rows runs a test, given as text, and returns the rows of the topics that it expects rows of.
+func Rows(p *plan.Program, test string) (map[string][]string, error) {
+	return RowsWith(p, test, dryrun.Options{Partitions: 1})
+}
+
+// RowsWith is Rows with options.
+func RowsWith(p *plan.Program, test string, o dryrun.Options) (map[string][]string, error) {
+	f, err := parseFile(test)
 	if err != nil {
 		return nil, err
 	}
 	got, _, err := f.run(p, o)
 	return got, err
-}
-
-// Options vary how a test runs; the rows that come out must not depend on them.
-type Options struct {
-	Partitions int32
-	Batch      int   // records in one transaction; 0 is all between two clock movements
-	Crash      bool  // do each transaction first in vain, and then again, every other time with a task restored from the changelog
-	MaxFired   int   // of operator.Config
-	Seed       int64 // not 0: tasks read in a random order, some records at a time, while rows still come
-}
-
-// Check runs one test of a pipeline in a way of its own, and returns how the rows differ from what
-// is expected.
-func Check(file, test string, o Options) (diff string, err error) {
-	text, err := os.ReadFile(file) //nolint:gosec // the user's file
-	if err != nil {
-		return "", err
-	}
-	program, err := plan.Compile(string(text), strings.TrimSuffix(filepath.Base(file), ".sql"))
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", file, err)
-	}
-	script, err := os.ReadFile(test) //nolint:gosec // likewise
-	if err != nil {
-		return "", err
-	}
-	f, err := parseFile(string(script))
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", test, err)
-	}
-	got, _, err := f.run(program, o)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", test, err)
-	}
-	return f.diff(got), nil
 }

@@ -47,7 +47,7 @@ func (c Case) run(v Variant) (o outcome) {
 		return outcome{err: fmt.Errorf("plan: %w", err)}
 	}
 	expect := append(sinks(statements), lateRows, deadLetters)
-	o.rows, o.err = sqltest.RowsIn(program, script(sends, v.most(), v.partition(statements), expect, nil), v.Options)
+	o.rows, o.err = sqltest.RowsWith(program, script(sends, v.most(), v.partition(statements), expect, nil), v.Options)
 	return o
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"weir.example/weir/internal/dryrun"
 	"weir.example/weir/internal/sqltest"
 )
 
@@ -99,7 +100,7 @@ INSERT INTO p SELECT id, v FROM several WHERE v < 3;
 func TestFindsAndShrinks(t *testing.T) {
 	var variants []Variant
 	for seed := range int64(10) {
-		variants = append(variants, Variant{Options: sqltest.Options{Partitions: 4, Crash: true, MaxFired: 2, Seed: 1 + seed}, Keys: Undeclared})
+		variants = append(variants, Variant{Options: dryrun.Options{Partitions: 4, Crash: true, MaxFired: 2, Seed: 1 + seed}, Keys: Undeclared})
 	}
 	f, _, _ := try(orderOfPartitions(), variants)
 	if f == nil || f.Kind != "rows" {

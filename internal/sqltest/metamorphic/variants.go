@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"weir.example/weir/internal/dryrun"
 	"weir.example/weir/internal/sql"
-	"weir.example/weir/internal/sqltest"
 )
 
 // Keys is what a pipeline knows of where the keys of its topics lie.
@@ -23,7 +23,7 @@ const (
 
 // Variant is a way to run a case that must not matter.
 type Variant struct {
-	sqltest.Options
+	dryrun.Options
 	Keys  Keys
 	Plain bool // without rewrites
 	Step  int  // records of one topic that come before tasks read; 0 is all that follow each other
@@ -34,7 +34,7 @@ type Variant struct {
 
 // Plainest is the way with which all others are compared: one partition, in one poll, without keys
 // and rewrites.
-var Plainest = Variant{Options: sqltest.Options{Partitions: 1}, Keys: Undeclared, Plain: true}
+var Plainest = Variant{Options: dryrun.Options{Partitions: 1}, Keys: Undeclared, Plain: true}
 
 func (v Variant) String() string {
 	said := []string{fmt.Sprintf("%d partitions", v.Partitions)}
@@ -69,7 +69,7 @@ func variantsOf(c Case, r *rand.Rand) []Variant {
 	var all []Variant
 	for i := range 6 {
 		v := Variant{
-			Options: sqltest.Options{Partitions: int32(pick(1, 3, 4)), Batch: pick(0, 0, 1, 3, 7), Crash: r.IntN(3) == 0, MaxFired: pick(0, 0, 1, 2)}, //nolint:gosec // few
+			Options: dryrun.Options{Partitions: int32(pick(1, 3, 4)), Batch: pick(0, 0, 1, 3, 7), Crash: r.IntN(3) == 0, MaxFired: pick(0, 0, 1, 2)}, //nolint:gosec // few
 			Keys:    []Keys{Declared, Undeclared, Anywhere}[i%3],
 			Plain:   r.IntN(4) == 0,
 			Step:    pick(0, 1, 2, 5),
