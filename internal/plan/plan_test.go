@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
@@ -15,20 +17,36 @@ const tables = "CREATE TABLE readings (device_id STRING, sensor STRING, `value` 
 	"CREATE TABLE u2 (a STRING, b BIGINT, PRIMARY KEY (a) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'u2', 'key.format' = 'json', 'value.format' = 'json'); " +
 	"CREATE TABLE w3 (a STRING, s TIMESTAMP(3), b BIGINT) WITH ('connector' = 'kafka', 'topic' = 'w3', 'format' = 'json');\n"
 
-// TestPlans runs testdata: "plan" plans statements behind the tables above, "alone" plans them as
-// they are. The output is the plan as text, or the error.
+// TestPlans runs testdata. "plan" compiles statements after the tables above and "alone" compiles
+// them on their own: the output is the plan as text, or the error. "signatures" compiles after the
+// tables and prints the signature of each relation that keeps state.
 func TestPlans(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(_ *testing.T, d *datadriven.TestData) string {
 			text := d.Input
-			if d.Cmd == "plan" {
+			if d.Cmd != "alone" {
 				text = tables + text
 			}
 			p, err := Compile(text, "test")
 			if err != nil {
 				return err.Error() + "\n"
 			}
+			if d.Cmd == "signatures" {
+				return signatures(p)
+			}
 			return p.Text()
 		})
 	})
+}
+
+func signatures(p *Program) string {
+	var b strings.Builder
+	for _, s := range p.Stages {
+		for _, r := range s.Relations {
+			if r.State > 0 {
+				fmt.Fprintf(&b, "%s %d: %s\n", s.Name, r.State, r.Signature())
+			}
+		}
+	}
+	return b.String()
 }
