@@ -17,7 +17,7 @@ import (
 // dropped that no row can want any more.
 type join struct {
 	base
-	op       *plan.Join
+	op       *plan.TemporalJoin
 	cond     *expr.Compiled
 	left     *expr.Batch
 	right    *expr.Batch
@@ -36,7 +36,7 @@ const (
 	numbers     = 2
 )
 
-func newJoin(b base, op *plan.Join) *join {
+func newJoin(b base, op *plan.TemporalJoin) *join {
 	j := &join{base: b, op: op, left: batch(b.rel.Inputs[0]), right: batch(b.rel.Inputs[1]), progress: newProgress(2)}
 	j.out.Batch = &expr.Batch{Cols: make([]*expr.Column, len(b.rel.Cols))}
 	for i := range b.rel.Cols {

@@ -104,7 +104,7 @@ func (m *Mover) relation(r *plan.Relation, partitions int32, schemas *format.Sch
 		} else {
 			add(kept, 0, op.Partition, func(r *reader) { r.count() })
 		}
-	case *plan.Join:
+	case *plan.TemporalJoin:
 		queued(waitingRows, numbers, 0)
 		add(versions, 1, op.Right, nil)
 	default:

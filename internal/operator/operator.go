@@ -294,7 +294,7 @@ func (t *Task) build(r *plan.Relation) (node, error) {
 		return newRank(b, op), nil
 	case *plan.Over:
 		return newOver(b, op), nil
-	case *plan.Join:
+	case *plan.TemporalJoin:
 		return newJoin(b, op), nil
 	case *plan.Unnest:
 		return newUnnest(b, op), nil

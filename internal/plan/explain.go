@@ -86,7 +86,7 @@ func (r *Relation) Describe() string {
 			all[i] = a.String(r.Inputs[0])
 		}
 		return fmt.Sprintf("Over each (%s) by %s, %s: %s", list(in(0), op.Partition), in(0)[op.Time].Name, op.Frame, strings.Join(all, ", "))
-	case *Join:
+	case *TemporalJoin:
 		s := "Lookup"
 		if op.Outer {
 			s = "Outer lookup"
@@ -175,7 +175,7 @@ func (r *Relation) Signature() string {
 		return r.Describe() + "; rows of " + rowSignature(r.Inputs[0])
 	case *Over:
 		return r.Describe() + "; keys " + kinds(op.Partition) + "; rows of " + rowSignature(r.Inputs[0])
-	case *Join:
+	case *TemporalJoin:
 		return r.Describe() + "; rows of " + rowSignature(r.Inputs[0]) + "; versions of " + rowSignature(r.Inputs[1])
 	}
 	return ""
@@ -272,7 +272,7 @@ func (p *Program) MarshalJSON() ([]byte, error) {
 	for _, s := range p.Stages {
 		stage := stageJSON{Name: s.Name, Topics: s.Topics(), Changelog: s.Changelog}
 		for _, r := range s.Relations {
-			n := relationJSON{ID: r.ID, Op: r.opName(), Does: r.Describe(), Inputs: []int{}, Updating: r.Updating}
+			n := relationJSON{ID: r.ID, Op: r.Op.Name(), Does: r.Describe(), Inputs: []int{}, Updating: r.Updating}
 			for _, in := range r.Inputs {
 				n.Inputs = append(n.Inputs, in.ID)
 			}
@@ -289,10 +289,6 @@ func (p *Program) MarshalJSON() ([]byte, error) {
 		out.Stages = append(out.Stages, stage)
 	}
 	return json.Marshal(out)
-}
-
-func (r *Relation) opName() string {
-	return strings.TrimPrefix(fmt.Sprintf("%T", r.Op), "*plan.")
 }
 
 // Dot is the plan as a graph in the language of Graphviz.

@@ -282,7 +282,7 @@ func columnsOf(r *Relation, input int, need func(int)) {
 			}
 		}
 		pass(len(r.Inputs[0].Cols))
-	case *Join:
+	case *TemporalJoin:
 		left := len(r.Inputs[0].Cols)
 		mine := func(i int) {
 			if (i < left) == (input == 0) {

@@ -36,7 +36,7 @@ func (p *planner) join(t *sql.Join) (*Relation, *scope, error) {
 		return nil, nil, err
 	}
 	p.differ(right, "lookup-deletes", "a tombstone of %s takes effect at its own time; in Flink it takes away the version before it as well", right.Name[len(right.Name)-1].Name)
-	j := &Join{Outer: t.Kind == "LEFT", RightColumns: len(versions.Cols)}
+	j := &TemporalJoin{Outer: t.Kind == "LEFT", RightColumns: len(versions.Cols)}
 	if err := j.times(right, left, sc, versions); err != nil {
 		return nil, nil, err
 	}
@@ -69,7 +69,7 @@ func (p *planner) join(t *sql.Join) (*Relation, *scope, error) {
 }
 
 // times finds the time of both sides.
-func (j *Join) times(right *sql.TableName, left *Relation, sc *scope, versions *Relation) error {
+func (j *TemporalJoin) times(right *sql.TableName, left *Relation, sc *scope, versions *Relation) error {
 	ref, ok := right.AsOf.(*sql.ColumnRef)
 	if !ok {
 		return sql.Errorf(right.AsOf, "FOR SYSTEM_TIME AS OF wants the time column of the left table")
@@ -95,7 +95,7 @@ func (j *Join) times(right *sql.TableName, left *Relation, sc *scope, versions *
 }
 
 // keys takes the equality with each column of the primary key out of the condition.
-func (j *Join) keys(t *sql.Join, cond expr.Node, n int, versions *Relation) error {
+func (j *TemporalJoin) keys(t *sql.Join, cond expr.Node, n int, versions *Relation) error {
 	pk := versions.Op.(*Scan).Table.PrimaryKey
 	j.Right = pk
 	j.Left = make([]int, len(pk))

@@ -26,7 +26,8 @@ type Frame struct {
 	Preceding int64 // rows, or microseconds
 }
 
-func (*Over) op() {}
+// Name implements Op.
+func (*Over) Name() string { return "Over" }
 
 // String is the frame in SQL.
 func (f Frame) String() string {

@@ -33,7 +33,7 @@ func (r *Relation) Placement(input int) *Placement {
 	if len(tables) == 0 {
 		return nil
 	}
-	_, join := r.Op.(*Join) // where NULL equals nothing
+	_, join := r.Op.(*TemporalJoin) // where NULL equals nothing
 	return &Placement{Columns: in.Keyed, Tables: tables, Nulls: !join}
 }
 
@@ -49,7 +49,7 @@ func (r *Relation) Home(input int) *Placement {
 	if table == nil {
 		return nil
 	}
-	_, join := r.Op.(*Join)
+	_, join := r.Op.(*TemporalJoin)
 	return &Placement{Columns: in.Keyed, Tables: []*Table{table}, Nulls: !join}
 }
 

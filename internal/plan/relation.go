@@ -58,9 +58,13 @@ type Relation struct {
 	users int
 }
 
-// Op is what a relation does: *Scan, *Filter, *Project, *Window, *Aggregate, *Rank, *Over, *Join,
-// *Unnest, *Union, *Exchange or *Insert.
-type Op interface{ op() }
+// Op is what a relation does: *Scan, *Filter, *Project, *Window, *Aggregate, *Rank, *Over,
+// *TemporalJoin, *Unnest, *Union, *Exchange or *Insert.
+type Op interface {
+	// Name is the operator's name in the plan as JSON. Programs read it, so it stays when the type
+	// is renamed.
+	Name() string
+}
 
 // Scan reads a topic. Its columns are those of the table.
 type Scan struct {
@@ -171,9 +175,9 @@ type SortKey struct {
 	NullsLast bool
 }
 
-// Join looks up each row of the left input in the right one, a versioned table, as of the row's
-// time.
-type Join struct {
+// TemporalJoin looks up each row of the left input in the right one, a versioned table, as of the
+// row's time.
+type TemporalJoin struct {
 	Left, Right  []int // columns that must be equal; Right is the primary key
 	LeftTime     int   // columns of the left and right input
 	RightTime    int
@@ -205,16 +209,17 @@ type Insert struct {
 	Exact []int
 }
 
-func (*Scan) op()      {}
-func (*Filter) op()    {}
-func (*Project) op()   {}
-func (*Window) op()    {}
-func (*Aggregate) op() {}
-func (*Rank) op()      {}
-func (*Join) op()      {}
-func (*Union) op()     {}
-func (*Exchange) op()  {}
-func (*Insert) op()    {}
+// Name implements Op; so do the others.
+func (*Scan) Name() string         { return "Scan" }
+func (*Filter) Name() string       { return "Filter" }
+func (*Project) Name() string      { return "Project" }
+func (*Window) Name() string       { return "Window" }
+func (*Aggregate) Name() string    { return "Aggregate" }
+func (*Rank) Name() string         { return "Rank" }
+func (*TemporalJoin) Name() string { return "Join" }
+func (*Union) Name() string        { return "Union" }
+func (*Exchange) Name() string     { return "Exchange" }
+func (*Insert) Name() string       { return "Insert" }
 
 // relation makes a relation over inputs. Whether rows are updates comes from the inputs.
 func (p *planner) relation(op Op, cols []Column, inputs ...*Relation) *Relation {

@@ -142,7 +142,7 @@ func (a *Aggregate) attached(in *Relation) bool {
 
 func keepsState(r *Relation) bool {
 	switch r.Op.(type) {
-	case *Aggregate, *Rank, *Over, *Join:
+	case *Aggregate, *Rank, *Over, *TemporalJoin:
 		return true
 	}
 	return false
@@ -158,7 +158,7 @@ func (p *planner) checkScans() error {
 		}
 		for _, s := range p.Stages {
 			for _, user := range s.Relations {
-				_, joins := user.Op.(*Join)
+				_, joins := user.Op.(*TemporalJoin)
 				_, sends := user.Op.(*Exchange)
 				if slices.Contains(user.Inputs, r) && !joins && !sends {
 					err = sql.Errorf(scan.Table, "the upsert-kafka table %s can be read only behind JOIN … FOR SYSTEM_TIME AS OF", scan.Table.Name).

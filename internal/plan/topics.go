@@ -141,7 +141,7 @@ func copied(r *Relation) []string {
 		}
 	case *Project:
 		return copied(r.Inputs[0])
-	case *Join:
+	case *TemporalJoin:
 		if op.Outer {
 			return copied(r.Inputs[0])
 		}

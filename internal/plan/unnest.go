@@ -14,7 +14,8 @@ type Unnest struct {
 	Ordinality bool
 }
 
-func (*Unnest) op() {}
+// Name implements Op.
+func (*Unnest) Name() string { return "Unnest" }
 
 // unnest binds left CROSS JOIN UNNEST(array) AS alias (columns), and its LEFT JOIN … ON TRUE.
 func (p *planner) unnest(t *sql.Join, u *sql.Unnest) (*Relation, *scope, error) {
