@@ -9,7 +9,8 @@
 //	state.go     the topic that keeps it
 //	route.go     which alerts are due for which receiver, together with which others
 //	silence.go   alerts that nobody wants to hear of for a while
-//	deliver.go   the delivery: sessions and retries, notifications and their answers
+//	deliver.go   the delivery: sessions and retries
+//	send.go      notifications in flight and their results
 //	session.go   one life of its client: alerts in, state and offsets in one transaction
 //	health.go    whether it works, and why not; metrics.go what it does, for Prometheus
 //	receiver.go  where notifications go: webhook.go, alertmanager.go, email.go

@@ -12,7 +12,7 @@ import (
 // takes one for resolved when endsAt has passed, so that a Weir that is gone does not leave alerts
 // behind.
 type alertmanager struct {
-	*AlertmanagerConfig
+	cfg *AlertmanagerConfig
 	*poster
 }
 
@@ -30,13 +30,13 @@ func (a *alertmanager) Send(ctx context.Context, n *Notification) error {
 		p := postableAlert{Labels: labelNames(x.Labels), Annotations: labelNames(x.Annotations), StartsAt: x.Since.UTC(), EndsAt: x.ResolvedAt.UTC()}
 		p.Annotations["summary"], p.Annotations["weir_alert_id"] = x.Summary, x.ID
 		if x.Status == Firing {
-			p.EndsAt = time.Now().Add(4 * a.Resend).UTC()
+			p.EndsAt = time.Now().Add(4 * a.cfg.Resend).UTC()
 		} else if !p.EndsAt.After(p.StartsAt) {
 			p.EndsAt = p.StartsAt.Add(time.Millisecond) // it wants an end after the start
 		}
 		alerts[i] = p
 	}
-	return a.post(ctx, strings.TrimSuffix(a.URL, "/")+"/api/v2/alerts", headersOf(a.Headers), alerts)
+	return a.post(ctx, strings.TrimSuffix(a.cfg.URL, "/")+"/api/v2/alerts", headersOf(a.cfg.Headers), alerts)
 }
 
 // notLabel is what Prometheus does not allow in the name of a label.

@@ -17,13 +17,13 @@ import (
 // email sends a notification as a plain text. Its Message-ID is made of the notification's id: mail
 // that comes twice is known by it.
 type email struct {
-	*EmailConfig
+	cfg   *EmailConfig
 	trust *tls.Config
 }
 
 func newEmail(c *EmailConfig, trust *tls.Config) *email {
 	e := &email{c, trust.Clone()}
-	e.trust.ServerName = e.host()
+	e.trust.ServerName = c.host()
 	return e
 }
 
@@ -53,10 +53,13 @@ func (e *EmailConfig) addresses(m *mail.Msg) error {
 	return nil
 }
 
+// Close implements Receiver.
+func (e *email) Close() {}
+
 // Send implements Receiver.
 func (e *email) Send(ctx context.Context, n *Notification) error {
 	m := mail.NewMsg(mail.WithNoDefaultUserAgent())
-	if err := e.addresses(m); err != nil {
+	if err := e.cfg.addresses(m); err != nil {
 		return err
 	}
 	ids := make([]string, len(n.Alerts))

@@ -75,8 +75,8 @@ func (r *ReceiverConfig) kind() string {
 	return kinds[2]
 }
 
-// answered counts a receiver's answer.
-func (m *Metrics) answered(r *ReceiverConfig, n *Notification, failed error, now time.Time) {
+// sent counts the outcome of sending a notification.
+func (m *Metrics) sent(r *ReceiverConfig, n *Notification, failed error, now time.Time) {
 	if m == nil {
 		return
 	}
@@ -102,8 +102,8 @@ func (m *Metrics) answered(r *ReceiverConfig, n *Notification, failed error, now
 	}
 }
 
-// look tells what the book has now.
-func (m *Metrics) look(b *Book, now time.Time) {
+// snapshot sets the gauges from the book.
+func (m *Metrics) snapshot(b *Book, now time.Time) {
 	if m == nil {
 		return
 	}

@@ -27,7 +27,10 @@ func newPoster(trust *tls.Config) *poster {
 	}}
 }
 
-// post wants a 2xx.
+// Close implements Receiver.
+func (p *poster) Close() { p.client.CloseIdleConnections() }
+
+// post sends body as JSON and expects a 2xx status.
 func (p *poster) post(ctx context.Context, to string, headers http.Header, body any) error {
 	text, err := json.Marshal(body)
 	if err != nil {

@@ -11,11 +11,15 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// Receiver takes notifications. Send returns nil only when the other side has said that it has it.
-// It may be told the same again, by the same id, when its answer was lost. Send is called by
-// several goroutines.
+// Receiver is a destination of notifications.
 type Receiver interface {
+	// Send delivers a notification. It returns nil only once the other side has accepted it, and a
+	// *PartlyError if only some of its addresses have. The same notification, with the same id, may
+	// be sent again if the response was lost. Send is called concurrently.
 	Send(ctx context.Context, n *Notification) error
+
+	// Close releases idle connections. It is called after the last Send has returned.
+	Close()
 }
 
 // PartlyError is that a notification is out, but not to all that it was for. It is not sent again.
@@ -68,22 +72,8 @@ func (c *Config) Try(ctx context.Context, receiver string, now time.Time) error 
 	if err != nil {
 		return err
 	}
+	defer to.Close()
 	return send(ctx, r, to, n)
-}
-
-// send sends within the receiver's time limit.
-func send(ctx context.Context, c *ReceiverConfig, r Receiver, n *Notification) error {
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	err := r.Send(ctx, n)
-	var late *timeoutError
-	switch {
-	case errors.As(err, &late):
-		return fmt.Errorf("%w within %s", err, c.Timeout)
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no answer within %s", c.Timeout)
-	}
-	return err
 }
 
 // explainTLS says what to do about a certificate that is not trusted.

@@ -12,108 +12,110 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// session is one life of the client. What is known of alerts is dropped when it ends, and read
-// again.
+// session is the lifetime of one client. The book is discarded when a session ends and restored from
+// the state topic in the next one.
 type session struct {
-	*deliverer
+	d      *deliverer
 	group  *kgo.GroupTransactSession
 	ending broker.Ending
-	owned  map[source]bool
+	owned  map[partition]bool
 
 	mu    sync.Mutex
-	moved map[source]bool // partitions that came (true) or went since the last look
+	moved map[partition]bool // partitions assigned (true) or lost (false) since the last iteration
 }
 
-type source struct {
-	topic     string
-	partition int32
+type partition struct {
+	topic string
+	id    int32
 }
 
 func (d *deliverer) session(ctx context.Context) error {
-	s := &session{deliverer: d, owned: make(map[source]bool), moved: make(map[source]bool)}
+	s := &session{d: d, owned: make(map[partition]bool), moved: make(map[partition]bool)}
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
 	defer s.group.Close()
 	d.book.drop(func(Origin) bool { return true })
 	for {
-		poll, cancel := context.WithTimeout(ctx, pollEvery)
-		s.wakeBy(cancel)
+		poll, cancel := context.WithTimeout(ctx, pollInterval)
+		s.d.wakeWith(cancel)
 		fetches := s.group.PollFetches(poll)
 		cancel()
 		if ctx.Err() != nil {
-			// The last answers are worth waiting for: without them the next start would tell the
-			// same again. The rows are taken too, since a commit covers all that was polled.
-			d.flights.Wait()
-			_, err := s.turn(s.work, fetches)
+			// Wait for the last results: without them the next start would send the same
+			// notifications again. Apply the rows as well, because the commit covers everything that
+			// was polled.
+			d.inFlight.Wait()
+			_, err := s.iterate(d.work, fetches)
 			return err
 		}
-		known, err := s.turn(ctx, fetches)
+		known, err := s.iterate(ctx, fetches)
 		if err != nil {
 			return err
 		}
-		s.Health.set("")
+		d.cfg.Health.set("")
 		if known {
-			for _, n := range s.book.due(s.Now()) {
-				s.send(n)
+			for _, n := range d.book.due(d.cfg.Now()) {
+				d.send(n)
 			}
 		}
 	}
 }
 
 func (s *session) connect(ctx context.Context) error {
-	base, err := s.Broker.Options()
+	base, err := s.d.cfg.Broker.Options()
 	if err != nil {
 		return err
 	}
-	id := s.transactionalID()
+	id := s.d.transactionalID()
 	s.group, err = kgo.NewGroupTransactSession(append(base,
-		kgo.WithContext(s.work),
+		kgo.WithContext(s.d.work),
 		kgo.TransactionalID(id),
-		kgo.TransactionTimeout(s.TransactionTimeout),
+		kgo.TransactionTimeout(s.d.cfg.TransactionTimeout),
 		kgo.ConsumerGroup(Group),
-		kgo.ConsumeTopics(s.topics()...),
+		kgo.ConsumeTopics(s.d.topics()...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.SessionTimeout(s.SessionTimeout),
-		kgo.HeartbeatInterval(s.SessionTimeout/5),
+		kgo.SessionTimeout(s.d.cfg.SessionTimeout),
+		kgo.HeartbeatInterval(s.d.cfg.SessionTimeout/5),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.OnPartitionsAssigned(s.onMoved(true)),
 		kgo.OnPartitionsRevoked(s.onMoved(false)),
 		kgo.OnPartitionsLost(s.onMoved(false)),
-		kgo.KeepControlRecords(), // so that the committed offset passes the markers, and lag can reach 0
-		kgo.FetchMaxWait(pollEvery),
-		broker.ClientLog(s.Logger),
-		s.Broker.Observe("alert", s.Instance),
-		s.Broker.Tracer().Client(id, Group).Option(),
+		kgo.KeepControlRecords(), // the committed offset moves past transaction markers, so that lag can reach 0
+		kgo.FetchMaxWait(pollInterval),
+		broker.ClientLog(s.d.cfg.Logger),
+		s.d.cfg.Broker.Observe("alert", s.d.cfg.Instance),
+		s.d.cfg.Broker.Tracer().Client(id, Group).Option(),
 		s.ending.Option(),
 	)...)
 	if err != nil {
 		return fmt.Errorf("open session: %w", err)
 	}
-	// Taking the transactional id first ends what a dead life of this instance has left open.
+	// Acquiring the transactional id aborts a transaction that this instance left open when it died.
 	if _, _, err := s.group.Client().ProducerID(ctx); err != nil {
 		s.group.Close()
-		return fmt.Errorf("take transactional id %s: %w", id, err)
+		return fmt.Errorf("acquire transactional id %s: %w", id, err)
 	}
-	s.left = nil
+	s.d.left = nil
 	return nil
 }
 
-func (s *session) onMoved(came bool) func(context.Context, *kgo.Client, map[string][]int32) {
+// onMoved records partitions that are assigned or lost until the next iteration.
+func (s *session) onMoved(assigned bool) func(context.Context, *kgo.Client, map[string][]int32) {
 	return func(_ context.Context, _ *kgo.Client, moved map[string][]int32) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for topic, partitions := range moved {
 			for _, p := range partitions {
-				s.moved[source{topic, p}] = came
+				s.moved[partition{topic, p}] = assigned
 			}
 		}
 	}
 }
 
-// turn takes rows and answers, and commits what they change. It reports whether the book is what is
-// committed: nothing may be sent before.
-func (s *session) turn(ctx context.Context, fetches kgo.Fetches) (known bool, err error) {
+// iterate applies rows and delivery results and commits the changes. It reports whether the book
+// equals the committed state: nothing may be sent otherwise.
+func (s *session) iterate(ctx context.Context, fetches kgo.Fetches) (known bool, err error) {
 	var failed error
 	fetches.EachError(func(topic string, partition int32, err error) {
 		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
@@ -126,45 +128,46 @@ func (s *session) turn(ctx context.Context, fetches kgo.Fetches) (known bool, er
 	if err := s.restoreMoved(ctx); err != nil {
 		return false, err
 	}
-	now := s.Now()
-	fetches.EachRecord(func(r *kgo.Record) { s.take(r, now) })
-	for _, a := range s.takeAnswers() {
-		s.book.sent(a.n, a.failed, a.at)
-		s.told = append(s.told, a)
+	now := s.d.cfg.Now()
+	fetches.EachRecord(func(r *kgo.Record) { s.apply(r, now) })
+	for _, r := range s.d.takeResults() {
+		s.d.book.sent(r.n, r.failed, r.at)
+		s.d.uncommitted = append(s.d.uncommitted, r)
 	}
-	forgotten := s.book.tick(now, s.appends)
-	if fetches.NumRecords() > 0 || len(forgotten) > 0 || len(s.book.changed) > 0 {
+	forgotten := s.d.book.tick(now, s.d.appendOnly)
+	if fetches.NumRecords() > 0 || len(forgotten) > 0 || len(s.d.book.changed) > 0 {
 		if committed, err := s.commit(forgotten); err != nil || !committed {
 			return false, err
 		}
 	}
-	s.told = nil
-	s.Metrics.look(s.book, now)
+	s.d.uncommitted = nil
+	s.d.cfg.Metrics.snapshot(s.d.book, now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.moved) == 0, nil
 }
 
-func (s *session) take(r *kgo.Record, now time.Time) {
-	t := s.table(r.Topic)
+// apply updates the book with a row of an alert table.
+func (s *session) apply(r *kgo.Record, now time.Time) {
+	t := s.d.table(r.Topic)
 	if t == nil || r.Attrs.IsControl() {
 		return
 	}
 	x, err := t.read(r)
 	if err != nil {
-		s.Logger.Warn("no alert: the row can't be read", "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "err", err)
+		s.d.cfg.Logger.Warn("skipping invalid alert row", "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "err", err)
 		return
 	}
-	s.book.apply(x, now)
+	s.d.book.apply(x, now)
 }
 
-// commit writes what has changed, with the offsets of the rows that were read; also when a stop
-// comes meanwhile.
+// commit writes the changed alerts and the offsets of the polled rows in one transaction, which a
+// stop does not interrupt.
 func (s *session) commit(forgotten []string) (committed bool, err error) {
-	ctx, cancel := context.WithTimeout(s.work, s.TransactionTimeout)
+	ctx, cancel := context.WithTimeout(s.d.work, s.d.cfg.TransactionTimeout)
 	defer cancel()
 	var records []*kgo.Record
-	for _, a := range s.book.takeChanged() {
+	for _, a := range s.d.book.takeChanged() {
 		r, err := a.record()
 		if err != nil {
 			return false, err
@@ -178,7 +181,7 @@ func (s *session) commit(forgotten []string) (committed bool, err error) {
 		return false, fmt.Errorf("begin transaction: %w", err)
 	}
 	client := s.group.Client()
-	if s.begun, err = broker.BegunBy(ctx, client); err != nil {
+	if s.d.begun, err = broker.BegunBy(ctx, client); err != nil {
 		return false, err
 	}
 	writes := broker.NewWrites(client)
@@ -192,23 +195,23 @@ func (s *session) commit(forgotten []string) (committed bool, err error) {
 	}
 	committed, err = s.ending.End(ctx, s.group, try)
 	if err != nil {
-		s.left = err
+		s.d.left = err
 		return false, errors.Join(fmt.Errorf("end transaction: %w", err), written)
 	}
 	if written != nil {
-		return false, fmt.Errorf("write the state of alerts: %w", written)
+		return false, fmt.Errorf("write alert state: %w", written)
 	}
 	if !committed {
-		s.again()
+		s.restoreAll()
 		return false, nil
 	}
-	s.commits++
+	s.d.commits++
 	return true, nil
 }
 
-// again has all partitions restored, after a transaction that came to nothing. Its answers are
-// taken once more.
-func (s *session) again() {
+// restoreAll makes the next iteration restore all owned partitions, after a transaction that was
+// aborted. Uncommitted results are then applied again.
+func (s *session) restoreAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for p := range s.owned {
@@ -218,36 +221,35 @@ func (s *session) again() {
 	}
 }
 
-// restoreMoved reads the alerts of partitions that have come, and drops those of partitions that
-// have gone.
+// restoreMoved restores the alerts of newly assigned partitions and drops those of lost ones.
 func (s *session) restoreMoved(ctx context.Context) error {
 	s.mu.Lock()
 	moved := s.moved
-	s.moved = make(map[source]bool)
+	s.moved = make(map[partition]bool)
 	s.mu.Unlock()
 	if len(moved) == 0 {
 		return nil
 	}
-	of := func(o Origin) source { return source{o.Topic, o.Partition} }
-	s.book.drop(func(o Origin) bool { _, ok := moved[of(o)]; return ok })
-	state, err := ReadState(ctx, s.Broker)
+	of := func(o Origin) partition { return partition{o.Topic, o.Partition} }
+	s.d.book.drop(func(o Origin) bool { _, ok := moved[of(o)]; return ok })
+	state, err := ReadState(ctx, s.d.cfg.Broker)
 	if err != nil {
 		return err
 	}
 	for _, a := range state.Alerts {
 		if moved[of(a.Origin)] {
-			s.book.load(a)
+			s.d.book.load(a)
 		}
 	}
-	for p, came := range moved {
-		if came {
+	for p, assigned := range moved {
+		if assigned {
 			s.owned[p] = true
 		} else {
 			delete(s.owned, p)
 		}
 	}
-	for _, a := range s.told {
-		s.book.sent(a.n, a.failed, a.at)
+	for _, r := range s.d.uncommitted {
+		s.d.book.sent(r.n, r.failed, r.at)
 	}
 	return nil
 }

@@ -1,12 +1,19 @@
 package alert
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
 )
 
 // Matcher is labels and the values that they must have, with * and ? as in file names. An empty one
@@ -77,4 +84,60 @@ func Silenced(a *Alert, all []Silence, now time.Time) bool {
 
 func silenced(all []Silence, labels map[string]string) bool {
 	return slices.ContainsFunc(all, func(s Silence) bool { return s.Match.matches(labels) })
+}
+
+// silences are the configured silences and those in the state topic.
+type silences struct {
+	configured []Silence
+
+	mu     sync.Mutex
+	stored map[string]Silence // by id
+}
+
+// active returns the silences in effect at a time.
+func (s *silences) active(now time.Time) (all []Silence) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, x := range s.configured {
+		if x.active(now) {
+			all = append(all, x)
+		}
+	}
+	for _, x := range s.stored {
+		if x.active(now) {
+			all = append(all, x)
+		}
+	}
+	return all
+}
+
+// follow keeps the stored silences up to date until ctx is done.
+func (s *silences) follow(ctx context.Context, at broker.Config, log *slog.Logger) {
+	for ctx.Err() == nil {
+		err := broker.Tail(ctx, at, StateTopic, broker.TailOptions{FromStart: true}, s.apply, func() error { return nil })
+		if ctx.Err() != nil {
+			return
+		}
+		log.Warn("rereading silences", "topic", StateTopic, "err", err)
+		_ = broker.Sleep(ctx, time.Second) // the loop checks ctx
+	}
+}
+
+// apply updates the stored silences with a record of the state topic.
+func (s *silences) apply(r *kgo.Record) error {
+	id, x, err := silenceOf(r)
+	if id == "" || err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x == nil {
+		delete(s.stored, id)
+		return nil
+	}
+	if s.stored == nil {
+		s.stored = make(map[string]Silence)
+	}
+	s.stored[id] = *x
+	return nil
 }

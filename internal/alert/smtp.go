@@ -27,7 +27,7 @@ func (e *email) deliver(ctx context.Context, from string, to []string, content i
 	}
 	var late net.Error
 	if err != nil && (ctx.Err() != nil || errors.As(err, &late) && late.Timeout()) { // the connection may know of the deadline first
-		if asked == "a greeting" && e.TLS != "tls" {
+		if asked == "a greeting" && e.cfg.TLS != "tls" {
 			asked += " (a port that begins with TLS, such as 465, wants tls: tls)"
 		}
 		return &timeoutError{asked: asked}
@@ -36,7 +36,7 @@ func (e *email) deliver(ctx context.Context, from string, to []string, content i
 }
 
 // host is the server's name, which its certificate has to be for.
-func (e *email) host() string {
+func (e *EmailConfig) host() string {
 	host, _, _ := net.SplitHostPort(e.Server) // Validate has
 	return host
 }
@@ -46,10 +46,10 @@ func (e *email) dial(ctx context.Context) (net.Conn, error) {
 	var d interface {
 		DialContext(ctx context.Context, network, address string) (net.Conn, error)
 	} = &net.Dialer{}
-	if e.TLS == "tls" {
+	if e.cfg.TLS == "tls" {
 		d = &tls.Dialer{Config: e.trust}
 	}
-	conn, err := d.DialContext(ctx, "tcp", e.Server)
+	conn, err := d.DialContext(ctx, "tcp", e.cfg.Server)
 	if err != nil {
 		var plain tls.RecordHeaderError
 		if errors.As(err, &plain) {
@@ -65,7 +65,7 @@ func (e *email) dial(ctx context.Context) (net.Conn, error) {
 // addresses only. asked says what the server is waited for.
 func (e *email) converse(conn net.Conn, from string, to []string, content io.WriterTo, asked *string) error {
 	*asked = "a greeting"
-	client, err := smtp.NewClient(conn, e.host())
+	client, err := smtp.NewClient(conn, e.cfg.host())
 	if err != nil {
 		return fmt.Errorf("it does not greet as a mail server does: %w", err)
 	}
@@ -77,7 +77,7 @@ func (e *email) converse(conn net.Conn, from string, to []string, content io.Wri
 	if err := client.Hello(name); err != nil {
 		return err
 	}
-	if e.TLS == "starttls" {
+	if e.cfg.TLS == "starttls" {
 		*asked = "STARTTLS"
 		if offered, _ := client.Extension("STARTTLS"); !offered {
 			return errors.New("it does not offer STARTTLS: use tls: tls, as is usual at port 465, or tls: none where anybody may read it")
@@ -86,7 +86,7 @@ func (e *email) converse(conn net.Conn, from string, to []string, content io.Wri
 			return fmt.Errorf("STARTTLS: %w", explainTLS(err))
 		}
 	}
-	if e.User != "" {
+	if e.cfg.User != "" {
 		*asked = "AUTH"
 		if err := e.authenticate(client); err != nil {
 			return err
@@ -142,16 +142,16 @@ func recipients(client *smtp.Client, to []string) (refused []error, err error) {
 func (e *email) authenticate(client *smtp.Client) error {
 	_, offered := client.Extension("AUTH")
 	known := map[string]smtp.Auth{
-		"PLAIN":    smtp.PlainAuth("", e.User, e.Password, e.host(), false),
-		"LOGIN":    smtp.LoginAuth(e.User, e.Password, e.host(), false),
-		"CRAM-MD5": smtp.CRAMMD5Auth(e.User, e.Password),
+		"PLAIN":    smtp.PlainAuth("", e.cfg.User, e.cfg.Password, e.cfg.host(), false),
+		"LOGIN":    smtp.LoginAuth(e.cfg.User, e.cfg.Password, e.cfg.host(), false),
+		"CRAM-MD5": smtp.CRAMMD5Auth(e.cfg.User, e.cfg.Password),
 	}
 	for _, mechanism := range []string{"PLAIN", "LOGIN", "CRAM-MD5"} {
 		if !slices.Contains(strings.Fields(strings.ToUpper(offered)), mechanism) {
 			continue
 		}
 		if err := client.Auth(known[mechanism]); err != nil {
-			return fmt.Errorf("it refuses the user %s by %s: check user and password: %w", e.User, mechanism, err)
+			return fmt.Errorf("it refuses the user %s by %s: check user and password: %w", e.cfg.User, mechanism, err)
 		}
 		return nil
 	}

@@ -8,18 +8,18 @@ import (
 // webhook posts a notification as it is. Idempotency-Key is its id, Weir-Alert-Id the ids of its
 // alerts.
 type webhook struct {
-	*WebhookConfig
+	cfg *WebhookConfig
 	*poster
 }
 
 // Send implements Receiver.
 func (w *webhook) Send(ctx context.Context, n *Notification) error {
-	h := headersOf(w.Headers)
+	h := headersOf(w.cfg.Headers)
 	ids := make([]string, len(n.Alerts))
 	for i, a := range n.Alerts {
 		ids[i] = a.ID
 	}
 	h.Set("Idempotency-Key", n.ID)
 	h.Set("Weir-Alert-Id", strings.Join(ids, ","))
-	return w.post(ctx, w.URL, h, n)
+	return w.post(ctx, w.cfg.URL, h, n)
 }
