@@ -81,7 +81,7 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.OnPartitionsAssigned(s.onMoved(true)),
 		kgo.OnPartitionsRevoked(s.onMoved(false)),
 		kgo.OnPartitionsLost(s.onMoved(false)),
-		kgo.KeepControlRecords(), // the committed offset moves past transaction markers, so that lag can reach 0
+		kgo.KeepControlRecords(), // the committed offset passes transaction markers, so that lag can reach 0
 		kgo.FetchMaxWait(pollInterval),
 		broker.ClientLog(s.d.cfg.Logger),
 		s.d.cfg.Broker.Observe("alert", s.d.cfg.Instance),

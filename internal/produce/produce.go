@@ -1,14 +1,14 @@
-// Package produce writes readings to Kafka in transactions, with the position of their source in
-// the same transaction: after a crash the next run goes on where the last commit ended.
+// Package produce writes readings to Kafka in transactions, together with the position of their
+// source: after a crash the next run resumes exactly after the last commit.
 //
-//	produce.go  Config, Run: sessions and retries
-//	session.go  one life of a client: take over, find the position, transactions
-//	feed.go     the source's side: pacing, encoding, chunks
-//	encoding.go readings as values of records: JSON, or by a schema of a registry
-//	progress.go the position's record
-//	acks.go     the log of what was acknowledged, for the outside checker
-//	status.go   what a producer does, for whoever asks while it runs; metrics.go the same for
-//	            Prometheus
+//	produce.go   Config, Run: sessions and retries
+//	session.go   the lifetime of one client: fencing, resuming, transactions
+//	feed.go      the source's side: pacing, encoding, chunks
+//	encoding.go  record values: JSON, or with a schema from a registry
+//	progress.go  the record of a source's position
+//	acks.go      the log of acknowledged readings, for the independent checker
+//	status.go    the state of a running producer
+//	metrics.go   Prometheus metrics, from the status
 package produce
 
 import (
@@ -22,56 +22,57 @@ import (
 	"weir.example/weir/internal/source"
 )
 
-// Source yields readings in an order that is the same in every run, so that a position tells what
-// was already sent.
+// Source returns readings in an order that is the same in every run, so that a position determines
+// what was already sent.
 type Source interface {
-	// Name identifies the source: its position is kept under this name, and only one producer of a
-	// name can be alive.
+	// Name identifies the source: its position is stored under this name, and only one producer of
+	// a name can be alive.
 	Name() string
 
-	// Next fills dst and returns how many items it wrote: fewer than len(dst) at times, 0 with
-	// io.EOF at the end.
+	// Next writes up to len(dst) items to dst and returns their number, which may be smaller. At
+	// the end it returns 0 and io.EOF.
 	Next(dst []source.Item) (n int, err error)
 
-	// Position is where the item after the last one of Next begins: JSON.
+	// Position returns the position after the last item that Next returned, as JSON.
 	Position() []byte
 
-	// Seek goes to a position of an earlier run. The error tells why it does not fit and what to
-	// do.
+	// Seek continues from a position of an earlier run. If the position does not fit, the error
+	// says why and what to do.
 	Seek(position []byte) error
 
-	// Progress tells how far the source is, in its own unit; total is -1 when it is not known.
+	// Progress returns how much of the source was read, in the source's own unit; total is -1 if it
+	// is unknown. It may be called while another goroutine uses the source.
 	Progress() (done, total int64)
 }
 
-// Config says where readings go and how they are committed.
+// Config configures a producer.
 type Config struct {
 	Broker broker.Config
 
 	Topic    string // of the readings; keyed by device
-	DLQ      string // of the rows that are no readings
-	Progress string // of the positions; compacted
+	DLQ      string // dead-letter topic, of rows that are not valid readings
+	Progress string // of the source positions; compacted
 
 	Encoding Encoding // of the readings; default JSON
 
-	Rate               float64       // readings a second; default 0: as fast as it goes
+	Rate               float64       // readings per second; default 0: unlimited
 	CommitInterval     time.Duration // length of a transaction; default 100 ms
-	MaxRecords         int           // in one transaction; default 100,000
-	TransactionTimeout time.Duration // after which the broker aborts for a dead producer; default 15 s
-	StopTimeout        time.Duration // for what is open when ctx is done, and until readers see all that the source had; default 20 s
+	MaxRecords         int           // per transaction; default 100,000
+	TransactionTimeout time.Duration // the broker aborts the transaction of a dead producer after this long; default 15 s
+	StopTimeout        time.Duration // to finish open transactions once ctx is done, and for readers to see everything at the source's end; default 20 s
 	Compression        string        // none, gzip, snappy, lz4, zstd; default lz4
 
-	MarkTransactions bool   // header weir-tx on each record, by which weir verify finds torn transactions
-	AckLog           string // file to which the fate of each range of readings is appended; default none
+	MarkTransactions bool   // header weir-tx on each record, by which weir verify finds partially committed transactions
+	AckLog           string // file to which acknowledged ranges of readings are appended; default none
 
 	Logger   *slog.Logger
-	Status   *Status          // kept up to date while it runs; default one that nobody reads
+	Status   *Status          // updated while the producer runs; default none
 	Metrics  *Metrics         // default none
-	OnCommit func(Commit)     // called after each commit; must be quick
-	OnResume func(sent int64) // called with the readings that earlier runs have committed
+	OnCommit func(Commit)     // called after each commit; must not block
+	OnResume func(sent int64) // called with the number of readings that earlier runs have committed
 }
 
-// Commit is what one committed transaction did.
+// Commit describes a committed transaction.
 type Commit struct {
 	Readings    int // repeats included
 	DeadLetters int
@@ -83,7 +84,7 @@ type Commit struct {
 // Result sums up a run.
 type Result struct {
 	Readings     int64 `json:"readings"`
-	Earlier      int64 `json:"earlier"` // readings that earlier runs of the source have committed
+	Earlier      int64 `json:"earlier"` // readings committed by earlier runs of the source
 	DeadLetters  int64 `json:"dead_letters"`
 	Transactions int64 `json:"transactions"`
 	Aborted      int64 `json:"aborted"`
@@ -93,7 +94,7 @@ type Result struct {
 	SendingSeconds float64 `json:"sending_seconds"` // from the first reading taken to the last commit
 }
 
-func (c *Config) setDefaults() {
+func (c Config) withDefaults() Config {
 	if c.CommitInterval == 0 {
 		c.CommitInterval = 100 * time.Millisecond
 	}
@@ -118,34 +119,37 @@ func (c *Config) setDefaults() {
 	if c.OnResume == nil {
 		c.OnResume = func(int64) {}
 	}
+	return c
 }
 
-// Validate reports the first setting that can't work.
-func (c *Config) Validate() error {
-	if c.Topic == "" || c.DLQ == "" || c.Progress == "" {
-		return errors.New("the topics for readings, dead letters and progress must all be named")
-	}
-	if c.Rate < 0 {
-		return fmt.Errorf("rate %v is negative", c.Rate)
-	}
-	if c.CommitInterval < 0 || c.CommitInterval >= c.TransactionTimeout {
+// Validate returns an error for the first invalid setting. 0 stands for a default.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	switch {
+	case c.Topic == "", c.DLQ == "", c.Progress == "":
+		return errors.New("the topics for readings, dead letters and progress must all be set")
+	case !(c.Rate >= 0):
+		return fmt.Errorf("rate must not be negative, got %v", c.Rate)
+	case c.CommitInterval < 0, c.CommitInterval >= c.TransactionTimeout:
 		return errors.New("the commit interval must be shorter than the transaction timeout")
-	}
-	if c.MaxRecords < 0 {
-		return fmt.Errorf("%d records a transaction make no sense", c.MaxRecords)
+	case c.StopTimeout < 0:
+		return fmt.Errorf("stop timeout must not be negative, got %s", c.StopTimeout)
+	case c.MaxRecords < 0:
+		return fmt.Errorf("max records per transaction must not be negative, got %d", c.MaxRecords)
 	}
 	return c.Broker.Validate()
 }
 
-// Run sends the source's readings until it ends, ctx is done (what was taken from the source is
-// then committed) or a fatal error, such as another producer having taken the source over. After
-// any other error it starts a new session, which asks the broker what was committed and goes on
-// from there.
+// Run sends the source's readings until the source ends, ctx is done or a fatal error occurs, such
+// as another producer fencing this one. On a stop it commits what it has read from the source.
+// After any other error it opens a new session, which looks up what was committed and resumes
+// there.
 //
-// Run leaves no transaction open: it returns a *broker.LeftOpenError where one may be, since the
-// broker did not answer within StopTimeout. At the source's end readers see all that was sent.
+// Run leaves no transaction open: if one may remain because the broker did not answer within
+// StopTimeout, it returns a *broker.LeftOpenError. At the source's end all readings are visible to
+// readers when Run returns.
 func Run(ctx context.Context, cfg Config, src Source) (Result, error) {
-	cfg.setDefaults()
+	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
 		return Result{}, err
 	}
@@ -166,36 +170,37 @@ func Run(ctx context.Context, cfg Config, src Source) (Result, error) {
 	return p.result, errors.Join(err, acks.close())
 }
 
+// producer is the state of Run across sessions.
 type producer struct {
 	cfg    Config
 	src    Source
 	acks   *acks
 	result Result
-	work   context.Context // of clients and transactions: a stop leaves them StopTimeout
-	left   error           // why the last session may have left its transaction open; nil where it has not
+	work   context.Context // of clients and transactions: done StopTimeout after ctx
+	left   error           // why the last session may have left its transaction open; nil if it has not
 	begun  broker.Begun    // that transaction
 	sent   broker.Written
 
-	connected bool      // a broker has answered once
-	started   time.Time // when the first reading was taken
+	connected bool      // a broker has answered at least once
+	started   time.Time // of the first session's feed
 	beginning []byte    // the source's first position
-	pending   *pending  // the transaction whose commit was asked for, until its fate is known
+	pending   *pending  // the transaction whose commit was requested, until its outcome is known
 }
 
-// pending is a transaction that the broker was asked to commit.
+// pending is a transaction whose commit was requested.
 type pending struct {
-	readings int64 // of the source, with this transaction
+	readings int64 // of the source, including this transaction
 	began    time.Time
 	commit   Commit
 	chunks   []*chunk
 }
 
-// run runs sessions until the source ends, ctx is done or an error is permanent, and leaves no
+// run runs sessions until the source ends, ctx is done or an error is permanent. It leaves no
 // transaction open.
 func (p *producer) run(ctx context.Context) error {
 	err := p.sessions(ctx)
 	switch id := transactionalID(p.src.Name()); {
-	case p.left != nil && !broker.IsFenced(err): // who fences has ended it
+	case p.left != nil && !broker.IsFenced(err): // the process that fenced this one has ended the transaction
 		return errors.Join(err, broker.EndOpen(p.work, p.cfg.Broker, p.begun, p.left))
 	case err != nil || p.result.Transactions == 0:
 		return err
@@ -227,15 +232,15 @@ func (p *producer) sessions(ctx context.Context) error {
 		}
 		pause := wait.NextBackOff()
 		p.cfg.Status.phase(Retrying, err.Error())
-		p.cfg.Logger.Warn("start a new session", "err", err, "in", pause.Round(time.Millisecond))
+		p.cfg.Logger.Warn("restarting session", "err", err, "in", pause.Round(time.Millisecond))
 		if broker.Sleep(ctx, pause) != nil {
 			return nil
 		}
 	}
 }
 
-// permanent reports whether a new session would end the same way. A transaction that outlived its
-// timeout looks as if another producer had fenced us; the wrapper tells the two apart.
+// permanent reports whether a new session would fail in the same way. A transaction that exceeded
+// its timeout looks fenced as well; errTimedOut distinguishes the two.
 func permanent(err error) bool {
 	var source *sourceError
 	if errors.As(err, &source) || errors.Is(err, errTopics) {
@@ -249,13 +254,13 @@ var (
 	errTimedOut = errors.New("the transaction took longer than its timeout")
 )
 
-// sourceError is an error of the source itself: no other session would help.
+// sourceError is an error of the source itself: a new session would not help.
 type sourceError struct{ err error }
 
 func (e *sourceError) Error() string { return e.err.Error() }
 func (e *sourceError) Unwrap() error { return e.err }
 
-// takenOver explains being fenced.
+// takenOver explains why a producer was fenced.
 func takenOver(name string, err error) error {
 	return fmt.Errorf("another producer of source %q has taken over its transactional id %s, or weir transactions abort ended its transaction; this one stops so that nothing is sent twice: %w", name, transactionalID(name), err)
 }

@@ -16,7 +16,7 @@ import (
 
 // session is one life of a client.
 type session struct {
-	*producer
+	p        *producer
 	client   *kgo.Client
 	feed     *feed
 	earlier  int64 // readings committed before the open transaction
@@ -30,12 +30,12 @@ type session struct {
 // The order matters. Taking the transactional id fences any older producer of the source and ends
 // its transaction; only then can the progress that is read not change any more.
 func (p *producer) session(ctx context.Context) error {
-	s := &session{producer: p, base: time.Now().UnixMilli() * 1_000_000}
+	s := &session{p: p, base: time.Now().UnixMilli() * 1_000_000}
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
 	defer s.client.Close()
-	s.connected = true
+	s.p.connected = true
 	if err := s.resume(ctx); err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (p *producer) session(ctx context.Context) error {
 	if p.started.IsZero() {
 		p.started = time.Now()
 	}
-	s.cfg.Status.phase(Running, "")
+	s.p.cfg.Status.phase(Running, "")
 	s.feed = startFeed(feeding, p.cfg, p.src, s.limits)
 	err := s.transactions()
 	stop()
@@ -54,22 +54,22 @@ func (p *producer) session(ctx context.Context) error {
 }
 
 func (s *session) connect(ctx context.Context) error {
-	compression, err := broker.Compression(s.cfg.Compression)
+	compression, err := broker.Compression(s.p.cfg.Compression)
 	if err != nil {
 		return err
 	}
-	s.client, err = broker.Connect(ctx, s.cfg.Broker,
-		kgo.WithContext(s.work),
-		kgo.TransactionalID(transactionalID(s.src.Name())),
-		kgo.TransactionTimeout(s.cfg.TransactionTimeout),
+	s.client, err = broker.Connect(ctx, s.p.cfg.Broker,
+		kgo.WithContext(s.p.work),
+		kgo.TransactionalID(transactionalID(s.p.src.Name())),
+		kgo.TransactionTimeout(s.p.cfg.TransactionTimeout),
 		compression,
 		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return s.limits.Batch(topic) }), // asked at the first record of a partition
-		kgo.MaxBufferedRecords(s.cfg.MaxRecords+2*chunkItems),
+		kgo.MaxBufferedRecords(s.p.cfg.MaxRecords+2*chunkItems),
 		kgo.ProducerLinger(5*time.Millisecond),
-		broker.ClientLog(s.cfg.Logger),
-		s.cfg.Broker.Observe("produce", s.src.Name()),
-		s.cfg.Broker.Tracer().Client(transactionalID(s.src.Name()), "").Option(),
-		s.sent.Option(),
+		broker.ClientLog(s.p.cfg.Logger),
+		s.p.cfg.Broker.Observe("produce", s.p.src.Name()),
+		s.p.cfg.Broker.Tracer().Client(transactionalID(s.p.src.Name()), "").Option(),
+		s.p.sent.Option(),
 	)
 	if err != nil {
 		return err
@@ -77,14 +77,14 @@ func (s *session) connect(ctx context.Context) error {
 	err = errors.Join(broker.RequireTransactionV2(ctx, s.client), s.checkTopics(ctx))
 	if err == nil {
 		if _, _, err = s.client.ProducerID(ctx); err != nil {
-			err = fmt.Errorf("take transactional id %s: %w", transactionalID(s.src.Name()), err)
+			err = fmt.Errorf("take transactional id %s: %w", transactionalID(s.p.src.Name()), err)
 		}
 	}
 	if err != nil {
 		s.client.Close()
 		return err
 	}
-	s.left = nil
+	s.p.left = nil
 	return nil
 }
 
@@ -92,11 +92,11 @@ func transactionalID(source string) string { return "weir-produce-" + source }
 
 func (s *session) checkTopics(ctx context.Context) error {
 	admin := kadm.NewClient(s.client)
-	topics, err := admin.ListTopics(ctx, s.cfg.Topic, s.cfg.DLQ, s.cfg.Progress)
+	topics, err := admin.ListTopics(ctx, s.p.cfg.Topic, s.p.cfg.DLQ, s.p.cfg.Progress)
 	if err != nil {
 		return fmt.Errorf("look at topics: %w", err)
 	}
-	for _, name := range []string{s.cfg.Topic, s.cfg.DLQ, s.cfg.Progress} {
+	for _, name := range []string{s.p.cfg.Topic, s.p.cfg.DLQ, s.p.cfg.Progress} {
 		t := topics[name]
 		if errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
 			return fmt.Errorf("%w: no topic %s: make it with weir topics apply", errTopics, name)
@@ -105,31 +105,31 @@ func (s *session) checkTopics(ctx context.Context) error {
 			return fmt.Errorf("look at topic %s: %w", name, t.Err)
 		}
 	}
-	s.limits, err = broker.FindLimits(ctx, admin, s.cfg.Topic, s.cfg.DLQ, s.cfg.Progress)
+	s.limits, err = broker.FindLimits(ctx, admin, s.p.cfg.Topic, s.p.cfg.DLQ, s.p.cfg.Progress)
 	return err
 }
 
 func (s *session) resume(ctx context.Context) error {
-	last, err := readProgress(ctx, s.cfg.Broker, s.cfg.Progress, s.src.Name())
+	last, err := readProgress(ctx, s.p.cfg.Broker, s.p.cfg.Progress, s.p.src.Name())
 	if err != nil {
-		return fmt.Errorf("find the position of source %s: %w", s.src.Name(), err)
+		return fmt.Errorf("find the position of source %s: %w", s.p.src.Name(), err)
 	}
-	if s.beginning == nil {
-		s.beginning = s.src.Position()
+	if s.p.beginning == nil {
+		s.p.beginning = s.p.src.Position()
 	}
 	if last == nil {
-		last = &progress{Position: s.beginning}
+		last = &progress{Position: s.p.beginning}
 	}
-	if s.result.Sessions == 1 {
-		s.result.Earlier = last.Readings
-		s.cfg.OnResume(last.Readings)
+	if s.p.result.Sessions == 1 {
+		s.p.result.Earlier = last.Readings
+		s.p.cfg.OnResume(last.Readings)
 	}
 	s.earlier = last.Readings
-	if err := s.settle(last.Readings); err != nil {
+	if err := s.p.settle(last.Readings); err != nil {
 		return err
 	}
-	if err := s.src.Seek(last.Position); err != nil {
-		return &sourceError{fmt.Errorf("resume source %s: %w", s.src.Name(), err)}
+	if err := s.p.src.Seek(last.Position); err != nil {
+		return &sourceError{fmt.Errorf("resume source %s: %w", s.p.src.Name(), err)}
 	}
 	return nil
 }
@@ -181,7 +181,7 @@ func (s *session) transactions() error {
 // them, commit. What was taken from the source is committed after a stop, too.
 func (s *session) transaction(first *chunk) error {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(s.work, s.cfg.TransactionTimeout)
+	ctx, cancel := context.WithTimeout(s.p.work, s.p.cfg.TransactionTimeout)
 	defer cancel()
 	// A client that is told to forget its records only does so when it is closed.
 	defer context.AfterFunc(ctx, func() {
@@ -193,7 +193,7 @@ func (s *session) transaction(first *chunk) error {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	var err error
-	if s.begun, err = broker.BegunBy(ctx, s.client); err != nil {
+	if s.p.begun, err = broker.BegunBy(ctx, s.client); err != nil {
 		return err
 	}
 	writes := broker.NewWrites(s.client)
@@ -212,25 +212,25 @@ func (s *session) transaction(first *chunk) error {
 		commit.Bytes += c.bytes
 	}
 	position := progress{Position: last.position, Readings: s.earlier + int64(commit.Readings)}
-	rec, err := position.record(s.cfg.Progress, s.src.Name())
+	rec, err := position.record(s.p.cfg.Progress, s.p.src.Name())
 	if err != nil {
 		return &sourceError{err}
 	}
 	if err := broker.CheckSize(rec, s.limits.Record(rec.Topic)); err != nil {
-		err = fmt.Errorf("keep the position of source %s: %w: raise max.message.bytes of topic %s", s.src.Name(), err, rec.Topic)
+		err = fmt.Errorf("keep the position of source %s: %w: raise max.message.bytes of topic %s", s.p.src.Name(), err, rec.Topic)
 		return s.abort(ctx, chunks, began, &sourceError{err})
 	}
 	writes.Produce(ctx, rec)
 	if err := errors.Join(s.client.Flush(ctx), writes.Err()); err != nil {
 		return s.abort(ctx, chunks, began, err)
 	}
-	s.pending = &pending{readings: position.Readings, began: began, commit: commit, chunks: chunks}
+	s.p.pending = &pending{readings: position.Readings, began: began, commit: commit, chunks: chunks}
 	if err := s.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		s.left = err
+		s.p.left = err
 		return s.explain(began, fmt.Errorf("commit transaction: %w", err))
 	}
 	s.earlier = position.Readings
-	if err := s.settle(s.earlier); err != nil {
+	if err := s.p.settle(s.earlier); err != nil {
 		return err
 	}
 	for _, c := range chunks {
@@ -244,12 +244,12 @@ func (s *session) transaction(first *chunk) error {
 func (s *session) gather(ctx context.Context, first *chunk, began time.Time, writes *broker.Writes) []*chunk {
 	chunks := []*chunk{first}
 	records := len(first.records)
-	if !s.cfg.MarkTransactions {
+	if !s.p.cfg.MarkTransactions {
 		s.write(ctx, first, writes)
 	}
-	timer := time.NewTimer(s.cfg.CommitInterval - time.Since(began))
+	timer := time.NewTimer(s.p.cfg.CommitInterval - time.Since(began))
 	defer timer.Stop()
-	for full := false; !full && records < s.cfg.MaxRecords; {
+	for full := false; !full && records < s.p.cfg.MaxRecords; {
 		select {
 		case c, ok := <-s.feed.chunks:
 			if !ok {
@@ -258,14 +258,14 @@ func (s *session) gather(ctx context.Context, first *chunk, began time.Time, wri
 			}
 			chunks = append(chunks, c)
 			records += len(c.records)
-			if !s.cfg.MarkTransactions {
+			if !s.p.cfg.MarkTransactions {
 				s.write(ctx, c, writes)
 			}
 		case <-timer.C:
 			full = true
 		}
 	}
-	if s.cfg.MarkTransactions { // the mark tells how many there are, so they are counted first
+	if s.p.cfg.MarkTransactions { // the mark tells how many there are, so they are counted first
 		s.mark(chunks, records)
 		for _, c := range chunks {
 			s.write(ctx, c, writes)
@@ -285,7 +285,7 @@ func (s *session) write(ctx context.Context, c *chunk, writes *broker.Writes) {
 
 func (s *session) mark(chunks []*chunk, records int) {
 	s.ordinals++
-	value := fmt.Appendf(nil, "%s/%d/%d", transactionalID(s.src.Name()), s.base+s.ordinals, records)
+	value := fmt.Appendf(nil, "%s/%d/%d", transactionalID(s.p.src.Name()), s.base+s.ordinals, records)
 	for _, c := range chunks {
 		for i := range c.records {
 			c.records[i].Headers = append(c.records[i].Headers, kgo.RecordHeader{Key: HeaderTransaction, Value: value})
@@ -298,17 +298,17 @@ func (s *session) mark(chunks []*chunk, records int) {
 func (s *session) abort(ctx context.Context, chunks []*chunk, began time.Time, cause error) error {
 	cause = fmt.Errorf("write readings: %w", cause)
 	if err := s.client.EndTransaction(ctx, kgo.TryAbort); err != nil {
-		s.left = err
+		s.p.left = err
 		cause = errors.Join(cause, fmt.Errorf("abort transaction: %w", err))
 	}
 	explained := s.explain(began, cause)
 	switch {
 	case errors.Is(explained, errTimedOut), errors.Is(cause, context.DeadlineExceeded):
-		s.producer.abort(chunks, AbortTimeout)
+		s.p.abort(chunks, AbortTimeout)
 	case broker.IsFenced(cause):
-		s.producer.abort(chunks, AbortFenced)
+		s.p.abort(chunks, AbortFenced)
 	default:
-		s.producer.abort(chunks, AbortWrite)
+		s.p.abort(chunks, AbortWrite)
 	}
 	return explained
 }
@@ -331,8 +331,8 @@ func (s *session) explain(began time.Time, err error) error {
 	if !broker.IsFenced(err) {
 		return err
 	}
-	if time.Since(began) >= s.cfg.TransactionTimeout {
+	if time.Since(began) >= s.p.cfg.TransactionTimeout {
 		return errors.Join(errTimedOut, err)
 	}
-	return takenOver(s.src.Name(), err)
+	return takenOver(s.p.src.Name(), err)
 }

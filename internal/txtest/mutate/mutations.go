@@ -75,7 +75,7 @@ var mutations = []mutation{
 		{"errors.Join(s.client.Flush(ctx), writes.Err())", "s.client.Flush(ctx)"},
 	}},
 	{"a producer reads its source on from where it was, not from the position", "internal/produce/session.go", "", [][2]string{
-		{"s.src.Seek(last.Position)", "s.src.Seek(s.src.Position())"},
+		{"s.p.src.Seek(last.Position)", "s.p.src.Seek(s.p.src.Position())"},
 	}},
 	{"alerts are told before they are committed", "internal/alert/session.go", "", [][2]string{
 		{"if known {", "if known || err == nil {"},
