@@ -22,7 +22,7 @@ import (
 // each start looks again until the group has its offsets.
 func (p *pipeline) checkAdoptable(ctx context.Context, admin *kadm.Client) error {
 	var topics []string
-	for _, stage := range p.Program.Stages {
+	for _, stage := range p.cfg.Program.Stages {
 		for _, topic := range stage.Topics() {
 			if !p.readsByGroup(topic) && !slices.Contains(topics, topic) {
 				topics = append(topics, topic)
@@ -43,7 +43,7 @@ func (p *pipeline) checkAdoptable(ctx context.Context, admin *kadm.Client) error
 				continue
 			}
 			return p.mismatch("an older version of Weir, which recorded no positions, has run the pipeline, and group %s has no offset of %s-%d: its rows would be lost or counted twice. "+
-				"Where you know up to which offset they were read, set the group's offset to it (0 where none was)", Group(p.Program), topic, partition)
+				"Where you know up to which offset they were read, set the group's offset to it (0 where none was)", Group(p.cfg.Program), topic, partition)
 		}
 	}
 	return nil
@@ -64,7 +64,7 @@ func (p *pipeline) readsByGroup(topic string) bool {
 // rows between stages, or offsets of its group. What a transaction wrote that was aborted does not
 // count.
 func (p *pipeline) begun(ctx context.Context, admin *kadm.Client) (bool, error) {
-	memory, err := memoryTopics(ctx, admin, p.Program.Name)
+	memory, err := memoryTopics(ctx, admin, p.cfg.Program.Name)
 	if err != nil {
 		return false, err
 	}
@@ -72,16 +72,16 @@ func (p *pipeline) begun(ctx context.Context, admin *kadm.Client) (bool, error) 
 		if topic == p.manifestTopic() {
 			continue
 		}
-		if found, err := holds(ctx, p.Broker, topic, func(*kgo.Record) bool { return true }); err != nil || found {
+		if found, err := holds(ctx, p.cfg.Broker, topic, func(*kgo.Record) bool { return true }); err != nil || found {
 			return found, err
 		}
 	}
-	group, err := admin.FetchOffsets(ctx, Group(p.Program))
+	group, err := admin.FetchOffsets(ctx, Group(p.cfg.Program))
 	if errors.Is(err, kerr.GroupIDNotFound) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("look at the offsets of group %s: %w", Group(p.Program), err)
+		return false, fmt.Errorf("look at the offsets of group %s: %w", Group(p.cfg.Program), err)
 	}
 	for _, o := range group.Sorted() {
 		if o.Err == nil && o.At > 0 {
@@ -96,7 +96,7 @@ var errHolds = errors.New("a record is found")
 // hasPositions reports whether a position of the pipeline is recorded anywhere.
 func (p *pipeline) hasPositions(ctx context.Context) (bool, error) {
 	for _, topic := range p.memory() {
-		found, err := holds(ctx, p.Broker, topic, func(r *kgo.Record) bool {
+		found, err := holds(ctx, p.cfg.Broker, topic, func(r *kgo.Record) bool {
 			entry, ok := state.EntryOf(r.Key)
 			return ok && entry == positionEntry
 		})

@@ -9,7 +9,7 @@ import (
 func (s *session) owes() bool {
 	owing := false
 	for _, t := range s.tasks {
-		owing = owing || t.Pending()
+		owing = owing || t.op.Pending()
 	}
 	s.tellOwing(owing)
 	return owing
@@ -18,9 +18,9 @@ func (s *session) owes() bool {
 func (s *session) tellOwing(owing bool) {
 	switch {
 	case owing && !s.owing:
-		s.pipeline.owing.Add(1)
+		s.p.owing.Add(1)
 	case !owing && s.owing:
-		s.pipeline.owing.Add(-1)
+		s.p.owing.Add(-1)
 	}
 	s.owing = owing
 }
@@ -38,14 +38,14 @@ func (s *session) emitDue() error {
 		return nil // these may not be this worker's windows any more
 	}
 	for _, t := range s.tasks {
-		if !t.Pending() {
+		if !t.op.Pending() {
 			continue
 		}
 		if err := s.begin(); err != nil {
 			return err
 		}
 		t.touched = true
-		if err := t.Resume(&s.out); err != nil {
+		if err := t.op.Resume(&s.tx.out); err != nil {
 			return &fatalError{err}
 		}
 		s.send(t)

@@ -28,7 +28,7 @@ func (p *pipeline) stopAtEnd(ctx context.Context, stop func()) {
 		if ctx.Err() != nil {
 			return
 		}
-		p.Logger.Warn("look for the end", "err", err)
+		p.cfg.Logger.Warn("look for the end", "err", err)
 		if broker.Sleep(ctx, endEvery) != nil {
 			return
 		}
@@ -45,7 +45,7 @@ func (p *pipeline) awaitEnd(ctx context.Context) error {
 	if err := p.awaitCommitted(ctx, admin, p.until); err != nil {
 		return err
 	}
-	for _, s := range p.Program.Stages { // a stage comes after those that it reads
+	for _, s := range p.cfg.Program.Stages { // a stage comes after those that it reads
 		for _, in := range s.Inputs {
 			if _, ok := in.Op.(*plan.Exchange); !ok {
 				continue
@@ -153,7 +153,7 @@ func (p *pipeline) trusted(ctx context.Context, admin *kadm.Client, of ends) (bo
 		return true, nil
 	}
 	members, err := p.members(ctx, admin)
-	return len(members) > len(p.Instances), err
+	return len(members) > len(p.cfg.Instances), err
 }
 
 // untilEnds are the ends of what the sources have now. The group gets there also where it begins at
@@ -176,12 +176,12 @@ func (p *pipeline) untilEnds(ctx context.Context, admin *kadm.Client) (ends, err
 // groupOffsets are the offsets that the group has committed in topics; none where there is no such
 // group yet.
 func (p *pipeline) groupOffsets(ctx context.Context, admin *kadm.Client, topics ...string) (kadm.OffsetResponses, error) {
-	all, err := admin.FetchOffsetsForTopics(ctx, Group(p.Program), topics...)
+	all, err := admin.FetchOffsetsForTopics(ctx, Group(p.cfg.Program), topics...)
 	if errors.Is(err, kerr.GroupIDNotFound) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look at the offsets of group %s: %w", Group(p.Program), err)
+		return nil, fmt.Errorf("look at the offsets of group %s: %w", Group(p.cfg.Program), err)
 	}
 	return all, nil
 }

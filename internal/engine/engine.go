@@ -175,7 +175,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	}
 	cfg.Metrics.add(cfg.Status)
 	cfg.Logger = cfg.Logger.With("pipeline", cfg.Program.Name)
-	p := &pipeline{Config: cfg, healed: make(map[topicPartition]bool)}
+	p := &pipeline{cfg: cfg, healed: make(map[topicPartition]bool)}
 	results := make([]Result, len(cfg.Instances))
 	for {
 		if err := p.prepare(ctx); err != nil {
@@ -199,9 +199,9 @@ func (p *pipeline) work(ctx context.Context, results []Result) error {
 	defer func() { p.schemas.close() }()
 	stop := ctx
 	workers, ctx := errgroup.WithContext(ctx)
-	grace, cancel := broker.Finishing(ctx, p.StopTimeout) // after a stop, a failure or the end
+	grace, cancel := broker.Finishing(ctx, p.cfg.StopTimeout) // after a stop, a failure or the end
 	defer cancel()
-	if p.UntilEnd {
+	if p.cfg.UntilEnd {
 		var end context.CancelFunc
 		ctx, end = context.WithCancel(ctx)
 		var watching sync.WaitGroup
@@ -211,12 +211,12 @@ func (p *pipeline) work(ctx context.Context, results []Result) error {
 			watching.Wait()
 		}()
 	}
-	for i, instance := range p.Instances {
-		w := &worker{pipeline: p, grace: grace, instance: instance, result: &results[i]}
+	for i, instance := range p.cfg.Instances {
+		w := &worker{p: p, grace: grace, instance: instance, result: &results[i]}
 		workers.Go(func() error { return w.run(ctx) })
 	}
 	err := workers.Wait()
-	if done := sum(p.Status, results); err == nil && done.Transactions+done.Aborted > 0 {
+	if done := sum(p.cfg.Status, results); err == nil && done.Transactions+done.Aborted > 0 {
 		err = p.settle(grace, stop.Err() != nil)
 	}
 	return err
@@ -235,13 +235,13 @@ func sum(status *Status, results []Result) (all Result) {
 // as well.
 func (p *pipeline) settle(ctx context.Context, stopped bool) error {
 	if !stopped {
-		return p.sent.AwaitVisible(ctx, p.Broker)
+		return p.sent.AwaitVisible(ctx, p.cfg.Broker)
 	}
-	ids := make([]string, len(p.Instances))
-	for i, instance := range p.Instances {
+	ids := make([]string, len(p.cfg.Instances))
+	for i, instance := range p.cfg.Instances {
 		ids[i] = p.transactionalID(instance)
 	}
-	return broker.AwaitEnded(ctx, p.Broker, ids...)
+	return broker.AwaitEnded(ctx, p.cfg.Broker, ids...)
 }
 
 // add counts a committed transaction.

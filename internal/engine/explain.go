@@ -15,15 +15,15 @@ import (
 
 // groupError is an error of the consumer group, with its cause where it is known.
 func (s *session) groupError(ctx context.Context, err error) error {
-	group := Group(s.Program)
+	group := Group(s.cfg.Program)
 	switch {
 	case errors.Is(err, kerr.InvalidSessionTimeout):
-		return fmt.Errorf("join group %s: %w: --session-timeout %s is outside the broker's range (%s)", group, err, s.SessionTimeout, sessionRange(ctx, s.admin))
+		return fmt.Errorf("join group %s: %w: --session-timeout %s is outside the broker's range (%s)", group, err, s.cfg.SessionTimeout, sessionRange(ctx, s.admin))
 	case errors.Is(err, kerr.InconsistentGroupProtocol):
 		err = fmt.Errorf("join group %s: %w: another consumer uses the group id %s, with another protocol: stop it, or give it another group id", group, err, group)
-		if now := s.Now(); s.strangerSince.IsZero() {
-			s.strangerSince = now
-		} else if now.Sub(s.strangerSince) > s.SessionTimeout { // a dead process of an earlier version is gone by then
+		if now := s.cfg.Now(); s.w.strangerSince.IsZero() {
+			s.w.strangerSince = now
+		} else if now.Sub(s.w.strangerSince) > s.cfg.SessionTimeout { // a dead process of an earlier version is gone by then
 			return &fatalError{err}
 		}
 		return err

@@ -29,7 +29,7 @@ type manifestTopic struct {
 // ownTopic reports whether a topic is the pipeline's memory: its positions, its state, or rows
 // between its stages.
 func (p *pipeline) ownTopic(topic string) bool {
-	return topic == p.positionsTopic() || slices.ContainsFunc(p.Program.Stages, func(s *plan.Stage) bool {
+	return topic == p.positionsTopic() || slices.ContainsFunc(p.cfg.Program.Stages, func(s *plan.Stage) bool {
 		return s.Stateful && s.Changelog == topic || slices.ContainsFunc(s.Inputs, func(in *plan.Relation) bool {
 			_, exchange := in.Op.(*plan.Exchange)
 			return exchange && in.Topic() == topic
@@ -40,7 +40,7 @@ func (p *pipeline) ownTopic(topic string) bool {
 // keyed reports whether rows are written to a topic by their keys, which would change places with
 // the number of partitions.
 func (p *pipeline) keyed(topic string) bool {
-	return slices.ContainsFunc(p.Program.Sinks, func(r *plan.Relation) bool {
+	return slices.ContainsFunc(p.cfg.Program.Sinks, func(r *plan.Relation) bool {
 		t := r.Op.(*plan.Insert).Table //nolint:forcetypeassert // sinks are inserts
 		return t.Topic == topic && (t.Upsert || t.Key.Name != "")
 	})
@@ -94,17 +94,17 @@ func (p *pipeline) lookAtTopics(ctx context.Context, admin *kadm.Client) (kadm.T
 
 // checkTopics compares the topics with what they were when the pipeline started.
 func (s *session) checkTopics(ctx context.Context) error {
-	topics, err := s.lookAtTopics(ctx, s.admin)
+	topics, err := s.p.lookAtTopics(ctx, s.admin)
 	if err != nil {
 		return err
 	}
 	s.details = topics
-	for topic, was := range s.partitions {
-		if err := s.checkCount(topic, was, int32(len(topics[topic].Partitions))); err != nil { //nolint:gosec // few
+	for topic, was := range s.p.partitions {
+		if err := s.p.checkCount(topic, was, int32(len(topics[topic].Partitions))); err != nil { //nolint:gosec // few
 			return err
 		}
-		if s.ownTopic(topic) && topics[topic].ID != s.ids[topic] {
-			return s.replaced(topic, s.ids[topic].String(), topics[topic].ID.String())
+		if s.p.ownTopic(topic) && topics[topic].ID != s.p.ids[topic] {
+			return s.p.replaced(topic, s.p.ids[topic].String(), topics[topic].ID.String())
 		}
 	}
 	return nil
@@ -158,11 +158,11 @@ func (p *pipeline) checkAlone(ctx context.Context, admin *kadm.Client, why strin
 		return err
 	}
 	return &othersError{fmt.Errorf("%s, and pipeline %s is running (%s): stop it first, or give this one another name (SET 'pipeline.name')",
-		why, p.Program.Name, strings.Join(members, ", "))}
+		why, p.cfg.Program.Name, strings.Join(members, ", "))}
 }
 
 func (p *pipeline) members(ctx context.Context, admin *kadm.Client) ([]string, error) {
-	return membersOf(ctx, admin, Group(p.Program))
+	return membersOf(ctx, admin, Group(p.cfg.Program))
 }
 
 // membersOf are the live members of a group, by client id and host.

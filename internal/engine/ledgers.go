@@ -18,7 +18,7 @@ import (
 // ledgersOf are the ledgers that say how far a partition is read: those of the stateful tasks that
 // read it, or else that of the positions topic.
 func (s *session) ledgersOf(tp topicPartition) (all []*ledger) {
-	for _, stage := range s.keepers(tp.topic) {
+	for _, stage := range s.p.keepers(tp.topic) {
 		if t := s.tasks[taskID{stage.Name, tp.partition}]; t != nil {
 			all = append(all, t.ledger)
 		}
@@ -45,15 +45,15 @@ func (p *pipeline) newLedger(stage *plan.Stage, partition int32, store *state.St
 func (s *session) restoreLedgers(ctx context.Context, come map[topicPartition]*covered) error {
 	from := make(map[int32]int64)
 	for tp := range come {
-		if len(s.keepers(tp.topic)) == 0 {
+		if len(s.p.keepers(tp.topic)) == 0 {
 			from[tp.partition] = 0
-			s.ledgers[tp.partition] = &ledger{store: state.Memory(), topic: s.positionsTopic(), partition: tp.partition}
+			s.ledgers[tp.partition] = &ledger{store: state.Memory(), topic: s.p.positionsTopic(), partition: tp.partition}
 		}
 	}
 	if len(from) == 0 {
 		return nil
 	}
-	_, err := broker.ReadFrom(ctx, s.Broker, s.positionsTopic(), from, func(r *kgo.Record) error {
+	_, err := broker.ReadFrom(ctx, s.cfg.Broker, s.p.positionsTopic(), from, func(r *kgo.Record) error {
 		return s.ledgers[r.Partition].store.Restore(r.Key, r.Value)
 	})
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *session) restoreLedgers(ctx context.Context, come map[topicPartition]*c
 	}
 	for p := range from {
 		l := s.ledgers[p]
-		if err := s.checkWhole(ctx, s.admin, l); err != nil {
+		if err := s.p.checkWhole(ctx, s.admin, l); err != nil {
 			return err
 		}
 		if err := l.store.Restored(0); err != nil {
@@ -135,7 +135,7 @@ func (s *session) writePositions() error {
 	changed := make(map[int32][]string)
 	s.mu.Lock()
 	for tp, c := range s.covered {
-		if (c.read >= 0 || c.heal) && len(s.keepers(tp.topic)) == 0 {
+		if (c.read >= 0 || c.heal) && len(s.p.keepers(tp.topic)) == 0 {
 			changed[tp.partition] = append(changed[tp.partition], tp.topic)
 		}
 	}
@@ -145,10 +145,10 @@ func (s *session) writePositions() error {
 		if l == nil {
 			return fmt.Errorf("positions of partition %d, which is not assigned", partition)
 		}
-		if err := l.write(s.Program.Name, s.positionsOf(topics, partition)); err != nil {
+		if err := l.write(s.cfg.Program.Name, s.positionsOf(topics, partition)); err != nil {
 			return err
 		}
-		l.records(s.produce)
+		l.records(s.tx.produce)
 	}
 	return nil
 }
@@ -167,7 +167,7 @@ func (s *session) endPositions(committed bool) error {
 	for tp, c := range s.covered {
 		if committed && c.settled {
 			c.next, c.heal = max(c.next, c.read), false
-			s.setHealed(tp, true)
+			s.p.setHealed(tp, true)
 		}
 		c.read = -1
 	}
@@ -206,7 +206,7 @@ func (s *session) beginHealing() error {
 		return nil
 	}
 	for _, tp := range heal {
-		for _, stage := range s.keepers(tp.topic) {
+		for _, stage := range s.p.keepers(tp.topic) {
 			if t := s.tasks[taskID{stage.Name, tp.partition}]; t != nil {
 				t.touched = true
 			}
@@ -241,7 +241,7 @@ func (s *session) heal(ctx context.Context) (bool, error) {
 	}
 	client := s.group.Client()
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
-	req.TransactionalID, req.Group = s.transactionalID(), Group(s.Program)
+	req.TransactionalID, req.Group = s.w.transactionalID(), Group(s.cfg.Program)
 	req.MemberID, req.Generation = client.GroupMetadata()
 	var err error
 	if req.ProducerID, req.ProducerEpoch, err = client.ProducerID(ctx); err != nil {

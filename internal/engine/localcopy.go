@@ -103,15 +103,15 @@ func (p *pipeline) openStore(stage *plan.Stage, partition int32) *state.Store {
 		return state.Memory()
 	}
 	inUse := func() *state.Store {
-		p.Logger.Warn("the local copy of the state is in use: keep this task's state in memory", "stage", stage.Name, "partition", partition)
+		p.cfg.Logger.Warn("the local copy of the state is in use: keep this task's state in memory", "stage", stage.Name, "partition", partition)
 		return state.Memory()
 	}
 	if !p.copies.claim(dir) {
 		return inUse()
 	}
 	store, err := state.Open(state.Config{
-		Dir: dir, Identity: fmt.Sprintf("%s %s %d", p.Program.Name, p.ids[stage.Changelog], partition),
-		CacheBytes: p.CacheBytes, MaxAge: p.maxAge(stage.Changelog), Logger: p.Logger, Now: p.Now,
+		Dir: dir, Identity: fmt.Sprintf("%s %s %d", p.cfg.Program.Name, p.ids[stage.Changelog], partition),
+		CacheBytes: p.cfg.CacheBytes, MaxAge: p.maxAge(stage.Changelog), Logger: p.cfg.Logger, Now: p.cfg.Now,
 	})
 	p.copies.opened(dir, store)
 	switch {
@@ -127,9 +127,9 @@ func (p *pipeline) openStore(stage *plan.Stage, partition int32) *state.Store {
 // closeStore closes the store of a task.
 func (s *session) closeStore(t *task) {
 	err := t.store.Close()
-	s.copies.closed(t.store)
+	s.p.copies.closed(t.store)
 	if err != nil {
-		s.loseCopies(t.stage.Name, t.partition, err)
+		s.p.loseCopies(t.stage.Name, t.partition, err)
 	}
 }
 
@@ -138,8 +138,8 @@ func (p *pipeline) loseCopies(stage string, partition int32, err error) {
 	if !p.copies.giveUp(err) {
 		return
 	}
-	p.Status.copiesLost(err.Error())
-	p.Logger.Warn("local copies of the state can't be kept: the state stays in memory, and a start reads it from the changelog; "+
+	p.cfg.Status.copiesLost(err.Error())
+	p.cfg.Logger.Warn("local copies of the state can't be kept: the state stays in memory, and a start reads it from the changelog; "+
 		"free the disk or raise the limit and restart, or set --state-dir none",
-		"dir", p.StateDir, "stage", stage, "partition", partition, "err", err)
+		"dir", p.cfg.StateDir, "stage", stage, "partition", partition, "err", err)
 }

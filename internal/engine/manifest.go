@@ -16,7 +16,7 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-func (p *pipeline) manifestTopic() string { return p.Program.ManifestTopic() }
+func (p *pipeline) manifestTopic() string { return p.cfg.Program.ManifestTopic() }
 
 // manifestVersion is 1 since states record positions; manifests without a version are older.
 const manifestVersion = 1
@@ -47,8 +47,8 @@ type manifestState struct {
 }
 
 func (p *pipeline) manifest() manifest {
-	m := manifest{Version: manifestVersion, SQL: p.Program.SQL, Adopted: p.adopted, Topics: make(map[string]manifestTopic)}
-	for _, s := range p.Program.Stages {
+	m := manifest{Version: manifestVersion, SQL: p.cfg.Program.SQL, Adopted: p.adopted, Topics: make(map[string]manifestTopic)}
+	for _, s := range p.cfg.Program.Stages {
 		m.Stages = append(m.Stages, stageManifest(s))
 	}
 	for topic, n := range p.partitions {
@@ -89,7 +89,7 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 		return err
 	}
 	if old == nil {
-		if used != nil && !p.FromChangelog {
+		if used != nil && !p.cfg.FromChangelog {
 			return used
 		}
 		if p.adopted = used != nil; p.adopted {
@@ -117,9 +117,9 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 		case err != nil:
 			return err
 		case begun:
-			return &ChangedError{p.Program.Name, report}
+			return &ChangedError{p.cfg.Program.Name, report}
 		}
-		p.Logger.Info("this SQL keeps other state than the one before it, which has committed nothing: the pipeline starts with this one", "topic", p.manifestTopic())
+		p.cfg.Logger.Info("this SQL keeps other state than the one before it, which has committed nothing: the pipeline starts with this one", "topic", p.manifestTopic())
 	}
 	if err := p.checkIdentity(old); err != nil {
 		return err
@@ -132,7 +132,7 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 			return err
 		}
 	}
-	if old.SQL != p.Program.SQL {
+	if old.SQL != p.cfg.Program.SQL {
 		if err := p.checkAlone(ctx, admin, "this SQL is not that of "+p.manifestTopic()); err != nil {
 			return err
 		}
@@ -152,7 +152,7 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 
 // readManifest returns the manifest of the last start; nil where there is none.
 func (p *pipeline) readManifest(ctx context.Context) (old *manifest, err error) {
-	err = broker.ReadAll(ctx, p.Broker, p.manifestTopic(), nil, func(r *kgo.Record) error {
+	err = broker.ReadAll(ctx, p.cfg.Broker, p.manifestTopic(), nil, func(r *kgo.Record) error {
 		earlier := old
 		old = &manifest{}
 		if err := json.Unmarshal(r.Value, old); err != nil {
@@ -172,7 +172,7 @@ func (p *pipeline) writeManifest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := broker.Connect(ctx, p.Broker)
+	client, err := broker.Connect(ctx, p.cfg.Broker)
 	if err != nil {
 		return err
 	}
@@ -210,7 +210,7 @@ func (p *pipeline) used(ctx context.Context, admin *kadm.Client) (used, err erro
 		for partition, at := range group[t.Topic] {
 			if at.Err == nil && at.At > 0 {
 				return p.mismatch("group %[2]s has read topic %[3]s (partition %[4]d up to offset %[5]d), but there is no state of it: topic %[1]s does not know the pipeline. "+
-					"Give the pipeline another name (SET 'pipeline.name')", p.manifestTopic(), Group(p.Program), t.Topic, partition, at.At), nil
+					"Give the pipeline another name (SET 'pipeline.name')", p.manifestTopic(), Group(p.cfg.Program), t.Topic, partition, at.At), nil
 			}
 		}
 	}

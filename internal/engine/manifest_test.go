@@ -17,7 +17,7 @@ CREATE TABLE stats (device_id STRING, x DOUBLE, PRIMARY KEY (device_id) NOT ENFO
 	if err != nil {
 		t.Fatal(err)
 	}
-	return (&pipeline{Config: Config{Program: program}}).manifest()
+	return (&pipeline{cfg: Config{Program: program}}).manifest()
 }
 
 // SQL that keeps the same state goes on with it; other SQL is told what differs.

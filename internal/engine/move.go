@@ -37,7 +37,7 @@ import (
 
 // movedStage is a stage whose sources had other numbers of partitions.
 type movedStage struct {
-	*plan.Stage
+	stage    *plan.Stage
 	was, now int32 // tasks
 }
 
@@ -63,7 +63,7 @@ const progressEvery = 2 * time.Second
 
 // move is the redistribution of state, of all stages that need it.
 type move struct {
-	*pipeline
+	p      *pipeline
 	client *kgo.Client
 	limits broker.Limits // of the topics that it writes
 	admin  *kadm.Client
@@ -77,7 +77,7 @@ func (p *pipeline) moveID() string { return p.transactionalID("repartition") }
 // endMove ends what a move that was interrupted has left open: readers of the state would wait for
 // it.
 func (p *pipeline) endMove(ctx context.Context) error {
-	client, err := broker.Connect(ctx, p.Broker, kgo.WithContext(ctx), kgo.TransactionalID(p.moveID()), kgo.TransactionTimeout(p.TransactionTimeout))
+	client, err := broker.Connect(ctx, p.cfg.Broker, kgo.WithContext(ctx), kgo.TransactionalID(p.moveID()), kgo.TransactionTimeout(p.cfg.TransactionTimeout))
 	if err != nil {
 		return err
 	}
@@ -90,17 +90,17 @@ func (p *pipeline) endMove(ctx context.Context) error {
 
 // moveState moves the state of p.moving, and writes the plan.
 func (p *pipeline) moveState(ctx context.Context, admin *kadm.Client) (failed error) {
-	grace, cancel := broker.Finishing(ctx, p.StopTimeout)
+	grace, cancel := broker.Finishing(ctx, p.cfg.StopTimeout)
 	defer cancel()
-	m := &move{pipeline: p, admin: admin, id: p.moveID()}
-	compression, err := broker.Compression(p.Compression)
+	m := &move{p: p, admin: admin, id: p.moveID()}
+	compression, err := broker.Compression(p.cfg.Compression)
 	if err != nil {
 		return err
 	}
 	if m.limits, err = broker.FindLimits(ctx, admin, p.outTopics...); err != nil {
 		return err
 	}
-	m.client, err = broker.Connect(ctx, p.Broker, kgo.WithContext(grace), kgo.TransactionalID(m.id), kgo.TransactionTimeout(p.TransactionTimeout), compression,
+	m.client, err = broker.Connect(ctx, p.cfg.Broker, kgo.WithContext(grace), kgo.TransactionalID(m.id), kgo.TransactionTimeout(p.cfg.TransactionTimeout), compression,
 		kgo.RecordPartitioner(broker.GivenPartitions()), kgo.ProducerBatchMaxBytesFn(m.limits.Batch), kgo.MaxBufferedRecords(1<<20), p.sent.Option())
 	if err != nil {
 		return err
@@ -108,10 +108,10 @@ func (p *pipeline) moveState(ctx context.Context, admin *kadm.Client) (failed er
 	defer func() {
 		m.client.Close()
 		if failed != nil {
-			failed = errors.Join(failed, broker.EndOpen(grace, p.Broker, m.begun, failed))
+			failed = errors.Join(failed, broker.EndOpen(grace, p.cfg.Broker, m.begun, failed))
 		}
 		if failed != nil {
-			p.Logger.Warn("the move of the state is not complete: weir run --repartition does what is left", "err", failed)
+			p.cfg.Logger.Warn("the move of the state is not complete: weir run --repartition does what is left", "err", failed)
 		}
 	}()
 	if _, _, err := m.client.ProducerID(ctx); err != nil { // ends what another move has left open, and that move
@@ -125,7 +125,7 @@ func (p *pipeline) moveState(ctx context.Context, admin *kadm.Client) (failed er
 	}
 	for _, s := range p.moving {
 		if err := m.stage(ctx, s); err != nil {
-			return fmt.Errorf("move the state of %s: %w", s.Name, err)
+			return fmt.Errorf("move the state of %s: %w", s.stage.Name, err)
 		}
 	}
 	return m.writePlan(ctx)
@@ -133,12 +133,12 @@ func (p *pipeline) moveState(ctx context.Context, admin *kadm.Client) (failed er
 
 // done reports whether another process has completed the move meanwhile.
 func (m *move) done(ctx context.Context) (bool, error) {
-	now, err := m.readManifest(ctx)
+	now, err := m.p.readManifest(ctx)
 	if err != nil || now == nil {
 		return false, err
 	}
-	for topic := range m.repartitioned {
-		if now.Topics[topic].Partitions != m.partitions[topic] {
+	for topic := range m.p.repartitioned {
+		if now.Topics[topic].Partitions != m.p.partitions[topic] {
 			return false, nil
 		}
 	}
@@ -158,10 +158,10 @@ type movedTask struct {
 // stage moves the state of one stage.
 func (m *move) stage(ctx context.Context, s movedStage) (failed error) {
 	began := time.Now()
-	keyed := len(stageManifest(s.Stage).State) > 0
-	mover, err := operator.NewMover(s.Stage, s.now, m.schemas.Schemas)
+	keyed := len(stageManifest(s.stage).State) > 0
+	mover, err := operator.NewMover(s.stage, s.now, m.p.schemas.formats)
 	if err != nil {
-		return m.mismatch("--repartition is not possible: %w", err)
+		return m.p.mismatch("--repartition is not possible: %w", err)
 	}
 	if err := m.widenChangelog(ctx, s); err != nil {
 		return err
@@ -170,7 +170,7 @@ func (m *move) stage(ctx context.Context, s movedStage) (failed error) {
 	defer func() {
 		for _, t := range tasks {
 			failed = errors.Join(failed, t.store.Close())
-			m.copies.closed(t.store)
+			m.p.copies.closed(t.store)
 		}
 	}()
 	if err != nil {
@@ -180,7 +180,7 @@ func (m *move) stage(ctx context.Context, s movedStage) (failed error) {
 	if keyed {
 		for _, t := range tasks {
 			if err := mover.Check(t.store); err != nil {
-				return m.mismatch("--repartition is not possible: %s-%d: %w", s.Changelog, t.partition, err)
+				return m.p.mismatch("--repartition is not possible: %s-%d: %w", s.stage.Changelog, t.partition, err)
 			}
 		}
 		if emitted, err = m.level(ctx, s, tasks[:s.was]); err != nil {
@@ -197,21 +197,21 @@ func (m *move) stage(ctx context.Context, s movedStage) (failed error) {
 	if err != nil {
 		return err
 	}
-	m.Logger.Warn("state moved to the partitions of its keys", "topic", s.Changelog, "had", s.was, "has", s.now, "entries", entries, "bytes", bytes,
+	m.p.cfg.Logger.Warn("state moved to the partitions of its keys", "topic", s.stage.Changelog, "had", s.was, "has", s.now, "entries", entries, "bytes", bytes,
 		"emitted", emitted, "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 
 func (m *move) widenChangelog(ctx context.Context, s movedStage) error {
-	if n, err := partitionsOf(ctx, m.admin, s.Changelog); err != nil || n == s.now {
+	if n, err := partitionsOf(ctx, m.admin, s.stage.Changelog); err != nil || n == s.now {
 		return err
 	}
-	resp, err := m.admin.UpdatePartitions(ctx, int(s.now), s.Changelog)
+	resp, err := m.admin.UpdatePartitions(ctx, int(s.now), s.stage.Changelog)
 	if err == nil {
 		err = resp.Error()
 	}
 	if err != nil {
-		return fmt.Errorf("add partitions to topic %s: %w", s.Changelog, err)
+		return fmt.Errorf("add partitions to topic %s: %w", s.stage.Changelog, err)
 	}
 	return nil
 }
@@ -221,25 +221,25 @@ func (m *move) restore(ctx context.Context, s movedStage) ([]*movedTask, error) 
 	tasks := make([]*movedTask, s.now)
 	from := make(map[int32]int64, s.now)
 	for partition := range s.now {
-		store := m.openStore(s.Stage, partition)
-		tasks[partition] = &movedTask{stage: s.Stage, partition: partition, store: store, ledger: m.newLedger(s.Stage, partition, store)}
+		store := m.p.openStore(s.stage, partition)
+		tasks[partition] = &movedTask{stage: s.stage, partition: partition, store: store, ledger: m.p.newLedger(s.stage, partition, store)}
 		from[partition] = store.Offset()
 	}
-	ends, err := broker.ReadFrom(ctx, m.Broker, s.Changelog, from, func(r *kgo.Record) error {
+	ends, err := broker.ReadFrom(ctx, m.p.cfg.Broker, s.stage.Changelog, from, func(r *kgo.Record) error {
 		t := tasks[r.Partition]
 		op, ok := state.EntryOf(r.Key)
 		t.stale = ok && op != positionEntry
 		return t.store.Restore(r.Key, r.Value)
 	})
 	if err != nil {
-		return tasks, fmt.Errorf("read %s: %w", s.Changelog, err)
+		return tasks, fmt.Errorf("read %s: %w", s.stage.Changelog, err)
 	}
-	starts, err := m.admin.ListStartOffsets(ctx, s.Topics()...)
+	starts, err := m.admin.ListStartOffsets(ctx, s.stage.Topics()...)
 	if err == nil {
 		err = starts.Error()
 	}
 	if err != nil {
-		return tasks, fmt.Errorf("find the start of the topics of %s: %w", s.Name, err)
+		return tasks, fmt.Errorf("find the start of the topics of %s: %w", s.stage.Name, err)
 	}
 	for _, t := range tasks {
 		if err := t.store.Restored(max(ends[t.partition], t.store.Offset())); err != nil {
@@ -251,9 +251,9 @@ func (m *move) restore(ctx context.Context, s movedStage) ([]*movedTask, error) 
 		if t.partition < s.was {
 			continue
 		}
-		for _, topic := range s.Topics() {
+		for _, topic := range s.stage.Topics() {
 			start, _ := starts.Lookup(topic, t.partition)
-			t.positions[topic] = position{ID: m.ids[topic].String(), Partitions: m.partitions[topic], Next: start.Offset, End: start.Offset}
+			t.positions[topic] = position{ID: m.p.ids[topic].String(), Partitions: m.p.partitions[topic], Next: start.Offset, End: start.Offset}
 		}
 	}
 	return tasks, nil
@@ -261,7 +261,7 @@ func (m *move) restore(ctx context.Context, s movedStage) ([]*movedTask, error) 
 
 // trust reads what a state says of itself, as a session does before it goes on with it.
 func (m *move) trust(ctx context.Context, t *movedTask) error {
-	if err := m.checkWhole(ctx, m.admin, t.ledger); err != nil {
+	if err := m.p.checkWhole(ctx, m.admin, t.ledger); err != nil {
 		return err
 	}
 	head, positions, err := t.ledger.read()
@@ -269,12 +269,12 @@ func (m *move) trust(ctx context.Context, t *movedTask) error {
 		return err
 	}
 	switch {
-	case t.stale || head == nil && m.adopted && t.store.Len() > 0:
-		return m.mismatch("--repartition is not possible: an older version of Weir wrote the state in %s-%d, and it does not say how far it covers its input", t.ledger.topic, t.partition)
+	case t.stale || head == nil && m.p.adopted && t.store.Len() > 0:
+		return m.p.mismatch("--repartition is not possible: an older version of Weir wrote the state in %s-%d, and it does not say how far it covers its input", t.ledger.topic, t.partition)
 	case head == nil && t.store.Len() > 0:
-		return m.beginningLost(t.ledger)
+		return m.p.beginningLost(t.ledger)
 	case head != nil && head.State != t.ledger.made:
-		return m.otherState(t.ledger, head)
+		return m.p.otherState(t.ledger, head)
 	}
 	t.positions = make(map[string]position, len(positions))
 	for topic, at := range positions {
@@ -290,12 +290,12 @@ func (m *move) level(ctx context.Context, s movedStage, stores []*movedTask) (em
 	tasks := make([]*operator.Task, len(stores))
 	for i, t := range stores {
 		tasks[i], err = operator.New(operator.Config{
-			Program: m.Program, Stage: s.Stage, Partition: t.partition, Peers: s.was, MaxBytes: m.limits.Record, Store: t.store, Schemas: m.schemas.Schemas,
+			Program: m.p.cfg.Program, Stage: s.stage, Partition: t.partition, Peers: s.was, MaxBytes: m.limits.Record, Store: t.store, Schemas: m.p.schemas.formats,
 			Partitions: func(topic string) int32 {
-				if slices.Contains(s.Topics(), topic) {
+				if slices.Contains(s.stage.Topics(), topic) {
 					return s.was
 				}
-				return max(1, m.partitions[topic])
+				return max(1, m.p.partitions[topic])
 			},
 		})
 		if err != nil {
@@ -323,7 +323,7 @@ func (m *move) level(ctx context.Context, s movedStage, stores []*movedTask) (em
 			if err != nil {
 				return 0, &fatalError{err}
 			}
-			records := append(slices.Clone(out.Records), m.setAside(&out, m.limits, m.Now())...)
+			records := append(slices.Clone(out.Records), m.p.setAside(&out, m.limits, m.p.cfg.Now())...)
 			if err := m.commit(ctx, []*movedTask{stores[i]}, records); err != nil {
 				return 0, err
 			}
@@ -354,7 +354,7 @@ func (m *move) redistribute(ctx context.Context, s movedStage, mover *operator.M
 		pending = 0
 		return m.commit(ctx, all, nil)
 	}
-	limit := m.moveBytes
+	limit := m.p.cfg.moveBytes
 	if limit == 0 {
 		limit = defaultMoveBytes
 	}
@@ -368,7 +368,7 @@ func (m *move) redistribute(ctx context.Context, s movedStage, mover *operator.M
 			entries, bytes, pending = entries+1, bytes+e.Bytes(), pending+e.Bytes()
 			if time.Since(told) >= progressEvery {
 				told = time.Now()
-				m.Logger.Info("state is being moved", "topic", s.Changelog, "partition", from.partition, "of", s.now, "entries", entries, "bytes", bytes, "seen", seen, "total", total)
+				m.p.cfg.Logger.Info("state is being moved", "topic", s.stage.Changelog, "partition", from.partition, "of", s.now, "entries", entries, "bytes", bytes, "seen", seen, "total", total)
 			}
 			if pending < limit {
 				return nil
@@ -385,11 +385,11 @@ func (m *move) redistribute(ctx context.Context, s movedStage, mover *operator.M
 
 // writePlan ends the move.
 func (m *move) writePlan(ctx context.Context) error {
-	value, err := json.Marshal(m.manifest())
+	value, err := json.Marshal(m.p.manifest())
 	if err != nil {
 		return err
 	}
-	return m.commit(ctx, nil, []*kgo.Record{m.planRecord(value)})
+	return m.commit(ctx, nil, []*kgo.Record{m.p.planRecord(value)})
 }
 
 // commit writes the changes of tasks' states, and other records, in one transaction. The last
@@ -401,7 +401,7 @@ func (m *move) commit(ctx context.Context, tasks []*movedTask, records []*kgo.Re
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.TransactionTimeout)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.p.cfg.TransactionTimeout)
 	defer cancel()
 	if err := m.client.BeginTransaction(); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
@@ -416,7 +416,7 @@ func (m *move) commit(ctx context.Context, tasks []*movedTask, records []*kgo.Re
 		if err := t.store.Err(); err != nil {
 			return fmt.Errorf("local copy of the state: %w", err)
 		}
-		if err := t.ledger.write(m.Program.Name, t.positions); err != nil {
+		if err := t.ledger.write(m.p.cfg.Program.Name, t.positions); err != nil {
 			return err
 		}
 		changes[i] = t.ledger.records(func(r *kgo.Record) { written.Produce(grace, r) })
@@ -443,8 +443,8 @@ func (m *move) commit(ctx context.Context, tasks []*movedTask, records []*kgo.Re
 			return fmt.Errorf("keep the state of %s-%d: %w", t.stage.Name, t.partition, err)
 		}
 	}
-	if m.onMoved != nil {
-		m.onMoved()
+	if m.p.cfg.onMoved != nil {
+		m.p.cfg.onMoved()
 	}
 	return nil
 }

@@ -373,7 +373,7 @@ func TestCrashAtEveryTransactionOfMove(t *testing.T) {
 // planned is how many partitions of the readings the plan knows.
 func (h *hall) planned() int32 {
 	h.Helper()
-	p := &pipeline{Config: Config{Broker: h.at, Program: h.program(movedQueries[h.kind].sql, "")}}
+	p := &pipeline{cfg: Config{Broker: h.at, Program: h.program(movedQueries[h.kind].sql, "")}}
 	m, err := p.readManifest(h.Context())
 	if err != nil || m == nil {
 		h.Fatalf("plan %v, %v", m, err)

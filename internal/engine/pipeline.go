@@ -19,7 +19,7 @@ import (
 
 // pipeline is what the workers of a process share.
 type pipeline struct {
-	Config
+	cfg  Config
 	sent broker.Written
 
 	partitions    map[string]int32         // of all topics that it reads or writes
@@ -50,7 +50,7 @@ func (p *pipeline) prepare(ctx context.Context) error {
 		if err == nil || time.Since(began) >= p.patience(err) {
 			return err
 		}
-		p.Logger.Info("prepare again", "err", err)
+		p.cfg.Logger.Info("prepare again", "err", err)
 		if broker.Sleep(ctx, wait.NextBackOff()) != nil {
 			return err
 		}
@@ -68,17 +68,17 @@ func (p *pipeline) patience(err error) time.Duration {
 	var moving *moveError
 	switch {
 	case errors.As(err, &others):
-		return p.SessionTimeout + leaveTime // a process that was killed is a member until then
+		return p.cfg.SessionTimeout + leaveTime // a process that was killed is a member until then
 	case errors.As(err, &missing):
 		return 2 * time.Second // a topic that was just made takes a moment to be known by all brokers
 	case kerr.IsRetriable(err), errors.As(err, &moving):
-		return max(p.TransactionTimeout, coordinatorTime)
+		return max(p.cfg.TransactionTimeout, coordinatorTime)
 	}
 	return 0
 }
 
 func (p *pipeline) prepareOnce(ctx context.Context) error {
-	client, err := broker.Connect(ctx, p.Broker)
+	client, err := broker.Connect(ctx, p.cfg.Broker)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (p *pipeline) prepareOnce(ctx context.Context) error {
 		}
 		p.ends[t.Topic] = found[t.Topic]
 	}
-	if p.UntilEnd {
+	if p.cfg.UntilEnd {
 		if p.until, err = p.untilEnds(ctx, admin); err != nil {
 			return err
 		}
@@ -122,7 +122,7 @@ func (p *pipeline) prepareOnce(ctx context.Context) error {
 
 // admin connects to the brokers, apart from the workers.
 func (p *pipeline) admin(ctx context.Context) (*kadm.Client, error) {
-	client, err := broker.Connect(ctx, p.Broker)
+	client, err := broker.Connect(ctx, p.cfg.Broker)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (p *pipeline) admin(ctx context.Context) (*kadm.Client, error) {
 }
 
 // sources are the tables that the pipeline reads.
-func (p *pipeline) sources() []*plan.Table { return sourcesOf(p.Program) }
+func (p *pipeline) sources() []*plan.Table { return sourcesOf(p.cfg.Program) }
 
 func sourcesOf(p *plan.Program) (all []*plan.Table) {
 	for _, s := range p.Stages {
@@ -161,7 +161,7 @@ func (p *pipeline) bounded() bool {
 // stageTopics maps each topic that is read to the stages that read it.
 func (p *pipeline) stageTopics() map[string][]*plan.Stage {
 	all := make(map[string][]*plan.Stage)
-	for _, s := range p.Program.Stages {
+	for _, s := range p.cfg.Program.Stages {
 		for _, topic := range s.Topics() {
 			all[topic] = append(all[topic], s)
 		}
@@ -172,7 +172,7 @@ func (p *pipeline) stageTopics() map[string][]*plan.Stage {
 // sinkTopics are the topics of the tables that the pipeline writes.
 func (p *pipeline) sinkTopics() map[string]bool {
 	all := make(map[string]bool)
-	for _, sink := range p.Program.Sinks {
+	for _, sink := range p.cfg.Program.Sinks {
 		all[sink.Op.(*plan.Insert).Table.Topic] = true //nolint:forcetypeassert // sinks are inserts
 	}
 	return all
@@ -188,8 +188,8 @@ func (p *pipeline) tasksOf(s *plan.Stage) int32 {
 }
 
 func (p *pipeline) stateDir(s *plan.Stage, partition int32) string {
-	if p.StateDir == "" {
+	if p.cfg.StateDir == "" {
 		return ""
 	}
-	return filepath.Join(p.StateDir, p.Program.Name, s.Name, fmt.Sprint(partition))
+	return filepath.Join(p.cfg.StateDir, p.cfg.Program.Name, s.Name, fmt.Sprint(partition))
 }

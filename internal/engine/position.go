@@ -149,12 +149,12 @@ func fingerprint(s *plan.Stage) string {
 // positionsTopic keeps the positions of partitions that only stateless stages read. They belong to
 // the topics that are read and not to stages, so that other SQL, whose stages have other names,
 // finds them.
-func (p *pipeline) positionsTopic() string { return p.Program.PositionsTopic() }
+func (p *pipeline) positionsTopic() string { return p.cfg.Program.PositionsTopic() }
 
 // keepers are the stages whose state says how far a topic is read; none where only stateless stages
 // read it.
 func (p *pipeline) keepers(topic string) (stages []*plan.Stage) {
-	for _, s := range p.Program.Stages {
+	for _, s := range p.cfg.Program.Stages {
 		for _, t := range s.Topics() {
 			if t == topic && s.Stateful {
 				stages = append(stages, s)

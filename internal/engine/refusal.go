@@ -35,9 +35,9 @@ func ParseGap(text string) (Gap, error) {
 
 // accepted reports whether the user has said that offsets from up to to may be missing.
 func (p *pipeline) accepted(tp topicPartition, from, to int64) bool {
-	for _, g := range p.AcceptLoss {
+	for _, g := range p.cfg.AcceptLoss {
 		if g.Topic == tp.topic && g.Partition == tp.partition && g.From <= from && g.To >= to {
-			p.Logger.Warn("loss accepted", "topic", tp.topic, "partition", tp.partition, "from", from, "to", to)
+			p.cfg.Logger.Warn("loss accepted", "topic", tp.topic, "partition", tp.partition, "from", from, "to", to)
 			return true
 		}
 	}
@@ -48,10 +48,10 @@ func (p *pipeline) accepted(tp topicPartition, from, to int64) bool {
 // a mistyped one would be ignored.
 func (p *pipeline) checkAcceptLoss() error {
 	read := p.stageTopics()
-	for _, g := range p.AcceptLoss {
+	for _, g := range p.cfg.AcceptLoss {
 		if read[g.Topic] == nil {
 			return &fatalError{fmt.Errorf("invalid --accept-loss: pipeline %s does not read topic %s; it reads %s",
-				p.Program.Name, g.Topic, strings.Join(slices.Sorted(maps.Keys(read)), ", "))}
+				p.cfg.Program.Name, g.Topic, strings.Join(slices.Sorted(maps.Keys(read)), ", "))}
 		}
 		if n := p.partitions[g.Topic]; g.Partition >= n {
 			return &fatalError{fmt.Errorf("invalid --accept-loss: topic %s has no partition %d: it has %d, numbered from 0", g.Topic, g.Partition, n)}
@@ -64,7 +64,7 @@ func (p *pipeline) checkAcceptLoss() error {
 // always open.
 func (p *pipeline) mismatch(format string, args ...any) error {
 	return &fatalError{fmt.Errorf(format+". To begin without the state and the group's offsets: weir run --reset %s (results, late rows and dead letters stay)",
-		append(args, p.Program.Name)...)}
+		append(args, p.cfg.Program.Name)...)}
 }
 
 // lost is the error of records that are missing, with the flag that accepts it.

@@ -30,7 +30,7 @@ func TestParseGap(t *testing.T) {
 
 // A loss is accepted where a given range covers it, and nowhere else.
 func TestAcceptedLoss(t *testing.T) {
-	p := &pipeline{Config: Config{Logger: slog.New(slog.DiscardHandler), AcceptLoss: []Gap{{"readings", 1, 10, 20}, {"readings", 2, 5, 6}}}}
+	p := &pipeline{cfg: Config{Logger: slog.New(slog.DiscardHandler), AcceptLoss: []Gap{{"readings", 1, 10, 20}, {"readings", 2, 5, 6}}}}
 	for _, c := range []struct {
 		topic     string
 		partition int32

@@ -41,10 +41,10 @@ func (p *pipeline) repartition(ctx context.Context, admin *kadm.Client) error {
 		}
 		p.repartitioned[topic] = true
 		if p.keyed(topic) {
-			p.Logger.Warn("the topic is written by key: rows that a key has from now on may lie in another partition than its earlier ones", "topic", topic, "had", was, "has", now)
+			p.cfg.Logger.Warn("the topic is written by key: rows that a key has from now on may lie in another partition than its earlier ones", "topic", topic, "had", was, "has", now)
 			continue
 		}
-		p.Logger.Warn("the topic has another number of partitions from now on", "topic", topic, "had", was, "has", now)
+		p.cfg.Logger.Warn("the topic has another number of partitions from now on", "topic", topic, "had", was, "has", now)
 	}
 	if len(p.repartitioned) == 0 {
 		return nil
@@ -57,7 +57,7 @@ func (p *pipeline) repartition(ctx context.Context, admin *kadm.Client) error {
 			return err
 		}
 	}
-	for _, s := range p.Program.Stages {
+	for _, s := range p.cfg.Program.Stages {
 		if !slices.Contains(widened, s) {
 			continue
 		}
@@ -71,7 +71,7 @@ func (p *pipeline) repartition(ctx context.Context, admin *kadm.Client) error {
 		if err := p.checkRead(ctx, admin, s, was); err != nil {
 			return err
 		}
-		p.moving = append(p.moving, movedStage{Stage: s, was: was, now: p.tasksOf(s)})
+		p.moving = append(p.moving, movedStage{stage: s, was: was, now: p.tasksOf(s)})
 		p.partitions[s.Changelog], p.repartitioned[s.Changelog] = p.tasksOf(s), true
 	}
 	return nil
@@ -102,7 +102,7 @@ func (p *pipeline) canMove(s *plan.Stage) error {
 // tasks that send: with another one a session would miss late rows of its own lane, and get those
 // of others.
 func (p *pipeline) checkLanes(s *plan.Stage) error {
-	for _, stage := range p.Program.Stages {
+	for _, stage := range p.cfg.Program.Stages {
 		for _, r := range stage.Relations {
 			a, ok := r.Op.(*plan.Aggregate)
 			if !ok || a.Window == nil || a.Window.Kind != plan.Session || !a.Window.Sliced {
@@ -134,7 +134,7 @@ func isUnion(r *plan.Relation) bool {
 // positionsIn reads the positions of a stage's tasks in its changelog, by partition and topic.
 func (p *pipeline) positionsIn(ctx context.Context, s *plan.Stage) (map[int32]map[string]*position, error) {
 	stores := make(map[int32]*state.Store)
-	err := broker.ReadAll(ctx, p.Broker, s.Changelog, nil, func(r *kgo.Record) error {
+	err := broker.ReadAll(ctx, p.cfg.Broker, s.Changelog, nil, func(r *kgo.Record) error {
 		if op, ok := state.EntryOf(r.Key); !ok || op != positionEntry {
 			return nil
 		}

@@ -79,7 +79,7 @@ func (s *session) startOffset(ctx context.Context, tp topicPartition, committed 
 	c.next, c.end, c.settled = next, c.found.end, true
 	c.heal = next != group && (c.recorded != nil || next > c.found.start) || c.adopt
 	s.settled, s.healing = true, s.healing || c.heal
-	s.setHealed(tp, !c.heal)
+	s.p.setHealed(tp, !c.heal)
 	if next == group {
 		return committed, nil // with its epoch
 	}
@@ -89,11 +89,11 @@ func (s *session) startOffset(ctx context.Context, tp topicPartition, committed 
 // resume decides where a partition is read on. group is the offset that the group has committed;
 // negative where it has none.
 func (s *session) resume(tp topicPartition, c *covered, group int64) (int64, error) {
-	at := s.Logger.With("topic", tp.topic, "partition", tp.partition)
+	at := s.cfg.Logger.With("topic", tp.topic, "partition", tp.partition)
 	switch {
 	case c.adopt && group < 0:
-		return 0, s.mismatch("the state does not say how far it covers %s-%d, because an older version of Weir wrote it, and group %s has no offset there: rows would be lost or counted twice",
-			tp.topic, tp.partition, Group(s.Program))
+		return 0, s.p.mismatch("the state does not say how far it covers %s-%d, because an older version of Weir wrote it, and group %s has no offset there: rows would be lost or counted twice",
+			tp.topic, tp.partition, Group(s.cfg.Program))
 	case c.adopt:
 		at.Warn("an older version of Weir wrote the state, without a position: the group's offset is taken, this once", "offset", group)
 		if c.found.start > group {
@@ -111,8 +111,8 @@ func (s *session) resume(tp topicPartition, c *covered, group int64) (int64, err
 		return s.passOver(tp, c.found, next, c.found.start)
 	}
 	if c.found.end < next {
-		if !s.accepted(tp, c.found.end, next) {
-			return 0, s.lost(tp, c.found.end, next, "are part of the state, but the topic ends before them: it was cut, as an unclean leader election or a restored backup does")
+		if !s.p.accepted(tp, c.found.end, next) {
+			return 0, s.p.lost(tp, c.found.end, next, "are part of the state, but the topic ends before them: it was cut, as an unclean leader election or a restored backup does")
 		}
 		return c.found.end, nil
 	}
@@ -127,8 +127,8 @@ func (s *session) resume(tp topicPartition, c *covered, group int64) (int64, err
 
 // beginAt is where a partition is first read.
 func (s *session) beginAt(tp topicPartition, c *covered, group int64) (int64, error) {
-	byGroup := s.adopted
-	for _, t := range s.sources() {
+	byGroup := s.p.adopted
+	for _, t := range s.p.sources() {
 		byGroup = byGroup || t.Topic == tp.topic && t.Startup.Group
 	}
 	switch {
@@ -136,14 +136,14 @@ func (s *session) beginAt(tp topicPartition, c *covered, group int64) (int64, er
 		return s.passOver(tp, c.found, group, c.found.start)
 	case group >= 0 && byGroup:
 		return group, nil
-	case group < 0 && s.wantsGroup(tp.topic):
+	case group < 0 && s.p.wantsGroup(tp.topic):
 		return 0, &fatalError{fmt.Errorf("group %s has no offset of %s-%d, and its table says 'scan.startup.mode' = 'group-offsets' and 'properties.auto.offset.reset' = 'none': "+
-			"set the group's offset, or choose another startup mode", Group(s.Program), tp.topic, tp.partition)}
+			"set the group's offset, or choose another startup mode", Group(s.cfg.Program), tp.topic, tp.partition)}
 	case group > 0:
-		return 0, s.mismatch("group %s has read %s-%d up to offset %d, and no state of this pipeline says so: the state was lost, or another program has used the group",
-			Group(s.Program), tp.topic, tp.partition, group)
+		return 0, s.p.mismatch("group %s has read %s-%d up to offset %d, and no state of this pipeline says so: the state was lost, or another program has used the group",
+			Group(s.cfg.Program), tp.topic, tp.partition, group)
 	}
-	switch begin, known := s.beginOf(tp); {
+	switch begin, known := s.p.beginOf(tp); {
 	case known && begin < c.found.start:
 		return s.passOver(tp, c.found, begin, c.found.start)
 	case known:
@@ -161,16 +161,16 @@ func (p *pipeline) wantsGroup(topic string) bool {
 // beginning, with the state kept.
 func (s *session) readRecreated(tp topicPartition, c *covered) (int64, error) {
 	was, id := c.recorded, c.found.id.String()
-	if !s.isSource(tp.topic) {
-		if !s.accepted(tp, was.Next, was.End) {
-			return 0, s.lost(tp, was.Next, max(was.End, was.Next+1), "may be missing: the topic, which carries rows between stages, was deleted and created again")
+	if !s.p.isSource(tp.topic) {
+		if !s.p.accepted(tp, was.Next, was.End) {
+			return 0, s.p.lost(tp, was.Next, max(was.End, was.Next+1), "may be missing: the topic, which carries rows between stages, was deleted and created again")
 		}
 		return c.found.start, nil
 	}
-	s.Logger.Warn("the topic was deleted and created again: it is read from its beginning, and the state is kept", "topic", tp.topic, "partition", tp.partition, "was", was.ID, "is", id)
-	s.Status.recreated(tp.topic, was.ID, id)
+	s.cfg.Logger.Warn("the topic was deleted and created again: it is read from its beginning, and the state is kept", "topic", tp.topic, "partition", tp.partition, "was", was.ID, "is", id)
+	s.cfg.Status.recreated(tp.topic, was.ID, id)
 	if was.End > was.Next {
-		s.skipped(tp, was.ID, was.Next, was.End, "they were deleted with their topic before they were read")
+		s.p.skipped(tp, was.ID, was.Next, was.End, "they were deleted with their topic before they were read")
 	}
 	return c.found.start, nil
 }
@@ -228,15 +228,15 @@ func (s *session) recorded(tp topicPartition, c *covered) error {
 		at := positions[tp.topic]
 		switch {
 		case head == nil && l.store.Len() == 0: // nothing was ever written
-		case head == nil && !s.adopted:
-			return s.beginningLost(l)
+		case head == nil && !s.p.adopted:
+			return s.p.beginningLost(l)
 		case head == nil, s.isStale(l):
 			c.adopt = true
 		case head.State != l.made:
-			return s.otherState(l, head)
+			return s.p.otherState(l, head)
 		case at == nil: // no record of it was ever read
 		case c.recorded != nil && c.recorded.Next != at.Next:
-			return s.mismatch("%s and %s disagree on how far %s-%d is read: up to offset %d, and up to offset %d", by, l.topic, tp.topic, tp.partition, c.recorded.Next, at.Next)
+			return s.p.mismatch("%s and %s disagree on how far %s-%d is read: up to offset %d, and up to offset %d", by, l.topic, tp.topic, tp.partition, c.recorded.Next, at.Next)
 		default:
 			c.recorded, by = at, l.topic
 		}

@@ -32,7 +32,7 @@ const (
 
 // schemas are the registries of a pipeline's tables, shared by its workers.
 type schemas struct {
-	*format.Schemas
+	formats  *format.Schemas
 	pipeline *pipeline
 	ctx      context.Context // of the pipeline: lookups outlive the session that asks
 	stop     context.CancelFunc
@@ -70,7 +70,7 @@ type lookup struct {
 // refuses a schema ends the pipeline.
 func (p *pipeline) prepareSchemas(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
-	s := &schemas{Schemas: format.NewSchemas(), pipeline: p, ctx: ctx, stop: stop, clients: make(map[string]*registry.Client), readers: make(map[string][]reader), lookups: make(map[lookupID]*lookup)}
+	s := &schemas{formats: format.NewSchemas(), pipeline: p, ctx: ctx, stop: stop, clients: make(map[string]*registry.Client), readers: make(map[string][]reader), lookups: make(map[lookupID]*lookup)}
 	p.schemas = s
 	for _, t := range p.sources() {
 		for _, r := range []reader{{&t.Key, true}, {&t.Value, false}} {
@@ -83,7 +83,7 @@ func (p *pipeline) prepareSchemas(ctx context.Context) error {
 			s.readers[t.Topic] = append(s.readers[t.Topic], r)
 		}
 	}
-	for _, sink := range p.Program.Sinks {
+	for _, sink := range p.cfg.Program.Sinks {
 		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // sinks are inserts
 		for _, f := range []*plan.Format{&t.Key, &t.Value} {
 			if !format.HasRegistry(f.Name) {
@@ -105,7 +105,7 @@ func (s *schemas) client(o format.Options) (*registry.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Logger, cfg.Metrics = s.pipeline.Logger, s.pipeline.Schemas
+	cfg.Logger, cfg.Metrics = s.pipeline.cfg.Logger, s.pipeline.cfg.Schemas
 	c, err := registry.NewClient(cfg)
 	if err != nil {
 		return nil, err
@@ -145,10 +145,10 @@ func (s *schemas) register(ctx context.Context, f *plan.Format) error {
 	wait := broker.Backoff()
 	for err = ask(); errors.Is(err, registry.ErrUnavailable); err = ask() {
 		pause := wait.NextBackOff()
-		for _, instance := range s.pipeline.Instances {
-			s.pipeline.Status.phase(instance, Waiting, "the schema registry: "+err.Error())
+		for _, instance := range s.pipeline.cfg.Instances {
+			s.pipeline.cfg.Status.phase(instance, Waiting, "the schema registry: "+err.Error())
 		}
-		s.pipeline.Logger.Warn("wait for the schema registry before the first row", "err", err, "subject", subject, "in", pause.Round(time.Millisecond))
+		s.pipeline.cfg.Logger.Warn("wait for the schema registry before the first row", "err", err, "subject", subject, "in", pause.Round(time.Millisecond))
 		if err := broker.Sleep(ctx, pause); err != nil {
 			return err
 		}
@@ -156,8 +156,8 @@ func (s *schemas) register(ctx context.Context, f *plan.Format) error {
 	if err != nil {
 		return err
 	}
-	s.SetWriter(f.Options.Registry(), subject, id)
-	s.pipeline.Logger.Info("schema registered", "subject", subject, "id", id)
+	s.formats.SetWriter(f.Options.Registry(), subject, id)
+	s.pipeline.cfg.Logger.Info("schema registered", "subject", subject, "id", id)
 	return nil
 }
 
@@ -176,7 +176,7 @@ func (s *schemas) unknown(tp *kgo.FetchTopicPartition) map[lookupID]bool {
 				continue
 			}
 			last = id
-			known, refused := s.Known(url, id)
+			known, refused := s.formats.Known(url, id)
 			if refused {
 				s.askAgain(lookupID{url, id}, r)
 			}
@@ -224,7 +224,7 @@ func (s *schemas) resolve(id lookupID, r reader, l *lookup) {
 	client := s.clients[id.url]
 	schema, err := client.Await(s.ctx, id.id)
 	for err != nil && errors.Is(err, registry.ErrRefused) { // such as credentials: somebody has to correct them, and the records can wait
-		s.pipeline.Logger.Warn("records wait for their schema", "id", id.id, "registry", id.url, "err", err)
+		s.pipeline.cfg.Logger.Warn("records wait for their schema", "id", id.id, "registry", id.url, "err", err)
 		if broker.Sleep(s.ctx, 5*time.Second) != nil {
 			return
 		}
@@ -237,13 +237,13 @@ func (s *schemas) resolve(id lookupID, r reader, l *lookup) {
 		s.mu.Lock()
 		l.refused = time.Now()
 		s.mu.Unlock()
-		s.Refuse(id.url, id.id, err)
+		s.formats.Refuse(id.url, id.id, err)
 		return
 	}
 	if format.Fits(r.format.Name, r.format.Fields, r.format.Options, schema) != nil {
 		s.findReader(client, r.format)
 	}
-	s.Add(id.url, schema)
+	s.formats.Add(id.url, schema)
 }
 
 // findReader finds the newest schema of a table's subject that fits its columns, to be named where
@@ -259,7 +259,7 @@ func (s *schemas) findReader(client *registry.Client, f *plan.Format) {
 	for _, n := range slices.Backward(versions) {
 		v, err := client.Version(ctx, subject, n)
 		if err == nil && format.Fits(f.Name, f.Fields, f.Options, v.Schema) == nil {
-			s.SetReader(f.Options.Registry(), subject, v.Schema.ID)
+			s.formats.SetReader(f.Options.Registry(), subject, v.Schema.ID)
 			return
 		}
 	}
@@ -294,7 +294,7 @@ func (s *schemas) answered(ctx context.Context, ids map[lookupID]bool) bool {
 
 func (s *schemas) known(ids map[lookupID]bool) bool {
 	for id := range ids {
-		if known, _ := s.Known(id.url, id.id); !known {
+		if known, _ := s.formats.Known(id.url, id.id); !known {
 			return false
 		}
 	}
@@ -318,13 +318,13 @@ type topicPartition struct {
 // must be held: what was polled is then polled again, without that partition.
 func (s *session) holdUnknown(ctx context.Context, fetches kgo.Fetches) (bool, error) {
 	s.releaseKnown()
-	if len(s.schemas.readers) == 0 {
+	if len(s.p.schemas.readers) == 0 {
 		return false, nil
 	}
 	pause := make(map[string][]int32)
 	fetches.EachPartition(func(tp kgo.FetchTopicPartition) {
-		ids := s.schemas.unknown(&tp)
-		if len(ids) == 0 || s.schemas.answered(ctx, ids) {
+		ids := s.p.schemas.unknown(&tp)
+		if len(ids) == 0 || s.p.schemas.answered(ctx, ids) {
 			return
 		}
 		pause[tp.Topic] = append(pause[tp.Topic], tp.Partition)
@@ -338,7 +338,7 @@ func (s *session) holdUnknown(ctx context.Context, fetches kgo.Fetches) (bool, e
 	if err := s.begin(); err != nil {
 		return true, err
 	}
-	s.aborting = AbortSchema
+	s.tx.aborting = AbortSchema
 	return true, s.end(kgo.TryAbort)
 }
 
@@ -346,7 +346,7 @@ func (s *session) holdUnknown(ctx context.Context, fetches kgo.Fetches) (bool, e
 func (s *session) releaseKnown() {
 	resume := make(map[string][]int32)
 	for tp, ids := range s.held {
-		if s.schemas.known(ids) {
+		if s.p.schemas.known(ids) {
 			delete(s.held, tp)
 			resume[tp.topic] = append(resume[tp.topic], tp.partition)
 		}
@@ -354,7 +354,7 @@ func (s *session) releaseKnown() {
 	for tp := range s.held { // a partition that is held is not idle: its rows are still to come
 		for _, stage := range s.stages[tp.topic] {
 			if t := s.tasks[taskID{stage.Name, tp.partition}]; t != nil {
-				t.last[tp.topic] = s.Now()
+				t.last[tp.topic] = s.cfg.Now()
 			}
 		}
 	}
@@ -362,14 +362,14 @@ func (s *session) releaseKnown() {
 		return
 	}
 	s.group.Client().ResumeFetchPartitions(resume)
-	s.Logger.Info("the schemas are there: the partitions go on", "instance", s.instance, "partitions", resume)
+	s.cfg.Logger.Info("the schemas are there: the partitions go on", "instance", s.w.instance, "partitions", resume)
 	s.tellHeld()
 }
 
 // tellHeld says what waits for which schema.
 func (s *session) tellHeld() {
 	if len(s.held) == 0 {
-		s.Status.phase(s.instance, Running, "")
+		s.cfg.Status.phase(s.w.instance, Running, "")
 		return
 	}
 	ids := make(map[string]bool)
@@ -382,6 +382,6 @@ func (s *session) tellHeld() {
 	}
 	slices.Sort(partitions)
 	missing := strings.Join(slices.Sorted(maps.Keys(ids)), ", ")
-	s.Status.phase(s.instance, Waiting, fmt.Sprintf("%s: %s", strings.Join(partitions, ", "), missing))
-	s.Logger.Warn("partitions wait for schemas that the registry does not tell", "instance", s.instance, "partitions", partitions, "schemas", missing)
+	s.cfg.Status.phase(s.w.instance, Waiting, fmt.Sprintf("%s: %s", strings.Join(partitions, ", "), missing))
+	s.cfg.Logger.Warn("partitions wait for schemas that the registry does not tell", "instance", s.w.instance, "partitions", partitions, "schemas", missing)
 }

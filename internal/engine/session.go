@@ -21,7 +21,9 @@ import (
 // session is one life of a worker's client: what it knows is dropped when it ends, and rebuilt from
 // the broker.
 type session struct {
-	*worker
+	w      *worker
+	p      *pipeline // w.p
+	cfg    *Config   // w.p.cfg
 	group  *kgo.GroupTransactSession
 	ending broker.Ending
 	admin  *kadm.Client
@@ -53,7 +55,7 @@ type session struct {
 	rewound bool // by an abort, since the last look at which inputs have ended
 
 	following *trace.Client // nil where no record is followed
-	transaction
+	tx        *transaction
 }
 
 type taskID struct {
@@ -63,7 +65,7 @@ type taskID struct {
 
 // task is one stage on one partition.
 type task struct {
-	*operator.Task
+	op        *operator.Task
 	stage     *plan.Stage
 	partition int32
 	store     *state.Store
@@ -79,12 +81,12 @@ type task struct {
 
 func (w *worker) session(ctx context.Context) error {
 	s := &session{
-		worker: w, stages: w.stageTopics(), sinks: w.sinkTopics(), tasks: make(map[taskID]*task),
+		w: w, p: w.p, cfg: &w.p.cfg, stages: w.p.stageTopics(), sinks: w.p.sinkTopics(), tasks: make(map[taskID]*task),
 		assigned: make(map[string]map[int32]bool), fresh: make(map[taskID]bool), held: make(map[topicPartition]map[lookupID]bool),
 		ledgers: make(map[int32]*ledger), covered: make(map[topicPartition]*covered),
-		transaction: transaction{release: func() {}},
+		tx: &transaction{release: func() {}},
 	}
-	s.Status.phase(s.instance, Starting, "")
+	s.cfg.Status.phase(s.w.instance, Starting, "")
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
@@ -94,15 +96,15 @@ func (w *worker) session(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return s.end(kgo.TryCommit)
 		}
-		wait := s.CommitInterval
-		if s.open {
-			wait = max(time.Millisecond, wait-time.Since(s.began))
+		wait := s.cfg.CommitInterval
+		if s.tx.open {
+			wait = max(time.Millisecond, wait-time.Since(s.tx.began))
 		}
 		if s.owing {
 			wait = time.Millisecond
 		}
 		poll, cancel := context.WithTimeout(ctx, wait)
-		fetches := s.group.PollRecords(poll, max(1, s.MaxRecords-s.read))
+		fetches := s.group.PollRecords(poll, max(1, s.cfg.MaxRecords-s.tx.read))
 		cancel()
 		err := s.refusal()
 		if err == nil {
@@ -118,12 +120,12 @@ func (w *worker) session(ctx context.Context) error {
 			s.giveUp()
 			return err
 		}
-		if s.open && (time.Since(s.began) >= s.CommitInterval || s.read >= s.MaxRecords) {
+		if s.tx.open && (time.Since(s.tx.began) >= s.cfg.CommitInterval || s.tx.read >= s.cfg.MaxRecords) {
 			if err := s.end(kgo.TryCommit); err != nil {
 				return err
 			}
 		}
-		if s.open || fetches.NumRecords() > 0 || !s.bounded() {
+		if s.tx.open || fetches.NumRecords() > 0 || !s.p.bounded() {
 			continue
 		}
 		if s.finished(ctx) {
@@ -147,11 +149,11 @@ func (s *session) pollError(ctx context.Context, fetches kgo.Fetches) (failed er
 }
 
 func (s *session) connect(ctx context.Context) error {
-	compression, err := broker.Compression(s.Compression)
+	compression, err := broker.Compression(s.cfg.Compression)
 	if err != nil {
 		return err
 	}
-	base, err := s.Broker.Options()
+	base, err := s.cfg.Broker.Options()
 	if err != nil {
 		return err
 	}
@@ -160,23 +162,23 @@ func (s *session) connect(ctx context.Context) error {
 	for topic := range s.stages {
 		topics = append(topics, topic)
 	}
-	for _, stage := range s.Program.Stages {
+	for _, stage := range s.cfg.Program.Stages {
 		if len(stage.Topics()) > 1 {
 			balancer = kgo.RangeBalancer() // equal partitions of all topics to one worker
 		}
 	}
-	id := s.transactionalID()
-	s.following = s.Broker.Tracer().Client(id, Group(s.Program))
+	id := s.w.transactionalID()
+	s.following = s.cfg.Broker.Tracer().Client(id, Group(s.cfg.Program))
 	s.group, err = kgo.NewGroupTransactSession(append(base,
-		kgo.WithContext(s.grace),
+		kgo.WithContext(s.w.grace),
 		kgo.TransactionalID(id),
-		kgo.TransactionTimeout(s.TransactionTimeout),
-		kgo.ConsumerGroup(Group(s.Program)),
+		kgo.TransactionTimeout(s.cfg.TransactionTimeout),
+		kgo.ConsumerGroup(Group(s.cfg.Program)),
 		kgo.ConsumeTopics(topics...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.AdjustFetchOffsetsFn(s.startOffsets),
-		kgo.SessionTimeout(s.SessionTimeout),
-		kgo.HeartbeatInterval(s.SessionTimeout/5),
+		kgo.SessionTimeout(s.cfg.SessionTimeout),
+		kgo.HeartbeatInterval(s.cfg.SessionTimeout/5),
 		kgo.Balancers(balancer),
 		kgo.OnPartitionsAssigned(s.onAssigned),
 		kgo.OnPartitionsRevoked(s.onRevoked),
@@ -187,13 +189,13 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.ProducerLinger(linger),
 		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return s.limits.Batch(topic) }), // asked at the first record of a partition
 		kgo.MaxBufferedRecords(1<<20),
-		kgo.FetchMaxWait(max(10*time.Millisecond, s.CommitInterval)), // the client takes no less
-		kgo.MetadataMaxAge(s.metadataAge),
-		kgo.MetadataMinAge(min(s.metadataAge, 5*time.Second)),
-		broker.ClientLog(s.Logger),
-		s.Broker.Observe("engine", s.Program.Name+"/"+s.instance),
+		kgo.FetchMaxWait(max(10*time.Millisecond, s.cfg.CommitInterval)), // the client takes no less
+		kgo.MetadataMaxAge(s.cfg.metadataAge),
+		kgo.MetadataMinAge(min(s.cfg.metadataAge, 5*time.Second)),
+		broker.ClientLog(s.cfg.Logger),
+		s.cfg.Broker.Observe("engine", s.cfg.Program.Name+"/"+s.w.instance),
 		s.following.Option(),
-		s.sent.Option(),
+		s.p.sent.Option(),
 		s.ending.Option(),
 	)...)
 	if err != nil {
@@ -205,33 +207,33 @@ func (s *session) connect(ctx context.Context) error {
 		s.group.Close()
 		return fmt.Errorf("take transactional id %s: %w", id, err)
 	}
-	s.left = nil
-	if s.limits, err = broker.FindLimits(ctx, s.admin, s.outTopics...); err != nil {
+	s.w.left = nil
+	if s.limits, err = broker.FindLimits(ctx, s.admin, s.p.outTopics...); err != nil {
 		s.group.Close()
 		return err
 	}
 	return nil
 }
 
-func (w *worker) transactionalID() string { return w.pipeline.transactionalID(w.instance) }
+func (w *worker) transactionalID() string { return w.p.transactionalID(w.instance) }
 
 func (p *pipeline) transactionalID(instance string) string {
-	return "weir-" + Group(p.Program) + "-" + instance
+	return "weir-" + Group(p.cfg.Program) + "-" + instance
 }
 
 func (s *session) close() {
 	s.tellOwing(false)
-	s.release()
+	s.tx.release()
 	s.group.Close()
 	for id, t := range s.tasks {
-		s.Status.released(s.instance, id)
+		s.cfg.Status.released(s.w.instance, id)
 		s.closeStore(t)
 	}
 }
 
 func (s *session) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
 	if len(added) == 0 {
-		s.Status.joined(s.instance) // others have all partitions
+		s.cfg.Status.joined(s.w.instance) // others have all partitions
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -309,7 +311,7 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 	if fresh := s.takeFresh(); fresh != nil {
 		// A restore waits for open transactions on the changelog, so ours must not be one of them.
 		// The records just polled are read again: an abort rewinds to the committed offsets.
-		if s.open {
+		if s.tx.open {
 			if err := s.end(kgo.TryAbort); err != nil {
 				return err
 			}
@@ -364,16 +366,16 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 		return err
 	}
 	records := withoutControl(tp.Records)
-	s.spans = s.following.Process(records, s.Program.Name, s.spans)
-	s.read += len(records)
-	if s.isSource(tp.Topic) {
-		if s.result.FirstRecord == 0 {
-			s.result.FirstRecord = s.Now().UnixMilli()
+	s.tx.spans = s.following.Process(records, s.cfg.Program.Name, s.tx.spans)
+	s.tx.read += len(records)
+	if s.p.isSource(tp.Topic) {
+		if s.w.result.FirstRecord == 0 {
+			s.w.result.FirstRecord = s.cfg.Now().UnixMilli()
 		}
-		s.sourced += len(records)
+		s.tx.sourced += len(records)
 		s.observe(records)
 	}
-	end, bounded := s.ends[tp.Topic][tp.Partition]
+	end, bounded := s.p.ends[tp.Topic][tp.Partition]
 	read := int64(len(records))
 	if bounded && len(records) > 0 && records[len(records)-1].Offset >= end {
 		records = slices.DeleteFunc(records, func(r *kgo.Record) bool { return r.Offset >= end })
@@ -384,21 +386,21 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 			return fmt.Errorf("records of %s-%d, which is not assigned", tp.Topic, tp.Partition)
 		}
 		t.did.read(tp.Topic, read, last+1, tp.LastStableOffset, newest.Timestamp)
-		if bounded && len(records) > 0 && t.Ended() {
+		if bounded && len(records) > 0 && t.op.Ended() {
 			return &fatalError{fmt.Errorf("it has ended already, and there are new records in %s: give it another name (SET 'pipeline.name') to start without state, or leave out 'scan.bounded.mode'",
 				tp.Topic)}
 		}
 		t.touched = t.touched || t.ledger != nil // its position
 		if len(records) > 0 {
 			t.touched = true
-			t.last[tp.Topic] = s.Now()
-			if err := t.Step(tp.Topic, records, s.at, &s.out); err != nil {
+			t.last[tp.Topic] = s.cfg.Now()
+			if err := t.op.Step(tp.Topic, records, s.tx.at, &s.tx.out); err != nil {
 				return &fatalError{err}
 			}
 		}
 		if bounded && last+1 >= end {
 			t.touched = true
-			if err := t.End(tp.Topic, &s.out); err != nil {
+			if err := t.op.End(tp.Topic, &s.tx.out); err != nil {
 				return &fatalError{err}
 			}
 		}
@@ -418,7 +420,7 @@ const samplesPerFetch = 4
 func (s *session) observe(records []*kgo.Record) {
 	step := max(1, len(records)/samplesPerFetch)
 	for i := 0; i < len(records); i += step {
-		s.sample = append(s.sample, records[i].Timestamp)
+		s.tx.sample = append(s.tx.sample, records[i].Timestamp)
 	}
 }
 
@@ -427,14 +429,14 @@ func (s *session) idle() error {
 	for _, t := range s.tasks {
 		for _, in := range t.stage.Inputs {
 			scan, ok := in.Op.(*plan.Scan)
-			if !ok || scan.Table.IdleTimeout == 0 || t.IsIdle(scan.Table.Topic) || s.Now().Sub(t.last[scan.Table.Topic]) < scan.Table.IdleTimeout {
+			if !ok || scan.Table.IdleTimeout == 0 || t.op.IsIdle(scan.Table.Topic) || s.cfg.Now().Sub(t.last[scan.Table.Topic]) < scan.Table.IdleTimeout {
 				continue
 			}
 			if err := s.begin(); err != nil {
 				return err
 			}
 			t.touched = true
-			if err := t.Idle(scan.Table.Topic, &s.out); err != nil {
+			if err := t.op.Idle(scan.Table.Topic, &s.tx.out); err != nil {
 				return &fatalError{err}
 			}
 			s.send(t)
@@ -446,7 +448,7 @@ func (s *session) idle() error {
 // restore builds the tasks whose partitions have come, and lets go of those whose have gone.
 func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 	began := time.Now()
-	s.Status.phase(s.instance, Restoring, "")
+	s.cfg.Status.phase(s.w.instance, Restoring, "")
 	come := s.takeCome(fresh)
 	if err := s.checkTopics(ctx); err != nil {
 		return err
@@ -454,7 +456,7 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 	for id, here := range fresh { // first, since another worker of this process may wait for a copy
 		if t := s.tasks[id]; t != nil && !here {
 			delete(s.tasks, id)
-			s.Status.released(s.instance, id)
+			s.cfg.Status.released(s.w.instance, id)
 			s.closeStore(t)
 		}
 	}
@@ -469,11 +471,11 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 			s.tasks[id] = t
 		}
 		t.store.Abort()
-		if s.Now().Sub(t.current) > s.maxAge(t.stage.Changelog) { // another worker may have had it meanwhile
+		if s.cfg.Now().Sub(t.current) > s.p.maxAge(t.stage.Changelog) { // another worker may have had it meanwhile
 			if err := t.store.Reset(); err != nil {
 				return fmt.Errorf("rebuild the state of %s-%d: %w", id.stage, id.partition, err)
 			}
-			t.current = s.Now()
+			t.current = s.cfg.Now()
 		}
 		byStage[t.stage] = append(byStage[t.stage], t)
 	}
@@ -486,29 +488,29 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 		records += n
 	}
 	if records > 0 {
-		s.Logger.Info("state restored", "tasks", len(fresh), "records", records, "took", time.Since(began).Round(time.Millisecond))
+		s.cfg.Logger.Info("state restored", "tasks", len(fresh), "records", records, "took", time.Since(began).Round(time.Millisecond))
 	}
 	for _, tasks := range byStage {
 		for _, t := range tasks {
-			s.Status.restored(s.instance, t)
+			s.cfg.Status.restored(s.w.instance, t)
 		}
 	}
-	s.Status.phase(s.instance, Running, "")
+	s.cfg.Status.phase(s.w.instance, Running, "")
 	return s.recall(ctx, come)
 }
 
 func (s *session) newTask(id taskID) *task {
 	t := &task{partition: id.partition, last: make(map[string]time.Time)}
-	for _, stage := range s.Program.Stages {
+	for _, stage := range s.cfg.Program.Stages {
 		if stage.Name == id.stage {
 			t.stage = stage
 		}
 	}
-	t.store = s.openStore(t.stage, id.partition)
+	t.store = s.p.openStore(t.stage, id.partition)
 	if t.stage.Stateful {
-		t.ledger = s.newLedger(t.stage, id.partition, t.store)
+		t.ledger = s.p.newLedger(t.stage, id.partition, t.store)
 	}
-	now := s.Now()
+	now := s.cfg.Now()
 	t.current = now
 	for _, topic := range t.stage.Topics() {
 		t.last[topic] = now
@@ -530,7 +532,7 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 		if err != nil {
 			return 0, err
 		}
-		ends, err := broker.ReadFrom(ctx, s.Broker, stage.Changelog, from, func(r *kgo.Record) error {
+		ends, err := broker.ReadFrom(ctx, s.cfg.Broker, stage.Changelog, from, func(r *kgo.Record) error {
 			records++
 			progress(r.Partition)
 			op, ok := state.EntryOf(r.Key)
@@ -547,15 +549,15 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 		}
 		for _, t := range tasks {
 			t.stale = stale[t.partition]
-			if err := s.checkWhole(ctx, s.admin, t.ledger); err != nil {
+			if err := s.p.checkWhole(ctx, s.admin, t.ledger); err != nil {
 				return records, err
 			}
 		}
 	}
 	for _, t := range tasks {
-		t.Task, err = operator.New(operator.Config{
-			Program: s.Program, Stage: stage, Partition: t.partition, Peers: s.tasksOf(stage),
-			Partitions: func(topic string) int32 { return max(1, s.partitions[topic]) }, MaxBytes: s.limits.Record, Store: t.store, Schemas: s.schemas.Schemas,
+		t.op, err = operator.New(operator.Config{
+			Program: s.cfg.Program, Stage: stage, Partition: t.partition, Peers: s.p.tasksOf(stage),
+			Partitions: func(topic string) int32 { return max(1, s.p.partitions[topic]) }, MaxBytes: s.limits.Record, Store: t.store, Schemas: s.p.schemas.formats,
 			Traced: s.following != nil,
 		})
 		if err != nil {
@@ -582,13 +584,13 @@ func (s *session) restoreProgress(ctx context.Context, stage *plan.Stage, tasks 
 		end, _ := ends.Lookup(stage.Changelog, t.partition)
 		p := &progress{task: t, of: max(0, end.Offset-t.store.Offset())}
 		all[t.partition] = p
-		s.Status.restoring(s.instance, t, 0, p.of)
+		s.cfg.Status.restoring(s.w.instance, t, 0, p.of)
 	}
 	const every = 4096 // records
 	return func(partition int32) {
 		p := all[partition]
 		if p.read++; p.read%every == 0 {
-			s.Status.restoring(s.instance, p.task, p.read, p.of)
+			s.cfg.Status.restoring(s.w.instance, p.task, p.read, p.of)
 		}
 	}, nil
 }
@@ -598,18 +600,18 @@ func (s *session) restoreProgress(ctx context.Context, stage *plan.Stage, tasks 
 // while their positions are at it.
 func (s *session) endEmpty() error {
 	s.rewound = false
-	if len(s.ends) == 0 {
+	if len(s.p.ends) == 0 {
 		return nil
 	}
 	for id, t := range s.tasks {
-		if t.Ended() {
+		if t.op.Ended() {
 			continue
 		}
 		for _, topic := range t.stage.Topics() {
-			end, bounded := s.ends[topic][id.partition]
+			end, bounded := s.p.ends[topic][id.partition]
 			if !bounded {
 				// A topic may have fewer partitions than the stage has tasks.
-				if _, source := s.ends[topic]; !source || id.partition < s.partitions[topic] {
+				if _, source := s.p.ends[topic]; !source || id.partition < s.p.partitions[topic] {
 					continue
 				}
 			}
@@ -620,7 +622,7 @@ func (s *session) endEmpty() error {
 				return err
 			}
 			t.touched = true
-			if err := t.End(topic, &s.out); err != nil {
+			if err := t.op.End(topic, &s.tx.out); err != nil {
 				return &fatalError{err}
 			}
 			s.send(t)
@@ -633,7 +635,7 @@ func (s *session) endEmpty() error {
 // have ended. A worker without tasks waits until the group has committed all that there is.
 func (s *session) finished(ctx context.Context) bool {
 	for _, t := range s.tasks {
-		if !t.Ended() || t.Pending() {
+		if !t.op.Ended() || t.op.Pending() {
 			return false
 		}
 	}
@@ -644,7 +646,7 @@ func (s *session) finished(ctx context.Context) bool {
 	for topic := range s.stages {
 		topics = append(topics, topic)
 	}
-	committed, err := s.admin.FetchOffsetsForTopics(ctx, Group(s.Program), topics...)
+	committed, err := s.admin.FetchOffsetsForTopics(ctx, Group(s.cfg.Program), topics...)
 	if err != nil {
 		return false // asked again at the next turn
 	}
@@ -655,7 +657,7 @@ func (s *session) finished(ctx context.Context) bool {
 	done := true
 	ends.Each(func(o kadm.ListedOffset) {
 		end := o.Offset
-		if bound, ok := s.ends[o.Topic][o.Partition]; ok {
+		if bound, ok := s.p.ends[o.Topic][o.Partition]; ok {
 			end = bound
 		}
 		at, ok := committed.Lookup(o.Topic, o.Partition)

@@ -25,7 +25,7 @@ func (p *pipeline) checkSettings(ctx context.Context, admin *kadm.Client) error 
 	for _, topic := range p.memory() {
 		want[topic] = "compact"
 	}
-	for _, s := range p.Program.Stages {
+	for _, s := range p.cfg.Program.Stages {
 		for _, in := range s.Inputs {
 			if _, ok := in.Op.(*plan.Exchange); ok {
 				want[in.Topic()] = "delete" // each of its rows counts, and not only the last one of a key
@@ -43,7 +43,7 @@ func (p *pipeline) checkSettings(ctx context.Context, admin *kadm.Client) error 
 	p.tombstones = make(map[string]time.Duration)
 	for _, topic := range configs {
 		if topic.Err != nil {
-			p.Logger.Warn("the settings of a topic are not known: its cleanup.policy is not checked", "topic", topic.Name, "want", want[topic.Name], "err", topic.Err)
+			p.cfg.Logger.Warn("the settings of a topic are not known: its cleanup.policy is not checked", "topic", topic.Name, "want", want[topic.Name], "err", topic.Err)
 			continue
 		}
 		for _, entry := range topic.Configs {
@@ -66,12 +66,12 @@ func (p *pipeline) checkSettings(ctx context.Context, admin *kadm.Client) error 
 // take them. Letters and late rows have the keys of their records, and compaction would remove all
 // but the last of a key.
 func (p *pipeline) checkCompacted(ctx context.Context, admin *kadm.Client) error {
-	settings := p.Program.Settings
+	settings := p.cfg.Program.Settings
 	why := map[string]string{
 		settings.DeadLetterTopic: "it holds the dead letters, which compaction would remove: set cleanup.policy=delete, or SET 'weir.dead-letter.topic' = another topic",
 		settings.LateTopic:       "it holds the late rows, which compaction would remove: set cleanup.policy=delete, or SET 'weir.late.topic' = another topic",
 	}
-	for _, sink := range p.Program.Sinks {
+	for _, sink := range p.cfg.Program.Sinks {
 		if t := sink.Op.(*plan.Insert).Table; !t.Upsert && t.Key.Name == "" { //nolint:forcetypeassert // sinks are inserts
 			why[t.Topic] = fmt.Sprintf("table %s writes records without a key, which a compacted topic does not take: set cleanup.policy=delete, or give the table a key ('key.format' and 'key.fields')", t.Name)
 		}
@@ -101,7 +101,7 @@ func (p *pipeline) correctPolicy(ctx context.Context, admin *kadm.Client, topic,
 	if err != nil {
 		return &fatalError{fmt.Errorf("topic %s holds a part of the pipeline's state, and its cleanup.policy is %s, which loses it: set cleanup.policy=%s (Weir tried: %w)", topic, is, want, err)}
 	}
-	p.Logger.Warn("the cleanup.policy of a topic of the pipeline would have lost state: it is corrected", "topic", topic, "was", is, "is", want)
+	p.cfg.Logger.Warn("the cleanup.policy of a topic of the pipeline would have lost state: it is corrected", "topic", topic, "was", is, "is", want)
 	return nil
 }
 

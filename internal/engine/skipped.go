@@ -36,8 +36,8 @@ type gapKey struct {
 // them. id is that of the topic. What was reported before, by a session whose transaction was
 // aborted, is not reported again.
 func (p *pipeline) skipped(tp topicPartition, id string, from, to int64, why string) {
-	if from = p.Status.skip(tp, id, from, to, why); from < to {
-		p.Logger.Warn("records were skipped: "+why, "topic", tp.topic, "partition", tp.partition, "from", from, "to", to, "offsets", to-from)
+	if from = p.cfg.Status.skip(tp, id, from, to, why); from < to {
+		p.cfg.Logger.Warn("records were skipped: "+why, "topic", tp.topic, "partition", tp.partition, "from", from, "to", to, "offsets", to-from)
 	}
 }
 
@@ -83,19 +83,19 @@ func (p *pipeline) reset(topic string) plan.Reset {
 // is what its tables say.
 func (s *session) passOver(tp topicPartition, found found, next, start int64) (int64, error) {
 	const deleted = "were deleted before they were read"
-	if s.accepted(tp, next, start) {
+	if s.p.accepted(tp, next, start) {
 		return start, nil
 	}
-	if !s.isSource(tp.topic) {
-		return 0, s.lost(tp, next, start, deleted)
+	if !s.p.isSource(tp.topic) {
+		return 0, s.p.lost(tp, next, start, deleted)
 	}
-	switch s.reset(tp.topic) {
+	switch s.p.reset(tp.topic) {
 	case plan.ResetNone:
-		return 0, s.lost(tp, next, start, deleted+", by retention or DeleteRecords, and 'properties.auto.offset.reset' is 'none'")
+		return 0, s.p.lost(tp, next, start, deleted+", by retention or DeleteRecords, and 'properties.auto.offset.reset' is 'none'")
 	case plan.ResetLatest:
 		start = max(start, found.end)
 	}
-	s.skipped(tp, found.id.String(), next, start, "they "+deleted)
+	s.p.skipped(tp, found.id.String(), next, start, "they "+deleted)
 	return start, nil
 }
 
@@ -133,7 +133,7 @@ func (s *session) moveOn(tp topicPartition, next, start int64) error {
 // looked: until then records from before may be on their way. polled are those that are about to be
 // processed.
 func (s *session) lookForGaps(ctx context.Context, polled kgo.Fetches) error {
-	if time.Since(s.looked) < s.gapInterval {
+	if time.Since(s.looked) < s.cfg.gapInterval {
 		return nil
 	}
 	s.looked = time.Now()
@@ -180,7 +180,7 @@ func (s *session) standAt(tp topicPartition, next int64) {
 	if c := s.covered[tp]; c != nil && c.read < 0 {
 		c.next, c.heal = next, true
 		s.settled, s.healing = true, true
-		s.setHealed(tp, false)
+		s.p.setHealed(tp, false)
 	}
 }
 

@@ -414,20 +414,20 @@ func (s *TaskStatus) measure(t *task, now time.Time) {
 // progress reads the watermarks of a task, and what has come out of its operators since it was last
 // called.
 func (s *TaskStatus) progress(t *task) {
-	if t.Task == nil {
+	if t.op == nil {
 		return
 	}
-	s.Ended = t.Ended()
+	s.Ended = t.op.Ended()
 	for i := range s.Inputs {
 		in := &s.Inputs[i]
-		at, known, idle := t.Watermark(in.Topic)
+		at, known, idle := t.op.Watermark(in.Topic)
 		in.Watermark, in.Idle = nil, idle
 		if known {
 			in.Watermark = &at
 		}
 	}
 	n := 0
-	t.Flows(func(f operator.Flow) {
+	t.op.Flows(func(f operator.Flow) {
 		if n == len(s.Operators) {
 			s.Operators = append(s.Operators, OperatorStatus{Relation: f.Relation})
 		}

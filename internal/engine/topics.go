@@ -32,7 +32,7 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 		width = max(width, n)
 	}
 	declared := p.ownTopics(width)
-	for _, sink := range p.Program.Sinks {
+	for _, sink := range p.cfg.Program.Sinks {
 		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // sinks are inserts
 		topic := broker.Topic{Name: t.Topic, Partitions: width}
 		if t.Upsert {
@@ -67,7 +67,7 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 		return err
 	}
 	p.repartitioned, p.moving = nil, nil
-	if p.Repartition {
+	if p.cfg.Repartition {
 		if err := p.repartition(ctx, admin); err != nil {
 			return err
 		}
@@ -100,12 +100,12 @@ func (e *NoTopicError) Error() string {
 // ownTopics are the topics that belong to the pipeline: dead letters, late rows, its plan,
 // repartitioned rows, and state.
 func (p *pipeline) ownTopics(width int32) []broker.Topic {
-	s := p.Program.Settings
+	s := p.cfg.Program.Settings
 	declared := []broker.Topic{
 		{Name: s.DeadLetterTopic, Partitions: width}, {Name: s.LateTopic, Partitions: width},
 		{Name: p.manifestTopic(), Partitions: 1, CleanupPolicy: "compact"},
 	}
-	for _, stage := range p.Program.Stages {
+	for _, stage := range p.cfg.Program.Stages {
 		for _, in := range stage.Inputs {
 			if _, ok := in.Op.(*plan.Exchange); ok {
 				p.partitions[in.Topic()] = 0
@@ -116,7 +116,7 @@ func (p *pipeline) ownTopics(width int32) []broker.Topic {
 	if n := p.widthOfPositions(); n > 0 {
 		declared = append(declared, broker.Topic{Name: p.positionsTopic(), Partitions: n, CleanupPolicy: "compact"})
 	}
-	for _, stage := range p.Program.Stages {
+	for _, stage := range p.cfg.Program.Stages {
 		if stage.Stateful {
 			n := int32(0)
 			for _, topic := range stage.Topics() {
@@ -159,7 +159,7 @@ func partitionsOf(ctx context.Context, admin *kadm.Client, topic string) (int32,
 // checkPartitions refuses topics whose rows meet by key, but not in the same partition, and
 // changelogs that don't fit.
 func (p *pipeline) checkPartitions() error {
-	for _, s := range p.Program.Stages {
+	for _, s := range p.cfg.Program.Stages {
 		if err := p.checkEqual(s); err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func (p *pipeline) memory() (topics []string) {
 	if p.widthOfPositions() > 0 {
 		topics = append(topics, p.positionsTopic())
 	}
-	for _, s := range p.Program.Stages {
+	for _, s := range p.cfg.Program.Stages {
 		if s.Stateful {
 			topics = append(topics, s.Changelog)
 		}

@@ -49,23 +49,23 @@ type transaction struct {
 
 // begin begins a transaction where none is open.
 func (s *session) begin() error {
-	if s.open {
+	if s.tx.open {
 		return nil
 	}
 	if err := s.group.Begin(); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	ctx, release := context.WithTimeout(s.grace, s.TransactionTimeout)
+	ctx, release := context.WithTimeout(s.w.grace, s.cfg.TransactionTimeout)
 	var err error
-	if s.begun, err = broker.BegunBy(ctx, s.group.Client()); err != nil {
+	if s.w.begun, err = broker.BegunBy(ctx, s.group.Client()); err != nil {
 		release()
 		return err
 	}
-	s.release = release
-	s.open, s.began, s.at = true, time.Now(), s.Now()
+	s.tx.release = release
+	s.tx.open, s.tx.began, s.tx.at = true, time.Now(), s.cfg.Now()
 	written := broker.NewWrites(s.group.Client())
-	s.written = written
-	s.produce = func(r *kgo.Record) {
+	s.tx.written = written
+	s.tx.produce = func(r *kgo.Record) {
 		if err := s.hasPartition(r); err != nil {
 			written.Refuse(r, err)
 			return
@@ -78,7 +78,7 @@ func (s *session) begin() error {
 // hasPartition refuses a record for a partition that its topic did not have when the pipeline
 // started.
 func (s *session) hasPartition(r *kgo.Record) error {
-	if n := s.partitions[r.Topic]; r.Partition < 0 || r.Partition >= n {
+	if n := s.p.partitions[r.Topic]; r.Partition < 0 || r.Partition >= n {
 		return fmt.Errorf("write to %s-%d of %d partitions: %w", r.Topic, r.Partition, n, broker.ErrNoPartition)
 	}
 	return nil
@@ -86,25 +86,25 @@ func (s *session) hasPartition(r *kgo.Record) error {
 
 // send gives what a task has put out to the client.
 func (s *session) send(t *task) {
-	s.counted.putDown(&s.out, t)
-	s.following.Parent(&s.whole, s.out.Records, s.Program.Name, s.began)
-	for _, r := range s.out.Records {
-		s.produce(r)
+	s.tx.counted.putDown(&s.tx.out, t)
+	s.following.Parent(&s.tx.whole, s.tx.out.Records, s.cfg.Program.Name, s.tx.began)
+	for _, r := range s.tx.out.Records {
+		s.tx.produce(r)
 		if s.sinks[r.Topic] {
-			s.wrote++
+			s.tx.wrote++
 		}
 	}
-	s.out.Sent()
-	s.counted.out = 0
+	s.tx.out.Sent()
+	s.tx.counted.out = 0
 }
 
 // end commits or aborts the open transaction, also after a stop. After an error its outcome is
 // unknown, and the session is over.
 func (s *session) end(try kgo.TransactionEndTry) error {
-	if !s.open {
+	if !s.tx.open {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(s.grace, s.TransactionTimeout)
+	ctx, cancel := context.WithTimeout(s.w.grace, s.cfg.TransactionTimeout)
 	defer cancel()
 	var failed error
 	if try == kgo.TryCommit {
@@ -115,20 +115,20 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 		}
 	}
 	committed, err := s.ending.End(ctx, s.group, try)
-	defer func() { s.aborting = "" }()
+	defer func() { s.tx.aborting = "" }()
 	done := s.take()
 	if err != nil {
 		s.abort(AbortUnknown)
-		s.left = err
+		s.w.left = err
 		return errors.Join(fmt.Errorf("end transaction: %w", err), failed)
 	}
-	_ = s.written.Err() // known already; but what it aborts must not reach into the next transaction
-	s.release()
+	_ = s.tx.written.Err() // known already; but what it aborts must not reach into the next transaction
+	s.tx.release()
 	if !committed {
 		if failed != nil {
 			s.abort(AbortWrite)
 		} else {
-			s.abort(cmp.Or(s.aborting, AbortRebalance))
+			s.abort(cmp.Or(s.tx.aborting, AbortRebalance))
 		}
 		s.rewound = true
 		for _, t := range s.tasks {
@@ -138,7 +138,7 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 	}
 	s.endSpans("")
 	for _, t := range s.tasks {
-		t.current = s.Now()
+		t.current = s.cfg.Now()
 		if err := t.commit(); err != nil {
 			return fmt.Errorf("keep the state of %s-%d: %w", t.stage.Name, t.partition, err)
 		}
@@ -147,12 +147,12 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 		return err
 	}
 	s.warnAhead(done.Ahead)
-	s.result.add(done)
-	for _, d := range s.Status.committed(s.instance, done, s.tasks) {
-		s.Logger.Warn("an option leaves data out, as it is meant to; how much is in weir_engine_dropped_total", "table", d.Table, "what", d.What)
+	s.w.result.add(done)
+	for _, d := range s.cfg.Status.committed(s.w.instance, done, s.tasks) {
+		s.cfg.Logger.Warn("an option leaves data out, as it is meant to; how much is in weir_engine_dropped_total", "table", d.Table, "what", d.What)
 	}
-	s.Metrics.committed(s.Program.Name, done)
-	s.OnCommit(done)
+	s.cfg.Metrics.committed(s.cfg.Program.Name, done)
+	s.cfg.OnCommit(done)
 	return nil
 }
 
@@ -160,48 +160,48 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 // session's ProducerID does it, or the end of the worker; until then, or until the transaction
 // times out, what it has sent would hold readers back.
 func (s *session) giveUp() {
-	if !s.open {
+	if !s.tx.open {
 		return
 	}
-	ctx, cancel := context.WithTimeout(s.grace, time.Second)
+	ctx, cancel := context.WithTimeout(s.w.grace, time.Second)
 	defer cancel()
-	_, s.left = s.group.End(ctx, kgo.TryAbort)
+	_, s.w.left = s.group.End(ctx, kgo.TryAbort)
 	s.abort(AbortProcess)
 }
 
 // take returns what the transaction did, as of now, and makes room for the next one.
 func (s *session) take() Commit {
-	done := Commit{Records: s.sourced, Outputs: s.wrote, DeadLetters: len(s.out.Letters), Late: len(s.out.Late), Ahead: s.out.Ahead, Took: time.Since(s.began)}
-	for _, l := range s.out.Letters {
+	done := Commit{Records: s.tx.sourced, Outputs: s.tx.wrote, DeadLetters: len(s.tx.out.Letters), Late: len(s.tx.out.Late), Ahead: s.tx.out.Ahead, Took: time.Since(s.tx.began)}
+	for _, l := range s.tx.out.Letters {
 		if done.Causes == nil {
 			done.Causes = make(map[string]int)
 		}
 		done.Causes[deadletter.Cause(l.Reason)]++
 	}
-	if len(s.out.Dropped) > 0 {
-		done.Dropped = maps.Clone(s.out.Dropped)
+	if len(s.tx.out.Dropped) > 0 {
+		done.Dropped = maps.Clone(s.tx.out.Dropped)
 	}
-	now := s.Now()
-	for _, at := range s.sample {
+	now := s.cfg.Now()
+	for _, at := range s.tx.sample {
 		done.Latencies = append(done.Latencies, now.Sub(at))
 	}
-	s.out.Reset()
-	s.open, s.read, s.sourced, s.wrote, s.sample, s.counted = false, 0, 0, 0, s.sample[:0], tally{}
+	s.tx.out.Reset()
+	s.tx.open, s.tx.read, s.tx.sourced, s.tx.wrote, s.tx.sample, s.tx.counted = false, 0, 0, 0, s.tx.sample[:0], tally{}
 	return done
 }
 
 func (s *session) abort(reason string) {
-	s.result.Aborted++
-	s.Status.aborted(s.instance, reason)
+	s.w.result.Aborted++
+	s.cfg.Status.aborted(s.w.instance, reason)
 	s.endSpans(reason)
 }
 
 // endSpans ends the spans of a transaction: without a reason it was committed.
 func (s *session) endSpans(aborted string) {
-	trace.End(s.spans, aborted)
-	clear(s.spans)
-	s.spans = s.spans[:0]
-	s.whole.End(aborted)
+	trace.End(s.tx.spans, aborted)
+	clear(s.tx.spans)
+	s.tx.spans = s.tx.spans[:0]
+	s.tx.whole.End(aborted)
 }
 
 // commit makes the transaction's changes the state.
@@ -215,7 +215,7 @@ func (t *task) commit() error {
 		at = t.changes[n-1].Offset + 1
 	}
 	t.changes = nil
-	t.Committed()
+	t.op.Committed()
 	return t.store.Commit(at)
 }
 
@@ -224,8 +224,8 @@ func (t *task) abort() {
 	t.touched, t.changes = false, nil
 	t.did.reset()
 	t.store.Abort()
-	if t.Task != nil {
-		t.Reset()
+	if t.op != nil {
+		t.op.Reset()
 	}
 }
 
@@ -236,7 +236,7 @@ func (s *session) complete(ctx context.Context) error {
 		if !t.touched {
 			continue
 		}
-		if err := t.Flush(&s.out); err != nil {
+		if err := t.op.Flush(&s.tx.out); err != nil {
 			return &fatalError{err}
 		}
 		s.send(t)
@@ -246,26 +246,26 @@ func (s *session) complete(ctx context.Context) error {
 		if t.ledger == nil {
 			continue
 		}
-		if err := t.ledger.write(s.Program.Name, s.positionsOf(t.stage.Topics(), t.partition)); err != nil {
+		if err := t.ledger.write(s.cfg.Program.Name, s.positionsOf(t.stage.Topics(), t.partition)); err != nil {
 			return err
 		}
-		t.changes = t.ledger.records(s.produce)
+		t.changes = t.ledger.records(s.tx.produce)
 	}
 	if err := s.writePositions(); err != nil {
 		return err
 	}
-	for _, r := range s.setAside(&s.out, s.limits, s.Now()) {
-		s.produce(r)
+	for _, r := range s.p.setAside(&s.tx.out, s.limits, s.cfg.Now()) {
+		s.tx.produce(r)
 	}
 	if err := s.group.Client().Flush(ctx); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
-	return s.explainWrite(ctx, s.written.Err())
+	return s.explainWrite(ctx, s.tx.written.Err())
 }
 
 // setAside are the records of rows that are set aside, as dead letters or late.
 func (p *pipeline) setAside(out *operator.Output, limits broker.Limits, now time.Time) (records []*kgo.Record) {
-	settings := p.Program.Settings
+	settings := p.cfg.Program.Settings
 	for _, aside := range []struct { // the topic may be the same
 		topic   string
 		letters []operator.Letter
@@ -290,7 +290,7 @@ func (s *session) explainWrite(ctx context.Context, err error) error {
 		return err
 	case !errors.Is(err, kerr.MessageTooLarge): // rows of tables are looked at before
 		return fmt.Errorf("write outputs: %w", err)
-	case s.ownTopic(failed.Topic):
+	case s.p.ownTopic(failed.Topic):
 		return &fatalError{fmt.Errorf("write outputs: %w: keep less in a row or in a Top-N, or raise max.message.bytes of topic %s", err, failed.Topic)}
 	}
 	limits, lookErr := broker.FindLimits(ctx, s.admin, failed.Topic)

@@ -10,7 +10,7 @@ import (
 
 // worker is one consumer of the group, with transactions of its own.
 type worker struct {
-	*pipeline
+	p        *pipeline
 	grace    context.Context // of clients and transactions: a stop leaves them StopTimeout
 	instance string
 	result   *Result
@@ -25,12 +25,12 @@ type worker struct {
 // run runs sessions until ctx is done, the pipeline has ended or an error is fatal, and leaves no
 // transaction open.
 func (w *worker) run(ctx context.Context) error {
-	defer w.Status.phase(w.instance, Stopped, "")
+	defer w.p.cfg.Status.phase(w.instance, Stopped, "")
 	err := w.sessions(ctx)
 	if w.left == nil || broker.IsFenced(err) { // who fences has ended it
 		return err
 	}
-	return errors.Join(err, broker.EndOpen(w.grace, w.Broker, w.begun, w.left))
+	return errors.Join(err, broker.EndOpen(w.grace, w.p.cfg.Broker, w.begun, w.left))
 }
 
 func (w *worker) sessions(ctx context.Context) error {
@@ -52,8 +52,8 @@ func (w *worker) sessions(ctx context.Context) error {
 			wait.Reset()
 		}
 		pause := wait.NextBackOff()
-		w.Status.phase(w.instance, Retrying, err.Error())
-		w.Logger.Warn("start a new session", "err", err, "instance", w.instance, "in", pause.Round(time.Millisecond))
+		w.p.cfg.Status.phase(w.instance, Retrying, err.Error())
+		w.p.cfg.Logger.Warn("start a new session", "err", err, "instance", w.instance, "in", pause.Round(time.Millisecond))
 		if broker.Sleep(ctx, pause) != nil {
 			return nil
 		}

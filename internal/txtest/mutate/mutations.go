@@ -11,7 +11,7 @@ type mutation struct {
 // mutations are the faults that the scripts of each package must find.
 var mutations = []mutation{
 	{"errors of writes are not looked at", "internal/engine/transaction.go", "WriteRefused", [][2]string{
-		{"return s.explainWrite(ctx, s.written.Err())", "return nil"},
+		{"return s.explainWrite(ctx, s.tx.written.Err())", "return nil"},
 	}},
 	{"the commit comes before the flush", "internal/engine/transaction.go", "OffsetsRefused", [][2]string{
 		{"if failed = s.complete(ctx); failed != nil {", "defer func() { _ = s.complete(ctx) }()\n\t\tif failed != nil {"},
@@ -29,16 +29,16 @@ var mutations = []mutation{
 		{"t.did.reset()\n\tt.store.Abort()", "t.did.reset()"},
 	}},
 	{"the watermark is kept after an abort", "internal/engine/transaction.go", "WatermarkAfterAbort", [][2]string{
-		{"if t.Task != nil {\n\t\tt.Reset()\n\t}", ""},
+		{"if t.op != nil {\n\t\tt.op.Reset()\n\t}", ""},
 	}},
 	{"the position is ahead of the rows", "internal/engine/ledgers.go", "OffsetsRefused", [][2]string{
 		{"Next: max(c.next, c.read), End", "Next: max(c.next, c.read) + 1, End"},
 	}},
 	{"the local copy is written before the commit", "internal/engine/transaction.go", "CommitUnanswered", [][2]string{
-		{"t.changes = t.ledger.records(s.produce)\n", "t.changes = t.ledger.records(s.produce)\n\t\t_ = t.store.Commit(t.store.Offset())\n"},
+		{"t.changes = t.ledger.records(s.tx.produce)\n", "t.changes = t.ledger.records(s.tx.produce)\n\t\t_ = t.store.Commit(t.store.Offset())\n"},
 	}},
 	{"records are sent twice", "internal/engine/transaction.go", "OffsetsRefused", [][2]string{
-		{"\ts.out.Sent()\n", ""},
+		{"\ts.tx.out.Sent()\n", ""},
 	}},
 	{"the state covers more of the changelog than it has read", "internal/engine/transaction.go", "(StateOfLost|RevokeDuringRestore|Crash)", [][2]string{
 		{"at = t.changes[n-1].Offset + 1", "at = t.changes[n-1].Offset + 6"},
@@ -56,11 +56,11 @@ var mutations = []mutation{
 		{"return false, nil\n\t\t\t}", "return true, nil\n\t\t\t}"},
 	}},
 	{"a transaction is committed without the records that were polled", "internal/engine/session.go", "PartitionComes", [][2]string{
-		{"if s.open {\n\t\t\tif err := s.end(kgo.TryAbort); err != nil {", "if s.open {\n\t\t\tif err := s.end(kgo.TryCommit); err != nil {"},
+		{"if s.tx.open {\n\t\t\tif err := s.end(kgo.TryAbort); err != nil {", "if s.tx.open {\n\t\t\tif err := s.end(kgo.TryCommit); err != nil {"},
 	}},
 	{"the state of a lost partition is kept", "internal/engine/session.go", "(StateOfLost|RevokeDuringRestore|Swap)", [][2]string{
-		{"delete(s.tasks, id)\n\t\t\ts.Status.released(s.instance, id)\n\t\t\ts.closeStore(t)\n", "s.Status.released(s.instance, id)\n"},
-		{"byStage[t.stage] = append(byStage[t.stage], t)", "if t.Task == nil {\n\t\t\tbyStage[t.stage] = append(byStage[t.stage], t)\n\t\t}"},
+		{"delete(s.tasks, id)\n\t\t\ts.cfg.Status.released(s.w.instance, id)\n\t\t\ts.closeStore(t)\n", "s.cfg.Status.released(s.w.instance, id)\n"},
+		{"byStage[t.stage] = append(byStage[t.stage], t)", "if t.op == nil {\n\t\t\tbyStage[t.stage] = append(byStage[t.stage], t)\n\t\t}"},
 	}},
 	{"a partition is read before its state is restored", "internal/engine/resume.go", "(PollDuringRestore|RevokeDuringRestore|StateOfLost)", [][2]string{
 		{"select {\n\tcase <-c.restored:\n\tcase <-ctx.Done():\n\t\treturn committed, ctx.Err()\n\t}", ""},
