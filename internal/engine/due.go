@@ -48,7 +48,7 @@ func (s *session) emitDue() error {
 		if err := t.op.Resume(&s.tx.out); err != nil {
 			return &fatalError{err}
 		}
-		s.send(t)
+		s.tx.send(t)
 	}
 	return s.end(kgo.TryCommit)
 }

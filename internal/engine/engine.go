@@ -4,8 +4,14 @@
 //	engine.go       Config and Run: the workers of one process
 //	pipeline.go     what they share: topics, ends, which stages read what
 //	worker.go       one consumer of the group: sessions and retries
-//	session.go      one life of its client: partitions that come and go, restore
-//	transaction.go  its transactions: begin, send, commit or abort
+//	session.go      one life of its client: connect, poll, close
+//	assignment.go   the partitions that the group assigns to it and revokes
+//	restore.go      the tasks of assigned partitions, with their state
+//	process.go      polled records, run through the tasks
+//	task.go         one stage on one partition, and what it did in a transaction
+//	transaction.go  what is read and sent between a begin and an end
+//	commit.go       the end of a transaction: commit or abort, and what follows from it
+//	bounded.go      the end of bounded inputs, and idle ones
 //	schemas.go      the schemas of records, looked up before tasks see them; of results,
 //	                registered
 //	status.go       what all of them do, for whoever asks while they run; metrics.go the same for

@@ -196,7 +196,7 @@ func TestNoSuchPartition(t *testing.T) {
 	if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "readings", Partition: 2}).FirstErr(); err == nil {
 		t.Error("it was written elsewhere")
 	}
-	w := &session{w: &worker{p: &pipeline{partitions: map[string]int32{"readings": 2}}}}
+	w := &pipeline{partitions: map[string]int32{"readings": 2}}
 	if err := w.hasPartition(&kgo.Record{Topic: "readings", Partition: 2}); !errors.Is(err, broker.ErrNoPartition) || !strings.Contains(err.Error(), "readings-2") {
 		t.Errorf("error %v", err)
 	}

@@ -343,45 +343,6 @@ func (s *Status) released(instance string, id taskID) {
 	}
 }
 
-// did is what a task has done in the open transaction.
-type did struct {
-	some              bool
-	out, late, letter int64
-	inputs            map[string]reach // by topic
-}
-
-// reach is how far a task has read a topic.
-type reach struct {
-	records   int64
-	next, end int64 // offsets
-	last      time.Time
-}
-
-func (d *did) reset() { *d = did{inputs: d.inputs}; clear(d.inputs) }
-
-// read notes that a task was given records of a topic.
-func (d *did) read(topic string, records, next, end int64, last time.Time) {
-	d.some = true
-	if d.inputs == nil {
-		d.inputs = make(map[string]reach)
-	}
-	d.inputs[topic] = reach{d.inputs[topic].records + records, next, max(next, end), last}
-}
-
-// tally is how much of a transaction's output has been put down to tasks.
-type tally struct{ out, late, letter int }
-
-// putDown counts what has been added to the output since the last call as the task's.
-func (c *tally) putDown(out *operator.Output, t *task) {
-	now := tally{len(out.Records), len(out.Late), len(out.Letters)}
-	d := &t.did
-	d.out += int64(now.out - c.out)
-	d.late += int64(now.late - c.late)
-	d.letter += int64(now.letter - c.letter)
-	d.some = d.some || now != *c
-	*c = now
-}
-
 // measureEvery is how often the memory of a state is looked at: a database takes its time to
 // answer.
 const measureEvery = 200 * time.Millisecond

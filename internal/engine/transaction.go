@@ -1,14 +1,11 @@
 package engine
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
@@ -17,15 +14,18 @@ import (
 	"weir.example/weir/internal/trace"
 )
 
-// linger is how long the client waits for a batch to fill before it sends it. The end of a
-// transaction doesn't wait for it.
-const linger = 5 * time.Millisecond
-
-// transaction is what a session does between a begin and an end.
+// transaction is the transaction of a session: what was read, computed and sent since begin. The
+// session uses one after the other, in the same value.
 //
-// Rows go to the client as soon as a task has made them, so that it packs and sends them while the
-// next ones are computed; state, letters and late rows follow at the end, when they are known.
+// Rows go to the client as soon as a task emits them, so that the client packs and sends them while
+// the next ones are computed. State, dead letters and late rows follow when the transaction is
+// completed.
 type transaction struct {
+	p      *pipeline
+	group  *kgo.GroupTransactSession
+	tables map[string]bool // topics of the tables that the pipeline writes
+	tracer *trace.Client   // nil if no record is traced
+
 	open    bool
 	began   time.Time
 	at      time.Time // the transaction's time, of Config.Now
@@ -34,269 +34,107 @@ type transaction struct {
 	sample  []time.Time
 
 	out     operator.Output // not sent yet
-	counted tally
-	wrote   int // rows of the tables of the INSERTs
+	counted outputCount     // of out, what is attributed to tasks
+	rows    int             // sent to tables
 
-	produce func(*kgo.Record)
-	written *broker.Writes     // all that was given to produce
-	release context.CancelFunc // of the time that these records have
+	ctx     context.Context // limits how long its records may take
+	release context.CancelFunc
+	written *broker.Writes
 
-	aborting string // why the next abort is, where it is no rebalance
+	aborting string // why the session aborts it; "" if the group rebalances
 
-	spans []trace.Span // of the records that are followed
+	spans []trace.Span // of the traced records
 	whole trace.Whole
 }
 
-// begin begins a transaction where none is open.
-func (s *session) begin() error {
-	if s.tx.open {
-		return nil
+// begin begins a transaction, which must end within the transaction timeout.
+func (tx *transaction) begin(grace context.Context) (broker.Begun, error) {
+	if err := tx.group.Begin(); err != nil {
+		return broker.Begun{}, fmt.Errorf("begin transaction: %w", err)
 	}
-	if err := s.group.Begin(); err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
-	}
-	ctx, release := context.WithTimeout(s.w.grace, s.cfg.TransactionTimeout)
-	var err error
-	if s.w.begun, err = broker.BegunBy(ctx, s.group.Client()); err != nil {
+	ctx, release := context.WithTimeout(grace, tx.p.cfg.TransactionTimeout)
+	begun, err := broker.BegunBy(ctx, tx.group.Client())
+	if err != nil {
 		release()
-		return err
+		return broker.Begun{}, err
 	}
-	s.tx.release = release
-	s.tx.open, s.tx.began, s.tx.at = true, time.Now(), s.cfg.Now()
-	written := broker.NewWrites(s.group.Client())
-	s.tx.written = written
-	s.tx.produce = func(r *kgo.Record) {
-		if err := s.hasPartition(r); err != nil {
-			written.Refuse(r, err)
-			return
-		}
-		written.Produce(ctx, r)
+	tx.ctx, tx.release = ctx, release
+	tx.open, tx.began, tx.at = true, time.Now(), tx.p.cfg.Now()
+	tx.written = broker.NewWrites(tx.group.Client())
+	return begun, nil
+}
+
+// produce gives a record to the client. Its error, if any, is one of written.
+func (tx *transaction) produce(r *kgo.Record) {
+	if err := tx.p.hasPartition(r); err != nil {
+		tx.written.Refuse(r, err)
+		return
 	}
-	return nil
+	tx.written.Produce(tx.ctx, r)
 }
 
 // hasPartition refuses a record for a partition that its topic did not have when the pipeline
 // started.
-func (s *session) hasPartition(r *kgo.Record) error {
-	if n := s.p.partitions[r.Topic]; r.Partition < 0 || r.Partition >= n {
+func (p *pipeline) hasPartition(r *kgo.Record) error {
+	if n := p.partitions[r.Topic]; r.Partition < 0 || r.Partition >= n {
 		return fmt.Errorf("write to %s-%d of %d partitions: %w", r.Topic, r.Partition, n, broker.ErrNoPartition)
 	}
 	return nil
 }
 
-// send gives what a task has put out to the client.
-func (s *session) send(t *task) {
-	s.tx.counted.putDown(&s.tx.out, t)
-	s.following.Parent(&s.tx.whole, s.tx.out.Records, s.cfg.Program.Name, s.tx.began)
-	for _, r := range s.tx.out.Records {
-		s.tx.produce(r)
-		if s.sinks[r.Topic] {
-			s.tx.wrote++
+// send produces the rows that a task has emitted.
+func (tx *transaction) send(t *task) {
+	tx.counted.attribute(&tx.out, t)
+	tx.tracer.Parent(&tx.whole, tx.out.Records, tx.p.cfg.Program.Name, tx.began)
+	for _, r := range tx.out.Records {
+		tx.produce(r)
+		if tx.tables[r.Topic] {
+			tx.rows++
 		}
 	}
-	s.tx.out.Sent()
-	s.tx.counted.out = 0
+	tx.out.Sent()
+	tx.counted.out = 0
 }
 
-// end commits or aborts the open transaction, also after a stop. After an error its outcome is
-// unknown, and the session is over.
-func (s *session) end(try kgo.TransactionEndTry) error {
-	if !s.tx.open {
-		return nil
+// samplesPerFetch is how many records of a fetched partition have their latency measured: enough
+// for percentiles, at no cost.
+const samplesPerFetch = 4
+
+// measure samples the timestamps of records, whose latency is known at the commit.
+func (tx *transaction) measure(records []*kgo.Record) {
+	step := max(1, len(records)/samplesPerFetch)
+	for i := 0; i < len(records); i += step {
+		tx.sample = append(tx.sample, records[i].Timestamp)
 	}
-	ctx, cancel := context.WithTimeout(s.w.grace, s.cfg.TransactionTimeout)
-	defer cancel()
-	var failed error
-	if try == kgo.TryCommit {
-		if failed = s.complete(ctx); failed != nil {
-			try = kgo.TryAbort
-		} else if healed, err := s.heal(ctx); err != nil || !healed {
-			try, failed = kgo.TryAbort, err
-		}
-	}
-	committed, err := s.ending.End(ctx, s.group, try)
-	defer func() { s.tx.aborting = "" }()
-	done := s.take()
-	if err != nil {
-		s.abort(AbortUnknown)
-		s.w.left = err
-		return errors.Join(fmt.Errorf("end transaction: %w", err), failed)
-	}
-	_ = s.tx.written.Err() // known already; but what it aborts must not reach into the next transaction
-	s.tx.release()
-	if !committed {
-		if failed != nil {
-			s.abort(AbortWrite)
-		} else {
-			s.abort(cmp.Or(s.tx.aborting, AbortRebalance))
-		}
-		s.rewound = true
-		for _, t := range s.tasks {
-			t.abort()
-		}
-		return errors.Join(failed, s.endPositions(false))
-	}
-	s.endSpans("")
-	for _, t := range s.tasks {
-		t.current = s.cfg.Now()
-		if err := t.commit(); err != nil {
-			return fmt.Errorf("keep the state of %s-%d: %w", t.stage.Name, t.partition, err)
-		}
-	}
-	if err := s.endPositions(true); err != nil {
-		return err
-	}
-	s.warnAhead(done.Ahead)
-	s.w.result.add(done)
-	for _, d := range s.cfg.Status.committed(s.w.instance, done, s.tasks) {
-		s.cfg.Logger.Warn("an option leaves data out, as it is meant to; how much is in weir_engine_dropped_total", "table", d.Table, "what", d.What)
-	}
-	s.cfg.Metrics.committed(s.cfg.Program.Name, done)
-	s.cfg.OnCommit(done)
-	return nil
 }
 
-// giveUp aborts the open transaction of a session that is over. Where that fails, the next
-// session's ProducerID does it, or the end of the worker; until then, or until the transaction
-// times out, what it has sent would hold readers back.
-func (s *session) giveUp() {
-	if !s.tx.open {
-		return
-	}
-	ctx, cancel := context.WithTimeout(s.w.grace, time.Second)
-	defer cancel()
-	_, s.w.left = s.group.End(ctx, kgo.TryAbort)
-	s.abort(AbortProcess)
-}
-
-// take returns what the transaction did, as of now, and makes room for the next one.
-func (s *session) take() Commit {
-	done := Commit{Records: s.tx.sourced, Outputs: s.tx.wrote, DeadLetters: len(s.tx.out.Letters), Late: len(s.tx.out.Late), Ahead: s.tx.out.Ahead, Took: time.Since(s.tx.began)}
-	for _, l := range s.tx.out.Letters {
+// finish returns what the transaction did and resets its counters for the next one. It leaves the
+// spans open, which end with the outcome.
+func (tx *transaction) finish() Commit {
+	done := Commit{Records: tx.sourced, Outputs: tx.rows, DeadLetters: len(tx.out.Letters), Late: len(tx.out.Late), Ahead: tx.out.Ahead, Took: time.Since(tx.began)}
+	for _, l := range tx.out.Letters {
 		if done.Causes == nil {
 			done.Causes = make(map[string]int)
 		}
 		done.Causes[deadletter.Cause(l.Reason)]++
 	}
-	if len(s.tx.out.Dropped) > 0 {
-		done.Dropped = maps.Clone(s.tx.out.Dropped)
+	if len(tx.out.Dropped) > 0 {
+		done.Dropped = maps.Clone(tx.out.Dropped)
 	}
-	now := s.cfg.Now()
-	for _, at := range s.tx.sample {
+	now := tx.p.cfg.Now()
+	for _, at := range tx.sample {
 		done.Latencies = append(done.Latencies, now.Sub(at))
 	}
-	s.tx.out.Reset()
-	s.tx.open, s.tx.read, s.tx.sourced, s.tx.wrote, s.tx.sample, s.tx.counted = false, 0, 0, 0, s.tx.sample[:0], tally{}
+	tx.out.Reset()
+	tx.open, tx.read, tx.sourced, tx.rows, tx.sample, tx.counted = false, 0, 0, 0, tx.sample[:0], outputCount{}
 	return done
 }
 
-func (s *session) abort(reason string) {
-	s.w.result.Aborted++
-	s.cfg.Status.aborted(s.w.instance, reason)
-	s.endSpans(reason)
-}
-
-// endSpans ends the spans of a transaction: without a reason it was committed.
-func (s *session) endSpans(aborted string) {
-	trace.End(s.tx.spans, aborted)
-	clear(s.tx.spans)
-	s.tx.spans = s.tx.spans[:0]
-	s.tx.whole.End(aborted)
-}
-
-// commit makes the transaction's changes the state.
-func (t *task) commit() error {
-	if !t.touched {
-		return nil
-	}
-	t.touched = false
-	at := t.store.Offset()
-	if n := len(t.changes); n > 0 {
-		at = t.changes[n-1].Offset + 1
-	}
-	t.changes = nil
-	t.op.Committed()
-	return t.store.Commit(at)
-}
-
-// abort drops the transaction's changes.
-func (t *task) abort() {
-	t.touched, t.changes = false, nil
-	t.did.reset()
-	t.store.Abort()
-	if t.op != nil {
-		t.op.Reset()
-	}
-}
-
-// complete gives the client what belongs to the end of the transaction, and waits until the broker
-// has all of it.
-func (s *session) complete(ctx context.Context) error {
-	for _, t := range s.tasks {
-		if !t.touched {
-			continue
-		}
-		if err := t.op.Flush(&s.tx.out); err != nil {
-			return &fatalError{err}
-		}
-		s.send(t)
-		if err := t.store.Err(); err != nil {
-			return fmt.Errorf("local copy of the state: %w", err)
-		}
-		if t.ledger == nil {
-			continue
-		}
-		if err := t.ledger.write(s.cfg.Program.Name, s.positionsOf(t.stage.Topics(), t.partition)); err != nil {
-			return err
-		}
-		t.changes = t.ledger.records(s.tx.produce)
-	}
-	if err := s.writePositions(); err != nil {
-		return err
-	}
-	for _, r := range s.p.setAside(&s.tx.out, s.limits, s.cfg.Now()) {
-		s.tx.produce(r)
-	}
-	if err := s.group.Client().Flush(ctx); err != nil {
-		return fmt.Errorf("flush: %w", err)
-	}
-	return s.explainWrite(ctx, s.tx.written.Err())
-}
-
-// setAside are the records of rows that are set aside, as dead letters or late.
-func (p *pipeline) setAside(out *operator.Output, limits broker.Limits, now time.Time) (records []*kgo.Record) {
-	settings := p.cfg.Program.Settings
-	for _, aside := range []struct { // the topic may be the same
-		topic   string
-		letters []operator.Letter
-	}{{settings.DeadLetterTopic, out.Letters}, {settings.LateTopic, out.Late}} {
-		topic := aside.topic
-		for _, l := range aside.letters {
-			r := deadletter.Record(topic, l.Record, l.Reason, now, min(deadletter.MaxBytes, limits.Record(topic)))
-			r.Partition, r.Context = l.Record.Partition%max(1, p.partitions[topic]), l.Record.Context
-			records = append(records, r)
-		}
-	}
-	return records
-}
-
-// explainWrite adds to the error of a write what only the pipeline knows. A record is too large,
-// although it was looked at, where the topic's limit was lowered meanwhile: a new session goes by
-// the new one.
-func (s *session) explainWrite(ctx context.Context, err error) error {
-	var failed *broker.WriteError
-	switch {
-	case err == nil || !errors.As(err, &failed):
-		return err
-	case !errors.Is(err, kerr.MessageTooLarge): // rows of tables are looked at before
-		return fmt.Errorf("write outputs: %w", err)
-	case s.p.ownTopic(failed.Topic):
-		return &fatalError{fmt.Errorf("write outputs: %w: keep less in a row or in a Top-N, or raise max.message.bytes of topic %s", err, failed.Topic)}
-	}
-	limits, lookErr := broker.FindLimits(ctx, s.admin, failed.Topic)
-	if lookErr != nil || limits.Batch(failed.Topic) != s.limits.Batch(failed.Topic) {
-		return errors.Join(fmt.Errorf("write outputs: %w: max.message.bytes of topic %s has changed", err, failed.Topic), lookErr)
-	}
-	return &fatalError{fmt.Errorf("write outputs: %w: the broker takes less than its limit of %d bytes: raise max.message.bytes of topic %s, or message.max.bytes of the brokers",
-		err, s.limits.Batch(failed.Topic), failed.Topic)}
+// endSpans ends the spans of the transaction. aborted is the reason of its abort, "" if it is
+// committed.
+func (tx *transaction) endSpans(aborted string) {
+	trace.End(tx.spans, aborted)
+	clear(tx.spans)
+	tx.spans = tx.spans[:0]
+	tx.whole.End(aborted)
 }

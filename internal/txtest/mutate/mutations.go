@@ -10,40 +10,40 @@ type mutation struct {
 
 // mutations are the faults that the scripts of each package must find.
 var mutations = []mutation{
-	{"errors of writes are not looked at", "internal/engine/transaction.go", "WriteRefused", [][2]string{
+	{"errors of writes are not looked at", "internal/engine/commit.go", "WriteRefused", [][2]string{
 		{"return s.explainWrite(ctx, s.tx.written.Err())", "return nil"},
 	}},
-	{"the commit comes before the flush", "internal/engine/transaction.go", "OffsetsRefused", [][2]string{
+	{"the commit comes before the flush", "internal/engine/commit.go", "OffsetsRefused", [][2]string{
 		{"if failed = s.complete(ctx); failed != nil {", "defer func() { _ = s.complete(ctx) }()\n\t\tif failed != nil {"},
 	}},
-	{"a commit with an unknown outcome is taken for an abort", "internal/engine/transaction.go", "CommitUnanswered", [][2]string{
-		{"if err != nil {\n\t\ts.abort(AbortUnknown)", "if err != nil && committed {\n\t\ts.abort(AbortUnknown)"},
+	{"a commit with an unknown outcome is taken for an abort", "internal/engine/commit.go", "CommitUnanswered", [][2]string{
+		{"if err != nil {\n\t\ts.countAbort(AbortUnknown)", "if err != nil && committed {\n\t\ts.countAbort(AbortUnknown)"},
 	}},
-	{"UNKNOWN_SERVER_ERROR is taken for an abort", "internal/engine/transaction.go", "CommitAnsweredUnknown", [][2]string{
+	{"UNKNOWN_SERVER_ERROR is taken for an abort", "internal/engine/commit.go", "CommitAnsweredUnknown", [][2]string{
 		{"s.ending.End(ctx, s.group, try)", "s.group.End(ctx, try)"},
 	}},
-	{"a commit with an unknown outcome is taken for a commit", "internal/engine/transaction.go", "CommitUnanswered", [][2]string{
-		{"done := s.take()\n\tif err != nil {", "done := s.take()\n\tif err != nil {\n\t\tcommitted, err = true, nil\n\t}\n\tif err != nil {"},
+	{"a commit with an unknown outcome is taken for a commit", "internal/engine/commit.go", "CommitUnanswered", [][2]string{
+		{"done := s.tx.finish()\n\tif err != nil {", "done := s.tx.finish()\n\tif err != nil {\n\t\tcommitted, err = true, nil\n\t}\n\tif err != nil {"},
 	}},
-	{"the overlay is kept after an abort", "internal/engine/transaction.go", "OffsetsRefused", [][2]string{
+	{"the overlay is kept after an abort", "internal/engine/task.go", "OffsetsRefused", [][2]string{
 		{"t.did.reset()\n\tt.store.Abort()", "t.did.reset()"},
 	}},
-	{"the watermark is kept after an abort", "internal/engine/transaction.go", "WatermarkAfterAbort", [][2]string{
+	{"the watermark is kept after an abort", "internal/engine/task.go", "WatermarkAfterAbort", [][2]string{
 		{"if t.op != nil {\n\t\tt.op.Reset()\n\t}", ""},
 	}},
 	{"the position is ahead of the rows", "internal/engine/ledgers.go", "OffsetsRefused", [][2]string{
 		{"Next: max(c.next, c.read), End", "Next: max(c.next, c.read) + 1, End"},
 	}},
-	{"the local copy is written before the commit", "internal/engine/transaction.go", "CommitUnanswered", [][2]string{
+	{"the local copy is written before the commit", "internal/engine/commit.go", "CommitUnanswered", [][2]string{
 		{"t.changes = t.ledger.records(s.tx.produce)\n", "t.changes = t.ledger.records(s.tx.produce)\n\t\t_ = t.store.Commit(t.store.Offset())\n"},
 	}},
 	{"records are sent twice", "internal/engine/transaction.go", "OffsetsRefused", [][2]string{
-		{"\ts.tx.out.Sent()\n", ""},
+		{"\ttx.out.Sent()\n", ""},
 	}},
-	{"the state covers more of the changelog than it has read", "internal/engine/transaction.go", "(StateOfLost|RevokeDuringRestore|Crash)", [][2]string{
+	{"the state covers more of the changelog than it has read", "internal/engine/task.go", "(StateOfLost|RevokeDuringRestore|Crash)", [][2]string{
 		{"at = t.changes[n-1].Offset + 1", "at = t.changes[n-1].Offset + 6"},
 	}},
-	{"the end of a bounded input is not repeated after an abort", "internal/engine/transaction.go", "AbortOfBoundedEnd", [][2]string{
+	{"the end of a bounded input is not repeated after an abort", "internal/engine/commit.go", "AbortOfBoundedEnd", [][2]string{
 		{"s.rewound = true", ""},
 	}},
 	{"the position moves on with an abort", "internal/engine/ledgers.go", "OffsetsRefused", [][2]string{
@@ -55,10 +55,10 @@ var mutations = []mutation{
 	{"offsets that the group refuses count as committed", "internal/engine/ledgers.go", "HealedByMember", [][2]string{
 		{"return false, nil\n\t\t\t}", "return true, nil\n\t\t\t}"},
 	}},
-	{"a transaction is committed without the records that were polled", "internal/engine/session.go", "PartitionComes", [][2]string{
+	{"a transaction is committed without the records that were polled", "internal/engine/process.go", "PartitionComes", [][2]string{
 		{"if s.tx.open {\n\t\t\tif err := s.end(kgo.TryAbort); err != nil {", "if s.tx.open {\n\t\t\tif err := s.end(kgo.TryCommit); err != nil {"},
 	}},
-	{"the state of a lost partition is kept", "internal/engine/session.go", "(StateOfLost|RevokeDuringRestore|Swap)", [][2]string{
+	{"the state of a lost partition is kept", "internal/engine/restore.go", "(StateOfLost|RevokeDuringRestore|Swap)", [][2]string{
 		{"delete(s.tasks, id)\n\t\t\ts.cfg.Status.released(s.w.instance, id)\n\t\t\ts.closeStore(t)\n", "s.cfg.Status.released(s.w.instance, id)\n"},
 		{"byStage[t.stage] = append(byStage[t.stage], t)", "if t.op == nil {\n\t\t\tbyStage[t.stage] = append(byStage[t.stage], t)\n\t\t}"},
 	}},

@@ -1,0 +1,183 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/deadletter"
+	"weir.example/weir/internal/operator"
+)
+
+// begin begins a transaction unless one is open.
+func (s *session) begin() (err error) {
+	if !s.tx.open {
+		s.w.begun, err = s.tx.begin(s.w.grace)
+	}
+	return err
+}
+
+// end commits or aborts the open transaction, also after a stop. After an error its outcome is
+// unknown, and the session is over.
+func (s *session) end(try kgo.TransactionEndTry) error {
+	if !s.tx.open {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(s.w.grace, s.cfg.TransactionTimeout)
+	defer cancel()
+	var failed error
+	if try == kgo.TryCommit {
+		if failed = s.complete(ctx); failed != nil {
+			try = kgo.TryAbort
+		} else if healed, err := s.heal(ctx); err != nil || !healed {
+			try, failed = kgo.TryAbort, err
+		}
+	}
+	committed, err := s.ending.End(ctx, s.group, try)
+	defer func() { s.tx.aborting = "" }()
+	done := s.tx.finish()
+	if err != nil {
+		s.countAbort(AbortUnknown)
+		s.w.left = err
+		return errors.Join(fmt.Errorf("end transaction: %w", err), failed)
+	}
+	_ = s.tx.written.Err() // waits for the records of an abort, which must not reach into the next transaction
+	s.tx.release()
+	if !committed {
+		return errors.Join(failed, s.aborted(failed))
+	}
+	return s.committed(done)
+}
+
+// aborted rolls the session back after an abort. failed is the error that caused it, if any.
+func (s *session) aborted(failed error) error {
+	if failed != nil {
+		s.countAbort(AbortWrite)
+	} else {
+		s.countAbort(cmp.Or(s.tx.aborting, AbortRebalance))
+	}
+	s.rewound = true
+	for _, t := range s.tasks {
+		t.abort()
+	}
+	return s.endPositions(false)
+}
+
+// committed makes what the transaction changed the session's state, and reports the commit.
+func (s *session) committed(done Commit) error {
+	s.tx.endSpans("")
+	for _, t := range s.tasks {
+		t.current = s.cfg.Now()
+		if err := t.commit(); err != nil {
+			return fmt.Errorf("keep the state of %s-%d: %w", t.stage.Name, t.partition, err)
+		}
+	}
+	if err := s.endPositions(true); err != nil {
+		return err
+	}
+	s.warnAhead(done.Ahead)
+	s.w.result.add(done)
+	for _, d := range s.cfg.Status.committed(s.w.instance, done, s.tasks) {
+		s.cfg.Logger.Warn("an option leaves data out, as it is meant to; how much is in weir_engine_dropped_total", "table", d.Table, "what", d.What)
+	}
+	s.cfg.Metrics.committed(s.cfg.Program.Name, done)
+	s.cfg.OnCommit(done)
+	return nil
+}
+
+// giveUp aborts the open transaction of a session that is over. Where that fails, the next
+// session's ProducerID does it, or the end of the worker; until then, or until the transaction
+// times out, what it has sent would hold readers back.
+func (s *session) giveUp() {
+	if !s.tx.open {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.w.grace, time.Second)
+	defer cancel()
+	_, s.w.left = s.group.End(ctx, kgo.TryAbort)
+	s.countAbort(AbortProcess)
+}
+
+func (s *session) countAbort(reason string) {
+	s.w.result.Aborted++
+	s.cfg.Status.aborted(s.w.instance, reason)
+	s.tx.endSpans(reason)
+}
+
+// complete gives the client what belongs to the end of the transaction, and waits until the broker
+// has all of it.
+func (s *session) complete(ctx context.Context) error {
+	for _, t := range s.tasks {
+		if !t.touched {
+			continue
+		}
+		if err := t.op.Flush(&s.tx.out); err != nil {
+			return &fatalError{err}
+		}
+		s.tx.send(t)
+		if err := t.store.Err(); err != nil {
+			return fmt.Errorf("local copy of the state: %w", err)
+		}
+		if t.ledger == nil {
+			continue
+		}
+		if err := t.ledger.write(s.cfg.Program.Name, s.positionsOf(t.stage.Topics(), t.partition)); err != nil {
+			return err
+		}
+		t.changes = t.ledger.records(s.tx.produce)
+	}
+	if err := s.writePositions(); err != nil {
+		return err
+	}
+	for _, r := range s.p.setAside(&s.tx.out, s.limits, s.cfg.Now()) {
+		s.tx.produce(r)
+	}
+	if err := s.group.Client().Flush(ctx); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	return s.explainWrite(ctx, s.tx.written.Err())
+}
+
+// setAside are the records of rows that are set aside, as dead letters or late.
+func (p *pipeline) setAside(out *operator.Output, limits broker.Limits, now time.Time) (records []*kgo.Record) {
+	settings := p.cfg.Program.Settings
+	for _, aside := range []struct { // the topic may be the same
+		topic   string
+		letters []operator.Letter
+	}{{settings.DeadLetterTopic, out.Letters}, {settings.LateTopic, out.Late}} {
+		topic := aside.topic
+		for _, l := range aside.letters {
+			r := deadletter.Record(topic, l.Record, l.Reason, now, min(deadletter.MaxBytes, limits.Record(topic)))
+			r.Partition, r.Context = l.Record.Partition%max(1, p.partitions[topic]), l.Record.Context
+			records = append(records, r)
+		}
+	}
+	return records
+}
+
+// explainWrite adds to the error of a write what only the pipeline knows. A record is too large,
+// although it was looked at, where the topic's limit was lowered meanwhile: a new session goes by
+// the new one.
+func (s *session) explainWrite(ctx context.Context, err error) error {
+	var failed *broker.WriteError
+	switch {
+	case err == nil || !errors.As(err, &failed):
+		return err
+	case !errors.Is(err, kerr.MessageTooLarge): // rows of tables are looked at before
+		return fmt.Errorf("write outputs: %w", err)
+	case s.p.ownTopic(failed.Topic):
+		return &fatalError{fmt.Errorf("write outputs: %w: keep less in a row or in a Top-N, or raise max.message.bytes of topic %s", err, failed.Topic)}
+	}
+	limits, lookErr := broker.FindLimits(ctx, s.admin, failed.Topic)
+	if lookErr != nil || limits.Batch(failed.Topic) != s.limits.Batch(failed.Topic) {
+		return errors.Join(fmt.Errorf("write outputs: %w: max.message.bytes of topic %s has changed", err, failed.Topic), lookErr)
+	}
+	return &fatalError{fmt.Errorf("write outputs: %w: the broker takes less than its limit of %d bytes: raise max.message.bytes of topic %s, or message.max.bytes of the brokers",
+		err, s.limits.Batch(failed.Topic), failed.Topic)}
+}

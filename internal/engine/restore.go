@@ -1,0 +1,145 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/operator"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/state"
+)
+
+// restore builds the tasks whose partitions have come, and lets go of those whose have gone.
+func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
+	began := time.Now()
+	s.cfg.Status.phase(s.w.instance, Restoring, "")
+	come := s.takeCome(fresh)
+	if err := s.checkTopics(ctx); err != nil {
+		return err
+	}
+	for id, here := range fresh { // first, since another worker of this process may wait for a copy
+		if t := s.tasks[id]; t != nil && !here {
+			delete(s.tasks, id)
+			s.cfg.Status.released(s.w.instance, id)
+			s.closeStore(t)
+		}
+	}
+	byStage := make(map[*plan.Stage][]*task)
+	for id, here := range fresh {
+		if !here {
+			continue
+		}
+		t := s.tasks[id]
+		if t == nil {
+			t = s.newTask(id)
+			s.tasks[id] = t
+		}
+		t.store.Abort()
+		if s.cfg.Now().Sub(t.current) > s.p.maxAge(t.stage.Changelog) { // another worker may have had it meanwhile
+			if err := t.store.Reset(); err != nil {
+				return fmt.Errorf("rebuild the state of %s-%d: %w", id.stage, id.partition, err)
+			}
+			t.current = s.cfg.Now()
+		}
+		byStage[t.stage] = append(byStage[t.stage], t)
+	}
+	records := 0
+	for stage, tasks := range byStage {
+		n, err := s.restoreStage(ctx, stage, tasks)
+		if err != nil {
+			return err
+		}
+		records += n
+	}
+	if records > 0 {
+		s.cfg.Logger.Info("state restored", "tasks", len(fresh), "records", records, "took", time.Since(began).Round(time.Millisecond))
+	}
+	for _, tasks := range byStage {
+		for _, t := range tasks {
+			s.cfg.Status.restored(s.w.instance, t)
+		}
+	}
+	s.cfg.Status.phase(s.w.instance, Running, "")
+	return s.recall(ctx, come)
+}
+
+// restoreStage reads what the changelog has beyond the stores, and makes the tasks over them.
+func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*task) (records int, err error) {
+	if stage.Stateful {
+		from := make(map[int32]int64, len(tasks))
+		stores := make(map[int32]*state.Store, len(tasks))
+		for _, t := range tasks {
+			from[t.partition], stores[t.partition] = t.store.Offset(), t.store
+			t.stale = false
+		}
+		stale := make(map[int32]bool, len(tasks)) // the last record is no position
+		progress, err := s.restoreProgress(ctx, stage, tasks)
+		if err != nil {
+			return 0, err
+		}
+		ends, err := broker.ReadFrom(ctx, s.cfg.Broker, stage.Changelog, from, func(r *kgo.Record) error {
+			records++
+			progress(r.Partition)
+			op, ok := state.EntryOf(r.Key)
+			stale[r.Partition] = ok && op != positionEntry
+			return stores[r.Partition].Restore(r.Key, r.Value)
+		})
+		if err != nil {
+			return records, fmt.Errorf("restore state of %s: %w", stage.Name, err)
+		}
+		for partition, store := range stores {
+			if err := store.Restored(max(ends[partition], store.Offset())); err != nil {
+				return records, fmt.Errorf("restore state of %s: %w", stage.Name, err)
+			}
+		}
+		for _, t := range tasks {
+			t.stale = stale[t.partition]
+			if err := s.p.checkWhole(ctx, s.admin, t.ledger); err != nil {
+				return records, err
+			}
+		}
+	}
+	for _, t := range tasks {
+		t.op, err = operator.New(operator.Config{
+			Program: s.cfg.Program, Stage: stage, Partition: t.partition, Peers: s.p.tasksOf(stage),
+			Partitions: func(topic string) int32 { return max(1, s.p.partitions[topic]) }, MaxBytes: s.limits.Record, Store: t.store, Schemas: s.p.schemas.formats,
+			Traced: s.tx.tracer != nil,
+		})
+		if err != nil {
+			return records, &fatalError{err}
+		}
+		t.touched = false
+	}
+	return records, nil
+}
+
+// restoreProgress returns what is to be called with the partition of each record that a restore
+// reads.
+func (s *session) restoreProgress(ctx context.Context, stage *plan.Stage, tasks []*task) (func(partition int32), error) {
+	ends, err := s.admin.ListEndOffsets(ctx, stage.Changelog)
+	if err != nil {
+		return nil, fmt.Errorf("find the end of %s: %w", stage.Changelog, err)
+	}
+	type progress struct {
+		task     *task
+		read, of int64
+	}
+	all := make(map[int32]*progress, len(tasks))
+	for _, t := range tasks {
+		end, _ := ends.Lookup(stage.Changelog, t.partition)
+		p := &progress{task: t, of: max(0, end.Offset-t.store.Offset())}
+		all[t.partition] = p
+		s.cfg.Status.restoring(s.w.instance, t, 0, p.of)
+	}
+	const every = 4096 // records
+	return func(partition int32) {
+		p := all[partition]
+		if p.read++; p.read%every == 0 {
+			s.cfg.Status.restoring(s.w.instance, p.task, p.read, p.of)
+		}
+	}, nil
+}
