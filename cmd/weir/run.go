@@ -135,8 +135,8 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
 		return err
 	}
 	if len(r.kafka.config.Brokers) == 0 {
-		if r.kafka.config.Brokers, err = brokersOf(programs); err != nil {
-			return err
+		if r.kafka.config.Brokers, err = node.BrokersOf(programs...); err != nil {
+			return usage(err)
 		}
 	}
 	if err := r.stop.watch(cmd.Context(), cmd.ErrOrStderr()); err != nil {
@@ -302,25 +302,4 @@ func compileFiles(files []string) ([]*plan.Program, error) {
 		programs = append(programs, p)
 	}
 	return programs, nil
-}
-
-// brokersOf are the brokers that the files name in properties.bootstrap.servers; none where they
-// name none.
-func brokersOf(programs []*plan.Program) ([]string, error) {
-	var found string
-	for _, p := range programs {
-		for _, t := range p.Tables {
-			if t.Brokers == "" || t.Brokers == found {
-				continue
-			}
-			if found != "" {
-				return nil, usage(fmt.Errorf("tables name the brokers %s and %s: a transaction is of one cluster; choose with --brokers", found, t.Brokers))
-			}
-			found = t.Brokers
-		}
-	}
-	if found == "" {
-		return nil, nil
-	}
-	return strings.Split(found, ","), nil
 }

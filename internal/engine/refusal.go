@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -58,6 +59,14 @@ func (p *pipeline) checkAcceptLoss() error {
 		}
 	}
 	return nil
+}
+
+// IsRefusal reports whether err, of Run, would end the next run of the same pipeline too: its SQL,
+// its topics or its state must change first.
+func IsRefusal(err error) bool {
+	var fatal *fatalError
+	var changed *ChangedError
+	return errors.As(err, &fatal) || errors.As(err, &changed)
 }
 
 // mismatch is the error of a state that does not fit the cluster, with the way forward that is

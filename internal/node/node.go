@@ -2,6 +2,7 @@
 //
 //	node.go        Config and Run
 //	attach.go      which broker: named ones, an embedded one, or one that another process serves
+//	brokers.go     the brokers that tables name
 //	slots.go       names of workers for their transactional ids
 //	registry.go    the schema registry beside the embedded broker
 //	console.go     the page that shows it

@@ -1,0 +1,29 @@
+package node
+
+import (
+	"fmt"
+	"strings"
+
+	"weir.example/weir/internal/plan"
+)
+
+// BrokersOf returns the brokers that the tables of pipelines name in properties.bootstrap.servers,
+// and none where they name none. The error reports tables of different clusters.
+func BrokersOf(programs ...*plan.Program) ([]string, error) {
+	var found string
+	for _, p := range programs {
+		for _, t := range p.Tables {
+			if t.Brokers == "" || t.Brokers == found {
+				continue
+			}
+			if found != "" {
+				return nil, fmt.Errorf("tables name the brokers %s and %s: a transaction is of one cluster; choose with --brokers", found, t.Brokers)
+			}
+			found = t.Brokers
+		}
+	}
+	if found == "" {
+		return nil, nil
+	}
+	return strings.Split(found, ","), nil
+}

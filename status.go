@@ -1,0 +1,98 @@
+package weir
+
+import (
+	"time"
+
+	"weir.example/weir/internal/engine"
+)
+
+// Result counts what a run committed.
+type Result struct {
+	Records      int64 // read
+	Outputs      int64 // rows written to the tables of the INSERTs
+	Late         int64 // rows that came after their window had closed, written to NAME.late
+	DeadLetters  int64 // records that could not be processed, written to NAME.dlq
+	Skipped      int64 // offsets that were deleted before they were read
+	Transactions int64 // committed
+	Aborted      int64 // transactions, whose records were read again
+}
+
+func resultOf(r engine.Result) Result {
+	return Result{
+		Records: r.Records, Outputs: r.Outputs, Late: r.Late, DeadLetters: r.DeadLetters, Skipped: r.Skipped,
+		Transactions: r.Transactions, Aborted: r.Aborted,
+	}
+}
+
+// Phase is the lifecycle state of a worker.
+type Phase string
+
+// Phases of a worker.
+const (
+	Starting  = Phase(engine.Starting)  // acquires its transactional id and joins the group
+	Restoring = Phase(engine.Restoring) // reads the state of its partitions
+	Running   = Phase(engine.Running)
+	Waiting   = Phase(engine.Waiting)  // for a service such as a schema registry, named in Reason
+	Retrying  = Phase(engine.Retrying) // after an error, which is in Reason
+	Stopped   = Phase(engine.Stopped)
+	Failed    = Phase(engine.Failed) // for good, for Reason
+)
+
+// Status is a snapshot of one process's share of a pipeline. Counters start at 0 with each run.
+type Status struct {
+	Pipeline string
+	Workers  []WorkerStatus // sorted by instance
+
+	Records     int64 // read, also between the pipeline's stages
+	Outputs     int64 // written to tables and between stages
+	Late        int64
+	DeadLetters int64
+	Lag         int64 // records that were committed and not yet read, when their partitions were last read
+
+	LatencyP50 time.Duration // from a record's timestamp to its commit, over recent records
+	LatencyP99 time.Duration
+
+	active bool
+}
+
+// WorkerStatus is one worker of a pipeline.
+type WorkerStatus struct {
+	Instance   string
+	Phase      Phase
+	Since      time.Time // of Phase
+	Reason     string    // of Phase; may be empty
+	Sessions   int64     // 1 more than its restarts
+	Committed  int64     // transactions
+	LastCommit time.Time // zero before the first
+}
+
+// Ready reports whether a run is in progress and all its workers are in the phase Running, as a
+// readiness probe asks.
+func (s Status) Ready() bool {
+	for _, w := range s.Workers {
+		if w.Phase != Running {
+			return false
+		}
+	}
+	return s.active && len(s.Workers) > 0
+}
+
+func statusOf(s engine.Snapshot, active bool) Status {
+	all := Status{Pipeline: s.Pipeline, LatencyP50: time.Duration(s.P50), LatencyP99: time.Duration(s.P99), active: active}
+	for _, w := range s.Workers {
+		all.Workers = append(all.Workers, WorkerStatus{
+			Instance: w.Instance, Phase: Phase(w.Phase), Since: w.Since, Reason: w.Reason,
+			Sessions: w.Sessions, Committed: w.Committed, LastCommit: w.LastCommit,
+		})
+	}
+	for _, t := range s.Tasks {
+		all.Records += t.Records
+		all.Outputs += t.Outputs
+		all.Late += t.Late
+		all.DeadLetters += t.DeadLetters
+		for _, in := range t.Inputs {
+			all.Lag += in.Lag
+		}
+	}
+	return all
+}
