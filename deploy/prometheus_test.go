@@ -248,7 +248,7 @@ func runWindows(t *testing.T, ctx context.Context, admin *node.Admin, at broker.
 		t.Fatal(err)
 	}
 	cfg := engine.Config{Broker: admin.Broker(at), Program: program, Instances: []string{"one"}}
-	admin.Pipeline(&cfg)
+	cfg = admin.Pipeline(cfg)
 	ctx, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {

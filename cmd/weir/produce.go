@@ -110,7 +110,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 				defer traced()
 				admins.tell()
 				if written.registry.given() {
-					admin.SchemaRegistry(&written.registry.config)
+					written.registry.config = admin.SchemaRegistry(written.registry.config)
 				}
 				encoding, err := written.encoding(ctx, log, subject)
 				if err != nil {
@@ -123,7 +123,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 					MarkTransactions: mark, AckLog: ackLog, Logger: log,
 					OnCommit: bar.commit, OnResume: bar.resume,
 				}
-				admin.Producer(&cfg, src)
+				cfg = admin.Producer(cfg, src)
 				result, err := produce.Run(ctx, cfg, src)
 				bar.stop()
 				if err != nil {

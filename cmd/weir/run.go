@@ -11,10 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
-	"weir.example/weir/internal/alert"
-	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/plan"
@@ -166,15 +163,19 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
 		}
 		defer traced()
 		r.admin.tell()
-		kafka := admin.Broker(at.Broker)
 		ticker := newTicker(cmd.ErrOrStderr(), "processed", at.Where())
-		reports := make([]runReport, len(programs))
-		err = r.runAll(run, programs, log, kafka, admin, ticker, alerts, reports)
+		c := r.cfg
+		c.Broker, c.Logger, c.StopTimeout = admin.Broker(at.Broker), log, r.stop.limit()
+		c.CacheBytes, c.StateDir = r.cacheMB<<20, r.copies()
+		c.OnCommit = func(n engine.Commit) { ticker.add(n.Records, n.DeadLetters) }
+		all := node.Pipelines{Programs: programs, Engine: c, Instance: r.instance, Parallelism: r.parallelism, Alerts: alerts, Admin: admin}
+		results, err := all.Run(run)
 		ticker.stop()
 		if err != nil {
 			return err
 		}
-		for _, report := range reports {
+		for i, result := range results {
+			report := runReport{programs[i].Name, result}
 			if err := report.write(cmd.OutOrStdout(), asJSON); err != nil {
 				return err
 			}
@@ -184,46 +185,6 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
 		}
 		return nil
 	})
-}
-
-// runAll runs pipelines to their end, or until ctx is done, and tells of their alerts meanwhile.
-func (r *runFlags) runAll(ctx context.Context, programs []*plan.Program, log *slog.Logger, at broker.Config, admin *node.Admin, ticker *ticker, alerts *alert.Config, reports []runReport) error {
-	all, ctx := errgroup.WithContext(ctx)
-	telling, stop := context.WithCancel(ctx)
-	defer stop()
-	all.Go(func() error { return admin.Deliver(telling, at, alerts, programs, r.stop.limit(), log) })
-	all.Go(func() error {
-		defer stop()
-		running, ctx := errgroup.WithContext(ctx)
-		for i, program := range programs {
-			running.Go(func() (err error) {
-				reports[i], err = r.runOne(ctx, program, log, at, admin, ticker)
-				return err
-			})
-		}
-		return running.Wait()
-	})
-	return all.Wait()
-}
-
-func (r *runFlags) runOne(ctx context.Context, program *plan.Program, log *slog.Logger, at broker.Config, admin *node.Admin, ticker *ticker) (runReport, error) {
-	c := r.cfg
-	c.StopTimeout = r.stop.limit()
-	c.Broker, c.Program, c.Logger, c.CacheBytes = at, program, log, r.cacheMB<<20
-	c.StateDir = r.copies()
-	c.OnCommit = func(n engine.Commit) { ticker.add(n.Records, n.DeadLetters) }
-	instances, free, err := node.TakeInstances(engine.Group(program), r.instance, r.parallelism)
-	if err != nil {
-		return runReport{}, err
-	}
-	defer free()
-	c.Instances = instances
-	admin.Pipeline(&c)
-	result, err := engine.Run(ctx, c)
-	if err != nil {
-		return runReport{}, fmt.Errorf("pipeline %s: %w", program.Name, err)
-	}
-	return runReport{program.Name, result}, nil
 }
 
 // copies is the folder of the local copies of the state; "" where there are none.

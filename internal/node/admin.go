@@ -89,8 +89,9 @@ func (a *Admin) Broker(c broker.Config) broker.Config {
 	return c
 }
 
-// Pipeline lets a pipeline that is about to run tell what it does.
-func (a *Admin) Pipeline(c *engine.Config) {
+// Pipeline registers a pipeline that is about to run, and returns its configuration with status and
+// metrics.
+func (a *Admin) Pipeline(c engine.Config) engine.Config {
 	if c.Status == nil {
 		c.Status = engine.NewStatus(c.Program)
 	}
@@ -98,7 +99,7 @@ func (a *Admin) Pipeline(c *engine.Config) {
 	for _, t := range c.Program.Tables {
 		for _, f := range []plan.Format{t.Key, t.Value} {
 			if at, err := f.Options.RegistryConfig(); err == nil && format.HasRegistry(f.Name) {
-				a.SchemaRegistry(&at)
+				a.SchemaRegistry(at)
 			}
 		}
 	}
@@ -107,10 +108,12 @@ func (a *Admin) Pipeline(c *engine.Config) {
 	a.pipelines = append(a.pipelines, status)
 	a.mu.Unlock()
 	a.Part("pipeline "+c.Program.Name, func(context.Context) error { return pipelineReady(status.Snapshot()) })
+	return c
 }
 
-// Producer lets a producer that is about to run tell what it does.
-func (a *Admin) Producer(c *produce.Config, src produce.Source) {
+// Producer registers a producer that is about to run, and returns its configuration with status and
+// metrics.
+func (a *Admin) Producer(c produce.Config, src produce.Source) produce.Config {
 	if c.Status == nil {
 		c.Status = produce.NewStatus(src.Name())
 	}
@@ -125,15 +128,16 @@ func (a *Admin) Producer(c *produce.Config, src produce.Source) {
 		}
 		return nil
 	})
+	return c
 }
 
-// SchemaRegistry lets the clients of a configuration be seen, and makes the registry a part that
-// must answer. Several users of one are one part.
-func (a *Admin) SchemaRegistry(c *registry.Config) {
-	client, err := registry.NewClient(*c) // for the checks, which are not counted
+// SchemaRegistry makes a registry a part of readiness, once for all who use it, and returns its
+// configuration with metrics.
+func (a *Admin) SchemaRegistry(c registry.Config) registry.Config {
+	client, err := registry.NewClient(c) // for readiness checks, which are not counted
 	c.Metrics = a.registries
 	if err != nil {
-		return // who uses it says so
+		return c // reported by the client that is going to use it
 	}
 	a.mu.Lock()
 	_, known := a.asked[client.URL()]
@@ -144,6 +148,7 @@ func (a *Admin) SchemaRegistry(c *registry.Config) {
 	if !known {
 		a.Part("registry "+client.URL(), client.Ping)
 	}
+	return c
 }
 
 // Watch looks at the cluster every so often, as weir monitor does, until ctx is done. It is called

@@ -101,13 +101,13 @@ func TestAdmin(t *testing.T) {
 		t.Fatal(err)
 	}
 	send := produce.Config{Broker: observed, Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress}
-	admin.Producer(&send, simulated)
+	send = admin.Producer(send, simulated)
 	program, err := plan.Compile(copyQuery, "summed")
 	if err != nil {
 		t.Fatal(err)
 	}
 	run := engine.Config{Broker: observed, Program: program, Instances: []string{"one", "spare"}, CommitInterval: 20 * time.Millisecond}
-	admin.Pipeline(&run)
+	run = admin.Pipeline(run)
 
 	code, body := get(t, addr, "/readyz")
 	if code != http.StatusServiceUnavailable || !strings.Contains(body, "no worker has started") || !strings.Contains(body, "starting for") {
@@ -252,7 +252,7 @@ func TestAdminRegistry(t *testing.T) {
 	}
 	admin := node.NewAdmin()
 	defer admin.Close()
-	admin.Pipeline(&engine.Config{Program: program})
+	admin.Pipeline(engine.Config{Program: program})
 	ask := func() node.PartStatus {
 		t.Helper()
 		all := admin.Ready(t.Context()).Parts

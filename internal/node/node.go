@@ -3,6 +3,7 @@
 //	node.go        Config and Run
 //	attach.go      which broker: named ones, an embedded one, or one that another process serves
 //	brokers.go     the brokers that tables name
+//	pipelines.go   pipelines with workers, alerts and metrics, as weir run and weir up start them
 //	slots.go       names of workers for their transactional ids
 //	registry.go    the schema registry beside the embedded broker
 //	console.go     the page that shows it
@@ -118,22 +119,20 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		return err
 	}
 	observed := cfg.Admin.Broker(kafka.Broker)
-	producer := produce.Config{
+	producer := cfg.Admin.Producer(produce.Config{
 		Broker: observed, Topic: SensorData, DLQ: DeadLetters, Progress: Progress,
 		Rate: cfg.Fleet.Rate, CommitInterval: cfg.CommitInterval, StopTimeout: cfg.StopTimeout, Compression: cfg.Compression,
 		MarkTransactions: cfg.Mark, Logger: cfg.Logger,
 		OnCommit: func(c produce.Commit) { meter.produced(c.Readings, c.DeadLetters) },
-	}
-	cfg.Admin.Producer(&producer, simulated)
+	}, simulated)
 	consumers, free, err := cfg.consumers(observed, stats, meter)
 	if err != nil {
 		return err
 	}
 	defer free()
 	var shown []console.Pipeline
-	for i := range consumers {
-		cfg.Admin.Pipeline(&consumers[i])
-		shown = append(shown, console.Pipeline{Program: consumers[i].Program, Status: consumers[i].Status.Snapshot})
+	for _, c := range consumers {
+		shown = append(shown, console.Pipeline{Program: c.Program, Status: c.Status.Snapshot})
 	}
 	page, busy, err := cfg.openConsole(ctx, kafka, meter, shown...)
 	if err != nil {
@@ -182,40 +181,12 @@ func (cfg *Config) encoding(ctx context.Context) (produce.Encoding, error) {
 		return nil, nil
 	}
 	cfg.Registry.Logger = cfg.Logger
-	cfg.Admin.SchemaRegistry(&cfg.Registry)
-	client, err := registry.NewClient(cfg.Registry)
+	client, err := registry.NewClient(cfg.Admin.SchemaRegistry(cfg.Registry))
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
 	return produce.Register(ctx, client, produce.Registered{Format: cfg.Format, Topic: SensorData, Logger: cfg.Logger})
-}
-
-// consumers are the pipelines of the node, the main job's first. Call free when they have ended.
-func (cfg *Config) consumers(kafka broker.Config, stats *plan.Program, meter *meter) (all []engine.Config, free func(), err error) {
-	var taken []func()
-	free = func() {
-		for _, f := range taken {
-			f()
-		}
-	}
-	for _, p := range append([]*plan.Program{stats}, cfg.Pipelines...) {
-		instances, done, err := TakeInstances(engine.Group(p), "", 1)
-		if err != nil {
-			free()
-			return nil, nil, err
-		}
-		taken = append(taken, done)
-		c := engine.Config{
-			Broker: kafka, Program: p, Instances: instances, StateDir: cfg.StateDir,
-			CommitInterval: cfg.CommitInterval, StopTimeout: cfg.StopTimeout, Compression: cfg.Compression, Logger: cfg.Logger, Status: engine.NewStatus(p),
-		}
-		if p == stats {
-			c.OnCommit = func(c engine.Commit) { meter.consumed(c.Records, c.DeadLetters, c.Latencies) }
-		}
-		all = append(all, c)
-	}
-	return all, free, nil
 }
 
 // show tells the state at intervals, until ctx is done.

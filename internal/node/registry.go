@@ -44,7 +44,7 @@ func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *serv
 		cfg.Registry.URLs = []string{opened.URL()}
 	}
 	r = &served{opened}
-	cfg.Admin.SchemaRegistry(&registry.Config{URLs: []string{opened.URL()}})
+	cfg.Admin.SchemaRegistry(registry.Config{URLs: []string{opened.URL()}})
 	if err := registerReading(ctx, opened.URL()); err != nil {
 		r.close(cfg.Logger)
 		return nil, nil, err
