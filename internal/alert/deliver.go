@@ -108,19 +108,6 @@ func Deliver(ctx context.Context, c DeliverConfig) error {
 	d.book = newBook(c.Alerts, d.silences.active)
 	c.Metrics.add(c.Alerts)
 	defer c.Health.set("stopped")
-	if err := d.prepare(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
-	}
-	following, stop := context.WithCancel(ctx)
-	var follower sync.WaitGroup
-	follower.Go(func() { d.silences.follow(following, c.Broker, c.Logger) })
-	defer func() {
-		stop()
-		follower.Wait()
-	}()
 	work, cancel := broker.Finishing(ctx, c.StopTimeout)
 	defer cancel()
 	d.work = work
@@ -148,6 +135,8 @@ type deliverer struct {
 	sending     context.Context // of notifications: done half of StopTimeout after ctx
 	left        error           // why the last session may have left its transaction open; nil if it has not
 	begun       broker.Begun    // that transaction
+	connected   bool            // a broker has answered at least once
+	prepared    bool            // the topics exist
 	receivers   map[string]Receiver
 	silences    silences
 	book        *Book
@@ -160,15 +149,31 @@ type deliverer struct {
 	wake    func()   // ends the wait for rows, so that a result is committed soon
 }
 
+// runSession runs a session and follows the silences alongside.
+func (d *deliverer) runSession(ctx context.Context) error {
+	following, stop := context.WithCancel(ctx)
+	var follower sync.WaitGroup
+	follower.Go(func() { d.silences.follow(following, d.cfg.Broker, d.cfg.Logger) })
+	defer func() {
+		stop()
+		follower.Wait()
+	}()
+	return d.session(ctx)
+}
+
 func (d *deliverer) sessions(ctx context.Context) error {
 	wait := broker.Backoff()
 	for {
 		committed := d.commits
-		err := d.session(ctx)
+		err := d.prepare(ctx)
+		if err == nil {
+			err = d.runSession(ctx)
+		}
 		if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return nil
 		}
-		if broker.Classify(err) == broker.Fatal {
+		var unreachable *broker.UnreachableError
+		if broker.Classify(err) == broker.Fatal || errors.As(err, &unreachable) && !d.connected {
 			return err
 		}
 		if d.commits > committed {
@@ -183,13 +188,19 @@ func (d *deliverer) sessions(ctx context.Context) error {
 	}
 }
 
-// prepare creates the state topic and waits for the topics of the tables, which pipelines create.
+// prepare creates the state topic, waits for the topics of the tables, which pipelines create, and
+// loads the silences, so that none of them is ignored in the first session. Once it has succeeded
+// it does nothing.
 func (d *deliverer) prepare(ctx context.Context) error {
+	if d.prepared {
+		return nil
+	}
 	client, err := broker.Connect(ctx, d.cfg.Broker)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	d.connected = true
 	if err := broker.RequireTransactionV2(ctx, client); err != nil {
 		return err
 	}
@@ -203,13 +214,20 @@ func (d *deliverer) prepare(ctx context.Context) error {
 			return err
 		}
 		if len(missing) == 0 {
-			return nil
+			break
 		}
 		d.cfg.Health.set("waiting for pipelines to create the topics of alert tables: " + strings.Join(missing, ", "))
 		if err := broker.Sleep(ctx, pollInterval); err != nil {
 			return err
 		}
 	}
+	state, err := ReadState(ctx, d.cfg.Broker)
+	if err != nil {
+		return err
+	}
+	d.silences.load(state.Silences)
+	d.prepared = true
+	return nil
 }
 
 func (d *deliverer) transactionalID() string { return Group + "-" + d.cfg.Instance }
@@ -219,7 +237,7 @@ func (d *deliverer) transactionalID() string { return Group + "-" + d.cfg.Instan
 func missingTopics(ctx context.Context, admin *kadm.Client, names []string) (missing []string, err error) {
 	topics, err := admin.ListTopics(ctx, names...)
 	if err != nil {
-		return nil, fmt.Errorf("describe the topics of alert tables: %w", err)
+		return nil, fmt.Errorf("describe the topics of alert tables, %s: %w", strings.Join(names, ", "), err)
 	}
 	for _, name := range names {
 		switch err := topics[name].Err; {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -23,17 +24,70 @@ import (
 	"weir.example/weir/internal/syncbuf"
 )
 
-// hook is a webhook that remembers what it was told.
+// signal wakes those who wait for a change of state. The zero value is ready for use.
+type signal struct {
+	mu      sync.Mutex
+	changed chan struct{}
+}
+
+// next returns a channel that is closed at the next change.
+func (s *signal) next() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return s.changed
+}
+
+func (s *signal) fire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
+
+// Write makes signal the destination of a log, each line of which is a change.
+func (s *signal) Write(p []byte) (int, error) {
+	s.fire()
+	return len(p), nil
+}
+
+// patience is how long a test waits before it fails.
+const patience = 20 * time.Second
+
+// await checks ok after each change until it holds, and reports whether it did in time.
+func (s *signal) await(ok func() bool) bool {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for {
+		next := s.next()
+		if ok() {
+			return true
+		}
+		select {
+		case <-next:
+		case <-late.C:
+			return false
+		}
+	}
+}
+
+// hook is a webhook that records the notifications that it receives.
 type hook struct {
 	*httptest.Server
-	mu   sync.Mutex
-	down bool
-	told []Notification
+	requests signal
+	mu       sync.Mutex
+	down     bool
+	received []Notification
 }
 
 func newHook(t *testing.T) *hook {
 	h := &hook{}
 	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer h.requests.fire()
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if h.down {
@@ -51,7 +105,7 @@ func newHook(t *testing.T) *hook {
 		if got := r.Header.Get("Weir-Alert-Id"); got != strings.Join(ids, ",") || r.Header.Get("Idempotency-Key") != n.ID || r.Header.Get("Authorization") != "Bearer x" {
 			t.Errorf("headers %v of %+v", r.Header, n)
 		}
-		h.told = append(h.told, n)
+		h.received = append(h.received, n)
 	}))
 	t.Cleanup(h.Close)
 	return h
@@ -63,11 +117,11 @@ func (h *hook) setDown(down bool) {
 	h.down = down
 }
 
-// alerts are what was told, each as device/status/n, in order.
+// alerts returns the received alerts in order, each as device/status/n.
 func (h *hook) alerts() (all []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, n := range h.told {
+	for _, n := range h.received {
 		for _, a := range n.Alerts {
 			all = append(all, fmt.Sprintf("%s/%s/%d", a.Labels["device_id"], a.Status, a.N))
 		}
@@ -75,33 +129,28 @@ func (h *hook) alerts() (all []string) {
 	return all
 }
 
+// await waits until exactly the given alerts were received.
 func (h *hook) await(t *testing.T, want ...string) {
 	t.Helper()
-	var got []string
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if got = h.alerts(); fmt.Sprint(got) == fmt.Sprint(want) {
-			return
-		}
+	if !h.requests.await(func() bool { return slices.Equal(h.alerts(), want) }) {
+		t.Fatalf("the receiver got %v, want %v", h.alerts(), want)
 	}
-	t.Fatalf("it was told %v, want %v", got, want)
 }
 
-// awaitOnce is await without regard to what is told again.
-func (h *hook) awaitOnce(t *testing.T, want ...string) {
+// awaitDistinct is await without duplicates.
+func (h *hook) awaitDistinct(t *testing.T, want ...string) {
 	t.Helper()
-	var got []string
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	distinct := func() []string {
 		seen := make(map[string]bool)
-		got = slices.DeleteFunc(h.alerts(), func(a string) bool {
-			again := seen[a]
+		return slices.DeleteFunc(h.alerts(), func(a string) bool {
+			duplicate := seen[a]
 			seen[a] = true
-			return again
+			return duplicate
 		})
-		if fmt.Sprint(got) == fmt.Sprint(want) {
-			return
-		}
 	}
-	t.Fatalf("it was told %v, want %v", got, want)
+	if !h.requests.await(func() bool { return slices.Equal(distinct(), want) }) {
+		t.Fatalf("the receiver got %v, want %v", distinct(), want)
+	}
 }
 
 type world struct {
@@ -111,6 +160,7 @@ type world struct {
 	config *Config
 	client *kgo.Client
 	log    syncbuf.Buffer
+	events signal // log lines and iterations of a deliverer
 
 	metrics *prometheus.Registry // nil: none
 	health  *Health
@@ -135,30 +185,42 @@ func (w *world) metricsText() string {
 func (w *world) awaitMetrics(lines ...string) {
 	w.t.Helper()
 	var missing, text string
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	if !w.events.await(func() bool {
 		missing, text = "", w.metricsText()
 		for _, l := range lines {
 			if !strings.Contains(text, l+"\n") {
 				missing = l
 			}
 		}
-		if missing == "" {
-			return
-		}
+		return missing == ""
+	}) {
+		w.t.Fatalf("no %s in\n%s", missing, text)
 	}
-	w.t.Fatalf("no %s in\n%s", missing, text)
+}
+
+// awaitLog waits for a text in the log.
+func (w *world) awaitLog(text string) {
+	w.t.Helper()
+	if !w.events.await(func() bool { return strings.Contains(w.log.String(), text) }) {
+		w.t.Fatalf("no %q in the log\n%s", text, w.log.String())
+	}
 }
 
 func newWorld(t *testing.T) *world {
+	_, w := newCluster(t)
+	return w
+}
+
+func newCluster(t *testing.T) (*kfake.Cluster, *world) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "hot"), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return newWorldOn(t, broker.Config{Brokers: c.ListenAddrs()})
+	return c, newWorldOn(t, broker.Config{Brokers: c.ListenAddrs()})
 }
 
-// newWorldOn is newWorld beside a broker that is there, with topic "hot".
+// newWorldOn is newWorld on an existing broker with a topic "hot".
 func newWorldOn(t *testing.T, at broker.Config) *world {
 	t.Helper()
 	w := &world{t: t, at: at, hook: newHook(t)}
@@ -173,14 +235,19 @@ routes: [{receivers: [hook], group_wait: 1ms, group_interval: 1ms, group_by: [".
 	return w
 }
 
-// deliver is what is delivered.
+// deliver returns the configuration of a deliverer.
 func (w *world) deliver(instance string) DeliverConfig {
 	var metrics *Metrics
 	if w.metrics != nil {
 		metrics = NewMetrics(w.metrics)
 	}
 	return DeliverConfig{
-		Broker: w.at, Alerts: w.config, Instance: instance, Logger: slog.New(slog.NewTextHandler(&w.log, nil)), Metrics: metrics, Health: w.health,
+		Broker: w.at, Alerts: w.config, Instance: instance, Metrics: metrics, Health: w.health,
+		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(&w.log, &w.events), nil)),
+		Now: func() time.Time { // at least once per iteration
+			w.events.fire()
+			return time.Now()
+		},
 		Tables: []Table{{Name: "too_hot", Topic: "hot", Upsert: true, Key: []string{"device_id"}}},
 	}
 }
@@ -214,18 +281,18 @@ func TestDeliver(t *testing.T) {
 	stop := w.start("a")
 	w.row("d1", "warning")
 	w.hook.await(t, "d1/firing/1")
-	a := w.hook.told[0].Alerts[0]
+	a := w.hook.received[0].Alerts[0]
 	if a.Name != "too_hot" || a.Summary != "d1 is hot" || a.Labels["alertname"] != "too_hot" || a.Labels["severity"] != "warning" || fmt.Sprint(a.Annotations) != "map[value:31.50]" {
 		t.Errorf("%+v", a)
 	}
 	w.hook.setDown(true)
 	w.row("d1", "")
-	time.Sleep(300 * time.Millisecond) // it is told in vain meanwhile
+	w.awaitLog("alert not delivered")
 	w.hook.setDown(false)
 	w.hook.await(t, "d1/firing/1", "d1/resolved/2")
 	stop()
 
-	// A new process knows what was told, and goes on with what came while there was none.
+	// A new process knows what was delivered, and delivers what arrived in the meantime.
 	w.row("d2", "critical")
 	defer w.start("b")()
 	w.hook.await(t, "d1/firing/1", "d1/resolved/2", "d2/firing/1")
@@ -235,9 +302,8 @@ func TestDeliver(t *testing.T) {
 	}
 }
 
-// A second process takes over what the first has, partitions move, and nothing is lost. What was
-// being told when a partition moved may be told again, and can be known by its id, status and
-// number.
+// A second process takes over partitions from the first, and nothing is lost. A notification that
+// was in flight when its partition moved may be sent again, with the same ids, status and number.
 func TestDeliverMoves(t *testing.T) {
 	w := newWorld(t)
 	stopA := w.start("a")
@@ -253,18 +319,19 @@ func TestDeliverMoves(t *testing.T) {
 		device := fmt.Sprint("d", i)
 		w.row(device, "")
 		want = append(want, device+"/resolved/2")
-		w.hook.awaitOnce(t, want...)
+		w.hook.awaitDistinct(t, want...)
 		if i == 2 {
 			stopA()
 		}
 	}
 	stopB()
 	if repeats := len(w.hook.alerts()) - len(want); repeats > 2 {
-		t.Errorf("%d alerts were told twice: %v", repeats, w.hook.alerts())
+		t.Errorf("%d duplicate alerts: %v", repeats, w.hook.alerts())
 	}
 }
 
-// A silence that somebody makes holds at once, and what fires still is told when it ends.
+// A silence suppresses notifications from the start, and an alert that still fires when the silence
+// is deleted is sent then.
 func TestDeliverSilences(t *testing.T) {
 	w := newWorld(t)
 	s := Silence{ID: "s1", Match: Matcher{"device_id": "d1"}, Until: time.Now().Add(time.Hour)}
@@ -272,7 +339,6 @@ func TestDeliverSilences(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.start("a")()
-	time.Sleep(time.Second) // it reads the silences beside
 	w.row("d1", "warning")
 	w.row("d2", "warning")
 	w.hook.await(t, "d2/firing/1")
@@ -282,8 +348,7 @@ func TestDeliverSilences(t *testing.T) {
 	w.hook.await(t, "d2/firing/1", "d1/firing/1")
 }
 
-// The metrics count notifications and what they were sent again for, and what fires, without the
-// name of an alert.
+// The metrics count notifications, retries and firing alerts; no label identifies an alert.
 func TestDeliverMetrics(t *testing.T) {
 	w := newWorld(t)
 	w.metrics = prometheus.NewRegistry()
@@ -311,32 +376,30 @@ func TestDeliverMetrics(t *testing.T) {
 	}
 }
 
-// The health says what keeps alerts from being delivered: until it runs, and when it has ended.
+// Health is not ready before the first iteration and after the end. A receiver that is down does
+// not affect it.
 func TestDeliverHealth(t *testing.T) {
 	w := newWorld(t)
 	w.health = NewHealth()
 	await := func(want string) {
 		t.Helper()
 		var got string
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if !w.events.await(func() bool {
 			got = ""
 			if err := w.health.Ready(); err != nil {
 				got = err.Error()
 			}
-			if want != "" && strings.HasPrefix(got, want) || want == got {
-				return
-			}
+			return want != "" && strings.HasPrefix(got, want) || want == got
+		}) {
+			t.Fatalf("the health is %q, want %q", got, want)
 		}
-		t.Fatalf("the health is %q, want %q", got, want)
 	}
 	await("starting, for")
 	stop := w.start("a")
 	await("")
-	w.hook.setDown(true) // its receiver's absence is not its own
+	w.hook.setDown(true)
 	w.row("d1", "warning")
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(w.log.String(), "alert not delivered") && time.Now().Before(deadline); {
-		time.Sleep(5 * time.Millisecond)
-	}
+	w.awaitLog("alert not delivered")
 	await("")
 	w.hook.setDown(false)
 	w.hook.await(t, "d1/firing/1")
@@ -344,8 +407,8 @@ func TestDeliverHealth(t *testing.T) {
 	await("stopped")
 }
 
-// Mail that some addresses refuse is out: it is not sent again to those that have it, and the log
-// says who has not.
+// Mail that the server refuses for some addresses is not sent again to the others. The log names
+// the refused addresses.
 func TestDeliverToSome(t *testing.T) {
 	server := newMailServer(t, &mailServer{refuses: map[string]int{"a@example.org": 550}})
 	w := newWorld(t)
@@ -355,14 +418,14 @@ routes: [{receivers: [mail], group_wait: 1ms, group_interval: 1ms, group_by: [".
 	defer w.start("a")()
 	for i, device := range []string{"d1", "d2"} {
 		w.row(device, "warning")
-		for deadline := time.Now().Add(15 * time.Second); len(server.taken()) <= i && time.Now().Before(deadline); {
-			time.Sleep(10 * time.Millisecond)
+		if !w.events.await(func() bool { return len(server.taken()) > i }) {
+			t.Fatalf("the server got %+v", server.taken())
 		}
 		if got := server.taken(); len(got) != i+1 || !strings.Contains(got[i].text, device+" is hot") || fmt.Sprint(got[i].to) != "[b@example.org]" {
-			t.Fatalf("it was given %+v", got)
+			t.Fatalf("the server got %+v", got)
 		}
 	}
 	if log := w.log.String(); !strings.Contains(log, `msg="alert not delivered to all" receiver=mail`) || !strings.Contains(log, "it refuses a@example.org: 550") {
-		t.Errorf("the log does not say who has no mail:\n%s", log)
+		t.Errorf("the log does not name the refused address:\n%s", log)
 	}
 }

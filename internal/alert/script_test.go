@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,12 +17,12 @@ import (
 
 const scriptID = Group + "-a"
 
-// script is a deliverer whose answers of the broker a test decides.
+// script is a deliverer with a broker whose responses the test controls.
 type script struct {
 	*world
 	broker *txtest.Broker
 	done   chan error // what Deliver returned
-	fenced bool       // Deliver is expected to end by itself
+	fenced bool       // Deliver is expected to end before it is stopped
 }
 
 func newScript(t *testing.T) *script {
@@ -54,16 +55,16 @@ routes: [{receivers: [hook], group_wait: 1ms, group_interval: 1ms, group_by: [".
 	return s
 }
 
-// told checks what the receiver has been told so far.
-func (s *script) told(want ...string) {
+// received checks the alerts that the receiver has got so far.
+func (s *script) received(want ...string) {
 	s.t.Helper()
-	if got := s.hook.alerts(); fmt.Sprint(got) != fmt.Sprint(want) {
-		s.t.Errorf("the receiver was told %v, expected %v", got, want)
+	if got := s.hook.alerts(); !slices.Equal(got, want) {
+		s.t.Errorf("the receiver got %v, want %v", got, want)
 	}
 }
 
-// The broker answers a commit with an error that does not say what became of it. The receiver hears
-// of the alert once, and of its end.
+// The broker answers a commit with an error that leaves its outcome unknown. The receiver gets the
+// alert once, and its resolution.
 func TestScriptCommitAnsweredUnknown(t *testing.T) {
 	for name, committed := range map[string]bool{"committed": true, "not": false} {
 		t.Run(name, func(t *testing.T) {
@@ -71,7 +72,7 @@ func TestScriptCommitAnsweredUnknown(t *testing.T) {
 			commit := s.broker.Hold(txtest.Commit(scriptID))
 			s.row("d1", "warning")
 			commit.Await()
-			s.told() // nothing before it is committed
+			s.received() // nothing is sent before the commit
 			taking := s.broker.Hold(txtest.Taking(scriptID))
 			if committed {
 				commit.DoAndAnswer(kerr.UnknownServerError)
@@ -79,7 +80,7 @@ func TestScriptCommitAnsweredUnknown(t *testing.T) {
 				commit.Answer(kerr.UnknownServerError)
 			}
 			taking.Await()
-			s.told()
+			s.received()
 			taking.Pass()
 			s.hook.await(t, "d1/firing/1")
 			s.row("d1", "")
@@ -88,8 +89,8 @@ func TestScriptCommitAnsweredUnknown(t *testing.T) {
 	}
 }
 
-// Another process takes the deliverer's place when all of a transaction but its end is done: the
-// deliverer stops, tells nobody, and leaves the transactional id to the newer one.
+// Another process takes over after the deliverer has written a transaction and before it commits:
+// the deliverer stops, sends nothing, and leaves the transactional id to the newer process.
 func TestScriptFencedBeforeCommit(t *testing.T) {
 	s := newScript(t)
 	s.fenced = true
@@ -101,19 +102,19 @@ func TestScriptFencedBeforeCommit(t *testing.T) {
 	select {
 	case err := <-s.done:
 		if !broker.IsFenced(err) {
-			t.Errorf("the fenced deliverer ended with %v", err)
+			t.Errorf("the fenced deliverer returned %v", err)
 		}
 	case <-time.After(txtest.Patience):
-		t.Fatal("the fenced deliverer does not end")
+		t.Fatal("the fenced deliverer did not return")
 	}
 	if now := s.broker.Producer(scriptID); now != newer {
-		t.Errorf("the newer process was %v, and %v has its transactional id now", newer, now)
+		t.Errorf("the transactional id belongs to %v, want the newer process %v", now, newer)
 	}
-	s.told()
+	s.received()
 }
 
-// The group refuses the offsets: what the rows say is applied to the alerts as they are committed,
-// and told once.
+// The group coordinator rejects the offsets: the rows are applied again to the committed state, and
+// sent once.
 func TestScriptOffsetsRefused(t *testing.T) {
 	s := newScript(t)
 	for i, severity := range []string{"warning", ""} {
@@ -124,13 +125,13 @@ func TestScriptOffsetsRefused(t *testing.T) {
 		refused.Answer(kerr.IllegalGeneration)
 		again.Await()
 		want := []string{"d1/firing/1", "d1/resolved/2"}
-		s.told(want[:i]...)
+		s.received(want[:i]...)
 		again.Pass()
 		s.hook.await(t, want[:i+1]...)
 	}
 }
 
-// The state of an alert can't be written: nobody is told before it is.
+// The broker rejects a write of the alert's state: nothing is sent before a write succeeds.
 func TestScriptStateRefused(t *testing.T) {
 	s := newScript(t)
 	refused := s.broker.RefuseWrite(StateTopic, kerr.RecordListTooLarge)

@@ -12,8 +12,8 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// session is the lifetime of one client. The book is discarded when a session ends and restored from
-// the state topic in the next one.
+// session is the lifetime of one client. The book is discarded when a session ends and restored
+// from the state topic in the next one.
 type session struct {
 	d      *deliverer
 	group  *kgo.GroupTransactSession
@@ -43,8 +43,8 @@ func (d *deliverer) session(ctx context.Context) error {
 		cancel()
 		if ctx.Err() != nil {
 			// Wait for the last results: without them the next start would send the same
-			// notifications again. Apply the rows as well, because the commit covers everything that
-			// was polled.
+			// notifications again. Apply the rows as well, because the commit covers everything
+			// that was polled.
 			d.inFlight.Wait()
 			_, err := s.iterate(d.work, fetches)
 			return err
@@ -91,7 +91,8 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open session: %w", err)
 	}
-	// Acquiring the transactional id aborts a transaction that this instance left open when it died.
+	// Acquiring the transactional id aborts a transaction that this instance left open when it
+	// died.
 	if _, _, err := s.group.Client().ProducerID(ctx); err != nil {
 		s.group.Close()
 		return fmt.Errorf("acquire transactional id %s: %w", id, err)

@@ -94,6 +94,16 @@ type silences struct {
 	stored map[string]Silence // by id
 }
 
+// load sets the stored silences.
+func (s *silences) load(stored []Silence) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stored = make(map[string]Silence)
+	for _, x := range stored {
+		s.stored[x.ID] = x
+	}
+}
+
 // active returns the silences in effect at a time.
 func (s *silences) active(now time.Time) (all []Silence) {
 	s.mu.Lock()
@@ -111,7 +121,7 @@ func (s *silences) active(now time.Time) (all []Silence) {
 	return all
 }
 
-// follow keeps the stored silences up to date until ctx is done.
+// follow keeps the stored silences up to date until ctx is done. It follows load.
 func (s *silences) follow(ctx context.Context, at broker.Config, log *slog.Logger) {
 	for ctx.Err() == nil {
 		err := broker.Tail(ctx, at, StateTopic, broker.TailOptions{FromStart: true}, s.apply, func() error { return nil })
@@ -134,9 +144,6 @@ func (s *silences) apply(r *kgo.Record) error {
 	if x == nil {
 		delete(s.stored, id)
 		return nil
-	}
-	if s.stored == nil {
-		s.stored = make(map[string]Silence)
 	}
 	s.stored[id] = *x
 	return nil

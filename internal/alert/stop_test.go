@@ -14,8 +14,8 @@ import (
 	"weir.example/weir/internal/interrupt"
 )
 
-// Deliveries that are stopped at any request of their transactions leave none of them open; each
-// alert is told, and once.
+// A delivery that is stopped at any request of its transactions leaves none of them open, and sends
+// each alert exactly once.
 func TestStopLeavesNothingOpen(t *testing.T) {
 	rounds := 30
 	if testing.Short() {
@@ -50,12 +50,11 @@ func TestStopLeavesNothingOpen(t *testing.T) {
 		}
 	}
 	stop := w.start("a")
-	for deadline := time.Now().Add(15 * time.Second); len(w.hook.alerts()) < len(want) && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-	}
+	w.hook.requests.await(func() bool { return len(w.hook.alerts()) >= len(want) })
 	stop()
 	got := w.hook.alerts()
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
-		t.Errorf("it told\n%v, want\n%v", got, want)
+		t.Errorf("the receiver got\n%v, want\n%v", got, want)
 	}
 }
