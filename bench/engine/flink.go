@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/flink"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/stack"
 )
 
@@ -69,7 +69,7 @@ func (b *bench) runFlink(ctx context.Context, j job) (p process, said times, err
 			}
 			break
 		}
-		if err := broker.Sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return p, said, err
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // latency of one workload by one side, in milliseconds.
@@ -292,11 +292,11 @@ func (t *trial) watch(ctx context.Context) (latency, error) {
 	case <-time.After(readyLimit):
 		return latency{}, fmt.Errorf("no result within %s", readyLimit)
 	}
-	if err := broker.Sleep(ctx, settleTime); err != nil {
+	if err := retry.Sleep(ctx, settleTime); err != nil {
 		return latency{}, err
 	}
 	from := time.Now()
-	if err := broker.Sleep(ctx, t.latency); err != nil {
+	if err := retry.Sleep(ctx, t.latency); err != nil {
 		return latency{}, err
 	}
 	to := time.Now()
@@ -313,7 +313,7 @@ func (t *trial) watch(ctx context.Context) (latency, error) {
 		if time.Since(to) > drainLimit {
 			return latency{}, fmt.Errorf("%d results missing after %s, %d there", missing, drainLimit, len(values))
 		}
-		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return latency{}, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 func (b *bench) connect(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error) {
@@ -198,7 +199,7 @@ func stableEnds(ctx context.Context, admin *kadm.Client, topic string) (map[int3
 		if !behind {
 			return offsets, nil
 		}
-		if err := broker.Sleep(ctx, 20*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 20*time.Millisecond); err != nil {
 			return nil, fmt.Errorf("wait for open transactions on %s: %w", topic, err)
 		}
 	}

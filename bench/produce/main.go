@@ -26,6 +26,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/source"
 	"weir.example/weir/internal/source/fleet"
 	"weir.example/weir/internal/stack"
@@ -180,7 +181,7 @@ func drop(ctx context.Context, admin *kadm.Client, topic string) error {
 			return nil
 		}
 		_, _ = admin.DeleteTopic(ctx, topic) // it fails while an earlier try is under way
-		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -296,7 +297,7 @@ func (b *bench) forget(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 //go:embed totals.sql
@@ -124,7 +125,7 @@ func (t *trial) send(ctx context.Context, promise func(*kgo.Record, error)) {
 func (t *trial) crash(ctx context.Context, p *process, copied bool) (took time.Duration, next *process, err error) {
 	for end := time.Now().Add(settle); time.Now().Before(end); {
 		t.send(ctx, nil)
-		if err := broker.Sleep(ctx, trickle); err != nil {
+		if err := retry.Sleep(ctx, trickle); err != nil {
 			return 0, nil, err
 		}
 	}
@@ -223,7 +224,7 @@ func (t *trial) awaitEmpty(ctx context.Context) error {
 		if groups["weir-"+t.name].State == "Empty" {
 			return nil
 		}
-		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}

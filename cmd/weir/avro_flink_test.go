@@ -17,6 +17,7 @@ import (
 	"weir.example/weir/internal/flink"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/registry/embedded"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/stack"
 )
 
@@ -135,7 +136,7 @@ func awaitRecords(ctx context.Context, t *testing.T, client *kgo.Client, topic s
 		if sum >= int64(n) {
 			return
 		}
-		if err := broker.Sleep(ctx, 200*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 200*time.Millisecond); err != nil {
 			t.Fatalf("%s has %d records, want %d", topic, sum, n)
 		}
 	}

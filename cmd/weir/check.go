@@ -15,6 +15,7 @@ import (
 	"weir.example/weir/internal/operator"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/suggest"
 	"weir.example/weir/pipelines"
 )
 
@@ -183,7 +184,7 @@ func unreadable(file string, err error) error {
 	if filepath.Base(file) == file && filepath.Ext(file) == "" {
 		text += ", and no pipeline of this name comes with Weir"
 	}
-	if hint := sql.DidYouMean(file, slices.Concat(pipelines.Names(), sqlFiles(file))); hint != "" {
+	if hint := suggest.DidYouMean(file, slices.Concat(pipelines.Names(), sqlFiles(file))); hint != "" {
 		text += ": " + hint
 	}
 	return &noFileError{text}

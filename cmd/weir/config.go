@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/suggest"
 )
 
 // defaultConfig is read where it is in the working folder and nobody names another file.
@@ -111,7 +111,7 @@ func checkSection(cmd *cobra.Command, section map[string]any, path string) error
 				names = append(names, name)
 			}
 			slices.Sort(names)
-			hint := sql.DidYouMean(key, names)
+			hint := suggest.DidYouMean(key, names)
 			if hint != "" {
 				hint = ": " + hint
 			}

@@ -20,6 +20,7 @@ import (
 	"weir.example/weir/internal/alert"
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/reading"
 )
 
@@ -112,7 +113,7 @@ func strangeDevices(ctx context.Context, t *testing.T, addr string) {
 			r := reading.Reading{DeviceID: id, Sensor: "temperature", Unit: "Cel", Value: 20 + float64(seq%7), TS: time.Now().UnixMilli(), Seq: seq}
 			client.Produce(ctx, &kgo.Record{Topic: "sensor_data_tx", Key: []byte(id), Value: r.AppendJSON(nil)}, nil)
 		}
-		_ = broker.Sleep(ctx, 500*time.Millisecond)
+		_ = retry.Sleep(ctx, 500*time.Millisecond)
 	}
 }
 

@@ -11,10 +11,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/sr"
 
-	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/tlsconf"
 )
 
 // registryFlags are the flags by which a command finds a schema registry.
@@ -51,7 +51,7 @@ func (r *registryFlags) plain() (*sr.Client, error) {
 	if err := c.Validate(); err != nil {
 		return nil, usage(err)
 	}
-	conf, err := broker.TLS(c.CAFile, c.CertFile, c.KeyFile)
+	conf, err := tlsconf.Client(c.CAFile, c.CertFile, c.KeyFile)
 	if err != nil {
 		return nil, err
 	}

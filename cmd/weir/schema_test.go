@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/registry/embedded"
+	"weir.example/weir/internal/retry"
 )
 
 // registryOf waits until the registry of a running weir up answers.
@@ -31,7 +31,7 @@ func registryOf(t *testing.T, up *weir, dir string) *registry.Client {
 			}
 			c.Close()
 		}
-		if err := broker.Sleep(t.Context(), 20*time.Millisecond); err != nil {
+		if err := retry.Sleep(t.Context(), 20*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -135,7 +135,7 @@ func TestRegistrySurvivesKills(t *testing.T) {
 		for w := range 4 {
 			workers.Go(func() { all.register(t, c, round, w) })
 		}
-		if err := broker.Sleep(t.Context(), time.Duration(50+rnd.IntN(400))*time.Millisecond); err != nil {
+		if err := retry.Sleep(t.Context(), time.Duration(50+rnd.IntN(400))*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 		up.kill()

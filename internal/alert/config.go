@@ -13,7 +13,7 @@ import (
 	"github.com/agnivade/levenshtein"
 	"github.com/goccy/go-yaml"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/tlsconf"
 )
 
 // Config says who is told of which alerts.
@@ -247,7 +247,7 @@ func (r *ReceiverConfig) validate() error {
 	if kinds != 1 {
 		return errors.New("want exactly one of webhook, alertmanager and email")
 	}
-	if _, err := broker.TLS(r.CA, "", ""); err != nil {
+	if _, err := tlsconf.Client(r.CA, "", ""); err != nil {
 		return fmt.Errorf("ca: %w", err)
 	}
 	switch {

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // Group is the consumer group that reads the alert tables.
@@ -162,7 +163,7 @@ func (d *deliverer) runSession(ctx context.Context) error {
 }
 
 func (d *deliverer) sessions(ctx context.Context) error {
-	wait := broker.Backoff()
+	wait := retry.Backoff()
 	for {
 		committed := d.commits
 		err := d.prepare(ctx)
@@ -182,7 +183,7 @@ func (d *deliverer) sessions(ctx context.Context) error {
 		pause := wait.NextBackOff()
 		d.cfg.Health.set("retrying: " + err.Error())
 		d.cfg.Logger.Warn("restarting alert session", "err", err, "in", pause.Round(time.Millisecond))
-		if broker.Sleep(ctx, pause) != nil {
+		if retry.Sleep(ctx, pause) != nil {
 			return nil
 		}
 	}
@@ -217,7 +218,7 @@ func (d *deliverer) prepare(ctx context.Context) error {
 			break
 		}
 		d.cfg.Health.set("waiting for pipelines to create the topics of alert tables: " + strings.Join(missing, ", "))
-		if err := broker.Sleep(ctx, pollInterval); err != nil {
+		if err := retry.Sleep(ctx, pollInterval); err != nil {
 			return err
 		}
 	}

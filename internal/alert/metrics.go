@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/metric"
 )
 
 // Metrics are the metrics of the delivery of alerts.
@@ -37,7 +37,7 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_alert_retries_total", Help: "Notifications that were sent again because the last attempt failed.",
 		}, []string{"kind"}),
-		delay: broker.SecondsHistogram("weir_alert_delivery_seconds", "Time from when it was known that an alert fires or is resolved to the receiver's answer; without repeats.", "kind"),
+		delay: metric.SecondsHistogram("weir_alert_delivery_seconds", "Time from when it was known that an alert fires or is resolved to the receiver's answer; without repeats.", "kind"),
 		firing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "weir_alert_firing", Help: "Firing alerts, silenced ones included, of the partitions that are assigned to this process.",
 		}, []string{"severity"}),

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/tlsconf"
 )
 
 // Receiver is a destination of notifications.
@@ -44,7 +44,7 @@ func (e *timeoutError) Error() string { return "no answer to " + e.asked }
 
 // NewReceiver makes the receiver of a configuration.
 func NewReceiver(c *ReceiverConfig) (Receiver, error) {
-	trust, err := broker.TLS(c.CA, "", "")
+	trust, err := tlsconf.Client(c.CA, "", "")
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // Matcher is labels and the values that they must have, with * and ? as in file names. An empty one
@@ -129,7 +130,7 @@ func (s *silences) follow(ctx context.Context, at broker.Config, log *slog.Logge
 			return
 		}
 		log.Warn("rereading silences", "topic", StateTopic, "err", err)
-		_ = broker.Sleep(ctx, time.Second) // the loop checks ctx
+		_ = retry.Sleep(ctx, time.Second) // the loop checks ctx
 	}
 }
 

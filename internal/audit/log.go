@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // partition names one partition of one topic.
@@ -71,7 +71,7 @@ func (a *audit) settled(ctx context.Context, topics ...string) (*span, error) {
 			}
 			return &span{from: starts, to: ends}, a.block(ctx, behind)
 		}
-		if err := broker.Sleep(ctx, pollEvery); err != nil {
+		if err := retry.Sleep(ctx, pollEvery); err != nil {
 			return nil, err
 		}
 	}
@@ -149,7 +149,7 @@ func (a *audit) checkNotAhead(ctx context.Context, group string, outcomes ...out
 			}
 			return nil
 		}
-		if err := broker.Sleep(ctx, pollEvery); err != nil {
+		if err := retry.Sleep(ctx, pollEvery); err != nil {
 			return err
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // unreadWait is how long a group may stay at deleted offsets: it may have read their records, and
@@ -62,7 +62,7 @@ func (a *audit) findUnreadOf(ctx context.Context, group string) error {
 			}
 			return nil
 		}
-		if err := broker.Sleep(ctx, pollEvery); err != nil {
+		if err := retry.Sleep(ctx, pollEvery); err != nil {
 			return err
 		}
 	}

@@ -65,18 +65,6 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-func TestBackoffGrowsAndIsBounded(t *testing.T) {
-	b := broker.Backoff()
-	first := b.NextBackOff()
-	var last time.Duration
-	for range 30 {
-		last = b.NextBackOff()
-	}
-	if first < 50*time.Millisecond || first > 150*time.Millisecond || last < 2500*time.Millisecond || last > 7500*time.Millisecond {
-		t.Errorf("from %s to %s", first, last)
-	}
-}
-
 func TestValidate(t *testing.T) {
 	at := []string{"localhost:9092"}
 	for _, c := range []struct {

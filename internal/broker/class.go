@@ -3,13 +3,8 @@ package broker
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
-	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Class is what an error asks of whoever meets it.
@@ -75,32 +70,4 @@ func isAny(err error, set []error) bool {
 		}
 	}
 	return false
-}
-
-// Backoff returns the waits between tries: 100 ms doubling to 5 s, each spread by half of itself.
-func Backoff() *backoff.ExponentialBackOff {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval = 100 * time.Millisecond
-	b.Multiplier = 2
-	b.MaxInterval = 5 * time.Second
-	return b
-}
-
-// Sleep waits d or until ctx is done, and returns ctx's error then.
-func Sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
-
-// IsTransient reports whether err comes from a connection rather than from an answer.
-func IsTransient(err error) bool {
-	var network net.Error
-	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &network) ||
-		kgo.IsRetryableBrokerErr(err) || kerr.IsRetriable(err)
 }

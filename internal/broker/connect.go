@@ -6,12 +6,9 @@ package broker
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +17,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"weir.example/weir/internal/tlsconf"
 )
 
 // Config says where Kafka is and how to prove who we are.
@@ -93,7 +92,7 @@ func (c *Config) Options() ([]kgo.Opt, error) {
 		kgo.MetadataMinAge(250 * time.Millisecond),
 	}
 	if c.TLS || c.CAFile != "" || c.CertFile != "" || c.TLSInsecure {
-		t, err := TLS(c.CAFile, c.CertFile, c.KeyFile)
+		t, err := tlsconf.Client(c.CAFile, c.CertFile, c.KeyFile)
 		if err != nil {
 			return nil, err
 		}
@@ -104,30 +103,6 @@ func (c *Config) Options() ([]kgo.Opt, error) {
 		opts = append(opts, kgo.SASL(m))
 	}
 	return opts, nil
-}
-
-// TLS is a client's configuration from PEM files: authorities to trust (default the system's), and
-// certificate and key for mutual TLS, both or neither. The error names the file that can't be used.
-func TLS(caFile, certFile, keyFile string) (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12}
-	if caFile != "" {
-		pem, err := os.ReadFile(caFile) //nolint:gosec // the user's choice
-		if err != nil {
-			return nil, fmt.Errorf("read certificate authorities: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("no certificate in PEM in %s", caFile)
-		}
-	}
-	if certFile != "" {
-		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
-		if err != nil {
-			return nil, fmt.Errorf("read client certificate: %w", err)
-		}
-		t.Certificates = []tls.Certificate{cert}
-	}
-	return t, nil
 }
 
 func (c *Config) mechanism() sasl.Mechanism {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -27,15 +26,6 @@ func (c *Config) Tracer() *trace.Tracer {
 		return nil
 	}
 	return c.Observer.Tracer
-}
-
-// SecondsHistogram makes a histogram of times: native, and with buckets from 1 ms to a minute for
-// readers that know no native ones.
-func SecondsHistogram(name, help string, labels ...string) *prometheus.HistogramVec {
-	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: name, Help: help, Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
-		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
-	}, labels)
 }
 
 // Observe is the option of a long-lived client by which the configuration's observer sees it. Part

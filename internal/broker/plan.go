@@ -13,6 +13,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"weir.example/weir/internal/retry"
 )
 
 // Plan is the difference between topics as declared and as they are. Topics that are not declared
@@ -295,7 +297,7 @@ func (tp *TopicPlan) await(ctx context.Context, admin *kadm.Client) error {
 		if err == nil && led(topics[tp.Topic], int(tp.declared.Partitions)) {
 			return nil
 		}
-		if Sleep(ctx, 20*time.Millisecond) != nil {
+		if retry.Sleep(ctx, 20*time.Millisecond) != nil {
 			return errors.Join(errors.New("it was made, but has no leader on every partition yet"), err)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/retry"
 )
 
 // stallLimit is how long a read may make no progress before it is given up.
@@ -136,7 +138,7 @@ func stableEnds(ctx context.Context, admin *kadm.Client, topic string, partition
 		if !behind {
 			return ends, nil
 		}
-		if err := Sleep(ctx, 20*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 20*time.Millisecond); err != nil {
 			return nil, fmt.Errorf("wait for open transactions on %s: %w", topic, err)
 		}
 	}

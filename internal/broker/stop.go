@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir.example/weir/internal/retry"
 )
 
 // DefaultStopTimeout is how long a stop may take to end the transactions that were begun.
@@ -93,13 +95,13 @@ func EndOpen(ctx context.Context, c Config, b Begun, cause error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, DefaultStopTimeout)
 	defer cancel()
-	wait := Backoff()
+	wait := retry.Backoff()
 	for {
 		err := b.end(ctx, c)
 		if err == nil {
 			return nil
 		}
-		if Classify(err) == Fatal || Sleep(ctx, min(wait.NextBackOff(), time.Second)) != nil {
+		if Classify(err) == Fatal || retry.Sleep(ctx, min(wait.NextBackOff(), time.Second)) != nil {
 			return &LeftOpenError{TransactionalID: b.transactionalID, Timeout: b.timeout, Err: clearest(err, cause)}
 		}
 	}
@@ -129,7 +131,7 @@ func (b *Begun) end(ctx context.Context, c Config) error {
 		if err != nil || !slices.ContainsFunc(open, b.ending) {
 			return err
 		}
-		if err := Sleep(ctx, endPoll); err != nil {
+		if err := retry.Sleep(ctx, endPoll); err != nil {
 			return err
 		}
 	}
@@ -171,7 +173,7 @@ func AwaitEnded(ctx context.Context, c Config, ids ...string) error {
 		if err == nil && len(open) == 0 {
 			return nil
 		}
-		if sleepErr := Sleep(ctx, endPoll); sleepErr != nil {
+		if sleepErr := retry.Sleep(ctx, endPoll); sleepErr != nil {
 			// The cause is text only: a context that was canceled must not make this look like an
 			// ordinary stop.
 			which, cause := slices.Concat(open, ids)[:max(1, len(open))], clearest(err, errNoAnswer).Error()

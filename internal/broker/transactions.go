@@ -3,7 +3,6 @@ package broker
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +13,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir.example/weir/internal/metric"
+	"weir.example/weir/internal/retry"
 )
 
 // Transaction is an open transaction: readers of read_committed wait for it.
@@ -23,35 +25,17 @@ type Transaction struct {
 	Epoch           int16              `json:"producer_epoch"`
 	State           string             `json:"state"` // Ongoing, PrepareCommit, PrepareAbort; Hanging where no coordinator knows it (KIP-664)
 	Started         time.Time          `json:"started"`
-	Age             Seconds            `json:"age_seconds"`
-	Timeout         Seconds            `json:"timeout_seconds"` // after which its coordinator aborts it; 0 for a hanging one
+	Age             metric.Seconds     `json:"age_seconds"`
+	Timeout         metric.Seconds     `json:"timeout_seconds"` // after which its coordinator aborts it; 0 for a hanging one
 	Hanging         bool               `json:"hanging"`
 	Partitions      []BlockedPartition `json:"partitions"`
 
 	coordinatorEpoch int32
 }
 
-// Seconds is a duration that JSON shows in seconds.
-type Seconds time.Duration
-
-// MarshalJSON writes seconds with up to three decimals.
-func (s Seconds) MarshalJSON() ([]byte, error) {
-	return fmt.Appendf(nil, "%.3f", time.Duration(s).Seconds()), nil
-}
-
-// UnmarshalJSON reads what MarshalJSON writes.
-func (s *Seconds) UnmarshalJSON(text []byte) error {
-	var seconds float64
-	if err := json.Unmarshal(text, &seconds); err != nil {
-		return err
-	}
-	*s = Seconds(seconds * float64(time.Second))
-	return nil
-}
-
 // age is never negative: brokers have clocks of their own, and a transaction may have begun since
 // now.
-func age(started, now time.Time) Seconds { return Seconds(max(0, now.Sub(started))) }
+func age(started, now time.Time) metric.Seconds { return metric.Seconds(max(0, now.Sub(started))) }
 
 // BlockedPartition is a partition with records of an open transaction.
 type BlockedPartition struct {
@@ -240,7 +224,7 @@ func coordinated(ctx context.Context, admin *kadm.Client, now time.Time) ([]Tran
 		started := time.UnixMilli(d.StartTimestamp)
 		t := Transaction{
 			TransactionalID: d.TxnID, ProducerID: d.ProducerID, Epoch: d.ProducerEpoch, State: d.State,
-			Started: started, Age: age(started, now), Timeout: Seconds(time.Duration(d.TimeoutMillis) * time.Millisecond),
+			Started: started, Age: age(started, now), Timeout: metric.Seconds(time.Duration(d.TimeoutMillis) * time.Millisecond),
 			Partitions: []BlockedPartition{},
 		}
 		for _, tp := range d.Topics.Sorted() {
@@ -278,7 +262,7 @@ func AbortTransaction(ctx context.Context, client *kgo.Client, id string) (Trans
 		}
 		// The coordinator answers so while the abort that this request has started is under way.
 		if errors.Is(err, kerr.ConcurrentTransactions) {
-			if err = Sleep(ctx, 50*time.Millisecond); err == nil {
+			if err = retry.Sleep(ctx, 50*time.Millisecond); err == nil {
 				continue
 			}
 		}
@@ -358,7 +342,7 @@ func awaitStable(ctx context.Context, client *kgo.Client, t *Transaction) error 
 		if !still {
 			return nil
 		}
-		if err := Sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return fmt.Errorf("the abort was accepted, but its markers are not on all partitions after %s: %w", abortTimeout, err)
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/retry"
 )
 
 // Written knows how far clients have written, by partition, so that the end of a run can wait until
@@ -104,7 +106,7 @@ func (w *Written) AwaitVisible(ctx context.Context, c Config) error {
 		if err == nil && len(hidden) == 0 {
 			return nil
 		}
-		if sleepErr := Sleep(ctx, endPoll); sleepErr != nil {
+		if sleepErr := retry.Sleep(ctx, endPoll); sleepErr != nil {
 			return &NotVisibleError{Partitions: hidden, Err: clearest(err, sleepErr)}
 		}
 	}

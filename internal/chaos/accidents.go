@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // Accidents are the kinds of accidents.
@@ -77,7 +78,7 @@ func (s *scene) emptyGroup(ctx context.Context) error {
 		if g := groups[s.group()]; len(g.Members) == 0 {
 			return nil
 		}
-		if err := broker.Sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return fmt.Errorf("group %s still has members: %w", s.group(), err)
 		}
 	}
@@ -201,7 +202,7 @@ func (s *scene) awaitPlan(ctx context.Context, partitions int32) error {
 		if plan.Topics[s.topic("in")].Partitions == partitions {
 			return nil
 		}
-		if err := broker.Sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return fmt.Errorf("the state is not moved after %s: %q", sceneLimit, s.runners["a"].lastWords())
 		}
 	}
@@ -223,7 +224,7 @@ func (s *scene) make(ctx context.Context, t broker.Topic) error {
 		if err == nil {
 			return nil
 		}
-		if broker.Sleep(ctx, 50*time.Millisecond) != nil {
+		if retry.Sleep(ctx, 50*time.Millisecond) != nil {
 			return err
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"time"
 
-	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/embedded"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/stack"
 )
 
@@ -64,7 +64,7 @@ func (c *upCluster) await(ctx context.Context) error {
 		if err == nil {
 			return conn.Close()
 		}
-		if broker.Sleep(ctx, 50*time.Millisecond) != nil {
+		if retry.Sleep(ctx, 50*time.Millisecond) != nil {
 			return fmt.Errorf("the embedded broker does not answer: %w: %s", err, c.up.now.lastWords())
 		}
 	}

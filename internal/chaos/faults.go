@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // killed are members that are killed with kill -9 and come back.
@@ -176,7 +177,7 @@ func (l *leaderMoves) Inject(ctx context.Context) (string, error) {
 		return "", err
 	}
 	go func() {
-		for broker.Sleep(ctx, 2*time.Second) == nil {
+		for retry.Sleep(ctx, 2*time.Second) == nil {
 			if err := l.move(ctx); err != nil && ctx.Err() == nil {
 				l.done <- err
 				return
@@ -213,7 +214,7 @@ func (l *leaderMoves) move(ctx context.Context) error {
 	if _, err := admin.AlterPartitionAssignments(ctx, next); err != nil {
 		return fmt.Errorf("rotate replicas: %w", err)
 	}
-	if err := broker.Sleep(ctx, 300*time.Millisecond); err != nil { // the controller makes them known
+	if err := retry.Sleep(ctx, 300*time.Millisecond); err != nil { // the controller makes them known
 		return nil
 	}
 	if _, err := admin.ElectLeaders(ctx, kadm.ElectPreferredReplica, all); err != nil {

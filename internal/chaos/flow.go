@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // member is a process that a run keeps alive: whenever it ends, it is started again, but while a
@@ -250,7 +250,7 @@ func (r *run) drain(ctx context.Context) error {
 			return fmt.Errorf("run the pipeline to the end: exit %d: %s", code, p.lastWords())
 		}
 		r.exits.add("last", code, p.lastWords())
-		if err := broker.Sleep(ctx, time.Second); err != nil {
+		if err := retry.Sleep(ctx, time.Second); err != nil {
 			return err
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // proxy stands between clients and one broker:
@@ -312,7 +312,7 @@ func (f *heldEndTxn) Inject(ctx context.Context) (string, error) {
 			default:
 			}
 		}
-		if err := broker.Sleep(ctx, 5*time.Millisecond); err != nil && met < 0 {
+		if err := retry.Sleep(ctx, 5*time.Millisecond); err != nil && met < 0 {
 			return "", errors.New("no EndTxn came by")
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"weir.example/weir/internal/audit"
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // Oracle says whether what lies in the topics of a flow is right. It trusts no counter of the
@@ -138,7 +139,7 @@ func compareGroups(topic string, want, came map[string]figure) (wrong []string) 
 // verifyWhileItRuns checks the flow again and again. A check that a fault keeps from its end is
 // tried again.
 func (r *run) verifyWhileItRuns(ctx context.Context) {
-	for broker.Sleep(ctx, r.VerifyEvery) == nil {
+	for retry.Sleep(ctx, r.VerifyEvery) == nil {
 		v, err := r.oracle().Check(ctx)
 		switch {
 		case err != nil:

@@ -32,6 +32,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/stack"
 )
 
@@ -271,7 +272,7 @@ func (r *run) play(ctx context.Context, kinds []Kind) error {
 		if f.Failure != "" {
 			r.fail("fault %d, %s (%s): %s", len(r.report.Faults), f.Kind, f.Detail, f.Failure)
 		}
-		if broker.Sleep(ctx, between(r.rng, [2]time.Duration{time.Second, 4 * time.Second})) != nil {
+		if retry.Sleep(ctx, between(r.rng, [2]time.Duration{time.Second, 4 * time.Second})) != nil {
 			break
 		}
 	}
@@ -311,7 +312,7 @@ func (r *run) inject(ctx context.Context, k Kind) FaultRecord {
 	detail, err := f.Inject(ctx)
 	rec.Detail = detail
 	if err == nil {
-		err = broker.Sleep(ctx, hold)
+		err = retry.Sleep(ctx, hold)
 	}
 	healing, cancel := context.WithTimeout(context.WithoutCancel(ctx), recoverLimit)
 	defer cancel()

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // scene is one accident: a source, a stateful pipeline over it in processes of its own, and what
@@ -256,7 +257,7 @@ func (s *scene) awaitProgress(ctx context.Context, offsets int64) error {
 				return fmt.Errorf("a process ended by itself: %q", p.lastWords())
 			}
 		}
-		if err := broker.Sleep(ctx, 10*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 10*time.Millisecond); err != nil {
 			return fmt.Errorf("the pipeline has committed %d of %d offsets after %s", sum, offsets, sceneLimit)
 		}
 	}
@@ -266,7 +267,7 @@ func (s *scene) awaitProgress(ctx context.Context, offsets int64) error {
 func (s *scene) committed(ctx context.Context) (map[int32]int64, error) {
 	all, err := s.admin.FetchOffsets(ctx, s.group())
 	for try := 0; kerr.IsRetriable(err) && try < 100; try++ { // a cluster that is new has no coordinator yet
-		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return nil, err
 		}
 		all, err = s.admin.FetchOffsets(ctx, s.group())

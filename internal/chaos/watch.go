@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // watcher reads readings and results as anybody would, with read_committed and past the proxies,
@@ -124,7 +125,7 @@ func (w *watcher) awaitBeyond(ctx context.Context, ends map[partition]int64, beg
 		if len(behind) == 0 {
 			return max(0, latest.Sub(began)), nil
 		}
-		if broker.Sleep(ctx, 5*time.Millisecond) != nil {
+		if retry.Sleep(ctx, 5*time.Millisecond) != nil {
 			return limit, fmt.Errorf("no commit on %v within %s", behind, limit)
 		}
 	}
@@ -159,7 +160,7 @@ func (w *watcher) awaitFirst(ctx context.Context, limit time.Duration) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("no readings and results on all partitions within %s: %w", limit, err)
 		}
-		if err := broker.Sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
 	}

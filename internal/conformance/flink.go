@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/sql"
 )
 
@@ -83,7 +83,7 @@ func (l *Lab) await(ctx context.Context, job string) error {
 			}
 			return failed
 		}
-		if err := broker.Sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
 	}

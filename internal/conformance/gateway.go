@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // session is a session of Flink's SQL Gateway. Its statements run one after the other.
@@ -72,7 +72,7 @@ func (s *session) execute(ctx context.Context, statement string) (*result, error
 			return nil, err
 		}
 		if page.ResultType == "NOT_READY" || page.ResultType == "PAYLOAD" && len(page.Results.Data) == 0 {
-			if err := broker.Sleep(ctx, 10*time.Millisecond); err != nil {
+			if err := retry.Sleep(ctx, 10*time.Millisecond); err != nil {
 				return nil, err
 			}
 		}

@@ -45,6 +45,7 @@ import (
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/retry"
 )
 
 // Config of a console.
@@ -230,7 +231,7 @@ func (c *Console) sample(ctx context.Context) {
 		if c.cluster.partitions() > 500 {
 			pause *= 5
 		}
-		_ = broker.Sleep(ctx, max(pause/2, pause-time.Since(began)))
+		_ = retry.Sleep(ctx, max(pause/2, pause-time.Since(began)))
 	}
 }
 

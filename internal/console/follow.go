@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // follower reads the newest committed records of a topic, and no more of them than its budget:
@@ -36,7 +37,7 @@ const (
 // run calls take with records, by one goroutine, until ctx is done. skipped counts those that it
 // jumped over since the last call.
 func (f *follower) run(ctx context.Context, take func(records []*kgo.Record, skipped int64)) {
-	wait := broker.Backoff()
+	wait := retry.Backoff()
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := f.follow(ctx, take)
@@ -47,7 +48,7 @@ func (f *follower) run(ctx context.Context, take func(records []*kgo.Record, ski
 			wait.Reset()
 		}
 		f.logger.Debug("console: read again", "topic", f.topic, "err", err)
-		_ = broker.Sleep(ctx, wait.NextBackOff())
+		_ = retry.Sleep(ctx, wait.NextBackOff())
 	}
 }
 
@@ -100,7 +101,7 @@ func (f *follower) follow(ctx context.Context, take func([]*kgo.Record, int64)) 
 				return err
 			}
 		}
-		_ = broker.Sleep(ctx, followEvery-time.Since(began))
+		_ = retry.Sleep(ctx, followEvery-time.Since(began))
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // The readings that the console looks at are the newest ones, and a device that fell silent last
@@ -39,7 +39,7 @@ func (c *Console) recallDevices(ctx context.Context) {
 			}
 			c.cfg.Logger.Debug("console: read the statistics of devices", "topic", c.cfg.Stats, "unread", unread, "err", err)
 		}
-		_ = broker.Sleep(ctx, time.Second)
+		_ = retry.Sleep(ctx, time.Second)
 	}
 }
 

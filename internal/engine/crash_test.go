@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // A pipeline dies at each of its transactions, before the commit or after, and the group's offsets
@@ -92,7 +93,7 @@ func (s *site) deleteLeftGroup() {
 		if err == nil || errors.Is(err, kerr.GroupIDNotFound) {
 			return
 		}
-		if broker.Sleep(ctx, 20*time.Millisecond) != nil {
+		if retry.Sleep(ctx, 20*time.Millisecond) != nil {
 			s.Fatalf("delete the group: %v", err)
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/retry"
 )
 
 // endEvery is how often the group's offsets are looked at.
@@ -29,7 +29,7 @@ func (p *pipeline) stopAtEnd(ctx context.Context, stop func()) {
 			return
 		}
 		p.cfg.Logger.Warn("look for the end", "err", err)
-		if broker.Sleep(ctx, endEvery) != nil {
+		if retry.Sleep(ctx, endEvery) != nil {
 			return
 		}
 	}
@@ -62,7 +62,7 @@ func (p *pipeline) awaitEnd(ctx context.Context) error {
 		}
 	}
 	for p.owing.Load() > 0 { // windows that are due, and read nothing
-		if err := broker.Sleep(ctx, endEvery); err != nil {
+		if err := retry.Sleep(ctx, endEvery); err != nil {
 			return err
 		}
 	}
@@ -75,7 +75,7 @@ func (p *pipeline) awaitCommitted(ctx context.Context, admin *kadm.Client, to en
 		if err != nil || done {
 			return err
 		}
-		if err := broker.Sleep(ctx, endEvery); err != nil {
+		if err := retry.Sleep(ctx, endEvery); err != nil {
 			return err
 		}
 	}

@@ -7,8 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/deadletter"
+	"weir.example/weir/internal/metric"
 	"weir.example/weir/internal/operator"
 	"weir.example/weir/internal/plan"
 )
@@ -27,9 +27,9 @@ type Metrics struct {
 // NewMetrics makes the metrics of pipelines and registers them.
 func NewMetrics(to prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		commit:  broker.SecondsHistogram("weir_engine_commit_seconds", "Length of a transaction, from its first record to the broker's answer.", "pipeline"),
+		commit:  metric.SecondsHistogram("weir_engine_commit_seconds", "Length of a transaction, from its first record to the broker's answer.", "pipeline"),
 		ahead:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_engine_rows_ahead_total", Help: "Rows too far in the future to move the watermark (weir.watermark.max-ahead)."}, []string{"pipeline"}),
-		latency: broker.SecondsHistogram("weir_engine_latency_seconds", "Time from a record's timestamp to the commit of its results, for a sample of the records.", "pipeline"),
+		latency: metric.SecondsHistogram("weir_engine_latency_seconds", "Time from a record's timestamp to the commit of its results, for a sample of the records.", "pipeline"),
 	}
 	to.MustRegister(m, m.commit, m.latency, m.ahead)
 	return m

@@ -15,6 +15,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/retry"
 )
 
 // pipeline is what the workers of a process share.
@@ -44,14 +45,14 @@ type pipeline struct {
 // where bounded inputs end. It goes on trying for a while where a broker is behind, as when several
 // processes start at once and make the topics.
 func (p *pipeline) prepare(ctx context.Context) error {
-	wait := broker.Backoff()
+	wait := retry.Backoff()
 	for began := time.Now(); ; {
 		err := p.prepareOnce(ctx)
 		if err == nil || time.Since(began) >= p.patience(err) {
 			return err
 		}
 		p.cfg.Logger.Info("prepare again", "err", err)
-		if broker.Sleep(ctx, wait.NextBackOff()) != nil {
+		if retry.Sleep(ctx, wait.NextBackOff()) != nil {
 			return err
 		}
 	}

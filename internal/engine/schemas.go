@@ -12,10 +12,10 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/retry"
 )
 
 // Tasks do no I/O, and so can't ask a registry. Before records go to them, the ids of the schemas
@@ -142,14 +142,14 @@ func (s *schemas) register(ctx context.Context, f *plan.Format) error {
 		}
 		return err
 	}
-	wait := broker.Backoff()
+	wait := retry.Backoff()
 	for err = ask(); errors.Is(err, registry.ErrUnavailable); err = ask() {
 		pause := wait.NextBackOff()
 		for _, instance := range s.pipeline.cfg.Instances {
 			s.pipeline.cfg.Status.phase(instance, Waiting, "the schema registry: "+err.Error())
 		}
 		s.pipeline.cfg.Logger.Warn("wait for the schema registry before the first row", "err", err, "subject", subject, "in", pause.Round(time.Millisecond))
-		if err := broker.Sleep(ctx, pause); err != nil {
+		if err := retry.Sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
@@ -225,7 +225,7 @@ func (s *schemas) resolve(id lookupID, r reader, l *lookup) {
 	schema, err := client.Await(s.ctx, id.id)
 	for err != nil && errors.Is(err, registry.ErrRefused) { // such as credentials: somebody has to correct them, and the records can wait
 		s.pipeline.cfg.Logger.Warn("records wait for their schema", "id", id.id, "registry", id.url, "err", err)
-		if broker.Sleep(s.ctx, 5*time.Second) != nil {
+		if retry.Sleep(s.ctx, 5*time.Second) != nil {
 			return
 		}
 		schema, err = client.Await(s.ctx, id.id)

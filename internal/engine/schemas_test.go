@@ -20,6 +20,7 @@ import (
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/retry"
 )
 
 const hotQuery = `
@@ -185,7 +186,7 @@ func (p *pool) phase(want engine.Phase, reason string) {
 		if time.Now().After(deadline) {
 			p.Fatalf("phase %q for %q did not come: %+v", want, reason, now.Workers)
 		}
-		_ = broker.Sleep(p.Context(), 2*time.Millisecond)
+		_ = retry.Sleep(p.Context(), 2*time.Millisecond)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/metric"
 	"weir.example/weir/internal/operator"
 	"weir.example/weir/internal/plan"
 )
@@ -80,8 +80,8 @@ type Snapshot struct {
 	Group       string           `json:"group"`
 	At          time.Time        `json:"at"`
 	Started     time.Time        `json:"started"`
-	P50         broker.Seconds   `json:"latency_p50_seconds"` // from a record's timestamp to the commit, of the last records
-	P99         broker.Seconds   `json:"latency_p99_seconds"`
+	P50         metric.Seconds   `json:"latency_p50_seconds"` // from a record's timestamp to the commit, of the last records
+	P99         metric.Seconds   `json:"latency_p99_seconds"`
 	Causes      map[string]int64 `json:"dead_letter_causes"`
 	Dropped     operator.Dropped `json:"dropped"`         // what options such as json.ignore-parse-errors left out
 	Skipped     map[string]int64 `json:"skipped_offsets"` // by topic: gone before they were read
@@ -103,7 +103,7 @@ type WorkerStatus struct {
 	Committed  int64            `json:"committed"`
 	Aborted    map[string]int64 `json:"aborted"` // by reason
 	LastCommit time.Time        `json:"last_commit,omitzero"`
-	CommitTook broker.Seconds   `json:"commit_seconds"` // the last transaction, from its first record to the broker's answer
+	CommitTook metric.Seconds   `json:"commit_seconds"` // the last transaction, from its first record to the broker's answer
 }
 
 // TaskStatus is one stage on one partition.
@@ -152,7 +152,7 @@ type RestoreStatus struct {
 	Began   time.Time      `json:"began,omitzero"`
 	Records int64          `json:"records"` // read so far
 	Of      int64          `json:"of"`      // offsets to read; markers are among them, so that Records may stay below
-	Took    broker.Seconds `json:"seconds"` // once it is done
+	Took    metric.Seconds `json:"seconds"` // once it is done
 	Done    bool           `json:"done"`
 }
 
@@ -191,7 +191,7 @@ func (s *Status) Snapshot() Snapshot {
 	if n := len(s.latencies); n > 0 {
 		sorted := slices.Clone(s.latencies)
 		slices.Sort(sorted)
-		all.P50, all.P99 = broker.Seconds(sorted[n/2]), broker.Seconds(sorted[n*99/100])
+		all.P50, all.P99 = metric.Seconds(sorted[n/2]), metric.Seconds(sorted[n*99/100])
 	}
 	return all
 }
@@ -261,7 +261,7 @@ func (s *Status) committed(instance string, done Commit, tasks map[taskID]*task)
 	now := s.now()
 	w := s.worker(instance)
 	w.Committed++
-	w.LastCommit, w.CommitTook = now, broker.Seconds(done.Took)
+	w.LastCommit, w.CommitTook = now, metric.Seconds(done.Took)
 	for id, t := range tasks {
 		if t.did.some {
 			s.task(id, instance, t).add(t, now)
@@ -318,7 +318,7 @@ func (s *Status) restored(instance string, t *task) {
 	now := s.now()
 	all := s.task(taskID{t.stage.Name, t.partition}, instance, t)
 	if !all.Restore.Began.IsZero() {
-		all.Restore.Done, all.Restore.Took = true, broker.Seconds(now.Sub(all.Restore.Began))
+		all.Restore.Done, all.Restore.Took = true, metric.Seconds(now.Sub(all.Restore.Began))
 	}
 	all.measure(t, now)
 	all.progress(t)

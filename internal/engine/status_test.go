@@ -15,6 +15,7 @@ import (
 	"weir.example/weir/internal/broker/embedded"
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/retry"
 )
 
 const countQuery = `
@@ -87,7 +88,7 @@ func TestStatus(t *testing.T) {
 			}
 		})
 		now := status.Snapshot()
-		for ; !want(now) && broker.Sleep(ctx, time.Millisecond) == nil; now = status.Snapshot() {
+		for ; !want(now) && retry.Sleep(ctx, time.Millisecond) == nil; now = status.Snapshot() {
 		}
 		if ctx.Err() != nil {
 			t.Errorf("it did not come to: %+v", now)

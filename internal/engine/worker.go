@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // worker is one consumer of the group, with transactions of its own.
@@ -34,7 +35,7 @@ func (w *worker) run(ctx context.Context) error {
 }
 
 func (w *worker) sessions(ctx context.Context) error {
-	wait := broker.Backoff()
+	wait := retry.Backoff()
 	for {
 		w.result.Sessions++
 		before := w.result.Transactions
@@ -54,7 +55,7 @@ func (w *worker) sessions(ctx context.Context) error {
 		pause := wait.NextBackOff()
 		w.p.cfg.Status.phase(w.instance, Retrying, err.Error())
 		w.p.cfg.Logger.Warn("start a new session", "err", err, "instance", w.instance, "in", pause.Round(time.Millisecond))
-		if broker.Sleep(ctx, pause) != nil {
+		if retry.Sleep(ctx, pause) != nil {
 			return nil
 		}
 	}

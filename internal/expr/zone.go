@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/suggest"
 )
 
 // zoneNames are the names of the Time Zone Database, one a line, sorted: to find the nearest to one
@@ -81,7 +81,7 @@ func parseZone(name string) (*time.Location, error) {
 		return strings.EqualFold(k, name) || strings.Contains(k, "/") && !strings.HasPrefix(k, "Etc/") && strings.EqualFold(k[strings.LastIndexByte(k, '/')+1:], strings.ReplaceAll(name, " ", "_"))
 	}); city >= 0 {
 		hint = "did you mean " + known[city] + "?"
-	} else if near := sql.DidYouMean(name, known); near != "" {
+	} else if near := suggest.DidYouMean(name, known); near != "" {
 		hint = near
 	}
 	return nil, fmt.Errorf("there is no time zone %q: %s", name, hint)

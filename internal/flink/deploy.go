@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // Manager deploys pipelines on a cluster and keeps a record of them in Kafka.
@@ -440,4 +441,4 @@ func (m *Manager) awaitRunning(ctx context.Context, id string) error {
 }
 
 // pause waits before the JobManager is asked again.
-func pause(ctx context.Context) error { return broker.Sleep(ctx, 200*time.Millisecond) }
+func pause(ctx context.Context) error { return retry.Sleep(ctx, 200*time.Millisecond) }

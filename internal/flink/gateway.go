@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // Session is a session of the SQL Gateway: settings, tables and views of its own. It is for one
@@ -124,7 +124,7 @@ func (s *Session) await(ctx context.Context, path, statement string) error {
 		case "CANCELED", "CLOSED", "TIMEOUT":
 			return &StatementError{Statement: beginning(statement), Problem: Problem{What: "the operation was " + strings.ToLower(answer.Status)}}
 		}
-		if err := broker.Sleep(ctx, wait); err != nil {
+		if err := retry.Sleep(ctx, wait); err != nil {
 			return err
 		}
 		wait = min(2*wait, 500*time.Millisecond)
@@ -159,7 +159,7 @@ func (s *Session) fetch(ctx context.Context, next, statement string) (*Result, e
 		}
 		result.Rows = append(result.Rows, page.Results.Data...)
 		if page.Type == "NOT_READY" {
-			if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+			if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
 				return nil, err
 			}
 		}

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // Millis is a time in milliseconds since 1970, as Flink gives it; 0 or less is none.
@@ -204,7 +204,7 @@ func (c *Cluster) savepoint(ctx context.Context, id, action string, in any) (str
 			}
 			return answer.Operation.Location, nil
 		}
-		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return "", err
 		}
 	}

@@ -31,7 +31,7 @@ import (
 
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/registry"
-	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/suggest"
 )
 
 // Field is one column that a format reads or writes.
@@ -154,7 +154,7 @@ func Check(format string, fields []Field, o Options) error {
 		}
 		if !ok {
 			known := slices.Sorted(maps.Keys(k.options))
-			hint := sql.DidYouMean(name, known)
+			hint := suggest.DidYouMean(name, known)
 			if hint == "" {
 				hint = "it has " + strings.Join(known, ", ")
 			}

@@ -21,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // View is a cluster at one moment. Lists are sorted, and never null in JSON.
@@ -148,7 +149,7 @@ func (m *Monitor) Run(ctx context.Context, every time.Duration, log *slog.Logger
 			log.Info("the cluster can be looked at again")
 		}
 		was = is
-		if broker.Sleep(ctx, every) != nil {
+		if retry.Sleep(ctx, every) != nil {
 			return
 		}
 	}

@@ -24,6 +24,7 @@ import (
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/produce"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/source/fleet"
 )
 
@@ -127,7 +128,7 @@ func TestAdmin(t *testing.T) {
 		}
 	})
 	var metrics string
-	for broker.Sleep(ctx, 20*time.Millisecond) == nil {
+	for retry.Sleep(ctx, 20*time.Millisecond) == nil {
 		if _, metrics = get(t, addr, "/metrics"); value(metrics, "weir_engine_records_total", `pipeline="summed"`) >= 3000 && value(metrics, "weir_engine_tasks") == 4 &&
 			value(metrics, "weir_engine_workers", `phase="running"`) == 2 {
 			break

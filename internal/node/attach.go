@@ -9,6 +9,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/embedded"
+	"weir.example/weir/internal/retry"
 )
 
 // Kafka says which broker to use: the one at Broker.Brokers, or where that is empty the embedded
@@ -154,7 +155,7 @@ func (a *Attachment) Close(ctx context.Context, waiting func()) error {
 		if !told && waiting != nil {
 			waiting()
 		}
-		_ = broker.Sleep(ctx, 200*time.Millisecond)
+		_ = retry.Sleep(ctx, 200*time.Millisecond)
 	}
 	a.withdraw()
 	return a.embedded.Close()

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/retry"
 )
 
 // besides are the pipelines that run beside the main job. One that can't run says so, and stops
@@ -39,7 +39,7 @@ func (b *besides) run(ctx context.Context, c engine.Config) {
 			for _, instance := range c.Instances {
 				c.Status.Wait(instance, "topic "+missing.Topic+" does not exist")
 			}
-			if broker.Sleep(ctx, topicEvery) != nil {
+			if retry.Sleep(ctx, topicEvery) != nil {
 				return
 			}
 			continue

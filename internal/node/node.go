@@ -33,6 +33,7 @@ import (
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/source/fleet"
 	"weir.example/weir/pipelines"
 )
@@ -208,7 +209,7 @@ func (cfg *Config) show(ctx context.Context, c broker.Config, meter *meter) erro
 	defer client.Close()
 	admin := kadm.NewClient(client)
 	meter.look()
-	for broker.Sleep(ctx, every) == nil {
+	for retry.Sleep(ctx, every) == nil {
 		meter.open(openTransactions(ctx, admin))
 		cfg.OnLook(meter.look())
 	}

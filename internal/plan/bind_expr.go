@@ -12,6 +12,7 @@ import (
 
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/suggest"
 )
 
 // binder binds expressions over a scope.
@@ -255,7 +256,7 @@ func (b *binder) function(e *sql.Call) (expr.Node, error) {
 		return nil, sql.Errorf(e, "%s is no aggregate, so that *, DISTINCT and FILTER can't stand with it", name)
 	}
 	if !expr.Callable(name) {
-		return nil, sql.Errorf(e, "there is no function %s", e.Name).WithHint("%s", sql.DidYouMean(name, append(expr.Names(), aggregateNames()...)))
+		return nil, sql.Errorf(e, "there is no function %s", e.Name).WithHint("%s", suggest.DidYouMean(name, append(expr.Names(), aggregateNames()...)))
 	}
 	if len(e.Args) == 2 && roundings[name] != "" {
 		if _, unit := e.Args[1].(*sql.Symbol); unit {

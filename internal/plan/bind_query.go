@@ -8,6 +8,7 @@ import (
 
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/suggest"
 )
 
 func (p *planner) query(q *sql.Query) (*Relation, error) {
@@ -373,7 +374,7 @@ func (p *planner) named(t *sql.TableName) (*Relation, error) {
 		known = append(known, n)
 	}
 	slices.Sort(known)
-	hint := orElse(sql.DidYouMean(name, known), "declare it with CREATE TABLE before this")
+	hint := orElse(suggest.DidYouMean(name, known), "declare it with CREATE TABLE before this")
 	if len(known) > 0 && strings.HasPrefix(hint, "declare") {
 		hint += "; there are " + strings.Join(known, ", ")
 	}

@@ -10,6 +10,7 @@ import (
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/suggest"
 )
 
 // Table is a topic as rows.
@@ -136,7 +137,7 @@ func (p *planner) createTable(name string, s *sql.CreateTable) (*Table, error) {
 		for _, c := range s.PrimaryKey.Columns {
 			i := t.index(c.Name)
 			if i < 0 || !t.Columns[i].Physical() {
-				return nil, sql.Errorf(c, "the primary key's %s is no physical column of %s", c.Name, name).WithHint("%s", sql.DidYouMean(c.Name, t.names()))
+				return nil, sql.Errorf(c, "the primary key's %s is no physical column of %s", c.Name, name).WithHint("%s", suggest.DidYouMean(c.Name, t.names()))
 			}
 			t.Columns[i].Type.NotNull = true
 			t.PrimaryKey = append(t.PrimaryKey, i)
@@ -171,7 +172,7 @@ func physicalOrMetadata(c sql.Column) (TableColumn, error) {
 		}
 		slices.Sort(keys)
 		return column, sql.Errorf(c.Metadata, "the kafka connector has no metadata '%s'", column.Metadata).
-			WithHint("%s", orElse(sql.DidYouMean(key, keys), "it has "+strings.Join(keys, ", ")))
+			WithHint("%s", orElse(suggest.DidYouMean(key, keys), "it has "+strings.Join(keys, ", ")))
 	}
 	if !known.Same(t) && (known.Kind != t.Kind || t.Class() != expr.Ints) && !assignable(known, t) {
 		return column, sql.Errorf(c.Type, "metadata '%s' is %s, not %s", key, known, c.Type)
@@ -210,7 +211,7 @@ func (p *planner) bindWatermark(t *Table, w *sql.Watermark) error {
 	name := w.Column[0].Name
 	t.Rowtime = t.index(name)
 	if t.Rowtime < 0 || len(w.Column) > 1 {
-		return sql.Errorf(w, "the watermark's column %s is no column of %s", name, t.Name).WithHint("%s", sql.DidYouMean(name, t.names()))
+		return sql.Errorf(w, "the watermark's column %s is no column of %s", name, t.Name).WithHint("%s", suggest.DidYouMean(name, t.names()))
 	}
 	if ct := t.Columns[t.Rowtime].Type; !ct.Instant() || ct.Precision > 3 {
 		return sql.Errorf(w, "the watermark's column must be TIMESTAMP(3) or TIMESTAMP_LTZ(3) at most, and %s is %s", name, ct.Nullable(true))
@@ -311,7 +312,7 @@ func (o *options) unread(in []sql.Option) error {
 		if o.read[option.Key] || slices.Contains(tableOptions, option.Key) || strings.HasPrefix(option.Key, "properties.") {
 			continue
 		}
-		return sql.Errorf(option, "option '%s' is not supported", option.Key).WithHint("%s", orElse(sql.DidYouMean(option.Key, tableOptions), "see the reference of table options"))
+		return sql.Errorf(option, "option '%s' is not supported", option.Key).WithHint("%s", orElse(suggest.DidYouMean(option.Key, tableOptions), "see the reference of table options"))
 	}
 	return nil
 }
@@ -373,7 +374,7 @@ func (t *Table) setKeyFields(o *options) error {
 		}
 		i := t.index(name)
 		if i < 0 || !t.Columns[i].Physical() {
-			return sql.Errorf(o.all["key.fields"].ValuePos, "'key.fields' names %s, which is no physical column of %s", name, t.Name).WithHint("%s", sql.DidYouMean(name, t.names()))
+			return sql.Errorf(o.all["key.fields"].ValuePos, "'key.fields' names %s, which is no physical column of %s", name, t.Name).WithHint("%s", suggest.DidYouMean(name, t.names()))
 		}
 		t.Key.Columns = append(t.Key.Columns, i)
 	}
@@ -386,7 +387,7 @@ func (t *Table) setFormat(f *Format, part, option string, o *options, prefix str
 	}
 	f.Name = o.get(option)
 	if !slices.Contains(format.Names(), f.Name) {
-		return o.bad(option, orElse(sql.DidYouMean(f.Name, format.Names()), "supported are "+strings.Join(format.Names(), ", ")))
+		return o.bad(option, orElse(suggest.DidYouMean(f.Name, format.Names()), "supported are "+strings.Join(format.Names(), ", ")))
 	}
 	for _, i := range f.Columns {
 		name, cut := strings.CutPrefix(t.Columns[i].Name, prefix)

@@ -7,6 +7,7 @@ import (
 
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/suggest"
 )
 
 // insert binds INSERT INTO table [(columns)] query.
@@ -25,7 +26,7 @@ func (p *planner) insert(s *sql.Insert) error {
 			known = append(known, n)
 		}
 		slices.Sort(known)
-		return sql.Errorf(s.Table[0], "there is no table %s", name).WithHint("%s", orElse(sql.DidYouMean(name, known), "declare it with CREATE TABLE before this"))
+		return sql.Errorf(s.Table[0], "there is no table %s", name).WithHint("%s", orElse(suggest.DidYouMean(name, known), "declare it with CREATE TABLE before this"))
 	}
 	r, err := p.queryToWrite(s.Query)
 	if err != nil {
@@ -112,7 +113,7 @@ func (t *Table) targets(s *sql.Insert) ([]int, error) {
 	for _, c := range s.Columns {
 		i := t.index(c.Name)
 		if i < 0 || !slices.Contains(all, i) {
-			return nil, sql.Errorf(c, "%s has no column %s that can be written", t.Name, c.Name).WithHint("%s", sql.DidYouMean(c.Name, t.namesOf(all)))
+			return nil, sql.Errorf(c, "%s has no column %s that can be written", t.Name, c.Name).WithHint("%s", suggest.DidYouMean(c.Name, t.namesOf(all)))
 		}
 		if slices.Contains(chosen, i) {
 			return nil, sql.Errorf(c, "column %s stands twice", c.Name)

@@ -41,6 +41,7 @@ import (
 
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/suggest"
 )
 
 // Program is a pipeline, ready to run.
@@ -369,7 +370,7 @@ func (p *planner) set(s *sql.Set) error {
 				return nil
 			}
 		}
-		return sql.Errorf(s, "setting '%s' is not supported", s.Key).WithHint("%s", orElse(sql.DidYouMean(s.Key, settings), "supported are "+strings.Join(settings, ", ")))
+		return sql.Errorf(s, "setting '%s' is not supported", s.Key).WithHint("%s", orElse(suggest.DidYouMean(s.Key, settings), "supported are "+strings.Join(settings, ", ")))
 	}
 	return nil
 }

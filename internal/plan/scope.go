@@ -7,6 +7,7 @@ import (
 
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/suggest"
 )
 
 const noColumn = "there is no column "
@@ -89,7 +90,7 @@ func (s *scope) hint(name string, first, end int) string {
 			candidates = append(candidates, s.cols[i].Name)
 		}
 	}
-	return sql.DidYouMean(name, candidates)
+	return suggest.DidYouMean(name, candidates)
 }
 
 func (s *scope) tableHint(name string) string {
@@ -102,7 +103,7 @@ func (s *scope) tableHint(name string) string {
 	if len(candidates) == 0 {
 		return ""
 	}
-	return orElse(sql.DidYouMean(name, candidates), "here is "+strings.Join(candidates, ", "))
+	return orElse(suggest.DidYouMean(name, candidates), "here is "+strings.Join(candidates, ", "))
 }
 
 // resolve binds a path to a column, or to a field of one.

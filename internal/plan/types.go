@@ -6,6 +6,7 @@ import (
 
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/suggest"
 )
 
 const (
@@ -102,7 +103,7 @@ func bindTypeName(t *sql.TypeName) (expr.Type, error) {
 		}
 		return row, nil
 	}
-	return expr.Type{}, sql.Errorf(t, "type %s is not supported", t).WithHint("%s", sql.DidYouMean(t.Name, typeNames()))
+	return expr.Type{}, sql.Errorf(t, "type %s is not supported", t).WithHint("%s", suggest.DidYouMean(t.Name, typeNames()))
 }
 
 // assignable reports whether a value of one type may be written to a column of another without a

@@ -7,10 +7,10 @@ import (
 	"log/slog"
 	"time"
 
-	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/reading"
 )
 
@@ -76,7 +76,7 @@ func Register(ctx context.Context, client *registry.Client, r Registered) (Encod
 }
 
 func register(ctx context.Context, client *registry.Client, subject string, schema *registry.Schema, log *slog.Logger) (int, error) {
-	wait := broker.Backoff()
+	wait := retry.Backoff()
 	for {
 		id, err := client.Register(ctx, subject, schema)
 		if !errors.Is(err, registry.ErrUnavailable) {
@@ -86,7 +86,7 @@ func register(ctx context.Context, client *registry.Client, subject string, sche
 		if log != nil {
 			log.Warn("wait for the schema registry before the first reading", "err", err, "subject", subject, "in", pause.Round(time.Millisecond))
 		}
-		if err := broker.Sleep(ctx, pause); err != nil {
+		if err := retry.Sleep(ctx, pause); err != nil {
 			return 0, err
 		}
 	}

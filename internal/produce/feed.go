@@ -11,6 +11,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/deadletter"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/source"
 	"weir.example/weir/internal/trace"
 )
@@ -132,7 +133,7 @@ func (f *feed) allowed(ctx context.Context) (int, error) {
 			return int(min(due, most)), ctx.Err()
 		}
 		next := time.Duration(float64(f.sent) / f.cfg.Rate * float64(time.Second))
-		if err := broker.Sleep(ctx, min(max(time.Until(f.start.Add(next)), time.Millisecond), paceStep)); err != nil {
+		if err := retry.Sleep(ctx, min(max(time.Until(f.start.Add(next)), time.Millisecond), paceStep)); err != nil {
 			return 0, err
 		}
 	}

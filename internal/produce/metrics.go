@@ -7,8 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/deadletter"
+	"weir.example/weir/internal/metric"
 )
 
 // Metrics are the metrics of a process's producers. They are read from the producers' status when
@@ -22,7 +22,7 @@ type Metrics struct {
 
 // NewMetrics makes the metrics of producers and registers them.
 func NewMetrics(to prometheus.Registerer) *Metrics {
-	m := &Metrics{commit: broker.SecondsHistogram("weir_produce_commit_seconds", "Length of a transaction, from its first reading to the broker's answer.", "source")}
+	m := &Metrics{commit: metric.SecondsHistogram("weir_produce_commit_seconds", "Length of a transaction, from its first reading to the broker's answer.", "source")}
 	to.MustRegister(m, m.commit)
 	return m
 }

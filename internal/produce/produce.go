@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/source"
 )
 
@@ -214,7 +215,7 @@ func (p *producer) run(ctx context.Context) error {
 }
 
 func (p *producer) sessions(ctx context.Context) error {
-	wait := broker.Backoff()
+	wait := retry.Backoff()
 	for {
 		p.result.Sessions++
 		p.cfg.Status.phase(Starting, "")
@@ -233,7 +234,7 @@ func (p *producer) sessions(ctx context.Context) error {
 		pause := wait.NextBackOff()
 		p.cfg.Status.phase(Retrying, err.Error())
 		p.cfg.Logger.Warn("restarting session", "err", err, "in", pause.Round(time.Millisecond))
-		if broker.Sleep(ctx, pause) != nil {
+		if retry.Sleep(ctx, pause) != nil {
 			return nil
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/metric"
 )
 
 // Status is what a running producer does, for whoever asks while it runs. It is written once a
@@ -49,7 +49,7 @@ type Snapshot struct {
 	Committed  int64            `json:"committed"`
 	Aborted    map[string]int64 `json:"aborted"` // by reason
 	LastCommit time.Time        `json:"last_commit,omitzero"`
-	CommitTook broker.Seconds   `json:"commit_seconds"` // the last transaction
+	CommitTook metric.Seconds   `json:"commit_seconds"` // the last transaction
 }
 
 // NewStatus makes the status of a producer of a source that is about to run.
@@ -93,7 +93,7 @@ func (s *Status) committed(c *Commit) {
 	s.now.Readings += int64(c.Readings)
 	s.now.Bytes += int64(c.Bytes)
 	s.now.Letters += int64(c.DeadLetters)
-	s.now.LastCommit, s.now.CommitTook = time.Now(), broker.Seconds(c.Took)
+	s.now.LastCommit, s.now.CommitTook = time.Now(), metric.Seconds(c.Took)
 	for cause, n := range c.Causes {
 		if s.now.Causes == nil {
 			s.now.Causes = make(map[string]int64)

@@ -20,7 +20,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 	"golang.org/x/sync/singleflight"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
+	"weir.example/weir/internal/tlsconf"
 )
 
 // Config says where the registry is and how to prove who we are.
@@ -96,7 +97,7 @@ func NewClient(c Config) (*Client, error) {
 		return nil, err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // the standard library's
-	conf, err := broker.TLS(c.CAFile, c.CertFile, c.KeyFile)
+	conf, err := tlsconf.Client(c.CAFile, c.CertFile, c.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
@@ -211,7 +212,7 @@ func (c *Client) Await(ctx context.Context, id int) (*Schema, error) {
 	since := time.Now()
 	c.log.Warn("records wait for their schema", "id", id, "registry", c.where, "err", err)
 	for told := since; errors.Is(err, ErrUnavailable); {
-		if err := broker.Sleep(ctx, wait.NextBackOff()); err != nil {
+		if err := retry.Sleep(ctx, wait.NextBackOff()); err != nil {
 			return nil, err
 		}
 		s, err = c.Schema(ctx, id)

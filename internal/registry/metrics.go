@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/metric"
 )
 
 // Metrics are the metrics of the clients of registries. Their label is the registry's URLs.
@@ -27,7 +27,7 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_registry_client_requests_total", Help: "Requests to a schema registry, by the class of its answer; unreachable where there was none.",
 		}, []string{"registry", "outcome"}),
-		took: broker.SecondsHistogram("weir_registry_client_request_seconds", "Time from a request to a schema registry to its answer.", "registry"),
+		took: metric.SecondsHistogram("weir_registry_client_request_seconds", "Time from a request to a schema registry to its answer.", "registry"),
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_registry_client_lookups_total", Help: "Schemas requested by id that were not cached, by outcome: found or failed.",
 		}, []string{"registry", "outcome"}),

@@ -3,8 +3,6 @@ package sql
 import (
 	"fmt"
 	"strings"
-
-	"github.com/agnivade/levenshtein"
 )
 
 // Error is what is wrong in a text, and where.
@@ -31,20 +29,6 @@ func Errorf(n Node, format string, args ...any) *Error {
 func (e *Error) WithHint(format string, args ...any) *Error {
 	e.Hint = fmt.Sprintf(format, args...)
 	return e
-}
-
-// DidYouMean returns "did you mean X?" for the candidate that is nearest to name, or "".
-func DidYouMean(name string, candidates []string) string {
-	best, distance := "", min(len(name)/3+2, max(1, len(name))) // something must be left of the name
-	for _, c := range candidates {
-		if d := levenshtein.ComputeDistance(strings.ToUpper(name), strings.ToUpper(c)); d < distance {
-			best, distance = c, d
-		}
-	}
-	if best == "" || best == name {
-		return ""
-	}
-	return "did you mean " + best + "?"
 }
 
 // Offset is the byte offset of a position in the text.

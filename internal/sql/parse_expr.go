@@ -3,6 +3,8 @@ package sql
 import (
 	"strconv"
 	"strings"
+
+	"weir.example/weir/internal/suggest"
 )
 
 // Expressions by precedence, loosest first: OR, AND, NOT, comparison and predicates, || + -, * / %,
@@ -376,7 +378,7 @@ func (p *parser) unit() (name string, precision int) {
 	if t.kind != wordToken || indexOf(units, name) < 0 {
 		e := p.unexpected("a unit (" + strings.Join(units, ", ") + ")")
 		if t.kind == wordToken {
-			e.Hint = DidYouMean(t.upper, units)
+			e.Hint = suggest.DidYouMean(t.upper, units)
 		}
 		panic(e)
 	}

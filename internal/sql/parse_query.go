@@ -1,6 +1,10 @@
 package sql
 
-import "slices"
+import (
+	"slices"
+
+	"weir.example/weir/internal/suggest"
+)
 
 func (p *parser) query() *Query {
 	p.enter()
@@ -403,7 +407,7 @@ func (p *parser) windowTable(at Pos) TableRef {
 	names, known := windowArguments[function.upper]
 	if !known {
 		e := Errorf(function, "found %s, expected TUMBLE, HOP, CUMULATE or SESSION", function.text)
-		e.Hint = DidYouMean(function.upper, []string{"TUMBLE", "HOP", "CUMULATE", "SESSION"})
+		e.Hint = suggest.DidYouMean(function.upper, []string{"TUMBLE", "HOP", "CUMULATE", "SESSION"})
 		panic(e)
 	}
 	p.next()
@@ -415,7 +419,7 @@ func (p *parser) windowTable(at Pos) TableRef {
 		if named := p.peek(); named.kind == wordToken && p.peekAt(1).text == "=>" {
 			if index = indexOf(names, named.upper); index < 0 {
 				e := Errorf(named, "%s has no argument %s", function.upper, named.text)
-				e.Hint = DidYouMean(named.upper, names)
+				e.Hint = suggest.DidYouMean(named.upper, names)
 				panic(e)
 			}
 			p.next()

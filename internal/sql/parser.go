@@ -3,6 +3,8 @@ package sql
 import (
 	"slices"
 	"strings"
+
+	"weir.example/weir/internal/suggest"
 )
 
 // Parse reads a file of statements, each ended by a semicolon (the last one may lack it).
@@ -198,11 +200,11 @@ func (p *parser) unexpected(expected string) *Error {
 		exact = exact || c == t.upper
 	}
 	if !exact && !reserved[t.upper] {
-		e.Hint = DidYouMean(t.upper, candidates)
+		e.Hint = suggest.DidYouMean(t.upper, candidates)
 	}
 	if e.Hint == "" && p.at > 0 { // a misspelt word may have been taken for a name
 		if before := p.tokens[p.at-1]; before.kind == wordToken && !reserved[before.upper] {
-			if hint := DidYouMean(before.upper, candidates); hint != "" {
+			if hint := suggest.DidYouMean(before.upper, candidates); hint != "" {
 				e.Hint = before.text + " before it: " + hint
 			}
 		}

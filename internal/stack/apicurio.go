@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // Apicurio is a real schema registry with the API of Confluent's. It keeps its schemas in memory.
@@ -100,7 +100,7 @@ func (a *Apicurio) await(ctx context.Context) error {
 				return nil
 			}
 		}
-		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
 			break
 		}
 	}

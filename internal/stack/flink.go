@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // FlinkOptions of a cluster.
@@ -284,7 +284,7 @@ func (f *Flink) Await(ctx context.Context) error {
 				return fmt.Errorf("%s ended while the cluster started: %s", p.name, p.lastWords())
 			}
 		}
-		if broker.Sleep(ctx, 200*time.Millisecond) != nil {
+		if retry.Sleep(ctx, 200*time.Millisecond) != nil {
 			return fmt.Errorf("the cluster does not serve yet: %w; its logs are in %s", err, f.dir)
 		}
 	}

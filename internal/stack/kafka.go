@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // Options of a cluster.
@@ -316,7 +317,7 @@ func (n *node) await(ctx context.Context) error {
 		if !n.alive() {
 			return fmt.Errorf("node %d ended while it started: %s", n.id, n.lastWords())
 		}
-		if err := broker.Sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return fmt.Errorf("node %d does not serve yet: %s", n.id, n.lastWords())
 		}
 	}

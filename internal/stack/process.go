@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/retry"
 )
 
 // starter starts processes. Detached ones outlive this process and its terminal. All others die
@@ -159,7 +159,7 @@ func (p *process) join(ctx context.Context) bool {
 		}
 	}
 	for p.alive() {
-		if broker.Sleep(ctx, 20*time.Millisecond) != nil {
+		if retry.Sleep(ctx, 20*time.Millisecond) != nil {
 			return false
 		}
 	}

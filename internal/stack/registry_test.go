@@ -23,6 +23,7 @@ import (
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/registry/embedded"
 	"weir.example/weir/internal/registry/registrytest"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/stack"
 )
 
@@ -284,7 +285,7 @@ func TestRegistryStops(t *testing.T) {
 		got <- err
 	}()
 	for client.Stats().Waiting == 0 {
-		if err := broker.Sleep(t.Context(), 10*time.Millisecond); err != nil {
+		if err := retry.Sleep(t.Context(), 10*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/produce"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/source/fleet"
 	"weir.example/weir/internal/trace"
 	"weir.example/weir/internal/trace/tracetest"
@@ -273,7 +274,7 @@ func TestFlowAborted(t *testing.T) {
 	await := func(what string, seen func(tracetest.Span) bool) {
 		t.Helper()
 		for !slices.ContainsFunc(receiver.Spans(), seen) {
-			if broker.Sleep(ctx, 20*time.Millisecond) != nil {
+			if retry.Sleep(ctx, 20*time.Millisecond) != nil {
 				t.Fatalf("there is no span of %s", what)
 			}
 		}

@@ -50,14 +50,6 @@ func Offsets(id string, partitions ...int32) Match {
 	}
 }
 
-// Writing is a request that writes to a topic in a transaction.
-func Writing(topic string) Match {
-	return func(b *Broker, req kmsg.Request) bool {
-		produce, ok := req.(*kmsg.ProduceRequest)
-		return ok && produce.TransactionID != nil && slices.ContainsFunc(produce.Topics, func(t kmsg.ProduceRequestTopic) bool { return b.isTopic(topic, t.Topic, t.TopicID) })
-	}
-}
-
 // Reading is a request that fetches from a topic.
 func Reading(topic string) Match {
 	return func(b *Broker, req kmsg.Request) bool {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/metric"
 )
 
 // Metrics are the metrics of a registry that is served.
@@ -25,7 +25,7 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_registry_requests_total", Help: "Requests to the registry that this process serves, by route and class of the answer.",
 		}, []string{"route", "code"}),
-		took:  broker.SecondsHistogram("weir_registry_request_seconds", "Time from a request to the registry that this process serves to its answer.", "method"),
+		took:  metric.SecondsHistogram("weir_registry_request_seconds", "Time from a request to the registry that this process serves to its answer.", "method"),
 		state: &held{},
 	}
 	to.MustRegister(m.requests, m.took, m.state)
