@@ -56,7 +56,7 @@ func newStatus() *cobra.Command {
 			if !asJSON {
 				return top.Status(cmd.Context(), &c.Client, cmd.OutOrStdout())
 			}
-			status, err := top.StatusJSON(cmd.Context(), &c.Client)
+			status, err := top.Snapshot(cmd.Context(), &c.Client)
 			if err != nil {
 				return err
 			}

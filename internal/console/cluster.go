@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"weir.example/weir/internal/console/api"
 )
 
 // cluster keeps what the broker last told.
@@ -22,60 +24,25 @@ type cluster struct {
 
 // clusterState is one look at the broker. It is not changed after it was made.
 type clusterState struct {
-	At      time.Time
-	Err     string // what the last look failed with; the rest is then of an older one
-	Brokers []brokerState
-	Topics  []topicState // by name
-	Groups  []groupState // by name
-	Open    int          // transactions under way; -1 when the broker did not say
-	Under   int          // partitions with fewer replicas in sync than they should have
-	Offline int          // partitions without a leader
+	At              time.Time
+	Err             string // what the last look failed with; the rest is then of an older one
+	Brokers         []api.Broker
+	Topics          []topicState         // by name
+	Groups          []api.Group          // by name
+	Open            int                  // transactions under way; -1 when the broker did not say
+	UnderReplicated int                  // partitions with fewer replicas in sync than they should have
+	Offline         int                  // partitions without a leader
+	committed       map[groupTopic]int64 // sums of committed offsets
 }
 
-type brokerState struct {
-	ID         int32  `json:"id"`
-	Host       string `json:"host"`
-	Controller bool   `json:"controller"`
-}
-
+// topicState is a topic with the sum of its end offsets.
 type topicState struct {
-	Name       string           `json:"name"`
-	Internal   bool             `json:"internal"`
-	Partitions []partitionState `json:"partitions,omitempty"`
-	Records    int64            `json:"records"` // offsets between start and end: aborted records and markers count too
-	Rate       float64          `json:"rate"`    // offsets a second
-	Replicas   int              `json:"replicas"`
-	Under      int              `json:"under_replicated"`
-	Offline    int              `json:"offline"`
-	ends       int64
+	api.Topic
+	ends int64
 }
 
-type partitionState struct {
-	ID       int32   `json:"id"`
-	Leader   int32   `json:"leader"`
-	Replicas []int32 `json:"replicas"`
-	ISR      []int32 `json:"isr"`
-	Start    int64   `json:"start"`
-	Stable   int64   `json:"stable"` // up to where read_committed reads
-	End      int64   `json:"end"`
-	Rate     float64 `json:"rate"`
-}
-
-type groupState struct {
-	Name    string     `json:"name"`
-	State   string     `json:"state"`
-	Members int        `json:"members"`
-	Lag     int64      `json:"lag"` // records up to the ends of all its topics
-	Rate    float64    `json:"rate"`
-	Topics  []topicLag `json:"topics"`
-}
-
-type topicLag struct {
-	Topic     string  `json:"topic"`
-	Lag       int64   `json:"lag"`
-	Rate      float64 `json:"rate"` // offsets committed a second
-	committed int64
-}
+// groupTopic is a topic as a group reads it.
+type groupTopic struct{ group, topic string }
 
 func newCluster(admin *kadm.Client, now func() time.Time) *cluster {
 	return &cluster{admin: admin, now: now, seen: clusterState{Open: -1}}
@@ -122,7 +89,7 @@ func (c *cluster) ask(ctx context.Context, before *clusterState) (clusterState, 
 		return next, err
 	}
 	for _, b := range meta.Brokers {
-		next.Brokers = append(next.Brokers, brokerState{b.NodeID, b.Host, b.NodeID == meta.Controller})
+		next.Brokers = append(next.Brokers, api.Broker{ID: b.NodeID, Host: b.Host, Controller: b.NodeID == meta.Controller})
 	}
 	names := meta.Topics.Names()
 	starts, err := c.admin.ListStartOffsets(ctx, names...)
@@ -142,10 +109,10 @@ func (c *cluster) ask(ctx context.Context, before *clusterState) (clusterState, 
 		next.Topics = append(next.Topics, topicOf(&t, starts, stable, ends, before.topic(t.Topic), seconds))
 	}
 	for _, t := range next.Topics {
-		next.Under += t.Under
+		next.UnderReplicated += t.UnderReplicated
 		next.Offline += t.Offline
 	}
-	if next.Groups, err = c.groups(ctx, before, seconds); err != nil {
+	if err := c.groups(ctx, &next, before, seconds); err != nil {
 		return next, err
 	}
 	if open, err := c.admin.ListTransactions(ctx, nil, []string{"Ongoing"}); err == nil {
@@ -155,7 +122,7 @@ func (c *cluster) ask(ctx context.Context, before *clusterState) (clusterState, 
 }
 
 func topicOf(t *kadm.TopicDetail, starts, stable, ends kadm.ListedOffsets, before *topicState, seconds float64) topicState {
-	s := topicState{Name: t.Topic, Internal: t.IsInternal}
+	s := topicState{Topic: api.Topic{Name: t.Topic, Internal: t.IsInternal}}
 	for _, p := range t.Partitions.Sorted() {
 		at := func(l kadm.ListedOffsets) int64 {
 			if o, ok := l.Lookup(t.Topic, p.Partition); ok && o.Err == nil {
@@ -163,7 +130,7 @@ func topicOf(t *kadm.TopicDetail, starts, stable, ends kadm.ListedOffsets, befor
 			}
 			return 0
 		}
-		one := partitionState{ID: p.Partition, Leader: p.Leader, Replicas: p.Replicas, ISR: p.ISR, Start: at(starts), Stable: at(stable), End: at(ends)}
+		one := api.Partition{ID: p.Partition, Leader: p.Leader, Replicas: p.Replicas, ISR: p.ISR, Start: at(starts), Stable: at(stable), End: at(ends)}
 		if before != nil && int(p.Partition) < len(before.Partitions) {
 			one.Rate = rate(one.End-before.Partitions[p.Partition].End, seconds)
 		}
@@ -172,7 +139,7 @@ func topicOf(t *kadm.TopicDetail, starts, stable, ends kadm.ListedOffsets, befor
 		s.ends += one.End
 		s.Replicas = max(s.Replicas, len(p.Replicas))
 		if len(p.ISR) < len(p.Replicas) {
-			s.Under++
+			s.UnderReplicated++
 		}
 		if p.Leader < 0 {
 			s.Offline++
@@ -184,39 +151,40 @@ func topicOf(t *kadm.TopicDetail, starts, stable, ends kadm.ListedOffsets, befor
 	return s
 }
 
-func (c *cluster) groups(ctx context.Context, before *clusterState, seconds float64) ([]groupState, error) {
+// groups adds the consumer groups to next.
+func (c *cluster) groups(ctx context.Context, next, before *clusterState, seconds float64) error {
 	listed, err := c.admin.ListGroups(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	names := listed.Groups()
 	if len(names) == 0 {
-		return nil, nil
+		return nil
 	}
 	lags, err := c.admin.Lag(ctx, names...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var all []groupState
+	next.committed = make(map[groupTopic]int64)
 	for _, l := range lags.Sorted() {
-		g := groupState{Name: l.Group, State: l.State, Members: len(l.Members), Topics: []topicLag{}}
+		g := api.Group{Name: l.Group, State: l.State, Members: len(l.Members), Topics: []api.TopicLag{}}
 		for topic, partitions := range l.Lag {
-			t := topicLag{Topic: topic}
+			t, at := api.TopicLag{Topic: topic}, groupTopic{l.Group, topic}
 			for _, p := range partitions {
 				t.Lag += max(0, p.Lag)
-				t.committed += max(0, p.Commit.At)
+				next.committed[at] += max(0, p.Commit.At)
 			}
-			if old := before.group(g.Name).topic(topic); old != nil {
-				t.Rate = smooth(old.Rate, rate(t.committed-old.committed, seconds))
+			if old := before.group(g.Name).Topic(topic); old != nil {
+				t.Rate = smooth(old.Rate, rate(next.committed[at]-before.committed[at], seconds))
 			}
 			g.Lag += t.Lag
 			g.Rate += t.Rate
 			g.Topics = append(g.Topics, t)
 		}
-		slices.SortFunc(g.Topics, func(a, b topicLag) int { return strings.Compare(a.Topic, b.Topic) })
-		all = append(all, g)
+		slices.SortFunc(g.Topics, func(a, b api.TopicLag) int { return strings.Compare(a.Topic, b.Topic) })
+		next.Groups = append(next.Groups, g)
 	}
-	return all, nil
+	return nil
 }
 
 func (s *clusterState) topic(name string) *topicState {
@@ -227,22 +195,10 @@ func (s *clusterState) topic(name string) *topicState {
 	return &s.Topics[i]
 }
 
-func (s *clusterState) group(name string) *groupState {
+func (s *clusterState) group(name string) *api.Group {
 	for i := range s.Groups {
 		if s.Groups[i].Name == name {
 			return &s.Groups[i]
-		}
-	}
-	return nil
-}
-
-func (g *groupState) topic(name string) *topicLag {
-	if g == nil {
-		return nil
-	}
-	for i := range g.Topics {
-		if g.Topics[i].Topic == name {
-			return &g.Topics[i]
 		}
 	}
 	return nil

@@ -20,6 +20,7 @@ import (
 
 	"weir.example/weir/internal/alert"
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/console/api"
 	"weir.example/weir/reading"
 )
 
@@ -251,7 +252,7 @@ func TestDevicesFrameSaysWhatItAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := f.frame().(deviceList).Ask; got != ask {
+	if got := f.frame().(api.DeviceList).Ask; got != ask {
 		t.Errorf("it answers %q, want %q", got, ask)
 	}
 }
@@ -270,8 +271,11 @@ func TestStatusFollowsTheUsualInterval(t *testing.T) {
 	take("slow", time.Minute)
 	for _, step := range []struct {
 		after      time.Duration
-		fast, slow deviceStatus
-	}{{0, online, online}, {6 * time.Second, late, online}, {31 * time.Second, silent, online}, {4 * time.Minute, silent, late}, {11 * time.Minute, silent, silent}} {
+		fast, slow api.DeviceStatus
+	}{
+		{0, api.Online, api.Online}, {6 * time.Second, api.Late, api.Online}, {31 * time.Second, api.Silent, api.Online},
+		{4 * time.Minute, api.Silent, api.Late}, {11 * time.Minute, api.Silent, api.Silent},
+	} {
 		at := now.Add(step.after).UnixMilli()
 		if fast, slow := f.status(f.devices["fast"], at), f.status(f.devices["slow"], at); fast != step.fast || slow != step.slow {
 			t.Errorf("after %s: fast %s, slow %s", step.after, fast, slow)

@@ -13,13 +13,14 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/internal/console/api"
 	"weir.example/weir/reading"
 )
 
 // deviceQuery chooses rows of the device list.
 type deviceQuery struct {
 	text   string // part of the id, in any case
-	status deviceStatus
+	status api.DeviceStatus
 	sort   string // id, seen
 	offset int
 	limit  int
@@ -32,9 +33,9 @@ const (
 
 func parseDeviceQuery(v url.Values) (q deviceQuery, err error) {
 	q.text = strings.ToLower(v.Get("q"))
-	q.status, q.sort = deviceStatus(v.Get("status")), v.Get("sort")
+	q.status, q.sort = api.DeviceStatus(v.Get("status")), v.Get("sort")
 	switch q.status {
-	case "", online, late, silent:
+	case "", api.Online, api.Late, api.Silent:
 	default:
 		return q, badRequest("status=%s: choose online, late or silent", q.status)
 	}
@@ -59,40 +60,17 @@ func number(v url.Values, name string, otherwise, most int) (int, error) {
 	return n, nil
 }
 
-// deviceList is a part of the device list.
-type deviceList struct {
-	Ask     string       `json:"ask,omitempty"` // of a feed's frame: the query that it answers. One of the query before may come late
-	Counts  deviceCounts `json:"counts"`
-	Matched int          `json:"matched"`
-	Offset  int          `json:"offset"`
-	Rows    []deviceRow  `json:"rows"`
-}
-
-type deviceRow struct {
-	ID      string       `json:"id"`
-	Status  deviceStatus `json:"status"`
-	Seen    int64        `json:"seen"` // milliseconds ago
-	Sensors []sensorRow  `json:"sensors"`
-}
-
-type sensorRow struct {
-	Name  string    `json:"name"`
-	Unit  string    `json:"unit"`
-	Last  float64   `json:"last"`
-	Spark []float32 `json:"spark"`
-}
-
-func (f *fleet) list(q deviceQuery) deviceList {
+func (f *fleet) list(q deviceQuery) api.DeviceList {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
 	until := f.until(now)
-	list := deviceList{Offset: q.offset, Rows: []deviceRow{}}
-	list.Counts = deviceCounts{Total: len(f.order), Untracked: f.untracked, Unread: f.unread, Sampled: now.Sub(f.jumped) < 10*time.Second}
+	list := api.DeviceList{Offset: q.offset, Rows: []api.Device{}}
+	list.Counts = api.DeviceCounts{Total: len(f.order), Untracked: f.untracked, Unread: f.unread, Sampled: now.Sub(f.jumped) < 10*time.Second}
 	var matched []*device
 	for _, d := range f.byID() {
 		s := f.status(d, until)
-		list.Counts.count(s)
+		list.Counts.Count(s)
 		if (q.status == "" || q.status == s) && (q.text == "" || strings.Contains(strings.ToLower(d.id), q.text)) {
 			matched = append(matched, d)
 		}
@@ -108,10 +86,10 @@ func (f *fleet) list(q deviceQuery) deviceList {
 	return list
 }
 
-func (f *fleet) row(d *device, now, until int64) deviceRow {
-	row := deviceRow{ID: d.id, Status: f.status(d, until), Seen: max(0, now-d.arrived), Sensors: make([]sensorRow, 0, len(d.sensors))}
+func (f *fleet) row(d *device, now, until int64) api.Device {
+	row := api.Device{ID: d.id, Status: f.status(d, until), Seen: max(0, now-d.arrived), Sensors: make([]api.Sensor, 0, len(d.sensors))}
 	for _, s := range d.sensors {
-		one := sensorRow{Name: s.name, Unit: s.unit, Last: s.last, Spark: make([]float32, 0, rowPoints)}
+		one := api.Sensor{Name: s.name, Unit: s.unit, Last: s.last, Spark: make([]float32, 0, rowPoints)}
 		s.points(rowPoints, func(_ int64, v float32) { one.Spark = append(one.Spark, v) })
 		row.Sensors = append(row.Sensors, one)
 	}
@@ -153,12 +131,12 @@ func (f devicesFeed) close()                {}
 
 // deviceDetail is one device, with points of each sensor by event time.
 type deviceDetail struct {
-	ID        string         `json:"id"`
-	Status    deviceStatus   `json:"status"`
-	Seen      int64          `json:"seen"`
-	Interval  float64        `json:"interval"` // usual, in milliseconds
-	Partition int32          `json:"partition"`
-	Sensors   []sensorSeries `json:"sensors"`
+	ID        string           `json:"id"`
+	Status    api.DeviceStatus `json:"status"`
+	Seen      int64            `json:"seen"`
+	Interval  float64          `json:"interval"` // usual, in milliseconds
+	Partition int32            `json:"partition"`
+	Sensors   []sensorSeries   `json:"sensors"`
 }
 
 type sensorSeries struct {

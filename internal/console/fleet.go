@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/internal/console/api"
 	"weir.example/weir/reading"
 )
 
@@ -26,15 +27,6 @@ const (
 const (
 	lateAfter   = 5 * time.Second
 	silentAfter = 30 * time.Second
-)
-
-// Status of a device.
-type deviceStatus string
-
-const (
-	online deviceStatus = "online"
-	late   deviceStatus = "late"
-	silent deviceStatus = "silent"
 )
 
 // fleet is the devices that have sent readings, and what they sent last.
@@ -233,7 +225,7 @@ func (f *fleet) recall(id, name string, partition int32, last float64, at int64)
 }
 
 // status of a device at a time. f.mu is held.
-func (f *fleet) status(d *device, now int64) deviceStatus {
+func (f *fleet) status(d *device, now int64) api.DeviceStatus {
 	gap := d.gap
 	if gap == 0 {
 		gap = f.gap
@@ -241,11 +233,11 @@ func (f *fleet) status(d *device, now int64) deviceStatus {
 	idle := float64(now - d.arrived)
 	switch {
 	case idle > max(10*gap, float64(silentAfter.Milliseconds())):
-		return silent
+		return api.Silent
 	case idle > max(3*gap, float64(lateAfter.Milliseconds())):
-		return late
+		return api.Late
 	}
-	return online
+	return api.Online
 }
 
 // byID sorts the devices where new ones have come. f.mu is held.
@@ -257,22 +249,10 @@ func (f *fleet) byID() []*device {
 	return f.order
 }
 
-// deviceCounts is how many devices there are.
-type deviceCounts struct {
-	Total     int   `json:"total"`
-	Online    int   `json:"online"`
-	Late      int   `json:"late"`
-	Silent    int   `json:"silent"`
-	Sampled   bool  `json:"sampled"`             // more readings come than are looked at
-	Untracked int64 `json:"untracked,omitempty"` // readings of devices beyond those that are kept
-	Unread    int64 `json:"unread,omitempty"`    // records that are no readings
-	Until     int64 `json:"until,omitempty"`     // milliseconds since 1970: what came after this is not known yet, where that is not now
-}
-
-func (f *fleet) counts() deviceCounts {
+func (f *fleet) counts() api.DeviceCounts {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c := deviceCounts{Total: len(f.order), Untracked: f.untracked, Unread: f.unread}
+	c := api.DeviceCounts{Total: len(f.order), Untracked: f.untracked, Unread: f.unread}
 	now := f.now()
 	until := f.until(now)
 	c.Sampled = now.Sub(f.jumped) < 10*time.Second
@@ -280,20 +260,9 @@ func (f *fleet) counts() deviceCounts {
 		c.Until = until
 	}
 	for _, d := range f.order {
-		c.count(f.status(d, until))
+		c.Count(f.status(d, until))
 	}
 	return c
-}
-
-func (c *deviceCounts) count(s deviceStatus) {
-	switch s {
-	case online:
-		c.Online++
-	case late:
-		c.Late++
-	default:
-		c.Silent++
-	}
 }
 
 func (f *fleet) waited(d time.Duration) {

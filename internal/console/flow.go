@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"weir.example/weir/internal/console/api"
 	"weir.example/weir/internal/engine"
 )
 
@@ -102,6 +103,6 @@ func (c *Console) countFlows() {
 
 // allHere reports whether what a snapshot has counted is all that a group does: no worker is in
 // another process.
-func allHere(g *groupState, s *engine.Snapshot) bool {
+func allHere(g *api.Group, s *engine.Snapshot) bool {
 	return s != nil && (g == nil || g.Members <= len(s.Workers))
 }

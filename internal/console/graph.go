@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"weir.example/weir/internal/console/api"
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/plan"
 )
@@ -39,7 +40,7 @@ type graphEdge struct {
 // figures are what edges say. All may be nil.
 type figures struct {
 	cluster *clusterState
-	group   *groupState
+	group   *api.Group
 	status  *engine.Snapshot
 	rates   rates
 }
@@ -188,7 +189,7 @@ func (d *drawing) behind(e graphEdge, stage string, r *plan.Relation) graphEdge 
 // outOf is an edge from a topic to the operator that reads it.
 func (d *drawing) outOf(topic, stage, to string) graphEdge {
 	e := graphEdge{From: topicID(topic), To: to}
-	if l := d.group.topic(topic); l != nil {
+	if l := d.group.Topic(topic); l != nil {
 		e.Rate, e.Lag = &l.Rate, &l.Lag
 	}
 	if n, ok := d.rates[flowKey{stage: stage, topic: topic}]; ok && allHere(d.group, d.status) {
@@ -227,7 +228,7 @@ func (l *lowest) on(e graphEdge, now time.Time) graphEdge {
 
 // roughGraph draws a pipeline whose plan is not known, from the topics that its group reads and
 // those that carry its name.
-func roughGraph(name string, s *clusterState, g *groupState) *graph {
+func roughGraph(name string, s *clusterState, g *api.Group) *graph {
 	d := &drawing{figures: figures{cluster: s, group: g}, topics: make(map[string]bool)}
 	d.Edges = []graphEdge{}
 	d.Nodes = []graphNode{{ID: "p", Kind: "operator", Role: "Pipeline", Label: name, Does: "Its plan is not known here."}}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"weir.example/weir/internal/console/api"
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/pipelines"
@@ -48,7 +49,7 @@ func TestEachEdgeHasFigures(t *testing.T) {
 	}
 	now := status(14)
 	f.look("hottest", now)
-	group := &groupState{Name: "weir-hottest", Members: 1, Topics: []topicLag{{Topic: "hottest.repartition1", Lag: 5}, {Topic: "sensor_data_tx", Lag: 7}}}
+	group := &api.Group{Name: "weir-hottest", Members: 1, Topics: []api.TopicLag{{Topic: "hottest.repartition1", Lag: 5}, {Topic: "sensor_data_tx", Lag: 7}}}
 	g := graphOf(program, figures{cluster: &clusterState{}, group: group, status: now, rates: f.of("hottest")})
 	if len(g.Edges) < 7 {
 		t.Fatalf("%d edges", len(g.Edges))

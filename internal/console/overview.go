@@ -4,32 +4,21 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"weir.example/weir/internal/console/api"
 )
 
 // historyLength is how many points are kept: ten minutes while somebody watches, half an hour while
 // nobody does.
 const historyLength = 600
 
-// point is the figures of one moment.
-type point struct {
-	At    int64   `json:"t"`   // milliseconds since 1970
-	In    float64 `json:"in"`  // readings a second that the topic gets
-	Out   float64 `json:"out"` // readings a second that are processed
-	P50   float64 `json:"p50"` // milliseconds; 0 where unknown
-	P99   float64 `json:"p99"`
-	Lag   int64   `json:"lag"` // records that groups have yet to read, over all groups and topics
-	Open  int     `json:"open"`
-	Total int64   `json:"total"`         // readings in the topic
-	Gap   bool    `json:"gap,omitempty"` // the broker did not answer: the figures are those of before
-}
-
 // history is the last points, the oldest first.
 type history struct {
 	mu     sync.Mutex
-	points []point
+	points []api.Point
 }
 
-func (h *history) add(p point) {
+func (h *history) add(p api.Point) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.points) >= historyLength {
@@ -39,13 +28,13 @@ func (h *history) add(p point) {
 	h.points = append(h.points, p)
 }
 
-func (h *history) all() []point {
+func (h *history) all() []api.Point {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return append([]point{}, h.points...)
+	return append([]api.Point{}, h.points...)
 }
 
-func (h *history) last() (p point) {
+func (h *history) last() (p api.Point) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.points) > 0 {
@@ -56,12 +45,12 @@ func (h *history) last() (p point) {
 
 // point is what is known now: counted by this process where it runs the flow, else told by the
 // broker.
-func (c *Console) point() point {
+func (c *Console) point() api.Point {
 	s := c.cluster.state()
-	p := point{At: c.cfg.Now().UnixMilli(), Open: s.Open, Gap: s.Err != ""}
+	p := api.Point{At: c.cfg.Now().UnixMilli(), Open: s.Open, Gap: s.Err != ""}
 	for _, g := range s.Groups {
 		p.Lag += g.Lag
-		if t := g.topic(c.cfg.Readings); t != nil {
+		if t := g.Topic(c.cfg.Readings); t != nil {
 			p.Out = max(p.Out, t.Rate)
 		}
 	}
@@ -79,49 +68,24 @@ func (c *Console) point() point {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// overviewFrame is what the first page shows.
-type overviewFrame struct {
-	Now       point         `json:"now"`
-	Latency   string        `json:"latency"` // what p50 and p99 are of
-	Flow      *flowTotals   `json:"flow,omitempty"`
-	Devices   deviceCounts  `json:"devices"`
-	Brokers   []brokerState `json:"brokers"`
-	Topics    int           `json:"topics"`
-	Parts     int           `json:"partitions"`
-	Under     int           `json:"under_replicated"`
-	Offline   int           `json:"offline"`
-	Letters   int64         `json:"letters"` // in the dead-letter topics, late rows not among them
-	Groups    []groupState  `json:"groups"`
-	Pipelines []pipelineRow `json:"pipelines"`
-	Error     string        `json:"error,omitempty"`    // of the last look at the broker
-	Answered  int64         `json:"answered,omitempty"` // when the broker last answered, milliseconds since 1970: figures are of then
-	Points    []point       `json:"points,omitempty"`   // the history, in the first answer only
-}
-
-// flowTotals are what this process has counted since it started.
-type flowTotals struct {
-	Elapsed      float64 `json:"elapsed"` // seconds
-	Produced     int64   `json:"produced"`
-	Consumed     int64   `json:"consumed"`
-	Transactions int64   `json:"transactions"`
-	DeadLetters  int64   `json:"dead_letters"`
-}
-
-func (c *Console) overviewNow() overviewFrame {
+func (c *Console) overviewNow() api.Overview {
 	s := c.cluster.state()
-	f := overviewFrame{
+	f := api.Overview{
 		Now: c.history.last(), Latency: "reading to readable", Devices: c.fleet.counts(),
-		Brokers: s.Brokers, Topics: len(s.Topics), Parts: c.cluster.partitions(), Under: s.Under, Offline: s.Offline,
+		Brokers: s.Brokers, Topics: len(s.Topics), Partitions: c.cluster.partitions(), UnderReplicated: s.UnderReplicated, Offline: s.Offline,
 		Groups: s.Groups, Pipelines: c.pipelineRows(), Error: s.Err,
 	}
 	if !s.At.IsZero() {
 		f.Answered = s.At.UnixMilli()
 	}
-	f.Letters = c.counted.total()
+	f.DeadLetters = c.counted.total()
 	if c.cfg.Look != nil {
 		flow := c.cfg.Look()
 		f.Latency = "reading to committed result"
-		f.Flow = &flowTotals{flow.Elapsed.Seconds(), flow.Produced, flow.Consumed, flow.Transactions, flow.DeadLetters}
+		f.Flow = &api.FlowTotals{
+			Elapsed: flow.Elapsed.Seconds(), Produced: flow.Produced, Consumed: flow.Consumed,
+			Transactions: flow.Transactions, DeadLetters: flow.DeadLetters,
+		}
 	}
 	return f
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/alert"
+	"weir.example/weir/internal/console/api"
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/plan"
 )
@@ -24,25 +25,6 @@ type Pipeline struct {
 
 // groupPrefix begins the consumer group of a pipeline (engine.Group).
 const groupPrefix = "weir-"
-
-// pipelineRow is a pipeline in the list.
-type pipelineRow struct {
-	Name      string     `json:"name"`
-	State     string     `json:"state"`             // running, restoring, rebalancing, stopped, …
-	Reason    string     `json:"reason,omitempty"`  // why it waits
-	Members   int        `json:"members"`           // workers, of all processes
-	Here      bool       `json:"here"`              // in this process
-	Planned   bool       `json:"planned"`           // its plan is known
-	Rate      float64    `json:"rate"`              // records a second that it reads from tables
-	Lag       int64      `json:"lag"`               // records
-	Delay     *float64   `json:"delay,omitempty"`   // seconds that its lowest watermark is behind now
-	P99       float64    `json:"p99,omitempty"`     // milliseconds from a record to its committed result
-	Late      int64      `json:"late,omitempty"`    // rows, in this process
-	Letters   int64      `json:"letters,omitempty"` // dead letters, in this process
-	Dropped   int64      `json:"dropped,omitempty"` // by options such as json.ignore-parse-errors, in this process
-	Skipped   int64      `json:"skipped,omitempty"` // offsets of sources that were deleted before they were read, in this process
-	watermark *time.Time // the lowest
-}
 
 // plans remembers what pipelines compute: those of this process, and those whose SQL their topic
 // NAME.plan holds.
@@ -111,10 +93,10 @@ func (c *Console) here() map[string]Pipeline {
 	return all
 }
 
-func (c *Console) pipelineRows() []pipelineRow {
+func (c *Console) pipelineRows() []api.Pipeline {
 	s := c.cluster.state()
 	here := c.here()
-	rows := []pipelineRow{}
+	rows := []api.Pipeline{}
 	for i := range s.Groups {
 		g := &s.Groups[i]
 		name, ok := strings.CutPrefix(g.Name, groupPrefix)
@@ -128,7 +110,7 @@ func (c *Console) pipelineRows() []pipelineRow {
 	for name, local := range here { // its group is not there yet
 		rows = append(rows, c.pipelineRow(name, nil, local, true, s.Err))
 	}
-	slices.SortFunc(rows, func(a, b pipelineRow) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(rows, func(a, b api.Pipeline) int { return strings.Compare(a.Name, b.Name) })
 	return rows
 }
 
@@ -137,8 +119,8 @@ const unknown = "unknown"
 
 // pipelineRow makes the row of a pipeline. broken is why the broker does not answer, "" where it
 // does.
-func (c *Console) pipelineRow(name string, g *groupState, local Pipeline, mine bool, broken string) pipelineRow {
-	row := pipelineRow{Name: name, Here: mine, Planned: mine || c.plans.get(name) != nil, State: "starting"}
+func (c *Console) pipelineRow(name string, g *api.Group, local Pipeline, mine bool, broken string) api.Pipeline {
+	row := api.Pipeline{Name: name, Here: mine, Planned: mine || c.plans.get(name) != nil, State: "starting"}
 	if g != nil {
 		row.State, row.Members, row.Lag = stateOf(g.State), g.Members, g.Lag
 		if broken != "" {
@@ -152,7 +134,7 @@ func (c *Console) pipelineRow(name string, g *groupState, local Pipeline, mine b
 	}
 	if mine && local.Status != nil {
 		status := local.Status()
-		row.addStatus(status, c.cfg.Now())
+		addStatus(&row, &status, c.cfg.Now())
 		if rates := c.flows.of(name); allHere(g, &status) && rates != nil {
 			row.Rate = rates.read(name)
 		}
@@ -172,7 +154,7 @@ func stateOf(group string) string {
 }
 
 // addStatus puts in what only the process knows that runs it.
-func (row *pipelineRow) addStatus(s engine.Snapshot, now time.Time) {
+func addStatus(row *api.Pipeline, s *engine.Snapshot, now time.Time) {
 	for _, w := range s.Workers {
 		if w.Phase != engine.Running {
 			row.State, row.Reason = string(w.Phase), w.Reason
@@ -185,17 +167,18 @@ func (row *pipelineRow) addStatus(s engine.Snapshot, now time.Time) {
 	for _, n := range s.Skipped {
 		row.Skipped += n
 	}
+	var watermark *time.Time // the lowest
 	for _, t := range s.Tasks {
 		row.Late += t.Late
-		row.Letters += t.DeadLetters
+		row.DeadLetters += t.DeadLetters
 		for _, in := range t.Inputs {
-			if in.Watermark != nil && !in.Idle && (row.watermark == nil || in.Watermark.Before(*row.watermark)) {
-				row.watermark = in.Watermark
+			if in.Watermark != nil && !in.Idle && (watermark == nil || in.Watermark.Before(*watermark)) {
+				watermark = in.Watermark
 			}
 		}
 	}
-	if row.watermark != nil && row.watermark.Year() < 9999 {
-		delay := max(0, now.Sub(*row.watermark).Seconds())
+	if watermark != nil && watermark.Year() < 9999 {
+		delay := max(0, now.Sub(*watermark).Seconds())
 		row.Delay = &delay
 	}
 	row.P99 = milliseconds(time.Duration(s.P99))
@@ -207,7 +190,7 @@ func (c *Console) pipelines(*http.Request) (any, error) {
 
 // pipelineView is a pipeline with its graph.
 type pipelineView struct {
-	pipelineRow
+	api.Pipeline
 	Graph  *graph           `json:"graph"`
 	SQL    string           `json:"sql,omitempty"`
 	Status *engine.Snapshot `json:"status,omitempty"`
@@ -223,7 +206,7 @@ func (c *Console) view(name string) *pipelineView {
 	if g == nil && !mine {
 		return nil
 	}
-	v := &pipelineView{pipelineRow: c.pipelineRow(name, g, local, mine, s.Err)}
+	v := &pipelineView{Pipeline: c.pipelineRow(name, g, local, mine, s.Err)}
 	program := local.Program
 	if program == nil {
 		program = c.plans.get(name)

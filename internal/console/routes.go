@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+
+	"weir.example/weir/internal/console/api"
 )
 
 var (
@@ -103,7 +105,7 @@ func fail(w http.ResponseWriter, status int, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error()}) // likewise
+	_ = json.NewEncoder(w).Encode(api.Error{Error: err.Error()}) // likewise
 }
 
 // readJSON reads a request, whose body is bounded already.

@@ -3,31 +3,20 @@ package console
 import (
 	"net/http"
 	"time"
+
+	"weir.example/weir/internal/console/api"
 )
 
 func (c *Console) topics(*http.Request) (any, error) { return c.topicRows(), nil }
 
-// topicRow is a topic in the list.
-type topicRow struct {
-	topicState
-	Count   int      `json:"count"` // partitions
-	Readers []string `json:"readers,omitempty"`
-	Lag     int64    `json:"lag"` // of its readers together
-}
-
-type topicRows struct {
-	Topics []topicRow `json:"topics"`
-	Error  string     `json:"error,omitempty"`
-}
-
-func (c *Console) topicRows() topicRows {
+func (c *Console) topicRows() api.TopicList {
 	s := c.cluster.state()
-	rows := topicRows{Topics: make([]topicRow, 0, len(s.Topics)), Error: s.Err}
+	rows := api.TopicList{Topics: make([]api.TopicRow, 0, len(s.Topics)), Error: s.Err}
 	for _, t := range s.Topics {
-		row := topicRow{topicState: t, Count: len(t.Partitions)}
+		row := api.TopicRow{Topic: t.Topic, Count: len(t.Partitions)}
 		row.Partitions = nil
 		for i := range s.Groups {
-			if l := s.Groups[i].topic(t.Name); l != nil {
+			if l := s.Groups[i].Topic(t.Name); l != nil {
 				row.Readers = append(row.Readers, s.Groups[i].Name)
 				row.Lag += l.Lag
 			}
@@ -58,12 +47,12 @@ func (c *Console) topic(r *http.Request) (any, error) {
 		Rate  float64 `json:"rate"`
 	}
 	out := struct {
-		topicState
+		api.Topic
 		Readers []reader          `json:"readers"`
 		Config  map[string]string `json:"config"`
-	}{*t, []reader{}, map[string]string{}}
+	}{t.Topic, []reader{}, map[string]string{}}
 	for i := range s.Groups {
-		if l := s.Groups[i].topic(name); l != nil {
+		if l := s.Groups[i].Topic(name); l != nil {
 			out.Readers = append(out.Readers, reader{s.Groups[i].Name, s.Groups[i].State, l.Lag, l.Rate})
 		}
 	}

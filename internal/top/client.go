@@ -19,6 +19,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"weir.example/weir/internal/console/api"
 )
 
 // Client asks a console.
@@ -63,11 +65,9 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, v any) 
 		return fmt.Errorf("the console at %s asks for its token: give it with --console-token, or as WEIR_CONSOLE_TOKEN", c.URL)
 	}
 	if resp.StatusCode != http.StatusOK {
-		var told struct {
-			Error string `json:"error"`
-		}
-		if json.Unmarshal(body, &told) == nil && told.Error != "" {
-			return fmt.Errorf("the console at %s: %s", c.URL, told.Error)
+		var failed api.Error
+		if json.Unmarshal(body, &failed) == nil && failed.Error != "" {
+			return fmt.Errorf("the console at %s: %s", c.URL, failed.Error)
 		}
 		return fmt.Errorf("what answers at %s is no console of weir: %s", c.URL, resp.Status)
 	}
@@ -90,94 +90,4 @@ func (c *Client) explain(err error) error {
 		err = asked.Err
 	}
 	return fmt.Errorf("reach the console at %s: %w", c.URL, err)
-}
-
-// Overview is the part of GET /api/overview that is shown.
-type Overview struct {
-	Now     Point   `json:"now"`
-	Points  []Point `json:"points"`
-	Latency string  `json:"latency"`
-	Flow    *struct {
-		Elapsed      float64 `json:"elapsed"`
-		Produced     int64   `json:"produced"`
-		Consumed     int64   `json:"consumed"`
-		Transactions int64   `json:"transactions"`
-	} `json:"flow"`
-	Devices   Counts     `json:"devices"`
-	Brokers   []any      `json:"brokers"`
-	Topics    int        `json:"topics"`
-	Parts     int        `json:"partitions"`
-	Under     int        `json:"under_replicated"`
-	Offline   int        `json:"offline"`
-	Letters   int64      `json:"letters"`
-	Pipelines []Pipeline `json:"pipelines"`
-	Error     string     `json:"error"`
-}
-
-// Point is the figures of a moment.
-type Point struct {
-	In   float64 `json:"in"`
-	Out  float64 `json:"out"`
-	P50  float64 `json:"p50"`
-	P99  float64 `json:"p99"`
-	Lag  int64   `json:"lag"`
-	Open int     `json:"open"`
-}
-
-// Counts is how many devices there are.
-type Counts struct {
-	Total  int `json:"total"`
-	Online int `json:"online"`
-	Late   int `json:"late"`
-	Silent int `json:"silent"`
-}
-
-// Pipeline is a pipeline in the list.
-type Pipeline struct {
-	Name    string   `json:"name"`
-	State   string   `json:"state"`
-	Reason  string   `json:"reason"`
-	Members int      `json:"members"`
-	Here    bool     `json:"here"` // in the console's process; of others nothing below Lag is known
-	Rate    float64  `json:"rate"`
-	Lag     int64    `json:"lag"`
-	Delay   *float64 `json:"delay"`
-	P99     float64  `json:"p99"`
-	Late    int64    `json:"late"`
-	Letters int64    `json:"letters"`
-	Dropped int64    `json:"dropped"` // by options such as json.ignore-parse-errors
-	Skipped int64    `json:"skipped"` // offsets that were deleted before they were read
-}
-
-// Devices is a part of the device list.
-type Devices struct {
-	Counts  Counts `json:"counts"`
-	Matched int    `json:"matched"`
-	Rows    []struct {
-		ID      string `json:"id"`
-		Status  string `json:"status"`
-		Seen    int64  `json:"seen"`
-		Sensors []struct {
-			Name  string    `json:"name"`
-			Unit  string    `json:"unit"`
-			Last  float64   `json:"last"`
-			Spark []float64 `json:"spark"`
-		} `json:"sensors"`
-	} `json:"rows"`
-}
-
-// Topics is the list of topics.
-type Topics struct {
-	Topics []struct {
-		Name     string   `json:"name"`
-		Internal bool     `json:"internal"`
-		Count    int      `json:"count"`
-		Replicas int      `json:"replicas"`
-		Records  int64    `json:"records"`
-		Rate     float64  `json:"rate"`
-		Lag      int64    `json:"lag"`
-		Readers  []string `json:"readers"`
-		Under    int      `json:"under_replicated"`
-		Offline  int      `json:"offline"`
-	} `json:"topics"`
 }

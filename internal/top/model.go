@@ -9,12 +9,14 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
+
+	"weir.example/weir/internal/console/api"
 )
 
 // Run shows the console at a terminal until q, Ctrl-C, or ctx is done. It returns at once where no
 // console answers.
 func Run(ctx context.Context, c *Client) error {
-	var o Overview
+	var o api.Overview
 	if err := c.get(ctx, "/api/overview", nil, &o); err != nil {
 		return err
 	}
@@ -53,18 +55,18 @@ type model struct {
 	typing bool   // into the filter
 	round  int    // of questions; answers to older ones are late
 
-	overview *Overview
-	devices  *Devices
-	topics   *Topics
+	overview *api.Overview
+	devices  *api.DeviceList
+	topics   *api.TopicList
 	err      error
 }
 
 // seen is an answer.
 type seen struct {
 	round    int
-	overview *Overview
-	devices  *Devices
-	topics   *Topics
+	overview *api.Overview
+	devices  *api.DeviceList
+	topics   *api.TopicList
 	err      error
 }
 
@@ -81,13 +83,13 @@ func (m *model) ask() tea.Cmd {
 		s := seen{round: round}
 		switch at {
 		case devicesPage:
-			s.devices = &Devices{}
+			s.devices = &api.DeviceList{}
 			s.err = m.client.get(m.ctx, "/api/devices", url.Values{"q": {filter}, "offset": {fmt.Sprint(offset)}, "limit": {fmt.Sprint(rows)}}, s.devices)
 		case topicsPage:
-			s.topics = &Topics{}
+			s.topics = &api.TopicList{}
 			s.err = m.client.get(m.ctx, "/api/topics", nil, s.topics)
 		default:
-			s.overview = &Overview{}
+			s.overview = &api.Overview{}
 			s.err = m.client.get(m.ctx, "/api/overview", nil, s.overview)
 		}
 		return s

@@ -2,14 +2,15 @@ package top
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
+
+	"weir.example/weir/internal/console/api"
 )
 
-// Status looks once, and writes what it sees as text.
+// Status writes the current overview as text.
 func Status(ctx context.Context, c *Client, w io.Writer) error {
-	var o Overview
+	var o api.Overview
 	if err := c.get(ctx, "/api/overview", nil, &o); err != nil {
 		return err
 	}
@@ -21,12 +22,10 @@ func Status(ctx context.Context, c *Client, w io.Writer) error {
 	return nil
 }
 
-// StatusJSON looks once, and returns the overview of the console's API without its history.
-func StatusJSON(ctx context.Context, c *Client) (map[string]json.RawMessage, error) {
-	var o map[string]json.RawMessage
-	if err := c.get(ctx, "/api/overview", nil, &o); err != nil {
-		return nil, err
-	}
-	delete(o, "points")
-	return o, nil
+// Snapshot returns the current overview without its history.
+func Snapshot(ctx context.Context, c *Client) (api.Overview, error) {
+	var o api.Overview
+	err := c.get(ctx, "/api/overview", nil, &o)
+	o.Points = nil
+	return o, err
 }

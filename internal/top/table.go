@@ -94,20 +94,20 @@ func plain(name string) string {
 var blocks = []rune("▁▂▃▄▅▆▇█")
 
 // bars draws the last n values, from their lowest to their highest.
-func bars(values []float64, n int) string {
+func bars[N float32 | float64](values []N, n int) string {
 	values = values[max(0, len(values)-n):]
 	if len(values) == 0 {
 		return ""
 	}
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, v := range values {
-		low, high = min(low, v), max(high, v)
+		low, high = min(low, float64(v)), max(high, float64(v))
 	}
 	var b strings.Builder
 	for _, v := range values {
 		i := 0
 		if high > low {
-			i = int(math.Round((v - low) / (high - low) * float64(len(blocks)-1)))
+			i = int(math.Round((float64(v) - low) / (high - low) * float64(len(blocks)-1)))
 		}
 		b.WriteRune(blocks[i])
 	}

@@ -2,7 +2,6 @@ package top
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +12,8 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
+
+	"weir.example/weir/internal/console/api"
 )
 
 const overviewJSON = `{"now":{"in":1200,"out":1190,"p50":100,"p99":113.5,"lag":274,"open":1},"points":[{"in":1},{"in":5},{"in":3}],
@@ -21,7 +22,7 @@ const overviewJSON = `{"now":{"in":1200,"out":1190,"p50":100,"p99":113.5,"lag":2
 
 // What only the process knows that runs a pipeline is not shown as 0 where that is another one.
 func TestUnknownCountsAreNotZero(t *testing.T) {
-	pipelines := []Pipeline{{Name: "here", Here: true, Late: 7}, {Name: "elsewhere", Lag: 3}}
+	pipelines := []api.Pipeline{{Name: "here", Here: true, Late: 7}, {Name: "elsewhere", Lag: 3}}
 	lines := look{}.pipelines(pipelines, 140)
 	for i, want := range [][]string{{"7", "0", "0"}, {"–", "–", "–"}} {
 		if got := strings.Fields(ansi.Strip(lines[i+1])); !slices.Equal(got[len(got)-3:], want) {
@@ -30,8 +31,8 @@ func TestUnknownCountsAreNotZero(t *testing.T) {
 	}
 }
 
-// api is a console that answers with what a test gives it.
-func api(t *testing.T) *Client {
+// fakeConsole serves fixed answers.
+func fakeConsole(t *testing.T) *Client {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/overview", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, overviewJSON) })
@@ -80,7 +81,7 @@ func press(m *model, keys string) (cmd tea.Cmd) {
 }
 
 func TestPages(t *testing.T) {
-	m := &model{ctx: t.Context(), client: api(t), look: dressed(), overview: &Overview{}, width: 100, height: 24}
+	m := &model{ctx: t.Context(), client: fakeConsole(t), look: dressed(), overview: &api.Overview{}, width: 100, height: 24}
 	wants := func(got string, texts ...string) {
 		t.Helper()
 		for _, want := range texts {
@@ -114,8 +115,8 @@ func TestPages(t *testing.T) {
 
 // A console that goes away leaves what was seen last, and says so.
 func TestConsoleGoesAway(t *testing.T) {
-	c := api(t)
-	m := &model{ctx: t.Context(), client: c, look: dressed(), overview: &Overview{}, width: 100, height: 24}
+	c := fakeConsole(t)
+	m := &model{ctx: t.Context(), client: c, look: dressed(), overview: &api.Overview{}, width: 100, height: 24}
 	screen(t, m, m.Init())
 	c.URL = "http://127.0.0.1:1"
 	if got := screen(t, m, m.ask()); !strings.Contains(got, "hottest") || !strings.Contains(got, "no weir runs at http://127.0.0.1:1") {
@@ -124,7 +125,7 @@ func TestConsoleGoesAway(t *testing.T) {
 }
 
 func TestLateAnswersAreDropped(t *testing.T) {
-	m := &model{ctx: t.Context(), client: api(t), look: dressed(), overview: &Overview{}, width: 100, height: 24}
+	m := &model{ctx: t.Context(), client: fakeConsole(t), look: dressed(), overview: &api.Overview{}, width: 100, height: 24}
 	older := m.ask()
 	_ = m.ask()
 	if _, cmd := m.Update(older()); cmd != nil || len(m.overview.Pipelines) != 0 {
@@ -133,7 +134,7 @@ func TestLateAnswersAreDropped(t *testing.T) {
 }
 
 func TestStatus(t *testing.T) {
-	c := api(t)
+	c := fakeConsole(t)
 	var b bytes.Buffer
 	if err := Status(t.Context(), c, &b); err != nil {
 		t.Fatal(err)
@@ -141,12 +142,12 @@ func TestStatus(t *testing.T) {
 	if got := b.String(); !strings.Contains(got, "1.20k/s") || !strings.Contains(got, "hottest") || strings.Contains(got, "\x1b") {
 		t.Errorf("%q", got)
 	}
-	all, err := StatusJSON(t.Context(), c)
+	all, err := Snapshot(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := all["points"]; ok || all["now"] == nil || !json.Valid(all["pipelines"]) {
-		t.Errorf("%s", all)
+	if all.Points != nil || all.Now.In != 1200 || len(all.Pipelines) != 2 {
+		t.Errorf("%+v", all)
 	}
 }
 

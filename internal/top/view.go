@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"charm.land/lipgloss/v2"
+
+	"weir.example/weir/internal/console/api"
 )
 
 // look is how text is dressed; without colours it is as it was.
@@ -34,10 +36,10 @@ func (l look) state(name string) string {
 }
 
 // overview is the first page.
-func (l look) overview(o *Overview, width int) []string {
+func (l look) overview(o *api.Overview, width int) []string {
 	var lines []string
 	n := max(10, min(60, width-44))
-	series := func(of func(Point) float64) string {
+	series := func(of func(api.Point) float64) string {
 		values := make([]float64, len(o.Points))
 		for i, p := range o.Points {
 			values[i] = of(p)
@@ -47,10 +49,10 @@ func (l look) overview(o *Overview, width int) []string {
 	figure := func(name, value, note, chart string) {
 		lines = append(lines, fmt.Sprintf("%-18s %s  %s %s", name, l.bold.Render(fmt.Sprintf("%10s", value)), chart, l.faint.Render(note)))
 	}
-	figure("readings in", rate(o.Now.In), "", series(func(p Point) float64 { return p.In }))
-	figure("processed", rate(o.Now.Out), "", series(func(p Point) float64 { return p.Out }))
-	figure("latency p99", millis(o.Now.P99), "p50 "+millis(o.Now.P50), series(func(p Point) float64 { return p.P99 }))
-	figure("lag", short(float64(o.Now.Lag)), "records", series(func(p Point) float64 { return float64(p.Lag) }))
+	figure("readings in", rate(o.Now.In), "", series(func(p api.Point) float64 { return p.In }))
+	figure("processed", rate(o.Now.Out), "", series(func(p api.Point) float64 { return p.Out }))
+	figure("latency p99", millis(o.Now.P99), "p50 "+millis(o.Now.P50), series(func(p api.Point) float64 { return p.P99 }))
+	figure("lag", short(float64(o.Now.Lag)), "records", series(func(p api.Point) float64 { return float64(p.Lag) }))
 	open := "?"
 	if o.Now.Open >= 0 {
 		open = fmt.Sprint(o.Now.Open)
@@ -58,11 +60,11 @@ func (l look) overview(o *Overview, width int) []string {
 	lines = append(lines, "",
 		fmt.Sprintf("%-18s %s   %s %d   %s %d   %s %d", "devices", l.bold.Render(fmt.Sprintf("%10d", o.Devices.Total)),
 			l.state("online"), o.Devices.Online, l.state("late"), o.Devices.Late, l.state("silent"), o.Devices.Silent),
-		fmt.Sprintf("%-18s %s   dead letters %s", "open transactions", l.bold.Render(fmt.Sprintf("%10s", open)), short(float64(o.Letters))),
+		fmt.Sprintf("%-18s %s   dead letters %s", "open transactions", l.bold.Render(fmt.Sprintf("%10s", open)), short(float64(o.DeadLetters))),
 	)
-	broker := fmt.Sprintf("%-18s %s   topics %d, partitions %d", "brokers", l.bold.Render(fmt.Sprintf("%10d", len(o.Brokers))), o.Topics, o.Parts)
-	if o.Under > 0 {
-		broker += l.warn.Render(fmt.Sprintf("   %d under-replicated", o.Under))
+	broker := fmt.Sprintf("%-18s %s   topics %d, partitions %d", "brokers", l.bold.Render(fmt.Sprintf("%10d", len(o.Brokers))), o.Topics, o.Partitions)
+	if o.UnderReplicated > 0 {
+		broker += l.warn.Render(fmt.Sprintf("   %d under-replicated", o.UnderReplicated))
 	}
 	if o.Offline > 0 {
 		broker += l.bad.Render(fmt.Sprintf("   %d without leader", o.Offline))
@@ -74,7 +76,7 @@ func (l look) overview(o *Overview, width int) []string {
 	return append(append(lines, ""), l.pipelines(o.Pipelines, width)...)
 }
 
-func (l look) pipelines(all []Pipeline, width int) []string {
+func (l look) pipelines(all []api.Pipeline, width int) []string {
 	if len(all) == 0 {
 		return []string{l.faint.Render("no pipeline runs")}
 	}
@@ -92,7 +94,7 @@ func (l look) pipelines(all []Pipeline, width int) []string {
 		}
 		rows = append(rows, []string{
 			plain(p.Name), l.state(p.State), fmt.Sprint(p.Members), rate(p.Rate), short(float64(p.Lag)), mark, millis(p.P99),
-			counted(p.Late), counted(p.Letters), counted(p.Dropped), remark(p),
+			counted(p.Late), counted(p.DeadLetters), counted(p.Dropped), remark(p),
 		})
 	}
 	return table([]column{
@@ -102,7 +104,7 @@ func (l look) pipelines(all []Pipeline, width int) []string {
 }
 
 // remark is what is to be said of a pipeline: rows that are lost to it, and why it waits.
-func remark(p Pipeline) string {
+func remark(p api.Pipeline) string {
 	if p.Skipped == 0 {
 		return plain(p.Reason)
 	}
@@ -113,7 +115,7 @@ func remark(p Pipeline) string {
 	return lost
 }
 
-func (l look) devices(d *Devices, width int) []string {
+func (l look) devices(d *api.DeviceList, width int) []string {
 	if len(d.Rows) == 0 {
 		return []string{l.faint.Render("no device matches")}
 	}
@@ -132,7 +134,7 @@ func (l look) devices(d *Devices, width int) []string {
 	}
 	var rows [][]string
 	for _, r := range d.Rows {
-		row := []string{plain(r.ID), l.state(r.Status), ago(r.Seen)}
+		row := []string{plain(r.ID), l.state(string(r.Status)), ago(r.Seen)}
 		for _, name := range names {
 			cell := ""
 			for _, s := range r.Sensors {
@@ -147,7 +149,7 @@ func (l look) devices(d *Devices, width int) []string {
 	return table(columns, rows, width, l.faint)
 }
 
-func (l look) topics(t *Topics, filter string, width int) []string {
+func (l look) topics(t *api.TopicList, filter string, width int) []string {
 	var rows [][]string
 	for _, t := range t.Topics {
 		if t.Internal || !strings.Contains(strings.ToLower(t.Name), strings.ToLower(filter)) {
@@ -157,7 +159,7 @@ func (l look) topics(t *Topics, filter string, width int) []string {
 		switch {
 		case t.Offline > 0:
 			state = l.bad.Render("○") + " no leader"
-		case t.Under > 0:
+		case t.UnderReplicated > 0:
 			state = l.warn.Render("◐") + " under-replicated"
 		}
 		lag := ""
