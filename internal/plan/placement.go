@@ -26,15 +26,14 @@ type Placement struct {
 // where nothing meets, and where an operator below relies on it already.
 func (r *Relation) Placement(input int) *Placement {
 	in := r.Inputs[input]
-	if !keepsState(r) || in.Keyed == nil || in.Hash == "" || in.Hash == exchanged {
+	if !r.Op.Stateful() || in.Keyed == nil || in.Hash == "" || in.Hash == exchanged {
 		return nil
 	}
 	tables := tablesBelow(in)
 	if len(tables) == 0 {
 		return nil
 	}
-	_, join := r.Op.(*TemporalJoin) // where NULL equals nothing
-	return &Placement{Columns: in.Keyed, Tables: tables, Nulls: !join}
+	return &Placement{Columns: in.Keyed, Tables: tables, Nulls: r.Op.matchesNulls()}
 }
 
 // Home is where a relation's state of an input lies: in the partition of a topic's key, also where
@@ -49,8 +48,7 @@ func (r *Relation) Home(input int) *Placement {
 	if table == nil {
 		return nil
 	}
-	_, join := r.Op.(*TemporalJoin)
-	return &Placement{Columns: in.Keyed, Tables: []*Table{table}, Nulls: !join}
+	return &Placement{Columns: in.Keyed, Tables: []*Table{table}, Nulls: r.Op.matchesNulls()}
 }
 
 // hashedBy is a table below the relation, or its own, whose keys are encoded as hash says; nil
@@ -81,7 +79,7 @@ func tablesBelow(r *Relation) []*Table {
 	case *Exchange:
 		return nil
 	}
-	if keepsState(r) {
+	if r.Op.Stateful() {
 		return nil
 	}
 	var all []*Table

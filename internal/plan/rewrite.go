@@ -55,20 +55,11 @@ func (p *planner) pushFilters(r *Relation, done map[*Relation]*Relation) *Relati
 	result := r
 	if f, ok := r.Op.(*Filter); ok && !r.Updating && r.Inputs[0].users <= 1 {
 		in := r.Inputs[0]
-		switch op := in.Op.(type) {
-		case *Scan:
-			op.Filter = conjunction(append(conjunctsOf(op.Filter), f.Cond))
-			result = in
-		case *Project:
-			below := p.filter(in.Inputs[0], expr.Fold(substitute(f.Cond, op.Exprs)))
-			in.Inputs[0] = p.pushFilters(below, done)
-			result = in
-		case *Window:
-			if !readsWindow(f.Cond, in) {
-				below := p.filter(in.Inputs[0], f.Cond)
-				in.Inputs[0] = p.pushFilters(below, done)
-				result = in
+		if below, ok := in.Op.pushFilter(in, f.Cond); ok {
+			if below != nil {
+				in.Inputs[0] = p.pushFilters(p.filter(in.Inputs[0], below), done)
 			}
+			result = in
 		}
 	}
 	done[r] = result
@@ -83,13 +74,6 @@ func readsWindow(n expr.Node, r *Relation) bool {
 		}
 	}
 	return false
-}
-
-func conjunctsOf(n expr.Node) []expr.Node {
-	if n == nil {
-		return nil
-	}
-	return []expr.Node{n}
 }
 
 // substitute puts the expressions of a projection in the place of its columns.
@@ -126,28 +110,12 @@ func (p *planner) deferWindows(r *Relation) {
 		if in.users > 1 {
 			return
 		}
-		switch op := in.Op.(type) {
-		case *Window:
-			op.Deferred = op == a.Window.Window
-			a.Window.Sliced = op.Deferred
+		if w, ok := in.Op.(*Window); ok {
+			w.Deferred = w == a.Window.Window
+			a.Window.Sliced = w.Deferred
 			return
-		case *Exchange:
-		case *Filter:
-			if readsWindow(op.Cond, in) {
-				return
-			}
-		case *Project:
-			for _, e := range op.Exprs {
-				if _, plain := e.(*expr.Col); plain {
-					continue
-				}
-				for c := range expr.Columns(e) {
-					if windowed(in.Inputs[0], c) {
-						return
-					}
-				}
-			}
-		default:
+		}
+		if !in.Op.forwardsWindow(in, a.Window.Window) {
 			return
 		}
 	}
@@ -161,39 +129,11 @@ func (p *planner) markNeeded() {
 		order = append(order, r)
 	})
 	for _, r := range slices.Backward(order) {
-		if scan, ok := r.Op.(*Scan); ok {
-			scan.markNeeded(r.Needed)
-			continue
+		if len(r.Inputs) == 0 {
+			r.Op.Reads(r, 0, func(c int) { r.Needed[c] = true })
 		}
 		for i, in := range r.Inputs {
-			columnsOf(r, i, func(c int) { in.Needed[c] = true })
-		}
-	}
-}
-
-// markNeeded adds the columns that the scan itself looks at: for its filter, watermark and computed
-// columns.
-func (s *Scan) markNeeded(needed []bool) {
-	mark := func(n expr.Node) {
-		if n != nil {
-			for c := range expr.Columns(n) {
-				needed[c] = true
-			}
-		}
-	}
-	mark(s.Filter)
-	mark(s.Table.Watermark)
-	if s.Table.Watermark != nil {
-		needed[s.Table.Rowtime] = true
-	}
-	if s.Table.Upsert {
-		for _, c := range s.Table.PrimaryKey {
-			needed[c] = true
-		}
-	}
-	for i, c := range s.Table.Columns {
-		if needed[i] {
-			mark(c.Computed)
+			r.Op.Reads(r, i, func(c int) { in.Needed[c] = true })
 		}
 	}
 }

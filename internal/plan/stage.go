@@ -84,7 +84,7 @@ func (p *planner) cut() error {
 		case *Insert:
 			s.Outputs = append(s.Outputs, r)
 		}
-		if keepsState(r) {
+		if r.Op.Stateful() {
 			r.State = uint16(firstState + StatesOf*states[s]) //nolint:gosec // a pipeline has few relations
 			states[s]++
 			s.Stateful = true
@@ -126,28 +126,6 @@ func (p *planner) checkSessions() error {
 	return err
 }
 
-// attached reports whether the windows of the input's rows are complete: they come from another
-// aggregate.
-func (a *Aggregate) attached(in *Relation) bool {
-	for {
-		switch op := in.Op.(type) {
-		case *Window:
-			return op != a.Window.Window
-		case *Aggregate, *Rank:
-			return true
-		}
-		in = in.Inputs[0]
-	}
-}
-
-func keepsState(r *Relation) bool {
-	switch r.Op.(type) {
-	case *Aggregate, *Rank, *Over, *TemporalJoin:
-		return true
-	}
-	return false
-}
-
 // checkScans refuses what can't be computed from a scan.
 func (p *planner) checkScans() error {
 	var err error
@@ -158,9 +136,7 @@ func (p *planner) checkScans() error {
 		}
 		for _, s := range p.Stages {
 			for _, user := range s.Relations {
-				_, joins := user.Op.(*TemporalJoin)
-				_, sends := user.Op.(*Exchange)
-				if slices.Contains(user.Inputs, r) && !joins && !sends {
+				if slices.Contains(user.Inputs, r) && !user.Op.acceptsUpserts() {
 					err = sql.Errorf(scan.Table, "the upsert-kafka table %s can be read only behind JOIN … FOR SYSTEM_TIME AS OF", scan.Table.Name).
 						WithHint("to read its changes as rows, declare the topic with the kafka connector")
 				}
@@ -180,15 +156,4 @@ func (s *Stage) Topics() []string {
 		}
 	}
 	return all
-}
-
-// Topic is what an input of a stage reads.
-func (r *Relation) Topic() string {
-	switch op := r.Op.(type) {
-	case *Scan:
-		return op.Table.Topic
-	case *Exchange:
-		return op.Topic
-	}
-	return ""
 }

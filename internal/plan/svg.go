@@ -222,10 +222,9 @@ func (d *drawing) boxes(b *strings.Builder) {
 				continue
 			}
 			class, about := "relation", d.stages[x.rel]
-			switch x.rel.Op.(type) {
-			case *Exchange:
+			if _, exchange := x.rel.Op.(*Exchange); exchange {
 				class = "exchange"
-			case *Scan, *Insert:
+			} else if len(x.rel.Inputs) == 0 || len(x.rel.Cols) == 0 { // source or sink
 				class = "end"
 			}
 			if x.rel.State > 0 {

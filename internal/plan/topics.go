@@ -131,26 +131,17 @@ func (p *planner) checkLoops() error {
 	return nil
 }
 
-// copied are the topics of which each row, for as long as any come, makes a row of r. It is called
-// before filters go into scans.
+// copied returns the topics whose every row yields a row of r, for as long as rows arrive. It must
+// be called before filters are pushed into scans.
 func copied(r *Relation) []string {
-	switch op := r.Op.(type) {
-	case *Scan:
-		if !op.Table.Bounded {
-			return []string{op.Table.Topic}
-		}
-	case *Project:
-		return copied(r.Inputs[0])
-	case *TemporalJoin:
-		if op.Outer {
-			return copied(r.Inputs[0])
-		}
-	case *Union:
-		var all []string
-		for _, in := range r.Inputs {
+	if scan, ok := r.Op.(*Scan); ok && !scan.Table.Bounded {
+		return []string{scan.Table.Topic}
+	}
+	var all []string
+	for i, in := range r.Inputs {
+		if r.Op.copies(i) {
 			all = append(all, copied(in)...)
 		}
-		return all
 	}
-	return nil
+	return all
 }

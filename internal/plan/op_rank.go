@@ -1,12 +1,82 @@
 package plan
 
 import (
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 )
+
+// Rank numbers the rows of each partition by an order, and passes those up to Limit.
+type Rank struct {
+	opDefaults
+	Partition []int // columns of the input, without those of the window
+	Order     []SortKey
+	Limit     int64
+	From      int64 // first number that passes, 1 where nothing says otherwise
+	Number    bool  // the number is the last column
+	// First says that the first row by its time passes, when the watermark has passed it, and is
+	// never replaced.
+	First bool
+	// End is the column with the window's end: the rows of a window come out when the watermark
+	// passes it. -1 where there is no window: rows come out at once and are replaced later.
+	End  int
+	Zone expr.Zone
+}
+
+// SortKey is one column of an order.
+type SortKey struct {
+	Column    int
+	Desc      bool
+	NullsLast bool
+}
+
+// Name implements Op.
+func (*Rank) Name() string { return "Rank" }
+
+// Describe implements Op.
+func (k *Rank) Describe(r *Relation) string {
+	in := r.Inputs[0].Cols
+	order := make([]string, len(k.Order))
+	for i, key := range k.Order {
+		order[i] = in[key.Column].Name
+		if key.Desc {
+			order[i] += " DESC"
+		}
+	}
+	partition := listNames(in, k.Partition)
+	if k.First {
+		return fmt.Sprintf("First of each (%s) by %s", partition, strings.Join(order, ", "))
+	}
+	text := fmt.Sprintf("Top %d of each (%s) by %s", k.Limit, partition, strings.Join(order, ", "))
+	if k.End >= 0 {
+		text += ", when the window ends"
+	}
+	return text
+}
+
+// Reads implements Op.
+func (k *Rank) Reads(r *Relation, _ int, need func(int)) {
+	needColumns(k.Partition, need)
+	for _, key := range k.Order {
+		need(key.Column)
+	}
+	if k.End >= 0 {
+		need(k.End)
+	}
+	needPassed(r, len(r.Cols)-1, need)
+}
+
+// Stateful implements Op.
+func (*Rank) Stateful() bool { return true }
+
+// Signature implements Op.
+func (*Rank) Signature(r *Relation) string {
+	return r.Describe() + "; rows of " + rowSignature(r.Inputs[0])
+}
 
 // overCall is the first function OVER (…) of a SELECT.
 func overCall(s *sql.Select) *sql.Call {
@@ -251,4 +321,11 @@ func numberCondition(n expr.Node, place int) (op string, k int64, ok bool) {
 	}
 	k, ok = value.Value.(int64)
 	return op, k, ok
+}
+
+func findPending(r *Relation) bool {
+	if rank, ok := r.Op.(*Rank); ok && rank.Limit == pending {
+		return true
+	}
+	return slices.ContainsFunc(r.Inputs, findPending)
 }

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -9,6 +8,40 @@ import (
 	"weir.example/weir/internal/sql"
 	"weir.example/weir/internal/suggest"
 )
+
+// Insert writes rows to a table. Columns[i] is the input's column for the table's column i, -1 for
+// NULL.
+type Insert struct {
+	opDefaults
+	Table   *Table
+	Columns []int
+	Sink    SinkSettings // what holds where the INSERT stands
+
+	// Exact are columns of the table whose values must have the length that the column declares.
+	// They are the key under which rows replace each other, and cutting them would give rows of
+	// different keys the same one.
+	Exact []int
+}
+
+// Name implements Op.
+func (*Insert) Name() string { return "Insert" }
+
+// Describe implements Op.
+func (n *Insert) Describe(*Relation) string {
+	if n.Table.Upsert {
+		return "Upsert into " + n.Table.String()
+	}
+	return "Insert into " + n.Table.String()
+}
+
+// Reads implements Op.
+func (n *Insert) Reads(_ *Relation, _ int, need func(int)) {
+	for _, c := range n.Columns {
+		if c >= 0 {
+			need(c)
+		}
+	}
+}
 
 // insert binds INSERT INTO table [(columns)] query.
 func (p *planner) insert(s *sql.Insert) error {
@@ -176,152 +209,4 @@ func constant(r *Relation, c int) bool {
 		return constant(r.Inputs[0], e.Index)
 	}
 	return false
-}
-
-func findPending(r *Relation) bool {
-	if rank, ok := r.Op.(*Rank); ok && rank.Limit == pending {
-		return true
-	}
-	return slices.ContainsFunc(r.Inputs, findPending)
-}
-
-// findSession reports a SESSION that reaches here without having been grouped.
-func findSession(r *Relation) bool {
-	switch op := r.Op.(type) {
-	case *Window:
-		return op.Kind == Session
-	case *Aggregate:
-		if op.Window != nil {
-			return false
-		}
-	}
-	return slices.ContainsFunc(r.Inputs, findSession)
-}
-
-// visit calls fn for each relation below the sinks once, inputs first.
-func (p *Program) visit(fn func(*Relation)) {
-	seen := make(map[*Relation]bool)
-	var down func(*Relation)
-	down = func(r *Relation) {
-		if seen[r] {
-			return
-		}
-		seen[r] = true
-		for _, in := range r.Inputs {
-			down(in)
-		}
-		fn(r)
-	}
-	for _, s := range p.Sinks {
-		down(s)
-	}
-}
-
-// columnsOf are the input columns that an operator reads itself, given which of its output are
-// needed; passes says that output columns are input columns of the same place.
-func columnsOf(r *Relation, input int, need func(int)) {
-	all := func(columns []int) {
-		for _, c := range columns {
-			need(c)
-		}
-	}
-	inExpr := func(n expr.Node) {
-		if n != nil {
-			for c := range expr.Columns(n) {
-				need(c)
-			}
-		}
-	}
-	pass := func(n int) {
-		for i := range n {
-			if r.Needed[i] {
-				need(i)
-			}
-		}
-	}
-	switch op := r.Op.(type) {
-	case *Filter:
-		inExpr(op.Cond)
-		pass(len(r.Cols))
-	case *Project:
-		for i, e := range op.Exprs {
-			if r.Needed[i] {
-				inExpr(e)
-			}
-		}
-	case *Window:
-		need(op.Time)
-		pass(len(r.Cols) - 3)
-	case *Aggregate:
-		all(op.Keys)
-		for _, a := range op.Aggs {
-			if a.Arg >= 0 {
-				need(a.Arg)
-			}
-			if a.Filter >= 0 {
-				need(a.Filter)
-			}
-		}
-	case *Rank:
-		all(op.Partition)
-		for _, k := range op.Order {
-			need(k.Column)
-		}
-		if op.End >= 0 {
-			need(op.End)
-		}
-		pass(len(r.Cols) - 1)
-	case *Over:
-		all(op.Partition)
-		need(op.Time)
-		for _, a := range op.Aggs {
-			if a.Arg >= 0 {
-				need(a.Arg)
-			}
-			if a.Filter >= 0 {
-				need(a.Filter)
-			}
-		}
-		pass(len(r.Inputs[0].Cols))
-	case *TemporalJoin:
-		left := len(r.Inputs[0].Cols)
-		mine := func(i int) {
-			if (i < left) == (input == 0) {
-				need(i - input*left)
-			}
-		}
-		if input == 0 {
-			all(op.Left)
-			need(op.LeftTime)
-		} else {
-			all(op.Right)
-			need(op.RightTime)
-		}
-		for i, n := range r.Needed {
-			if n {
-				mine(i)
-			}
-		}
-		if op.Cond != nil {
-			for c := range expr.Columns(op.Cond) {
-				mine(c)
-			}
-		}
-	case *Unnest:
-		inExpr(op.Of)
-		pass(len(r.Inputs[0].Cols))
-	case *Union:
-		pass(len(r.Cols))
-	case *Exchange:
-		all(op.Keys)
-		pass(len(r.Cols))
-	case *Insert:
-		for _, c := range op.Columns {
-			if c >= 0 {
-				need(c)
-			}
-		}
-	default:
-		panic(fmt.Sprintf("no operator: %T", op))
-	}
 }

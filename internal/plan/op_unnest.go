@@ -9,6 +9,7 @@ import (
 // then those of the element, and its place among them, which counts from 1, where Ordinality is
 // set.
 type Unnest struct {
+	opDefaults
 	Of         expr.Node // over the input
 	Outer      bool      // a row without elements passes once, with NULL
 	Ordinality bool
@@ -16,6 +17,15 @@ type Unnest struct {
 
 // Name implements Op.
 func (*Unnest) Name() string { return "Unnest" }
+
+// Describe implements Op.
+func (u *Unnest) Describe(*Relation) string { return "Unnest " + u.Of.String() }
+
+// Reads implements Op.
+func (u *Unnest) Reads(r *Relation, _ int, need func(int)) {
+	needExpr(u.Of, need)
+	needPassed(r, len(r.Inputs[0].Cols), need)
+}
 
 // unnest binds left CROSS JOIN UNNEST(array) AS alias (columns), and its LEFT JOIN … ON TRUE.
 func (p *planner) unnest(t *sql.Join, u *sql.Unnest) (*Relation, *scope, error) {

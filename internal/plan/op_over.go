@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 // those of the input, and then one for each function. A row comes out when the watermark has passed
 // its time.
 type Over struct {
+	opDefaults
 	Partition []int // columns of the input
 	Time      int
 	Aggs      []Agg
@@ -28,6 +30,28 @@ type Frame struct {
 
 // Name implements Op.
 func (*Over) Name() string { return "Over" }
+
+// Describe implements Op.
+func (o *Over) Describe(r *Relation) string {
+	in := r.Inputs[0]
+	return fmt.Sprintf("Over each (%s) by %s, %s: %s", listNames(in.Cols, o.Partition), in.Cols[o.Time].Name, o.Frame, listAggs(in, o.Aggs))
+}
+
+// Reads implements Op.
+func (o *Over) Reads(r *Relation, _ int, need func(int)) {
+	needColumns(o.Partition, need)
+	need(o.Time)
+	needAggs(o.Aggs, need)
+	needPassed(r, len(r.Inputs[0].Cols), need)
+}
+
+// Stateful implements Op.
+func (*Over) Stateful() bool { return true }
+
+// Signature implements Op.
+func (o *Over) Signature(r *Relation) string {
+	return r.Describe() + "; keys " + keySignature(r.Inputs[0], o.Partition) + "; rows of " + rowSignature(r.Inputs[0])
+}
 
 // String is the frame in SQL.
 func (f Frame) String() string {

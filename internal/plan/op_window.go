@@ -1,12 +1,99 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 	"time"
 
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 )
+
+// WindowKind is the function of a window.
+type WindowKind string
+
+// Kinds of windows.
+const (
+	Tumble   WindowKind = "TUMBLE"
+	Hop      WindowKind = "HOP"
+	Cumulate WindowKind = "CUMULATE"
+	Session  WindowKind = "SESSION"
+)
+
+// Window assigns rows to windows: its columns are those of the input, and window_start, window_end,
+// window_time. Times are aligned in the session's time zone where Time is a TIMESTAMP_LTZ.
+type Window struct {
+	opDefaults
+	Kind   WindowKind
+	Time   int // column of the input
+	Size   time.Duration
+	Slide  time.Duration // of HOP: between starts; of CUMULATE: the step
+	Offset time.Duration
+	Gap    time.Duration // of SESSION
+	Keys   []int         // of SESSION: PARTITION BY
+	Zone   expr.Zone     // nil where Time is a TIMESTAMP
+
+	// Deferred says that the aggregate behind puts windows together: a row comes once, with the end
+	// of its slice in window_end, or for a SESSION its own time. Otherwise it comes once for each
+	// of its windows.
+	Deferred bool
+}
+
+// Slice is the length of the pieces from which the windows are put together.
+func (w *Window) Slice() time.Duration {
+	switch w.Kind {
+	case Hop:
+		a, b := w.Size, w.Slide
+		for b != 0 {
+			a, b = b, a%b
+		}
+		return a
+	case Cumulate:
+		return w.Slide
+	}
+	return w.Size
+}
+
+// Name implements Op.
+func (*Window) Name() string { return "Window" }
+
+// Describe implements Op.
+func (w *Window) Describe(r *Relation) string {
+	text := "Window " + w.String() + " over " + r.Inputs[0].Cols[w.Time].Name
+	if w.Deferred {
+		text += ", by slices"
+	}
+	return text
+}
+
+func (w *Window) String() string {
+	s := string(w.Kind)
+	switch w.Kind {
+	case Session:
+		return s + " with a gap of " + w.Gap.String()
+	case Tumble:
+		s += " " + w.Size.String()
+	default:
+		s += " " + w.Size.String() + " every " + w.Slide.String()
+	}
+	if w.Offset != 0 {
+		s += " offset " + w.Offset.String()
+	}
+	if w.Zone != nil && w.Zone.String() != "UTC" {
+		s += " in " + w.Zone.String()
+	}
+	return s
+}
+
+// Reads implements Op.
+func (w *Window) Reads(r *Relation, _ int, need func(int)) {
+	need(w.Time)
+	needPassed(r, len(r.Cols)-3, need)
+}
+
+func (w *Window) pushFilter(r *Relation, cond expr.Node) (below expr.Node, ok bool) {
+	return cond, !readsWindow(cond, r)
+}
 
 // windowTable binds TABLE(TUMBLE(…)) and its like: the columns of the table, and start, end and
 // time of the window.
@@ -167,4 +254,17 @@ func auxiliary(name string) (kind WindowKind, role Role) {
 		}
 	}
 	return "", NoRole
+}
+
+// findSession reports a SESSION that reaches here without having been grouped.
+func findSession(r *Relation) bool {
+	switch op := r.Op.(type) {
+	case *Window:
+		return op.Kind == Session
+	case *Aggregate:
+		if op.Window != nil {
+			return false
+		}
+	}
+	return slices.ContainsFunc(r.Inputs, findSession)
 }

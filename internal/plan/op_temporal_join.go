@@ -1,11 +1,72 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 )
+
+// TemporalJoin looks up each row of the left input in the right one, a versioned table, as of the
+// row's time.
+type TemporalJoin struct {
+	opDefaults
+	Left, Right  []int // columns that must be equal; Right is the primary key
+	LeftTime     int   // columns of the left and right input
+	RightTime    int
+	Outer        bool      // rows without a match pass, with NULL
+	Cond         expr.Node // over both inputs' columns; nil is true
+	RightColumns int
+}
+
+// Name implements Op.
+func (*TemporalJoin) Name() string { return "Join" }
+
+// Describe implements Op.
+func (j *TemporalJoin) Describe(r *Relation) string {
+	text := "Lookup"
+	if j.Outer {
+		text = "Outer lookup"
+	}
+	left, right := r.Inputs[0].Cols, r.Inputs[1].Cols
+	text += fmt.Sprintf(" (%s) = (%s) as of %s", listNames(left, j.Left), listNames(right, j.Right), left[j.LeftTime].Name)
+	if j.Cond != nil {
+		text += " and " + j.Cond.String()
+	}
+	return text
+}
+
+// Reads implements Op.
+func (j *TemporalJoin) Reads(r *Relation, input int, need func(int)) {
+	left := len(r.Inputs[0].Cols)
+	needOwn := func(i int) { // a column of the join, if it comes from this input
+		if (i < left) == (input == 0) {
+			need(i - input*left)
+		}
+	}
+	if input == 0 {
+		needColumns(j.Left, need)
+		need(j.LeftTime)
+	} else {
+		needColumns(j.Right, need)
+		need(j.RightTime)
+	}
+	needPassed(r, len(r.Cols), needOwn)
+	needExpr(j.Cond, needOwn)
+}
+
+// Stateful implements Op.
+func (*TemporalJoin) Stateful() bool { return true }
+
+// Signature implements Op.
+func (*TemporalJoin) Signature(r *Relation) string {
+	return r.Describe() + "; rows of " + rowSignature(r.Inputs[0]) + "; versions of " + rowSignature(r.Inputs[1])
+}
+
+func (j *TemporalJoin) copies(input int) bool { return j.Outer && input == 0 }
+func (*TemporalJoin) acceptsUpserts() bool    { return true }
+func (*TemporalJoin) matchesNulls() bool      { return false }
 
 // join binds left JOIN right FOR SYSTEM_TIME AS OF left.time ON left.k = right.k: each left row
 // sees the version of the right one that was valid at its time.

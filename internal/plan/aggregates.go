@@ -1,0 +1,200 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/sql"
+)
+
+// Agg is one aggregate function.
+type Agg struct {
+	Name     string // COUNT, SUM, …
+	Arg      int    // column of the input; -1 for COUNT(*)
+	Filter   int    // column of the input that must be true; -1 where there is none
+	Distinct bool
+	Type     expr.Type
+	Back     int64 // of LAG: which row before
+	Default  any   // and what stands for one that isn't there
+}
+
+func (a Agg) String(in *Relation) string {
+	arg := "*"
+	if a.Arg >= 0 {
+		arg = in.Cols[a.Arg].Name
+	}
+	if a.Distinct {
+		arg = "DISTINCT " + arg
+	}
+	if a.Name == lag {
+		arg += fmt.Sprintf(", %d", a.Back)
+		if a.Default != nil {
+			arg += fmt.Sprintf(", %v", a.Default)
+		}
+	}
+	s := a.Name + "(" + arg + ")"
+	if a.Filter >= 0 {
+		s += " FILTER (WHERE " + in.Cols[a.Filter].Name + ")"
+	}
+	return s
+}
+
+func listAggs(in *Relation, aggs []Agg) string {
+	all := make([]string, len(aggs))
+	for i, a := range aggs {
+		all[i] = a.String(in)
+	}
+	return strings.Join(all, ", ")
+}
+
+func needAggs(aggs []Agg, need func(int)) {
+	for _, a := range aggs {
+		if a.Arg >= 0 {
+			need(a.Arg)
+		}
+		if a.Filter >= 0 {
+			need(a.Filter)
+		}
+	}
+}
+
+// aggregates are the supported functions: what they take, and what they give.
+var aggregates = map[string]func(arg expr.Type) (expr.Type, error){
+	"COUNT": func(expr.Type) (expr.Type, error) { return expr.Type{Kind: expr.BigInt, NotNull: true}, nil },
+	"SUM": numeric(func(t expr.Type) expr.Type {
+		if t.Kind == expr.Decimal {
+			return expr.OfDecimal(expr.MaxPrecision, t.Scale)
+		}
+		return t
+	}),
+	"AVG": numeric(average), "STDDEV_POP": numeric(average), "STDDEV_SAMP": numeric(average), "VAR_POP": numeric(average), "VAR_SAMP": numeric(average),
+	"MIN": ordered, "MAX": ordered,
+	"FIRST_VALUE": anyType, "LAST_VALUE": anyType,
+}
+
+// aggregateAliases are other names of the same functions.
+var aggregateAliases = map[string]string{"STDDEV": "STDDEV_SAMP", "VARIANCE": "VAR_SAMP"}
+
+// otherAggregates are known to Flink and not supported.
+var otherAggregates = []string{
+	"APPROX_COUNT_DISTINCT", "ARRAY_AGG", "COLLECT", "CORR", "COVAR_POP", "COVAR_SAMP", "CUME_DIST", "DENSE_RANK", "GROUPING", "GROUP_ID", "GROUPING_ID",
+	"JSON_ARRAYAGG", "JSON_OBJECTAGG", "LAG", "LEAD", "LISTAGG", "NTH_VALUE", "NTILE", "PERCENT_RANK", "PERCENTILE", "RANK", "REGR_COUNT", "ROW_NUMBER",
+}
+
+func isAggregate(name string) bool {
+	return aggregates[name] != nil || aggregateAliases[name] != "" || slices.Contains(otherAggregates, name)
+}
+
+func aggregateNames() []string {
+	var all []string
+	for name := range aggregates {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// average is the type of an average: that of the numbers, and for decimals with at least six digits
+// behind the point.
+func average(t expr.Type) expr.Type {
+	if t.Kind == expr.Decimal {
+		return expr.OfDecimal(expr.MaxPrecision, max(6, t.Scale))
+	}
+	return t
+}
+
+func numeric(result func(expr.Type) expr.Type) func(expr.Type) (expr.Type, error) {
+	return func(t expr.Type) (expr.Type, error) {
+		if !t.Numeric() {
+			return t, fmt.Errorf("wants numbers, not %s", t.Nullable(true))
+		}
+		return result(t), nil
+	}
+}
+
+func ordered(t expr.Type) (expr.Type, error) {
+	if t.Kind == expr.Array || t.Kind == expr.Map || t.Kind == expr.Row || t.Kind == expr.Bytes {
+		return t, fmt.Errorf("wants values that have an order, not %s", t.Nullable(true))
+	}
+	return t, nil
+}
+
+func anyType(t expr.Type) (expr.Type, error) { return t, nil }
+
+// bindAggregate binds argument and FILTER of an aggregate function; column gives an expression its
+// place. The type is that of the function over a value, NULL aside.
+func bindAggregate(c *sql.Call, name string, b *binder, column func(expr.Node) int) (Agg, error) {
+	result := aggregates[name]
+	a := Agg{Name: name, Arg: -1, Filter: -1, Distinct: c.Distinct && name != "MIN" && name != "MAX"}
+	switch {
+	case c.Star && name == "COUNT" && !c.Distinct:
+		a.Type, _ = result(expr.Type{})
+	case len(c.Args) != 1 || c.Star || len(c.OrderBy) > 0:
+		return a, sql.Errorf(c, "%s takes one argument", name)
+	default:
+		arg, err := b.bind(c.Args[0])
+		if err != nil {
+			return a, err
+		}
+		if a.Type, err = result(arg.Type()); err != nil {
+			return a, sql.Errorf(c.Args[0], "%s %s", name, err)
+		}
+		if k, constant := expr.Fold(arg).(*expr.Const); !constant || k.Value == nil || name != "COUNT" || c.Distinct {
+			a.Arg = column(expr.Fold(arg)) // COUNT(1) is COUNT(*)
+		}
+	}
+	if c.Filter != nil {
+		cond, err := b.condition(c.Filter, "FILTER")
+		if err != nil {
+			return a, err
+		}
+		a.Filter = column(cond)
+	}
+	return a, nil
+}
+
+// walk calls fn for the calls of an expression that are not inside another query.
+func walk(e sql.Expr, fn func(*sql.Call)) {
+	all := func(list []sql.Expr) {
+		for _, x := range list {
+			walk(x, fn)
+		}
+	}
+	switch e := e.(type) {
+	case *sql.Call:
+		fn(e)
+		all(e.Args)
+	case *sql.Unary:
+		walk(e.X, fn)
+	case *sql.Binary:
+		all([]sql.Expr{e.L, e.R})
+	case *sql.Is:
+		all([]sql.Expr{e.X, e.Y})
+	case *sql.Between:
+		all([]sql.Expr{e.X, e.Low, e.High})
+	case *sql.In:
+		walk(e.X, fn)
+		all(e.List)
+	case *sql.Like:
+		all([]sql.Expr{e.X, e.Pattern, e.Escape})
+	case *sql.Case:
+		all([]sql.Expr{e.Operand, e.Else})
+		for _, w := range e.Whens {
+			all([]sql.Expr{w.Cond, w.Then})
+		}
+	case *sql.Cast:
+		walk(e.X, fn)
+	case *sql.RowValue:
+		all(e.Items)
+	case *sql.ArrayValue:
+		all(e.Items)
+	case *sql.MapValue:
+		all(e.Items)
+	case *sql.Index:
+		all([]sql.Expr{e.X, e.Index})
+	case *sql.Field:
+		walk(e.X, fn)
+	}
+}

@@ -1,0 +1,212 @@
+package plan
+
+import (
+	"slices"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/sql"
+)
+
+// Aggregate groups rows. Its columns are the keys and then the aggregates.
+type Aggregate struct {
+	opDefaults
+	Keys []int // columns of the input
+	Aggs []Agg
+	// Window is set where Keys has start and end of a window: a group is then final when the
+	// watermark passes its end. Otherwise each change of a group replaces its row.
+	Window *GroupWindow
+}
+
+// GroupWindow is the window among the keys of an aggregate. Start, End and Time are places in Keys;
+// Time is -1 where it is not grouped by.
+type GroupWindow struct {
+	*Window
+	Start, End, Time int
+	// Sliced says that this aggregate puts the windows together: the window is Deferred. Otherwise
+	// they come whole.
+	Sliced bool
+}
+
+// Name implements Op.
+func (*Aggregate) Name() string { return "Aggregate" }
+
+// Describe implements Op.
+func (a *Aggregate) Describe(r *Relation) string {
+	text := "Aggregate"
+	if len(a.Aggs) == 0 {
+		text = "Distinct"
+	}
+	if a.Window != nil {
+		text += " in windows of " + a.Window.String()
+	}
+	if len(a.Keys) > 0 {
+		text += " by " + listNames(r.Inputs[0].Cols, a.Keys)
+	}
+	if len(a.Aggs) > 0 {
+		text += ": " + listAggs(r.Inputs[0], a.Aggs)
+	}
+	return text
+}
+
+// Reads implements Op.
+func (a *Aggregate) Reads(_ *Relation, _ int, need func(int)) {
+	needColumns(a.Keys, need)
+	needAggs(a.Aggs, need)
+}
+
+// Stateful implements Op.
+func (*Aggregate) Stateful() bool { return true }
+
+// Signature implements Op.
+func (a *Aggregate) Signature(r *Relation) string {
+	in := r.Inputs[0]
+	text := r.Describe() + "; keys " + keySignature(in, a.Keys)
+	if a.Window != nil && a.Window.Sliced {
+		text += "; by slices"
+	}
+	for _, f := range a.Aggs {
+		if f.Arg >= 0 {
+			text += "; " + f.Name + " of " + in.Cols[f.Arg].Type.String()
+		}
+	}
+	return text
+}
+
+// attached reports whether the windows of the input's rows are complete: they come from another
+// aggregate.
+func (a *Aggregate) attached(in *Relation) bool {
+	for {
+		switch op := in.Op.(type) {
+		case *Window:
+			return op != a.Window.Window
+		case *Aggregate, *Rank:
+			return true
+		}
+		in = in.Inputs[0]
+	}
+}
+
+// aggregate groups a relation by columns.
+func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg) (*Relation, error) {
+	a := &Aggregate{Keys: keys, Aggs: aggs}
+	if in.Updating {
+		if err := checkRetraction(where, in, a); err != nil {
+			return nil, err
+		}
+	}
+	var plain []int // keys without those of the window
+	if a.Window = groupWindowOf(in, keys); a.Window != nil && in.Updating {
+		return nil, sql.Errorf(where, "grouping of rows that are updated by a window is not supported").WithHint("group in the window first")
+	} else if a.Window != nil {
+		for i, k := range keys {
+			if i != a.Window.Start && i != a.Window.End && i != a.Window.Time {
+				plain = append(plain, k)
+			}
+		}
+		if err := checkSession(where, in, a.Window.Window, plain); err != nil {
+			return nil, err
+		}
+		if a.Window.Kind == Session && origin(in) != Op(a.Window.Window) {
+			p.differ(where, "sessions-again", "Flink 2.2 takes the grouping of windows of SESSION for one without window, which updates its rows")
+		}
+	} else {
+		plain = keys
+	}
+	in = p.keyBy(in, plain)
+	cols := make([]Column, 0, len(keys)+len(aggs))
+	place := make(map[int]int)
+	for i, k := range keys {
+		c := in.Cols[k]
+		if a.Window == nil {
+			c.Rowtime, c.Window, c.Role = false, nil, NoRole
+		}
+		place[k] = i
+		cols = append(cols, c)
+	}
+	if a.Window != nil {
+		for i := range cols {
+			cols[i].Rowtime = i == a.Window.Time
+		}
+	}
+	for _, g := range aggs {
+		cols = append(cols, Column{Name: g.String(in), Type: g.Type})
+	}
+	r := p.relation(a, cols, in)
+	r.Keyed, r.Hash = through(in.Keyed, place), in.Hash
+	p.differGroup(where, r)
+	if a.Window == nil {
+		r.Updating = len(aggs) > 0 || in.Updating
+		r.Key = make([]int, len(keys))
+		for i := range keys {
+			r.Key[i] = i
+		}
+	}
+	return r, nil
+}
+
+// checkRetraction refuses what can't be computed over rows that are taken back.
+func checkRetraction(where sql.Node, in *Relation, a *Aggregate) error {
+	if _, scan := origin(in).(*Scan); scan {
+		return sql.Errorf(where, "grouping of an upsert-kafka table is not supported").WithHint("declare the topic with the kafka connector, and keep the newest row of each key with ROW_NUMBER")
+	}
+	for _, g := range a.Aggs {
+		if !slices.Contains([]string{"COUNT", "SUM", "AVG", "MIN", "MAX"}, g.Name) {
+			return sql.Errorf(where, "%s over rows that are updated is not supported", g.Name).
+				WithHint("the rows below come from a GROUP BY without window or a deduplication; over these are supported AVG, COUNT, MAX, MIN, SUM")
+		}
+	}
+	return nil
+}
+
+// groupWindowOf finds start and end of one window among the keys.
+func groupWindowOf(in *Relation, keys []int) *GroupWindow {
+	g := &GroupWindow{Start: -1, End: -1, Time: -1}
+	for i, k := range keys {
+		c := in.Cols[k]
+		if c.Window == nil || g.Window != nil && g.Window != c.Window {
+			continue
+		}
+		g.Window = c.Window
+		switch c.Role {
+		case WindowStart:
+			g.Start = i
+		case WindowEnd:
+			g.End = i
+		case WindowTime:
+			g.Time = i
+		}
+	}
+	if g.Start < 0 || g.End < 0 {
+		return nil
+	}
+	return g
+}
+
+// checkSession wants a session to be grouped by what it is partitioned by.
+func checkSession(where sql.Node, in *Relation, w *Window, plain []int) error {
+	if w.Kind != Session || w.Keys == nil || origin(in) != Op(w) {
+		return nil
+	}
+	for at := in; ; at = at.Inputs[0] { // bring the keys down to the input of the window
+		p, ok := at.Op.(*Project)
+		if !ok {
+			if at.Op == Op(w) {
+				break
+			}
+			continue
+		}
+		for i, k := range plain {
+			c, ok := p.Exprs[k].(*expr.Col)
+			if !ok {
+				return sql.Errorf(where, "a SESSION must be grouped by the columns of its PARTITION BY")
+			}
+			plain = slices.Clone(plain)
+			plain[i] = c.Index
+		}
+	}
+	a, b := slices.Sorted(slices.Values(plain)), slices.Sorted(slices.Values(w.Keys))
+	if !slices.Equal(a, b) {
+		return sql.Errorf(where, "a SESSION must be grouped by window_start, window_end and the columns of its PARTITION BY, and no others")
+	}
+	return nil
+}

@@ -1,0 +1,51 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Exchange sends rows to the partition of their keys through a topic. It ends one stage and starts
+// another.
+type Exchange struct {
+	opDefaults
+	Keys  []int  // columns; empty sends all rows to one partition
+	Topic string // set when the plan is cut into stages
+}
+
+// Name implements Op.
+func (*Exchange) Name() string { return "Exchange" }
+
+// Describe implements Op.
+func (e *Exchange) Describe(r *Relation) string {
+	by := "(" + listNames(r.Inputs[0].Cols, e.Keys) + ")"
+	if len(e.Keys) == 0 {
+		by = "nothing: all rows to one partition"
+	}
+	return fmt.Sprintf("Exchange by %s through topic %s", by, e.Topic)
+}
+
+// Reads implements Op.
+func (e *Exchange) Reads(r *Relation, _ int, need func(int)) {
+	needColumns(e.Keys, need)
+	needPassed(r, len(r.Cols), need)
+}
+
+func (e *Exchange) topic() string                        { return e.Topic }
+func (*Exchange) forwardsWindow(*Relation, *Window) bool { return true }
+func (*Exchange) acceptsUpserts() bool                   { return true }
+
+// keyBy returns the relation's rows with those that agree in keys in one task. It adds an exchange
+// unless their partitions guarantee that already.
+func (p *planner) keyBy(in *Relation, keys []int) *Relation {
+	if in.Keyed != nil && !slices.ContainsFunc(in.Keyed, func(c int) bool { return !slices.Contains(keys, c) }) {
+		return in
+	}
+	return p.exchange(in, keys)
+}
+
+func (p *planner) exchange(in *Relation, keys []int) *Relation {
+	r := p.relation(&Exchange{Keys: keys}, in.Cols, in)
+	r.Keyed, r.Hash, r.Key = append([]int{}, keys...), exchanged, in.Key
+	return r
+}

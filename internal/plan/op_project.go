@@ -1,0 +1,121 @@
+package plan
+
+import (
+	"strings"
+
+	"weir.example/weir/internal/expr"
+)
+
+// Project computes columns.
+type Project struct {
+	opDefaults
+	Exprs []expr.Node // over the input's columns
+}
+
+// Name implements Op.
+func (*Project) Name() string { return "Project" }
+
+// Describe implements Op.
+func (p *Project) Describe(r *Relation) string {
+	var all []string
+	for i, e := range p.Exprs {
+		if !r.Needed[i] {
+			continue
+		}
+		text := e.String()
+		if text != r.Cols[i].Name {
+			text += " AS " + r.Cols[i].Name
+		}
+		all = append(all, text)
+	}
+	return "Project " + strings.Join(all, ", ")
+}
+
+// Reads implements Op.
+func (p *Project) Reads(r *Relation, _ int, need func(int)) {
+	for i, e := range p.Exprs {
+		if r.Needed[i] {
+			needExpr(e, need)
+		}
+	}
+}
+
+func (p *Project) pushFilter(_ *Relation, cond expr.Node) (below expr.Node, ok bool) {
+	return expr.Fold(substitute(cond, p.Exprs)), true
+}
+
+// forwardsWindow reports whether the window's columns appear only on their own, not inside other
+// expressions.
+func (p *Project) forwardsWindow(r *Relation, w *Window) bool {
+	for _, e := range p.Exprs {
+		if _, plain := e.(*expr.Col); plain {
+			continue
+		}
+		for c := range expr.Columns(e) {
+			if r.Inputs[0].Cols[c].Window == w {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (*Project) copies(int) bool { return true }
+
+// project computes columns over a relation. What is known of the input's columns goes on to those
+// that only pass.
+func (p *planner) project(in *Relation, names []string, exprs []expr.Node) *Relation {
+	cols := make([]Column, len(exprs))
+	place := make(map[int]int) // column of the input -> first of ours
+	for i, e := range exprs {
+		cols[i] = Column{Name: names[i], Type: e.Type()}
+		if c, ok := e.(*expr.Col); ok {
+			from := in.Cols[c.Index]
+			cols[i].Rowtime, cols[i].Window, cols[i].Role = from.Rowtime, from.Window, from.Role
+			if _, seen := place[c.Index]; !seen {
+				place[c.Index] = i
+			}
+		}
+	}
+	r := p.relation(&Project{Exprs: exprs}, cols, in)
+	r.Keyed, r.Hash = through(in.Keyed, place), in.Hash
+	for i, e := range exprs {
+		if c, ok := widened(e); ok {
+			if _, seen := place[c]; !seen {
+				place[c] = i
+			}
+		}
+	}
+	r.Key = through(in.Key, place)
+	return r
+}
+
+// widened returns the column that an expression casts to a larger integer type. Different values
+// stay different, so what is unique before the cast is unique after it.
+func widened(e expr.Node) (column int, ok bool) {
+	cast, ok := e.(*expr.Call)
+	if !ok || cast.F.Name != "CAST" && cast.F.Name != "TRY_CAST" {
+		return 0, false
+	}
+	c, ok := cast.Args[0].(*expr.Col)
+	if !ok || !c.Type().Integer() || !cast.T.Integer() || c.Type().Kind > cast.T.Kind { // kinds are in order of size
+		return 0, false
+	}
+	return c.Index, true
+}
+
+// through maps columns to where they went; nil when one is gone.
+func through(cols []int, place map[int]int) []int {
+	if cols == nil {
+		return nil
+	}
+	mapped := make([]int, len(cols))
+	for i, c := range cols {
+		to, ok := place[c]
+		if !ok {
+			return nil
+		}
+		mapped[i] = to
+	}
+	return mapped
+}

@@ -1,0 +1,77 @@
+package plan
+
+import (
+	"fmt"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/format"
+)
+
+// Scan reads a topic. Its columns are those of the table.
+type Scan struct {
+	opDefaults
+	Table  *Table
+	Filter expr.Node // nil passes all rows. Rows that it drops still advance the watermark.
+}
+
+// Name implements Op.
+func (*Scan) Name() string { return "Scan" }
+
+// Describe implements Op.
+func (s *Scan) Describe(r *Relation) string {
+	text := fmt.Sprintf("Scan %s of topic %s", s.Table.Name, s.Table.Topic)
+	if s.Filter != nil {
+		text += " where " + s.Filter.String()
+	}
+	if s.Table.Watermark != nil {
+		text += fmt.Sprintf(", watermark %s = %s", s.Table.Columns[s.Table.Rowtime].Name, s.Table.Watermark)
+	}
+	return text + ", reads " + r.neededNames()
+}
+
+// Reads implements Op: the scan itself reads the columns of its filter, its watermark, its primary
+// key and its computed columns.
+func (s *Scan) Reads(r *Relation, _ int, need func(int)) {
+	needExpr(s.Filter, need)
+	needExpr(s.Table.Watermark, need)
+	if s.Table.Watermark != nil {
+		need(s.Table.Rowtime)
+	}
+	if s.Table.Upsert {
+		needColumns(s.Table.PrimaryKey, need)
+	}
+	for i, c := range s.Table.Columns {
+		if r.Needed[i] {
+			needExpr(c.Computed, need)
+		}
+	}
+}
+
+func (s *Scan) topic() string { return s.Table.Topic }
+
+func (s *Scan) pushFilter(_ *Relation, cond expr.Node) (below expr.Node, ok bool) {
+	if s.Filter != nil {
+		cond = conjunction([]expr.Node{s.Filter, cond})
+	}
+	s.Filter = cond
+	return nil, true
+}
+
+// scan returns the relation of a table, which all its readers share.
+func (p *planner) scan(t *Table) *Relation {
+	r := p.scans[t]
+	if r == nil {
+		p.differScan(t)
+		r = p.relation(&Scan{Table: t}, t.columns())
+		// A registry's keys hold a schema ID, so equal keys of two schemas may be in different
+		// partitions.
+		if t.Key.Name != "" && !format.HasRegistry(t.Key.Name) && !p.Settings.AnyPartition {
+			r.Keyed, r.Hash = t.Key.Columns, t.Key.hash()
+		}
+		if t.Upsert {
+			r.Updating, r.Key = true, t.PrimaryKey
+		}
+		p.scans[t] = r
+	}
+	return r
+}

@@ -1,0 +1,179 @@
+package plan
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/suggest"
+)
+
+// Settings are what SET gives.
+type Settings struct {
+	DeadLetterTopic string // default <name>.dlq
+	LateTopic       string // default <name>.late
+	IdleTimeout     time.Duration
+	MaxAhead        time.Duration // rows later than the transaction's time and this do not move the watermark; 0: all do
+	AnyPartition    bool          // weir.key-partitioning is any: keys may lie in any partition
+	Sink            SinkSettings
+}
+
+// SinkSettings are how an INSERT treats values that its table's columns do not allow
+// (table.exec.sink.*).
+type SinkSettings struct {
+	DropNulls bool       // a row with NULL in a NOT NULL column is dropped and counted; else it is a dead letter
+	Lengths   LengthMode // of CHAR(n), VARCHAR(n), BINARY(n) and VARBINARY(n) that hold other lengths
+}
+
+// LengthMode is a value of table.exec.sink.type-length-enforcer. It concerns what an INSERT writes
+// without a cast: a source's values, which are not cut to the length that the source's table
+// declares.
+type LengthMode string
+
+// Modes of the length enforcer.
+const (
+	LengthIgnore LengthMode = ""         // write values as they are
+	LengthTrim   LengthMode = "TRIM_PAD" // cut, and pad CHAR and BINARY
+	LengthError  LengthMode = "ERROR"    // the row is a dead letter
+)
+
+// ignoredSettings are Flink's own: they say how Flink runs the file, not what comes out.
+var ignoredSettings = []string{
+	"execution.", "parallelism.", "state.", "restart-strategy.", "taskmanager.", "jobmanager.", "sql-client.", "table.exec.mini-batch.",
+	"table.exec.resource.", "table.exec.state.", "table.optimizer.", "table.dml-sync", "pipeline.max-parallelism", "pipeline.object-reuse",
+	"pipeline.auto-watermark-interval", "table.exec.async-lookup.", "table.exec.sink.keyed-shuffle", "table.exec.sink.rowtime-inserter", "rest.", "metrics.", "web.", "pipeline.jars",
+}
+
+var settings = []string{
+	"pipeline.name", "table.local-time-zone", "table.exec.source.idle-timeout", "execution.runtime-mode", deadLetterTopic, keyPartitioning, lateTopic, maxAhead,
+	"table.exec.sink.not-null-enforcer", "table.exec.sink.type-length-enforcer",
+}
+
+// deadLetterTopic and lateTopic are the settings that name the topics of dead letters and of late
+// rows.
+const (
+	deadLetterTopic = "weir.dead-letter.topic"
+	lateTopic       = "weir.late.topic"
+)
+
+// maxAhead is the setting that keeps rows from the future from moving the watermark.
+const maxAhead = "weir.watermark.max-ahead"
+
+func (p *planner) set(s *sql.Set) error {
+	bad := func(hint string) error {
+		return sql.Errorf(s, "'%s' can't be the value of '%s'", s.Value, s.Key).WithHint("%s", hint)
+	}
+	p.sets[s.Key] = s
+	switch s.Key {
+	case "pipeline.name":
+		if err := CheckName(s.Value); err != nil {
+			return sql.Errorf(s, "%s", err)
+		}
+		p.Name = s.Value
+	case "table.local-time-zone":
+		zone, err := expr.ParseZone(s.Value)
+		if err != nil {
+			return bad(err.Error())
+		}
+		p.Zone = zone
+		if _, err := time.LoadLocation(s.Value); err != nil && !strings.HasPrefix(s.Value, "GMT") {
+			p.differ(s, "time-zones", "Flink refuses the zone '%s': it wants a name such as Europe/Berlin, or GMT+08:00", s.Value)
+		}
+	case "table.exec.source.idle-timeout":
+		d, err := ParseDuration(s.Value)
+		if err != nil {
+			return bad("write a duration such as 30 s or 5 min")
+		}
+		p.Settings.IdleTimeout = d
+	case "execution.runtime-mode":
+		if !strings.EqualFold(s.Value, "streaming") {
+			return bad("only streaming is supported; a bounded run (scan.bounded.mode) ends by itself")
+		}
+	case "table.exec.state.ttl":
+		p.differ(s, "state-ttl", "state is kept for ever; Flink forgets groups and rows that have not changed for '%s', and begins them anew", s.Value)
+	case maxAhead:
+		d, err := ParseDuration(s.Value)
+		if err != nil || d <= 0 {
+			return bad("write a duration such as 1 h")
+		}
+		p.Settings.MaxAhead = d
+		p.differ(s, "max-ahead", "a row whose time is more than %s after the transaction's does not move the watermark; Flink ignores the setting, and each later row of its partition is late", s.Value)
+	case deadLetterTopic:
+		p.Settings.DeadLetterTopic = s.Value
+	case lateTopic:
+		p.Settings.LateTopic = s.Value
+	case keyPartitioning: // applied already
+	case "table.exec.sink.upsert-materialize":
+		if !slices.Contains([]string{"NONE", "AUTO"}, strings.ToUpper(s.Value)) {
+			return bad("write NONE or AUTO")
+		}
+	case "table.exec.sink.not-null-enforcer":
+		mode := strings.ToUpper(s.Value)
+		if mode != "ERROR" && mode != "DROP" {
+			return bad("write ERROR or DROP")
+		}
+		p.Settings.Sink.DropNulls = mode == "DROP"
+	case "table.exec.sink.type-length-enforcer":
+		switch mode := strings.ToUpper(s.Value); mode {
+		case "IGNORE":
+			p.Settings.Sink.Lengths = LengthIgnore
+		case "TRIM_PAD", "ERROR":
+			p.Settings.Sink.Lengths = LengthMode(mode)
+		default:
+			return bad("write IGNORE, TRIM_PAD or ERROR")
+		}
+	case "table.exec.sink.nested-constraint-enforcer":
+		if !strings.EqualFold(s.Value, "IGNORE") {
+			return bad("only IGNORE is supported; the other enforcers look at columns, not into ROW, ARRAY and MAP")
+		}
+	default:
+		for _, prefix := range ignoredSettings {
+			if strings.HasPrefix(s.Key, prefix) {
+				return nil
+			}
+		}
+		return sql.Errorf(s, "setting '%s' is not supported", s.Key).WithHint("%s", orElse(suggest.DidYouMean(s.Key, settings), "supported are "+strings.Join(settings, ", ")))
+	}
+	return nil
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+var durationText = regexp.MustCompile(`^\s*(\d+)\s*([a-zA-Zµ]*)\s*$`)
+
+// durationUnits are those of Flink's TimeUtils.
+var durationUnits = map[string]time.Duration{
+	"": time.Millisecond, "ms": time.Millisecond, "milli": time.Millisecond, "millis": time.Millisecond, "millisecond": time.Millisecond, "milliseconds": time.Millisecond,
+	"s": time.Second, "sec": time.Second, "secs": time.Second, "second": time.Second, "seconds": time.Second,
+	"m": time.Minute, "min": time.Minute, "minute": time.Minute, "minutes": time.Minute,
+	"h": time.Hour, "hour": time.Hour, "hours": time.Hour, "d": 24 * time.Hour, "day": 24 * time.Hour, "days": 24 * time.Hour,
+	"us": time.Microsecond, "µs": time.Microsecond, "micro": time.Microsecond, "micros": time.Microsecond, "microsecond": time.Microsecond, "microseconds": time.Microsecond,
+	"ns": time.Nanosecond, "nano": time.Nanosecond, "nanos": time.Nanosecond, "nanosecond": time.Nanosecond, "nanoseconds": time.Nanosecond,
+}
+
+// ParseDuration reads a duration as Flink's options have it: a whole number and a unit;
+// milliseconds without one.
+func ParseDuration(s string) (time.Duration, error) {
+	m := durationText.FindStringSubmatch(s)
+	if m == nil {
+		return 0, fmt.Errorf("%q is no duration", s)
+	}
+	unit, ok := durationUnits[strings.ToLower(m[2])]
+	if !ok {
+		return 0, fmt.Errorf("%q has no unit of time", s)
+	}
+	var n int64
+	if _, err := fmt.Sscan(m[1], &n); err != nil {
+		return 0, err
+	}
+	return time.Duration(n) * unit, nil
+}
