@@ -3,8 +3,8 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/plan"
-	"weir.example/weir/pipelines"
 )
 
 func newConsume() *cobra.Command {
@@ -27,7 +27,7 @@ It is weir run of the pipeline device_stats, which comes with Weir: weir explain
 			if err := readings.validate(false); err != nil {
 				return err
 			}
-			program, err := pipelines.DeviceStatsOf(readings.format, readings.registry.config)
+			program, err := node.CompileDeviceStats(readings.format, readings.registry.config)
 			if err != nil {
 				return err
 			}

@@ -15,7 +15,7 @@ import (
 	"weir.example/weir/internal/audit"
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/node"
-	"weir.example/weir/pipelines"
+	"weir.example/weir/internal/registry"
 )
 
 func newVerify() *cobra.Command {
@@ -54,6 +54,10 @@ broker, those in its data directory are without it. Copies that are in use are n
 			if err != nil {
 				return err
 			}
+			stats, err := node.CompileDeviceStats("json", registry.Config{})
+			if err != nil {
+				return err
+			}
 			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
 				schemas, err := reg.plain()
 				if err != nil {
@@ -66,7 +70,7 @@ broker, those in its data directory are without it. Copies that are in use are n
 				progress, done := verifyProgress(cmd)
 				report, err := audit.Verify(ctx, audit.Config{
 					Broker: at.Broker, Topic: node.SensorData, StatsTopic: node.DeviceStats, DLQTopic: node.DeadLetters,
-					Group: engine.Group(pipelines.DeviceStats()), Windows: windows, Copies: copies, Registry: schemas, Acks: acks, Wait: wait, Progress: progress,
+					Group: engine.Group(stats), Windows: windows, Copies: copies, Registry: schemas, Acks: acks, Wait: wait, Progress: progress,
 				})
 				done()
 				if err != nil {

@@ -4,6 +4,7 @@
 //	attach.go      which broker: named ones, an embedded one, or one that another process serves
 //	brokers.go     the brokers that tables name
 //	pipelines.go   pipelines with workers, alerts and metrics, as weir run and weir up start them
+//	devicestats.go the main job's pipeline, for each format of readings
 //	slots.go       names of workers for their transactional ids
 //	registry.go    the schema registry beside the embedded broker
 //	console.go     the page that shows it
@@ -35,7 +36,6 @@ import (
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/source/fleet"
-	"weir.example/weir/pipelines"
 )
 
 // Topics of the main job.
@@ -115,7 +115,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	}
 	defer schemas.close(cfg.Logger)
 	cfg.Format = cmp.Or(cfg.Format, "json")
-	stats, err := pipelines.DeviceStatsOf(cfg.Format, cfg.Registry)
+	stats, err := CompileDeviceStats(cfg.Format, cfg.Registry)
 	if err != nil {
 		return err
 	}

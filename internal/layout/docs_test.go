@@ -1,0 +1,103 @@
+package layout
+
+import (
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// ARCHITECTURE.md has a row in its table of packages for each folder with Go files, and no row for
+// a folder that does not exist.
+func TestArchitectureListsPackages(t *testing.T) {
+	const root = "/" // the row of the module's root
+	text := source(t, "docs", "ARCHITECTURE.md")
+	rows := make(map[string]bool)
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]*/)` \\|").FindAllStringSubmatch(text, -1) {
+		if rows[row[1]] {
+			t.Errorf("docs/ARCHITECTURE.md lists %s twice", row[1])
+		}
+		rows[row[1]] = true
+		if info, err := os.Stat(filepath.Join("..", "..", filepath.FromSlash(row[1]))); err != nil || !info.IsDir() {
+			t.Errorf("docs/ARCHITECTURE.md lists %s, which does not exist", row[1])
+		}
+	}
+	if len(rows) < 20 {
+		t.Fatalf("found only %d rows", len(rows))
+	}
+	for dir := range goFiles(t) {
+		row := dir + "/"
+		switch {
+		case dir == ".":
+			row = root
+		case strings.HasPrefix(dir, "bench/"): // one row for the module
+			row = "bench/"
+		}
+		if !rows[row] {
+			t.Errorf("docs/ARCHITECTURE.md has no row for the package in %s", row)
+		}
+	}
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]*)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ +(.+)$`)
+	fence   = regexp.MustCompile("(?ms)^```.*?^```$")
+	noSlug  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// Links between the repository's documents name files and headings that exist.
+func TestLinks(t *testing.T) {
+	root := os.DirFS(filepath.Join("..", ".."))
+	documents := make(map[string]string)
+	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "node_modules" || d.Name() == "testdata"):
+			return fs.SkipDir
+		case strings.HasSuffix(name, ".md"):
+			text, err := fs.ReadFile(root, name)
+			documents[name] = fence.ReplaceAllString(string(text), "")
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(documents) < 20 {
+		t.Fatalf("found only %d documents", len(documents))
+	}
+	for name, text := range documents {
+		for _, l := range link.FindAllStringSubmatch(text, -1) {
+			if strings.Contains(l[1], ":") { // elsewhere
+				continue
+			}
+			file, anchor, _ := strings.Cut(l[1], "#")
+			target := name
+			if file != "" {
+				target = path.Join(path.Dir(name), file)
+			}
+			if _, err := fs.Stat(root, target); err != nil {
+				t.Errorf("%s links to %s, which does not exist", name, l[1])
+				continue
+			}
+			if anchor != "" && !anchors(documents[target])[anchor] {
+				t.Errorf("%s links to %s, which has no such heading", name, l[1])
+			}
+		}
+	}
+}
+
+// anchors returns the fragments of a document's headings, as forges make them.
+func anchors(text string) map[string]bool {
+	all := make(map[string]bool)
+	for _, h := range heading.FindAllStringSubmatch(text, -1) {
+		all[strings.ReplaceAll(noSlug.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-")] = true
+	}
+	return all
+}
