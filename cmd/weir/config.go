@@ -55,15 +55,35 @@ func fromFile(cmd *cobra.Command) error {
 		sections = append(sections, section)
 	}
 	slices.Reverse(sections) // the innermost wins
+	root := sections[len(sections)-1]
+	for _, name := range []string{"up", "console"} {
+		s, _ := root[name].(map[string]any)
+		if err := setFlags(cmd, s, path, func(f *pflag.Flag) bool { return slices.Contains(f.Annotations[flagOf], name) }); err != nil {
+			return err
+		}
+	}
 	for _, s := range sections {
-		for key, value := range s {
-			f := cmd.Flags().Lookup(key)
-			if f == nil || f.Changed || f.Annotations[ownFlag] != nil {
-				continue
-			}
-			if err := cmd.Flags().Set(key, flagText(value)); err != nil {
-				return usage(fmt.Errorf("%s: %s: %w", path, key, err))
-			}
+		if err := setFlags(cmd, s, path, func(f *pflag.Flag) bool { return f.Annotations[ownFlag] == nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flagOf annotates a flag with other commands whose sections of the configuration file set it, too.
+const flagOf = "of"
+
+// setFlags sets the flags of a command that a section names and that are not set yet, where accept
+// allows it.
+func setFlags(cmd *cobra.Command, section map[string]any, path string, accept func(*pflag.Flag) bool) error {
+	for key, value := range section {
+		f := cmd.Flags().Lookup(key)
+		_, isSection := value.(map[string]any) // of a command that has the name of a flag, such as console
+		if f == nil || f.Changed || isSection || !accept(f) {
+			continue
+		}
+		if err := cmd.Flags().Set(key, flagText(value)); err != nil {
+			return usage(fmt.Errorf("%s: %s: %w", path, key, err))
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net"
 
 	"github.com/spf13/cobra"
 
@@ -9,13 +10,45 @@ import (
 	"weir.example/weir/internal/top"
 )
 
-// consoleClient are the flags by which top and status find a console.
-type consoleClient struct{ top.Client }
+// consoleClient is the flags by which top and status find a console.
+type consoleClient struct {
+	url, token string
+	listen     string // of weir up and weir console, as environment and configuration file set it
+}
 
 func (c *consoleClient) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&c.URL, "console", "http://"+console.DefaultListen, "where the console of a running weir is")
-	f.StringVar(&c.Token, "console-token", "", "its token; better in the environment as WEIR_CONSOLE_TOKEN")
+	f.StringVar(&c.url, "console", "", "URL of the console of a running weir (default: that of console-listen in weir.yaml, or http://"+console.DefaultListen+")")
+	f.StringVar(&c.token, "console-token", "", "its token; better in the environment as WEIR_CONSOLE_TOKEN")
+	f.StringVar(&c.listen, "console-listen", "", "")
+	for _, name := range []string{"console-listen", "console-token"} {
+		f.Lookup(name).Annotations = map[string][]string{flagOf: {"up", "console"}}
+	}
+	f.Lookup("console-listen").Hidden = true
+}
+
+// client returns the client of the console that the flags name.
+func (c *consoleClient) client() *top.Client {
+	at := &top.Client{URL: c.url, Token: c.token}
+	if at.URL == "" {
+		at.URL = "http://" + reachable(c.listen)
+	}
+	return at
+}
+
+// reachable returns an address at which a console that listens at another one can be reached from
+// this machine.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	switch {
+	case err != nil || port == "0": // not set, none, or a free port
+		return console.DefaultListen
+	case host == "" || host == "0.0.0.0":
+		host = "127.0.0.1"
+	case host == "::":
+		host = "::1"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 func newTop() *cobra.Command {
@@ -30,7 +63,7 @@ func newTop() *cobra.Command {
 			if !isTerminal(cmd.OutOrStdout()) {
 				return usage(errors.New("weir top wants a terminal: for programs there is weir status -o json"))
 			}
-			return top.Run(cmd.Context(), &c.Client)
+			return top.Run(cmd.Context(), c.client())
 		},
 	}
 	c.add(cmd)
@@ -54,9 +87,9 @@ func newStatus() *cobra.Command {
 				return err
 			}
 			if !asJSON {
-				return top.Status(cmd.Context(), &c.Client, cmd.OutOrStdout())
+				return top.Status(cmd.Context(), c.client(), cmd.OutOrStdout())
 			}
-			status, err := top.Snapshot(cmd.Context(), &c.Client)
+			status, err := top.Snapshot(cmd.Context(), c.client())
 			if err != nil {
 				return err
 			}
