@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
-	"weir.example/weir/internal/state"
 )
 
 // checkAdoptable refuses to take up a pipeline that was begun without positions where its group has
@@ -33,7 +32,7 @@ func (p *pipeline) checkAdoptable(ctx context.Context, admin *kadm.Client) error
 	if err != nil {
 		return err
 	}
-	ends, err := endsOf(ctx, admin, topics...)
+	ends, err := committedEnds(ctx, admin, topics...)
 	if err != nil {
 		return err
 	}
@@ -81,7 +80,7 @@ func (p *pipeline) begun(ctx context.Context, admin *kadm.Client) (bool, error) 
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("look at the offsets of group %s: %w", Group(p.cfg.Program), err)
+		return false, fmt.Errorf("fetch offsets of group %s: %w", Group(p.cfg.Program), err)
 	}
 	for _, o := range group.Sorted() {
 		if o.Err == nil && o.At > 0 {
@@ -96,10 +95,7 @@ var errHolds = errors.New("a record is found")
 // hasPositions reports whether a position of the pipeline is recorded anywhere.
 func (p *pipeline) hasPositions(ctx context.Context) (bool, error) {
 	for _, topic := range p.memory() {
-		found, err := holds(ctx, p.cfg.Broker, topic, func(r *kgo.Record) bool {
-			entry, ok := state.EntryOf(r.Key)
-			return ok && entry == positionEntry
-		})
+		found, err := holds(ctx, p.cfg.Broker, topic, isPosition)
 		if err != nil || found {
 			return found, err
 		}

@@ -87,18 +87,15 @@ func (b *begin) mode() string {
 
 // findBegin asks the cluster where a table begins, of all partitions that its topic has now.
 func findBegin(ctx context.Context, admin *kadm.Client, t *plan.Table) (*begin, error) {
-	var listed kadm.ListedOffsets
-	var err error
-	if t.Startup.Latest {
-		listed, err = admin.ListCommittedOffsets(ctx, t.Topic)
-	} else {
-		listed, err = admin.ListOffsetsAfterMilli(ctx, t.Startup.Timestamp, t.Topic)
+	list := admin.ListCommittedOffsets
+	if !t.Startup.Latest {
+		list = func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
+			return admin.ListOffsetsAfterMilli(ctx, t.Startup.Timestamp, topics...)
+		}
 	}
-	if err == nil {
-		err = listed.Error()
-	}
+	listed, err := listOffsets(ctx, "startup", list, t.Topic)
 	if err != nil {
-		return nil, fmt.Errorf("find where to begin in %s: %w", t.Topic, err)
+		return nil, err
 	}
 	b := &begin{Mode: startupMode(t), Offsets: make(map[int32]int64)}
 	listed.Each(func(o kadm.ListedOffset) { b.Offsets[o.Partition] = o.Offset })

@@ -2,12 +2,9 @@ package engine
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/retry"
@@ -52,9 +49,9 @@ func (p *pipeline) awaitEnd(ctx context.Context) error {
 			}
 			// All that the stage before has made of its own end, also beyond transactions that dead
 			// processes have left open.
-			to, err := listEnds(ctx, admin.ListEndOffsets, in.Topic())
+			to, err := listEnds(ctx, admin, in.Topic())
 			if err == nil {
-				err = p.awaitCommitted(ctx, admin, to)
+				err = p.awaitCommitted(ctx, admin, newEnds(to))
 			}
 			if err != nil {
 				return err
@@ -81,32 +78,6 @@ func (p *pipeline) awaitCommitted(ctx context.Context, admin *kadm.Client, to en
 	}
 }
 
-// ends are offsets by topic and partition.
-type ends map[string]map[int32]int64
-
-// endsOf are the ends of what is committed in topics.
-func endsOf(ctx context.Context, admin *kadm.Client, topics ...string) (ends, error) {
-	return listEnds(ctx, admin.ListCommittedOffsets, topics...)
-}
-
-func listEnds(ctx context.Context, list func(context.Context, ...string) (kadm.ListedOffsets, error), topics ...string) (ends, error) {
-	listed, err := list(ctx, topics...)
-	if err == nil {
-		err = listed.Error()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("find the end of %v: %w", topics, err)
-	}
-	all := make(ends)
-	listed.Each(func(o kadm.ListedOffset) {
-		if all[o.Topic] == nil {
-			all[o.Topic] = make(map[int32]int64)
-		}
-		all[o.Topic][o.Partition] = o.Offset
-	})
-	return all, nil
-}
-
 // committed reports whether the group has reached the ends. What it has not read and was deleted by
 // retention counts as read.
 func (p *pipeline) committed(ctx context.Context, admin *kadm.Client, to ends) (bool, error) {
@@ -114,12 +85,9 @@ func (p *pipeline) committed(ctx context.Context, admin *kadm.Client, to ends) (
 	for topic := range to {
 		topics = append(topics, topic)
 	}
-	starts, err := admin.ListStartOffsets(ctx, topics...)
-	if err == nil {
-		err = starts.Error()
-	}
+	starts, err := listStarts(ctx, admin, topics...)
 	if err != nil {
-		return false, fmt.Errorf("find the start of %v: %w", topics, err)
+		return false, err
 	}
 	group, err := p.groupOffsets(ctx, admin, topics...)
 	if err != nil {
@@ -164,24 +132,11 @@ func (p *pipeline) untilEnds(ctx context.Context, admin *kadm.Client) (ends, err
 		if all[t.Topic] != nil {
 			continue
 		}
-		found, err := endsOf(ctx, admin, t.Topic)
+		found, err := committedEnds(ctx, admin, t.Topic)
 		if err != nil {
 			return nil, err
 		}
 		all[t.Topic] = found[t.Topic]
-	}
-	return all, nil
-}
-
-// groupOffsets are the offsets that the group has committed in topics; none where there is no such
-// group yet.
-func (p *pipeline) groupOffsets(ctx context.Context, admin *kadm.Client, topics ...string) (kadm.OffsetResponses, error) {
-	all, err := admin.FetchOffsetsForTopics(ctx, Group(p.cfg.Program), topics...)
-	if errors.Is(err, kerr.GroupIDNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look at the offsets of group %s: %w", Group(p.cfg.Program), err)
 	}
 	return all, nil
 }

@@ -28,6 +28,7 @@
 //	                partitions of its keys
 //	refusal.go      errors of state and cluster that do not fit, and what accepts them
 //	end.go          when what there was at the start is processed
+//	offsets.go      lists of offsets: of topics, and of the group
 //	slot.go         transactional ids that are stable for each process of a group
 //	settings.go     settings of the topics that hold state, checked and corrected
 //	limits.go       how large a record each topic takes

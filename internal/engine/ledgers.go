@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -29,46 +30,79 @@ func (s *session) ledgersOf(tp topicPartition) (all []*ledger) {
 	return all
 }
 
-// isStale reports whether a version of Weir that records no positions has written to a ledger last.
-func (s *session) isStale(l *ledger) bool {
-	t := s.tasks[taskID{l.stage, l.partition}]
-	return t != nil && t.stale
-}
-
 func (p *pipeline) newLedger(stage *plan.Stage, partition int32, store *state.Store) *ledger {
 	return &ledger{store: store, topic: stage.Changelog, stage: stage.Name, partition: partition, made: fingerprint(stage)}
 }
 
-// restoreLedgers reads the positions topic for partitions that have come and that are in no task's
-// state. Another worker may have the same partition of another topic, so what was read earlier is
-// not kept.
+// restoreLedgers reads the positions topic for partitions that were assigned and that are in no
+// task's state. Another worker may have had the same partition of another topic since the last
+// call, so ledgers that were read earlier are not kept.
 func (s *session) restoreLedgers(ctx context.Context, come map[topicPartition]*covered) error {
-	from := make(map[int32]int64)
+	var read []*ledger
 	for tp := range come {
-		if len(s.p.keepers(tp.topic)) == 0 {
-			from[tp.partition] = 0
-			s.ledgers[tp.partition] = &ledger{store: state.Memory(), topic: s.p.positionsTopic(), partition: tp.partition}
+		if len(s.p.keepers(tp.topic)) == 0 && !slices.ContainsFunc(read, func(l *ledger) bool { return l.partition == tp.partition }) {
+			l := &ledger{store: state.Memory(), topic: s.p.positionsTopic(), partition: tp.partition}
+			s.ledgers[tp.partition] = l
+			read = append(read, l)
 		}
 	}
-	if len(from) == 0 {
+	if len(read) == 0 {
 		return nil
 	}
-	_, err := broker.ReadFrom(ctx, s.cfg.Broker, s.p.positionsTopic(), from, func(r *kgo.Record) error {
-		return s.ledgers[r.Partition].store.Restore(r.Key, r.Value)
+	_, err := s.p.readChangelog(ctx, s.admin, read, func(int32) {})
+	return err
+}
+
+// readChangelog brings the stores of ledgers, which are those of partitions of one topic, up to the
+// end of that topic. It waits for transactions that are open there, and returns how many records it
+// has read. onRecord is called with the partition of each.
+func (p *pipeline) readChangelog(ctx context.Context, admin *kadm.Client, ledgers []*ledger, onRecord func(partition int32)) (records int, err error) {
+	topic := ledgers[0].topic
+	from := make(map[int32]int64, len(ledgers))
+	byPartition := make(map[int32]*ledger, len(ledgers))
+	for _, l := range ledgers {
+		from[l.partition], byPartition[l.partition] = l.store.Offset(), l
+		l.stale = false
+	}
+	ends, err := broker.ReadFrom(ctx, p.cfg.Broker, topic, from, func(r *kgo.Record) error {
+		records++
+		onRecord(r.Partition)
+		l := byPartition[r.Partition]
+		l.stale = isState(r)
+		return l.store.Restore(r.Key, r.Value)
 	})
 	if err != nil {
-		return fmt.Errorf("restore positions: %w", err)
+		return records, fmt.Errorf("read %s: %w", topic, err)
 	}
-	for p := range from {
-		l := s.ledgers[p]
-		if err := s.p.checkWhole(ctx, s.admin, l); err != nil {
-			return err
+	for _, l := range ledgers {
+		if err := l.store.Restored(max(ends[l.partition], l.store.Offset())); err != nil {
+			return records, fmt.Errorf("restore %s-%d: %w", topic, l.partition, err)
 		}
-		if err := l.store.Restored(0); err != nil {
-			return fmt.Errorf("restore positions: %w", err)
+		if err := p.checkWhole(ctx, admin, l); err != nil {
+			return records, err
 		}
 	}
-	return nil
+	return records, nil
+}
+
+// trust returns the positions of a ledger that was read, and refuses a state that can't be
+// continued from. adopt is true if a version of Weir without positions wrote to it last: the
+// positions are then unknown, and the group's offsets count.
+func (p *pipeline) trust(l *ledger) (positions map[string]position, adopt bool, err error) {
+	head, positions, err := l.read()
+	switch {
+	case err != nil:
+		return nil, false, err
+	case head == nil && l.store.Len() == 0: // nothing was ever written
+		return nil, false, nil
+	case head == nil && !p.adopted:
+		return nil, false, p.beginningLost(l)
+	case head == nil, l.stale:
+		return nil, true, nil
+	case head.State != l.made:
+		return nil, false, p.otherState(l, head)
+	}
+	return positions, false, nil
 }
 
 // checkWhole refuses an empty state whose changelog does not begin at its beginning: what is left
@@ -77,12 +111,9 @@ func (p *pipeline) checkWhole(ctx context.Context, admin *kadm.Client, l *ledger
 	if l.store.Len() > 0 {
 		return nil
 	}
-	starts, err := admin.ListStartOffsets(ctx, l.topic)
-	if err == nil {
-		err = starts.Error()
-	}
+	starts, err := listStarts(ctx, admin, l.topic)
 	if err != nil {
-		return fmt.Errorf("find the start of %s: %w", l.topic, err)
+		return err
 	}
 	if start, _ := starts.Lookup(l.topic, l.partition); start.Offset > 0 {
 		return p.mismatch("all records of %s-%d before offset %d are gone, and with them the state: retention, DeleteRecords or a restored backup has cut the topic",

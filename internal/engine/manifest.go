@@ -188,7 +188,7 @@ func (p *pipeline) planRecord(value []byte) *kgo.Record {
 // read something, or there is state. What made them is not known. It is nil where there is nothing.
 func (p *pipeline) used(ctx context.Context, admin *kadm.Client) (used, err error) {
 	const ways = "If this is the SQL that made the state, and only %[1]s was lost: weir run --from-changelog, once. To start with another group and state, give the pipeline another name (SET 'pipeline.name')"
-	ends, err := endsOf(ctx, admin, p.memory()...)
+	ends, err := committedEnds(ctx, admin, p.memory()...)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/operator"
 	"weir.example/weir/internal/plan"
-	"weir.example/weir/internal/state"
 )
 
 // State is moved where sources got partitions, so that a key's state is where its rows come in from
@@ -147,12 +147,8 @@ func (m *move) done(ctx context.Context) (bool, error) {
 
 // movedTask is the state of one task.
 type movedTask struct {
-	stage     *plan.Stage
-	partition int32
-	store     *state.Store
 	ledger    *ledger
 	positions map[string]position
-	stale     bool // the changelog ends with entries of a version without positions
 }
 
 // stage moves the state of one stage.
@@ -169,8 +165,8 @@ func (m *move) stage(ctx context.Context, s movedStage) (failed error) {
 	tasks, err := m.restore(ctx, s)
 	defer func() {
 		for _, t := range tasks {
-			failed = errors.Join(failed, t.store.Close())
-			m.p.copies.closed(t.store)
+			failed = errors.Join(failed, t.ledger.store.Close())
+			m.p.copies.closed(t.ledger.store)
 		}
 	}()
 	if err != nil {
@@ -179,15 +175,15 @@ func (m *move) stage(ctx context.Context, s movedStage) (failed error) {
 	emitted := 0
 	if keyed {
 		for _, t := range tasks {
-			if err := mover.Check(t.store); err != nil {
-				return m.p.mismatch("--repartition is not possible: %s-%d: %w", s.stage.Changelog, t.partition, err)
+			if err := mover.Check(t.ledger.store); err != nil {
+				return m.p.mismatch("--repartition is not possible: %s-%d: %w", s.stage.Changelog, t.ledger.partition, err)
 			}
 		}
 		if emitted, err = m.level(ctx, s, tasks[:s.was]); err != nil {
 			return err
 		}
 		for _, t := range tasks[s.was:] {
-			mover.Begin(tasks[0].store, t.store)
+			mover.Begin(tasks[0].ledger.store, t.ledger.store)
 		}
 	}
 	if err := m.commit(ctx, tasks[s.was:], nil); err != nil {
@@ -216,71 +212,40 @@ func (m *move) widenChangelog(ctx context.Context, s movedStage) error {
 	return nil
 }
 
-// restore reads the state of all tasks, those that are new too, and refuses what can't be trusted.
+// restore reads the state of all tasks, new ones included, and refuses what can't be trusted. The
+// stores of the tasks that it returns are open, also after an error.
 func (m *move) restore(ctx context.Context, s movedStage) ([]*movedTask, error) {
 	tasks := make([]*movedTask, s.now)
-	from := make(map[int32]int64, s.now)
+	ledgers := make([]*ledger, s.now)
 	for partition := range s.now {
-		store := m.p.openStore(s.stage, partition)
-		tasks[partition] = &movedTask{stage: s.stage, partition: partition, store: store, ledger: m.p.newLedger(s.stage, partition, store)}
-		from[partition] = store.Offset()
+		ledgers[partition] = m.p.newLedger(s.stage, partition, m.p.openStore(s.stage, partition))
+		tasks[partition] = &movedTask{ledger: ledgers[partition], positions: make(map[string]position)}
 	}
-	ends, err := broker.ReadFrom(ctx, m.p.cfg.Broker, s.stage.Changelog, from, func(r *kgo.Record) error {
-		t := tasks[r.Partition]
-		op, ok := state.EntryOf(r.Key)
-		t.stale = ok && op != positionEntry
-		return t.store.Restore(r.Key, r.Value)
-	})
+	if _, err := m.p.readChangelog(ctx, m.admin, ledgers, func(int32) {}); err != nil {
+		return tasks, err
+	}
+	starts, err := listStarts(ctx, m.admin, s.stage.Topics()...)
 	if err != nil {
-		return tasks, fmt.Errorf("read %s: %w", s.stage.Changelog, err)
+		return tasks, err
 	}
-	starts, err := m.admin.ListStartOffsets(ctx, s.stage.Topics()...)
-	if err == nil {
-		err = starts.Error()
-	}
-	if err != nil {
-		return tasks, fmt.Errorf("find the start of the topics of %s: %w", s.stage.Name, err)
-	}
-	for _, t := range tasks {
-		if err := t.store.Restored(max(ends[t.partition], t.store.Offset())); err != nil {
+	for partition, t := range tasks {
+		positions, adopt, err := m.p.trust(t.ledger)
+		switch {
+		case err != nil:
 			return tasks, err
+		case adopt:
+			return tasks, m.p.mismatch("--repartition is not possible: an older version of Weir wrote the state in %s-%d, and it does not say how far it covers its input", s.stage.Changelog, partition)
 		}
-		if err := m.trust(ctx, t); err != nil {
-			return tasks, err
-		}
-		if t.partition < s.was {
+		maps.Copy(t.positions, positions)
+		if t.ledger.partition < s.was {
 			continue
 		}
 		for _, topic := range s.stage.Topics() {
-			start, _ := starts.Lookup(topic, t.partition)
+			start, _ := starts.Lookup(topic, t.ledger.partition)
 			t.positions[topic] = position{ID: m.p.ids[topic].String(), Partitions: m.p.partitions[topic], Next: start.Offset, End: start.Offset}
 		}
 	}
 	return tasks, nil
-}
-
-// trust reads what a state says of itself, as a session does before it goes on with it.
-func (m *move) trust(ctx context.Context, t *movedTask) error {
-	if err := m.p.checkWhole(ctx, m.admin, t.ledger); err != nil {
-		return err
-	}
-	head, positions, err := t.ledger.read()
-	if err != nil {
-		return err
-	}
-	switch {
-	case t.stale || head == nil && m.p.adopted && t.store.Len() > 0:
-		return m.p.mismatch("--repartition is not possible: an older version of Weir wrote the state in %s-%d, and it does not say how far it covers its input", t.ledger.topic, t.partition)
-	case head == nil && t.store.Len() > 0:
-		return m.p.beginningLost(t.ledger)
-	case head != nil && head.State != t.ledger.made:
-		return m.p.otherState(t.ledger, head)
-	}
-	t.positions = make(map[string]position, len(positions))
-	for topic, at := range positions {
-		t.positions[topic] = *at
-	}
-	return nil
 }
 
 // level brings the tasks as they were to one watermark, and emits what is due by it. It returns how
@@ -290,7 +255,7 @@ func (m *move) level(ctx context.Context, s movedStage, stores []*movedTask) (em
 	tasks := make([]*operator.Task, len(stores))
 	for i, t := range stores {
 		tasks[i], err = operator.New(operator.Config{
-			Program: m.p.cfg.Program, Stage: s.stage, Partition: t.partition, Peers: s.was, MaxBytes: m.limits.Record, Store: t.store, Schemas: m.p.schemas.formats,
+			Program: m.p.cfg.Program, Stage: s.stage, Partition: t.ledger.partition, Peers: s.was, MaxBytes: m.limits.Record, Store: t.ledger.store, Schemas: m.p.schemas.formats,
 			Partitions: func(topic string) int32 {
 				if slices.Contains(s.stage.Topics(), topic) {
 					return s.was
@@ -341,7 +306,7 @@ func (m *move) level(ctx context.Context, s movedStage, stores []*movedTask) (em
 func (m *move) redistribute(ctx context.Context, s movedStage, mover *operator.Mover, tasks []*movedTask) (entries, bytes int, err error) {
 	total, seen := 0, 0
 	for _, t := range tasks {
-		total += t.store.Len()
+		total += t.ledger.store.Len()
 	}
 	told, pending := time.Now(), 0
 	touched := make(map[int32]*movedTask)
@@ -359,16 +324,16 @@ func (m *move) redistribute(ctx context.Context, s movedStage, mover *operator.M
 		limit = defaultMoveBytes
 	}
 	for _, from := range tasks {
-		err := mover.Find(from.store, from.partition, func(e *operator.Moved) error {
+		err := mover.Find(from.ledger.store, from.ledger.partition, func(e *operator.Moved) error {
 			to := tasks[e.To]
-			if err := mover.Move(e, from.store, to.store); err != nil {
+			if err := mover.Move(e, from.ledger.store, to.ledger.store); err != nil {
 				return err
 			}
-			touched[from.partition], touched[to.partition] = from, to
+			touched[from.ledger.partition], touched[to.ledger.partition] = from, to
 			entries, bytes, pending = entries+1, bytes+e.Bytes(), pending+e.Bytes()
 			if time.Since(told) >= progressEvery {
 				told = time.Now()
-				m.p.cfg.Logger.Info("state is being moved", "topic", s.stage.Changelog, "partition", from.partition, "of", s.now, "entries", entries, "bytes", bytes, "seen", seen, "total", total)
+				m.p.cfg.Logger.Info("state is being moved", "topic", s.stage.Changelog, "partition", from.ledger.partition, "of", s.now, "entries", entries, "bytes", bytes, "seen", seen, "total", total)
 			}
 			if pending < limit {
 				return nil
@@ -378,7 +343,7 @@ func (m *move) redistribute(ctx context.Context, s movedStage, mover *operator.M
 		if err != nil {
 			return entries, bytes, err
 		}
-		seen += from.store.Len()
+		seen += from.ledger.store.Len()
 	}
 	return entries, bytes, end()
 }
@@ -413,7 +378,7 @@ func (m *move) commit(ctx context.Context, tasks []*movedTask, records []*kgo.Re
 	written := broker.NewWrites(m.client)
 	changes := make([][]*kgo.Record, len(tasks))
 	for i, t := range tasks {
-		if err := t.store.Err(); err != nil {
+		if err := t.ledger.store.Err(); err != nil {
 			return fmt.Errorf("local copy of the state: %w", err)
 		}
 		if err := t.ledger.write(m.p.cfg.Program.Name, t.positions); err != nil {
@@ -435,12 +400,8 @@ func (m *move) commit(ctx context.Context, tasks []*movedTask, records []*kgo.Re
 	}
 	m.begun = broker.Begun{}
 	for i, t := range tasks {
-		at := t.store.Offset()
-		if n := len(changes[i]); n > 0 {
-			at = changes[i][n-1].Offset + 1
-		}
-		if err := t.store.Commit(at); err != nil {
-			return fmt.Errorf("keep the state of %s-%d: %w", t.stage.Name, t.partition, err)
+		if err := commitStore(t.ledger.store, changes[i]); err != nil {
+			return fmt.Errorf("keep the state of %s-%d: %w", t.ledger.stage, t.ledger.partition, err)
 		}
 	}
 	if m.p.cfg.onMoved != nil {

@@ -95,7 +95,7 @@ func TestPartitionsAddedWhileRunning(t *testing.T) {
 
 func (s *site) ends(topic string) map[int32]int64 {
 	s.Helper()
-	ends, err := endsOf(s.Context(), s.admin, topic)
+	ends, err := committedEnds(s.Context(), s.admin, topic)
 	if err != nil {
 		s.Fatal(err)
 	}

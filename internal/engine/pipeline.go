@@ -107,7 +107,7 @@ func (p *pipeline) prepareOnce(ctx context.Context) error {
 		if !t.Bounded || p.ends[t.Topic] != nil {
 			continue
 		}
-		found, err := endsOf(ctx, admin, t.Topic)
+		found, err := committedEnds(ctx, admin, t.Topic)
 		if err != nil {
 			return err
 		}

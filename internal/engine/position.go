@@ -32,6 +32,7 @@ type ledger struct {
 	stage     string // "" of the positions topic
 	partition int32
 	made      string // fingerprint of what the state is made of; "" without state
+	stale     bool   // the changelog ends with entries of a version without positions
 }
 
 const (
@@ -67,17 +68,17 @@ func (e *newerError) Error() string {
 	return fmt.Sprintf("%s has version %d, and this Weir reads versions up to %d: run the newer Weir that wrote it", e.what, e.has, e.know)
 }
 
-// read returns the header and the positions of a ledger; nil where there is none.
-func (l *ledger) read() (*header, map[string]*position, error) {
+// read returns the header of a ledger, nil if there is none, and its positions by topic.
+func (l *ledger) read() (*header, map[string]position, error) {
 	var head *header
-	positions := make(map[string]*position)
+	positions := make(map[string]position)
 	var failed error
 	l.store.Scan(positionEntry, 0, func(key, value []byte) bool {
 		what := fmt.Sprintf("the entry %q of %s-%d", key, l.topic, l.partition)
 		switch name, isPosition := strings.CutPrefix(string(key), positionPrefix); {
 		case isPosition:
-			p := &position{}
-			if failed = decodeVersioned(value, p, what, func() int { return p.Version }); failed == nil {
+			var p position
+			if failed = decodeVersioned(value, &p, what, func() int { return p.Version }); failed == nil {
 				positions[name] = p
 			}
 		case string(key) == headerKey:
@@ -87,6 +88,18 @@ func (l *ledger) read() (*header, map[string]*position, error) {
 		return failed == nil
 	})
 	return head, positions, failed
+}
+
+// isPosition reports whether a record of a changelog is one of a ledger: a position or the header.
+func isPosition(r *kgo.Record) bool {
+	op, ok := state.EntryOf(r.Key)
+	return ok && op == positionEntry
+}
+
+// isState reports whether a record of a changelog is an entry of an operator's state.
+func isState(r *kgo.Record) bool {
+	op, ok := state.EntryOf(r.Key)
+	return ok && op != positionEntry
 }
 
 func decodeVersioned(value []byte, to any, what string, version func() int) error {

@@ -132,10 +132,10 @@ func isUnion(r *plan.Relation) bool {
 }
 
 // positionsIn reads the positions of a stage's tasks in its changelog, by partition and topic.
-func (p *pipeline) positionsIn(ctx context.Context, s *plan.Stage) (map[int32]map[string]*position, error) {
+func (p *pipeline) positionsIn(ctx context.Context, s *plan.Stage) (map[int32]map[string]position, error) {
 	stores := make(map[int32]*state.Store)
 	err := broker.ReadAll(ctx, p.cfg.Broker, s.Changelog, nil, func(r *kgo.Record) error {
-		if op, ok := state.EntryOf(r.Key); !ok || op != positionEntry {
+		if !isPosition(r) {
 			return nil
 		}
 		if stores[r.Partition] == nil {
@@ -146,7 +146,7 @@ func (p *pipeline) positionsIn(ctx context.Context, s *plan.Stage) (map[int32]ma
 	if err != nil {
 		return nil, fmt.Errorf("read the positions in %s: %w", s.Changelog, err)
 	}
-	all := make(map[int32]map[string]*position)
+	all := make(map[int32]map[string]position)
 	for partition, store := range stores {
 		if _, all[partition], err = p.newLedger(s, partition, store).read(); err != nil {
 			return nil, err
@@ -160,16 +160,13 @@ func (p *pipeline) positionsIn(ctx context.Context, s *plan.Stage) (map[int32]ma
 // none of the old ones.
 func (p *pipeline) checkRead(ctx context.Context, admin *kadm.Client, s *plan.Stage, was int32) error {
 	topics := s.Topics()
-	ends, err := admin.ListEndOffsets(ctx, topics...)
-	if err == nil {
-		err = ends.Error()
-	}
-	var starts kadm.ListedOffsets
-	if err == nil {
-		starts, err = admin.ListStartOffsets(ctx, topics...)
-	}
+	ends, err := listEnds(ctx, admin, topics...)
 	if err != nil {
-		return fmt.Errorf("find the ends of the topics of %s: %w", s.Name, err)
+		return err
+	}
+	starts, err := listStarts(ctx, admin, topics...)
+	if err != nil {
+		return err
 	}
 	details, err := admin.ListTopics(ctx, topics...)
 	if err != nil {
@@ -188,11 +185,12 @@ func (p *pipeline) checkRead(ctx context.Context, admin *kadm.Client, s *plan.St
 		for partition := range p.partitions[topic] {
 			end, _ := ends.Lookup(topic, partition)
 			start, _ := starts.Lookup(topic, partition)
-			read, at := int64(0), positions[partition][topic]
-			if at != nil && at.ID == id {
+			read := int64(0)
+			at, known := positions[partition][topic]
+			recreated := known && at.ID != id
+			if known && !recreated {
 				read = at.Next
 			}
-			recreated := at != nil && at.ID != id
 			if partition < was && !recreated && read < end.Offset {
 				return p.mismatch("--repartition is not possible: %s-%d is read up to offset %d of %d: rows of a key would be read out of their order", topic, partition, read, end.Offset)
 			}

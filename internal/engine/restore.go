@@ -5,12 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
-	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/operator"
 	"weir.example/weir/internal/plan"
-	"weir.example/weir/internal/state"
 )
 
 // restore builds the tasks whose partitions have come, and lets go of those whose have gone.
@@ -67,40 +63,20 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 	return s.recall(ctx, come)
 }
 
-// restoreStage reads what the changelog has beyond the stores, and makes the tasks over them.
+// restoreStage reads what the changelog has beyond the stores of a stage's tasks, and creates their
+// operators over them.
 func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*task) (records int, err error) {
 	if stage.Stateful {
-		from := make(map[int32]int64, len(tasks))
-		stores := make(map[int32]*state.Store, len(tasks))
-		for _, t := range tasks {
-			from[t.partition], stores[t.partition] = t.store.Offset(), t.store
-			t.stale = false
+		ledgers := make([]*ledger, len(tasks))
+		for i, t := range tasks {
+			ledgers[i] = t.ledger
 		}
-		stale := make(map[int32]bool, len(tasks)) // the last record is no position
 		progress, err := s.restoreProgress(ctx, stage, tasks)
 		if err != nil {
 			return 0, err
 		}
-		ends, err := broker.ReadFrom(ctx, s.cfg.Broker, stage.Changelog, from, func(r *kgo.Record) error {
-			records++
-			progress(r.Partition)
-			op, ok := state.EntryOf(r.Key)
-			stale[r.Partition] = ok && op != positionEntry
-			return stores[r.Partition].Restore(r.Key, r.Value)
-		})
-		if err != nil {
+		if records, err = s.p.readChangelog(ctx, s.admin, ledgers, progress); err != nil {
 			return records, fmt.Errorf("restore state of %s: %w", stage.Name, err)
-		}
-		for partition, store := range stores {
-			if err := store.Restored(max(ends[partition], store.Offset())); err != nil {
-				return records, fmt.Errorf("restore state of %s: %w", stage.Name, err)
-			}
-		}
-		for _, t := range tasks {
-			t.stale = stale[t.partition]
-			if err := s.p.checkWhole(ctx, s.admin, t.ledger); err != nil {
-				return records, err
-			}
 		}
 	}
 	for _, t := range tasks {
@@ -120,9 +96,9 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 // restoreProgress returns what is to be called with the partition of each record that a restore
 // reads.
 func (s *session) restoreProgress(ctx context.Context, stage *plan.Stage, tasks []*task) (func(partition int32), error) {
-	ends, err := s.admin.ListEndOffsets(ctx, stage.Changelog)
+	ends, err := listEnds(ctx, s.admin, stage.Changelog)
 	if err != nil {
-		return nil, fmt.Errorf("find the end of %s: %w", stage.Changelog, err)
+		return nil, err
 	}
 	type progress struct {
 		task     *task

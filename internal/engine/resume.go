@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -221,24 +220,19 @@ func (s *session) recall(ctx context.Context, come map[topicPartition]*covered) 
 func (s *session) recorded(tp topicPartition, c *covered) error {
 	var by string
 	for _, l := range s.ledgersOf(tp) {
-		head, positions, err := l.read()
+		positions, adopt, err := s.p.trust(l)
 		if err != nil {
 			return err
 		}
-		at := positions[tp.topic]
+		at, known := positions[tp.topic]
 		switch {
-		case head == nil && l.store.Len() == 0: // nothing was ever written
-		case head == nil && !s.p.adopted:
-			return s.p.beginningLost(l)
-		case head == nil, s.isStale(l):
+		case adopt:
 			c.adopt = true
-		case head.State != l.made:
-			return s.p.otherState(l, head)
-		case at == nil: // no record of it was ever read
+		case !known: // no record of it was ever read
 		case c.recorded != nil && c.recorded.Next != at.Next:
 			return s.p.mismatch("%s and %s disagree on how far %s-%d is read: up to offset %d, and up to offset %d", by, l.topic, tp.topic, tp.partition, c.recorded.Next, at.Next)
 		default:
-			c.recorded, by = at, l.topic
+			c.recorded, by = &at, l.topic
 		}
 	}
 	return nil
@@ -251,20 +245,13 @@ func (s *session) find(ctx context.Context, come map[topicPartition]*covered) er
 		unique[tp.topic] = true
 	}
 	topics := slices.Sorted(maps.Keys(unique))
-	names := strings.Join(topics, ", ")
-	starts, err := s.admin.ListStartOffsets(ctx, topics...)
-	if err == nil {
-		err = starts.Error()
-	}
+	starts, err := listStarts(ctx, s.admin, topics...)
 	if err != nil {
-		return fmt.Errorf("find the start of %s: %w", names, err)
+		return err
 	}
-	ends, err := s.admin.ListEndOffsets(ctx, topics...)
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := listEnds(ctx, s.admin, topics...)
 	if err != nil {
-		return fmt.Errorf("find the end of %s: %w", names, err)
+		return err
 	}
 	for tp, c := range come {
 		t := s.details[tp.topic]

@@ -143,12 +143,9 @@ func (s *session) lookForGaps(ctx context.Context, polled kgo.Fetches) error {
 	for topic := range s.stages {
 		topics = append(topics, topic)
 	}
-	starts, err := s.admin.ListStartOffsets(ctx, topics...)
-	if err == nil {
-		err = starts.Error()
-	}
+	starts, err := listStarts(ctx, s.admin, topics...)
 	if err != nil {
-		return fmt.Errorf("find the start of the pipeline's inputs: %w", err)
+		return err
 	}
 	before := s.behind
 	s.behind = make(map[topicPartition]int64)

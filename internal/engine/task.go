@@ -23,7 +23,6 @@ type task struct {
 	store     *state.Store
 	ledger    *ledger              // in the store; nil without state
 	current   time.Time            // when it was last known to be whole
-	stale     bool                 // the changelog ends with entries of a version without positions
 	touched   bool                 // in this transaction
 	changes   []*kgo.Record        // of this transaction, to the changelog
 	last      map[string]time.Time // when an input last had a record
@@ -56,13 +55,20 @@ func (t *task) commit() error {
 		return nil
 	}
 	t.touched = false
-	at := t.store.Offset()
-	if n := len(t.changes); n > 0 {
-		at = t.changes[n-1].Offset + 1
-	}
+	changes := t.changes
 	t.changes = nil
 	t.op.Committed()
-	return t.store.Commit(at)
+	return commitStore(t.store, changes)
+}
+
+// commitStore makes a committed transaction's changes the state. changes are its records of the
+// changelog, with the offsets that the broker gave them.
+func commitStore(store *state.Store, changes []*kgo.Record) error {
+	at := store.Offset()
+	if n := len(changes); n > 0 {
+		at = changes[n-1].Offset + 1
+	}
+	return store.Commit(at)
 }
 
 // abort drops the transaction's changes.

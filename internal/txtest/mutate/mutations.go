@@ -41,7 +41,7 @@ var mutations = []mutation{
 		{"\ttx.out.Sent()\n", ""},
 	}},
 	{"the state covers more of the changelog than it has read", "internal/engine/task.go", "(StateOfLost|RevokeDuringRestore|Crash)", [][2]string{
-		{"at = t.changes[n-1].Offset + 1", "at = t.changes[n-1].Offset + 6"},
+		{"at = changes[n-1].Offset + 1", "at = changes[n-1].Offset + 6"},
 	}},
 	{"the end of a bounded input is not repeated after an abort", "internal/engine/commit.go", "AbortOfBoundedEnd", [][2]string{
 		{"s.rewound = true", ""},
