@@ -15,6 +15,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/retry"
+	"weir.example/weir/internal/transact"
 )
 
 // Group is the consumer group that reads the alert tables.
@@ -111,37 +112,32 @@ func Deliver(ctx context.Context, c DeliverConfig) error {
 	defer c.Health.set("stopped")
 	work, cancel := broker.Finishing(ctx, c.StopTimeout)
 	defer cancel()
-	d.work = work
+	d.sessions = &transact.Sessions{
+		Broker: c.Broker, Logger: c.Logger, Work: work,
+		Permanent: func(err error) bool { return broker.Classify(err) == broker.Fatal },
+		OnRetry:   func(err error) { c.Health.set("retrying: " + err.Error()) },
+	}
 	sending, cancelSending := broker.Finishing(ctx, c.StopTimeout/2) // the rest is for the transaction that commits the results
 	defer func() {
 		cancelSending()
 		d.inFlight.Wait()
 	}()
 	d.sending = sending
-	err := d.sessions(ctx)
-	switch {
-	case d.left != nil && !broker.IsFenced(err): // the process that fenced this one has ended the transaction
-		return errors.Join(err, broker.EndOpen(work, c.Broker, d.begun, d.left))
-	case err != nil || d.commits == 0:
+	if err := d.sessions.Run(ctx, d.prepareAndRun); err != nil || d.sessions.Commits() == 0 {
 		return err
-	default:
-		return broker.AwaitEnded(work, c.Broker, d.transactionalID())
 	}
+	return broker.AwaitEnded(work, c.Broker, d.transactionalID())
 }
 
 // deliverer is the state of Deliver across sessions.
 type deliverer struct {
 	cfg         DeliverConfig
-	work        context.Context // of clients and transactions: done StopTimeout after ctx
+	sessions    *transact.Sessions
 	sending     context.Context // of notifications: done half of StopTimeout after ctx
-	left        error           // why the last session may have left its transaction open; nil if it has not
-	begun       broker.Begun    // that transaction
-	connected   bool            // a broker has answered at least once
 	prepared    bool            // the topics exist
 	receivers   map[string]Receiver
 	silences    silences
 	book        *Book
-	commits     int
 	uncommitted []result // taken since the last commit
 	inFlight    sync.WaitGroup
 
@@ -150,8 +146,12 @@ type deliverer struct {
 	wake    func()   // ends the wait for rows, so that a result is committed soon
 }
 
-// runSession runs a session and follows the silences alongside.
-func (d *deliverer) runSession(ctx context.Context) error {
+// prepareAndRun prepares topics and silences, and runs a session. It follows the silences
+// alongside.
+func (d *deliverer) prepareAndRun(ctx context.Context) error {
+	if err := d.prepare(ctx); err != nil {
+		return err
+	}
 	following, stop := context.WithCancel(ctx)
 	var follower sync.WaitGroup
 	follower.Go(func() { d.silences.follow(following, d.cfg.Broker, d.cfg.Logger) })
@@ -160,33 +160,6 @@ func (d *deliverer) runSession(ctx context.Context) error {
 		follower.Wait()
 	}()
 	return d.session(ctx)
-}
-
-func (d *deliverer) sessions(ctx context.Context) error {
-	wait := retry.Backoff()
-	for {
-		committed := d.commits
-		err := d.prepare(ctx)
-		if err == nil {
-			err = d.runSession(ctx)
-		}
-		if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			return nil
-		}
-		var unreachable *broker.UnreachableError
-		if broker.Classify(err) == broker.Fatal || errors.As(err, &unreachable) && !d.connected {
-			return err
-		}
-		if d.commits > committed {
-			wait.Reset()
-		}
-		pause := wait.NextBackOff()
-		d.cfg.Health.set("retrying: " + err.Error())
-		d.cfg.Logger.Warn("restarting alert session", "err", err, "in", pause.Round(time.Millisecond))
-		if retry.Sleep(ctx, pause) != nil {
-			return nil
-		}
-	}
 }
 
 // prepare creates the state topic, waits for the topics of the tables, which pipelines create, and
@@ -201,7 +174,7 @@ func (d *deliverer) prepare(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	d.connected = true
+	d.sessions.Reached()
 	if err := broker.RequireTransactionV2(ctx, client); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/transact"
 )
 
 // describeError makes a cluster answer the next n descriptions of topic hot with an error, and
@@ -74,7 +75,7 @@ func TestPrepareLoadsSilences(t *testing.T) {
 	if err := PutSilence(t.Context(), w.at, Silence{ID: "s1", Match: Matcher{"device_id": "d1"}, Until: now.Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	d := &deliverer{cfg: w.deliver("a").withDefaults()}
+	d := &deliverer{sessions: &transact.Sessions{}, cfg: w.deliver("a").withDefaults()}
 	if err := d.prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -10,15 +10,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/transact"
 )
 
 // session is the lifetime of one client. The book is discarded when a session ends and restored
 // from the state topic in the next one.
 type session struct {
-	d      *deliverer
-	group  *kgo.GroupTransactSession
-	ending broker.Ending
-	owned  map[partition]bool
+	d     *deliverer
+	group *transact.Group
+	owned map[partition]bool
 
 	mu    sync.Mutex
 	moved map[partition]bool // partitions assigned (true) or lost (false) since the last iteration
@@ -39,14 +39,14 @@ func (d *deliverer) session(ctx context.Context) error {
 	for {
 		poll, cancel := context.WithTimeout(ctx, pollInterval)
 		s.d.wakeWith(cancel)
-		fetches := s.group.PollFetches(poll)
+		fetches := s.group.Poll(poll, 0)
 		cancel()
 		if ctx.Err() != nil {
 			// Wait for the last results: without them the next start would send the same
 			// notifications again. Apply the rows as well, because the commit covers everything
 			// that was polled.
 			d.inFlight.Wait()
-			_, err := s.iterate(d.work, fetches)
+			_, err := s.iterate(d.sessions.Work, fetches)
 			return err
 		}
 		known, err := s.iterate(ctx, fetches)
@@ -63,42 +63,19 @@ func (d *deliverer) session(ctx context.Context) error {
 }
 
 func (s *session) connect(ctx context.Context) error {
-	base, err := s.d.cfg.Broker.Options()
-	if err != nil {
-		return err
-	}
 	id := s.d.transactionalID()
-	s.group, err = kgo.NewGroupTransactSession(append(base,
-		kgo.WithContext(s.d.work),
-		kgo.TransactionalID(id),
-		kgo.TransactionTimeout(s.d.cfg.TransactionTimeout),
-		kgo.ConsumerGroup(Group),
-		kgo.ConsumeTopics(s.d.topics()...),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.SessionTimeout(s.d.cfg.SessionTimeout),
-		kgo.HeartbeatInterval(s.d.cfg.SessionTimeout/5),
+	var err error
+	s.group, err = s.d.sessions.OpenGroup(ctx, transact.GroupConfig{
+		TransactionalID: id, Group: Group, Topics: s.d.topics(),
+		TransactionTimeout: s.d.cfg.TransactionTimeout, SessionTimeout: s.d.cfg.SessionTimeout,
+		OnAssigned: s.onMoved(true), OnRevoked: s.onMoved(false),
+	},
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
-		kgo.OnPartitionsAssigned(s.onMoved(true)),
-		kgo.OnPartitionsRevoked(s.onMoved(false)),
-		kgo.OnPartitionsLost(s.onMoved(false)),
-		kgo.KeepControlRecords(), // the committed offset passes transaction markers, so that lag can reach 0
 		kgo.FetchMaxWait(pollInterval),
-		broker.ClientLog(s.d.cfg.Logger),
 		s.d.cfg.Broker.Observe("alert", s.d.cfg.Instance),
 		s.d.cfg.Broker.Tracer().Client(id, Group).Option(),
-		s.ending.Option(),
-	)...)
-	if err != nil {
-		return fmt.Errorf("open session: %w", err)
-	}
-	// Acquiring the transactional id aborts a transaction that this instance left open when it
-	// died.
-	if _, _, err := s.group.Client().ProducerID(ctx); err != nil {
-		s.group.Close()
-		return fmt.Errorf("acquire transactional id %s: %w", id, err)
-	}
-	s.d.left = nil
-	return nil
+	)
+	return err
 }
 
 // onMoved records partitions that are assigned or lost until the next iteration.
@@ -165,7 +142,7 @@ func (s *session) apply(r *kgo.Record, now time.Time) {
 // commit writes the changed alerts and the offsets of the polled rows in one transaction, which a
 // stop does not interrupt.
 func (s *session) commit(forgotten []string) (committed bool, err error) {
-	ctx, cancel := context.WithTimeout(s.d.work, s.d.cfg.TransactionTimeout)
+	ctx, cancel := context.WithTimeout(s.d.sessions.Work, s.d.cfg.TransactionTimeout)
 	defer cancel()
 	var records []*kgo.Record
 	for _, a := range s.d.book.takeChanged() {
@@ -179,10 +156,10 @@ func (s *session) commit(forgotten []string) (committed bool, err error) {
 		records = append(records, &kgo.Record{Topic: StateTopic, Key: []byte(alertKey + id)})
 	}
 	if err := s.group.Begin(); err != nil {
-		return false, fmt.Errorf("begin transaction: %w", err)
+		return false, err
 	}
-	client := s.group.Client()
-	if s.d.begun, err = broker.BegunBy(ctx, client); err != nil {
+	client := s.group.Client
+	if err := s.d.sessions.Begun(ctx, client); err != nil {
 		return false, err
 	}
 	writes := broker.NewWrites(client)
@@ -194,9 +171,9 @@ func (s *session) commit(forgotten []string) (committed bool, err error) {
 	if written = errors.Join(written, writes.Err()); written != nil {
 		try = kgo.TryAbort
 	}
-	committed, err = s.ending.End(ctx, s.group, try)
+	committed, err = s.group.End(ctx, try)
 	if err != nil {
-		s.d.left = err
+		s.d.sessions.LeftOpen(err)
 		return false, errors.Join(fmt.Errorf("end transaction: %w", err), written)
 	}
 	if written != nil {
@@ -206,7 +183,7 @@ func (s *session) commit(forgotten []string) (committed bool, err error) {
 		s.restoreAll()
 		return false, nil
 	}
-	s.d.commits++
+	s.d.sessions.Committed()
 	return true, nil
 }
 

@@ -59,11 +59,11 @@ func (s *session) finished(ctx context.Context) bool {
 	for topic := range s.stages {
 		topics = append(topics, topic)
 	}
-	committed, err := s.admin.FetchOffsetsForTopics(ctx, Group(s.cfg.Program), topics...)
+	committed, err := s.group.Admin.FetchOffsetsForTopics(ctx, Group(s.cfg.Program), topics...)
 	if err != nil {
 		return false // asked again at the next turn
 	}
-	ends, err := listEnds(ctx, s.admin, topics...)
+	ends, err := listEnds(ctx, s.group.Admin, topics...)
 	if err != nil {
 		return false // likewise: a partition whose leader moves has no end, and is not done
 	}

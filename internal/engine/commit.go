@@ -16,11 +16,11 @@ import (
 )
 
 // begin begins a transaction unless one is open.
-func (s *session) begin() (err error) {
-	if !s.tx.open {
-		s.w.begun, err = s.tx.begin(s.w.grace)
+func (s *session) begin() error {
+	if s.tx.open {
+		return nil
 	}
-	return err
+	return s.tx.begin(s.w.sessions)
 }
 
 // end commits or aborts the open transaction, also after a stop. After an error its outcome is
@@ -29,7 +29,7 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 	if !s.tx.open {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(s.w.grace, s.cfg.TransactionTimeout)
+	ctx, cancel := context.WithTimeout(s.w.sessions.Work, s.cfg.TransactionTimeout)
 	defer cancel()
 	var failed error
 	if try == kgo.TryCommit {
@@ -39,12 +39,12 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 			try, failed = kgo.TryAbort, err
 		}
 	}
-	committed, err := s.ending.End(ctx, s.group, try)
+	committed, err := s.group.End(ctx, try)
 	defer func() { s.tx.aborting = "" }()
 	done := s.tx.finish()
 	if err != nil {
 		s.countAbort(AbortUnknown)
-		s.w.left = err
+		s.w.sessions.LeftOpen(err)
 		return errors.Join(fmt.Errorf("end transaction: %w", err), failed)
 	}
 	_ = s.tx.written.Err() // waits for the records of an abort, which must not reach into the next transaction
@@ -71,6 +71,7 @@ func (s *session) aborted(failed error) error {
 
 // committed makes what the transaction changed the session's state, and reports the commit.
 func (s *session) committed(done Commit) error {
+	s.w.sessions.Committed()
 	s.tx.endSpans("")
 	for _, t := range s.tasks {
 		t.current = s.cfg.Now()
@@ -98,9 +99,10 @@ func (s *session) giveUp() {
 	if !s.tx.open {
 		return
 	}
-	ctx, cancel := context.WithTimeout(s.w.grace, time.Second)
+	ctx, cancel := context.WithTimeout(s.w.sessions.Work, time.Second)
 	defer cancel()
-	_, s.w.left = s.group.End(ctx, kgo.TryAbort)
+	_, err := s.group.End(ctx, kgo.TryAbort)
+	s.w.sessions.LeftOpen(err)
 	s.countAbort(AbortProcess)
 }
 
@@ -138,7 +140,7 @@ func (s *session) complete(ctx context.Context) error {
 	for _, r := range s.p.setAside(&s.tx.out, s.limits, s.cfg.Now()) {
 		s.tx.produce(r)
 	}
-	if err := s.group.Client().Flush(ctx); err != nil {
+	if err := s.group.Client.Flush(ctx); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
 	return s.explainWrite(ctx, s.tx.written.Err())
@@ -174,7 +176,7 @@ func (s *session) explainWrite(ctx context.Context, err error) error {
 	case s.p.ownTopic(failed.Topic):
 		return &fatalError{fmt.Errorf("write outputs: %w: keep less in a row or in a Top-N, or raise max.message.bytes of topic %s", err, failed.Topic)}
 	}
-	limits, lookErr := broker.FindLimits(ctx, s.admin, failed.Topic)
+	limits, lookErr := broker.FindLimits(ctx, s.group.Admin, failed.Topic)
 	if lookErr != nil || limits.Batch(failed.Topic) != s.limits.Batch(failed.Topic) {
 		return errors.Join(fmt.Errorf("write outputs: %w: max.message.bytes of topic %s has changed", err, failed.Topic), lookErr)
 	}

@@ -219,7 +219,7 @@ func (p *pipeline) work(ctx context.Context, results []Result) error {
 		}()
 	}
 	for i, instance := range p.cfg.Instances {
-		w := &worker{p: p, grace: grace, instance: instance, result: &results[i]}
+		w := p.newWorker(grace, instance, &results[i])
 		workers.Go(func() error { return w.run(ctx) })
 	}
 	err := workers.Wait()

@@ -18,7 +18,7 @@ func (s *session) groupError(ctx context.Context, err error) error {
 	group := Group(s.cfg.Program)
 	switch {
 	case errors.Is(err, kerr.InvalidSessionTimeout):
-		return fmt.Errorf("join group %s: %w: --session-timeout %s is outside the broker's range (%s)", group, err, s.cfg.SessionTimeout, sessionRange(ctx, s.admin))
+		return fmt.Errorf("join group %s: %w: --session-timeout %s is outside the broker's range (%s)", group, err, s.cfg.SessionTimeout, sessionRange(ctx, s.group.Admin))
 	case errors.Is(err, kerr.InconsistentGroupProtocol):
 		err = fmt.Errorf("join group %s: %w: another consumer uses the group id %s, with another protocol: stop it, or give it another group id", group, err, group)
 		if now := s.cfg.Now(); s.w.strangerSince.IsZero() {

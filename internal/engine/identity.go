@@ -94,7 +94,7 @@ func (p *pipeline) lookAtTopics(ctx context.Context, admin *kadm.Client) (kadm.T
 
 // checkTopics compares the topics with what they were when the pipeline started.
 func (s *session) checkTopics(ctx context.Context) error {
-	topics, err := s.p.lookAtTopics(ctx, s.admin)
+	topics, err := s.p.lookAtTopics(ctx, s.group.Admin)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (s *session) restoreLedgers(ctx context.Context, come map[topicPartition]*c
 	if len(read) == 0 {
 		return nil
 	}
-	_, err := s.p.readChangelog(ctx, s.admin, read, func(int32) {})
+	_, err := s.p.readChangelog(ctx, s.group.Admin, read, func(int32) {})
 	return err
 }
 
@@ -270,7 +270,7 @@ func (s *session) heal(ctx context.Context) (bool, error) {
 	if len(topics) == 0 {
 		return true, nil
 	}
-	client := s.group.Client()
+	client := s.group.Client
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
 	req.TransactionalID, req.Group = s.w.transactionalID(), Group(s.cfg.Program)
 	req.MemberID, req.Generation = client.GroupMetadata()

@@ -75,7 +75,7 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 		if err != nil {
 			return 0, err
 		}
-		if records, err = s.p.readChangelog(ctx, s.admin, ledgers, progress); err != nil {
+		if records, err = s.p.readChangelog(ctx, s.group.Admin, ledgers, progress); err != nil {
 			return records, fmt.Errorf("restore state of %s: %w", stage.Name, err)
 		}
 	}
@@ -96,7 +96,7 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 // restoreProgress returns what is to be called with the partition of each record that a restore
 // reads.
 func (s *session) restoreProgress(ctx context.Context, stage *plan.Stage, tasks []*task) (func(partition int32), error) {
-	ends, err := listEnds(ctx, s.admin, stage.Changelog)
+	ends, err := listEnds(ctx, s.group.Admin, stage.Changelog)
 	if err != nil {
 		return nil, err
 	}

@@ -245,11 +245,11 @@ func (s *session) find(ctx context.Context, come map[topicPartition]*covered) er
 		unique[tp.topic] = true
 	}
 	topics := slices.Sorted(maps.Keys(unique))
-	starts, err := listStarts(ctx, s.admin, topics...)
+	starts, err := listStarts(ctx, s.group.Admin, topics...)
 	if err != nil {
 		return err
 	}
-	ends, err := listEnds(ctx, s.admin, topics...)
+	ends, err := listEnds(ctx, s.group.Admin, topics...)
 	if err != nil {
 		return err
 	}

@@ -333,7 +333,7 @@ func (s *session) holdUnknown(ctx context.Context, fetches kgo.Fetches) (bool, e
 	if len(pause) == 0 {
 		return false, nil
 	}
-	s.group.Client().PauseFetchPartitions(pause)
+	s.group.Client.PauseFetchPartitions(pause)
 	s.tellHeld()
 	if err := s.begin(); err != nil {
 		return true, err
@@ -361,7 +361,7 @@ func (s *session) releaseKnown() {
 	if len(resume) == 0 {
 		return
 	}
-	s.group.Client().ResumeFetchPartitions(resume)
+	s.group.Client.ResumeFetchPartitions(resume)
 	s.cfg.Logger.Info("the schemas are there: the partitions go on", "instance", s.w.instance, "partitions", resume)
 	s.tellHeld()
 }

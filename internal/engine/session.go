@@ -12,6 +12,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/transact"
 )
 
 // linger is how long the client waits for a batch to fill before it sends it. The end of a
@@ -24,9 +25,7 @@ type session struct {
 	w      *worker
 	p      *pipeline // w.p
 	cfg    *Config   // w.p.cfg
-	group  *kgo.GroupTransactSession
-	ending broker.Ending
-	admin  *kadm.Client
+	group  *transact.Group
 	stages map[string][]*plan.Stage // by topic that they read
 	tasks  map[taskID]*task
 
@@ -67,7 +66,6 @@ func (w *worker) session(ctx context.Context) error {
 		return err
 	}
 	defer s.close()
-	w.connected = true
 	for {
 		if ctx.Err() != nil {
 			return s.end(kgo.TryCommit)
@@ -80,7 +78,7 @@ func (w *worker) session(ctx context.Context) error {
 			wait = time.Millisecond
 		}
 		poll, cancel := context.WithTimeout(ctx, wait)
-		fetches := s.group.PollRecords(poll, max(1, s.cfg.MaxRecords-s.tx.read))
+		fetches := s.group.Poll(poll, max(1, s.cfg.MaxRecords-s.tx.read))
 		cancel()
 		err := s.refusal()
 		if err == nil {
@@ -129,10 +127,6 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	base, err := s.cfg.Broker.Options()
-	if err != nil {
-		return err
-	}
 	topics := make([]string, 0, len(s.stages))
 	balancer := kgo.CooperativeStickyBalancer()
 	for topic := range s.stages {
@@ -145,21 +139,13 @@ func (s *session) connect(ctx context.Context) error {
 	}
 	id := s.w.transactionalID()
 	tracer := s.cfg.Broker.Tracer().Client(id, Group(s.cfg.Program))
-	s.group, err = kgo.NewGroupTransactSession(append(base,
-		kgo.WithContext(s.w.grace),
-		kgo.TransactionalID(id),
-		kgo.TransactionTimeout(s.cfg.TransactionTimeout),
-		kgo.ConsumerGroup(Group(s.cfg.Program)),
-		kgo.ConsumeTopics(topics...),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+	s.group, err = s.w.sessions.OpenGroup(ctx, transact.GroupConfig{
+		TransactionalID: id, Group: Group(s.cfg.Program), Topics: topics,
+		TransactionTimeout: s.cfg.TransactionTimeout, SessionTimeout: s.cfg.SessionTimeout,
+		OnAssigned: s.onAssigned, OnRevoked: s.onRevoked,
+	},
 		kgo.AdjustFetchOffsetsFn(s.startOffsets),
-		kgo.SessionTimeout(s.cfg.SessionTimeout),
-		kgo.HeartbeatInterval(s.cfg.SessionTimeout/5),
 		kgo.Balancers(balancer),
-		kgo.OnPartitionsAssigned(s.onAssigned),
-		kgo.OnPartitionsRevoked(s.onRevoked),
-		kgo.OnPartitionsLost(s.onRevoked),
-		kgo.KeepControlRecords(), // so that the committed offset passes the markers, and lag can reach 0
 		compression,
 		kgo.RecordPartitioner(broker.GivenPartitions()),
 		kgo.ProducerLinger(linger),
@@ -168,24 +154,15 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.FetchMaxWait(max(10*time.Millisecond, s.cfg.CommitInterval)), // the client takes no less
 		kgo.MetadataMaxAge(s.cfg.metadataAge),
 		kgo.MetadataMinAge(min(s.cfg.metadataAge, 5*time.Second)),
-		broker.ClientLog(s.cfg.Logger),
 		s.cfg.Broker.Observe("engine", s.cfg.Program.Name+"/"+s.w.instance),
 		tracer.Option(),
 		s.p.sent.Option(),
-		s.ending.Option(),
-	)...)
+	)
 	if err != nil {
-		return &fatalError{fmt.Errorf("open session: %w", err)} // of settings that no broker has seen
-	}
-	s.admin = kadm.NewClient(s.group.Client())
-	// Taking the transactional id first ends what a dead life of this instance has left open.
-	if _, _, err := s.group.Client().ProducerID(ctx); err != nil {
-		s.group.Close()
-		return fmt.Errorf("take transactional id %s: %w", id, err)
+		return err
 	}
 	s.tx = &transaction{p: s.p, group: s.group, tables: s.p.sinkTopics(), tracer: tracer, release: func() {}}
-	s.w.left = nil
-	if s.limits, err = broker.FindLimits(ctx, s.admin, s.p.outTopics...); err != nil {
+	if s.limits, err = broker.FindLimits(ctx, s.group.Admin, s.p.outTopics...); err != nil {
 		s.group.Close()
 		return err
 	}

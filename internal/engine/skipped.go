@@ -143,7 +143,7 @@ func (s *session) lookForGaps(ctx context.Context, polled kgo.Fetches) error {
 	for topic := range s.stages {
 		topics = append(topics, topic)
 	}
-	starts, err := listStarts(ctx, s.admin, topics...)
+	starts, err := listStarts(ctx, s.group.Admin, topics...)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"weir.example/weir/internal/deadletter"
 	"weir.example/weir/internal/operator"
 	"weir.example/weir/internal/trace"
+	"weir.example/weir/internal/transact"
 )
 
 // transaction is the transaction of a session: what was read, computed and sent since begin. The
@@ -22,7 +23,7 @@ import (
 // completed.
 type transaction struct {
 	p      *pipeline
-	group  *kgo.GroupTransactSession
+	group  *transact.Group
 	tables map[string]bool // topics of the tables that the pipeline writes
 	tracer *trace.Client   // nil if no record is traced
 
@@ -48,20 +49,19 @@ type transaction struct {
 }
 
 // begin begins a transaction, which must end within the transaction timeout.
-func (tx *transaction) begin(grace context.Context) (broker.Begun, error) {
+func (tx *transaction) begin(sessions *transact.Sessions) error {
 	if err := tx.group.Begin(); err != nil {
-		return broker.Begun{}, fmt.Errorf("begin transaction: %w", err)
+		return err
 	}
-	ctx, release := context.WithTimeout(grace, tx.p.cfg.TransactionTimeout)
-	begun, err := broker.BegunBy(ctx, tx.group.Client())
-	if err != nil {
+	ctx, release := context.WithTimeout(sessions.Work, tx.p.cfg.TransactionTimeout)
+	if err := sessions.Begun(ctx, tx.group.Client); err != nil {
 		release()
-		return broker.Begun{}, err
+		return err
 	}
 	tx.ctx, tx.release = ctx, release
 	tx.open, tx.began, tx.at = true, time.Now(), tx.p.cfg.Now()
-	tx.written = broker.NewWrites(tx.group.Client())
-	return begun, nil
+	tx.written = broker.NewWrites(tx.group.Client)
+	return nil
 }
 
 // produce gives a record to the client. Its error, if any, is one of written.

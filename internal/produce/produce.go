@@ -19,8 +19,8 @@ import (
 	"time"
 
 	"weir.example/weir/internal/broker"
-	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/source"
+	"weir.example/weir/internal/transact"
 )
 
 // Source returns readings in an order that is the same in every run, so that a position determines
@@ -166,23 +166,24 @@ func Run(ctx context.Context, cfg Config, src Source) (Result, error) {
 	defer cfg.Status.phase(Stopped, "")
 	work, cancel := broker.Finishing(ctx, cfg.StopTimeout)
 	defer cancel()
-	p := &producer{cfg: cfg, src: src, acks: acks, work: work}
+	p := &producer{cfg: cfg, src: src, acks: acks, sessions: &transact.Sessions{
+		Broker: cfg.Broker, Logger: cfg.Logger, Work: work,
+		Permanent: permanent,
+		OnRetry:   func(err error) { cfg.Status.phase(Retrying, err.Error()) },
+	}}
 	err = p.run(ctx)
 	return p.result, errors.Join(err, acks.close())
 }
 
 // producer is the state of Run across sessions.
 type producer struct {
-	cfg    Config
-	src    Source
-	acks   *acks
-	result Result
-	work   context.Context // of clients and transactions: done StopTimeout after ctx
-	left   error           // why the last session may have left its transaction open; nil if it has not
-	begun  broker.Begun    // that transaction
-	sent   broker.Written
+	cfg      Config
+	src      Source
+	acks     *acks
+	sessions *transact.Sessions
+	result   Result
+	sent     broker.Written
 
-	connected bool      // a broker has answered at least once
 	started   time.Time // of the first session's feed
 	beginning []byte    // the source's first position
 	pending   *pending  // the transaction whose commit was requested, until its outcome is known
@@ -199,44 +200,20 @@ type pending struct {
 // run runs sessions until the source ends, ctx is done or an error is permanent. It leaves no
 // transaction open.
 func (p *producer) run(ctx context.Context) error {
-	err := p.sessions(ctx)
+	err := p.sessions.Run(ctx, func(ctx context.Context) error {
+		p.result.Sessions++
+		p.cfg.Status.phase(Starting, "")
+		return p.session(ctx)
+	})
 	switch id := transactionalID(p.src.Name()); {
-	case p.left != nil && !broker.IsFenced(err): // the process that fenced this one has ended the transaction
-		return errors.Join(err, broker.EndOpen(p.work, p.cfg.Broker, p.begun, p.left))
 	case err != nil || p.result.Transactions == 0:
 		return err
 	case ctx.Err() != nil:
-		return broker.AwaitEnded(p.work, p.cfg.Broker, id)
+		return broker.AwaitEnded(p.sessions.Work, p.cfg.Broker, id)
 	default:
-		visible, cancel := context.WithTimeout(p.work, p.cfg.StopTimeout)
+		visible, cancel := context.WithTimeout(p.sessions.Work, p.cfg.StopTimeout)
 		defer cancel()
 		return p.sent.AwaitVisible(visible, p.cfg.Broker)
-	}
-}
-
-func (p *producer) sessions(ctx context.Context) error {
-	wait := retry.Backoff()
-	for {
-		p.result.Sessions++
-		p.cfg.Status.phase(Starting, "")
-		before := p.result.Transactions
-		err := p.session(ctx)
-		if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			return nil
-		}
-		var unreachable *broker.UnreachableError
-		if permanent(err) || errors.As(err, &unreachable) && !p.connected {
-			return err
-		}
-		if p.result.Transactions > before {
-			wait.Reset()
-		}
-		pause := wait.NextBackOff()
-		p.cfg.Status.phase(Retrying, err.Error())
-		p.cfg.Logger.Warn("restarting session", "err", err, "in", pause.Round(time.Millisecond))
-		if retry.Sleep(ctx, pause) != nil {
-			return nil
-		}
 	}
 }
 

@@ -35,7 +35,6 @@ func (p *producer) session(ctx context.Context) error {
 		return err
 	}
 	defer s.client.Close()
-	s.p.connected = true
 	if err := s.resume(ctx); err != nil {
 		return err
 	}
@@ -59,7 +58,7 @@ func (s *session) connect(ctx context.Context) error {
 		return err
 	}
 	s.client, err = broker.Connect(ctx, s.p.cfg.Broker,
-		kgo.WithContext(s.p.work),
+		kgo.WithContext(s.p.sessions.Work),
 		kgo.TransactionalID(transactionalID(s.p.src.Name())),
 		kgo.TransactionTimeout(s.p.cfg.TransactionTimeout),
 		compression,
@@ -84,7 +83,7 @@ func (s *session) connect(ctx context.Context) error {
 		s.client.Close()
 		return err
 	}
-	s.p.left = nil
+	s.p.sessions.Acquired()
 	return nil
 }
 
@@ -149,6 +148,7 @@ func (p *producer) settle(committed int64) error {
 	t.commit.Took = time.Since(t.began)
 	p.result.SendingSeconds = time.Since(p.started).Seconds()
 	p.result.Transactions++
+	p.sessions.Committed()
 	p.result.Readings += int64(t.commit.Readings)
 	p.result.DeadLetters += int64(t.commit.DeadLetters)
 	p.result.Bytes += int64(t.commit.Bytes)
@@ -181,7 +181,7 @@ func (s *session) transactions() error {
 // them, commit. What was taken from the source is committed after a stop, too.
 func (s *session) transaction(first *chunk) error {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(s.p.work, s.p.cfg.TransactionTimeout)
+	ctx, cancel := context.WithTimeout(s.p.sessions.Work, s.p.cfg.TransactionTimeout)
 	defer cancel()
 	// A client that is told to forget its records only does so when it is closed.
 	defer context.AfterFunc(ctx, func() {
@@ -192,8 +192,7 @@ func (s *session) transaction(first *chunk) error {
 	if err := s.client.BeginTransaction(); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	var err error
-	if s.p.begun, err = broker.BegunBy(ctx, s.client); err != nil {
+	if err := s.p.sessions.Begun(ctx, s.client); err != nil {
 		return err
 	}
 	writes := broker.NewWrites(s.client)
@@ -226,7 +225,7 @@ func (s *session) transaction(first *chunk) error {
 	}
 	s.p.pending = &pending{readings: position.Readings, began: began, commit: commit, chunks: chunks}
 	if err := s.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		s.p.left = err
+		s.p.sessions.LeftOpen(err)
 		return s.explain(began, fmt.Errorf("commit transaction: %w", err))
 	}
 	s.earlier = position.Readings
@@ -298,7 +297,7 @@ func (s *session) mark(chunks []*chunk, records int) {
 func (s *session) abort(ctx context.Context, chunks []*chunk, began time.Time, cause error) error {
 	cause = fmt.Errorf("write readings: %w", cause)
 	if err := s.client.EndTransaction(ctx, kgo.TryAbort); err != nil {
-		s.p.left = err
+		s.p.sessions.LeftOpen(err)
 		cause = errors.Join(cause, fmt.Errorf("abort transaction: %w", err))
 	}
 	explained := s.explain(began, cause)

@@ -20,7 +20,7 @@ var mutations = []mutation{
 		{"if err != nil {\n\t\ts.countAbort(AbortUnknown)", "if err != nil && committed {\n\t\ts.countAbort(AbortUnknown)"},
 	}},
 	{"UNKNOWN_SERVER_ERROR is taken for an abort", "internal/engine/commit.go", "CommitAnsweredUnknown", [][2]string{
-		{"s.ending.End(ctx, s.group, try)", "s.group.End(ctx, try)"},
+		{"committed, err := s.group.End(ctx, try)", "committed, err := s.group.End(ctx, try)\n\tif errors.Is(err, broker.ErrUnknownEnd) {\n\t\terr = nil\n\t}"},
 	}},
 	{"a commit with an unknown outcome is taken for a commit", "internal/engine/commit.go", "CommitUnanswered", [][2]string{
 		{"done := s.tx.finish()\n\tif err != nil {", "done := s.tx.finish()\n\tif err != nil {\n\t\tcommitted, err = true, nil\n\t}\n\tif err != nil {"},
