@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/reading"
@@ -63,16 +63,16 @@ func codecs() ([]codec, error) {
 }
 
 var fields = []format.Field{
-	{Name: "device_id", Type: expr.Of(expr.String).Nullable(false)}, {Name: "sensor", Type: expr.Of(expr.String).Nullable(false)},
-	{Name: "value", Type: expr.Of(expr.Double).Nullable(false)}, {Name: "unit", Type: expr.Of(expr.String).Nullable(false)},
-	{Name: "ts", Type: expr.OfTime(expr.TimestampLTZ, 3).Nullable(false)}, {Name: "seq", Type: expr.Of(expr.BigInt).Nullable(false)},
-	{Name: "boot", Type: expr.Of(expr.String).Nullable(false)},
+	{Name: "device_id", Type: column.Of(column.String).Nullable(false)}, {Name: "sensor", Type: column.Of(column.String).Nullable(false)},
+	{Name: "value", Type: column.Of(column.Double).Nullable(false)}, {Name: "unit", Type: column.Of(column.String).Nullable(false)},
+	{Name: "ts", Type: column.OfTime(column.TimestampLTZ, 3).Nullable(false)}, {Name: "seq", Type: column.Of(column.BigInt).Nullable(false)},
+	{Name: "boot", Type: column.Of(column.String).Nullable(false)},
 }
 
-func columns() []*expr.Column {
-	cols := make([]*expr.Column, len(fields))
+func columns() []*column.Column {
+	cols := make([]*column.Column, len(fields))
 	for i, f := range fields {
-		cols[i] = &expr.Column{Type: f.Type}
+		cols[i] = &column.Column{Type: f.Type}
 	}
 	return cols
 }

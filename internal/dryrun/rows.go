@@ -9,7 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/plan"
 )
@@ -68,10 +68,10 @@ func (s *Simulation) Record(row Row) (*kgo.Record, error) {
 // JSON, or if its raw key is NULL.
 func keyOf(t *plan.Table, row string) []byte {
 	fields := make([]format.Field, len(t.Key.Columns))
-	cols := make([]*expr.Column, len(fields))
+	cols := make([]*column.Column, len(fields))
 	for i, c := range t.Key.Columns {
 		fields[i] = format.Field{Name: t.Columns[c].Name, Type: t.Columns[c].Type}
-		cols[i] = &expr.Column{Type: t.Columns[c].Type}
+		cols[i] = &column.Column{Type: t.Columns[c].Type}
 	}
 	options := format.Options{}
 	if standard := t.Value.Options["timestamp-format.standard"]; t.Value.Name == "json" && standard != "" {

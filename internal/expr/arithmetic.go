@@ -7,6 +7,8 @@ import (
 	"math"
 	"math/big"
 	"slices"
+
+	"weir.example/weir/internal/column"
 )
 
 var errDivisionByZero = errors.New("division by zero")
@@ -26,14 +28,14 @@ func init() {
 	)
 }
 
-func bindArithmetic(op string) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindArithmetic(op string) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		a, b := args[0].Type(), args[1].Type()
-		if a.Kind == Null {
+		if a.Kind == column.Null {
 			a = b.Nullable(true)
 			args = []Node{&Const{nil, a}, args[1]}
 		}
-		if b.Kind == Null {
+		if b.Kind == column.Null {
 			b = a.Nullable(true)
 			args = []Node{args[0], &Const{nil, b}}
 		}
@@ -44,38 +46,39 @@ func bindArithmetic(op string) func(args []Node) ([]Node, Type, error) {
 		if t, ok := momentArithmetic(op, a, b); ok {
 			return args, t.Nullable(nullable), nil
 		}
-		return nil, Type{}, fmt.Errorf("%s can't be applied to %s and %s", op, a.Nullable(true), b.Nullable(true))
+		return nil, column.Type{}, fmt.Errorf("%s can't be applied to %s and %s", op, a.Nullable(true), b.Nullable(true))
 	}
 }
 
-func bindNumbers(op string, args []Node, a, b Type, nullable bool) ([]Node, Type, error) {
-	if a.Exact() && b.Exact() && (a.Kind == Decimal || b.Kind == Decimal) {
-		t := decimalResult(op, a.asDecimal(), b.asDecimal())
+func bindNumbers(op string, args []Node, a, b column.Type, nullable bool) ([]Node, column.Type, error) {
+	if a.Exact() && b.Exact() && (a.Kind == column.Decimal || b.Kind == column.Decimal) {
+		t := decimalResult(op, a.AsDecimal(), b.AsDecimal())
 		if op == "%" && a.Scale == 0 && b.Scale == 0 {
 			t = b // SQL 2003: the remainder has the divisor's type
 		}
-		return []Node{castTo(args[0], a.asDecimal()), castTo(args[1], b.asDecimal())}, t.Nullable(nullable), nil
+		return []Node{castTo(args[0], a.AsDecimal()), castTo(args[1], b.AsDecimal())}, t.Nullable(nullable), nil
 	}
-	wide, _ := common(a, b)
+	wide, _ := column.Common(a, b)
+	wide = wide.Nullable(true)
 	t := wide
 	switch {
 	case op == "%" && (!a.Exact() || !b.Exact()):
-		return nil, Type{}, fmt.Errorf("%% wants integers or decimals, not %s and %s", a.Nullable(true), b.Nullable(true))
+		return nil, column.Type{}, fmt.Errorf("%% wants integers or decimals, not %s and %s", a.Nullable(true), b.Nullable(true))
 	case op == "%":
-		t = Of(b.Kind) // as Flink: the remainder has the divisor's type
+		t = column.Of(b.Kind) // as Flink: the remainder has the divisor's type
 		return []Node{castTo(args[0], wide), castTo(args[1], wide)}, t.Nullable(nullable), nil
 	case !a.Exact() && !b.Exact():
-		t = Of(a.Kind) // as Flink: the first of FLOAT and DOUBLE
+		t = column.Of(a.Kind) // as Flink: the first of FLOAT and DOUBLE
 	}
 	return []Node{castTo(args[0], t), castTo(args[1], t)}, t.Nullable(nullable), nil
 }
 
 // momentArithmetic is the type of dates, timestamps and intervals added and subtracted.
-func momentArithmetic(op string, a, b Type) (Type, bool) {
+func momentArithmetic(op string, a, b column.Type) (column.Type, bool) {
 	switch {
 	case (op == "+" || op == "-") && a.Temporal() && b.Interval():
-		if a.Kind == Date && b.Kind == IntervalDay {
-			return Of(Date), true
+		if a.Kind == column.Date && b.Kind == column.IntervalDay {
+			return column.Of(column.Date), true
 		}
 		return a, true
 	case op == "+" && a.Interval() && b.Temporal():
@@ -87,7 +90,7 @@ func momentArithmetic(op string, a, b Type) (Type, bool) {
 	case op == "*" && a.Integer() && b.Interval():
 		return b, true
 	}
-	return Type{}, false
+	return column.Type{}, false
 }
 
 func compileArithmetic(n *Call, args []*Compiled) (*Compiled, error) {
@@ -103,7 +106,7 @@ func compileArithmetic(n *Call, args []*Compiled) (*Compiled, error) {
 	case n.T.Interval():
 		c.I = compileInterval(op, x.I, y.I, n.T.Kind)
 	case x.F != nil:
-		c.F = floatArithmetic(op, x.F, y.F, n.T.Kind == Float)
+		c.F = floatArithmetic(op, x.F, y.F, n.T.Kind == column.Float)
 	case x.A != nil && y.A != nil:
 		return decimalArithmetic(n, args, op), nil
 	case x.I != nil && y.I != nil:
@@ -114,29 +117,13 @@ func compileArithmetic(n *Call, args []*Compiled) (*Compiled, error) {
 	return c, nil
 }
 
-type intFunc = func(b *Batch, row int) (int64, bool)
+type intFunc = func(b *column.Batch, row int) (int64, bool)
 
-type floatFunc = func(b *Batch, row int) (float64, bool)
+type floatFunc = func(b *column.Batch, row int) (float64, bool)
 
-// Wrap brings a number into an integer type as Java does, which keeps the lowest bits.
-func Wrap(v int64, k Kind) int64 { return wrap(v, k) }
-
-// wrap brings a result into its integer type as Java does: it runs over without notice.
-func wrap(v int64, k Kind) int64 {
-	switch k {
-	case TinyInt:
-		return int64(int8(v))
-	case SmallInt:
-		return int64(int16(v))
-	case Int:
-		return int64(int32(v))
-	}
-	return v
-}
-
-func intArithmetic(op string, x, y intFunc, t Type) intFunc {
+func intArithmetic(op string, x, y intFunc, t column.Type) intFunc {
 	k := t.Kind
-	both := func(b *Batch, row int) (int64, int64, bool) {
+	both := func(b *column.Batch, row int) (int64, int64, bool) {
 		l, ok := x(b, row)
 		if !ok {
 			return 0, 0, false
@@ -146,36 +133,36 @@ func intArithmetic(op string, x, y intFunc, t Type) intFunc {
 	}
 	switch op {
 	case "+":
-		return func(b *Batch, row int) (int64, bool) {
+		return func(b *column.Batch, row int) (int64, bool) {
 			l, r, ok := both(b, row)
-			return wrap(l+r, k), ok
+			return column.Wrap(l+r, k), ok
 		}
 	case "-":
-		return func(b *Batch, row int) (int64, bool) {
+		return func(b *column.Batch, row int) (int64, bool) {
 			l, r, ok := both(b, row)
-			return wrap(l-r, k), ok
+			return column.Wrap(l-r, k), ok
 		}
 	case "*":
-		return func(b *Batch, row int) (int64, bool) {
+		return func(b *column.Batch, row int) (int64, bool) {
 			l, r, ok := both(b, row)
-			return wrap(l*r, k), ok
+			return column.Wrap(l*r, k), ok
 		}
 	}
 	divide := op == "/"
-	return func(b *Batch, row int) (int64, bool) {
+	return func(b *column.Batch, row int) (int64, bool) {
 		l, r, ok := both(b, row)
 		if !ok {
 			return 0, false
 		}
 		if r == 0 {
-			b.fail("%w: %d %s 0", errDivisionByZero, l, op)
+			b.Fail("%w: %d %s 0", errDivisionByZero, l, op)
 			return 0, false
 		}
 		switch {
 		case r == -1 && divide:
-			return wrap(-l, k), true
+			return column.Wrap(-l, k), true
 		case divide:
-			return wrap(l/r, k), true
+			return column.Wrap(l/r, k), true
 		case r == -1:
 			return 0, true
 		}
@@ -195,7 +182,7 @@ func floatArithmetic(op string, x, y floatFunc, single bool) floatFunc {
 	case "/":
 		f = func(l, r float64) float64 { return l / r }
 	}
-	return func(b *Batch, row int) (float64, bool) {
+	return func(b *column.Batch, row int) (float64, bool) {
 		l, ok := x(b, row)
 		if !ok {
 			return 0, false
@@ -212,10 +199,10 @@ func floatArithmetic(op string, x, y floatFunc, single bool) floatFunc {
 	}
 }
 
-func bindNegate(args []Node) ([]Node, Type, error) {
+func bindNegate(args []Node) ([]Node, column.Type, error) {
 	t := args[0].Type()
 	if !t.Numeric() && !t.Interval() {
-		return nil, Type{}, fmt.Errorf("- can't be applied to %s", t.Nullable(true))
+		return nil, column.Type{}, fmt.Errorf("- can't be applied to %s", t.Nullable(true))
 	}
 	return args, t, nil
 }
@@ -225,17 +212,17 @@ func compileNegate(n *Call, args []*Compiled) (*Compiled, error) {
 	c := &Compiled{Type: n.T}
 	switch {
 	case x.I != nil:
-		c.I = func(b *Batch, row int) (int64, bool) {
+		c.I = func(b *column.Batch, row int) (int64, bool) {
 			v, ok := x.I(b, row)
-			return wrap(-v, n.T.Kind), ok
+			return column.Wrap(-v, n.T.Kind), ok
 		}
 	case x.F != nil:
-		c.F = func(b *Batch, row int) (float64, bool) {
+		c.F = func(b *column.Batch, row int) (float64, bool) {
 			v, ok := x.F(b, row)
 			return -v, ok
 		}
 	default:
-		c.A = func(b *Batch, row int) (any, bool) {
+		c.A = func(b *column.Batch, row int) (any, bool) {
 			v, ok := x.A(b, row)
 			if !ok {
 				return nil, false
@@ -246,31 +233,31 @@ func compileNegate(n *Call, args []*Compiled) (*Compiled, error) {
 	return c, nil
 }
 
-func bindComparison(op string) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindComparison(op string) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		args = momentsOfText(args)
 		if op != "=" && op != "<>" {
 			args = onWallClock(args)
 		}
 		bound, err := compared(op, args)
 		if err != nil {
-			return nil, Type{}, err
+			return nil, column.Type{}, err
 		}
 		t := bound[0].Type()
-		if op != "=" && op != "<>" && (t.Kind == Map || t.Kind == Row || t.Kind == Array) {
-			return nil, Type{}, fmt.Errorf("%s can't be applied to %s", op, t.Nullable(true))
+		if op != "=" && op != "<>" && (t.Kind == column.Map || t.Kind == column.Row || t.Kind == column.Array) {
+			return nil, column.Type{}, fmt.Errorf("%s can't be applied to %s", op, t.Nullable(true))
 		}
-		if (args[0].Type().Kind == Date) != (args[1].Type().Kind == Date) && t.Instant() {
-			return nil, Type{}, fmt.Errorf("%s can't be applied to DATE and %s: write a CAST", op, t.Nullable(true))
+		if (args[0].Type().Kind == column.Date) != (args[1].Type().Kind == column.Date) && t.Instant() {
+			return nil, column.Type{}, fmt.Errorf("%s can't be applied to DATE and %s: write a CAST", op, t.Nullable(true))
 		}
-		return bound, Of(Boolean).Nullable(!allNotNull(bound)), nil
+		return bound, column.Of(column.Boolean).Nullable(!allNotNull(bound)), nil
 	}
 }
 
 // momentsOfText makes moments of text that is compared with moments.
 func momentsOfText(args []Node) []Node {
 	for i, a := range args {
-		if t := args[1-i].Type(); a.Type().Kind == String && t.Temporal() {
+		if t := args[1-i].Type(); a.Type().Kind == column.String && t.Temporal() {
 			args = slices.Clone(args)
 			args[i] = castTo(a, t)
 		}
@@ -281,20 +268,20 @@ func momentsOfText(args []Node) []Node {
 // onWallClock casts instants to TIMESTAMP where they meet one. Flink orders the two types on the
 // wall clock of the session's time zone, where the later one of two instants may be the smaller
 // one, and takes them for equal where they are one instant.
-func onWallClock(args []Node) []Node { return oneKind(args, TimestampLTZ, Timestamp) }
+func onWallClock(args []Node) []Node { return oneKind(args, column.TimestampLTZ, column.Timestamp) }
 
 // asInstants casts TIMESTAMP to TIMESTAMP_LTZ where both are among the arguments.
-func asInstants(args []Node) []Node { return oneKind(args, Timestamp, TimestampLTZ) }
+func asInstants(args []Node) []Node { return oneKind(args, column.Timestamp, column.TimestampLTZ) }
 
 // oneKind casts arguments of one kind to another where both are among them.
-func oneKind(args []Node, from, to Kind) []Node {
+func oneKind(args []Node, from, to column.Kind) []Node {
 	if !slices.ContainsFunc(args, func(a Node) bool { return a.Type().Kind == to }) {
 		return args
 	}
 	args = slices.Clone(args)
 	for i, a := range args {
 		if t := a.Type(); t.Kind == from {
-			args[i] = castTo(a, OfTime(to, t.Precision).Nullable(!t.NotNull))
+			args[i] = castTo(a, column.OfTime(to, t.Precision).Nullable(!t.NotNull))
 		}
 	}
 	return args
@@ -304,14 +291,14 @@ func oneKind(args []Node, from, to Kind) []Node {
 // has so many.
 func compared(what string, args []Node) ([]Node, error) {
 	bound, err := alike(what, asInstants(args))
-	if err != nil || bound[0].Type().Kind != Decimal {
+	if err != nil || bound[0].Type().Kind != column.Decimal {
 		return bound, err
 	}
 	t := bound[0].Type()
 	whole := t.Precision - t.Scale
 	for _, a := range args {
 		if d := a.Type(); d.Exact() {
-			d = d.asDecimal()
+			d = d.AsDecimal()
 			whole, t.Scale = max(whole, d.Precision-d.Scale), max(t.Scale, d.Scale)
 		}
 	}
@@ -326,10 +313,10 @@ func compared(what string, args []Node) ([]Node, error) {
 func alike(what string, args []Node) ([]Node, error) {
 	t := args[0].Type()
 	for _, a := range args[1:] {
-		c, ok := Common(t, a.Type())
+		c, ok := column.Common(t, a.Type())
 		if !ok {
 			hint := ""
-			if x, y := t.Kind, a.Type().Kind; x == String || y == String {
+			if x, y := t.Kind, a.Type().Kind; x == column.String || y == column.String {
 				hint = ": Flink converts nothing between them, write a CAST, or a literal such as TIMESTAMP '2026-01-01 00:00:00'"
 			}
 			return nil, fmt.Errorf("%s can't be applied to %s and %s%s", what, t.Nullable(true), a.Type().Nullable(true), hint)
@@ -346,29 +333,6 @@ func alike(what string, args []Node) ([]Node, error) {
 	return bound, nil
 }
 
-func compare[T cmp.Ordered](a, b T) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
-// compareFloat orders as Java's Double.compare: NaN is equal to itself and largest.
-func compareFloat(a, b float64) int {
-	switch {
-	case math.IsNaN(a) && math.IsNaN(b):
-		return 0
-	case math.IsNaN(a):
-		return 1
-	case math.IsNaN(b):
-		return -1
-	}
-	return compare(a, b)
-}
-
 // holds tells for each operator which results of a comparison make it true: negative, 0, positive.
 var holds = map[string][3]bool{
 	"=": {false, true, false}, "<>": {true, false, true}, "<": {true, false, false},
@@ -381,17 +345,17 @@ func compileComparison(n *Call, args []*Compiled) (*Compiled, error) {
 	c := &Compiled{Type: n.T}
 	switch {
 	case x.I != nil:
-		c.I = func(b *Batch, row int) (int64, bool) {
+		c.I = func(b *column.Batch, row int) (int64, bool) {
 			l, ok := x.I(b, row)
 			if !ok {
 				return 0, false
 			}
 			r, ok := y.I(b, row)
-			return boolInt(wanted[compare(l, r)+1]), ok
+			return boolInt(wanted[cmp.Compare(l, r)+1]), ok
 		}
 	case x.F != nil:
 		op := n.F.Name
-		c.I = func(b *Batch, row int) (int64, bool) {
+		c.I = func(b *column.Batch, row int) (int64, bool) {
 			l, ok := x.F(b, row)
 			if !ok {
 				return 0, false
@@ -400,20 +364,20 @@ func compileComparison(n *Call, args []*Compiled) (*Compiled, error) {
 			if math.IsNaN(l) || math.IsNaN(r) { // as Java's operators
 				return boolInt(op == "<>"), ok
 			}
-			return boolInt(wanted[compare(l, r)+1]), ok
+			return boolInt(wanted[cmp.Compare(l, r)+1]), ok
 		}
 	case x.S != nil:
-		c.I = func(b *Batch, row int) (int64, bool) {
+		c.I = func(b *column.Batch, row int) (int64, bool) {
 			l, ok := x.S(b, row)
 			if !ok {
 				return 0, false
 			}
 			r, ok := y.S(b, row)
-			return boolInt(wanted[compare(l, r)+1]), ok
+			return boolInt(wanted[cmp.Compare(l, r)+1]), ok
 		}
 	default:
 		equality := n.F.Name == "=" || n.F.Name == "<>"
-		c.I = func(b *Batch, row int) (int64, bool) {
+		c.I = func(b *column.Batch, row int) (int64, bool) {
 			l, ok := x.A(b, row)
 			if !ok {
 				return 0, false
@@ -423,24 +387,24 @@ func compileComparison(n *Call, args []*Compiled) (*Compiled, error) {
 				return 0, false
 			}
 			if equality {
-				return boolInt(equalBoxed(l, r) == wanted[1]), true
+				return boolInt(column.EqualBoxed(l, r) == wanted[1]), true
 			}
-			return boolInt(wanted[sign(CompareBoxed(l, r))+1]), true
+			return boolInt(wanted[sign(column.CompareBoxed(l, r))+1]), true
 		}
 	}
 	return c, nil
 }
 
-func sign(v int) int { return compare(v, 0) }
+func sign(v int) int { return cmp.Compare(v, 0) }
 
-func bindDistinct(args []Node) ([]Node, Type, error) {
+func bindDistinct(args []Node) ([]Node, column.Type, error) {
 	bound, err := compared("IS DISTINCT FROM", args)
-	return bound, Of(Boolean).Nullable(false), err
+	return bound, column.Of(column.Boolean).Nullable(false), err
 }
 
 func evalDistinct(distinct bool) func(n *Call, args []any) (any, error) {
 	return func(_ *Call, args []any) (any, error) {
-		same := args[0] == nil && args[1] == nil || args[0] != nil && args[1] != nil && equalBoxed(args[0], args[1])
+		same := args[0] == nil && args[1] == nil || args[0] != nil && args[1] != nil && column.EqualBoxed(args[0], args[1])
 		return same != distinct, nil
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"weir.example/weir/internal/column"
 )
 
 func init() {
@@ -24,50 +26,50 @@ func init() {
 		&Function{Name: "ARRAY_MIN", Min: 1, Max: 1, bind: bindArrayExtreme("ARRAY_MIN"), eval: evalArrayExtreme(-1)},
 		&Function{Name: "ARRAY_SLICE", Min: 2, Max: 3, bind: bindArrayWith("ARRAY_SLICE", 'i'), eval: evalSlice},
 		&Function{Name: "ARRAY_SORT", Min: 1, Max: 3, bind: bindArrayWith("ARRAY_SORT", 'b'), eval: evalSort},
-		simple("ARRAY_JOIN", "ass?", Of(String), evalArrayJoin).with(func(f *Function) { f.bind = bindArrayJoin(f.bind) }),
+		simple("ARRAY_JOIN", "ass?", column.Of(column.String), evalArrayJoin).with(func(f *Function) { f.bind = bindArrayJoin(f.bind) }),
 	)
 }
 
 // withElement brings an array and a value to elements of one type.
-func withElement(function string, args []Node) (array, value Node, elem Type, err error) {
+func withElement(function string, args []Node) (array, value Node, elem column.Type, err error) {
 	array, err = coerce(function, 0, 'a', args[0])
 	if err != nil {
-		return nil, nil, Type{}, err
+		return nil, nil, column.Type{}, err
 	}
 	t := array.Type()
-	elem, ok := Common(*t.Elem, args[1].Type())
+	elem, ok := column.Common(*t.Elem, args[1].Type())
 	if !ok {
-		return nil, nil, Type{}, fmt.Errorf("argument 2 of %s must be %s, not %s", function, t.Elem.Nullable(true), args[1].Type().Nullable(true))
+		return nil, nil, column.Type{}, fmt.Errorf("argument 2 of %s must be %s, not %s", function, t.Elem.Nullable(true), args[1].Type().Nullable(true))
 	}
 	kept := elem.Nullable(!t.Elem.NotNull)
-	return castTo(array, Type{Kind: Array, Elem: &kept, NotNull: t.NotNull}), castTo(args[1], elem), elem, nil
+	return castTo(array, column.Type{Kind: column.Array, Elem: &kept, NotNull: t.NotNull}), castTo(args[1], elem), elem, nil
 }
 
 // bindNeedle is for a value that is looked for in an array; NULL can be looked for.
-func bindNeedle(name string, array bool) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindNeedle(name string, array bool) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		a, v, _, err := withElement(name, args)
 		if err != nil {
-			return nil, Type{}, err
+			return nil, column.Type{}, err
 		}
 		if array {
 			return []Node{a, v}, a.Type(), nil
 		}
-		return []Node{a, v}, Of(Boolean).Nullable(!a.Type().NotNull), nil
+		return []Node{a, v}, column.Of(column.Boolean).Nullable(!a.Type().NotNull), nil
 	}
 }
 
-func bindPosition(args []Node) ([]Node, Type, error) {
+func bindPosition(args []Node) ([]Node, column.Type, error) {
 	a, v, _, err := withElement("ARRAY_POSITION", args)
 	if err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
-	return []Node{a, v}, Of(Int).Nullable(!allNotNull([]Node{a, v})), nil
+	return []Node{a, v}, column.Of(column.Int).Nullable(!allNotNull([]Node{a, v})), nil
 }
 
 // index is where a value stands first, or -1.
 func index(array []any, v any) int {
-	return slices.IndexFunc(array, func(e any) bool { return e == nil && v == nil || e != nil && v != nil && equalBoxed(e, v) })
+	return slices.IndexFunc(array, func(e any) bool { return e == nil && v == nil || e != nil && v != nil && column.EqualBoxed(e, v) })
 }
 
 func evalContains(_ *Call, a []any) (any, error) {
@@ -92,13 +94,13 @@ func evalRemove(_ *Call, a []any) (any, error) {
 	return kept, nil
 }
 
-func bindAdd(name string) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindAdd(name string) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		a, v, elem, err := withElement(name, args)
 		if err != nil {
-			return nil, Type{}, err
+			return nil, column.Type{}, err
 		}
-		return []Node{a, v}, Type{Kind: Array, Elem: &elem, NotNull: a.Type().NotNull}, nil
+		return []Node{a, v}, column.Type{Kind: column.Array, Elem: &elem, NotNull: a.Type().NotNull}, nil
 	}
 }
 
@@ -117,20 +119,20 @@ func evalPrepend(_ *Call, a []any) (any, error) {
 }
 
 // bindArrays brings arrays to one type, which is the result's.
-func bindArrays(name string) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindArrays(name string) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		for i, a := range args {
 			if _, err := coerce(name, i, 'a', a); err != nil {
-				return nil, Type{}, err
+				return nil, column.Type{}, err
 			}
 		}
 		bound, err := alike(name, args)
 		if err != nil {
-			return nil, Type{}, err
+			return nil, column.Type{}, err
 		}
 		t := bound[0].Type()
 		for _, b := range bound[1:] { // an element can be NULL where one of any array can
-			t, _ = Common(t, b.Type())
+			t, _ = column.Common(t, b.Type())
 		}
 		return bound, t.Nullable(!allNotNull(bound)), nil
 	}
@@ -179,16 +181,18 @@ func evalArrayReverse(_ *Call, a []any) (any, error) {
 }
 
 // ordered reports whether values of a type have an order.
-func ordered(t Type) bool { return (t.Class() != Boxes || t.Kind == Decimal) && t.Kind != Boolean }
+func ordered(t column.Type) bool {
+	return (t.Class() != column.Boxes || t.Kind == column.Decimal) && t.Kind != column.Boolean
+}
 
-func bindArrayExtreme(name string) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindArrayExtreme(name string) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		a, err := coerce(name, 0, 'a', args[0])
 		if err != nil {
-			return nil, Type{}, err
+			return nil, column.Type{}, err
 		}
 		if elem := *a.Type().Elem; !ordered(elem) {
-			return nil, Type{}, fmt.Errorf("%s can't compare %s", name, elem.Nullable(true))
+			return nil, column.Type{}, fmt.Errorf("%s can't compare %s", name, elem.Nullable(true))
 		}
 		return []Node{a}, a.Type().Elem.Nullable(true), nil
 	}
@@ -198,7 +202,7 @@ func evalArrayExtreme(direction int) func(n *Call, a []any) (any, error) {
 	return func(_ *Call, a []any) (any, error) {
 		var best any
 		for _, e := range a[0].([]any) {
-			if e != nil && (best == nil || sign(CompareBoxed(e, best)) == direction) {
+			if e != nil && (best == nil || sign(column.CompareBoxed(e, best)) == direction) {
 				best = e
 			}
 		}
@@ -207,8 +211,8 @@ func evalArrayExtreme(direction int) func(n *Call, a []any) (any, error) {
 }
 
 // bindArrayWith takes an array, and arguments of one kind behind it.
-func bindArrayWith(name string, letter byte) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindArrayWith(name string, letter byte) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		bound := make([]Node, len(args))
 		for i, a := range args {
 			l := letter
@@ -217,13 +221,13 @@ func bindArrayWith(name string, letter byte) func(args []Node) ([]Node, Type, er
 			}
 			c, err := coerce(name, i, l, a)
 			if err != nil {
-				return nil, Type{}, err
+				return nil, column.Type{}, err
 			}
 			bound[i] = c
 		}
 		t := bound[0].Type()
 		if letter == 'b' && !ordered(*t.Elem) {
-			return nil, Type{}, fmt.Errorf("%s can't compare %s", name, t.Elem.Nullable(true))
+			return nil, column.Type{}, fmt.Errorf("%s can't compare %s", name, t.Elem.Nullable(true))
 		}
 		return bound, t.Nullable(!allNotNull(bound)), nil
 	}
@@ -262,7 +266,7 @@ func evalSort(_ *Call, a []any) (any, error) {
 	}
 	sorted := slices.Clone(a[0].([]any))
 	slices.SortStableFunc(sorted, func(x, y any) int {
-		c := CompareBoxed(x, y) // NULL is smallest
+		c := column.CompareBoxed(x, y) // NULL is smallest
 		if x == nil || y == nil {
 			if !nullsFirst {
 				c = -c
@@ -275,10 +279,10 @@ func evalSort(_ *Call, a []any) (any, error) {
 	return sorted, nil
 }
 
-func bindArrayJoin(bind func(args []Node) ([]Node, Type, error)) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindArrayJoin(bind func(args []Node) ([]Node, column.Type, error)) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		bound, t, err := bind(args)
-		if err == nil && bound[0].Type().Elem.Kind != String {
+		if err == nil && bound[0].Type().Elem.Kind != column.String {
 			err = errors.New("ARRAY_JOIN wants an array of strings, not " + bound[0].Type().Nullable(true).String())
 		}
 		return bound, t, err

@@ -3,6 +3,8 @@ package expr
 import (
 	"slices"
 	"testing"
+
+	"weir.example/weir/internal/column"
 )
 
 // TestBatchKeepsRows: what goes in row by row comes out, by every way in.
@@ -10,7 +12,7 @@ func TestBatchKeepsRows(t *testing.T) {
 	for seed := range uint64(50) {
 		g := newGenerator(seed)
 		b := g.batch(10)
-		copied := NewBatch(b.Types())
+		copied := column.NewBatch(b.Types())
 		for row := range b.N {
 			for i, c := range copied.Cols {
 				c.AddFrom(b.Cols[i], row)
@@ -35,7 +37,7 @@ func TestBatchKeepsRows(t *testing.T) {
 }
 
 func TestUnboxedAdds(t *testing.T) {
-	b := NewBatch([]Type{Of(Int), Of(Double), Of(String), OfDecimal(3, 1)})
+	b := column.NewBatch([]column.Type{column.Of(column.Int), column.Of(column.Double), column.Of(column.String), column.OfDecimal(3, 1)})
 	b.Cols[0].AddInt(5)
 	b.Cols[1].AddFloat(1.5)
 	b.Cols[2].AddText("a")
@@ -49,14 +51,14 @@ func TestCompareBoxedIsAnOrder(t *testing.T) {
 	for seed := range uint64(200) {
 		g := newGenerator(seed)
 		for _, typ := range g.types {
-			if typ.Kind == Map {
+			if typ.Kind == column.Map {
 				continue
 			}
 			all := g.values(typ, 12)
-			slices.SortFunc(all, CompareBoxed)
+			slices.SortFunc(all, column.CompareBoxed)
 			for i := range all {
 				for j := i; j < len(all); j++ {
-					if CompareBoxed(all[i], all[j]) > 0 || CompareBoxed(all[j], all[i]) < 0 {
+					if column.CompareBoxed(all[i], all[j]) > 0 || column.CompareBoxed(all[j], all[i]) < 0 {
 						t.Fatalf("seed %d: %s: %v and %v stand in the wrong order", seed, typ, all[i], all[j])
 					}
 				}
@@ -67,7 +69,7 @@ func TestCompareBoxedIsAnOrder(t *testing.T) {
 
 // TestNodes: an expression is the same as itself rebuilt, and not as another.
 func TestNodes(t *testing.T) {
-	b := &binder{cols: []Field{{"a", Of(Int)}, {"b", Of(Int)}}}
+	b := &binder{cols: []column.Field{{Name: "a", Type: column.Of(column.Int)}, {Name: "b", Type: column.Of(column.Int)}}}
 	parse := func(text string) Node {
 		n, err := b.parse(text)
 		if err != nil {

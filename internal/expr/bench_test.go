@@ -1,11 +1,15 @@
 package expr
 
-import "testing"
+import (
+	"testing"
+
+	"weir.example/weir/internal/column"
+)
 
 // benchBatch is 1024 rows as a source reads them.
-func benchBatch() (*Batch, *binder) {
-	b := &binder{cols: []Field{{"id", Of(BigInt)}, {"amount", Of(Double)}, {"status", Of(String)}, {"quantity", Of(Int)}}}
-	batch := NewBatch([]Type{Of(BigInt), Of(Double), Of(String), Of(Int)})
+func benchBatch() (*column.Batch, *binder) {
+	b := &binder{cols: []column.Field{{Name: "id", Type: column.Of(column.BigInt)}, {Name: "amount", Type: column.Of(column.Double)}, {Name: "status", Type: column.Of(column.String)}, {Name: "quantity", Type: column.Of(column.Int)}}}
+	batch := column.NewBatch([]column.Type{column.Of(column.BigInt), column.Of(column.Double), column.Of(column.String), column.Of(column.Int)})
 	for i := range int64(1024) {
 		batch.AddRow([]any{i, float64(i) * 1.25, []string{"paid", "open", "void"}[i%3], i % 17})
 	}
@@ -56,14 +60,14 @@ func BenchmarkProject(b *testing.B) {
 	}
 }
 
-func projection(tb testing.TB, b *binder) (*Batch, []*Compiled) {
+func projection(tb testing.TB, b *binder) (*column.Batch, []*Compiled) {
 	exprs := make([]*Compiled, len(benchProject))
-	types := make([]Type, len(benchProject))
+	types := make([]column.Type, len(benchProject))
 	for i, text := range benchProject {
 		exprs[i] = compiled(tb, b, text)
 		types[i] = exprs[i].Type
 	}
-	return NewBatch(types), exprs
+	return column.NewBatch(types), exprs
 }
 
 // TestNoAllocations: what is typical allocates nothing.

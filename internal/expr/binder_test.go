@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/sql"
 )
 
@@ -16,7 +17,7 @@ import (
 // those of cols.
 type binder struct {
 	zone *time.Location
-	cols []Field
+	cols []column.Field
 }
 
 func (b *binder) parse(text string) (Node, error) {
@@ -53,7 +54,7 @@ func (b *binder) bind(e sql.Expr) (Node, error) {
 	case *sql.Interval:
 		return interval(e)
 	case *sql.Symbol:
-		return &Const{e.Name, Type{Kind: Symbol, NotNull: true}}, nil
+		return &Const{e.Name, column.Type{Kind: column.Symbol, NotNull: true}}, nil
 	case *sql.ColumnRef:
 		return b.column(e)
 	case *sql.Unary:
@@ -114,7 +115,7 @@ func (b *binder) field(x sql.Expr, name string) (Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Bind("FIELD", b.zone, n, &Const{name, Of(String)})
+	return Bind("FIELD", b.zone, n, &Const{name, column.Of(column.String)})
 }
 
 func (b *binder) column(e *sql.ColumnRef) (Node, error) {
@@ -213,47 +214,49 @@ func (b *binder) function(e *sql.Call) (Node, error) {
 }
 
 func literal(l *sql.Literal) (Node, error) {
-	given := func(v any, k Kind, err error) (Node, error) { return &Const{v, Type{Kind: k, NotNull: true}}, err }
+	given := func(v any, k column.Kind, err error) (Node, error) {
+		return &Const{v, column.Type{Kind: k, NotNull: true}}, err
+	}
 	switch l.Kind {
 	case sql.NullLiteral:
 		return &Const{}, nil
 	case sql.BoolLiteral:
-		return given(l.Text == "TRUE", Boolean, nil)
+		return given(l.Text == "TRUE", column.Boolean, nil)
 	case sql.StringLiteral:
-		return given(l.Text, String, nil)
+		return given(l.Text, column.String, nil)
 	case sql.BytesLiteral:
 		raw, err := hex.DecodeString(l.Text)
-		return given(string(raw), Bytes, err)
+		return given(string(raw), column.Bytes, err)
 	case sql.NumberLiteral:
 		return number(l.Text)
 	case sql.DateLiteral:
 		v, err := ParseDateText(l.Text)
-		return given(v, Date, err)
+		return given(v, column.Date, err)
 	case sql.TimeLiteral:
 		v, err := ParseTimeText(l.Text)
-		return given(v, Time, err)
+		return given(v, column.Time, err)
 	}
 	us, _, err := ParseTimestamp(l.Text)
 	_, fraction, _ := strings.Cut(l.Text, ".")
-	return &Const{us, Type{Kind: Timestamp, NotNull: true, Precision: min(6, len(fraction))}}, err
+	return &Const{us, column.Type{Kind: column.Timestamp, NotNull: true, Precision: min(6, len(fraction))}}, err
 }
 
 func number(text string) (Node, error) {
 	if strings.ContainsAny(text, "eE") {
 		f, err := strconv.ParseFloat(text, 64)
-		return &Const{f, Type{Kind: Double, NotNull: true}}, err
+		return &Const{f, column.Type{Kind: column.Double, NotNull: true}}, err
 	}
 	whole, fraction, point := strings.Cut(text, ".")
 	if i, err := strconv.ParseInt(text, 10, 64); err == nil && !point {
-		k := BigInt
+		k := column.BigInt
 		if i <= math.MaxInt32 {
-			k = Int
+			k = column.Int
 		}
-		return &Const{i, Type{Kind: k, NotNull: true}}, nil
+		return &Const{i, column.Type{Kind: k, NotNull: true}}, nil
 	}
 	digits := strings.TrimLeft(whole, "0") + fraction
 	v, _ := new(big.Int).SetString("0"+digits, 10)
-	return &Const{v, Type{Kind: Decimal, Precision: max(1, len(digits)), Scale: len(fraction), NotNull: true}}, nil
+	return &Const{v, column.Type{Kind: column.Decimal, Precision: max(1, len(digits)), Scale: len(fraction), NotNull: true}}, nil
 }
 
 // interval knows INTERVAL '5' unit, '1-2' YEAR TO MONTH and 'd h:m:s' DAY TO SECOND.
@@ -265,44 +268,44 @@ func interval(e *sql.Interval) (Node, error) {
 	if e.To == "MONTH" {
 		var y, m int64
 		_, err := fmt.Sscanf(e.Value, "%d-%d", &y, &m)
-		return &Const{sign * (12*y + m), Type{Kind: IntervalMonth, NotNull: true}}, err
+		return &Const{sign * (12*y + m), column.Type{Kind: column.IntervalMonth, NotNull: true}}, err
 	}
 	if e.To == "SECOND" {
 		var d, h, m int64
 		var s float64
 		_, err := fmt.Sscanf(e.Value, "%d %d:%d:%f", &d, &h, &m, &s)
-		return &Const{sign * (d*Day + h*Hour + m*Minute + int64(math.Round(s*1e6))), Type{Kind: IntervalDay, NotNull: true}}, err
+		return &Const{sign * (d*Day + h*Hour + m*Minute + int64(math.Round(s*1e6))), column.Type{Kind: column.IntervalDay, NotNull: true}}, err
 	}
 	f, err := strconv.ParseFloat(e.Value, 64)
 	if months := unitMonths[e.From]; months > 0 {
-		return &Const{sign * int64(f) * months, Type{Kind: IntervalMonth, NotNull: true}}, err
+		return &Const{sign * int64(f) * months, column.Type{Kind: column.IntervalMonth, NotNull: true}}, err
 	}
-	return &Const{sign * int64(math.Round(f*float64(unitSizes[e.From]))), Type{Kind: IntervalDay, NotNull: true}}, err
+	return &Const{sign * int64(math.Round(f*float64(unitSizes[e.From]))), column.Type{Kind: column.IntervalDay, NotNull: true}}, err
 }
 
-var typeNames = map[string]Kind{
-	"BOOLEAN": Boolean, "TINYINT": TinyInt, "SMALLINT": SmallInt, "INT": Int, "INTEGER": Int, "BIGINT": BigInt, "FLOAT": Float, "DOUBLE": Double,
-	"DECIMAL": Decimal, "STRING": String, "CHAR": String, "VARCHAR": String, "BYTES": Bytes, "BINARY": Bytes, "VARBINARY": Bytes, "DATE": Date,
-	"TIME": Time, "TIMESTAMP": Timestamp, "TIMESTAMP_LTZ": TimestampLTZ, "ARRAY": Array, "MAP": Map, "ROW": Row,
-	"INTERVAL SECOND": IntervalDay, "INTERVAL MONTH": IntervalMonth,
+var typeNames = map[string]column.Kind{
+	"BOOLEAN": column.Boolean, "TINYINT": column.TinyInt, "SMALLINT": column.SmallInt, "INT": column.Int, "INTEGER": column.Int, "BIGINT": column.BigInt, "FLOAT": column.Float, "DOUBLE": column.Double,
+	"DECIMAL": column.Decimal, "STRING": column.String, "CHAR": column.String, "VARCHAR": column.String, "BYTES": column.Bytes, "BINARY": column.Bytes, "VARBINARY": column.Bytes, "DATE": column.Date,
+	"TIME": column.Time, "TIMESTAMP": column.Timestamp, "TIMESTAMP_LTZ": column.TimestampLTZ, "ARRAY": column.Array, "MAP": column.Map, "ROW": column.Row,
+	"INTERVAL SECOND": column.IntervalDay, "INTERVAL MONTH": column.IntervalMonth,
 }
 
-func typeOf(n *sql.TypeName) Type {
+func typeOf(n *sql.TypeName) column.Type {
 	param := func(i, otherwise int) int {
 		if i < len(n.Params) {
 			return n.Params[i]
 		}
 		return otherwise
 	}
-	t := Type{Kind: typeNames[n.Name], NotNull: n.NotNull}
+	t := column.Type{Kind: typeNames[n.Name], NotNull: n.NotNull}
 	switch t.Kind {
-	case Decimal:
+	case column.Decimal:
 		t.Precision, t.Scale = param(0, 10), param(1, 0)
-	case Timestamp, TimestampLTZ:
+	case column.Timestamp, column.TimestampLTZ:
 		t.Precision = param(0, 6)
-	case Time:
+	case column.Time:
 		t.Precision = param(0, 0)
-	case String, Bytes:
+	case column.String, column.Bytes:
 		t.Length, t.Fixed = param(0, 0), n.Name == "CHAR" || n.Name == "BINARY"
 	}
 	if n.Elem != nil {
@@ -314,7 +317,7 @@ func typeOf(n *sql.TypeName) Type {
 		t.Key = &k
 	}
 	for _, f := range n.Fields {
-		t.Fields = append(t.Fields, Field{f.Name.Name, typeOf(f.Type)})
+		t.Fields = append(t.Fields, column.Field{Name: f.Name.Name, Type: typeOf(f.Type)})
 	}
 	return t
 }

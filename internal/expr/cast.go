@@ -9,17 +9,19 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"weir.example/weir/internal/column"
 )
 
 func init() {
 	register(
-		&Function{Name: "CAST", Min: 1, Max: 1, compile: compileCast, bind: func(args []Node) ([]Node, Type, error) { return args, args[0].Type(), nil }},
-		&Function{Name: "TRY_CAST", Min: 1, Max: 1, compile: compileCast, bind: func(args []Node) ([]Node, Type, error) { return args, args[0].Type(), nil }},
+		&Function{Name: "CAST", Min: 1, Max: 1, compile: compileCast, bind: func(args []Node) ([]Node, column.Type, error) { return args, args[0].Type(), nil }},
+		&Function{Name: "TRY_CAST", Min: 1, Max: 1, compile: compileCast, bind: func(args []Node) ([]Node, column.Type, error) { return args, args[0].Type(), nil }},
 	)
 }
 
 // Cast makes CAST(n AS t) or TRY_CAST.
-func Cast(n Node, t Type, try bool, zone Zone) (Node, error) {
+func Cast(n Node, t column.Type, try bool, zone Zone) (Node, error) {
 	from := n.Type()
 	if !castable(from, t) {
 		return nil, fmt.Errorf("%s can't be cast to %s", from.Nullable(true), t.Nullable(true))
@@ -34,37 +36,37 @@ func Cast(n Node, t Type, try bool, zone Zone) (Node, error) {
 	return &Call{F: functions[name], Args: []Node{n}, T: t.Nullable(try || !from.NotNull), Zone: zone}, nil
 }
 
-func castable(from, to Type) bool {
+func castable(from, to column.Type) bool {
 	switch {
-	case from.Kind == Null || from.Kind == to.Kind && from.Class() != Boxes:
+	case from.Kind == column.Null || from.Kind == to.Kind && from.Class() != column.Boxes:
 		return true
-	case from.Kind == Decimal && (to.Numeric() || to.Kind == String || to.Kind == Boolean):
+	case from.Kind == column.Decimal && (to.Numeric() || to.Kind == column.String || to.Kind == column.Boolean):
 		return true
-	case from.Kind == Boolean && to.Kind == Decimal:
+	case from.Kind == column.Boolean && to.Kind == column.Decimal:
 		return to.Precision > to.Scale
-	case from.Numeric() || from.Kind == Boolean:
-		return to.Numeric() || to.Kind == String || to.Kind == Boolean
-	case from.Kind == String:
-		return to.Kind <= TimestampLTZ
-	case from.Kind == Bytes:
-		return to.Kind == String
-	case from.Kind == Date:
-		return to.Kind == String || to.Instant()
-	case from.Kind == Time:
-		return to.Kind == String || to.Instant()
+	case from.Numeric() || from.Kind == column.Boolean:
+		return to.Numeric() || to.Kind == column.String || to.Kind == column.Boolean
+	case from.Kind == column.String:
+		return to.Kind <= column.TimestampLTZ
+	case from.Kind == column.Bytes:
+		return to.Kind == column.String
+	case from.Kind == column.Date:
+		return to.Kind == column.String || to.Instant()
+	case from.Kind == column.Time:
+		return to.Kind == column.String || to.Instant()
 	case from.Instant():
-		return to.Kind == String || to.Temporal()
+		return to.Kind == column.String || to.Temporal()
 	case from.Interval():
-		return to.Kind == String
-	case from.Kind == Array:
-		return to.Kind == String || to.Kind == Array && castable(*from.Elem, *to.Elem)
-	case from.Kind == Map:
-		return to.Kind == String || to.Kind == Map && castable(*from.Key, *to.Key) && castable(*from.Elem, *to.Elem)
-	case from.Kind == Row:
-		if to.Kind == String {
+		return to.Kind == column.String
+	case from.Kind == column.Array:
+		return to.Kind == column.String || to.Kind == column.Array && castable(*from.Elem, *to.Elem)
+	case from.Kind == column.Map:
+		return to.Kind == column.String || to.Kind == column.Map && castable(*from.Key, *to.Key) && castable(*from.Elem, *to.Elem)
+	case from.Kind == column.Row:
+		if to.Kind == column.String {
 			return true
 		}
-		if to.Kind != Row || len(from.Fields) != len(to.Fields) {
+		if to.Kind != column.Row || len(from.Fields) != len(to.Fields) {
 			return false
 		}
 		for i := range from.Fields {
@@ -86,9 +88,9 @@ func compileCast(n *Call, args []*Compiled) (*Compiled, error) {
 	case from.Integer() && to.Integer() && to.Kind >= from.Kind:
 		c.I = x.I
 		return c, nil
-	case from.Integer() && (to.Kind == Double || to.Kind == Float):
-		single := to.Kind == Float
-		c.F = func(b *Batch, row int) (float64, bool) {
+	case from.Integer() && (to.Kind == column.Double || to.Kind == column.Float):
+		single := to.Kind == column.Float
+		c.F = func(b *column.Batch, row int) (float64, bool) {
 			v, ok := x.I(b, row)
 			if single {
 				return float64(float32(v)), ok
@@ -96,13 +98,13 @@ func compileCast(n *Call, args []*Compiled) (*Compiled, error) {
 			return float64(v), ok
 		}
 		return c, nil
-	case from.Kind == Float && to.Kind == Double, from.Kind == Double && to.Kind == Double:
+	case from.Kind == column.Float && to.Kind == column.Double, from.Kind == column.Double && to.Kind == column.Double:
 		c.F = x.F
 		return c, nil
 	case from.Instant() && from.Kind == to.Kind && to.Precision >= from.Precision:
 		c.I = x.I
 		return c, nil
-	case to.Class() == Texts && to.Holds(from):
+	case to.Class() == column.Texts && to.Holds(from):
 		c.S = x.S
 		return c, nil
 	}
@@ -110,7 +112,7 @@ func compileCast(n *Call, args []*Compiled) (*Compiled, error) {
 		return text, nil
 	}
 	zone := n.Zone
-	return fromBoxed(to, func(b *Batch, row int) any {
+	return fromBoxed(to, func(b *column.Batch, row int) any {
 		v := x.Box(b, row)
 		if v == nil {
 			return nil
@@ -118,7 +120,7 @@ func compileCast(n *Call, args []*Compiled) (*Compiled, error) {
 		r, err := castBoxed(v, from, to, zone)
 		if err != nil {
 			if !try {
-				b.fail("CAST of %s to %s: %w", Format(v, from), to.Nullable(true), err)
+				b.Fail("CAST of %s to %s: %w", Format(v, from), to.Nullable(true), err)
 			}
 			return nil
 		}
@@ -129,24 +131,24 @@ func compileCast(n *Call, args []*Compiled) (*Compiled, error) {
 var errRange = errors.New("the value is out of range")
 
 // castBoxed converts a value that is not NULL.
-func castBoxed(v any, from, to Type, zone Zone) (any, error) {
+func castBoxed(v any, from, to column.Type, zone Zone) (any, error) {
 	switch to.Kind {
-	case String:
+	case column.String:
 		return cut(castText(v, from, zone), to), nil
-	case Bytes:
+	case column.Bytes:
 		s, _ := v.(string)
 		return cutBytes(s, to), nil
-	case Boolean:
+	case column.Boolean:
 		return castBoolean(v)
-	case TinyInt, SmallInt, Int, BigInt:
+	case column.TinyInt, column.SmallInt, column.Int, column.BigInt:
 		return castInteger(v, from, to)
-	case Float, Double:
+	case column.Float, column.Double:
 		return castFloat(v, from, to)
-	case Decimal:
+	case column.Decimal:
 		return castDecimal(v, from, to)
-	case Date, Time, Timestamp, TimestampLTZ:
+	case column.Date, column.Time, column.Timestamp, column.TimestampLTZ:
 		return castMoment(v, from, to, zone)
-	case Array:
+	case column.Array:
 		in := v.([]any)
 		out := make([]any, len(in))
 		for i, e := range in {
@@ -160,7 +162,7 @@ func castBoxed(v any, from, to Type, zone Zone) (any, error) {
 			out[i] = c
 		}
 		return out, nil
-	case Row:
+	case column.Row:
 		in := v.([]any)
 		out := make([]any, len(in))
 		for i, e := range in {
@@ -174,13 +176,13 @@ func castBoxed(v any, from, to Type, zone Zone) (any, error) {
 			out[i] = c
 		}
 		return out, nil
-	case Map:
-		in := v.(*Dict)
-		out := &Dict{Keys: make([]any, len(in.Keys)), Values: make([]any, len(in.Keys))}
+	case column.Map:
+		in := v.(*column.Dict)
+		out := &column.Dict{Keys: make([]any, len(in.Keys)), Values: make([]any, len(in.Keys))}
 		for i := range in.Keys {
 			for _, side := range []struct {
 				in, out  []any
-				from, to Type
+				from, to column.Type
 			}{{in.Keys, out.Keys, *from.Key, *to.Key}, {in.Values, out.Values, *from.Elem, *to.Elem}} {
 				if side.in[i] == nil {
 					continue
@@ -198,7 +200,7 @@ func castBoxed(v any, from, to Type, zone Zone) (any, error) {
 }
 
 // cut brings a string to the length of CHAR(n) and VARCHAR(n).
-func cut(s string, t Type) string {
+func cut(s string, t column.Type) string {
 	if t.Length == 0 {
 		return s
 	}
@@ -213,7 +215,7 @@ func cut(s string, t Type) string {
 }
 
 // cutBytes is cut for BINARY(n) and VARBINARY(n).
-func cutBytes(s string, t Type) string {
+func cutBytes(s string, t column.Type) string {
 	switch {
 	case t.Length == 0:
 		return s
@@ -225,7 +227,7 @@ func cutBytes(s string, t Type) string {
 	return s
 }
 
-func castText(v any, t Type, zone Zone) string {
+func castText(v any, t column.Type, zone Zone) string {
 	switch v := v.(type) {
 	case nil: // in an array, a map or a row
 		return "NULL"
@@ -234,29 +236,29 @@ func castText(v any, t Type, zone Zone) string {
 	case bool:
 		return strings.ToUpper(strconv.FormatBool(v))
 	case float64:
-		if t.Kind == Float {
+		if t.Kind == column.Float {
 			return javaFloat(v)
 		}
 		return javaDouble(v)
 	case *big.Int:
-		return decimalText(v, t.Scale)
+		return column.DecimalText(v, t.Scale)
 	case []any:
 		parts := make([]string, len(v))
 		for i, e := range v {
 			parts[i] = "NULL"
 			if e != nil {
 				et := t.Elem
-				if t.Kind == Row {
+				if t.Kind == column.Row {
 					et = &t.Fields[i].Type
 				}
 				parts[i] = castText(e, *et, zone)
 			}
 		}
-		if t.Kind == Row {
+		if t.Kind == column.Row {
 			return "(" + strings.Join(parts, ", ") + ")"
 		}
 		return "[" + strings.Join(parts, ", ") + "]"
-	case *Dict:
+	case *column.Dict:
 		parts := make([]string, len(v.Keys))
 		for i := range v.Keys {
 			value := "NULL"
@@ -268,17 +270,17 @@ func castText(v any, t Type, zone Zone) string {
 		return "{" + strings.Join(parts, ", ") + "}"
 	case int64:
 		switch t.Kind {
-		case Date:
+		case column.Date:
 			return FormatDate(v)
-		case Time:
+		case column.Time:
 			return formatClock(v*1000, t.Precision)
-		case Timestamp:
+		case column.Timestamp:
 			return formatPrecision(v, t.Precision)
-		case TimestampLTZ:
+		case column.TimestampLTZ:
 			return formatPrecision(toLocal(v, zone), t.Precision)
-		case IntervalDay:
+		case column.IntervalDay:
 			return formatIntervalDay(v)
-		case IntervalMonth:
+		case column.IntervalMonth:
 			return fmt.Sprintf("%s%d-%02d", minus(v), abs(v)/12, abs(v)%12)
 		}
 		return strconv.FormatInt(v, 10)
@@ -321,48 +323,48 @@ func castBoolean(v any) (any, error) {
 	return nil, errors.New("it is neither true nor false")
 }
 
-var integerLimits = map[Kind][2]int64{
-	TinyInt: {math.MinInt8, math.MaxInt8}, SmallInt: {math.MinInt16, math.MaxInt16}, Int: {math.MinInt32, math.MaxInt32}, BigInt: {math.MinInt64, math.MaxInt64},
+var integerLimits = map[column.Kind][2]int64{
+	column.TinyInt: {math.MinInt8, math.MaxInt8}, column.SmallInt: {math.MinInt16, math.MaxInt16}, column.Int: {math.MinInt32, math.MaxInt32}, column.BigInt: {math.MinInt64, math.MaxInt64},
 }
 
 // castInteger narrows numbers as Java does, without notice; text must fit.
-func castInteger(v any, from, to Type) (any, error) {
+func castInteger(v any, from, to column.Type) (any, error) {
 	switch v := v.(type) {
 	case bool:
-		return toInt(v), nil
+		return column.UnboxInt(v), nil
 	case int64:
-		if from.Kind == IntervalDay {
+		if from.Kind == column.IntervalDay {
 			v /= Millisecond
 		}
-		return wrap(v, to.Kind), nil
+		return column.Wrap(v, to.Kind), nil
 	case float64:
-		limits := integerLimits[BigInt]
-		if to.Kind != BigInt {
-			limits = integerLimits[Int] // a double becomes an int first, and is then narrowed
+		limits := integerLimits[column.BigInt]
+		if to.Kind != column.BigInt {
+			limits = integerLimits[column.Int] // a double becomes an int first, and is then narrowed
 		}
 		switch {
 		case math.IsNaN(v):
 			return int64(0), nil
 		case v <= float64(limits[0]):
-			return wrap(limits[0], to.Kind), nil
+			return column.Wrap(limits[0], to.Kind), nil
 		case v >= float64(limits[1]):
-			return wrap(limits[1], to.Kind), nil
+			return column.Wrap(limits[1], to.Kind), nil
 		}
-		return wrap(int64(v), to.Kind), nil
+		return column.Wrap(int64(v), to.Kind), nil
 	case *big.Int:
-		return wrap(new(big.Int).Quo(v, power10(from.Scale)).Int64(), to.Kind), nil // Int64 keeps the lowest 64 bits, as BigDecimal.longValue
+		return column.Wrap(new(big.Int).Quo(v, column.Power10(from.Scale)).Int64(), to.Kind), nil // Int64 keeps the lowest 64 bits, as BigDecimal.longValue
 	case string:
 		if strings.ContainsAny(v, "eE") {
 			return nil, fmt.Errorf("%q is not a whole number", v)
 		}
-		d, err := ParseDecimal(strings.TrimSpace(v), OfDecimal(MaxPrecision, 10))
+		d, err := column.ParseDecimal(strings.TrimSpace(v), column.OfDecimal(column.MaxPrecision, 10))
 		if err != nil {
 			return nil, err
 		}
 		if d == nil {
 			return nil, errRange
 		}
-		n := new(big.Int).Quo(d.(*big.Int), power10(10))
+		n := new(big.Int).Quo(d.(*big.Int), column.Power10(10))
 		limits := integerLimits[to.Kind]
 		if !n.IsInt64() || n.Int64() < limits[0] || n.Int64() > limits[1] {
 			return nil, errRange
@@ -372,17 +374,17 @@ func castInteger(v any, from, to Type) (any, error) {
 	return nil, errRange
 }
 
-func castFloat(v any, from, to Type) (any, error) {
+func castFloat(v any, from, to column.Type) (any, error) {
 	var f float64
 	switch v := v.(type) {
 	case bool:
-		f = float64(toInt(v))
+		f = float64(column.UnboxInt(v))
 	case int64:
 		f = float64(v)
 	case float64:
 		f = v
 	case *big.Int:
-		f = decimalFloat(v, from.Scale)
+		f = column.DecimalFloat(v, from.Scale)
 	case string:
 		var err error
 		f, err = strconv.ParseFloat(strings.TrimSpace(v), 64)
@@ -390,29 +392,29 @@ func castFloat(v any, from, to Type) (any, error) {
 			return nil, fmt.Errorf("%q is not a number", v)
 		}
 	}
-	if to.Kind == Float {
+	if to.Kind == column.Float {
 		f = float64(float32(f))
 	}
 	return f, nil
 }
 
-func castDecimal(v any, from, to Type) (any, error) {
+func castDecimal(v any, from, to column.Type) (any, error) {
 	var r any
 	var err error
 	switch v := v.(type) {
 	case bool:
-		r = fit(rescale(big.NewInt(toInt(v)), 0, to.Scale), to)
+		r = column.FitDecimal(column.Rescale(big.NewInt(column.UnboxInt(v)), 0, to.Scale), to)
 	case int64:
-		r = fit(rescale(big.NewInt(v), 0, to.Scale), to)
+		r = column.FitDecimal(column.Rescale(big.NewInt(v), 0, to.Scale), to)
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return nil, errRange
 		}
-		r, err = ParseDecimal(strconv.FormatFloat(v, 'g', -1, 64), to)
+		r, err = column.ParseDecimal(strconv.FormatFloat(v, 'g', -1, 64), to)
 	case *big.Int:
-		r = fit(rescale(v, from.Scale, to.Scale), to)
+		r = column.FitDecimal(column.Rescale(v, from.Scale, to.Scale), to)
 	case string:
-		if r, err = ParseDecimal(strings.TrimSpace(v), to); err == nil && r == nil {
+		if r, err = column.ParseDecimal(strings.TrimSpace(v), to); err == nil && r == nil {
 			err = errRange
 		}
 	}

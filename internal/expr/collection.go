@@ -3,6 +3,8 @@ package expr
 import (
 	"errors"
 	"fmt"
+
+	"weir.example/weir/internal/column"
 )
 
 func init() {
@@ -14,37 +16,37 @@ func init() {
 		&Function{Name: "ITEM", Min: 2, Max: 2, bind: bindItem, eval: evalItem},
 		&Function{Name: "CARDINALITY", Min: 1, Max: 1, bind: bindCardinality, eval: evalCardinality},
 		&Function{Name: "ELEMENT", Min: 1, Max: 1, bind: bindElement, eval: evalElement},
-		&Function{Name: "MAP_KEYS", Min: 1, Max: 1, bind: bindMapPart("MAP_KEYS", keysType), eval: func(_ *Call, a []any) (any, error) { return a[0].(*Dict).Keys, nil }},
-		&Function{Name: "MAP_VALUES", Min: 1, Max: 1, bind: bindMapPart("MAP_VALUES", valuesType), eval: func(_ *Call, a []any) (any, error) { return a[0].(*Dict).Values, nil }},
+		&Function{Name: "MAP_KEYS", Min: 1, Max: 1, bind: bindMapPart("MAP_KEYS", keysType), eval: func(_ *Call, a []any) (any, error) { return a[0].(*column.Dict).Keys, nil }},
+		&Function{Name: "MAP_VALUES", Min: 1, Max: 1, bind: bindMapPart("MAP_VALUES", valuesType), eval: func(_ *Call, a []any) (any, error) { return a[0].(*column.Dict).Values, nil }},
 		&Function{Name: "MAP_ENTRIES", Min: 1, Max: 1, bind: bindMapPart("MAP_ENTRIES", entryType), eval: evalMapEntries},
 		&Function{Name: "MAP_FROM_ARRAYS", Min: 2, Max: 2, bind: bindMapFromArrays, eval: evalMapFromArrays},
 		&Function{Name: "MAP_UNION", Min: 1, Max: -1, bind: bindMapUnion, eval: evalMapUnion},
 	)
 }
 
-func bindRow(args []Node) ([]Node, Type, error) {
-	t := Type{Kind: Row, NotNull: true}
+func bindRow(args []Node) ([]Node, column.Type, error) {
+	t := column.Type{Kind: column.Row, NotNull: true}
 	for i, a := range args {
-		t.Fields = append(t.Fields, Field{fmt.Sprintf("EXPR$%d", i), a.Type()})
+		t.Fields = append(t.Fields, column.Field{Name: fmt.Sprintf("EXPR$%d", i), Type: a.Type()})
 	}
 	return args, t, nil
 }
 
-func bindArray(args []Node) ([]Node, Type, error) {
+func bindArray(args []Node) ([]Node, column.Type, error) {
 	if len(args) == 0 {
-		return nil, Type{}, errors.New("ARRAY[] has no type: give it an element")
+		return nil, column.Type{}, errors.New("ARRAY[] has no type: give it an element")
 	}
 	bound, err := alike("ARRAY", args)
 	if err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
 	elem := bound[0].Type().Nullable(!allNotNull(bound))
-	return bound, Type{Kind: Array, NotNull: true, Elem: &elem}, nil
+	return bound, column.Type{Kind: column.Array, NotNull: true, Elem: &elem}, nil
 }
 
-func bindMap(args []Node) ([]Node, Type, error) {
+func bindMap(args []Node) ([]Node, column.Type, error) {
 	if len(args) == 0 {
-		return nil, Type{}, errors.New("MAP[] has no type: give it a pair")
+		return nil, column.Type{}, errors.New("MAP[] has no type: give it a pair")
 	}
 	var keys, values []Node
 	for i := 0; i < len(args); i += 2 {
@@ -52,44 +54,44 @@ func bindMap(args []Node) ([]Node, Type, error) {
 	}
 	keys, err := alike("MAP", keys)
 	if err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
 	values, err = alike("MAP", oneFloat(values))
 	if err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
 	bound := make([]Node, len(args))
 	for i := range keys {
 		bound[2*i], bound[2*i+1] = keys[i], values[i]
 	}
 	k, v := keys[0].Type(), values[0].Type().Nullable(!allNotNull(values))
-	return bound, Type{Kind: Map, NotNull: true, Key: &k, Elem: &v}, nil
+	return bound, column.Type{Kind: column.Map, NotNull: true, Key: &k, Elem: &v}, nil
 }
 
 func evalMap(_ *Call, a []any) (any, error) {
-	d := &Dict{}
+	d := &column.Dict{}
 	for i := 0; i < len(a); i += 2 {
-		d.set(a[i], a[i+1])
+		d.Set(a[i], a[i+1])
 	}
 	return d, nil
 }
 
-func bindField(args []Node) ([]Node, Type, error) {
+func bindField(args []Node) ([]Node, column.Type, error) {
 	t := args[0].Type()
 	k, _ := args[1].(*Const)
-	if k == nil || k.T.Kind != String || k.Value == nil {
-		return nil, Type{}, errors.New("FIELD wants the name of a field")
+	if k == nil || k.T.Kind != column.String || k.Value == nil {
+		return nil, column.Type{}, errors.New("FIELD wants the name of a field")
 	}
 	name := k.Value.(string)
-	if t.Kind != Row {
-		return nil, Type{}, fmt.Errorf("%s has no field %s: it is %s", args[0], name, t.Nullable(true))
+	if t.Kind != column.Row {
+		return nil, column.Type{}, fmt.Errorf("%s has no field %s: it is %s", args[0], name, t.Nullable(true))
 	}
 	for _, f := range t.Fields {
 		if f.Name == name {
 			return args, f.Type.Nullable(!t.NotNull || !f.Type.NotNull), nil
 		}
 	}
-	return nil, Type{}, fmt.Errorf("%s has no field %s: it is %s", args[0], name, t.Nullable(true))
+	return nil, column.Type{}, fmt.Errorf("%s has no field %s: it is %s", args[0], name, t.Nullable(true))
 }
 
 func evalField(n *Call, a []any) (any, error) {
@@ -101,28 +103,28 @@ func evalField(n *Call, a []any) (any, error) {
 	return nil, nil
 }
 
-func bindItem(args []Node) ([]Node, Type, error) {
+func bindItem(args []Node) ([]Node, column.Type, error) {
 	t := args[0].Type()
 	switch t.Kind {
-	case Array:
+	case column.Array:
 		i, err := coerce("[]", 1, 'i', args[1])
 		if err != nil {
-			return nil, Type{}, err
+			return nil, column.Type{}, err
 		}
 		if k, ok := Fold(i).(*Const); ok && k.Value != nil && k.Value.(int64) < 1 {
-			return nil, Type{}, fmt.Errorf("[] of an array counts from 1, and there is no [%d]", k.Value)
+			return nil, column.Type{}, fmt.Errorf("[] of an array counts from 1, and there is no [%d]", k.Value)
 		}
 		return []Node{args[0], i}, t.Elem.Nullable(true), nil
-	case Map:
-		c, ok := Common(*t.Key, args[1].Type())
+	case column.Map:
+		c, ok := column.Common(*t.Key, args[1].Type())
 		if !ok {
-			return nil, Type{}, fmt.Errorf("the keys of %s are %s, not %s", args[0], t.Key, args[1].Type())
+			return nil, column.Type{}, fmt.Errorf("the keys of %s are %s, not %s", args[0], t.Key, args[1].Type())
 		}
 		c.NotNull = t.Key.NotNull
-		m := castTo(args[0], Type{Kind: Map, Key: &c, Elem: t.Elem, NotNull: t.NotNull})
+		m := castTo(args[0], column.Type{Kind: column.Map, Key: &c, Elem: t.Elem, NotNull: t.NotNull})
 		return []Node{m, castTo(args[1], c)}, t.Elem.Nullable(true), nil
 	}
-	return nil, Type{}, fmt.Errorf("[] wants an array or a map, not %s", t.Nullable(true))
+	return nil, column.Type{}, fmt.Errorf("[] wants an array or a map, not %s", t.Nullable(true))
 }
 
 func evalItem(_ *Call, a []any) (any, error) {
@@ -133,31 +135,31 @@ func evalItem(_ *Call, a []any) (any, error) {
 			return nil, nil
 		}
 		return x[i-1], nil
-	case *Dict:
+	case *column.Dict:
 		return x.Get(a[1]), nil
 	}
 	return nil, nil
 }
 
-func bindCardinality(args []Node) ([]Node, Type, error) {
+func bindCardinality(args []Node) ([]Node, column.Type, error) {
 	t := args[0].Type()
-	if t.Kind != Array && t.Kind != Map {
-		return nil, Type{}, fmt.Errorf("CARDINALITY wants an array or a map, not %s", t.Nullable(true))
+	if t.Kind != column.Array && t.Kind != column.Map {
+		return nil, column.Type{}, fmt.Errorf("CARDINALITY wants an array or a map, not %s", t.Nullable(true))
 	}
-	return args, Of(Int).Nullable(!t.NotNull), nil
+	return args, column.Of(column.Int).Nullable(!t.NotNull), nil
 }
 
 func evalCardinality(_ *Call, a []any) (any, error) {
-	if d, ok := a[0].(*Dict); ok {
+	if d, ok := a[0].(*column.Dict); ok {
 		return int64(len(d.Keys)), nil
 	}
 	return int64(len(a[0].([]any))), nil
 }
 
-func bindElement(args []Node) ([]Node, Type, error) {
+func bindElement(args []Node) ([]Node, column.Type, error) {
 	a, err := coerce("ELEMENT", 0, 'a', args[0])
 	if err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
 	return []Node{a}, a.Type().Elem.Nullable(true), nil
 }
@@ -172,27 +174,27 @@ func evalElement(_ *Call, a []any) (any, error) {
 	return nil, errors.New("the array has more than one element")
 }
 
-func keysType(m Type) Type   { return *m.Key }
-func valuesType(m Type) Type { return *m.Elem }
+func keysType(m column.Type) column.Type   { return *m.Key }
+func valuesType(m column.Type) column.Type { return *m.Elem }
 
-func entryType(m Type) Type {
-	return Type{Kind: Row, NotNull: true, Fields: []Field{{"key", *m.Key}, {"value", *m.Elem}}}
+func entryType(m column.Type) column.Type {
+	return column.Type{Kind: column.Row, NotNull: true, Fields: []column.Field{{Name: "key", Type: *m.Key}, {Name: "value", Type: *m.Elem}}}
 }
 
 // bindMapPart is for functions that make an array of a map.
-func bindMapPart(name string, elem func(Type) Type) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindMapPart(name string, elem func(column.Type) column.Type) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		t := args[0].Type()
-		if t.Kind != Map {
-			return nil, Type{}, fmt.Errorf("%s wants a map, not %s", name, t.Nullable(true))
+		if t.Kind != column.Map {
+			return nil, column.Type{}, fmt.Errorf("%s wants a map, not %s", name, t.Nullable(true))
 		}
 		e := elem(t)
-		return args, Type{Kind: Array, Elem: &e, NotNull: t.NotNull}, nil
+		return args, column.Type{Kind: column.Array, Elem: &e, NotNull: t.NotNull}, nil
 	}
 }
 
 func evalMapEntries(_ *Call, a []any) (any, error) {
-	d := a[0].(*Dict)
+	d := a[0].(*column.Dict)
 	entries := make([]any, len(d.Keys))
 	for i := range d.Keys {
 		entries[i] = []any{d.Keys[i], d.Values[i]}
@@ -200,13 +202,13 @@ func evalMapEntries(_ *Call, a []any) (any, error) {
 	return entries, nil
 }
 
-func bindMapFromArrays(args []Node) ([]Node, Type, error) {
+func bindMapFromArrays(args []Node) ([]Node, column.Type, error) {
 	for i := range args {
 		if _, err := coerce("MAP_FROM_ARRAYS", i, 'a', args[i]); err != nil {
-			return nil, Type{}, err
+			return nil, column.Type{}, err
 		}
 	}
-	return args, Type{Kind: Map, Key: args[0].Type().Elem, Elem: args[1].Type().Elem, NotNull: allNotNull(args)}, nil
+	return args, column.Type{Kind: column.Map, Key: args[0].Type().Elem, Elem: args[1].Type().Elem, NotNull: allNotNull(args)}, nil
 }
 
 func evalMapFromArrays(_ *Call, a []any) (any, error) {
@@ -214,26 +216,26 @@ func evalMapFromArrays(_ *Call, a []any) (any, error) {
 	if len(keys) != len(values) {
 		return nil, fmt.Errorf("the arrays have %d and %d elements", len(keys), len(values))
 	}
-	return &Dict{Keys: keys, Values: values}, nil // a key that is there twice stays so, as in Flink
+	return &column.Dict{Keys: keys, Values: values}, nil // a key that is there twice stays so, as in Flink
 }
 
-func bindMapUnion(args []Node) ([]Node, Type, error) {
+func bindMapUnion(args []Node) ([]Node, column.Type, error) {
 	bound, err := alike("MAP_UNION", args)
 	if err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
 	t := bound[0].Type()
-	if t.Kind != Map {
-		return nil, Type{}, fmt.Errorf("MAP_UNION wants maps, not %s", t.Nullable(true))
+	if t.Kind != column.Map {
+		return nil, column.Type{}, fmt.Errorf("MAP_UNION wants maps, not %s", t.Nullable(true))
 	}
 	return bound, t.Nullable(!allNotNull(bound)), nil
 }
 
 func evalMapUnion(_ *Call, a []any) (any, error) {
-	d := &Dict{}
+	d := &column.Dict{}
 	for _, m := range a {
-		for i, k := range m.(*Dict).Keys {
-			d.set(k, m.(*Dict).Values[i])
+		for i, k := range m.(*column.Dict).Keys {
+			d.Set(k, m.(*column.Dict).Values[i])
 		}
 	}
 	return d, nil

@@ -1,15 +1,19 @@
 package expr
 
-import "fmt"
+import (
+	"fmt"
+
+	"weir.example/weir/internal/column"
+)
 
 // Compiled computes an expression for one row of a batch. Only the closure of its class is set. The
 // second result is false for NULL. A closure that fails sets Batch.Err.
 type Compiled struct {
-	Type Type
-	I    func(b *Batch, row int) (int64, bool)
-	F    func(b *Batch, row int) (float64, bool)
-	S    func(b *Batch, row int) (string, bool)
-	A    func(b *Batch, row int) (any, bool)
+	Type column.Type
+	I    func(b *column.Batch, row int) (int64, bool)
+	F    func(b *column.Batch, row int) (float64, bool)
+	S    func(b *column.Batch, row int) (string, bool)
+	A    func(b *column.Batch, row int) (any, bool)
 }
 
 // Compile makes the closures of an expression.
@@ -49,23 +53,23 @@ func compileColumn(n *Col) *Compiled {
 	i := n.Index
 	c := &Compiled{Type: n.T}
 	switch n.T.Class() {
-	case Ints:
-		c.I = func(b *Batch, row int) (int64, bool) {
+	case column.Ints:
+		c.I = func(b *column.Batch, row int) (int64, bool) {
 			col := b.Cols[i]
 			return col.I[row], !col.Null[row]
 		}
-	case Floats:
-		c.F = func(b *Batch, row int) (float64, bool) {
+	case column.Floats:
+		c.F = func(b *column.Batch, row int) (float64, bool) {
 			col := b.Cols[i]
 			return col.F[row], !col.Null[row]
 		}
-	case Texts:
-		c.S = func(b *Batch, row int) (string, bool) {
+	case column.Texts:
+		c.S = func(b *column.Batch, row int) (string, bool) {
 			col := b.Cols[i]
 			return col.S[row], !col.Null[row]
 		}
-	case Boxes:
-		c.A = func(b *Batch, row int) (any, bool) {
+	case column.Boxes:
+		c.A = func(b *column.Batch, row int) (any, bool) {
 			col := b.Cols[i]
 			return col.A[row], !col.Null[row]
 		}
@@ -77,31 +81,31 @@ func compileConst(n *Const) *Compiled {
 	c := &Compiled{Type: n.T}
 	ok := n.Value != nil
 	switch n.T.Class() {
-	case Ints:
-		v := toInt(n.Value)
-		c.I = func(*Batch, int) (int64, bool) { return v, ok }
-	case Floats:
+	case column.Ints:
+		v := column.UnboxInt(n.Value)
+		c.I = func(*column.Batch, int) (int64, bool) { return v, ok }
+	case column.Floats:
 		v, _ := n.Value.(float64)
-		c.F = func(*Batch, int) (float64, bool) { return v, ok }
-	case Texts:
+		c.F = func(*column.Batch, int) (float64, bool) { return v, ok }
+	case column.Texts:
 		v, _ := n.Value.(string)
-		c.S = func(*Batch, int) (string, bool) { return v, ok }
-	case Boxes:
+		c.S = func(*column.Batch, int) (string, bool) { return v, ok }
+	case column.Boxes:
 		v := n.Value
-		c.A = func(*Batch, int) (any, bool) { return v, ok }
+		c.A = func(*column.Batch, int) (any, bool) { return v, ok }
 	}
 	return c
 }
 
 // Box computes a boxed value; nil is NULL.
-func (c *Compiled) Box(b *Batch, row int) any {
+func (c *Compiled) Box(b *column.Batch, row int) any {
 	switch {
 	case c.I != nil:
 		v, ok := c.I(b, row)
 		if !ok {
 			return nil
 		}
-		if c.Type.Kind == Boolean {
+		if c.Type.Kind == column.Boolean {
 			return v != 0
 		}
 		return v
@@ -122,7 +126,7 @@ func (c *Compiled) Box(b *Batch, row int) any {
 }
 
 // Into appends the value for a row to a column of the same class.
-func (c *Compiled) Into(to *Column, b *Batch, row int) {
+func (c *Compiled) Into(to *column.Column, b *column.Batch, row int) {
 	ok := false
 	switch {
 	case c.I != nil:
@@ -146,32 +150,32 @@ func (c *Compiled) Into(to *Column, b *Batch, row int) {
 }
 
 // True reports whether a condition holds; NULL does not.
-func (c *Compiled) True(b *Batch, row int) bool {
+func (c *Compiled) True(b *column.Batch, row int) bool {
 	v, ok := c.I(b, row)
 	return ok && v != 0
 }
 
 // fromBoxed makes the closure of a type's class from a boxed computation.
-func fromBoxed(t Type, eval func(b *Batch, row int) any) *Compiled {
+func fromBoxed(t column.Type, eval func(b *column.Batch, row int) any) *Compiled {
 	c := &Compiled{Type: t}
 	switch t.Class() {
-	case Ints:
-		c.I = func(b *Batch, row int) (int64, bool) {
+	case column.Ints:
+		c.I = func(b *column.Batch, row int) (int64, bool) {
 			v := eval(b, row)
-			return toInt(v), v != nil
+			return column.UnboxInt(v), v != nil
 		}
-	case Floats:
-		c.F = func(b *Batch, row int) (float64, bool) {
+	case column.Floats:
+		c.F = func(b *column.Batch, row int) (float64, bool) {
 			v, ok := eval(b, row).(float64)
 			return v, ok
 		}
-	case Texts:
-		c.S = func(b *Batch, row int) (string, bool) {
+	case column.Texts:
+		c.S = func(b *column.Batch, row int) (string, bool) {
 			v, ok := eval(b, row).(string)
 			return v, ok
 		}
-	case Boxes:
-		c.A = func(b *Batch, row int) (any, bool) {
+	case column.Boxes:
+		c.A = func(b *column.Batch, row int) (any, bool) {
 			v := eval(b, row)
 			return v, v != nil
 		}
@@ -183,7 +187,7 @@ func fromBoxed(t Type, eval func(b *Batch, row int) any) *Compiled {
 // gives NULL.
 func compileBoxed(n *Call, args []*Compiled) *Compiled {
 	f := n.F
-	return fromBoxed(n.T, func(b *Batch, row int) any {
+	return fromBoxed(n.T, func(b *column.Batch, row int) any {
 		values := make([]any, len(args))
 		for i, a := range args {
 			values[i] = a.Box(b, row)
@@ -193,7 +197,7 @@ func compileBoxed(n *Call, args []*Compiled) *Compiled {
 		}
 		v, err := f.eval(n, values)
 		if err != nil {
-			b.fail("%s: %w", f.Name, err)
+			b.Fail("%s: %w", f.Name, err)
 			return nil
 		}
 		return v

@@ -8,17 +8,19 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"weir.example/weir/internal/column"
 )
 
 func init() {
 	register(
 		&Function{Name: "DATE_FORMAT", Min: 2, Max: 2, bind: bindDateFormat, eval: evalDateFormat},
-		maybe("TO_TIMESTAMP", "ss?", OfTime(Timestamp, 3), evalToTimestamp),
-		maybe("TO_TIMESTAMP_LTZ", "xx?x?", OfTime(TimestampLTZ, 3), evalToTimestampLTZ).with(func(f *Function) { f.bind, f.prepare = bindToTimestampLTZ, prepareZones(2) }),
-		maybe("TO_DATE", "ss?", Of(Date), evalToDate),
-		simple("FROM_UNIXTIME", "is?", Of(String), evalFromUnixtime),
-		simple("UNIX_TIMESTAMP", "ss?", Of(BigInt), evalUnixTimestamp),
-		maybe("CONVERT_TZ", "sss", Of(String), evalConvertTZ).with(func(f *Function) { f.prepare = prepareZones(1) }),
+		maybe("TO_TIMESTAMP", "ss?", column.OfTime(column.Timestamp, 3), evalToTimestamp),
+		maybe("TO_TIMESTAMP_LTZ", "xx?x?", column.OfTime(column.TimestampLTZ, 3), evalToTimestampLTZ).with(func(f *Function) { f.bind, f.prepare = bindToTimestampLTZ, prepareZones(2) }),
+		maybe("TO_DATE", "ss?", column.Of(column.Date), evalToDate),
+		simple("FROM_UNIXTIME", "is?", column.Of(column.String), evalFromUnixtime),
+		simple("UNIX_TIMESTAMP", "ss?", column.Of(column.BigInt), evalUnixTimestamp),
+		maybe("CONVERT_TZ", "sss", column.Of(column.String), evalConvertTZ).with(func(f *Function) { f.prepare = prepareZones(1) }),
 	)
 }
 
@@ -316,11 +318,11 @@ func (f *fields) clock(loosely bool) (us int64, ok bool) {
 	}
 	if loosely {
 		const most = 1e10 // of each field, so that the sum of seconds fits
-		if f.year <= 0 || f.year > maxYear || max(f.month, f.day, f.hour, f.minute, f.second) > most {
+		if f.year <= 0 || f.year > column.MaxYear || max(f.month, f.day, f.hour, f.minute, f.second) > most {
 			return 0, false
 		}
 		seconds := daysOf(int(f.year), int(f.month), int(f.day))*(Day/Second) + f.hour*(Hour/Second) + f.minute*(Minute/Second) + f.second
-		if !Fits(seconds/(Day/Second), Date) {
+		if !column.Fits(seconds/(Day/Second), column.Date) {
 			return 0, false
 		}
 		return seconds*Second + f.micros, true
@@ -334,13 +336,13 @@ func (f *fields) clock(loosely bool) (us int64, ok bool) {
 	return days*Day + f.hour*Hour + f.minute*Minute + f.second*Second + f.micros, true
 }
 
-func bindDateFormat(args []Node) ([]Node, Type, error) {
+func bindDateFormat(args []Node) ([]Node, column.Type, error) {
 	t := args[0].Type()
-	if t.Kind != String && !t.Instant() {
-		return nil, Type{}, fmt.Errorf("DATE_FORMAT wants a timestamp or its text, not %s", t.Nullable(true))
+	if t.Kind != column.String && !t.Instant() {
+		return nil, column.Type{}, fmt.Errorf("DATE_FORMAT wants a timestamp or its text, not %s", t.Nullable(true))
 	}
 	pattern, err := coerce("DATE_FORMAT", 1, 's', args[1])
-	return []Node{args[0], pattern}, Of(String), err
+	return []Node{args[0], pattern}, column.Of(column.String), err
 }
 
 // plainPattern is what functions want that take a timestamp as text: with a time, and maybe more
@@ -424,23 +426,23 @@ func evalToDate(_ *Call, args []any) (any, error) {
 
 // bindToTimestampLTZ takes a number and an optional precision, or text with an optional pattern and
 // time zone.
-func bindToTimestampLTZ(args []Node) ([]Node, Type, error) {
+func bindToTimestampLTZ(args []Node) ([]Node, column.Type, error) {
 	letters := "ni"
-	if args[0].Type().Kind == String {
+	if args[0].Type().Kind == column.String {
 		letters = "sss"
 	}
 	if len(args) > len(letters) {
-		return nil, Type{}, errors.New("TO_TIMESTAMP_LTZ of a number takes 1 to 2 arguments")
+		return nil, column.Type{}, errors.New("TO_TIMESTAMP_LTZ of a number takes 1 to 2 arguments")
 	}
 	bound := make([]Node, len(args))
 	for i, a := range args {
 		c, err := coerce("TO_TIMESTAMP_LTZ", i, letters[i], a)
 		if err != nil {
-			return nil, Type{}, err
+			return nil, column.Type{}, err
 		}
 		bound[i] = c
 	}
-	return bound, OfTime(TimestampLTZ, 3), nil
+	return bound, column.OfTime(column.TimestampLTZ, 3), nil
 }
 
 func evalToTimestampLTZ(n *Call, args []any) (any, error) {
@@ -465,12 +467,12 @@ func evalToTimestampLTZ(n *Call, args []any) (any, error) {
 		return v * unit * Millisecond, nil
 	}
 	t := n.Args[0].Type()
-	f, err := castFloat(args[0], t, Of(Double))
+	f, err := castFloat(args[0], t, column.Of(column.Double))
 	if err != nil {
 		return nil, err
 	}
 	ms := math.Trunc(f.(float64) * float64(unit))
-	if t.Kind == Decimal { // whole units, as Flink
+	if t.Kind == column.Decimal { // whole units, as Flink
 		ms = math.Trunc(f.(float64)) * float64(unit)
 	}
 	if !(ms >= firstMilli && ms <= lastMilli) {

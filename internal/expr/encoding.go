@@ -14,6 +14,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"weir.example/weir/internal/column"
 )
 
 func init() {
@@ -21,22 +23,22 @@ func init() {
 		register(text1(name, sum))
 	}
 	register(
-		maybe("SHA2", "si", Of(String), evalSHA2),
+		maybe("SHA2", "si", column.Of(column.String), evalSHA2),
 		text1("TO_BASE64", func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }),
-		maybe("FROM_BASE64", "s", Of(String), func(_ *Call, a []any) (any, error) {
+		maybe("FROM_BASE64", "s", column.Of(column.String), func(_ *Call, a []any) (any, error) {
 			b, err := base64.StdEncoding.DecodeString(a[0].(string))
 			return string(b), err
 		}),
 		&Function{Name: "HEX", Min: 1, Max: 1, bind: bindHex, eval: evalHex},
-		maybe("UNHEX", "s", Of(Bytes), evalUnhex),
-		simple("BIN", "i", Of(String), func(_ *Call, a []any) (any, error) { return strconv.FormatUint(uint64(a[0].(int64)), 2), nil }),
-		simple("ASCII", "s", Of(Int), evalASCII),
-		simple("CHR", "i", Of(String), evalChr),
-		maybe("ENCODE", "ss", Of(Bytes), func(_ *Call, a []any) (any, error) { return encode(a[0].(string), a[1].(string)) }),
-		maybe("DECODE", "ys", Of(String), func(_ *Call, a []any) (any, error) { return decode(a[0].(string), a[1].(string)) }),
-		maybe("URL_ENCODE", "s", Of(String), func(_ *Call, a []any) (any, error) { return url.QueryEscape(a[0].(string)), nil }),
-		maybe("URL_DECODE", "s", Of(String), evalURLDecode),
-		maybe("PARSE_URL", "sss?", Of(String), evalParseURL),
+		maybe("UNHEX", "s", column.Of(column.Bytes), evalUnhex),
+		simple("BIN", "i", column.Of(column.String), func(_ *Call, a []any) (any, error) { return strconv.FormatUint(uint64(a[0].(int64)), 2), nil }),
+		simple("ASCII", "s", column.Of(column.Int), evalASCII),
+		simple("CHR", "i", column.Of(column.String), evalChr),
+		maybe("ENCODE", "ss", column.Of(column.Bytes), func(_ *Call, a []any) (any, error) { return encode(a[0].(string), a[1].(string)) }),
+		maybe("DECODE", "ys", column.Of(column.String), func(_ *Call, a []any) (any, error) { return decode(a[0].(string), a[1].(string)) }),
+		maybe("URL_ENCODE", "s", column.Of(column.String), func(_ *Call, a []any) (any, error) { return url.QueryEscape(a[0].(string)), nil }),
+		maybe("URL_DECODE", "s", column.Of(column.String), evalURLDecode),
+		maybe("PARSE_URL", "sss?", column.Of(column.String), evalParseURL),
 	)
 }
 
@@ -59,12 +61,12 @@ func evalSHA2(_ *Call, a []any) (any, error) {
 	return nil, errors.New("the length must be 224, 256, 384 or 512")
 }
 
-func bindHex(args []Node) ([]Node, Type, error) {
+func bindHex(args []Node) ([]Node, column.Type, error) {
 	t := args[0].Type()
-	if !t.Integer() && t.Kind != String && t.Kind != Null {
-		return nil, Type{}, fmt.Errorf("HEX wants an integer or a string, not %s", t.Nullable(true))
+	if !t.Integer() && t.Kind != column.String && t.Kind != column.Null {
+		return nil, column.Type{}, fmt.Errorf("HEX wants an integer or a string, not %s", t.Nullable(true))
 	}
-	return args, Of(String).Nullable(!t.NotNull), nil
+	return args, column.Of(column.String).Nullable(!t.NotNull), nil
 }
 
 func evalHex(_ *Call, a []any) (any, error) {

@@ -3,6 +3,8 @@ package expr
 import (
 	"errors"
 	"fmt"
+
+	"weir.example/weir/internal/column"
 )
 
 func init() {
@@ -17,14 +19,14 @@ func init() {
 }
 
 // bindNamed takes a date or timestamp, and a time for units that it has.
-func bindNamed(unit string) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindNamed(unit string) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		n := args[0]
-		if n.Type().Kind != Time {
+		if n.Type().Kind != column.Time {
 			c, err := coerce(unit, 0, 't', n)
-			return []Node{c}, Of(BigInt).Nullable(!n.Type().NotNull), err
+			return []Node{c}, column.Of(column.BigInt).Nullable(!n.Type().NotNull), err
 		}
-		return args, Of(BigInt).Nullable(!n.Type().NotNull), ofClock(unit)
+		return args, column.Of(column.BigInt).Nullable(!n.Type().NotNull), ofClock(unit)
 	}
 }
 
@@ -44,31 +46,31 @@ func extractNamed(unit string) func(n *Call, args []any) (any, error) {
 
 // unitName is the word that stands as an argument.
 func unitName(function string, n Node) (string, error) {
-	if k, ok := n.(*Const); ok && k.T.Kind == Symbol {
+	if k, ok := n.(*Const); ok && k.T.Kind == column.Symbol {
 		return k.Value.(string), nil
 	}
 	return "", fmt.Errorf("%s wants a unit such as DAY", function)
 }
 
-func bindExtract(args []Node) ([]Node, Type, error) {
+func bindExtract(args []Node) ([]Node, column.Type, error) {
 	unit, err := unitName("EXTRACT", args[0])
 	if err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
 	t := args[1].Type()
 	switch {
 	case t.Interval():
 		_, err = extractInterval(unit, 0, t.Kind)
-	case t.Kind == Time:
+	case t.Kind == column.Time:
 		err = ofClock(unit)
-	case t.Kind == Date && unit == "NANOSECOND":
+	case t.Kind == column.Date && unit == "NANOSECOND":
 		err = errors.New("a DATE has no NANOSECOND")
 	case t.Temporal():
 		_, err = extract(unit, 0)
 	default:
 		err = fmt.Errorf("EXTRACT wants a date, time, timestamp or interval, not %s", t.Nullable(true))
 	}
-	return args, Of(BigInt).Nullable(!t.NotNull), err
+	return args, column.Of(column.BigInt).Nullable(!t.NotNull), err
 }
 
 func evalExtract(n *Call, args []any) (any, error) {
@@ -128,8 +130,8 @@ func extract(unit string, us int64) (any, error) {
 	return int64(v), nil
 }
 
-func extractInterval(unit string, v int64, kind Kind) (any, error) {
-	if kind == IntervalMonth {
+func extractInterval(unit string, v int64, kind column.Kind) (any, error) {
+	if kind == column.IntervalMonth {
 		switch unit {
 		case "YEAR":
 			return v / 12, nil
@@ -153,15 +155,15 @@ func extractInterval(unit string, v int64, kind Kind) (any, error) {
 	return nil, errors.New("days, hours, minutes, seconds and milliseconds can be extracted from an INTERVAL DAY TO SECOND")
 }
 
-func bindRound(name string) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindRound(name string) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		t := args[0].Type()
 		if !t.Temporal() {
-			return nil, Type{}, fmt.Errorf("%s … TO wants a date, time or timestamp, not %s", name, t.Nullable(true))
+			return nil, column.Type{}, fmt.Errorf("%s … TO wants a date, time or timestamp, not %s", name, t.Nullable(true))
 		}
 		unit, err := unitName(name, args[1])
 		if err != nil {
-			return nil, Type{}, err
+			return nil, column.Type{}, err
 		}
 		_, err = roundMoment(0, unit, false)
 		return args, t, err
@@ -174,14 +176,14 @@ func evalRound(up bool) func(n *Call, args []any) (any, error) {
 		unit, wall := args[1].(string), local(args[0], t, n.Zone)
 		us, err := roundMoment(wall, unit, up)
 		switch t.Kind {
-		case Date:
+		case column.Date:
 			if up && unit == "DAY" { // as Flink, for which each day has begun
 				us += Day
 			}
 			return floorDiv(us, Day), err
-		case Time:
+		case column.Time:
 			return us / Millisecond, err
-		case TimestampLTZ: // by the offset of the argument, as Flink, though the day may have begun with another one
+		case column.TimestampLTZ: // by the offset of the argument, as Flink, though the day may have begun with another one
 			return args[0].(int64) + us - wall, err
 		}
 		return us, err

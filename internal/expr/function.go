@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"weir.example/weir/internal/column"
 )
 
 // Zone is the time zone of a session (table.local-time-zone).
@@ -18,7 +20,7 @@ type Function struct {
 	Volatile bool // must not be folded
 
 	// bind brings arguments to the types that it computes with, and tells the type of the result.
-	bind func(args []Node) ([]Node, Type, error)
+	bind func(args []Node) ([]Node, column.Type, error)
 
 	// One of the two computes: compile makes closures, eval works on boxed values.
 	compile func(n *Call, args []*Compiled) (*Compiled, error)
@@ -65,7 +67,7 @@ func Bind(name string, zone Zone, args ...Node) (Node, error) {
 		return nil, fmt.Errorf("%s takes %s, found %d", name, f.arity(), len(args))
 	}
 	for i, a := range args {
-		if k, ok := a.(*Const); ok && k.Value == nil && k.T.Kind == Null && !f.takesNull(i) {
+		if k, ok := a.(*Const); ok && k.Value == nil && k.T.Kind == column.Null && !f.takesNull(i) {
 			return nil, fmt.Errorf("%s can't take NULL, which has no type: write CAST(NULL AS …)", f.Name)
 		}
 	}
@@ -128,11 +130,11 @@ func allNotNull(args []Node) bool {
 }
 
 // castTo is CastTo for what becomes an argument of Bind, which knows the time zone.
-func castTo(n Node, t Type) Node { return CastTo(n, t, nil) }
+func castTo(n Node, t column.Type) Node { return CastTo(n, t, nil) }
 
 // CastTo brings an expression to a type, if it is not of it already. zone is the session's: the
 // clock by which TIMESTAMP and TIMESTAMP_LTZ become each other.
-func CastTo(n Node, t Type, zone Zone) Node {
+func CastTo(n Node, t column.Type, zone Zone) Node {
 	from := n.Type()
 	if t.Holds(from) {
 		return n
@@ -180,43 +182,43 @@ func (p params) letters() (letters []byte, required int, rest bool) {
 func coerce(function string, i int, letter byte, n Node) (Node, error) {
 	t := n.Type()
 	wrong := fmt.Errorf("argument %d of %s must be %s, not %s", i+1, function, paramNames[letter], t.Nullable(true))
-	if t.Kind == Null {
-		t = Of(map[byte]Kind{'s': String, 'y': Bytes, 'i': BigInt, 'd': Double, 'n': Int, 'b': Boolean, 't': Timestamp, 'D': Date, 'T': Timestamp}[letter])
+	if t.Kind == column.Null {
+		t = column.Of(map[byte]column.Kind{'s': column.String, 'y': column.Bytes, 'i': column.BigInt, 'd': column.Double, 'n': column.Int, 'b': column.Boolean, 't': column.Timestamp, 'D': column.Date, 'T': column.Timestamp}[letter])
 		n = &Const{nil, t}
 	}
 	switch letter {
 	case 's':
-		if t.Kind != String {
+		if t.Kind != column.String {
 			return nil, wrong
 		}
 	case 'y':
-		if t.Kind != Bytes && t.Kind != String {
+		if t.Kind != column.Bytes && t.Kind != column.String {
 			return nil, wrong
 		}
 	case 'i':
 		if !t.Integer() {
 			return nil, wrong
 		}
-		return castTo(n, Of(BigInt)), nil
+		return castTo(n, column.Of(column.BigInt)), nil
 	case 'd':
 		if !t.Numeric() {
 			return nil, wrong
 		}
-		return castTo(n, Of(Double)), nil
+		return castTo(n, column.Of(column.Double)), nil
 	case 'n':
 		if !t.Numeric() {
 			return nil, wrong
 		}
 	case 'b':
-		if t.Kind != Boolean {
+		if t.Kind != column.Boolean {
 			return nil, wrong
 		}
 	case 't':
-		if t.Kind != Date && !t.Instant() {
+		if t.Kind != column.Date && !t.Instant() {
 			return nil, wrong
 		}
 	case 'D':
-		if t.Kind != Date {
+		if t.Kind != column.Date {
 			return nil, wrong
 		}
 	case 'T':
@@ -224,11 +226,11 @@ func coerce(function string, i int, letter byte, n Node) (Node, error) {
 			return nil, wrong
 		}
 	case 'u':
-		if t.Kind != Symbol {
+		if t.Kind != column.Symbol {
 			return nil, wrong
 		}
 	case 'a':
-		if t.Kind != Array {
+		if t.Kind != column.Array {
 			return nil, wrong
 		}
 	}
@@ -236,18 +238,18 @@ func coerce(function string, i int, letter byte, n Node) (Node, error) {
 }
 
 // simple makes a function of fixed parameters on boxed values.
-func simple(name string, p params, result Type, eval func(n *Call, args []any) (any, error)) *Function {
+func simple(name string, p params, result column.Type, eval func(n *Call, args []any) (any, error)) *Function {
 	letters, required, rest := p.letters()
 	f := &Function{Name: name, Min: required, Max: len(letters), eval: eval}
 	if rest {
 		f.Max = -1
 	}
-	f.bind = func(args []Node) ([]Node, Type, error) {
+	f.bind = func(args []Node) ([]Node, column.Type, error) {
 		bound := make([]Node, len(args))
 		for i, a := range args {
 			c, err := coerce(name, i, letters[min(i, len(letters)-1)], a)
 			if err != nil {
-				return nil, Type{}, err
+				return nil, column.Type{}, err
 			}
 			bound[i] = c
 		}
@@ -257,10 +259,10 @@ func simple(name string, p params, result Type, eval func(n *Call, args []any) (
 }
 
 // maybe is simple for a function whose result can be NULL though its arguments are not.
-func maybe(name string, p params, result Type, eval func(n *Call, args []any) (any, error)) *Function {
+func maybe(name string, p params, result column.Type, eval func(n *Call, args []any) (any, error)) *Function {
 	f := simple(name, p, result, eval)
 	bind := f.bind
-	f.bind = func(args []Node) ([]Node, Type, error) {
+	f.bind = func(args []Node) ([]Node, column.Type, error) {
 		bound, t, err := bind(args)
 		return bound, t.Nullable(true), err
 	}

@@ -6,13 +6,15 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"weir.example/weir/internal/column"
 )
 
 func init() {
 	register(
 		&Function{Name: "TIMESTAMPADD", Min: 3, Max: 3, bind: bindTimestampAdd, eval: evalTimestampAdd},
 		&Function{Name: "TIMESTAMPDIFF", Min: 3, Max: 3, bind: bindTimestampDiff, eval: evalTimestampDiff},
-		simple("MINUS MOMENTS", "TTu", Of(IntervalDay), evalMinusMoments),
+		simple("MINUS MOMENTS", "TTu", column.Of(column.IntervalDay), evalMinusMoments),
 	)
 }
 
@@ -26,8 +28,8 @@ func compileMoment(n *Call, args []*Compiled) (*Compiled, error) {
 	if n.F.Name == "-" {
 		sign = -1
 	}
-	kind, months := x.Type.Kind, y.Type.Kind == IntervalMonth
-	return &Compiled{Type: n.T, I: func(b *Batch, row int) (int64, bool) {
+	kind, months := x.Type.Kind, y.Type.Kind == column.IntervalMonth
+	return &Compiled{Type: n.T, I: func(b *column.Batch, row int) (int64, bool) {
 		v, ok := x.I(b, row)
 		if !ok {
 			return 0, false
@@ -38,7 +40,7 @@ func compileMoment(n *Call, args []*Compiled) (*Compiled, error) {
 		}
 		r, ok := addInterval(v, kind, sign*by, months)
 		if !ok {
-			b.fail("%w", errTimeRange)
+			b.Fail("%w", errTimeRange)
 		}
 		return r, ok
 	}}, nil
@@ -46,40 +48,14 @@ func compileMoment(n *Call, args []*Compiled) (*Compiled, error) {
 
 // Moments and intervals out of range. Flink's numbers run over there.
 var (
-	errTimeRange     = fmt.Errorf("the time is more than %d years away", maxYear)
-	errIntervalRange = fmt.Errorf("the interval is longer than %d years", maxYear)
+	errTimeRange     = fmt.Errorf("the time is more than %d years away", column.MaxYear)
+	errIntervalRange = fmt.Errorf("the interval is longer than %d years", column.MaxYear)
 )
-
-// maxYear bounds moments and intervals, so that their microseconds fit 64 bits, negated and rounded
-// up too.
-const (
-	maxYear   = 290_000
-	maxDays   = maxYear * 365
-	maxMicros = maxDays * Day
-	maxMonths = maxYear * 12
-)
-
-// Fits reports whether a date in days, a timestamp in microseconds or an interval in microseconds
-// or months is within the 290,000 years that can be computed with. It is true for other kinds.
-func Fits(v int64, k Kind) bool {
-	var limit int64
-	switch k {
-	case Date:
-		limit = maxDays
-	case Timestamp, TimestampLTZ, IntervalDay:
-		limit = maxMicros
-	case IntervalMonth:
-		limit = maxMonths
-	default:
-		return true
-	}
-	return v >= -limit && v <= limit
-}
 
 // compileInterval adds, subtracts and multiplies intervals.
-func compileInterval(op string, x, y intFunc, k Kind) intFunc {
+func compileInterval(op string, x, y intFunc, k column.Kind) intFunc {
 	compute := map[string]func(a, b int64) (int64, bool){"+": addExact, "-": subtractExact, "*": multiplyExact}[op]
-	return func(b *Batch, row int) (int64, bool) {
+	return func(b *column.Batch, row int) (int64, bool) {
 		l, ok := x(b, row)
 		if !ok {
 			return 0, false
@@ -89,8 +65,8 @@ func compileInterval(op string, x, y intFunc, k Kind) intFunc {
 			return 0, false
 		}
 		v, exact := compute(l, r)
-		if !exact || !Fits(v, k) {
-			b.fail("%w", errIntervalRange)
+		if !exact || !column.Fits(v, k) {
+			b.Fail("%w", errIntervalRange)
 			return 0, false
 		}
 		return v, true
@@ -98,26 +74,26 @@ func compileInterval(op string, x, y intFunc, k Kind) intFunc {
 }
 
 // addInterval is false where the result is out of range.
-func addInterval(v int64, kind Kind, by int64, months bool) (int64, bool) {
+func addInterval(v int64, kind column.Kind, by int64, months bool) (int64, bool) {
 	switch {
-	case months && !Fits(by, IntervalMonth):
+	case months && !column.Fits(by, column.IntervalMonth):
 		return 0, false
-	case months && kind == Date:
+	case months && kind == column.Date:
 		return inDays(addMonths(v, by))
-	case months && kind != Time:
+	case months && kind != column.Time:
 		days := floorDiv(v, Day)
 		moved, ok := inDays(addMonths(days, by))
 		return moved*Day + v - days*Day, ok
-	case kind == Date:
+	case kind == column.Date:
 		return inDays(v + by/Day)
-	case kind == Time:
+	case kind == column.Time:
 		return floorMod(v+by/Millisecond, Day/Millisecond), true
 	}
 	sum, ok := addExact(v, by)
-	return sum, ok && Fits(sum, kind)
+	return sum, ok && column.Fits(sum, kind)
 }
 
-func inDays(days int64) (int64, bool) { return days, Fits(days, Date) }
+func inDays(days int64) (int64, bool) { return days, column.Fits(days, column.Date) }
 
 // addExact is false where the sum does not fit.
 func addExact(a, b int64) (int64, bool) {
@@ -172,26 +148,26 @@ func unitArgument(function string, n Node) (string, error) {
 	return unitOf(name)
 }
 
-func bindTimestampAdd(args []Node) ([]Node, Type, error) {
+func bindTimestampAdd(args []Node) ([]Node, column.Type, error) {
 	unit, err := unitArgument("TIMESTAMPADD", args[0])
 	if err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
 	by, err := coerce("TIMESTAMPADD", 1, 'i', args[1])
 	if err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
-	if t := args[2].Type(); t.Kind == Time && unitSizes[unit] > 0 && unitSizes[unit] < Day {
+	if t := args[2].Type(); t.Kind == column.Time && unitSizes[unit] > 0 && unitSizes[unit] < Day {
 		return []Node{args[0], by, args[2]}, t.Nullable(!allNotNull([]Node{by, args[2]})), nil
 	}
 	at, err := coerce("TIMESTAMPADD", 2, 't', args[2])
 	if err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
 	t := at.Type()
 	digits := map[string]int{"MILLISECOND": 3, "MICROSECOND": 6}[unit]
-	if t.Kind == Date && unitSizes[unit] > 0 && unitSizes[unit] < Day {
-		at = castTo(at, OfTime(Timestamp, 6))
+	if t.Kind == column.Date && unitSizes[unit] > 0 && unitSizes[unit] < Day {
+		at = castTo(at, column.OfTime(column.Timestamp, 6))
 		t = at.Type()
 	}
 	if t.Instant() {
@@ -218,22 +194,22 @@ func evalTimestampAdd(n *Call, args []any) (any, error) {
 	return at, nil
 }
 
-func bindTimestampDiff(args []Node) ([]Node, Type, error) {
+func bindTimestampDiff(args []Node) ([]Node, column.Type, error) {
 	if _, err := unitArgument("TIMESTAMPDIFF", args[0]); err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
 	bound := []Node{args[0]}
 	for i, a := range args[1:] {
 		c, err := coerce("TIMESTAMPDIFF", i+1, 't', a)
 		if err != nil {
-			return nil, Type{}, err
+			return nil, column.Type{}, err
 		}
 		bound = append(bound, c)
 	}
-	if a, b := bound[1].Type().Kind, bound[2].Type().Kind; (a == TimestampLTZ) != (b == TimestampLTZ) {
-		return nil, Type{}, errors.New("TIMESTAMPDIFF wants two of TIMESTAMP_LTZ, or none: write a CAST")
+	if a, b := bound[1].Type().Kind, bound[2].Type().Kind; (a == column.TimestampLTZ) != (b == column.TimestampLTZ) {
+		return nil, column.Type{}, errors.New("TIMESTAMPDIFF wants two of TIMESTAMP_LTZ, or none: write a CAST")
 	}
-	return bound, Of(Int).Nullable(!allNotNull(bound[1:])), nil
+	return bound, column.Of(column.Int).Nullable(!allNotNull(bound[1:])), nil
 }
 
 func evalTimestampDiff(n *Call, args []any) (any, error) {
@@ -241,16 +217,16 @@ func evalTimestampDiff(n *Call, args []any) (any, error) {
 	a, b := n.Args[1].Type(), n.Args[2].Type()
 	from, to := local(args[1], a, n.Zone), local(args[2], b, n.Zone)
 	if size := unitSizes[unit]; size > 0 {
-		if a.Kind == TimestampLTZ && b.Kind == TimestampLTZ { // time that has passed, whatever the clock shows
+		if a.Kind == column.TimestampLTZ && b.Kind == column.TimestampLTZ { // time that has passed, whatever the clock shows
 			from, to = args[1].(int64), args[2].(int64)
 		}
 		passed, ok := subtractExact(to, from)
 		if !ok {
 			return nil, errIntervalRange
 		}
-		return wrap(passed/size, Int), nil // as Flink, whose INT runs over
+		return column.Wrap(passed/size, column.Int), nil // as Flink, whose INT runs over
 	}
-	return wrap(monthsBetween(from, to)/unitMonths[unit], Int), nil
+	return column.Wrap(monthsBetween(from, to)/unitMonths[unit], column.Int), nil
 }
 
 // monthsBetween counts whole months: how many can be added to from without passing to.
@@ -271,7 +247,7 @@ func monthsBetween(from, to int64) int64 {
 
 func evalMinusMoments(_ *Call, args []any) (any, error) {
 	passed, ok := subtractExact(args[0].(int64), args[1].(int64))
-	if !ok || !Fits(passed, IntervalDay) {
+	if !ok || !column.Fits(passed, column.IntervalDay) {
 		return nil, errIntervalRange
 	}
 	return passed, nil

@@ -10,20 +10,22 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"weir.example/weir/internal/column"
 )
 
 func init() {
 	register(
-		maybe("JSON_VALUE", "ss", Of(String), evalJSONValue).with(preparePath),
-		maybe("JSON_QUERY", "ss", Of(String), evalJSONQuery).with(preparePath),
-		maybe("JSON_EXISTS", "ss", Of(Boolean), evalJSONExists).with(preparePath),
+		maybe("JSON_VALUE", "ss", column.Of(column.String), evalJSONValue).with(preparePath),
+		maybe("JSON_QUERY", "ss", column.Of(column.String), evalJSONQuery).with(preparePath),
+		maybe("JSON_EXISTS", "ss", column.Of(column.Boolean), evalJSONExists).with(preparePath),
 		&Function{Name: "JSON_STRING", Min: 1, Max: 1, bind: bindJSONString, eval: evalJSONString},
 	)
 	for name, kind := range map[string]string{"IS JSON": "", "IS JSON OBJECT": "{", "IS JSON ARRAY": "[", "IS JSON SCALAR": "scalar"} {
-		register(simple(name, "s", Of(Boolean), isJSON(kind)).with(func(f *Function) {
+		register(simple(name, "s", column.Of(column.Boolean), isJSON(kind)).with(func(f *Function) {
 			bind := f.bind
 			f.NullArgs = true // NULL is no JSON
-			f.bind = func(args []Node) ([]Node, Type, error) {
+			f.bind = func(args []Node) ([]Node, column.Type, error) {
 				bound, t, err := bind(args)
 				return bound, t.Nullable(false), err
 			}
@@ -46,7 +48,7 @@ type jsonCall struct {
 }
 
 // SetJSON gives a JSON function its clauses and the type of its result.
-func SetJSON(n Node, t Type, o JSONOptions) {
+func SetJSON(n Node, t column.Type, o JSONOptions) {
 	c := n.(*Call)
 	if j, ok := c.Data.(*jsonCall); ok {
 		j.options = o
@@ -285,12 +287,12 @@ func evalJSONValue(n *Call, a []any) (any, error) {
 }
 
 // jsonTo converts a scalar to the type behind RETURNING.
-func jsonTo(v any, t Type) (any, error) {
+func jsonTo(v any, t column.Type) (any, error) {
 	text := scalarText(v)
-	if t.Kind == Boolean && !strings.EqualFold(text, "true") && !strings.EqualFold(text, "false") {
+	if t.Kind == column.Boolean && !strings.EqualFold(text, "true") && !strings.EqualFold(text, "false") {
 		return nil, fmt.Errorf("%s is not TRUE or FALSE", text)
 	}
-	r, err := castBoxed(text, Of(String), t, nil)
+	r, err := castBoxed(text, column.Of(column.String), t, nil)
 	if err == nil && r == nil {
 		err = errRange
 	}
@@ -347,19 +349,19 @@ func evalJSONQuery(n *Call, a []any) (any, error) {
 }
 
 // behaveAs is behave for a result that may be an ARRAY.
-func (j *jsonCall) behaveAs(t Type, behavior string, reason error) (any, error) {
-	if t.Kind == Array && behavior == "EMPTY ARRAY" {
+func (j *jsonCall) behaveAs(t column.Type, behavior string, reason error) (any, error) {
+	if t.Kind == column.Array && behavior == "EMPTY ARRAY" {
 		return []any{}, nil
 	}
-	if t.Kind == Array && behavior == "EMPTY OBJECT" {
+	if t.Kind == column.Array && behavior == "EMPTY OBJECT" {
 		return nil, errors.New("EMPTY OBJECT is no ARRAY")
 	}
 	return j.behave(behavior, nil, reason)
 }
 
 // queryResult is the text of a value, or the elements of an array.
-func queryResult(v any, t Type) (any, error) {
-	if t.Kind != Array {
+func queryResult(v any, t column.Type) (any, error) {
+	if t.Kind != column.Array {
 		return writeJSON(v)
 	}
 	in, ok := v.([]any)
@@ -373,7 +375,7 @@ func queryResult(v any, t Type) (any, error) {
 		case e == nil:
 		case scalar(e):
 			out[i], err = jsonTo(e, *t.Elem)
-		case t.Elem.Kind == String:
+		case t.Elem.Kind == column.String:
 			out[i], err = writeJSON(e)
 		default:
 			err = fmt.Errorf("an element is no %s", t.Elem)
@@ -430,12 +432,12 @@ func isJSON(kind string) func(n *Call, a []any) (any, error) {
 	}
 }
 
-func bindJSONString(args []Node) ([]Node, Type, error) {
+func bindJSONString(args []Node) ([]Node, column.Type, error) {
 	t := args[0].Type()
-	if t.Interval() || t.Kind == Symbol || t.Kind == Date || t.Kind == Time {
-		return nil, Type{}, fmt.Errorf("JSON_STRING wants text, bytes, a number, a boolean, a timestamp or a nested value, not %s", t.Nullable(true))
+	if t.Interval() || t.Kind == column.Symbol || t.Kind == column.Date || t.Kind == column.Time {
+		return nil, column.Type{}, fmt.Errorf("JSON_STRING wants text, bytes, a number, a boolean, a timestamp or a nested value, not %s", t.Nullable(true))
 	}
-	return args, Of(String).Nullable(!t.NotNull), nil
+	return args, column.Of(column.String).Nullable(!t.NotNull), nil
 }
 
 func evalJSONString(n *Call, a []any) (any, error) {
@@ -447,12 +449,12 @@ func evalJSONString(n *Call, a []any) (any, error) {
 }
 
 // toJSON brings a value to what encoding/json writes.
-func toJSON(v any, t Type, zone Zone) (any, error) {
+func toJSON(v any, t column.Type, zone Zone) (any, error) {
 	switch v := v.(type) {
 	case nil, bool:
 		return v, nil
 	case *big.Int:
-		return json.Number(decimalText(v, t.Scale)), nil
+		return json.Number(column.DecimalText(v, t.Scale)), nil
 	case float64:
 		s := javaDouble(v)                // of a FLOAT, too
 		if strings.ContainsAny(s, "NI") { // NaN and Infinity are no JSON
@@ -466,17 +468,17 @@ func toJSON(v any, t Type, zone Zone) (any, error) {
 		switch {
 		case t.Integer():
 			return v, nil
-		case t.Kind == Timestamp:
+		case t.Kind == column.Timestamp:
 			return FormatTimestamp(v, 'T'), nil
-		case t.Kind == TimestampLTZ:
+		case t.Kind == column.TimestampLTZ:
 			return FormatTimestamp(v, 'T') + "Z", nil
 		}
 	case string:
-		if t.Kind == Bytes {
+		if t.Kind == column.Bytes {
 			return []byte(v), nil
 		}
 	case []any:
-		if t.Kind == Row {
+		if t.Kind == column.Row {
 			return rowToJSON(v, t, zone)
 		}
 		out := make([]any, len(v))
@@ -488,8 +490,8 @@ func toJSON(v any, t Type, zone Zone) (any, error) {
 			out[i] = j
 		}
 		return out, nil
-	case *Dict:
-		if t.Key.Kind != String {
+	case *column.Dict:
+		if t.Key.Kind != column.String {
 			return nil, fmt.Errorf("the keys of JSON are strings, not %s", t.Key.Nullable(true))
 		}
 		out := make(map[string]any, len(v.Keys))
@@ -509,7 +511,7 @@ func toJSON(v any, t Type, zone Zone) (any, error) {
 	return castText(v, t, zone), nil
 }
 
-func rowToJSON(v []any, t Type, zone Zone) (any, error) {
+func rowToJSON(v []any, t column.Type, zone Zone) (any, error) {
 	out := make(map[string]any, len(v))
 	for i, e := range v {
 		j, err := toJSON(e, t.Fields[i].Type, zone)

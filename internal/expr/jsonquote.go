@@ -7,12 +7,14 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"weir.example/weir/internal/column"
 )
 
 func init() {
 	register(
 		text1("JSON_QUOTE", quoteJSON),
-		maybe("JSON_UNQUOTE", "s", Of(String), func(_ *Call, a []any) (any, error) { return unquoteJSON(a[0].(string)), nil }),
+		maybe("JSON_UNQUOTE", "s", column.Of(column.String), func(_ *Call, a []any) (any, error) { return unquoteJSON(a[0].(string)), nil }),
 	)
 }
 

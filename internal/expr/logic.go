@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"weir.example/weir/internal/column"
 )
 
 func init() {
@@ -43,19 +45,19 @@ func init() {
 	)
 }
 
-func bindLogic(op string) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindLogic(op string) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		bound := make([]Node, len(args))
 		for i, a := range args {
-			if a.Type().Kind == Null {
-				a = &Const{nil, Of(Boolean)}
+			if a.Type().Kind == column.Null {
+				a = &Const{nil, column.Of(column.Boolean)}
 			}
-			if a.Type().Kind != Boolean {
-				return nil, Type{}, fmt.Errorf("%s wants conditions, not %s", op, a.Type().Nullable(true))
+			if a.Type().Kind != column.Boolean {
+				return nil, column.Type{}, fmt.Errorf("%s wants conditions, not %s", op, a.Type().Nullable(true))
 			}
 			bound[i] = a
 		}
-		return bound, Of(Boolean).Nullable(!allNotNull(bound)), nil
+		return bound, column.Of(column.Boolean).Nullable(!allNotNull(bound)), nil
 	}
 }
 
@@ -64,7 +66,7 @@ func bindLogic(op string) func(args []Node) ([]Node, Type, error) {
 func compileLogic(decides int64) func(n *Call, args []*Compiled) (*Compiled, error) {
 	return func(n *Call, args []*Compiled) (*Compiled, error) {
 		x, y := args[0].I, args[1].I
-		return &Compiled{Type: n.T, I: func(b *Batch, row int) (int64, bool) {
+		return &Compiled{Type: n.T, I: func(b *column.Batch, row int) (int64, bool) {
 			l, lok := x(b, row)
 			if lok && l == decides {
 				return decides, true
@@ -80,31 +82,31 @@ func compileLogic(decides int64) func(n *Call, args []*Compiled) (*Compiled, err
 
 func compileNot(n *Call, args []*Compiled) (*Compiled, error) {
 	x := args[0].I
-	return &Compiled{Type: n.T, I: func(b *Batch, row int) (int64, bool) {
+	return &Compiled{Type: n.T, I: func(b *column.Batch, row int) (int64, bool) {
 		v, ok := x(b, row)
 		return 1 - v, ok
 	}}, nil
 }
 
 // bindCase takes condition, value, condition, value, …, else.
-func bindCase(args []Node) ([]Node, Type, error) {
+func bindCase(args []Node) ([]Node, column.Type, error) {
 	values := make([]Node, 0, len(args)/2+1)
 	if len(args)%2 == 0 {
-		args = append(args, &Const{nil, Type{}})
+		args = append(args, &Const{nil, column.Type{}})
 	}
 	for i := 0; i+1 < len(args); i += 2 {
-		if k := args[i].Type().Kind; k != Boolean && k != Null {
-			return nil, Type{}, fmt.Errorf("WHEN wants a condition, not %s", args[i].Type().Nullable(true))
+		if k := args[i].Type().Kind; k != column.Boolean && k != column.Null {
+			return nil, column.Type{}, fmt.Errorf("WHEN wants a condition, not %s", args[i].Type().Nullable(true))
 		}
 		values = append(values, args[i+1])
 	}
 	values, err := alike("CASE", oneFloat(append(values, args[len(args)-1])))
 	if err != nil {
-		return nil, Type{}, fmt.Errorf("the values of CASE have no type in common: %w", err)
+		return nil, column.Type{}, fmt.Errorf("the values of CASE have no type in common: %w", err)
 	}
 	bound := make([]Node, len(args))
 	for i := 0; i+1 < len(args); i += 2 {
-		bound[i], bound[i+1] = castTo(args[i], Of(Boolean)), values[i/2]
+		bound[i], bound[i+1] = castTo(args[i], column.Of(column.Boolean)), values[i/2]
 	}
 	bound[len(args)-1] = values[len(values)-1]
 	return bound, bound[1].Type().Nullable(!allNotNull(values)), nil
@@ -112,13 +114,13 @@ func bindCase(args []Node) ([]Node, Type, error) {
 
 // oneFloat brings FLOAT and DOUBLE to that of them which comes first, as Flink does in CASE.
 func oneFloat(values []Node) []Node {
-	first := slices.IndexFunc(values, func(n Node) bool { return n.Type().Kind == Float || n.Type().Kind == Double })
-	if first < 0 || values[first].Type().Kind == Double {
+	first := slices.IndexFunc(values, func(n Node) bool { return n.Type().Kind == column.Float || n.Type().Kind == column.Double })
+	if first < 0 || values[first].Type().Kind == column.Double {
 		return values
 	}
 	for i, v := range values {
-		if v.Type().Kind == Double {
-			values[i] = castTo(v, Of(Float))
+		if v.Type().Kind == column.Double {
+			values[i] = castTo(v, column.Of(column.Float))
 		}
 	}
 	return values
@@ -126,7 +128,7 @@ func oneFloat(values []Node) []Node {
 
 func compileCase(n *Call, args []*Compiled) (*Compiled, error) {
 	// choose returns the index of the value that a row gets.
-	choose := func(b *Batch, row int) *Compiled {
+	choose := func(b *column.Batch, row int) *Compiled {
 		for i := 0; i+1 < len(args); i += 2 {
 			if args[i].True(b, row) {
 				return args[i+1]
@@ -138,32 +140,32 @@ func compileCase(n *Call, args []*Compiled) (*Compiled, error) {
 }
 
 // chosen computes what choose picks; nil is NULL.
-func chosen(t Type, choose func(b *Batch, row int) *Compiled) *Compiled {
+func chosen(t column.Type, choose func(b *column.Batch, row int) *Compiled) *Compiled {
 	c := &Compiled{Type: t}
 	switch t.Class() {
-	case Ints:
-		c.I = func(b *Batch, row int) (int64, bool) {
+	case column.Ints:
+		c.I = func(b *column.Batch, row int) (int64, bool) {
 			if v := choose(b, row); v != nil {
 				return v.I(b, row)
 			}
 			return 0, false
 		}
-	case Floats:
-		c.F = func(b *Batch, row int) (float64, bool) {
+	case column.Floats:
+		c.F = func(b *column.Batch, row int) (float64, bool) {
 			if v := choose(b, row); v != nil {
 				return v.F(b, row)
 			}
 			return 0, false
 		}
-	case Texts:
-		c.S = func(b *Batch, row int) (string, bool) {
+	case column.Texts:
+		c.S = func(b *column.Batch, row int) (string, bool) {
 			if v := choose(b, row); v != nil {
 				return v.S(b, row)
 			}
 			return "", false
 		}
-	case Boxes:
-		c.A = func(b *Batch, row int) (any, bool) {
+	case column.Boxes:
+		c.A = func(b *column.Batch, row int) (any, bool) {
 			if v := choose(b, row); v != nil {
 				return v.A(b, row)
 			}
@@ -173,10 +175,10 @@ func chosen(t Type, choose func(b *Batch, row int) *Compiled) *Compiled {
 	return c
 }
 
-func bindCoalesce(args []Node) ([]Node, Type, error) {
+func bindCoalesce(args []Node) ([]Node, column.Type, error) {
 	bound, err := alike("COALESCE", args)
 	if err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
 	nullable := true
 	for _, a := range bound {
@@ -188,7 +190,7 @@ func bindCoalesce(args []Node) ([]Node, Type, error) {
 }
 
 func compileCoalesce(n *Call, args []*Compiled) (*Compiled, error) {
-	return chosen(n.T, func(b *Batch, row int) *Compiled {
+	return chosen(n.T, func(b *column.Batch, row int) *Compiled {
 		for _, a := range args[:len(args)-1] {
 			if !isNull(a, b, row) {
 				return a
@@ -198,7 +200,7 @@ func compileCoalesce(n *Call, args []*Compiled) (*Compiled, error) {
 	}), nil
 }
 
-func isNull(c *Compiled, b *Batch, row int) bool {
+func isNull(c *Compiled, b *column.Batch, row int) bool {
 	var ok bool
 	switch {
 	case c.I != nil:
@@ -213,28 +215,28 @@ func isNull(c *Compiled, b *Batch, row int) bool {
 	return !ok
 }
 
-func bindNullIf(args []Node) ([]Node, Type, error) {
+func bindNullIf(args []Node) ([]Node, column.Type, error) {
 	t := args[0].Type()
 	bound, err := compared("NULLIF", args)
 	if err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
 	return []Node{args[0], bound[0], bound[1]}, t.Nullable(true), nil
 }
 
 func evalNullIf(_ *Call, args []any) (any, error) {
-	if args[1] != nil && args[2] != nil && equalBoxed(args[1], args[2]) {
+	if args[1] != nil && args[2] != nil && column.EqualBoxed(args[1], args[2]) {
 		return nil, nil
 	}
 	return args[0], nil
 }
 
-func bindIn(args []Node) ([]Node, Type, error) {
+func bindIn(args []Node) ([]Node, column.Type, error) {
 	bound, err := compared("IN", args)
 	if err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
-	return bound, Of(Boolean).Nullable(!allNotNull(bound)), nil
+	return bound, column.Of(column.Boolean).Nullable(!allNotNull(bound)), nil
 }
 
 // compileIn is x IN (a, b, …): NULL where nothing is equal and something is NULL.
@@ -242,7 +244,7 @@ func compileIn(n *Call, args []*Compiled) (*Compiled, error) {
 	set, hasNull, constant := make(map[any]bool), false, true
 	for _, a := range n.Args[1:] {
 		k, ok := a.(*Const)
-		if !ok || k.T.Class() == Boxes {
+		if !ok || k.T.Class() == column.Boxes {
 			constant = false
 			break
 		}
@@ -256,7 +258,7 @@ func compileIn(n *Call, args []*Compiled) (*Compiled, error) {
 	if constant {
 		return inSet(n.T, x, set, hasNull), nil
 	}
-	return &Compiled{Type: n.T, I: func(b *Batch, row int) (int64, bool) {
+	return &Compiled{Type: n.T, I: func(b *column.Batch, row int) (int64, bool) {
 		v := x.Box(b, row)
 		if v == nil {
 			return 0, false
@@ -266,7 +268,7 @@ func compileIn(n *Call, args []*Compiled) (*Compiled, error) {
 			o := a.Box(b, row)
 			if o == nil {
 				known = false
-			} else if equalBoxed(v, o) {
+			} else if column.EqualBoxed(v, o) {
 				return 1, true
 			}
 		}
@@ -274,7 +276,7 @@ func compileIn(n *Call, args []*Compiled) (*Compiled, error) {
 	}}, nil
 }
 
-func inSet(t Type, x *Compiled, set map[any]bool, hasNull bool) *Compiled {
+func inSet(t column.Type, x *Compiled, set map[any]bool, hasNull bool) *Compiled {
 	answer := func(in bool) (int64, bool) { return boolInt(in), in || !hasNull }
 	c := &Compiled{Type: t}
 	if x.S != nil {
@@ -282,7 +284,7 @@ func inSet(t Type, x *Compiled, set map[any]bool, hasNull bool) *Compiled {
 		for v := range set {
 			texts[v.(string)] = true
 		}
-		c.I = func(b *Batch, row int) (int64, bool) {
+		c.I = func(b *column.Batch, row int) (int64, bool) {
 			v, ok := x.S(b, row)
 			if !ok {
 				return 0, false
@@ -291,7 +293,7 @@ func inSet(t Type, x *Compiled, set map[any]bool, hasNull bool) *Compiled {
 		}
 		return c
 	}
-	c.I = func(b *Batch, row int) (int64, bool) {
+	c.I = func(b *column.Batch, row int) (int64, bool) {
 		v := x.Box(b, row)
 		if v == nil {
 			return 0, false
@@ -301,43 +303,43 @@ func inSet(t Type, x *Compiled, set map[any]bool, hasNull bool) *Compiled {
 	return c
 }
 
-func bindIsNull(args []Node) ([]Node, Type, error) {
-	return args, Of(Boolean).Nullable(false), nil
+func bindIsNull(args []Node) ([]Node, column.Type, error) {
+	return args, column.Of(column.Boolean).Nullable(false), nil
 }
 
 func compileIsNull(wanted bool) func(n *Call, args []*Compiled) (*Compiled, error) {
 	return func(n *Call, args []*Compiled) (*Compiled, error) {
 		x := args[0]
-		return &Compiled{Type: n.T, I: func(b *Batch, row int) (int64, bool) {
+		return &Compiled{Type: n.T, I: func(b *column.Batch, row int) (int64, bool) {
 			return boolInt(isNull(x, b, row) == wanted), true
 		}}, nil
 	}
 }
 
-func bindIsTruth(what string) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
-		if args[0].Type().Kind != Boolean && args[0].Type().Kind != Null {
-			return nil, Type{}, errors.New(what + " wants a condition")
+func bindIsTruth(what string) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
+		if args[0].Type().Kind != column.Boolean && args[0].Type().Kind != column.Null {
+			return nil, column.Type{}, errors.New(what + " wants a condition")
 		}
-		return args, Of(Boolean).Nullable(false), nil
+		return args, column.Of(column.Boolean).Nullable(false), nil
 	}
 }
 
 func compileIsTruth(test func(v int64, ok bool) bool) func(n *Call, args []*Compiled) (*Compiled, error) {
 	return func(n *Call, args []*Compiled) (*Compiled, error) {
 		x := args[0].I
-		return &Compiled{Type: n.T, I: func(b *Batch, row int) (int64, bool) {
+		return &Compiled{Type: n.T, I: func(b *column.Batch, row int) (int64, bool) {
 			return boolInt(test(x(b, row))), true
 		}}, nil
 	}
 }
 
-func bindIsText(name string) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
-		if t := args[0].Type(); t.Kind != String && !t.Numeric() && t.Kind != Null {
-			return nil, Type{}, fmt.Errorf("%s wants a string or a number, not %s", name, t.Nullable(true))
+func bindIsText(name string) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
+		if t := args[0].Type(); t.Kind != column.String && !t.Numeric() && t.Kind != column.Null {
+			return nil, column.Type{}, fmt.Errorf("%s wants a string or a number, not %s", name, t.Nullable(true))
 		}
-		return args, Of(Boolean).Nullable(false), nil
+		return args, column.Of(column.Boolean).Nullable(false), nil
 	}
 }
 

@@ -1,10 +1,13 @@
 package expr
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/big"
 	"slices"
+
+	"weir.example/weir/internal/column"
 )
 
 func init() {
@@ -14,16 +17,16 @@ func init() {
 		"COT":     func(v float64) float64 { return 1 / preciseTan(v) },
 		"DEGREES": func(v float64) float64 { return v * (180 / math.Pi) }, "RADIANS": func(v float64) float64 { return v * (math.Pi / 180) },
 	} {
-		fn := simple(name, "d", Of(Double), nil)
+		fn := simple(name, "d", column.Of(column.Double), nil)
 		fn.compile = floatFunction(f)
 		register(fn)
 	}
 	register(
-		simple("POWER", "dd", Of(Double), func(_ *Call, a []any) (any, error) { return precisePow(a[0].(float64), a[1].(float64)), nil }),
-		simple("ATAN2", "dd", Of(Double), func(_ *Call, a []any) (any, error) { return math.Atan2(a[0].(float64), a[1].(float64)), nil }),
-		simple("LOG", "dd?", Of(Double), evalLog),
-		simple("PI", "", Of(Double), func(*Call, []any) (any, error) { return math.Pi, nil }),
-		simple("E", "", Of(Double), func(*Call, []any) (any, error) { return math.E, nil }),
+		simple("POWER", "dd", column.Of(column.Double), func(_ *Call, a []any) (any, error) { return precisePow(a[0].(float64), a[1].(float64)), nil }),
+		simple("ATAN2", "dd", column.Of(column.Double), func(_ *Call, a []any) (any, error) { return math.Atan2(a[0].(float64), a[1].(float64)), nil }),
+		simple("LOG", "dd?", column.Of(column.Double), evalLog),
+		simple("PI", "", column.Of(column.Double), func(*Call, []any) (any, error) { return math.Pi, nil }),
+		simple("E", "", column.Of(column.Double), func(*Call, []any) (any, error) { return math.E, nil }),
 		&Function{Name: "ABS", Min: 1, Max: 1, bind: bindSameNumber("ABS"), eval: evalAbs},
 		&Function{Name: "SIGN", Min: 1, Max: 1, bind: bindSameNumber("SIGN"), eval: evalSign},
 		&Function{Name: "FLOOR", Min: 1, Max: 1, bind: bindWhole("FLOOR"), eval: evalWhole(math.Floor, -1)},
@@ -39,7 +42,7 @@ func init() {
 func floatFunction(f func(float64) float64) func(n *Call, args []*Compiled) (*Compiled, error) {
 	return func(n *Call, args []*Compiled) (*Compiled, error) {
 		x := args[0].F
-		return &Compiled{Type: n.T, F: func(b *Batch, row int) (float64, bool) {
+		return &Compiled{Type: n.T, F: func(b *column.Batch, row int) (float64, bool) {
 			v, ok := x(b, row)
 			if !ok {
 				return 0, false
@@ -57,11 +60,11 @@ func evalLog(_ *Call, a []any) (any, error) {
 	return preciseLog(a[1].(float64)) / preciseLog(a[0].(float64)), nil
 }
 
-func bindSameNumber(name string) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindSameNumber(name string) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		n, err := coerce(name, 0, 'n', args[0])
 		if err != nil {
-			return nil, Type{}, err
+			return nil, column.Type{}, err
 		}
 		return []Node{n}, n.Type(), nil
 	}
@@ -70,7 +73,7 @@ func bindSameNumber(name string) func(args []Node) ([]Node, Type, error) {
 func evalAbs(n *Call, a []any) (any, error) {
 	switch v := a[0].(type) {
 	case int64:
-		return wrap(abs(v), n.T.Kind), nil
+		return column.Wrap(abs(v), n.T.Kind), nil
 	case float64:
 		return math.Abs(v), nil
 	}
@@ -80,25 +83,25 @@ func evalAbs(n *Call, a []any) (any, error) {
 func evalSign(n *Call, a []any) (any, error) {
 	switch v := a[0].(type) {
 	case int64:
-		return int64(compare(v, 0)), nil
+		return int64(cmp.Compare(v, 0)), nil
 	case float64:
 		if math.IsNaN(v) {
 			return v, nil
 		}
-		return float64(compare(v, 0)), nil
+		return float64(cmp.Compare(v, 0)), nil
 	}
-	return rescale(big.NewInt(int64(a[0].(*big.Int).Sign())), 0, n.T.Scale), nil
+	return column.Rescale(big.NewInt(int64(a[0].(*big.Int).Sign())), 0, n.T.Scale), nil
 }
 
-func bindWhole(name string) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindWhole(name string) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		n, err := coerce(name, 0, 'n', args[0])
 		if err != nil {
-			return nil, Type{}, err
+			return nil, column.Type{}, err
 		}
 		t := n.Type()
-		if t.Kind == Decimal {
-			t = OfDecimal(t.Precision, 0).Nullable(!t.NotNull)
+		if t.Kind == column.Decimal {
+			t = column.OfDecimal(t.Precision, 0).Nullable(!t.NotNull)
 		}
 		return []Node{n}, t, nil
 	}
@@ -110,29 +113,29 @@ func evalWhole(f func(float64) float64, direction int64) func(n *Call, a []any) 
 		case float64:
 			return f(v), nil
 		case *big.Int:
-			unit := power10(n.Args[0].Type().Scale)
+			unit := column.Power10(n.Args[0].Type().Scale)
 			q, r := new(big.Int).QuoRem(v, unit, new(big.Int))
 			if int64(r.Sign()) == direction {
 				q.Add(q, big.NewInt(direction))
 			}
-			return fit(q, n.T), nil
+			return column.FitDecimal(q, n.T), nil
 		}
 		return a[0], nil
 	}
 }
 
-func bindRoundTo(name string) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindRoundTo(name string) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		x, err := coerce(name, 0, 'n', args[0])
 		if err != nil {
-			return nil, Type{}, err
+			return nil, column.Type{}, err
 		}
 		bound := []Node{x}
 		digits, given := int64(0), true
 		if len(args) > 1 {
 			d, err := coerce(name, 1, 'i', args[1])
 			if err != nil {
-				return nil, Type{}, err
+				return nil, column.Type{}, err
 			}
 			bound = append(bound, d)
 			k, ok := Fold(d).(*Const)
@@ -142,11 +145,11 @@ func bindRoundTo(name string) func(args []Node) ([]Node, Type, error) {
 		}
 		t := x.Type()
 		switch {
-		case t.Kind == Decimal && !given: // each row has its own digits, so that all stay
-			t = OfDecimal(min(MaxPrecision, 1+t.Precision), t.Scale)
-		case t.Kind == Decimal && int(digits) < t.Scale:
+		case t.Kind == column.Decimal && !given: // each row has its own digits, so that all stay
+			t = column.OfDecimal(min(column.MaxPrecision, 1+t.Precision), t.Scale)
+		case t.Kind == column.Decimal && int(digits) < t.Scale:
 			keep := max(0, int(digits))
-			t = OfDecimal(min(MaxPrecision, 1+t.Precision-t.Scale+keep), keep)
+			t = column.OfDecimal(min(column.MaxPrecision, 1+t.Precision-t.Scale+keep), keep)
 		}
 		return bound, t.Nullable(!allNotNull(bound)), nil
 	}
@@ -163,24 +166,24 @@ func evalRoundTo(round bool) func(n *Call, a []any) (any, error) {
 			if digits >= 0 {
 				return v, nil
 			}
-			return wrap(cutDigits(big.NewInt(v), 0, digits, round).Int64(), n.T.Kind), nil
+			return column.Wrap(cutDigits(big.NewInt(v), 0, digits, round).Int64(), n.T.Kind), nil
 		case float64:
 			// By the digits that people see, as Java's BigDecimal.valueOf.
 			if math.IsNaN(v) || math.IsInf(v, 0) {
 				return v, nil
 			}
-			d, err := ParseDecimal(fmt.Sprintf("%v", v), OfDecimal(400, 340))
+			d, err := column.ParseDecimal(fmt.Sprintf("%v", v), column.OfDecimal(400, 340))
 			if err != nil || d == nil {
 				return v, err
 			}
-			f := decimalFloat(cutDigits(d.(*big.Int), 340, digits, round), 340)
-			if n.T.Kind == Float {
+			f := column.DecimalFloat(cutDigits(d.(*big.Int), 340, digits, round), 340)
+			if n.T.Kind == column.Float {
 				f = float64(float32(f))
 			}
 			return f, nil
 		}
 		scale := n.Args[0].Type().Scale
-		return fit(rescale(cutDigits(a[0].(*big.Int), scale, digits, round), scale, n.T.Scale), n.T), nil
+		return column.FitDecimal(column.Rescale(cutDigits(a[0].(*big.Int), scale, digits, round), scale, n.T.Scale), n.T), nil
 	}
 }
 
@@ -188,7 +191,7 @@ func evalRoundTo(round bool) func(n *Call, a []any) (any, error) {
 // so many, as in Flink. It is nil for other casts.
 func textOfRounded(n *Call, value *Compiled) *Compiled {
 	c, ok := n.Args[0].(*Call)
-	if !ok || n.T.Kind != String || len(c.Args) < 2 || c.T.Kind != Decimal || c.F.Name != "ROUND" && c.F.Name != "TRUNCATE" {
+	if !ok || n.T.Kind != column.String || len(c.Args) < 2 || c.T.Kind != column.Decimal || c.F.Name != "ROUND" && c.F.Name != "TRUNCATE" {
 		return nil
 	}
 	if _, given := Fold(c.Args[1]).(*Const); given {
@@ -196,14 +199,14 @@ func textOfRounded(n *Call, value *Compiled) *Compiled {
 	}
 	digits := MustCompile(c.Args[1])
 	scale := c.T.Scale
-	return &Compiled{Type: n.T, S: func(b *Batch, row int) (string, bool) {
+	return &Compiled{Type: n.T, S: func(b *column.Batch, row int) (string, bool) {
 		v, ok := value.A(b, row)
 		if !ok {
 			return "", false
 		}
 		d, _ := digits.I(b, row)
 		keep := int(max(0, min(d, int64(scale))))
-		return cut(decimalText(rescale(v.(*big.Int), scale, keep), keep), n.T), true
+		return cut(column.DecimalText(column.Rescale(v.(*big.Int), scale, keep), keep), n.T), true
 	}}
 }
 
@@ -212,28 +215,28 @@ func cutDigits(v *big.Int, scale, digits int, round bool) *big.Int {
 	if digits >= scale {
 		return v
 	}
-	unit := power10(scale - digits)
+	unit := column.Power10(scale - digits)
 	if round {
-		r := rescale(v, scale-digits, 0)
+		r := column.Rescale(v, scale-digits, 0)
 		return r.Mul(r, unit)
 	}
 	q := new(big.Int).Quo(v, unit)
 	return q.Mul(q, unit)
 }
 
-func bindExtreme(name string) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
-		if slices.ContainsFunc(args, func(n Node) bool { return n.Type().Kind == Float }) && !slices.ContainsFunc(args, func(n Node) bool { return n.Type().Kind == Double }) {
+func bindExtreme(name string) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
+		if slices.ContainsFunc(args, func(n Node) bool { return n.Type().Kind == column.Float }) && !slices.ContainsFunc(args, func(n Node) bool { return n.Type().Kind == column.Double }) {
 			args = slices.Clone(args)
 			for i, a := range args { // as Flink, for which decimals are FLOAT here
-				if a.Type().Kind == Decimal {
-					args[i] = castTo(a, Of(Float).Nullable(!a.Type().NotNull))
+				if a.Type().Kind == column.Decimal {
+					args[i] = castTo(a, column.Of(column.Float).Nullable(!a.Type().NotNull))
 				}
 			}
 		}
 		bound, err := alike(name, args)
 		if err != nil {
-			return nil, Type{}, err
+			return nil, column.Type{}, err
 		}
 		return bound, bound[0].Type().Nullable(!allNotNull(bound)), nil
 	}
@@ -243,7 +246,7 @@ func evalExtreme(direction int) func(n *Call, a []any) (any, error) {
 	return func(_ *Call, a []any) (any, error) {
 		best := a[0]
 		for _, v := range a[1:] {
-			if sign(CompareBoxed(v, best)) == direction {
+			if sign(column.CompareBoxed(v, best)) == direction {
 				best = v
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"weir.example/weir/internal/column"
 )
 
 // Dates are days since 1970, times milliseconds of the day, both kinds of timestamps microseconds
@@ -380,12 +382,12 @@ func castDate(s string) (any, error) {
 	return ParseDateText(s)
 }
 
-func castMoment(v any, from, to Type, zone Zone) (any, error) {
+func castMoment(v any, from, to column.Type, zone Zone) (any, error) {
 	if s, ok := v.(string); ok {
 		switch to.Kind {
-		case Date:
+		case column.Date:
 			return castDate(s)
-		case Time:
+		case column.Time:
 			ms, err := castTime(s)
 			return ms, err
 		}
@@ -393,7 +395,7 @@ func castMoment(v any, from, to Type, zone Zone) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if to.Kind == TimestampLTZ {
+		if to.Kind == column.TimestampLTZ {
 			us = toUTC(us, zone)
 		}
 		return Round(us, to.Precision), nil
@@ -408,33 +410,33 @@ func castMoment(v any, from, to Type, zone Zone) (any, error) {
 	// By way of the local clock.
 	local := n
 	switch from.Kind {
-	case Date:
+	case column.Date:
 		local = n * Day
-	case Time:
+	case column.Time:
 		local = n * Millisecond
-	case TimestampLTZ:
+	case column.TimestampLTZ:
 		local = toLocal(n, zone)
 	}
 	switch to.Kind {
-	case Date:
+	case column.Date:
 		return floorDiv(local, Day), nil
-	case Time:
+	case column.Time:
 		return floorMod(local, Day) / Millisecond, nil
-	case TimestampLTZ:
+	case column.TimestampLTZ:
 		return Round(toUTC(local, zone), to.Precision), nil
 	}
 	return Round(local, to.Precision), nil
 }
 
 // local brings an argument of a date or timestamp type to a wall clock.
-func local(v any, t Type, zone Zone) int64 {
+func local(v any, t column.Type, zone Zone) int64 {
 	n := v.(int64)
 	switch t.Kind {
-	case Date:
+	case column.Date:
 		return n * Day
-	case TimestampLTZ:
+	case column.TimestampLTZ:
 		return toLocal(n, zone)
-	case Time:
+	case column.Time:
 		return n * Millisecond
 	}
 	return n

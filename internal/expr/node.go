@@ -1,3 +1,32 @@
+// Package expr compiles typed SQL expressions: it knows the functions and evaluates expressions
+// over batches of columns, with the NULL of SQL and the rules of Flink for coercion, overflow and
+// rounding.
+//
+//	node.go        expressions: column, constant, call; folding of constants
+//	compile.go     expression -> closures over a batch
+//	function.go    the table of functions; the functions stand in the files below
+//	arithmetic.go  + - * / %, comparison
+//	logic.go       AND, OR, NOT, CASE, COALESCE, IN, BETWEEN, IS
+//	cast.go        CAST and TRY_CAST
+//	decimal.go     arithmetic of DECIMAL(p, s)
+//	text.go        string functions
+//	pattern.go     LIKE, SIMILAR TO and regular expressions
+//	encoding.go    hashes, BASE64, HEX, character sets, URLs
+//	math.go        mathematical functions
+//	moment.go      dates, times and timestamps: how they are held, read and written; time zones
+//	interval.go    adding intervals, TIMESTAMPADD, TIMESTAMPDIFF
+//	extract.go     EXTRACT, and FLOOR and CEIL to a unit
+//	dateformat.go  patterns of dates; functions between text, numbers and moments
+//	json.go        JSON_VALUE and its like
+//	collection.go  rows, maps, access to elements
+//	array.go       functions of arrays
+//	regexp.go      regular expressions as Java understands them
+//	javaregexp.go  patterns of java.util.regex translated to RE2; javaregexp_class.go escapes and
+//	               classes, runeset.go sets of characters
+//	jsonquote.go   JSON strings, quoted and unquoted
+//	precise.go     LN, EXP, POWER and SIN to the last digit
+//	url.go         the parts of a URL, as java.net.URL sees them
+//	zone.go        time zones
 package expr
 
 import (
@@ -5,11 +34,13 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
+
+	"weir.example/weir/internal/column"
 )
 
 // Node is a typed expression: *Col, *Const or *Call.
 type Node interface {
-	Type() Type
+	Type() column.Type
 	String() string
 }
 
@@ -17,56 +48,56 @@ type Node interface {
 type Col struct {
 	Index int
 	Name  string
-	T     Type
+	T     column.Type
 }
 
 // Const is a constant. Value is boxed as by Column.Value.
 type Const struct {
 	Value any
-	T     Type
+	T     column.Type
 }
 
 // Call is a function or operator with its arguments brought to the types that it computes with.
 type Call struct {
 	F    *Function
 	Args []Node
-	T    Type
+	T    column.Type
 	Zone Zone // for functions that look at the session's time zone
 	Data any  // what a function has prepared from constant arguments
 }
 
 // Type implements Node.
-func (c *Col) Type() Type { return c.T }
+func (c *Col) Type() column.Type { return c.T }
 
 // Type implements Node.
-func (c *Const) Type() Type { return c.T }
+func (c *Const) Type() column.Type { return c.T }
 
 // Type implements Node.
-func (c *Call) Type() Type { return c.T }
+func (c *Call) Type() column.Type { return c.T }
 
 func (c *Col) String() string { return c.Name }
 
 func (c *Const) String() string { return Format(c.Value, c.T) }
 
 // Format writes a value as an SQL literal, for plans and messages.
-func Format(v any, t Type) string {
+func Format(v any, t column.Type) string {
 	switch v := v.(type) {
 	case nil:
 		return "NULL"
 	case string:
-		if t.Kind == Bytes {
+		if t.Kind == column.Bytes {
 			return fmt.Sprintf("x'%x'", v)
 		}
-		if t.Kind == Symbol {
+		if t.Kind == column.Symbol {
 			return v
 		}
 		return "'" + strings.ReplaceAll(v, "'", "''") + "'"
 	case *big.Int:
-		return decimalText(v, t.Scale)
+		return column.DecimalText(v, t.Scale)
 	case []any:
 		parts := make([]string, len(v))
 		for i, e := range v {
-			et := Type{}
+			et := column.Type{}
 			if t.Elem != nil {
 				et = *t.Elem
 			} else if i < len(t.Fields) {
@@ -74,21 +105,21 @@ func Format(v any, t Type) string {
 			}
 			parts[i] = Format(e, et)
 		}
-		if t.Kind == Row {
+		if t.Kind == column.Row {
 			return "ROW(" + strings.Join(parts, ", ") + ")"
 		}
 		return "ARRAY[" + strings.Join(parts, ", ") + "]"
 	case int64:
 		switch t.Kind {
-		case Date:
+		case column.Date:
 			return "DATE '" + FormatDate(v) + "'"
-		case Time:
+		case column.Time:
 			return "TIME '" + formatClock(v*1000, 3) + "'"
-		case Timestamp, TimestampLTZ:
+		case column.Timestamp, column.TimestampLTZ:
 			return "TIMESTAMP '" + FormatTimestamp(v, ' ') + "'"
-		case IntervalDay:
+		case column.IntervalDay:
 			return "INTERVAL '" + strconv.FormatFloat(float64(v)/1e6, 'f', -1, 64) + "' SECOND"
-		case IntervalMonth:
+		case column.IntervalMonth:
 			return "INTERVAL '" + strconv.FormatInt(v, 10) + "' MONTH"
 		}
 		return strconv.FormatInt(v, 10)
@@ -176,7 +207,7 @@ func Fold(n Node) Node {
 		if err != nil {
 			return n
 		}
-		b := &Batch{N: 1}
+		b := &column.Batch{N: 1}
 		v := compiled.Box(b, 0)
 		if b.Err != nil {
 			return n
@@ -210,7 +241,7 @@ func SameNode(a, b Node) bool {
 		return ok && a.Index == b.Index
 	case *Const:
 		b, ok := b.(*Const)
-		return ok && a.T.Same(b.T) && (a.Value == nil) == (b.Value == nil) && (a.Value == nil || equalBoxed(a.Value, b.Value))
+		return ok && a.T.Same(b.T) && (a.Value == nil) == (b.Value == nil) && (a.Value == nil || column.EqualBoxed(a.Value, b.Value))
 	case *Call:
 		b, ok := b.(*Call)
 		if !ok || a.F != b.F || len(a.Args) != len(b.Args) || !a.T.Same(b.T) {

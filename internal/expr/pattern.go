@@ -7,20 +7,22 @@ import (
 	"regexp/syntax"
 	"strings"
 	"unicode/utf8"
+
+	"weir.example/weir/internal/column"
 )
 
 func init() {
 	register(
-		simple("LIKE", "sss?", Of(Boolean), nil).with(func(f *Function) { f.prepare, f.compile = prepareLike, compileLike }),
-		simple("SIMILAR TO", "sss?", Of(Boolean), nil).with(func(f *Function) { f.prepare, f.compile = prepareSimilar, compileLike }),
-		simple("REGEXP", "ss", Of(Boolean), nil).with(func(f *Function) { f.prepare, f.compile = prepareRegexp, compileLike }),
-		maybe("REGEXP_EXTRACT", "ssi?", Of(String), evalRegexpExtract).with(withRegexp),
-		maybe("REGEXP_EXTRACT_ALL", "ssi?", Type{Kind: Array, Elem: &Type{Kind: String}}, evalRegexpExtractAll).with(withRegexp),
-		maybe("REGEXP_REPLACE", "sss", Of(String), evalRegexpReplace).with(withRegexp),
-		maybe("REGEXP_COUNT", "ss", Of(Int), evalRegexpCount).with(withRegexp),
-		maybe("REGEXP_INSTR", "ss", Of(Int), evalRegexpInstr).with(withRegexp),
-		maybe("REGEXP_SUBSTR", "ss", Of(String), evalRegexpExtract).with(withRegexp),
-		maybe("STR_TO_MAP", "sss?", Type{Kind: Map, Key: &Type{Kind: String}, Elem: &Type{Kind: String}}, evalStrToMap).with(oneOrThree),
+		simple("LIKE", "sss?", column.Of(column.Boolean), nil).with(func(f *Function) { f.prepare, f.compile = prepareLike, compileLike }),
+		simple("SIMILAR TO", "sss?", column.Of(column.Boolean), nil).with(func(f *Function) { f.prepare, f.compile = prepareSimilar, compileLike }),
+		simple("REGEXP", "ss", column.Of(column.Boolean), nil).with(func(f *Function) { f.prepare, f.compile = prepareRegexp, compileLike }),
+		maybe("REGEXP_EXTRACT", "ssi?", column.Of(column.String), evalRegexpExtract).with(withRegexp),
+		maybe("REGEXP_EXTRACT_ALL", "ssi?", column.Type{Kind: column.Array, Elem: &column.Type{Kind: column.String}}, evalRegexpExtractAll).with(withRegexp),
+		maybe("REGEXP_REPLACE", "sss", column.Of(column.String), evalRegexpReplace).with(withRegexp),
+		maybe("REGEXP_COUNT", "ss", column.Of(column.Int), evalRegexpCount).with(withRegexp),
+		maybe("REGEXP_INSTR", "ss", column.Of(column.Int), evalRegexpInstr).with(withRegexp),
+		maybe("REGEXP_SUBSTR", "ss", column.Of(column.String), evalRegexpExtract).with(withRegexp),
+		maybe("STR_TO_MAP", "sss?", column.Type{Kind: column.Map, Key: &column.Type{Kind: column.String}, Elem: &column.Type{Kind: column.String}}, evalStrToMap).with(oneOrThree),
 	)
 }
 
@@ -28,9 +30,9 @@ func init() {
 func oneOrThree(f *Function) {
 	bind := f.bind
 	f.Min = 1
-	f.bind = func(args []Node) ([]Node, Type, error) {
+	f.bind = func(args []Node) ([]Node, column.Type, error) {
 		if len(args) == 2 {
-			return nil, Type{}, fmt.Errorf("%s takes 1 argument, or 3 with both delimiters", f.Name)
+			return nil, column.Type{}, fmt.Errorf("%s takes 1 argument, or 3 with both delimiters", f.Name)
 		}
 		return bind(args)
 	}
@@ -69,14 +71,14 @@ func preparePattern(n *Call, build func(pattern, escape string) (matcher, error)
 func compileLike(n *Call, args []*Compiled) (*Compiled, error) {
 	x := args[0].S
 	if m, ok := n.Data.(matcher); ok {
-		return &Compiled{Type: n.T, I: func(b *Batch, row int) (int64, bool) {
+		return &Compiled{Type: n.T, I: func(b *column.Batch, row int) (int64, bool) {
 			s, ok := x(b, row)
 			return boolInt(ok && m(s)), ok
 		}}, nil
 	}
 	build, _ := n.Data.(func(pattern, escape string) (matcher, error))
 	pattern := args[1].S
-	return &Compiled{Type: n.T, I: func(b *Batch, row int) (int64, bool) {
+	return &Compiled{Type: n.T, I: func(b *column.Batch, row int) (int64, bool) {
 		s, ok := x(b, row)
 		if !ok {
 			return 0, false
@@ -91,7 +93,7 @@ func compileLike(n *Call, args []*Compiled) (*Compiled, error) {
 		}
 		m, err := build(p, escape)
 		if err != nil {
-			b.fail("%w", err)
+			b.Fail("%w", err)
 			return 0, false
 		}
 		return boolInt(m(s)), true
@@ -331,15 +333,15 @@ func evalStrToMap(_ *Call, a []any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dict{}
+	d := &column.Dict{}
 	if a[0] == "" {
 		return d, nil
 	}
 	for _, pair := range outer.split(a[0].(string), 0) {
 		if kv := inner.split(pair, 2); len(kv) == 2 {
-			d.set(kv[0], kv[1])
+			d.Set(kv[0], kv[1])
 		} else {
-			d.set(pair, nil)
+			d.Set(pair, nil)
 		}
 	}
 	return d, nil

@@ -9,12 +9,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"weir.example/weir/internal/column"
 )
 
 // generator makes random types, values and expressions.
 type generator struct {
 	*rand.Rand
-	types []Type // of the columns
+	types []column.Type // of the columns
 	zone  Zone
 }
 
@@ -23,11 +25,11 @@ func newGenerator(seed uint64) *generator {
 	if g.IntN(2) == 0 {
 		g.zone = berlin
 	}
-	g.types = []Type{
-		Of(Boolean), Of(TinyInt), Of(SmallInt), Of(Int), Of(BigInt), Of(Float), Of(Double), OfDecimal(10, 2), OfDecimal(38, 10), Of(String), Of(String), Of(Bytes),
-		Of(Date), OfTime(Time, 0), OfTime(Timestamp, 3), OfTime(TimestampLTZ, 3), Of(IntervalDay), Of(IntervalMonth),
-		{Kind: Array, Elem: &Type{Kind: Int}}, {Kind: Array, Elem: &Type{Kind: String}}, {Kind: Map, Key: &Type{Kind: String}, Elem: &Type{Kind: Int}},
-		{Kind: Row, Fields: []Field{{"a", Of(Int)}, {"b", Of(String)}}},
+	g.types = []column.Type{
+		column.Of(column.Boolean), column.Of(column.TinyInt), column.Of(column.SmallInt), column.Of(column.Int), column.Of(column.BigInt), column.Of(column.Float), column.Of(column.Double), column.OfDecimal(10, 2), column.OfDecimal(38, 10), column.Of(column.String), column.Of(column.String), column.Of(column.Bytes),
+		column.Of(column.Date), column.OfTime(column.Time, 0), column.OfTime(column.Timestamp, 3), column.OfTime(column.TimestampLTZ, 3), column.Of(column.IntervalDay), column.Of(column.IntervalMonth),
+		{Kind: column.Array, Elem: &column.Type{Kind: column.Int}}, {Kind: column.Array, Elem: &column.Type{Kind: column.String}}, {Kind: column.Map, Key: &column.Type{Kind: column.String}, Elem: &column.Type{Kind: column.Int}},
+		{Kind: column.Row, Fields: []column.Field{{Name: "a", Type: column.Of(column.Int)}, {Name: "b", Type: column.Of(column.String)}}},
 	}
 	return g
 }
@@ -50,51 +52,51 @@ var integers = []int64{0, 1, -1, 2, 3, 7, 10, -10, 38, 127, 255, 1000, 1 << 20, 
 var doubles = []float64{0, 1, -1, 0.5, 1.005, -2.5, 1e7, 1e-7, 1e300, -1e300, 5e-324, math.Inf(1), math.Inf(-1), math.NaN()}
 
 // value is a random value of a type, sometimes NULL.
-func (g *generator) value(t Type) any {
+func (g *generator) value(t column.Type) any {
 	if g.IntN(8) == 0 && !t.NotNull {
 		return nil
 	}
 	switch t.Kind {
-	case Boolean:
+	case column.Boolean:
 		return g.IntN(2) == 0
-	case Float:
+	case column.Float:
 		return float64(float32(doubles[g.IntN(len(doubles))]))
-	case Double:
+	case column.Double:
 		return doubles[g.IntN(len(doubles))]
-	case Decimal:
-		v := new(big.Int).Rem(new(big.Int).Mul(big.NewInt(integers[g.IntN(len(integers))]), big.NewInt(g.Int64())), power10(t.Precision))
+	case column.Decimal:
+		v := new(big.Int).Rem(new(big.Int).Mul(big.NewInt(integers[g.IntN(len(integers))]), big.NewInt(g.Int64())), column.Power10(t.Precision))
 		return v
-	case String, Bytes:
+	case column.String, column.Bytes:
 		return texts[g.IntN(len(texts))]
-	case Date:
+	case column.Date:
 		return g.Int64N(80000) - 20000
-	case Time:
+	case column.Time:
 		return g.Int64N(86400000)
-	case Timestamp, TimestampLTZ:
+	case column.Timestamp, column.TimestampLTZ:
 		return Round(g.Int64N(4e15)-1e15, t.Precision)
-	case IntervalDay:
+	case column.IntervalDay:
 		return g.Int64N(1e13) - 5e12
-	case IntervalMonth:
+	case column.IntervalMonth:
 		return g.Int64N(1000) - 500
-	case Array:
+	case column.Array:
 		return g.values(*t.Elem, g.IntN(4))
-	case Row:
+	case column.Row:
 		row := make([]any, len(t.Fields))
 		for i, f := range t.Fields {
 			row[i] = g.value(f.Type)
 		}
 		return row
-	case Map:
-		d := &Dict{}
+	case column.Map:
+		d := &column.Dict{}
 		for range g.IntN(3) {
-			d.set(texts[g.IntN(len(texts))], g.value(*t.Elem))
+			d.Set(texts[g.IntN(len(texts))], g.value(*t.Elem))
 		}
 		return d
 	}
-	return wrap(integers[g.IntN(len(integers))], t.Kind)
+	return column.Wrap(integers[g.IntN(len(integers))], t.Kind)
 }
 
-func (g *generator) values(t Type, n int) []any {
+func (g *generator) values(t column.Type, n int) []any {
 	all := make([]any, n)
 	for i := range all {
 		all[i] = g.value(t)
@@ -133,14 +135,14 @@ func (g *generator) call(name string, arg func() Node) Node {
 	for i := range args {
 		args[i] = arg()
 		if g.IntN(6) == 0 {
-			args[i] = &Const{symbols[g.IntN(len(symbols))], Type{Kind: Symbol, NotNull: true}}
+			args[i] = &Const{symbols[g.IntN(len(symbols))], column.Type{Kind: column.Symbol, NotNull: true}}
 		}
 	}
 	if strings.HasPrefix(name, "JSON_") && n == 2 && g.IntN(4) > 0 {
-		args[1] = &Const{[]string{"$", "$.a[0]", "lax $.a[*]", "$.a[2].b", "strict $.*", "$.x"}[g.IntN(6)], Of(String)}
+		args[1] = &Const{[]string{"$", "$.a[0]", "lax $.a[*]", "$.a[2].b", "strict $.*", "$.x"}[g.IntN(6)], column.Of(column.String)}
 	}
 	if name == "FIELD" {
-		args[1] = &Const{"b", Of(String)}
+		args[1] = &Const{"b", column.Of(column.String)}
 	}
 	if name == "CAST" || name == "TRY_CAST" {
 		cast, err := Cast(args[0], g.types[g.IntN(len(g.types))], name == "TRY_CAST", g.zone)
@@ -184,8 +186,8 @@ func (g *generator) expression(depth int) Node {
 	}
 }
 
-func (g *generator) batch(rows int) *Batch {
-	b := NewBatch(g.types)
+func (g *generator) batch(rows int) *column.Batch {
+	b := column.NewBatch(g.types)
 	for range rows {
 		row := make([]any, len(g.types))
 		for i, t := range g.types {
@@ -206,7 +208,7 @@ func same(a, b any) bool {
 
 func showAny(v any) any {
 	switch v := v.(type) {
-	case *Dict:
+	case *column.Dict:
 		return fmt.Sprintf("map %v %v", showAny(v.Keys), showAny(v.Values))
 	case []any:
 		parts := make([]string, len(v))
@@ -221,7 +223,7 @@ func showAny(v any) any {
 }
 
 // withConstants puts the values of a row for columns: all, or those that chance picks.
-func (g *generator) withConstants(n Node, b *Batch, row int, all bool) Node {
+func (g *generator) withConstants(n Node, b *column.Batch, row int, all bool) Node {
 	return Replace(n, func(n Node) Node {
 		if c, ok := n.(*Col); ok && (all || g.IntN(2) == 0) {
 			return &Const{b.Cols[c.Index].Value(row), c.T}
@@ -294,7 +296,7 @@ func allNames() []string {
 	return names
 }
 
-func compute(t *testing.T, seed uint64, n Node, b *Batch) {
+func compute(t *testing.T, seed uint64, n Node, b *column.Batch) {
 	t.Helper()
 	defer func() {
 		if p := recover(); p != nil {
@@ -306,7 +308,7 @@ func compute(t *testing.T, seed uint64, n Node, b *Batch) {
 		t.Errorf("seed %d: compile %s: %v", seed, n, err)
 		return
 	}
-	into := &Column{Type: n.Type()}
+	into := &column.Column{Type: n.Type()}
 	for row := range b.N {
 		b.Err = nil
 		v := c.Box(b, row)
@@ -325,47 +327,47 @@ func compute(t *testing.T, seed uint64, n Node, b *Batch) {
 }
 
 // isOf checks that a boxed value is one of a type.
-func isOf(v any, t Type) error {
+func isOf(v any, t column.Type) error {
 	if v == nil {
 		return nil
 	}
 	wrong := fmt.Errorf("%v (%T) is no %s", v, v, t)
 	switch v := v.(type) {
 	case bool:
-		if t.Kind != Boolean {
+		if t.Kind != column.Boolean {
 			return wrong
 		}
 	case int64:
-		if t.Class() != Ints || t.Kind == Boolean || v != wrap(v, t.Kind) {
+		if t.Class() != column.Ints || t.Kind == column.Boolean || v != column.Wrap(v, t.Kind) {
 			return wrong
 		}
 	case float64:
-		if t.Class() != Floats || t.Kind == Float && v == v && v != float64(float32(v)) {
+		if t.Class() != column.Floats || t.Kind == column.Float && v == v && v != float64(float32(v)) {
 			return wrong
 		}
 	case string:
-		if t.Class() != Texts {
+		if t.Class() != column.Texts {
 			return wrong
 		}
 	case *big.Int:
-		if t.Kind != Decimal || fit(v, t) == nil {
+		if t.Kind != column.Decimal || column.FitDecimal(v, t) == nil {
 			return wrong
 		}
 	case []any:
-		if t.Kind != Array && t.Kind != Row {
+		if t.Kind != column.Array && t.Kind != column.Row {
 			return wrong
 		}
 		for i, e := range v {
 			et := t.Elem
-			if t.Kind == Row {
+			if t.Kind == column.Row {
 				et = &t.Fields[i].Type
 			}
 			if err := isOf(e, *et); err != nil {
 				return err
 			}
 		}
-	case *Dict:
-		if t.Kind != Map {
+	case *column.Dict:
+		if t.Kind != column.Map {
 			return wrong
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+
+	"weir.example/weir/internal/column"
 )
 
 // TestScripts computes each line of an input as an expression. The output is its type and value, or
@@ -41,7 +43,7 @@ func (b *binder) run(text string) string {
 	if err != nil {
 		return "error: " + err.Error()
 	}
-	batch := &Batch{N: 1}
+	batch := &column.Batch{N: 1}
 	v := c.Box(batch, 0)
 	if batch.Err != nil {
 		return "error: " + batch.Err.Error()
@@ -50,7 +52,7 @@ func (b *binder) run(text string) string {
 }
 
 // show writes a value as CAST to STRING does, and strings in quotes.
-func (b *binder) show(v any, t Type) string {
+func (b *binder) show(v any, t column.Type) string {
 	if _, text := v.(string); text || v == nil {
 		return Format(v, t)
 	}

@@ -7,41 +7,43 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"weir.example/weir/internal/column"
 )
 
 func init() {
 	register(
 		text1("UPPER", upper), text1("LOWER", strings.ToLower), text1("INITCAP", initCap), text1("REVERSE", reverse),
-		simple("CHAR_LENGTH", "s", Of(Int), func(_ *Call, a []any) (any, error) { return int64(utf8.RuneCountInString(a[0].(string))), nil }),
-		simple("||", "ss", Of(String), nil).with(func(f *Function) { f.compile = compileConcat }),
-		simple("CONCAT", "s*", Of(String), nil).with(func(f *Function) { f.compile = compileConcat }),
-		simple("CONCAT_WS", "ss*", Of(String), evalConcatWS).with(func(f *Function) { f.NullArgs, f.bind = true, bindConcatWS(f.bind) }),
-		simple("SUBSTRING", "sii?", Of(String), evalSubstring).with(func(f *Function) { f.bind = bindSubstring(f.bind) }),
-		simple("LEFT", "si", Of(String), func(_ *Call, a []any) (any, error) { return firstRunes(a[0].(string), a[1].(int64)), nil }),
-		simple("RIGHT", "si", Of(String), evalRight),
-		simple("REPLACE", "sss", Of(String), func(_ *Call, a []any) (any, error) {
+		simple("CHAR_LENGTH", "s", column.Of(column.Int), func(_ *Call, a []any) (any, error) { return int64(utf8.RuneCountInString(a[0].(string))), nil }),
+		simple("||", "ss", column.Of(column.String), nil).with(func(f *Function) { f.compile = compileConcat }),
+		simple("CONCAT", "s*", column.Of(column.String), nil).with(func(f *Function) { f.compile = compileConcat }),
+		simple("CONCAT_WS", "ss*", column.Of(column.String), evalConcatWS).with(func(f *Function) { f.NullArgs, f.bind = true, bindConcatWS(f.bind) }),
+		simple("SUBSTRING", "sii?", column.Of(column.String), evalSubstring).with(func(f *Function) { f.bind = bindSubstring(f.bind) }),
+		simple("LEFT", "si", column.Of(column.String), func(_ *Call, a []any) (any, error) { return firstRunes(a[0].(string), a[1].(int64)), nil }),
+		simple("RIGHT", "si", column.Of(column.String), evalRight),
+		simple("REPLACE", "sss", column.Of(column.String), func(_ *Call, a []any) (any, error) {
 			return strings.ReplaceAll(a[0].(string), a[1].(string), a[2].(string)), nil
 		}),
-		simple("REPEAT", "si", Of(String), evalRepeat),
-		maybe("LPAD", "sis", Of(String), evalPad(true)), maybe("RPAD", "sis", Of(String), evalPad(false)),
-		simple("TRIM", "uss", Of(String), evalTrim),
-		simple("LTRIM", "ss?", Of(String), evalTrimSide("LEADING")), simple("RTRIM", "ss?", Of(String), evalTrimSide("TRAILING")),
-		simple("BTRIM", "ss?", Of(String), evalTrimSide("BOTH")),
-		simple("POSITION", "ss", Of(Int), func(_ *Call, a []any) (any, error) { return runeIndex(a[1].(string), a[0].(string), 1), nil }),
-		simple("INSTR", "ssi?i?", Of(Int), evalInstr),
-		simple("LOCATE", "ssi?", Of(Int), func(_ *Call, a []any) (any, error) {
+		simple("REPEAT", "si", column.Of(column.String), evalRepeat),
+		maybe("LPAD", "sis", column.Of(column.String), evalPad(true)), maybe("RPAD", "sis", column.Of(column.String), evalPad(false)),
+		simple("TRIM", "uss", column.Of(column.String), evalTrim),
+		simple("LTRIM", "ss?", column.Of(column.String), evalTrimSide("LEADING")), simple("RTRIM", "ss?", column.Of(column.String), evalTrimSide("TRAILING")),
+		simple("BTRIM", "ss?", column.Of(column.String), evalTrimSide("BOTH")),
+		simple("POSITION", "ss", column.Of(column.Int), func(_ *Call, a []any) (any, error) { return runeIndex(a[1].(string), a[0].(string), 1), nil }),
+		simple("INSTR", "ssi?i?", column.Of(column.Int), evalInstr),
+		simple("LOCATE", "ssi?", column.Of(column.Int), func(_ *Call, a []any) (any, error) {
 			from := int64(1)
 			if len(a) > 2 {
 				from = a[2].(int64)
 			}
 			return runeIndex(a[1].(string), a[0].(string), from), nil
 		}),
-		simple("OVERLAY", "ssii?", Of(String), evalOverlay),
-		simple("TRANSLATE", "sss", Of(String), evalTranslate).with(func(f *Function) { f.NullArgs = true }),
-		maybe("SPLIT_INDEX", "ssi", Of(String), evalSplitIndex),
-		simple("SPLIT", "ss", Type{Kind: Array, Elem: &Type{Kind: String}}, evalSplit),
-		simple("STARTSWITH", "yy", Of(Boolean), func(_ *Call, a []any) (any, error) { return strings.HasPrefix(a[0].(string), a[1].(string)), nil }).with(bothAlike),
-		simple("ENDSWITH", "yy", Of(Boolean), func(_ *Call, a []any) (any, error) { return strings.HasSuffix(a[0].(string), a[1].(string)), nil }).with(bothAlike),
+		simple("OVERLAY", "ssii?", column.Of(column.String), evalOverlay),
+		simple("TRANSLATE", "sss", column.Of(column.String), evalTranslate).with(func(f *Function) { f.NullArgs = true }),
+		maybe("SPLIT_INDEX", "ssi", column.Of(column.String), evalSplitIndex),
+		simple("SPLIT", "ss", column.Type{Kind: column.Array, Elem: &column.Type{Kind: column.String}}, evalSplit),
+		simple("STARTSWITH", "yy", column.Of(column.Boolean), func(_ *Call, a []any) (any, error) { return strings.HasPrefix(a[0].(string), a[1].(string)), nil }).with(bothAlike),
+		simple("ENDSWITH", "yy", column.Of(column.Boolean), func(_ *Call, a []any) (any, error) { return strings.HasSuffix(a[0].(string), a[1].(string)), nil }).with(bothAlike),
 		&Function{Name: "ELT", Min: 2, Max: -1, NullArgs: true, bind: bindElt, eval: evalElt},
 	)
 	register(functions["CHAR_LENGTH"].alias("CHARACTER_LENGTH"), functions["SUBSTRING"].alias("SUBSTR"))
@@ -50,9 +52,9 @@ func init() {
 // bothAlike refuses text beside bytes, as Flink does.
 func bothAlike(f *Function) {
 	bind := f.bind
-	f.bind = func(args []Node) ([]Node, Type, error) {
+	f.bind = func(args []Node) ([]Node, column.Type, error) {
 		bound, t, err := bind(args)
-		if a, b := args[0].Type(), args[1].Type(); err == nil && a.Kind != b.Kind && a.Kind != Null && b.Kind != Null {
+		if a, b := args[0].Type(), args[1].Type(); err == nil && a.Kind != b.Kind && a.Kind != column.Null && b.Kind != column.Null {
 			err = fmt.Errorf("%s wants two strings, or bytes twice, not %s and %s", f.Name, a.Nullable(true), b.Nullable(true))
 		}
 		return bound, t, err
@@ -60,10 +62,10 @@ func bothAlike(f *Function) {
 }
 
 func text1(name string, f func(string) string) *Function {
-	fn := simple(name, "s", Of(String), nil)
+	fn := simple(name, "s", column.Of(column.String), nil)
 	fn.compile = func(n *Call, args []*Compiled) (*Compiled, error) {
 		x := args[0].S
-		return &Compiled{Type: n.T, S: func(b *Batch, row int) (string, bool) {
+		return &Compiled{Type: n.T, S: func(b *column.Batch, row int) (string, bool) {
 			s, ok := x(b, row)
 			if !ok {
 				return "", false
@@ -101,7 +103,7 @@ func reverse(s string) string {
 }
 
 func compileConcat(n *Call, args []*Compiled) (*Compiled, error) {
-	return &Compiled{Type: n.T, S: func(b *Batch, row int) (string, bool) {
+	return &Compiled{Type: n.T, S: func(b *column.Batch, row int) (string, bool) {
 		var out strings.Builder
 		for _, a := range args {
 			s, ok := a.S(b, row)
@@ -115,8 +117,8 @@ func compileConcat(n *Call, args []*Compiled) (*Compiled, error) {
 }
 
 // bindConcatWS gives NULL for a separator that is NULL only.
-func bindConcatWS(bind func(args []Node) ([]Node, Type, error)) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindConcatWS(bind func(args []Node) ([]Node, column.Type, error)) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		bound, t, err := bind(args)
 		return bound, t.Nullable(err != nil || !bound[0].Type().NotNull), err
 	}
@@ -136,8 +138,8 @@ func evalConcatWS(_ *Call, a []any) (any, error) {
 }
 
 // bindSubstring gives NULL for a length below 0, which a constant shows not to be.
-func bindSubstring(bind func(args []Node) ([]Node, Type, error)) func(args []Node) ([]Node, Type, error) {
-	return func(args []Node) ([]Node, Type, error) {
+func bindSubstring(bind func(args []Node) ([]Node, column.Type, error)) func(args []Node) ([]Node, column.Type, error) {
+	return func(args []Node) ([]Node, column.Type, error) {
 		bound, t, err := bind(args)
 		if err == nil && len(bound) > 2 {
 			k, ok := Fold(bound[2]).(*Const)
@@ -367,21 +369,21 @@ func evalTranslate(_ *Call, a []any) (any, error) {
 	}, a[0].(string)), nil
 }
 
-func bindElt(args []Node) ([]Node, Type, error) {
+func bindElt(args []Node) ([]Node, column.Type, error) {
 	i, err := coerce("ELT", 0, 'i', args[0])
 	if err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
 	values, err := alike("ELT", args[1:])
 	if err != nil {
-		return nil, Type{}, err
+		return nil, column.Type{}, err
 	}
 	if k, ok := Fold(i).(*Const); ok && k.Value != nil && k.Value.(int64) < 0 {
-		return nil, Type{}, fmt.Errorf("ELT wants a number from 1 on, not %d", k.Value)
+		return nil, column.Type{}, fmt.Errorf("ELT wants a number from 1 on, not %d", k.Value)
 	}
 	t := values[0].Type()
-	if t.Kind != String && t.Kind != Bytes {
-		return nil, Type{}, errors.New("ELT wants texts behind the number, not " + t.Nullable(true).String())
+	if t.Kind != column.String && t.Kind != column.Bytes {
+		return nil, column.Type{}, errors.New("ELT wants texts behind the number, not " + t.Nullable(true).String())
 	}
 	return append([]Node{i}, values...), t.Nullable(true), nil
 }

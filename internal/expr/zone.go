@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/suggest"
 )
 
@@ -116,9 +117,9 @@ func (c *Call) LocalTime() string {
 		from := c.Args[0].Type()
 		switch {
 		case !SetsClocks(c.Zone):
-		case c.T.Kind == TimestampLTZ && from.Kind != TimestampLTZ && from.Kind != Null:
+		case c.T.Kind == column.TimestampLTZ && from.Kind != column.TimestampLTZ && from.Kind != column.Null:
 			return fmt.Sprintf("a local time that %s has twice is the first of the two, and one that it leaves out is moved forward", c.Zone)
-		case c.T.Kind == Timestamp && from.Kind == TimestampLTZ:
+		case c.T.Kind == column.Timestamp && from.Kind == column.TimestampLTZ:
 			return fmt.Sprintf("two instants in the hour that %s has twice become one TIMESTAMP", c.Zone)
 		}
 	case "UNIX_TIMESTAMP":

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/avro"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/registry"
 )
@@ -34,7 +35,7 @@ func newAvroDecoder(fields []Field, o Options, s *Schemas) (Decoder, error) {
 }
 
 // Decode implements Decoder.
-func (d *avroDecoder) Decode(data []byte, cols []*expr.Column) error {
+func (d *avroDecoder) Decode(data []byte, cols []*column.Column) error {
 	p, data, err := d.program(data)
 	if err != nil {
 		return err
@@ -73,7 +74,7 @@ type avroFallback struct {
 // schema resolution.
 type avroReading struct {
 	from *avroType
-	to   expr.Type
+	to   column.Type
 
 	null     int          // branch of null in a union of null and from; -1 where there is none
 	branches []avroBranch // of any other union
@@ -161,7 +162,7 @@ func (t *avroType) field(name string) *avroField {
 }
 
 // fallback is what a reader has for a field that the writer has not: its default.
-func (t *avroType) fallback(name string, to expr.Type) (any, error) {
+func (t *avroType) fallback(name string, to column.Type) (any, error) {
 	f := t.field(name)
 	if f == nil || !f.of.HasDefault {
 		if !to.NotNull {
@@ -200,7 +201,7 @@ func (f *avroField) encodedDefault() ([]byte, error) {
 }
 
 // run appends a record's values to their columns.
-func (p *avroProgram) run(in *avroInput, cols []*expr.Column) error {
+func (p *avroProgram) run(in *avroInput, cols []*column.Column) error {
 	for i := range p.fields {
 		f := &p.fields[i]
 		var err error
@@ -225,7 +226,7 @@ func (p *avroProgram) run(in *avroInput, cols []*expr.Column) error {
 }
 
 // into appends one value to a column, without boxing what has a vector of its own.
-func (r *avroReading) into(in *avroInput, c *expr.Column) error {
+func (r *avroReading) into(in *avroInput, c *column.Column) error {
 	if r.null >= 0 {
 		branch, err := in.long()
 		if err != nil {
@@ -255,19 +256,19 @@ func (r *avroReading) into(in *avroInput, c *expr.Column) error {
 		return nil
 	}
 	switch c.Type.Class() {
-	case expr.Ints:
+	case column.Ints:
 		v, err := r.int(in)
 		if err != nil {
 			return err
 		}
 		c.AddInt(v)
-	case expr.Floats:
+	case column.Floats:
 		v, err := r.float(in)
 		if err != nil {
 			return err
 		}
 		c.AddFloat(v)
-	case expr.Texts:
+	case column.Texts:
 		v, err := r.text(in)
 		if err != nil {
 			return err
@@ -308,29 +309,29 @@ func (r *avroReading) int(in *avroInput) (int64, error) {
 		return 0, fmt.Errorf("found %d, wanted an int", v)
 	}
 	switch r.to.Kind {
-	case expr.TinyInt, expr.SmallInt:
+	case column.TinyInt, column.SmallInt:
 		if limit := intRange[r.to.Kind]; v > limit || v < -limit-1 {
 			return 0, fmt.Errorf("found %d, wanted %s", v, r.to.Nullable(true))
 		}
 		return v, nil
-	case expr.Time:
+	case column.Time:
 		if v /= r.by; v < 0 || v >= 86_400_000 {
 			return 0, fmt.Errorf("found %d ms, which is no time of a day", v)
 		}
 		return v, nil
-	case expr.Date:
-		if !expr.Fits(v, expr.Date) {
+	case column.Date:
+		if !column.Fits(v, column.Date) {
 			return 0, fmt.Errorf("found day %d, which is more than 290,000 years away", v)
 		}
 		return v, nil
-	case expr.Timestamp, expr.TimestampLTZ:
+	case column.Timestamp, column.TimestampLTZ:
 		if r.times > 1 && (v > math.MaxInt64/r.times || v < math.MinInt64/r.times) {
 			return 0, fmt.Errorf("found %d ms, which no %s can hold", v, r.to.Nullable(true))
 		}
 		if r.by > 1 {
 			v = floorDiv(v, r.by)
 		}
-		if v *= r.times; !expr.Fits(v, r.to.Kind) {
+		if v *= r.times; !column.Fits(v, r.to.Kind) {
 			return 0, fmt.Errorf("found %d µs, which is more than 290,000 years away", v)
 		}
 		return expr.Round(v, r.to.Precision), nil
@@ -356,7 +357,7 @@ func (r *avroReading) float(in *avroInput) (float64, error) {
 		return float64(math.Float32frombits(u)), err
 	}
 	v, err := in.long()
-	if r.to.Kind == expr.Float {
+	if r.to.Kind == column.Float {
 		return float64(float32(v)), err
 	}
 	return float64(v), err
@@ -381,7 +382,7 @@ func (r *avroReading) text(in *avroInput) (string, error) {
 		return view(b), err
 	}
 	b, err := in.counted()
-	if err != nil || r.to.Kind == expr.Bytes {
+	if err != nil || r.to.Kind == column.Bytes {
 		return view(b), err
 	}
 	s := view(b)

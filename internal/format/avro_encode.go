@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"slices"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/registry"
 )
@@ -28,7 +29,7 @@ type avroOutput struct {
 
 // avroWriting is how a value of a column's type is written.
 type avroWriting struct {
-	from expr.Type
+	from column.Type
 	to   *avroType
 
 	null  int   // branch of null; -1 where there is none
@@ -62,18 +63,18 @@ func avroOutputs(fields []Field, text string) ([]avroOutput, error) {
 	if schema.kind != avroRecord {
 		return nil, errors.New("the schema is no record")
 	}
-	columns := make([]expr.Field, len(fields))
+	columns := make([]column.Field, len(fields))
 	for i, f := range fields {
-		columns[i] = expr.Field(f)
+		columns[i] = column.Field(f)
 	}
 	return avroRecordOut(columns, schema)
 }
 
-func avroRecordOut(columns []expr.Field, to *avroType) ([]avroOutput, error) {
+func avroRecordOut(columns []column.Field, to *avroType) ([]avroOutput, error) {
 	var all []avroOutput
 	written := 0
 	for _, f := range to.fields {
-		out := avroOutput{name: f.name, column: slices.IndexFunc(columns, func(c expr.Field) bool { return c.Name == f.name })}
+		out := avroOutput{name: f.name, column: slices.IndexFunc(columns, func(c column.Field) bool { return c.Name == f.name })}
 		var err error
 		switch {
 		case out.column >= 0:
@@ -99,7 +100,7 @@ func avroRecordOut(columns []expr.Field, to *avroType) ([]avroOutput, error) {
 	return all, nil
 }
 
-func avroWritingOf(from expr.Type, to *avroType) (*avroWriting, error) {
+func avroWritingOf(from column.Type, to *avroType) (*avroWriting, error) {
 	w := &avroWriting{from: from, to: to.plain(), null: -1, times: 1, by: 1}
 	if w.to != to {
 		w.null = to.nullBranch()
@@ -108,38 +109,38 @@ func avroWritingOf(from expr.Type, to *avroType) (*avroWriting, error) {
 	kind := w.to.kind
 	fits := false
 	switch from.Kind {
-	case expr.Boolean:
+	case column.Boolean:
 		fits = kind == avroBoolean
-	case expr.TinyInt, expr.SmallInt, expr.Int:
+	case column.TinyInt, column.SmallInt, column.Int:
 		fits = kind == avroInt || kind == avroLong
-	case expr.BigInt:
+	case column.BigInt:
 		fits = kind == avroLong
-	case expr.Float:
+	case column.Float:
 		fits = kind == avroFloat || kind == avroDouble
-	case expr.Double:
+	case column.Double:
 		fits = kind == avroDouble
-	case expr.String:
+	case column.String:
 		fits = kind == avroString || kind == avroEnum
-	case expr.Bytes:
+	case column.Bytes:
 		fits = kind == avroBytes || kind == avroFixed
-	case expr.Date:
+	case column.Date:
 		fits = kind == avroInt
-	case expr.Time:
+	case column.Time:
 		if fits = kind == avroInt; kind == avroLong && w.to.logical == "time-micros" {
 			w.times, fits = 1000, true
 		}
-	case expr.Timestamp, expr.TimestampLTZ:
+	case column.Timestamp, column.TimestampLTZ:
 		fits = w.timestamp()
-	case expr.Decimal:
+	case column.Decimal:
 		w.scale = w.to.scale - from.Scale
 		fits = (kind == avroBytes || kind == avroFixed) && w.to.logical == "decimal" && w.scale >= 0
-	case expr.Array, expr.Map:
-		if fits = kind == avroArray && from.Kind == expr.Array || kind == avroMap && from.Kind == expr.Map; fits {
+	case column.Array, column.Map:
+		if fits = kind == avroArray && from.Kind == column.Array || kind == avroMap && from.Kind == column.Map; fits {
 			elem, err := avroWritingOf(*from.Elem, w.to.elem)
 			w.elem = elem
 			return w, err
 		}
-	case expr.Row:
+	case column.Row:
 		if fits = kind == avroRecord; fits {
 			fields, err := avroRecordOut(from.Fields, w.to)
 			w.fields = fields
@@ -162,7 +163,7 @@ func (w *avroWriting) timestamp() bool {
 }
 
 // Encode implements Encoder.
-func (e *avroEncoder) Encode(dst []byte, cols []*expr.Column, row int) ([]byte, error) {
+func (e *avroEncoder) Encode(dst []byte, cols []*column.Column, row int) ([]byte, error) {
 	dst = registry.AppendHeader(dst, e.id)
 	for i := range e.steps {
 		f := &e.steps[i]
@@ -194,18 +195,18 @@ func (w *avroWriting) branch(dst []byte, null bool) ([]byte, error) {
 }
 
 // append writes the value of a column without boxing what has a vector of its own.
-func (w *avroWriting) append(dst []byte, c *expr.Column, row int) ([]byte, error) {
+func (w *avroWriting) append(dst []byte, c *column.Column, row int) ([]byte, error) {
 	null := c.Null[row]
 	dst, err := w.branch(dst, null)
 	if err != nil || null {
 		return dst, err
 	}
 	switch c.Type.Class() {
-	case expr.Ints:
+	case column.Ints:
 		return w.int(dst, c.I[row])
-	case expr.Floats:
+	case column.Floats:
 		return w.float(dst, c.F[row]), nil
-	case expr.Texts:
+	case column.Texts:
 		return w.text(dst, c.S[row])
 	}
 	return w.boxed(dst, c.A[row])
@@ -213,9 +214,9 @@ func (w *avroWriting) append(dst []byte, c *expr.Column, row int) ([]byte, error
 
 func (w *avroWriting) int(dst []byte, v int64) ([]byte, error) {
 	switch w.from.Kind {
-	case expr.Boolean:
+	case column.Boolean:
 		return append(dst, byte(v)), nil
-	case expr.Time, expr.Timestamp, expr.TimestampLTZ:
+	case column.Time, column.Timestamp, column.TimestampLTZ:
 		if v = floorDiv(v, w.by); w.times > 1 {
 			if v > math.MaxInt64/w.times || v < math.MinInt64/w.times {
 				return dst, fmt.Errorf("%s does not fit in %s", expr.AppendTimestamp(nil, v, ' '), w.to)
@@ -275,11 +276,11 @@ func (w *avroWriting) boxed(dst []byte, v any) ([]byte, error) {
 	case *big.Int:
 		return w.unscaled(dst, v)
 	case []any:
-		if w.from.Kind == expr.Row {
+		if w.from.Kind == column.Row {
 			return w.row(dst, v)
 		}
 		return w.array(dst, v)
-	case *expr.Dict:
+	case *column.Dict:
 		return w.dict(dst, v)
 	}
 	return dst, fmt.Errorf("no value of Avro: %T", v)
@@ -353,7 +354,7 @@ func (w *avroWriting) array(dst []byte, v []any) ([]byte, error) {
 	return append(dst, 0), nil
 }
 
-func (w *avroWriting) dict(dst []byte, d *expr.Dict) ([]byte, error) {
+func (w *avroWriting) dict(dst []byte, d *column.Dict) ([]byte, error) {
 	if len(d.Keys) > 0 {
 		dst = binary.AppendVarint(dst, int64(len(d.Keys)))
 	}

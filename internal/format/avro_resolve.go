@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"math/big"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 )
 
 // avroResolve finds how values of the writer's schema become those of a column. reader is the
 // column's schema: its aliases, defaults and symbols count, and its type is the column's.
-func avroResolve(writer, reader *avroType, to expr.Type, depth int) (*avroReading, error) {
+func avroResolve(writer, reader *avroType, to column.Type, depth int) (*avroReading, error) {
 	if depth > maxDepth {
 		return nil, errAvroDepth
 	}
@@ -47,37 +47,37 @@ func avroResolve(writer, reader *avroType, to expr.Type, depth int) (*avroReadin
 	return r, nil
 }
 
-func avroValue(writer, reader *avroType, to expr.Type, depth int) (*avroReading, error) {
+func avroValue(writer, reader *avroType, to column.Type, depth int) (*avroReading, error) {
 	r := &avroReading{from: writer, to: to, null: -1, times: 1, by: 1}
 	fits := false
 	switch to.Kind {
-	case expr.Boolean:
+	case column.Boolean:
 		fits = writer.kind == avroBoolean
-	case expr.TinyInt, expr.SmallInt, expr.Int:
+	case column.TinyInt, column.SmallInt, column.Int:
 		fits = writer.kind == avroInt
-	case expr.BigInt:
+	case column.BigInt:
 		fits = writer.kind == avroInt || writer.kind == avroLong
-	case expr.Float:
+	case column.Float:
 		fits = writer.kind >= avroInt && writer.kind <= avroFloat
-	case expr.Double:
+	case column.Double:
 		fits = writer.kind >= avroInt && writer.kind <= avroDouble
-	case expr.String:
+	case column.String:
 		if writer.kind == avroEnum {
 			r.symbols = avroSymbols(writer, reader)
 		}
 		fits = writer.kind == avroString || writer.kind == avroBytes || writer.kind == avroEnum
-	case expr.Bytes:
+	case column.Bytes:
 		fits = writer.kind == avroString || writer.kind == avroBytes || writer.kind == avroFixed
-	case expr.Date:
+	case column.Date:
 		fits = writer.kind == avroInt && (writer.logical == "date" || writer.logical == "")
-	case expr.Time:
+	case column.Time:
 		fits = r.time()
-	case expr.Timestamp, expr.TimestampLTZ:
+	case column.Timestamp, column.TimestampLTZ:
 		fits = r.timestamp()
-	case expr.Decimal:
+	case column.Decimal:
 		fits = r.decimal()
-	case expr.Array, expr.Map:
-		if fits = writer.kind == avroArray && to.Kind == expr.Array || writer.kind == avroMap && to.Kind == expr.Map; fits {
+	case column.Array, column.Map:
+		if fits = writer.kind == avroArray && to.Kind == column.Array || writer.kind == avroMap && to.Kind == column.Map; fits {
 			var inner *avroType
 			if reader != nil {
 				inner = reader.elem
@@ -86,7 +86,7 @@ func avroValue(writer, reader *avroType, to expr.Type, depth int) (*avroReading,
 			r.elem = elem
 			return r, err
 		}
-	case expr.Row:
+	case column.Row:
 		if fits = writer.kind == avroRecord; fits {
 			return r, r.row(reader, depth)
 		}
@@ -170,12 +170,12 @@ func (r *avroReading) row(reader *avroType, depth int) error {
 				name, inner = rf.name, rf.typ
 			}
 		}
-		for i, column := range r.to.Fields {
-			if column.Name == name && !have[i] {
+		for i, col := range r.to.Fields {
+			if col.Name == name && !have[i] {
 				have[i] = true
 				n.field = i
 				var err error
-				if n.as, err = avroResolve(f.typ, inner, column.Type, depth+1); err != nil {
+				if n.as, err = avroResolve(f.typ, inner, col.Type, depth+1); err != nil {
 					return fmt.Errorf("%s: %w", f.name, err)
 				}
 			}
@@ -185,11 +185,11 @@ func (r *avroReading) row(reader *avroType, depth int) error {
 	if reader == nil || reader.kind != avroRecord {
 		reader = &avroType{kind: avroRecord}
 	}
-	for i, column := range r.to.Fields {
+	for i, col := range r.to.Fields {
 		if have[i] {
 			continue
 		}
-		v, err := reader.fallback(column.Name, column.Type)
+		v, err := reader.fallback(col.Name, col.Type)
 		if err != nil {
 			return err
 		}
@@ -228,21 +228,21 @@ func (r *avroReading) boxed(in *avroInput, depth int) (any, error) {
 // value reads a value that is there.
 func (r *avroReading) value(in *avroInput, depth int) (any, error) {
 	switch r.to.Class() {
-	case expr.Ints:
+	case column.Ints:
 		v, err := r.int(in)
-		if r.to.Kind == expr.Boolean {
+		if r.to.Kind == column.Boolean {
 			return v != 0, err
 		}
 		return v, err
-	case expr.Floats:
+	case column.Floats:
 		return r.float(in)
-	case expr.Texts:
+	case column.Texts:
 		return r.text(in)
 	}
 	switch r.to.Kind {
-	case expr.Decimal:
+	case column.Decimal:
 		return r.unscaled(in)
-	case expr.Row:
+	case column.Row:
 		return r.rowValue(in, depth)
 	}
 	return r.items(in, depth)
@@ -304,7 +304,7 @@ func (r *avroReading) rowValue(in *avroInput, depth int) (any, error) {
 // items reads an array or map. Room is made as items come, not as their count says.
 func (r *avroReading) items(in *avroInput, depth int) (any, error) {
 	array := []any{}
-	dict := &expr.Dict{}
+	dict := &column.Dict{}
 	for {
 		count, _, err := in.block()
 		if err != nil {
@@ -314,7 +314,7 @@ func (r *avroReading) items(in *avroInput, depth int) (any, error) {
 			break
 		}
 		for range count {
-			if r.to.Kind == expr.Map {
+			if r.to.Kind == column.Map {
 				key, err := in.counted()
 				if err != nil {
 					return nil, err
@@ -325,14 +325,14 @@ func (r *avroReading) items(in *avroInput, depth int) (any, error) {
 			if err != nil {
 				return nil, err
 			}
-			if r.to.Kind == expr.Map {
+			if r.to.Kind == column.Map {
 				dict.Values = append(dict.Values, v)
 			} else {
 				array = append(array, v)
 			}
 		}
 	}
-	if r.to.Kind == expr.Map {
+	if r.to.Kind == column.Map {
 		return dict, nil
 	}
 	return array, nil

@@ -9,7 +9,7 @@ import (
 
 	"github.com/twmb/avro"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/registry"
 )
 
@@ -175,9 +175,9 @@ func (t *avroType) plain() *avroType {
 // mapping of timestamps, which is the only one that its avro-confluent has. TIMESTAMP_LTZ, which
 // Flink refuses there, is written as TIMESTAMP is.
 func avroSchemaOf(fields []Field) (string, error) {
-	record := expr.Type{Kind: expr.Row, NotNull: true}
+	record := column.Type{Kind: column.Row, NotNull: true}
 	for _, f := range fields {
-		record.Fields = append(record.Fields, expr.Field{Name: f.Name, Type: f.Type})
+		record.Fields = append(record.Fields, column.Field{Name: f.Name, Type: f.Type})
 	}
 	schema, err := avroOf(record, avroName)
 	if err != nil {
@@ -216,7 +216,7 @@ type (
 	}
 )
 
-func avroOf(t expr.Type, name string) (any, error) {
+func avroOf(t column.Type, name string) (any, error) {
 	s, err := avroNotNull(t, name)
 	if err != nil || t.NotNull {
 		return s, err
@@ -224,49 +224,49 @@ func avroOf(t expr.Type, name string) (any, error) {
 	return []any{"null", s}, nil
 }
 
-func avroNotNull(t expr.Type, name string) (any, error) {
+func avroNotNull(t column.Type, name string) (any, error) {
 	switch t.Kind {
-	case expr.Boolean:
+	case column.Boolean:
 		return "boolean", nil
-	case expr.TinyInt, expr.SmallInt, expr.Int:
+	case column.TinyInt, column.SmallInt, column.Int:
 		return "int", nil
-	case expr.BigInt:
+	case column.BigInt:
 		return "long", nil
-	case expr.Float:
+	case column.Float:
 		return "float", nil
-	case expr.Double:
+	case column.Double:
 		return "double", nil
-	case expr.String:
+	case column.String:
 		return "string", nil
-	case expr.Bytes:
+	case column.Bytes:
 		return "bytes", nil
-	case expr.Date:
+	case column.Date:
 		return avroLogicalText{Type: "int", Logical: "date"}, nil
-	case expr.Time:
+	case column.Time:
 		return avroLogicalText{Type: "int", Logical: "time-millis"}, nil
-	case expr.Timestamp, expr.TimestampLTZ:
+	case column.Timestamp, column.TimestampLTZ:
 		if t.Precision > 3 {
-			return nil, fmt.Errorf("avro-confluent holds timestamps to milliseconds, as Flink's does, and the type is %s: CAST it to %s", t.Nullable(true), expr.OfTime(t.Kind, 3))
+			return nil, fmt.Errorf("avro-confluent holds timestamps to milliseconds, as Flink's does, and the type is %s: CAST it to %s", t.Nullable(true), column.OfTime(t.Kind, 3))
 		}
 		return avroLogicalText{Type: "long", Logical: "timestamp-millis"}, nil
-	case expr.Decimal:
+	case column.Decimal:
 		return avroLogicalText{Type: "bytes", Logical: "decimal", Precision: t.Precision, Scale: &t.Scale}, nil
-	case expr.Array:
+	case column.Array:
 		items, err := avroOf(*t.Elem, name)
 		return avroNestedText{Type: "array", Items: items}, err
-	case expr.Map:
-		if t.Key.Kind != expr.String {
+	case column.Map:
+		if t.Key.Kind != column.String {
 			return nil, fmt.Errorf("the keys of Avro's maps are strings, not %s", t.Key)
 		}
 		values, err := avroOf(*t.Elem, name)
 		return avroNestedText{Type: "map", Values: values}, err
-	case expr.Row:
+	case column.Row:
 		return avroRecordOf(t, name)
 	}
 	return nil, fmt.Errorf("avro can't hold %s", t)
 }
 
-func avroRecordOf(t expr.Type, name string) (any, error) {
+func avroRecordOf(t column.Type, name string) (any, error) {
 	r := avroRecordText{Type: "record", Name: name, Fields: []avroFieldText{}}
 	space, short, _ := cutLast(name)
 	r.Name = short

@@ -15,7 +15,7 @@ import (
 	"github.com/twmb/avro"
 	"pgregory.net/rapid"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/registry"
 )
 
@@ -41,16 +41,16 @@ func knowing(typ registry.Type, texts ...string) *Schemas {
 	return s
 }
 
-func columnsOf(fields []Field) []*expr.Column {
-	cols := make([]*expr.Column, len(fields))
+func columnsOf(fields []Field) []*column.Column {
+	cols := make([]*column.Column, len(fields))
 	for i, f := range fields {
-		cols[i] = &expr.Column{Type: f.Type}
+		cols[i] = &column.Column{Type: f.Type}
 	}
 	return cols
 }
 
 // rowsAs shows the values of columns.
-func rowAs(cols []*expr.Column, row int) string {
+func rowAs(cols []*column.Column, row int) string {
 	var all []string
 	for _, c := range cols {
 		all = append(all, fmt.Sprint(c.Value(row)))
@@ -58,14 +58,14 @@ func rowAs(cols []*expr.Column, row int) string {
 	return strings.Join(all, " ")
 }
 
-func notNull(t expr.Type) expr.Type { return t.Nullable(false) }
+func notNull(t column.Type) column.Type { return t.Nullable(false) }
 
 // The schema of columns is, to the letter, what Flink registers for them.
 func TestAvroSchemaIsFlinks(t *testing.T) {
-	inner := expr.Type{Kind: expr.Row, Fields: []expr.Field{{Name: "x", Type: expr.Of(expr.Int)}}}
+	inner := column.Type{Kind: column.Row, Fields: []column.Field{{Name: "x", Type: column.Of(column.Int)}}}
 	text, err := avroSchemaOf([]Field{
-		{"device_id", notNull(expr.Of(expr.String))}, {"value", expr.Of(expr.Double)}, {"ts", notNull(expr.OfTime(expr.Timestamp, 3))},
-		{"d", expr.Of(expr.Date)}, {"price", expr.OfDecimal(10, 2)}, {"tags", expr.Type{Kind: expr.Array, Elem: &expr.Type{Kind: expr.String, NotNull: true}}},
+		{"device_id", notNull(column.Of(column.String))}, {"value", column.Of(column.Double)}, {"ts", notNull(column.OfTime(column.Timestamp, 3))},
+		{"d", column.Of(column.Date)}, {"price", column.OfDecimal(10, 2)}, {"tags", column.Type{Kind: column.Array, Elem: &column.Type{Kind: column.String, NotNull: true}}},
 		{"place", inner},
 	})
 	if err != nil {
@@ -85,19 +85,19 @@ func TestAvroSchemaIsFlinks(t *testing.T) {
 
 func TestAvroRefusesTypes(t *testing.T) {
 	for _, c := range []struct {
-		t    expr.Type
+		t    column.Type
 		want string
 	}{
-		{expr.OfTime(expr.Timestamp, 6), "CAST it to TIMESTAMP(3)"},
-		{expr.Of(expr.IntervalDay), "avro can't hold"},
-		{expr.Type{Kind: expr.Map, Key: &expr.Type{Kind: expr.Int}, Elem: &expr.Type{Kind: expr.Int}}, "the keys of Avro's maps are strings"},
+		{column.OfTime(column.Timestamp, 6), "CAST it to TIMESTAMP(3)"},
+		{column.Of(column.IntervalDay), "avro can't hold"},
+		{column.Type{Kind: column.Map, Key: &column.Type{Kind: column.Int}, Elem: &column.Type{Kind: column.Int}}, "the keys of Avro's maps are strings"},
 	} {
 		err := Check("avro-confluent", []Field{{"v", c.t}}, confluent)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.t, err, c.want)
 		}
 	}
-	if err := Check("avro-confluent", []Field{{"v", expr.Of(expr.Int)}}, nil); err == nil || !strings.Contains(err.Error(), "'url'") {
+	if err := Check("avro-confluent", []Field{{"v", column.Of(column.Int)}}, nil); err == nil || !strings.Contains(err.Error(), "'url'") {
 		t.Errorf("without a URL: %v", err)
 	}
 }
@@ -109,57 +109,57 @@ func TestAvroResolution(t *testing.T) {
 	for _, c := range []struct {
 		writer string // type of the field v
 		value  any    // of the library's generic path
-		to     expr.Type
+		to     column.Type
 		want   string // or, after "!", a part of the error
 	}{
-		{`"int"`, 7, expr.Of(expr.BigInt), "7"},
-		{`"int"`, 7, expr.Of(expr.Double), "7"},
-		{`"long"`, int64(1) << 40, expr.Of(expr.Double), "1.099511627776e+12"},
-		{`"float"`, float32(1.5), expr.Of(expr.Double), "1.5"},
-		{`"float"`, float32(0.1), expr.Of(expr.Float), "0.10000000149011612"},
-		{`"double"`, 1.5, expr.Of(expr.Float), "!found double, wanted FLOAT"},
-		{`"long"`, int64(1), expr.Of(expr.Int), "!found long, wanted INT"},
-		{`"string"`, "x", expr.Of(expr.Int), "!schema 1 (of the writer) can't be read as the table's columns: field v: found string, wanted INT"},
-		{`"int"`, 300, expr.Of(expr.TinyInt), "!found 300, wanted TINYINT"},
-		{`"bytes"`, []byte("abc"), expr.Of(expr.String), "abc"},
-		{`"string"`, "abc", expr.Of(expr.Bytes), "abc"},
-		{`"bytes"`, []byte("a\xff"), expr.Of(expr.String), "a\uFFFD"},
-		{`{"type":"fixed","name":"f","size":2}`, []byte("ab"), expr.Of(expr.Bytes), "ab"},
-		{`{"type":"enum","name":"e","symbols":["A","B"]}`, "B", expr.Of(expr.String), "B"},
-		{`["null","int"]`, nil, expr.Of(expr.BigInt), "<nil>"},
-		{`["null","int"]`, 7, expr.Of(expr.BigInt), "7"},
-		{`["int","null"]`, 7, expr.Of(expr.BigInt), "7"},
-		{`["int","null"]`, nil, expr.Of(expr.BigInt), "<nil>"},
-		{`["null","int","long","string"]`, int64(1) << 40, expr.Of(expr.BigInt), "1099511627776"},
-		{`["null","int","long","string"]`, nil, expr.Of(expr.BigInt), "<nil>"},
-		{`["null","int","long","string"]`, "x", expr.Of(expr.BigInt), "!found string, wanted BIGINT"},
-		{`["string","boolean"]`, true, expr.Of(expr.BigInt), "!found string, wanted BIGINT"},
-		{long("timestamp-millis"), int64(1500), expr.OfTime(expr.Timestamp, 3), "1500000"},
-		{long("timestamp-micros"), int64(1500), expr.OfTime(expr.Timestamp, 6), "1500"},
-		{long("timestamp-micros"), int64(1500), expr.OfTime(expr.TimestampLTZ, 3), "1000"},
-		{long("local-timestamp-millis"), int64(-1), expr.OfTime(expr.Timestamp, 3), "-1000"},
-		{long("timestamp-nanos"), int64(-1), expr.OfTime(expr.TimestampLTZ, 6), "-1"},
-		{`"long"`, int64(1500), expr.OfTime(expr.TimestampLTZ, 3), "1500000"},
-		{`"long"`, int64(1) << 62, expr.OfTime(expr.TimestampLTZ, 3), "!which no TIMESTAMP_LTZ(3) can hold"},
-		{long("timestamp-micros"), int64(math.MaxInt64), expr.OfTime(expr.Timestamp, 3), "!more than 290,000 years away"},
-		{long("timestamp-millis"), int64(math.MinInt64) / 1000, expr.OfTime(expr.Timestamp, 3), "!more than 290,000 years away"},
-		{`{"type":"int","logicalType":"date"}`, 20_000, expr.Of(expr.Date), "20000"},
-		{`{"type":"int","logicalType":"date"}`, 1<<31 - 1, expr.Of(expr.Date), "!more than 290,000 years away"},
-		{long("timestamp-millis"), int64(1500), expr.Of(expr.BigInt), "1500"},
-		{`{"type":"int","logicalType":"date"}`, 20000, expr.Of(expr.Date), "20000"},
-		{`{"type":"int","logicalType":"time-millis"}`, 500, expr.OfTime(expr.Time, 3), "500"},
-		{`{"type":"int","logicalType":"time-millis"}`, -1, expr.OfTime(expr.Time, 3), "!no time of a day"},
-		{long("time-micros"), int64(500_999), expr.OfTime(expr.Time, 3), "500"},
-		{`{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}`, big.NewRat(-1234, 100), expr.OfDecimal(10, 2), "-1234"},
-		{`{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}`, big.NewRat(-1234, 100), expr.OfDecimal(10, 4), "-123400"},
-		{`{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}`, big.NewRat(1234, 100), expr.OfDecimal(10, 1), "!wanted DECIMAL(10, 1)"},
-		{`{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}`, big.NewRat(99999, 100), expr.OfDecimal(4, 2), "!more digits"},
-		{`{"type":"array","items":"int"}`, []any{1, 2}, expr.Type{Kind: expr.Array, Elem: &expr.Type{Kind: expr.BigInt}}, "[1 2]"},
-		{`{"type":"map","values":["null","int"]}`, map[string]any{"a": nil}, expr.Type{Kind: expr.Map, Key: &expr.Type{Kind: expr.String}, Elem: &expr.Type{Kind: expr.Int}}, "&{[a] [<nil>]}"},
+		{`"int"`, 7, column.Of(column.BigInt), "7"},
+		{`"int"`, 7, column.Of(column.Double), "7"},
+		{`"long"`, int64(1) << 40, column.Of(column.Double), "1.099511627776e+12"},
+		{`"float"`, float32(1.5), column.Of(column.Double), "1.5"},
+		{`"float"`, float32(0.1), column.Of(column.Float), "0.10000000149011612"},
+		{`"double"`, 1.5, column.Of(column.Float), "!found double, wanted FLOAT"},
+		{`"long"`, int64(1), column.Of(column.Int), "!found long, wanted INT"},
+		{`"string"`, "x", column.Of(column.Int), "!schema 1 (of the writer) can't be read as the table's columns: field v: found string, wanted INT"},
+		{`"int"`, 300, column.Of(column.TinyInt), "!found 300, wanted TINYINT"},
+		{`"bytes"`, []byte("abc"), column.Of(column.String), "abc"},
+		{`"string"`, "abc", column.Of(column.Bytes), "abc"},
+		{`"bytes"`, []byte("a\xff"), column.Of(column.String), "a\uFFFD"},
+		{`{"type":"fixed","name":"f","size":2}`, []byte("ab"), column.Of(column.Bytes), "ab"},
+		{`{"type":"enum","name":"e","symbols":["A","B"]}`, "B", column.Of(column.String), "B"},
+		{`["null","int"]`, nil, column.Of(column.BigInt), "<nil>"},
+		{`["null","int"]`, 7, column.Of(column.BigInt), "7"},
+		{`["int","null"]`, 7, column.Of(column.BigInt), "7"},
+		{`["int","null"]`, nil, column.Of(column.BigInt), "<nil>"},
+		{`["null","int","long","string"]`, int64(1) << 40, column.Of(column.BigInt), "1099511627776"},
+		{`["null","int","long","string"]`, nil, column.Of(column.BigInt), "<nil>"},
+		{`["null","int","long","string"]`, "x", column.Of(column.BigInt), "!found string, wanted BIGINT"},
+		{`["string","boolean"]`, true, column.Of(column.BigInt), "!found string, wanted BIGINT"},
+		{long("timestamp-millis"), int64(1500), column.OfTime(column.Timestamp, 3), "1500000"},
+		{long("timestamp-micros"), int64(1500), column.OfTime(column.Timestamp, 6), "1500"},
+		{long("timestamp-micros"), int64(1500), column.OfTime(column.TimestampLTZ, 3), "1000"},
+		{long("local-timestamp-millis"), int64(-1), column.OfTime(column.Timestamp, 3), "-1000"},
+		{long("timestamp-nanos"), int64(-1), column.OfTime(column.TimestampLTZ, 6), "-1"},
+		{`"long"`, int64(1500), column.OfTime(column.TimestampLTZ, 3), "1500000"},
+		{`"long"`, int64(1) << 62, column.OfTime(column.TimestampLTZ, 3), "!which no TIMESTAMP_LTZ(3) can hold"},
+		{long("timestamp-micros"), int64(math.MaxInt64), column.OfTime(column.Timestamp, 3), "!more than 290,000 years away"},
+		{long("timestamp-millis"), int64(math.MinInt64) / 1000, column.OfTime(column.Timestamp, 3), "!more than 290,000 years away"},
+		{`{"type":"int","logicalType":"date"}`, 20_000, column.Of(column.Date), "20000"},
+		{`{"type":"int","logicalType":"date"}`, 1<<31 - 1, column.Of(column.Date), "!more than 290,000 years away"},
+		{long("timestamp-millis"), int64(1500), column.Of(column.BigInt), "1500"},
+		{`{"type":"int","logicalType":"date"}`, 20000, column.Of(column.Date), "20000"},
+		{`{"type":"int","logicalType":"time-millis"}`, 500, column.OfTime(column.Time, 3), "500"},
+		{`{"type":"int","logicalType":"time-millis"}`, -1, column.OfTime(column.Time, 3), "!no time of a day"},
+		{long("time-micros"), int64(500_999), column.OfTime(column.Time, 3), "500"},
+		{`{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}`, big.NewRat(-1234, 100), column.OfDecimal(10, 2), "-1234"},
+		{`{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}`, big.NewRat(-1234, 100), column.OfDecimal(10, 4), "-123400"},
+		{`{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}`, big.NewRat(1234, 100), column.OfDecimal(10, 1), "!wanted DECIMAL(10, 1)"},
+		{`{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}`, big.NewRat(99999, 100), column.OfDecimal(4, 2), "!more digits"},
+		{`{"type":"array","items":"int"}`, []any{1, 2}, column.Type{Kind: column.Array, Elem: &column.Type{Kind: column.BigInt}}, "[1 2]"},
+		{`{"type":"map","values":["null","int"]}`, map[string]any{"a": nil}, column.Type{Kind: column.Map, Key: &column.Type{Kind: column.String}, Elem: &column.Type{Kind: column.Int}}, "&{[a] [<nil>]}"},
 		{
 			`{"type":"record","name":"p","fields":[{"name":"skip","type":{"type":"array","items":"string"}},{"name":"y","type":"string"},{"name":"x","type":"int"}]}`,
 			map[string]any{"skip": []any{"a", "b"}, "y": "why", "x": 3},
-			expr.Type{Kind: expr.Row, Fields: []expr.Field{{Name: "x", Type: expr.Of(expr.BigInt)}, {Name: "y", Type: expr.Of(expr.String)}, {Name: "z", Type: expr.Of(expr.Int)}}},
+			column.Type{Kind: column.Row, Fields: []column.Field{{Name: "x", Type: column.Of(column.BigInt)}, {Name: "y", Type: column.Of(column.String)}, {Name: "z", Type: column.Of(column.Int)}}},
 			"[3 why <nil>]",
 		},
 	} {
@@ -199,7 +199,7 @@ func TestAvroResolution(t *testing.T) {
 
 // A writer's schema may have more fields, fewer, others names and another order than the reader's.
 func TestAvroEvolution(t *testing.T) {
-	fields := []Field{{"id", notNull(expr.Of(expr.String))}, {"value", notNull(expr.Of(expr.Double))}, {"unit", notNull(expr.Of(expr.String))}, {"kind", expr.Of(expr.String)}}
+	fields := []Field{{"id", notNull(column.Of(column.String))}, {"value", notNull(column.Of(column.Double))}, {"unit", notNull(column.Of(column.String))}, {"kind", column.Of(column.String)}}
 	reader := `{"type":"record","name":"r","fields":[{"name":"id","type":"string","aliases":["device"]},{"name":"value","type":"double"},
 		{"name":"unit","type":"string","default":"Cel"},{"name":"kind","type":["null",{"type":"enum","name":"k","symbols":["A","OTHER"],"default":"OTHER"}],"default":null}]}`
 	writers := []string{
@@ -275,64 +275,64 @@ func TestAvroEvolution(t *testing.T) {
 }
 
 // anyType draws a type that Avro holds.
-func anyType(t *rapid.T, depth int) expr.Type {
-	kinds := []expr.Kind{expr.Boolean, expr.TinyInt, expr.SmallInt, expr.Int, expr.BigInt, expr.Float, expr.Double, expr.Decimal, expr.String, expr.Bytes,
-		expr.Date, expr.Time, expr.Timestamp, expr.TimestampLTZ, expr.Array, expr.Map, expr.Row}
+func anyType(t *rapid.T, depth int) column.Type {
+	kinds := []column.Kind{column.Boolean, column.TinyInt, column.SmallInt, column.Int, column.BigInt, column.Float, column.Double, column.Decimal, column.String, column.Bytes,
+		column.Date, column.Time, column.Timestamp, column.TimestampLTZ, column.Array, column.Map, column.Row}
 	if depth > 2 {
 		kinds = kinds[:14]
 	}
-	typ := expr.Type{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), NotNull: rapid.Bool().Draw(t, "not null")}
+	typ := column.Type{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), NotNull: rapid.Bool().Draw(t, "not null")}
 	switch typ.Kind {
-	case expr.Decimal:
+	case column.Decimal:
 		typ.Precision = rapid.IntRange(1, 38).Draw(t, "precision")
 		typ.Scale = rapid.IntRange(0, typ.Precision).Draw(t, "scale")
-	case expr.Time, expr.Timestamp, expr.TimestampLTZ:
+	case column.Time, column.Timestamp, column.TimestampLTZ:
 		typ.Precision = 3
-	case expr.Array, expr.Map:
+	case column.Array, column.Map:
 		elem := anyType(t, depth+1)
 		typ.Elem = &elem
-		if typ.Kind == expr.Map {
-			typ.Key = &expr.Type{Kind: expr.String, NotNull: true}
+		if typ.Kind == column.Map {
+			typ.Key = &column.Type{Kind: column.String, NotNull: true}
 		}
-	case expr.Row:
+	case column.Row:
 		for i := range rapid.IntRange(1, 3).Draw(t, "fields") {
-			typ.Fields = append(typ.Fields, expr.Field{Name: fmt.Sprintf("f%d_%d", depth, i), Type: anyType(t, depth+1)})
+			typ.Fields = append(typ.Fields, column.Field{Name: fmt.Sprintf("f%d_%d", depth, i), Type: anyType(t, depth+1)})
 		}
 	}
 	return typ
 }
 
 // anyValue draws a boxed value of a type.
-func anyValue(t *rapid.T, typ expr.Type) any {
+func anyValue(t *rapid.T, typ column.Type) any {
 	if !typ.NotNull && rapid.IntRange(0, 3).Draw(t, "null") == 0 {
 		return nil
 	}
 	switch typ.Kind {
-	case expr.Boolean:
+	case column.Boolean:
 		return rapid.Bool().Draw(t, "v")
-	case expr.TinyInt:
+	case column.TinyInt:
 		return int64(rapid.Int8().Draw(t, "v"))
-	case expr.SmallInt:
+	case column.SmallInt:
 		return int64(rapid.Int16().Draw(t, "v"))
-	case expr.Int:
+	case column.Int:
 		return int64(rapid.Int32().Draw(t, "v"))
-	case expr.Date:
+	case column.Date:
 		return rapid.Int64Range(-100_000_000, 100_000_000).Draw(t, "v")
-	case expr.BigInt:
+	case column.BigInt:
 		return rapid.Int64().Draw(t, "v")
-	case expr.Float:
+	case column.Float:
 		return float64(rapid.Float32().Draw(t, "v"))
-	case expr.Double:
+	case column.Double:
 		return rapid.Float64().Draw(t, "v")
-	case expr.String:
+	case column.String:
 		return rapid.String().Draw(t, "v")
-	case expr.Bytes:
+	case column.Bytes:
 		return string(rapid.SliceOf(rapid.Byte()).Draw(t, "v"))
-	case expr.Time:
+	case column.Time:
 		return rapid.Int64Range(0, 86_399_999).Draw(t, "v")
-	case expr.Timestamp, expr.TimestampLTZ:
+	case column.Timestamp, column.TimestampLTZ:
 		return rapid.Int64Range(-1<<44, 1<<44).Draw(t, "v") * 1000
-	case expr.Decimal:
+	case column.Decimal:
 		digits := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(typ.Precision)), nil)
 		v := new(big.Int).SetBytes(rapid.SliceOfN(rapid.Byte(), 0, 16).Draw(t, "v"))
 		v.Mod(v, digits)
@@ -340,14 +340,14 @@ func anyValue(t *rapid.T, typ expr.Type) any {
 			v.Neg(v)
 		}
 		return v
-	case expr.Array:
+	case column.Array:
 		all := []any{}
 		for range rapid.IntRange(0, 3).Draw(t, "n") {
 			all = append(all, anyValue(t, *typ.Elem))
 		}
 		return all
-	case expr.Map:
-		d := &expr.Dict{}
+	case column.Map:
+		d := &column.Dict{}
 		for i := range rapid.IntRange(0, 3).Draw(t, "n") {
 			d.Keys, d.Values = append(d.Keys, fmt.Sprint("k", i)), append(d.Values, anyValue(t, *typ.Elem))
 		}
@@ -361,32 +361,32 @@ func anyValue(t *rapid.T, typ expr.Type) any {
 }
 
 // generic turns a value into what the library's generic path gives for it.
-func generic(v any, typ expr.Type) any {
+func generic(v any, typ column.Type) any {
 	switch v := v.(type) {
 	case int64:
 		switch typ.Kind {
-		case expr.BigInt:
+		case column.BigInt:
 			return v
-		case expr.Timestamp, expr.TimestampLTZ:
+		case column.Timestamp, column.TimestampLTZ:
 			return time.UnixMilli(v / 1000).UTC()
-		case expr.Date:
+		case column.Date:
 			return time.Unix(v*86400, 0).UTC()
-		case expr.Time:
+		case column.Time:
 			return time.Duration(v) * time.Millisecond
 		}
 		return int32(v)
 	case float64:
-		if typ.Kind == expr.Float {
+		if typ.Kind == column.Float {
 			return float32(v)
 		}
 	case string:
-		if typ.Kind == expr.Bytes {
+		if typ.Kind == column.Bytes {
 			return []byte(v)
 		}
 	case *big.Int:
 		return new(big.Rat).SetFrac(v, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(typ.Scale)), nil))
 	case []any:
-		if typ.Kind == expr.Row {
+		if typ.Kind == column.Row {
 			m := map[string]any{}
 			for i, f := range typ.Fields {
 				m[f.Name] = generic(v[i], f.Type)
@@ -398,7 +398,7 @@ func generic(v any, typ expr.Type) any {
 			all = append(all, generic(x, *typ.Elem))
 		}
 		return all
-	case *expr.Dict:
+	case *column.Dict:
 		m := map[string]any{}
 		for i, k := range v.Keys {
 			m[k.(string)] = generic(v.Values[i], *typ.Elem)
@@ -464,7 +464,7 @@ func TestAvroAgainstTheLibrary(t *testing.T) {
 		}
 		for i := range fields {
 			for row := range 2 {
-				if expr.CompareBoxed(cols[i].Value(0), back[i].Value(row)) != 0 && !isDict(cols[i].Value(0)) {
+				if column.CompareBoxed(cols[i].Value(0), back[i].Value(row)) != 0 && !isDict(cols[i].Value(0)) {
 					t.Fatalf("column %d: wrote %v, read %v", i, cols[i].Value(0), back[i].Value(row))
 				}
 			}
@@ -472,7 +472,7 @@ func TestAvroAgainstTheLibrary(t *testing.T) {
 	})
 }
 
-func isDict(v any) bool { _, ok := v.(*expr.Dict); return ok }
+func isDict(v any) bool { _, ok := v.(*column.Dict); return ok }
 
 func duplicateNames(text string) bool {
 	var schema any
@@ -484,12 +484,12 @@ func duplicateNames(text string) bool {
 }
 
 var sensorFields = []Field{
-	{"device_id", notNull(expr.Of(expr.String))}, {"sensor", notNull(expr.Of(expr.String))}, {"value", notNull(expr.Of(expr.Double))},
-	{"unit", notNull(expr.Of(expr.String))}, {"ts", notNull(expr.OfTime(expr.TimestampLTZ, 3))}, {"seq", notNull(expr.Of(expr.BigInt))},
-	{"boot", expr.Of(expr.String)},
+	{"device_id", notNull(column.Of(column.String))}, {"sensor", notNull(column.Of(column.String))}, {"value", notNull(column.Of(column.Double))},
+	{"unit", notNull(column.Of(column.String))}, {"ts", notNull(column.OfTime(column.TimestampLTZ, 3))}, {"seq", notNull(column.Of(column.BigInt))},
+	{"boot", column.Of(column.String)},
 }
 
-func sensorRow() []*expr.Column {
+func sensorRow() []*column.Column {
 	cols := columnsOf(sensorFields)
 	for i, v := range []any{"press-0042", "temperature", 21.5, "Cel", int64(1_767_225_600_123_000), int64(4711), nil} {
 		cols[i].Add(v)
@@ -551,9 +551,9 @@ func TestRegistryFormatsDoNotAllocate(t *testing.T) {
 // Nothing that a record says makes the decoder panic, take memory out of proportion, or leave half
 // a row.
 func FuzzAvroDecode(f *testing.F) {
-	point := expr.Type{Kind: expr.Row, Fields: []expr.Field{{Name: "x", Type: expr.Of(expr.Int)}}}
-	fields := slices.Concat(sensorFields, []Field{{"tags", expr.Type{Kind: expr.Array, Elem: &expr.Type{Kind: expr.String}}},
-		{"m", expr.Type{Kind: expr.Map, Key: &expr.Type{Kind: expr.String}, Elem: &point}}, {"d", expr.OfDecimal(20, 3)}})
+	point := column.Type{Kind: column.Row, Fields: []column.Field{{Name: "x", Type: column.Of(column.Int)}}}
+	fields := slices.Concat(sensorFields, []Field{{"tags", column.Type{Kind: column.Array, Elem: &column.Type{Kind: column.String}}},
+		{"m", column.Type{Kind: column.Map, Key: &column.Type{Kind: column.String}, Elem: &point}}, {"d", column.OfDecimal(20, 3)}})
 	own, err := avroSchemaOf(fields)
 	if err != nil {
 		f.Fatal(err)
@@ -584,7 +584,7 @@ func FuzzAvroSchema(f *testing.F) {
 	f.Add(`{"type":"record","name":"r","fields":[{"name":"device_id","type":"string"}]}`, []byte("\x02a"))
 	f.Add(`{"type":"record","name":"r","fields":[{"name":"device_id","type":["null","r"]}]}`, bytes.Repeat([]byte{2}, 2000))
 	f.Add(`{"type":"record","name":"r","fields":[{"name":"x","type":{"type":"array","items":"null"}}]}`, []byte{0xfe, 0xff, 0xff, 0xff, 0x0f, 0})
-	fields := []Field{{"device_id", expr.Of(expr.String)}, {"x", array}}
+	fields := []Field{{"device_id", column.Of(column.String)}, {"x", array}}
 	f.Fuzz(func(t *testing.T, text string, data []byte) {
 		s := knowing(registry.Avro, text)
 		d, err := NewDecoder("avro-confluent", fields, confluent, s)

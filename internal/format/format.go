@@ -29,7 +29,7 @@ import (
 	"strconv"
 	"strings"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/suggest"
 )
@@ -37,7 +37,7 @@ import (
 // Field is one column that a format reads or writes.
 type Field struct {
 	Name string
-	Type expr.Type
+	Type column.Type
 }
 
 // Options are a format's options without its name in front: {"timestamp-format.standard":
@@ -51,7 +51,7 @@ type Decoder interface {
 	// Strings may point into data, which must not change afterwards. A column that is nil is
 	// skipped; the others are of one batch, and equally long. Data that is nil is no key, or no
 	// value: only raw takes it, as NULL.
-	Decode(data []byte, cols []*expr.Column) error
+	Decode(data []byte, cols []*column.Column) error
 }
 
 // Encoder turns one row into bytes.
@@ -59,7 +59,7 @@ type Encoder interface {
 	// Encode appends the bytes of a row to dst; cols[i] is for field i. It returns nil for a row
 	// that has no bytes, which is not the same as empty ones: the record then has no key, or no
 	// value.
-	Encode(dst []byte, cols []*expr.Column, row int) ([]byte, error)
+	Encode(dst []byte, cols []*column.Column, row int) ([]byte, error)
 }
 
 // ErrSkip is returned for a document that ignore-parse-errors leaves out.
@@ -209,7 +209,7 @@ type fitter interface {
 }
 
 // length is how many rows columns of a batch have.
-func length(cols []*expr.Column) int {
+func length(cols []*column.Column) int {
 	for _, c := range cols {
 		if c != nil {
 			return c.Len()
@@ -219,7 +219,7 @@ func length(cols []*expr.Column) int {
 }
 
 // truncate takes back what a row that failed has appended.
-func truncate(cols []*expr.Column, rows int) {
+func truncate(cols []*column.Column, rows int) {
 	for _, c := range cols {
 		if c != nil && c.Len() > rows {
 			c.Truncate(rows)

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 )
 
 // maxDepth is how deep a document may be nested, as Jackson has it.
@@ -20,7 +20,7 @@ func checkJSON(fields []Field, o Options) error {
 		return errors.New("json.fail-on-missing-field and json.ignore-parse-errors can't both be true")
 	}
 	for _, f := range fields {
-		if f.Type.Interval() || f.Type.Kind == expr.Map && f.Type.Key.Kind != expr.String {
+		if f.Type.Interval() || f.Type.Kind == column.Map && f.Type.Key.Kind != column.String {
 			return fmt.Errorf("json can't hold %s %s", f.Name, f.Type)
 		}
 	}
@@ -73,7 +73,7 @@ func newJSONDecoder(fields []Field, o Options) *jsonDecoder {
 }
 
 // Decode implements Decoder.
-func (d *jsonDecoder) Decode(data []byte, cols []*expr.Column) error {
+func (d *jsonDecoder) Decode(data []byte, cols []*column.Column) error {
 	if err := d.scan(data); err != nil {
 		if d.ignore {
 			d.dropped.Records++
@@ -103,7 +103,7 @@ func (d *jsonDecoder) Decode(data []byte, cols []*expr.Column) error {
 }
 
 // field appends the value of a field.
-func (d *jsonDecoder) field(i int, c *expr.Column) error {
+func (d *jsonDecoder) field(i int, c *column.Column) error {
 	if !d.seen[i] {
 		if d.missing {
 			return errors.New("is missing")

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 )
 
@@ -43,7 +44,7 @@ func newJSONEncoder(fields []Field, o Options) *jsonEncoder {
 }
 
 // Encode implements Encoder.
-func (e *jsonEncoder) Encode(dst []byte, cols []*expr.Column, row int) ([]byte, error) {
+func (e *jsonEncoder) Encode(dst []byte, cols []*column.Column, row int) ([]byte, error) {
 	dst = append(dst, '{')
 	first := true
 	for i, c := range cols {
@@ -62,13 +63,13 @@ func (e *jsonEncoder) Encode(dst []byte, cols []*expr.Column, row int) ([]byte, 
 		}
 		t := e.fields[i].Type
 		switch c.Type.Class() {
-		case expr.Ints:
+		case column.Ints:
 			dst = e.int(dst, c.I[row], t)
-		case expr.Floats:
+		case column.Floats:
 			dst = appendFloat(dst, c.F[row], t)
-		case expr.Texts:
+		case column.Texts:
 			dst = appendString(dst, c.S[row], t)
-		case expr.Boxes:
+		case column.Boxes:
 			var err error
 			if dst, err = e.boxed(dst, c.A[row], t); err != nil {
 				return dst, fmt.Errorf("field %s: %w", e.fields[i].Name, err)
@@ -78,22 +79,22 @@ func (e *jsonEncoder) Encode(dst []byte, cols []*expr.Column, row int) ([]byte, 
 	return append(dst, '}'), nil
 }
 
-func (e *jsonEncoder) int(dst []byte, v int64, t expr.Type) []byte {
+func (e *jsonEncoder) int(dst []byte, v int64, t column.Type) []byte {
 	switch t.Kind {
-	case expr.Boolean:
+	case column.Boolean:
 		return strconv.AppendBool(dst, v != 0)
-	case expr.Date:
+	case column.Date:
 		return append(append(append(dst, '"'), expr.FormatDate(v)...), '"')
-	case expr.Time:
+	case column.Time:
 		stamp := expr.AppendTimestamp(nil, v*1000, ' ')
 		return append(append(append(dst, '"'), stamp[11:]...), '"')
-	case expr.Timestamp, expr.TimestampLTZ:
+	case column.Timestamp, column.TimestampLTZ:
 		between := byte(' ')
 		if e.iso {
 			between = 'T'
 		}
 		dst = expr.AppendTimestamp(append(dst, '"'), v, between)
-		if t.Kind == expr.TimestampLTZ {
+		if t.Kind == column.TimestampLTZ {
 			dst = append(dst, 'Z')
 		}
 		return append(dst, '"')
@@ -103,9 +104,9 @@ func (e *jsonEncoder) int(dst []byte, v int64, t expr.Type) []byte {
 
 // appendFloat writes a number as Java's Double.toString, and what JSON has no number for as a text,
 // as Jackson.
-func appendFloat(dst []byte, f float64, t expr.Type) []byte {
+func appendFloat(dst []byte, f float64, t column.Type) []byte {
 	bits := 64
-	if t.Kind == expr.Float {
+	if t.Kind == column.Float {
 		bits = 32
 	}
 	switch {
@@ -153,8 +154,8 @@ func javaExponent(dst []byte, from int) []byte {
 	return dst
 }
 
-func appendString(dst []byte, s string, t expr.Type) []byte {
-	if t.Kind == expr.Bytes {
+func appendString(dst []byte, s string, t column.Type) []byte {
+	if t.Kind == column.Bytes {
 		return append(base64.StdEncoding.AppendEncode(append(dst, '"'), []byte(s)), '"')
 	}
 	return appendText(dst, s)
@@ -236,7 +237,7 @@ func appendDecimal(dst []byte, v *big.Int, scale int, plainNumber bool) []byte {
 }
 
 // boxed writes a value that is not in a vector of its own.
-func (e *jsonEncoder) boxed(dst []byte, v any, t expr.Type) ([]byte, error) {
+func (e *jsonEncoder) boxed(dst []byte, v any, t column.Type) ([]byte, error) {
 	var err error
 	switch v := v.(type) {
 	case nil:
@@ -252,7 +253,7 @@ func (e *jsonEncoder) boxed(dst []byte, v any, t expr.Type) ([]byte, error) {
 	case *big.Int:
 		return appendDecimal(dst, v, t.Scale, e.plain), nil
 	case []any:
-		if t.Kind == expr.Row {
+		if t.Kind == column.Row {
 			return e.row(dst, v, t)
 		}
 		dst = append(dst, '[')
@@ -265,13 +266,13 @@ func (e *jsonEncoder) boxed(dst []byte, v any, t expr.Type) ([]byte, error) {
 			}
 		}
 		return append(dst, ']'), nil
-	case *expr.Dict:
+	case *column.Dict:
 		return e.dict(dst, v, t)
 	}
 	return dst, fmt.Errorf("no value of JSON: %T", v)
 }
 
-func (e *jsonEncoder) row(dst []byte, v []any, t expr.Type) ([]byte, error) {
+func (e *jsonEncoder) row(dst []byte, v []any, t column.Type) ([]byte, error) {
 	dst = append(dst, '{')
 	first := true
 	for i, f := range t.Fields {
@@ -290,7 +291,7 @@ func (e *jsonEncoder) row(dst []byte, v []any, t expr.Type) ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
-func (e *jsonEncoder) dict(dst []byte, m *expr.Dict, t expr.Type) ([]byte, error) {
+func (e *jsonEncoder) dict(dst []byte, m *column.Dict, t column.Type) ([]byte, error) {
 	dst = append(dst, '{')
 	first := true
 	for i, k := range m.Keys {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/registry"
 )
 
@@ -32,7 +32,7 @@ func newSchemaDecoder(fields []Field, o Options, s *Schemas) (Decoder, error) {
 func (d *schemaDecoder) Dropped() *Dropped { return d.json.Dropped() }
 
 // Decode implements Decoder.
-func (d *schemaDecoder) Decode(data []byte, cols []*expr.Column) error {
+func (d *schemaDecoder) Decode(data []byte, cols []*column.Column) error {
 	schema, data, err := d.program(data)
 	if err != nil {
 		return err
@@ -81,10 +81,10 @@ func (d *schemaDecoder) compile(s *registry.Schema) (*jsonschema.Schema, error) 
 	return schema, nil
 }
 
-// jsonFits reports whether a value of one of these types can be a column's.
-func jsonFits(types []string, column expr.Type) bool {
-	accepted := jsonTypes[column.Kind]
-	if types == nil || accepted == nil || len(types) == 1 && types[0] == "null" && !column.NotNull {
+// jsonFits reports whether a value of one of these types fits the column.
+func jsonFits(types []string, col column.Type) bool {
+	accepted := jsonTypes[col.Kind]
+	if types == nil || accepted == nil || len(types) == 1 && types[0] == "null" && !col.NotNull {
 		return true
 	}
 	return slices.ContainsFunc(types, func(t string) bool { return slices.Contains(accepted, t) })
@@ -92,11 +92,11 @@ func jsonFits(types []string, column expr.Type) bool {
 
 // jsonTypes are the types of JSON Schema of which a column can have values, as the json format
 // takes them. STRING takes all.
-var jsonTypes = map[expr.Kind][]string{
-	expr.Boolean: {"boolean", "string"}, expr.TinyInt: {"integer", "number", "string"}, expr.SmallInt: {"integer", "number", "string"},
-	expr.Int: {"integer", "number", "string"}, expr.BigInt: {"integer", "number", "string"}, expr.Float: {"integer", "number", "string"},
-	expr.Double: {"integer", "number", "string"}, expr.Decimal: {"integer", "number", "string"}, expr.Bytes: {"string"}, expr.Date: {"string"},
-	expr.Time: {"string"}, expr.Timestamp: {"string"}, expr.TimestampLTZ: {"string"}, expr.Array: {"array"}, expr.Map: {"object"}, expr.Row: {"object"},
+var jsonTypes = map[column.Kind][]string{
+	column.Boolean: {"boolean", "string"}, column.TinyInt: {"integer", "number", "string"}, column.SmallInt: {"integer", "number", "string"},
+	column.Int: {"integer", "number", "string"}, column.BigInt: {"integer", "number", "string"}, column.Float: {"integer", "number", "string"},
+	column.Double: {"integer", "number", "string"}, column.Decimal: {"integer", "number", "string"}, column.Bytes: {"string"}, column.Date: {"string"},
+	column.Time: {"string"}, column.Timestamp: {"string"}, column.TimestampLTZ: {"string"}, column.Array: {"array"}, column.Map: {"object"}, column.Row: {"object"},
 }
 
 func referred(s *jsonschema.Schema) *jsonschema.Schema {
@@ -144,7 +144,7 @@ func newSchemaEncoder(fields []Field, o Options, s *Schemas) (Encoder, error) {
 func (e *schemaEncoder) Dropped() *Dropped { return e.json.Dropped() }
 
 // Encode implements Encoder.
-func (e *schemaEncoder) Encode(dst []byte, cols []*expr.Column, row int) ([]byte, error) {
+func (e *schemaEncoder) Encode(dst []byte, cols []*column.Column, row int) ([]byte, error) {
 	from := len(dst) + registry.HeaderSize
 	dst, err := e.json.Encode(registry.AppendHeader(dst, e.id), cols, row)
 	if err == nil && e.validate != nil {
@@ -173,9 +173,9 @@ func jsonSchemaOf(fields []Field) string {
 }
 
 // jsonSchemaTypes are the types of columns that hold no others.
-var jsonSchemaTypes = map[expr.Kind]string{
-	expr.Boolean: "boolean", expr.TinyInt: "integer", expr.SmallInt: "integer", expr.Int: "integer", expr.BigInt: "integer", expr.Float: "number",
-	expr.Double: "number", expr.Decimal: "number", expr.Array: "array", expr.Map: "object", expr.Row: "object",
+var jsonSchemaTypes = map[column.Kind]string{
+	column.Boolean: "boolean", column.TinyInt: "integer", column.SmallInt: "integer", column.Int: "integer", column.BigInt: "integer", column.Float: "number",
+	column.Double: "number", column.Decimal: "number", column.Array: "array", column.Map: "object", column.Row: "object",
 }
 
 func writeJSONType(b *bytes.Buffer, name string, null bool) {
@@ -186,7 +186,7 @@ func writeJSONType(b *bytes.Buffer, name string, null bool) {
 	fmt.Fprintf(b, `"type":"%s"`, name)
 }
 
-func writeJSONObject(b *bytes.Buffer, fields []expr.Field, null bool) {
+func writeJSONObject(b *bytes.Buffer, fields []column.Field, null bool) {
 	writeJSONType(b, "object", null)
 	b.WriteString(`,"additionalProperties":false,"properties":{`)
 	required := []string{}
@@ -207,10 +207,10 @@ func writeJSONObject(b *bytes.Buffer, fields []expr.Field, null bool) {
 	}
 }
 
-func writeJSONSchema(b *bytes.Buffer, t expr.Type) {
+func writeJSONSchema(b *bytes.Buffer, t column.Type) {
 	b.WriteByte('{')
 	defer b.WriteByte('}')
-	if t.Kind == expr.Row {
+	if t.Kind == column.Row {
 		writeJSONObject(b, t.Fields, !t.NotNull)
 		return
 	}
@@ -220,14 +220,14 @@ func writeJSONSchema(b *bytes.Buffer, t expr.Type) {
 	}
 	writeJSONType(b, name, !t.NotNull)
 	switch t.Kind {
-	case expr.Bytes:
+	case column.Bytes:
 		b.WriteString(`,"contentEncoding":"base64"`)
-	case expr.Date:
+	case column.Date:
 		b.WriteString(`,"format":"date"`)
-	case expr.Array:
+	case column.Array:
 		b.WriteString(`,"items":`)
 		writeJSONSchema(b, *t.Elem)
-	case expr.Map:
+	case column.Map:
 		b.WriteString(`,"additionalProperties":`)
 		writeJSONSchema(b, *t.Elem)
 	}

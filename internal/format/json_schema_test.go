@@ -4,12 +4,12 @@ import (
 	"strings"
 	"testing"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/registry"
 )
 
 func TestJSONSchemaOfColumns(t *testing.T) {
-	got := jsonSchemaOf([]Field{{"id", notNull(expr.Of(expr.String))}, {"value", expr.Of(expr.Double)}, {"tags", array}, {"place", notNull(row)}})
+	got := jsonSchemaOf([]Field{{"id", notNull(column.Of(column.String))}, {"value", column.Of(column.Double)}, {"tags", array}, {"place", notNull(row)}})
 	want := `{"$schema":"http://json-schema.org/draft-07/schema#","title":"Record","type":"object","additionalProperties":false,"properties":{` +
 		`"id":{"type":"string"},"value":{"type":["number","null"]},"tags":{"type":["array","null"],"items":{"type":["integer","null"]}},` +
 		`"place":{"type":"object","additionalProperties":false,"properties":{"x":{"type":["integer","null"]},"y":{"type":["string","null"]}}}},"required":["id","place"]}`
@@ -19,7 +19,7 @@ func TestJSONSchemaOfColumns(t *testing.T) {
 }
 
 func TestJSONSchemaFormat(t *testing.T) {
-	fields := []Field{{"id", notNull(expr.Of(expr.String))}, {"value", expr.Of(expr.Double)}, {"ts", expr.OfTime(expr.TimestampLTZ, 3)}}
+	fields := []Field{{"id", notNull(column.Of(column.String))}, {"value", column.Of(column.Double)}, {"ts", column.OfTime(column.TimestampLTZ, 3)}}
 	object := func(properties string) string { return `{"type":"object","properties":{` + properties + `}}` }
 	s := knowing(registry.JSON, jsonSchemaOf(fields), object(`"value":{"type":"number","minimum":0}`),
 		object(`"value":{"type":"boolean"}`), object(`"ts":{"type":["integer","null"]}`), `{"type":"array"}`, `{`, object(`"value":{"type":"null"}`))
@@ -76,7 +76,7 @@ func TestJSONSchemaFormat(t *testing.T) {
 }
 
 func FuzzJSONSchemaDecode(f *testing.F) {
-	fields := []Field{{"id", expr.Of(expr.String)}, {"tags", array}}
+	fields := []Field{{"id", column.Of(column.String)}, {"tags", array}}
 	f.Add(jsonSchemaOf(fields), []byte(`{"id":"a","tags":[1]}`))
 	f.Add(`{"$ref":"#"}`, []byte(`{}`))
 	f.Fuzz(func(t *testing.T, text string, document []byte) {

@@ -14,90 +14,91 @@ import (
 
 	"pgregory.net/rapid"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 )
 
-func decoder(t testing.TB, o Options, fields ...Field) (Decoder, []*expr.Column) {
+func decoder(t testing.TB, o Options, fields ...Field) (Decoder, []*column.Column) {
 	t.Helper()
 	d, err := NewDecoder("json", fields, o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cols := make([]*expr.Column, len(fields))
+	cols := make([]*column.Column, len(fields))
 	for i, f := range fields {
-		cols[i] = &expr.Column{Type: f.Type}
+		cols[i] = &column.Column{Type: f.Type}
 	}
 	return d, cols
 }
 
 var (
 	iso   = Options{"timestamp-format.standard": "ISO-8601"}
-	array = expr.Type{Kind: expr.Array, Elem: &expr.Type{Kind: expr.Int}}
-	dict  = expr.Type{Kind: expr.Map, Key: &expr.Type{Kind: expr.String}, Elem: &expr.Type{Kind: expr.Double}}
-	row   = expr.Type{Kind: expr.Row, Fields: []expr.Field{{Name: "x", Type: expr.Of(expr.Int)}, {Name: "y", Type: expr.Of(expr.String)}}}
+	array = column.Type{Kind: column.Array, Elem: &column.Type{Kind: column.Int}}
+	dict  = column.Type{Kind: column.Map, Key: &column.Type{Kind: column.String}, Elem: &column.Type{Kind: column.Double}}
+	row   = column.Type{Kind: column.Row, Fields: []column.Field{{Name: "x", Type: column.Of(column.Int)}, {Name: "y", Type: column.Of(column.String)}}}
 )
 
 // Each value of a field v as its type has it, or the error.
 func TestDecodeValues(t *testing.T) {
 	for _, c := range []struct {
-		t    expr.Type
+		t    column.Type
 		json string
 		want string // as an SQL literal, or what the error contains
 		o    Options
 	}{
-		{expr.Of(expr.Int), `7`, "7", nil},
-		{expr.Of(expr.Int), `" 7 "`, "7", nil},
-		{expr.Of(expr.Int), `7.9`, "7", nil},
-		{expr.Of(expr.Int), `2147483648`, "field v: found 2147483648, wanted INT", nil},
-		{expr.Of(expr.TinyInt), `-129`, "wanted TINYINT", nil},
-		{expr.Of(expr.BigInt), `9223372036854775807`, "9223372036854775807", nil},
-		{expr.Of(expr.BigInt), `9223372036854775808`, "wanted BIGINT", nil},
-		{expr.Of(expr.Int), `true`, "found true, wanted INT", nil},
-		{expr.Of(expr.Int), `"x"`, `found "x", wanted INT`, nil},
-		{expr.Of(expr.Int), `null`, "NULL", nil},
-		{expr.Of(expr.Double), `1e3`, "1000.0", nil},
-		{expr.Of(expr.Double), `"2.5"`, "2.5", nil},
-		{expr.Of(expr.Double), `"Infinity"`, "Infinity", nil},
-		{expr.Of(expr.Double), `[1]`, "found [1], wanted DOUBLE", nil},
-		{expr.Of(expr.Boolean), `true`, "TRUE", nil},
-		{expr.Of(expr.Boolean), `"TRUE"`, "TRUE", nil},
-		{expr.Of(expr.Boolean), `1`, "FALSE", nil},
-		{expr.Of(expr.Boolean), `[1]`, "wanted BOOLEAN", nil},
-		{expr.Of(expr.String), `"a\"\u00e9\ud83d\ude00\n"`, "'a\"é😀\n'", nil},
-		{expr.Of(expr.String), `{"a": [1, 2]}`, `'{"a":[1,2]}'`, nil},
-		{expr.Of(expr.String), `12`, "'12'", nil},
-		{expr.Type{Kind: expr.String, Length: 2}, `"äöü"`, "'äöü'", nil}, // an INSERT cuts, not a source,
-		{expr.Of(expr.Bytes), `"AAE="`, "x'0001'", nil},
-		{expr.Of(expr.Bytes), `"%"`, "in base64", nil},
-		{expr.OfDecimal(5, 2), `1.005`, "1.01", nil},
-		{expr.OfDecimal(5, 2), `"12.3"`, "12.30", nil},
-		{expr.OfDecimal(5, 2), `1234.5`, "wanted DECIMAL(5, 2)", nil},
-		{expr.Of(expr.Date), `"2026-02-28"`, "DATE '2026-02-28'", nil},
-		{expr.Of(expr.Date), `"2026-02-30"`, "is no date", nil},
-		{expr.OfTime(expr.Timestamp, 3), `"2026-01-31 12:00:00.1239"`, "TIMESTAMP '2026-01-31 12:00:00.123'", nil},
-		{expr.OfTime(expr.Timestamp, 3), `"2026-01-31T12:00:00"`, "such as \"2026-01-31 12:00:00.123\" (json.timestamp-format.standard is SQL)", nil},
-		{expr.OfTime(expr.Timestamp, 3), `"2026-01-31T12:00:00"`, "TIMESTAMP '2026-01-31 12:00:00'", iso},
-		{expr.OfTime(expr.Timestamp, 3), `"2026-01-31T12:00:00Z"`, "wanted TIMESTAMP(3) such as", iso},
-		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T12:00:00.5Z"`, "TIMESTAMP '2026-01-31 12:00:00.5'", iso},
-		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T12:00:00"`, "wanted TIMESTAMP_LTZ(3) such as \"2026-01-31T12:00:00.123Z\"", iso},
-		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T12:00Z"`, "TIMESTAMP '2026-01-31 12:00:00'", iso},
-		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T13:00:00+01:00"`, "TIMESTAMP '2026-01-31 12:00:00'", iso},
-		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T12:0:00Z"`, "wanted TIMESTAMP_LTZ(3)", iso},
-		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-1-31T12:00:00Z"`, "wanted TIMESTAMP_LTZ(3)", iso},
-		{expr.OfTime(expr.TimestampLTZ, 3), `"2026-01-31T12Z"`, "wanted TIMESTAMP_LTZ(3)", iso},
-		{expr.Of(expr.Date), `"2026-1-31"`, "wanted a DATE", nil},
-		{expr.Of(expr.Time), `"1:2:3"`, "wanted a TIME", nil},
-		{expr.OfTime(expr.TimestampLTZ, 3), `1700000000000`, "wanted TIMESTAMP_LTZ(3)", iso},
-		{expr.OfTime(expr.Timestamp, 3), `"1969-12-31 23:59:59.999"`, "TIMESTAMP '1969-12-31 23:59:59.999'", nil},
-		{expr.OfTime(expr.Timestamp, 3), `"2024-02-29 00:00:00"`, "TIMESTAMP '2024-02-29 00:00:00'", nil},
+		{column.Of(column.Int), `7`, "7", nil},
+		{column.Of(column.Int), `" 7 "`, "7", nil},
+		{column.Of(column.Int), `7.9`, "7", nil},
+		{column.Of(column.Int), `2147483648`, "field v: found 2147483648, wanted INT", nil},
+		{column.Of(column.TinyInt), `-129`, "wanted TINYINT", nil},
+		{column.Of(column.BigInt), `9223372036854775807`, "9223372036854775807", nil},
+		{column.Of(column.BigInt), `9223372036854775808`, "wanted BIGINT", nil},
+		{column.Of(column.Int), `true`, "found true, wanted INT", nil},
+		{column.Of(column.Int), `"x"`, `found "x", wanted INT`, nil},
+		{column.Of(column.Int), `null`, "NULL", nil},
+		{column.Of(column.Double), `1e3`, "1000.0", nil},
+		{column.Of(column.Double), `"2.5"`, "2.5", nil},
+		{column.Of(column.Double), `"Infinity"`, "Infinity", nil},
+		{column.Of(column.Double), `[1]`, "found [1], wanted DOUBLE", nil},
+		{column.Of(column.Boolean), `true`, "TRUE", nil},
+		{column.Of(column.Boolean), `"TRUE"`, "TRUE", nil},
+		{column.Of(column.Boolean), `1`, "FALSE", nil},
+		{column.Of(column.Boolean), `[1]`, "wanted BOOLEAN", nil},
+		{column.Of(column.String), `"a\"\u00e9\ud83d\ude00\n"`, "'a\"é😀\n'", nil},
+		{column.Of(column.String), `{"a": [1, 2]}`, `'{"a":[1,2]}'`, nil},
+		{column.Of(column.String), `12`, "'12'", nil},
+		{column.Type{Kind: column.String, Length: 2}, `"äöü"`, "'äöü'", nil}, // an INSERT cuts, not a source,
+		{column.Of(column.Bytes), `"AAE="`, "x'0001'", nil},
+		{column.Of(column.Bytes), `"%"`, "in base64", nil},
+		{column.OfDecimal(5, 2), `1.005`, "1.01", nil},
+		{column.OfDecimal(5, 2), `"12.3"`, "12.30", nil},
+		{column.OfDecimal(5, 2), `1234.5`, "wanted DECIMAL(5, 2)", nil},
+		{column.Of(column.Date), `"2026-02-28"`, "DATE '2026-02-28'", nil},
+		{column.Of(column.Date), `"2026-02-30"`, "is no date", nil},
+		{column.OfTime(column.Timestamp, 3), `"2026-01-31 12:00:00.1239"`, "TIMESTAMP '2026-01-31 12:00:00.123'", nil},
+		{column.OfTime(column.Timestamp, 3), `"2026-01-31T12:00:00"`, "such as \"2026-01-31 12:00:00.123\" (json.timestamp-format.standard is SQL)", nil},
+		{column.OfTime(column.Timestamp, 3), `"2026-01-31T12:00:00"`, "TIMESTAMP '2026-01-31 12:00:00'", iso},
+		{column.OfTime(column.Timestamp, 3), `"2026-01-31T12:00:00Z"`, "wanted TIMESTAMP(3) such as", iso},
+		{column.OfTime(column.TimestampLTZ, 3), `"2026-01-31T12:00:00.5Z"`, "TIMESTAMP '2026-01-31 12:00:00.5'", iso},
+		{column.OfTime(column.TimestampLTZ, 3), `"2026-01-31T12:00:00"`, "wanted TIMESTAMP_LTZ(3) such as \"2026-01-31T12:00:00.123Z\"", iso},
+		{column.OfTime(column.TimestampLTZ, 3), `"2026-01-31T12:00Z"`, "TIMESTAMP '2026-01-31 12:00:00'", iso},
+		{column.OfTime(column.TimestampLTZ, 3), `"2026-01-31T13:00:00+01:00"`, "TIMESTAMP '2026-01-31 12:00:00'", iso},
+		{column.OfTime(column.TimestampLTZ, 3), `"2026-01-31T12:0:00Z"`, "wanted TIMESTAMP_LTZ(3)", iso},
+		{column.OfTime(column.TimestampLTZ, 3), `"2026-1-31T12:00:00Z"`, "wanted TIMESTAMP_LTZ(3)", iso},
+		{column.OfTime(column.TimestampLTZ, 3), `"2026-01-31T12Z"`, "wanted TIMESTAMP_LTZ(3)", iso},
+		{column.Of(column.Date), `"2026-1-31"`, "wanted a DATE", nil},
+		{column.Of(column.Time), `"1:2:3"`, "wanted a TIME", nil},
+		{column.OfTime(column.TimestampLTZ, 3), `1700000000000`, "wanted TIMESTAMP_LTZ(3)", iso},
+		{column.OfTime(column.Timestamp, 3), `"1969-12-31 23:59:59.999"`, "TIMESTAMP '1969-12-31 23:59:59.999'", nil},
+		{column.OfTime(column.Timestamp, 3), `"2024-02-29 00:00:00"`, "TIMESTAMP '2024-02-29 00:00:00'", nil},
 		{array, `[1, null, "3"]`, "ARRAY[1, NULL, 3]", nil},
 		{array, `[1, "x"]`, "element 1: found \"x\", wanted INT", nil},
 		{array, `{}`, "wanted ARRAY<INT>", nil},
 		{row, `{"y": "z", "x": 1, "other": []}`, "ROW(1, 'z')", nil},
 		{row, `{"x": true}`, "x: found true, wanted INT", nil},
-		{expr.Of(expr.Int), `"x"`, "NULL", Options{"ignore-parse-errors": "true"}},
+		{column.Of(column.Int), `"x"`, "NULL", Options{"ignore-parse-errors": "true"}},
 	} {
-		d, cols := decoder(t, c.o, Field{"first", expr.Of(expr.Int)}, Field{"v", c.t})
+		d, cols := decoder(t, c.o, Field{"first", column.Of(column.Int)}, Field{"v", c.t})
 		err := d.Decode([]byte(`{"first": 1, "v": `+c.json+`}`), cols)
 		got := ""
 		if err != nil {
@@ -134,7 +135,7 @@ func TestDecodeDocuments(t *testing.T) {
 		`{"a":` + strings.Repeat("[", 1001) + `}`:                                         "nested deeper than 1000",
 		`{"a":1,"b":"x","z":` + strings.Repeat("[", 900) + strings.Repeat("]", 900) + `}`: "",
 	} {
-		d, cols := decoder(t, nil, Field{"a", expr.Of(expr.Int)}, Field{"b", expr.Of(expr.String)})
+		d, cols := decoder(t, nil, Field{"a", column.Of(column.Int)}, Field{"b", column.Of(column.String)})
 		err := d.Decode([]byte(text), cols)
 		if want == "" && err == nil && cols[0].Value(0) == int64(1) && cols[1].Value(0) == "x" {
 			continue
@@ -143,11 +144,11 @@ func TestDecodeDocuments(t *testing.T) {
 			t.Errorf("%.60s: %v, want %q", text, err, want)
 		}
 	}
-	d, cols := decoder(t, Options{"fail-on-missing-field": "true"}, Field{"a", expr.Of(expr.Int)}, Field{"b", expr.Of(expr.String)})
+	d, cols := decoder(t, Options{"fail-on-missing-field": "true"}, Field{"a", column.Of(column.Int)}, Field{"b", column.Of(column.String)})
 	if err := d.Decode([]byte(`{"a":1}`), cols); err == nil || err.Error() != "field b: is missing" {
 		t.Errorf("a missing field: %v", err)
 	}
-	d, cols = decoder(t, Options{"ignore-parse-errors": "true"}, Field{"a", expr.Of(expr.Int)})
+	d, cols = decoder(t, Options{"ignore-parse-errors": "true"}, Field{"a", column.Of(column.Int)})
 	if err := d.Decode([]byte(`{`), cols); err != ErrSkip { //nolint:errorlint // returned as it is
 		t.Errorf("a broken document: %v", err)
 	}
@@ -155,7 +156,7 @@ func TestDecodeDocuments(t *testing.T) {
 
 // Control characters that are not escaped are taken as they are, as Flink does.
 func TestDecodeControlCharacters(t *testing.T) {
-	d, cols := decoder(t, nil, Field{"a", expr.Of(expr.String)}, Field{"b", expr.Of(expr.String)}, Field{"o", expr.Of(expr.String)})
+	d, cols := decoder(t, nil, Field{"a", column.Of(column.String)}, Field{"b", column.Of(column.String)}, Field{"o", column.Of(column.String)})
 	if err := d.Decode([]byte("{\"z\x02\":0,\"a\":\"x\x00y\nz\",\"b\":\"0123456789\\n\x1f\",\"o\": {\"q\\\"\": [\"\x01 \", 2]}}"), cols); err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +192,7 @@ func TestSplit(t *testing.T) {
 		{`[[{}]]`, []string{}, "wanted an object", 1},
 	} {
 		for _, ignore := range []string{"false", "true"} {
-			d := newJSONDecoder([]Field{{"a", expr.Of(expr.Int)}}, Options{"ignore-parse-errors": ignore})
+			d := newJSONDecoder([]Field{{"a", column.Of(column.Int)}}, Options{"ignore-parse-errors": ignore})
 			rows, ok, err := d.Split([]byte(c.document))
 			if ok != (c.rows != nil) {
 				t.Errorf("%s: several rows is %t", c.document, ok)
@@ -220,7 +221,7 @@ func TestSplit(t *testing.T) {
 
 // A value that is NULL is no bytes in raw, which are not the same as empty ones.
 func TestRawNull(t *testing.T) {
-	field := Field{"v", expr.Of(expr.String)}
+	field := Field{"v", column.Of(column.String)}
 	d, err := NewDecoder("raw", []Field{field}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -230,14 +231,14 @@ func TestRawNull(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, data := range [][]byte{nil, {}, []byte("x")} {
-		c := &expr.Column{Type: field.Type}
-		if err := d.Decode(data, []*expr.Column{c}); err != nil {
+		c := &column.Column{Type: field.Type}
+		if err := d.Decode(data, []*column.Column{c}); err != nil {
 			t.Fatal(err)
 		}
 		if c.Null[0] != (data == nil) {
 			t.Errorf("%q is NULL: %t", data, c.Null[0])
 		}
-		back, err := e.Encode(make([]byte, 0, 8), []*expr.Column{c}, 0)
+		back, err := e.Encode(make([]byte, 0, 8), []*column.Column{c}, 0)
 		if err != nil || (back == nil) != (data == nil) || string(back) != string(data) {
 			t.Errorf("%q comes back as %q, %v", data, back, err)
 		}
@@ -266,42 +267,42 @@ func TestCheck(t *testing.T) {
 
 func TestEncode(t *testing.T) {
 	for _, c := range []struct {
-		t    expr.Type
+		t    column.Type
 		v    any
 		want string
 		o    Options
 	}{
-		{expr.Of(expr.Double), 1.0, `{"v":1.0}`, nil},
-		{expr.Of(expr.Double), 1e7, `{"v":1.0E7}`, nil},
-		{expr.Of(expr.Double), 1.5e-4, `{"v":1.5E-4}`, nil},
-		{expr.Of(expr.Double), math.NaN(), `{"v":"NaN"}`, nil},
-		{expr.Of(expr.Double), math.Inf(-1), `{"v":"-Infinity"}`, nil},
-		{expr.Of(expr.Float), float64(float32(0.1)), `{"v":0.1}`, nil},
-		{expr.Of(expr.String), "a\"\\\n\x01é/", `{"v":"a\"\\\n\u0001é/"}`, nil},
-		{expr.Of(expr.Bytes), "\x00\x01", `{"v":"AAE="}`, nil},
-		{expr.OfDecimal(10, 2), big.NewInt(-105), `{"v":-1.05}`, nil},
-		{expr.OfDecimal(20, 10), big.NewInt(1), `{"v":1E-10}`, nil},
-		{expr.OfDecimal(20, 10), big.NewInt(1), `{"v":0.0000000001}`, Options{"encode.decimal-as-plain-number": "true"}},
-		{expr.OfTime(expr.Timestamp, 3), int64(1769860800_120_000), `{"v":"2026-01-31 12:00:00.12"}`, nil},
-		{expr.OfTime(expr.TimestampLTZ, 3), int64(1769860800_000_000), `{"v":"2026-01-31T12:00:00Z"}`, iso},
-		{expr.Of(expr.Date), int64(0), `{"v":"1970-01-01"}`, nil},
-		{expr.Of(expr.Boolean), true, `{"v":true}`, nil},
-		{expr.Of(expr.Int), nil, `{"v":null}`, nil},
-		{expr.Of(expr.Int), nil, `{}`, Options{"encode.ignore-null-fields": "true"}},
+		{column.Of(column.Double), 1.0, `{"v":1.0}`, nil},
+		{column.Of(column.Double), 1e7, `{"v":1.0E7}`, nil},
+		{column.Of(column.Double), 1.5e-4, `{"v":1.5E-4}`, nil},
+		{column.Of(column.Double), math.NaN(), `{"v":"NaN"}`, nil},
+		{column.Of(column.Double), math.Inf(-1), `{"v":"-Infinity"}`, nil},
+		{column.Of(column.Float), float64(float32(0.1)), `{"v":0.1}`, nil},
+		{column.Of(column.String), "a\"\\\n\x01é/", `{"v":"a\"\\\n\u0001é/"}`, nil},
+		{column.Of(column.Bytes), "\x00\x01", `{"v":"AAE="}`, nil},
+		{column.OfDecimal(10, 2), big.NewInt(-105), `{"v":-1.05}`, nil},
+		{column.OfDecimal(20, 10), big.NewInt(1), `{"v":1E-10}`, nil},
+		{column.OfDecimal(20, 10), big.NewInt(1), `{"v":0.0000000001}`, Options{"encode.decimal-as-plain-number": "true"}},
+		{column.OfTime(column.Timestamp, 3), int64(1769860800_120_000), `{"v":"2026-01-31 12:00:00.12"}`, nil},
+		{column.OfTime(column.TimestampLTZ, 3), int64(1769860800_000_000), `{"v":"2026-01-31T12:00:00Z"}`, iso},
+		{column.Of(column.Date), int64(0), `{"v":"1970-01-01"}`, nil},
+		{column.Of(column.Boolean), true, `{"v":true}`, nil},
+		{column.Of(column.Int), nil, `{"v":null}`, nil},
+		{column.Of(column.Int), nil, `{}`, Options{"encode.ignore-null-fields": "true"}},
 		{array, []any{int64(1), nil}, `{"v":[1,null]}`, nil},
 		{row, []any{int64(1), "z"}, `{"v":{"x":1,"y":"z"}}`, nil},
-		{dict, &expr.Dict{Keys: []any{"k"}, Values: []any{2.0}}, `{"v":{"k":2.0}}`, nil},
-		{dict, &expr.Dict{Keys: []any{nil}, Values: []any{2.0}}, `{"v":{}}`, Options{"map-null-key.mode": "DROP"}},
-		{dict, &expr.Dict{Keys: []any{nil}, Values: []any{2.0}}, `{"v":{"null":2.0}}`, Options{"map-null-key.mode": "LITERAL"}},
-		{dict, &expr.Dict{Keys: []any{nil, ""}, Values: []any{2.0, nil}}, `{"v":{"n\"":2.0,"":null}}`, Options{"map-null-key.mode": "LITERAL", "map-null-key.literal": `n"`}},
+		{dict, &column.Dict{Keys: []any{"k"}, Values: []any{2.0}}, `{"v":{"k":2.0}}`, nil},
+		{dict, &column.Dict{Keys: []any{nil}, Values: []any{2.0}}, `{"v":{}}`, Options{"map-null-key.mode": "DROP"}},
+		{dict, &column.Dict{Keys: []any{nil}, Values: []any{2.0}}, `{"v":{"null":2.0}}`, Options{"map-null-key.mode": "LITERAL"}},
+		{dict, &column.Dict{Keys: []any{nil, ""}, Values: []any{2.0, nil}}, `{"v":{"n\"":2.0,"":null}}`, Options{"map-null-key.mode": "LITERAL", "map-null-key.literal": `n"`}},
 	} {
 		e, err := NewEncoder("json", []Field{{"v", c.t}}, c.o, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		col := &expr.Column{Type: c.t}
+		col := &column.Column{Type: c.t}
 		col.Add(c.v)
-		if got, err := e.Encode(nil, []*expr.Column{col}, 0); err != nil || string(got) != c.want {
+		if got, err := e.Encode(nil, []*column.Column{col}, 0); err != nil || string(got) != c.want {
 			t.Errorf("%v of %s is %s (%v), want %s", c.v, c.t, got, err, c.want)
 		}
 	}
@@ -310,8 +311,8 @@ func TestEncode(t *testing.T) {
 // What is written is read as what it was.
 func TestRoundTrip(t *testing.T) {
 	fields := []Field{
-		{"b", expr.Of(expr.BigInt)}, {"d", expr.Of(expr.Double)}, {"s", expr.Of(expr.String)}, {"t", expr.OfTime(expr.TimestampLTZ, 3)},
-		{"w", expr.OfTime(expr.Timestamp, 6)}, {"m", expr.OfDecimal(20, 4)}, {"y", expr.Of(expr.Bytes)},
+		{"b", column.Of(column.BigInt)}, {"d", column.Of(column.Double)}, {"s", column.Of(column.String)}, {"t", column.OfTime(column.TimestampLTZ, 3)},
+		{"w", column.OfTime(column.Timestamp, 6)}, {"m", column.OfDecimal(20, 4)}, {"y", column.Of(column.Bytes)},
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		const limit = 200_000_000_000_000_000 // µs: years 0 to 9999 and some less
@@ -329,11 +330,11 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var in, out []*expr.Column
+		var in, out []*column.Column
 		for i, f := range fields {
-			c := &expr.Column{Type: f.Type}
+			c := &column.Column{Type: f.Type}
 			c.Add(values[i])
-			in, out = append(in, c), append(out, &expr.Column{Type: f.Type})
+			in, out = append(in, c), append(out, &column.Column{Type: f.Type})
 		}
 		data, err := e.Encode(nil, in, 0)
 		if err != nil {
@@ -356,7 +357,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d, cols := decoder(t, nil, Field{"a", expr.Of(expr.String)}, Field{"b", expr.Of(expr.String)})
+		d, cols := decoder(t, nil, Field{"a", column.Of(column.String)}, Field{"b", column.Of(column.String)})
 		err := d.Decode(data, cols)
 		if !utf8.Valid(data) || bytes.Count(data, []byte("[")) > 500 || bytes.Count(data, []byte("{")) > 500 {
 			return
@@ -384,7 +385,7 @@ func FuzzDecode(f *testing.F) {
 
 // Documents one after another, each with a decoder that expects the fields of the one before.
 func TestDecodeAfterOthers(t *testing.T) {
-	d, cols := decoder(t, nil, Field{"a", expr.Of(expr.Int)}, Field{`b"`, expr.Of(expr.String)})
+	d, cols := decoder(t, nil, Field{"a", column.Of(column.Int)}, Field{`b"`, column.Of(column.String)})
 	for i, text := range []string{
 		`{"a":1,"b\"":"x"}`, `{"a":1,"b\"":"x"}`, `{ "a" : 1 , "b\"" : "x" }`, `{"b\"":"x","a":1}`, `{"b\"":"x","z":0,"a":1}`, `{"a":1,"b\u0022":"x"}`, `{"a" :1,"b\"":"x","z":1}`,
 	} {
@@ -422,7 +423,7 @@ func TestSpecial(t *testing.T) {
 const sample = `{"device_id":"device-000123","ts":"2026-01-01T00:00:01.234Z","temperature":21.53,"humidity":40.2,"battery":88,"seq":12345}`
 
 func sampleFields() []Field {
-	return []Field{{"device_id", expr.Of(expr.String)}, {"ts", expr.OfTime(expr.TimestampLTZ, 3)}, {"temperature", expr.Of(expr.Double)}}
+	return []Field{{"device_id", column.Of(column.String)}, {"ts", column.OfTime(column.TimestampLTZ, 3)}, {"temperature", column.Of(column.Double)}}
 }
 
 func TestDecodeAllocatesNothing(t *testing.T) {
@@ -457,21 +458,21 @@ func BenchmarkDecode(b *testing.B) {
 
 func TestRaw(t *testing.T) {
 	for _, c := range []struct {
-		t    expr.Type
+		t    column.Type
 		v    any
 		want string
 		o    Options
 	}{
-		{expr.Of(expr.String), "héllo", "héllo", nil},
-		{expr.Of(expr.Bytes), "\x00\xff", "\x00\xff", nil},
-		{expr.Of(expr.Int), int64(-2), "\xff\xff\xff\xfe", nil},
-		{expr.Of(expr.Int), int64(1), "\x01\x00\x00\x00", Options{"endianness": "little-endian"}},
-		{expr.Of(expr.BigInt), int64(258), "\x00\x00\x00\x00\x00\x00\x01\x02", nil},
-		{expr.Of(expr.SmallInt), int64(-1), "\xff\xff", nil},
-		{expr.Of(expr.TinyInt), int64(-1), "\xff", nil},
-		{expr.Of(expr.Boolean), true, "\x01", nil},
-		{expr.Of(expr.Double), 1.0, "\x3f\xf0\x00\x00\x00\x00\x00\x00", nil},
-		{expr.Of(expr.Float), 1.0, "\x3f\x80\x00\x00", nil},
+		{column.Of(column.String), "héllo", "héllo", nil},
+		{column.Of(column.Bytes), "\x00\xff", "\x00\xff", nil},
+		{column.Of(column.Int), int64(-2), "\xff\xff\xff\xfe", nil},
+		{column.Of(column.Int), int64(1), "\x01\x00\x00\x00", Options{"endianness": "little-endian"}},
+		{column.Of(column.BigInt), int64(258), "\x00\x00\x00\x00\x00\x00\x01\x02", nil},
+		{column.Of(column.SmallInt), int64(-1), "\xff\xff", nil},
+		{column.Of(column.TinyInt), int64(-1), "\xff", nil},
+		{column.Of(column.Boolean), true, "\x01", nil},
+		{column.Of(column.Double), 1.0, "\x3f\xf0\x00\x00\x00\x00\x00\x00", nil},
+		{column.Of(column.Float), 1.0, "\x3f\x80\x00\x00", nil},
 	} {
 		fields := []Field{{"v", c.t}}
 		e, err := NewEncoder("raw", fields, c.o, nil)
@@ -482,17 +483,17 @@ func TestRaw(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		in, out := &expr.Column{Type: c.t}, &expr.Column{Type: c.t}
+		in, out := &column.Column{Type: c.t}, &column.Column{Type: c.t}
 		in.Add(c.v)
-		data, err := e.Encode(nil, []*expr.Column{in}, 0)
+		data, err := e.Encode(nil, []*column.Column{in}, 0)
 		if err != nil || string(data) != c.want {
 			t.Errorf("%v of %s is %q (%v), want %q", c.v, c.t, data, err, c.want)
 		}
-		if err := d.Decode(data, []*expr.Column{out}); err != nil || out.Value(0) != c.v {
+		if err := d.Decode(data, []*column.Column{out}); err != nil || out.Value(0) != c.v {
 			t.Errorf("%q as %s is %v (%v), want %v", data, c.t, out.Value(0), err, c.v)
 		}
 		if rawSizes[c.t.Kind] > 0 {
-			if err := d.Decode([]byte("123"), []*expr.Column{out}); err == nil || !strings.Contains(err.Error(), "found 3 bytes") {
+			if err := d.Decode([]byte("123"), []*column.Column{out}); err == nil || !strings.Contains(err.Error(), "found 3 bytes") {
 				t.Errorf("3 bytes as %s: %v", c.t, err)
 			}
 		}
@@ -501,15 +502,15 @@ func TestRaw(t *testing.T) {
 
 // A mark of UTF-8 in front, as some write it, is no part of the document.
 func TestByteOrderMark(t *testing.T) {
-	d, err := NewDecoder("json", []Field{{"n", expr.Of(expr.Int)}}, nil, nil)
+	d, err := NewDecoder("json", []Field{{"n", column.Of(column.Int)}}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &expr.Column{Type: expr.Of(expr.Int)}
-	if err := d.Decode([]byte("\xef\xbb\xbf {\"n\": 7}"), []*expr.Column{c}); err != nil || c.I[0] != 7 {
+	c := &column.Column{Type: column.Of(column.Int)}
+	if err := d.Decode([]byte("\xef\xbb\xbf {\"n\": 7}"), []*column.Column{c}); err != nil || c.I[0] != 7 {
 		t.Error(err, c.I)
 	}
-	if err := d.Decode([]byte("\xef\xbb\xbf"), []*expr.Column{c}); err == nil {
+	if err := d.Decode([]byte("\xef\xbb\xbf"), []*column.Column{c}); err == nil {
 		t.Error("nothing behind the mark is no document")
 	}
 }

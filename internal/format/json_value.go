@@ -9,29 +9,30 @@ import (
 	"strconv"
 	"strings"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 )
 
 // value appends one value, whose document is known to be well-formed, to a column. It appends
 // nothing where it fails.
-func (d *jsonDecoder) value(v []byte, c *expr.Column) error {
+func (d *jsonDecoder) value(v []byte, c *column.Column) error {
 	if v[0] == 'n' {
 		c.AddNull()
 		return nil
 	}
 	switch c.Type.Class() {
-	case expr.Texts:
-		if c.Type.Kind == expr.String {
+	case column.Texts:
+		if c.Type.Kind == column.String {
 			c.AddText(d.string(v))
 			return nil
 		}
-	case expr.Floats:
+	case column.Floats:
 		f, err := d.float(v, c.Type)
 		if err == nil {
 			c.AddFloat(f)
 		}
 		return err
-	case expr.Ints:
+	case column.Ints:
 		i, err := d.int(v, c.Type)
 		if err == nil {
 			c.AddInt(i)
@@ -87,7 +88,7 @@ func compact(dst, v []byte) []byte {
 	return dst
 }
 
-func wanted(v []byte, t expr.Type) error {
+func wanted(v []byte, t column.Type) error {
 	shown := string(v)
 	if len(shown) > 60 {
 		shown = shown[:57] + "…"
@@ -95,9 +96,9 @@ func wanted(v []byte, t expr.Type) error {
 	return fmt.Errorf("found %s, wanted %s", shown, t.Nullable(true))
 }
 
-func (d *jsonDecoder) float(v []byte, t expr.Type) (float64, error) {
+func (d *jsonDecoder) float(v []byte, t column.Type) (float64, error) {
 	bits := 64
-	if t.Kind == expr.Float {
+	if t.Kind == column.Float {
 		bits = 32
 	}
 	s := view(v)
@@ -123,11 +124,11 @@ func (d *jsonDecoder) float(v []byte, t expr.Type) (float64, error) {
 }
 
 // intRange are the limits of the integer types.
-var intRange = map[expr.Kind]int64{expr.TinyInt: math.MaxInt8, expr.SmallInt: math.MaxInt16, expr.Int: math.MaxInt32}
+var intRange = map[column.Kind]int64{column.TinyInt: math.MaxInt8, column.SmallInt: math.MaxInt16, column.Int: math.MaxInt32}
 
-func (d *jsonDecoder) int(v []byte, t expr.Type) (int64, error) {
+func (d *jsonDecoder) int(v []byte, t column.Type) (int64, error) {
 	switch t.Kind {
-	case expr.Boolean:
+	case column.Boolean:
 		switch s := view(v); {
 		case s == "true":
 			return 1, nil
@@ -142,7 +143,7 @@ func (d *jsonDecoder) int(v []byte, t expr.Type) (int64, error) {
 			return 0, nil // a number, as Flink reads it
 		}
 		return 0, wanted(v, t)
-	case expr.Timestamp, expr.TimestampLTZ, expr.Date, expr.Time:
+	case column.Timestamp, column.TimestampLTZ, column.Date, column.Time:
 		if v[0] != '"' {
 			return 0, wanted(v, t)
 		}
@@ -154,7 +155,7 @@ func (d *jsonDecoder) int(v []byte, t expr.Type) (int64, error) {
 	}
 	i, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
-		if wide := t.Kind == expr.Int || t.Kind == expr.BigInt; wide && v[0] != '"' && strings.ContainsAny(s, ".eE") {
+		if wide := t.Kind == column.Int || t.Kind == column.BigInt; wide && v[0] != '"' && strings.ContainsAny(s, ".eE") {
 			return d.truncated(v, t)
 		}
 		return 0, wanted(v, t)
@@ -168,7 +169,7 @@ func (d *jsonDecoder) int(v []byte, t expr.Type) (int64, error) {
 // truncated takes a number with a point or exponent for an INT or BIGINT where it is in range: what
 // is behind the point goes (Jackson's getIntValue and getLongValue, which take 2^63 as the largest
 // BIGINT). Flink reads TINYINT and SMALLINT as text, which must be a whole number.
-func (d *jsonDecoder) truncated(v []byte, t expr.Type) (int64, error) {
+func (d *jsonDecoder) truncated(v []byte, t column.Type) (int64, error) {
 	f, err := strconv.ParseFloat(view(v), 64)
 	limit := float64(math.MaxInt64)
 	if l, ok := intRange[t.Kind]; ok {
@@ -191,14 +192,14 @@ var (
 )
 
 // moment reads a date, time or timestamp by the format's standard.
-func (d *jsonDecoder) moment(s string, t expr.Type) (int64, error) {
+func (d *jsonDecoder) moment(s string, t column.Type) (int64, error) {
 	switch t.Kind {
-	case expr.Date:
+	case column.Date:
 		if !dateShape.MatchString(s) {
 			return 0, fmt.Errorf("found %q, wanted a DATE such as \"2026-01-31\"", s)
 		}
 		return expr.ParseDateText(s)
-	case expr.Time:
+	case column.Time:
 		if !timeShape.MatchString(s) {
 			return 0, fmt.Errorf("found %q, wanted a TIME such as \"12:00:00\"", s)
 		}
@@ -215,18 +216,18 @@ func (d *jsonDecoder) moment(s string, t expr.Type) (int64, error) {
 			return 0, d.noTimestamp(s, t)
 		}
 	}
-	if zoned != (t.Kind == expr.TimestampLTZ) {
+	if zoned != (t.Kind == column.TimestampLTZ) {
 		return 0, d.noTimestamp(s, t)
 	}
 	return expr.Round(us, t.Precision), nil
 }
 
-func (d *jsonDecoder) noTimestamp(s string, t expr.Type) error {
+func (d *jsonDecoder) noTimestamp(s string, t column.Type) error {
 	example, standard := "2026-01-31 12:00:00.123", "SQL"
 	if d.iso {
 		example, standard = "2026-01-31T12:00:00.123", "ISO-8601"
 	}
-	if t.Kind == expr.TimestampLTZ {
+	if t.Kind == column.TimestampLTZ {
 		example += "Z"
 	}
 	return fmt.Errorf("found %q, wanted %s such as %q (json.timestamp-format.standard is %s)", s, t.Nullable(true), example, standard)
@@ -285,12 +286,12 @@ func civilDays(year, month, day int64) int64 {
 }
 
 // boxed reads bytes, decimals and nested values.
-func (d *jsonDecoder) boxed(v []byte, t expr.Type) (any, error) {
+func (d *jsonDecoder) boxed(v []byte, t column.Type) (any, error) {
 	if v[0] == 'n' {
 		return nil, nil
 	}
 	switch t.Kind {
-	case expr.Bytes:
+	case column.Bytes:
 		if v[0] != '"' {
 			return nil, wanted(v, t)
 		}
@@ -299,22 +300,22 @@ func (d *jsonDecoder) boxed(v []byte, t expr.Type) (any, error) {
 			return nil, fmt.Errorf("%w in base64", wanted(v, t))
 		}
 		return string(raw), nil
-	case expr.Decimal:
+	case column.Decimal:
 		s := view(v)
 		if v[0] == '"' {
 			s = strings.TrimSpace(d.string(v))
 		}
-		n, err := expr.ParseDecimal(s, t)
+		n, err := column.ParseDecimal(s, t)
 		if err != nil || n == nil {
 			return nil, wanted(v, t)
 		}
 		return n, nil
-	case expr.Array:
+	case column.Array:
 		return d.array(v, t)
-	case expr.Row, expr.Map:
+	case column.Row, column.Map:
 		return d.object(v, t)
 	}
-	c := expr.Column{Type: t}
+	c := column.Column{Type: t}
 	if err := d.value(v, &c); err != nil {
 		return nil, err
 	}
@@ -356,7 +357,7 @@ func parts(v []byte, fn func(name, value []byte) error) error {
 
 // element reads a value within another one. With ignore-parse-errors one that can't be read is
 // NULL, and those beside it stay.
-func (d *jsonDecoder) element(v []byte, t expr.Type) (any, error) {
+func (d *jsonDecoder) element(v []byte, t column.Type) (any, error) {
 	e, err := d.boxed(v, t)
 	if err != nil && d.ignore {
 		d.dropped.Values++
@@ -365,7 +366,7 @@ func (d *jsonDecoder) element(v []byte, t expr.Type) (any, error) {
 	return e, err
 }
 
-func (d *jsonDecoder) array(v []byte, t expr.Type) (any, error) {
+func (d *jsonDecoder) array(v []byte, t column.Type) (any, error) {
 	if v[0] != '[' {
 		return nil, wanted(v, t)
 	}
@@ -381,12 +382,12 @@ func (d *jsonDecoder) array(v []byte, t expr.Type) (any, error) {
 	return all, err
 }
 
-func (d *jsonDecoder) object(v []byte, t expr.Type) (any, error) {
+func (d *jsonDecoder) object(v []byte, t column.Type) (any, error) {
 	if v[0] != '{' {
 		return nil, wanted(v, t)
 	}
-	if t.Kind == expr.Map {
-		m := &expr.Dict{}
+	if t.Kind == column.Map {
+		m := &column.Dict{}
 		return m, parts(v, func(name, value []byte) error {
 			e, err := d.element(value, *t.Elem)
 			if err != nil {

@@ -4,20 +4,20 @@ import (
 	"strings"
 	"testing"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/registry"
 )
 
 // A key of a MAP that is NULL is an error in each format, at any depth, unless an option of JSON
 // says what it is.
 func TestNullKeyOfMapIsAnError(t *testing.T) {
-	m := expr.Type{Kind: expr.Map, Key: &expr.Type{Kind: expr.String}, Elem: &expr.Type{Kind: expr.BigInt, NotNull: true}}
-	list := expr.Type{Kind: expr.Array, Elem: &m}
-	bad := &expr.Dict{Keys: []any{"a", nil}, Values: []any{int64(1), int64(2)}}
+	m := column.Type{Kind: column.Map, Key: &column.Type{Kind: column.String}, Elem: &column.Type{Kind: column.BigInt, NotNull: true}}
+	list := column.Type{Kind: column.Array, Elem: &m}
+	bad := &column.Dict{Keys: []any{"a", nil}, Values: []any{int64(1), int64(2)}}
 	for _, c := range []struct {
 		format string
 		kind   registry.Type
-		t      expr.Type
+		t      column.Type
 		v      any
 	}{
 		{"json", "", m, bad},
@@ -39,9 +39,9 @@ func TestNullKeyOfMapIsAnError(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		col := &expr.Column{Type: c.t}
+		col := &column.Column{Type: c.t}
 		col.Add(c.v)
-		if got, err := e.Encode(nil, []*expr.Column{col}, 0); err == nil || !strings.Contains(err.Error(), "NULL") {
+		if got, err := e.Encode(nil, []*column.Column{col}, 0); err == nil || !strings.Contains(err.Error(), "NULL") {
 			t.Errorf("%s of %s: %q, %v, want an error about NULL", c.format, c.t, got, err)
 		}
 	}

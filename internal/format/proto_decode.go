@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/registry"
 )
@@ -60,7 +61,7 @@ func (d *protoDecoder) compile(s *registry.Schema) (*protoFile, error) {
 }
 
 // Decode implements Decoder.
-func (d *protoDecoder) Decode(data []byte, cols []*expr.Column) error {
+func (d *protoDecoder) Decode(data []byte, cols []*column.Column) error {
 	f, data, err := d.program(data)
 	if err != nil {
 		return err
@@ -114,7 +115,7 @@ type protoProgram struct {
 // protoStep is a column and the field that it has its value from.
 type protoStep struct {
 	name    string
-	to      expr.Type
+	to      column.Type
 	num     protowire.Number // 0 where the writer has no such field
 	wire    protowire.Type   // of a single value
 	kind    protoreflect.Kind
@@ -139,11 +140,11 @@ const protoNear = 64 // field numbers up to here are found without a map
 
 // protoCompile finds how messages of a writer's type become columns. Fields are known by their
 // number where the reader has a schema of its own, and by their name where it has not.
-func protoCompile(writer, reader protoreflect.MessageDescriptor, columns []expr.Field) (*protoProgram, error) {
+func protoCompile(writer, reader protoreflect.MessageDescriptor, columns []column.Field) (*protoProgram, error) {
 	return protoCompileAt(writer, reader, columns, 0)
 }
 
-func protoCompileAt(writer, reader protoreflect.MessageDescriptor, columns []expr.Field, depth int) (*protoProgram, error) {
+func protoCompileAt(writer, reader protoreflect.MessageDescriptor, columns []column.Field, depth int) (*protoProgram, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("nested deeper than %d", maxDepth)
 	}
@@ -189,14 +190,14 @@ func protoCompileAt(writer, reader protoreflect.MessageDescriptor, columns []exp
 	return p, nil
 }
 
-func protoStepOf(fd protoreflect.FieldDescriptor, own protoreflect.MessageDescriptor, to expr.Type, depth int) (protoStep, error) {
+func protoStepOf(fd protoreflect.FieldDescriptor, own protoreflect.MessageDescriptor, to column.Type, depth int) (protoStep, error) {
 	s := protoStep{name: string(fd.Name()), to: to, num: fd.Number(), kind: fd.Kind()}
 	mismatch := func() (protoStep, error) {
 		return s, fmt.Errorf("found %s, wanted %s", protoDescribe(fd), to.Nullable(true))
 	}
 	switch {
 	case fd.IsMap():
-		if to.Kind != expr.Map {
+		if to.Kind != column.Map {
 			return mismatch()
 		}
 		key, err := protoStepOf(fd.MapKey(), nil, *to.Key, depth+1)
@@ -207,7 +208,7 @@ func protoStepOf(fd protoreflect.FieldDescriptor, own protoreflect.MessageDescri
 		s.list, s.key, s.elem = true, &key, &value
 		return s, err
 	case fd.IsList():
-		if to.Kind != expr.Array {
+		if to.Kind != column.Array {
 			return mismatch()
 		}
 		elem, err := protoSingle(fd, own, *to.Elem, depth)
@@ -222,29 +223,29 @@ func protoStepOf(fd protoreflect.FieldDescriptor, own protoreflect.MessageDescri
 }
 
 // protoSingle is one value of a field.
-func protoSingle(fd protoreflect.FieldDescriptor, own protoreflect.MessageDescriptor, to expr.Type, depth int) (protoStep, error) {
+func protoSingle(fd protoreflect.FieldDescriptor, own protoreflect.MessageDescriptor, to column.Type, depth int) (protoStep, error) {
 	s := protoStep{name: string(fd.Name()), to: to, num: fd.Number(), kind: fd.Kind(), wire: protoWire(fd.Kind())}
 	fits := false
 	switch to.Kind {
-	case expr.Boolean:
+	case column.Boolean:
 		fits = s.kind == protoreflect.BoolKind
-	case expr.TinyInt, expr.SmallInt, expr.Int:
+	case column.TinyInt, column.SmallInt, column.Int:
 		fits = s.kind == protoreflect.Int32Kind || s.kind == protoreflect.Sint32Kind || s.kind == protoreflect.Sfixed32Kind || s.kind == protoreflect.EnumKind
-	case expr.BigInt:
+	case column.BigInt:
 		fits = s.integer()
-	case expr.Float:
+	case column.Float:
 		fits = s.kind == protoreflect.FloatKind
-	case expr.Double:
+	case column.Double:
 		fits = s.kind == protoreflect.FloatKind || s.kind == protoreflect.DoubleKind
-	case expr.String, expr.Bytes:
+	case column.String, column.Bytes:
 		fits = s.kind == protoreflect.StringKind || s.kind == protoreflect.BytesKind
-		if s.kind == protoreflect.EnumKind && to.Kind == expr.String {
+		if s.kind == protoreflect.EnumKind && to.Kind == column.String {
 			s.enum, fits = fd.Enum().Values(), true
 		}
-	case expr.Timestamp, expr.TimestampLTZ:
+	case column.Timestamp, column.TimestampLTZ:
 		s.time = s.kind == protoreflect.MessageKind && fd.Message().FullName() == protoTimestamp
 		fits = s.time
-	case expr.Row:
+	case column.Row:
 		if fits = s.kind == protoreflect.MessageKind; fits {
 			var err error
 			s.row, err = protoCompileAt(fd.Message(), own, to.Fields, depth+1)
@@ -310,7 +311,7 @@ func protoWire(k protoreflect.Kind) protowire.Type {
 }
 
 // protoDefault is what a field has that is not set.
-func protoDefault(fd protoreflect.FieldDescriptor, to expr.Type) any {
+func protoDefault(fd protoreflect.FieldDescriptor, to column.Type) any {
 	v := fd.Default()
 	switch fd.Kind() {
 	case protoreflect.BoolKind:
@@ -320,7 +321,7 @@ func protoDefault(fd protoreflect.FieldDescriptor, to expr.Type) any {
 		if value == nil {
 			value = fd.Enum().Values().Get(0)
 		}
-		if to.Kind == expr.String {
+		if to.Kind == column.String {
 			return string(value.Name())
 		}
 		return int64(value.Number())
@@ -401,7 +402,7 @@ func protoConsume(num protowire.Number, typ protowire.Type, data []byte) (bits u
 }
 
 // run appends a message's values to their columns.
-func (p *protoProgram) run(data []byte, cols []*expr.Column) error {
+func (p *protoProgram) run(data []byte, cols []*column.Column) error {
 	if err := p.find(data); err != nil {
 		return err
 	}
@@ -417,7 +418,7 @@ func (p *protoProgram) run(data []byte, cols []*expr.Column) error {
 }
 
 // into appends one value to a column, without boxing what has a vector of its own.
-func (s *protoStep) into(data []byte, slot *protoSlot, c *expr.Column) error {
+func (s *protoStep) into(data []byte, slot *protoSlot, c *column.Column) error {
 	if s.list || slot.n == 0 || s.wrapper != nil || s.row != nil {
 		v, err := s.boxed(data, slot, 0)
 		if err == nil {
@@ -426,13 +427,13 @@ func (s *protoStep) into(data []byte, slot *protoSlot, c *expr.Column) error {
 		return err
 	}
 	switch c.Type.Class() {
-	case expr.Ints:
+	case column.Ints:
 		v, err := s.int(slot)
 		if err != nil {
 			return err
 		}
 		c.AddInt(v)
-	case expr.Floats:
+	case column.Floats:
 		c.AddFloat(s.float(slot.bits))
 	default:
 		v, err := s.text(slot)
@@ -495,14 +496,14 @@ func (s *protoStep) text(slot *protoSlot) (string, error) {
 		return strconv.Itoa(int(n)), nil // of a later version of the schema
 	}
 	v := view(slot.bytes)
-	if s.to.Kind == expr.String && !utf8.ValidString(v) {
+	if s.to.Kind == column.String && !utf8.ValidString(v) {
 		return "", errProtoText
 	}
 	return v, nil
 }
 
 // protoMicros reads a google.protobuf.Timestamp.
-func protoMicros(data []byte, to expr.Type) (int64, error) {
+func protoMicros(data []byte, to column.Type) (int64, error) {
 	var seconds, nanos int64
 	for len(data) > 0 {
 		num, typ, n := protowire.ConsumeTag(data)
@@ -549,13 +550,13 @@ func (s *protoStep) boxed(data []byte, slot *protoSlot, depth int) (any, error) 
 		return s.row.value(slot.bytes, depth+1)
 	}
 	switch s.to.Class() {
-	case expr.Ints:
+	case column.Ints:
 		v, err := s.int(slot)
-		if s.to.Kind == expr.Boolean {
+		if s.to.Kind == column.Boolean {
 			return v != 0, err
 		}
 		return v, err
-	case expr.Floats:
+	case column.Floats:
 		return s.float(slot.bits), nil
 	}
 	return s.text(slot)
@@ -653,7 +654,7 @@ func (s *protoStep) packed(array []any, data []byte, depth int) ([]any, error) {
 
 // protoPairs are those of a map, each key once.
 type protoPairs struct {
-	expr.Dict
+	column.Dict
 	at map[any]int
 }
 

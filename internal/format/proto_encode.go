@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/registry"
 )
 
@@ -24,7 +24,7 @@ type protoEncoder struct {
 type protoWriting struct {
 	name     string
 	column   int
-	from     expr.Type
+	from     column.Type
 	num      protowire.Number
 	kind     protoreflect.Kind
 	presence bool // a default is written too, and NULL can be
@@ -48,7 +48,7 @@ func newProtoEncoder(fields []Field, o Options, s *Schemas) (Encoder, error) {
 	return &protoEncoder{registry.AppendMessagePath(registry.AppendHeader(nil, id), path), steps}, err
 }
 
-func protoOutputs(columns []expr.Field, m protoreflect.MessageDescriptor) ([]protoWriting, error) {
+func protoOutputs(columns []column.Field, m protoreflect.MessageDescriptor) ([]protoWriting, error) {
 	var all []protoWriting
 	for i, c := range columns {
 		fd := m.Fields().ByName(protoreflect.Name(c.Name))
@@ -69,7 +69,7 @@ func protoOutputs(columns []expr.Field, m protoreflect.MessageDescriptor) ([]pro
 	return all, nil
 }
 
-func protoWritingOf(fd protoreflect.FieldDescriptor, from expr.Type) (protoWriting, error) {
+func protoWritingOf(fd protoreflect.FieldDescriptor, from column.Type) (protoWriting, error) {
 	w := protoWriting{from: from, num: fd.Number(), kind: fd.Kind(), presence: fd.HasPresence()}
 	var err error
 	switch {
@@ -86,9 +86,9 @@ func protoWritingOf(fd protoreflect.FieldDescriptor, from expr.Type) (protoWriti
 		elem, err := protoElement(fd, *from.Elem)
 		w.elem = &elem
 		return w, err
-	case fd.Kind() == protoreflect.EnumKind && from.Kind == expr.String:
+	case fd.Kind() == protoreflect.EnumKind && from.Kind == column.String:
 		w.enum = fd.Enum().Values()
-	case from.Kind == expr.Row:
+	case from.Kind == column.Row:
 		w.fields, err = protoOutputs(from.Fields, fd.Message())
 	case fd.Kind() == protoreflect.MessageKind && protoWrapper(fd.Message()):
 		err = fmt.Errorf("writing %s is not supported: make the field optional", fd.Message().FullName())
@@ -96,15 +96,15 @@ func protoWritingOf(fd protoreflect.FieldDescriptor, from expr.Type) (protoWriti
 	return w, err
 }
 
-func protoElement(fd protoreflect.FieldDescriptor, from expr.Type) (protoWriting, error) {
+func protoElement(fd protoreflect.FieldDescriptor, from column.Type) (protoWriting, error) {
 	w := protoWriting{from: from, num: fd.Number(), kind: fd.Kind(), presence: true}
 	var err error
 	switch {
 	case !protoHolds(fd.Kind(), from.Kind):
 		return w, fmt.Errorf("%s can't be written as %s", from.Nullable(true), protoDescribe(fd))
-	case fd.Kind() == protoreflect.EnumKind && from.Kind == expr.String:
+	case fd.Kind() == protoreflect.EnumKind && from.Kind == column.String:
 		w.enum = fd.Enum().Values()
-	case from.Kind == expr.Row:
+	case from.Kind == column.Row:
 		w.fields, err = protoOutputs(from.Fields, fd.Message())
 	case fd.Kind() == protoreflect.MessageKind && protoWrapper(fd.Message()):
 		err = fmt.Errorf("writing repeated %s is not supported", fd.Message().FullName())
@@ -114,22 +114,22 @@ func protoElement(fd protoreflect.FieldDescriptor, from expr.Type) (protoWriting
 
 // protoHolds reports whether a field of a kind that can be read as a column's also holds every
 // value of the column.
-func protoHolds(k protoreflect.Kind, column expr.Kind) bool {
-	switch column {
-	case expr.BigInt:
+func protoHolds(k protoreflect.Kind, col column.Kind) bool {
+	switch col {
+	case column.BigInt:
 		return k == protoreflect.Int64Kind || k == protoreflect.Sint64Kind || k == protoreflect.Sfixed64Kind
-	case expr.Double:
+	case column.Double:
 		return k == protoreflect.DoubleKind
-	case expr.String:
+	case column.String:
 		return k == protoreflect.StringKind || k == protoreflect.EnumKind
-	case expr.Bytes:
+	case column.Bytes:
 		return k == protoreflect.BytesKind
 	}
 	return true
 }
 
 // Encode implements Encoder.
-func (e *protoEncoder) Encode(dst []byte, cols []*expr.Column, row int) ([]byte, error) {
+func (e *protoEncoder) Encode(dst []byte, cols []*column.Column, row int) ([]byte, error) {
 	dst = append(dst, e.head...)
 	for i := range e.steps {
 		w := &e.steps[i]
@@ -151,16 +151,16 @@ func (w *protoWriting) null() error {
 }
 
 // append writes the value of a column without boxing what has a vector of its own.
-func (w *protoWriting) append(dst []byte, c *expr.Column, row int) ([]byte, error) {
+func (w *protoWriting) append(dst []byte, c *column.Column, row int) ([]byte, error) {
 	if c.Null[row] {
 		return dst, w.null()
 	}
 	switch c.Type.Class() {
-	case expr.Ints:
+	case column.Ints:
 		return w.int(dst, c.I[row]), nil
-	case expr.Floats:
+	case column.Floats:
 		return w.float(dst, c.F[row]), nil
-	case expr.Texts:
+	case column.Texts:
 		return w.text(dst, c.S[row])
 	}
 	return w.boxed(dst, c.A[row])
@@ -249,7 +249,7 @@ func (w *protoWriting) boxed(dst []byte, v any) ([]byte, error) {
 			return w.array(dst, v)
 		}
 		return nested(protowire.AppendTag(dst, w.num, protowire.BytesType), func(dst []byte) ([]byte, error) { return w.row(dst, v) })
-	case *expr.Dict:
+	case *column.Dict:
 		return w.dict(dst, v)
 	}
 	return dst, fmt.Errorf("no value of Protobuf: %T", v)
@@ -312,7 +312,7 @@ func (w *protoWriting) array(dst []byte, v []any) ([]byte, error) {
 	})
 }
 
-func (w *protoWriting) dict(dst []byte, d *expr.Dict) ([]byte, error) {
+func (w *protoWriting) dict(dst []byte, d *column.Dict) ([]byte, error) {
 	for i, k := range d.Keys {
 		if k == nil || d.Values[i] == nil {
 			return dst, errors.New("a key or value of the map is NULL, which Protobuf can't hold")

@@ -10,7 +10,7 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/registry"
 )
 
@@ -18,10 +18,10 @@ import (
 var protoName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // protoTypes are the types of Protobuf's in which columns are written.
-var protoTypes = map[expr.Kind]string{
-	expr.Boolean: "bool", expr.TinyInt: "int32", expr.SmallInt: "int32", expr.Int: "int32", expr.BigInt: "int64", expr.Float: "float",
-	expr.Double: "double", expr.String: "string", expr.Bytes: "bytes", expr.Timestamp: "google.protobuf.Timestamp",
-	expr.TimestampLTZ: "google.protobuf.Timestamp",
+var protoTypes = map[column.Kind]string{
+	column.Boolean: "bool", column.TinyInt: "int32", column.SmallInt: "int32", column.Int: "int32", column.BigInt: "int64", column.Float: "float",
+	column.Double: "double", column.String: "string", column.Bytes: "bytes", column.Timestamp: "google.protobuf.Timestamp",
+	column.TimestampLTZ: "google.protobuf.Timestamp",
 }
 
 const protoTimestamp = "google.protobuf.Timestamp"
@@ -30,9 +30,9 @@ const protoTimestamp = "google.protobuf.Timestamp"
 // order. A column that can be NULL is an optional field. New columns must come last: numbers are
 // what records know fields by.
 func protoSchemaOf(fields []Field) (string, error) {
-	record := expr.Type{Kind: expr.Row}
+	record := column.Type{Kind: column.Row}
 	for _, f := range fields {
-		record.Fields = append(record.Fields, expr.Field(f))
+		record.Fields = append(record.Fields, column.Field(f))
 	}
 	var b strings.Builder
 	if err := protoMessage(&b, "Record", record, ""); err != nil {
@@ -45,7 +45,7 @@ func protoSchemaOf(fields []Field) (string, error) {
 	return "syntax = \"proto3\";\n\n" + imports + b.String(), nil
 }
 
-func protoMessage(b *strings.Builder, name string, t expr.Type, indent string) error {
+func protoMessage(b *strings.Builder, name string, t column.Type, indent string) error {
 	fmt.Fprintf(b, "%smessage %s {\n", indent, name)
 	inner := indent + "  "
 	for i, f := range t.Fields {
@@ -55,20 +55,20 @@ func protoMessage(b *strings.Builder, name string, t expr.Type, indent string) e
 		label, typ := "", ""
 		elem := f.Type
 		switch f.Type.Kind {
-		case expr.Array:
+		case column.Array:
 			label, elem = "repeated ", *f.Type.Elem
-		case expr.Map:
-			if f.Type.Key.Kind != expr.String && !f.Type.Key.Integer() && f.Type.Key.Kind != expr.Boolean {
+		case column.Map:
+			if f.Type.Key.Kind != column.String && !f.Type.Key.Integer() && f.Type.Key.Kind != column.Boolean {
 				return fmt.Errorf("column %s: the keys of Protobuf's maps are strings, integers or booleans, not %s", f.Name, f.Type.Key)
 			}
 			elem = *f.Type.Elem
-		case expr.Row, expr.Timestamp, expr.TimestampLTZ: // messages can be absent anyway
+		case column.Row, column.Timestamp, column.TimestampLTZ: // messages can be absent anyway
 		default:
 			if !f.Type.NotNull {
 				label = "optional "
 			}
 		}
-		if elem.Kind == expr.Row {
+		if elem.Kind == column.Row {
 			typ = f.Name + "_row"
 			if err := protoMessage(b, typ, elem, inner); err != nil {
 				return fmt.Errorf("column %s: %w", f.Name, err)
@@ -76,7 +76,7 @@ func protoMessage(b *strings.Builder, name string, t expr.Type, indent string) e
 		} else if typ = protoTypes[elem.Kind]; typ == "" {
 			return fmt.Errorf("column %s: protobuf can't hold %s: CAST it, to STRING for example", f.Name, f.Type.Nullable(true))
 		}
-		if f.Type.Kind == expr.Map {
+		if f.Type.Kind == column.Map {
 			typ = "map<" + protoTypes[f.Type.Key.Kind] + ", " + typ + ">"
 		}
 		fmt.Fprintf(b, "%s%s%s %s = %d;\n", inner, label, typ, f.Name, i+1)
@@ -146,10 +146,10 @@ func checkProto(fields []Field, o Options) error {
 	return err
 }
 
-func columnFields(fields []Field) []expr.Field {
-	all := make([]expr.Field, len(fields))
+func columnFields(fields []Field) []column.Field {
+	all := make([]column.Field, len(fields))
 	for i, f := range fields {
-		all[i] = expr.Field(f)
+		all[i] = column.Field(f)
 	}
 	return all
 }

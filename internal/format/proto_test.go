@@ -14,7 +14,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 	"pgregory.net/rapid"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/registry"
 )
 
@@ -44,10 +44,10 @@ func protoRecord(t testing.TB, text string, id int, json string, path ...int) []
 }
 
 func TestProtoSchemaOfColumns(t *testing.T) {
-	place := expr.Type{Kind: expr.Row, Fields: []expr.Field{{Name: "lat", Type: notNull(expr.Of(expr.Double))}}}
+	place := column.Type{Kind: column.Row, Fields: []column.Field{{Name: "lat", Type: notNull(column.Of(column.Double))}}}
 	text, err := protoSchemaOf([]Field{
-		{"id", notNull(expr.Of(expr.String))}, {"value", expr.Of(expr.Double)}, {"ts", expr.OfTime(expr.TimestampLTZ, 3)},
-		{"tags", expr.Type{Kind: expr.Array, Elem: &expr.Type{Kind: expr.String}}}, {"m", dict}, {"place", place},
+		{"id", notNull(column.Of(column.String))}, {"value", column.Of(column.Double)}, {"ts", column.OfTime(column.TimestampLTZ, 3)},
+		{"tags", column.Type{Kind: column.Array, Elem: &column.Type{Kind: column.String}}}, {"m", dict}, {"place", place},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +71,7 @@ message Record {
 	if text != want {
 		t.Errorf("schema:\n%s\nwant\n%s", text, want)
 	}
-	for _, typ := range []expr.Type{expr.OfDecimal(5, 2), expr.Of(expr.Date), {Kind: expr.Array, Elem: &array}} {
+	for _, typ := range []column.Type{column.OfDecimal(5, 2), column.Of(column.Date), {Kind: column.Array, Elem: &array}} {
 		if err := Check("protobuf-confluent", []Field{{"v", typ}}, confluent); err == nil || !strings.Contains(err.Error(), "protobuf can't hold") {
 			t.Errorf("%s: %v", typ, err)
 		}
@@ -80,56 +80,56 @@ message Record {
 
 // A field of the writer's as what the column has.
 func TestProtoValues(t *testing.T) {
-	ints := expr.Type{Kind: expr.Array, Elem: &expr.Type{Kind: expr.BigInt}}
+	ints := column.Type{Kind: column.Array, Elem: &column.Type{Kind: column.BigInt}}
 	for _, c := range []struct {
 		field string // and all else that the schema has
 		json  string
-		to    expr.Type
+		to    column.Type
 		want  string // or, after "!", a part of the error
 	}{
-		{"int32 v = 1;", `{"v":-7}`, expr.Of(expr.Int), "-7"},
-		{"int32 v = 1;", `{}`, expr.Of(expr.Int), "0"},
-		{"optional int32 v = 1;", `{}`, expr.Of(expr.Int), "<nil>"},
-		{"optional int32 v = 1;", `{"v":0}`, expr.Of(expr.Int), "0"},
-		{"sint32 v = 1;", `{"v":-7}`, expr.Of(expr.BigInt), "-7"},
-		{"sfixed32 v = 1;", `{"v":-7}`, expr.Of(expr.Int), "-7"},
-		{"uint32 v = 1;", `{"v":4294967295}`, expr.Of(expr.BigInt), "4294967295"},
-		{"uint32 v = 1;", `{"v":1}`, expr.Of(expr.Int), "!found uint32, wanted INT"},
-		{"int64 v = 1;", `{"v":"-9223372036854775808"}`, expr.Of(expr.BigInt), "-9223372036854775808"},
-		{"sint64 v = 1;", `{"v":"-5"}`, expr.Of(expr.BigInt), "-5"},
-		{"fixed64 v = 1;", `{"v":"5"}`, expr.Of(expr.BigInt), "5"},
-		{"uint64 v = 1;", `{"v":"18446744073709551615"}`, expr.Of(expr.BigInt), "!found 18446744073709551615, wanted BIGINT"},
-		{"int32 v = 1;", `{"v":300}`, expr.Of(expr.TinyInt), "!found 300, wanted TINYINT"},
-		{"float v = 1;", `{"v":1.5}`, expr.Of(expr.Double), "1.5"},
-		{"double v = 1;", `{"v":1.5}`, expr.Of(expr.Double), "1.5"},
-		{"double v = 1;", `{"v":1.5}`, expr.Of(expr.Float), "!found double, wanted FLOAT"},
-		{"bool v = 1;", `{"v":true}`, expr.Of(expr.Boolean), "true"},
-		{"string v = 100;", `{"v":"é"}`, expr.Of(expr.String), "é"},
-		{"string v = 70000;", `{}`, expr.Of(expr.String), ""},
-		{"bytes v = 1;", `{"v":"/w=="}`, expr.Of(expr.Bytes), "\xff"},
-		{"bytes v = 1;", `{"v":"/w=="}`, expr.Of(expr.String), "!not UTF-8"},
-		{"K v = 1;", `{"v":"B"}`, expr.Of(expr.String), "B"},
-		{"K v = 1;", `{}`, expr.Of(expr.String), "A"},
-		{"K v = 1;", `{"v":7}`, expr.Of(expr.String), "7"},
-		{"K v = 1;", `{"v":"B"}`, expr.Of(expr.Int), "1"},
-		{"google.protobuf.Timestamp v = 1;", `{"v":"2026-01-01T00:00:00.123456789Z"}`, expr.OfTime(expr.TimestampLTZ, 6), "1767225600123456"},
-		{"google.protobuf.Timestamp v = 1;", `{"v":"1969-12-31T23:59:59.999Z"}`, expr.OfTime(expr.Timestamp, 3), "-1000"},
-		{"google.protobuf.Timestamp v = 1;", `{}`, expr.OfTime(expr.TimestampLTZ, 3), "<nil>"},
-		{"google.protobuf.StringValue v = 1;", `{"v":"x"}`, expr.Of(expr.String), "x"},
-		{"google.protobuf.Int64Value v = 1;", `{"v":"0"}`, expr.Of(expr.BigInt), "0"},
-		{"google.protobuf.Int64Value v = 1;", `{}`, expr.Of(expr.BigInt), "<nil>"},
+		{"int32 v = 1;", `{"v":-7}`, column.Of(column.Int), "-7"},
+		{"int32 v = 1;", `{}`, column.Of(column.Int), "0"},
+		{"optional int32 v = 1;", `{}`, column.Of(column.Int), "<nil>"},
+		{"optional int32 v = 1;", `{"v":0}`, column.Of(column.Int), "0"},
+		{"sint32 v = 1;", `{"v":-7}`, column.Of(column.BigInt), "-7"},
+		{"sfixed32 v = 1;", `{"v":-7}`, column.Of(column.Int), "-7"},
+		{"uint32 v = 1;", `{"v":4294967295}`, column.Of(column.BigInt), "4294967295"},
+		{"uint32 v = 1;", `{"v":1}`, column.Of(column.Int), "!found uint32, wanted INT"},
+		{"int64 v = 1;", `{"v":"-9223372036854775808"}`, column.Of(column.BigInt), "-9223372036854775808"},
+		{"sint64 v = 1;", `{"v":"-5"}`, column.Of(column.BigInt), "-5"},
+		{"fixed64 v = 1;", `{"v":"5"}`, column.Of(column.BigInt), "5"},
+		{"uint64 v = 1;", `{"v":"18446744073709551615"}`, column.Of(column.BigInt), "!found 18446744073709551615, wanted BIGINT"},
+		{"int32 v = 1;", `{"v":300}`, column.Of(column.TinyInt), "!found 300, wanted TINYINT"},
+		{"float v = 1;", `{"v":1.5}`, column.Of(column.Double), "1.5"},
+		{"double v = 1;", `{"v":1.5}`, column.Of(column.Double), "1.5"},
+		{"double v = 1;", `{"v":1.5}`, column.Of(column.Float), "!found double, wanted FLOAT"},
+		{"bool v = 1;", `{"v":true}`, column.Of(column.Boolean), "true"},
+		{"string v = 100;", `{"v":"é"}`, column.Of(column.String), "é"},
+		{"string v = 70000;", `{}`, column.Of(column.String), ""},
+		{"bytes v = 1;", `{"v":"/w=="}`, column.Of(column.Bytes), "\xff"},
+		{"bytes v = 1;", `{"v":"/w=="}`, column.Of(column.String), "!not UTF-8"},
+		{"K v = 1;", `{"v":"B"}`, column.Of(column.String), "B"},
+		{"K v = 1;", `{}`, column.Of(column.String), "A"},
+		{"K v = 1;", `{"v":7}`, column.Of(column.String), "7"},
+		{"K v = 1;", `{"v":"B"}`, column.Of(column.Int), "1"},
+		{"google.protobuf.Timestamp v = 1;", `{"v":"2026-01-01T00:00:00.123456789Z"}`, column.OfTime(column.TimestampLTZ, 6), "1767225600123456"},
+		{"google.protobuf.Timestamp v = 1;", `{"v":"1969-12-31T23:59:59.999Z"}`, column.OfTime(column.Timestamp, 3), "-1000"},
+		{"google.protobuf.Timestamp v = 1;", `{}`, column.OfTime(column.TimestampLTZ, 3), "<nil>"},
+		{"google.protobuf.StringValue v = 1;", `{"v":"x"}`, column.Of(column.String), "x"},
+		{"google.protobuf.Int64Value v = 1;", `{"v":"0"}`, column.Of(column.BigInt), "0"},
+		{"google.protobuf.Int64Value v = 1;", `{}`, column.Of(column.BigInt), "<nil>"},
 		{"repeated int64 v = 1;", `{"v":["1","-2"]}`, ints, "[1 -2]"},
 		{"repeated int64 v = 1 [packed = false];", `{"v":["1","-2"]}`, ints, "[1 -2]"},
 		{"repeated int64 v = 1;", `{}`, ints, "[]"},
-		{"repeated P v = 1;", `{"v":[{"x":1},{}]}`, expr.Type{Kind: expr.Array, Elem: &row}, "[[1 ] [0 ]]"},
+		{"repeated P v = 1;", `{"v":[{"x":1},{}]}`, column.Type{Kind: column.Array, Elem: &row}, "[[1 ] [0 ]]"},
 		{"map<string, double> v = 1;", `{"v":{"a":1.5}}`, dict, "&{[a] [1.5]}"},
 		{"P v = 1;", `{"v":{"x":3,"y":"why","p":{"x":9}}}`, row, "[3 why]"},
 		{"P v = 1;", `{}`, row, "<nil>"},
-		{"oneof o { string a = 1; int32 v = 2; }", `{"v":7}`, expr.Of(expr.Int), "7"},
-		{"oneof o { string a = 1; int32 v = 2; }", `{"a":"x"}`, expr.Of(expr.Int), "<nil>"},
-		{"int32 w = 1;", `{"w":7}`, expr.Of(expr.Int), "<nil>"},
-		{"int32 w = 1;", `{"w":7}`, notNull(expr.Of(expr.Int)), "!field v is missing, and is NOT NULL"},
-		{"string v = 1;", `{"v":"x"}`, expr.Of(expr.Int), "!schema 1 (of the writer) can't be read as the table's columns: field v: found string, wanted INT"},
+		{"oneof o { string a = 1; int32 v = 2; }", `{"v":7}`, column.Of(column.Int), "7"},
+		{"oneof o { string a = 1; int32 v = 2; }", `{"a":"x"}`, column.Of(column.Int), "<nil>"},
+		{"int32 w = 1;", `{"w":7}`, column.Of(column.Int), "<nil>"},
+		{"int32 w = 1;", `{"w":7}`, notNull(column.Of(column.Int)), "!field v is missing, and is NOT NULL"},
+		{"string v = 1;", `{"v":"x"}`, column.Of(column.Int), "!schema 1 (of the writer) can't be read as the table's columns: field v: found string, wanted INT"},
 	} {
 		text := `syntax = "proto3"; import "google/protobuf/timestamp.proto"; import "google/protobuf/wrappers.proto";
 			message M { ` + c.field + ` } message P { int32 x = 1; string y = 2; P p = 3; repeated P all = 4; } enum K { A = 0; B = 1; }`
@@ -159,12 +159,12 @@ func TestProtoValues(t *testing.T) {
 func TestProtoMessagesAndNumbers(t *testing.T) {
 	writer := `syntax = "proto3"; message Other { string x = 1; } message Outer { message In { string label = 1; int64 n = 3; } }`
 	reader := `syntax = "proto3"; package p; message Skip { int32 z = 1; } message Own { string name = 1; int32 n = 3; int32 more = 9; }`
-	fields := []Field{{"name", notNull(expr.Of(expr.String))}, {"n", notNull(expr.Of(expr.BigInt))}, {"more", notNull(expr.Of(expr.Int))}}
+	fields := []Field{{"name", notNull(column.Of(column.String))}, {"n", notNull(column.Of(column.BigInt))}, {"more", notNull(column.Of(column.Int))}}
 	o := with(with(confluent, "schema", reader), "message", "p.Own")
 	if _, err := NewDecoder("protobuf-confluent", fields, o, nil); err == nil || !strings.Contains(err.Error(), "BIGINT can't be written as int32") {
 		t.Errorf("a column that its own schema can't hold: %v", err)
 	}
-	fields[1].Type = notNull(expr.Of(expr.Int))
+	fields[1].Type = notNull(column.Of(column.Int))
 	s := knowing(registry.Protobuf, strings.Replace(writer, "int64 n", "sfixed32 n", 1))
 	d, err := NewDecoder("protobuf-confluent", fields, o, s)
 	if err != nil {
@@ -193,26 +193,26 @@ func TestProtoMessagesAndNumbers(t *testing.T) {
 }
 
 // protoType draws a type that Protobuf holds.
-func protoType(t *rapid.T, depth int, nested bool) expr.Type {
-	kinds := []expr.Kind{expr.Boolean, expr.TinyInt, expr.SmallInt, expr.Int, expr.BigInt, expr.Float, expr.Double, expr.String, expr.Bytes, expr.Timestamp, expr.TimestampLTZ, expr.Row, expr.Array, expr.Map}
+func protoType(t *rapid.T, depth int, nested bool) column.Type {
+	kinds := []column.Kind{column.Boolean, column.TinyInt, column.SmallInt, column.Int, column.BigInt, column.Float, column.Double, column.String, column.Bytes, column.Timestamp, column.TimestampLTZ, column.Row, column.Array, column.Map}
 	if depth > 1 {
 		kinds = kinds[:11]
 	} else if nested {
 		kinds = kinds[:12]
 	}
-	typ := expr.Type{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), NotNull: nested || rapid.Bool().Draw(t, "not null")}
+	typ := column.Type{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), NotNull: nested || rapid.Bool().Draw(t, "not null")}
 	switch typ.Kind {
-	case expr.Timestamp, expr.TimestampLTZ:
+	case column.Timestamp, column.TimestampLTZ:
 		typ.Precision = 6
-	case expr.Array, expr.Map:
+	case column.Array, column.Map:
 		elem := protoType(t, depth+1, true)
 		typ.Elem, typ.NotNull = &elem, true
-		if typ.Kind == expr.Map {
-			typ.Key = &expr.Type{Kind: expr.String, NotNull: true}
+		if typ.Kind == column.Map {
+			typ.Key = &column.Type{Kind: column.String, NotNull: true}
 		}
-	case expr.Row:
+	case column.Row:
 		for i := range rapid.IntRange(1, 3).Draw(t, "fields") {
-			typ.Fields = append(typ.Fields, expr.Field{Name: fmt.Sprintf("f%d_%d", depth, i), Type: protoType(t, depth+1, false)})
+			typ.Fields = append(typ.Fields, column.Field{Name: fmt.Sprintf("f%d_%d", depth, i), Type: protoType(t, depth+1, false)})
 		}
 	}
 	return typ
@@ -271,7 +271,7 @@ func TestProtoAgainstTheLibrary(t *testing.T) {
 		}
 		for i := range fields {
 			for row := range 2 {
-				if want, got := cols[i].Value(0), back[i].Value(row); expr.CompareBoxed(want, got) != 0 && !isDict(want) {
+				if want, got := cols[i].Value(0), back[i].Value(row); column.CompareBoxed(want, got) != 0 && !isDict(want) {
 					t.Fatalf("column %d: wrote %v, read %v", i, want, got)
 				}
 			}
@@ -280,7 +280,7 @@ func TestProtoAgainstTheLibrary(t *testing.T) {
 }
 
 // scalars compares what the library reads of simple fields.
-func scalars(t *rapid.T, m *dynamicpb.Message, fields []Field, cols []*expr.Column) {
+func scalars(t *rapid.T, m *dynamicpb.Message, fields []Field, cols []*column.Column) {
 	for i, f := range fields {
 		fd := m.Descriptor().Fields().ByName(protoreflect.Name(f.Name))
 		if fd.IsList() || fd.IsMap() || fd.Kind() == protoreflect.MessageKind {
@@ -298,7 +298,7 @@ func scalars(t *rapid.T, m *dynamicpb.Message, fields []Field, cols []*expr.Colu
 		case []byte:
 			got = string(v)
 		}
-		if want := cols[i].Value(0); expr.CompareBoxed(want, got) != 0 {
+		if want := cols[i].Value(0); column.CompareBoxed(want, got) != 0 {
 			t.Fatalf("column %d: wrote %v, the library reads %v", i, want, got)
 		}
 	}
@@ -307,10 +307,10 @@ func scalars(t *rapid.T, m *dynamicpb.Message, fields []Field, cols []*expr.Colu
 // Nothing that a record says makes the decoder panic, take memory out of proportion, or leave half
 // a row.
 func FuzzProtoDecode(f *testing.F) {
-	point := expr.Type{Kind: expr.Row, Fields: []expr.Field{{Name: "x", Type: expr.Of(expr.Int)}, {Name: "y", Type: array}}}
+	point := column.Type{Kind: column.Row, Fields: []column.Field{{Name: "x", Type: column.Of(column.Int)}, {Name: "y", Type: array}}}
 	fields := []Field{
-		{"id", expr.Of(expr.String)}, {"value", expr.Of(expr.Double)}, {"ts", expr.OfTime(expr.TimestampLTZ, 3)}, {"n", expr.Of(expr.BigInt)},
-		{"tags", expr.Type{Kind: expr.Array, Elem: &expr.Type{Kind: expr.String}}}, {"m", expr.Type{Kind: expr.Map, Key: &expr.Type{Kind: expr.String}, Elem: &point}},
+		{"id", column.Of(column.String)}, {"value", column.Of(column.Double)}, {"ts", column.OfTime(column.TimestampLTZ, 3)}, {"n", column.Of(column.BigInt)},
+		{"tags", column.Type{Kind: column.Array, Elem: &column.Type{Kind: column.String}}}, {"m", column.Type{Kind: column.Map, Key: &column.Type{Kind: column.String}, Elem: &point}},
 		{"p", point}, {"all", array},
 	}
 	own, err := protoSchemaOf(fields)

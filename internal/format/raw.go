@@ -6,12 +6,12 @@ import (
 	"math"
 	"unsafe"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 )
 
 // rawSizes are the lengths of the types that raw holds in a fixed number of bytes.
-var rawSizes = map[expr.Kind]int{
-	expr.Boolean: 1, expr.TinyInt: 1, expr.SmallInt: 2, expr.Int: 4, expr.BigInt: 8, expr.Float: 4, expr.Double: 8,
+var rawSizes = map[column.Kind]int{
+	column.Boolean: 1, column.TinyInt: 1, column.SmallInt: 2, column.Int: 4, column.BigInt: 8, column.Float: 4, column.Double: 8,
 }
 
 func checkRaw(fields []Field, _ Options) error {
@@ -19,7 +19,7 @@ func checkRaw(fields []Field, _ Options) error {
 		return fmt.Errorf("raw holds one column, not %d", len(fields))
 	}
 	k := fields[0].Type.Kind
-	if k != expr.String && k != expr.Bytes && rawSizes[k] == 0 {
+	if k != column.String && k != column.Bytes && rawSizes[k] == 0 {
 		return fmt.Errorf("raw can't hold %s %s", fields[0].Name, fields[0].Type)
 	}
 	return nil
@@ -30,7 +30,7 @@ type rawDecoder struct {
 	order binary.ByteOrder
 }
 
-func (d rawDecoder) Decode(data []byte, cols []*expr.Column) error {
+func (d rawDecoder) Decode(data []byte, cols []*column.Column) error {
 	c := cols[0]
 	if c == nil {
 		return nil
@@ -44,19 +44,19 @@ func (d rawDecoder) Decode(data []byte, cols []*expr.Column) error {
 		return fmt.Errorf("field %s: found %d bytes, wanted the %d of %s", d.field.Name, len(data), size, d.field.Type.Nullable(true))
 	}
 	switch d.field.Type.Kind {
-	case expr.Boolean:
+	case column.Boolean:
 		c.AddInt(map[bool]int64{true: 1}[data[0] != 0])
-	case expr.TinyInt:
+	case column.TinyInt:
 		c.AddInt(int64(int8(data[0]))) //nolint:gosec // the byte's sign is meant
-	case expr.SmallInt:
+	case column.SmallInt:
 		c.AddInt(int64(int16(d.order.Uint16(data)))) //nolint:gosec // likewise
-	case expr.Int:
+	case column.Int:
 		c.AddInt(int64(int32(d.order.Uint32(data)))) //nolint:gosec // likewise
-	case expr.BigInt:
+	case column.BigInt:
 		c.AddInt(int64(d.order.Uint64(data))) //nolint:gosec // likewise
-	case expr.Float:
+	case column.Float:
 		c.AddFloat(float64(math.Float32frombits(d.order.Uint32(data))))
-	case expr.Double:
+	case column.Double:
 		c.AddFloat(math.Float64frombits(d.order.Uint64(data)))
 	default:
 		c.AddText(unsafe.String(unsafe.SliceData(data), len(data)))
@@ -69,24 +69,24 @@ type rawEncoder struct {
 	order binary.ByteOrder
 }
 
-func (e rawEncoder) Encode(dst []byte, cols []*expr.Column, row int) ([]byte, error) {
+func (e rawEncoder) Encode(dst []byte, cols []*column.Column, row int) ([]byte, error) {
 	c := cols[0]
 	if c.Null[row] {
 		return nil, nil
 	}
 	order := e.order.(binary.AppendByteOrder) //nolint:forcetypeassert // both orders of encoding/binary append
 	switch e.field.Type.Kind {
-	case expr.Boolean, expr.TinyInt:
+	case column.Boolean, column.TinyInt:
 		return append(dst, byte(c.I[row])), nil //nolint:gosec // the value fits its type
-	case expr.SmallInt:
+	case column.SmallInt:
 		return order.AppendUint16(dst, uint16(c.I[row])), nil //nolint:gosec // likewise
-	case expr.Int:
+	case column.Int:
 		return order.AppendUint32(dst, uint32(c.I[row])), nil //nolint:gosec // likewise
-	case expr.BigInt:
+	case column.BigInt:
 		return order.AppendUint64(dst, uint64(c.I[row])), nil //nolint:gosec // likewise
-	case expr.Float:
+	case column.Float:
 		return order.AppendUint32(dst, math.Float32bits(float32(c.F[row]))), nil
-	case expr.Double:
+	case column.Double:
 		return order.AppendUint64(dst, math.Float64bits(c.F[row])), nil
 	}
 	return append(dst, c.S[row]...), nil

@@ -5,7 +5,7 @@ import (
 	"math"
 	"math/big"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
 )
 
@@ -14,26 +14,26 @@ import (
 type accumulator interface {
 	// add appends the state with the value of a row to dst, and leaves in r what is behind the old
 	// state. The old one is empty for the first row of a group.
-	add(dst []byte, old *reader, c *expr.Column, row int) []byte
+	add(dst []byte, old *reader, c *column.Column, row int) []byte
 	// skip appends the state unchanged: the row does not count.
 	skip(dst []byte, old *reader) []byte
 	// merge appends the state of both, a being of the earlier rows.
 	merge(dst []byte, a, b *reader) []byte
 	// result appends the function's value to a column.
-	result(in *reader, to *expr.Column)
+	result(in *reader, to *column.Column)
 }
 
 // newAccumulator makes the function of an aggregate over a column of type arg.
-func newAccumulator(a plan.Agg, arg expr.Type) accumulator {
+func newAccumulator(a plan.Agg, arg column.Type) accumulator {
 	switch a.Name {
 	case "COUNT":
 		return counter{all: a.Arg < 0}
 	case "SUM", "AVG":
 		average := a.Name == "AVG"
 		switch arg.Class() {
-		case expr.Floats:
+		case column.Floats:
 			return floatSum{average}
-		case expr.Boxes:
+		case column.Boxes:
 			return decimalSum{average, arg, a.Type}
 		}
 		return intSum{average, arg.Kind}
@@ -56,7 +56,7 @@ func newAccumulator(a plan.Agg, arg expr.Type) accumulator {
 // counter is COUNT: a varint.
 type counter struct{ all bool }
 
-func (c counter) add(dst []byte, old *reader, col *expr.Column, row int) []byte {
+func (c counter) add(dst []byte, old *reader, col *column.Column, row int) []byte {
 	n := c.read(old)
 	if c.all || !col.Null[row] {
 		n++
@@ -77,13 +77,13 @@ func (c counter) merge(dst []byte, a, b *reader) []byte {
 	return binary.AppendVarint(dst, c.read(a)+c.read(b))
 }
 
-func (c counter) result(in *reader, to *expr.Column) { to.AddInt(c.read(in)) }
+func (c counter) result(in *reader, to *column.Column) { to.AddInt(c.read(in)) }
 
 // intSum is SUM and AVG of integers: how many values, and their sum as a varint. It wraps around as
 // in Java.
 type intSum struct {
 	average bool
-	kind    expr.Kind
+	kind    column.Kind
 }
 
 func (s intSum) read(old *reader) (n, sum int64) {
@@ -97,7 +97,7 @@ func (s intSum) write(dst []byte, n, sum int64) []byte {
 	return binary.AppendVarint(binary.AppendVarint(dst, n), sum)
 }
 
-func (s intSum) add(dst []byte, old *reader, c *expr.Column, row int) []byte {
+func (s intSum) add(dst []byte, old *reader, c *column.Column, row int) []byte {
 	n, sum := s.read(old)
 	if !c.Null[row] {
 		n, sum = n+1, sum+c.I[row]
@@ -116,7 +116,7 @@ func (s intSum) merge(dst []byte, a, b *reader) []byte {
 	return s.write(dst, n+m, sum+more)
 }
 
-func (s intSum) result(in *reader, to *expr.Column) {
+func (s intSum) result(in *reader, to *column.Column) {
 	n, sum := s.read(in)
 	if n == 0 {
 		to.AddNull()
@@ -126,11 +126,11 @@ func (s intSum) result(in *reader, to *expr.Column) {
 		sum /= n
 	}
 	switch s.kind {
-	case expr.TinyInt:
+	case column.TinyInt:
 		sum = int64(int8(sum)) //nolint:gosec // wraps as in Java
-	case expr.SmallInt:
+	case column.SmallInt:
 		sum = int64(int16(sum)) //nolint:gosec // likewise
-	case expr.Int:
+	case column.Int:
 		sum = int64(int32(sum)) //nolint:gosec // likewise
 	}
 	to.AddInt(sum)
@@ -150,7 +150,7 @@ func (floatSum) write(dst []byte, n int64, sum float64) []byte {
 	return appendFloat(binary.AppendVarint(dst, n), sum)
 }
 
-func (s floatSum) add(dst []byte, old *reader, c *expr.Column, row int) []byte {
+func (s floatSum) add(dst []byte, old *reader, c *column.Column, row int) []byte {
 	n, sum := s.read(old)
 	if !c.Null[row] {
 		n, sum = n+1, sum+c.F[row]
@@ -169,7 +169,7 @@ func (s floatSum) merge(dst []byte, a, b *reader) []byte {
 	return s.write(dst, n+m, sum+more)
 }
 
-func (s floatSum) result(in *reader, to *expr.Column) {
+func (s floatSum) result(in *reader, to *column.Column) {
 	n, sum := s.read(in)
 	if n == 0 {
 		to.AddNull()
@@ -178,7 +178,7 @@ func (s floatSum) result(in *reader, to *expr.Column) {
 	if s.average {
 		sum /= float64(n)
 	}
-	if to.Type.Kind == expr.Float {
+	if to.Type.Kind == column.Float {
 		sum = float64(float32(sum))
 	}
 	to.AddFloat(sum)
@@ -187,7 +187,7 @@ func (s floatSum) result(in *reader, to *expr.Column) {
 // decimalSum is SUM and AVG of decimals: how many values, and their sum unscaled.
 type decimalSum struct {
 	average bool
-	arg, to expr.Type
+	arg, to column.Type
 }
 
 func (s decimalSum) read(old *reader) (n int64, sum *big.Int) {
@@ -206,7 +206,7 @@ func (s decimalSum) write(dst []byte, n int64, sum *big.Int) []byte {
 	return appendBoxed(binary.AppendVarint(dst, n), sum)
 }
 
-func (s decimalSum) add(dst []byte, old *reader, c *expr.Column, row int) []byte {
+func (s decimalSum) add(dst []byte, old *reader, c *column.Column, row int) []byte {
 	n, sum := s.read(old)
 	if !c.Null[row] {
 		n++
@@ -226,7 +226,7 @@ func (s decimalSum) merge(dst []byte, a, b *reader) []byte {
 	return s.write(dst, n+m, sum.Add(sum, more))
 }
 
-func (s decimalSum) result(in *reader, to *expr.Column) {
+func (s decimalSum) result(in *reader, to *column.Column) {
 	n, sum := s.read(in)
 	if n == 0 {
 		to.AddNull()
@@ -249,7 +249,7 @@ func (s decimalSum) result(in *reader, to *expr.Column) {
 
 // extreme is MIN and MAX: the value, NULL before the first.
 type extreme struct {
-	arg  expr.Type
+	arg  column.Type
 	sign int
 }
 
@@ -264,21 +264,21 @@ func (e extreme) better(a, b any) bool {
 	if f, ok := b.(float64); ok && math.IsNaN(f) {
 		return a != nil && e.sign < 0 // NaN is the largest
 	}
-	return e.sign*expr.CompareBoxed(a, b) > 0
+	return e.sign*column.CompareBoxed(a, b) > 0
 }
 
-func (e extreme) add(dst []byte, old *reader, c *expr.Column, row int) []byte {
+func (e extreme) add(dst []byte, old *reader, c *column.Column, row int) []byte {
 	before := old.b
 	if len(before) > 0 && before[0] == 1 && !c.Null[row] { // numbers without boxing
 		switch c.Type.Class() {
-		case expr.Floats:
+		case column.Floats:
 			old.byte()
 			v, x := old.float(), c.F[row]
 			if e.sign > 0 && x > v || e.sign < 0 && x < v || x != x && e.sign > 0 || v != v && e.sign < 0 {
 				v = x
 			}
 			return appendFloat(append(dst, 1), v)
-		case expr.Ints:
+		case column.Ints:
 			old.byte()
 			v, x := old.varint(), c.I[row]
 			if e.sign > 0 && x > v || e.sign < 0 && x < v {
@@ -304,11 +304,11 @@ func (e extreme) merge(dst []byte, a, b *reader) []byte {
 	return appendBoxed(dst, v)
 }
 
-func (e extreme) result(in *reader, to *expr.Column) { to.Add(e.read(in)) }
+func (e extreme) result(in *reader, to *column.Column) { to.Add(e.read(in)) }
 
 // edgeValue is FIRST_VALUE and LAST_VALUE: by the order in which rows came, NULLs left out.
 type edgeValue struct {
-	arg   expr.Type
+	arg   column.Type
 	first bool
 }
 
@@ -319,7 +319,7 @@ func (e edgeValue) read(old *reader) any {
 	return old.boxed(e.arg)
 }
 
-func (e edgeValue) add(dst []byte, old *reader, c *expr.Column, row int) []byte {
+func (e edgeValue) add(dst []byte, old *reader, c *column.Column, row int) []byte {
 	v := e.read(old)
 	if x := c.Value(row); x != nil && (v == nil || !e.first) {
 		v = x
@@ -337,13 +337,13 @@ func (e edgeValue) merge(dst []byte, a, b *reader) []byte {
 	return appendBoxed(dst, v)
 }
 
-func (e edgeValue) result(in *reader, to *expr.Column) { to.Add(e.read(in)) }
+func (e edgeValue) result(in *reader, to *column.Column) { to.Add(e.read(in)) }
 
 // variance is VAR_* and STDDEV_* of FLOAT and DOUBLE: how many values, their mean, and the sum of
 // squared distances from it (Welford), which unlike a sum of squares loses nothing where values are
 // large and close together.
 type variance struct {
-	arg, of      expr.Type
+	arg, of      column.Type
 	sample, root bool
 }
 
@@ -358,7 +358,7 @@ func (variance) write(dst []byte, n int64, mean, m2 float64) []byte {
 	return appendFloat(appendFloat(binary.AppendVarint(dst, n), mean), m2)
 }
 
-func (v variance) add(dst []byte, old *reader, c *expr.Column, row int) []byte {
+func (v variance) add(dst []byte, old *reader, c *column.Column, row int) []byte {
 	n, mean, m2 := v.read(old)
 	if !c.Null[row] {
 		x := c.F[row]
@@ -388,7 +388,7 @@ func (v variance) merge(dst []byte, a, b *reader) []byte {
 	return v.write(dst, n, mean, m2)
 }
 
-func (v variance) result(in *reader, to *expr.Column) {
+func (v variance) result(in *reader, to *column.Column) {
 	n, _, m2 := v.read(in)
 	over := n
 	if v.sample {

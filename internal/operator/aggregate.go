@@ -5,7 +5,7 @@ import (
 	"slices"
 	"sort"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
 )
 
@@ -16,11 +16,11 @@ type grouper struct {
 	places []int // where they go in the output
 	aggs   []plan.Agg
 	accs   []accumulator
-	first  int            // place of the first aggregate in the output
-	spare  []*expr.Column // stands in for output columns that nobody reads
+	first  int              // place of the first aggregate in the output
+	spare  []*column.Column // stands in for output columns that nobody reads
 	out    rows
 
-	counted *expr.Column // with a ledger: the rows of the group that is given out, for emitted
+	counted *column.Column // with a ledger: the rows of the group that is given out, for emitted
 	emitted func(rows int64)
 
 	key, value, distinct []byte
@@ -42,7 +42,7 @@ func newGrouper(b base, op *plan.Aggregate) grouper {
 	}
 	in := b.rel.Inputs[0].Cols
 	for _, a := range op.Aggs {
-		t := expr.Type{}
+		t := column.Type{}
 		if a.Arg >= 0 {
 			t = in[a.Arg].Type
 		}
@@ -53,7 +53,7 @@ func newGrouper(b base, op *plan.Aggregate) grouper {
 		}
 	}
 	for i := range b.rel.Cols {
-		g.spare = append(g.spare, column(b.rel, i))
+		g.spare = append(g.spare, newColumn(b.rel, i))
 	}
 	return g
 }
@@ -66,7 +66,7 @@ func ofWindow(op *plan.Aggregate, key int) bool {
 
 // add appends to dst the accumulators of old with a row added. fresh tells for a DISTINCT whether
 // its value is new to the group.
-func (g *grouper) add(dst, old []byte, b *expr.Batch, row int, fresh func(agg int) bool) []byte {
+func (g *grouper) add(dst, old []byte, b *column.Batch, row int, fresh func(agg int) bool) []byte {
 	in := read(&g.in, old)
 	for i, acc := range g.accs {
 		if c, counts := g.argument(i, b, row, fresh); counts {
@@ -84,7 +84,7 @@ func (g *grouper) add(dst, old []byte, b *expr.Batch, row int, fresh func(agg in
 // argument is the column that a function looks at, nil where it looks at none, and whether it looks
 // at this row: by its FILTER, and by its DISTINCT, of which once tells whether it is the only row
 // of its value.
-func (g *grouper) argument(agg int, b *expr.Batch, row int, once func(agg int) bool) (c *expr.Column, counts bool) {
+func (g *grouper) argument(agg int, b *column.Batch, row int, once func(agg int) bool) (c *column.Column, counts bool) {
 	a := &g.aggs[agg]
 	if a.Arg >= 0 {
 		c = b.Cols[a.Arg]
@@ -107,7 +107,7 @@ func (g *grouper) merge(dst, a, b []byte) []byte {
 }
 
 // col is an output column, or what stands in for it.
-func (g *grouper) col(i int) *expr.Column {
+func (g *grouper) col(i int) *column.Column {
 	if c := g.out.Cols[i]; c != nil {
 		return c
 	}
@@ -138,7 +138,7 @@ func (g *grouper) row(key, value []byte) error {
 }
 
 // distinctKey names a value of a DISTINCT in a group.
-func (g *grouper) distinctKey(b *expr.Batch, row, agg int) []byte {
+func (g *grouper) distinctKey(b *column.Batch, row, agg int) []byte {
 	g.distinct = appendBytes(append(g.distinct[:0], byte(agg)), g.key)
 	g.distinct = appendValue(g.distinct, b.Cols[g.aggs[agg].Arg], row)
 	return g.distinct

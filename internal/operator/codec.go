@@ -6,7 +6,7 @@ import (
 	"math"
 	"math/big"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
 )
 
@@ -16,16 +16,16 @@ import (
 
 var errShort = errors.New("state or repartition record is cut short or of another type")
 
-func appendValue(dst []byte, c *expr.Column, row int) []byte {
+func appendValue(dst []byte, c *column.Column, row int) []byte {
 	if c.Null[row] {
 		return append(dst, 0)
 	}
 	switch c.Type.Class() {
-	case expr.Ints:
+	case column.Ints:
 		return binary.AppendVarint(append(dst, 1), c.I[row])
-	case expr.Floats:
+	case column.Floats:
 		return appendFloat(append(dst, 1), c.F[row])
-	case expr.Texts:
+	case column.Texts:
 		return appendBytes(append(dst, 1), c.S[row])
 	}
 	return appendBoxed(dst, c.A[row])
@@ -66,7 +66,7 @@ func appendBoxed(dst []byte, v any) []byte {
 			dst = appendBoxed(dst, e)
 		}
 		return dst
-	case *expr.Dict:
+	case *column.Dict:
 		dst = binary.AppendUvarint(append(dst, 1), uint64(len(v.Keys)))
 		for i, k := range v.Keys {
 			dst = appendBoxed(appendBoxed(dst, k), v.Values[i])
@@ -142,8 +142,8 @@ func (r *reader) bytes() []byte {
 }
 
 // value appends one value to a column. Texts are copied.
-func (r *reader) value(c *expr.Column) {
-	if c.Type.Class() == expr.Boxes {
+func (r *reader) value(c *column.Column) {
+	if c.Type.Class() == column.Boxes {
 		c.Add(r.boxed(c.Type))
 		return
 	}
@@ -152,32 +152,32 @@ func (r *reader) value(c *expr.Column) {
 		return
 	}
 	switch c.Type.Class() {
-	case expr.Ints:
+	case column.Ints:
 		c.AddInt(r.varint())
-	case expr.Floats:
+	case column.Floats:
 		c.AddFloat(r.float())
 	default:
 		c.AddText(string(r.bytes()))
 	}
 }
 
-func (r *reader) boxed(t expr.Type) any {
+func (r *reader) boxed(t column.Type) any {
 	tag := r.byte()
 	if tag == 0 {
 		return nil
 	}
 	switch t.Kind {
-	case expr.Decimal:
+	case column.Decimal:
 		v := new(big.Int).SetBytes(r.bytes())
 		if tag == 2 {
 			v.Neg(v)
 		}
 		return v
-	case expr.Array, expr.Row:
+	case column.Array, column.Row:
 		all := make([]any, 0, 4)
 		for i := range r.count() {
 			et := t.Elem
-			if t.Kind == expr.Row {
+			if t.Kind == column.Row {
 				et = &t.Fields[i].Type
 			}
 			all = append(all, r.boxed(*et))
@@ -186,8 +186,8 @@ func (r *reader) boxed(t expr.Type) any {
 			}
 		}
 		return all
-	case expr.Map:
-		m := &expr.Dict{}
+	case column.Map:
+		m := &column.Dict{}
 		for range r.count() {
 			m.Keys, m.Values = append(m.Keys, r.boxed(*t.Key)), append(m.Values, r.boxed(*t.Elem))
 			if r.err != nil {
@@ -197,20 +197,20 @@ func (r *reader) boxed(t expr.Type) any {
 		return m
 	}
 	switch t.Class() {
-	case expr.Floats:
+	case column.Floats:
 		return r.float()
-	case expr.Texts:
+	case column.Texts:
 		return string(r.bytes())
 	}
 	v := r.varint()
-	if t.Kind == expr.Boolean {
+	if t.Kind == column.Boolean {
 		return v != 0
 	}
 	return v
 }
 
 // appendRow encodes the columns of a row that are not left out.
-func appendRow(dst []byte, b *expr.Batch, row int) []byte {
+func appendRow(dst []byte, b *column.Batch, row int) []byte {
 	for _, c := range b.Cols {
 		if c != nil {
 			dst = appendValue(dst, c, row)
@@ -220,7 +220,7 @@ func appendRow(dst []byte, b *expr.Batch, row int) []byte {
 }
 
 // row appends what appendRow wrote.
-func (r *reader) row(b *expr.Batch) {
+func (r *reader) row(b *column.Batch) {
 	for _, c := range b.Cols {
 		if c != nil {
 			r.value(c)
@@ -230,10 +230,10 @@ func (r *reader) row(b *expr.Batch) {
 }
 
 // appendKey encodes columns of a row as a key: equal values give equal bytes.
-func appendKey(dst []byte, b *expr.Batch, columns []int, row int) []byte {
+func appendKey(dst []byte, b *column.Batch, columns []int, row int) []byte {
 	for _, i := range columns {
 		c := b.Cols[i]
-		if c.Type.Class() == expr.Floats && !c.Null[row] && c.F[row] == 0 {
+		if c.Type.Class() == column.Floats && !c.Null[row] && c.F[row] == 0 {
 			dst = appendFloat(append(dst, 1), 0) // -0 is 0
 			continue
 		}
@@ -243,4 +243,4 @@ func appendKey(dst []byte, b *expr.Batch, columns []int, row int) []byte {
 }
 
 // column makes a column of a relation.
-func column(r *plan.Relation, i int) *expr.Column { return &expr.Column{Type: r.Cols[i].Type} }
+func newColumn(r *plan.Relation, i int) *column.Column { return &column.Column{Type: r.Cols[i].Type} }

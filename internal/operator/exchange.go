@@ -144,7 +144,7 @@ func newReceiver(b base, op *plan.Exchange) *receiver {
 	out := rows{Batch: batch(b.rel), marks: []rowMark{}, lanes: []lane{}, more: []bool{}}
 	for _, k := range op.Keys {
 		if out.Cols[k] == nil {
-			out.Cols[k] = column(b.rel, k)
+			out.Cols[k] = newColumn(b.rel, k)
 		}
 	}
 	if b.rel.Inputs[0].Updating || b.rel.Updating {

@@ -3,7 +3,7 @@ package operator
 import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
 )
 
@@ -14,7 +14,7 @@ type first struct {
 	base
 	op     *plan.Rank
 	queue  queue
-	in     *expr.Batch // a waiting row
+	in     *column.Batch // a waiting row
 	out    rows
 	direct bool // rows come from one table of this stage, in its order, so that the watermark before each may fire
 	now    int64

@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/plan"
 )
@@ -20,10 +20,10 @@ type writer struct {
 	op          *plan.Insert
 	table       *plan.Table
 	key, value  format.Encoder
-	keyCols     []*expr.Column
-	valueCols   []*expr.Column
-	nulls       []*expr.Column // by column of the table: NULL in each row, where the query gives nothing
-	timestamp   int            // column of the input, or -1
+	keyCols     []*column.Column
+	valueCols   []*column.Column
+	nulls       []*column.Column // by column of the table: NULL in each row, where the query gives nothing
+	timestamp   int              // column of the input, or -1
 	headers     int
 	notNull     []int          // columns of the table
 	keys        []int          // of them, those under which rows replace each other
@@ -40,9 +40,9 @@ type writer struct {
 func newWriter(b base, op *plan.Insert) (*writer, error) {
 	t := op.Table
 	w := &writer{
-		base: b, op: op, table: t, timestamp: -1, headers: -1, nulls: make([]*expr.Column, len(t.Columns)),
+		base: b, op: op, table: t, timestamp: -1, headers: -1, nulls: make([]*column.Column, len(t.Columns)),
 		partitioner: kgo.StickyKeyPartitioner(nil).ForTopic(t.Topic), changes: make(map[string]*kgo.Record),
-		fields: fieldsOf(b.rel.Inputs[0]), keyCols: make([]*expr.Column, len(t.Key.Columns)), valueCols: make([]*expr.Column, len(t.Value.Columns)),
+		fields: fieldsOf(b.rel.Inputs[0]), keyCols: make([]*column.Column, len(t.Key.Columns)), valueCols: make([]*column.Column, len(t.Value.Columns)),
 	}
 	if limit := b.task.maxBytes; limit != nil {
 		w.limit = limit(t.Topic)
@@ -60,7 +60,7 @@ func newWriter(b base, op *plan.Insert) (*writer, error) {
 		from := op.Columns[i]
 		switch {
 		case from < 0:
-			w.nulls[i] = &expr.Column{Type: c.Type}
+			w.nulls[i] = &column.Column{Type: c.Type}
 		case c.Metadata == "timestamp":
 			w.timestamp = from
 		case c.Metadata == "headers":
@@ -80,7 +80,7 @@ func newWriter(b base, op *plan.Insert) (*writer, error) {
 }
 
 // columns finds the columns of a batch that the formats write.
-func (w *writer) columns(into []*expr.Column, of plan.Format, r *rows) {
+func (w *writer) columns(into []*column.Column, of plan.Format, r *rows) {
 	for i, c := range of.Columns {
 		if from := w.op.Columns[c]; from >= 0 {
 			into[i] = r.Cols[from]
@@ -186,7 +186,7 @@ func (w *writer) metadata(rec *kgo.Record, r *rows, i int) {
 		}
 	}
 	if w.headers >= 0 {
-		if d, ok := r.Cols[w.headers].Value(i).(*expr.Dict); ok {
+		if d, ok := r.Cols[w.headers].Value(i).(*column.Dict); ok {
 			for n, k := range d.Keys {
 				key, ok := k.(string)
 				if !ok {

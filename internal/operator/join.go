@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/plan"
 )
@@ -19,8 +20,8 @@ type join struct {
 	base
 	op       *plan.TemporalJoin
 	cond     *expr.Compiled
-	left     *expr.Batch
-	right    *expr.Batch
+	left     *column.Batch
+	right    *column.Batch
 	out      rows
 	progress *progress
 	now      int64
@@ -38,9 +39,9 @@ const (
 
 func newJoin(b base, op *plan.TemporalJoin) *join {
 	j := &join{base: b, op: op, left: batch(b.rel.Inputs[0]), right: batch(b.rel.Inputs[1]), progress: newProgress(2)}
-	j.out.Batch = &expr.Batch{Cols: make([]*expr.Column, len(b.rel.Cols))}
+	j.out.Batch = &column.Batch{Cols: make([]*column.Column, len(b.rel.Cols))}
 	for i := range b.rel.Cols {
-		j.out.Cols[i] = column(b.rel, i) // the condition may want columns that nobody else does
+		j.out.Cols[i] = newColumn(b.rel, i) // the condition may want columns that nobody else does
 	}
 	j.queue = newQueue(b.task, b.rel.State+waitingRows, b.rel.State+numbers)
 	if op.Cond != nil {
@@ -86,7 +87,7 @@ func (j *join) wait(r *rows) {
 }
 
 // masked is a batch without the columns that another lacks.
-func masked(b, like *expr.Batch) expr.Batch {
+func masked(b, like *column.Batch) column.Batch {
 	m := *b
 	m.Cols = slices.Clone(b.Cols)
 	for i, c := range like.Cols {
@@ -219,7 +220,7 @@ func (j *join) add(version []byte) bool {
 	}
 	n := len(j.left.Cols)
 	for i, to := range j.out.Cols {
-		from := (*expr.Column)(nil)
+		from := (*column.Column)(nil)
 		switch {
 		case i < n:
 			from = j.left.Cols[i]

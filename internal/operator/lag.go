@@ -3,12 +3,12 @@ package operator
 import (
 	"encoding/binary"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 )
 
 // lag is LAG: the last values, as many as it looks back and one more, the earliest first.
 type lag struct {
-	arg       expr.Type
+	arg       column.Type
 	back      int64
 	otherwise any // where there are not so many
 }
@@ -33,7 +33,7 @@ func (l lag) write(dst []byte, values []any) []byte {
 	return dst
 }
 
-func (l lag) add(dst []byte, old *reader, c *expr.Column, row int) []byte {
+func (l lag) add(dst []byte, old *reader, c *column.Column, row int) []byte {
 	return l.write(dst, append(l.read(old), c.Value(row)))
 }
 
@@ -43,7 +43,7 @@ func (l lag) merge(dst []byte, a, b *reader) []byte {
 	return l.write(dst, append(l.read(a), l.read(b)...))
 }
 
-func (l lag) result(in *reader, to *expr.Column) {
+func (l lag) result(in *reader, to *column.Column) {
 	if values := l.read(in); int64(len(values)) > l.back {
 		to.Add(values[0])
 		return

@@ -3,7 +3,7 @@ package operator
 import (
 	"fmt"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
 )
 
@@ -55,8 +55,8 @@ func (g *grouper) countRows(t *Task, r *plan.Relation) {
 		return
 	}
 	counter := plan.Agg{Name: "COUNT", Arg: -1, Filter: -1}
-	g.aggs, g.accs = append(g.aggs[:len(g.aggs):len(g.aggs)], counter), append(g.accs, newAccumulator(counter, expr.Type{}))
-	g.counted = &expr.Column{Type: expr.Type{Kind: expr.BigInt}}
+	g.aggs, g.accs = append(g.aggs[:len(g.aggs):len(g.aggs)], counter), append(g.accs, newAccumulator(counter, column.Type{}))
+	g.counted = &column.Column{Type: column.Type{Kind: column.BigInt}}
 	g.emitted = func(n int64) { t.ledger.count(r.ID, tally{out: n}) }
 }
 

@@ -6,27 +6,27 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
 )
 
 // sized is a column of a table with a declared length that the writer looks at.
 type sized struct {
 	column int // of the table
-	t      expr.Type
+	t      column.Type
 	trim   bool // cut and pad; otherwise another length is an error
 }
 
 // size notes a column whose length matters. Most don't: a value that an INSERT casts has its
 // length, and what it writes without a cast stays as it was read, unless
 // table.exec.sink.type-length-enforcer says otherwise.
-func (w *writer) size(column int, t expr.Type) {
+func (w *writer) size(col int, t column.Type) {
 	switch {
-	case t.Length == 0 || t.Kind != expr.String && t.Kind != expr.Bytes:
-	case slices.Contains(w.op.Exact, column):
-		w.sized = append(w.sized, sized{column, t, false})
+	case t.Length == 0 || t.Kind != column.String && t.Kind != column.Bytes:
+	case slices.Contains(w.op.Exact, col):
+		w.sized = append(w.sized, sized{col, t, false})
 	case w.op.Sink.Lengths != plan.LengthIgnore:
-		w.sized = append(w.sized, sized{column, t, w.op.Sink.Lengths == plan.LengthTrim})
+		w.sized = append(w.sized, sized{col, t, w.op.Sink.Lengths == plan.LengthTrim})
 	}
 }
 
@@ -44,7 +44,7 @@ func (w *writer) resized(r *rows) *rows {
 			copied.Batch, own = &batch, &copied
 		}
 		from := w.op.Columns[s.column]
-		to := &expr.Column{Type: r.Cols[from].Type}
+		to := &column.Column{Type: r.Cols[from].Type}
 		for i := range r.N {
 			if r.Cols[from].Null[i] {
 				to.AddNull()
@@ -72,7 +72,7 @@ func (w *writer) wrongLength(r *rows, i int) error {
 			continue
 		}
 		if n := s.length(c.S[i]); !s.takes(n) {
-			unit := map[expr.Kind]string{expr.String: "characters", expr.Bytes: "bytes"}[s.t.Kind]
+			unit := map[column.Kind]string{column.String: "characters", column.Bytes: "bytes"}[s.t.Kind]
 			return fmt.Errorf("column %s is %s, and the value has %d %s", w.table.Columns[s.column].Name, s.t.Nullable(true), n, unit)
 		}
 	}
@@ -84,7 +84,7 @@ func (s *sized) takes(n int) bool { return n == s.t.Length || n < s.t.Length && 
 
 // length counts characters of a text, and bytes of bytes.
 func (s *sized) length(v string) int {
-	if s.t.Kind == expr.String {
+	if s.t.Kind == column.String {
 		return utf8.RuneCountInString(v)
 	}
 	return len(v)
@@ -93,11 +93,11 @@ func (s *sized) length(v string) int {
 // fit cuts a value of n characters or bytes, or pads it: texts with spaces, bytes with zeros.
 func (s *sized) fit(v string, n int) string {
 	switch {
-	case n < s.t.Length && s.t.Kind == expr.String:
+	case n < s.t.Length && s.t.Kind == column.String:
 		return v + strings.Repeat(" ", s.t.Length-n)
 	case n < s.t.Length:
 		return v + strings.Repeat("\x00", s.t.Length-n)
-	case s.t.Kind == expr.String:
+	case s.t.Kind == column.String:
 		return string([]rune(v)[:s.t.Length])
 	}
 	return v[:s.t.Length]

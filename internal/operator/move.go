@@ -8,7 +8,7 @@ import (
 	"math"
 	"slices"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/state"
@@ -30,9 +30,9 @@ type owner struct {
 	homes   homes
 	nulls   bool
 	skip    func(*reader) // what precedes the key; nil: nothing
-	read    []*expr.Column
-	row     *expr.Batch // the input's row, where entries are rows that wait
-	numbers uint16      // of rows that wait: the entry of their next number
+	read    []*column.Column
+	row     *column.Batch // the input's row, where entries are rows that wait
+	numbers uint16        // of rows that wait: the entry of their next number
 }
 
 // NewMover makes the mover of a stage whose inputs have as many partitions from now on. The error
@@ -147,7 +147,7 @@ func newOwner(r *plan.Relation, input int, keys []int, partitions int32, schemas
 		return o, nil
 	}
 	for _, k := range keys {
-		o.read = append(o.read, column(in, k))
+		o.read = append(o.read, newColumn(in, k))
 	}
 	for i, c := range at.Columns {
 		place := slices.Index(keys, c)

@@ -39,6 +39,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/plan"
 )
@@ -72,7 +73,7 @@ type lane int64
 
 // rows is a batch with what operators know of each row.
 type rows struct {
-	*expr.Batch
+	*column.Batch
 	kinds []kind        // nil: all are inserts
 	from  []*kgo.Record // the record that each came from; nil where they were computed from several, or see origins
 	marks []rowMark     // the watermark before each row; nil: that of the operator's input
@@ -198,18 +199,18 @@ func (b *base) pass(watermark int64, idle bool) {
 }
 
 // batch makes the columns of a relation that somebody reads; the others are nil.
-func batch(r *plan.Relation) *expr.Batch {
-	b := &expr.Batch{Cols: make([]*expr.Column, len(r.Cols))}
+func batch(r *plan.Relation) *column.Batch {
+	b := &column.Batch{Cols: make([]*column.Column, len(r.Cols))}
 	for i, c := range r.Cols {
 		if r.Needed[i] {
-			b.Cols[i] = &expr.Column{Type: c.Type}
+			b.Cols[i] = &column.Column{Type: c.Type}
 		}
 	}
 	return b
 }
 
 // clearBatch empties a batch that has columns left out.
-func clearBatch(b *expr.Batch) {
+func clearBatch(b *column.Batch) {
 	b.N, b.Err = 0, nil
 	for _, c := range b.Cols {
 		if c != nil {
@@ -219,7 +220,7 @@ func clearBatch(b *expr.Batch) {
 }
 
 // copyRow appends a row of another batch of the same columns.
-func copyRow(to, from *expr.Batch, row int) {
+func copyRow(to, from *column.Batch, row int) {
 	for i, c := range to.Cols {
 		if c != nil {
 			c.AddFrom(from.Cols[i], row)

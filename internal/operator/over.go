@@ -8,7 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
 )
 
@@ -21,8 +21,8 @@ type over struct {
 	grouper // of the functions
 	op      *plan.Over
 	queue   queue
-	in      *expr.Batch // a waiting row
-	frame   *expr.Batch // what functions look at of a row before
+	in      *column.Batch // a waiting row
+	frame   *column.Batch // what functions look at of a row before
 	out     rows
 	direct  bool // rows come from one table of this stage, in its order, so that the watermark before each may fire
 	now     int64
@@ -52,16 +52,16 @@ const (
 
 func newOver(b base, op *plan.Over) *over {
 	in := b.rel.Inputs[0]
-	o := &over{base: b, op: op, in: batch(in), frame: &expr.Batch{Cols: make([]*expr.Column, len(in.Cols))}, out: rows{Batch: batch(b.rel), marks: []rowMark{}}, width: len(in.Cols), direct: direct(in), queue: newQueue(b.task, b.rel.State, b.rel.State+numbers)}
+	o := &over{base: b, op: op, in: batch(in), frame: &column.Batch{Cols: make([]*column.Column, len(in.Cols))}, out: rows{Batch: batch(b.rel), marks: []rowMark{}}, width: len(in.Cols), direct: direct(in), queue: newQueue(b.task, b.rel.State, b.rel.State+numbers)}
 	o.aggs = op.Aggs
 	for _, a := range op.Aggs {
-		t := expr.Type{}
+		t := column.Type{}
 		if a.Arg >= 0 {
 			t = in.Cols[a.Arg].Type
-			o.frame.Cols[a.Arg] = column(in, a.Arg)
+			o.frame.Cols[a.Arg] = newColumn(in, a.Arg)
 		}
 		if a.Filter >= 0 {
-			o.frame.Cols[a.Filter] = column(in, a.Filter)
+			o.frame.Cols[a.Filter] = newColumn(in, a.Filter)
 		}
 		if a.Name == "LAG" {
 			o.accs = append(o.accs, lag{t, a.Back, a.Default})
@@ -266,11 +266,11 @@ func (o *over) emitted(mark int64, origin *kgo.Record) {
 }
 
 // column is where a function's value goes.
-func (o *over) column(i int) *expr.Column {
+func (o *over) column(i int) *column.Column {
 	if c := o.out.Cols[o.width+i]; c != nil {
 		return c
 	}
-	return column(o.rel, o.width+i) // nobody reads it
+	return newColumn(o.rel, o.width+i) // nobody reads it
 }
 
 // keptRow reads what functions look at of a row before.

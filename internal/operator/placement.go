@@ -7,7 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/plan"
 )
@@ -41,8 +41,8 @@ func (e *ElsewhereError) Error() string {
 // key: one key may be spelled in several ways, and the columns may come from the record's value.
 type homes struct {
 	encoder    format.Encoder
-	plain      bool           // the key is the text of its one column
-	cols       []*expr.Column // of the key, in the order of its fields
+	plain      bool             // the key is the text of its one column
+	cols       []*column.Column // of the key, in the order of its fields
 	partitions int32
 	hash       kgo.TopicPartitioner
 	record     kgo.Record
@@ -57,14 +57,14 @@ func newHomes(at *plan.Placement, partitions int32, schemas *format.Schemas) (ho
 	}
 	return homes{
 		encoder: encoder, partitions: partitions, hash: kgo.StickyKeyPartitioner(nil).ForTopic(""),
-		plain: key.Name == "raw" && key.Fields[0].Type.Class() == expr.Texts,
-		cols:  make([]*expr.Column, len(at.Columns)), key: []byte{},
+		plain: key.Name == "raw" && key.Fields[0].Type.Class() == column.Texts,
+		cols:  make([]*column.Column, len(at.Columns)), key: []byte{},
 	}, nil
 }
 
 // null reports whether a column of a row's key is NULL.
 func (h *homes) null(i int) bool {
-	return slices.ContainsFunc(h.cols, func(c *expr.Column) bool { return c.Null[i] })
+	return slices.ContainsFunc(h.cols, func(c *column.Column) bool { return c.Null[i] })
 }
 
 // of is the partition of a row's key.
@@ -88,10 +88,10 @@ func (h *homes) of(i int) (int32, error) {
 // float that is -0 is 0, as where rows are grouped.
 func (h *homes) encode(i int) ([]byte, error) {
 	cols, row := h.cols, i
-	if slices.ContainsFunc(cols, func(c *expr.Column) bool { return isZero(c, i) }) {
-		cols, row = make([]*expr.Column, len(h.cols)), 0
+	if slices.ContainsFunc(cols, func(c *column.Column) bool { return isZero(c, i) }) {
+		cols, row = make([]*column.Column, len(h.cols)), 0
 		for n, c := range h.cols {
-			cols[n] = &expr.Column{Type: c.Type}
+			cols[n] = &column.Column{Type: c.Type}
 			if isZero(c, i) {
 				cols[n].AddFloat(0)
 			} else {
@@ -107,8 +107,8 @@ func (h *homes) encode(i int) ([]byte, error) {
 	return key, err
 }
 
-func isZero(c *expr.Column, row int) bool {
-	return c.Type.Class() == expr.Floats && !c.Null[row] && c.F[row] == 0
+func isZero(c *column.Column, row int) bool {
+	return c.Type.Class() == column.Floats && !c.Null[row] && c.F[row] == 0
 }
 
 // placement stands in front of an operator that relies on the partitions of topics, and looks

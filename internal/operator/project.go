@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/plan"
 )
@@ -58,7 +59,7 @@ type project struct {
 	base
 	plain    []int // column of the input, or -1
 	computed []*expr.Compiled
-	own      *expr.Batch
+	own      *column.Batch
 	out      rows
 	bad      []bool
 }
@@ -73,7 +74,7 @@ func newProject(b base, op *plan.Project) *project {
 			p.computed[i] = expr.MustCompile(e)
 		}
 	}
-	p.out.Batch = &expr.Batch{Cols: make([]*expr.Column, len(op.Exprs))}
+	p.out.Batch = &column.Batch{Cols: make([]*column.Column, len(op.Exprs))}
 	return p
 }
 

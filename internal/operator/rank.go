@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
 )
 
@@ -18,7 +18,7 @@ type rank struct {
 	clock     clock
 	in        *plan.Relation
 	newest    bool // the later of two equal rows wins: deduplication that keeps the last
-	scratch   *expr.Batch
+	scratch   *column.Batch
 	lanes     []lane // of the rows in scratch
 	out       rows
 	watermark int64
@@ -119,7 +119,7 @@ func (k *rank) push(_ int, r *rows) {
 // place is where a row comes among those that are kept. Of equal rows the one of the lower lane
 // comes first, and of one lane the one that came first; where the newest wins it is the other way
 // round.
-func (k *rank) place(kept [][]byte, row *expr.Batch, i int, from lane) int {
+func (k *rank) place(kept [][]byte, row *column.Batch, i int, from lane) int {
 	clearBatch(k.scratch)
 	k.lanes = k.lanes[:0]
 	for _, one := range kept {
@@ -150,7 +150,7 @@ func (k *rank) place(kept [][]byte, row *expr.Batch, i int, from lane) int {
 	return len(kept)
 }
 
-func (k *rank) compare(a *expr.Batch, i int, b *expr.Batch, j int) int {
+func (k *rank) compare(a *column.Batch, i int, b *column.Batch, j int) int {
 	for _, key := range k.op.Order {
 		x, y := a.Cols[key.Column], b.Cols[key.Column]
 		if x.Null[i] || y.Null[j] {
@@ -164,7 +164,7 @@ func (k *rank) compare(a *expr.Batch, i int, b *expr.Batch, j int) int {
 		}
 		c := 0
 		switch x.Type.Class() {
-		case expr.Ints:
+		case column.Ints:
 			c = int(min(max(x.I[i]-y.I[j], -1), 1))
 			if x.I[i] < y.I[j] {
 				c = -1
@@ -172,7 +172,7 @@ func (k *rank) compare(a *expr.Batch, i int, b *expr.Batch, j int) int {
 				c = 1
 			}
 		default:
-			c = expr.CompareBoxed(x.Value(i), y.Value(j))
+			c = column.CompareBoxed(x.Value(i), y.Value(j))
 		}
 		if key.Desc {
 			c = -c

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"math/big"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
 )
 
@@ -13,12 +13,12 @@ type retractor interface {
 	accumulator
 	// retract appends the state without the value of a row to dst, and leaves in r what is behind
 	// the old state.
-	retract(dst []byte, old *reader, c *expr.Column, row int) []byte
+	retract(dst []byte, old *reader, c *column.Column, row int) []byte
 }
 
 // newRetractor makes the function of an aggregate over rows that are updated. Which there are, the
 // plan knows.
-func newRetractor(a plan.Agg, arg expr.Type) accumulator {
+func newRetractor(a plan.Agg, arg column.Type) accumulator {
 	switch a.Name {
 	case "MIN":
 		return bag{arg, -1}
@@ -28,7 +28,7 @@ func newRetractor(a plan.Agg, arg expr.Type) accumulator {
 	return newAccumulator(a, arg)
 }
 
-func (c counter) retract(dst []byte, old *reader, col *expr.Column, row int) []byte {
+func (c counter) retract(dst []byte, old *reader, col *column.Column, row int) []byte {
 	n := c.read(old)
 	if c.all || !col.Null[row] {
 		n--
@@ -36,7 +36,7 @@ func (c counter) retract(dst []byte, old *reader, col *expr.Column, row int) []b
 	return binary.AppendVarint(dst, n)
 }
 
-func (s intSum) retract(dst []byte, old *reader, c *expr.Column, row int) []byte {
+func (s intSum) retract(dst []byte, old *reader, c *column.Column, row int) []byte {
 	n, sum := s.read(old)
 	if !c.Null[row] {
 		n, sum = n-1, sum-c.I[row]
@@ -44,7 +44,7 @@ func (s intSum) retract(dst []byte, old *reader, c *expr.Column, row int) []byte
 	return s.write(dst, n, sum)
 }
 
-func (s floatSum) retract(dst []byte, old *reader, c *expr.Column, row int) []byte {
+func (s floatSum) retract(dst []byte, old *reader, c *column.Column, row int) []byte {
 	n, sum := s.read(old)
 	if !c.Null[row] {
 		n, sum = n-1, sum-c.F[row]
@@ -52,7 +52,7 @@ func (s floatSum) retract(dst []byte, old *reader, c *expr.Column, row int) []by
 	return s.write(dst, n, sum)
 }
 
-func (s decimalSum) retract(dst []byte, old *reader, c *expr.Column, row int) []byte {
+func (s decimalSum) retract(dst []byte, old *reader, c *column.Column, row int) []byte {
 	n, sum := s.read(old)
 	if !c.Null[row] {
 		n--
@@ -64,7 +64,7 @@ func (s decimalSum) retract(dst []byte, old *reader, c *expr.Column, row int) []
 // bag is MIN and MAX of rows that are updated: each value, and how often it is there, since the
 // next one must be known when the last is taken back.
 type bag struct {
-	arg  expr.Type
+	arg  column.Type
 	sign int // -1 for MIN, 1 for MAX
 }
 
@@ -95,7 +95,7 @@ func (bag) write(dst []byte, all []counted) []byte {
 // put changes how often a value is there.
 func (bag) put(all []counted, value any, n int64) []counted {
 	for i := range all {
-		if expr.CompareBoxed(all[i].value, value) == 0 {
+		if column.CompareBoxed(all[i].value, value) == 0 {
 			if all[i].n += n; all[i].n == 0 {
 				return append(all[:i], all[i+1:]...)
 			}
@@ -105,7 +105,7 @@ func (bag) put(all []counted, value any, n int64) []counted {
 	return append(all, counted{value, n})
 }
 
-func (b bag) add(dst []byte, old *reader, c *expr.Column, row int) []byte {
+func (b bag) add(dst []byte, old *reader, c *column.Column, row int) []byte {
 	all := b.read(old)
 	if v := c.Value(row); v != nil {
 		all = b.put(all, v, 1)
@@ -113,7 +113,7 @@ func (b bag) add(dst []byte, old *reader, c *expr.Column, row int) []byte {
 	return b.write(dst, all)
 }
 
-func (b bag) retract(dst []byte, old *reader, c *expr.Column, row int) []byte {
+func (b bag) retract(dst []byte, old *reader, c *column.Column, row int) []byte {
 	all := b.read(old)
 	if v := c.Value(row); v != nil {
 		all = b.put(all, v, -1)
@@ -131,10 +131,10 @@ func (b bag) merge(dst []byte, x, y *reader) []byte {
 	return b.write(dst, all)
 }
 
-func (b bag) result(in *reader, to *expr.Column) {
+func (b bag) result(in *reader, to *column.Column) {
 	var found any
 	for _, c := range b.read(in) {
-		if found == nil || expr.CompareBoxed(c.value, found)*b.sign > 0 {
+		if found == nil || column.CompareBoxed(c.value, found)*b.sign > 0 {
 			found = c.value
 		}
 	}
@@ -143,7 +143,7 @@ func (b bag) result(in *reader, to *expr.Column) {
 
 // take appends to dst the accumulators of old without a row. gone tells for a DISTINCT whether no
 // row of the group has its value any more.
-func (g *grouper) take(dst, old []byte, b *expr.Batch, row int, gone func(agg int) bool) []byte {
+func (g *grouper) take(dst, old []byte, b *column.Batch, row int, gone func(agg int) bool) []byte {
 	in := read(&g.in, old)
 	for i, acc := range g.accs {
 		if c, counts := g.argument(i, b, row, gone); counts {

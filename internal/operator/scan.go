@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/deadletter"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/format"
@@ -36,8 +37,8 @@ type scan struct {
 	base
 	table      *plan.Table
 	key, value format.Decoder
-	keyCols    []*expr.Column
-	valueCols  []*expr.Column
+	keyCols    []*column.Column
+	valueCols  []*column.Column
 	metadata   []metadataColumn
 	computed   []computedColumn
 	notNull    []int
@@ -55,12 +56,12 @@ type scan struct {
 }
 
 type metadataColumn struct {
-	to   *expr.Column
+	to   *column.Column
 	from func(*kgo.Record) any
 }
 
 type computedColumn struct {
-	to *expr.Column
+	to *column.Column
 	by *expr.Compiled
 }
 
@@ -139,7 +140,7 @@ var metadata = map[string]func(*kgo.Record) any{
 	"timestamp":      func(r *kgo.Record) any { return r.Timestamp.UnixMilli() * 1000 },
 	"timestamp-type": timestampType,
 	"headers": func(r *kgo.Record) any {
-		d := &expr.Dict{}
+		d := &column.Dict{}
 		for _, h := range r.Headers {
 			var value any // NULL
 			if h.Value != nil {
@@ -288,7 +289,7 @@ func (s *scan) decodeKey(key []byte) error {
 	return err
 }
 
-func addNulls(cols []*expr.Column) {
+func addNulls(cols []*column.Column) {
 	for _, c := range cols {
 		if c != nil {
 			c.AddNull()
@@ -300,7 +301,7 @@ func addNulls(cols []*expr.Column) {
 // where the filter says so.
 func (s *scan) complete(r *kgo.Record, change kind) error {
 	row := s.out.N
-	if ms := r.Timestamp.UnixMilli(); len(s.metadata) > 0 && !expr.Fits(ms/86_400_000, expr.Date) {
+	if ms := r.Timestamp.UnixMilli(); len(s.metadata) > 0 && !column.Fits(ms/86_400_000, column.Date) {
 		return fmt.Errorf("the record's timestamp, %d ms, is more than 290,000 years away", ms)
 	}
 	for _, m := range s.metadata {
@@ -364,7 +365,7 @@ func (s *scan) ahead(at int64) bool {
 		return false
 	}
 	limit := s.task.now.Add(most).UnixMicro()
-	if s.rel.Cols[s.table.Rowtime].Type.Kind == expr.Timestamp {
+	if s.rel.Cols[s.table.Rowtime].Type.Kind == column.Timestamp {
 		limit = expr.ToLocal(limit, s.task.program.Zone)
 	}
 	return at > limit

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/deadletter"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/format"
@@ -390,7 +391,7 @@ func (t *Task) origin(topic string, r *rows, i int, columns []format.Field) *kgo
 	}
 	made := &kgo.Record{Topic: topic, Partition: t.partition, Offset: -1}
 	var fields []format.Field
-	var cols []*expr.Column
+	var cols []*column.Column
 	for c, col := range r.Cols {
 		if col == nil {
 			continue
@@ -400,7 +401,7 @@ func (t *Task) origin(topic string, r *rows, i int, columns []format.Field) *kgo
 			field = columns[c]
 		}
 		if format.Check("json", []format.Field{field}, nil) != nil { // what JSON has not is told as text
-			text := &expr.Column{Type: expr.Of(expr.String)}
+			text := &column.Column{Type: column.Of(column.String)}
 			for row := range r.N {
 				text.Add(expr.Format(col.Value(row), col.Type))
 			}

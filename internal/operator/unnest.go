@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/plan"
 )
@@ -49,7 +50,7 @@ func elements(value any) int {
 	switch v := value.(type) {
 	case []any:
 		return len(v)
-	case *expr.Dict:
+	case *column.Dict:
 		return len(v.Keys)
 	}
 	return 0
@@ -58,11 +59,11 @@ func elements(value any) int {
 // element is one element as the values of its columns, in their order. A ROW that is NULL is none,
 // as in Flink.
 func (u *unnest) element(value any, i int) (row []any, ok bool) {
-	if d, isMap := value.(*expr.Dict); isMap {
+	if d, isMap := value.(*column.Dict); isMap {
 		return []any{d.Keys[i], d.Values[i]}, true
 	}
 	e := value.([]any)[i]
-	if u.op.Of.Type().Elem.Kind == expr.Row {
+	if u.op.Of.Type().Elem.Kind == column.Row {
 		row, ok = e.([]any)
 		return row, ok
 	}

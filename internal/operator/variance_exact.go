@@ -5,7 +5,7 @@ import (
 	"math"
 	"math/big"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 )
 
 // exactVariance is VAR_* and STDDEV_* of integers and decimals: how many values, their sum and that
@@ -18,7 +18,7 @@ func (exactVariance) read(old *reader) (n int64, sum, squares *big.Int) {
 		return 0, new(big.Int), new(big.Int)
 	}
 	n = old.varint()
-	decimal := expr.OfDecimal(expr.MaxPrecision, 0)
+	decimal := column.OfDecimal(column.MaxPrecision, 0)
 	sum, _ = old.boxed(decimal).(*big.Int)
 	squares, _ = old.boxed(decimal).(*big.Int)
 	if sum == nil || squares == nil { // the reader has the error
@@ -31,11 +31,11 @@ func (exactVariance) write(dst []byte, n int64, sum, squares *big.Int) []byte {
 	return appendBoxed(appendBoxed(binary.AppendVarint(dst, n), sum), squares)
 }
 
-func (v exactVariance) add(dst []byte, old *reader, c *expr.Column, row int) []byte {
+func (v exactVariance) add(dst []byte, old *reader, c *column.Column, row int) []byte {
 	n, sum, squares := v.read(old)
 	if !c.Null[row] {
 		var x *big.Int
-		if c.Type.Class() == expr.Ints {
+		if c.Type.Class() == column.Ints {
 			x = big.NewInt(c.I[row])
 		} else {
 			x = c.A[row].(*big.Int) //nolint:forcetypeassert // a decimal column
@@ -58,7 +58,7 @@ func (v exactVariance) merge(dst []byte, a, b *reader) []byte {
 	return v.write(dst, n+m, sum.Add(sum, more), squares.Add(squares, others))
 }
 
-func (v exactVariance) result(in *reader, to *expr.Column) {
+func (v exactVariance) result(in *reader, to *column.Column) {
 	n, sum, squares := v.read(in)
 	over := n
 	if v.sample {
@@ -69,13 +69,15 @@ func (v exactVariance) result(in *reader, to *expr.Column) {
 		return
 	}
 	square := new(big.Int).Mul(sum, sum)
-	if to.Type.Class() == expr.Ints {
-		wrap := func(x *big.Int) int64 { return expr.Wrap(int64(new(big.Int).And(x, lowest64).Uint64()), to.Type.Kind) } //nolint:gosec // as Java: the lowest bits
+	if to.Type.Class() == column.Ints {
+		wrap := func(x *big.Int) int64 {
+			return column.Wrap(int64(new(big.Int).And(x, lowest64).Uint64()), to.Type.Kind)
+		} //nolint:gosec // as Java: the lowest bits
 		x := (wrap(squares) - wrap(square)/n) / over
 		if v.root {
 			x = int64(math.Sqrt(float64(x)))
 		}
-		to.AddInt(expr.Wrap(x, to.Type.Kind))
+		to.AddInt(column.Wrap(x, to.Type.Kind))
 		return
 	}
 	// (squares - sum²/n) / over, with what the scales of the squares and of the result are apart.

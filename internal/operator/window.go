@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/plan"
 )
@@ -70,7 +71,7 @@ type window struct {
 	op                       *plan.Window
 	clock                    clock
 	size, slide, offset, gap int64
-	start, end, moment       *expr.Column
+	start, end, moment       *column.Column
 	out                      rows
 	expanded                 rows
 }
@@ -81,8 +82,8 @@ func newWindow(b base, op *plan.Window) *window {
 		size: op.Size.Microseconds(), slide: op.Slide.Microseconds(), offset: op.Offset.Microseconds(), gap: op.Gap.Microseconds(),
 	}
 	n := len(b.rel.Cols)
-	w.start, w.end, w.moment = column(b.rel, n-3), column(b.rel, n-2), column(b.rel, n-1)
-	w.out.Batch = &expr.Batch{Cols: make([]*expr.Column, n)}
+	w.start, w.end, w.moment = newColumn(b.rel, n-3), newColumn(b.rel, n-2), newColumn(b.rel, n-1)
+	w.out.Batch = &column.Batch{Cols: make([]*column.Column, n)}
 	w.expanded.Batch = batch(b.rel)
 	return w
 }
@@ -127,7 +128,7 @@ func (w *window) spill() {
 	w.expanded.clear()
 }
 
-func (w *window) times(start, end, moment *expr.Column, from, to int64) {
+func (w *window) times(start, end, moment *column.Column, from, to int64) {
 	if start != nil {
 		start.AddInt(from)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 )
@@ -15,7 +16,7 @@ type Agg struct {
 	Arg      int    // column of the input; -1 for COUNT(*)
 	Filter   int    // column of the input that must be true; -1 where there is none
 	Distinct bool
-	Type     expr.Type
+	Type     column.Type
 	Back     int64 // of LAG: which row before
 	Default  any   // and what stands for one that isn't there
 }
@@ -61,11 +62,11 @@ func needAggs(aggs []Agg, need func(int)) {
 }
 
 // aggregates are the supported functions: what they take, and what they give.
-var aggregates = map[string]func(arg expr.Type) (expr.Type, error){
-	"COUNT": func(expr.Type) (expr.Type, error) { return expr.Type{Kind: expr.BigInt, NotNull: true}, nil },
-	"SUM": numeric(func(t expr.Type) expr.Type {
-		if t.Kind == expr.Decimal {
-			return expr.OfDecimal(expr.MaxPrecision, t.Scale)
+var aggregates = map[string]func(arg column.Type) (column.Type, error){
+	"COUNT": func(column.Type) (column.Type, error) { return column.Type{Kind: column.BigInt, NotNull: true}, nil },
+	"SUM": numeric(func(t column.Type) column.Type {
+		if t.Kind == column.Decimal {
+			return column.OfDecimal(column.MaxPrecision, t.Scale)
 		}
 		return t
 	}),
@@ -98,15 +99,15 @@ func aggregateNames() []string {
 
 // average is the type of an average: that of the numbers, and for decimals with at least six digits
 // behind the point.
-func average(t expr.Type) expr.Type {
-	if t.Kind == expr.Decimal {
-		return expr.OfDecimal(expr.MaxPrecision, max(6, t.Scale))
+func average(t column.Type) column.Type {
+	if t.Kind == column.Decimal {
+		return column.OfDecimal(column.MaxPrecision, max(6, t.Scale))
 	}
 	return t
 }
 
-func numeric(result func(expr.Type) expr.Type) func(expr.Type) (expr.Type, error) {
-	return func(t expr.Type) (expr.Type, error) {
+func numeric(result func(column.Type) column.Type) func(column.Type) (column.Type, error) {
+	return func(t column.Type) (column.Type, error) {
 		if !t.Numeric() {
 			return t, fmt.Errorf("wants numbers, not %s", t.Nullable(true))
 		}
@@ -114,23 +115,23 @@ func numeric(result func(expr.Type) expr.Type) func(expr.Type) (expr.Type, error
 	}
 }
 
-func ordered(t expr.Type) (expr.Type, error) {
-	if t.Kind == expr.Array || t.Kind == expr.Map || t.Kind == expr.Row || t.Kind == expr.Bytes {
+func ordered(t column.Type) (column.Type, error) {
+	if t.Kind == column.Array || t.Kind == column.Map || t.Kind == column.Row || t.Kind == column.Bytes {
 		return t, fmt.Errorf("wants values that have an order, not %s", t.Nullable(true))
 	}
 	return t, nil
 }
 
-func anyType(t expr.Type) (expr.Type, error) { return t, nil }
+func anyType(t column.Type) (column.Type, error) { return t, nil }
 
-// bindAggregate binds argument and FILTER of an aggregate function; column gives an expression its
-// place. The type is that of the function over a value, NULL aside.
-func bindAggregate(c *sql.Call, name string, b *binder, column func(expr.Node) int) (Agg, error) {
+// bindAggregate binds argument and FILTER of an aggregate function; columnOf gives an expression
+// its place. The type is that of the function over a value, NULL aside.
+func bindAggregate(c *sql.Call, name string, b *binder, columnOf func(expr.Node) int) (Agg, error) {
 	result := aggregates[name]
 	a := Agg{Name: name, Arg: -1, Filter: -1, Distinct: c.Distinct && name != "MIN" && name != "MAX"}
 	switch {
 	case c.Star && name == "COUNT" && !c.Distinct:
-		a.Type, _ = result(expr.Type{})
+		a.Type, _ = result(column.Type{})
 	case len(c.Args) != 1 || c.Star || len(c.OrderBy) > 0:
 		return a, sql.Errorf(c, "%s takes one argument", name)
 	default:
@@ -142,7 +143,7 @@ func bindAggregate(c *sql.Call, name string, b *binder, column func(expr.Node) i
 			return a, sql.Errorf(c.Args[0], "%s %s", name, err)
 		}
 		if k, constant := expr.Fold(arg).(*expr.Const); !constant || k.Value == nil || name != "COUNT" || c.Distinct {
-			a.Arg = column(expr.Fold(arg)) // COUNT(1) is COUNT(*)
+			a.Arg = columnOf(expr.Fold(arg)) // COUNT(1) is COUNT(*)
 		}
 	}
 	if c.Filter != nil {
@@ -150,7 +151,7 @@ func bindAggregate(c *sql.Call, name string, b *binder, column func(expr.Node) i
 		if err != nil {
 			return a, err
 		}
-		a.Filter = column(cond)
+		a.Filter = columnOf(cond)
 	}
 	return a, nil
 }

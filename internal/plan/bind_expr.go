@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 	"weir.example/weir/internal/suggest"
@@ -39,7 +40,7 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 	case *sql.ColumnRef:
 		return b.scope.resolve(e, b.Zone)
 	case *sql.Symbol:
-		return &expr.Const{Value: e.Name, T: expr.Type{Kind: expr.Symbol, NotNull: true}}, nil
+		return &expr.Const{Value: e.Name, T: column.Type{Kind: column.Symbol, NotNull: true}}, nil
 	case *sql.Unary:
 		switch e.Op {
 		case "+":
@@ -84,7 +85,7 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 		if err != nil {
 			return nil, err
 		}
-		n, err := expr.Bind("FIELD", b.Zone, x, &expr.Const{Value: e.Name.Name, T: expr.Of(expr.String)})
+		n, err := expr.Bind("FIELD", b.Zone, x, &expr.Const{Value: e.Name.Name, T: column.Of(column.String)})
 		return n, at(e.Name, err)
 	case *sql.Subquery:
 		if e.Exists {
@@ -141,10 +142,10 @@ func (b *binder) condition(e sql.Expr, where string) (expr.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t := n.Type(); t.Kind != expr.Boolean && t.Kind != expr.Null {
+	if t := n.Type(); t.Kind != column.Boolean && t.Kind != column.Null {
 		return nil, sql.Errorf(e, "%s wants a condition, and this is %s", where, t.Nullable(true))
 	}
-	return expr.Fold(expr.CastTo(n, expr.Of(expr.Boolean), b.Zone)), nil
+	return expr.Fold(expr.CastTo(n, column.Of(column.Boolean), b.Zone)), nil
 }
 
 func (b *binder) is(e *sql.Is) (expr.Node, error) {
@@ -286,10 +287,10 @@ func (b *binder) json(e *sql.Call, n expr.Node) (expr.Node, error) {
 			return nil, err
 		}
 		t = returning.Nullable(true)
-		if known := []expr.Kind{expr.String, expr.Boolean, expr.Int, expr.Double}; strings.EqualFold(e.Name, "JSON_VALUE") && !slices.Contains(known, t.Kind) {
+		if known := []column.Kind{column.String, column.Boolean, column.Int, column.Double}; strings.EqualFold(e.Name, "JSON_VALUE") && !slices.Contains(known, t.Kind) {
 			return nil, sql.Errorf(clauses.Returning, "JSON_VALUE can't return %s", t).WithHint("it returns STRING, BOOLEAN, INT or DOUBLE; write CAST(JSON_VALUE(…) AS %s)", t)
 		}
-		if t.Kind != expr.String && t.Kind != expr.Array {
+		if t.Kind != column.String && t.Kind != column.Array {
 			b.differ(clauses.Returning, "json-returning", "a value that is no %s is NULL, or what ON ERROR says; Flink's job fails", t)
 		}
 	}
@@ -319,30 +320,30 @@ func (b *binder) json(e *sql.Call, n expr.Node) (expr.Node, error) {
 	return n, nil
 }
 
-func notNull(k expr.Kind) expr.Type { return expr.Type{Kind: k, NotNull: true} }
+func notNull(k column.Kind) column.Type { return column.Type{Kind: k, NotNull: true} }
 
 func bindLiteral(l *sql.Literal) (expr.Node, error) {
 	switch l.Kind {
 	case sql.NullLiteral:
 		return &expr.Const{}, nil
 	case sql.BoolLiteral:
-		return &expr.Const{Value: l.Text == "TRUE", T: notNull(expr.Boolean)}, nil
+		return &expr.Const{Value: l.Text == "TRUE", T: notNull(column.Boolean)}, nil
 	case sql.StringLiteral:
-		return &expr.Const{Value: l.Text, T: notNull(expr.String)}, nil
+		return &expr.Const{Value: l.Text, T: notNull(column.String)}, nil
 	case sql.BytesLiteral:
 		raw, err := hex.DecodeString(l.Text)
-		return &expr.Const{Value: string(raw), T: notNull(expr.Bytes)}, at(l, err)
+		return &expr.Const{Value: string(raw), T: notNull(column.Bytes)}, at(l, err)
 	case sql.NumberLiteral:
 		return bindNumber(l)
 	case sql.DateLiteral:
 		days, err := expr.ParseDateText(l.Text)
-		return &expr.Const{Value: days, T: notNull(expr.Date)}, at(l, err)
+		return &expr.Const{Value: days, T: notNull(column.Date)}, at(l, err)
 	case sql.TimeLiteral:
 		ms, err := expr.ParseTimeText(l.Text)
-		return &expr.Const{Value: ms, T: notNull(expr.Time)}, at(l, err)
+		return &expr.Const{Value: ms, T: notNull(column.Time)}, at(l, err)
 	}
 	us, zoned, err := expr.ParseTimestamp(l.Text)
-	t := notNull(expr.Timestamp)
+	t := notNull(column.Timestamp)
 	if err == nil && (zoned || strings.Contains(l.Text, "T")) {
 		return nil, sql.Errorf(l, "'%s' is no TIMESTAMP literal", l.Text).WithHint("write a blank for T, and no time zone: TIMESTAMP '2026-01-31 12:00:00'")
 	}
@@ -362,14 +363,14 @@ func bindNumber(l *sql.Literal) (expr.Node, error) {
 	text := strings.ToLower(l.Text)
 	if strings.Contains(text, "e") {
 		f, err := strconv.ParseFloat(text, 64)
-		return &expr.Const{Value: f, T: notNull(expr.Double)}, at(l, err)
+		return &expr.Const{Value: f, T: notNull(column.Double)}, at(l, err)
 	}
 	whole, fraction, point := strings.Cut(text, ".")
 	if !point {
 		if i, err := strconv.ParseInt(text, 10, 64); err == nil {
-			kind := expr.BigInt
+			kind := column.BigInt
 			if i <= math.MaxInt32 {
-				kind = expr.Int
+				kind = column.Int
 			}
 			return &expr.Const{Value: i, T: notNull(kind)}, nil
 		}
@@ -382,7 +383,7 @@ func bindNumber(l *sql.Literal) (expr.Node, error) {
 	if !unscaled.IsInt64() {
 		return nil, sql.Errorf(l, "%s has too many digits for a number in SQL", l.Text).WithHint("CAST('%s' AS DECIMAL(%d, %d))", l.Text, len(digits), len(fraction))
 	}
-	return &expr.Const{Value: unscaled, T: expr.Type{Kind: expr.Decimal, Precision: max(1, len(digits), len(fraction)), Scale: len(fraction), NotNull: true}}, nil
+	return &expr.Const{Value: unscaled, T: column.Type{Kind: column.Decimal, Precision: max(1, len(digits), len(fraction)), Scale: len(fraction), NotNull: true}}, nil
 }
 
 // intervalMonths and intervalMicros are the lengths of units.
@@ -424,7 +425,7 @@ func bindInterval(e *sql.Interval) (expr.Node, error) {
 		}
 		parts = m[1:]
 	}
-	total, kind := int64(0), expr.IntervalDay
+	total, kind := int64(0), column.IntervalDay
 	for i, part := range parts {
 		unit := e.From
 		if i > 0 {
@@ -438,7 +439,7 @@ func bindInterval(e *sql.Interval) (expr.Node, error) {
 			return nil, sql.Errorf(e, "INTERVAL '%s' %s has %d digits, and Flink takes %d", e.Value, e.From, digits, precisionOf(e)).
 				WithHint("say how many digits the number has: INTERVAL '%s' %s(%d)", e.Value, e.From, digits)
 		}
-		if total += n; !expr.Fits(total, expr.IntervalDay) {
+		if total += n; !column.Fits(total, column.IntervalDay) {
 			return nil, sql.Errorf(e, "INTERVAL '%s' %s is longer than 290,000 years", e.Value, e.From)
 		}
 	}
@@ -446,7 +447,7 @@ func bindInterval(e *sql.Interval) (expr.Node, error) {
 		return nil, sql.Errorf(e, "%s(%d) is not supported by Flink, three digits are the most", e.From, e.Precision).WithHint("use a larger unit")
 	}
 	if intervalMonths[e.From] > 0 {
-		if kind = expr.IntervalMonth; !expr.Fits(total, kind) {
+		if kind = column.IntervalMonth; !column.Fits(total, kind) {
 			return nil, sql.Errorf(e, "INTERVAL '%s' %s is longer than 290,000 years", e.Value, e.From)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 	"weir.example/weir/internal/suggest"
@@ -94,7 +95,7 @@ func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
 	}
 	cols := slices.Clone(left.Cols)
 	for i, c := range right.Cols {
-		t, ok := expr.Common(cols[i].Type, c.Type)
+		t, ok := column.Common(cols[i].Type, c.Type)
 		if !ok {
 			return nil, sql.Errorf(s, "UNION: column %d is %s on the left and %s on the right", i+1, cols[i].Type.Nullable(true), c.Type.Nullable(true))
 		}
@@ -279,7 +280,7 @@ func (p *planner) items(s *sql.Select, b *binder) ([]item, error) {
 		if err != nil {
 			return nil, err
 		}
-		if node.Type().Kind == expr.Null {
+		if node.Type().Kind == column.Null {
 			return nil, sql.Errorf(it.Expr, "NULL has no type here").WithHint("write CAST(NULL AS …)")
 		}
 		items = append(items, item{itemName(it, n), expr.Fold(node), it.Expr})

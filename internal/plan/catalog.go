@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/sql"
@@ -37,7 +38,7 @@ type Table struct {
 // TableColumn is one column of a table. Physical columns lie in key or value of the record.
 type TableColumn struct {
 	Name     string
-	Type     expr.Type
+	Type     column.Type
 	Metadata string    // key of the metadata: timestamp, partition, …
 	Virtual  bool      // metadata that can't be written
 	Computed expr.Node // over the other columns; never written
@@ -86,10 +87,10 @@ const (
 
 // metadataTypes are the metadata of the Kafka connector. Those that can be written: timestamp and
 // headers.
-var metadataTypes = map[string]expr.Type{
-	"topic": {Kind: expr.String, NotNull: true}, "partition": {Kind: expr.Int, NotNull: true}, "offset": {Kind: expr.BigInt, NotNull: true},
-	"leader-epoch": {Kind: expr.Int}, "timestamp": {Kind: expr.TimestampLTZ, Precision: 3, NotNull: true}, "timestamp-type": {Kind: expr.String, NotNull: true},
-	"headers": {Kind: expr.Map, NotNull: true, Key: &expr.Type{Kind: expr.String, NotNull: true}, Elem: &expr.Type{Kind: expr.Bytes}},
+var metadataTypes = map[string]column.Type{
+	"topic": {Kind: column.String, NotNull: true}, "partition": {Kind: column.Int, NotNull: true}, "offset": {Kind: column.BigInt, NotNull: true},
+	"leader-epoch": {Kind: column.Int}, "timestamp": {Kind: column.TimestampLTZ, Precision: 3, NotNull: true}, "timestamp-type": {Kind: column.String, NotNull: true},
+	"headers": {Kind: column.Map, NotNull: true, Key: &column.Type{Kind: column.String, NotNull: true}, Elem: &column.Type{Kind: column.Bytes}},
 }
 
 func writable(metadata string) bool { return metadata == "timestamp" || metadata == "headers" }
@@ -121,11 +122,11 @@ func (p *planner) createTable(name string, s *sql.CreateTable) (*Table, error) {
 		if t.index(c.Name.Name) >= 0 {
 			return nil, sql.Errorf(c.Name, "column %s stands twice in table %s", c.Name.Name, name)
 		}
-		column, err := physicalOrMetadata(c)
+		col, err := physicalOrMetadata(c)
 		if err != nil {
 			return nil, err
 		}
-		t.Columns = append(t.Columns, column)
+		t.Columns = append(t.Columns, col)
 	}
 	if err := p.bindComputed(t, s); err != nil {
 		return nil, err
@@ -147,23 +148,23 @@ func (p *planner) createTable(name string, s *sql.CreateTable) (*Table, error) {
 }
 
 func physicalOrMetadata(c sql.Column) (TableColumn, error) {
-	column := TableColumn{Name: c.Name.Name}
+	col := TableColumn{Name: c.Name.Name}
 	if c.Type == nil {
-		return column, nil // computed
+		return col, nil // computed
 	}
 	t, err := bindType(c.Type)
 	if err != nil {
-		return column, err
+		return col, err
 	}
-	column.Type = t
+	col.Type = t
 	if c.Metadata == nil {
-		return column, nil
+		return col, nil
 	}
-	column.Metadata, column.Virtual = c.Metadata.From, c.Metadata.Virtual
-	if column.Metadata == "" {
-		column.Metadata = column.Name
+	col.Metadata, col.Virtual = c.Metadata.From, c.Metadata.Virtual
+	if col.Metadata == "" {
+		col.Metadata = col.Name
 	}
-	key := strings.TrimPrefix(column.Metadata, "value.")
+	key := strings.TrimPrefix(col.Metadata, "value.")
 	known, ok := metadataTypes[key]
 	if !ok {
 		var keys []string
@@ -171,16 +172,16 @@ func physicalOrMetadata(c sql.Column) (TableColumn, error) {
 			keys = append(keys, k)
 		}
 		slices.Sort(keys)
-		return column, sql.Errorf(c.Metadata, "the kafka connector has no metadata '%s'", column.Metadata).
+		return col, sql.Errorf(c.Metadata, "the kafka connector has no metadata '%s'", col.Metadata).
 			WithHint("%s", orElse(suggest.DidYouMean(key, keys), "it has "+strings.Join(keys, ", ")))
 	}
-	if !known.Same(t) && (known.Kind != t.Kind || t.Class() != expr.Ints) && !assignable(known, t) {
-		return column, sql.Errorf(c.Type, "metadata '%s' is %s, not %s", key, known, c.Type)
+	if !known.Same(t) && (known.Kind != t.Kind || t.Class() != column.Ints) && !assignable(known, t) {
+		return col, sql.Errorf(c.Type, "metadata '%s' is %s, not %s", key, known, c.Type)
 	}
-	if !writable(key) && !column.Virtual {
-		column.Virtual = true // as Flink, which refuses only to write them
+	if !writable(key) && !col.Virtual {
+		col.Virtual = true // as Flink, which refuses only to write them
 	}
-	return column, nil
+	return col, nil
 }
 
 // bindComputed binds the computed columns, which may use any other column that is not computed.

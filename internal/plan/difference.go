@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 )
@@ -104,7 +105,7 @@ func (p *planner) differOver(where sql.Node, o *Over) {
 		if a.Name == "AVG" && a.Type.Integer() {
 			p.differ(where, "averages-over", "AVG OVER of integers adds up as BIGINT; Flink adds up in the column's type, which runs over")
 		}
-		if floats := a.Type.Kind == expr.Double || a.Type.Kind == expr.Float; floats && !o.Frame.Unbounded && (a.Name == "SUM" || a.Name == "AVG" || strings.HasPrefix(a.Name, "STDDEV") || strings.HasPrefix(a.Name, "VAR")) {
+		if floats := a.Type.Kind == column.Double || a.Type.Kind == column.Float; floats && !o.Frame.Unbounded && (a.Name == "SUM" || a.Name == "AVG" || strings.HasPrefix(a.Name, "STDDEV") || strings.HasPrefix(a.Name, "VAR")) {
 			p.differ(where, "moving-sums", "%s OVER adds up the rows of each frame; Flink subtracts what leaves, and keeps its rounding", a.Name)
 		}
 	}
@@ -119,7 +120,7 @@ func (p *planner) differGroup(where sql.Node, r *Relation) {
 	for _, g := range a.Aggs {
 		switch g.Name {
 		case "VAR_POP", "VAR_SAMP", "STDDEV_POP", "STDDEV_SAMP":
-			if g.Type.Kind == expr.Double || g.Type.Kind == expr.Float || g.Type.Kind == expr.Decimal {
+			if g.Type.Kind == column.Double || g.Type.Kind == column.Float || g.Type.Kind == column.Decimal {
 				p.differ(where, "variance", "variance and deviation keep all digits; Flink's last ones can differ")
 			}
 		case "FIRST_VALUE", "LAST_VALUE":

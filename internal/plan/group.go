@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 )
@@ -138,7 +139,7 @@ func (g *grouping) key(e sql.Expr) (expr.Node, error) {
 	if _, constant := n.(*expr.Const); constant {
 		return nil, sql.Errorf(e, "GROUP BY a constant puts all rows into one group").WithHint("write the column or expression, not its number")
 	}
-	if t := n.Type(); t.Kind == expr.Map {
+	if t := n.Type(); t.Kind == column.Map {
 		return nil, sql.Errorf(e, "GROUP BY a %s is not supported", t.Nullable(true))
 	}
 	return n, nil
@@ -154,11 +155,11 @@ func (g *grouping) bindWindow() error {
 	if err != nil {
 		return err
 	}
-	column, ok := n.(*expr.Col)
+	col, ok := n.(*expr.Col)
 	if !ok {
 		return sql.Errorf(c.Args[0], "%s wants the time column here", c.Name)
 	}
-	w, err := g.planner.window(c, WindowKind(strings.ToUpper(c.Name)), g.from, column.Index, c.Args[1:])
+	w, err := g.planner.window(c, WindowKind(strings.ToUpper(c.Name)), g.from, col.Index, c.Args[1:])
 	if err != nil {
 		return err
 	}

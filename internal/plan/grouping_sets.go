@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 )
@@ -99,7 +100,7 @@ func (g *grouping) grouped(c *sql.Call) (expr.Node, error) {
 		return nil, sql.Errorf(c, "%s wants what stands in GROUP BY", strings.ToUpper(c.Name))
 	}
 	g.told = append(g.told, keys)
-	return &expr.Col{Index: groupingColumns + len(g.told) - 1, Name: "GROUPING", T: notNull(expr.BigInt)}, nil
+	return &expr.Col{Index: groupingColumns + len(g.told) - 1, Name: "GROUPING", T: notNull(column.BigInt)}, nil
 }
 
 // aggregateSets groups by each set, and puts the rows together. A key that is not in a row's set is
@@ -157,7 +158,7 @@ func (g *grouping) padded(r *Relation, keys []int) *Relation {
 				bits |= 1
 			}
 		}
-		exprs, names = append(exprs, &expr.Const{Value: bits, T: notNull(expr.BigInt)}), append(names, "GROUPING")
+		exprs, names = append(exprs, &expr.Const{Value: bits, T: notNull(column.BigInt)}), append(names, "GROUPING")
 	}
 	return g.project(r, names, exprs)
 }

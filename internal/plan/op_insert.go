@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 	"weir.example/weir/internal/suggest"
@@ -112,8 +113,8 @@ func (p *planner) insert(s *sql.Insert) error {
 }
 
 // shortens reports whether a cast may change the length of a text or of bytes.
-func shortens(from, to expr.Type) bool {
-	return from.Kind == to.Kind && (to.Kind == expr.String || to.Kind == expr.Bytes) && !to.Holds(from)
+func shortens(from, to column.Type) bool {
+	return from.Kind == to.Kind && (to.Kind == column.String || to.Kind == column.Bytes) && !to.Holds(from)
 }
 
 // queryToWrite binds a query whose rows are written.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 )
@@ -182,9 +183,9 @@ func (o *overBinding) frame(f *sql.Frame) (Frame, error) {
 		return frame, err
 	}
 	k, constant := expr.Fold(n).(*expr.Const)
-	wanted, what := expr.IntervalDay, "an interval of days to seconds"
+	wanted, what := column.IntervalDay, "an interval of days to seconds"
 	if f.Rows {
-		wanted, what = expr.Int, "a number of rows"
+		wanted, what = column.Int, "a number of rows"
 	}
 	if !constant || k.T.Kind != wanted || k.Value.(int64) < 0 {
 		return frame, sql.Errorf(f.Start.Offset, "%s … PRECEDING wants %s", map[bool]string{true: "ROWS", false: "RANGE"}[f.Rows], what)
@@ -257,7 +258,7 @@ func (o *overBinding) lag(c *sql.Call) (expr.Node, error) {
 	a := Agg{Name: lag, Filter: -1, Back: 1, Type: args[0].Type().Nullable(true)}
 	if len(args) > 1 {
 		k, constant := expr.Fold(args[1]).(*expr.Const)
-		if !constant || k.T.Kind != expr.Int || k.Value.(int64) < 0 || k.Value.(int64) > math.MaxInt32 {
+		if !constant || k.T.Kind != column.Int || k.Value.(int64) < 0 || k.Value.(int64) > math.MaxInt32 {
 			return nil, sql.Errorf(c.Args[1], "LAG wants a constant number of rows")
 		}
 		a.Back = k.Value.(int64)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 )
@@ -116,7 +117,7 @@ func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, err
 			return nil, nil
 		}
 		seen = true
-		return &expr.Col{Index: aggregateColumns, Name: "ROW_NUMBER", T: notNull(expr.BigInt)}, nil
+		return &expr.Col{Index: aggregateColumns, Name: "ROW_NUMBER", T: notNull(column.BigInt)}, nil
 	}
 	items, err := p.items(s, b)
 	if err != nil {
@@ -131,7 +132,7 @@ func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, err
 	}
 	pre := slices.Delete(slices.Clone(itemExprs(items)), number, number+1)
 	preNames := slices.Delete(slices.Clone(itemNames(items)), number, number+1)
-	column := func(e sql.Expr) (int, error) {
+	columnOf := func(e sql.Expr) (int, error) {
 		n, err := (&binder{planner: p, scope: sc}).bind(e)
 		if err != nil {
 			return 0, err
@@ -148,14 +149,14 @@ func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, err
 	r := &Rank{Limit: pending, From: 1, Number: true, End: -1}
 	var partition []int
 	for _, e := range spec.PartitionBy {
-		i, err := column(e)
+		i, err := columnOf(e)
 		if err != nil {
 			return nil, err
 		}
 		partition = append(partition, i)
 	}
 	for _, o := range spec.OrderBy {
-		i, err := column(o.Expr)
+		i, err := columnOf(o.Expr)
 		if err != nil {
 			return nil, err
 		}
@@ -191,7 +192,7 @@ func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, err
 		r.Partition = partition
 		in = p.keyBy(in, partition)
 	}
-	cols := append(slices.Clone(in.Cols), Column{Name: "ROW_NUMBER", Type: notNull(expr.BigInt)})
+	cols := append(slices.Clone(in.Cols), Column{Name: "ROW_NUMBER", Type: notNull(column.BigInt)})
 	ranked := p.relation(r, cols, in)
 	p.describeRank(ranked)
 	exprs := make([]expr.Node, 0, len(items))
@@ -314,9 +315,9 @@ func numberCondition(n expr.Node, place int) (op string, k int64, ok bool) {
 	if cast, isCast := l.(*expr.Call); isCast && cast.F.Name == "CAST" {
 		l = cast.Args[0]
 	}
-	column, isColumn := l.(*expr.Col)
+	col, isColumn := l.(*expr.Col)
 	value, isConst := expr.Fold(r).(*expr.Const)
-	if !isColumn || column.Index != place || !isConst {
+	if !isColumn || col.Index != place || !isConst {
 		return "", 0, false
 	}
 	k, ok = value.Value.(int64)

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 )
@@ -74,22 +75,22 @@ func (p *planner) unnest(t *sql.Join, u *sql.Unnest) (*Relation, *scope, error) 
 
 // elementColumns are what an array or map is unnested to: the element, the fields of a ROW, or key
 // and value. An element without a name has that of the alias.
-func elementColumns(u *sql.Unnest, of expr.Type) ([]Column, error) {
+func elementColumns(u *sql.Unnest, of column.Type) ([]Column, error) {
 	var cols []Column
 	switch {
-	case of.Kind == expr.Array && of.Elem.Kind == expr.Row:
+	case of.Kind == column.Array && of.Elem.Kind == column.Row:
 		for _, f := range of.Elem.Fields {
 			cols = append(cols, Column{Name: f.Name, Type: f.Type.Nullable(!of.Elem.NotNull || !f.Type.NotNull)})
 		}
-	case of.Kind == expr.Array:
+	case of.Kind == column.Array:
 		cols = []Column{{Type: *of.Elem}}
-	case of.Kind == expr.Map:
+	case of.Kind == column.Map:
 		cols = []Column{{Type: *of.Key}, {Type: *of.Elem}}
 	default:
 		return nil, sql.Errorf(u.Expr, "UNNEST wants an array or a map, and this is %s", of.Nullable(true))
 	}
 	if u.Ordinality {
-		cols = append(cols, Column{Name: "ORDINALITY", Type: notNull(expr.Int)})
+		cols = append(cols, Column{Name: "ORDINALITY", Type: notNull(column.Int)})
 	}
 	names := u.Alias.Columns
 	if len(names) == 0 && len(cols) == 1 && cols[0].Name == "" && u.Alias.Name.Name != "" {
@@ -97,7 +98,7 @@ func elementColumns(u *sql.Unnest, of expr.Type) ([]Column, error) {
 	}
 	switch {
 	case len(names) == 0 && cols[0].Name == "":
-		return nil, sql.Errorf(u, "the columns of UNNEST need names").WithHint("write UNNEST(…) AS t (%s)", map[bool]string{true: "k, v", false: "x"}[of.Kind == expr.Map])
+		return nil, sql.Errorf(u, "the columns of UNNEST need names").WithHint("write UNNEST(…) AS t (%s)", map[bool]string{true: "k, v", false: "x"}[of.Kind == column.Map])
 	case len(names) > 0 && len(names) != len(cols):
 		return nil, sql.Errorf(u, "UNNEST gives %d columns, and %d names are given", len(cols), len(names))
 	}

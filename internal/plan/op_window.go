@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 )
@@ -132,7 +133,7 @@ func (p *planner) windowTable(t *sql.WindowTable) (*Relation, error) {
 
 // windowed adds the columns of a window to a relation.
 func (p *planner) windowed(in *Relation, w *Window, start, end, moment string) *Relation {
-	wall := expr.Type{Kind: expr.Timestamp, Precision: 3, NotNull: true}
+	wall := column.Type{Kind: column.Timestamp, Precision: 3, NotNull: true}
 	rowtime := in.Cols[w.Time].Type
 	rowtime.Precision = 3
 	cols := append([]Column{}, in.Cols...)
@@ -158,7 +159,7 @@ func (p *planner) window(where sql.Node, kind WindowKind, in *Relation, timeColu
 			WithHint("declare WATERMARK FOR %s AS … in its CREATE TABLE, and select the column unchanged", c.Name)
 	}
 	w := &Window{Kind: kind, Time: timeColumn}
-	if c.Type.Kind == expr.TimestampLTZ {
+	if c.Type.Kind == column.TimestampLTZ {
 		w.Zone = p.Zone
 	}
 	var lengths []time.Duration
@@ -217,7 +218,7 @@ func (p *planner) length(e sql.Expr) (time.Duration, error) {
 		return 0, err
 	}
 	k, ok := expr.Fold(n).(*expr.Const)
-	if !ok || k.T.Kind != expr.IntervalDay {
+	if !ok || k.T.Kind != column.IntervalDay {
 		return 0, sql.Errorf(e, "a window's length must be a constant interval of days to seconds").WithHint("for example INTERVAL '5' MINUTE")
 	}
 	us := k.Value.(int64)

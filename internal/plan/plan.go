@@ -5,7 +5,7 @@
 //	plan.go              Compile: from text to Program
 //	settings.go          SET
 //	catalog.go           CREATE TABLE: columns, watermark, key, options
-//	types.go             types as written -> expr.Type; implicit casts
+//	types.go             types as written -> column.Type; implicit casts
 //	relation.go          Relation, an operator with its inputs and columns
 //	op.go                Op, what each operator implements
 //	op_scan.go           Scan reads a topic

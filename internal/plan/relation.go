@@ -1,11 +1,14 @@
 package plan
 
-import "weir.example/weir/internal/expr"
+import (
+	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/expr"
+)
 
 // Column of a relation.
 type Column struct {
 	Name string
-	Type expr.Type
+	Type column.Type
 	// Rowtime says that the rows' watermark is about this column, so that windows can be made over
 	// it.
 	Rowtime bool

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 	"weir.example/weir/internal/suggest"
@@ -117,7 +118,7 @@ func (s *scope) resolve(ref *sql.ColumnRef, zone expr.Zone) (expr.Node, error) {
 	}
 	var n expr.Node = &expr.Col{Index: i, Name: s.cols[i].Name, T: s.cols[i].Type}
 	for _, field := range ref.Parts[parts:] {
-		if n, err = expr.Bind("FIELD", zone, n, &expr.Const{Value: field.Name, T: expr.Of(expr.String)}); err != nil {
+		if n, err = expr.Bind("FIELD", zone, n, &expr.Const{Value: field.Name, T: column.Of(column.String)}); err != nil {
 			return nil, sql.Errorf(field, "%s", err)
 		}
 	}

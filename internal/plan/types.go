@@ -4,7 +4,7 @@ import (
 	"math"
 	"slices"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/sql"
 	"weir.example/weir/internal/suggest"
 )
@@ -14,10 +14,10 @@ const (
 	maxLength    = math.MaxInt32 // of CHAR, VARCHAR, BINARY and VARBINARY; the one that STRING and BYTES have in Flink
 )
 
-var plainTypes = map[string]expr.Type{
-	"BOOLEAN": expr.Of(expr.Boolean), "TINYINT": expr.Of(expr.TinyInt), "SMALLINT": expr.Of(expr.SmallInt), "INT": expr.Of(expr.Int),
-	"INTEGER": expr.Of(expr.Int), "BIGINT": expr.Of(expr.BigInt), "FLOAT": expr.Of(expr.Float), "DOUBLE": expr.Of(expr.Double),
-	"DOUBLE PRECISION": expr.Of(expr.Double), "REAL": expr.Of(expr.Float), "STRING": expr.Of(expr.String), "BYTES": expr.Of(expr.Bytes), "DATE": expr.Of(expr.Date),
+var plainTypes = map[string]column.Type{
+	"BOOLEAN": column.Of(column.Boolean), "TINYINT": column.Of(column.TinyInt), "SMALLINT": column.Of(column.SmallInt), "INT": column.Of(column.Int),
+	"INTEGER": column.Of(column.Int), "BIGINT": column.Of(column.BigInt), "FLOAT": column.Of(column.Float), "DOUBLE": column.Of(column.Double),
+	"DOUBLE PRECISION": column.Of(column.Double), "REAL": column.Of(column.Float), "STRING": column.Of(column.String), "BYTES": column.Of(column.Bytes), "DATE": column.Of(column.Date),
 }
 
 func typeNames() []string {
@@ -30,13 +30,13 @@ func typeNames() []string {
 }
 
 // bindType turns a type as written into one that expressions have.
-func bindType(t *sql.TypeName) (expr.Type, error) {
+func bindType(t *sql.TypeName) (column.Type, error) {
 	bound, err := bindTypeName(t)
 	bound.NotNull = t.NotNull
 	return bound, err
 }
 
-func bindTypeName(t *sql.TypeName) (expr.Type, error) {
+func bindTypeName(t *sql.TypeName) (column.Type, error) {
 	param := func(i, otherwise int) int {
 		if i < len(t.Params) {
 			return t.Params[i]
@@ -49,79 +49,79 @@ func bindTypeName(t *sql.TypeName) (expr.Type, error) {
 	switch t.Name {
 	case "DECIMAL", "DEC", "NUMERIC":
 		precision, scale := param(0, 10), param(1, 0)
-		if precision < 1 || precision > expr.MaxPrecision || scale < 0 || scale > precision {
-			return expr.Type{}, sql.Errorf(t, "%s: a DECIMAL has 1 to %d digits, and at most as many behind the point", t, expr.MaxPrecision)
+		if precision < 1 || precision > column.MaxPrecision || scale < 0 || scale > precision {
+			return column.Type{}, sql.Errorf(t, "%s: a DECIMAL has 1 to %d digits, and at most as many behind the point", t, column.MaxPrecision)
 		}
-		return expr.OfDecimal(precision, scale), nil
+		return column.OfDecimal(precision, scale), nil
 	case "CHAR", "VARCHAR", "BINARY", "VARBINARY":
-		kind := expr.String
+		kind := column.String
 		if t.Name == "BINARY" || t.Name == "VARBINARY" {
-			kind = expr.Bytes
+			kind = column.Bytes
 		}
 		fixed := t.Name == "CHAR" || t.Name == "BINARY"
 		length := param(0, map[bool]int{true: 1, false: maxLength}[fixed]) // VARCHAR is STRING, VARBINARY is BYTES
 		if length < 1 || length > maxLength {
-			return expr.Type{}, sql.Errorf(t, "%s: the length is out of range", t).WithHint("write a length between 1 and %d", maxLength)
+			return column.Type{}, sql.Errorf(t, "%s: the length is out of range", t).WithHint("write a length between 1 and %d", maxLength)
 		}
 		if !fixed && length == maxLength {
-			return expr.Of(kind), nil
+			return column.Of(kind), nil
 		}
-		return expr.Type{Kind: kind, Length: length, Fixed: fixed}, nil
+		return column.Type{Kind: kind, Length: length, Fixed: fixed}, nil
 	case "TIME":
 		if p := param(0, 0); p > 3 {
-			return expr.Type{}, sql.Errorf(t, "%s: TIME has at most 3 digits of a second", t)
+			return column.Type{}, sql.Errorf(t, "%s: TIME has at most 3 digits of a second", t)
 		}
-		return expr.OfTime(expr.Time, param(0, 0)), nil
+		return column.OfTime(column.Time, param(0, 0)), nil
 	case "TIMESTAMP", "TIMESTAMP_LTZ", "TIMESTAMP WITH LOCAL TIME ZONE", "TIMESTAMP WITHOUT TIME ZONE":
-		kind := expr.Timestamp
+		kind := column.Timestamp
 		if t.Name == "TIMESTAMP_LTZ" || t.Name == "TIMESTAMP WITH LOCAL TIME ZONE" {
-			kind = expr.TimestampLTZ
+			kind = column.TimestampLTZ
 		}
 		precision := param(0, 6)
 		if precision > maxPrecision {
-			return expr.Type{}, sql.Errorf(t, "%s is not supported: at most %d digits of a second", t, maxPrecision).WithHint("write %s(%d)", t.Name, maxPrecision)
+			return column.Type{}, sql.Errorf(t, "%s is not supported: at most %d digits of a second", t, maxPrecision).WithHint("write %s(%d)", t.Name, maxPrecision)
 		}
-		return expr.OfTime(kind, precision), nil
+		return column.OfTime(kind, precision), nil
 	case "ARRAY", "MAP":
 		elem, err := bindType(t.Elem)
 		if err != nil {
-			return expr.Type{}, err
+			return column.Type{}, err
 		}
 		if t.Name == "ARRAY" {
-			return expr.Type{Kind: expr.Array, Elem: &elem}, nil
+			return column.Type{Kind: column.Array, Elem: &elem}, nil
 		}
 		key, err := bindType(t.Key)
-		return expr.Type{Kind: expr.Map, Key: &key, Elem: &elem}, err
+		return column.Type{Kind: column.Map, Key: &key, Elem: &elem}, err
 	case "ROW":
-		row := expr.Type{Kind: expr.Row}
+		row := column.Type{Kind: column.Row}
 		for _, f := range t.Fields {
 			ft, err := bindType(f.Type)
 			if err != nil {
-				return expr.Type{}, err
+				return column.Type{}, err
 			}
-			row.Fields = append(row.Fields, expr.Field{Name: f.Name.Name, Type: ft})
+			row.Fields = append(row.Fields, column.Field{Name: f.Name.Name, Type: ft})
 		}
 		return row, nil
 	}
-	return expr.Type{}, sql.Errorf(t, "type %s is not supported", t).WithHint("%s", suggest.DidYouMean(t.Name, typeNames()))
+	return column.Type{}, sql.Errorf(t, "type %s is not supported", t).WithHint("%s", suggest.DidYouMean(t.Name, typeNames()))
 }
 
 // assignable reports whether a value of one type may be written to a column of another without a
 // CAST (Flink's LogicalTypeCasts, implicit): to the same kind, to a wider number, between
 // timestamps.
-func assignable(from, to expr.Type) bool {
+func assignable(from, to column.Type) bool {
 	switch {
-	case from.Kind == expr.Null:
+	case from.Kind == column.Null:
 		return true
 	case from.Numeric() && to.Numeric():
-		return from.Kind <= to.Kind || from.Kind == expr.Decimal && to.Kind >= expr.Float || to.Kind == expr.Decimal && from.Integer()
+		return from.Kind <= to.Kind || from.Kind == column.Decimal && to.Kind >= column.Float || to.Kind == column.Decimal && from.Integer()
 	case from.Kind != to.Kind:
 		return from.Instant() && to.Instant() // a DATE needs a CAST
-	case from.Kind == expr.Array:
+	case from.Kind == column.Array:
 		return assignable(*from.Elem, *to.Elem)
-	case from.Kind == expr.Map:
+	case from.Kind == column.Map:
 		return assignable(*from.Key, *to.Key) && assignable(*from.Elem, *to.Elem)
-	case from.Kind == expr.Row:
+	case from.Kind == column.Row:
 		if len(from.Fields) != len(to.Fields) {
 			return false
 		}

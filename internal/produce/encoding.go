@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/retry"
@@ -39,13 +39,13 @@ type Registered struct {
 
 // fields of a reading as columns.
 var fields = []format.Field{
-	{Name: "device_id", Type: expr.Of(expr.String).Nullable(false)},
-	{Name: "sensor", Type: expr.Of(expr.String).Nullable(false)},
-	{Name: "value", Type: expr.Of(expr.Double).Nullable(false)},
-	{Name: "unit", Type: expr.Of(expr.String).Nullable(false)},
-	{Name: "ts", Type: expr.OfTime(expr.TimestampLTZ, 3).Nullable(false)},
-	{Name: "seq", Type: expr.Of(expr.BigInt).Nullable(false)},
-	{Name: "boot", Type: expr.Of(expr.String).Nullable(false)},
+	{Name: "device_id", Type: column.Of(column.String).Nullable(false)},
+	{Name: "sensor", Type: column.Of(column.String).Nullable(false)},
+	{Name: "value", Type: column.Of(column.Double).Nullable(false)},
+	{Name: "unit", Type: column.Of(column.String).Nullable(false)},
+	{Name: "ts", Type: column.OfTime(column.TimestampLTZ, 3).Nullable(false)},
+	{Name: "seq", Type: column.Of(column.BigInt).Nullable(false)},
+	{Name: "boot", Type: column.Of(column.String).Nullable(false)},
 }
 
 // Register registers the schema of readings and returns how they are written with it. While the
@@ -95,7 +95,7 @@ func register(ctx context.Context, client *registry.Client, subject string, sche
 // rowEncoding writes readings with a format of tables, as a row.
 type rowEncoding struct {
 	encoder format.Encoder
-	cols    []*expr.Column
+	cols    []*column.Column
 }
 
 func newEncoding(name, schema string, id int) (Encoding, error) {
@@ -112,7 +112,7 @@ func newEncoding(name, schema string, id int) (Encoding, error) {
 	}
 	e := &rowEncoding{encoder: encoder}
 	for _, f := range fields {
-		c := &expr.Column{Type: f.Type}
+		c := &column.Column{Type: f.Type}
 		c.AddNull()
 		c.Null[0] = false
 		e.cols = append(e.cols, c)

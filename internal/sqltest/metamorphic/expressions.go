@@ -4,40 +4,40 @@ import (
 	"slices"
 	"strings"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 )
 
 // kinds of a column, by which expressions want it: "int", "num", "dec", "dbl", "str", "bool",
 // "date", "stamp", "arr", "map", "row", and "any" for all that can be compared.
-func (c column) is(kind string) bool {
+func (c tableColumn) is(kind string) bool {
 	t := c.typ
 	switch kind {
 	case "int":
 		return t.Integer()
 	case "dec":
-		return t.Kind == expr.Decimal
+		return t.Kind == column.Decimal
 	case "dbl":
-		return t.Class() == expr.Floats && !c.signed()
+		return t.Class() == column.Floats && !c.signed()
 	case "num":
 		return t.Numeric() && !c.signed()
 	case "str":
-		return t.Kind == expr.String
+		return t.Kind == column.String
 	case "bool":
-		return t.Kind == expr.Boolean
+		return t.Kind == column.Boolean
 	case "date":
-		return t.Kind == expr.Date
+		return t.Kind == column.Date
 	case "stamp":
 		return t.Instant()
 	case "arr":
-		return t.Kind == expr.Array && t.Elem.Kind == expr.Int
+		return t.Kind == column.Array && t.Elem.Kind == column.Int
 	case "map":
-		return t.Kind == expr.Map
+		return t.Kind == column.Map
 	case "row":
-		return t.Kind == expr.Row
+		return t.Kind == column.Row
 	case "ord":
-		return c.is("any") && t.Kind != expr.Bytes && !c.signed()
+		return c.is("any") && t.Kind != column.Bytes && !c.signed()
 	case "any":
-		return t.Kind != expr.Array && t.Kind != expr.Map && t.Kind != expr.Row
+		return t.Kind != column.Array && t.Kind != column.Map && t.Kind != column.Row
 	}
 	return false
 }
@@ -89,7 +89,7 @@ func (g *generator) expression(r *relation, kind string, depth int) string {
 // stand for.
 func (r *relation) suits(template string) bool {
 	for _, kind := range []string{"arr", "map"} {
-		if strings.Contains(template, "{"+kind+"}") && !slices.ContainsFunc(r.cols, func(c column) bool { return c.is(kind) }) {
+		if strings.Contains(template, "{"+kind+"}") && !slices.ContainsFunc(r.cols, func(c tableColumn) bool { return c.is(kind) }) {
 			return false
 		}
 	}

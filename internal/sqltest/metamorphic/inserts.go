@@ -40,9 +40,9 @@ func (g *generator) sink(query, feature string) bool {
 
 // write makes a table like that of a preview, and inserts a query.
 func (g *generator) write(name, query string, t *plan.Table, more string) {
-	cols := make([]column, len(t.Columns))
+	cols := make([]tableColumn, len(t.Columns))
 	for i, c := range t.Columns {
-		cols[i] = column{name: c.Name, text: c.Type.Nullable(true).String()}
+		cols[i] = tableColumn{name: c.Name, text: c.Type.Nullable(true).String()}
 	}
 	options := fmt.Sprintf("'connector' = 'kafka', 'topic' = '%s', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset'", name)
 	if t.Upsert {

@@ -28,7 +28,7 @@ var versionKeys = map[string][]string{
 }
 
 // value is the JSON of a value of a column.
-func (g *generator) value(c column) string {
+func (g *generator) value(c tableColumn) string {
 	if g.chance(12) {
 		return "null"
 	}

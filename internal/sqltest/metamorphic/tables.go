@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
 )
 
@@ -55,25 +55,25 @@ var moments = map[string][]string{
 // table is one that records come into.
 type table struct {
 	name string
-	cols []column
+	cols []tableColumn
 	key  []string // of the record; always declared, and left out by variants
 }
 
 // column is a column of a table, view or query. The name of one that may hold a zero with a sign
 // begins with z: such values are equal, and which of them MIN and MAX give depends on the order of
 // rows.
-type column struct {
+type tableColumn struct {
 	name string
-	typ  expr.Type
+	typ  column.Type
 	text string // the type as SQL writes it
 }
 
-func (c column) signed() bool { return strings.HasPrefix(c.name, "z") }
+func (c tableColumn) signed() bool { return strings.HasPrefix(c.name, "z") }
 
 // relation is what a FROM can name.
 type relation struct {
 	name     string
-	cols     []column
+	cols     []tableColumn
 	time     string   // the column with the watermark; "" for none
 	ties     bool     // rows may have equal times
 	repeats  bool     // the time is that of windows where clocks go back: it may be the first of two moments, and the watermark be at the second
@@ -152,15 +152,15 @@ func (g *generator) text() string { return strings.Join(g.ddl, ";\n") + ";\n" }
 func (g *generator) makeTable(keyType, keyFormat string) *table {
 	t := &table{name: g.name("t")}
 	const k = keyName
-	t.cols = []column{{name: "id", text: "BIGINT"}, {name: k, text: keyType}}
+	t.cols = []tableColumn{{name: "id", text: "BIGINT"}, {name: k, text: keyType}}
 	t.key = []string{k}
 	for range 2 + g.IntN(4) {
 		c := oneOf(g, scalars)
-		t.cols = append(t.cols, column{name: g.name(c[0]), text: c[1]})
+		t.cols = append(t.cols, tableColumn{name: g.name(c[0]), text: c[1]})
 	}
 	if g.chance(35) {
 		c := oneOf(g, nested)
-		t.cols = append(t.cols, column{name: g.name(c[0]), text: c[1]})
+		t.cols = append(t.cols, tableColumn{name: g.name(c[0]), text: c[1]})
 	}
 	if keyFormat == "json" && g.chance(30) {
 		if c := t.cols[2+g.IntN(len(t.cols)-2)]; !strings.ContainsAny(c.text, "<") && !c.signed() {
@@ -168,7 +168,7 @@ func (g *generator) makeTable(keyType, keyFormat string) *table {
 		}
 	}
 	time := map[bool]string{true: "TIMESTAMP_LTZ(3)", false: "TIMESTAMP(3)"}[g.ltz]
-	t.cols = append(t.cols, column{name: "ts", text: time})
+	t.cols = append(t.cols, tableColumn{name: "ts", text: time})
 	g.add(fmt.Sprintf("CREATE TABLE %s (%s, WATERMARK FOR ts AS ts - INTERVAL %s)\nWITH ('connector' = 'kafka', 'topic' = '%s', 'key.format' = '%s', 'key.fields' = '%s', 'value.format' = 'json', 'scan.startup.mode' = 'earliest-offset')",
 		t.name, declared(t.cols), interval(g.scale.delay), t.name, keyFormat, strings.Join(t.key, ";")))
 	g.relations = append(g.relations, &relation{name: t.name, time: "ts", ties: g.ties, direct: true, unique: []string{"id"}, cols: g.columns("SELECT * FROM " + t.name)})
@@ -179,13 +179,13 @@ func (g *generator) makeTable(keyType, keyFormat string) *table {
 // have one.
 func (g *generator) makeVersions(keyType, keyFormat string) *table {
 	const k = keyName
-	t := &table{name: g.name("v"), key: []string{k}, cols: []column{{name: k, text: keyType}, {name: "vs", text: "STRING"}, {name: "vi", text: "INT"}}}
+	t := &table{name: g.name("v"), key: []string{k}, cols: []tableColumn{{name: k, text: keyType}, {name: "vs", text: "STRING"}, {name: "vi", text: "INT"}}}
 	g.add(fmt.Sprintf("CREATE TABLE %s (%s, changed TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', WATERMARK FOR changed AS changed - INTERVAL %s, PRIMARY KEY (%s) NOT ENFORCED)\n"+
 		"WITH ('connector' = 'upsert-kafka', 'topic' = '%s', 'key.format' = '%s', 'value.format' = 'json')", t.name, declared(t.cols), interval(g.scale.delay), k, t.name, keyFormat))
 	return t
 }
 
-func declared(cols []column) string {
+func declared(cols []tableColumn) string {
 	all := make([]string, len(cols))
 	for i, c := range cols {
 		all[i] = c.name + " " + c.text
@@ -215,14 +215,14 @@ func (g *generator) look(query string) *plan.Table {
 }
 
 // columns are those of a query; nil where the planner refuses it.
-func (g *generator) columns(query string) []column {
+func (g *generator) columns(query string) []tableColumn {
 	t := g.look(query)
 	if t == nil {
 		return nil
 	}
-	cols := make([]column, len(t.Columns))
+	cols := make([]tableColumn, len(t.Columns))
 	for i, c := range t.Columns {
-		cols[i] = column{c.Name, c.Type, c.Type.Nullable(true).String()}
+		cols[i] = tableColumn{c.Name, c.Type, c.Type.Nullable(true).String()}
 	}
 	return cols
 }

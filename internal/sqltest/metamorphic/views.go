@@ -27,7 +27,7 @@ func (g *generator) addView(query string, to *relation) *relation {
 		return nil
 	}
 	has := func(name string) bool {
-		return slices.ContainsFunc(to.cols, func(c column) bool { return c.name == name })
+		return slices.ContainsFunc(to.cols, func(c tableColumn) bool { return c.name == name })
 	}
 	if !has(to.time) {
 		to.time = ""
@@ -101,7 +101,7 @@ func (g *generator) unnested(r *relation) (string, *relation) {
 		return "", nil
 	}
 	array := oneOf(g, of)
-	kind := r.cols[slices.IndexFunc(r.cols, func(c column) bool { return c.name == array })].text
+	kind := r.cols[slices.IndexFunc(r.cols, func(c tableColumn) bool { return c.name == array })].text
 	names := []string{g.name("u")}
 	if strings.Contains(kind, "ROW") || strings.HasPrefix(kind, "MAP") {
 		names = append(names, g.name("u"))
@@ -164,7 +164,7 @@ func (g *generator) keys(r *relation, n int) []string {
 
 // lookedUp joins the version of each row's time.
 func (g *generator) lookedUp(r *relation) (string, *relation) {
-	if g.versions == nil || r.time == "" || r.repeats || slices.ContainsFunc(r.cols, func(c column) bool { return c.name == "vs" }) {
+	if g.versions == nil || r.time == "" || r.repeats || slices.ContainsFunc(r.cols, func(c tableColumn) bool { return c.name == "vs" }) {
 		return "", nil
 	}
 	k := g.versions.key[0]

@@ -1,7 +1,9 @@
-package expr
+package column
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"math/big"
 )
 
@@ -50,7 +52,7 @@ func (c *Column) Add(v any) {
 	c.Null = append(c.Null, v == nil)
 	switch c.Type.Class() {
 	case Ints:
-		c.I = append(c.I, toInt(v))
+		c.I = append(c.I, UnboxInt(v))
 	case Floats:
 		f, _ := v.(float64)
 		c.F = append(c.F, f)
@@ -62,7 +64,8 @@ func (c *Column) Add(v any) {
 	}
 }
 
-func toInt(v any) int64 {
+// UnboxInt returns a boxed int64, or 1 and 0 for a bool.
+func UnboxInt(v any) int64 {
 	switch v := v.(type) {
 	case int64:
 		return v
@@ -186,8 +189,8 @@ func (b *Batch) Types() []Type {
 	return types
 }
 
-// fail notes the first error.
-func (b *Batch) fail(format string, args ...any) {
+// Fail sets Err unless an earlier error is set.
+func (b *Batch) Fail(format string, args ...any) {
 	if b.Err == nil {
 		b.Err = fmt.Errorf(format, args...)
 	}
@@ -201,17 +204,17 @@ type Dict struct {
 // Get returns the value of a key.
 func (d *Dict) Get(key any) any {
 	for i, k := range d.Keys {
-		if equalBoxed(k, key) {
+		if EqualBoxed(k, key) {
 			return d.Values[i]
 		}
 	}
 	return nil
 }
 
-// set gives a key its value, whether it is there or not.
-func (d *Dict) set(key, value any) {
+// Set adds a key or replaces its value.
+func (d *Dict) Set(key, value any) {
 	for i, k := range d.Keys {
-		if equalBoxed(k, key) {
+		if EqualBoxed(k, key) {
 			d.Values[i] = value
 			return
 		}
@@ -219,8 +222,8 @@ func (d *Dict) set(key, value any) {
 	d.Keys, d.Values = append(d.Keys, key), append(d.Values, value)
 }
 
-// equalBoxed compares two values of one type that are not NULL.
-func equalBoxed(a, b any) bool {
+// EqualBoxed compares two values of one type that are not NULL.
+func EqualBoxed(a, b any) bool {
 	switch a := a.(type) {
 	case *big.Int:
 		b, ok := b.(*big.Int)
@@ -231,7 +234,7 @@ func equalBoxed(a, b any) bool {
 			return false
 		}
 		for i := range a {
-			if !equalBoxed(a[i], b[i]) {
+			if !EqualBoxed(a[i], b[i]) {
 				return false
 			}
 		}
@@ -242,7 +245,7 @@ func equalBoxed(a, b any) bool {
 			return false
 		}
 		for i, k := range a.Keys {
-			if !equalBoxed(a.Values[i], b.Get(k)) {
+			if !EqualBoxed(a.Values[i], b.Get(k)) {
 				return false
 			}
 		}
@@ -263,13 +266,13 @@ func CompareBoxed(a, b any) int {
 	}
 	switch a := a.(type) {
 	case bool:
-		return int(toInt(a) - toInt(b))
+		return int(UnboxInt(a) - UnboxInt(b))
 	case int64:
-		return compare(a, b.(int64))
+		return cmp.Compare(a, b.(int64))
 	case float64:
 		return compareFloat(a, b.(float64))
 	case string:
-		return compare(a, b.(string))
+		return cmp.Compare(a, b.(string))
 	case *big.Int:
 		return a.Cmp(b.(*big.Int))
 	case []any:
@@ -282,4 +285,17 @@ func CompareBoxed(a, b any) int {
 		return len(a) - len(other)
 	}
 	return 0
+}
+
+// compareFloat orders as Java's Double.compare: NaN is equal to itself and largest.
+func compareFloat(a, b float64) int {
+	switch {
+	case math.IsNaN(a) && math.IsNaN(b):
+		return 0
+	case math.IsNaN(a):
+		return 1
+	case math.IsNaN(b):
+		return -1
+	}
+	return cmp.Compare(a, b)
 }

@@ -1,35 +1,9 @@
-// Package expr is typed SQL expressions: their types, what functions there are, and how they are
-// computed over batches of columns, with SQL's NULL and Flink's rules of coercion, overflow and
-// rounding.
+// Package column holds the types of SQL and values in columns.
 //
-//	type.go        types, and what two of them have in common
-//	batch.go       columns of values
-//	node.go        expressions: column, constant, call; folding of constants
-//	compile.go     expression -> closures over a batch
-//	function.go    the table of functions; the functions stand in the files below
-//	arithmetic.go  + - * / %, comparison
-//	logic.go       AND, OR, NOT, CASE, COALESCE, IN, BETWEEN, IS
-//	cast.go        CAST and TRY_CAST
-//	decimal.go     DECIMAL(p, s) on big integers
-//	text.go        string functions
-//	pattern.go     LIKE, SIMILAR TO and regular expressions
-//	encoding.go    hashes, BASE64, HEX, character sets, URLs
-//	math.go        mathematical functions
-//	moment.go      dates, times and timestamps: how they are held, read and written; time zones
-//	interval.go    adding intervals, TIMESTAMPADD, TIMESTAMPDIFF
-//	extract.go     EXTRACT, and FLOOR and CEIL to a unit
-//	dateformat.go  patterns of dates; functions between text, numbers and moments
-//	json.go        JSON_VALUE and its like
-//	collection.go  rows, maps, access to elements
-//	array.go       functions of arrays
-//	regexp.go      regular expressions as Java understands them
-//	javaregexp.go  patterns of java.util.regex translated to RE2; javaregexp_class.go escapes and
-//	               classes, runeset.go sets of characters
-//	jsonquote.go   JSON strings, quoted and unquoted
-//	precise.go     LN, EXP, POWER and SIN to the last digit
-//	url.go         the parts of a URL, as java.net.URL sees them
-//	zone.go        time zones
-package expr
+//	type.go     types, and the type that two of them have in common
+//	batch.go    columns and batches of values, maps, comparison
+//	decimal.go  DECIMAL(p, s) as unscaled big integers
+package column
 
 import (
 	"fmt"
@@ -83,8 +57,7 @@ type Field struct {
 	Type Type
 }
 
-// Class is how values of a type are held: which vector of a Column, and which closure of a
-// Compiled.
+// Class selects the vector of a Column that stores values of a type.
 type Class uint8
 
 // Classes.
@@ -95,7 +68,7 @@ const (
 	Boxes               // *big.Int unscaled, []any, *Dict
 )
 
-// Class tells how values of the type are held.
+// Class returns the vector that stores values of the type.
 func (t Type) Class() Class {
 	switch t.Kind {
 	case Float, Double:
@@ -227,8 +200,8 @@ func (t Type) Interval() bool { return t.Kind == IntervalDay || t.Kind == Interv
 // integerDigits is the decimal that holds each integer type.
 var integerDigits = map[Kind]int{TinyInt: 3, SmallInt: 5, Int: 10, BigInt: 19}
 
-// asDecimal is the decimal type that holds an exact type.
-func (t Type) asDecimal() Type {
+// AsDecimal returns the decimal type that has every value of an exact numeric type.
+func (t Type) AsDecimal() Type {
 	if t.Kind == Decimal {
 		return t
 	}
@@ -286,7 +259,7 @@ func commonNumber(a, b Type) Type {
 	}
 	// The digits before the point win, so that each value of both fits; those behind it are
 	// rounded.
-	x, y := a.asDecimal(), b.asDecimal()
+	x, y := a.AsDecimal(), b.AsDecimal()
 	whole := max(x.Precision-x.Scale, y.Precision-y.Scale)
 	scale := min(max(x.Scale, y.Scale), MaxPrecision-whole)
 	return OfDecimal(whole+scale, scale)
@@ -320,11 +293,41 @@ func commonNested(a, b Type) (Type, bool) {
 // MaxPrecision is the number of digits that a DECIMAL can have.
 const MaxPrecision = 38
 
-// adjust brings a decimal of too many digits into 38, giving up digits behind the point down to six
-// (FlinkTypeSystem).
-func adjust(precision, scale int) Type {
-	if precision <= MaxPrecision {
-		return OfDecimal(precision, scale)
+// Wrap keeps the lowest bits of a number that does not fit an integer type, as Java does.
+func Wrap(v int64, k Kind) int64 {
+	switch k {
+	case TinyInt:
+		return int64(int8(v))
+	case SmallInt:
+		return int64(int16(v))
+	case Int:
+		return int64(int32(v))
 	}
-	return OfDecimal(MaxPrecision, max(MaxPrecision-(precision-scale), min(scale, 6)))
+	return v
+}
+
+// MaxYear bounds moments and intervals, so that their microseconds fit 64 bits, negated and rounded
+// up too.
+const (
+	MaxYear   = 290_000
+	maxDays   = MaxYear * 365
+	maxMicros = maxDays * 86_400_000_000
+	maxMonths = MaxYear * 12
+)
+
+// Fits reports whether a date in days, a timestamp in microseconds or an interval in microseconds
+// or months is within the 290,000 years that can be computed with. It is true for other kinds.
+func Fits(v int64, k Kind) bool {
+	var limit int64
+	switch k {
+	case Date:
+		limit = maxDays
+	case Timestamp, TimestampLTZ, IntervalDay:
+		limit = maxMicros
+	case IntervalMonth:
+		limit = maxMonths
+	default:
+		return true
+	}
+	return v >= -limit && v <= limit
 }
