@@ -48,6 +48,7 @@ func TestOnKafka(t *testing.T) {
 	must(t, "topics", "apply", b.flag)
 	t.Run("bounded runs are visible at once", b.testBoundedRuns)
 	t.Run("produced readings are visible at once", b.testProduced)
+	t.Run("repartition", b.testRepartition)
 	t.Run("gaps", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T){
 			"restart": b.testGapAtRestart, "first start": b.testGapBeforeFirstStart, "running": b.testGapWhileRunning, "retention": b.testGapByRetention, "none": b.testGapStops,
