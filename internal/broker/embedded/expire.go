@@ -46,7 +46,7 @@ func newMembers(l *loop) (m *members, err error) {
 	m = &members{loop: l, groups: reach(reflect.ValueOf(l.cluster).Elem().FieldByName("groups").FieldByName("gs"))}
 	group := m.groups.Type().Elem().Elem()
 	member := field(group, "members").Elem().Elem()
-	if field(group, "pendingSyncIDs") != reflect.TypeFor[map[string]struct{}]() || field(group, "nJoining").Kind() != reflect.Int || field(group, "leader").Kind() != reflect.String ||
+	if field(group, "pendingSyncIDs") != reflect.TypeFor[map[string]struct{}]() || field(group, "nJoining").Kind() != reflect.Int || field(group, "leader").Kind() != reflect.String || field(group, "generation").Kind() != reflect.Int32 ||
 		field(member, "t") != reflect.TypeFor[*time.Timer]() || field(member, "join") != reflect.TypeFor[*kmsg.JoinGroupRequest]() ||
 		field(field(member, "waitingReply").Elem(), "kreq") != reflect.TypeFor[kmsg.Request]() {
 		return nil, errors.New("this version of kfake is not the one that weir knows: group or groupMember has other fields")
@@ -59,6 +59,9 @@ func newMembers(l *loop) (m *members, err error) {
 func (m *members) onSyncGroup(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	if req, ok := kreq.(*kmsg.SyncGroupRequest); ok {
 		m.in(req.Group, func(group reflect.Value, all map[string]reflect.Value) {
+			if int64(req.Generation) != group.Elem().FieldByName("generation").Int() {
+				return // it is refused, and ends nobody's wait
+			}
 			pending := *(*map[string]struct{})(group.Elem().FieldByName("pendingSyncIDs").Addr().UnsafePointer())
 			leads := group.Elem().FieldByName("leader").String() == req.MemberID
 			for id, member := range all {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,8 +52,8 @@ type readers struct {
 
 const (
 	readersGroup, readersTopic = "readers", "events"
-	readersSession             = time.Second
-	readersRebalance           = 5 * time.Second
+	readersSession             = 2 * time.Second
+	readersRebalance           = 10 * time.Second
 )
 
 func newReaders(t *testing.T) *readers {
@@ -78,9 +78,9 @@ func newReaders(t *testing.T) *readers {
 func (r *readers) join(name string, opts ...kgo.Opt) *network {
 	r.Helper()
 	n := &network{}
-	c := client(r.T, r.broker, append(opts, kgo.WithContext(r.ctx), kgo.Dialer(n.dial), kgo.ClientID(name), kgo.ConsumerGroup(readersGroup),
+	c := client(r.T, r.broker, append([]kgo.Opt{kgo.WithContext(r.ctx), kgo.Dialer(n.dial), kgo.ClientID(name), kgo.ConsumerGroup(readersGroup),
 		kgo.ConsumeTopics(readersTopic), kgo.Balancers(kgo.RangeBalancer()), kgo.SessionTimeout(readersSession),
-		kgo.HeartbeatInterval(readersSession/5), kgo.RebalanceTimeout(readersRebalance))...)
+		kgo.HeartbeatInterval(readersSession / 5), kgo.RebalanceTimeout(readersRebalance)}, opts...)...)
 	go func() {
 		for r.ctx.Err() == nil && !c.PollFetches(r.ctx).IsClientClosed() {
 		}
@@ -158,25 +158,26 @@ func TestMemberWaitsLongerThanItsSession(t *testing.T) {
 // dead one, and not only when the rebalance times out.
 func TestLeaderKilledBeforeItsSync(t *testing.T) {
 	r := newReaders(t)
-	leader := r.join("leader")
-	r.await("Stable", 1)
-	r.join("second")
-	before := names(r.await("Stable", 2))
+	var balances atomic.Int32
 	killed := make(chan struct{})
-	r.broker.cluster.ControlKey(int16(kmsg.SyncGroup), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
-		if req := kreq.(*kmsg.SyncGroupRequest); !strings.HasPrefix(req.MemberID, "leader") {
-			r.broker.cluster.KeepControl()
-			return nil, nil, false
-		}
-		leader.cut()
-		close(killed)
-		return nil, net.ErrClosed, true
-	})
-	r.join("third")
+	join := func(name string) {
+		var own atomic.Pointer[network]
+		own.Store(r.join(name, kgo.Balancers(balancer{kgo.RangeBalancer(), func(members int) {
+			if members == 3 && balances.Add(1) == 1 {
+				own.Load().cut()
+				close(killed)
+			}
+		}})))
+	}
+	join("first")
+	r.await("Stable", 1)
+	join("second")
+	before := names(r.await("Stable", 2))
+	join("third")
 	select {
 	case <-killed:
 	case <-r.ctx.Done():
-		t.Fatal("the leader has sent no SyncGroup")
+		t.Fatal("the leader has balanced nothing")
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, readersRebalance-readersSession)
 	defer cancel()
@@ -194,6 +195,17 @@ func TestLeaderKilledBeforeItsSync(t *testing.T) {
 	if owned != killPartitions || !lived {
 		t.Errorf("the members that live have %d partitions of %d; it is %t that the second one was not expelled", owned, killPartitions, lived)
 	}
+}
+
+// balancer calls a function when its member, the leader, assigns partitions to so many members.
+type balancer struct {
+	kgo.GroupBalancer
+	onBalance func(members int)
+}
+
+func (b balancer) MemberBalancer(members []kmsg.JoinGroupResponseMember) (kgo.GroupMemberBalancer, map[string]struct{}, error) {
+	b.onBalance(len(members))
+	return b.GroupBalancer.MemberBalancer(members)
 }
 
 // names are the ids of a group's members.
