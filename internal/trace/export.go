@@ -9,16 +9,17 @@ import (
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// exporter tells operators what becomes of the spans: the SDK would tell a global handler.
+// exporter reports export errors to the log and the metrics. The SDK would only call a global
+// handler.
 type exporter struct {
 	sdk.SpanExporter
 	log    *slog.Logger
 	spans  *prometheus.CounterVec // by outcome
-	failed atomic.Bool            // since the last that was taken
+	failed atomic.Bool            // since the last successful export
 }
 
-func newExporter(to sdk.SpanExporter, c Config) *exporter {
-	e := &exporter{SpanExporter: to, log: c.Logger, spans: prometheus.NewCounterVec(prometheus.CounterOpts{
+func newExporter(next sdk.SpanExporter, c Config) *exporter {
+	e := &exporter{SpanExporter: next, log: c.Logger, spans: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "weir_trace_spans_total", Help: "Spans exported to the OTLP receiver, by outcome: sent or lost.",
 	}, []string{"outcome"})}
 	if e.log == nil {
@@ -33,18 +34,19 @@ func newExporter(to sdk.SpanExporter, c Config) *exporter {
 	return e
 }
 
-// ExportSpans implements sdk.SpanExporter. Spans that can't be sent are lost, and readings flow on.
+// ExportSpans implements sdk.SpanExporter. Spans that can't be exported are dropped; readings are
+// not affected.
 func (e *exporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) error {
 	if err := e.SpanExporter.ExportSpans(ctx, spans); err != nil {
 		e.spans.WithLabelValues("lost").Add(float64(len(spans)))
 		if !e.failed.Swap(true) {
-			e.log.Warn("spans are lost: the OTLP receiver does not take them", "err", err, "spans", len(spans))
+			e.log.Warn("spans lost: export to the OTLP receiver failed", "err", err, "spans", len(spans))
 		}
 		return nil
 	}
 	e.spans.WithLabelValues("sent").Add(float64(len(spans)))
 	if e.failed.Swap(false) {
-		e.log.Info("the OTLP receiver takes spans again")
+		e.log.Info("OTLP receiver accepts spans again")
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package trace_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +19,6 @@ import (
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/produce"
-	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/source/fleet"
 	"weir.example/weir/internal/trace"
 	"weir.example/weir/internal/trace/tracetest"
@@ -29,8 +29,8 @@ WITH ('connector' = 'kafka', 'topic' = 'sensor_data_tx', 'key.format' = 'raw', '
   'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset');
 `
 
-// The pipelines that readings are followed through: rows that pass, through a repartition topic
-// too; groups; windows of all kinds.
+// flows are the traced pipelines: stateless, with a repartition topic, a GROUP BY, and all kinds of
+// windows.
 var flows = []struct{ name, sql string }{
 	{"passed", "CREATE TABLE passed (device_id STRING, `value` DOUBLE) WITH ('connector' = 'kafka', 'topic' = 'passed', 'value.format' = 'json');" +
 		"INSERT INTO passed SELECT device_id, `value` FROM readings WHERE `value` > -1e9;"},
@@ -48,8 +48,7 @@ func windowed(name, window, key string) string {
 		"INSERT INTO %[1]s SELECT %[3]s, window_start, window_end, COUNT(*) FROM TABLE(%[2]s) GROUP BY %[3]s, window_start, window_end;", name, window, key)
 }
 
-// start opens a broker with readings of seven devices over a few seconds, and returns what it knows
-// of it.
+// start opens a broker with readings of seven devices over a few seconds.
 func start(t *testing.T, tracer *trace.Tracer) broker.Config {
 	t.Helper()
 	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
@@ -76,7 +75,7 @@ func start(t *testing.T, tracer *trace.Tracer) broker.Config {
 	return at
 }
 
-// run runs a pipeline to the end of the readings.
+// run runs a pipeline until it has processed all readings.
 func run(t *testing.T, at broker.Config, name, sql string) {
 	t.Helper()
 	program, err := plan.Compile(readingsTable+sql, name)
@@ -89,7 +88,7 @@ func run(t *testing.T, at broker.Config, name, sql string) {
 	}
 }
 
-// contents are the records of a topic.
+// contents returns the records of a topic.
 func contents(t *testing.T, at broker.Config, topic string) (all []*kgo.Record) {
 	t.Helper()
 	if err := broker.ReadAll(t.Context(), at, topic, nil, func(r *kgo.Record) error {
@@ -101,7 +100,7 @@ func contents(t *testing.T, at broker.Config, topic string) (all []*kgo.Record) 
 	return all
 }
 
-// parent is the trace and the span that a record's header names; "" where it has none.
+// parent returns the trace and span ids of a record's traceparent header, "" if it has none.
 func parent(r *kgo.Record) (traceID, spanID string) {
 	for _, h := range r.Headers {
 		if parts := strings.Split(string(h.Value), "-"); h.Key == "traceparent" && len(parts) == 4 {
@@ -111,8 +110,8 @@ func parent(r *kgo.Record) (traceID, spanID string) {
 	return "", ""
 }
 
-// A reading and what became of it are one trace; what many readings became links to them, and to no
-// others.
+// A reading and the row derived from it form one trace. A row derived from several readings links
+// to these and to no others.
 func TestFlow(t *testing.T) {
 	t.Parallel()
 	receiver := tracetest.NewReceiver(t)
@@ -140,15 +139,15 @@ func TestFlow(t *testing.T) {
 			t.Fatal(err)
 		}
 		readings[id] = value
-		if way := seen.way(span); !slices.Equal(way, []string{"ingest", "sensor_data_tx publish"}) {
-			t.Errorf("a reading has come this way: %q", way)
+		if path := seen.path(span); !slices.Equal(path, []string{"ingest", "sensor_data_tx publish"}) {
+			t.Errorf("spans of a reading: %q", path)
 		}
 	}
 	if len(readings) < 50 || len(readings) > 170 {
-		t.Fatalf("%d of 2100 readings are followed, of a share of 0.05", len(readings))
+		t.Fatalf("%d of 2100 readings are followed with a share of 0.05", len(readings))
 	}
 	through := []string{"ingest", "sensor_data_tx publish", "sensor_data_tx receive", "sensor_data_tx process"}
-	ways := map[string][]string{
+	paths := map[string][]string{
 		"passed":   append(slices.Clip(through), "passed publish"),
 		"counts":   append(slices.Clip(through), "counts publish"),
 		"ranked":   append(slices.Clip(through), "ranked.repartition1 publish", "ranked.repartition1 receive", "ranked.repartition1 process", "ranked publish"),
@@ -156,7 +155,7 @@ func TestFlow(t *testing.T) {
 		"hopped":   {"hopped transaction", "hopped publish"},
 		"sessions": {"sessions transaction", "sessions publish"},
 	}
-	for topic, want := range ways {
+	for topic, want := range paths {
 		followed := 0
 		for _, r := range contents(t, at, topic) {
 			id, span := parent(r)
@@ -164,15 +163,15 @@ func TestFlow(t *testing.T) {
 				continue
 			}
 			followed++
-			if way := seen.way(span); !slices.Equal(way, want) {
-				t.Errorf("a record of %s has come this way: %q", topic, way)
+			if path := seen.path(span); !slices.Equal(path, want) {
+				t.Errorf("spans of a record of %s: %q", topic, path)
 			}
 			var row map[string]any
 			if err := json.Unmarshal(r.Value, &row); err != nil {
 				t.Fatal(err)
 			}
 			if want[0] == through[0] && !sameReading(row, readings[id]) {
-				t.Errorf("%s has %s, and its trace is that of %v", topic, r.Value, readings[id])
+				t.Errorf("record of %s: %s has the trace of %v", topic, r.Value, readings[id])
 			}
 			if want[0] != through[0] {
 				checkLinks(t, seen, span, row, readings)
@@ -189,7 +188,7 @@ func TestFlow(t *testing.T) {
 	}
 }
 
-// checkLinks sees that a result of a window links to readings of its window and key, and its
+// checkLinks checks that the result of a window links to readings of its window and key, and its
 // transaction to readings.
 func checkLinks(t *testing.T, seen spans, span string, row map[string]any, readings map[string]map[string]any) {
 	t.Helper()
@@ -200,7 +199,7 @@ func checkLinks(t *testing.T, seen spans, span string, row map[string]any, readi
 	for _, l := range result.Links {
 		r := readings[l.Trace]
 		if r == nil {
-			t.Errorf("%v links to no reading", row)
+			t.Errorf("%v links to a trace that is not a reading's", row)
 			continue
 		}
 		at := strings.TrimSuffix(strings.Replace(r["ts"].(string), "T", " ", 1), "Z")
@@ -213,7 +212,7 @@ func checkLinks(t *testing.T, seen spans, span string, row map[string]any, readi
 	}
 }
 
-// sameReading reports whether what a row has of a reading is the reading's.
+// sameReading reports whether a row's fields equal those of a reading.
 func sameReading(row, reading map[string]any) bool {
 	for _, field := range []string{"device_id", "sensor", "value"} {
 		if v, ok := row[field]; ok && v != reading[field] {
@@ -223,7 +222,7 @@ func sameReading(row, reading map[string]any) bool {
 	return reading != nil
 }
 
-// spans are those that were received, by id.
+// spans are the received spans by id.
 type spans map[string]tracetest.Span
 
 func newSpans(all []tracetest.Span) spans {
@@ -234,8 +233,8 @@ func newSpans(all []tracetest.Span) spans {
 	return byID
 }
 
-// way names the spans from the first one of a trace to this one; it ends where the trace changes.
-func (s spans) way(id string) (names []string) {
+// path returns the names of the spans from the root to the given one, which must be in one trace.
+func (s spans) path(id string) (names []string) {
 	for at, ok := s[id]; ok; {
 		names = append(names, at.Name)
 		next, found := s[at.Parent]
@@ -248,8 +247,8 @@ func (s spans) way(id string) (names []string) {
 	return names
 }
 
-// The spans of a transaction that is aborted say why, and what is read again has new ones in the
-// same trace.
+// The spans of an aborted transaction have its reason, and records that are read again get new
+// spans in the same trace.
 func TestFlowAborted(t *testing.T) {
 	t.Parallel()
 	receiver := tracetest.NewReceiver(t)
@@ -273,15 +272,13 @@ func TestFlowAborted(t *testing.T) {
 	}
 	await := func(what string, seen func(tracetest.Span) bool) {
 		t.Helper()
-		for !slices.ContainsFunc(receiver.Spans(), seen) {
-			if retry.Sleep(ctx, 20*time.Millisecond) != nil {
-				t.Fatalf("there is no span of %s", what)
-			}
+		if !receiver.Await(ctx, seen) {
+			t.Fatalf("no span of %s", what)
 		}
 	}
 	work("one")
-	await("a reading that is read", func(s tracetest.Span) bool { return s.Name == "sensor_data_tx receive" })
-	work("two")                      // the open transaction of the first can't be committed any more
+	await("a consumed reading", func(s tracetest.Span) bool { return s.Name == "sensor_data_tx receive" })
+	work("two")                      // the first worker can no longer commit its open transaction
 	aborted := make(map[string]bool) // traces
 	await("an aborted transaction", func(s tracetest.Span) bool {
 		if s.Name == "sensor_data_tx process" && s.Error == "the transaction was aborted: rebalance" {
@@ -289,16 +286,16 @@ func TestFlowAborted(t *testing.T) {
 		}
 		return aborted[s.Trace]
 	})
-	await("what is read again", func(s tracetest.Span) bool {
+	await("a reading that is read again", func(s tracetest.Span) bool {
 		return s.Name == "sensor_data_tx process" && s.Error == "" && aborted[s.Trace]
 	})
 	stop()
-	if err := workers.Wait(); err != nil {
+	if err := errors.Join(workers.Wait(), tracer.Close()); err != nil {
 		t.Error(err)
 	}
 }
 
-// Without a tracer no record has a header of it, and one that came with it is not looked at.
+// Without a tracer no record gets a traceparent header.
 func TestFlowOff(t *testing.T) {
 	t.Parallel()
 	at := start(t, nil)
@@ -312,8 +309,8 @@ func TestFlowOff(t *testing.T) {
 	}
 }
 
-// A reading that comes with a trace of its own is followed, also where no other is; one whose trace
-// is not sampled is not.
+// A reading that already has a sampled trace is followed even if no others are. One whose trace is
+// not sampled is not followed.
 func TestForeignTrace(t *testing.T) {
 	t.Parallel()
 	receiver := tracetest.NewReceiver(t)
@@ -345,7 +342,7 @@ func TestForeignTrace(t *testing.T) {
 	for _, s := range receiver.Spans() {
 		names = append(names, s.Name)
 		if s.Trace != foreign {
-			t.Errorf("span %s is of trace %s", s.Name, s.Trace)
+			t.Errorf("span %s belongs to trace %s", s.Name, s.Trace)
 		}
 	}
 	slices.Sort(names)

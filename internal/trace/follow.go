@@ -14,26 +14,25 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// MaxLinks is how many origins a span names at most: a result may come from any number of readings.
+// MaxLinks bounds the links of a span, since a result may be derived from any number of readings.
 const MaxLinks = 32
 
-// followed marks the context of a record that is followed. A record without it is not looked at
-// again.
+// followed is the context of a record that is followed. Records with any other context are ignored.
 type followed struct {
 	context.Context
-	links []trace.Link // to the others that the record came from
+	links []trace.Link // to the other records that the record is derived from
 }
 
-// Span is the time of one step on the way of a record.
+// Span is one step in the processing of a record.
 type Span = trace.Span
 
-// Sampler chooses the readings that are followed. One goroutine uses it; a nil one chooses none.
+// Sampler chooses the readings to follow. It is used by one goroutine. A nil Sampler chooses none.
 type Sampler struct {
 	share float64
 	left  int64 // readings until the next
 }
 
-// Sampler returns a new one.
+// Sampler returns a new sampler, or nil if no readings are sampled.
 func (t *Tracer) Sampler() *Sampler {
 	if t == nil || t.sample == 0 {
 		return nil
@@ -55,24 +54,25 @@ func (s *Sampler) Take() bool {
 	return true
 }
 
-// gap is the distance to the next choice, when each reading is chosen with the same chance: one
-// random number for each choice, and not for each reading.
+// gap draws the distance to the next chosen reading from the geometric distribution, which takes
+// one random number per choice instead of one per reading.
 func (s *Sampler) gap() int64 {
 	if s.share >= 1 {
 		return 1
 	}
-	return 1 + int64(math.Log(1-rand.Float64())/math.Log1p(-s.share)) //nolint:gosec // no secret
+	return 1 + int64(math.Log(1-rand.Float64())/math.Log1p(-s.share)) //nolint:gosec // not a secret
 }
 
-// Ingest begins to follow a reading that a source has given: its span ends when the reading's
-// transaction does.
+// Ingest starts the trace of a reading from a source. The caller ends the span, with End, when the
+// reading's transaction ends.
 func (t *Tracer) Ingest(r *kgo.Record, source string) trace.Span {
 	ctx, span := t.tracer.Start(context.Background(), "ingest", trace.WithAttributes(attribute.String("weir.source", source)))
 	r.Context = &followed{Context: ctx}
 	return span
 }
 
-// End ends spans of records that took part in a transaction. Without a reason it was committed.
+// End ends the spans of the records of a transaction. aborted is the reason of an abort, "" after a
+// commit.
 func End(spans []trace.Span, aborted string) {
 	for _, s := range spans {
 		if aborted != "" {
@@ -82,15 +82,14 @@ func End(spans []trace.Span, aborted string) {
 	}
 }
 
-// Client follows the records of one Kafka client: those whose headers say so, and those that were
-// made of them. A nil one follows none.
+// Client follows the records of one Kafka client: those with a sampled traceparent header, and
+// those derived from them. A nil Client follows none.
 type Client struct {
 	*Tracer
 	kotel *kotel.Tracer
 }
 
-// Client returns what follows the records of a client. Group is its consumer group, where it has
-// one.
+// Client returns the hooks of a Kafka client. Group is its consumer group, "" if it has none.
 func (t *Tracer) Client(id, group string) *Client {
 	if t == nil {
 		return nil
@@ -99,7 +98,7 @@ func (t *Tracer) Client(id, group string) *Client {
 		kotel.ClientID(id), kotel.ConsumerGroup(group))}
 }
 
-// Option lets the client follow records.
+// Option installs the hooks.
 func (c *Client) Option() kgo.Opt {
 	if c == nil {
 		return kgo.WithHooks()
@@ -107,8 +106,8 @@ func (c *Client) Option() kgo.Opt {
 	return kgo.WithHooks(c)
 }
 
-// OnProduceRecordBuffered implements kgo.HookProduceRecordBuffered: a followed record says so in
-// its headers.
+// OnProduceRecordBuffered implements kgo.HookProduceRecordBuffered. It adds the traceparent header
+// to followed records.
 func (c *Client) OnProduceRecordBuffered(r *kgo.Record) {
 	f, ok := r.Context.(*followed)
 	if !ok {
@@ -145,8 +144,7 @@ func (c *Client) OnFetchRecordUnbuffered(r *kgo.Record, polled bool) {
 	}
 }
 
-// isFollowed reports whether a record's headers say that it is followed: a traceparent whose flag
-// "sampled" is set.
+// isFollowed reports whether a record has a traceparent header whose flag "sampled" is set.
 func isFollowed(r *kgo.Record) bool {
 	for _, h := range r.Headers {
 		if h.Key == "traceparent" {
@@ -157,7 +155,7 @@ func isFollowed(r *kgo.Record) bool {
 	return false
 }
 
-// Process begins the processing of those records that are followed, and returns its spans.
+// Process starts the processing spans of followed records and appends them to spans.
 func (c *Client) Process(records []*kgo.Record, pipeline string, spans []trace.Span) []trace.Span {
 	if c == nil {
 		return spans
@@ -174,8 +172,7 @@ func (c *Client) Process(records []*kgo.Record, pipeline string, spans []trace.S
 	return spans
 }
 
-// Caused is the context of a record that one followed record has caused, and that holds others as
-// well.
+// Caused returns the context of a record whose parent is one followed record, with links to others.
 func Caused(by context.Context, others ...context.Context) context.Context {
 	if !isSpan(by) {
 		return Joined(append([]context.Context{by}, others...)...)
@@ -185,8 +182,8 @@ func Caused(by context.Context, others ...context.Context) context.Context {
 
 func isSpan(ctx context.Context) bool { return trace.SpanContextFromContext(ctx).IsValid() }
 
-// Joined is the context of a record that was made of several, of which these were followed. None of
-// them is its parent: that is for whoever writes the record, see Parent.
+// Joined returns the context of a record derived from several, of which the origins were followed.
+// None of these is its parent; the writer of the record assigns one, see Parent.
 func Joined(origins ...context.Context) context.Context {
 	return &followed{context.Background(), links(origins)}
 }
@@ -203,16 +200,16 @@ func links(origins []context.Context) []trace.Link {
 	return all[:min(len(all), MaxLinks)]
 }
 
-// Whole is the span of a transaction as a whole: the parent of what was made of several records. It
-// begins with the first of these.
+// Whole is the span of a whole transaction: the parent of records derived from several others. It
+// is created with the first such record.
 type Whole struct {
 	span  trace.Span
 	ctx   context.Context
 	links int
 }
 
-// Parent gives the records that were made of several the transaction as parent, and the transaction
-// links to their origins.
+// Parent makes the transaction the parent of those records that are derived from several others,
+// and links the transaction to their origins.
 func (c *Client) Parent(w *Whole, records []*kgo.Record, pipeline string, began time.Time) {
 	if c == nil {
 		return
@@ -237,7 +234,7 @@ func (c *Client) Parent(w *Whole, records []*kgo.Record, pipeline string, began 
 	}
 }
 
-// End ends the transaction's span, where there is one.
+// End ends the transaction's span, if it has one.
 func (w *Whole) End(aborted string) {
 	if w.span != nil {
 		End([]trace.Span{w.span}, aborted)

@@ -1,12 +1,13 @@
-// Package trace follows single readings from their source to what became of them: OpenTelemetry
-// spans, sent over OTLP, whose context travels in the headers of records (W3C Trace Context).
+// Package trace follows sampled readings from their source to the results derived from them, with
+// OpenTelemetry spans that are exported over OTLP. The trace context travels in record headers (W3C
+// Trace Context).
 //
-//	trace.go  Config, Open: where spans go
-//	follow.go which records are followed, and how they find each other
-//	export.go what becomes of the spans, for operators
+//	trace.go   Config, Open, Close
+//	follow.go  sampling, and the spans of records
+//	export.go  metrics and logs of the exporter
 //
-// A reading is followed or not from the moment it is taken in; nothing is done for the others, and
-// nothing at all where tracing is off.
+// Whether a reading is followed is decided when it is ingested. Other readings cost nothing, and
+// nothing has a cost if tracing is off.
 package trace
 
 import (
@@ -27,19 +28,18 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Config says where spans go and how many readings are followed. What else OpenTelemetry's
-// environment variables say of OTLP (headers, certificates, compression, timeouts,
-// OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) holds as well.
+// Config configures tracing. OpenTelemetry's other environment variables for OTLP (headers,
+// certificates, compression, timeouts, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) apply as well.
 type Config struct {
-	Endpoint string  // URL of a receiver of OTLP over HTTP; default what OTEL_EXPORTER_OTLP_ENDPOINT says, and without it tracing is off
-	Sample   float64 // share of the readings that is followed, 0 to 1
+	Endpoint string  // URL of an OTLP receiver over HTTP; default OTEL_EXPORTER_OTLP_ENDPOINT, without which tracing is off
+	Sample   float64 // share of readings that are followed, 0 to 1
 	Version  string  // of this program
 
 	Logger   *slog.Logger
 	Registry prometheus.Registerer // of the exporter's metrics; default none
 }
 
-// Variables of the environment that turn tracing on: see OpenTelemetry's specification of the OTLP
+// Environment variables that turn tracing on and off: see OpenTelemetry's specification of the OTLP
 // exporter.
 const (
 	endpointVariable       = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -47,8 +47,8 @@ const (
 	disabledVariable       = "OTEL_SDK_DISABLED"
 )
 
-// On reports whether anything is followed.
-func (c *Config) On() bool {
+// On reports whether tracing is on.
+func (c Config) On() bool {
 	if c.Endpoint != "" {
 		return true
 	}
@@ -58,30 +58,30 @@ func (c *Config) On() bool {
 	return os.Getenv(endpointVariable) != "" || os.Getenv(tracesEndpointVariable) != ""
 }
 
-// Validate reports the first setting that can't work.
-func (c *Config) Validate() error {
-	if c.Sample < 0 || c.Sample > 1 {
-		return fmt.Errorf("a share of %v of the readings can't be followed: choose 0 to 1", c.Sample)
+// Validate returns an error for the first invalid setting.
+func (c Config) Validate() error {
+	if !(c.Sample >= 0 && c.Sample <= 1) {
+		return fmt.Errorf("invalid share of readings to trace %v: choose 0 to 1", c.Sample)
 	}
 	if c.Endpoint == "" {
 		return nil
 	}
 	u, err := url.Parse(c.Endpoint)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("the OTLP endpoint %q is no URL, such as http://127.0.0.1:4318", c.Endpoint)
+		return fmt.Errorf("invalid OTLP endpoint %q: expected a URL such as http://127.0.0.1:4318", c.Endpoint)
 	}
 	return nil
 }
 
-// Tracer follows readings. A nil one follows none.
+// Tracer creates spans for followed readings. A nil Tracer follows none.
 type Tracer struct {
 	provider *sdk.TracerProvider
 	tracer   trace.Tracer
 	sample   float64
 }
 
-// Open returns a tracer, or nil where tracing is off. It does not wait for the receiver. Call Close
-// at the end.
+// Open returns a tracer, or nil if tracing is off. It does not wait for the receiver. The caller
+// must close the tracer.
 func Open(ctx context.Context, c Config) (*Tracer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -93,25 +93,25 @@ func Open(ctx context.Context, c Config) (*Tracer, error) {
 	if c.Endpoint != "" {
 		options = append(options, otlptracehttp.WithEndpointURL(tracesURL(c.Endpoint)))
 	}
-	to, err := otlptracehttp.New(ctx, options...)
+	client, err := otlptracehttp.New(ctx, options...)
 	if err != nil {
-		return nil, fmt.Errorf("open the OTLP exporter: %w", err)
+		return nil, fmt.Errorf("open OTLP exporter: %w", err)
 	}
-	about, err := resource.New(ctx,
+	res, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", "weir"), attribute.String("service.version", c.Version)),
 		resource.WithTelemetrySDK(), resource.WithHost(), resource.WithFromEnv())
 	if err != nil && !errors.Is(err, resource.ErrPartialResource) {
-		return nil, fmt.Errorf("describe this process to OpenTelemetry: %w", err)
+		return nil, fmt.Errorf("detect OpenTelemetry resource: %w", err)
 	}
 	provider := sdk.NewTracerProvider(
-		sdk.WithBatcher(newExporter(to, c), sdk.WithBatchTimeout(time.Second)),
-		sdk.WithResource(about),
-		sdk.WithSampler(sdk.ParentBased(sdk.AlwaysSample())), // only what is followed gets here
+		sdk.WithBatcher(newExporter(client, c), sdk.WithBatchTimeout(time.Second)),
+		sdk.WithResource(res),
+		sdk.WithSampler(sdk.ParentBased(sdk.AlwaysSample())), // spans are created for followed readings only
 	)
 	return &Tracer{provider: provider, tracer: provider.Tracer("weir"), sample: c.Sample}, nil
 }
 
-// tracesURL adds to the address of a receiver the path of traces, where it has none.
+// tracesURL adds the traces path to a receiver's address that has no path.
 func tracesURL(endpoint string) string {
 	u, err := url.Parse(endpoint)
 	if err == nil && strings.Trim(u.Path, "/") == "" {
@@ -121,18 +121,18 @@ func tracesURL(endpoint string) string {
 	return endpoint
 }
 
-// closeWithin is how long a process that ends waits for a receiver.
-const closeWithin = 3 * time.Second
+// closeTimeout bounds how long a process waits for the receiver when it exits.
+const closeTimeout = 3 * time.Second
 
-// Close sends what is left, within three seconds.
+// Close exports the remaining spans, waiting at most three seconds.
 func (t *Tracer) Close() error {
 	if t == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := t.provider.Shutdown(ctx); err != nil {
-		return fmt.Errorf("send the last spans: %w", err)
+		return fmt.Errorf("export the remaining spans: %w", err)
 	}
 	return nil
 }

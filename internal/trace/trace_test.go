@@ -15,7 +15,7 @@ import (
 	"weir.example/weir/internal/trace/tracetest"
 )
 
-// Without an endpoint there is no tracer, and what is asked of none costs nothing.
+// Without an endpoint there is no tracer, and using a nil tracer costs nothing.
 func TestOff(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "")
 	tracer, err := trace.Open(t.Context(), trace.Config{Sample: 1})
@@ -27,7 +27,7 @@ func TestOff(t *testing.T) {
 	var whole trace.Whole
 	allocations := testing.AllocsPerRun(100, func() {
 		if tracer.Sampler().Take() || client.Process(records, "p", nil) != nil {
-			t.Error("something is followed")
+			t.Error("a record is followed")
 		}
 		trace.End(nil, "")
 		whole.End("")
@@ -40,7 +40,7 @@ func TestOff(t *testing.T) {
 	}
 }
 
-// OpenTelemetry's environment turns it on, and off.
+// OpenTelemetry's environment variables turn tracing on and off.
 func TestEnvironment(t *testing.T) {
 	receiver := tracetest.NewReceiver(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.URL)
@@ -49,11 +49,11 @@ func TestEnvironment(t *testing.T) {
 	}
 	t.Setenv("OTEL_SDK_DISABLED", "true")
 	if c := (trace.Config{}); c.On() {
-		t.Error("it is disabled")
+		t.Error("tracing is on with OTEL_SDK_DISABLED=true")
 	}
 }
 
-// send follows one reading and closes the tracer.
+// send traces one reading and closes the tracer.
 func send(t *testing.T, c trace.Config) {
 	t.Helper()
 	tracer, err := trace.Open(t.Context(), c)
@@ -69,20 +69,20 @@ func send(t *testing.T, c trace.Config) {
 func TestValidate(t *testing.T) {
 	for _, c := range []trace.Config{{Endpoint: "127.0.0.1:4318"}, {Endpoint: "grpc://127.0.0.1:4317"}, {Sample: 1.5}, {Sample: -1}} {
 		if err := c.Validate(); err == nil {
-			t.Errorf("%+v is taken", c)
+			t.Errorf("%+v is accepted", c)
 		}
 	}
 }
 
-// Spans that a receiver does not take are counted and told of, once, and nothing else suffers.
+// Spans that the receiver rejects are counted and logged once.
 func TestLostSpans(t *testing.T) {
 	receiver := tracetest.NewReceiver(t)
 	receiver.Refuse(true)
 	var log bytes.Buffer
 	metrics := prometheus.NewRegistry()
 	send(t, trace.Config{Endpoint: receiver.URL, Sample: 1, Registry: metrics, Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	if !strings.Contains(log.String(), "spans are lost") {
-		t.Errorf("the log says %q", log.String())
+	if !strings.Contains(log.String(), "spans lost") {
+		t.Errorf("log: %q", log.String())
 	}
 	want := `# HELP weir_trace_spans_total Spans exported to the OTLP receiver, by outcome: sent or lost.
 # TYPE weir_trace_spans_total counter
@@ -100,7 +100,7 @@ weir_trace_spans_total{outcome="sent"} 0
 	}
 }
 
-// Readings are chosen at random, as many as asked for.
+// Readings are sampled at random, in the configured share.
 func TestSampler(t *testing.T) {
 	const readings = 1_000_000
 	for _, share := range []float64{0, 0.001, 0.3, 1} {
@@ -114,9 +114,12 @@ func TestSampler(t *testing.T) {
 				taken++
 			}
 		}
+		if err := tracer.Close(); err != nil {
+			t.Error(err)
+		}
 		// Six standard deviations: once in half a billion runs.
 		if off := math.Abs(float64(taken) - share*readings); off > 6*math.Sqrt(readings*share*(1-share)) {
-			t.Errorf("%d of %d readings are followed, of a share of %v", taken, readings, share)
+			t.Errorf("%d of %d readings are followed with a share of %v", taken, readings, share)
 		}
 	}
 }

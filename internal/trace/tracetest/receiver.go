@@ -1,7 +1,8 @@
-// Package tracetest receives spans as a collector of OpenTelemetry does, for tests.
+// Package tracetest is an OpenTelemetry collector for tests.
 package tracetest
 
 import (
+	"context"
 	"encoding/hex"
 	"io"
 	"net/http"
@@ -15,25 +16,26 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Span is a span that was received. Ids are in hex; Parent is "" where it has none.
+// Span is a received span. Ids are in hex; Parent is "" for a root span.
 type Span struct {
 	Name              string
 	Trace, ID, Parent string
 	Links             []Link
-	Attributes        map[string]string // those that are strings
+	Attributes        map[string]string // string values only
 	Error             string
 }
 
 // Link is a link to another span.
 type Link struct{ Trace, Span string }
 
-// Receiver is a receiver of OTLP over HTTP with protobuf.
+// Receiver receives OTLP over HTTP with protobuf.
 type Receiver struct {
 	URL string
 
-	mu     sync.Mutex
-	spans  []Span
-	refuse bool
+	mu      sync.Mutex
+	spans   []Span
+	refuse  bool
+	changed chan struct{} // closed at the next request; nil if no one waits
 }
 
 // NewReceiver listens on a free port until the test ends.
@@ -55,6 +57,10 @@ func (r *Receiver) take(w http.ResponseWriter, request *http.Request) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.changed != nil {
+		defer close(r.changed)
+		r.changed = nil
+	}
 	if err != nil || r.refuse || request.Header.Get("Content-Type") != "application/x-protobuf" {
 		http.Error(w, "refused", http.StatusBadRequest)
 		return
@@ -88,16 +94,38 @@ func read(s *otlp.Span) Span {
 	return span
 }
 
-// Refuse lets the receiver answer with an error from now on, or no longer.
+// Refuse sets whether the receiver answers requests with an error.
 func (r *Receiver) Refuse(refuse bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refuse = refuse
 }
 
-// Spans returns what was received so far.
+// Spans returns the spans received so far.
 func (r *Receiver) Spans() []Span {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.spans)
+}
+
+// Await waits until a span for which ok returns true is received, and reports whether one was
+// before ctx is done. Each check passes all received spans to ok until it returns true.
+func (r *Receiver) Await(ctx context.Context, ok func(Span) bool) bool {
+	for {
+		r.mu.Lock()
+		if slices.ContainsFunc(r.spans, ok) {
+			r.mu.Unlock()
+			return true
+		}
+		if r.changed == nil {
+			r.changed = make(chan struct{})
+		}
+		changed := r.changed
+		r.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
