@@ -40,6 +40,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"weir.example/weir/internal/alert"
 	"weir.example/weir/internal/broker"
@@ -115,7 +116,7 @@ type Console struct {
 	plans    *plans
 	flows    *flows
 	counted  letterCount
-	previews chan struct{} // one at a time
+	previews *semaphore.Weighted // one at a time
 	registry *registry.Client
 	readers  *readers
 }
@@ -159,7 +160,7 @@ func Open(ctx context.Context, cfg Config) (*Console, error) {
 	c.plans = &plans{known: make(map[string]*plan.Program), read: make(map[string]int64)}
 	c.flows = &flows{seen: make(map[string]flowsOf)}
 	c.counted = letterCount{next: make(map[partitionOf]int64), count: make(map[string]int64)}
-	c.previews = make(chan struct{}, 1)
+	c.previews = semaphore.NewWeighted(1)
 	c.hub = newHub(c.feed)
 	return c, nil
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/semaphore"
 
 	"weir.example/weir/internal/alert"
 	"weir.example/weir/internal/broker"
@@ -71,6 +73,15 @@ func serve(t *testing.T, cfg Config) *Console {
 		}
 	})
 	return c
+}
+
+// take acquires a semaphore as another request does.
+func take(t *testing.T, s *semaphore.Weighted) (release func()) {
+	t.Helper()
+	if !s.TryAcquire(1) {
+		t.Fatal("the semaphore is taken")
+	}
+	return func() { s.Release(1) }
 }
 
 // answer is what an address says, and its status.
@@ -170,6 +181,29 @@ func TestTokenIsAskedFor(t *testing.T) {
 	}
 	if newGuard("opensesame", "").validSession(c.guard.session(time.Now().Add(time.Hour)), time.Now()) {
 		t.Error("a session of another process is valid")
+	}
+}
+
+// A login whose browser has left gives up its place in the queue.
+func TestLoginEndsWithItsBrowser(t *testing.T) {
+	g := newGuard("opensesame", "")
+	release := take(t, g.tries)
+	defer release()
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	done := make(chan int, 1)
+	go func() {
+		w := httptest.NewRecorder()
+		g.login(w, httptest.NewRequestWithContext(ctx, "POST", "/api/login", strings.NewReader(`{"token":"opensesame"}`)))
+		done <- w.Code
+	}()
+	select {
+	case status := <-done:
+		if status == http.StatusNoContent {
+			t.Error("the login of a browser that has left succeeds")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the login of a browser that has left still waits")
 	}
 }
 

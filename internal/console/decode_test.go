@@ -51,9 +51,9 @@ func TestPayloadsWithSchemas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := range 3 { // the first ones come before the schema is known
+	for n := int64(0); ; n++ { // until one arrives after the schema is known
 		one, err := avro.MustParse(reading.AvroSchema).AppendEncode(registry.AppendHeader(nil, readingID), map[string]any{
-			"device_id": "in-avro", "sensor": "temperature", "value": 21.5, "unit": "Cel", "ts": time.UnixMilli(1_700_000_000_000), "seq": int64(n), "boot": "",
+			"device_id": "in-avro", "sensor": "temperature", "value": 21.5, "unit": "Cel", "ts": time.UnixMilli(1_700_000_000_000), "seq": n, "boot": "",
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -61,9 +61,10 @@ func TestPayloadsWithSchemas(t *testing.T) {
 		if err := producer.ProduceSync(t.Context(), &kgo.Record{Key: []byte("in-avro"), Value: one}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(200 * time.Millisecond)
+		if _, got := answer(t, "GET", c.URL()+"/api/devices", ""); strings.Contains(got, `"id":"in-avro"`) {
+			break
+		}
 	}
-	eventually(t, c.URL()+"/api/devices", `"id":"in-avro"`)
 	if _, got := answer(t, "GET", c.URL()+"/api/device?id=in-avro", ""); !strings.Contains(got, `"at":[1700000000000`) || !strings.Contains(got, "21.5") {
 		t.Errorf("a device that writes Avro: %s", got)
 	}

@@ -92,12 +92,10 @@ func (c *Console) previewSQL(r *http.Request) (any, error) {
 	if !answer.OK {
 		return answer, nil
 	}
-	select {
-	case c.previews <- struct{}{}: // one at a time
-	case <-r.Context().Done():
-		return nil, r.Context().Err() // the browser has left
+	if err := c.previews.Acquire(r.Context(), 1); err != nil {
+		return nil, err // the browser has left
 	}
-	defer func() { <-c.previews }()
+	defer c.previews.Release(1)
 	ctx, cancel := context.WithTimeout(r.Context(), previewTime)
 	defer cancel()
 	began := time.Now()

@@ -3,6 +3,7 @@ package console
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -10,23 +11,26 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// loudFeed has a new frame each time it is looked at.
+// loudFeed has a new frame at each tick.
 type loudFeed struct {
 	size   int
 	frames atomic.Int64
-	closed atomic.Bool
+	closed chan struct{}
 }
+
+func newLoudFeed(size int) *loudFeed { return &loudFeed{size: size, closed: make(chan struct{})} }
 
 func (f *loudFeed) frame() any {
 	return map[string]any{"n": f.frames.Add(1), "fill": strings.Repeat("x", f.size)}
 }
 func (f *loudFeed) period() time.Duration { return 0 }
-func (f *loudFeed) close()                { f.closed.Store(true) }
+func (f *loudFeed) close()                { close(f.closed) }
 
 // streamServer serves a hub with one kind of feed.
 func streamServer(t *testing.T, patience time.Duration, feeds map[string]feed) (*hub, *httptest.Server) {
@@ -43,7 +47,9 @@ func streamServer(t *testing.T, patience time.Duration, feeds map[string]feed) (
 	mux.HandleFunc("POST /events/{id}", h.rewatch)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	go h.run(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { h.run(t.Context()) })
+	t.Cleanup(running.Wait)
 	return h, server
 }
 
@@ -75,8 +81,37 @@ func await(t *testing.T, in *bufio.Reader, prefix string) string {
 	}
 }
 
+// waitFor waits, tick by tick, until a condition on the hub is true. There must be a stream.
+func waitFor(t *testing.T, h *hub, what string, condition func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		h.mu.Lock()
+		ok, wake := condition(), h.wake
+		h.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			t.Fatalf("timed out: %s", what)
+		}
+	}
+}
+
+func waitClosed(t *testing.T, f *loudFeed) {
+	t.Helper()
+	select {
+	case <-f.closed:
+	case <-time.After(10 * time.Second):
+		t.Fatal("a feed without streams stays open")
+	}
+}
+
 func TestStreamSendsWhatIsWatched(t *testing.T) {
-	a, b := &loudFeed{}, &loudFeed{}
+	a, b := newLoudFeed(0), newLoudFeed(0)
 	h, server := streamServer(t, time.Second, map[string]feed{"a": a, "b:1": b})
 	in := bufio.NewReader(listen(t, server, "watch=a"))
 	hello := await(t, in, "data: {\"id\"")
@@ -86,9 +121,7 @@ func TestStreamSendsWhatIsWatched(t *testing.T) {
 		t.Fatalf("watch something else: %d %s", status, got)
 	}
 	await(t, in, "event: b")
-	if !a.closed.Load() {
-		t.Error("a feed that nobody watches is open")
-	}
+	waitClosed(t, a)
 	if status, _ := answer(t, "POST", server.URL+"/events/"+id, `{"watch":["nothing"]}`); status != 400 {
 		t.Errorf("a feed that there is not: %d", status)
 	}
@@ -100,20 +133,16 @@ func TestStreamSendsWhatIsWatched(t *testing.T) {
 		t.Errorf("a new stream of a feed that there is not: %d", status)
 	}
 	server.CloseClientConnections()
-	for deadline := time.Now().Add(5 * time.Second); h.watched(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("a page that is gone is still listened to")
-		}
-	}
-	if !b.closed.Load() {
-		t.Error("its feed is open")
+	waitClosed(t, b)
+	if h.watched() {
+		t.Error("the stream of a closed page stays open")
 	}
 }
 
 // A browser that does not read holds up nobody, costs no more than the buffers of its connection,
 // and is let go.
 func TestSlowBrowser(t *testing.T) {
-	loud := &loudFeed{size: 200_000}
+	loud := newLoudFeed(200_000)
 	h, server := streamServer(t, 2*time.Second, map[string]feed{"loud": loud})
 	before := memory()
 	for range 20 {
@@ -130,22 +159,12 @@ func TestSlowBrowser(t *testing.T) {
 	if grown := memory() - before; grown > 40<<20 {
 		t.Errorf("20 slow browsers take %d MiB", grown>>20)
 	}
-	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		h.mu.Lock()
-		left := len(h.streams)
-		h.mu.Unlock()
-		if left == 1 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d streams are left, want only the one that reads", left)
-		}
-	}
+	waitFor(t, h, "only the stream that is read stays open", func() bool { return len(h.streams) == 1 })
 }
 
 // Two hundred pages that are open and idle take little memory, and share their feeds.
 func TestIdleStreams(t *testing.T) {
-	quiet := &loudFeed{size: 2000}
+	quiet := newLoudFeed(2000)
 	h, server := streamServer(t, time.Second, map[string]feed{"quiet": quiet})
 	before := memory()
 	const n = 200
@@ -153,21 +172,12 @@ func TestIdleStreams(t *testing.T) {
 		conn := listen(t, server, "watch=quiet")
 		go func() { _, _ = io.Copy(io.Discard, conn) }()
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		h.mu.Lock()
-		open, feeds := len(h.streams), len(h.feeds)
-		h.mu.Unlock()
-		if open == n {
-			if feeds != 1 {
-				t.Errorf("%d feeds for one name", feeds)
-			}
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d streams are open", open, n)
-		}
+	waitFor(t, h, "all streams are open", func() bool { return len(h.streams) == n })
+	if feeds := len(h.feeds); feeds != 1 {
+		t.Errorf("got %d feeds for one name", feeds)
 	}
-	time.Sleep(2 * time.Second)
+	seen := quiet.frames.Load()
+	waitFor(t, h, "all streams have sent frames", func() bool { return quiet.frames.Load() >= seen+8 })
 	grown := memory() - before
 	t.Logf("%d streams: %d KiB each, both ends", n, grown/n>>10)
 	if grown > n*100<<10 {
@@ -176,7 +186,7 @@ func TestIdleStreams(t *testing.T) {
 }
 
 func TestStreamsAreBounded(t *testing.T) {
-	h := newHub(func(string) (feed, error) { return &loudFeed{}, nil })
+	h := newHub(func(string) (feed, error) { return newLoudFeed(0), nil })
 	for range maxStreams {
 		if _, err := h.join([]string{"a"}); err != nil {
 			t.Fatal(err)

@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 //go:embed dist
@@ -34,7 +36,7 @@ type guard struct {
 	host   string // that the console listens on
 	key    []byte // signs cookies; a restart ends all sessions
 	origin *http.CrossOriginProtection
-	tries  chan struct{} // of the token, one at a time
+	tries  *semaphore.Weighted // of the token, one at a time
 }
 
 const (
@@ -47,7 +49,7 @@ func newGuard(token, listen string) *guard {
 	host, _, _ := net.SplitHostPort(listen)
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // it never fails
-	return &guard{token: token, host: host, key: key, origin: http.NewCrossOriginProtection(), tries: make(chan struct{}, 1)}
+	return &guard{token: token, host: host, key: key, origin: http.NewCrossOriginProtection(), tries: semaphore.NewWeighted(1)}
 }
 
 // wrap puts the guard before what is served.
@@ -135,10 +137,13 @@ func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
-	g.tries <- struct{}{} // guesses wait for each other
-	defer func() { <-g.tries }()
+	if err := g.tries.Acquire(r.Context(), 1); err != nil {
+		fail(w, http.StatusServiceUnavailable, err)
+		return
+	}
+	defer g.tries.Release(1)
 	if g.token == "" || !g.rightToken(in.Token) {
-		time.Sleep(slowTry)
+		time.Sleep(slowTry) // also if the browser leaves: otherwise guesses could be made faster
 		fail(w, http.StatusUnauthorized, errWrongToken)
 		return
 	}

@@ -160,7 +160,7 @@ func TestBrokerGone(t *testing.T) {
 // A preview whose browser has left ends, and one that waits for its turn does not wait on.
 func TestPreviewEndsWithItsBrowser(t *testing.T) {
 	c := serve(t, Config{})
-	c.previews <- struct{}{} // another one runs
+	defer take(t, c.previews)() // by another preview
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
 	text := `{"text":"CREATE TABLE r (device_id STRING) WITH ('connector'='kafka','topic'='sensor_data_tx','value.format'='json'); SELECT device_id FROM r;","last":10}`
@@ -177,5 +177,4 @@ func TestPreviewEndsWithItsBrowser(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("a preview whose browser has left waits for its turn")
 	}
-	<-c.previews
 }

@@ -49,6 +49,8 @@ type Admin struct {
 	pipelines []*engine.Status
 	producers []*produce.Status
 	parts     []part
+	servers   []func()                    // close them
+	serving   sync.WaitGroup              // of the servers
 	client    *kgo.Client                 // of the broker's check
 	asked     map[string]*registry.Client // of the registries' checks, by URL
 }
@@ -279,8 +281,8 @@ func answer(w http.ResponseWriter, code int, v any) {
 	_ = enc.Encode(v) // who asked has gone
 }
 
-// Serve listens on host:port until ctx is done, and returns where. With fallback a port that is
-// taken gives way to a free one.
+// Serve serves Handler on host:port until ctx is done or Close is called, and returns the address.
+// With fallback, a free port is used if the port is taken.
 func (a *Admin) Serve(ctx context.Context, listen string, fallback bool, log *slog.Logger) (addr string, err error) {
 	l, err := net.Listen("tcp", listen)
 	if fallback && errors.Is(err, syscall.EADDRINUSE) {
@@ -291,17 +293,28 @@ func (a *Admin) Serve(ctx context.Context, listen string, fallback bool, log *sl
 		return "", fmt.Errorf("listen for the admin port: %w; choose another with --admin-listen", err)
 	}
 	server := &http.Server{Handler: a.Handler(), ReadHeaderTimeout: 5 * time.Second}
-	go func() {
+	a.serving.Go(func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("the admin port is closed", "err", err)
+			log.Error("admin port closed", "err", err)
 		}
-	}()
-	context.AfterFunc(ctx, func() { _ = server.Close() }) // nobody waits for an answer of a process that ends
+	})
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // requests in flight are dropped
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.servers = append(a.servers, func() { stop(); _ = server.Close() })
 	return l.Addr().String(), nil
 }
 
-// Close lets go of what the checks use.
+// Close stops serving and closes the clients of the readiness checks.
 func (a *Admin) Close() {
+	a.mu.Lock()
+	servers := a.servers
+	a.servers = nil
+	a.mu.Unlock()
+	for _, stop := range servers {
+		stop()
+	}
+	a.serving.Wait()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.client != nil {

@@ -281,10 +281,12 @@ func TestAdminPortTaken(t *testing.T) {
 	defer l.Close()
 	taken := l.Addr().String()
 	log := slog.New(slog.DiscardHandler)
-	if _, err := node.NewAdmin().Serve(t.Context(), taken, false, log); err == nil || !strings.Contains(err.Error(), "--admin-listen") {
+	admin := node.NewAdmin()
+	defer admin.Close()
+	if _, err := admin.Serve(t.Context(), taken, false, log); err == nil || !strings.Contains(err.Error(), "--admin-listen") {
 		t.Errorf("error %v", err)
 	}
-	addr, err := node.NewAdmin().Serve(t.Context(), taken, true, log)
+	addr, err := admin.Serve(t.Context(), taken, true, log)
 	if err != nil || addr == taken {
 		t.Fatalf("listens at %s, %v", addr, err)
 	}
