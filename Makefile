@@ -113,7 +113,8 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 MODULE_NOW := $(shell go list -m)
 rename: ## give the module another path: make rename MODULE=example.org/team/weir
 	@[ -n "$(MODULE)" ] || { echo "usage: make rename MODULE=example.org/team/weir" >&2; exit 2; }
-	git grep -lF '$(MODULE_NOW)' | xargs sed -i 's#$(subst .,\.,$(MODULE_NOW))#$(MODULE)#g'
+	go mod edit -module '$(MODULE)' # refuses an invalid path before anything is changed
+	git grep -lIF '$(MODULE_NOW)' | xargs -r sed -i 's#$(subst .,\.,$(MODULE_NOW))#$(MODULE)#g'
 	gofmt -w $$(git ls-files '*.go')
 
 reference: ## write the parts of docs/reference that are made from the code
