@@ -2,9 +2,12 @@ package pipelines
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"weir.example/weir/internal/dryrun"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/site"
 	"weir.example/weir/internal/sqltest"
 )
 
@@ -25,6 +28,36 @@ func TestPipelines(t *testing.T) {
 					t.Errorf("%s with %+v: %s%v", test, o, diff, err)
 				}
 			}
+		}
+	}
+}
+
+// For a site, all names of a pipeline belong to the site.
+func TestPipelinesOfASite(t *testing.T) {
+	s, err := site.Of("site_a.readings")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range Names() {
+		text, _ := Source(name)
+		p, err := plan.Compile(s.SQL(text), s.Scoped(name))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		names := []string{p.Name + ".", p.Settings.DeadLetterTopic, p.Settings.LateTopic}
+		reads := false
+		for _, table := range p.Tables {
+			reads = reads || table.Topic == s.Readings()
+			names = append(names, table.Topic+".")
+		}
+		for _, n := range names {
+			if !strings.HasPrefix(n, s.Readings()+".") {
+				t.Errorf("%s: %s does not belong to the site", name, n)
+			}
+		}
+		if !reads {
+			t.Errorf("%s does not read the readings of the site", name)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"weir.example/weir/internal/operator"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/site"
 	"weir.example/weir/internal/sql"
 	"weir.example/weir/internal/suggest"
 	"weir.example/weir/pipelines"
@@ -50,8 +51,11 @@ type differenceReport struct {
 }
 
 func newCheck() *cobra.Command {
-	var out output
-	var kafka kafkaFlags
+	var (
+		out   output
+		kafka kafkaFlags
+		topic siteFlags
+	)
 	cmd := &cobra.Command{
 		Use:   "check FILE…",
 		Short: "Check pipelines: would they run?",
@@ -69,24 +73,28 @@ where a record lies in another partition than its key belongs in.`,
 			if err != nil {
 				return err
 			}
+			at, err := topic.site()
+			if err != nil {
+				return err
+			}
 			failed := false
 			for _, file := range files {
-				text, program, err := compileFile(file)
+				text, program, err := compileFile(file, at)
 				report := checkReport{File: file, OK: err == nil}
-				var at *sql.Error
+				var mistake *sql.Error
 				switch {
 				case err == nil:
 					report.Pipeline, report.Stages = program.Name, len(program.Stages)
 					for _, d := range program.Differences {
 						report.Differences = append(report.Differences, differenceReport{d.Name, d.Line, d.Column, d.Message})
 					}
-				case errors.As(err, &at):
-					report.Line, report.Column, report.Message, report.Hint = at.Line, at.Column, at.Message, at.Hint
+				case errors.As(err, &mistake):
+					report.Line, report.Column, report.Message, report.Hint = mistake.Line, mistake.Column, mistake.Message, mistake.Hint
 				default:
 					report.Message = err.Error()
 				}
 				if err == nil && len(kafka.config.Brokers) > 0 {
-					if err = sampleKeys(cmd.Context(), &kafka, file, &report); err != nil {
+					if err = sampleKeys(cmd.Context(), &kafka, file, at, &report); err != nil {
 						var elsewhere *operator.ElsewhereError
 						if !errors.As(err, &elsewhere) {
 							return err
@@ -124,16 +132,17 @@ where a record lies in another partition than its key belongs in.`,
 	kafka.add(cmd)
 	cmd.Flag("brokers").Usage = "Kafka brokers, host:port,…, of whose topics samples are read; without it no broker is asked"
 	_ = cmd.Flags().MarkHidden("data-dir")
+	topic.add(cmd, bundledScope)
 	out.add(cmd)
 	return cmd
 }
 
 // sampleKeys looks at samples of the topics on whose partitions a pipeline relies.
-func sampleKeys(ctx context.Context, kafka *kafkaFlags, file string, report *checkReport) error {
+func sampleKeys(ctx context.Context, kafka *kafkaFlags, file string, at site.Site, report *checkReport) error {
 	if err := kafka.config.Validate(); err != nil {
 		return usage(err)
 	}
-	_, program, err := compileFile(file) // of its own: a preview changes it
+	_, program, err := compileFile(file, at) // of its own: a preview changes it
 	if err != nil || len(program.Placements()) == 0 {
 		return err
 	}
@@ -150,20 +159,24 @@ func someFiles(cmd *cobra.Command, args []string) error {
 }
 
 // compileFile plans a pipeline, which without SET 'pipeline.name' has the name of its file. Where
-// there is no such file, the name may be that of a pipeline that comes with Weir.
-func compileFile(file string) (text string, p *plan.Program, err error) {
+// there is no such file, the name may be that of a bundled pipeline, which is compiled for the
+// site.
+func compileFile(file string, at site.Site) (text string, p *plan.Program, err error) {
 	raw, err := os.ReadFile(file) //nolint:gosec // the user's file
-	text = string(raw)
 	if errors.Is(err, fs.ErrNotExist) {
-		shipped := false
-		if text, shipped = pipelines.Source(file); shipped {
-			err = nil
+		if text, bundled := pipelines.Source(file); bundled {
+			text = at.SQL(text)
+			p, err = plan.Compile(text, at.Scoped(file))
+			return text, p, err
 		}
 	}
 	if err != nil {
 		return "", nil, unreadable(file, err)
 	}
-	p, err = plan.Compile(text, strings.TrimSuffix(filepath.Base(file), ".sql"))
+	text = string(raw)
+	if p, err = plan.Compile(text, strings.TrimSuffix(filepath.Base(file), ".sql")); err == nil {
+		err = checkSite(p, at)
+	}
 	return text, p, err
 }
 

@@ -44,7 +44,7 @@ func newConsole() *cobra.Command {
 	var (
 		kafka kafkaFlags
 		flags consoleFlags
-		topic string
+		topic siteFlags
 		names registryFlags
 	)
 	cmd := &cobra.Command{
@@ -63,9 +63,11 @@ func newConsole() *cobra.Command {
 			if cfg == nil {
 				return usage(errors.New("a console that listens nowhere: leave --console-listen none out"))
 			}
+			if cfg.Site, err = topic.site(); err != nil {
+				return err
+			}
 			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
 				cfg.Broker, cfg.Logger, cfg.Optional = at.Broker, log, false
-				cfg.Readings, cfg.Stats, cfg.Letters, cfg.Progress = topic, node.DeviceStats, node.DeadLetters, node.Progress
 				if names.given() {
 					if cfg.Registry, err = names.client(log); err != nil {
 						return err
@@ -83,6 +85,6 @@ func newConsole() *cobra.Command {
 	kafka.add(cmd)
 	flags.add(cmd)
 	names.add(cmd)
-	cmd.Flags().StringVar(&topic, "topic", node.SensorData, "topic of the readings that devices are made of")
+	topic.add(cmd, "devices, statistics and dead letters are those of these readings")
 	return cmd
 }

@@ -27,14 +27,19 @@ It is weir run of the pipeline device_stats, which comes with Weir: weir explain
 			if err := readings.validate(false); err != nil {
 				return err
 			}
-			program, err := node.CompileDeviceStats(readings.format, readings.registry.config)
+			at, err := flags.topic.site()
 			if err != nil {
 				return err
 			}
-			return flags.run(cmd, []*plan.Program{program})
+			program, err := node.CompileDeviceStats(at, readings.format, readings.registry.config)
+			if err != nil {
+				return err
+			}
+			return flags.run(cmd, []*plan.Program{program}, at)
 		},
 	}
 	flags.add(cmd)
+	flags.topic.add(cmd, siteScope)
 	readings.add(cmd)
 	return cmd
 }

@@ -28,25 +28,27 @@ type filterFlags struct {
 	filter deadletter.Filter
 	since  time.Duration
 	dlq    string
+	topic  siteFlags
 }
 
 func (f *filterFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.dlq, "dlq", node.DeadLetters, "topic of the letters; that of a pipeline is NAME.dlq, and NAME.late has its late rows")
-	cmd.Flags().StringVar(&f.filter.Topic, "topic", "", "only letters that come from this topic")
+	cmd.Flags().StringVar(&f.dlq, "dlq", "", "topic of the letters (default: that of the readings); that of a pipeline is NAME.dlq, and NAME.late has its late rows")
+	cmd.Flags().StringVar(&f.topic.topic, "topic", "", "only letters that come from this topic, and without --dlq those of these readings")
 	cmd.Flags().StringVar(&f.filter.Reason, "reason", "", "only letters whose reason contains this text")
 	cmd.Flags().DurationVar(&f.since, "since", 0, "only letters of the last time, such as 2h")
 }
 
-func (f *filterFlags) get() deadletter.Filter {
+// get returns the dead letter topic and which of its letters are meant.
+func (f *filterFlags) get() (deadletter.Topics, deadletter.Filter, error) {
 	if f.since > 0 {
 		f.filter.Since = time.Now().Add(-f.since)
 	}
-	return f.filter
-}
-
-// topics are where the letters are, and where it is noted which were sent back.
-func (f *filterFlags) topics() deadletter.Topics {
-	return deadletter.Topics{DLQ: f.dlq, Progress: node.Progress}
+	f.filter.Topic = f.topic.topic
+	if f.dlq != "" {
+		return deadletter.Topics{DLQ: f.dlq}, f.filter, nil
+	}
+	at, err := f.topic.site()
+	return deadletter.Topics{DLQ: at.DeadLetters()}, f.filter, err
 }
 
 func newDLQList() *cobra.Command {
@@ -65,6 +67,10 @@ func newDLQList() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			topics, chosen, err := filter.get()
+			if err != nil {
+				return err
+			}
 			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
 				show, done, err := reg.shown(ctx, log)
 				if err != nil {
@@ -72,7 +78,7 @@ func newDLQList() *cobra.Command {
 				}
 				defer done()
 				n := 0
-				err = deadletter.List(ctx, at.Broker, filter.topics(), filter.get(), func(l deadletter.Letter) error {
+				err = deadletter.List(ctx, at.Broker, topics, chosen, func(l deadletter.Letter) error {
 					n++
 					if asJSON {
 						return writeJSON(cmd.OutOrStdout(), l)
@@ -139,9 +145,13 @@ becomes a new letter, with its attempts counted.`,
 			if err := stop.watch(cmd.Context(), cmd.ErrOrStderr()); err != nil {
 				return err
 			}
+			topics, chosen, err := filter.get()
+			if err != nil {
+				return err
+			}
 			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
 				result, err := deadletter.Replay(ctx, at.Broker, deadletter.ReplayConfig{
-					Topics: filter.topics(), Filter: filter.get(), DryRun: dry, StopTimeout: stop.limit(),
+					Topics: topics, Filter: chosen, DryRun: dry, StopTimeout: stop.limit(),
 				})
 				if err != nil {
 					return err

@@ -7,7 +7,10 @@ import (
 )
 
 func newExplain() *cobra.Command {
-	var format string
+	var (
+		format string
+		topic  siteFlags
+	)
 	cmd := &cobra.Command{
 		Use:   "explain FILE",
 		Short: "Show how a pipeline runs: relations, stages, topics, state",
@@ -22,7 +25,11 @@ func newExplain() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text, program, err := compileFile(args[0])
+			at, err := topic.site()
+			if err != nil {
+				return err
+			}
+			text, program, err := compileFile(args[0], at)
 			if err != nil {
 				return &fileError{inFile(args[0], text, err)}
 			}
@@ -42,5 +49,6 @@ func newExplain() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&format, "output", "o", "text", "text, svg for a drawing, dot for Graphviz, or json for programs")
+	topic.add(cmd, bundledScope)
 	return cmd
 }

@@ -19,6 +19,7 @@ import (
 func newProduce() *cobra.Command {
 	var (
 		kafka       kafkaFlags
+		topic       siteFlags
 		admins      adminFlags
 		traces      traceFlags
 		out         output
@@ -61,6 +62,10 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 			if err != nil {
 				return usage(err)
 			}
+			named, err := topic.site()
+			if err != nil {
+				return err
+			}
 			var src progressSource
 			var sent *file.File
 			if path := input.config.Path; path != "" {
@@ -90,12 +95,13 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 					return usage(err)
 				}
 			}
+			src = produce.Named(src, named.SourceName(src.Name()))
 			if err := stop.watch(cmd.Context(), cmd.ErrOrStderr()); err != nil {
 				return err
 			}
 			kafka.create = true
 			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
-				if err := node.ApplyDefaultTopics(ctx, at.Broker); err != nil {
+				if err := node.ApplyTopics(ctx, at.Broker, named); err != nil {
 					return err
 				}
 				admin, err := admins.admin(ctx, log)
@@ -112,13 +118,13 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 				if written.registry.given() {
 					written.registry.config = admin.SchemaRegistry(written.registry.config)
 				}
-				encoding, err := written.encoding(ctx, log, subject)
+				encoding, err := written.encoding(ctx, log, named.Readings(), subject)
 				if err != nil {
 					return err
 				}
 				bar := newBar(cmd.ErrOrStderr(), src, sent != nil)
 				cfg := produce.Config{
-					Broker: admin.Broker(at.Broker), Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress, Encoding: encoding,
+					Broker: admin.Broker(at.Broker), Topic: named.Readings(), DLQ: named.DeadLetters(), Progress: named.Progress(), Encoding: encoding,
 					Rate: rate, CommitInterval: interval, TransactionTimeout: timeout, StopTimeout: stop.limit(), Compression: compression,
 					MarkTransactions: mark, AckLog: ackLog, Logger: log,
 					OnCommit: bar.commit, OnResume: bar.resume,
@@ -138,6 +144,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 		},
 	}
 	kafka.add(cmd)
+	topic.add(cmd, siteScope)
 	written.add(cmd)
 	admins.add(cmd, "")
 	traces.add(cmd)
@@ -153,7 +160,7 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
 	f.StringVar(&compression, "compression", "lz4", "none, gzip, snappy, lz4 or zstd")
 	f.StringVar(&ackLog, "ack-log", "", "file to which acknowledged readings are appended, for weir verify --acks")
 	f.BoolVar(&mark, "mark", false, "mark each record with its transaction, so that weir verify finds torn ones")
-	f.StringVar(&strategy, "subject-strategy", "topic", "subject of the readings' schema: topic (sensor_data_tx-value), record (weir.SensorReading) or topic-record")
+	f.StringVar(&strategy, "subject-strategy", "topic", "subject of the readings' schema: topic (TOPIC-value), record (weir.SensorReading) or topic-record")
 	stop.add(cmd)
 	out.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("file", "count")

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/sr"
 
-	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/tlsconf"
@@ -114,7 +113,7 @@ func (f *formatFlags) validate(served bool) error {
 }
 
 // encoding registers the schema of readings.
-func (f *formatFlags) encoding(ctx context.Context, log *slog.Logger, strategy registry.Strategy) (produce.Encoding, error) {
+func (f *formatFlags) encoding(ctx context.Context, log *slog.Logger, topic string, strategy registry.Strategy) (produce.Encoding, error) {
 	if f.format == "json" {
 		return nil, nil
 	}
@@ -123,5 +122,5 @@ func (f *formatFlags) encoding(ctx context.Context, log *slog.Logger, strategy r
 		return nil, err
 	}
 	defer client.Close()
-	return produce.Register(ctx, client, produce.Registered{Format: f.format, Topic: node.SensorData, Strategy: strategy, Logger: log})
+	return produce.Register(ctx, client, produce.Registered{Format: f.format, Topic: topic, Strategy: strategy, Logger: log})
 }

@@ -15,6 +15,7 @@ import (
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/site"
 	"weir.example/weir/pipelines"
 )
 
@@ -27,6 +28,7 @@ type runReport struct {
 // runFlags say how pipelines run.
 type runFlags struct {
 	kafka       kafkaFlags
+	topic       siteFlags
 	admin       adminFlags
 	traces      traceFlags
 	out         output
@@ -99,20 +101,25 @@ Pipelines that come with Weir need no file: ` + strings.Join(pipelines.Names(), 
 			if flags.reset != "" {
 				return flags.runReset(cmd)
 			}
-			programs, err := compileFiles(files)
+			at, err := flags.topic.site()
 			if err != nil {
 				return err
 			}
-			return flags.run(cmd, programs)
+			programs, err := compileFiles(files, at)
+			if err != nil {
+				return err
+			}
+			return flags.run(cmd, programs, at)
 		},
 	}
 	flags.add(cmd)
+	flags.topic.add(cmd, bundledScope)
 	cmd.Flags().StringVar(&flags.reset, "reset", "", "delete what the pipeline of this name remembers (group, plan, state, rows between stages), and exit; results, late rows and dead letters stay")
 	return cmd
 }
 
 // run runs pipelines side by side and tells what they did.
-func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
+func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.Site) error {
 	asJSON, err := r.out.json()
 	if err != nil {
 		return err
@@ -142,7 +149,7 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program) error {
 	spendMemory(cmd.Context())
 	return r.kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
 		if at.Embedded() || r.makeTopics {
-			if err := node.ApplyDefaultTopics(ctx, at.Broker); err != nil {
+			if err := node.ApplyTopics(ctx, at.Broker, named); err != nil {
 				return err
 			}
 		}
@@ -248,11 +255,11 @@ func (r runReport) write(w io.Writer, asJSON bool) error {
 }
 
 // compileFiles plans pipelines. An error of one says where it is, and shows the line.
-func compileFiles(files []string) ([]*plan.Program, error) {
+func compileFiles(files []string, at site.Site) ([]*plan.Program, error) {
 	var programs []*plan.Program
 	names := make(map[string]string)
 	for _, file := range files {
-		text, p, err := compileFile(file)
+		text, p, err := compileFile(file, at)
 		if err != nil {
 			return nil, &fileError{inFile(file, text, err)}
 		}

@@ -26,20 +26,31 @@ func newTopics() *cobra.Command {
 }
 
 func newTopicsShow() *cobra.Command {
-	return &cobra.Command{
+	var topic siteFlags
+	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "Print the declaration of Weir's own topics",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := cmd.OutOrStdout().Write(broker.DefaultTopicsYAML())
+			at, err := topic.site()
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(at.TopicsYAML())
 			return err
 		},
 	}
+	topic.add(cmd, siteScope)
+	return cmd
 }
 
 // planned calls fn with the plan for the declared topics.
-func planned(cmd *cobra.Command, kafka *kafkaFlags, file string, fn func(context.Context, *kadm.Client, *broker.Plan) error) error {
-	topics := broker.DefaultTopics()
+func planned(cmd *cobra.Command, kafka *kafkaFlags, topic *siteFlags, file string, fn func(context.Context, *kadm.Client, *broker.Plan) error) error {
+	at, err := topic.site()
+	if err != nil {
+		return err
+	}
+	topics := at.Topics()
 	if file != "" {
 		data, err := os.ReadFile(file) //nolint:gosec // the user's choice
 		if err != nil {
@@ -67,6 +78,7 @@ func planned(cmd *cobra.Command, kafka *kafkaFlags, file string, fn func(context
 func newTopicsPlan() *cobra.Command {
 	var (
 		kafka kafkaFlags
+		topic siteFlags
 		out   output
 		file  string
 	)
@@ -79,7 +91,7 @@ func newTopicsPlan() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return planned(cmd, &kafka, file, func(_ context.Context, _ *kadm.Client, plan *broker.Plan) error {
+			return planned(cmd, &kafka, &topic, file, func(_ context.Context, _ *kadm.Client, plan *broker.Plan) error {
 				if asJSON {
 					return writeJSON(cmd.OutOrStdout(), plan)
 				}
@@ -88,6 +100,7 @@ func newTopicsPlan() *cobra.Command {
 		},
 	}
 	kafka.add(cmd)
+	topic.add(cmd, "without --file, those of these readings are meant")
 	cmd.Flags().StringVar(&file, "file", "", "file that declares the topics, YAML (default: Weir's own, see weir topics show)")
 	out.add(cmd)
 	return cmd
@@ -96,6 +109,7 @@ func newTopicsPlan() *cobra.Command {
 func newTopicsApply() *cobra.Command {
 	var (
 		kafka kafkaFlags
+		topic siteFlags
 		out   output
 		file  string
 		force bool
@@ -110,7 +124,7 @@ func newTopicsApply() *cobra.Command {
 				return err
 			}
 			kafka.create = true
-			return planned(cmd, &kafka, file, func(ctx context.Context, admin *kadm.Client, plan *broker.Plan) error {
+			return planned(cmd, &kafka, &topic, file, func(ctx context.Context, admin *kadm.Client, plan *broker.Plan) error {
 				if err := plan.Apply(ctx, admin, force); err != nil {
 					return err
 				}
@@ -126,6 +140,7 @@ func newTopicsApply() *cobra.Command {
 		},
 	}
 	kafka.add(cmd)
+	topic.add(cmd, "without --file, those of these readings are meant")
 	cmd.Flags().StringVar(&file, "file", "", "file that declares the topics, YAML (default: Weir's own, see weir topics show)")
 	cmd.Flags().BoolVar(&force, "force", false, "also make changes that drop data or move keys")
 	out.add(cmd)

@@ -16,6 +16,7 @@ import (
 func newUp() *cobra.Command {
 	var (
 		kafka     kafkaFlags
+		topic     siteFlags
 		admins    adminFlags
 		traces    traceFlags
 		simulated fleet.Config
@@ -49,6 +50,10 @@ resumes where the first was stopped or killed.`,
 				return err
 			}
 			log, err := kafka.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			named, err := topic.site()
 			if err != nil {
 				return err
 			}
@@ -93,7 +98,7 @@ resumes where the first was stopped or killed.`,
 				return err
 			}
 			defer traced()
-			programs, err := compileFiles(files)
+			programs, err := compileFiles(files, named)
 			if err != nil {
 				return err
 			}
@@ -101,10 +106,10 @@ resumes where the first was stopped or killed.`,
 			if err != nil {
 				return err
 			}
-			view := newUpView(cmd.ErrOrStderr(), kafka.dataDir, len(kafka.config.Brokers) > 0)
+			view := newUpView(cmd.ErrOrStderr(), named, kafka.dataDir, len(kafka.config.Brokers) > 0)
 			view.admin = admins.addr
 			last, err := node.Run(ctx, node.Config{
-				Kafka: k, Fleet: simulated, Format: values.format, Registry: values.registry.config, ServeRegistry: serve, Mark: mark, Console: pageConfig, Logger: log, Admin: admin,
+				Kafka: k, Site: named, Fleet: simulated, Format: values.format, Registry: values.registry.config, ServeRegistry: serve, Mark: mark, Console: pageConfig, Logger: log, Admin: admin,
 				StopTimeout: stop.limit(),
 				StateDir:    filepath.Join(kafka.dataDir, "state"),
 				Pipelines:   programs, Alerts: told,
@@ -118,6 +123,7 @@ resumes where the first was stopped or killed.`,
 		},
 	}
 	kafka.add(cmd)
+	topic.add(cmd, siteScope)
 	values.add(cmd)
 	admins.add(cmd, "127.0.0.1:9600")
 	traces.add(cmd)

@@ -13,14 +13,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir.example/weir/internal/audit"
-	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/node"
-	"weir.example/weir/internal/registry"
 )
 
 func newVerify() *cobra.Command {
 	var (
 		kafka kafkaFlags
+		topic siteFlags
 		out   output
 		acks  []string
 		wait  time.Duration
@@ -50,11 +49,10 @@ broker, those in its data directory are without it. Copies that are in use are n
 			if err != nil {
 				return err
 			}
-			windows, err := win.config(cmd)
-			if err != nil {
+			if _, err := topic.site(); err != nil {
 				return err
 			}
-			stats, err := node.CompileDeviceStats("json", registry.Config{})
+			windows, err := win.config(cmd)
 			if err != nil {
 				return err
 			}
@@ -69,8 +67,8 @@ broker, those in its data directory are without it. Copies that are in use are n
 				}
 				progress, done := verifyProgress(cmd)
 				report, err := audit.Verify(ctx, audit.Config{
-					Broker: at.Broker, Topic: node.SensorData, StatsTopic: node.DeviceStats, DLQTopic: node.DeadLetters,
-					Group: engine.Group(stats), Windows: windows, Copies: copies, Registry: schemas, Acks: acks, Wait: wait, Progress: progress,
+					Broker: at.Broker, Topic: topic.topic,
+					Windows: windows, Copies: copies, Registry: schemas, Acks: acks, Wait: wait, Progress: progress,
 				})
 				done()
 				if err != nil {
@@ -81,6 +79,7 @@ broker, those in its data directory are without it. Copies that are in use are n
 		},
 	}
 	kafka.add(cmd)
+	topic.add(cmd, "statistics, dead letters and the consumer group are those of these readings")
 	cmd.Flags().StringSliceVar(&acks, "acks", nil, "acknowledgement logs of producers (weir produce --ack-log)")
 	cmd.Flags().DurationVar(&wait, "wait", 60*time.Second, "how long open transactions may take to end")
 	win.add(cmd)

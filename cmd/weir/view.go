@@ -9,6 +9,7 @@ import (
 	"charm.land/lipgloss/v2"
 
 	"weir.example/weir/internal/node"
+	"weir.example/weir/internal/site"
 )
 
 // upView is what weir up shows: on a terminal a few lines that are painted over, elsewhere a line
@@ -16,13 +17,14 @@ import (
 type upView struct {
 	w       io.Writer
 	live    bool
-	painted int    // lines to paint over
+	painted int // lines to paint over
+	site    site.Site
 	tail    string // flags by which other commands find the same broker
 	admin   string // host:port of the metrics; "" where they are off
 }
 
-func newUpView(w io.Writer, dataDir string, external bool) *upView {
-	v := &upView{w: w, live: isTerminal(w)}
+func newUpView(w io.Writer, at site.Site, dataDir string, external bool) *upView {
+	v := &upView{w: w, site: at, live: isTerminal(w)}
 	switch {
 	case external:
 		v.tail = " --brokers …"
@@ -52,8 +54,13 @@ func (v *upView) styled(s lipgloss.Style, text string) string {
 }
 
 func (v *upView) ready(r node.Ready) {
-	fmt.Fprintf(v.w, "%s  fleet → sensor_data_tx → device_stats, on the %s\n", v.styled(bold, "weir up"), r.Broker)
-	width := max(46, len("weir transactions list"+v.tail))
+	fmt.Fprintf(v.w, "%s  fleet → %s → %s, on the %s\n", v.styled(bold, "weir up"), v.site.Readings(), v.site.Stats(), r.Broker)
+	verify := "weir verify"
+	if !v.site.IsDefault() {
+		verify += " --topic " + v.site.Readings()
+	}
+	tail := "weir tail " + v.site.Stats()
+	width := max(46, max(len(verify), len(tail), len("weir transactions list"))+len(v.tail))
 	line := func(what, is string) { fmt.Fprintf(v.w, "  %-*s %s\n", width, what, v.styled(faint, is)) }
 	switch {
 	case r.Console != "":
@@ -67,8 +74,8 @@ func (v *upView) ready(r node.Ready) {
 	case r.NoRegistry != nil:
 		fmt.Fprintf(v.w, "  no schema registry: %v\n", r.NoRegistry)
 	}
-	line("weir tail device_stats"+v.tail, "the results as they are committed")
-	line("weir verify"+v.tail, "lost, doubled, torn, reordered? An outside check")
+	line(tail+v.tail, "the results as they are committed")
+	line(verify+v.tail, "lost, doubled, torn, reordered? An outside check")
 	line("weir transactions list"+v.tail, "what is open")
 	if v.admin != "" {
 		line("http://"+v.admin+"/metrics", "for Prometheus; /readyz, /status, /debug/pprof")

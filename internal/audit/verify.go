@@ -31,6 +31,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,10 +50,13 @@ import (
 type Config struct {
 	Broker broker.Config
 
-	Topic      string // readings; default sensor_data_tx
-	StatsTopic string // results per device and sensor, compacted; default device_stats
-	DLQTopic   string // dead letters; default sensor_data_dlq
-	Group      string // consumer group whose offsets go with the results; default weir-device-stats
+	// Topic holds the readings; default sensor_data_tx. The defaults of the names below follow from
+	// it: with any other topic they begin with that topic and a dot.
+	Topic string
+
+	StatsTopic string // results per device and sensor, compacted; default device_stats or TOPIC.device_stats
+	DLQTopic   string // dead letters; default sensor_data_dlq or TOPIC.dlq
+	Group      string // consumer group whose offsets go with the results; default weir-device-stats or weir-TOPIC.device-stats
 
 	// Acks are files of newline-delimited JSON that the producer wrote after each transaction:
 	// {"outcome":"acked|refused|unknown","device":"d","boot":"b","from":0,"to":9}, both ends
@@ -82,18 +86,17 @@ type Config struct {
 	stall     time.Duration         // longest time without progress before a read fails; default 30 s
 }
 
+const defaultTopic = "sensor_data_tx"
+
 func (c *Config) applyDefaults() {
-	for _, d := range []struct {
-		field *string
-		value string
-	}{
-		{&c.Topic, "sensor_data_tx"}, {&c.StatsTopic, "device_stats"},
-		{&c.DLQTopic, "sensor_data_dlq"}, {&c.Group, "weir-device-stats"},
-	} {
-		if *d.field == "" {
-			*d.field = d.value
-		}
+	stats, letters, group := "device_stats", "sensor_data_dlq", "weir-device-stats"
+	if c.Topic != "" && c.Topic != defaultTopic {
+		stats, letters, group = c.Topic+".device_stats", c.Topic+".dlq", "weir-"+c.Topic+".device-stats"
 	}
+	c.Topic = cmp.Or(c.Topic, defaultTopic)
+	c.StatsTopic = cmp.Or(c.StatsTopic, stats)
+	c.DLQTopic = cmp.Or(c.DLQTopic, letters)
+	c.Group = cmp.Or(c.Group, group)
 	c.Windows.applyDefaults()
 	if c.Wait <= 0 {
 		c.Wait = time.Minute

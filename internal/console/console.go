@@ -47,6 +47,7 @@ import (
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/retry"
+	"weir.example/weir/internal/site"
 )
 
 // Config of a console.
@@ -56,10 +57,7 @@ type Config struct {
 	Token    string           // asked for where it is set; needed where Listen is not on loopback
 	Optional bool             // Open returns ErrBusy where the address is taken, so that the caller can go on without
 	Write    bool             // allows to replay dead letters and to abort transactions
-	Readings string           // topic of the readings that devices are made of
-	Stats    string           // topic of the devices' statistics, by which silent ones are known; may be empty
-	Letters  string           // dead-letter topic of the readings
-	Progress string           // topic with the marks of replays
+	Site     site.Site        // whose readings, statistics and dead letters are shown
 	Registry *registry.Client // nil where there is none
 	Silences []alert.Silence  // of the configuration of this process, beside those that the broker knows
 	Version  string
@@ -205,7 +203,7 @@ func (c *Console) Run(ctx context.Context) error {
 	all.Go(func() error { c.sample(ctx); return nil })
 	all.Go(func() error { c.recallDevices(ctx); return nil })
 	all.Go(func() error {
-		f := follower{broker: c.cfg.Broker, topic: c.cfg.Readings, budget: fleetBudget, back: fleetBack, logger: c.cfg.Logger, reached: c.fleet.reached}
+		f := follower{broker: c.cfg.Broker, topic: c.cfg.Site.Readings(), budget: fleetBudget, back: fleetBack, logger: c.cfg.Logger, reached: c.fleet.reached}
 		f.run(ctx, c.fleet.take)
 		return nil
 	})

@@ -55,7 +55,7 @@ func client(t *testing.T, c broker.Config, opts ...kgo.Opt) *kgo.Client {
 // serve runs a console until the test ends.
 func serve(t *testing.T, cfg Config) *Console {
 	t.Helper()
-	cfg.Listen, cfg.Readings, cfg.Letters, cfg.Progress = "127.0.0.1:0", "sensor_data_tx", "sensor_data_dlq", "weir.progress"
+	cfg.Listen = "127.0.0.1:0"
 	if len(cfg.Broker.Brokers) == 0 {
 		cfg.Broker = startCluster(t)
 	}

@@ -198,7 +198,7 @@ func (c *Console) device(r *http.Request) (any, error) {
 
 func (c *Console) backfill(ctx context.Context, d *deviceDetail) error {
 	t := c.cluster.state()
-	topic := t.topic(c.cfg.Readings)
+	topic := t.topic(c.cfg.Site.Readings())
 	if topic == nil || int(d.Partition) >= len(topic.Partitions) {
 		return errors.New("the topic is not known yet")
 	}

@@ -229,9 +229,10 @@ GROUP BY window_start, window_end, sensor;
 
 // starters is GET /api/sql/starters: a first query, and the pipelines that come with Weir.
 func (c *Console) starters(*http.Request) (any, error) {
-	all := []starter{{Name: "first query", About: "mean of each sensor, second by second", Text: firstQuery}}
+	all := []starter{{Name: "first query", About: "mean of each sensor, second by second", Text: c.cfg.Site.SQL(firstQuery)}}
 	for _, name := range pipelines.Names() {
 		text, _ := pipelines.Source(name)
+		text = c.cfg.Site.SQL(text)
 		first, _, _ := strings.Cut(text, "\n")
 		all = append(all, starter{name, strings.TrimLeft(first, "- "), text})
 	}

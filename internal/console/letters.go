@@ -19,7 +19,7 @@ import (
 func (c *Console) letterTopics() []string {
 	var all []string
 	for _, t := range c.cluster.state().Topics {
-		if t.Name == c.cfg.Letters || strings.HasSuffix(t.Name, ".dlq") || strings.HasSuffix(t.Name, ".late") {
+		if t.Name == c.cfg.Site.DeadLetters() || strings.HasSuffix(t.Name, ".dlq") || strings.HasSuffix(t.Name, ".late") {
 			all = append(all, t.Name)
 		}
 	}
@@ -159,7 +159,7 @@ func (c *Console) letters(r *http.Request) (any, error) {
 		list.Topics = append(list.Topics, letterTopic{name, n})
 	}
 	if list.Topic == "" {
-		list.Topic = c.cfg.Letters
+		list.Topic = c.cfg.Site.DeadLetters()
 	}
 	if !slices.ContainsFunc(list.Topics, func(t letterTopic) bool { return t.Name == list.Topic }) {
 		return list, nil
@@ -167,7 +167,7 @@ func (c *Console) letters(r *http.Request) (any, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), letterTime)
 	defer cancel()
 	filter := letterFilter(r.FormValue("reason"), r.FormValue("pending") == "true")
-	err := deadletter.List(ctx, c.cfg.Broker, deadletter.Topics{DLQ: list.Topic, Progress: c.cfg.Progress}, filter, func(l deadletter.Letter) error {
+	err := deadletter.List(ctx, c.cfg.Broker, deadletter.Topics{DLQ: list.Topic}, filter, func(l deadletter.Letter) error {
 		list.Total++
 		list.Rows = append(list.Rows, letterOf(&l))
 		if len(list.Rows) > 2*maxLetters {
@@ -218,7 +218,7 @@ func (c *Console) replay(r *http.Request) (any, error) {
 		return nil, badRequest("%q is no dead-letter topic", in.Topic)
 	}
 	result, err := deadletter.Replay(r.Context(), c.cfg.Broker, deadletter.ReplayConfig{
-		Topics: deadletter.Topics{DLQ: in.Topic, Progress: c.cfg.Progress}, Filter: letterFilter(in.Reason, false), DryRun: in.Dry,
+		Topics: deadletter.Topics{DLQ: in.Topic}, Filter: letterFilter(in.Reason, false), DryRun: in.Dry,
 	})
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("stopped: what was sent back is marked, and is not sent again")

@@ -50,11 +50,11 @@ func (c *Console) point() api.Point {
 	p := api.Point{At: c.cfg.Now().UnixMilli(), Open: s.Open, Gap: s.Err != ""}
 	for _, g := range s.Groups {
 		p.Lag += g.Lag
-		if t := g.Topic(c.cfg.Readings); t != nil {
+		if t := g.Topic(c.cfg.Site.Readings()); t != nil {
 			p.Out = max(p.Out, t.Rate)
 		}
 	}
-	if t := s.topic(c.cfg.Readings); t != nil {
+	if t := s.topic(c.cfg.Site.Readings()); t != nil {
 		p.In, p.Total = t.Rate, t.Records
 	}
 	p.P50, p.P99 = c.fleet.delays()

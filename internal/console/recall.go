@@ -37,7 +37,7 @@ func (c *Console) recallDevices(ctx context.Context) {
 			if err == nil && unread == 0 {
 				return
 			}
-			c.cfg.Logger.Debug("console: read the statistics of devices", "topic", c.cfg.Stats, "unread", unread, "err", err)
+			c.cfg.Logger.Debug("console: read the statistics of devices", "topic", c.cfg.Site.Stats(), "unread", unread, "err", err)
 		}
 		_ = retry.Sleep(ctx, time.Second)
 	}
@@ -46,7 +46,7 @@ func (c *Console) recallDevices(ctx context.Context) {
 // recallOnce reads the statistics to their end. It returns how many rows it could not read.
 func (c *Console) recallOnce(ctx context.Context) (unread int, err error) {
 	state := c.cluster.state()
-	topic := state.topic(c.cfg.Stats)
+	topic := state.topic(c.cfg.Site.Stats())
 	if topic == nil {
 		return 0, nil
 	}

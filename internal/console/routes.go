@@ -133,6 +133,6 @@ func whole(r *http.Request, name string, otherwise, least, most int64) (int64, e
 func (c *Console) info(*http.Request) (any, error) {
 	return map[string]any{
 		"version": c.cfg.Version, "brokers": c.cfg.Broker.Brokers, "write": c.cfg.Write, "token": c.cfg.Token != "",
-		"readings": c.cfg.Readings, "letters": c.cfg.Letters, "local": c.cfg.Look != nil,
+		"readings": c.cfg.Site.Readings(), "letters": c.cfg.Site.DeadLetters(), "local": c.cfg.Look != nil,
 	}, nil
 }

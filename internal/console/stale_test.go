@@ -34,7 +34,7 @@ func TestSilentDevicesAreRecalled(t *testing.T) {
 		}
 	}
 	send(t, at, reading.Reading{DeviceID: "living", Sensor: "temperature", TS: time.Now().UnixMilli(), Value: 20})
-	c := serve(t, Config{Broker: at, Stats: "device_stats"})
+	c := serve(t, Config{Broker: at})
 	got := eventually(t, c.URL()+"/api/devices?status=silent", `"id":"en"`)
 	if !strings.Contains(got, `"last":1.25`) || !strings.Contains(got, `"total":2`) || !strings.Contains(got, `"silent":1`) {
 		t.Errorf("devices: %s", got)

@@ -13,12 +13,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/site"
 )
 
 // Topics are where dead letters and the marks of their replays are.
 type Topics struct {
 	DLQ      string // dead letters
-	Progress string // compacted; marks under the key "replay/DLQ/partition/offset"
+	Progress string // compacted; marks under the key "replay/DLQ/partition/offset"; default that of the site of DLQ
 }
 
 // Filter chooses letters. The zero value chooses all.
@@ -39,7 +40,7 @@ func (f *Filter) matches(l *Letter) bool {
 // List calls fn with each committed letter that the filter chooses, in offset order within a
 // partition, up to the end of the topic as it was when List was called.
 func List(ctx context.Context, c broker.Config, topics Topics, f Filter, fn func(Letter) error) error {
-	marked, err := checkTopics(ctx, c, topics)
+	topics, marked, err := checkTopics(ctx, c, topics)
 	if err != nil {
 		return err
 	}
@@ -63,32 +64,39 @@ func List(ctx context.Context, c broker.Config, topics Topics, f Filter, fn func
 	})
 }
 
-// checkTopics reports whether the topic of marks is there. That of the letters must be.
-func checkTopics(ctx context.Context, c broker.Config, topics Topics) (marked bool, err error) {
+// checkTopics completes topics and reports whether the topic of marks exists. That of the letters
+// must exist.
+func checkTopics(ctx context.Context, c broker.Config, topics Topics) (complete Topics, marked bool, err error) {
 	client, err := broker.Connect(ctx, c)
 	if err != nil {
-		return false, err
+		return topics, false, err
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	listed, err := admin.ListTopics(ctx, topics.DLQ, topics.Progress)
+	candidates := []string{topics.Progress}
+	if topics.Progress == "" {
+		candidates = site.ProgressTopics(topics.DLQ)
+	}
+	listed, err := admin.ListTopics(ctx, append([]string{topics.DLQ}, candidates...)...)
 	if err != nil {
-		return false, fmt.Errorf("look at topics: %w", err)
+		return topics, false, fmt.Errorf("describe topics: %w", err)
 	}
 	switch err := listed[topics.DLQ].Err; {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		return false, fmt.Errorf("%w; a pipeline creates NAME.dlq when it first runs, and weir topics apply creates that of the readings", broker.NoTopic(ctx, admin, topics.DLQ))
+		return topics, false, fmt.Errorf("%w; a pipeline creates NAME.dlq when it first runs, and weir topics apply creates that of the readings", broker.NoTopic(ctx, admin, topics.DLQ))
 	case err != nil:
-		return false, fmt.Errorf("look at topic %s: %w", topics.DLQ, err)
+		return topics, false, fmt.Errorf("describe topic %s: %w", topics.DLQ, err)
 	}
-	err = listed[topics.Progress].Err
-	if errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return false, nil
+	for _, topics.Progress = range candidates {
+		err := listed[topics.Progress].Err
+		if err == nil {
+			return topics, true, nil
+		}
+		if !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return topics, false, fmt.Errorf("describe topic %s: %w", topics.Progress, err)
+		}
 	}
-	if err != nil {
-		return false, fmt.Errorf("look at topic %s: %w", topics.Progress, err)
-	}
-	return true, nil
+	return topics, false, nil
 }
 
 // place is where a letter is in the dead-letter topic.

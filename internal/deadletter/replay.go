@@ -57,10 +57,11 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 	if cfg.BatchSize <= 0 {
 		cfg.BatchSize = 500
 	}
-	marked, err := checkTopics(ctx, c, cfg.Topics)
+	topics, marked, err := checkTopics(ctx, c, cfg.Topics)
 	if err != nil {
 		return result, err
 	}
+	cfg.Topics = topics
 	if cfg.StopTimeout <= 0 {
 		cfg.StopTimeout = broker.DefaultStopTimeout
 	}

@@ -9,6 +9,7 @@ import (
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/site"
 	"weir.example/weir/pipelines"
 )
 
@@ -17,11 +18,12 @@ import (
 const readingsFormat = "'value.format' = 'json',\n  'value.json.timestamp-format.standard' = 'ISO-8601'"
 
 // CompileDeviceStats compiles the main job, running statistics of each sensor of each device, for
-// readings in one of produce.Formats. Formats other than json look up their schemas in the registry
-// at.
-func CompileDeviceStats(valueFormat string, at registry.Config) (*plan.Program, error) {
-	const name = "device_stats"
-	text, _ := pipelines.Source(name)
+// readings of a site in one of produce.Formats. Formats other than json look up their schemas in the
+// registry at.
+func CompileDeviceStats(s site.Site, valueFormat string, at registry.Config) (*plan.Program, error) {
+	const bundled = "device_stats"
+	text, _ := pipelines.Source(bundled)
+	text, name := s.SQL(text), s.Scoped(bundled)
 	if valueFormat == "json" {
 		return plan.Compile(text, name)
 	}

@@ -6,12 +6,13 @@ import (
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/site"
 )
 
 // The main job reads every format that producers write, under the same name.
 func TestCompileDeviceStats(t *testing.T) {
 	for _, format := range produce.Formats {
-		program, err := node.CompileDeviceStats(format, registry.Config{URLs: []string{"http://registry:8081"}, User: "it's me", Password: "p"})
+		program, err := node.CompileDeviceStats(site.Site{}, format, registry.Config{URLs: []string{"http://registry:8081"}, User: "it's me", Password: "p"})
 		if err != nil {
 			t.Errorf("%s: %v", format, err)
 			continue

@@ -35,20 +35,22 @@ import (
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/retry"
+	"weir.example/weir/internal/site"
 	"weir.example/weir/internal/source/fleet"
 )
 
-// Topics of the main job.
+// Topics of the main job on the default site.
 const (
-	SensorData  = "sensor_data_tx"  // readings
-	DeviceStats = "device_stats"    // running statistics, compacted
-	DeadLetters = "sensor_data_dlq" // what is no reading
-	Progress    = "weir.progress"   // positions of sources and marks of replays, compacted
+	SensorData  = site.DefaultReadings
+	DeviceStats = site.DefaultStats
+	DeadLetters = site.DefaultDeadLetters
+	Progress    = site.DefaultProgress
 )
 
 // Config of a node.
 type Config struct {
 	Kafka Kafka
+	Site  site.Site // whose topics, pipeline and source have the names; default Weir's own
 	Fleet fleet.Config
 
 	Format   string          // of the readings, one of produce.Formats; default json
@@ -102,7 +104,7 @@ func Run(ctx context.Context, cfg Config) (Snapshot, error) {
 }
 
 func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) error {
-	if err := ApplyDefaultTopics(ctx, kafka.Broker); err != nil {
+	if err := ApplyTopics(ctx, kafka.Broker, cfg.Site); err != nil {
 		return err
 	}
 	simulated, err := fleet.New(cfg.Fleet)
@@ -115,17 +117,18 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	}
 	defer schemas.close(cfg.Logger)
 	cfg.Format = cmp.Or(cfg.Format, "json")
-	stats, err := CompileDeviceStats(cfg.Format, cfg.Registry)
+	stats, err := CompileDeviceStats(cfg.Site, cfg.Format, cfg.Registry)
 	if err != nil {
 		return err
 	}
 	observed := cfg.Admin.Broker(kafka.Broker)
+	src := produce.Named(simulated, cfg.Site.SourceName(simulated.Name()))
 	producer := cfg.Admin.Producer(produce.Config{
-		Broker: observed, Topic: SensorData, DLQ: DeadLetters, Progress: Progress,
+		Broker: observed, Topic: cfg.Site.Readings(), DLQ: cfg.Site.DeadLetters(), Progress: cfg.Site.Progress(),
 		Rate: cfg.Fleet.Rate, CommitInterval: cfg.CommitInterval, StopTimeout: cfg.StopTimeout, Compression: cfg.Compression,
 		MarkTransactions: cfg.Mark, Logger: cfg.Logger,
 		OnCommit: func(c produce.Commit) { meter.produced(c.Readings, c.DeadLetters) },
-	}, simulated)
+	}, src)
 	consumers, free, err := cfg.consumers(observed, stats, meter)
 	if err != nil {
 		return err
@@ -149,7 +152,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 			return fmt.Errorf("producer: %w", err)
 		}
 		producer.Encoding = encoding
-		_, err = produce.Run(ctx, producer, simulated)
+		_, err = produce.Run(ctx, producer, src)
 		if err != nil {
 			return fmt.Errorf("producer: %w", err)
 		}
@@ -187,7 +190,7 @@ func (cfg *Config) encoding(ctx context.Context) (produce.Encoding, error) {
 		return nil, err
 	}
 	defer client.Close()
-	return produce.Register(ctx, client, produce.Registered{Format: cfg.Format, Topic: SensorData, Logger: cfg.Logger})
+	return produce.Register(ctx, client, produce.Registered{Format: cfg.Format, Topic: cfg.Site.Readings(), Logger: cfg.Logger})
 }
 
 // show tells the state at intervals, until ctx is done.
@@ -228,12 +231,17 @@ func openTransactions(ctx context.Context, admin *kadm.Client) int {
 	return len(listed)
 }
 
-// ApplyDefaultTopics makes the topics of the main job where they are missing.
+// ApplyDefaultTopics creates the topics of the default site that do not exist.
 func ApplyDefaultTopics(ctx context.Context, c broker.Config) error {
+	return ApplyTopics(ctx, c, site.Site{})
+}
+
+// ApplyTopics creates the topics of a site that do not exist.
+func ApplyTopics(ctx context.Context, c broker.Config, s site.Site) error {
 	client, err := broker.Connect(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	return broker.EnsureTopics(ctx, kadm.NewClient(client), broker.DefaultTopics())
+	return broker.EnsureTopics(ctx, kadm.NewClient(client), s.Topics())
 }

@@ -3,6 +3,7 @@
 //
 //	produce.go   Config, Run: sessions and retries
 //	session.go   the lifetime of one client: fencing, resuming, transactions
+//	named.go     a source under another name
 //	feed.go      the source's side: pacing, encoding, chunks
 //	encoding.go  record values: JSON, or with a schema from a registry
 //	progress.go  the record of a source's position
