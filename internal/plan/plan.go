@@ -4,7 +4,10 @@
 //
 //	plan.go              Compile: from text to Program
 //	settings.go          SET
-//	catalog.go           CREATE TABLE: columns, watermark, key, options
+//	catalog.go           CREATE TABLE: columns, watermark, primary key
+//	connector.go         what a connector implements; options of CREATE TABLE
+//	connector_kafka.go   kafka and upsert-kafka: topic, key and value, startup
+//	table_format.go      formats of keys and values
 //	types.go             types as written -> column.Type; implicit casts
 //	relation.go          Relation, an operator with its inputs and columns
 //	op.go                Op, what each operator implements

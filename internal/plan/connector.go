@@ -1,0 +1,107 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/suggest"
+)
+
+// connector binds the tables of one external system. A new one is a file connector_….go and its
+// line in connectors.
+type connector interface {
+	// options lists the keys that WITH accepts, apart from those of formats. A key that ends with a
+	// dot stands for all keys with this prefix.
+	options() []string
+	// metadata has the metadata columns that a table can declare, by key.
+	metadata() map[string]metadata
+	// keyed reports whether a row replaces the previous one with its primary key.
+	keyed() bool
+	// bind reads the options into t, whose columns and primary key are set: where its rows are, how
+	// they are encoded, where reading starts, and whether it ends (Bounded).
+	bind(t *Table, o *options) error
+}
+
+// metadata is the type of a metadata column, and whether an INSERT can write it.
+type metadata struct {
+	typ      column.Type
+	writable bool
+}
+
+// connectors has the implementation of each value of the option 'connector'.
+var connectors = map[string]connector{
+	"kafka":        kafka{},
+	"upsert-kafka": kafka{upsert: true},
+}
+
+// options are the options of a CREATE TABLE. It records which keys have been read.
+type options struct {
+	name string // of the connector
+	all  map[string]sql.Option
+	read map[string]bool
+}
+
+// readOptions returns the options of a CREATE TABLE and the connector that they name.
+func readOptions(s *sql.CreateTable, table string) (*options, connector, error) {
+	o := &options{all: make(map[string]sql.Option), read: make(map[string]bool)}
+	for _, option := range s.Options {
+		if o.has(option.Key) {
+			return nil, nil, sql.Errorf(option, "option '%s' is listed twice", option.Key)
+		}
+		o.all[option.Key] = option
+	}
+	names := slices.Sorted(maps.Keys(connectors))
+	if !o.has("connector") {
+		return nil, nil, sql.Errorf(s, "table %s has no option 'connector'", table).WithHint("supported: %s", strings.Join(names, ", "))
+	}
+	o.name = o.get("connector")
+	c := connectors[o.name]
+	if c == nil {
+		return nil, nil, o.bad("connector", "supported: "+strings.Join(names, ", "))
+	}
+	return o, c, nil
+}
+
+func (o *options) get(key string) string {
+	o.read[key] = true
+	return o.all[key].Value
+}
+
+func (o *options) has(key string) bool {
+	_, ok := o.all[key]
+	return ok
+}
+
+// one returns the value of an option that must be one of allowed; the first is the default.
+func (o *options) one(key string, allowed ...string) (string, error) {
+	v := o.get(key)
+	if v == "" {
+		return allowed[0], nil
+	}
+	if !slices.Contains(allowed, v) {
+		return "", o.bad(key, "use "+strings.Join(allowed, " or "))
+	}
+	return v, nil
+}
+
+func (o *options) bad(key, hint string) error {
+	at := o.all[key]
+	return sql.Errorf(at.ValuePos, "'%s' is not supported as '%s'", at.Value, key).WithHint("%s", hint)
+}
+
+// unread reports the first option that is neither read nor one of the connector's.
+func (o *options) unread(in []sql.Option, c connector) error {
+	for _, option := range in {
+		if o.read[option.Key] || slices.ContainsFunc(c.options(), func(known string) bool {
+			return option.Key == known || strings.HasSuffix(known, ".") && strings.HasPrefix(option.Key, known)
+		}) {
+			continue
+		}
+		return sql.Errorf(option, "option '%s' is not supported", option.Key).
+			WithHint("%s", orElse(suggest.DidYouMean(option.Key, c.options()), "see the reference of table options"))
+	}
+	return nil
+}

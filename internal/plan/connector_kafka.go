@@ -1,0 +1,193 @@
+package plan
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/format"
+	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/suggest"
+)
+
+// kafka is the connector of topics whose rows are appended, and with upsert of those whose rows
+// replace each other by the record's key.
+type kafka struct{ upsert bool }
+
+// Startup is where a source without committed offsets starts (scan.startup.mode).
+type Startup struct {
+	Group     bool // group-offsets, the default: offsets that were set for the group count
+	Latest    bool
+	Timestamp int64 // milliseconds since 1970; 0 for other modes
+}
+
+// Reset is where a source resumes whose next records were deleted before they were read
+// (properties.auto.offset.reset).
+type Reset string
+
+// Values of Reset.
+const (
+	ResetEarliest Reset = "earliest" // at the earliest record that is left; the default
+	ResetLatest   Reset = "latest"   // at the end
+	ResetNone     Reset = "none"     // the pipeline stops, also if scan.startup.mode is group-offsets and the group has none
+)
+
+// options implements connector. Some are accepted without effect.
+func (kafka) options() []string {
+	return []string{
+		"connector", "topic", "format", "key.format", "value.format", "key.fields", "key.fields-prefix", "value.fields-include", "scan.startup.mode",
+		"scan.startup.timestamp-millis", "scan.bounded.mode", "scan.watermark.idle-timeout", "scan.watermark.alignment.group", "scan.watermark.alignment.max-drift",
+		"scan.watermark.alignment.update-interval", "scan.watermark.emit.strategy", "scan.topic-partition-discovery.interval", "scan.parallelism",
+		"sink.parallelism", "sink.partitioner", "sink.delivery-guarantee", "sink.transactional-id-prefix", "sink.transaction-naming-strategy",
+		"sink.buffer-flush.max-rows", "sink.buffer-flush.interval", "properties.",
+	}
+}
+
+func (kafka) metadata() map[string]metadata {
+	text := notNull(column.String)
+	return map[string]metadata{
+		"topic": {typ: text}, "partition": {typ: notNull(column.Int)}, "offset": {typ: notNull(column.BigInt)}, "leader-epoch": {typ: column.Of(column.Int)},
+		"timestamp": {typ: column.Type{Kind: column.TimestampLTZ, Precision: 3, NotNull: true}, writable: true}, "timestamp-type": {typ: text},
+		"headers": {typ: column.Type{Kind: column.Map, NotNull: true, Key: &text, Elem: &column.Type{Kind: column.Bytes}}, writable: true},
+	}
+}
+
+func (k kafka) keyed() bool { return k.upsert }
+
+func (k kafka) bind(t *Table, o *options) error {
+	for _, step := range []func(*Table, *options) error{k.bindTopic, k.bindFormats, k.bindScan, k.bindSink} {
+		if err := step(t, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (kafka) bindTopic(t *Table, o *options) error {
+	t.Topic = o.get("topic")
+	if strings.ContainsAny(t.Topic, "; ") || t.Topic == "" && o.has("topic-pattern") {
+		return sql.Errorf(t, "table %s: only a single topic is supported, not a list or a pattern", t.Name).
+			WithHint("declare a table for each topic and combine them with UNION ALL")
+	}
+	if t.Topic == "" {
+		return sql.Errorf(t, "table %s has no option 'topic'", t.Name)
+	}
+	t.Brokers = o.get("properties.bootstrap.servers")
+	return nil
+}
+
+// bindFormats assigns the physical columns to the record's key and value.
+func (k kafka) bindFormats(t *Table, o *options) error {
+	bindKey := k.bindKeyFields
+	if k.upsert {
+		bindKey = k.bindUpsertKey
+	}
+	if err := bindKey(t, o); err != nil {
+		return err
+	}
+	include, err := o.one("value.fields-include", "ALL", "EXCEPT_KEY")
+	if err != nil {
+		return err
+	}
+	for i, c := range t.Columns {
+		if c.Physical() && (include == "ALL" || !slices.Contains(t.Key.Columns, i)) {
+			t.Value.Columns = append(t.Value.Columns, i)
+		}
+	}
+	if err := t.setFormat(&t.Key, "key.", "key.format", o, o.get("key.fields-prefix")); err != nil {
+		return err
+	}
+	option := "value.format"
+	if o.has("format") && !o.has(option) {
+		option = "format"
+	}
+	if !o.has(option) {
+		return sql.Errorf(t, "table %s has no option 'value.format'", t.Name).WithHint("supported: %s", strings.Join(format.Names(), ", "))
+	}
+	return t.setFormat(&t.Value, "value.", option, o, "")
+}
+
+// bindUpsertKey puts the primary key into the record's key.
+func (kafka) bindUpsertKey(t *Table, o *options) error {
+	for _, wrong := range []string{"key.fields", "format"} {
+		if o.has(wrong) {
+			return sql.Errorf(o.all[wrong], "upsert-kafka has no option '%s'", wrong).WithHint("its key is the PRIMARY KEY; use 'key.format' and 'value.format'")
+		}
+	}
+	if len(t.PrimaryKey) == 0 {
+		return sql.Errorf(t, "upsert-kafka table %s needs a PRIMARY KEY (…) NOT ENFORCED", t.Name)
+	}
+	if !o.has("key.format") || !o.has("value.format") {
+		return sql.Errorf(t, "upsert-kafka table %s needs the options 'key.format' and 'value.format'", t.Name)
+	}
+	t.Key.Columns = t.PrimaryKey
+	return nil
+}
+
+// bindKeyFields puts the columns of key.fields into the record's key.
+func (kafka) bindKeyFields(t *Table, o *options) error {
+	names := o.get("key.fields")
+	if (names == "") != !o.has("key.format") {
+		return sql.Errorf(t, "table %s: the options 'key.format' and 'key.fields' must be set together", t.Name)
+	}
+	for _, name := range strings.Split(names, ";") {
+		if name == "" {
+			continue
+		}
+		i := t.index(name)
+		if i < 0 || !t.Columns[i].Physical() {
+			return sql.Errorf(o.all["key.fields"].ValuePos, "'key.fields' lists %s, which is not a physical column of %s", name, t.Name).WithHint("%s", suggest.DidYouMean(name, t.names()))
+		}
+		t.Key.Columns = append(t.Key.Columns, i)
+	}
+	return nil
+}
+
+// bindScan reads where a source starts and whether it ends.
+func (kafka) bindScan(t *Table, o *options) error {
+	mode := o.get("scan.startup.mode")
+	reset, err := o.one("properties.auto.offset.reset", string(ResetEarliest), string(ResetLatest), string(ResetNone))
+	if err != nil {
+		return err
+	}
+	if t.Reset = Reset(reset); t.Reset == ResetLatest && (mode == "earliest-offset" || mode == "timestamp") {
+		t.Reset = ResetEarliest // as in Flink, where these modes take precedence
+	}
+	switch mode {
+	case "earliest-offset":
+	case "latest-offset":
+		t.Startup.Latest = true
+	case "", "group-offsets":
+		t.Startup.Group, t.Startup.Latest = true, t.Reset == ResetLatest
+	case "timestamp":
+		ms, err := strconv.ParseInt(o.get("scan.startup.timestamp-millis"), 10, 64)
+		if err != nil || ms <= 0 {
+			return sql.Errorf(t, "table %s: 'scan.startup.mode' = 'timestamp' requires 'scan.startup.timestamp-millis'", t.Name)
+		}
+		t.Startup.Timestamp = ms
+	default:
+		return o.bad("scan.startup.mode", "use earliest-offset, latest-offset, group-offsets or timestamp")
+	}
+	bounded, err := o.one("scan.bounded.mode", "unbounded", "latest-offset")
+	if err != nil {
+		return err
+	}
+	t.Bounded = bounded == "latest-offset"
+	if idle := o.get("scan.watermark.idle-timeout"); idle != "" {
+		if t.IdleTimeout, err = ParseDuration(idle); err != nil {
+			return o.bad("scan.watermark.idle-timeout", "write a duration such as 30 s or 5 min")
+		}
+	}
+	return nil
+}
+
+// bindSink rejects delivery guarantees that Weir can't give. All that Weir writes is in a
+// transaction, which satisfies at-least-once too.
+func (kafka) bindSink(_ *Table, o *options) error {
+	if _, err := o.one("sink.delivery-guarantee", "exactly-once", "at-least-once", "none"); err != nil {
+		return err
+	}
+	_, err := o.one("sink.partitioner", "default", "fixed", "round-robin")
+	return err
+}
