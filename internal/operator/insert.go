@@ -80,7 +80,7 @@ func newWriter(b base, op *plan.Insert) (*writer, error) {
 }
 
 // columns finds the columns of a batch that the formats write.
-func (w *writer) columns(into []*column.Column, of plan.Format, r *rows) {
+func (w *writer) columns(into []*column.Column, of plan.Format, r *rowBatch) {
 	for i, c := range of.Columns {
 		if from := w.op.Columns[c]; from >= 0 {
 			into[i] = r.Cols[from]
@@ -94,7 +94,7 @@ func (w *writer) columns(into []*column.Column, of plan.Format, r *rows) {
 	}
 }
 
-func (w *writer) push(_ int, r *rows) {
+func (w *writer) push(_ int, r *rowBatch) {
 	r = w.resized(r)
 	w.columns(w.keyCols, w.table.Key, r)
 	w.columns(w.valueCols, w.table.Value, r)
@@ -109,7 +109,7 @@ func (w *writer) push(_ int, r *rows) {
 // allowed reports whether a row has a value in all columns that need one. Of a row that is taken
 // back only the key counts: without one it was not written either, and NULL elsewhere may replace a
 // row that was.
-func (w *writer) allowed(r *rows, i int, gone bool) (bool, error) {
+func (w *writer) allowed(r *rowBatch, i int, gone bool) (bool, error) {
 	columns := w.notNull
 	if gone {
 		columns = w.keys
@@ -129,8 +129,8 @@ func (w *writer) allowed(r *rows, i int, gone bool) (bool, error) {
 	return true, nil
 }
 
-func (w *writer) row(r *rows, i int) error {
-	gone := r.kind(i) == updateBefore || r.kind(i) == remove
+func (w *writer) row(r *rowBatch, i int) error {
+	gone := r.kind(i) == kindUpdateBefore || r.kind(i) == kindDelete
 	if ok, err := w.allowed(r, i, gone); !ok {
 		return err
 	}
@@ -179,7 +179,7 @@ func (w *writer) fits(r *kgo.Record) error {
 	return broker.CheckSize(r, w.limit)
 }
 
-func (w *writer) metadata(rec *kgo.Record, r *rows, i int) {
+func (w *writer) metadata(rec *kgo.Record, r *rowBatch, i int) {
 	if w.timestamp >= 0 {
 		if c := r.Cols[w.timestamp]; !c.Null[i] {
 			rec.Timestamp = time.UnixMicro(c.I[i])
@@ -211,11 +211,11 @@ func (w *writer) send(rec *kgo.Record) {
 	} else {
 		rec.Partition = w.task.partition % n
 	}
-	w.said.rows++
+	w.counters.rows++
 	w.task.out.emit(rec)
 }
 
-func (w *writer) flush() {
+func (w *writer) finishTransaction() {
 	for _, k := range w.order {
 		w.send(w.changes[k])
 	}
@@ -223,7 +223,7 @@ func (w *writer) flush() {
 	w.order = w.order[:0]
 }
 
-func (w *writer) reset() {
+func (w *writer) rollback() {
 	clear(w.changes)
 	w.order = w.order[:0]
 }

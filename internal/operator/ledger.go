@@ -50,7 +50,7 @@ func (l *Ledger) count(id int, t tally) {
 }
 
 // countRows adds an accumulator that counts rows, for the ledger.
-func (g *grouper) countRows(t *Task, r *plan.Relation) {
+func (g *aggregator) countRows(t *Task, r *plan.Relation) {
 	if t.ledger == nil {
 		return
 	}
@@ -62,13 +62,13 @@ func (g *grouper) countRows(t *Task, r *plan.Relation) {
 
 // expect notes a row of a window of which slices are put together: the windows that it belongs to,
 // one by one.
-func (a *aggregate) expect(slice int64, mark rowMark, again bool) {
+func (a *windowAggregate) expect(slice int64, watermark rowWatermark, again bool) {
 	if a.task.ledger == nil {
 		return
 	}
 	t := tally{rows: 1}
 	for end := a.firstEnd(slice); end <= a.lastEnd(slice); end += max(a.slide, 1) {
-		if !a.clock.late(end, mark) {
+		if !a.clock.late(end, watermark) {
 			t.in++
 		}
 	}

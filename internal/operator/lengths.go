@@ -32,8 +32,8 @@ func (w *writer) size(col int, t column.Type) {
 
 // resized returns rows whose values have the lengths of their columns, where they are to be cut and
 // padded.
-func (w *writer) resized(r *rows) *rows {
-	var own *rows
+func (w *writer) resized(r *rowBatch) *rowBatch {
+	var own *rowBatch
 	for _, s := range w.sized {
 		if !s.trim {
 			continue
@@ -65,7 +65,7 @@ func (w *writer) resized(r *rows) *rows {
 }
 
 // wrongLength says which value of a row has a length that its column does not take.
-func (w *writer) wrongLength(r *rows, i int) error {
+func (w *writer) wrongLength(r *rowBatch, i int) error {
 	for _, s := range w.sized {
 		c := r.Cols[w.op.Columns[s.column]]
 		if s.trim || c.Null[i] {

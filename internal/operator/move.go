@@ -38,7 +38,7 @@ type owner struct {
 // NewMover makes the mover of a stage whose inputs have as many partitions from now on. The error
 // names state that lies by no topic's key.
 func NewMover(stage *plan.Stage, partitions int32, schemas *format.Schemas) (*Mover, error) {
-	m := &Mover{names: map[uint16]bool{watermarks: true}}
+	m := &Mover{names: map[uint16]bool{watermarkEntry: true}}
 	for _, r := range stage.Relations {
 		if r.State == 0 {
 			continue
@@ -89,7 +89,7 @@ func (m *Mover) relation(r *plan.Relation, partitions int32, schemas *format.Sch
 			add(timers, 0, keys, nil)
 		default:
 			add(distincts, 0, keys, skipDistinct)
-			add(apart, 0, keys, func(r *reader) { r.int64() })
+			add(partialSlices, 0, keys, func(r *reader) { r.int64() })
 		}
 	case *plan.Rank:
 		add(groups, 0, op.Partition, nil)
@@ -100,9 +100,9 @@ func (m *Mover) relation(r *plan.Relation, partitions int32, schemas *format.Sch
 		queued(0, numbers, 0)
 		add(histories, 0, op.Partition, nil)
 		if op.Frame.Unbounded {
-			add(kept, 0, op.Partition, skipDistinct)
+			add(frameRows, 0, op.Partition, skipDistinct)
 		} else {
-			add(kept, 0, op.Partition, func(r *reader) { r.count() })
+			add(frameRows, 0, op.Partition, func(r *reader) { r.count() })
 		}
 	case *plan.TemporalJoin:
 		queued(waitingRows, numbers, 0)
@@ -251,13 +251,13 @@ func (m *Mover) Move(e *Moved, from, to *state.Store) error {
 // Check refuses entries of a store that would be left behind: those that no relation of the stage
 // has, and what versions before this one kept beside the state of keys.
 func (m *Mover) Check(store *state.Store) error {
-	for entry := watermarks; entry < math.MaxUint16 && int(entry) < store.Operators(); entry++ {
+	for entry := watermarkEntry; entry < math.MaxUint16 && int(entry) < store.Operators(); entry++ {
 		if len(store.Windows(entry)) > 0 && !m.names[entry] {
 			return fmt.Errorf("entry %d of the state belongs to nothing that the stage keeps", entry)
 		}
 	}
 	var failed error
-	store.Scan(watermarks, 0, func(key, _ []byte) bool {
+	store.Scan(watermarkEntry, 0, func(key, _ []byte) bool {
 		if bytes.HasPrefix(key, []byte(firedPrefix)) {
 			failed = errors.New("an older version of Weir has emitted windows of the state by the watermarks of single rows")
 		}
@@ -268,12 +268,12 @@ func (m *Mover) Check(store *state.Store) error {
 
 // Begin gives a task that is new the watermarks of another.
 func (m *Mover) Begin(from, to *state.Store) {
-	marks := make(map[string][]byte)
-	from.Scan(watermarks, 0, func(key, value []byte) bool {
-		marks[string(key)] = bytes.Clone(value)
+	watermarks := make(map[string][]byte)
+	from.Scan(watermarkEntry, 0, func(key, value []byte) bool {
+		watermarks[string(key)] = bytes.Clone(value)
 		return true
 	})
-	for key, value := range marks {
-		to.Put(watermarks, 0, []byte(key), value)
+	for key, value := range watermarks {
+		to.Put(watermarkEntry, 0, []byte(key), value)
 	}
 }

@@ -1,35 +1,36 @@
-// Package operator computes what a plan says: the rows of one partition through the relations of
-// one stage. It does no I/O and has no clock: the same records in the same order give the same
-// results, and a task that is restored from its changelog goes on as if nothing had happened.
+// Package operator runs one stage of a plan on one partition: it passes rows through the operators
+// of the stage. It does no I/O and has no clock: equal records in equal order give equal results,
+// and a task restored from its changelog continues as if nothing had happened.
 //
-//	operator.go        rows, operators, how they are connected
-//	task.go            Task: a stage on one partition; transactions, watermarks of its inputs
-//	dropped.go         what options leave out, counted
-//	arena.go           the memory of what a transaction writes
-//	codec.go           rows and values as bytes, for state and repartition topics
-//	scan.go            records of a table to rows
-//	placement.go       whether rows lie in the partition of their key
-//	move.go            where state belongs when topics have other partitions
-//	exchange.go        rows and watermarks through a repartition topic
-//	project.go         filter, projection, union
-//	unnest.go          rows to one for each element of an array
-//	window.go          rows to windows
-//	accumulate.go      aggregate functions
-//	aggregate.go       groups in windows
-//	lag.go             LAG
-//	session.go         groups in sessions
-//	group.go           groups without windows: rows that are updated
-//	queue.go           rows that wait for the watermark
-//	retract.go         groups of rows that are updated themselves
-//	first.go           deduplication that keeps the first row
-//	rank.go            deduplication and Top-N
-//	over.go            aggregates of the rows before
-//	join.go            lookup of versions
-//	insert.go          rows to records of a table
-//	lengths.go         texts and bytes of a declared length, as an INSERT treats them
-//	origins.go         which traced records a computed row came from
-//	variance_exact.go  VAR_* and STDDEV_* of integers and decimals
-//	ledger.go          for tests: rows that windows take in and give out
+//	operator.go          row batches, the node interface, the watermark merger
+//	task.go              Task: a stage on one partition; transactions, watermarks of its inputs
+//	dropped.go           counts of what options drop
+//	arena.go             memory of the records that a transaction writes
+//	codec.go             binary encoding of rows and values, for state and repartition topics
+//	scan.go              records of a table to rows
+//	placement.go         check that rows are in the partition of their key
+//	move.go              moves state when topics change their number of partitions
+//	shuffle.go           rows and watermarks through a repartition topic
+//	project.go           filter, projection, union
+//	unnest.go            one row for each element of an array or map
+//	window.go            assignment of rows to windows; wall clock of windows
+//	accumulate.go        aggregate functions
+//	retract.go           aggregate functions that can retract a row
+//	aggregator.go        keys and accumulators of a group, common to all aggregations
+//	window_aggregate.go  aggregation in windows
+//	session_window.go    aggregation in session windows
+//	group_aggregate.go   aggregation without windows: groups whose row is updated
+//	over.go              OVER aggregates
+//	lag.go               LAG
+//	time_buffer.go       rows that wait for the watermark
+//	first_row.go         deduplication that keeps the first row
+//	rank.go              deduplication that keeps the last row, and Top-N
+//	temporal_join.go     temporal join
+//	insert.go            rows to records of a table
+//	lengths.go           declared lengths of strings and bytes in an INSERT
+//	lineage.go           which traced records contributed to a computed row
+//	variance_exact.go    VAR_* and STDDEV_* of integers and decimals
+//	ledger.go            for tests: accounting of rows into and out of windows
 package operator
 
 import (
@@ -44,123 +45,128 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// kind is what a row does to those before it.
-type kind byte
+// rowKind is the kind of change that a row describes, as Flink's RowKind.
+type rowKind byte
 
 const (
-	insert kind = iota
-	updateBefore
-	updateAfter
-	remove
+	kindInsert       rowKind = iota // +I
+	kindUpdateBefore                // -U
+	kindUpdateAfter                 // +U
+	kindDelete                      // -D
 )
 
-// unknown and forever are the watermarks before the first row and after the last.
+// minWatermark is the watermark before the first row, maxWatermark the one after the last.
 const (
-	unknown int64 = math.MinInt64
-	forever int64 = math.MaxInt64
+	minWatermark int64 = math.MinInt64
+	maxWatermark int64 = math.MaxInt64
 )
 
-// rowMark is the watermark that a row's own partition had before it, in microseconds. It says what
-// the row is late for, and nothing else: behind an exchange other partitions may be far behind it.
-// Windows fire by the watermark of their operator, an int64 that advance brings, which is never
-// ahead of the rowMark of a row that is still to come, but for inputs that were idle.
-type rowMark int64
+// rowWatermark is the watermark of a row's own partition before that row, in microseconds. It
+// decides whether the row is late, and nothing else: after a shuffle other partitions may be far
+// behind it. Windows fire by the watermark of their operator, a plain int64 passed to advance,
+// which is never ahead of the rowWatermark of a row that is still to come, except where inputs were
+// idle.
+type rowWatermark int64
 
-// lane is where a row comes from: rows of one lane come in the order of one partition of one table,
-// whatever is polled when. Rows of several lanes come in any order, so that no result may depend on
-// it.
+// lane identifies the partition of the table that a row comes from. Rows of one lane keep the order
+// of that partition however partitions are polled. Rows of different lanes arrive in any order, so
+// no result may depend on it.
 type lane int64
 
-// rows is a batch with what operators know of each row.
-type rows struct {
+// rowBatch is a batch of rows with the metadata of each.
+type rowBatch struct {
 	*column.Batch
-	kinds []kind        // nil: all are inserts
-	from  []*kgo.Record // the record that each came from; nil where they were computed from several, or see origins
-	marks []rowMark     // the watermark before each row; nil: that of the operator's input
-	lanes []lane        // where each row comes from; nil: all from lane 0
-	more  []bool        // whether a later window of the same row of HOP or CUMULATE follows as a row of its own; nil: none
+	kinds      []rowKind      // nil: all are kindInsert
+	records    []*kgo.Record  // the record that each row came from, or one with the context of its lineage; nil if there is none
+	watermarks []rowWatermark // the watermark before each row; nil: that of the operator
+	lanes      []lane         // nil: all rows are of lane 0
+	more       []bool         // whether the same row follows with a later window of HOP or CUMULATE; nil: none does
 }
 
-// clear takes all rows out; what is made later reuses their room.
-func (r *rows) clear() {
+// clear removes all rows and keeps their memory.
+func (r *rowBatch) clear() {
 	clearBatch(r.Batch)
-	clear(r.from) // records may go
-	r.kinds, r.from, r.marks, r.lanes, r.more = r.kinds[:0], r.from[:0], r.marks[:0], r.lanes[:0], r.more[:0]
+	clear(r.records) // lets the garbage collector free the records
+	r.kinds, r.records, r.watermarks, r.lanes, r.more = r.kinds[:0], r.records[:0], r.watermarks[:0], r.lanes[:0], r.more[:0]
 }
 
-func (r *rows) kind(i int) kind {
+func (r *rowBatch) kind(i int) rowKind {
 	if r.kinds == nil {
-		return insert
+		return kindInsert
 	}
 	return r.kinds[i]
 }
 
-func (r *rows) record(i int) *kgo.Record {
-	if r.from == nil {
+func (r *rowBatch) record(i int) *kgo.Record {
+	if r.records == nil {
 		return nil
 	}
-	return r.from[i]
+	return r.records[i]
 }
 
-// context is the Context of the record that a row came from; nil where that is not traced.
-func (r *rows) context(i int) context.Context {
+// context returns the Context of the record that a row came from, nil if it is not traced.
+func (r *rowBatch) context(i int) context.Context {
 	if in := r.record(i); in != nil {
 		return in.Context
 	}
 	return nil
 }
 
-// mark is the watermark before a row: its own, or that of the operator where this is ahead, after
-// an idle input has come back.
-func (r *rows) mark(i int, current int64) rowMark {
-	if r.marks == nil {
-		return rowMark(current)
+// watermark returns the watermark before a row: its own, or that of the operator if this is ahead,
+// which it is after an idle input has resumed.
+func (r *rowBatch) watermark(i int, current int64) rowWatermark {
+	if r.watermarks == nil {
+		return rowWatermark(current)
 	}
-	return max(rowMark(current), r.marks[i])
+	return max(rowWatermark(current), r.watermarks[i])
 }
 
-func (r *rows) lane(i int) lane {
+func (r *rowBatch) lane(i int) lane {
 	if r.lanes == nil {
 		return 0
 	}
 	return r.lanes[i]
 }
 
-// again reports whether a row comes once more, with a later window.
-func (r *rows) again(i int) bool { return r.more != nil && r.more[i] }
+// hasMore reports whether the row follows once more with a later window.
+func (r *rowBatch) hasMore(i int) bool { return r.more != nil && r.more[i] }
 
 // node is one operator of a task.
 type node interface {
-	// push takes rows from input in. They are the caller's again when it returns.
-	push(in int, r *rows)
-	// advance says that no row before the watermark will come from input in. idle says that the
-	// input has had none for so long that others need not wait for it.
+	// connect adds an operator that gets the rows and watermarks of this one, as its input in.
+	connect(to node, in int)
+	// push processes rows from input in. The caller reuses the batch afterwards.
+	push(in int, r *rowBatch)
+	// advance announces that no row before the watermark will follow from input in. idle means that
+	// the input has had no row for so long that others need not wait for it.
 	advance(in int, watermark int64, idle bool)
-	// flush ends the transaction's rows: what was held back comes out.
-	flush()
-	// reset forgets what memory holds beside the state, after an abort or a restore.
-	reset()
-	// says is what has come out of it.
-	says() *told
+	// finishTransaction is called once at the end of a transaction's rows, before its output is
+	// committed; held-back rows are emitted here.
+	finishTransaction()
+	// rollback discards in-memory state that is not in the store; called after an abort or a
+	// restore.
+	rollback()
+	// stats returns the operator's output counters.
+	stats() *opStats
 }
 
-// told is what an operator has told those before it: rows since it was last asked, and its
+// opStats counts what an operator has emitted downstream: rows since the last read, and its
 // watermark.
-type told struct {
+type opStats struct {
 	relation  int
 	rows      int64
 	watermark int64
 	idle      bool
 }
 
-func (t *told) forget() { *t = told{relation: t.relation, watermark: unknown} }
+func (t *opStats) reset() { *t = opStats{relation: t.relation, watermark: minWatermark} }
 
-// base is what operators have in common.
+// base implements what operators have in common.
 type base struct {
-	task *Task
-	rel  *plan.Relation
-	outs []edge
-	said told
+	task     *Task
+	rel      *plan.Relation
+	outs     []edge
+	counters opStats
 }
 
 type edge struct {
@@ -168,37 +174,37 @@ type edge struct {
 	in int
 }
 
-func (b *base) push(_ int, r *rows)                       { b.emit(r) }
-func (b *base) advance(_ int, watermark int64, idle bool) { b.pass(watermark, idle) }
-func (b *base) flush()                                    {}
-func (b *base) reset()                                    {}
-func (b *base) says() *told                               { return &b.said }
+func (b *base) push(_ int, r *rowBatch)                   { b.emit(r) }
+func (b *base) advance(_ int, watermark int64, idle bool) { b.forwardWatermark(watermark, idle) }
+func (b *base) finishTransaction()                        {}
+func (b *base) rollback()                                 {}
+func (b *base) stats() *opStats                           { return &b.counters }
 func (b *base) connect(to node, in int)                   { b.outs = append(b.outs, edge{to, in}) }
 
 func newBase(t *Task, r *plan.Relation) base {
-	b := base{task: t, rel: r, said: told{relation: r.ID}}
-	b.said.forget()
+	b := base{task: t, rel: r, counters: opStats{relation: r.ID}}
+	b.counters.reset()
 	return b
 }
 
-func (b *base) emit(r *rows) {
+func (b *base) emit(r *rowBatch) {
 	if r.N == 0 {
 		return
 	}
-	b.said.rows += int64(r.N)
+	b.counters.rows += int64(r.N)
 	for _, e := range b.outs {
 		e.to.push(e.in, r)
 	}
 }
 
-func (b *base) pass(watermark int64, idle bool) {
-	b.said.watermark, b.said.idle = watermark, idle
+func (b *base) forwardWatermark(watermark int64, idle bool) {
+	b.counters.watermark, b.counters.idle = watermark, idle
 	for _, e := range b.outs {
 		e.to.advance(e.in, watermark, idle)
 	}
 }
 
-// batch makes the columns of a relation that somebody reads; the others are nil.
+// batch returns a batch with the columns of a relation that are needed; the others are nil.
 func batch(r *plan.Relation) *column.Batch {
 	b := &column.Batch{Cols: make([]*column.Column, len(r.Cols))}
 	for i, c := range r.Cols {
@@ -209,7 +215,7 @@ func batch(r *plan.Relation) *column.Batch {
 	return b
 }
 
-// clearBatch empties a batch that has columns left out.
+// clearBatch empties a batch, some columns of which may be nil.
 func clearBatch(b *column.Batch) {
 	b.N, b.Err = 0, nil
 	for _, c := range b.Cols {
@@ -219,7 +225,7 @@ func clearBatch(b *column.Batch) {
 	}
 }
 
-// copyRow appends a row of another batch of the same columns.
+// copyRow appends a row of a batch with the same columns.
 func copyRow(to, from *column.Batch, row int) {
 	for i, c := range to.Cols {
 		if c != nil {
@@ -229,38 +235,40 @@ func copyRow(to, from *column.Batch, row int) {
 	to.N++
 }
 
-// progress is the watermark over several inputs: the least of those that are not idle.
-type progress struct {
-	marks []int64
-	idle  []bool
+// watermarkMerger merges the watermarks of several inputs: the result is the minimum over the
+// inputs that are not idle.
+type watermarkMerger struct {
+	inputs []int64 // watermark of each
+	idle   []bool
 }
 
-func newProgress(inputs int) *progress {
-	p := &progress{marks: make([]int64, inputs), idle: make([]bool, inputs)}
+func newWatermarkMerger(inputs int) *watermarkMerger {
+	p := &watermarkMerger{inputs: make([]int64, inputs), idle: make([]bool, inputs)}
 	p.reset()
 	return p
 }
 
-func (p *progress) reset() {
-	for i := range p.marks {
-		p.marks[i], p.idle[i] = unknown, false
+func (p *watermarkMerger) reset() {
+	for i := range p.inputs {
+		p.inputs[i], p.idle[i] = minWatermark, false
 	}
 }
 
-// advance notes what an input says and returns the watermark of all. An input that has ended
-// doesn't hold others back, and while all are idle the watermark stays.
-func (p *progress) advance(in int, watermark int64, idle bool) (all int64, allIdle bool) {
-	p.marks[in], p.idle[in] = max(p.marks[in], watermark), idle
-	all, allIdle = forever, true
-	for i, m := range p.marks {
-		if !p.idle[i] || m == forever {
+// advance records the watermark of an input and returns the merged one. An input that has ended
+// doesn't hold others back. While all inputs are idle, the merged watermark is the maximum that any
+// of them reached.
+func (p *watermarkMerger) advance(in int, watermark int64, idle bool) (all int64, allIdle bool) {
+	p.inputs[in], p.idle[in] = max(p.inputs[in], watermark), idle
+	all, allIdle = maxWatermark, true
+	for i, m := range p.inputs {
+		if !p.idle[i] || m == maxWatermark {
 			all = min(all, m)
-			allIdle = allIdle && m == forever && p.idle[i]
+			allIdle = allIdle && m == maxWatermark && p.idle[i]
 		}
 	}
 	if allIdle {
-		all = unknown
-		for _, m := range p.marks {
+		all = minWatermark
+		for _, m := range p.inputs {
 			all = max(all, m)
 		}
 		return all, true
@@ -268,41 +276,41 @@ func (p *progress) advance(in int, watermark int64, idle bool) (all int64, allId
 	return all, false
 }
 
-// build makes the operator of a relation.
+// build creates the operator of a relation.
 func (t *Task) build(r *plan.Relation) (node, error) {
 	b := newBase(t, r)
 	switch op := r.Op.(type) {
 	case *plan.Scan:
 		return newScan(b, op)
 	case *plan.Filter:
-		return &filter{base: b, cond: expr.MustCompile(op.Cond), out: rows{Batch: batch(r)}}, nil
+		return &filter{base: b, cond: expr.MustCompile(op.Cond), out: rowBatch{Batch: batch(r)}}, nil
 	case *plan.Project:
 		return newProject(b, op), nil
 	case *plan.Window:
-		return newWindow(b, op), nil
+		return newWindowAssigner(b, op), nil
 	case *plan.Aggregate:
 		switch {
 		case op.Window == nil:
-			return newGroup(b, op), nil
+			return newGroupAggregate(b, op), nil
 		case op.Window.Kind == plan.Session && op.Window.Sliced:
-			return newSession(b, op), nil
+			return newSessionWindow(b, op), nil
 		}
-		return newAggregate(b, op), nil
+		return newWindowAggregate(b, op), nil
 	case *plan.Rank:
 		if op.First {
-			return newFirst(b, op), nil
+			return newFirstRow(b, op), nil
 		}
 		return newRank(b, op), nil
 	case *plan.Over:
 		return newOver(b, op), nil
 	case *plan.TemporalJoin:
-		return newJoin(b, op), nil
+		return newTemporalJoin(b, op), nil
 	case *plan.Unnest:
 		return newUnnest(b, op), nil
 	case *plan.Union:
-		return &union{base: b, progress: newProgress(len(r.Inputs))}, nil
+		return &union{base: b, merger: newWatermarkMerger(len(r.Inputs))}, nil
 	case *plan.Exchange:
-		return newReceiver(b, op), nil
+		return newShuffleReader(b, op), nil
 	case *plan.Insert:
 		return newWriter(b, op)
 	}

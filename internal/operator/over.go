@@ -18,17 +18,17 @@ import (
 // of its rows, and computes them anew.
 type over struct {
 	base
-	grouper // of the functions
-	op      *plan.Over
-	queue   queue
-	in      *column.Batch // a waiting row
-	frame   *column.Batch // what functions look at of a row before
-	out     rows
-	direct  bool // rows come from one table of this stage, in its order, so that the watermark before each may fire
-	now     int64
-	width   int // columns of the input
-	same    []waitingRow
-	name    []byte // of an entry
+	aggregator // of the functions
+	op         *plan.Over
+	buffer     timeBuffer
+	in         *column.Batch // a waiting row
+	frame      *column.Batch // what functions look at of a row before
+	out        rowBatch
+	direct     bool // rows come from one table of this stage, in its order, so that the watermark before each may fire
+	now        int64
+	width      int // columns of the input
+	same       []waitingRow
+	name       []byte // of an entry
 }
 
 // waitingRow is a row whose turn has come, and its key.
@@ -47,12 +47,12 @@ type history struct {
 
 const (
 	histories = 1
-	kept      = 3 // rows of frames, or values of DISTINCT
+	frameRows = 3 // rows of frames, or values of DISTINCT
 )
 
 func newOver(b base, op *plan.Over) *over {
 	in := b.rel.Inputs[0]
-	o := &over{base: b, op: op, in: batch(in), frame: &column.Batch{Cols: make([]*column.Column, len(in.Cols))}, out: rows{Batch: batch(b.rel), marks: []rowMark{}}, width: len(in.Cols), direct: direct(in), queue: newQueue(b.task, b.rel.State, b.rel.State+numbers)}
+	o := &over{base: b, op: op, in: batch(in), frame: &column.Batch{Cols: make([]*column.Column, len(in.Cols))}, out: rowBatch{Batch: batch(b.rel), watermarks: []rowWatermark{}}, width: len(in.Cols), direct: direct(in), buffer: newTimeBuffer(b.task, b.rel.State, b.rel.State+numbers)}
 	o.aggs = op.Aggs
 	for _, a := range op.Aggs {
 		t := column.Type{}
@@ -69,7 +69,7 @@ func newOver(b base, op *plan.Over) *over {
 			o.accs = append(o.accs, newAccumulator(a, t))
 		}
 	}
-	o.reset()
+	o.rollback()
 	return o
 }
 
@@ -88,25 +88,25 @@ func direct(r *plan.Relation) bool {
 	return true
 }
 
-func (o *over) reset() {
-	o.now, o.same = unknown, nil
+func (o *over) rollback() {
+	o.now, o.same = minWatermark, nil
 	o.out.clear()
-	o.queue.reset()
+	o.buffer.rollback()
 }
 
-func (o *over) push(_ int, r *rows) {
+func (o *over) push(_ int, r *rowBatch) {
 	row := masked(r.Batch, o.in)
 	for i := range r.N {
-		mark := r.mark(i, o.now)
+		watermark := r.watermark(i, o.now)
 		if o.direct {
-			o.fire(int64(mark))
+			o.fire(int64(watermark))
 		}
 		at := r.Cols[o.op.Time].I[i]
-		if done, late := o.late(r, i, at, mark); late {
+		if done, late := o.late(r, i, at, watermark); late {
 			o.task.late(r, i, o.rel.Inputs[0], errTooLate(at, done))
 			continue
 		}
-		o.queue.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
+		o.buffer.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
 	}
 }
 
@@ -114,9 +114,9 @@ func (o *over) push(_ int, r *rows) {
 // the row's watermark, as in Flink, and one that has at the key's last row. Where rows come from
 // several partitions it looks at the row's watermark as well: which rows of other partitions have
 // been computed depends on which partition was read first.
-func (o *over) late(r *rows, i int, at int64, mark rowMark) (done int64, late bool) {
+func (o *over) late(r *rowBatch, i int, at int64, watermark rowWatermark) (done int64, late bool) {
 	if o.op.Frame.Unbounded || !o.direct {
-		return int64(mark), at <= int64(mark)
+		return int64(watermark), at <= int64(watermark)
 	}
 	o.key = appendKey(o.key[:0], r.Batch, o.op.Partition, i)
 	h, known := o.history(o.key)
@@ -133,7 +133,7 @@ func (o *over) advance(_ int, watermark int64, idle bool) {
 		o.now = max(o.now, watermark)
 	}
 	o.fire(watermark)
-	o.pass(watermark, idle)
+	o.forwardWatermark(watermark, idle)
 }
 
 // fire computes the rows whose time a watermark has passed. They come out with the watermark before
@@ -144,14 +144,14 @@ func (o *over) fire(watermark int64) {
 	}
 	before := o.now
 	o.now = watermark
-	last := unknown
-	o.queue.release(watermark, func(at int64, row []byte, origin *kgo.Record) {
+	last := minWatermark
+	o.buffer.release(watermark, func(at int64, row []byte, origin *kgo.Record) {
 		if at != last || o.op.Frame.Rows {
 			o.compute(before)
 		}
 		last = at
 		clearBatch(o.in)
-		in := read(&o.grouper.in, row)
+		in := read(&o.aggregator.in, row)
 		in.row(o.in)
 		if in.err != nil {
 			o.task.fail(errState)
@@ -171,35 +171,35 @@ func (o *over) remember(key []byte, at int64) {
 	h.last = at
 	if o.op.Frame.Unbounded {
 		o.key = append(o.key[:0], key...)
-		h.value = o.add(nil, h.value, o.in, 0, func(agg int) bool {
+		h.value = o.accumulate(nil, h.value, o.in, 0, func(agg int) bool {
 			k := o.distinctKey(o.in, 0, agg)
-			_, seen := o.task.store.Get(o.rel.State+kept, 0, k)
+			_, seen := o.task.store.Get(o.rel.State+frameRows, 0, k)
 			if !seen {
-				o.task.store.Put(o.rel.State+kept, 0, k, []byte{1})
+				o.task.store.Put(o.rel.State+frameRows, 0, k, []byte{1})
 			}
 			return !seen
 		})
 	} else {
 		args := masked(o.in, o.frame)
-		o.task.store.Put(o.rel.State+kept, 0, o.rowName(key, h.tail), appendRow(appendInt(nil, at), &args, 0))
+		o.task.store.Put(o.rel.State+frameRows, 0, o.rowName(key, h.tail), appendRow(appendInt(nil, at), &args, 0))
 		h.tail++
-		o.forget(key, &h, at)
+		o.dropExpired(key, &h, at)
 	}
 	o.save(key, h)
 }
 
 // forget drops the rows that no later one has in its frame.
-func (o *over) forget(key []byte, h *history, at int64) {
+func (o *over) dropExpired(key []byte, h *history, at int64) {
 	for ; h.head < h.tail-1; h.head++ {
 		name := o.rowName(key, h.head)
 		if o.op.Frame.Rows {
 			if h.tail-1-h.head <= o.op.Frame.Preceding {
 				return
 			}
-		} else if row, _ := o.task.store.Get(o.rel.State+kept, 0, name); (&reader{b: row}).int64() >= at-o.op.Frame.Preceding {
+		} else if row, _ := o.task.store.Get(o.rel.State+frameRows, 0, name); (&reader{b: row}).int64() >= at-o.op.Frame.Preceding {
 			return
 		}
-		o.task.store.Delete(o.rel.State+kept, 0, name)
+		o.task.store.Delete(o.rel.State+frameRows, 0, name)
 	}
 }
 
@@ -229,10 +229,10 @@ func (o *over) save(key []byte, h history) {
 }
 
 // compute emits the rows of one time, which their keys remember.
-func (o *over) compute(mark int64) {
+func (o *over) compute(watermark int64) {
 	for _, w := range o.same {
 		clearBatch(o.in)
-		read(&o.grouper.in, w.row).row(o.in)
+		read(&o.aggregator.in, w.row).row(o.in)
 		for c, to := range o.out.Cols[:o.width] {
 			if to != nil {
 				to.AddFrom(o.in.Cols[c], 0)
@@ -242,24 +242,24 @@ func (o *over) compute(mark int64) {
 		if !o.op.Frame.Unbounded {
 			h.value = o.fold(w.key, h)
 		}
-		in := read(&o.grouper.in, h.value)
+		in := read(&o.aggregator.in, h.value)
 		for i, acc := range o.accs {
 			acc.result(in, o.column(i))
 		}
 		if in.err != nil {
 			o.task.fail(errState)
 		}
-		o.emitted(mark, w.origin)
+		o.emitted(watermark, w.origin)
 	}
 	o.same = o.same[:0]
 }
 
-func (o *over) emitted(mark int64, origin *kgo.Record) {
+func (o *over) emitted(watermark int64, origin *kgo.Record) {
 	o.out.N++
-	if o.queue.origins != nil {
-		o.out.from = append(o.out.from, origin)
+	if o.buffer.lineage != nil {
+		o.out.records = append(o.out.records, origin)
 	}
-	o.out.marks = append(o.out.marks, rowMark(mark))
+	o.out.watermarks = append(o.out.watermarks, rowWatermark(watermark))
 	if o.out.N == batchRows {
 		o.deliver()
 	}
@@ -275,7 +275,7 @@ func (o *over) column(i int) *column.Column {
 
 // keptRow reads what functions look at of a row before.
 func (o *over) keptRow(key []byte, seq int64) error {
-	v, ok := o.task.store.Get(o.rel.State+kept, 0, o.rowName(key, seq))
+	v, ok := o.task.store.Get(o.rel.State+frameRows, 0, o.rowName(key, seq))
 	in := &reader{b: v}
 	in.int64()
 	clearBatch(o.frame)
@@ -296,11 +296,11 @@ func (o *over) fold(key []byte, h history) []byte {
 			o.task.fail(errState)
 			return value
 		}
-		value, old = o.add(old[:0], value, o.frame, 0, func(agg int) bool {
+		value, old = o.accumulate(old[:0], value, o.frame, 0, func(agg int) bool {
 			k := string(o.distinctKey(o.frame, 0, agg))
-			fresh := !seen[k]
+			isNew := !seen[k]
 			seen[k] = true
-			return fresh
+			return isNew
 		}), value
 	}
 	return value
@@ -311,4 +311,4 @@ func (o *over) deliver() {
 	o.out.clear()
 }
 
-func (o *over) flush() { o.queue.flush() }
+func (o *over) finishTransaction() { o.buffer.finishTransaction() }

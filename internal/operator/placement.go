@@ -137,7 +137,7 @@ func (t *Task) placed(n node, r *plan.Relation, input int) (node, error) {
 	return &placement{node: n, homes: h, task: t, at: at}, nil
 }
 
-func (p *placement) push(in int, r *rows) {
+func (p *placement) push(in int, r *rowBatch) {
 	for i, c := range p.at.Columns {
 		p.cols[i] = r.Cols[c]
 	}
@@ -150,7 +150,7 @@ func (p *placement) push(in int, r *rows) {
 }
 
 // row reports whether a row lies where its key belongs.
-func (p *placement) row(r *rows, i int) bool {
+func (p *placement) row(r *rowBatch, i int) bool {
 	if !p.at.Nulls && p.null(i) {
 		return true
 	}
@@ -166,7 +166,7 @@ func (p *placement) row(r *rows, i int) bool {
 	return false
 }
 
-func (p *placement) elsewhere(r *rows, i int, want int32) error {
+func (p *placement) elsewhere(r *rowBatch, i int, want int32) error {
 	e := &ElsewhereError{Topic: p.at.Tables[0].Topic, Partition: p.task.partition, Offset: -1, Want: want, Partitions: p.partitions}
 	if from := r.record(i); from != nil && from.Topic != "" {
 		e.Topic, e.Partition, e.Offset = from.Topic, from.Partition, from.Offset

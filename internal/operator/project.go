@@ -10,10 +10,10 @@ import (
 type filter struct {
 	base
 	cond *expr.Compiled
-	out  rows
+	out  rowBatch
 }
 
-func (f *filter) push(_ int, r *rows) {
+func (f *filter) push(_ int, r *rowBatch) {
 	f.out.clear()
 	for i := range r.N {
 		ok := f.cond.True(r.Batch, i)
@@ -30,21 +30,21 @@ func (f *filter) push(_ int, r *rows) {
 }
 
 // add copies a row with all that is known of it.
-func (r *rows) add(from *rows, i int) {
+func (r *rowBatch) add(from *rowBatch, i int) {
 	copyRow(r.Batch, from.Batch, i)
 	r.note(from, i)
 }
 
 // note copies what is known of a row. What is nil in one row of a batch is nil in all.
-func (r *rows) note(from *rows, i int) {
-	r.kinds, r.from, r.marks = with(r.kinds, from.kinds, i), with(r.from, from.from, i), with(r.marks, from.marks, i)
+func (r *rowBatch) note(from *rowBatch, i int) {
+	r.kinds, r.records, r.watermarks = with(r.kinds, from.kinds, i), with(r.records, from.records, i), with(r.watermarks, from.watermarks, i)
 	r.lanes, r.more = with(r.lanes, from.lanes, i), with(r.more, from.more, i)
 }
 
 // know takes over all that is known of the rows of another batch, which this one has in other
 // columns.
-func (r *rows) know(from *rows) {
-	r.N, r.kinds, r.from, r.marks, r.lanes, r.more = from.N, from.kinds, from.from, from.marks, from.lanes, from.more
+func (r *rowBatch) know(from *rowBatch) {
+	r.N, r.kinds, r.records, r.watermarks, r.lanes, r.more = from.N, from.kinds, from.records, from.watermarks, from.lanes, from.more
 }
 
 func with[T any](to, from []T, i int) []T {
@@ -60,7 +60,7 @@ type project struct {
 	plain    []int // column of the input, or -1
 	computed []*expr.Compiled
 	own      *column.Batch
-	out      rows
+	out      rowBatch
 	bad      []bool
 }
 
@@ -78,7 +78,7 @@ func newProject(b base, op *plan.Project) *project {
 	return p
 }
 
-func (p *project) push(_ int, r *rows) {
+func (p *project) push(_ int, r *rowBatch) {
 	clearBatch(p.own)
 	failed := false
 	p.bad = p.bad[:0]
@@ -108,7 +108,7 @@ func (p *project) push(_ int, r *rows) {
 		p.emit(&p.out)
 		return
 	}
-	good := rows{Batch: batch(p.rel)}
+	good := rowBatch{Batch: batch(p.rel)}
 	for row := range r.N {
 		if !p.bad[row] {
 			good.add(&p.out, row)
@@ -121,17 +121,17 @@ func (p *project) push(_ int, r *rows) {
 // of its own.
 type union struct {
 	base
-	progress *progress
-	lanes    []lane
+	merger *watermarkMerger
+	lanes  []lane
 }
 
 func (u *union) advance(in int, watermark int64, idle bool) {
-	all, allIdle := u.progress.advance(in, watermark, idle)
-	u.pass(all, allIdle)
+	all, allIdle := u.merger.advance(in, watermark, idle)
+	u.forwardWatermark(all, allIdle)
 }
 
-func (u *union) push(in int, r *rows) {
-	inputs := len(u.progress.marks)
+func (u *union) push(in int, r *rowBatch) {
+	inputs := len(u.merger.inputs)
 	if inputs == 1 {
 		u.emit(r)
 		return
@@ -145,4 +145,4 @@ func (u *union) push(in int, r *rows) {
 	u.emit(&out)
 }
 
-func (u *union) reset() { u.progress.reset() }
+func (u *union) rollback() { u.merger.reset() }

@@ -20,31 +20,31 @@ type rank struct {
 	newest    bool // the later of two equal rows wins: deduplication that keeps the last
 	scratch   *column.Batch
 	lanes     []lane // of the rows in scratch
-	out       rows
+	out       rowBatch
 	watermark int64
 	fired     int64
 	touched   map[string][]byte // without window: the entry before the transaction
 	order     []string
 	key       []byte
 	value     []byte
-	origins   *origins // of rows, by the end of their window; without window those of the transaction
+	lineage   *lineage // of rows, by the end of their window; without window those of the transaction
 }
 
 func newRank(b base, op *plan.Rank) *rank {
 	in := b.rel.Inputs[0]
-	k := &rank{base: b, op: op, clock: clock{op.Zone}, in: in, out: rows{Batch: batch(b.rel)}, origins: b.task.origins()}
+	k := &rank{base: b, op: op, clock: clock{op.Zone}, in: in, out: rowBatch{Batch: batch(b.rel)}, lineage: b.task.newLineage()}
 	k.newest = op.Limit == 1 && len(op.Order) == 1 && op.Order[0].Desc && in.Cols[op.Order[0].Column].Rowtime
 	if b.rel.Updating {
-		k.out.kinds = []kind{}
+		k.out.kinds = []rowKind{}
 	}
 	k.scratch = batch(in)
-	k.reset()
+	k.rollback()
 	return k
 }
 
-func (k *rank) reset() {
-	k.watermark, k.fired, k.touched, k.order = unknown, unknown, make(map[string][]byte), nil
-	k.origins.clear()
+func (k *rank) rollback() {
+	k.watermark, k.fired, k.touched, k.order = minWatermark, minWatermark, make(map[string][]byte), nil
+	k.lineage.clear()
 }
 
 // entryRows are the kept rows as bytes, each with its length in front, and its lane at the end
@@ -58,7 +58,7 @@ func entryRows(value []byte) ([][]byte, error) {
 	return all, in.err
 }
 
-func (k *rank) push(_ int, r *rows) {
+func (k *rank) push(_ int, r *rowBatch) {
 	store := k.task.store
 	row := *r.Batch
 	row.Cols = slices.Clone(r.Cols)
@@ -71,9 +71,9 @@ func (k *rank) push(_ int, r *rows) {
 		bucket := int64(0)
 		if k.op.End >= 0 {
 			bucket = r.Cols[k.op.End].I[i]
-			if mark := r.mark(i, k.watermark); k.clock.late(bucket, mark) {
-				if !r.again(i) {
-					k.task.late(r, i, k.in, errLate(bucket, mark, k.clock))
+			if watermark := r.watermark(i, k.watermark); k.clock.late(bucket, watermark) {
+				if !r.hasMore(i) {
+					k.task.late(r, i, k.in, errLate(bucket, watermark, k.clock))
 				}
 				continue
 			}
@@ -103,8 +103,8 @@ func (k *rank) push(_ int, r *rows) {
 		if from := r.lane(i); from != 0 {
 			one = binary.AppendVarint(one, int64(from))
 		}
-		if k.origins != nil {
-			k.origins.add(r.context(i), bucket, one)
+		if k.lineage != nil {
+			k.lineage.add(r.context(i), bucket, one)
 		}
 		kept = slices.Insert(kept, place, one)
 		kept = kept[:min(len(kept), int(k.op.Limit))]
@@ -192,7 +192,7 @@ func (k *rank) advance(_ int, watermark int64, idle bool) {
 		k.fire(watermark)
 		k.watermark = max(k.watermark, watermark)
 	}
-	k.pass(watermark, idle)
+	k.forwardWatermark(watermark, idle)
 }
 
 // fire emits the windows whose end a watermark has passed.
@@ -212,19 +212,19 @@ func (k *rank) fire(watermark int64) {
 				return false
 			}
 			for n, one := range kept {
-				k.row(insert, one, n, end)
+				k.row(kindInsert, one, n, end)
 			}
 			return true
 		})
 		k.task.clear(k.rel.State+groups, end)
-		k.origins.drop(end)
+		k.lineage.drop(end)
 	}
 	k.deliver()
 }
 
 // row adds a kept row of the window that ends at end, with its number, which counts from 0 here, to
 // the output.
-func (k *rank) row(what kind, one []byte, number int, end int64) {
+func (k *rank) row(what rowKind, one []byte, number int, end int64) {
 	if int64(number+1) < k.op.From {
 		return
 	}
@@ -249,8 +249,8 @@ func (k *rank) row(what kind, one []byte, number int, end int64) {
 	if k.out.kinds != nil {
 		k.out.kinds = append(k.out.kinds, what)
 	}
-	if k.origins != nil {
-		k.out.from = append(k.out.from, k.origins.caused(end, one))
+	if k.lineage != nil {
+		k.out.records = append(k.out.records, k.lineage.caused(end, one))
 	}
 }
 
@@ -260,7 +260,7 @@ func (k *rank) deliver() {
 }
 
 // flush emits, without windows, what the transaction has changed at each number.
-func (k *rank) flush() {
+func (k *rank) finishTransaction() {
 	for _, key := range k.order {
 		now, _ := k.task.store.Get(k.rel.State+groups, 0, []byte(key))
 		before, err1 := entryRows(k.touched[key])
@@ -272,15 +272,15 @@ func (k *rank) flush() {
 		for n, one := range after {
 			switch {
 			case n >= len(before):
-				k.row(insert, one, n, 0)
+				k.row(kindInsert, one, n, 0)
 			case !bytes.Equal(before[n], one):
-				k.row(updateBefore, before[n], n, 0)
-				k.row(updateAfter, one, n, 0)
+				k.row(kindUpdateBefore, before[n], n, 0)
+				k.row(kindUpdateAfter, one, n, 0)
 			}
 		}
 	}
 	k.deliver()
 	clear(k.touched)
 	k.order = k.order[:0]
-	k.origins.drop(0)
+	k.lineage.drop(0)
 }

@@ -143,7 +143,7 @@ func (b bag) result(in *reader, to *column.Column) {
 
 // take appends to dst the accumulators of old without a row. gone tells for a DISTINCT whether no
 // row of the group has its value any more.
-func (g *grouper) take(dst, old []byte, b *column.Batch, row int, gone func(agg int) bool) []byte {
+func (g *aggregator) retract(dst, old []byte, b *column.Batch, row int, gone func(agg int) bool) []byte {
 	in := read(&g.in, old)
 	for i, acc := range g.accs {
 		if c, counts := g.argument(i, b, row, gone); counts {
@@ -157,9 +157,9 @@ func (g *grouper) take(dst, old []byte, b *column.Batch, row int, gone func(agg 
 
 // change adds a row to its group, or takes it back. The value of a group whose rows are updated
 // begins with how many rows it has; one that has none is gone.
-func (g *group) change(r *rows, i int, old []byte) {
+func (g *groupAggregate) change(r *rowBatch, i int, old []byte) {
 	store, entry := g.task.store, g.rel.State
-	back := r.kind(i) == updateBefore || r.kind(i) == remove
+	back := r.kind(i) == kindUpdateBefore || r.kind(i) == kindDelete
 	in := &reader{b: old}
 	n := int64(0)
 	if len(old) > 0 {
@@ -184,13 +184,13 @@ func (g *group) change(r *rows, i int, old []byte) {
 		}
 	}
 	if back {
-		g.value = g.take(binary.AppendVarint(g.value[:0], n-1), rest, r.Batch, i, distinct(-1))
+		g.value = g.retract(binary.AppendVarint(g.value[:0], n-1), rest, r.Batch, i, distinct(-1))
 		if n == 1 {
 			store.Delete(entry+groups, 0, g.key)
 			return
 		}
 	} else {
-		g.value = g.add(binary.AppendVarint(g.value[:0], n+1), rest, r.Batch, i, distinct(1))
+		g.value = g.accumulate(binary.AppendVarint(g.value[:0], n+1), rest, r.Batch, i, distinct(1))
 	}
 	store.Put(entry+groups, 0, g.key, g.value)
 }

@@ -23,32 +23,32 @@ const batchRows = 1024
 type source interface {
 	node
 	// records takes the records of the task's partition, in order.
-	records(all []*kgo.Record)
+	consume(all []*kgo.Record)
 	// announce tells the operators behind the watermark that the state has.
-	announce()
+	replayWatermark()
 	// ended reports whether the last row has come.
 	ended() bool
 	// progress is the watermark, and whether it is idle.
-	progress() (watermark int64, idle bool)
+	currentWatermark() (watermark int64, idle bool)
 }
 
 // scan turns the records of a table into rows, and makes their watermark.
 type scan struct {
 	base
-	table      *plan.Table
-	key, value format.Decoder
-	keyCols    []*column.Column
-	valueCols  []*column.Column
-	metadata   []metadataColumn
-	computed   []computedColumn
-	notNull    []int
-	notNullKey []int           // of them, those of the key: the others are NULL where a row is deleted
-	splitKey   format.Splitter // nil where a key is always of one row
-	splitValue format.Splitter
-	raw        bool // no value is one that is NULL
-	filter     *expr.Compiled
-	marker     *expr.Compiled
-	out        rows
+	table         *plan.Table
+	key, value    format.Decoder
+	keyCols       []*column.Column
+	valueCols     []*column.Column
+	metadata      []metadataColumn
+	computed      []computedColumn
+	notNull       []int
+	notNullKey    []int           // of them, those of the key: the others are NULL where a row is deleted
+	splitKey      format.Splitter // nil where a key is always of one row
+	splitValue    format.Splitter
+	raw           bool // no value is one that is NULL
+	filter        *expr.Compiled
+	watermarkExpr *expr.Compiled
+	out           rowBatch
 
 	watermark int64
 	idle      bool
@@ -67,9 +67,9 @@ type computedColumn struct {
 
 func newScan(b base, op *plan.Scan) (*scan, error) {
 	t := op.Table
-	s := &scan{base: b, table: t, out: rows{Batch: batch(b.rel), from: []*kgo.Record{}, marks: []rowMark{}}}
+	s := &scan{base: b, table: t, out: rowBatch{Batch: batch(b.rel), records: []*kgo.Record{}, watermarks: []rowWatermark{}}}
 	if t.Upsert {
-		s.out.kinds = []kind{}
+		s.out.kinds = []rowKind{}
 	}
 	cols := s.out.Cols
 	inValue := make(map[int]bool)
@@ -125,9 +125,9 @@ func newScan(b base, op *plan.Scan) (*scan, error) {
 		s.filter = expr.MustCompile(op.Filter)
 	}
 	if t.Watermark != nil {
-		s.marker = expr.MustCompile(t.Watermark)
+		s.watermarkExpr = expr.MustCompile(t.Watermark)
 	}
-	s.reset()
+	s.rollback()
 	return s, nil
 }
 
@@ -162,7 +162,7 @@ func timestampType(r *kgo.Record) any {
 	return "NoTimestampType"
 }
 
-func (s *scan) records(all []*kgo.Record) {
+func (s *scan) consume(all []*kgo.Record) {
 	s.idle = false
 	for len(all) > 0 {
 		n := min(len(all), batchRows)
@@ -171,14 +171,14 @@ func (s *scan) records(all []*kgo.Record) {
 			rows := s.out.N
 			if err := s.record(r); err != nil {
 				s.truncate(rows)
-				s.task.letter(r, err)
+				s.task.deadLetter(r, err)
 			}
 		}
 		s.task.dropped(s.table, s.value, s.key)
 		all = all[n:]
 		s.emit(&s.out)
-		if s.marker != nil {
-			s.pass(s.watermark, false)
+		if s.watermarkExpr != nil {
+			s.forwardWatermark(s.watermark, false)
 		}
 	}
 }
@@ -192,7 +192,7 @@ func (s *scan) truncate(n int) {
 		}
 	}
 	s.out.N = n
-	s.out.from, s.out.marks = s.out.from[:n], s.out.marks[:n]
+	s.out.records, s.out.watermarks = s.out.records[:n], s.out.watermarks[:n]
 	if s.out.kinds != nil {
 		s.out.kinds = s.out.kinds[:n]
 	}
@@ -243,9 +243,9 @@ func split(by format.Splitter, data []byte) (documents [][]byte, several bool, e
 
 // row adds one row of a record, unless the filter drops it.
 func (s *scan) row(r *kgo.Record, key, value []byte) error {
-	change := insert
+	change := kindInsert
 	if s.table.Upsert {
-		change = updateAfter
+		change = kindUpdateAfter
 	}
 	switch {
 	case value != nil || s.raw && !s.table.Upsert:
@@ -256,7 +256,7 @@ func (s *scan) row(r *kgo.Record, key, value []byte) error {
 			return deadletter.Because(deadletter.Undecodable, fmt.Errorf("value: %w", err))
 		}
 	case s.table.Upsert:
-		change = remove
+		change = kindDelete
 		addNulls(s.valueCols)
 	default:
 		return errNoValue
@@ -299,7 +299,7 @@ func addNulls(cols []*column.Column) {
 
 // complete adds what is neither in key nor value of a row, moves the watermark, and drops the row
 // where the filter says so.
-func (s *scan) complete(r *kgo.Record, change kind) error {
+func (s *scan) complete(r *kgo.Record, change rowKind) error {
 	row := s.out.N
 	if ms := r.Timestamp.UnixMilli(); len(s.metadata) > 0 && !column.Fits(ms/86_400_000, column.Date) {
 		return fmt.Errorf("the record's timestamp, %d ms, is more than 290,000 years away", ms)
@@ -314,7 +314,7 @@ func (s *scan) complete(r *kgo.Record, change kind) error {
 		return deadletter.Because(deadletter.Computation, s.out.Err)
 	}
 	notNull := s.notNull
-	if change == remove {
+	if change == kindDelete {
 		notNull = s.notNullKey
 	}
 	for _, i := range notNull {
@@ -323,23 +323,23 @@ func (s *scan) complete(r *kgo.Record, change kind) error {
 		}
 	}
 	before := s.watermark
-	if s.marker != nil {
+	if s.watermarkExpr != nil {
 		if s.out.Cols[s.table.Rowtime].Null[row] {
 			return deadletter.Because(deadletter.Missing, fmt.Errorf("column %s is NULL, and the row's time can't be", s.rel.Cols[s.table.Rowtime].Name))
 		}
-		mark, ok := s.marker.I(s.out.Batch, row)
+		watermark, ok := s.watermarkExpr.I(s.out.Batch, row)
 		if s.out.Err != nil {
 			return deadletter.Because(deadletter.Computation, fmt.Errorf("watermark: %w", s.out.Err))
 		}
 		switch {
-		case !ok || mark <= s.watermark || s.watermark == forever:
+		case !ok || watermark <= s.watermark || s.watermark == maxWatermark:
 		case s.ahead(s.out.Cols[s.table.Rowtime].I[row]):
 			s.task.out.Ahead++
 		default:
-			s.watermark = mark
+			s.watermark = watermark
 		}
 	}
-	if s.filter != nil && change != remove {
+	if s.filter != nil && change != kindDelete {
 		pass := s.filter.True(s.out.Batch, row)
 		if s.out.Err != nil {
 			return deadletter.Because(deadletter.Computation, s.out.Err)
@@ -350,7 +350,7 @@ func (s *scan) complete(r *kgo.Record, change kind) error {
 		}
 	}
 	s.out.N++
-	s.out.from, s.out.marks = append(s.out.from, r), append(s.out.marks, rowMark(before))
+	s.out.records, s.out.watermarks = append(s.out.records, r), append(s.out.watermarks, rowWatermark(before))
 	if s.out.kinds != nil {
 		s.out.kinds = append(s.out.kinds, change)
 	}
@@ -373,39 +373,39 @@ func (s *scan) ahead(at int64) bool {
 
 // end says that no record will come any more.
 func (s *scan) end() {
-	s.watermark = forever
-	s.pass(forever, false)
+	s.watermark = maxWatermark
+	s.forwardWatermark(maxWatermark, false)
 }
 
-func (s *scan) ended() bool { return s.watermark == forever }
+func (s *scan) ended() bool { return s.watermark == maxWatermark }
 
-func (s *scan) progress() (watermark int64, idle bool) { return s.watermark, s.idle }
+func (s *scan) currentWatermark() (watermark int64, idle bool) { return s.watermark, s.idle }
 
 func (s *scan) setIdle() {
 	s.idle = true
-	s.pass(s.watermark, true)
+	s.forwardWatermark(s.watermark, true)
 }
 
 func (s *scan) stateKey() []byte { return []byte(s.rel.Topic() + "/" + s.table.Name) }
 
-func (s *scan) flush() {
+func (s *scan) finishTransaction() {
 	if s.watermark != s.saved && s.task.stage.Stateful {
-		s.task.store.Put(watermarks, 0, s.stateKey(), appendInt(nil, s.watermark))
+		s.task.store.Put(watermarkEntry, 0, s.stateKey(), appendInt(nil, s.watermark))
 		s.saved = s.watermark
 	}
 }
 
-func (s *scan) reset() {
-	s.watermark, s.idle = unknown, false
-	if v, ok := s.task.store.Get(watermarks, 0, s.stateKey()); ok {
+func (s *scan) rollback() {
+	s.watermark, s.idle = minWatermark, false
+	if v, ok := s.task.store.Get(watermarkEntry, 0, s.stateKey()); ok {
 		s.watermark = (&reader{b: v}).int64()
 	}
 	s.saved = s.watermark
 }
 
-func (s *scan) announce() {
-	if s.watermark != unknown {
-		s.pass(s.watermark, false)
+func (s *scan) replayWatermark() {
+	if s.watermark != minWatermark {
+		s.forwardWatermark(s.watermark, false)
 	}
 }
 

@@ -16,21 +16,21 @@ import (
 	"weir.example/weir/internal/state"
 )
 
-// watermarks is the number of the state's entries in which inputs keep theirs.
-const watermarks uint16 = 1
+// watermarkEntry is the state entry that stores the watermarks of inputs.
+const watermarkEntry uint16 = 1
 
-// Output is what a transaction writes. Records have topic and partition, and stay as they are until
-// the transaction has ended.
+// Output collects what a transaction writes. Records have topic and partition set, and are not
+// changed until the transaction has ended.
 type Output struct {
 	Records []*kgo.Record
-	Letters []Letter // rows that can't be processed
-	Late    []Letter // rows that came after their window was closed
-	Ahead   int      // rows too far in the future to move the watermark: see plan.Settings.MaxAhead
-	Dropped Dropped  // what options say is to be left out
+	Letters []Letter // records and rows that can't be processed
+	Late    []Letter // rows that arrived after their window had closed
+	Ahead   int      // rows too far in the future to advance the watermark: see plan.Settings.MaxAhead
+	Dropped Dropped  // what options told formats and INSERTs to drop
 }
 
-// Letter is a record set aside, and why. The record of a row that was computed is made up: its
-// value is the row as JSON.
+// Letter is a dead letter: a record that was set aside, and why. The record of a computed row is
+// synthetic; its value is the row as JSON.
 type Letter struct {
 	Record *kgo.Record
 	Reason error
@@ -38,7 +38,7 @@ type Letter struct {
 
 func (o *Output) emit(r *kgo.Record) { o.Records = append(o.Records, r) }
 
-// Sent empties Records: the caller has taken them.
+// Sent empties Records after the caller has sent them.
 func (o *Output) Sent() {
 	clear(o.Records)
 	o.Records = o.Records[:0]
@@ -58,21 +58,21 @@ type Config struct {
 	Program    *plan.Program
 	Stage      *plan.Stage
 	Partition  int32
-	Peers      int32                    // tasks of the stage: how many partitions its inputs have
-	Partitions func(topic string) int32 // how many partitions a topic has
-	MaxBytes   func(topic string) int   // how large a record may be; nil is any
-	Store      *state.Store             // restored
-	Schemas    *format.Schemas          // of registries; nil where no table has one
-	Traced     bool                     // records may have a Context, which what is made of them gets (see origins)
-	MaxFired   int                      // rows and slices of windows that a transaction emits, about; default 100,000
-	Ledger     *Ledger                  // of tests: what windows take in and give out; nil elsewhere
+	Peers      int32                    // number of tasks of the stage, which is that of the partitions of its inputs
+	Partitions func(topic string) int32 // number of partitions of a topic
+	MaxBytes   func(topic string) int   // maximum size of a record; nil is no limit
+	Store      *state.Store             // already restored
+	Schemas    *format.Schemas          // of schema registries; nil if no table uses one
+	Traced     bool                     // records may carry a Context, which is passed on to results: see lineage
+	MaxFired   int                      // approximate limit of window rows and slices that one transaction emits; default 100,000
+	Ledger     *Ledger                  // in tests, accounts for rows in windows; otherwise nil
 }
 
-// Task runs one stage on one partition. One goroutine calls it.
+// Task runs one stage on one partition. It must be used by one goroutine at a time.
 //
-// A transaction is any number of calls of Step, End and Idle, and then Flush; what it writes is in
-// Output and in the store's changes. After the commit the caller commits the store, calls Committed
-// and goes on; after an abort it aborts the store and calls Reset.
+// A transaction consists of any number of calls of Step, End and Idle, then Flush. What it writes
+// is in Output and in the store's changes. After a commit the caller commits the store and calls
+// Committed; after an abort it aborts the store and calls Reset.
 type Task struct {
 	program   *plan.Program
 	stage     *plan.Stage
@@ -93,27 +93,27 @@ type Task struct {
 	out     *Output
 	err     error
 
-	// restoring is set while operators hear the watermark that the state has: nothing is due then.
-	restoring bool
-	arena     arena
-	keys      []byte // of the entries that clear deletes, one behind the other
-	ends      []int
-	lettered  map[*kgo.Record]bool // records of this step that are letters
+	// restoring is set while watermarks from the state are replayed: nothing fires then.
+	restoring    bool
+	arena        arena
+	keys         []byte // of the entries that clear deletes, concatenated
+	ends         []int
+	deadLettered map[*kgo.Record]bool // records of this step that are dead letters already
 }
 
-// New makes a task over a store that is restored.
+// New creates a task over a restored store.
 func New(c Config) (*Task, error) {
 	t := &Task{
 		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, maxBytes: c.MaxBytes, store: c.Store, schemas: c.Schemas, traced: c.Traced, maxFired: cmp.Or(c.MaxFired, defaultMaxFired), ledger: c.Ledger,
-		sources: make(map[string][]source), out: &Output{}, lettered: make(map[*kgo.Record]bool),
+		sources: make(map[string][]source), out: &Output{}, deadLettered: make(map[*kgo.Record]bool),
 	}
-	made := make(map[*plan.Relation]node)
+	built := make(map[*plan.Relation]node)
 	for _, r := range c.Stage.Relations {
 		n, err := t.build(r)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", r.Describe(), err)
 		}
-		made[r] = n
+		built[r] = n
 		t.nodes = append(t.nodes, n)
 		if s, ok := n.(source); ok {
 			t.sources[r.Topic()] = append(t.sources[r.Topic()], s)
@@ -124,44 +124,43 @@ func New(c Config) (*Task, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", r.Describe(), err)
 			}
-			made[in].(interface{ connect(node, int) }).connect(to, i)
+			built[in].connect(to, i)
 		}
 	}
 	for _, out := range c.Stage.Outputs {
 		if op, ok := out.Op.(*plan.Exchange); ok {
-			s := newSender(newBase(t, out), op)
-			made[out.Inputs[0]].(interface{ connect(node, int) }).connect(s, 0)
+			s := newShuffleWriter(newBase(t, out), op)
+			built[out.Inputs[0]].connect(s, 0)
 			t.nodes = append(t.nodes, s)
 		}
 	}
-	t.announce()
+	t.replayWatermarks()
 	return t, t.err
 }
 
-// announce tells all operators the watermarks that the state has.
-func (t *Task) announce() {
+// replayWatermarks passes the watermarks stored in the state through all operators.
+func (t *Task) replayWatermarks() {
 	t.restoring = true
 	for _, n := range t.nodes {
 		if s, ok := n.(source); ok {
-			s.announce()
+			s.replayWatermark()
 		}
 	}
 	t.restoring = false
 }
 
 // Step processes records of one input topic in offset order. now is the transaction's time, the
-// same in all its steps. The error is one of the pipeline's own topics or state, which nothing
-// mends.
+// same in all its steps. An error concerns the pipeline's own topics or state and is permanent.
 func (t *Task) Step(topic string, records []*kgo.Record, now time.Time, out *Output) error {
 	t.out, t.now = out, now
-	clear(t.lettered)
+	clear(t.deadLettered)
 	for _, s := range t.sources[topic] {
-		s.records(records)
+		s.consume(records)
 	}
 	return t.err
 }
 
-// End says that an input topic has no more records, now and ever.
+// End announces that an input topic will never have more records.
 func (t *Task) End(topic string, out *Output) error {
 	t.out = out
 	for _, s := range t.sources[topic] {
@@ -172,76 +171,75 @@ func (t *Task) End(topic string, out *Output) error {
 	return t.err
 }
 
-// Marks are the watermarks that the task's tables have, by their names in the state.
+// Marks returns the watermarks of the task's tables, by their keys in the state.
 func (t *Task) Marks() map[string]int64 {
-	marks := make(map[string]int64)
+	watermarks := make(map[string]int64)
 	for _, n := range t.nodes {
-		if s, ok := n.(*scan); ok && s.watermark != unknown {
-			marks[string(s.stateKey())] = s.watermark
+		if s, ok := n.(*scan); ok && s.watermark != minWatermark {
+			watermarks[string(s.stateKey())] = s.watermark
 		}
 	}
-	return marks
+	return watermarks
 }
 
-// Advance brings tables to watermarks that other tasks of the stage have reached, and reports
-// whether that is news to any: rows before them are late from now on. What is due by them comes
-// out.
-func (t *Task) Advance(marks map[string]int64, out *Output) (moved bool, err error) {
+// Advance raises the watermarks of tables to those that other tasks of the stage have reached, and
+// emits what is due by them: rows before them are late from now on. moved reports whether any
+// watermark has changed.
+func (t *Task) Advance(watermarks map[string]int64, out *Output) (moved bool, err error) {
 	t.out = out
 	for _, n := range t.nodes {
 		s, ok := n.(*scan)
 		if !ok {
 			continue
 		}
-		if to, known := marks[string(s.stateKey())]; known && to > s.watermark {
+		if to, known := watermarks[string(s.stateKey())]; known && to > s.watermark {
 			moved, s.watermark = true, to
-			s.pass(to, false)
+			s.forwardWatermark(to, false)
 		}
 	}
 	return moved, t.err
 }
 
-// Idle says that an input topic has had no record for longer than its idle timeout: others need not
-// wait for it.
+// Idle announces that an input topic has had no record for longer than its idle timeout, so that
+// others need not wait for it.
 func (t *Task) Idle(topic string, out *Output) error {
 	t.out = out
 	for _, s := range t.sources[topic] {
-		if sc, ok := s.(*scan); ok && !sc.idle && sc.marker != nil {
+		if sc, ok := s.(*scan); ok && !sc.idle && sc.watermarkExpr != nil {
 			sc.setIdle()
 		}
 	}
 	return t.err
 }
 
-// IsIdle reports whether an input topic has been told to be idle, or has no watermark that anybody
-// could wait for.
+// IsIdle reports whether an input topic is idle already, or has no watermark to wait for.
 func (t *Task) IsIdle(topic string) bool {
 	for _, s := range t.sources[topic] {
-		if sc, ok := s.(*scan); ok && !sc.idle && sc.marker != nil && !sc.ended() {
+		if sc, ok := s.(*scan); ok && !sc.idle && sc.watermarkExpr != nil && !sc.ended() {
 			return false
 		}
 	}
 	return true
 }
 
-// defaultMaxFired keeps a transaction that windows come out in below a second or so.
+// defaultMaxFired keeps a transaction that emits windows below about a second.
 const defaultMaxFired = 100_000
 
-// emitter is an operator that may have more to emit than one transaction should hold.
+// emitter is an operator that may have more to emit than fits into one transaction.
 type emitter interface {
 	pending() bool
 	resume()
 }
 
-// full reports whether the transaction has emitted what it should hold at most. A window that has
-// begun is emitted whole.
+// full reports whether the transaction has reached its limit. A window is always emitted as a
+// whole.
 func (t *Task) full() bool { return t.fired >= t.maxFired }
 
-func (t *Task) spend(n int) { t.fired += n }
+func (t *Task) countFired(n int) { t.fired += n }
 
-// Pending reports whether windows are due that other transactions must emit, by Resume: one leap of
-// the watermark can close any number of windows. What is out is in the state, so that a restored
-// task goes on from there.
+// Pending reports whether windows are due that further transactions must emit with Resume: one jump
+// of the watermark can close any number of windows. The state stores which of them are emitted, so
+// that a restored task continues from there.
 func (t *Task) Pending() bool {
 	return slices.ContainsFunc(t.nodes, func(n node) bool {
 		e, ok := n.(emitter)
@@ -249,8 +247,8 @@ func (t *Task) Pending() bool {
 	})
 }
 
-// Resume emits windows that are due. It is for a transaction of its own: one that is full emits
-// none.
+// Resume emits windows that are due. Call it in a transaction of its own: one that has reached its
+// limit emits nothing.
 func (t *Task) Resume(out *Output) error {
 	t.out = out
 	for _, n := range t.nodes {
@@ -261,8 +259,8 @@ func (t *Task) Resume(out *Output) error {
 	return t.err
 }
 
-// Ended reports whether all inputs have ended, so that nothing will ever come out of the task again
-// but what is pending.
+// Ended reports whether all inputs have ended, so that nothing but pending windows can be emitted
+// any more.
 func (t *Task) Ended() bool {
 	for _, all := range t.sources {
 		for _, s := range all {
@@ -274,36 +272,36 @@ func (t *Task) Ended() bool {
 	return true
 }
 
-// Watermark is how far an input topic is in event time: the least of the tables that are read from
-// it. It is not known before the first row with a time, without WATERMARK FOR, and at the end. Idle
-// says that others do not wait for it.
+// Watermark returns the event time of an input topic: the minimum over the tables that are read
+// from it. It is not known before the first row with a time, without WATERMARK FOR, and after the
+// end. idle means that others do not wait for the topic.
 func (t *Task) Watermark(topic string) (at time.Time, known, idle bool) {
-	least := forever
+	least := maxWatermark
 	idle = len(t.sources[topic]) > 0
 	for _, s := range t.sources[topic] {
-		mark, isIdle := s.progress()
-		least, idle = min(least, mark), idle && isIdle
+		watermark, isIdle := s.currentWatermark()
+		least, idle = min(least, watermark), idle && isIdle
 	}
-	if least == unknown || least == forever {
+	if least == minWatermark || least == maxWatermark {
 		return time.Time{}, false, idle
 	}
 	return time.UnixMicro(least).UTC(), true, idle
 }
 
-// Flow is what has come out of an operator.
+// Flow is what an operator has emitted.
 type Flow struct {
-	Relation  int        // its number in the plan
-	Rows      int64      // since they were last asked for, or records, of one that writes
-	Watermark *time.Time // nil where it has told none, or the one at the end
+	Relation  int        // ID of the relation in the plan
+	Rows      int64      // since the last call of Flows; records for an INSERT
+	Watermark *time.Time // nil before the first watermark and after the end
 	Idle      bool       // others do not wait for it
 }
 
-// Flows calls yield with what has come out of each operator since the last call, or since an abort.
+// Flows calls yield with what each operator has emitted since the last call or abort.
 func (t *Task) Flows(yield func(Flow)) {
 	for _, n := range t.nodes {
-		s := n.says()
+		s := n.stats()
 		f := Flow{Relation: s.relation, Rows: s.rows, Idle: s.idle}
-		if s.watermark != unknown && s.watermark != forever {
+		if s.watermark != minWatermark && s.watermark != maxWatermark {
 			at := time.UnixMicro(s.watermark).UTC()
 			f.Watermark = &at
 		}
@@ -312,27 +310,27 @@ func (t *Task) Flows(yield func(Flow)) {
 	}
 }
 
-// Flush ends the rows of a transaction.
+// Flush ends the rows of a transaction and emits those that operators held back.
 func (t *Task) Flush(out *Output) error {
 	t.out = out
 	for _, n := range t.nodes {
-		n.flush()
+		n.finishTransaction()
 	}
 	t.fired = 0
 	return t.err
 }
 
-// Committed says that the transaction is committed, and that nobody uses its records any more.
+// Committed releases the memory of the transaction's records; nobody may use them any more.
 func (t *Task) Committed() { t.arena.reuse() }
 
-// Reset brings the operators back to what the store says, after an abort.
+// Reset returns the operators to the state in the store, after an abort.
 func (t *Task) Reset() {
 	t.err, t.arena, t.fired = nil, arena{}, 0
 	for _, n := range t.nodes {
-		n.reset()
-		n.says().forget()
+		n.rollback()
+		n.stats().reset()
 	}
-	t.announce()
+	t.replayWatermarks()
 }
 
 func (t *Task) fail(err error) {
@@ -343,39 +341,39 @@ func (t *Task) fail(err error) {
 
 func (t *Task) partitions(topic string) int32 { return t.sizes(topic) }
 
-// letter sets a record aside, once: one from which several rows come, or which several tables or
-// INSERTs read, is one letter, for the first reason.
-func (t *Task) letter(r *kgo.Record, reason error) {
+// deadLetter sets a record aside. A record that yields several rows, or that several tables or
+// INSERTs read, becomes one dead letter, with the first reason.
+func (t *Task) deadLetter(r *kgo.Record, reason error) {
 	if r.Offset >= 0 {
-		if t.lettered[r] {
+		if t.deadLettered[r] {
 			return
 		}
-		t.lettered[r] = true
+		t.deadLettered[r] = true
 	}
 	t.out.Letters = append(t.out.Letters, Letter{r, reason})
 }
 
 // reject sets a row aside that can't be computed. columns name the row's values.
-func (t *Task) reject(r *rows, i int, columns []format.Field, reason error) {
+func (t *Task) reject(r *rowBatch, i int, columns []format.Field, reason error) {
 	t.rejectFor(t.stage.Inputs[0].Topic(), r, i, columns, reason)
 }
 
-// rejectFor sets a row aside that can't be computed or written: its record, or where it was
-// computed of several a letter to the topic that it was meant for. One that is taken back is none:
-// when it came it was rejected, too.
-func (t *Task) rejectFor(topic string, r *rows, i int, columns []format.Field, reason error) {
-	if k := r.kind(i); k == updateBefore || k == remove {
+// rejectFor sets a row aside that can't be computed or written: its record, or for a row computed
+// from several records a synthetic one for the given topic. A retraction is not set aside: the row
+// it retracts was rejected too.
+func (t *Task) rejectFor(topic string, r *rowBatch, i int, columns []format.Field, reason error) {
+	if k := r.kind(i); k == kindUpdateBefore || k == kindDelete {
 		return
 	}
-	t.letter(t.origin(topic, r, i, columns), deadletter.Because(deadletter.Computation, reason))
+	t.deadLetter(t.sourceRecord(topic, r, i, columns), deadletter.Because(deadletter.Computation, reason))
 }
 
-// late sets a row aside that came after its window was closed.
-func (t *Task) late(r *rows, i int, rel *plan.Relation, reason error) {
-	t.out.Late = append(t.out.Late, Letter{t.origin(t.stage.Inputs[0].Topic(), r, i, fieldsOf(rel)), reason})
+// late sets a row aside that arrived after its window had closed.
+func (t *Task) late(r *rowBatch, i int, rel *plan.Relation, reason error) {
+	t.out.Late = append(t.out.Late, Letter{t.sourceRecord(t.stage.Inputs[0].Topic(), r, i, fieldsOf(rel)), reason})
 }
 
-// fieldsOf are the columns of a relation, to name the values of its rows.
+// fieldsOf returns the columns of a relation as fields, to name the values of its rows.
 func fieldsOf(rel *plan.Relation) []format.Field {
 	fields := make([]format.Field, len(rel.Cols))
 	for i, c := range rel.Cols {
@@ -384,12 +382,12 @@ func fieldsOf(rel *plan.Relation) []format.Field {
 	return fields
 }
 
-// origin is the record of a row, or one that is made up from its values.
-func (t *Task) origin(topic string, r *rows, i int, columns []format.Field) *kgo.Record {
+// sourceRecord returns the record of a row, or a synthetic one with the row's values.
+func (t *Task) sourceRecord(topic string, r *rowBatch, i int, columns []format.Field) *kgo.Record {
 	if in := r.record(i); in != nil && in.Topic != "" {
 		return in
 	}
-	made := &kgo.Record{Topic: topic, Partition: t.partition, Offset: -1}
+	synthetic := &kgo.Record{Topic: topic, Partition: t.partition, Offset: -1}
 	var fields []format.Field
 	var cols []*column.Column
 	for c, col := range r.Cols {
@@ -400,7 +398,7 @@ func (t *Task) origin(topic string, r *rows, i int, columns []format.Field) *kgo
 		if c < len(columns) {
 			field = columns[c]
 		}
-		if format.Check("json", []format.Field{field}, nil) != nil { // what JSON has not is told as text
+		if format.Check("json", []format.Field{field}, nil) != nil { // types without a JSON form become text
 			text := &column.Column{Type: column.Of(column.String)}
 			for row := range r.N {
 				text.Add(expr.Format(col.Value(row), col.Type))
@@ -411,10 +409,10 @@ func (t *Task) origin(topic string, r *rows, i int, columns []format.Field) *kgo
 	}
 	e, err := format.NewEncoder("json", fields, format.Options{"map-null-key.mode": "LITERAL"}, nil)
 	if err == nil {
-		made.Value, err = e.Encode(nil, cols, i)
+		synthetic.Value, err = e.Encode(nil, cols, i)
 	}
 	if err != nil {
-		t.fail(fmt.Errorf("write a row that is set aside: %w", err))
+		t.fail(fmt.Errorf("encode row of a dead letter: %w", err))
 	}
-	return made
+	return synthetic
 }

@@ -54,8 +54,8 @@ func TestFlows(t *testing.T) {
 	step()
 	store.Abort()
 	task.Reset()
-	if mark := count().Watermark; mark != nil || rows["scan"] != 0 {
-		t.Errorf("after an abort: watermark %v, rows %v", mark, rows)
+	if watermark := count().Watermark; watermark != nil || rows["scan"] != 0 {
+		t.Errorf("after an abort: watermark %v, rows %v", watermark, rows)
 	}
 	step()
 	store.Changes(func(_, _ []byte) {})

@@ -12,14 +12,14 @@ type unnest struct {
 	op    *plan.Unnest
 	of    *expr.Compiled
 	width int // columns of the input
-	out   rows
+	out   rowBatch
 }
 
 func newUnnest(b base, op *plan.Unnest) *unnest {
-	return &unnest{base: b, op: op, of: expr.MustCompile(op.Of), width: len(b.rel.Inputs[0].Cols), out: rows{Batch: batch(b.rel)}}
+	return &unnest{base: b, op: op, of: expr.MustCompile(op.Of), width: len(b.rel.Inputs[0].Cols), out: rowBatch{Batch: batch(b.rel)}}
 }
 
-func (u *unnest) push(_ int, r *rows) {
+func (u *unnest) push(_ int, r *rowBatch) {
 	u.out.clear()
 	for i := range r.N {
 		value := u.of.Box(r.Batch, i)
@@ -71,7 +71,7 @@ func (u *unnest) element(value any, i int) (row []any, ok bool) {
 }
 
 // add appends a row of the input with an element; nil is none.
-func (u *unnest) add(r *rows, i int, element []any, ordinal int) {
+func (u *unnest) add(r *rowBatch, i int, element []any, ordinal int) {
 	for c, to := range u.out.Cols {
 		switch {
 		case to == nil:

@@ -13,7 +13,7 @@ const millisecond int64 = 1000
 type clock struct{ zone expr.Zone }
 
 func (c clock) wall(us int64) int64 {
-	if c.zone == nil || us == unknown || us == forever {
+	if c.zone == nil || us == minWatermark || us == maxWatermark {
 		return us
 	}
 	return expr.ToLocal(us, c.zone)
@@ -21,7 +21,7 @@ func (c clock) wall(us int64) int64 {
 
 // past is the time on the wall clock up to which windows are over by a watermark.
 func (c clock) past(watermark int64) int64 {
-	if c.zone == nil || watermark == unknown || watermark == forever {
+	if c.zone == nil || watermark == minWatermark || watermark == maxWatermark {
 		return watermark
 	}
 	return expr.PastLocal(watermark, c.zone)
@@ -31,8 +31,8 @@ func (c clock) past(watermark int64) int64 {
 // end: the last time that the clock on the wall shows it, since a window over an hour that comes
 // twice has rows of both.
 func (c clock) passed(end, watermark int64) bool {
-	if watermark == unknown || watermark == forever {
-		return watermark == forever
+	if watermark == minWatermark || watermark == maxWatermark {
+		return watermark == maxWatermark
 	}
 	return c.last(end-millisecond) <= watermark
 }
@@ -46,7 +46,7 @@ func (c clock) last(us int64) int64 {
 }
 
 // late reports whether a row comes after a window that ends at end is over.
-func (c clock) late(end int64, mark rowMark) bool { return c.passed(end, int64(mark)) }
+func (c clock) late(end int64, watermark rowWatermark) bool { return c.passed(end, int64(watermark)) }
 
 // instant goes back from the wall clock, to the first of two instants: what window_time says, as in
 // Flink.
@@ -66,18 +66,18 @@ func floorTo(x, size, offset int64) int64 {
 }
 
 // window adds the columns of windows to rows.
-type window struct {
+type windowAssigner struct {
 	base
 	op                       *plan.Window
 	clock                    clock
 	size, slide, offset, gap int64
 	start, end, moment       *column.Column
-	out                      rows
-	expanded                 rows
+	out                      rowBatch
+	expanded                 rowBatch
 }
 
-func newWindow(b base, op *plan.Window) *window {
-	w := &window{
+func newWindowAssigner(b base, op *plan.Window) *windowAssigner {
+	w := &windowAssigner{
 		base: b, op: op, clock: clock{op.Zone},
 		size: op.Size.Microseconds(), slide: op.Slide.Microseconds(), offset: op.Offset.Microseconds(), gap: op.Gap.Microseconds(),
 	}
@@ -88,7 +88,7 @@ func newWindow(b base, op *plan.Window) *window {
 	return w
 }
 
-func (w *window) push(_ int, r *rows) {
+func (w *windowAssigner) push(_ int, r *rowBatch) {
 	if w.op.Deferred || w.op.Kind == plan.Tumble {
 		w.assign(r)
 		return
@@ -103,7 +103,7 @@ func (w *window) push(_ int, r *rows) {
 }
 
 // expand adds a row with one of its windows.
-func (w *window) expand(r *rows, i int, start, end int64) {
+func (w *windowAssigner) expand(r *rowBatch, i int, start, end int64) {
 	if w.expanded.N == batchRows {
 		w.spill()
 	}
@@ -123,12 +123,12 @@ func (w *window) expand(r *rows, i int, start, end int64) {
 }
 
 // spill passes on the rows with their windows.
-func (w *window) spill() {
+func (w *windowAssigner) spill() {
 	w.emit(&w.expanded)
 	w.expanded.clear()
 }
 
-func (w *window) times(start, end, moment *column.Column, from, to int64) {
+func (w *windowAssigner) times(start, end, moment *column.Column, from, to int64) {
 	if start != nil {
 		start.AddInt(from)
 	}
@@ -141,7 +141,7 @@ func (w *window) times(start, end, moment *column.Column, from, to int64) {
 }
 
 // each calls fn for the windows of a time, the earliest first.
-func (w *window) each(at int64, fn func(start, end int64)) {
+func (w *windowAssigner) each(at int64, fn func(start, end int64)) {
 	switch w.op.Kind {
 	case plan.Tumble:
 		start := floorTo(at, w.size, w.offset)
@@ -167,7 +167,7 @@ func (w *window) each(at int64, fn func(start, end int64)) {
 
 // assign gives each row one window: its own, or what stands for it until an aggregate puts the
 // windows together.
-func (w *window) assign(r *rows) {
+func (w *windowAssigner) assign(r *rowBatch) {
 	n := len(w.rel.Cols)
 	copy(w.out.Cols, r.Cols)
 	w.start.Truncate(0)

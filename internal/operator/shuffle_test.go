@@ -107,7 +107,7 @@ func TestReceiverKeepsItsWatermark(t *testing.T) {
 				x.send(0, 1, 2, 25)
 				x.send(1, 3, 25)
 				if old { // a version before this one kept the senders' watermarks only
-					x.receiver.Delete(watermarks, 0, []byte(reachedKey+x.program.Stages[1].Inputs[0].Topic()))
+					x.receiver.Delete(watermarkEntry, 0, []byte(reachedKey+x.program.Stages[1].Inputs[0].Topic()))
 				}
 				x.widen(4)
 				for _, s := range speakers {

@@ -24,31 +24,31 @@ const (
 
 // Flags in the byte of a row's kind.
 const (
-	lanedRow byte = 1 << 4 // its lane follows; other rows are of lane 0
-	againRow byte = 1 << 5 // a later window of the same row follows
-	allFlags      = lanedRow | againRow
+	rowHasLane byte = 1 << 4 // its lane follows; other rows are of lane 0
+	rowHasMore byte = 1 << 5 // a later window of the same row follows
+	rowFlags        = rowHasLane | rowHasMore
 )
 
 // sender writes rows to the partition of their keys.
-type sender struct {
+type shuffleWriter struct {
 	base
 	keys      []int
 	topic     string
 	keyBuffer []byte
 
-	watermark int64
-	idle      bool
-	sentMark  int64
-	sentIdle  bool
+	watermark     int64
+	idle          bool
+	sentWatermark int64
+	sentIdle      bool
 }
 
-func newSender(b base, op *plan.Exchange) *sender {
-	s := &sender{base: b, keys: op.Keys, topic: op.Topic}
-	s.reset()
+func newShuffleWriter(b base, op *plan.Exchange) *shuffleWriter {
+	s := &shuffleWriter{base: b, keys: op.Keys, topic: op.Topic}
+	s.rollback()
 	return s
 }
 
-func (s *sender) push(_ int, r *rows) {
+func (s *shuffleWriter) push(_ int, r *rowBatch) {
 	// The receiver's columns are those of the input that somebody reads behind the exchange.
 	out := *r.Batch
 	out.Cols = append(out.Cols[:0:0], r.Cols...)
@@ -57,13 +57,13 @@ func (s *sender) push(_ int, r *rows) {
 			out.Cols[i] = nil
 		}
 	}
-	s.said.rows += int64(r.N)
+	s.counters.rows += int64(r.N)
 	partitions := s.task.partitions(s.topic)
 	for i := range r.N {
 		s.keyBuffer = appendKey(s.keyBuffer[:0], r.Batch, s.keys, i)
 		h := fnv.New32a()
 		_, _ = h.Write(s.keyBuffer)
-		value := s.head(append(s.task.arena.room(64), rowRecord), r, i)
+		value := s.appendRowHeader(append(s.task.arena.room(64), rowRecord), r, i)
 		value = appendRow(value, &out, i)
 		rec := s.task.arena.record()
 		rec.Topic, rec.Partition = s.topic, int32(h.Sum32()%uint32(partitions)) //nolint:gosec // few partitions
@@ -73,23 +73,23 @@ func (s *sender) push(_ int, r *rows) {
 }
 
 // head appends what is known of a row beside its columns.
-func (s *sender) head(value []byte, r *rows, i int) []byte {
+func (s *shuffleWriter) appendRowHeader(value []byte, r *rowBatch, i int) []byte {
 	flags := byte(r.kind(i))
 	from := r.lane(i)*lane(s.task.peers) + lane(s.task.partition)
 	if from != 0 {
-		flags |= lanedRow
+		flags |= rowHasLane
 	}
-	if r.again(i) {
-		flags |= againRow
+	if r.hasMore(i) {
+		flags |= rowHasMore
 	}
-	value = appendInt(append(value, flags), int64(r.mark(i, s.watermark)))
+	value = appendInt(append(value, flags), int64(r.watermark(i, s.watermark)))
 	if from != 0 {
 		value = binary.AppendVarint(value, int64(from))
 	}
 	return value
 }
 
-func (s *sender) isKey(i int) bool {
+func (s *shuffleWriter) isKey(i int) bool {
 	for _, k := range s.keys {
 		if k == i {
 			return true
@@ -98,17 +98,17 @@ func (s *sender) isKey(i int) bool {
 	return false
 }
 
-func (s *sender) advance(_ int, watermark int64, idle bool) {
+func (s *shuffleWriter) advance(_ int, watermark int64, idle bool) {
 	s.watermark, s.idle = max(s.watermark, watermark), idle
-	s.pass(s.watermark, idle)
+	s.forwardWatermark(s.watermark, idle)
 }
 
 // flush writes the watermark behind the transaction's rows.
-func (s *sender) flush() {
-	if s.watermark == s.sentMark && s.idle == s.sentIdle || s.watermark == unknown && !s.idle {
+func (s *shuffleWriter) finishTransaction() {
+	if s.watermark == s.sentWatermark && s.idle == s.sentIdle || s.watermark == minWatermark && !s.idle {
 		return
 	}
-	s.sentMark, s.sentIdle = s.watermark, s.idle
+	s.sentWatermark, s.sentIdle = s.watermark, s.idle
 	value := append(s.task.arena.room(32), watermarkRecord)
 	value = appendInt(value, int64(s.task.partition))
 	value = appendInt(value, int64(s.task.peers))
@@ -120,50 +120,50 @@ func (s *sender) flush() {
 	}
 }
 
-func (s *sender) reset() {
-	s.watermark, s.idle, s.sentMark, s.sentIdle = unknown, false, unknown, false
+func (s *shuffleWriter) rollback() {
+	s.watermark, s.idle, s.sentWatermark, s.sentIdle = minWatermark, false, minWatermark, false
 }
 
 // receiver reads what senders have written.
-type receiver struct {
+type shuffleReader struct {
 	base
 	topic string
-	out   rows
-	peers map[int64]upstream // by partition of the sender
+	out   rowBatch
+	peers map[int64]peerWatermark // by partition of the sender
 	count int64
 	now   int64 // least watermark that all peers have reached; it never falls
 	saved int64 // of now, in the state
 }
 
-type upstream struct {
+type peerWatermark struct {
 	watermark int64
 	idle      bool
 }
 
-func newReceiver(b base, op *plan.Exchange) *receiver {
-	out := rows{Batch: batch(b.rel), marks: []rowMark{}, lanes: []lane{}, more: []bool{}}
+func newShuffleReader(b base, op *plan.Exchange) *shuffleReader {
+	out := rowBatch{Batch: batch(b.rel), watermarks: []rowWatermark{}, lanes: []lane{}, more: []bool{}}
 	for _, k := range op.Keys {
 		if out.Cols[k] == nil {
 			out.Cols[k] = newColumn(b.rel, k)
 		}
 	}
 	if b.rel.Inputs[0].Updating || b.rel.Updating {
-		out.kinds = []kind{}
+		out.kinds = []rowKind{}
 	}
-	r := &receiver{base: b, topic: op.Topic, out: out}
-	r.reset()
+	r := &shuffleReader{base: b, topic: op.Topic, out: out}
+	r.rollback()
 	return r
 }
 
 var errRepartition = errors.New("no record of a repartition topic: it belongs to another version of the pipeline, or something else has written to it")
 
-func (r *receiver) records(all []*kgo.Record) {
+func (r *shuffleReader) consume(all []*kgo.Record) {
 	for _, rec := range all {
 		in := &reader{b: rec.Value}
 		switch in.byte() {
 		case rowRecord:
-			flags, mark, from := in.byte(), in.int64(), int64(0)
-			if flags&lanedRow != 0 {
+			flags, watermark, from := in.byte(), in.int64(), int64(0)
+			if flags&rowHasLane != 0 {
 				from = in.varint()
 			}
 			in.row(r.out.Batch)
@@ -171,12 +171,12 @@ func (r *receiver) records(all []*kgo.Record) {
 				r.task.fail(fmt.Errorf("%s-%d offset %d: %w", rec.Topic, rec.Partition, rec.Offset, errRepartition))
 				return
 			}
-			r.out.marks, r.out.lanes, r.out.more = append(r.out.marks, rowMark(mark)), append(r.out.lanes, lane(from)), append(r.out.more, flags&againRow != 0)
+			r.out.watermarks, r.out.lanes, r.out.more = append(r.out.watermarks, rowWatermark(watermark)), append(r.out.lanes, lane(from)), append(r.out.more, flags&rowHasMore != 0)
 			if r.task.traced {
-				r.out.from = append(r.out.from, onlyContext(rec.Context))
+				r.out.records = append(r.out.records, onlyContext(rec.Context))
 			}
 			if r.out.kinds != nil {
-				r.out.kinds = append(r.out.kinds, kind(flags&^allFlags))
+				r.out.kinds = append(r.out.kinds, rowKind(flags&^rowFlags))
 			}
 			if r.out.N == batchRows {
 				r.deliver()
@@ -187,7 +187,7 @@ func (r *receiver) records(all []*kgo.Record) {
 				r.task.fail(fmt.Errorf("%s-%d offset %d: %w", rec.Topic, rec.Partition, rec.Offset, errRepartition))
 				return
 			}
-			r.hear(partition, count, upstream{watermark, idle})
+			r.onPeerWatermark(partition, count, peerWatermark{watermark, idle})
 		default:
 			r.task.fail(fmt.Errorf("%s-%d offset %d: %w", rec.Topic, rec.Partition, rec.Offset, errRepartition))
 			return
@@ -196,17 +196,17 @@ func (r *receiver) records(all []*kgo.Record) {
 	r.deliver()
 }
 
-func (r *receiver) deliver() {
+func (r *shuffleReader) deliver() {
 	r.emit(&r.out)
 	r.clear()
 }
 
-func (r *receiver) clear() {
+func (r *shuffleReader) clear() {
 	r.out.clear()
 }
 
 // hear takes the watermark of one peer.
-func (r *receiver) hear(partition, count int64, u upstream) {
+func (r *shuffleReader) onPeerWatermark(partition, count int64, u peerWatermark) {
 	old, known := r.peers[partition]
 	if known {
 		u.watermark = max(u.watermark, old.watermark)
@@ -214,24 +214,24 @@ func (r *receiver) hear(partition, count int64, u upstream) {
 	r.peers[partition] = u
 	r.count = max(r.count, count)
 	value := appendInt(appendInt(nil, count), u.watermark)
-	r.task.store.Put(watermarks, 0, r.stateKey(partition), append(value, map[bool]byte{true: 1}[u.idle]))
+	r.task.store.Put(watermarkEntry, 0, r.stateKey(partition), append(value, map[bool]byte{true: 1}[u.idle]))
 	if least, idle := r.least(); least > r.now || idle {
 		r.deliver()
 		r.now = max(r.now, least)
-		r.pass(r.now, idle)
+		r.forwardWatermark(r.now, idle)
 	}
 	if r.now != r.saved {
 		r.saved = r.now
-		r.task.store.Put(watermarks, 0, r.reachedKey(), appendInt(nil, r.now))
+		r.task.store.Put(watermarkEntry, 0, r.reachedKey(), appendInt(nil, r.now))
 	}
 }
 
 // least is the watermark that all peers have reached, those that are idle aside.
-func (r *receiver) least() (watermark int64, idle bool) {
+func (r *shuffleReader) least() (watermark int64, idle bool) {
 	if int64(len(r.peers)) < r.count || r.count == 0 {
-		return unknown, false
+		return minWatermark, false
 	}
-	p := newProgress(len(r.peers))
+	p := newWatermarkMerger(len(r.peers))
 	i := 0
 	for _, u := range r.peers {
 		watermark, idle = p.advance(i, u.watermark, u.idle)
@@ -245,27 +245,27 @@ const (
 	reachedKey = "reached by all peers of " // absent in states of versions that kept the peers' only
 )
 
-func (r *receiver) stateKey(partition int64) []byte {
+func (r *shuffleReader) stateKey(partition int64) []byte {
 	return appendInt([]byte(peerKey+r.topic+"/"), partition)
 }
 
-func (r *receiver) reachedKey() []byte { return []byte(reachedKey + r.topic) }
+func (r *shuffleReader) reachedKey() []byte { return []byte(reachedKey + r.topic) }
 
 // reset restores the watermark that was reached apart from those of the peers: where there are
 // more of them than before, theirs tell nothing until all have spoken, while windows are out.
-func (r *receiver) reset() {
-	r.peers, r.count, r.now, r.saved = make(map[int64]upstream), 0, unknown, unknown
+func (r *shuffleReader) rollback() {
+	r.peers, r.count, r.now, r.saved = make(map[int64]peerWatermark), 0, minWatermark, minWatermark
 	r.clear()
 	prefix := peerKey + r.topic + "/"
-	r.task.store.Scan(watermarks, 0, func(key, value []byte) bool {
+	r.task.store.Scan(watermarkEntry, 0, func(key, value []byte) bool {
 		if len(key) == len(prefix)+8 && string(key[:len(prefix)]) == prefix {
 			in := &reader{b: value}
 			r.count = max(r.count, in.int64())
-			r.peers[(&reader{b: key[len(prefix):]}).int64()] = upstream{in.int64(), in.byte() == 1}
+			r.peers[(&reader{b: key[len(prefix):]}).int64()] = peerWatermark{in.int64(), in.byte() == 1}
 		}
 		return true
 	})
-	if value, known := r.task.store.Get(watermarks, 0, r.reachedKey()); known {
+	if value, known := r.task.store.Get(watermarkEntry, 0, r.reachedKey()); known {
 		in := &reader{b: value}
 		r.saved = in.int64()
 		if in.err != nil {
@@ -276,15 +276,15 @@ func (r *receiver) reset() {
 	r.now = max(r.saved, least)
 }
 
-func (r *receiver) announce() {
-	if r.now != unknown {
-		r.pass(r.now, false)
+func (r *shuffleReader) replayWatermark() {
+	if r.now != minWatermark {
+		r.forwardWatermark(r.now, false)
 	}
 }
 
-func (r *receiver) ended() bool { return r.now == forever }
+func (r *shuffleReader) ended() bool { return r.now == maxWatermark }
 
-func (r *receiver) progress() (watermark int64, idle bool) {
+func (r *shuffleReader) currentWatermark() (watermark int64, idle bool) {
 	_, idle = r.least()
 	return r.now, idle
 }

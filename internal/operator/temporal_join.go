@@ -16,19 +16,19 @@ import (
 // second of its time until both inputs' watermark has passed it, since until then an earlier
 // version can still come. An entry of versions is all that are known of a key, by time; those are
 // dropped that no row can want any more.
-type join struct {
+type temporalJoin struct {
 	base
-	op       *plan.TemporalJoin
-	cond     *expr.Compiled
-	left     *column.Batch
-	right    *column.Batch
-	out      rows
-	progress *progress
-	now      int64
-	queue    queue // left rows
-	waiting  bool  // late rows wait for the next watermark or the end of the transaction
-	key      []byte
-	origin   *kgo.Record // of the left row that is matched
+	op      *plan.TemporalJoin
+	cond    *expr.Compiled
+	left    *column.Batch
+	right   *column.Batch
+	out     rowBatch
+	merger  *watermarkMerger
+	now     int64
+	buffer  timeBuffer // left rows
+	waiting bool       // late rows wait for the next watermark or the end of the transaction
+	key     []byte
+	origin  *kgo.Record // of the left row that is matched
 }
 
 const (
@@ -37,24 +37,24 @@ const (
 	numbers     = 2
 )
 
-func newJoin(b base, op *plan.TemporalJoin) *join {
-	j := &join{base: b, op: op, left: batch(b.rel.Inputs[0]), right: batch(b.rel.Inputs[1]), progress: newProgress(2)}
+func newTemporalJoin(b base, op *plan.TemporalJoin) *temporalJoin {
+	j := &temporalJoin{base: b, op: op, left: batch(b.rel.Inputs[0]), right: batch(b.rel.Inputs[1]), merger: newWatermarkMerger(2)}
 	j.out.Batch = &column.Batch{Cols: make([]*column.Column, len(b.rel.Cols))}
 	for i := range b.rel.Cols {
 		j.out.Cols[i] = newColumn(b.rel, i) // the condition may want columns that nobody else does
 	}
-	j.queue = newQueue(b.task, b.rel.State+waitingRows, b.rel.State+numbers)
+	j.buffer = newTimeBuffer(b.task, b.rel.State+waitingRows, b.rel.State+numbers)
 	if op.Cond != nil {
 		j.cond = expr.MustCompile(op.Cond)
 	}
-	j.reset()
+	j.rollback()
 	return j
 }
 
-func (j *join) reset() {
-	j.progress.reset()
-	j.now, j.waiting = unknown, false
-	j.queue.reset()
+func (j *temporalJoin) rollback() {
+	j.merger.reset()
+	j.now, j.waiting = minWatermark, false
+	j.buffer.rollback()
 }
 
 // ordered makes bytes that sort as a time does.
@@ -66,7 +66,7 @@ func unordered(b []byte) int64 {
 	return int64(binary.BigEndian.Uint64(b) ^ 1<<63) //nolint:gosec // back
 }
 
-func (j *join) push(in int, r *rows) {
+func (j *temporalJoin) push(in int, r *rowBatch) {
 	if in == 0 {
 		j.wait(r)
 		return
@@ -77,11 +77,11 @@ func (j *join) push(in int, r *rows) {
 }
 
 // wait keeps left rows until their time has passed.
-func (j *join) wait(r *rows) {
+func (j *temporalJoin) wait(r *rowBatch) {
 	row := masked(r.Batch, j.left)
 	for i := range r.N {
 		at := r.Cols[j.op.LeftTime].I[i]
-		j.queue.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
+		j.buffer.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
 		j.waiting = j.waiting || at <= j.now
 	}
 }
@@ -118,7 +118,7 @@ func decodeVersions(b []byte) ([]oneVersion, error) {
 }
 
 // version takes one row of the right input.
-func (j *join) version(r *rows, i int) {
+func (j *temporalJoin) version(r *rowBatch, i int) {
 	store := j.task.store
 	row := masked(r.Batch, j.right)
 	j.key = appendKey(j.key[:0], r.Batch, j.op.Right, i)
@@ -129,7 +129,7 @@ func (j *join) version(r *rows, i int) {
 		return
 	}
 	v := oneVersion{at: r.Cols[j.op.RightTime].I[i]}
-	if k := r.kind(i); k != remove && k != updateBefore {
+	if k := r.kind(i); k != kindDelete && k != kindUpdateBefore {
 		v.row = appendRow([]byte{}, &row, i)
 	}
 	place, same := slices.BinarySearchFunc(all, v, func(a, b oneVersion) int { return cmp.Compare(a.at, b.at) })
@@ -156,21 +156,21 @@ func (j *join) version(r *rows, i int) {
 	store.Put(j.rel.State+versions, 0, j.key, value)
 }
 
-func (j *join) advance(in int, watermark int64, idle bool) {
-	all, allIdle := j.progress.advance(in, watermark, idle)
+func (j *temporalJoin) advance(in int, watermark int64, idle bool) {
+	all, allIdle := j.merger.advance(in, watermark, idle)
 	if all > j.now || j.waiting {
 		j.now = max(j.now, all)
 		if !j.task.restoring {
 			j.release()
 		}
 	}
-	j.pass(j.now, allIdle)
+	j.forwardWatermark(j.now, allIdle)
 }
 
 // release looks up the rows whose time the watermark has passed.
-func (j *join) release() {
+func (j *temporalJoin) release() {
 	j.waiting = false
-	j.queue.release(j.now, func(at int64, row []byte, origin *kgo.Record) {
+	j.buffer.release(j.now, func(at int64, row []byte, origin *kgo.Record) {
 		j.origin = origin
 		j.match(row, at)
 	})
@@ -178,7 +178,7 @@ func (j *join) release() {
 }
 
 // match emits a left row with the version of its time.
-func (j *join) match(left []byte, at int64) {
+func (j *temporalJoin) match(left []byte, at int64) {
 	clearBatch(j.left)
 	in := &reader{b: left}
 	in.row(j.left)
@@ -213,7 +213,7 @@ func (j *join) match(left []byte, at int64) {
 }
 
 // add appends the left row and a version, or NULLs, and reports whether the condition holds.
-func (j *join) add(version []byte) bool {
+func (j *temporalJoin) add(version []byte) bool {
 	clearBatch(j.right)
 	if version != nil {
 		(&reader{b: version}).row(j.right)
@@ -234,8 +234,8 @@ func (j *join) add(version []byte) bool {
 		to.AddFrom(from, 0)
 	}
 	j.out.N++
-	if j.queue.origins != nil {
-		j.out.from = append(j.out.from, j.origin)
+	if j.buffer.lineage != nil {
+		j.out.records = append(j.out.records, j.origin)
 	}
 	if version == nil || j.cond == nil {
 		return true
@@ -248,24 +248,24 @@ func (j *join) add(version []byte) bool {
 	return ok
 }
 
-func (j *join) dropLast() {
+func (j *temporalJoin) dropLast() {
 	j.out.N--
 	for _, c := range j.out.Cols {
 		c.Truncate(j.out.N)
 	}
-	if j.queue.origins != nil {
-		j.out.from = j.out.from[:j.out.N]
+	if j.buffer.lineage != nil {
+		j.out.records = j.out.records[:j.out.N]
 	}
 }
 
-func (j *join) deliver() {
+func (j *temporalJoin) deliver() {
 	j.emit(&j.out)
 	j.out.clear()
 }
 
-func (j *join) flush() {
+func (j *temporalJoin) finishTransaction() {
 	if j.waiting {
 		j.release()
 	}
-	j.queue.flush()
+	j.buffer.finishTransaction()
 }

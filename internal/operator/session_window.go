@@ -10,9 +10,9 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-func errLate(end int64, mark rowMark, c clock) error {
-	watermark := int64(mark)
-	if watermark == forever {
+func errLate(end int64, row rowWatermark, c clock) error {
+	watermark := int64(row)
+	if watermark == maxWatermark {
 		return fmt.Errorf("late: its window ended at %s, and the input had ended", expr.FormatTimestamp(end, ' '))
 	}
 	return fmt.Errorf("late: its window ended at %s, and the watermark was at %s", expr.FormatTimestamp(end, ' '), expr.FormatTimestamp(c.wall(watermark), ' '))
@@ -32,9 +32,9 @@ func errLate(end int64, mark rowMark, c clock) error {
 // has passed the end of all of them. A row that comes behind its own watermark joins its part with
 // other lanes only by what of its time is ahead of that watermark (link), since what lies before
 // may be out already.
-type session struct {
+type sessionWindow struct {
 	base
-	grouper
+	aggregator
 	op        *plan.Aggregate
 	clock     clock
 	gap       int64
@@ -42,7 +42,7 @@ type session struct {
 	watermark int64
 	fired     int64
 	open      []part
-	origins   *origins // by the times of rows
+	lineage   *lineage // by the times of rows
 }
 
 // part of a session. Times are of the wall clock.
@@ -59,82 +59,82 @@ const (
 	timers = 2
 )
 
-func newSession(b base, op *plan.Aggregate) *session {
-	s := &session{
-		base: b, grouper: newGrouper(b, op), op: op, clock: clock{op.Window.Zone}, gap: op.Window.Gap.Microseconds(),
-		at: op.Keys[op.Window.End], origins: b.task.origins(),
+func newSessionWindow(b base, op *plan.Aggregate) *sessionWindow {
+	s := &sessionWindow{
+		base: b, aggregator: newAggregator(b, op), op: op, clock: clock{op.Window.Zone}, gap: op.Window.Gap.Microseconds(),
+		at: op.Keys[op.Window.End], lineage: b.task.newLineage(),
 	}
 	s.countRows(b.task, b.rel)
-	s.reset()
+	s.rollback()
 	return s
 }
 
-func (s *session) reset() {
-	s.watermark, s.fired = unknown, unknown
-	s.origins.clear()
+func (s *sessionWindow) rollback() {
+	s.watermark, s.fired = minWatermark, minWatermark
+	s.lineage.clear()
 }
 
-func (s *session) push(_ int, r *rows) {
+func (s *sessionWindow) push(_ int, r *rowBatch) {
 	for i := range r.N {
 		s.row(r, i)
 	}
 }
 
-func (s *session) row(r *rows, i int) {
+func (s *sessionWindow) row(r *rowBatch, i int) {
 	at := s.clock.wall(r.Cols[s.at].I[i])
-	mark := r.mark(i, s.watermark)
+	watermark := r.watermark(i, s.watermark)
 	s.key = appendKey(s.key[:0], r.Batch, s.keys, i)
 	s.load(s.key)
 	joined := part{lane: r.lane(i), start: at, end: at + s.gap}
-	joined.link = s.linkOf(at, mark)
+	joined.link = s.linkOf(at, watermark)
 	kept, touching := s.open[:0:0], s.open[:0:0]
 	for _, o := range s.open {
-		if o.lane == joined.lane && o.start <= joined.end && joined.start <= o.end && !s.clock.late(o.end, mark) {
+		if o.lane == joined.lane && o.start <= joined.end && joined.start <= o.end && !s.clock.late(o.end, watermark) {
 			touching = append(touching, o)
 		} else {
 			kept = append(kept, o)
 		}
 	}
-	if len(touching) == 0 && s.clock.late(joined.end, mark) {
-		s.task.late(r, i, s.rel.Inputs[0], errLate(joined.end, mark, s.clock))
+	if len(touching) == 0 && s.clock.late(joined.end, watermark) {
+		s.task.late(r, i, s.rel.Inputs[0], errLate(joined.end, watermark, s.clock))
 		s.task.ledger.session(s.rel.ID, false)
 		return
 	}
 	s.task.ledger.session(s.rel.ID, true)
 	var value []byte
 	for _, o := range touching {
-		value = s.together(value, o.value)
+		value = s.mergeStates(value, o.value)
 		joined.start, joined.end, joined.link = min(joined.start, o.start), max(joined.end, o.end), min(joined.link, o.link)
 	}
-	joined.value = s.add(nil, value, r.Batch, i, nil)
+	joined.value = s.accumulate(nil, value, r.Batch, i, nil)
 	kept = append(kept, joined)
 	s.open = kept
 	slices.SortFunc(s.open, func(a, b part) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.lane, b.lane)) })
 	s.save(s.key)
 	s.task.store.Put(s.rel.State+timers, second(joined.end), s.key, []byte{1})
-	if s.origins != nil {
-		s.origins.add(r.context(i), at, s.key)
+	if s.lineage != nil {
+		s.lineage.add(r.context(i), at, s.key)
 	}
 }
 
 // linkOf is from where a row touches rows of other lanes: its time, or what comes after all
 // sessions that its watermark has ended.
-func (s *session) linkOf(at int64, mark rowMark) int64 {
-	switch int64(mark) {
-	case unknown:
+func (s *sessionWindow) linkOf(at int64, watermark rowWatermark) int64 {
+	switch int64(watermark) {
+	case minWatermark:
 		return at
-	case forever:
-		return forever
+	case maxWatermark:
+		return maxWatermark
 	}
-	link := max(at, s.clock.past(int64(mark))+millisecond+1)
+	link := max(at, s.clock.past(int64(watermark))+millisecond+1)
 	if link > at+s.gap {
-		return forever
+		return maxWatermark
 	}
 	return link
 }
 
 // together merges accumulators; nil is none.
-func (s *session) together(a, b []byte) []byte {
+func (s *sessionWindow) mergeStates(a, b []byte) []byte {
 	if a == nil {
 		return b
 	}
@@ -144,7 +144,7 @@ func (s *session) together(a, b []byte) []byte {
 func second(us int64) int64 { return floorTo(us, 1_000_000, 0) }
 
 // load reads the parts of a key.
-func (s *session) load(key []byte) {
+func (s *sessionWindow) load(key []byte) {
 	s.open = s.open[:0]
 	v, ok := s.task.store.Get(s.rel.State+parts, 0, key)
 	if !ok {
@@ -161,7 +161,7 @@ func (s *session) load(key []byte) {
 }
 
 // loadOld reads an entry of a version that had no lanes, and kept instants.
-func (s *session) loadOld(key []byte) {
+func (s *sessionWindow) loadOld(key []byte) {
 	v, ok := s.task.store.Get(s.rel.State+groups, 0, key)
 	if !ok {
 		return
@@ -180,7 +180,7 @@ func (s *session) loadOld(key []byte) {
 	s.save(key)
 }
 
-func (s *session) save(key []byte) {
+func (s *sessionWindow) save(key []byte) {
 	if len(s.open) == 0 {
 		s.task.store.Delete(s.rel.State+parts, 0, key)
 		return
@@ -193,13 +193,13 @@ func (s *session) save(key []byte) {
 	s.task.store.Put(s.rel.State+parts, 0, key, s.value)
 }
 
-func (s *session) advance(_ int, watermark int64, idle bool) {
+func (s *sessionWindow) advance(_ int, watermark int64, idle bool) {
 	if s.task.restoring {
 		s.fired = max(s.fired, watermark)
 	}
 	s.fire(watermark)
 	s.watermark = max(s.watermark, watermark)
-	s.pass(watermark, idle)
+	s.forwardWatermark(watermark, idle)
 }
 
 // dueSession is a session that is over.
@@ -209,7 +209,7 @@ type dueSession struct {
 }
 
 // fire emits the sessions that a watermark has ended, by their ends.
-func (s *session) fire(watermark int64) {
+func (s *sessionWindow) fire(watermark int64) {
 	if watermark <= s.fired {
 		return
 	}
@@ -238,9 +238,9 @@ func (s *session) fire(watermark int64) {
 			s.task.fail(err)
 			return
 		}
-		if s.origins != nil {
-			s.out.from = append(s.out.from, s.origins.joined(d.start-1, d.end, []byte(d.key)))
-			s.origins.forget(d.start-1, d.end, []byte(d.key))
+		if s.lineage != nil {
+			s.out.records = append(s.out.records, s.lineage.joined(d.start-1, d.end, []byte(d.key)))
+			s.lineage.forget(d.start-1, d.end, []byte(d.key))
 		}
 		if s.out.N == batchRows {
 			s.deliver()
@@ -249,17 +249,17 @@ func (s *session) fire(watermark int64) {
 	s.deliver()
 }
 
-func (s *session) deliver() {
+func (s *sessionWindow) deliver() {
 	s.emit(&s.out)
 	s.out.clear()
 }
 
 // end takes the sessions of a key that are over out of its entry. waits says that a part is still
 // open that ends in the second of bucket.
-func (s *session) end(key []byte, bucket, watermark int64, due *[]dueSession) (waits bool) {
+func (s *sessionWindow) end(key []byte, bucket, watermark int64, due *[]dueSession) (waits bool) {
 	s.load(key)
 	kept := s.open[:0:0]
-	for _, together := range linked(s.open) {
+	for _, together := range groupLinked(s.open) {
 		whole := part{start: together[0].start, end: together[0].end}
 		for _, o := range together {
 			whole.start, whole.end = min(whole.start, o.start), max(whole.end, o.end)
@@ -272,7 +272,7 @@ func (s *session) end(key []byte, bucket, watermark int64, due *[]dueSession) (w
 			continue
 		}
 		for _, o := range together {
-			whole.value = s.together(whole.value, o.value)
+			whole.value = s.mergeStates(whole.value, o.value)
 		}
 		*due = append(*due, dueSession{string(key), whole})
 	}
@@ -284,7 +284,7 @@ func (s *session) end(key []byte, bucket, watermark int64, due *[]dueSession) (w
 
 // linked are the sessions that parts make together: parts of different lanes are in one where they
 // touch. The parts of each are in the order of their starts, as all are.
-func linked(all []part) [][]part {
+func groupLinked(all []part) [][]part {
 	group := make([]int, len(all)) // of each part
 	for i := range all {
 		group[i] = i
@@ -292,7 +292,7 @@ func linked(all []part) [][]part {
 	for i := range all {
 		for j := range i {
 			a, b := &all[i], &all[j]
-			if a.lane == b.lane || a.link == forever || b.link == forever || a.link > b.end || b.link > a.end || group[i] == group[j] {
+			if a.lane == b.lane || a.link == maxWatermark || b.link == maxWatermark || a.link > b.end || b.link > a.end || group[i] == group[j] {
 				continue
 			}
 			from, to := group[i], group[j]

@@ -9,31 +9,31 @@ import (
 
 // group groups rows without windows: each change of a group replaces its row. What a transaction
 // changed comes out at its end, once for each group.
-type group struct {
+type groupAggregate struct {
 	base
-	grouper
+	aggregator
 	op      *plan.Aggregate
 	updated bool              // the rows that are grouped are
 	touched map[string][]byte // accumulators before the transaction; nil for a group that is new
 	order   []string
-	origins *origins // of the transaction
+	lineage *lineage // of the transaction
 }
 
-func newGroup(b base, op *plan.Aggregate) *group {
-	g := &group{base: b, grouper: newGrouper(b, op), op: op, origins: b.task.origins(), updated: b.rel.Inputs[0].Updating}
+func newGroupAggregate(b base, op *plan.Aggregate) *groupAggregate {
+	g := &groupAggregate{base: b, aggregator: newAggregator(b, op), op: op, lineage: b.task.newLineage(), updated: b.rel.Inputs[0].Updating}
 	if b.rel.Updating {
-		g.out.kinds = []kind{}
+		g.out.kinds = []rowKind{}
 	}
-	g.reset()
+	g.rollback()
 	return g
 }
 
-func (g *group) reset() {
+func (g *groupAggregate) rollback() {
 	g.touched, g.order = make(map[string][]byte), nil
-	g.origins.clear()
+	g.lineage.clear()
 }
 
-func (g *group) push(_ int, r *rows) {
+func (g *groupAggregate) push(_ int, r *rowBatch) {
 	store, entry := g.task.store, g.rel.State
 	for i := range r.N {
 		g.key = appendKey(g.key[:0], r.Batch, g.keys, i)
@@ -54,7 +54,7 @@ func (g *group) push(_ int, r *rows) {
 			g.caused(r, i)
 			continue
 		}
-		g.value = g.add(g.value[:0], old, r.Batch, i, func(agg int) bool {
+		g.value = g.accumulate(g.value[:0], old, r.Batch, i, func(agg int) bool {
 			k := g.distinctKey(r.Batch, i, agg)
 			if _, seen := store.Get(entry+distincts, 0, k); seen {
 				return false
@@ -67,13 +67,13 @@ func (g *group) push(_ int, r *rows) {
 	}
 }
 
-func (g *group) caused(r *rows, i int) {
-	if g.origins != nil {
-		g.origins.add(r.context(i), 0, g.key)
+func (g *groupAggregate) caused(r *rowBatch, i int) {
+	if g.lineage != nil {
+		g.lineage.add(r.context(i), 0, g.key)
 	}
 }
 
-func (g *group) flush() {
+func (g *groupAggregate) finishTransaction() {
 	for _, k := range g.order {
 		before := g.touched[k]
 		after, ok := g.task.store.Get(g.rel.State+groups, 0, []byte(k))
@@ -84,22 +84,22 @@ func (g *group) flush() {
 		}
 		switch {
 		case !ok && wasThere:
-			g.result(remove, k, before)
+			g.result(kindDelete, k, before)
 		case !ok || wasThere && bytes.Equal(before, after):
 		case !wasThere:
-			g.result(insert, k, after)
+			g.result(kindInsert, k, after)
 		default:
-			g.result(updateBefore, k, before)
-			g.result(updateAfter, k, after)
+			g.result(kindUpdateBefore, k, before)
+			g.result(kindUpdateAfter, k, after)
 		}
 	}
 	g.deliver()
 	clear(g.touched)
 	g.order = g.order[:0]
-	g.origins.clear()
+	g.lineage.clear()
 }
 
-func (g *group) result(what kind, key string, value []byte) {
+func (g *groupAggregate) result(what rowKind, key string, value []byte) {
 	if err := g.row([]byte(key), value); err != nil {
 		g.task.fail(errState)
 		return
@@ -107,15 +107,15 @@ func (g *group) result(what kind, key string, value []byte) {
 	if g.out.kinds != nil {
 		g.out.kinds = append(g.out.kinds, what)
 	}
-	if g.origins != nil {
-		g.out.from = append(g.out.from, g.origins.caused(0, []byte(key)))
+	if g.lineage != nil {
+		g.out.records = append(g.out.records, g.lineage.caused(0, []byte(key)))
 	}
-	if g.out.N >= batchRows && what != updateBefore {
+	if g.out.N >= batchRows && what != kindUpdateBefore {
 		g.deliver()
 	}
 }
 
-func (g *group) deliver() {
+func (g *groupAggregate) deliver() {
 	g.emit(&g.out)
 	g.out.clear()
 }

@@ -11,24 +11,24 @@ import (
 // origins remembers which traced records went into the groups of an operator, so that a result can
 // name them. It is in memory only and bounded: after a restore, or where it has no room, a result
 // names fewer of them, or none. It is nil where nothing is traced.
-type origins struct {
+type lineage struct {
 	of map[int64]map[string][]context.Context // by slice and key
 	n  int
 }
 
 // maxOrigins is how many records an operator remembers.
-const maxOrigins = 1024
+const maxLineage = 1024
 
-func (t *Task) origins() *origins {
+func (t *Task) newLineage() *lineage {
 	if !t.traced {
 		return nil
 	}
-	return &origins{of: make(map[int64]map[string][]context.Context)}
+	return &lineage{of: make(map[int64]map[string][]context.Context)}
 }
 
 // add notes that a record went into a group. Where it is not traced its context is nil.
-func (o *origins) add(ctx context.Context, slice int64, key []byte) {
-	if ctx == nil || o.n == maxOrigins || len(o.of[slice][string(key)]) == trace.MaxLinks {
+func (o *lineage) add(ctx context.Context, slice int64, key []byte) {
+	if ctx == nil || o.n == maxLineage || len(o.of[slice][string(key)]) == trace.MaxLinks {
 		return
 	}
 	if o.of[slice] == nil {
@@ -40,7 +40,7 @@ func (o *origins) add(ctx context.Context, slice int64, key []byte) {
 
 // caused is what stands for the records of a key in a slice that have caused what it is now. The
 // first of them is its parent.
-func (o *origins) caused(slice int64, key []byte) *kgo.Record {
+func (o *lineage) caused(slice int64, key []byte) *kgo.Record {
 	all := o.of[slice][string(key)]
 	if len(all) == 0 {
 		return nil
@@ -49,7 +49,7 @@ func (o *origins) caused(slice int64, key []byte) *kgo.Record {
 }
 
 // joined is what stands for the records of a key in the slices after start and up to end.
-func (o *origins) joined(start, end int64, key []byte) *kgo.Record {
+func (o *lineage) joined(start, end int64, key []byte) *kgo.Record {
 	var all []context.Context
 	for slice, keys := range o.of {
 		if slice > start && slice <= end {
@@ -63,7 +63,7 @@ func (o *origins) joined(start, end int64, key []byte) *kgo.Record {
 }
 
 // forget drops the records of a key in the slices after start and up to end.
-func (o *origins) forget(start, end int64, key []byte) {
+func (o *lineage) forget(start, end int64, key []byte) {
 	for slice, keys := range o.of {
 		if all, ok := keys[string(key)]; ok && slice > start && slice <= end {
 			o.n -= len(all)
@@ -75,7 +75,7 @@ func (o *origins) forget(start, end int64, key []byte) {
 }
 
 // drop forgets a slice.
-func (o *origins) drop(slice int64) {
+func (o *lineage) drop(slice int64) {
 	if o == nil {
 		return
 	}
@@ -86,7 +86,7 @@ func (o *origins) drop(slice int64) {
 }
 
 // clear forgets all.
-func (o *origins) clear() {
+func (o *lineage) clear() {
 	if o != nil {
 		clear(o.of)
 		o.n = 0

@@ -10,36 +10,36 @@ import (
 // first passes the first row of each key in the order of time: deduplication whose rows are never
 // updated. A row waits until the watermark has passed its time, since until then an earlier one can
 // still come. An entry of a key says that its row is out.
-type first struct {
+type firstRow struct {
 	base
 	op     *plan.Rank
-	queue  queue
+	buffer timeBuffer
 	in     *column.Batch // a waiting row
-	out    rows
+	out    rowBatch
 	direct bool // rows come from one table of this stage, in its order, so that the watermark before each may fire
 	now    int64
 	key    []byte
 }
 
-func newFirst(b base, op *plan.Rank) *first {
+func newFirstRow(b base, op *plan.Rank) *firstRow {
 	in := b.rel.Inputs[0]
-	f := &first{base: b, op: op, in: batch(in), out: rows{Batch: batch(b.rel), marks: []rowMark{}}, direct: direct(in), queue: newQueue(b.task, b.rel.State+1, b.rel.State+numbers)}
-	f.reset()
+	f := &firstRow{base: b, op: op, in: batch(in), out: rowBatch{Batch: batch(b.rel), watermarks: []rowWatermark{}}, direct: direct(in), buffer: newTimeBuffer(b.task, b.rel.State+1, b.rel.State+numbers)}
+	f.rollback()
 	return f
 }
 
-func (f *first) reset() {
-	f.now = unknown
+func (f *firstRow) rollback() {
+	f.now = minWatermark
 	f.out.clear()
-	f.queue.reset()
+	f.buffer.rollback()
 }
 
-func (f *first) push(_ int, r *rows) {
+func (f *firstRow) push(_ int, r *rowBatch) {
 	row := masked(r.Batch, f.in)
 	for i := range r.N {
-		mark := r.mark(i, f.now)
+		watermark := r.watermark(i, f.now)
 		if f.direct {
-			f.fire(int64(mark))
+			f.fire(int64(watermark))
 		}
 		f.key = appendKey(f.key[:0], r.Batch, f.op.Partition, i)
 		_, out := f.task.store.Get(f.rel.State+groups, 0, f.key)
@@ -47,33 +47,33 @@ func (f *first) push(_ int, r *rows) {
 			continue // late or not, it isn't the first
 		}
 		at := r.Cols[f.op.Order[0].Column].I[i]
-		if at < int64(mark) { // at the watermark itself it may still be the first, as in Flink
-			f.task.late(r, i, f.rel.Inputs[0], errTooLate(at, int64(mark)))
+		if at < int64(watermark) { // at the watermark itself it may still be the first, as in Flink
+			f.task.late(r, i, f.rel.Inputs[0], errTooLate(at, int64(watermark)))
 			continue
 		}
 		if out { // whether a late row finds it so depends on which partition was read first
 			continue
 		}
-		f.queue.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
+		f.buffer.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
 	}
 }
 
-func (f *first) advance(_ int, watermark int64, idle bool) {
+func (f *firstRow) advance(_ int, watermark int64, idle bool) {
 	if f.task.restoring {
 		f.now = max(f.now, watermark)
 	}
 	f.fire(watermark)
-	f.pass(watermark, idle)
+	f.forwardWatermark(watermark, idle)
 }
 
 // fire passes the rows whose time a watermark has passed, with the watermark before it.
-func (f *first) fire(watermark int64) {
+func (f *firstRow) fire(watermark int64) {
 	if watermark <= f.now {
 		return
 	}
 	before := f.now
 	f.now = watermark
-	f.queue.release(watermark, func(_ int64, row []byte, origin *kgo.Record) {
+	f.buffer.release(watermark, func(_ int64, row []byte, origin *kgo.Record) {
 		clearBatch(f.in)
 		in := &reader{b: row}
 		if in.row(f.in); in.err != nil {
@@ -90,7 +90,7 @@ func (f *first) fire(watermark int64) {
 }
 
 // add appends the row of f.in to the output; its number, the last column, is 1.
-func (f *first) add(mark int64, origin *kgo.Record) {
+func (f *firstRow) add(watermark int64, origin *kgo.Record) {
 	last := len(f.out.Cols) - 1
 	for c, to := range f.out.Cols {
 		switch {
@@ -102,18 +102,18 @@ func (f *first) add(mark int64, origin *kgo.Record) {
 		}
 	}
 	f.out.N++
-	f.out.marks = append(f.out.marks, rowMark(mark))
-	if f.queue.origins != nil {
-		f.out.from = append(f.out.from, origin)
+	f.out.watermarks = append(f.out.watermarks, rowWatermark(watermark))
+	if f.buffer.lineage != nil {
+		f.out.records = append(f.out.records, origin)
 	}
 	if f.out.N == batchRows {
 		f.deliver()
 	}
 }
 
-func (f *first) deliver() {
+func (f *firstRow) deliver() {
 	f.emit(&f.out)
 	f.out.clear()
 }
 
-func (f *first) flush() { f.queue.flush() }
+func (f *firstRow) finishTransaction() { f.buffer.finishTransaction() }

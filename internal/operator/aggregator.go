@@ -1,0 +1,155 @@
+package operator
+
+import (
+	"errors"
+
+	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/plan"
+)
+
+// aggregator is common to all aggregations: it encodes keys, holds the accumulators and builds
+// output rows.
+type aggregator struct {
+	keys   []int // columns of the input, without those of the window
+	places []int // their columns in the output
+	aggs   []plan.Agg
+	accs   []accumulator
+	first  int              // column of the first aggregate in the output
+	spare  []*column.Column // replaces output columns that nobody reads
+	out    rowBatch
+
+	counted *column.Column // with a ledger: number of rows of the emitted group
+	emitted func(rows int64)
+
+	key, value, distinct []byte
+	in, other            reader // reused: passed through an interface, a new one would escape to the heap for each row
+}
+
+// read resets a reader that is reused.
+func read(r *reader, b []byte) *reader {
+	*r = reader{b: b}
+	return r
+}
+
+func newAggregator(b base, op *plan.Aggregate) aggregator {
+	g := aggregator{aggs: op.Aggs, first: len(op.Keys), out: rowBatch{Batch: batch(b.rel)}}
+	for i, k := range op.Keys {
+		if !ofWindow(op, i) {
+			g.keys, g.places = append(g.keys, k), append(g.places, i)
+		}
+	}
+	in := b.rel.Inputs[0].Cols
+	for _, a := range op.Aggs {
+		t := column.Type{}
+		if a.Arg >= 0 {
+			t = in[a.Arg].Type
+		}
+		if b.rel.Inputs[0].Updating {
+			g.accs = append(g.accs, newRetractor(a, t))
+		} else {
+			g.accs = append(g.accs, newAccumulator(a, t))
+		}
+	}
+	for i := range b.rel.Cols {
+		g.spare = append(g.spare, newColumn(b.rel, i))
+	}
+	return g
+}
+
+// ofWindow reports whether a key of an aggregate is a column of its window.
+func ofWindow(op *plan.Aggregate, key int) bool {
+	w := op.Window
+	return w != nil && (key == w.Start || key == w.End || key == w.Time)
+}
+
+// accumulate appends to dst the accumulators of old with a row added. isNew reports for a DISTINCT
+// whether the row's value is new to the group.
+func (g *aggregator) accumulate(dst, old []byte, b *column.Batch, row int, isNew func(agg int) bool) []byte {
+	in := read(&g.in, old)
+	for i, acc := range g.accs {
+		if c, counts := g.argument(i, b, row, isNew); counts {
+			dst = acc.add(dst, in, c, row)
+		} else {
+			dst = acc.skip(dst, in)
+		}
+	}
+	if len(g.accs) == 0 {
+		dst = append(dst, 1)
+	}
+	return dst
+}
+
+// argument returns the argument column of a function, nil if it has none, and whether the row
+// counts: by the function's FILTER, and by its DISTINCT, for which once reports whether the row is
+// the only one with its value.
+func (g *aggregator) argument(agg int, b *column.Batch, row int, once func(agg int) bool) (c *column.Column, counts bool) {
+	a := &g.aggs[agg]
+	if a.Arg >= 0 {
+		c = b.Cols[a.Arg]
+	}
+	if a.Filter >= 0 && (b.Cols[a.Filter].Null[row] || b.Cols[a.Filter].I[row] == 0) {
+		return c, false
+	}
+	return c, !a.Distinct || !c.Null[row] && once(agg)
+}
+
+func (g *aggregator) merge(dst, a, b []byte) []byte {
+	x, y := read(&g.in, a), read(&g.other, b)
+	for _, acc := range g.accs {
+		dst = acc.merge(dst, x, y)
+	}
+	if len(g.accs) == 0 {
+		dst = append(dst, 1)
+	}
+	return dst
+}
+
+// col returns an output column, or its replacement.
+func (g *aggregator) col(i int) *column.Column {
+	if c := g.out.Cols[i]; c != nil {
+		return c
+	}
+	c := g.spare[i]
+	c.Truncate(0)
+	return c
+}
+
+// row appends a row with key and aggregates to the output. The caller fills the window columns.
+func (g *aggregator) row(key, value []byte) error {
+	in := read(&g.in, key)
+	for _, place := range g.places {
+		in.value(g.col(place))
+	}
+	err := in.err
+	in = read(&g.in, value)
+	for i, acc := range g.accs {
+		if g.emitted != nil && i == len(g.accs)-1 {
+			g.counted.Truncate(0)
+			acc.result(in, g.counted)
+			g.emitted(g.counted.I[0])
+			break
+		}
+		acc.result(in, g.col(g.first+i))
+	}
+	g.out.N++
+	return errors.Join(err, in.err)
+}
+
+// distinctKey returns the state key of a DISTINCT value in the current group.
+func (g *aggregator) distinctKey(b *column.Batch, row, agg int) []byte {
+	g.distinct = appendBytes(append(g.distinct[:0], byte(agg)), g.key)
+	g.distinct = appendValue(g.distinct, b.Cols[g.aggs[agg].Arg], row)
+	return g.distinct
+}
+
+var errState = errors.New("the pipeline's state has a format unknown to this version of Weir")
+
+// window appends the row of a group and its window to the output.
+func (g *aggregator) window(w *plan.GroupWindow, c clock, start, end int64, key, value []byte) error {
+	g.col(w.Start).AddInt(start)
+	g.col(w.End).AddInt(end)
+	if w.Time >= 0 {
+		g.col(w.Time).AddInt(c.instant(end - millisecond))
+	}
+	return g.row(key, value)
+}
