@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// AppendJSON appends r as one JSON object without white space and returns the extended slice. The
-// fields come in the order of Reading; ts is RFC 3339 in UTC with milliseconds. r must be valid.
+// AppendJSON appends r as a JSON object without white space and returns the extended slice. Fields
+// are in the order of Reading; ts is RFC 3339 in UTC with milliseconds. r must be valid.
 func (r *Reading) AppendJSON(b []byte) []byte {
 	b = append(b, `{"device_id":`...)
 	b = AppendString(b, r.DeviceID)
@@ -49,7 +49,7 @@ func AppendString(b []byte, s string) []byte {
 // AppendFloat appends the shortest JSON number that reads back as v, as encoding/json does. v must
 // be finite.
 func AppendFloat(b []byte, v float64) []byte {
-	// Values with up to three decimals, as most sensors send, need no search for the shortest form.
+	// Fast path: most sensors send values with at most three decimals.
 	if v > -1e9 && v < 1e9 && (v != 0 || !math.Signbit(v)) {
 		if m := math.Round(v * 1000); m/1000 == v {
 			return appendThousandths(b, int64(m))
@@ -118,7 +118,7 @@ func appendDigits(b []byte, n, width int) []byte {
 }
 
 // civil returns the date of a day counted from 1970-01-01 in the proleptic Gregorian calendar
-// (Hinnant's civil_from_days: eras of 400 years, years that begin in March).
+// (Hinnant's civil_from_days: eras of 400 years, years starting in March).
 func civil(days int64) (year, month, day int) {
 	z := days + 719468
 	era := z / 146097
@@ -139,9 +139,9 @@ func civil(days int64) (year, month, day int) {
 	return year, month, day
 }
 
-// DecodeError says that bytes are not a reading in JSON.
+// DecodeError is the error of input that is not the JSON of a reading.
 type DecodeError struct {
-	Offset int // byte in the input
+	Offset int // in the input, in bytes
 	Reason string
 }
 
@@ -150,25 +150,24 @@ func (e *DecodeError) Error() string {
 	return fmt.Sprintf("not a reading in JSON: %s at byte %d", e.Reason, e.Offset)
 }
 
-// Decoder decodes readings from JSON without an allocation for names that it has seen before.
-// The zero value is ready. A Decoder must not be used by two goroutines at once.
+// Decoder decodes readings from JSON. It interns names, so that decoding a reading with known names
+// does not allocate. The zero value is ready for use. It is not safe for concurrent use.
 type Decoder struct {
 	names map[string]string
 }
 
-// maxNames bounds a Decoder's memory of names; past it, names are forgotten and learnt again.
+// maxNames bounds the interned names; beyond it, all are discarded.
 const maxNames = 100_000
 
-// Decode parses one JSON object into r and validates it. Fields may come in any order, unknown ones
-// are ignored, unit and boot may be missing. The error is a *DecodeError for bytes that are not
-// such an object and an *InvalidError for a reading that breaks a rule; r is then undefined.
+// Decode parses a JSON object into r and validates it. Fields may be in any order, unknown fields
+// are ignored, and unit and boot are optional. The error is a *DecodeError for input that is not
+// such an object, and an *InvalidError for an invalid reading; r is undefined then.
 func (d *Decoder) Decode(data []byte, r *Reading) error {
 	*r = Reading{}
 	s := scanner{data: data}
 	seen, err := d.object(&s, r)
 	if err != nil {
-		reason := &DecodeError{Offset: s.pos, Reason: err.Error()}
-		return reason
+		return &DecodeError{Offset: s.pos, Reason: err.Error()}
 	}
 	for i, name := range [...]string{"device_id", "sensor", "value", "ts", "seq"} {
 		if seen&(1<<i) == 0 {
@@ -178,7 +177,7 @@ func (d *Decoder) Decode(data []byte, r *Reading) error {
 	return r.Validate()
 }
 
-// Bits of the required fields that object has seen, in the order of Decode's list.
+// Bits of the required fields, in the order of the list in Decode.
 const (
 	sawDevice = 1 << iota
 	sawSensor
@@ -240,7 +239,7 @@ func (d *Decoder) field(s *scanner, r *Reading, key []byte) (bit uint, err error
 	case "ts":
 		text, err := s.text()
 		if err != nil {
-			return 0, fmt.Errorf("ts wants a string: %w", err)
+			return 0, fmt.Errorf("ts must be a string: %w", err)
 		}
 		r.TS, err = ParseTime(text)
 		return sawTS, err
@@ -249,11 +248,11 @@ func (d *Decoder) field(s *scanner, r *Reading, key []byte) (bit uint, err error
 	}
 }
 
-// name reads a string and returns the one copy of it that the decoder keeps.
+// name reads a string and returns its interned copy.
 func (d *Decoder) name(s *scanner, field string) (string, error) {
 	text, err := s.text()
 	if err != nil {
-		return "", fmt.Errorf("%s wants a string: %w", field, err)
+		return "", fmt.Errorf("%s must be a string: %w", field, err)
 	}
 	if known, ok := d.names[string(text)]; ok {
 		return known, nil
@@ -268,9 +267,9 @@ func (d *Decoder) name(s *scanner, field string) (string, error) {
 	return name, nil
 }
 
-var errTime = errors.New("ts wants RFC 3339, such as 2026-01-31T23:59:59.000Z")
+var errTime = errors.New("ts must be RFC 3339, such as 2026-01-31T23:59:59.000Z")
 
-// ParseTime reads RFC 3339 with any zone and returns milliseconds since the Unix epoch, rounded
+// ParseTime parses RFC 3339 with any offset and returns milliseconds since the Unix epoch, rounded
 // down.
 func ParseTime(text []byte) (int64, error) {
 	if ms, ok := parseMillisZ(text); ok {
@@ -283,7 +282,7 @@ func ParseTime(text []byte) (int64, error) {
 	return t.UnixMilli(), nil
 }
 
-// parseMillisZ reads exactly the form that AppendTime writes; ok is false for any other.
+// parseMillisZ parses exactly the form that AppendTime writes; ok is false for any other.
 func parseMillisZ(b []byte) (ms int64, ok bool) {
 	if len(b) != len("2006-01-02T15:04:05.000Z") || b[4] != '-' || b[7] != '-' || b[10] != 'T' ||
 		b[13] != ':' || b[16] != ':' || b[19] != '.' || b[23] != 'Z' {
@@ -300,7 +299,7 @@ func parseMillisZ(b []byte) (ms int64, ok bool) {
 		return 0, false
 	}
 	if month < 1 || month > 12 || day < 1 || day > 28 || hour > 23 || minute > 59 || second > 59 {
-		return 0, false // time.Parse knows the ends of months
+		return 0, false // leave the ends of months to time.Parse
 	}
 	return daysFromCivil(year, month, day)*dayMillis +
 		int64(hour)*3600000 + int64(minute)*60000 + int64(second)*1000 + int64(milli), true

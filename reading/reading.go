@@ -1,7 +1,5 @@
-// Package reading is the sensor reading: its fields, what makes one valid, and its JSON form.
-//
-// It imports only the standard library, so that every other package can speak of readings
-// without pulling in a client or a codec.
+// Package reading defines the sensor reading: its fields, validation and JSON form. It imports only
+// the standard library.
 package reading
 
 import (
@@ -14,29 +12,30 @@ import (
 // MaxName is the longest device id, sensor name, unit and boot id in bytes.
 const MaxName = 256
 
-// Reading is one measured value of one sensor of one device (Avro record weir.SensorReading).
+// Reading is a value measured by a sensor of a device (Avro record weir.SensorReading).
 //
-// The Kafka key of a reading is its DeviceID: one device, one partition, one order.
+// The Kafka key of a reading is its DeviceID, so that the readings of a device are in one
+// partition, in order.
 type Reading struct {
 	DeviceID string  // 1 to MaxName bytes of UTF-8, no control characters
-	Sensor   string  // what is measured: temperature, humidity, …; not empty
+	Sensor   string  // measured quantity: temperature, humidity, …; not empty, otherwise like DeviceID
 	Value    float64 // finite
 	Unit     string  // UCUM code: Cel, %, hPa, …; may be empty
 	TS       int64   // event time in milliseconds since the Unix epoch, UTC
 	Seq      int64   // dense per (DeviceID, Boot), from 0
-	Boot     string  // changes when a device starts counting again; may be empty
+	Boot     string  // changes when the device restarts its sequence; may be empty
 }
 
-// The event times a reading may carry: the years 1 to 9999, the range of RFC 3339.
+// Range of event times: the years 1 to 9999, as in RFC 3339.
 const (
 	minTS = -62135596800000
 	maxTS = 253402300799999
 )
 
-// InvalidError says which field of a reading breaks which rule.
+// InvalidError is a field of a reading that violates a rule.
 type InvalidError struct {
 	Field  string // JSON name of the field
-	Reason string // what is wrong with it
+	Reason string // completes "FIELD: …"
 }
 
 // Error returns "invalid FIELD: REASON".
@@ -46,7 +45,7 @@ func invalid(field, format string, args ...any) error {
 	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// Validate reports the first rule that r breaks, as an *InvalidError, or nil.
+// Validate returns an *InvalidError for the first rule that r violates.
 func (r *Reading) Validate() error {
 	if err := validName("device_id", r.DeviceID, 1); err != nil {
 		return err
@@ -75,7 +74,7 @@ func validName(field, s string, minLen int) error {
 		return invalid(field, "is empty")
 	}
 	if len(s) > MaxName {
-		return invalid(field, "has %d bytes, the most is %d", len(s), MaxName)
+		return invalid(field, "has %d bytes, the maximum is %d", len(s), MaxName)
 	}
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < 0x20 || c >= 0x7f {
@@ -85,7 +84,7 @@ func validName(field, s string, minLen int) error {
 	return nil
 }
 
-// validUnicode is validName's slow path, for texts that are not plain ASCII.
+// validUnicode is the slow path of validName, for text that is not plain ASCII.
 func validUnicode(field, s string) error {
 	if !utf8.ValidString(s) {
 		return invalid(field, "is not valid UTF-8")

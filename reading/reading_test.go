@@ -24,7 +24,7 @@ func TestAppendJSON(t *testing.T) {
 	}
 }
 
-// Any valid reading comes back from its JSON, and encoding/json agrees on what the JSON says.
+// Any valid reading is decoded from its own JSON, and encoding/json reads the same values.
 func TestJSONRoundTrip(t *testing.T) {
 	name := rapid.StringMatching(`[ -~äπ😀]{1,20}`)
 	rapid.Check(t, func(t *rapid.T) {
@@ -79,7 +79,7 @@ func TestDecodeAccepts(t *testing.T) {
 	}
 }
 
-func TestDecodeRefuses(t *testing.T) {
+func TestDecodeRejects(t *testing.T) {
 	body := func(field, value string) string {
 		fields := map[string]string{"device_id": `"d"`, "sensor": `"s"`, "value": `1`, "ts": `"2026-01-01T00:00:00Z"`, "seq": `0`}
 		fields[field] = value
@@ -92,29 +92,29 @@ func TestDecodeRefuses(t *testing.T) {
 		return "{" + strings.Join(parts, ",") + "}"
 	}
 	for _, c := range []struct{ in, want string }{
-		{``, "ends too early"},
-		{`[]`, `want '{'`},
+		{``, "unexpected end"},
+		{`[]`, `expected '{'`},
 		{`{}`, "device_id: is missing"},
-		{`{"device_id":"d"`, "ends too early"},
-		{body("seq", "0") + "x", "something follows"},
+		{`{"device_id":"d"`, "unexpected end"},
+		{body("seq", "0") + "x", "unexpected data"},
 		{body("device_id", `""`), "device_id: is empty"},
 		{body("device_id", `"`+strings.Repeat("d", 257)+`"`), "257 bytes"},
 		{body("device_id", `"a\u0000"`), "U+0000"},
 		{body("device_id", "\"a\xff\""), "UTF-8"},
 		{body("device_id", "\"a\x01\""), "control character"},
-		{body("device_id", `7`), "device_id wants a string"},
+		{body("device_id", `7`), "device_id must be a string"},
 		{body("sensor", ``), "sensor: is missing"},
-		{body("value", `"1"`), "want a number"},
-		{body("value", `NaN`), "want a number"},
-		{body("value", `01`), "want a number"},
-		{body("value", `1e999`), "out of the range"},
-		{body("value", `null`), "want a number"},
-		{body("seq", `1.5`), "whole number"},
+		{body("value", `"1"`), "expected a number"},
+		{body("value", `NaN`), "expected a number"},
+		{body("value", `01`), "expected a number"},
+		{body("value", `1e999`), "out of range"},
+		{body("value", `null`), "expected a number"},
+		{body("seq", `1.5`), "64-bit integer"},
 		{body("seq", `-1`), "negative"},
-		{body("seq", `99999999999999999999`), "whole number"},
+		{body("seq", `99999999999999999999`), "64-bit integer"},
 		{body("ts", `"yesterday"`), "RFC 3339"},
 		{body("ts", `"2026-02-30T00:00:00.000Z"`), "RFC 3339"},
-		{body("ts", `1767225600000`), "ts wants a string"},
+		{body("ts", `1767225600000`), "ts must be a string"},
 		{body("extra", strings.Repeat("[", 100)+strings.Repeat("]", 100)), "nested too deeply"},
 	} {
 		var r Reading
@@ -164,7 +164,7 @@ func TestDecodeAllocatesNothingForKnownNames(t *testing.T) {
 		}
 	})
 	if allocs != 0 {
-		t.Errorf("%v allocations a reading, want 0", allocs)
+		t.Errorf("%v allocations per reading, want 0", allocs)
 	}
 }
 
@@ -179,10 +179,10 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if !json.Valid(data) {
-			t.Fatalf("accepted what is not JSON: %q", data)
+			t.Fatalf("accepted invalid JSON: %q", data)
 		}
 		if err := d.Decode(first.AppendJSON(nil), &second); err != nil {
-			t.Fatalf("%q: own JSON refused: %v", data, err)
+			t.Fatalf("%q: own JSON rejected: %v", data, err)
 		}
 		if diff := cmp.Diff(first, second); diff != "" {
 			t.Fatalf("%q: (-first +second)\n%s", data, diff)

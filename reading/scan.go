@@ -8,23 +8,23 @@ import (
 	"unsafe"
 )
 
-// scanner reads JSON tokens in place. A text that it returns points into data where the JSON
-// string has no escapes. pos stays at the token that could not be read.
+// scanner reads JSON tokens in place. Text that it returns points into data unless the JSON string
+// has escapes. After an error, pos is at the offending token.
 type scanner struct {
 	data []byte
 	pos  int
 }
 
-// maxDepth bounds the nesting of values that are skipped.
+// maxDepth bounds the nesting of skipped values.
 const maxDepth = 64
 
 var (
-	errEnd     = errors.New("the object ends too early")
-	errTrail   = errors.New("something follows the object")
-	errString  = errors.New("want a string")
-	errControl = errors.New("a string with a control character")
-	errNumber  = errors.New("want a number")
-	errValue   = errors.New("want a value")
+	errEnd     = errors.New("unexpected end of the object")
+	errTrail   = errors.New("unexpected data after the object")
+	errString  = errors.New("expected a string")
+	errControl = errors.New("control character in a string")
+	errNumber  = errors.New("expected a number")
+	errValue   = errors.New("expected a value")
 	errDepth   = errors.New("nested too deeply")
 )
 
@@ -55,7 +55,7 @@ func (s *scanner) expect(c byte) error {
 	if s.pos >= len(s.data) {
 		return errEnd
 	}
-	return fmt.Errorf("want %q, found %q", c, s.data[s.pos])
+	return fmt.Errorf("expected %q, got %q", c, s.data[s.pos])
 }
 
 func (s *scanner) end() error {
@@ -91,7 +91,7 @@ func (s *scanner) text() ([]byte, error) {
 	return nil, errEnd
 }
 
-// escaped reads the rest of a string that has escapes.
+// escaped reads the rest of a string with escapes.
 func (s *scanner) escaped(start int) ([]byte, error) {
 	for i := start; i < len(s.data); i++ {
 		switch s.data[i] {
@@ -109,7 +109,7 @@ func (s *scanner) escaped(start int) ([]byte, error) {
 	return nil, errEnd
 }
 
-// number reads the bytes of a JSON number.
+// number reads a JSON number and returns its bytes.
 func (s *scanner) number() ([]byte, error) {
 	s.space()
 	start := s.pos
@@ -165,13 +165,13 @@ func (s *scanner) float() (float64, error) {
 	v, err := strconv.ParseFloat(unsafe.String(&text[0], len(text)), 64)
 	if err != nil {
 		s.pos = start
-		return 0, errors.New("value is out of the range of a double")
+		return 0, errors.New("value is out of range for a double")
 	}
 	return v, nil
 }
 
-// shortDecimal reads [-]digits[.digits] of at most 15 digits: both the digits and the power of ten
-// are then exact doubles, so that one division rounds correctly (Clinger 1990).
+// shortDecimal parses [-]digits[.digits] with at most 15 digits. The digits and the power of ten
+// are then exact doubles, so a single division rounds correctly (Clinger 1990).
 func shortDecimal(text []byte) (float64, bool) {
 	var mantissa int64
 	scale, count := -1, 0
@@ -214,12 +214,12 @@ func (s *scanner) integer() (int64, error) {
 	n, err := strconv.ParseInt(unsafe.String(&text[0], len(text)), 10, 64)
 	if err != nil {
 		s.pos = start
-		return 0, errors.New("seq wants a whole number of 64 bits")
+		return 0, errors.New("seq must be a 64-bit integer")
 	}
 	return n, nil
 }
 
-// skip reads one value of any kind.
+// skip skips a value of any kind.
 func (s *scanner) skip() error { return s.skipValue(0) }
 
 func (s *scanner) skipValue(depth int) error {

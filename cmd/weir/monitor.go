@@ -49,7 +49,7 @@ until Ctrl-C. deploy/prometheus has the alerts.`,
 				defer client.Close()
 				m := monitor.New(client)
 				if admins.listen == "" {
-					view, err := m.Look(ctx)
+					view, err := m.Snapshot(ctx)
 					if err != nil {
 						return err
 					}
@@ -79,7 +79,7 @@ until Ctrl-C. deploy/prometheus has the alerts.`,
 }
 
 // writeCluster shows what a person wants to know first: what is wrong, and who is behind.
-func writeCluster(w io.Writer, v *monitor.View) error {
+func writeCluster(w io.Writer, v *monitor.Snapshot) error {
 	partitions, under, offline := 0, 0, 0
 	for _, t := range v.Topics {
 		partitions += t.Partitions
@@ -126,7 +126,7 @@ func writeCluster(w io.Writer, v *monitor.View) error {
 }
 
 // writeBrokers shows those that answer in a line, and each of the others in one of its own.
-func writeBrokers(w io.Writer, v *monitor.View) {
+func writeBrokers(w io.Writer, v *monitor.Snapshot) {
 	fmt.Fprintf(w, "brokers       %d", v.Up())
 	if up := v.Up(); up < len(v.Brokers) {
 		fmt.Fprintf(w, " of %d", len(v.Brokers))

@@ -193,7 +193,7 @@ func letterOf(l *deadletter.Letter) letterRow {
 	row := letterRow{
 		Partition: l.Partition, Offset: l.Offset, Topic: l.Topic, From: l.OriginPartition, At: l.OriginOffset, Source: l.Source,
 		Reason: l.Reason, Time: l.Time.UnixMilli(), Attempt: l.Attempt, Truncated: l.Truncated, Replayed: l.Replayed,
-		Unsent: l.Unsendable(), Key: show(l.Key, nil), Value: show(l.Value, nil), Bytes: l.Value[:min(len(l.Value), letterBytes)],
+		Unsent: l.Unreplayable(), Key: show(l.Key, nil), Value: show(l.Value, nil), Bytes: l.Value[:min(len(l.Value), letterBytes)],
 	}
 	for _, h := range l.Headers {
 		row.Headers = append(row.Headers, headerOf(h))

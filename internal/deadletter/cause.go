@@ -2,20 +2,20 @@ package deadletter
 
 import "errors"
 
-// Causes of dead letters. They are few and fixed, so that they can be counted by cause; the reason
-// itself may quote a value.
+// Causes of dead letters. The set is small and fixed, so that a cause can be a metric label, unlike
+// the reason, which may quote a value.
 const (
-	Undecodable = "undecodable" // key or value is not what the format says
-	Missing     = "missing"     // no value, or none for a column that needs one
+	Undecodable = "undecodable" // key or value is invalid in the table's format
+	Missing     = "missing"     // no value, or none for a NOT NULL column
 	Computation = "computation" // an expression failed: a cast, a division by zero
-	Unreadable  = "unreadable"  // a row of a source that is no reading
+	Unreadable  = "unreadable"  // a row of a source that is not a valid reading
 	Other       = "other"
 )
 
-// Causes are all that Cause returns.
+// Causes lists all values that Cause returns.
 var Causes = []string{Undecodable, Missing, Computation, Unreadable, Other}
 
-// Because gives an error its cause.
+// Because returns err with a cause.
 func Because(cause string, err error) error { return &caused{cause, err} }
 
 type caused struct {
@@ -26,7 +26,7 @@ type caused struct {
 func (c *caused) Error() string { return c.err.Error() }
 func (c *caused) Unwrap() error { return c.err }
 
-// Cause is the cause of a dead letter's reason.
+// Cause returns the cause of a dead letter's reason, Other if it has none.
 func Cause(reason error) string {
 	var c *caused
 	if errors.As(reason, &c) {

@@ -26,7 +26,7 @@ var (
 	}
 )
 
-func TestLetterKeepsTheRecord(t *testing.T) {
+func TestLetterKeepsRecord(t *testing.T) {
 	r := Record("dlq", input, errors.New("broken"), now, MaxBytes)
 	l, err := Parse(r)
 	if err != nil {
@@ -45,8 +45,8 @@ func TestLetterKeepsTheRecord(t *testing.T) {
 	}
 }
 
-// A record that comes back from a replay and fails again is a letter of the next attempt, with our
-// headers replaced and its own kept.
+// A replayed record that fails again becomes a dead letter with the next attempt number. Weir's
+// headers are replaced, those of the record kept.
 func TestLetterCountsAttempts(t *testing.T) {
 	l, err := Parse(Record("dlq", input, errors.New("broken"), now, MaxBytes))
 	if err != nil {
@@ -63,7 +63,7 @@ func TestLetterCountsAttempts(t *testing.T) {
 	}
 }
 
-func TestLetterIsCutToFit(t *testing.T) {
+func TestLetterIsTruncated(t *testing.T) {
 	big := &kgo.Record{Topic: "in", Value: make([]byte, 5000), Headers: []kgo.RecordHeader{{Key: "h", Value: make([]byte, 100)}}}
 	r := Record("dlq", big, errors.New("too large"), now, 2000)
 	l, err := Parse(r)
@@ -75,19 +75,19 @@ func TestLetterIsCutToFit(t *testing.T) {
 	}
 }
 
-func TestParseNamesWhatIsWrong(t *testing.T) {
+func TestParseNamesInvalidHeader(t *testing.T) {
 	for header, value := range map[string]string{
 		HeaderTopic: "", HeaderPartition: "x", HeaderOffset: "", HeaderTime: "today", HeaderAttempt: "often", HeaderTruncated: "much",
 	} {
 		r := Record("dlq", input, errors.New("broken"), now, MaxBytes)
-		add(r, header, value)
+		addHeader(r, header, value)
 		if _, err := Parse(r); err == nil || !strings.Contains(err.Error(), header) {
 			t.Errorf("%s=%q: %v", header, value, err)
 		}
 	}
 }
 
-// cluster starts a broker in memory with letters of n records in two partitions.
+// cluster starts an in-memory broker with dead letters of n records in two partitions.
 func cluster(t *testing.T, n int) broker.Config {
 	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "in", "dlq"), kfake.SeedTopics(1, "progress"))
@@ -100,7 +100,7 @@ func cluster(t *testing.T, n int) broker.Config {
 	return at
 }
 
-// fill writes letters of n records in two partitions.
+// fill writes dead letters of n records to two partitions.
 func fill(t *testing.T, at broker.Config, n int) {
 	t.Helper()
 	client, err := broker.Connect(t.Context(), at, kgo.RecordPartitioner(broker.GivenPartitions()))
@@ -140,7 +140,7 @@ func TestListFilters(t *testing.T) {
 		{Filter{Since: now.Add(5 * time.Second)}, 4}, {Filter{Pending: true}, 9},
 	} {
 		if got := list(t, at, c.filter); len(got) != c.want {
-			t.Errorf("%+v chooses %q, want %d", c.filter, got, c.want)
+			t.Errorf("%+v selects %q, want %d", c.filter, got, c.want)
 		}
 	}
 	err := List(t.Context(), at, Topics{DLQ: "none", Progress: "progress"}, Filter{}, nil)
@@ -149,8 +149,8 @@ func TestListFilters(t *testing.T) {
 	}
 }
 
-// sentBack counts the replayed records by value, and requires that each is in its old partition.
-func sentBack(t *testing.T, at broker.Config) map[string]int {
+// replayed counts the replayed records by value, and checks that each is in its original partition.
+func replayed(t *testing.T, at broker.Config) map[string]int {
 	t.Helper()
 	counts := make(map[string]int)
 	err := broker.ReadAll(t.Context(), at, "in", nil, func(r *kgo.Record) error {
@@ -160,7 +160,7 @@ func sentBack(t *testing.T, at broker.Config) map[string]int {
 			t.Errorf("%q is in partition %d", r.Value, r.Partition)
 		}
 		if last := r.Headers[len(r.Headers)-1]; last.Key != HeaderReplayed {
-			t.Errorf("%q has no mark: %v", r.Value, r.Headers)
+			t.Errorf("%q has no header %s: %v", r.Value, HeaderReplayed, r.Headers)
 		}
 		return nil
 	})
@@ -172,13 +172,13 @@ func sentBack(t *testing.T, at broker.Config) map[string]int {
 
 func requireEachOnce(t *testing.T, at broker.Config, n int) {
 	t.Helper()
-	counts := sentBack(t, at)
+	counts := replayed(t, at)
 	if len(counts) != n {
-		t.Errorf("%d letters were sent back, want %d", len(counts), n)
+		t.Errorf("%d dead letters were replayed, want %d", len(counts), n)
 	}
 	for value, times := range counts {
 		if times != 1 {
-			t.Errorf("%q was sent back %d times", value, times)
+			t.Errorf("%q was replayed %d times", value, times)
 		}
 	}
 }
@@ -187,7 +187,7 @@ func TestReplayOnce(t *testing.T) {
 	at := cluster(t, 20)
 	ctx := t.Context()
 	dry, err := Replay(ctx, at, ReplayConfig{Topics: topics, DryRun: true})
-	if err != nil || dry.Replayed != 20 || len(sentBack(t, at)) != 0 {
+	if err != nil || dry.Replayed != 20 || len(replayed(t, at)) != 0 {
 		t.Errorf("dry run: %+v, %v", dry, err)
 	}
 	some, err := Replay(ctx, at, ReplayConfig{Topics: topics, Filter: Filter{Reason: "reason 2"}, BatchSize: 2})
@@ -208,8 +208,9 @@ func TestReplayOnce(t *testing.T) {
 	}
 }
 
-// However many replays run at once, each letter is sent back once: the newer ones fence the older.
-func TestReplaysAtOnce(t *testing.T) {
+// However many replays run concurrently, each dead letter is replayed once: newer replays fence
+// older ones.
+func TestConcurrentReplays(t *testing.T) {
 	at := cluster(t, 40)
 	var all sync.WaitGroup
 	for range 4 {
@@ -222,9 +223,9 @@ func TestReplaysAtOnce(t *testing.T) {
 	requireEachOnce(t, at, 40)
 }
 
-// A replay that dies with its letters and marks written, and not committed, has sent nothing; the
-// next does.
-func TestReplayAfterACrash(t *testing.T) {
+// A replay that dies after writing records and markers, but before the commit, has replayed
+// nothing; the next one does.
+func TestReplayAfterCrash(t *testing.T) {
 	at := cluster(t, 5)
 	dead, err := broker.Connect(t.Context(), at, kgo.TransactionalID("weir-replay-dlq"), kgo.RecordPartitioner(broker.GivenPartitions()))
 	if err != nil {
@@ -233,7 +234,7 @@ func TestReplayAfterACrash(t *testing.T) {
 	if err := dead.BeginTransaction(); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range []*kgo.Record{{Topic: "in", Value: []byte("value 0")}, {Topic: "progress", Key: []byte(topics.markKey(place{0, 0})), Value: []byte("{}")}} {
+	for _, r := range []*kgo.Record{{Topic: "in", Value: []byte("value 0")}, {Topic: "progress", Key: []byte(topics.markerKey(position{0, 0})), Value: []byte("{}")}} {
 		if err := dead.ProduceSync(t.Context(), r).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
@@ -246,7 +247,7 @@ func TestReplayAfterACrash(t *testing.T) {
 	requireEachOnce(t, at, 5)
 }
 
-func TestReplaySkipsWhatIsNotWhole(t *testing.T) {
+func TestReplaySkipsIncomplete(t *testing.T) {
 	at := cluster(t, 0)
 	client, err := broker.Connect(t.Context(), at)
 	if err != nil {
@@ -264,30 +265,31 @@ func TestReplaySkipsWhatIsNotWhole(t *testing.T) {
 		t.Fatalf("%+v, %v", result, err)
 	}
 	reasons := result.Skipped[0].Reason + result.Skipped[1].Reason
-	if !strings.Contains(reasons, "cut from 5000 bytes") || !strings.Contains(reasons, "raw row of source file:x") {
+	if !strings.Contains(reasons, "truncated from 5000 bytes") || !strings.Contains(reasons, "raw row of source file:x") {
 		t.Errorf("reasons %s", reasons)
 	}
 }
 
-// A row that was computed is no record of its topic: sending it back would make it one.
-func TestUnsendable(t *testing.T) {
+// A truncated value, a raw row of a source and a computed row were never records of the topic, and
+// cannot be replayed.
+func TestUnreplayable(t *testing.T) {
 	for _, c := range []struct {
 		letter Letter
 		want   string
 	}{
 		{Letter{Topic: "t", OriginPartition: 1, OriginOffset: 0}, ""},
-		{Letter{Topic: "t", OriginPartition: 1, OriginOffset: 7, Truncated: 9}, "cut from 9 bytes"},
+		{Letter{Topic: "t", OriginPartition: 1, OriginOffset: 7, Truncated: 9}, "truncated from 9 bytes"},
 		{Letter{Topic: "t", OriginPartition: -1, OriginOffset: -1, Source: "file:x"}, "raw row of source file:x"},
-		{Letter{Topic: "t", OriginPartition: 1, OriginOffset: -1}, "computed of several records, and never was one of topic t"},
+		{Letter{Topic: "t", OriginPartition: 1, OriginOffset: -1}, "computed from several records, and was never a record of topic t"},
 	} {
-		if got := c.letter.Unsendable(); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+		if got := c.letter.Unreplayable(); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%+v: %q, want %q", c.letter, got, c.want)
 		}
 	}
 }
 
-// No key, value or value of a header is not an empty one, in a letter, in its JSON, and when it is
-// sent back.
+// A null key, value or header value stays distinct from an empty one: in the dead letter, in its
+// JSON and in the replayed record.
 func TestLettersKeepNull(t *testing.T) {
 	for _, c := range []struct {
 		key, value, header []byte
@@ -307,7 +309,7 @@ func TestLettersKeepNull(t *testing.T) {
 		}
 		back := l.original("dlq")
 		if (back.Key == nil) != (c.key == nil) || (back.Value == nil) != (c.value == nil) || (back.Headers[0].Value == nil) != (c.header == nil) {
-			t.Errorf("%q %q %v come back as %q %q %v", c.key, c.value, c.header, back.Key, back.Value, back.Headers[0].Value)
+			t.Errorf("%q %q %v are replayed as %q %q %v", c.key, c.value, c.header, back.Key, back.Value, back.Headers[0].Value)
 		}
 	}
 }

@@ -1,6 +1,10 @@
-// Package deadletter is the dead-letter topic: how a record that can't be processed is kept there
-// with where it came from and why (letter.go), how letters are read (list.go), and how they are
-// sent back after a fix, never twice (replay.go).
+// Package deadletter defines the dead-letter topic, which keeps records that could not be
+// processed.
+//
+//	letter.go  Letter: the record with its origin and the reason
+//	cause.go   causes, by which dead letters are counted
+//	list.go    listing dead letters
+//	replay.go  replaying dead letters to their topic after a fix, each at most once
 package deadletter
 
 import (
@@ -15,34 +19,34 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Headers of a dead letter. They come after the record's own.
+// Headers of a dead letter, after those of the record.
 const (
-	HeaderTopic     = "weir-dlq-topic"     // where the record was, or was meant to go
-	HeaderPartition = "weir-dlq-partition" // decimal; -1 where the record never was in a topic
+	HeaderTopic     = "weir-dlq-topic"     // topic that the record was read from, or intended for
+	HeaderPartition = "weir-dlq-partition" // decimal; -1 if the input was never a record
 	HeaderOffset    = "weir-dlq-offset"    // decimal; -1 likewise
 	HeaderReason    = "weir-dlq-reason"
 	HeaderTime      = "weir-dlq-time"      // RFC 3339 in UTC with milliseconds
-	HeaderAttempt   = "weir-dlq-attempt"   // 1, and one more for each replay that failed
-	HeaderSource    = "weir-dlq-source"    // name of the producer's source, where there is no record
-	HeaderTruncated = "weir-dlq-truncated" // decimal: bytes of the value before it was cut to fit
+	HeaderAttempt   = "weir-dlq-attempt"   // 1, incremented by each replay after which the record failed again
+	HeaderSource    = "weir-dlq-source"    // name of the producer's source, if the input was never a record
+	HeaderTruncated = "weir-dlq-truncated" // decimal: bytes of the value before truncation
 
-	// HeaderReplayed is on a record that was sent back: "dead-letter topic/partition/offset".
+	// HeaderReplayed marks a replayed record: "dead-letter topic/partition/offset".
 	HeaderReplayed = "weir-replayed"
 )
 
-// ours is the prefix of the headers that belong to the letter and not to the record.
-const ours = "weir-dlq-"
+// headerPrefix is the prefix of the headers that Weir adds to a dead letter.
+const headerPrefix = "weir-dlq-"
 
-// MaxBytes is the largest letter: what Kafka takes by default (message.max.bytes 1,048,588), less
-// the batch.
+// MaxBytes is the largest dead letter: Kafka's default limit (message.max.bytes 1,048,588) less the
+// overhead of a batch.
 const MaxBytes = 1_000_000
 
 // timeFormat is RFC 3339 with milliseconds, for times in UTC.
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
-// Record makes the dead letter of a record: key, value and headers as they are, and ours behind
-// them. A value that would make the letter larger than maxBytes is cut, and its length told in a
-// header.
+// Record returns the dead letter of a record: the same key, value and headers, followed by Weir's
+// headers. A value that would make it larger than maxBytes is truncated, and HeaderTruncated has
+// its original length.
 func Record(dlq string, in *kgo.Record, reason error, now time.Time, maxBytes int) *kgo.Record {
 	headers := make([]kgo.RecordHeader, 0, len(in.Headers)+8)
 	attempt := 1
@@ -52,120 +56,121 @@ func Record(dlq string, in *kgo.Record, reason error, now time.Time, maxBytes in
 			if n, err := strconv.Atoi(string(h.Value)); err == nil {
 				attempt = n + 1
 			}
-		case strings.HasPrefix(h.Key, ours):
+		case strings.HasPrefix(h.Key, headerPrefix):
 		default:
 			headers = append(headers, h)
 		}
 	}
 	r := &kgo.Record{Topic: dlq, Key: in.Key, Value: in.Value, Headers: headers}
-	add(r, HeaderTopic, in.Topic)
-	add(r, HeaderPartition, strconv.Itoa(int(in.Partition)))
-	add(r, HeaderOffset, strconv.FormatInt(in.Offset, 10))
-	add(r, HeaderAttempt, strconv.Itoa(attempt))
+	addHeader(r, HeaderTopic, in.Topic)
+	addHeader(r, HeaderPartition, strconv.Itoa(int(in.Partition)))
+	addHeader(r, HeaderOffset, strconv.FormatInt(in.Offset, 10))
+	addHeader(r, HeaderAttempt, strconv.Itoa(attempt))
 	finish(r, reason, now, maxBytes)
 	return r
 }
 
-// FromSource makes the dead letter of raw input that never became a record: a row of a file. It is
-// cut to maxBytes as in Record.
+// FromSource returns the dead letter of raw input that never became a record, such as a row of a
+// file. It is truncated to maxBytes as in Record.
 func FromSource(dlq, topic, source string, raw []byte, reason error, now time.Time, maxBytes int) *kgo.Record {
 	r := &kgo.Record{Topic: dlq, Value: raw}
-	add(r, HeaderTopic, topic)
-	add(r, HeaderPartition, "-1")
-	add(r, HeaderOffset, "-1")
-	add(r, HeaderAttempt, "1")
-	add(r, HeaderSource, source)
+	addHeader(r, HeaderTopic, topic)
+	addHeader(r, HeaderPartition, "-1")
+	addHeader(r, HeaderOffset, "-1")
+	addHeader(r, HeaderAttempt, "1")
+	addHeader(r, HeaderSource, source)
 	finish(r, reason, now, maxBytes)
 	return r
 }
 
-func add(r *kgo.Record, key, value string) {
+func addHeader(r *kgo.Record, key, value string) {
 	r.Headers = append(r.Headers, kgo.RecordHeader{Key: key, Value: []byte(value)})
 }
 
+// finish adds the reason and the time, and truncates the value if needed.
 func finish(r *kgo.Record, reason error, now time.Time, maxBytes int) {
-	because := reason.Error() // it may quote a value
-	if most := max(100, maxBytes/4); len(because) > most {
-		because = strings.ToValidUTF8(because[:most], "") + "…"
+	text := reason.Error() // may quote a value, so its length is bounded
+	if limit := max(100, maxBytes/4); len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "…"
 	}
-	add(r, HeaderReason, because)
-	add(r, HeaderTime, now.UTC().Format(timeFormat))
-	const perHeader, perRecord = 12, 64 // more than the lengths that Kafka's record format adds
+	addHeader(r, HeaderReason, text)
+	addHeader(r, HeaderTime, now.UTC().Format(timeFormat))
+	const perHeader, perRecord = 12, 64 // upper bounds of the overhead in Kafka's record format
 	size := perRecord + len(r.Key)
 	for _, h := range r.Headers {
 		size += perHeader + len(h.Key) + len(h.Value)
 	}
 	if room := max(0, maxBytes-size); len(r.Value) > room {
-		add(r, HeaderTruncated, strconv.Itoa(len(r.Value)))
+		addHeader(r, HeaderTruncated, strconv.Itoa(len(r.Value)))
 		r.Value = r.Value[:max(0, room-perHeader-len(HeaderTruncated)-20)]
 	}
 }
 
-// Letter is a dead letter: the record as it was, and what happened to it.
+// Letter is a dead letter: the original record, its origin, and why it failed.
 type Letter struct {
 	Partition int32 // in the dead-letter topic
 	Offset    int64
 
 	Topic           string // origin
-	OriginPartition int32  // -1 where the input never was a record
+	OriginPartition int32  // -1 if the input was never a record
 	OriginOffset    int64
-	Source          string // name of the producer's source, where there is no origin
+	Source          string // name of the producer's source, if the input was never a record
 	Reason          string
 	Time            time.Time
 	Attempt         int
-	Truncated       int // bytes of the value before it was cut; 0 where it was not
+	Truncated       int // bytes of the value before truncation; 0 if it is complete
 
 	Key, Value []byte
-	Headers    []kgo.RecordHeader // the record's own
+	Headers    []kgo.RecordHeader // of the record itself
 
-	Replayed bool // it was sent back
+	Replayed bool // it has been replayed
 }
 
-// Parse reads a record of the dead-letter topic. The error names the header that is missing or
-// wrong.
+// Parse parses a record of the dead-letter topic. The error names the header that is missing or
+// invalid.
 func Parse(r *kgo.Record) (Letter, error) {
 	l := Letter{Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Attempt: 1}
-	text := make(map[string]string)
+	values := make(map[string]string)
 	for _, h := range r.Headers {
-		if strings.HasPrefix(h.Key, ours) {
-			text[h.Key] = string(h.Value)
+		if strings.HasPrefix(h.Key, headerPrefix) {
+			values[h.Key] = string(h.Value)
 			continue
 		}
 		l.Headers = append(l.Headers, h)
 	}
-	l.Topic, l.Reason, l.Source = text[HeaderTopic], text[HeaderReason], text[HeaderSource]
+	l.Topic, l.Reason, l.Source = values[HeaderTopic], values[HeaderReason], values[HeaderSource]
 	if l.Topic == "" {
-		return l, fmt.Errorf("no dead letter at %s-%d offset %d: header %s is missing", r.Topic, r.Partition, r.Offset, HeaderTopic)
+		return l, fmt.Errorf("not a dead letter at %s-%d offset %d: header %s is missing", r.Topic, r.Partition, r.Offset, HeaderTopic)
 	}
-	wrong := func(header string, err error) (Letter, error) {
+	invalid := func(header string, err error) (Letter, error) {
 		return l, fmt.Errorf("dead letter at %s-%d offset %d: header %s: %w", r.Topic, r.Partition, r.Offset, header, err)
 	}
-	partition, err := strconv.ParseInt(text[HeaderPartition], 10, 32)
+	partition, err := strconv.ParseInt(values[HeaderPartition], 10, 32)
 	if err != nil {
-		return wrong(HeaderPartition, err)
+		return invalid(HeaderPartition, err)
 	}
 	l.OriginPartition = int32(partition)
-	if l.OriginOffset, err = strconv.ParseInt(text[HeaderOffset], 10, 64); err != nil {
-		return wrong(HeaderOffset, err)
+	if l.OriginOffset, err = strconv.ParseInt(values[HeaderOffset], 10, 64); err != nil {
+		return invalid(HeaderOffset, err)
 	}
-	if l.Time, err = time.Parse(time.RFC3339, text[HeaderTime]); err != nil {
-		return wrong(HeaderTime, err)
+	if l.Time, err = time.Parse(time.RFC3339, values[HeaderTime]); err != nil {
+		return invalid(HeaderTime, err)
 	}
-	if a, ok := text[HeaderAttempt]; ok {
-		if l.Attempt, err = strconv.Atoi(a); err != nil {
-			return wrong(HeaderAttempt, err)
+	if text, ok := values[HeaderAttempt]; ok {
+		if l.Attempt, err = strconv.Atoi(text); err != nil {
+			return invalid(HeaderAttempt, err)
 		}
 	}
-	if t, ok := text[HeaderTruncated]; ok {
-		if l.Truncated, err = strconv.Atoi(t); err != nil {
-			return wrong(HeaderTruncated, err)
+	if text, ok := values[HeaderTruncated]; ok {
+		if l.Truncated, err = strconv.Atoi(text); err != nil {
+			return invalid(HeaderTruncated, err)
 		}
 	}
 	return l, nil
 }
 
-// MarshalJSON writes a letter for programs. Bytes that are not UTF-8 are in base64, under
-// key_base64 and value_base64.
+// MarshalJSON encodes a dead letter for programs. Keys and values that are not UTF-8 are encoded in
+// base64, as key_base64 and value_base64.
 func (l Letter) MarshalJSON() ([]byte, error) {
 	m := map[string]any{
 		"partition": l.Partition, "offset": l.Offset, "topic": l.Topic,

@@ -16,18 +16,18 @@ import (
 	"weir.example/weir/internal/site"
 )
 
-// Topics are where dead letters and the marks of their replays are.
+// Topics names the topics of dead letters and of their replay markers.
 type Topics struct {
 	DLQ      string // dead letters
-	Progress string // compacted; marks under the key "replay/DLQ/partition/offset"; default that of the site of DLQ
+	Progress string // compacted; replay markers under the key "replay/DLQ/partition/offset"; default that of the site of DLQ
 }
 
-// Filter chooses letters. The zero value chooses all.
+// Filter selects dead letters. The zero value selects all.
 type Filter struct {
-	Topic   string    // of origin
-	Reason  string    // part of the reason, in any case
-	Since   time.Time // not before
-	Pending bool      // only those that were not replayed
+	Topic   string    // topic of origin
+	Reason  string    // substring of the reason, ignoring case
+	Since   time.Time // inclusive
+	Pending bool      // only those that have not been replayed
 }
 
 func (f *Filter) matches(l *Letter) bool {
@@ -37,17 +37,17 @@ func (f *Filter) matches(l *Letter) bool {
 		(!f.Pending || !l.Replayed)
 }
 
-// List calls fn with each committed letter that the filter chooses, in offset order within a
-// partition, up to the end of the topic as it was when List was called.
+// List calls fn with each committed dead letter that the filter selects, in offset order within a
+// partition, up to the end of the topic at the time of the call.
 func List(ctx context.Context, c broker.Config, topics Topics, f Filter, fn func(Letter) error) error {
-	topics, marked, err := checkTopics(ctx, c, topics)
+	topics, hasProgress, err := checkTopics(ctx, c, topics)
 	if err != nil {
 		return err
 	}
-	if !marked {
-		topics.Progress = "" // nothing was ever sent back
+	if !hasProgress {
+		topics.Progress = "" // no dead letter was ever replayed
 	}
-	marks, err := readMarks(ctx, c, topics)
+	replayed, err := readMarkers(ctx, c, topics)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func List(ctx context.Context, c broker.Config, topics Topics, f Filter, fn func
 		if err != nil {
 			return err
 		}
-		l.Replayed = marks[place{l.Partition, l.Offset}]
+		l.Replayed = replayed[position{l.Partition, l.Offset}]
 		if !f.matches(&l) {
 			return nil
 		}
@@ -64,9 +64,9 @@ func List(ctx context.Context, c broker.Config, topics Topics, f Filter, fn func
 	})
 }
 
-// checkTopics completes topics and reports whether the topic of marks exists. That of the letters
-// must exist.
-func checkTopics(ctx context.Context, c broker.Config, topics Topics) (complete Topics, marked bool, err error) {
+// checkTopics sets the default of topics.Progress and reports whether that topic exists. It returns
+// an error if the dead-letter topic does not.
+func checkTopics(ctx context.Context, c broker.Config, topics Topics) (complete Topics, hasProgress bool, err error) {
 	client, err := broker.Connect(ctx, c)
 	if err != nil {
 		return topics, false, err
@@ -83,7 +83,7 @@ func checkTopics(ctx context.Context, c broker.Config, topics Topics) (complete 
 	}
 	switch err := listed[topics.DLQ].Err; {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		return topics, false, fmt.Errorf("%w; a pipeline creates NAME.dlq when it first runs, and weir topics apply creates that of the readings", broker.NoTopic(ctx, admin, topics.DLQ))
+		return topics, false, fmt.Errorf("%w; a pipeline creates NAME.dlq when it first runs, and weir topics apply creates the dead-letter topic of the readings", broker.NoTopic(ctx, admin, topics.DLQ))
 	case err != nil:
 		return topics, false, fmt.Errorf("describe topic %s: %w", topics.DLQ, err)
 	}
@@ -99,48 +99,48 @@ func checkTopics(ctx context.Context, c broker.Config, topics Topics) (complete 
 	return topics, false, nil
 }
 
-// place is where a letter is in the dead-letter topic.
-type place struct {
+// position locates a dead letter in the dead-letter topic.
+type position struct {
 	partition int32
 	offset    int64
 }
 
-func (t *Topics) markPrefix() string { return "replay/" + t.DLQ + "/" }
+func (t *Topics) markerPrefix() string { return "replay/" + t.DLQ + "/" }
 
-func (t *Topics) markKey(p place) string {
-	return t.markPrefix() + strconv.Itoa(int(p.partition)) + "/" + strconv.FormatInt(p.offset, 10)
+func (t *Topics) markerKey(p position) string {
+	return t.markerPrefix() + strconv.Itoa(int(p.partition)) + "/" + strconv.FormatInt(p.offset, 10)
 }
 
-// readMarks returns the letters that were sent back.
-func readMarks(ctx context.Context, c broker.Config, topics Topics) (map[place]bool, error) {
-	marks := make(map[place]bool)
+// readMarkers returns the positions of the dead letters that have been replayed.
+func readMarkers(ctx context.Context, c broker.Config, topics Topics) (map[position]bool, error) {
+	replayed := make(map[position]bool)
 	if topics.Progress == "" {
-		return marks, nil
+		return replayed, nil
 	}
 	err := broker.ReadAll(ctx, c, topics.Progress, nil, func(r *kgo.Record) error {
-		rest, ours := strings.CutPrefix(string(r.Key), topics.markPrefix())
-		if !ours {
+		rest, ok := strings.CutPrefix(string(r.Key), topics.markerPrefix())
+		if !ok {
 			return nil
 		}
-		p, err := parsePlace(rest)
+		p, err := parsePosition(rest)
 		if err != nil {
-			return fmt.Errorf("mark %q in %s: %w", r.Key, topics.Progress, err)
+			return fmt.Errorf("parse replay marker %q in %s: %w", r.Key, topics.Progress, err)
 		}
-		marks[p] = r.Value != nil
+		replayed[p] = r.Value != nil
 		return nil
 	})
-	return marks, err
+	return replayed, err
 }
 
-func parsePlace(text string) (place, error) {
+func parsePosition(text string) (position, error) {
 	partition, offset, ok := strings.Cut(text, "/")
 	if !ok {
-		return place{}, errors.New("want partition/offset")
+		return position{}, errors.New("expected partition/offset")
 	}
 	p, err := strconv.ParseInt(partition, 10, 32)
 	if err != nil {
-		return place{}, err
+		return position{}, err
 	}
 	o, err := strconv.ParseInt(offset, 10, 64)
-	return place{int32(p), o}, err
+	return position{int32(p), o}, err
 }

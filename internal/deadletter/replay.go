@@ -14,50 +14,50 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// ReplayConfig says which letters are sent back, and how.
+// ReplayConfig configures Replay.
 type ReplayConfig struct {
 	Topics
 	Filter    Filter
-	DryRun    bool // count, send nothing
-	BatchSize int  // letters in one transaction; default 500
+	DryRun    bool // count without sending
+	BatchSize int  // dead letters per transaction; default 500
 
-	StopTimeout time.Duration // for what is open when ctx is done, and until readers see what was sent back; default 20 s
+	StopTimeout time.Duration // to finish an open transaction once ctx is done, and for readers to see all replayed records; default 20 s
 
 	Progress func(replayed int) // called after each commit
 }
 
-// ReplayResult sums up a replay.
+// ReplayResult summarizes a replay.
 type ReplayResult struct {
 	Replayed int       `json:"replayed"`
-	Earlier  int       `json:"earlier"` // chosen letters that were sent back before
-	Skipped  []Skipped `json:"skipped"` // letters that can't be sent back
+	Earlier  int       `json:"earlier"` // selected dead letters that had been replayed before
+	Skipped  []Skipped `json:"skipped"` // dead letters that cannot be replayed
 }
 
-// Skipped is a letter that can't be sent back, and why.
+// Skipped is a dead letter that cannot be replayed, and why.
 type Skipped struct {
 	Partition int32  `json:"partition"`
 	Offset    int64  `json:"offset"`
 	Reason    string `json:"reason"`
 }
 
-// replayTimeout bounds a transaction of a replay.
+// replayTimeout is the timeout of a replay's transactions.
 const replayTimeout = 30 * time.Second
 
-// Replay sends each letter that the filter chooses back to its topic, with its key, headers and
-// value, into the partition that it came from, and marks it in the progress topic in the same
-// transaction. A letter is never sent back twice, whatever crashes and however many replays run.
+// Replay writes the original record of each dead letter that the filter selects to its topic and
+// partition, and a marker to the progress topic in the same transaction. A dead letter is never
+// replayed twice, whatever crashes and however many replays run.
 //
-// The order is what makes it so: the transactional id is taken first, which fences any older replay
-// and ends its transaction, and the marks are read after that. After an error the outcome of the
-// last batch is unknown to the caller; the next Replay reads it from the marks. No transaction is
-// left open, or the error is a *broker.LeftOpenError. When Replay returns without one, readers see
-// what was sent back.
+// The order guarantees this: acquiring the transactional id first fences any older replay and
+// aborts its transaction, and only then are the markers read. After an error the outcome of the
+// last batch is unknown to the caller; the next Replay finds it in the markers. If a transaction
+// may remain open, the error is a *broker.LeftOpenError. When Replay returns without an error, all
+// replayed records are visible to readers.
 func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResult, error) {
 	result := ReplayResult{Skipped: []Skipped{}}
 	if cfg.BatchSize <= 0 {
 		cfg.BatchSize = 500
 	}
-	topics, marked, err := checkTopics(ctx, c, cfg.Topics)
+	topics, hasProgress, err := checkTopics(ctx, c, cfg.Topics)
 	if err != nil {
 		return result, err
 	}
@@ -81,14 +81,14 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 	}
 	defer client.Close()
 	if !cfg.DryRun {
-		if !marked {
+		if !hasProgress {
 			progress := broker.Topic{Name: cfg.Topics.Progress, Partitions: 1, CleanupPolicy: "compact"}
 			if err := broker.EnsureTopics(ctx, kadm.NewClient(client), []broker.Topic{progress}); err != nil {
-				return result, fmt.Errorf("make the topic of the marks: %w", err)
+				return result, fmt.Errorf("create topic %s: %w", progress.Name, err)
 			}
 		}
 		if _, _, err := client.ProducerID(ctx); err != nil {
-			return result, fmt.Errorf("take over the replay of %s: %w", cfg.DLQ, err)
+			return result, fmt.Errorf("acquire transactional id %s: %w", id, err)
 		}
 	}
 	var batch []Letter
@@ -97,11 +97,11 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
-			return err // the letters of one fetch may be many transactions
+			return err // one fetch may have dead letters for many transactions
 		}
 		if !cfg.DryRun {
-			if begun, err := sendBack(work, client, cfg.Topics, batch); err != nil {
-				if broker.IsFenced(err) { // by a newer replay, which has ended it
+			if begun, err := replayBatch(work, client, cfg.Topics, batch); err != nil {
+				if broker.IsFenced(err) { // by a newer replay, which has ended the transaction
 					return err
 				}
 				return errors.Join(err, broker.EndOpen(work, c, begun, err))
@@ -116,7 +116,7 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 	}
 	cfg.Filter.Pending = false
 	err = List(ctx, c, cfg.Topics, cfg.Filter, func(l Letter) error {
-		switch reason := l.Unsendable(); {
+		switch reason := l.Unreplayable(); {
 		case l.Replayed:
 			result.Earlier++
 		case reason != "":
@@ -143,26 +143,25 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 	return result, err
 }
 
-// Unsendable tells why a letter can't be sent back, or is empty.
-func (l *Letter) Unsendable() string {
+// Unreplayable returns why a dead letter cannot be replayed, or "".
+func (l *Letter) Unreplayable() string {
 	switch {
 	case l.Truncated > 0:
-		return fmt.Sprintf("its value was cut from %d bytes to fit", l.Truncated)
+		return fmt.Sprintf("its value was truncated from %d bytes", l.Truncated)
 	case l.OriginPartition < 0:
-		return fmt.Sprintf("it is a raw row of source %s: correct the file and send that", l.Source)
+		return fmt.Sprintf("it is a raw row of source %s: correct the file and send it again", l.Source)
 	case l.OriginOffset < 0:
-		return "it is a row that was computed of several records, and never was one of topic " + l.Topic
+		return "it is a row computed from several records, and was never a record of topic " + l.Topic
 	default:
 		return ""
 	}
 }
 
-// sendBack is one transaction: letters to their topics, and their marks. After an error it may be
-// open.
-func sendBack(ctx context.Context, client *kgo.Client, topics Topics, batch []Letter) (begun broker.Begun, err error) {
+// replayBatch replays a batch in one transaction, which may remain open after an error.
+func replayBatch(ctx context.Context, client *kgo.Client, topics Topics, batch []Letter) (begun broker.Begun, err error) {
 	ctx, cancel := context.WithTimeout(ctx, replayTimeout)
 	defer cancel()
-	defer context.AfterFunc(ctx, client.Close)() // else records in flight would wait for the broker for ever
+	defer context.AfterFunc(ctx, client.Close)() // otherwise records in flight would wait for the broker forever
 	if err := client.BeginTransaction(); err != nil {
 		return begun, fmt.Errorf("begin transaction: %w", err)
 	}
@@ -173,25 +172,25 @@ func sendBack(ctx context.Context, client *kgo.Client, topics Topics, batch []Le
 	now := time.Now().UTC().Format(timeFormat)
 	for i := range batch {
 		l := &batch[i]
-		mark, err := json.Marshal(map[string]string{"at": now, "topic": l.Topic})
+		marker, err := json.Marshal(map[string]string{"at": now, "topic": l.Topic})
 		if err != nil {
 			return begun, err
 		}
 		writes.Produce(ctx, l.original(topics.DLQ))
 		writes.Produce(ctx, &kgo.Record{
-			Topic: topics.Progress, Key: []byte(topics.markKey(place{l.Partition, l.Offset})), Value: mark,
+			Topic: topics.Progress, Key: []byte(topics.markerKey(position{l.Partition, l.Offset})), Value: marker,
 		})
 	}
 	if err := errors.Join(client.Flush(ctx), writes.Err()); err != nil {
-		return begun, errors.Join(fmt.Errorf("send letters back: %w", err), client.EndTransaction(ctx, kgo.TryAbort))
+		return begun, errors.Join(fmt.Errorf("replay dead letters: %w", err), client.EndTransaction(ctx, kgo.TryAbort))
 	}
 	if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		return begun, fmt.Errorf("commit the replay of %d letters (run it again: what was sent is not sent twice): %w", len(batch), err)
+		return begun, fmt.Errorf("commit the replay of %d dead letters: %w: run the replay again; nothing is replayed twice", len(batch), err)
 	}
 	return begun, nil
 }
 
-// original is the record that a letter was made of, marked as replayed.
+// original returns the record of a dead letter with HeaderReplayed.
 func (l *Letter) original(dlq string) *kgo.Record {
 	r := &kgo.Record{Topic: l.Topic, Partition: l.OriginPartition, Key: l.Key, Value: l.Value}
 	for _, h := range l.Headers {
@@ -199,7 +198,7 @@ func (l *Letter) original(dlq string) *kgo.Record {
 			r.Headers = append(r.Headers, h)
 		}
 	}
-	add(r, HeaderAttempt, strconv.Itoa(l.Attempt))
-	add(r, HeaderReplayed, fmt.Sprintf("%s/%d/%d", dlq, l.Partition, l.Offset))
+	addHeader(r, HeaderAttempt, strconv.Itoa(l.Attempt))
+	addHeader(r, HeaderReplayed, fmt.Sprintf("%s/%d/%d", dlq, l.Partition, l.Offset))
 	return r
 }

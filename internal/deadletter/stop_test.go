@@ -16,7 +16,7 @@ import (
 	"weir.example/weir/internal/interrupt"
 )
 
-// interrupted is a broker with letters of n records in two partitions.
+// interrupted starts a broker with dead letters of n records in two partitions.
 func interrupted(t *testing.T, n int) *interrupt.Broker {
 	t.Helper()
 	b := interrupt.New(t, kfake.SeedTopics(2, "in", "dlq"), kfake.SeedTopics(1, "progress"))
@@ -24,8 +24,8 @@ func interrupted(t *testing.T, n int) *interrupt.Broker {
 	return b
 }
 
-// A replay that is stopped at any request of its transactions leaves none of them open; others send
-// the rest, each letter once.
+// A replay that is stopped at any request of its transactions leaves none of them open. Later
+// replays complete it, and each dead letter is replayed once.
 func TestStoppedReplayLeavesNothingOpen(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -51,7 +51,7 @@ func TestStoppedReplayLeavesNothingOpen(t *testing.T) {
 		}
 	}
 	if stops == 0 {
-		t.Error("no replay was stopped: the test tested nothing")
+		t.Error("no replay was stopped: the test has tested nothing")
 	}
 	if _, err := Replay(t.Context(), b.Config(), cfg); err != nil {
 		t.Fatal(err)
@@ -70,13 +70,13 @@ func TestStoppedReplayLeavesNothingOpen(t *testing.T) {
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
-		t.Errorf("%d records came back, want each of %d letters once", len(got), letters)
+		t.Errorf("%d records were replayed, want each of %d dead letters once", len(got), letters)
 	}
 }
 
-// A replay that can't end its transaction, since the broker has gone silent, says which one in
-// time.
-func TestStoppedReplayBesideSilentBroker(t *testing.T) {
+// A replay that cannot end its transaction because the broker does not answer returns in time, with
+// an error that names the transaction.
+func TestStoppedReplayWithSilentBroker(t *testing.T) {
 	b := interrupted(t, 200)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

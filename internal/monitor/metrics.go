@@ -10,34 +10,35 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("weir_monitor_"+name, help, labels, nil)
 }
 
-// The metrics of the cluster, from the last look.
+// Metrics of the cluster, from the last snapshot.
 var (
-	descUp           = desc("up", "1 where a broker answered the last look at the cluster; where none did, no other metric is reported.")
-	descTook         = desc("look_seconds", "How long the last look took.")
-	descBrokers      = desc("brokers_up", "Brokers that answer.")
-	descKnown        = desc("brokers_known", "Brokers that are in the cluster, have replicas, or were there within the last hour.")
-	descGaps         = desc("gaps", "Parts of the cluster that could not be queried at the last look, such as groups whose broker is down. Their metrics are missing.")
+	descUp           = desc("up", "1 if a broker answered at the last check of the cluster, 0 otherwise; without an answer only the duration is reported besides.")
+	descTook         = desc("check_seconds", "Duration of the last check of the cluster.")
+	descBrokers      = desc("brokers_up", "Brokers that answer requests.")
+	descKnown        = desc("brokers_known", "Brokers that are in the cluster, hold replicas, or were in the cluster within the last hour.")
+	descGaps         = desc("gaps", "Parts of the cluster that could not be queried at the last check, such as groups whose broker is down. Their metrics are missing.")
 	descPartitions   = desc("partitions", "Partitions of a topic.", "topic")
 	descUnder        = desc("partitions_under_replicated", "Partitions with replicas that are not in sync.", "topic")
-	descOffline      = desc("partitions_offline", "Partitions without a leader that answers.", "topic")
+	descOffline      = desc("partitions_offline", "Partitions whose leader does not answer, or that have none.", "topic")
 	descMembers      = desc("group_members", "Members of a consumer group.", "group")
 	descLag          = desc("group_lag_records", "Records between the offset a group has committed and the end of the topic.", "group", "topic")
-	descBehind       = desc("group_lag_seconds", "How long ago the oldest record that a group has not read was written, as far back as the monitor has been running.", "group", "topic")
+	descBehind       = desc("group_lag_seconds", "Age of the oldest record that a group has not read, at most as long as the monitor has been running.", "group", "topic")
 	descTransactions = desc("transactions_open", "Open transactions.")
-	descHanging      = desc("transactions_hanging", "Transactions that no coordinator knows, so that no timeout ends them.")
-	descOldest       = desc("transaction_oldest_seconds", "Age of the oldest open transaction; 0 where none is open.")
-	descBlocked      = desc("transaction_blocked_records", "Records that readers wait for behind open transactions.", "topic")
+	descHanging      = desc("transactions_hanging", "Open transactions that no coordinator knows; no timeout ends them.")
+	descOldest       = desc("transaction_oldest_seconds", "Age of the oldest open transaction; 0 if none is open.")
+	descBlocked      = desc("transaction_blocked_records", "Records after an open transaction, which read_committed consumers cannot read yet.", "topic")
 )
 
-// Describe names no metrics in advance: before the first look there are none.
+// Describe implements prometheus.Collector. It sends nothing, since there are no metrics before the
+// first snapshot.
 func (m *Monitor) Describe(chan<- *prometheus.Desc) {}
 
-// Collect sends what the last look found.
+// Collect implements prometheus.Collector. It sends the last snapshot.
 func (m *Monitor) Collect(to chan<- prometheus.Metric) {
 	m.mu.Lock()
-	v, err, looked, took := m.last, m.err, m.looked, m.took
+	v, err, checked, took := m.last, m.err, m.checked, m.took
 	m.mu.Unlock()
-	if !looked {
+	if !checked {
 		return
 	}
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {

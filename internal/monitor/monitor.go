@@ -1,8 +1,9 @@
-// Package monitor watches a Kafka cluster as its clients see it: brokers, partitions without leader
-// or replicas, how far groups are behind, transactions that block readers.
+// Package monitor watches a Kafka cluster from a client's point of view: brokers, offline and
+// under-replicated partitions, lag of consumer groups, transactions that block readers.
 //
-//	monitor.go  Look: the cluster at one moment
-//	metrics.go  the same for Prometheus
+//	monitor.go  Monitor: snapshots of the cluster
+//	groups.go   lag of consumer groups
+//	metrics.go  Prometheus metrics of the last snapshot
 package monitor
 
 import (
@@ -24,30 +25,32 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// View is a cluster at one moment. Lists are sorted, and never null in JSON.
-type View struct {
+// Snapshot is a cluster at one moment. Lists are sorted and, unless stated otherwise, never null in
+// JSON.
+type Snapshot struct {
 	At         time.Time `json:"at"`
 	Brokers    []Broker  `json:"brokers"`
-	Controller int32     `json:"controller"` // -1 where the cluster does not say
+	Controller int32     `json:"controller"` // -1 if unknown
 
 	Topics       []Topic              `json:"topics"`
 	Groups       []Group              `json:"groups"`
-	Transactions []broker.Transaction `json:"transactions"` // open ones, the oldest first; null where nobody could be asked
+	Transactions []broker.Transaction `json:"transactions"` // open ones, the oldest first; null if no coordinator could be queried
 
-	// Gaps are what could not be asked, and why, such as groups whose broker is gone. The rest
-	// holds all the same.
+	// Gaps lists what could not be queried and why, such as groups whose broker is down. The rest
+	// of the snapshot is valid.
 	Gaps []string `json:"gaps"`
 }
 
-// Broker is one that is in the cluster, has replicas, or was there within the last hour.
+// Broker is a broker that is in the cluster, holds replicas, or was in the cluster within the last
+// hour.
 type Broker struct {
 	ID   int32  `json:"id"`
-	Addr string `json:"addr"` // empty for one that only replicas tell of
-	Up   bool   `json:"up"`   // it answers
+	Addr string `json:"addr"` // empty if only replicas refer to it
+	Up   bool   `json:"up"`   // it answers requests
 }
 
-// Up is how many brokers answer.
-func (v *View) Up() (n int) {
+// Up returns the number of brokers that answer.
+func (v *Snapshot) Up() (n int) {
 	for _, b := range v.Brokers {
 		if b.Up {
 			n++
@@ -56,12 +59,12 @@ func (v *View) Up() (n int) {
 	return n
 }
 
-// Topic is what is wrong with the partitions of a topic, if anything.
+// Topic is the health of a topic's partitions.
 type Topic struct {
 	Name            string `json:"name"`
 	Partitions      int    `json:"partitions"`
 	UnderReplicated int    `json:"under_replicated"` // partitions with replicas that are not in sync
-	Offline         int    `json:"offline"`          // partitions without a leader that answers
+	Offline         int    `json:"offline"`          // partitions whose leader does not answer, or that have none
 }
 
 // Group is a consumer group.
@@ -72,31 +75,33 @@ type Group struct {
 	Topics  []GroupTopic `json:"topics"`
 }
 
-// GroupTopic is how far a group is behind on a topic.
+// GroupTopic is the lag of a group on a topic.
 type GroupTopic struct {
 	Topic string `json:"topic"`
 	Lag   int64  `json:"lag"` // records up to the high watermark
-	// Behind is for how long the oldest record that the group has not read has been there, as far
-	// back as the monitor has watched: after its start it begins at 0.
+	// Behind is the age of the oldest record that the group has not read, in seconds. The monitor
+	// derives it from the end offsets of earlier snapshots, so it is at most as long as the monitor
+	// has been running.
 	Behind float64 `json:"lag_seconds"`
 }
 
-// Monitor remembers from one look to the next what tells how long something has been so. It is safe
-// for use by several goroutines.
+// Monitor takes snapshots of a cluster. It keeps end offsets and brokers from one snapshot to the
+// next, to tell for how long a group has lagged and which brokers are missing. It is safe for
+// concurrent use.
 type Monitor struct {
 	client *kgo.Client
 	now    func() time.Time
 
-	mu     sync.Mutex
-	ends   map[partition][]end // oldest first
-	known  map[int32]seen      // brokers
-	last   View
-	err    error // of the last look
-	looked bool
-	took   time.Duration
+	mu      sync.Mutex
+	ends    map[partition][]end // oldest first
+	known   map[int32]seen      // brokers
+	last    Snapshot
+	err     error // of the last snapshot
+	checked bool  // there is a last snapshot
+	took    time.Duration
 }
 
-// seen is when a broker was in the cluster last, and where.
+// seen is when a broker was last in the cluster, and its address.
 type seen struct {
 	at   time.Time
 	addr string
@@ -107,77 +112,79 @@ type partition struct {
 	id    int32
 }
 
-// end is where a partition ended at a time.
+// end is the end offset of a partition at a time.
 type end struct {
 	at     time.Time
 	offset int64
 }
 
 const (
-	remember = time.Hour // how long a broker that is gone counts as known, and ends are kept
+	remember = time.Hour // how long missing brokers and end offsets are kept
 	maxEnds  = 720
 )
 
-// New makes a monitor over a client, which stays the caller's.
+// New returns a monitor that uses a client. The caller closes the client.
 func New(client *kgo.Client) *Monitor {
 	return &Monitor{client: client, now: time.Now, ends: make(map[partition][]end), known: make(map[int32]seen)}
 }
 
-// Run looks every so often until ctx is done. What a look can't find out is logged when it begins,
-// and that it is over.
-func (m *Monitor) Run(ctx context.Context, every time.Duration, log *slog.Logger) {
-	was := ""
+// Run takes a snapshot every interval until ctx is done. It logs when the cluster, or a part of it,
+// can no longer be queried, and when it can be queried again.
+func (m *Monitor) Run(ctx context.Context, interval time.Duration, log *slog.Logger) {
+	before := ""
 	for {
-		v, err := m.Look(ctx)
+		v, err := m.Snapshot(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		is := "all"
+		now := "complete"
 		switch {
 		case err != nil:
-			is = "nothing"
+			now = "failed"
 		case len(v.Gaps) > 0:
-			is = "a part"
+			now = "partial"
 		}
 		switch {
-		case is == was:
-		case is == "nothing":
-			log.Warn("the cluster can't be looked at", "err", err)
-		case is == "a part":
-			log.Warn("a part of the cluster can't be looked at", "gaps", strings.Join(v.Gaps, "; "))
-		case was != "":
-			log.Info("the cluster can be looked at again")
+		case now == before:
+		case now == "failed":
+			log.Warn("the cluster cannot be queried", "err", err)
+		case now == "partial":
+			log.Warn("a part of the cluster cannot be queried", "gaps", strings.Join(v.Gaps, "; "))
+		case before != "":
+			log.Info("the cluster can be queried again")
 		}
-		was = is
-		if retry.Sleep(ctx, every) != nil {
+		before = now
+		if retry.Sleep(ctx, interval) != nil {
 			return
 		}
 	}
 }
 
-// stepTimeout bounds each of the two steps of a look: a cluster that does not answer is told soon.
+// stepTimeout bounds each of the two steps of a snapshot, so that a cluster that does not answer is
+// reported soon.
 const stepTimeout = 5 * time.Second
 
-// Look asks the cluster. It fails only where no broker answers: what some can't tell is a gap.
-func (m *Monitor) Look(ctx context.Context) (View, error) {
+// Snapshot queries the cluster. It fails only if no broker answers; anything else that cannot be
+// queried is a gap in the snapshot.
+func (m *Monitor) Snapshot(ctx context.Context) (Snapshot, error) {
 	began := m.now()
-	v, err := m.look(ctx, began)
+	v, err := m.snapshot(ctx, began)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.looked, m.err, m.took = true, err, m.now().Sub(began)
+	m.checked, m.err, m.took = true, err, m.now().Sub(began)
 	if err == nil {
 		m.last = v
 	}
 	return v, err
 }
 
-func (m *Monitor) look(ctx context.Context, now time.Time) (View, error) {
+func (m *Monitor) snapshot(ctx context.Context, now time.Time) (Snapshot, error) {
 	admin := kadm.NewClient(m.client)
 	first, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	meta, err := admin.Metadata(first)
 	if err != nil {
-		return View{}, fmt.Errorf("ask for brokers and topics: %w", err)
+		return Snapshot{}, fmt.Errorf("list brokers and topics: %w", err)
 	}
 	ctx, cancel = context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
@@ -195,16 +202,16 @@ func (m *Monitor) look(ctx context.Context, now time.Time) (View, error) {
 	all.Go(func() { open, openErr = broker.ListTransactions(ctx, m.client, now) })
 	all.Wait()
 
-	v := View{At: now, Controller: meta.Controller, Topics: []Topic{}, Groups: groups, Transactions: append([]broker.Transaction{}, open...), Gaps: groupsGaps}
+	v := Snapshot{At: now, Controller: meta.Controller, Topics: []Topic{}, Groups: groups, Transactions: append([]broker.Transaction{}, open...), Gaps: groupsGaps}
 	if openErr != nil {
 		v.Transactions, v.Gaps = nil, append(v.Gaps, "transactions: "+explain(openErr))
 	}
 	v.Brokers = m.brokers(&meta, up, now)
-	if v.Up() == 0 { // what is known of brokers and topics is from before
+	if v.Up() == 0 { // the metadata came from a cache
 		for _, b := range up.Sorted() {
 			upErr = cmp.Or(upErr, b.Err)
 		}
-		return View{}, fmt.Errorf("no broker answers: %w", upErr)
+		return Snapshot{}, fmt.Errorf("no broker answers: %w", upErr)
 	}
 	for _, t := range meta.Topics.Sorted() {
 		v.Topics = append(v.Topics, topic(t, v.Brokers))
@@ -212,8 +219,8 @@ func (m *Monitor) look(ctx context.Context, now time.Time) (View, error) {
 	return v, nil
 }
 
-// brokers are those of the cluster, those that replicas tell of, and those that were there not long
-// ago.
+// brokers returns the brokers of the cluster, those that hold replicas, and those that were in the
+// cluster within the last hour.
 func (m *Monitor) brokers(meta *kadm.Metadata, up kadm.BrokersApiVersions, now time.Time) []Broker {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -252,32 +259,7 @@ func topic(t kadm.TopicDetail, brokers []Broker) Topic {
 	return all
 }
 
-func (m *Monitor) groups(ctx context.Context, admin *kadm.Client, now time.Time) (all []Group, gaps []string) {
-	all, gaps = []Group{}, []string{}
-	listed, err := admin.ListGroups(ctx)
-	if err != nil {
-		gaps = append(gaps, "groups: "+explain(err))
-	}
-	if len(listed) == 0 {
-		return all, gaps
-	}
-	lags, err := admin.Lag(ctx, listed.Groups()...)
-	if err != nil {
-		return all, append(gaps, "how far groups are behind: "+explain(err))
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, l := range lags.Sorted() {
-		if err := cmp.Or(l.DescribeErr, l.FetchErr); err != nil {
-			gaps = append(gaps, fmt.Sprintf("group %s: %s", l.Group, explain(err)))
-			continue
-		}
-		all = append(all, m.group(&l, now))
-	}
-	return all, gaps
-}
-
-// explain says which brokers did not answer, and why.
+// explain names the brokers that did not answer, each with its error.
 func explain(err error) string {
 	var shards *kadm.ShardErrors
 	if !errors.As(err, &shards) {
@@ -286,7 +268,7 @@ func explain(err error) string {
 	var all []string
 	for _, s := range shards.Errs {
 		text := fmt.Sprintf("broker %d: %v", s.Broker.NodeID, s.Err)
-		if s.Broker.NodeID < 0 { // no broker could be told that it is for
+		if s.Broker.NodeID < 0 { // not a request to a particular broker
 			text = s.Err.Error()
 		}
 		if !slices.Contains(all, text) {
@@ -294,47 +276,4 @@ func explain(err error) string {
 		}
 	}
 	return strings.Join(all, ", ")
-}
-
-func (m *Monitor) group(l *kadm.DescribedGroupLag, now time.Time) Group {
-	g := Group{Name: l.Group, State: l.State, Members: len(l.Members), Topics: []GroupTopic{}}
-	byTopic := make(map[string]*GroupTopic)
-	for _, p := range l.Lag.Sorted() {
-		if p.Err != nil || p.Lag < 0 {
-			continue // a partition that the group has not committed yet, or that is gone
-		}
-		t := byTopic[p.Topic]
-		if t == nil {
-			t = &GroupTopic{Topic: p.Topic}
-			byTopic[p.Topic] = t
-		}
-		t.Lag += p.Lag
-		t.Behind = max(t.Behind, m.behind(partition{p.Topic, p.Partition}, p.End.Offset-p.Lag, p.End.Offset, now).Seconds())
-	}
-	for _, t := range byTopic {
-		g.Topics = append(g.Topics, *t)
-	}
-	slices.SortFunc(g.Topics, func(a, b GroupTopic) int { return strings.Compare(a.Topic, b.Topic) })
-	return g
-}
-
-// behind notes where a partition ends now, and returns for how long it has had records beyond an
-// offset.
-func (m *Monitor) behind(p partition, read, offset int64, now time.Time) time.Duration {
-	ends := m.ends[p]
-	if n := len(ends); n == 0 || ends[n-1].at.Before(now) {
-		ends = append(ends, end{now, offset})
-	}
-	for len(ends) > maxEnds || now.Sub(ends[0].at) > remember {
-		ends = ends[1:]
-	}
-	m.ends[p] = ends
-	if read >= offset {
-		return 0
-	}
-	i, _ := slices.BinarySearchFunc(ends, read+1, func(e end, at int64) int { return cmp.Compare(e.offset, at) })
-	if i == len(ends) {
-		return 0 // it has grown since the first group of this look was asked
-	}
-	return now.Sub(ends[i].at)
 }

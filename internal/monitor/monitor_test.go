@@ -17,8 +17,7 @@ import (
 	"weir.example/weir/internal/broker/embedded"
 )
 
-// A monitor tells of lag in records and seconds, of open transactions, and that the cluster is
-// gone.
+// A monitor reports lag in records and seconds, open transactions, and a cluster that is down.
 func TestMonitor(t *testing.T) {
 	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -64,9 +63,9 @@ func TestMonitor(t *testing.T) {
 	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	m := New(client)
 	m.now = func() time.Time { return now }
-	look := func() View {
+	snapshot := func() Snapshot {
 		t.Helper()
-		v, err := m.Look(ctx)
+		v, err := m.Snapshot(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,48 +73,48 @@ func TestMonitor(t *testing.T) {
 	}
 	lag := func() GroupTopic {
 		t.Helper()
-		for _, g := range look().Groups {
+		for _, g := range snapshot().Groups {
 			if g.Name == "readers" && len(g.Topics) == 1 {
 				return g.Topics[0]
 			}
 		}
-		t.Fatal("the group is not there")
+		t.Fatal("group readers not found")
 		return GroupTopic{}
 	}
 	write(5)
 	if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		t.Fatal(err)
 	}
-	commit(6) // behind the marker
+	commit(6) // after the marker
 	if l := lag(); l != (GroupTopic{"in", 0, 0}) {
-		t.Errorf("nothing is left to read, and the lag is %+v", l)
+		t.Errorf("lag %+v, want 0", l)
 	}
 	now = now.Add(10 * time.Second)
 	write(3)
-	v := look()
+	v := snapshot()
 	if len(v.Transactions) != 1 || v.Transactions[0].TransactionalID != "writer" || len(v.Brokers) != 1 || v.Up() != 1 || len(v.Gaps) != 0 {
-		t.Errorf("an open transaction is not shown: %+v", v)
+		t.Errorf("no open transaction in %+v", v)
 	}
 	if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		t.Fatal(err)
 	}
 	now = now.Add(20 * time.Second)
 	if l := lag(); l != (GroupTopic{"in", 4, 20}) {
-		t.Errorf("four offsets since 20 s, and the lag is %+v", l)
+		t.Errorf("lag %+v, want four offsets and 20 s", l)
 	}
-	commit(9) // the marker is left, which was there at the last look
+	commit(9) // only the marker is left, which the last snapshot has seen
 	now = now.Add(5 * time.Second)
 	if l := lag(); l != (GroupTopic{"in", 1, 5}) {
-		t.Errorf("one offset since 5 s, and the lag is %+v", l)
+		t.Errorf("lag %+v, want one offset and 5 s", l)
 	}
 	if err := testutil.CollectAndCompare(m, strings.NewReader(`
 # HELP weir_monitor_group_lag_records Records between the offset a group has committed and the end of the topic.
 # TYPE weir_monitor_group_lag_records gauge
 weir_monitor_group_lag_records{group="readers",topic="in"} 1
-# HELP weir_monitor_transactions_hanging Transactions that no coordinator knows, so that no timeout ends them.
+# HELP weir_monitor_transactions_hanging Open transactions that no coordinator knows; no timeout ends them.
 # TYPE weir_monitor_transactions_hanging gauge
 weir_monitor_transactions_hanging 0
-# HELP weir_monitor_up 1 where a broker answered the last look at the cluster; where none did, no other metric is reported.
+# HELP weir_monitor_up 1 if a broker answered at the last check of the cluster, 0 otherwise; without an answer only the duration is reported besides.
 # TYPE weir_monitor_up gauge
 weir_monitor_up 1
 `), "weir_monitor_up", "weir_monitor_group_lag_records", "weir_monitor_transactions_hanging"); err != nil {
@@ -128,11 +127,11 @@ weir_monitor_up 1
 	if closed = true; b.Close() != nil {
 		t.Error("the broker did not close cleanly")
 	}
-	if _, err := m.Look(ctx); err == nil {
-		t.Error("the broker is gone, and a look succeeds")
+	if _, err := m.Snapshot(ctx); err == nil {
+		t.Error("a snapshot without a broker succeeds")
 	}
 	if err := testutil.CollectAndCompare(m, strings.NewReader(`
-# HELP weir_monitor_up 1 where a broker answered the last look at the cluster; where none did, no other metric is reported.
+# HELP weir_monitor_up 1 if a broker answered at the last check of the cluster, 0 otherwise; without an answer only the duration is reported besides.
 # TYPE weir_monitor_up gauge
 weir_monitor_up 0
 `), "weir_monitor_up", "weir_monitor_brokers_up"); err != nil {
@@ -140,8 +139,8 @@ weir_monitor_up 0
 	}
 }
 
-// What is wrong with partitions is counted by topic; a broker that is gone stays known for an hour,
-// or as long as it has replicas.
+// Offline and under-replicated partitions are counted by topic. A missing broker stays known for an
+// hour, or as long as it holds replicas.
 func TestClusterInTrouble(t *testing.T) {
 	m := New(nil)
 	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
@@ -174,15 +173,15 @@ func TestClusterInTrouble(t *testing.T) {
 		0: {Leader: 1, Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2, 3}},
 		1: {Leader: 1, Replicas: []int32{1, 2, 3}, ISR: []int32{1}},
 		2: {Leader: -1, Replicas: []int32{1, 2, 3}, ISR: []int32{}},
-		3: {Leader: 2, Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2, 3}}, // it does not answer, and no one else leads yet
+		3: {Leader: 2, Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2, 3}}, // broker 2 does not answer, and no other leads yet
 	}}, []Broker{one, two})
 	if got != (Topic{"t", 4, 2, 2}) {
 		t.Errorf("%+v", got)
 	}
 }
 
-// A broker that does not answer leaves gaps, and what the others say is told.
-func TestLookWithoutABroker(t *testing.T) {
+// A broker that does not answer leaves gaps; the answers of the others are reported.
+func TestSnapshotWithoutOneBroker(t *testing.T) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(60, "in"))
 	if err != nil {
 		t.Fatal(err)
@@ -202,45 +201,45 @@ func TestLookWithoutABroker(t *testing.T) {
 		}
 	}
 	m := New(client)
-	whole, err := m.Look(t.Context())
-	if err != nil || whole.Up() != 3 || len(whole.Gaps) != 0 || len(whole.Groups) != 6 || whole.Transactions == nil || whole.Topics[0].Offline != 0 {
-		t.Fatalf("before: %+v, %v", whole, err)
+	complete, err := m.Snapshot(t.Context())
+	if err != nil || complete.Up() != 3 || len(complete.Gaps) != 0 || len(complete.Groups) != 6 || complete.Transactions == nil || complete.Topics[0].Offline != 0 {
+		t.Fatalf("before: %+v, %v", complete, err)
 	}
 	const dead = 1
 	cluster.Control(func(r kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
 		versions, connects := r.(*kmsg.ApiVersionsRequest)
-		connects = connects && versions.ClientSoftwareName != "kadm" // as a client does before it asks anything
+		connects = connects && versions.ClientSoftwareName != "kadm" // which a client sends on connecting
 		if connects || r.Key() == int16(kmsg.Metadata) || cluster.CurrentNode() != dead {
 			return nil, nil, false
 		}
 		return nil, errors.New("the broker is gone"), true
 	})
-	part, err := m.Look(t.Context())
+	partial, err := m.Snapshot(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if part.Up() != 2 || len(part.Brokers) != 3 || part.Brokers[dead].Up {
-		t.Errorf("brokers %+v", part.Brokers)
+	if partial.Up() != 2 || len(partial.Brokers) != 3 || partial.Brokers[dead].Up {
+		t.Errorf("brokers %+v", partial.Brokers)
 	}
-	if n := part.Topics[0].Offline; n == 0 || n == 60 {
+	if n := partial.Topics[0].Offline; n == 0 || n == 60 {
 		t.Errorf("%d of 60 partitions are offline", n)
 	}
-	if len(part.Gaps) == 0 || len(part.Groups) == 0 || len(part.Groups) >= 6 {
-		t.Errorf("gaps %q, groups %+v", part.Gaps, part.Groups)
+	if len(partial.Gaps) == 0 || len(partial.Groups) == 0 || len(partial.Groups) >= 6 {
+		t.Errorf("gaps %q, groups %+v", partial.Gaps, partial.Groups)
 	}
-	if part.Transactions != nil {
-		t.Errorf("a coordinator is gone, and transactions are told: %+v", part.Transactions)
+	if partial.Transactions != nil {
+		t.Errorf("transactions without one of the coordinators: %+v", partial.Transactions)
 	}
-	t.Log(part.Gaps)
+	t.Log(partial.Gaps)
 	if err := testutil.CollectAndCompare(m, strings.NewReader(`
-# HELP weir_monitor_brokers_known Brokers that are in the cluster, have replicas, or were there within the last hour.
+# HELP weir_monitor_brokers_known Brokers that are in the cluster, hold replicas, or were in the cluster within the last hour.
 # TYPE weir_monitor_brokers_known gauge
 weir_monitor_brokers_known 3
-# HELP weir_monitor_brokers_up Brokers that answer.
+# HELP weir_monitor_brokers_up Brokers that answer requests.
 # TYPE weir_monitor_brokers_up gauge
 weir_monitor_brokers_up 2
-# HELP weir_monitor_up 1 where a broker answered the last look at the cluster; where none did, no other metric is reported.
+# HELP weir_monitor_up 1 if a broker answered at the last check of the cluster, 0 otherwise; without an answer only the duration is reported besides.
 # TYPE weir_monitor_up gauge
 weir_monitor_up 1
 `), "weir_monitor_up", "weir_monitor_brokers_up", "weir_monitor_brokers_known", "weir_monitor_transactions_hanging"); err != nil {

@@ -23,6 +23,6 @@ export const kafka = dashboard(
     timeseries('Open', 'short', ['open', 'weir_monitor_transactions_open']),
     timeseries('Age of the oldest', 's', ['oldest', 'weir_monitor_transaction_oldest_seconds']),
     timeseries('Partitions', 'short', ['{{topic}}', 'sum by (topic) (weir_monitor_partitions)']),
-    timeseries('Look at the cluster', 's', ['look', 'weir_monitor_look_seconds']),
+    timeseries('Cluster check', 's', ['check', 'weir_monitor_check_seconds']),
   ),
 );

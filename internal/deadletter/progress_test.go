@@ -9,9 +9,8 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// Where nothing was ever sent back there is no topic of marks: letters are listed, and the first
-// replay makes it.
-func TestWithoutMarks(t *testing.T) {
+// Without a progress topic, dead letters are listed, and the first replay creates the topic.
+func TestWithoutProgressTopic(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "in", "p.dlq"))
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +34,7 @@ func TestWithoutMarks(t *testing.T) {
 		return all
 	}
 	if all := list(); len(all) != 1 || all[0].Replayed {
-		t.Errorf("letters %+v", all)
+		t.Errorf("dead letters %+v", all)
 	}
 	if r, err := Replay(t.Context(), at, ReplayConfig{Topics: topics, DryRun: true}); err != nil || r.Replayed != 1 {
 		t.Errorf("dry run: %+v, %v", r, err)
@@ -44,7 +43,7 @@ func TestWithoutMarks(t *testing.T) {
 		t.Errorf("replay: %+v, %v", r, err)
 	}
 	if all := list(); len(all) != 1 || !all[0].Replayed {
-		t.Errorf("letters after the replay %+v", all)
+		t.Errorf("dead letters after the replay %+v", all)
 	}
 	if r, err := Replay(t.Context(), at, ReplayConfig{Topics: topics}); err != nil || r.Replayed != 0 || r.Earlier != 1 {
 		t.Errorf("second replay: %+v, %v", r, err)
