@@ -55,16 +55,16 @@ func (r *CopyReport) skip(c localCopy, format string, args ...any) {
 
 // checkCopies compares each local copy with its changelog.
 func (a *audit) checkCopies(ctx context.Context) error {
-	if a.Copies.Dir == "" {
+	if a.cfg.Copies.Dir == "" {
 		return nil
 	}
-	all, err := findCopies(a.Copies.Dir, a.Copies.Pipeline)
+	all, err := findCopies(a.cfg.Copies.Dir, a.cfg.Copies.Pipeline)
 	if err != nil {
 		return err
 	}
-	a.report.Copies = &CopyReport{Dir: a.Copies.Dir, Skipped: []SkippedCopy{}}
+	a.report.Copies = &CopyReport{Dir: a.cfg.Copies.Dir, Skipped: []SkippedCopy{}}
 	// Changelogs are none of the topics whose ends the other checks wait for.
-	own := &audit{Config: a.Config, client: a.client, admin: a.admin, report: a.report}
+	own := &audit{cfg: a.cfg, client: a.client, admin: a.admin, report: a.report}
 	for _, c := range all {
 		if err := own.checkCopy(ctx, c); err != nil {
 			return fmt.Errorf("check local copy %s: %w", c, err)

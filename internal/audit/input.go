@@ -28,7 +28,7 @@ type input struct {
 }
 
 func (a *audit) newInput(ctx context.Context, log *span, stats *statistics, letters *deadLetters, windows *windows) *input {
-	gone := log.truncated(a.Topic)
+	gone := log.truncated(a.cfg.Topic)
 	a.report.Truncated = len(gone)
 	truncated := make(map[int32]bool)
 	for _, id := range gone {
@@ -39,15 +39,15 @@ func (a *audit) newInput(ctx context.Context, log *span, stats *statistics, lett
 		windows.truncated = truncated
 	}
 	in := &input{
-		report: a.report, topic: a.Topic, log: log, committed: a.committed,
+		report: a.report, topic: a.cfg.Topic, log: log, committed: a.committed,
 		sequences: &sequences{
 			report: a.report, devices: make(map[string]*device), replayed: make(map[string]struct{}),
 			truncated: truncated,
 		},
 		marks: newMarks(a.report, gone), stats: stats, letters: letters, windows: windows, digests: newDigests(maphash.MakeSeed()),
 	}
-	if a.Registry != nil {
-		in.schemas = &schemas{ctx: ctx, client: a.Registry, known: make(map[int]schemaDecoder)}
+	if a.cfg.Registry != nil {
+		in.schemas = &schemas{ctx: ctx, client: a.cfg.Registry, known: make(map[int]schemaDecoder)}
 	}
 	return in
 }

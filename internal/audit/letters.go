@@ -47,7 +47,7 @@ type letter struct {
 
 func (a *audit) newLetters(name string, count, wrong *int64, committed map[int32]int64) *deadLetters {
 	return &deadLetters{
-		report: a.report, name: name, topic: a.Topic, count: count, wrong: wrong, committed: committed,
+		report: a.report, name: name, topic: a.cfg.Topic, count: count, wrong: wrong, committed: committed,
 		kind: "dead letter", other: "a usable record or none",
 		seed: maphash.MakeSeed(), of: make(map[int32][]letter),
 	}
@@ -56,12 +56,12 @@ func (a *audit) newLetters(name string, count, wrong *int64, committed map[int32
 // readLetters reads the dead letters of the topic of the readings; others in it are left alone.
 // They go as far as the results do that were read before.
 func (a *audit) readLetters(ctx context.Context) (*deadLetters, error) {
-	l := a.newLetters(a.DLQTopic, &a.report.DeadLetters, &a.report.DeadLetterMismatch, a.committed)
+	l := a.newLetters(a.cfg.DLQTopic, &a.report.DeadLetters, &a.report.DeadLetterMismatch, a.committed)
 	l.sources = true
-	if _, exists := a.ids[a.DLQTopic]; !exists {
+	if _, exists := a.ids[a.cfg.DLQTopic]; !exists {
 		return l, nil
 	}
-	now, err := a.settled(ctx, a.DLQTopic)
+	now, err := a.settled(ctx, a.cfg.DLQTopic)
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ func (a *audit) settled(ctx context.Context, topics ...string) (*span, error) {
 	if err != nil {
 		return nil, err
 	}
-	deadline := time.Now().Add(a.Wait)
+	deadline := time.Now().Add(a.cfg.Wait)
 	for {
 		stable, err := a.list(ctx, "last stable", a.admin.ListCommittedOffsets, topics)
 		if err != nil {
@@ -105,7 +105,7 @@ func (a *audit) committedOffsets(ctx context.Context, group string) (map[int32]i
 		return nil, fmt.Errorf("fetch the offsets of group %s: %w", group, err)
 	}
 	var offsets map[int32]int64
-	for id, o := range all[a.Topic] {
+	for id, o := range all[a.cfg.Topic] {
 		if o.At < 0 {
 			continue
 		}
@@ -130,7 +130,7 @@ func (a *audit) checkNotAhead(ctx context.Context, group string, outcomes ...out
 	for _, o := range outcomes {
 		o.reach(need)
 	}
-	deadline := time.Now().Add(a.Wait)
+	deadline := time.Now().Add(a.cfg.Wait)
 	for {
 		now, err := a.committedOffsets(ctx, group)
 		if err != nil {

@@ -49,7 +49,7 @@ func (a *audit) read(ctx context.Context, r reader, from, to map[partition]int64
 	if r.compacted {
 		reset = kgo.NewOffset().AtStart()
 	}
-	client, err := broker.Connect(ctx, a.Broker,
+	client, err := broker.Connect(ctx, a.cfg.Broker,
 		kgo.ConsumePartitions(starts),
 		kgo.ConsumeResetOffset(reset),
 		kgo.FetchIsolationLevel(r.isolation),
@@ -66,8 +66,8 @@ func (a *audit) read(ctx context.Context, r reader, from, to map[partition]int64
 
 // pass is one read in progress. position holds the partitions whose end has not been seen.
 type pass struct {
-	*audit
-	reader
+	audit    *audit
+	reader   reader
 	client   *kgo.Client
 	to       map[partition]int64
 	position map[partition]int64
@@ -87,9 +87,9 @@ func (r *pass) loop(ctx context.Context, each func(*kgo.Record)) error {
 		switch {
 		case progressed:
 			moved, asked = now, now
-		case now.Sub(moved) > r.stall:
+		case now.Sub(moved) > r.audit.cfg.stall:
 			return r.stalled()
-		case r.compacted && now.Sub(asked) > min(probeAfter, r.stall/2):
+		case r.reader.compacted && now.Sub(asked) > min(probeAfter, r.audit.cfg.stall/2):
 			asked = now
 			if err := r.probe(ctx); err != nil {
 				return err
@@ -102,13 +102,13 @@ func (r *pass) loop(ctx context.Context, each func(*kgo.Record)) error {
 func (r *pass) stalled() error {
 	for p, at := range r.position {
 		return fmt.Errorf("read %s: no record for %s at offset %d, %d short of the end %d: check the partition's leader and run verify again",
-			p, r.stall, at, r.to[p]-at, r.to[p])
+			p, r.audit.cfg.stall, at, r.to[p]-at, r.to[p])
 	}
 	return nil
 }
 
 func (r *pass) poll(ctx context.Context, each func(*kgo.Record)) (progressed bool, err error) {
-	wait, cancel := context.WithTimeout(ctx, min(time.Second, r.stall/2))
+	wait, cancel := context.WithTimeout(ctx, min(time.Second, r.audit.cfg.stall/2))
 	defer cancel()
 	fetches := r.client.PollFetches(wait)
 	if ctx.Err() != nil {
@@ -149,8 +149,8 @@ func (r *pass) take(p partition, records []*kgo.Record, each func(*kgo.Record)) 
 }
 
 func (r *pass) advance(p partition, to int64) {
-	if !r.silent {
-		r.progress.add(to - r.position[p])
+	if !r.reader.silent {
+		r.audit.progress.add(to - r.position[p])
 	}
 	r.position[p] = to
 	if to >= r.to[p] {
@@ -194,7 +194,7 @@ func (r *pass) emptyTail(ctx context.Context, p partition, at int64) (bool, erro
 			return min(answer.LastStableOffset, answer.HighWatermark) >= r.to[p], nil
 		}
 		decoded, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-			Offset: at, IsolationLevel: r.isolation, Topic: p.topic, Partition: p.id,
+			Offset: at, IsolationLevel: r.reader.isolation, Topic: p.topic, Partition: p.id,
 		}, answer, kgo.DefaultDecompressor(), nil)
 		if decoded.Err != nil || len(decoded.Records) > 0 || next <= at {
 			return false, nil
@@ -205,7 +205,7 @@ func (r *pass) emptyTail(ctx context.Context, p partition, at int64) (bool, erro
 }
 
 func (r *pass) leader(ctx context.Context, p partition) (*kgo.Broker, error) {
-	topics, err := r.admin.ListTopics(ctx, p.topic)
+	topics, err := r.audit.admin.ListTopics(ctx, p.topic)
 	if err != nil {
 		return nil, err
 	}
@@ -220,13 +220,13 @@ func (r *pass) fetch(ctx context.Context, leader *kgo.Broker, p partition, at in
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 100, 1, 1<<20
 	req.SessionEpoch = -1 // no session for a single look (KIP-227)
-	if r.isolation == kgo.ReadCommitted() {
+	if r.reader.isolation == kgo.ReadCommitted() {
 		req.IsolationLevel = 1
 	}
 	part := kmsg.NewFetchRequestTopicPartition()
 	part.Partition, part.FetchOffset, part.PartitionMaxBytes = p.id, at, 1<<20
 	topic := kmsg.NewFetchRequestTopic()
-	topic.Topic, topic.TopicID = p.topic, r.ids[p.topic]
+	topic.Topic, topic.TopicID = p.topic, r.audit.ids[p.topic]
 	topic.Partitions = append(topic.Partitions, part)
 	req.Topics = append(req.Topics, topic)
 	resp, err := leader.RetriableRequest(ctx, req)

@@ -134,7 +134,7 @@ func (r *Report) conclude(a *audit) {
 		r.readings(), r.order(), r.marked(), results, windows,
 		{"C6", "two readers see the same records", verdict(r.ReadersDisagree), fmt.Sprintf("%d partitions read twice, %d differ", r.Partitions, r.ReadersDisagree)},
 		{"C7", "database rows equal the topic's", NotChecked, "there is no database in this flow"},
-		{"C8", "readers reach the end", verdict(r.OpenTransactions), fmt.Sprintf("%d open transactions held them for %s or longer", r.OpenTransactions, a.Wait)},
+		{"C8", "readers reach the end", verdict(r.OpenTransactions), fmt.Sprintf("%d open transactions held them for %s or longer", r.OpenTransactions, a.cfg.Wait)},
 		r.copies(),
 		r.unread(),
 	}
@@ -199,15 +199,15 @@ func (r *Report) results(a *audit) Check {
 		r.StatsKeys, r.StatsCount, r.DeadLetters, r.Consumed, r.StatsMismatch, r.DeadLetterMismatch)
 	var gaps []string
 	if !r.hasStats {
-		gaps = append(gaps, fmt.Sprintf("stats not checked: topic %s does not exist", a.StatsTopic))
+		gaps = append(gaps, fmt.Sprintf("stats not checked: topic %s does not exist", a.cfg.StatsTopic))
 	}
 	if !r.hasGroup {
-		gaps = append(gaps, fmt.Sprintf("completeness not checked: group %s has no offsets in the topic", a.Group))
+		gaps = append(gaps, fmt.Sprintf("completeness not checked: group %s has no offsets in the topic", a.cfg.Group))
 	}
 	if r.hasStats && r.Truncated > 0 {
 		gaps = append(gaps, fmt.Sprintf("stats not checkable: the topic's beginning has been deleted (%d of %d partitions)", r.Truncated, r.Partitions))
 	}
-	for _, topic := range []string{a.StatsTopic, a.DLQTopic} {
+	for _, topic := range []string{a.cfg.StatsTopic, a.cfg.DLQTopic} {
 		if n := len(a.blockedOf(topic)); n > 0 {
 			gaps = append(gaps, fmt.Sprintf("an open transaction hides the end of %d partitions of %s", n, topic))
 		}

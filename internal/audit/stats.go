@@ -110,18 +110,18 @@ func (a *audit) readStats(ctx context.Context, first *span) (*statistics, error)
 		return s, nil
 	}
 	r := reader{isolation: kgo.ReadCommitted(), maxPartitionBytes: 1 << 20, compacted: true}
-	from, to := only(a.StatsTopic, first.from), only(a.StatsTopic, first.to)
+	from, to := only(a.cfg.StatsTopic, first.from), only(a.cfg.StatsTopic, first.to)
 	if err := a.read(ctx, r, from, to, s.take); err != nil {
 		return nil, err
 	}
-	next, err := a.settled(ctx, a.StatsTopic)
+	next, err := a.settled(ctx, a.cfg.StatsTopic)
 	if err != nil {
 		return nil, err
 	}
 	if err := a.read(ctx, r, to, next.to, s.take); err != nil {
 		return nil, err
 	}
-	s.unsettled = a.blockedOf(a.StatsTopic)
+	s.unsettled = a.blockedOf(a.cfg.StatsTopic)
 	for k, last := range s.raw {
 		s.decode(k, last)
 	}

@@ -18,9 +18,9 @@ const unreadWait = 5 * time.Second
 // the records between. The starts are listed before the offsets are, so that a group that goes on
 // meanwhile raises no alarm.
 func (a *audit) findUnread(ctx context.Context) error {
-	groups := map[string]bool{a.Group: a.committed != nil}
-	if a.Windows.Topic != "" {
-		groups[a.Windows.Group] = a.windowCommitted != nil
+	groups := map[string]bool{a.cfg.Group: a.committed != nil}
+	if a.cfg.Windows.Topic != "" {
+		groups[a.cfg.Windows.Group] = a.windowCommitted != nil
 	}
 	for _, group := range slices.Sorted(maps.Keys(groups)) {
 		if !groups[group] {
@@ -34,11 +34,11 @@ func (a *audit) findUnread(ctx context.Context) error {
 }
 
 func (a *audit) findUnreadOf(ctx context.Context, group string) error {
-	starts, err := a.list(ctx, "start", a.admin.ListStartOffsets, []string{a.Topic})
+	starts, err := a.list(ctx, "start", a.admin.ListStartOffsets, []string{a.cfg.Topic})
 	if err != nil {
 		return err
 	}
-	deadline := time.Now().Add(min(unreadWait, a.Wait))
+	deadline := time.Now().Add(min(unreadWait, a.cfg.Wait))
 	for {
 		committed, err := a.committedOffsets(ctx, group)
 		if err != nil {
@@ -46,19 +46,19 @@ func (a *audit) findUnreadOf(ctx context.Context, group string) error {
 		}
 		gone := make(map[int32]int64) // where the group is
 		for id, at := range committed {
-			if at < starts[partition{a.Topic, id}] {
+			if at < starts[partition{a.cfg.Topic, id}] {
 				gone[id] = at
 			}
 		}
 		if len(gone) == 0 || time.Now().After(deadline) {
 			for _, id := range slices.Sorted(maps.Keys(gone)) {
-				start := starts[partition{a.Topic, id}]
+				start := starts[partition{a.cfg.Topic, id}]
 				if start-gone[id] == 1 { // a consumer may leave the marker of a transaction uncommitted
 					a.report.perhaps++
 					continue
 				}
 				a.report.Unread += start - gone[id]
-				a.report.find("C10", "deleted unread", "%s-%d: group %s is at offset %d, and the log begins at %d: %d offsets were deleted before it read them", a.Topic, id, group, gone[id], start, start-gone[id])
+				a.report.find("C10", "deleted unread", "%s-%d: group %s is at offset %d, and the log begins at %d: %d offsets were deleted before it read them", a.cfg.Topic, id, group, gone[id], start, start-gone[id])
 			}
 			return nil
 		}

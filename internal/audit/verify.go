@@ -111,7 +111,7 @@ func (c *Config) applyDefaults() {
 
 // audit is one run of Verify.
 type audit struct {
-	Config
+	cfg    Config
 	client *kgo.Client
 	admin  *kadm.Client
 	report *Report
@@ -146,7 +146,7 @@ func Verify(ctx context.Context, c Config) (*Report, error) {
 	}
 	defer client.Close()
 	a := &audit{
-		Config: c, client: client, admin: kadm.NewClient(client),
+		cfg: c, client: client, admin: kadm.NewClient(client),
 		report:   &Report{Topic: c.Topic, hasAcks: len(c.Acks) > 0},
 		blocked:  make(map[partition]bool),
 		holders:  make(map[int64]bool),
@@ -160,17 +160,17 @@ func Verify(ctx context.Context, c Config) (*Report, error) {
 
 func (a *audit) run(ctx context.Context, acks *acknowledgements) error {
 	if err := a.findTopics(ctx); err != nil {
-		if missing := (*MissingTopicError)(nil); a.Copies.Alone && errors.As(err, &missing) && missing.Topic == a.Topic && a.Windows.Topic == "" {
+		if missing := (*MissingTopicError)(nil); a.cfg.Copies.Alone && errors.As(err, &missing) && missing.Topic == a.cfg.Topic && a.cfg.Windows.Topic == "" {
 			return a.copiesAlone(ctx)
 		}
 		return err
 	}
 	var err error
-	if a.committed, err = a.committedOffsets(ctx, a.Group); err != nil {
+	if a.committed, err = a.committedOffsets(ctx, a.cfg.Group); err != nil {
 		return err
 	}
-	if a.Windows.Topic != "" {
-		if a.windowCommitted, err = a.committedOffsets(ctx, a.Windows.Group); err != nil {
+	if a.cfg.Windows.Topic != "" {
+		if a.windowCommitted, err = a.committedOffsets(ctx, a.cfg.Windows.Group); err != nil {
 			return err
 		}
 	}
@@ -193,11 +193,11 @@ func (a *audit) run(ctx context.Context, acks *acknowledgements) error {
 		return err
 	}
 	if a.committed != nil {
-		if err := a.checkNotAhead(ctx, a.Group, stats, letters); err != nil {
+		if err := a.checkNotAhead(ctx, a.cfg.Group, stats, letters); err != nil {
 			return err
 		}
 	}
-	log, err := a.settled(ctx, a.Topic)
+	log, err := a.settled(ctx, a.cfg.Topic)
 	if err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (a *audit) run(ctx context.Context, acks *acknowledgements) error {
 		return err
 	}
 	if windows != nil && a.windowCommitted != nil {
-		if err := a.checkNotAhead(ctx, a.Windows.Group, windows); err != nil {
+		if err := a.checkNotAhead(ctx, a.cfg.Windows.Group, windows); err != nil {
 			return err
 		}
 	}
@@ -222,7 +222,7 @@ func (a *audit) run(ctx context.Context, acks *acknowledgements) error {
 	if err := a.checkCopies(ctx); err != nil {
 		return err
 	}
-	in.finish(acks, a.blockedOf(a.Topic))
+	in.finish(acks, a.blockedOf(a.cfg.Topic))
 	a.report.conclude(a)
 	return nil
 }
@@ -237,7 +237,7 @@ func (a *audit) copiesAlone(ctx context.Context) error {
 		r.Findings = []Finding{} // [] in JSON, not null
 	}
 	r.Checks = []Check{
-		{"C1", "every reading is there once", NotChecked, fmt.Sprintf("topic %s does not exist; nor are C2 to C8 and C10 checked", a.Topic)},
+		{"C1", "every reading is there once", NotChecked, fmt.Sprintf("topic %s does not exist; nor are C2 to C8 and C10 checked", a.cfg.Topic)},
 		r.copies(),
 	}
 	return nil
@@ -251,8 +251,8 @@ func (a *audit) topics() []string {
 // findTopics learns which topics exist. Only the topic of the readings must, and that of the
 // windows where it is named.
 func (a *audit) findTopics(ctx context.Context) error {
-	names := []string{a.Topic, a.StatsTopic, a.DLQTopic}
-	if w := a.Windows; w.Topic != "" {
+	names := []string{a.cfg.Topic, a.cfg.StatsTopic, a.cfg.DLQTopic}
+	if w := a.cfg.Windows; w.Topic != "" {
 		for _, t := range []string{w.Topic, w.Late, w.DLQ} {
 			if t != "" && !slices.Contains(names, t) {
 				names = append(names, t)
@@ -273,15 +273,15 @@ func (a *audit) findTopics(ctx context.Context) error {
 			return fmt.Errorf("describe topic %s: %w", name, t.Err)
 		}
 	}
-	if _, ok := a.ids[a.Topic]; !ok {
-		return &MissingTopicError{Topic: a.Topic}
+	if _, ok := a.ids[a.cfg.Topic]; !ok {
+		return &MissingTopicError{Topic: a.cfg.Topic}
 	}
-	if _, ok := a.ids[a.Windows.Topic]; !ok && a.Windows.Topic != "" {
-		return &MissingTopicError{Topic: a.Windows.Topic}
+	if _, ok := a.ids[a.cfg.Windows.Topic]; !ok && a.cfg.Windows.Topic != "" {
+		return &MissingTopicError{Topic: a.cfg.Windows.Topic}
 	}
-	_, a.report.hasStats = a.ids[a.StatsTopic]
-	_, a.report.hasLetters = a.ids[a.DLQTopic]
-	a.report.Partitions = len(found[a.Topic].Partitions)
+	_, a.report.hasStats = a.ids[a.cfg.StatsTopic]
+	_, a.report.hasLetters = a.ids[a.cfg.DLQTopic]
+	a.report.Partitions = len(found[a.cfg.Topic].Partitions)
 	return nil
 }
 
@@ -301,14 +301,14 @@ func (a *audit) readInput(ctx context.Context, in *input, log *span) error {
 	second := newDigests(in.digests.seed)
 	failed := make(chan error, 1)
 	go func() {
-		r := reader{isolation: a.isolation[1], maxPartitionBytes: 64 << 10, silent: true}
+		r := reader{isolation: a.cfg.isolation[1], maxPartitionBytes: 64 << 10, silent: true}
 		err := a.read(ctx, r, log.from, log.to, second.add)
 		if err != nil {
 			cancel()
 		}
 		failed <- err
 	}()
-	r := reader{isolation: a.isolation[0], maxPartitionBytes: 1 << 20}
+	r := reader{isolation: a.cfg.isolation[0], maxPartitionBytes: 1 << 20}
 	err := a.read(ctx, r, log.from, log.to, in.record)
 	if err != nil {
 		cancel()
@@ -331,10 +331,10 @@ func (a *audit) completeTransactions(ctx context.Context, in *input, log *span) 
 	if len(in.marks.open) == 0 {
 		return nil
 	}
-	now, err := a.settled(ctx, a.Topic)
+	now, err := a.settled(ctx, a.cfg.Topic)
 	if err != nil {
 		return err
 	}
-	r := reader{isolation: a.isolation[0], maxPartitionBytes: 1 << 20, silent: true}
+	r := reader{isolation: a.cfg.isolation[0], maxPartitionBytes: 1 << 20, silent: true}
 	return a.read(ctx, r, log.to, now.to, in.marks.complete)
 }

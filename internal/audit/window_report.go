@@ -40,12 +40,12 @@ func (r *Report) withWindows(a *audit, c Check) Check {
 		gaps = append(gaps, fmt.Sprintf("dead letters not checked: no topic of them is named, and %d records can't be decoded", w.Undecodable))
 	}
 	own := windowVerdict(gaps, verdict(abs(w.Difference), w.LateMismatch, w.DeadLetterMismatch))
-	for _, topic := range []string{a.Windows.Late, a.Windows.DLQ} {
+	for _, topic := range []string{a.cfg.Windows.Late, a.cfg.Windows.DLQ} {
 		if _, exists := a.ids[topic]; !exists && topic != "" {
 			gaps = append(gaps, fmt.Sprintf("topic %s does not exist, which counts as empty", topic))
 		}
 	}
-	if a.Windows.Late == "" {
+	if a.cfg.Windows.Late == "" {
 		gaps = append(gaps, "no late topic is named: every row must be in a window")
 	}
 	other := c.Verdict
@@ -69,7 +69,7 @@ func (r *Report) windowFigures(a *audit) Check {
 	w := r.Windows
 	gaps := r.windowGaps(a)
 	c := Check{ID: "C5", What: "windows equal an offline recomputation", Verdict: windowVerdict(gaps, verdict(w.Mismatch))}
-	c.Detail = fmt.Sprintf("%d windows of %s, %d wrong; %d windows still open", w.Results, a.Windows.Size, w.Mismatch, w.OpenWindows)
+	c.Detail = fmt.Sprintf("%d windows of %s, %d wrong; %d windows still open", w.Results, a.cfg.Windows.Size, w.Mismatch, w.OpenWindows)
 	c.Detail = strings.Join(append([]string{c.Detail}, gaps...), "; ")
 	return c
 }
@@ -78,15 +78,15 @@ func (r *Report) windowFigures(a *audit) Check {
 func (r *Report) windowGaps(a *audit) (gaps []string) {
 	if a.windowCommitted == nil {
 		what := "completeness"
-		if a.Windows.Bounded {
+		if a.cfg.Windows.Bounded {
 			what = "that offsets go with the results"
 		}
-		gaps = append(gaps, fmt.Sprintf("%s not checked: group %s has no offsets in the topic", what, a.Windows.Group))
+		gaps = append(gaps, fmt.Sprintf("%s not checked: group %s has no offsets in the topic", what, a.cfg.Windows.Group))
 	}
 	if r.Truncated > 0 {
 		gaps = append(gaps, fmt.Sprintf("windows not checkable: the topic's beginning has been deleted (%d of %d partitions)", r.Truncated, r.Partitions))
 	}
-	for _, topic := range []string{a.Windows.Topic, a.Windows.Late, a.Windows.DLQ} {
+	for _, topic := range []string{a.cfg.Windows.Topic, a.cfg.Windows.Late, a.cfg.Windows.DLQ} {
 		if n := a.deleted[topic]; n > 0 {
 			gaps = append(gaps, fmt.Sprintf("the beginning of %d partitions of %s has been deleted", n, topic))
 		}

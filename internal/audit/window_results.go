@@ -33,24 +33,24 @@ type windowResult struct {
 // readWindows reads the results of the windows, and the late rows and dead letters of their
 // pipeline.
 func (a *audit) readWindows(ctx context.Context, first *span) (*windows, error) {
-	if a.Windows.Topic == "" {
+	if a.cfg.Windows.Topic == "" {
 		return nil, nil
 	}
-	w := newWindows(a.report, a.Windows, a.Topic, a.windowCommitted)
+	w := newWindows(a.report, a.cfg.Windows, a.cfg.Topic, a.windowCommitted)
 	r := reader{isolation: kgo.ReadCommitted(), maxPartitionBytes: 1 << 20}
-	if err := a.read(ctx, r, only(a.Windows.Topic, first.from), only(a.Windows.Topic, first.to), w.take); err != nil {
+	if err := a.read(ctx, r, only(a.cfg.Windows.Topic, first.from), only(a.cfg.Windows.Topic, first.to), w.take); err != nil {
 		return nil, err
 	}
 	a.deleted = make(map[string]int)
-	for _, topic := range []string{a.Windows.Topic, a.Windows.Late, a.Windows.DLQ} {
+	for _, topic := range []string{a.cfg.Windows.Topic, a.cfg.Windows.Late, a.cfg.Windows.DLQ} {
 		a.deleted[topic] = len(first.truncated(topic))
 	}
-	w.hidden = a.unseen(first, a.Windows.Topic)
+	w.hidden = a.unseen(first, a.cfg.Windows.Topic)
 	w.settleColumns()
 
-	w.late = a.newLetters(a.Windows.Late, &w.sum.Late, &w.sum.LateMismatch, a.windowCommitted)
+	w.late = a.newLetters(a.cfg.Windows.Late, &w.sum.Late, &w.sum.LateMismatch, a.windowCommitted)
 	w.late.kind, w.late.other = "late row", "a record that no window could have, or none"
-	w.letters = a.newLetters(a.Windows.DLQ, &w.sum.DeadLetters, &w.sum.DeadLetterMismatch, a.windowCommitted)
+	w.letters = a.newLetters(a.cfg.Windows.DLQ, &w.sum.DeadLetters, &w.sum.DeadLetterMismatch, a.windowCommitted)
 	for _, l := range []*deadLetters{w.late, w.letters} {
 		if err := l.read(ctx, a, first); err != nil {
 			return nil, err
@@ -70,7 +70,7 @@ func (w *windows) take(r *kgo.Record) {
 	k, found, err := w.decode(r)
 	if err != nil {
 		w.sum.Mismatch++
-		w.report.find("C5", "result that can't be used", "%s partition %d offset %d: %v", w.Topic, r.Partition, r.Offset, err)
+		w.report.find("C5", "result that can't be used", "%s partition %d offset %d: %v", w.cfg.Topic, r.Partition, r.Offset, err)
 		return
 	}
 	w.sum.Counted = sum(w.sum.Counted, max(0, found.count))
@@ -90,7 +90,7 @@ func (w *windows) take(r *kgo.Record) {
 // settleColumns decides which columns are checked: those that the user has named, else those that
 // any result has. A result that lacks one of them is wrong.
 func (w *windows) settleColumns() {
-	if w.Columns.named {
+	if w.cfg.Columns.named {
 		w.columns = 0
 		for _, c := range w.optional() {
 			if c.name != "" {
@@ -111,7 +111,7 @@ type optionalColumn struct {
 }
 
 func (w *windows) optional() [5]optionalColumn {
-	c := &w.Columns
+	c := &w.cfg.Columns
 	return [...]optionalColumn{{hasEnd, c.End}, {hasMin, c.Min}, {hasMax, c.Max}, {hasAvg, c.Avg}, {hasSum, c.Sum}}
 }
 
@@ -128,22 +128,22 @@ func (w *windows) decode(r *kgo.Record) (k windowKey, found windowResult, err er
 		}
 		return nil
 	}
-	if k.device, err = textColumn(at, w.Columns.Device); err != nil {
+	if k.device, err = textColumn(at, w.cfg.Columns.Device); err != nil {
 		return k, found, err
 	}
-	if w.Columns.Sensor != "" {
-		if k.sensor, err = textColumn(at, w.Columns.Sensor); err != nil {
+	if w.cfg.Columns.Sensor != "" {
+		if k.sensor, err = textColumn(at, w.cfg.Columns.Sensor); err != nil {
 			return k, found, err
 		}
 	}
-	if k.start, err = timeColumn(at, w.Columns.Start); err != nil {
+	if k.start, err = timeColumn(at, w.cfg.Columns.Start); err != nil {
 		return k, found, err
 	}
 	if floor(k.start, w.size)*w.size != k.start {
-		return k, found, fmt.Errorf("%s is not a multiple of %s", at(w.Columns.Start), w.Size)
+		return k, found, fmt.Errorf("%s is not a multiple of %s", at(w.cfg.Columns.Start), w.cfg.Size)
 	}
-	if found.count, err = strconv.ParseInt(string(at(w.Columns.Count)), 10, 64); err != nil {
-		return k, found, fmt.Errorf("column %s is %.40q, not a whole number", w.Columns.Count, at(w.Columns.Count))
+	if found.count, err = strconv.ParseInt(string(at(w.cfg.Columns.Count)), 10, 64); err != nil {
+		return k, found, fmt.Errorf("column %s is %.40q, not a whole number", w.cfg.Columns.Count, at(w.cfg.Columns.Count))
 	}
 	figures := map[uint8]*float64{hasMin: &found.min, hasMax: &found.max, hasAvg: &found.avg, hasSum: &found.sum}
 	for _, c := range w.optional() {
@@ -153,7 +153,7 @@ func (w *windows) decode(r *kgo.Record) (k windowKey, found windowResult, err er
 		found.columns |= c.bit
 		if c.bit == hasEnd {
 			if end, err := timeColumn(at, c.name); err != nil || end != k.start+w.size {
-				return k, found, fmt.Errorf("column %s is %.40q, not %s after the start", c.name, at(c.name), w.Size)
+				return k, found, fmt.Errorf("column %s is %.40q, not %s after the start", c.name, at(c.name), w.cfg.Size)
 			}
 			continue
 		}

@@ -23,7 +23,7 @@ import (
 // results themselves have no say in it: judged by the newest of them, the loss of the newest would
 // look like an open window.
 type windows struct {
-	WindowConfig
+	cfg    WindowConfig
 	report *Report
 	sum    *WindowReport
 	topic  string // of the readings
@@ -71,7 +71,7 @@ type passed struct{ number, offset int64 }
 func newWindows(report *Report, c WindowConfig, topic string, committed map[int32]int64) *windows {
 	report.Windows = &WindowReport{}
 	return &windows{
-		WindowConfig: c, report: report, sum: report.Windows, topic: topic, committed: committed,
+		cfg: c, report: report, sum: report.Windows, topic: topic, committed: committed,
 		size: c.Size.Milliseconds(), delay: c.Delay.Milliseconds(),
 		all: make(map[windowKey]*window), clocks: make(map[int32]*clock),
 	}
@@ -111,7 +111,7 @@ func floor(a, b int64) int64 {
 
 // demanded reports whether a record must have been processed, and what became of it be visible.
 func (w *windows) demanded(r *kgo.Record) bool {
-	return w.Bounded || r.Offset < w.committed[r.Partition]
+	return w.cfg.Bounded || r.Offset < w.committed[r.Partition]
 }
 
 // rowFields are what a record must have for a window to take it.
@@ -145,7 +145,7 @@ func (w *windows) record(r *kgo.Record, s *sample, good int, valid bool) {
 
 func (w *windows) row(r *kgo.Record, s *sample, demanded bool) {
 	k := windowKey{s.device, s.sensor, floor(s.ts, w.size) * w.size}
-	if w.Columns.Sensor == "" {
+	if w.cfg.Columns.Sensor == "" {
 		k.sensor = ""
 	}
 	c := w.clocks[r.Partition]
@@ -183,12 +183,12 @@ func (w *windows) row(r *kgo.Record, s *sample, demanded bool) {
 // watermark are a millisecond ahead of others: the earliest is the measure here, and the last where
 // a result must be there.
 func (w *windows) early(r *kgo.Record, k windowKey, c *clock) {
-	if w.SharedWatermark || w.truncated[r.Partition] {
+	if w.cfg.SharedWatermark || w.truncated[r.Partition] {
 		return
 	}
 	if end := k.start + w.size; c.largest == math.MinInt64 || c.largest-w.delay < end-1 {
 		w.late.mismatch("there is one of partition %d offset %d, but no row before it closes its window at %s with a delay of %s",
-			r.Partition, r.Offset, clockTime(end), w.Delay)
+			r.Partition, r.Offset, clockTime(end), w.cfg.Delay)
 	}
 }
 
@@ -221,11 +221,11 @@ func (w *windows) closer(id int32, end int64) (offset int64, ok bool) {
 
 // closed reports whether the rows that C0 covers close a window with this end.
 func (w *windows) closed(id int32, end int64) bool {
-	if w.Bounded {
+	if w.cfg.Bounded {
 		return true
 	}
 	past := func(c *clock) bool { return c.processed != math.MinInt64 && c.processed-w.delay >= end }
-	if !w.SharedWatermark {
+	if !w.cfg.SharedWatermark {
 		return past(w.clocks[id])
 	}
 	for _, c := range w.clocks {
@@ -239,7 +239,7 @@ func (w *windows) closed(id int32, end int64) bool {
 // need is the offset that the group must have committed with a result: that of the last row that it
 // counts and of the record that closed it. ok is false where no record can have closed it yet.
 func (w *windows) need(k windowKey, x *window) (offset int64, ok bool) {
-	if w.Bounded || w.SharedWatermark {
+	if w.cfg.Bounded || w.cfg.SharedWatermark {
 		return x.last + 1, true
 	}
 	by, ok := w.closer(x.partition, k.start+w.size)
@@ -254,7 +254,9 @@ func (w *windows) judgeable(x *window) bool {
 // offsetsFollow reports whether the group's last offsets may be missing: Flink commits them after a
 // checkpoint, for others to see, and goes on from the checkpoint itself. A job that is drained ends
 // before it has committed those of its last one.
-func (w *windows) offsetsFollow() bool { return w.Bounded && w.SharedWatermark && w.Late == "" }
+func (w *windows) offsetsFollow() bool {
+	return w.cfg.Bounded && w.cfg.SharedWatermark && w.cfg.Late == ""
+}
 
 // reach raises need to the offsets that the group must have committed with what was read of the
 // pipeline.
@@ -330,7 +332,7 @@ func (w *windows) compare(k windowKey, x *window) {
 	w.compareFigures(k, x)
 	if _, ok := w.need(k, x); !ok {
 		w.mismatch(k, x, "it was closed at %s, which partition %d has not reached with a delay of %s",
-			clockTime(k.start+w.size), x.partition, w.Delay)
+			clockTime(k.start+w.size), x.partition, w.cfg.Delay)
 	}
 }
 

@@ -18,8 +18,8 @@ import (
 const readingsFormat = "'value.format' = 'json',\n  'value.json.timestamp-format.standard' = 'ISO-8601'"
 
 // CompileDeviceStats compiles the main job, running statistics of each sensor of each device, for
-// readings of a site in one of produce.Formats. Formats other than json look up their schemas in the
-// registry at.
+// readings of a site in one of produce.Formats. Formats other than json look up their schemas in
+// the registry at.
 func CompileDeviceStats(s site.Site, valueFormat string, at registry.Config) (*plan.Program, error) {
 	const bundled = "device_stats"
 	text, _ := pipelines.Source(bundled)
