@@ -43,8 +43,8 @@ func (a *adminFlags) admin(ctx context.Context, log *slog.Logger) (*node.Admin, 
 	return admin, nil
 }
 
-// tell says where the admin port is.
-func (a *adminFlags) tell() {
+// printAddress prints where the admin port is served.
+func (a *adminFlags) printAddress() {
 	if a.addr != "" {
 		fmt.Fprintf(a.cmd.ErrOrStderr(), "metrics and health at %s\n", a.addr)
 	}

@@ -14,7 +14,7 @@ import (
 // bar shows a producer's progress on a terminal: rate, and where the end is known the time left.
 type bar struct {
 	w        io.Writer
-	src      progressSource
+	src      produce.Source
 	progress *mpb.Progress
 	bar      *mpb.Bar
 	bytes    bool
@@ -23,7 +23,7 @@ type bar struct {
 }
 
 // newBar shows the progress of a source, whose unit is bytes or readings.
-func newBar(w io.Writer, src progressSource, bytes bool) *bar {
+func newBar(w io.Writer, src produce.Source, bytes bool) *bar {
 	b := &bar{w: w, src: src, bytes: bytes, started: time.Now()}
 	if !isTerminal(w) {
 		return b

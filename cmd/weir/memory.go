@@ -1,53 +1,63 @@
 package main
 
 import (
-	"context"
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
 	"time"
 )
 
-// What a pipeline reads is garbage at once and little lives, so that twice Go's default saves a
-// tenth of the CPU. Where more lives the same share is many megabytes: garbage may be as much as
-// garbageBytes, between these percents of what lives.
+// A pipeline's garbage is short-lived and its live heap small, so collecting half as often as Go's
+// default saves a tenth of the CPU. With a larger live heap the same percentage would cost many
+// megabytes: the garbage is limited to garbageBytes, within these percentages of the live heap. A
+// memory limit can't express this, because it includes the live heap.
 const (
 	garbageBytes = 48 << 20
 	leastPercent = 75
 	mostPercent  = 200
 )
 
-const liveBytes = "/gc/heap/live:bytes" // at the end of the last collection
+const liveBytes = "/gc/heap/live:bytes" // after the last collection
 
-// spendMemory sets how often the garbage collector runs by what lives, until ctx is done, unless
-// the environment says how often.
-func spendMemory(ctx context.Context) {
+// spendMemory adapts how often the garbage collector runs to the size of the live heap, unless the
+// environment sets GOGC. Call stop at the end.
+func spendMemory() (stop func()) {
 	if os.Getenv("GOGC") != "" {
-		return
+		return func() {}
 	}
-	now := mostPercent
-	debug.SetGCPercent(now)
-	go func() {
-		const step = 10 // percent that are worth a change
-		sample := []metrics.Sample{{Name: liveBytes}}
-		ticker := time.NewTicker(100 * time.Millisecond)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-			}
-			metrics.Read(sample)
-			if want := gcPercent(sample[0].Value.Uint64()); want >= now+step || want <= now-step {
-				now = want
-				debug.SetGCPercent(now)
-			}
-		}
-	}()
+	debug.SetGCPercent(mostPercent)
+	quit := make(chan struct{})
+	var done sync.WaitGroup
+	done.Go(func() { adaptGC(quit) })
+	return func() {
+		close(quit)
+		done.Wait()
+	}
 }
 
-// gcPercent is how much garbage may gather beside so many bytes that live.
+// adaptGC sets the percentage of the garbage collector until quit is closed.
+func adaptGC(quit <-chan struct{}) {
+	const step = 10 // smallest change worth making
+	current := mostPercent
+	sample := []metrics.Sample{{Name: liveBytes}}
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-quit:
+			return
+		case <-ticker.C:
+		}
+		metrics.Read(sample)
+		if percent := gcPercent(sample[0].Value.Uint64()); percent >= current+step || percent <= current-step {
+			current = percent
+			debug.SetGCPercent(current)
+		}
+	}
+}
+
+// gcPercent is the percentage of garbage to allow for a live heap of so many bytes.
 func gcPercent(live uint64) int {
 	return int(min(max(garbageBytes*100/max(live, 1), leastPercent), mostPercent)) //nolint:gosec // at most 200
 }

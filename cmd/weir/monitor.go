@@ -65,7 +65,7 @@ until Ctrl-C. deploy/prometheus has the alerts.`,
 				defer admin.Close()
 				admin.Broker(at.Broker)
 				admin.Registry.MustRegister(m)
-				admins.tell()
+				admins.printAddress()
 				m.Run(ctx, every, log)
 				return nil
 			})

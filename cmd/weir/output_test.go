@@ -75,7 +75,7 @@ func TestFreshSystem(t *testing.T) {
 		t.Errorf("dlq list: exit %d, %s", code, errOut)
 	}
 	for _, args := range [][]string{{"produce", "--devices=0", data}, {"up", "--devices=0", data}, {"produce", "--devices=-3", data}} {
-		if code, _, errOut := do(t, args...); code != exitUsage || !strings.Contains(errOut, "a fleet has at least 1") {
+		if code, _, errOut := do(t, args...); code != exitUsage || !strings.Contains(errOut, "--devices must be at least 1") {
 			t.Errorf("weir %s: exit %d, %s", strings.Join(args, " "), code, errOut)
 		}
 	}

@@ -12,37 +12,42 @@ import (
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/site"
 	"weir.example/weir/internal/source/file"
 	"weir.example/weir/internal/source/fleet"
 )
 
+// produceCommand is one call of weir produce.
+type produceCommand struct {
+	kafka    kafkaFlags
+	topic    siteFlags
+	admins   adminFlags
+	traces   traceFlags
+	out      output
+	stop     stopFlag
+	fleet    fleet.Config
+	file     fileFlags
+	format   formatFlags
+	config   produce.Config // from flags; run fills in the rest
+	name     string
+	start    string
+	strategy string
+
+	asJSON  bool
+	site    site.Site
+	subject registry.Strategy
+	source  produce.Source
+	opened  *file.File // nil for a simulated fleet
+}
+
 func newProduce() *cobra.Command {
-	var (
-		kafka       kafkaFlags
-		topic       siteFlags
-		admins      adminFlags
-		traces      traceFlags
-		out         output
-		stop        stopFlag
-		simulated   fleet.Config
-		input       fileFlags
-		rate        float64
-		interval    time.Duration
-		timeout     time.Duration
-		compression string
-		ackLog      string
-		mark        bool
-		name        string
-		start       string
-		written     formatFlags
-		strategy    string
-	)
+	var p produceCommand
 	cmd := &cobra.Command{
 		Use:   "produce",
-		Short: "Send readings in transactions: a simulated fleet's, or a file's",
-		Long: `Sends readings to sensor_data_tx. The source's position is in the same transaction: killed at any moment,
-the same command goes on where the last commit ended, with neither gap nor repeat. Rows of a file that are no
-readings go to sensor_data_dlq in that transaction, with their bytes and the reason.`,
+		Short: "Send readings of a simulated fleet or of a file, in transactions",
+		Long: `Sends readings to the topic sensor_data_tx, or to that of --topic. The position of the source is committed in the same
+transaction: after a crash, the same command resumes where the last commit ended, without gaps or duplicates. Rows of a file
+that are not valid readings go to the dead letters in the same transaction, with their bytes and the reason.`,
 		Example: `  weir produce --count 100000 --devices 1000
   weir produce --rate 5000 --outages 0.1 --repeats 0.05
   weir produce --file readings.csv.gz
@@ -51,127 +56,149 @@ readings go to sensor_data_dlq in that transaction, with their bytes and the rea
   weir produce --file log.ndjson --device-column host --ts-column when --value-columns temp,load`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			asJSON, err := out.json()
-			if err != nil {
+			if err := p.parse(); err != nil {
 				return err
 			}
-			if err := written.validate(false); err != nil {
+			if err := p.open(cmd); err != nil {
 				return err
 			}
-			subject, err := registry.ParseStrategy(strategy)
-			if err != nil {
-				return usage(err)
+			if p.opened != nil {
+				defer p.opened.Close()
 			}
-			named, err := topic.site()
-			if err != nil {
+			if p.file.dry {
+				return p.file.dryRun(cmd, p.opened, p.asJSON)
+			}
+			if err := p.stop.watch(cmd.Context(), cmd.ErrOrStderr()); err != nil {
 				return err
 			}
-			var src progressSource
-			var sent *file.File
-			if path := input.config.Path; path != "" {
-				if sent, err = input.open(cmd.Flags(), name); err != nil {
-					return err
-				}
-				defer sent.Close()
-				if input.dry {
-					return input.dryRun(cmd, sent, asJSON)
-				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", path, sent.Columns())
-				src = sent
-			} else {
-				if input.dry {
-					return usage(errors.New("--dry-run goes with --file"))
-				}
-				if err := checkFleet(&simulated); err != nil {
-					return usage(err)
-				}
-				simulated.Name, simulated.Rate = name, rate
-				if start != "" {
-					if simulated.Start, err = time.Parse(time.RFC3339, start); err != nil {
-						return usage(fmt.Errorf("--start wants RFC 3339, such as 2026-01-31T00:00:00Z: %w", err))
-					}
-				}
-				if src, err = fleet.New(simulated); err != nil {
-					return usage(err)
-				}
-			}
-			src = produce.Named(src, named.SourceName(src.Name()))
-			if err := stop.watch(cmd.Context(), cmd.ErrOrStderr()); err != nil {
-				return err
-			}
-			kafka.create = true
-			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
-				if err := node.ApplyTopics(ctx, at.Broker, named); err != nil {
-					return err
-				}
-				admin, err := admins.admin(ctx, log)
-				if err != nil {
-					return err
-				}
-				defer admin.Close()
-				traced, err := traces.open(ctx, admin, log)
-				if err != nil {
-					return err
-				}
-				defer traced()
-				admins.tell()
-				if written.registry.given() {
-					written.registry.config = admin.SchemaRegistry(written.registry.config)
-				}
-				encoding, err := written.encoding(ctx, log, named.Readings(), subject)
-				if err != nil {
-					return err
-				}
-				bar := newBar(cmd.ErrOrStderr(), src, sent != nil)
-				cfg := produce.Config{
-					Broker: admin.Broker(at.Broker), Topic: named.Readings(), DLQ: named.DeadLetters(), Progress: named.Progress(), Encoding: encoding,
-					Rate: rate, CommitInterval: interval, TransactionTimeout: timeout, StopTimeout: stop.limit(), Compression: compression,
-					MarkTransactions: mark, AckLog: ackLog, Logger: log,
-					OnCommit: bar.commit, OnResume: bar.resume,
-				}
-				cfg = admin.Producer(cfg, src)
-				result, err := produce.Run(ctx, cfg, src)
-				bar.stop()
-				if err != nil {
-					return err
-				}
-				err = writeSent(cmd, result, src.Name(), sent, asJSON)
-				if err == nil && ctx.Err() != nil {
-					return errInterrupted
-				}
-				return err
+			p.kafka.create = true
+			return p.kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
+				return p.run(ctx, cmd, log, at)
 			})
 		},
 	}
-	kafka.add(cmd)
-	topic.add(cmd, siteScope)
-	written.add(cmd)
-	admins.add(cmd, "")
-	traces.add(cmd)
-	addFleetFlags(cmd, &simulated)
-	input.add(cmd)
-	f := cmd.Flags()
-	f.Int64Var(&simulated.Count, "count", 0, "readings of the simulated fleet in all, over all runs; 0 without end")
-	f.StringVar(&start, "start", "", "event time of the first simulated reading, RFC 3339 (default: now, and readings follow the clock)")
-	f.StringVar(&name, "name", "", "name of the source, under which its position is kept (default: of the file, or of the seed)")
-	f.Float64Var(&rate, "rate", 0, "readings a second; 0 as fast as it goes")
-	f.DurationVar(&interval, "commit-interval", 100*time.Millisecond, "length of a transaction")
-	f.DurationVar(&timeout, "transaction-timeout", 15*time.Second, "after which the broker aborts a dead producer's transaction")
-	f.StringVar(&compression, "compression", "lz4", "none, gzip, snappy, lz4 or zstd")
-	f.StringVar(&ackLog, "ack-log", "", "file to which acknowledged readings are appended, for weir verify --acks")
-	f.BoolVar(&mark, "mark", false, "mark each record with its transaction, so that weir verify finds torn ones")
-	f.StringVar(&strategy, "subject-strategy", "topic", "subject of the readings' schema: topic (TOPIC-value), record (weir.SensorReading) or topic-record")
-	stop.add(cmd)
-	out.add(cmd)
-	cmd.MarkFlagsMutuallyExclusive("file", "count")
-	cmd.MarkFlagsMutuallyExclusive("file", "start")
+	p.add(cmd)
 	return cmd
 }
 
-// progressSource is a source whose progress is shown.
-type progressSource = produce.Source
+func (p *produceCommand) add(cmd *cobra.Command) {
+	p.kafka.add(cmd)
+	p.topic.add(cmd, siteScope)
+	p.format.add(cmd)
+	p.admins.add(cmd, "")
+	p.traces.add(cmd)
+	addFleetFlags(cmd, &p.fleet)
+	p.file.add(cmd)
+	f, c := cmd.Flags(), &p.config
+	f.Int64Var(&p.fleet.Count, "count", 0, "total number of readings of the simulated fleet, earlier runs included; 0 for no limit")
+	f.StringVar(&p.start, "start", "", "event time of the first simulated reading, RFC 3339 (default: now, and readings follow the clock)")
+	f.StringVar(&p.name, "name", "", "name of the source; its position is stored under this name (default: from the file, or from the seed)")
+	f.Float64Var(&c.Rate, "rate", 0, "readings per second; 0 for as fast as possible")
+	f.DurationVar(&c.CommitInterval, "commit-interval", 100*time.Millisecond, "length of a transaction")
+	f.DurationVar(&c.TransactionTimeout, "transaction-timeout", 15*time.Second, "time after which the broker aborts the transaction of a dead producer")
+	f.StringVar(&c.Compression, "compression", "lz4", "none, gzip, snappy, lz4 or zstd")
+	f.StringVar(&c.AckLog, "ack-log", "", "file to append acknowledged readings to, for weir verify --acks")
+	f.BoolVar(&c.MarkTransactions, "mark", false, "mark each record with its transaction, so that weir verify detects partially committed ones")
+	f.StringVar(&p.strategy, "subject-strategy", "topic", "subject of the readings' schema: topic (TOPIC-value), record (weir.SensorReading) or topic-record")
+	p.stop.add(cmd)
+	p.out.add(cmd)
+	cmd.MarkFlagsMutuallyExclusive("file", "count")
+	cmd.MarkFlagsMutuallyExclusive("file", "start")
+}
 
-// writeSent tells what was sent, and of a file what was not.
+// parse checks the flags that need neither the source nor a broker.
+func (p *produceCommand) parse() (err error) {
+	if p.asJSON, err = p.out.json(); err != nil {
+		return err
+	}
+	if err := p.format.validate(false); err != nil {
+		return err
+	}
+	if p.subject, err = registry.ParseStrategy(p.strategy); err != nil {
+		return usage(err)
+	}
+	p.site, err = p.topic.site()
+	return err
+}
+
+// open opens the source: the file, if there is one, else the simulated fleet.
+func (p *produceCommand) open(cmd *cobra.Command) (err error) {
+	if p.file.config.Path == "" {
+		p.source, err = p.openFleet()
+	} else if p.opened, err = p.file.open(cmd.Flags(), p.name); err == nil {
+		p.source = p.opened
+		if !p.file.dry {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", p.file.config.Path, p.opened.Columns())
+		}
+	}
+	if err == nil {
+		p.source = produce.Named(p.source, p.site.SourceName(p.source.Name()))
+	}
+	return err
+}
+
+func (p *produceCommand) openFleet() (produce.Source, error) {
+	if p.file.dry {
+		return nil, usage(errors.New("--dry-run needs --file"))
+	}
+	if err := checkFleet(&p.fleet); err != nil {
+		return nil, usage(err)
+	}
+	p.fleet.Name, p.fleet.Rate = p.name, p.config.Rate
+	if p.start != "" {
+		var err error
+		if p.fleet.Start, err = time.Parse(time.RFC3339, p.start); err != nil {
+			return nil, usage(fmt.Errorf("--start must be in RFC 3339 format, such as 2026-01-31T00:00:00Z: %w", err))
+		}
+	}
+	source, err := fleet.New(p.fleet)
+	if err != nil {
+		return nil, usage(err)
+	}
+	return source, nil
+}
+
+// run sends the source's readings and reports what was sent.
+func (p *produceCommand) run(ctx context.Context, cmd *cobra.Command, log *slog.Logger, at *node.Attachment) error {
+	if err := node.ApplyTopics(ctx, at.Broker, p.site); err != nil {
+		return err
+	}
+	admin, err := p.admins.admin(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	closeTraces, err := p.traces.open(ctx, admin, log)
+	if err != nil {
+		return err
+	}
+	defer closeTraces()
+	p.admins.printAddress()
+	if p.format.registry.given() {
+		p.format.registry.config = admin.SchemaRegistry(p.format.registry.config)
+	}
+	cfg := p.config
+	if cfg.Encoding, err = p.format.encoding(ctx, log, p.site.Readings(), p.subject); err != nil {
+		return err
+	}
+	bar := newBar(cmd.ErrOrStderr(), p.source, p.opened != nil)
+	cfg.Broker, cfg.Logger, cfg.StopTimeout = admin.Broker(at.Broker), log, p.stop.limit()
+	cfg.Topic, cfg.DLQ, cfg.Progress = p.site.Readings(), p.site.DeadLetters(), p.site.Progress()
+	cfg.OnCommit, cfg.OnResume = bar.commit, bar.resume
+	cfg = admin.Producer(cfg, p.source)
+	result, err := produce.Run(ctx, cfg, p.source)
+	bar.stop()
+	if err != nil {
+		return err
+	}
+	err = writeSent(cmd, result, p.source.Name(), p.opened, p.asJSON)
+	if err == nil && ctx.Err() != nil {
+		return errInterrupted
+	}
+	return err
+}
+
+// writeSent reports what was sent and, for a file, what was not.
 func writeSent(cmd *cobra.Command, result produce.Result, name string, sent *file.File, asJSON bool) error {
 	switch {
 	case asJSON && sent != nil:
@@ -189,15 +216,15 @@ func writeSent(cmd *cobra.Command, result produce.Result, name string, sent *fil
 func writeProduced(cmd *cobra.Command, r produce.Result, name string) error {
 	w := cmd.OutOrStdout()
 	if r.Readings == 0 && r.DeadLetters == 0 && r.Earlier > 0 {
-		// --count is of all runs, so that a run that was killed is completed by the same command.
-		_, err := fmt.Fprintf(w, "nothing to send: earlier runs of source %s have committed all %s readings (another --name sends as a new source)\n",
+		// --count includes earlier runs, so that the same command completes a run that was killed.
+		_, err := fmt.Fprintf(w, "nothing to send: earlier runs of source %s have committed all %s readings (to send them again as a new source, change --name)\n",
 			name, count(r.Earlier))
 		return err
 	}
-	_, err := fmt.Fprintf(w, "sent %s readings in %s transactions, %s dead letters, %s aborted",
-		count(r.Readings), count(r.Transactions), count(r.DeadLetters), count(r.Aborted))
+	_, err := fmt.Fprintf(w, "sent %s in %s, %s, %s aborted",
+		plural(r.Readings, "reading"), plural(r.Transactions, "transaction"), plural(r.DeadLetters, "dead letter"), count(r.Aborted))
 	if err == nil && r.Earlier > 0 {
-		_, err = fmt.Fprintf(w, "; with earlier runs %s readings", count(r.Earlier+r.Readings))
+		_, err = fmt.Fprintf(w, "; %s including earlier runs", plural(r.Earlier+r.Readings, "reading"))
 	}
 	if err == nil {
 		_, err = fmt.Fprintln(w)

@@ -177,7 +177,7 @@ func (f *fileFlags) dryRun(cmd *cobra.Command, input *file.File, asJSON bool) er
 	for _, r := range p.First {
 		fmt.Fprintf(&text, "  %s\n", r.AppendJSON(nil))
 	}
-	fmt.Fprintf(&text, "would send %s readings and %s dead letters\n", count(p.Readings), count(p.Rejected))
+	fmt.Fprintf(&text, "would send %s and %s\n", plural(p.Readings, "reading"), plural(p.Rejected, "dead letter"))
 	for _, column := range slices.Sorted(maps.Keys(p.Columned)) {
 		what := "column " + column
 		if column == "" {

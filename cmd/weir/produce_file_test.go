@@ -24,7 +24,7 @@ func TestProduceFileTellsWhatIsUnused(t *testing.T) {
 	out := must(t, "produce", dir, "--file", path, "--dry-run")
 	for _, want := range []string{
 		"device deviceId, time ts, values temp hum; not sent: note at", `{"device_id":"a","sensor":"temp","value":1,`,
-		"would send 2 readings and 1 dead letters", "refused in column ts: 1", "hall.ndjson:3: column ts: 20260101 is a date (yyyymmdd)",
+		"would send 2 readings and 1 dead letter", "refused in column ts: 1", "hall.ndjson:3: column ts: 20260101 is a date (yyyymmdd)",
 		"note: 2 fields", "at: 1 field", "rows without a value: 1",
 	} {
 		if !strings.Contains(out, want) {
@@ -67,7 +67,7 @@ func TestProduceFileRefuses(t *testing.T) {
 		{"two devices", "device,host,ts,v\nd,h,1767225600,1\n", exitFailed, nil, "device or host"},
 		{"years", "device,ts,v\nd,1767225600,1\n", exitUsage, []string{"--ts-years=2100-1990"}, "ends before it begins"},
 		{"delimiter", "device,ts,v\nd,1767225600,1\n", exitUsage, []string{"--delimiter="}, "--delimiter is empty"},
-		{"dry run of a fleet", "", exitUsage, nil, "--dry-run goes with --file"},
+		{"dry run of a fleet", "", exitUsage, nil, "--dry-run needs --file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			args := append([]string{"produce", "--dry-run"}, c.args...)

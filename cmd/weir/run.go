@@ -146,7 +146,7 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.
 	if err := r.stop.watch(cmd.Context(), cmd.ErrOrStderr()); err != nil {
 		return err
 	}
-	spendMemory(cmd.Context())
+	defer spendMemory()()
 	return r.kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
 		if at.Embedded() || r.makeTopics {
 			if err := node.ApplyTopics(ctx, at.Broker, named); err != nil {
@@ -169,7 +169,7 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.
 			return err
 		}
 		defer traced()
-		r.admin.tell()
+		r.admin.printAddress()
 		ticker := newTicker(cmd.ErrOrStderr(), "processed", at.Where())
 		c := r.cfg
 		c.Broker, c.Logger, c.StopTimeout = admin.Broker(at.Broker), log, r.stop.limit()

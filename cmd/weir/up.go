@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"time"
 
@@ -13,155 +14,171 @@ import (
 	"weir.example/weir/internal/source/fleet"
 )
 
+// upCommand is one call of weir up.
+type upCommand struct {
+	kafka    kafkaFlags
+	topic    siteFlags
+	admins   adminFlags
+	traces   traceFlags
+	console  consoleFlags
+	out      output
+	stop     stopFlag
+	format   formatFlags
+	config   node.Config // from flags; run fills in the rest
+	listen   string
+	announce string
+	sync     bool
+	registry string // address to serve the schema registry on
+	files    []string
+	alerts   string
+	length   time.Duration
+}
+
 func newUp() *cobra.Command {
-	var (
-		kafka     kafkaFlags
-		topic     siteFlags
-		admins    adminFlags
-		traces    traceFlags
-		simulated fleet.Config
-		listen    string
-		advertise string
-		sync      bool
-		mark      bool
-		length    time.Duration
-		page      consoleFlags
-		out       output
-		stop      stopFlag
-		values    formatFlags
-		files     []string
-		alerts    string
-		schemas   string
-	)
+	var u upCommand
 	cmd := &cobra.Command{
 		Use:   "up",
-		Short: "Run the main job: broker, simulated fleet, producer and consumer",
-		Long: `Starts the embedded broker (or uses --brokers), makes the topics, and lets a simulated fleet's readings
-flow through the transactional producer and the transactional consumer until Ctrl-C. A second start
-resumes where the first was stopped or killed.`,
+		Short: "Run everything locally: broker, simulated devices, producer and pipeline",
+		Long: `Starts the embedded broker (or uses --brokers), creates the topics, and sends the readings of a simulated fleet
+through the transactional producer and the statistics pipeline until Ctrl-C. A later start resumes where this one
+was stopped or killed.`,
 		Example: `  weir up
   weir up --pipeline alert_temperature --alerts alerts.yaml
   weir up --devices 1000 --rate 20000 --for 30s
   weir up --brokers kafka-1:9092,kafka-2:9092`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			asJSON, err := out.json()
+			asJSON, err := u.out.json()
 			if err != nil {
 				return err
 			}
-			log, err := kafka.logger(cmd.ErrOrStderr())
+			log, err := u.kafka.logger(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			named, err := topic.site()
-			if err != nil {
+			if err := u.configure(cmd, log); err != nil {
 				return err
 			}
-			serve := &node.ServeRegistry{Listen: schemas}
-			if schemas == "none" || len(kafka.config.Brokers) > 0 {
-				serve = nil
-			}
-			if err := values.validate(serve != nil); err != nil {
+			if err := u.stop.watch(cmd.Context(), cmd.ErrOrStderr()); err != nil {
 				return err
 			}
-			if serve != nil { // readings that need it do not go without
-				serve.Optional = !cmd.Flags().Changed("registry-listen") && (values.format == "json" || values.registry.given())
-			}
-			if err := stop.watch(cmd.Context(), cmd.ErrOrStderr()); err != nil {
-				return err
-			}
-			k, err := kafka.kafka(log)
-			if err != nil {
-				return err
-			}
-			k.Listen, k.Advertise, k.Sync = listen, advertise, sync
-			if err := errors.Join(checkFleet(&simulated), simulated.Validate()); err != nil {
-				return usage(err)
-			}
-			pageConfig, err := page.config(cmd)
-			if err != nil {
-				return err
-			}
-			ctx := cmd.Context()
-			if length > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, length)
-				defer cancel()
-			}
-			admin, err := admins.admin(ctx, log)
-			if err != nil {
-				return err
-			}
-			defer admin.Close()
-			traced, err := traces.open(ctx, admin, log)
-			if err != nil {
-				return err
-			}
-			defer traced()
-			programs, err := compileFiles(files, named)
-			if err != nil {
-				return err
-			}
-			told, err := readAlerts(alerts, programs)
-			if err != nil {
-				return err
-			}
-			view := newUpView(cmd.ErrOrStderr(), named, kafka.dataDir, len(kafka.config.Brokers) > 0)
-			view.admin = admins.addr
-			last, err := node.Run(ctx, node.Config{
-				Kafka: k, Site: named, Fleet: simulated, Format: values.format, Registry: values.registry.config, ServeRegistry: serve, Mark: mark, Console: pageConfig, Logger: log, Admin: admin,
-				StopTimeout: stop.limit(),
-				StateDir:    filepath.Join(kafka.dataDir, "state"),
-				Pipelines:   programs, Alerts: told,
-				OnReady: view.ready, OnLook: view.look, LookEvery: view.every(),
-			})
-			view.done(last, err)
+			last, err := u.run(cmd, log)
 			if err == nil && asJSON {
 				err = writeJSON(cmd.OutOrStdout(), summary(last))
 			}
 			return err
 		},
 	}
-	kafka.add(cmd)
-	topic.add(cmd, siteScope)
-	values.add(cmd)
-	admins.add(cmd, "127.0.0.1:9600")
-	traces.add(cmd)
-	addFleetFlags(cmd, &simulated)
-	page.add(cmd)
-	f := cmd.Flags()
-	f.Float64Var(&simulated.Rate, "rate", 1000, "readings a second of the whole fleet; 0 as fast as it goes")
-	f.StringVar(&listen, "listen", "127.0.0.1:9092", "address of the embedded broker")
-	f.StringVar(&advertise, "advertise", "", "address of the embedded broker that is announced to clients, where they reach it through a proxy or a forwarded port (default: that of --listen)")
-	f.StringVar(&schemas, "registry-listen", node.DefaultRegistryListen, "address of the schema registry beside the embedded broker; none turns it off")
-	f.BoolVar(&sync, "sync", false, "wait for the disk at each commit, so that a power failure loses nothing")
-	f.BoolVar(&mark, "mark", true, "mark each record with its transaction, so that weir verify finds torn ones")
-	f.StringSliceVar(&files, "pipeline", nil, "file or name of a pipeline to run beside, as weir run does; may be given again")
-	f.StringVar(&alerts, "alerts", "", "file that says who is notified of the pipelines' alerts, YAML")
-	f.DurationVar(&length, "for", 0, "stop by itself after this time, such as 30s")
-	stop.add(cmd)
-	out.add(cmd)
+	u.add(cmd)
 	return cmd
 }
 
-// addFleetFlags adds the flags of a simulated fleet, but for its rate, whose default differs.
+func (u *upCommand) add(cmd *cobra.Command) {
+	u.kafka.add(cmd)
+	u.topic.add(cmd, siteScope)
+	u.format.add(cmd)
+	u.admins.add(cmd, "127.0.0.1:9600")
+	u.traces.add(cmd)
+	addFleetFlags(cmd, &u.config.Fleet)
+	u.console.add(cmd)
+	f := cmd.Flags()
+	f.Float64Var(&u.config.Fleet.Rate, "rate", 1000, "readings per second of the whole fleet; 0 for as fast as possible")
+	f.StringVar(&u.listen, "listen", "127.0.0.1:9092", "address of the embedded broker")
+	f.StringVar(&u.announce, "advertise", "", "address that the embedded broker announces to clients that reach it through a proxy or a forwarded port (default: that of --listen)")
+	f.StringVar(&u.registry, "registry-listen", node.DefaultRegistryListen, "address of the schema registry that runs with the embedded broker; none disables it")
+	f.BoolVar(&u.sync, "sync", false, "wait for the disk at each commit, so that a power failure loses nothing")
+	f.BoolVar(&u.config.Mark, "mark", true, "mark each record with its transaction, so that weir verify detects partially committed ones")
+	f.StringSliceVar(&u.files, "pipeline", nil, "file or name of another pipeline to run, as with weir run; may be repeated")
+	f.StringVar(&u.alerts, "alerts", "", "YAML file with the receivers of the pipelines' alerts")
+	f.DurationVar(&u.length, "for", 0, "stop after this long, such as 30s")
+	u.stop.add(cmd)
+	u.out.add(cmd)
+}
+
+// configure checks the flags and turns them into the configuration of a node.
+func (u *upCommand) configure(cmd *cobra.Command, log *slog.Logger) (err error) {
+	c := &u.config
+	if c.Site, err = u.topic.site(); err != nil {
+		return err
+	}
+	if u.registry != "none" && len(u.kafka.config.Brokers) == 0 {
+		c.ServeRegistry = &node.ServeRegistry{Listen: u.registry}
+	}
+	if err := u.format.validate(c.ServeRegistry != nil); err != nil {
+		return err
+	}
+	c.Format, c.Registry = u.format.format, u.format.registry.config
+	if c.ServeRegistry != nil { // required where readings depend on it
+		c.ServeRegistry.Optional = !cmd.Flags().Changed("registry-listen") && (c.Format == "json" || u.format.registry.given())
+	}
+	if c.Kafka, err = u.kafka.kafka(log); err != nil {
+		return err
+	}
+	c.Kafka.Listen, c.Kafka.Advertise, c.Kafka.Sync = u.listen, u.announce, u.sync
+	if err := errors.Join(checkFleet(&c.Fleet), c.Fleet.Validate()); err != nil {
+		return usage(err)
+	}
+	if c.Console, err = u.console.config(cmd); err != nil {
+		return err
+	}
+	if c.Pipelines, err = compileFiles(u.files, c.Site); err != nil {
+		return err
+	}
+	if c.Alerts, err = readAlerts(u.alerts, c.Pipelines); err != nil {
+		return err
+	}
+	c.Logger, c.StopTimeout = log, u.stop.limit()
+	c.StateDir = filepath.Join(u.kafka.dataDir, "state")
+	return nil
+}
+
+// run runs the node until Ctrl-C or for the length that was asked for, and shows its progress.
+func (u *upCommand) run(cmd *cobra.Command, log *slog.Logger) (node.Snapshot, error) {
+	ctx := cmd.Context()
+	if u.length > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, u.length)
+		defer cancel()
+	}
+	admin, err := u.admins.admin(ctx, log)
+	if err != nil {
+		return node.Snapshot{}, err
+	}
+	defer admin.Close()
+	closeTraces, err := u.traces.open(ctx, admin, log)
+	if err != nil {
+		return node.Snapshot{}, err
+	}
+	defer closeTraces()
+	view := newUpView(cmd.ErrOrStderr(), u.config.Site, u.kafka.dataDir, len(u.kafka.config.Brokers) > 0)
+	view.admin = u.admins.addr
+	c := u.config
+	c.Admin = admin
+	c.OnReady, c.OnLook, c.LookEvery = view.ready, view.look, view.every()
+	last, err := node.Run(ctx, c)
+	view.done(last, err)
+	return last, err
+}
+
+// addFleetFlags adds the flags of a simulated fleet except its rate, whose default differs between
+// commands.
 func addFleetFlags(cmd *cobra.Command, simulated *fleet.Config) {
 	f := cmd.Flags()
 	f.IntVar(&simulated.Devices, "devices", 100, "devices of the simulated fleet, with five sensors each")
-	f.StringVar(&simulated.Prefix, "device-prefix", "device-", "what device ids begin with, before their number")
-	f.Uint64Var(&simulated.Seed, "seed", 42, "the same seed makes the same fleet; another seed another one")
-	f.Float64Var(&simulated.Outages, "outages", 0, "share of the time windows in which a device falls silent and boots again, 0 to 1")
+	f.StringVar(&simulated.Prefix, "device-prefix", "device-", "prefix of the device ids, followed by a number")
+	f.Uint64Var(&simulated.Seed, "seed", 42, "seed of the simulation; equal seeds give equal fleets")
+	f.Float64Var(&simulated.Outages, "outages", 0, "share of time windows in which a device goes offline and reboots, 0 to 1")
 	f.Float64Var(&simulated.Spikes, "spikes", 0.001, "share of readings that are outliers, 0 to 1")
 	f.Float64Var(&simulated.OutOfOrder, "out-of-order", 0, "share of readings with a late event time, 0 to 1")
 	f.Float64Var(&simulated.Repeats, "repeats", 0, "share of readings that a device sends twice, 0 to 1")
-	f.Float64Var(&simulated.Noise, "noise", 1, "factor of the sensors' noise; 0 for none")
-	f.Float64Var(&simulated.Drift, "drift", 1, "factor of the sensors' slow drift; 0 for none")
+	f.Float64Var(&simulated.Noise, "noise", 1, "factor for the sensors' noise; 0 for none")
+	f.Float64Var(&simulated.Drift, "drift", 1, "factor for the sensors' slow drift; 0 for none")
 }
 
-// checkFleet refuses a fleet without devices: to the source, 0 is its default.
+// checkFleet rejects a fleet without devices: the source takes 0 for its default.
 func checkFleet(simulated *fleet.Config) error {
 	if simulated.Devices < 1 {
-		return fmt.Errorf("--devices %d: a fleet has at least 1", simulated.Devices)
+		return fmt.Errorf("--devices must be at least 1, got %d", simulated.Devices)
 	}
 	return nil
 }

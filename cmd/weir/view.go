@@ -145,7 +145,7 @@ func count(n int64) string {
 }
 
 // plural is a number of things, such as "1 stage" or "2 stages".
-func plural(n int, one string) string {
+func plural[N int | int64](n N, one string) string {
 	if n != 1 {
 		one += "s"
 	}
