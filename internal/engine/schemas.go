@@ -126,33 +126,25 @@ func (s *schemas) register(ctx context.Context, f *plan.Format) error {
 		return err
 	}
 	subject := f.Options.Subject()
-	var id int
-	ask := func() error {
-		var err error
+	find := func() (int, error) {
 		if f.Options.RegistersSchemas() {
-			id, err = client.Register(ctx, subject, &schema)
-			return err
+			return client.Register(ctx, subject, &schema)
 		}
 		v, err := client.Lookup(ctx, subject, &schema)
 		if errors.Is(err, registry.ErrNotFound) {
-			return fmt.Errorf("%w; 'auto.register.schemas' is false: register it with weir schema register, or leave the option out", err)
+			return 0, fmt.Errorf("%w; 'auto.register.schemas' is false: register it with weir schema register, or leave the option out", err)
 		}
-		if err == nil {
-			id = v.Schema.ID
+		if err != nil {
+			return 0, err
 		}
-		return err
+		return v.Schema.ID, nil
 	}
-	wait := retry.Backoff()
-	for err = ask(); errors.Is(err, registry.ErrUnavailable); err = ask() {
-		pause := wait.NextBackOff()
+	id, err := registry.UntilAvailable(ctx, find, func(err error, pause time.Duration) {
 		for _, instance := range s.pipeline.cfg.Instances {
 			s.pipeline.cfg.Status.phase(instance, Waiting, "the schema registry: "+err.Error())
 		}
-		s.pipeline.cfg.Logger.Warn("wait for the schema registry before the first row", "err", err, "subject", subject, "in", pause.Round(time.Millisecond))
-		if err := retry.Sleep(ctx, pause); err != nil {
-			return err
-		}
-	}
+		s.pipeline.cfg.Logger.Warn("waiting for the schema registry before the first row", "err", err, "subject", subject, "in", pause.Round(time.Millisecond))
+	})
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package produce
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/registry"
-	"weir.example/weir/internal/retry"
 	"weir.example/weir/reading"
 )
 
@@ -68,28 +66,15 @@ func Register(ctx context.Context, client *registry.Client, r Registered) (Encod
 	if err != nil {
 		return nil, err
 	}
-	id, err := register(ctx, client, subject, &schema, r.Logger)
+	id, err := registry.UntilAvailable(ctx, func() (int, error) { return client.Register(ctx, subject, &schema) }, func(err error, pause time.Duration) {
+		if r.Logger != nil {
+			r.Logger.Warn("waiting for the schema registry before the first reading", "err", err, "subject", subject, "in", pause.Round(time.Millisecond))
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
 	return newEncoding(r.Format, schema.Text, id)
-}
-
-func register(ctx context.Context, client *registry.Client, subject string, schema *registry.Schema, log *slog.Logger) (int, error) {
-	wait := retry.Backoff()
-	for {
-		id, err := client.Register(ctx, subject, schema)
-		if !errors.Is(err, registry.ErrUnavailable) {
-			return id, err
-		}
-		pause := wait.NextBackOff()
-		if log != nil {
-			log.Warn("wait for the schema registry before the first reading", "err", err, "subject", subject, "in", pause.Round(time.Millisecond))
-		}
-		if err := retry.Sleep(ctx, pause); err != nil {
-			return 0, err
-		}
-	}
 }
 
 // rowEncoding writes readings with a format of tables, as a row.

@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/twmb/franz-go/pkg/sr"
 	"golang.org/x/sync/singleflight"
 
@@ -193,38 +192,52 @@ func (c *Client) fetch(ctx context.Context, id int) (*Schema, error) {
 	return c.complete(ctx, op, id, answer)
 }
 
-// Await is Schema for a caller that can't go on without an answer: while the registry is
-// unavailable it waits, from 100 ms up to 5 s between tries, and tells so in the log. Any other
-// error is returned at once.
+// Await is Schema for a caller that can't continue without an answer: while the registry is
+// unavailable it waits as UntilAvailable does, and logs that it waits. Any other error is returned
+// immediately.
 func (c *Client) Await(ctx context.Context, id int) (*Schema, error) {
-	s, err := c.Schema(ctx, id)
-	if err == nil || !errors.Is(err, ErrUnavailable) {
+	var since, logged time.Time // zero while not waiting
+	s, err := UntilAvailable(ctx, func() (*Schema, error) { return c.Schema(ctx, id) }, func(err error, _ time.Duration) {
+		now := time.Now()
+		if since.IsZero() {
+			since, logged = now, now
+			c.waiting.Add(1)
+			c.metrics.wait(c.where, 1)
+			c.log.Warn("records wait for their schema", "id", id, "registry", c.where, "err", err)
+		}
+		if now.Sub(logged) > 30*time.Second {
+			logged = now
+			c.log.Warn("records still wait for their schema", "id", id, "registry", c.where, "waited", now.Sub(since).Round(time.Second), "err", err)
+		}
+	})
+	if since.IsZero() {
 		return s, err
 	}
-	c.waiting.Add(1)
-	c.metrics.wait(c.where, 1)
-	defer func() {
-		c.waiting.Add(-1)
-		c.metrics.wait(c.where, -1)
-	}()
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = 100*time.Millisecond, 5*time.Second
-	since := time.Now()
-	c.log.Warn("records wait for their schema", "id", id, "registry", c.where, "err", err)
-	for told := since; errors.Is(err, ErrUnavailable); {
-		if err := retry.Sleep(ctx, wait.NextBackOff()); err != nil {
-			return nil, err
-		}
-		s, err = c.Schema(ctx, id)
-		if time.Since(told) > 30*time.Second {
-			told = time.Now()
-			c.log.Warn("records still wait for their schema", "id", id, "registry", c.where, "waited", time.Since(since).Round(time.Second), "err", err)
-		}
-	}
+	c.waiting.Add(-1)
+	c.metrics.wait(c.where, -1)
 	if err == nil {
-		c.log.Info("the schema is there", "id", id, "registry", c.where, "waited", time.Since(since).Round(time.Millisecond))
+		c.log.Info("schema received", "id", id, "registry", c.where, "waited", time.Since(since).Round(time.Millisecond))
 	}
 	return s, err
+}
+
+// UntilAvailable calls ask until its error is not ErrUnavailable, and returns its result. Between
+// attempts it pauses from 100 ms up to 5 s; before each pause it calls waiting with the error and
+// the length of the pause. If ctx is done during a pause, the error is ctx's.
+func UntilAvailable[T any](ctx context.Context, ask func() (T, error), waiting func(err error, pause time.Duration)) (T, error) {
+	backoff := retry.Backoff()
+	for {
+		answer, err := ask()
+		if !errors.Is(err, ErrUnavailable) {
+			return answer, err
+		}
+		pause := backoff.NextBackOff()
+		waiting(err, pause)
+		if err := retry.Sleep(ctx, pause); err != nil {
+			var none T
+			return none, err
+		}
+	}
 }
 
 // complete makes a Schema of an answer: it is vetted, and its references are fetched.
