@@ -45,7 +45,7 @@ func newTopicsShow() *cobra.Command {
 }
 
 // planned calls fn with the plan for the declared topics.
-func planned(cmd *cobra.Command, kafka *kafkaFlags, topic *siteFlags, file string, fn func(context.Context, *kadm.Client, *broker.Plan) error) error {
+func planned(cmd *cobra.Command, kafka *kafkaFlags, topic *siteFlags, file string, fn func(context.Context, *kadm.Client, *broker.TopicPlan) error) error {
 	at, err := topic.site()
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func newTopicsPlan() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return planned(cmd, &kafka, &topic, file, func(_ context.Context, _ *kadm.Client, plan *broker.Plan) error {
+			return planned(cmd, &kafka, &topic, file, func(_ context.Context, _ *kadm.Client, plan *broker.TopicPlan) error {
 				if asJSON {
 					return writeJSON(cmd.OutOrStdout(), plan)
 				}
@@ -124,7 +124,7 @@ func newTopicsApply() *cobra.Command {
 				return err
 			}
 			kafka.create = true
-			return planned(cmd, &kafka, &topic, file, func(ctx context.Context, admin *kadm.Client, plan *broker.Plan) error {
+			return planned(cmd, &kafka, &topic, file, func(ctx context.Context, admin *kadm.Client, plan *broker.TopicPlan) error {
 				if err := plan.Apply(ctx, admin, force); err != nil {
 					return err
 				}

@@ -1,7 +1,3 @@
-// Package broker is Weir's side of Kafka: how to connect, what topics there should be, which
-// transactions are open, and what an error asks for (retry, dead letter, stop).
-//
-// The embedded broker is in broker/embedded.
 package broker
 
 import (
@@ -21,7 +17,7 @@ import (
 	"weir.example/weir/internal/tlsconf"
 )
 
-// Config says where Kafka is and how to prove who we are.
+// Config names the brokers, and how to authenticate with them.
 type Config struct {
 	Brokers []string // host:port of the seed brokers; at least one
 

@@ -1,18 +1,17 @@
-// Package registry is Weir's side of a schema registry: which schema a record was written with, and
-// which one the next record is written with.
+// Package registry is a schema registry's client: it finds the schema that a record was written
+// with, and the one for the next record.
 //
-//	schema.go      what a schema is; compile.go makes a parsed one of it, imports.go fetches what
-//	               it refers to
-//	client.go      lookups by id, cached for good; registration and checks
-//	errors.go      what an answer asks for: wait, dead letter, stop
-//	limits.go      what is refused as hostile: size, nesting, references in a circle
-//	wire.go        Confluent's header of a record: magic byte, id, Protobuf message indexes
-//	subject.go     under which subject a schema is registered
-//	descriptor.go  Protobuf schemas that are given as descriptors
-//	view.go        keys and values as JSON for people to read; view_avro.go those of Avro
-//	metrics.go     requests of the clients, for Prometheus
-//	compat/      which schemas may follow which: the seven levels
-//	embedded/    a registry inside the process, kept in the topic _schemas
+//	schema.go      a schema; compile.go parses it, imports.go fetches what it imports
+//	client.go      lookups by id, cached forever; registration and checks
+//	errors.go      classes of answers: wait, dead letter, stop
+//	limits.go      refuses hostile schemas by size, nesting and circular references
+//	wire.go        Confluent's record header: magic byte, id, Protobuf message indexes
+//	subject.go     the subject that a schema is registered under
+//	descriptor.go  Protobuf schemas given as descriptors
+//	view.go        keys and values as JSON for people; view_avro.go for Avro
+//	metrics.go     client requests, for Prometheus
+//
+// Package compat holds the compatibility rules, package embedded an in-process registry.
 package registry
 
 import (

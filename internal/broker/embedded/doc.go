@@ -1,34 +1,38 @@
-// Package embedded is a Kafka broker inside the process: franz-go's kfake on a data directory, with
-// what it lacks to keep the promise of exactly once through kill -9.
+// Package embedded is a Kafka broker inside the process: franz-go's kfake on a data directory, plus
+// what kfake lacks to stay exactly-once through kill -9.
 //
 // Read in this order:
 //
-//	embedded.go    Open, Join, Close: one broker a directory, held by a lock
+//	embedded.go    Open, Join, Close: one broker per directory, held by a lock
 //	journal.go     the write-ahead intent of each commit, which makes a transaction's end atomic
-//	recover.go     after an unclean stop: finish what was decided to commit, abort all else
-//	segment.go     the files that recovery reads and mends: segments, indexes, state logs
-//	maintain.go    compaction and retention, on a schedule and safe against open transactions
+//	recover.go     after an unclean stop: complete the commits that were decided, abort the rest
+//	segment.go     the files that recovery reads and repairs: segments, indexes, state logs
+//	maintain.go    compaction and retention on a schedule
+//	gate.go        holds writers back while no transaction may be open
+//	links.go       hard links that undo a compaction cut short by a kill
+//	floors.go      offsets of partitions that have lost all their segments
 //	compact.go     transactions whose markers a compaction has removed
-//	fence.go       older producers of a transactional id, which kfake takes for the newer one
-//	expire.go      members of groups that kfake expels too early or never
-//	nameless.go    intents of earlier versions, without the names of topics
-//	space.go       room on a full disk for the ends of transactions
-//	windows.go     the last batches of each producer, so that a repeated one is dropped
-//	sync_linux.go  syncfs(2); sync_other.go where there is none
+//	fence.go       older producers of a transactional id, which kfake mistakes for the newer one
+//	expire.go      group members that kfake expels too early or never
+//	nameless.go    intents of earlier versions, without topic names
+//	space.go       disk space reserved for the ends of transactions
+//	windows.go     the last batches of each producer, so that duplicates are dropped
+//	sync_linux.go  syncfs(2); sync_other.go for other systems
 //
 // # Why a journal
 //
-// kfake ends a transaction by writing one control record a partition, then the group offsets, then
-// the producer's new epoch. Killed between two of these, it would come back with a transaction that
-// is committed on some partitions only; and transactions that were open are aborted in its memory
-// but never on its disk, which hides the next transaction of the same producer. All requests are
-// handled by one goroutine, so a fsynced record of the decision to commit, written before the first
-// control record, is enough: at most the last decision can be unfinished, and everything without a
-// decision was never acknowledged.
+// kfake ends a transaction by writing one control record per partition, then the group offsets,
+// then the producer's new epoch. A kill between two of these would leave the transaction committed
+// on some partitions only. Open transactions, on the other hand, are aborted in kfake's memory but
+// never on its disk, which hides the next transaction of the same producer.
 //
-// # What stays open
+// All requests are handled by one goroutine. A fsynced record of the decision to commit, written
+// before the first control record, is therefore enough: at most the last decision can be
+// incomplete, and everything without a decision was never acknowledged.
 //
-// One broker, no replication: a lost disk is lost data. With Config.Sync off, a power failure may
-// lose acknowledged transactions (a killed process does not); with it on, each commit waits for the
-// disk.
+// # Limits
+//
+// There is one broker and no replication: a lost disk is lost data. With Config.Sync off, a power
+// failure may lose acknowledged transactions (a killed process does not lose any); with it on, each
+// commit waits for the disk.
 package embedded

@@ -1,30 +1,33 @@
-// Package embedded is a schema registry inside the process, with the REST API of Confluent's.
+// Package embedded is an in-process schema registry with Confluent's REST API.
 //
 // Read in this order:
 //
-//	embedded.go  Open, Close: the topic read back, then the port opened
-//	register.go  what a registration and a deletion have to pass
-//	canon.go     which texts are the same schema
-//	state.go     what is registered, made of the topic's records
-//	record.go    the records of _schemas, in the format of Confluent's registry
-//	log.go       the topic: one transaction a change, read back after a failure
-//	http.go      the paths; answer.go: errors and their codes
-//	metrics.go   requests by route, for Prometheus
+//	embedded.go       Open, Close: reads the topic back, then serves
+//	register.go       the checks that a registration and a deletion must pass
+//	canon.go          which texts are the same schema
+//	state.go          the registered schemas, built from the topic's records
+//	record.go         the records of _schemas, in the format of Confluent's registry
+//	log.go            the topic: one transaction per change, read back after a failure
+//	http.go           routes, and how a request is answered
+//	http_subjects.go  subjects and their versions; http_schemas.go: schemas by id
+//	http_settings.go  compatibility levels and modes
+//	answer.go         errors and their codes
+//	metrics.go        requests by route, for Prometheus
 //
-// # What is promised
+// # Guarantees
 //
-// A change is answered only after its transaction on the compacted topic _schemas is committed. All
-// changes go through one lock: decide on the state, write, apply. Where a write's outcome is
-// unknown, the next change first takes the transactional id again, which ends the old transaction,
-// and reads the topic anew. So nothing that was acknowledged is lost, and an id stands for one
-// schema for good: the highest id ever given is kept even when its schema is deleted for good and
-// compacted away.
+// A change is answered only after its transaction on the compacted topic _schemas has committed.
+// All changes go through one lock: decide on the state, write, apply. If the outcome of a write is
+// unknown, the next change first acquires the transactional id again, which ends the old
+// transaction, and rereads the topic. So nothing that was acknowledged is lost, and an id refers to
+// the same schema forever: the highest id ever assigned is kept even when its schema is permanently
+// deleted and compacted away.
 //
-// The topic can be handed to a registry of Confluent's, and taken over from one.
+// The topic can be handed over to a Confluent registry, and taken over from one.
 //
-// # What it is not
+// # Limits
 //
-// One process, no followers, no authentication: it listens on the loopback interface for
-// development and the edge. Contexts and data contract rules are not there: rules are kept and
-// given back, not executed.
+// One process, no followers, no authentication: it listens on the loopback interface, for
+// development and the edge. Contexts are not supported. Data contract rules are stored and
+// returned, but not executed.
 package embedded

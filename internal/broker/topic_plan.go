@@ -17,14 +17,14 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// Plan is the difference between topics as declared and as they are. Topics that are not declared
-// are not in it and are never touched.
-type Plan struct {
-	Topics []TopicPlan `json:"topics"`
+// TopicPlan is the difference between topics as declared and as they are. Topics that are not
+// declared are not in it and are never touched.
+type TopicPlan struct {
+	Topics []TopicChanges `json:"topics"`
 }
 
-// TopicPlan is what has to be done for one topic.
-type TopicPlan struct {
+// TopicChanges is what has to be done for one topic.
+type TopicChanges struct {
 	Topic   string   `json:"topic"`
 	Create  bool     `json:"create"`
 	Changes []Change `json:"changes"`
@@ -44,7 +44,7 @@ type Change struct {
 }
 
 // PlanTopics compares declared topics with those of the cluster.
-func PlanTopics(ctx context.Context, admin *kadm.Client, declared []Topic) (*Plan, error) {
+func PlanTopics(ctx context.Context, admin *kadm.Client, declared []Topic) (*TopicPlan, error) {
 	names := make([]string, len(declared))
 	for i, t := range declared {
 		names[i] = t.Name
@@ -79,9 +79,9 @@ func PlanTopics(ctx context.Context, admin *kadm.Client, declared []Topic) (*Pla
 			configs[d.Name] = values
 		}
 	}
-	plan := &Plan{}
+	plan := &TopicPlan{}
 	for _, t := range declared {
-		tp := TopicPlan{Topic: t.Name, declared: t, brokers: meta.Brokers.NodeIDs(), current: meta.Topics[t.Name], Changes: []Change{}}
+		tp := TopicChanges{Topic: t.Name, declared: t, brokers: meta.Brokers.NodeIDs(), current: meta.Topics[t.Name], Changes: []Change{}}
 		tp.compare(configs[t.Name])
 		plan.Topics = append(plan.Topics, tp)
 	}
@@ -89,7 +89,7 @@ func PlanTopics(ctx context.Context, admin *kadm.Client, declared []Topic) (*Pla
 }
 
 // compare finds the changes. have is nil for a topic that does not exist.
-func (tp *TopicPlan) compare(have map[string]string) {
+func (tp *TopicChanges) compare(have map[string]string) {
 	t, brokers := tp.declared, len(tp.brokers)
 	replicas := t.replicas(brokers)
 	tooMany := ""
@@ -167,7 +167,7 @@ func drops(from, to string) bool {
 }
 
 // Empty reports whether there is nothing to do.
-func (p *Plan) Empty() bool {
+func (p *TopicPlan) Empty() bool {
 	for _, t := range p.Topics {
 		if len(t.Changes) > 0 {
 			return false
@@ -177,7 +177,7 @@ func (p *Plan) Empty() bool {
 }
 
 // refused lists what the plan may not do.
-func (p *Plan) refused(force bool) (list []string) {
+func (p *TopicPlan) refused(force bool) (list []string) {
 	for _, t := range p.Topics {
 		for _, c := range t.Changes {
 			if c.Refused == "" || c.Forced && force {
@@ -201,7 +201,7 @@ func orNone(s string) string {
 }
 
 // WriteText writes the plan for people: + made, ~ changed, ! refused, = as declared.
-func (p *Plan) WriteText(w io.Writer) error {
+func (p *TopicPlan) WriteText(w io.Writer) error {
 	var b strings.Builder
 	for _, t := range p.Topics {
 		switch {
@@ -241,7 +241,7 @@ func (e *RefusedError) Error() string {
 
 // Apply makes the plan's changes, or none of them and a *RefusedError where one is refused; force
 // makes those that drop data or move keys.
-func (p *Plan) Apply(ctx context.Context, admin *kadm.Client, force bool) error {
+func (p *TopicPlan) Apply(ctx context.Context, admin *kadm.Client, force bool) error {
 	if list := p.refused(force); len(list) > 0 {
 		return &RefusedError{list}
 	}
@@ -261,7 +261,7 @@ func (p *Plan) Apply(ctx context.Context, admin *kadm.Client, force bool) error 
 	return nil
 }
 
-func (tp *TopicPlan) create(ctx context.Context, admin *kadm.Client) error {
+func (tp *TopicChanges) create(ctx context.Context, admin *kadm.Client) error {
 	configs := make(map[string]*string)
 	for k, v := range tp.declared.configs(len(tp.brokers)) {
 		configs[k] = &v
@@ -277,7 +277,7 @@ func (tp *TopicPlan) create(ctx context.Context, admin *kadm.Client) error {
 }
 
 // again meets a topic that somebody else has made since the plan.
-func (tp *TopicPlan) again(ctx context.Context, admin *kadm.Client) error {
+func (tp *TopicChanges) again(ctx context.Context, admin *kadm.Client) error {
 	if err := tp.await(ctx, admin); err != nil {
 		return err
 	}
@@ -289,7 +289,7 @@ func (tp *TopicPlan) again(ctx context.Context, admin *kadm.Client) error {
 }
 
 // await waits until every partition of the topic has a leader.
-func (tp *TopicPlan) await(ctx context.Context, admin *kadm.Client) error {
+func (tp *TopicChanges) await(ctx context.Context, admin *kadm.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
@@ -315,7 +315,7 @@ func led(t kadm.TopicDetail, partitions int) bool {
 	return true
 }
 
-func (tp *TopicPlan) change(ctx context.Context, admin *kadm.Client) error {
+func (tp *TopicChanges) change(ctx context.Context, admin *kadm.Client) error {
 	var configs []kadm.AlterConfig
 	for _, c := range tp.Changes {
 		var err error
@@ -353,7 +353,7 @@ func only(r kadm.CreatePartitionsResponses, err error) (kadm.CreatePartitionsRes
 
 // reassign gives each partition its declared number of replicas, the brokers taken in turn; the
 // leader stays the first of them.
-func (tp *TopicPlan) reassign(ctx context.Context, admin *kadm.Client) error {
+func (tp *TopicChanges) reassign(ctx context.Context, admin *kadm.Client) error {
 	n := int(tp.declared.replicas(len(tp.brokers)))
 	var req kadm.AlterPartitionAssignmentsReq
 	for id, p := range tp.current.Partitions {
@@ -384,7 +384,7 @@ func EnsureTopics(ctx context.Context, admin *kadm.Client, declared []Topic) err
 	if err != nil {
 		return err
 	}
-	missing := &Plan{}
+	missing := &TopicPlan{}
 	for _, t := range plan.Topics {
 		if t.Create {
 			missing.Topics = append(missing.Topics, t)
