@@ -22,7 +22,7 @@ type BrokerOptions struct {
 	Dir    string       // of its data, created if it does not exist; required
 	Listen string       // host:port; default a free port on 127.0.0.1
 	Sync   bool         // a commit waits for the disk, so that it survives a power failure; a killed process loses nothing either way
-	Logger *slog.Logger // default: discards
+	Logger *slog.Logger // default slog.Default()
 }
 
 // OpenBroker starts the broker of a data directory. It fails where another process serves the
@@ -35,7 +35,7 @@ func OpenBroker(options BrokerOptions) (*Broker, error) {
 		return nil, refuse(errNoDir)
 	}
 	if options.Logger == nil {
-		options.Logger = slog.New(slog.DiscardHandler)
+		options.Logger = slog.Default()
 	}
 	kafka := node.Kafka{DataDir: options.Dir, Listen: options.Listen, Sync: options.Sync, Logger: options.Logger}
 	at, err := kafka.Serve(context.Background())

@@ -49,7 +49,7 @@ type Options struct {
 	// that are still open stay in the state; the next run continues them.
 	UntilEnd bool
 
-	Logger *slog.Logger // default: discards
+	Logger *slog.Logger // default slog.Default()
 }
 
 // TLS configures connections to Brokers. Setting a file enables TLS.
@@ -62,8 +62,17 @@ type TLS struct {
 
 // SASL authenticates with Brokers.
 type SASL struct {
-	Mechanism      string // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; "" disables SASL
-	User, Password string
+	Mechanism string // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; "" disables SASL
+	User      string
+	Password  string `json:"-"`
+}
+
+// String leaves out the password, so that options can be logged.
+func (s SASL) String() string { return fmt.Sprintf("{%s %s}", s.Mechanism, s.User) }
+
+// GoString leaves out the password.
+func (s SASL) GoString() string {
+	return fmt.Sprintf("weir.SASL{Mechanism: %q, User: %q}", s.Mechanism, s.User)
 }
 
 const maxWorkers = 256
@@ -82,6 +91,9 @@ func (o *Options) Validate() error {
 	case cmp.Or(o.CommitInterval, defaultCommitInterval) >= cmp.Or(o.TransactionTimeout, defaultTransactionTimeout):
 		return refuse(fmt.Errorf("invalid CommitInterval %s: it must be shorter than TransactionTimeout, %s",
 			cmp.Or(o.CommitInterval, defaultCommitInterval), cmp.Or(o.TransactionTimeout, defaultTransactionTimeout)))
+	}
+	if _, err := broker.Compression(o.compression()); err != nil {
+		return refuse(err)
 	}
 	return nil
 }
@@ -112,7 +124,7 @@ func (o *Options) kafka(program *plan.Program) (node.Kafka, error) {
 		TLS:     o.TLS.Enabled, CAFile: o.TLS.CAFile, CertFile: o.TLS.CertFile, KeyFile: o.TLS.KeyFile, TLSInsecure: o.TLS.InsecureSkipVerify,
 		SASL: o.SASL.Mechanism, User: o.SASL.User, Password: o.SASL.Password,
 	}
-	if err := c.Validate(); err != nil {
+	if _, err := c.Options(); err != nil { // validates c, and reads the files of TLS
 		return node.Kafka{}, refuse(err)
 	}
 	return node.Kafka{Broker: c, Logger: o.Logger}, nil

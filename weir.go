@@ -98,7 +98,7 @@ func (p *Pipeline) Run(ctx context.Context, options Options) (Result, error) {
 
 func (p *Pipeline) run(ctx context.Context, o Options) (_ Result, err error) {
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+		o.Logger = slog.Default()
 	}
 	if err := o.Validate(); err != nil {
 		return Result{}, err

@@ -2,7 +2,9 @@ package weir_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -11,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"weir.example/weir"
 )
@@ -138,6 +142,11 @@ func TestClasses(t *testing.T) {
 		"invalid broker":    {run(weir.Options{Brokers: []string{"kafka"}}), weir.Refused},
 		"negative duration": {run(weir.Options{DataDir: dir, StopTimeout: -1}), weir.Refused},
 		"invalid SASL":      {run(weir.Options{Brokers: []string{nobody}, SASL: weir.SASL{Mechanism: "GUESS"}}), weir.Refused},
+		"no TLS file":       {run(weir.Options{Brokers: []string{nobody}, TLS: weir.TLS{CAFile: filepath.Join(dir, "ca.pem")}}), weir.Refused},
+		"compression":       {run(weir.Options{DataDir: dir, Compression: "rar"}), weir.Refused},
+		"too many workers":  {run(weir.Options{DataDir: dir, Workers: 257}), weir.Refused},
+		"both":              {run(weir.Options{DataDir: dir, Brokers: []string{nobody}}), weir.Refused},
+		"long transactions": {run(weir.Options{DataDir: dir, CommitInterval: time.Minute}), weir.Refused},
 		"SASL embedded":     {run(weir.Options{DataDir: dir, SASL: weir.SASL{User: "u"}}), weir.Refused},
 		"unreachable":       {run(weir.Options{Brokers: []string{nobody}}), weir.Retryable},
 		"no source topic":   {run(weir.Options{DataDir: dir}), weir.Retryable},
@@ -194,3 +203,19 @@ func TestFenced(t *testing.T) {
 		t.Error("neither ended")
 	}
 }
+
+// Options can be logged: no format has the password.
+func TestPasswordIsNotLogged(t *testing.T) {
+	o := weir.Options{SASL: weir.SASL{Mechanism: "PLAIN", User: "ada", Password: "hunter2"}}
+	asJSON, err := json.Marshal(o.SASL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{fmt.Sprint(o), fmt.Sprintf("%+v", o), fmt.Sprintf("%#v", o), fmt.Sprintf("%+v", &o), string(asJSON)} {
+		if strings.Contains(text, "hunter2") || !strings.Contains(text, "ada") {
+			t.Error(text)
+		}
+	}
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
