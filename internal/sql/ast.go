@@ -8,7 +8,9 @@
 //	parser.go       the parser's tools, and statements
 //	parse_query.go  SELECT, joins, window table functions
 //	parse_expr.go   expressions by precedence, special call syntax, types
-//	print.go        syntax tree -> text that parses to the same tree
+//	print.go        syntax tree -> text that parses to the same tree: statements
+//	print_query.go  the same of queries
+//	print_expr.go   the same of expressions and types
 //	error.go        errors with position, what was found, what was expected, and a hint
 //
 // The package knows no names and no types: whether a column exists is package plan's to say.
