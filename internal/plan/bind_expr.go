@@ -18,12 +18,15 @@ import (
 
 // binder binds expressions over a scope.
 type binder struct {
-	*planner
-	scope *scope
+	planner *planner
+	scope   *scope
 	// special is asked first for each call. It binds what only has a meaning in one place, such as
 	// aggregates.
 	special func(*sql.Call) (expr.Node, error)
 }
+
+// plain returns a binder over the same scope that binds no special calls.
+func (b *binder) plain() *binder { return &binder{planner: b.planner, scope: b.scope} }
 
 // clockFunctions would give other rows when a transaction is done again.
 var clockFunctions = []string{
@@ -38,7 +41,7 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 	case *sql.Interval:
 		return bindInterval(e)
 	case *sql.ColumnRef:
-		return b.scope.resolve(e, b.Zone)
+		return b.scope.resolve(e, b.planner.program.Zone)
 	case *sql.Symbol:
 		return &expr.Const{Value: e.Name, T: column.Type{Kind: column.Symbol, NotNull: true}}, nil
 	case *sql.Unary:
@@ -85,7 +88,7 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 		if err != nil {
 			return nil, err
 		}
-		n, err := expr.Bind("FIELD", b.Zone, x, &expr.Const{Value: e.Name.Name, T: column.Of(column.String)})
+		n, err := expr.Bind("FIELD", b.planner.program.Zone, x, &expr.Const{Value: e.Name.Name, T: column.Of(column.String)})
 		return n, at(e.Name, err)
 	case *sql.Subquery:
 		if e.Exists {
@@ -116,12 +119,12 @@ func (b *binder) call(where sql.Node, name string, args ...sql.Expr) (expr.Node,
 	if err != nil {
 		return nil, err
 	}
-	n, err := expr.Bind(name, b.Zone, bound...)
+	n, err := expr.Bind(name, b.planner.program.Zone, bound...)
 	if call, ok := n.(*expr.Call); ok {
-		b.differCall(where, call)
+		b.planner.differCall(where, call)
 		for _, a := range call.Args {
 			if !slices.Contains(bound, a) { // Bind has converted it
-				b.differCall(where, a)
+				b.planner.differCall(where, a)
 			}
 		}
 	}
@@ -133,7 +136,7 @@ func (b *binder) negated(where sql.Node, not bool, name string, args ...sql.Expr
 	if err != nil || !not {
 		return n, err
 	}
-	return expr.Bind("NOT", b.Zone, n)
+	return expr.Bind("NOT", b.planner.program.Zone, n)
 }
 
 // condition binds what must be a BOOLEAN.
@@ -145,7 +148,7 @@ func (b *binder) condition(e sql.Expr, where string) (expr.Node, error) {
 	if t := n.Type(); t.Kind != column.Boolean && t.Kind != column.Null {
 		return nil, sql.Errorf(e, "%s wants a condition, and this is %s", where, t.Nullable(true))
 	}
-	return expr.Fold(expr.CastTo(n, column.Of(column.Boolean), b.Zone)), nil
+	return expr.Fold(expr.CastTo(n, column.Of(column.Boolean), b.planner.program.Zone)), nil
 }
 
 func (b *binder) is(e *sql.Is) (expr.Node, error) {
@@ -172,19 +175,19 @@ func (b *binder) between(e *sql.Between) (expr.Node, error) {
 		if err != nil {
 			return nil, err
 		}
-		return expr.Bind("AND", b.Zone, l, h)
+		return expr.Bind("AND", b.planner.program.Zone, l, h)
 	}
 	n, err := inside(e.Low, e.High)
 	if err == nil && e.Symmetric {
 		var swapped expr.Node
 		if swapped, err = inside(e.High, e.Low); err == nil {
-			n, err = expr.Bind("OR", b.Zone, n, swapped)
+			n, err = expr.Bind("OR", b.planner.program.Zone, n, swapped)
 		}
 	}
 	if err != nil || !e.Not {
 		return n, err
 	}
-	return expr.Bind("NOT", b.Zone, n)
+	return expr.Bind("NOT", b.planner.program.Zone, n)
 }
 
 func (b *binder) caseOf(e *sql.Case) (expr.Node, error) {
@@ -211,7 +214,7 @@ func (b *binder) caseOf(e *sql.Case) (expr.Node, error) {
 		}
 		args = append(args, n)
 	}
-	n, err := expr.Bind("CASE", b.Zone, args...)
+	n, err := expr.Bind("CASE", b.planner.program.Zone, args...)
 	return n, at(e, err)
 }
 
@@ -224,9 +227,9 @@ func (b *binder) cast(e *sql.Cast) (expr.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := expr.Cast(x, t, e.Try, b.Zone)
+	n, err := expr.Cast(x, t, e.Try, b.planner.program.Zone)
 	if n != x {
-		b.differCall(e, n)
+		b.planner.differCall(e, n)
 	}
 	return n, at(e, err)
 }
@@ -265,7 +268,7 @@ func (b *binder) function(e *sql.Call) (expr.Node, error) {
 		}
 	}
 	if strings.HasPrefix(name, "REGEXP") {
-		b.differ(e, "regular-expressions", "patterns are RE2's: those that look around or back are refused, and a broken one, which in Flink matches nothing")
+		b.planner.differ(e, "regular-expressions", "patterns are RE2's: those that look around or back are refused, and a broken one, which in Flink matches nothing")
 	}
 	n, err := b.call(e, name, e.Args...)
 	if err != nil || !strings.HasPrefix(name, "JSON_") {
@@ -291,7 +294,7 @@ func (b *binder) json(e *sql.Call, n expr.Node) (expr.Node, error) {
 			return nil, sql.Errorf(clauses.Returning, "JSON_VALUE can't return %s", t).WithHint("it returns STRING, BOOLEAN, INT or DOUBLE; write CAST(JSON_VALUE(…) AS %s)", t)
 		}
 		if t.Kind != column.String && t.Kind != column.Array {
-			b.differ(clauses.Returning, "json-returning", "a value that is no %s is NULL, or what ON ERROR says; Flink's job fails", t)
+			b.planner.differ(clauses.Returning, "json-returning", "a value that is no %s is NULL, or what ON ERROR says; Flink's job fails", t)
 		}
 	}
 	otherwise := "NULL"
@@ -310,7 +313,7 @@ func (b *binder) json(e *sql.Call, n expr.Node) (expr.Node, error) {
 		if err != nil {
 			return nil, err
 		}
-		k, ok := expr.Fold(expr.CastTo(v, t, b.Zone)).(*expr.Const)
+		k, ok := expr.Fold(expr.CastTo(v, t, b.planner.program.Zone)).(*expr.Const)
 		if !ok {
 			return nil, sql.Errorf(d.e, "DEFAULT wants a constant")
 		}

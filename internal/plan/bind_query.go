@@ -123,7 +123,7 @@ func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
 func (p *planner) castTo(where sql.Node, r *Relation, cols []Column) *Relation {
 	exprs, same := make([]expr.Node, len(cols)), true
 	for i := range cols {
-		exprs[i] = expr.CastTo(r.col(i), cols[i].Type, p.Zone)
+		exprs[i] = expr.CastTo(r.col(i), cols[i].Type, p.program.Zone)
 		p.differCall(where, exprs[i])
 		_, plain := exprs[i].(*expr.Col)
 		same = same && plain
@@ -172,7 +172,7 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 			return nil, err
 		}
 	}
-	g := &grouping{binder: binder{planner: p, scope: sc}, query: s, from: from}
+	g := &grouping{planner: p, binder: &binder{planner: p, scope: sc}, query: s, from: from}
 	var r *Relation
 	switch {
 	case len(s.GroupBy) > 0 || g.hasAggregates():
@@ -186,7 +186,7 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 			return nil, sql.Errorf(s.Having, "HAVING without GROUP BY").WithHint("use WHERE")
 		}
 		var items []item
-		if items, err = p.items(s, &g.binder); err == nil {
+		if items, err = p.items(s, g.binder); err == nil {
 			r = p.project(from, itemNames(items), itemExprs(items))
 		}
 	}

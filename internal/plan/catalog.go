@@ -98,7 +98,7 @@ func (p *planner) createTable(name string, s *sql.CreateTable) (*Table, error) {
 		return nil, err
 	}
 	if t.IdleTimeout == 0 {
-		t.IdleTimeout = p.Settings.IdleTimeout
+		t.IdleTimeout = p.program.Settings.IdleTimeout
 	}
 	return t, o.unread(s.Options, c)
 }

@@ -27,8 +27,8 @@ func DifferenceNames() []string {
 
 // differ notes a difference, once for each name.
 func (p *planner) differ(where sql.Node, name, format string, args ...any) {
-	if !slices.ContainsFunc(p.Differences, func(d Difference) bool { return d.Name == name }) {
-		p.Differences = append(p.Differences, Difference{where.At(), name, fmt.Sprintf(format, args...)})
+	if !slices.ContainsFunc(p.program.Differences, func(d Difference) bool { return d.Name == name }) {
+		p.program.Differences = append(p.program.Differences, Difference{where.At(), name, fmt.Sprintf(format, args...)})
 	}
 }
 
@@ -42,8 +42,8 @@ func (p *planner) differCall(where sql.Node, n expr.Node) {
 
 func (p *planner) differLocal(where sql.Node, rule string) {
 	d := Difference{where.At(), "local-times", rule}
-	if rule != "" && !slices.Contains(p.Differences, d) {
-		p.Differences = append(p.Differences, d)
+	if rule != "" && !slices.Contains(p.program.Differences, d) {
+		p.program.Differences = append(p.program.Differences, d)
 	}
 }
 

@@ -15,9 +15,10 @@ import (
 // columns from aggregateColumns on. Then what equals a key of the group is replaced by the key's
 // column.
 type grouping struct {
-	binder
-	query *sql.Select
-	from  *Relation
+	planner *planner
+	binder  *binder
+	query   *sql.Select
+	from    *Relation
 
 	window *sql.Call // the older window of GROUP BY
 	pre    []expr.Node
@@ -52,14 +53,14 @@ func (g *grouping) bind() (*Relation, error) {
 	if err := g.bindKeys(); err != nil {
 		return nil, err
 	}
-	g.special = g.call
-	items, err := g.items(g.query, &g.binder)
+	g.binder.special = g.call
+	items, err := g.planner.items(g.query, g.binder)
 	if err != nil {
 		return nil, err
 	}
 	var having expr.Node
 	if g.query.Having != nil {
-		if having, err = g.condition(g.query.Having, "HAVING"); err != nil {
+		if having, err = g.binder.condition(g.query.Having, "HAVING"); err != nil {
 			return nil, err
 		}
 	}
@@ -67,7 +68,7 @@ func (g *grouping) bind() (*Relation, error) {
 	for i, e := range g.pre {
 		names[i] = e.String()
 	}
-	r, err := g.aggregated(g.project(g.from, names, g.pre))
+	r, err := g.aggregated(g.planner.project(g.from, names, g.pre))
 	if err != nil {
 		return nil, err
 	}
@@ -75,14 +76,14 @@ func (g *grouping) bind() (*Relation, error) {
 		if having, err = g.over(r, having, g.query.Having); err != nil {
 			return nil, err
 		}
-		r = g.filter(r, having)
+		r = g.planner.filter(r, having)
 	}
 	for i := range items {
 		if items[i].node, err = g.over(r, items[i].node, items[i].at); err != nil {
 			return nil, err
 		}
 	}
-	return g.project(r, itemNames(items), itemExprs(items)), nil
+	return g.planner.project(r, itemNames(items), itemExprs(items)), nil
 }
 
 // aggregated groups by the keys, or by each set of them.
@@ -94,7 +95,7 @@ func (g *grouping) aggregated(in *Relation) (*Relation, error) {
 	for i := range keys {
 		keys[i] = i
 	}
-	return g.aggregate(g.query, in, keys, g.aggs)
+	return g.planner.aggregate(g.query, in, keys, g.aggs)
 }
 
 // bindKeys binds GROUP BY.
@@ -164,7 +165,7 @@ func (g *grouping) bindWindow() error {
 		return err
 	}
 	first := len(g.from.Cols)
-	g.from = g.windowed(g.from, w, "window_start", "window_end", "window_time")
+	g.from = g.planner.windowed(g.from, w, "window_start", "window_end", "window_time")
 	for i := first; i < first+3; i++ {
 		g.keys = append(g.keys, g.from.col(i))
 	}
@@ -196,7 +197,7 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 	if aggregates[name] == nil {
 		return nil, sql.Errorf(c, "the aggregate %s is not supported", name).WithHint("supported are %s", strings.Join(aggregateNames(), ", "))
 	}
-	a, err := bindAggregate(c, name, &binder{planner: g.planner, scope: g.scope}, g.column)
+	a, err := bindAggregate(c, name, g.binder.plain(), g.column)
 	if err != nil {
 		return nil, err
 	}

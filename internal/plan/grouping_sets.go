@@ -85,7 +85,7 @@ func (g *grouping) grouped(c *sql.Call) (expr.Node, error) {
 	}
 	var keys []int
 	for _, a := range c.Args {
-		n, err := (&binder{planner: g.planner, scope: g.scope}).bind(a)
+		n, err := g.binder.plain().bind(a)
 		if err != nil {
 			return nil, err
 		}
@@ -115,7 +115,7 @@ func (g *grouping) aggregateSets(in *Relation) (*Relation, error) {
 		keys := slices.Clone(set)
 		slices.Sort(keys)
 		keys = slices.Compact(keys)
-		r, err := g.aggregate(g.query, in, keys, g.aggs)
+		r, err := g.planner.aggregate(g.query, in, keys, g.aggs)
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +130,7 @@ func (g *grouping) aggregateSets(in *Relation) (*Relation, error) {
 			cols[i].Type = cols[i].Type.Nullable(!cols[i].Type.NotNull || !c.Type.NotNull)
 		}
 	}
-	return g.relation(&Union{}, cols, all...), nil
+	return g.planner.relation(&Union{}, cols, all...), nil
 }
 
 // padded brings the rows of one set to the columns of all: the keys, the aggregates, and what
@@ -160,5 +160,5 @@ func (g *grouping) padded(r *Relation, keys []int) *Relation {
 		}
 		exprs, names = append(exprs, &expr.Const{Value: bits, T: notNull(column.BigInt)}), append(names, "GROUPING")
 	}
-	return g.project(r, names, exprs)
+	return g.planner.project(r, names, exprs)
 }

@@ -74,7 +74,7 @@ func (p *planner) insert(s *sql.Insert) error {
 		return sql.Errorf(s, "the query has %d columns, and %s takes %d", len(r.Cols), t.Name, len(targets)).
 			WithHint("query: %s; table: %s", strings.Join(names(r.Cols), ", "), strings.Join(t.namesOf(targets), ", "))
 	}
-	insert := &Insert{Table: t, Columns: make([]int, len(t.Columns)), Sink: p.Settings.Sink}
+	insert := &Insert{Table: t, Columns: make([]int, len(t.Columns)), Sink: p.program.Settings.Sink}
 	for i := range insert.Columns {
 		insert.Columns[i] = -1
 	}
@@ -108,7 +108,7 @@ func (p *planner) insert(s *sql.Insert) error {
 	if !insert.Table.Upsert {
 		p.differRows(s, r)
 	}
-	p.Sinks = append(p.Sinks, p.relation(insert, nil, r))
+	p.program.Sinks = append(p.program.Sinks, p.relation(insert, nil, r))
 	return nil
 }
 

@@ -71,13 +71,14 @@ const lag = "LAG"
 
 // overBinding binds one SELECT with functions OVER. All have the same window.
 type overBinding struct {
-	*binder
-	query *sql.Select
-	first *sql.Call
-	spec  string
-	over  *Over
-	pre   []expr.Node // columns of the input, and what the functions want beside them
-	names []string
+	planner *planner
+	binder  *binder
+	query   *sql.Select
+	first   *sql.Call
+	spec    string
+	over    *Over
+	pre     []expr.Node // columns of the input, and what the functions want beside them
+	names   []string
 }
 
 // overWindow is the specification of a function's window, by name or in place.
@@ -99,14 +100,14 @@ func (p *planner) aggregatesOver(s *sql.Select, from *Relation, sc *scope) (*Rel
 	if from.Updating {
 		return nil, sql.Errorf(first, "%s … OVER rows that are updated is not supported", strings.ToUpper(first.Name)).WithHint("group by a window below it")
 	}
-	o := &overBinding{binder: &binder{planner: p, scope: sc}, query: s, first: first}
+	o := &overBinding{planner: p, binder: &binder{planner: p, scope: sc}, query: s, first: first}
 	for i := range from.Cols {
 		o.pre, o.names = append(o.pre, from.col(i)), append(o.names, from.Cols[i].Name)
 	}
 	if err := o.window(from); err != nil {
 		return nil, err
 	}
-	o.special = o.call
+	o.binder.special = o.call
 	items, err := p.items(s, o.binder)
 	if err != nil {
 		return nil, err
@@ -144,7 +145,7 @@ func (o *overBinding) window(from *Relation) error {
 	o.spec = sql.FormatWindow(spec)
 	o.over = &Over{}
 	for _, e := range spec.PartitionBy {
-		n, err := (&binder{planner: o.planner, scope: o.scope}).bind(e)
+		n, err := o.binder.plain().bind(e)
 		if err != nil {
 			return err
 		}
@@ -154,7 +155,7 @@ func (o *overBinding) window(from *Relation) error {
 	if len(spec.OrderBy) != 1 || spec.OrderBy[0].Desc {
 		return sql.Errorf(spec, "%s … OVER wants an ORDER BY of one time column, ascending", name).WithHint(hint)
 	}
-	n, err := (&binder{planner: o.planner, scope: o.scope}).bind(spec.OrderBy[0].Expr)
+	n, err := o.binder.plain().bind(spec.OrderBy[0].Expr)
 	if err != nil {
 		return err
 	}
@@ -230,7 +231,7 @@ func (o *overBinding) call(c *sql.Call) (expr.Node, error) {
 	if c.Filter != nil {
 		return nil, sql.Errorf(c.Filter, "FILTER with OVER is not supported").WithHint("Flink doesn't know it either; write SUM(CASE WHEN … THEN … END) OVER (…)")
 	}
-	a, err := bindAggregate(c, name, &binder{planner: o.planner, scope: o.scope}, o.column)
+	a, err := bindAggregate(c, name, o.binder.plain(), o.column)
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +252,7 @@ func (o *overBinding) lag(c *sql.Call) (expr.Node, error) {
 	if len(c.Args) < 1 || len(c.Args) > 3 || c.Star || c.Distinct || c.Filter != nil {
 		return nil, sql.Errorf(c, "LAG takes a value, how many rows before, and what stands for a row that isn't there")
 	}
-	args, err := (&binder{planner: o.planner, scope: o.scope}).bindAll(c.Args)
+	args, err := o.binder.plain().bindAll(c.Args)
 	if err != nil {
 		return nil, err
 	}
@@ -264,13 +265,13 @@ func (o *overBinding) lag(c *sql.Call) (expr.Node, error) {
 		a.Back = k.Value.(int64)
 	}
 	if len(args) > 2 {
-		k, constant := expr.Fold(expr.CastTo(args[2], a.Type, o.Zone)).(*expr.Const)
+		k, constant := expr.Fold(expr.CastTo(args[2], a.Type, o.planner.program.Zone)).(*expr.Const)
 		if !constant || !assignable(args[2].Type(), a.Type) {
 			return nil, sql.Errorf(c.Args[2], "LAG wants a constant %s as its default", a.Type)
 		}
 		a.Default = k.Value
 		if k.Value != nil && !args[0].Type().NotNull {
-			o.differ(c, "lag-default", "where the row is there and its value is NULL, LAG is NULL; Flink gives any value")
+			o.planner.differ(c, "lag-default", "where the row is there and its value is NULL, LAG is NULL; Flink gives any value")
 		}
 		a.Type = args[0].Type().Nullable(k.Value == nil || !args[0].Type().NotNull)
 	}

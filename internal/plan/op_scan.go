@@ -65,7 +65,7 @@ func (p *planner) scan(t *Table) *Relation {
 		r = p.relation(&Scan{Table: t}, t.columns())
 		// A registry's keys hold a schema ID, so equal keys of two schemas may be in different
 		// partitions.
-		if t.Key.Name != "" && !format.HasRegistry(t.Key.Name) && !p.Settings.AnyPartition {
+		if t.Key.Name != "" && !format.HasRegistry(t.Key.Name) && !p.program.Settings.AnyPartition {
 			r.Keyed, r.Hash = t.Key.Columns, t.Key.hash()
 		}
 		if t.Upsert {

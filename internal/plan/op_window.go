@@ -160,7 +160,7 @@ func (p *planner) window(where sql.Node, kind WindowKind, in *Relation, timeColu
 	}
 	w := &Window{Kind: kind, Time: timeColumn}
 	if c.Type.Kind == column.TimestampLTZ {
-		w.Zone = p.Zone
+		w.Zone = p.program.Zone
 	}
 	var lengths []time.Duration
 	for i, e := range args {

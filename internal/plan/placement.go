@@ -108,7 +108,7 @@ func (p *Program) Placements() []*Placement {
 
 // differPlacements notes the topics on whose partitions the pipeline relies.
 func (p *planner) differPlacements() {
-	for _, at := range p.Placements() {
+	for _, at := range p.program.Placements() {
 		t := at.Tables[0]
 		p.differ(t, "key-partitioning", "the pipeline relies on murmur2, the hash of Kafka's Java client, for the partition of each key in topic %s, and stops at a record that lies elsewhere; "+
 			"Flink repartitions, as SET '%s' = 'any' does here", t.Topic, keyPartitioning)
@@ -131,7 +131,7 @@ func (p *planner) setPlacement(script *sql.Script) error {
 			return sql.Errorf(set, "'%s' is '%s' in line %d, and a pipeline can have only one value of it", set.Key, first.Value, first.Line)
 		}
 		first = set
-		p.Settings.AnyPartition = set.Value == "any"
+		p.program.Settings.AnyPartition = set.Value == "any"
 	}
 	return nil
 }

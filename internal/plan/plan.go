@@ -98,7 +98,7 @@ func CompilePlain(text, name string) (*Program, error) {
 
 func newPlanner(name, text string) *planner {
 	return &planner{
-		Program: &Program{Name: name, SQL: text, Zone: time.UTC},
+		program: &Program{Name: name, SQL: text, Zone: time.UTC},
 		tables:  make(map[string]*Table), views: make(map[string]*view), scans: make(map[*Table]*Relation), sets: make(map[string]*sql.Set),
 	}
 }
@@ -117,17 +117,17 @@ func (p *planner) statements(script *sql.Script) error {
 
 // finish makes what is bound ready to run.
 func (p *planner) finish() (*Program, error) {
-	if len(p.Sinks) == 0 {
+	if len(p.program.Sinks) == 0 {
 		return nil, errors.New("the file has no INSERT INTO … SELECT, so that there is nothing to run")
 	}
-	if err := CheckName(p.Name); err != nil {
+	if err := CheckName(p.program.Name); err != nil {
 		return nil, err
 	}
-	if p.Settings.DeadLetterTopic == "" {
-		p.Settings.DeadLetterTopic = p.Name + ".dlq"
+	if p.program.Settings.DeadLetterTopic == "" {
+		p.program.Settings.DeadLetterTopic = p.program.Name + ".dlq"
 	}
-	if p.Settings.LateTopic == "" {
-		p.Settings.LateTopic = p.Name + ".late"
+	if p.program.Settings.LateTopic == "" {
+		p.program.Settings.LateTopic = p.program.Name + ".late"
 	}
 	if err := p.checkTopics(); err != nil {
 		return nil, err
@@ -137,7 +137,7 @@ func (p *planner) finish() (*Program, error) {
 		return nil, err
 	}
 	p.differPlacements()
-	return p.Program, nil
+	return p.program, nil
 }
 
 // CheckName reports whether a pipeline can have this name: it begins names of topics, the group and
@@ -151,14 +151,14 @@ func CheckName(name string) error {
 
 // planner is the state of Compile.
 type planner struct {
-	*Program
-	tables map[string]*Table
-	views  map[string]*view
-	scans  map[*Table]*Relation
-	sets   map[string]*sql.Set // the last SET of a key
-	with   []map[string]*view  // common table expressions in sight, innermost last
-	count  int                 // relations made
-	plain  bool                // without rewrites, see CompilePlain
+	program *Program
+	tables  map[string]*Table
+	views   map[string]*view
+	scans   map[*Table]*Relation
+	sets    map[string]*sql.Set // the last SET of a key
+	with    []map[string]*view  // common table expressions in sight, innermost last
+	count   int                 // relations made
+	plain   bool                // without rewrites, see CompilePlain
 }
 
 // view is a named query. It is bound once, and its relation shared.
@@ -182,7 +182,7 @@ func (p *planner) statement(s sql.Statement) error {
 			return err
 		}
 		p.tables[name] = t
-		p.Tables = append(p.Tables, t)
+		p.program.Tables = append(p.program.Tables, t)
 	case *sql.CreateView:
 		name, err := p.newName(s.Name, s.IfNotExists)
 		if err != nil || name == "" {

@@ -64,13 +64,13 @@ func (p *planner) look(q *sql.Query) error {
 	if err := format.Check("json", t.Value.Fields, t.Value.Options); err != nil {
 		return sql.Errorf(q, "the rows can't be shown as JSON: %s", err)
 	}
-	p.Tables = append(p.Tables, t)
+	p.program.Tables = append(p.program.Tables, t)
 	cols := make([]Column, len(r.Cols))
 	for i, c := range r.Cols {
 		c.Type = c.Type.Nullable(true)
 		cols[i] = c
 	}
-	p.Sinks = append(p.Sinks, p.relation(insert, nil, p.castTo(q, r, cols)))
+	p.program.Sinks = append(p.program.Sinks, p.relation(insert, nil, p.castTo(q, r, cols)))
 	return nil
 }
 

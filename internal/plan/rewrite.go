@@ -12,31 +12,31 @@ func (p *planner) rewrite() {
 		p.leavePlain()
 		return
 	}
-	for i, s := range p.Sinks {
-		p.Sinks[i] = p.pushFilters(s, make(map[*Relation]*Relation))
+	for i, s := range p.program.Sinks {
+		p.program.Sinks[i] = p.pushFilters(s, make(map[*Relation]*Relation))
 	}
 	p.countUsers()
-	p.visit(p.deferWindows)
+	p.program.visit(p.deferWindows)
 	p.markNeeded()
 }
 
 // leavePlain does what a program cannot run without.
 func (p *planner) leavePlain() {
 	p.countUsers()
-	p.visit(func(r *Relation) {
+	p.program.visit(func(r *Relation) {
 		if a, ok := r.Op.(*Aggregate); ok && a.Window != nil && a.Window.Kind == Session {
 			p.deferWindows(r)
 		}
 	})
-	p.visit(func(r *Relation) {
+	p.program.visit(func(r *Relation) {
 		r.Needed = slices.Repeat([]bool{true}, len(r.Cols))
 	})
 }
 
 // countUsers counts for each relation what reads it, after views that nobody uses are out of sight.
 func (p *planner) countUsers() {
-	p.visit(func(r *Relation) { r.users = 0 })
-	p.visit(func(r *Relation) {
+	p.program.visit(func(r *Relation) { r.users = 0 })
+	p.program.visit(func(r *Relation) {
 		for _, in := range r.Inputs {
 			in.users++
 		}
@@ -124,7 +124,7 @@ func (p *planner) deferWindows(r *Relation) {
 // markNeeded finds the columns that somebody reads.
 func (p *planner) markNeeded() {
 	var order []*Relation
-	p.visit(func(r *Relation) {
+	p.program.visit(func(r *Relation) {
 		r.Needed = make([]bool, len(r.Cols))
 		order = append(order, r)
 	})

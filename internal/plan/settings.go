@@ -73,13 +73,13 @@ func (p *planner) set(s *sql.Set) error {
 		if err := CheckName(s.Value); err != nil {
 			return sql.Errorf(s, "%s", err)
 		}
-		p.Name = s.Value
+		p.program.Name = s.Value
 	case "table.local-time-zone":
 		zone, err := expr.ParseZone(s.Value)
 		if err != nil {
 			return bad(err.Error())
 		}
-		p.Zone = zone
+		p.program.Zone = zone
 		if _, err := time.LoadLocation(s.Value); err != nil && !strings.HasPrefix(s.Value, "GMT") {
 			p.differ(s, "time-zones", "Flink refuses the zone '%s': it wants a name such as Europe/Berlin, or GMT+08:00", s.Value)
 		}
@@ -88,7 +88,7 @@ func (p *planner) set(s *sql.Set) error {
 		if err != nil {
 			return bad("write a duration such as 30 s or 5 min")
 		}
-		p.Settings.IdleTimeout = d
+		p.program.Settings.IdleTimeout = d
 	case "execution.runtime-mode":
 		if !strings.EqualFold(s.Value, "streaming") {
 			return bad("only streaming is supported; a bounded run (scan.bounded.mode) ends by itself")
@@ -100,12 +100,12 @@ func (p *planner) set(s *sql.Set) error {
 		if err != nil || d <= 0 {
 			return bad("write a duration such as 1 h")
 		}
-		p.Settings.MaxAhead = d
+		p.program.Settings.MaxAhead = d
 		p.differ(s, "max-ahead", "a row whose time is more than %s after the transaction's does not move the watermark; Flink ignores the setting, and each later row of its partition is late", s.Value)
 	case deadLetterTopic:
-		p.Settings.DeadLetterTopic = s.Value
+		p.program.Settings.DeadLetterTopic = s.Value
 	case lateTopic:
-		p.Settings.LateTopic = s.Value
+		p.program.Settings.LateTopic = s.Value
 	case keyPartitioning: // applied already
 	case "table.exec.sink.upsert-materialize":
 		if !slices.Contains([]string{"NONE", "AUTO"}, strings.ToUpper(s.Value)) {
@@ -116,13 +116,13 @@ func (p *planner) set(s *sql.Set) error {
 		if mode != "ERROR" && mode != "DROP" {
 			return bad("write ERROR or DROP")
 		}
-		p.Settings.Sink.DropNulls = mode == "DROP"
+		p.program.Settings.Sink.DropNulls = mode == "DROP"
 	case "table.exec.sink.type-length-enforcer":
 		switch mode := strings.ToUpper(s.Value); mode {
 		case "IGNORE":
-			p.Settings.Sink.Lengths = LengthIgnore
+			p.program.Settings.Sink.Lengths = LengthIgnore
 		case "TRIM_PAD", "ERROR":
-			p.Settings.Sink.Lengths = LengthMode(mode)
+			p.program.Settings.Sink.Lengths = LengthMode(mode)
 		default:
 			return bad("write IGNORE, TRIM_PAD or ERROR")
 		}

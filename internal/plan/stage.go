@@ -48,7 +48,7 @@ func (p *planner) cut() error {
 		}
 	}
 	count := 0
-	p.visit(func(r *Relation) {
+	p.program.visit(func(r *Relation) {
 		r.ID = count
 		count++
 		if of[r] == nil {
@@ -63,11 +63,11 @@ func (p *planner) cut() error {
 	})
 	exchanges := 0
 	states := make(map[*Stage]int)
-	p.visit(func(r *Relation) {
+	p.program.visit(func(r *Relation) {
 		s := of[r]
 		if s.Name == "" {
-			s.Name = fmt.Sprintf("stage%d", len(p.Stages)+1)
-			p.Stages = append(p.Stages, s)
+			s.Name = fmt.Sprintf("stage%d", len(p.program.Stages)+1)
+			p.program.Stages = append(p.program.Stages, s)
 		}
 		r.Stage = s
 		s.Relations = append(s.Relations, r)
@@ -76,7 +76,7 @@ func (p *planner) cut() error {
 			s.Inputs = append(s.Inputs, r)
 		case *Exchange:
 			exchanges++
-			op.Topic = fmt.Sprintf("%s.repartition%d", p.Name, exchanges)
+			op.Topic = fmt.Sprintf("%s.repartition%d", p.program.Name, exchanges)
 			s.Inputs = append(s.Inputs, r)
 			from := of[r.Inputs[0]]
 			from.Outputs = append(from.Outputs, r)
@@ -90,10 +90,10 @@ func (p *planner) cut() error {
 			s.Stateful = true
 		}
 	})
-	for _, s := range p.Stages {
+	for _, s := range p.program.Stages {
 		s.Copartitioned = len(s.Inputs) > 1 && states[s] > 0
 		if s.Stateful {
-			s.Changelog = p.changelog(s.Name)
+			s.Changelog = p.program.changelog(s.Name)
 		}
 	}
 	if err := p.checkSessions(); err != nil {
@@ -106,7 +106,7 @@ func (p *planner) cut() error {
 // they have ended.
 func (p *planner) checkSessions() error {
 	var err error
-	p.visit(func(r *Relation) {
+	p.program.visit(func(r *Relation) {
 		a, ok := r.Op.(*Aggregate)
 		if !ok || a.Window == nil || a.Window.Kind != Session || err != nil {
 			return
@@ -129,12 +129,12 @@ func (p *planner) checkSessions() error {
 // checkScans refuses what can't be computed from a scan.
 func (p *planner) checkScans() error {
 	var err error
-	p.visit(func(r *Relation) {
+	p.program.visit(func(r *Relation) {
 		scan, ok := r.Op.(*Scan)
 		if !ok || !scan.Table.Upsert || err != nil {
 			return
 		}
-		for _, s := range p.Stages {
+		for _, s := range p.program.Stages {
 			for _, user := range s.Relations {
 				if slices.Contains(user.Inputs, r) && !user.Op.acceptsUpserts() {
 					err = sql.Errorf(scan.Table, "the upsert-kafka table %s can be read only behind JOIN … FOR SYSTEM_TIME AS OF", scan.Table.Name).

@@ -37,24 +37,24 @@ func (p *Program) reserved(topic string) bool {
 // checkTopics refuses tables and settings whose topics meet where they must not: the run would
 // destroy its own state, take its own dead letters for input, or feed itself for ever.
 func (p *planner) checkTopics() error {
-	for _, t := range p.written() {
+	for _, t := range p.program.written() {
 		switch {
-		case p.reserved(t.Topic):
+		case p.program.reserved(t.Topic):
 			return p.ownTopicError(t, "writes")
-		case t.Topic == p.Settings.DeadLetterTopic:
+		case t.Topic == p.program.Settings.DeadLetterTopic:
 			return sql.Errorf(t, "table %s writes topic %s, which holds the pipeline's dead letters", t.Name, t.Topic).
 				WithHint("write to another topic, or choose another one for the dead letters: SET '%s' = '…'", deadLetterTopic)
-		case t.Topic == p.Settings.LateTopic:
+		case t.Topic == p.program.Settings.LateTopic:
 			return sql.Errorf(t, "table %s writes topic %s, which holds the pipeline's late rows", t.Name, t.Topic).
 				WithHint("write to another topic, or choose another one for the late rows: SET '%s' = '…'", lateTopic)
 		}
 	}
-	for _, t := range p.read() {
-		if p.reserved(t.Topic) {
+	for _, t := range p.program.read() {
+		if p.program.reserved(t.Topic) {
 			return p.ownTopicError(t, "reads")
 		}
 		for _, own := range []struct{ setting, topic, what string }{
-			{deadLetterTopic, p.Settings.DeadLetterTopic, "dead letters"}, {lateTopic, p.Settings.LateTopic, "late rows"},
+			{deadLetterTopic, p.program.Settings.DeadLetterTopic, "dead letters"}, {lateTopic, p.program.Settings.LateTopic, "late rows"},
 		} {
 			if own.topic == t.Topic {
 				return sql.Errorf(p.settingOr(own.setting, t), "topic %s would hold the pipeline's %s, and table %s reads it: each of them would come back and be written again, for ever", own.topic, own.what, t.Name).
@@ -63,15 +63,15 @@ func (p *planner) checkTopics() error {
 		}
 	}
 	for _, key := range []string{deadLetterTopic, lateTopic} {
-		if set, ok := p.sets[key]; ok && p.reserved(set.Value) {
-			return sql.Errorf(set, "topic %s belongs to pipeline %s itself: it holds a part of its state or of its plan", set.Value, p.Name).WithHint("choose another topic")
+		if set, ok := p.sets[key]; ok && p.program.reserved(set.Value) {
+			return sql.Errorf(set, "topic %s belongs to pipeline %s itself: it holds a part of its state or of its plan", set.Value, p.program.Name).WithHint("choose another topic")
 		}
 	}
 	return p.checkLoops()
 }
 
 func (p *planner) ownTopicError(t *Table, does string) error {
-	return sql.Errorf(t, "table %s %s topic %s, which belongs to pipeline %s itself: it holds a part of its state or of its plan", t.Name, does, t.Topic, p.Name).
+	return sql.Errorf(t, "table %s %s topic %s, which belongs to pipeline %s itself: it holds a part of its state or of its plan", t.Name, does, t.Topic, p.program.Name).
 		WithHint("give the table another topic, or the pipeline another name (SET 'pipeline.name' = '…')")
 }
 
@@ -106,13 +106,13 @@ func (p *Program) read() (all []*Table) {
 // is how sums of sums are made.
 func (p *planner) checkLoops() error {
 	feeds := make(map[string][]string) // of a topic: those that get a row for each of its rows
-	for _, sink := range p.Sinks {
+	for _, sink := range p.program.Sinks {
 		to := sink.Op.(*Insert).Table.Topic //nolint:forcetypeassert // sinks are inserts
 		for _, from := range copied(sink.Inputs[0]) {
 			feeds[from] = append(feeds[from], to)
 		}
 	}
-	for _, t := range p.written() {
+	for _, t := range p.program.written() {
 		seen := make(map[string]bool)
 		todo := slices.Clone(feeds[t.Topic])
 		for len(todo) > 0 {
