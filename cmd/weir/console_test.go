@@ -163,7 +163,7 @@ func leaveAlerts(t *testing.T, addr string) {
 			t.Fatal(err)
 		}
 	}
-	silence := alert.Silence{ID: "s1", Match: alert.Matcher{"device_id": "pump-2"}, Until: now.Add(time.Hour), Comment: "is being mended"}
+	silence := alert.Silence{ID: "s1", Match: alert.Matcher{"device_id": "pump-2"}, Until: now.Add(time.Hour), Comment: "under repair"}
 	if err := alert.PutSilence(t.Context(), at, silence); err != nil {
 		t.Fatal(err)
 	}

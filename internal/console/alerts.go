@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	alertTime = 5 * time.Second // bounds a look at the alerts: their topic may have a transaction open
-	maxAlerts = 200             // in an answer
+	alertTime = 5 * time.Second // bounds reading the alerts: an open transaction in their topic may block it
+	maxAlerts = 200             // per response
 )
 
-// alertRow is an alert, and whether a silence holds for it.
+// alertRow is an alert and whether it is silenced.
 type alertRow struct {
 	*alert.Alert
 	Silenced bool `json:"silenced"`
@@ -28,9 +28,9 @@ func (a *alertRow) state() string {
 	return string(a.Status)
 }
 
-// has reports whether a text is in the summary, the name or a label.
+// has reports whether a lower-case text occurs in the summary, the name or a label.
 func (a *alertRow) has(text string) bool {
-	for _, label := range a.Labels { // alertname is among them
+	for _, label := range a.Labels { // including alertname
 		if strings.Contains(strings.ToLower(label), text) {
 			return true
 		}
@@ -39,14 +39,13 @@ func (a *alertRow) has(text string) bool {
 }
 
 type alertList struct {
-	Alerts   []alertRow      `json:"alerts"` // those that fire first, the newest first
+	Alerts   []alertRow      `json:"alerts"` // firing ones first, newest first
 	Silences []alert.Silence `json:"silences"`
 	Counts   map[string]int  `json:"counts"`  // by state: firing, silenced, resolved
-	Matched  int             `json:"matched"` // of which alerts are the first
+	Matched  int             `json:"matched"` // before Alerts was limited
 }
 
-// alerts is GET /api/alerts?state=&q=: what fires or was resolved lately, and the silences that
-// hold.
+// alerts is GET /api/alerts?state=&q=: firing and recently resolved alerts, and active silences.
 func (c *Console) alerts(r *http.Request) (any, error) {
 	list := alertList{Alerts: []alertRow{}, Silences: []alert.Silence{}, Counts: map[string]int{"firing": 0, "silenced": 0, "resolved": 0}}
 	known := &alert.State{}

@@ -13,7 +13,7 @@ import (
 	"weir.example/weir/internal/console/api"
 )
 
-// cluster keeps what the broker last told.
+// cluster is the latest state of the broker.
 type cluster struct {
 	admin *kadm.Client
 	now   func() time.Time
@@ -22,7 +22,7 @@ type cluster struct {
 	seen clusterState
 }
 
-// clusterState is one look at the broker. It is not changed after it was made.
+// clusterState is the result of one poll. It is immutable.
 type clusterState struct {
 	At              time.Time
 	Err             string // what the last look failed with; the rest is then of an older one
@@ -30,7 +30,7 @@ type clusterState struct {
 	Topics          []topicState         // by name
 	Groups          []api.Group          // by name
 	Open            int                  // transactions under way; -1 when the broker did not say
-	UnderReplicated int                  // partitions with fewer replicas in sync than they should have
+	UnderReplicated int                  // partitions
 	Offline         int                  // partitions without a leader
 	committed       map[groupTopic]int64 // sums of committed offsets
 }
@@ -48,7 +48,7 @@ func newCluster(admin *kadm.Client, now func() time.Time) *cluster {
 	return &cluster{admin: admin, now: now, seen: clusterState{Open: -1}}
 }
 
-// state is the newest look.
+// state returns the latest state.
 func (c *cluster) state() clusterState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -62,16 +62,15 @@ func (c *cluster) partitions() (n int) {
 	return n
 }
 
-// lookTimeout bounds a look at the broker.
-const lookTimeout = 5 * time.Second
+// pollTimeout bounds a poll of the broker.
+const pollTimeout = 5 * time.Second
 
-// look asks the broker for everything. Where an answer is missing, the page shows the older one and
-// why.
-func (c *cluster) look(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+// poll replaces the state. If a request fails, the previous state remains, with the error.
+func (c *cluster) poll(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	before := c.state()
-	next, err := c.ask(ctx, &before)
+	next, err := c.fetch(ctx, &before)
 	if err != nil {
 		next = before
 		next.Err = err.Error()
@@ -82,7 +81,7 @@ func (c *cluster) look(ctx context.Context) {
 	c.seen = next
 }
 
-func (c *cluster) ask(ctx context.Context, before *clusterState) (clusterState, error) {
+func (c *cluster) fetch(ctx context.Context, before *clusterState) (clusterState, error) {
 	next := clusterState{At: c.now(), Open: -1}
 	meta, err := c.admin.Metadata(ctx)
 	if err != nil {
@@ -204,7 +203,8 @@ func (s *clusterState) group(name string) *api.Group {
 	return nil
 }
 
-// rate is n a second; 0 where no time has passed, or where a topic was made anew.
+// rate returns n per second; 0 if no time has passed, or if n is negative because a topic was
+// recreated.
 func rate(n int64, seconds float64) float64 {
 	if seconds <= 0 || n < 0 {
 		return 0
@@ -212,7 +212,7 @@ func rate(n int64, seconds float64) float64 {
 	return float64(n) / seconds
 }
 
-// smooth evens out a rate that comes in transactions.
+// smooth evens out a rate that arrives in transactions.
 func smooth(before, now float64) float64 {
 	if before == 0 || now == 0 {
 		return now

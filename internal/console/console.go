@@ -1,30 +1,30 @@
-// Package console is the live page of a running Weir: an HTTP API, one stream of events for each
-// page, and the page itself, which is part of the binary.
+// Package console serves the live page of a running Weir: an HTTP API, one event stream per page,
+// and the page itself, which is embedded in the binary.
 //
-//	console.go       Config, Open, Run: what is served, and what runs beside it
-//	routes.go        which address answers what; JSON in and out
-//	guard.go         who may ask: token, origin, host, headers; the page's files
-//	events.go        the stream: feeds that are sampled once for all who watch them
-//	cluster.go       what the broker tells: topics, groups, lag, transactions, sampled each second
-//	overview.go      ten minutes of figures, and the feed of the first page
-//	follow.go        reading a topic's newest records within a budget
-//	fleet.go         devices and their sensors, by the readings that come; recall.go those that
-//	                 are silent
+//	console.go       Config, Open, Run
+//	routes.go        routes of the API; JSON requests and responses
+//	guard.go         authentication, origin and host checks, headers; the page's files
+//	events.go        the event stream: feeds that are sampled once for all their watchers
+//	cluster.go       brokers, topics, groups, lag and transactions, polled every second
+//	overview.go      ten minutes of key figures; the overview's feed
+//	follow.go        reading the newest records of a topic within a budget
+//	fleet.go         devices and their sensors, from the readings that arrive
+//	recall.go        devices that have been silent for longer, from their statistics
 //	devices.go       devices as rows and as charts
-//	payload.go       a record's bytes as something to read
-//	scan.go          reading a stretch of a topic
-//	decode.go        payloads that were written with a schema of the registry
+//	payload.go       rendering a record's bytes
+//	scan.go          reading offset ranges of a topic
+//	decode.go        decoding payloads with a schema of the registry
 //	records.go       records of a topic: live, by offset, by time
-//	pipelines.go     plans as graphs with what flows on them
-//	graph.go         a plan as nodes and edges with figures
-//	flow.go          rows a second between operators
-//	editor.go        SQL of the editor: check, explain, preview
-//	letters.go       dead letters: browse, replay
+//	pipelines.go     state and plans of pipelines
+//	graph.go         a plan as nodes and edges with rates, lag and watermarks
+//	flow.go          rows per second between operators
+//	editor.go        the SQL editor: validate, explain, preview
+//	letters.go       dead letters: list, replay
 //	transactions.go, schemas.go, alerts.go  the other pages
 //	topics.go        a topic: partitions, readers, settings
-//	web/         the source of the page; dist/ is what esbuild makes of it
 //
-// It only reads, unless Config.Write is set. A page that is slow gets fewer frames, never a queue.
+// The source of the page is in web/; dist/ is the output of esbuild. The console is read-only
+// unless Config.Write is set. A slow browser gets fewer frames; nothing is queued for it.
 package console
 
 import (
@@ -54,25 +54,25 @@ import (
 type Config struct {
 	Broker   broker.Config
 	Listen   string           // host:port; default 127.0.0.1:8080
-	Token    string           // asked for where it is set; needed where Listen is not on loopback
-	Optional bool             // Open returns ErrBusy where the address is taken, so that the caller can go on without
-	Write    bool             // allows to replay dead letters and to abort transactions
+	Token    string           // required of clients if set; mandatory unless Listen is on loopback
+	Optional bool             // if the address is in use, Open returns ErrBusy: the caller may run without a console
+	Write    bool             // allows replaying dead letters and aborting transactions
 	Site     site.Site        // whose readings, statistics and dead letters are shown
-	Registry *registry.Client // nil where there is none
-	Silences []alert.Silence  // of the configuration of this process, beside those that the broker knows
+	Registry *registry.Client // nil: none
+	Silences []alert.Silence  // of this process's configuration, in addition to those stored in the broker
 	Version  string
 
-	// Look tells what this process has counted; nil where the flow runs elsewhere and only the
-	// broker is looked at.
-	Look func() Flow
-	// Pipelines tells what runs in this process; may be nil.
+	// Flow returns the counters of this process; nil if the flow runs in another process, so that
+	// only the broker's figures are known.
+	Flow func() Flow
+	// Pipelines returns the pipelines of this process; may be nil.
 	Pipelines func() []Pipeline
 
 	Logger *slog.Logger
 	Now    func() time.Time
 }
 
-// Flow is what the process that runs the flow has counted.
+// Flow is the counters of the process that runs the flow.
 type Flow struct {
 	Elapsed      time.Duration
 	Produced     int64 // readings
@@ -81,29 +81,29 @@ type Flow struct {
 	ConsumedRate float64
 	Transactions int64
 	DeadLetters  int64
-	P50, P99     time.Duration // from a reading's record to its committed result; 0 until known
+	P50, P99     time.Duration // from a reading's record to its committed result; 0 if unknown
 }
 
-// Validate reports the first setting that can't work.
+// Validate reports the first invalid setting.
 func (c *Config) Validate() error {
 	host, port, err := net.SplitHostPort(c.Listen)
 	if err != nil || port == "" {
-		return fmt.Errorf("the console's address %q is not host:port, such as %s", c.Listen, DefaultListen)
+		return fmt.Errorf("invalid console address %q: expected host:port, such as %s", c.Listen, DefaultListen)
 	}
 	if !loopback(host) && c.Token == "" {
-		return fmt.Errorf("a console at %s is open to the network: set a token for it (--console-token)", c.Listen)
+		return fmt.Errorf("the console at %s is reachable from the network: set a token (--console-token)", c.Listen)
 	}
 	return nil
 }
 
-// DefaultListen is where the console is.
+// DefaultListen is the default address of the console.
 const DefaultListen = "127.0.0.1:8080"
 
-// Console is a console that listens.
+// Console is an open console.
 type Console struct {
 	cfg      Config
 	listener net.Listener
-	client   *kgo.Client // for questions; readers have clients of their own
+	client   *kgo.Client // for admin requests; readers have their own clients
 	admin    *kadm.Client
 	cluster  *cluster
 	history  *history
@@ -119,11 +119,10 @@ type Console struct {
 	readers  *readers
 }
 
-// ErrBusy says that another process has the console's address.
-var ErrBusy = errors.New("its address is taken")
+// ErrBusy reports that the console's address is in use.
+var ErrBusy = errors.New("address in use")
 
-// Open listens at the address, and reaches the broker. The address answers as soon as Run is
-// called.
+// Open listens at the address and connects to the broker. Requests are served once Run is called.
 func Open(ctx context.Context, cfg Config) (*Console, error) {
 	if cfg.Listen == "" {
 		cfg.Listen = DefaultListen
@@ -139,10 +138,10 @@ func Open(ctx context.Context, cfg Config) (*Console, error) {
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
 	if cfg.Optional && errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%w: %s; choose another address with --console-listen", ErrBusy, cfg.Listen)
+		return nil, fmt.Errorf("%w: %s: choose another one with --console-listen", ErrBusy, cfg.Listen)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listen for the console (choose another address with --console-listen, or none): %w", err)
+		return nil, fmt.Errorf("listen at the console's address: %w: choose another one with --console-listen, or none", err)
 	}
 	client, err := broker.Connect(ctx, cfg.Broker)
 	if err != nil {
@@ -156,14 +155,14 @@ func Open(ctx context.Context, cfg Config) (*Console, error) {
 	c.tails = &tails{broker: cfg.Broker, decode: c.readers.text, now: cfg.Now, logger: cfg.Logger}
 	c.guard = newGuard(cfg.Token, cfg.Listen)
 	c.plans = &plans{known: make(map[string]*plan.Program), read: make(map[string]int64)}
-	c.flows = &flows{seen: make(map[string]flowsOf)}
+	c.flows = &flows{seen: make(map[string]flowSample)}
 	c.counted = letterCount{next: make(map[partitionOf]int64), count: make(map[string]int64)}
 	c.previews = semaphore.NewWeighted(1)
 	c.hub = newHub(c.feed)
 	return c, nil
 }
 
-// URL is where a browser finds it; "" of none.
+// URL returns the address of the page; "" if c is nil.
 func (c *Console) URL() string {
 	if c == nil {
 		return ""
@@ -171,8 +170,8 @@ func (c *Console) URL() string {
 	return "http://" + c.listener.Addr().String()
 }
 
-// Run serves until ctx is done. What goes wrong with the broker is shown on the page and does not
-// end it. Of none, it returns at once.
+// Run serves until ctx is done. Errors of the broker are shown on the page and do not end it. If c
+// is nil, Run returns immediately.
 func (c *Console) Run(ctx context.Context) error {
 	if c == nil {
 		return nil
@@ -183,7 +182,7 @@ func (c *Console) Run(ctx context.Context) error {
 		ErrorLog: slog.NewLogLogger(c.cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	all, ctx := errgroup.WithContext(ctx)
-	server.BaseContext = func(net.Listener) context.Context { return ctx } // streams end with it
+	server.BaseContext = func(net.Listener) context.Context { return ctx } // ends the event streams
 	all.Go(func() error {
 		if err := server.Serve(c.listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve the console: %w", err)
@@ -204,22 +203,22 @@ func (c *Console) Run(ctx context.Context) error {
 	all.Go(func() error { c.recallDevices(ctx); return nil })
 	all.Go(func() error {
 		f := follower{broker: c.cfg.Broker, topic: c.cfg.Site.Readings(), budget: fleetBudget, back: fleetBack, logger: c.cfg.Logger, reached: c.fleet.reached}
-		f.run(ctx, c.fleet.take)
+		f.run(ctx, c.fleet.receive)
 		return nil
 	})
 	err := all.Wait()
-	c.tails.reading.Wait() // streams have ended, and with them what they watched
+	c.tails.reading.Wait() // the streams have ended and closed their tails
 	c.readers.fetching.Wait()
 	return err
 }
 
-// sample looks at the broker and keeps the figures: each second while somebody watches, else each
-// three seconds.
+// sample polls the broker and records the key figures: every second while a page is open, otherwise
+// every three seconds.
 func (c *Console) sample(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
-		c.cluster.look(ctx)
-		c.countFlows()
+		c.cluster.poll(ctx)
+		c.sampleFlows()
 		c.refreshPlans(ctx)
 		c.countLetters(ctx)
 		c.history.add(c.point())
@@ -234,7 +233,7 @@ func (c *Console) sample(ctx context.Context) {
 	}
 }
 
-// loopback reports whether a host is this machine's own.
+// loopback reports whether a host is a loopback address.
 func loopback(host string) bool {
 	if host == "localhost" {
 		return true

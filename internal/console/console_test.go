@@ -26,7 +26,7 @@ import (
 	"weir.example/weir/reading"
 )
 
-// cluster starts a broker with the topics of the main job.
+// startCluster starts a broker with the topics of the main job.
 func startCluster(t *testing.T) broker.Config {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
@@ -64,11 +64,11 @@ func serve(t *testing.T, cfg Config) *Console {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() { ended <- c.Run(ctx) }()
+	done := make(chan error)
+	go func() { done <- c.Run(ctx) }()
 	t.Cleanup(func() {
 		stop()
-		if err := <-ended; err != nil {
+		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
@@ -84,7 +84,7 @@ func take(t *testing.T, s *semaphore.Weighted) (release func()) {
 	return func() { s.Release(1) }
 }
 
-// answer is what an address says, and its status.
+// answer sends a request and returns status and body of the response.
 func answer(t *testing.T, method, url, body string, header ...string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -109,7 +109,7 @@ func answer(t *testing.T, method, url, body string, header ...string) (int, stri
 	return resp.StatusCode, string(text)
 }
 
-// eventually waits for what an address answers to hold a text.
+// eventually polls a URL until the response contains a text.
 func eventually(t *testing.T, url, want string) string {
 	t.Helper()
 	var got string
@@ -118,7 +118,7 @@ func eventually(t *testing.T, url, want string) string {
 			return got
 		}
 	}
-	t.Fatalf("%s does not come to hold %q: %s", url, want, got)
+	t.Fatalf("timed out: %s does not contain %q: %s", url, want, got)
 	return ""
 }
 
@@ -134,24 +134,24 @@ func send(t *testing.T, c broker.Config, readings ...reading.Reading) {
 	}
 }
 
-func TestTokenIsAskedFor(t *testing.T) {
+func TestTokenRequired(t *testing.T) {
 	c := serve(t, Config{Token: "opensesame"})
 	if status, _ := answer(t, "GET", c.URL()+"/", ""); status != 200 {
-		t.Errorf("the page itself: %d", status)
+		t.Errorf("page: status %d", status)
 	}
 	for _, path := range []string{"/api/info", "/api/overview", "/api/events", "/api/records?topic=sensor_data_tx", "/api/letters/replay", "/api/no"} {
 		if status, body := answer(t, "GET", c.URL()+path, ""); status != 401 {
-			t.Errorf("%s without a token: %d %s", path, status, body)
+			t.Errorf("%s without token: status %d, %s", path, status, body)
 		}
 	}
 	if status, _ := answer(t, "GET", c.URL()+"/api/info", "", "Authorization", "Bearer opensesam"); status != 401 {
-		t.Errorf("a wrong token: %d", status)
+		t.Errorf("wrong token: status %d", status)
 	}
 	if status, _ := answer(t, "GET", c.URL()+"/api/info", "", "Authorization", "Bearer opensesame"); status != 200 {
-		t.Errorf("the token: %d", status)
+		t.Errorf("valid token: status %d", status)
 	}
 	if status, _ := answer(t, "POST", c.URL()+"/api/login", `{"token":"wrong"}`); status != 401 {
-		t.Errorf("login with a wrong token: %d", status)
+		t.Errorf("login with a wrong token: status %d", status)
 	}
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -166,21 +166,21 @@ func TestTokenIsAskedFor(t *testing.T) {
 	cookie := resp.Header.Get("Set-Cookie")
 	for _, want := range []string{"HttpOnly", "SameSite=Strict"} {
 		if !strings.Contains(cookie, want) {
-			t.Errorf("the cookie %q is not %s", cookie, want)
+			t.Errorf("cookie %q lacks %s", cookie, want)
 		}
 	}
 	if strings.Contains(cookie, "opensesame") {
-		t.Error("the cookie holds the token")
+		t.Error("cookie contains the token")
 	}
 	if resp, err = browser.Get(c.URL() + "/api/info"); err != nil || resp.StatusCode != 200 {
-		t.Errorf("after the login: %v %v", resp.StatusCode, err)
+		t.Errorf("after login: %v %v", resp.StatusCode, err)
 	}
 	_ = resp.Body.Close()
 	if c.guard.validSession(c.guard.session(time.Now().Add(-time.Second)), time.Now()) {
-		t.Error("a session that has ended is valid")
+		t.Error("expired session is valid")
 	}
 	if newGuard("opensesame", "").validSession(c.guard.session(time.Now().Add(time.Hour)), time.Now()) {
-		t.Error("a session of another process is valid")
+		t.Error("session of another process is valid")
 	}
 }
 
@@ -207,14 +207,14 @@ func TestLoginEndsWithItsBrowser(t *testing.T) {
 	}
 }
 
-func TestForeignersAreRefused(t *testing.T) {
+func TestForeignRequestsAreRejected(t *testing.T) {
 	c := serve(t, Config{Write: true})
 	abort := c.URL() + "/api/transactions/abort"
 	if status, _ := answer(t, "POST", abort, "{}", "Origin", "http://evil.example", "Sec-Fetch-Site", "cross-site"); status != 403 {
-		t.Errorf("a request from another site: %d", status)
+		t.Errorf("cross-site request: status %d", status)
 	}
 	if status, _ := answer(t, "GET", c.URL()+"/api/info", "", "Host", "evil.example"); status != 421 {
-		t.Errorf("a name that was pointed here: %d", status)
+		t.Errorf("unknown host name: status %d", status)
 	}
 	resp, err := http.Get(c.URL() + "/")
 	if err != nil {
@@ -229,7 +229,7 @@ func TestForeignersAreRefused(t *testing.T) {
 
 func TestNetworkNeedsToken(t *testing.T) {
 	if err := (&Config{Listen: "0.0.0.0:8080"}).Validate(); err == nil {
-		t.Error("a console that is open to the network without a token")
+		t.Error("no error for a console open to the network without a token")
 	}
 	if err := (&Config{Listen: "0.0.0.0:8080", Token: "x"}).Validate(); err != nil {
 		t.Error(err)
@@ -240,7 +240,7 @@ func TestReadOnly(t *testing.T) {
 	c := serve(t, Config{})
 	for _, path := range []string{"/api/letters/replay", "/api/transactions/abort"} {
 		if status, body := answer(t, "POST", c.URL()+path, "{}"); status != 403 || !strings.Contains(body, "--console-write") {
-			t.Errorf("%s: %d %s", path, status, body)
+			t.Errorf("%s: status %d, %s", path, status, body)
 		}
 	}
 }
@@ -258,11 +258,11 @@ func TestDevices(t *testing.T) {
 	eventually(t, c.URL()+"/api/devices", `"total":4`)
 	for query, want := range map[string]string{"q=A-": `"matched":2`, "q=onerror": `"matched":1`, "status=online": `"matched":4`, "status=silent": `"matched":0`, "limit=1&offset=1": `"id":"a-1"`} {
 		if _, got := answer(t, "GET", c.URL()+"/api/devices?"+query, ""); !strings.Contains(got, want) {
-			t.Errorf("%s: no %s in %s", query, want, got)
+			t.Errorf("%s: %s not found in %s", query, want, got)
 		}
 	}
 	if status, got := answer(t, "GET", c.URL()+"/api/devices?status=gone", ""); status != 400 {
-		t.Errorf("a status that there is not: %d %s", status, got)
+		t.Errorf("unknown device status: status %d, %s", status, got)
 	}
 	_, got := answer(t, "GET", c.URL()+"/api/device?id=a-2", "")
 	var d deviceDetail
@@ -273,13 +273,13 @@ func TestDevices(t *testing.T) {
 		t.Errorf("a-2: %+v", d)
 	}
 	if status, _ := answer(t, "GET", c.URL()+"/api/device?id=nobody", ""); status != 404 {
-		t.Errorf("a device that has sent nothing: %d", status)
+		t.Errorf("unknown device: status %d", status)
 	}
 }
 
-// A frame of the list says which query it answers: one of the query before may come after it was
-// changed.
-func TestDevicesFrameSaysWhatItAnswers(t *testing.T) {
+// A frame of the device list contains its query, because a frame for the previous query may arrive
+// after a change.
+func TestDevicesFrameContainsItsQuery(t *testing.T) {
 	c := &Console{fleet: newFleet(time.Now, nil)}
 	const ask = "q=pump&status=&sort=id&offset=0&limit=60"
 	f, err := c.devicesFeed(ask)
@@ -287,18 +287,18 @@ func TestDevicesFrameSaysWhatItAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := f.frame().(api.DeviceList).Ask; got != ask {
-		t.Errorf("it answers %q, want %q", got, ask)
+		t.Errorf("frame for query %q, want %q", got, ask)
 	}
 }
 
-func TestStatusFollowsTheUsualInterval(t *testing.T) {
+func TestStatusDependsOnUsualInterval(t *testing.T) {
 	now := time.UnixMilli(1_000_000_000)
 	f := newFleet(func() time.Time { return now }, nil)
 	take := func(id string, every time.Duration) {
 		for n := range 20 {
 			at := now.Add(-time.Duration(19-n) * every)
 			r := reading.Reading{DeviceID: id, Sensor: "x", TS: at.UnixMilli(), Seq: int64(n)}
-			f.take([]*kgo.Record{{Value: r.AppendJSON(nil), Timestamp: at}}, 0)
+			f.receive([]*kgo.Record{{Value: r.AppendJSON(nil), Timestamp: at}}, 0)
 		}
 	}
 	take("fast", 100*time.Millisecond)
@@ -324,7 +324,7 @@ func TestFleetIsBounded(t *testing.T) {
 		r := reading.Reading{DeviceID: fmt.Sprint("d", i), Sensor: "x", TS: int64(i), Seq: 1}
 		records = append(records, &kgo.Record{Value: r.AppendJSON(nil), Timestamp: time.Now()})
 	}
-	f.take(records, 0)
+	f.receive(records, 0)
 	if c := f.counts(); c.Total != maxDevices || c.Untracked != 100 {
 		t.Errorf("%+v", c)
 	}
@@ -335,7 +335,7 @@ func TestFleetIsBounded(t *testing.T) {
 	var got []int64
 	s.points(3, func(at int64, _ float32) { got = append(got, at) })
 	if len(s.at) != maxPoints || fmt.Sprint(got) != fmt.Sprint([]int{10*maxPoints - 3, 10*maxPoints - 2, 10*maxPoints - 1}) {
-		t.Errorf("%d points, the last %v", len(s.at), got)
+		t.Errorf("got %d points, the last %v", len(s.at), got)
 	}
 }
 
@@ -349,23 +349,23 @@ func TestRecords(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	look := func(query string) (list recordList) {
+	find := func(query string) (list recordList) {
 		_, got := answer(t, "GET", c.URL()+"/api/records?topic=sensor_data_tx&"+query, "")
 		if err := json.Unmarshal([]byte(got), &list); err != nil {
 			t.Fatalf("%s: %v in %s", query, err, got)
 		}
 		return list
 	}
-	all := look("from=start")
+	all := find("from=start")
 	if len(all.Rows) != 4 || all.Rows[0].Value.Kind != "json" || all.Rows[1].Value.Kind != "text" || all.Rows[2].Value.Kind != "bytes" {
-		t.Errorf("from the start: %+v", all)
+		t.Errorf("from=start: %+v", all)
 	}
 	for query, offsets := range map[string]string{
 		"from=end&limit=2": "[3 2]", "from=offset&offset=2": "[2 3]", "q=TEXT": "[1]", "from=start&partition=1": "[]", "from=start&limit=1": "[0]",
 		"from=time&time=" + began.Add(1500*time.Millisecond).UTC().Format(time.RFC3339Nano): "[2 3]",
 	} {
 		got := []int64{}
-		for _, r := range look(query).Rows {
+		for _, r := range find(query).Rows {
 			got = append(got, r.Offset)
 		}
 		if fmt.Sprint(got) != offsets {
@@ -379,8 +379,8 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// An open transaction holds up readers of what lies behind it, and no page.
-func TestOpenTransactionHoldsNothingUp(t *testing.T) {
+// An open transaction blocks read_committed readers of later records, but no page.
+func TestOpenTransactionBlocksNoPage(t *testing.T) {
 	c := serve(t, Config{Write: true})
 	send(t, c.cfg.Broker, reading.Reading{DeviceID: "a", Sensor: "x", TS: 1, Seq: 1})
 	tx := client(t, c.cfg.Broker, kgo.TransactionalID("slow"), kgo.TransactionTimeout(time.Minute))
@@ -396,10 +396,10 @@ func TestOpenTransactionHoldsNothingUp(t *testing.T) {
 		t.Errorf("after %s: %s", took, got)
 	}
 	if got := eventually(t, c.URL()+"/api/transactions", `"slow"`); !strings.Contains(got, "Ongoing") {
-		t.Errorf("transactions: %s", got)
+		t.Errorf("open transactions: %s", got)
 	}
 	if status, got := answer(t, "POST", c.URL()+"/api/transactions/abort", `{"transactional_id":"slow"}`); status != 200 {
-		t.Errorf("abort: %d %s", status, got)
+		t.Errorf("abort: status %d, %s", status, got)
 	}
 	if _, got := answer(t, "GET", c.URL()+"/api/transactions", ""); strings.Contains(got, `"slow"`) {
 		t.Errorf("after the abort: %s", got)
@@ -413,8 +413,8 @@ func TestSQL(t *testing.T) {
 		readings = append(readings, reading.Reading{DeviceID: fmt.Sprint("d", n%2), Sensor: "temperature", Value: float64(n), TS: 1_700_000_000_000 + int64(n)*250, Seq: int64(n)})
 	}
 	send(t, c.cfg.Broker, readings...)
-	ask := func(path, text string) (a sqlAnswer) {
-		body, err := json.Marshal(sqlQuestion{Text: text, Last: 100, Close: true})
+	request := func(path, text string) (a sqlAnswer) {
+		body, err := json.Marshal(sqlRequest{Text: text, Last: 100, Close: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -424,23 +424,23 @@ func TestSQL(t *testing.T) {
 		}
 		return a
 	}
-	if a := ask("/api/sql/check", firstQuery); !a.OK || a.Graph == nil || len(a.Graph.Nodes) < 4 || a.Plan == "" {
-		t.Errorf("the first query: %+v", a)
+	if a := request("/api/sql/check", firstQuery); !a.OK || a.Graph == nil || len(a.Graph.Nodes) < 4 || a.Plan == "" {
+		t.Errorf("first query: %+v", a)
 	}
 	wrong := strings.Replace(firstQuery, "AVG(`value`)", "AVG(valu)", 1)
-	if a := ask("/api/sql/check", wrong); a.OK || a.Line != 18 || a.Column == 0 || !strings.Contains(a.Hint+a.Message, "value") {
-		t.Errorf("a column that there is not: %+v", a)
+	if a := request("/api/sql/check", wrong); a.OK || a.Line != 18 || a.Column == 0 || !strings.Contains(a.Hint+a.Message, "value") {
+		t.Errorf("unknown column: %+v", a)
 	}
-	a := ask("/api/sql/preview", firstQuery)
+	a := request("/api/sql/preview", firstQuery)
 	if !a.OK || a.Read != 40 || len(a.Results) != 1 || a.Results[0].Total != 10 {
 		t.Fatalf("preview: %+v", a)
 	}
 	if row := a.Results[0].Rows[0]; row["readings"] != 4.0 || row["mean"] != 1.5 {
-		t.Errorf("the first window: %v", row)
+		t.Errorf("first window: %v", row)
 	}
 	updating := strings.Split(firstQuery, "SELECT")[0] + "SELECT device_id, COUNT(*) AS n FROM readings GROUP BY device_id"
-	if a := ask("/api/sql/preview", updating); !a.OK || len(a.Results) != 1 || a.Results[0].Total != 2 || a.Results[0].Rows[0]["n"] != 20.0 {
-		t.Errorf("rows that replace each other: %+v", a)
+	if a := request("/api/sql/preview", updating); !a.OK || len(a.Results) != 1 || a.Results[0].Total != 2 || a.Results[0].Rows[0]["n"] != 20.0 {
+		t.Errorf("updating query: %+v", a)
 	}
 	var topics []string
 	listed, err := c.admin.ListTopics(t.Context())
@@ -453,11 +453,11 @@ func TestSQL(t *testing.T) {
 		}
 	}
 	if len(topics) > 0 {
-		t.Errorf("a preview made topics: %v", topics)
+		t.Errorf("preview created topics: %v", topics)
 	}
 }
 
-// The page, compressed, is what a browser loads: all but the licences.
+// The page, compressed as a browser loads it and without the licences, is small.
 func TestPageIsSmall(t *testing.T) {
 	total := 0
 	err := fs.WalkDir(dist, "dist", func(path string, d fs.DirEntry, err error) error {
@@ -481,14 +481,14 @@ func TestPageIsSmall(t *testing.T) {
 	}
 	t.Logf("%d bytes compressed", total)
 	if total < 10_000 || total > 150_000 {
-		t.Errorf("the page has %d bytes compressed: 150,000 at most", total)
+		t.Errorf("the page has %d bytes compressed, want 10,000 to 150,000", total)
 	}
 }
 
 func TestAlerts(t *testing.T) {
 	c := serve(t, Config{})
 	if _, got := answer(t, "GET", c.URL()+"/api/alerts", ""); got != `{"alerts":[],"silences":[],"counts":{"firing":0,"resolved":0,"silenced":0},"matched":0}`+"\n" {
-		t.Errorf("without a topic of alerts: %s", got)
+		t.Errorf("without a topic for alerts: %s", got)
 	}
 	if err := broker.EnsureTopics(t.Context(), c.admin, []broker.Topic{{Name: alert.StateTopic, Partitions: 1, CleanupPolicy: "compact"}}); err != nil {
 		t.Fatal(err)

@@ -15,35 +15,35 @@ import (
 	"weir.example/weir/reading"
 )
 
-// readers make text of payloads that were written with a schema of the registry. A schema is
-// fetched once, beside whoever shows a record: until it is here, the record is bytes.
+// readers decode payloads written with a schema of the registry. A schema is fetched in the
+// background when it is first seen; until it arrives, its records are shown as bytes.
 type readers struct {
 	client   *registry.Client
-	ctx      context.Context // of the console
+	ctx      context.Context // ends fetches
 	fetching sync.WaitGroup
 
 	mu    sync.Mutex
 	known map[int]*reader
 }
 
-// reader reads the payloads of one schema.
+// reader decodes the payloads of one schema.
 type reader struct {
 	kind  string
-	read  func(body []byte) (text []byte, err error) // nil until the schema is here
+	read  func(body []byte) (text []byte, err error) // nil until the schema has arrived
 	asked time.Time
 }
 
 const (
-	askAgain = 10 * time.Second // for a schema that did not come
+	askAgain = 10 * time.Second // retry for a schema that was not found
 	maxKnown = 10_000
 )
 
-// newReaders makes the readers of a console that ends with ctx.
+// newReaders creates readers whose fetches end with ctx.
 func newReaders(ctx context.Context, client *registry.Client) *readers {
 	return &readers{client: client, ctx: ctx, known: make(map[int]*reader)}
 }
 
-// text is the decoder that pages use.
+// text is a decoder (see payload.go).
 func (r *readers) text(schema int32, data []byte) (kind, text string, ok bool) {
 	if r == nil || r.client == nil {
 		return "", "", false
@@ -57,7 +57,7 @@ func (r *readers) text(schema int32, data []byte) (kind, text string, ok bool) {
 		return "", "", false
 	}
 	defer func() {
-		if recover() != nil { // bytes come from outside, and one decoder's fault must not end the page
+		if recover() != nil { // payloads are untrusted: a panic of a decoder must not end the console
 			kind, text, ok = "", "", false
 		}
 	}()
@@ -65,7 +65,7 @@ func (r *readers) text(schema int32, data []byte) (kind, text string, ok bool) {
 	return known.kind, string(shown), err == nil
 }
 
-// find returns the reader of a schema, or begins to fetch it and returns nil.
+// find returns the reader of a schema, or starts fetching it and returns nil.
 func (r *readers) find(id int) *reader {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,27 +77,27 @@ func (r *readers) find(id int) *reader {
 		return nil
 	}
 	r.known[id] = &reader{asked: time.Now()}
-	r.fetching.Go(func() { _ = r.fetch(r.ctx, id) }) // what is not here is asked for again
+	r.fetching.Go(func() { _ = r.fetch(r.ctx, id) }) // a failed fetch is repeated after askAgain
 	return nil
 }
 
-// fetch gets a schema and makes its reader.
+// fetch fetches a schema and creates its reader.
 func (r *readers) fetch(ctx context.Context, id int) error {
 	s, err := r.client.Schema(ctx, id)
 	if err != nil {
 		return err
 	}
-	made, err := readerOf(ctx, s)
+	created, err := readerOf(ctx, s)
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.known[id] = made
+	r.known[id] = created
 	return nil
 }
 
-// await gets the schemas of records before they are shown, as far as they come in time.
+// await fetches the schemas of records, for up to a second.
 func (r *readers) await(ctx context.Context, records []*kgo.Record) {
 	if r == nil || r.client == nil {
 		return
@@ -117,7 +117,7 @@ func (r *readers) await(ctx context.Context, records []*kgo.Record) {
 			}
 			r.mu.Unlock()
 			if known == nil {
-				_ = r.fetch(ctx, id) // it is bytes, then
+				_ = r.fetch(ctx, id) // it is then shown as bytes
 			}
 		}
 	}
@@ -131,7 +131,7 @@ func readerOf(ctx context.Context, s *registry.Schema) (*reader, error) {
 	return &reader{kind: strings.ToLower(string(s.Type)), read: read}, nil
 }
 
-// reading decodes a reading that is not written as plain JSON.
+// reading decodes a reading written with a schema of the registry.
 func (r *readers) reading(data []byte, into *reading.Reading) bool {
 	schema, ok := schemaID(data)
 	if !ok {
@@ -149,7 +149,7 @@ func (r *readers) reading(data []byte, into *reading.Reading) bool {
 		return false
 	}
 	at := bytes.Trim(v.TS, `"`)
-	ms, err := strconv.ParseInt(string(at), 10, 64) // Avro's milliseconds
+	ms, err := strconv.ParseInt(string(at), 10, 64) // Avro timestamps are in milliseconds
 	if err != nil {
 		if ms, err = reading.ParseTime(at); err != nil {
 			return false

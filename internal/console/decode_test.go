@@ -13,7 +13,7 @@ import (
 	"weir.example/weir/reading"
 )
 
-// Payloads that a schema of the registry was used for are shown as what they say.
+// Payloads written with a schema of the registry are decoded.
 func TestPayloadsWithSchemas(t *testing.T) {
 	at := startCluster(t)
 	served, err := embedded.Open(t.Context(), embedded.Config{Broker: at})
@@ -64,22 +64,23 @@ func TestPayloadsWithSchemas(t *testing.T) {
 		if _, got := answer(t, "GET", c.URL()+"/api/devices", ""); strings.Contains(got, `"id":"in-avro"`) {
 			break
 		}
+		time.Sleep(50 * time.Millisecond) // between polls, as in eventually
 	}
 	if _, got := answer(t, "GET", c.URL()+"/api/device?id=in-avro", ""); !strings.Contains(got, `"at":[1700000000000`) || !strings.Contains(got, "21.5") {
-		t.Errorf("a device that writes Avro: %s", got)
+		t.Errorf("device that writes Avro: %s", got)
 	}
 	_, got := answer(t, "GET", c.URL()+"/api/records?topic=sensor_data_tx&from=start", "")
 	for _, want := range []string{`"kind":"avro"`, `\"n\":42`, "ŵeir", `"kind":"protobuf"`, `\"n\":\"42\"`, `"schema":9999`} {
 		if !strings.Contains(got, want) {
-			t.Errorf("no %s in %s", want, got)
+			t.Errorf("%s not found in %s", want, got)
 		}
 	}
 	if n := strings.Count(got, `"kind":"bytes"`); n != 2 {
-		t.Errorf("%d payloads that can't be read are bytes, want 2: %s", n, got)
+		t.Errorf("got %d payloads as bytes, want the 2 that cannot be decoded: %s", n, got)
 	}
 	eventually(t, c.URL()+"/api/schemas", `"name":"readings-value","versions":[1],"type":"AVRO","latest_id":1,"compatibility":"BACKWARD"`)
 	if _, got := answer(t, "GET", c.URL()+"/api/schema?subject=readings-value", ""); !strings.Contains(got, `"type":"AVRO"`) || !strings.Contains(got, "what") || !strings.Contains(got, `"compatibility":"BACKWARD"`) {
-		t.Errorf("the subject: %s", got)
+		t.Errorf("subject: %s", got)
 	}
 	const v2 = `{"type":"record","name":"R","fields":[{"name":"n","type":"long"},{"name":"unit","type":"string","default":""}]}`
 	if _, err := schemas.Register(t.Context(), "readings-value", &registry.Schema{Type: registry.Avro, Text: v2}); err != nil {
@@ -87,9 +88,9 @@ func TestPayloadsWithSchemas(t *testing.T) {
 	}
 	_, got = answer(t, "GET", c.URL()+"/api/schema/compare?subject=readings-value&from=1&to=2", "")
 	if !strings.Contains(got, `"backward":[]`) || !strings.Contains(got, `"forward":["`) {
-		t.Errorf("version 2 reads version 1, and not the other way round: %s", got)
+		t.Errorf("want version 2 to read version 1 and not vice versa: %s", got)
 	}
 	if status, got := answer(t, "GET", c.URL()+"/api/schema/compare?subject=readings-value&from=1&to=new", ""); status != 400 {
-		t.Errorf("no version: %d %s", status, got)
+		t.Errorf("invalid version: status %d, %s", status, got)
 	}
 }

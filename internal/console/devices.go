@@ -17,9 +17,9 @@ import (
 	"weir.example/weir/reading"
 )
 
-// deviceQuery chooses rows of the device list.
+// deviceQuery selects rows of the device list.
 type deviceQuery struct {
-	text   string // part of the id, in any case
+	text   string // part of the id, case-insensitive
 	status api.DeviceStatus
 	sort   string // id, seen
 	offset int
@@ -37,10 +37,10 @@ func parseDeviceQuery(v url.Values) (q deviceQuery, err error) {
 	switch q.status {
 	case "", api.Online, api.Late, api.Silent:
 	default:
-		return q, badRequest("status=%s: choose online, late or silent", q.status)
+		return q, badRequest("invalid status=%s: must be online, late or silent", q.status)
 	}
 	if q.sort != "" && q.sort != "id" && q.sort != "seen" {
-		return q, badRequest("sort=%s: choose id or seen", q.sort)
+		return q, badRequest("invalid sort=%s: must be id or seen", q.sort)
 	}
 	if q.offset, err = number(v, "offset", 0, maxDevices); err != nil {
 		return q, err
@@ -49,13 +49,14 @@ func parseDeviceQuery(v url.Values) (q deviceQuery, err error) {
 	return q, err
 }
 
-func number(v url.Values, name string, otherwise, most int) (int, error) {
+// number returns a non-negative integer parameter, or missing if it is not set.
+func number(v url.Values, name string, missing, high int) (int, error) {
 	if v.Get(name) == "" {
-		return otherwise, nil
+		return missing, nil
 	}
 	n, err := strconv.Atoi(v.Get(name))
-	if err != nil || n < 0 || n > most {
-		return 0, badRequest("%s=%s: give a whole number from 0 to %d", name, v.Get(name), most)
+	if err != nil || n < 0 || n > high {
+		return 0, badRequest("invalid %s=%s: must be an integer from 0 to %d", name, v.Get(name), high)
 	}
 	return n, nil
 }
@@ -104,7 +105,7 @@ func (c *Console) devices(r *http.Request) (any, error) {
 	return c.fleet.list(q), nil
 }
 
-// devicesFeed is named by the query that GET /api/devices has.
+// devicesFeed is the device list; its argument is the query of GET /api/devices.
 type devicesFeed struct {
 	fleet *fleet
 	query deviceQuery
@@ -147,7 +148,7 @@ type sensorSeries struct {
 	Values []float64 `json:"values"`
 }
 
-// detail is a device with the points that memory holds; false where it is not known.
+// detail returns a device with its points in memory; false if it is not known.
 func (f *fleet) detail(id string) (deviceDetail, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -167,7 +168,7 @@ func (f *fleet) detail(id string) (deviceDetail, bool) {
 	return out, true
 }
 
-// rounded is a value as its sensor gave it, as far as 32 bits hold it.
+// rounded returns a 32-bit value with the digits of the original decimal, without binary noise.
 func rounded(v float32) float64 {
 	f, err := strconv.ParseFloat(strconv.FormatFloat(float64(v), 'g', -1, 32), 64)
 	if err != nil {
@@ -176,23 +177,23 @@ func rounded(v float32) float64 {
 	return f
 }
 
-// A device's page begins with what the end of its partition holds of it.
+// Bounds of reading a device's points from the end of its partition.
 const (
 	backfillRecords = 60_000
 	backfillTime    = 3 * time.Second
 	backfillPoints  = 2000 // of a sensor
 )
 
-// device is GET /api/device?id=: its points of the last minutes, read from the topic.
+// device is GET /api/device?id=: a device with its points of the last minutes, read from the topic.
 func (c *Console) device(r *http.Request) (any, error) {
 	id := r.FormValue("id")
 	d, ok := c.fleet.detail(id)
 	if !ok {
-		return nil, notFound("no reading of device %q has come", id)
+		return nil, notFound("device %q not found", id)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), backfillTime)
 	defer cancel()
-	_ = c.backfill(ctx, &d) // what memory holds is better than nothing
+	_ = c.backfill(ctx, &d) // on failure, the points in memory remain
 	return d, nil
 }
 
@@ -200,7 +201,7 @@ func (c *Console) backfill(ctx context.Context, d *deviceDetail) error {
 	t := c.cluster.state()
 	topic := t.topic(c.cfg.Site.Readings())
 	if topic == nil || int(d.Partition) >= len(topic.Partitions) {
-		return errors.New("the topic is not known yet")
+		return errors.New("topic not known yet")
 	}
 	p := topic.Partitions[d.Partition]
 	series := make(map[string]*sensorSeries)
@@ -208,7 +209,7 @@ func (c *Console) backfill(ctx context.Context, d *deviceDetail) error {
 		series[d.Sensors[i].Name] = &sensorSeries{}
 	}
 	var decode reading.Decoder
-	end := map[int32]stretch{p.ID: {max(p.Start, p.Stable-backfillRecords), p.Stable}}
+	end := map[int32]offsetRange{p.ID: {max(p.Start, p.Stable-backfillRecords), p.Stable}}
 	err := c.scan(ctx, topic.Name, end, func(record *kgo.Record) error {
 		var r reading.Reading
 		if string(record.Key) != d.ID || decode.Decode(record.Value, &r) != nil && !c.readers.reading(record.Value, &r) {
@@ -228,8 +229,7 @@ func (c *Console) backfill(ctx context.Context, d *deviceDetail) error {
 	return err
 }
 
-// deviceFeed sends the newest points of a device again and again; the page puts those in that it
-// has not.
+// deviceFeed sends the newest points of a device; the page merges those that it lacks.
 type deviceFeed struct {
 	fleet *fleet
 	id    string
@@ -237,7 +237,7 @@ type deviceFeed struct {
 
 func (c *Console) deviceFeed(id string) (feed, error) {
 	if len(id) > reading.MaxName {
-		return nil, badRequest("the device id is too long")
+		return nil, badRequest("device id too long")
 	}
 	return deviceFeed{c.fleet, id}, nil
 }

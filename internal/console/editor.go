@@ -18,10 +18,10 @@ import (
 	"weir.example/weir/pipelines"
 )
 
-// sqlAnswer is what the editor shows of a text.
+// sqlAnswer is the answer to the SQL in the editor.
 type sqlAnswer struct {
 	OK       bool          `json:"ok"`
-	Line     int           `json:"line,omitempty"` // of what is wrong, from 1
+	Line     int           `json:"line,omitempty"` // of the error, from 1
 	Column   int           `json:"column,omitempty"`
 	Message  string        `json:"message,omitempty"`
 	Hint     string        `json:"hint,omitempty"`
@@ -33,7 +33,7 @@ type sqlAnswer struct {
 	Took     float64       `json:"took,omitempty"`    // milliseconds
 }
 
-// previewRows is what a pipeline would write to a topic.
+// previewRows is the records that a pipeline would write to a topic.
 type previewRows struct {
 	Topic   string           `json:"topic"`
 	Kind    string           `json:"kind"`              // rows, late or dead letters
@@ -44,18 +44,19 @@ type previewRows struct {
 
 const (
 	previewName    = "preview"
-	previewRecords = 20_000 // of a topic at most
-	previewShown   = 500    // rows of a topic
+	previewRecords = 20_000 // per topic, max
+	previewShown   = 500    // rows per topic
 	previewTime    = 10 * time.Second
 )
 
-type sqlQuestion struct {
+// sqlRequest is the body of requests of the editor.
+type sqlRequest struct {
 	Text  string `json:"text"`
 	Last  int    `json:"last"`  // records of each topic that a preview reads
 	Close bool   `json:"close"` // end the inputs, so that windows close
 }
 
-// compile plans a text of the editor. What is wrong with it is an answer, no error.
+// compile plans the SQL in the editor. Invalid SQL is an answer, not an error.
 func compile(text string) (*plan.Program, sqlAnswer) {
 	program, err := plan.Preview(text, previewName)
 	var at *sql.Error
@@ -70,7 +71,7 @@ func compile(text string) (*plan.Program, sqlAnswer) {
 
 // checkSQL is POST /api/sql/check {"text"}.
 func (c *Console) checkSQL(r *http.Request) (any, error) {
-	var in sqlQuestion
+	var in sqlRequest
 	if err := readJSON(r, &in); err != nil {
 		return nil, err
 	}
@@ -78,15 +79,15 @@ func (c *Console) checkSQL(r *http.Request) (any, error) {
 	return answer, nil
 }
 
-// previewSQL is POST /api/sql/preview {"text", "last", "close"}: what the pipeline would write, had
-// it read the last records.
+// previewSQL is POST /api/sql/preview {"text", "last", "close"}: the records that the pipeline
+// would write for the last records of its sources.
 func (c *Console) previewSQL(r *http.Request) (any, error) {
-	in := sqlQuestion{Last: 1000}
+	in := sqlRequest{Last: 1000}
 	if err := readJSON(r, &in); err != nil {
 		return nil, err
 	}
 	if in.Last < 1 || in.Last > previewRecords {
-		return nil, badRequest("last: choose 1 to %d records", previewRecords)
+		return nil, badRequest("invalid last: must be from 1 to %d", previewRecords)
 	}
 	program, answer := compile(in.Text)
 	if !answer.OK {
@@ -123,14 +124,14 @@ func (c *Console) previewSQL(r *http.Request) (any, error) {
 	return answer, nil
 }
 
-// newest reads the last records of a topic, in the order of their timestamps. Of a table of
-// versions it reads all that a preview may. partitions is how many the topic has.
+// newest reads the last records of a topic, in the order of their timestamps. For a table of
+// versions, it reads as many as a preview may. partitions is the topic's partition count.
 func (c *Console) newest(ctx context.Context, topic string, last int, versions bool) (all []*kgo.Record, partitions int32, err error) {
 	if versions {
 		last = previewRecords
 	}
 	q := recordQuery{topic: topic, partition: -1, from: "end", limit: last}
-	parts, err := c.whereFrom(ctx, &q)
+	parts, err := c.ranges(ctx, &q)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -144,13 +145,13 @@ func (c *Console) newest(ctx context.Context, topic string, last int, versions b
 	return all[max(0, len(all)-last):], int32(len(parts)), nil //nolint:gosec // few
 }
 
-// resultsOf sorts out what a preview wrote: rows first, then late rows and dead letters where there
-// are any.
+// resultsOf returns the records that a preview wrote: rows first, then late rows and dead letters,
+// if any.
 func resultsOf(p *plan.Program, written map[string][]*kgo.Record) []previewRows {
 	var all []previewRows
 	seen := make(map[string]bool)
 	for _, sink := range p.Sinks {
-		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // Preview has looked
+		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // checked by Preview
 		if seen[t.Topic] {
 			continue
 		}
@@ -197,15 +198,15 @@ func textOf(data []byte) string {
 	return fmt.Sprintf("%x", data[:min(len(data), 64)])
 }
 
-// starter is SQL to begin with.
+// starter is an example for the editor.
 type starter struct {
 	Name  string `json:"name"`
 	About string `json:"about"`
 	Text  string `json:"text"`
 }
 
-// firstQuery is what the editor begins with.
-const firstQuery = `-- A query on its own is previewed over the last records: nothing is written.
+// firstQuery is the initial text of the editor.
+const firstQuery = `-- A plain query is previewed over the last records; nothing is written.
 CREATE TABLE readings (
   device_id STRING,
   sensor STRING,
@@ -227,9 +228,9 @@ FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' SECOND))
 GROUP BY window_start, window_end, sensor;
 `
 
-// starters is GET /api/sql/starters: a first query, and the pipelines that come with Weir.
+// starters is GET /api/sql/starters: a first query and the bundled pipelines.
 func (c *Console) starters(*http.Request) (any, error) {
-	all := []starter{{Name: "first query", About: "mean of each sensor, second by second", Text: c.cfg.Site.SQL(firstQuery)}}
+	all := []starter{{Name: "first query", About: "mean per sensor and second", Text: c.cfg.Site.SQL(firstQuery)}}
 	for _, name := range pipelines.Names() {
 		text, _ := pipelines.Source(name)
 		text = c.cfg.Site.SQL(text)

@@ -13,28 +13,28 @@ import (
 	"time"
 )
 
-// A page has one stream, on which the frames of all feeds that it watches come:
+// A page has one event stream, with the frames of all feeds that it watches:
 //
 //	event: overview
 //	data: {…}
 //
-// A feed is named "kind" or "kind:argument" and shared by all who watch it: its frame is made once
-// a period. A stream has no queue. Whoever is slow finds the newest frame when it is ready for one;
-// those in between were not for it.
+// A feed is named "kind" or "kind:argument" and shared by all its watchers: its frame is built once
+// per period. A stream has no queue: a slow browser gets the newest frame when it is ready for one,
+// and misses those in between.
 type feed interface {
-	// frame is what to send now, or nil where nothing is new. It must be quick, and is called by
-	// one goroutine.
+	// frame returns the data to send, or nil if there is nothing new. It must be fast, and is
+	// called by one goroutine only.
 	frame() any
-	// period is how often it is looked at.
+	// period is the interval between frames.
 	period() time.Duration
-	// close ends what it holds.
+	// close releases the feed's resources.
 	close()
 }
 
 const (
 	tick         = 250 * time.Millisecond
 	maxStreams   = 512
-	maxFeeds     = 8    // that one stream watches
+	maxFeeds     = 8    // per stream
 	maxFeedName  = 1024 // bytes
 	writeTimeout = 15 * time.Second
 	keepAlive    = 15 * time.Second
@@ -43,13 +43,13 @@ const (
 // hub samples feeds and wakes the streams.
 type hub struct {
 	open     func(name string) (feed, error)
-	patience time.Duration // with a browser that does not read
+	patience time.Duration // a browser that does not read for this long is disconnected
 
 	mu      sync.Mutex
 	feeds   map[string]*shared
 	streams map[string]*stream
-	wake    chan struct{} // closed at each tick, and made anew
-	some    chan struct{} // tells run that there is a stream
+	wake    chan struct{} // closed and replaced at each tick
+	joined  chan struct{} // signals run that there is a stream
 }
 
 // shared is a feed and its newest frame.
@@ -59,10 +59,10 @@ type shared struct {
 	users int
 	due   time.Time
 	data  []byte
-	seq   uint64 // of data; 0 where there is none yet
+	seq   uint64 // of data; 0: none yet
 }
 
-// stream is a page that listens.
+// stream is the event stream of one page.
 type stream struct {
 	id    string
 	watch []*shared
@@ -70,17 +70,17 @@ type stream struct {
 }
 
 func newHub(open func(string) (feed, error)) *hub {
-	return &hub{open: open, patience: writeTimeout, feeds: make(map[string]*shared), streams: make(map[string]*stream), wake: make(chan struct{}), some: make(chan struct{}, 1)}
+	return &hub{open: open, patience: writeTimeout, feeds: make(map[string]*shared), streams: make(map[string]*stream), wake: make(chan struct{}), joined: make(chan struct{}, 1)}
 }
 
-// watched reports whether any page listens.
+// watched reports whether there are any streams.
 func (h *hub) watched() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.streams) > 0
 }
 
-// run samples until ctx is done; it rests while nobody listens.
+// run samples the feeds until ctx is done; it pauses while there are no streams.
 func (h *hub) run(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -89,7 +89,7 @@ func (h *hub) run(ctx context.Context) {
 			select {
 			case <-ctx.Done():
 				return
-			case <-h.some:
+			case <-h.joined:
 			}
 		}
 		select {
@@ -101,7 +101,7 @@ func (h *hub) run(ctx context.Context) {
 	}
 }
 
-// sample makes the frames that are due, and wakes the streams.
+// sample builds the frames that are due and wakes the streams.
 func (h *hub) sample(now time.Time) {
 	h.mu.Lock()
 	due := make([]*shared, 0, len(h.feeds))
@@ -112,21 +112,21 @@ func (h *hub) sample(now time.Time) {
 		}
 	}
 	h.mu.Unlock()
-	made := make([][]byte, len(due))
+	frames := make([][]byte, len(due))
 	for i, s := range due {
 		v := s.frame()
 		if v == nil {
 			continue
 		}
 		if data, err := json.Marshal(v); err == nil {
-			made[i] = data
+			frames[i] = data
 		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i, s := range due {
-		if made[i] != nil {
-			s.data = made[i]
+		if frames[i] != nil {
+			s.data = frames[i]
 			s.seq++
 		}
 	}
@@ -134,10 +134,10 @@ func (h *hub) sample(now time.Time) {
 	h.wake = make(chan struct{})
 }
 
-// acquire finds or opens the feeds with these names. h.mu is held.
+// acquire returns the feeds with these names, opening them if necessary. h.mu must be held.
 func (h *hub) acquire(names []string) ([]*shared, error) {
 	if len(names) > maxFeeds {
-		return nil, fmt.Errorf("a stream watches %d feeds at most", maxFeeds)
+		return nil, fmt.Errorf("too many feeds: max %d per stream", maxFeeds)
 	}
 	var all []*shared
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
@@ -145,7 +145,7 @@ func (h *hub) acquire(names []string) ([]*shared, error) {
 		if s == nil {
 			if len(name) > maxFeedName {
 				h.release(all)
-				return nil, errors.New("the name of a feed is too long")
+				return nil, errors.New("feed name too long")
 			}
 			f, err := h.open(name)
 			if err != nil {
@@ -161,7 +161,7 @@ func (h *hub) acquire(names []string) ([]*shared, error) {
 	return all, nil
 }
 
-// release lets go of feeds. h.mu is held.
+// release closes feeds without further users. h.mu must be held.
 func (h *hub) release(feeds []*shared) {
 	for _, s := range feeds {
 		if s.users--; s.users == 0 {
@@ -171,7 +171,7 @@ func (h *hub) release(feeds []*shared) {
 	}
 }
 
-var errStreams = &httpError{http.StatusServiceUnavailable, fmt.Errorf("%d pages listen already", maxStreams)}
+var errStreams = &httpError{http.StatusServiceUnavailable, fmt.Errorf("too many open pages: max %d", maxStreams)}
 
 func (h *hub) join(names []string) (*stream, error) {
 	h.mu.Lock()
@@ -186,7 +186,7 @@ func (h *hub) join(names []string) (*stream, error) {
 	s := &stream{id: rand.Text(), watch: watch, sent: make(map[*shared]uint64)}
 	h.streams[s.id] = s
 	select {
-	case h.some <- struct{}{}:
+	case h.joined <- struct{}{}:
 	default:
 	}
 	return s, nil
@@ -199,7 +199,8 @@ func (h *hub) leave(s *stream) {
 	h.release(s.watch)
 }
 
-// next is what a stream has not seen yet, and what to wait for after it.
+// next returns the frames that a stream has not sent yet, and a channel that is closed when there
+// may be more.
 func (h *hub) next(s *stream) (out []byte, wake <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -227,7 +228,7 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	out := http.NewResponseController(w)
 	write := func(data []byte) error {
-		_ = out.SetWriteDeadline(time.Now().Add(h.patience)) // where it can't be set, the write blocks until the page is gone
+		_ = out.SetWriteDeadline(time.Now().Add(h.patience)) // if it cannot be set, the write blocks until the connection is closed
 		if _, err := w.Write(data); err != nil {
 			return err
 		}
@@ -252,14 +253,14 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		case <-wake:
 		case <-alive.C:
-			if write([]byte(": still here\n\n")) != nil {
+			if write([]byte(": keep-alive\n\n")) != nil {
 				return
 			}
 		}
 	}
 }
 
-// rewatch is POST /api/events/{id} {"watch": […]}: an open stream watches something else.
+// rewatch is POST /api/events/{id} {"watch": […]}: it changes the feeds of an open stream.
 func (h *hub) rewatch(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Watch []string `json:"watch"`
@@ -272,7 +273,7 @@ func (h *hub) rewatch(w http.ResponseWriter, r *http.Request) {
 	defer h.mu.Unlock()
 	s := h.streams[r.PathValue("id")]
 	if s == nil {
-		fail(w, http.StatusNotFound, errors.New("this stream has ended"))
+		fail(w, http.StatusNotFound, errors.New("stream not found"))
 		return
 	}
 	watch, err := h.acquire(in.Watch)
@@ -289,7 +290,7 @@ func (h *hub) rewatch(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// feed opens a feed by its name.
+// feed opens a feed by name.
 func (c *Console) feed(name string) (feed, error) {
 	kind, argument, _ := strings.Cut(name, ":")
 	switch kind {
@@ -306,5 +307,5 @@ func (c *Console) feed(name string) (feed, error) {
 	case "topics":
 		return topicsFeed{c}, nil
 	}
-	return nil, fmt.Errorf("there is no feed %q", kind)
+	return nil, fmt.Errorf("feed %q not found", kind)
 }

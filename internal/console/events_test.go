@@ -32,14 +32,14 @@ func (f *loudFeed) frame() any {
 func (f *loudFeed) period() time.Duration { return 0 }
 func (f *loudFeed) close()                { close(f.closed) }
 
-// streamServer serves a hub with one kind of feed.
+// streamServer serves a hub with these feeds.
 func streamServer(t *testing.T, patience time.Duration, feeds map[string]feed) (*hub, *httptest.Server) {
 	t.Helper()
 	h := newHub(func(name string) (feed, error) {
 		if f := feeds[name]; f != nil {
 			return f, nil
 		}
-		return nil, fmt.Errorf("there is no feed %q", name)
+		return nil, fmt.Errorf("feed %q not found", name)
 	})
 	h.patience = patience
 	mux := http.NewServeMux()
@@ -67,13 +67,13 @@ func listen(t *testing.T, server *httptest.Server, query string) net.Conn {
 	return conn
 }
 
-// await reads a stream until a line begins with a text.
+// await reads a stream until a line starts with a prefix.
 func await(t *testing.T, in *bufio.Reader, prefix string) string {
 	t.Helper()
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil {
-			t.Fatalf("the stream ended before %q: %v", prefix, err)
+			t.Fatalf("stream ended before %q: %v", prefix, err)
 		}
 		if strings.HasPrefix(line, prefix) {
 			return strings.TrimSpace(line)
@@ -110,7 +110,7 @@ func waitClosed(t *testing.T, f *loudFeed) {
 	}
 }
 
-func TestStreamSendsWhatIsWatched(t *testing.T) {
+func TestWatch(t *testing.T) {
 	a, b := newLoudFeed(0), newLoudFeed(0)
 	h, server := streamServer(t, time.Second, map[string]feed{"a": a, "b:1": b})
 	in := bufio.NewReader(listen(t, server, "watch=a"))
@@ -118,19 +118,19 @@ func TestStreamSendsWhatIsWatched(t *testing.T) {
 	await(t, in, "event: a")
 	id := strings.Split(hello, `"`)[3]
 	if status, got := answer(t, "POST", server.URL+"/events/"+id, `{"watch":["b:1"]}`); status != 204 {
-		t.Fatalf("watch something else: %d %s", status, got)
+		t.Fatalf("change feeds: status %d, %s", status, got)
 	}
 	await(t, in, "event: b")
 	waitClosed(t, a)
 	if status, _ := answer(t, "POST", server.URL+"/events/"+id, `{"watch":["nothing"]}`); status != 400 {
-		t.Errorf("a feed that there is not: %d", status)
+		t.Errorf("change to an unknown feed: status %d", status)
 	}
-	await(t, in, "event: b") // it goes on as it was
+	await(t, in, "event: b") // the previous feeds remain
 	if status, _ := answer(t, "POST", server.URL+"/events/nobody", `{"watch":["a"]}`); status != 404 {
-		t.Errorf("a stream that there is not: %d", status)
+		t.Errorf("unknown stream: status %d", status)
 	}
 	if status, _ := answer(t, "GET", server.URL+"/events?watch=nothing", ""); status != 400 {
-		t.Errorf("a new stream of a feed that there is not: %d", status)
+		t.Errorf("new stream of an unknown feed: status %d", status)
 	}
 	server.CloseClientConnections()
 	waitClosed(t, b)
@@ -139,8 +139,8 @@ func TestStreamSendsWhatIsWatched(t *testing.T) {
 	}
 }
 
-// A browser that does not read holds up nobody, costs no more than the buffers of its connection,
-// and is let go.
+// A browser that does not read delays no other, costs no more than the buffers of its connection,
+// and is disconnected.
 func TestSlowBrowser(t *testing.T) {
 	loud := newLoudFeed(200_000)
 	h, server := streamServer(t, 2*time.Second, map[string]feed{"loud": loud})
@@ -149,20 +149,20 @@ func TestSlowBrowser(t *testing.T) {
 		listen(t, server, "watch=loud")
 	}
 	in := bufio.NewReader(listen(t, server, "watch=loud"))
-	began := loud.frames.Load()
+	seen := loud.frames.Load()
 	for range 12 {
 		await(t, in, "event: loud")
 	}
-	if made := loud.frames.Load() - began; made > 40 {
-		t.Errorf("12 frames came while %d were made: the others hold them up", made)
+	if built := loud.frames.Load() - seen; built > 40 {
+		t.Errorf("12 frames received while %d were built: slow browsers delay them", built)
 	}
 	if grown := memory() - before; grown > 40<<20 {
-		t.Errorf("20 slow browsers take %d MiB", grown>>20)
+		t.Errorf("20 slow browsers use %d MiB", grown>>20)
 	}
 	waitFor(t, h, "only the stream that is read stays open", func() bool { return len(h.streams) == 1 })
 }
 
-// Two hundred pages that are open and idle take little memory, and share their feeds.
+// Two hundred open, idle pages use little memory and share their feeds.
 func TestIdleStreams(t *testing.T) {
 	quiet := newLoudFeed(2000)
 	h, server := streamServer(t, time.Second, map[string]feed{"quiet": quiet})
@@ -181,7 +181,7 @@ func TestIdleStreams(t *testing.T) {
 	grown := memory() - before
 	t.Logf("%d streams: %d KiB each, both ends", n, grown/n>>10)
 	if grown > n*100<<10 {
-		t.Errorf("%d idle streams take %d MiB", n, grown>>20)
+		t.Errorf("%d idle streams use %d MiB", n, grown>>20)
 	}
 }
 
@@ -195,11 +195,11 @@ func TestStreamsAreBounded(t *testing.T) {
 	w := httptest.NewRecorder()
 	h.serve(w, httptest.NewRequest("GET", "/events?watch=a", &bytes.Buffer{}))
 	if w.Code != http.StatusServiceUnavailable {
-		t.Errorf("one more: %d", w.Code)
+		t.Errorf("one stream too many: status %d", w.Code)
 	}
 }
 
-// memory is what heap and stacks hold.
+// memory returns the size of heap and stacks in use, bytes.
 func memory() int64 {
 	runtime.GC()
 	var m runtime.MemStats

@@ -12,24 +12,24 @@ import (
 	"weir.example/weir/reading"
 )
 
-// What the fleet holds is bounded: devices, their sensors, and the newest points of each sensor.
+// Bounds of the fleet: devices, their sensors, and the newest points of each sensor.
 const (
-	fleetBudget = 20_000 // readings a second that are looked at
-	fleetBack   = 60_000 // readings before the end that a start looks at
+	fleetBudget = 20_000 // readings read per second
+	fleetBack   = 60_000 // readings before the end that are read at the start
 	maxDevices  = 50_000
 	maxSensors  = 32 // of a device
 	maxPoints   = 48 // of a sensor
 	maxDelays   = 1024
 )
 
-// A device is late when it has been silent for three of its usual intervals, and silent after ten,
-// but not before these.
+// A device is late after three of its usual intervals without a reading, and silent after ten, but
+// not before these times.
 const (
 	lateAfter   = 5 * time.Second
 	silentAfter = 30 * time.Second
 )
 
-// fleet is the devices that have sent readings, and what they sent last.
+// fleet is the devices that have sent readings, with their newest values.
 type fleet struct {
 	now     func() time.Time
 	readers *readers
@@ -39,14 +39,14 @@ type fleet struct {
 	devices   map[string]*device
 	order     []*device // by id, where sorted is set
 	sorted    bool
-	gap       float64   // usual interval of a device, in milliseconds: for those that have sent one reading so far
-	untracked int64     // readings of devices beyond maxDevices
-	unread    int64     // records that are no readings
-	skipped   int64     // records that were jumped over
-	observed  time.Time // until when all readings were seen; zero before the first time
-	jumped    time.Time
-	waits     []float64 // milliseconds from a record to here, of the last records, as a ring
-	next      int       // in the ring
+	gap       float64   // usual interval over all devices, ms: for devices with a single reading
+	untracked int64     // readings of devices above maxDevices
+	unread    int64     // records that are not valid readings
+	skipped   int64     // records skipped to stay within the budget
+	observed  time.Time // all readings committed before this time have been read; zero: not yet
+	jumped    time.Time // of the last skip
+	waits     []float64 // a ring of the last delays from a record's timestamp to here, ms
+	next      int       // in waits
 }
 
 type device struct {
@@ -54,7 +54,7 @@ type device struct {
 	partition int32
 	arrived   int64   // timestamp of its last record
 	event     int64   // newest event time
-	gap       float64 // usual interval in milliseconds of event time; 0 until known
+	gap       float64 // usual interval of event times, ms; 0 if unknown
 	sensors   []*sensor
 }
 
@@ -70,8 +70,8 @@ func newFleet(now func() time.Time, r *readers) *fleet {
 	return &fleet{now: now, readers: r, devices: make(map[string]*device), sorted: true}
 }
 
-// take is what a follower of the readings calls.
-func (f *fleet) take(records []*kgo.Record, skipped int64) {
+// receive adds records that a follower has read; skipped is the number that it has skipped.
+func (f *fleet) receive(records []*kgo.Record, skipped int64) {
 	now := f.now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -92,7 +92,7 @@ func (f *fleet) take(records []*kgo.Record, skipped int64) {
 	}
 }
 
-// read decodes a reading: JSON, or by a schema of the registry.
+// read decodes a reading from JSON or with a schema of the registry.
 func (f *fleet) read(value []byte, into *reading.Reading) bool {
 	return f.decode.Decode(value, into) == nil || f.readers.reading(value, into)
 }
@@ -107,7 +107,7 @@ func (f *fleet) add(r *reading.Reading, record *kgo.Record, now time.Time) {
 	d.arrived = max(d.arrived, min(record.Timestamp.UnixMilli(), now.UnixMilli()))
 	if r.TS > d.event {
 		if d.event > 0 {
-			d.gap = even(d.gap, float64(r.TS-d.event))
+			d.gap = average(d.gap, float64(r.TS-d.event))
 			f.gap = 0.99*f.gap + 0.01*d.gap
 		}
 		d.event = r.TS
@@ -117,8 +117,7 @@ func (f *fleet) add(r *reading.Reading, record *kgo.Record, now time.Time) {
 	}
 }
 
-// find returns a device, which it makes where it is new; nil where there are too many. f.mu is
-// held.
+// find returns a device, creating it if necessary; nil if there are too many. f.mu must be held.
 func (f *fleet) find(id string) *device {
 	d := f.devices[id]
 	if d == nil && len(f.devices) < maxDevices {
@@ -130,31 +129,32 @@ func (f *fleet) find(id string) *device {
 	return d
 }
 
-func even(before, now float64) float64 {
+// average returns an exponential moving average.
+func average(before, now float64) float64 {
 	if before == 0 {
 		return now
 	}
 	return 0.8*before + 0.2*now
 }
 
-// place is where the sensor of a name is, or belongs.
+// place returns the index of a sensor, or where to insert it.
 func (d *device) place(name string) (int, bool) {
 	return slices.BinarySearchFunc(d.sensors, name, func(s *sensor, name string) int { return strings.Compare(s.name, name) })
 }
 
-// sensor finds the sensor of a reading; nil where the device has too many.
+// sensor returns the sensor of a reading, creating it if necessary; nil if the device has too many.
 func (d *device) sensor(r *reading.Reading) *sensor {
 	i, ok := d.place(r.Sensor)
 	if ok {
 		if s := d.sensors[i]; s.unit == "" {
-			s.unit = r.Unit // it was known by its statistics, which have none
+			s.unit = r.Unit // statistics have no units
 		}
 		return d.sensors[i]
 	}
 	if len(d.sensors) >= maxSensors {
 		return nil
 	}
-	s := &sensor{name: r.Sensor, unit: r.Unit} // the decoder keeps both, once for all devices
+	s := &sensor{name: r.Sensor, unit: r.Unit} // the decoder interns both
 	d.sensors = slices.Insert(d.sensors, i, s)
 	return s
 }
@@ -178,35 +178,35 @@ func (s *sensor) points(n int, fn func(at int64, value float32)) {
 	}
 }
 
-// reached notes that all readings that were committed at a time have been seen.
+// reached records that all readings committed before a time have been read.
 func (f *fleet) reached(at time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.observed = at
 }
 
-// lookEvery is how often the reader of the readings finds out how far it is. What it knows may be
-// older by that.
-const lookEvery = 3 * time.Second
+// reachInterval is how often the follower of the readings calls reached.
+const reachInterval = 3 * time.Second
 
-// until is the time, in milliseconds, up to which it is known whether devices are silent: a reader
-// that is held up, or whose broker is gone, must not call a device late of which it could not have
-// heard. f.mu is held.
+// until returns the time, in milliseconds since 1970, up to which all readings are known: while the
+// follower lags or the broker is down, later silence says nothing about a device. f.mu must be
+// held.
 func (f *fleet) until(now time.Time) int64 {
-	if now.Sub(f.observed) <= lookEvery {
+	if now.Sub(f.observed) <= reachInterval {
 		return now.UnixMilli()
 	}
 	if !f.observed.IsZero() {
 		return f.observed.UnixMilli()
 	}
-	var newest int64 // nothing is known of any device's silence
+	var newest int64 // no silence is known yet
 	for _, d := range f.order {
 		newest = max(newest, d.arrived)
 	}
 	return newest
 }
 
-// recall takes what is known of a device's sensor from before the readings that are looked at.
+// recall adds the last value of a sensor from the statistics, for readings before those that are
+// read.
 func (f *fleet) recall(id, name string, partition int32, last float64, at int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -224,7 +224,7 @@ func (f *fleet) recall(id, name string, partition int32, last float64, at int64)
 	}
 }
 
-// status of a device at a time. f.mu is held.
+// status returns a device's status at a time. f.mu must be held.
 func (f *fleet) status(d *device, now int64) api.DeviceStatus {
 	gap := d.gap
 	if gap == 0 {
@@ -240,7 +240,7 @@ func (f *fleet) status(d *device, now int64) api.DeviceStatus {
 	return api.Online
 }
 
-// byID sorts the devices where new ones have come. f.mu is held.
+// byID returns the devices in the order of their ids. f.mu must be held.
 func (f *fleet) byID() []*device {
 	if !f.sorted {
 		slices.SortFunc(f.order, func(a, b *device) int { return strings.Compare(a.id, b.id) })
@@ -256,7 +256,7 @@ func (f *fleet) counts() api.DeviceCounts {
 	now := f.now()
 	until := f.until(now)
 	c.Sampled = now.Sub(f.jumped) < 10*time.Second
-	if until < now.Add(-lookEvery).UnixMilli() {
+	if until < now.Add(-reachInterval).UnixMilli() {
 		c.Until = until
 	}
 	for _, d := range f.order {
@@ -267,7 +267,7 @@ func (f *fleet) counts() api.DeviceCounts {
 
 func (f *fleet) waited(d time.Duration) {
 	if d < 0 || d > time.Minute {
-		return // an older record, or a clock of its own
+		return // an old record, or clocks that differ
 	}
 	if len(f.waits) < maxDelays {
 		f.waits = append(f.waits, milliseconds(d))
@@ -277,7 +277,7 @@ func (f *fleet) waited(d time.Duration) {
 	f.next = (f.next + 1) % maxDelays
 }
 
-// delays are median and 99th percentile of the time from a record's timestamp until it is readable
+// delays returns median and 99th percentile of the time from a record's timestamp until it is read
 // here, in milliseconds.
 func (f *fleet) delays() (p50, p99 float64) {
 	f.mu.Lock()

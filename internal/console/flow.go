@@ -10,22 +10,22 @@ import (
 	"weir.example/weir/internal/engine"
 )
 
-// A pipeline of this process counts its rows. Rates are ours: from two looks at what it has
-// counted.
+// A pipeline of this process counts its rows. Rates are computed here, from two samples of its
+// counters.
 
-// flowKey is something that rows come out of: an operator of a stage, or, without one, a topic that
-// a stage reads.
+// flowKey is a source of rows: an operator of a stage, or if topic is set, a topic that a stage
+// reads.
 type flowKey struct {
 	stage    string
 	relation int
 	topic    string
 }
 
-// rates are rows a second.
+// rates are rows per second.
 type rates map[flowKey]float64
 
-// read is how many records a second a pipeline reads. Those of its own topics it has read before,
-// as others.
+// read returns the records per second that a pipeline reads, without those of its own topics, which
+// it has read before.
 func (r rates) read(pipeline string) (sum float64) {
 	for k, n := range r {
 		if k.topic != "" && !strings.HasPrefix(k.topic, pipeline+".") {
@@ -38,19 +38,19 @@ func (r rates) read(pipeline string) (sum float64) {
 // flows are the rates of pipelines by name.
 type flows struct {
 	mu   sync.Mutex
-	seen map[string]flowsOf
+	seen map[string]flowSample
 }
 
-// flowsOf is a pipeline at the last look. It is not changed after it was made.
-type flowsOf struct {
+// flowSample is a sample of a pipeline's counters. It is immutable.
+type flowSample struct {
 	at    time.Time
 	rows  map[flowKey]int64
 	rates rates
 }
 
-// look notes what a pipeline has counted up to a moment.
-func (f *flows) look(name string, s *engine.Snapshot) {
-	now := flowsOf{at: s.At, rows: counted(s), rates: make(rates)}
+// sample adds a sample of a pipeline's counters.
+func (f *flows) sample(name string, s *engine.Snapshot) {
+	now := flowSample{at: s.At, rows: counted(s), rates: make(rates)}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	before := f.seen[name]
@@ -62,18 +62,18 @@ func (f *flows) look(name string, s *engine.Snapshot) {
 	f.seen[name] = now
 }
 
-// of is the rates of a pipeline; empty before the second look.
+// of returns the rates of a pipeline; empty before the second sample.
 func (f *flows) of(name string) rates {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.seen[name].rates
 }
 
-// keep forgets pipelines that are gone.
+// keep drops pipelines that no longer run.
 func (f *flows) keep(names map[string]Pipeline) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	maps.DeleteFunc(f.seen, func(name string, _ flowsOf) bool { _, ok := names[name]; return !ok })
+	maps.DeleteFunc(f.seen, func(name string, _ flowSample) bool { _, ok := names[name]; return !ok })
 }
 
 func counted(s *engine.Snapshot) map[flowKey]int64 {
@@ -89,20 +89,20 @@ func counted(s *engine.Snapshot) map[flowKey]int64 {
 	return all
 }
 
-// countFlows looks at the pipelines of this process.
-func (c *Console) countFlows() {
+// sampleFlows samples the counters of this process's pipelines.
+func (c *Console) sampleFlows() {
 	here := c.here()
 	for name, p := range here {
 		if p.Status != nil {
 			s := p.Status()
-			c.flows.look(name, &s)
+			c.flows.sample(name, &s)
 		}
 	}
 	c.flows.keep(here)
 }
 
-// allHere reports whether what a snapshot has counted is all that a group does: no worker is in
-// another process.
+// allHere reports whether all workers of a group are in this process, so that the snapshot's
+// counters are complete.
 func allHere(g *api.Group, s *engine.Snapshot) bool {
 	return s != nil && (g == nil || g.Members <= len(s.Workers))
 }

@@ -14,47 +14,46 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// follower reads the newest committed records of a topic, and no more of them than its budget:
-// where more come, it jumps to the end, so that what it shows is a sample, but of now.
+// follower reads the newest committed records of a topic within a budget. If more records arrive,
+// it jumps to the end: what it reads is then a sample, but a current one.
 type follower struct {
 	broker broker.Config
 	topic  string
-	budget int   // records a second
-	back   int64 // offsets before the end at which it begins, over all partitions
+	budget int   // records per second
+	back   int64 // offsets before the end at which it starts, over all partitions
 	logger *slog.Logger
 
-	// reached is called when it has read up to where what is committed ended at a moment; may be
-	// nil. A reader that is held up, or whose broker is gone, knows nothing of what came after that
-	// moment.
+	// reached is called when everything that was committed at a time has been read; may be nil.
+	// While the follower lags or the broker is down, nothing is known of later records.
 	reached func(at time.Time)
 }
 
 const (
 	followEvery = 100 * time.Millisecond
-	jumpAfter   = 2 * time.Second // of its budget, that it may be behind
+	jumpAfter   = 2 * time.Second // of its budget: the lag at which it jumps to the end
 )
 
-// run calls take with records, by one goroutine, until ctx is done. skipped counts those that it
-// jumped over since the last call.
-func (f *follower) run(ctx context.Context, take func(records []*kgo.Record, skipped int64)) {
+// run calls receive with records, from one goroutine, until ctx is done. skipped is the number of
+// records skipped since the last call.
+func (f *follower) run(ctx context.Context, receive func(records []*kgo.Record, skipped int64)) {
 	wait := retry.Backoff()
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := f.follow(ctx, take)
+		err := f.follow(ctx, receive)
 		if ctx.Err() != nil {
 			return
 		}
 		if time.Since(began) > 10*time.Second {
 			wait.Reset()
 		}
-		f.logger.Debug("console: read again", "topic", f.topic, "err", err)
+		f.logger.Debug("console: reading topic failed; retrying", "topic", f.topic, "err", err)
 		_ = retry.Sleep(ctx, wait.NextBackOff())
 	}
 }
 
-func (f *follower) follow(ctx context.Context, take func([]*kgo.Record, int64)) error {
-	// Control records are kept because the last one of a partition is often one, and it shows that
-	// the end is reached.
+func (f *follower) follow(ctx context.Context, receive func([]*kgo.Record, int64)) error {
+	// Control records are kept because the last record of a partition is often one: without it, the
+	// end would not be noticed.
 	client, err := broker.Connect(ctx, f.broker, kgo.KeepControlRecords(),
 		kgo.FetchMaxBytes(1<<20), kgo.FetchMaxPartitionBytes(128<<10), kgo.MaxConcurrentFetches(1), kgo.FetchMaxWait(250*time.Millisecond))
 	if err != nil {
@@ -62,7 +61,7 @@ func (f *follower) follow(ctx context.Context, take func([]*kgo.Record, int64)) 
 	}
 	defer client.Close()
 	at := &position{topic: f.topic, admin: kadm.NewClient(client), client: client, next: make(map[int32]int64)}
-	if err := at.find(ctx, f.back); err != nil {
+	if err := at.init(ctx, f.back); err != nil {
 		return err
 	}
 	var skipped int64
@@ -86,17 +85,17 @@ func (f *follower) follow(ctx context.Context, take func([]*kgo.Record, int64)) 
 		}
 		records := at.passed(fetches.Records())
 		if len(records) > 0 || skipped > 0 {
-			take(records, skipped)
+			receive(records, skipped)
 			skipped, found = 0, true
 		}
 		if at.reached() {
 			switch {
 			case !found && at.rewind(f.back):
 			case f.reached != nil:
-				f.reached(at.looked)
+				f.reached(at.polled)
 			}
 		}
-		if time.Since(at.looked) >= time.Second {
+		if time.Since(at.polled) >= time.Second {
 			if skipped, err = at.jump(ctx, int64(jumpAfter.Seconds())*int64(f.budget)); err != nil {
 				return err
 			}
@@ -105,20 +104,20 @@ func (f *follower) follow(ctx context.Context, take func([]*kgo.Record, int64)) 
 	}
 }
 
-// position is how far a follower has read.
+// position is the position of a follower.
 type position struct {
 	topic  string
 	admin  *kadm.Client
 	client *kgo.Client
 
-	next   map[int32]int64 // offsets
-	start  map[int32]int64 // of what is read, per partition
-	oldest map[int32]int64 // of what there is
-	ends   map[int32]int64 // of what was committed
-	looked time.Time       // when that was so
+	next   map[int32]int64 // offsets to read next
+	start  map[int32]int64 // where reading started
+	oldest map[int32]int64 // log start offsets
+	ends   map[int32]int64 // last stable offsets, as of polled
+	polled time.Time
 }
 
-// passed notes how far records go, and returns those that are no transaction markers.
+// passed advances the position past records, and returns them without transaction markers.
 func (p *position) passed(records []*kgo.Record) []*kgo.Record {
 	for _, r := range records {
 		p.next[r.Partition] = r.Offset + 1
@@ -126,7 +125,7 @@ func (p *position) passed(records []*kgo.Record) []*kgo.Record {
 	return slices.DeleteFunc(records, func(r *kgo.Record) bool { return r.Attrs.IsControl() })
 }
 
-// reached reports whether all is read that was committed at the last look.
+// reached reports whether everything up to ends has been read.
 func (p *position) reached() bool {
 	for partition, end := range p.ends {
 		if p.next[partition] < end {
@@ -136,31 +135,31 @@ func (p *position) reached() bool {
 	return true
 }
 
-// look asks where what is committed ends.
-func (p *position) look(ctx context.Context) error {
+// poll updates ends.
+func (p *position) poll(ctx context.Context) error {
 	at := time.Now()
 	ends, err := p.admin.ListCommittedOffsets(ctx, p.topic)
 	if err == nil {
 		err = ends.Error()
 	}
 	if err != nil {
-		return fmt.Errorf("find the end of %s: %w", p.topic, err)
+		return fmt.Errorf("list end offsets of %s: %w", p.topic, err)
 	}
-	p.ends, p.looked = make(map[int32]int64), at
+	p.ends, p.polled = make(map[int32]int64), at
 	ends.Each(func(o kadm.ListedOffset) { p.ends[o.Partition] = o.Offset })
 	return nil
 }
 
-// find begins at the newest records: back offsets before the end, over all partitions.
-func (p *position) find(ctx context.Context, back int64) error {
+// init starts reading at the newest records: back offsets before the end, over all partitions.
+func (p *position) init(ctx context.Context, back int64) error {
 	starts, err := p.admin.ListStartOffsets(ctx, p.topic)
 	if err == nil {
 		err = starts.Error()
 	}
 	if err != nil {
-		return fmt.Errorf("find the start of %s: %w", p.topic, err)
+		return fmt.Errorf("list start offsets of %s: %w", p.topic, err)
 	}
-	if err := p.look(ctx); err != nil {
+	if err := p.poll(ctx); err != nil {
 		return err
 	}
 	p.start, p.oldest = make(map[int32]int64), make(map[int32]int64)
@@ -177,9 +176,9 @@ func (p *position) find(ctx context.Context, back int64) error {
 	return nil
 }
 
-// rewind goes further back, where the offsets that were read held no record but only transaction
-// markers and what was aborted or compacted away: eight times as far each time. It reports whether
-// there was anything further back.
+// rewind goes further back, eight times as far each time, if the offsets that were read contained
+// only transaction markers and aborted or compacted records. It reports whether there are earlier
+// offsets.
 func (p *position) rewind(back int64) bool {
 	to := make(map[int32]kgo.EpochOffset)
 	for partition, end := range p.ends {
@@ -195,27 +194,27 @@ func (p *position) rewind(back int64) bool {
 	return len(to) > 0
 }
 
-// jump goes to the end where more than limit offsets are left to read, and returns how many it left
-// out.
+// jump moves to the end if more than limit offsets are left to read, and returns the number of
+// skipped offsets.
 func (p *position) jump(ctx context.Context, limit int64) (skipped int64, err error) {
-	if err := p.look(ctx); err != nil {
+	if err := p.poll(ctx); err != nil {
 		return 0, err
 	}
-	var behind int64
+	var lag int64
 	to := make(map[int32]kgo.EpochOffset)
 	for partition, end := range p.ends {
 		at, known := p.next[partition]
 		if !known {
-			p.next[partition] = 0 // a partition that was added
+			p.next[partition] = 0 // a new partition
 			p.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{p.topic: {partition: kgo.NewOffset().AtStart()}})
 			continue
 		}
 		if end > at {
-			behind += end - at
+			lag += end - at
 			to[partition] = kgo.EpochOffset{Epoch: -1, Offset: end}
 		}
 	}
-	if behind <= limit {
+	if lag <= limit {
 		return 0, nil
 	}
 	for partition, o := range to {

@@ -10,7 +10,7 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// graph is a plan to draw: topics and operators, and what flows between them.
+// graph is a plan as topics and operators, with the rows that flow between them.
 type graph struct {
 	Nodes []graphNode `json:"nodes"`
 	Edges []graphEdge `json:"edges"`
@@ -19,25 +19,24 @@ type graph struct {
 type graphNode struct {
 	ID    string `json:"id"`
 	Kind  string `json:"kind"` // topic or operator
-	Role  string `json:"role"` // of a topic: source, exchange, sink; of an operator: what it does, such as Filter
+	Role  string `json:"role"` // topic: source, exchange or sink; operator: its kind, such as Filter
 	Label string `json:"label"`
 	Does  string `json:"does,omitempty"`
 	Stage string `json:"stage,omitempty"`
-	State bool   `json:"state,omitempty"` // it keeps something from one row to the next
+	State bool   `json:"state,omitempty"` // it is stateful
 }
 
-// graphEdge carries figures where they are known: between operators only to the process that runs
-// them.
+// graphEdge has the figures that are known: between operators, only in the process that runs them.
 type graphEdge struct {
-	From  string   `json:"from"`
-	To    string   `json:"to"`
-	Rate  *float64 `json:"rate,omitempty"`  // rows a second
-	Lag   *int64   `json:"lag,omitempty"`   // records that are not read yet: behind a topic, for nothing waits between operators
-	Delay *float64 `json:"delay,omitempty"` // seconds that the watermark is behind now
-	Mark  int64    `json:"mark,omitempty"`  // watermark, milliseconds since 1970
+	From      string   `json:"from"`
+	To        string   `json:"to"`
+	Rate      *float64 `json:"rate,omitempty"`      // rows per second
+	Lag       *int64   `json:"lag,omitempty"`       // records not yet read, after a topic; rows do not wait between operators
+	Delay     *float64 `json:"delay,omitempty"`     // seconds from the watermark to now
+	Watermark int64    `json:"watermark,omitempty"` // milliseconds since 1970
 }
 
-// figures are what edges say. All may be nil.
+// figures are the sources of the edges' figures. All may be nil.
 type figures struct {
 	cluster *clusterState
 	group   *api.Group
@@ -50,7 +49,7 @@ type drawing struct {
 	graph
 	figures
 	topics map[string]bool
-	folded map[*plan.Relation]bool // projections that the next one is drawn for
+	folded map[*plan.Relation]bool // projections that are merged with the next one
 }
 
 // graphOf draws a program.
@@ -84,11 +83,11 @@ func (d *drawing) relation(stage *plan.Stage, r *plan.Relation) {
 	switch op := r.Op.(type) {
 	case *plan.Insert:
 		d.topic(op.Table.Topic, "sink")
-		d.Edges = append(d.Edges, d.behind(graphEdge{From: nodeID(r.Inputs[0]), To: topicID(op.Table.Topic)}, stage.Name, r))
+		d.Edges = append(d.Edges, d.after(graphEdge{From: nodeID(r.Inputs[0]), To: topicID(op.Table.Topic)}, stage.Name, r))
 		return
 	case *plan.Exchange:
 		d.topic(op.Topic, "exchange")
-		d.Edges = append(d.Edges, d.behind(graphEdge{From: nodeID(r.Inputs[0]), To: topicID(op.Topic)}, r.Inputs[0].Stage.Name, r))
+		d.Edges = append(d.Edges, d.after(graphEdge{From: nodeID(r.Inputs[0]), To: topicID(op.Topic)}, r.Inputs[0].Stage.Name, r))
 		return
 	case *plan.Scan:
 		d.topic(op.Table.Topic, "source")
@@ -108,7 +107,7 @@ func (d *drawing) relation(stage *plan.Stage, r *plan.Relation) {
 			d.Edges = append(d.Edges, d.outOf(x.Topic, stage.Name, nodeID(r)))
 			continue
 		}
-		d.Edges = append(d.Edges, d.behind(graphEdge{From: nodeID(in), To: nodeID(r)}, stage.Name, in))
+		d.Edges = append(d.Edges, d.after(graphEdge{From: nodeID(in), To: nodeID(r)}, stage.Name, in))
 	}
 }
 
@@ -117,7 +116,7 @@ func isProject(r *plan.Relation) bool {
 	return ok
 }
 
-// label is what an operator does, in a few words.
+// label describes an operator in a few words.
 func label(r *plan.Relation, role string) string {
 	switch op := r.Op.(type) {
 	case *plan.Scan:
@@ -140,7 +139,7 @@ func label(r *plan.Relation, role string) string {
 	return strings.TrimSpace(strings.TrimPrefix(r.Describe(), role))
 }
 
-// brief is a window with 1m for 1m0s.
+// brief describes a window, with 1m for 1m0s.
 func brief(w *plan.Window) string {
 	return strings.ReplaceAll(strings.ReplaceAll(w.String(), "m0s", "m"), "h0m", "h")
 }
@@ -156,7 +155,7 @@ func (d *drawing) topic(name, role string) {
 	}
 }
 
-// into is an edge to a topic of which only the broker tells.
+// into returns an edge to a topic with the broker's figures.
 func (d *drawing) into(from, topic string) graphEdge {
 	e := graphEdge{From: from, To: topicID(topic)}
 	if t := d.cluster.topic(topic); t != nil {
@@ -165,8 +164,9 @@ func (d *drawing) into(from, topic string) graphEdge {
 	return e
 }
 
-// behind is an edge with what comes out of a relation of a stage: rows, or records that it writes.
-func (d *drawing) behind(e graphEdge, stage string, r *plan.Relation) graphEdge {
+// after adds the output of a relation of a stage to an edge: its rows, or the records that it
+// writes.
+func (d *drawing) after(e graphEdge, stage string, r *plan.Relation) graphEdge {
 	if n, ok := d.rates[flowKey{stage: stage, relation: r.ID}]; ok {
 		e.Rate = &n
 	} else if topic, ok := strings.CutPrefix(e.To, topicID("")); ok && d.cluster != nil {
@@ -186,7 +186,7 @@ func (d *drawing) behind(e graphEdge, stage string, r *plan.Relation) graphEdge 
 	return low.on(e, d.status.At)
 }
 
-// outOf is an edge from a topic to the operator that reads it.
+// outOf returns an edge from a topic to the operator that reads it.
 func (d *drawing) outOf(topic, stage, to string) graphEdge {
 	e := graphEdge{From: topicID(topic), To: to}
 	if l := d.group.Topic(topic); l != nil {
@@ -209,29 +209,29 @@ func (d *drawing) outOf(topic, stage, to string) graphEdge {
 	return low.on(e, d.status.At)
 }
 
-// lowest is the watermark over several tasks: the least of those that are not idle.
-type lowest struct{ mark *time.Time }
+// lowest is the watermark over several tasks: the lowest of those that are not idle.
+type lowest struct{ watermark *time.Time }
 
-func (l *lowest) add(mark *time.Time, idle bool) {
-	if mark != nil && !idle && (l.mark == nil || mark.Before(*l.mark)) {
-		l.mark = mark
+func (l *lowest) add(watermark *time.Time, idle bool) {
+	if watermark != nil && !idle && (l.watermark == nil || watermark.Before(*l.watermark)) {
+		l.watermark = watermark
 	}
 }
 
 func (l *lowest) on(e graphEdge, now time.Time) graphEdge {
-	if l.mark != nil && l.mark.Year() < 9999 { // it is "forever" behind the end of a bounded source
-		delay := max(0, now.Sub(*l.mark).Seconds())
-		e.Delay, e.Mark = &delay, l.mark.UnixMilli()
+	if l.watermark != nil && l.watermark.Year() < 9999 { // it is maximal after the end of a bounded source
+		delay := max(0, now.Sub(*l.watermark).Seconds())
+		e.Delay, e.Watermark = &delay, l.watermark.UnixMilli()
 	}
 	return e
 }
 
 // roughGraph draws a pipeline whose plan is not known, from the topics that its group reads and
-// those that carry its name.
+// those named after it.
 func roughGraph(name string, s *clusterState, g *api.Group) *graph {
 	d := &drawing{figures: figures{cluster: s, group: g}, topics: make(map[string]bool)}
 	d.Edges = []graphEdge{}
-	d.Nodes = []graphNode{{ID: "p", Kind: "operator", Role: "Pipeline", Label: name, Does: "Its plan is not known here."}}
+	d.Nodes = []graphNode{{ID: "p", Kind: "operator", Role: "Pipeline", Label: name, Does: "plan not known"}}
 	for _, l := range g.Topics {
 		d.topic(l.Topic, "source")
 		d.Edges = append(d.Edges, d.outOf(l.Topic, "", "p"))

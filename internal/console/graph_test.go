@@ -12,17 +12,17 @@ import (
 	"weir.example/weir/pipelines"
 )
 
-// Each edge of a pipeline that runs here has rows a second and a watermark, and each one out of a
-// topic has its lag.
-func TestEachEdgeHasFigures(t *testing.T) {
+// Each edge of a pipeline that runs in this process has a rate and a watermark, and each edge from
+// a topic its lag.
+func TestEdgesHaveFigures(t *testing.T) {
 	text, _ := pipelines.Source("hottest")
 	program, err := plan.Compile(text, "hottest")
 	if err != nil {
 		t.Fatal(err)
 	}
 	start := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	// status is two partitions after so many seconds: operator n has given n + 1 rows a second on
-	// each.
+	// status is the state of two partitions after some seconds: operator n has emitted n + 1 rows
+	// per second on each.
 	status := func(seconds int) *engine.Snapshot {
 		s := &engine.Snapshot{At: start.Add(time.Duration(seconds) * time.Second), Workers: []engine.WorkerStatus{{Instance: "a"}}}
 		for _, stage := range program.Stages {
@@ -42,13 +42,13 @@ func TestEachEdgeHasFigures(t *testing.T) {
 		}
 		return s
 	}
-	f := &flows{seen: make(map[string]flowsOf)}
-	f.look("hottest", status(10))
+	f := &flows{seen: make(map[string]flowSample)}
+	f.sample("hottest", status(10))
 	if got := f.of("hottest"); len(got) != 0 {
-		t.Errorf("rates after one look: %v", got)
+		t.Errorf("rates after one sample: %v", got)
 	}
 	now := status(14)
-	f.look("hottest", now)
+	f.sample("hottest", now)
 	group := &api.Group{Name: "weir-hottest", Members: 1, Topics: []api.TopicLag{{Topic: "hottest.repartition1", Lag: 5}, {Topic: "sensor_data_tx", Lag: 7}}}
 	g := graphOf(program, figures{cluster: &clusterState{}, group: group, status: now, rates: f.of("hottest")})
 	if len(g.Edges) < 7 {
@@ -57,7 +57,7 @@ func TestEachEdgeHasFigures(t *testing.T) {
 	lags := make(map[string]int64)
 	for _, e := range g.Edges {
 		if e.Rate == nil || *e.Rate <= 0 || e.Delay == nil || *e.Delay != 4 {
-			t.Errorf("%s to %s has not both rate and watermark: %+v", e.From, e.To, e)
+			t.Errorf("edge from %s to %s lacks rate or watermark: %+v", e.From, e.To, e)
 		}
 		if e.Lag != nil {
 			lags[e.From] = *e.Lag
@@ -67,13 +67,13 @@ func TestEachEdgeHasFigures(t *testing.T) {
 		t.Error(diff)
 	}
 	if got := f.of("hottest").read("hottest"); got != 200 {
-		t.Errorf("it reads %v records/s, want 200", got)
+		t.Errorf("got %v records/s, want 200", got)
 	}
-	group.Members = 2 // the other one is in another process: what comes from a topic is then told by the broker
+	group.Members = 2 // one worker is in another process: the rate from a topic is then the broker's
 	g = graphOf(program, figures{cluster: &clusterState{}, group: group, status: now, rates: f.of("hottest")})
 	for _, e := range g.Edges {
 		if e.From == "t:sensor_data_tx" && *e.Rate != 0 {
-			t.Errorf("of a share %v rows/s are told as if they were all", *e.Rate)
+			t.Errorf("the %v rows/s of this process are shown as the total", *e.Rate)
 		}
 	}
 }

@@ -25,24 +25,24 @@ import (
 //go:embed dist
 var dist embed.FS
 
-// policy lets the page load its own files and ask its own server, nothing else: no script or style
-// in the HTML, no frame.
+// policy allows the page to load its own files and to call its own server only: no inline scripts
+// or styles, no frames.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; manifest-src 'self'; " +
 	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-// guard decides who may ask.
+// guard authenticates requests and rejects those of other sites.
 type guard struct {
 	token  string
-	host   string // that the console listens on
-	key    []byte // signs cookies; a restart ends all sessions
+	host   string // that the console listens at
+	key    []byte // signs session cookies; random, so a restart ends all sessions
 	origin *http.CrossOriginProtection
-	tries  *semaphore.Weighted // of the token, one at a time
+	tries  *semaphore.Weighted // logins run one at a time, which limits guessing
 }
 
 const (
 	cookieName = "weir_console"
 	sessionFor = 12 * time.Hour
-	slowTry    = 300 * time.Millisecond // a wrong token is answered so late
+	slowTry    = 300 * time.Millisecond // delay of the response to an invalid token
 )
 
 func newGuard(token, listen string) *guard {
@@ -52,7 +52,7 @@ func newGuard(token, listen string) *guard {
 	return &guard{token: token, host: host, key: key, origin: http.NewCrossOriginProtection(), tries: semaphore.NewWeighted(1)}
 }
 
-// wrap puts the guard before what is served.
+// wrap returns a handler that passes only valid requests to next.
 func (g *guard) wrap(next http.Handler) http.Handler {
 	return g.origin.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -62,11 +62,11 @@ func (g *guard) wrap(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		if !g.knownHost(r.Host) {
-			fail(w, http.StatusMisdirectedRequest, fmt.Errorf("this console is not %s: without a token it answers to names of this machine only", r.Host))
+			fail(w, http.StatusMisdirectedRequest, fmt.Errorf("unknown host %s: without a token, the console accepts only names of this machine", r.Host))
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		// The page's files hold no secret: it loads, and then asks for the token.
+		// The page's files are public; the page then asks for the token.
 		if strings.HasPrefix(r.URL.Path, "/api/") && r.URL.Path != "/api/login" && !g.allowed(r) {
 			fail(w, http.StatusUnauthorized, errToken)
 			return
@@ -75,8 +75,8 @@ func (g *guard) wrap(next http.Handler) http.Handler {
 	}))
 }
 
-// knownHost refuses names that somebody else's DNS may have pointed at this machine. With a token
-// they do no harm.
+// knownHost rejects names that foreign DNS may resolve to this machine (DNS rebinding), unless a
+// token is required anyway.
 func (g *guard) knownHost(hostPort string) bool {
 	host, _, err := net.SplitHostPort(hostPort)
 	if err != nil {
@@ -91,21 +91,21 @@ func (g *guard) allowed(r *http.Request) bool {
 		return true
 	}
 	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		return g.rightToken(bearer)
+		return g.validToken(bearer)
 	}
 	cookie, err := r.Cookie(cookieName)
 	return err == nil && g.validSession(cookie.Value, time.Now())
 }
 
-// rightToken compares in a time that tells nothing of the token, not even its length.
-func (g *guard) rightToken(given string) bool {
+// validToken compares in constant time, which does not leak even the token's length.
+func (g *guard) validToken(given string) bool {
 	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(g.token))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-// session makes a cookie's value: when it ends, and a signature.
-func (g *guard) session(ends time.Time) string {
-	text := strconv.FormatInt(ends.Unix(), 10)
+// session returns the value of a session cookie: its expiry and a signature.
+func (g *guard) session(expires time.Time) string {
+	text := strconv.FormatInt(expires.Unix(), 10)
 	return text + "." + hex.EncodeToString(g.sign(text))
 }
 
@@ -124,11 +124,11 @@ func (g *guard) validSession(value string, now time.Time) bool {
 	if err != nil || !hmac.Equal(given, g.sign(text)) {
 		return false
 	}
-	ends, err := strconv.ParseInt(text, 10, 64)
-	return err == nil && now.Unix() < ends
+	expires, err := strconv.ParseInt(text, 10, 64)
+	return err == nil && now.Unix() < expires
 }
 
-// login answers POST /api/login {"token": "…"} with the session's cookie.
+// login is POST /api/login {"token": "…"}: it sets a session cookie.
 func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Token string `json:"token"`
@@ -142,8 +142,8 @@ func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer g.tries.Release(1)
-	if g.token == "" || !g.rightToken(in.Token) {
-		time.Sleep(slowTry) // also if the browser leaves: otherwise guesses could be made faster
+	if g.token == "" || !g.validToken(in.Token) {
+		time.Sleep(slowTry) // even if the client is gone: disconnecting must not speed up guessing
 		fail(w, http.StatusUnauthorized, errWrongToken)
 		return
 	}
@@ -154,38 +154,38 @@ func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// files serves the page. Its scripts and styles carry a hash in their names, so that they may be
-// kept for ever.
+// files serves the page. The names of scripts and styles contain a hash, so they may be cached
+// forever.
 func files() http.Handler {
 	root, err := fs.Sub(dist, "dist")
 	if err != nil {
 		panic(err) // dist is part of the binary
 	}
 	server := http.FileServerFS(root)
-	small := compressed(root)
+	gzipped := compressed(root)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/assets/") {
 			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 		} else {
 			w.Header().Set("Cache-Control", "no-cache")
 		}
-		if data := small[r.URL.Path]; data != nil && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		if data := gzipped[r.URL.Path]; data != nil && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 			w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(r.URL.Path)))
 			w.Header().Set("Content-Encoding", "gzip")
 			w.Header().Set("Vary", "Accept-Encoding")
-			_, _ = w.Write(data) // a browser that is gone misses nothing
+			_, _ = w.Write(data) // the client may be gone
 			return
 		}
 		server.ServeHTTP(w, r)
 	})
 }
 
-// compressed is the scripts and styles by the address that they have.
+// compressed returns scripts and styles, gzipped, by URL path.
 func compressed(root fs.FS) map[string][]byte {
 	all := make(map[string][]byte)
 	names, err := fs.Glob(root, "assets/*")
 	if err != nil {
-		panic(err) // the pattern is right
+		panic(err) // the pattern is valid
 	}
 	for _, name := range names {
 		data, err := fs.ReadFile(root, name)
@@ -194,7 +194,7 @@ func compressed(root fs.FS) map[string][]byte {
 		}
 		var b bytes.Buffer
 		z := gzip.NewWriter(&b)
-		_, _ = z.Write(data) // memory takes all
+		_, _ = z.Write(data) // writes to memory do not fail
 		_ = z.Close()
 		all["/"+name] = b.Bytes()
 	}

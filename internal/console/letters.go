@@ -14,8 +14,8 @@ import (
 	"weir.example/weir/internal/deadletter"
 )
 
-// letterTopics are the topics of dead letters and of late rows, which have the same form: the
-// readings' own, and those of pipelines.
+// letterTopics returns the topics of dead letters and of late rows, which have the same format:
+// that of the readings and those of pipelines.
 func (c *Console) letterTopics() []string {
 	var all []string
 	for _, t := range c.cluster.state().Topics {
@@ -26,11 +26,10 @@ func (c *Console) letterTopics() []string {
 	return all
 }
 
-// letterCount is how many dead letters there are: offsets would count the markers of transactions,
-// too.
+// letterCount counts dead letters. Offsets would include transaction markers.
 type letterCount struct {
 	mu    sync.Mutex
-	next  map[partitionOf]int64 // offset up to which letters are counted
+	next  map[partitionOf]int64 // offset up to which records are counted
 	count map[string]int64      // by topic
 }
 
@@ -39,8 +38,8 @@ type partitionOf struct {
 	id    int32
 }
 
-// mostCounted is how many offsets of a topic are read to count letters; beyond, offsets are taken
-// for letters.
+// mostCounted is the number of offsets of a topic that are read to count its records; above it, the
+// number of offsets is used.
 const mostCounted = 100_000
 
 func (l *letterCount) total() int64 {
@@ -53,7 +52,7 @@ func (l *letterCount) total() int64 {
 	return sum
 }
 
-// of is how many letters a topic has; ok is false where they are not counted.
+// of returns the number of dead letters of a topic; ok is false if they are not counted.
 func (l *letterCount) of(topic string) (n int64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -61,9 +60,9 @@ func (l *letterCount) of(topic string) (n int64, ok bool) {
 	return n, ok
 }
 
-// countLetters reads what has come to the dead-letter topics since it was called last.
+// countLetters counts the records that arrived in the dead-letter topics since the last call.
 func (c *Console) countLetters(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	state := c.cluster.state()
 	for _, name := range c.letterTopics() {
@@ -75,12 +74,12 @@ func (c *Console) countLetters(ctx context.Context) {
 }
 
 func (c *Console) countTopic(ctx context.Context, t *topicState) {
-	parts := make(map[int32]stretch)
+	parts := make(map[int32]offsetRange)
 	var offsets, letters int64
 	for _, p := range t.Partitions {
 		from := max(p.Start, c.counted.next[partitionOf{t.Name, p.ID}])
 		if from < p.Stable {
-			parts[p.ID] = stretch{from, p.Stable}
+			parts[p.ID] = offsetRange{from, p.Stable}
 			offsets += p.Stable - from
 		}
 	}
@@ -91,7 +90,7 @@ func (c *Console) countTopic(ctx context.Context, t *topicState) {
 	if offsets <= mostCounted {
 		letters = 0
 		if err := c.scan(ctx, t.Name, parts, func(*kgo.Record) error { letters++; return nil }); err != nil {
-			return // next time, then
+			return // retried at the next call
 		}
 	}
 	c.counted.mu.Lock()
@@ -102,37 +101,37 @@ func (c *Console) countTopic(ctx context.Context, t *topicState) {
 	}
 }
 
-// letterRow is a dead letter as the page shows it.
+// letterRow is a dead letter on the page.
 type letterRow struct {
 	Partition int32       `json:"partition"`
 	Offset    int64       `json:"offset"`
-	Topic     string      `json:"topic"` // of origin
+	Topic     string      `json:"topic"` // where it came from
 	From      int32       `json:"origin_partition"`
 	At        int64       `json:"origin_offset"`
 	Source    string      `json:"source,omitempty"`
 	Reason    string      `json:"reason"`
 	Time      int64       `json:"t"`
 	Attempt   int         `json:"attempt"`
-	Truncated int         `json:"truncated,omitempty"` // bytes before it was cut
+	Truncated int         `json:"truncated,omitempty"` // size before truncation, bytes
 	Replayed  bool        `json:"replayed"`
-	Unsent    string      `json:"unsendable,omitempty"` // why it can't be sent back
+	Unsent    string      `json:"unsendable,omitempty"` // why it cannot be replayed
 	Key       *payload    `json:"key"`
 	Value     *payload    `json:"value"`
-	Bytes     []byte      `json:"bytes"` // the value's first bytes, to look at in hex
+	Bytes     []byte      `json:"bytes"` // start of the value, for the hex dump
 	Headers   []headerRow `json:"headers,omitempty"`
 }
 
 type letterTopic struct {
 	Name    string `json:"name"`
-	Records int64  `json:"records"` // offsets, where they are not counted: markers of transactions are among them
+	Records int64  `json:"records"` // if not counted: offsets, including transaction markers
 }
 
 type letterList struct {
 	Topics []letterTopic `json:"topics"`
 	Topic  string        `json:"topic"`
-	Rows   []letterRow   `json:"rows"`  // the newest first
-	Total  int           `json:"total"` // that match
-	More   bool          `json:"more"`  // it stopped at a bound
+	Rows   []letterRow   `json:"rows"`  // newest first
+	Total  int           `json:"total"` // matching
+	More   bool          `json:"more"`  // there are more, or the time was up
 }
 
 const (
@@ -140,11 +139,6 @@ const (
 	letterBytes = 4096
 	letterTime  = 20 * time.Second
 )
-
-// letterFilter reads topic, reason and pending of a query.
-func letterFilter(reason string, pending bool) deadletter.Filter {
-	return deadletter.Filter{Reason: reason, Pending: pending}
-}
 
 // letters is GET /api/letters?topic=&reason=&pending=true
 func (c *Console) letters(r *http.Request) (any, error) {
@@ -166,7 +160,7 @@ func (c *Console) letters(r *http.Request) (any, error) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), letterTime)
 	defer cancel()
-	filter := letterFilter(r.FormValue("reason"), r.FormValue("pending") == "true")
+	filter := deadletter.Filter{Reason: r.FormValue("reason"), Pending: r.FormValue("pending") == "true"}
 	err := deadletter.List(ctx, c.cfg.Broker, deadletter.Topics{DLQ: list.Topic}, filter, func(l deadletter.Letter) error {
 		list.Total++
 		list.Rows = append(list.Rows, letterOf(&l))
@@ -183,7 +177,7 @@ func (c *Console) letters(r *http.Request) (any, error) {
 	return list, err
 }
 
-// newest keeps the newest letters.
+// newest drops all but the newest dead letters.
 func (l *letterList) newest() {
 	slices.SortStableFunc(l.Rows, func(a, b letterRow) int { return int(b.Time - a.Time) })
 	l.Rows = l.Rows[:min(len(l.Rows), maxLetters)]
@@ -203,8 +197,8 @@ func letterOf(l *deadletter.Letter) letterRow {
 
 func headerOf(h kgo.RecordHeader) headerRow { return headerRow{h.Key, show(h.Value, nil)} }
 
-// replay is POST /api/letters/replay {"topic", "reason", "dry"}: the letters that match are sent
-// back, once.
+// replay is POST /api/letters/replay {"topic", "reason", "dry"}: matching dead letters that have
+// not been replayed are written back to their original topics.
 func (c *Console) replay(r *http.Request) (any, error) {
 	var in struct {
 		Topic  string `json:"topic"`
@@ -215,13 +209,13 @@ func (c *Console) replay(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if !slices.Contains(c.letterTopics(), in.Topic) {
-		return nil, badRequest("%q is no dead-letter topic", in.Topic)
+		return nil, badRequest("%q is not a dead-letter topic", in.Topic)
 	}
 	result, err := deadletter.Replay(r.Context(), c.cfg.Broker, deadletter.ReplayConfig{
-		Topics: deadletter.Topics{DLQ: in.Topic}, Filter: letterFilter(in.Reason, false), DryRun: in.Dry,
+		Topics: deadletter.Topics{DLQ: in.Topic}, Filter: deadletter.Filter{Reason: in.Reason}, DryRun: in.Dry,
 	})
 	if errors.Is(err, context.Canceled) {
-		err = errors.New("stopped: what was sent back is marked, and is not sent again")
+		err = errors.New("replay interrupted: replayed records are marked and will not be replayed again")
 	}
 	return result, err
 }

@@ -8,11 +8,11 @@ import (
 	"weir.example/weir/internal/console/api"
 )
 
-// historyLength is how many points are kept: ten minutes while somebody watches, half an hour while
-// nobody does.
+// historyLength is the number of points that are kept: ten minutes while a page is open, otherwise
+// half an hour.
 const historyLength = 600
 
-// history is the last points, the oldest first.
+// history is the last points, oldest first.
 type history struct {
 	mu     sync.Mutex
 	points []api.Point
@@ -43,8 +43,8 @@ func (h *history) last() (p api.Point) {
 	return p
 }
 
-// point is what is known now: counted by this process where it runs the flow, else told by the
-// broker.
+// point returns the current key figures: the counters of this process if it runs the flow,
+// otherwise those of the broker.
 func (c *Console) point() api.Point {
 	s := c.cluster.state()
 	p := api.Point{At: c.cfg.Now().UnixMilli(), Open: s.Open, Gap: s.Err != ""}
@@ -58,8 +58,8 @@ func (c *Console) point() api.Point {
 		p.In, p.Total = t.Rate, t.Records
 	}
 	p.P50, p.P99 = c.fleet.delays()
-	if c.cfg.Look != nil {
-		flow := c.cfg.Look()
+	if c.cfg.Flow != nil {
+		flow := c.cfg.Flow()
 		p.In, p.Out = flow.ProducedRate, flow.ConsumedRate
 		p.P50, p.P99 = milliseconds(flow.P50), milliseconds(flow.P99)
 	}
@@ -71,7 +71,7 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 func (c *Console) overviewNow() api.Overview {
 	s := c.cluster.state()
 	f := api.Overview{
-		Now: c.history.last(), Latency: "reading to readable", Devices: c.fleet.counts(),
+		Now: c.history.last(), Latency: "record to console", Devices: c.fleet.counts(),
 		Brokers: s.Brokers, Topics: len(s.Topics), Partitions: c.cluster.partitions(), UnderReplicated: s.UnderReplicated, Offline: s.Offline,
 		Groups: s.Groups, Pipelines: c.pipelineRows(), Error: s.Err,
 	}
@@ -79,8 +79,8 @@ func (c *Console) overviewNow() api.Overview {
 		f.Answered = s.At.UnixMilli()
 	}
 	f.DeadLetters = c.counted.total()
-	if c.cfg.Look != nil {
-		flow := c.cfg.Look()
+	if c.cfg.Flow != nil {
+		flow := c.cfg.Flow()
 		f.Latency = "reading to committed result"
 		f.Flow = &api.FlowTotals{
 			Elapsed: flow.Elapsed.Seconds(), Produced: flow.Produced, Consumed: flow.Consumed,

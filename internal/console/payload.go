@@ -10,13 +10,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// recordRow is a record as a page shows it.
+// recordRow is a record on a page.
 type recordRow struct {
 	Partition int32       `json:"partition"`
 	Offset    int64       `json:"offset"`
-	At        int64       `json:"t"` // its timestamp, milliseconds since 1970
+	At        int64       `json:"t"` // timestamp, milliseconds since 1970
 	Key       *payload    `json:"key"`
-	Value     *payload    `json:"value"` // nil: a tombstone
+	Value     *payload    `json:"value"` // nil: tombstone
 	Headers   []headerRow `json:"headers,omitempty"`
 }
 
@@ -25,21 +25,21 @@ type headerRow struct {
 	Value *payload `json:"value"`
 }
 
-// payload is bytes, and what they say.
+// payload is a key or a value with its text.
 type payload struct {
-	Kind   string `json:"kind"`             // json, text, bytes, or the format that the registry names
-	Text   string `json:"text"`             // of json and text; of others a few bytes in hex
+	Kind   string `json:"kind"`             // json, text, bytes, or the format of its schema
+	Text   string `json:"text"`             // empty for bytes
 	Size   int    `json:"size"`             // bytes
 	Schema int32  `json:"schema,omitempty"` // id in the registry
-	Bytes  string `json:"bytes,omitempty"`  // base64, of what is neither JSON nor text
-	Cut    bool   `json:"cut,omitempty"`    // Text or Bytes are not all
+	Bytes  string `json:"bytes,omitempty"`  // base64, of payloads that are neither JSON nor text
+	Cut    bool   `json:"cut,omitempty"`    // Text or Bytes are truncated
 }
 
-// maxShown is how much of a payload is sent.
+// maxShown is the number of bytes of a payload that are sent to the page.
 const maxShown = 16 << 10
 
-// decoder makes text of payloads that carry a schema's id. It returns false for those that it can't
-// read.
+// decoder returns the text of a payload that starts with a schema id; ok is false if it cannot
+// decode it.
 type decoder func(schema int32, data []byte) (kind, text string, ok bool)
 
 func show(data []byte, decode decoder) *payload {
@@ -71,7 +71,7 @@ func show(data []byte, decode decoder) *payload {
 	return p
 }
 
-// schemaID reads the front of Confluent's wire format: a zero byte, and the id.
+// schemaID reads the header of Confluent's wire format: a zero byte and the schema's id.
 func schemaID(data []byte) (int32, bool) {
 	if len(data) < 5 || data[0] != 0 {
 		return 0, false
@@ -79,8 +79,8 @@ func schemaID(data []byte) (int32, bool) {
 	return int32(binary.BigEndian.Uint32(data[1:5])), true //nolint:gosec // ids are positive
 }
 
-// readable reports text without control characters. Where it was cut, its last character may lack
-// bytes.
+// readable reports whether b is text without control characters. If cut, its last character may be
+// incomplete.
 func readable(b []byte, cut bool) bool {
 	for len(b) > 0 {
 		r, n := utf8.DecodeRune(b)

@@ -17,17 +17,16 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// Pipeline is one that runs in this process.
+// Pipeline is a pipeline that runs in this process.
 type Pipeline struct {
 	Program *plan.Program
 	Status  func() engine.Snapshot
 }
 
-// groupPrefix begins the consumer group of a pipeline (engine.Group).
+// groupPrefix is the prefix of a pipeline's consumer group (engine.Group).
 const groupPrefix = "weir-"
 
-// plans remembers what pipelines compute: those of this process, and those whose SQL their topic
-// NAME.plan holds.
+// plans caches the programs of pipelines whose SQL is in their topic NAME.plan.
 type plans struct {
 	mu    sync.Mutex
 	known map[string]*plan.Program
@@ -36,7 +35,7 @@ type plans struct {
 
 const planSuffix = ".plan"
 
-// refresh reads the plans that have changed.
+// refreshPlans reads the plans that have changed.
 func (c *Console) refreshPlans(ctx context.Context) {
 	for _, t := range c.cluster.state().Topics {
 		name, ok := strings.CutSuffix(t.Name, planSuffix)
@@ -47,7 +46,7 @@ func (c *Console) refreshPlans(ctx context.Context) {
 			SQL string `json:"sql"`
 		}
 		p := t.Partitions[0]
-		err := c.scan(ctx, t.Name, map[int32]stretch{0: {p.Start, p.Stable}}, func(r *kgo.Record) error {
+		err := c.scan(ctx, t.Name, map[int32]offsetRange{0: {p.Start, p.Stable}}, func(r *kgo.Record) error {
 			return json.Unmarshal(r.Value, &manifest)
 		})
 		if err != nil {
@@ -55,7 +54,7 @@ func (c *Console) refreshPlans(ctx context.Context) {
 		}
 		program, err := plan.Compile(manifest.SQL, name)
 		if err != nil {
-			program = nil // made by a version that kept no SQL
+			program = nil // written by a version that did not store the SQL
 		}
 		c.plans.put(name, program, p.Stable)
 	}
@@ -107,27 +106,26 @@ func (c *Console) pipelineRows() []api.Pipeline {
 		delete(here, name)
 		rows = append(rows, c.pipelineRow(name, g, local, mine, s.Err))
 	}
-	for name, local := range here { // its group is not there yet
+	for name, local := range here { // its group does not exist yet
 		rows = append(rows, c.pipelineRow(name, nil, local, true, s.Err))
 	}
 	slices.SortFunc(rows, func(a, b api.Pipeline) int { return strings.Compare(a.Name, b.Name) })
 	return rows
 }
 
-// unknown is the state of a pipeline in other processes while the broker does not answer.
+// unknown is the state of a pipeline in other processes while the broker does not respond.
 const unknown = "unknown"
 
-// pipelineRow makes the row of a pipeline. broken is why the broker does not answer, "" where it
-// does.
-func (c *Console) pipelineRow(name string, g *api.Group, local Pipeline, mine bool, broken string) api.Pipeline {
+// pipelineRow returns the row of a pipeline. brokerErr is the broker's error, or "".
+func (c *Console) pipelineRow(name string, g *api.Group, local Pipeline, mine bool, brokerErr string) api.Pipeline {
 	row := api.Pipeline{Name: name, Here: mine, Planned: mine || c.plans.get(name) != nil, State: "starting"}
 	if g != nil {
 		row.State, row.Members, row.Lag = stateOf(g.State), g.Members, g.Lag
-		if broken != "" {
-			row.State, row.Reason = unknown, broken
+		if brokerErr != "" {
+			row.State, row.Reason = unknown, brokerErr
 		}
 		for _, t := range g.Topics {
-			if !strings.HasPrefix(t.Topic, name+".") { // its own topics carry rows that it has read before
+			if !strings.HasPrefix(t.Topic, name+".") { // its own topics contain rows that it has read before
 				row.Rate += t.Rate
 			}
 		}
@@ -142,7 +140,7 @@ func (c *Console) pipelineRow(name string, g *api.Group, local Pipeline, mine bo
 	return row
 }
 
-// stateOf is a group's state in our words.
+// stateOf translates the state of a group.
 func stateOf(group string) string {
 	switch group {
 	case "Stable":
@@ -153,7 +151,7 @@ func stateOf(group string) string {
 	return "rebalancing" // PreparingRebalance, CompletingRebalance, Assigning, Reconciling
 }
 
-// addStatus puts in what only the process knows that runs it.
+// addStatus adds what is known only in the process that runs the pipeline.
 func addStatus(row *api.Pipeline, s *engine.Snapshot, now time.Time) {
 	for _, w := range s.Workers {
 		if w.Phase != engine.Running {
@@ -194,11 +192,11 @@ type pipelineView struct {
 	Graph  *graph           `json:"graph"`
 	SQL    string           `json:"sql,omitempty"`
 	Status *engine.Snapshot `json:"status,omitempty"`
-	Topics []string         `json:"topics"` // what it reads and writes, to look at
-	Partly bool             `json:"partly"` // other processes run a share, whose rows between operators are not known here
+	Topics []string         `json:"topics"` // that it reads and writes
+	Partly bool             `json:"partly"` // some workers run in other processes; their rows between operators are not known here
 }
 
-// view is a pipeline as it is now; nil where there is none of that name.
+// view returns the current state of a pipeline; nil if there is none with this name.
 func (c *Console) view(name string) *pipelineView {
 	s := c.cluster.state()
 	g := s.group(groupPrefix + name)
@@ -235,7 +233,7 @@ func (c *Console) pipeline(r *http.Request) (any, error) {
 	name := r.FormValue("name")
 	v := c.view(name)
 	if v == nil {
-		return nil, notFound("no pipeline %q runs or has run", name)
+		return nil, notFound("pipeline %q not found", name)
 	}
 	return v, nil
 }
@@ -250,7 +248,7 @@ func (f pipelineFeed) frame() any {
 		return map[string]any{"pipelines": f.c.pipelineRows()}
 	}
 	if v := f.c.view(f.name); v != nil {
-		v.SQL = "" // it does not change
+		v.SQL = "" // it never changes
 		return v
 	}
 	return nil

@@ -10,16 +10,16 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// The readings that the console looks at are the newest ones, and a device that fell silent last
-// night has none among them. Its statistics remain: the topic that the main job keeps them in has
-// the last reading of each sensor of each device.
+// The console reads only the newest readings, and a device that fell silent last night has none
+// among them. The topic of the main job's statistics still has the last reading of each of its
+// sensors.
 
 const (
-	recallTime  = 30 * time.Second // bounds one try
-	recallTries = 3                // where schemas of the registry are not here yet
+	recallTime  = 30 * time.Second // bounds one attempt
+	recallTries = 3                // schemas of the registry may not have arrived yet
 )
 
-// lastReading is what a row of the statistics says of a sensor.
+// lastReading is the last reading of a sensor in a row of the statistics.
 type lastReading struct {
 	Device string    `json:"device_id"`
 	Sensor string    `json:"sensor"`
@@ -28,7 +28,7 @@ type lastReading struct {
 	Part   int32     `json:"partition"` // of the readings
 }
 
-// recallDevices reads the statistics once, as soon as the broker shows their topic.
+// recallDevices reads the statistics once, as soon as the topics are known.
 func (c *Console) recallDevices(ctx context.Context) {
 	for tries := 0; tries < recallTries && ctx.Err() == nil; {
 		if !c.cluster.state().At.IsZero() {
@@ -37,13 +37,14 @@ func (c *Console) recallDevices(ctx context.Context) {
 			if err == nil && unread == 0 {
 				return
 			}
-			c.cfg.Logger.Debug("console: read the statistics of devices", "topic", c.cfg.Site.Stats(), "unread", unread, "err", err)
+			c.cfg.Logger.Debug("console: read device statistics", "topic", c.cfg.Site.Stats(), "unread", unread, "err", err)
 		}
 		_ = retry.Sleep(ctx, time.Second)
 	}
 }
 
-// recallOnce reads the statistics to their end. It returns how many rows it could not read.
+// recallOnce reads the statistics to their end and returns the number of rows that it could not
+// decode.
 func (c *Console) recallOnce(ctx context.Context) (unread int, err error) {
 	state := c.cluster.state()
 	topic := state.topic(c.cfg.Site.Stats())
@@ -52,9 +53,9 @@ func (c *Console) recallOnce(ctx context.Context) (unread int, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, recallTime)
 	defer cancel()
-	parts := make(map[int32]stretch)
+	parts := make(map[int32]offsetRange)
 	for _, p := range topic.Partitions {
-		parts[p.ID] = stretch{p.Start, p.Stable}
+		parts[p.ID] = offsetRange{p.Start, p.Stable}
 	}
 	err = c.scan(ctx, topic.Name, parts, func(r *kgo.Record) error {
 		if r.Value == nil {

@@ -17,21 +17,21 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// A live view of a topic holds its newest records, and is shared by all pages that look.
+// Bounds of a live view of a topic. It is shared by all pages that show the topic.
 const (
-	tailBudget = 2000 // records a second that are looked at
+	tailBudget = 2000 // records per second
 	tailBack   = 50
 	tailKept   = 100
 )
 
-// tails are the topics that pages look at.
+// tails are the live views of topics.
 type tails struct {
 	broker broker.Config
 	decode decoder
 	now    func() time.Time
 	logger *slog.Logger
 
-	reading sync.WaitGroup // of all tails
+	reading sync.WaitGroup // the goroutines of all tails
 }
 
 type tail struct {
@@ -39,11 +39,11 @@ type tail struct {
 	topic  string
 	stop   context.CancelFunc
 	mu     sync.Mutex
-	rows   []*kgo.Record // the newest last
-	total  int64         // seen and skipped
+	rows   []*kgo.Record // newest last
+	total  int64         // read and skipped
 	marks  []rateMark
 	jumped time.Time
-	read   bool // up to the end, at least once
+	read   bool // the end was reached at least once
 }
 
 type rateMark struct {
@@ -51,15 +51,15 @@ type rateMark struct {
 	total int64
 }
 
-// feed begins to read a topic. The hub shares feeds of one name, so that a topic is read once.
+// feed starts reading a topic. The hub shares feeds of the same name, so a topic is read once.
 func (t *tails) feed(topic string) (feed, error) {
 	if topic == "" {
-		return nil, badRequest("a tail wants the name of a topic")
+		return nil, badRequest("tail needs a topic")
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	one := &tail{all: t, topic: topic, stop: stop}
 	f := follower{broker: t.broker, topic: topic, budget: tailBudget, back: tailBack, logger: t.logger, reached: one.reached}
-	t.reading.Go(func() { f.run(ctx, one.take) })
+	t.reading.Go(func() { f.run(ctx, one.receive) })
 	return one, nil
 }
 
@@ -69,7 +69,7 @@ func (t *tail) reached(time.Time) {
 	t.read = true
 }
 
-func (t *tail) take(records []*kgo.Record, skipped int64) {
+func (t *tail) receive(records []*kgo.Record, skipped int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.total += int64(len(records)) + skipped
@@ -86,8 +86,8 @@ type tailFrame struct {
 	Topic   string      `json:"topic"`
 	Rate    float64     `json:"rate"`
 	Sampled bool        `json:"sampled"`
-	Reading bool        `json:"reading,omitempty"` // it has not read up to the end yet: what is there is not known
-	Rows    []recordRow `json:"rows"`              // the newest first
+	Reading bool        `json:"reading,omitempty"` // the end was not reached yet, so there may be more
+	Rows    []recordRow `json:"rows"`              // newest first
 }
 
 func (t *tail) frame() any {
@@ -108,40 +108,40 @@ func (t *tail) frame() any {
 func (t *tail) period() time.Duration { return 500 * time.Millisecond }
 func (t *tail) close()                { t.stop() }
 
-// A look at a topic reads so much at most.
+// Bounds of reading records of a topic.
 const (
 	maxFound   = 500
 	maxScanned = 200_000
 	scanTime   = 10 * time.Second
 )
 
-// recordList is what a look at a topic found.
+// recordList is the answer of GET /api/records.
 type recordList struct {
 	Rows    []recordRow `json:"rows"`
 	Scanned int         `json:"scanned"`
-	More    bool        `json:"more"` // it stopped at a bound
+	More    bool        `json:"more"` // it stopped at a limit
 }
 
-// recordQuery is where a look at a topic begins, and what it looks for.
+// recordQuery is where to start reading a topic, and what to search for.
 type recordQuery struct {
 	topic     string
 	partition int32 // -1: all
 	from      string
-	offset    int64     // where from is offset
-	at        time.Time // where from is time
-	text      string    // in key or value, in any case
+	offset    int64     // for from=offset
+	at        time.Time // for from=time
+	text      string    // in key or value, lower case; case-insensitive
 	limit     int
 }
 
 // records is GET /api/records?topic=&partition=&from=end|start|offset|time&offset=&time=&q=&limit=
 func (c *Console) records(r *http.Request) (any, error) {
 	q := recordQuery{topic: r.FormValue("topic"), from: r.FormValue("from"), text: strings.ToLower(r.FormValue("q"))}
-	partition, err := whole(r, "partition", -1, -1, 1<<20)
+	partition, err := intParam(r, "partition", -1, -1, 1<<20)
 	if err != nil {
 		return nil, err
 	}
 	q.partition = int32(partition) //nolint:gosec // bounded above
-	limit, err := whole(r, "limit", 100, 1, maxFound)
+	limit, err := intParam(r, "limit", 100, 1, maxFound)
 	if err != nil {
 		return nil, err
 	}
@@ -151,23 +151,23 @@ func (c *Console) records(r *http.Request) (any, error) {
 		q.from = "end"
 	case "end", "start":
 	case "offset":
-		if q.offset, err = whole(r, "offset", 0, 0, 1<<62); err != nil {
+		if q.offset, err = intParam(r, "offset", 0, 0, 1<<62); err != nil {
 			return nil, err
 		}
 	case "time":
 		if q.at, err = time.Parse(time.RFC3339, r.FormValue("time")); err != nil {
-			return nil, badRequest("time=%s: give a time such as 2026-01-31T12:00:00Z", r.FormValue("time"))
+			return nil, badRequest("invalid time=%s: must be like 2026-01-31T12:00:00Z", r.FormValue("time"))
 		}
 	default:
-		return nil, badRequest("from=%s: choose end, start, offset or time", q.from)
+		return nil, badRequest("invalid from=%s: must be end, start, offset or time", q.from)
 	}
 	return c.find(r.Context(), q)
 }
 
-// find reads records from where the query says. From the end, it takes the newest ones.
+// find reads the matching records; with from=end, the newest ones.
 func (c *Console) find(ctx context.Context, q recordQuery) (recordList, error) {
 	list := recordList{Rows: []recordRow{}}
-	parts, err := c.whereFrom(ctx, &q)
+	parts, err := c.ranges(ctx, &q)
 	if err != nil {
 		return list, err
 	}
@@ -208,8 +208,8 @@ func (q *recordQuery) matches(r *kgo.Record) bool {
 	return q.text == "" || strings.Contains(strings.ToLower(string(r.Key)), q.text) || strings.Contains(strings.ToLower(string(r.Value)), q.text)
 }
 
-// whereFrom finds the stretch of each partition that is read.
-func (c *Console) whereFrom(ctx context.Context, q *recordQuery) (map[int32]stretch, error) {
+// ranges returns the offsets to read, by partition.
+func (c *Console) ranges(ctx context.Context, q *recordQuery) (map[int32]offsetRange, error) {
 	starts, err := c.admin.ListStartOffsets(ctx, q.topic)
 	if err == nil {
 		err = starts.Error()
@@ -227,7 +227,7 @@ func (c *Console) whereFrom(ctx context.Context, q *recordQuery) (map[int32]stre
 			return nil, err
 		}
 	}
-	parts := make(map[int32]stretch)
+	parts := make(map[int32]offsetRange)
 	starts.Each(func(start kadm.ListedOffset) {
 		p := start.Partition
 		if q.partition >= 0 && p != q.partition {
@@ -237,7 +237,7 @@ func (c *Console) whereFrom(ctx context.Context, q *recordQuery) (map[int32]stre
 		at := start.Offset
 		switch q.from {
 		case "end":
-			back := int64(q.limit) * 3 / 2 // markers of transactions take offsets too
+			back := int64(q.limit) * 3 / 2 // transaction markers occupy offsets, too
 			if q.text != "" {
 				back = maxScanned / int64(len(starts[q.topic]))
 			}
@@ -249,7 +249,7 @@ func (c *Console) whereFrom(ctx context.Context, q *recordQuery) (map[int32]stre
 				at = o.Offset
 			}
 		}
-		parts[p] = stretch{max(at, start.Offset), end.Offset}
+		parts[p] = offsetRange{max(at, start.Offset), end.Offset}
 	})
 	return parts, nil
 }

@@ -11,12 +11,12 @@ import (
 )
 
 var (
-	errToken      = errors.New("this console asks for its token")
-	errWrongToken = errors.New("that is not the token of this console")
-	errReadOnly   = errors.New("this console only reads: start it with --console-write to change things")
+	errToken      = errors.New("authentication required")
+	errWrongToken = errors.New("invalid token")
+	errReadOnly   = errors.New("the console is read-only: start weir with --console-write to allow changes")
 )
 
-// maxBody bounds what a page may send.
+// maxBody is the maximum size of a request's body, bytes.
 const maxBody = 1 << 20
 
 func (c *Console) routes() http.Handler {
@@ -60,12 +60,12 @@ func (c *Console) routes() http.Handler {
 	get("/api/schema/compare", c.compareSchemas)
 	get("/api/alerts", c.alerts)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, http.StatusNotFound, fmt.Errorf("there is no %s", r.URL.Path))
+		fail(w, http.StatusNotFound, fmt.Errorf("%s not found", r.URL.Path))
 	})
 	return mux
 }
 
-// httpError is an answer with a status of its own.
+// httpError is an error with an HTTP status.
 type httpError struct {
 	status int
 	err    error
@@ -82,11 +82,13 @@ func notFound(format string, args ...any) error {
 	return &httpError{http.StatusNotFound, fmt.Errorf(format, args...)}
 }
 
+// answerJSON serves an answer as JSON. An error without a status of its own is a 502: the broker or
+// the registry failed.
 func answerJSON(answer func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v, err := answer(r)
 		if err != nil {
-			status := http.StatusBadGateway // the broker or the registry did not answer as it should
+			status := http.StatusBadGateway
 			var known *httpError
 			if errors.As(err, &known) {
 				status = known.status
@@ -97,7 +99,7 @@ func answerJSON(answer func(*http.Request) (any, error)) http.HandlerFunc {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		enc := json.NewEncoder(w)
-		_ = enc.Encode(v) // a browser that is gone misses nothing
+		_ = enc.Encode(v) // the client may be gone
 	}
 }
 
@@ -105,34 +107,34 @@ func fail(w http.ResponseWriter, status int, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(api.Error{Error: err.Error()}) // likewise
+	_ = json.NewEncoder(w).Encode(api.Error{Error: err.Error()}) // the client may be gone
 }
 
-// readJSON reads a request, whose body is bounded already.
+// readJSON decodes a request. The guard limits the size of its body.
 func readJSON(r *http.Request, v any) error {
 	if err := json.NewDecoder(r.Body).Decode(v); err != nil {
-		return badRequest("read the request: %w", err)
+		return badRequest("decode request: %w", err)
 	}
 	return nil
 }
 
-// whole reads a whole number of a query, within bounds.
-func whole(r *http.Request, name string, otherwise, least, most int64) (int64, error) {
+// intParam returns an integer query parameter between low and high, or missing if it is not set.
+func intParam(r *http.Request, name string, missing, low, high int64) (int64, error) {
 	text := r.FormValue(name)
 	if text == "" {
-		return otherwise, nil
+		return missing, nil
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < least || n > most {
-		return 0, badRequest("%s=%s: give a whole number from %d to %d", name, text, least, most)
+	if err != nil || n < low || n > high {
+		return 0, badRequest("invalid %s=%s: must be an integer from %d to %d", name, text, low, high)
 	}
 	return n, nil
 }
 
-// info is what a page has to know before it asks for more.
+// info is GET /api/info: what a page needs before anything else.
 func (c *Console) info(*http.Request) (any, error) {
 	return map[string]any{
 		"version": c.cfg.Version, "brokers": c.cfg.Broker.Brokers, "write": c.cfg.Write, "token": c.cfg.Token != "",
-		"readings": c.cfg.Site.Readings(), "letters": c.cfg.Site.DeadLetters(), "local": c.cfg.Look != nil,
+		"readings": c.cfg.Site.Readings(), "letters": c.cfg.Site.DeadLetters(), "local": c.cfg.Flow != nil,
 	}, nil
 }

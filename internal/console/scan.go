@@ -11,16 +11,16 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// stretch is the offsets [from, to) of a partition.
-type stretch struct{ from, to int64 }
+// offsetRange is the offsets [from, to) of a partition.
+type offsetRange struct{ from, to int64 }
 
 // errEnough ends a scan early.
-var errEnough = errors.New("enough was found")
+var errEnough = errors.New("found enough")
 
-// scan calls fn with the committed records of stretches of a topic, in offset order within a
-// partition, until fn returns an error or ctx is done. Stretches end at or below the last stable
-// offset, so that no open transaction holds it up.
-func (c *Console) scan(ctx context.Context, topic string, parts map[int32]stretch, fn func(*kgo.Record) error) error {
+// scan calls fn with the committed records of ranges of a topic, in offset order within a
+// partition, until fn returns an error or ctx is done. Ranges must end at or below the last stable
+// offset: otherwise an open transaction would block it.
+func (c *Console) scan(ctx context.Context, topic string, parts map[int32]offsetRange, fn func(*kgo.Record) error) error {
 	from := make(map[int32]kgo.Offset)
 	left := make(map[int32]int64)
 	for p, s := range parts {
@@ -32,7 +32,7 @@ func (c *Console) scan(ctx context.Context, topic string, parts map[int32]stretc
 	if len(left) == 0 {
 		return nil
 	}
-	// Control records are kept because the last record of a stretch is often one.
+	// Control records are kept because the last record of a range is often one.
 	client, err := broker.Connect(ctx, c.cfg.Broker, kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond),
 		kgo.FetchMaxBytes(1<<20), kgo.FetchMaxPartitionBytes(128<<10), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"weir.example/weir/internal/registry/compat"
 )
 
-var errNoRegistry = &httpError{http.StatusNotFound, errors.New("no schema registry is set")}
+var errNoRegistry = &httpError{http.StatusNotFound, errors.New("no schema registry is configured")}
 
 // subjectRow is a subject of the registry.
 type subjectRow struct {
@@ -20,14 +20,14 @@ type subjectRow struct {
 	Versions      []int  `json:"versions"`
 	Type          string `json:"type"` // of the newest version
 	LatestID      int    `json:"latest_id"`
-	Compatibility string `json:"compatibility"` // its own level, or the registry's
+	Compatibility string `json:"compatibility"` // effective level
 }
 
 type schemaList struct {
 	Registry      string       `json:"registry"`
 	Compatibility string       `json:"compatibility,omitempty"`
 	Subjects      []subjectRow `json:"subjects"`
-	Error         string       `json:"error,omitempty"` // the registry does not answer: the page says so and goes on
+	Error         string       `json:"error,omitempty"` // the registry failed; the page shows it
 }
 
 const (
@@ -35,7 +35,7 @@ const (
 	maxSubjects  = 500 // in the list
 )
 
-// schemas is GET /api/schemas: the subjects with their versions.
+// schemas is GET /api/schemas: the subjects and their versions.
 func (c *Console) schemas(r *http.Request) (any, error) {
 	list := schemaList{Subjects: []subjectRow{}}
 	if c.registry == nil {
@@ -83,11 +83,11 @@ type schemaText struct {
 	Version    int                  `json:"version"`
 	ID         int                  `json:"id"`
 	Type       registry.Type        `json:"type"`
-	Text       string               `json:"text"` // line by line
+	Text       string               `json:"text"` // formatted
 	References []registry.Reference `json:"references,omitempty"`
 }
 
-// schema is GET /api/schema?subject=: all versions, the oldest first.
+// schema is GET /api/schema?subject=: all versions, oldest first.
 func (c *Console) schema(r *http.Request) (any, error) {
 	if c.registry == nil {
 		return nil, errNoRegistry
@@ -114,14 +114,13 @@ func (c *Console) schema(r *http.Request) (any, error) {
 	return map[string]any{"subject": subject, "versions": out, "compatibility": level}, nil
 }
 
-// schemaReaders says which of two schemas reads what the other has written: nothing is in a list
-// where it can.
+// schemaReaders is whether two schemas can read each other's data: an empty list means yes.
 type schemaReaders struct {
-	Backward []string `json:"backward"` // what keeps the newer from reading what the older wrote
-	Forward  []string `json:"forward"`  // what keeps the older from reading what the newer writes
+	Backward []string `json:"backward"` // why the newer cannot read data of the older
+	Forward  []string `json:"forward"`  // why the older cannot read data of the newer
 }
 
-// compareSchemas is GET /api/schema/compare?subject=&from=&to=: versions of a subject.
+// compareSchemas is GET /api/schema/compare?subject=&from=&to=: two versions of a subject.
 func (c *Console) compareSchemas(r *http.Request) (any, error) {
 	if c.registry == nil {
 		return nil, errNoRegistry
@@ -132,7 +131,7 @@ func (c *Console) compareSchemas(r *http.Request) (any, error) {
 	for i, name := range []string{"from", "to"} {
 		n, err := strconv.Atoi(r.FormValue(name))
 		if err != nil {
-			return nil, badRequest("%s: %q is no version", name, r.FormValue(name))
+			return nil, badRequest("invalid %s=%s: must be a version", name, r.FormValue(name))
 		}
 		v, err := c.registry.Version(ctx, r.FormValue("subject"), n)
 		if err != nil {

@@ -16,9 +16,9 @@ import (
 	"weir.example/weir/reading"
 )
 
-// What a page shows must not look like now when it is of then.
+// Tests that outdated data is not shown as current.
 
-// A device that fell silent before all readings that the console looks at is known by its
+// A device that fell silent before the readings that the console reads is known from its
 // statistics.
 func TestSilentDevicesAreRecalled(t *testing.T) {
 	at := startCluster(t)
@@ -27,7 +27,7 @@ func TestSilentDevicesAreRecalled(t *testing.T) {
 	row := fmt.Sprintf(`{"device_id":"en","sensor":"temperature","count":3,"min":1,"max":2,"mean":1.5,"last":1.25,"last_ts":%q,"partition":2,"offset":7}`, last.Format("2006-01-02T15:04:05.000Z"))
 	for _, r := range []*kgo.Record{
 		{Topic: "device_stats", Key: []byte(`{"device_id":"en","sensor":"temperature"}`), Value: []byte(row)},
-		{Topic: "device_stats", Key: []byte(`{"device_id":"gone","sensor":"x"}`)}, // a tombstone
+		{Topic: "device_stats", Key: []byte(`{"device_id":"gone","sensor":"x"}`)}, // tombstone
 	} {
 		if err := producer.ProduceSync(t.Context(), r).FirstErr(); err != nil {
 			t.Fatal(err)
@@ -44,36 +44,36 @@ func TestSilentDevicesAreRecalled(t *testing.T) {
 	}
 }
 
-// A console that can't have heard of a reading calls no device late.
-func TestLatenessIsOfWhatWasRead(t *testing.T) {
+// While the follower lags, no device is late.
+func TestNoDeviceIsLateWhileFollowerLags(t *testing.T) {
 	now := time.UnixMilli(1_000_000_000)
 	f := newFleet(func() time.Time { return now }, nil)
-	hear := func(id string) {
+	receive := func(id string) {
 		r := reading.Reading{DeviceID: id, Sensor: "x", TS: now.UnixMilli()}
-		f.take([]*kgo.Record{{Value: r.AppendJSON(nil), Timestamp: now}}, 0)
+		f.receive([]*kgo.Record{{Value: r.AppendJSON(nil), Timestamp: now}}, 0)
 	}
 	counts := func() (online, behind int, until int64) {
 		c := f.counts()
 		return c.Online, c.Late + c.Silent, c.Until
 	}
-	hear("a")
-	hear("b")
+	receive("a")
+	receive("b")
 	f.reached(now)
-	heard := now
-	now = now.Add(10 * time.Minute) // in which the reader has read nothing
-	if online, behind, until := counts(); online != 2 || behind != 0 || until != heard.UnixMilli() {
-		t.Errorf("held up: %d online, %d late or silent, until %d", online, behind, until)
+	read := now
+	now = now.Add(10 * time.Minute) // while nothing is read
+	if online, behind, until := counts(); online != 2 || behind != 0 || until != read.UnixMilli() {
+		t.Errorf("lagging: %d online, %d late or silent, until %d", online, behind, until)
 	}
-	hear("a")
+	receive("a")
 	f.reached(now)
 	if online, behind, until := counts(); online != 1 || behind != 1 || until != 0 {
 		t.Errorf("caught up: %d online, %d late or silent, until %d", online, behind, until)
 	}
 }
 
-// The newest offsets of a topic may hold nothing but transaction markers. Its live view goes back
-// to the records before them.
-func TestTailFindsRecordsBehindMarkers(t *testing.T) {
+// If the newest offsets of a topic contain only transaction markers, its live view goes back to the
+// records before them.
+func TestTailFindsRecordsBeforeMarkers(t *testing.T) {
 	at := startCluster(t)
 	const topic = "alert_rare"
 	admin := kadm.NewClient(client(t, at))
@@ -112,10 +112,10 @@ func TestTailFindsRecordsBehindMarkers(t *testing.T) {
 			break
 		}
 		if len(frame.Rows) == 0 && !frame.Reading {
-			t.Fatal("it says that nothing is committed")
+			t.Fatal("live view claims that there are no committed records")
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the view has %d records", len(frame.Rows))
+			t.Fatalf("timed out: live view has %d records, want 2", len(frame.Rows))
 		}
 	}
 	empty, err := c.tails.feed("sensor_data_tx")
@@ -125,13 +125,13 @@ func TestTailFindsRecordsBehindMarkers(t *testing.T) {
 	defer empty.close()
 	for deadline := time.Now().Add(20 * time.Second); empty.frame().(tailFrame).Reading; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("an empty topic is never read to its end")
+			t.Fatal("timed out: the end of an empty topic is not reached")
 		}
 	}
 }
 
-// When the broker is gone the overview says since when, its points are gaps, and pipelines of other
-// processes are unknown.
+// When the broker is down, the overview shows since when, its points are gaps, and pipelines of
+// other processes are unknown.
 func TestBrokerGone(t *testing.T) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
@@ -157,24 +157,24 @@ func TestBrokerGone(t *testing.T) {
 	eventually(t, c.URL()+"/api/pipelines", `"name":"elsewhere","state":"unknown"`)
 }
 
-// A preview whose browser has left ends, and one that waits for its turn does not wait on.
+// A queued preview whose browser has left stops waiting.
 func TestPreviewEndsWithItsBrowser(t *testing.T) {
 	c := serve(t, Config{})
 	defer take(t, c.previews)() // by another preview
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
 	text := `{"text":"CREATE TABLE r (device_id STRING) WITH ('connector'='kafka','topic'='sensor_data_tx','value.format'='json'); SELECT device_id FROM r;","last":10}`
-	ended := make(chan error, 1)
+	done := make(chan error, 1)
 	go func() {
 		_, err := c.previewSQL(httptest.NewRequestWithContext(ctx, "POST", "/api/sql/preview", strings.NewReader(text)))
-		ended <- err
+		done <- err
 	}()
 	select {
-	case err := <-ended:
+	case err := <-done:
 		if err == nil {
-			t.Error("a preview whose browser has left succeeds")
+			t.Error("preview of a closed request succeeds")
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("a preview whose browser has left waits for its turn")
+		t.Fatal("preview of a closed request is still queued")
 	}
 }

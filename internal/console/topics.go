@@ -32,13 +32,13 @@ func (f topicsFeed) frame() any            { return f.c.topicRows() }
 func (f topicsFeed) period() time.Duration { return time.Second }
 func (f topicsFeed) close()                {}
 
-// topic is GET /api/topic?name=: partitions, readers, settings.
+// topic is GET /api/topic?name=: partitions, consumer groups, settings.
 func (c *Console) topic(r *http.Request) (any, error) {
 	name := r.FormValue("name")
 	s := c.cluster.state()
 	t := s.topic(name)
 	if t == nil {
-		return nil, notFound("there is no topic %q", name)
+		return nil, notFound("topic %q not found", name)
 	}
 	type reader struct {
 		Group string  `json:"group"`

@@ -6,7 +6,7 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// transactions is GET /api/transactions: those that are open, the oldest first.
+// transactions is GET /api/transactions: the open ones, oldest first.
 func (c *Console) transactions(r *http.Request) (any, error) {
 	open, err := broker.ListTransactions(r.Context(), c.client, c.cfg.Now())
 	if err != nil {
@@ -18,8 +18,8 @@ func (c *Console) transactions(r *http.Request) (any, error) {
 	return map[string]any{"open": open}, nil
 }
 
-// abort is POST /api/transactions/abort {"transactional_id"} or, for one that no coordinator knows,
-// {"producer_id"}.
+// abort is POST /api/transactions/abort {"transactional_id"} or, for a hanging one that no
+// coordinator knows, {"producer_id"}.
 func (c *Console) abort(r *http.Request) (any, error) {
 	var in struct {
 		ID       string `json:"transactional_id"`

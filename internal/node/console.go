@@ -36,7 +36,7 @@ func (cfg *Config) openConsole(ctx context.Context, kafka *Attachment, meter *me
 		c.Silences = cfg.Alerts.Silences
 	}
 	c.Pipelines = func() []console.Pipeline { return runs }
-	c.Look = func() console.Flow {
+	c.Flow = func() console.Flow {
 		s := meter.look()
 		return console.Flow{
 			Elapsed: s.Elapsed, Produced: s.Produced, ProducedRate: s.ProducedRate, Consumed: s.Consumed, ConsumedRate: s.ConsumedRate,

@@ -1,11 +1,10 @@
-// Package top is the console at a terminal: what a running weir tells in its console's API, in a
-// few lines, live.
+// Package top shows the console of a running weir in a terminal.
 //
-//	client.go  the API, and why it does not answer
-//	status.go  one look, for people or programs
-//	model.go   what is looked at, keys
-//	view.go    pages of text
-//	table.go   columns, bars, names of any kind
+//	client.go  requests to the console's API, and errors with a hint
+//	status.go  a single snapshot, as text or JSON
+//	model.go   the interactive program: pages, keys, polling
+//	view.go    the pages as text
+//	table.go   tables, bars, numbers and names
 package top
 
 import (
@@ -23,19 +22,19 @@ import (
 	"weir.example/weir/internal/console/api"
 )
 
-// Client asks a console.
+// Client sends requests to a console.
 type Client struct {
 	URL   string // http://host:port
 	Token string
-	HTTP  *http.Client // default one that waits five seconds
+	HTTP  *http.Client // default http.DefaultClient
 }
 
-// patience is how long a question may take.
-const patience = 5 * time.Second
+// timeout bounds a request.
+const timeout = 5 * time.Second
 
-// get asks a path of the API, and reads the answer into v.
+// get requests a path of the API and decodes the response into v.
 func (c *Client) get(ctx context.Context, path string, query url.Values, v any) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	at := strings.TrimSuffix(c.URL, "/") + path
 	if len(query) > 0 {
@@ -43,7 +42,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, v any) 
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, http.NoBody)
 	if err != nil {
-		return fmt.Errorf("the console's address %q: %w", c.URL, err)
+		return fmt.Errorf("invalid console URL %q: %w", c.URL, err)
 	}
 	if c.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.Token)
@@ -62,32 +61,32 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, v any) 
 		return c.explain(err)
 	}
 	if resp.StatusCode == http.StatusUnauthorized {
-		return fmt.Errorf("the console at %s asks for its token: give it with --console-token, or as WEIR_CONSOLE_TOKEN", c.URL)
+		return fmt.Errorf("the console at %s requires a token: set --console-token or WEIR_CONSOLE_TOKEN", c.URL)
 	}
 	if resp.StatusCode != http.StatusOK {
 		var failed api.Error
 		if json.Unmarshal(body, &failed) == nil && failed.Error != "" {
 			return fmt.Errorf("the console at %s: %s", c.URL, failed.Error)
 		}
-		return fmt.Errorf("what answers at %s is no console of weir: %s", c.URL, resp.Status)
+		return fmt.Errorf("the server at %s is not a weir console: %s", c.URL, resp.Status)
 	}
 	if err := json.Unmarshal(body, v); err != nil {
-		return fmt.Errorf("what answers at %s is no console of weir: %w", c.URL, err)
+		return fmt.Errorf("the server at %s is not a weir console: %w", c.URL, err)
 	}
 	return nil
 }
 
-// explain makes an error of the network one that says what to do.
+// explain adds a hint to a network error.
 func (c *Client) explain(err error) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("the console at %s does not answer within %s", c.URL, patience)
+		return fmt.Errorf("the console at %s did not respond within %s", c.URL, timeout)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no weir runs at %s: start weir up, or name its console with --console", c.URL)
+		return fmt.Errorf("no weir is running at %s: start one with weir up, or set --console to the URL of its console", c.URL)
 	}
-	var asked *url.Error
-	if errors.As(err, &asked) {
-		err = asked.Err
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err
 	}
-	return fmt.Errorf("reach the console at %s: %w", c.URL, err)
+	return fmt.Errorf("connect to the console at %s: %w", c.URL, err)
 }

@@ -13,14 +13,14 @@ import (
 	"weir.example/weir/internal/console/api"
 )
 
-// Run shows the console at a terminal until q, Ctrl-C, or ctx is done. It returns at once where no
-// console answers.
+// Run runs the interactive program until q, Ctrl-C or ctx is done. It returns an error immediately
+// if no console responds.
 func Run(ctx context.Context, c *Client) error {
 	var o api.Overview
 	if err := c.get(ctx, "/api/overview", nil, &o); err != nil {
 		return err
 	}
-	m := &model{ctx: ctx, client: c, look: dressed(), overview: &o, width: 80, height: 24}
+	m := &model{ctx: ctx, client: c, styles: coloured(), overview: &o, width: 80, height: 24}
 	_, err := tea.NewProgram(m, tea.WithContext(ctx)).Run()
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -28,7 +28,6 @@ func Run(ctx context.Context, c *Client) error {
 	return err
 }
 
-// page is one of the pages.
 type page int
 
 const (
@@ -40,20 +39,20 @@ const (
 
 var titles = []string{"overview", "pipelines", "devices", "topics"}
 
-const lookEvery = time.Second
+const pollInterval = time.Second
 
-// model is what is looked at, and what was seen last.
+// model is the state of the program and the last responses.
 type model struct {
 	ctx           context.Context //nolint:containedctx // of the program, for its commands
 	client        *Client
-	look          look
+	styles        styles
 	width, height int
 
 	page   page
 	offset int    // of the first row
 	filter string // of devices and topics
 	typing bool   // into the filter
-	round  int    // of questions; answers to older ones are late
+	round  int    // of requests; responses of earlier rounds are dropped
 
 	overview *api.Overview
 	devices  *api.DeviceList
@@ -61,8 +60,8 @@ type model struct {
 	err      error
 }
 
-// seen is an answer.
-type seen struct {
+// response is the response to a request of a round.
+type response struct {
 	round    int
 	overview *api.Overview
 	devices  *api.DeviceList
@@ -70,33 +69,34 @@ type seen struct {
 	err      error
 }
 
-type lookAgain struct{ round int }
+// poll starts the next round if no other has started since.
+type poll struct{ round int }
 
 // Init implements tea.Model.
-func (m *model) Init() tea.Cmd { return m.ask() }
+func (m *model) Init() tea.Cmd { return m.request() }
 
-// ask asks what the page shows.
-func (m *model) ask() tea.Cmd {
+// request starts a round: it requests the data of the current page.
+func (m *model) request() tea.Cmd {
 	m.round++
 	round, at, offset, filter, rows := m.round, m.page, m.offset, m.filter, m.rows()
 	return func() tea.Msg {
-		s := seen{round: round}
+		r := response{round: round}
 		switch at {
 		case devicesPage:
-			s.devices = &api.DeviceList{}
-			s.err = m.client.get(m.ctx, "/api/devices", url.Values{"q": {filter}, "offset": {fmt.Sprint(offset)}, "limit": {fmt.Sprint(rows)}}, s.devices)
+			r.devices = &api.DeviceList{}
+			r.err = m.client.get(m.ctx, "/api/devices", url.Values{"q": {filter}, "offset": {fmt.Sprint(offset)}, "limit": {fmt.Sprint(rows)}}, r.devices)
 		case topicsPage:
-			s.topics = &api.TopicList{}
-			s.err = m.client.get(m.ctx, "/api/topics", nil, s.topics)
+			r.topics = &api.TopicList{}
+			r.err = m.client.get(m.ctx, "/api/topics", nil, r.topics)
 		default:
-			s.overview = &api.Overview{}
-			s.err = m.client.get(m.ctx, "/api/overview", nil, s.overview)
+			r.overview = &api.Overview{}
+			r.err = m.client.get(m.ctx, "/api/overview", nil, r.overview)
 		}
-		return s
+		return r
 	}
 }
 
-// rows is how many lines there are for a list, its head not among them.
+// rows returns the number of lines for a list without its header.
 func (m *model) rows() int { return max(1, min(200, m.height-5)) }
 
 // Update implements tea.Model.
@@ -104,17 +104,17 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
-		return m, m.ask()
-	case seen:
+		return m, m.request()
+	case response:
 		if msg.round != m.round {
 			return m, nil
 		}
-		m.take(msg)
+		m.receive(msg)
 		round := m.round
-		return m, tea.Tick(lookEvery, func(time.Time) tea.Msg { return lookAgain{round} })
-	case lookAgain:
+		return m, tea.Tick(pollInterval, func(time.Time) tea.Msg { return poll{round} })
+	case poll:
 		if msg.round == m.round {
-			return m, m.ask()
+			return m, m.request()
 		}
 	case tea.KeyPressMsg:
 		return m.key(msg)
@@ -122,18 +122,18 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return m, nil
 }
 
-func (m *model) take(s seen) {
-	m.err = s.err
-	if s.err != nil {
-		return // what was seen last stays
+func (m *model) receive(r response) {
+	m.err = r.err
+	if r.err != nil {
+		return // keep showing the previous data
 	}
 	switch {
-	case s.devices != nil:
-		m.devices = s.devices
-	case s.topics != nil:
-		m.topics = s.topics
-	case s.overview != nil:
-		m.overview = s.overview
+	case r.devices != nil:
+		m.devices = r.devices
+	case r.topics != nil:
+		m.topics = r.topics
+	case r.overview != nil:
+		m.overview = r.overview
 	}
 }
 
@@ -167,7 +167,7 @@ func (m *model) key(k tea.KeyPressMsg) (tea.Model, tea.Cmd) {
 	return m, nil
 }
 
-// typed changes the filter.
+// typed edits the filter.
 func (m *model) typed(name, text string) (tea.Model, tea.Cmd) {
 	switch name {
 	case "ctrl+c":
@@ -184,12 +184,12 @@ func (m *model) typed(name, text string) (tea.Model, tea.Cmd) {
 		m.filter += text
 	}
 	m.offset = 0
-	return m, m.ask()
+	return m, m.request()
 }
 
 func (m *model) goTo(p page) (tea.Model, tea.Cmd) {
 	m.page, m.offset, m.filter = p, 0, ""
-	return m, m.ask()
+	return m, m.request()
 }
 
 func (m *model) scroll(by int) (tea.Model, tea.Cmd) {
@@ -201,19 +201,19 @@ func (m *model) scroll(by int) (tea.Model, tea.Cmd) {
 		most = len(m.topics.Topics) - m.rows()
 	}
 	m.offset = max(0, min(m.offset+by, most))
-	return m, m.ask()
+	return m, m.request()
 }
 
 // View implements tea.Model.
 func (m *model) View() tea.View {
 	var b strings.Builder
-	head := m.look.accent.Render("weir top")
+	head := m.styles.accent.Render("weir top")
 	for i, title := range titles {
 		text := fmt.Sprintf("%d %s", i+1, title)
 		if page(i) == m.page {
-			text = m.look.bold.Underline(true).Render(text)
+			text = m.styles.bold.Underline(true).Render(text)
 		} else {
-			text = m.look.faint.Render(text)
+			text = m.styles.faint.Render(text)
 		}
 		head += "  " + text
 	}
@@ -234,44 +234,44 @@ func (m *model) View() tea.View {
 }
 
 func (m *model) lines() []string {
-	waiting := []string{m.look.faint.Render("waiting for the console…")}
+	waiting := []string{m.styles.faint.Render("waiting for the console…")}
 	switch m.page {
 	case devicesPage:
 		if m.devices == nil {
 			return waiting
 		}
-		return m.look.devices(m.devices, m.width)
+		return m.styles.devices(m.devices, m.width)
 	case topicsPage:
 		if m.topics == nil {
 			return waiting
 		}
-		all := m.look.topics(m.topics, m.filter, m.width)
+		all := m.styles.topics(m.topics, m.filter, m.width)
 		return append(all[:1:1], all[min(len(all), 1+m.offset):]...)
 	case pipelinesPage:
-		return m.look.pipelines(m.overview.Pipelines, m.width)
+		return m.styles.pipelines(m.overview.Pipelines, m.width)
 	default:
-		return m.look.overview(m.overview, m.width)
+		return m.styles.overview(m.overview, m.width)
 	}
 }
 
 func (m *model) foot() string {
 	switch {
 	case m.err != nil:
-		return m.look.bad.Render(plain(m.err.Error()))
+		return m.styles.bad.Render(plain(m.err.Error()))
 	case m.typing:
-		return "find: " + plain(m.filter) + "▏" + m.look.faint.Render("  enter keeps it, esc drops it")
+		return "search: " + plain(m.filter) + "▏" + m.styles.faint.Render("  enter: keep  esc: clear")
 	case m.page == devicesPage && m.devices != nil:
 		last := min(m.devices.Matched, m.offset+len(m.devices.Rows))
-		return m.look.faint.Render(fmt.Sprintf("%d–%d of %d%s   / find   ↑↓ scroll   tab next   q quit", min(m.offset+1, last), last, m.devices.Matched, quoted(m.filter)))
+		return m.styles.faint.Render(fmt.Sprintf("%d–%d of %d%s   / search   ↑↓ scroll   tab next page   q quit", min(m.offset+1, last), last, m.devices.Matched, quoted(m.filter)))
 	case m.page == topicsPage:
-		return m.look.faint.Render("/ find" + quoted(m.filter) + "   ↑↓ scroll   tab next   q quit")
+		return m.styles.faint.Render("/ search" + quoted(m.filter) + "   ↑↓ scroll   tab next page   q quit")
 	}
-	return m.look.faint.Render("tab next   1–4 pages   q quit   " + m.client.URL)
+	return m.styles.faint.Render("tab next page   1–4 go to page   q quit   " + m.client.URL)
 }
 
 func quoted(filter string) string {
 	if filter == "" {
 		return ""
 	}
-	return " with “" + plain(filter) + "”"
+	return " matching “" + plain(filter) + "”"
 }

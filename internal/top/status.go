@@ -14,7 +14,7 @@ func Status(ctx context.Context, c *Client, w io.Writer) error {
 	if err := c.get(ctx, "/api/overview", nil, &o); err != nil {
 		return err
 	}
-	for _, line := range (look{}).overview(&o, 0) {
+	for _, line := range (styles{}).overview(&o, 0) {
 		if _, err := fmt.Fprintln(w, line); err != nil {
 			return err
 		}

@@ -12,15 +12,15 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// column of a table: its head, on which side its cells stand, and whether it may be left out.
+// column is a column of a table: its header, right alignment, and whether it may be omitted.
 type column struct {
 	head  string
 	right bool
 	spare bool
 }
 
-// table lays rows out. Where the width does not do, spare columns are left out, the last one first;
-// then the first column gives way.
+// table formats rows. If width is too small, spare columns are omitted, the last one first; then
+// the first column is truncated. A width of 0 means no limit.
 func table(columns []column, rows [][]string, width int, head lipgloss.Style) []string {
 	widths := widthsOf(columns, rows)
 	total := 2 * (len(columns) - 1)
@@ -81,7 +81,7 @@ func widthsOf(columns []column, rows [][]string) []int {
 	return widths
 }
 
-// plain is a name without what a terminal would obey.
+// plain replaces characters that a terminal would interpret.
 func plain(name string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -93,7 +93,7 @@ func plain(name string) string {
 
 var blocks = []rune("▁▂▃▄▅▆▇█")
 
-// bars draws the last n values, from their lowest to their highest.
+// bars draws the last n values as a bar chart, scaled from their minimum to their maximum.
 func bars[N float32 | float64](values []N, n int) string {
 	values = values[max(0, len(values)-n):]
 	if len(values) == 0 {
@@ -114,7 +114,7 @@ func bars[N float32 | float64](values []N, n int) string {
 	return b.String()
 }
 
-// short is a number with three digits that matter.
+// short formats a number with three significant digits.
 func short(n float64) string {
 	for _, u := range []struct {
 		size float64

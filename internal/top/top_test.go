@@ -17,16 +17,16 @@ import (
 )
 
 const overviewJSON = `{"now":{"in":1200,"out":1190,"p50":100,"p99":113.5,"lag":274,"open":1},"points":[{"in":1},{"in":5},{"in":3}],
-"devices":{"total":120,"online":118,"late":1,"silent":1},"brokers":[{}],"topics":4,"partitions":13,"letters":7,
+"devices":{"total":120,"online":118,"late":1,"silent":1},"brokers":[{}],"topics":4,"partitions":13,"dead_letters":7,
 "pipelines":[{"name":"hottest","state":"running","members":2,"rate":1200,"lag":274,"delay":5.5},{"name":"evil\u001b[2J","state":"retrying","reason":"no disk"}]}`
 
-// What only the process knows that runs a pipeline is not shown as 0 where that is another one.
+// Counters of pipelines that run in another process are shown as unknown, not as 0.
 func TestUnknownCountsAreNotZero(t *testing.T) {
 	pipelines := []api.Pipeline{{Name: "here", Here: true, Late: 7}, {Name: "elsewhere", Lag: 3}}
-	lines := look{}.pipelines(pipelines, 140)
+	lines := styles{}.pipelines(pipelines, 140)
 	for i, want := range [][]string{{"7", "0", "0"}, {"–", "–", "–"}} {
 		if got := strings.Fields(ansi.Strip(lines[i+1])); !slices.Equal(got[len(got)-3:], want) {
-			t.Errorf("%s ends with %q, expected %q", pipelines[i].Name, got[len(got)-3:], want)
+			t.Errorf("%s ends with %q, want %q", pipelines[i].Name, got[len(got)-3:], want)
 		}
 	}
 }
@@ -48,16 +48,16 @@ func fakeConsole(t *testing.T) *Client {
 	return &Client{URL: server.URL}
 }
 
-// screen runs commands to their ends and returns what is shown.
+// screen runs a command and returns the screen.
 func screen(t *testing.T, m *model, cmd tea.Cmd) string {
 	t.Helper()
 	if cmd != nil {
-		_, _ = m.Update(cmd()) // the next look is a second away: not waited for
+		_, _ = m.Update(cmd()) // the next poll is not run
 	}
 	view := m.View().Content
 	for _, line := range strings.Split(view, "\n") {
 		if ansi.StringWidth(line) > m.width {
-			t.Errorf("a line is wider than the terminal: %q", ansi.Strip(line))
+			t.Errorf("line is wider than the terminal: %q", ansi.Strip(line))
 		}
 	}
 	if n := strings.Count(view, "\n") + 1; n > m.height {
@@ -81,8 +81,8 @@ func press(m *model, keys string) (cmd tea.Cmd) {
 }
 
 func TestPages(t *testing.T) {
-	m := &model{ctx: t.Context(), client: fakeConsole(t), look: dressed(), overview: &api.Overview{}, width: 100, height: 24}
-	wants := func(got string, texts ...string) {
+	m := &model{ctx: t.Context(), client: fakeConsole(t), styles: coloured(), overview: &api.Overview{}, width: 100, height: 24}
+	wantTexts := func(got string, texts ...string) {
 		t.Helper()
 		for _, want := range texts {
 			if !strings.Contains(got, want) {
@@ -91,45 +91,45 @@ func TestPages(t *testing.T) {
 		}
 	}
 	first := screen(t, m, m.Init())
-	wants(first, "1.20k/s", "114 ms", "274", "▁█▅", "118", "hottest", "-5.5 s", "retrying", "no disk")
+	wantTexts(first, "1.20k/s", "114 ms", "274", "▁█▅", "118", "hottest", "-5.5 s", "retrying", "no disk")
 	if strings.Contains(first, "\x1b") {
-		t.Error("a name moves the cursor")
+		t.Error("a name contains escape sequences")
 	}
-	wants(screen(t, m, press(m, "\t")), "hottest", "workers")
-	wants(screen(t, m, press(m, "3")), "d-0-", "21.5", "9.0 s", "1–1 of 5000")
-	wants(screen(t, m, press(m, "jj")), "d-2-")
-	wants(screen(t, m, press(m, "/ab")), "d-0-ab", "find: ab")
-	wants(screen(t, m, press(m, "\n")), "with “ab”")
-	wants(screen(t, m, press(m, "4")), "sensor_data_tx", "weir-a", "no leader")
+	wantTexts(screen(t, m, press(m, "\t")), "hottest", "workers")
+	wantTexts(screen(t, m, press(m, "3")), "d-0-", "21.5", "9.0 s", "1–1 of 5000")
+	wantTexts(screen(t, m, press(m, "jj")), "d-2-")
+	wantTexts(screen(t, m, press(m, "/ab")), "d-0-ab", "search: ab")
+	wantTexts(screen(t, m, press(m, "\n")), "matching “ab”")
+	wantTexts(screen(t, m, press(m, "4")), "sensor_data_tx", "weir-a", "no leader")
 	if got := screen(t, m, press(m, "/oth")); strings.Contains(got, "sensor_data_tx") || !strings.Contains(got, "other") {
-		t.Errorf("the filter: %s", got)
+		t.Errorf("filtered: %s", got)
 	}
 	for _, size := range [][2]int{{40, 10}, {20, 5}, {200, 60}} {
 		_, cmd := m.Update(tea.WindowSizeMsg{Width: size[0], Height: size[1]})
 		screen(t, m, cmd)
 	}
 	if cmd := press(m, "\nq"); cmd == nil || cmd() != tea.Quit() {
-		t.Error("q does not end it")
+		t.Error("q does not quit")
 	}
 }
 
-// A console that goes away leaves what was seen last, and says so.
-func TestConsoleGoesAway(t *testing.T) {
+// When the console is gone, the last data stays on the screen with an error.
+func TestConsoleGone(t *testing.T) {
 	c := fakeConsole(t)
-	m := &model{ctx: t.Context(), client: c, look: dressed(), overview: &api.Overview{}, width: 100, height: 24}
+	m := &model{ctx: t.Context(), client: c, styles: coloured(), overview: &api.Overview{}, width: 100, height: 24}
 	screen(t, m, m.Init())
 	c.URL = "http://127.0.0.1:1"
-	if got := screen(t, m, m.ask()); !strings.Contains(got, "hottest") || !strings.Contains(got, "no weir runs at http://127.0.0.1:1") {
+	if got := screen(t, m, m.request()); !strings.Contains(got, "hottest") || !strings.Contains(got, "no weir is running at http://127.0.0.1:1") {
 		t.Errorf("%s", got)
 	}
 }
 
-func TestLateAnswersAreDropped(t *testing.T) {
-	m := &model{ctx: t.Context(), client: fakeConsole(t), look: dressed(), overview: &api.Overview{}, width: 100, height: 24}
-	older := m.ask()
-	_ = m.ask()
+func TestResponsesOfEarlierRoundsAreDropped(t *testing.T) {
+	m := &model{ctx: t.Context(), client: fakeConsole(t), styles: coloured(), overview: &api.Overview{}, width: 100, height: 24}
+	older := m.request()
+	_ = m.request()
 	if _, cmd := m.Update(older()); cmd != nil || len(m.overview.Pipelines) != 0 {
-		t.Error("an answer to an older question is shown, and asked for again")
+		t.Error("a response of an earlier round is shown")
 	}
 }
 
@@ -151,15 +151,15 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongIsTold(t *testing.T) {
+func TestErrors(t *testing.T) {
 	answer := func(status int, body string) string {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status); fmt.Fprint(w, body) }))
 		t.Cleanup(server.Close)
 		return server.URL
 	}
 	for url, want := range map[string]string{
-		"http://127.0.0.1:1": "no weir runs at", answer(401, "{}"): "--console-token", answer(200, "<html>"): "no console of weir",
-		answer(404, "x"): "no console of weir", answer(502, `{"error":"the broker is gone"}`): "the broker is gone", "::": "address",
+		"http://127.0.0.1:1": "no weir is running at", answer(401, "{}"): "--console-token", answer(200, "<html>"): "not a weir console",
+		answer(404, "x"): "not a weir console", answer(502, `{"error":"the broker is gone"}`): "the broker is gone", "::": "invalid console URL",
 	} {
 		if err := Status(t.Context(), &Client{URL: url}, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", url, err, want)
@@ -178,9 +178,9 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
-// Where the width does not do, spare columns go before names are cut.
+// In a narrow terminal, spare columns are omitted before names are truncated.
 func TestNarrowTable(t *testing.T) {
-	columns := []column{{head: "topic"}, {head: "replicas", right: true, spare: true}, {head: "rate", right: true}, {head: "read by", spare: true}}
+	columns := []column{{head: "topic"}, {head: "replicas", right: true, spare: true}, {head: "rate", right: true}, {head: "readers", spare: true}}
 	rows := [][]string{{"device-stats.stage1.changelog", "3", "12/s", "weir-a"}}
 	for width, want := range map[int]string{
 		0:  "device-stats.stage1.changelog         3  12/s  weir-a",
@@ -189,7 +189,7 @@ func TestNarrowTable(t *testing.T) {
 		40: "device-stats.stage1.changelog  12/s",
 		20: "device-stats.…  12/s",
 	} {
-		if got := table(columns, rows, width, look{}.faint); len(got) != 2 || got[1] != want {
+		if got := table(columns, rows, width, styles{}.faint); len(got) != 2 || got[1] != want {
 			t.Errorf("%d wide: %q, want %q", width, got, want)
 		}
 	}

@@ -10,33 +10,33 @@ import (
 	"weir.example/weir/internal/console/api"
 )
 
-// look is how text is dressed; without colours it is as it was.
-type look struct {
+// styles are text styles; the zero value is plain text.
+type styles struct {
 	bold, faint, accent, ok, warn, bad lipgloss.Style
 }
 
-func dressed() look {
+func coloured() styles {
 	s := lipgloss.NewStyle()
-	return look{
+	return styles{
 		bold: s.Bold(true), faint: s.Faint(true), accent: s.Foreground(lipgloss.Color("6")).Bold(true),
 		ok: s.Foreground(lipgloss.Color("2")), warn: s.Foreground(lipgloss.Color("3")), bad: s.Foreground(lipgloss.Color("1")),
 	}
 }
 
-func (l look) state(name string) string {
+func (s styles) state(name string) string {
 	switch name {
 	case "online", "running":
-		return l.ok.Render("●") + " " + name
+		return s.ok.Render("●") + " " + name
 	case "silent", "retrying", "failed":
-		return l.bad.Render("○") + " " + name
+		return s.bad.Render("○") + " " + name
 	case "stopped":
-		return l.faint.Render("□ " + name)
+		return s.faint.Render("□ " + name)
 	}
-	return l.warn.Render("◐") + " " + name
+	return s.warn.Render("◐") + " " + name
 }
 
-// overview is the first page.
-func (l look) overview(o *api.Overview, width int) []string {
+// overview renders the overview page.
+func (s styles) overview(o *api.Overview, width int) []string {
 	var lines []string
 	n := max(10, min(60, width-44))
 	series := func(of func(api.Point) float64) string {
@@ -44,10 +44,10 @@ func (l look) overview(o *api.Overview, width int) []string {
 		for i, p := range o.Points {
 			values[i] = of(p)
 		}
-		return l.accent.UnsetBold().Render(bars(values, n))
+		return s.accent.UnsetBold().Render(bars(values, n))
 	}
 	figure := func(name, value, note, chart string) {
-		lines = append(lines, fmt.Sprintf("%-18s %s  %s %s", name, l.bold.Render(fmt.Sprintf("%10s", value)), chart, l.faint.Render(note)))
+		lines = append(lines, fmt.Sprintf("%-18s %s  %s %s", name, s.bold.Render(fmt.Sprintf("%10s", value)), chart, s.faint.Render(note)))
 	}
 	figure("readings in", rate(o.Now.In), "", series(func(p api.Point) float64 { return p.In }))
 	figure("processed", rate(o.Now.Out), "", series(func(p api.Point) float64 { return p.Out }))
@@ -58,27 +58,27 @@ func (l look) overview(o *api.Overview, width int) []string {
 		open = fmt.Sprint(o.Now.Open)
 	}
 	lines = append(lines, "",
-		fmt.Sprintf("%-18s %s   %s %d   %s %d   %s %d", "devices", l.bold.Render(fmt.Sprintf("%10d", o.Devices.Total)),
-			l.state("online"), o.Devices.Online, l.state("late"), o.Devices.Late, l.state("silent"), o.Devices.Silent),
-		fmt.Sprintf("%-18s %s   dead letters %s", "open transactions", l.bold.Render(fmt.Sprintf("%10s", open)), short(float64(o.DeadLetters))),
+		fmt.Sprintf("%-18s %s   %s %d   %s %d   %s %d", "devices", s.bold.Render(fmt.Sprintf("%10d", o.Devices.Total)),
+			s.state("online"), o.Devices.Online, s.state("late"), o.Devices.Late, s.state("silent"), o.Devices.Silent),
+		fmt.Sprintf("%-18s %s   dead letters %s", "open transactions", s.bold.Render(fmt.Sprintf("%10s", open)), short(float64(o.DeadLetters))),
 	)
-	broker := fmt.Sprintf("%-18s %s   topics %d, partitions %d", "brokers", l.bold.Render(fmt.Sprintf("%10d", len(o.Brokers))), o.Topics, o.Partitions)
+	broker := fmt.Sprintf("%-18s %s   topics %d, partitions %d", "brokers", s.bold.Render(fmt.Sprintf("%10d", len(o.Brokers))), o.Topics, o.Partitions)
 	if o.UnderReplicated > 0 {
-		broker += l.warn.Render(fmt.Sprintf("   %d under-replicated", o.UnderReplicated))
+		broker += s.warn.Render(fmt.Sprintf("   %d under-replicated", o.UnderReplicated))
 	}
 	if o.Offline > 0 {
-		broker += l.bad.Render(fmt.Sprintf("   %d without leader", o.Offline))
+		broker += s.bad.Render(fmt.Sprintf("   %d without leader", o.Offline))
 	}
 	lines = append(lines, broker)
 	if o.Error != "" {
-		lines = append(lines, l.bad.Render("the broker does not answer: "+plain(o.Error)))
+		lines = append(lines, s.bad.Render("broker not responding: "+plain(o.Error)))
 	}
-	return append(append(lines, ""), l.pipelines(o.Pipelines, width)...)
+	return append(append(lines, ""), s.pipelines(o.Pipelines, width)...)
 }
 
-func (l look) pipelines(all []api.Pipeline, width int) []string {
+func (s styles) pipelines(all []api.Pipeline, width int) []string {
 	if len(all) == 0 {
-		return []string{l.faint.Render("no pipeline runs")}
+		return []string{s.faint.Render("no pipelines running")}
 	}
 	var rows [][]string
 	for _, p := range all {
@@ -88,79 +88,79 @@ func (l look) pipelines(all []api.Pipeline, width int) []string {
 		}
 		counted := func(n int64) string {
 			if !p.Here {
-				return "–" // known to the process that runs it
+				return "–" // known only to the process that runs it
 			}
 			return short(float64(n))
 		}
 		rows = append(rows, []string{
-			plain(p.Name), l.state(p.State), fmt.Sprint(p.Members), rate(p.Rate), short(float64(p.Lag)), mark, millis(p.P99),
-			counted(p.Late), counted(p.DeadLetters), counted(p.Dropped), remark(p),
+			plain(p.Name), s.state(p.State), fmt.Sprint(p.Members), rate(p.Rate), short(float64(p.Lag)), mark, millis(p.P99),
+			counted(p.Late), counted(p.DeadLetters), counted(p.Dropped), note(p),
 		})
 	}
 	return table([]column{
 		{head: "pipeline"}, {head: "state"}, {head: "workers", right: true, spare: true}, {head: "rows", right: true}, {head: "lag", right: true},
-		{head: "watermark", right: true}, {head: "p99", right: true}, {head: "late", right: true}, {head: "letters", right: true}, {head: "dropped", right: true, spare: true}, {head: ""},
-	}, rows, width, l.faint)
+		{head: "watermark", right: true}, {head: "p99", right: true}, {head: "late", right: true}, {head: "dead letters", right: true}, {head: "dropped", right: true, spare: true}, {head: ""},
+	}, rows, width, s.faint)
 }
 
-// remark is what is to be said of a pipeline: rows that are lost to it, and why it waits.
-func remark(p api.Pipeline) string {
+// note returns data loss of a pipeline, and why it is not running.
+func note(p api.Pipeline) string {
 	if p.Skipped == 0 {
 		return plain(p.Reason)
 	}
-	lost := short(float64(p.Skipped)) + " offsets were deleted before they were read"
+	lost := short(float64(p.Skipped)) + " offsets deleted before they were read"
 	if p.Reason != "" {
 		lost += "; " + plain(p.Reason)
 	}
 	return lost
 }
 
-func (l look) devices(d *api.DeviceList, width int) []string {
+func (s styles) devices(d *api.DeviceList, width int) []string {
 	if len(d.Rows) == 0 {
-		return []string{l.faint.Render("no device matches")}
+		return []string{s.faint.Render("no matching devices")}
 	}
-	columns := []column{{head: "device"}, {head: "status"}, {head: "seen", right: true}}
+	columns := []column{{head: "device"}, {head: "status"}, {head: "last seen", right: true}}
 	name := 0
 	for _, r := range d.Rows {
 		name = max(name, min(24, lipgloss.Width(plain(r.ID))))
 	}
-	const others, each = 20, 19 // columns of status and time, and of a sensor
+	const fixed, perSensor = 20, 19 // widths of status and time, and of a sensor
 	var names []string
-	for _, s := range d.Rows[0].Sensors {
-		if len(names) < max(1, (width-name-others)/each) {
-			names = append(names, s.Name)
-			columns = append(columns, column{head: plain(s.Name), right: true})
+	for _, sensor := range d.Rows[0].Sensors {
+		if len(names) < max(1, (width-name-fixed)/perSensor) {
+			names = append(names, sensor.Name)
+			columns = append(columns, column{head: plain(sensor.Name), right: true})
 		}
 	}
 	var rows [][]string
 	for _, r := range d.Rows {
-		row := []string{plain(r.ID), l.state(string(r.Status)), ago(r.Seen)}
+		row := []string{plain(r.ID), s.state(string(r.Status)), ago(r.Seen)}
 		for _, name := range names {
 			cell := ""
-			for _, s := range r.Sensors {
-				if s.Name == name {
-					cell = fmt.Sprintf("%s %8.5g", l.faint.Render(bars(s.Spark, 8)), s.Last)
+			for _, sensor := range r.Sensors {
+				if sensor.Name == name {
+					cell = fmt.Sprintf("%s %8.5g", s.faint.Render(bars(sensor.Spark, 8)), sensor.Last)
 				}
 			}
 			row = append(row, cell)
 		}
 		rows = append(rows, row)
 	}
-	return table(columns, rows, width, l.faint)
+	return table(columns, rows, width, s.faint)
 }
 
-func (l look) topics(t *api.TopicList, filter string, width int) []string {
+func (s styles) topics(t *api.TopicList, filter string, width int) []string {
 	var rows [][]string
 	for _, t := range t.Topics {
 		if t.Internal || !strings.Contains(strings.ToLower(t.Name), strings.ToLower(filter)) {
 			continue
 		}
-		state := l.ok.Render("●") + " ok"
+		state := s.ok.Render("●") + " ok"
 		switch {
 		case t.Offline > 0:
-			state = l.bad.Render("○") + " no leader"
+			state = s.bad.Render("○") + " no leader"
 		case t.UnderReplicated > 0:
-			state = l.warn.Render("◐") + " under-replicated"
+			state = s.warn.Render("◐") + " under-replicated"
 		}
 		lag := ""
 		if len(t.Readers) > 0 {
@@ -169,10 +169,10 @@ func (l look) topics(t *api.TopicList, filter string, width int) []string {
 		rows = append(rows, []string{plain(t.Name), fmt.Sprint(t.Count), fmt.Sprint(t.Replicas), short(float64(t.Records)), rate(t.Rate), lag, state, plain(strings.Join(t.Readers, " "))})
 	}
 	if len(rows) == 0 {
-		return []string{l.faint.Render("no topic matches")}
+		return []string{s.faint.Render("no matching topics")}
 	}
 	return table([]column{
 		{head: "topic"}, {head: "partitions", right: true}, {head: "replicas", right: true, spare: true}, {head: "offsets", right: true},
-		{head: "rate", right: true}, {head: "lag", right: true}, {head: "state"}, {head: "read by", spare: true},
-	}, rows, width, l.faint)
+		{head: "rate", right: true}, {head: "lag", right: true}, {head: "state"}, {head: "readers", spare: true},
+	}, rows, width, s.faint)
 }

@@ -27,7 +27,7 @@ type Overview struct {
 	Partitions      int          `json:"partitions"`
 	UnderReplicated int          `json:"under_replicated"` // partitions
 	Offline         int          `json:"offline"`          // partitions without a leader
-	DeadLetters     int64        `json:"letters"`          // without late rows
+	DeadLetters     int64        `json:"dead_letters"`     // without late rows
 	Groups          []Group      `json:"groups"`
 	Pipelines       []Pipeline   `json:"pipelines"`
 	Error           string       `json:"error,omitempty"`    // of the last request to the broker
@@ -84,19 +84,19 @@ type TopicLag struct {
 // Pipeline is a row of GET /api/pipelines.
 type Pipeline struct {
 	Name        string   `json:"name"`
-	State       string   `json:"state"`             // running, restoring, rebalancing, stopped, …
-	Reason      string   `json:"reason,omitempty"`  // why it is not running
-	Members     int      `json:"members"`           // workers, over all processes
-	Here        bool     `json:"here"`              // runs in this process; otherwise the fields after Lag are unknown
-	Planned     bool     `json:"planned"`           // its plan is known
-	Rate        float64  `json:"rate"`              // records read from tables, per second
-	Lag         int64    `json:"lag"`               // records
-	Delay       *float64 `json:"delay,omitempty"`   // seconds from its lowest watermark to now
-	P99         float64  `json:"p99,omitempty"`     // latency from a record to its committed result
-	Late        int64    `json:"late,omitempty"`    // rows
-	DeadLetters int64    `json:"letters,omitempty"` // records
-	Dropped     int64    `json:"dropped,omitempty"` // rows dropped by options such as json.ignore-parse-errors
-	Skipped     int64    `json:"skipped,omitempty"` // offsets deleted before they were read
+	State       string   `json:"state"`                  // running, restoring, rebalancing, stopped, …
+	Reason      string   `json:"reason,omitempty"`       // why it is not running
+	Members     int      `json:"members"`                // workers, over all processes
+	Here        bool     `json:"here"`                   // runs in this process; otherwise the fields after Lag are unknown
+	Planned     bool     `json:"planned"`                // its plan is known
+	Rate        float64  `json:"rate"`                   // records read from tables, per second
+	Lag         int64    `json:"lag"`                    // records
+	Delay       *float64 `json:"delay,omitempty"`        // seconds from its lowest watermark to now
+	P99         float64  `json:"p99,omitempty"`          // latency from a record to its committed result
+	Late        int64    `json:"late,omitempty"`         // rows
+	DeadLetters int64    `json:"dead_letters,omitempty"` // records
+	Dropped     int64    `json:"dropped,omitempty"`      // rows dropped by options such as json.ignore-parse-errors
+	Skipped     int64    `json:"skipped,omitempty"`      // offsets deleted before they were read
 }
 
 // DeviceStatus is whether a device sends as often as it usually does.

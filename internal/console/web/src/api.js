@@ -1,8 +1,8 @@
-// What the page asks its server, and the one stream on which the server answers by itself.
+// Requests to the server, and the page's one stream of events.
 import { computed, signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 
-export const locked = signal(false); // the server asks for its token
+export const locked = signal(false); // the server requires its token
 export const link = signal('connecting'); // connecting, live, lost
 
 export class ApiError extends Error {
@@ -18,12 +18,12 @@ async function ask(path, options) {
     response = await fetch(path, options);
   } catch (e) {
     if (e.name === 'AbortError') throw e;
-    throw new ApiError(0, 'Weir does not answer. Is it still running?');
+    throw new ApiError(0, 'Weir does not respond. Is it still running?');
   }
   if (response.status === 401 && path !== '/api/login') locked.value = true;
   const text = await response.text();
   let body = null;
-  try { body = text ? JSON.parse(text) : null; } catch { /* shown below */ }
+  try { body = text ? JSON.parse(text) : null; } catch { /* reported below */ }
   if (!response.ok) throw new ApiError(response.status, body?.error ?? `${response.status} ${response.statusText}`);
   return body;
 }
@@ -43,15 +43,15 @@ export const frames = {
   overview: signal(null), devices: signal(null), device: signal(null), pipeline: signal(null), tail: signal(null), topics: signal(null),
 };
 
-// What the page shows is of this moment: the last frame of the overview, which comes twice a second, or, while the broker is silent, its
-// last answer. Null before the first frame.
+// When the page's figures were current: at the last frame of the overview, which arrives twice per second, or while the broker does not
+// respond at its last answer. Null before the first frame.
 const shownAt = signal(null);
 const clock = signal(Date.now());
 setInterval(() => { clock.value = Date.now(); }, 1000);
 
-const silence = 4000; // milliseconds without a frame, after which weir counts as gone
+const silence = 4000; // milliseconds without a frame after which weir counts as down
 
-// trouble is why figures are old, and since when: { who: 'weir' | 'broker', since, why }; null while they are of now.
+// trouble is the reason why figures are outdated, and since when: { who: 'weir' | 'broker', since, why }; null while they are current.
 export const trouble = computed(() => {
   const now = frames.overview.value;
   if (!now) return link.value === 'lost' ? { who: 'weir', since: null, why: '' } : null;
@@ -60,14 +60,14 @@ export const trouble = computed(() => {
   return null;
 });
 
-const wanted = new Map(); // name of a feed → users
+const wanted = new Map(); // feed name → number of users
 let source = null;
 let streamID = '';
 let timer = 0;
 
 const names = () => ['overview', ...[...wanted.keys()].filter((n) => n !== 'overview')].slice(0, 8);
 
-function tell() {
+function rewatch() {
   clearTimeout(timer);
   timer = setTimeout(() => {
     if (!streamID) return;
@@ -76,15 +76,15 @@ function tell() {
   }, 30);
 }
 
-// watch asks for frames of a feed until the function that it returns is called.
+// watch subscribes to a feed; the function that it returns unsubscribes.
 export function watch(name) {
   wanted.set(name, (wanted.get(name) ?? 0) + 1);
-  tell();
+  rewatch();
   return () => {
     const left = wanted.get(name) - 1;
     if (left > 0) wanted.set(name, left);
     else wanted.delete(name);
-    tell();
+    rewatch();
   };
 }
 
@@ -98,7 +98,7 @@ export function open() {
   source.addEventListener('hello', (e) => {
     streamID = JSON.parse(e.data).id;
     link.value = 'live';
-    tell();
+    rewatch();
   });
   for (const [kind, to] of Object.entries(frames)) source.addEventListener(kind, (e) => {
     if (kind === 'overview') shownAt.value = clock.value = Date.now();
@@ -123,7 +123,7 @@ function reopen() {
   if (!document.hidden && !locked.value) open();
 }
 
-// A page that nobody sees needs no stream.
+// A hidden page needs no stream.
 document.addEventListener('visibilitychange', () => {
   clearTimeout(hidden);
   if (document.hidden) hidden = setTimeout(close, 20000);

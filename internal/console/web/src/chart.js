@@ -1,4 +1,4 @@
-// Time series with uPlot: colours of the theme, a size that follows the page, a legend with the values under the cursor.
+// Time series with uPlot, in the theme's colours: resizes with the page; the legend shows the values under the cursor.
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { useEffect, useRef, useState } from 'preact/hooks';
@@ -8,7 +8,7 @@ import { theme } from './theme-switch.js';
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // series: [{ label, color: 1…6, fill }], data: [[seconds…], [values…]…], format: value → text.
-// With gaps a line ends at a null; without, and at undefined, it is joined.
+// With gaps, a line breaks at null; undefined never breaks it.
 export function Chart({ series, data, height = 190, format, label, sync, min, window: span, gaps = false }) {
   const box = useRef(null);
   const plot = useRef(null);
@@ -32,7 +32,7 @@ export function Chart({ series, data, height = 190, format, label, sync, min, wi
         y: { range: (_, lo, hi) => bounds(lo, hi, min) },
       },
       axes: [
-        // Times with seconds need more room.
+        // Labels with seconds are wider.
         { ...axis, size: 26, gap: 4, incrs: steps, space: (_, __, lo, hi, width) => ((hi - lo) * 46 / width > 30 ? 46 : 66), values: (_, ticks) => ticks.map((t) => times(t, ticks)) },
         { ...axis, size: 52, gap: 6, space: 34, values: (_, ticks) => ticks.map((v) => (v === 0 ? '0' : format(v))) },
       ],
@@ -55,14 +55,14 @@ export function Chart({ series, data, height = 190, format, label, sync, min, wi
 
   const last = data[0].length - 1;
   const at = cursor !== null && cursor <= last ? cursor : last;
-  const says = series.map((s, i) => `${s.label} ${format(data[i + 1]?.[last])}`).join(', ');
+  const values = series.map((s, i) => `${s.label} ${format(data[i + 1]?.[last])}`).join(', ');
   return html`
     <div class="chart">
       <ul class="legend" aria-hidden="true">
         ${series.map((s, i) => html`<li key=${s.label}><i class=${'swatch s' + s.color}></i><span>${s.label}</span><b>${format(data[i + 1]?.[at])}</b></li>`)}
         ${cursor !== null && at < last ? html`<li class="when">${new Date(data[0][at] * 1000).toLocaleTimeString()}</li>` : null}
       </ul>
-      <div class="plot" ref=${box} role="img" aria-label=${`${label}: now ${says}`} style=${{ height: height + 'px' }}></div>
+      <div class="plot" ref=${box} role="img" aria-label=${`${label}: now ${values}`} style=${{ height: height + 'px' }}></div>
     </div>`;
 }
 
@@ -74,7 +74,7 @@ function bounds(lo, hi, min) {
   return [min !== undefined && lo === min ? lo : lo - room, hi + room];
 }
 
-// Distances of times on an axis, in seconds: none is so short that two read alike.
+// Steps between times on an axis, in seconds; labels of adjacent ticks always differ.
 const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800, 2592000];
 
 const two = (n) => String(n).padStart(2, '0');

@@ -1,11 +1,11 @@
-// Numbers, durations and times as people read them. An unknown value is a dash.
+// Numbers, durations and times as text. An unknown value is a dash.
 const none = '–';
 const known = (n) => n !== null && n !== undefined && Number.isFinite(n);
 const whole = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
 
 export const count = (n) => (known(n) ? whole.format(n) : none);
 
-// 1.2 k, 3.4 M: three digits that matter.
+// 1.2 k, 3.4 M: three significant digits.
 export function short(n) {
   if (!known(n)) return none;
   const a = Math.abs(n);
@@ -33,7 +33,7 @@ export function seconds(s) {
   return Math.floor(s / 86400) + ' d ' + Math.floor((s % 86400) / 3600) + ' h';
 }
 
-// The same in one unit, where room is short.
+// The same in a single unit, for narrow places.
 export function about(s) {
   if (!known(s)) return none;
   if (s < 60) return seconds(s);
@@ -54,7 +54,7 @@ export function bytes(n) {
   return (n / (1 << 30)).toFixed(1) + ' GiB';
 }
 
-// A measured value with the digits that it has, but not more than six.
+// A measured value with at most six significant digits.
 export function value(v) {
   if (!known(v)) return none;
   const a = Math.abs(v);
@@ -62,7 +62,7 @@ export function value(v) {
   return String(Number(v.toPrecision(6)));
 }
 
-// The same with a steady number of digits, for columns of values that change.
+// The same with a fixed number of decimals, for columns of changing values.
 export function steady(v) {
   if (!known(v)) return none;
   const a = Math.abs(v);
@@ -78,7 +78,7 @@ export function clock(millis, fraction = true) {
   return `${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}` + (fraction ? '.' + String(d.getMilliseconds()).padStart(3, '0') : '');
 }
 
-// A moment of today is its time.
+// The time alone if it is today, otherwise date and time.
 export const stamp = (millis) => (known(millis) && new Date(millis).toDateString() === new Date().toDateString() ? clock(millis) : moment(millis));
 
 export function moment(millis) {
@@ -87,7 +87,7 @@ export function moment(millis) {
   return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${clock(millis)}`;
 }
 
-// UCUM codes of units as they are written in text.
+// UCUM unit codes and their usual spelling.
 const units = { Cel: '°C', '[degF]': '°F', K: 'K', '%': '%', 'm/s': 'm/s', 'm/s2': 'm/s²', 'W/m2': 'W/m²', ug: 'µg', 'ug/m3': 'µg/m³', '[ppm]': 'ppm', '[ppb]': 'ppb', Ohm: 'Ω' };
 export const unit = (u) => units[u] ?? u;
 

@@ -1,4 +1,4 @@
-// A plan as a picture: layers from left to right, or from top to bottom where the page is narrow.
+// Draws a plan as a graph: from left to right, or on narrow pages from top to bottom.
 import dagre from '@dagrejs/dagre';
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { html } from './html.js';
@@ -10,8 +10,8 @@ const size = (n) => {
 };
 const role = (n) => (n.kind === 'topic' ? { source: 'topic', sink: 'topic', exchange: 'repartition' }[n.role] ?? 'topic' : n.role.toLowerCase());
 
-// What an edge says: rows a second, records that wait, how far its watermark is behind the clock.
-function says(e) {
+// The labels of an edge: rows per second, lag, and how far its watermark is behind the clock.
+function labels(e) {
   const lines = [];
   if (e.rate !== undefined) lines.push(f.rate(e.rate));
   if (e.lag !== undefined) lines.push('lag ' + f.short(e.lag));
@@ -20,17 +20,17 @@ function says(e) {
 }
 
 const labelWidth = 64;
-const fold = 62; // between two bands of a plan that is too wide
+const fold = 62; // gap between two bands of a plan that is too wide
 
-// lay places nodes and edges. A plan wider than room goes on in further bands below, as text does.
-function lay(graph, direction, room) {
+// layout places nodes and edges. A plan wider than room wraps into further bands below, like text.
+function layout(graph, direction, room) {
   const wide = direction === 'LR';
   const g = new dagre.graphlib.Graph();
   g.setGraph({ rankdir: direction, nodesep: 26, ranksep: wide ? 26 : 40, marginx: 8, marginy: 14 });
   g.setDefaultEdgeLabel(() => ({}));
   for (const n of graph.nodes) g.setNode(n.id, size(n));
   for (const e of graph.edges) {
-    if (!says(e).length) g.setEdge(e.from, e.to, {});
+    if (!labels(e).length) g.setEdge(e.from, e.to, {});
     else g.setEdge(e.from, e.to, wide ? { width: labelWidth, height: 46, labelpos: 'c' } : { width: 2 * labelWidth, height: 40, labelpos: 'r' });
   }
   dagre.layout(g);
@@ -98,7 +98,7 @@ const cut = (text, width) => {
   return text.length > room ? text.slice(0, room - 1) + '…' : text;
 };
 
-export function Graph({ graph, onTopic, chosen, label = 'The plan as a graph' }) {
+export function Graph({ graph, onTopic, chosen, label = 'Plan graph' }) {
   const box = useRef(null);
   const [width, setWidth] = useState(900);
   useEffect(() => {
@@ -107,10 +107,10 @@ export function Graph({ graph, onTopic, chosen, label = 'The plan as a graph' })
     return () => observer.disconnect();
   }, []);
   const direction = width < 380 ? 'TB' : 'LR';
-  const shape = graph ? JSON.stringify([graph.nodes.map((n) => [n.id, n.label]), graph.edges.map((e) => [e.from, e.to, says(e).length > 0])]) : '';
-  const plan = useMemo(() => (graph ? lay(graph, direction, (width - 4) / 0.85) : null), [shape, direction, width]);
+  const shape = graph ? JSON.stringify([graph.nodes.map((n) => [n.id, n.label]), graph.edges.map((e) => [e.from, e.to, labels(e).length > 0])]) : '';
+  const plan = useMemo(() => (graph ? layout(graph, direction, (width - 4) / 0.85) : null), [shape, direction, width]);
   if (!graph) return html`<div ref=${box}></div>`;
-  // Small plans keep their size; others shrink a little, and go on in the next band.
+  // Small plans keep their size; others shrink a little, then wrap.
   const scale = Math.min(1, Math.max(0.7, (width - 4) / plan.width));
   const places = new Map([...plan.edges].map(([e, place]) => [e.from + '>' + e.to, place]));
   return html`
@@ -138,7 +138,7 @@ export function Graph({ graph, onTopic, chosen, label = 'The plan as a graph' })
 
 function Edge({ edge, place, direction }) {
   const { d, at } = place;
-  const lines = says(edge);
+  const lines = labels(edge);
   const flows = edge.rate > 0;
   const wide = direction === 'LR';
   return html`
@@ -152,8 +152,8 @@ function Edge({ edge, place, direction }) {
     </g>`;
 }
 
-// The graph in words, for those who don't see it.
+// The graph in words, for screen readers.
 function words(graph) {
   const name = Object.fromEntries(graph.nodes.map((n) => [n.id, n.kind === 'topic' ? `topic ${n.label}` : n.does ?? n.label]));
-  return graph.edges.map((e) => [`${name[e.from]} to ${name[e.to]}`, ...says(e)].join(', ')).join('; ').replaceAll('wm −', 'watermark behind by ');
+  return graph.edges.map((e) => [`${name[e.from]} to ${name[e.to]}`, ...labels(e)].join(', ')).join('; ').replaceAll('wm −', 'watermark behind by ');
 }

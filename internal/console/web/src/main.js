@@ -26,7 +26,7 @@ const nav = [
   ['pipelines', 'Pipelines', 'M3 5h4v4H3zM13 3h4v4h-4zM13 12h4v4h-4zM7 7h3V5h3M10 7v7h3'],
   ['sql', 'SQL', 'M6 6l-3.500 4L6 14M14 6l3.500 4L14 14M11.500 4l-3 12'],
   ['topics', 'Topics', 'M3 5h14M3 10h14M3 15h9'],
-  ['letters', 'Dead letters', 'M3 5h14v10H3zM3 5.500l7 5.500 7-5.500', (o) => o.letters],
+  ['letters', 'Dead letters', 'M3 5h14v10H3zM3 5.500l7 5.500 7-5.500', (o) => o.dead_letters],
   ['transactions', 'Transactions', 'M4 7h11l-3-3M16 13H5l3 3'],
   ['schemas', 'Schemas', 'M5 3h7l3 3v11H5zM8 9h4M8 12h4'],
   ['alerts', 'Alerts', 'M10 3a4.500 4.500 0 0 1 4.500 4.500c0 4 1.500 5 1.500 6H4c0-1 1.500-2 1.500-6A4.500 4.500 0 0 1 10 3zM8.500 16.500h3'],
@@ -54,19 +54,19 @@ function Nav() {
 
 function Link() {
   const is = link.value;
-  const words = { live: 'live', connecting: 'waits', lost: 'lost' };
-  const means = { live: 'figures come as they are made', connecting: 'waiting for weir', lost: 'weir does not answer' };
+  const words = { live: 'live', connecting: 'connecting', lost: 'disconnected' };
+  const means = { live: 'live data', connecting: 'connecting to weir', lost: 'weir does not respond' };
   const broker = trouble.value?.who === 'broker';
   const lost = trouble.value?.who === 'weir';
-  return html`<span class=${'link ' + (broker || lost ? 'lost' : is)} role="status" title=${broker ? 'the broker does not answer' : means[lost ? 'lost' : is]}><i aria-hidden="true"></i>${words[broker || lost ? 'lost' : is]}</span>`;
+  return html`<span class=${'link ' + (broker || lost ? 'lost' : is)} role="status" title=${broker ? 'the broker does not respond' : means[lost ? 'lost' : is]}><i aria-hidden="true"></i>${words[broker || lost ? 'lost' : is]}</span>`;
 }
 
-// A page whose figures are old says so over all of them, and since when.
+// Says that the page's figures are outdated, and since when.
 function Banner() {
   const t = trouble.value;
   if (!t) return null;
-  const who = t.who === 'weir' ? 'Weir has not answered' : 'The broker has not answered';
-  return html`<div class="banner" role="alert"><b>${who}${t.since ? ` since ${clock(t.since, false)}` : ''}.</b> ${t.since ? 'The figures on this page are from then.' : 'This page has no figures yet.'}${t.why ? html` <span class="why">${t.why}</span>` : null}</div>`;
+  const who = t.who === 'weir' ? 'Weir has not responded' : 'The broker has not responded';
+  return html`<div class="banner" role="alert"><b>${who}${t.since ? ` since ${clock(t.since, false)}` : ''}.</b> ${t.since ? 'The figures on this page are from that time.' : 'This page has no figures yet.'}${t.why ? html` <span class="why">${t.why}</span>` : null}</div>`;
 }
 
 function Shell() {
@@ -86,10 +86,10 @@ function Shell() {
       <aside>
         <div class="brand"><img src="/icon.svg" alt="" width="26" height="26" /><b>weir</b><${Link} /><${ThemeSwitch} /></div>
         <${Nav} />
-        <footer>${at ? html`<span class="mono" title="Kafka">${at.brokers?.join(', ')}</span><span>${at.write ? 'may change things' : 'read only'} · ${at.version}</span>` : null}</footer>
+        <footer>${at ? html`<span class="mono" title="Kafka">${at.brokers?.join(', ')}</span><span>${at.write ? 'read-write' : 'read-only'} · ${at.version}</span>` : null}</footer>
       </aside>
       <main class=${trouble.value ? 'stale' : ''}><${Banner} />${Current ? html`<${Current} key=${name + '/' + route.value.argument} argument=${route.value.argument} params=${route.value.params} info=${at} />`
-    : html`<h1 id="title" tabindex="-1">There is no page “${name}”</h1><p><a href=${to('overview')}>To the overview</a></p>`}</main>
+    : html`<h1 id="title" tabindex="-1">Page “${name}” not found</h1><p><a href=${to('overview')}>Go to the overview</a></p>`}</main>
     </div>`;
 }
 
@@ -115,8 +115,8 @@ function Login() {
         <label for="token">Token</label>
         <input id="token" type="password" value=${token} onInput=${(e) => set(e.target.value)} autocomplete="current-password" autofocus />
         ${error ? html`<p class="trouble" role="alert">${error}</p>` : null}
-        <button type="submit" class="primary" disabled=${!token}>Enter</button>
-        <p class="hint">The token that weir was started with: --console-token.</p>
+        <button type="submit" class="primary" disabled=${!token}>Sign in</button>
+        <p class="hint">The token that weir was started with (--console-token).</p>
       </form>
     </main>`;
 }

@@ -1,4 +1,4 @@
-// Small pieces that pages are made of.
+// Components shared by the pages.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { html } from './html.js';
 import * as f from './format.js';
@@ -27,13 +27,13 @@ const marks = {
   silenced: ['off', '◌'], unknown: ['off', '?'], stopped: ['off', '□'], resolved: ['off', '□'],
 };
 
-// State is told by form and word as well as by colour.
+// A state has a shape and a word as well as a colour.
 export function State({ is, title }) {
   const [tone, mark] = marks[is] ?? ['off', '·'];
   return html`<span class=${'state ' + tone} title=${title}><span class="mark" aria-hidden="true">${mark}</span>${is}</span>`;
 }
 
-// A name that comes from outside: text in its own direction, and nothing else.
+// A name from outside: plain text with its own direction.
 export const Name = ({ of }) => html`<bdi class="mono">${of}</bdi>`;
 
 export function Empty({ children }) {
@@ -44,7 +44,7 @@ export function Trouble({ error }) {
   return error ? html`<p class="trouble" role="alert">${error.message ?? error}</p>` : null;
 }
 
-// useAnswer asks again when its key changes: { answer, error, loading, again }. Until then the answer is the one before.
+// useAnswer repeats a request when its key changes: { answer, error, loading, again }. While loading, answer is the previous one.
 export function useAnswer(ask, key) {
   const [state, set] = useState({ answer: null, error: null, key: null });
   const [round, again] = useState(0);
@@ -69,7 +69,7 @@ export function useDebounced(value, millis = 200) {
   return now;
 }
 
-// A line of the last values, as a picture.
+// A sparkline.
 export function Spark({ values, width = 88, height = 24, tone = '', label }) {
   if (!values || values.length < 2) return html`<svg class="spark" width=${width} height=${height} aria-hidden="true"></svg>`;
   let low = Infinity;
@@ -102,7 +102,7 @@ export function Search({ value, onInput, label, placeholder }) {
   return html`<input class="search" type="search" aria-label=${label} placeholder=${placeholder ?? label} value=${value} onInput=${(e) => onInput(e.target.value)} spellcheck=${false} autocomplete="off" />`;
 }
 
-// A question before something that can't be undone.
+// A confirmation dialog for actions that can't be undone.
 export function Confirm({ title, children, action, onYes, onNo, busy }) {
   const ref = useRef(null);
   useEffect(() => { ref.current?.showModal?.(); }, []);
@@ -134,7 +134,7 @@ export function pretty(of) {
 const decode = (base64) => Uint8Array.from(atob(base64 ?? ''), (c) => c.charCodeAt(0));
 const hexLine = (base64) => [...decode(base64).slice(0, 24)].map((b) => b.toString(16).padStart(2, '0')).join(' ');
 
-// Bytes in hex, and beside them as text.
+// A hex dump with text alongside.
 export function Hex({ bytes, label = 'bytes' }) {
   const all = decode(bytes);
   const lines = [];

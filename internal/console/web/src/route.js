@@ -1,11 +1,11 @@
-// Where the page is: #/name/argument?key=value.
+// The page's location: #/name/argument?key=value.
 import { signal } from '@preact/signals';
 
 function parse() {
   const [path, search = ''] = location.hash.replace(/^#\/?/, '').split('?');
   const [name, ...rest] = path.split('/');
   let argument = rest.join('/');
-  try { argument = decodeURIComponent(argument); } catch { /* as it stands */ }
+  try { argument = decodeURIComponent(argument); } catch { /* keep it undecoded */ }
   return { name: name || 'overview', argument, params: new URLSearchParams(search) };
 }
 

@@ -1,4 +1,4 @@
-// Flink's SQL in colours.
+// Syntax highlighting for Flink SQL.
 import { html } from './html.js';
 
 const words = new Set(('ADD ALL AND ANY AS ASC BEGIN BETWEEN BIGINT BINARY BOOLEAN BY BYTES CASE CAST CHAR COLUMN COMMENT CONSTRAINT CREATE CROSS CUBE CUMULATE CURRENT DATE DAY DECIMAL DEFAULT DESC DESCRIPTOR DISTINCT '
@@ -8,7 +8,7 @@ const words = new Set(('ADD ALL AND ANY AS ASC BEGIN BETWEEN BIGINT BINARY BOOLE
 
 const token = /(--[^\n]*|\/\*[\s\S]*?(?:\*\/|$))|('(?:[^']|'')*'?)|(`[^`]*`?)|(\b\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b)|([A-Za-z_][A-Za-z0-9_]*)|([\s\S])/g;
 
-// highlight is the text as elements; it never makes HTML of it.
+// highlight returns the text as elements; it never parses it as HTML.
 export function highlight(text) {
   const out = [];
   let plain = '';

@@ -1,4 +1,4 @@
-// A topic as it comes: its newest records as a table of their fields, or as a chart of one of them.
+// A live topic: its newest records as a table of their fields, or as a chart of one of them.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { html } from './html.js';
 import { frames, useWatch } from './api.js';
@@ -24,12 +24,12 @@ export function Stream({ topic, rows = 14, height = 230 }) {
   return html`
     <div class="bar">
       <${Tabs} label="View" value=${view} onChange=${setView} options=${[['table', 'Table'], ['chart', 'Chart']]} />
-      <button type="button" class="quiet" aria-pressed=${held !== null} onClick=${() => hold(held ? null : live)}>${held ? 'Go on' : 'Pause'}</button>
-      <span class="note">${live ? `${f.rate(live.rate)}${live.sampled ? ', sampled' : ''}` : 'waiting'}</span>
+      <button type="button" class="quiet" aria-pressed=${held !== null} onClick=${() => hold(held ? null : live)}>${held ? 'Resume' : 'Pause'}</button>
+      <span class="note">${live ? `${f.rate(live.rate)}${live.sampled ? ', sampled' : ''}` : 'connecting…'}</span>
     </div>
     ${!frame ? html`<${Empty}>Reading ${topic}…</${Empty}>`
     : !frame.rows.length && frame.reading ? html`<${Empty}>Reading ${topic}…</${Empty}>`
-    : !frame.rows.length ? html`<${Empty}>Nothing is committed in ${topic} yet.</${Empty}>`
+    : !frame.rows.length ? html`<${Empty}>${topic} has no committed records yet.</${Empty}>`
       : view === 'table' ? html`<${StreamTable} rows=${parsed.slice(0, rows)} topic=${topic} />` : html`<${StreamChart} rows=${parsed} topic=${topic} height=${height} />`}`;
 }
 
@@ -65,17 +65,17 @@ function StreamChart({ rows, topic, height }) {
   const field = numbers.includes(chosen) ? chosen : numbers.includes('value') ? 'value' : numbers[0];
   const by = split ?? (texts.includes('sensor') ? 'sensor' : texts[0] ?? '');
   const data = useCollected(rows, field, by, topic);
-  if (!field) return html`<${Empty}>These records have no numbers to draw.</${Empty}>`;
+  if (!field) return html`<${Empty}>These records have no numeric fields.</${Empty}>`;
   return html`
     <div class="bar">
-      <label class="inline">Draw <select value=${field} onChange=${(e) => choose(e.target.value)}>${numbers.map((n) => html`<option key=${n}>${n}</option>`)}</select></label>
-      <label class="inline">for each <select value=${by} onChange=${(e) => setSplit(e.target.value)}><option value="">– all together –</option>${texts.map((n) => html`<option key=${n}>${n}</option>`)}</select></label>
-      ${data.left ? html`<span class="note">${f.plural(data.left, 'more line')} left out</span>` : null}
+      <label class="inline">Field <select value=${field} onChange=${(e) => choose(e.target.value)}>${numbers.map((n) => html`<option key=${n}>${n}</option>`)}</select></label>
+      <label class="inline">by <select value=${by} onChange=${(e) => setSplit(e.target.value)}><option value="">(none)</option>${texts.map((n) => html`<option key=${n}>${n}</option>`)}</select></label>
+      ${data.left ? html`<span class="note">${f.plural(data.left, 'more line')} not shown</span>` : null}
     </div>
     <${Chart} label=${`${field} of ${topic}`} series=${data.names.map((n, i) => ({ label: n, color: i + 1 }))} data=${data.columns} format=${f.value} height=${height} />`;
 }
 
-// useCollected keeps the points that have come since the chart was opened: for each name a line, by the record's time.
+// useCollected keeps the points received since the chart was opened: one line per name, by the record's timestamp.
 function useCollected(rows, field, by, topic) {
   const kept = useRef({ key: '', points: new Map(), seen: new Set() });
   return useMemo(() => {

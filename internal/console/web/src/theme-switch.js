@@ -1,4 +1,4 @@
-// Dark or light: the system's, until somebody chooses.
+// Dark or light: the system's theme until the user chooses one.
 import { signal } from '@preact/signals';
 import { html } from './html.js';
 
@@ -12,10 +12,10 @@ export function ThemeSwitch() {
   const next = theme.value === 'dark' ? 'light' : 'dark';
   const change = () => {
     document.documentElement.dataset.theme = next;
-    try { localStorage.setItem('theme', next); } catch { /* until the page is closed */ }
+    try { localStorage.setItem('theme', next); } catch { /* kept until the page is closed */ }
     theme.value = next;
   };
-  return html`<button type="button" class="icon-button" onClick=${change} aria-label=${`Use the ${next} theme`} title=${`Use the ${next} theme`}>
+  return html`<button type="button" class="icon-button" onClick=${change} aria-label=${`Switch to the ${next} theme`} title=${`Switch to the ${next} theme`}>
     <svg viewBox="0 0 20 20" width="16" height="16" aria-hidden="true">
       ${theme.value === 'dark'
     ? html`<circle cx="10" cy="10" r="3.6" /><path d="M10 1.800v2M10 16.200v2M1.800 10h2M16.200 10h2M4.200 4.200l1.400 1.400M14.400 14.400l1.400 1.400M4.200 15.800l1.400-1.400M14.400 5.600l1.400-1.400" />`

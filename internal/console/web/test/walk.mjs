@@ -1,6 +1,6 @@
 // Walks the console of a running weir in a real browser: node walk.mjs URL FOLDER. Screenshots go to the folder.
-// What must be there: 10,000 devices and the two below, a dead letter, an open transaction "walk-open", three versions
-// of the subject "walk-value", alerts of pump-1 (fires), pump-2 (silenced) and pump-3 (resolved), --console-write.
+// It expects 10,000 devices and the two below, a dead letter, an open transaction "walk-open", three versions
+// of the subject "walk-value", alerts of pump-1 (firing), pump-2 (silenced) and pump-3 (resolved), --console-write.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
@@ -45,13 +45,13 @@ async function audit(name) {
   }
 }
 
-// poll waits until what a function sees of the page is different from what it saw first.
+// poll waits until a function of the page returns a new value.
 async function poll(what, look, seconds = 10) {
   const first = JSON.stringify(await page.evaluate(look));
   for (const end = Date.now() + seconds * 1000; Date.now() < end; await page.waitForTimeout(150)) {
     if (JSON.stringify(await page.evaluate(look)) !== first) return;
   }
-  problems.push(`${what} does not change by itself`);
+  problems.push(`${what} is not updated`);
 }
 
 async function step(name, work) {
@@ -64,7 +64,7 @@ await step('overview', async () => {
   await see('overview', 'Overview');
   await page.locator('.figure-value').first().waitFor();
   await poll('the overview', () => document.querySelector('.lead').textContent);
-  check((await page.locator('.plot canvas').count()) === 3, 'three charts are drawn');
+  check((await page.locator('.plot canvas').count()) === 3, `expected three charts, got ${await page.locator('.plot canvas').count()}`);
   await page.waitForTimeout(2000);
   await shot('overview');
   await audit('overview');
@@ -76,7 +76,7 @@ await step('devices', async () => {
   await page.getByRole('table', { name: 'Devices' }).waitFor();
   const total = () => page.evaluate(() => Number(document.querySelector('.tabs b').textContent.replace(/\D/g, '')));
   for (const end = Date.now() + 60000; Date.now() < end && (await total()) < 10002; await page.waitForTimeout(250));
-  check((await total()) >= 10002, `10,002 devices are there, not ${await total()}`);
+  check((await total()) >= 10002, `expected 10,002 devices, got ${await total()}`);
   await poll('a sparkline', () => [...document.querySelectorAll('.device-row .spark path')].slice(0, 40).map((p) => p.getAttribute('d')).join(), 30);
   await shot('devices');
   await audit('devices');
@@ -85,8 +85,8 @@ await step('devices', async () => {
   await page.locator('.device-list').evaluate((l) => { l.scrollTop = l.scrollHeight; });
   await page.waitForFunction(() => { const rows = [...document.querySelectorAll('.device-row')]; return rows.length > 5 && rows.every((r) => !r.classList.contains('waiting')) && rows.some((r) => Number(r.dataset.row) > 9990); });
   const took = Date.now() - began;
-  check(took < 1500, `the end of the list came after ${took} ms`);
-  check((await page.locator('.device-row').count()) < 120, 'only rows in sight exist');
+  check(took < 1500, `scrolling to the end of the list took ${took} ms`);
+  check((await page.locator('.device-row').count()) < 120, 'rows that are not visible are rendered');
   // Frames while the list is scrolled from top to bottom.
   const slowest = await page.locator('.device-list').evaluate((l) => new Promise((done) => {
     let [n, last, worst] = [0, performance.now(), 0];
@@ -113,18 +113,18 @@ await step('devices', async () => {
   await page.locator('[data-row="0"] a').focus();
   const row = () => page.evaluate(() => Number(document.activeElement.closest('[data-row]')?.dataset.row ?? -1));
   for (const end = Date.now() + 10000; Date.now() < end && (await row()) < 1; await page.waitForTimeout(200)) await page.keyboard.press('ArrowDown');
-  check((await row()) >= 1, 'the arrow keys go through the rows');
+  check((await row()) >= 1, 'the arrow keys do not move through the rows');
 });
 
 await step('names', async () => {
   for (const id of [evil, rtl]) {
     await page.getByRole('searchbox').fill(id);
     await page.waitForFunction((id) => document.querySelectorAll('.device-row').length === 1 && document.querySelector('.device-row .id').textContent === id, id);
-    check((await page.locator('.devices img').count()) === 0, 'a name made an element');
+    check((await page.locator('.devices img').count()) === 0, 'a device name was parsed as HTML');
     await shot(id === evil ? 'device-name-html' : 'device-name-rtl');
     await page.locator('.device-row .id a').click();
     await page.getByRole('heading', { level: 1, name: id }).waitFor();
-    check((await page.locator('main img').count()) === 0, 'a name made an element on its page');
+    check((await page.locator('main img').count()) === 0, 'a device name was parsed as HTML on its page');
     await see('devices', 'Devices');
     await page.getByRole('searchbox').waitFor();
   }
@@ -133,7 +133,7 @@ await step('names', async () => {
 await step('device', async () => {
   await see('device/device-0001', 'device-0001');
   await page.locator('.plot canvas').first().waitFor();
-  check((await page.locator('.plot canvas').count()) >= 5, 'each sensor has a chart');
+  check((await page.locator('.plot canvas').count()) >= 5, 'a sensor has no chart');
   await poll('a device', () => [...document.querySelectorAll('.big.inline')].map((b) => b.textContent), 20);
   await shot('device');
   await audit('device');
@@ -144,7 +144,7 @@ await step('pipelines', async () => {
   await page.getByRole('link', { name: 'device-stats', exact: true }).first().click();
   await page.getByRole('heading', { level: 1, name: 'device-stats' }).waitFor();
   await page.locator('.graph .node').first().waitFor();
-  check((await page.locator('.graph .node.topic').count()) >= 2, 'source and sink are drawn');
+  check((await page.locator('.graph .node.topic').count()) >= 2, 'source or sink is missing in the graph');
   await page.locator('.graph .edge text', { hasText: '/s' }).first().waitFor();
   await page.locator('.graph .edge text', { hasText: 'lag' }).first().waitFor();
   await page.waitForFunction(() => [...document.querySelectorAll('.graph .edge')].every((e) => /\/s/.test(e.textContent)));
@@ -173,15 +173,15 @@ await step('sql', async () => {
   await field.fill(right.replace('COUNT(*) AS readings', 'COUNT(*) AS readings, AVG(valu)'));
   const said = page.getByRole('alert').filter({ hasText: /Line 18, column \d+/ });
   await said.waitFor();
-  check(await page.locator('.sql-back li.wrong').textContent() === '18', 'the line that is wrong is marked');
-  check((await page.locator('.wrong-mark').count()) === 1, 'the word that is wrong is marked');
+  check(await page.locator('.sql-back li.wrong').textContent() === '18', 'the line of the error is not marked');
+  check((await page.locator('.wrong-mark').count()) === 1, 'the position of the error is not marked');
   await shot('sql-error');
   await audit('sql with an error');
   await field.fill(right);
   await page.locator('.verdict.ok').waitFor();
   await page.getByRole('button', { name: /^Preview Ctrl/ }).click();
   await page.getByRole('region', { name: 'Rows' }).waitFor();
-  check((await page.locator('table.records tbody tr').count()) > 3, 'a preview has rows');
+  check((await page.locator('table.records tbody tr').count()) > 3, 'the preview has no rows');
   await shot('sql-preview');
   await page.getByRole('button', { name: 'Chart' }).click();
   await page.locator('.plot canvas').waitFor();
@@ -219,16 +219,16 @@ await step('letters', async () => {
   await see('letters', 'Dead letters');
   await page.locator('button.link').first().click();
   await page.locator('pre.hex').waitFor();
-  check(/6e 6f 20 72 65 61 64 69/.test(await page.locator('pre.hex').textContent()), 'the bytes of “no readi…” are shown in hex');
-  check((await page.locator('.reason').textContent()).length > 10, 'the reason is shown');
+  check(/6e 6f 20 72 65 61 64 69/.test(await page.locator('pre.hex').textContent()), 'the hex dump lacks the bytes of “no readi…”');
+  check((await page.locator('.reason').textContent()).length > 10, 'the reason is missing');
   await shot('letters');
   await audit('letters');
-  await page.getByRole('button', { name: 'Send back…' }).click();
+  await page.getByRole('button', { name: 'Replay…' }).click();
   await page.getByRole('dialog').waitFor();
-  await audit('the question before a replay');
-  await page.getByRole('button', { name: /^Send \d+ letter/ }).click();
-  await page.locator('.done', { hasText: 'sent back' }).waitFor();
-  await page.locator('.tag', { hasText: 'sent back' }).first().waitFor();
+  await audit('replay confirmation');
+  await page.getByRole('button', { name: /^Replay \d+ dead letter/ }).click();
+  await page.locator('.done', { hasText: 'replayed' }).waitFor();
+  await page.locator('.tag', { hasText: 'replayed' }).first().waitFor();
   await shot('letters-replayed');
 });
 
@@ -239,8 +239,8 @@ await step('transactions', async () => {
   await shot('transactions');
   await audit('transactions');
   await row.getByRole('button', { name: 'Abort…' }).click();
-  await page.getByRole('button', { name: 'Abort it' }).click();
-  await page.locator('.done', { hasText: 'aborted' }).waitFor({ timeout: 30000 });
+  await page.getByRole('button', { name: 'Abort', exact: true }).click();
+  await page.locator('.done', { hasText: 'Aborted' }).waitFor({ timeout: 30000 });
   await row.waitFor({ state: 'detached' });
 });
 
@@ -251,13 +251,13 @@ await step('schemas', async () => {
   await page.getByRole('link', { name: 'walk-value' }).click();
   await page.getByRole('heading', { level: 1, name: 'walk-value' }).waitFor();
   const reads = page.locator('.readers div');
-  await reads.filter({ hasText: 'Version 3 reads what version 2 writes' }).getByText('no', { exact: true }).waitFor();
-  check((await page.locator('.diff > span').evaluateAll((l) => l.filter((s) => s.textContent.includes('"unit"')).map((s) => s.className).join())) === 'added', 'the field that is new is marked');
+  await reads.filter({ hasText: 'Version 3 can read data of version 2' }).getByText('no', { exact: true }).waitFor();
+  check((await page.locator('.diff > span').evaluateAll((l) => l.filter((s) => s.textContent.includes('"unit"')).map((s) => s.className).join())) === 'added', 'the new field is not marked');
   const lines = await page.locator('.diff').evaluate((d) => d.getBoundingClientRect().height);
-  check(lines > 300, `the difference is ${lines} px high: a line for each line of the schemas`);
+  check(lines > 300, `the diff is only ${lines} px high`);
   await page.getByLabel('From').selectOption('1');
   await page.locator('label', { hasText: /^to/ }).locator('select').selectOption('2');
-  await reads.filter({ hasText: 'Version 2 reads what version 1 writes' }).getByText('yes', { exact: true }).waitFor();
+  await reads.filter({ hasText: 'Version 2 can read data of version 1' }).getByText('yes', { exact: true }).waitFor();
   await shot('schema');
   await audit('schema');
 });
@@ -269,18 +269,18 @@ await step('alerts', async () => {
   await shown('firing', 'pump-1 is too hot');
   await shown('silenced', 'pump-2 is too hot');
   await shown('resolved', 'pump-3 is too hot');
-  await page.locator('.scroll[aria-label="Silences"]', { hasText: 'is being mended' }).waitFor();
+  await page.locator('.scroll[aria-label="Silences"]', { hasText: 'under repair' }).waitFor();
   await shot('alerts');
   await audit('alerts');
   await page.getByRole('button', { name: /resolved/ }).click();
   await page.waitForFunction(() => document.querySelectorAll('.scroll[aria-label="Alerts"] tbody tr').length === 1);
   await page.keyboard.press('/');
-  await page.keyboard.type('nothing of the kind');
-  await page.getByText('No alert matches.').waitFor();
+  await page.keyboard.type('no such alert');
+  await page.getByText('No matching alerts.').waitFor();
 });
 
 await step('dark', async () => {
-  await page.getByRole('button', { name: 'Use the dark theme' }).click();
+  await page.getByRole('button', { name: 'Switch to the dark theme' }).click();
   for (const [path, title] of [['overview', 'Overview'], ['devices', 'Devices'], ['pipelines/device-stats', 'device-stats'], ['sql', 'SQL'], ['letters', 'Dead letters']]) {
     await see(path, title);
     await page.waitForTimeout(700);
@@ -302,7 +302,7 @@ await step('phone', async () => {
 });
 
 check(requests.outside.length === 0, 'requests left 127.0.0.1: ' + requests.outside.join(' '));
-check(requests.all > 30, 'requests are seen');
+check(requests.all > 30, 'no requests were recorded');
 await browser.close();
 if (problems.length) {
   console.error(problems.join('\n'));

@@ -20,22 +20,22 @@ export function Alerts() {
   const counts = answer?.counts ?? {};
   const known = states.some((s) => counts[s]);
   return html`
-    <${Page} title="Alerts" lead="Of pipelines whose rows have a severity and a summary; resolved ones stay for an hour"
+    <${Page} title="Alerts" lead="Alerts of pipelines whose rows have a severity and a summary; resolved alerts are shown for an hour"
       tools=${html`<${Search} value=${text} onInput=${setText} label="Search alerts" placeholder="Search alerts  /" />`}>
       <${Trouble} error=${error} />
       <${Panel} label="Alerts">
         <div class="bar">
           <${Tabs} label="State" value=${state} onChange=${setState} options=${[['', html`all`], ...states.map((s) => [s, html`<${State} is=${s} /> <b>${f.count(counts[s])}</b>`])]} />
-          <span class="note" role="status">${!answer ? 'loading' : answer.matched > rows.length ? `the newest ${rows.length} of ${f.count(answer.matched)}` : ''}</span>
+          <span class="note" role="status">${!answer ? 'loading…' : answer.matched > rows.length ? `the newest ${rows.length} of ${f.count(answer.matched)}` : ''}</span>
         </div>
-        ${answer && !rows.length ? html`<${Empty}>${known ? 'No alert matches.' : html`No alert fires. <code>weir run FILE --alerts alerts.yaml</code> sends notifications of those that do.`}</${Empty}>` : null}
+        ${answer && !rows.length ? html`<${Empty}>${known ? 'No matching alerts.' : html`No alerts are firing. <code>weir run FILE --alerts alerts.yaml</code> sends notifications.`}</${Empty}>` : null}
         ${rows.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Alerts"><table>
-          <thead><tr><th>State</th><th>Severity</th><th>Summary</th><th class="opt">Of</th><th>Pipeline</th><th>Since</th><th>Resolved</th><th>Told</th></tr></thead>
+          <thead><tr><th>State</th><th>Severity</th><th>Summary</th><th class="opt">Labels</th><th>Pipeline</th><th>Since</th><th>Resolved</th><th>Notified</th></tr></thead>
           <tbody>${rows.map((a) => html`<${Row} key=${a.id} of=${a} />`)}</tbody>
         </table></div>` : null}
       </${Panel}>
-      ${answer?.silences.length ? html`<${Panel} title="Silences" note="weir alerts silence makes one"><div class="scroll" tabindex="0" role="region" aria-label="Silences"><table>
-        <thead><tr><th>Of</th><th>Until</th><th>Comment</th></tr></thead>
+      ${answer?.silences.length ? html`<${Panel} title="Silences" note="weir alerts silence creates one"><div class="scroll" tabindex="0" role="region" aria-label="Silences"><table>
+        <thead><tr><th>Matches</th><th>Until</th><th>Comment</th></tr></thead>
         <tbody>${answer.silences.map((s, i) => html`<tr key=${s.id || i}><td><${Labels} of=${s.match} /></td><td class="dim">${f.moment(Date.parse(s.until))}</td><td class="wrap"><bdi>${s.comment}</bdi></td></tr>`)}</tbody>
       </table></div></${Panel}>` : null}
     </${Page}>`;
@@ -45,7 +45,7 @@ const Labels = ({ of, but = [] }) => Object.entries(of ?? {}).filter(([k]) => !b
 
 function Row({ of: a }) {
   const state = a.silenced && a.status === 'firing' ? 'silenced' : a.status;
-  const told = Object.entries(a.sent ?? {}).map(([k, s]) => `${k} (${s.status}${s.n > 1 ? `, ${s.n} times` : ''})`).join(', ');
+  const notified = Object.entries(a.sent ?? {}).map(([k, s]) => `${k} (${s.status}${s.n > 1 ? `, ${s.n} times` : ''})`).join(', ');
   const failing = Object.entries(a.failing ?? {});
   const tone = state === 'firing' ? (a.severity === 'critical' ? 'bad-text' : 'warn-text') : '';
   return html`<tr>
@@ -53,6 +53,6 @@ function Row({ of: a }) {
     <td class="wrap opt"><${Labels} of=${a.labels} but=${['alertname', 'severity']} /></td>
     <td><a href=${to('pipelines', a.name)}><${Name} of=${a.name} /></a></td><td class="dim">${f.stamp(Date.parse(a.since))}</td>
     <td class="dim">${a.resolved_at ? f.stamp(Date.parse(a.resolved_at)) : ''}</td>
-    <td class="wrap dim">${told || (failing.length ? '' : state === 'silenced' ? 'nobody: silenced' : 'nobody yet')}
-      ${failing.map(([k, x]) => html`<div key=${k} class="bad-text" title=${x.error}>▲ ${k} fails since ${f.stamp(Date.parse(x.since))}, ${f.plural(x.attempts, 'attempt')}: <bdi>${x.error}</bdi></div>`)}</td></tr>`;
+    <td class="wrap dim">${notified || (failing.length ? '' : state === 'silenced' ? 'none (silenced)' : 'none yet')}
+      ${failing.map(([k, x]) => html`<div key=${k} class="bad-text" title=${x.error}>▲ ${k} failing since ${f.stamp(Date.parse(x.since))}, ${f.plural(x.attempts, 'attempt')}: <bdi>${x.error}</bdi></div>`)}</td></tr>`;
 }

@@ -6,10 +6,10 @@ import { Chart } from '../chart.js';
 import { Empty, Name, Page, Panel, Search, Spark, State, Tabs, Trouble, f, useAnswer, useDebounced } from '../parts.js';
 
 const rowHeight = 46;
-const chunk = 20; // rows are asked for in steps of so many
-const spare = 10; // rows above and below those in sight
+const chunk = 20; // rows are requested in multiples of this
+const spare = 10; // rows above and below the visible ones
 
-// Devices is a list of any length: only rows in sight exist, and only those are asked for.
+// Devices is a virtual list: only visible rows are rendered and requested.
 export function Devices({ params }) {
   const [text, setText] = useState('');
   const [status, setStatus] = useState(params.get('status') ?? '');
@@ -71,7 +71,7 @@ export function Devices({ params }) {
   };
 
   return html`
-    <${Page} title="Devices" lead=${counts ? `${f.plural(counts.total, 'device')}${counts.sampled ? ', sampled: more readings come than the console looks at' : ''}` : ''}
+    <${Page} title="Devices" lead=${counts ? `${f.plural(counts.total, 'device')}${counts.sampled ? ', sampled: there are more readings than the console reads' : ''}` : ''}
       tools=${html`<${Search} value=${text} onInput=${setText} label="Search devices" placeholder="Search devices  /" />`}>
       <div class="bar">
         <${Tabs} label="Status" value=${status} onChange=${setStatus} options=${[
@@ -80,19 +80,19 @@ export function Devices({ params }) {
     ['late', html`<${State} is="late" /> <b>${f.count(counts?.late)}</b>`],
     ['silent', html`<${State} is="silent" /> <b>${f.count(counts?.silent)}</b>`],
   ]} />
-        <label class="inline">Order <select value=${sort} onChange=${(e) => setSort(e.target.value)}><option value="id">by name</option><option value="seen">longest silent first</option></select></label>
-        <span class="note" role="status">${list ? (matched === counts?.total ? '' : f.plural(matched, 'match', 'matches')) : 'loading'}</span>
+        <label class="inline">Sort <select value=${sort} onChange=${(e) => setSort(e.target.value)}><option value="id">by name</option><option value="seen">longest silent first</option></select></label>
+        <span class="note" role="status">${list ? (matched === counts?.total ? '' : f.plural(matched, 'match', 'matches')) : 'loading…'}</span>
       </div>
       <div class="devices panel" role="table" aria-label="Devices" aria-rowcount=${matched + 1} style=${{ '--columns': columns.length }}>
         <div class="device-head" role="row" aria-rowindex="1">
-          <span role="columnheader">Device</span><span role="columnheader">Status</span><span role="columnheader" class="seen">Seen</span>
+          <span role="columnheader">Device</span><span role="columnheader">Status</span><span role="columnheader" class="seen">Last seen</span>
           ${columns.map((c) => html`<span role="columnheader" key=${c} class="sensor">${c}</span>`)}
         </div>
         <div class="device-list" role="rowgroup" ref=${view} onScroll=${measure} onKeyDown=${move} tabindex="-1">
           <div class="device-space" role="presentation" style=${{ height: matched * rowHeight + 'px' }}>
             ${rows.map(([i, row]) => html`<${DeviceRow} key=${i} index=${i} row=${row} columns=${columns} />`)}
           </div>
-          ${list && matched === 0 ? html`<${Empty}>${counts?.total ? 'No device matches.' : 'No reading has come yet.'}</${Empty}>` : null}
+          ${list && matched === 0 ? html`<${Empty}>${counts?.total ? 'No matching devices.' : 'No readings yet.'}</${Empty}>` : null}
         </div>
       </div>
     </${Page}>`;
@@ -111,7 +111,7 @@ function DeviceRow({ index, row, columns }) {
     </div>`;
 }
 
-// The sensors that most rows have, five at most.
+// The most common sensors, at most five.
 function sensorsOf(rows) {
   const n = new Map();
   for (const r of rows ?? []) for (const s of r.sensors) n.set(s.name, (n.get(s.name) ?? 0) + 1);
@@ -120,16 +120,16 @@ function sensorsOf(rows) {
 
 const mostPoints = 2400;
 
-// merge puts points in that are new; both are sorted by time.
+// merge appends points that are newer; both are sorted by time.
 function merge(into, at, values) {
   let [times, all] = into;
   const known = times.length ? times[times.length - 1] : -Infinity;
-  const fresh = [];
-  for (let i = 0; i < at.length; i++) if (at[i] / 1000 > known) fresh.push([at[i] / 1000, values[i]]);
-  if (!fresh.length) return into;
-  fresh.sort((a, b) => a[0] - b[0]);
-  times = times.concat(fresh.map((p) => p[0])).slice(-mostPoints);
-  all = all.concat(fresh.map((p) => p[1])).slice(-mostPoints);
+  const added = [];
+  for (let i = 0; i < at.length; i++) if (at[i] / 1000 > known) added.push([at[i] / 1000, values[i]]);
+  if (!added.length) return into;
+  added.sort((a, b) => a[0] - b[0]);
+  times = times.concat(added.map((p) => p[0])).slice(-mostPoints);
+  all = all.concat(added.map((p) => p[1])).slice(-mostPoints);
   return [times, all];
 }
 
@@ -154,10 +154,10 @@ export function Device({ argument: id }) {
   }, [frame, answer]);
   const d = frame ?? answer;
   return html`
-    <${Page} title=${html`<${Name} of=${id} />`} lead=${d ? html`<${State} is=${d.status} /> seen ${f.ago(d.seen)}${d.interval ? `, usually each ${f.ms(d.interval)}` : ''}, partition ${d.partition}` : ''}
+    <${Page} title=${html`<${Name} of=${id} />`} lead=${d ? html`<${State} is=${d.status} /> last seen ${f.ago(d.seen)}${d.interval ? `, usually every ${f.ms(d.interval)}` : ''}, partition ${d.partition}` : ''}
       tools=${html`<a class="button" href=${to('devices')}>All devices</a>`}>
       <${Trouble} error=${error} />
-      ${!d && !error ? html`<${Empty}>Reading the last minutes…</${Empty}>` : null}
+      ${!d && !error ? html`<${Empty}>Loading the last minutes…</${Empty}>` : null}
       <div class="grid two">
         ${(d?.sensors ?? []).map((s, i) => html`<${Sensor} key=${s.name} sensor=${s} data=${series[s.name] ?? [[], []]} color=${(i % 6) + 1} />`)}
       </div>
@@ -171,7 +171,7 @@ function Sensor({ sensor, data, color }) {
   let high = -Infinity;
   let sum = 0;
   for (const v of values) { low = Math.min(low, v); high = Math.max(high, v); sum += v; }
-  const stats = values.length ? `${f.value(low)} … ${f.value(high)}, mean ${f.value(Number((sum / values.length).toPrecision(4)))}` : '';
+  const stats = values.length ? `min ${f.value(low)}, max ${f.value(high)}, mean ${f.value(Number((sum / values.length).toPrecision(4)))}` : '';
   return html`
     <${Panel} title=${sensor.name} note=${stats} tools=${html`<span class="big inline"><b>${f.value(sensor.last)}</b> <small>${unit}</small></span>`}>
       <${Chart} label=${`${sensor.name} in ${unit}`} series=${[{ label: unit || sensor.name, color, fill: true }]} data=${data} format=${f.value} sync="device" height=${168} />

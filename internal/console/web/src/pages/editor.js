@@ -22,7 +22,7 @@ export function Editor() {
 
   useEffect(() => { if (!text && first) setText(first[0].text); }, [first]);
   useEffect(() => {
-    try { sessionStorage.setItem('sql', settled); } catch { /* it is lost on leaving, then */ }
+    try { sessionStorage.setItem('sql', settled); } catch { /* not kept after leaving the page */ }
     if (!settled.trim()) { setChecked(null); return undefined; }
     let gone = false;
     post('sql/check', { text: settled }).then((a) => { if (!gone) { setChecked({ ...a, text: settled }); setTrouble(null); } }, (e) => { if (!gone) setTrouble(e); });
@@ -43,9 +43,9 @@ export function Editor() {
 
   const current = checked && checked.text === text ? checked : null;
   return html`
-    <${Page} title="SQL" lead="Check, explain and preview a pipeline. A preview runs over the last records in memory and writes nothing."
+    <${Page} title="SQL" lead="Validate, explain and preview a pipeline. A preview runs in memory over the last records and writes nothing."
       tools=${html`
-        <label class="inline">Begin with <select value="" onChange=${(e) => { const s = first?.find((x) => x.name === e.target.value); if (s) setText(s.text); e.target.value = ''; }}>
+        <label class="inline">Start from <select value="" onChange=${(e) => { const s = first?.find((x) => x.name === e.target.value); if (s) setText(s.text); e.target.value = ''; }}>
           <option value="">choose…</option>${(first ?? []).map((s) => html`<option key=${s.name} value=${s.name} title=${s.about}>${s.name}</option>`)}</select></label>`}>
       <${Trouble} error=${error} />
       <div class="grid two editor-grid">
@@ -53,7 +53,7 @@ export function Editor() {
           <${SQLField} text=${text} onText=${setText} at=${current && !current.ok ? current : null} onRun=${run} />
           <div class="bar">
             <button type="button" class="primary" onClick=${run} disabled=${busy || !text.trim()}>${busy ? 'Running…' : 'Preview'} <kbd>Ctrl ↵</kbd></button>
-            <label class="inline">last <select value=${last} onChange=${(e) => setLast(Number(e.target.value))}>${[100, 500, 2000, 10000, 20000].map((n) => html`<option key=${n} value=${n}>${f.count(n)}</option>`)}</select> records</label>
+            <label class="inline">over the last <select value=${last} onChange=${(e) => setLast(Number(e.target.value))}>${[100, 500, 2000, 10000, 20000].map((n) => html`<option key=${n} value=${n}>${f.count(n)}</option>`)}</select> records</label>
             <label class="inline"><input type="checkbox" checked=${close} onChange=${(e) => setClose(e.target.checked)} /> close windows at the end</label>
           </div>
           <${Verdict} of=${current} />
@@ -62,9 +62,9 @@ export function Editor() {
         <${Panel} label="Result">
           <div class="bar"><${Tabs} label="Result" value=${tab} onChange=${setTab} options=${[['graph', 'Graph'], ['plan', 'Explain'], ['preview', 'Preview']]} />
             ${tab === 'preview' && result ? html`<span class="note">${f.plural(result.read, 'record')} read, ${f.ms(result.took)}</span>` : null}</div>
-          ${tab === 'graph' ? (checked?.graph ? html`<${Graph} graph=${checked.graph} />` : html`<${Empty}>The graph of a plan that is right.</${Empty}>`) : null}
-          ${tab === 'plan' ? (checked?.plan ? html`<pre class="plan" tabindex="0" aria-label="Plan">${checked.plan}</pre>` : html`<${Empty}>The plan of a text that is right.</${Empty}>`) : null}
-          ${tab === 'preview' ? (result ? html`<${Results} of=${result.results} />` : html`<${Empty}>Preview shows the rows that would be written.</${Empty}>`) : null}
+          ${tab === 'graph' ? (checked?.graph ? html`<${Graph} graph=${checked.graph} />` : html`<${Empty}>The plan graph appears here once the SQL is valid.</${Empty}>`) : null}
+          ${tab === 'plan' ? (checked?.plan ? html`<pre class="plan" tabindex="0" aria-label="Plan">${checked.plan}</pre>` : html`<${Empty}>The plan appears here once the SQL is valid.</${Empty}>`) : null}
+          ${tab === 'preview' ? (result ? html`<${Results} of=${result.results} />` : html`<${Empty}>Run a preview to see the rows that would be written.</${Empty}>`) : null}
         </${Panel}>
       </div>
     </${Page}>`;
@@ -72,11 +72,11 @@ export function Editor() {
 
 function Verdict({ of }) {
   if (!of) return html`<p class="verdict" role="status"> </p>`;
-  if (of.ok) return html`<p class="verdict ok" role="status"><span aria-hidden="true">✓</span> It is right${of.pipeline && of.pipeline !== 'preview' ? `: pipeline ${of.pipeline}` : ''}.</p>`;
+  if (of.ok) return html`<p class="verdict ok" role="status"><span aria-hidden="true">✓</span> Valid${of.pipeline && of.pipeline !== 'preview' ? `: pipeline ${of.pipeline}` : ''}</p>`;
   return html`<p class="verdict bad" role="alert">${of.line ? html`<b>Line ${of.line}, column ${of.column}.</b> ` : null}${of.message}${of.hint ? html`<span class="hint">${of.hint}</span>` : null}</p>`;
 }
 
-// A field for SQL: a plain text area, with its text in colours behind it, numbers of lines, and a mark where it is wrong.
+// The SQL editor: a text area over its highlighted text, with line numbers and a marker at the error.
 function SQLField({ text, onText, at, onRun }) {
   const area = useRef(null);
   const back = useRef(null);
@@ -100,7 +100,7 @@ function SQLField({ text, onText, at, onRun }) {
     </div>`;
 }
 
-// How many columns of the screen lie before a column of a line; a tab ends at the next multiple of two.
+// The screen column of a column of a line; tab stops are every two columns.
 function columnAt(text, line, column) {
   let n = 0;
   for (const c of [...(text.split('\n')[line - 1] ?? '')].slice(0, column - 1)) n += c === '\t' ? 2 - (n % 2) : 1;
@@ -116,14 +116,14 @@ function Results({ of }) {
   const [which, setWhich] = useState(0);
   const [view, setView] = useState('table');
   const r = of[Math.min(which, of.length - 1)];
-  if (!r) return html`<${Empty}>Nothing would be written.</${Empty}>`;
+  if (!r) return html`<${Empty}>No rows would be written.</${Empty}>`;
   return html`
     <div class="bar">
       ${of.length > 1 ? html`<${Tabs} label="Topic" value=${which} onChange=${setWhich} options=${of.map((x, i) => [i, `${x.kind === 'rows' ? x.topic : x.kind} (${f.short(x.total)})`])} />` : null}
       <${Tabs} label="View" value=${view} onChange=${setView} options=${[['table', 'Table'], ['chart', 'Chart']]} />
-      <span class="note">${f.plural(r.total, 'row')}${r.rows && r.rows.length < r.total ? `, the last ${r.rows.length} shown` : ''}</span>
+      <span class="note">${f.plural(r.total, 'row')}${r.rows && r.rows.length < r.total ? `, last ${r.rows.length} shown` : ''}</span>
     </div>
-    ${!r.rows?.length ? html`<${Empty}>No row would be written${'. Windows that have not ended stay open: let them close, or read more records'}.</${Empty}>`
+    ${!r.rows?.length ? html`<${Empty}>No rows would be written. Open windows emit nothing: close them at the end, or read more records.</${Empty}>`
     : view === 'table' ? html`<${ResultTable} of=${r} />` : html`<${ResultChart} of=${r} />`}`;
 }
 
@@ -158,11 +158,11 @@ function ResultChart({ of }) {
     const times = [...new Set(names.flatMap((n) => [...lines.get(n).keys()]))].sort((a, b) => a - b);
     return { names, columns: [times, ...names.map((n) => times.map((t) => lines.get(n).get(t)))] };
   }, [of, field, by]);
-  if (!numbers.length) return html`<${Empty}>These rows have no numbers to draw.</${Empty}>`;
+  if (!numbers.length) return html`<${Empty}>These rows have no numeric columns.</${Empty}>`;
   return html`
     <div class="bar">
-      <label class="inline">Draw <select value=${field} onChange=${(e) => setField(e.target.value)}>${numbers.map((n) => html`<option key=${n}>${n}</option>`)}</select></label>
-      <label class="inline">for each <select value=${by} onChange=${(e) => setBy(e.target.value)}><option value="">– all together –</option>${texts.map((n) => html`<option key=${n}>${n}</option>`)}</select></label>
+      <label class="inline">Column <select value=${field} onChange=${(e) => setField(e.target.value)}>${numbers.map((n) => html`<option key=${n}>${n}</option>`)}</select></label>
+      <label class="inline">by <select value=${by} onChange=${(e) => setBy(e.target.value)}><option value="">(none)</option>${texts.map((n) => html`<option key=${n}>${n}</option>`)}</select></label>
     </div>
     <${Chart} label=${field} series=${data.names.map((n, i) => ({ label: n, color: i + 1 }))} data=${data.columns} format=${f.value} height=${280} />`;
 }

@@ -17,15 +17,15 @@ export function Topics() {
     <${Page} title="Topics" lead=${all.length ? f.plural(all.length, 'topic') : ''} tools=${html`<${Search} value=${text} onInput=${setText} label="Search topics" placeholder="Search topics  /" />`}>
       <${Trouble} error=${error} />
       <${Panel} label="Topics">
-        ${all.some((t) => t.internal) ? html`<div class="bar"><label class="inline"><input type="checkbox" checked=${internal} onChange=${(e) => setInternal(e.target.checked)} /> the broker's own</label></div>` : null}
+        ${all.some((t) => t.internal) ? html`<div class="bar"><label class="inline"><input type="checkbox" checked=${internal} onChange=${(e) => setInternal(e.target.checked)} /> show internal topics</label></div>` : null}
         <div class="scroll" tabindex="0" role="region" aria-label="Topics"><table>
-          <thead><tr><th>Topic</th><th class="num opt">Partitions</th><th class="num opt">Replicas</th><th class="num opt">Offsets</th><th class="num">Rate</th><th class="num">Lag</th><th>Read by</th><th>State</th></tr></thead>
+          <thead><tr><th>Topic</th><th class="num opt">Partitions</th><th class="num opt">Replicas</th><th class="num opt">Offsets</th><th class="num">Rate</th><th class="num">Lag</th><th>Readers</th><th>State</th></tr></thead>
           <tbody>${rows.map((t) => html`<tr key=${t.name}>
             <td><a href=${to('topic', t.name)}><${Name} of=${t.name} /></a></td><td class="num opt">${t.count}</td><td class="num opt">${t.replicas}</td><td class="num opt">${f.count(t.records)}</td>
             <td class="num">${t.rate ? f.rate(t.rate) : html`<span class="dim">0</span>`}</td><td class="num">${t.readers ? f.short(t.lag) : ''}</td><td class="dim wrap">${t.readers?.map((r) => html`<span key=${r} class="tag mono">${r}</span> `)}</td>
-            <td>${t.offline ? html`<${State} is="critical" title="partitions without a leader" />` : t.under_replicated ? html`<${State} is="warning" title="partitions with too few replicas in sync" />` : html`<${State} is="ok" />`}</td></tr>`)}</tbody>
+            <td>${t.offline ? html`<${State} is="critical" title="partitions without a leader" />` : t.under_replicated ? html`<${State} is="warning" title="under-replicated partitions" />` : html`<${State} is="ok" />`}</td></tr>`)}</tbody>
         </table></div>
-        ${!rows.length ? html`<${Empty}>No topic matches.</${Empty}>` : null}
+        ${!rows.length ? html`<${Empty}>No matching topics.</${Empty}>` : null}
       </${Panel}>
     </${Page}>`;
 }
@@ -37,7 +37,7 @@ export function Topic({ argument: name }) {
     <${Page} title=${html`<${Name} of=${name} />`} lead=${t ? `${f.plural(t.partitions.length, 'partition')}, ${f.plural(t.replicas, 'replica')}, ${f.count(t.records)} offsets, ${f.rate(t.rate)}` : ''}
       tools=${html`<a class="button" href=${to('topics')}>All topics</a>`}>
       <${Trouble} error=${error} />
-      <div class="bar"><${Tabs} label="What to see" value=${tab} onChange=${(v) => { setTab(v); if (v === 'partitions') again(); }} options=${[['records', 'Records'], ['live', 'Live'], ['partitions', 'Partitions'], ['settings', 'Settings']]} /></div>
+      <div class="bar"><${Tabs} label="View" value=${tab} onChange=${(v) => { setTab(v); if (v === 'partitions') again(); }} options=${[['records', 'Records'], ['live', 'Live'], ['partitions', 'Partitions'], ['settings', 'Settings']]} /></div>
       ${tab === 'records' ? html`<${Records} topic=${name} partitions=${t?.partitions.length ?? 1} />` : null}
       ${tab === 'live' ? html`<${Panel} label="Live"><${Stream} topic=${name} rows=${25} height=${320} /></${Panel}>` : null}
       ${tab === 'partitions' && t ? html`<${Panel} label="Partitions"><${Partitions} of=${t} /></${Panel}>` : null}
@@ -52,7 +52,7 @@ function Partitions({ of }) {
       <tbody>${of.partitions.map((p) => html`<tr key=${p.id}><td class="num">${p.id}</td><td class="num">${p.leader < 0 ? html`<b class="bad-text">none</b>` : p.leader}</td><td>${p.replicas.join(', ')}</td>
         <td class=${p.isr.length < p.replicas.length ? 'warn-text' : ''}>${p.isr.join(', ')}</td><td class="num">${f.count(p.start)}</td><td class="num">${f.count(p.stable)}</td><td class="num">${f.count(p.end)}</td><td class="num">${f.rate(p.rate)}</td></tr>`)}</tbody>
     </table></div>
-    ${of.readers.length ? html`<h3>Read by</h3><div class="scroll" tabindex="0" role="region" aria-label="Readers"><table><thead><tr><th>Group</th><th>State</th><th class="num">Rate</th><th class="num">Lag</th></tr></thead>
+    ${of.readers.length ? html`<h3>Readers</h3><div class="scroll" tabindex="0" role="region" aria-label="Readers"><table><thead><tr><th>Group</th><th>State</th><th class="num">Rate</th><th class="num">Lag</th></tr></thead>
       <tbody>${of.readers.map((r) => html`<tr key=${r.group}><td><${Name} of=${r.group} /></td><td>${r.state}</td><td class="num">${f.rate(r.rate)}</td><td class="num">${f.count(r.lag)}</td></tr>`)}</tbody></table></div>` : null}`;
 }
 
@@ -74,16 +74,16 @@ function Records({ topic, partitions }) {
   return html`
     <${Panel} label="Records">
       <div class="bar">
-        <label class="inline">From <select value=${from} onChange=${(e) => setFrom(e.target.value)}><option value="end">the newest</option><option value="start">the oldest</option><option value="time">a time</option><option value="offset">an offset</option></select></label>
+        <label class="inline">From <select value=${from} onChange=${(e) => setFrom(e.target.value)}><option value="end">newest</option><option value="start">oldest</option><option value="time">time</option><option value="offset">offset</option></select></label>
         ${from === 'time' ? html`<input type="datetime-local" step="1" aria-label="Time" value=${time} onChange=${(e) => setTime(e.target.value)} />` : null}
         ${from === 'offset' ? html`<input type="number" min="0" aria-label="Offset" value=${offset} onInput=${(e) => setOffset(e.target.value)} />` : null}
         <label class="inline">Partition <select value=${partition} onChange=${(e) => setPartition(e.target.value)}><option value="">all</option>${Array.from({ length: partitions }, (_, i) => html`<option key=${i} value=${i}>${i}</option>`)}</select></label>
-        <${Search} value=${text} onInput=${setText} label="Find in key or value" />
-        <button type="button" class="quiet" onClick=${again}>Read again</button>
-        <span class="note" role="status">${loading ? 'reading…' : answer ? `${f.plural(answer.rows.length, 'record')}${answer.scanned > answer.rows.length ? ` of ${f.count(answer.scanned)} read` : ''}${answer.more ? ', there are more' : ''}` : ''}</span>
+        <${Search} value=${text} onInput=${setText} label="Search keys and values" />
+        <button type="button" class="quiet" onClick=${again}>Refresh</button>
+        <span class="note" role="status">${loading ? 'loading…' : answer ? `${f.plural(answer.rows.length, 'record')}${answer.scanned > answer.rows.length ? ` of ${f.count(answer.scanned)} read` : ''}${answer.more ? ', more exist' : ''}` : ''}</span>
       </div>
       <${Trouble} error=${error} />
-      ${answer && !answer.rows.length ? html`<${Empty}>Nothing is there${q ? ' that matches' : ''}.</${Empty}>` : null}
+      ${answer && !answer.rows.length ? html`<${Empty}>${q ? 'No matching records.' : 'No records.'}</${Empty}>` : null}
       ${answer?.rows.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Records"><table class="records">
         <thead><tr><th></th><th class="num">Part.</th><th class="num">Offset</th><th>Time</th><th>Key</th><th>Value</th></tr></thead>
         <tbody>${answer.rows.map((r) => {
@@ -102,7 +102,7 @@ function Records({ topic, partitions }) {
 
 function Whole({ of }) {
   return html`
-    <p class="note">${f.moment(of.t)} · ${of.value ? `${of.value.kind}, ${f.bytes(of.value.size)}${of.value.schema ? `, schema ${of.value.schema}` : ''}${of.value.cut ? ', cut' : ''}` : 'a tombstone: the key is deleted'}</p>
+    <p class="note">${f.moment(of.t)} · ${of.value ? `${of.value.kind}, ${f.bytes(of.value.size)}${of.value.schema ? `, schema ${of.value.schema}` : ''}${of.value.cut ? ', truncated' : ''}` : 'tombstone (key deleted)'}</p>
     <${Payload} of=${of.value} whole />
     ${of.headers?.length ? html`<dl class="keys">${of.headers.map((h, i) => html`<div key=${i}><dt class="mono">${h.key}</dt><dd><${Payload} of=${h.value} /></dd></div>`)}</dl>` : null}`;
 }

@@ -28,26 +28,26 @@ export function Transactions({ info }) {
     setBusy(true);
     try {
       await post('transactions/abort', asked.hanging ? { producer_id: asked.producer_id } : { transactional_id: asked.transactional_id });
-      setDone(`The transaction of ${asked.transactional_id || 'producer ' + asked.producer_id} is aborted.`);
+      setDone(`Aborted the transaction of ${asked.transactional_id || 'producer ' + asked.producer_id}.`);
     } catch (e) { setError(e); }
     setBusy(false);
     ask(null);
   };
   return html`
-    <${Page} title="Transactions" lead="Those that are open: readers of read_committed wait for them" tools=${info?.write ? null : html`<span class="note">read only: --console-write lets you abort one</span>`}>
+    <${Page} title="Transactions" lead="Open transactions block read_committed readers of their partitions" tools=${info?.write ? null : html`<span class="note">read-only: start weir with --console-write to abort</span>`}>
       <${Trouble} error=${error} />
       ${done ? html`<p class="done" role="status">${done}</p>` : null}
-      ${asked ? html`<${Confirm} title="Abort this transaction?" action="Abort it" onYes=${abort} onNo=${() => ask(null)} busy=${busy}>
-        <p>What <${Name} of=${asked.transactional_id || 'producer ' + asked.producer_id} /> has written since ${f.seconds(asked.age_seconds)} is dropped, and its producer is fenced: one that still lives has to start anew.</p>
+      ${asked ? html`<${Confirm} title="Abort this transaction?" action="Abort" onYes=${abort} onNo=${() => ask(null)} busy=${busy}>
+        <p>Everything that <${Name} of=${asked.transactional_id || 'producer ' + asked.producer_id} /> has written in the last ${f.seconds(asked.age_seconds)} is discarded. Its producer is fenced and, if still running, must restart its session.</p>
       </${Confirm}>` : null}
       <${Panel} label="Open transactions">
-        ${open && !open.length ? html`<${Empty}>No transaction is open at this moment.</${Empty}>` : null}
+        ${open && !open.length ? html`<${Empty}>No open transactions.</${Empty}>` : null}
         ${open?.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Open transactions"><table>
-          <thead><tr><th>Transactional id</th><th>State</th><th class="num">Age</th><th class="num">Timeout</th><th class="num">Producer</th><th>Holds up</th><th></th></tr></thead>
+          <thead><tr><th>Transactional id</th><th>State</th><th class="num">Age</th><th class="num">Timeout</th><th class="num">Producer</th><th>Blocks</th><th></th></tr></thead>
           <tbody>${open.map((t) => html`<tr key=${t.transactional_id + t.producer_id}>
-            <td>${t.transactional_id ? html`<${Name} of=${t.transactional_id} />` : html`<span class="bad-text">hanging: no coordinator knows it</span>`}</td><td>${t.state}</td>
+            <td>${t.transactional_id ? html`<${Name} of=${t.transactional_id} />` : html`<span class="bad-text">hanging: unknown to every coordinator</span>`}</td><td>${t.state}</td>
             <td class=${'num' + (t.timeout_seconds && t.age_seconds > t.timeout_seconds / 2 ? ' warn-text' : '')}>${f.seconds(t.age_seconds)}</td><td class="num">${t.timeout_seconds ? f.seconds(t.timeout_seconds) : 'never'}</td><td class="num dim">${t.producer_id}·${t.producer_epoch}</td>
-            <td class="wrap">${t.partitions.map((p) => html`<span key=${p.topic + p.partition} class="tag">${p.topic} ${p.partition}${p.behind ? ` · ${f.short(p.behind)} behind` : ''}</span> `)}</td>
+            <td class="wrap">${t.partitions.map((p) => html`<span key=${p.topic + p.partition} class="tag">${p.topic} ${p.partition}${p.behind ? ` · ${f.short(p.behind)} blocked` : ''}</span> `)}</td>
             <td>${info?.write ? html`<button type="button" class="danger small" onClick=${() => { setDone(''); ask(t); }}>Abort…</button>` : null}</td></tr>`)}</tbody>
         </table></div>` : null}
       </${Panel}>
