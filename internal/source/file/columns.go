@@ -9,51 +9,51 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
-// columns are the places of what makes a reading; -1 where there is none.
+// columns are the indexes of the columns by role; -1 if the file has none.
 type columns struct {
 	device, ts, sensor, unit, seq, boot int
-	values                              []int // that are named; nil where each column is looked at by itself
+	values                              []int // configured value columns; nil if they are inferred per column
 
-	seen  []bool // by place in values: a row had one
-	roles []bool // by column: it is the device, the time, …, but no value
-	kinds []kind // by column, where each is looked at by itself
+	seen  []bool // by index in values: at least one row had a value
+	roles []bool // by column: it has a role other than value
+	kinds []kind // by column, if value columns are inferred
 }
 
-// kind is what the cells of a column have shown so far.
+// kind is the inferred kind of a column.
 type kind uint8
 
 const (
-	unknown kind = iota // none had a number or a text
+	unknown kind = iota // no number and no text so far
 	number              // its cells are values
-	prose               // its cells are texts, and not sent
+	prose               // its cells are text, and not sent
 )
 
-// Names by which columns are known when they are not given, as plainName writes them. The first one
-// is taken where there is one; otherwise there must not be two.
+// Names of columns that are recognized without configuration, in the form of plainName. The first
+// name has precedence; a file must not have columns with two of the others.
 var (
 	deviceNames = []string{"deviceid", "device", "sensorid", "machineid", "identifier", "id", "host"}
 	timeNames   = []string{"ts", "timestamp", "time", "tsms", "datetime", "date", "eventtime"}
 )
 
-// plainName is a column's name without case, spaces, - _ and dots: Device ID, deviceId and
-// DEVICE_ID are one.
+// plainName returns a column's name in lower case without spaces, - _ and dots, so that Device ID,
+// deviceId and DEVICE_ID are equal.
 func plainName(name string) string {
 	return strings.NewReplacer(" ", "", "-", "", "_", "", ".", "").Replace(strings.ToLower(name))
 }
 
-// decideColumns finds the columns by their given names, or guesses them by what they are called.
+// decideColumns finds the configured columns and infers the others from their names.
 func decideColumns(cfg *Config, names []string) (columns, error) {
 	c := columns{device: -1, ts: -1, sensor: -1, unit: -1, seq: -1, boot: -1}
 	if err := cfg.useLongForm(names); err != nil {
 		return c, err
 	}
 	var errs []error
-	find := func(place *int, what, name string) {
+	find := func(index *int, role, name string) {
 		if name == "" {
 			return
 		}
-		if *place = slices.Index(names, name); *place < 0 {
-			errs = append(errs, missingColumn(what, name, names))
+		if *index = slices.Index(names, name); *index < 0 {
+			errs = append(errs, missingColumn(role, name, names))
 		}
 	}
 	find(&c.sensor, "sensor", cfg.SensorColumn)
@@ -77,7 +77,7 @@ func decideColumns(cfg *Config, names []string) (columns, error) {
 	return c, c.guess(cfg, names)
 }
 
-// guess finds the columns of the device and the time where they are not given.
+// guess infers the columns of the device and the time unless they are configured.
 func (c *columns) guess(cfg *Config, names []string) (err error) {
 	if c.ts < 0 {
 		if c.ts, err = c.candidate(names, timeNames, "the event time", "name it with --ts-column"); err != nil {
@@ -85,7 +85,7 @@ func (c *columns) guess(cfg *Config, names []string) (err error) {
 		}
 	}
 	if c.device < 0 && cfg.DeviceName == "" {
-		const hint = "name it with --device-column, or the one device of the file with --device"
+		const hint = "name it with --device-column, or name the file's only device with --device"
 		if c.device, err = c.candidate(names, deviceNames, "the device", hint); err != nil {
 			return err
 		}
@@ -101,9 +101,8 @@ func (c *columns) guess(cfg *Config, names []string) (err error) {
 	return nil
 }
 
-// candidate returns the column that is called as one of known. The first of known wins over the
-// others.
-func (c *columns) candidate(names, known []string, what, hint string) (int, error) {
+// candidate returns the column with one of the known names, of which the first has precedence.
+func (c *columns) candidate(names, known []string, role, hint string) (int, error) {
 	var best, all []int
 	for i, name := range names {
 		if i == c.ts || i == c.sensor || i == c.unit || i == c.seq || i == c.boot || slices.Contains(c.values, i) {
@@ -121,7 +120,7 @@ func (c *columns) candidate(names, known []string, what, hint string) (int, erro
 	}
 	switch len(all) {
 	case 0:
-		return -1, fmt.Errorf("no column of %s among %s: %s", what, listed(names), hint)
+		return -1, fmt.Errorf("no column for %s among %s: %s", role, listed(names), hint)
 	case 1:
 		return all[0], nil
 	}
@@ -129,11 +128,11 @@ func (c *columns) candidate(names, known []string, what, hint string) (int, erro
 	for _, i := range all {
 		found = append(found, names[i])
 	}
-	return -1, fmt.Errorf("the column of %s may be %s: %s", what, strings.Join(found, " or "), hint)
+	return -1, fmt.Errorf("ambiguous column for %s, %s: %s", role, strings.Join(found, " or "), hint)
 }
 
-// useLongForm names the columns of rows that hold one reading each, as Weir's own do: those with a
-// sensor and a value.
+// useLongForm sets the columns of files with one reading per row, which have a sensor and a value
+// column, as Weir's own readings do.
 func (cfg *Config) useLongForm(names []string) error {
 	if cfg.SensorColumn == "" && len(cfg.ValueColumns) == 0 {
 		sensor, value := named(names, "sensor"), named(names, "value")
@@ -156,12 +155,12 @@ func (cfg *Config) useLongForm(names []string) error {
 		}
 	}
 	if cfg.SensorColumn != "" && len(cfg.ValueColumns) > 1 {
-		return fmt.Errorf("a sensor column goes with one value column, and --value-columns has %d", len(cfg.ValueColumns))
+		return fmt.Errorf("a sensor column requires exactly one value column, --value-columns has %d", len(cfg.ValueColumns))
 	}
 	return nil
 }
 
-// named returns the first column that is called name, "" where there is none.
+// named returns the first column with a plain name, "" if there is none.
 func named(names []string, name string) string {
 	for _, n := range names {
 		if plainName(n) == name {
@@ -171,8 +170,8 @@ func named(names []string, name string) string {
 	return ""
 }
 
-// learn looks at the cells of a sample: a column is of values where at least half of what is in it
-// are numbers.
+// learn infers the kinds of the columns from a sample: in a value column at least half of the
+// non-missing cells are numbers.
 func (c *columns) learn(names []string, sample []row) {
 	c.kinds = make([]kind, len(names))
 	for i := range c.kinds {
@@ -197,7 +196,7 @@ func (c *columns) learn(names []string, sample []row) {
 	}
 }
 
-// guessed returns the columns of values that a sample has shown.
+// guessed returns the inferred value columns.
 func (c *columns) guessed() (values []int) {
 	for i, k := range c.kinds {
 		if k == number {
@@ -207,7 +206,7 @@ func (c *columns) guessed() (values []int) {
 	return values
 }
 
-func missingColumn(what, name string, names []string) error {
+func missingColumn(role, name string, names []string) error {
 	hint := ""
 	best := 3
 	for _, n := range names {
@@ -215,16 +214,16 @@ func missingColumn(what, name string, names []string) error {
 			best, hint = d, fmt.Sprintf("; did you mean %s?", n)
 		}
 	}
-	return fmt.Errorf("no %s column %q, the columns are %s%s", what, name, listed(names), hint)
+	return fmt.Errorf("no %s column %q, the columns are %s%s", role, name, listed(names), hint)
 }
 
-// listed shows the names of columns, the first ones where there are many.
+// listed joins the names of columns, only the first ones if there are many.
 func listed(names []string) string {
-	const most = 40
+	const limit = 40
 	more := ""
-	if len(names) > most {
-		more = fmt.Sprintf(" and %d others", len(names)-most)
-		names = names[:most]
+	if len(names) > limit {
+		more = fmt.Sprintf(" and %d others", len(names)-limit)
+		names = names[:limit]
 	}
 	return strings.Join(names, ", ") + more
 }

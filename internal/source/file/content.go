@@ -13,11 +13,11 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// headBytes is how much of the content identifies a file, and is looked at to learn what its
-// columns mean.
+// headBytes is the size of the head of the content, which identifies a file and from which the
+// roles of its columns are inferred.
 const headBytes = 256 << 10
 
-// kinds of files that hold no text, by their first bytes.
+// binaries lists the first bytes of binary formats.
 var binaries = []struct{ magic, hint string }{
 	{"PK\x03\x04", "is a zip archive or an Excel workbook: export it as CSV"},
 	{"\xd0\xcf\x11\xe0", "is an Excel workbook: export it as CSV"},
@@ -30,10 +30,10 @@ var binaries = []struct{ magic, hint string }{
 	{"\xff\xfe\x00\x00", "is UTF-32: convert it to UTF-8"},
 }
 
-// text returns the content as UTF-8 without a byte order mark: decompressed where it is gzip,
-// decoded where its mark says UTF-16. What is no text is refused.
+// text returns the content as UTF-8 without a byte order mark. It decompresses gzip and decodes
+// UTF-16 with a byte order mark, and returns an error for binary content.
 func text(r io.Reader) (*bufio.Reader, error) {
-	content, err := plain(r)
+	content, err := decompressed(r)
 	if err != nil {
 		return nil, err
 	}
@@ -55,13 +55,13 @@ func text(r io.Reader) (*bufio.Reader, error) {
 		decoder := unicode.UTF16(unicode.BigEndian, unicode.ExpectBOM).NewDecoder()
 		content = bufio.NewReaderSize(transform.NewReader(content, decoder), headBytes)
 	case bytes.IndexByte(head, 0) >= 0:
-		return nil, errors.New("has NUL bytes: it is no text, or UTF-16 without a byte order mark (convert it to UTF-8)")
+		return nil, errors.New("has NUL bytes: it is not text, or UTF-16 without a byte order mark (convert it to UTF-8)")
 	}
 	return content, nil
 }
 
-// plain returns the content, decompressed where it is gzip.
-func plain(r io.Reader) (*bufio.Reader, error) {
+// decompressed returns the content, decompressed if it is gzip.
+func decompressed(r io.Reader) (*bufio.Reader, error) {
 	b := bufio.NewReaderSize(r, headBytes)
 	magic, err := b.Peek(2)
 	if err != nil || magic[0] != 0x1f || magic[1] != 0x8b {
@@ -74,7 +74,7 @@ func plain(r io.Reader) (*bufio.Reader, error) {
 	return bufio.NewReaderSize(z, headBytes), nil
 }
 
-// counter counts the bytes that were read. It may be asked while another goroutine reads.
+// counter counts the bytes read. load may be called while another goroutine reads.
 type counter struct {
 	r io.Reader
 	n atomic.Int64

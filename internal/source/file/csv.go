@@ -9,17 +9,16 @@ import (
 	"unicode/utf8"
 )
 
-// maxQuoted is the longest row in bytes whose quoted cells have line ends.
+// maxQuoted bounds the bytes of a row with line ends in quoted cells.
 const maxQuoted = 64 << 10
 
-// csvRows reads CSV with a header row (RFC 4180, any delimiter). A quote within a cell that does
-// not begin with one is an ordinary character, and spaces around cells that are not quoted are
-// dropped.
+// csvRows reads CSV with a header row (RFC 4180, any delimiter). A quote inside an unquoted cell is
+// an ordinary character, and spaces around unquoted cells are dropped.
 type csvRows struct {
 	header    []string
 	lines     *lines
 	delimiter byte
-	record    []byte // of several lines
+	record    []byte // a row of several lines
 	cells     []string
 }
 
@@ -39,7 +38,7 @@ func newCSV(content *lines, delimiter byte) (*csvRows, error) {
 	for i, name := range r.cells {
 		name = strings.Clone(name)
 		if !utf8.ValidString(name) {
-			return nil, fmt.Errorf("column %d of the header is not UTF-8: convert the file, as by iconv -f WINDOWS-1252 -t UTF-8", i+1)
+			return nil, fmt.Errorf("column %d of the header is not UTF-8: convert the file, for example with iconv -f WINDOWS-1252 -t UTF-8", i+1)
 		}
 		for j, before := range c.header {
 			if name != "" && name == before {
@@ -49,12 +48,12 @@ func newCSV(content *lines, delimiter byte) (*csvRows, error) {
 		c.header = append(c.header, name)
 	}
 	for len(c.header) > 1 && c.header[len(c.header)-1] == "" {
-		c.header = c.header[:len(c.header)-1] // delimiters at the end
+		c.header = c.header[:len(c.header)-1] // trailing delimiters
 	}
 	return c, nil
 }
 
-// isSeparatorLine reports whether a line is the one by which Excel tells its delimiter.
+// isSeparatorLine reports whether a line is Excel's declaration of the delimiter.
 func isSeparatorLine(line string) bool { return len(line) == 5 && strings.EqualFold(line[:4], "sep=") }
 
 func (c *csvRows) names() []string { return c.header }
@@ -73,15 +72,15 @@ func (c *csvRows) next(r *row) error {
 		if len(bytes.TrimSpace(r.raw)) == 0 {
 			continue
 		}
-		if r.raw, r.err = c.whole(line); r.err == nil {
+		if r.raw, r.err = c.join(line); r.err == nil {
 			r.cells, r.err = c.cells, c.checkCells()
 		}
 		return nil
 	}
 }
 
-// checkCells compares the row with the header. Empty cells beyond it are dropped: some programs end
-// each row with a delimiter.
+// checkCells compares the row with the header. Extra empty cells at the end are dropped, since some
+// programs end each row with a delimiter.
 func (c *csvRows) checkCells() error {
 	if c.header == nil {
 		return nil
@@ -102,13 +101,13 @@ func (c *csvRows) checkCells() error {
 }
 
 var (
-	errQuoteOpen  = errors.New("a quote is not closed")
-	errAfterQuote = errors.New("something follows a closing quote")
+	errQuoteOpen  = errors.New("unclosed quote")
+	errAfterQuote = errors.New("unexpected data after a closing quote")
 )
 
-// whole cuts the row that begins with line into cells. Where a quoted cell has line ends it takes
-// the lines that follow; if its quote is never closed, they are rows of their own.
-func (c *csvRows) whole(line []byte) (raw []byte, err error) {
+// join splits the row that begins with line into cells. If a quoted cell has line ends, the
+// following lines are part of the row; if its quote is never closed, they are rows of their own.
+func (c *csvRows) join(line []byte) (raw []byte, err error) {
 	raw = withoutEnd(line)
 	if err = c.cut(raw); !errors.Is(err, errQuoteOpen) {
 		return raw, err
@@ -136,7 +135,7 @@ func (c *csvRows) whole(line []byte) (raw []byte, err error) {
 		if tooLong {
 			taken = append(taken, bytes.Clone(more))
 		}
-		c.lines.giveBack(taken)
+		c.lines.pushBack(taken)
 		return c.record[:first], errQuoteOpen
 	}
 }
@@ -173,7 +172,7 @@ func (c *csvRows) cut(raw []byte) error {
 	}
 }
 
-// cutQuoted reads a quoted cell, of which the first quote is cut off.
+// cutQuoted reads a quoted cell without its first quote.
 func cutQuoted(text string) (cell, rest string, err error) {
 	doubled := false
 	for i := 0; ; {

@@ -35,40 +35,39 @@ import (
 	"weir.example/weir/reading"
 )
 
-// Config says which file and what its columns mean. Empty column names are guessed from the
-// file.
+// Config names a file and the roles of its columns. Columns that are not named are inferred.
 type Config struct {
-	Path   string // CSV with a header row, NDJSON or a JSON array; each may be gzip, and UTF-16 with a byte order mark
-	Format string // csv, ndjson or json; default by the file's name, else by its first byte
+	Path   string // CSV with a header row, NDJSON or a JSON array; optionally gzip, and UTF-16 with a byte order mark
+	Format string // csv, ndjson or json; default inferred from the file's first byte and its name
 	Name   string // of the source; default "file:" and the base name
 
-	Delimiter string // of CSV: one character, or tab; default the one that fits the first rows
-	Decimal   string // sign of CSV: . or , (the other one may then part thousands); default what the numbers show
+	Delimiter string // of CSV: one character, or tab; default inferred from the first rows
+	Decimal   string // decimal sign of CSV: . or , (the other may then separate thousands); default inferred from the numbers
 
 	DeviceColumn string
-	DeviceName   string // of a file of one device; no column is taken for the device then
+	DeviceName   string // of a file with a single device and no device column
 	TSColumn     string
 	TSFormat     string         // auto, unix, unix-ms, unix-us, unix-ns, rfc3339, or a Go time layout; default auto
-	Location     *time.Location // of times without a zone; default UTC
-	Years        [2]int         // first and last year of event times, others are refused; default 1990 to 2100
-	ValueColumns []string       // one reading each, in this order; default each cell of a column of numbers or booleans
-	SensorColumn string         // for rows of one reading: it names what the one value column holds
+	Location     *time.Location // of times without an offset; default UTC
+	Years        [2]int         // first and last year of valid event times; default 1990 to 2100
+	ValueColumns []string       // one reading per column, in this order; default all columns of numbers or booleans
+	SensorColumn string         // for files with one reading per row: the sensor of the value column
 	UnitColumn   string
-	SeqColumn    string            // default: seq counts each device's readings in file order
+	SeqColumn    string            // default: the readings of a device are numbered in file order
 	BootColumn   string            // default: the base name without extensions
-	Units        map[string]string // of value columns, by name
+	Units        map[string]string // of value columns, by column name
 }
 
-// File is a file of readings. Close it after use.
+// File is a file of readings. The caller must close it.
 type File struct {
-	given Config // as it was asked for
-	cfg   Config // with what the header adds
+	given Config // as passed to Open
+	cfg   Config // completed from the header
 	file  *os.File
 	head  string // hex SHA-256 of the first bytes of the content
 	size  int64
-	boot  string // of rows without one
+	boot  string // of rows without a boot id
 
-	read      *counter // bytes of the file that were read
+	read      *counter // bytes of the file read so far
 	format    string   // csv or json
 	delimiter byte
 	rows      rowReader
@@ -76,26 +75,25 @@ type File struct {
 	clock     timestamps
 	numbers   numbers
 
-	row    int64            // rows taken, header not counted
-	next   map[string]int64 // device → its next seq
-	ready  []source.Item    // made of the last row
-	passed int              // of ready, given already
-	digest *xxhash.Digest   // of all items that were given
+	row    int64            // rows read, without the header
+	next   map[string]int64 // next sequence number by device
+	ready  []source.Item    // items of the last row
+	passed int              // number of ready items already returned
+	digest *xxhash.Digest   // of all items returned
 	names  map[string]string
 	unused []Unused // by column
 	empty  int64    // rows without a value
-	ended  error    // io.EOF or what cut the file short
+	ended  error    // io.EOF or the error that ended the file
 }
 
-// Open opens a file and decides, by a sample of its first rows, what its columns mean. The
-// error names the file, and for a column that is not there, or may be one of several, the columns
-// that are.
+// Open opens a file and infers the roles of its columns from a sample of its first rows. The error
+// names the file and, for a missing or ambiguous column, the columns that the file has.
 func Open(cfg Config) (*File, error) {
 	if cfg.Path == "-" {
 		return nil, errors.New("standard input can't be replayed after a crash: write it to a file first")
 	}
 	if cfg.DeviceColumn != "" && cfg.DeviceName != "" {
-		return nil, errors.New("--device-column names a column, and --device the one device of a file: choose one")
+		return nil, errors.New("--device-column names a column, --device the file's only device: choose one")
 	}
 	if cfg.Location == nil {
 		cfg.Location = time.UTC
@@ -130,7 +128,7 @@ func (f *File) start(file *os.File) error {
 		return err
 	}
 	if info.IsDir() {
-		return errors.New("is a folder, not a file of readings")
+		return errors.New("is a directory, not a file of readings")
 	}
 	f.cfg = f.given
 	f.file, f.size, f.read = file, info.Size(), &counter{r: file}
@@ -158,7 +156,7 @@ func (f *File) start(file *os.File) error {
 	}
 	f.row, f.ready, f.passed, f.ended, f.unused, f.empty = 0, nil, 0, nil, nil, 0
 	f.next, f.names, f.digest = make(map[string]int64), make(map[string]string), xxhash.New()
-	if f.isJSON() && !whole { // named keys may come later
+	if f.isJSON() && !whole { // configured keys may appear later
 		s.names = withKeys(s.names, &f.cfg)
 	}
 	if f.rows, err = f.newRows(content, s.names); err != nil {
@@ -169,7 +167,7 @@ func (f *File) start(file *os.File) error {
 
 func (f *File) isJSON() bool { return f.format == "json" }
 
-// setFormat decides how the content is cut into rows.
+// setFormat determines how the content is split into rows.
 func (f *File) setFormat(first byte, head []byte) (err error) {
 	name := strings.TrimSuffix(strings.ToLower(f.cfg.Path), ".gz")
 	switch format := f.cfg.Format; {
@@ -177,7 +175,7 @@ func (f *File) setFormat(first byte, head []byte) (err error) {
 		strings.HasSuffix(name, ".ndjson") || strings.HasSuffix(name, ".jsonl") || strings.HasSuffix(name, ".json")):
 		f.format = "json"
 		if f.cfg.Delimiter != "" {
-			return errors.New("--delimiter is for CSV, and the file is JSON")
+			return errors.New("--delimiter applies to CSV, the file is JSON")
 		}
 	case format == "csv", format == "":
 		f.format = "csv"
@@ -201,10 +199,11 @@ func (f *File) Close() error { return f.file.Close() }
 // Name implements the producer's Source.
 func (f *File) Name() string { return f.given.Name }
 
-// Progress implements the producer's Source: in bytes of the file.
+// Progress implements the producer's Source. Its unit is bytes of the file.
 func (f *File) Progress() (done, total int64) { return f.read.load(), f.size }
 
-// Next implements the producer's Source. A row that is no reading is an item with Err and Raw.
+// Next implements the producer's Source. A row that is not a valid reading becomes an item with Err
+// and Raw.
 func (f *File) Next(dst []source.Item) (n int, err error) {
 	for n < len(dst) {
 		if f.passed == len(f.ready) && !f.more() {
@@ -220,7 +219,7 @@ func (f *File) Next(dst []source.Item) (n int, err error) {
 	return n, nil
 }
 
-// pass counts items of the last row as given.
+// pass records that n more items of the last row were returned.
 func (f *File) pass(n int) {
 	var buf [512]byte
 	for i := range f.ready[f.passed : f.passed+n] {

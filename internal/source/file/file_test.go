@@ -73,7 +73,7 @@ func show(it source.Item) string {
 	return fmt.Sprintf("%s/%s/%d %s=%v%s @%s", it.DeviceID, it.Boot, it.Seq, it.Sensor, it.Value, it.Unit, reading.AppendTime(nil, it.TS))
 }
 
-// anyYear takes event times near 1970, which are short.
+// anyYear accepts event times near 1970, which are short.
 var anyYear = [2]int{1, 9999}
 
 func TestFiles(t *testing.T) {
@@ -91,7 +91,7 @@ func TestFiles(t *testing.T) {
 		want                []string
 	}{
 		{
-			name: "wide CSV by itself", file: "lab.csv", content: wide,
+			name: "wide CSV without settings", file: "lab.csv", content: wide,
 			want: []string{
 				"d1/lab/0 temp=21.5 @2020-07-12T00:01:34.386Z",
 				"d1/lab/1 light=1 @2020-07-12T00:01:34.386Z",
@@ -115,12 +115,12 @@ func TestFiles(t *testing.T) {
 			want: []string{"machine/machine/0 value=73.967 @2013-12-02T20:15:00.000Z"},
 		},
 		{
-			name: "rows that are none", file: "bad.csv", cfg: Config{Years: anyYear}, content: "\ufefftime,id,v\n1,a,1\n2,b\n3,c,3,4\n\"4,d,4\n",
+			name: "invalid rows", file: "bad.csv", cfg: Config{Years: anyYear}, content: "\ufefftime,id,v\n1,a,1\n2,b\n3,c,3,4\n\"4,d,4\n",
 			want: []string{
 				"a/bad/0 v=1 @1970-01-01T00:00:01.000Z",
 				"bad.csv:3: has 2 cells, the header has 3 | 2,b",
 				"bad.csv:4: has 4 cells, the header has 3: a cell with a ',' needs quotes | 3,c,3,4",
-				"bad.csv:5: a quote is not closed | \"4,d,4",
+				"bad.csv:5: unclosed quote | \"4,d,4",
 			},
 		},
 		{
@@ -131,7 +131,7 @@ func TestFiles(t *testing.T) {
 			want: []string{
 				"d/b/7 s=1Cel @2026-01-01T00:00:00.000Z",
 				`own.ndjson:3: column device_id: the device id is missing | {"device_id":"","sensor":"s","value":1,"ts":"2026-01-01T00:00:00.000Z","seq":8}`,
-				`own.ndjson:4: is not JSON: it ends too early | {"device_id":"d"`,
+				`own.ndjson:4: is not JSON: unexpected end | {"device_id":"d"`,
 				`own.ndjson:5: is not a JSON object | [1]`,
 			},
 		},
@@ -144,7 +144,7 @@ func TestFiles(t *testing.T) {
 			},
 		},
 		{
-			name: "cut gzip", file: "cut.csv.gz", content: zipped(t, "ts,v\n"+strings.Repeat("1,2\n", 3))[:20],
+			name: "truncated gzip", file: "cut.csv.gz", content: zipped(t, "ts,v\n"+strings.Repeat("1,2\n", 3))[:20],
 			want: nil,
 		},
 	} {
@@ -163,7 +163,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// A gzip that ends too early gives its good rows first and then says where it broke.
+// A truncated gzip returns its complete rows, and then an error with the row where it ends.
 func TestTruncatedGzip(t *testing.T) {
 	var content strings.Builder
 	content.WriteString("ts,v\n")
@@ -173,12 +173,12 @@ func TestTruncatedGzip(t *testing.T) {
 	whole := zipped(t, content.String())
 	lines := all(t, Config{Path: writeFile(t, "t.csv.gz", whole[:len(whole)/2]), DeviceName: "d", Years: anyYear})
 	last := lines[len(lines)-1]
-	if len(lines) < 50_000 || !strings.Contains(last, "stopped: t.csv.gz: read stopped after row") {
+	if len(lines) < 50_000 || !strings.Contains(last, "stopped: t.csv.gz: reading stopped after row") {
 		t.Errorf("%d items, the last %q", len(lines), last)
 	}
 }
 
-func TestOpenFileRefuses(t *testing.T) {
+func TestOpenRejects(t *testing.T) {
 	path := writeFile(t, "f.csv", "ts,device,temperature\n2026-01-01T00:00:00Z,d,2\n")
 	for _, c := range []struct {
 		cfg  Config
@@ -186,17 +186,17 @@ func TestOpenFileRefuses(t *testing.T) {
 	}{
 		{Config{Path: "-"}, "standard input can't be replayed"},
 		{Config{Path: path + "x"}, "no such file"},
-		{Config{Path: filepath.Dir(path)}, "is a folder"},
+		{Config{Path: filepath.Dir(path)}, "is a directory"},
 		{Config{Path: writeFile(t, "e.csv", "")}, "the file is empty"},
 		{Config{Path: path, DeviceName: "d", DeviceColumn: "device"}, "choose one"},
-		{Config{Path: path, Years: [2]int{2100, 1990}}, "unknown range of years"},
+		{Config{Path: path, Years: [2]int{2100, 1990}}, "invalid range of years"},
 		{Config{Path: path, Delimiter: "ab"}, "unknown delimiter"},
 		{Config{Path: path, Decimal: "'"}, "unknown decimal sign"},
 		{Config{Path: path, ValueColumns: []string{"temperatur"}}, "the columns are ts, device, temperature; did you mean temperature?"},
 		{Config{Path: path, TSFormat: "iso"}, `unknown time format "iso"`},
 		{Config{Path: path, Format: "xml"}, "choose csv, ndjson or json"},
-		{Config{Path: writeFile(t, "n.csv", "a,b\n1,2\n")}, "no column of the event time among a, b"},
-		{Config{Path: writeFile(t, "v.csv", "ts,device,b\n2026-01-01T00:00:00Z,d,x\n")}, "no column of values"},
+		{Config{Path: writeFile(t, "n.csv", "a,b\n1,2\n")}, "no column for the event time among a, b"},
+		{Config{Path: writeFile(t, "v.csv", "ts,device,b\n2026-01-01T00:00:00Z,d,x\n")}, "no value column"},
 	} {
 		if _, err := Open(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: error %v, want %q", c.cfg, err, c.want)
@@ -204,8 +204,8 @@ func TestOpenFileRefuses(t *testing.T) {
 	}
 }
 
-// A file that is cut off anywhere and resumed from its position yields what it would have yielded
-// whole.
+// Reading that is interrupted anywhere and resumed from its position returns the same items as
+// reading the whole file.
 func TestFileResumesAnywhere(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
@@ -259,7 +259,7 @@ func TestFileResumesAnywhere(t *testing.T) {
 	})
 }
 
-func TestFileSeekRefusesAnotherFile(t *testing.T) {
+func TestSeekRejectsAnotherFile(t *testing.T) {
 	path := writeFile(t, "f.csv", "ts,id,v\n1,d,2\n2,d,3\n")
 	f, err := Open(Config{Path: path, Years: anyYear})
 	if err != nil {

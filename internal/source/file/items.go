@@ -5,17 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"weir.example/weir/internal/source"
 	"weir.example/weir/reading"
 )
 
-// RowError says which row is no reading, and why.
+// RowError is the error of a row that is not a valid reading.
 type RowError struct {
 	File   string
-	Line   int64 // 1 is the first line of the file
-	Column string
+	Line   int64  // from 1
+	Column string // "" if the whole row is invalid
 	Err    error
 }
 
@@ -30,21 +31,22 @@ func (e *RowError) Error() string {
 // Unwrap returns the reason.
 func (e *RowError) Unwrap() error { return e.Err }
 
-// row is one row of the file, cut into cells in the order of the header.
+// row is a row of the file, split into cells in the order of the header.
 type row struct {
-	line  int64    // its first one
+	line  int64    // its first line
 	raw   []byte   // without the line end; valid until the next row
 	cells []string // valid until the next row
-	err   error    // why it could not be cut
+	err   error    // why it could not be split
 }
 
-// rowReader cuts a file into rows. names are the columns; they may grow with the keys of JSON.
+// rowReader splits a file into rows. names returns the columns, which may grow with the keys of
+// JSON.
 type rowReader interface {
 	names() []string
 	next(r *row) error // io.EOF at the end
 }
 
-// more makes the items of the next row, and reports whether there was one.
+// more reads the next row and its items. It returns false at the end of the file.
 func (f *File) more() bool {
 	if f.ended != nil {
 		return false
@@ -53,7 +55,7 @@ func (f *File) more() bool {
 	if err := f.rows.next(&r); err != nil {
 		f.ended = err
 		if !errors.Is(err, io.EOF) {
-			f.ended = fmt.Errorf("%s: read stopped after row %d: %w", f.cfg.Path, f.row, err)
+			f.ended = fmt.Errorf("%s: reading stopped after row %d: %w", f.cfg.Path, f.row, err)
 		}
 		return false
 	}
@@ -61,7 +63,7 @@ func (f *File) more() bool {
 	return true
 }
 
-// take makes items of a row.
+// take converts a row to items.
 func (f *File) take(r *row) {
 	f.row++
 	f.ready, f.passed = f.ready[:0], 0
@@ -90,13 +92,13 @@ func (f *File) take(r *row) {
 	}
 }
 
-// keep returns the one copy of a text that the file keeps: cells are valid for one row only.
+// keep returns an interned copy of a text, since cells are valid for one row only.
 func (f *File) keep(text string) string {
 	if known, ok := f.names[text]; ok {
 		return known
 	}
-	const most = 100_000
-	if len(f.names) >= most {
+	const limit = 100_000
+	if len(f.names) >= limit {
 		clear(f.names)
 	}
 	text = strings.Clone(text)
@@ -104,7 +106,7 @@ func (f *File) keep(text string) string {
 	return text
 }
 
-// cell returns a cell of a row, "" where there is none.
+// cell returns a cell of a row, "" if there is none.
 func (r *row) cell(i int) string {
 	if i < 0 || i >= len(r.cells) {
 		return ""
@@ -112,7 +114,7 @@ func (r *row) cell(i int) string {
 	return r.cells[i]
 }
 
-// base is what all readings of a row have in common. The error comes with the column that has it.
+// base returns the fields that all readings of a row share. On an error it also returns the column.
 func (f *File) base(r *row) (base reading.Reading, column string, err error) {
 	c := &f.columns
 	base = reading.Reading{DeviceID: f.cfg.DeviceName, Boot: f.boot}
@@ -137,7 +139,7 @@ func (f *File) base(r *row) (base reading.Reading, column string, err error) {
 	return base, "", nil
 }
 
-// name returns the name of a column, "" where there is none.
+// name returns the name of a column, "" if there is none.
 func (f *File) name(i int) string {
 	names := f.rows.names()
 	if i < 0 || i >= len(names) {
@@ -146,12 +148,12 @@ func (f *File) name(i int) string {
 	return names[i]
 }
 
-// namedValues makes the readings of the columns that are named, and counts the cells of others as
-// unused.
+// namedValues adds the readings of the configured value columns, and counts the cells of other
+// columns as unused.
 func (f *File) namedValues(r *row, base *reading.Reading, bad func(column string, err error)) {
 	c := &f.columns
 	for i, text := range r.cells {
-		if text != "" && (i >= len(c.roles) || !c.roles[i]) && !isOneOf(c.values, i) {
+		if text != "" && (i >= len(c.roles) || !c.roles[i]) && !slices.Contains(c.values, i) {
 			f.skip(i, text)
 		}
 	}
@@ -169,17 +171,8 @@ func (f *File) namedValues(r *row, base *reading.Reading, bad func(column string
 	}
 }
 
-func isOneOf(few []int, i int) bool {
-	for _, v := range few {
-		if v == i {
-			return true
-		}
-	}
-	return false
-}
-
-// eachValue makes a reading of each cell that is a value. What a column is the sample has shown;
-// one that has shown nothing is of values from its first number on.
+// eachValue adds a reading for each cell of an inferred value column. A column that was empty in
+// the sample becomes a value column at its first number.
 func (f *File) eachValue(r *row, base *reading.Reading, bad func(column string, err error)) {
 	c := &f.columns
 	for i, text := range r.cells {
@@ -201,7 +194,7 @@ func (f *File) eachValue(r *row, base *reading.Reading, bad func(column string, 
 	}
 }
 
-// value makes the reading of one cell, or calls bad.
+// value adds the reading of a cell, or calls bad.
 func (f *File) value(r *row, base *reading.Reading, column int, sensor, text string, bad func(column string, err error)) {
 	it := source.Item{Reading: *base}
 	it.Sensor = sensor

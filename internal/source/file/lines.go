@@ -8,18 +8,18 @@ import (
 	"io"
 )
 
-// maxLine is the longest row in bytes; the rest of a longer line is skipped.
+// maxLine bounds the bytes of a row; the rest of a longer line is skipped.
 const maxLine = 1 << 20
 
 var errTooLong = fmt.Errorf("the row is longer than %d bytes", maxLine)
 
-// lines cuts content at its line ends. Lines can be given back, so that a reader may look ahead.
+// lines splits content at its line ends. Lines can be pushed back, for look-ahead.
 type lines struct {
 	content *bufio.Reader
-	end     byte // '\n', or '\r' where the content has no other
+	end     byte // '\n', or '\r' if the content has no '\n'
 	line    int64
 	buf     []byte
-	back    [][]byte // given back, the next one last
+	back    [][]byte // pushed back, the next line last
 }
 
 func newLines(content *bufio.Reader) *lines {
@@ -30,8 +30,8 @@ func newLines(content *bufio.Reader) *lines {
 	return l
 }
 
-// next returns the next line with its end, valid until the next call. Of one that is longer than
-// maxLine it returns the beginning.
+// next returns the next line including its end, valid until the next call. It truncates a line
+// longer than maxLine.
 func (l *lines) next() (line []byte, tooLong bool, err error) {
 	if n := len(l.back); n > 0 {
 		line = l.back[n-1]
@@ -42,7 +42,7 @@ func (l *lines) next() (line []byte, tooLong bool, err error) {
 	l.buf = l.buf[:0]
 	for {
 		part, err := l.content.ReadSlice(l.end)
-		if room := maxLine - len(l.buf); len(part) > room+2 { // a line end may follow
+		if room := maxLine - len(l.buf); len(part) > room+2 { // leave room for a line end
 			part, tooLong = part[:room], true
 		}
 		if !tooLong || len(l.buf) < maxLine {
@@ -61,14 +61,13 @@ func (l *lines) next() (line []byte, tooLong bool, err error) {
 	}
 }
 
-// giveBack makes next return these lines again, the first one first. They must be the caller's
-// copies.
-func (l *lines) giveBack(again [][]byte) {
-	for i := len(again) - 1; i >= 0; i-- {
-		l.back = append(l.back, again[i])
+// pushBack makes next return these lines again, in order. They must be copies.
+func (l *lines) pushBack(copies [][]byte) {
+	for i := len(copies) - 1; i >= 0; i-- {
+		l.back = append(l.back, copies[i])
 		l.line--
 	}
 }
 
-// withoutEnd cuts off the line end.
+// withoutEnd returns the line without its end.
 func withoutEnd(line []byte) []byte { return bytes.TrimRight(line, "\r\n") }

@@ -10,17 +10,16 @@ import (
 	"strconv"
 )
 
-// maxKeys is how many different keys the objects of a file may have: the columns are kept in
-// memory.
+// maxKeys bounds the distinct keys in a file, since columns are kept in memory.
 const maxKeys = 10_000
 
-// objects turns JSON objects into cells. Its columns are the top-level keys, in the order in which
-// they first come.
+// objects converts JSON objects to cells. The columns are the top-level keys, in order of first
+// appearance.
 type objects struct {
 	keys  []string
 	index map[string]int
 	cells []string
-	set   []bool // by column: the object has it
+	set   []bool // by column: the object has the key
 }
 
 func newObjects(keys []string) *objects {
@@ -33,7 +32,7 @@ func newObjects(keys []string) *objects {
 
 func (o *objects) names() []string { return o.keys }
 
-// column returns the place of a key, a new one where it was not seen before.
+// column returns the index of a key's column, and adds the column if it is new.
 func (o *objects) column(key string) int {
 	i, ok := o.index[key]
 	if !ok {
@@ -47,8 +46,8 @@ func (o *objects) column(key string) int {
 	return i
 }
 
-// cut decodes an object into cells. Texts lose their quotes, numbers and booleans are as written,
-// null and missing keys are empty, and nested values are their JSON.
+// cut decodes an object into cells. Strings lose their quotes, numbers and booleans keep their
+// text, null and missing keys become empty, and nested values become JSON.
 func (o *objects) cut(object []byte) ([]string, error) {
 	dec := json.NewDecoder(bytes.NewReader(object))
 	dec.UseNumber()
@@ -68,7 +67,7 @@ func (o *objects) cut(object []byte) ([]string, error) {
 			return nil, notJSON(err)
 		}
 		if _, known := o.index[name]; !known && len(o.keys) >= maxKeys {
-			return nil, fmt.Errorf("has the key %q, and the file has %d other ones already: keys are columns", shorten(name), maxKeys)
+			return nil, fmt.Errorf("has the key %q, which exceeds the maximum of %d keys per file: each key is a column", shorten(name), maxKeys)
 		}
 		i := o.column(name)
 		if o.set[i] {
@@ -80,14 +79,14 @@ func (o *objects) cut(object []byte) ([]string, error) {
 		return nil, notJSON(err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the JSON object")
+		return nil, errors.New("unexpected data after the JSON object")
 	}
 	return o.cells, nil
 }
 
 func notJSON(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("is not JSON: it ends too early")
+		return errors.New("is not JSON: unexpected end")
 	}
 	return fmt.Errorf("is not JSON: %w", err)
 }
@@ -104,14 +103,14 @@ func cellOf(value any) string {
 		return strconv.FormatBool(v)
 	default:
 		raw, err := json.Marshal(v)
-		if err != nil { // it was decoded from JSON
+		if err != nil { // decoded JSON always marshals
 			panic(err)
 		}
 		return string(raw)
 	}
 }
 
-// ndjsonRows reads a JSON object a line.
+// ndjsonRows reads one JSON object per line.
 type ndjsonRows struct {
 	*objects
 	lines *lines
@@ -136,8 +135,8 @@ func (n *ndjsonRows) next(r *row) error {
 	}
 }
 
-// newJSON chooses how JSON is read: an array, objects over several lines, or an object a line. The
-// last one finds the next row after a broken one, so it is taken wherever it can be.
+// newJSON chooses how JSON is read: an array, objects over several lines, or one object per line.
+// The last is preferred because it can continue after an invalid row.
 func newJSON(content *bufio.Reader, keys []string) rowReader {
 	o := newObjects(keys)
 	head, _ := content.Peek(headBytes)
@@ -159,14 +158,13 @@ func newJSON(content *bufio.Reader, keys []string) rowReader {
 	return &ndjsonRows{objects: o, lines: newLines(content)}
 }
 
-// jsonRows reads the elements of a JSON array, or objects that follow each other over any number of
-// lines.
+// jsonRows reads the elements of a JSON array, or a sequence of objects over any number of lines.
 type jsonRows struct {
 	*objects
 	content *bufio.Reader
-	line    int64 // of what is read next
+	line    int64 // of the next byte
 	array   bool
-	begun   bool // the array's bracket is read
+	begun   bool // the opening bracket was read
 	ended   bool
 	buf     []byte
 	cr      bool // the last byte was a CR
@@ -194,14 +192,14 @@ func (j *jsonRows) next(r *row) error {
 	return nil
 }
 
-// separator reads what stands before an element of an array, c first, and returns the element's
-// first byte.
+// separator reads the separator before an array element, of which c is the first byte, and returns
+// the element's first byte.
 func (j *jsonRows) separator(c byte) (byte, error) {
 	switch {
 	case j.ended:
-		return 0, fmt.Errorf("line %d: something follows the JSON array", j.line)
+		return 0, fmt.Errorf("line %d: unexpected data after the JSON array", j.line)
 	case !j.begun:
-		j.begun = true // newJSON has seen the bracket
+		j.begun = true // newJSON has checked the bracket
 		return j.inArray()
 	case c == ']':
 		return j.atEnd()
@@ -211,7 +209,7 @@ func (j *jsonRows) separator(c byte) (byte, error) {
 	return 0, fmt.Errorf("line %d: expected a comma or the end of the JSON array, got %q", j.line, c)
 }
 
-// inArray returns the first byte of the next element; the array may end instead.
+// inArray returns the first byte of the next element, or io.EOF at the end of the array.
 func (j *jsonRows) inArray() (byte, error) {
 	c, err := j.skipSpace()
 	if err == nil && c == ']' {
@@ -220,9 +218,10 @@ func (j *jsonRows) inArray() (byte, error) {
 	return c, err
 }
 
-func (j *jsonRows) early(err error) error {
+// truncated returns the error of an array that ends early, or err.
+func (j *jsonRows) truncated(err error) error {
 	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("line %d: the JSON array ends too early", j.line)
+		return fmt.Errorf("line %d: unexpected end of the JSON array", j.line)
 	}
 	return err
 }
@@ -231,9 +230,9 @@ func (j *jsonRows) early(err error) error {
 func (j *jsonRows) atEnd() (byte, error) {
 	j.ended = true
 	if _, err := j.skipSpace(); err != nil {
-		return 0, err // io.EOF, as it should be
+		return 0, err // io.EOF is expected
 	}
-	return 0, fmt.Errorf("line %d: something follows the JSON array", j.line)
+	return 0, fmt.Errorf("line %d: unexpected data after the JSON array", j.line)
 }
 
 func (j *jsonRows) skipSpace() (byte, error) {
@@ -241,7 +240,7 @@ func (j *jsonRows) skipSpace() (byte, error) {
 		c, err := j.read()
 		if err != nil {
 			if errors.Is(err, io.EOF) && j.array && j.begun && !j.ended {
-				return 0, j.early(err)
+				return 0, j.truncated(err)
 			}
 			return 0, err
 		}
@@ -263,8 +262,8 @@ func (j *jsonRows) read() (byte, error) {
 	return c, nil
 }
 
-// value reads a value, of which c is the first byte, by its brackets and quotes: what is wrong
-// within them harms this value only.
+// value reads a value, of which c is the first byte. It finds the end by brackets and quotes, so
+// that a syntax error inside affects this value only.
 func (j *jsonRows) value(c byte) (tooLong bool, err error) {
 	j.buf = append(j.buf[:0], c)
 	depth, quoted, escaped := 0, false, false
@@ -286,9 +285,9 @@ func (j *jsonRows) value(c byte) (tooLong bool, err error) {
 		}
 		if c, err = j.read(); err != nil {
 			if !j.array && errors.Is(err, io.EOF) {
-				return tooLong, nil // cut finds what is missing
+				return tooLong, nil // cut reports the error
 			}
-			return tooLong, j.early(err)
+			return tooLong, j.truncated(err)
 		}
 		if depth == 0 && !quoted && (c == ',' || c == ']' || c == '\n') { // the end of a bare value
 			if c == '\n' {

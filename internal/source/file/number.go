@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// numbers reads the numbers of one file.
+// numbers parses the numbers of a file.
 type numbers struct {
 	decimal byte // '.' or ','
-	told    bool // and not guessed: the other one then parts thousands
+	fixed   bool // configured, not inferred: the other sign then separates thousands
 }
 
 var (
@@ -25,19 +25,19 @@ var (
 	}
 )
 
-// newNumbers reads the setting of the decimal sign; guess decides where there is none.
+// newNumbers returns the configured decimal sign. Without a setting, guess infers it.
 func newNumbers(decimal string) (numbers, error) {
 	switch decimal {
 	case "":
 		return numbers{decimal: '.'}, nil
 	case ".", ",":
-		return numbers{decimal: decimal[0], told: true}, nil
+		return numbers{decimal: decimal[0], fixed: true}, nil
 	}
 	return numbers{}, fmt.Errorf("unknown decimal sign %q: choose . or ,", decimal)
 }
 
-// guess chooses the decimal sign by the numbers of a sample, each with the place where it stands.
-// It refuses where they don't say.
+// guess infers the decimal sign from the numbers of a sample. It returns an error if they are
+// ambiguous.
 func (n *numbers) guess(sample []placed) error {
 	var comma, point, clear *placed
 	for i := range sample {
@@ -54,18 +54,18 @@ func (n *numbers) guess(sample []placed) error {
 		}
 	}
 	switch {
-	case n.told || comma == nil:
+	case n.fixed || comma == nil:
 		return nil
 	case point != nil:
 		return fmt.Errorf("numbers have decimal commas (%s) and points (%s): choose --decimal ',' or --decimal '.' for the file", comma, point)
 	case clear == nil:
-		return fmt.Errorf("it does not show whether %s has decimals or thousands: choose --decimal ',' or --decimal '.' for the file", comma)
+		return fmt.Errorf("%s may have decimals or thousands: choose --decimal ',' or --decimal '.' for the file", comma)
 	}
 	n.decimal = ','
 	return nil
 }
 
-// placed is a cell of a sample.
+// placed is a cell of a sample and its location.
 type placed struct {
 	text   string
 	line   int64
@@ -76,7 +76,7 @@ func (p *placed) String() string {
 	return fmt.Sprintf("%q in line %d, column %s", p.text, p.line, p.column)
 }
 
-// parse reads a number, or a boolean as 0 or 1.
+// parse parses a number, or a boolean as 0 or 1.
 func (n *numbers) parse(text string) (float64, error) {
 	text = strings.TrimSpace(text)
 	if n.decimal == '.' && strings.IndexByte(text, ',') < 0 || !strings.ContainsAny(text, ".,") {
@@ -85,7 +85,7 @@ func (n *numbers) parse(text string) (float64, error) {
 	return n.parseMarked(text)
 }
 
-// parseMarked reads a number with a comma, or with a point where the decimal sign is a comma.
+// parseMarked parses a number with a comma, or with a point if the decimal sign is a comma.
 func (n *numbers) parseMarked(text string) (float64, error) {
 	other := byte(',')
 	if n.decimal == ',' {
@@ -95,10 +95,10 @@ func (n *numbers) parseMarked(text string) (float64, error) {
 	if strings.IndexByte(text, other) >= 0 {
 		groups := grouped[n.decimal].MatchString(text)
 		if _, err := parseValue(strings.NewReplacer(".", "", ",", "").Replace(text)); err != nil {
-			return 0, err // no number in any way
+			return 0, err // not a number either way
 		}
-		if !groups || !n.told && strings.IndexByte(text, n.decimal) < 0 {
-			return 0, fmt.Errorf("%q has a %q, and the decimal sign of the file is %q (--decimal)", shorten(text), other, n.decimal)
+		if !groups || !n.fixed && strings.IndexByte(text, n.decimal) < 0 {
+			return 0, fmt.Errorf("%q has a %q, but the decimal sign of the file is %q (--decimal)", shorten(text), other, n.decimal)
 		}
 		plain = strings.ReplaceAll(text, string(other), "")
 	}
@@ -107,7 +107,7 @@ func (n *numbers) parseMarked(text string) (float64, error) {
 
 var errNotFinite = errors.New("is not a finite number")
 
-// parseValue reads a number with a decimal point, or a boolean as 0 or 1.
+// parseValue parses a number with a decimal point, or a boolean as 0 or 1.
 func parseValue(text string) (float64, error) {
 	text = strings.TrimSpace(text)
 	v, err := strconv.ParseFloat(text, 64)
@@ -126,8 +126,8 @@ func parseValue(text string) (float64, error) {
 	return 0, fmt.Errorf("%q is neither a finite number nor a boolean", shorten(text))
 }
 
-// looksNumeric reports whether a text is a number or a boolean, in this form or another: it tells
-// columns of values from columns of text.
+// looksNumeric reports whether a text is a number or a boolean with any decimal sign. It
+// distinguishes columns of values from columns of text.
 func looksNumeric(text string) bool {
 	text = strings.TrimSpace(text)
 	if _, err := parseValue(text); err == nil || errors.Is(err, errNotFinite) {
@@ -136,8 +136,8 @@ func looksNumeric(text string) bool {
 	return commaDecimal.MatchString(text) || grouped['.'].MatchString(text) || grouped[','].MatchString(text)
 }
 
-// isMissing reports whether a text stands for a value that is not there: it tells nothing about its
-// column.
+// isMissing reports whether a text denotes a missing value, which says nothing about the kind of
+// its column.
 func isMissing(text string) bool {
 	switch strings.ToLower(strings.TrimSpace(text)) {
 	case "", "-", "--", "?", "na", "n/a", "#n/a", "#na", "nil", "null", "none", "missing", "unknown", "unavailable":
@@ -157,11 +157,11 @@ func parseSeq(text string) (int64, error) {
 	return n, nil
 }
 
-// shorten keeps a cell's text readable in an error.
+// shorten truncates a cell's text for an error.
 func shorten(text string) string {
-	const most = 60
-	if len(text) <= most {
+	const limit = 60
+	if len(text) <= limit {
 		return text
 	}
-	return text[:most] + "…"
+	return text[:limit] + "…"
 }

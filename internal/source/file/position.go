@@ -9,14 +9,15 @@ import (
 	"weir.example/weir/internal/source"
 )
 
-// filePosition is where a file stands: rows taken and, of the last one, items given.
+// filePosition is the position in a file: rows read and, of the last row, items returned.
 type filePosition struct {
 	Row      int64           `json:"row"`
 	Given    int             `json:"given,omitempty"`
-	Digest   string          `json:"digest,omitempty"` // of the items before it: they must be the same when they are read again
+	Digest   string          `json:"digest,omitempty"` // of all items before the position, which must be equal when they are read again
 	Settings source.Settings `json:"settings"`
 }
 
+// settings returns the settings that determine the items of a file.
 func (f *File) settings() source.Settings {
 	c, at := &f.columns, f.name
 	return source.Settings{
@@ -47,20 +48,20 @@ func (f *File) Position() []byte {
 
 func (f *File) sum() string { return strconv.FormatUint(f.digest.Sum64(), 36) }
 
-// Seek implements the producer's Source. It reads the file again up to the position, since sequence
-// numbers and what the columns are count what came before.
+// Seek implements the producer's Source. It rereads the file up to the position, since sequence
+// numbers and the kinds of columns depend on the rows before it.
 func (f *File) Seek(position []byte) error {
 	var p filePosition
 	if err := json.Unmarshal(position, &p); err != nil {
 		return fmt.Errorf("%w: %w", source.ErrPosition, err)
 	}
 	const hint = "another --name sends the file as a new source"
-	begun := p.Row > 0 || p.Given > 0
-	if begun && p.Digest == "" {
-		return fmt.Errorf("%w: it was kept by a version of Weir that took columns by the first row alone: %s", source.ErrPosition, hint)
+	started := p.Row > 0 || p.Given > 0
+	if started && p.Digest == "" {
+		return fmt.Errorf("%w: it was saved by a version of Weir that inferred columns from the first row only: %s", source.ErrPosition, hint)
 	}
-	if what := p.Settings.Changed(f.settings()); what != "" && begun {
-		return fmt.Errorf("%w: %s: %s", source.ErrPosition, what, hint)
+	if change := p.Settings.Changed(f.settings()); change != "" && started {
+		return fmt.Errorf("%w: %s: %s", source.ErrPosition, change, hint)
 	}
 	if err := f.file.Close(); err != nil {
 		return err
@@ -68,7 +69,7 @@ func (f *File) Seek(position []byte) error {
 	if err := f.open(); err != nil {
 		return err
 	}
-	if !begun {
+	if !started {
 		return nil
 	}
 	target := p.Row
@@ -78,7 +79,7 @@ func (f *File) Seek(position []byte) error {
 	for f.row < target {
 		f.pass(len(f.ready) - f.passed)
 		if !f.more() {
-			return fmt.Errorf("%w: %s has %d rows, and %d were sent: %s", source.ErrPosition, f.cfg.Path, f.row, target, hint)
+			return fmt.Errorf("%w: %s has %d rows, but %d were sent: %s", source.ErrPosition, f.cfg.Path, f.row, target, hint)
 		}
 	}
 	given := len(f.ready)
@@ -87,7 +88,7 @@ func (f *File) Seek(position []byte) error {
 	}
 	f.pass(given)
 	if f.sum() != p.Digest {
-		return fmt.Errorf("%w: the first %d rows of %s are not read as they were sent (the file or an option has changed): %s",
+		return fmt.Errorf("%w: the first %d rows of %s differ from those that were sent (the file or an option has changed): %s",
 			source.ErrPosition, target, f.cfg.Path, hint)
 	}
 	return nil

@@ -19,7 +19,7 @@ import (
 	"weir.example/weir/internal/source"
 )
 
-// lateKeys is NDJSON whose keys come, and turn from texts to numbers and back, long after the
+// lateKeys returns NDJSON with keys that appear, and change between text and number, long after the
 // sample.
 func lateKeys(rows int, rng *rand.Rand) string {
 	var b strings.Builder
@@ -38,8 +38,8 @@ func lateKeys(rows int, rng *rand.Rand) string {
 	return b.String()
 }
 
-// A run that resumes behind the sample takes the columns, and counts sequence numbers and what is
-// unused, as one that was never stopped.
+// A run that resumes after the sample has the same columns, sequence numbers and unused cells as an
+// uninterrupted one.
 func TestLateColumnsResume(t *testing.T) {
 	const seed, rows = 28, 8000
 	rng := rand.New(rand.NewPCG(seed, 1))
@@ -76,7 +76,7 @@ func TestLateColumnsResume(t *testing.T) {
 	}
 	late := slices.IndexFunc(want, func(l string) bool { return strings.Contains(l, " late") })
 	if late < 0 || !slices.ContainsFunc(whole.Unused(), func(u Unused) bool { return strings.HasPrefix(u.Column, "late") && u.Numbers == 0 }) {
-		t.Fatalf("no late column gave a reading and something unused: %v", whole.Unused())
+		t.Fatalf("no late column has both a reading and unused cells: %v", whole.Unused())
 	}
 	var got []string
 	f := open()
@@ -100,9 +100,9 @@ func TestLateColumnsResume(t *testing.T) {
 	}
 }
 
-// Rows that were sent must read as they were sent: a change far from the file's beginning is found,
-// and so is another option.
-func TestSeekRefusesOtherRows(t *testing.T) {
+// Seek rejects a file in which rows that were sent have changed, even far from its beginning, and
+// changed options.
+func TestSeekRejectsOtherRows(t *testing.T) {
 	content := lateKeys(8000, rand.New(rand.NewPCG(3, 1)))
 	path := writeFile(t, "f.ndjson", content)
 	f, err := Open(Config{Path: path})
@@ -135,7 +135,7 @@ func TestSeekRefusesOtherRows(t *testing.T) {
 		c.cfg.Path = path
 		f, err := Open(c.cfg)
 		if err != nil {
-			continue // refused even before
+			continue // rejected by Open
 		}
 		if err := f.Seek(position); !errors.Is(err, source.ErrPosition) {
 			t.Errorf("%s: error %v", c.name, err)
@@ -158,7 +158,7 @@ func TestSeekRefusesOtherRows(t *testing.T) {
 	}
 }
 
-// What is not sent is counted, and named.
+// Unused reports the columns and numbers of cells that are not sent.
 func TestUnused(t *testing.T) {
 	for _, c := range []struct {
 		content string
@@ -168,7 +168,7 @@ func TestUnused(t *testing.T) {
 		empty   int64
 	}{
 		{"ts,device_id,temp,,note\n1767225600,d,1,,x\n1767225601,d,2,7,5\n1767225602,d,,,y\n", Config{},
-			[]Unused{{"column 4, without a name", 1, 1}, {"note", 3, 1}}, nil, 1},
+			[]Unused{{"unnamed column 4", 1, 1}, {"note", 3, 1}}, nil, 1},
 		{"ts,device_id,temp,hum,battery\n1767225600,d,1,2,\n1767225601,d,,3,\n", Config{ValueColumns: []string{"temp", "battery"}},
 			[]Unused{{"hum", 2, 2}}, []string{"battery"}, 1},
 		{"ts,device_id,sensor,value,unit,quality,place\n1767225600,d,temp,1,Cel,192,hall\n", Config{},
@@ -196,8 +196,7 @@ func TestUnused(t *testing.T) {
 	}
 }
 
-// CSV as Go's own package writes it reads as it was, whatever the delimiter and what is in the
-// cells.
+// CSV written by encoding/csv is read back unchanged with any delimiter and any cells.
 func TestCSVRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		width := rapid.IntRange(2, 4).Draw(t, "width")
@@ -206,7 +205,7 @@ func TestCSVRoundTrip(t *testing.T) {
 		for range rapid.IntRange(1, 8).Draw(t, "rows") {
 			var r []string
 			for range width {
-				text := strings.ReplaceAll(cell.Draw(t, "cell"), "\r", "") // encoding/csv normalises line ends
+				text := strings.ReplaceAll(cell.Draw(t, "cell"), "\r", "") // encoding/csv normalizes line ends
 				r = append(r, strings.Trim(text, " "))
 			}
 			if strings.TrimSpace(strings.Join(r, "")) == "" {

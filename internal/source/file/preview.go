@@ -8,21 +8,21 @@ import (
 	"weir.example/weir/reading"
 )
 
-// Preview is what sending a whole file would do.
+// Preview is the outcome of sending a whole file.
 type Preview struct {
-	Columns  string            // what they were taken for, for a person
-	First    []reading.Reading // the first ones
+	Columns  string            // see File.Columns
+	First    []reading.Reading // at most previewed
 	Readings int64
-	Rejected int64            // rows and cells that are no readings
-	Columned map[string]int64 // of them, by column; "" where the row as a whole is none
-	Reasons  []string         // of the first rejected ones
+	Rejected int64            // rows and cells that are not valid readings
+	Columned map[string]int64 // rejected by column; "" for whole rows
+	Reasons  []string         // of the first rejected items
 }
 
-// previewed is how many readings and reasons a preview has.
+// previewed bounds the readings and reasons of a preview.
 const previewed = 5
 
-// Preview reads the file to its end. On a file that is cut short it returns what it has read, with
-// the error.
+// Preview reads the file to its end. If the file is truncated, it returns the part that it has read
+// with the error.
 func (f *File) Preview() (p Preview, err error) {
 	p = Preview{Columns: f.Columns(), Columned: make(map[string]int64)}
 	items := make([]source.Item, 1024)

@@ -10,18 +10,18 @@ import (
 	"strings"
 )
 
-// sample is the beginning of a file, by which its columns, delimiter, decimal sign and times are
-// decided. It is the same for every run of a file, so that a run that resumes reads the rows before
-// its position as they were read.
+// sample is the head of a file, from which its columns, decimal sign and times are inferred. It is
+// the same in every run, so that a run that resumes interprets the rows before its position as
+// before.
 type sample struct {
 	head  []byte
-	whole bool // the file has no more
+	whole bool // the head is the whole file
 	rows  []row
 	names []string
-	first error // the first row that could not be cut
+	first error // error of the first row that could not be split
 }
 
-// takeSample reads the rows that lie wholly in the head.
+// takeSample reads the complete rows of the head.
 func (f *File) takeSample(head []byte, whole bool) (*sample, error) {
 	s := &sample{head: head, whole: whole}
 	rows, err := f.newRows(bufio.NewReaderSize(bytes.NewReader(head), headBytes), nil)
@@ -42,15 +42,15 @@ func (f *File) takeSample(head []byte, whole bool) (*sample, error) {
 			s.first = &RowError{File: f.cfg.Path, Line: r.line, Err: r.err}
 		}
 	}
-	if !whole && len(s.rows) > 0 { // the head may end within the last row
+	if !whole && len(s.rows) > 0 { // the last row may be incomplete
 		s.rows = s.rows[:len(s.rows)-1]
 	}
 	s.names = slices.Clone(rows.names())
 	switch {
 	case len(s.rows) == 0 && !whole:
-		return nil, fmt.Errorf("there is no whole row in its first %d bytes", headBytes)
+		return nil, fmt.Errorf("no complete row in the first %d bytes", headBytes)
 	case len(s.rows) == 0 && s.first == nil:
-		return nil, errors.New("there are no rows below the header")
+		return nil, errors.New("there are no rows after the header")
 	case len(s.rows) == 0:
 		return nil, s.first
 	}
@@ -67,7 +67,7 @@ func (s *sample) cells(column int) (all []placed) {
 	return all
 }
 
-// decide learns from the sample what the columns mean and how their cells are read.
+// decide infers the roles of the columns and the formats of their cells from the sample.
 func (f *File) decide(s *sample) (err error) {
 	names := s.names
 	if len(names) == 0 {
@@ -85,11 +85,11 @@ func (f *File) decide(s *sample) (err error) {
 		values = f.columns.guessed()
 		switch {
 		case f.columns.sensor >= 0 && len(values) != 1:
-			return fmt.Errorf("a sensor column goes with one value column, found %d: name it with --value-columns", len(values))
+			return fmt.Errorf("a sensor column requires exactly one value column, found %d: name it with --value-columns", len(values))
 		case f.columns.sensor >= 0:
 			f.columns.values = values
 		case len(values) == 0 && s.whole && !f.anyBlank(s):
-			return fmt.Errorf("no column of values among %s: name them with --value-columns", listed(names))
+			return fmt.Errorf("no value column among %s: name them with --value-columns", listed(names))
 		}
 	}
 	f.columns.seen = make([]bool, len(f.columns.values))
@@ -99,7 +99,8 @@ func (f *File) decide(s *sample) (err error) {
 	return f.checkSample(s)
 }
 
-// anyBlank reports whether a column has shown nothing: its values may be missing in all rows.
+// anyBlank reports whether a column without a role is empty in the sample; its values may follow
+// later.
 func (f *File) anyBlank(s *sample) bool {
 	for i, k := range f.columns.kinds {
 		if k == unknown && !f.columns.roles[i] && s.names[i] != "" {
@@ -111,7 +112,7 @@ func (f *File) anyBlank(s *sample) bool {
 
 func (f *File) decideNumbers(s *sample, values []int) (err error) {
 	if f.isJSON() && f.cfg.Decimal != "" {
-		return errors.New("--decimal is for CSV: numbers in JSON have a decimal point")
+		return errors.New("--decimal applies to CSV: numbers in JSON have a decimal point")
 	}
 	if f.numbers, err = newNumbers(f.cfg.Decimal); err != nil || f.isJSON() {
 		return err
@@ -123,8 +124,8 @@ func (f *File) decideNumbers(s *sample, values []int) (err error) {
 	return f.numbers.guess(cells)
 }
 
-// checkSample refuses a file of which no row of the sample has a device and a time: its columns
-// mean something else.
+// checkSample returns an error if no row of the sample has a device and a time, since the columns
+// were then inferred wrongly.
 func (f *File) checkSample(s *sample) error {
 	var first error
 	for i := range s.rows {
@@ -141,10 +142,10 @@ func (f *File) checkSample(s *sample) error {
 			first = &RowError{File: f.cfg.Path, Line: r.line, Column: column, Err: err}
 		}
 	}
-	return fmt.Errorf("none of the first %d rows is a reading: %w", len(s.rows), first)
+	return fmt.Errorf("none of the first %d rows is a valid reading: %w", len(s.rows), first)
 }
 
-// withKeys adds the columns that are named in the settings, of which no row may have told yet.
+// withKeys adds the configured columns, which may not be in the sample.
 func withKeys(names []string, cfg *Config) []string {
 	all := slices.Clone(names)
 	given := append([]string{cfg.DeviceColumn, cfg.TSColumn, cfg.SensorColumn, cfg.UnitColumn, cfg.SeqColumn, cfg.BootColumn}, cfg.ValueColumns...)
@@ -160,11 +161,11 @@ func withKeys(names []string, cfg *Config) []string {
 	return all
 }
 
-// delimiters of CSV, in the order in which they are tried.
+// delimiters are the delimiters of CSV that are tried, in order of preference.
 const delimiters = ",;\t|"
 
-// newDelimiter reads the setting of the delimiter. Where there is none it takes the one that cuts
-// most of the first lines into as many cells as the header.
+// newDelimiter returns the configured delimiter. Without a setting, it chooses the delimiter that
+// splits the most of the first rows into as many cells as the header.
 func newDelimiter(setting string, head []byte) (byte, error) {
 	switch {
 	case setting == "tab" || setting == `\t`:
@@ -177,10 +178,10 @@ func newDelimiter(setting string, head []byte) (byte, error) {
 	if line := firstLine(head); isSeparatorLine(line) {
 		return line[4], nil
 	}
-	best, most, cells := delimiters[0], 0, 0
+	best, rows, cells := delimiters[0], 0, 0
 	for _, d := range []byte(delimiters) {
-		if n, width := fits(head, d); n > most || n == most && width > cells {
-			best, most, cells = d, n, width
+		if n, width := fits(head, d); n > rows || n == rows && width > cells {
+			best, rows, cells = d, n, width
 		}
 	}
 	return best, nil
@@ -194,10 +195,10 @@ func firstLine(head []byte) string {
 	return string(head[:end])
 }
 
-// fits counts the first rows that a delimiter cuts into as many cells as the header has, more than
-// one.
+// fits counts the first rows that a delimiter splits into as many cells as the header, which must
+// be more than one.
 func fits(head []byte, delimiter byte) (rows, cells int) {
-	const enough = 200
+	const limit = 200
 	c := &csvRows{lines: newLines(bufio.NewReaderSize(bytes.NewReader(head), headBytes)), delimiter: delimiter}
 	var r row
 	if c.next(&r) != nil || len(r.cells) < 2 {
@@ -205,7 +206,7 @@ func fits(head []byte, delimiter byte) (rows, cells int) {
 	}
 	cells = len(r.cells)
 	rows = 1
-	for range enough {
+	for range limit {
 		if c.next(&r) != nil {
 			break
 		}

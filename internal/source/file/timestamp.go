@@ -12,28 +12,27 @@ import (
 	"weir.example/weir/reading"
 )
 
-// timestamps reads event times of one file.
+// timestamps parses the event times of a file.
 type timestamps struct {
-	unit     *unit    // of numbers; nil where none is named
-	auto     bool     // numbers are epochs, of the unit that their size tells
-	layouts  []string // of texts, the one that fitted last first
+	unit     *unit    // of numbers; nil if not configured
+	auto     bool     // numbers are epochs, their unit inferred from their magnitude
+	layouts  []string // of texts, most recently used first
 	location *time.Location
-	from, to int64 // milliseconds: what is outside is no event time
+	from, to int64 // range of valid event times, in milliseconds
 	years    string
 }
 
-// unit is what numbers count from 1970 on.
+// unit is a unit of time since 1970.
 type unit struct {
 	name     string
-	perMilli int64 // units in a millisecond, 0 for seconds
+	perMilli int64 // units per millisecond, 0 for seconds
 }
 
 var units = map[string]*unit{
 	"unix": {"seconds", 0}, "unix-ms": {"milliseconds", 1}, "unix-us": {"microseconds", 1e3}, "unix-ns": {"nanoseconds", 1e6},
 }
 
-// layouts are the forms of text that auto tries. Fractions of a second may follow the seconds of
-// each.
+// layouts are the layouts that auto tries. Each accepts fractions of a second after the seconds.
 var layouts = []string{
 	time.RFC3339, "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05Z0700",
 	"2006-01-02 15:04:05 Z07:00", "2006-01-02 15:04:05 Z0700", "2006-01-02 15:04:05 UTC",
@@ -41,21 +40,21 @@ var layouts = []string{
 	"2006/01/02 15:04:05", "2006/01/02 15:04", "02.01.2006 15:04:05", "02.01.2006 15:04", "2006-01-02",
 }
 
-// Times with slashes say the day or the month first; a sample tells which.
+// Dates with slashes begin with the day or the month; the sample decides.
 var (
 	monthFirst = []string{"01/02/2006 15:04:05", "01/02/2006 15:04", "1/2/2006 15:04:05", "1/2/2006 15:04"}
 	dayFirst   = []string{"02/01/2006 15:04:05", "02/01/2006 15:04", "2/1/2006 15:04:05", "2/1/2006 15:04"}
 )
 
-// The years in which event times lie where nothing else is said: outside them are clocks that were
-// never set, dates that are written as numbers, and epochs in another unit.
+// Default range of event times. Times outside it come from clocks that were never set, dates
+// written as numbers, and epochs in another unit.
 const (
 	firstYear = 1990
 	lastYear  = 2100
 )
 
-// newTimestamps decides how times are read. Where the format is auto, or none, the sample's times
-// decide what a single one can't show, or the error says that they don't.
+// newTimestamps determines the format of times. For auto it uses the sample to resolve what a
+// single time leaves open, and returns an error if the sample is ambiguous.
 func newTimestamps(cfg *Config, sample []placed) (timestamps, error) {
 	t := timestamps{location: cfg.Location}
 	if err := t.setYears(cfg.Years); err != nil {
@@ -90,7 +89,7 @@ func (t *timestamps) setYears(years [2]int) error {
 		years = [2]int{firstYear, lastYear}
 	}
 	if years[0] < 1 || years[1] > 9999 || years[0] > years[1] {
-		return fmt.Errorf("unknown range of years %d to %d: choose two of 1 to 9999, the first one first", years[0], years[1])
+		return fmt.Errorf("invalid range of years %d to %d: choose years from 1 to 9999, the earlier one first", years[0], years[1])
 	}
 	t.years = fmt.Sprintf("%d to %d", years[0], years[1])
 	t.from = time.Date(years[0], 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
@@ -98,10 +97,10 @@ func (t *timestamps) setYears(years [2]int) error {
 	return nil
 }
 
-// slashLayouts returns the layouts of times with slashes: those that fit all of the sample.
+// slashLayouts returns the layouts of dates with slashes that fit the whole sample.
 func slashLayouts(sample []placed) ([]string, error) {
-	var month, day *placed // the first one that only fits this order
-	var any *placed
+	var month, day *placed // the first cell that fits only this order
+	var example *placed
 	for i := range sample {
 		s := &sample[i]
 		a, rest, ok := strings.Cut(s.text, "/")
@@ -111,7 +110,7 @@ func slashLayouts(sample []placed) ([]string, error) {
 		if !ok || !more || err1 != nil || err2 != nil || first > 31 || second > 31 {
 			continue
 		}
-		any = s
+		example = s
 		switch {
 		case first > 12 && day == nil:
 			day = s
@@ -120,21 +119,21 @@ func slashLayouts(sample []placed) ([]string, error) {
 		}
 	}
 	switch {
-	case any == nil:
+	case example == nil:
 		return nil, nil
 	case month != nil && day != nil:
-		return nil, fmt.Errorf("the month stands first in %s, and the day in %s: no --ts-format reads both", month, day)
+		return nil, fmt.Errorf("the month comes first in %s, but the day in %s: no --ts-format matches both", month, day)
 	case month != nil:
 		return monthFirst, nil
 	case day != nil:
 		return dayFirst, nil
 	}
-	return nil, fmt.Errorf("it does not show whether the day or the month stands first in %s: choose with --ts-format, such as %q or %q",
-		any, dayFirst[0], monthFirst[0])
+	return nil, fmt.Errorf("the day or the month may come first in %s: choose with --ts-format, such as %q or %q",
+		example, dayFirst[0], monthFirst[0])
 }
 
-// refuseHours refuses numbers that are plausible epochs and dates with an hour as well (2026010112
-// is in 2034), where all of the sample are.
+// refuseHours returns an error if all numbers of the sample are both plausible epochs and dates
+// with an hour (2026010112 as an epoch is in 2034).
 func refuseHours(sample []placed) error {
 	for i := range sample {
 		if _, err := time.Parse("2006010215", sample[i].text); err != nil || len(sample[i].text) != 10 {
@@ -144,11 +143,11 @@ func refuseHours(sample []placed) error {
 	if len(sample) == 0 {
 		return nil
 	}
-	return fmt.Errorf("it does not show whether %s is a date with an hour (yyyymmddhh) or counts seconds since 1970: choose with --ts-format 2006010215 or unix",
+	return fmt.Errorf("%s may be a date with an hour (yyyymmddhh) or seconds since 1970: choose with --ts-format 2006010215 or unix",
 		&sample[0])
 }
 
-// parse returns milliseconds since the Unix epoch, rounded down.
+// parse parses a time to milliseconds since the Unix epoch, rounded down.
 func (t *timestamps) parse(text string) (int64, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -162,7 +161,7 @@ func (t *timestamps) parse(text string) (int64, error) {
 		return 0, err
 	}
 	if ms < t.from || ms > t.to {
-		return 0, fmt.Errorf("%s is in the year %d, outside %s: --ts-years says which are right", shorten(text), time.UnixMilli(ms).UTC().Year(), t.years)
+		return 0, fmt.Errorf("%s is in the year %d, outside %s: set the valid years with --ts-years", shorten(text), time.UnixMilli(ms).UTC().Year(), t.years)
 	}
 	return ms, nil
 }
@@ -189,12 +188,12 @@ func isNumber(text string) bool {
 	return err == nil
 }
 
-// number reads an epoch. Without a unit its size tells which: the plausible years of each unit lie
-// far apart.
+// number parses an epoch. Without a unit, the magnitude decides: the plausible ranges of the units
+// are far apart.
 func (t *timestamps) number(text string, u *unit) (int64, error) {
 	v, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(v) || math.Abs(v) > 1e20 {
-		return 0, fmt.Errorf("%q is not a time in numbers", shorten(text))
+		return 0, fmt.Errorf("%q is not a numeric time", shorten(text))
 	}
 	guessed := u == nil
 	if guessed {
@@ -207,19 +206,19 @@ func (t *timestamps) number(text string, u *unit) (int64, error) {
 	if guessed {
 		for _, date := range []struct{ layout, name string }{{"20060102", "yyyymmdd"}, {"20060102150405", "yyyymmddhhmmss"}, {"200601021504", "yyyymmddhhmm"}} {
 			if _, err := time.Parse(date.layout, text); err == nil {
-				return 0, fmt.Errorf("%s is a date (%s), no epoch: read it with --ts-format %s", text, date.name, date.layout)
+				return 0, fmt.Errorf("%s is a date (%s), not an epoch: use --ts-format %s", text, date.name, date.layout)
 			}
 		}
 	}
 	if at := time.UnixMilli(ms).UTC(); ok && at.Year() >= 1 && at.Year() <= 9999 {
-		return 0, fmt.Errorf("%s as %s since 1970 is in the year %d, outside %s: --ts-format says what it is, --ts-years which years are right",
+		return 0, fmt.Errorf("%s as %s since 1970 is in the year %d, outside %s: set the format with --ts-format, or the valid years with --ts-years",
 			shorten(text), u.name, at.Year(), t.years)
 	}
 	return 0, fmt.Errorf("%s as %s since 1970 is outside the years 1 to 9999", shorten(text), u.name)
 }
 
-// guessUnit tells seconds from milliseconds and finer by size: each range begins in the year 2001
-// or before and ends after 5000.
+// guessUnit infers the unit of an epoch from its magnitude. Each range begins in 2001 or earlier
+// and ends after the year 5000.
 func guessUnit(v float64) *unit {
 	switch a := math.Abs(v); {
 	case a < 1e11:
@@ -236,7 +235,7 @@ func guessUnit(v float64) *unit {
 // maxExponent bounds the digits of an exact number.
 const maxExponent = 30
 
-// millis converts a number exactly, rounded down: a float64 would be a millisecond off at times.
+// millis converts a number to milliseconds exactly, rounded down; a float64 could be off by one.
 func (u *unit) millis(text string) (int64, bool) {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		if u.perMilli == 0 {

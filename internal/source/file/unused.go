@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Unused is a column of which cells were not sent.
+// Unused is a column with cells that were not sent.
 type Unused struct {
 	Column  string `json:"column"`
-	Fields  int64  `json:"fields"`            // cells that are not empty
-	Numbers int64  `json:"numbers,omitempty"` // of them, that could have been values
+	Fields  int64  `json:"fields"`            // non-empty cells
+	Numbers int64  `json:"numbers,omitempty"` // fields that could have been values
 }
 
 // skip counts a cell that is not sent.
@@ -25,8 +25,8 @@ func (f *File) skip(column int, text string) {
 	}
 }
 
-// Unused returns the columns whose cells were not sent, in the order of the file. It counts from
-// the file's first row, whichever run has read it, up to the last row that was read.
+// Unused returns the columns with cells that were not sent, in file order. It counts from the first
+// row of the file, including rows of earlier runs, up to the last row read.
 func (f *File) Unused() []Unused {
 	var all []Unused
 	for i, u := range f.unused {
@@ -34,14 +34,15 @@ func (f *File) Unused() []Unused {
 			continue
 		}
 		if u.Column = f.name(i); u.Column == "" {
-			u.Column = fmt.Sprintf("column %d, without a name", i+1)
+			u.Column = fmt.Sprintf("unnamed column %d", i+1)
 		}
 		all = append(all, u)
 	}
 	return all
 }
 
-// Absent returns the named value columns that no row has had so far: keys of JSON that never came.
+// Absent returns the configured value columns without a value so far, such as keys that no JSON
+// object has.
 func (f *File) Absent() (names []string) {
 	for i, v := range f.columns.values {
 		if !f.columns.seen[i] {
@@ -51,10 +52,10 @@ func (f *File) Absent() (names []string) {
 	return names
 }
 
-// EmptyRows returns how many rows had no value, counted as Unused counts.
+// EmptyRows returns the number of rows without a value, counted like Unused.
 func (f *File) EmptyRows() int64 { return f.empty }
 
-// Columns tells a person what the columns were taken for.
+// Columns describes the roles of the columns to a user.
 func (f *File) Columns() string {
 	c, at := &f.columns, f.name
 	device := at(c.device)

@@ -5,17 +5,17 @@ import (
 	"strconv"
 )
 
-// A device's time is cut into windows of outageWindow ticks. In a window, with the probability that
-// the fleet is given, the device is silent once: from a tick in the first half, for shortestOutage
+// A device's time is divided into windows of outageWindow ticks. With the configured probability,
+// the device is silent once within a window: from a tick in the first half, for shortestOutage
 // ticks up to half a window, so that an outage ends in the window in which it began. The device
-// boots when it ends.
+// reboots when the outage ends.
 const (
 	outageWindow   = 256
 	shortestOutage = 16
 )
 
-// outages knows when each device is silent. It is a pure function of key and chance; current only
-// keeps each device's present spell, so that the past is searched once and not for each reading.
+// outages determines when devices are silent. It is a pure function of key and chance; current
+// caches the spell of each device, so that the past is not searched for each reading.
 type outages struct {
 	key     uint64
 	chance  chance
@@ -23,12 +23,11 @@ type outages struct {
 	current []spell
 }
 
-// spell is a stretch of ticks [first, end) in which a device is silent, or counts on under one boot
-// id.
+// spell is a range of ticks [first, end) in which a device is silent or has one boot id.
 type spell struct {
 	first, end int64
 	silent     bool
-	booted     int64  // the tick from which the device counts
+	booted     int64  // the tick at which the device booted
 	boot       string // the boot id
 }
 
@@ -48,7 +47,7 @@ func newOutages(seed uint64, p float64, devices int, prefix string) *outages {
 	return o
 }
 
-// at is the spell of a device at a tick.
+// at returns the spell of a device at a tick.
 func (o *outages) at(device, tick int64) *spell {
 	s := &o.current[device]
 	if tick < s.first || tick >= s.end {
@@ -57,7 +56,7 @@ func (o *outages) at(device, tick int64) *spell {
 	return s
 }
 
-// find works out the spell at a tick; before is any other spell of the device.
+// find computes the spell at a tick; before is any other spell of the device.
 func (o *outages) find(device, tick int64, before spell) spell {
 	window := tick / outageWindow
 	first, end := window*outageWindow, (window+1)*outageWindow
@@ -81,7 +80,7 @@ func (o *outages) find(device, tick int64, before spell) spell {
 	return spell{first: first, end: end, boot: o.boot(0)}
 }
 
-// outage is the stretch [from, until) of a window in which a device is silent, if there is one.
+// outage returns the ticks [from, until) of a window in which a device is silent, if any.
 func (o *outages) outage(device, window int64) (from, until int64, ok bool) {
 	h := random(random(o.key, device), window)
 	if !o.chance.hits(h) {
@@ -92,5 +91,6 @@ func (o *outages) outage(device, window int64) (from, until int64, ok bool) {
 	return from, from + shortestOutage + int64(h>>48%(half-shortestOutage+1)), true
 }
 
-// boot names the n-th boot: 0 for the first one, else 1 + the window of the outage before it.
+// boot returns a boot id: n is 0 for the first boot, otherwise 1 + the window of the preceding
+// outage.
 func (o *outages) boot(n int64) string { return o.prefix + strconv.FormatInt(n, 10) }

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// signal is what one sensor measures: a level that differs from device to device, a daily cycle, a
-// slow wander of the zero point, noise and, rarely, a spike.
+// signal is the signal of a sensor: a level per device, a daily cycle, a slow drift of the zero
+// point, noise and occasional spikes.
 type signal struct {
 	sensor   string
 	unit     string  // UCUM
 	mean     float64 // level over all devices
-	spread   float64 // a device's own level is within mean ± spread
+	spread   float64 // a device's level is within mean ± spread
 	swing    float64 // amplitude of the daily cycle; negative: lowest in the afternoon
 	noise    float64 // standard deviation
-	drift    float64 // amplitude of the wander
-	spike    float64 // a spike is 1 to 2 times this, up or down
-	min, max float64 // physical range; a spike is a fault and may leave it
-	scale    float64 // readings are whole multiples of 1/scale
+	drift    float64 // amplitude of the drift
+	spike    float64 // size of a spike: 1 to 2 times this, up or down
+	min, max float64 // physical range, which a spike may exceed
+	scale    float64 // values are multiples of 1/scale
 }
 
-// signals are the sensors of each device, in the order in which it sends them.
+// signals lists the sensors of each device, in sending order.
 var signals = [...]signal{
 	{sensor: "temperature", unit: "Cel", mean: 18, spread: 4, swing: 6, noise: 0.3, drift: 0.8, spike: 25, min: -60, max: 80, scale: 100},
 	{sensor: "humidity", unit: "%", mean: 55, spread: 10, swing: -14, noise: 1, drift: 2, spike: 40, min: 0, max: 100, scale: 100},
@@ -32,34 +32,34 @@ var signals = [...]signal{
 const sensors = int64(len(signals))
 
 const (
-	dayMillis    = int64(24 * time.Hour / time.Millisecond)
-	wanderMillis = 9 * dayMillis       // the zero point wanders up and down once in this time
-	peakMillis   = 15 * dayMillis / 24 // the daily cycle is highest at 15:00, give or take the device's phase
-	phaseMillis  = 4 * dayMillis / 24  // a device's day is shifted by up to half of this either way
+	dayMillis   = int64(24 * time.Hour / time.Millisecond)
+	driftMillis = 9 * dayMillis       // period of the drift
+	peakMillis  = 15 * dayMillis / 24 // peak of the daily cycle: 15:00 plus the device's phase
+	phaseMillis = 4 * dayMillis / 24  // range of the phases of devices, half of it in either direction
 )
 
-// level is the signal without noise and spikes at ts. who is a random number that belongs to the
-// sensor of the device, device one that belongs to the device: its sensors share their daily phase.
-func (s *signal) level(ts int64, device, who uint64, drift float64) float64 {
+// level returns the signal at ts without noise and spikes. device and sensor are random numbers of
+// the device and of its sensor; the sensors of a device share the daily phase.
+func (s *signal) level(ts int64, device, sensor uint64, drift float64) float64 {
 	phase := int64(device%uint64(phaseMillis)) - phaseMillis/2
 	angle := float64((ts-peakMillis+phase)%dayMillis) * (2 * math.Pi / float64(dayMillis))
-	own := s.mean + s.spread*(2*unit32(who)-1)
-	return own + s.swing*math.Cos(angle) + s.drift*drift*wander(ts+int64(who>>32))
+	own := s.mean + s.spread*(2*unit32(sensor)-1)
+	return own + s.swing*math.Cos(angle) + s.drift*drift*triangle(ts+int64(sensor>>32))
 }
 
-// wander is a triangle wave between -1 and 1.
-func wander(ts int64) float64 {
-	at := ts % wanderMillis
+// triangle is a triangle wave between -1 and 1 with the period of the drift.
+func triangle(ts int64) float64 {
+	at := ts % driftMillis
 	if at < 0 {
-		at += wanderMillis
+		at += driftMillis
 	}
-	return 4*math.Abs(float64(at)/float64(wanderMillis)-0.5) - 1
+	return 4*math.Abs(float64(at)/float64(driftMillis)-0.5) - 1
 }
 
-// bounded keeps a value in the sensor's physical range.
+// bounded limits a value to the sensor's physical range.
 func (s *signal) bounded(v float64) float64 { return min(max(v, s.min), s.max) }
 
-// rounded is v at the sensor's resolution, never minus zero.
+// rounded rounds v to the sensor's resolution. It never returns -0.
 func (s *signal) rounded(v float64) float64 {
 	r := math.Round(v*s.scale) / s.scale
 	if r == 0 {
@@ -75,23 +75,23 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// random is the i-th random number of the stream that key names.
+// random returns the i-th random number of the stream with a key.
 func random(key uint64, i int64) uint64 { return mix(key + uint64(i)*0x9e3779b97f4a7c15) }
 
-// unit32 makes a number in [0, 1) of the low half of h.
+// unit32 maps the low half of h to [0, 1).
 func unit32(h uint64) float64 { return float64(uint32(h)) / (1 << 32) }
 
-// normal makes a number of mean 0 and variance 1 of h: the sum of four uniform ones, which is close
-// enough to a normal distribution and bounded at ±3.5.
+// normal maps h to a number of mean 0 and variance 1: a sum of four uniform numbers, which is close
+// enough to a normal distribution and bounded by ±3.5.
 func normal(h uint64) float64 {
 	sum := h&0xffff + h>>16&0xffff + h>>32&0xffff + h>>48
 	return (float64(sum)/0xffff - 2) * math.Sqrt(3)
 }
 
-// chance is a probability in the form that a random half word is compared with.
+// chance is a probability, scaled for comparison with a random 32-bit number.
 type chance uint64
 
 func chanceOf(p float64) chance { return chance(math.Round(p * (1 << 32))) }
 
-// hits says whether the low half of h falls under the probability.
+// hits reports whether the low half of h is below the probability.
 func (c chance) hits(h uint64) bool { return uint64(uint32(h)) < uint64(c) }

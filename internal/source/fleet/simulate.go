@@ -21,47 +21,66 @@ import (
 	"weir.example/weir/reading"
 )
 
-// Config describes a simulated fleet. The same settings make the same readings.
+// Config configures a simulated fleet. Equal settings produce equal readings.
 type Config struct {
-	Name    string  // of the source, up to 100 bytes; default "fleet-s" and the seed
-	Seed    uint64  // another seed makes another fleet
-	Devices int     // default 100; each has five sensors
-	Prefix  string  // of device ids, before their number; default "device-"
-	Rate    float64 // readings a second of the whole fleet, by which event times are spaced; default 0: see Interval
-	Count   int64   // items in all, repeats included; default 0: without end
+	Name    string  // of the source, at most 100 bytes; default "fleet-s" and the seed
+	Seed    uint64  // of the random numbers; 0 is a seed like any other
+	Devices int     // default 100, with five sensors each
+	Prefix  string  // of device ids, followed by a number; default "device-"
+	Rate    float64 // readings per second of the whole fleet, which spaces event times; default 0: use Interval
+	Count   int64   // total number of items, repeats included; default 0: unlimited
 
-	Start    time.Time        // event time of the first reading; default: now, and event times follow the clock
+	Start    time.Time        // event time of the first reading; default: a live fleet, whose event times follow the clock
 	Now      func() time.Time // the clock; default time.Now
-	Interval time.Duration    // between two readings of a sensor where Rate is 0; default 1 s
+	Interval time.Duration    // between two readings of a sensor if Rate is 0; default 1 s
 
-	Outages    float64 // probability that a device falls silent in a window of 256 ticks, and boots again
+	Outages    float64 // probability that a device goes silent within a window of 256 ticks, and then reboots
 	Spikes     float64 // probability of an outlier
-	OutOfOrder float64 // probability of an event time that is up to lateMost in the past
-	Repeats    float64 // probability that a device sends a reading again
-	Noise      float64 // factor of the sensors' noise
-	Drift      float64 // factor of the sensors' slow drift
+	OutOfOrder float64 // probability of an event time up to maxDelay in the past
+	Repeats    float64 // probability that a device sends a reading twice
+	Noise      float64 // factor on the sensors' noise
+	Drift      float64 // factor on the sensors' slow drift
 }
 
-// Validate reports the first setting that can't work.
-func (c *Config) Validate() error {
-	if c.Devices < 0 || c.Devices > 10_000_000 {
-		return fmt.Errorf("%d devices: choose 1 to 10,000,000", c.Devices)
+func (c Config) withDefaults() Config {
+	if c.Name == "" {
+		c.Name = "fleet-s" + strconv.FormatUint(c.Seed, 10)
 	}
-	if c.Rate < 0 || c.Count < 0 || c.Interval < 0 || c.Noise < 0 || c.Drift < 0 {
+	if c.Devices == 0 {
+		c.Devices = 100
+	}
+	if c.Prefix == "" {
+		c.Prefix = "device-"
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Interval == 0 {
+		c.Interval = time.Second
+	}
+	return c
+}
+
+// Validate returns an error for the first invalid setting. 0 stands for a default.
+func (c Config) Validate() error {
+	if c.Devices < 0 || c.Devices > 10_000_000 {
+		return fmt.Errorf("invalid number of devices %d: choose 1 to 10,000,000", c.Devices)
+	}
+	if !(c.Rate >= 0) || c.Count < 0 || c.Interval < 0 || !(c.Noise >= 0) || !(c.Drift >= 0) {
 		return errors.New("rate, count, interval, noise and drift must not be negative")
 	}
 	if len(c.Name) > 100 {
-		return fmt.Errorf("a source's name of %d bytes: the most is 100", len(c.Name))
+		return fmt.Errorf("the source's name has %d bytes, the maximum is 100", len(c.Name))
 	}
 	if len(c.Prefix) > reading.MaxName/2 {
-		return fmt.Errorf("a device prefix of %d bytes: the most is %d", len(c.Prefix), reading.MaxName/2)
+		return fmt.Errorf("the device prefix has %d bytes, the maximum is %d", len(c.Prefix), reading.MaxName/2)
 	}
 	for _, p := range []struct {
 		name  string
 		value float64
 	}{{"outages", c.Outages}, {"spikes", c.Spikes}, {"out-of-order", c.OutOfOrder}, {"repeats", c.Repeats}} {
 		if !(p.value >= 0 && p.value <= 1) {
-			return fmt.Errorf("%s is a share of 0 to 1, not %v", p.name, p.value)
+			return fmt.Errorf("%s must be a share from 0 to 1, got %v", p.name, p.value)
 		}
 	}
 	return nil
@@ -69,10 +88,10 @@ func (c *Config) Validate() error {
 
 // Fleet is a simulated fleet of devices.
 //
-// Time goes in ticks: in each tick every device that is not silent sends one reading of each
-// sensor. The slots are numbered through: slot = (tick·devices + device)·sensors + sensor. What a
-// slot yields is a pure function of its number and the settings, so a position is a slot number and
-// the event time of tick 0.
+// Time advances in ticks. In each tick, every device that is not silent sends one reading of each
+// sensor. Slots are numbered consecutively: slot = (tick·devices + device)·sensors + sensor. The
+// reading of a slot is a pure function of its number and the settings, so a position consists of a
+// slot number and the event time of tick 0.
 type Fleet struct {
 	cfg     Config
 	keys    fleetKeys
@@ -80,47 +99,32 @@ type Fleet struct {
 	devices []string
 	tick    float64 // milliseconds of event time between ticks
 
-	slot    int64        // the next one
-	echo    bool         // the slot's reading is out, the repeat that follows it is not
-	emitted atomic.Int64 // items, by all runs; a progress bar reads it meanwhile
+	slot    int64        // the next slot
+	echo    bool         // the slot's reading was returned, and a repeat follows
+	emitted atomic.Int64 // items of all runs; Progress reads it concurrently
 	base    int64        // event time of tick 0 in milliseconds
-	first   int64        // live only: the first slot of this run, behind which no repeat reaches
+	first   int64        // live only: the first slot of this run; slots before it are not repeated
 }
 
-// fleetKeys name the streams of random numbers, one a purpose.
+// fleetKeys are the keys of the random number streams, one per purpose.
 type fleetKeys struct{ device, sensor, noise, spike, late, repeat uint64 }
 
-// repeatLag is how many ticks later a reading is sent again; lateMost how far an event time is
-// displaced.
 const (
-	repeatLag = 2
-	lateMost  = int64(10_000) // milliseconds
+	repeatLag = 2             // ticks between a reading and its repeat
+	maxDelay  = int64(10_000) // of an out-of-order event time, in milliseconds
 )
 
-// New makes a fleet. The error is Validate's.
+// New returns a fleet, or the error of Validate.
 func New(cfg Config) (*Fleet, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if cfg.Devices == 0 {
-		cfg.Devices = 100
-	}
-	if cfg.Prefix == "" {
-		cfg.Prefix = "device-"
-	}
-	// Boot ids tell fleets apart that share a topic: by their name, or the seed where they have
-	// none.
+	// Boot ids distinguish fleets that share a topic, by name or else by seed.
 	boots := cfg.Name + "-"
 	if cfg.Name == "" {
 		boots = "s" + strconv.FormatUint(cfg.Seed, 10) + "-"
-		cfg.Name = "fleet-s" + strconv.FormatUint(cfg.Seed, 10)
 	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	if cfg.Interval == 0 {
-		cfg.Interval = time.Second
-	}
+	cfg = cfg.withDefaults()
 	key := mix(cfg.Seed + 0x9e3779b97f4a7c15)
 	f := &Fleet{
 		cfg: cfg,
@@ -150,7 +154,7 @@ func (f *Fleet) live() bool { return f.cfg.Start.IsZero() }
 // Name implements the producer's Source.
 func (f *Fleet) Name() string { return f.cfg.Name }
 
-// Progress implements the producer's Source: in readings.
+// Progress implements the producer's Source. Its unit is readings.
 func (f *Fleet) Progress() (done, total int64) {
 	if f.cfg.Count == 0 {
 		return f.emitted.Load(), -1
@@ -158,7 +162,7 @@ func (f *Fleet) Progress() (done, total int64) {
 	return f.emitted.Load(), f.cfg.Count
 }
 
-// fleetPosition is where a fleet stands.
+// fleetPosition is the position of a fleet.
 type fleetPosition struct {
 	Slot     int64           `json:"slot"`
 	Echo     bool            `json:"echo,omitempty"`
@@ -167,8 +171,8 @@ type fleetPosition struct {
 	Settings source.Settings `json:"settings"`
 }
 
-// settings are those that the readings' identity depends on. Event times and values may change in
-// between, devices and seeds may not: their sequence numbers would collide.
+// settings returns the settings that determine the identity of readings. Others may change between
+// runs; with other devices or another seed, sequence numbers would collide.
 func (f *Fleet) settings() source.Settings {
 	return source.Settings{
 		"seed":    strconv.FormatUint(f.cfg.Seed, 10),
@@ -188,21 +192,21 @@ func (f *Fleet) Position() []byte {
 	return p
 }
 
-// Seek implements the producer's Source. A live fleet goes on at the present time: event times of
-// the time that it was down do not exist.
+// Seek implements the producer's Source. A live fleet continues at the current time, without event
+// times from its downtime.
 func (f *Fleet) Seek(position []byte) error {
 	var p fleetPosition
 	if err := json.Unmarshal(position, &p); err != nil {
 		return fmt.Errorf("%w: %w", source.ErrPosition, err)
 	}
-	if what := p.Settings.Changed(f.settings()); what != "" {
-		return fmt.Errorf("%w: %s: keep the settings, or make another fleet with another seed", source.ErrPosition, what)
+	if change := p.Settings.Changed(f.settings()); change != "" {
+		return fmt.Errorf("%w: %s: keep the settings, or choose another seed for another fleet", source.ErrPosition, change)
 	}
 	f.slot, f.echo, f.base = p.Slot, p.Echo, p.Base
 	f.emitted.Store(p.Emitted)
 	if f.live() {
 		f.base = f.cfg.Now().UnixMilli() - int64(float64(f.slot/f.perTick())*f.tick)
-		if f.echo { // the repeat would reach back before the downtime
+		if f.echo { // the repeated reading is from before the downtime
 			f.echo = false
 			f.slot++
 		}
@@ -231,17 +235,17 @@ func (f *Fleet) Next(dst []source.Item) (n int, err error) {
 	return n, nil
 }
 
-// step goes one step on, and reports whether it made an item.
+// step advances by one reading or repeat, and reports whether it has set it.
 func (f *Fleet) step(it *source.Item) bool {
 	if !f.echo {
-		made := f.at(f.slot, it)
+		ok := f.at(f.slot, it)
 		it.Repeat = 0
 		if f.repeats() {
 			f.echo = true
 		} else {
 			f.slot++
 		}
-		return made
+		return ok
 	}
 	f.echo = false
 	earlier := f.slot - repeatLag*f.perTick()
@@ -253,7 +257,7 @@ func (f *Fleet) step(it *source.Item) bool {
 	return true
 }
 
-// repeats reports whether the slot's item is followed by one that is sent again.
+// repeats reports whether a repeat of an earlier reading follows the slot's reading.
 func (f *Fleet) repeats() bool {
 	if f.cfg.Repeats == 0 {
 		return false
@@ -262,7 +266,7 @@ func (f *Fleet) repeats() bool {
 	return earlier >= f.first && chanceOf(f.cfg.Repeats).hits(random(f.keys.repeat, earlier))
 }
 
-// at makes the reading of a slot, unless its device is silent then.
+// at sets it to the reading of a slot. It returns false if the device is silent.
 func (f *Fleet) at(slot int64, it *source.Item) bool {
 	sensor := slot % sensors
 	row := slot / sensors
@@ -300,6 +304,7 @@ func (f *Fleet) value(s *signal, slot, ts, device, sensor int64) float64 {
 	return s.rounded(v)
 }
 
+// displaced returns ts, or an earlier event time for out-of-order readings.
 func (f *Fleet) displaced(slot, ts int64) int64 {
 	if f.cfg.OutOfOrder == 0 {
 		return ts
@@ -308,5 +313,5 @@ func (f *Fleet) displaced(slot, ts int64) int64 {
 	if !chanceOf(f.cfg.OutOfOrder).hits(h) {
 		return ts
 	}
-	return ts - 1 - int64(h>>32)%lateMost
+	return ts - 1 - int64(h>>32)%maxDelay
 }

@@ -37,8 +37,8 @@ func newFleet(t interface{ Fatal(...any) }, cfg Config) *Fleet {
 	return f
 }
 
-// readAllItems takes items in chunks of the sizes that size gives. Between chunks, another fleet
-// may go on from the position.
+// readAllItems reads items in chunks of the sizes that size returns. Between chunks, between may
+// replace the fleet by one at the same position.
 func readAllItems(t interface{ Fatal(...any) }, f *Fleet, size func() int, between func(*Fleet) *Fleet) []source.Item {
 	var all []source.Item
 	for {
@@ -57,8 +57,8 @@ func readAllItems(t interface{ Fatal(...any) }, f *Fleet, size func() int, betwe
 
 func same(f *Fleet) *Fleet { return f }
 
-// A fleet that is cut off anywhere and resumed from its position yields what it would have yielded
-// whole; and what it yields keeps the promises of a reading.
+// A fleet that is interrupted anywhere and resumed from its position returns the same items as one
+// that is not interrupted, and all of its readings are valid.
 func TestFleetResumesAnywhere(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := drawFleet(t)
@@ -107,10 +107,10 @@ func checkItems(t *rapid.T, items []source.Item) {
 	}
 }
 
-// A live fleet goes on with the next reading at the present time after a downtime, and repeats
-// nothing from before it.
+// After a downtime, a live fleet continues with the next reading at the current time, and does not
+// repeat readings from before the downtime.
 func TestLiveFleetResumesNow(t *testing.T) {
-	for sent := 195; sent < 201; sent++ { // some stop between a reading and a repeat
+	for sent := 195; sent < 201; sent++ { // some of these stop between a reading and a repeat
 		testLiveFleetResumes(t, sent)
 	}
 }
@@ -165,22 +165,21 @@ func seenBefore(items []source.Item, device string) (last int64) {
 	return last
 }
 
-func TestFleetSeekRefusesOtherSettings(t *testing.T) {
+func TestFleetSeekRejectsOtherSettings(t *testing.T) {
 	position := newFleet(t, Config{Seed: 1, Devices: 3}).Position()
 	err := newFleet(t, Config{Seed: 1, Devices: 4}).Seek(position)
 	if !errors.Is(err, source.ErrPosition) || !strings.Contains(err.Error(), `devices was "3" and is now "4"`) {
 		t.Errorf("error %v", err)
 	}
 	if err := newFleet(t, Config{Seed: 1, Devices: 3, Rate: 7, Spikes: 0.5}).Seek(position); err != nil {
-		t.Errorf("another rate is refused: %v", err)
+		t.Errorf("another rate is rejected: %v", err)
 	}
 	if err := newFleet(t, Config{}).Seek([]byte("{")); !errors.Is(err, source.ErrPosition) {
 		t.Errorf("error %v", err)
 	}
 }
 
-// The signals look like sensors: a daily cycle of the configured size, and as many spikes as asked
-// for.
+// Signals have a daily cycle of the configured amplitude and the configured share of spikes.
 func TestFleetSignals(t *testing.T) {
 	const ticks = 2 * 24 * 60
 	cfg := Config{Seed: 7, Devices: 1, Interval: time.Minute, Start: time.UnixMilli(1767225600000), Count: ticks * sensors, Noise: 1}
@@ -191,7 +190,7 @@ func TestFleetSignals(t *testing.T) {
 		}
 	}
 	if swing := high - low; swing < 10 || swing > 18 {
-		t.Errorf("temperature swings by %.1f a day, want about 12", swing)
+		t.Errorf("temperature swings by %.1f per day, want about 12", swing)
 	}
 	calm := readAllItems(t, newFleet(t, cfg), func() int { return 512 }, same)
 	cfg.Spikes = 0.1
