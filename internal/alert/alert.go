@@ -1,21 +1,25 @@
-// Package alert delivers alerts on the readings: an alert is a row of a pipeline's table with the
-// columns severity and summary and a key. While the row is there the alert fires; when it goes, or
-// no new one comes for a while, it is resolved.
+// Package alert delivers alerts on readings. An alert is a row of a pipeline's table that has the
+// columns severity and summary and a key. It fires while the row exists, and is resolved when the
+// row is deleted or, in an append-only table, not renewed for some time.
 //
-//	alert.go     what an alert is, and its id
-//	table.go     which tables hold alerts, and their records as alerts
-//	config.go    receivers, routes and silences, as YAML
-//	book.go      the state of all alerts: a pure machine, without clock and I/O
-//	state.go     the topic that keeps it
-//	route.go     which alerts are due for which receiver, together with which others
-//	silence.go   alerts that nobody wants to hear of for a while
-//	deliver.go   the delivery: sessions and retries
-//	send.go      notifications in flight and their results
-//	session.go   one life of its client: alerts in, state and offsets in one transaction
-//	health.go    whether it works, and why not; metrics.go what it does, for Prometheus
-//	receiver.go  where notifications go: webhook.go, alertmanager.go, email.go
-//	post.go      JSON over HTTP
-//	smtp.go      mail
+//	alert.go         Alert, Notification and their ids
+//	table.go         alert tables, and alerts from their records
+//	config.go        receivers, routes and silences, as YAML
+//	book.go          the state of all alerts: a pure state machine without clock and I/O
+//	state.go         the topic that stores the state
+//	route.go         grouping, and which notifications are due
+//	silence.go       silences
+//	deliver.go       Deliver: sessions and retries
+//	session.go       the lifetime of one client: rows in, state and offsets in one transaction
+//	send.go          notifications in flight and their results
+//	health.go        readiness
+//	metrics.go       Prometheus metrics
+//	receiver.go      Receiver, and test alerts
+//	webhook.go       the webhook receiver
+//	alertmanager.go  the Alertmanager receiver
+//	email.go         the mail receiver: messages
+//	smtp.go          the mail receiver: protocol
+//	post.go          JSON over HTTP
 package alert
 
 import (
@@ -35,81 +39,81 @@ const (
 	Resolved Status = "resolved"
 )
 
-// Alert is one alert from its first row until it is resolved. When it fires again, or with another
-// severity, that is another one.
+// Alert is an alert from its first row until it is resolved. If it fires again, or with another
+// severity, it is a new alert.
 type Alert struct {
 	ID          string            `json:"id"`
 	Status      Status            `json:"status"`
 	Name        string            `json:"name"` // of the pipeline
 	Severity    string            `json:"severity"`
 	Summary     string            `json:"summary"`
-	Labels      map[string]string `json:"labels"`      // the columns of the key, alertname and severity
+	Labels      map[string]string `json:"labels"`      // the key columns, alertname and severity
 	Annotations map[string]string `json:"annotations"` // the other columns
 	Since       time.Time         `json:"since"`
 	ResolvedAt  time.Time         `json:"resolved_at,omitzero"`
 
 	Origin  Origin          `json:"origin"`
 	Seen    time.Time       `json:"seen"`            // of its newest row
-	Quiet   bool            `json:"quiet,omitempty"` // it was silenced when it was resolved: who has not heard of it need not
-	Changed time.Time       `json:"changed"`         // when its status was learnt; groups wait from there
+	Quiet   bool            `json:"quiet,omitempty"` // it was silenced when it was resolved: receivers that have not got it are not notified
+	Changed time.Time       `json:"changed"`         // when the status was detected; group_wait counts from here
 	Sent    map[string]Sent `json:"sent,omitempty"`  // by receiver
 
-	Failing map[string]Failing `json:"failing,omitempty"` // by receiver whose last notification of the alert failed
+	Failing map[string]Failing `json:"failing,omitempty"` // by receiver whose last notification failed
 }
 
-// Origin is where an alert's rows are: all rows of a key lie in one partition.
+// Origin locates the rows of an alert: all rows of a key are in one partition.
 type Origin struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
 	Key       string `json:"key"` // of the records
 }
 
-// Sent is what a receiver has been told last, and has answered.
+// Sent is the last notification of an alert that a receiver has accepted.
 type Sent struct {
 	Status Status    `json:"status"`
 	At     time.Time `json:"at"`
-	N      int       `json:"n"` // how many times it was told of the alert
+	N      int       `json:"n"` // number of accepted notifications
 }
 
-// Failing is a receiver that does not take what it should hear.
+// Failing describes the failed attempts to notify a receiver of an alert.
 type Failing struct {
-	Since    time.Time `json:"since"` // the first failure in a row
-	At       time.Time `json:"at"`    // the last one
+	Since    time.Time `json:"since"` // the first consecutive failure
+	At       time.Time `json:"at"`    // the last failure
 	Attempts int       `json:"attempts"`
-	Error    string    `json:"error"` // of the last one
+	Error    string    `json:"error"` // of the last failure
 }
 
-// newID makes an id of an alert's first row. It is the same whenever the row is read, so that a
-// receiver can tell what it has heard.
+// newID derives an alert's id from its first row. It is the same whenever the row is read, so that
+// a receiver can detect duplicates.
 func newID(o Origin, offset int64, since time.Time) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%d\x00%s\x00%d\x00%d", o.Topic, o.Partition, o.Key, offset, since.UnixMilli())
 	return hex.EncodeToString(h.Sum(nil)[:10])
 }
 
-// Notification is a message to one receiver: all alerts of a group that fire, and those that are
-// newly resolved.
+// Notification is a message to one receiver: the firing alerts of a group, and those resolved since
+// the last notification.
 type Notification struct {
-	ID       string            `json:"id"` // the same when it is sent again because its answer was lost
+	ID       string            `json:"id"` // the same if it is sent again because the response was lost
 	Receiver string            `json:"receiver"`
-	Status   Status            `json:"status"` // firing while any of its alerts is
-	Group    map[string]string `json:"group"`  // labels that its alerts have in common, by the route's group_by
-	Alerts   []Told            `json:"alerts"`
+	Status   Status            `json:"status"` // firing if any of its alerts is
+	Group    map[string]string `json:"group"`  // the labels in the route's group_by, which its alerts share
+	Alerts   []Entry           `json:"alerts"`
 
 	group   string
 	attempt int
 }
 
-// Told is an alert in a notification.
-type Told struct {
+// Entry is an alert in a notification.
+type Entry struct {
 	Alert
-	N int `json:"n"` // 1 the first time that this receiver is told of the alert, and so on
+	N int `json:"n"` // 1 in the first notification of the alert to this receiver, and so on
 
-	fresh bool // it has not been told this status
+	changed bool // the receiver has not been notified of this status
 }
 
-// name makes the id of a notification from what it says.
-func (n *Notification) name() {
+// setID derives the id of a notification from its contents.
+func (n *Notification) setID() {
 	h := sha256.New()
 	h.Write([]byte(n.group))
 	for _, a := range n.Alerts {
@@ -118,7 +122,7 @@ func (n *Notification) name() {
 	n.ID = hex.EncodeToString(h.Sum(nil)[:10])
 }
 
-// Count is how many of the alerts have a status.
+// Count returns the number of alerts with a status.
 func (n *Notification) Count(s Status) (count int) {
 	for _, a := range n.Alerts {
 		if a.Status == s {

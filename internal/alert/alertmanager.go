@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// alertmanager posts alerts to the API of version 2. Alertmanager knows an alert by its labels; it
-// takes one for resolved when endsAt has passed, so that a Weir that is gone does not leave alerts
-// behind.
+// alertmanager posts alerts to version 2 of the API. Alertmanager identifies an alert by its labels
+// and considers it resolved once endsAt has passed, so that no alert keeps firing after Weir is
+// stopped.
 type alertmanager struct {
 	cfg *AlertmanagerConfig
 	*poster
@@ -32,20 +32,21 @@ func (a *alertmanager) Send(ctx context.Context, n *Notification) error {
 		if x.Status == Firing {
 			p.EndsAt = time.Now().Add(4 * a.cfg.Resend).UTC()
 		} else if !p.EndsAt.After(p.StartsAt) {
-			p.EndsAt = p.StartsAt.Add(time.Millisecond) // it wants an end after the start
+			p.EndsAt = p.StartsAt.Add(time.Millisecond) // the end must be after the start
 		}
 		alerts[i] = p
 	}
 	return a.post(ctx, strings.TrimSuffix(a.cfg.URL, "/")+"/api/v2/alerts", headersOf(a.cfg.Headers), alerts)
 }
 
-// notLabel is what Prometheus does not allow in the name of a label.
+// notLabel matches characters that Prometheus does not allow in label names.
 var notLabel = regexp.MustCompile(`^[^a-zA-Z_]|[^a-zA-Z0-9_]`)
 
+// labelNames returns the labels with valid names.
 func labelNames(of map[string]string) map[string]string {
 	names := make(map[string]string, len(of))
 	for name, value := range maps.All(of) {
-		if value != "" { // which is as good as none there
+		if value != "" { // an empty label equals a missing one
 			names[notLabel.ReplaceAllString(name, "_")] = value
 		}
 	}

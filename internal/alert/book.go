@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// keep is how long a resolved alert is remembered, for whoever lists alerts. One that could not be
-// delivered in that time stays until it is.
-const keep = time.Hour
+// retention is how long a resolved alert is kept, so that it can be listed. An alert that could not
+// be delivered in that time is kept until it is.
+const retention = time.Hour
 
-// Book is the state of the alerts of some partitions. It is pure: what it is given decides what it
-// says. One goroutine uses it.
+// Book is the state of the alerts of some partitions. It is pure: its results depend only on its
+// inputs. It is used by one goroutine.
 type Book struct {
 	config   *Config
 	silences func(now time.Time) []Silence
 
 	alerts  map[string]*Alert // by id
-	current map[Origin]string // id of the alert that fires
-	changed map[string]bool   // ids whose state is not written yet
+	current map[Origin]string // id of the firing alert
+	changed map[string]bool   // ids of alerts whose state is not yet written
 
-	flying map[string]bool      // groups with a notification under way
-	failed map[string]*failures // groups whose last notification failed
+	inFlight map[string]bool      // groups with a notification in flight
+	failed   map[string]*failures // groups whose last notification failed
 }
 
 type failures struct {
@@ -33,11 +33,11 @@ type failures struct {
 func newBook(c *Config, silences func(time.Time) []Silence) *Book {
 	return &Book{
 		config: c, silences: silences, alerts: make(map[string]*Alert), current: make(map[Origin]string), changed: make(map[string]bool),
-		flying: make(map[string]bool), failed: make(map[string]*failures),
+		inFlight: make(map[string]bool), failed: make(map[string]*failures),
 	}
 }
 
-// load takes an alert from the state.
+// load adds an alert from the stored state.
 func (b *Book) load(a *Alert) {
 	b.alerts[a.ID] = a
 	if a.Status == Firing {
@@ -45,18 +45,18 @@ func (b *Book) load(a *Alert) {
 	}
 }
 
-// drop forgets the alerts of partitions that others have now.
-func (b *Book) drop(gone func(Origin) bool) {
+// drop discards the alerts of partitions that are no longer owned.
+func (b *Book) drop(lost func(Origin) bool) {
 	for id, a := range b.alerts {
-		if gone(a.Origin) {
+		if lost(a.Origin) {
 			delete(b.alerts, id)
 			delete(b.changed, id)
 		}
 	}
-	maps.DeleteFunc(b.current, func(o Origin, _ string) bool { return gone(o) })
+	maps.DeleteFunc(b.current, func(o Origin, _ string) bool { return lost(o) })
 }
 
-// apply takes a row.
+// apply applies a row.
 func (b *Book) apply(r row, now time.Time) {
 	a := b.alerts[b.current[r.origin]]
 	if a != nil && (!r.firing || a.Severity != r.severity) {
@@ -81,25 +81,24 @@ func (b *Book) resolve(a *Alert, at, now time.Time) {
 	b.changed[a.ID] = true
 }
 
-// tick lets time pass: alerts of tables that only append are resolved when no row has come for
-// resolve_after, and those that were resolved long ago are forgotten. It returns what was
-// forgotten.
-func (b *Book) tick(now time.Time, appends func(topic string) bool) (forgotten []string) {
+// tick advances the time: it resolves alerts of append-only tables without a row for resolve_after,
+// and deletes alerts that were resolved long ago. It returns the ids of the deleted ones.
+func (b *Book) tick(now time.Time, appendOnly func(topic string) bool) (deleted []string) {
 	for id, a := range b.alerts {
-		if a.Status == Firing && appends(a.Origin.Topic) && now.Sub(a.Seen) >= b.config.ResolveAfter {
+		if a.Status == Firing && appendOnly(a.Origin.Topic) && now.Sub(a.Seen) >= b.config.ResolveAfter {
 			b.resolve(a, a.Seen.Add(b.config.ResolveAfter), now)
 		}
-		if a.Status == Resolved && now.Sub(a.ResolvedAt) >= keep && !b.owed(a) {
+		if a.Status == Resolved && now.Sub(a.ResolvedAt) >= retention && !b.owed(a) {
 			delete(b.alerts, id)
 			delete(b.changed, id)
-			forgotten = append(forgotten, id)
+			deleted = append(deleted, id)
 		}
 	}
-	return forgotten
+	return deleted
 }
 
-// owed reports whether a receiver that was told that the alert fires must still hear that it does
-// no longer.
+// owed reports whether a receiver that was notified of the firing alert must still be notified that
+// it is resolved.
 func (b *Book) owed(a *Alert) bool {
 	for receiver, s := range a.Sent {
 		if r := b.config.Receivers[receiver]; s.Status == Firing && r != nil && r.wantsResolved() {
@@ -109,7 +108,7 @@ func (b *Book) owed(a *Alert) bool {
 	return false
 }
 
-// takeChanged returns the alerts whose state is to be written.
+// takeChanged returns the alerts whose state must be written, and clears the set.
 func (b *Book) takeChanged() []*Alert {
 	all := make([]*Alert, 0, len(b.changed))
 	for _, id := range slices.Sorted(maps.Keys(b.changed)) {
@@ -119,9 +118,9 @@ func (b *Book) takeChanged() []*Alert {
 	return all
 }
 
-// sent takes a receiver's answer.
+// sent records the result of a notification.
 func (b *Book) sent(n *Notification, failed error, now time.Time) {
-	delete(b.flying, n.group)
+	delete(b.inFlight, n.group)
 	if failed != nil {
 		f := b.failed[n.group]
 		if f == nil {
@@ -130,29 +129,28 @@ func (b *Book) sent(n *Notification, failed error, now time.Time) {
 		}
 		f.until = now.Add(min(time.Second<<min(f.count, 6), time.Minute))
 		f.count++
-		b.fails(n, failed, now)
+		b.addFailure(n, failed, now)
 		return
 	}
 	delete(b.failed, n.group)
-	for _, told := range n.Alerts {
-		a := b.alerts[told.ID]
+	for _, entry := range n.Alerts {
+		a := b.alerts[entry.ID]
 		if a == nil {
-			continue // its partition has gone: who has it now tells the receiver again
+			continue // its partition was lost: the new owner sends it again
 		}
 		if a.Sent == nil {
 			a.Sent = make(map[string]Sent)
 		}
-		a.Sent[n.Receiver] = Sent{told.Status, now, told.N}
+		a.Sent[n.Receiver] = Sent{entry.Status, now, entry.N}
 		delete(a.Failing, n.Receiver)
 		b.changed[a.ID] = true
 	}
 }
 
-// fails notes with the alerts of a notification that their receiver did not take it, for whoever
-// lists alerts.
-func (b *Book) fails(n *Notification, failed error, now time.Time) {
-	for _, told := range n.Alerts {
-		a := b.alerts[told.ID]
+// addFailure records the failure with the alerts of the notification, so that it can be listed.
+func (b *Book) addFailure(n *Notification, failed error, now time.Time) {
+	for _, entry := range n.Alerts {
+		a := b.alerts[entry.ID]
 		if a == nil {
 			continue
 		}
@@ -163,7 +161,7 @@ func (b *Book) fails(n *Notification, failed error, now time.Time) {
 		if !failedBefore {
 			f.Since = now
 		}
-		f.At, f.Error = now, strings.Join(strings.Fields(failed.Error()), " ") // mail servers answer in several lines
+		f.At, f.Error = now, strings.Join(strings.Fields(failed.Error()), " ") // mail servers answer with several lines
 		f.Attempts++
 		a.Failing[n.Receiver] = f
 		b.changed[a.ID] = true

@@ -27,7 +27,7 @@ receivers: {hook: {webhook: {url: "http://127.0.0.1:1/"}}}
 routes: [{receivers: [hook], group_by: [alertname], group_wait: 5s, group_interval: 1m, repeat_interval: 1h}]
 `
 
-// clock is a book whose time the test moves.
+// clock is a book with a clock that the test advances.
 type clock struct {
 	*Book
 	now      time.Time
@@ -48,7 +48,7 @@ func newClock(t *testing.T, text string) *clock {
 	return c
 }
 
-// row is an alert of a device; without a severity it goes.
+// row applies a row of a device; without a severity, its deletion.
 func (c *clock) row(device, severity string) {
 	c.offset++
 	c.apply(row{
@@ -57,8 +57,9 @@ func (c *clock) row(device, severity string) {
 	}, c.now)
 }
 
-// tell lets time pass, and says what is told then: receiver status: device/status/n …
-func (c *clock) tell(after time.Duration, fail error) (told []string) {
+// send advances the time and returns the notifications that are due: receiver status:
+// device/status/n …
+func (c *clock) send(after time.Duration, fail error) (sent []string) {
 	c.now = c.now.Add(after)
 	c.tick(c.now, func(topic string) bool { return topic == "appended" })
 	for _, n := range c.due(c.now) {
@@ -66,15 +67,15 @@ func (c *clock) tell(after time.Duration, fail error) (told []string) {
 		for _, a := range n.Alerts {
 			line += fmt.Sprintf(" %s/%s/%d", a.Labels["device_id"], a.Status, a.N)
 		}
-		told = append(told, line)
+		sent = append(sent, line)
 		c.sent(n, fail, c.now)
 	}
-	return told
+	return sent
 }
 
 func (c *clock) want(t *testing.T, after time.Duration, want ...string) {
 	t.Helper()
-	if diff := cmp.Diff(want, c.tell(after, nil)); diff != "" {
+	if diff := cmp.Diff(want, c.send(after, nil)); diff != "" {
 		t.Errorf("after %s, at %s (-want +got)\n%s", after, c.now.Sub(start), diff)
 	}
 }
@@ -88,7 +89,7 @@ func TestGroupWaitsIntervalsAndRepeats(t *testing.T) {
 	c.want(t, time.Second, "hook firing: a/firing/1 b/firing/1")
 	c.want(t, 59*time.Second)
 	c.row("c", "critical")
-	c.row("a", "warning") // a row more of what is known is nothing new
+	c.row("a", "warning") // another row of a known alert is not a change
 	c.want(t, time.Second)
 	c.want(t, 4*time.Second, "hook firing: a/firing/2 b/firing/2 c/firing/1")
 	c.want(t, 59*time.Minute)
@@ -101,13 +102,13 @@ func TestGroupWaitsIntervalsAndRepeats(t *testing.T) {
 	c.want(t, time.Minute, "hook resolved: a/resolved/5 c/resolved/4")
 	c.want(t, 24*time.Hour)
 	if len(c.alerts) != 0 || len(c.current) != 0 {
-		t.Errorf("%d alerts and %d current ones are left", len(c.alerts), len(c.current))
+		t.Errorf("%d alerts and %d current ones remain", len(c.alerts), len(c.current))
 	}
 }
 
-// An Alertmanager, which makes groups itself, is told soon of each alert, and again before it
-// forgets.
-func TestAlertmanagerIsToldSoon(t *testing.T) {
+// An Alertmanager, which groups alerts itself, is notified early, and repeatedly before alerts
+// expire.
+func TestAlertmanagerPace(t *testing.T) {
 	c := newClock(t, "receivers: {am: {alertmanager: {url: \"http://am\"}}}\nroutes: [{receivers: [am]}]")
 	c.row("a", "warning")
 	c.want(t, time.Second, "am firing: a/firing/1")
@@ -120,8 +121,8 @@ func TestAlertmanagerIsToldSoon(t *testing.T) {
 	c.want(t, time.Second, "am firing: a/firing/4")
 }
 
-// An alert that is over before anybody was told is told nevertheless; one that is over for an hour
-// is not.
+// An alert that is resolved before the first notification is sent nevertheless, unless it was
+// resolved an hour ago.
 func TestShortAlerts(t *testing.T) {
 	c := newClock(t, oneHook)
 	c.row("a", "warning")
@@ -132,7 +133,7 @@ func TestShortAlerts(t *testing.T) {
 	c.want(t, 2*time.Hour)
 }
 
-// Another severity is another alert, and one that comes back is, too.
+// An alert with another severity is a new alert, as is one that fires again.
 func TestAlertsHaveIDs(t *testing.T) {
 	c := newClock(t, oneHook)
 	ids := make(map[string]bool)
@@ -148,32 +149,32 @@ func TestAlertsHaveIDs(t *testing.T) {
 	c.want(t, 5*time.Second, "hook firing: a/firing/1 a/resolved/1 a/resolved/1")
 }
 
-func TestFailedNotificationsComeAgain(t *testing.T) {
+func TestFailedNotificationsAreRetried(t *testing.T) {
 	c := newClock(t, oneHook)
 	c.row("a", "warning")
 	down := errors.New("down")
 	for i, after := range []time.Duration{5, 1, 2, 4, 8, 16, 32, 60, 60} {
-		if got := c.tell(after*time.Second-time.Millisecond, down); i > 0 && got != nil {
-			t.Errorf("try %d came too early: %v", i, got)
+		if got := c.send(after*time.Second-time.Millisecond, down); i > 0 && got != nil {
+			t.Errorf("attempt %d came too early: %v", i, got)
 		}
-		if got := c.tell(time.Millisecond, down); cmp.Diff(got, []string{"hook firing: a/firing/1"}) != "" {
-			t.Errorf("try %d: %v", i, got)
+		if got := c.send(time.Millisecond, down); cmp.Diff(got, []string{"hook firing: a/firing/1"}) != "" {
+			t.Errorf("attempt %d: %v", i, got)
 		}
 	}
 	c.want(t, time.Minute, "hook firing: a/firing/1")
 	c.want(t, time.Minute)
 }
 
-// What is under way is not sent a second time, and an answer to what has changed meanwhile is no
-// answer to the change.
-func TestUnderWay(t *testing.T) {
+// A group with a notification in flight is not sent again, and the result does not cover changes
+// after the notification was sent.
+func TestInFlight(t *testing.T) {
 	c := newClock(t, oneHook)
 	c.row("a", "warning")
 	c.now = c.now.Add(5 * time.Second)
 	n := c.due(c.now)
 	c.row("a", "")
 	if len(n) != 1 || c.due(c.now.Add(time.Hour)) != nil {
-		t.Fatal("sent while it is under way")
+		t.Fatal("sent while a notification is in flight")
 	}
 	c.sent(n[0], nil, c.now)
 	c.want(t, time.Minute, "hook resolved: a/resolved/2")
@@ -209,11 +210,11 @@ func TestSilences(t *testing.T) {
 	c.row("pump-2", "warning")
 	c.row("fan", "warning")
 	c.want(t, 5*time.Second, "hook firing: fan/firing/1")
-	c.row("pump-2", "") // nobody has heard of it, nobody need hear that it is over
+	c.row("pump-2", "") // never sent, so its resolution is not sent either
 	c.want(t, 54*time.Minute)
 	c.want(t, 6*time.Minute, "hook firing: pump-1/firing/1 fan/firing/2")
 	c.silences = []Silence{{Match: Matcher{"device_id": "*"}, From: c.now, Until: c.now.Add(time.Hour)}}
-	c.row("pump-1", "") // who has heard of it hears that it is over
+	c.row("pump-1", "") // sent before, so its resolution is sent
 	c.want(t, time.Minute, "hook resolved: pump-1/resolved/2")
 }
 
@@ -232,7 +233,7 @@ routes:
 	c.row("b", "critical")
 	c.row("c", "warning")
 	c.row("d", "info")
-	got := c.tell(time.Second, nil)
+	got := c.send(time.Second, nil)
 	want := []string{
 		"page firing: a/firing/1", "page firing: b/firing/1", "am firing: a/firing/1 b/firing/1", "log firing: d/firing/1", "log firing: c/firing/1",
 	}
@@ -245,25 +246,25 @@ routes:
 	c.want(t, time.Hour)
 	c.want(t, time.Minute)
 	if len(c.alerts) != 2 {
-		t.Errorf("%d alerts are left, want the two that fire", len(c.alerts))
+		t.Errorf("%d alerts remain, want the two firing ones", len(c.alerts))
 	}
 }
 
-// Whatever happens, with restarts that lose what is not committed: what fires at the end is what
-// was told last, each alert is told, and a receiver can tell repeats by id, status and number.
+// With random failures, and restarts that lose uncommitted changes, each alert is sent, the last
+// notification has its final status, and duplicates are identifiable by id, status and number.
 func TestNothingIsLost(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	for range 200 {
 		c := newClock(t, oneHook)
-		state := make(map[string]Alert)   // what is committed
-		heard := make(map[string]Status)  // by id, last
-		seen := make(map[string]bool)     // id, status, n
-		started := make(map[string]bool)  // ids of all alerts
-		firing := make(map[string]string) // by device
-		var committed []func()            // rows since the last commit, to be read again
-		repeats, lost, last := 0, 0, 0    // alerts told again; alerts of which the answer was lost; alerts in the last message
+		state := make(map[string]Alert)     // committed
+		received := make(map[string]Status) // last status by id
+		seen := make(map[string]bool)       // id, status, n
+		started := make(map[string]bool)    // ids of all alerts
+		firing := make(map[string]string)   // by device
+		var uncommitted []func()            // rows since the last commit, to be replayed
+		repeats, lost, last := 0, 0, 0      // alerts sent again, with a lost result, in the last notification
 		commit := func() {
 			for _, a := range c.takeChanged() {
 				copied := *a
@@ -273,7 +274,7 @@ func TestNothingIsLost(t *testing.T) {
 				}
 				state[a.ID] = copied
 			}
-			committed = nil
+			uncommitted = nil
 		}
 		restart := func() {
 			old := c
@@ -287,8 +288,8 @@ func TestNothingIsLost(t *testing.T) {
 				}
 				c.load(&loaded)
 			}
-			for _, again := range committed {
-				again()
+			for _, apply := range uncommitted {
+				apply()
 			}
 			lost += last
 		}
@@ -307,9 +308,9 @@ func TestNothingIsLost(t *testing.T) {
 						repeats++
 					}
 					seen[key] = true
-					heard[a.ID] = a.Status
+					received[a.ID] = a.Status
 				}
-				if rng.IntN(4) == 0 { // the answer is lost with the process
+				if rng.IntN(4) == 0 { // the result is lost with the process
 					restart()
 					return
 				}
@@ -320,13 +321,13 @@ func TestNothingIsLost(t *testing.T) {
 			device := fmt.Sprint("d", rng.IntN(4))
 			severity := []string{"", "warning", "critical"}[rng.IntN(3)]
 			offset, at := c.offset+1, c.now
-			take := func() {
+			apply := func() {
 				c.offset = offset
 				c.apply(row{origin: Origin{"hot", 0, device}, offset: offset, at: at, firing: severity != "", severity: severity,
 					labels: map[string]string{"alertname": "hot", "device_id": device, "severity": severity}}, c.now)
 			}
-			take()
-			committed = append(committed, take)
+			apply()
+			uncommitted = append(uncommitted, apply)
 			firing[device] = c.current[Origin{"hot", 0, device}]
 			if id := firing[device]; id != "" {
 				started[id] = true
@@ -343,7 +344,7 @@ func TestNothingIsLost(t *testing.T) {
 			commit()
 			for _, n := range c.due(c.now) {
 				for _, a := range n.Alerts {
-					heard[a.ID] = a.Status
+					received[a.ID] = a.Status
 				}
 				c.sent(n, nil, c.now)
 			}
@@ -355,12 +356,12 @@ func TestNothingIsLost(t *testing.T) {
 					want = Firing
 				}
 			}
-			if heard[id] != want {
-				t.Fatalf("alert %s: the last that was told is %q, want %s", id, heard[id], want)
+			if received[id] != want {
+				t.Fatalf("alert %s: the last status sent is %q, want %s", id, received[id], want)
 			}
 		}
 		if repeats > lost {
-			t.Fatalf("%d alerts were told again, and the answers of %d were lost", repeats, lost)
+			t.Fatalf("%d alerts were sent again, but the results of only %d were lost", repeats, lost)
 		}
 	}
 }
@@ -371,21 +372,21 @@ func TestConfigErrors(t *testing.T) {
 		"":                                     "no receivers",
 		"receivers: {}":                        "no receivers",
 		hook:                                   "no routes",
-		"receivers: {a: }":                     "receiver a: say what it is",
+		"receivers: {a: }":                     "receiver a: no kind",
 		"receiver: {}":                         `line 1: unknown key "receiver": did you mean receivers?`,
 		hook + "routes: [{}]":                  "route 1: no receivers",
-		hook + "routes: [{receivers: [hock]}]": "there is no receiver hock: there are hook",
+		hook + "routes: [{receivers: [hock]}]": "receiver hock not found, the receivers are hook",
 		hook + "routes: [{receivers: [hook], group_wait: soon}]":                                            `invalid duration "soon"`,
 		hook + "routes: [{receivers: [hook], group_wait: -1s}]":                                             "must not be negative",
-		hook + "routes: [{receivers: [hook], match: {x: \"[\"}}]":                                           "the pattern",
+		hook + "routes: [{receivers: [hook], match: {x: \"[\"}}]":                                           "invalid pattern",
 		hook + "routes: [{receivers: [hook]}]\nsilences: [{match: {a: b}}]":                                 "without until",
 		hook + "routes: [{receivers: [hook]}]\nsilences: [{until: 2030-01-01T00:00:00Z}]":                   "would silence everything",
-		"receivers: {a: {webhook: {url: ftp://x}}}":                                                         "want http://host",
-		"receivers: {a: {webhook: {url: \"http://h/${WEIR_NO_SUCH}\"}}}":                                    "the environment has no WEIR_NO_SUCH",
+		"receivers: {a: {webhook: {url: ftp://x}}}":                                                         "expected http://host",
+		"receivers: {a: {webhook: {url: \"http://h/${WEIR_NO_SUCH}\"}}}":                                    "environment variables are not set: WEIR_NO_SUCH",
 		"receivers: {a: {webhook: {url: http://h}, email: {}}}":                                             "exactly one of",
-		"receivers: {a: {email: {to: [x@y.org], from: z@y.org, server: mail}}}":                             "want host:port",
+		"receivers: {a: {email: {to: [x@y.org], from: z@y.org, server: mail}}}":                             "expected host:port",
 		"receivers: {a: {email: {to: [x], from: z@y.org, server: \"mail:25\"}}}":                            `to ["x"]`,
-		"receivers: {a: {email: {to: [x@y.org], from: z@y.org, server: \"m:25\", tls: none, password: p}}}": "could be read by anybody",
+		"receivers: {a: {email: {to: [x@y.org], from: z@y.org, server: \"m:25\", tls: none, password: p}}}": "could be intercepted",
 	} {
 		if _, err := ParseConfig([]byte(text), "alerts.yaml"); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "alerts.yaml: ") {
 			t.Errorf("%s: %v, want %q", text, err, want)
@@ -398,14 +399,13 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// Whoever lists alerts sees which receiver does not take them, since when and why, until it takes
-// one.
-func TestFailingReceiversAreShown(t *testing.T) {
+// The state of an alert has the receivers that fail, since when and why, until they accept one.
+func TestFailingReceivers(t *testing.T) {
 	c := newClock(t, oneHook)
 	c.row("a", "warning")
 	first := c.now.Add(5 * time.Second)
-	c.tell(5*time.Second, errors.New("connection\nrefused"))
-	c.tell(time.Second, errors.New("no route"))
+	c.send(5*time.Second, errors.New("connection\nrefused"))
+	c.send(time.Second, errors.New("no route"))
 	failing := func() map[string]Failing {
 		for _, a := range c.alerts {
 			return a.Failing

@@ -16,68 +16,67 @@ import (
 	"weir.example/weir/internal/tlsconf"
 )
 
-// Config says who is told of which alerts.
+// Config is the configuration of alerts: who is notified of which alerts.
 type Config struct {
 	Receivers map[string]*ReceiverConfig `yaml:"receivers"`
-	Routes    []Route                    `yaml:"routes"`   // the first that matches, and after one with continue the next
-	Silences  []Silence                  `yaml:"silences"` // besides those of weir alerts silence
+	Routes    []Route                    `yaml:"routes"`   // the first match applies; after one with continue, also the next
+	Silences  []Silence                  `yaml:"silences"` // in addition to those of weir alerts silence
 
-	// ResolveAfter is when an alert of a table that only appends is over: so long after its last
-	// row. Default 5m.
+	// ResolveAfter is the time after the last row when an alert of an append-only table is
+	// resolved. Default 5m.
 	ResolveAfter time.Duration `yaml:"resolve_after"`
 }
 
-// Route sends alerts that match to receivers, in groups.
+// Route sends matching alerts to receivers, in groups.
 type Route struct {
-	Match          Matcher       `yaml:"match"` // labels: alertname, severity, the columns of the key; default all alerts
+	Match          Matcher       `yaml:"match"` // on alertname, severity and the key columns; default all alerts
 	Receivers      []string      `yaml:"receivers"`
 	Continue       bool          `yaml:"continue"`
-	GroupBy        []string      `yaml:"group_by"`        // labels; default alertname; ["..."] tells each alert alone
-	GroupWait      time.Duration `yaml:"group_wait"`      // for others of the group, before the first message; default 5s
-	GroupInterval  time.Duration `yaml:"group_interval"`  // between messages of a group that has changed; default 1m
-	RepeatInterval time.Duration `yaml:"repeat_interval"` // of a group that has not; default 4h
+	GroupBy        []string      `yaml:"group_by"`        // labels; default alertname; ["..."] sends each alert separately
+	GroupWait      time.Duration `yaml:"group_wait"`      // before the first notification of a group, to wait for more of its alerts; default 5s
+	GroupInterval  time.Duration `yaml:"group_interval"`  // between notifications of a changed group; default 1m
+	RepeatInterval time.Duration `yaml:"repeat_interval"` // between notifications of an unchanged group; default 4h
 }
 
-// ReceiverConfig is one receiver: exactly one of its kinds. Values may name variables of the
-// environment as ${NAME}.
+// ReceiverConfig is a receiver of exactly one kind. URLs, headers, users and passwords may contain
+// environment variables as ${NAME}.
 type ReceiverConfig struct {
 	Webhook      *WebhookConfig      `yaml:"webhook"`
 	Alertmanager *AlertmanagerConfig `yaml:"alertmanager"`
 	Email        *EmailConfig        `yaml:"email"`
 	SendResolved *bool               `yaml:"send_resolved"` // default true
-	Timeout      time.Duration       `yaml:"timeout"`       // of one message; default 10s
-	CA           string              `yaml:"ca"`            // PEM file of the authorities that its certificate may be of; default the system's
+	Timeout      time.Duration       `yaml:"timeout"`       // of one notification; default 10s
+	CA           string              `yaml:"ca"`            // PEM file of certificate authorities to trust; default the system's
 }
 
-// WebhookConfig is a URL that notifications are posted to as JSON.
+// WebhookConfig is a URL to which notifications are posted as JSON.
 type WebhookConfig struct {
 	URL     string            `yaml:"url"`
 	Headers map[string]string `yaml:"headers"`
 }
 
-// AlertmanagerConfig is a Prometheus Alertmanager, which has routes, repeats and silences of its
-// own.
+// AlertmanagerConfig is a Prometheus Alertmanager, which has its own routes, repeats and silences.
 type AlertmanagerConfig struct {
 	URL     string            `yaml:"url"` // without /api/v2
 	Headers map[string]string `yaml:"headers"`
-	Resend  time.Duration     `yaml:"resend"` // it takes an alert for resolved that it does not hear of for four times as long; default 1m
+	Resend  time.Duration     `yaml:"resend"` // interval of notifications; after four of these without one it considers an alert resolved; default 1m
 }
 
-// EmailConfig is an SMTP server and who gets mail.
+// EmailConfig is an SMTP server and the addresses of a mail.
 type EmailConfig struct {
 	To       []string `yaml:"to"`
 	From     string   `yaml:"from"`
 	Server   string   `yaml:"server"` // host:port
 	User     string   `yaml:"user"`
 	Password string   `yaml:"password"`
-	TLS      string   `yaml:"tls"` // starttls, tls or none; default tls at port 465 and starttls elsewhere
+	TLS      string   `yaml:"tls"` // starttls, tls or none; default tls on port 465, otherwise starttls
 }
 
-// wantsResolved reports whether the receiver is told that an alert is over.
+// wantsResolved reports whether the receiver is notified of resolved alerts.
 func (r *ReceiverConfig) wantsResolved() bool { return r.SendResolved == nil || *r.SendResolved }
 
-// pace is how long a group waits for others before its first message, and the least time between
-// two. An Alertmanager makes groups itself: it is told soon, as Prometheus would.
+// pace returns the group wait and interval of a route. They are shorter for an Alertmanager, which
+// groups alerts itself and expects them early, as from Prometheus.
 func (r *ReceiverConfig) pace(route *Route) (wait, interval time.Duration) {
 	if r.Alertmanager != nil {
 		return min(route.GroupWait, time.Second), min(route.GroupInterval, 5*time.Second)
@@ -85,7 +84,7 @@ func (r *ReceiverConfig) pace(route *Route) (wait, interval time.Duration) {
 	return route.GroupWait, route.GroupInterval
 }
 
-// repeat is after how long it is told again what it knows.
+// repeat returns the interval of repeated notifications.
 func (r *ReceiverConfig) repeat(interval time.Duration) time.Duration {
 	if r.Alertmanager != nil {
 		return min(interval, r.Alertmanager.Resend)
@@ -97,18 +96,18 @@ func (r *ReceiverConfig) repeat(interval time.Duration) time.Duration {
 func ReadConfig(file string) (*Config, error) {
 	data, err := os.ReadFile(file) //nolint:gosec // the user's file
 	if err != nil {
-		return nil, fmt.Errorf("read the configuration of alerts: %w", err)
+		return nil, fmt.Errorf("read alert configuration: %w", err)
 	}
 	return ParseConfig(data, file)
 }
 
-// ParseConfig reads YAML. Errors name file, line and what is wrong.
+// ParseConfig parses YAML. Errors name the file and line.
 func ParseConfig(data []byte, file string) (*Config, error) {
 	var c Config
 	if err := yaml.UnmarshalWithOptions(data, &c, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, explainYAML(err))
 	}
-	c.setDefaults()
+	c = c.withDefaults()
 	if err := c.expand(); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
@@ -118,7 +117,9 @@ func ParseConfig(data []byte, file string) (*Config, error) {
 	return &c, nil
 }
 
-func (c *Config) setDefaults() {
+// withDefaults returns c with defaults. It sets them in the routes, receivers and silences of c as
+// well.
+func (c Config) withDefaults() Config {
 	def := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
 			*d = v
@@ -152,9 +153,10 @@ func (c *Config) setDefaults() {
 	for i := range c.Silences {
 		c.Silences[i].ID = fmt.Sprintf("file-%d", i+1)
 	}
+	return c
 }
 
-// expand puts the environment's values in for ${NAME}.
+// expand replaces ${NAME} by the environment variable.
 func (c *Config) expand() error {
 	var missing []string
 	expand := func(s *string) {
@@ -188,12 +190,12 @@ func (c *Config) expand() error {
 	}
 	if missing != nil {
 		slices.Sort(missing)
-		return fmt.Errorf("the environment has no %s", strings.Join(slices.Compact(missing), ", "))
+		return fmt.Errorf("environment variables are not set: %s", strings.Join(slices.Compact(missing), ", "))
 	}
 	return nil
 }
 
-// Validate reports the first setting that can't work.
+// Validate returns an error for the first invalid setting.
 func (c *Config) Validate() error {
 	if len(c.Receivers) == 0 {
 		return errors.New("no receivers: name at least one under the key receivers")
@@ -205,7 +207,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	if len(c.Routes) == 0 {
-		return errors.New("no routes: say under the key routes which receivers get which alerts")
+		return errors.New("no routes: define under the key routes which receivers get which alerts")
 	}
 	for i, r := range c.Routes {
 		if len(r.Receivers) == 0 {
@@ -213,7 +215,7 @@ func (c *Config) Validate() error {
 		}
 		for _, name := range r.Receivers {
 			if c.Receivers[name] == nil {
-				return fmt.Errorf("route %d: there is no receiver %s: there are %s", i+1, name, strings.Join(names, ", "))
+				return fmt.Errorf("route %d: receiver %s not found, the receivers are %s", i+1, name, strings.Join(names, ", "))
 			}
 		}
 		if err := r.Match.Validate(); err != nil {
@@ -236,7 +238,7 @@ func (c *Config) Validate() error {
 
 func (r *ReceiverConfig) validate() error {
 	if r == nil {
-		return errors.New("say what it is: webhook, alertmanager or email")
+		return errors.New("no kind: set webhook, alertmanager or email")
 	}
 	kinds := 0
 	for _, is := range []bool{r.Webhook != nil, r.Alertmanager != nil, r.Email != nil} {
@@ -245,7 +247,7 @@ func (r *ReceiverConfig) validate() error {
 		}
 	}
 	if kinds != 1 {
-		return errors.New("want exactly one of webhook, alertmanager and email")
+		return errors.New("expected exactly one of webhook, alertmanager and email")
 	}
 	if _, err := tlsconf.Client(r.CA, "", ""); err != nil {
 		return fmt.Errorf("ca: %w", err)
@@ -262,18 +264,19 @@ func (r *ReceiverConfig) validate() error {
 func validURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return errors.New("url: want http://host or https://host") // what is there may be a secret
+		return errors.New("url: expected http://host or https://host") // the value may be a secret
 	}
 	return nil
 }
 
-// configKeys are the keys of the file, to guess what a misspelt one means.
+// configKeys are the keys of the file, for suggestions.
 var configKeys = []string{
 	"receivers", "routes", "silences", "resolve_after", "match", "continue", "group_by", "group_wait", "group_interval", "repeat_interval", "webhook",
 	"alertmanager", "email", "send_resolved", "timeout", "ca", "url", "headers", "resend", "to", "from", "server", "user", "password", "tls", "until", "comment",
 }
 
-// explainYAML makes one line of a YAML error, with the nearest known key for an unknown one.
+// explainYAML reduces a YAML error to one line, and suggests the nearest known key for an unknown
+// one.
 func explainYAML(err error) error {
 	var unknown *yaml.UnknownFieldError
 	if errors.As(err, &unknown) {

@@ -410,7 +410,7 @@ func TestDeliverHealth(t *testing.T) {
 // Mail that the server refuses for some addresses is not sent again to the others. The log names
 // the refused addresses.
 func TestDeliverToSome(t *testing.T) {
-	server := newMailServer(t, &mailServer{refuses: map[string]int{"a@example.org": 550}})
+	server := newMailServer(t, &mailServer{rejects: map[string]int{"a@example.org": 550}})
 	w := newWorld(t)
 	w.config = config(t, fmt.Sprintf(`
 receivers: {mail: {email: {to: [a@example.org, b@example.org], from: weir@example.org, server: %q, tls: none}}}
@@ -425,7 +425,7 @@ routes: [{receivers: [mail], group_wait: 1ms, group_interval: 1ms, group_by: [".
 			t.Fatalf("the server got %+v", got)
 		}
 	}
-	if log := w.log.String(); !strings.Contains(log, `msg="alert not delivered to all" receiver=mail`) || !strings.Contains(log, "it refuses a@example.org: 550") {
+	if log := w.log.String(); !strings.Contains(log, `msg="alert not delivered to all" receiver=mail`) || !strings.Contains(log, "the server rejects a@example.org: 550") {
 		t.Errorf("the log does not name the refused address:\n%s", log)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/wneessen/go-mail"
 )
 
-// email sends a notification as a plain text. Its Message-ID is made of the notification's id: mail
-// that comes twice is known by it.
+// email sends a notification as plain text. The Message-ID is derived from the notification's id,
+// which identifies duplicates.
 type email struct {
 	cfg   *EmailConfig
 	trust *tls.Config
@@ -32,13 +32,13 @@ func (e *EmailConfig) validate() error {
 		return errors.New("email needs to and from")
 	}
 	if _, _, err := net.SplitHostPort(e.Server); err != nil {
-		return fmt.Errorf("server %q: want host:port, such as smtp.example.com:587", e.Server)
+		return fmt.Errorf("server %q: expected host:port, such as smtp.example.com:587", e.Server)
 	}
 	if !slices.Contains([]string{"starttls", "tls", "none"}, e.TLS) {
-		return fmt.Errorf("tls %q: want starttls, tls or none", e.TLS)
+		return fmt.Errorf("tls %q: expected starttls, tls or none", e.TLS)
 	}
 	if e.Password != "" && e.TLS == "none" && !strings.HasPrefix(e.Server, "127.0.0.1:") && !strings.HasPrefix(e.Server, "localhost:") {
-		return errors.New("a password over a connection without TLS could be read by anybody: use tls: starttls")
+		return errors.New("without TLS the password could be intercepted: use tls: starttls")
 	}
 	return e.addresses(mail.NewMsg())
 }
@@ -82,20 +82,20 @@ func (e *email) Send(ctx context.Context, n *Notification) error {
 	return e.deliver(ctx, from, to, m)
 }
 
-// subject is one line: status, number, and what.
+// subject returns one line: status, count and summary.
 func subject(n *Notification) string {
 	status, count := "FIRING", n.Count(Firing)
 	if n.Status == Resolved {
 		status, count = "RESOLVED", n.Count(Resolved)
 	}
-	what := n.Alerts[0].Summary
+	summary := n.Alerts[0].Summary
 	if count > 1 {
-		what = n.Alerts[0].Name + ": " + what + ", …"
+		summary = n.Alerts[0].Name + ": " + summary + ", …"
 	}
-	return fmt.Sprintf("[%s %d] %s", status, count, strings.Join(strings.Fields(what), " "))
+	return fmt.Sprintf("[%s %d] %s", status, count, strings.Join(strings.Fields(summary), " "))
 }
 
-// body lists the alerts, those that fire first.
+// body lists the alerts, firing ones first.
 func body(n *Notification) string {
 	var b strings.Builder
 	for _, a := range n.Alerts {

@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// Health is whether alerts are delivered, for whoever asks while they are.
+// Health is the readiness of a delivery. It is safe for concurrent use.
 type Health struct {
 	mu    sync.Mutex
-	why   string // not; "" where they are
+	why   string // why alerts are not delivered; "" if they are
 	since time.Time
 }
 
-// NewHealth makes the health of a delivery that is about to start.
+// NewHealth returns the health of a delivery that is about to start.
 func NewHealth() *Health { return &Health{why: "starting", since: time.Now()} }
 
-// Ready returns nil where alerts are delivered, or why not. A receiver that is away is no reason:
-// what it was not told waits for it.
+// Ready returns nil if alerts are delivered, otherwise the reason. A receiver that is down does not
+// count: its notifications are retried.
 func (h *Health) Ready() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -20,35 +20,35 @@ type Metrics struct {
 	undelivered   prometheus.Gauge
 }
 
-// Kinds of receivers, outcomes of notifications and severities. There are no others, so that they
-// can be labels: a severity is what a pipeline makes it, and one of no usual name counts as other.
+// Label values: kinds of receivers, outcomes of notifications and severities. Pipelines choose
+// severities freely, so that unusual ones count as other.
 var (
 	kinds      = []string{"webhook", "alertmanager", "email"}
 	outcomes   = []string{"delivered", "partly", "failed"}
 	severities = []string{"critical", "error", "warning", "info", "other"}
 )
 
-// NewMetrics makes the metrics of the delivery and registers them.
-func NewMetrics(to prometheus.Registerer) *Metrics {
+// NewMetrics returns the metrics of a delivery and registers them.
+func NewMetrics(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		notifications: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weir_alert_notifications_total", Help: "Notifications to receivers, by outcome; partly means that some of several addresses refused it.",
+			Name: "weir_alert_notifications_total", Help: "Notifications to receivers, by outcome; partly means that the server rejected some of the addresses.",
 		}, []string{"kind", "outcome"}),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weir_alert_retries_total", Help: "Notifications that were sent again because the last attempt failed.",
+			Name: "weir_alert_retries_total", Help: "Notifications sent again because the previous attempt failed.",
 		}, []string{"kind"}),
-		delay: metric.SecondsHistogram("weir_alert_delivery_seconds", "Time from when it was known that an alert fires or is resolved to the receiver's answer; without repeats.", "kind"),
+		delay: metric.SecondsHistogram("weir_alert_delivery_seconds", "Time from detecting that an alert fires or is resolved to the receiver's response, without repeats.", "kind"),
 		firing: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "weir_alert_firing", Help: "Firing alerts, silenced ones included, of the partitions that are assigned to this process.",
+			Name: "weir_alert_firing", Help: "Firing alerts of the partitions assigned to this process, including silenced ones.",
 		}, []string{"severity"}),
-		silenced:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_alert_silenced", Help: "Firing alerts whose notifications a silence suppresses."}),
-		undelivered: prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_alert_failing_groups", Help: "Groups of alerts whose last notification failed and will be sent again."}),
+		silenced:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_alert_silenced", Help: "Firing alerts suppressed by a silence."}),
+		undelivered: prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_alert_failing_groups", Help: "Alert groups whose last notification failed and will be retried."}),
 	}
-	to.MustRegister(m.notifications, m.retries, m.delay, m.firing, m.silenced, m.undelivered)
+	registry.MustRegister(m.notifications, m.retries, m.delay, m.firing, m.silenced, m.undelivered)
 	return m
 }
 
-// add lets all series be there before the first alert.
+// add creates all series before the first alert.
 func (m *Metrics) add(c *Config) {
 	if m == nil {
 		return
@@ -96,7 +96,7 @@ func (m *Metrics) sent(r *ReceiverConfig, n *Notification, failed error, now tim
 		return
 	}
 	for _, a := range n.Alerts {
-		if a.fresh {
+		if a.changed {
 			m.delay.WithLabelValues(r.kind()).Observe(max(0, now.Sub(a.Changed).Seconds()))
 		}
 	}

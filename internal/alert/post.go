@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// poster posts JSON over HTTP. Its errors have no URL: what follows the host is often a secret.
+// poster posts JSON over HTTP. Its errors do not contain the URL, whose path is often a secret.
 type poster struct{ client *http.Client }
 
 func newPoster(trust *tls.Config) *poster {
@@ -21,8 +21,8 @@ func newPoster(trust *tls.Config) *poster {
 	transport.TLSClientConfig = trust
 	return &poster{&http.Client{
 		Transport: transport,
-		// To follow would make a GET of the POST, which loses the alert, and could hand headers to
-		// another host.
+		// Following a redirect would turn the POST into a GET, which loses the alert, and could
+		// send the headers to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -32,37 +32,37 @@ func (p *poster) Close() { p.client.CloseIdleConnections() }
 
 // post sends body as JSON and expects a 2xx status.
 func (p *poster) post(ctx context.Context, to string, headers http.Header, body any) error {
-	text, err := json.Marshal(body)
+	data, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(text))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(data))
 	if err != nil {
 		return err
 	}
 	r.Header = headers
 	r.Header.Set("Content-Type", "application/json")
-	answer, err := p.client.Do(r)
+	resp, err := p.client.Do(r)
 	if err != nil {
-		var bare *url.Error
-		if errors.As(err, &bare) {
-			err = bare.Err
+		var withURL *url.Error
+		if errors.As(err, &withURL) {
+			err = withURL.Err
 		}
 		return fmt.Errorf("%s: %w", r.URL.Host, explainTLS(err))
 	}
-	defer func() { _ = answer.Body.Close() }() // it is read, or not looked at
-	switch at, err := answer.Location(); {
-	case answer.StatusCode/100 == 2:
-		_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<20)) // so that the connection can be used again
+	defer func() { _ = resp.Body.Close() }() // the body was read as far as needed
+	switch at, err := resp.Location(); {
+	case resp.StatusCode/100 == 2:
+		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)) // allows the connection to be reused
 		return nil
-	case answer.StatusCode/100 == 3 && err == nil:
-		return fmt.Errorf("it answered %s, and points to %s://%s: put the new address into url", answer.Status, at.Scheme, at.Host)
+	case resp.StatusCode/100 == 3 && err == nil:
+		return fmt.Errorf("response %s redirects to %s://%s: set url to the new address", resp.Status, at.Scheme, at.Host)
 	}
-	said, err := io.ReadAll(io.LimitReader(answer.Body, 200))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 200))
 	if err != nil {
-		return fmt.Errorf("it answered %s: %w", answer.Status, err)
+		return fmt.Errorf("response %s: %w", resp.Status, err)
 	}
-	return fmt.Errorf("it answered %s: %s", answer.Status, strings.Join(strings.Fields(string(said)), " "))
+	return fmt.Errorf("response %s: %s", resp.Status, strings.Join(strings.Fields(string(text)), " "))
 }
 
 func headersOf(given map[string]string) http.Header {

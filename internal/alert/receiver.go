@@ -22,11 +22,12 @@ type Receiver interface {
 	Close()
 }
 
-// PartlyError is that a notification is out, but not to all that it was for. It is not sent again.
-type PartlyError struct{ Refused []error }
+// PartlyError is the error of a notification that only some of the addresses have got. It is not
+// sent again.
+type PartlyError struct{ Rejected []error }
 
 func (e *PartlyError) Error() string {
-	return "the others have it: " + oneLine(e.Refused)
+	return "delivered to the other addresses only: " + oneLine(e.Rejected)
 }
 
 func oneLine(errs []error) string {
@@ -37,12 +38,12 @@ func oneLine(errs []error) string {
 	return strings.Join(texts, "; ")
 }
 
-// timeoutError is that a receiver did not answer in time.
-type timeoutError struct{ asked string } // what
+// timeoutError is the error of a receiver that did not answer in time.
+type timeoutError struct{ step string }
 
-func (e *timeoutError) Error() string { return "no answer to " + e.asked }
+func (e *timeoutError) Error() string { return "no answer to " + e.step }
 
-// NewReceiver makes the receiver of a configuration.
+// NewReceiver returns the receiver of a configuration.
 func NewReceiver(c *ReceiverConfig) (Receiver, error) {
 	trust, err := tlsconf.Client(c.CA, "", "")
 	if err != nil {
@@ -58,15 +59,15 @@ func NewReceiver(c *ReceiverConfig) (Receiver, error) {
 	return &alertmanager{c.Alertmanager, p}, nil
 }
 
-// Try sends a test alert, which is resolved already, to a receiver.
+// Try sends a test alert to a receiver. The alert is already resolved.
 func (c *Config) Try(ctx context.Context, receiver string, now time.Time) error {
 	a := Alert{
-		Status: Resolved, Name: "weir_test", Severity: "info", Summary: "A test of Weir's alerts: nothing is wrong.",
+		Status: Resolved, Name: "weir_test", Severity: "info", Summary: "Test of Weir's alerts: nothing is wrong.",
 		Labels: map[string]string{"alertname": "weir_test", "severity": "info"}, Annotations: map[string]string{}, Since: now, ResolvedAt: now,
 	}
 	a.ID = newID(Origin{Key: receiver}, 0, now)
-	n := &Notification{Receiver: receiver, Status: Resolved, Group: map[string]string{"alertname": "weir_test"}, Alerts: []Told{{Alert: a, N: 1}}}
-	n.name()
+	n := &Notification{Receiver: receiver, Status: Resolved, Group: map[string]string{"alertname": "weir_test"}, Alerts: []Entry{{Alert: a, N: 1}}}
+	n.setID()
 	r := c.Receivers[receiver]
 	to, err := NewReceiver(r)
 	if err != nil {
@@ -76,7 +77,7 @@ func (c *Config) Try(ctx context.Context, receiver string, now time.Time) error 
 	return send(ctx, r, to, n)
 }
 
-// explainTLS says what to do about a certificate that is not trusted.
+// explainTLS adds to the error of an untrusted certificate how to fix it.
 func explainTLS(err error) error {
 	var (
 		unknown x509.UnknownAuthorityError
@@ -84,9 +85,9 @@ func explainTLS(err error) error {
 	)
 	switch {
 	case errors.As(err, &unknown):
-		return fmt.Errorf("nobody here knows who has signed its certificate: name the file of the authority by the receiver's key ca: %w", err)
+		return fmt.Errorf("its certificate is signed by an unknown authority: set the authority's file as the receiver's ca: %w", err)
 	case errors.As(err, &other):
-		return fmt.Errorf("its certificate is for another name: use a name that it has: %w", err)
+		return fmt.Errorf("its certificate is for another name: use a name in the certificate: %w", err)
 	}
 	return err
 }

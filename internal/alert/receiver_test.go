@@ -23,7 +23,7 @@ import (
 	"time"
 )
 
-// An Alertmanager as Debian has it takes alerts, and drops them when they are resolved.
+// A real Alertmanager accepts alerts, and drops them once they are resolved.
 func TestAlertmanager(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts an Alertmanager: make test runs it")
@@ -130,7 +130,7 @@ routes: [{receivers: [ops]}]`, server.address))
 		t.Fatal(err)
 	}
 	if got := server.taken(); len(got) != 1 || fmt.Sprint(got[0].to) != "[ops@example.org chief@example.org]" {
-		t.Fatalf("it was given %+v", got)
+		t.Fatalf("the server got %+v", got)
 	}
 	m, err := mail.ReadMessage(strings.NewReader(server.taken()[0].text))
 	if err != nil {
@@ -153,8 +153,8 @@ routes: [{receivers: [ops]}]`, server.address))
 	}
 }
 
-// What a receiver over HTTP answers is said, with what to do about it. What follows the host in a
-// URL may be a secret, and is not.
+// Errors of HTTP receivers have the response and a hint, but not the path of the URL, which may be
+// a secret.
 func TestWebhookErrors(t *testing.T) {
 	slow := make(chan struct{})
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -178,10 +178,10 @@ func TestWebhookErrors(t *testing.T) {
 	defer secure.Close()
 	defer close(slow)
 	for _, test := range []struct{ url, settings, want string }{
-		{server.URL + "/secret", "", "it answered 404 Not Found: no such hook"},
+		{server.URL + "/secret", "", "response 404 Not Found: no such hook"},
 		{server.URL + "/slow", "timeout: 50ms,", "no answer within 50ms"},
-		{server.URL + "/moved", "", "it answered 301 Moved Permanently, and points to https://hooks.example.org: put the new address into url"},
-		{secure.URL + "/ok?secret", "", "key ca: tls: failed to verify certificate: x509: certificate signed by unknown authority"},
+		{server.URL + "/moved", "", "response 301 Moved Permanently redirects to https://hooks.example.org: set url to the new address"},
+		{secure.URL + "/ok?secret", "", "receiver's ca: tls: failed to verify certificate: x509: certificate signed by unknown authority"},
 		{secure.URL + "/ok?secret", "ca: " + ca.file + ",", ""},
 		{"http://127.0.0.1:1/secret", "", "127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
 	} {
@@ -191,7 +191,7 @@ func TestWebhookErrors(t *testing.T) {
 			t.Errorf("%s: %v, want %s", test.url, err, test.want)
 		}
 		if err != nil && strings.Contains(err.Error(), "secret") {
-			t.Errorf("a secret is told: %v", err)
+			t.Errorf("the error has a secret: %v", err)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// group is the alerts of a route and receiver that have the same values of the labels in group_by.
+// group is the alerts of a route and receiver with equal values of the labels in group_by.
 type group struct {
 	name     string
 	receiver string
@@ -18,7 +18,7 @@ type group struct {
 	alerts   []*Alert
 }
 
-// groups sorts the alerts by routes, receivers and labels.
+// groups groups the alerts by route, receiver and labels.
 func (b *Book) groups() map[string]*group {
 	all := make(map[string]*group)
 	for _, a := range b.alerts {
@@ -48,8 +48,8 @@ func (b *Book) groups() map[string]*group {
 	return all
 }
 
-// labels are those by which an alert is grouped; "..." means by all, so that each alert is told
-// alone.
+// labels returns the labels by which an alert is grouped; "..." selects all, so that each alert is
+// a group of its own.
 func (r *Route) labels(a *Alert) map[string]string {
 	labels := make(map[string]string)
 	for _, name := range r.GroupBy {
@@ -61,32 +61,32 @@ func (r *Route) labels(a *Alert) map[string]string {
 	return labels
 }
 
-// due returns the notifications that it is time for, and notes that they are under way: sent must
-// be called for each.
+// due returns the notifications to be sent now, and marks their groups as in flight. The caller
+// must call sent for each.
 func (b *Book) due(now time.Time) (all []*Notification) {
 	silences := b.silences(now)
 	groups := b.groups()
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
 		g := groups[name]
-		if b.flying[name] || b.failed[name] != nil && now.Before(b.failed[name].until) {
+		if b.inFlight[name] || b.failed[name] != nil && now.Before(b.failed[name].until) {
 			continue
 		}
 		if n := b.notification(g, silences, now); n != nil {
 			if f := b.failed[name]; f != nil {
 				n.attempt = f.count
 			}
-			b.flying[name] = true
+			b.inFlight[name] = true
 			all = append(all, n)
 		}
 	}
 	return all
 }
 
-// notification is what a group's receiver must be told now, or nil.
+// notification returns the notification of a group that is due now, or nil.
 func (b *Book) notification(g *group, silences []Silence, now time.Time) *Notification {
 	wantsResolved := b.config.Receivers[g.receiver].wantsResolved()
-	var last, fresh time.Time // when it was told last; since when there is something new
-	tell := []*Alert{}
+	var last, changed time.Time // time of the last notification and of the first change since
+	alerts := []*Alert{}
 	firing := false
 	for _, a := range g.alerts {
 		s := a.Sent[g.receiver]
@@ -97,20 +97,20 @@ func (b *Book) notification(g *group, silences []Silence, now time.Time) *Notifi
 			continue
 		}
 		isNew := s.Status != a.Status
-		if a.Status == Resolved && (!isNew || s.Status == Firing && !wantsResolved || s.Status == "" && (a.Quiet || now.Sub(a.ResolvedAt) >= keep)) {
+		if a.Status == Resolved && (!isNew || s.Status == Firing && !wantsResolved || s.Status == "" && (a.Quiet || now.Sub(a.ResolvedAt) >= retention)) {
 			continue
 		}
 		firing = firing || a.Status == Firing
-		if isNew && (fresh.IsZero() || a.Changed.Before(fresh)) {
-			fresh = a.Changed
+		if isNew && (changed.IsZero() || a.Changed.Before(changed)) {
+			changed = a.Changed
 		}
-		tell = append(tell, a)
+		alerts = append(alerts, a)
 	}
 	var at time.Time
 	switch {
-	case !fresh.IsZero():
+	case !changed.IsZero():
 		wait, interval := b.config.Receivers[g.receiver].pace(g.route)
-		at = fresh.Add(wait)
+		at = changed.Add(wait)
 		if next := last.Add(interval); !last.IsZero() && next.After(at) {
 			at = next
 		}
@@ -122,18 +122,19 @@ func (b *Book) notification(g *group, silences []Silence, now time.Time) *Notifi
 	if now.Before(at) {
 		return nil
 	}
-	slices.SortFunc(tell, func(x, y *Alert) int {
+	slices.SortFunc(alerts, func(x, y *Alert) int {
 		return cmp.Or(strings.Compare(string(x.Status), string(y.Status)), x.Since.Compare(y.Since), strings.Compare(x.ID, y.ID))
 	})
 	n := &Notification{Receiver: g.receiver, Status: Resolved, Group: g.labels, group: g.name}
 	if firing {
 		n.Status = Firing
 	}
-	for _, a := range tell {
-		told := *a
-		told.Sent, told.Failing = nil, nil
-		n.Alerts = append(n.Alerts, Told{Alert: told, N: a.Sent[g.receiver].N + 1, fresh: a.Sent[g.receiver].Status != a.Status})
+	for _, a := range alerts {
+		last := a.Sent[g.receiver]
+		entry := Entry{Alert: *a, N: last.N + 1, changed: last.Status != a.Status}
+		entry.Sent, entry.Failing = nil, nil
+		n.Alerts = append(n.Alerts, entry)
 	}
-	n.name()
+	n.setID()
 	return n
 }

@@ -112,9 +112,9 @@ func (s *session) iterate(ctx context.Context, fetches kgo.Fetches) (known bool,
 		s.d.book.sent(r.n, r.failed, r.at)
 		s.d.uncommitted = append(s.d.uncommitted, r)
 	}
-	forgotten := s.d.book.tick(now, s.d.appendOnly)
-	if fetches.NumRecords() > 0 || len(forgotten) > 0 || len(s.d.book.changed) > 0 {
-		if committed, err := s.commit(forgotten); err != nil || !committed {
+	deleted := s.d.book.tick(now, s.d.appendOnly)
+	if fetches.NumRecords() > 0 || len(deleted) > 0 || len(s.d.book.changed) > 0 {
+		if committed, err := s.commit(deleted); err != nil || !committed {
 			return false, err
 		}
 	}
@@ -141,7 +141,7 @@ func (s *session) apply(r *kgo.Record, now time.Time) {
 
 // commit writes the changed alerts and the offsets of the polled rows in one transaction, which a
 // stop does not interrupt.
-func (s *session) commit(forgotten []string) (committed bool, err error) {
+func (s *session) commit(deleted []string) (committed bool, err error) {
 	ctx, cancel := context.WithTimeout(s.d.sessions.Work, s.d.cfg.TransactionTimeout)
 	defer cancel()
 	var records []*kgo.Record
@@ -152,7 +152,7 @@ func (s *session) commit(forgotten []string) (committed bool, err error) {
 		}
 		records = append(records, r)
 	}
-	for _, id := range forgotten {
+	for _, id := range deleted {
 		records = append(records, &kgo.Record{Topic: StateTopic, Key: []byte(alertKey + id)})
 	}
 	if err := s.group.Begin(); err != nil {

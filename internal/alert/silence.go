@@ -17,8 +17,8 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// Matcher is labels and the values that they must have, with * and ? as in file names. An empty one
-// matches all.
+// Matcher maps labels to patterns of their values, with * and ? as in file names. An empty Matcher
+// matches all alerts.
 type Matcher map[string]string
 
 func (m Matcher) matches(labels map[string]string) bool {
@@ -30,46 +30,46 @@ func (m Matcher) matches(labels map[string]string) bool {
 	return true
 }
 
-// Validate reports a pattern that can't be one.
+// Validate returns an error for an invalid pattern.
 func (m Matcher) Validate() error {
 	for name, pattern := range m {
 		if _, err := path.Match(pattern, ""); err != nil {
-			return fmt.Errorf("%s: the pattern %q: %w", name, pattern, err)
+			return fmt.Errorf("%s: invalid pattern %q: %w", name, pattern, err)
 		}
 	}
 	return nil
 }
 
-// ParseMatcher reads name=pattern.
+// ParseMatcher parses expressions of the form name=pattern.
 func ParseMatcher(parts []string) (Matcher, error) {
 	m := make(Matcher)
 	for _, part := range parts {
 		name, pattern, ok := strings.Cut(part, "=")
 		if !ok || name == "" {
-			return nil, fmt.Errorf("%q: want a label and a value, such as device_id=pump-*", part)
+			return nil, fmt.Errorf("%q: expected a label and a value, such as device_id=pump-*", part)
 		}
 		m[name] = pattern
 	}
 	return m, m.Validate()
 }
 
-// Silence keeps alerts that match from being told that they fire. What was told before is told when
-// it is over.
+// Silence suppresses notifications that matching alerts fire. Receivers that were notified before
+// are still notified when the alert is resolved.
 type Silence struct {
 	ID      string    `json:"id" yaml:"-"`
 	Match   Matcher   `json:"match" yaml:"match"`
-	From    time.Time `json:"from" yaml:"from"` // zero: always was
+	From    time.Time `json:"from" yaml:"from"` // zero: no lower bound
 	Until   time.Time `json:"until" yaml:"until"`
 	Comment string    `json:"comment,omitempty" yaml:"comment"`
 }
 
-// Validate reports what is wrong with a silence.
+// Validate returns an error if the silence is invalid.
 func (s *Silence) Validate() error {
 	switch {
 	case len(s.Match) == 0:
-		return errors.New("a silence without match would silence everything: say which labels")
+		return errors.New("a silence without match would silence everything: set match")
 	case s.Until.IsZero():
-		return errors.New("a silence without until would last forever")
+		return errors.New("a silence without until would last forever: set until")
 	case !s.Until.After(s.From):
 		return errors.New("until must be after from")
 	}
@@ -78,7 +78,7 @@ func (s *Silence) Validate() error {
 
 func (s *Silence) active(now time.Time) bool { return !now.Before(s.From) && now.Before(s.Until) }
 
-// Silenced reports whether a silence holds now for an alert.
+// Silenced reports whether an active silence matches an alert.
 func Silenced(a *Alert, all []Silence, now time.Time) bool {
 	return slices.ContainsFunc(all, func(s Silence) bool { return s.active(now) && s.Match.matches(a.Labels) })
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A silence holds from its beginning to before its end, for alerts that have all its labels.
+// A silence is active from its start until before its end, for alerts that match all its labels.
 func TestSilenced(t *testing.T) {
 	at := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	all := []Silence{{Match: Matcher{"device_id": "pump-*", "site": "a"}, From: at, Until: at.Add(time.Hour)}}

@@ -16,32 +16,32 @@ import (
 	"github.com/wneessen/go-mail/smtp"
 )
 
-// deliver sends what is written, within ctx.
+// deliver sends content to the server before ctx is done.
 func (e *email) deliver(ctx context.Context, from string, to []string, content io.WriterTo) error {
-	asked := "the connection"
+	step := "the connection"
 	conn, err := e.dial(ctx)
 	if err == nil {
 		defer conn.Close()
-		defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // ends what waits for the server
-		err = e.converse(conn, from, to, content, &asked)
+		defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // interrupts pending reads and writes
+		err = e.converse(conn, from, to, content, &step)
 	}
 	var late net.Error
-	if err != nil && (ctx.Err() != nil || errors.As(err, &late) && late.Timeout()) { // the connection may know of the deadline first
-		if asked == "a greeting" && e.cfg.TLS != "tls" {
-			asked += " (a port that begins with TLS, such as 465, wants tls: tls)"
+	if err != nil && (ctx.Err() != nil || errors.As(err, &late) && late.Timeout()) { // the connection may reach its deadline first
+		if step == "a greeting" && e.cfg.TLS != "tls" {
+			step += " (a port with implicit TLS, such as 465, needs tls: tls)"
 		}
-		return &timeoutError{asked: asked}
+		return &timeoutError{step: step}
 	}
 	return err
 }
 
-// host is the server's name, which its certificate has to be for.
+// host returns the server's name, which its certificate must match.
 func (e *EmailConfig) host() string {
-	host, _, _ := net.SplitHostPort(e.Server) // Validate has
+	host, _, _ := net.SplitHostPort(e.Server) // checked by Validate
 	return host
 }
 
-// dial connects to the server, and ends the connection with ctx.
+// dial connects to the server.
 func (e *email) dial(ctx context.Context) (net.Conn, error) {
 	var d interface {
 		DialContext(ctx context.Context, network, address string) (net.Conn, error)
@@ -51,25 +51,25 @@ func (e *email) dial(ctx context.Context) (net.Conn, error) {
 	}
 	conn, err := d.DialContext(ctx, "tcp", e.cfg.Server)
 	if err != nil {
-		var plain tls.RecordHeaderError
-		if errors.As(err, &plain) {
-			return nil, fmt.Errorf("it does not begin with TLS: use tls: starttls, as is usual at port 587: %w", err)
+		var notTLS tls.RecordHeaderError
+		if errors.As(err, &notTLS) {
+			return nil, fmt.Errorf("the server does not use implicit TLS: use tls: starttls, as usual on port 587: %w", err)
 		}
 		return nil, explainTLS(err)
 	}
 	return conn, nil
 }
 
-// converse hands one mail to the server (RFC 5321). It returns nil as soon as the server has taken
-// it, whatever becomes of the connection then, and a PartlyError where it takes it for some
-// addresses only. asked says what the server is waited for.
-func (e *email) converse(conn net.Conn, from string, to []string, content io.WriterTo, asked *string) error {
-	*asked = "a greeting"
+// converse sends one mail (RFC 5321). It returns nil once the server has accepted the mail,
+// whatever happens to the connection afterwards, and a *PartlyError if the server accepts it for
+// some addresses only. It sets step to the response that it waits for.
+func (e *email) converse(conn net.Conn, from string, to []string, content io.WriterTo, step *string) error {
+	*step = "a greeting"
 	client, err := smtp.NewClient(conn, e.cfg.host())
 	if err != nil {
-		return fmt.Errorf("it does not greet as a mail server does: %w", err)
+		return fmt.Errorf("no greeting of a mail server: %w", err)
 	}
-	*asked = "EHLO"
+	*step = "EHLO"
 	name, err := os.Hostname()
 	if err != nil {
 		name = "localhost"
@@ -78,29 +78,29 @@ func (e *email) converse(conn net.Conn, from string, to []string, content io.Wri
 		return err
 	}
 	if e.cfg.TLS == "starttls" {
-		*asked = "STARTTLS"
+		*step = "STARTTLS"
 		if offered, _ := client.Extension("STARTTLS"); !offered {
-			return errors.New("it does not offer STARTTLS: use tls: tls, as is usual at port 465, or tls: none where anybody may read it")
+			return errors.New("the server does not offer STARTTLS: use tls: tls, as usual on port 465, or tls: none if the mail is not confidential")
 		}
 		if err := client.StartTLS(e.trust); err != nil {
 			return fmt.Errorf("STARTTLS: %w", explainTLS(err))
 		}
 	}
 	if e.cfg.User != "" {
-		*asked = "AUTH"
+		*step = "AUTH"
 		if err := e.authenticate(client); err != nil {
 			return err
 		}
 	}
-	*asked = "MAIL and RCPT"
+	*step = "MAIL and RCPT"
 	if err := client.Mail(from); err != nil {
-		return fmt.Errorf("it refuses mail from %s: %w", strings.Trim(from, "<>"), err)
+		return fmt.Errorf("the server rejects the sender %s: %w", strings.Trim(from, "<>"), err)
 	}
-	refused, err := recipients(client, to)
+	rejected, err := recipients(client, to)
 	if err != nil {
 		return err
 	}
-	*asked = "the mail"
+	*step = "the mail"
 	w, err := client.Data()
 	if err != nil {
 		return err
@@ -109,34 +109,34 @@ func (e *email) converse(conn net.Conn, from string, to []string, content io.Wri
 		return err
 	}
 	if err := w.Close(); err != nil {
-		return fmt.Errorf("it does not take the mail: %w", err)
+		return fmt.Errorf("the server rejects the mail: %w", err)
 	}
-	_ = conn.SetDeadline(time.Now().Add(time.Second)) // it has the mail: how it says good-bye does not matter
+	_ = conn.SetDeadline(time.Now().Add(time.Second)) // the mail is accepted: the outcome of QUIT does not matter
 	_ = client.Quit()
-	if refused != nil {
-		return &PartlyError{Refused: refused}
+	if rejected != nil {
+		return &PartlyError{Rejected: rejected}
 	}
 	return nil
 }
 
-// recipients names who the mail is for. One that is refused for good, as a misspelt address is,
-// does not keep the mail from the others; one that is refused for now does, because the mail would
-// have to be sent to all again.
-func recipients(client *smtp.Client, to []string) (refused []error, err error) {
+// recipients announces the recipients. A permanently rejected address, such as a misspelled one,
+// does not keep the mail from the others. A temporarily rejected one does, because the mail would
+// have to be sent to all of them again.
+func recipients(client *smtp.Client, to []string) (rejected []error, err error) {
 	for _, address := range to {
 		if err := client.Rcpt(address); err != nil {
-			err = fmt.Errorf("it refuses %s: %w", strings.Trim(address, "<>"), err)
-			var answer *textproto.Error
-			if !errors.As(err, &answer) || answer.Code/100 != 5 {
+			err = fmt.Errorf("the server rejects %s: %w", strings.Trim(address, "<>"), err)
+			var resp *textproto.Error
+			if !errors.As(err, &resp) || resp.Code/100 != 5 {
 				return nil, err
 			}
-			refused = append(refused, err)
+			rejected = append(rejected, err)
 		}
 	}
-	if len(refused) == len(to) {
-		return nil, errors.New(oneLine(refused))
+	if len(rejected) == len(to) {
+		return nil, errors.New(oneLine(rejected))
 	}
-	return refused, nil
+	return rejected, nil
 }
 
 func (e *email) authenticate(client *smtp.Client) error {
@@ -151,12 +151,12 @@ func (e *email) authenticate(client *smtp.Client) error {
 			continue
 		}
 		if err := client.Auth(known[mechanism]); err != nil {
-			return fmt.Errorf("it refuses the user %s by %s: check user and password: %w", e.cfg.User, mechanism, err)
+			return fmt.Errorf("the server rejects the user %s with %s: check user and password: %w", e.cfg.User, mechanism, err)
 		}
 		return nil
 	}
 	if offered == "" {
-		return errors.New("it takes no user and password here: leave them out, or use another port or tls")
+		return errors.New("the server does not offer authentication here: remove user and password, or use another port or tls")
 	}
-	return fmt.Errorf("it takes users by %s only: want PLAIN, LOGIN or CRAM-MD5", offered)
+	return fmt.Errorf("the server offers authentication by %s only: expected PLAIN, LOGIN or CRAM-MD5", offered)
 }

@@ -29,15 +29,15 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-const password = "a secret, ünseen" //nolint:gosec // of this test
+const password = "a secret, ünseen" //nolint:gosec // only of this test
 
-// mailServer takes mail.
+// mailServer is an SMTP server that records mails.
 type mailServer struct {
-	cert       *tls.Certificate // none: no TLS
-	implicit   bool             // TLS from the first byte on
-	mechanisms []string         // of users; none: it knows no users
-	refuses    map[string]int   // addresses, and by which code
-	busy       int              // so many mails are refused for now
+	cert       *tls.Certificate // nil: no TLS
+	implicit   bool             // TLS from the first byte
+	mechanisms []string         // of authentication; nil: none
+	rejects    map[string]int   // status codes by address
+	busy       int              // number of mails to reject temporarily
 
 	address string
 	mu      sync.Mutex
@@ -68,7 +68,7 @@ func newMailServer(t *testing.T, s *mailServer) *mailServer {
 			server.TLSConfig = config
 		}
 	}
-	go func() { _ = server.Serve(l) }() // it ends with the test
+	go func() { _ = server.Serve(l) }() // closed at the end of the test
 	t.Cleanup(func() { _ = server.Close() })
 	return s
 }
@@ -78,7 +78,7 @@ type discard struct{}
 func (discard) Printf(string, ...any) {}
 func (discard) Println(...any)        {}
 
-// taken are the mails that it has.
+// taken returns the accepted mails.
 func (s *mailServer) taken() []taken {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,11 +88,11 @@ func (s *mailServer) taken() []taken {
 // NewSession implements smtp.Backend.
 func (s *mailServer) NewSession(c *smtp.Conn) (smtp.Session, error) {
 	_, secure := c.TLSConnectionState()
-	given := &mailSession{server: s, mail: taken{secure: secure}}
+	session := &mailSession{server: s, mail: taken{secure: secure}}
 	if s.mechanisms == nil {
-		return struct{ smtp.Session }{given}, nil // without AUTH
+		return struct{ smtp.Session }{session}, nil // without AUTH
 	}
-	return given, nil
+	return session, nil
 }
 
 type mailSession struct {
@@ -106,7 +106,7 @@ func (m *mailSession) Reset()                               { m.mail.to = nil }
 func (m *mailSession) Logout() error                        { return nil }
 
 func (m *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
-	if code := m.server.refuses[to]; code != 0 {
+	if code := m.server.rejects[to]; code != 0 {
 		return &smtp.SMTPError{Code: code, Message: "not " + to}
 	}
 	m.mail.to = append(m.mail.to, to)
@@ -148,7 +148,7 @@ func (m *mailSession) Auth(mechanism string) (sasl.Server, error) {
 	}
 }
 
-// loginServer asks for name and password one after the other.
+// loginServer implements AUTH LOGIN.
 type loginServer struct {
 	check func(user, given string) error
 	asked int
@@ -168,7 +168,7 @@ func (l *loginServer) Next(response []byte) (challenge []byte, done bool, err er
 	}
 }
 
-// cramServer wants the password's HMAC of its challenge (RFC 2195).
+// cramServer implements AUTH CRAM-MD5 (RFC 2195).
 type cramServer struct {
 	check func(user, given string) error
 	asked bool
@@ -189,7 +189,7 @@ func (c *cramServer) Next(response []byte) (challenge []byte, done bool, err err
 	return nil, true, c.check(user, password)
 }
 
-// authority signs certificates; its own is in file.
+// authority is a certificate authority; file has its certificate.
 type authority struct {
 	t    *testing.T
 	cert *x509.Certificate
@@ -239,8 +239,8 @@ func receiver(t *testing.T, c *Config, name string) (*ReceiverConfig, Receiver) 
 	return c.Receivers[name], r
 }
 
-// mailTo sends a test to a server, by settings of the receiver and of its email; no error may tell
-// the password.
+// mailTo sends a test mail with settings of the receiver and of its email. It checks that the error
+// does not contain the password.
 func mailTo(t *testing.T, server, settings, email string) error {
 	t.Helper()
 	t.Setenv("SMTP_PASSWORD", password)
@@ -249,7 +249,7 @@ func mailTo(t *testing.T, server, settings, email string) error {
 	if err != nil {
 		for _, secret := range []string{password, base64.StdEncoding.EncodeToString([]byte(password)), base64.StdEncoding.EncodeToString([]byte("\x00weir\x00" + password))} {
 			if strings.Contains(err.Error(), secret) {
-				t.Errorf("the error tells the password: %v", err)
+				t.Errorf("the error has the password: %v", err)
 			}
 		}
 	}
@@ -258,8 +258,7 @@ func mailTo(t *testing.T, server, settings, email string) error {
 
 const user = `user: weir, password: "${SMTP_PASSWORD}"`
 
-// Mail goes out over TLS from the start and by STARTTLS, with a user by each way to name one, and
-// without.
+// Mail is sent over implicit TLS and STARTTLS, with each mechanism of authentication and without.
 func TestEmailOverTLS(t *testing.T) {
 	ca := newAuthority(t)
 	cert := ca.sign(&x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}, start.AddDate(100, 0, 0))
@@ -282,7 +281,7 @@ func TestEmailOverTLS(t *testing.T) {
 			}
 			got := server.taken()
 			if len(got) != 1 || fmt.Sprint(got[0].to) != "[a@example.org b@example.org]" || !strings.Contains(got[0].text, "nothing is wrong") {
-				t.Fatalf("it was given %+v", got)
+				t.Fatalf("the server got %+v", got)
 			}
 			if got[0].secure != (test.server.cert != nil) || (got[0].user == "weir") != (test.server.mechanisms != nil) {
 				t.Errorf("over TLS: %t, by user %q", got[0].secure, got[0].user)
@@ -291,8 +290,7 @@ func TestEmailOverTLS(t *testing.T) {
 	}
 }
 
-// What keeps mail from going out is said, with what to do about it; and no password goes where it
-// could be read.
+// Errors have the cause and a hint, and no password is sent where it could be intercepted.
 func TestEmailErrors(t *testing.T) {
 	ca := newAuthority(t)
 	loopback := []net.IP{net.IPv4(127, 0, 0, 1)}
@@ -306,19 +304,19 @@ func TestEmailErrors(t *testing.T) {
 		settings, email string
 		wants           []string
 	}{
-		"unknown authority":           {&mailServer{cert: cert, mechanisms: plain}, "", user, []string{"STARTTLS", "unknown authority", "key ca"}},
-		"unknown authority, TLS":      {&mailServer{cert: cert, implicit: true}, "", "tls: tls", []string{"unknown authority", "key ca"}},
-		"another name":                {&mailServer{cert: other, mechanisms: plain}, trust, user, []string{"another name", "127.0.0.1"}},
-		"expired":                     {&mailServer{cert: expired, mechanisms: plain}, trust, user, []string{"expired"}},
-		"wrong user":                  {&mailServer{cert: cert, mechanisms: plain}, trust, `user: nobody, password: "${SMTP_PASSWORD}"`, []string{"refuses the user nobody by PLAIN", "check user and password", "535"}},
-		"wrong user, LOGIN":           {&mailServer{cert: cert, mechanisms: []string{"LOGIN"}}, trust, `user: nobody, password: "${SMTP_PASSWORD}"`, []string{"refuses the user nobody by LOGIN", "535"}},
-		"no STARTTLS":                 {&mailServer{mechanisms: plain}, trust, user, []string{"does not offer STARTTLS", "tls: tls"}},
-		"no users":                    {&mailServer{cert: cert}, trust, user, []string{"takes no user and password"}},
-		"no known mechanism":          {&mailServer{cert: cert, mechanisms: []string{"XOAUTH2"}}, trust, user, []string{"XOAUTH2 only", "want PLAIN"}},
-		"TLS where there is none":     {&mailServer{cert: cert, mechanisms: plain}, trust, user + ", tls: tls", []string{"does not begin with TLS", "tls: starttls"}},
-		"STARTTLS where there is TLS": {&mailServer{cert: cert, implicit: true}, trust + "timeout: 200ms,", user, []string{"no answer to a greeting", "tls: tls", "within 200ms"}},
-		"all addresses refused":       {&mailServer{refuses: map[string]int{"a@example.org": 550, "b@example.org": 553}}, "", "tls: none", []string{"refuses a@example.org", "550", "refuses b@example.org", "553"}},
-		"an address that has to wait": {&mailServer{refuses: map[string]int{"b@example.org": 450}}, "", "tls: none", []string{"refuses b@example.org", "450"}},
+		"unknown authority":            {&mailServer{cert: cert, mechanisms: plain}, "", user, []string{"STARTTLS", "unknown authority", "receiver's ca"}},
+		"unknown authority, TLS":       {&mailServer{cert: cert, implicit: true}, "", "tls: tls", []string{"unknown authority", "receiver's ca"}},
+		"another name":                 {&mailServer{cert: other, mechanisms: plain}, trust, user, []string{"another name", "127.0.0.1"}},
+		"expired":                      {&mailServer{cert: expired, mechanisms: plain}, trust, user, []string{"expired"}},
+		"wrong user":                   {&mailServer{cert: cert, mechanisms: plain}, trust, `user: nobody, password: "${SMTP_PASSWORD}"`, []string{"rejects the user nobody with PLAIN", "check user and password", "535"}},
+		"wrong user, LOGIN":            {&mailServer{cert: cert, mechanisms: []string{"LOGIN"}}, trust, `user: nobody, password: "${SMTP_PASSWORD}"`, []string{"rejects the user nobody with LOGIN", "535"}},
+		"no STARTTLS":                  {&mailServer{mechanisms: plain}, trust, user, []string{"does not offer STARTTLS", "tls: tls"}},
+		"no users":                     {&mailServer{cert: cert}, trust, user, []string{"does not offer authentication"}},
+		"no known mechanism":           {&mailServer{cert: cert, mechanisms: []string{"XOAUTH2"}}, trust, user, []string{"XOAUTH2 only", "expected PLAIN"}},
+		"TLS at a STARTTLS port":       {&mailServer{cert: cert, mechanisms: plain}, trust, user + ", tls: tls", []string{"does not use implicit TLS", "tls: starttls"}},
+		"STARTTLS at a TLS port":       {&mailServer{cert: cert, implicit: true}, trust + "timeout: 200ms,", user, []string{"no answer to a greeting", "tls: tls", "within 200ms"}},
+		"all addresses rejected":       {&mailServer{rejects: map[string]int{"a@example.org": 550, "b@example.org": 553}}, "", "tls: none", []string{"rejects a@example.org", "550", "rejects b@example.org", "553"}},
+		"temporarily rejected address": {&mailServer{rejects: map[string]int{"b@example.org": 450}}, "", "tls: none", []string{"rejects b@example.org", "450"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := newMailServer(t, test.server)
@@ -332,29 +330,29 @@ func TestEmailErrors(t *testing.T) {
 				}
 			}
 			if got := server.taken(); len(got) > 0 {
-				t.Errorf("it was given %+v", got)
+				t.Errorf("the server got %+v", got)
 			}
 		})
 	}
 }
 
-// An address that does not exist keeps the mail from nobody else, and is told.
+// A permanently rejected address does not keep the mail from the others, and is reported.
 func TestEmailToSome(t *testing.T) {
-	server := newMailServer(t, &mailServer{refuses: map[string]int{"a@example.org": 550}})
+	server := newMailServer(t, &mailServer{rejects: map[string]int{"a@example.org": 550}})
 	err := mailTo(t, server.address, "", "tls: none")
 	var partly *PartlyError
-	if !errors.As(err, &partly) || len(partly.Refused) != 1 || !strings.Contains(err.Error(), "the others have it: it refuses a@example.org") {
+	if !errors.As(err, &partly) || len(partly.Rejected) != 1 || !strings.Contains(err.Error(), "delivered to the other addresses only: the server rejects a@example.org") {
 		t.Errorf("%v", err)
 	}
 	if got := server.taken(); len(got) != 1 || fmt.Sprint(got[0].to) != "[b@example.org]" {
-		t.Errorf("it was given %+v", got)
+		t.Errorf("the server got %+v", got)
 	}
 }
 
-// A server that falls silent holds up a mail for no longer than its timeout, and the error says
-// where. One that has taken the mail and is gone then has it.
+// A server that stops responding delays a mail for no longer than its timeout, and the error names
+// the step. A mail that the server has accepted before is delivered.
 func TestEmailSilence(t *testing.T) {
-	answers := []string{"220 here", "250 here", "250 ok", "250 ok", "250 ok", "354 go on", "250 taken"}
+	answers := []string{"220 here", "250 here", "250 ok", "250 ok", "250 ok", "354 send it", "250 taken"}
 	var all sync.WaitGroup
 	try := func(after int, silent bool, check func(error) bool) {
 		c := config(t, fmt.Sprintf(`
@@ -362,7 +360,7 @@ receivers: {mail: {timeout: 2s, email: {to: [a@example.org, b@example.org], from
 routes: [{receivers: [mail]}]`, scriptedServer(t, answers[:after], silent)))
 		all.Go(func() {
 			if err := c.Try(t.Context(), "mail", start); !check(err) {
-				t.Errorf("after %d answers it is silent: %t, or hangs up; the mail: %v", after, silent, err)
+				t.Errorf("after %d responses, silent %t: %v", after, silent, err)
 			}
 		})
 	}
@@ -378,7 +376,8 @@ routes: [{receivers: [mail]}]`, scriptedServer(t, answers[:after], silent)))
 	all.Wait()
 }
 
-// scriptedServer gives its answers one after the other, and then is silent, or hangs up.
+// scriptedServer sends its responses one after the other, and then stays silent or closes the
+// connection.
 func scriptedServer(t *testing.T, answers []string, silent bool) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed below
@@ -408,7 +407,7 @@ func scriptedServer(t *testing.T, answers []string, silent bool) string {
 			fmt.Fprintf(c, "%s\r\n", answer)
 		}
 		if silent {
-			_, _ = io.Copy(io.Discard, in) // until the other side hangs up
+			_, _ = io.Copy(io.Discard, in) // until the client closes the connection
 		}
 	}()
 	return l.Addr().String()

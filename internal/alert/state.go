@@ -16,7 +16,7 @@ import (
 )
 
 // StateTopic is the compacted topic of alerts and silences. Keys are alert/ID and silence/ID,
-// values their JSON.
+// values are JSON.
 const StateTopic = "weir.alerts"
 
 const (
@@ -31,13 +31,13 @@ func stateTopic() broker.Topic {
 func (a *Alert) record() (*kgo.Record, error) {
 	value, err := json.Marshal(a)
 	if err != nil {
-		return nil, fmt.Errorf("alert %s: %w", a.ID, err)
+		return nil, fmt.Errorf("encode alert %s: %w", a.ID, err)
 	}
 	return &kgo.Record{Topic: StateTopic, Key: []byte(alertKey + a.ID), Value: value}, nil
 }
 
-// silenceOf reads a record of a silence; nil for one that was taken back, and no id for a record of
-// something else.
+// silenceOf decodes the record of a silence. s is nil for a deleted silence, and id is "" for a
+// record that is not of a silence.
 func silenceOf(r *kgo.Record) (id string, s *Silence, err error) {
 	id, ok := strings.CutPrefix(string(r.Key), silenceKey)
 	if !ok {
@@ -53,13 +53,13 @@ func silenceOf(r *kgo.Record) (id string, s *Silence, err error) {
 	return id, s, nil
 }
 
-// State is what the topic says.
+// State is the content of the state topic.
 type State struct {
-	Alerts   []*Alert  `json:"alerts"`   // those that fire first, by time
-	Silences []Silence `json:"silences"` // by their end
+	Alerts   []*Alert  `json:"alerts"`   // firing ones first, newest first
+	Silences []Silence `json:"silences"` // by end time
 }
 
-// ReadState reads the topic to its end. Where there is none yet, the state is empty.
+// ReadState reads the state topic to its end. The state is empty if the topic does not exist.
 func ReadState(ctx context.Context, c broker.Config) (*State, error) {
 	alerts, silences := make(map[string]*Alert), make(map[string]Silence)
 	err := broker.ReadAll(ctx, c, StateTopic, nil, func(r *kgo.Record) error {
@@ -87,10 +87,10 @@ func ReadState(ctx context.Context, c broker.Config) (*State, error) {
 		return nil
 	})
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
-		err = nil // nothing was ever delivered or silenced here
+		err = nil // no alert was ever delivered or silenced
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the state of alerts: %w", err)
+		return nil, fmt.Errorf("read alert state: %w", err)
 	}
 	s := &State{Alerts: []*Alert{}, Silences: []Silence{}}
 	for _, a := range alerts {
@@ -112,7 +112,7 @@ func ReadState(ctx context.Context, c broker.Config) (*State, error) {
 	return s, nil
 }
 
-// PutSilence writes a silence, which running processes then learn of.
+// PutSilence stores a silence. Running deliveries apply it.
 func PutSilence(ctx context.Context, c broker.Config, s Silence) error {
 	value, err := json.Marshal(s)
 	if err != nil {
@@ -121,7 +121,7 @@ func PutSilence(ctx context.Context, c broker.Config, s Silence) error {
 	return put(ctx, c, silenceKey+s.ID, value)
 }
 
-// DeleteSilence ends a silence.
+// DeleteSilence deletes a silence.
 func DeleteSilence(ctx context.Context, c broker.Config, id string) error {
 	return put(ctx, c, silenceKey+id, nil)
 }
@@ -133,7 +133,7 @@ func put(ctx context.Context, c broker.Config, key string, value []byte) error {
 	}
 	defer client.Close()
 	if err := broker.EnsureTopics(ctx, kadm.NewClient(client), []broker.Topic{stateTopic()}); err != nil {
-		return fmt.Errorf("make the topic of alerts: %w", err)
+		return fmt.Errorf("create topic %s: %w", StateTopic, err)
 	}
 	return client.ProduceSync(ctx, &kgo.Record{Topic: StateTopic, Key: []byte(key), Value: value}).FirstErr()
 }

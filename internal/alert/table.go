@@ -18,12 +18,12 @@ import (
 type Table struct {
 	Name   string // of the pipeline
 	Topic  string
-	Upsert bool     // a tombstone resolves; else silence does
+	Upsert bool     // alerts are resolved by tombstones; otherwise after ResolveAfter without a row
 	Key    []string // columns
 }
 
-// Tables finds the tables of alerts that a pipeline writes: those with columns severity and
-// summary, and a key.
+// Tables returns the alert tables that a pipeline writes: those with columns severity and summary,
+// and a key.
 func Tables(p *plan.Program) (tables []Table, err error) {
 	for _, sink := range p.Sinks {
 		op, ok := sink.Op.(*plan.Insert)
@@ -38,24 +38,24 @@ func Tables(p *plan.Program) (tables []Table, err error) {
 			continue
 		}
 		if t.Value.Name != "json" {
-			return nil, fmt.Errorf("pipeline %s: table %s of alerts has the value format %s: use json", p.Name, t.Name, t.Value.Name)
+			return nil, fmt.Errorf("pipeline %s: alert table %s has the value format %s: use json", p.Name, t.Name, t.Value.Name)
 		}
 		a := Table{Name: p.Name, Topic: t.Topic, Upsert: t.Upsert}
 		for _, c := range t.Key.Columns {
 			if !slices.Contains(t.Value.Columns, c) {
-				return nil, fmt.Errorf("pipeline %s: table %s of alerts has its key outside of the value: leave out 'value.fields-include'", p.Name, t.Name)
+				return nil, fmt.Errorf("pipeline %s: alert table %s does not have its key in the value: remove 'value.fields-include'", p.Name, t.Name)
 			}
 			a.Key = append(a.Key, t.Columns[c].Name)
 		}
 		if len(a.Key) == 0 {
-			return nil, fmt.Errorf("pipeline %s: table %s of alerts has no key: say what the alert is of by PRIMARY KEY or 'key.fields'", p.Name, t.Name)
+			return nil, fmt.Errorf("pipeline %s: alert table %s has no key: declare a PRIMARY KEY or 'key.fields'", p.Name, t.Name)
 		}
 		tables = append(tables, a)
 	}
 	return tables, nil
 }
 
-// row is what a record says of an alert.
+// row is a decoded record of an alert table.
 type row struct {
 	origin      Origin
 	offset      int64
@@ -67,10 +67,10 @@ type row struct {
 	annotations map[string]string
 }
 
-var errNoObject = errors.New("the row is no JSON object")
+var errNotObject = errors.New("the row is not a JSON object")
 
-// read makes a row of a record. A row whose severity is NULL or resolved, or whose column status is
-// resolved, resolves.
+// read decodes a record. A row resolves the alert if its severity is NULL or resolved, or its
+// column status is resolved.
 func (t *Table) read(r *kgo.Record) (row, error) {
 	x := row{origin: Origin{t.Topic, r.Partition, string(r.Key)}, offset: r.Offset, at: r.Timestamp}
 	if r.Value == nil {
@@ -80,7 +80,7 @@ func (t *Table) read(r *kgo.Record) (row, error) {
 	d := json.NewDecoder(bytes.NewReader(r.Value))
 	d.UseNumber()
 	if err := d.Decode(&columns); err != nil || columns == nil {
-		return x, errNoObject
+		return x, errNotObject
 	}
 	x.severity, x.summary = text(columns["severity"]), text(columns["summary"])
 	x.firing = x.severity != "" && x.severity != string(Resolved) && text(columns["status"]) != string(Resolved)
@@ -97,7 +97,7 @@ func (t *Table) read(r *kgo.Record) (row, error) {
 	return x, nil
 }
 
-// text is a value of JSON as a label has it.
+// text returns a JSON value as the text of a label.
 func text(v any) string {
 	switch v := v.(type) {
 	case nil:
