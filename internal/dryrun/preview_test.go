@@ -65,7 +65,7 @@ INSERT INTO d SELECT k, CARDINALITY(h), h['n'] IS NULL FROM a;`
 	const h = ` n=null e="" x="1"`
 	check("b", `null "1"`+h, `"" "2"`+h, `"k" null`+h, `"k" ""`+h, `"l" null`+h)
 	check("c", `"" "2"`+h, `"k" ""`+h, `"l" null`+h) // the last of each key in a transaction; NULL deletes
-	check("nulls.dlq", `null "1" reason="insert into c: column k is NOT NULL, and the value is NULL"`)
+	check("nulls.dlq", `null "1" reason="insert into c: column k is NOT NULL, but the value is NULL"`)
 	check("d", `null "{\"k\":null,\"n\":3,\"nulls\":true}"`, `null "{\"k\":\"\",\"n\":3,\"nulls\":true}"`, `null "{\"k\":\"k\",\"n\":3,\"nulls\":true}"`,
 		`null "{\"k\":\"k\",\"n\":3,\"nulls\":true}"`, `null "{\"k\":\"l\",\"n\":3,\"nulls\":true}"`)
 }

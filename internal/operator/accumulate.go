@@ -9,21 +9,21 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// accumulator is one aggregate function. Its state is bytes, one behind the other for all
-// aggregates of a group, so that what is in memory is what the changelog has.
+// accumulator is one aggregate function. Its state is bytes; those of all aggregates of a group are
+// concatenated, so that memory and changelog have the same form.
 type accumulator interface {
-	// add appends the state with the value of a row to dst, and leaves in r what is behind the old
-	// state. The old one is empty for the first row of a group.
+	// add appends the state with the value of a row to dst, and leaves in old what follows the old
+	// state. The old state is empty for the first row of a group.
 	add(dst []byte, old *reader, c *column.Column, row int) []byte
-	// skip appends the state unchanged: the row does not count.
+	// skip appends the state unchanged, for a row that does not count.
 	skip(dst []byte, old *reader) []byte
-	// merge appends the state of both, a being of the earlier rows.
+	// merge appends the merged state; a is that of the earlier rows.
 	merge(dst []byte, a, b *reader) []byte
 	// result appends the function's value to a column.
 	result(in *reader, to *column.Column)
 }
 
-// newAccumulator makes the function of an aggregate over a column of type arg.
+// newAccumulator creates the function of an aggregate over a column of type arg.
 func newAccumulator(a plan.Agg, arg column.Type) accumulator {
 	switch a.Name {
 	case "COUNT":
@@ -79,8 +79,8 @@ func (c counter) merge(dst []byte, a, b *reader) []byte {
 
 func (c counter) result(in *reader, to *column.Column) { to.AddInt(c.read(in)) }
 
-// intSum is SUM and AVG of integers: how many values, and their sum as a varint. It wraps around as
-// in Java.
+// intSum is SUM and AVG of integers: the number of values, and their sum as a varint. It overflows
+// as in Java.
 type intSum struct {
 	average bool
 	kind    column.Kind
@@ -136,7 +136,7 @@ func (s intSum) result(in *reader, to *column.Column) {
 	to.AddInt(sum)
 }
 
-// floatSum is SUM and AVG of floats: how many values, and their sum.
+// floatSum is SUM and AVG of floats: the number of values, and their sum.
 type floatSum struct{ average bool }
 
 func (floatSum) read(old *reader) (n int64, sum float64) {
@@ -184,7 +184,7 @@ func (s floatSum) result(in *reader, to *column.Column) {
 	to.AddFloat(sum)
 }
 
-// decimalSum is SUM and AVG of decimals: how many values, and their sum unscaled.
+// decimalSum is SUM and AVG of decimals: the number of values, and their unscaled sum.
 type decimalSum struct {
 	average bool
 	arg, to column.Type
@@ -306,7 +306,7 @@ func (e extreme) merge(dst []byte, a, b *reader) []byte {
 
 func (e extreme) result(in *reader, to *column.Column) { to.Add(e.read(in)) }
 
-// edgeValue is FIRST_VALUE and LAST_VALUE: by the order in which rows came, NULLs left out.
+// edgeValue is FIRST_VALUE and LAST_VALUE: by order of arrival, ignoring NULLs.
 type edgeValue struct {
 	arg   column.Type
 	first bool
@@ -339,8 +339,8 @@ func (e edgeValue) merge(dst []byte, a, b *reader) []byte {
 
 func (e edgeValue) result(in *reader, to *column.Column) { to.Add(e.read(in)) }
 
-// variance is VAR_* and STDDEV_* of FLOAT and DOUBLE: how many values, their mean, and the sum of
-// squared distances from it (Welford), which unlike a sum of squares loses nothing where values are
+// variance is VAR_* and STDDEV_* of FLOAT and DOUBLE: the number of values, their mean, and the sum
+// of squared distances from it (Welford), which unlike a sum of squares stays exact if values are
 // large and close together.
 type variance struct {
 	arg, of      column.Type

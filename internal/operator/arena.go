@@ -3,20 +3,20 @@ package operator
 import "github.com/twmb/franz-go/pkg/kgo"
 
 const (
-	bytesAtOnce   = 64 << 10 // allocated together: most of what a transaction writes lives as long as the rest of it
+	bytesAtOnce   = 64 << 10 // allocated together: most of what a transaction writes has the same lifetime
 	recordsAtOnce = 64
-	maxBlocks     = 512 // that are kept for the next transaction: 32 MiB of bytes
+	maxBlocks     = 512 // kept for the next transaction: 32 MiB of bytes
 )
 
-// arena is the memory of the records that a transaction writes. After the commit reuse makes it
-// that of the next one; after an abort it must be dropped, since the client may still hold records.
+// arena allocates the memory of a transaction's records. After a commit, reuse recycles it for the
+// next transaction; after an abort it must be dropped, since the client may still hold records.
 type arena struct {
 	bytes   blocks[byte]
 	records blocks[kgo.Record]
 }
 
-// room returns an empty slice with room for about n bytes; keep makes what was appended to it last
-// until the transaction has ended.
+// room returns an empty slice with capacity for about n bytes; keep makes what was appended to it
+// last until the transaction has ended.
 func (a *arena) room(n int) []byte { return a.bytes.room(n, bytesAtOnce) }
 
 func (a *arena) keep(b []byte) []byte {
@@ -34,20 +34,20 @@ func (a *arena) record() *kgo.Record {
 func (a *arena) reuse() {
 	a.bytes.reuse()
 	for _, b := range a.records.full {
-		clear(b) // the records of a transaction that is over keep nothing alive
+		clear(b) // so that old records keep nothing alive
 	}
 	clear(a.records.last)
 	a.records.reuse()
 }
 
-// blocks are slices that are cut from the front: the length of each says how much of it is in use.
+// blocks are slices that are handed out from the front: the length of each is its used part.
 type blocks[T any] struct {
 	last []T   // has room
 	full [][]T // have none
-	free [][]T // empty ones of the transaction before
+	free [][]T // empty ones of the previous transaction
 }
 
-// room returns what is left of the last block, or of another one where that has no room for n.
+// room returns the rest of the last block, or of another one if that has no room for n.
 func (b *blocks[T]) room(n, atOnce int) []T {
 	if cap(b.last)-len(b.last) < n {
 		if cap(b.last) > 0 && len(b.full) < maxBlocks {
@@ -62,7 +62,7 @@ func (b *blocks[T]) room(n, atOnce int) []T {
 	return b.last[len(b.last):len(b.last):cap(b.last)]
 }
 
-// take moves on behind s, unless it has outgrown what room returned and is elsewhere.
+// take marks s as used, unless it has outgrown what room returned and was reallocated.
 func (b *blocks[T]) take(s []T) {
 	n := len(b.last)
 	if len(s) > 0 && n < cap(b.last) && &s[0] == &b.last[:n+1][n] {

@@ -3,6 +3,7 @@ package operator
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"math/big"
 
@@ -10,11 +11,11 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// A value is a byte, 0 for NULL, and by its type: a zigzag varint, eight bytes of a float, a length
-// and bytes, or for a decimal its sign and magnitude; elements of an array, map or row follow each
-// other.
+// A value is encoded as a byte, 0 for NULL, and depending on its type: a zigzag varint, eight bytes
+// of a float, a length and bytes, or for a decimal its sign and magnitude. The elements of an
+// array, map or row follow each other.
 
-var errShort = errors.New("state or repartition record is cut short or of another type")
+var errShort = errors.New("state or repartition record is truncated or of another type")
 
 func appendValue(dst []byte, c *column.Column, row int) []byte {
 	if c.Null[row] {
@@ -73,10 +74,10 @@ func appendBoxed(dst []byte, v any) []byte {
 		}
 		return dst
 	}
-	panic("no value of a column")
+	panic(fmt.Sprintf("unexpected column value of type %T", v))
 }
 
-// reader takes values from bytes. After the first error it gives NULLs.
+// reader decodes values from bytes. After the first error it returns NULLs.
 type reader struct {
 	b   []byte
 	err error
@@ -141,7 +142,7 @@ func (r *reader) bytes() []byte {
 	return b
 }
 
-// value appends one value to a column. Texts are copied.
+// value appends one value to a column. Strings are copied.
 func (r *reader) value(c *column.Column) {
 	if c.Type.Class() == column.Boxes {
 		c.Add(r.boxed(c.Type))
@@ -209,7 +210,7 @@ func (r *reader) boxed(t column.Type) any {
 	return v
 }
 
-// appendRow encodes the columns of a row that are not left out.
+// appendRow encodes the columns of a row that are not nil.
 func appendRow(dst []byte, b *column.Batch, row int) []byte {
 	for _, c := range b.Cols {
 		if c != nil {
@@ -219,7 +220,7 @@ func appendRow(dst []byte, b *column.Batch, row int) []byte {
 	return dst
 }
 
-// row appends what appendRow wrote.
+// row decodes and appends a row of appendRow.
 func (r *reader) row(b *column.Batch) {
 	for _, c := range b.Cols {
 		if c != nil {
@@ -229,12 +230,12 @@ func (r *reader) row(b *column.Batch) {
 	b.N++
 }
 
-// appendKey encodes columns of a row as a key: equal values give equal bytes.
+// appendKey encodes columns of a row as a key: equal values have equal bytes.
 func appendKey(dst []byte, b *column.Batch, columns []int, row int) []byte {
 	for _, i := range columns {
 		c := b.Cols[i]
 		if c.Type.Class() == column.Floats && !c.Null[row] && c.F[row] == 0 {
-			dst = appendFloat(append(dst, 1), 0) // -0 is 0
+			dst = appendFloat(append(dst, 1), 0) // -0 equals 0
 			continue
 		}
 		dst = appendValue(dst, c, row)
@@ -242,5 +243,5 @@ func appendKey(dst []byte, b *column.Batch, columns []int, row int) []byte {
 	return dst
 }
 
-// column makes a column of a relation.
+// newColumn creates an empty column of a relation.
 func newColumn(r *plan.Relation, i int) *column.Column { return &column.Column{Type: r.Cols[i].Type} }

@@ -18,25 +18,25 @@ type Drop struct {
 	What  string `json:"what"`
 }
 
-// What is dropped, with the option that says so.
+// What is dropped, and by which option.
 const (
-	DropRecords = "records" // json.ignore-parse-errors: a record, or the part of it behind what could be read
+	DropRecords = "records" // json.ignore-parse-errors: a record, or the part of it after the first error
 	DropValues  = "values"  // json.ignore-parse-errors: a value that became NULL
 	DropEntries = "entries" // json.map-null-key.mode = DROP: an entry of a map
 	DropRows    = "rows"    // table.exec.sink.not-null-enforcer = DROP: a row
 )
 
-// Dropped counts what was dropped.
+// Dropped counts drops.
 type Dropped map[Drop]int64
 
-// Add counts what others have counted.
+// Add adds other counts.
 func (d Dropped) Add(more Dropped) {
 	for what, n := range more {
 		d[what] += n
 	}
 }
 
-// Total is how much was dropped, whatever it was.
+// Total returns the sum over all tables and kinds.
 func (d Dropped) Total() (n int64) {
 	for _, m := range d {
 		n += m
@@ -50,7 +50,7 @@ type dropCount struct {
 	N int64 `json:"n"`
 }
 
-// MarshalJSON writes a list, sorted by table.
+// MarshalJSON encodes a list, sorted by table.
 func (d Dropped) MarshalJSON() ([]byte, error) {
 	all := make([]dropCount, 0, len(d))
 	for _, drop := range d.sorted() {
@@ -59,7 +59,7 @@ func (d Dropped) MarshalJSON() ([]byte, error) {
 	return json.Marshal(all)
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote.
+// UnmarshalJSON decodes the output of MarshalJSON.
 func (d *Dropped) UnmarshalJSON(text []byte) error {
 	var all []dropCount
 	if err := json.Unmarshal(text, &all); err != nil {
@@ -76,7 +76,7 @@ func (d Dropped) sorted() []Drop {
 	return slices.SortedFunc(maps.Keys(d), func(a, b Drop) int { return cmp.Or(strings.Compare(a.Table, b.Table), strings.Compare(a.What, b.What)) })
 }
 
-// String says what was dropped in the order of the tables, such as "readings: 3 records, 1 values".
+// String lists the counts by table, such as "readings: 3 records, 1 values".
 func (d Dropped) String() string {
 	all := d.sorted()
 	var s strings.Builder
@@ -95,7 +95,7 @@ func (d Dropped) String() string {
 	return s.String()
 }
 
-// dropped counts what formats of a table have left out.
+// dropped counts what formats of a table have dropped.
 func (t *Task) dropped(table *plan.Table, formats ...any) {
 	for _, f := range formats {
 		d, ok := f.(format.Dropper)

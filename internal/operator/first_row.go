@@ -7,16 +7,16 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// first passes the first row of each key in the order of time: deduplication whose rows are never
-// updated. A row waits until the watermark has passed its time, since until then an earlier one can
-// still come. An entry of a key says that its row is out.
+// firstRow passes the first row of each key in the order of time: deduplication whose result is
+// never updated. A row waits until the watermark has passed its time, since an earlier one can
+// still arrive until then. The state entry of a key means that its row is emitted.
 type firstRow struct {
 	base
 	op     *plan.Rank
 	buffer timeBuffer
 	in     *column.Batch // a waiting row
 	out    rowBatch
-	direct bool // rows come from one table of this stage, in its order, so that the watermark before each may fire
+	direct bool // rows come from one table of this stage in order, so that the watermark before each row may fire
 	now    int64
 	key    []byte
 }
@@ -51,7 +51,7 @@ func (f *firstRow) push(_ int, r *rowBatch) {
 			f.task.late(r, i, f.rel.Inputs[0], errTooLate(at, int64(watermark)))
 			continue
 		}
-		if out { // whether a late row finds it so depends on which partition was read first
+		if out { // only after the check for lateness: otherwise the result would depend on which partition was read first
 			continue
 		}
 		f.buffer.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
@@ -89,7 +89,7 @@ func (f *firstRow) fire(watermark int64) {
 	f.deliver()
 }
 
-// add appends the row of f.in to the output; its number, the last column, is 1.
+// add appends the row of f.in to the output; the last column, its row number, is 1.
 func (f *firstRow) add(watermark int64, origin *kgo.Record) {
 	last := len(f.out.Cols) - 1
 	for c, to := range f.out.Cols {

@@ -7,14 +7,14 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// group groups rows without windows: each change of a group replaces its row. What a transaction
-// changed comes out at its end, once for each group.
+// groupAggregate groups rows without windows: each change of a group replaces its row. Changes are
+// emitted at the end of the transaction, once per group.
 type groupAggregate struct {
 	base
 	aggregator
 	op      *plan.Aggregate
-	updated bool              // the rows that are grouped are
-	touched map[string][]byte // accumulators before the transaction; nil for a group that is new
+	updated bool              // the input is updated
+	touched map[string][]byte // accumulators before the transaction; nil for a new group
 	order   []string
 	lineage *lineage // of the transaction
 }
@@ -39,7 +39,7 @@ func (g *groupAggregate) push(_ int, r *rowBatch) {
 		g.key = appendKey(g.key[:0], r.Batch, g.keys, i)
 		old, known := store.Get(entry+groups, 0, g.key)
 		if known && len(g.accs) == 0 && !g.updated {
-			continue // DISTINCT: the row has come before
+			continue // DISTINCT: a duplicate
 		}
 		if _, seen := g.touched[string(g.key)]; !seen {
 			k := string(g.key)

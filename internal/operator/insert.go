@@ -14,7 +14,7 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// writer makes records of rows.
+// writer encodes rows as records of a table.
 type writer struct {
 	base
 	op          *plan.Insert
@@ -22,17 +22,17 @@ type writer struct {
 	key, value  format.Encoder
 	keyCols     []*column.Column
 	valueCols   []*column.Column
-	nulls       []*column.Column // by column of the table: NULL in each row, where the query gives nothing
+	nulls       []*column.Column // by column of the table: NULLs for columns that the query does not set
 	timestamp   int              // column of the input, or -1
 	headers     int
 	notNull     []int          // columns of the table
-	keys        []int          // of them, those under which rows replace each other
-	sized       []sized        // columns of the table whose values must have, or get, a length
-	fields      []format.Field // the input's columns, as the table has them
+	keys        []int          // the subset in the primary key
+	sized       []sized        // columns of the table with a declared length to check or enforce
+	fields      []format.Field // the input's columns with the table's names and types
 	partitioner kgo.TopicPartitioner
-	limit       int // bytes of a record that the topic takes; 0 is any
+	limit       int // maximum bytes of a record in the topic; 0 is no limit
 
-	// Of an upsert table, the last change of each key in a transaction is what is written.
+	// For an upsert table, only the last change of each key in a transaction is written.
 	changes map[string]*kgo.Record
 	order   []string
 }
@@ -79,7 +79,7 @@ func newWriter(b base, op *plan.Insert) (*writer, error) {
 	return w, nil
 }
 
-// columns finds the columns of a batch that the formats write.
+// columns selects the columns of a batch that a format encodes.
 func (w *writer) columns(into []*column.Column, of plan.Format, r *rowBatch) {
 	for i, c := range of.Columns {
 		if from := w.op.Columns[c]; from >= 0 {
@@ -106,8 +106,8 @@ func (w *writer) push(_ int, r *rowBatch) {
 	w.task.dropped(w.table, w.key, w.value)
 }
 
-// allowed reports whether a row has a value in all columns that need one. Of a row that is taken
-// back only the key counts: without one it was not written either, and NULL elsewhere may replace a
+// allowed reports whether a row has a value in all columns that are NOT NULL. For a deletion only
+// the key counts: without a key the row was not written either, and a NULL elsewhere may replace a
 // row that was.
 func (w *writer) allowed(r *rowBatch, i int, gone bool) (bool, error) {
 	columns := w.notNull
@@ -119,7 +119,7 @@ func (w *writer) allowed(r *rowBatch, i int, gone bool) (bool, error) {
 			continue
 		}
 		if !w.op.Sink.DropNulls {
-			return false, fmt.Errorf("column %s is NOT NULL, and the value is NULL", w.table.Columns[c].Name)
+			return false, fmt.Errorf("column %s is NOT NULL, but the value is NULL", w.table.Columns[c].Name)
 		}
 		if !gone {
 			w.task.drop(w.table, DropRows, 1)
@@ -153,7 +153,7 @@ func (w *writer) row(r *rowBatch, i int) error {
 		}
 		rec.Value = w.task.arena.keep(value)
 	} else if !w.table.Upsert {
-		return errors.New("a row that is taken back can't be written")
+		return errors.New("a retraction can't be written to an append-only table")
 	}
 	w.metadata(rec, r, i)
 	if err := w.fits(rec); err != nil {
@@ -171,7 +171,7 @@ func (w *writer) row(r *rowBatch, i int) error {
 	return nil
 }
 
-// fits refuses a record that its topic doesn't take: it would hold up all others.
+// fits rejects a record that is too large for its topic: it would block all others.
 func (w *writer) fits(r *kgo.Record) error {
 	if w.limit <= 0 {
 		return nil
@@ -190,7 +190,7 @@ func (w *writer) metadata(rec *kgo.Record, r *rowBatch, i int) {
 			for n, k := range d.Keys {
 				key, ok := k.(string)
 				if !ok {
-					continue // a header has a key
+					continue // a header must have a key
 				}
 				h := kgo.RecordHeader{Key: key}
 				if value, ok := d.Values[n].(string); ok { // NULL stays NULL
@@ -202,8 +202,8 @@ func (w *writer) metadata(rec *kgo.Record, r *rowBatch, i int) {
 	}
 }
 
-// send puts a record where its key belongs as Kafka's default partitioner has it, or, without a
-// key, where the task is.
+// send assigns the partition that Kafka's default partitioner gives the record's key, or the task's
+// own partition to a record without a key, and emits the record.
 func (w *writer) send(rec *kgo.Record) {
 	n := w.task.partitions(w.table.Topic)
 	if rec.Key != nil {

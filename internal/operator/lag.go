@@ -6,11 +6,11 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// lag is LAG: the last values, as many as it looks back and one more, the earliest first.
+// lag is LAG: the last back+1 values, the earliest first.
 type lag struct {
 	arg       column.Type
 	back      int64
-	otherwise any // where there are not so many
+	otherwise any // the default if there are fewer values
 }
 
 func (l lag) read(old *reader) []any {

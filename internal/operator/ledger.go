@@ -7,22 +7,21 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// Ledger adds up, for tests, what windows take in and give out: each row is in every window that it
-// is not late for, and comes out of it once. An accumulator of its own counts the rows of each
-// window, in the state beside the others, so that crashes are no excuse. It counts a transaction at
-// once: Commit and Abort end it.
+// Ledger accounts, in tests, for rows in windows: each row is in every window that it is not late
+// for, and is emitted with it once. An additional accumulator counts the rows of each window in the
+// state, so that the books must balance in spite of crashes. Commit and Abort end a transaction.
 type Ledger struct{ committed, open map[int]tally }
 
 // tally of one relation. Windows are counted for each row: a row of HOP is in several.
 type tally struct {
-	rows, late, others int64 // rows, those that are late for all their windows, and windows of a row that comes again with a later one
-	in, out            int64 // windows that rows are in, as they come, and as their windows come out
+	rows, late, others int64 // rows, rows that are late for all their windows, and late windows of a row that follows with a later one
+	in, out            int64 // number of rows times windows, on arrival and when the windows are emitted
 }
 
-// NewLedger makes an empty one, for all tasks of a pipeline.
+// NewLedger creates an empty ledger, shared by all tasks of a pipeline.
 func NewLedger() *Ledger { return &Ledger{make(map[int]tally), make(map[int]tally)} }
 
-// Commit keeps what was counted since the last end of a transaction; Abort drops it.
+// Commit keeps what was counted since the end of the last transaction; Abort drops it.
 func (l *Ledger) Commit() {
 	for id, t := range l.open {
 		c := l.committed[id]
@@ -31,10 +30,10 @@ func (l *Ledger) Commit() {
 	clear(l.open)
 }
 
-// Abort drops what was counted since the last end of a transaction.
+// Abort drops what was counted since the end of the last transaction.
 func (l *Ledger) Abort() { clear(l.open) }
 
-// Check holds what came in against what came out, once all inputs have ended.
+// Check compares rows in and out of windows, once all inputs have ended.
 func (l *Ledger) Check() error {
 	for id, t := range l.committed {
 		if t.in != t.out {
@@ -49,7 +48,7 @@ func (l *Ledger) count(id int, t tally) {
 	l.open[id] = tally{o.rows + t.rows, o.late + t.late, o.others + t.others, o.in + t.in, o.out + t.out}
 }
 
-// countRows adds an accumulator that counts rows, for the ledger.
+// countRows adds an accumulator that counts rows for the ledger.
 func (g *aggregator) countRows(t *Task, r *plan.Relation) {
 	if t.ledger == nil {
 		return
@@ -60,8 +59,7 @@ func (g *aggregator) countRows(t *Task, r *plan.Relation) {
 	g.emitted = func(n int64) { t.ledger.count(r.ID, tally{out: n}) }
 }
 
-// expect notes a row of a window of which slices are put together: the windows that it belongs to,
-// one by one.
+// expect counts the windows of a row, for windows that are assembled from slices.
 func (a *windowAggregate) expect(slice int64, watermark rowWatermark, again bool) {
 	if a.task.ledger == nil {
 		return
@@ -81,7 +79,7 @@ func (a *windowAggregate) expect(slice int64, watermark rowWatermark, again bool
 	a.task.ledger.count(a.rel.ID, t)
 }
 
-// session notes a row of a session, and whether it is in one.
+// session counts a row, and whether it is in a session.
 func (l *Ledger) session(id int, in bool) {
 	switch {
 	case l == nil:

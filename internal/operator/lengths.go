@@ -10,15 +10,15 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// sized is a column of a table with a declared length that the writer looks at.
+// sized is a column of a table whose declared length the writer checks or enforces.
 type sized struct {
 	column int // of the table
 	t      column.Type
-	trim   bool // cut and pad; otherwise another length is an error
+	trim   bool // truncate or pad; otherwise a different length is an error
 }
 
-// size notes a column whose length matters. Most don't: a value that an INSERT casts has its
-// length, and what it writes without a cast stays as it was read, unless
+// size registers a column if its length matters. Most don't: a value that an INSERT casts has its
+// length already, and one that is written without a cast stays as it was read, unless
 // table.exec.sink.type-length-enforcer says otherwise.
 func (w *writer) size(col int, t column.Type) {
 	switch {
@@ -30,15 +30,15 @@ func (w *writer) size(col int, t column.Type) {
 	}
 }
 
-// resized returns rows whose values have the lengths of their columns, where they are to be cut and
-// padded.
+// resized returns the rows with values truncated or padded to the lengths of their columns, where
+// that is configured.
 func (w *writer) resized(r *rowBatch) *rowBatch {
 	var own *rowBatch
 	for _, s := range w.sized {
 		if !s.trim {
 			continue
 		}
-		if own == nil { // others may have the columns of the input
+		if own == nil { // the input's columns may be shared
 			copied, batch := *r, *r.Batch
 			batch.Cols = slices.Clone(r.Cols)
 			copied.Batch, own = &batch, &copied
@@ -64,7 +64,7 @@ func (w *writer) resized(r *rowBatch) *rowBatch {
 	return own
 }
 
-// wrongLength says which value of a row has a length that its column does not take.
+// wrongLength returns an error if a value of a row has a length that its column does not accept.
 func (w *writer) wrongLength(r *rowBatch, i int) error {
 	for _, s := range w.sized {
 		c := r.Cols[w.op.Columns[s.column]]
@@ -73,16 +73,16 @@ func (w *writer) wrongLength(r *rowBatch, i int) error {
 		}
 		if n := s.length(c.S[i]); !s.takes(n) {
 			unit := map[column.Kind]string{column.String: "characters", column.Bytes: "bytes"}[s.t.Kind]
-			return fmt.Errorf("column %s is %s, and the value has %d %s", w.table.Columns[s.column].Name, s.t.Nullable(true), n, unit)
+			return fmt.Errorf("column %s is %s, but the value has %d %s", w.table.Columns[s.column].Name, s.t.Nullable(true), n, unit)
 		}
 	}
 	return nil
 }
 
-// takes reports whether a value of this length is one of the type.
+// takes reports whether a length is valid for the type.
 func (s *sized) takes(n int) bool { return n == s.t.Length || n < s.t.Length && !s.t.Fixed }
 
-// length counts characters of a text, and bytes of bytes.
+// length counts the characters of a string, or the bytes of bytes.
 func (s *sized) length(v string) int {
 	if s.t.Kind == column.String {
 		return utf8.RuneCountInString(v)
@@ -90,7 +90,7 @@ func (s *sized) length(v string) int {
 	return len(v)
 }
 
-// fit cuts a value of n characters or bytes, or pads it: texts with spaces, bytes with zeros.
+// fit truncates or pads a value of n characters or bytes: strings with spaces, bytes with zeros.
 func (s *sized) fit(v string, n int) string {
 	switch {
 	case n < s.t.Length && s.t.Kind == column.String:

@@ -8,15 +8,15 @@ import (
 	"weir.example/weir/internal/trace"
 )
 
-// origins remembers which traced records went into the groups of an operator, so that a result can
-// name them. It is in memory only and bounded: after a restore, or where it has no room, a result
-// names fewer of them, or none. It is nil where nothing is traced.
+// lineage remembers which traced records contributed to the groups of an operator, so that the
+// trace of a result links to them. It is in memory only and bounded: after a restore, or when it is
+// full, a result links to fewer records, or none. It is nil if nothing is traced.
 type lineage struct {
 	of map[int64]map[string][]context.Context // by slice and key
 	n  int
 }
 
-// maxOrigins is how many records an operator remembers.
+// maxLineage is the number of records that an operator remembers.
 const maxLineage = 1024
 
 func (t *Task) newLineage() *lineage {
@@ -26,7 +26,8 @@ func (t *Task) newLineage() *lineage {
 	return &lineage{of: make(map[int64]map[string][]context.Context)}
 }
 
-// add notes that a record went into a group. Where it is not traced its context is nil.
+// add records that a record contributed to a group. The context of a record that is not traced is
+// nil.
 func (o *lineage) add(ctx context.Context, slice int64, key []byte) {
 	if ctx == nil || o.n == maxLineage || len(o.of[slice][string(key)]) == trace.MaxLinks {
 		return
@@ -38,8 +39,8 @@ func (o *lineage) add(ctx context.Context, slice int64, key []byte) {
 	o.n++
 }
 
-// caused is what stands for the records of a key in a slice that have caused what it is now. The
-// first of them is its parent.
+// caused returns a record with the context of those that contributed to a key in a slice. The first
+// of them is its parent.
 func (o *lineage) caused(slice int64, key []byte) *kgo.Record {
 	all := o.of[slice][string(key)]
 	if len(all) == 0 {
@@ -48,7 +49,8 @@ func (o *lineage) caused(slice int64, key []byte) *kgo.Record {
 	return onlyContext(trace.Caused(all[0], all[1:]...))
 }
 
-// joined is what stands for the records of a key in the slices after start and up to end.
+// joined returns a record with the context of those that contributed to a key in the slices after
+// start and up to end.
 func (o *lineage) joined(start, end int64, key []byte) *kgo.Record {
 	var all []context.Context
 	for slice, keys := range o.of {
@@ -74,7 +76,7 @@ func (o *lineage) forget(start, end int64, key []byte) {
 	}
 }
 
-// drop forgets a slice.
+// drop drops the records of a slice.
 func (o *lineage) drop(slice int64) {
 	if o == nil {
 		return
@@ -85,7 +87,7 @@ func (o *lineage) drop(slice int64) {
 	delete(o.of, slice)
 }
 
-// clear forgets all.
+// clear drops all records.
 func (o *lineage) clear() {
 	if o != nil {
 		clear(o.of)
@@ -93,8 +95,7 @@ func (o *lineage) clear() {
 	}
 }
 
-// onlyContext stands for the records behind a row, where they are traced: a record with nothing but
-// their context.
+// onlyContext returns a record with nothing but a context, nil if nothing is traced.
 func onlyContext(ctx context.Context) *kgo.Record {
 	if ctx == nil {
 		return nil

@@ -14,29 +14,30 @@ import (
 	"weir.example/weir/internal/state"
 )
 
-// Mover says which task keeps an entry of a stage's state when the stage's inputs have another
-// number of partitions, and moves it there. Entries are kept by a key that begins with columns of
-// an input's row (entries of groups), or are such a row itself (rows that wait).
+// Mover finds the task that owns an entry of a stage's state after the stage's inputs have changed
+// their number of partitions, and moves the entry there. Entries have a key that starts with
+// columns of an input's row (entries of groups), or are such a row themselves (rows that wait).
 //
-// What is not by key stays with its task: positions, watermarks, and the numbers of waiting rows.
+// State that is not by key stays with its task: offsets, watermarks, and the numbers of waiting
+// rows.
 type Mover struct {
 	owners []*owner
-	names  map[uint16]bool // all entries that a task of the stage has
+	names  map[uint16]bool // all entries of a task of the stage
 }
 
-// owner knows whose the entries of one number are.
+// owner computes the partitions of the entries of one number.
 type owner struct {
 	entry   uint16
 	homes   homes
 	nulls   bool
-	skip    func(*reader) // what precedes the key; nil: nothing
+	skip    func(*reader) // skips what precedes the key; nil: nothing does
 	read    []*column.Column
-	row     *column.Batch // the input's row, where entries are rows that wait
-	numbers uint16        // of rows that wait: the entry of their next number
+	row     *column.Batch // the input's row, if entries are waiting rows
+	numbers uint16        // for waiting rows: the entry of their next number
 }
 
-// NewMover makes the mover of a stage whose inputs have as many partitions from now on. The error
-// names state that lies by no topic's key.
+// NewMover creates the mover of a stage whose inputs will have the given number of partitions. The
+// error names state that is not partitioned by the key of a topic.
 func NewMover(stage *plan.Stage, partitions int32, schemas *format.Schemas) (*Mover, error) {
 	m := &Mover{names: map[uint16]bool{watermarkEntry: true}}
 	for _, r := range stage.Relations {
@@ -50,7 +51,7 @@ func NewMover(stage *plan.Stage, partitions int32, schemas *format.Schemas) (*Mo
 	return m, nil
 }
 
-// relation adds the owners of what a relation keeps.
+// relation adds the owners of a relation's state.
 func (m *Mover) relation(r *plan.Relation, partitions int32, schemas *format.Schemas) error {
 	var failed error
 	add := func(entry uint16, input int, keys []int, skip func(*reader)) {
@@ -108,12 +109,12 @@ func (m *Mover) relation(r *plan.Relation, partitions int32, schemas *format.Sch
 		queued(waitingRows, numbers, 0)
 		add(versions, 1, op.Right, nil)
 	default:
-		return fmt.Errorf("no state of %T is known", r.Op)
+		return fmt.Errorf("unknown state of %T", r.Op)
 	}
 	return failed
 }
 
-// skipDistinct takes what precedes the group's key in an entry of distinctKey.
+// skipDistinct skips what precedes the group's key in an entry of distinctKey.
 func skipDistinct(r *reader) {
 	r.byte()
 	r.count()
@@ -124,12 +125,12 @@ func (m *Mover) add(o *owner) {
 	m.names[o.entry] = true
 }
 
-// newOwner makes the owner of entries whose keys begin with columns of an input, or with nil keys
-// of its rows.
+// newOwner creates the owner of entries whose keys start with columns of an input, or which are
+// rows of the input if keys is nil.
 func newOwner(r *plan.Relation, input int, keys []int, partitions int32, schemas *format.Schemas) (*owner, error) {
 	at := r.Home(input)
 	if at == nil {
-		return nil, errors.New("its state is not by the key of a topic")
+		return nil, errors.New("its state is not partitioned by the key of a topic")
 	}
 	h, err := newHomes(at, partitions, schemas)
 	if err != nil {
@@ -141,7 +142,7 @@ func newOwner(r *plan.Relation, input int, keys []int, partitions int32, schemas
 		o.row = batch(in)
 		for i, c := range at.Columns {
 			if o.homes.cols[i] = o.row.Cols[c]; o.homes.cols[i] == nil {
-				return nil, fmt.Errorf("its rows are kept without column %s of the topic's key", in.Cols[c].Name)
+				return nil, fmt.Errorf("its stored rows lack column %s of the topic's key", in.Cols[c].Name)
 			}
 		}
 		return o, nil
@@ -152,14 +153,15 @@ func newOwner(r *plan.Relation, input int, keys []int, partitions int32, schemas
 	for i, c := range at.Columns {
 		place := slices.Index(keys, c)
 		if place < 0 {
-			return nil, fmt.Errorf("its state is not by column %s of the topic's key", in.Cols[c].Name)
+			return nil, fmt.Errorf("its state is not partitioned by column %s of the topic's key", in.Cols[c].Name)
 		}
 		o.homes.cols[i] = o.read[place]
 	}
 	return o, nil
 }
 
-// home is the partition of an entry. One of a join whose key has a NULL meets nothing, and stays.
+// home returns the partition of an entry. A join entry whose key has a NULL matches nothing and
+// stays.
 func (o *owner) home(here int32, key, value []byte) (int32, error) {
 	in := &reader{b: key}
 	if o.row != nil {
@@ -184,7 +186,7 @@ func (o *owner) home(here int32, key, value []byte) (int32, error) {
 	return o.homes.of(0)
 }
 
-// Moved is an entry that belongs elsewhere.
+// Moved is an entry that belongs to another partition.
 type Moved struct {
 	To         int32 // the partition of its key
 	Window     int64
@@ -192,11 +194,11 @@ type Moved struct {
 	owner      *owner
 }
 
-// Bytes is the size of the entry.
+// Bytes returns the size of the entry.
 func (e *Moved) Bytes() int { return len(e.Key) + len(e.Value) }
 
-// Find calls fn with the entries of a task's state that belong to other tasks, in their order,
-// until it returns an error. fn may change the store. A second Find finds what is left.
+// Find calls fn with the entries of a task's state that belong to other tasks, in order, until it
+// returns an error. fn may change the store. A further Find returns the entries that are left.
 func (m *Mover) Find(store *state.Store, here int32, fn func(*Moved) error) error {
 	for _, o := range m.owners {
 		for _, window := range store.Windows(o.entry) {
@@ -225,8 +227,8 @@ func (m *Mover) Find(store *state.Store, here int32, fn func(*Moved) error) erro
 	return nil
 }
 
-// Move takes an entry from one store to another. A row that waits gets the next number there: rows
-// of one time and lane keep their order, as those of one key all come from one task.
+// Move moves an entry from one store to another. A waiting row gets the next number there: rows of
+// equal time and lane keep their order, since those of one key all come from one task.
 func (m *Mover) Move(e *Moved, from, to *state.Store) error {
 	o, key := e.owner, e.Key
 	from.Delete(o.entry, e.Window, key)
@@ -248,12 +250,12 @@ func (m *Mover) Move(e *Moved, from, to *state.Store) error {
 	return nil
 }
 
-// Check refuses entries of a store that would be left behind: those that no relation of the stage
-// has, and what versions before this one kept beside the state of keys.
+// Check rejects a store with entries that would be left behind: those of no relation of the stage,
+// and those that older versions stored in addition to keyed state.
 func (m *Mover) Check(store *state.Store) error {
 	for entry := watermarkEntry; entry < math.MaxUint16 && int(entry) < store.Operators(); entry++ {
 		if len(store.Windows(entry)) > 0 && !m.names[entry] {
-			return fmt.Errorf("entry %d of the state belongs to nothing that the stage keeps", entry)
+			return fmt.Errorf("entry %d of the state belongs to no operator of the stage", entry)
 		}
 	}
 	var failed error
@@ -266,7 +268,7 @@ func (m *Mover) Check(store *state.Store) error {
 	return failed
 }
 
-// Begin gives a task that is new the watermarks of another.
+// Begin gives a new task the watermarks of another.
 func (m *Mover) Begin(from, to *state.Store) {
 	watermarks := make(map[string][]byte)
 	from.Scan(watermarkEntry, 0, func(key, value []byte) bool {

@@ -12,36 +12,36 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// over gives each row what functions say of it and the rows before it, in the order of their time.
-// Rows wait until the watermark has passed it, since until then an earlier one can still come. An
-// entry of a key is its history; a frame with a beginning keeps what its functions look at of each
-// of its rows, and computes them anew.
+// over computes functions of each row and the rows before it, in the order of their time. Rows wait
+// until the watermark has passed their time, since an earlier row can still arrive until then. The
+// state entry of a key is its history; for a bounded frame the arguments of its rows are stored as
+// well, and the functions are computed from them for each row.
 type over struct {
 	base
 	aggregator // of the functions
 	op         *plan.Over
 	buffer     timeBuffer
 	in         *column.Batch // a waiting row
-	frame      *column.Batch // what functions look at of a row before
+	frame      *column.Batch // the arguments of an earlier row
 	out        rowBatch
-	direct     bool // rows come from one table of this stage, in its order, so that the watermark before each may fire
+	direct     bool // rows come from one table of this stage in order, so that the watermark before each row may fire
 	now        int64
 	width      int // columns of the input
 	same       []waitingRow
 	name       []byte // of an entry
 }
 
-// waitingRow is a row whose turn has come, and its key.
+// waitingRow is a row whose time the watermark has passed, and its key.
 type waitingRow struct {
 	row, key []byte
 	origin   *kgo.Record
 }
 
-// history is the entry of a key: the time of its last row, which rows of its frame are kept, and
-// the accumulators of a frame without beginning.
+// history is the entry of a key: the time of its last row, which rows of its frame are stored, and
+// the accumulators of an unbounded frame.
 type history struct {
 	last       int64
-	head, tail int64 // numbers of the first row that is kept and of the next
+	head, tail int64 // numbers of the first stored row and of the next one
 	value      []byte
 }
 
@@ -73,9 +73,8 @@ func newOver(b base, op *plan.Over) *over {
 	return o
 }
 
-// direct reports whether rows come from one table, without passing an exchange. Behind one, and
-// behind a union, a row's watermark is that of its own partition and table, and others may still
-// have earlier rows.
+// direct reports whether rows come from one table without a shuffle. After a shuffle or a union a
+// row's watermark is that of its own partition and table, and others may still have earlier rows.
 func direct(r *plan.Relation) bool {
 	if _, exchange := r.Op.(*plan.Exchange); exchange || len(r.Inputs) > 1 {
 		return false
@@ -136,8 +135,8 @@ func (o *over) advance(_ int, watermark int64, idle bool) {
 	o.forwardWatermark(watermark, idle)
 }
 
-// fire computes the rows whose time a watermark has passed. They come out with the watermark before
-// it.
+// fire computes the rows whose time a watermark has passed. They are emitted with the watermark
+// before it.
 func (o *over) fire(watermark int64) {
 	if watermark <= o.now {
 		return
@@ -188,7 +187,7 @@ func (o *over) remember(key []byte, at int64) {
 	o.save(key, h)
 }
 
-// forget drops the rows that no later one has in its frame.
+// dropExpired deletes the rows that are outside the frames of all later rows.
 func (o *over) dropExpired(key []byte, h *history, at int64) {
 	for ; h.head < h.tail-1; h.head++ {
 		name := o.rowName(key, h.head)
@@ -228,7 +227,7 @@ func (o *over) save(key []byte, h history) {
 	o.task.store.Put(o.rel.State+histories, 0, key, append(v, h.value...))
 }
 
-// compute emits the rows of one time, which their keys remember.
+// compute emits the rows of one time, which are in the histories of their keys already.
 func (o *over) compute(watermark int64) {
 	for _, w := range o.same {
 		clearBatch(o.in)
@@ -265,7 +264,7 @@ func (o *over) emitted(watermark int64, origin *kgo.Record) {
 	}
 }
 
-// column is where a function's value goes.
+// column returns the output column of a function.
 func (o *over) column(i int) *column.Column {
 	if c := o.out.Cols[o.width+i]; c != nil {
 		return c
@@ -273,7 +272,7 @@ func (o *over) column(i int) *column.Column {
 	return newColumn(o.rel, o.width+i) // nobody reads it
 }
 
-// keptRow reads what functions look at of a row before.
+// keptRow reads the stored arguments of an earlier row.
 func (o *over) keptRow(key []byte, seq int64) error {
 	v, ok := o.task.store.Get(o.rel.State+frameRows, 0, o.rowName(key, seq))
 	in := &reader{b: v}
@@ -286,7 +285,7 @@ func (o *over) keptRow(key []byte, seq int64) error {
 	return in.err
 }
 
-// fold adds up the rows of a key's frame.
+// fold accumulates the rows of a key's frame.
 func (o *over) fold(key []byte, h history) []byte {
 	o.key = append(o.key[:0], key...)
 	var value, old []byte

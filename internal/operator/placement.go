@@ -12,19 +12,19 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// ElsewhereError is a record that does not lie in the partition of its key, so that it would not
-// meet the others of the key.
+// ElsewhereError reports a record that is not in the partition of its key, so that it would miss
+// the other rows of the key.
 type ElsewhereError struct {
 	Topic      string
 	Partition  int32
-	Offset     int64  // -1 where it is not known
+	Offset     int64  // -1 if unknown
 	Key        string // its fields as JSON
 	Want       int32  // the partition where murmur2 puts the key
-	Partitions int32  // how many the topic has
+	Partitions int32  // number of partitions of the topic
 	Null       bool   // a column of the key is NULL
 }
 
-// Error names the record, and the ways forward.
+// Error names the record and the ways forward.
 func (e *ElsewhereError) Error() string {
 	cause := fmt.Sprintf("its producer places keys in another way (kcat and librdkafka do by default: partitioner=murmur2_random changes that; so does Sarama), "+
 		"or spells keys in another way than Flink, or the topic had other than %d partitions when the record was written", e.Partitions)
@@ -36,12 +36,12 @@ func (e *ElsewhereError) Error() string {
 		e.Topic, e.Partition, e.Offset, e.Key, e.Want, cause)
 }
 
-// homes finds the partitions where Kafka's Java client puts keys. What belongs where is decided by
-// the values of the key's columns in the table's own encoding, and not by the bytes of a record's
-// key: one key may be spelled in several ways, and the columns may come from the record's value.
+// homes computes the partitions that Kafka's Java client assigns to keys. It uses the values of the
+// key's columns in the table's own encoding, not the bytes of a record's key: one key may be
+// spelled in several ways, and the columns may come from the record's value.
 type homes struct {
 	encoder    format.Encoder
-	plain      bool             // the key is the text of its one column
+	plain      bool             // the key is the text of its only column
 	cols       []*column.Column // of the key, in the order of its fields
 	partitions int32
 	hash       kgo.TopicPartitioner
@@ -67,10 +67,10 @@ func (h *homes) null(i int) bool {
 	return slices.ContainsFunc(h.cols, func(c *column.Column) bool { return c.Null[i] })
 }
 
-// of is the partition of a row's key.
+// of returns the partition of a row's key.
 func (h *homes) of(i int) (int32, error) {
 	if h.plain && !h.cols[0].Null[i] {
-		h.record.Key = h.key[:0] // not nil, which would be placed anywhere
+		h.record.Key = h.key[:0] // not nil, which has no fixed partition
 		if text := h.cols[0].S[i]; text != "" {
 			h.record.Key = unsafe.Slice(unsafe.StringData(text), len(text))
 		}
@@ -84,8 +84,8 @@ func (h *homes) of(i int) (int32, error) {
 	return int32(h.hash.Partition(&h.record, int(h.partitions))), nil //nolint:gosec // fewer than partitions
 }
 
-// encode is the key of a row as its table's format writes it, and empty where that writes none. A
-// float that is -0 is 0, as where rows are grouped.
+// encode returns the key of a row in its table's format, empty if that writes none. The float -0
+// counts as 0, as in grouping.
 func (h *homes) encode(i int) ([]byte, error) {
 	cols, row := h.cols, i
 	if slices.ContainsFunc(cols, func(c *column.Column) bool { return isZero(c, i) }) {
@@ -111,8 +111,8 @@ func isZero(c *column.Column, row int) bool {
 	return c.Type.Class() == column.Floats && !c.Null[row] && c.F[row] == 0
 }
 
-// placement stands in front of an operator that relies on the partitions of topics, and looks
-// whether each row lies where its key belongs.
+// placement wraps an operator that relies on the partitioning of topics, and checks that each row
+// is in the partition of its key.
 type placement struct {
 	node
 	homes
@@ -120,7 +120,7 @@ type placement struct {
 	at   *plan.Placement
 }
 
-// placed puts a placement in front of an operator where its relation relies on one.
+// placed wraps an operator in a placement if its relation relies on one.
 func (t *Task) placed(n node, r *plan.Relation, input int) (node, error) {
 	at := r.Placement(input)
 	if at == nil {
@@ -149,7 +149,7 @@ func (p *placement) push(in int, r *rowBatch) {
 	p.node.push(in, r)
 }
 
-// row reports whether a row lies where its key belongs.
+// row reports whether a row is in the partition of its key.
 func (p *placement) row(r *rowBatch, i int) bool {
 	if !p.at.Nulls && p.null(i) {
 		return true

@@ -29,20 +29,19 @@ func (f *filter) push(_ int, r *rowBatch) {
 	f.emit(&f.out)
 }
 
-// add copies a row with all that is known of it.
+// add copies a row with its metadata.
 func (r *rowBatch) add(from *rowBatch, i int) {
 	copyRow(r.Batch, from.Batch, i)
 	r.note(from, i)
 }
 
-// note copies what is known of a row. What is nil in one row of a batch is nil in all.
+// note copies the metadata of a row. A slice that is nil for one row of a batch is nil for all.
 func (r *rowBatch) note(from *rowBatch, i int) {
 	r.kinds, r.records, r.watermarks = with(r.kinds, from.kinds, i), with(r.records, from.records, i), with(r.watermarks, from.watermarks, i)
 	r.lanes, r.more = with(r.lanes, from.lanes, i), with(r.more, from.more, i)
 }
 
-// know takes over all that is known of the rows of another batch, which this one has in other
-// columns.
+// know takes over the metadata of all rows of another batch, whose columns this one replaces.
 func (r *rowBatch) know(from *rowBatch) {
 	r.N, r.kinds, r.records, r.watermarks, r.lanes, r.more = from.N, from.kinds, from.records, from.watermarks, from.lanes, from.more
 }
@@ -54,7 +53,7 @@ func with[T any](to, from []T, i int) []T {
 	return append(to, from[i])
 }
 
-// project computes columns. Those that only pass are shared with the input.
+// project computes columns. Those that are only passed on are shared with the input.
 type project struct {
 	base
 	plain    []int // column of the input, or -1
@@ -117,7 +116,7 @@ func (p *project) push(_ int, r *rowBatch) {
 	p.emit(&good)
 }
 
-// union passes the rows of all inputs. Each keeps the watermark of its own, and each input is lanes
+// union passes the rows of all inputs. Each row keeps its own watermark, and each input has lanes
 // of its own.
 type union struct {
 	base

@@ -10,24 +10,24 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// rank keeps the first rows of each partition by an order. An entry is the rows of a partition,
-// best first, under the window's end where there is one.
+// rank keeps the first rows of each partition by an order. A state entry holds the rows of a
+// partition, best first, under the window's end if there is a window.
 type rank struct {
 	base
 	op        *plan.Rank
 	clock     clock
 	in        *plan.Relation
-	newest    bool // the later of two equal rows wins: deduplication that keeps the last
+	newest    bool // the later of two equal rows wins: deduplication that keeps the last row
 	scratch   *column.Batch
 	lanes     []lane // of the rows in scratch
 	out       rowBatch
 	watermark int64
 	fired     int64
-	touched   map[string][]byte // without window: the entry before the transaction
+	touched   map[string][]byte // without windows: the entry before the transaction
 	order     []string
 	key       []byte
 	value     []byte
-	lineage   *lineage // of rows, by the end of their window; without window those of the transaction
+	lineage   *lineage // of rows, by the end of their window; without windows those of the transaction
 }
 
 func newRank(b base, op *plan.Rank) *rank {
@@ -47,8 +47,8 @@ func (k *rank) rollback() {
 	k.lineage.clear()
 }
 
-// entryRows are the kept rows as bytes, each with its length in front, and its lane at the end
-// where that isn't 0.
+// entryRows splits an entry into its rows, each prefixed with its length and followed by its lane
+// unless that is 0.
 func entryRows(value []byte) ([][]byte, error) {
 	in := &reader{b: value}
 	var all [][]byte
@@ -116,9 +116,8 @@ func (k *rank) push(_ int, r *rowBatch) {
 	}
 }
 
-// place is where a row comes among those that are kept. Of equal rows the one of the lower lane
-// comes first, and of one lane the one that came first; where the newest wins it is the other way
-// round.
+// place returns the position of a row among the kept ones. Of equal rows the one of the lower lane
+// comes first, and within a lane the earlier one; if the newest row wins, the order is reversed.
 func (k *rank) place(kept [][]byte, row *column.Batch, i int, from lane) int {
 	clearBatch(k.scratch)
 	k.lanes = k.lanes[:0]
@@ -140,7 +139,7 @@ func (k *rank) place(kept [][]byte, row *column.Batch, i int, from lane) int {
 		if c == 0 {
 			c = cmp.Compare(from, k.lanes[n])
 			if k.newest {
-				c = cmp.Compare(-1, c) // a row of the same lane is newer than those before
+				c = cmp.Compare(-1, c) // a row is newer than earlier ones of its lane
 			}
 		}
 		if c < 0 {
@@ -222,8 +221,7 @@ func (k *rank) fire(watermark int64) {
 	k.deliver()
 }
 
-// row adds a kept row of the window that ends at end, with its number, which counts from 0 here, to
-// the output.
+// row appends a kept row of the window that ends at end to the output. number counts from 0.
 func (k *rank) row(what rowKind, one []byte, number int, end int64) {
 	if int64(number+1) < k.op.From {
 		return
@@ -259,7 +257,7 @@ func (k *rank) deliver() {
 	k.out.clear()
 }
 
-// flush emits, without windows, what the transaction has changed at each number.
+// finishTransaction emits, without windows, what the transaction has changed at each row number.
 func (k *rank) finishTransaction() {
 	for _, key := range k.order {
 		now, _ := k.task.store.Get(k.rel.State+groups, 0, []byte(key))

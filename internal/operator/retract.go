@@ -8,16 +8,16 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// retractor is an aggregate function that can take the value of a row back.
+// retractor is an aggregate function that can retract the value of a row.
 type retractor interface {
 	accumulator
-	// retract appends the state without the value of a row to dst, and leaves in r what is behind
+	// retract appends the state without the value of a row to dst, and leaves in old what follows
 	// the old state.
 	retract(dst []byte, old *reader, c *column.Column, row int) []byte
 }
 
-// newRetractor makes the function of an aggregate over rows that are updated. Which there are, the
-// plan knows.
+// newRetractor creates the function of an aggregate over rows that are updated. The plan rejects
+// functions that can't retract.
 func newRetractor(a plan.Agg, arg column.Type) accumulator {
 	switch a.Name {
 	case "MIN":
@@ -61,8 +61,8 @@ func (s decimalSum) retract(dst []byte, old *reader, c *column.Column, row int) 
 	return s.write(dst, n, sum)
 }
 
-// bag is MIN and MAX of rows that are updated: each value, and how often it is there, since the
-// next one must be known when the last is taken back.
+// bag is MIN and MAX of rows that are updated: each value and its count, since the next value must
+// be known when the current one is retracted.
 type bag struct {
 	arg  column.Type
 	sign int // -1 for MIN, 1 for MAX
@@ -92,7 +92,7 @@ func (bag) write(dst []byte, all []counted) []byte {
 	return dst
 }
 
-// put changes how often a value is there.
+// put changes the count of a value.
 func (bag) put(all []counted, value any, n int64) []counted {
 	for i := range all {
 		if column.CompareBoxed(all[i].value, value) == 0 {
@@ -141,8 +141,8 @@ func (b bag) result(in *reader, to *column.Column) {
 	to.Add(found)
 }
 
-// take appends to dst the accumulators of old without a row. gone tells for a DISTINCT whether no
-// row of the group has its value any more.
+// retract appends to dst the accumulators of old without a row. gone reports for a DISTINCT whether
+// no row of the group has the row's value any more.
 func (g *aggregator) retract(dst, old []byte, b *column.Batch, row int, gone func(agg int) bool) []byte {
 	in := read(&g.in, old)
 	for i, acc := range g.accs {
@@ -155,8 +155,8 @@ func (g *aggregator) retract(dst, old []byte, b *column.Batch, row int, gone fun
 	return dst
 }
 
-// change adds a row to its group, or takes it back. The value of a group whose rows are updated
-// begins with how many rows it has; one that has none is gone.
+// change adds a row to its group, or retracts it. The value of a group whose rows are updated
+// starts with its number of rows; a group without rows is deleted.
 func (g *groupAggregate) change(r *rowBatch, i int, old []byte) {
 	store, entry := g.task.store, g.rel.State
 	back := r.kind(i) == kindUpdateBefore || r.kind(i) == kindDelete
@@ -166,10 +166,10 @@ func (g *groupAggregate) change(r *rowBatch, i int, old []byte) {
 		n = in.varint()
 	}
 	if back && n == 0 {
-		return // of a row that never came
+		return // a row that was never added
 	}
 	rest := append([]byte(nil), in.b...)
-	// distinct counts a value of a DISTINCT, and reports whether it has come or is gone.
+	// distinct counts a value of a DISTINCT, and reports whether it is new or gone.
 	distinct := func(step int64) func(agg int) bool {
 		return func(agg int) bool {
 			k := g.distinctKey(r.Batch, i, agg)
@@ -195,7 +195,7 @@ func (g *groupAggregate) change(r *rowBatch, i int, old []byte) {
 	store.Put(entry+groups, 0, g.key, g.value)
 }
 
-// withoutCount is the value of a group without how many rows it has.
+// withoutCount returns the value of a group without its number of rows.
 func withoutCount(value []byte) []byte {
 	in := &reader{b: value}
 	if len(value) > 0 {

@@ -16,23 +16,23 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// batchRows is how many rows go through the operators at once.
+// batchRows is the number of rows that are pushed through the operators in one batch.
 const batchRows = 1024
 
-// source is an operator that records come into.
+// source is an operator that consumes records of a topic.
 type source interface {
 	node
-	// records takes the records of the task's partition, in order.
+	// consume processes records of the task's partition, in order.
 	consume(all []*kgo.Record)
-	// announce tells the operators behind the watermark that the state has.
+	// replayWatermark forwards the watermark that is stored in the state.
 	replayWatermark()
-	// ended reports whether the last row has come.
+	// ended reports whether the last row has been consumed.
 	ended() bool
-	// progress is the watermark, and whether it is idle.
+	// currentWatermark returns the watermark, and whether the source is idle.
 	currentWatermark() (watermark int64, idle bool)
 }
 
-// scan turns the records of a table into rows, and makes their watermark.
+// scan decodes the records of a table into rows and generates their watermark.
 type scan struct {
 	base
 	table         *plan.Table
@@ -42,10 +42,10 @@ type scan struct {
 	metadata      []metadataColumn
 	computed      []computedColumn
 	notNull       []int
-	notNullKey    []int           // of them, those of the key: the others are NULL where a row is deleted
-	splitKey      format.Splitter // nil where a key is always of one row
+	notNullKey    []int           // the subset in the key: the others are NULL in a deletion
+	splitKey      format.Splitter // nil if a key always belongs to one row
 	splitValue    format.Splitter
-	raw           bool // no value is one that is NULL
+	raw           bool // a missing value is NULL, not an error
 	filter        *expr.Compiled
 	watermarkExpr *expr.Compiled
 	out           rowBatch
@@ -86,7 +86,7 @@ func newScan(b base, op *plan.Scan) (*scan, error) {
 	useKey := false
 	for _, c := range t.Key.Columns {
 		if inValue[c] && !t.Upsert {
-			s.keyCols = append(s.keyCols, nil) // what the value says counts
+			s.keyCols = append(s.keyCols, nil) // the value takes precedence
 			continue
 		}
 		s.keyCols = append(s.keyCols, cols[c])
@@ -98,7 +98,7 @@ func newScan(b base, op *plan.Scan) (*scan, error) {
 		}
 		s.splitKey, _ = s.key.(format.Splitter)
 	}
-	if t.Upsert { // the key decides, also where the value has it too
+	if t.Upsert { // the key takes precedence over the value
 		for i, c := range t.Value.Columns {
 			for _, k := range t.PrimaryKey {
 				if c == k {
@@ -131,7 +131,7 @@ func newScan(b base, op *plan.Scan) (*scan, error) {
 	return s, nil
 }
 
-// metadata reads the metadata of a record, as values of a column.
+// metadata returns a record's metadata as column values.
 var metadata = map[string]func(*kgo.Record) any{
 	"topic":          func(r *kgo.Record) any { return r.Topic },
 	"partition":      func(r *kgo.Record) any { return int64(r.Partition) },
@@ -183,7 +183,7 @@ func (s *scan) consume(all []*kgo.Record) {
 	}
 }
 
-// truncate keeps n rows, and drops what a row that failed has left in the columns.
+// truncate keeps n rows and drops what a failed row has left in the columns.
 func (s *scan) truncate(n int) {
 	s.out.Err = nil
 	for _, c := range s.out.Cols {
@@ -200,7 +200,7 @@ func (s *scan) truncate(n int) {
 
 var (
 	errNoValue = deadletter.Because(deadletter.Missing, errors.New("the record has no value"))
-	errNoKey   = deadletter.Because(deadletter.Missing, errors.New("the record has no key, and rows of the table replace each other by theirs"))
+	errNoKey   = deadletter.Because(deadletter.Missing, errors.New("the record has no key, which an upsert table requires"))
 )
 
 // record adds the rows of a record: all of them, or none and an error.
@@ -221,7 +221,7 @@ func (s *scan) record(r *kgo.Record) error {
 		keys = [][]byte{r.Key}
 	}
 	before := s.watermark
-	for i, value := range values { // each of them with each key, as in Flink
+	for i, value := range values { // the cross product of values and keys, as in Flink
 		for _, key := range keys {
 			if err := s.row(r, key, value); err != nil {
 				s.watermark = before
@@ -232,8 +232,8 @@ func (s *scan) record(r *kgo.Record) error {
 	return nil
 }
 
-// split returns the documents of the rows in a key or value that has several, and false where it is
-// that of one row.
+// split returns the documents of a key or value that has several rows; several is false if it has
+// one.
 func split(by format.Splitter, data []byte) (documents [][]byte, several bool, err error) {
 	if by == nil || data == nil {
 		return nil, false, nil
@@ -273,7 +273,7 @@ func (s *scan) row(r *kgo.Record, key, value []byte) error {
 	return s.complete(r, change)
 }
 
-// decodeKey adds the columns of a key. A record without one has NULL in them.
+// decodeKey adds the columns of a key. They are NULL for a record without a key.
 func (s *scan) decodeKey(key []byte) error {
 	if key == nil {
 		if s.table.Upsert {
@@ -297,8 +297,8 @@ func addNulls(cols []*column.Column) {
 	}
 }
 
-// complete adds what is neither in key nor value of a row, moves the watermark, and drops the row
-// where the filter says so.
+// complete adds the columns that are neither in the key nor in the value of a row, advances the
+// watermark, and drops the row if the filter rejects it.
 func (s *scan) complete(r *kgo.Record, change rowKind) error {
 	row := s.out.N
 	if ms := r.Timestamp.UnixMilli(); len(s.metadata) > 0 && !column.Fits(ms/86_400_000, column.Date) {
@@ -319,13 +319,13 @@ func (s *scan) complete(r *kgo.Record, change rowKind) error {
 	}
 	for _, i := range notNull {
 		if s.out.Cols[i].Null[row] {
-			return deadletter.Because(deadletter.Missing, fmt.Errorf("column %s is NOT NULL, and the record has no value for it", s.rel.Cols[i].Name))
+			return deadletter.Because(deadletter.Missing, fmt.Errorf("column %s is NOT NULL, but the record has no value for it", s.rel.Cols[i].Name))
 		}
 	}
 	before := s.watermark
 	if s.watermarkExpr != nil {
 		if s.out.Cols[s.table.Rowtime].Null[row] {
-			return deadletter.Because(deadletter.Missing, fmt.Errorf("column %s is NULL, and the row's time can't be", s.rel.Cols[s.table.Rowtime].Name))
+			return deadletter.Because(deadletter.Missing, fmt.Errorf("column %s is NULL, but a row needs its time", s.rel.Cols[s.table.Rowtime].Name))
 		}
 		watermark, ok := s.watermarkExpr.I(s.out.Batch, row)
 		if s.out.Err != nil {
@@ -357,8 +357,8 @@ func (s *scan) complete(r *kgo.Record, change rowKind) error {
 	return nil
 }
 
-// ahead reports whether a time is too far in the future for the watermark to follow: a device's
-// clock is wrong. A TIMESTAMP, which has no zone, is taken for one of the session's zone.
+// ahead reports whether a time is too far in the future for the watermark to follow, because a
+// device's clock is wrong. A TIMESTAMP, which has no zone, is interpreted in the session's zone.
 func (s *scan) ahead(at int64) bool {
 	most := s.task.program.Settings.MaxAhead
 	if most == 0 {
@@ -371,7 +371,7 @@ func (s *scan) ahead(at int64) bool {
 	return at > limit
 }
 
-// end says that no record will come any more.
+// end announces that no further record will come.
 func (s *scan) end() {
 	s.watermark = maxWatermark
 	s.forwardWatermark(maxWatermark, false)

@@ -18,20 +18,20 @@ func errLate(end int64, row rowWatermark, c clock) error {
 	return fmt.Errorf("late: its window ended at %s, and the watermark was at %s", expr.FormatTimestamp(end, ' '), expr.FormatTimestamp(c.wall(watermark), ' '))
 }
 
-// session groups rows in sessions: windows that end when no row has come for the gap, on the clock
-// of the wall as all windows. An entry is the open parts of a key's sessions, by start; a timer is
-// a key under the second in which a part ends.
+// sessionWindow groups rows in sessions: windows that end when no row has arrived for the gap, on
+// the wall clock as all windows. A state entry holds the open parts of a key's sessions, ordered by
+// start; a timer is a key under the second in which a part ends.
 //
-// What is late must not depend on which partition was read first. So a part of a session has rows
-// of one lane only, and a row is judged by its own lane: it belongs to the part that it touches and
-// that is open by the row's own watermark; where there is none and the row alone would be over by
-// that watermark, it is late. A row can so be in a session although its own time is long over, as
-// in Flink, and it is not late because of another partition.
+// Lateness must not depend on which partition was read first. Therefore a part of a session has
+// rows of one lane only, and a row is judged by its own lane: it belongs to the part that it
+// touches and that is open by the row's own watermark. If there is none and the row alone would be
+// over by that watermark, the row is late. So a row can be in a session although its own time is
+// long over, as in Flink, and another partition never makes it late.
 //
-// Parts of several lanes that touch are one session, which comes out when the operator's watermark
-// has passed the end of all of them. A row that comes behind its own watermark joins its part with
-// other lanes only by what of its time is ahead of that watermark (link), since what lies before
-// may be out already.
+// Parts of several lanes that touch form one session, which is emitted when the operator's
+// watermark has passed the end of all of them. A row that is behind its own watermark connects its
+// part with other lanes only by the portion of its time that is ahead of that watermark (link),
+// since earlier sessions may be emitted already.
 type sessionWindow struct {
 	base
 	aggregator
@@ -45,15 +45,15 @@ type sessionWindow struct {
 	lineage   *lineage // by the times of rows
 }
 
-// part of a session. Times are of the wall clock.
+// part is the part of a session that belongs to one lane. Times are wall clock times.
 type part struct {
 	lane       lane
-	start, end int64 // the end is the last row's time and the gap
-	link       int64 // from here on it touches parts of other lanes; forever where it does not
+	start, end int64 // end is the last row's time plus the gap
+	link       int64 // time from which the part touches parts of other lanes; maxWatermark if it doesn't
 	value      []byte
 }
 
-// Entries beside groups, in which versions before kept sessions without lanes.
+// State entries in addition to groups, in which older versions stored sessions without lanes.
 const (
 	parts  = 1
 	timers = 2
@@ -117,8 +117,8 @@ func (s *sessionWindow) row(r *rowBatch, i int) {
 	}
 }
 
-// linkOf is from where a row touches rows of other lanes: its time, or what comes after all
-// sessions that its watermark has ended.
+// linkOf returns the time from which a row touches rows of other lanes: its own time, or the time
+// after all sessions that its watermark has ended.
 func (s *sessionWindow) linkOf(at int64, watermark rowWatermark) int64 {
 	switch int64(watermark) {
 	case minWatermark:
@@ -133,7 +133,7 @@ func (s *sessionWindow) linkOf(at int64, watermark rowWatermark) int64 {
 	return link
 }
 
-// together merges accumulators; nil is none.
+// mergeStates merges accumulators; nil is none.
 func (s *sessionWindow) mergeStates(a, b []byte) []byte {
 	if a == nil {
 		return b
@@ -160,7 +160,7 @@ func (s *sessionWindow) load(key []byte) {
 	}
 }
 
-// loadOld reads an entry of a version that had no lanes, and kept instants.
+// loadOld migrates an entry of a version that had no lanes and stored instants.
 func (s *sessionWindow) loadOld(key []byte) {
 	v, ok := s.task.store.Get(s.rel.State+groups, 0, key)
 	if !ok {
@@ -208,7 +208,7 @@ type dueSession struct {
 	part
 }
 
-// fire emits the sessions that a watermark has ended, by their ends.
+// fire emits the sessions that a watermark has ended, ordered by their ends.
 func (s *sessionWindow) fire(watermark int64) {
 	if watermark <= s.fired {
 		return
@@ -254,8 +254,8 @@ func (s *sessionWindow) deliver() {
 	s.out.clear()
 }
 
-// end takes the sessions of a key that are over out of its entry. waits says that a part is still
-// open that ends in the second of bucket.
+// end moves the sessions of a key that are over from its entry to due. waits reports whether a part
+// that ends in the second of bucket is still open.
 func (s *sessionWindow) end(key []byte, bucket, watermark int64, due *[]dueSession) (waits bool) {
 	s.load(key)
 	kept := s.open[:0:0]
@@ -282,8 +282,8 @@ func (s *sessionWindow) end(key []byte, bucket, watermark int64, due *[]dueSessi
 	return waits
 }
 
-// linked are the sessions that parts make together: parts of different lanes are in one where they
-// touch. The parts of each are in the order of their starts, as all are.
+// groupLinked groups parts into sessions: parts of different lanes are in one session if they
+// touch. The parts of each session keep their order by start.
 func groupLinked(all []part) [][]part {
 	group := make([]int, len(all)) // of each part
 	for i := range all {

@@ -12,11 +12,11 @@ import (
 )
 
 // A record of a repartition topic has in its value a row (its kind and flags, the watermark before
-// it, what the flags say, and the columns that somebody reads), or the watermark of the task that
-// wrote it: its partition, how many there are, the watermark, and whether it is idle. A watermark
-// goes to all partitions, behind the rows that came before it. What is late is told by the row's
-// own watermark: that of the task is written at the end of a transaction, and where one ends must
-// not matter.
+// it, optional fields by its flags, and the needed columns), or the watermark of the task that
+// wrote it: its partition, the number of partitions, the watermark, and whether it is idle. A
+// watermark goes to all partitions, after the rows that precede it. Lateness is decided by the
+// row's own watermark: that of the task is written at the end of a transaction, and transaction
+// boundaries must not matter.
 const (
 	rowRecord       = 'r'
 	watermarkRecord = 'w'
@@ -24,12 +24,12 @@ const (
 
 // Flags in the byte of a row's kind.
 const (
-	rowHasLane byte = 1 << 4 // its lane follows; other rows are of lane 0
-	rowHasMore byte = 1 << 5 // a later window of the same row follows
+	rowHasLane byte = 1 << 4 // the lane follows; otherwise it is 0
+	rowHasMore byte = 1 << 5 // the same row follows with a later window
 	rowFlags        = rowHasLane | rowHasMore
 )
 
-// sender writes rows to the partition of their keys.
+// shuffleWriter writes rows to the partitions of their keys.
 type shuffleWriter struct {
 	base
 	keys      []int
@@ -49,7 +49,7 @@ func newShuffleWriter(b base, op *plan.Exchange) *shuffleWriter {
 }
 
 func (s *shuffleWriter) push(_ int, r *rowBatch) {
-	// The receiver's columns are those of the input that somebody reads behind the exchange.
+	// The reader's columns are the input's columns that are needed after the shuffle.
 	out := *r.Batch
 	out.Cols = append(out.Cols[:0:0], r.Cols...)
 	for i := range out.Cols {
@@ -72,7 +72,7 @@ func (s *shuffleWriter) push(_ int, r *rowBatch) {
 	}
 }
 
-// head appends what is known of a row beside its columns.
+// appendRowHeader appends a row's metadata.
 func (s *shuffleWriter) appendRowHeader(value []byte, r *rowBatch, i int) []byte {
 	flags := byte(r.kind(i))
 	from := r.lane(i)*lane(s.task.peers) + lane(s.task.partition)
@@ -103,7 +103,7 @@ func (s *shuffleWriter) advance(_ int, watermark int64, idle bool) {
 	s.forwardWatermark(s.watermark, idle)
 }
 
-// flush writes the watermark behind the transaction's rows.
+// finishTransaction writes the watermark after the transaction's rows.
 func (s *shuffleWriter) finishTransaction() {
 	if s.watermark == s.sentWatermark && s.idle == s.sentIdle || s.watermark == minWatermark && !s.idle {
 		return
@@ -124,15 +124,15 @@ func (s *shuffleWriter) rollback() {
 	s.watermark, s.idle, s.sentWatermark, s.sentIdle = minWatermark, false, minWatermark, false
 }
 
-// receiver reads what senders have written.
+// shuffleReader reads what shuffle writers have written.
 type shuffleReader struct {
 	base
 	topic string
 	out   rowBatch
-	peers map[int64]peerWatermark // by partition of the sender
-	count int64
-	now   int64 // least watermark that all peers have reached; it never falls
-	saved int64 // of now, in the state
+	peers map[int64]peerWatermark // by partition of the writer
+	count int64                   // number of writers
+	now   int64                   // minimum watermark of all peers; it never decreases
+	saved int64                   // now as in the state
 }
 
 type peerWatermark struct {
@@ -155,7 +155,7 @@ func newShuffleReader(b base, op *plan.Exchange) *shuffleReader {
 	return r
 }
 
-var errRepartition = errors.New("no record of a repartition topic: it belongs to another version of the pipeline, or something else has written to it")
+var errRepartition = errors.New("invalid record in a repartition topic: it was written by another version of the pipeline, or by another program")
 
 func (r *shuffleReader) consume(all []*kgo.Record) {
 	for _, rec := range all {
@@ -205,7 +205,7 @@ func (r *shuffleReader) clear() {
 	r.out.clear()
 }
 
-// hear takes the watermark of one peer.
+// onPeerWatermark processes the watermark of one peer.
 func (r *shuffleReader) onPeerWatermark(partition, count int64, u peerWatermark) {
 	old, known := r.peers[partition]
 	if known {
@@ -226,7 +226,7 @@ func (r *shuffleReader) onPeerWatermark(partition, count int64, u peerWatermark)
 	}
 }
 
-// least is the watermark that all peers have reached, those that are idle aside.
+// least returns the minimum watermark of all peers that are not idle.
 func (r *shuffleReader) least() (watermark int64, idle bool) {
 	if int64(len(r.peers)) < r.count || r.count == 0 {
 		return minWatermark, false
@@ -242,7 +242,7 @@ func (r *shuffleReader) least() (watermark int64, idle bool) {
 
 const (
 	peerKey    = "peer of "
-	reachedKey = "reached by all peers of " // absent in states of versions that kept the peers' only
+	reachedKey = "reached by all peers of " // absent in states of older versions, which stored only those of the peers
 )
 
 func (r *shuffleReader) stateKey(partition int64) []byte {
@@ -251,8 +251,9 @@ func (r *shuffleReader) stateKey(partition int64) []byte {
 
 func (r *shuffleReader) reachedKey() []byte { return []byte(reachedKey + r.topic) }
 
-// reset restores the watermark that was reached apart from those of the peers: where there are
-// more of them than before, theirs tell nothing until all have spoken, while windows are out.
+// rollback restores the merged watermark separately from those of the peers: after the number of
+// peers has grown, theirs can't be merged until every one has sent one, but windows are emitted
+// already.
 func (r *shuffleReader) rollback() {
 	r.peers, r.count, r.now, r.saved = make(map[int64]peerWatermark), 0, minWatermark, minWatermark
 	r.clear()

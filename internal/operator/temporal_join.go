@@ -12,10 +12,10 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// join looks up rows of its left input in the versions of its right one. A left row waits under the
-// second of its time until both inputs' watermark has passed it, since until then an earlier
-// version can still come. An entry of versions is all that are known of a key, by time; those are
-// dropped that no row can want any more.
+// temporalJoin joins each row of its left input with the version of its right input that was valid
+// at the row's time. Left rows wait in a time buffer until the watermark of both inputs has passed
+// them, since an earlier version can still arrive until then. The versions entry of a key holds its
+// known versions ordered by time; those that no row can refer to any more are dropped.
 type temporalJoin struct {
 	base
 	op      *plan.TemporalJoin
@@ -28,7 +28,7 @@ type temporalJoin struct {
 	buffer  timeBuffer // left rows
 	waiting bool       // late rows wait for the next watermark or the end of the transaction
 	key     []byte
-	origin  *kgo.Record // of the left row that is matched
+	origin  *kgo.Record // of the left row that is being matched
 }
 
 const (
@@ -41,7 +41,7 @@ func newTemporalJoin(b base, op *plan.TemporalJoin) *temporalJoin {
 	j := &temporalJoin{base: b, op: op, left: batch(b.rel.Inputs[0]), right: batch(b.rel.Inputs[1]), merger: newWatermarkMerger(2)}
 	j.out.Batch = &column.Batch{Cols: make([]*column.Column, len(b.rel.Cols))}
 	for i := range b.rel.Cols {
-		j.out.Cols[i] = newColumn(b.rel, i) // the condition may want columns that nobody else does
+		j.out.Cols[i] = newColumn(b.rel, i) // the condition may need columns that are not needed downstream
 	}
 	j.buffer = newTimeBuffer(b.task, b.rel.State+waitingRows, b.rel.State+numbers)
 	if op.Cond != nil {
@@ -57,13 +57,13 @@ func (j *temporalJoin) rollback() {
 	j.buffer.rollback()
 }
 
-// ordered makes bytes that sort as a time does.
+// ordered appends a time as bytes that sort in its order.
 func ordered(dst []byte, us int64) []byte {
-	return binary.BigEndian.AppendUint64(dst, uint64(us)^1<<63) //nolint:gosec // the sign moved for the order of bytes
+	return binary.BigEndian.AppendUint64(dst, uint64(us)^1<<63) //nolint:gosec // flips the sign bit, so that bytes sort as numbers
 }
 
 func unordered(b []byte) int64 {
-	return int64(binary.BigEndian.Uint64(b) ^ 1<<63) //nolint:gosec // back
+	return int64(binary.BigEndian.Uint64(b) ^ 1<<63) //nolint:gosec // reverts ordered
 }
 
 func (j *temporalJoin) push(in int, r *rowBatch) {
@@ -76,7 +76,7 @@ func (j *temporalJoin) push(in int, r *rowBatch) {
 	}
 }
 
-// wait keeps left rows until their time has passed.
+// wait buffers left rows until the watermark passes their time.
 func (j *temporalJoin) wait(r *rowBatch) {
 	row := masked(r.Batch, j.left)
 	for i := range r.N {
@@ -86,7 +86,7 @@ func (j *temporalJoin) wait(r *rowBatch) {
 	}
 }
 
-// masked is a batch without the columns that another lacks.
+// masked returns a batch without the columns that are nil in like.
 func masked(b, like *column.Batch) column.Batch {
 	m := *b
 	m.Cols = slices.Clone(b.Cols)
@@ -98,7 +98,7 @@ func masked(b, like *column.Batch) column.Batch {
 	return m
 }
 
-// oneVersion is a row as of a time; a deletion has none.
+// oneVersion is a row as of a time; a deletion has no row.
 type oneVersion struct {
 	at  int64
 	row []byte // nil: deleted
@@ -117,7 +117,7 @@ func decodeVersions(b []byte) ([]oneVersion, error) {
 	return all, in.err
 }
 
-// version takes one row of the right input.
+// version adds one row of the right input.
 func (j *temporalJoin) version(r *rowBatch, i int) {
 	store := j.task.store
 	row := masked(r.Batch, j.right)
@@ -138,7 +138,7 @@ func (j *temporalJoin) version(r *rowBatch, i int) {
 	} else {
 		all = slices.Insert(all, place, v)
 	}
-	// Of the versions before the watermark only the last can still be wanted, by rows that wait or
+
 	// come.
 	first := 0
 	for first+1 < len(all) && all[first+1].at <= j.now {
@@ -167,7 +167,7 @@ func (j *temporalJoin) advance(in int, watermark int64, idle bool) {
 	j.forwardWatermark(j.now, allIdle)
 }
 
-// release looks up the rows whose time the watermark has passed.
+// release joins the rows whose time the watermark has passed.
 func (j *temporalJoin) release() {
 	j.waiting = false
 	j.buffer.release(j.now, func(at int64, row []byte, origin *kgo.Record) {
@@ -212,7 +212,8 @@ func (j *temporalJoin) match(left []byte, at int64) {
 	}
 }
 
-// add appends the left row and a version, or NULLs, and reports whether the condition holds.
+// add appends the left row with a version, or with NULLs, and reports whether the join condition is
+// true.
 func (j *temporalJoin) add(version []byte) bool {
 	clearBatch(j.right)
 	if version != nil {

@@ -8,15 +8,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// queue keeps rows under the second of their time until a watermark has passed them. Rows of one
-// time come out by their lanes, and those of a lane as they went in: in which order lanes are read
-// must not matter.
+// timeBuffer stores rows under the second of their time until a watermark has passed them. Rows of
+// equal time are released in the order of their lanes, and those of a lane in the order in which
+// they were put: the order in which lanes are read must not matter.
 type timeBuffer struct {
 	task          *Task
-	rows, numbers uint16 // its entries
+	rows, numbers uint16 // state entries: rows, and the number of the next row
 	next, saved   uint64 // number of the next row
 	key           []byte
-	lineage       *lineage // of the rows that wait
+	lineage       *lineage // of the waiting rows
 }
 
 var nextKey = []byte("next")
@@ -34,10 +34,10 @@ func (q *timeBuffer) rollback() {
 	q.saved = q.next
 }
 
-// laneShift leaves 40 bits of an entry's number to count rows, and 24 to their lane.
+// laneShift leaves 40 bits of an entry's number for the row counter, and 24 for the lane.
 const laneShift = 40
 
-// put keeps a row. ctx is that of the record that it came from; nil where that is not traced.
+// put stores a row. ctx is that of the record that it came from, nil if it is not traced.
 func (q *timeBuffer) put(ctx context.Context, at int64, from lane, row []byte) {
 	q.key = binary.BigEndian.AppendUint64(ordered(q.key[:0], at), uint64(from)<<laneShift|q.next) //nolint:gosec // lanes count from 0
 	q.next++
@@ -47,7 +47,7 @@ func (q *timeBuffer) put(ctx context.Context, at int64, from lane, row []byte) {
 	}
 }
 
-// origin is what stands for the record of a row that leaves, where it is traced.
+// origin returns a record with the context of a released row, nil if it is not traced.
 func (q *timeBuffer) origin(at int64, key []byte) *kgo.Record {
 	if q.lineage == nil {
 		return nil
@@ -56,7 +56,7 @@ func (q *timeBuffer) origin(at int64, key []byte) *kgo.Record {
 	return q.lineage.caused(second(at), key)
 }
 
-// release takes out the rows up to a time, in its order.
+// release removes the rows with times up to upTo and calls fn with them in order.
 func (q *timeBuffer) release(upTo int64, fn func(at int64, row []byte, origin *kgo.Record)) {
 	for _, bucket := range q.task.store.Windows(q.rows) {
 		if bucket > upTo {

@@ -6,7 +6,7 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// unnest gives each row once for each element of an array or map.
+// unnest repeats each row for each element of an array or map.
 type unnest struct {
 	base
 	op    *plan.Unnest
@@ -56,8 +56,7 @@ func elements(value any) int {
 	return 0
 }
 
-// element is one element as the values of its columns, in their order. A ROW that is NULL is none,
-// as in Flink.
+// element returns one element as the values of its columns. A NULL ROW is skipped, as in Flink.
 func (u *unnest) element(value any, i int) (row []any, ok bool) {
 	if d, isMap := value.(*column.Dict); isMap {
 		return []any{d.Keys[i], d.Values[i]}, true

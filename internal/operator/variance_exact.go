@@ -8,8 +8,8 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// exactVariance is VAR_* and STDDEV_* of integers and decimals: how many values, their sum and that
-// of their squares. Integers are computed as Flink does it, in the integer type, so that 5 and 6
+// exactVariance is VAR_* and STDDEV_* of integers and decimals: the number of values, their sum and
+// the sum of their squares. Integers are computed as in Flink, in the integer type, so that 5 and 6
 // have the variance 0; decimals keep all digits to the end.
 type exactVariance struct{ variance }
 
@@ -80,7 +80,7 @@ func (v exactVariance) result(in *reader, to *column.Column) {
 		to.AddInt(column.Wrap(x, to.Type.Kind))
 		return
 	}
-	// (squares - sum²/n) / over, with what the scales of the squares and of the result are apart.
+	// (squares - sum²/n) / over, adjusted for the scales of the squares and of the result.
 	x := new(big.Rat).SetInt(squares)
 	x.Sub(x, new(big.Rat).SetFrac(square, big.NewInt(n)))
 	x.Quo(x, new(big.Rat).SetInt64(over))

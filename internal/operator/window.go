@@ -8,8 +8,8 @@ import (
 
 const millisecond int64 = 1000
 
-// clock brings a window's times, which are of the wall clock, together with watermarks, which are
-// instants where the rows' time is a TIMESTAMP_LTZ.
+// clock converts between the times of windows, which are wall clock times, and watermarks, which
+// are instants if the rows' time is a TIMESTAMP_LTZ.
 type clock struct{ zone expr.Zone }
 
 func (c clock) wall(us int64) int64 {
@@ -19,7 +19,7 @@ func (c clock) wall(us int64) int64 {
 	return expr.ToLocal(us, c.zone)
 }
 
-// past is the time on the wall clock up to which windows are over by a watermark.
+// past returns the wall clock time up to which windows are over by a watermark.
 func (c clock) past(watermark int64) int64 {
 	if c.zone == nil || watermark == minWatermark || watermark == maxWatermark {
 		return watermark
@@ -28,7 +28,7 @@ func (c clock) past(watermark int64) int64 {
 }
 
 // passed reports whether a watermark is at or past the last millisecond of a window that ends at
-// end: the last time that the clock on the wall shows it, since a window over an hour that comes
+// end: the last instant at which the wall clock shows it, since a window over an hour that occurs
 // twice has rows of both.
 func (c clock) passed(end, watermark int64) bool {
 	if watermark == minWatermark || watermark == maxWatermark {
@@ -37,7 +37,7 @@ func (c clock) passed(end, watermark int64) bool {
 	return c.last(end-millisecond) <= watermark
 }
 
-// last is the last instant at which the wall clock shows a time, or passes over it.
+// last returns the last instant at which the wall clock shows a time, or skips it.
 func (c clock) last(us int64) int64 {
 	if c.zone == nil {
 		return us
@@ -45,11 +45,10 @@ func (c clock) last(us int64) int64 {
 	return expr.LastUTC(us, c.zone)
 }
 
-// late reports whether a row comes after a window that ends at end is over.
+// late reports whether a row arrives after the end of the window that ends at end.
 func (c clock) late(end int64, watermark rowWatermark) bool { return c.passed(end, int64(watermark)) }
 
-// instant goes back from the wall clock, to the first of two instants: what window_time says, as in
-// Flink.
+// instant converts a wall clock time to the first of its instants, as window_time does in Flink.
 func (c clock) instant(us int64) int64 {
 	if c.zone == nil {
 		return us
@@ -65,7 +64,7 @@ func floorTo(x, size, offset int64) int64 {
 	return x - r
 }
 
-// window adds the columns of windows to rows.
+// windowAssigner adds the columns of windows to rows.
 type windowAssigner struct {
 	base
 	op                       *plan.Window
@@ -116,13 +115,13 @@ func (w *windowAssigner) expand(r *rowBatch, i int, start, end int64) {
 	}
 	w.times(cols[n-3], cols[n-2], cols[n-1], start, end)
 	w.expanded.N++
-	more := w.expanded.more // which note takes from the input
+	more := w.expanded.more // note replaces it with that of the input
 	w.expanded.note(r, i)
 	more = append(more, true)
 	w.expanded.more = more
 }
 
-// spill passes on the rows with their windows.
+// spill emits the rows with their windows.
 func (w *windowAssigner) spill() {
 	w.emit(&w.expanded)
 	w.expanded.clear()
@@ -140,7 +139,7 @@ func (w *windowAssigner) times(start, end, moment *column.Column, from, to int64
 	}
 }
 
-// each calls fn for the windows of a time, the earliest first.
+// each calls fn with the windows of a time, in order.
 func (w *windowAssigner) each(at int64, fn func(start, end int64)) {
 	switch w.op.Kind {
 	case plan.Tumble:
@@ -165,8 +164,8 @@ func (w *windowAssigner) each(at int64, fn func(start, end int64)) {
 	}
 }
 
-// assign gives each row one window: its own, or what stands for it until an aggregate puts the
-// windows together.
+// assign gives each row one window: its own, or the slice from which an aggregate assembles
+// windows.
 func (w *windowAssigner) assign(r *rowBatch) {
 	n := len(w.rel.Cols)
 	copy(w.out.Cols, r.Cols)

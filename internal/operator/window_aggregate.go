@@ -21,7 +21,8 @@ type windowAggregate struct {
 	op    *plan.Aggregate
 	clock clock
 
-	// 0.
+	// size, slide and offset of the windows that are assembled from slices; size is 0 if rows
+	// arrive with their whole window.
 	size, slide, offset int64
 	start, end          int // columns of the input
 	watermark           int64
@@ -99,8 +100,8 @@ func (a *windowAggregate) finishTransaction() {
 	}
 }
 
-// firedKey is the entry of a version in which the watermark of a row emitted windows before that of
-// the inputs did.
+// firedKey is an entry of older versions, in which the watermark of a row emitted windows before
+// that of the inputs did.
 func (a *windowAggregate) firedKey() []byte {
 	return appendInt([]byte(firedPrefix), int64(a.rel.State))
 }

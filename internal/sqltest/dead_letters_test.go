@@ -32,7 +32,7 @@ INSERT INTO b SELECT d, CAST(MAX(v) AS INT), ROW(MIN(v)) FROM a GROUP BY d;`
 			".dlq": {
 				`{"d":"y","MAX(v)":"no","MIN(v)":"0"} # CAST of 'no' to INT: "no" is not a number`,
 				`{"d":"y","MAX(v)":"no","MIN(v)":"no"} # CAST of 'no' to INT: "no" is not a number`,
-				`{"who":"y","n":null,"span":{"s":null}} # insert into b: column n is NOT NULL, and the value is NULL`,
+				`{"who":"y","n":null,"span":{"s":null}} # insert into b: column n is NOT NULL, but the value is NULL`,
 			},
 		}
 		if !reflect.DeepEqual(got, want) {
