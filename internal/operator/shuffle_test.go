@@ -2,6 +2,7 @@ package operator
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,45 +13,45 @@ import (
 	"weir.example/weir/internal/state"
 )
 
-const exchanged = `
+const shuffled = `
 CREATE TABLE readings (sensor STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'readings', 'format' = 'json');
 CREATE TABLE counts (sensor STRING, s TIMESTAMP(3), n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'counts', 'format' = 'json');
 INSERT INTO counts SELECT sensor, window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY sensor, window_start, window_end;`
 
-// exchange is a pipeline of two stages: any number of tasks that send, and one that receives.
-type exchange struct {
+// shuffle is a pipeline of two stages: any number of tasks that write, and one that reads.
+type shuffle struct {
 	*testing.T
-	program  *plan.Program
-	senders  []*state.Store
-	receiver *state.Store
-	results  []string
-	late     int
+	program *plan.Program
+	writers []*state.Store
+	reader  *state.Store
+	results []string
+	late    int
 }
 
-func newExchange(t *testing.T, senders int) *exchange {
+func newShuffle(t *testing.T, writers int) *shuffle {
 	t.Helper()
-	program, err := plan.Compile(exchanged, "exchanged")
+	program, err := plan.Compile(shuffled, "shuffled")
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &exchange{T: t, program: program, receiver: state.Memory()}
-	x.widen(senders)
+	x := &shuffle{T: t, program: program, reader: state.Memory()}
+	x.widen(writers)
 	return x
 }
 
-// widen gives the source partitions.
-func (x *exchange) widen(senders int) {
-	for len(x.senders) < senders {
-		x.senders = append(x.senders, state.Memory())
+// widen adds partitions to the source.
+func (x *shuffle) widen(writers int) {
+	for len(x.writers) < writers {
+		x.writers = append(x.writers, state.Memory())
 	}
 }
 
-// task is one of a stage, as it is after a restart.
-func (x *exchange) task(stage, partition int, store *state.Store) *Task {
+// task returns a task of a stage as after a restart.
+func (x *shuffle) task(stage, partition int, store *state.Store) *Task {
 	x.Helper()
 	peers := 1
 	if stage == 0 {
-		peers = len(x.senders)
+		peers = len(x.writers)
 	}
 	task, err := New(Config{
 		Program: x.program, Stage: x.program.Stages[stage], Partition: int32(partition), Peers: int32(peers), //nolint:gosec // few
@@ -63,7 +64,7 @@ func (x *exchange) task(stage, partition int, store *state.Store) *Task {
 }
 
 // through runs records through a task in one transaction, and commits it.
-func (x *exchange) through(task *Task, store *state.Store, topic string, records []*kgo.Record) *Output {
+func (x *shuffle) through(task *Task, store *state.Store, topic string, records []*kgo.Record) *Output {
 	x.Helper()
 	out := &Output{}
 	if err := task.Step(topic, records, time.Time{}, out); err != nil {
@@ -79,42 +80,42 @@ func (x *exchange) through(task *Task, store *state.Store, topic string, records
 	return out
 }
 
-// send has a sender read rows of these seconds, and a receiver what it writes. Both have restarted
-// before.
-func (x *exchange) send(sender int, seconds ...int) {
+// send passes rows of these seconds through a writer, and its output through the reader. Both have
+// just restarted.
+func (x *shuffle) send(writer int, seconds ...int) {
 	x.Helper()
 	var rows []*kgo.Record
 	for i, s := range seconds {
 		value := fmt.Appendf(nil, `{"sensor":"a","ts":"2026-01-01 00:%02d:%02d"}`, s/60, s%60)
-		rows = append(rows, &kgo.Record{Topic: "readings", Partition: int32(sender), Offset: int64(i), Value: value}) //nolint:gosec // few
+		rows = append(rows, &kgo.Record{Topic: "readings", Partition: int32(writer), Offset: int64(i), Value: value}) //nolint:gosec // few
 	}
-	sent := x.through(x.task(0, sender, x.senders[sender]), x.senders[sender], "readings", rows)
+	sent := x.through(x.task(0, writer, x.writers[writer]), x.writers[writer], "readings", rows)
 	topic := x.program.Stages[1].Inputs[0].Topic()
-	got := x.through(x.task(1, 0, x.receiver), x.receiver, topic, sent.Records)
+	got := x.through(x.task(1, 0, x.reader), x.reader, topic, sent.Records)
 	for _, r := range got.Records {
 		x.results = append(x.results, string(r.Value))
 	}
 	x.late += len(got.Late)
 }
 
-// A receiver whose number of senders grew keeps the watermark that it has reached over restarts,
-// also while the new senders have not spoken: a row before it is late, and no second window.
-func TestReceiverKeepsItsWatermark(t *testing.T) {
-	for _, speakers := range [][]int{{0}, {1}, {0, 1}, {0, 1, 2}, {3, 2, 1}} {
+// A reader whose number of writers has grown keeps its watermark across restarts, even before the
+// new writers have sent theirs: an earlier row is late and does not create a second window.
+func TestShuffleReaderKeepsItsWatermark(t *testing.T) {
+	for _, active := range [][]int{{0}, {1}, {0, 1}, {0, 1, 2}, {3, 2, 1}} {
 		for _, old := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%v/old state %v", speakers, old), func(t *testing.T) {
-				x := newExchange(t, 2)
+			t.Run(fmt.Sprintf("%v/old state %v", active, old), func(t *testing.T) {
+				x := newShuffle(t, 2)
 				x.send(0, 1, 2, 25)
 				x.send(1, 3, 25)
-				if old { // a version before this one kept the senders' watermarks only
-					x.receiver.Delete(watermarkEntry, 0, []byte(reachedKey+x.program.Stages[1].Inputs[0].Topic()))
+				if old { // an older version stored only the watermarks of the writers
+					x.reader.Delete(watermarkEntry, 0, []byte(reachedKey+x.program.Stages[1].Inputs[0].Topic()))
 				}
 				x.widen(4)
-				for _, s := range speakers {
+				for _, s := range active {
 					x.send(s, 26)
 				}
-				x.send(3, 5) // out of order, and new or its first row
-				for s := range x.senders {
+				x.send(3, 5) // out of order, from a new writer
+				for s := range x.writers {
 					x.send(s, 40)
 				}
 				windows := 0
@@ -124,9 +125,70 @@ func TestReceiverKeepsItsWatermark(t *testing.T) {
 					}
 				}
 				if windows != 1 || x.late != 1 {
-					t.Errorf("the first window came out %d times and %d rows were late, want 1 and 1: %q", windows, x.late, x.results)
+					t.Errorf("got %d results of the first window and %d late rows, want 1 and 1: %q", windows, x.late, x.results)
 				}
 			})
 		}
+	}
+}
+
+// captured is an operator that records the metadata of its rows.
+type captured struct {
+	base
+	lanes      []lane
+	watermarks []rowWatermark
+}
+
+func (c *captured) push(_ int, r *rowBatch) {
+	for i := range r.N {
+		c.lanes, c.watermarks = append(c.lanes, r.lane(i)), append(c.watermarks, r.watermark(i, minWatermark))
+	}
+}
+
+func (c *captured) advance(int, int64, bool) {}
+
+// After a shuffle, each row still has the lane of its partition and the watermark that its own
+// partition had before it, wherever transactions end and however writers interleave.
+func TestShuffleKeepsLanesAndWatermarks(t *testing.T) {
+	second := func(s int) rowWatermark {
+		return rowWatermark(time.Date(2026, 1, 1, 0, 0, s, 0, time.UTC).UnixMicro())
+	}
+	type batch struct {
+		writer  int
+		seconds []int
+	}
+	for name, c := range map[string]struct {
+		batches    []batch
+		lanes      []lane
+		watermarks []rowWatermark
+	}{
+		"one transaction each": {
+			[]batch{{0, []int{5, 3, 9}}, {1, []int{1, 2}}, {2, []int{7}}},
+			[]lane{0, 0, 0, 1, 1, 2},
+			[]rowWatermark{rowWatermark(minWatermark), second(5), second(5), rowWatermark(minWatermark), second(1), rowWatermark(minWatermark)},
+		},
+		"interleaved": {
+			[]batch{{1, []int{1}}, {0, []int{5}}, {1, []int{2}}, {0, []int{3, 9}}},
+			[]lane{1, 0, 1, 0, 0},
+			[]rowWatermark{rowWatermark(minWatermark), rowWatermark(minWatermark), second(1), second(5), second(5)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := newShuffle(t, 3)
+			reader := x.task(1, 0, x.reader)
+			got := &captured{base: newBase(reader, x.program.Stages[1].Relations[0])}
+			reader.nodes[0].connect(got, 0)
+			for _, b := range c.batches {
+				var rows []*kgo.Record
+				for _, s := range b.seconds {
+					rows = append(rows, &kgo.Record{Topic: "readings", Value: fmt.Appendf(nil, `{"sensor":"a","ts":"2026-01-01 00:00:%02d"}`, s)})
+				}
+				sent := x.through(x.task(0, b.writer, x.writers[b.writer]), x.writers[b.writer], "readings", rows)
+				x.through(reader, x.reader, x.program.Stages[1].Inputs[0].Topic(), sent.Records)
+			}
+			if !slices.Equal(got.lanes, c.lanes) || !slices.Equal(got.watermarks, c.watermarks) {
+				t.Errorf("lanes %v, want %v; watermarks %v, want %v", got.lanes, c.lanes, got.watermarks, c.watermarks)
+			}
+		})
 	}
 }
