@@ -189,7 +189,7 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 		defer close(done)
 		_, err := node.Run(running, node.Config{
 			Kafka: node.Kafka{DataDir: data, Listen: listen}, Fleet: fleet.Config{Devices: 20, Rate: 500, Seed: 1},
-			ServeRegistry: &node.ServeRegistry{Listen: registryAt}, Pipelines: programs, Alerts: told, WatchEvery: time.Second,
+			ServeRegistry: &node.ServeRegistry{Listen: registryAt}, Pipelines: programs, Alerts: told, MonitorInterval: time.Second,
 			Logger: log, Admin: admin, OnReady: func(node.Ready) { close(ready) },
 		})
 		if err != nil {

@@ -77,7 +77,7 @@ func newConsole() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "console of the %s: %s\n", at.Where(), page.URL())
+				fmt.Fprintf(cmd.ErrOrStderr(), "console of the %s: %s\n", at.Describe(), page.URL())
 				return page.Run(ctx)
 			})
 		},

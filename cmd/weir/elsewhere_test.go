@@ -26,7 +26,7 @@ func TestReadersFindTheRunningBroker(t *testing.T) {
 		return code, p.out.String(), p.errOut.String()
 	}
 	for _, args := range readers {
-		if code, _, stderr := in(elsewhere, args...); code != exitFailed || !strings.Contains(stderr, "no Weir is running") {
+		if code, _, stderr := in(elsewhere, args...); code != exitFailed || !strings.Contains(stderr, "no weir is running") {
 			t.Errorf("weir %s without a broker: exit %d, %s", strings.Join(args, " "), code, stderr)
 		}
 	}
@@ -38,7 +38,7 @@ func TestReadersFindTheRunningBroker(t *testing.T) {
 	if code != exitOK || !strings.Contains(stdout, "device-") || !strings.Contains(stderr, home) {
 		t.Errorf("tail beside a running Weir: exit %d, %d bytes, %s", code, len(stdout), stderr)
 	}
-	if code, _, stderr := in(elsewhere, "tail", "sensor_data_tx", "--data-dir=other"); code != exitFailed || !strings.Contains(stderr, "other holds no data") {
+	if code, _, stderr := in(elsewhere, "tail", "sensor_data_tx", "--data-dir=other"); code != exitFailed || !strings.Contains(stderr, "other has no data") {
 		t.Errorf("tail of a directory that was named: exit %d, %s", code, stderr)
 	}
 	second := t.TempDir()
@@ -52,7 +52,7 @@ func TestReadersFindTheRunningBroker(t *testing.T) {
 		t.Errorf("tail after one of two was killed: exit %d, %s", code, stderr)
 	}
 	other.kill()
-	if code, _, stderr := in(elsewhere, "tail", "sensor_data_tx", "--from-start", "--until-end"); code != exitFailed || !strings.Contains(stderr, "no Weir is running") {
+	if code, _, stderr := in(elsewhere, "tail", "sensor_data_tx", "--from-start", "--until-end"); code != exitFailed || !strings.Contains(stderr, "no weir is running") {
 		t.Errorf("tail after both were killed: exit %d, %s", code, stderr)
 	}
 	left := startIn(t, home, "tail", "sensor_data_tx", "--from-start", "--until-end")

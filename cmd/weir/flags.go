@@ -68,7 +68,7 @@ func (k *kafkaFlags) attached(cmd *cobra.Command, fn func(ctx context.Context, l
 	}
 	if at.Found {
 		k.dataDir = at.DataDir
-		fmt.Fprintf(cmd.ErrOrStderr(), "There is no %s here: using the %s, on %s.\n", kafka.DataDir, at.Where(), at.DataDir)
+		fmt.Fprintf(cmd.ErrOrStderr(), "There is no %s here: using the %s, on %s.\n", kafka.DataDir, at.Describe(), at.DataDir)
 	}
 	defer func() {
 		err = errors.Join(err, at.Close(cmd.Context(), func() {

@@ -170,7 +170,7 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.
 		}
 		defer traced()
 		r.admin.printAddress()
-		ticker := newTicker(cmd.ErrOrStderr(), "processed", at.Where())
+		ticker := newTicker(cmd.ErrOrStderr(), "processed", at.Describe())
 		c := r.cfg
 		c.Broker, c.Logger, c.StopTimeout = admin.Broker(at.Broker), log, r.stop.limit()
 		c.CacheBytes, c.StateDir = r.cacheMB<<20, r.copies()

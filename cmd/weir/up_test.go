@@ -56,8 +56,8 @@ func TestUpRunsSoundPipelinesBesideOthers(t *testing.T) {
 	said := func(text string) func() bool {
 		return func() bool { return strings.Contains(up.errOut.String(), text) }
 	}
-	waitFor(t, "a topic to be missing", said("pipeline waits for a topic"))
-	waitFor(t, "a pipeline to fail", said("pipeline has failed"))
+	waitFor(t, "a topic to be missing", said("pipeline is waiting for a topic"))
+	waitFor(t, "a pipeline to fail", said("pipeline failed"))
 	rows := func(topic string) int {
 		code, stdout, _ := do(t, "tail", topic, "--from-start", "--until-end", "--data-dir="+data)
 		if code != exitOK {

@@ -32,18 +32,17 @@ import (
 	"weir.example/weir/internal/trace"
 )
 
-// Admin is what a process tells those who operate it: metrics, whether it is ready and what is not,
-// what its parts do, profiles. It listens only where Serve is called; parts tell it what they do in
-// any case.
+// Admin collects metrics, readiness and status of a process's parts, for its operator. It listens
+// only if Serve is called.
 type Admin struct {
 	Registry *prometheus.Registry
-	Tracer   *trace.Tracer // nil: no record is followed
+	Tracer   *trace.Tracer // nil: no tracing
 
 	engine     *engine.Metrics
 	produce    *produce.Metrics
 	alerts     *alert.Metrics
-	registries *registry.Metrics // of their clients
-	served     *embedded.Metrics // of the one that this process serves
+	registries *registry.Metrics // of the clients
+	served     *embedded.Metrics // of the registry that this process serves
 
 	mu        sync.Mutex
 	pipelines []*engine.Status
@@ -51,27 +50,28 @@ type Admin struct {
 	parts     []part
 	servers   []func()                    // close them
 	serving   sync.WaitGroup              // of the servers
-	client    *kgo.Client                 // of the broker's check
-	asked     map[string]*registry.Client // of the registries' checks, by URL
+	client    *kgo.Client                 // of the broker's readiness check
+	checked   map[string]*registry.Client // of the registries' readiness checks, by URL
 }
 
-// part is something that must work for the process to be ready.
+// part is a part of the process that must work for it to be ready.
 type part struct {
 	name  string
 	check func(context.Context) error
 }
 
-// NewAdmin makes the admin of a process.
+// NewAdmin returns the admin of a process. Close it when the process ends.
 func NewAdmin() *Admin {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return &Admin{
 		Registry: r, engine: engine.NewMetrics(r), produce: produce.NewMetrics(r), alerts: alert.NewMetrics(r),
-		registries: registry.NewMetrics(r), served: embedded.NewMetrics(r), asked: make(map[string]*registry.Client),
+		registries: registry.NewMetrics(r), served: embedded.NewMetrics(r), checked: make(map[string]*registry.Client),
 	}
 }
 
-// Broker lets the clients of a configuration be seen, and makes the broker a part that must answer.
+// Broker makes the broker a part of readiness, and returns its configuration with metrics and
+// tracing.
 func (a *Admin) Broker(c broker.Config) broker.Config {
 	c.Observer = &broker.Observer{Registry: a.Registry, Tracer: a.Tracer}
 	a.Part("broker", func(ctx context.Context) error {
@@ -142,9 +142,9 @@ func (a *Admin) SchemaRegistry(c registry.Config) registry.Config {
 		return c // reported by the client that is going to use it
 	}
 	a.mu.Lock()
-	_, known := a.asked[client.URL()]
+	_, known := a.checked[client.URL()]
 	if !known {
-		a.asked[client.URL()] = client
+		a.checked[client.URL()] = client
 	}
 	a.mu.Unlock()
 	if !known {
@@ -153,24 +153,24 @@ func (a *Admin) SchemaRegistry(c registry.Config) registry.Config {
 	return c
 }
 
-// Watch looks at the cluster every so often, as weir monitor does, until ctx is done. It is called
-// once.
-func (a *Admin) Watch(ctx context.Context, at broker.Config, every time.Duration, log *slog.Logger) error {
+// Monitor monitors the cluster as weir monitor does, until ctx is done. It must be called only
+// once. interval is 10 s by default.
+func (a *Admin) Monitor(ctx context.Context, at broker.Config, interval time.Duration, log *slog.Logger) error {
 	client, err := broker.Connect(ctx, at)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
-		return fmt.Errorf("watch the cluster: %w", err)
+		return fmt.Errorf("monitor the cluster: %w", err)
 	}
 	defer client.Close()
 	m := monitor.New(client)
 	a.Registry.MustRegister(m)
-	m.Run(ctx, cmp.Or(every, 10*time.Second), log)
+	m.Run(ctx, cmp.Or(interval, 10*time.Second), log)
 	return nil
 }
 
-// Part adds a part whose check says why it is not ready.
+// Part adds a part to readiness; check returns why it is not ready.
 func (a *Admin) Part(name string, check func(context.Context) error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -185,7 +185,7 @@ func notReady(phase string, since time.Time, reason string) error {
 	return errors.New(text)
 }
 
-// pipelineReady says what keeps a pipeline from running.
+// pipelineReady returns why a pipeline is not running.
 func pipelineReady(s engine.Snapshot) error {
 	if len(s.Workers) == 0 {
 		return errors.New("no worker has started")
@@ -199,20 +199,20 @@ func pipelineReady(s engine.Snapshot) error {
 	return errors.Join(all...)
 }
 
-// PartStatus is whether a part is ready.
+// PartStatus is the readiness of a part.
 type PartStatus struct {
 	Part  string `json:"part"`
 	Ready bool   `json:"ready"`
-	Why   string `json:"why,omitempty"` // it is not
+	Why   string `json:"why,omitempty"` // the part is not ready
 }
 
-// Readiness is whether a process is ready.
+// Readiness is the readiness of a process.
 type Readiness struct {
 	Ready bool         `json:"ready"`
 	Parts []PartStatus `json:"parts"`
 }
 
-// Ready asks all parts, within two seconds.
+// Ready checks all parts, within two seconds.
 func (a *Admin) Ready(ctx context.Context) Readiness {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -231,13 +231,13 @@ func (a *Admin) Ready(ctx context.Context) Readiness {
 	return all
 }
 
-// Status is what a process does.
+// Status is the status of a process's pipelines and producers.
 type Status struct {
 	Pipelines []engine.Snapshot  `json:"pipelines"`
 	Producers []produce.Snapshot `json:"producers"`
 }
 
-// Status asks all pipelines and producers.
+// Status returns the current status.
 func (a *Admin) Status() Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -262,9 +262,9 @@ func (a *Admin) Handler() http.Handler {
 		if !ready.Ready {
 			code = http.StatusServiceUnavailable
 		}
-		answer(w, code, ready)
+		respond(w, code, ready)
 	})
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, a.Status()) })
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { respond(w, http.StatusOK, a.Status()) })
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -273,12 +273,13 @@ func (a *Admin) Handler() http.Handler {
 	return mux
 }
 
-func answer(w http.ResponseWriter, code int, v any) {
+// respond writes JSON.
+func respond(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	_ = enc.Encode(v) // who asked has gone
+	_ = enc.Encode(v) // the client may be gone
 }
 
 // Serve serves Handler on host:port until ctx is done or Close is called, and returns the address.
@@ -290,7 +291,7 @@ func (a *Admin) Serve(ctx context.Context, listen string, fallback bool, log *sl
 		l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
 	}
 	if err != nil {
-		return "", fmt.Errorf("listen for the admin port: %w; choose another with --admin-listen", err)
+		return "", fmt.Errorf("listen at the admin port: %w: choose another one with --admin-listen", err)
 	}
 	server := &http.Server{Handler: a.Handler(), ReadHeaderTimeout: 5 * time.Second}
 	a.serving.Go(func() {
@@ -321,7 +322,7 @@ func (a *Admin) Close() {
 		a.client.Close()
 		a.client = nil
 	}
-	for _, c := range a.asked {
+	for _, c := range a.checked {
 		c.Close()
 	}
 }

@@ -37,7 +37,7 @@ INSERT INTO sums SELECT device_id, window_start, SUM(` + "`value`" + `)
 FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY device_id, window_start, window_end;
 `
 
-// get reads a page of the admin port.
+// get requests a path of the admin port.
 func get(t *testing.T, addr, path string) (code int, body string) {
 	t.Helper()
 	response, err := http.Get("http://" + addr + path)
@@ -52,7 +52,7 @@ func get(t *testing.T, addr, path string) (code int, body string) {
 	return response.StatusCode, string(text)
 }
 
-// value is the sum of a metric over the series that have all labels; -1 where there is none.
+// value returns the sum of a metric over the series with all these labels; -1 if there is none.
 func value(metrics, name string, labels ...string) float64 {
 	sum, found := 0.0, false
 	lines := bufio.NewScanner(strings.NewReader(metrics))
@@ -76,8 +76,8 @@ func value(metrics, name string, labels ...string) float64 {
 	return sum
 }
 
-// What the admin port says of a flow is what the flow says of itself; it names what is not ready,
-// and tells of no device.
+// The admin port reports the counters of the flow itself, names the parts that are not ready, and
+// exposes no device names.
 func TestAdmin(t *testing.T) {
 	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -112,7 +112,7 @@ func TestAdmin(t *testing.T) {
 
 	code, body := get(t, addr, "/readyz")
 	if code != http.StatusServiceUnavailable || !strings.Contains(body, "no worker has started") || !strings.Contains(body, "starting for") {
-		t.Errorf("before the start readyz is %d %s", code, body)
+		t.Errorf("before the start: readyz is %d %s", code, body)
 	}
 	sent, err := produce.Run(t.Context(), send, simulated)
 	if err != nil {
@@ -171,7 +171,7 @@ func TestAdmin(t *testing.T) {
 		}
 	}
 	if strings.Contains(metrics, "secret-") {
-		t.Error("the metrics name devices")
+		t.Error("metrics contain device names")
 	}
 	problems, err := testutil.GatherAndLint(admin.Registry)
 	if err != nil {
@@ -199,21 +199,21 @@ func TestAdmin(t *testing.T) {
 	}
 	if code, body = get(t, addr, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, `"part": "broker",
       "ready": false,`) {
-		t.Errorf("without a broker readyz is %d %s", code, body)
+		t.Errorf("without a broker: readyz is %d %s", code, body)
 	}
 	if code, _ = get(t, addr, "/healthz"); code != http.StatusOK {
-		t.Errorf("the process lives, and healthz is %d", code)
+		t.Errorf("healthz of a live process is %d", code)
 	}
 }
 
-// Labels that metrics may have: none of them has a value for each device.
+// Labels that metrics may have: none has a value per device.
 var labels = []string{
 	"pipeline", "stage", "topic", "source", "group", "phase", "reason", "cause", "registry", "route", "code", "method", "kind", "severity", "outcome",
 	"part", "client", "node_id", "table", "what", "is", "was",
 }
 
-// checkFamilies sees that metrics have no other labels, and that histograms of times have both
-// native and classic buckets.
+// checkFamilies checks that metrics have no other labels, and that histograms have both native and
+// classic buckets.
 func checkFamilies(t *testing.T, admin *node.Admin) {
 	t.Helper()
 	families, err := admin.Registry.Gather()
@@ -237,12 +237,11 @@ func checkFamilies(t *testing.T, admin *node.Admin) {
 	}
 }
 
-// A registry that a pipeline needs is a part of its own, once for all tables that name it, and says
-// why it is not ready.
+// A registry that a pipeline needs is a part of readiness, once for all its tables.
 func TestAdminRegistry(t *testing.T) {
-	answers := http.StatusOK
+	status := http.StatusOK
 	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(answers)
+		w.WriteHeader(status)
 		fmt.Fprint(w, `["AVRO"]`)
 	}))
 	defer registry.Close()
@@ -254,7 +253,7 @@ func TestAdminRegistry(t *testing.T) {
 	admin := node.NewAdmin()
 	defer admin.Close()
 	admin.Pipeline(engine.Config{Program: program})
-	ask := func() node.PartStatus {
+	check := func() node.PartStatus {
 		t.Helper()
 		all := admin.Ready(t.Context()).Parts
 		if len(all) != 2 || all[0].Part != "registry "+registry.URL {
@@ -262,18 +261,18 @@ func TestAdminRegistry(t *testing.T) {
 		}
 		return all[0]
 	}
-	if got := ask(); !got.Ready {
+	if got := check(); !got.Ready {
 		t.Errorf("%+v", got)
 	}
-	answers = http.StatusServiceUnavailable
-	if got := ask(); got.Ready || !strings.Contains(got.Why, registry.URL) {
+	status = http.StatusServiceUnavailable
+	if got := check(); got.Ready || !strings.Contains(got.Why, registry.URL) {
 		t.Errorf("%+v", got)
 	}
 }
 
-// A second process finds the default port taken and takes another; a port that was asked for is not
+// If the default port is in use, a free one is used; a port that was set explicitly is not
 // replaced.
-func TestAdminPortTaken(t *testing.T) {
+func TestAdminPortInUse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

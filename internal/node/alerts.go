@@ -12,10 +12,10 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// errNoAlerts says that there is nothing to tell anybody of.
-var errNoAlerts = errors.New("receivers of alerts are configured, but no pipeline writes alerts: a table of alerts has the columns severity and summary, and a key")
+// errNoAlerts reports receivers without any table of alerts.
+var errNoAlerts = errors.New("receivers of alerts are configured, but no pipeline writes alerts: a table of alerts needs the columns severity and summary, and a primary key")
 
-// AlertTables finds the tables of alerts that pipelines write.
+// AlertTables returns the tables of alerts that pipelines write.
 func AlertTables(programs []*plan.Program) (all []alert.Table, err error) {
 	for _, p := range programs {
 		tables, err := alert.Tables(p)
@@ -30,9 +30,8 @@ func AlertTables(programs []*plan.Program) (all []alert.Table, err error) {
 	return all, nil
 }
 
-// Deliver tells receivers of the alerts of pipelines until ctx is done, and then has stop to end
-// what is begun; 0 is the default of broker.DefaultStopTimeout. Without a configuration it does
-// nothing.
+// Deliver notifies receivers of the pipelines' alerts until ctx is done, and then has the duration
+// stop to finish; 0 means broker.DefaultStopTimeout. If c is nil, it does nothing.
 func (a *Admin) Deliver(ctx context.Context, at broker.Config, c *alert.Config, programs []*plan.Program, stop time.Duration, log *slog.Logger) error {
 	if c == nil {
 		return nil

@@ -12,16 +12,16 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// Kafka says which broker to use: the one at Broker.Brokers, or where that is empty the embedded
-// one on DataDir.
+// Kafka selects the broker: the one at Broker.Brokers, or if that is empty, the embedded one on
+// DataDir.
 type Kafka struct {
 	Broker    broker.Config
 	DataDir   string // of the embedded broker
-	Elsewhere bool   // where DataDir holds no data, Attach joins an embedded broker of this user that runs on another directory
-	Create    bool   // where there is no broker to be found, Attach makes one on DataDir
+	Elsewhere bool   // if DataDir has no data, Attach may join this user's embedded broker on another directory
+	Create    bool   // if no broker is found, Attach creates one on DataDir
 	Listen    string // host:port of the embedded broker; default a free port
-	Advertise string // host:port that is announced to its clients; default Listen
-	Sync      bool   // the embedded broker waits for the disk at each commit
+	Advertise string // host:port that clients are told to connect to; default Listen
+	Sync      bool   // the embedded broker syncs to disk at each commit
 	Logger    *slog.Logger
 }
 
@@ -29,16 +29,15 @@ type Kafka struct {
 type Attachment struct {
 	Broker   broker.Config
 	DataDir  string           // of the embedded broker; "" for named brokers
-	Found    bool             // it runs on another data directory than the one that was asked for
+	Found    bool             // the broker runs on another data directory than the requested one
 	embedded *embedded.Broker // served by this process, or nil
 	member   *embedded.Member // served by another process on the data directory, or nil
-	withdraw func()           // removes the note of a broker that this process serves
+	withdraw func()           // removes the announcement of a broker that this process serves
 }
 
-// Attach reaches the brokers, or joins the embedded broker that another process serves on the data
-// directory, or serves the data that is there for as long as this process needs it. Without data
-// there it goes elsewhere or makes a broker where it may, and returns a *NoBrokerError where it may
-// not.
+// Attach connects to the named brokers, joins the embedded broker that another process serves on
+// the data directory, or serves the existing data itself. If the directory has no data, Attach
+// looks elsewhere or creates a broker, if k allows it; otherwise the error is a *NoBrokerError.
 func (k Kafka) Attach(ctx context.Context) (*Attachment, error) {
 	if len(k.Broker.Brokers) > 0 {
 		client, err := broker.Connect(ctx, k.Broker)
@@ -49,7 +48,7 @@ func (k Kafka) Attach(ctx context.Context) (*Attachment, error) {
 		return &Attachment{Broker: k.Broker}, nil
 	}
 	if k.Broker.TLS || k.Broker.CAFile != "" || k.Broker.CertFile != "" || k.Broker.SASL != "" || k.Broker.User != "" {
-		return nil, errors.New("TLS and SASL settings are for --brokers: the embedded broker has neither")
+		return nil, errors.New("TLS and SASL settings require --brokers: the embedded broker supports neither")
 	}
 	if at, err := k.Join(); at != nil || err != nil {
 		return at, err
@@ -66,8 +65,8 @@ func (k Kafka) Attach(ctx context.Context) (*Attachment, error) {
 	return k.serve()
 }
 
-// find joins the embedded broker of this user that runs on another data directory; nil where none
-// does, or k does not want it.
+// find joins this user's embedded broker on another data directory; nil if there is none or k does
+// not allow it.
 func (k Kafka) find() (*Attachment, error) {
 	if !k.Elsewhere {
 		return nil, nil
@@ -87,8 +86,8 @@ func (k Kafka) find() (*Attachment, error) {
 	return at, err
 }
 
-// Join joins the embedded broker that another process serves on the data directory; nil where none
-// does.
+// Join joins the embedded broker that another process serves on the data directory; nil if there is
+// none.
 func (k Kafka) Join() (*Attachment, error) {
 	member, err := embedded.Join(k.DataDir)
 	if err != nil || member == nil {
@@ -97,7 +96,7 @@ func (k Kafka) Join() (*Attachment, error) {
 	return &Attachment{Broker: k.at(member.Addr), DataDir: k.DataDir, member: member}, nil
 }
 
-// Serve starts the embedded broker, or reaches the brokers that are named. It does not join another
+// Serve starts the embedded broker, or connects to the named brokers. It does not join another
 // process.
 func (k Kafka) Serve(ctx context.Context) (*Attachment, error) {
 	if len(k.Broker.Brokers) > 0 {
@@ -112,10 +111,10 @@ func (k Kafka) serve() (*Attachment, error) {
 		return nil, err
 	}
 	withdraw, err := announce(k.DataDir)
-	if err != nil { // it can still be found by its data directory
+	if err != nil { // other processes can still name the data directory
 		withdraw = func() {}
 		if k.Logger != nil {
-			k.Logger.Warn("note the running broker for commands in other directories", "err", err)
+			k.Logger.Warn("announce the embedded broker to commands in other directories", "err", err)
 		}
 	}
 	return &Attachment{Broker: k.at(b.Addr()), DataDir: k.DataDir, embedded: b, withdraw: withdraw}, nil
@@ -127,8 +126,8 @@ func (k Kafka) at(addr string) broker.Config {
 	return c
 }
 
-// Where tells a person which broker this is.
-func (a *Attachment) Where() string {
+// Describe describes the broker for a person.
+func (a *Attachment) Describe() string {
 	switch {
 	case a.embedded != nil:
 		return "embedded broker at " + a.embedded.Addr()
@@ -142,8 +141,8 @@ func (a *Attachment) Where() string {
 // Embedded reports whether this process serves the broker.
 func (a *Attachment) Embedded() bool { return a.embedded != nil }
 
-// Close lets go of the broker. One that this process serves, and other processes use, stays until
-// they have left or ctx is done; waiting is called once if that takes time.
+// Close releases the broker. If this process serves it and other processes use it, Close waits
+// until they have left or ctx is done; waiting is called once if it has to wait.
 func (a *Attachment) Close(ctx context.Context, waiting func()) error {
 	if a.member != nil {
 		return a.member.Leave()
@@ -151,8 +150,8 @@ func (a *Attachment) Close(ctx context.Context, waiting func()) error {
 	if a.embedded == nil {
 		return nil
 	}
-	for told := false; a.embedded.Shared() && ctx.Err() == nil; told = true {
-		if !told && waiting != nil {
+	for notified := false; a.embedded.Shared() && ctx.Err() == nil; notified = true {
+		if !notified && waiting != nil {
 			waiting()
 		}
 		_ = retry.Sleep(ctx, 200*time.Millisecond)

@@ -8,7 +8,7 @@ import (
 )
 
 // BrokersOf returns the brokers that the tables of pipelines name in properties.bootstrap.servers,
-// and none where they name none. The error reports tables of different clusters.
+// if any. It is an error if tables name different clusters.
 func BrokersOf(programs ...*plan.Program) ([]string, error) {
 	var found string
 	for _, p := range programs {
@@ -17,7 +17,7 @@ func BrokersOf(programs ...*plan.Program) ([]string, error) {
 				continue
 			}
 			if found != "" {
-				return nil, fmt.Errorf("tables name the brokers %s and %s: a transaction is of one cluster; choose with --brokers", found, t.Brokers)
+				return nil, fmt.Errorf("tables name different brokers, %s and %s, but a transaction cannot span clusters: choose one with --brokers", found, t.Brokers)
 			}
 			found = t.Brokers
 		}

@@ -8,19 +8,19 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// Ready is what a node tells when the flow is about to start.
+// Ready describes a node whose flow is about to start.
 type Ready struct {
 	Broker    string
-	Console   string // URL; "" where there is none
-	NoConsole error  // why, where one was wanted
+	Console   string // URL; "" if there is none
+	NoConsole error  // why there is none although one was requested
 
-	Registry   string // URL; "" where there is none
-	NoRegistry error  // why, where one was wanted
+	Registry   string // URL; "" if there is none
+	NoRegistry error  // why there is none although one was requested
 }
 
-// openConsole opens the console that the configuration asks for; nil where it asks for none, or its
-// address is taken and it is no more than welcome.
-func (cfg *Config) openConsole(ctx context.Context, kafka *Attachment, meter *meter, runs ...console.Pipeline) (page *console.Console, busy, err error) {
+// openConsole opens the console. It is nil if none is configured, or if it is optional and its
+// address is in use, which busy then reports.
+func (cfg *Config) openConsole(ctx context.Context, kafka *Attachment, meter *meter, running ...console.Pipeline) (page *console.Console, busy, err error) {
 	if cfg.Console == nil {
 		return nil, nil, nil
 	}
@@ -35,9 +35,9 @@ func (cfg *Config) openConsole(ctx context.Context, kafka *Attachment, meter *me
 	if cfg.Alerts != nil {
 		c.Silences = cfg.Alerts.Silences
 	}
-	c.Pipelines = func() []console.Pipeline { return runs }
+	c.Pipelines = func() []console.Pipeline { return running }
 	c.Flow = func() console.Flow {
-		s := meter.look()
+		s := meter.snapshot()
 		return console.Flow{
 			Elapsed: s.Elapsed, Produced: s.Produced, ProducedRate: s.ProducedRate, Consumed: s.Consumed, ConsumedRate: s.ConsumedRate,
 			Transactions: s.Transactions, DeadLetters: s.DeadLetters, P50: s.P50, P99: s.P99,

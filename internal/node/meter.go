@@ -6,30 +6,30 @@ import (
 	"time"
 )
 
-// Snapshot is what a running node shows.
+// Snapshot is the progress of a running node.
 type Snapshot struct {
 	Elapsed      time.Duration
 	Produced     int64         // readings committed by the producer in this run
-	ProducedRate float64       // a second, over the last window
+	ProducedRate float64       // per second, over the last rateWindow
 	Consumed     int64         // records committed by the consumer in this run
-	ConsumedRate float64       // a second, over the last window
+	ConsumedRate float64       // per second, over the last rateWindow
 	Transactions int64         // committed, of both
 	DeadLetters  int64         // of both
 	P50, P99     time.Duration // from a reading's record to its committed result; 0 until one is known
-	Open         int           // transactions that the broker has open; -1 when it did not answer
+	Open         int           // open transactions of the broker; -1 if unknown
 }
 
-// meter collects what both sides commit. It is safe for use by several goroutines.
+// meter counts what producer and consumer commit. It is safe for concurrent use.
 type meter struct {
 	mu        sync.Mutex
 	started   time.Time
 	now       Snapshot
-	marks     []mark // one a look, the oldest first
+	samples   []sample // one per snapshot, oldest first
 	latencies []time.Duration
-	next      int
+	next      int // in latencies, which is a ring once it is full
 }
 
-type mark struct {
+type sample struct {
 	at                 time.Time
 	produced, consumed int64
 }
@@ -71,18 +71,18 @@ func (m *meter) open(n int) {
 	m.now.Open = n
 }
 
-// look returns the state now; rates are over the looks of the last window.
-func (m *meter) look() Snapshot {
+// snapshot returns the current counters, with rates over the snapshots of the last rateWindow.
+func (m *meter) snapshot() Snapshot {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
-	m.marks = append(m.marks, mark{now, m.now.Produced, m.now.Consumed})
-	for len(m.marks) > 2 && now.Sub(m.marks[0].at) > rateWindow {
-		m.marks = m.marks[1:]
+	m.samples = append(m.samples, sample{now, m.now.Produced, m.now.Consumed})
+	for len(m.samples) > 2 && now.Sub(m.samples[0].at) > rateWindow {
+		m.samples = m.samples[1:]
 	}
 	s := m.now
 	s.Elapsed = now.Sub(m.started)
-	if first := m.marks[0]; now.After(first.at) {
+	if first := m.samples[0]; now.After(first.at) {
 		seconds := now.Sub(first.at).Seconds()
 		s.ProducedRate = float64(s.Produced-first.produced) / seconds
 		s.ConsumedRate = float64(s.Consumed-first.consumed) / seconds

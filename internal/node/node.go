@@ -1,19 +1,19 @@
-// Package node is one running Weir: the whole flow of a reading, constructed in one place.
+// Package node composes a running Weir: the whole flow of a reading, constructed in one place.
 //
 //	node.go        Config and Run
-//	attach.go      which broker: named ones, an embedded one, or one that another process serves
+//	attach.go      the broker: a named one, an embedded one, or one that another process serves
 //	brokers.go     the brokers that tables name
-//	pipelines.go   pipelines with workers, alerts and metrics, as weir run and weir up start them
+//	pipelines.go   pipelines with workers, alerts and metrics, for weir run and weir up
 //	devicestats.go the main job's pipeline, for each format of readings
 //	slots.go       names of workers for their transactional ids
-//	registry.go    the schema registry beside the embedded broker
-//	console.go     the page that shows it
-//	beside.go      pipelines that run beside the main job, none of which stops the others
-//	running.go     which embedded brokers run on this machine
-//	meter.go       what a person sees of it
-//	admin.go       what its operator sees: metrics, health, what is not ready
+//	registry.go    the schema registry that runs with the embedded broker
+//	console.go     the console
+//	side.go        pipelines that run alongside the main job, isolated from each other's failures
+//	running.go     discovery of embedded brokers on this machine
+//	meter.go       rates and latencies, for weir up and the console
+//	admin.go       the admin port: metrics, health, readiness, status, profiles
 //	alerts.go      delivery of alerts
-//	owner_unix.go  whose a file is; owner_other.go elsewhere
+//	owner_unix.go  file ownership; owner_other.go for other systems
 package node
 
 import (
@@ -50,40 +50,41 @@ const (
 // Config of a node.
 type Config struct {
 	Kafka Kafka
-	Site  site.Site // whose topics, pipeline and source have the names; default Weir's own
+	Site  site.Site // names of topics, pipeline and source; default site.Site{}
 	Fleet fleet.Config
 
 	Format   string          // of the readings, one of produce.Formats; default json
-	Registry registry.Config // of their schema, where the format has one; default the one that is served
+	Registry registry.Config // for formats with a schema; default the one of ServeRegistry
 
-	ServeRegistry *ServeRegistry // nil: none; it goes with the embedded broker
+	ServeRegistry *ServeRegistry // nil: none; requires the embedded broker
 
 	CommitInterval time.Duration // of producer and consumer; default 100 ms
-	StopTimeout    time.Duration // for transactions that are open when ctx is done; default 20 s
+	StopTimeout    time.Duration // to end open transactions after ctx is done; default 20 s
 	Compression    string        // default lz4
 	StateDir       string        // local copies of the state; "" keeps it in memory only
 
-	Pipelines []*plan.Program // that run beside the main job's
-	Alerts    *alert.Config   // who is notified of the pipelines' alerts; nil for nobody
+	Pipelines []*plan.Program // run alongside the main job
+	Alerts    *alert.Config   // receivers of the pipelines' alerts; nil for none
 	Mark      bool            // mark transactions for weir verify
 
-	Console *console.Config // nil: none; what it looks at is filled in
+	Console *console.Config // nil: none; its sources are filled in
 
 	Logger *slog.Logger
-	Admin  *Admin // hears of the parts; default one that nobody asks
+	Admin  *Admin // default one that is not served
 
-	WatchEvery time.Duration // how often the embedded broker is looked at, as weir monitor does; default 10 s
+	MonitorInterval time.Duration // of monitoring the embedded broker (see weir monitor); default 10 s
 
-	OnReady   func(Ready)    // called when the flow is about to start
-	OnLook    func(Snapshot) // called every LookEvery
-	LookEvery time.Duration  // default 500 ms
+	OnReady          func(Ready)    // called when the flow is about to start
+	OnSnapshot       func(Snapshot) // called every SnapshotInterval
+	SnapshotInterval time.Duration  // default 500 ms
 }
 
-// Run makes readings flow until ctx is done or a part fails for good:
+// Run runs the flow until ctx is done or a part fails permanently:
 //
 //	fleet ──► produce ──► sensor_data_tx ──► engine (pipelines/device_stats.sql) ──► device_stats
 //
-// It opens in this order and closes in the reverse; what was begun is committed first.
+// Parts are opened in this order and closed in reverse order; open transactions are committed
+// first.
 func Run(ctx context.Context, cfg Config) (Snapshot, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -100,7 +101,7 @@ func Run(ctx context.Context, cfg Config) (Snapshot, error) {
 		return Snapshot{}, err
 	}
 	err = cfg.run(ctx, kafka, meter)
-	return meter.look(), errors.Join(err, kafka.Close(context.Background(), nil))
+	return meter.snapshot(), errors.Join(err, kafka.Close(context.Background(), nil))
 }
 
 func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) error {
@@ -143,7 +144,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		return err
 	}
 	if cfg.OnReady != nil {
-		cfg.OnReady(Ready{kafka.Where(), page.URL(), busy, schemas.url(), noSchemas})
+		cfg.OnReady(Ready{kafka.Describe(), page.URL(), busy, schemas.url(), noSchemas})
 	}
 	flow, ctx := errgroup.WithContext(ctx)
 	flow.Go(func() error {
@@ -164,22 +165,22 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		}
 		return nil
 	})
-	beside := besides{logger: cfg.Logger}
+	side := sidePipelines{logger: cfg.Logger}
 	for _, c := range consumers[1:] {
-		flow.Go(func() error { beside.run(ctx, c); return nil })
+		flow.Go(func() error { side.run(ctx, c); return nil })
 	}
 	flow.Go(func() error {
 		return cfg.Admin.Deliver(ctx, observed, cfg.Alerts, cfg.Pipelines, cfg.StopTimeout, cfg.Logger)
 	})
 	flow.Go(func() error { return page.Run(ctx) })
-	if kafka.Embedded() { // a cluster that is not ours has a weir monitor for all
-		flow.Go(func() error { return cfg.Admin.Watch(ctx, kafka.Broker, cfg.WatchEvery, cfg.Logger) })
+	if kafka.Embedded() { // other clusters have their own weir monitor
+		flow.Go(func() error { return cfg.Admin.Monitor(ctx, kafka.Broker, cfg.MonitorInterval, cfg.Logger) })
 	}
-	flow.Go(func() error { return cfg.show(ctx, kafka.Broker, meter) })
-	return errors.Join(flow.Wait(), beside.err())
+	flow.Go(func() error { return cfg.report(ctx, kafka.Broker, meter) })
+	return errors.Join(flow.Wait(), side.err())
 }
 
-// encoding is how readings are written.
+// encoding returns the encoding of readings; nil for JSON.
 func (cfg *Config) encoding(ctx context.Context) (produce.Encoding, error) {
 	if cfg.Format == "json" {
 		return nil, nil
@@ -193,15 +194,12 @@ func (cfg *Config) encoding(ctx context.Context) (produce.Encoding, error) {
 	return produce.Register(ctx, client, produce.Registered{Format: cfg.Format, Topic: cfg.Site.Readings(), Logger: cfg.Logger})
 }
 
-// show tells the state at intervals, until ctx is done.
-func (cfg *Config) show(ctx context.Context, c broker.Config, meter *meter) error {
-	if cfg.OnLook == nil {
+// report calls OnSnapshot at intervals until ctx is done.
+func (cfg *Config) report(ctx context.Context, c broker.Config, meter *meter) error {
+	if cfg.OnSnapshot == nil {
 		return nil
 	}
-	every := cfg.LookEvery
-	if every == 0 {
-		every = 500 * time.Millisecond
-	}
+	interval := cmp.Or(cfg.SnapshotInterval, 500*time.Millisecond)
 	client, err := broker.Connect(ctx, c)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -211,16 +209,15 @@ func (cfg *Config) show(ctx context.Context, c broker.Config, meter *meter) erro
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	meter.look()
-	for retry.Sleep(ctx, every) == nil {
+	meter.snapshot()
+	for retry.Sleep(ctx, interval) == nil {
 		meter.open(openTransactions(ctx, admin))
-		cfg.OnLook(meter.look())
+		cfg.OnSnapshot(meter.snapshot())
 	}
 	return nil
 }
 
-// openTransactions counts the transactions that are under way, or is -1 when the broker does not
-// say.
+// openTransactions returns the number of open transactions; -1 if it is unknown.
 func openTransactions(ctx context.Context, admin *kadm.Client) int {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

@@ -4,5 +4,6 @@ package node
 
 import "io/fs"
 
-// ownedByUser is true where a directory for temporary files is the user's own.
+// ownedByUser returns true: on these systems, the directory for temporary files belongs to the
+// user.
 func ownedByUser(fs.FileInfo) bool { return true }

@@ -11,26 +11,26 @@ import (
 	"weir.example/weir/reading"
 )
 
-// DefaultRegistryListen is where the registry is looked for, as Confluent's is.
+// DefaultRegistryListen is the default address of the registry, the same as Confluent's.
 const DefaultRegistryListen = "127.0.0.1:8081"
 
-// ServeRegistry says where the schema registry beside the embedded broker listens.
+// ServeRegistry configures the schema registry that runs with the embedded broker.
 type ServeRegistry struct {
 	Listen   string // host:port
-	Optional bool   // go on without it where the address is taken
+	Optional bool   // run without it if the address is in use
 }
 
-// served is a registry of this process, or nil.
+// served is the registry of this process, or nil.
 type served struct{ *embedded.Registry }
 
-// openRegistry serves the registry that the configuration asks for, with the schema of readings in
-// it. It is nil where none is asked for, the broker is not ours, or its address is taken and it is
-// no more than welcome.
+// openRegistry serves the registry, with the schema of readings registered. It is nil if none is
+// configured, if the broker is not embedded, or if it is optional and its address is in use, which
+// busy then reports.
 func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *served, busy, err error) {
 	if cfg.ServeRegistry == nil || !kafka.Embedded() {
 		return nil, nil, nil
 	}
-	ctx = context.WithoutCancel(ctx) // who stops now stops cleanly, a moment later
+	ctx = context.WithoutCancel(ctx) // a stop right now is clean, a moment later
 	opened, err := embedded.Open(ctx, embedded.Config{
 		Broker: kafka.Broker, Addr: cfg.ServeRegistry.Listen, Dir: cfg.Kafka.DataDir, Logger: cfg.Logger, Metrics: cfg.Admin.served,
 	})
@@ -52,8 +52,8 @@ func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *serv
 	return r, nil, nil
 }
 
-// registerReading makes the schema of readings known under its own name. A schema that was put
-// there by hand, and which the reading's does not fit, stays.
+// registerReading registers the schema of readings under its own name. An incompatible schema that
+// was registered by hand is kept.
 func registerReading(ctx context.Context, url string) error {
 	client, err := registry.NewClient(registry.Config{URLs: []string{url}})
 	if err != nil {
@@ -62,7 +62,7 @@ func registerReading(ctx context.Context, url string) error {
 	defer client.Close()
 	_, err = client.Register(ctx, reading.SchemaName, &registry.Schema{Type: registry.Avro, Text: reading.AvroSchema})
 	if err != nil && !errors.Is(err, registry.ErrIncompatible) {
-		return fmt.Errorf("make the schema of readings known: %w", err)
+		return fmt.Errorf("register the schema of readings: %w", err)
 	}
 	return nil
 }

@@ -15,13 +15,13 @@ import (
 	"weir.example/weir/internal/broker/embedded"
 )
 
-// Each process that serves an embedded broker leaves a note in a directory of its user, so that
-// commands in other working directories find it. The note holds nothing but the data directory:
-// whether a broker runs there is for the lock of that directory to say, and so a note that a killed
-// process left behind does no harm.
+// Each process that serves an embedded broker announces it in a file in a directory of its user, so
+// that commands in other working directories find it. The file contains only the data directory:
+// whether a broker runs there is determined by the directory's lock, so a stale file of a killed
+// process does no harm.
 
-// runtimeDir is where the processes of this user and machine find each other:
-// $XDG_RUNTIME_DIR/weir, or a directory of the user's below the one for temporary files.
+// runtimeDir returns the directory in which this user's processes find each other:
+// $XDG_RUNTIME_DIR/weir, or a directory of the user in the one for temporary files.
 func runtimeDir() string {
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
 		return filepath.Join(dir, "weir")
@@ -29,14 +29,13 @@ func runtimeDir() string {
 	return filepath.Join(os.TempDir(), userDir())
 }
 
-// userDir is the name of this user's directory in a place that all users share.
+// userDir returns the name of this user's directory in a place shared by all users.
 func userDir() string { return "weir-" + strconv.Itoa(os.Getuid()) }
 
-// errNotPrivate says that others can write to a directory, or may have made it.
+// errNotPrivate reports a directory that others can write to or may have created.
 var errNotPrivate = errors.New("is not a directory that only this user can use: remove it")
 
-// private makes sure that dir is a directory, not a link, and that nobody else can write files for
-// this user to follow.
+// private checks that dir is a directory, not a link, and that no other user can place files in it.
 func private(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
@@ -48,7 +47,7 @@ func private(dir string) error {
 	return nil
 }
 
-// announce notes that this process serves a data directory, and returns what removes the note.
+// announce announces that this process serves a data directory; withdraw removes the file.
 func announce(dataDir string) (withdraw func(), err error) {
 	dir, err := filepath.Abs(dataDir)
 	if err != nil {
@@ -61,33 +60,32 @@ func announce(dataDir string) (withdraw func(), err error) {
 		return nil, err
 	}
 	sum := sha256.Sum256([]byte(dir))
-	note := filepath.Join(runtimeDir(), hex.EncodeToString(sum[:8])+".running")
-	if err := os.WriteFile(note, []byte(dir+"\n"), 0o600); err != nil {
+	file := filepath.Join(runtimeDir(), hex.EncodeToString(sum[:8])+".running")
+	if err := os.WriteFile(file, []byte(dir+"\n"), 0o600); err != nil {
 		return nil, err
 	}
-	return func() { _ = os.Remove(note) }, nil // what stays is found to be stale
+	return func() { _ = os.Remove(file) }, nil // a remaining file is detected as stale
 }
 
-// running lists the data directories whose embedded broker runs now and was started by this user,
-// sorted.
+// running returns the data directories of this user's running embedded brokers, sorted.
 func running() ([]string, error) {
 	err := private(runtimeDir())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	var notes []fs.DirEntry
+	var files []fs.DirEntry
 	if err == nil {
-		notes, err = os.ReadDir(runtimeDir())
+		files, err = os.ReadDir(runtimeDir())
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look for running embedded brokers: %w", err)
+		return nil, fmt.Errorf("find running embedded brokers: %w", err)
 	}
 	var dirs []string
-	for _, note := range notes {
-		if filepath.Ext(note.Name()) != ".running" {
+	for _, file := range files {
+		if filepath.Ext(file.Name()) != ".running" {
 			continue
 		}
-		path := filepath.Join(runtimeDir(), note.Name())
+		path := filepath.Join(runtimeDir(), file.Name())
 		text, err := os.ReadFile(path) //nolint:gosec // a directory of this user's
 		dir := strings.TrimSpace(string(text))
 		if err != nil || dir == "" {
@@ -103,18 +101,18 @@ func running() ([]string, error) {
 	return dirs, nil
 }
 
-// NoBrokerError says that a command which makes no broker found none.
+// NoBrokerError reports that no broker was found by a command that does not create one.
 type NoBrokerError struct {
-	DataDir string   // where there is no data
-	Running []string // data directories of brokers that run elsewhere, where there are several
+	DataDir string   // the requested data directory, which has no data
+	Running []string // data directories of running brokers, if there are several
 }
 
-// Error says what was looked for and how to go on.
+// Error returns the message with a hint.
 func (e *NoBrokerError) Error() string {
 	if len(e.Running) > 0 {
-		return fmt.Sprintf("find the broker: %s does not exist here, and several embedded brokers run elsewhere: choose one with --data-dir %s",
+		return fmt.Sprintf("find the broker: %s does not exist here, and several embedded brokers are running elsewhere: choose one with --data-dir %s",
 			e.DataDir, strings.Join(e.Running, ", --data-dir "))
 	}
-	return fmt.Sprintf("find the broker: no Weir is running, and %s holds no data: start one with weir up, or name a broker with --brokers or a data directory with --data-dir",
+	return fmt.Sprintf("find the broker: no weir is running, and %s has no data: start one with weir up, or set --brokers or --data-dir",
 		e.DataDir)
 }

@@ -10,20 +10,20 @@ import (
 	"weir.example/weir/internal/engine"
 )
 
-// TakeInstances names n members of a consumer group in this process: by the process's name, or,
-// where it has none, by host and numbers that no other live process of the machine has. Call free
-// when they have ended.
+// TakeInstances returns names for n members of a consumer group in this process: derived from the
+// process's name, or if it has none, from the host and numbers that no other live process of this
+// machine uses. Call free when the members have stopped.
 func TakeInstances(group, name string, n int) (instances []string, free func(), err error) {
 	var slots []*engine.Slot
 	var dir string
 	free = func() {
 		for _, s := range slots {
-			_ = s.Free() // the lock ends with the process in any case
+			_ = s.Free() // the lock is released with the process in any case
 		}
 	}
 	if name == "" && n > 0 {
 		if dir, err = slotDir(); err != nil {
-			return nil, nil, fmt.Errorf("find a directory for this machine's slots: %w: set TMPDIR, or name this process with --instance", err)
+			return nil, nil, fmt.Errorf("create a directory for slots: %w: set TMPDIR, or name this process with --instance", err)
 		}
 	}
 	for i := range n {
@@ -42,10 +42,10 @@ func TakeInstances(group, name string, n int) (instances []string, free func(), 
 	return instances, free, nil
 }
 
-// slotDir makes the directory where the processes of this user and machine agree on their numbers
-// (see engine.TakeSlot). Unlike runtimeDir it does not depend on XDG_RUNTIME_DIR, which a login
-// session has and a job of cron does not. Where no files can be written in the directory for
-// temporary files, it is in the user's cache.
+// slotDir creates the directory in which this user's processes agree on their numbers (see
+// engine.TakeSlot). Unlike runtimeDir, it does not depend on XDG_RUNTIME_DIR, which is set in login
+// sessions but not in cron jobs. It is in the user's cache directory if the one for temporary files
+// is not writable.
 func slotDir() (string, error) {
 	dir, err := makePrivate(os.TempDir(), userDir(), "slots")
 	if err == nil || errors.Is(err, errNotPrivate) {
@@ -61,8 +61,8 @@ func slotDir() (string, error) {
 	return dir, nil
 }
 
-// makePrivate makes directories below base that only this user can use, and sees that files can be
-// made in the last one.
+// makePrivate creates nested directories in base that only this user can access, and checks that
+// the last one is writable.
 func makePrivate(base string, names ...string) (string, error) {
 	dir := base
 	if _, err := os.Stat(base); err != nil {
