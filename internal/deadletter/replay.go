@@ -16,7 +16,7 @@ import (
 
 // ReplayConfig configures Replay.
 type ReplayConfig struct {
-	Topics
+	Topics    Topics
 	Filter    Filter
 	DryRun    bool // count without sending
 	BatchSize int  // dead letters per transaction; default 500
@@ -24,6 +24,29 @@ type ReplayConfig struct {
 	StopTimeout time.Duration // to finish an open transaction once ctx is done, and for readers to see all replayed records; default 20 s
 
 	Progress func(replayed int) // called after each commit
+}
+
+func (c ReplayConfig) withDefaults() ReplayConfig {
+	if c.BatchSize == 0 {
+		c.BatchSize = 500
+	}
+	if c.StopTimeout == 0 {
+		c.StopTimeout = broker.DefaultStopTimeout
+	}
+	return c
+}
+
+// Validate returns an error for the first invalid setting. 0 stands for a default.
+func (c ReplayConfig) Validate() error {
+	switch {
+	case c.Topics.DLQ == "":
+		return errors.New("no dead-letter topic")
+	case c.BatchSize < 0:
+		return fmt.Errorf("dead letters per transaction must not be negative, got %d", c.BatchSize)
+	case c.StopTimeout < 0:
+		return fmt.Errorf("stop timeout must not be negative, got %s", c.StopTimeout)
+	}
+	return nil
 }
 
 // ReplayResult summarizes a replay.
@@ -54,21 +77,19 @@ const replayTimeout = 30 * time.Second
 // replayed records are visible to readers.
 func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResult, error) {
 	result := ReplayResult{Skipped: []Skipped{}}
-	if cfg.BatchSize <= 0 {
-		cfg.BatchSize = 500
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return result, err
 	}
 	topics, hasProgress, err := checkTopics(ctx, c, cfg.Topics)
 	if err != nil {
 		return result, err
 	}
 	cfg.Topics = topics
-	if cfg.StopTimeout <= 0 {
-		cfg.StopTimeout = broker.DefaultStopTimeout
-	}
 	work, cancel := broker.Finishing(ctx, cfg.StopTimeout)
 	defer cancel()
 	var sent broker.Written
-	id := "weir-replay-" + cfg.DLQ
+	id := "weir-replay-" + cfg.Topics.DLQ
 	client, err := broker.Connect(ctx, c,
 		kgo.WithContext(work),
 		sent.Option(),

@@ -10,12 +10,13 @@ import (
 	"weir.example/weir/internal/source"
 )
 
-// acked is the outcome of readings that were committed: the broker said so, or its log was found to
-// have them. Readings of aborted transactions are sent again, so that no other outcome is final.
+// acked is the outcome of committed readings: the broker has acknowledged the commit, or the
+// readings were found in its log. Readings of aborted transactions are sent again, so no other
+// outcome is final.
 const acked = "acked"
 
-// ackRange is a line of the acknowledgement log: what became of readings From to To of a device and
-// boot.
+// ackRange is a line of the acknowledgement log: the outcome of readings From to To, inclusive, of
+// a device and boot.
 type ackRange struct {
 	Outcome string `json:"outcome"`
 	Device  string `json:"device"`
@@ -24,7 +25,7 @@ type ackRange struct {
 	To      int64  `json:"to"`
 }
 
-// acks appends to the acknowledgement log. A nil *acks keeps none.
+// acks appends to the acknowledgement log. A nil *acks discards everything.
 type acks struct {
 	file  *os.File
 	lines bytes.Buffer
@@ -44,8 +45,8 @@ func openAcks(path string) (*acks, error) {
 	return &acks{file: f}, nil
 }
 
-// endLine ends the line that a process was writing when it was killed, so that it stays the only
-// one that is cut.
+// endLine completes an unfinished last line, left by a process that was killed while writing, so
+// that only that line is damaged.
 func endLine(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil || info.Size() == 0 {
@@ -66,8 +67,8 @@ func (a *acks) close() error {
 	return a.file.Close()
 }
 
-// write logs ranges with their outcome. The lines reach the file before it returns, in one write:
-// another process may append to it too.
+// write appends ranges with their outcome. It uses a single write, since another process may append
+// to the same file.
 func (a *acks) write(outcome string, ranges []ackRange) error {
 	if a == nil {
 		return nil
@@ -86,15 +87,15 @@ func (a *acks) write(outcome string, ranges []ackRange) error {
 	return nil
 }
 
-// rangesOf joins an item to the ranges of its transaction. open finds a device's last range.
-func rangesOf(ranges []ackRange, open map[string]int, it *source.Item) []ackRange {
+// rangesOf adds an item to the ranges of its chunk. last is the index of each device's last range.
+func rangesOf(ranges []ackRange, last map[string]int, it *source.Item) []ackRange {
 	if it.Repeat > 0 {
 		return ranges
 	}
-	if i, ok := open[it.DeviceID]; ok && ranges[i].Boot == it.Boot && ranges[i].To+1 == it.Seq {
+	if i, ok := last[it.DeviceID]; ok && ranges[i].Boot == it.Boot && ranges[i].To+1 == it.Seq {
 		ranges[i].To = it.Seq
 		return ranges
 	}
-	open[it.DeviceID] = len(ranges)
+	last[it.DeviceID] = len(ranges)
 	return append(ranges, ackRange{Device: it.DeviceID, Boot: it.Boot, From: it.Seq, To: it.Seq})
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A process that was killed in the middle of a line leaves it alone on its line.
-func TestAcksAfterAKill(t *testing.T) {
+// An unfinished line of a killed process remains a line of its own.
+func TestAcksAfterKill(t *testing.T) {
 	const line = `{"outcome":"acked","device":"d","boot":"b","from":0,"to":9}` + "\n"
 	for before, want := range map[string]string{"": line, line: line + line, line + line[:20]: line + line[:20] + "\n" + line} {
 		path := filepath.Join(t.TempDir(), "acks.ndjson")

@@ -12,9 +12,9 @@ import (
 	"weir.example/weir/reading"
 )
 
-// Encoding is how readings become the values of records. It is used by one goroutine.
+// Encoding encodes readings as record values. It is used by one goroutine.
 type Encoding interface {
-	// Append appends a valid reading to dst.
+	// Append appends the encoding of a valid reading to dst.
 	Append(dst []byte, r *reading.Reading) ([]byte, error)
 }
 
@@ -24,18 +24,18 @@ func (jsonEncoding) Append(dst []byte, r *reading.Reading) ([]byte, error) {
 	return r.AppendJSON(dst), nil
 }
 
-// Formats are how readings can be written; all but json have their schema in a registry.
+// Formats lists the formats of readings. All but json have a schema in a registry.
 var Formats = []string{"json", "avro-confluent", "protobuf-confluent", "json-schema-confluent"}
 
-// Registered says under which schema readings are written.
+// Registered configures an encoding with a registered schema.
 type Registered struct {
-	Format   string // of Formats
+	Format   string // one of Formats
 	Topic    string
-	Strategy registry.Strategy // that makes the subject
+	Strategy registry.Strategy // naming strategy of the subject
 	Logger   *slog.Logger
 }
 
-// fields of a reading as columns.
+// fields are the columns of a reading.
 var fields = []format.Field{
 	{Name: "device_id", Type: column.Of(column.String).Nullable(false)},
 	{Name: "sensor", Type: column.Of(column.String).Nullable(false)},
@@ -46,8 +46,8 @@ var fields = []format.Field{
 	{Name: "boot", Type: column.Of(column.String).Nullable(false)},
 }
 
-// Register registers the schema of readings and returns how they are written with it. While the
-// registry is down it waits, and says so in the log.
+// Register registers the schema of readings and returns their encoding. While the registry is
+// unavailable it retries, with warnings in the log.
 func Register(ctx context.Context, client *registry.Client, r Registered) (Encoding, error) {
 	schema := registry.Schema{}
 	switch r.Format {
@@ -60,7 +60,7 @@ func Register(ctx context.Context, client *registry.Client, r Registered) (Encod
 	case "json-schema-confluent":
 		schema.Type, schema.Text = registry.JSON, reading.JSONSchema
 	default:
-		return nil, fmt.Errorf("there is no format %s", r.Format)
+		return nil, fmt.Errorf("unknown format %q", r.Format)
 	}
 	subject, err := r.Strategy.Subject(r.Topic, reading.SchemaName, false)
 	if err != nil {
@@ -77,14 +77,14 @@ func Register(ctx context.Context, client *registry.Client, r Registered) (Encod
 	return newEncoding(r.Format, schema.Text, id)
 }
 
-// rowEncoding writes readings with a format of tables, as a row.
+// rowEncoding encodes readings as rows in a table format.
 type rowEncoding struct {
 	encoder format.Encoder
 	cols    []*column.Column
 }
 
 func newEncoding(name, schema string, id int) (Encoding, error) {
-	const url, subject = "http://registry", "reading" // names of its own: what is registered is known already
+	const url, subject = "http://registry", "reading" // placeholders: the schema id is already known
 	known := format.NewSchemas()
 	known.SetWriter(url, subject, id)
 	options := format.Options{"url": url, "subject": subject, "schema": schema}

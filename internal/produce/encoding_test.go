@@ -10,7 +10,7 @@ import (
 	"weir.example/weir/reading"
 )
 
-// A reading in each format is what anybody reads with the schema that the registry has.
+// A reading in each format is decoded correctly with the schema in the registry.
 func TestRegister(t *testing.T) {
 	fake := srfake.New()
 	defer fake.Close()
@@ -57,10 +57,10 @@ func TestRegister(t *testing.T) {
 		}
 		buffer := make([]byte, 0, 1024)
 		if n := testing.AllocsPerRun(100, func() { _, _ = e.Append(buffer, &r) }); n > 0 {
-			t.Errorf("%s: %v allocations for a reading", format, n)
+			t.Errorf("%s: %v allocations per reading", format, n)
 		}
 	}
 	if _, err := Register(t.Context(), client, Registered{Format: "avro"}); err == nil {
-		t.Error("a format that there is not is taken")
+		t.Error("an unknown format is accepted")
 	}
 }

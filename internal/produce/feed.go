@@ -16,36 +16,36 @@ import (
 	"weir.example/weir/internal/trace"
 )
 
-// chunkItems is the most that a chunk holds: small beside a transaction, large beside the cost of
-// handing it on.
+// chunkItems bounds the items of a chunk. It is small compared with a transaction, but large enough
+// to make the cost of passing a chunk on negligible.
 const chunkItems = 1024
 
-// chunk is a run of encoded items and the position behind them.
+// chunk is a sequence of encoded items and the position after them.
 type chunk struct {
-	records  []kgo.Record // of readings, in order
-	letters  []*kgo.Record
-	causes   map[string]int // of letters; nil where there are none
-	bytes    int            // of the readings' keys and values
-	position []byte
-	ranges   []ackRange
-	spans    []trace.Span // of the readings that are followed
+	records     []kgo.Record   // of readings, in order
+	deadLetters []*kgo.Record  // dead letters
+	causes      map[string]int // of the dead letters; nil without any
+	bytes       int            // of the keys and values of the readings
+	position    []byte
+	ranges      []ackRange
+	spans       []trace.Span // of the traced readings
 
-	arena []byte // of the values
+	arena []byte // backs the values
 }
 
-// feed takes items from the source, at the rate that is asked for, and encodes them, while the
-// session writes and commits the chunks before.
+// feed reads items from the source at the configured rate and encodes them, while the session
+// writes and commits earlier chunks.
 type feed struct {
 	cfg     Config
 	src     Source
 	chunks  chan *chunk
-	free    chan *chunk
-	err     error // set before chunks is closed; nil at the source's end
+	free    chan *chunk // for reuse
+	err     error       // set before chunks is closed; nil at the end of the source
 	withAck bool
 	tracer  *trace.Tracer
 	sampler *trace.Sampler
 
-	recordLimit, letterLimit int // in bytes, as of broker.CheckSize
+	recordLimit, deadLetterLimit int // in bytes, as in broker.CheckSize
 
 	items []source.Item
 	keys  map[string][]byte // device id → key
@@ -53,16 +53,17 @@ type feed struct {
 	sent  int64
 }
 
-// maxMark is more than the value of HeaderTransaction has beside the transactional id: two numbers.
+// maxMark bounds the bytes of HeaderTransaction's value without the transactional id: two numbers.
 const maxMark = 42
 
-// maxKeys bounds the memory for keys; past it they are made anew.
+// maxKeys bounds the cached keys; beyond it, all are discarded.
 const maxKeys = 100_000
 
-// startFeed begins to read the source where it stands. The feed ends, and closes its channel, at
-// the source's end, at its error, or when ctx is done.
+// startFeed starts reading the source from its current position. The feed ends, and closes its
+// channel, at the end of the source, at an error, or when ctx is done. The caller must wait for the
+// channel to be closed before it uses the source again.
 func startFeed(ctx context.Context, cfg Config, src Source, limits broker.Limits) *feed {
-	const ahead = 8 // chunks that may wait
+	const ahead = 8 // buffered chunks
 	f := &feed{
 		cfg: cfg, src: src, withAck: cfg.AckLog != "", tracer: cfg.Broker.Tracer(), sampler: cfg.Broker.Tracer().Sampler(),
 		chunks: make(chan *chunk, ahead),
@@ -71,11 +72,11 @@ func startFeed(ctx context.Context, cfg Config, src Source, limits broker.Limits
 		keys:   make(map[string][]byte),
 		start:  time.Now(),
 
-		recordLimit: limits.Record(cfg.Topic),
-		letterLimit: min(deadletter.MaxBytes, limits.Record(cfg.DLQ)),
+		recordLimit:     limits.Record(cfg.Topic),
+		deadLetterLimit: min(deadletter.MaxBytes, limits.Record(cfg.DLQ)),
 	}
 	if f.tracer != nil {
-		f.recordLimit -= 128 // its headers
+		f.recordLimit -= 128 // trace headers
 	}
 	if cfg.MarkTransactions {
 		f.recordLimit -= broker.HeaderOverhead + len(HeaderTransaction) + len(transactionalID(src.Name())) + maxMark
@@ -111,26 +112,25 @@ func (f *feed) run(ctx context.Context) {
 	}
 }
 
-// paceStep is how often a paced feed looks at the clock.
+// paceStep bounds the pauses of a paced feed.
 const paceStep = 20 * time.Millisecond
 
-// allowed waits until the rate allows at least one item, and returns how many.
+// allowed waits until the rate allows at least one item, and returns the number allowed.
 func (f *feed) allowed(ctx context.Context) (int, error) {
-	most := int64(min(chunkItems, f.cfg.MaxRecords))
+	limit := int64(min(chunkItems, f.cfg.MaxRecords))
 	if f.cfg.Rate == 0 {
-		return int(most), ctx.Err()
+		return int(limit), ctx.Err()
 	}
 	for {
 		due := int64(time.Since(f.start).Seconds()*f.cfg.Rate) + 1 - f.sent
 		if due > 0 {
-			// Time that was lost, to a broker that was away for example, is not made up in one
-			// burst.
+			// Do not make up for lost time, such as an outage of the broker, in one burst.
 			if due > int64(f.cfg.Rate)+chunkItems {
 				f.start = time.Now()
 				f.sent = 0
 				due = 1
 			}
-			return int(min(due, most)), ctx.Err()
+			return int(min(due, limit)), ctx.Err()
 		}
 		next := time.Duration(float64(f.sent) / f.cfg.Rate * float64(time.Second))
 		if err := retry.Sleep(ctx, min(max(time.Until(f.start.Add(next)), time.Millisecond), paceStep)); err != nil {
@@ -139,7 +139,7 @@ func (f *feed) allowed(ctx context.Context) (int, error) {
 	}
 }
 
-// encode makes a chunk of items. It reuses one that was committed, where there is one.
+// encode encodes items into a chunk. It reuses a committed chunk if there is one.
 func (f *feed) encode(items []source.Item) *chunk {
 	var c *chunk
 	select {
@@ -148,9 +148,9 @@ func (f *feed) encode(items []source.Item) *chunk {
 	default:
 		c = &chunk{records: make([]kgo.Record, 0, chunkItems), arena: make([]byte, 0, 192*chunkItems)}
 	}
-	var open map[string]int
+	var last map[string]int
 	if f.withAck {
-		open = make(map[string]int)
+		last = make(map[string]int)
 	}
 	for i := range items {
 		it := &items[i]
@@ -161,30 +161,31 @@ func (f *feed) encode(items []source.Item) *chunk {
 			}
 		}
 		if it.Err != nil {
-			f.setAside(c, it.Raw, deadletter.Because(deadletter.Unreadable, it.Err))
+			f.reject(c, it.Raw, deadletter.Because(deadletter.Unreadable, it.Err))
 			continue
 		}
 		if err := f.add(c, it); err != nil {
-			f.setAside(c, it.AppendJSON(nil), err)
+			f.reject(c, it.AppendJSON(nil), err)
 			continue
 		}
 		if f.withAck {
-			c.ranges = rangesOf(c.ranges, open, it)
+			c.ranges = rangesOf(c.ranges, last, it)
 		}
 	}
 	c.position = f.src.Position()
 	return c
 }
 
-// setAside makes a dead letter of an item that is no record of the topic.
-func (f *feed) setAside(c *chunk, raw []byte, reason error) {
-	c.letters = append(c.letters, deadletter.FromSource(f.cfg.DLQ, f.cfg.Topic, f.src.Name(), raw, reason, time.Now(), f.letterLimit))
+// reject adds a dead letter for an item that cannot be a record of the topic.
+func (f *feed) reject(c *chunk, raw []byte, reason error) {
+	c.deadLetters = append(c.deadLetters, deadletter.FromSource(f.cfg.DLQ, f.cfg.Topic, f.src.Name(), raw, reason, time.Now(), f.deadLetterLimit))
 	if c.causes == nil {
 		c.causes = make(map[string]int)
 	}
 	c.causes[deadletter.Cause(reason)]++
 }
 
+// add adds the record of a reading, or returns why there is none.
 func (f *feed) add(c *chunk, it *source.Item) error {
 	from := len(c.arena)
 	arena, err := f.cfg.Encoding.Append(c.arena, &it.Reading)
@@ -207,6 +208,7 @@ func (f *feed) add(c *chunk, it *source.Item) error {
 	return nil
 }
 
+// key returns the cached record key of a device.
 func (f *feed) key(device string) []byte {
 	if k, ok := f.keys[device]; ok {
 		return k
@@ -219,7 +221,7 @@ func (f *feed) key(device string) []byte {
 	return k
 }
 
-// recycle gives back a chunk whose records the client no longer holds.
+// recycle makes a chunk available for reuse once the client no longer refers to its records.
 func (f *feed) recycle(c *chunk) {
 	select {
 	case f.free <- c:
@@ -230,5 +232,5 @@ func (f *feed) recycle(c *chunk) {
 // Headers of readings.
 const (
 	HeaderRepeat      = "weir-repeat" // the ordinal of a reading that the device sent again on purpose
-	HeaderTransaction = "weir-tx"     // "transactional id/ordinal/records": what belongs together, with Config.MarkTransactions
+	HeaderTransaction = "weir-tx"     // "transactional id/ordinal/records" of the transaction, with Config.MarkTransactions
 )

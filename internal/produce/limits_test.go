@@ -20,7 +20,7 @@ import (
 	"weir.example/weir/reading"
 )
 
-// sized is a source of readings of a few devices, of which every tenth is large.
+// sized is a source of readings of a few devices. Every tenth reading is large.
 type sized struct{ at, total, large int }
 
 func (s *sized) Name() string             { return "sized" }
@@ -44,9 +44,9 @@ func (s *sized) Next(dst []source.Item) (n int, err error) {
 	return n, err
 }
 
-// A topic may take less than a batch usually has: batches are as small as it wants, and a reading
-// that is too large is a dead letter, which is cut to what its own topic takes. The position goes
-// on behind it, through stops, and nothing is sent twice.
+// Batches respect a small limit of the topic. A reading that exceeds it becomes a dead letter,
+// truncated to the limit of its own topic. The position advances past it, even with stops, and
+// nothing is sent twice.
 func TestSmallTopics(t *testing.T) {
 	const total, large = 3000, 250
 	for _, partitions := range []int32{2, 4} {
@@ -89,12 +89,12 @@ func TestSmallTopics(t *testing.T) {
 				}
 			}
 			count("readings", func(r *kgo.Record) { seen[string(r.Value)]++ })
-			letters := 0
+			deadLetters := 0
 			count("dlq", func(r *kgo.Record) {
-				letters++
+				deadLetters++
 				l, err := deadletter.Parse(r)
 				if err != nil || !strings.Contains(l.Reason, "topic readings takes") || l.Truncated < large {
-					t.Errorf("letter with %d of %d bytes, because %s: %v", len(l.Value), l.Truncated, l.Reason, err)
+					t.Errorf("dead letter with %d of %d bytes, reason %s: %v", len(l.Value), l.Truncated, l.Reason, err)
 				}
 			})
 			for value, n := range seen {
@@ -102,8 +102,8 @@ func TestSmallTopics(t *testing.T) {
 					t.Errorf("%d times: %s", n, value)
 				}
 			}
-			if len(seen) != total*9/10 || letters != total/10 {
-				t.Errorf("%d partitions: %d readings and %d letters of %d", partitions, len(seen), letters, total)
+			if len(seen) != total*9/10 || deadLetters != total/10 {
+				t.Errorf("%d partitions: %d readings and %d dead letters of %d", partitions, len(seen), deadLetters, total)
 			}
 		}
 	}

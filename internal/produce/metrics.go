@@ -11,8 +11,8 @@ import (
 	"weir.example/weir/internal/metric"
 )
 
-// Metrics are the metrics of a process's producers. They are read from the producers' status when
-// scraped; only the histogram is updated, once per transaction.
+// Metrics are the metrics of a process's producers. They are collected from the producers' status;
+// only the histogram is updated by the producers, once per transaction.
 type Metrics struct {
 	commit *prometheus.HistogramVec
 
@@ -20,14 +20,14 @@ type Metrics struct {
 	all []*Status
 }
 
-// NewMetrics makes the metrics of producers and registers them.
-func NewMetrics(to prometheus.Registerer) *Metrics {
-	m := &Metrics{commit: metric.SecondsHistogram("weir_produce_commit_seconds", "Length of a transaction, from its first reading to the broker's answer.", "source")}
-	to.MustRegister(m, m.commit)
+// NewMetrics returns the metrics of producers and registers them.
+func NewMetrics(registry prometheus.Registerer) *Metrics {
+	m := &Metrics{commit: metric.SecondsHistogram("weir_produce_commit_seconds", "Duration of a transaction, from its first reading to the broker's response.", "source")}
+	registry.MustRegister(m, m.commit)
 	return m
 }
 
-// add includes a producer in the metrics from now on.
+// add adds a producer to the metrics.
 func (m *Metrics) add(s *Status) {
 	if m == nil {
 		return
@@ -47,50 +47,51 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("weir_produce_"+name, help, append([]string{"source"}, labels...), nil)
 }
 
-// The metrics of each source. No label has a value for each device or reading.
+// Metrics per source. No label has a value per device or reading.
 var (
-	descReadings  = desc("readings_total", "Readings in committed transactions, repeats included.")
-	descBytes     = desc("bytes_total", "Bytes of keys and values in committed transactions, before compression.")
-	descLetters   = desc("dead_letters_total", "Rows of the source written to the dead-letter topic.", "cause")
-	descCommitted = desc("transactions_committed_total", "Committed transactions.")
-	descAborted   = desc("transactions_aborted_total", "Aborted transactions.", "reason")
-	descRetries   = desc("retries_total", "Sessions that failed and were restarted.")
-	descRunning   = desc("running", "1 while readings can flow, 0 while the producer starts, retries or has stopped.")
-	descLast      = desc("last_commit_timestamp_seconds", "When the last transaction was committed, in Unix time; 0 before the first.")
+	descReadings    = desc("readings_total", "Readings in committed transactions, repeats included.")
+	descBytes       = desc("bytes_total", "Bytes of keys and values in committed transactions, before compression.")
+	descDeadLetters = desc("dead_letters_total", "Items of the source written to the dead-letter topic, by cause.", "cause")
+	descCommitted   = desc("transactions_committed_total", "Committed transactions.")
+	descAborted     = desc("transactions_aborted_total", "Aborted transactions.", "reason")
+	descRetries     = desc("retries_total", "Session restarts after an error.")
+	descRunning     = desc("running", "1 while the producer sends readings, 0 while it starts, retries or is stopped.")
+	descLast        = desc("last_commit_timestamp_seconds", "Unix time of the last commit; 0 before the first.")
 )
 
-// Describe names no metrics in advance: a process may have no producer yet.
+// Describe implements prometheus.Collector. It sends nothing, since a process may have no producer
+// yet.
 func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
 
-// Collect sends the metrics of all producers.
+// Collect implements prometheus.Collector.
 func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	m.mu.Lock()
 	all := slices.Clone(m.all)
 	m.mu.Unlock()
-	told := make(map[string]bool)
-	for _, s := range slices.Backward(all) { // the latest, where one of the same source has ended
+	collected := make(map[string]bool)
+	for _, s := range slices.Backward(all) { // the latest producer of each source
 		now := s.Snapshot()
-		if !told[now.Source] {
-			told[now.Source] = true
+		if !collected[now.Source] {
+			collected[now.Source] = true
 			collect(now, to)
 		}
 	}
 }
 
 func collect(s Snapshot, to chan<- prometheus.Metric) {
-	tell := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, kind, value, append([]string{s.Source}, labels...)...)
 	}
-	tell(descReadings, prometheus.CounterValue, float64(s.Readings))
-	tell(descBytes, prometheus.CounterValue, float64(s.Bytes))
+	send(descReadings, prometheus.CounterValue, float64(s.Readings))
+	send(descBytes, prometheus.CounterValue, float64(s.Bytes))
 	for _, cause := range deadletter.Causes {
-		tell(descLetters, prometheus.CounterValue, float64(s.Causes[cause]), cause)
+		send(descDeadLetters, prometheus.CounterValue, float64(s.Causes[cause]), cause)
 	}
-	tell(descCommitted, prometheus.CounterValue, float64(s.Committed))
+	send(descCommitted, prometheus.CounterValue, float64(s.Committed))
 	for _, reason := range abortReasons {
-		tell(descAborted, prometheus.CounterValue, float64(s.Aborted[reason]), reason)
+		send(descAborted, prometheus.CounterValue, float64(s.Aborted[reason]), reason)
 	}
-	tell(descRetries, prometheus.CounterValue, float64(max(0, s.Sessions-1)))
+	send(descRetries, prometheus.CounterValue, float64(max(0, s.Sessions-1)))
 	running, last := 0.0, 0.0
 	if s.Phase == Running {
 		running = 1
@@ -98,6 +99,6 @@ func collect(s Snapshot, to chan<- prometheus.Metric) {
 	if !s.LastCommit.IsZero() {
 		last = float64(s.LastCommit.UnixMilli()) / 1000
 	}
-	tell(descRunning, prometheus.GaugeValue, running)
-	tell(descLast, prometheus.GaugeValue, last)
+	send(descRunning, prometheus.GaugeValue, running)
+	send(descLast, prometheus.GaugeValue, last)
 }

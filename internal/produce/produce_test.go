@@ -52,7 +52,7 @@ func newFleet(t *testing.T, cfg fleet.Config) *fleet.Fleet {
 	return f
 }
 
-// A run that is stopped and started again, many times, sends what one run would have.
+// A run that is stopped and restarted many times sends the same readings as a single run.
 func TestRunResumes(t *testing.T) {
 	at := serve(t)
 	const total = 20_000
@@ -69,7 +69,7 @@ func TestRunResumes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if result.Earlier != sent {
-			t.Fatalf("resumed behind %d readings, %d were sent", result.Earlier, sent)
+			t.Fatalf("resumed after %d readings, %d were sent", result.Earlier, sent)
 		}
 		sent += result.Readings
 		earlier = result.Earlier
@@ -109,14 +109,14 @@ func TestNewerProducerTakesOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := <-older; err == nil || !strings.Contains(err.Error(), "has taken over") || !broker.IsFenced(err) {
-		t.Errorf("the older producer ended with %v", err)
+		t.Errorf("the older producer returned %v", err)
 	}
 	report, err := audit.Verify(t.Context(), audit.Config{Broker: at})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !report.Clean() || report.Records != 4000 || result.Earlier == 0 {
-		t.Errorf("%d records, %d of them the older's; %+v", report.Records, result.Earlier, report)
+		t.Errorf("%d records, %d of them from the older producer; %+v", report.Records, result.Earlier, report)
 	}
 }
 
@@ -128,7 +128,7 @@ func fleetOrNil(cfg fleet.Config) *fleet.Fleet {
 	return f
 }
 
-// Rows that are no readings are dead letters in the same transaction, with their bytes.
+// Invalid rows become dead letters in the same transaction, with their bytes.
 func TestBadRowsAreDeadLetters(t *testing.T) {
 	at := serve(t)
 	path := filepath.Join(t.TempDir(), "bad.csv")
@@ -147,25 +147,25 @@ func TestBadRowsAreDeadLetters(t *testing.T) {
 	if result.Readings != 2 || result.DeadLetters != 2 {
 		t.Errorf("%+v", result)
 	}
-	var letters []string
+	var deadLetters []string
 	topics := deadletter.Topics{DLQ: node.DeadLetters, Progress: node.Progress}
 	err = deadletter.List(t.Context(), at, topics, deadletter.Filter{}, func(l deadletter.Letter) error {
-		letters = append(letters, l.Source+" "+string(l.Value)+" "+filepath.Base(l.Reason))
+		deadLetters = append(deadLetters, l.Source+" "+string(l.Value)+" "+filepath.Base(l.Reason))
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := strings.Join(letters, "\n")
+	all := strings.Join(deadLetters, "\n")
 	for _, want := range []string{`file:bad.csv 1767225602,d,two bad.csv:3: column v: "two" is neither`, `file:bad.csv ,d,3 bad.csv:4: column ts: the time is missing`} {
 		if !strings.Contains(all, want) {
-			t.Errorf("no letter %q in\n%s", want, all)
+			t.Errorf("no dead letter %q in\n%s", want, all)
 		}
 	}
 }
 
-// What no new session can mend ends the run, and says what to do.
-func TestRunRefuses(t *testing.T) {
+// Run returns errors that a new session cannot resolve.
+func TestRunStopsOnPermanentErrors(t *testing.T) {
 	at := serve(t)
 	if _, err := produce.Run(t.Context(), config(at), newFleet(t, fleet.Config{Seed: 9, Devices: 5, Count: 10})); err != nil {
 		t.Fatal(err)

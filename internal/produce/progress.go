@@ -10,17 +10,17 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// progress is the value of a source's record in the compacted progress topic; the key is
+// progress is the value of a source's record in the compacted progress topic, with the key
 // "source/NAME".
 type progress struct {
 	Position json.RawMessage `json:"position"` // the source's own
-	Readings int64           `json:"readings"` // committed so far, by all runs
+	Readings int64           `json:"readings"` // committed by all runs
 }
 
 func progressKey(name string) string { return "source/" + name }
 
-// readProgress returns the last committed progress of a source, or nil. The caller has taken the
-// source's transactional id before, so that nobody can commit another.
+// readProgress returns the last committed progress of a source, or nil. The caller must have
+// acquired the source's transactional id, so that no other producer can commit.
 func readProgress(ctx context.Context, c broker.Config, topic, name string) (*progress, error) {
 	var last *progress
 	key := progressKey(name)
@@ -34,7 +34,7 @@ func readProgress(ctx context.Context, c broker.Config, topic, name string) (*pr
 		}
 		last = new(progress)
 		if err := json.Unmarshal(r.Value, last); err != nil {
-			return fmt.Errorf("progress of %s at %s-%d offset %d: %w", name, r.Topic, r.Partition, r.Offset, err)
+			return fmt.Errorf("decode progress of %s at %s-%d offset %d: %w", name, r.Topic, r.Partition, r.Offset, err)
 		}
 		return nil
 	})

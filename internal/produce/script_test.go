@@ -16,7 +16,7 @@ import (
 
 const scriptID = "weir-produce-sized"
 
-// script is a producer of readings whose answers of the broker a test decides.
+// script is a producer with a broker whose responses the test controls.
 type script struct {
 	*testing.T
 	broker *txtest.Broker
@@ -32,7 +32,7 @@ func newScript(t *testing.T) *script {
 	return &script{T: t, broker: txtest.New(t, kfake.SeedTopics(2, "readings", "dlq"), kfake.SeedTopics(1, "progress")), total: 40}
 }
 
-// start produces all readings, ten in a transaction.
+// start produces all readings, ten per transaction.
 func (s *script) start() {
 	s.done = make(chan struct{})
 	go func() {
@@ -43,40 +43,42 @@ func (s *script) start() {
 	}()
 }
 
+// ended waits for the producer and returns its error.
 func (s *script) ended() error {
 	s.Helper()
 	select {
 	case <-s.done:
 		return s.err
 	case <-time.After(txtest.Patience):
-		s.Fatal("the producer does not end")
+		s.Fatal("the producer did not return")
 		return nil
 	}
 }
 
-// all ends the script: each reading is there once, and the position says so.
+// all waits for the producer, and checks that each reading was committed once and that the position
+// is at the end.
 func (s *script) all(aborted int64) {
 	s.Helper()
 	if err := s.ended(); err != nil {
 		s.Fatal(err)
 	}
 	if n := s.consistent(); n != s.total {
-		s.Errorf("%d readings are there, expected %d", n, s.total)
+		s.Errorf("%d readings were committed, want %d", n, s.total)
 	}
 	if s.result.Earlier+s.result.Readings != int64(s.total) || s.result.Aborted != aborted {
-		s.Errorf("%+v, expected %d readings and %d transactions aborted", s.result, s.total, aborted)
+		s.Errorf("%+v, want %d readings and %d aborted transactions", s.result, s.total, aborted)
 	}
 }
 
-// consistent compares readings and position: what readers see is what the position says, and each
-// reading once.
+// consistent checks that the committed position matches the committed readings, and that there are
+// no duplicates. It returns the number of readings.
 func (s *script) consistent() (readings int) {
 	s.Helper()
 	seen := make(map[string]bool)
 	for _, records := range s.broker.Committed("readings") {
 		for _, r := range records {
 			if seen[string(r.Value)] {
-				s.Errorf("it is there twice: %s", r.Value)
+				s.Errorf("duplicate reading: %s", r.Value)
 			}
 			seen[string(r.Value)] = true
 		}
@@ -90,12 +92,13 @@ func (s *script) consistent() (readings int) {
 		}
 	}
 	if position.Readings != len(seen) || position.Position != len(seen) {
-		s.Errorf("%d readings are there, and the position is %+v", len(seen), position)
+		s.Errorf("%d readings were committed, but the position is %+v", len(seen), position)
 	}
 	return len(seen)
 }
 
-// second lets the first transaction pass and returns the request that commits the second one.
+// second starts the producer, lets the first transaction commit, and holds the commit of the
+// second.
 func (s *script) second() *txtest.Held {
 	s.Helper()
 	first := s.broker.Hold(txtest.Commit(scriptID))
@@ -105,12 +108,12 @@ func (s *script) second() *txtest.Held {
 	first.Pass()
 	second.Await()
 	if n := s.consistent(); n != 10 {
-		s.Errorf("%d readings are committed before the second commit, expected 10", n)
+		s.Errorf("%d readings are committed before the second commit, want 10", n)
 	}
 	return second
 }
 
-// The broker answers a commit with an error that does not say what became of it: the log decides.
+// The broker answers a commit with an error that leaves its outcome unknown: the log decides.
 func TestScriptCommitAnsweredUnknown(t *testing.T) {
 	for name, committed := range map[string]bool{"committed": true, "not": false} {
 		t.Run(name, func(t *testing.T) {
@@ -127,14 +130,14 @@ func TestScriptCommitAnsweredUnknown(t *testing.T) {
 	}
 }
 
-// A commit gets no answer until the producer gives up.
+// A commit gets no response until the producer gives up.
 func TestScriptCommitUnanswered(t *testing.T) {
-	for name, committed := range map[string]bool{"committed": true, "not": false} {
+	for name, aborted := range map[string]int64{"committed": 0, "not": 1} {
 		t.Run(name, func(t *testing.T) {
 			s := newScript(t)
 			commit := s.second()
 			lost := s.broker.Cut(txtest.Commit(scriptID))
-			if committed {
+			if aborted == 0 {
 				commit.DoAndHangUp()
 			} else {
 				commit.HangUp()
@@ -142,13 +145,12 @@ func TestScriptCommitUnanswered(t *testing.T) {
 			lost.Await()
 			s.broker.Refuse(txtest.Taking(scriptID), kerr.CoordinatorNotAvailable).Await() // the next session
 			lost.Stop()
-			s.all(map[bool]int64{true: 0, false: 1}[committed])
+			s.all(aborted)
 		})
 	}
 }
 
-// A reading or the position is refused: nothing of the transaction is seen, and all of it is sent
-// again.
+// The broker rejects a reading or the position: the transaction is aborted and sent again.
 func TestScriptWriteRefused(t *testing.T) {
 	for _, topic := range []string{"readings", "progress"} {
 		t.Run(topic, func(t *testing.T) {
@@ -160,8 +162,8 @@ func TestScriptWriteRefused(t *testing.T) {
 	}
 }
 
-// A newer producer of the source takes over between the flush of the older one and its commit: the
-// older one stops, and leaves the source to the newer one.
+// A newer producer of the source takes over after the older one has flushed and before it commits.
+// The older one stops, and leaves the transactional id to the newer one.
 func TestScriptTakenOverBeforeCommit(t *testing.T) {
 	s := newScript(t)
 	commit := s.second()
@@ -171,16 +173,16 @@ func TestScriptTakenOverBeforeCommit(t *testing.T) {
 		t.Errorf("the older producer ended with %v", err)
 	}
 	if n := s.consistent(); n != 10 {
-		t.Errorf("%d readings are there, expected the 10 of the first transaction", n)
+		t.Errorf("%d readings were committed, want the 10 of the first transaction", n)
 	}
 	if now := s.broker.Producer(scriptID); now != newer {
-		t.Errorf("the newer producer was %v, and %v has its transactional id now", newer, now)
+		t.Errorf("the transactional id belongs to %v, want the newer producer %v", now, newer)
 	}
 	s.start()
 	s.all(0)
 }
 
-// The same, with a transaction that the older producer aborts: the position is refused.
+// The same with a transaction that the older producer aborts because the position was rejected.
 func TestScriptTakenOverBeforeAbort(t *testing.T) {
 	s := newScript(t)
 	refused := s.broker.RefuseWrite("progress", kerr.RecordListTooLarge)
@@ -194,7 +196,7 @@ func TestScriptTakenOverBeforeAbort(t *testing.T) {
 		t.Errorf("the older producer ended with %v", err)
 	}
 	if now := s.broker.Producer(scriptID); now != newer {
-		t.Errorf("the newer producer was %v, and %v has its transactional id now", newer, now)
+		t.Errorf("the transactional id belongs to %v, want the newer producer %v", now, newer)
 	}
 	s.start()
 	s.all(0)

@@ -14,21 +14,21 @@ import (
 	"weir.example/weir/internal/trace"
 )
 
-// session is one life of a client.
+// session is the lifetime of one client.
 type session struct {
 	p        *producer
 	client   *kgo.Client
 	feed     *feed
 	earlier  int64 // readings committed before the open transaction
 	ordinals int64 // of marked transactions
-	base     int64 // first ordinal of this session
+	base     int64 // ordinals of this session follow it
 	limits   broker.Limits
 }
 
-// session takes the source over, finds out what was committed, and sends what follows.
+// session acquires the source, looks up what was committed, and sends what follows.
 //
-// The order matters. Taking the transactional id fences any older producer of the source and ends
-// its transaction; only then can the progress that is read not change any more.
+// The order matters: acquiring the transactional id fences any older producer of the source and
+// aborts its transaction. Only then is the committed progress final.
 func (p *producer) session(ctx context.Context) error {
 	s := &session{p: p, base: time.Now().UnixMilli() * 1_000_000}
 	if err := s.connect(ctx); err != nil {
@@ -47,7 +47,7 @@ func (p *producer) session(ctx context.Context) error {
 	s.feed = startFeed(feeding, p.cfg, p.src, s.limits)
 	err := s.transactions()
 	stop()
-	for range s.feed.chunks { // wait until the feed has let go of the source
+	for range s.feed.chunks { // wait until the feed no longer uses the source
 	}
 	return err
 }
@@ -62,7 +62,7 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.TransactionalID(transactionalID(s.p.src.Name())),
 		kgo.TransactionTimeout(s.p.cfg.TransactionTimeout),
 		compression,
-		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return s.limits.Batch(topic) }), // asked at the first record of a partition
+		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return s.limits.Batch(topic) }), // called at the first record of a partition
 		kgo.MaxBufferedRecords(s.p.cfg.MaxRecords+2*chunkItems),
 		kgo.ProducerLinger(5*time.Millisecond),
 		broker.ClientLog(s.p.cfg.Logger),
@@ -76,7 +76,7 @@ func (s *session) connect(ctx context.Context) error {
 	err = errors.Join(broker.RequireTransactionV2(ctx, s.client), s.checkTopics(ctx))
 	if err == nil {
 		if _, _, err = s.client.ProducerID(ctx); err != nil {
-			err = fmt.Errorf("take transactional id %s: %w", transactionalID(s.p.src.Name()), err)
+			err = fmt.Errorf("acquire transactional id %s: %w", transactionalID(s.p.src.Name()), err)
 		}
 	}
 	if err != nil {
@@ -93,15 +93,15 @@ func (s *session) checkTopics(ctx context.Context) error {
 	admin := kadm.NewClient(s.client)
 	topics, err := admin.ListTopics(ctx, s.p.cfg.Topic, s.p.cfg.DLQ, s.p.cfg.Progress)
 	if err != nil {
-		return fmt.Errorf("look at topics: %w", err)
+		return fmt.Errorf("describe topics: %w", err)
 	}
 	for _, name := range []string{s.p.cfg.Topic, s.p.cfg.DLQ, s.p.cfg.Progress} {
 		t := topics[name]
 		if errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
-			return fmt.Errorf("%w: no topic %s: make it with weir topics apply", errTopics, name)
+			return fmt.Errorf("%w: no topic %s: create it with weir topics apply", errTopics, name)
 		}
 		if t.Err != nil {
-			return fmt.Errorf("look at topic %s: %w", name, t.Err)
+			return fmt.Errorf("describe topic %s: %w", name, t.Err)
 		}
 	}
 	s.limits, err = broker.FindLimits(ctx, admin, s.p.cfg.Topic, s.p.cfg.DLQ, s.p.cfg.Progress)
@@ -111,7 +111,7 @@ func (s *session) checkTopics(ctx context.Context) error {
 func (s *session) resume(ctx context.Context) error {
 	last, err := readProgress(ctx, s.p.cfg.Broker, s.p.cfg.Progress, s.p.src.Name())
 	if err != nil {
-		return fmt.Errorf("find the position of source %s: %w", s.p.src.Name(), err)
+		return fmt.Errorf("look up the position of source %s: %w", s.p.src.Name(), err)
 	}
 	if s.p.beginning == nil {
 		s.p.beginning = s.p.src.Position()
@@ -133,8 +133,8 @@ func (s *session) resume(ctx context.Context) error {
 	return nil
 }
 
-// settle decides what became of the transaction whose commit was asked for last: it is in the log
-// if the committed progress has come as far. One that is not is sent again.
+// settle determines the outcome of the pending transaction: it was committed if the committed
+// progress covers it. Otherwise its readings are sent again.
 func (p *producer) settle(committed int64) error {
 	t := p.pending
 	p.pending = nil
@@ -177,13 +177,13 @@ func (s *session) transactions() error {
 	}
 }
 
-// transaction is one transaction: chunks for the length of the commit interval, the position behind
-// them, commit. What was taken from the source is committed after a stop, too.
+// transaction sends chunks for the duration of the commit interval and the position after them, and
+// commits. After a stop, it still commits what was read from the source.
 func (s *session) transaction(first *chunk) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(s.p.sessions.Work, s.p.cfg.TransactionTimeout)
 	defer cancel()
-	// A client that is told to forget its records only does so when it is closed.
+	// Only closing the client makes it give up its buffered records.
 	defer context.AfterFunc(ctx, func() {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			s.client.Close()
@@ -201,7 +201,7 @@ func (s *session) transaction(first *chunk) error {
 	commit := Commit{}
 	for _, c := range chunks {
 		commit.Readings += len(c.records)
-		commit.DeadLetters += len(c.letters)
+		commit.DeadLetters += len(c.deadLetters)
 		for cause, n := range c.causes {
 			if commit.Causes == nil {
 				commit.Causes = make(map[string]int)
@@ -216,7 +216,7 @@ func (s *session) transaction(first *chunk) error {
 		return &sourceError{err}
 	}
 	if err := broker.CheckSize(rec, s.limits.Record(rec.Topic)); err != nil {
-		err = fmt.Errorf("keep the position of source %s: %w: raise max.message.bytes of topic %s", s.p.src.Name(), err, rec.Topic)
+		err = fmt.Errorf("save the position of source %s: %w: raise max.message.bytes of topic %s", s.p.src.Name(), err, rec.Topic)
 		return s.abort(ctx, chunks, began, &sourceError{err})
 	}
 	writes.Produce(ctx, rec)
@@ -238,8 +238,7 @@ func (s *session) transaction(first *chunk) error {
 	return nil
 }
 
-// gather produces chunks until the transaction is long or large enough, or the source has none
-// left.
+// gather produces chunks until the transaction is long or large enough, or the feed ends.
 func (s *session) gather(ctx context.Context, first *chunk, began time.Time, writes *broker.Writes) []*chunk {
 	chunks := []*chunk{first}
 	records := len(first.records)
@@ -264,7 +263,7 @@ func (s *session) gather(ctx context.Context, first *chunk, began time.Time, wri
 			full = true
 		}
 	}
-	if s.p.cfg.MarkTransactions { // the mark tells how many there are, so they are counted first
+	if s.p.cfg.MarkTransactions { // the mark has the number of records
 		s.mark(chunks, records)
 		for _, c := range chunks {
 			s.write(ctx, c, writes)
@@ -277,11 +276,12 @@ func (s *session) write(ctx context.Context, c *chunk, writes *broker.Writes) {
 	for i := range c.records {
 		writes.Produce(ctx, &c.records[i])
 	}
-	for _, r := range c.letters {
+	for _, r := range c.deadLetters {
 		writes.Produce(ctx, r)
 	}
 }
 
+// mark adds HeaderTransaction to all records of the transaction.
 func (s *session) mark(chunks []*chunk, records int) {
 	s.ordinals++
 	value := fmt.Appendf(nil, "%s/%d/%d", transactionalID(s.p.src.Name()), s.base+s.ordinals, records)
@@ -292,8 +292,7 @@ func (s *session) mark(chunks []*chunk, records int) {
 	}
 }
 
-// abort ends a transaction of which a record could not be written.
-// The next session sends the same readings again.
+// abort aborts a transaction after a failed write. The next session sends the same readings again.
 func (s *session) abort(ctx context.Context, chunks []*chunk, began time.Time, cause error) error {
 	cause = fmt.Errorf("write readings: %w", cause)
 	if err := s.client.EndTransaction(ctx, kgo.TryAbort); err != nil {
@@ -325,7 +324,8 @@ func endSpans(chunks []*chunk, aborted string) {
 	}
 }
 
-// explain tells a producer that was replaced from one that was too slow: both are fenced.
+// explain distinguishes a producer that was replaced from one that exceeded its transaction
+// timeout: both are fenced.
 func (s *session) explain(began time.Time, err error) error {
 	if !broker.IsFenced(err) {
 		return err

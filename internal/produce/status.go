@@ -7,57 +7,57 @@ import (
 	"weir.example/weir/internal/metric"
 )
 
-// Status is what a running producer does, for whoever asks while it runs. It is written once a
-// transaction.
+// Status is the state of a running producer, updated once per transaction. It is safe for
+// concurrent use.
 type Status struct {
 	mu  sync.Mutex
 	now Snapshot
 }
 
-// Phase is what a producer is at.
+// Phase is the lifecycle state of a producer.
 type Phase string
 
-// Phases of a producer, in the order in which it goes through them.
+// Phases of a producer.
 const (
-	Starting Phase = "starting" // takes the source over and finds its position
+	Starting Phase = "starting" // acquires the source and looks up its position
 	Running  Phase = "running"
-	Retrying Phase = "retrying" // its session broke, for Reason; a new one follows
+	Retrying Phase = "retrying" // its session failed with Reason; a new one follows
 	Stopped  Phase = "stopped"
 )
 
-// Reasons why a transaction was aborted. There are no others, so that they can be a label.
+// Reasons for aborting a transaction. The set is fixed, for use as a metric label.
 const (
 	AbortWrite   = "write"   // a record could not be written
-	AbortTimeout = "timeout" // it took longer than its timeout, and the broker ended it
-	AbortFenced  = "fenced"  // another producer has the source
-	AbortUnknown = "unknown" // the commit was not answered, and the log does not have it
+	AbortTimeout = "timeout" // it exceeded its timeout, and the broker aborted it
+	AbortFenced  = "fenced"  // another producer has taken over the source
+	AbortUnknown = "unknown" // the commit was not acknowledged, and the log does not have it
 )
 
 var abortReasons = []string{AbortWrite, AbortTimeout, AbortFenced, AbortUnknown}
 
-// Snapshot is a producer at one moment. What it counts is of this process.
+// Snapshot is the state of a producer at one moment. Counts are of this process.
 type Snapshot struct {
-	Source     string           `json:"source"`
-	Phase      Phase            `json:"phase"`
-	Since      time.Time        `json:"since"`            // of the phase
-	Reason     string           `json:"reason,omitempty"` // why it retries
-	Readings   int64            `json:"readings"`
-	Bytes      int64            `json:"bytes"` // of keys and values, before compression
-	Letters    int64            `json:"dead_letters"`
-	Causes     map[string]int64 `json:"dead_letter_causes,omitempty"`
-	Sessions   int64            `json:"sessions"`
-	Committed  int64            `json:"committed"`
-	Aborted    map[string]int64 `json:"aborted"` // by reason
-	LastCommit time.Time        `json:"last_commit,omitzero"`
-	CommitTook metric.Seconds   `json:"commit_seconds"` // the last transaction
+	Source      string           `json:"source"`
+	Phase       Phase            `json:"phase"`
+	Since       time.Time        `json:"since"`            // of the phase
+	Reason      string           `json:"reason,omitempty"` // of a retry
+	Readings    int64            `json:"readings"`
+	Bytes       int64            `json:"bytes"` // of keys and values, before compression
+	DeadLetters int64            `json:"dead_letters"`
+	Causes      map[string]int64 `json:"dead_letter_causes,omitempty"`
+	Sessions    int64            `json:"sessions"`
+	Committed   int64            `json:"committed"`
+	Aborted     map[string]int64 `json:"aborted"` // by reason
+	LastCommit  time.Time        `json:"last_commit,omitzero"`
+	CommitTook  metric.Seconds   `json:"commit_seconds"` // of the last transaction
 }
 
-// NewStatus makes the status of a producer of a source that is about to run.
+// NewStatus returns the status of a producer that is about to run.
 func NewStatus(source string) *Status {
 	return &Status{now: Snapshot{Source: source, Phase: Starting, Since: time.Now()}}
 }
 
-// Snapshot copies what is known now.
+// Snapshot returns a copy of the current state.
 func (s *Status) Snapshot() Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,7 +92,7 @@ func (s *Status) committed(c *Commit) {
 	s.now.Committed++
 	s.now.Readings += int64(c.Readings)
 	s.now.Bytes += int64(c.Bytes)
-	s.now.Letters += int64(c.DeadLetters)
+	s.now.DeadLetters += int64(c.DeadLetters)
 	s.now.LastCommit, s.now.CommitTook = time.Now(), metric.Seconds(c.Took)
 	for cause, n := range c.Causes {
 		if s.now.Causes == nil {

@@ -28,7 +28,7 @@ type outcome struct {
 	From, To              int64
 }
 
-// acknowledged returns how often each reading of a source of one device sequence was acknowledged.
+// acknowledged returns how often each sequence number was acknowledged.
 func acknowledged(t *testing.T, path string) map[int64]int {
 	t.Helper()
 	f, err := os.Open(path)
@@ -52,7 +52,7 @@ func acknowledged(t *testing.T, path string) map[int64]int {
 	return seen
 }
 
-// within fails the test with the stacks of all goroutines when what takes longer than limit.
+// within panics with the stacks of all goroutines unless done is called before the limit.
 func within(t *testing.T, limit time.Duration, what string) (done func()) {
 	timer := time.AfterFunc(limit, func() {
 		var stacks strings.Builder
@@ -62,8 +62,8 @@ func within(t *testing.T, limit time.Duration, what string) (done func()) {
 	return func() { timer.Stop() }
 }
 
-// A producer that is stopped at any request, also one whose connection breaks then, ends in time,
-// leaves no transaction open, and what it acknowledged is committed exactly once.
+// A producer that is stopped at any request, even if its connection then breaks, returns in time,
+// leaves no transaction open, and has committed exactly once what it acknowledged.
 func TestStopLeavesNothingOpen(t *testing.T) {
 	rounds := 30
 	if testing.Short() {
@@ -102,7 +102,7 @@ func TestStopLeavesNothingOpen(t *testing.T) {
 		transactions += r.Transactions
 	}
 	if transactions == 0 {
-		t.Fatal("no transaction was committed: the test tested nothing")
+		t.Fatal("no transaction was committed: the test has tested nothing")
 	}
 	committed := make(map[int64]int)
 	if err := broker.ReadAll(t.Context(), b.Config(), "readings", nil, func(r *kgo.Record) error {
@@ -124,7 +124,7 @@ func TestStopLeavesNothingOpen(t *testing.T) {
 	}
 	for seq := range int64(len(committed)) {
 		if committed[seq] == 0 {
-			t.Errorf("reading %d is missing, and later ones are committed", seq)
+			t.Errorf("reading %d is missing, but later ones are committed", seq)
 		}
 	}
 	for seq, n := range acknowledged(t, ackLog) {

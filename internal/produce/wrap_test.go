@@ -13,8 +13,9 @@ import (
 	"weir.example/weir/internal/source/fleet"
 )
 
-// A producer's epoch is a 16-bit number that grows with each transaction (KIP-890). Past 32,766 the
-// broker gives out another producer id, in the middle of a session, and nothing is lost or doubled.
+// A producer's epoch is a 16-bit number that grows with each transaction (KIP-890). Beyond 32,766
+// the broker assigns another producer id, in the middle of a session, and nothing is lost or
+// duplicated.
 func TestEpochWrap(t *testing.T) {
 	transactions := int64(33_100)
 	if testing.Short() {
@@ -41,7 +42,7 @@ func TestEpochWrap(t *testing.T) {
 	}
 	result, err := produce.Run(ctx, produce.Config{
 		Broker: at, Topic: node.SensorData, DLQ: node.DeadLetters, Progress: node.Progress, MaxRecords: 1, MarkTransactions: true,
-		Compression: "none", // a compressor for each record costs more than the rest, above all with the race detector
+		Compression: "none", // compression per record would dominate the time of the test
 	}, simulated)
 	if err != nil {
 		t.Fatal(err)
