@@ -65,9 +65,9 @@ func (p *poster) post(ctx context.Context, to string, headers http.Header, body 
 	return fmt.Errorf("response %s: %s", resp.Status, strings.Join(strings.Fields(string(text)), " "))
 }
 
-func headersOf(given map[string]string) http.Header {
+func headersOf(pairs map[string]string) http.Header {
 	h := make(http.Header)
-	for name, value := range given {
+	for name, value := range pairs {
 		h.Set(name, value)
 	}
 	return h

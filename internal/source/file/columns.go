@@ -141,11 +141,11 @@ func (cfg *Config) useLongForm(names []string) error {
 		}
 		cfg.SensorColumn, cfg.ValueColumns = sensor, []string{value}
 		for _, column := range []struct {
-			given *string
-			name  string
+			configured *string
+			name       string
 		}{{&cfg.UnitColumn, "unit"}, {&cfg.SeqColumn, "seq"}, {&cfg.BootColumn, "boot"}} {
-			if *column.given == "" {
-				*column.given = named(names, column.name)
+			if *column.configured == "" {
+				*column.configured = named(names, column.name)
 			}
 		}
 	}

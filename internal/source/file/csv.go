@@ -114,11 +114,11 @@ func (c *csvRows) join(line []byte) (raw []byte, err error) {
 	}
 	c.record = append(c.record[:0], line...)
 	first := len(raw)
-	var taken [][]byte
+	var following [][]byte
 	for {
 		more, tooLong, lineErr := c.lines.next()
 		if lineErr == nil && !tooLong {
-			taken = append(taken, bytes.Clone(more))
+			following = append(following, bytes.Clone(more))
 			c.record = append(c.record, more...)
 			if raw = withoutEnd(c.record); len(raw) <= maxQuoted {
 				if bytes.IndexByte(more, '"') < 0 {
@@ -133,9 +133,9 @@ func (c *csvRows) join(line []byte) (raw []byte, err error) {
 			}
 		}
 		if tooLong {
-			taken = append(taken, bytes.Clone(more))
+			following = append(following, bytes.Clone(more))
 		}
-		c.lines.pushBack(taken)
+		c.lines.pushBack(following)
 		return c.record[:first], errQuoteOpen
 	}
 }

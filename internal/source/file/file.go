@@ -60,12 +60,12 @@ type Config struct {
 
 // File is a file of readings. The caller must close it.
 type File struct {
-	given Config // as passed to Open
-	cfg   Config // completed from the header
-	file  *os.File
-	head  string // hex SHA-256 of the first bytes of the content
-	size  int64
-	boot  string // of rows without a boot id
+	requested Config // as passed to Open
+	cfg       Config // completed from the header
+	file      *os.File
+	head      string // hex SHA-256 of the first bytes of the content
+	size      int64
+	boot      string // of rows without a boot id
 
 	read      *counter // bytes of the file read so far
 	format    string   // csv or json
@@ -103,7 +103,7 @@ func Open(cfg Config) (*File, error) {
 	if cfg.Name == "" {
 		cfg.Name = "file:" + base
 	}
-	f := &File{given: cfg, boot: stem}
+	f := &File{requested: cfg, boot: stem}
 	if err := f.open(); err != nil {
 		return nil, err
 	}
@@ -112,12 +112,12 @@ func Open(cfg Config) (*File, error) {
 
 // open reads the file from its start.
 func (f *File) open() error {
-	file, err := os.Open(f.given.Path)
+	file, err := os.Open(f.requested.Path)
 	if err != nil {
 		return fmt.Errorf("open readings: %w", err)
 	}
 	if err := f.start(file); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", f.given.Path, err), file.Close())
+		return errors.Join(fmt.Errorf("%s: %w", f.requested.Path, err), file.Close())
 	}
 	return nil
 }
@@ -130,7 +130,7 @@ func (f *File) start(file *os.File) error {
 	if info.IsDir() {
 		return errors.New("is a directory, not a file of readings")
 	}
-	f.cfg = f.given
+	f.cfg = f.requested
 	f.file, f.size, f.read = file, info.Size(), &counter{r: file}
 	content, err := text(f.read)
 	if err != nil {
@@ -197,7 +197,7 @@ func (f *File) newRows(content *bufio.Reader, keys []string) (rowReader, error) 
 func (f *File) Close() error { return f.file.Close() }
 
 // Name implements the producer's Source.
-func (f *File) Name() string { return f.given.Name }
+func (f *File) Name() string { return f.requested.Name }
 
 // Progress implements the producer's Source. Its unit is bytes of the file.
 func (f *File) Progress() (done, total int64) { return f.read.load(), f.size }
@@ -212,9 +212,9 @@ func (f *File) Next(dst []source.Item) (n int, err error) {
 			}
 			return 0, f.ended
 		}
-		taken := copy(dst[n:], f.ready[f.passed:])
-		f.pass(taken)
-		n += taken
+		copied := copy(dst[n:], f.ready[f.passed:])
+		f.pass(copied)
+		n += copied
 	}
 	return n, nil
 }

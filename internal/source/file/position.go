@@ -12,7 +12,7 @@ import (
 // filePosition is the position in a file: rows read and, of the last row, items returned.
 type filePosition struct {
 	Row      int64           `json:"row"`
-	Given    int             `json:"given,omitempty"`
+	Returned int             `json:"given,omitempty"`
 	Digest   string          `json:"digest,omitempty"` // of all items before the position, which must be equal when they are read again
 	Settings source.Settings `json:"settings"`
 }
@@ -36,7 +36,7 @@ func (f *File) settings() source.Settings {
 func (f *File) Position() []byte {
 	p := filePosition{Row: f.row, Digest: f.sum(), Settings: f.settings()}
 	if f.passed < len(f.ready) {
-		p.Given = f.passed
+		p.Returned = f.passed
 		p.Row--
 	}
 	raw, err := json.Marshal(p)
@@ -56,7 +56,7 @@ func (f *File) Seek(position []byte) error {
 		return fmt.Errorf("%w: %w", source.ErrPosition, err)
 	}
 	const hint = "another --name sends the file as a new source"
-	started := p.Row > 0 || p.Given > 0
+	started := p.Row > 0 || p.Returned > 0
 	if started && p.Digest == "" {
 		return fmt.Errorf("%w: it was saved by a version of Weir that inferred columns from the first row only: %s", source.ErrPosition, hint)
 	}
@@ -73,7 +73,7 @@ func (f *File) Seek(position []byte) error {
 		return nil
 	}
 	target := p.Row
-	if p.Given > 0 {
+	if p.Returned > 0 {
 		target++
 	}
 	for f.row < target {
@@ -82,11 +82,11 @@ func (f *File) Seek(position []byte) error {
 			return fmt.Errorf("%w: %s has %d rows, but %d were sent: %s", source.ErrPosition, f.cfg.Path, f.row, target, hint)
 		}
 	}
-	given := len(f.ready)
-	if p.Given > 0 {
-		given = min(p.Given, given)
+	returned := len(f.ready)
+	if p.Returned > 0 {
+		returned = min(p.Returned, returned)
 	}
-	f.pass(given)
+	f.pass(returned)
 	if f.sum() != p.Digest {
 		return fmt.Errorf("%w: the first %d rows of %s differ from those that were sent (the file or an option has changed): %s",
 			source.ErrPosition, target, f.cfg.Path, hint)

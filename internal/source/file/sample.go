@@ -148,12 +148,12 @@ func (f *File) checkSample(s *sample) error {
 // withKeys adds the configured columns, which may not be in the sample.
 func withKeys(names []string, cfg *Config) []string {
 	all := slices.Clone(names)
-	given := append([]string{cfg.DeviceColumn, cfg.TSColumn, cfg.SensorColumn, cfg.UnitColumn, cfg.SeqColumn, cfg.BootColumn}, cfg.ValueColumns...)
+	configured := append([]string{cfg.DeviceColumn, cfg.TSColumn, cfg.SensorColumn, cfg.UnitColumn, cfg.SeqColumn, cfg.BootColumn}, cfg.ValueColumns...)
 	for name := range cfg.Units {
-		given = append(given, name)
+		configured = append(configured, name)
 	}
-	slices.Sort(given[6+len(cfg.ValueColumns):])
-	for _, name := range given {
+	slices.Sort(configured[6+len(cfg.ValueColumns):])
+	for _, name := range configured {
 		if name != "" && !slices.Contains(all, name) {
 			all = append(all, name)
 		}
