@@ -14,11 +14,11 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// checkAdoptable refuses to take up a pipeline that was begun without positions where its group has
-// no offset of a partition that has rows: nothing says whether they were read, and from the
-// beginning they would come twice. An empty state does not say so either, since rows that are
-// filtered out, or go to another stage, leave none. It comes before anything is written, so that
-// each start looks again until the group has its offsets.
+// checkAdoptable refuses to adopt a pipeline that was started without positions if its group has no
+// offset for a partition with rows: it is unknown whether they were read, and reading them again
+// would duplicate them. An empty state proves nothing, because rows that are filtered out or go to
+// another stage leave none. The check runs before anything is written, so that each start repeats
+// it until the group has its offsets.
 func (p *pipeline) checkAdoptable(ctx context.Context, admin *kadm.Client) error {
 	var topics []string
 	for _, stage := range p.cfg.Program.Stages {
@@ -41,15 +41,14 @@ func (p *pipeline) checkAdoptable(ctx context.Context, admin *kadm.Client) error
 			if at, ok := group.Lookup(topic, partition); ends[topic][partition] == 0 || ok && at.Err == nil && at.At >= 0 {
 				continue
 			}
-			return p.mismatch("an older version of Weir, which recorded no positions, has run the pipeline, and group %s has no offset of %s-%d: its rows would be lost or counted twice. "+
-				"Where you know up to which offset they were read, set the group's offset to it (0 where none was)", Group(p.cfg.Program), topic, partition)
+			return p.mismatch("an older version of Weir, which recorded no positions, has run the pipeline, and group %s has no offset for %s-%d: its rows would be lost or counted twice. "+
+				"If you know up to which offset they were read, set the group's offset to it (0 if none was)", Group(p.cfg.Program), topic, partition)
 		}
 	}
 	return nil
 }
 
-// readsByGroup reports whether a table of a topic says that the group's offsets decide where it is
-// read.
+// readsByGroup reports whether a table makes the group's offsets decide where its topic is read.
 func (p *pipeline) readsByGroup(topic string) bool {
 	for _, t := range p.sources() {
 		if t.Topic == topic && t.Startup.Group {
@@ -59,10 +58,9 @@ func (p *pipeline) readsByGroup(topic string) bool {
 	return false
 }
 
-// begun reports whether the pipeline has committed anything, with whatever SQL: state, positions,
-// rows between stages, or offsets of its group. What a transaction wrote that was aborted does not
-// count.
-func (p *pipeline) begun(ctx context.Context, admin *kadm.Client) (bool, error) {
+// hasCommitted reports whether the pipeline has committed anything, with any SQL: state, positions,
+// rows between stages, or offsets of its group. Aborted records do not count.
+func (p *pipeline) hasCommitted(ctx context.Context, admin *kadm.Client) (bool, error) {
 	memory, err := memoryTopics(ctx, admin, p.cfg.Program.Name)
 	if err != nil {
 		return false, err
@@ -71,7 +69,7 @@ func (p *pipeline) begun(ctx context.Context, admin *kadm.Client) (bool, error) 
 		if topic == p.manifestTopic() {
 			continue
 		}
-		if found, err := holds(ctx, p.cfg.Broker, topic, func(*kgo.Record) bool { return true }); err != nil || found {
+		if found, err := containsRecord(ctx, p.cfg.Broker, topic, func(*kgo.Record) bool { return true }); err != nil || found {
 			return found, err
 		}
 	}
@@ -90,12 +88,12 @@ func (p *pipeline) begun(ctx context.Context, admin *kadm.Client) (bool, error) 
 	return false, nil
 }
 
-var errHolds = errors.New("a record is found")
+var errFound = errors.New("record found")
 
-// hasPositions reports whether a position of the pipeline is recorded anywhere.
+// hasPositions reports whether any position of the pipeline is recorded.
 func (p *pipeline) hasPositions(ctx context.Context) (bool, error) {
-	for _, topic := range p.memory() {
-		found, err := holds(ctx, p.cfg.Broker, topic, isPosition)
+	for _, topic := range p.stateTopics() {
+		found, err := containsRecord(ctx, p.cfg.Broker, topic, isPosition)
 		if err != nil || found {
 			return found, err
 		}
@@ -103,15 +101,15 @@ func (p *pipeline) hasPositions(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// holds reports whether a topic holds such a record, and it is committed.
-func holds(ctx context.Context, at broker.Config, topic string, such func(*kgo.Record) bool) (bool, error) {
+// containsRecord reports whether a topic has a committed record that matches.
+func containsRecord(ctx context.Context, at broker.Config, topic string, match func(*kgo.Record) bool) (bool, error) {
 	err := broker.ReadAll(ctx, at, topic, nil, func(r *kgo.Record) error {
-		if such(r) {
-			return errHolds
+		if match(r) {
+			return errFound
 		}
 		return nil
 	})
-	if errors.Is(err, errHolds) {
+	if errors.Is(err, errFound) {
 		return true, nil
 	}
 	return false, err

@@ -6,77 +6,70 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// onAssigned notes partitions that the group has assigned to this member. Like onRevoked it runs on
+// a goroutine of the client, or in a poll; process acts on the change.
 func (s *session) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
 	if len(added) == 0 {
-		s.cfg.Status.joined(s.w.instance) // others have all partitions
+		s.cfg.Status.joined(s.w.instance) // other members have all partitions
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for topic, partitions := range added {
-		if s.assigned[topic] == nil {
-			s.assigned[topic] = make(map[int32]bool)
-		}
 		for _, p := range partitions {
-			s.assigned[topic][p] = true
-			s.covered[topicPartition{topic, p}] = &covered{restored: make(chan struct{}), read: -1}
+			s.assigned[topicPartition{topic, p}] = &assignment{restored: make(chan struct{}), read: -1}
 			for _, stage := range s.stages[topic] {
-				s.fresh[taskID{stage.Name, p}] = true
+				s.changed[taskID{stage.Name, p}] = true
 			}
 		}
 	}
 }
 
-func (s *session) onRevoked(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+// onRevoked notes partitions that the group has revoked, or that are lost.
+func (s *session) onRevoked(_ context.Context, _ *kgo.Client, revoked map[string][]int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for topic, partitions := range gone {
+	for topic, partitions := range revoked {
 		for _, p := range partitions {
-			delete(s.assigned[topic], p)
-			delete(s.covered, topicPartition{topic, p})
+			delete(s.assigned, topicPartition{topic, p})
 			for _, stage := range s.stages[topic] {
-				s.fresh[taskID{stage.Name, p}] = true // to be closed, or to come again
+				s.changed[taskID{stage.Name, p}] = true // closed, unless it is assigned again
 			}
 		}
 	}
 }
 
-// takeCome returns the partitions of tasks that the client may not read yet, since their state is
-// not restored.
-func (s *session) takeCome(fresh map[taskID]bool) map[topicPartition]*covered {
+// takeChanges returns the tasks whose partitions were assigned or revoked since the last call, and
+// whether the session has them now; and of those that it has, the partitions that the client does
+// not read yet because their state is not restored. Both are of one moment: a partition that is
+// revoked and assigned again afterwards must not be resumed for a task that is about to be closed.
+func (s *session) takeChanges() (changed map[taskID]bool, added map[topicPartition]*assignment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	come := make(map[topicPartition]*covered)
-	for tp, c := range s.covered {
+	changed, added = make(map[taskID]bool), make(map[topicPartition]*assignment)
+	for id := range s.changed {
+		changed[id] = false
+	}
+	for tp, a := range s.assigned {
 		for _, stage := range s.stages[tp.topic] {
-			if _, ok := fresh[taskID{stage.Name, tp.partition}]; !ok {
+			id := taskID{stage.Name, tp.partition}
+			if _, ok := changed[id]; !ok {
 				continue
 			}
+			changed[id] = true
 			select {
-			case <-c.restored:
+			case <-a.restored:
 			default:
-				come[tp] = c
+				added[tp] = a
 			}
 		}
 	}
-	return come
+	clear(s.changed)
+	return changed, added
 }
 
-// takeFresh returns the tasks whose partitions have come or gone, and whether they are here now.
-func (s *session) takeFresh() map[taskID]bool {
+// assignmentChanged reports whether partitions were assigned or revoked since the last restore.
+func (s *session) assignmentChanged() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.fresh) == 0 {
-		return nil
-	}
-	here := make(map[taskID]bool)
-	for id := range s.fresh {
-		here[id] = false
-		for topic, stages := range s.stages {
-			for _, stage := range stages {
-				here[id] = here[id] || stage.Name == id.stage && s.assigned[topic][id.partition]
-			}
-		}
-	}
-	clear(s.fresh)
-	return here
+	return len(s.changed) > 0
 }

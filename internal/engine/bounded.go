@@ -8,11 +8,11 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// endEmpty ends bounded inputs that have nothing to read any more, of which no record would tell:
-// not to tasks that are new, and not to those that an abort has brought back to before their end
-// while their positions are at it.
+// endEmpty ends bounded inputs that have no more records. Without records, step does not end them:
+// in new tasks, and in tasks that an abort has rolled back to before their end although their
+// positions are at it.
 func (s *session) endEmpty() error {
-	s.rewound = false
+	s.rolledBack = false
 	if len(s.p.ends) == 0 {
 		return nil
 	}
@@ -28,7 +28,7 @@ func (s *session) endEmpty() error {
 					continue
 				}
 			}
-			if next, settled := s.nextOffset(topicPartition{topic, id.partition}); bounded && (!settled || next < end) {
+			if next, resumed := s.nextOffset(topicPartition{topic, id.partition}); bounded && (!resumed || next < end) {
 				continue
 			}
 			if err := s.begin(); err != nil {
@@ -44,8 +44,8 @@ func (s *session) endEmpty() error {
 	return nil
 }
 
-// finished reports whether nothing is left to do for a pipeline that ends: all tasks of this worker
-// have ended. A worker without tasks waits until the group has committed all that there is.
+// finished reports whether a bounded pipeline is done: all tasks of this worker have ended. A
+// worker without tasks waits until the group has committed everything.
 func (s *session) finished(ctx context.Context) bool {
 	for _, t := range s.tasks {
 		if !t.op.Ended() || t.op.Pending() {
@@ -61,11 +61,11 @@ func (s *session) finished(ctx context.Context) bool {
 	}
 	committed, err := s.group.Admin.FetchOffsetsForTopics(ctx, Group(s.cfg.Program), topics...)
 	if err != nil {
-		return false // asked again at the next turn
+		return false // the next iteration asks again
 	}
 	ends, err := listEnds(ctx, s.group.Admin, topics...)
 	if err != nil {
-		return false // likewise: a partition whose leader moves has no end, and is not done
+		return false // likewise
 	}
 	done := true
 	ends.Each(func(o kadm.ListedOffset) {
@@ -79,7 +79,7 @@ func (s *session) finished(ctx context.Context) bool {
 	return done
 }
 
-// idle tells tasks of inputs that have had no record for their idle timeout.
+// idle marks inputs idle that have had no record for their idle timeout.
 func (s *session) idle() error {
 	for _, t := range s.tasks {
 		for _, in := range t.stage.Inputs {

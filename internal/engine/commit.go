@@ -62,7 +62,7 @@ func (s *session) aborted(failed error) error {
 	} else {
 		s.countAbort(cmp.Or(s.tx.aborting, AbortRebalance))
 	}
-	s.rewound = true
+	s.rolledBack = true
 	for _, t := range s.tasks {
 		t.abort()
 	}
@@ -137,7 +137,7 @@ func (s *session) complete(ctx context.Context) error {
 	if err := s.writePositions(); err != nil {
 		return err
 	}
-	for _, r := range s.p.setAside(&s.tx.out, s.limits, s.cfg.Now()) {
+	for _, r := range s.p.diverted(&s.tx.out, s.limits, s.cfg.Now()) {
 		s.tx.produce(r)
 	}
 	if err := s.group.Client.Flush(ctx); err != nil {
@@ -147,14 +147,14 @@ func (s *session) complete(ctx context.Context) error {
 }
 
 // setAside are the records of rows that are set aside, as dead letters or late.
-func (p *pipeline) setAside(out *operator.Output, limits broker.Limits, now time.Time) (records []*kgo.Record) {
+func (p *pipeline) diverted(out *operator.Output, limits broker.Limits, now time.Time) (records []*kgo.Record) {
 	settings := p.cfg.Program.Settings
-	for _, aside := range []struct { // the topic may be the same
+	for _, diverted := range []struct { // the topic may be the same
 		topic   string
 		letters []operator.Letter
 	}{{settings.DeadLetterTopic, out.Letters}, {settings.LateTopic, out.Late}} {
-		topic := aside.topic
-		for _, l := range aside.letters {
+		topic := diverted.topic
+		for _, l := range diverted.letters {
 			r := deadletter.Record(topic, l.Record, l.Reason, now, min(deadletter.MaxBytes, limits.Record(topic)))
 			r.Partition, r.Context = l.Record.Partition%max(1, p.partitions[topic]), l.Record.Context
 			records = append(records, r)
@@ -173,7 +173,7 @@ func (s *session) explainWrite(ctx context.Context, err error) error {
 		return err
 	case !errors.Is(err, kerr.MessageTooLarge): // rows of tables are looked at before
 		return fmt.Errorf("write outputs: %w", err)
-	case s.p.ownTopic(failed.Topic):
+	case s.p.isOwnTopic(failed.Topic):
 		return &fatalError{fmt.Errorf("write outputs: %w: keep less in a row or in a Top-N, or raise max.message.bytes of topic %s", err, failed.Topic)}
 	}
 	limits, lookErr := broker.FindLimits(ctx, s.group.Admin, failed.Topic)

@@ -4,38 +4,38 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// owes reports whether windows are due that one transaction could not hold, and tells the pipeline,
-// which does not end before they are out.
-func (s *session) owes() bool {
-	owing := false
+// anyDue reports whether windows are due that did not fit into one transaction, and notes it for
+// the pipeline, which does not end before they are emitted.
+func (s *session) anyDue() bool {
+	due := false
 	for _, t := range s.tasks {
-		owing = owing || t.op.Pending()
+		due = due || t.op.Pending()
 	}
-	s.tellOwing(owing)
-	return owing
+	s.setDue(due)
+	return due
 }
 
-func (s *session) tellOwing(owing bool) {
+func (s *session) setDue(due bool) {
 	switch {
-	case owing && !s.owing:
-		s.p.owing.Add(1)
-	case !owing && s.owing:
-		s.p.owing.Add(-1)
+	case due && !s.due:
+		s.p.due.Add(1)
+	case !due && s.due:
+		s.p.due.Add(-1)
 	}
-	s.owing = owing
+	s.due = due
 }
 
-// emitDue emits windows that are due in a transaction of their own, as many as it holds. It is
-// called between polls, so that a rebalance does not wait until all are out.
+// emitDue emits windows that are due in a separate transaction, as many as fit. It is called
+// between polls, so that a rebalance does not wait until all of them are emitted.
 func (s *session) emitDue() error {
-	if !s.owes() {
+	if !s.anyDue() {
 		return nil
 	}
-	if err := s.end(kgo.TryCommit); err != nil { // what it holds is enough
+	if err := s.end(kgo.TryCommit); err != nil { // it is full
 		return err
 	}
-	if s.anyFresh() {
-		return nil // these may not be this worker's windows any more
+	if s.assignmentChanged() {
+		return nil // the windows may belong to another worker by now
 	}
 	for _, t := range s.tasks {
 		if !t.op.Pending() {
@@ -51,11 +51,4 @@ func (s *session) emitDue() error {
 		s.tx.send(t)
 	}
 	return s.end(kgo.TryCommit)
-}
-
-// anyFresh reports whether partitions have come or gone since the last poll was processed.
-func (s *session) anyFresh() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.fresh) > 0
 }

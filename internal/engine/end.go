@@ -10,11 +10,11 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// endEvery is how often the group's offsets are looked at.
-const endEvery = 100 * time.Millisecond
+// endPollInterval is the time between two checks of the group's offsets.
+const endPollInterval = 100 * time.Millisecond
 
-// stopAtEnd calls stop when the group has committed what the sources had at the start, and all that
-// this made of the topics between the stages. The group may have workers in other processes.
+// stopAtEnd calls stop when the group has committed everything that the sources had at the start,
+// and all rows between stages that resulted from it. The group may have workers in other processes.
 func (p *pipeline) stopAtEnd(ctx context.Context, stop func()) {
 	for {
 		err := p.awaitEnd(ctx)
@@ -25,14 +25,14 @@ func (p *pipeline) stopAtEnd(ctx context.Context, stop func()) {
 		if ctx.Err() != nil {
 			return
 		}
-		p.cfg.Logger.Warn("look for the end", "err", err)
-		if retry.Sleep(ctx, endEvery) != nil {
+		p.cfg.Logger.Warn("checking for the end failed, retrying", "err", err)
+		if retry.Sleep(ctx, endPollInterval) != nil {
 			return
 		}
 	}
 }
 
-// awaitEnd returns nil when all is committed.
+// awaitEnd waits until all of that is committed.
 func (p *pipeline) awaitEnd(ctx context.Context) error {
 	admin, err := p.admin(ctx)
 	if err != nil {
@@ -42,13 +42,13 @@ func (p *pipeline) awaitEnd(ctx context.Context) error {
 	if err := p.awaitCommitted(ctx, admin, p.until); err != nil {
 		return err
 	}
-	for _, s := range p.cfg.Program.Stages { // a stage comes after those that it reads
+	for _, s := range p.cfg.Program.Stages { // upstream stages first
 		for _, in := range s.Inputs {
 			if _, ok := in.Op.(*plan.Exchange); !ok {
 				continue
 			}
-			// All that the stage before has made of its own end, also beyond transactions that dead
-			// processes have left open.
+			// The upstream stage has reached its end, so its output is complete. The high watermark
+			// also covers what lies beyond transactions that dead processes have left open.
 			to, err := listEnds(ctx, admin, in.Topic())
 			if err == nil {
 				err = p.awaitCommitted(ctx, admin, newEnds(to))
@@ -58,8 +58,8 @@ func (p *pipeline) awaitEnd(ctx context.Context) error {
 			}
 		}
 	}
-	for p.owing.Load() > 0 { // windows that are due, and read nothing
-		if err := retry.Sleep(ctx, endEvery); err != nil {
+	for p.due.Load() > 0 { // due windows are emitted without reading anything
+		if err := retry.Sleep(ctx, endPollInterval); err != nil {
 			return err
 		}
 	}
@@ -72,14 +72,14 @@ func (p *pipeline) awaitCommitted(ctx context.Context, admin *kadm.Client, to en
 		if err != nil || done {
 			return err
 		}
-		if err := retry.Sleep(ctx, endEvery); err != nil {
+		if err := retry.Sleep(ctx, endPollInterval); err != nil {
 			return err
 		}
 	}
 }
 
-// committed reports whether the group has reached the ends. What it has not read and was deleted by
-// retention counts as read.
+// committed reports whether the group has reached the ends. Records that retention deleted before
+// they were read count as read.
 func (p *pipeline) committed(ctx context.Context, admin *kadm.Client, to ends) (bool, error) {
 	topics := make([]string, 0, len(to))
 	for topic := range to {
@@ -105,9 +105,9 @@ func (p *pipeline) committed(ctx context.Context, admin *kadm.Client, to ends) (
 	return p.trusted(ctx, admin, to)
 }
 
-// trusted reports whether the group's offsets are those of the state. They are once a worker has
-// got the partition and has set it right where need be. Of partitions that another process has, its
-// workers do so.
+// trusted reports whether the group's offsets equal those of the state: a worker that gets a
+// partition corrects its offset if need be. Partitions that this process does not have are left to
+// the workers of other processes, if there are any.
 func (p *pipeline) trusted(ctx context.Context, admin *kadm.Client, of ends) (bool, error) {
 	all := true
 	p.mu.Lock()
@@ -124,8 +124,8 @@ func (p *pipeline) trusted(ctx context.Context, admin *kadm.Client, of ends) (bo
 	return len(members) > len(p.cfg.Instances), err
 }
 
-// untilEnds are the ends of what the sources have now. The group gets there also where it begins at
-// an end: that is committed as its offset.
+// untilEnds returns where the sources end now. The group also gets there if it starts at an end,
+// because that is committed as its offset.
 func (p *pipeline) untilEnds(ctx context.Context, admin *kadm.Client) (ends, error) {
 	all := make(ends)
 	for _, t := range p.sources() {

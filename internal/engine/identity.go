@@ -15,20 +15,20 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// What a pipeline and its state depend on in the cluster: which topics they are, and how many
-// partitions they have. It is compared with the manifest when the pipeline starts, and with what
-// was found then whenever partitions are assigned.
+// A pipeline and its state depend on the identity of topics and their numbers of partitions. Both
+// are compared with the manifest when the pipeline starts, and with what was found then whenever
+// partitions are assigned.
 
 // manifestTopic is a topic as it was when the pipeline last started.
 type manifestTopic struct {
-	ID         string `json:"id"`
-	Partitions int32  `json:"partitions"`
-	Begin      *begin `json:"begin,omitempty"` // nil where it is read from its beginning
+	ID         string   `json:"id"`
+	Partitions int32    `json:"partitions"`
+	Startup    *startup `json:"begin,omitempty"` // nil if it is read from its beginning
 }
 
-// ownTopic reports whether a topic is the pipeline's memory: its positions, its state, or rows
-// between its stages.
-func (p *pipeline) ownTopic(topic string) bool {
+// isOwnTopic reports whether a topic belongs to the pipeline's state: its positions, a changelog,
+// or rows between its stages.
+func (p *pipeline) isOwnTopic(topic string) bool {
 	return topic == p.positionsTopic() || slices.ContainsFunc(p.cfg.Program.Stages, func(s *plan.Stage) bool {
 		return s.Stateful && s.Changelog == topic || slices.ContainsFunc(s.Inputs, func(in *plan.Relation) bool {
 			_, exchange := in.Op.(*plan.Exchange)
@@ -37,8 +37,8 @@ func (p *pipeline) ownTopic(topic string) bool {
 	})
 }
 
-// keyed reports whether rows are written to a topic by their keys, which would change places with
-// the number of partitions.
+// keyed reports whether rows are written to a topic by key. Their partitions depend on the number
+// of partitions.
 func (p *pipeline) keyed(topic string) bool {
 	return slices.ContainsFunc(p.cfg.Program.Sinks, func(r *plan.Relation) bool {
 		t := r.Op.(*plan.Insert).Table //nolint:forcetypeassert // sinks are inserts
@@ -46,8 +46,7 @@ func (p *pipeline) keyed(topic string) bool {
 	})
 }
 
-// grownError says that a topic got partitions that the pipeline may take up, once it prepares
-// again.
+// grownError says that a topic got partitions that the pipeline can read once it is prepared again.
 type grownError struct {
 	topic    string
 	was, now int32
@@ -57,44 +56,44 @@ func (e *grownError) Error() string {
 	return fmt.Sprintf("topic %s had %d partitions and now has %d", e.topic, e.was, e.now)
 }
 
-// checkCount says what follows from the number of a topic's partitions: nil, a grownError, or an
+// checkCount compares the numbers of a topic's partitions. It returns nil, a grownError, or an
 // error that stops the pipeline.
 func (p *pipeline) checkCount(topic string, was, now int32) error {
 	switch {
 	case was == now || topic == p.manifestTopic() || topic == p.positionsTopic():
 		return nil
-	case p.ownTopic(topic):
-		return p.mismatch("topic %s belongs to the pipeline, had %d partitions, and now has %d: keys would not be found where they were", topic, was, now)
-	case p.isSource(topic) && len(p.keepers(topic)) > 0:
-		return p.mismatch("topic %s had %d partitions and now has %d: its keys may lie in other partitions than their state does. "+
-			"To move the state, where every row of the old partitions is read and none of the new ones: weir run --repartition", topic, was, now)
+	case p.isOwnTopic(topic):
+		return p.mismatch("topic %s belongs to the pipeline, had %d partitions and now has %d: state and rows would not be found under their keys", topic, was, now)
+	case p.isSource(topic) && len(p.statefulReaders(topic)) > 0:
+		return p.mismatch("topic %s had %d partitions and now has %d: keys may be in other partitions than their state. "+
+			"To move the state, provided that every row of the old partitions is read and none of the new ones: weir run --repartition", topic, was, now)
 	case p.keyed(topic):
-		return p.mismatch("topic %s, which is written by key, had %d partitions and now has %d: the keys' next rows would lie in other partitions than their last ones. "+
-			"To go on like that: weir run --repartition", topic, was, now)
+		return p.mismatch("topic %s, which is written by key, had %d partitions and now has %d: new rows of a key would go to another partition than its older ones. "+
+			"To accept that: weir run --repartition", topic, was, now)
 	}
 	return &grownError{topic, was, now}
 }
 
-// lookAtTopics asks for all topics of the pipeline. It fails for those that are gone.
-func (p *pipeline) lookAtTopics(ctx context.Context, admin *kadm.Client) (kadm.TopicDetails, error) {
+// describeTopics describes all topics of the pipeline. It fails if one does not exist.
+func (p *pipeline) describeTopics(ctx context.Context, admin *kadm.Client) (kadm.TopicDetails, error) {
 	topics, err := admin.ListTopics(ctx, slices.Sorted(maps.Keys(p.partitions))...)
 	if err != nil {
-		return nil, fmt.Errorf("look at the pipeline's topics: %w", err)
+		return nil, fmt.Errorf("describe the pipeline's topics: %w", err)
 	}
 	for topic := range p.partitions {
 		if err := topics[topic].Err; err != nil {
-			return nil, fmt.Errorf("look at topic %s: %w", topic, err)
+			return nil, fmt.Errorf("describe topic %s: %w", topic, err)
 		}
 		if len(topics[topic].Partitions) == 0 {
-			return nil, fmt.Errorf("look at topic %s: %w", topic, kerr.UnknownTopicOrPartition)
+			return nil, fmt.Errorf("describe topic %s: %w", topic, kerr.UnknownTopicOrPartition)
 		}
 	}
 	return topics, nil
 }
 
-// checkTopics compares the topics with what they were when the pipeline started.
+// checkTopics compares the topics with those that the pipeline started with.
 func (s *session) checkTopics(ctx context.Context) error {
-	topics, err := s.p.lookAtTopics(ctx, s.group.Admin)
+	topics, err := s.p.describeTopics(ctx, s.group.Admin)
 	if err != nil {
 		return err
 	}
@@ -103,23 +102,26 @@ func (s *session) checkTopics(ctx context.Context) error {
 		if err := s.p.checkCount(topic, was, int32(len(topics[topic].Partitions))); err != nil { //nolint:gosec // few
 			return err
 		}
-		if s.p.ownTopic(topic) && topics[topic].ID != s.p.ids[topic] {
-			return s.p.replaced(topic, s.p.ids[topic].String(), topics[topic].ID.String())
+		if s.p.isOwnTopic(topic) && topics[topic].ID != s.p.ids[topic] {
+			return s.p.replacedError(topic, s.p.ids[topic].String(), topics[topic].ID.String())
 		}
 	}
 	return nil
 }
 
-// replaced is the error of a topic of the pipeline's own that is no longer the one it was.
-func (p *pipeline) replaced(topic, was, is string) error {
-	return p.mismatch("topic %s, which belongs to the pipeline, was deleted and is another one now (its id was %s and is %s): what it held is lost", topic, was, is)
+// replacedError reports that a topic of the pipeline was deleted and created again.
+func (p *pipeline) replacedError(topic, was, is string) error {
+	return p.mismatch("topic %s, which belongs to the pipeline, was deleted and is another one now (its id was %s and is %s): its contents are lost", topic, was, is)
 }
 
-// checkIdentity compares the topics with what the manifest says of them.
+// checkIdentity compares the topics with those in the manifest.
 func (p *pipeline) checkIdentity(old *manifest) error {
 	topics := slices.SortedFunc(maps.Keys(old.Topics), func(a, b string) int {
-		if own := p.ownTopic(a); own != p.ownTopic(b) { // last: a move that was interrupted has widened them, since a source was
-			return map[bool]int{true: 1, false: -1}[own]
+		switch own := p.isOwnTopic(a); { // own topics last: an interrupted move has widened them because a source was
+		case own && !p.isOwnTopic(b):
+			return 1
+		case !own && p.isOwnTopic(b):
+			return -1
 		}
 		return strings.Compare(a, b)
 	})
@@ -129,8 +131,8 @@ func (p *pipeline) checkIdentity(old *manifest) error {
 		if !used {
 			continue
 		}
-		if id := p.ids[topic].String(); p.ownTopic(topic) && id != was.ID {
-			return p.replaced(topic, was.ID, id)
+		if id := p.ids[topic].String(); p.isOwnTopic(topic) && id != was.ID {
+			return p.replacedError(topic, was.ID, id)
 		}
 		var grown *grownError
 		if err := p.checkCount(topic, was.Partitions, n); err != nil && !errors.As(err, &grown) && !p.repartitioned[topic] {
@@ -140,24 +142,22 @@ func (p *pipeline) checkIdentity(old *manifest) error {
 	return nil
 }
 
-// othersError says that the pipeline runs elsewhere, with other SQL.
-type othersError struct{ err error }
+// runningError says that the pipeline is running in another process that has to be stopped first.
+type runningError struct{ err error }
 
-func (e *othersError) Error() string { return e.err.Error() }
-func (e *othersError) Unwrap() error { return e.err }
+func (e *runningError) Error() string { return e.err.Error() }
+func (e *runningError) Unwrap() error { return e.err }
 
-// leaveTime is how long a dead process may count as a member of the group, beyond the session
-// timeout.
+// leaveTime is how long a dead process may remain a member of the group after the session timeout.
 const leaveTime = 2 * time.Second
 
-// checkAlone refuses to start while other members of the group are alive, for the reason that is
-// given.
+// checkAlone refuses to start while the group has members. why explains what they must not see.
 func (p *pipeline) checkAlone(ctx context.Context, admin *kadm.Client, why string) error {
 	members, err := p.members(ctx, admin)
 	if err != nil || len(members) == 0 {
 		return err
 	}
-	return &othersError{fmt.Errorf("%s, and pipeline %s is running (%s): stop it first, or give this one another name (SET 'pipeline.name')",
+	return &runningError{fmt.Errorf("%s, and pipeline %s is running (%s): stop it first, or give this one another name (SET 'pipeline.name')",
 		why, p.cfg.Program.Name, strings.Join(members, ", "))}
 }
 
@@ -165,18 +165,18 @@ func (p *pipeline) members(ctx context.Context, admin *kadm.Client) ([]string, e
 	return membersOf(ctx, admin, Group(p.cfg.Program))
 }
 
-// membersOf are the live members of a group, by client id and host.
+// membersOf returns the client ids and hosts of a group's members.
 func membersOf(ctx context.Context, admin *kadm.Client, name string) (members []string, err error) {
 	groups, err := admin.DescribeGroups(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("look at group %s: %w", name, err)
+		return nil, fmt.Errorf("describe group %s: %w", name, err)
 	}
 	group := groups[name]
 	if errors.Is(group.Err, kerr.GroupIDNotFound) {
 		return nil, nil
 	}
 	if group.Err != nil {
-		return nil, fmt.Errorf("look at group %s: %w", name, group.Err)
+		return nil, fmt.Errorf("describe group %s: %w", name, group.Err)
 	}
 	for _, m := range group.Members {
 		members = append(members, m.ClientID+" on "+m.ClientHost)

@@ -16,10 +16,10 @@ import (
 	"weir.example/weir/internal/state"
 )
 
-// ledgersOf are the ledgers that say how far a partition is read: those of the stateful tasks that
-// read it, or else that of the positions topic.
+// ledgersOf returns the ledgers that hold the position of a partition: those of the stateful tasks
+// that read it, or else the one in the positions topic.
 func (s *session) ledgersOf(tp topicPartition) (all []*ledger) {
-	for _, stage := range s.p.keepers(tp.topic) {
+	for _, stage := range s.p.statefulReaders(tp.topic) {
 		if t := s.tasks[taskID{stage.Name, tp.partition}]; t != nil {
 			all = append(all, t.ledger)
 		}
@@ -31,16 +31,16 @@ func (s *session) ledgersOf(tp topicPartition) (all []*ledger) {
 }
 
 func (p *pipeline) newLedger(stage *plan.Stage, partition int32, store *state.Store) *ledger {
-	return &ledger{store: store, topic: stage.Changelog, stage: stage.Name, partition: partition, made: fingerprint(stage)}
+	return &ledger{store: store, topic: stage.Changelog, stage: stage.Name, partition: partition, fingerprint: fingerprint(stage)}
 }
 
 // restoreLedgers reads the positions topic for partitions that were assigned and that are in no
 // task's state. Another worker may have had the same partition of another topic since the last
 // call, so ledgers that were read earlier are not kept.
-func (s *session) restoreLedgers(ctx context.Context, come map[topicPartition]*covered) error {
+func (s *session) restoreLedgers(ctx context.Context, added map[topicPartition]*assignment) error {
 	var read []*ledger
-	for tp := range come {
-		if len(s.p.keepers(tp.topic)) == 0 && !slices.ContainsFunc(read, func(l *ledger) bool { return l.partition == tp.partition }) {
+	for tp := range added {
+		if len(s.p.statefulReaders(tp.topic)) == 0 && !slices.ContainsFunc(read, func(l *ledger) bool { return l.partition == tp.partition }) {
 			l := &ledger{store: state.Memory(), topic: s.p.positionsTopic(), partition: tp.partition}
 			s.ledgers[tp.partition] = l
 			read = append(read, l)
@@ -78,7 +78,7 @@ func (p *pipeline) readChangelog(ctx context.Context, admin *kadm.Client, ledger
 		if err := l.store.Restored(max(ends[l.partition], l.store.Offset())); err != nil {
 			return records, fmt.Errorf("restore %s-%d: %w", topic, l.partition, err)
 		}
-		if err := p.checkWhole(ctx, admin, l); err != nil {
+		if err := p.checkBeginning(ctx, admin, l); err != nil {
 			return records, err
 		}
 	}
@@ -96,18 +96,18 @@ func (p *pipeline) trust(l *ledger) (positions map[string]position, adopt bool, 
 	case head == nil && l.store.Len() == 0: // nothing was ever written
 		return nil, false, nil
 	case head == nil && !p.adopted:
-		return nil, false, p.beginningLost(l)
+		return nil, false, p.truncatedError(l)
 	case head == nil, l.stale:
 		return nil, true, nil
-	case head.State != l.made:
-		return nil, false, p.otherState(l, head)
+	case head.State != l.fingerprint:
+		return nil, false, p.otherStateError(l, head)
 	}
 	return positions, false, nil
 }
 
-// checkWhole refuses an empty state whose changelog does not begin at its beginning: what is left
-// of it are markers of transactions.
-func (p *pipeline) checkWhole(ctx context.Context, admin *kadm.Client, l *ledger) error {
+// checkBeginning refuses an empty state whose changelog does not start at offset 0: its records
+// were deleted, and only transaction markers are left.
+func (p *pipeline) checkBeginning(ctx context.Context, admin *kadm.Client, l *ledger) error {
 	if l.store.Len() > 0 {
 		return nil
 	}
@@ -116,57 +116,57 @@ func (p *pipeline) checkWhole(ctx context.Context, admin *kadm.Client, l *ledger
 		return err
 	}
 	if start, _ := starts.Lookup(l.topic, l.partition); start.Offset > 0 {
-		return p.mismatch("all records of %s-%d before offset %d are gone, and with them the state: retention, DeleteRecords or a restored backup has cut the topic",
+		return p.mismatch("all records of %s-%d before offset %d are gone, and with them the state: retention, DeleteRecords or a restored backup has truncated the topic",
 			l.topic, l.partition, start.Offset)
 	}
 	return nil
 }
 
-// reached notes how far a partition is read in the open transaction.
+// reached notes the next offset of a partition after the open transaction.
 func (s *session) reached(tp topicPartition, next, end int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.covered[tp]
-	if c == nil || !c.settled {
+	c := s.assigned[tp]
+	if c == nil || !c.resumed {
 		return fmt.Errorf("records of %s-%d, which is not assigned", tp.topic, tp.partition)
 	}
 	c.read, c.end = next, max(next, end)
 	return nil
 }
 
-// nextOffset is the offset from which on records of a partition are new; false where it is not
-// assigned.
+// nextOffset returns the offset of the next record to read, the open transaction included; false if
+// the partition is not assigned.
 func (s *session) nextOffset(tp topicPartition) (int64, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.covered[tp]
-	if c == nil || !c.settled {
+	c := s.assigned[tp]
+	if c == nil || !c.resumed {
 		return 0, false
 	}
 	return max(c.next, c.read), true
 }
 
-// positionsOf are the positions of topics on one partition, as the open transaction will have them.
+// positionsOf returns the positions of topics on one partition after the open transaction.
 func (s *session) positionsOf(topics []string, partition int32) map[string]position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := make(map[string]position, len(topics))
 	for _, topic := range topics {
-		c := s.covered[topicPartition{topic, partition}]
-		if c == nil || !c.settled {
+		c := s.assigned[topicPartition{topic, partition}]
+		if c == nil || !c.resumed {
 			continue
 		}
-		all[topic] = position{ID: c.found.id.String(), Partitions: c.found.partitions, Next: max(c.next, c.read), End: max(c.end, c.next, c.read)}
+		all[topic] = position{ID: c.log.id.String(), Partitions: c.log.partitions, Next: max(c.next, c.read), End: max(c.end, c.next, c.read)}
 	}
 	return all
 }
 
-// writePositions writes the positions of partitions that were read and that are in no task's state.
+// writePositions writes the positions of partitions that were read and that no task's state covers.
 func (s *session) writePositions() error {
 	changed := make(map[int32][]string)
 	s.mu.Lock()
-	for tp, c := range s.covered {
-		if (c.read >= 0 || c.heal) && len(s.p.keepers(tp.topic)) == 0 {
+	for tp, c := range s.assigned {
+		if (c.read >= 0 || c.heal) && len(s.p.statefulReaders(tp.topic)) == 0 {
 			changed[tp.partition] = append(changed[tp.partition], tp.topic)
 		}
 	}
@@ -184,7 +184,7 @@ func (s *session) writePositions() error {
 	return nil
 }
 
-// endPositions makes the positions of the transaction those of the session, or drops them.
+// endPositions applies the positions of the transaction to the session, or discards them.
 func (s *session) endPositions(committed bool) error {
 	for _, l := range s.ledgers {
 		if !committed {
@@ -195,8 +195,8 @@ func (s *session) endPositions(committed bool) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for tp, c := range s.covered {
-		if committed && c.settled {
+	for tp, c := range s.assigned {
+		if committed && c.resumed {
 			c.next, c.heal = max(c.next, c.read), false
 			s.p.setHealed(tp, true)
 		}
@@ -206,28 +206,28 @@ func (s *session) endPositions(committed bool) error {
 	return nil
 }
 
-// setHealed notes whether the group's offset of a partition is that of the state.
+// setHealed notes whether the group's offset of a partition equals the position in the state.
 func (p *pipeline) setHealed(tp topicPartition, is bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.healed[tp] = is
 }
 
-// takeSettled reports whether partitions have come to be read since the last call.
-func (s *session) takeSettled() bool {
+// takeResumed reports whether partitions were resumed since the last call.
+func (s *session) takeResumed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	was := s.settled
-	s.settled = false
+	was := s.resumed
+	s.resumed = false
 	return was
 }
 
-// beginHealing begins a transaction where the group's offsets are to be set to those of the state:
-// partitions without new rows would keep the wrong ones, which others read.
+// beginHealing begins a transaction if offsets of the group have to be set to the positions in the
+// state. Without it, partitions without new rows would keep wrong offsets, which other tools read.
 func (s *session) beginHealing() error {
 	s.mu.Lock()
 	var heal []topicPartition
-	for tp, c := range s.covered {
+	for tp, c := range s.assigned {
 		if s.healing && c.heal {
 			heal = append(heal, tp)
 		}
@@ -237,7 +237,7 @@ func (s *session) beginHealing() error {
 		return nil
 	}
 	for _, tp := range heal {
-		for _, stage := range s.p.keepers(tp.topic) {
+		for _, stage := range s.p.statefulReaders(tp.topic) {
 			if t := s.tasks[taskID{stage.Name, tp.partition}]; t != nil {
 				t.touched = true
 			}
@@ -246,19 +246,20 @@ func (s *session) beginHealing() error {
 	return s.begin()
 }
 
-// heal commits the state's positions as the group's offsets where the transaction has read nothing,
-// so that the client commits none. It reports false where the group rebalances.
+// heal commits the positions in the state as the group's offsets for partitions of which the
+// transaction has read nothing, because the client commits no offset for them. It reports false if
+// the group rebalances.
 func (s *session) heal(ctx context.Context) (bool, error) {
 	topics := make(map[string]*kmsg.TxnOffsetCommitRequestTopic)
 	s.mu.Lock()
-	for tp, c := range s.covered {
-		if !c.heal || c.read >= 0 || !c.settled {
+	for tp, c := range s.assigned {
+		if !c.heal || c.read >= 0 || !c.resumed {
 			continue
 		}
 		t := topics[tp.topic]
 		if t == nil {
 			n := kmsg.NewTxnOffsetCommitRequestTopic()
-			n.Topic, n.TopicID = tp.topic, c.found.id
+			n.Topic, n.TopicID = tp.topic, c.log.id
 			t = &n
 			topics[tp.topic] = t
 		}

@@ -1,5 +1,5 @@
 package engine
 
-// ownLimit is the max.message.bytes of the topics of state and of rows on their way: to a row that
-// a topic takes, they add something.
+// ownLimit is the max.message.bytes of changelogs and repartition topics. Their records are larger
+// than the rows in them, so the limit exceeds that of other topics.
 const ownLimit = 8 << 20

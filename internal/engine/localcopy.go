@@ -10,23 +10,23 @@ import (
 	"weir.example/weir/internal/state"
 )
 
-// copies knows whether a process can keep local copies of a pipeline's state. They are a cache:
-// after the first one that fails, as on a full disk, new tasks keep their state in memory, until
-// the process ends.
+// copies tracks the local copies of a pipeline's state in this process. They are a cache: after the
+// first failure, for example on a full disk, new tasks keep their state in memory until the process
+// ends.
 type copies struct {
 	mu   sync.Mutex
 	lost error
 	open map[string]*openCopy // by folder
 }
 
-// openCopy is a local copy that a worker of this process has open.
+// openCopy is a local copy that a worker of this process has claimed.
 type openCopy struct {
 	store  *state.Store // nil while it is being opened
 	closed chan struct{}
 }
 
-// handoverTime is how long a worker waits for another one of this process that has lost a
-// partition, and closes its copy between two polls.
+// handoverTime is how long a worker waits for another worker of this process that has lost the
+// partition and closes its copy between two polls.
 const handoverTime = 2 * time.Second
 
 // claim waits until no worker of this process has the copy in a folder open, and reports whether
@@ -54,7 +54,7 @@ func (c *copies) claim(dir string) bool {
 	}
 }
 
-// opened notes the store of a copy that the caller has claimed; nil gives the claim back.
+// opened notes the store of a copy that the caller has claimed; nil releases the claim.
 func (c *copies) opened(dir string, store *state.Store) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,7 +66,7 @@ func (c *copies) opened(dir string, store *state.Store) {
 	c.open[dir].store = store
 }
 
-// closed lets other workers open the copy of a store that is closed.
+// closed releases the copy of a closed store for other workers.
 func (c *copies) closed(store *state.Store) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,21 +89,21 @@ func (c *copies) giveUp(err error) (first bool) {
 	return first
 }
 
-// why returns why there are no copies, nil where there can be.
-func (c *copies) why() error {
+// lostReason returns the error that ended local copies; nil if they are kept.
+func (c *copies) lostReason() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.lost
 }
 
-// openStore opens the store of a task: over its local copy, or in memory where it has none.
+// openStore opens the store of a task: over its local copy, or in memory if it has none.
 func (p *pipeline) openStore(stage *plan.Stage, partition int32) *state.Store {
 	dir := p.stateDir(stage, partition)
-	if dir == "" || !stage.Stateful || p.copies.why() != nil {
+	if dir == "" || !stage.Stateful || p.copies.lostReason() != nil {
 		return state.Memory()
 	}
 	inUse := func() *state.Store {
-		p.cfg.Logger.Warn("the local copy of the state is in use: keep this task's state in memory", "stage", stage.Name, "partition", partition)
+		p.cfg.Logger.Warn("local copy of the state is in use: keeping the state of this task in memory", "stage", stage.Name, "partition", partition)
 		return state.Memory()
 	}
 	if !p.copies.claim(dir) {
@@ -133,13 +133,13 @@ func (s *session) closeStore(t *task) {
 	}
 }
 
-// loseCopies says that local copies can't be kept, once.
+// loseCopies gives up local copies, and reports it the first time.
 func (p *pipeline) loseCopies(stage string, partition int32, err error) {
 	if !p.copies.giveUp(err) {
 		return
 	}
 	p.cfg.Status.copiesLost(err.Error())
-	p.cfg.Logger.Warn("local copies of the state can't be kept: the state stays in memory, and a start reads it from the changelog; "+
-		"free the disk or raise the limit and restart, or set --state-dir none",
+	p.cfg.Logger.Warn("local copies of the state can't be kept: the state stays in memory, and a start restores it from the changelog; "+
+		"free disk space or raise the limit and restart, or set --state-dir none",
 		"dir", p.cfg.StateDir, "stage", stage, "partition", partition, "err", err)
 }

@@ -52,7 +52,7 @@ func (p *pipeline) manifest() manifest {
 		m.Stages = append(m.Stages, stageManifest(s))
 	}
 	for topic, n := range p.partitions {
-		m.Topics[topic] = manifestTopic{p.ids[topic].String(), n, p.begins[topic]}
+		m.Topics[topic] = manifestTopic{p.ids[topic].String(), n, p.startups[topic]}
 	}
 	return m
 }
@@ -101,19 +101,19 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 				return err
 			}
 		}
-		if err := p.decideBegins(ctx, admin, nil, used != nil); err != nil {
+		if err := p.decideStartups(ctx, admin, nil, used != nil); err != nil {
 			return err
 		}
 		if err := p.writeManifest(ctx); err != nil {
 			return err
 		}
-		return p.agreeOnBegins(ctx)
+		return p.agreeOnStartups(ctx)
 	}
 	if old.Version > manifestVersion {
 		return &fatalError{&newerError{"the plan in topic " + p.manifestTopic(), old.Version, manifestVersion}}
 	}
 	if report := compareManifests(*old, p.manifest()); report != "" {
-		switch begun, err := p.begun(ctx, admin); {
+		switch begun, err := p.hasCommitted(ctx, admin); {
 		case err != nil:
 			return err
 		case begun:
@@ -138,7 +138,7 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 		}
 	}
 	p.adopted = old.Adopted || old.Version == 0
-	if err := p.decideBegins(ctx, admin, old, false); err != nil {
+	if err := p.decideStartups(ctx, admin, old, false); err != nil {
 		return err
 	}
 	if len(p.moving) > 0 {
@@ -158,7 +158,7 @@ func (p *pipeline) readManifest(ctx context.Context) (old *manifest, err error) 
 		if err := json.Unmarshal(r.Value, old); err != nil {
 			return err
 		}
-		old.keepBegins(earlier)
+		old.keepStartups(earlier)
 		return nil
 	})
 	if err != nil {
@@ -188,7 +188,7 @@ func (p *pipeline) planRecord(value []byte) *kgo.Record {
 // read something, or there is state. What made them is not known. It is nil where there is nothing.
 func (p *pipeline) used(ctx context.Context, admin *kadm.Client) (used, err error) {
 	const ways = "If this is the SQL that made the state, and only %[1]s was lost: weir run --from-changelog, once. To start with another group and state, give the pipeline another name (SET 'pipeline.name')"
-	ends, err := committedEnds(ctx, admin, p.memory()...)
+	ends, err := committedEnds(ctx, admin, p.stateTopics()...)
 	if err != nil {
 		return nil, err
 	}

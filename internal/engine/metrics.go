@@ -98,10 +98,10 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	m.mu.Lock()
 	all := slices.Clone(m.all)
 	m.mu.Unlock()
-	told := make(map[string]bool)
+	seen := make(map[string]bool)
 	for _, s := range slices.Backward(all) { // the latest, where one of the same name has ended
-		if !told[s.pipeline] {
-			told[s.pipeline] = true
+		if !seen[s.pipeline] {
+			seen[s.pipeline] = true
 			s.collect(to)
 		}
 	}
@@ -131,13 +131,13 @@ func countable(p *plan.Program) (sources []string, droppable []operator.Drop) {
 
 func (status *Status) collect(to chan<- prometheus.Metric) {
 	s := status.Snapshot()
-	tell := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, kind, value, append([]string{s.Pipeline}, labels...)...)
 	}
 	count := func(d *prometheus.Desc, n int64, labels ...string) {
-		tell(d, prometheus.CounterValue, float64(n), labels...)
+		send(d, prometheus.CounterValue, float64(n), labels...)
 	}
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) { tell(d, prometheus.GaugeValue, v, labels...) }
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) { send(d, prometheus.GaugeValue, v, labels...) }
 
 	sum := summarize(&s)
 	for stage, n := range sum.records {

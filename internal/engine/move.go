@@ -48,18 +48,15 @@ func (e *moveError) Unwrap() error { return e.error }
 
 // interrupted returns err as a moveError, unless the next try would meet it again.
 func interrupted(err error) error {
-	var broken *fatalError
-	if errors.As(err, &broken) || broker.Classify(err) == broker.Fatal {
+	var fatal *fatalError
+	if errors.As(err, &fatal) || broker.Classify(err) == broker.Fatal {
 		return err
 	}
 	return &moveError{err}
 }
 
-// defaultMoveBytes bounds what a transaction of a move writes, about.
-const defaultMoveBytes = 4 << 20
-
 // progressEvery is how long a move is silent.
-const progressEvery = 2 * time.Second
+const progressInterval = 2 * time.Second
 
 // move is the redistribution of state, of all stages that need it.
 type move struct {
@@ -76,7 +73,7 @@ func (p *pipeline) moveID() string { return p.transactionalID("repartition") }
 
 // endMove ends what a move that was interrupted has left open: readers of the state would wait for
 // it.
-func (p *pipeline) endMove(ctx context.Context) error {
+func (p *pipeline) abortInterruptedMove(ctx context.Context) error {
 	client, err := broker.Connect(ctx, p.cfg.Broker, kgo.WithContext(ctx), kgo.TransactionalID(p.moveID()), kgo.TransactionTimeout(p.cfg.TransactionTimeout))
 	if err != nil {
 		return err
@@ -90,7 +87,7 @@ func (p *pipeline) endMove(ctx context.Context) error {
 
 // moveState moves the state of p.moving, and writes the plan.
 func (p *pipeline) moveState(ctx context.Context, admin *kadm.Client) (failed error) {
-	grace, cancel := broker.Finishing(ctx, p.cfg.StopTimeout)
+	work, cancel := broker.Finishing(ctx, p.cfg.StopTimeout)
 	defer cancel()
 	m := &move{p: p, admin: admin, id: p.moveID()}
 	compression, err := broker.Compression(p.cfg.Compression)
@@ -100,7 +97,7 @@ func (p *pipeline) moveState(ctx context.Context, admin *kadm.Client) (failed er
 	if m.limits, err = broker.FindLimits(ctx, admin, p.outTopics...); err != nil {
 		return err
 	}
-	m.client, err = broker.Connect(ctx, p.cfg.Broker, kgo.WithContext(grace), kgo.TransactionalID(m.id), kgo.TransactionTimeout(p.cfg.TransactionTimeout), compression,
+	m.client, err = broker.Connect(ctx, p.cfg.Broker, kgo.WithContext(work), kgo.TransactionalID(m.id), kgo.TransactionTimeout(p.cfg.TransactionTimeout), compression,
 		kgo.RecordPartitioner(broker.GivenPartitions()), kgo.ProducerBatchMaxBytesFn(m.limits.Batch), kgo.MaxBufferedRecords(1<<20), p.sent.Option())
 	if err != nil {
 		return err
@@ -108,7 +105,7 @@ func (p *pipeline) moveState(ctx context.Context, admin *kadm.Client) (failed er
 	defer func() {
 		m.client.Close()
 		if failed != nil {
-			failed = errors.Join(failed, broker.EndOpen(grace, p.cfg.Broker, m.begun, failed))
+			failed = errors.Join(failed, broker.EndOpen(work, p.cfg.Broker, m.begun, failed))
 		}
 		if failed != nil {
 			p.cfg.Logger.Warn("the move of the state is not complete: weir run --repartition does what is left", "err", failed)
@@ -179,7 +176,7 @@ func (m *move) stage(ctx context.Context, s movedStage) (failed error) {
 				return m.p.mismatch("--repartition is not possible: %s-%d: %w", s.stage.Changelog, t.ledger.partition, err)
 			}
 		}
-		if emitted, err = m.level(ctx, s, tasks[:s.was]); err != nil {
+		if emitted, err = m.align(ctx, s, tasks[:s.was]); err != nil {
 			return err
 		}
 		for _, t := range tasks[s.was:] {
@@ -250,7 +247,7 @@ func (m *move) restore(ctx context.Context, s movedStage) ([]*movedTask, error) 
 
 // level brings the tasks as they were to one watermark, and emits what is due by it. It returns how
 // many records that were.
-func (m *move) level(ctx context.Context, s movedStage, stores []*movedTask) (emitted int, err error) {
+func (m *move) align(ctx context.Context, s movedStage, stores []*movedTask) (emitted int, err error) {
 	marks := make(map[string]int64)
 	tasks := make([]*operator.Task, len(stores))
 	for i, t := range stores {
@@ -288,7 +285,7 @@ func (m *move) level(ctx context.Context, s movedStage, stores []*movedTask) (em
 			if err != nil {
 				return 0, &fatalError{err}
 			}
-			records := append(slices.Clone(out.Records), m.p.setAside(&out, m.limits, m.p.cfg.Now())...)
+			records := append(slices.Clone(out.Records), m.p.diverted(&out, m.limits, m.p.cfg.Now())...)
 			if err := m.commit(ctx, []*movedTask{stores[i]}, records); err != nil {
 				return 0, err
 			}
@@ -308,7 +305,7 @@ func (m *move) redistribute(ctx context.Context, s movedStage, mover *operator.M
 	for _, t := range tasks {
 		total += t.ledger.store.Len()
 	}
-	told, pending := time.Now(), 0
+	logged, pending := time.Now(), 0
 	touched := make(map[int32]*movedTask)
 	end := func() error {
 		var all []*movedTask
@@ -320,9 +317,6 @@ func (m *move) redistribute(ctx context.Context, s movedStage, mover *operator.M
 		return m.commit(ctx, all, nil)
 	}
 	limit := m.p.cfg.moveBytes
-	if limit == 0 {
-		limit = defaultMoveBytes
-	}
 	for _, from := range tasks {
 		err := mover.Find(from.ledger.store, from.ledger.partition, func(e *operator.Moved) error {
 			to := tasks[e.To]
@@ -331,8 +325,8 @@ func (m *move) redistribute(ctx context.Context, s movedStage, mover *operator.M
 			}
 			touched[from.ledger.partition], touched[to.ledger.partition] = from, to
 			entries, bytes, pending = entries+1, bytes+e.Bytes(), pending+e.Bytes()
-			if time.Since(told) >= progressEvery {
-				told = time.Now()
+			if time.Since(logged) >= progressInterval {
+				logged = time.Now()
 				m.p.cfg.Logger.Info("state is being moved", "topic", s.stage.Changelog, "partition", from.ledger.partition, "of", s.now, "entries", entries, "bytes", bytes, "seen", seen, "total", total)
 			}
 			if pending < limit {
@@ -366,13 +360,13 @@ func (m *move) commit(ctx context.Context, tasks []*movedTask, records []*kgo.Re
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.p.cfg.TransactionTimeout)
+	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.p.cfg.TransactionTimeout)
 	defer cancel()
 	if err := m.client.BeginTransaction(); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	var err error
-	if m.begun, err = broker.BegunBy(grace, m.client); err != nil {
+	if m.begun, err = broker.BegunBy(work, m.client); err != nil {
 		return err
 	}
 	written := broker.NewWrites(m.client)
@@ -384,18 +378,18 @@ func (m *move) commit(ctx context.Context, tasks []*movedTask, records []*kgo.Re
 		if err := t.ledger.write(m.p.cfg.Program.Name, t.positions); err != nil {
 			return err
 		}
-		changes[i] = t.ledger.records(func(r *kgo.Record) { written.Produce(grace, r) })
+		changes[i] = t.ledger.records(func(r *kgo.Record) { written.Produce(work, r) })
 	}
 	for _, r := range records {
-		written.Produce(grace, r)
+		written.Produce(work, r)
 	}
-	if err := m.client.Flush(grace); err != nil {
+	if err := m.client.Flush(work); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
 	if err := written.Err(); err != nil {
 		return err
 	}
-	if err := m.client.EndTransaction(grace, kgo.TryCommit); err != nil {
+	if err := m.client.EndTransaction(work, kgo.TryCommit); err != nil {
 		return fmt.Errorf("end transaction: %w", err)
 	}
 	m.begun = broker.Begun{}
@@ -404,8 +398,6 @@ func (m *move) commit(ctx context.Context, tasks []*movedTask, records []*kgo.Re
 			return fmt.Errorf("keep the state of %s-%d: %w", t.ledger.stage, t.ledger.partition, err)
 		}
 	}
-	if m.p.cfg.onMoved != nil {
-		m.p.cfg.onMoved()
-	}
+	m.p.cfg.onMoved()
 	return nil
 }

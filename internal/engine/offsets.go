@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// ends are offsets by topic and partition.
+// ends are end offsets by topic and partition.
 type ends map[string]map[int32]int64
 
 func newEnds(listed kadm.ListedOffsets) ends {
@@ -53,8 +53,8 @@ func listOffsets(ctx context.Context, which string, list func(context.Context, .
 	return listed, nil
 }
 
-// groupOffsets are the offsets that the group has committed in topics; none where there is no such
-// group yet.
+// groupOffsets returns the offsets that the group has committed in topics; none if the group does
+// not exist yet.
 func (p *pipeline) groupOffsets(ctx context.Context, admin *kadm.Client, topics ...string) (kadm.OffsetResponses, error) {
 	all, err := admin.FetchOffsetsForTopics(ctx, Group(p.cfg.Program), topics...)
 	if errors.Is(err, kerr.GroupIDNotFound) {

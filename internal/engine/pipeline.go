@@ -28,13 +28,13 @@ type pipeline struct {
 	ids           map[string]kadm.TopicID  // of the same topics
 	repartitioned map[string]bool          // whose other number of partitions is taken as it is
 	moving        []movedStage             // whose state is to be moved before anything is read
-	begins        map[string]*begin        // where sources are first read, by topic
+	startups      map[string]*startup      // where sources are first read, by topic
 	adopted       bool                     // a version without positions began it: see manifest.Adopted
 	tombstones    map[string]time.Duration // of changelogs, how long they are kept
 	schemas       *schemas
 	ends          ends         // of bounded sources
 	until         ends         // with UntilEnd, what must be processed
-	owing         atomic.Int32 // sessions with windows that are due
+	due           atomic.Int32 // sessions with windows that are due
 	copies        copies       // of the state, of this process
 
 	mu     sync.Mutex
@@ -65,7 +65,7 @@ const coordinatorTime = 30 * time.Second
 // patience is how long to try again after an error of prepareOnce.
 func (p *pipeline) patience(err error) time.Duration {
 	var missing *NoTopicError
-	var others *othersError
+	var others *runningError
 	var moving *moveError
 	switch {
 	case errors.As(err, &others):

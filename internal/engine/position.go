@@ -27,12 +27,12 @@ import (
 //
 // The values are JSON with a version; the key is that of state.Store with the number positionEntry.
 type ledger struct {
-	store     *state.Store
-	topic     string // changelog
-	stage     string // "" of the positions topic
-	partition int32
-	made      string // fingerprint of what the state is made of; "" without state
-	stale     bool   // the changelog ends with entries of a version without positions
+	store       *state.Store
+	topic       string // changelog
+	stage       string // "" of the positions topic
+	partition   int32
+	fingerprint string // fingerprint of what the state is made of; "" without state
+	stale       bool   // the changelog ends with entries of a version without positions
 }
 
 const (
@@ -116,7 +116,7 @@ func decodeVersioned(value []byte, to any, what string, version func() int) erro
 // missing.
 func (l *ledger) write(pipeline string, positions map[string]position) error {
 	if _, known := l.store.Get(positionEntry, 0, []byte(headerKey)); !known || len(positions) == 0 {
-		if err := l.put(headerKey, header{positionVersion, pipeline, l.made}); err != nil {
+		if err := l.put(headerKey, header{positionVersion, pipeline, l.fingerprint}); err != nil {
 			return err
 		}
 	}
@@ -139,13 +139,13 @@ func (l *ledger) put(key string, value any) error {
 }
 
 // records gives the changes of the open transaction to produce, as records of the changelog.
-func (l *ledger) records(produce func(*kgo.Record)) (made []*kgo.Record) {
+func (l *ledger) records(produce func(*kgo.Record)) (all []*kgo.Record) {
 	l.store.Changes(func(key, value []byte) {
 		r := &kgo.Record{Topic: l.topic, Partition: l.partition, Key: key, Value: value}
-		made = append(made, r)
+		all = append(all, r)
 		produce(r)
 	})
-	return made
+	return all
 }
 
 // fingerprint names what the state of a stage is made of: what may not change while the state is
@@ -166,7 +166,7 @@ func (p *pipeline) positionsTopic() string { return p.cfg.Program.PositionsTopic
 
 // keepers are the stages whose state says how far a topic is read; none where only stateless stages
 // read it.
-func (p *pipeline) keepers(topic string) (stages []*plan.Stage) {
+func (p *pipeline) statefulReaders(topic string) (stages []*plan.Stage) {
 	for _, s := range p.cfg.Program.Stages {
 		for _, t := range s.Topics() {
 			if t == topic && s.Stateful {

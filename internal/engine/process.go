@@ -8,25 +8,26 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// process runs polled records through their tasks, inside a transaction.
+// process runs polled records through their tasks, in a transaction. Before that it acts on
+// whatever has changed since the last poll: assigned partitions, deleted records, ends of inputs.
 func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
-	if fresh := s.takeFresh(); fresh != nil {
+	if s.assignmentChanged() {
 		// A restore waits for open transactions on the changelog, so ours must not be one of them.
 		// The records just polled are read again: an abort rewinds to the committed offsets.
 		if s.tx.open {
 			if err := s.end(kgo.TryAbort); err != nil {
 				return err
 			}
-			return s.restore(ctx, fresh)
+			return s.restore(ctx)
 		}
-		if err := s.restore(ctx, fresh); err != nil {
+		if err := s.restore(ctx); err != nil {
 			return err
 		}
 	}
-	if err := s.lookForGaps(ctx, fetches); err != nil {
+	if err := s.checkGaps(ctx, fetches); err != nil {
 		return err
 	}
-	if settled := s.takeSettled(); settled || s.rewound {
+	if resumed := s.takeResumed(); resumed || s.rolledBack {
 		if err := s.endEmpty(); err != nil {
 			return err
 		}
@@ -59,9 +60,9 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 	last := newest.Offset
 	at := topicPartition{tp.Topic, tp.Partition}
 	if next, ok := s.nextOffset(at); ok && tp.Records[0].Offset < next {
-		return fmt.Errorf("records of %s-%d from offset %d on, which the state covers up to %d: the topic was cut or created again", tp.Topic, tp.Partition, tp.Records[0].Offset, next)
+		return fmt.Errorf("received records of %s-%d from offset %d, but the state covers them up to %d: the topic was truncated or created again", tp.Topic, tp.Partition, tp.Records[0].Offset, next)
 	}
-	if err := s.passGap(at, tp.Records[0].Offset, tp.LogStartOffset); err != nil {
+	if err := s.checkGap(at, tp.Records[0].Offset, tp.LogStartOffset); err != nil {
 		return err
 	}
 	if err := s.reached(at, last+1, tp.LastStableOffset); err != nil {
@@ -85,11 +86,11 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 	for _, stage := range s.stages[tp.Topic] {
 		t := s.tasks[taskID{stage.Name, tp.Partition}]
 		if t == nil {
-			return fmt.Errorf("records of %s-%d, which is not assigned", tp.Topic, tp.Partition)
+			return fmt.Errorf("received records of %s-%d, which is not assigned", tp.Topic, tp.Partition)
 		}
-		t.did.read(tp.Topic, read, last+1, tp.LastStableOffset, newest.Timestamp)
+		t.counts.read(tp.Topic, read, last+1, tp.LastStableOffset, newest.Timestamp)
 		if bounded && len(records) > 0 && t.op.Ended() {
-			return &fatalError{fmt.Errorf("it has ended already, and there are new records in %s: give it another name (SET 'pipeline.name') to start without state, or leave out 'scan.bounded.mode'",
+			return &fatalError{fmt.Errorf("the pipeline has already finished, but %s has new records: rename it (SET 'pipeline.name') to start without state, or remove 'scan.bounded.mode'",
 				tp.Topic)}
 		}
 		t.touched = t.touched || t.ledger != nil // its position
@@ -111,7 +112,7 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 	return nil
 }
 
-// withoutControl drops transaction markers, in place.
+// withoutControl removes transaction markers, in place.
 func withoutControl(records []*kgo.Record) []*kgo.Record {
 	return slices.DeleteFunc(records, func(r *kgo.Record) bool { return r.Attrs.IsControl() })
 }

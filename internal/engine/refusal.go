@@ -77,17 +77,17 @@ func (p *pipeline) mismatch(format string, args ...any) error {
 }
 
 // lost is the error of records that are missing, with the flag that accepts it.
-func (p *pipeline) lost(tp topicPartition, from, to int64, what string) error {
+func (p *pipeline) lostError(tp topicPartition, from, to int64, what string) error {
 	return p.mismatch("offsets %d to %d of %s-%d %s. To go on without them: weir run --accept-loss %s/%d:%d-%d",
 		from, to-1, tp.topic, tp.partition, what, tp.topic, tp.partition, from, to)
 }
 
 // beginningLost is the error of a changelog without its header.
-func (p *pipeline) beginningLost(l *ledger) error {
+func (p *pipeline) truncatedError(l *ledger) error {
 	return p.mismatch("the beginning of %s-%d is missing, and with it a part of the state: retention, DeleteRecords or a restored backup has cut the topic", l.topic, l.partition)
 }
 
 // otherState is the error of a changelog that keeps something else than the stage.
-func (p *pipeline) otherState(l *ledger, head *header) error {
-	return p.mismatch("other SQL made the state in %s (its fingerprint is %s, and that of this SQL is %s): put the old SQL back", l.topic, head.State, l.made)
+func (p *pipeline) otherStateError(l *ledger, head *header) error {
+	return p.mismatch("other SQL made the state in %s (its fingerprint is %s, and that of this SQL is %s): put the old SQL back", l.topic, head.State, l.fingerprint)
 }

@@ -30,10 +30,10 @@ func (p *pipeline) repartition(ctx context.Context, admin *kadm.Client) error {
 	var widened []*plan.Stage
 	for _, topic := range slices.Sorted(maps.Keys(old.Topics)) {
 		was, now := old.Topics[topic].Partitions, p.partitions[topic]
-		if now == 0 || now == was || p.ownTopic(topic) {
+		if now == 0 || now == was || p.isOwnTopic(topic) {
 			continue
 		}
-		if keepers := p.keepers(topic); p.isSource(topic) && len(keepers) > 0 {
+		if keepers := p.statefulReaders(topic); p.isSource(topic) && len(keepers) > 0 {
 			if now < was {
 				return p.mismatch("topic %s had %d partitions and now has %d: it is another topic, and the state of its keys would not be found", topic, was, now)
 			}
@@ -53,7 +53,7 @@ func (p *pipeline) repartition(ctx context.Context, admin *kadm.Client) error {
 		return err
 	}
 	if len(widened) > 0 {
-		if err := p.endMove(ctx); err != nil {
+		if err := p.abortInterruptedMove(ctx); err != nil {
 			return err
 		}
 	}
@@ -117,8 +117,8 @@ func (p *pipeline) checkLanes(s *plan.Stage) error {
 }
 
 // comesFrom reports whether such a relation is upstream of another.
-func comesFrom(r *plan.Relation, such func(*plan.Relation) bool) bool {
-	return slices.ContainsFunc(r.Inputs, func(in *plan.Relation) bool { return such(in) || comesFrom(in, such) })
+func comesFrom(r *plan.Relation, match func(*plan.Relation) bool) bool {
+	return slices.ContainsFunc(r.Inputs, func(in *plan.Relation) bool { return match(in) || comesFrom(in, match) })
 }
 
 func sendsFrom(r *plan.Relation, s *plan.Stage) bool {

@@ -9,15 +9,15 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// restore builds the tasks whose partitions have come, and lets go of those whose have gone.
-func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
+// restore restores the tasks of assigned partitions and closes those of revoked ones.
+func (s *session) restore(ctx context.Context) error {
 	began := time.Now()
 	s.cfg.Status.phase(s.w.instance, Restoring, "")
-	come := s.takeCome(fresh)
+	changed, added := s.takeChanges()
 	if err := s.checkTopics(ctx); err != nil {
 		return err
 	}
-	for id, here := range fresh { // first, since another worker of this process may wait for a copy
+	for id, here := range changed { // first, because another worker of this process may wait for its local copy
 		if t := s.tasks[id]; t != nil && !here {
 			delete(s.tasks, id)
 			s.cfg.Status.released(s.w.instance, id)
@@ -25,7 +25,7 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 		}
 	}
 	byStage := make(map[*plan.Stage][]*task)
-	for id, here := range fresh {
+	for id, here := range changed {
 		if !here {
 			continue
 		}
@@ -35,7 +35,7 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 			s.tasks[id] = t
 		}
 		t.store.Abort()
-		if s.cfg.Now().Sub(t.current) > s.p.maxAge(t.stage.Changelog) { // another worker may have had it meanwhile
+		if s.cfg.Now().Sub(t.current) > s.p.maxAge(t.stage.Changelog) { // too old to be brought up to date: see maxAge
 			if err := t.store.Reset(); err != nil {
 				return fmt.Errorf("rebuild the state of %s-%d: %w", id.stage, id.partition, err)
 			}
@@ -52,7 +52,7 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 		records += n
 	}
 	if records > 0 {
-		s.cfg.Logger.Info("state restored", "tasks", len(fresh), "records", records, "took", time.Since(began).Round(time.Millisecond))
+		s.cfg.Logger.Info("state restored", "tasks", len(changed), "records", records, "took", time.Since(began).Round(time.Millisecond))
 	}
 	for _, tasks := range byStage {
 		for _, t := range tasks {
@@ -60,7 +60,7 @@ func (s *session) restore(ctx context.Context, fresh map[taskID]bool) error {
 		}
 	}
 	s.cfg.Status.phase(s.w.instance, Running, "")
-	return s.recall(ctx, come)
+	return s.resumeAdded(ctx, added)
 }
 
 // restoreStage reads what the changelog has beyond the stores of a stage's tasks, and creates their
@@ -93,8 +93,8 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 	return records, nil
 }
 
-// restoreProgress returns what is to be called with the partition of each record that a restore
-// reads.
+// restoreProgress returns a function that reports the progress of a restore; it is called with the
+// partition of each record.
 func (s *session) restoreProgress(ctx context.Context, stage *plan.Stage, tasks []*task) (func(partition int32), error) {
 	ends, err := listEnds(ctx, s.group.Admin, stage.Changelog)
 	if err != nil {

@@ -13,35 +13,35 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// Where a partition is read on is decided by the position in the state, not by the group's offsets:
-// those expire, and are deleted and reset by hand. The client asks for the group's offsets when a
-// partition is assigned (AdjustFetchOffsetsFn) and waits there until the session has restored the
-// state, so that no row is fetched before.
+// The position in the state decides where a partition is resumed, not the group's offsets: those
+// expire, and are deleted and reset by hand. When a partition is assigned, the client fetches the
+// group's offsets and then waits in AdjustFetchOffsetsFn until the session has restored the state,
+// so that no row is fetched before.
 
-// covered is what is known of an assigned partition. A new assignment has a new one. session.mu
-// guards it.
-type covered struct {
-	restored chan struct{} // closed when recorded, adopt and found are known, which nobody changes afterwards
-	recorded *position     // nil where none is recorded
+// assignment is what is known of an assigned partition. A partition that is assigned again gets a
+// new one. session.mu guards it.
+type assignment struct {
+	restored chan struct{} // closed once recorded, adopt and log are final
+	recorded *position     // nil if none is recorded
 	adopt    bool          // an older version of Weir wrote the state: the group's offset is its position
-	found    found
+	log      partitionLog
 
-	settled bool  // next is decided
-	next    int64 // to read, by what is committed
-	read    int64 // to read after the open transaction; -1 where that has read nothing
-	end     int64 // readable when it was last looked at
-	heal    bool  // next is to be written, and committed as the group's offset, although nothing was read
+	resumed bool  // next is known
+	next    int64 // offset to read next, by what is committed
+	read    int64 // offset to read next after the open transaction; -1 if that has read nothing
+	end     int64 // end of readable records when it was last seen
+	heal    bool  // next has to be committed as position and group offset although nothing was read
 }
 
-// found is what the cluster says of a partition.
-type found struct {
+// partitionLog describes a partition in the cluster.
+type partitionLog struct {
 	id         kadm.TopicID
 	partitions int32
-	start, end int64 // of the log
+	start, end int64 // offsets
 }
 
-// startOffsets replaces the group's offsets of partitions that were just assigned by those that the
-// state covers. A goroutine of the client's calls it.
+// startOffsets replaces the group's offsets of newly assigned partitions by the positions in the
+// state. It runs on a goroutine of the client.
 func (s *session) startOffsets(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	for topic, partitions := range offsets {
 		for partition, group := range partitions {
@@ -58,10 +58,10 @@ func (s *session) startOffsets(ctx context.Context, offsets map[string]map[int32
 
 func (s *session) startOffset(ctx context.Context, tp topicPartition, committed kgo.Offset) (kgo.Offset, error) {
 	s.mu.Lock()
-	c := s.covered[tp]
+	c := s.assigned[tp]
 	s.mu.Unlock()
 	if c == nil {
-		return committed, fmt.Errorf("%s-%d was taken away again: %w", tp.topic, tp.partition, context.Canceled)
+		return committed, fmt.Errorf("%s-%d was revoked again: %w", tp.topic, tp.partition, context.Canceled)
 	}
 	select {
 	case <-c.restored:
@@ -75,9 +75,9 @@ func (s *session) startOffset(ctx context.Context, tp topicPartition, committed 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.next, c.end, c.settled = next, c.found.end, true
-	c.heal = next != group && (c.recorded != nil || next > c.found.start) || c.adopt
-	s.settled, s.healing = true, s.healing || c.heal
+	c.next, c.end, c.resumed = next, c.log.end, true
+	c.heal = next != group && (c.recorded != nil || next > c.log.start) || c.adopt
+	s.resumed, s.healing = true, s.healing || c.heal
 	s.p.setHealed(tp, !c.heal)
 	if next == group {
 		return committed, nil // with its epoch
@@ -85,100 +85,100 @@ func (s *session) startOffset(ctx context.Context, tp topicPartition, committed 
 	return kgo.NewOffset().At(next), nil
 }
 
-// resume decides where a partition is read on. group is the offset that the group has committed;
-// negative where it has none.
-func (s *session) resume(tp topicPartition, c *covered, group int64) (int64, error) {
+// resume decides where a partition is resumed. group is the offset that the group has committed,
+// negative if it has none.
+func (s *session) resume(tp topicPartition, c *assignment, group int64) (int64, error) {
 	at := s.cfg.Logger.With("topic", tp.topic, "partition", tp.partition)
 	switch {
 	case c.adopt && group < 0:
-		return 0, s.p.mismatch("the state does not say how far it covers %s-%d, because an older version of Weir wrote it, and group %s has no offset there: rows would be lost or counted twice",
+		return 0, s.p.mismatch("the position of the state in %s-%d is unknown, because an older version of Weir wrote the state, and group %s has no offset there: rows would be lost or counted twice",
 			tp.topic, tp.partition, Group(s.cfg.Program))
 	case c.adopt:
-		at.Warn("an older version of Weir wrote the state, without a position: the group's offset is taken, this once", "offset", group)
-		if c.found.start > group {
-			return s.passOver(tp, c.found, group, c.found.start)
+		at.Warn("an older version of Weir wrote the state without a position: using the group's offset this once", "offset", group)
+		if c.log.start > group {
+			return s.skipTo(tp, c.log, group, c.log.start)
 		}
 		return group, nil
 	case c.recorded == nil:
-		return s.beginAt(tp, c, group)
+		return s.resumeWithoutPosition(tp, c, group)
 	}
-	if id := c.found.id.String(); id != c.recorded.ID {
-		return s.readRecreated(tp, c)
+	if id := c.log.id.String(); id != c.recorded.ID {
+		return s.resumeRecreated(tp, c)
 	}
 	next := c.recorded.Next
-	if c.found.start > next {
-		return s.passOver(tp, c.found, next, c.found.start)
+	if c.log.start > next {
+		return s.skipTo(tp, c.log, next, c.log.start)
 	}
-	if c.found.end < next {
-		if !s.p.accepted(tp, c.found.end, next) {
-			return 0, s.p.lost(tp, c.found.end, next, "are part of the state, but the topic ends before them: it was cut, as an unclean leader election or a restored backup does")
+	if c.log.end < next {
+		if !s.p.accepted(tp, c.log.end, next) {
+			return 0, s.p.lostError(tp, c.log.end, next, "are part of the state, but the topic ends before them: it was truncated, for example by an unclean leader election or a restored backup")
 		}
-		return c.found.end, nil
+		return c.log.end, nil
 	}
 	switch {
 	case group < 0:
-		at.Warn("the group has no offset: the position in the state decides", "offset", next)
+		at.Warn("the group has no offset: using the position in the state", "offset", next)
 	case group != next:
-		at.Warn("the group's offset is not that of the state: the position in the state decides", "group", group, "offset", next)
+		at.Warn("the group's offset differs from the position in the state: using the position", "group", group, "offset", next)
 	}
 	return next, nil
 }
 
-// beginAt is where a partition is first read.
-func (s *session) beginAt(tp topicPartition, c *covered, group int64) (int64, error) {
+// resumeWithoutPosition decides where a partition is first read.
+func (s *session) resumeWithoutPosition(tp topicPartition, c *assignment, group int64) (int64, error) {
 	byGroup := s.p.adopted
 	for _, t := range s.p.sources() {
 		byGroup = byGroup || t.Topic == tp.topic && t.Startup.Group
 	}
 	switch {
-	case group >= 0 && byGroup && c.found.start > group:
-		return s.passOver(tp, c.found, group, c.found.start)
+	case group >= 0 && byGroup && c.log.start > group:
+		return s.skipTo(tp, c.log, group, c.log.start)
 	case group >= 0 && byGroup:
 		return group, nil
 	case group < 0 && s.p.wantsGroup(tp.topic):
-		return 0, &fatalError{fmt.Errorf("group %s has no offset of %s-%d, and its table says 'scan.startup.mode' = 'group-offsets' and 'properties.auto.offset.reset' = 'none': "+
+		return 0, &fatalError{fmt.Errorf("group %s has no offset for %s-%d, and its table has 'scan.startup.mode' = 'group-offsets' and 'properties.auto.offset.reset' = 'none': "+
 			"set the group's offset, or choose another startup mode", Group(s.cfg.Program), tp.topic, tp.partition)}
 	case group > 0:
-		return 0, s.p.mismatch("group %s has read %s-%d up to offset %d, and no state of this pipeline says so: the state was lost, or another program has used the group",
+		return 0, s.p.mismatch("group %s has read %s-%d up to offset %d, but the pipeline's state has no position there: the state was lost, or another program has used the group",
 			Group(s.cfg.Program), tp.topic, tp.partition, group)
 	}
-	switch begin, known := s.p.beginOf(tp); {
-	case known && begin < c.found.start:
-		return s.passOver(tp, c.found, begin, c.found.start)
+	switch begin, known := s.p.startupOf(tp); {
+	case known && begin < c.log.start:
+		return s.skipTo(tp, c.log, begin, c.log.start)
 	case known:
 		return begin, nil
 	}
-	return c.found.start, nil
+	return c.log.start, nil
 }
 
-// wantsGroup reports whether a topic can only be read from an offset of the group.
+// wantsGroup reports whether a topic must be read from an offset of the group.
 func (p *pipeline) wantsGroup(topic string) bool {
 	return slices.ContainsFunc(p.sources(), func(t *plan.Table) bool { return t.Topic == topic && t.Startup.Group && t.Reset == plan.ResetNone })
 }
 
-// readRecreated is where a topic is read that was deleted and created again: a source from its
-// beginning, with the state kept.
-func (s *session) readRecreated(tp topicPartition, c *covered) (int64, error) {
-	was, id := c.recorded, c.found.id.String()
+// resumeRecreated decides where a topic is resumed that was deleted and created again: a source
+// from its beginning, keeping the state.
+func (s *session) resumeRecreated(tp topicPartition, c *assignment) (int64, error) {
+	was, id := c.recorded, c.log.id.String()
 	if !s.p.isSource(tp.topic) {
 		if !s.p.accepted(tp, was.Next, was.End) {
-			return 0, s.p.lost(tp, was.Next, max(was.End, was.Next+1), "may be missing: the topic, which carries rows between stages, was deleted and created again")
+			return 0, s.p.lostError(tp, was.Next, max(was.End, was.Next+1), "may be missing: the topic, which transports rows between stages, was deleted and created again")
 		}
-		return c.found.start, nil
+		return c.log.start, nil
 	}
-	s.cfg.Logger.Warn("the topic was deleted and created again: it is read from its beginning, and the state is kept", "topic", tp.topic, "partition", tp.partition, "was", was.ID, "is", id)
+	s.cfg.Logger.Warn("the topic was deleted and created again: reading it from its beginning, keeping the state", "topic", tp.topic, "partition", tp.partition, "was", was.ID, "is", id)
 	s.cfg.Status.recreated(tp.topic, was.ID, id)
 	if was.End > was.Next {
 		s.p.skipped(tp, was.ID, was.Next, was.End, "they were deleted with their topic before they were read")
 	}
-	return c.found.start, nil
+	return c.log.start, nil
 }
 
-// refuse keeps the error with which the session is to end.
+// refuse records an error that ends the session.
 func (s *session) refuse(err error) {
-	var broken *fatalError
-	if !errors.As(err, &broken) {
-		return // the group asks again
+	var fatal *fatalError
+	if !errors.As(err, &fatal) {
+		return // the client asks again
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,37 +187,37 @@ func (s *session) refuse(err error) {
 	}
 }
 
-// refusal is the error with which startOffsets ended the session; nil where it did not.
+// refusal returns the error with which startOffsets ended the session, if any.
 func (s *session) refusal() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.refused
 }
 
-// recall finds what is recorded of partitions that have come, and lets the client read them.
-func (s *session) recall(ctx context.Context, come map[topicPartition]*covered) error {
-	if len(come) == 0 {
+// resumeAdded finds the positions of newly assigned partitions, and lets the client read them.
+func (s *session) resumeAdded(ctx context.Context, added map[topicPartition]*assignment) error {
+	if len(added) == 0 {
 		return nil
 	}
-	if err := s.restoreLedgers(ctx, come); err != nil {
+	if err := s.restoreLedgers(ctx, added); err != nil {
 		return err
 	}
-	for tp, c := range come {
-		if err := s.recorded(tp, c); err != nil {
+	for tp, c := range added {
+		if err := s.findPosition(tp, c); err != nil {
 			return err
 		}
 	}
-	if err := s.find(ctx, come); err != nil {
+	if err := s.describeLogs(ctx, added); err != nil {
 		return err
 	}
-	for _, c := range come {
+	for _, c := range added {
 		close(c.restored)
 	}
 	return nil
 }
 
-// recorded finds the position that is recorded for a partition.
-func (s *session) recorded(tp topicPartition, c *covered) error {
+// findPosition finds the position that is recorded for a partition.
+func (s *session) findPosition(tp topicPartition, c *assignment) error {
 	var by string
 	for _, l := range s.ledgersOf(tp) {
 		positions, adopt, err := s.p.trust(l)
@@ -228,9 +228,9 @@ func (s *session) recorded(tp topicPartition, c *covered) error {
 		switch {
 		case adopt:
 			c.adopt = true
-		case !known: // no record of it was ever read
+		case !known: // it was never read
 		case c.recorded != nil && c.recorded.Next != at.Next:
-			return s.p.mismatch("%s and %s disagree on how far %s-%d is read: up to offset %d, and up to offset %d", by, l.topic, tp.topic, tp.partition, c.recorded.Next, at.Next)
+			return s.p.mismatch("%s and %s disagree on the position of %s-%d: offset %d and offset %d", by, l.topic, tp.topic, tp.partition, c.recorded.Next, at.Next)
 		default:
 			c.recorded, by = &at, l.topic
 		}
@@ -238,10 +238,11 @@ func (s *session) recorded(tp topicPartition, c *covered) error {
 	return nil
 }
 
-// find asks the cluster for the topics' ids and partitions, and how far their logs reach.
-func (s *session) find(ctx context.Context, come map[topicPartition]*covered) error {
+// describeLogs fetches the topics' ids and numbers of partitions, and where their logs start and
+// end.
+func (s *session) describeLogs(ctx context.Context, added map[topicPartition]*assignment) error {
 	unique := make(map[string]bool)
-	for tp := range come {
+	for tp := range added {
 		unique[tp.topic] = true
 	}
 	topics := slices.Sorted(maps.Keys(unique))
@@ -253,11 +254,11 @@ func (s *session) find(ctx context.Context, come map[topicPartition]*covered) er
 	if err != nil {
 		return err
 	}
-	for tp, c := range come {
+	for tp, c := range added {
 		t := s.details[tp.topic]
 		start, _ := starts.Lookup(tp.topic, tp.partition)
 		end, _ := ends.Lookup(tp.topic, tp.partition)
-		c.found = found{id: t.ID, partitions: int32(len(t.Partitions)), start: start.Offset, end: end.Offset} //nolint:gosec // few
+		c.log = partitionLog{id: t.ID, partitions: int32(len(t.Partitions)), start: start.Offset, end: end.Offset} //nolint:gosec // few
 	}
 	return nil
 }

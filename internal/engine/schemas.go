@@ -27,7 +27,7 @@ import (
 // with the other reasons why a record can't be decoded.
 const (
 	schemaPatience = 200 * time.Millisecond // how long a transaction stays open for the answer of a registry
-	schemaAgain    = time.Minute            // after which an id that was not there is asked for once more
+	schemaRecheck  = time.Minute            // after which an id that was not there is asked for once more
 )
 
 // schemas are the registries of a pipeline's tables, shared by its workers.
@@ -60,7 +60,7 @@ func (l lookupID) String() string { return fmt.Sprintf("schema %d of %s", l.id, 
 
 // lookup is a question to a registry.
 type lookup struct {
-	asked   time.Time
+	began   time.Time
 	done    chan struct{}
 	refused time.Time // when the registry said that there is no such schema; zero where there is one
 }
@@ -69,6 +69,7 @@ type lookup struct {
 // that the pipeline writes: before the first row. A registry that is down is waited for; one that
 // refuses a schema ends the pipeline.
 func (p *pipeline) prepareSchemas(ctx context.Context) error {
+	p.closeSchemas()
 	ctx, stop := context.WithCancel(ctx)
 	s := &schemas{formats: format.NewSchemas(), pipeline: p, ctx: ctx, stop: stop, clients: make(map[string]*registry.Client), readers: make(map[string][]reader), lookups: make(map[lookupID]*lookup)}
 	p.schemas = s
@@ -154,7 +155,7 @@ func (s *schemas) register(ctx context.Context, f *plan.Format) error {
 }
 
 // unknown returns the ids in a partition's records of which nothing is known yet.
-func (s *schemas) unknown(tp *kgo.FetchTopicPartition) map[lookupID]bool {
+func (s *schemas) unknownIDs(tp *kgo.FetchTopicPartition) map[lookupID]bool {
 	var all map[lookupID]bool
 	for _, r := range s.readers[tp.Topic] {
 		url, last := r.format.Options.Registry(), -1
@@ -170,7 +171,7 @@ func (s *schemas) unknown(tp *kgo.FetchTopicPartition) map[lookupID]bool {
 			last = id
 			known, refused := s.formats.Known(url, id)
 			if refused {
-				s.askAgain(lookupID{url, id}, r)
+				s.recheck(lookupID{url, id}, r)
 			}
 			if known {
 				continue
@@ -179,19 +180,19 @@ func (s *schemas) unknown(tp *kgo.FetchTopicPartition) map[lookupID]bool {
 				all = make(map[lookupID]bool)
 			}
 			all[lookupID{url, id}] = true
-			s.ask(lookupID{url, id}, r)
+			s.lookUp(lookupID{url, id}, r)
 		}
 	}
 	return all
 }
 
 // ask begins to look an id up, unless that is done already.
-func (s *schemas) ask(id lookupID, r reader) *lookup {
+func (s *schemas) lookUp(id lookupID, r reader) *lookup {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lookups[id]
 	if l == nil {
-		l = &lookup{asked: time.Now(), done: make(chan struct{})}
+		l = &lookup{began: time.Now(), done: make(chan struct{})}
 		s.lookups[id] = l
 		s.resolving.Go(func() { s.resolve(id, r, l) })
 	}
@@ -200,11 +201,11 @@ func (s *schemas) ask(id lookupID, r reader) *lookup {
 
 // askAgain looks for an id once more that was not there a while ago: registries that follow another
 // one can be behind it. Until the answer is there the old one holds.
-func (s *schemas) askAgain(id lookupID, r reader) {
+func (s *schemas) recheck(id lookupID, r reader) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.lookups[id]; l != nil && !l.refused.IsZero() && time.Since(l.refused) > schemaAgain {
-		l = &lookup{asked: time.Now(), done: make(chan struct{})}
+	if l := s.lookups[id]; l != nil && !l.refused.IsZero() && time.Since(l.refused) > schemaRecheck {
+		l = &lookup{began: time.Now(), done: make(chan struct{})}
 		s.lookups[id] = l
 		s.resolving.Go(func() { s.resolve(id, r, l) })
 	}
@@ -258,14 +259,14 @@ func (s *schemas) findReader(client *registry.Client, f *plan.Format) {
 }
 
 // answered waits until the lookups of ids are done, or have taken long enough.
-func (s *schemas) answered(ctx context.Context, ids map[lookupID]bool) bool {
+func (s *schemas) awaitLookups(ctx context.Context, ids map[lookupID]bool) bool {
 	patience := time.NewTimer(schemaPatience)
 	defer patience.Stop()
 	for id := range ids {
 		s.mu.Lock()
 		l := s.lookups[id]
 		s.mu.Unlock()
-		if time.Since(l.asked) > schemaPatience {
+		if time.Since(l.began) > schemaPatience {
 			select {
 			case <-l.done:
 				continue
@@ -293,6 +294,14 @@ func (s *schemas) known(ids map[lookupID]bool) bool {
 	return true
 }
 
+// closeSchemas waits for the lookups of the schemas that were prepared last, if any.
+func (p *pipeline) closeSchemas() {
+	if p.schemas != nil {
+		p.schemas.close()
+		p.schemas = nil
+	}
+}
+
 func (s *schemas) close() {
 	s.stop()
 	s.resolving.Wait()
@@ -315,8 +324,8 @@ func (s *session) holdUnknown(ctx context.Context, fetches kgo.Fetches) (bool, e
 	}
 	pause := make(map[string][]int32)
 	fetches.EachPartition(func(tp kgo.FetchTopicPartition) {
-		ids := s.p.schemas.unknown(&tp)
-		if len(ids) == 0 || s.p.schemas.answered(ctx, ids) {
+		ids := s.p.schemas.unknownIDs(&tp)
+		if len(ids) == 0 || s.p.schemas.awaitLookups(ctx, ids) {
 			return
 		}
 		pause[tp.Topic] = append(pause[tp.Topic], tp.Partition)
@@ -326,7 +335,7 @@ func (s *session) holdUnknown(ctx context.Context, fetches kgo.Fetches) (bool, e
 		return false, nil
 	}
 	s.group.Client.PauseFetchPartitions(pause)
-	s.tellHeld()
+	s.reportHeld()
 	if err := s.begin(); err != nil {
 		return true, err
 	}
@@ -355,11 +364,11 @@ func (s *session) releaseKnown() {
 	}
 	s.group.Client.ResumeFetchPartitions(resume)
 	s.cfg.Logger.Info("the schemas are there: the partitions go on", "instance", s.w.instance, "partitions", resume)
-	s.tellHeld()
+	s.reportHeld()
 }
 
 // tellHeld says what waits for which schema.
-func (s *session) tellHeld() {
+func (s *session) reportHeld() {
 	if len(s.held) == 0 {
 		s.cfg.Status.phase(s.w.instance, Running, "")
 		return

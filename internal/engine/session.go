@@ -19,8 +19,8 @@ import (
 // transaction doesn't wait for it.
 const linger = 5 * time.Millisecond
 
-// session is one life of a worker's client: what it knows is dropped when it ends, and rebuilt from
-// the broker.
+// session is one life of a worker's client. Its knowledge is discarded when it ends, and the next
+// session rebuilds it from the broker.
 type session struct {
 	w      *worker
 	p      *pipeline // w.p
@@ -29,37 +29,37 @@ type session struct {
 	stages map[string][]*plan.Stage // by topic that they read
 	tasks  map[taskID]*task
 
-	limits  broker.Limits     // of the topics that it writes, when the session began
+	limits  broker.Limits     // of the topics that it writes, as of the session's start
 	ledgers map[int32]*ledger // of the positions topic, by partition
-	details kadm.TopicDetails // of the pipeline's topics, when partitions last came
+	details kadm.TopicDetails // of the pipeline's topics, as of the last restore
 
 	mu       sync.Mutex
-	assigned map[string]map[int32]bool
-	fresh    map[taskID]bool // got a partition since the last look: what a task knows is old
-	covered  map[topicPartition]*covered
+	changed  map[taskID]bool // tasks whose partitions were assigned or revoked since takeChanged
+	assigned map[topicPartition]*assignment
 	refused  error // by startOffsets
-	settled  bool  // partitions are read since the last look
-	healing  bool  // some covered partition is to be healed
+	resumed  bool  // partitions were resumed since takeResumed
+	healing  bool  // some assignment is to be healed
 
-	looked time.Time                // for deleted records
-	behind map[topicPartition]int64 // at that time: the next offset of partitions whose log begins later
+	gapsChecked time.Time                // last check for deleted records
+	stuck       map[topicPartition]int64 // at that time: the next offset of partitions whose log starts later
 
-	held map[topicPartition]map[lookupID]bool // paused until these schemas are known
+	held map[topicPartition]map[lookupID]bool // paused partitions, and the schemas that they wait for
 
-	warnedAhead time.Time // when rows from the future were logged last
+	aheadWarned time.Time // last warning about rows from the future
 
-	owing bool // windows are due that wait for other transactions
+	due bool // windows are due that did not fit into a transaction
 
-	rewound bool // by an abort, since the last look at which inputs have ended
+	rolledBack bool // by an abort, since endEmpty
 
-	tx *transaction // once connected
+	tx *transaction // set by connect
 }
 
+// session runs one session: until ctx is done, the pipeline is done, or an error occurs.
 func (w *worker) session(ctx context.Context) error {
 	s := &session{
 		w: w, p: w.p, cfg: &w.p.cfg, stages: w.p.stageTopics(), tasks: make(map[taskID]*task),
-		assigned: make(map[string]map[int32]bool), fresh: make(map[taskID]bool), held: make(map[topicPartition]map[lookupID]bool),
-		ledgers: make(map[int32]*ledger), covered: make(map[topicPartition]*covered),
+		changed: make(map[taskID]bool), held: make(map[topicPartition]map[lookupID]bool),
+		ledgers: make(map[int32]*ledger), assigned: make(map[topicPartition]*assignment),
 	}
 	s.cfg.Status.phase(s.w.instance, Starting, "")
 	if err := s.connect(ctx); err != nil {
@@ -74,7 +74,7 @@ func (w *worker) session(ctx context.Context) error {
 		if s.tx.open {
 			wait = max(time.Millisecond, wait-time.Since(s.tx.began))
 		}
-		if s.owing {
+		if s.due {
 			wait = time.Millisecond
 		}
 		poll, cancel := context.WithTimeout(ctx, wait)
@@ -108,7 +108,7 @@ func (w *worker) session(ctx context.Context) error {
 	}
 }
 
-// pollError returns what a poll failed with, but for its own time limit.
+// pollError returns the error of a poll, other than that its time was up.
 func (s *session) pollError(ctx context.Context, fetches kgo.Fetches) (failed error) {
 	fetches.EachError(func(topic string, partition int32, err error) {
 		switch {
@@ -122,6 +122,7 @@ func (s *session) pollError(ctx context.Context, fetches kgo.Fetches) (failed er
 	return failed
 }
 
+// connect opens the client, and acquires the transactional id.
 func (s *session) connect(ctx context.Context) error {
 	compression, err := broker.Compression(s.cfg.Compression)
 	if err != nil {
@@ -134,7 +135,7 @@ func (s *session) connect(ctx context.Context) error {
 	}
 	for _, stage := range s.cfg.Program.Stages {
 		if len(stage.Topics()) > 1 {
-			balancer = kgo.RangeBalancer() // equal partitions of all topics to one worker
+			balancer = kgo.RangeBalancer() // assigns equal partitions of all topics to one worker
 		}
 	}
 	id := s.w.transactionalID()
@@ -149,9 +150,9 @@ func (s *session) connect(ctx context.Context) error {
 		compression,
 		kgo.RecordPartitioner(broker.GivenPartitions()),
 		kgo.ProducerLinger(linger),
-		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return s.limits.Batch(topic) }), // asked at the first record of a partition
+		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return s.limits.Batch(topic) }), // called at the first record of a partition
 		kgo.MaxBufferedRecords(1<<20),
-		kgo.FetchMaxWait(max(10*time.Millisecond, s.cfg.CommitInterval)), // the client takes no less
+		kgo.FetchMaxWait(max(10*time.Millisecond, s.cfg.CommitInterval)), // the client accepts no less
 		kgo.MetadataMaxAge(s.cfg.metadataAge),
 		kgo.MetadataMinAge(min(s.cfg.metadataAge, 5*time.Second)),
 		s.cfg.Broker.Observe("engine", s.cfg.Program.Name+"/"+s.w.instance),
@@ -176,7 +177,7 @@ func (p *pipeline) transactionalID(instance string) string {
 }
 
 func (s *session) close() {
-	s.tellOwing(false)
+	s.setDue(false)
 	s.tx.release()
 	s.group.Close()
 	for id, t := range s.tasks {

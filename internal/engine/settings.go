@@ -14,21 +14,22 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// tombstonesKept is the delete.retention.ms with which changelogs are made: Kafka's default, which
-// a cluster may have lowered.
+// tombstonesKept is the delete.retention.ms of new changelogs: Kafka's default, which a cluster may
+// have lowered.
 const tombstonesKept = 24 * time.Hour
 
-// checkSettings looks at the settings of the topics that hold the pipeline's memory. A policy that
-// deletes what is still needed is corrected: what was deleted before that, a restore finds out.
+// checkSettings checks the settings of the topics that hold state and rows between stages. It
+// corrects a cleanup policy that would delete what is still needed; a restore detects what was
+// deleted before.
 func (p *pipeline) checkSettings(ctx context.Context, admin *kadm.Client) error {
 	want := map[string]string{p.manifestTopic(): "compact"}
-	for _, topic := range p.memory() {
+	for _, topic := range p.stateTopics() {
 		want[topic] = "compact"
 	}
 	for _, s := range p.cfg.Program.Stages {
 		for _, in := range s.Inputs {
 			if _, ok := in.Op.(*plan.Exchange); ok {
-				want[in.Topic()] = "delete" // each of its rows counts, and not only the last one of a key
+				want[in.Topic()] = "delete" // every row is needed, not only the last one of a key
 			}
 		}
 	}
@@ -38,12 +39,12 @@ func (p *pipeline) checkSettings(ctx context.Context, admin *kadm.Client) error 
 	}
 	configs, err := admin.DescribeTopicConfigs(ctx, topics...)
 	if err != nil {
-		return fmt.Errorf("read the settings of the pipeline's topics: %w", err)
+		return fmt.Errorf("describe the settings of the pipeline's topics: %w", err)
 	}
 	p.tombstones = make(map[string]time.Duration)
 	for _, topic := range configs {
 		if topic.Err != nil {
-			p.cfg.Logger.Warn("the settings of a topic are not known: its cleanup.policy is not checked", "topic", topic.Name, "want", want[topic.Name], "err", topic.Err)
+			p.cfg.Logger.Warn("settings of a topic are not available: its cleanup.policy is not checked", "topic", topic.Name, "want", want[topic.Name], "err", topic.Err)
 			continue
 		}
 		for _, entry := range topic.Configs {
@@ -62,23 +63,23 @@ func (p *pipeline) checkSettings(ctx context.Context, admin *kadm.Client) error 
 	return nil
 }
 
-// checkCompacted refuses to write records without keys to compacted topics: the broker does not
-// take them. Letters and late rows have the keys of their records, and compaction would remove all
-// but the last of a key.
+// checkCompacted refuses to write records without keys to compacted topics, because the broker does
+// not accept them. Dead letters and late rows have the keys of their records, of which compaction
+// would remove all but the last.
 func (p *pipeline) checkCompacted(ctx context.Context, admin *kadm.Client) error {
 	settings := p.cfg.Program.Settings
 	why := map[string]string{
-		settings.DeadLetterTopic: "it holds the dead letters, which compaction would remove: set cleanup.policy=delete, or SET 'weir.dead-letter.topic' = another topic",
-		settings.LateTopic:       "it holds the late rows, which compaction would remove: set cleanup.policy=delete, or SET 'weir.late.topic' = another topic",
+		settings.DeadLetterTopic: "it holds dead letters, which compaction would remove: set cleanup.policy=delete, or SET 'weir.dead-letter.topic' = another topic",
+		settings.LateTopic:       "it holds late rows, which compaction would remove: set cleanup.policy=delete, or SET 'weir.late.topic' = another topic",
 	}
 	for _, sink := range p.cfg.Program.Sinks {
 		if t := sink.Op.(*plan.Insert).Table; !t.Upsert && t.Key.Name == "" { //nolint:forcetypeassert // sinks are inserts
-			why[t.Topic] = fmt.Sprintf("table %s writes records without a key, which a compacted topic does not take: set cleanup.policy=delete, or give the table a key ('key.format' and 'key.fields')", t.Name)
+			why[t.Topic] = fmt.Sprintf("table %s writes records without a key, which a compacted topic does not accept: set cleanup.policy=delete, or give the table a key ('key.format' and 'key.fields')", t.Name)
 		}
 	}
 	configs, err := admin.DescribeTopicConfigs(ctx, slices.Sorted(maps.Keys(why))...)
 	if err != nil {
-		return fmt.Errorf("read the settings of the topics that the pipeline writes: %w", err)
+		return fmt.Errorf("describe the settings of the topics that the pipeline writes: %w", err)
 	}
 	for _, topic := range configs {
 		for _, entry := range topic.Configs {
@@ -99,15 +100,15 @@ func (p *pipeline) correctPolicy(ctx context.Context, admin *kadm.Client, topic,
 		err = resp[0].Err
 	}
 	if err != nil {
-		return &fatalError{fmt.Errorf("topic %s holds a part of the pipeline's state, and its cleanup.policy is %s, which loses it: set cleanup.policy=%s (Weir tried: %w)", topic, is, want, err)}
+		return &fatalError{fmt.Errorf("topic %s holds state of the pipeline, which its cleanup.policy %s would delete: set cleanup.policy=%s (Weir tried: %w)", topic, is, want, err)}
 	}
-	p.cfg.Logger.Warn("the cleanup.policy of a topic of the pipeline would have lost state: it is corrected", "topic", topic, "was", is, "is", want)
+	p.cfg.Logger.Warn("corrected the cleanup.policy of a topic, which would have deleted state", "topic", topic, "was", is, "is", want)
 	return nil
 }
 
-// maxAge is how old a copy of a changelog's state may be: a deletion that is older may no longer be
-// in the changelog, and what it deleted would come back. Half of the time that tombstones are kept
-// leaves the other half for a restore.
+// maxAge is the maximum age of a state that is brought up to date from its changelog. The changelog
+// may no longer contain older tombstones, and the entries that they deleted would reappear. It is
+// half of the time that tombstones are kept, which leaves the other half for the restore.
 func (p *pipeline) maxAge(changelog string) time.Duration {
 	kept, known := p.tombstones[changelog]
 	if !known {

@@ -24,7 +24,7 @@ type Skip struct {
 }
 
 // keptSkips is how many a status tells; their offsets are counted for ever.
-const keptSkips = 50
+const maxSkips = 50
 
 // gapKey is a partition of one life of a topic.
 type gapKey struct {
@@ -52,7 +52,7 @@ func (s *Status) skip(tp topicPartition, id string, from, to int64, why string) 
 	s.gaps[gapKey{tp, id}] = to
 	s.skipped[tp.topic] += to - from
 	s.skips = append(s.skips, Skip{s.now(), tp.topic, tp.partition, from, to, why})
-	s.skips = s.skips[max(0, len(s.skips)-keptSkips):]
+	s.skips = s.skips[max(0, len(s.skips)-maxSkips):]
 	return from
 }
 
@@ -81,17 +81,17 @@ func (p *pipeline) reset(topic string) plan.Reset {
 // passOver decides where a partition is read on of which the offsets from next up to start were
 // deleted before they were read. A hole in a topic between stages is always a loss; one in a source
 // is what its tables say.
-func (s *session) passOver(tp topicPartition, found found, next, start int64) (int64, error) {
+func (s *session) skipTo(tp topicPartition, found partitionLog, next, start int64) (int64, error) {
 	const deleted = "were deleted before they were read"
 	if s.p.accepted(tp, next, start) {
 		return start, nil
 	}
 	if !s.p.isSource(tp.topic) {
-		return 0, s.p.lost(tp, next, start, deleted)
+		return 0, s.p.lostError(tp, next, start, deleted)
 	}
 	switch s.p.reset(tp.topic) {
 	case plan.ResetNone:
-		return 0, s.p.lost(tp, next, start, deleted+", by retention or DeleteRecords, and 'properties.auto.offset.reset' is 'none'")
+		return 0, s.p.lostError(tp, next, start, deleted+", by retention or DeleteRecords, and 'properties.auto.offset.reset' is 'none'")
 	case plan.ResetLatest:
 		start = max(start, found.end)
 	}
@@ -102,23 +102,23 @@ func (s *session) passOver(tp topicPartition, found found, next, start int64) (i
 // passGap notes that a partition is read from first on, and not from where the last read ended:
 // offsets may be missing because the log now starts behind them. Within the log they are those of
 // markers, of aborted transactions, or compacted.
-func (s *session) passGap(tp topicPartition, first, start int64) error {
+func (s *session) checkGap(tp topicPartition, first, start int64) error {
 	next, ok := s.nextOffset(tp)
 	if to := min(first, start); ok && next < to {
-		return s.moveOn(tp, next, to)
+		return s.skipDeleted(tp, next, to)
 	}
 	return nil
 }
 
 // moveOn passes over deleted offsets of a partition that is read.
-func (s *session) moveOn(tp topicPartition, next, start int64) error {
+func (s *session) skipDeleted(tp topicPartition, next, start int64) error {
 	s.mu.Lock()
-	c := s.covered[tp]
+	c := s.assigned[tp]
 	s.mu.Unlock()
 	if c == nil {
 		return nil
 	}
-	to, err := s.passOver(tp, c.found, next, start)
+	to, err := s.skipTo(tp, c.log, next, start)
 	if err != nil {
 		return err
 	}
@@ -132,11 +132,11 @@ func (s *session) moveOn(tp topicPartition, next, start int64) error {
 // and writes their new position. A partition counts that stood at the same offset when it last
 // looked: until then records from before may be on their way. polled are those that are about to be
 // processed.
-func (s *session) lookForGaps(ctx context.Context, polled kgo.Fetches) error {
-	if time.Since(s.looked) < s.cfg.gapInterval {
+func (s *session) checkGaps(ctx context.Context, polled kgo.Fetches) error {
+	if time.Since(s.gapsChecked) < s.cfg.gapInterval {
 		return nil
 	}
-	s.looked = time.Now()
+	s.gapsChecked = time.Now()
 	here := make(map[topicPartition]bool)
 	polled.EachPartition(func(tp kgo.FetchTopicPartition) { here[topicPartition{tp.Topic, tp.Partition}] = len(tp.Records) > 0 })
 	var topics []string
@@ -147,8 +147,8 @@ func (s *session) lookForGaps(ctx context.Context, polled kgo.Fetches) error {
 	if err != nil {
 		return err
 	}
-	before := s.behind
-	s.behind = make(map[topicPartition]int64)
+	before := s.stuck
+	s.stuck = make(map[topicPartition]int64)
 	for topic, partitions := range starts {
 		for partition, start := range partitions {
 			tp := topicPartition{topic, partition}
@@ -156,14 +156,14 @@ func (s *session) lookForGaps(ctx context.Context, polled kgo.Fetches) error {
 			if !ok || next >= start.Offset || here[tp] || s.held[tp] != nil {
 				continue
 			}
-			s.behind[tp] = next
+			s.stuck[tp] = next
 			if at, known := before[tp]; !known || at != next {
 				continue
 			}
-			if err := s.moveOn(tp, next, start.Offset); err != nil {
+			if err := s.skipDeleted(tp, next, start.Offset); err != nil {
 				return err
 			}
-			s.standAt(tp, start.Offset)
+			s.setPosition(tp, start.Offset)
 		}
 	}
 	return nil
@@ -171,12 +171,12 @@ func (s *session) lookForGaps(ctx context.Context, polled kgo.Fetches) error {
 
 // standAt makes an offset the position of a partition of which nothing was read in the open
 // transaction, to be written with the next commit.
-func (s *session) standAt(tp topicPartition, next int64) {
+func (s *session) setPosition(tp topicPartition, next int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c := s.covered[tp]; c != nil && c.read < 0 {
+	if c := s.assigned[tp]; c != nil && c.read < 0 {
 		c.next, c.heal = next, true
-		s.settled, s.healing = true, true
+		s.resumed, s.healing = true, true
 		s.p.setHealed(tp, false)
 	}
 }

@@ -102,4 +102,4 @@ func sweepSlots(dir string) error {
 }
 
 // Free gives the number back.
-func (s *Slot) Free() error { return s.lock.Close() }
+func (s *Slot) Release() error { return s.lock.Close() }

@@ -14,7 +14,7 @@ func take(t *testing.T, dir, group string) *Slot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Free() })
+	t.Cleanup(func() { _ = s.Release() })
 	return s
 }
 
@@ -40,7 +40,7 @@ func TestSlotNumbers(t *testing.T) {
 			t.Errorf("group %q got %s, expected number 0", group, s.Instance)
 		}
 	}
-	if err := first.Free(); err != nil {
+	if err := first.Release(); err != nil {
 		t.Fatal(err)
 	}
 	if again := take(t, dir, "a"); again.Instance != first.Instance {
@@ -89,7 +89,7 @@ func TestSlotsTogether(t *testing.T) {
 				mu.Lock()
 				delete(held, s.Instance)
 				mu.Unlock()
-				if err := s.Free(); err != nil {
+				if err := s.Release(); err != nil {
 					t.Error(err)
 				}
 			}

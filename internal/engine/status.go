@@ -263,7 +263,7 @@ func (s *Status) committed(instance string, done Commit, tasks map[taskID]*task)
 	w.Committed++
 	w.LastCommit, w.CommitTook = now, metric.Seconds(done.Took)
 	for id, t := range tasks {
-		if t.did.some {
+		if t.counts.any {
 			s.task(id, instance, t).add(t, now)
 		}
 	}
@@ -345,13 +345,13 @@ func (s *Status) released(instance string, id taskID) {
 
 // measureEvery is how often the memory of a state is looked at: a database takes its time to
 // answer.
-const measureEvery = 200 * time.Millisecond
+const measureInterval = 200 * time.Millisecond
 
 func (s *TaskStatus) add(t *task, now time.Time) {
-	d := &t.did
-	s.Outputs += d.out
+	d := &t.counts
+	s.Outputs += d.outputs
 	s.Late += d.late
-	s.DeadLetters += d.letter
+	s.DeadLetters += d.deadLetters
 	for i := range s.Inputs {
 		in := &s.Inputs[i]
 		if r, ok := d.inputs[in.Topic]; ok {
@@ -367,7 +367,7 @@ func (s *TaskStatus) add(t *task, now time.Time) {
 
 func (s *TaskStatus) measure(t *task, now time.Time) {
 	s.StateEntries = int64(t.store.Len())
-	if now.Sub(t.measured) >= measureEvery {
+	if now.Sub(t.measured) >= measureInterval {
 		t.measured, s.StateBytes = now, t.store.Bytes()
 	}
 }

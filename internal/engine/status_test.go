@@ -102,9 +102,9 @@ func TestStatus(t *testing.T) {
 		}
 		return now
 	}
-	broken := reading(1, 0)
-	broken.Value = []byte("{")
-	produce(reading(0, 1), reading(0, 2), reading(0, 25), broken, reading(1, 21))
+	fatal := reading(1, 0)
+	fatal.Value = []byte("{")
+	produce(reading(0, 1), reading(0, 2), reading(0, 25), fatal, reading(1, 21))
 	sent := false
 	now := run(func(s engine.Snapshot) bool {
 		late := int64(0)

@@ -10,6 +10,7 @@ import (
 	"weir.example/weir/internal/state"
 )
 
+// taskID identifies a task of the pipeline.
 type taskID struct {
 	stage     string
 	partition int32
@@ -22,12 +23,12 @@ type task struct {
 	partition int32
 	store     *state.Store
 	ledger    *ledger              // in the store; nil without state
-	current   time.Time            // when it was last known to be whole
+	current   time.Time            // when the state was last known to equal the changelog
 	touched   bool                 // in this transaction
 	changes   []*kgo.Record        // of this transaction, to the changelog
 	last      map[string]time.Time // when an input last had a record
-	did       did                  // in this transaction
-	measured  time.Time            // when the memory of the state was last looked at
+	counts    taskCounts           // in this transaction
+	measured  time.Time            // when the memory of the state was last measured
 }
 
 func (s *session) newTask(id taskID) *task {
@@ -49,7 +50,7 @@ func (s *session) newTask(id taskID) *task {
 	return t
 }
 
-// commit makes the transaction's changes the state.
+// commit applies the changes of a committed transaction to the state.
 func (t *task) commit() error {
 	if !t.touched {
 		return nil
@@ -61,8 +62,8 @@ func (t *task) commit() error {
 	return commitStore(t.store, changes)
 }
 
-// commitStore makes a committed transaction's changes the state. changes are its records of the
-// changelog, with the offsets that the broker gave them.
+// commitStore applies the changes of a committed transaction to a store. changes are its records in
+// the changelog, with the offsets that the broker assigned.
 func commitStore(store *state.Store, changes []*kgo.Record) error {
 	at := store.Offset()
 	if n := len(changes); n > 0 {
@@ -71,51 +72,51 @@ func commitStore(store *state.Store, changes []*kgo.Record) error {
 	return store.Commit(at)
 }
 
-// abort drops the transaction's changes.
+// abort discards the changes of an aborted transaction.
 func (t *task) abort() {
 	t.touched, t.changes = false, nil
-	t.did.reset()
+	t.counts.reset()
 	t.store.Abort()
 	if t.op != nil {
 		t.op.Reset()
 	}
 }
 
-// did is what a task has done in the open transaction.
-type did struct {
-	some              bool
-	out, late, letter int64
-	inputs            map[string]reach // by topic
+// taskCounts count what a task has done in the open transaction. any is set by the first of it.
+type taskCounts struct {
+	any                        bool
+	outputs, late, deadLetters int64
+	inputs                     map[string]inputProgress // by topic
 }
 
-// reach is how far a task has read a topic.
-type reach struct {
+// inputProgress is how far a task has read a topic.
+type inputProgress struct {
 	records   int64
 	next, end int64 // offsets
 	last      time.Time
 }
 
-func (d *did) reset() { *d = did{inputs: d.inputs}; clear(d.inputs) }
+func (c *taskCounts) reset() { *c = taskCounts{inputs: c.inputs}; clear(c.inputs) }
 
-// read notes that a task was given records of a topic.
-func (d *did) read(topic string, records, next, end int64, last time.Time) {
-	d.some = true
-	if d.inputs == nil {
-		d.inputs = make(map[string]reach)
+// read counts records of a topic that a task has processed.
+func (c *taskCounts) read(topic string, records, next, end int64, last time.Time) {
+	c.any = true
+	if c.inputs == nil {
+		c.inputs = make(map[string]inputProgress)
 	}
-	d.inputs[topic] = reach{d.inputs[topic].records + records, next, max(next, end), last}
+	c.inputs[topic] = inputProgress{c.inputs[topic].records + records, next, max(next, end), last}
 }
 
 // outputCount is how much of a transaction's output is attributed to tasks.
-type outputCount struct{ out, late, letter int }
+type outputCount struct{ outputs, late, deadLetters int }
 
 // attribute counts what was added to the output since the last call as the task's.
 func (c *outputCount) attribute(out *operator.Output, t *task) {
 	now := outputCount{len(out.Records), len(out.Late), len(out.Letters)}
-	d := &t.did
-	d.out += int64(now.out - c.out)
+	d := &t.counts
+	d.outputs += int64(now.outputs - c.outputs)
 	d.late += int64(now.late - c.late)
-	d.letter += int64(now.letter - c.letter)
-	d.some = d.some || now != *c
+	d.deadLetters += int64(now.deadLetters - c.deadLetters)
+	d.any = d.any || now != *c
 	*c = now
 }

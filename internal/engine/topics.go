@@ -63,7 +63,7 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 		}
 		p.partitions[t.Name] = n
 	}
-	if err := p.widenPositions(ctx, admin); err != nil {
+	if err := p.widenPositionsTopic(ctx, admin); err != nil {
 		return err
 	}
 	p.repartitioned, p.moving = nil, nil
@@ -109,11 +109,11 @@ func (p *pipeline) ownTopics(width int32) []broker.Topic {
 		for _, in := range stage.Inputs {
 			if _, ok := in.Op.(*plan.Exchange); ok {
 				p.partitions[in.Topic()] = 0
-				declared = append(declared, broker.Topic{Name: in.Topic(), Partitions: width, Retention: "7d", Config: roomy()})
+				declared = append(declared, broker.Topic{Name: in.Topic(), Partitions: width, Retention: "7d", Config: largeRecords()})
 			}
 		}
 	}
-	if n := p.widthOfPositions(); n > 0 {
+	if n := p.positionsPartitions(); n > 0 {
 		declared = append(declared, broker.Topic{Name: p.positionsTopic(), Partitions: n, CleanupPolicy: "compact"})
 	}
 	for _, stage := range p.cfg.Program.Stages {
@@ -126,19 +126,21 @@ func (p *pipeline) ownTopics(width int32) []broker.Topic {
 					n = max(n, width)
 				}
 			}
-			declared = append(declared, broker.Topic{Name: stage.Changelog, Partitions: n, CleanupPolicy: "compact", Config: forState()})
+			declared = append(declared, broker.Topic{Name: stage.Changelog, Partitions: n, CleanupPolicy: "compact", Config: changelogConfig()})
 		}
 	}
 	return declared
 }
 
-func forState() map[string]string {
-	c := roomy()
+func changelogConfig() map[string]string {
+	c := largeRecords()
 	c["delete.retention.ms"] = strconv.FormatInt(tombstonesKept.Milliseconds(), 10)
 	return c
 }
 
-func roomy() map[string]string { return map[string]string{"max.message.bytes": strconv.Itoa(ownLimit)} }
+func largeRecords() map[string]string {
+	return map[string]string{"max.message.bytes": strconv.Itoa(ownLimit)}
+}
 
 // partitionsOf is how many partitions a topic has; 0 where there is no such topic.
 func partitionsOf(ctx context.Context, admin *kadm.Client, topic string) (int32, error) {
@@ -185,7 +187,7 @@ func (p *pipeline) checkEqual(s *plan.Stage) error {
 }
 
 func (p *pipeline) findIDs(ctx context.Context, admin *kadm.Client) error {
-	topics, err := p.lookAtTopics(ctx, admin)
+	topics, err := p.describeTopics(ctx, admin)
 	if err != nil {
 		return err
 	}
@@ -197,8 +199,8 @@ func (p *pipeline) findIDs(ctx context.Context, admin *kadm.Client) error {
 }
 
 // memory are the topics of the pipeline's own that hold its state and positions.
-func (p *pipeline) memory() (topics []string) {
-	if p.widthOfPositions() > 0 {
+func (p *pipeline) stateTopics() (topics []string) {
+	if p.positionsPartitions() > 0 {
 		topics = append(topics, p.positionsTopic())
 	}
 	for _, s := range p.cfg.Program.Stages {
@@ -211,9 +213,9 @@ func (p *pipeline) memory() (topics []string) {
 
 // widthOfPositions is how many partitions the positions topic needs; 0 where a state says how far
 // each topic is read.
-func (p *pipeline) widthOfPositions() (n int32) {
+func (p *pipeline) positionsPartitions() (n int32) {
 	for _, t := range p.sources() {
-		if len(p.keepers(t.Topic)) == 0 {
+		if len(p.statefulReaders(t.Topic)) == 0 {
 			n = max(n, p.partitions[t.Topic])
 		}
 	}
@@ -222,8 +224,8 @@ func (p *pipeline) widthOfPositions() (n int32) {
 
 // widenPositions gives the positions topic the partitions that it needs: they are those of the
 // topics that are read.
-func (p *pipeline) widenPositions(ctx context.Context, admin *kadm.Client) error {
-	topic, n := p.positionsTopic(), p.widthOfPositions()
+func (p *pipeline) widenPositionsTopic(ctx context.Context, admin *kadm.Client) error {
+	topic, n := p.positionsTopic(), p.positionsPartitions()
 	if p.partitions[topic] >= n {
 		return nil
 	}

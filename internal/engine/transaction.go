@@ -93,7 +93,7 @@ func (tx *transaction) send(t *task) {
 		}
 	}
 	tx.out.Sent()
-	tx.counted.out = 0
+	tx.counted.outputs = 0
 }
 
 // samplesPerFetch is how many records of a fetched partition have their latency measured: enough

@@ -16,7 +16,7 @@ type worker struct {
 	instance string
 	result   *Result
 
-	strangerSince time.Time // first answer that the group has another protocol
+	conflictSince time.Time // first answer that the group has another protocol
 }
 
 // run runs sessions until ctx is done, the pipeline has ended or an error is permanent, and leaves

@@ -18,7 +18,7 @@ func TakeInstances(group, name string, n int) (instances []string, free func(), 
 	var dir string
 	free = func() {
 		for _, s := range slots {
-			_ = s.Free() // the lock is released with the process in any case
+			_ = s.Release() // the lock is released with the process in any case
 		}
 	}
 	if name == "" && n > 0 {

@@ -26,7 +26,7 @@ var mutations = []mutation{
 		{"done := s.tx.finish()\n\tif err != nil {", "done := s.tx.finish()\n\tif err != nil {\n\t\tcommitted, err = true, nil\n\t}\n\tif err != nil {"},
 	}},
 	{"the overlay is kept after an abort", "internal/engine/task.go", "OffsetsRefused", [][2]string{
-		{"t.did.reset()\n\tt.store.Abort()", "t.did.reset()"},
+		{"t.counts.reset()\n\tt.store.Abort()", "t.counts.reset()"},
 	}},
 	{"the watermark is kept after an abort", "internal/engine/task.go", "WatermarkAfterAbort", [][2]string{
 		{"if t.op != nil {\n\t\tt.op.Reset()\n\t}", ""},
@@ -44,10 +44,10 @@ var mutations = []mutation{
 		{"at = changes[n-1].Offset + 1", "at = changes[n-1].Offset + 6"},
 	}},
 	{"the end of a bounded input is not repeated after an abort", "internal/engine/commit.go", "AbortOfBoundedEnd", [][2]string{
-		{"s.rewound = true", ""},
+		{"s.rolledBack = true", ""},
 	}},
 	{"the position moves on with an abort", "internal/engine/ledgers.go", "OffsetsRefused", [][2]string{
-		{"if committed && c.settled {", "if c.settled {"},
+		{"if committed && c.resumed {", "if c.resumed {"},
 	}},
 	{"offsets are committed in no generation", "internal/engine/ledgers.go", "HealedByMember", [][2]string{
 		{"req.MemberID, req.Generation = client.GroupMetadata()", "req.Generation = -1"},

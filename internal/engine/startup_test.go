@@ -46,7 +46,7 @@ func later(t *testing.T, test func(*site)) {
 func (s *site) prepared() {
 	s.Helper()
 	cfg := Config{Broker: s.at, Program: s.program(accidentPipelines[s.kind]), Instances: []string{"a", "b"}, UntilEnd: true, Repartition: s.cfg.Repartition}
-	cfg.setDefaults()
+	cfg = cfg.withDefaults()
 	p := &pipeline{cfg: cfg, healed: make(map[topicPartition]bool)}
 	if err := p.prepare(s.Context()); err != nil {
 		s.Fatal(err)
@@ -204,22 +204,22 @@ func TestBeginOfTwoFirstStarts(t *testing.T) {
 	s.prepared()
 	s.send(10)
 	cfg := Config{Broker: s.at, Program: s.program(accidentPipelines[s.kind]), Instances: []string{"c"}}
-	cfg.setDefaults()
+	cfg = cfg.withDefaults()
 	other := &pipeline{cfg: cfg, healed: make(map[topicPartition]bool)}
 	if err := other.prepare(t.Context()); err != nil { // for its topics
 		t.Fatal(err)
 	}
-	if err := other.decideBegins(t.Context(), s.admin, nil, false); err != nil {
+	if err := other.decideStartups(t.Context(), s.admin, nil, false); err != nil {
 		t.Fatal(err)
 	}
-	late, _ := other.beginOf(topicPartition{"readings", 0})
+	late, _ := other.startupOf(topicPartition{"readings", 0})
 	if err := other.writeManifest(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := other.agreeOnBegins(t.Context()); err != nil {
+	if err := other.agreeOnStartups(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if at, _ := other.beginOf(topicPartition{"readings", 0}); at >= late {
+	if at, _ := other.startupOf(topicPartition{"readings", 0}); at >= late {
 		t.Errorf("the second start begins at offset %d, want one before %d", at, late)
 	}
 	s.run()
