@@ -114,7 +114,7 @@ Pipelines that come with Weir need no file: ` + strings.Join(pipelines.Names(), 
 	}
 	flags.add(cmd)
 	flags.topic.add(cmd, bundledScope)
-	cmd.Flags().StringVar(&flags.reset, "reset", "", "delete what the pipeline of this name remembers (group, plan, state, rows between stages), and exit; results, late rows and dead letters stay")
+	cmd.Flags().StringVar(&flags.reset, "reset", "", "delete what the pipeline of this name remembers (group, plan, state, rows between stages), and exit; results, late rows and dead letters are kept")
 	return cmd
 }
 

@@ -267,7 +267,7 @@ func TestGroupOffsets(t *testing.T) {
 				accident(s)
 				s.run()
 				s.want()
-				if !strings.Contains(s.log.String(), "the position in the state decides") {
+				if !strings.Contains(s.log.String(), "using the position") {
 					s.Errorf("nothing is logged:\n%s", s.log.String())
 				}
 				s.wantLag(0)

@@ -15,7 +15,7 @@ import (
 	"weir.example/weir/internal/operator"
 )
 
-// begin begins a transaction unless one is open.
+// begin begins a transaction, unless one is open.
 func (s *session) begin() error {
 	if s.tx.open {
 		return nil
@@ -23,8 +23,8 @@ func (s *session) begin() error {
 	return s.tx.begin(s.w.sessions)
 }
 
-// end commits or aborts the open transaction, also after a stop. After an error its outcome is
-// unknown, and the session is over.
+// end commits or aborts the open transaction, if there is one, also after a stop. After an error
+// its outcome is unknown, and the session must end.
 func (s *session) end(try kgo.TransactionEndTry) error {
 	if !s.tx.open {
 		return nil
@@ -85,16 +85,16 @@ func (s *session) committed(done Commit) error {
 	s.warnAhead(done.Ahead)
 	s.w.result.add(done)
 	for _, d := range s.cfg.Status.committed(s.w.instance, done, s.tasks) {
-		s.cfg.Logger.Warn("an option leaves data out, as it is meant to; how much is in weir_engine_dropped_total", "table", d.Table, "what", d.What)
+		s.cfg.Logger.Warn("an option of the table drops data; weir_engine_dropped_total counts it", "table", d.Table, "what", d.What)
 	}
 	s.cfg.Metrics.committed(s.cfg.Program.Name, done)
 	s.cfg.OnCommit(done)
 	return nil
 }
 
-// giveUp aborts the open transaction of a session that is over. Where that fails, the next
-// session's ProducerID does it, or the end of the worker; until then, or until the transaction
-// times out, what it has sent would hold readers back.
+// giveUp aborts the open transaction of a failed session. If that fails, the next session does it
+// by acquiring the transactional id, or the end of the worker does; until then, or until the
+// transaction times out, its records hold up readers.
 func (s *session) giveUp() {
 	if !s.tx.open {
 		return
@@ -106,14 +106,15 @@ func (s *session) giveUp() {
 	s.countAbort(AbortProcess)
 }
 
+// countAbort reports an aborted transaction, or one with an unknown outcome.
 func (s *session) countAbort(reason string) {
 	s.w.result.Aborted++
 	s.cfg.Status.aborted(s.w.instance, reason)
 	s.tx.endSpans(reason)
 }
 
-// complete gives the client what belongs to the end of the transaction, and waits until the broker
-// has all of it.
+// complete produces what belongs to the end of the transaction: held-back rows, positions,
+// changelogs, dead letters and late rows. It waits until the broker has acknowledged everything.
 func (s *session) complete(ctx context.Context) error {
 	for _, t := range s.tasks {
 		if !t.touched {
@@ -146,10 +147,10 @@ func (s *session) complete(ctx context.Context) error {
 	return s.explainWrite(ctx, s.tx.written.Err())
 }
 
-// setAside are the records of rows that are set aside, as dead letters or late.
+// diverted returns the records for the dead-letter and late topics.
 func (p *pipeline) diverted(out *operator.Output, limits broker.Limits, now time.Time) (records []*kgo.Record) {
 	settings := p.cfg.Program.Settings
-	for _, diverted := range []struct { // the topic may be the same
+	for _, diverted := range []struct { // both may be the same topic
 		topic   string
 		letters []operator.Letter
 	}{{settings.DeadLetterTopic, out.Letters}, {settings.LateTopic, out.Late}} {
@@ -163,15 +164,15 @@ func (p *pipeline) diverted(out *operator.Output, limits broker.Limits, now time
 	return records
 }
 
-// explainWrite adds to the error of a write what only the pipeline knows. A record is too large,
-// although it was looked at, where the topic's limit was lowered meanwhile: a new session goes by
-// the new one.
+// explainWrite adds what only the pipeline knows to the error of a write. A record that passed the
+// size check is too large if the topic's limit was lowered in the meantime: a new session uses the
+// new limit.
 func (s *session) explainWrite(ctx context.Context, err error) error {
 	var failed *broker.WriteError
 	switch {
 	case err == nil || !errors.As(err, &failed):
 		return err
-	case !errors.Is(err, kerr.MessageTooLarge): // rows of tables are looked at before
+	case !errors.Is(err, kerr.MessageTooLarge): // rows of tables are checked before
 		return fmt.Errorf("write outputs: %w", err)
 	case s.p.isOwnTopic(failed.Topic):
 		return &fatalError{fmt.Errorf("write outputs: %w: keep less in a row or in a Top-N, or raise max.message.bytes of topic %s", err, failed.Topic)}
@@ -180,6 +181,6 @@ func (s *session) explainWrite(ctx context.Context, err error) error {
 	if lookErr != nil || limits.Batch(failed.Topic) != s.limits.Batch(failed.Topic) {
 		return errors.Join(fmt.Errorf("write outputs: %w: max.message.bytes of topic %s has changed", err, failed.Topic), lookErr)
 	}
-	return &fatalError{fmt.Errorf("write outputs: %w: the broker takes less than its limit of %d bytes: raise max.message.bytes of topic %s, or message.max.bytes of the brokers",
+	return &fatalError{fmt.Errorf("write outputs: %w: the broker accepts less than its limit of %d bytes: raise max.message.bytes of topic %s, or message.max.bytes of the brokers",
 		err, s.limits.Batch(failed.Topic), failed.Topic)}
 }

@@ -73,7 +73,7 @@ func TestPlanLostAndOtherSQL(t *testing.T) {
 	accidentPipelines[kind] = strings.ReplaceAll(accidentPipelines["keyed"], "COUNT(*)", "SUM(n)")
 	defer delete(accidentPipelines, kind)
 	s.kind = kind
-	s.refused("other SQL made the state in p.stage1.changelog")
+	s.refused("other SQL created the state in p.stage1.changelog")
 }
 
 // The changelog is deleted, or made again by somebody else: the state is lost, and nothing is
@@ -109,9 +109,9 @@ func TestChangelogCut(t *testing.T) {
 					s.want()
 					return
 				}
-				s.refused("has cut the topic", "weir run --reset p")
+				s.refused("has truncated the topic", "weir run --reset p")
 				s.deleteGroup()
-				s.refused("has cut the topic", "weir run --reset p")
+				s.refused("has truncated the topic", "weir run --reset p")
 			})
 		})
 	}

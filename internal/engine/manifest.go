@@ -18,17 +18,17 @@ import (
 
 func (p *pipeline) manifestTopic() string { return p.cfg.Program.ManifestTopic() }
 
-// manifestVersion is 1 since states record positions; manifests without a version are older.
+// manifestVersion is 1 since states record positions. Older manifests have no version.
 const manifestVersion = 1
 
-// manifest is what the state of a running pipeline is made of.
+// manifest describes the SQL, topics and state of a running pipeline.
 type manifest struct {
 	Version int                      `json:"version,omitempty"`
 	Stages  []manifestStage          `json:"stages"`
-	SQL     string                   `json:"sql,omitempty"` // the text that runs now, for those who look at the pipeline
+	SQL     string                   `json:"sql,omitempty"` // the running text, for display
 	Topics  map[string]manifestTopic `json:"topics,omitempty"`
-	// Adopted says that the pipeline was begun by a version without positions: where none is
-	// recorded, the group's offset counts.
+	// Adopted says that a version without positions started the pipeline: if none is recorded, the
+	// group's offset counts.
 	Adopted bool `json:"adopted,omitempty"`
 }
 
@@ -37,7 +37,7 @@ type manifestStage struct {
 	Inputs []string        `json:"inputs"`
 	State  []manifestState `json:"state"`
 	// Stateless stages may change freely. They are listed so that a version without positions,
-	// which would read on from the group's offsets and record none, refuses the manifest.
+	// which would continue from the group's offsets and record none, refuses the manifest.
 	Stateless bool `json:"stateless,omitempty"`
 }
 
@@ -67,20 +67,20 @@ func stageManifest(s *plan.Stage) manifestStage {
 	return stage
 }
 
-// ChangedError says that a pipeline's state was made by SQL that keeps something else. Report has a
-// line for each state that differs, and for each that could be kept.
+// ChangedError says that a pipeline's state was created by SQL that keeps other state. Report has a
+// line for each state that differs and for each that could be kept.
 type ChangedError struct{ Pipeline, Report string }
 
 func (e *ChangedError) Error() string {
-	return "other SQL made its state:\n" + e.Report + "Put the old SQL back, give the pipeline another name (SET 'pipeline.name') to start without state, " +
-		"or delete its state and the group's offsets: weir run --reset " + e.Pipeline + " (results, late rows and dead letters stay)"
+	return "its state was created by other SQL:\n" + e.Report + "Restore the old SQL, give the pipeline another name (SET 'pipeline.name') to start without state, " +
+		"or delete its state and the group's offsets: weir run --reset " + e.Pipeline + " (results, late rows and dead letters are kept)"
 }
 
-// checkManifest refuses SQL that would read the state of other SQL, and topics that are not those
-// of the state. A pipeline's first start writes what its state is, and so does one with other SQL
-// that keeps the same.
+// checkManifest refuses SQL that would read the state of other SQL, and topics that do not belong
+// to the state. The first start of a pipeline writes the manifest, and so does a start with other
+// SQL that keeps the same state.
 func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error {
-	used, err := p.used(ctx, admin) // before the plan: who reads while this starts has written it first
+	used, err := p.used(ctx, admin) // before the plan: a process that reads has written it first
 	if err != nil {
 		return err
 	}
@@ -119,13 +119,13 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 		case begun:
 			return &ChangedError{p.cfg.Program.Name, report}
 		}
-		p.cfg.Logger.Info("this SQL keeps other state than the one before it, which has committed nothing: the pipeline starts with this one", "topic", p.manifestTopic())
+		p.cfg.Logger.Info("the previous SQL kept other state but has committed nothing: starting with this SQL", "topic", p.manifestTopic())
 	}
 	if err := p.checkIdentity(old); err != nil {
 		return err
 	}
 	if old.Version < manifestVersion {
-		if err := p.checkAlone(ctx, admin, "an older version of Weir has written its plan"); err != nil {
+		if err := p.checkAlone(ctx, admin, "an older version of Weir has written the plan"); err != nil {
 			return err
 		}
 		if err := p.checkAdoptable(ctx, admin); err != nil {
@@ -142,7 +142,7 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 		return err
 	}
 	if len(p.moving) > 0 {
-		return nil // the move writes it at its end
+		return nil // the move writes it when it is complete
 	}
 	if reflect.DeepEqual(*old, p.manifest()) {
 		return nil
@@ -150,7 +150,7 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 	return p.writeManifest(ctx)
 }
 
-// readManifest returns the manifest of the last start; nil where there is none.
+// readManifest returns the manifest of the last start; nil if there is none.
 func (p *pipeline) readManifest(ctx context.Context) (old *manifest, err error) {
 	err = broker.ReadAll(ctx, p.cfg.Broker, p.manifestTopic(), nil, func(r *kgo.Record) error {
 		earlier := old
@@ -184,10 +184,11 @@ func (p *pipeline) planRecord(value []byte) *kgo.Record {
 	return &kgo.Record{Topic: p.manifestTopic(), Key: []byte("plan"), Value: value}
 }
 
-// used is the error of a pipeline without a manifest that has been used all the same: its group has
-// read something, or there is state. What made them is not known. It is nil where there is nothing.
+// used returns, as an error, that a pipeline without a manifest has been used nevertheless: its
+// group has read something, or there is state, and the SQL that did so is unknown. It is nil if
+// there is neither.
 func (p *pipeline) used(ctx context.Context, admin *kadm.Client) (used, err error) {
-	const ways = "If this is the SQL that made the state, and only %[1]s was lost: weir run --from-changelog, once. To start with another group and state, give the pipeline another name (SET 'pipeline.name')"
+	const ways = "If this is the SQL that created the state, and only %[1]s was lost: weir run --from-changelog, once. To start with another group and state, give the pipeline another name (SET 'pipeline.name')"
 	ends, err := committedEnds(ctx, admin, p.stateTopics()...)
 	if err != nil {
 		return nil, err
@@ -195,7 +196,7 @@ func (p *pipeline) used(ctx context.Context, admin *kadm.Client) (used, err erro
 	for _, topic := range slices.Sorted(maps.Keys(ends)) {
 		for partition, end := range ends[topic] {
 			if end > 0 {
-				return p.mismatch("topic %s does not know the pipeline, but there is state of it: %s-%d ends at offset %d. "+ways, p.manifestTopic(), topic, partition, end), nil
+				return p.mismatch("topic %s has no plan of the pipeline, but it has state: %s-%d ends at offset %d. "+ways, p.manifestTopic(), topic, partition, end), nil
 			}
 		}
 	}
@@ -209,7 +210,7 @@ func (p *pipeline) used(ctx context.Context, admin *kadm.Client) (used, err erro
 		}
 		for partition, at := range group[t.Topic] {
 			if at.Err == nil && at.At > 0 {
-				return p.mismatch("group %[2]s has read topic %[3]s (partition %[4]d up to offset %[5]d), but there is no state of it: topic %[1]s does not know the pipeline. "+
+				return p.mismatch("group %[2]s has read topic %[3]s (partition %[4]d up to offset %[5]d), but topic %[1]s has no plan of the pipeline, and there is no state. "+
 					"Give the pipeline another name (SET 'pipeline.name')", p.manifestTopic(), Group(p.cfg.Program), t.Topic, partition, at.At), nil
 			}
 		}
@@ -217,7 +218,7 @@ func (p *pipeline) used(ctx context.Context, admin *kadm.Client) (used, err erro
 	return nil, nil
 }
 
-// compareManifests says what differs and what could be kept; "" where the state fits.
+// compareManifests reports what differs and what could be kept; "" if the state fits.
 func compareManifests(old, now manifest) string {
 	var b strings.Builder
 	find := func(m manifest, name string) *manifestStage {
@@ -235,7 +236,7 @@ func compareManifests(old, now manifest) string {
 		is := find(now, was.Name)
 		if is == nil {
 			differs = true
-			fmt.Fprintf(&b, "  %s is gone, with its state\n", was.Name)
+			fmt.Fprintf(&b, "  %s is missing, with its state\n", was.Name)
 			continue
 		}
 		if !slices.Equal(was.Inputs, is.Inputs) {

@@ -28,7 +28,7 @@ func TestManifests(t *testing.T) {
 		"INSERT INTO stats SELECT device_id, SUM(x) * 2 FROM readings GROUP BY device_id;":            "", // the projection keeps nothing
 		"INSERT INTO stats SELECT device_id, MAX(x) FROM readings GROUP BY device_id;":                "changed: Aggregate by device_id: SUM(x)",
 		"INSERT INTO stats SELECT sensor, SUM(x) FROM readings GROUP BY sensor;":                      "stage2 is new",
-		"INSERT INTO stats SELECT device_id, x FROM readings;":                                        "stage1 is gone",
+		"INSERT INTO stats SELECT device_id, x FROM readings;":                                        "stage1 is missing",
 		"INSERT INTO stats SELECT device_id, SUM(CAST(x AS FLOAT)) FROM readings GROUP BY device_id;": "changed:",
 	} {
 		report := compareManifests(old, manifestOf(t, query))

@@ -24,7 +24,7 @@ type Metrics struct {
 	all []*Status
 }
 
-// NewMetrics makes the metrics of pipelines and registers them.
+// NewMetrics creates the metrics of pipelines and registers them.
 func NewMetrics(to prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		commit:  metric.SecondsHistogram("weir_engine_commit_seconds", "Length of a transaction, from its first record to the broker's answer.", "pipeline"),
@@ -62,7 +62,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("weir_engine_"+name, help, append([]string{"pipeline"}, labels...), nil)
 }
 
-// The metrics of each pipeline. No label has a value for each device, key or record.
+// Metrics of each pipeline. No label has a value per device, key or record.
 var (
 	descRecords   = desc("records_total", "Records read, by committed transactions.", "stage")
 	descOutputs   = desc("outputs_total", "Records written to tables and repartition topics, by committed transactions.", "stage")
@@ -99,7 +99,7 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	all := slices.Clone(m.all)
 	m.mu.Unlock()
 	seen := make(map[string]bool)
-	for _, s := range slices.Backward(all) { // the latest, where one of the same name has ended
+	for _, s := range slices.Backward(all) { // the latest of each name
 		if !seen[s.pipeline] {
 			seen[s.pipeline] = true
 			s.collect(to)
@@ -107,8 +107,8 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// countable returns what is counted from 0 on, before there is any, so that Prometheus sees the
-// first increase: the topics of sources, and what options of tables may drop.
+// countable returns the label values of counters that start at 0, so that Prometheus sees the first
+// increase: the topics of sources, and what options of tables may drop.
 func countable(p *plan.Program) (sources []string, droppable []operator.Drop) {
 	for _, t := range sourcesOf(p) {
 		if !slices.Contains(sources, t.Topic) {
@@ -217,7 +217,7 @@ func unix(t time.Time) float64 {
 	return float64(t.UnixMilli()) / 1000
 }
 
-// summary is what the tasks of a pipeline come to.
+// summary aggregates the tasks of a pipeline.
 type summary struct {
 	records, outputs map[string]int64 // by stage
 	inputs           map[string]*inputSummary
@@ -227,7 +227,7 @@ type summary struct {
 	restore          time.Duration
 }
 
-// inputSummary is what the partitions of a topic come to.
+// inputSummary aggregates the partitions of a topic.
 type inputSummary struct {
 	lag    int64
 	behind float64

@@ -17,36 +17,36 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// State is moved where sources got partitions, so that a key's state is where its rows come in from
-// now on:
+// A move redistributes state after sources got partitions, so that the state of a key is at the
+// task that will read the key's rows:
 //
 //  1. Changelogs get as many partitions as the sources have.
-//  2. The tasks as they were come to one watermark, the latest of theirs, and emit what is due by
-//     it. A window that one of them has emitted is then over for all of them, so that no key finds
-//     it open at the task that it moves to.
-//  3. Tasks that are new get a header, the start of their partitions as their position, and the
-//     watermarks.
-//  4. Each entry that lies elsewhere than its key is taken out of one changelog partition and put
-//     into another, many in a transaction, so that it is in exactly one of them at any time.
+//  2. The old tasks are aligned to one watermark, the latest of theirs, and emit what is due by it.
+//     A window that one of them has emitted is then closed in all of them, so that no key finds it
+//     open at the task that it moves to.
+//  3. New tasks get a header, the start of their partitions as their position, and the watermarks.
+//  4. Entries that are not at the task of their key are moved from one changelog partition to
+//     another, many in a transaction, so that an entry is in exactly one of them at any time.
 //  5. The plan gets the new numbers of partitions.
 //
-// Nothing else says how far a move is: a move that was interrupted leaves a plan with the old
-// numbers, which a run without --repartition refuses, and one with it does again what is left.
-// Local copies are changelogs read up to some offset, and stay so. All transactions have one
-// transactional id, whose next owner fences the one before: two moves can't be at work at once.
+// There is no other record of progress: an interrupted move leaves a plan with the old numbers,
+// which a run without --repartition refuses, and a run with it moves what is left. Local copies
+// remain changelogs that were read up to an offset. All transactions have the same transactional
+// id, whose next owner fences the previous one, so two moves can't run at the same time.
 
-// movedStage is a stage whose sources had other numbers of partitions.
+// movedStage is a stage whose sources have got partitions.
 type movedStage struct {
 	stage    *plan.Stage
-	was, now int32 // tasks
+	was, now int32 // number of tasks
 }
 
-// moveError is an interruption of a move that may pass: what is left can be done at any time.
+// moveError says that a move was interrupted by an error that may pass. It can be resumed at any
+// time.
 type moveError struct{ error }
 
 func (e *moveError) Unwrap() error { return e.error }
 
-// interrupted returns err as a moveError, unless the next try would meet it again.
+// interrupted wraps an error of a move in a moveError, unless a retry would fail in the same way.
 func interrupted(err error) error {
 	var fatal *fatalError
 	if errors.As(err, &fatal) || broker.Classify(err) == broker.Fatal {
@@ -58,21 +58,21 @@ func interrupted(err error) error {
 // progressEvery is how long a move is silent.
 const progressInterval = 2 * time.Second
 
-// move is the redistribution of state, of all stages that need it.
+// move redistributes the state of all stages that need it.
 type move struct {
 	p      *pipeline
 	client *kgo.Client
 	limits broker.Limits // of the topics that it writes
 	admin  *kadm.Client
 	id     string       // transactional
-	begun  broker.Begun // the transaction that is open
+	begun  broker.Begun // the open transaction
 }
 
-// moveID is the transactional id of moves of a pipeline's state.
+// moveID returns the transactional id of the pipeline's moves.
 func (p *pipeline) moveID() string { return p.transactionalID("repartition") }
 
-// endMove ends what a move that was interrupted has left open: readers of the state would wait for
-// it.
+// abortInterruptedMove aborts the transaction that an interrupted move has left open, which readers
+// of the state would wait for.
 func (p *pipeline) abortInterruptedMove(ctx context.Context) error {
 	client, err := broker.Connect(ctx, p.cfg.Broker, kgo.WithContext(ctx), kgo.TransactionalID(p.moveID()), kgo.TransactionTimeout(p.cfg.TransactionTimeout))
 	if err != nil {
@@ -80,12 +80,12 @@ func (p *pipeline) abortInterruptedMove(ctx context.Context) error {
 	}
 	defer client.Close()
 	if _, _, err := client.ProducerID(ctx); err != nil {
-		return fmt.Errorf("take transactional id %s: %w", p.moveID(), err)
+		return fmt.Errorf("acquire transactional id %s: %w", p.moveID(), err)
 	}
 	return nil
 }
 
-// moveState moves the state of p.moving, and writes the plan.
+// moveState moves the state of the stages in p.moving, and writes the plan.
 func (p *pipeline) moveState(ctx context.Context, admin *kadm.Client) (failed error) {
 	work, cancel := broker.Finishing(ctx, p.cfg.StopTimeout)
 	defer cancel()
@@ -108,11 +108,11 @@ func (p *pipeline) moveState(ctx context.Context, admin *kadm.Client) (failed er
 			failed = errors.Join(failed, broker.EndOpen(work, p.cfg.Broker, m.begun, failed))
 		}
 		if failed != nil {
-			p.cfg.Logger.Warn("the move of the state is not complete: weir run --repartition does what is left", "err", failed)
+			p.cfg.Logger.Warn("the move of the state is not complete: weir run --repartition resumes it", "err", failed)
 		}
 	}()
-	if _, _, err := m.client.ProducerID(ctx); err != nil { // ends what another move has left open, and that move
-		return fmt.Errorf("take transactional id %s: %w", m.id, err)
+	if _, _, err := m.client.ProducerID(ctx); err != nil { // aborts the transaction of another move, and fences it
+		return fmt.Errorf("acquire transactional id %s: %w", m.id, err)
 	}
 	if done, err := m.done(ctx); done || err != nil {
 		return err
@@ -128,7 +128,7 @@ func (p *pipeline) moveState(ctx context.Context, admin *kadm.Client) (failed er
 	return m.writePlan(ctx)
 }
 
-// done reports whether another process has completed the move meanwhile.
+// done reports whether another process has completed the move in the meantime.
 func (m *move) done(ctx context.Context) (bool, error) {
 	now, err := m.p.readManifest(ctx)
 	if err != nil || now == nil {
@@ -245,8 +245,8 @@ func (m *move) restore(ctx context.Context, s movedStage) ([]*movedTask, error) 
 	return tasks, nil
 }
 
-// level brings the tasks as they were to one watermark, and emits what is due by it. It returns how
-// many records that were.
+// align advances the old tasks to one watermark, and emits what is due by it. It returns the number
+// of emitted records.
 func (m *move) align(ctx context.Context, s movedStage, stores []*movedTask) (emitted int, err error) {
 	marks := make(map[string]int64)
 	tasks := make([]*operator.Task, len(stores))
@@ -298,8 +298,7 @@ func (m *move) align(ctx context.Context, s movedStage, stores []*movedTask) (em
 	return emitted, nil
 }
 
-// redistribute moves the entries that belong to other tasks, and returns how many and how large
-// they were.
+// redistribute moves entries to the tasks of their keys, and returns their number and size.
 func (m *move) redistribute(ctx context.Context, s movedStage, mover *operator.Mover, tasks []*movedTask) (entries, bytes int, err error) {
 	total, seen := 0, 0
 	for _, t := range tasks {
@@ -327,7 +326,7 @@ func (m *move) redistribute(ctx context.Context, s movedStage, mover *operator.M
 			entries, bytes, pending = entries+1, bytes+e.Bytes(), pending+e.Bytes()
 			if time.Since(logged) >= progressInterval {
 				logged = time.Now()
-				m.p.cfg.Logger.Info("state is being moved", "topic", s.stage.Changelog, "partition", from.ledger.partition, "of", s.now, "entries", entries, "bytes", bytes, "seen", seen, "total", total)
+				m.p.cfg.Logger.Info("moving state", "topic", s.stage.Changelog, "partition", from.ledger.partition, "of", s.now, "entries", entries, "bytes", bytes, "seen", seen, "total", total)
 			}
 			if pending < limit {
 				return nil
@@ -342,7 +341,7 @@ func (m *move) redistribute(ctx context.Context, s movedStage, mover *operator.M
 	return entries, bytes, end()
 }
 
-// writePlan ends the move.
+// writePlan completes the move.
 func (m *move) writePlan(ctx context.Context) error {
 	value, err := json.Marshal(m.p.manifest())
 	if err != nil {
@@ -351,7 +350,7 @@ func (m *move) writePlan(ctx context.Context) error {
 	return m.commit(ctx, nil, []*kgo.Record{m.p.planRecord(value)})
 }
 
-// commit writes the changes of tasks' states, and other records, in one transaction. The last
+// commit writes the changes to tasks' states, and other records, in one transaction. The last
 // record of each state is a position.
 func (m *move) commit(ctx context.Context, tasks []*movedTask, records []*kgo.Record) error {
 	if len(tasks) == 0 && len(records) == 0 {

@@ -18,32 +18,32 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// pipeline is what the workers of a process share.
+// pipeline is the state that the workers of a process share.
 type pipeline struct {
 	cfg  Config
 	sent broker.Written
 
-	partitions    map[string]int32         // of all topics that it reads or writes
+	partitions    map[string]int32         // of all topics that it reads and writes
 	outTopics     []string                 // that it writes
-	ids           map[string]kadm.TopicID  // of the same topics
-	repartitioned map[string]bool          // whose other number of partitions is taken as it is
-	moving        []movedStage             // whose state is to be moved before anything is read
+	ids           map[string]kadm.TopicID  // of the topics in partitions
+	repartitioned map[string]bool          // topics whose other number of partitions is accepted
+	moving        []movedStage             // stages whose state is to be moved before anything is read
 	startups      map[string]*startup      // where sources are first read, by topic
-	adopted       bool                     // a version without positions began it: see manifest.Adopted
-	tombstones    map[string]time.Duration // of changelogs, how long they are kept
+	adopted       bool                     // a version without positions started it: see manifest.Adopted
+	tombstones    map[string]time.Duration // how long changelogs keep them
 	schemas       *schemas
 	ends          ends         // of bounded sources
-	until         ends         // with UntilEnd, what must be processed
-	due           atomic.Int32 // sessions with windows that are due
-	copies        copies       // of the state, of this process
+	until         ends         // with UntilEnd, what is to be processed
+	due           atomic.Int32 // number of sessions with windows that are due
+	copies        copies       // local copies of the state, of this process
 
 	mu     sync.Mutex
-	healed map[topicPartition]bool // the group's offset is that of the state
+	healed map[topicPartition]bool // whether the group's offset equals the position in the state
 }
 
-// prepare makes the topics that the pipeline needs, checks those that must be there, and finds
-// where bounded inputs end. It goes on trying for a while where a broker is behind, as when several
-// processes start at once and make the topics.
+// prepare creates the topics that the pipeline writes, checks those that it reads, and finds where
+// bounded inputs end. It retries errors that may pass, for example while brokers learn of topics
+// that another process has just created.
 func (p *pipeline) prepare(ctx context.Context) error {
 	wait := retry.Backoff()
 	for began := time.Now(); ; {
@@ -51,27 +51,27 @@ func (p *pipeline) prepare(ctx context.Context) error {
 		if err == nil || time.Since(began) >= p.patience(err) {
 			return err
 		}
-		p.cfg.Logger.Info("prepare again", "err", err)
+		p.cfg.Logger.Info("preparing the pipeline failed, retrying", "err", err)
 		if retry.Sleep(ctx, wait.NextBackOff()) != nil {
 			return err
 		}
 	}
 }
 
-// coordinatorTime is how long a busy cluster may take to create __consumer_offsets, which it does
-// when the first group asks for its coordinator.
+// coordinatorTime is how long a busy cluster may take to create __consumer_offsets, which happens
+// when the first group looks up its coordinator.
 const coordinatorTime = 30 * time.Second
 
-// patience is how long to try again after an error of prepareOnce.
+// patience is how long prepareOnce is retried after an error.
 func (p *pipeline) patience(err error) time.Duration {
 	var missing *NoTopicError
 	var others *runningError
 	var moving *moveError
 	switch {
 	case errors.As(err, &others):
-		return p.cfg.SessionTimeout + leaveTime // a process that was killed is a member until then
+		return p.cfg.SessionTimeout + leaveTime // a killed process remains a member until then
 	case errors.As(err, &missing):
-		return 2 * time.Second // a topic that was just made takes a moment to be known by all brokers
+		return 2 * time.Second // not all brokers know a new topic immediately
 	case kerr.IsRetriable(err), errors.As(err, &moving):
 		return max(p.cfg.TransactionTimeout, coordinatorTime)
 	}
@@ -121,7 +121,7 @@ func (p *pipeline) prepareOnce(ctx context.Context) error {
 	return nil
 }
 
-// admin connects to the brokers, apart from the workers.
+// admin connects an admin client, which the caller closes.
 func (p *pipeline) admin(ctx context.Context) (*kadm.Client, error) {
 	client, err := broker.Connect(ctx, p.cfg.Broker)
 	if err != nil {
@@ -130,7 +130,7 @@ func (p *pipeline) admin(ctx context.Context) (*kadm.Client, error) {
 	return kadm.NewClient(client), nil
 }
 
-// sources are the tables that the pipeline reads.
+// sources returns the tables that the pipeline reads.
 func (p *pipeline) sources() []*plan.Table { return sourcesOf(p.cfg.Program) }
 
 func sourcesOf(p *plan.Program) (all []*plan.Table) {
@@ -144,12 +144,12 @@ func sourcesOf(p *plan.Program) (all []*plan.Table) {
 	return all
 }
 
-// isSource reports whether a topic is one of tables, and not the pipeline's own.
+// isSource reports whether a topic is read by a table, and not internal to the pipeline.
 func (p *pipeline) isSource(topic string) bool {
 	return slices.ContainsFunc(p.sources(), func(t *plan.Table) bool { return t.Topic == topic })
 }
 
-// bounded reports whether all sources end.
+// bounded reports whether all sources are bounded.
 func (p *pipeline) bounded() bool {
 	for _, t := range p.sources() {
 		if !t.Bounded {
@@ -170,7 +170,7 @@ func (p *pipeline) stageTopics() map[string][]*plan.Stage {
 	return all
 }
 
-// sinkTopics are the topics of the tables that the pipeline writes.
+// sinkTopics returns the topics of the tables that the pipeline writes.
 func (p *pipeline) sinkTopics() map[string]bool {
 	all := make(map[string]bool)
 	for _, sink := range p.cfg.Program.Sinks {
@@ -179,7 +179,7 @@ func (p *pipeline) sinkTopics() map[string]bool {
 	return all
 }
 
-// tasksOf is how many tasks a stage has.
+// tasksOf returns the number of a stage's tasks.
 func (p *pipeline) tasksOf(s *plan.Stage) int32 {
 	var n int32
 	for _, topic := range s.Topics() {

@@ -13,25 +13,25 @@ import (
 	"weir.example/weir/internal/state"
 )
 
-// A ledger is where the position of partitions is kept: entries of the state of the task that reads
-// them, and so records of its changelog, written in the transaction that reads the rows, changes
-// the state and commits the group's offsets. Partitions that only stateless stages read have theirs
-// in the topic <pipeline>.positions.
+// ledger stores the positions of the partitions that a task reads. They are entries of the task's
+// state, and therefore records of its changelog, written in the transaction that reads the rows,
+// changes the state and commits the group's offsets. Positions of partitions that only stateless
+// stages read are in the topic <pipeline>.positions.
 //
-//	header       written once, before everything else: what the state is made of. A changelog that
-//	             has lost its beginning has no header, whatever compaction, retention and
-//	             DeleteRecords leave of it.
-//	position/T   of each topic T that is read: its id, how many partitions it has, and the next
+//	header       written once, before everything else: the fingerprint of the state. A changelog
+//	             that has lost its beginning has no header, whatever compaction, retention and
+//	             DeleteRecords have left of it.
+//	position/T   for each topic T that is read: its id, its number of partitions, and the next
 //	             offset to read. They are the last records of each transaction, so a changelog
 //	             that ends otherwise was written by a version without positions.
 //
-// The values are JSON with a version; the key is that of state.Store with the number positionEntry.
+// Values are JSON with a version. Keys are those of state.Store for the operator positionEntry.
 type ledger struct {
 	store       *state.Store
 	topic       string // changelog
-	stage       string // "" of the positions topic
+	stage       string // "" in the positions topic
 	partition   int32
-	fingerprint string // fingerprint of what the state is made of; "" without state
+	fingerprint string // of the state: see fingerprint; "" without state
 	stale       bool   // the changelog ends with entries of a version without positions
 }
 
@@ -42,30 +42,30 @@ const (
 	positionPrefix         = "position/"
 )
 
-// header says what a ledger belongs to.
+// header identifies the state that a ledger belongs to.
 type header struct {
 	Version  int    `json:"version"`
 	Pipeline string `json:"pipeline"`
-	State    string `json:"state,omitempty"` // ledger.made
+	State    string `json:"state,omitempty"` // ledger.fingerprint
 }
 
-// position is what a state covers of one partition of a topic.
+// position is how far a state covers one partition of a topic.
 type position struct {
 	Version    int    `json:"version"`
 	ID         string `json:"id"` // of the topic, as Kafka's tools print it
 	Partitions int32  `json:"partitions"`
 	Next       int64  `json:"next"` // offset
-	End        int64  `json:"end"`  // readable at that time; how much was unread, should the topic be deleted
+	End        int64  `json:"end"`  // end of readable records at that time: how much was unread if the topic is deleted
 }
 
-// newerError says that something was written by a version of Weir that this one does not know.
+// newerError says that a newer version of Weir has written something.
 type newerError struct {
 	what      string
 	has, know int
 }
 
 func (e *newerError) Error() string {
-	return fmt.Sprintf("%s has version %d, and this Weir reads versions up to %d: run the newer Weir that wrote it", e.what, e.has, e.know)
+	return fmt.Sprintf("%s has version %d, but this Weir reads only versions up to %d: run the newer Weir that wrote it", e.what, e.has, e.know)
 }
 
 // read returns the header of a ledger, nil if there is none, and its positions by topic.
@@ -112,7 +112,7 @@ func decodeVersioned(value []byte, to any, what string, version func() int) erro
 	return nil
 }
 
-// write puts positions at the end of the open transaction's changes, and the header where it is
+// write adds positions to the end of the open transaction's changes, and the header if it is
 // missing.
 func (l *ledger) write(pipeline string, positions map[string]position) error {
 	if _, known := l.store.Get(positionEntry, 0, []byte(headerKey)); !known || len(positions) == 0 {
@@ -138,7 +138,8 @@ func (l *ledger) put(key string, value any) error {
 	return nil
 }
 
-// records gives the changes of the open transaction to produce, as records of the changelog.
+// records passes the changes of the open transaction to produce, as records of the changelog, and
+// returns them.
 func (l *ledger) records(produce func(*kgo.Record)) (all []*kgo.Record) {
 	l.store.Changes(func(key, value []byte) {
 		r := &kgo.Record{Topic: l.topic, Partition: l.partition, Key: key, Value: value}
@@ -148,8 +149,8 @@ func (l *ledger) records(produce func(*kgo.Record)) (all []*kgo.Record) {
 	return all
 }
 
-// fingerprint names what the state of a stage is made of: what may not change while the state is
-// kept.
+// fingerprint identifies the state of a stage. It changes with everything that may not change while
+// the state is kept.
 func fingerprint(s *plan.Stage) string {
 	b, err := json.Marshal(stageManifest(s))
 	if err != nil { // strings and numbers only
@@ -159,13 +160,12 @@ func fingerprint(s *plan.Stage) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// positionsTopic keeps the positions of partitions that only stateless stages read. They belong to
-// the topics that are read and not to stages, so that other SQL, whose stages have other names,
+// positionsTopic returns the topic with the positions of partitions that only stateless stages
+// read. Positions belong to topics there, not to stages, so that other SQL with other stage names
 // finds them.
 func (p *pipeline) positionsTopic() string { return p.cfg.Program.PositionsTopic() }
 
-// keepers are the stages whose state says how far a topic is read; none where only stateless stages
-// read it.
+// statefulReaders returns the stages with state that read a topic, and so hold its positions.
 func (p *pipeline) statefulReaders(topic string) (stages []*plan.Stage) {
 	for _, s := range p.cfg.Program.Stages {
 		for _, t := range s.Topics() {

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// Gap is a range of offsets that may be missing: --accept-loss.
+// Gap is a range of offsets that may be missing (--accept-loss).
 type Gap struct {
 	Topic     string
 	Partition int32
-	From, To  int64 // offsets; To is the first one that must not be missing
+	From, To  int64 // offsets; To is exclusive
 }
 
 // ParseGap reads TOPIC/PARTITION:FROM-TO.
@@ -34,7 +34,8 @@ func ParseGap(text string) (Gap, error) {
 	return Gap{topic, int32(p), from, to}, nil
 }
 
-// accepted reports whether the user has said that offsets from up to to may be missing.
+// accepted reports whether the user accepts that the offsets from (inclusive) to (exclusive) are
+// missing.
 func (p *pipeline) accepted(tp topicPartition, from, to int64) bool {
 	for _, g := range p.cfg.AcceptLoss {
 		if g.Topic == tp.topic && g.Partition == tp.partition && g.From <= from && g.To >= to {
@@ -45,8 +46,8 @@ func (p *pipeline) accepted(tp topicPartition, from, to int64) bool {
 	return false
 }
 
-// checkAcceptLoss refuses ranges of --accept-loss that lie in no partition that the pipeline reads:
-// a mistyped one would be ignored.
+// checkAcceptLoss refuses ranges of --accept-loss outside the partitions that the pipeline reads: a
+// mistyped range would be ignored.
 func (p *pipeline) checkAcceptLoss() error {
 	read := p.stageTopics()
 	for _, g := range p.cfg.AcceptLoss {
@@ -69,25 +70,25 @@ func IsRefusal(err error) bool {
 	return errors.As(err, &fatal) || errors.As(err, &changed)
 }
 
-// mismatch is the error of a state that does not fit the cluster, with the way forward that is
-// always open.
+// mismatch returns the error of a state that does not match the cluster, with the way forward that
+// always exists.
 func (p *pipeline) mismatch(format string, args ...any) error {
-	return &fatalError{fmt.Errorf(format+". To begin without the state and the group's offsets: weir run --reset %s (results, late rows and dead letters stay)",
+	return &fatalError{fmt.Errorf(format+". To start over without the state and the group's offsets: weir run --reset %s (results, late rows and dead letters are kept)",
 		append(args, p.cfg.Program.Name)...)}
 }
 
-// lost is the error of records that are missing, with the flag that accepts it.
+// lostError returns the error of missing records, with the flag that accepts it.
 func (p *pipeline) lostError(tp topicPartition, from, to int64, what string) error {
-	return p.mismatch("offsets %d to %d of %s-%d %s. To go on without them: weir run --accept-loss %s/%d:%d-%d",
+	return p.mismatch("offsets %d to %d of %s-%d %s. To continue without them: weir run --accept-loss %s/%d:%d-%d",
 		from, to-1, tp.topic, tp.partition, what, tp.topic, tp.partition, from, to)
 }
 
-// beginningLost is the error of a changelog without its header.
+// truncatedError returns the error of a changelog without a header.
 func (p *pipeline) truncatedError(l *ledger) error {
-	return p.mismatch("the beginning of %s-%d is missing, and with it a part of the state: retention, DeleteRecords or a restored backup has cut the topic", l.topic, l.partition)
+	return p.mismatch("the beginning of %s-%d is missing, and with it part of the state: retention, DeleteRecords or a restored backup has truncated the topic", l.topic, l.partition)
 }
 
-// otherState is the error of a changelog that keeps something else than the stage.
+// otherStateError returns the error of a changelog with the state of other SQL.
 func (p *pipeline) otherStateError(l *ledger, head *header) error {
-	return p.mismatch("other SQL made the state in %s (its fingerprint is %s, and that of this SQL is %s): put the old SQL back", l.topic, head.State, l.fingerprint)
+	return p.mismatch("other SQL created the state in %s (its fingerprint is %s, that of this SQL is %s): restore the old SQL", l.topic, head.State, l.fingerprint)
 }

@@ -14,13 +14,12 @@ import (
 	"weir.example/weir/internal/state"
 )
 
-// repartition takes topics as they are that have other numbers of partitions than when the pipeline
-// last ran. Where a source of stages that keep state got more, the state is to be moved (see
-// move.go) before anything is read; rows that are written by key may go to other partitions from
-// now on.
+// repartition accepts topics whose numbers of partitions have changed since the pipeline last ran.
+// If a source of stages with state got more partitions, the state has to be moved (see move.go)
+// before anything is read. Rows written by key may go to other partitions from now on.
 //
 // Until the move is complete, the plan has the old numbers of partitions, so that a run without
-// --repartition refuses them.
+// --repartition refuses the new ones.
 func (p *pipeline) repartition(ctx context.Context, admin *kadm.Client) error {
 	old, err := p.readManifest(ctx)
 	if err != nil || old == nil {
@@ -35,16 +34,16 @@ func (p *pipeline) repartition(ctx context.Context, admin *kadm.Client) error {
 		}
 		if keepers := p.statefulReaders(topic); p.isSource(topic) && len(keepers) > 0 {
 			if now < was {
-				return p.mismatch("topic %s had %d partitions and now has %d: it is another topic, and the state of its keys would not be found", topic, was, now)
+				return p.mismatch("topic %s had %d partitions and now has only %d: it is another topic, and the state of its keys would not be found", topic, was, now)
 			}
 			widened = append(widened, keepers...)
 		}
 		p.repartitioned[topic] = true
 		if p.keyed(topic) {
-			p.cfg.Logger.Warn("the topic is written by key: rows that a key has from now on may lie in another partition than its earlier ones", "topic", topic, "had", was, "has", now)
+			p.cfg.Logger.Warn("the number of partitions of a topic that is written by key has changed: new rows of a key may go to another partition than its older ones", "topic", topic, "had", was, "has", now)
 			continue
 		}
-		p.cfg.Logger.Warn("the topic has another number of partitions from now on", "topic", topic, "had", was, "has", now)
+		p.cfg.Logger.Warn("the number of partitions of a topic has changed", "topic", topic, "had", was, "has", now)
 	}
 	if len(p.repartitioned) == 0 {
 		return nil
@@ -77,7 +76,7 @@ func (p *pipeline) repartition(ctx context.Context, admin *kadm.Client) error {
 	return nil
 }
 
-// canMove refuses stages whose state can't follow their keys.
+// canMove refuses stages whose state can't be moved along with its keys.
 func (p *pipeline) canMove(s *plan.Stage) error {
 	if err := p.checkEqual(s); err != nil {
 		return err
@@ -91,16 +90,15 @@ func (p *pipeline) canMove(s *plan.Stage) error {
 	}
 	for _, in := range s.Inputs {
 		if _, exchange := in.Op.(*plan.Exchange); exchange {
-			return p.mismatch("--repartition is not possible: %s reads %s beside its sources, whose rows lie by another hash (%s)", s.Name, in.Topic(), m.State[0].Does)
+			return p.mismatch("--repartition is not possible: besides its sources %s reads %s, which is partitioned by another hash (%s)", s.Name, in.Topic(), m.State[0].Does)
 		}
 	}
 	return nil
 }
 
-// checkLanes refuses more tasks of a stage where rows of a UNION go from it through an exchange to
-// SESSION windows. The state of these has the numbers of rows' lanes, which come from the number of
-// tasks that send: with another one a session would miss late rows of its own lane, and get those
-// of others.
+// checkLanes refuses more tasks of a stage that sends rows of a UNION through an exchange to
+// SESSION windows. Their state contains lane numbers, which depend on the number of sending tasks:
+// if that changes, a session would miss late rows of its own lane and get those of others.
 func (p *pipeline) checkLanes(s *plan.Stage) error {
 	for _, stage := range p.cfg.Program.Stages {
 		for _, r := range stage.Relations {
@@ -116,7 +114,7 @@ func (p *pipeline) checkLanes(s *plan.Stage) error {
 	return nil
 }
 
-// comesFrom reports whether such a relation is upstream of another.
+// comesFrom reports whether a relation that matches is upstream of r.
 func comesFrom(r *plan.Relation, match func(*plan.Relation) bool) bool {
 	return slices.ContainsFunc(r.Inputs, func(in *plan.Relation) bool { return match(in) || comesFrom(in, match) })
 }
@@ -131,7 +129,7 @@ func isUnion(r *plan.Relation) bool {
 	return union && len(r.Inputs) > 1
 }
 
-// positionsIn reads the positions of a stage's tasks in its changelog, by partition and topic.
+// positionsIn reads the positions of a stage's tasks from its changelog, by partition and topic.
 func (p *pipeline) positionsIn(ctx context.Context, s *plan.Stage) (map[int32]map[string]position, error) {
 	stores := make(map[int32]*state.Store)
 	err := broker.ReadAll(ctx, p.cfg.Broker, s.Changelog, nil, func(r *kgo.Record) error {
@@ -144,7 +142,7 @@ func (p *pipeline) positionsIn(ctx context.Context, s *plan.Stage) (map[int32]ma
 		return stores[r.Partition].Restore(r.Key, r.Value)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the positions in %s: %w", s.Changelog, err)
+		return nil, fmt.Errorf("read positions from %s: %w", s.Changelog, err)
 	}
 	all := make(map[int32]map[string]position)
 	for partition, store := range stores {
@@ -155,9 +153,9 @@ func (p *pipeline) positionsIn(ctx context.Context, s *plan.Stage) (map[int32]ma
 	return all, nil
 }
 
-// checkRead refuses where the old partitions of a stage's topics, the first ones, have records that
-// its state does not cover, or the new ones some that are read. A topic that was created again has
-// none of the old ones.
+// checkRead refuses to move the state if the old partitions of the stage's topics, the first ones,
+// have records that the state does not cover, or if records of new ones were read. A topic that was
+// created again has no old partitions.
 func (p *pipeline) checkRead(ctx context.Context, admin *kadm.Client, s *plan.Stage, was int32) error {
 	topics := s.Topics()
 	ends, err := listEnds(ctx, admin, topics...)
@@ -170,7 +168,7 @@ func (p *pipeline) checkRead(ctx context.Context, admin *kadm.Client, s *plan.St
 	}
 	details, err := admin.ListTopics(ctx, topics...)
 	if err != nil {
-		return fmt.Errorf("look at the topics of %s: %w", s.Name, err)
+		return fmt.Errorf("describe the topics of %s: %w", s.Name, err)
 	}
 	group, err := p.groupOffsets(ctx, admin, topics...)
 	if err != nil {
@@ -192,7 +190,7 @@ func (p *pipeline) checkRead(ctx context.Context, admin *kadm.Client, s *plan.St
 				read = at.Next
 			}
 			if partition < was && !recreated && read < end.Offset {
-				return p.mismatch("--repartition is not possible: %s-%d is read up to offset %d of %d: rows of a key would be read out of their order", topic, partition, read, end.Offset)
+				return p.mismatch("--repartition is not possible: %s-%d is read up to offset %d of %d: the rows of a key would be read out of order", topic, partition, read, end.Offset)
 			}
 			if offset, ok := group.Lookup(topic, partition); ok {
 				read = max(read, offset.At)

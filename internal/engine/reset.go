@@ -17,7 +17,7 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// ResetReport is what a reset has deleted.
+// ResetReport lists what a reset has deleted.
 type ResetReport struct {
 	Pipeline string   `json:"pipeline"`
 	Group    string   `json:"group,omitempty"`
@@ -25,17 +25,16 @@ type ResetReport struct {
 	Folder   string   `json:"folder,omitempty"` // of local copies of the state
 }
 
-// Empty reports whether there was nothing to delete.
+// Empty reports whether nothing was deleted.
 func (r *ResetReport) Empty() bool { return r.Group == "" && len(r.Topics) == 0 && r.Folder == "" }
 
-// memoryTopic are the topics of a pipeline's own that a reset deletes, without the pipeline's name.
-// What it has written for others stays: results, late rows and dead letters.
+// memoryTopic matches the suffixes of the topics that a reset deletes. It keeps what the pipeline
+// has written for readers: results, late rows and dead letters.
 var memoryTopic = regexp.MustCompile(`^\.(plan|positions|stage\d+\.changelog|repartition\d+)$`)
 
-// Reset deletes what a pipeline remembers: its group, its plan, its state and its local copies, so
-// that its next start is its first. It refuses while the pipeline runs. What it deletes first makes
-// the rest useless, so that a reset that was interrupted leaves a pipeline that refuses to start,
-// and not one that counts twice.
+// Reset deletes what a pipeline remembers: its group, plan, state and local copies, so that its
+// next start is its first. It fails while the pipeline is running. It deletes in an order in which
+// an interrupted reset leaves a pipeline that refuses to start, and not one that counts twice.
 func Reset(ctx context.Context, at broker.Config, name, stateDir string) (*ResetReport, error) {
 	client, err := broker.Connect(ctx, at)
 	if err != nil {
@@ -80,7 +79,7 @@ func Reset(ctx context.Context, at broker.Config, name, stateDir string) (*Reset
 	return report, nil
 }
 
-// memoryTopics are the topics of a pipeline that a reset deletes, of those that exist.
+// memoryTopics returns the existing topics of a pipeline that a reset deletes.
 func memoryTopics(ctx context.Context, admin *kadm.Client, name string) ([]string, error) {
 	all, err := admin.ListTopics(ctx)
 	if err != nil {
@@ -102,7 +101,7 @@ func refuseRunning(ctx context.Context, admin *kadm.Client, name string) error {
 		return err
 	}
 	if len(members) > 0 {
-		return fmt.Errorf("reset pipeline %s: it is running (%s): stop it first; a process that was killed counts until its session timeout", name, strings.Join(members, ", "))
+		return fmt.Errorf("reset pipeline %s: it is running (%s): stop it first; a killed process counts as running until its session timeout", name, strings.Join(members, ", "))
 	}
 	return nil
 }

@@ -18,23 +18,23 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// Tasks do no I/O, and so can't ask a registry. Before records go to them, the ids of the schemas
-// that they were written with are looked up: what is known costs nothing, and what is not is waited
-// for, as short as a registry that is up answers. Where it does not answer, the partition is held:
-// the transaction is aborted, since offsets of records that were polled are committed with it, the
-// partition is paused, and all others go on. It goes on itself when the id is resolved. Nothing is
-// guessed or dropped: an id that the registry says it does not have makes its records dead letters,
-// with the other reasons why a record can't be decoded.
+// Tasks do no I/O, so they can't query a registry. Before they get records, the session looks up
+// the ids of the writer schemas. Known ids cost nothing; for others it waits as long as a healthy
+// registry takes to answer. If there is no answer, the partition is held: the transaction is
+// aborted, because its commit would include the offsets of the polled records, the partition is
+// paused, and all others continue. It is resumed when the id is resolved. Nothing is guessed or
+// dropped: records with an id that the registry does not have become dead letters, like all records
+// that can't be decoded.
 const (
-	schemaPatience = 200 * time.Millisecond // how long a transaction stays open for the answer of a registry
-	schemaRecheck  = time.Minute            // after which an id that was not there is asked for once more
+	schemaPatience = 200 * time.Millisecond // how long a transaction waits for the answer of a registry
+	schemaRecheck  = time.Minute            // after which an id that was not found is looked up again
 )
 
 // schemas are the registries of a pipeline's tables, shared by its workers.
 type schemas struct {
 	formats  *format.Schemas
 	pipeline *pipeline
-	ctx      context.Context // of the pipeline: lookups outlive the session that asks
+	ctx      context.Context // of the pipeline: lookups outlive the session that starts them
 	stop     context.CancelFunc
 	clients  map[string]*registry.Client
 	readers  map[string][]reader // by topic
@@ -58,16 +58,16 @@ type lookupID struct {
 
 func (l lookupID) String() string { return fmt.Sprintf("schema %d of %s", l.id, l.url) }
 
-// lookup is a question to a registry.
+// lookup is a request to a registry.
 type lookup struct {
 	began   time.Time
 	done    chan struct{}
-	refused time.Time // when the registry said that there is no such schema; zero where there is one
+	refused time.Time // when the registry answered that there is no such schema; zero otherwise
 }
 
 // prepareSchemas connects to the registries of the tables, and registers the schemas of the rows
-// that the pipeline writes: before the first row. A registry that is down is waited for; one that
-// refuses a schema ends the pipeline.
+// that the pipeline writes, before the first row. It waits for a registry that is down; one that
+// refuses a schema stops the pipeline.
 func (p *pipeline) prepareSchemas(ctx context.Context) error {
 	p.closeSchemas()
 	ctx, stop := context.WithCancel(ctx)
@@ -115,7 +115,7 @@ func (s *schemas) client(o format.Options) (*registry.Client, error) {
 	return c, nil
 }
 
-// register finds the id with which rows are written: by registering their schema, or, with
+// register finds the id that rows are written with, by registering their schema or, with
 // auto.register.schemas = false, by looking it up.
 func (s *schemas) register(ctx context.Context, f *plan.Format) error {
 	schema, err := format.SchemaOf(f.Name, f.Fields, f.Options)
@@ -133,7 +133,7 @@ func (s *schemas) register(ctx context.Context, f *plan.Format) error {
 		}
 		v, err := client.Lookup(ctx, subject, &schema)
 		if errors.Is(err, registry.ErrNotFound) {
-			return 0, fmt.Errorf("%w; 'auto.register.schemas' is false: register it with weir schema register, or leave the option out", err)
+			return 0, fmt.Errorf("%w; 'auto.register.schemas' is false: register it with weir schema register, or remove the option", err)
 		}
 		if err != nil {
 			return 0, err
@@ -154,7 +154,8 @@ func (s *schemas) register(ctx context.Context, f *plan.Format) error {
 	return nil
 }
 
-// unknown returns the ids in a partition's records of which nothing is known yet.
+// unknownIDs returns the schema ids of a partition's records that are not resolved, and starts
+// lookups.
 func (s *schemas) unknownIDs(tp *kgo.FetchTopicPartition) map[lookupID]bool {
 	var all map[lookupID]bool
 	for _, r := range s.readers[tp.Topic] {
@@ -186,7 +187,7 @@ func (s *schemas) unknownIDs(tp *kgo.FetchTopicPartition) map[lookupID]bool {
 	return all
 }
 
-// ask begins to look an id up, unless that is done already.
+// lookUp starts the lookup of an id, unless there is one.
 func (s *schemas) lookUp(id lookupID, r reader) *lookup {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,8 +200,8 @@ func (s *schemas) lookUp(id lookupID, r reader) *lookup {
 	return l
 }
 
-// askAgain looks for an id once more that was not there a while ago: registries that follow another
-// one can be behind it. Until the answer is there the old one holds.
+// recheck looks up an id again that was not found a while ago: registries that follow another one
+// may lag behind it. Until there is an answer, the old one applies.
 func (s *schemas) recheck(id lookupID, r reader) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,13 +212,13 @@ func (s *schemas) recheck(id lookupID, r reader) {
 	}
 }
 
-// resolve asks the registry until it answers.
+// resolve queries the registry until it answers.
 func (s *schemas) resolve(id lookupID, r reader, l *lookup) {
 	defer close(l.done)
 	client := s.clients[id.url]
 	schema, err := client.Await(s.ctx, id.id)
-	for err != nil && errors.Is(err, registry.ErrRefused) { // such as credentials: somebody has to correct them, and the records can wait
-		s.pipeline.cfg.Logger.Warn("records wait for their schema", "id", id.id, "registry", id.url, "err", err)
+	for err != nil && errors.Is(err, registry.ErrRefused) { // for example credentials: somebody has to correct them, and the records can wait
+		s.pipeline.cfg.Logger.Warn("records are waiting for their schema", "id", id.id, "registry", id.url, "err", err)
 		if retry.Sleep(s.ctx, 5*time.Second) != nil {
 			return
 		}
@@ -239,15 +240,15 @@ func (s *schemas) resolve(id lookupID, r reader, l *lookup) {
 	s.formats.Add(id.url, schema)
 }
 
-// findReader finds the newest schema of a table's subject that fits its columns, to be named where
-// one does not.
+// findReader finds the newest schema of a table's subject that fits the table's columns. Errors
+// about a schema that does not fit name it.
 func (s *schemas) findReader(client *registry.Client, f *plan.Format) {
 	ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
 	defer cancel()
 	subject := f.Options.Subject()
 	versions, err := client.Versions(ctx, subject)
 	if err != nil {
-		return // the message then names the table's columns
+		return // the error then names the table's columns
 	}
 	for _, n := range slices.Backward(versions) {
 		v, err := client.Version(ctx, subject, n)
@@ -258,7 +259,8 @@ func (s *schemas) findReader(client *registry.Client, f *plan.Format) {
 	}
 }
 
-// answered waits until the lookups of ids are done, or have taken long enough.
+// awaitLookups waits for the lookups of ids, schemaPatience at most, and reports whether all are
+// resolved.
 func (s *schemas) awaitLookups(ctx context.Context, ids map[lookupID]bool) bool {
 	patience := time.NewTimer(schemaPatience)
 	defer patience.Stop()
@@ -294,7 +296,8 @@ func (s *schemas) known(ids map[lookupID]bool) bool {
 	return true
 }
 
-// closeSchemas waits for the lookups of the schemas that were prepared last, if any.
+// closeSchemas stops the lookups of the schemas that were prepared last, if any, and waits for
+// them.
 func (p *pipeline) closeSchemas() {
 	if p.schemas != nil {
 		p.schemas.close()
@@ -315,8 +318,8 @@ type topicPartition struct {
 	partition int32
 }
 
-// holdUnknown looks up what schemas records were written with. It reports true where a partition
-// must be held: what was polled is then polled again, without that partition.
+// holdUnknown looks up the schemas that records were written with. If it reports true, partitions
+// are held, and the polled records are polled again without those partitions.
 func (s *session) holdUnknown(ctx context.Context, fetches kgo.Fetches) (bool, error) {
 	s.releaseKnown()
 	if len(s.p.schemas.readers) == 0 {
@@ -343,7 +346,7 @@ func (s *session) holdUnknown(ctx context.Context, fetches kgo.Fetches) (bool, e
 	return true, s.end(kgo.TryAbort)
 }
 
-// releaseKnown goes on with partitions whose schemas are known by now.
+// releaseKnown resumes partitions whose schemas are known by now.
 func (s *session) releaseKnown() {
 	resume := make(map[string][]int32)
 	for tp, ids := range s.held {
@@ -352,7 +355,7 @@ func (s *session) releaseKnown() {
 			resume[tp.topic] = append(resume[tp.topic], tp.partition)
 		}
 	}
-	for tp := range s.held { // a partition that is held is not idle: its rows are still to come
+	for tp := range s.held { // held partitions are not idle: their rows are still to come
 		for _, stage := range s.stages[tp.topic] {
 			if t := s.tasks[taskID{stage.Name, tp.partition}]; t != nil {
 				t.last[tp.topic] = s.cfg.Now()
@@ -363,11 +366,11 @@ func (s *session) releaseKnown() {
 		return
 	}
 	s.group.Client.ResumeFetchPartitions(resume)
-	s.cfg.Logger.Info("the schemas are there: the partitions go on", "instance", s.w.instance, "partitions", resume)
+	s.cfg.Logger.Info("schemas resolved: resuming partitions", "instance", s.w.instance, "partitions", resume)
 	s.reportHeld()
 }
 
-// tellHeld says what waits for which schema.
+// reportHeld reports which partitions wait for which schemas.
 func (s *session) reportHeld() {
 	if len(s.held) == 0 {
 		s.cfg.Status.phase(s.w.instance, Running, "")
@@ -384,5 +387,5 @@ func (s *session) reportHeld() {
 	slices.Sort(partitions)
 	missing := strings.Join(slices.Sorted(maps.Keys(ids)), ", ")
 	s.cfg.Status.phase(s.w.instance, Waiting, fmt.Sprintf("%s: %s", strings.Join(partitions, ", "), missing))
-	s.cfg.Logger.Warn("partitions wait for schemas that the registry does not tell", "instance", s.w.instance, "partitions", partitions, "schemas", missing)
+	s.cfg.Logger.Warn("partitions are waiting for schemas from the registry", "instance", s.w.instance, "partitions", partitions, "schemas", missing)
 }

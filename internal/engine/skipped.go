@@ -11,37 +11,36 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// Skip is a range of offsets of a source that were gone before the pipeline had read them. Offsets
-// are those of records and of the markers of transactions; how many were records nobody can say any
-// more.
+// Skip is a range of offsets of a source that were deleted before the pipeline had read them. They
+// are offsets of records and of transaction markers; how many of each is no longer known.
 type Skip struct {
 	At        time.Time `json:"at"`
 	Topic     string    `json:"topic"`
 	Partition int32     `json:"partition"`
 	From      int64     `json:"from"`
-	To        int64     `json:"to"` // the first one that is there
+	To        int64     `json:"to"` // the first one that exists
 	Why       string    `json:"why"`
 }
 
-// keptSkips is how many a status tells; their offsets are counted for ever.
+// maxSkips is how many skips a status lists. The offsets of all are counted.
 const maxSkips = 50
 
-// gapKey is a partition of one life of a topic.
+// gapKey is a partition of a topic with its id: a topic that is created again starts from 0.
 type gapKey struct {
 	topicPartition
 	id string
 }
 
-// skipped reports offsets of a source, from up to to, that are gone before the pipeline has read
-// them. id is that of the topic. What was reported before, by a session whose transaction was
-// aborted, is not reported again.
+// skipped reports offsets of a source, from (inclusive) to (exclusive), that were deleted before
+// the pipeline has read them. id is the topic's. What a session reported before its transaction was
+// aborted is not reported again.
 func (p *pipeline) skipped(tp topicPartition, id string, from, to int64, why string) {
 	if from = p.cfg.Status.skip(tp, id, from, to, why); from < to {
 		p.cfg.Logger.Warn("records were skipped: "+why, "topic", tp.topic, "partition", tp.partition, "from", from, "to", to, "offsets", to-from)
 	}
 }
 
-// skip counts offsets that were gone, and returns from where on they are new.
+// skip counts deleted offsets, and returns the first one that was not counted before.
 func (s *Status) skip(tp topicPartition, id string, from, to int64, why string) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,7 +55,7 @@ func (s *Status) skip(tp topicPartition, id string, from, to int64, why string) 
 	return from
 }
 
-// allSkipped is how many offsets were skipped.
+// allSkipped returns how many offsets were skipped.
 func (s *Status) allSkipped() (n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,8 +65,8 @@ func (s *Status) allSkipped() (n int64) {
 	return n
 }
 
-// reset is what the tables of a topic say of records that were deleted before they were read: the
-// strictest of them.
+// reset returns the strictest 'properties.auto.offset.reset' of the tables of a topic, which
+// decides about records that were deleted before they were read.
 func (p *pipeline) reset(topic string) plan.Reset {
 	least := plan.ResetEarliest
 	for _, t := range p.sources() {
@@ -78,9 +77,9 @@ func (p *pipeline) reset(topic string) plan.Reset {
 	return least
 }
 
-// passOver decides where a partition is read on of which the offsets from next up to start were
-// deleted before they were read. A hole in a topic between stages is always a loss; one in a source
-// is what its tables say.
+// skipTo decides where a partition is resumed if the offsets from next to start (exclusive) were
+// deleted before they were read. A gap in a topic between stages is always a loss; for a source its
+// tables decide.
 func (s *session) skipTo(tp topicPartition, found partitionLog, next, start int64) (int64, error) {
 	const deleted = "were deleted before they were read"
 	if s.p.accepted(tp, next, start) {
@@ -99,9 +98,9 @@ func (s *session) skipTo(tp topicPartition, found partitionLog, next, start int6
 	return start, nil
 }
 
-// passGap notes that a partition is read from first on, and not from where the last read ended:
-// offsets may be missing because the log now starts behind them. Within the log they are those of
-// markers, of aborted transactions, or compacted.
+// checkGap handles records that start at offset first, after the next one expected. Offsets are
+// missing if the log now starts after them; within the log, missing offsets belong to markers,
+// aborted transactions or compacted records.
 func (s *session) checkGap(tp topicPartition, first, start int64) error {
 	next, ok := s.nextOffset(tp)
 	if to := min(first, start); ok && next < to {
@@ -110,7 +109,7 @@ func (s *session) checkGap(tp topicPartition, first, start int64) error {
 	return nil
 }
 
-// moveOn passes over deleted offsets of a partition that is read.
+// skipDeleted skips deleted offsets of a partition that is being read.
 func (s *session) skipDeleted(tp topicPartition, next, start int64) error {
 	s.mu.Lock()
 	c := s.assigned[tp]
@@ -123,15 +122,14 @@ func (s *session) skipDeleted(tp topicPartition, next, start int64) error {
 		return err
 	}
 	if to != start {
-		return fmt.Errorf("%s-%d is to be read from its end on", tp.topic, tp.partition) // where a new session begins
+		return fmt.Errorf("%s-%d has to be read from its end", tp.topic, tp.partition) // a new session starts there
 	}
 	return nil
 }
 
-// lookForGaps finds partitions whose unread records were all deleted, so that no record tells it,
-// and writes their new position. A partition counts that stood at the same offset when it last
-// looked: until then records from before may be on their way. polled are those that are about to be
-// processed.
+// checkGaps finds partitions whose unread records were all deleted, which no record reveals, and
+// sets their positions. A partition counts if it was at the same offset in the last check; before
+// that, earlier records may still be in flight. polled are the records about to be processed.
 func (s *session) checkGaps(ctx context.Context, polled kgo.Fetches) error {
 	if time.Since(s.gapsChecked) < s.cfg.gapInterval {
 		return nil
@@ -169,8 +167,8 @@ func (s *session) checkGaps(ctx context.Context, polled kgo.Fetches) error {
 	return nil
 }
 
-// standAt makes an offset the position of a partition of which nothing was read in the open
-// transaction, to be written with the next commit.
+// setPosition sets the position of a partition of which the open transaction has read nothing. The
+// next commit writes it.
 func (s *session) setPosition(tp topicPartition, next int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,8 +179,7 @@ func (s *session) setPosition(tp topicPartition, next int64) {
 	}
 }
 
-// copySkips are the last skips and the offsets of all, by topic, with those of which none was
-// skipped.
+// copySkips returns the last skips, and the number of skipped offsets by topic, also if it is 0.
 func (s *Status) copySkips() ([]Skip, map[string]int64) {
 	all := make(map[string]int64)
 	for _, t := range s.tasks {
@@ -196,14 +193,14 @@ func (s *Status) copySkips() ([]Skip, map[string]int64) {
 	return slices.Clone(s.skips), all
 }
 
-// Recreation is a topic that was deleted and created again under a running pipeline's state.
+// Recreation is a source topic that was deleted and created again, while the state was kept.
 type Recreation struct {
 	Topic string `json:"topic"`
 	Was   string `json:"was"` // id
 	Is    string `json:"is"`
 }
 
-// recreated notes that a topic is another one than the state has read.
+// recreated notes that a source topic is not the one that the state has read.
 func (s *Status) recreated(topic, was, is string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

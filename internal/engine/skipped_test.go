@@ -145,7 +145,7 @@ func TestNoOffsetToReadFrom(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	cfg := Config{Broker: s.at, UntilEnd: true, Program: p, Instances: []string{"a"}, CommitInterval: 20 * time.Millisecond}
-	if _, err := Run(ctx, cfg); err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "group weir-p has no offset of readings-") {
+	if _, err := Run(ctx, cfg); err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "group weir-p has no offset for readings-") {
 		t.Fatalf("it ran: %v, %v", err, ctx.Err())
 	}
 	s.resetGroup(func(end int64) int64 { return 0 })

@@ -14,23 +14,22 @@ import (
 )
 
 // Slot is a number that no other live process of a group has on this machine. A process that starts
-// after one was killed gets the same number, and with it the same transactional id: taking that id
-// ends the dead process's transaction at once, where a random id would leave readers waiting for
-// its timeout.
+// after another one was killed gets the same number, and with it the same transactional id.
+// Acquiring that id ends the dead process's transaction immediately; with a random id, readers
+// would wait for its timeout.
 type Slot struct {
 	Instance string // host name, user and number, for Config.Instances
 	lock     *flock.Flock
 }
 
-// maxSlots bounds the processes of one group on one machine.
+// maxSlots limits the processes of one group on one machine.
 const maxSlots = 256
 
-// slotWait is how long to wait for another process that is taking a slot, which takes it
-// milliseconds.
+// slotWait is how long to wait for another process that is taking a slot, which takes milliseconds.
 const slotWait = 10 * time.Second
 
 // TakeSlot takes the lowest free number of a group on this machine, by a lock file in dir, which
-// nobody but this user may write to. Files that no live process has locked are removed.
+// must be writable for this user only. It removes the files that no live process has locked.
 func TakeSlot(dir, group string) (*Slot, error) {
 	host, err := os.Hostname()
 	if err != nil {
@@ -54,11 +53,11 @@ func TakeSlot(dir, group string) (*Slot, error) {
 			return &Slot{Instance: instanceName(host, os.Getuid(), i), lock: lock}, nil
 		}
 	}
-	return nil, fmt.Errorf("take a slot of group %s: all %d on this machine are taken: name this process with --instance", group, maxSlots)
+	return nil, fmt.Errorf("take a slot of group %s: all %d on this machine are in use: name this process with --instance", group, maxSlots)
 }
 
-// instanceName differs between the users of a machine, who do not see each other's slots. Root's
-// and that of systems without user ids has none.
+// instanceName includes the user id, because users of a machine do not see each other's slots. It
+// is left out for root and on systems without user ids.
 func instanceName(host string, uid, slot int) string {
 	if uid > 0 {
 		host += "-u" + strconv.Itoa(uid)
@@ -66,8 +65,8 @@ func instanceName(host string, uid, slot int) string {
 	return host + "-" + strconv.Itoa(slot)
 }
 
-// lockSlots waits until no other process takes a slot in dir. Files of slots are created and
-// removed only under this lock: a process could otherwise lock a file that another one has just
+// lockSlots waits until no other process is taking a slot in dir. Slot files are created and
+// removed only under this lock: otherwise a process could lock a file that another one has just
 // removed.
 func lockSlots(dir string) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), slotWait)
@@ -75,14 +74,14 @@ func lockSlots(dir string) (unlock func(), err error) {
 	lock := flock.New(filepath.Join(dir, "lock"), flock.SetPermissions(0o600))
 	if _, err := lock.TryLockContext(ctx, 5*time.Millisecond); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("another process has held %s for %s: end it, or name this process with --instance", lock.Path(), slotWait)
+			err = fmt.Errorf("another process has held %s for %s: stop it, or name this process with --instance", lock.Path(), slotWait)
 		}
 		return nil, err
 	}
-	return func() { _ = lock.Close() }, nil // the lock ends with the process in any case
+	return func() { _ = lock.Close() }, nil // the process releases the lock in any case
 }
 
-// sweepSlots removes the files of slots that no live process has.
+// sweepSlots removes the slot files that no live process has locked.
 func sweepSlots(dir string) error {
 	files, err := filepath.Glob(filepath.Join(dir, "*.slot"))
 	if err != nil {
@@ -101,5 +100,5 @@ func sweepSlots(dir string) error {
 	return nil
 }
 
-// Free gives the number back.
+// Release makes the number available again.
 func (s *Slot) Release() error { return s.lock.Close() }

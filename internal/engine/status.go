@@ -13,9 +13,9 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// Status is what a running pipeline does: its workers, its tasks, and how far they are. Workers
-// write it once a transaction, never for a record; anybody may read it at any time. What it counts
-// is of this process and only grows: rates are for the reader to compute, from two snapshots.
+// Status describes a running pipeline: its workers, its tasks and their progress. Workers update it
+// once per transaction, never per record. It may be read at any time. Its counters are those of
+// this process and only grow; a reader computes rates from two snapshots.
 type Status struct {
 	pipeline string
 	group    string
@@ -29,16 +29,16 @@ type Status struct {
 	dropped     operator.Dropped
 	skipped     map[string]int64 // offsets, by topic
 	skips       []Skip           // the last ones
-	gaps        map[gapKey]int64 // up to where they were counted
+	gaps        map[gapKey]int64 // next offset to count
 	recreations []Recreation
 	latencies   []time.Duration // of the last records, as a ring
 	next        int             // in the ring
-	noCopies    string          // why state is in memory only
+	noCopies    string          // why the state is in memory only
 	sources     []string        // topics of the tables that are read
 	droppable   []operator.Drop // what options of its tables may drop
 }
 
-// NewStatus makes the status of a pipeline that is about to run.
+// NewStatus creates the status of a pipeline that is about to run.
 func NewStatus(p *plan.Program) *Status {
 	sources, droppable := countable(p)
 	return &Status{
@@ -49,45 +49,45 @@ func NewStatus(p *plan.Program) *Status {
 	}
 }
 
-// Phase is what a worker is at.
+// Phase is the lifecycle state of a worker.
 type Phase string
 
-// Phases of a worker, in the order in which it goes through them.
+// Phases of a worker, in their usual order.
 const (
-	Starting  Phase = "starting"  // takes its transactional id, joins the group
+	Starting  Phase = "starting"  // acquires its transactional id, joins the group
 	Restoring Phase = "restoring" // reads the state of its tasks
 	Running   Phase = "running"
-	Waiting   Phase = "waiting"  // for something outside, such as a schema registry: Reason says what
-	Retrying  Phase = "retrying" // its session broke, for Reason; a new one follows
+	Waiting   Phase = "waiting"  // for something external, such as a schema registry: see Reason
+	Retrying  Phase = "retrying" // its session failed with Reason; a new one follows
 	Stopped   Phase = "stopped"
-	Failed    Phase = "failed" // for good, for Reason: it runs again when somebody has acted on that and starts it
+	Failed    Phase = "failed" // permanently, with Reason: it has to be fixed and started again
 )
 
-// Reasons why a transaction was aborted. There are no others, so that they can be a label.
+// Reasons for aborted transactions. The set is closed, so that they can be a metric label.
 const (
-	AbortRebalance = "rebalance" // partitions moved: what was read is read again by whoever has them now
+	AbortRebalance = "rebalance" // partitions moved: their new owners read the records again
 	AbortWrite     = "write"     // a record could not be written
-	AbortSchema    = "schema"    // a schema is not known yet: its partition waits, and all else is read again
-	AbortProcess   = "process"   // a row, a read or the state failed, and the session with it
-	AbortUnknown   = "unknown"   // the commit was not answered: the log decides, and the next session asks it
+	AbortSchema    = "schema"    // a schema is not known yet: its partition waits, and the others are read again
+	AbortProcess   = "process"   // processing, reading or the state failed, and the session with it
+	AbortUnknown   = "unknown"   // the commit has no answer: the next session finds out from the log
 )
 
 var abortReasons = []string{AbortRebalance, AbortWrite, AbortSchema, AbortProcess, AbortUnknown}
 
-// Snapshot is a pipeline at one moment.
+// Snapshot is the status of a pipeline at one moment.
 type Snapshot struct {
 	Pipeline    string           `json:"pipeline"`
 	Group       string           `json:"group"`
 	At          time.Time        `json:"at"`
 	Started     time.Time        `json:"started"`
-	P50         metric.Seconds   `json:"latency_p50_seconds"` // from a record's timestamp to the commit, of the last records
+	P50         metric.Seconds   `json:"latency_p50_seconds"` // from a record's timestamp to the commit, for the last records
 	P99         metric.Seconds   `json:"latency_p99_seconds"`
 	Causes      map[string]int64 `json:"dead_letter_causes"`
-	Dropped     operator.Dropped `json:"dropped"`         // what options such as json.ignore-parse-errors left out
-	Skipped     map[string]int64 `json:"skipped_offsets"` // by topic: gone before they were read
-	Skips       []Skip           `json:"skips,omitempty"` // the last of them
+	Dropped     operator.Dropped `json:"dropped"`         // by options such as json.ignore-parse-errors
+	Skipped     map[string]int64 `json:"skipped_offsets"` // by topic: deleted before they were read
+	Skips       []Skip           `json:"skips,omitempty"` // the last ones
 	Recreations []Recreation     `json:"recreated_sources,omitempty"`
-	NoCopies    string           `json:"local_copies_lost,omitempty"` // why the state has no local copies, though it should
+	NoCopies    string           `json:"local_copies_lost,omitempty"` // why configured local copies are not kept
 	Workers     []WorkerStatus   `json:"workers"`
 	Tasks       []TaskStatus     `json:"tasks"`
 }
@@ -96,14 +96,14 @@ type Snapshot struct {
 type WorkerStatus struct {
 	Instance string    `json:"instance"`
 	Phase    Phase     `json:"phase"`
-	Since    time.Time `json:"since"`            // of the phase
-	Reason   string    `json:"reason,omitempty"` // why it waits or retries
+	Since    time.Time `json:"since"`            // when the phase began
+	Reason   string    `json:"reason,omitempty"` // why it waits, retries or has failed
 
 	Sessions   int64            `json:"sessions"`
 	Committed  int64            `json:"committed"`
 	Aborted    map[string]int64 `json:"aborted"` // by reason
 	LastCommit time.Time        `json:"last_commit,omitzero"`
-	CommitTook metric.Seconds   `json:"commit_seconds"` // the last transaction, from its first record to the broker's answer
+	CommitTook metric.Seconds   `json:"commit_seconds"` // of the last transaction, from its first record to the broker's answer
 }
 
 // TaskStatus is one stage on one partition.
@@ -117,7 +117,7 @@ type TaskStatus struct {
 	Outputs     int64         `json:"outputs"` // records written to tables and repartition topics
 	Late        int64         `json:"late"`
 	DeadLetters int64         `json:"dead_letters"`
-	Ended       bool          `json:"ended"` // nothing comes any more
+	Ended       bool          `json:"ended"` // all inputs have ended
 
 	Operators []OperatorStatus `json:"operators"` // inputs first
 
@@ -131,34 +131,35 @@ type InputStatus struct {
 	Topic     string     `json:"topic"`
 	Records   int64      `json:"records"`
 	Position  int64      `json:"position"`            // offset of the next record; -1 until one is read
-	End       int64      `json:"end"`                 // where what is committed ended when it was last read; -1 before
+	End       int64      `json:"end"`                 // end of committed records when it was last read; -1 before
 	Lag       int64      `json:"lag"`                 // records from Position to End
 	Behind    float64    `json:"lag_seconds"`         // age of the last record that was read, 0 without lag
 	Last      time.Time  `json:"last,omitzero"`       // timestamp of the last record that was read
-	Watermark *time.Time `json:"watermark,omitempty"` // nil where there is none yet
-	Idle      bool       `json:"idle"`                // others do not wait for it
+	Watermark *time.Time `json:"watermark,omitempty"` // nil if there is none yet
+	Idle      bool       `json:"idle"`                // other inputs do not wait for it
 }
 
-// OperatorStatus is what has come out of one operator of a stage.
+// OperatorStatus counts the output of one operator of a stage.
 type OperatorStatus struct {
 	Relation  int        `json:"relation"`            // its number in the plan
 	Rows      int64      `json:"rows"`                // records, of one that writes to a topic
-	Watermark *time.Time `json:"watermark,omitempty"` // nil where there is none yet
-	Idle      bool       `json:"idle"`                // others do not wait for it
+	Watermark *time.Time `json:"watermark,omitempty"` // nil if there is none yet
+	Idle      bool       `json:"idle"`                // other inputs do not wait for it
 }
 
-// RestoreStatus is how a task got its state.
+// RestoreStatus describes the last restore of a task's state.
 type RestoreStatus struct {
 	Began   time.Time      `json:"began,omitzero"`
 	Records int64          `json:"records"` // read so far
-	Of      int64          `json:"of"`      // offsets to read; markers are among them, so that Records may stay below
+	Of      int64          `json:"of"`      // offsets to read, including markers, so that Records may stay below
 	Took    metric.Seconds `json:"seconds"` // once it is done
 	Done    bool           `json:"done"`
 }
 
 const statusLatencies = 2048
 
-// Snapshot copies what is known now. Workers are sorted by instance, tasks by stage and partition.
+// Snapshot returns a copy of the current status. Workers are sorted by instance, tasks by stage and
+// partition.
 func (s *Status) Snapshot() Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,18 +197,17 @@ func (s *Status) Snapshot() Snapshot {
 	return all
 }
 
-// copiesLost says why the state has no local copies from now on.
+// copiesLost notes why the state has no local copies from now on.
 func (s *Status) copiesLost(reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.noCopies = reason
 }
 
-// Fail says that a worker has ended for good, and why.
+// Fail notes that a worker has failed permanently, and why.
 func (s *Status) Fail(instance, reason string) { s.phase(instance, Failed, reason) }
 
-// Wait says that a worker waits for something outside, and what for; an empty reason that it goes
-// on.
+// Wait notes what external thing a worker waits for. An empty reason means that it runs again.
 func (s *Status) Wait(instance, reason string) {
 	if reason == "" {
 		s.phase(instance, Running, "")
@@ -238,7 +238,7 @@ func (s *Status) phase(instance string, p Phase, reason string) {
 	w.Phase, w.Reason = p, reason
 }
 
-// joined says that a worker is in the group. One that gets no partitions has nothing to restore.
+// joined notes that a worker is in the group. Without partitions it has nothing to restore.
 func (s *Status) joined(instance string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -253,8 +253,8 @@ func (s *Status) aborted(instance, reason string) {
 	s.worker(instance).Aborted[reason]++
 }
 
-// committed takes over what the tasks of a worker have done in a transaction. It returns what was
-// dropped for the first time.
+// committed adds what the tasks of a worker have done in a transaction. It returns the kinds of
+// data that were dropped for the first time.
 func (s *Status) committed(instance string, done Commit, tasks map[taskID]*task) (first []operator.Drop) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -300,7 +300,7 @@ func (s *Status) task(id taskID, instance string, t *task) *TaskStatus {
 	return all
 }
 
-// restoring says how far the restore of a task is.
+// restoring notes the progress of a task's restore.
 func (s *Status) restoring(instance string, t *task, records, of int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -311,7 +311,7 @@ func (s *Status) restoring(instance string, t *task, records, of int64) {
 	r.Records, r.Of = records, of
 }
 
-// restored says that a task has its state.
+// restored notes that a task's state is restored.
 func (s *Status) restored(instance string, t *task) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -324,14 +324,13 @@ func (s *Status) restored(instance string, t *task) {
 	all.progress(t)
 }
 
-// released says that a worker no longer has a task. Its counts stay, what it knew of the partition
-// goes.
+// released notes that a worker no longer has a task. The counters are kept, but not the position.
 func (s *Status) released(instance string, id taskID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.tasks[id]
 	if t == nil || t.Worker != instance {
-		return // another worker has it already
+		return // another worker has acquired it
 	}
 	t.Worker, t.StateEntries, t.StateBytes = "", 0, 0
 	for i := range t.Inputs {
@@ -372,8 +371,8 @@ func (s *TaskStatus) measure(t *task, now time.Time) {
 	}
 }
 
-// progress reads the watermarks of a task, and what has come out of its operators since it was last
-// called.
+// progress copies the watermarks of a task, and adds the output of its operators since the last
+// call.
 func (s *TaskStatus) progress(t *task) {
 	if t.op == nil {
 		return

@@ -15,8 +15,8 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// prepareTopics makes what is missing: the pipeline's own topics, and those of the tables that it
-// writes. Those that it reads must be there.
+// prepareTopics creates missing topics: those of the pipeline's state, and those of the tables that
+// it writes. The topics that it reads must exist.
 func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error {
 	p.partitions = make(map[string]int32)
 	width := int32(1)
@@ -51,12 +51,12 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 		return again
 	})
 	if err := broker.EnsureTopics(ctx, admin, declared); err != nil {
-		return fmt.Errorf("make the pipeline's topics: %w", err)
+		return fmt.Errorf("create the pipeline's topics: %w", err)
 	}
 	for _, t := range declared {
 		n, err := partitionsOf(ctx, admin, t.Name)
-		if err == nil && n == 0 { // the broker that was asked has not heard of it yet
-			err = fmt.Errorf("look at topic %s: %w", t.Name, kerr.UnknownTopicOrPartition)
+		if err == nil && n == 0 { // the broker does not know it yet
+			err = fmt.Errorf("describe topic %s: %w", t.Name, kerr.UnknownTopicOrPartition)
 		}
 		if err != nil {
 			return err
@@ -88,16 +88,16 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 	return p.checkCompacted(ctx, admin)
 }
 
-// NoTopicError says that a table reads a topic that does not exist, or that the broker which was
-// asked has not heard of yet.
+// NoTopicError says that a table reads a topic that does not exist, or that the queried broker does
+// not know yet.
 type NoTopicError struct{ Table, Topic string }
 
 // Error names table and topic.
 func (e *NoTopicError) Error() string {
-	return fmt.Sprintf("table %s reads topic %s, which does not exist: create it, or start what writes it", e.Table, e.Topic)
+	return fmt.Sprintf("table %s reads topic %s, which does not exist: create it, or start its producer", e.Table, e.Topic)
 }
 
-// ownTopics are the topics that belong to the pipeline: dead letters, late rows, its plan,
+// ownTopics returns the topics that belong to the pipeline: dead letters, late rows, its plan,
 // repartitioned rows, and state.
 func (p *pipeline) ownTopics(width int32) []broker.Topic {
 	s := p.cfg.Program.Settings
@@ -142,44 +142,45 @@ func largeRecords() map[string]string {
 	return map[string]string{"max.message.bytes": strconv.Itoa(ownLimit)}
 }
 
-// partitionsOf is how many partitions a topic has; 0 where there is no such topic.
+// partitionsOf returns the number of a topic's partitions; 0 if it does not exist.
 func partitionsOf(ctx context.Context, admin *kadm.Client, topic string) (int32, error) {
 	topics, err := admin.ListTopics(ctx, topic)
 	if err != nil {
-		return 0, fmt.Errorf("look at topic %s: %w", topic, err)
+		return 0, fmt.Errorf("describe topic %s: %w", topic, err)
 	}
 	t := topics[topic]
 	if errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
 		return 0, nil
 	}
 	if t.Err != nil {
-		return 0, fmt.Errorf("look at topic %s: %w", topic, t.Err)
+		return 0, fmt.Errorf("describe topic %s: %w", topic, t.Err)
 	}
 	return int32(len(t.Partitions)), nil //nolint:gosec // few
 }
 
-// checkPartitions refuses topics whose rows meet by key, but not in the same partition, and
-// changelogs that don't fit.
+// checkPartitions refuses topics whose rows meet by key but are not copartitioned, and changelogs
+// with another number of partitions than their inputs.
 func (p *pipeline) checkPartitions() error {
 	for _, s := range p.cfg.Program.Stages {
 		if err := p.checkEqual(s); err != nil {
 			return err
 		}
 		if n := p.tasksOf(s); s.Stateful && p.partitions[s.Changelog] != n {
-			return p.mismatch("the state in %s has %d partitions, and its input %s now has %d: the state of a key would not be found. "+
-				"To move the state, where every row of the old partitions is read and none of the new ones: weir run --repartition. "+
-				"To keep the old state and start another, give the pipeline another name (SET 'pipeline.name')", s.Changelog, p.partitions[s.Changelog], strings.Join(s.Topics(), ", "), n)
+			return p.mismatch("the state in %s has %d partitions, but its input %s now has %d: the state of a key would not be found. "+
+				"To move the state, provided that every row of the old partitions is read and none of the new ones: weir run --repartition. "+
+				"To keep the old state and start without it, give the pipeline another name (SET 'pipeline.name')", s.Changelog, p.partitions[s.Changelog], strings.Join(s.Topics(), ", "), n)
 		}
 	}
 	return nil
 }
 
-// checkEqual refuses a stage whose rows meet by key, but not in equal partitions.
+// checkEqual refuses a stage whose rows meet by key if its topics have different numbers of
+// partitions.
 func (p *pipeline) checkEqual(s *plan.Stage) error {
 	topics := s.Topics()
 	for _, topic := range topics[1:] {
 		if s.Copartitioned && p.partitions[topic] != p.partitions[topics[0]] {
-			return &fatalError{fmt.Errorf("topic %s has %d partitions and %s has %d: rows that meet by key must lie in equal partitions; give both topics equally many",
+			return &fatalError{fmt.Errorf("topic %s has %d partitions and %s has %d: rows that meet by key must be in equal partitions; give both topics the same number",
 				topics[0], p.partitions[topics[0]], topic, p.partitions[topic])}
 		}
 	}
@@ -198,7 +199,7 @@ func (p *pipeline) findIDs(ctx context.Context, admin *kadm.Client) error {
 	return nil
 }
 
-// memory are the topics of the pipeline's own that hold its state and positions.
+// stateTopics returns the topics that hold the pipeline's positions and state.
 func (p *pipeline) stateTopics() (topics []string) {
 	if p.positionsPartitions() > 0 {
 		topics = append(topics, p.positionsTopic())
@@ -211,8 +212,8 @@ func (p *pipeline) stateTopics() (topics []string) {
 	return topics
 }
 
-// widthOfPositions is how many partitions the positions topic needs; 0 where a state says how far
-// each topic is read.
+// positionsPartitions returns how many partitions the positions topic needs; 0 if stateful stages
+// read every topic.
 func (p *pipeline) positionsPartitions() (n int32) {
 	for _, t := range p.sources() {
 		if len(p.statefulReaders(t.Topic)) == 0 {
@@ -222,8 +223,7 @@ func (p *pipeline) positionsPartitions() (n int32) {
 	return n
 }
 
-// widenPositions gives the positions topic the partitions that it needs: they are those of the
-// topics that are read.
+// widenPositionsTopic adds missing partitions to the positions topic.
 func (p *pipeline) widenPositionsTopic(ctx context.Context, admin *kadm.Client) error {
 	topic, n := p.positionsTopic(), p.positionsPartitions()
 	if p.partitions[topic] >= n {

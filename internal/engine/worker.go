@@ -16,7 +16,7 @@ type worker struct {
 	instance string
 	result   *Result
 
-	conflictSince time.Time // first answer that the group has another protocol
+	conflictSince time.Time // when the group first answered that it has another protocol
 }
 
 // run runs sessions until ctx is done, the pipeline has ended or an error is permanent, and leaves
@@ -46,8 +46,8 @@ func permanent(err error) bool {
 	return errors.As(err, &fatal) || errors.As(err, &grown) || broker.Classify(err) == broker.Fatal
 }
 
-// fatalError is one that a new session would meet again: state or topics that are not the
-// pipeline's.
+// fatalError is an error that a new session would meet again, for example state that does not match
+// the topics.
 type fatalError struct{ err error }
 
 func (e *fatalError) Error() string { return e.err.Error() }
