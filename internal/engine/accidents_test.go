@@ -29,8 +29,8 @@ CREATE TABLE parities (parity BIGINT NOT NULL, c BIGINT NOT NULL, PRIMARY KEY (p
 CREATE TABLE copies (n BIGINT NOT NULL) WITH ('connector' = 'kafka', 'topic' = 'copies', 'value.format' = 'json');
 `
 
-// The kinds of pipelines that an accident may hit: state in the task that reads the source, state
-// behind an exchange, none, and both in one.
+// Kinds of pipelines: with state in the task that reads the source, with state after an exchange,
+// stateless, and both of the first in one.
 var accidentPipelines = map[string]string{
 	"keyed":     `INSERT INTO sums SELECT sensor, COUNT(*) FROM readings GROUP BY sensor;`,
 	"exchanged": `INSERT INTO parities SELECT parity, COUNT(*) FROM plain GROUP BY parity;`,
@@ -38,7 +38,7 @@ var accidentPipelines = map[string]string{
 	"mixed":     `EXECUTE STATEMENT SET BEGIN INSERT INTO sums SELECT sensor, COUNT(*) FROM readings GROUP BY sensor; INSERT INTO copies SELECT n FROM readings; END;`,
 }
 
-// site is a broker with a topic of readings, and a pipeline that runs there time and again.
+// site is a broker with a topic of readings, and a pipeline that a test runs several times.
 type site struct {
 	*testing.T
 	broker     *embedded.Broker
@@ -63,11 +63,11 @@ func newSite(t *testing.T, kind string, partitions int32) *site {
 	t.Cleanup(func() { _ = b.Close() })
 	s := &site{T: t, broker: b, at: broker.Config{Brokers: []string{b.Addr()}}, partitions: partitions, kind: kind}
 	s.connect()
-	s.makeTopic("readings")
+	s.createTopic("readings")
 	return s
 }
 
-// connect makes a client that knows nothing of topics that are deleted.
+// connect creates a client without metadata of deleted topics.
 func (s *site) connect() {
 	s.Helper()
 	client, err := broker.Connect(s.Context(), s.at, kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -78,7 +78,7 @@ func (s *site) connect() {
 	s.client, s.admin = client, kadm.NewClient(client)
 }
 
-func (s *site) makeTopic(name string) {
+func (s *site) createTopic(name string) {
 	s.Helper()
 	if _, err := s.admin.CreateTopic(s.Context(), s.partitions, 1, nil, name); err != nil {
 		s.Fatal(err)
@@ -117,7 +117,7 @@ func (s *site) program(insert string) *plan.Program {
 	return p
 }
 
-// try runs the pipeline until it has processed what there is.
+// try runs the pipeline until it has processed all readings.
 func (s *site) try() error {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), 20*time.Second)
@@ -142,7 +142,7 @@ func (s *site) run() {
 	}
 }
 
-// refused runs the pipeline, which must not start, and compares its reason.
+// refused runs the pipeline, which must refuse to start, and checks its error.
 func (s *site) refused(want ...string) {
 	s.Helper()
 	err := s.try()
@@ -156,7 +156,7 @@ func (s *site) refused(want ...string) {
 	}
 }
 
-// results is what the pipeline has written, as text that can be compared.
+// results returns the rows that the pipeline has written, in a canonical form.
 func (s *site) results() string {
 	s.Helper()
 	topics := map[string][]string{"keyed": {"sums"}, "exchanged": {"parities"}, "stateless": {"copies"}, "mixed": {"sums", "copies"}}[s.kind]
@@ -189,7 +189,7 @@ func (s *site) read(topic string, fn func(*kgo.Record)) {
 	}
 }
 
-// want compares the results with what each reading counted once gives.
+// want compares the results with those of counting each reading exactly once.
 func (s *site) want() {
 	s.Helper()
 	want := map[string]string{
@@ -231,7 +231,7 @@ func (s *site) deleteGroup() {
 	}
 }
 
-// resetGroup commits an offset for all partitions of the readings.
+// resetGroup commits an offset for each partition of the readings.
 func (s *site) resetGroup(at func(end int64) int64) {
 	s.Helper()
 	ends, err := s.admin.ListEndOffsets(s.Context(), "readings")
@@ -245,8 +245,8 @@ func (s *site) resetGroup(at func(end int64) int64) {
 	}
 }
 
-// The group's offsets expire, are deleted, or are set by hand: the state's position decides, and
-// the group gets it back.
+// The group's offsets expire, are deleted, or are set by hand: the position in the state decides,
+// and the group's offset is corrected.
 func TestGroupOffsets(t *testing.T) {
 	accidents := map[string]func(*site){
 		"deleted": (*site).deleteGroup,
@@ -279,7 +279,7 @@ func TestGroupOffsets(t *testing.T) {
 	}
 }
 
-// wantLag compares how far the group is behind, as others see it.
+// wantLag checks the lag of the group as other tools see it.
 func (s *site) wantLag(want int64) {
 	s.Helper()
 	lag, err := s.admin.Lag(s.Context(), "weir-p")

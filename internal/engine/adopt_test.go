@@ -28,7 +28,7 @@ type olderState struct {
 
 const adopted = "an older version of Weir wrote the state"
 
-// newOlderSite is a broker as the older version left it, but for the group's offsets.
+// newOlderSite returns a broker as the older version left it, except for the group's offsets.
 func newOlderSite(t *testing.T, kind string) (*site, olderState) {
 	t.Helper()
 	text, err := os.ReadFile("testdata/state-without-positions.json")
@@ -84,8 +84,8 @@ func (s *site) commitGroup(readings map[int32]int64) {
 	}
 }
 
-// State of a version that recorded no positions takes up the group's offsets, once, and says so.
-// From then on its own positions decide.
+// A state of a version that recorded no positions adopts the group's offsets, once, and logs it.
+// From then on its positions decide.
 func TestOlderStateAdoptsGroupOffsets(t *testing.T) {
 	for _, kind := range []string{"keyed", "exchanged"} {
 		t.Run(kind, func(t *testing.T) {
@@ -114,8 +114,8 @@ func TestOlderStateAdoptsGroupOffsets(t *testing.T) {
 	}
 }
 
-// Without the group's offsets nobody knows what the state covers. Those of some partitions are not
-// enough.
+// Without the group's offsets it is unknown what the state covers. Offsets of some partitions are
+// not enough.
 func TestOlderStateWithoutGroupOffsets(t *testing.T) {
 	for _, kind := range []string{"keyed", "exchanged"} {
 		t.Run(kind, func(t *testing.T) {
@@ -136,8 +136,8 @@ func TestOlderStateWithoutGroupOffsets(t *testing.T) {
 	}
 }
 
-// An older version went on with the state of this one, and left it without a position at its end:
-// the recorded positions are too old.
+// An older version has continued with the state of this one, and left no position at its end: the
+// recorded positions are outdated.
 func TestOlderVersionInBetween(t *testing.T) {
 	s := newSite(t, "keyed", 2)
 	s.send(40)

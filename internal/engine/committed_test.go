@@ -11,9 +11,9 @@ import (
 	"weir.example/weir/internal/operator"
 )
 
-// A pipeline that was refused at its first record, and has committed nothing, starts with the
-// setting that its error names, and with any other SQL. Where it has committed something, the error
-// names the way.
+// A pipeline that failed at its first record, and has committed nothing, starts with the setting
+// that its error names, and with any other SQL. If it has committed something, the error names the
+// way forward.
 func TestRefusedBeforeFirstCommit(t *testing.T) {
 	const first, later = "at the first record", "after rows that are committed"
 	elsewhere := func(key []byte, n, i int) int { return (murmur2(key, n, i) + 1) % n }
@@ -65,8 +65,8 @@ func TestRefusedBeforeFirstCommit(t *testing.T) {
 	}
 }
 
-// runKeyedOne runs a pipeline with one worker whose transactions have one record, so that all
-// before the first stranger is committed.
+// runKeyedOne runs a pipeline with one worker and one record per transaction, so that everything
+// before the first misplaced record is committed.
 func runKeyedOne(t *testing.T, at broker.Config, sql string) error {
 	t.Helper()
 	return runConfig(t, "keyed", sql, Config{Broker: at, Instances: []string{"a"}, MaxRecords: 1})

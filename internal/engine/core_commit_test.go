@@ -11,7 +11,7 @@ import (
 	"weir.example/weir/internal/txtest"
 )
 
-// The broker commits, and the answer is lost: the log decides, and nothing is counted twice.
+// The broker commits, but its answer is lost: the log decides, and nothing is counted twice.
 func TestScriptCommitUnansweredAndCommitted(t *testing.T) {
 	everyScript(t, func(s *script) {
 		s.start("a", shortTransactions)
@@ -32,7 +32,7 @@ func TestScriptCommitUnansweredAndCommitted(t *testing.T) {
 	})
 }
 
-// The commit never reaches the broker: what was read is read again, over the state before it.
+// The commit never reaches the broker: the records are read again, over the previous state.
 func TestScriptCommitUnansweredAndNotCommitted(t *testing.T) {
 	everyScript(t, func(s *script) {
 		s.start("a", shortTransactions)
@@ -78,8 +78,8 @@ func TestScriptCommitAnsweredUnknown(t *testing.T) {
 
 func shortTransactions(c *Config) { c.TransactionTimeout = 2 * time.Second }
 
-// Another process takes the worker's place in the middle of a transaction: it stops, and nothing of
-// the transaction is seen.
+// Another process takes over in the middle of a transaction: the worker stops, and nothing of the
+// transaction becomes visible.
 func TestScriptFencedMidTransaction(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.start("a")
@@ -100,8 +100,8 @@ func TestScriptFencedMidTransaction(t *testing.T) {
 	})
 }
 
-// Another process takes the worker's place when all of a transaction but its end is done: the
-// worker stops and leaves the transactional id to the newer one.
+// Another process takes over when everything but the end of a transaction is done: the worker stops
+// and leaves the transactional id to the newer process.
 func TestScriptFencedBeforeCommit(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.start("a")
@@ -124,7 +124,7 @@ func TestScriptFencedBeforeCommit(t *testing.T) {
 	})
 }
 
-// The offsets are refused, since the group is in another generation: the same records are read
+// The offsets are refused because the group is in another generation: the same records are read
 // again, in the same session.
 func TestScriptOffsetsRefused(t *testing.T) {
 	inMemory(t, func(s *script) {

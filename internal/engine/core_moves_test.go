@@ -10,7 +10,7 @@ import (
 	"weir.example/weir/internal/txtest"
 )
 
-// two starts two workers with a partition each, and has them process readings.
+// two starts two workers with a partition each, and waits until they have processed readings.
 func (s *script) two(with ...func(*Config)) {
 	s.Helper()
 	s.start("a", with...)
@@ -20,8 +20,8 @@ func (s *script) two(with ...func(*Config)) {
 	s.processed()
 }
 
-// A partition goes to another worker after its records were polled and before their transaction has
-// begun: the other one has processed them by then, and this one must not commit its rows.
+// A partition moves to another worker after its records were polled and before their transaction
+// has begun: the other worker has processed them by then, and the first must not commit its rows.
 func TestScriptRevokeBetweenPollAndBegin(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two()
@@ -39,8 +39,8 @@ func TestScriptRevokeBetweenPollAndBegin(t *testing.T) {
 	})
 }
 
-// A partition comes while a transaction is open, and more records of the others are polled: the
-// transaction can't be committed without them, since its offsets would pass them.
+// A partition is assigned while a transaction is open, and more records of the others are polled:
+// the transaction can't be committed without them, because its offsets would skip them.
 func TestScriptPartitionComesMidTransaction(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two(func(c *Config) { c.CommitInterval = time.Second })
@@ -55,8 +55,8 @@ func TestScriptPartitionComesMidTransaction(t *testing.T) {
 	})
 }
 
-// Two workers swap their partitions in the middle of a transaction, and swap back: each state is
-// that of who has the partition now.
+// Two workers swap their partitions in the middle of a transaction, and swap back: each uses the
+// state of its current partition.
 func TestScriptSwap(t *testing.T) {
 	everyScript(t, func(s *script) {
 		s.two()
@@ -74,8 +74,8 @@ func TestScriptSwap(t *testing.T) {
 	})
 }
 
-// A partition that a worker is restoring goes to another one, which changes its state, and comes
-// back later.
+// A partition that a worker is restoring moves to another worker, which changes its state, and
+// returns later.
 func TestScriptRevokeDuringRestore(t *testing.T) {
 	everyScript(t, func(s *script) {
 		s.two()
@@ -93,7 +93,7 @@ func TestScriptRevokeDuringRestore(t *testing.T) {
 	})
 }
 
-// The group forgets a worker that is restoring: it loses its partitions, and gets them again as a
+// The group expels a worker that is restoring: it loses its partitions, and gets them again as a
 // new member.
 func TestScriptLostDuringRestore(t *testing.T) {
 	inMemory(t, func(s *script) {
@@ -111,8 +111,8 @@ func TestScriptLostDuringRestore(t *testing.T) {
 	})
 }
 
-// A worker loses a partition, another one changes its state, and it comes back: what the worker
-// knew of it is not the state.
+// A worker loses a partition, another worker changes its state, and the partition returns: the
+// first worker's copy of the state is outdated.
 func TestScriptStateOfLostPartition(t *testing.T) {
 	everyScript(t, func(s *script) {
 		s.two()
@@ -127,8 +127,8 @@ func TestScriptStateOfLostPartition(t *testing.T) {
 	})
 }
 
-// Records arrive while a partition that has just come is restored: none of them is read before its
-// state is there.
+// Records arrive while a newly assigned partition is restored: none of them is read before its
+// state is complete.
 func TestScriptPollDuringRestore(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two()
@@ -146,8 +146,8 @@ func TestScriptPollDuringRestore(t *testing.T) {
 	})
 }
 
-// A worker freezes before it commits its offsets, and is expelled. Its partitions are another's
-// when it wakes: the broker refuses its offsets, and its rows with them.
+// A worker freezes before it commits its offsets, and is expelled. Another worker has its
+// partitions when it wakes: the broker refuses its offsets, and its rows with them.
 func TestScriptZombieCommit(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two()
@@ -161,8 +161,8 @@ func TestScriptZombieCommit(t *testing.T) {
 	})
 }
 
-// A worker freezes when its offsets are a part of its transaction, and commits after it is
-// expelled. Who has its partitions now waits for that, and goes on after it.
+// A worker freezes when its offsets are part of its transaction, and commits after it was expelled.
+// The new owner of its partitions waits for that, and continues after it.
 func TestScriptLateCommit(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two()
@@ -175,9 +175,9 @@ func TestScriptLateCommit(t *testing.T) {
 	})
 }
 
-// A request of a worker hangs for longer than its transaction and its membership last: another one
-// does its work. What it has asked for comes to nothing when the broker gets to it, and it begins
-// again as a new member.
+// A request of a worker hangs for longer than its transaction and its membership last, and another
+// worker takes over. When the broker handles the request, it has no effect, and the worker starts
+// over as a new member.
 func TestScriptRequestOutlivesTransaction(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two(shortTransactions)
@@ -193,8 +193,8 @@ func TestScriptRequestOutlivesTransaction(t *testing.T) {
 	})
 }
 
-// expel gives all partitions to the other worker and waits until this one, whose heartbeats are
-// held up, is out of the group.
+// expel assigns all partitions to the other worker and waits until this one, whose heartbeats are
+// held up, has left the group.
 func (s *script) expel(worker string) {
 	s.Helper()
 	other := map[string]string{"a": "b", "b": "a"}[worker]

@@ -15,8 +15,8 @@ import (
 	"weir.example/weir/internal/txtest"
 )
 
-// The broker refuses a record of the transaction: nothing of it is seen, and the next session
-// writes all of it.
+// The broker refuses a record of the transaction: nothing of it becomes visible, and the next
+// session writes all of it.
 func TestScriptWriteRefused(t *testing.T) {
 	for topic, answer := range map[string]*kerr.Error{
 		scriptChangelog: kerr.RecordListTooLarge,
@@ -40,8 +40,8 @@ func TestScriptWriteRefused(t *testing.T) {
 	}
 }
 
-// A process dies when all is written and nothing is committed: its local copy must be that of the
-// last commit.
+// A process dies when everything is written and nothing is committed: its local copy must be that
+// of the last commit.
 func TestScriptCrashBeforeCommit(t *testing.T) {
 	everyScript(t, func(s *script) {
 		s.start("a", crashing)
@@ -77,8 +77,8 @@ func TestScriptCrashAfterCommit(t *testing.T) {
 	})
 }
 
-// The group's offsets were set back by hand. They are put right as a member of the current
-// generation, so that a worker that has lost the partition meanwhile can't.
+// The group's offsets were set back by hand. They are corrected with the member id and generation,
+// so that a worker that has lost the partition in the meantime can't do it.
 func TestScriptHealedByMember(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.start("a")
@@ -125,8 +125,8 @@ func (s *script) sendAt(seconds ...int) {
 	s.broker.Write(records...)
 }
 
-// wantPanes compares the windows of each partition's sensor: how many readings the one has that
-// begins at a second.
+// wantPanes checks the windows of each partition's sensor: how many readings the window that starts
+// at a second has.
 func (s *script) wantPanes(want map[int]int) {
 	s.Helper()
 	for p := range int32(scriptPartitions) {
@@ -165,8 +165,8 @@ func (s *script) readAll() {
 	}
 }
 
-// A transaction that has moved the watermark is aborted: its readings, which come again, are not
-// late.
+// A transaction that has advanced the watermark is aborted: its readings are read again, and are
+// not late.
 func TestScriptWatermarkAfterAbort(t *testing.T) {
 	t.Parallel()
 	s := newScript(t, fmt.Sprintf(windowing, ""))
@@ -185,8 +185,7 @@ func TestScriptWatermarkAfterAbort(t *testing.T) {
 }
 
 // A bounded pipeline ends and closes its windows, each once, whichever of its transactions is
-// aborted, the last one too, and also where a partition is empty, so that no record says again that
-// it has ended.
+// aborted, even the last one, and also if a partition is empty, so that no record ends it again.
 func TestScriptAbortOfBoundedEnd(t *testing.T) {
 	for nth := 1; nth <= 3; nth++ {
 		t.Run(fmt.Sprint(nth), func(t *testing.T) {

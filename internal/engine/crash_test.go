@@ -16,8 +16,8 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// A pipeline dies at each of its transactions, before the commit or after, and the group's offsets
-// are gone when it comes back: what the state covers is exactly what was committed, and each row
+// A pipeline crashes at each of its transactions, before or after the commit, and the group's
+// offsets are deleted before it restarts: the state covers exactly what was committed, and each row
 // counts once.
 func TestCrashAtEveryTransaction(t *testing.T) {
 	for _, partitions := range []int32{2, 4} {
@@ -40,7 +40,7 @@ func crashEverywhere(t *testing.T, kind string, partitions int32, committed bool
 	defer c.Close()
 	s := &site{T: t, at: broker.Config{Brokers: c.ListenAddrs()}, partitions: partitions, kind: kind}
 	s.connect()
-	s.makeTopic("readings")
+	s.createTopic("readings")
 	s.send(40)
 	var left atomic.Int64 // ends of transactions until the broker hangs up, once
 	var die context.CancelFunc

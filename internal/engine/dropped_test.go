@@ -19,8 +19,8 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// What options drop is in the result of a run, in its status and in its metrics, by table; and a
-// copy of records through the engine keeps what is NULL apart from what is empty.
+// Data that options drop is reported in the result of a run, in its status and in its metrics, by
+// table. Records that are copied through the engine keep NULL apart from empty values.
 func TestDroppedAndNull(t *testing.T) {
 	at, client := serve(t)
 	if _, err := kadm.NewClient(client).CreateTopics(t.Context(), 2, 1, nil, "copies", "counts"); err != nil {

@@ -18,9 +18,9 @@ CREATE TABLE readings (device_id STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts
 CREATE TABLE hops (d STRING, s TIMESTAMP(3), n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'hops', 'format' = 'json');
 INSERT INTO hops SELECT device_id, window_start, COUNT(*) FROM TABLE(HOP(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '2' HOUR)) GROUP BY device_id, window_start, window_end;`
 
-// One leap of the watermark closes 7,200 windows of each device. They come out in several
-// transactions, each once, though the worker is stopped after the first, and a bounded pipeline
-// ends only when all are out.
+// One leap of the watermark closes 7,200 windows of each device. They are emitted in several
+// transactions, each once, although the worker is stopped after the first, and a bounded pipeline
+// ends only when all are emitted.
 func TestLeapIsEmittedInParts(t *testing.T) {
 	const devices, panes = 36, 7200
 	for _, bounded := range []string{"", ", 'scan.bounded.mode' = 'latest-offset'"} {

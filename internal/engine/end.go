@@ -48,7 +48,7 @@ func (p *pipeline) awaitEnd(ctx context.Context) error {
 				continue
 			}
 			// The upstream stage has reached its end, so its output is complete. The high watermark
-			// also covers what lies beyond transactions that dead processes have left open.
+			// also covers rows after transactions that dead processes have left open.
 			to, err := listEnds(ctx, admin, in.Topic())
 			if err == nil {
 				err = p.awaitCommitted(ctx, admin, newEnds(to))

@@ -65,7 +65,7 @@ func run(t *testing.T, at broker.Config, sql string) (Result, error) {
 	return r, err
 }
 
-// counts are the values of a compacted topic that stand at its end.
+// counts returns the last value of each key of a compacted topic.
 func counts(t *testing.T, at broker.Config, topic string) map[string]string {
 	t.Helper()
 	last := make(map[string]string)
@@ -79,8 +79,8 @@ func counts(t *testing.T, at broker.Config, topic string) map[string]string {
 	return last
 }
 
-// UntilEnd stops when all is processed, through the topics between stages, and the next run goes
-// on.
+// UntilEnd stops when everything is processed, including topics between stages, and the next run
+// continues.
 func TestUntilEnd(t *testing.T) {
 	at := cluster(t, 40)
 	for round := 1; round <= 2; round++ {
@@ -101,8 +101,8 @@ func TestUntilEnd(t *testing.T) {
 	}
 }
 
-// A process that was killed may have left a transaction open between the stages. What lies beyond
-// it is processed too before UntilEnd ends.
+// A killed process may have left a transaction open between stages. UntilEnd also waits for the
+// rows after it.
 func TestUntilEndBeyondAnOpenTransaction(t *testing.T) {
 	at := cluster(t, 40)
 	if _, err := run(t, at, counted); err != nil {
@@ -146,8 +146,8 @@ func TestUntilEndBeyondAnOpenTransaction(t *testing.T) {
 	}
 }
 
-// Outputs are rows of the table that is written: not those on their way between stages, of which
-// there is one a record here, nor state.
+// Outputs are rows of the written table: neither rows on their way between stages, one per record
+// here, nor state.
 func TestOutputsAreResults(t *testing.T) {
 	at := cluster(t, 40)
 	r, err := run(t, at, counted)
@@ -163,7 +163,8 @@ func TestOutputsAreResults(t *testing.T) {
 	}
 }
 
-// A group that another program has used is no pipeline's: its state would lack what that has read.
+// A pipeline refuses a group that another program has used: its state would lack what that program
+// has read.
 func TestForeignGroup(t *testing.T) {
 	at := cluster(t, 4)
 	client, err := broker.Connect(t.Context(), at)

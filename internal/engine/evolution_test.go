@@ -15,8 +15,8 @@ import (
 	"weir.example/weir/internal/registry/embedded"
 )
 
-// The schema of the readings in its versions: a field with a default comes, two types are widened,
-// and one breaks.
+// Versions of the readings' schema: one adds a field with a default, one widens two types, and one
+// is incompatible.
 const (
 	readingV1 = `{"type":"record","name":"Reading","fields":[{"name":"device_id","type":"string"},{"name":"x","type":"float"},{"name":"n","type":"int"}]}`
 	readingV2 = `{"type":"record","name":"Reading","fields":[{"name":"device_id","type":"string"},{"name":"x","type":"float"},{"name":"n","type":"int"},{"name":"unit","type":"string","default":"Cel"}]}`
@@ -63,9 +63,10 @@ func (p *pool) want(topic string, show func(*kgo.Record) string, rows ...string)
 	}
 }
 
-// Producers go on to new versions while a pipeline of the first one runs, and a pipeline of the
-// last one reads what the first wrote. A version that would break readers is refused; forced past
-// that, its records are dead letters with both ids, in the transaction of the records around them.
+// Producers move on to new versions while a pipeline with the first one runs, and a pipeline with
+// the last one reads what the first wrote. A version that would break readers is refused. If it is
+// forced, its records become dead letters with both ids, in the transaction of the records around
+// them.
 func TestSchemaEvolution(t *testing.T) {
 	p := &pool{T: t}
 	p.at, p.client = serve(t)

@@ -26,7 +26,7 @@ type spelledKey struct {
 	null      bool
 }
 
-// spelledTables are sources whose keys can be spelled in several ways.
+// spelledTables are sources whose keys have several representations.
 var spelledTables = map[string]struct {
 	columns, options, group string
 	keys                    []spelledKey
@@ -69,9 +69,9 @@ var spelledTables = map[string]struct {
 	}},
 }
 
-// Rows are grouped by what a key says, and not by how it is spelled, as on Flink, which brings rows
-// of a key together whatever partition they come from: so it is with 'any', and by murmur2 the rows
-// are the same or a record is named that lies elsewhere.
+// Rows are grouped by the value of a key, not by its representation, as in Flink, which brings rows
+// of a key together from all partitions. With 'any' Weir does the same; with murmur2 the rows are
+// equal, or the error names a misplaced record.
 func TestSpelledKeys(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -141,7 +141,7 @@ INSERT INTO results SELECT %[3]s, COUNT(*) FROM TABLE(TUMBLE(TABLE readings, DES
 	}
 }
 
-// resultColumns are those columns that are grouped.
+// resultColumns returns the columns that are grouped by.
 func resultColumns(columns, group string) string {
 	var all []string
 	for _, c := range strings.Split(strings.ReplaceAll(columns, "(10, 2)", "(10; 2)"), ", ") {
@@ -153,7 +153,7 @@ func resultColumns(columns, group string) string {
 	return strings.Join(all, ", ")
 }
 
-// written are the values of a topic, sorted.
+// written returns the values of a topic, sorted.
 func written(t *testing.T, at broker.Config, topic string) (all []string) {
 	t.Helper()
 	if err := broker.ReadAll(t.Context(), at, topic, nil, func(r *kgo.Record) error { all = append(all, string(r.Value)); return nil }); err != nil {
@@ -163,7 +163,7 @@ func written(t *testing.T, at broker.Config, topic string) (all []string) {
 	return all
 }
 
-// Formats of keys that Weir does not read are refused by name when the pipeline is planned.
+// Unsupported key formats are refused by name when the pipeline is planned.
 func TestKeyFormatsRefused(t *testing.T) {
 	for _, format := range []string{"csv", "avro"} {
 		_, err := plan.Compile(`CREATE TABLE readings (a STRING) WITH ('connector' = 'kafka', 'topic' = 'readings', 'key.format' = '`+format+`', 'key.fields' = 'a', 'value.format' = 'json');

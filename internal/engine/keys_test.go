@@ -48,7 +48,7 @@ const (
 	keyedEach    = 3 // readings of each device
 )
 
-// keyedTables are readings and what is known of their devices; %[1]s is the key's format.
+// keyedTables are readings and their devices; %[1]s is the key's format.
 const keyedTables = `
 CREATE TABLE readings (device_id STRING, room STRING, v BIGINT, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'readings',
   'key.format' = '%[1]s', 'key.fields' = 'device_id', 'value.format' = 'json', 'value.json.timestamp-format.standard' = 'ISO-8601',
@@ -135,10 +135,10 @@ func runConfig(t *testing.T, name, sql string, cfg Config) error {
 	return err
 }
 
-// Rows of one key meet, wherever the producers have put them: by the topic's own partitions where
-// keys lie as Kafka's Java client puts them, and through a repartition topic where
-// 'weir.key-partitioning' is 'any'. Otherwise the pipeline stops at the first record that lies
-// elsewhere, and nothing of its transaction is committed.
+// Rows of one key meet, whichever partitions the producers have chosen: in the topic's partitions
+// if keys are placed as by Kafka's Java client, and through a repartition topic if
+// 'weir.key-partitioning' is 'any'. Otherwise the pipeline stops at the first misplaced record, and
+// nothing of its transaction is committed.
 func TestKeysOfAllPartitioners(t *testing.T) {
 	for client, place := range placements {
 		for _, format := range []string{"raw", "json"} {
@@ -160,7 +160,7 @@ func TestKeysOfAllPartitioners(t *testing.T) {
 						return
 					}
 					if err == nil {
-						t.Fatalf("rows of one key lie in several partitions, and it ended without an error: %v", got)
+						t.Fatalf("rows of one key are in several partitions, but it ended without an error: %v", got)
 					}
 					var elsewhere *operator.ElsewhereError
 					if !errors.As(err, &elsewhere) {

@@ -15,8 +15,8 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// A row that is larger than its topic takes goes to the dead letters, and the rows behind it go on.
-// What a topic is configured to take it gets, also where that is more than usual.
+// A row that exceeds the limit of its topic becomes a dead letter, and the rows after it are
+// processed. Larger rows are written if the topic's limit is raised.
 func TestRowTooLarge(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "readings"))
 	if err != nil {
@@ -86,7 +86,7 @@ INSERT INTO roomy SELECT n, s || s || s FROM readings;`, "sizes")
 }
 
 // The max.message.bytes of a sink is lowered while the pipeline runs: rows that are too large from
-// then on are dead letters, and all others are written once.
+// then on become dead letters, and all others are written once.
 func TestSinkLimitLowered(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "readings", "small"))
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// logged keeps what a pipeline logs.
+// logged records a pipeline's log.
 type logged struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -58,7 +58,7 @@ func copiesConfig(t *testing.T, at broker.Config, dir string) (Config, *logged) 
 	}, log
 }
 
-// A --state-dir in which nothing can be written costs the local copies, and is said once.
+// Without write access to --state-dir there are no local copies, and this is logged once.
 func TestStateDirForbidden(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -88,8 +88,8 @@ func wantCounts(t *testing.T, at broker.Config, n int) {
 	}
 }
 
-// A disk that fills up under a running pipeline neither changes a row nor holds up its end; nor
-// does it a start.
+// A disk that fills up under a running pipeline changes no rows, and prevents neither its end nor
+// its next start.
 func TestStateDirFull(t *testing.T) {
 	dir := smallDisk(t, 24<<20)
 	at := cluster(t, 40)
@@ -163,7 +163,7 @@ func fillDisk(t *testing.T, name string) {
 	}
 }
 
-// smallDisk mounts a disk of some bytes, which needs Linux and root.
+// smallDisk mounts a disk of the given size, which requires Linux and root.
 func smallDisk(t *testing.T, size int) string {
 	t.Helper()
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {

@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// memory are the topics in which a pipeline of a kind keeps its state and positions.
+// memory lists the topics with state and positions of a kind of pipeline.
 var memory = map[string][]string{
 	"keyed": {"p.stage1.changelog"}, "exchanged": {"p.stage1.changelog", "p.stage2.changelog"}, "stateless": {"p.positions"}, "mixed": {"p.stage1.changelog"},
 }
@@ -26,7 +26,7 @@ func (s *site) deleteTopics(topics ...string) {
 	}
 }
 
-// cut deletes the records of a topic up to a part of it.
+// cut deletes records from the beginning of a topic.
 func (s *site) cut(topic string, to func(end int64) int64) {
 	s.Helper()
 	ends, err := s.admin.ListEndOffsets(s.Context(), topic)
@@ -44,8 +44,8 @@ func (s *site) cut(topic string, to func(end int64) int64) {
 	}
 }
 
-// The plan is lost: the way back is to make it again, and not to delete the group, after which the
-// state would be read with all rows again.
+// The plan is lost: the way forward is to write it again, not to delete the group, after which all
+// rows would be counted again on top of the state.
 func TestPlanLost(t *testing.T) {
 	everywhere(t, func(s *site) {
 		s.deleteTopics("p.plan")
@@ -62,7 +62,7 @@ func TestPlanLost(t *testing.T) {
 	})
 }
 
-// A plan that is made again must be for the SQL that made the state.
+// A plan that is written again must be for the SQL that created the state.
 func TestPlanLostAndOtherSQL(t *testing.T) {
 	s := newSite(t, "keyed", 2)
 	s.send(100)
@@ -76,8 +76,8 @@ func TestPlanLostAndOtherSQL(t *testing.T) {
 	s.refused("other SQL created the state in p.stage1.changelog")
 }
 
-// The changelog is deleted, or made again by somebody else: the state is lost, and nothing is
-// counted on top of nothing.
+// The changelog is deleted, or created again: the state is lost, and the pipeline refuses to
+// continue without it.
 func TestChangelogDeleted(t *testing.T) {
 	everywhere(t, func(s *site) {
 		for _, topic := range memory[s.kind] {
@@ -89,8 +89,8 @@ func TestChangelogDeleted(t *testing.T) {
 	})
 }
 
-// Records of the changelog are deleted. A local copy that has them all goes on; without one the
-// state is not whole.
+// Records of the changelog are deleted. A complete local copy can be continued from; without one
+// the state is incomplete.
 func TestChangelogCut(t *testing.T) {
 	cuts := map[string]func(end int64) int64{
 		"all":   func(end int64) int64 { return end },
@@ -117,7 +117,7 @@ func TestChangelogCut(t *testing.T) {
 	}
 }
 
-// A policy with which the topics of the pipeline would lose state is corrected before it does.
+// A cleanup policy that would delete state is corrected before it does.
 func TestChangelogPolicy(t *testing.T) {
 	everywhere(t, func(s *site) {
 		set := func(policy string, topics ...string) {
@@ -159,7 +159,7 @@ func TestChangelogPolicy(t *testing.T) {
 	})
 }
 
-// A reset makes the next start the first one.
+// After a reset the next start is like the first one.
 func TestReset(t *testing.T) {
 	everywhere(t, func(s *site) {
 		report, err := Reset(s.Context(), s.at, "p", s.stateDir)
@@ -184,12 +184,13 @@ func TestReset(t *testing.T) {
 	})
 }
 
-// A pipeline that runs is not reset, and its names are not a prefix of others'.
+// A running pipeline can't be reset, and a reset does not touch pipelines whose names have the same
+// prefix.
 func TestResetRefused(t *testing.T) {
 	s := newSite(t, "keyed", 2)
 	s.send(10)
-	s.makeTopic("p.stage1.changelog.backup")
-	s.makeTopic("p.late")
+	s.createTopic("p.stage1.changelog.backup")
+	s.createTopic("p.late")
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	committed := make(chan struct{}, 100)
@@ -215,7 +216,7 @@ func TestResetRefused(t *testing.T) {
 func TestSourceRecreated(t *testing.T) {
 	everywhere(t, func(s *site) {
 		s.deleteTopics("readings")
-		s.makeTopic("readings")
+		s.createTopic("readings")
 		s.connect()
 		s.send(60)
 		s.run()
@@ -232,7 +233,7 @@ func TestSourceRecreated(t *testing.T) {
 	})
 }
 
-// Two pipelines of one name with different SQL don't share rows, with state or without.
+// Two pipelines with the same name and different SQL don't share rows, with or without state.
 func TestTwoOfOneName(t *testing.T) {
 	for _, kind := range []string{"stateless", "keyed"} {
 		t.Run(kind, func(t *testing.T) {

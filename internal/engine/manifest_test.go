@@ -20,7 +20,7 @@ CREATE TABLE stats (device_id STRING, x DOUBLE, PRIMARY KEY (device_id) NOT ENFO
 	return (&pipeline{cfg: Config{Program: program}}).manifest()
 }
 
-// SQL that keeps the same state goes on with it; other SQL is told what differs.
+// SQL that keeps the same state continues with it; for other SQL the differences are reported.
 func TestManifests(t *testing.T) {
 	old := manifestOf(t, "INSERT INTO stats SELECT device_id, SUM(x) FROM readings GROUP BY device_id;")
 	for query, want := range map[string]string{

@@ -23,8 +23,8 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// movedTables are readings of two topics and the versions of their devices. %[1]s is the key's
-// format, %[2]s an option of sources.
+// movedTables are two topics of readings, and versions of their devices. %[1]s is the key's format,
+// %[2]s an option of sources.
 const movedTables = `
 SET 'pipeline.name' = 'moved';
 CREATE TABLE readings (device STRING, v BIGINT, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('connector' = 'kafka', 'topic' = 'readings',
@@ -37,7 +37,7 @@ CREATE TABLE latest (device STRING, x STRING, PRIMARY KEY (device) NOT ENFORCED)
 CREATE TABLE rows_ (device STRING, x STRING) WITH ('connector' = 'kafka', 'topic' = 'results', 'value.format' = 'json');
 `
 
-// movedQueries keep each kind of state that lies where a topic's key does.
+// movedQueries keep every kind of state that is partitioned like a topic.
 var movedQueries = map[string]struct {
 	sql    string
 	upsert bool
@@ -76,8 +76,8 @@ CREATE VIEW both_ AS SELECT device, v, ts FROM readings UNION ALL SELECT device,
 CREATE VIEW counts_ AS SELECT device, COUNT(*) AS c, window_time AS t FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '20' SECOND)) GROUP BY device, window_start, window_end, window_time;
 `
 
-// hall is a cluster with readings that get partitions while a pipeline rests.
-type hall struct {
+// growing is a cluster whose sources get partitions while the pipeline is stopped.
+type growing struct {
 	*testing.T
 	cluster    *kfake.Cluster
 	at         broker.Config
@@ -94,14 +94,14 @@ type hall struct {
 
 var movedTopics = []string{"readings", "others", "devices"}
 
-func newHall(t *testing.T, kind, key string, partitions int32, seed uint64) *hall {
+func newGrowing(t *testing.T, kind, key string, partitions int32, seed uint64) *growing {
 	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	h := &hall{T: t, cluster: c, at: broker.Config{Brokers: c.ListenAddrs()}, kind: kind, key: key, partitions: partitions,
+	h := &growing{T: t, cluster: c, at: broker.Config{Brokers: c.ListenAddrs()}, kind: kind, key: key, partitions: partitions,
 		rows: rand.New(rand.NewPCG(seed, 1)), clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	client, err := broker.Connect(t.Context(), h.at)
 	if err != nil {
@@ -116,7 +116,7 @@ func newHall(t *testing.T, kind, key string, partitions int32, seed uint64) *hal
 }
 
 // widen adds partitions to all sources.
-func (h *hall) widen(partitions int32) {
+func (h *growing) widen(partitions int32) {
 	h.Helper()
 	h.partitions = partitions
 	resp, err := h.admin.UpdatePartitions(h.Context(), int(partitions), movedTopics...)
@@ -129,7 +129,7 @@ func (h *hall) widen(partitions int32) {
 }
 
 // send writes the next n readings, in the order of their times.
-func (h *hall) send(n int) {
+func (h *growing) send(n int) {
 	h.Helper()
 	var made []*kgo.Record
 	for range n {
@@ -147,7 +147,7 @@ func (h *hall) send(n int) {
 	h.write(made)
 }
 
-func (h *hall) reading(device string, at time.Time) *kgo.Record {
+func (h *growing) reading(device string, at time.Time) *kgo.Record {
 	key := []byte(device)
 	if h.key == "json" {
 		key = fmt.Appendf(nil, `{"device":%q}`, device)
@@ -156,7 +156,7 @@ func (h *hall) reading(device string, at time.Time) *kgo.Record {
 		Value: fmt.Appendf(nil, `{"device":%q,"v":%d,"ts":%q}`, device, h.rows.IntN(6), at.Format("2006-01-02T15:04:05.000Z"))}
 }
 
-func (h *hall) write(all []*kgo.Record) {
+func (h *growing) write(all []*kgo.Record) {
 	h.Helper()
 	placed := make([]*kgo.Record, len(all))
 	for i, r := range all {
@@ -167,7 +167,7 @@ func (h *hall) write(all []*kgo.Record) {
 	produceGiven(h.T, h.at, placed)
 }
 
-func (h *hall) program(sql, option string) *plan.Program {
+func (h *growing) program(sql, option string) *plan.Program {
 	h.Helper()
 	p, err := plan.Compile(fmt.Sprintf(movedTables, h.key, option)+movedViews+sql, "moved")
 	if err != nil {
@@ -176,8 +176,8 @@ func (h *hall) program(sql, option string) *plan.Program {
 	return p
 }
 
-// try runs the pipeline until it has read what there is, or with bounded to its end.
-func (h *hall) try(bounded bool) error {
+// try runs the pipeline until it has processed all readings, or to its end if it is bounded.
+func (h *growing) try(bounded bool) error {
 	h.Helper()
 	ctx, cancel := context.WithTimeout(h.Context(), 40*time.Second)
 	defer cancel()
@@ -197,23 +197,23 @@ func (h *hall) try(bounded bool) error {
 	return err
 }
 
-func (h *hall) run(bounded bool) {
+func (h *growing) run(bounded bool) {
 	h.Helper()
 	if err := h.try(bounded); err != nil {
 		h.Fatalf("%v\n%s", err, h.log.String())
 	}
 }
 
-func (h *hall) repartition() {
+func (h *growing) repartition() {
 	h.Helper()
 	h.cfg.Repartition = true
 	h.run(false)
 	h.cfg.Repartition = false
 }
 
-// results are the rows of the sink, each with how often it is there; of an upsert table the last
-// ones.
-func (h *hall) results() map[string]int {
+// results returns the rows of the sink with the number of times that each occurs; for an upsert
+// table the last row of each key.
+func (h *growing) results() map[string]int {
 	h.Helper()
 	last, all := make(map[string]string), make(map[string]int)
 	err := broker.ReadAll(h.Context(), h.at, "results", nil, func(r *kgo.Record) error {
@@ -234,14 +234,14 @@ func (h *hall) results() map[string]int {
 	return all
 }
 
-// want compares the results with those of all rows in a topic of one partition, and looks that
-// nothing was late.
-func (h *hall) want() {
+// want compares the results with those of the same rows in one partition, and checks that nothing
+// was late.
+func (h *growing) want() {
 	h.Helper()
-	whole := newHall(h.T, h.kind, h.key, 1, 0)
-	whole.write(h.all)
-	whole.run(true)
-	want := whole.results()
+	reference := newGrowing(h.T, h.kind, h.key, 1, 0)
+	reference.write(h.all)
+	reference.run(true)
+	want := reference.results()
 	if len(want) == 0 {
 		h.Fatal("no rows are expected, so that nothing is tested")
 	}
@@ -249,10 +249,10 @@ func (h *hall) want() {
 		h.Errorf("-want +got\n%s\n%s", diff, h.log.String())
 	}
 	late := 0
-	for _, aside := range []string{"moved.late", "moved.dlq"} {
-		err := broker.ReadAll(h.Context(), h.at, aside, nil, func(r *kgo.Record) error {
-			if late++; late > h.late || aside == "moved.dlq" {
-				h.Errorf("%s has %s: %v", aside, r.Value, r.Headers)
+	for _, diverted := range []string{"moved.late", "moved.dlq"} {
+		err := broker.ReadAll(h.Context(), h.at, diverted, nil, func(r *kgo.Record) error {
+			if late++; late > h.late || diverted == "moved.dlq" {
+				h.Errorf("%s has %s: %v", diverted, r.Value, r.Headers)
 			}
 			return nil
 		})
@@ -265,10 +265,10 @@ func (h *hall) want() {
 	}
 }
 
-// A row that comes after a move, for a window that any task has emitted before it, is late wherever
-// its key lies now: no window comes out twice.
+// A row that arrives after a move, for a window that any task had emitted before, is late in every
+// partition: no window is emitted twice.
 func TestLateAfterMove(t *testing.T) {
-	everyMove(t, func(h *hall, _ int32) {
+	everyMove(t, func(h *growing, _ int32) {
 		h.repartition()
 		times := []time.Time{time.Date(2026, 1, 1, 0, 0, 1, 0, time.UTC)}
 		if h.kind == "tumble" || h.kind == "window topn" {
@@ -282,20 +282,20 @@ func TestLateAfterMove(t *testing.T) {
 		}
 		h.write(made)
 		h.late = len(made)
-		h.goOn()
+		h.finish()
 	}, "tumble", "hop", "cumulate", "session", "window topn", "over all")
 }
 
-// moves are from and to how many partitions, in which format of the key, and whether with local
-// copies of the state.
+// moves are the numbers of partitions before and after, the format of the key, and whether there
+// are local copies of the state.
 var moves = []struct {
 	from, to int32
 	key      string
 	copies   bool
 }{{2, 3, "json", true}, {1, 4, "raw", false}}
 
-// everyMove runs a test for all that state may be kept of, or for some kinds.
-func everyMove(t *testing.T, test func(h *hall, to int32), kinds ...string) {
+// everyMove runs a test for every kind of state, or for the given ones.
+func everyMove(t *testing.T, test func(h *growing, to int32), kinds ...string) {
 	t.Helper()
 	if len(kinds) == 0 {
 		kinds = slices.Sorted(maps.Keys(movedQueries))
@@ -306,7 +306,7 @@ func everyMove(t *testing.T, test func(h *hall, to int32), kinds ...string) {
 				t.Parallel()
 				seed := rand.Uint64()
 				t.Logf("seed %d", seed)
-				h := newHall(t, kind, m.key, m.from, seed)
+				h := newGrowing(t, kind, m.key, m.from, seed)
 				if m.copies {
 					h.cfg.StateDir = t.TempDir()
 				}
@@ -320,16 +320,16 @@ func everyMove(t *testing.T, test func(h *hall, to int32), kinds ...string) {
 	}
 }
 
-// refused runs the pipeline plainly, which must not start.
-func (h *hall) refused() {
+// refused runs the pipeline without --repartition, which must refuse to start.
+func (h *growing) refused() {
 	h.Helper()
 	if err := h.try(false); err == nil || !strings.Contains(err.Error(), "weir run --repartition") || !strings.Contains(err.Error(), "--reset moved") {
 		h.Fatalf("a plain run: %v", err)
 	}
 }
 
-// goOn runs the pipeline to its end, with more rows.
-func (h *hall) goOn() {
+// finish runs the pipeline to its end, with more rows.
+func (h *growing) finish() {
 	h.Helper()
 	h.send(60)
 	h.run(false)
@@ -338,24 +338,23 @@ func (h *hall) goOn() {
 	h.want()
 }
 
-// State by key moves to the tasks whose partitions its keys have now, and the pipeline goes on with
-// it.
+// State moves to the tasks of its keys' new partitions, and the pipeline continues with it.
 func TestMove(t *testing.T) {
-	everyMove(t, func(h *hall, _ int32) {
+	everyMove(t, func(h *growing, _ int32) {
 		h.repartition()
 		if !strings.Contains(h.log.String(), "state moved to the partitions of its keys") {
 			h.Errorf("nothing is logged:\n%s", h.log.String())
 		}
-		h.goOn()
+		h.finish()
 	})
 }
 
-// A move dies at each of its transactions, before the commit or after it. What is left is refused
-// by a plain run, and another move does the rest.
+// A move crashes at each of its transactions, before or after the commit. A run without
+// --repartition refuses the result, and another move completes it.
 func TestCrashAtEveryTransactionOfMove(t *testing.T) {
 	for _, committed := range []bool{false, true} {
 		t.Run(fmt.Sprint(committed), func(t *testing.T) {
-			everyMove(t, func(h *hall, to int32) {
+			everyMove(t, func(h *growing, to int32) {
 				crashes := 0
 				for n := 1; !h.crash(n, committed) && h.planned() != to; n++ {
 					crashes++
@@ -364,14 +363,14 @@ func TestCrashAtEveryTransactionOfMove(t *testing.T) {
 				if crashes < 2 { // one transaction for the new tasks, one for the plan, and those for entries to move
 					h.Fatalf("it died %d times", crashes)
 				}
-				h.goOn()
+				h.finish()
 			}, "tumble", "hop", "session", "first", "join")
 		})
 	}
 }
 
-// planned is how many partitions of the readings the plan knows.
-func (h *hall) planned() int32 {
+// planned returns the number of partitions of the readings in the plan.
+func (h *growing) planned() int32 {
 	h.Helper()
 	p := &pipeline{cfg: Config{Broker: h.at, Program: h.program(movedQueries[h.kind].sql, "")}}
 	m, err := p.readManifest(h.Context())
@@ -381,9 +380,9 @@ func (h *hall) planned() int32 {
 	return m.Topics["readings"].Partitions
 }
 
-// crash runs a move until its n-th transaction is to be committed, or is, and reports whether it
-// came to its end before that.
-func (h *hall) crash(n int, committed bool) (complete bool) {
+// crash runs a move until just before or after the commit of its n-th transaction, and reports
+// whether the move completed before that.
+func (h *growing) crash(n int, committed bool) (complete bool) {
 	h.Helper()
 	ctx, die := context.WithTimeout(h.Context(), 20*time.Second)
 	defer die()

@@ -26,8 +26,8 @@ INSERT INTO windows SELECT sensor, DATE_FORMAT(window_start, 'HH:mm'), COUNT(*) 
 GROUP BY sensor, window_start, window_end;`
 
 // A local copy has open windows. Another process closes them, writes their rows, and deletes them
-// from the changelog, which forgets in time what was deleted (delete.retention.ms). From then on
-// the copy must not be used: its windows would be written again.
+// from the changelog, which eventually drops the tombstones (delete.retention.ms). From then on the
+// copy must not be used, or its windows would be written again.
 func TestOldLocalCopy(t *testing.T) {
 	const kept = 2 * time.Hour // delete.retention.ms
 	for _, c := range []struct {
@@ -49,7 +49,7 @@ func TestOldLocalCopy(t *testing.T) {
 			t.Cleanup(func() { _ = b.Close() })
 			s := &site{T: t, broker: b, at: broker.Config{Brokers: []string{b.Addr()}}, partitions: 3}
 			s.connect()
-			s.makeTopic("readings")
+			s.createTopic("readings")
 			now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 			dir := filepath.Join(t.TempDir(), "state")
 
@@ -93,7 +93,7 @@ func (s *site) minute(m int) {
 	}
 }
 
-// runAt runs the pipeline at a time to the end of its input, and returns its log.
+// runAt runs the pipeline to the end of its input with its clock set to now, and returns its log.
 func (s *site) runAt(now time.Time, dir string) *logged {
 	s.Helper()
 	p, err := plan.Compile(oldCopySQL, "w")
@@ -113,7 +113,7 @@ func (s *site) runAt(now time.Time, dir string) *logged {
 	return log
 }
 
-// windows are the rows that are written, sorted.
+// windows returns the written rows, sorted.
 func (s *site) windows() (all []string) {
 	s.Helper()
 	s.read("windows", func(r *kgo.Record) { all = append(all, string(r.Value)) })

@@ -26,8 +26,8 @@ func (s *site) addPartitions(topic string, n int32) {
 	}
 }
 
-// Partitions that a source gets while a pipeline runs: with state, it stops before it reads a row
-// of them, and its state is as it was; without, they are taken up.
+// A source gets partitions while a pipeline runs: with state, the pipeline stops before it reads a
+// row of them, and its state is unchanged; without state, it reads them.
 func TestPartitionsAddedWhileRunning(t *testing.T) {
 	everywhere(t, func(s *site) {
 		ctx, stop := context.WithTimeout(s.Context(), 20*time.Second)
@@ -61,7 +61,7 @@ func TestPartitionsAddedWhileRunning(t *testing.T) {
 				case err := <-done:
 					s.Fatalf("it stopped: %v\n%s", err, s.log.String())
 				case <-ctx.Done():
-					s.Fatalf("the new partitions are not taken up: %s", s.log.String())
+					s.Fatalf("the new partitions are not read: %s", s.log.String())
 				}
 			}
 			stop()
@@ -102,8 +102,8 @@ func (s *site) ends(topic string) map[int32]int64 {
 	return ends[topic]
 }
 
-// Where everything is read, a source may get partitions. The group's offsets do not matter: the
-// state says how far it is read.
+// A source may get partitions if everything is read. The group's offsets do not matter: the state
+// has the positions.
 func TestRepartition(t *testing.T) {
 	for _, kind := range []string{"exchanged", "keyed", "mixed"} {
 		for _, partitions := range []int32{2, 4} {
@@ -125,9 +125,9 @@ func TestRepartition(t *testing.T) {
 	}
 }
 
-// Sessions behind an exchange keep the lanes of a UNION's rows, which change with the number of
-// tasks that send: such a source may not get partitions. Other windows do not, nor sessions without
-// a UNION.
+// Sessions after an exchange keep the lanes of a UNION's rows, which depend on the number of
+// sending tasks: such a source must not get partitions. This does not apply to other windows, nor
+// to sessions without a UNION.
 func TestRepartitionOfLanes(t *testing.T) {
 	const tables = `SET 'pipeline.name' = 'p';
 CREATE TABLE readings (sensor STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'readings', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset');
@@ -167,7 +167,7 @@ INSERT INTO counts SELECT sensor, window_end, COUNT(*) FROM TABLE(%s) GROUP BY s
 	}
 }
 
-// A topic that is written by key, or one of the pipeline's own, gets partitions.
+// A topic that is written by key, or an internal topic, gets partitions.
 func TestPartitionsAddedToOthers(t *testing.T) {
 	s := newSite(t, "keyed", 2)
 	s.send(50)
@@ -185,7 +185,7 @@ func TestPartitionsAddedToOthers(t *testing.T) {
 	s.refused("p.stage1.changelog", "--reset p")
 }
 
-// A record for a partition that does not exist fails, and goes nowhere else.
+// A record for a partition that does not exist fails, and is written nowhere else.
 func TestNoSuchPartition(t *testing.T) {
 	s := newSite(t, "keyed", 2)
 	client, err := broker.Connect(t.Context(), s.at, kgo.RecordPartitioner(broker.GivenPartitions()))

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A range of --accept-loss is taken as the error of the loss writes it; anything else says what is
-// expected.
+// A range of --accept-loss is parsed in the form in which the error of the loss prints it; the
+// error of any other text says what is expected.
 func TestParseGap(t *testing.T) {
 	for text, want := range map[string]Gap{
 		"readings/0:100-250":       {"readings", 0, 100, 250},
@@ -28,7 +28,7 @@ func TestParseGap(t *testing.T) {
 	}
 }
 
-// A loss is accepted where a given range covers it, and nowhere else.
+// A loss is accepted if a given range covers it, and only then.
 func TestAcceptedLoss(t *testing.T) {
 	p := &pipeline{cfg: Config{Logger: slog.New(slog.DiscardHandler), AcceptLoss: []Gap{{"readings", 1, 10, 20}, {"readings", 2, 5, 6}}}}
 	for _, c := range []struct {
@@ -46,7 +46,7 @@ func TestAcceptedLoss(t *testing.T) {
 	}
 }
 
-// A range in a topic or partition that the pipeline does not read is a mistake, and is not ignored.
+// A range in a topic or partition that the pipeline does not read is an error, and not ignored.
 func TestAcceptedLossElsewhere(t *testing.T) {
 	everywhere(t, func(s *site) {
 		for gap, want := range map[Gap]string{

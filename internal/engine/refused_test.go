@@ -17,7 +17,7 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// Dead letters and late rows may have one topic: none of them is lost.
+// Dead letters and late rows may share a topic: none of them is lost.
 func TestAsideTogether(t *testing.T) {
 	for _, partitions := range []int32{1, 2, 4} {
 		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, "readings"))
@@ -56,8 +56,8 @@ INSERT INTO results SELECT window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE readin
 	}
 }
 
-// refusedRun runs a pipeline whose end must be an error with these texts, and no wait for another
-// try.
+// refusedRun runs a pipeline that must fail with an error that contains these texts, without a
+// retry.
 func refusedRun(t *testing.T, at broker.Config, sql string, change func(*Config), want ...string) {
 	t.Helper()
 	program, err := plan.Compile(sql, "refused")
@@ -70,7 +70,7 @@ func refusedRun(t *testing.T, at broker.Config, sql string, change func(*Config)
 	change(&c)
 	_, err = Run(ctx, c)
 	if ctx.Err() != nil || err == nil {
-		t.Fatalf("it did not stop by itself: %v", err)
+		t.Fatalf("it did not stop: %v", err)
 	}
 	for _, text := range append(want, "read -0") {
 		if has := strings.Contains(err.Error(), text); has == (text == "read -0") {
@@ -80,7 +80,7 @@ func refusedRun(t *testing.T, at broker.Config, sql string, change func(*Config)
 	t.Log(err)
 }
 
-// A compacted topic takes no records without keys, and would lose letters.
+// A compacted topic does not accept records without keys, and would lose dead letters.
 func TestCompactedTopics(t *testing.T) {
 	for topic, remedy := range map[string]string{"even": "key.fields", "bounded.dlq": "weir.dead-letter.topic", "bounded.late": "weir.late.topic"} {
 		for i, policy := range []string{"compact", "compact,delete"} {
@@ -98,7 +98,7 @@ func TestCompactedTopics(t *testing.T) {
 	}
 }
 
-// A session timeout that the broker does not take ends the run at once.
+// A session timeout that the broker does not accept ends the run immediately.
 func TestSessionTimeoutOutOfRange(t *testing.T) {
 	for _, timeout := range []time.Duration{time.Second, time.Hour} {
 		refusedRun(t, cluster(t, 4), bounded, func(c *Config) { c.SessionTimeout = timeout },
@@ -106,7 +106,7 @@ func TestSessionTimeoutOutOfRange(t *testing.T) {
 	}
 }
 
-// controlled is a broker whose produce requests for a topic are answered with an error.
+// controlled returns a broker that answers produce requests for a topic with an error.
 func controlled(t *testing.T, topic string, code *kerr.Error) broker.Config {
 	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, "readings", "even"))
@@ -151,7 +151,7 @@ func controlled(t *testing.T, topic string, code *kerr.Error) broker.Config {
 	return at
 }
 
-// What the broker refuses each time ends the run, with the topic and what to do.
+// An error that the broker would repeat ends the run, and names the topic and what to do.
 func TestRefusedWrites(t *testing.T) {
 	for code, want := range map[*kerr.Error]string{
 		kerr.InvalidRecord:   "cleanup.policy",
@@ -162,8 +162,8 @@ func TestRefusedWrites(t *testing.T) {
 	}
 }
 
-// A consumer of another kind in the pipeline's group ends the run by name, once it is known not to
-// be a process that has died.
+// A consumer with another protocol in the pipeline's group ends the run by name, once it can't be a
+// dead process any more.
 func TestStrangerInGroup(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, "readings", "even"))
 	if err != nil {

@@ -32,7 +32,7 @@ WITH ('connector' = 'kafka', 'topic' = 'hot', 'value.format' = 'avro-confluent',
 INSERT INTO hot SELECT device_id, x FROM readings WHERE x > 10;
 `
 
-// pool is a pipeline over Avro with a registry that can be made to hang, and what comes out.
+// pool is a pipeline over Avro with a registry that can be made to hang, and the pipeline's output.
 type pool struct {
 	*testing.T
 	at      broker.Config
@@ -196,9 +196,9 @@ const (
 	avroV3 = `{"type":"record","name":"Reading","fields":[{"name":"device_id","type":"string"},{"name":"x","type":"string"}]}`
 )
 
-// While the registry is down, records whose schema is known flow on all other partitions; one with
-// an unknown schema holds its partition, the status says so, and when the registry is back nothing
-// is lost or twice.
+// While the registry is down, records with known schemas are processed on all other partitions. A
+// record with an unknown schema holds its partition, which the status shows, and when the registry
+// is back nothing is lost or duplicated.
 func TestRegistryDown(t *testing.T) {
 	p := newPool(t)
 	v1, v2 := p.register(avroV1), p.register(avroV2)
@@ -218,7 +218,7 @@ func TestRegistryDown(t *testing.T) {
 	}
 	rows := p.rows("hot", 52, hotRow)
 	if slices.ContainsFunc(rows, func(s string) bool { return s == "a=22" || s == "a=23" }) {
-		t.Errorf("rows of a schema that nobody knows, or behind them: %v", rows)
+		t.Errorf("rows of an unknown schema, or after them: %v", rows)
 	}
 	p.down.Store(false)
 	rows = p.rows("hot", 55, hotRow)
@@ -238,8 +238,9 @@ func TestRegistryDown(t *testing.T) {
 	}
 }
 
-// What can't be decoded is a dead letter with its reason: an id that is not there, a schema that
-// does not fit with both ids, a value that is cut off or of no registry. All else flows.
+// Records that can't be decoded become dead letters with the reason: an unknown id, an incompatible
+// schema (with both ids), a truncated value, or a value without a schema id. All others are
+// processed.
 func TestUndecodable(t *testing.T) {
 	p := newPool(t)
 	v1 := p.register(avroV1)
@@ -268,8 +269,8 @@ func TestUndecodable(t *testing.T) {
 	}
 }
 
-// A pipeline whose schema can't be registered, since the registry is down, waits before its first
-// row, and says so.
+// A pipeline whose schema can't be registered because the registry is down waits before its first
+// row, and its status shows that.
 func TestRegistryDownAtStart(t *testing.T) {
 	p := newPool(t)
 	v1 := p.register(avroV1)

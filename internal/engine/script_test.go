@@ -25,8 +25,8 @@ import (
 	"weir.example/weir/internal/txtest"
 )
 
-// counting counts readings by sensor, which is state, and copies each of them, so that a row that
-// is written twice or not at all shows.
+// counting counts readings by sensor, which is state, and copies each of them, which reveals
+// duplicate and missing rows.
 const counting = accidentSource + `EXECUTE STATEMENT SET BEGIN
   INSERT INTO sums SELECT sensor, COUNT(*) FROM readings GROUP BY sensor;
   INSERT INTO copies SELECT n FROM readings; END;`
@@ -37,8 +37,8 @@ const (
 	scriptGroup      = "weir-p"
 )
 
-// script is a pipeline whose workers, partitions and answers of the broker a test moves step by
-// step. Each step checks what it did; consistent is the check of everything.
+// script runs a pipeline whose workers, partitions and broker answers a test controls step by step.
+// Each step checks its effect; consistent checks everything.
 type script struct {
 	*testing.T
 	broker  *txtest.Broker
@@ -60,7 +60,7 @@ type scripted struct {
 	paused *pause
 }
 
-// pause is a worker that waits in the middle of what it does.
+// pause stops a worker in the middle of its work.
 type pause struct {
 	arrived, release chan struct{}
 }
@@ -92,7 +92,7 @@ func playScript(t *testing.T, copies string, play func(*script)) {
 	s.copies = copies
 	play(s)
 	if !t.Failed() {
-		s.goesOn()
+		s.finish()
 	}
 }
 
@@ -147,7 +147,7 @@ func (s *script) start(name string, with ...func(*Config)) {
 	}()
 }
 
-// stop stops a worker, which ends without an error.
+// stop stops a worker, which must end without an error.
 func (s *script) stop(name string) {
 	s.Helper()
 	s.workers[name].cancel()
@@ -174,8 +174,8 @@ func (s *script) ended(name string) error {
 	}
 }
 
-// send writes the next n readings, of three sensors a partition, to all partitions by turns or to
-// the one that is named.
+// send writes the next n readings, of three sensors per partition, to all partitions in turn or to
+// the given one.
 func (s *script) send(n int, to ...int32) {
 	s.Helper()
 	records := make([]*kgo.Record, n)
@@ -190,7 +190,7 @@ func (s *script) send(n int, to ...int32) {
 	s.broker.Write(records...)
 }
 
-// sensorOf is the k-th sensor whose readings belong in a partition.
+// sensorOf returns the k-th sensor whose readings belong in a partition.
 func sensorOf(partition int32, k int) []byte {
 	hash := kgo.StickyKeyPartitioner(nil).ForTopic("readings")
 	for n := 0; ; n++ {
@@ -204,7 +204,7 @@ func sensorOf(partition int32, k int) []byte {
 	}
 }
 
-// processed waits until the group has committed all readings, and checks what was made of them.
+// processed waits until the group has committed all readings, and checks the results.
 func (s *script) processed() {
 	s.Helper()
 	ends := s.broker.Ends("readings")
@@ -226,14 +226,14 @@ func (s *script) processed() {
 	s.consistent()
 }
 
-// assign gives partitions to workers, and waits until they have them.
+// assign assigns partitions to workers, and waits until they have them.
 func (s *script) assign(plan txtest.Plan) {
 	s.Helper()
 	s.broker.Assign(scriptGroup, "readings", plan)
 }
 
-// consistent compares rows, offsets and changelog: what readers see of each is of the same
-// readings, and of each reading once.
+// consistent compares rows, offsets and changelog: what readers see of each results from the same
+// readings, each counted once.
 func (s *script) consistent() {
 	s.Helper()
 	offsets := s.broker.Offsets(scriptGroup, "readings")
@@ -324,9 +324,9 @@ func (s *script) number(r *kgo.Record, field string) int {
 	return row[field]
 }
 
-// goesOn ends a script: the workers stop, and another one, which knows only what the broker has,
-// counts on from there.
-func (s *script) goesOn() {
+// finish ends a script: the workers stop, and a new one, which knows only what the broker has,
+// continues counting.
+func (s *script) finish() {
 	s.Helper()
 	for name := range s.workers {
 		s.stop(name)
@@ -340,7 +340,7 @@ func (s *script) goesOn() {
 	s.consistent()
 }
 
-// wantAborts checks how many transactions of a worker came to nothing, and why.
+// wantAborts checks how many transactions of a worker were aborted, and why.
 func (s *script) wantAborts(worker string, want map[string]int64) {
 	s.Helper()
 	got := make(map[string]int64)
@@ -356,7 +356,7 @@ func (s *script) wantAborts(worker string, want map[string]int64) {
 	}
 }
 
-// wantSessions checks how often a worker has begun with what the broker has.
+// wantSessions checks how many sessions a worker has started.
 func (s *script) wantSessions(worker string, want int64) {
 	s.Helper()
 	for _, w := range s.workers[worker].status.Snapshot().Workers {
@@ -366,7 +366,7 @@ func (s *script) wantSessions(worker string, want int64) {
 	}
 }
 
-// newSession waits until a worker has given up a session and begun the next.
+// newSession waits until a worker has ended a session and started the next.
 func (s *script) newSession(worker string) {
 	s.Helper()
 	s.broker.AwaitGroup(scriptGroup, func(*kfake.GroupInfo) bool {
@@ -375,8 +375,8 @@ func (s *script) newSession(worker string) {
 	})
 }
 
-// crash ends a worker as a killed process ends: what it has open stays open, and its local copies
-// are as they were. It must run with crashing.
+// crash ends a worker like a killed process: its transaction stays open, and its local copies are
+// unchanged. The worker must run with crashing.
 func (s *script) crash(worker string) {
 	s.Helper()
 	s.workers[worker].cancel()
@@ -388,15 +388,15 @@ func (s *script) crash(worker string) {
 
 func crashing(c *Config) { c.StopTimeout = time.Millisecond }
 
-// committed waits until the group has committed what a partition has.
+// committed waits until the group has committed all readings of a partition.
 func (s *script) committed(partition int32) {
 	s.Helper()
 	end := s.broker.Ends("readings")[partition]
 	s.broker.AwaitGroup(scriptGroup, func(g *kfake.GroupInfo) bool { return g.Commits["readings"][partition].Offset >= end })
 }
 
-// pauseAtBegin has a worker wait when it begins its next transaction, with the records that it has
-// polled.
+// pauseAtBegin pauses a worker when it begins its next transaction, after it has polled the
+// records.
 func (s *script) pauseAtBegin(worker string) *pause {
 	w := s.workers[worker]
 	p := &pause{make(chan struct{}), make(chan struct{})}
@@ -417,7 +417,7 @@ func (p *pause) await(s *script) {
 
 func (p *pause) end() { close(p.release) }
 
-// now is the worker's clock, which is asked at the begin of each transaction.
+// now is the worker's clock, which is read when a transaction begins.
 func (w *scripted) now() time.Time {
 	w.mu.Lock()
 	p := w.paused
@@ -434,7 +434,7 @@ func (w *scripted) now() time.Time {
 	return time.Now()
 }
 
-// calledBy reports whether a method of the session has called the clock.
+// calledBy reports whether a method of the session is on the stack.
 func calledBy(method string) bool {
 	var pcs [16]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(0, pcs[:])])

@@ -18,7 +18,7 @@ import (
 )
 
 // deleteUnread deletes readings that the group has not read: about half of them in one partition,
-// and all in the others. It returns how many, by partition.
+// and all in the others. It returns what it deleted, by partition.
 func (s *site) deleteUnread() (gone map[int32]Skip, n int64) {
 	s.Helper()
 	lag, err := s.admin.Lag(s.Context(), "weir-p")
@@ -54,22 +54,22 @@ func (s *site) deleteRecords(upTo kadm.Offsets) {
 	}
 }
 
-// wantSkips compares what a status says with what was deleted.
+// wantSkips compares the skips in a status with what was deleted.
 func (s *site) wantSkips(status *Status, gone map[int32]Skip, n int64) {
 	s.Helper()
 	snapshot := status.Snapshot()
 	if len(snapshot.Skips) != len(gone) || snapshot.Skipped["readings"] != n {
-		s.Errorf("told %+v, %v in all; want %+v, %d in all", snapshot.Skips, snapshot.Skipped, gone, n)
+		s.Errorf("reported %+v, %v in all; want %+v, %d in all", snapshot.Skips, snapshot.Skipped, gone, n)
 	}
 	for _, got := range snapshot.Skips {
 		if want := gone[got.Partition]; got.Topic != want.Topic || got.From != want.From || got.To != want.To || got.Why == "" || got.At.IsZero() {
-			s.Errorf("told %+v, want %+v", got, want)
+			s.Errorf("reported %+v, want %+v", got, want)
 		}
 	}
 }
 
-// Rows that were deleted before they were read: the pipeline goes on with those that are left, and
-// tells which are gone, once.
+// Rows are deleted before they were read: the pipeline continues with the remaining ones, and
+// reports the deleted ones once.
 func TestDeletedBeforeRead(t *testing.T) {
 	everywhere(t, func(s *site) {
 		s.send(100)
@@ -96,7 +96,8 @@ func TestDeletedBeforeRead(t *testing.T) {
 	})
 }
 
-// A table that says so has the pipeline stop instead, until somebody accepts the loss.
+// With 'properties.auto.offset.reset' = 'none' the pipeline stops instead, until the loss is
+// accepted.
 func TestDeletedBeforeReadStops(t *testing.T) {
 	s := newSite(t, "keyed", 2)
 	s.send(50)
@@ -133,7 +134,7 @@ func TestDeletedBeforeReadStops(t *testing.T) {
 	s.want()
 }
 
-// A table that is read from the group's offset on, and from nowhere else, wants one.
+// A table that may be read only from the group's offset requires one.
 func TestNoOffsetToReadFrom(t *testing.T) {
 	s := newSite(t, "stateless", 2)
 	s.send(10)
@@ -155,8 +156,8 @@ func TestNoOffsetToReadFrom(t *testing.T) {
 	s.want()
 }
 
-// Rows are deleted under a running pipeline that can't read them yet, since a transaction is open
-// before them. It tells so whether or not others come after them.
+// Rows are deleted under a running pipeline that can't read them yet, because a transaction is open
+// before them. It reports them whether or not more rows follow.
 func TestDeletedWhileRunning(t *testing.T) {
 	for _, more := range []bool{true, false} {
 		t.Run(fmt.Sprintf("more=%t", more), func(t *testing.T) {
@@ -220,7 +221,7 @@ func TestDeletedWhileRunning(t *testing.T) {
 			if more {
 				s.send(20)
 			}
-			eventually(t, "the deleted records are told", func() bool { return status.Snapshot().Skipped["readings"] >= n })
+			eventually(t, "the deleted records are reported", func() bool { return status.Snapshot().Skipped["readings"] >= n })
 			s.wantSkips(status, gone, n)
 			eventually(t, "the group is at the end", func() bool {
 				lag, err := s.admin.Lag(t.Context(), "weir-p")

@@ -27,8 +27,8 @@ func slotFiles(t *testing.T, dir string) []string {
 	return files
 }
 
-// The lowest free number of the group is taken; another group has numbers of its own, whatever its
-// name.
+// A process gets the lowest free number of the group. Another group has separate numbers, whatever
+// its name.
 func TestSlotNumbers(t *testing.T) {
 	dir := t.TempDir()
 	first, second := take(t, dir, "a"), take(t, dir, "a")
@@ -48,7 +48,7 @@ func TestSlotNumbers(t *testing.T) {
 	}
 }
 
-// What dead processes of any group left behind is removed, and what live ones have is not.
+// Files of dead processes of any group are removed; those of live ones are not.
 func TestSlotsAreSwept(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"gone-0.slot", "gone-1.slot"} {
@@ -66,7 +66,7 @@ func TestSlotsAreSwept(t *testing.T) {
 	}
 }
 
-// Slots that are taken at the same time, while others are given back, are never the same.
+// Slots that are taken concurrently, while others are released, are never the same.
 func TestSlotsTogether(t *testing.T) {
 	dir := t.TempDir()
 	var mu sync.Mutex

@@ -14,8 +14,8 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// The modes that do not begin at the beginning. The time lies ahead of all rows, so that those that
-// are there at the first start are before it.
+// The modes that do not start at the beginning. The timestamp is later than all rows that exist at
+// the first start.
 var laterModes = map[string]string{
 	"latest":    "'scan.startup.mode' = 'latest-offset'",
 	"timestamp": fmt.Sprintf("'scan.startup.mode' = 'timestamp', 'scan.startup.timestamp-millis' = '%d'", time.Now().Add(time.Hour).UnixMilli()),
@@ -42,7 +42,7 @@ func later(t *testing.T, test func(*site)) {
 	}
 }
 
-// prepared makes a start that is killed before it has read anything.
+// prepared simulates a start that is killed before it has read anything.
 func (s *site) prepared() {
 	s.Helper()
 	cfg := Config{Broker: s.at, Program: s.program(accidentPipelines[s.kind]), Instances: []string{"a", "b"}, UntilEnd: true, Repartition: s.cfg.Repartition}
@@ -66,7 +66,7 @@ func (s *site) sendTo(partition int32, n int) {
 	}
 }
 
-// What there was at the first start is not read, and all that came afterwards is, however the first
+// Rows that existed at the first start are not read, and all later ones are, however the first
 // starts ended, and whatever happens to the group.
 func TestBeginIsDecidedOnce(t *testing.T) {
 	later(t, func(s *site) {
@@ -83,7 +83,7 @@ func TestBeginIsDecidedOnce(t *testing.T) {
 	})
 }
 
-// A partition that had no row until now is read from where it began.
+// A partition without rows at the first start is read from where it ended then.
 func TestBeginOfAnEmptyPartition(t *testing.T) {
 	for name, mode := range laterModes {
 		for _, kind := range []string{"stateless", "exchanged"} {
@@ -129,7 +129,8 @@ func TestBeginOfAddedPartitions(t *testing.T) {
 	})
 }
 
-// The same where a stateless pipeline runs, and has not seen them when their first rows come.
+// The same for a running stateless pipeline that has not discovered the partitions when their first
+// rows arrive.
 func TestBeginOfAddedPartitionsWhileRunning(t *testing.T) {
 	for name, mode := range laterModes {
 		t.Run(name, func(t *testing.T) {
@@ -176,7 +177,7 @@ func TestBeginOfAddedPartitionsWhileRunning(t *testing.T) {
 	}
 }
 
-// Until something is committed another mode counts; then the begin is kept.
+// Until something is committed a changed mode applies; after that the decision is kept.
 func TestBeginByAnotherMode(t *testing.T) {
 	s := newSite(t, "stateless", 3)
 	s.send(20)
@@ -195,7 +196,7 @@ func TestBeginByAnotherMode(t *testing.T) {
 	s.want()
 }
 
-// Of two processes that make the first start at once the one decides whose plan is written first.
+// If two processes start a pipeline for the first time, the plan that is written first decides.
 func TestBeginOfTwoFirstStarts(t *testing.T) {
 	s := newSite(t, "stateless", 2)
 	s.mode = laterModes["latest"]
@@ -226,7 +227,7 @@ func TestBeginOfTwoFirstStarts(t *testing.T) {
 	s.want()
 }
 
-// Rows that were deleted between the first start and the first read are told.
+// Rows that were deleted between the first start and the first read are reported.
 func TestBeginIsDeleted(t *testing.T) {
 	s := newSite(t, "stateless", 2)
 	s.mode = laterModes["latest"]
@@ -240,11 +241,11 @@ func TestBeginIsDeleted(t *testing.T) {
 	}
 	s.run()
 	if log := s.log.String(); !strings.Contains(log, "records were skipped") || !strings.Contains(log, "from=5 to=7") {
-		t.Errorf("nothing is told: %s", log)
+		t.Errorf("nothing is reported: %s", log)
 	}
 }
 
-// A topic is read once: where tables begin at different places of it, rows of one would be missing.
+// A topic is read once: if tables started at different offsets, rows of one would be missing.
 func TestBeginOfOneTopicTwice(t *testing.T) {
 	s := newSite(t, "stateless", 2)
 	sql := strings.Replace(accidentSource, "earliest-offset", "latest-offset", 1) +

@@ -58,8 +58,8 @@ func serve(t *testing.T) (broker.Config, *kgo.Client) {
 	return at, client
 }
 
-// What the status of a pipeline says is what it has read, written, set aside and keeps; it can be
-// read while it runs, and after a restart says what was restored.
+// The status of a pipeline reports what it has read, written, diverted and keeps. It can be read
+// during the run, and after a restart it reports what was restored.
 func TestStatus(t *testing.T) {
 	at, client := serve(t)
 	program, err := plan.Compile(countQuery, "counted")
@@ -140,7 +140,7 @@ func TestStatus(t *testing.T) {
 			if i.Topic == "readings" {
 				in += i.Records
 				if i.Lag != 0 || i.Position != i.End || i.Position < i.Records || i.Behind != 0 {
-					t.Errorf("all is read, and the input says %+v", i)
+					t.Errorf("everything is read, but the input has %+v", i)
 				}
 				if want := map[int32]int{0: 25, 1: 21}[task.Partition]; i.Watermark == nil || i.Watermark.Second() != want {
 					t.Errorf("watermark of partition %d is %v, want second %d", task.Partition, i.Watermark, want)

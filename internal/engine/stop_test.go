@@ -78,7 +78,7 @@ func fill(t *testing.T, at broker.Config, n int) {
 	}
 }
 
-// A stop that can't end its transaction, since the broker has gone silent, says which one in time.
+// A stop that can't end its transaction because the broker is silent names the transaction in time.
 func TestStopBesideSilentBroker(t *testing.T) {
 	i := interrupt.New(t, kfake.SeedTopics(2, "readings"))
 	fill(t, i.Config(), 5_000)
@@ -104,8 +104,8 @@ func TestStopBesideSilentBroker(t *testing.T) {
 	}
 }
 
-// A run that has come to its end waits until readers see its rows, also where a transaction of
-// somebody else is before them.
+// A finished run waits until readers see its rows, also if an open transaction of another producer
+// precedes them.
 func TestEndWaitsUntilRowsAreVisible(t *testing.T) {
 	i := interrupt.New(t, kfake.SeedTopics(2, "readings"))
 	at := i.Config()
@@ -152,7 +152,7 @@ func TestEndWaitsUntilRowsAreVisible(t *testing.T) {
 	}
 }
 
-// visible are the values that read_committed shows now.
+// visible returns the values that a read_committed reader sees now.
 func visible(t *testing.T, at broker.Config, topic string) (values []string) {
 	t.Helper()
 	client, err := broker.Connect(t.Context(), at, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.KeepControlRecords())

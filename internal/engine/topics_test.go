@@ -14,7 +14,7 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// A topic that is made while a pipeline starts is found: the broker that is asked may hear of it a
+// A topic that is created while a pipeline starts is found: the queried broker may learn of it a
 // moment later.
 func TestTopicMadeAtTheStart(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))

@@ -22,9 +22,9 @@ CREATE TABLE readings (n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'reading
 CREATE TABLE even (n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'even', 'value.format' = 'json');
 INSERT INTO even SELECT n FROM readings WHERE MOD(n, 2) = 0;`
 
-// A bounded pipeline ends, and writes each row once, also where a transaction is aborted: before
-// any input has ended, after one has while another is still read, and when the last one is read to
-// its end.
+// A bounded pipeline ends, and writes each row once, also if a transaction is aborted: before any
+// input has ended, after one has while another is still being read, and when the last one has been
+// read to its end.
 func TestAbortOfBounded(t *testing.T) {
 	const rows, transactions = 3000, 5
 	for refused := 1; refused <= transactions; refused++ {
@@ -89,7 +89,7 @@ func TestAbortOfBounded(t *testing.T) {
 	}
 }
 
-// refuse answers as a broker does whose group rebalances: the transaction must be aborted.
+// refuse answers like a broker whose group rebalances: the transaction must be aborted.
 func refuse(req *kmsg.TxnOffsetCommitRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
 	for _, t := range req.Topics {

@@ -14,8 +14,8 @@ import (
 	"weir.example/weir/internal/audit"
 )
 
-// The outside checker finds the copies of a pipeline equal to their changelogs once it has stopped,
-// leaves them alone while it runs, and names the entry that was changed.
+// The checker finds the copies of a stopped pipeline equal to their changelogs, skips them while it
+// runs, and names an entry that was changed.
 func TestLocalCopiesVerified(t *testing.T) {
 	at, dir := cluster(t, 40), filepath.Join(t.TempDir(), "state")
 	verify := func() (*audit.Report, string) {
@@ -30,7 +30,7 @@ func TestLocalCopiesVerified(t *testing.T) {
 		}
 		return r, text.String()
 	}
-	for round := range 2 { // the second one goes on with the copies of the first
+	for round := range 2 { // the second one continues with the copies of the first
 		cfg, log := copiesConfig(t, at, dir)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -76,7 +76,7 @@ func TestLocalCopiesVerified(t *testing.T) {
 	}
 }
 
-// spoilEntry changes the value of the first entry that is no position; false where there is none.
+// spoilEntry changes the value of the first entry of an operator; false if there is none.
 func spoilEntry(t *testing.T, dir string) bool {
 	t.Helper()
 	db, err := pebble.Open(dir, &pebble.Options{DisableWAL: true, FormatMajorVersion: pebble.FormatNewest, Logger: silent{}})

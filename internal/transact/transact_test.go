@@ -155,7 +155,7 @@ func TestLeftOpen(t *testing.T) {
 	}
 }
 
-// A commit and its answer's error are told apart from an abort.
+// End distinguishes a commit, an abort, and a commit whose outcome is unknown.
 func TestEnd(t *testing.T) {
 	b := txtest.New(t, kfake.SeedTopics(1, "in", "out"))
 	s := newSessions(t.Context())

@@ -14,10 +14,9 @@ import (
 // Plan says which partitions of a topic each client of a group has.
 type Plan map[string][]int32
 
-// steering has the members of groups take the partitions that the script gives them: the
-// assignments of the group's leader are replaced on their way. Members are cooperative (KIP-429): a
-// partition goes to its new member in a second rebalance, once its old one has given it up.
-// Broker.mu guards it.
+// steering controls which partitions the members of groups get: it replaces the assignments of the
+// group's leader in transit. Members are cooperative (KIP-429): a partition goes to its new member
+// in a second rebalance, after its old member has revoked it. Broker.mu guards it.
 type steering struct {
 	topic  string
 	plan   Plan // nil: as the members decide
@@ -29,7 +28,7 @@ func newSteering() steering {
 	return steering{owned: make(map[string][]int32), rejoin: make(map[string]bool)}
 }
 
-// Assign gives the partitions of a topic to the clients of a group, by client id, and waits until
+// Assign assigns the partitions of a topic to the clients of a group, by client id, and waits until
 // they have them.
 func (b *Broker) Assign(group, topic string, plan Plan) {
 	b.t.Helper()
@@ -37,7 +36,7 @@ func (b *Broker) Assign(group, topic string, plan Plan) {
 	b.AwaitGroup(group, func(g *kfake.GroupInfo) bool { return g.State == "Stable" && has(g, topic, plan) })
 }
 
-// StartAssign is Assign without the wait, for members that can't answer yet.
+// StartAssign is Assign without the wait, for members that can't respond yet.
 func (b *Broker) StartAssign(group, topic string, plan Plan) {
 	info := b.GroupInfo(group)
 	b.mu.Lock()
@@ -52,14 +51,14 @@ func (b *Broker) StartAssign(group, topic string, plan Plan) {
 	}
 }
 
-// Plan is what Assign gives out in later rebalances; it begins none.
+// Plan sets the assignment of later rebalances, without starting one.
 func (b *Broker) Plan(topic string, plan Plan) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.topic, b.plan = topic, plan
 }
 
-// has reports whether a plan has come true.
+// has reports whether the group has the assignment of a plan.
 func has(g *kfake.GroupInfo, topic string, plan Plan) bool {
 	got := make(Plan)
 	for _, m := range g.Members {
@@ -72,7 +71,7 @@ func has(g *kfake.GroupInfo, topic string, plan Plan) bool {
 	return maps.EqualFunc(got, want, slices.Equal)
 }
 
-// AwaitGroup waits until a group is as it should be. It exists by then.
+// AwaitGroup waits until a group exists and satisfies a condition.
 func (b *Broker) AwaitGroup(group string, is func(*kfake.GroupInfo) bool) *kfake.GroupInfo {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), Patience)
@@ -130,7 +129,7 @@ func (b *Broker) steer(req kmsg.Request) kmsg.Response {
 	return nil
 }
 
-// assign gives a member what the plan says, but for what other members still have.
+// assign gives a member the partitions of the plan, except those that other members still have.
 func (b *Broker) assign(to *kmsg.SyncGroupRequestGroupAssignment, all []kmsg.SyncGroupRequestGroupAssignment) {
 	given := kmsg.NewConsumerMemberAssignment()
 	topic := kmsg.NewConsumerMemberAssignmentTopic()
@@ -148,7 +147,7 @@ func (b *Broker) assign(to *kmsg.SyncGroupRequestGroupAssignment, all []kmsg.Syn
 	to.MemberAssignment = given.AppendTo(nil)
 }
 
-// Free lets the members of groups decide again who has what.
+// Free lets the groups' leaders assign partitions again.
 func (b *Broker) Free() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -8,10 +8,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Match says which requests are meant.
+// Match selects requests.
 type Match func(b *Broker, req kmsg.Request) bool
 
-// Commit is the request that commits the transaction of an id.
+// Commit matches the request that commits the transaction of an id.
 func Commit(id string) Match {
 	return func(_ *Broker, req kmsg.Request) bool {
 		end, ok := req.(*kmsg.EndTxnRequest)
@@ -19,7 +19,7 @@ func Commit(id string) Match {
 	}
 }
 
-// Abort is the request that aborts the transaction of an id.
+// Abort matches the request that aborts the transaction of an id.
 func Abort(id string) Match {
 	return func(_ *Broker, req kmsg.Request) bool {
 		end, ok := req.(*kmsg.EndTxnRequest)
@@ -27,8 +27,8 @@ func Abort(id string) Match {
 	}
 }
 
-// Offsets is the request that adds the offsets of a group to the transaction of an id, and among
-// them those of partitions.
+// Offsets matches the request that adds the offsets of a group to the transaction of an id, if the
+// given partitions are among them.
 func Offsets(id string, partitions ...int32) Match {
 	return func(_ *Broker, req kmsg.Request) bool {
 		commit, ok := req.(*kmsg.TxnOffsetCommitRequest)
@@ -50,7 +50,7 @@ func Offsets(id string, partitions ...int32) Match {
 	}
 }
 
-// Reading is a request that fetches from a topic.
+// Reading matches a request that fetches from a topic.
 func Reading(topic string) Match {
 	return func(b *Broker, req kmsg.Request) bool {
 		fetch, ok := req.(*kmsg.FetchRequest)
@@ -58,7 +58,7 @@ func Reading(topic string) Match {
 	}
 }
 
-// Heartbeat is one of a client.
+// Heartbeat matches a heartbeat of a client.
 func Heartbeat(client string) Match {
 	return func(_ *Broker, req kmsg.Request) bool {
 		beat, ok := req.(*kmsg.HeartbeatRequest)
@@ -66,7 +66,7 @@ func Heartbeat(client string) Match {
 	}
 }
 
-// isTopic compares a topic with one that a request names, or of which it gives the id.
+// isTopic reports whether a request refers to a topic, by name or id.
 func (b *Broker) isTopic(want, name string, id [16]byte) bool {
 	if name != "" {
 		return name == want
@@ -75,13 +75,13 @@ func (b *Broker) isTopic(want, name string, id [16]byte) bool {
 	return info != nil && info.Topic == want
 }
 
-// clientOf is the client id of a member: kfake's member ids begin with it.
+// clientOf returns the client id of a member, which kfake's member ids start with.
 func clientOf(member string) string {
 	client, _, _ := strings.Cut(member, "-")
 	return client
 }
 
-// refusal answers a request with an error, for each partition where there are any.
+// refusal returns an error response to a request, for each of its partitions if it has any.
 func refusal(req kmsg.Request, err *kerr.Error) kmsg.Response {
 	resp := req.ResponseKind()
 	switch r := resp.(type) {
@@ -119,7 +119,7 @@ func refusal(req kmsg.Request, err *kerr.Error) kmsg.Response {
 	return resp
 }
 
-// Taking is the request that takes a transactional id, and aborts what is open there.
+// Taking matches the request that acquires a transactional id, and aborts its open transaction.
 func Taking(id string) Match {
 	return func(_ *Broker, req kmsg.Request) bool {
 		init, ok := req.(*kmsg.InitProducerIDRequest)

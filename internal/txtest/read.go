@@ -10,8 +10,8 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// Committed are the records of a topic that readers with read_committed see now: those before the
-// first transaction that is open. They come by partition, in the order of their offsets.
+// Committed returns the records of a topic that read_committed readers see now, those before the
+// first open transaction, by partition in the order of their offsets.
 func (b *Broker) Committed(topic string) map[int32][]*kgo.Record {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), Patience)
@@ -50,7 +50,7 @@ func (b *Broker) Committed(topic string) map[int32][]*kgo.Record {
 	return records
 }
 
-// Offsets are what a group has committed of a topic, by partition.
+// Offsets returns the offsets that a group has committed in a topic, by partition.
 func (b *Broker) Offsets(group, topic string) map[int32]int64 {
 	offsets := make(map[int32]int64)
 	if g := b.GroupInfo(group); g != nil {
@@ -61,7 +61,7 @@ func (b *Broker) Offsets(group, topic string) map[int32]int64 {
 	return offsets
 }
 
-// Ends are the ends of a topic's partitions, with what is not committed.
+// Ends returns the end offsets of a topic's partitions, including uncommitted records.
 func (b *Broker) Ends(topic string) map[int32]int64 {
 	ends := make(map[int32]int64)
 	for _, p := range b.PartitionInfos(topic) {
@@ -76,8 +76,8 @@ type Producer struct {
 	Epoch int16
 }
 
-// TakeOver takes a transactional id, as a newer instance does: it fences the older one, and aborts
-// what that has open.
+// TakeOver acquires a transactional id like a newer instance: it fences the older one, and aborts
+// its open transaction.
 func (b *Broker) TakeOver(id string) Producer {
 	b.t.Helper()
 	client, err := broker.Connect(b.t.Context(), b.Config("newer"), kgo.TransactionalID(id))
@@ -92,7 +92,7 @@ func (b *Broker) TakeOver(id string) Producer {
 	return newer
 }
 
-// Producer is who has a transactional id now.
+// Producer returns the current owner of a transactional id.
 func (b *Broker) Producer(id string) Producer {
 	b.t.Helper()
 	described, err := kadm.NewClient(b.side).DescribeTransactions(b.t.Context(), id)

@@ -1,18 +1,18 @@
-// Package txtest scripts transactions: a broker in memory that stops at a request a test names, and
-// then answers it, refuses it, or hangs up before or after it has done it. Tests of transactional
-// clients read as prose with it:
+// Package txtest scripts transactions: an in-memory broker that holds a request that a test
+// selects, and then answers it, refuses it, or closes the connection before or after handling it.
+// Tests of transactional clients read as prose:
 //
 //	commit := broker.Hold(txtest.Commit("weir-weir-p-a"))
 //	...
-//	commit.Await()                  // the client asks for its commit
-//	commit.DoAndAnswer(kerr.UnknownServerError) // it is committed, and the client is not told
+//	commit.Await()                  // the client requests its commit
+//	commit.DoAndAnswer(kerr.UnknownServerError) // committed, but the client gets an error
 //
 // Nothing sleeps: a test waits until a request has arrived ([Held.Await]) or until the group is as
 // it should be ([Broker.AwaitGroup]). [Broker.Assign] decides which member has which partitions, so
 // that partitions move when the script says so.
 //
-//	txtest.go  Broker, Hold, and what becomes of a request
-//	match.go   which requests are meant
+//	txtest.go  Broker, Hold, and how a held request is handled
+//	match.go   selects requests
 //	group.go   partitions that move between members
 //	read.go    what is committed
 //	mutate/    faults that the scripts of engine, alert and produce must find: make mutate
@@ -34,12 +34,12 @@ import (
 	"weir.example/weir/internal/broker/embedded"
 )
 
-// Patience is how long a script waits for anything: long beside a slow machine, since a script that
-// is right never waits for it.
+// Patience is how long a script waits for anything. It is long enough for a slow machine, because a
+// passing script never waits that long.
 const Patience = 30 * time.Second
 
-// SessionTimeout is one that scripts give to their clients: a member that is silent is expelled
-// after it, and one that runs notices a rebalance within a fifth of it.
+// SessionTimeout is the session timeout of scripted clients: a silent member is expelled after it,
+// and a live one notices a rebalance within a fifth of it.
 const SessionTimeout = 1200 * time.Millisecond
 
 // Broker is a broker in memory that ends with the test.
@@ -83,15 +83,15 @@ func New(t testing.TB, opts ...kfake.Opt) *Broker {
 	return b
 }
 
-// Config reaches the broker as the client of a name, by which Assign knows it.
+// Config connects to the broker with a client id, which Assign refers to.
 func (b *Broker) Config(client string) broker.Config {
 	return broker.Config{Brokers: b.ListenAddrs(), ClientID: client}
 }
 
-// Client is the script's own: it writes to the partitions that records name.
+// Client returns the script's own client. It writes to the partitions that are set in records.
 func (b *Broker) Client() *kgo.Client { return b.side }
 
-// Write writes records at once, so that a reader sees them together.
+// Write writes records in one call, so that a reader sees them together.
 func (b *Broker) Write(records ...*kgo.Record) {
 	b.t.Helper()
 	if err := b.side.ProduceSync(b.t.Context(), records...).FirstErr(); err != nil {
@@ -99,7 +99,7 @@ func (b *Broker) Write(records ...*kgo.Record) {
 	}
 }
 
-// Held is a request that waits for the script, or that has not come yet.
+// Held is a request that waits for the script, or that has not arrived yet.
 type Held struct {
 	b       *Broker
 	match   Match
@@ -110,28 +110,29 @@ type Held struct {
 	seen    kmsg.Request
 }
 
-// fate is what becomes of a request.
+// fate is how a request is handled.
 type fate struct {
 	do     bool        // the broker does it
 	answer *kerr.Error // instead of its own answer
 	cut    bool        // no answer: the connection is closed
 }
 
-// Hold stops the next request that matches until the script decides. One request is held once.
+// Hold holds the next request that matches until the script decides its fate.
 func (b *Broker) Hold(match Match) *Held {
 	h := &Held{b: b, match: match, arrived: make(chan kmsg.Request, 1), fate: make(chan fate, 1)}
 	b.add(h)
 	return h
 }
 
-// Refuse answers the next request that matches with an error. The broker does not do it.
+// Refuse answers the next request that matches with an error, without handling it.
 func (b *Broker) Refuse(match Match, err *kerr.Error) *Held {
 	h := b.Hold(match)
 	h.decide(fate{answer: err})
 	return h
 }
 
-// Cut closes the connection of each request that matches, undone, until Stop is called.
+// Cut closes the connection of each request that matches, without handling it, until Stop is
+// called.
 func (b *Broker) Cut(match Match) *Held {
 	h := &Held{b: b, match: match, keep: true, arrived: make(chan kmsg.Request, 1), decided: fate{cut: true}}
 	b.add(h)
@@ -144,7 +145,7 @@ func (b *Broker) add(h *Held) {
 	b.held = append(b.held, h)
 }
 
-// Await waits until the request is there, and returns it. The script may then look at what is
+// Await waits until the request has arrived, and returns it. The script may then check what is
 // committed, move partitions, and so on, before it decides.
 func (h *Held) Await() kmsg.Request {
 	h.b.t.Helper()
@@ -155,29 +156,29 @@ func (h *Held) Await() kmsg.Request {
 	case h.seen = <-h.arrived:
 		return h.seen
 	case <-time.After(Patience):
-		h.b.t.Fatal("the request that the script waits for did not come")
+		h.b.t.Fatal("the request that the script waits for has not arrived")
 		return nil
 	}
 }
 
-// Pass has the broker do the request, and answer it.
+// Pass lets the broker handle the request.
 func (h *Held) Pass() { h.decide(fate{do: true}) }
 
-// Answer has the broker not do the request, and answer with an error.
+// Answer answers the request with an error, without handling it.
 func (h *Held) Answer(err *kerr.Error) { h.decide(fate{answer: err}) }
 
-// HangUp has the broker not do the request, and close the connection.
+// HangUp closes the connection without handling the request.
 func (h *Held) HangUp() { h.decide(fate{cut: true}) }
 
-// DoAndAnswer has the broker do an EndTxn, and answer with an error all the same.
+// DoAndAnswer handles an EndTxn, and answers it with an error nevertheless.
 func (h *Held) DoAndAnswer(err *kerr.Error) { h.decide(fate{do: true, answer: err}) }
 
-// DoAndHangUp has the broker do an EndTxn, and close the connection without an answer.
+// DoAndHangUp handles an EndTxn, and closes the connection without an answer.
 func (h *Held) DoAndHangUp() { h.decide(fate{do: true, cut: true}) }
 
 func (h *Held) decide(f fate) { h.fate <- f }
 
-// Stop ends a Cut, or a Hold whose request did not come.
+// Stop ends a Cut, or a Hold whose request has not arrived.
 func (h *Held) Stop() {
 	h.b.mu.Lock()
 	defer h.b.mu.Unlock()
@@ -193,7 +194,7 @@ func (b *Broker) forget(h *Held) {
 	}
 }
 
-// take finds who waits for a request.
+// take returns the Held that a request matches.
 func (b *Broker) take(req kmsg.Request) *Held {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -251,7 +252,7 @@ func (b *Broker) meet(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:
 	return b.fence.OnRequest(req)
 }
 
-// do does an EndTxn whose answer its client does not get.
+// do handles an EndTxn whose answer its client does not get.
 func (b *Broker) do(req kmsg.Request) {
 	end, ok := req.(*kmsg.EndTxnRequest)
 	if !ok {
@@ -271,8 +272,8 @@ func (b *Broker) do(req kmsg.Request) {
 	}
 }
 
-// RefuseWrite answers the next write to a topic with an error, for its partitions alone. The
-// function that it returns waits until that has happened.
+// RefuseWrite answers the next write to a topic with an error for that topic's partitions. The
+// returned function waits until that has happened.
 func (b *Broker) RefuseWrite(topic string, err *kerr.Error) (await func()) {
 	h := b.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: err})
 	return func() {
