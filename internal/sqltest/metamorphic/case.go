@@ -9,7 +9,7 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// Case is a pipeline and the records that come in, after which all inputs end.
+// Case is a pipeline and its input records; the inputs end after them.
 type Case struct {
 	Seed  uint64
 	SQL   string
@@ -20,13 +20,12 @@ type Case struct {
 type Send struct {
 	Topic     string
 	Row       string    // JSON; "null" deletes
-	At        time.Time // timestamp of the record; zero is that of the run
-	Key       string    // "" is the table's
-	Partition int32     // where the table has no key, or keys lie anywhere
+	At        time.Time // timestamp; zero: the run's clock
+	Key       string    // "": computed from the row
+	Partition int32     // used if the table has no key, or if keys may be in any partition
 }
 
-// statements are those of the pipeline. The text was made by the generator, so that it can be
-// parsed.
+// statements parses the pipeline; generated text is always valid.
 func (c Case) statements() []sql.Statement {
 	script, err := sql.Parse(c.SQL)
 	if err != nil {
@@ -35,7 +34,7 @@ func (c Case) statements() []sql.Statement {
 	return script.Statements
 }
 
-// text writes statements as a file.
+// text formats statements as a file.
 func text(statements []sql.Statement) string {
 	var b strings.Builder
 	for _, s := range statements {
@@ -44,7 +43,7 @@ func text(statements []sql.Statement) string {
 	return b.String()
 }
 
-// sinks are the names of the tables that the pipeline writes to.
+// sinks returns the names of the tables that the pipeline writes to.
 func sinks(statements []sql.Statement) []string {
 	var all []string
 	for _, s := range statements {
@@ -57,10 +56,10 @@ func sinks(statements []sql.Statement) []string {
 	return all
 }
 
-// script writes the records as a test for sqltest, with what it expects at its end. Records of one
-// topic that follow each other are one step, of at most most records. partition says where a record
-// lies; -1 is the partition of its key.
-func script(sends []Send, most int, partition func(Send) int32, expect []string, rows map[string][]string) string {
+// script formats the records as a test file with the expected rows at its end. Consecutive records
+// of one topic form one step of at most limit records. partition returns the partition of a record;
+// -1 means that of its key.
+func script(sends []Send, limit int, partition func(Send) int32, expect []string, rows map[string][]string) string {
 	var b strings.Builder
 	last, n := "", 0
 	for _, s := range sends {
@@ -74,7 +73,7 @@ func script(sends []Send, most int, partition func(Send) int32, expect []string,
 		if s.Key != "" {
 			head += " key=" + s.Key
 		}
-		if head != last || n >= most {
+		if head != last || n >= limit {
 			b.WriteString(head + "\n")
 			last, n = head, 0
 		}

@@ -10,27 +10,27 @@ import (
 	"weir.example/weir/internal/sqltest"
 )
 
-// Failure is a case whose rows depend on how it runs, or that fails in some way.
+// Failure is a case whose rows depend on the variant, or that fails with a variant.
 type Failure struct {
 	Case    Case
 	Variant Variant
 	Kind    string // rows, late rows, dead letters, error, or panic
-	Detail  string // rows of the plain way with -, of the variant with +
+	Detail  string // rows of the plain variant with -, of the failing one with +
 }
 
-// names that every test expects beside the tables.
+// Outputs that every test expects in addition to the tables.
 const (
 	lateRows    = ".late"
 	deadLetters = ".dlq"
 )
 
-// outcome is what a case gives in one way.
+// outcome is the result of a run.
 type outcome struct {
 	rows map[string][]string
 	err  error
 }
 
-// run runs a case in one way.
+// run runs a case with a variant.
 func (c Case) run(v Variant) (o outcome) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -47,12 +47,12 @@ func (c Case) run(v Variant) (o outcome) {
 		return outcome{err: fmt.Errorf("plan: %w", err)}
 	}
 	expect := append(sinks(statements), lateRows, deadLetters)
-	o.rows, o.err = sqltest.RowsWith(program, script(sends, v.most(), v.partition(statements), expect, nil), v.Options)
+	o.rows, o.err = sqltest.RowsWith(program, script(sends, v.stepLimit(), v.partition(statements), expect, nil), v.Options)
 	return o
 }
 
-// try runs a case in the plain way, and then in others until one differs. It returns that failure,
-// how many runs there were, and how many rows came.
+// try runs a case with the plain variant and then with others until one differs. It returns the
+// failure, the number of runs, and the number of output rows.
 func try(c Case, variants []Variant) (f *Failure, runs, rows int) {
 	base := c.run(Plainest)
 	for _, r := range base.rows {
@@ -69,7 +69,7 @@ func try(c Case, variants []Variant) (f *Failure, runs, rows int) {
 	return nil, 1 + len(variants), rows
 }
 
-// judge compares an outcome with that of the plain way. Late rows are wrong in each way.
+// judge compares an outcome with that of the plain variant. Late rows are always a failure.
 func (c Case) judge(base, got outcome, v Variant) *Failure {
 	fail := func(kind, detail string) *Failure { return &Failure{c, v, kind, detail} }
 	switch {
@@ -78,13 +78,13 @@ func (c Case) judge(base, got outcome, v Variant) *Failure {
 	case got.err != nil:
 		return fail("error", got.err.Error())
 	case base.err != nil:
-		return nil // told by the plain way itself
+		return nil // reported for the plain variant
 	case len(got.rows[lateRows]) > 0:
 		return fail("late rows", strings.Join(got.rows[lateRows], "\n"))
 	}
 	for _, name := range sortedKeys(base.rows) {
 		if v.Wall && name == deadLetters {
-			continue // records are spelled in another way
+			continue // the records differ in the format of times
 		}
 		if d := difference(base.rows[name], got.rows[name]); d != "" {
 			kind := "rows"
@@ -97,7 +97,7 @@ func (c Case) judge(base, got outcome, v Variant) *Failure {
 	return nil
 }
 
-// difference tells how two multisets of rows differ; "" where they don't.
+// difference returns the difference of two multisets of rows; "" if they are equal.
 func difference(want, got []string) string {
 	count := make(map[string]int)
 	for _, r := range want {
@@ -120,19 +120,19 @@ func difference(want, got []string) string {
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// String shows a failure: how it came, the pipeline, and a test of it that expects the rows of the
-// plain way.
+// String returns kind and variant of the failure, the pipeline, and a test that expects the rows of
+// the plain variant.
 func (f Failure) String() string {
 	sql, test := f.Files()
 	return fmt.Sprintf("%s: %s (seed %d)\n%s\n-- metamorphic.sql\n%s\n-- metamorphic.case\n%s", f.Kind, f.Variant, f.Case.Seed, f.Detail, sql, test)
 }
 
-// Files are the pipeline as it failed and its test, as `weir test` reads them. The test expects the
-// rows of the plain way.
+// Files returns the failing pipeline and its test in the format of `weir test`. The test expects
+// the rows of the plain variant.
 func (f Failure) Files() (pipeline, test string) {
 	base := f.Case.run(Plainest)
 	statements, sends := f.Variant.apply(f.Case)
 	expect := append(sinks(statements), lateRows, deadLetters)
 	head := fmt.Sprintf("# Seed %d: %s with %s.\n", f.Case.Seed, f.Kind, f.Variant)
-	return text(statements), head + script(sends, f.Variant.most(), f.Variant.partition(statements), expect, base.rows)
+	return text(statements), head + script(sends, f.Variant.stepLimit(), f.Variant.partition(statements), expect, base.rows)
 }

@@ -7,8 +7,8 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// kinds of a column, by which expressions want it: "int", "num", "dec", "dbl", "str", "bool",
-// "date", "stamp", "arr", "map", "row", and "any" for all that can be compared.
+// kinds returns the kinds of a column as templates name them: "int", "num", "dec", "dbl", "str",
+// "bool", "date", "stamp", "arr", "map", "row", and "any" for everything comparable.
 func (c tableColumn) is(kind string) bool {
 	t := c.typ
 	switch kind {
@@ -42,13 +42,13 @@ func (c tableColumn) is(kind string) bool {
 	return false
 }
 
-// literals stand where a relation has no column of a kind.
+// literals are used if a relation has no column of a kind.
 var literals = map[string][]string{
 	"int": {"1", "-1", "0", "7"}, "num": {"2", "1.5", "0.25e0"}, "dec": {"1.50", "-0.5"}, "dbl": {"0.5e0", "-2e0"}, "str": {"'a'", "''", "'b'"}, "bool": {"TRUE", "FALSE"},
 	"date": {"DATE '2026-01-01'"}, "stamp": {"TIMESTAMP '2026-01-01 00:00:00'"}, "any": {"1"}, "ord": {"1"},
 }
 
-// templates make expressions of a kind of others. Those of floats give no zero with a sign.
+// templates build expressions of a kind from others. Those of floats never return -0.0.
 var templates = map[string][]string{
 	"int":   {"{int} + {int}", "-{int}", "ABS({int})", "{int} * {int}", "{int} - 1", "CASE WHEN {bool} THEN {int} ELSE {int} END", "COALESCE({int}, 0)", "CHAR_LENGTH({str})", "MOD({int}, 3)", "CARDINALITY({arr})", "{arr}[1]", "{map}['x']", "EXTRACT(HOUR FROM {stamp})", "EXTRACT(DAY FROM {date})", "NULLIF({int}, 1)", "CAST({dec} AS INT)"},
 	"dec":   {"{dec} + {dec}", "{dec} * {dec}", "CAST({int} AS DECIMAL(10, 0))", "COALESCE({dec}, 0.5)", "ROUND({dec}, 1)", "ABS({dec})", "CASE WHEN {bool} THEN {dec} END"},
@@ -65,8 +65,7 @@ var failing = []string{"10 / {int}", "CAST({str} AS INT)", "CAST({str} AS DATE)"
 
 var comparisons = []string{"=", "<>", "<", "<=", ">", ">="}
 
-// expression makes an expression of a kind over the columns of a relation. depth is how deep it may
-// go.
+// expression generates an expression of a kind over the columns of a relation, nested up to depth.
 func (g *generator) expression(r *relation, kind string, depth int) string {
 	if of := templates[kind]; of != nil && depth > 0 && g.chance(55) {
 		if t := oneOf(g, of); r.suits(t) {
@@ -85,8 +84,7 @@ func (g *generator) expression(r *relation, kind string, depth int) string {
 	return oneOf(g, literals[kind])
 }
 
-// suits reports whether a relation has the columns that a template wants and that no literal can
-// stand for.
+// suits reports whether a relation has the columns that a template needs and that have no literal.
 func (r *relation) suits(template string) bool {
 	for _, kind := range []string{"arr", "map"} {
 		if strings.Contains(template, "{"+kind+"}") && !slices.ContainsFunc(r.cols, func(c tableColumn) bool { return c.is(kind) }) {
@@ -96,7 +94,7 @@ func (r *relation) suits(template string) bool {
 	return true
 }
 
-// fill puts expressions in the places of a template.
+// fill replaces the placeholders of a template.
 func (g *generator) fill(template string, r *relation, depth int) string {
 	var out strings.Builder
 	for {
@@ -117,20 +115,20 @@ func (g *generator) fill(template string, r *relation, depth int) string {
 
 var resultKinds = []string{"int", "dec", "dbl", "str", "bool", "date", "stamp", "any"}
 
-// item is a column of SELECT with a name: an expression, or a plain column under its own name.
+// item generates a column of SELECT with its name: an expression, or a plain column.
 func (g *generator) item(r *relation) string {
 	if g.chance(50) {
 		return oneOf(g, r.cols).name
 	}
 	kind := oneOf(g, resultKinds)
 	e := g.expression(r, kind, 2)
-	if strings.HasPrefix(e, "z") { // keeps the name that says that it may be a zero with a sign
+	if strings.HasPrefix(e, "z") { // keeps the name: it may be -0.0
 		return e
 	}
 	return e + " AS " + g.name("c")
 }
 
-// where is a WHERE clause, or nothing.
+// where generates a WHERE clause or returns "".
 func (g *generator) where(r *relation, chance int) string {
 	if r.updating && r.direct || !g.chance(chance) {
 		return ""
@@ -138,8 +136,8 @@ func (g *generator) where(r *relation, chance int) string {
 	return " WHERE " + g.expression(r, "bool", 3)
 }
 
-// aggregate is a call of an aggregate function whose result does not depend on the order of rows.
-// retract says that rows may be taken back.
+// aggregate generates a call of an aggregate function whose result does not depend on the order of
+// rows. retract is whether rows may be retracted.
 func (g *generator) aggregate(r *relation, distinct, retract, filter bool) string {
 	d := ""
 	if distinct && g.chance(25) {
@@ -149,7 +147,7 @@ func (g *generator) aggregate(r *relation, distinct, retract, filter bool) strin
 	var call string
 	which := g.IntN(8)
 	if retract && g.chance(40) {
-		which = 5 + g.IntN(2) // MIN and MAX have most to do when a row is taken back
+		which = 5 + g.IntN(2) // retraction is hardest for MIN and MAX
 	}
 	switch which {
 	case 0, 1:

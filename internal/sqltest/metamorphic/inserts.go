@@ -8,7 +8,7 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// insert adds an INSERT, and reports whether the planner took it.
+// insert adds an INSERT and reports whether the planner accepts it.
 func (g *generator) insert() bool {
 	r := oneOf(g, g.relations)
 	kinds := []struct {
@@ -26,10 +26,9 @@ func (g *generator) insert() bool {
 	return query != "" && g.sink(query, k.name)
 }
 
-// sink makes a table for the rows of a query, with the key that the planner finds, and writes them
-// there.
+// sink adds a table for the rows of a query, with the key that the planner derives, and an INSERT.
 func (g *generator) sink(query, feature string) bool {
-	t := g.look(query)
+	t := g.preview(query)
 	if t == nil {
 		return false
 	}
@@ -38,7 +37,7 @@ func (g *generator) sink(query, feature string) bool {
 	return true
 }
 
-// write makes a table like that of a preview, and inserts a query.
+// write adds a table like that of a preview, and an INSERT of a query into it.
 func (g *generator) write(name, query string, t *plan.Table, more string) {
 	cols := make([]tableColumn, len(t.Columns))
 	for i, c := range t.Columns {
@@ -69,7 +68,7 @@ func (g *generator) projection(r *relation) string {
 	return "SELECT " + strings.Join(unique(items), ", ") + " FROM " + r.name + g.where(r, 50)
 }
 
-// unique leaves out what comes again.
+// unique removes duplicates.
 func unique(items []string) []string {
 	var all []string
 	for _, i := range items {
@@ -80,7 +79,7 @@ func unique(items []string) []string {
 	return all
 }
 
-// grouped selects keys and aggregates of a relation.
+// grouped generates a GROUP BY over a relation.
 func (g *generator) grouped(r *relation) string {
 	keys := g.keys(r, 1+g.IntN(2))
 	if len(keys) == 0 {
@@ -107,7 +106,7 @@ func (g *generator) grouped(r *relation) string {
 
 func (g *generator) group(r *relation) string { return g.grouped(r) }
 
-// groupOfGroups groups rows that are updated: those of groups, of a Top-N, or the last of each key.
+// groupOfGroups groups updating rows: those of groups, of a Top-N, or the last row of each key.
 func (g *generator) groupOfGroups(r *relation) string {
 	if !r.updating {
 		query := oneOf(g, []func(*relation) string{g.grouped, g.lastOfKey, g.lastOfKey, g.topN})(r)
@@ -126,7 +125,7 @@ func (g *generator) windows(r *relation) string {
 	return query
 }
 
-// windowsAgain groups the rows of windows by the window alone.
+// windowsAgain groups the rows of windows by window only.
 func (g *generator) windowsAgain(r *relation) string {
 	r = g.withWindow(r)
 	if r == nil {
@@ -135,7 +134,7 @@ func (g *generator) windowsAgain(r *relation) string {
 	return "SELECT ws, we, " + g.aggregate(r, false, false, true) + " AS c, COUNT(*) AS n FROM " + r.name + " GROUP BY ws, we"
 }
 
-// withWindow is a relation whose rows have a window, made of another where need be.
+// withWindow returns a relation whose rows have a window, creating one if necessary.
 func (g *generator) withWindow(r *relation) *relation {
 	if r.window != nil || r.updating {
 		return map[bool]*relation{true: r}[r.window != nil]
@@ -159,7 +158,7 @@ func (g *generator) topNOfWindows(r *relation) string {
 	return fmt.Sprintf("SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY ws, we%s ORDER BY %s) AS rn FROM %s) WHERE %s", by, g.order(r), r.name, g.limit())
 }
 
-// order is a total order.
+// order generates a total order.
 func (g *generator) order(r *relation) string {
 	by := oneOf(g, r.cols)
 	items := r.unique
@@ -222,14 +221,14 @@ func (g *generator) groupingSets(r *relation) string {
 		a, b, g.aggregate(r, false, false, false), r.name, r.time, w) + fmt.Sprintf(sets, a, b)
 }
 
-// chain writes rows to a table, from which another INSERT reads. Rows of several tasks come there
-// in any order, so that the delay of its watermark is longer than all of the data.
+// chain writes rows to a table that another INSERT reads. Rows of several tasks arrive there in any
+// order, so the delay of its watermark is longer than all of the data.
 func (g *generator) chain(r *relation) string {
 	if r.time == "" || r.window != nil {
 		return ""
 	}
 	query := "SELECT " + strings.Join(g.kept(r), ", ") + " FROM " + r.name + g.where(r, 30)
-	t := g.look(query)
+	t := g.preview(query)
 	if t == nil {
 		return ""
 	}

@@ -1,32 +1,31 @@
-// Package metamorphic tests SQL without knowing what is right: it generates pipelines and records
-// from a seed, runs each pipeline in many ways that must not matter, and compares the rows. A
-// difference is shrunk and printed as a pipeline and a .case that `weir test` reads.
+// Package metamorphic tests SQL without an oracle: it generates pipelines and records from a seed,
+// runs each pipeline with several variants that must give equal rows, and compares the rows. A
+// failure is shrunk and printed as a pipeline and a .case that `weir test` can run.
 //
-//	metamorphic.go  Run: seeds one after the other, until the time is over
-//	case.go         Case: a pipeline and its records; the text of both
-//	tables.go       generator of tables, and how far their times are apart
-//	rows.go         generator of records: small domains, NULLs, times around a change of clocks
+//	metamorphic.go  Run: consecutive seeds until the time is up
+//	case.go         Case: a pipeline and its records, and their text
+//	tables.go       generator of tables; distances between times
+//	rows.go         generator of records: small domains, NULLs, times around DST changes
 //	expressions.go  generator of expressions by type
-//	views.go        generator of views: what takes new rows and gives new rows
-//	inserts.go      generator of INSERTs: what ends a query
-//	variants.go     the ways to run a case: partitions, polls, crashes, keys, rewrites, time
-//	compare.go      what is compared, and how a difference is told
-//	shrink.go       a failing case with fewer records, statements, clauses and columns
+//	views.go        generator of views over append-only rows
+//	inserts.go      generator of INSERTs
+//	variants.go     variants: partitions, batches, crashes, keys, rewrites, time types
+//	compare.go      comparing and formatting differences
+//	shrink.go       shrinking a failing case: records, statements, clauses, columns
 //
-// What must not matter is only what Weir promises. So the generator makes nothing whose rows depend
-// on the order in which partitions are read:
+// Variants may only differ in what Weir promises to be irrelevant. The generator therefore avoids
+// queries whose rows depend on the order in which partitions are read:
 //
-//   - No row is late: times lie less than the watermark's delay behind those before them, and what
-//     one INSERT writes for another to read has a delay longer than all of the data.
-//   - What depends on the order of rows has one: LAG, ROWS frames and the first row of a key only
-//     over times that are unique, a Top-N only ends in columns that tell rows apart, FIRST_VALUE
-//     and LAST_VALUE only OVER such times.
-//   - Sums of floats are exact in any order, since the values have few bits; variances are of
+//   - No row is late: a time is less than the watermark's delay before the earlier ones, and a
+//     table that one INSERT writes and another reads has a delay longer than all of the data.
+//   - Order-dependent functions have a total order: LAG, ROWS frames and the first row of a key are
+//     used only over unique times, a Top-N ends in columns that are unique, FIRST_VALUE and
+//     LAST_VALUE are used only OVER unique times.
+//   - Sums of floats are exact in any order, because the values have few bits; variances are of
 //     integers.
-//   - What fails is computed from one record at a time, in the SELECT of an INSERT: such a record
-//     is one dead letter. Groups that fail write a letter in each transaction in which they do so.
-//   - Of tables whose rows replace each other the last row of each key counts, of others all rows,
-//     in any order.
+//   - Expressions that fail are computed from single records, in the SELECT of an INSERT: such a
+//     record is one dead letter. A failing group would write a dead letter per transaction.
+//   - In updating tables the last row of each key counts; in other tables all rows, in any order.
 package metamorphic
 
 import (
@@ -37,35 +36,35 @@ import (
 	"time"
 )
 
-// Report is what a run has found.
+// Report is the result of a run.
 type Report struct {
 	Cases    int            // pipelines run
-	Refused  int            // queries that were generated and that plan refuses
-	Runs     int            // runs of a pipeline in some way
-	Rows     int            // rows that came out, of the first run of each case
+	Rejected int            // generated queries that plan rejects
+	Runs     int            // runs of a pipeline with a variant
+	Rows     int            // output rows of the first run of each case
 	Failures map[string]int // by kind
-	Features map[string]int // how many pipelines had a feature
+	Features map[string]int // number of pipelines by feature
 }
 
-// Config is what Run does.
+// Config configures Run.
 type Config struct {
-	Seed     uint64        // of the first case; the following have the following seeds
-	Cases    int           // 0: until the time is over
-	Duration time.Duration // no case begins after it; 0: no limit
-	Found    func(Failure) // called for each failure, shrunk; one call at a time
-	Progress func(Report)  // called after each case with the sum so far; may be nil
+	Seed     uint64        // of the first case; later cases count up
+	Cases    int           // 0: no limit
+	Duration time.Duration // no case starts after it; 0: no limit
+	Found    func(Failure) // called for each failure after shrinking; calls are serialized
+	Progress func(Report)  // called after each case with the totals so far; may be nil
 }
 
-// Run generates cases and runs them, as many at once as there are processors.
+// Run generates and runs cases, in parallel on all processors.
 func Run(c Config) Report {
 	r := Report{Failures: make(map[string]int), Features: make(map[string]int)}
 	var (
-		lock  sync.Mutex // over r, next and the functions of c
+		lock  sync.Mutex // guards r, next and the callbacks of c
 		next  int
 		began = time.Now()
 		all   sync.WaitGroup
 	)
-	take := func() (seed uint64, ok bool) {
+	nextSeed := func() (seed uint64, ok bool) {
 		lock.Lock()
 		defer lock.Unlock()
 		ok = (c.Cases == 0 || next < c.Cases) && (c.Duration == 0 || time.Since(began) < c.Duration)
@@ -75,7 +74,7 @@ func Run(c Config) Report {
 	}
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
-			for seed, ok := take(); ok; seed, ok = take() {
+			for seed, ok := nextSeed(); ok; seed, ok = nextSeed() {
 				one, f := runSeed(seed)
 				lock.Lock()
 				r.add(one)
@@ -93,13 +92,13 @@ func Run(c Config) Report {
 	return r
 }
 
-// runSeed generates and runs the case of a seed, and makes its failure smaller where there is one.
+// runSeed generates and runs the case of a seed, and shrinks its failure, if any.
 func runSeed(seed uint64) (Report, *Failure) {
 	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's data
 	g := newGenerator(random)
 	r := Report{Cases: 1, Failures: make(map[string]int), Features: make(map[string]int)}
 	c, err := g.safely()
-	c.Seed, r.Refused = seed, g.refused
+	c.Seed, r.Rejected = seed, g.rejected
 	if err != nil {
 		r.Failures["panic"] = 1
 		return r, &Failure{c, Plainest, "panic", err.Error()}
@@ -115,8 +114,8 @@ func runSeed(seed uint64) (Report, *Failure) {
 	return r, f
 }
 
-// safely makes a case. A panic of the planner, which looks at each query, is an error, with the
-// statements so far.
+// safely generates a case. A panic of the planner, which checks each query, is returned as an
+// error, with the statements so far.
 func (g *generator) safely() (c Case, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -127,7 +126,7 @@ func (g *generator) safely() (c Case, err error) {
 }
 
 func (r *Report) add(other Report) {
-	r.Cases, r.Refused, r.Runs, r.Rows = r.Cases+other.Cases, r.Refused+other.Refused, r.Runs+other.Runs, r.Rows+other.Rows
+	r.Cases, r.Rejected, r.Runs, r.Rows = r.Cases+other.Cases, r.Rejected+other.Rejected, r.Runs+other.Runs, r.Rows+other.Rows
 	for k, n := range other.Failures {
 		r.Failures[k] += n
 	}
@@ -136,7 +135,7 @@ func (r *Report) add(other Report) {
 	}
 }
 
-// String is one line: how many, and what failed.
+// String summarizes the report in one line.
 func (r Report) String() string {
 	failed := 0
 	kinds := ""
@@ -144,5 +143,5 @@ func (r Report) String() string {
 		failed += r.Failures[k]
 		kinds += fmt.Sprintf(", %s: %d", k, r.Failures[k])
 	}
-	return fmt.Sprintf("%d pipelines in %d runs, %d rows, %d queries refused by the planner, %d failures%s", r.Cases, r.Runs, r.Rows, r.Refused, failed, kinds)
+	return fmt.Sprintf("%d pipelines in %d runs, %d rows, %d queries rejected by the planner, %d failures%s", r.Cases, r.Runs, r.Rows, r.Rejected, failed, kinds)
 }

@@ -14,8 +14,8 @@ import (
 	"weir.example/weir/internal/sqltest"
 )
 
-// TestMetamorphic generates pipelines and runs each in many ways, which must give the same rows.
-// METAMORPHIC is for how long, as 1h; METAMORPHIC_SEED is the one case to run.
+// TestMetamorphic generates pipelines and runs each with several variants, which must give the same
+// rows. METAMORPHIC is the duration, such as 1h; METAMORPHIC_SEED runs a single case.
 func TestMetamorphic(t *testing.T) {
 	c := Config{Seed: 1 + rand.Uint64N(1_000_000_000), Duration: 40 * time.Second} //nolint:gosec // a test's data
 	if testing.Short() {
@@ -46,8 +46,8 @@ func TestMetamorphic(t *testing.T) {
 	}
 	r := Run(c)
 	t.Logf("%s\n%s", r, featuresOf(r))
-	if c.Cases == 0 && r.Refused > r.Cases {
-		t.Errorf("the planner refused %d queries for %d pipelines: the generator knows another grammar than plan", r.Refused, r.Cases)
+	if c.Cases == 0 && r.Rejected > r.Cases {
+		t.Errorf("the planner rejected %d queries of %d pipelines: the generator does not match its grammar", r.Rejected, r.Cases)
 	}
 }
 
@@ -59,7 +59,7 @@ func featuresOf(r Report) string {
 	return strings.Join(all, ", ")
 }
 
-// Most features are in some of the first cases: the generator has not stopped to make them.
+// The generator covers most features within the first cases.
 func TestFeatures(t *testing.T) {
 	all := make(map[string]bool)
 	for seed := range uint64(400) {
@@ -74,13 +74,13 @@ func TestFeatures(t *testing.T) {
 		"view", "UNION ALL", "UNNEST", "lookup", "HAVING", "FILTER", "DISTINCT aggregate", "TUMBLE", "HOP", "CUMULATE", "SESSION", "change of clocks", "WHERE over a window",
 	} {
 		if !all[f] {
-			t.Errorf("no case has %s", f)
+			t.Errorf("no case covers %s", f)
 		}
 	}
 }
 
-// orderOfPartitions is a case whose rows depend on which partition is read first, with much around
-// it that does not matter.
+// orderOfPartitions is a case whose rows depend on the order in which partitions are read, with
+// many irrelevant parts.
 func orderOfPartitions() Case {
 	c := Case{SQL: `CREATE TABLE t (id BIGINT, k STRING, v INT, w ARRAY<INT>, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '1' MINUTE)
 WITH ('connector' = 'kafka', 'topic' = 't', 'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'json', 'scan.startup.mode' = 'earliest-offset');
@@ -96,7 +96,7 @@ INSERT INTO p SELECT id, v FROM several WHERE v < 3;
 	return c
 }
 
-// A difference is found, and becomes a test of little more than what makes it.
+// A difference is found and shrunk to little more than its cause.
 func TestFindsAndShrinks(t *testing.T) {
 	var variants []Variant
 	for seed := range int64(10) {
@@ -104,26 +104,26 @@ func TestFindsAndShrinks(t *testing.T) {
 	}
 	f, _, _ := try(orderOfPartitions(), variants)
 	if f == nil || f.Kind != "rows" {
-		t.Fatalf("found %v, want rows that differ", f)
+		t.Fatalf("got failure %v, want differing rows", f)
 	}
 	shrink(f)
 	if n := len(f.Case.Sends); n != 2 {
-		t.Errorf("%d records are left, want 2", n)
+		t.Errorf("got %d records after shrinking, want 2", n)
 	}
 	for _, gone := range []string{"COUNT", "SUM", "INTO p", "WHERE", "ARRAY", "FILTER"} {
 		if strings.Contains(f.Case.SQL, gone) {
-			t.Errorf("%s is left in\n%s", gone, f.Case.SQL)
+			t.Errorf("%s was not removed from\n%s", gone, f.Case.SQL)
 		}
 	}
 	if v := f.Variant; v.Crash || v.MaxFired != 0 {
-		t.Errorf("it fails with %s, and needs no crash", v)
+		t.Errorf("failing variant is %s, want one without a crash", v)
 	}
 	if r := weirTest(t, *f); r.Error != "" {
-		t.Errorf("weir test gives %+v", r)
+		t.Errorf("weir test: %+v", r)
 	}
 }
 
-// weirTest runs what a failure prints.
+// weirTest runs the files of a failure.
 func weirTest(t *testing.T, f Failure) sqltest.Result {
 	t.Helper()
 	dir := t.TempDir()
@@ -140,7 +140,7 @@ func weirTest(t *testing.T, f Failure) sqltest.Result {
 	return results[0]
 }
 
-// What a failure prints can be read by weir test, whatever the case and the way to run it.
+// weir test can read the files of any failure.
 func TestPrintsTests(t *testing.T) {
 	for seed := range uint64(40) {
 		random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's data
@@ -161,7 +161,7 @@ func TestWithout(t *testing.T) {
 		`null`:                         `null`,
 	} {
 		if got := without(row, "a"); got != want {
-			t.Errorf("%s without a is %s, want %s", row, got, want)
+			t.Errorf("%s without a: got %s, want %s", row, got, want)
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// values are what columns of a type hold. Domains are small, so that rows have keys in common. Sums
-// of floats are exact.
+// values are the values of columns by type. Domains are small, so that rows share keys, and sums of
+// floats are exact.
 var values = map[string][]string{
 	"BOOLEAN": {"true", "false"}, "TINYINT": {"-1", "0", "2", "-128"}, "SMALLINT": {"-1", "0", "2", "300"}, "INT": {"-2", "-1", "0", "1", "5", "2147483647"}, "BIGINT": {"-1", "0", "3", "12345678901"},
 	"FLOAT": {"0.5", "0.0", "-1.25", "2.0"}, "DOUBLE": {"0.5", "0.0", "-1.25", "2.0", "1024.0"},
@@ -21,13 +21,13 @@ var values = map[string][]string{
 	"MAP<STRING, INT>": {"{}", `{"x":1}`, `{"x":null,"y":-2}`}, "ROW<x INT, y STRING>": {`{"x":1,"y":"a"}`, `{"x":null,"y":"b"}`},
 }
 
-// keyTexts are values of keys as a raw key spells them, by type. They have no blank, which ends a
-// word of a test.
+// versionKeys are the values of keys in raw format, by type. They contain no blanks, which separate
+// the arguments of a test's commands.
 var versionKeys = map[string][]string{
 	"STRING": {"a", "b", "abc"}, "VARCHAR(3)": {"a", "b"}, "INT": {"-2", "0", "5"}, "BIGINT": {"-1", "3"}, "SMALLINT": {"-1", "2"}, "BOOLEAN": {"true", "false"}, "DOUBLE": {"0.5", "-1.25", "0.0"}, "DATE": {"2026-01-01", "1969-12-31"}, "DECIMAL(8, 2)": {"1.50", "-0.25", "0.00"},
 }
 
-// value is the JSON of a value of a column.
+// value generates a value of a column as JSON.
 func (g *generator) value(c tableColumn) string {
 	if g.chance(12) {
 		return "null"
@@ -42,7 +42,7 @@ func (g *generator) value(c tableColumn) string {
 	return oneOf(g, of)
 }
 
-// sends makes the records of all tables, in the order in which they come.
+// sends generates the records of all tables in the order in which they are sent.
 func (g *generator) sends() []Send {
 	var of [][]Send
 	for _, t := range g.tables {
@@ -54,7 +54,7 @@ func (g *generator) sends() []Send {
 	return interleave(g.Rand, of)
 }
 
-// interleave mixes records of several topics, each in its order.
+// interleave merges the records of several topics, keeping the order of each.
 func interleave(r *rand.Rand, of [][]Send) []Send {
 	var all []Send
 	for {
@@ -68,8 +68,8 @@ func interleave(r *rand.Rand, of [][]Send) []Send {
 	}
 }
 
-// times are moments in the order in which rows have them: less than the delay behind the latest
-// before, each once but where ties are wanted.
+// times generates the times of consecutive rows: less than the delay before the latest so far, and
+// unique unless the case has ties.
 func (g *generator) times(n int, seen map[int64]bool) []time.Time {
 	all := make([]time.Time, 0, n)
 	at, delay := g.start, g.scale.delay.Milliseconds()
@@ -85,7 +85,7 @@ func (g *generator) times(n int, seen map[int64]bool) []time.Time {
 			if g.chance(60) {
 				ms -= g.Int64N(delay)
 			}
-			if g.chance(25) { // the edges of windows
+			if g.chance(25) { // boundaries of windows
 				ms -= ms % (delay / 2)
 				if g.chance(50) {
 					ms--
@@ -124,7 +124,7 @@ func (g *generator) records(t *table) []Send {
 		}
 		row := "{" + strings.Join(fields, ",") + "}"
 		if g.chance(1) {
-			row = row[:len(row)-1] // can't be decoded, wherever one looks
+			row = row[:len(row)-1] // invalid JSON
 		}
 		p := g.Int32N(4)
 		if skew == 0 && g.chance(70) {
@@ -159,7 +159,7 @@ func (g *generator) versionRecords(t *table) []Send {
 func quoted(s string) string {
 	b, err := json.Marshal(s)
 	if err != nil {
-		panic(err) // a string can be written
+		panic(err) // strings can always be encoded
 	}
 	return string(b)
 }

@@ -11,17 +11,17 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// shrinkTime is how long a failure is made smaller at most.
+// shrinkTime bounds the shrinking of a failure.
 const shrinkTime = 20 * time.Second
 
-// shrinker makes a failing case smaller: each step is kept when the same kind of failure stays.
+// shrinker shrinks a failing case: a step is kept if the same kind of failure remains.
 type shrinker struct {
 	*Failure
 	until time.Time
 }
 
-// shrink makes a failure smaller: first its way to run, then records, statements, clauses and
-// columns, until nothing more can go.
+// shrink shrinks a failure: first its variant, then records, statements, clauses and columns, until
+// nothing more can be removed.
 func shrink(f *Failure) {
 	s := shrinker{f, time.Now().Add(shrinkTime)}
 	s.variant()
@@ -34,11 +34,11 @@ func shrink(f *Failure) {
 
 func (s *shrinker) over() bool { return time.Now().After(s.until) }
 
-// otherSeeds is how many other orders of polls are tried for a smaller case: with fewer records, a
-// seed gives another order.
+// otherSeeds is the number of other read orders tried for a smaller case: with fewer records, the
+// same seed gives a different order.
 const otherSeeds = 8
 
-// keep takes a case and a way to run it, if they fail as before.
+// keep keeps a case and a variant if they fail as before.
 func (s *shrinker) keep(c Case, v Variant) bool {
 	if s.over() {
 		return false
@@ -52,7 +52,7 @@ func (s *shrinker) keep(c Case, v Variant) bool {
 			f = c.judge(base, c.run(v), v)
 		}
 	} else if v != Plainest {
-		return false // the plain way fails now, which is another failure
+		return false // the plain variant fails now: a different failure
 	}
 	if f == nil || f.Kind != s.Kind || f.Kind == "error" && wording(f.Detail) != wording(s.Detail) {
 		return false
@@ -61,8 +61,8 @@ func (s *shrinker) keep(c Case, v Variant) bool {
 	return true
 }
 
-// wording is the beginning of an error without its numbers: what it speaks of may change while the
-// case shrinks.
+// wording returns the beginning of an error without its numbers, which may change while the case
+// shrinks.
 func wording(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' {
@@ -73,7 +73,7 @@ func wording(s string) string {
 	return s[:min(len(s), 60)]
 }
 
-// variant leaves out what the failure does not need.
+// variant simplifies the variant.
 func (s *shrinker) variant() {
 	for _, simpler := range []func(*Variant){
 		func(v *Variant) { v.Crash = false }, func(v *Variant) { v.Seed = 0 }, func(v *Variant) { v.Batch = 0 }, func(v *Variant) { v.MaxFired = 0 },
@@ -90,7 +90,7 @@ func (s *shrinker) variant() {
 	}
 }
 
-// sends leaves out records, many at once first.
+// sends removes records, in large chunks first.
 func (s *shrinker) sends() (smaller bool) {
 	for n := max(1, len(s.Case.Sends)/2); n > 0; n /= 2 {
 		for at := 0; at < len(s.Case.Sends) && !s.over(); {
@@ -106,7 +106,7 @@ func (s *shrinker) sends() (smaller bool) {
 	return smaller
 }
 
-// statements leaves out statements and parts of queries, one at a time.
+// statements removes statements and parts of queries, one at a time.
 func (s *shrinker) statements() (smaller bool) {
 	for n := 0; !s.over(); {
 		statements := s.Case.statements()
@@ -126,7 +126,7 @@ func (s *shrinker) statements() (smaller bool) {
 	return smaller
 }
 
-// editsOf are what can be left out of statements.
+// editsOf returns the possible simplifications of statements.
 func editsOf(statements *[]sql.Statement) []func() {
 	var all []func()
 	for i := range slices.Backward(*statements) {
@@ -186,7 +186,7 @@ func editsOfSelect(q *sql.Select) []func() {
 	return all
 }
 
-// editsOfExpr put parts of an expression in its place.
+// editsOfExpr returns the parts of an expression that can replace it.
 func editsOfExpr(e *sql.Expr) []func() {
 	var all []func()
 	part := func(p *sql.Expr) {
@@ -224,8 +224,8 @@ func editsOfExpr(e *sql.Expr) []func() {
 	return all
 }
 
-// withSinks writes statements with tables for the rows of their INSERTs that fit to the queries as
-// they are now. It reports false where the planner does not take them.
+// withSinks returns statements whose target tables match the current queries; ok is false if the
+// planner rejects them.
 func withSinks(statements []sql.Statement) (string, bool) {
 	sinks := sinks(statements)
 	g := &generator{}
@@ -241,7 +241,7 @@ func withSinks(statements []sql.Statement) (string, bool) {
 			}
 		case *sql.Insert:
 			query := sql.FormatQuery(s.Query)
-			t := g.look(query)
+			t := g.preview(query)
 			if t == nil {
 				return "", false
 			}
@@ -253,7 +253,7 @@ func withSinks(statements []sql.Statement) (string, bool) {
 	return g.text(), true
 }
 
-// columns leaves out columns of tables that records come into, with their values.
+// columns removes columns of input tables, with their values.
 func (s *shrinker) columns() (smaller bool) {
 	for n := 0; !s.over(); n++ {
 		statements := s.Case.statements()
@@ -282,7 +282,7 @@ func (s *shrinker) columns() (smaller bool) {
 	return smaller
 }
 
-// columnOf is the nth column of all tables.
+// columnOf returns the nth column over all tables.
 func columnOf(statements []sql.Statement, n int) (*sql.CreateTable, int) {
 	for _, st := range statements {
 		t, ok := st.(*sql.CreateTable)
@@ -297,7 +297,7 @@ func columnOf(statements []sql.Statement, n int) (*sql.CreateTable, int) {
 	return nil, 0
 }
 
-// without takes a field out of a row.
+// without removes a field from a row.
 func without(row, name string) string {
 	d := json.NewDecoder(strings.NewReader(row))
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {
@@ -315,7 +315,7 @@ func without(row, name string) string {
 		}
 	}
 	if _, err := d.Token(); err != nil {
-		return row // it is broken on purpose
+		return row // invalid on purpose
 	}
 	return "{" + strings.Join(fields, ",") + "}"
 }

@@ -11,28 +11,28 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// generator makes one case.
+// generator generates one case.
 type generator struct {
 	*rand.Rand
 	zone      string
 	scale     scale
 	start     time.Time
-	ltz       bool     // the rows' time is a TIMESTAMP_LTZ
+	ltz       bool     // the time column is a TIMESTAMP_LTZ
 	ties      bool     // rows may have equal times
 	ddl       []string // statements so far
 	tables    []*table
-	versions  *table // a table for lookups; nil where there is none
+	versions  *table // the versioned table for lookups; nil: none
 	relations []*relation
 	names     int
 	ids       int64
-	taken     map[int64]bool // times of rows so far
+	taken     map[int64]bool // times already used
 	features  map[string]bool
-	refused   int
+	rejected  int
 }
 
-// scale is how far the times of rows are apart, and which windows fit to that.
+// scale is the distance between the times of rows, with windows of a matching size.
 type scale struct {
-	step    time.Duration // between rows, on average
+	step    time.Duration // average between rows
 	delay   time.Duration // of the watermark; rows are out of order by less
 	windows [][2]string   // slide or step, and size
 }
@@ -43,7 +43,7 @@ var scales = []scale{
 	{6 * time.Minute, time.Hour, [][2]string{{"15' MINUTE", "1' HOUR"}, {"30' MINUTE", "1' HOUR"}, {"30' MINUTE", "90' MINUTE"}, {"1' HOUR", "6' HOUR"}, {"12' HOUR", "1' DAY"}, {"1' HOUR", "1' DAY"}}},
 }
 
-// moments are before changes of clocks in a zone; "" has none.
+// moments are times before DST changes, by zone; "" has none.
 var moments = map[string][]string{
 	"":                    {"2026-01-01T00:00:00Z", "1969-12-31T23:00:00Z"},
 	"Europe/Berlin":       {"2026-03-28T23:30:00Z", "2026-10-24T22:30:00Z"},
@@ -52,35 +52,34 @@ var moments = map[string][]string{
 	"Asia/Kolkata":        {"2026-03-29T00:00:00Z"},
 }
 
-// table is one that records come into.
+// table is an input table.
 type table struct {
 	name string
 	cols []tableColumn
-	key  []string // of the record; always declared, and left out by variants
+	key  []string // of the record; always declared, and removed by variants
 }
 
-// column is a column of a table, view or query. The name of one that may hold a zero with a sign
-// begins with z: such values are equal, and which of them MIN and MAX give depends on the order of
-// rows.
+// column is a column of a table, view or query. If it may contain -0.0, its name starts with z: 0.0
+// and -0.0 are equal, and which of them MIN and MAX return depends on the order of rows.
 type tableColumn struct {
 	name string
 	typ  column.Type
-	text string // the type as SQL writes it
+	text string // the type in SQL
 }
 
 func (c tableColumn) signed() bool { return strings.HasPrefix(c.name, "z") }
 
-// relation is what a FROM can name.
+// relation is a table or view that FROM can name.
 type relation struct {
 	name     string
 	cols     []tableColumn
-	time     string   // the column with the watermark; "" for none
+	time     string   // the column with the watermark; "": none
 	ties     bool     // rows may have equal times
-	repeats  bool     // the time is that of windows where clocks go back: it may be the first of two moments, and the watermark be at the second
-	direct   bool     // each row comes from one record of a table of this name, without an exchange, so that it may fail
-	updating bool     // rows are replaced
-	unique   []string // columns that tell rows apart; nil where nothing does
-	window   []string // start and end of the window that all rows have; nil for none
+	repeats  bool     // the time is a window's local time around a DST change: it may be ambiguous, with the watermark already at the second of the two moments
+	direct   bool     // each row is computed from one record of a table with this name, without an exchange, so expressions may fail
+	updating bool     // rows are updated
+	unique   []string // a unique key; nil: none
+	window   []string // columns with start and end of the rows' window; nil: none
 }
 
 func newGenerator(r *rand.Rand) *generator {
@@ -92,13 +91,13 @@ func (g *generator) name(prefix string) string {
 	return fmt.Sprintf("%s%d", prefix, g.names)
 }
 
-// oneOf chooses one of a slice.
+// oneOf returns a random element.
 func oneOf[T any](g *generator, of []T) T { return of[g.IntN(len(of))] }
 
-// chance is true n times of a hundred.
+// chance returns true with a probability of n percent.
 func (g *generator) chance(n int) bool { return g.IntN(100) < n }
 
-// scalars are the types that columns of tables have, with a short prefix of their names.
+// scalars are the types of table columns, with the prefix of their names.
 var scalars = [][2]string{
 	{"b", "BOOLEAN"}, {"i", "INT"}, {"i", "INT"}, {"l", "BIGINT"}, {"j", "SMALLINT"}, {"y", "TINYINT"}, {"d", "DOUBLE"}, {"f", "FLOAT"}, {"zd", "DOUBLE"}, {"zf", "FLOAT"}, {"zd", "DOUBLE"}, {"p", "DECIMAL(8, 2)"}, {"q", "DECIMAL(20, 5)"},
 	{"s", "STRING"}, {"s", "STRING"}, {"v", "VARCHAR(3)"}, {"a", "DATE"}, {"m", "TIME(0)"}, {"w", "TIMESTAMP(3)"}, {"e", "TIMESTAMP_LTZ(3)"}, {"x", "BYTES"},
@@ -106,14 +105,13 @@ var scalars = [][2]string{
 
 var nested = [][2]string{{"arr", "ARRAY<INT>"}, {"txt", "ARRAY<STRING>"}, {"rows", "ARRAY<ROW<x INT, y STRING>>"}, {"map", "MAP<STRING, INT>"}, {"row", "ROW<x INT, y STRING>"}}
 
-// keyTypes are those of a table's key.
+// keyTypes are the types of a table's key.
 var keyTypes = []string{"STRING", "INT", "BIGINT", "VARCHAR(3)", "DOUBLE", "DATE", "DECIMAL(8, 2)", "BOOLEAN", "SMALLINT"}
 
-// keyName is the column of a table's key. None of its values is a zero with a sign, which a topic
-// that is read by its key must not have.
+// keyName is the key column of a table. It is never -0.0, which keys of a topic must not contain.
 const keyName = "k"
 
-// makeTables writes the settings and CREATE TABLE statements of a case.
+// makeTables generates the settings and CREATE TABLE statements of a case.
 func (g *generator) makeTables() {
 	zones := sortedKeys(moments)
 	g.zone = oneOf(g, zones)
@@ -124,7 +122,7 @@ func (g *generator) makeTables() {
 	}
 	start, err := time.Parse(time.RFC3339, oneOf(g, moments[g.zone]))
 	if err != nil {
-		panic(err) // the moments are ours
+		panic(err) // the moments are constants
 	}
 	g.start = start
 	if g.zone != "" {
@@ -146,7 +144,7 @@ func (g *generator) makeTables() {
 
 func (g *generator) add(statement string) { g.ddl = append(g.ddl, statement) }
 
-// text is the statements so far.
+// text returns the statements so far.
 func (g *generator) text() string { return strings.Join(g.ddl, ";\n") + ";\n" }
 
 func (g *generator) makeTable(keyType, keyFormat string) *table {
@@ -175,8 +173,8 @@ func (g *generator) makeTable(keyType, keyFormat string) *table {
 	return t
 }
 
-// makeVersions makes a table that lookups ask. Its time is that of the records, so that deletions
-// have one.
+// makeVersions generates the versioned table. Its time is the record's timestamp, so that deletions
+// have a time, too.
 func (g *generator) makeVersions(keyType, keyFormat string) *table {
 	const k = keyName
 	t := &table{name: g.name("v"), key: []string{k}, cols: []tableColumn{{name: k, text: keyType}, {name: "vs", text: "STRING"}, {name: "vi", text: "INT"}}}
@@ -193,8 +191,7 @@ func declared(cols []tableColumn) string {
 	return strings.Join(all, ", ")
 }
 
-// interval writes whole seconds or minutes. Flink wants no number of more than two digits without
-// its precision.
+// interval formats whole seconds or minutes. Flink requires a precision for more than two digits.
 func interval(d time.Duration) string {
 	if d > time.Minute {
 		return fmt.Sprintf("'%d' MINUTE", int(d.Minutes()))
@@ -202,21 +199,21 @@ func interval(d time.Duration) string {
 	return fmt.Sprintf("'%d' SECOND", int(d.Seconds()))
 }
 
-// look plans a query over what there is, and returns the table that its rows would go to; nil where
-// the planner refuses it.
-func (g *generator) look(query string) *plan.Table {
+// preview plans a query over the statements so far and returns the table that its rows would be
+// written to; nil if the planner rejects it.
+func (g *generator) preview(query string) *plan.Table {
 	p, err := plan.Preview(g.text()+query, "metamorphic")
 	if err != nil {
-		g.refused++
+		g.rejected++
 		return nil
 	}
 	i := slices.IndexFunc(p.Tables, func(t *plan.Table) bool { return t.Topic == plan.PreviewTopic })
 	return p.Tables[i]
 }
 
-// columns are those of a query; nil where the planner refuses it.
+// columns returns the columns of a query; nil if the planner rejects it.
 func (g *generator) columns(query string) []tableColumn {
-	t := g.look(query)
+	t := g.preview(query)
 	if t == nil {
 		return nil
 	}
@@ -227,7 +224,7 @@ func (g *generator) columns(query string) []tableColumn {
 	return cols
 }
 
-// generate makes a case.
+// generate generates a case.
 func (g *generator) generate() Case {
 	g.makeTables()
 	for range g.IntN(6) {

@@ -10,60 +10,59 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// Keys is what a pipeline knows of where the keys of its topics lie.
+// Keys is what a pipeline declares about the keys of its topics and their partitions.
 type Keys string
 
-// The ways to know it. The same query runs with an exchange, or without one where the key of a
-// topic is enough.
+// Values of Keys. The same query runs with or without an exchange, depending on them.
 const (
-	Declared   Keys = ""              // keys are declared, and lie where murmur2 puts them
+	Declared   Keys = ""              // keys are declared, and placed by murmur2
 	Undeclared Keys = "no keys"       // no keys are declared
-	Anywhere   Keys = "keys anywhere" // keys are declared, and lie in any partition
+	Anywhere   Keys = "keys anywhere" // keys are declared, and may be in any partition
 )
 
-// Variant is a way to run a case that must not matter.
+// Variant is how a case runs; it must not affect the rows.
 type Variant struct {
 	dryrun.Options
 	Keys  Keys
 	Plain bool // without rewrites
-	Step  int  // records of one topic that come before tasks read; 0 is all that follow each other
-	// Wall makes the rows' time a TIMESTAMP: what the clock of the session's zone shows. The
-	// windows of both are the same.
+	Step  int  // max records of one topic between reads; 0: all consecutive ones
+	// Wall makes the time column a TIMESTAMP with the local time of the session's zone. The windows
+	// are the same.
 	Wall bool
 }
 
-// Plainest is the way with which all others are compared: one partition, in one poll, without keys
-// and rewrites.
+// Plainest is the variant with which all others are compared: one partition, one batch, without
+// keys and rewrites.
 var Plainest = Variant{Options: dryrun.Options{Partitions: 1}, Keys: Undeclared, Plain: true}
 
 func (v Variant) String() string {
-	said := []string{fmt.Sprintf("%d partitions", v.Partitions)}
+	parts := []string{fmt.Sprintf("%d partitions", v.Partitions)}
 	add := func(yes bool, format string, args ...any) {
 		if yes {
-			said = append(said, fmt.Sprintf(format, args...))
+			parts = append(parts, fmt.Sprintf(format, args...))
 		}
 	}
 	add(v.Keys != Declared, "%s", v.Keys)
 	add(v.Batch > 0, "transactions of %d records", v.Batch)
 	add(v.Step > 0, "%d records between reads", v.Step)
 	add(v.Crash, "a crash in each transaction")
-	add(v.Seed != 0, "polls in the order of seed %d", v.Seed)
-	add(v.MaxFired > 0, "%d windows fired at once", v.MaxFired)
+	add(v.Seed != 0, "read order of seed %d", v.Seed)
+	add(v.MaxFired > 0, "at most %d windows per firing", v.MaxFired)
 	add(v.Plain, "no rewrites")
-	add(v.Wall, "times of the wall clock")
-	return strings.Join(said, ", ")
+	add(v.Wall, "local times")
+	return strings.Join(parts, ", ")
 }
 
-// most is how many records a step may have.
-func (v Variant) most() int {
+// stepLimit returns the maximum number of records of a step.
+func (v Variant) stepLimit() int {
 	if v.Step > 0 {
 		return v.Step
 	}
 	return 1 << 30
 }
 
-// variantsOf chooses some ways to run a case. Each has a good chance to find what only it can, so
-// that many cases are better than all ways of few.
+// variantsOf returns random variants for a case. Running a few variants of many cases finds more
+// than all variants of few.
 func variantsOf(c Case, r *rand.Rand) []Variant {
 	pick := func(of ...int) int { return of[r.IntN(len(of))] }
 	var all []Variant
@@ -87,8 +86,7 @@ func variantsOf(c Case, r *rand.Rand) []Variant {
 	return all
 }
 
-// partition says where a record lies: in the partition that the case names, where that is not
-// decided by the key.
+// partition returns a function that gives the partition of a record: -1 if its key decides.
 func (v Variant) partition(statements []sql.Statement) func(Send) int32 {
 	keyed := make(map[string]bool)
 	for _, s := range statements {
@@ -104,7 +102,7 @@ func (v Variant) partition(statements []sql.Statement) func(Send) int32 {
 	}
 }
 
-// option is the value of a table's option.
+// option returns the value of a table's option.
 func option(t *sql.CreateTable, key string) string {
 	for _, o := range t.Options {
 		if o.Key == key {
@@ -114,7 +112,7 @@ func option(t *sql.CreateTable, key string) string {
 	return ""
 }
 
-// apply writes a case as the variant wants it.
+// apply rewrites a case for the variant.
 func (v Variant) apply(c Case) ([]sql.Statement, []Send) {
 	statements, sends := c.statements(), c.Sends
 	switch v.Keys {
@@ -134,19 +132,19 @@ func (v Variant) apply(c Case) ([]sql.Statement, []Send) {
 		}
 		for _, s := range statements {
 			if t, ok := s.(*sql.CreateTable); ok && t.Watermark != nil && t.Watermark.Column[0].Name == "ts" {
-				tellWall(t)
+				useWallTime(t)
 			}
 		}
 	}
 	return statements, sends
 }
 
-// tellWall makes ts of a table what the wall clock shows. Where clocks go back, times come again,
-// so that the watermark waits for two more hours.
-func tellWall(t *sql.CreateTable) {
+// useWallTime makes ts of a table a local time. When clocks go back, times repeat, so the watermark
+// gets two more hours of delay.
+func useWallTime(t *sql.CreateTable) {
 	wall, err := sql.Parse("CREATE TABLE t (instant TIMESTAMP_LTZ(3), ts AS CAST(instant AS TIMESTAMP(3)), WATERMARK FOR ts AS ts - INTERVAL '5' HOUR) WITH ('a' = 'b')")
 	if err != nil {
-		panic(err) // the text is ours
+		panic(err) // the text is constant
 	}
 	like := wall.Statements[0].(*sql.CreateTable)
 	i := slices.IndexFunc(t.Columns, func(c sql.Column) bool { return c.Name.Name == "ts" })
@@ -154,7 +152,7 @@ func tellWall(t *sql.CreateTable) {
 	t.Watermark = like.Watermark
 }
 
-// canWall reports whether a case looks at the time of rows only for windows of the wall clock.
+// canWall reports whether a case uses the time of rows only for windows over local time.
 func canWall(c Case) bool {
 	if !strings.Contains(c.SQL, "ts TIMESTAMP_LTZ(3)") || !strings.Contains(c.SQL, "DESCRIPTOR(ts)") {
 		return false

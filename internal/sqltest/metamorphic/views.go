@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// view adds a view that takes new rows and gives new rows, where one can be made.
+// view adds a view over append-only rows whose rows are append-only, if possible.
 func (g *generator) view() {
 	r := oneOf(g, g.relations)
 	if r.updating {
@@ -20,7 +20,7 @@ func (g *generator) view() {
 	g.addView(query, to)
 }
 
-// addView makes a query a relation, where the planner takes it.
+// addView adds a query as a view if the planner accepts it.
 func (g *generator) addView(query string, to *relation) *relation {
 	to.cols = g.columns(query)
 	if to.cols == nil {
@@ -41,7 +41,7 @@ func (g *generator) addView(query string, to *relation) *relation {
 	return to
 }
 
-// kept are the columns that a view passes on: its time, what tells rows apart, and some others.
+// kept returns the columns that a view passes on: its time, its unique key, and some others.
 func (g *generator) kept(r *relation) []string {
 	var names []string
 	for _, c := range r.cols {
@@ -67,7 +67,7 @@ func (g *generator) projected(r *relation) (string, *relation) {
 	return "SELECT " + strings.Join(items, ", ") + " FROM " + r.name + g.where(r, 50), &to
 }
 
-// united is UNION ALL of columns that two relations have in common.
+// united generates a UNION ALL over the common columns of two relations.
 func (g *generator) united(r *relation) (string, *relation) {
 	other := oneOf(g, g.relations)
 	if other.updating || r.time == "" || other.time == "" || r.window != nil || other.window != nil {
@@ -119,14 +119,14 @@ func (g *generator) unnested(r *relation) (string, *relation) {
 	join, on := " CROSS JOIN ", ""
 	if g.chance(40) {
 		join, on = " LEFT JOIN ", " ON TRUE"
-		unique = nil // NULL tells nothing apart, but there is one such row
+		unique = nil // NULL is not unique, but there is only one such row
 	}
 	g.features["UNNEST"] = true
 	return fmt.Sprintf("SELECT %s FROM %s%sUNNEST(%s)%s AS n (%s)%s", strings.Join(append(columns, names...), ", "), r.name, join, array, ordinality, strings.Join(names, ", "), on),
 		&relation{time: r.time, ties: true, repeats: r.repeats, unique: unique, direct: r.direct}
 }
 
-// firstOfKey keeps the first row of each key by its time.
+// firstOfKey keeps the first row of each key by time.
 func (g *generator) firstOfKey(r *relation) (string, *relation) {
 	key := g.keys(r, 1+g.IntN(2))
 	if r.time == "" || r.ties || r.repeats || len(key) == 0 {
@@ -138,7 +138,7 @@ func (g *generator) firstOfKey(r *relation) (string, *relation) {
 		&relation{time: r.time, unique: r.unique}
 }
 
-// keys are columns to group by, the key of the tables more often than others.
+// keys returns columns to group by, preferring the tables' key.
 func (g *generator) keys(r *relation, n int) []string {
 	var all, names []string
 	for _, c := range r.cols {
@@ -162,7 +162,7 @@ func (g *generator) keys(r *relation, n int) []string {
 	return names
 }
 
-// lookedUp joins the version of each row's time.
+// lookedUp joins the version that was valid at each row's time.
 func (g *generator) lookedUp(r *relation) (string, *relation) {
 	if g.versions == nil || r.time == "" || r.repeats || slices.ContainsFunc(r.cols, func(c tableColumn) bool { return c.name == "vs" }) {
 		return "", nil
@@ -194,8 +194,8 @@ func (g *generator) lookedUp(r *relation) (string, *relation) {
 		oneOf(g, []string{"LEFT JOIN", "JOIN"}), g.versions.name, r.time, left, k, cond), &relation{time: "", ties: r.ties, unique: r.unique}
 }
 
-// windowTable is a TABLE(…) over a relation, and the columns that a SESSION must be grouped by; nil
-// for other windows.
+// windowTable generates a window TABLE(…) over a relation; keys are the columns by which a SESSION
+// must be grouped, nil for other windows.
 func (g *generator) windowTable(r *relation, keys []string) (table string, session bool) {
 	w := oneOf(g, g.scale.windows)
 	slide, size := "INTERVAL '"+w[0], "INTERVAL '"+w[1]
@@ -221,8 +221,8 @@ func (g *generator) windowTable(r *relation, keys []string) (table string, sessi
 	return fmt.Sprintf("TABLE(%s(TABLE %s, DESCRIPTOR(%s), %s, %s%s))", kind, r.name, r.time, slide, size, offset), false
 }
 
-// windowQuery groups a relation in windows, and returns the names of what it selects. With time it
-// selects window_time.
+// windowQuery groups a relation by windows and returns the names of the selected columns. With
+// time, it also selects window_time.
 func (g *generator) windowQuery(r *relation, time bool) (query string, keys []string) {
 	if r.time == "" {
 		return "", nil
@@ -267,7 +267,7 @@ func (g *generator) windowed(r *relation) (string, *relation) {
 	return query, to
 }
 
-// overQuery adds what functions say of the rows before.
+// overQuery adds OVER aggregates.
 func (g *generator) overQuery(r *relation) (items, from string) {
 	if r.time == "" || r.repeats {
 		return "", ""
