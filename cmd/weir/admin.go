@@ -10,25 +10,25 @@ import (
 	"weir.example/weir/internal/node"
 )
 
-// adminFlags are the flags of what a process tells its operator.
+// adminFlags configure the metrics and health endpoints of a process.
 type adminFlags struct {
 	listen string
-	addr   string // where it is served; "" where it is not
+	addr   string // address in use; "" if it is not served
 	cmd    *cobra.Command
 }
 
-// add adds the flags. Without a default the port is open only where it is asked for, so that
-// processes of one machine do not clash.
+// add adds the flags. Without a default the port is off, so that processes on one machine do not
+// clash.
 func (a *adminFlags) add(cmd *cobra.Command, listen string) {
 	a.cmd = cmd
-	what := "host:port of /metrics, /healthz, /readyz, /status and /debug/pprof; port 0 takes a free one"
+	what := "host:port for /metrics, /healthz, /readyz, /status and /debug/pprof; port 0 picks a free one"
 	if listen == "" {
 		what += " (default: off)"
 	}
 	cmd.Flags().StringVar(&a.listen, "admin-listen", listen, what)
 }
 
-// admin makes the admin of this process, and serves it where that is asked for until ctx is done.
+// admin creates the admin of this process and, if configured, serves it until ctx is done.
 func (a *adminFlags) admin(ctx context.Context, log *slog.Logger) (*node.Admin, error) {
 	admin := node.NewAdmin()
 	if a.listen == "" || a.listen == "none" {

@@ -23,8 +23,8 @@ import (
 func newAlerts() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "alerts",
-		Short: "See alerts on the readings, silence them, try receivers",
-		Example: `  weir run alert_temperature --alerts alerts.yaml     # run a pipeline and tell of its alerts
+		Short: "List and silence alerts, and test receivers",
+		Example: `  weir run alert_temperature --alerts alerts.yaml     # run a pipeline and deliver its alerts
   weir alerts list
   weir alerts silence device_id=pump-7 --for 2h --comment "under repair"
   weir alerts test --alerts alerts.yaml`,
@@ -33,7 +33,7 @@ func newAlerts() *cobra.Command {
 	return cmd
 }
 
-// readAlerts reads the file of --alerts; nil where there is none.
+// readAlerts reads the file of --alerts; nil without one.
 func readAlerts(file string, programs []*plan.Program) (*alert.Config, error) {
 	if file == "" {
 		return nil, nil
@@ -56,9 +56,9 @@ func newAlertsList() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the alerts that fire, and the silences",
+		Short: "List firing alerts and silences",
 		Example: `  weir alerts list
-  weir alerts list --all            # with those that were resolved in the last hour
+  weir alerts list --all            # including those resolved in the last hour
   weir alerts list -o json | jq '.alerts[] | select(.severity == "critical")'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -85,15 +85,15 @@ func newAlertsList() *cobra.Command {
 		},
 	}
 	kafka.add(cmd)
-	cmd.Flags().BoolVar(&all, "all", false, "also those that were resolved in the last hour")
+	cmd.Flags().BoolVar(&all, "all", false, "include alerts resolved in the last hour")
 	out.add(cmd)
 	return cmd
 }
 
-// writeAlerts shows alerts and silences; left out are alerts that were resolved.
+// writeAlerts prints alerts and silences. leftOut is the number of resolved alerts not in state.
 func writeAlerts(cmd *cobra.Command, state *alert.State, leftOut int) error {
 	if len(state.Alerts) == 0 {
-		fmt.Fprint(cmd.OutOrStdout(), "No alert fires.")
+		fmt.Fprint(cmd.OutOrStdout(), "No alerts are firing.")
 		if leftOut > 0 {
 			fmt.Fprintf(cmd.OutOrStdout(), " Resolved in the last hour: %s; --all shows them.", count(int64(leftOut)))
 		}
@@ -101,15 +101,15 @@ func writeAlerts(cmd *cobra.Command, state *alert.State, leftOut int) error {
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	if len(state.Alerts) > 0 {
-		fmt.Fprintln(w, "STATUS\tSEVERITY\tSINCE\tALERT\tSUMMARY\tTOLD")
+		fmt.Fprintln(w, "STATUS\tSEVERITY\tSINCE\tALERT\tSUMMARY\tNOTIFIED")
 	}
 	for _, a := range state.Alerts {
-		told := toldOf(a, time.Now())
+		receivers := notified(a, time.Now())
 		status := string(a.Status)
 		if a.Status == alert.Firing && alert.Silenced(a, state.Silences, time.Now()) {
 			status = "silenced"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", status, a.Severity, a.Since.Local().Format(time.DateTime), a.Name, a.Summary, told)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", status, a.Severity, a.Since.Local().Format(time.DateTime), a.Name, a.Summary, receivers)
 	}
 	if len(state.Silences) > 0 {
 		fmt.Fprintln(w, "\nSILENCE\tUNTIL\tMATCHES\tCOMMENT")
@@ -120,8 +120,8 @@ func writeAlerts(cmd *cobra.Command, state *alert.State, leftOut int) error {
 	return w.Flush()
 }
 
-// toldOf says which receivers have heard of an alert, and which do not take it.
-func toldOf(a *alert.Alert, now time.Time) string {
+// notified lists the receivers that were notified of an alert, and those that fail.
+func notified(a *alert.Alert, now time.Time) string {
 	var all []string
 	for _, receiver := range slices.Sorted(maps.Keys(a.Sent)) {
 		all = append(all, fmt.Sprintf("%s (%s, %d×)", receiver, a.Sent[receiver].Status, a.Sent[receiver].N))
@@ -131,7 +131,7 @@ func toldOf(a *alert.Alert, now time.Time) string {
 		all = append(all, fmt.Sprintf("%s FAILS for %s, %d×: %s", receiver, now.Sub(f.Since).Round(time.Second), f.Attempts, f.Error))
 	}
 	if len(all) == 0 {
-		return "nobody yet"
+		return "no one yet"
 	}
 	return strings.Join(all, ", ")
 }
@@ -156,9 +156,9 @@ func newAlertsSilence() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "silence LABEL=PATTERN…",
-		Short: "Keep alerts quiet for a while",
-		Long: `No notifications are sent of alerts whose labels match while the silence lasts. Labels are alertname, severity and the columns of the
-alert's key; * and ? in a pattern stand for anything. Receivers are notified of what still fires when it ends.`,
+		Short: "Suppress notifications of alerts for a while",
+		Long: `While the silence lasts, no notifications are sent for alerts whose labels match. Labels are alertname, severity and the columns of
+the alert's key; * and ? in a pattern are wildcards. When the silence ends, receivers are notified of alerts that are still firing.`,
 		Example: `  weir alerts silence device_id=pump-7 --for 2h --comment "under repair"
   weir alerts silence alertname=alert_temperature severity=warning --for 30m
   weir alerts silence --end 5f0c2a91`,
@@ -172,7 +172,7 @@ alert's key; * and ? in a pattern stand for anything. Receivers are notified of 
 				return usage(err)
 			}
 			var id [4]byte
-			_, _ = rand.Read(id[:]) // it never fails
+			_, _ = rand.Read(id[:]) // never fails
 			now := time.Now().UTC().Truncate(time.Millisecond)
 			s := alert.Silence{ID: hex.EncodeToString(id[:]), Match: match, From: now, Until: now.Add(length), Comment: comment}
 			if end == "" {
@@ -180,7 +180,7 @@ alert's key; * and ? in a pattern stand for anything. Receivers are notified of 
 					return usage(err)
 				}
 			} else if len(match) > 0 {
-				return usage(errors.New("--end takes the id of a silence, and no labels"))
+				return usage(errors.New("--end takes the id of a silence and no labels"))
 			}
 			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
 				if end != "" {
@@ -198,8 +198,8 @@ alert's key; * and ? in a pattern stand for anything. Receivers are notified of 
 		},
 	}
 	kafka.add(cmd)
-	cmd.Flags().DurationVar(&length, "for", time.Hour, "how long")
-	cmd.Flags().StringVar(&comment, "comment", "", "why, for others")
+	cmd.Flags().DurationVar(&length, "for", time.Hour, "length of the silence")
+	cmd.Flags().StringVar(&comment, "comment", "", "reason, shown to others")
 	cmd.Flags().StringVar(&end, "end", "", "end the silence with this id now")
 	out.add(cmd)
 	return cmd
@@ -211,7 +211,7 @@ func endSilence(ctx context.Context, cmd *cobra.Command, at *node.Attachment, id
 		return err
 	}
 	if !slices.ContainsFunc(state.Silences, func(s alert.Silence) bool { return s.ID == id }) {
-		return fmt.Errorf("there is no silence %s: weir alerts list shows them (those of a configuration file end there)", id)
+		return fmt.Errorf("silence %s not found: weir alerts list shows all silences (remove those of a configuration file there)", id)
 	}
 	if err := alert.DeleteSilence(ctx, at.Broker, id); err != nil {
 		return err
@@ -220,8 +220,8 @@ func endSilence(ctx context.Context, cmd *cobra.Command, at *node.Attachment, id
 	return nil
 }
 
-// tried is what became of a test message to one receiver.
-type tried struct {
+// testResult is the outcome of a test message to one receiver.
+type testResult struct {
 	Receiver string `json:"receiver"`
 	OK       bool   `json:"ok"`
 	Error    string `json:"error,omitempty"`
@@ -244,7 +244,7 @@ func newAlertsTest() *cobra.Command {
 				return err
 			}
 			if file == "" {
-				return usage(errors.New("which configuration? --alerts FILE"))
+				return usage(errors.New("name the configuration with --alerts FILE"))
 			}
 			c, err := alert.ReadConfig(file)
 			if err != nil {
@@ -252,7 +252,7 @@ func newAlertsTest() *cobra.Command {
 			}
 			failed := false
 			for _, name := range slices.Sorted(maps.Keys(c.Receivers)) {
-				t := tried{Receiver: name, OK: true}
+				t := testResult{Receiver: name, OK: true}
 				if err := c.Try(cmd.Context(), name, time.Now()); err != nil {
 					t.OK, t.Error, failed = false, strings.Join(strings.Fields(err.Error()), " "), true // mail servers answer in several lines
 				}
@@ -262,7 +262,7 @@ func newAlertsTest() *cobra.Command {
 						return err
 					}
 				case t.OK:
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: has it\n", name)
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: accepted\n", name)
 				default:
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", name, t.Error)
 				}
@@ -273,7 +273,7 @@ func newAlertsTest() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&file, "alerts", "", "file of the receivers, YAML")
+	cmd.Flags().StringVar(&file, "alerts", "", "YAML file with the receivers")
 	out.add(cmd)
 	return cmd
 }

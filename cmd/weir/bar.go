@@ -11,7 +11,8 @@ import (
 	"weir.example/weir/internal/produce"
 )
 
-// bar shows a producer's progress on a terminal: rate, and where the end is known the time left.
+// bar shows a producer's progress on a terminal: its rate and, if the total is known, the time
+// left.
 type bar struct {
 	w        io.Writer
 	src      produce.Source
@@ -22,7 +23,7 @@ type bar struct {
 	started  time.Time
 }
 
-// newBar shows the progress of a source, whose unit is bytes or readings.
+// newBar shows the progress of a source in bytes or readings.
 func newBar(w io.Writer, src produce.Source, bytes bool) *bar {
 	b := &bar{w: w, src: src, bytes: bytes, started: time.Now()}
 	if !isTerminal(w) {
@@ -46,7 +47,7 @@ func newBar(w io.Writer, src produce.Source, bytes bool) *bar {
 
 func (b *bar) resume(earlier int64) {
 	if earlier > 0 {
-		fmt.Fprintf(b.w, "resuming source %s behind %s committed readings\n", b.src.Name(), count(earlier))
+		fmt.Fprintf(b.w, "resuming source %s after %s committed readings\n", b.src.Name(), count(earlier))
 	}
 }
 

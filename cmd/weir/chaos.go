@@ -28,15 +28,15 @@ func newChaos() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "chaos",
-		Short: "Break things while readings flow, and prove that nothing is lost or doubled",
-		Long: `Starts producers and a stateful pipeline in processes of their own, and injects one fault after another:
-processes and brokers are killed, or stopped and continued; connections are cut or delayed; disks fill up;
-leaders move; and operators have accidents. During the run and at its end the readings, the windows and the
-groups are compared with the acknowledgements and the log. Exits with 3 if anything is wrong.
+		Short: "Inject faults while readings flow, and prove that nothing is lost or duplicated",
+		Long: `Starts producers and a stateful pipeline as separate processes, and injects one fault after another: processes
+and brokers are killed, or paused and resumed; connections are cut or delayed; disks fill up; leaders move;
+operators make mistakes. During the run and at its end, readings, windows and groups are compared with the
+acknowledgements and the log. Exits with 3 if anything is wrong.
 
-The faults hit the embedded broker of a weir up that it starts for itself, or, with --on kafka, the cluster
-of weir kafka up in the same --data-dir. Brokers are killed and topics deleted: use that cluster for nothing
-else. Without root, the kinds that need a file system of their own are skipped, and the report says so.
+The faults are injected into the embedded broker of a weir up that the command starts or, with --on kafka, into the
+cluster of weir kafka up in the same --data-dir. Brokers are killed and topics deleted: use that cluster for nothing
+else. Without root, faults that need their own file system are skipped and reported.
 
 Kinds of faults:
 ` + chaosKinds(),
@@ -62,7 +62,7 @@ Kinds of faults:
 				return err
 			}
 			if !cmd.Flags().Changed("seed") {
-				cfg.Seed = rand.Uint64() >> 1 //nolint:gosec // printed, and no secret
+				cfg.Seed = rand.Uint64() >> 1 //nolint:gosec // printed, not secret
 			}
 			switch on {
 			case "embedded":
@@ -80,7 +80,7 @@ Kinds of faults:
 			}
 			binary, err := os.Executable()
 			if err != nil {
-				return fmt.Errorf("find the program to start: %w", err)
+				return fmt.Errorf("find the weir binary: %w", err)
 			}
 			cfg.Weir, cfg.Logger = chaos.Weir{Binary: binary, Env: []string{"TMPDIR=" + cfg.Dir}}, log
 			progress, done := chaosProgress(cmd.ErrOrStderr())
@@ -100,17 +100,17 @@ Kinds of faults:
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&on, "on", "embedded", "brokers: embedded, of a weir up that is started for it, or kafka, the cluster of weir kafka up in --data-dir")
-	f.StringVar(&dataDir, "data-dir", ".weir-chaos", "what a run leaves is in chaos/ of it; the cluster is in kafka/ of it")
-	f.Uint64Var(&cfg.Seed, "seed", 0, "decides the faults and their order (default: another one each time, which is printed)")
-	f.DurationVar(&cfg.Duration, "duration", 10*time.Minute, "how long faults go on")
+	f.StringVar(&on, "on", "embedded", "target: embedded, the broker of a weir up that is started for the run, or kafka, the cluster of weir kafka up in --data-dir")
+	f.StringVar(&dataDir, "data-dir", ".weir-chaos", "directory for the results of runs, in chaos/, and of the cluster, in kafka/")
+	f.Uint64Var(&cfg.Seed, "seed", 0, "determines the faults and their order (default: random, and printed)")
+	f.DurationVar(&cfg.Duration, "duration", 10*time.Minute, "how long to inject faults")
 	f.StringSliceVar(&cfg.Faults, "faults", nil, "kinds of faults (default: all)")
-	f.Float64Var(&cfg.Rate, "rate", 3000, "readings a second of all producers")
-	f.IntVar(&cfg.Devices, "devices", 100, "devices of each producer")
-	f.DurationVar(&cfg.VerifyEvery, "verify-every", 5*time.Minute, "time between two checks while it runs")
+	f.Float64Var(&cfg.Rate, "rate", 3000, "readings per second of all producers")
+	f.IntVar(&cfg.Devices, "devices", 100, "devices per producer")
+	f.DurationVar(&cfg.VerifyEvery, "verify-every", 5*time.Minute, "interval of the checks during the run")
 	f.StringVar(&logLevel, "log-level", "warn", "debug, info, warn or error; logs go to stderr")
-	f.StringVar(&result, "result", "", "file to which the report is written as JSON, also where the run fails")
-	f.StringSliceVar(&page, "page", nil, "write the page of results that earlier runs wrote with --result, and run nothing")
+	f.StringVar(&result, "result", "", "file to write the report to as JSON, even if the run fails")
+	f.StringSliceVar(&page, "page", nil, "write a page from the --result files of earlier runs, and run nothing")
 	out.add(cmd)
 	return cmd
 }
@@ -123,7 +123,7 @@ func chaosKinds() string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// chaosDir makes the folder of a run.
+// chaosDir creates the directory of a run.
 func chaosDir(dataDir string, seed uint64) (string, error) {
 	dir, err := filepath.Abs(filepath.Join(dataDir, "chaos", fmt.Sprintf("%s-%d", time.Now().UTC().Format("20060102-150405"), seed)))
 	if err != nil {
@@ -144,7 +144,8 @@ func chaosPage(w io.Writer, files []string) error {
 	return chaos.WritePage(w, all)
 }
 
-// chaosProgress shows a line: at a terminal one that moves, elsewhere one for each fault.
+// chaosProgress prints the progress: on a terminal as one updated line, elsewhere a line per ten
+// faults.
 func chaosProgress(w io.Writer) (progress func(chaos.Progress), done func()) {
 	moving := isTerminal(w)
 	faults := -1

@@ -20,7 +20,7 @@ import (
 	"weir.example/weir/pipelines"
 )
 
-// checkReport is what weir check says of a file for programs.
+// checkReport is the JSON output of weir check for a file.
 type checkReport struct {
 	File     string `json:"file"`
 	OK       bool   `json:"ok"`
@@ -35,14 +35,14 @@ type checkReport struct {
 	Keys        *keysReport        `json:"keys,omitempty"` // with --brokers
 }
 
-// keysReport is what samples of the topics say that the pipeline relies on to hold equal keys in
-// one partition.
+// keysReport is the result of sampling the topics that the pipeline requires to be partitioned by
+// key.
 type keysReport struct {
-	Records int      `json:"records"` // looked at
+	Records int      `json:"records"` // sampled
 	Missing []string `json:"missing,omitempty"`
 }
 
-// differenceReport is what a pipeline does otherwise on Flink.
+// differenceReport is a difference from Flink.
 type differenceReport struct {
 	Name    string `json:"name"`
 	Line    int    `json:"line"`
@@ -58,12 +58,12 @@ func newCheck() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "check FILE…",
-		Short: "Check pipelines: would they run?",
-		Long: `Says whether pipelines would run, and what is wrong in those that wouldn't. Behind a pipeline that is fine stands what
-Flink does otherwise with it, by the names of docs/reference/flink-differences.md.
+		Short: "Validate pipelines without connecting to a broker",
+		Long: `Reports errors with line, column and a hint. For each valid pipeline, lists where Flink behaves differently, by the names of
+docs/reference/flink-differences.md.
 
-It needs no broker. With --brokers it also reads samples of the topics whose partitions a pipeline relies on to hold equal keys, and fails
-where a record lies in another partition than its key belongs in.`,
+No broker is needed. With --brokers, it also samples the topics that a pipeline requires to be partitioned by key, and fails if
+a record is not in the partition of its key.`,
 		Example: `  weir check per_minute.sql
   weir check pipelines/*.sql -o json
   weir check enrich.sql --brokers kafka-1:9092`,
@@ -111,7 +111,7 @@ where a record lies in another partition than its key belongs in.`,
 				case err == nil:
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, pipeline %s of %s\n", file, program.Name, plural(len(program.Stages), "stage"))
 					if report.Keys != nil {
-						fmt.Fprintf(cmd.OutOrStdout(), "%s: keys lie where they belong in %s sampled records\n", file, count(int64(report.Keys.Records)))
+						fmt.Fprintf(cmd.OutOrStdout(), "%s: keys are in their partitions in %s\n", file, plural(report.Keys.Records, "sampled record"))
 						for _, topic := range report.Keys.Missing {
 							fmt.Fprintf(cmd.OutOrStdout(), "%s: topic %s does not exist yet\n", file, topic)
 						}
@@ -130,19 +130,19 @@ where a record lies in another partition than its key belongs in.`,
 		},
 	}
 	kafka.add(cmd)
-	cmd.Flag("brokers").Usage = "Kafka brokers, host:port,…, of whose topics samples are read; without it no broker is asked"
+	cmd.Flag("brokers").Usage = "Kafka brokers, host:port,…, whose topics are sampled; without it, no broker is contacted"
 	_ = cmd.Flags().MarkHidden("data-dir")
 	topic.add(cmd, bundledScope)
 	out.add(cmd)
 	return cmd
 }
 
-// sampleKeys looks at samples of the topics on whose partitions a pipeline relies.
+// sampleKeys checks samples of the topics that a pipeline requires to be partitioned by key.
 func sampleKeys(ctx context.Context, kafka *kafkaFlags, file string, at site.Site, report *checkReport) error {
 	if err := kafka.config.Validate(); err != nil {
 		return usage(err)
 	}
-	_, program, err := compileFile(file, at) // of its own: a preview changes it
+	_, program, err := compileFile(file, at) // compiled again, because a preview changes it
 	if err != nil || len(program.Placements()) == 0 {
 		return err
 	}
@@ -153,7 +153,7 @@ func sampleKeys(ctx context.Context, kafka *kafkaFlags, file string, at site.Sit
 
 func someFiles(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return usage(fmt.Errorf("%s wants the file of a pipeline", cmd.CommandPath()))
+		return usage(fmt.Errorf("%s needs the file of a pipeline", cmd.CommandPath()))
 	}
 	return nil
 }
@@ -180,22 +180,22 @@ func compileFile(file string, at site.Site) (text string, p *plan.Program, err e
 	return text, p, err
 }
 
-// noFileError says which file is not there.
+// noFileError is a missing file.
 type noFileError struct{ text string }
 
 func (e *noFileError) Error() string { return e.text }
 
-// unreadable is the error for a pipeline's file that can't be read.
+// unreadable returns the error for a pipeline's file that can't be read.
 func unreadable(file string, err error) error {
 	switch {
 	case file == "-":
-		return &noFileError{"a pipeline is read from a file, not from standard input: its name and its state belong to the file"}
+		return &noFileError{"a pipeline can't be read from standard input: its name and state are those of its file"}
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("read the pipeline: %w", err)
 	}
-	text := "there is no file " + file
+	text := "file not found: " + file
 	if filepath.Base(file) == file && filepath.Ext(file) == "" {
-		text += ", and no pipeline of this name comes with Weir"
+		text += ", and no bundled pipeline has this name"
 	}
 	if hint := suggest.DidYouMean(file, slices.Concat(pipelines.Names(), sqlFiles(file))); hint != "" {
 		text += ": " + hint
@@ -203,16 +203,16 @@ func unreadable(file string, err error) error {
 	return &noFileError{text}
 }
 
-// sqlFiles are the SQL files beside a file that does not exist.
+// sqlFiles returns the SQL files in the directory of a file that does not exist.
 func sqlFiles(file string) []string {
 	files, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*.sql"))
-	if err != nil { // the folder's name is no pattern; this is for a hint only
+	if err != nil { // the directory's name is not a valid pattern; no hint then
 		return nil
 	}
 	return files
 }
 
-// inFile tells in which file an error of SQL is, and shows the line.
+// inFile adds the file to an SQL error, with the line that it is in.
 func inFile(file, text string, err error) error {
 	var at *sql.Error
 	if !errors.As(err, &at) {

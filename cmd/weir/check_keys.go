@@ -16,18 +16,18 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// sampled is how many records of a partition are looked at, from its beginning and before its end
-// each: partitions that were added later show in the old ones.
+// sampled is the number of records to read from each end of a partition. The oldest records show
+// whether partitions were added later.
 const sampled = 200
 
-// sampleTime is how long one topic may take.
+// sampleTime limits the time for one topic.
 const sampleTime = 15 * time.Second
 
-var errSampled = errors.New("enough records are read")
+var errSampled = errors.New("enough records sampled")
 
-// checkKeys runs a pipeline over samples of the topics whose partitions it relies on to hold equal
-// keys, in memory. The error is an *operator.ElsewhereError where a record lies elsewhere. missing
-// are those topics that do not exist.
+// checkKeys runs a pipeline in memory over samples of the topics that it requires to be partitioned
+// by key. The error is an *operator.ElsewhereError if a record is not in the partition of its key.
+// missing are the topics that do not exist.
 func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (records int, missing []string, err error) {
 	client, err := broker.Connect(ctx, b)
 	if err != nil {
@@ -43,7 +43,7 @@ func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (records i
 			}
 			topics, err := admin.ListTopics(ctx, t.Topic)
 			if err != nil {
-				return 0, nil, fmt.Errorf("look at topic %s: %w", t.Topic, err)
+				return 0, nil, fmt.Errorf("describe topic %s: %w", t.Topic, err)
 			}
 			if topics[t.Topic].Err != nil {
 				missing = append(missing, t.Topic)
@@ -59,12 +59,12 @@ func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (records i
 	_, err = dryrun.Preview(ctx, p, all, sizes, false)
 	var elsewhere *operator.ElsewhereError
 	if !errors.As(err, &elsewhere) {
-		err = nil // a sample has no watermark of its own, and the rows before it are missing
+		err = nil // a sample lacks the rows before it, so other errors mean nothing
 	}
 	return records, missing, err
 }
 
-// sample reads records of the beginning and the end of each partition.
+// sample reads records from the beginning and the end of each partition.
 func sample(ctx context.Context, b broker.Config, admin *kadm.Client, topic string) ([]*kgo.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, sampleTime)
 	defer cancel()
@@ -73,14 +73,14 @@ func sample(ctx context.Context, b broker.Config, admin *kadm.Client, topic stri
 		err = starts.Error()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("find the start of %s: %w", topic, err)
+		return nil, fmt.Errorf("list start offsets of %s: %w", topic, err)
 	}
 	ends, err := admin.ListEndOffsets(ctx, topic)
 	if err == nil {
 		err = ends.Error()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("find the end of %s: %w", topic, err)
+		return nil, fmt.Errorf("list end offsets of %s: %w", topic, err)
 	}
 	all := []*kgo.Record{}
 	count := make(map[int32]int)
@@ -104,7 +104,7 @@ func sample(ctx context.Context, b broker.Config, admin *kadm.Client, topic stri
 		all = append(all, r)
 		return nil
 	}
-	limit := 50 * sampled * len(first) // of one partition that keeps the others waiting
+	limit := 50 * sampled * len(first) // a single partition may be fetched much faster than the others
 	read := 0
 	_, err = broker.ReadFrom(ctx, b, topic, first, func(r *kgo.Record) error {
 		if read++; read > limit {

@@ -55,7 +55,7 @@ func TestCheckSamplesKeys(t *testing.T) {
 		code  int
 		wants []string
 	}{
-		"java":      {fmt.Sprintf(checkedKeys, "java"), []string{brokers}, 0, []string{"ok, pipeline counts", "keys lie where they belong in 1,600 sampled records"}},
+		"java":      {fmt.Sprintf(checkedKeys, "java"), []string{brokers}, 0, []string{"ok, pipeline counts", "keys are in their partitions in 1,600 sampled records"}},
 		"kcat":      {kcat, []string{brokers}, exitCheck, []string{"topic kcat, partition ", `key {"device_id":"dev-`, "SET 'weir.key-partitioning' = 'any'"}},
 		"any":       {"SET 'weir.key-partitioning' = 'any';" + kcat, []string{brokers}, 0, []string{"ok, pipeline counts of 2 stages"}},
 		"unsampled": {kcat, nil, 0, []string{"key-partitioning: the pipeline relies on murmur2", "topic kcat"}},

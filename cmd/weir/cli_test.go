@@ -297,11 +297,11 @@ func TestDeadLetters(t *testing.T) {
 	if l := letters()[0]; !strings.Contains(l, `"value_base64":"AP8gcG9pc29u"`) || !strings.Contains(l, `"attempt":1`) || !strings.Contains(l, `"key":"h"`) {
 		t.Errorf("letter %s", l)
 	}
-	if out := must(t, "dlq", "replay", "--data-dir="+dir); !strings.Contains(out, "sent back 1 letters") {
+	if out := must(t, "dlq", "replay", "--data-dir="+dir); !strings.Contains(out, "replayed 1 dead letter;") {
 		t.Errorf("replay: %s", out)
 	}
 	waitFor(t, "second dead letter", func() bool { return len(letters()) == 2 })
-	if out := must(t, "dlq", "replay", "--reason=nothing like it", "--data-dir="+dir); !strings.Contains(out, "sent back 0 letters") {
+	if out := must(t, "dlq", "replay", "--reason=nothing like it", "--data-dir="+dir); !strings.Contains(out, "replayed 0 dead letters;") {
 		t.Errorf("replay with a filter: %s", out)
 	}
 	if all := strings.Join(letters(), "\n"); !strings.Contains(all, `"attempt":2`) || strings.Count(all, `"replayed":true`) != 1 {

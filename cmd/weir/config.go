@@ -14,17 +14,17 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// defaultConfig is read where it is in the working folder and nobody names another file.
+// defaultConfig is read from the working directory unless --config names another file.
 const defaultConfig = "weir.yaml"
 
-// fromFile sets each flag that neither the command line nor the environment has given from the
-// configuration file:
+// fromFile sets the flags that were given neither on the command line nor in the environment from
+// the configuration file:
 //
-//	brokers: [kafka-1:9092, kafka-2:9092]   # for every command that has the flag
+//	brokers: [kafka-1:9092, kafka-2:9092]   # for every command with this flag
 //	flink:
-//	  gateway: http://flink:8083            # for weir flink … only
+//	  gateway: http://flink:8083            # only for weir flink …
 //
-// A key that no command knows is an error.
+// Unknown keys are errors.
 func fromFile(cmd *cobra.Command) error {
 	path := defaultConfig
 	given := cmd.Flags().Lookup("config")
@@ -89,7 +89,7 @@ func setFlags(cmd *cobra.Command, section map[string]any, path string, accept fu
 	return nil
 }
 
-// flagText is a value of YAML as the command line has it.
+// flagText formats a YAML value as a command-line argument.
 func flagText(value any) string {
 	list, ok := value.([]any)
 	if !ok {
@@ -102,7 +102,8 @@ func flagText(value any) string {
 	return strings.Join(parts, ",")
 }
 
-// checkSection refuses keys that are neither a flag of the command or one below it, nor a command.
+// checkSection rejects keys that are neither a flag of the command or its subcommands nor a
+// subcommand.
 func checkSection(cmd *cobra.Command, section map[string]any, path string) error {
 	known := make(map[string]bool)
 	var collect func(c *cobra.Command)
@@ -124,7 +125,7 @@ func checkSection(cmd *cobra.Command, section map[string]any, path string) error
 				return err
 			}
 		case isSection:
-			return fmt.Errorf("%s%s is no command of weir", path, key)
+			return fmt.Errorf("%s%s is not a weir command", path, key)
 		case !known[key]:
 			var names []string
 			for name := range known {

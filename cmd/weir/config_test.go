@@ -24,7 +24,7 @@ func TestConfigurationFile(t *testing.T) {
 		{"a misspelt key", "brokerz: [a]", "", nil, "unknown key brokerz: did you mean brokers?"},
 		{"a misspelt key in a section", "flink:\n  gatewy: http://x", "", nil, "unknown key flink.gatewy: did you mean gateway?"},
 		{"another command's key", "flink:\n  mark: true", "", nil, "unknown key flink.mark"},
-		{"no command", "flinc:\n  gateway: x", "", nil, "flinc is no command"},
+		{"no command", "flinc:\n  gateway: x", "", nil, "flinc is not a weir command"},
 		{"no YAML", "brokers: [", "", nil, "weir.yaml"},
 		{"a wrong value", "topics:\n  plan:\n    tls: maybe", "", nil, "tls"},
 	} {

@@ -21,12 +21,12 @@ type consoleFlags struct {
 
 func (c *consoleFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&c.listen, "console-listen", console.DefaultListen, "address of the console; none turns it off")
-	f.StringVar(&c.token, "console-token", "", "what the console asks for; better in the environment as WEIR_CONSOLE_TOKEN")
-	f.BoolVar(&c.write, "console-write", false, "let the console replay dead letters and abort transactions")
+	f.StringVar(&c.listen, "console-listen", console.DefaultListen, "address of the console; none disables it")
+	f.StringVar(&c.token, "console-token", "", "token that the console requires; preferably set in the environment as WEIR_CONSOLE_TOKEN")
+	f.BoolVar(&c.write, "console-write", false, "allow the console to replay dead letters and abort transactions")
 }
 
-// config is nil where no console is wanted.
+// config returns nil if the console is disabled.
 func (c *consoleFlags) config(cmd *cobra.Command) (*console.Config, error) {
 	if c.listen == "none" {
 		return nil, nil
@@ -49,9 +49,9 @@ func newConsole() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "console",
-		Short: "Serve the console for a broker: devices, pipelines, topics, dead letters, live",
-		Long: `Serves the page that weir up has, for a broker where the flow runs in other processes. It only reads, unless
---console-write is given. Figures that only the process knows that runs a pipeline, such as watermarks, are missing.`,
+		Short: "Serve the live console for a broker: devices, pipelines, topics, dead letters",
+		Long: `Serves the console of weir up for a broker whose producers and pipelines run in other processes. It is read-only unless
+--console-write is given. Metrics that only the process of a pipeline has, such as watermarks, are not shown.`,
 		Example: `  weir console --brokers kafka-1:9092
   weir console --brokers kafka-1:9092 --console-listen 0.0.0.0:8080 --console-token "$TOKEN"`,
 		Args: noArgs,
@@ -61,7 +61,7 @@ func newConsole() *cobra.Command {
 				return err
 			}
 			if cfg == nil {
-				return usage(errors.New("a console that listens nowhere: leave --console-listen none out"))
+				return usage(errors.New("--console-listen none disables the console: leave it out"))
 			}
 			if cfg.Site, err = topic.site(); err != nil {
 				return err

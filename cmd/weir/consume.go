@@ -12,15 +12,15 @@ func newConsume() *cobra.Command {
 	var readings formatFlags
 	cmd := &cobra.Command{
 		Use:   "consume",
-		Short: "Keep statistics of each sensor of each device, exactly once",
-		Long: `Reads sensor_data_tx with read_committed, keeps count, min, max, mean and the last value of each sensor of
-each device, and writes them to the compacted topic device_stats in the same transaction as its offsets.
-Records that are no readings go to sensor_data_dlq in that transaction too. After a crash or a rebalance
-the state comes back. Several processes share the partitions.
+		Short: "Maintain statistics per device and sensor, exactly once",
+		Long: `Reads sensor_data_tx with read_committed, maintains count, min, max, mean and last value per device and sensor, and
+writes them to the compacted topic device_stats in the same transaction as its offsets. Invalid records go to
+sensor_data_dlq, also in that transaction. State is restored after a crash or a rebalance. Several processes share
+the partitions.
 
-It is weir run of the pipeline device_stats, which comes with Weir: weir explain device_stats shows it.`,
+This runs the bundled pipeline device_stats: weir explain device_stats shows it.`,
 		Example: `  weir consume
-  weir consume --until-end        # process what is there, then stop
+  weir consume --until-end        # process existing records, then stop
   weir consume --brokers kafka-1:9092 --instance edge-7 --parallelism 2`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -15,7 +15,7 @@ import (
 func newDLQ() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dlq",
-		Short: "List dead letters, and send them back after a fix",
+		Short: "List dead letters, and replay them after a fix",
 		Example: `  weir dlq list --pending
   weir dlq list --dlq per_minute.dlq
   weir dlq replay --reason "out of the range" --dry-run`,
@@ -32,13 +32,13 @@ type filterFlags struct {
 }
 
 func (f *filterFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.dlq, "dlq", "", "topic of the letters (default: that of the readings); that of a pipeline is NAME.dlq, and NAME.late has its late rows")
-	cmd.Flags().StringVar(&f.topic.topic, "topic", "", "only letters that come from this topic, and without --dlq those of these readings")
-	cmd.Flags().StringVar(&f.filter.Reason, "reason", "", "only letters whose reason contains this text")
-	cmd.Flags().DurationVar(&f.since, "since", 0, "only letters of the last time, such as 2h")
+	cmd.Flags().StringVar(&f.dlq, "dlq", "", "dead letter topic (default: that of the readings); a pipeline has NAME.dlq, and NAME.late for its late rows")
+	cmd.Flags().StringVar(&f.topic.topic, "topic", "", "only dead letters of records from this topic; without --dlq, from the dead letter topic of these readings")
+	cmd.Flags().StringVar(&f.filter.Reason, "reason", "", "only dead letters whose reason contains this text")
+	cmd.Flags().DurationVar(&f.since, "since", 0, "only dead letters of this period up to now, such as 2h")
 }
 
-// get returns the dead letter topic and which of its letters are meant.
+// get returns the dead letter topic and the filter.
 func (f *filterFlags) get() (deadletter.Topics, deadletter.Filter, error) {
 	if f.since > 0 {
 		f.filter.Since = time.Now().Add(-f.since)
@@ -60,7 +60,7 @@ func newDLQList() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "Show dead letters: where they come from, why, and whether they were sent back",
+		Short: "Show dead letters with origin, reason and whether they were replayed",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asJSON, err := out.json()
@@ -96,18 +96,18 @@ func newDLQList() *cobra.Command {
 	kafka.add(cmd)
 	filter.add(cmd)
 	reg.add(cmd)
-	cmd.Flags().BoolVar(&filter.filter.Pending, "pending", false, "only letters that were not sent back")
+	cmd.Flags().BoolVar(&filter.filter.Pending, "pending", false, "only dead letters that were not replayed")
 	out.add(cmd)
 	return cmd
 }
 
-// shownBytes is how much of a letter's value a line shows.
+// shownBytes is the number of bytes of a value to print.
 const shownBytes = 120
 
 func writeLetter(cmd *cobra.Command, l deadletter.Letter) error {
 	state := ""
 	if l.Replayed {
-		state = "  (sent back)"
+		state = "  (replayed)"
 	}
 	from := fmt.Sprintf("%s %d:%d", l.Topic, l.OriginPartition, l.OriginOffset)
 	if l.Source != "" {
@@ -132,10 +132,10 @@ func newDLQReplay() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "replay",
-		Short: "Send dead letters back to their topic, in transactions, never twice",
-		Long: `Sends each chosen letter back with its key, value and headers, to the partition that it came from, and
-marks it in the same transaction. A letter that was sent back once is never sent again; if it fails again it
-becomes a new letter, with its attempts counted.`,
+		Short: "Send dead letters back to their topic, each at most once",
+		Long: `Sends each selected dead letter back with its key, value and headers, to its original partition, and marks it as
+replayed in the same transaction. A replayed dead letter is never sent again; if its record fails again, that makes a new
+dead letter with a higher attempt count.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asJSON, err := out.json()
@@ -159,12 +159,12 @@ becomes a new letter, with its attempts counted.`,
 				if asJSON {
 					return writeJSON(cmd.OutOrStdout(), result)
 				}
-				verb := "sent back"
+				verb := "replayed"
 				if dry {
-					verb = "would send back"
+					verb = "would replay"
 				}
 				w := cmd.OutOrStdout()
-				fmt.Fprintf(w, "%s %s letters; %s were sent back before\n", verb, count(int64(result.Replayed)), count(int64(result.Earlier)))
+				fmt.Fprintf(w, "%s %s; %s replayed earlier\n", verb, plural(result.Replayed, "dead letter"), count(int64(result.Earlier)))
 				for _, s := range result.Skipped {
 					fmt.Fprintf(w, "skipped %d:%d: %s\n", s.Partition, s.Offset, s.Reason)
 				}
@@ -175,7 +175,7 @@ becomes a new letter, with its attempts counted.`,
 	kafka.add(cmd)
 	filter.add(cmd)
 	stop.add(cmd)
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "count, send nothing")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "count dead letters without sending them")
 	out.add(cmd)
 	return cmd
 }

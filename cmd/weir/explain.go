@@ -16,11 +16,11 @@ func newExplain() *cobra.Command {
 		Short: "Show how a pipeline runs: relations, stages, topics, state",
 		Example: `  weir explain per_minute.sql
   weir explain per_minute.sql -o svg > plan.svg     # a drawing for any browser
-  weir explain device_stats -o dot                  # for Graphviz, of a pipeline that comes with Weir
+  weir explain device_stats -o dot                  # a bundled pipeline, for Graphviz
   weir explain per_minute.sql -o json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usage(fmt.Errorf("%s wants one file", cmd.CommandPath()))
+				return usage(fmt.Errorf("%s needs exactly one file", cmd.CommandPath()))
 			}
 			return nil
 		},

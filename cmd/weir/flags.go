@@ -18,27 +18,27 @@ import (
 	"weir.example/weir/internal/node"
 )
 
-// kafkaFlags are the flags by which every command finds its broker.
+// kafkaFlags select the broker.
 type kafkaFlags struct {
 	config   broker.Config
 	dataDir  string
-	named    bool // the data directory, by the user
-	create   bool // a broker where there is none: for commands that write
+	named    bool // dataDir was given by the user
+	create   bool // start a broker if there is none; for commands that write
 	logLevel string
 }
 
 func (k *kafkaFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringSliceVar(&k.config.Brokers, "brokers", nil, "Kafka brokers, host:port,…; without it the embedded broker on --data-dir")
-	f.StringVar(&k.dataDir, "data-dir", ".weir", "data of the embedded broker; a weir that already serves it is joined, also one on another directory where this one does not exist")
+	f.StringSliceVar(&k.config.Brokers, "brokers", nil, "Kafka brokers, host:port,…; without it, the embedded broker in --data-dir is used")
+	f.StringVar(&k.dataDir, "data-dir", ".weir", "data directory of the embedded broker; joins a weir that already serves it or, if it does not exist, one that serves another directory")
 	f.BoolVar(&k.config.TLS, "tls", false, "connect with TLS")
-	f.StringVar(&k.config.CAFile, "tls-ca", "", "file of the certificate authorities to trust, PEM")
-	f.StringVar(&k.config.CertFile, "tls-cert", "", "file of the client certificate, PEM")
-	f.StringVar(&k.config.KeyFile, "tls-key", "", "file of the client key, PEM")
+	f.StringVar(&k.config.CAFile, "tls-ca", "", "PEM file of trusted certificate authorities")
+	f.StringVar(&k.config.CertFile, "tls-cert", "", "PEM file of the client certificate")
+	f.StringVar(&k.config.KeyFile, "tls-key", "", "PEM file of the client key")
 	f.BoolVar(&k.config.TLSInsecure, "tls-insecure", false, "accept any server certificate")
-	f.StringVar(&k.config.SASL, "sasl", "", "mechanism of SASL: "+strings.Join(broker.Mechanisms, ", "))
-	f.StringVar(&k.config.User, "user", "", "user of SASL")
-	f.StringVar(&k.config.Password, "password", "", "password of SASL; better in the environment as WEIR_PASSWORD")
+	f.StringVar(&k.config.SASL, "sasl", "", "SASL mechanism: "+strings.Join(broker.Mechanisms, ", "))
+	f.StringVar(&k.config.User, "user", "", "SASL user")
+	f.StringVar(&k.config.Password, "password", "", "SASL password; preferably set in the environment as WEIR_PASSWORD")
 	f.StringVar(&k.logLevel, "log-level", "warn", "debug, info, warn or error; logs go to stderr")
 }
 
@@ -51,7 +51,7 @@ func (k *kafkaFlags) kafka(log *slog.Logger) (node.Kafka, error) {
 	return node.Kafka{Broker: k.config, DataDir: k.dataDir, Elsewhere: !k.named, Create: k.create, Logger: log}, nil
 }
 
-// attached calls fn with the broker that the flags name.
+// attached calls fn with the selected broker.
 func (k *kafkaFlags) attached(cmd *cobra.Command, fn func(ctx context.Context, log *slog.Logger, at *node.Attachment) error) (err error) {
 	log, err := k.logger(cmd.ErrOrStderr())
 	if err != nil {
@@ -68,11 +68,11 @@ func (k *kafkaFlags) attached(cmd *cobra.Command, fn func(ctx context.Context, l
 	}
 	if at.Found {
 		k.dataDir = at.DataDir
-		fmt.Fprintf(cmd.ErrOrStderr(), "There is no %s here: using the %s, on %s.\n", kafka.DataDir, at.Describe(), at.DataDir)
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s does not exist: using the %s, on %s.\n", kafka.DataDir, at.Describe(), at.DataDir)
 	}
 	defer func() {
 		err = errors.Join(err, at.Close(cmd.Context(), func() {
-			fmt.Fprintln(cmd.ErrOrStderr(), "Done. Other weir commands use this broker: it stays until they end (Ctrl-C stops it now).")
+			fmt.Fprintln(cmd.ErrOrStderr(), "Done. Other weir processes still use this broker; it stops when they exit (Ctrl-C stops it now).")
 		}))
 	}()
 	return fn(cmd.Context(), log, at)
@@ -90,7 +90,7 @@ func (k *kafkaFlags) logger(w io.Writer) (*slog.Logger, error) {
 	return slog.New(slog.NewJSONHandler(w, options)), nil
 }
 
-// withUnits writes durations as text, such as 107ms: JSON would have a number of nanoseconds.
+// withUnits formats durations as text, such as 107ms, instead of nanoseconds.
 func withUnits(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() == slog.KindDuration {
 		a.Value = slog.StringValue(a.Value.Duration().String())
@@ -103,11 +103,11 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// ownFlag marks a flag that means something else than the same name elsewhere: environment and
-// configuration don't set it.
+// ownFlag marks a flag whose name has another meaning in other commands: environment and
+// configuration file do not set it.
 const ownFlag = "own"
 
-// fromEnvironment sets each flag that was not given from WEIR_NAME, with _ for -.
+// fromEnvironment sets flags that were not given from WEIR_NAME, with - replaced by _.
 func fromEnvironment(flags *pflag.FlagSet) (err error) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := "WEIR_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))

@@ -19,12 +19,12 @@ import (
 func newFlink() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "flink",
-		Short: "Run the same pipelines on an Apache Flink cluster",
+		Short: "Run pipelines on an Apache Flink cluster",
 		Long: `When a pipeline outgrows one binary, the same file runs on Flink: exactly once, with state and savepoints.
-Where the cluster, Kafka and the schema registry are comes from flags, the environment or weir.yaml, so
-that the file stays the same.`,
+The addresses of the cluster, Kafka and the schema registry come from flags, the environment or weir.yaml, so
+the file does not change.`,
 		Example: `  weir flink up                              # a development cluster on this machine
-  weir flink check per_minute.sql            # does Flink take it?
+  weir flink check per_minute.sql            # does Flink accept it?
   weir flink deploy per_minute.sql --brokers kafka-1:9092
   weir flink status per_minute
   weir flink upgrade per_minute.sql          # new SQL, state kept
@@ -35,30 +35,30 @@ that the file stays the same.`,
 	return cmd
 }
 
-// flinkFlags are the flags by which commands find Flink, Kafka and what tables differ by.
+// flinkFlags select Flink, Kafka and the schema registry.
 type flinkFlags struct {
 	kafka    kafkaFlags
 	out      output
 	cluster  flink.Config
-	registry flink.Environment // but for Kafka
+	registry flink.Environment // without Kafka
 }
 
 func (f *flinkFlags) add(cmd *cobra.Command) {
 	f.kafka.add(cmd)
 	f.out.add(cmd)
-	cmd.Flags().Lookup("brokers").Usage = "Kafka brokers, host:port,…, as Flink and this machine reach them; default the file's, or a weir that serves --data-dir"
+	cmd.Flags().Lookup("brokers").Usage = "Kafka brokers, host:port,…, reachable from Flink and from this machine (default: those of the file, or a weir that serves --data-dir)"
 	cmd.Flags().StringVar(&f.cluster.Gateway, "gateway", "http://127.0.0.1:8083", "address of Flink's SQL Gateway")
-	cmd.Flags().StringVar(&f.cluster.JobManager, "jobmanager", "http://127.0.0.1:8081", "address of the JobManager's REST")
+	cmd.Flags().StringVar(&f.cluster.JobManager, "jobmanager", "http://127.0.0.1:8081", "address of the JobManager's REST API")
 }
 
-// addTables adds what the options of tables come from.
+// addTables adds the flags for options of tables.
 func (f *flinkFlags) addTables(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.registry.Registry, "registry", "", "address of the schema registry, for tables with a -confluent format")
 	cmd.Flags().StringVar(&f.registry.RegistryUser, "registry-user", "", "user of the schema registry")
-	cmd.Flags().StringVar(&f.registry.RegistryPassword, "registry-password", "", "its password; better in the environment as WEIR_REGISTRY_PASSWORD")
+	cmd.Flags().StringVar(&f.registry.RegistryPassword, "registry-password", "", "password of the schema registry; preferably set in the environment as WEIR_REGISTRY_PASSWORD")
 }
 
-// manager calls fn with what the flags name.
+// manager calls fn with a manager for the selected cluster.
 func (f *flinkFlags) manager(cmd *cobra.Command, fn func(ctx context.Context, m *flink.Manager, asJSON bool) error) (err error) {
 	asJSON, err := f.out.json()
 	if err != nil {
@@ -91,15 +91,15 @@ func (f *flinkFlags) manager(cmd *cobra.Command, fn func(ctx context.Context, m 
 	return err
 }
 
-// withBrokers refuses to go on without Kafka, which keeps what is deployed.
+// withBrokers fails without Kafka, which stores the deployments.
 func withBrokers(m *flink.Manager) error {
 	if len(m.Env.Kafka.Brokers) == 0 {
-		return usage(errors.New("where is Kafka? It keeps what is deployed: give --brokers (or WEIR_BROKERS, or brokers in weir.yaml)"))
+		return usage(errors.New("no Kafka brokers are set, and Kafka stores the deployments: use --brokers, WEIR_BROKERS or brokers in weir.yaml"))
 	}
 	return nil
 }
 
-// steps shows what a long command is about: on a terminal one line that is painted over.
+// steps shows the current step of a long command: on a terminal as one line that is overwritten.
 type steps struct {
 	w    io.Writer
 	live bool
@@ -121,7 +121,7 @@ func (s *steps) done() {
 	}
 }
 
-// readPipeline reads a pipeline's file, and the name that it has without SET 'pipeline.name'.
+// readPipeline reads a pipeline's file and derives its name without SET 'pipeline.name'.
 func readPipeline(file string) (text, name string, err error) {
 	raw, err := os.ReadFile(file) //nolint:gosec // the user's file
 	if err != nil {
@@ -130,7 +130,7 @@ func readPipeline(file string) (text, name string, err error) {
 	return string(raw), strings.TrimSuffix(filepath.Base(file), ".sql"), nil
 }
 
-// ofFile shows a mistake in a file with its line.
+// ofFile adds file and line to an SQL error.
 func ofFile(file, text string, err error) error {
 	var at *sql.Error
 	if !errors.As(err, &at) {
@@ -143,7 +143,7 @@ func newFlinkList() *cobra.Command {
 	var f flinkFlags
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List what is deployed, and other jobs of the cluster",
+		Short: "List deployed pipelines and other jobs of the cluster",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.manager(cmd, func(ctx context.Context, m *flink.Manager, asJSON bool) error {
@@ -158,7 +158,7 @@ func newFlinkList() *cobra.Command {
 					return writeJSON(cmd.OutOrStdout(), all)
 				}
 				if len(all) == 0 {
-					_, err := fmt.Fprintln(cmd.OutOrStdout(), "nothing is deployed")
+					_, err := fmt.Fprintln(cmd.OutOrStdout(), "no pipelines are deployed")
 					return err
 				}
 				for _, l := range all {
@@ -180,9 +180,9 @@ func newFlinkStatus() *cobra.Command {
 	var f flinkFlags
 	cmd := &cobra.Command{
 		Use:   "status [NAME]",
-		Short: "Show a pipeline: state, checkpoints, flow, lag, exceptions, possible loss; without NAME the cluster",
-		Long: `Exits with 3 if the pipeline is lost or failed, or may have lost results: after an outage that was longer than the
-sinks' transaction timeout, or when a sink could not commit.`,
+		Short: "Show state, checkpoints, lag, exceptions and possible loss of a pipeline; without NAME, show the cluster",
+		Long: `Exits with 3 if the pipeline is lost or failed, or if results may be lost: after an outage longer than the sinks'
+transaction timeout, or when a sink could not commit.`,
 		Example: `  weir flink status per_minute
   weir flink status per_minute -o json
   weir flink status`,
@@ -225,7 +225,7 @@ func writeStatus(w io.Writer, s *flink.Status, now time.Time) {
 	}
 	fmt.Fprintln(w)
 	if s.State == flink.StateLost {
-		fmt.Fprintf(w, "  The JobManager does not know the job. weir flink recover %s resumes from its last checkpoint.\n", s.Name)
+		fmt.Fprintf(w, "  The JobManager does not know the job: weir flink recover %s resumes from its last checkpoint.\n", s.Name)
 	}
 	if d := s.Deployment; d != nil && d.Savepoint != "" && d.State == "stopped" {
 		fmt.Fprintf(w, "  savepoint    %s\n", d.Savepoint)
@@ -235,7 +235,7 @@ func writeStatus(w io.Writer, s *flink.Status, now time.Time) {
 		if s.Lag >= 0 {
 			lag = count(s.Lag)
 		}
-		fmt.Fprintf(w, "  records      %s in, %s out, %s late and dropped, %s to be read; restarts %d\n", count(s.RecordsIn), count(s.RecordsOut), count(s.Late), lag, s.Restarts)
+		fmt.Fprintf(w, "  records      %s in, %s out, %s late and dropped, lag %s; restarts %d\n", count(s.RecordsIn), count(s.RecordsOut), count(s.Late), lag, s.Restarts)
 	}
 	writeCheckpoints(w, s.Checkpoints, now)
 	for i := range s.Operators {
@@ -244,7 +244,7 @@ func writeStatus(w io.Writer, s *flink.Status, now time.Time) {
 	}
 	for i, e := range s.Exceptions {
 		if i == 3 {
-			fmt.Fprintf(w, "  … and %d more exceptions: -o json has them\n", len(s.Exceptions)-i)
+			fmt.Fprintf(w, "  … and %d more exceptions: see -o json\n", len(s.Exceptions)-i)
 			break
 		}
 		fmt.Fprintf(w, "  exception    %s  %s\n", e.At.Time().Format(time.DateTime), e.Problem)
@@ -260,7 +260,7 @@ func writeCheckpoints(w io.Writer, c *flink.Checkpoints, now time.Time) {
 	}
 	fmt.Fprintf(w, "  checkpoints  %d complete, %d failed", c.Counts.Completed, c.Counts.Failed)
 	if last := c.Latest.Completed; last != nil {
-		fmt.Fprintf(w, "; the last took %s and has %s, %s ago", time.Duration(last.Duration)*time.Millisecond, bytesText(last.Size), now.Sub(last.Acked.Time()).Round(time.Second))
+		fmt.Fprintf(w, "; the last one took %s, has %s and is %s old", time.Duration(last.Duration)*time.Millisecond, bytesText(last.Size), now.Sub(last.Acked.Time()).Round(time.Second))
 	}
 	fmt.Fprintln(w)
 	if failed := c.Latest.Failed; failed != nil && failed.Failure != "" {
@@ -271,7 +271,7 @@ func writeCheckpoints(w io.Writer, c *flink.Checkpoints, now time.Time) {
 	}
 }
 
-// shortened is a text of so many characters at most.
+// shortened cuts a text to a maximum number of characters.
 func shortened(s string, most int) string {
 	r := []rune(s)
 	if len(r) <= most {
@@ -280,7 +280,7 @@ func shortened(s string, most int) string {
 	return string(r[:most-1]) + "…"
 }
 
-// bytesText is a size for people.
+// bytesText formats a size for people.
 func bytesText(n int64) string {
 	for _, unit := range []string{"B", "KiB", "MiB"} {
 		if n < 10_000 {

@@ -14,7 +14,7 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// deployFlags are those of deploy, upgrade and recover.
+// deployFlags are the flags of deploy, upgrade and recover.
 type deployFlags struct {
 	flinkFlags
 	options flink.Options
@@ -24,17 +24,17 @@ func (d *deployFlags) add(cmd *cobra.Command) {
 	d.flinkFlags.add(cmd)
 	d.addTables(cmd)
 	f := cmd.Flags()
-	f.IntVar(&d.options.Parallelism, "parallelism", 0, "subtasks of each operator (default: as the file says, as before, or the cluster's)")
-	f.DurationVar(&d.options.CheckpointInterval, "checkpoint-interval", 0, "how often results become visible (default: as the file says, or 10s)")
-	f.StringVar(&d.options.CheckpointDir, "checkpoint-dir", "", "folder for checkpoints, a URL, which all processes of the cluster reach (default the cluster's own)")
+	f.IntVar(&d.options.Parallelism, "parallelism", 0, "subtasks of each operator (default: from the file, the previous deployment, or the cluster)")
+	f.DurationVar(&d.options.CheckpointInterval, "checkpoint-interval", 0, "how often results become visible (default: from the file, or 10s)")
+	f.StringVar(&d.options.CheckpointDir, "checkpoint-dir", "", "URL of the checkpoint directory, reachable from all processes of the cluster (default: that of the cluster)")
 }
 
 func (d *deployFlags) check() error {
 	switch o := d.options; {
 	case o.Parallelism < 0:
-		return usage(fmt.Errorf("parallelism %d: choose 1 or more", o.Parallelism))
+		return usage(fmt.Errorf("--parallelism must be at least 1, got %d", o.Parallelism))
 	case o.CheckpointInterval < 0:
-		return usage(fmt.Errorf("checkpoint interval %s: choose some seconds", o.CheckpointInterval))
+		return usage(fmt.Errorf("--checkpoint-interval must be positive, got %s", o.CheckpointInterval))
 	}
 	return nil
 }
@@ -48,13 +48,13 @@ func newFlinkDeploy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "deploy FILE…",
 		Short: "Start pipelines on the cluster",
-		Long: `Sends the file's statements to the SQL Gateway as they are written. Tables get the brokers, the schema registry and the
-credentials of this environment; sinks are exactly-once with transactional ids of the pipeline's own, sources read
-committed records only. Timeouts are checked and topics are made before anything starts.`,
+		Long: `Sends the statements of the file to the SQL Gateway unchanged. Tables get the brokers, the schema registry and the
+credentials of this environment; sinks are exactly-once with the pipeline's transactional ids, and sources read only
+committed records. Timeouts are checked and topics created before anything starts.`,
 		Example: `  weir flink deploy pipelines/per_minute.sql
   weir flink deploy per_minute.sql --name per_minute_eu --brokers kafka-eu:9092 --parallelism 8
   weir flink deploy per_minute.sql --from-savepoint file:///savepoints/savepoint-1a2b3c
-  weir flink deploy per_minute.sql --dry-run    # what Flink would get, secrets left out`,
+  weir flink deploy per_minute.sql --dry-run    # show what Flink would get, without secrets`,
 		Args: someFiles,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if len(files) > 1 && (d.options.Name != "" || savepoint != "") {
@@ -93,9 +93,9 @@ committed records only. Timeouts are checked and topics are made before anything
 	}
 	d.add(cmd)
 	f := cmd.Flags()
-	f.StringVar(&d.options.Name, "name", "", "name of the pipeline (default that of SET 'pipeline.name', or the file's)")
-	f.StringVar(&savepoint, "from-savepoint", "", "path of a savepoint or checkpoint whose state it begins with")
-	f.BoolVar(&dry, "dry-run", false, "show what Flink would get, and start nothing")
+	f.StringVar(&d.options.Name, "name", "", "name of the pipeline (default: from SET 'pipeline.name', or that of the file)")
+	f.StringVar(&savepoint, "from-savepoint", "", "path of a savepoint or checkpoint to restore state from")
+	f.BoolVar(&dry, "dry-run", false, "show the statements for Flink without starting anything")
 	return cmd
 }
 
@@ -122,9 +122,9 @@ func writeDeployment(cmd *cobra.Command, d *flink.Deployment, asJSON bool, verb 
 	} else {
 		fmt.Fprintf(cmd.OutOrStdout(), "%s is %s as job %s", d.Name, verb, d.JobID)
 		if d.RestoredFrom != "" {
-			fmt.Fprintf(cmd.OutOrStdout(), ", with the state of %s", d.RestoredFrom)
+			fmt.Fprintf(cmd.OutOrStdout(), ", restored from %s", d.RestoredFrom)
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "\nweir flink status %s shows how it gets on\n", d.Name)
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "\nweir flink status %s shows its progress\n", d.Name)
 	}
 	if err == nil && len(d.PossibleLoss) > 0 {
 		return errCheck
@@ -136,12 +136,12 @@ func newFlinkUpgrade() *cobra.Command {
 	var d deployFlags
 	cmd := &cobra.Command{
 		Use:   "upgrade FILE",
-		Short: "Replace a pipeline's SQL and keep its state",
-		Long: `Compares the plans of the running SQL and the new one. Where the state fits, it stops the job with a savepoint and starts the
-new SQL from it. Where it doesn't, it says what has changed, and nothing is stopped. Should the new job not
-start, the old SQL resumes from the savepoint.`,
+		Short: "Replace the SQL of a pipeline and keep its state",
+		Long: `Compares the plans of the running and the new SQL. If the state is compatible, it stops the job with a savepoint and starts
+the new SQL from it. If not, it reports the differences and stops nothing. If the new job does not start, the old SQL
+resumes from the savepoint.`,
 		Example: `  weir flink upgrade per_minute.sql
-  weir flink upgrade per_minute.sql --parallelism 8   # the same SQL, wider`,
+  weir flink upgrade per_minute.sql --parallelism 8   # the same SQL with more subtasks`,
 		Args: oneArg("file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := d.check(); err != nil {
@@ -163,7 +163,7 @@ start, the old SQL resumes from the savepoint.`,
 		},
 	}
 	d.add(cmd)
-	cmd.Flags().StringVar(&d.options.Name, "name", "", "name of the pipeline (default that of SET 'pipeline.name', or the file's)")
+	cmd.Flags().StringVar(&d.options.Name, "name", "", "name of the pipeline (default: from SET 'pipeline.name', or that of the file)")
 	return cmd
 }
 
@@ -174,11 +174,11 @@ func newFlinkRecover() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "recover NAME [FILE]",
-		Short: "Start a pipeline again whose JobManager was lost, from its last checkpoint",
-		Long: `A JobManager without ZooKeeper or Kubernetes forgets its jobs when it ends. Kafka keeps what was deployed (topic weir.flink), and
-the checkpoints stay. FILE is needed only where the file has secrets in it, which are not kept.
+		Short: "Restart a pipeline from its last checkpoint after its JobManager was lost",
+		Long: `A JobManager without ZooKeeper or Kubernetes forgets its jobs when it exits. Deployments are stored in Kafka (topic weir.flink), and
+the checkpoints are kept. FILE is needed only if it contains secrets, which are not stored.
 
-Exits with 3, and says so, if the outage was longer than the sinks' transaction timeout: then results may be lost.`,
+Reports possible loss and exits with 3 if the outage was longer than the sinks' transaction timeout.`,
 		Example: `  weir flink recover per_minute
   weir flink recover per_minute --from s3://checkpoints/1a2b…/chk-42`,
 		Args: cobra.RangeArgs(1, 2),
@@ -207,11 +207,11 @@ Exits with 3, and says so, if the outage was longer than the sinks' transaction 
 		},
 	}
 	d.add(cmd)
-	cmd.Flags().StringVar(&from, "from", "", "path of the checkpoint, where its folder can't be looked into from here")
+	cmd.Flags().StringVar(&from, "from", "", "path of the checkpoint, if its directory can't be listed from here")
 	return cmd
 }
 
-// flinkCheck is what weir flink check says of a file for programs.
+// flinkCheck is the JSON output of weir flink check for a file.
 type flinkCheck struct {
 	File        string   `json:"file"`
 	Flink       string   `json:"flink"` // accepted, refused, not asked
@@ -219,7 +219,7 @@ type flinkCheck struct {
 	Message     string   `json:"message,omitempty"`
 	WeirMessage string   `json:"weir_message,omitempty"`
 	Warnings    []string `json:"warnings"`
-	Differences []string `json:"differences"` // what weir run does otherwise
+	Differences []string `json:"differences"` // of weir run from Flink
 	Plan        string   `json:"plan,omitempty"`
 }
 
@@ -230,15 +230,15 @@ func newFlinkCheck() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "check FILE…",
-		Short: "Does Flink take these pipelines, and what does weir run do otherwise?",
-		Long: `Asks the SQL Gateway to plan the file, without starting anything. Where no gateway is reached, the file is read by
-Weir alone, and that is said. Exits with 3 if Flink refuses a file.`,
+		Short: "Check whether Flink accepts these pipelines, and where results differ",
+		Long: `Asks the SQL Gateway to plan the file, without starting anything. If no gateway is reachable, only Weir checks the
+file, and the output says so. Exits with 3 if Flink rejects a file.`,
 		Example: `  weir flink check pipelines/*.sql
   weir flink check per_minute.sql --plan`,
 		Args: someFiles,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			refused := false
-			d.cluster.Patience = time.Second // a check without a gateway is one, too
+			d.cluster.Patience = time.Second // without a gateway, Weir checks alone
 			err := d.manager(cmd, func(ctx context.Context, m *flink.Manager, asJSON bool) error {
 				for _, file := range files {
 					text, name, err := readPipeline(file)
@@ -276,7 +276,7 @@ Weir alone, and that is said. Exits with 3 if Flink refuses a file.`,
 	return cmd
 }
 
-// checkOnFlink checks one file. Kafka isn't asked.
+// checkOnFlink checks one file without contacting Kafka.
 func checkOnFlink(ctx context.Context, m *flink.Manager, file, text string, o flink.Options) (flinkCheck, error) {
 	c := flinkCheck{File: file, Flink: "not asked", Weir: "accepted", Warnings: []string{}, Differences: []string{}}
 	program, err := plan.Compile(text, o.Fallback)
@@ -289,14 +289,14 @@ func checkOnFlink(ctx context.Context, m *flink.Manager, file, text string, o fl
 	}
 	env := m.Env
 	if len(env.Kafka.Brokers) == 0 {
-		env.Kafka.Brokers = []string{"127.0.0.1:9092"} // a plan needs some
+		env.Kafka.Brokers = []string{"127.0.0.1:9092"} // placeholder for planning
 	}
 	script, err := flink.NewScript(text, env, o)
 	if err != nil {
 		c.Flink, c.Message = "refused", inFile(file, text, err).Error()
 		var at *sql.Error
 		if errors.As(err, &at) && c.Weir == "refused" {
-			c.Message = "" // the same
+			c.Message = "" // a syntax error that both report
 		}
 		return c, nil
 	}

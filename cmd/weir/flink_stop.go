@@ -19,7 +19,7 @@ func newFlinkSavepoint() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:     "savepoint NAME",
-		Short:   "Write a savepoint of a pipeline that runs on",
+		Short:   "Write a savepoint without stopping the pipeline",
 		Example: `  weir flink savepoint per_minute --to s3://savepoints`,
 		Args:    oneArg("pipeline"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -31,12 +31,12 @@ func newFlinkSavepoint() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return writeSavepoint(cmd, args[0], path, "runs on", asJSON)
+				return writeSavepoint(cmd, args[0], path, "is still running", asJSON)
 			})
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&dir, "to", "", "folder for the savepoint, a URL (default the cluster's own)")
+	cmd.Flags().StringVar(&dir, "to", "", "URL of the savepoint directory (default: that of the cluster)")
 	return cmd
 }
 
@@ -56,9 +56,9 @@ func newFlinkStop() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "stop NAME",
-		Short: "Stop a pipeline with a savepoint; all that it has written is committed",
-		Example: `  weir flink stop per_minute                # weir flink deploy --from-savepoint goes on
-  weir flink stop per_minute --drain        # for good: closes all windows first`,
+		Short: "Stop a pipeline with a savepoint, committing everything that it has written",
+		Example: `  weir flink stop per_minute                # weir flink deploy --from-savepoint resumes
+  weir flink stop per_minute --drain        # permanently: closes all windows first`,
 		Args: oneArg("pipeline"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.manager(cmd, func(ctx context.Context, m *flink.Manager, asJSON bool) error {
@@ -74,12 +74,12 @@ func newFlinkStop() *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&dir, "to", "", "folder for the savepoint, a URL (default the cluster's own)")
-	cmd.Flags().BoolVar(&drain, "drain", false, "close all windows and let their results out: the pipeline is done, nothing should go on from this savepoint")
+	cmd.Flags().StringVar(&dir, "to", "", "URL of the savepoint directory (default: that of the cluster)")
+	cmd.Flags().BoolVar(&drain, "drain", false, "close all windows and emit their results; the pipeline must not be resumed from this savepoint")
 	return cmd
 }
 
-// cancelReport is what weir flink cancel says for programs.
+// cancelReport is the JSON output of weir flink cancel.
 type cancelReport struct {
 	Name  string               `json:"name"`
 	JobID string               `json:"job_id"`
@@ -90,10 +90,10 @@ func newFlinkCancel() *cobra.Command {
 	var f flinkFlags
 	cmd := &cobra.Command{
 		Use:   "cancel NAME",
-		Short: "End a pipeline without a savepoint, or give up one that was lost",
+		Short: "Cancel a pipeline without a savepoint, or give up a lost one",
 		Long: `Prefer weir flink stop. What a cancelled job has written since its last checkpoint is not committed; its transactions
-stay open and hold readers back until they time out, or weir transactions abort ends them. Its last checkpoint
-stays: weir flink recover resumes from it.`,
+stay open and block readers until they time out or weir transactions abort ends them. Its last checkpoint is kept:
+weir flink recover resumes from it.`,
 		Args: oneArg("pipeline"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.manager(cmd, func(ctx context.Context, m *flink.Manager, asJSON bool) error {
@@ -113,7 +113,7 @@ stays: weir flink recover resumes from it.`,
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "%s is cancelled\n", d.Name)
 				if len(open) > 0 {
-					fmt.Fprintf(cmd.OutOrStdout(), "%d of its transactions are open and hold readers back: weir transactions abort --flink %s ends them\n", len(open), d.Name)
+					fmt.Fprintf(cmd.OutOrStdout(), "%s still open, blocking readers: weir transactions abort --flink %s ends them\n", plural(len(open), "transaction"), d.Name)
 				}
 				return nil
 			})
@@ -123,7 +123,7 @@ stays: weir flink recover resumes from it.`,
 	return cmd
 }
 
-// transactionsOf are the open transactions of a Flink job's sinks.
+// transactionsOf lists the open transactions of a Flink job's sinks.
 func transactionsOf(ctx context.Context, kafka broker.Config, job string) ([]broker.Transaction, error) {
 	client, err := broker.Connect(ctx, kafka)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,9 +23,9 @@ func newFlinkUp() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start a development cluster on this machine, without Docker",
-		Long: `Starts a JobManager, TaskManagers and an SQL Gateway as Java processes that stay until weir flink down. The first time,
-Flink ` + stack.FlinkVersion + ` is fetched from package registries (350 MB; needs pip3, Maven and a JDK 17) and its checksums are checked. It
-comes with the Kafka connector, the formats with a schema registry, RocksDB and a Prometheus reporter; checkpoints and
+		Long: `Starts a JobManager, TaskManagers and an SQL Gateway as Java processes that run until weir flink down. On first use,
+Flink ` + stack.FlinkVersion + ` is downloaded from package registries (350 MB; needs pip3, Maven and a JDK 17) and its checksums are verified. It
+includes the Kafka connector, the formats with a schema registry, RocksDB and a Prometheus reporter; checkpoints and
 savepoints are in --data-dir.`,
 		Example: `  weir flink up
   weir flink up --taskmanagers 2 --slots 4
@@ -36,11 +37,11 @@ savepoints are in --data-dir.`,
 				return err
 			}
 			if o.TaskManagers < 0 || o.Slots < 0 || o.Memory != 0 && o.Memory < 128 {
-				return usage(errors.New("want one TaskManager, one slot and 128 MiB or more"))
+				return usage(errors.New("at least one TaskManager, one slot and 128 MiB are needed"))
 			}
 			o.Dir, o.Detached = flinkDir(dataDir), true
 			steps := newSteps(cmd.ErrOrStderr())
-			steps.step("starting Flink %s (fetched first, where it is not here yet)", stack.FlinkVersion)
+			steps.step("starting Flink %s (downloading it first if needed)", stack.FlinkVersion)
 			f, err := stack.StartFlink(cmd.Context(), o)
 			steps.done()
 			if err != nil {
@@ -53,19 +54,19 @@ savepoints are in --data-dir.`,
 			}
 			w := cmd.OutOrStdout()
 			fmt.Fprintf(w, "Flink %s is up, with %d slots\n", stack.FlinkVersion, f.TaskManagers*f.Slots)
-			fmt.Fprintf(w, "  JobManager   %s  (its page shows the jobs)\n  SQL Gateway  %s\n  data, logs   %s\n", f.RestURL(), f.GatewayURL(), f.Dir())
+			fmt.Fprintf(w, "  JobManager   %s  (web page with the jobs)\n  SQL Gateway  %s\n  data, logs   %s\n", f.RestURL(), f.GatewayURL(), f.Dir())
 			if f.RestURL() != "http://127.0.0.1:8081" || f.GatewayURL() != "http://127.0.0.1:8083" {
-				fmt.Fprintf(w, "Other commands find it by:\n  export WEIR_JOBMANAGER=%s WEIR_GATEWAY=%s\n", f.RestURL(), f.GatewayURL())
+				fmt.Fprintf(w, "Other commands find it with:\n  export WEIR_JOBMANAGER=%s WEIR_GATEWAY=%s\n", f.RestURL(), f.GatewayURL())
 			}
 			return nil
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&dataDir, "data-dir", ".weir", "the cluster's data are in flink/ of it")
+	f.StringVar(&dataDir, "data-dir", ".weir", "directory for the cluster's data, in flink/")
 	f.IntVar(&o.TaskManagers, "taskmanagers", 0, "number of TaskManagers (default 1, or as before)")
 	f.IntVar(&o.Slots, "slots", 0, "slots of each TaskManager (default 2, or as before)")
 	f.IntVar(&o.Memory, "memory", 0, "heap for the tasks of each TaskManager, MiB (default 512, or as before)")
-	f.IntVar(&o.Port, "port", 8081, "port of the JobManager; the SQL Gateway's is two higher; those that are taken are passed over")
+	f.IntVar(&o.Port, "port", 8081, "port of the JobManager; the SQL Gateway uses the port two higher; ports in use are skipped")
 	out.add(cmd)
 	return cmd
 }
@@ -77,9 +78,9 @@ func newFlinkDown() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "down",
-		Short: "Stop the development cluster; checkpoints and savepoints stay",
-		Long: `Stops the cluster's processes. The jobs that run end with them: after the next weir flink up, weir flink recover NAME resumes from
-the last checkpoint. weir flink stop before this leaves a savepoint, and nothing open in Kafka.`,
+		Short: "Stop the development cluster; checkpoints and savepoints are kept",
+		Long: `Stops the processes of the cluster, and running jobs with them: after the next weir flink up, weir flink recover NAME resumes from
+the last checkpoint. Run weir flink stop first for a savepoint and no open transactions.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asJSON, err := out.json()
@@ -93,12 +94,12 @@ the last checkpoint. weir flink stop before this leaves a savepoint, and nothing
 			return stopped(cmd, asJSON, f.Running(), f.Stop(cmd.Context()))
 		},
 	}
-	cmd.Flags().StringVar(&dataDir, "data-dir", ".weir", "the cluster's data are in flink/ of it")
+	cmd.Flags().StringVar(&dataDir, "data-dir", ".weir", "directory for the cluster's data, in flink/")
 	out.add(cmd)
 	return cmd
 }
 
-// stopped tells what ran before it was stopped.
+// stopped reports the processes that were stopped.
 func stopped(cmd *cobra.Command, asJSON bool, ran map[string]int, err error) error {
 	if err != nil {
 		return err
@@ -108,14 +109,14 @@ func stopped(cmd *cobra.Command, asJSON bool, ran map[string]int, err error) err
 		return writeJSON(cmd.OutOrStdout(), map[string]any{"stopped": names})
 	}
 	if len(names) == 0 {
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), "nothing ran")
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), "nothing was running")
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "stopped %d processes\n", len(names))
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "stopped %s\n", strings.Join(names, ", "))
 	return err
 }
 
-// localFlink are the processes of this folder's cluster that run.
+// localFlink returns the running processes of the cluster in a data directory.
 func localFlink(dataDir string) (map[string]int, error) {
 	f, err := stack.OpenFlink(flinkDir(dataDir))
 	if errors.Is(err, stack.ErrNoCluster) {

@@ -13,7 +13,7 @@ import (
 func newKafka() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "kafka",
-		Short: "A development cluster of real Kafka on this machine",
+		Short: "Run a development cluster of real Kafka on this machine",
 		Example: `  weir kafka up --brokers 3
   weir kafka status
   weir kafka down`,
@@ -33,9 +33,9 @@ func newKafkaUp() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start brokers in KRaft mode, without Docker",
-		Long: `Starts brokers as Java processes that stay until weir kafka down. The first time, Kafka ` + stack.KafkaVersion + ` is fetched from Maven Central
-(54 MB; needs Maven and a JDK 17) and its checksums are checked. Three brokers replicate three times, with two in sync. A
-second start goes on with the data of the first.`,
+		Long: `Starts brokers as Java processes that run until weir kafka down. On first use, Kafka ` + stack.KafkaVersion + ` is downloaded from Maven Central
+(54 MB; needs Maven and a JDK 17) and its checksums are verified. With three brokers, the replication factor is three, with
+two replicas in sync. A later start uses the data of the first.`,
 		Example: `  weir kafka up --brokers 3
   export WEIR_BROKERS=127.0.0.1:19092`,
 		Args: noArgs,
@@ -48,11 +48,11 @@ second start goes on with the data of the first.`,
 				o.Brokers = len(have.Brokers())
 			}
 			if o.Brokers < 1 || o.Brokers > 3 {
-				return usage(fmt.Errorf("%d brokers: choose 1 to 3", o.Brokers))
+				return usage(fmt.Errorf("--brokers must be 1 to 3, got %d", o.Brokers))
 			}
 			o.Dir, o.Detached = kafkaDir(dataDir), true
 			steps := newSteps(cmd.ErrOrStderr())
-			steps.step("starting Kafka %s (fetched first, where it is not here yet)", stack.KafkaVersion)
+			steps.step("starting Kafka %s (downloading it first if needed)", stack.KafkaVersion)
 			k, err := stack.StartKafka(cmd.Context(), o)
 			steps.done()
 			if err != nil {
@@ -61,17 +61,17 @@ second start goes on with the data of the first.`,
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), map[string]any{"version": stack.KafkaVersion, "brokers": k.Brokers(), "dir": o.Dir, "processes": k.Running()})
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Kafka %s is up, data and logs in %s. Other commands find it by:\n  export WEIR_BROKERS=%s\n",
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Kafka %s is up, data and logs in %s. Other commands find it with:\n  export WEIR_BROKERS=%s\n",
 				stack.KafkaVersion, o.Dir, strings.Join(k.Brokers(), ","))
 			return err
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&o.Brokers, "brokers", 1, "brokers, 1 to 3; later those that are there")
+	f.IntVar(&o.Brokers, "brokers", 1, "number of brokers, 1 to 3 (default: 1, or as before)")
 	f.Lookup("brokers").Annotations = map[string][]string{ownFlag: {"elsewhere they are addresses"}}
 	f.StringVar(&o.Heap, "heap", "", "heap of each broker (default 512m for one, 384m for more)")
-	f.StringVar(&dataDir, "data-dir", ".weir", "the cluster's data are in kafka/ of it")
-	f.IntVar(&o.Port, "port", 19092, "first broker's port; those that are taken are passed over")
+	f.StringVar(&dataDir, "data-dir", ".weir", "directory for the cluster's data, in kafka/")
+	f.IntVar(&o.Port, "port", 19092, "port of the first broker; ports in use are skipped")
 	out.add(cmd)
 	return cmd
 }
@@ -83,7 +83,7 @@ func newKafkaStatus() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show which brokers run; exits with 3 if one does not",
+		Short: "Show which brokers are running; exits with 3 if one is not",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asJSON, err := out.json()
@@ -112,7 +112,7 @@ func newKafkaStatus() *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&dataDir, "data-dir", ".weir", "the cluster's data are in kafka/ of it")
+	cmd.Flags().StringVar(&dataDir, "data-dir", ".weir", "directory for the cluster's data, in kafka/")
 	out.add(cmd)
 	return cmd
 }
@@ -124,7 +124,7 @@ func newKafkaDown() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "down",
-		Short: "Stop the brokers; their data stay",
+		Short: "Stop the brokers; data is kept",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asJSON, err := out.json()
@@ -138,7 +138,7 @@ func newKafkaDown() *cobra.Command {
 			return stopped(cmd, asJSON, k.Running(), k.Stop(cmd.Context()))
 		},
 	}
-	cmd.Flags().StringVar(&dataDir, "data-dir", ".weir", "the cluster's data are in kafka/ of it")
+	cmd.Flags().StringVar(&dataDir, "data-dir", ".weir", "directory for the cluster's data, in kafka/")
 	out.add(cmd)
 	return cmd
 }

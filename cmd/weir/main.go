@@ -1,6 +1,6 @@
 // Command weir streams sensor readings through Kafka transactions, exactly once, and proves it.
 //
-// Exit codes: 0 fine, 1 failed, 2 usage, 3 a check did not hold, 130 interrupted.
+// Exit codes: 0 success, 1 failure, 2 usage error, 3 check failed, 130 interrupted.
 package main
 
 import (
@@ -38,7 +38,7 @@ func main() { os.Exit(run(context.Background())) }
 func run(parent context.Context) int {
 	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, stop) // a second signal ends the process immediately
 	root := newRoot()
 	unwrapHelp(root)
 	out := &stdout{File: os.Stdout}
@@ -47,15 +47,15 @@ func run(parent context.Context) int {
 		fang.WithVersion(version()),
 		fang.WithErrorHandler(func(w io.Writer, _ fang.Styles, err error) { printError(w, err) }),
 	)
-	if err == nil && out.failed() != nil { // whatever the command made of it
+	if err == nil && out.failed() != nil { // even if the command ignored it
 		err = fmt.Errorf("write output: %w", out.failed())
 		printError(os.Stderr, err)
 	}
 	return exitCode(err)
 }
 
-// unwrapHelp makes one line of each paragraph of the commands' help, which is then wrapped to the
-// width of the terminal. Indented lines, as of lists, stay as they are.
+// unwrapHelp joins the lines of each paragraph of the help texts, which are then wrapped to the
+// width of the terminal. Indented lines, such as lists, are kept.
 func unwrapHelp(c *cobra.Command) {
 	lines := strings.Split(c.Long, "\n")
 	long := lines[0]
@@ -73,8 +73,8 @@ func unwrapHelp(c *cobra.Command) {
 	}
 }
 
-// stdout remembers the first write that failed, as on a full disk: a command whose output is cut
-// must not end with 0.
+// stdout remembers the first failed write, for example on a full disk: a command whose output is
+// incomplete must not exit with 0.
 type stdout struct {
 	*os.File
 	mu  sync.Mutex
@@ -111,13 +111,13 @@ func (s *stdout) failed() error {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "weir",
-		Short: "Sensor readings through Kafka, counted exactly once",
-		Long: `Weir takes sensor readings in, writes them to Kafka in transactions, processes them exactly once,
-and proves that not one was lost or doubled. Without --brokers it brings its own broker.`,
-		Example: `  weir up                                  # broker, simulated fleet, producer and consumer in one
-  weir produce --file readings.csv.gz      # a file's readings, resumed where the last run ended
-  weir consume                             # statistics of each sensor of each device
-  weir verify                              # was anything lost, doubled, torn or reordered?`,
+		Short: "Streaming SQL over Kafka for sensor readings, exactly once",
+		Long: `Weir writes sensor readings to Kafka in transactions, processes them with SQL exactly once, and proves that
+none was lost or duplicated. Without --brokers it uses its embedded broker.`,
+		Example: `  weir up                                  # broker, simulated devices, producer and pipeline in one process
+  weir produce --file readings.csv.gz      # readings of a file, resumed where the last run ended
+  weir consume                             # statistics per device and sensor
+  weir verify                              # was anything lost, duplicated, partially committed or reordered?`,
 		SilenceUsage: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if err := fromEnvironment(cmd.Flags()); err != nil {
@@ -126,13 +126,13 @@ and proves that not one was lost or doubled. Without --brokers it brings its own
 			return fromFile(cmd)
 		},
 	}
-	root.PersistentFlags().String("config", "", "file with values of flags, YAML (default weir.yaml, where there is one)")
+	root.PersistentFlags().String("config", "", "YAML file with values of flags (default: weir.yaml, if it exists)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(newUp(), newProduce(), newConsume(), newRun(), newCheck(), newExplain(), newTest(), newTail(), newDLQ(), newSchema(), newTopics(), newAlerts(), newTransactions(), newMonitor(), newVerify(), newChaos(), newConsole(), newTop(), newStatus(), newFlink(), newKafka())
 	return root
 }
 
-// usageError is a mistake in how the command was called.
+// usageError is an error in the command line.
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
@@ -140,11 +140,11 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func usage(err error) error { return &usageError{err} }
 
-// errCheck is the outcome of a check that did not hold; its report is already printed.
-var errCheck = errors.New("the check did not hold")
+// errCheck is a failed check whose report is already printed.
+var errCheck = errors.New("check failed")
 
-// errInterrupted ends a command that was stopped before it was done; what it did is committed.
-var errInterrupted = errors.New("interrupted: what was done is committed, and the same command resumes there")
+// errInterrupted ends a command that was stopped before it was complete; its progress is committed.
+var errInterrupted = errors.New("interrupted: progress is committed; run the same command to resume")
 
 func exitCode(err error) int {
 	var wrong *usageError
@@ -153,7 +153,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &open): // also where time was up, which is a context that was canceled
+	case errors.As(err, &open): // also after a timeout, which is a canceled context
 		return exitFailed
 	case errors.Is(err, errCheck):
 		return exitCheck
@@ -166,14 +166,14 @@ func exitCode(err error) int {
 	}
 }
 
-// fileError is a mistake in a file, shown with the line that has it.
+// fileError is an error in a file, printed with its line.
 type fileError struct{ err error }
 
 func (e *fileError) Error() string { return e.err.Error() }
 func (e *fileError) Unwrap() error { return e.err }
 
-// printError writes one line: what is wrong and what to do. Mistakes in a file, and what differs
-// between two of its versions, are shown line by line.
+// printError writes an error on one line. Errors in a file and differences between two versions of
+// a pipeline take several lines.
 func printError(w io.Writer, err error) {
 	if errors.Is(err, errCheck) {
 		return
@@ -192,7 +192,7 @@ func printError(w io.Writer, err error) {
 	}
 }
 
-// oneLine is the text of an error on one line, in the words of the command line.
+// oneLine formats an error on one line, in the terms of the command line.
 func oneLine(err error) string {
 	if exitCode(err) == exitInterrupted && !errors.Is(err, errInterrupted) {
 		return "interrupted"
@@ -225,7 +225,7 @@ func version() string {
 
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage(fmt.Errorf("%s takes no arguments, found %q", cmd.CommandPath(), args[0]))
+		return usage(fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args[0]))
 	}
 	return nil
 }
@@ -233,7 +233,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 func oneArg(name string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {
-			return usage(fmt.Errorf("%s wants one %s, found %d arguments", cmd.CommandPath(), name, len(args)))
+			return usage(fmt.Errorf("%s needs exactly one %s, got %d arguments", cmd.CommandPath(), name, len(args)))
 		}
 		return nil
 	}

@@ -26,9 +26,9 @@ func newMonitor() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "monitor",
-		Short: "Watch Kafka: brokers, partitions in trouble, lag of all groups, transactions that block readers",
-		Long: `Shows the cluster as its clients see it, once, or with --admin-listen serves it as metrics for Prometheus
-until Ctrl-C. deploy/prometheus has the alerts.`,
+		Short: "Monitor Kafka: brokers, unhealthy partitions, lag of all groups, transactions that block readers",
+		Long: `Shows the cluster as its clients see it. With --admin-listen, serves the same as metrics for Prometheus until Ctrl-C; the
+alerts are in deploy/prometheus.`,
 		Example: `  weir monitor
   weir monitor -o json | jq '.groups[] | select(.topics[].lag > 0)'
   weir monitor --brokers kafka-1:9092 --admin-listen 127.0.0.1:9601`,
@@ -39,7 +39,7 @@ until Ctrl-C. deploy/prometheus has the alerts.`,
 				return err
 			}
 			if every < time.Second {
-				return usage(fmt.Errorf("--every %s: the least is 1s", every))
+				return usage(fmt.Errorf("--every must be at least 1s, got %s", every))
 			}
 			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
 				client, err := broker.Connect(ctx, at.Broker)
@@ -73,12 +73,12 @@ until Ctrl-C. deploy/prometheus has the alerts.`,
 	}
 	kafka.add(cmd)
 	admins.add(cmd, "")
-	cmd.Flags().DurationVar(&every, "every", 10*time.Second, "with --admin-listen: how often the cluster is looked at")
+	cmd.Flags().DurationVar(&every, "every", 10*time.Second, "with --admin-listen: interval of the observations")
 	out.add(cmd)
 	return cmd
 }
 
-// writeCluster shows what a person wants to know first: what is wrong, and who is behind.
+// writeCluster prints problems first, then the lag of groups.
 func writeCluster(w io.Writer, v *monitor.Snapshot) error {
 	partitions, under, offline := 0, 0, 0
 	for _, t := range v.Topics {
@@ -125,7 +125,7 @@ func writeCluster(w io.Writer, v *monitor.Snapshot) error {
 	return table.Flush()
 }
 
-// writeBrokers shows those that answer in a line, and each of the others in one of its own.
+// writeBrokers prints the brokers that respond on one line, and each of the others on its own line.
 func writeBrokers(w io.Writer, v *monitor.Snapshot) {
 	fmt.Fprintf(w, "brokers       %d", v.Up())
 	if up := v.Up(); up < len(v.Brokers) {
@@ -141,23 +141,23 @@ func writeBrokers(w io.Writer, v *monitor.Snapshot) {
 		switch {
 		case b.Up:
 		case b.Addr == "":
-			fmt.Fprintf(w, "              %d is gone, and has replicas\n", b.ID)
+			fmt.Fprintf(w, "              %d is gone but still has replicas\n", b.ID)
 		default:
 			fmt.Fprintf(w, "              %d at %s does not answer\n", b.ID, b.Addr)
 		}
 	}
 }
 
-// troubled is how many topics in trouble are shown by name.
+// troubled is the number of unhealthy topics that are listed by name.
 const troubled = 10
 
-// writeTrouble names the topics that are in trouble, those without leaders first.
+// writeTrouble lists the unhealthy topics, those without leaders first.
 func writeTrouble(w io.Writer, topics []monitor.Topic) {
 	topics = slices.DeleteFunc(slices.Clone(topics), func(t monitor.Topic) bool { return t.UnderReplicated+t.Offline == 0 })
 	slices.SortStableFunc(topics, func(a, b monitor.Topic) int { return cmp.Compare(b.Offline, a.Offline) })
 	for i, t := range topics {
 		if i == troubled {
-			fmt.Fprintf(w, "              and %d more topics: -o json has all\n", len(topics)-troubled)
+			fmt.Fprintf(w, "              and %d more topics: see -o json\n", len(topics)-troubled)
 			return
 		}
 		fmt.Fprintf(w, "              %s: %d of %d under-replicated, %d offline\n", t.Name, t.UnderReplicated, t.Partitions, t.Offline)

@@ -83,7 +83,7 @@ func (w *watched) without(kafka *stack.Kafka, i int, do func()) {
 	do()
 	hasDataFor(w.t, w.prom, "kafka")
 	shown := must(w.t, "monitor", w.at)
-	for _, want := range []string{"brokers       2 of 3", "1 is gone, and has replicas", "solo: 1 of 3 under-replicated, 1 offline"} {
+	for _, want := range []string{"brokers       2 of 3", "1 is gone but still has replicas", "solo: 1 of 3 under-replicated, 1 offline"} {
 		if !strings.Contains(shown, want) {
 			w.t.Errorf("weir monitor does not say %q:\n%s", want, shown)
 		}

@@ -62,7 +62,7 @@ func TestLoggedDurations(t *testing.T) {
 func TestFreshSystem(t *testing.T) {
 	data := "--data-dir=" + filepath.Join(t.TempDir(), "data")
 	must(t, "topics", "apply", data)
-	if out := must(t, "alerts", "list", data); !strings.Contains(out, "No alert fires.") {
+	if out := must(t, "alerts", "list", data); !strings.Contains(out, "No alerts are firing.") {
 		t.Errorf("alerts list: %s", out)
 	}
 	if out := must(t, "alerts", "list", data, "-o", "json"); !strings.Contains(out, "{") {
@@ -98,9 +98,9 @@ func TestMistakes(t *testing.T) {
 		{[]string{"up", "--sync=ja"}, exitUsage, `weir: invalid argument "ja" for "--sync" flag: not true or false`},
 		{[]string{"tail", "device_stat", data}, exitFailed, "weir: there is no topic device_stat: did you mean device_stats?"},
 		{[]string{"tail", "nothing_like_it", data}, exitFailed, "weir: there is no topic nothing_like_it"},
-		{[]string{"run", "per_minut", data}, exitUsage, "weir: there is no file per_minut, and no pipeline of this name comes with Weir: did you mean per_minute?"},
-		{[]string{"run", "nothing.sql", data}, exitUsage, "weir: there is no file nothing.sql"},
-		{[]string{"run", "-", data}, exitUsage, "weir: a pipeline is read from a file, not from standard input: its name and its state belong to the file"},
+		{[]string{"run", "per_minut", data}, exitUsage, "weir: file not found: per_minut, and no bundled pipeline has this name: did you mean per_minute?"},
+		{[]string{"run", "nothing.sql", data}, exitUsage, "weir: file not found: nothing.sql"},
+		{[]string{"run", "-", data}, exitUsage, "weir: a pipeline can't be read from standard input: its name and state are those of the file"},
 		{[]string{"dlq", "list", "--dlq=typo.dlq", data}, exitFailed, "weir: there is no topic typo.dlq"},
 	} {
 		code, _, errOut := do(t, x.args...)

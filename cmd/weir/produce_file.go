@@ -17,7 +17,7 @@ import (
 	"weir.example/weir/reading"
 )
 
-// fileFlags say which file is sent and how it is read.
+// fileFlags select a file and how it is read.
 type fileFlags struct {
 	config   file.Config
 	units    map[string]string
@@ -28,23 +28,23 @@ type fileFlags struct {
 
 func (f *fileFlags) add(cmd *cobra.Command) {
 	flags, c := cmd.Flags(), &f.config
-	flags.StringVar(&c.Path, "file", "", "file to send instead of a simulated fleet: CSV, NDJSON or a JSON array, may be gzip")
-	flags.StringVar(&c.Format, "file-format", "", "csv, ndjson or json (default: by the file's name and content)")
-	flags.StringVar(&c.Delimiter, "delimiter", "", "delimiter of CSV: one character, or tab (default: the one that fits the first rows)")
-	flags.StringVar(&c.Decimal, "decimal", "", "decimal sign of CSV: . or , (default: what the first rows show)")
+	flags.StringVar(&c.Path, "file", "", "file to send instead of a simulated fleet: CSV, NDJSON or a JSON array, optionally gzipped")
+	flags.StringVar(&c.Format, "file-format", "", "csv, ndjson or json (default: from the file's name and content)")
+	flags.StringVar(&c.Delimiter, "delimiter", "", "CSV delimiter: one character, or tab (default: inferred from the first rows)")
+	flags.StringVar(&c.Decimal, "decimal", "", "CSV decimal separator: . or , (default: inferred from the first rows)")
 	flags.StringVar(&c.DeviceColumn, "device-column", "", "column of the device id")
-	flags.StringVar(&c.DeviceName, "device", "", "device id of a file that has one device and no column of it")
+	flags.StringVar(&c.DeviceName, "device", "", "device id for a file of one device without a device column")
 	flags.StringVar(&c.TSColumn, "ts-column", "", "column of the event time")
 	flags.StringVar(&c.TSFormat, "ts-format", "", "auto, unix, unix-ms, unix-us, unix-ns, rfc3339, or a Go time layout")
-	flags.StringVar(&f.location, "ts-zone", "UTC", "zone of event times that have none, such as Europe/Berlin")
+	flags.StringVar(&f.location, "ts-zone", "UTC", "time zone of event times without one, such as Europe/Berlin")
 	flags.StringVar(&f.years, "ts-years", "1990-2100", "first and last year of event times; rows outside go to the dead letters")
-	flags.StringSliceVar(&c.ValueColumns, "value-columns", nil, "columns of values: one reading each (default: all that look like values)")
-	flags.StringVar(&c.SensorColumn, "sensor-column", "", "column of the sensor's name, for rows of one reading")
+	flags.StringSliceVar(&c.ValueColumns, "value-columns", nil, "value columns, each of which makes a reading (default: all that look like values)")
+	flags.StringVar(&c.SensorColumn, "sensor-column", "", "column of the sensor's name, for files with one reading per row")
 	flags.StringVar(&c.UnitColumn, "unit-column", "", "column of the unit")
 	flags.StringVar(&c.SeqColumn, "seq-column", "", "column of the device's own sequence number")
 	flags.StringVar(&c.BootColumn, "boot-column", "", "column of the device's boot id")
 	flags.StringToStringVar(&f.units, "unit", nil, "unit of a value column: temp=Cel,humidity=%")
-	flags.BoolVar(&f.dry, "dry-run", false, "show what the columns of --file are taken for, its first readings and what would be refused; send nothing")
+	flags.BoolVar(&f.dry, "dry-run", false, "show how the columns of --file are interpreted, its first readings and what would be rejected, without sending")
 }
 
 // open opens the file under a source's name.
@@ -82,36 +82,36 @@ func parseYears(text string) (years [2]int, err error) {
 	return years, nil
 }
 
-// leftOut is what of a file was not sent.
+// leftOut lists what was not sent from a file.
 type leftOut struct {
 	Unused    []file.Unused `json:"unused"`                   // columns, with how many of their fields
 	EmptyRows int64         `json:"rows_without_a_value"`     // of the file
-	Absent    []string      `json:"columns_absent,omitempty"` // value columns that were named and never came
+	Absent    []string      `json:"columns_absent,omitempty"` // named value columns that were not found
 }
 
 func leftOutOf(f *file.File) leftOut {
 	l := leftOut{Unused: f.Unused(), EmptyRows: f.EmptyRows(), Absent: f.Absent()}
 	if l.Unused == nil {
-		l.Unused = []file.Unused{} // [] and not null
+		l.Unused = []file.Unused{} // [] in JSON, not null
 	}
 	return l
 }
 
-// write tells what was not sent; nothing where all was.
+// write prints what was not sent, if anything.
 func (l *leftOut) write(w io.Writer) error {
 	var lines []string
 	for i, u := range l.Unused {
 		const most = 20
 		if i == most {
-			lines = append(lines, fmt.Sprintf("and fields of %s other columns (-o json lists them)", count(int64(len(l.Unused)-most))))
+			lines = append(lines, fmt.Sprintf("and %s more columns (-o json lists them)", count(int64(len(l.Unused)-most))))
 			break
 		}
 		line := fmt.Sprintf("%s: %s", u.Column, fields(u.Fields))
 		switch {
 		case u.Numbers == u.Fields:
-			line += ", all numbers (--value-columns sends them)"
+			line += ", all numeric (--value-columns sends them)"
 		case u.Numbers > 0:
-			line += fmt.Sprintf(", %s of them numbers (--value-columns sends them)", count(u.Numbers))
+			line += fmt.Sprintf(", %s of them numeric (--value-columns sends them)", count(u.Numbers))
 		}
 		lines = append(lines, line)
 	}
@@ -119,12 +119,12 @@ func (l *leftOut) write(w io.Writer) error {
 		lines = append(lines, fmt.Sprintf("rows without a value: %s", count(l.EmptyRows)))
 	}
 	if len(l.Absent) > 0 {
-		lines = append(lines, "value columns that no row has: "+strings.Join(l.Absent, ", "))
+		lines = append(lines, "value columns not found in any row: "+strings.Join(l.Absent, ", "))
 	}
 	if len(lines) == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "not sent, of the whole file:\n  %s\n", strings.Join(lines, "\n  "))
+	_, err := fmt.Fprintf(w, "not sent, from the whole file:\n  %s\n", strings.Join(lines, "\n  "))
 	return err
 }
 
@@ -141,7 +141,7 @@ type producedFile struct {
 	leftOut
 }
 
-// preview is the outcome of a dry run, as JSON.
+// preview is the JSON output of a dry run.
 type preview struct {
 	Columns  string            `json:"columns"`
 	Readings int64             `json:"readings"`
@@ -152,13 +152,13 @@ type preview struct {
 	leftOut
 }
 
-// previewedRecord is a reading as it would be sent.
+// previewedRecord is a reading in the form that would be sent.
 type previewedRecord struct{ reading.Reading }
 
-// MarshalJSON writes the reading as records have it.
+// MarshalJSON encodes the reading like a record's value.
 func (r previewedRecord) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil), nil } //nolint:unparam // json.Marshaler
 
-// dryRun shows what sending the file would do.
+// dryRun reports what would be sent.
 func (f *fileFlags) dryRun(cmd *cobra.Command, input *file.File, asJSON bool) error {
 	p, err := input.Preview()
 	if err != nil {
@@ -183,7 +183,7 @@ func (f *fileFlags) dryRun(cmd *cobra.Command, input *file.File, asJSON bool) er
 		if column == "" {
 			what = "rows"
 		}
-		fmt.Fprintf(&text, "  refused in %s: %s\n", what, count(p.Columned[column]))
+		fmt.Fprintf(&text, "  rejected in %s: %s\n", what, count(p.Columned[column]))
 	}
 	for _, reason := range p.Reasons {
 		fmt.Fprintf(&text, "  %s\n", reason)

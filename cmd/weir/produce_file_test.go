@@ -24,7 +24,7 @@ func TestProduceFileTellsWhatIsUnused(t *testing.T) {
 	out := must(t, "produce", dir, "--file", path, "--dry-run")
 	for _, want := range []string{
 		"device deviceId, time ts, values temp hum; not sent: note at", `{"device_id":"a","sensor":"temp","value":1,`,
-		"would send 2 readings and 1 dead letter", "refused in column ts: 1", "hall.ndjson:3: column ts: 20260101 is a date (yyyymmdd)",
+		"would send 2 readings and 1 dead letter", "rejected in column ts: 1", "hall.ndjson:3: column ts: 20260101 is a date (yyyymmdd)",
 		"note: 2 fields", "at: 1 field", "rows without a value: 1",
 	} {
 		if !strings.Contains(out, want) {

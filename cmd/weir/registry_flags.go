@@ -16,18 +16,18 @@ import (
 	"weir.example/weir/internal/tlsconf"
 )
 
-// registryFlags are the flags by which a command finds a schema registry.
+// registryFlags select a schema registry.
 type registryFlags struct{ config registry.Config }
 
 func (r *registryFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringSliceVar(&r.config.URLs, "registry", nil, "schema registry, such as http://127.0.0.1:8081")
+	f.StringSliceVar(&r.config.URLs, "registry", nil, "address of the schema registry, such as http://127.0.0.1:8081")
 	f.StringVar(&r.config.User, "registry-user", "", "user of the registry")
-	f.StringVar(&r.config.Password, "registry-password", "", "password of the registry; better in the environment as WEIR_REGISTRY_PASSWORD")
-	f.StringVar(&r.config.Token, "registry-token", "", "bearer token of the registry, instead of a user")
-	f.StringVar(&r.config.CAFile, "registry-ca", "", "file of the certificate authorities to trust for the registry, PEM")
-	f.StringVar(&r.config.CertFile, "registry-cert", "", "file of the client certificate for the registry, PEM")
-	f.StringVar(&r.config.KeyFile, "registry-key", "", "file of the client key for the registry, PEM")
+	f.StringVar(&r.config.Password, "registry-password", "", "password of the registry; preferably set in the environment as WEIR_REGISTRY_PASSWORD")
+	f.StringVar(&r.config.Token, "registry-token", "", "bearer token for the registry, instead of a user")
+	f.StringVar(&r.config.CAFile, "registry-ca", "", "PEM file of certificate authorities trusted for the registry")
+	f.StringVar(&r.config.CertFile, "registry-cert", "", "PEM file of the client certificate for the registry")
+	f.StringVar(&r.config.KeyFile, "registry-key", "", "PEM file of the client key for the registry")
 }
 
 func (r *registryFlags) given() bool { return len(r.config.URLs) > 0 }
@@ -40,8 +40,8 @@ func (r *registryFlags) client(log *slog.Logger) (*registry.Client, error) {
 	return registry.NewClient(r.config)
 }
 
-// plain is the library's client, for the checker, which has none of ours. Without a registry it is
-// nil.
+// plain returns a client of the library, for the checker, which shares no code with the registry
+// package. Without a registry it is nil.
 func (r *registryFlags) plain() (*sr.Client, error) {
 	c := r.config
 	if !r.given() {
@@ -64,8 +64,8 @@ func (r *registryFlags) plain() (*sr.Client, error) {
 	return sr.NewClient(options...)
 }
 
-// shown returns a function that decodes keys and values by their schemas, where a registry is
-// given: what has one is shown as JSON. What can't be decoded is shown as it is.
+// shown returns a function that decodes keys and values with a schema to JSON, if a registry is
+// given. Others, and those that can't be decoded, are returned unchanged.
 func (r *registryFlags) shown(ctx context.Context, log *slog.Logger) (show func([]byte) []byte, done func(), err error) {
 	if !r.given() {
 		return func(b []byte) []byte { return b }, func() {}, nil
@@ -78,7 +78,7 @@ func (r *registryFlags) shown(ctx context.Context, log *slog.Logger) (show func(
 		text, ok, err := client.JSON(ctx, b)
 		switch {
 		case err != nil:
-			log.Warn("shown as it is", "err", err)
+			log.Warn("record can't be decoded, showing its bytes", "err", err)
 			return b
 		case !ok:
 			return b
@@ -87,23 +87,23 @@ func (r *registryFlags) shown(ctx context.Context, log *slog.Logger) (show func(
 	}, client.Close, nil
 }
 
-// formatFlags say how readings are written.
+// formatFlags select the format of readings.
 type formatFlags struct {
 	registry registryFlags
 	format   string
 }
 
 func (f *formatFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.format, "format", "json", "how the values of readings are written: "+strings.Join(produce.Formats, ", ")+"; all but json need --registry")
+	cmd.Flags().StringVar(&f.format, "format", "json", "format of the readings' values: "+strings.Join(produce.Formats, ", ")+"; all but json need --registry")
 	f.registry.add(cmd)
 }
 
-// validate checks the flags; served says that the command brings a registry of its own.
+// validate checks the flags. served is set if the command serves a registry itself.
 func (f *formatFlags) validate(served bool) error {
 	switch {
 	case !slices.Contains(produce.Formats, f.format):
 		if f.format == "csv" || f.format == "ndjson" {
-			return usage(fmt.Errorf("--format says how readings are written; for the file say --file-format %s", f.format))
+			return usage(fmt.Errorf("--format is the format of records in Kafka; for the file, use --file-format %s", f.format))
 		}
 		return usage(fmt.Errorf("unknown format %q: choose %s", f.format, strings.Join(produce.Formats, ", ")))
 	case f.format != "json" && !f.registry.given() && !served:
@@ -112,7 +112,7 @@ func (f *formatFlags) validate(served bool) error {
 	return nil
 }
 
-// encoding registers the schema of readings.
+// encoding registers the schema of readings; nil for json.
 func (f *formatFlags) encoding(ctx context.Context, log *slog.Logger, topic string, strategy registry.Strategy) (produce.Encoding, error) {
 	if f.format == "json" {
 		return nil, nil

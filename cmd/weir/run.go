@@ -19,13 +19,13 @@ import (
 	"weir.example/weir/pipelines"
 )
 
-// runReport is what weir run says of a pipeline for programs.
+// runReport is the JSON output of weir run for a pipeline.
 type runReport struct {
 	Pipeline string `json:"pipeline"`
 	engine.Result
 }
 
-// runFlags say how pipelines run.
+// runFlags configure how pipelines run.
 type runFlags struct {
 	kafka       kafkaFlags
 	topic       siteFlags
@@ -42,7 +42,7 @@ type runFlags struct {
 	alerts      string
 	reset       string
 	losses      []string
-	makeTopics  bool // Weir's own, also on brokers that are not embedded
+	makeTopics  bool // create Weir's own topics on any broker, not only on the embedded one
 }
 
 func (r *runFlags) add(cmd *cobra.Command) {
@@ -50,20 +50,20 @@ func (r *runFlags) add(cmd *cobra.Command) {
 	r.admin.add(cmd, "")
 	r.traces.add(cmd)
 	f := cmd.Flags()
-	f.IntVar(&r.parallelism, "parallelism", 1, "workers of this process; each has partitions and transactions of its own")
-	f.StringVar(&r.instance, "instance", "", "name of this process in its transactional ids, stable over restarts (default: host name and a free number)")
-	f.StringVar(&r.stateDir, "state-dir", "", "local copies of the state, so that a restart reads little of the changelog; none keeps it in memory (default: state in --data-dir)")
-	f.Int64Var(&r.cacheMB, "state-cache", 64, "memory for the state of each task in front of its local copy, MiB")
+	f.IntVar(&r.parallelism, "parallelism", 1, "workers in this process; each has its own partitions and transactions")
+	f.StringVar(&r.instance, "instance", "", "name of this process in its transactional ids, stable across restarts (default: host name and a free number)")
+	f.StringVar(&r.stateDir, "state-dir", "", "directory for local state, so that a restart replays only the tail of the changelog; none keeps state in memory (default: state in --data-dir)")
+	f.Int64Var(&r.cacheMB, "state-cache", 64, "memory in MiB for caching each task's local state")
 	f.DurationVar(&r.cfg.CommitInterval, "commit-interval", 100*time.Millisecond, "length of a transaction")
-	f.DurationVar(&r.cfg.SessionTimeout, "session-timeout", 10*time.Second, "after which the group gives a dead process's partitions away")
-	f.DurationVar(&r.cfg.TransactionTimeout, "transaction-timeout", 15*time.Second, "after which the broker aborts a dead process's transaction")
-	f.StringVar(&r.cfg.Compression, "compression", "lz4", "of what it writes: none, gzip, snappy, lz4, zstd")
-	f.BoolVar(&r.cfg.UntilEnd, "until-end", false, "stop when all that was there at the start is processed; the next run resumes there")
-	f.StringVar(&r.alerts, "alerts", "", "file that says who is notified of the pipelines' alerts, YAML")
-	f.DurationVar(&r.length, "for", 0, "stop by itself after this time")
-	f.StringArrayVar(&r.losses, "accept-loss", nil, "go on although these records are missing: TOPIC/PARTITION:FROM-TO, as the error names them")
-	f.BoolVar(&r.cfg.FromChangelog, "from-changelog", false, "the topic <name>.plan is lost: make it again for the state that is there, which this SQL has made")
-	f.BoolVar(&r.cfg.Repartition, "repartition", false, "accept the number of partitions that topics have now, and move state by key to where its keys are: all rows of the old partitions must be read, and none of the new ones")
+	f.DurationVar(&r.cfg.SessionTimeout, "session-timeout", 10*time.Second, "time after which the partitions of a dead process are reassigned")
+	f.DurationVar(&r.cfg.TransactionTimeout, "transaction-timeout", 15*time.Second, "time after which the broker aborts the transaction of a dead process")
+	f.StringVar(&r.cfg.Compression, "compression", "lz4", "compression of output records: none, gzip, snappy, lz4 or zstd")
+	f.BoolVar(&r.cfg.UntilEnd, "until-end", false, "stop when all records that existed at the start are processed; the next run resumes there")
+	f.StringVar(&r.alerts, "alerts", "", "YAML file with the receivers of the pipelines' alerts")
+	f.DurationVar(&r.length, "for", 0, "stop after this long")
+	f.StringArrayVar(&r.losses, "accept-loss", nil, "continue although these records are missing: TOPIC/PARTITION:FROM-TO, as named by the error")
+	f.BoolVar(&r.cfg.FromChangelog, "from-changelog", false, "recreate the lost topic <name>.plan from existing state that this SQL has written")
+	f.BoolVar(&r.cfg.Repartition, "repartition", false, "accept the current number of partitions of the topics and move keyed state to the new partitions of its keys; all rows of the old partitions must have been read, and none of the new ones")
 	r.stop.add(cmd)
 	r.out.add(cmd)
 }
@@ -73,27 +73,27 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run FILE…",
 		Short: "Run pipelines: Flink SQL over Kafka, exactly once",
-		Long: `Each file is a pipeline in Flink's SQL. What it reads, what it writes, its state and its dead letters are one
-transaction. It runs until Ctrl-C, or, where all its sources have 'scan.bounded.mode' = 'latest-offset', to their end.
-Several processes that run the same pipeline share its partitions. After a crash it goes on where it was.
+		Long: `Each file is a pipeline in Flink SQL. Offsets, results, state and dead letters are committed in one transaction. A
+pipeline runs until Ctrl-C or, if all its sources have 'scan.bounded.mode' = 'latest-offset', to their end. Several
+processes that run the same pipeline share its partitions. After a crash it resumes after the last commit.
 
-Its name is the file's, or that of SET 'pipeline.name'. Rows that can't be processed go to <name>.dlq, rows that come
-after their window has closed to <name>.late.
+Its name is that of the file or of SET 'pipeline.name'. Rows that can't be processed go to <name>.dlq, and rows that
+arrive after their window has closed go to <name>.late.
 
-Pipelines that come with Weir need no file: ` + strings.Join(pipelines.Names(), ", ") + ".",
+Bundled pipelines need no file: ` + strings.Join(pipelines.Names(), ", ") + ".",
 		Example: `  weir run pipelines/per_minute.sql
-  weir run per_minute                      # the one that comes with Weir
+  weir run per_minute                      # a bundled pipeline
   weir run pipelines/per_minute.sql --brokers kafka-1:9092 --parallelism 4
-  weir run --reset per_minute              # forget its state and offsets, and exit
-  weir run hot.sql --alerts alerts.yaml    # and tell of its alerts
-  weir check pipelines/per_minute.sql      # is it right? without a broker
-  weir tail device_per_minute              # what comes out`,
+  weir run --reset per_minute              # delete its state and offsets, and exit
+  weir run hot.sql --alerts alerts.yaml    # and deliver its alerts
+  weir check pipelines/per_minute.sql      # validate, no broker needed
+  weir tail device_per_minute              # show the results`,
 		Args: func(cmd *cobra.Command, files []string) error {
 			if flags.reset == "" {
 				return someFiles(cmd, files)
 			}
 			if len(files) > 0 {
-				return usage(errors.New("--reset takes the name of a pipeline and no files: it exits when it has deleted what it names"))
+				return usage(errors.New("--reset takes the name of a pipeline and no files: it deletes the pipeline's state and exits"))
 			}
 			return nil
 		},
@@ -114,18 +114,18 @@ Pipelines that come with Weir need no file: ` + strings.Join(pipelines.Names(), 
 	}
 	flags.add(cmd)
 	flags.topic.add(cmd, bundledScope)
-	cmd.Flags().StringVar(&flags.reset, "reset", "", "delete what the pipeline of this name remembers (group, plan, state, rows between stages), and exit; results, late rows and dead letters are kept")
+	cmd.Flags().StringVar(&flags.reset, "reset", "", "delete group, plan, state and repartition topics of the pipeline with this name, and exit; results, late rows and dead letters are kept")
 	return cmd
 }
 
-// run runs pipelines side by side and tells what they did.
+// run runs pipelines concurrently and reports their results.
 func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.Site) error {
 	asJSON, err := r.out.json()
 	if err != nil {
 		return err
 	}
 	if r.parallelism < 1 || r.parallelism > 256 {
-		return usage(fmt.Errorf("parallelism %d: choose 1 to 256", r.parallelism))
+		return usage(fmt.Errorf("--parallelism must be 1 to 256, got %d", r.parallelism))
 	}
 	for _, text := range r.losses {
 		gap, err := engine.ParseGap(text)
@@ -194,7 +194,7 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.
 	})
 }
 
-// copies is the folder of the local copies of the state; "" where there are none.
+// copies returns the directory of the local copies of state; "" without any.
 func (r *runFlags) copies() string {
 	switch r.stateDir {
 	case "":
@@ -205,7 +205,7 @@ func (r *runFlags) copies() string {
 	return r.stateDir
 }
 
-// runReset deletes what a pipeline remembers, and says what that was.
+// runReset deletes the state of a pipeline and lists what was deleted.
 func (r *runFlags) runReset(cmd *cobra.Command) error {
 	asJSON, err := r.out.json()
 	if err != nil {
@@ -221,7 +221,7 @@ func (r *runFlags) runReset(cmd *cobra.Command) error {
 			return writeJSON(out, report)
 		}
 		if report.Empty() {
-			return fmt.Errorf("there is no pipeline %s: no group weir-%s, no topic and no local copy of its state", r.reset, r.reset)
+			return fmt.Errorf("pipeline %s not found: there is no group weir-%s, no topic and no local copy of its state", r.reset, r.reset)
 		}
 		var lines []string
 		if report.Group != "" {
@@ -231,9 +231,9 @@ func (r *runFlags) runReset(cmd *cobra.Command) error {
 			lines = append(lines, "topic "+topic)
 		}
 		if report.Folder != "" {
-			lines = append(lines, "folder "+report.Folder)
+			lines = append(lines, "directory "+report.Folder)
 		}
-		_, err = fmt.Fprintf(out, "deleted %s\nThe next start of pipeline %s is its first. Results, late rows and dead letters are still there.\n", strings.Join(lines, "\ndeleted "), r.reset)
+		_, err = fmt.Fprintf(out, "deleted %s\nPipeline %s starts from scratch next time. Results, late rows and dead letters are kept.\n", strings.Join(lines, "\ndeleted "), r.reset)
 		return err
 	})
 }
@@ -246,15 +246,15 @@ func (r runReport) write(w io.Writer, asJSON bool) error {
 	if len(r.Dropped) > 0 {
 		dropped = fmt.Sprintf(", dropped by options: %s", r.Dropped)
 	}
-	_, err := fmt.Fprintf(w, "%s: %s records in %s transactions, %s rows out, %s late, %s dead letters, %s aborted%s\n",
-		r.Pipeline, count(r.Records), count(r.Transactions), count(r.Outputs), count(r.Late), count(r.DeadLetters), count(r.Aborted), dropped)
+	_, err := fmt.Fprintf(w, "%s: %s in %s, %s out, %s late, %s, %s aborted%s\n",
+		r.Pipeline, plural(r.Records, "record"), plural(r.Transactions, "transaction"), plural(r.Outputs, "row"), count(r.Late), plural(r.DeadLetters, "dead letter"), count(r.Aborted), dropped)
 	if err == nil && r.Skipped > 0 {
-		_, err = fmt.Fprintf(w, "%s: %s offsets were deleted before they were read: the log has topic, partition and range\n", r.Pipeline, count(r.Skipped))
+		_, err = fmt.Fprintf(w, "%s: %s offsets were deleted before they were read; the log names topic, partition and range\n", r.Pipeline, count(r.Skipped))
 	}
 	return err
 }
 
-// compileFiles plans pipelines. An error of one says where it is, and shows the line.
+// compileFiles compiles pipelines. Errors contain file and line.
 func compileFiles(files []string, at site.Site) ([]*plan.Program, error) {
 	var programs []*plan.Program
 	names := make(map[string]string)

@@ -22,11 +22,11 @@ import (
 func newSchema() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "schema",
-		Short: "Schemas in a registry: register, check, compare, delete",
-		Long: `Works on the registry that --registry names, or on the one of the weir up that runs on the data directory.
-A subject is what a line of versions has in common: for the values of a topic it is TOPIC-value.`,
+		Short: "Register, check, compare and delete schemas in a registry",
+		Long: `Uses the registry of --registry, or that of the weir up that runs on the data directory. A subject has the versions of a
+schema; for the values of a topic it is TOPIC-value.`,
 		Example: `  weir schema list
-  weir schema check sensor_data_tx-value --file reading.avsc      # exit code 3 where it does not fit
+  weir schema check sensor_data_tx-value --file reading.avsc      # exit code 3 if incompatible
   weir schema register sensor_data_tx-value --file reading.avsc
   weir schema diff weir.SensorReading 1 2
   weir schema compatibility set sensor_data_tx-value FULL`,
@@ -35,7 +35,7 @@ A subject is what a line of versions has in common: for the values of a topic it
 	return cmd
 }
 
-// schemaFlags are the flags that all commands on a registry have.
+// schemaFlags are common to all commands on a registry.
 type schemaFlags struct {
 	registryFlags
 	dataDir string
@@ -45,7 +45,7 @@ type schemaFlags struct {
 
 func (f *schemaFlags) add(cmd *cobra.Command) {
 	f.registryFlags.add(cmd)
-	cmd.Flags().StringVar(&f.dataDir, "data-dir", ".weir", "data directory of a running weir up, whose registry is used where --registry names none")
+	cmd.Flags().StringVar(&f.dataDir, "data-dir", ".weir", "data directory of a running weir up, whose registry is used without --registry")
 	cmd.Flags().StringVar(&f.level, "log-level", "warn", "debug, info, warn or error")
 	f.out.add(cmd)
 }
@@ -71,7 +71,7 @@ func (f *schemaFlags) run(cmd *cobra.Command, fn func(ctx context.Context, c *re
 	return fn(cmd.Context(), client, asJSON)
 }
 
-// schemaFile is a schema given as a file.
+// schemaFile is a schema in a file.
 type schemaFile struct {
 	path       string
 	kind       string
@@ -80,9 +80,9 @@ type schemaFile struct {
 
 func (f *schemaFile) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.path, "file", "", "file with the schema: .avsc, .proto or .json")
-	cmd.Flags().StringVar(&f.kind, "type", "", "language of the schema: AVRO, PROTOBUF or JSON (default: by the file's name)")
-	cmd.Flags().StringArrayVar(&f.references, "reference", nil, "another schema that this one names, as NAME=SUBJECT:VERSION; may be repeated")
-	_ = cmd.MarkFlagRequired("file") // it is defined above
+	cmd.Flags().StringVar(&f.kind, "type", "", "type of the schema: AVRO, PROTOBUF or JSON (default: from the file's name)")
+	cmd.Flags().StringArrayVar(&f.references, "reference", nil, "a schema that this one references, as NAME=SUBJECT:VERSION; may be repeated")
+	_ = cmd.MarkFlagRequired("file") // defined above
 }
 
 func (f *schemaFile) read() (*registry.Schema, error) {
@@ -94,17 +94,17 @@ func (f *schemaFile) read() (*registry.Schema, error) {
 		s.Type, err = registry.TypeOfFile(f.path)
 	}
 	if err != nil {
-		return nil, usage(fmt.Errorf("%w; say it with --type", err))
+		return nil, usage(fmt.Errorf("%w; set --type", err))
 	}
 	for _, text := range f.references {
 		name, at, named := strings.Cut(text, "=")
 		i := strings.LastIndexByte(at, ':')
 		if !named || i < 0 {
-			return nil, usage(fmt.Errorf("--reference %q: want NAME=SUBJECT:VERSION", text))
+			return nil, usage(fmt.Errorf("--reference %q: expected NAME=SUBJECT:VERSION", text))
 		}
 		version, err := strconv.Atoi(at[i+1:])
 		if err != nil {
-			return nil, usage(fmt.Errorf("--reference %q: the version is no number", text))
+			return nil, usage(fmt.Errorf("--reference %q: invalid version number", text))
 		}
 		s.References = append(s.References, registry.Reference{Name: name, Subject: at[:i], Version: version})
 	}
@@ -123,7 +123,7 @@ func newSchemaRegister() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "register SUBJECT",
-		Short: "Add a schema to a subject; one that is there already stays as it is",
+		Short: "Register a schema; a no-op if it already exists",
 		Example: `  weir schema register sensor_data_tx-value --file reading.avsc
   weir schema register orders-value --file order.proto --reference item.proto=items-value:2`,
 		Args: oneArg("subject"),
@@ -160,7 +160,7 @@ func newSchemaCheck() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:     "check SUBJECT",
-		Short:   "Ask the registry whether a schema may follow those of a subject; exit code 3 where not",
+		Short:   "Check whether a schema is compatible with those of a subject; exit code 3 if not",
 		Example: `  weir schema check sensor_data_tx-value --file reading.avsc`,
 		Args:    oneArg("subject"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -178,7 +178,7 @@ func newSchemaCheck() *cobra.Command {
 					return err
 				}
 				if !report.Compatible && len(report.Messages) == 0 {
-					report.Messages = ownOpinion(ctx, c, args[0], level, schema)
+					report.Messages = explainIncompatible(ctx, c, args[0], level, schema)
 				}
 				if err := writeCheck(cmd.OutOrStdout(), args[0], level, report, asJSON); err != nil {
 					return err
@@ -195,9 +195,9 @@ func newSchemaCheck() *cobra.Command {
 	return cmd
 }
 
-// ownOpinion says why a schema does not fit, for a registry that only says that it does not. What
-// can't be found out is left out.
-func ownOpinion(ctx context.Context, c *registry.Client, subject, level string, schema *registry.Schema) []string {
+// explainIncompatible returns the reasons why a schema is incompatible, for registries that don't.
+// Without access to all versions, it returns none.
+func explainIncompatible(ctx context.Context, c *registry.Client, subject, level string, schema *registry.Schema) []string {
 	numbers, err := c.Versions(ctx, subject)
 	if err != nil {
 		return nil
@@ -236,7 +236,7 @@ func newSchemaList() *cobra.Command {
 	var flags schemaFlags
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List subjects with their versions, newest id, type and compatibility",
+		Short: "List subjects with versions, latest id, type and compatibility",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return flags.run(cmd, func(ctx context.Context, c *registry.Client, asJSON bool) error {
@@ -297,14 +297,14 @@ func subjects(ctx context.Context, c *registry.Client) ([]subjectLine, error) {
 	return lines, nil
 }
 
-// versionNumber reads the number of a version; "" and latest are the newest.
+// versionNumber parses the number of a version; "" and latest give the latest one.
 func versionNumber(text string) (int, error) {
 	if text == "" || text == "latest" {
 		return -1, nil
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
-		return 0, usage(fmt.Errorf("version %q: want a number from 1, or latest", text))
+		return 0, usage(fmt.Errorf("invalid version %q: expected a number from 1, or latest", text))
 	}
 	return n, nil
 }
@@ -316,13 +316,13 @@ func newSchemaShow() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "show [SUBJECT [VERSION]]",
-		Short: "Print a schema: of a subject, newest version by default, or by its id",
+		Short: "Print a schema of a subject, by default the latest version, or by its id",
 		Example: `  weir schema show weir.SensorReading
   weir schema show sensor_data_tx-value 1
   weir schema show --id 7`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if (id == 0) == (len(args) == 0) || len(args) > 2 {
-				return usage(fmt.Errorf("weir schema show wants a subject, with a version if you like, or --id"))
+				return usage(fmt.Errorf("weir schema show needs a subject and optionally a version, or --id"))
 			}
 			return nil
 		},
@@ -347,7 +347,7 @@ func newSchemaShow() *cobra.Command {
 		},
 	}
 	flags.add(cmd)
-	cmd.Flags().IntVar(&id, "id", 0, "id of the schema, as records carry it")
+	cmd.Flags().IntVar(&id, "id", 0, "id of the schema, as contained in records")
 	return cmd
 }
 
@@ -362,7 +362,7 @@ func shownSchema(v *registry.Version) map[string]any {
 	return out
 }
 
-// schemaVersion finds the version that two arguments name.
+// schemaVersion looks up the version given by two arguments.
 func schemaVersion(ctx context.Context, c *registry.Client, args []string) (*registry.Version, error) {
 	n, err := versionNumber(args[1])
 	if err != nil {
@@ -378,7 +378,7 @@ func newSchemaDelete() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "delete SUBJECT [VERSION]",
-		Short: "Delete a subject or one version; records with its id stay readable until it is deleted with --permanent as well",
+		Short: "Delete a subject or one version; records with its id stay readable until it is also deleted with --permanent",
 		Example: `  weir schema delete old-value 3
   weir schema delete old-value && weir schema delete old-value --permanent`,
 		Args: cobra.RangeArgs(1, 2),
@@ -408,6 +408,6 @@ func newSchemaDelete() *cobra.Command {
 		},
 	}
 	flags.add(cmd)
-	cmd.Flags().BoolVar(&permanent, "permanent", false, "forget what is deleted: its ids can't be read any more, and are not given again")
+	cmd.Flags().BoolVar(&permanent, "permanent", false, "delete permanently: ids can no longer be looked up, and are not reused")
 	return cmd
 }

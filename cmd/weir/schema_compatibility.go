@@ -15,10 +15,10 @@ import (
 func newSchemaCompatibility() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compatibility",
-		Short: "Which schema may follow which: of a subject, or of all",
-		Long: `BACKWARD (the default): the new schema reads what the last version wrote; consumers go first.
-FORWARD: the last version reads what the new schema writes; producers go first. FULL: both.
-With _TRANSITIVE: not only the last version but all. NONE: anything goes.`,
+		Short: "Show or set the compatibility level, globally or per subject",
+		Long: `BACKWARD (the default): the new schema can read data of the last version; upgrade consumers first.
+FORWARD: the last version can read data of the new schema; upgrade producers first. FULL: both.
+With _TRANSITIVE, all versions count, not only the last. NONE: no checks.`,
 		Example: `  weir schema compatibility get
   weir schema compatibility set FULL_TRANSITIVE
   weir schema compatibility set sensor_data_tx-value FORWARD`,
@@ -31,7 +31,7 @@ func newCompatibilityGet() *cobra.Command {
 	var flags schemaFlags
 	cmd := &cobra.Command{
 		Use:   "get [SUBJECT]",
-		Short: "Print the level in effect",
+		Short: "Print the effective level",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return flags.run(cmd, func(ctx context.Context, c *registry.Client, asJSON bool) error {
@@ -52,7 +52,7 @@ func newCompatibilitySet() *cobra.Command {
 	var flags schemaFlags
 	cmd := &cobra.Command{
 		Use:   "set [SUBJECT] LEVEL",
-		Short: "Set the level, of all subjects where none is named",
+		Short: "Set the level of a subject, or the global level",
 		Args:  cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			level, err := compat.ParseLevel(args[len(args)-1])

@@ -20,12 +20,12 @@ func newSchemaDiff() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "diff SUBJECT FROM [TO]",
-		Short: "Compare two versions of a subject, or one with a file: lines, and who can read whom",
+		Short: "Compare two versions of a subject, or one with a file: changed lines and compatibility",
 		Example: `  weir schema diff sensor_data_tx-value 1 2
   weir schema diff sensor_data_tx-value latest --file reading.avsc`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if want := 3 - len(slices.DeleteFunc([]string{file.path}, func(s string) bool { return s == "" })); len(args) != want {
-				return usage(fmt.Errorf("weir schema diff wants a subject and two versions, or one and --file"))
+				return usage(fmt.Errorf("weir schema diff needs a subject and two versions, or one version and --file"))
 			}
 			return nil
 		},
@@ -50,7 +50,7 @@ func newSchemaDiff() *cobra.Command {
 	}
 	flags.add(cmd)
 	cmd.Flags().StringVar(&file.path, "file", "", "file with the other schema: .avsc, .proto or .json")
-	cmd.Flags().StringVar(&file.kind, "type", "", "language of the schema: AVRO, PROTOBUF or JSON (default: by the file's name)")
+	cmd.Flags().StringVar(&file.kind, "type", "", "type of the schema: AVRO, PROTOBUF or JSON (default: from the file's name)")
 	return cmd
 }
 
@@ -73,8 +73,8 @@ func writeDiff(ctx context.Context, w io.Writer, from, to *registry.Version, asJ
 		what     string
 		problems []string
 	}{
-		{"the newer reads what the older wrote (backward)", backward},
-		{"the older reads what the newer writes (forward)", forward},
+		{"the newer can read data of the older (backward)", backward},
+		{"the older can read data of the newer (forward)", forward},
 	} {
 		answer := "yes"
 		if len(way.problems) > 0 {
@@ -88,10 +88,10 @@ func writeDiff(ctx context.Context, w io.Writer, from, to *registry.Version, asJ
 	return nil
 }
 
-// mostDiffCells bounds the work on two texts that have little in common.
+// mostDiffCells bounds the work on two texts with little in common.
 const mostDiffCells = 1 << 22
 
-// lineDiff writes what both have behind two spaces, what is gone behind -, what has come behind +.
+// lineDiff prefixes common lines with two spaces, deleted ones with - and added ones with +.
 func lineDiff(from, to []string) []string {
 	var head, tail []string
 	for len(from) > 0 && len(to) > 0 && from[0] == to[0] {
@@ -104,7 +104,7 @@ func lineDiff(from, to []string) []string {
 	return slices.Concat(head, changedLines(from, to), tail)
 }
 
-// changedLines finds the longest common lines.
+// changedLines diffs lines by their longest common subsequence.
 func changedLines(from, to []string) (out []string) {
 	common := make([][]int, len(from)+1) // of from[i:] and to[j:]
 	if len(from)*len(to) <= mostDiffCells {

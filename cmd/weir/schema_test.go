@@ -75,7 +75,7 @@ func TestSchemaCommands(t *testing.T) {
 		{exitOK, "all subjects: BACKWARD", []string{"compatibility", "get"}},
 		{exitOK, "r: version 2, id 3", []string{"register", "r", v2}},
 		{exitOK, "-       \"type\": \"int\"\n+       \"type\": \"long\"", []string{"diff", "r", "1", "2"}},
-		{exitOK, "the older reads what the newer writes (forward): NO", []string{"diff", "r", "1", "2"}},
+		{exitOK, "the older can read data of the newer (forward): NO", []string{"diff", "r", "1", "2"}},
 		{exitOK, "string", []string{"diff", "r", "latest", bad}},
 		{exitOK, `"type": "long"`, []string{"show", "r"}},
 		{exitOK, `"type": "int"`, []string{"show", "--id=2"}},
@@ -88,9 +88,9 @@ func TestSchemaCommands(t *testing.T) {
 		{exitOK, "deleted r, versions 1 2", []string{"delete", "r", "--permanent"}},
 		{exitFailed, "(40401)", []string{"show", "r"}},
 		{exitFailed, "(40403)", []string{"show", "--id=2"}},
-		{exitUsage, "wants a subject", []string{"show"}},
+		{exitUsage, "needs a subject", []string{"show"}},
 		{exitUsage, "unknown compatibility level", []string{"compatibility", "set", "SIDEWARD"}},
-		{exitUsage, "say it with --type", []string{"register", "r", file("schema.txt", "")}},
+		{exitUsage, "set --type", []string{"register", "r", file("schema.txt", "")}},
 		{exitFailed, "no answer", []string{"list", "--registry=http://127.0.0.1:1"}},
 	} {
 		code, stdout, stderr := do(t, append([]string{"schema", "--data-dir=" + dir}, c.args...)...)

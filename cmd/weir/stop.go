@@ -12,23 +12,23 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// stopFlag is how long a command that has transactions may take to stop.
+// stopFlag limits how long a command with transactions takes to stop.
 type stopFlag struct{ timeout time.Duration }
 
 func (s *stopFlag) add(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&s.timeout, "stop-timeout", broker.DefaultStopTimeout,
-		"after Ctrl-C or SIGTERM, to end what is begun; a command that needs longer says what it leaves open and exits with 1")
+		"time to finish after Ctrl-C or SIGTERM; a command that needs longer names what it leaves open and exits with 1")
 }
 
-// limit is what is left to transactions, so that what comes after them is within the timeout, too.
-// It must be asked for when flags are parsed.
+// limit is the share of the timeout for transactions, so that the rest of the shutdown also fits.
+// Call it after flags are parsed.
 func (s *stopFlag) limit() time.Duration { return s.timeout * 9 / 10 }
 
-// watch ends the process where a stop takes longer than the timeout whatever the reason: a broker
-// that hangs, a receiver of alerts.
+// watch ends the process if a stop takes longer than the timeout, for example because a broker or a
+// receiver of alerts hangs.
 func (s *stopFlag) watch(ctx context.Context, w io.Writer) error {
 	if s.timeout <= 0 {
-		return usage(fmt.Errorf("--stop-timeout %s: choose a time above 0", s.timeout))
+		return usage(fmt.Errorf("--stop-timeout must be positive, got %s", s.timeout))
 	}
 	context.AfterFunc(ctx, func() {
 		time.AfterFunc(s.timeout, func() {

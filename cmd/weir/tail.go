@@ -31,7 +31,7 @@ func newTail() *cobra.Command {
 		Short: "Show the committed records of a topic",
 		Example: `  weir tail device_stats
   weir tail sensor_data_tx --from-start --until-end -o json | wc -l
-  weir tail sensor_data_tx --registry http://127.0.0.1:8081   # Avro, Protobuf and JSON with schemas, as JSON`,
+  weir tail sensor_data_tx --registry http://127.0.0.1:8081   # decode Avro, Protobuf and JSON with schemas`,
 		Args: oneArg("topic"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			asJSON, err := out.json()
@@ -55,7 +55,7 @@ func newTail() *cobra.Command {
 						return write(w, r)
 					}, w.Flush)
 				if errors.Is(err, context.Canceled) {
-					err = nil // Ctrl-C is how a tail ends
+					err = nil // Ctrl-C ends a tail
 				}
 				return errors.Join(err, w.Flush())
 			})
@@ -63,8 +63,8 @@ func newTail() *cobra.Command {
 	}
 	kafka.add(cmd)
 	schemas.add(cmd)
-	cmd.Flags().BoolVar(&fromStart, "from-start", false, "begin with the oldest record (default: what comes from now on)")
-	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "stop at the end of what was there at the start")
+	cmd.Flags().BoolVar(&fromStart, "from-start", false, "start with the oldest record (default: new records only)")
+	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "stop after the records that existed at the start")
 	out.add(cmd)
 	return cmd
 }
@@ -82,8 +82,8 @@ func writeRecordText(w io.Writer, r *kgo.Record) error {
 	return err
 }
 
-// textBytes shows bytes on one line: text as it is, anything else quoted, and so are empty ones and
-// the text null, which are not the same as none.
+// textBytes formats bytes on one line: printable text unchanged, anything else quoted. Empty values
+// and the text null are quoted too, to distinguish them from a missing value.
 func textBytes(b []byte) string {
 	if b == nil {
 		return "null"
@@ -116,7 +116,7 @@ func writeRecordJSON(w io.Writer, r *kgo.Record) error {
 	return writeJSON(w, m)
 }
 
-// putBytes stores text under name, and bytes that are not UTF-8 in base64 under name_base64.
+// putBytes stores text under name, and bytes that are not UTF-8 as base64 under name_base64.
 func putBytes(m map[string]any, name string, b []byte) {
 	switch {
 	case b == nil:

@@ -17,8 +17,8 @@ func newTest() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "test DIR",
-		Short: "Run the tests of pipelines: rows in, rows expected, without a broker",
-		Long: `For each x.sql of the directory the tests x.case and x.*.case are run: what comes in, and what must come out.
+		Short: "Run the tests of pipelines, without a broker",
+		Long: `For each x.sql in the directory, runs the tests x.case and x.*.case, which contain input records and expected rows.
 
   send sensor_data_tx
   {"device_id":"a","sensor":"t","value":1,"ts":"2026-01-01T00:00:01Z"}
@@ -28,14 +28,14 @@ func newTest() *cobra.Command {
   end                       the inputs have ended: all windows close
   expect per_minute
   {"device_id":"a","readings":1}
-  expect .late              late rows; .dlq are dead letters, .dropped what options such as json.ignore-parse-errors left out
+  expect .late              late rows; .dlq are dead letters, .dropped are records dropped by options such as json.ignore-parse-errors
 
-Rows may come out in any order. A line that begins with # is a comment.`,
+The order of rows does not matter. Lines that begin with # are comments.`,
 		Example: `  weir test pipelines
-  weir test pipelines --update     # write what comes out into the tests; look at the difference`,
+  weir test pipelines --update     # write the actual rows into the tests; review the diff`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usage(fmt.Errorf("%s wants one directory", cmd.CommandPath()))
+				return usage(fmt.Errorf("%s needs exactly one directory", cmd.CommandPath()))
 			}
 			return nil
 		},
@@ -70,7 +70,7 @@ Rows may come out in any order. A line that begins with # is a comment.`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&update, "update", false, "write what comes out into the tests")
+	cmd.Flags().BoolVar(&update, "update", false, "write the actual rows into the tests")
 	out.add(cmd)
 	return cmd
 }

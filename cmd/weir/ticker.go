@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// ticker shows how a long command gets on, for commands without a known end: on a terminal one line
-// that is painted over.
+// ticker shows the progress of a command without a known end: on a terminal, one line that is
+// overwritten.
 type ticker struct {
 	w    io.Writer
 	verb string

@@ -19,7 +19,7 @@ type consoleClient struct {
 func (c *consoleClient) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.url, "console", "", "URL of the console of a running weir (default: that of console-listen in weir.yaml, or http://"+console.DefaultListen+")")
-	f.StringVar(&c.token, "console-token", "", "its token; better in the environment as WEIR_CONSOLE_TOKEN")
+	f.StringVar(&c.token, "console-token", "", "token of the console; preferably set in the environment as WEIR_CONSOLE_TOKEN")
 	f.StringVar(&c.listen, "console-listen", "", "")
 	for _, name := range []string{"console-listen", "console-token"} {
 		f.Lookup(name).Annotations = map[string][]string{flagOf: {"up", "console"}}
@@ -55,13 +55,13 @@ func newTop() *cobra.Command {
 	var c consoleClient
 	cmd := &cobra.Command{
 		Use:   "top",
-		Short: "Watch a running weir at the terminal: figures, pipelines, devices, topics",
+		Short: "Watch a running weir in the terminal: rates, pipelines, devices, topics",
 		Example: `  weir top
   weir top --console http://edge-7:8080`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !isTerminal(cmd.OutOrStdout()) {
-				return usage(errors.New("weir top wants a terminal: for programs there is weir status -o json"))
+				return usage(errors.New("weir top needs a terminal: programs can use weir status -o json"))
 			}
 			return top.Run(cmd.Context(), c.client())
 		},
@@ -77,7 +77,7 @@ func newStatus() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "What a running weir does at this moment",
+		Short: "Show what a running weir is doing",
 		Example: `  weir status
   weir status -o json | jq .now.lag`,
 		Args: noArgs,

@@ -16,7 +16,7 @@ import (
 func newTopics() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "topics",
-		Short: "Compare declared topics with the cluster's, and make them so",
+		Short: "Diff declared topics against the cluster, and apply changes",
 		Example: `  weir topics show > topics.yaml
   weir topics plan --file topics.yaml --brokers kafka-1:9092
   weir topics apply --file topics.yaml --brokers kafka-1:9092`,
@@ -44,7 +44,7 @@ func newTopicsShow() *cobra.Command {
 	return cmd
 }
 
-// planned calls fn with the plan for the declared topics.
+// planned calls fn with the changes needed for the declared topics.
 func planned(cmd *cobra.Command, kafka *kafkaFlags, topic *siteFlags, file string, fn func(context.Context, *kadm.Client, *broker.TopicPlan) error) error {
 	at, err := topic.site()
 	if err != nil {
@@ -100,8 +100,8 @@ func newTopicsPlan() *cobra.Command {
 		},
 	}
 	kafka.add(cmd)
-	topic.add(cmd, "without --file, those of these readings are meant")
-	cmd.Flags().StringVar(&file, "file", "", "file that declares the topics, YAML (default: Weir's own, see weir topics show)")
+	topic.add(cmd, "without --file, the topics of these readings are used")
+	cmd.Flags().StringVar(&file, "file", "", "YAML file that declares the topics (default: Weir's own, see weir topics show)")
 	out.add(cmd)
 	return cmd
 }
@@ -116,7 +116,7 @@ func newTopicsApply() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "apply",
-		Short: "Make the topics as they are declared; never drops data without --force",
+		Short: "Create and change topics as declared; never drops data without --force",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asJSON, err := out.json()
@@ -132,7 +132,7 @@ func newTopicsApply() *cobra.Command {
 					return writeJSON(cmd.OutOrStdout(), plan)
 				}
 				if plan.Empty() {
-					_, err := fmt.Fprintln(cmd.OutOrStdout(), "nothing to do: the topics are as declared")
+					_, err := fmt.Fprintln(cmd.OutOrStdout(), "nothing to do: all topics are as declared")
 					return err
 				}
 				return plan.WriteText(cmd.OutOrStdout())
@@ -140,9 +140,9 @@ func newTopicsApply() *cobra.Command {
 		},
 	}
 	kafka.add(cmd)
-	topic.add(cmd, "without --file, those of these readings are meant")
-	cmd.Flags().StringVar(&file, "file", "", "file that declares the topics, YAML (default: Weir's own, see weir topics show)")
-	cmd.Flags().BoolVar(&force, "force", false, "also make changes that drop data or move keys")
+	topic.add(cmd, "without --file, the topics of these readings are used")
+	cmd.Flags().StringVar(&file, "file", "", "YAML file that declares the topics (default: Weir's own, see weir topics show)")
+	cmd.Flags().BoolVar(&force, "force", false, "allow changes that drop data or move keys")
 	out.add(cmd)
 	return cmd
 }

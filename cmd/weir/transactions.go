@@ -19,16 +19,16 @@ import (
 func newTransactions() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "transactions",
-		Short: "List open transactions, and end those that block readers",
+		Short: "List open transactions, and abort those that block readers",
 		Example: `  weir transactions list
   weir transactions abort weir-produce-fleet-s42
-  weir transactions abort --flink per_minute   # what a cancelled Flink job has left open`,
+  weir transactions abort --flink per_minute   # transactions left open by a cancelled Flink job`,
 	}
 	cmd.AddCommand(newTransactionsList(), newTransactionsAbort())
 	return cmd
 }
 
-// connected calls fn with a client of the broker that the flags name.
+// connected calls fn with a client of the selected broker.
 func connected(cmd *cobra.Command, kafka *kafkaFlags, fn func(context.Context, *kgo.Client) error) error {
 	return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
 		client, err := broker.Connect(ctx, at.Broker)
@@ -47,7 +47,7 @@ func newTransactionsList() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "Show open transactions: whose, how old, what they block, how far readers are behind",
+		Short: "Show open transactions with owner, age, blocked partitions and readers' lag",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asJSON, err := out.json()
@@ -68,7 +68,7 @@ func newTransactionsList() *cobra.Command {
 					return writeJSON(cmd.OutOrStdout(), listed)
 				}
 				if len(open) == 0 {
-					_, err := fmt.Fprintln(cmd.OutOrStdout(), "no transaction is open")
+					_, err := fmt.Fprintln(cmd.OutOrStdout(), "no open transactions")
 					return err
 				}
 				width := 0
@@ -87,10 +87,10 @@ func newTransactionsList() *cobra.Command {
 	return cmd
 }
 
-// openTransaction is an open transaction for programs.
+// openTransaction is an open transaction in JSON.
 type openTransaction struct {
 	broker.Transaction
-	FlinkJob string `json:"flink_job,omitempty"` // whose sink has opened it
+	FlinkJob string `json:"flink_job,omitempty"` // that opened it
 }
 
 func transactionName(t *broker.Transaction) string {
@@ -103,11 +103,11 @@ func transactionName(t *broker.Transaction) string {
 	return t.TransactionalID
 }
 
-// writeTransaction writes a line with the name in so many columns, and one for each partition.
+// writeTransaction prints a line with the name padded to width, and one for each partition.
 func writeTransaction(w io.Writer, t *broker.Transaction, width int) {
-	limit := "its coordinator aborts it after " + time.Duration(t.Timeout).String()
+	limit := "aborted by its coordinator after " + time.Duration(t.Timeout).String()
 	if t.Hanging {
-		limit = "no coordinator knows it: end it with weir transactions abort --producer-id " + fmt.Sprint(t.ProducerID)
+		limit = "unknown to its coordinator: abort it with weir transactions abort --producer-id " + fmt.Sprint(t.ProducerID)
 	}
 	fmt.Fprintf(w, "%-*s  %s  producer %d epoch %d  open for %s, %s\n", width, transactionName(t), t.State, t.ProducerID, t.Epoch,
 		time.Duration(t.Age).Round(time.Millisecond), limit)
@@ -127,12 +127,12 @@ func newTransactionsAbort() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "abort [TRANSACTIONAL-ID]",
-		Short: "End an open transaction and fence its producer",
-		Long: `Ends an open transaction: its records stay invisible, readers go on, and a producer that still lives is
-fenced and must restart. Hanging transactions, which no coordinator knows, are named by --producer-id.
+		Short: "Abort an open transaction and fence its producer",
+		Long: `Aborts an open transaction: its records stay invisible, readers continue, and a producer that is still alive is
+fenced and must restart. Select hanging transactions, which no coordinator knows, with --producer-id.
 
---flink NAME ends all that a job of weir flink deploy has left open. While the job runs, or is to be recovered, they hold results that its
-next checkpoint commits: then it is refused.`,
+--flink NAME aborts all transactions left open by a job of weir flink deploy. This is refused while the job is deployed, because its next
+checkpoint or a recovery would commit them.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ways := len(args)
@@ -142,7 +142,7 @@ next checkpoint commits: then it is refused.`,
 				}
 			}
 			if ways != 1 {
-				return usage(fmt.Errorf("name one transaction: by its transactional id, a hanging one by --producer-id, or all of a Flink job by --flink"))
+				return usage(fmt.Errorf("select a transaction by its transactional id, a hanging one with --producer-id, or all of a Flink job with --flink"))
 			}
 			asJSON, err := out.json()
 			if err != nil {
@@ -167,8 +167,8 @@ next checkpoint commits: then it is refused.`,
 				if asJSON {
 					return writeJSON(cmd.OutOrStdout(), t)
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "aborted the transaction of producer %d epoch %d on %d partitions; readers go on\n",
-					t.ProducerID, t.Epoch, len(t.Partitions))
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "aborted the transaction of producer %d epoch %d on %s; readers continue\n",
+					t.ProducerID, t.Epoch, plural(len(t.Partitions), "partition"))
 				return err
 			})
 		},
@@ -176,12 +176,12 @@ next checkpoint commits: then it is refused.`,
 	kafka.add(cmd)
 	cmd.Flags().Int64Var(&producer, "producer-id", 0, "producer id of a hanging transaction")
 	cmd.Flags().StringVar(&job, "flink", "", "name of a pipeline on Flink that was stopped or cancelled")
-	cmd.Flags().BoolVar(&force, "force", false, "with --flink: even if the job is deployed; its results since the last checkpoint are lost")
+	cmd.Flags().BoolVar(&force, "force", false, "with --flink: abort even if the job is deployed; its results since the last checkpoint are lost")
 	out.add(cmd)
 	return cmd
 }
 
-// abortOfFlink ends the transactions that a Flink job has left open.
+// abortOfFlink aborts the transactions that a Flink job has left open.
 func abortOfFlink(ctx context.Context, cmd *cobra.Command, kafka broker.Config, job string, force, asJSON bool) error {
 	d, err := flink.FindDeployment(ctx, kafka, job)
 	var none *flink.NotDeployedError
@@ -189,7 +189,7 @@ func abortOfFlink(ctx context.Context, cmd *cobra.Command, kafka broker.Config, 
 		return err
 	}
 	if d.Deployed() && !force {
-		return fmt.Errorf("%s is deployed (%s): its open transactions hold results that the next checkpoint commits, or a recovery does; stop or cancel it first (weir flink)", job, d.State)
+		return fmt.Errorf("%s is deployed (%s), and its next checkpoint or a recovery would commit its open transactions: stop or cancel it first (weir flink)", job, d.State)
 	}
 	client, err := broker.Connect(ctx, kafka)
 	if err != nil {
@@ -208,6 +208,6 @@ func abortOfFlink(ctx context.Context, cmd *cobra.Command, kafka broker.Config, 
 	if asJSON {
 		return writeJSON(cmd.OutOrStdout(), open)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "aborted %d transactions of the Flink job %s; readers go on\n", len(open), job)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "aborted %s of the Flink job %s; readers continue\n", plural(len(open), "transaction"), job)
 	return err
 }

@@ -29,18 +29,18 @@ func newVerify() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Check from the outside that nothing was lost, doubled, torn or reordered",
-		Long: `Reads the topics as any consumer would and recomputes what the flow should have made of them. It may
-run while readings flow. Exits with 3 if anything is wrong.
+		Short: "Check independently that nothing was lost, duplicated, partially committed or reordered",
+		Long: `Reads the topics like any other consumer and recomputes the expected results. It may run while readings flow. Exits
+with 3 if anything is wrong.
 
-With --windows, the results of a windowed pipeline are recomputed from the readings as well, and what went in is
-held against what came out: windows, late rows, dead letters and windows that are still open.
+With --windows, it also recomputes the results of a windowed pipeline and compares input with output: windows, late
+rows, dead letters and windows that are still open.
 
-With --state-dir, the local copies of pipelines' state are compared with their changelogs (C9); beside the embedded
-broker, those in its data directory are without it. Copies that are in use are not checked: stop the pipelines first.`,
+With --state-dir, it compares local copies of pipeline state with their changelogs (C9); with the embedded broker, this
+is the default for the copies in its data directory. Copies in use are not checked: stop the pipelines first.`,
 		Example: `  weir verify
   weir verify -o json --acks acks.ndjson
-  weir verify --registry http://127.0.0.1:8081      # readings in avro-confluent, …
+  weir verify --registry http://127.0.0.1:8081      # readings in a format with schemas
   weir verify --state-dir /var/lib/weir/state --pipeline per_minute
   weir verify --windows sensor_1m --window-size 1m --late per_minute.late --window-dlq per_minute.dlq`,
 		Args: noArgs,
@@ -81,7 +81,7 @@ broker, those in its data directory are without it. Copies that are in use are n
 	kafka.add(cmd)
 	topic.add(cmd, "statistics, dead letters and the consumer group are those of these readings")
 	cmd.Flags().StringSliceVar(&acks, "acks", nil, "acknowledgement logs of producers (weir produce --ack-log)")
-	cmd.Flags().DurationVar(&wait, "wait", 60*time.Second, "how long open transactions may take to end")
+	cmd.Flags().DurationVar(&wait, "wait", 60*time.Second, "how long to wait for open transactions to end")
 	win.add(cmd)
 	state.add(cmd)
 	reg.add(cmd)
@@ -89,12 +89,12 @@ broker, those in its data directory are without it. Copies that are in use are n
 	return cmd
 }
 
-// copyFlags say which local copies of pipelines' state to check.
+// copyFlags select the local copies of state to check.
 type copyFlags struct{ dir, pipeline string }
 
 func (c *copyFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&c.dir, "state-dir", "", "local copies of pipelines' state to check (C9); none checks none (default beside the embedded broker: state in --data-dir, if it exists)")
+	f.StringVar(&c.dir, "state-dir", "", "local copies of pipeline state to check (C9), or none (default with the embedded broker: state in --data-dir, if it exists)")
 	f.StringVar(&c.pipeline, "pipeline", "", "check only this pipeline's local copies")
 }
 
@@ -110,16 +110,16 @@ func (c *copyFlags) config(kafka *kafkaFlags) (audit.CopyConfig, error) {
 		}
 	case c.dir != "":
 		if info, err := os.Stat(c.dir); err != nil || !info.IsDir() {
-			return config, usage(fmt.Errorf("--state-dir %s: no such folder: name the --state-dir of weir run", c.dir))
+			return config, usage(fmt.Errorf("--state-dir %s: directory not found: use the --state-dir of weir run", c.dir))
 		}
 	}
 	if config.Dir == "" && c.pipeline != "" {
-		return config, usage(errors.New("--pipeline needs --state-dir, the folder of the pipeline's local copies"))
+		return config, usage(errors.New("--pipeline needs --state-dir, the directory of the pipeline's local copies"))
 	}
 	return config, nil
 }
 
-// windowFlags say how the readings were counted in windows.
+// windowFlags describe the windowed pipeline to check.
 type windowFlags struct {
 	windows audit.WindowConfig
 	columns string
@@ -129,17 +129,17 @@ func (w *windowFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&w.windows.Topic, "windows", "", "topic of tumbling windows to check (C4, C5)")
 	f.DurationVar(&w.windows.Size, "window-size", 0, "length of a window, such as 1m")
-	f.StringVar(&w.windows.Late, "late", "", "topic of the rows that came after their window had closed")
+	f.StringVar(&w.windows.Late, "late", "", "topic of rows that arrived after their window had closed")
 	f.StringVar(&w.windows.DLQ, "window-dlq", "", "topic of the records that the pipeline could not decode")
 	f.StringVar(&w.windows.Group, "window-group", "", "consumer group of the pipeline (default weir-NAME, where --late is NAME.late)")
-	f.DurationVar(&w.windows.Delay, "window-delay", 5*time.Second, "how far the pipeline's watermark stays behind the largest event time of a partition")
-	f.BoolVar(&w.windows.Bounded, "bounded", false, "producers and pipeline have ended: every record must be processed, no window may be open")
+	f.DurationVar(&w.windows.Delay, "window-delay", 5*time.Second, "delay of the pipeline's watermark after the maximum event time of a partition")
+	f.BoolVar(&w.windows.Bounded, "bounded", false, "producers and pipeline have finished: every record must be processed and no window may be open")
 	f.BoolVar(&w.windows.SharedWatermark, "window-shared-watermark", false,
-		"the pipeline has one watermark for all partitions, that of the slowest (Flink); not one for each")
-	f.StringVar(&w.columns, "window-columns", audit.DefaultWindowColumns, "columns of a window's row; figures that are left out are not checked")
+		"the pipeline has one watermark for all partitions, that of the slowest, as in Flink")
+	f.StringVar(&w.columns, "window-columns", audit.DefaultWindowColumns, "columns of the window results; aggregates that are left out are not checked")
 }
 
-// config reads the flags, which mean something only beside --windows.
+// config reads the flags, which require --windows.
 func (w *windowFlags) config(cmd *cobra.Command) (audit.WindowConfig, error) {
 	if w.windows.Topic == "" {
 		// Not --bounded: in the environment, WEIR_BOUNDED may be meant for other commands.
@@ -166,7 +166,7 @@ func (w *windowFlags) config(cmd *cobra.Command) (audit.WindowConfig, error) {
 	return w.windows, nil
 }
 
-// verifyProgress shows on a terminal how far the check is.
+// verifyProgress shows the progress of the check on a terminal.
 func verifyProgress(cmd *cobra.Command) (progress func(done, total int64), end func()) {
 	w := cmd.ErrOrStderr()
 	if !isTerminal(w) {
@@ -190,7 +190,7 @@ type verdict interface {
 	Clean() bool
 }
 
-// writeVerdict writes a report. The error is errCheck where the check did not hold.
+// writeVerdict writes a report and returns errCheck if the check failed.
 func writeVerdict(w io.Writer, report verdict, asJSON bool) error {
 	var err error
 	if asJSON {

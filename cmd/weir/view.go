@@ -12,15 +12,15 @@ import (
 	"weir.example/weir/internal/site"
 )
 
-// upView is what weir up shows: on a terminal a few lines that are painted over, elsewhere a line
-// each five seconds.
+// upView is the output of weir up: on a terminal a few lines that are overwritten, elsewhere a line
+// every five seconds.
 type upView struct {
 	w       io.Writer
 	live    bool
-	painted int // lines to paint over
+	painted int // lines to overwrite
 	site    site.Site
-	tail    string // flags by which other commands find the same broker
-	admin   string // host:port of the metrics; "" where they are off
+	tail    string // flags with which other commands use the same broker
+	admin   string // host:port of the metrics; "" if off
 }
 
 func newUpView(w io.Writer, at site.Site, dataDir string, external bool) *upView {
@@ -64,7 +64,7 @@ func (v *upView) ready(r node.Ready) {
 	line := func(what, is string) { fmt.Fprintf(v.w, "  %-*s %s\n", width, what, v.styled(faint, is)) }
 	switch {
 	case r.Console != "":
-		line(r.Console, "the console: devices, pipelines, topics, live")
+		line(r.Console, "live console: devices, pipelines, topics")
 	case r.NoConsole != nil:
 		fmt.Fprintf(v.w, "  no console: %v\n", r.NoConsole)
 	}
@@ -74,9 +74,9 @@ func (v *upView) ready(r node.Ready) {
 	case r.NoRegistry != nil:
 		fmt.Fprintf(v.w, "  no schema registry: %v\n", r.NoRegistry)
 	}
-	line(tail+v.tail, "the results as they are committed")
-	line(verify+v.tail, "lost, doubled, torn, reordered? An outside check")
-	line("weir transactions list"+v.tail, "what is open")
+	line(tail+v.tail, "results as they are committed")
+	line(verify+v.tail, "independent check: lost, duplicated, partial or reordered?")
+	line("weir transactions list"+v.tail, "open transactions")
 	if v.admin != "" {
 		line("http://"+v.admin+"/metrics", "for Prometheus; /readyz, /status, /debug/pprof")
 	}
@@ -106,7 +106,7 @@ func (v *upView) look(s node.Snapshot) {
 		b.WriteString("\x1b[2K" + l + "\n")
 	}
 	v.painted = len(lines)
-	_, _ = io.WriteString(v.w, b.String()) // a terminal that is gone is no reason to stop the flow
+	_, _ = io.WriteString(v.w, b.String()) // a lost terminal must not stop the node
 }
 
 // done sums up a run that ended with err.
@@ -131,7 +131,7 @@ func openCount(n int) string {
 	return count(int64(n))
 }
 
-// count writes a number with thin groups of three: 1,234,567.
+// count formats a number with thousands separators: 1,234,567.
 func count(n int64) string {
 	s := fmt.Sprint(n)
 	start := 0
@@ -144,7 +144,7 @@ func count(n int64) string {
 	return s
 }
 
-// plural is a number of things, such as "1 stage" or "2 stages".
+// plural formats a number of things, such as "1 stage" or "2 stages".
 func plural[N int | int64](n N, one string) string {
 	if n != 1 {
 		one += "s"

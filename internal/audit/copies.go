@@ -17,26 +17,26 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// CopyConfig says which local copies of pipelines' state to check (C9).
+// CopyConfig selects the local copies of pipeline state to check (C9).
 type CopyConfig struct {
 	Dir      string // --state-dir of the pipelines; "" checks none
 	Pipeline string // only its copies; "" checks those of all pipelines
-	Alone    bool   // check them also where there is no topic of readings
+	Alone    bool   // check them even if the topic of readings does not exist
 }
 
-// CopyReport is what was found in local copies. A copy equals what a rebuild gives that reads the
-// changelog to the copy's offset.
+// CopyReport is the result of checking local copies. A copy must equal a rebuild from the changelog
+// up to the copy's offset.
 type CopyReport struct {
 	Dir       string        `json:"dir"`
 	Checked   int           `json:"checked"`    // copies
-	Skipped   []SkippedCopy `json:"skipped"`    // copies that could not be checked
-	Entries   int64         `json:"entries"`    // that were compared
-	NotJudged int64         `json:"not_judged"` // entries whose value at the copy's offset compaction or a deletion may have taken
+	Skipped   []SkippedCopy `json:"skipped"`    // copies that were not checked
+	Entries   int64         `json:"entries"`    // compared
+	NotJudged int64         `json:"not_judged"` // entries whose value at the copy's offset may have been compacted or deleted
 	Cut       int           `json:"cut"`        // copies whose changelog has lost its beginning
-	Missing   int64         `json:"missing"`    // entries that the changelog has, and the copy has not
-	Extra     int64         `json:"extra"`      // entries that the copy has, and the changelog has not
+	Missing   int64         `json:"missing"`    // entries only in the changelog
+	Extra     int64         `json:"extra"`      // entries only in the copy
 	Different int64         `json:"different"`  // entries with another value
-	Ahead     int64         `json:"ahead"`      // copies that cover more than their changelog has
+	Ahead     int64         `json:"ahead"`      // copies that cover more than their changelog
 }
 
 // SkippedCopy is a copy that was not checked.
@@ -63,7 +63,7 @@ func (a *audit) checkCopies(ctx context.Context) error {
 		return err
 	}
 	a.report.Copies = &CopyReport{Dir: a.cfg.Copies.Dir, Skipped: []SkippedCopy{}}
-	// Changelogs are none of the topics whose ends the other checks wait for.
+	// The other checks don't wait for the ends of changelogs.
 	own := &audit{cfg: a.cfg, client: a.client, admin: a.admin, report: a.report}
 	for _, c := range all {
 		if err := own.checkCopy(ctx, c); err != nil {
@@ -99,16 +99,16 @@ func (a *audit) checkCopy(ctx context.Context, c localCopy) error {
 		return nil
 	}
 	if of := strings.Fields(cmp.copy.identity); len(of) != 3 || of[1] != topic.ID.String() {
-		r.skip(c, "it belongs to %q, and the topic %s has the id %s", cmp.copy.identity, log.topic, topic.ID)
+		r.skip(c, "it belongs to %q, but topic %s has the id %s", cmp.copy.identity, log.topic, topic.ID)
 		return nil
 	}
 	a.ids = map[string]kadm.TopicID{log.topic: topic.ID}
 	return a.compareCopy(ctx, c, cmp)
 }
 
-// compareCopy reads the changelog and judges. What is appended while it is read is read afterwards:
-// a compaction that took a record before the first read reached it did so because of a newer one,
-// which the second read sees.
+// compareCopy compares a copy with its changelog. Records appended during the read are read in a
+// second pass: if compaction removed a record before the first pass reached it, the second pass
+// sees the newer record that replaced it.
 func (a *audit) compareCopy(ctx context.Context, c localCopy, cmp *comparison) error {
 	r, log := a.report.Copies, c.changelog()
 	starts, err := a.list(ctx, "start", a.admin.ListStartOffsets, []string{log.topic})
@@ -127,7 +127,7 @@ func (a *audit) compareCopy(ctx context.Context, c localCopy, cmp *comparison) e
 	case ends[log] < at:
 		r.Checked++
 		r.Ahead++
-		a.report.find("C9", "copy ahead of its changelog", "%s: it covers offsets below %d, and %s ends at %d", c, at, log, ends[log])
+		a.report.find("C9", "copy ahead of its changelog", "%s: it covers offsets below %d, but %s ends at %d", c, at, log, ends[log])
 		return nil
 	case stable[log] < at:
 		r.skip(c, "an open transaction hides %s from offset %d on, and the copy covers offsets below %d", log, stable[log], at)
@@ -151,8 +151,8 @@ func (a *audit) compareCopy(ctx context.Context, c localCopy, cmp *comparison) e
 	if err != nil {
 		return err
 	}
-	// A deletion after the copy's offset may have left no record, but only after the time that
-	// tombstones are kept.
+	// A deletion after the copy's offset may have left no record, but only after tombstones have
+	// expired.
 	r.judge(a.report, c, cmp, !cut && (!cmp.newer || time.Since(cmp.copy.at) < kept))
 	return nil
 }
@@ -162,8 +162,7 @@ func (a *audit) readChangelog(ctx context.Context, log partition, from, to int64
 	return a.read(ctx, r, map[partition]int64{log: from}, map[partition]int64{log: to}, cmp.logged)
 }
 
-// tombstonesKept is how long at least compaction leaves the records of deletions; 0 where the
-// broker does not say.
+// tombstonesKept returns the minimum time for which compaction keeps tombstones; 0 if unknown.
 func (a *audit) tombstonesKept(ctx context.Context, topic string) (time.Duration, error) {
 	described, err := a.admin.DescribeTopicConfigs(ctx, topic)
 	if err != nil {
@@ -179,7 +178,7 @@ func (a *audit) tombstonesKept(ctx context.Context, topic string) (time.Duration
 	return 0, nil
 }
 
-// comparison holds the entries of a copy beside those of its changelog, as digests of their values.
+// comparison has the entries of a copy and of its changelog, as digests of their values.
 type comparison struct {
 	seed    maphash.Seed
 	copy    copyState
@@ -225,8 +224,8 @@ func (c *comparison) logged(r *kgo.Record) {
 	c.entries[string(r.Key)] = e
 }
 
-// judge counts the differences. Of a key that was written again after the copy's offset, compaction
-// may have taken the value at that offset. unnamed says whether keys without any record are judged.
+// judge counts the differences. Keys written again after the copy's offset are skipped, because
+// compaction may have removed their earlier value. unnamed includes keys without any record.
 func (r *CopyReport) judge(report *Report, c localCopy, cmp *comparison, unnamed bool) {
 	r.Checked++
 	for _, key := range slices.Sorted(maps.Keys(cmp.entries)) {
@@ -250,8 +249,8 @@ func (r *CopyReport) judge(report *Report, c localCopy, cmp *comparison, unnamed
 	}
 }
 
-// nameOf writes the key of a changelog's record: two bytes of operator, eight of window, with its
-// sign bit flipped, and the key.
+// nameOf formats the key of a changelog record: two bytes of operator, eight of window with the
+// sign bit flipped, then the key.
 func nameOf(b string) string {
 	const prefix = 10
 	if len(b) < prefix {
@@ -266,9 +265,9 @@ func nameOf(b string) string {
 	return fmt.Sprintf("operator %d, window %d, key %q", op, window, key)
 }
 
-// copies is the line of C9.
+// copies returns C9.
 func (r *Report) copies() Check {
-	c := Check{"C9", "local copies of state equal their changelogs", NotChecked, "no folder of local copies is named (--state-dir)"}
+	c := Check{"C9", "local copies of state equal their changelogs", NotChecked, "no directory of local copies is set (--state-dir)"}
 	x := r.Copies
 	if x == nil {
 		return c
@@ -288,7 +287,7 @@ func (r *Report) copies() Check {
 		c.Detail += fmt.Sprintf("; the changelogs of %d copies have lost their beginning", x.Cut)
 	}
 	if x.NotJudged > 0 {
-		c.Detail += fmt.Sprintf("; %d entries changed after the copy, or lost from the changelog, are not judged", x.NotJudged)
+		c.Detail += fmt.Sprintf("; %d entries changed after the copy, or lost from the changelog, are not checked", x.NotJudged)
 	}
 	reasons := make(map[string][]string)
 	for _, s := range x.Skipped {

@@ -9,14 +9,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// input takes the topic of the readings, record by record, through every check.
+// input passes each record of the readings' topic through every check.
 type input struct {
 	report    *Report
 	topic     string
 	log       *span
 	decoder   decoder
 	schemas   *schemas // nil where readings are JSON
-	failed    error    // of the registry: what follows can't be trusted
+	failed    error    // of the registry: later checks can't be trusted
 	sample    sample
 	committed map[int32]int64
 	sequences *sequences
@@ -67,7 +67,7 @@ func (in *input) record(r *kgo.Record) {
 		if err != nil && !errors.Is(err, errUndecodable) {
 			in.failed = err
 		}
-		value = text // none: no reading
+		value = text // nil: not a valid reading
 	}
 	named, err := in.decoder.decode(value, &in.sample)
 	if in.windows != nil {
@@ -91,8 +91,8 @@ func (in *input) record(r *kgo.Record) {
 	in.stats.record(r, &in.sample)
 }
 
-// finish draws the conclusions that need the whole log. blocked are the partitions with an end that
-// readers can't see.
+// finish runs the checks that need the whole log. blocked are the partitions whose end readers
+// can't reach.
 func (in *input) finish(acks *acknowledgements, blocked map[int32]bool) {
 	in.sequences.blocked = blocked
 	in.sequences.finish(acks)
@@ -104,16 +104,15 @@ func (in *input) finish(acks *acknowledgements, blocked map[int32]bool) {
 	}
 }
 
-// digests are what one reader saw, per partition, so that two readers can be held against each
-// other (C6).
+// digests summarize what one reader saw per partition, to compare two readers (C6).
 type digests struct {
 	seed       maphash.Seed
 	partitions map[int32]*digest
 	hash       maphash.Hash
 }
 
-// digest rolls over a partition's records; its state after every stride records shows where two of
-// them part.
+// digest is a rolling hash of a partition's records; its states after every stride records show
+// where two digests diverge.
 type digest struct {
 	count   int64
 	rolling uint64
@@ -156,7 +155,7 @@ func (d *digests) add(r *kgo.Record) {
 		hashBytes(&d.hash, h.Value)
 	}
 	x := d.of(r.Partition)
-	x.rolling = x.rolling*0x9E3779B97F4A7C15 + d.hash.Sum64() // odd factor: no state is forgotten
+	x.rolling = x.rolling*0x9E3779B97F4A7C15 + d.hash.Sum64() // an odd factor loses no state
 	x.count++
 	x.last = r.Offset
 	if x.count%stride == 0 {
@@ -164,8 +163,8 @@ func (d *digests) add(r *kgo.Record) {
 	}
 }
 
-// parts returns after which offset two digests of a partition first differ; same is true if they
-// don't.
+// parts returns the offset after which two digests of a partition first differ; same is true if
+// they are equal.
 func (d *digest) parts(other *digest) (offset int64, same bool) {
 	if d.count == other.count && d.rolling == other.rolling {
 		return 0, true
@@ -180,7 +179,7 @@ func (d *digest) parts(other *digest) (offset int64, same bool) {
 	return offset, false
 }
 
-// hashBytes writes b behind its length, a missing b apart from an empty one.
+// hashBytes writes the length of b, then b; nil differs from empty.
 func hashBytes(h *maphash.Hash, b []byte) {
 	n := uint64(len(b)) + 1
 	if b == nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Headers of a dead letter: where its record is in the log.
+// Headers of a dead letter: the location of its record.
 const (
 	headerDLQ          = "weir-dlq-"
 	headerDLQTopic     = "weir-dlq-topic"
@@ -20,41 +20,40 @@ const (
 	headerDLQTruncated = "weir-dlq-truncated" // bytes of the value before it was cut
 )
 
-// deadLetters matches records that were set aside with what was written of them, one to one: the
-// dead letters of records that can't be used, and the late rows of windows.
+// deadLetters matches records one to one with their dead letters, or with their late rows.
 type deadLetters struct {
 	report    *Report
-	name      string // of the topic that they are in; empty where there is none to check
+	name      string // topic of the dead letters; empty if there is none to check
 	topic     string // of the readings
-	kind      string // what one is called
-	other     string // what a record is that should have none
-	sources   bool   // producers may write here too, of rows that never became a record
+	kind      string // name in findings
+	other     string // description of records that should have none
+	sources   bool   // producers also write here, for rows that never became a record
 	count     *int64 // in the report
 	wrong     *int64
 	seed      maphash.Seed
 	committed map[int32]int64    // C0; nil where the group has no offsets
 	of        map[int32][]letter // by partition of the record, in the order of its offset
-	invisible bool               // the end or the beginning of the dead letters can't be read
+	invisible bool               // the beginning or the end of the topic can't be read
 }
 
-// letter is a dead letter of the record at offset; content is a digest of what it keeps of it.
+// letter is the dead letter of the record at offset; content is a digest of the preserved parts.
 type letter struct {
 	offset     int64
 	content    uint64
-	kept, full int // bytes of the value, and of the record's; full is -1 where nothing was cut
+	kept, full int // bytes of the value, and of the record's; full is -1 if not truncated
 	matched    bool
 }
 
 func (a *audit) newLetters(name string, count, wrong *int64, committed map[int32]int64) *deadLetters {
 	return &deadLetters{
 		report: a.report, name: name, topic: a.cfg.Topic, count: count, wrong: wrong, committed: committed,
-		kind: "dead letter", other: "a usable record or none",
+		kind: "dead letter", other: "a valid reading or not a record",
 		seed: maphash.MakeSeed(), of: make(map[int32][]letter),
 	}
 }
 
-// readLetters reads the dead letters of the topic of the readings; others in it are left alone.
-// They go as far as the results do that were read before.
+// readLetters reads the dead letters of the readings and ignores others in the topic. Results must
+// have been read before.
 func (a *audit) readLetters(ctx context.Context) (*deadLetters, error) {
 	l := a.newLetters(a.cfg.DLQTopic, &a.report.DeadLetters, &a.report.DeadLetterMismatch, a.committed)
 	l.sources = true
@@ -68,7 +67,7 @@ func (a *audit) readLetters(ctx context.Context) (*deadLetters, error) {
 	return l, l.read(ctx, a, now)
 }
 
-// read reads the topic, where it exists.
+// read reads the topic if it exists.
 func (l *deadLetters) read(ctx context.Context, a *audit, first *span) error {
 	if _, exists := a.ids[l.name]; !exists {
 		return nil
@@ -91,24 +90,24 @@ func (l *deadLetters) take(r *kgo.Record) {
 	id, err := strconv.ParseInt(string(header(r, headerDLQPartition)), 10, 32)
 	offset, err2 := strconv.ParseInt(string(header(r, headerDLQOffset)), 10, 64)
 	if l.sources && err == nil && err2 == nil && id == -1 && offset == -1 {
-		return // a row of a file: it never was in the topic
+		return // a row of a file, which was never in the topic
 	}
 	*l.count++
 	if err != nil || err2 != nil || id < 0 || offset < 0 {
-		l.mismatch("the one at partition %d offset %d doesn't say which record it is of", r.Partition, r.Offset)
+		l.mismatch("partition %d offset %d: the location of its record is missing", r.Partition, r.Offset)
 		return
 	}
 	x := letter{offset: offset, content: l.content(r, r.Value), kept: len(r.Value), full: -1}
 	if cut := header(r, headerDLQTruncated); cut != nil {
 		if x.full, err = strconv.Atoi(string(cut)); err != nil || x.full <= x.kept {
-			l.mismatch("the one at partition %d offset %d was cut from %q bytes to %d", r.Partition, r.Offset, cut, x.kept)
+			l.mismatch("partition %d offset %d: invalid truncation from %q bytes to %d", r.Partition, r.Offset, cut, x.kept)
 			x.full = -1
 		}
 	}
 	l.of[int32(id)] = append(l.of[int32(id)], x)
 }
 
-// content digests what a dead letter must keep: key, value and the headers but its own.
+// content digests what a dead letter must preserve: key, value and all headers but its own.
 func (l *deadLetters) content(r *kgo.Record, value []byte) uint64 {
 	var h maphash.Hash
 	h.SetSeed(l.seed)
@@ -135,33 +134,33 @@ func (l *deadLetters) reach(need map[int32]int64) {
 	}
 }
 
-// flagAhead marks the dead letters that the group's offsets don't cover.
+// flagAhead reports dead letters that the group's offsets don't cover.
 func (l *deadLetters) flagAhead(committed map[int32]int64) {
 	for id, letters := range l.of {
 		for i := range letters {
 			if letters[i].offset >= committed[id] {
 				letters[i].matched = true
-				l.mismatch("there is one of partition %d offset %d, but the group has committed only up to %d", id, letters[i].offset, committed[id])
+				l.mismatch("it refers to partition %d offset %d, but the group has committed only up to %d", id, letters[i].offset, committed[id])
 			}
 		}
 	}
 }
 
-// unusable takes a record that nobody can read and that has no dead letter.
+// unusable handles an invalid record without a dead letter.
 func (l *deadLetters) unusable(r *kgo.Record) {
 	if r.Offset < l.committed[r.Partition] {
 		l.missing(r)
 	}
 }
 
-// missing takes a record that must have a dead letter and has none.
+// missing reports a record without the dead letter that it must have.
 func (l *deadLetters) missing(r *kgo.Record) {
 	if !l.invisible {
-		l.mismatch("the group has committed partition %d offset %d, which can't be used, but there is none of it", r.Partition, r.Offset)
+		l.mismatch("the group has committed partition %d offset %d, which is not a valid reading and has none", r.Partition, r.Offset)
 	}
 }
 
-// match looks for the one of a record, and reports whether there is any.
+// match matches a record with its dead letters, and reports whether there is any.
 func (l *deadLetters) match(r *kgo.Record) bool {
 	letters := l.of[r.Partition]
 	i, found := slices.BinarySearchFunc(letters, r.Offset, func(x letter, offset int64) int { return cmp.Compare(x.offset, offset) })
@@ -169,18 +168,18 @@ func (l *deadLetters) match(r *kgo.Record) bool {
 		return false
 	}
 	if !l.keeps(&letters[i], r) {
-		l.mismatch("the one of partition %d offset %d has another key, value or headers", r.Partition, r.Offset)
+		l.mismatch("that of partition %d offset %d has a different key, value or headers", r.Partition, r.Offset)
 	}
 	letters[i].matched = true
 	for i++; i < len(letters) && letters[i].offset == r.Offset; i++ {
 		letters[i].matched = true
-		l.mismatch("there is more than one of partition %d offset %d", r.Partition, r.Offset)
+		l.mismatch("there is more than one for partition %d offset %d", r.Partition, r.Offset)
 	}
 	return true
 }
 
-// keeps reports whether a letter has the key, the headers and the value of its record, the last as
-// far as it was not cut.
+// keeps reports whether a dead letter preserves key, headers and value of its record; the value may
+// be truncated.
 func (l *deadLetters) keeps(x *letter, r *kgo.Record) bool {
 	if x.full < 0 {
 		return x.content == l.content(r, r.Value)
@@ -188,12 +187,12 @@ func (l *deadLetters) keeps(x *letter, r *kgo.Record) bool {
 	return x.full == len(r.Value) && x.content == l.content(r, r.Value[:x.kept])
 }
 
-// finish finds the dead letters of records that are none: in order, absent, or not committed.
+// finish finds dead letters of records that are valid, absent or not committed.
 func (l *deadLetters) finish(log *span) {
 	for id, letters := range l.of {
 		for _, x := range letters {
 			if !x.matched && x.offset >= log.begin(l.topic, id) {
-				l.mismatch("there is one of partition %d offset %d, which is "+l.other, id, x.offset)
+				l.mismatch("it refers to partition %d offset %d, which is "+l.other, id, x.offset)
 			}
 		}
 	}

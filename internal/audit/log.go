@@ -20,14 +20,14 @@ type partition struct {
 
 func (p partition) String() string { return fmt.Sprintf("%s partition %d", p.topic, p.id) }
 
-// span is a stretch of some partitions' logs: from the first offset that is kept to just before an
-// end that readers of committed records can reach.
+// span is an offset range of some partitions: from the first available offset to an exclusive end
+// that readers of committed records can reach.
 type span struct{ from, to map[partition]int64 }
 
-// begin is the first offset kept in a partition; above zero, retention or a deletion took the rest.
+// begin is the first available offset of a partition; above zero, earlier records were deleted.
 func (s *span) begin(topic string, id int32) int64 { return s.from[partition{topic, id}] }
 
-// truncated are the partitions of a topic whose beginning has been deleted.
+// truncated lists the partitions of a topic whose beginning has been deleted.
 func (s *span) truncated(topic string) (ids []int32) {
 	for p, from := range s.from {
 		if p.topic == topic && from > 0 {
@@ -37,12 +37,13 @@ func (s *span) truncated(topic string) (ids []int32) {
 	return ids
 }
 
-// pollEvery is the pause between two looks at offsets that have to move.
+// pollEvery is the interval for polling offsets that must advance.
 const pollEvery = 50 * time.Millisecond
 
-// settled takes the high watermarks of topics, waits until the last stable offsets have reached
-// them, and returns the stretch up to there. Partitions that have not after Wait are blocked by an
-// open transaction: their stretch ends at the last stable offset, and nobody waits for them again.
+// settled lists the high watermarks of topics, waits until the last stable offsets have reached
+// them, and returns the range up to there. Partitions that don't get there within Wait are blocked
+// by an open transaction: their range ends at the last stable offset, and later calls don't wait
+// for them.
 func (a *audit) settled(ctx context.Context, topics ...string) (*span, error) {
 	starts, err := a.list(ctx, "start", a.admin.ListStartOffsets, topics)
 	if err != nil {
@@ -92,7 +93,7 @@ func (a *audit) list(ctx context.Context, what string, f lister, topics []string
 	return offsets, nil
 }
 
-// committedOffsets are a group's offsets in the topic of the readings; nil where it has none.
+// committedOffsets returns a group's offsets in the readings' topic; nil if it has none.
 func (a *audit) committedOffsets(ctx context.Context, group string) (map[int32]int64, error) {
 	all, err := a.admin.FetchOffsets(ctx, group)
 	if err == nil {
@@ -117,14 +118,14 @@ func (a *audit) committedOffsets(ctx context.Context, group string) (map[int32]i
 	return offsets, nil
 }
 
-// outcome is something that must not run ahead of the offsets that its group commits with it.
+// outcome is output that must not be ahead of the offsets that its group commits with it.
 type outcome interface {
 	reach(need map[int32]int64)          // raises need to the offsets that go with it
-	flagAhead(committed map[int32]int64) // marks what the offsets don't cover
+	flagAhead(committed map[int32]int64) // reports what the offsets don't cover
 }
 
-// checkNotAhead waits until a group's offsets cover everything that was read of its outcomes. What
-// they don't cover after Wait was not committed in one transaction with the offsets.
+// checkNotAhead waits until a group's offsets cover its outcomes. Anything not covered after Wait
+// was not committed in one transaction with the offsets.
 func (a *audit) checkNotAhead(ctx context.Context, group string, outcomes ...outcome) error {
 	need := make(map[int32]int64)
 	for _, o := range outcomes {
@@ -155,9 +156,8 @@ func (a *audit) checkNotAhead(ctx context.Context, group string, outcomes ...out
 	}
 }
 
-// block notes partitions that readers can't reach the end of, and the transactions that hold them
-// (C8, KIP-664). A partition of which the broker names no producer, or may not, counts as one
-// transaction.
+// block records partitions whose end readers can't reach, and the transactions that block them (C8,
+// KIP-664). A partition for which the broker names no producer counts as one transaction.
 func (a *audit) block(ctx context.Context, behind map[partition]int64) error {
 	var set kadm.TopicsSet
 	for p := range behind {

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// readable reports whether the last record, although it breaks the contract of the topic, may be
-// taken for a reading by a reader with the rules of SQL's JSON: numbers in quotes, texts without,
-// times in other forms. Whether it was taken, its dead letter tells: there is none then.
+// readable reports whether the last record, although it violates the contract of the topic, may be
+// accepted by a reader with the rules of SQL's JSON: quoted numbers, unquoted strings, other time
+// formats. If it was accepted, it has no dead letter.
 func (d *decoder) readable() bool { return d.read&needed == needed }
 
-// loosely reads a value that breaks the contract's rule for its field, as such a reader does. What
-// the pipeline itself checks (lengths, control characters, finite values, seq from 0) holds here
+// loosely parses a value that violates the contract for its field like such a reader. The
+// pipeline's own checks (lengths, control characters, finite values, non-negative seq) apply here
 // too.
 func (s *sample) loosely(name string, value []byte) bool {
 	raw := strings.TrimSpace(string(value))

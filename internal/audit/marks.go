@@ -9,17 +9,16 @@ import (
 )
 
 // headerTx marks the records of a transaction: id/ordinal/count, where id is the transactional id,
-// ordinal numbers the id's transactions in their order, and count records of the topic share the
-// mark.
+// ordinal counts the transactions of the id, and count is the number of records with this mark.
 const headerTx = "weir-tx"
 
-// marks counts the records of marked transactions (C3). A transaction is torn if it has fewer or
-// more records than it says.
+// marks counts the records of marked transactions (C3). A transaction is torn if the number of its
+// records differs from its mark.
 type marks struct {
 	report    *Report
-	open      map[mark]*tally     // not complete
+	open      map[mark]*tally     // incomplete
 	whole     map[string]*seqSet  // ordinals of the complete ones
-	surplus   map[mark]struct{}   // complete ones that more records came of, and unreadable marks
+	surplus   map[mark]struct{}   // complete ones with extra records, and malformed marks
 	truncated []int32             // partitions whose beginning has been deleted
 	earliest  map[deletable]int64 // lowest ordinal seen there
 }
@@ -29,12 +28,12 @@ type mark struct {
 	ordinal int64
 }
 
-// tally counts the records of one transaction; partition and offset are those of its first.
+// tally counts the records of one transaction; partition and offset are those of the first one.
 type tally struct {
 	count, seen int64
 	partition   int32
 	offset      int64
-	conflict    bool // two counts
+	conflict    bool // its marks disagree on the count
 }
 
 // deletable is an id on a truncated partition.
@@ -51,7 +50,7 @@ func newMarks(report *Report, truncated []int32) *marks {
 	}
 }
 
-// record takes a record of the topic's first read.
+// record adds a record of the first read.
 func (m *marks) record(r *kgo.Record) {
 	text := header(r, headerTx)
 	if text == nil {
@@ -60,7 +59,7 @@ func (m *marks) record(r *kgo.Record) {
 	k, count, ok := parseMark(text)
 	if !ok {
 		k = mark{id: string(text), ordinal: -1}
-		m.over(k, r, "its mark is not id/ordinal/count")
+		m.over(k, r, "malformed mark, expected id/ordinal/count")
 		return
 	}
 	for _, id := range m.truncated {
@@ -77,7 +76,7 @@ func (m *marks) record(r *kgo.Record) {
 	m.tally(k, count, r)
 }
 
-// complete takes a record behind the first read: only the transactions that are still open matter.
+// complete adds a record after the end of the first read, for incomplete transactions only.
 func (m *marks) complete(r *kgo.Record) {
 	if k, count, ok := parseMark(header(r, headerTx)); ok && m.open[k] != nil {
 		m.tally(k, count, r)
@@ -111,9 +110,8 @@ func (m *marks) over(k mark, r *kgo.Record, why string) {
 	m.report.find("C3", "torn", "transaction %s/%d at partition %d offset %d: %s", k.id, k.ordinal, r.Partition, r.Offset, why)
 }
 
-// finish counts the transactions that never became complete. A transaction a part of which may have
-// been deleted with the beginning of a partition, or lies behind an open transaction, is none of
-// them.
+// finish reports incomplete transactions, except those that may have been deleted in part with the
+// beginning of a partition or that an open transaction may hide in part.
 func (m *marks) finish(blocked bool) {
 	for k, t := range m.open {
 		if blocked && t.seen < t.count && !t.conflict {
@@ -125,13 +123,13 @@ func (m *marks) finish(blocked bool) {
 		}
 		m.report.Transactions++
 		m.report.Torn++
-		m.report.find("C3", "torn", "transaction %s/%d, first at partition %d offset %d: %d of %d records are there",
+		m.report.find("C3", "torn", "transaction %s/%d, first at partition %d offset %d: %d of %d records found",
 			k.id, k.ordinal, t.partition, t.offset, t.seen, t.count)
 	}
 }
 
-// mayBeDeleted reports whether a truncated partition may have had records of a transaction: one
-// where an earlier transaction of the same id is left would still have them.
+// mayBeDeleted reports whether a truncated partition may have had records of a transaction. It
+// can't if it still has an earlier transaction of the same id.
 func (m *marks) mayBeDeleted(k mark) bool {
 	for _, id := range m.truncated {
 		lowest, known := m.earliest[deletable{k.id, id}]
@@ -142,7 +140,7 @@ func (m *marks) mayBeDeleted(k mark) bool {
 	return false
 }
 
-// parseMark reads id/ordinal/count; the id may have slashes of its own.
+// parseMark parses id/ordinal/count; the id may contain slashes.
 func parseMark(text []byte) (k mark, count int64, ok bool) {
 	last := bytes.LastIndexByte(text, '/')
 	if last < 1 {
@@ -160,7 +158,7 @@ func parseMark(text []byte) (k mark, count int64, ok bool) {
 	return mark{string(text[:middle]), ordinal}, count, true
 }
 
-// header returns the last value of a header, nil where the record has none.
+// header returns the last value of a header; nil without one.
 func header(r *kgo.Record, key string) []byte {
 	for i := len(r.Headers) - 1; i >= 0; i-- {
 		if r.Headers[i].Key == key {

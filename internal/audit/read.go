@@ -14,21 +14,21 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// reader says how a stretch of a log is read.
+// reader configures how a range of a log is read.
 type reader struct {
 	isolation         kgo.IsolationLevel
-	maxPartitionBytes int32 // of one fetch; two readers of different sizes take different ways through the log
-	compacted         bool  // the log may lose records at either end while it is read, without loss of what counts
-	silent            bool  // its offsets are not part of the progress
+	maxPartitionBytes int32 // per fetch; readers with different sizes fetch the log in different batches
+	compacted         bool  // compaction may remove records at either end during the read
+	silent            bool  // its offsets do not count as progress
 }
 
-// read hands every data record of a stretch to each, partition by partition in the order of
-// offsets, and returns when the end of every partition has been seen.
+// read calls each with every data record of a range, in offset order within a partition, and
+// returns when the end of every partition has been reached.
 //
-// The end is a record at or past the last offset, of whatever kind: control records are kept, so
-// that a tail of markers or of aborted data is seen as well. Only where compaction may have taken
-// the tail is the broker asked whether nothing follows. A partition that is behind and does not
-// move for Config.stall is an error: never a hang, and never taken for the end.
+// The end is any record at or past the last offset, control records included, so that a tail of
+// markers or aborted data counts as well. If compaction may have removed the tail, the broker is
+// asked whether more follows. A partition without progress for Config.stall is an error, so read
+// neither hangs nor stops early.
 func (a *audit) read(ctx context.Context, r reader, from, to map[partition]int64, each func(*kgo.Record)) error {
 	run := &pass{audit: a, reader: r, to: to, position: make(map[partition]int64)}
 	starts := make(map[string]map[int32]kgo.Offset)
@@ -45,7 +45,7 @@ func (a *audit) read(ctx context.Context, r reader, from, to map[partition]int64
 	if len(starts) == 0 {
 		return nil
 	}
-	reset := kgo.NoResetOffset() // to skip what retention took would look like loss
+	reset := kgo.NoResetOffset() // skipping deleted records would look like loss
 	if r.compacted {
 		reset = kgo.NewOffset().AtStart()
 	}
@@ -64,7 +64,7 @@ func (a *audit) read(ctx context.Context, r reader, from, to map[partition]int64
 	return run.loop(ctx, each)
 }
 
-// pass is one read in progress. position holds the partitions whose end has not been seen.
+// pass is one read in progress. position has the partitions whose end has not been reached.
 type pass struct {
 	audit    *audit
 	reader   reader
@@ -73,7 +73,7 @@ type pass struct {
 	position map[partition]int64
 }
 
-// probeAfter is how long a partition may be silent before the broker is asked about its tail.
+// probeAfter is the time without records after which the broker is asked about a partition's tail.
 const probeAfter = 2 * time.Second
 
 func (r *pass) loop(ctx context.Context, each func(*kgo.Record)) error {
@@ -159,13 +159,13 @@ func (r *pass) advance(p partition, to int64) {
 	}
 }
 
-// probe asks the leaders of silent partitions whether any record lies between our position and the
+// probe asks the leaders of partitions without new records whether any record is left before the
 // end.
 func (r *pass) probe(ctx context.Context) error {
 	for p, at := range r.position {
 		empty, err := r.emptyTail(ctx, p, at)
 		if err != nil {
-			return fmt.Errorf("ask for the tail of %s: %w", p, err)
+			return fmt.Errorf("fetch the tail of %s: %w", p, err)
 		}
 		if empty {
 			r.advance(p, r.to[p])
@@ -174,9 +174,9 @@ func (r *pass) probe(ctx context.Context) error {
 	return nil
 }
 
-// emptyTail fetches by hand from an offset on and reports whether the broker has no record before
-// the end. Batches that were emptied by compaction, and aborted ones, are walked over. An answer
-// with an error, a record or a throttle says nothing.
+// emptyTail sends fetch requests from an offset on and reports whether the broker has no record
+// before the end. Aborted batches, and those emptied by compaction, are skipped. A response with an
+// error, a record or a throttle is inconclusive.
 func (r *pass) emptyTail(ctx context.Context, p partition, at int64) (bool, error) {
 	leader, err := r.leader(ctx, p)
 	if err != nil {
@@ -219,7 +219,7 @@ func (r *pass) leader(ctx context.Context, p partition) (*kgo.Broker, error) {
 func (r *pass) fetch(ctx context.Context, leader *kgo.Broker, p partition, at int64) (answer *kmsg.FetchResponseTopicPartition, throttled bool, err error) {
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 100, 1, 1<<20
-	req.SessionEpoch = -1 // no session for a single look (KIP-227)
+	req.SessionEpoch = -1 // no fetch session for a single request (KIP-227)
 	if r.reader.isolation == kgo.ReadCommitted() {
 		req.IsolationLevel = 1
 	}
@@ -240,10 +240,10 @@ func (r *pass) fetch(ctx context.Context, leader *kgo.Broker, p partition, at in
 	return &got.Topics[0].Partitions[0], got.ThrottleMillis > 0, nil
 }
 
-// progress adds up what the reads of one run have seen.
+// progress sums the offsets read in one run.
 type progress struct {
 	mu          sync.Mutex
-	tell        func(done, total int64)
+	report      func(done, total int64)
 	done, total int64
 }
 
@@ -254,12 +254,12 @@ func (p *progress) expect(s *span) {
 }
 
 func (p *progress) add(n int64) {
-	if p.tell == nil {
+	if p.report == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done += n
 	p.total = max(p.total, p.done)
-	p.tell(p.done, p.total)
+	p.report(p.done, p.total)
 }

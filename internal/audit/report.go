@@ -6,30 +6,30 @@ import (
 	"strings"
 )
 
-// Report is what Verify found. Counters of faults are zero where all is well or nothing could be
-// checked; Checks tells the two apart.
+// Report is the result of Verify. Counters of faults are zero if there are none or nothing could be
+// checked; Checks distinguishes the two.
 type Report struct {
 	Topic      string `json:"topic"`
 	Partitions int    `json:"partitions"` // of the topic
-	Truncated  int    `json:"truncated"`  // of them, those whose beginning has been deleted
+	Truncated  int    `json:"truncated"`  // partitions whose beginning has been deleted
 
 	Records  int64 `json:"records"`  // committed records in the topic
-	Devices  int64 `json:"devices"`  // that sent them
-	Repeats  int64 `json:"repeats"`  // readings that the device itself sent again, marked so
-	Replayed int64 `json:"replayed"` // readings made from dead letters
-	Invalid  int64 `json:"invalid"`  // records that can't be used
+	Devices  int64 `json:"devices"`  // with readings in the topic
+	Repeats  int64 `json:"repeats"`  // readings marked as sent again by the device
+	Replayed int64 `json:"replayed"` // replayed dead letters
+	Invalid  int64 `json:"invalid"`  // records that are not valid readings
 
-	Lost        int64 `json:"lost"`         // readings that should be there
-	Duplicated  int64 `json:"duplicated"`   // records of a reading that is there before
-	RefusedSeen int64 `json:"refused_seen"` // readings that are there although their transaction was refused
-	Reordered   int64 `json:"reordered"`    // readings out of their device's order
+	Lost        int64 `json:"lost"`         // missing readings
+	Duplicated  int64 `json:"duplicated"`   // records of a reading that already exists
+	RefusedSeen int64 `json:"refused_seen"` // existing readings whose transaction was refused
+	Reordered   int64 `json:"reordered"`    // readings out of order within their device
 	Torn        int64 `json:"torn"`         // marked transactions with too few or too many records
 
 	Transactions int64 `json:"transactions"` // marked transactions that were checked
-	Acknowledged int64 `json:"acknowledged"` // readings that the acknowledgement logs vouch for
-	Hidden       int64 `json:"hidden"`       // of them, those that may lie behind an open transaction
+	Acknowledged int64 `json:"acknowledged"` // readings in the acknowledgement logs
+	Hidden       int64 `json:"hidden"`       // of these, those that an open transaction may hide
 
-	HiddenTransactions int64 `json:"hidden_transactions"` // marked ones, a part of which may lie there
+	HiddenTransactions int64 `json:"hidden_transactions"` // marked transactions that an open transaction may hide in part
 
 	Consumed           int64 `json:"consumed"`             // records below the group's committed offsets
 	StatsKeys          int64 `json:"stats_keys"`           // results, one per device and sensor
@@ -40,17 +40,17 @@ type Report struct {
 
 	Unread int64 `json:"unread"` // offsets that were deleted before the group had read them
 
-	ReadersDisagree  int64 `json:"readers_disagree"`  // partitions in which two readers saw different records
-	OpenTransactions int64 `json:"open_transactions"` // that keep readers from the end for longer than Config.Wait
+	ReadersDisagree  int64 `json:"readers_disagree"`  // partitions where two readers saw different records
+	OpenTransactions int64 `json:"open_transactions"` // that block readers for longer than Config.Wait
 
-	Windows *WindowReport `json:"windows,omitempty"` // nil where no windows were to be checked
+	Windows *WindowReport `json:"windows,omitempty"` // nil if not configured
 
-	Copies *CopyReport `json:"local_copies,omitempty"` // nil where no local copies were to be checked
+	Copies *CopyReport `json:"local_copies,omitempty"` // nil if not configured
 
 	Checks   []Check   `json:"checks"`
-	Findings []Finding `json:"findings"` // the first examples of what is wrong
+	Findings []Finding `json:"findings"` // the first examples of faults
 
-	perhaps int // partitions in which one offset was deleted unread
+	perhaps int // partitions where one offset was deleted unread
 
 	hasAcks, hasStats, hasLetters, hasGroup bool
 	kinds                                   map[string]int // findings by problem
@@ -59,7 +59,7 @@ type Report struct {
 // Verdict is the outcome of a check.
 type Verdict string
 
-// The verdicts. Partly means that nothing was wrong in what could be checked.
+// The verdicts. Partly means no fault in what could be checked.
 const (
 	OK         Verdict = "ok"
 	Failed     Verdict = "failed"
@@ -72,10 +72,10 @@ type Check struct {
 	ID      string  `json:"id"` // C1 to C10
 	What    string  `json:"what"`
 	Verdict Verdict `json:"verdict"`
-	Detail  string  `json:"detail"` // figures, or why it was not checked
+	Detail  string  `json:"detail"` // numbers, or why it was not checked
 }
 
-// Finding is one example of something wrong.
+// Finding is one example of a fault.
 type Finding struct {
 	Check   string `json:"check"`
 	Problem string `json:"problem"`
@@ -84,10 +84,10 @@ type Finding struct {
 
 const (
 	maxFindings = 24
-	maxPerKind  = 6 // so that one kind doesn't hide the others
+	maxPerKind  = 6 // so that one kind doesn't crowd out the others
 )
 
-// find keeps an example while there is room.
+// find adds an example, up to a limit.
 func (r *Report) find(check, problem, format string, args ...any) {
 	if len(r.Findings) == maxFindings || r.kinds[problem] == maxPerKind {
 		return
@@ -99,14 +99,14 @@ func (r *Report) find(check, problem, format string, args ...any) {
 	r.Findings = append(r.Findings, Finding{check, problem, fmt.Sprintf(format, args...)})
 }
 
-// Clean reports whether nothing is wrong in what was checked.
+// Clean reports whether no fault was found.
 func (r *Report) Clean() bool {
 	return r.Lost == 0 && r.Duplicated == 0 && r.RefusedSeen == 0 && r.Reordered == 0 && r.Torn == 0 &&
 		r.StatsMismatch == 0 && r.DeadLetterMismatch == 0 && r.ReadersDisagree == 0 && r.OpenTransactions == 0 && r.Unread == 0 &&
 		(r.Windows == nil || r.Windows.clean()) && (r.Copies == nil || r.Copies.clean())
 }
 
-// compareReaders counts the partitions in which the two readers differ.
+// compareReaders counts the partitions where the two readers differ.
 func (r *Report) compareReaders(first, second *digests, log *span) {
 	for p := range log.to {
 		x, y := first.of(p.id), second.of(p.id)
@@ -120,21 +120,21 @@ func (r *Report) compareReaders(first, second *digests, log *span) {
 	}
 }
 
-// conclude writes the line of each check.
+// conclude fills in the checks.
 func (r *Report) conclude(a *audit) {
 	r.hasGroup = a.committed != nil
 	if r.Findings == nil {
 		r.Findings = []Finding{} // [] in JSON, not null
 	}
-	results, windows := r.results(a), Check{"C5", "windows equal an offline recomputation", NotChecked, "no topic of windows is named"}
+	results, windows := r.results(a), Check{"C5", "windows equal an offline recomputation", NotChecked, "no windows to check (--windows)"}
 	if r.Windows != nil {
 		results, windows = r.withWindows(a, results), r.windowFigures(a)
 	}
 	r.Checks = []Check{
 		r.readings(), r.order(), r.marked(), results, windows,
 		{"C6", "two readers see the same records", verdict(r.ReadersDisagree), fmt.Sprintf("%d partitions read twice, %d differ", r.Partitions, r.ReadersDisagree)},
-		{"C7", "database rows equal the topic's", NotChecked, "there is no database in this flow"},
-		{"C8", "readers reach the end", verdict(r.OpenTransactions), fmt.Sprintf("%d open transactions held them for %s or longer", r.OpenTransactions, a.cfg.Wait)},
+		{"C7", "database rows equal the topic's", NotChecked, "there is no database"},
+		{"C8", "readers reach the end", verdict(r.OpenTransactions), fmt.Sprintf("%d open transactions blocked them for %s or longer", r.OpenTransactions, a.cfg.Wait)},
 		r.copies(),
 		r.unread(),
 	}
@@ -158,13 +158,13 @@ func (r *Report) readings() Check {
 		c.Detail += "; no acknowledgement log: judged by gaps in seq"
 	}
 	if r.Repeats+r.Replayed > 0 {
-		c.Detail += fmt.Sprintf("; %d repeats on purpose, %d replayed", r.Repeats, r.Replayed)
+		c.Detail += fmt.Sprintf("; %d intentional repeats, %d replayed", r.Repeats, r.Replayed)
 	}
 	if r.Truncated > 0 {
-		c.Detail += fmt.Sprintf("; the beginning of %d of %d partitions has been deleted and is not judged", r.Truncated, r.Partitions)
+		c.Detail += fmt.Sprintf("; the beginning of %d of %d partitions has been deleted and is not checked", r.Truncated, r.Partitions)
 	}
 	if r.Hidden > 0 {
-		c.Detail += fmt.Sprintf("; %d acknowledged may lie behind an open transaction and are not judged", r.Hidden)
+		c.Detail += fmt.Sprintf("; %d acknowledged readings may be hidden by an open transaction and are not checked", r.Hidden)
 	}
 	if c.Verdict == OK && (r.Truncated > 0 || r.Hidden > 0) {
 		c.Verdict = Partly
@@ -177,9 +177,9 @@ func (r *Report) order() Check {
 }
 
 func (r *Report) marked() Check {
-	c := Check{"C3", "transactions are whole or absent", verdict(r.Torn), fmt.Sprintf("%d marked transactions, %d torn", r.Transactions, r.Torn)}
+	c := Check{"C3", "transactions are atomic", verdict(r.Torn), fmt.Sprintf("%d marked transactions, %d torn", r.Transactions, r.Torn)}
 	if r.HiddenTransactions > 0 {
-		c.Detail += fmt.Sprintf("; %d may go on behind an open transaction and are not judged", r.HiddenTransactions)
+		c.Detail += fmt.Sprintf("; %d may be hidden in part by an open transaction and are not checked", r.HiddenTransactions)
 		if c.Verdict == OK {
 			c.Verdict = Partly
 		}
@@ -191,8 +191,7 @@ func (r *Report) marked() Check {
 	return c
 }
 
-// results is the line of C4: the two halves of what becomes of a record are its result and its dead
-// letter.
+// results returns C4: a record goes into a result or becomes a dead letter.
 func (r *Report) results(a *audit) Check {
 	c := Check{ID: "C4", What: "results and dead letters follow from the readings", Verdict: verdict(r.StatsMismatch, r.DeadLetterMismatch)}
 	c.Detail = fmt.Sprintf("%d results of %d readings and %d dead letters, from %d records consumed: %d wrong results, %d wrong dead letters",
@@ -225,7 +224,7 @@ func (r *Report) results(a *audit) Check {
 	return c
 }
 
-// WriteText writes the report for people: the figures, a line for each check, and the examples.
+// WriteText writes the report for people: totals, a line for each check, and examples of faults.
 func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %d records of %d devices on %d partitions\n\n", r.Topic, r.Records, r.Devices, r.Partitions)
@@ -233,14 +232,14 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "%-3s %-14s %-50s %s\n", c.ID, c.Verdict, c.What, c.Detail)
 	}
 	if len(r.Findings) > 0 {
-		fmt.Fprintf(&b, "\nThe first of what is wrong:\n")
+		fmt.Fprintf(&b, "\nFirst faults:\n")
 		for _, f := range r.Findings {
 			fmt.Fprintf(&b, "  %s %s: %s\n", f.Check, f.Problem, f.Where)
 		}
 	}
 	switch {
 	case r.Clean() && r.Truncated > 0:
-		b.WriteString("\nNothing is wrong in what is left. What was deleted is not judged.\n")
+		b.WriteString("\nNo faults in the remaining records. Deleted records were not checked.\n")
 	case r.Clean():
 		b.WriteString("\nNothing is wrong.\n")
 	default:

@@ -7,36 +7,36 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Headers of a reading that was sent more than once on purpose.
+// Headers of a reading that was intentionally sent more than once.
 const (
 	headerRepeat   = "weir-repeat"   // ordinal of a repeat by the device itself, from 1
 	headerReplayed = "weir-replayed" // topic/partition/offset of the dead letter it was made from
 )
 
-// sequences follows the numbers of every device through the log (C1, C2).
+// sequences checks the sequence numbers of each device (C1, C2).
 type sequences struct {
 	report    *Report
 	devices   map[string]*device
 	replayed  map[string]struct{} // dead letters that were replayed
 	truncated map[int32]bool      // partitions whose beginning has been deleted
-	blocked   map[int32]bool      // partitions with an end that readers can't see
+	blocked   map[int32]bool      // partitions whose end readers can't reach
 }
 
 type device struct {
 	partition int32
 	boots     map[string]*boot
-	recent    *boot // the boot of the last reading, which is nearly always that of the next
+	recent    *boot // boot of the last reading, usually also that of the next one
 	name      string
 }
 
-// boot is one run of a device's counting.
+// boot is one sequence of a device.
 type boot struct {
 	seen    seqSet            // readings, without repeats
-	invalid seqSet            // readings that are in the log but can't be used
+	invalid seqSet            // invalid readings with a known sequence number
 	repeats map[int64]*seqSet // by ordinal
-	last    int64             // of the readings in the order of the log, -1 before the first
-	end     int64             // one more than the largest number that anything in the log speaks of
-	base    int64             // what is below has been deleted with the partition's beginning
+	last    int64             // highest so far in log order, -1 before the first
+	end     int64             // one past the largest number in the log
+	base    int64             // lower numbers were deleted with the partition's beginning
 	started bool              // seen has had its first reading
 }
 
@@ -58,7 +58,7 @@ func (q *sequences) boot(s *sample, id int32) (*device, *boot) {
 	return d, b
 }
 
-// marksOf reads the headers that excuse a reading from being the only one of its number.
+// marksOf reads the headers of repeats and replays.
 func marksOf(r *kgo.Record) (repeat int64, replayed string) {
 	for _, h := range r.Headers {
 		switch h.Key {
@@ -73,11 +73,11 @@ func marksOf(r *kgo.Record) (repeat int64, replayed string) {
 	return repeat, replayed
 }
 
-// firstReplay notes a replayed dead letter; a second reading made from the same one is a duplicate.
+// firstReplay records a replayed dead letter; a second replay of the same one is a duplicate.
 func (q *sequences) firstReplay(r *kgo.Record, from string) bool {
 	if _, twice := q.replayed[from]; twice {
 		q.report.Duplicated++
-		q.report.find("C1", "duplicated", "partition %d offset %d: the dead letter %s has been replayed before", r.Partition, r.Offset, from)
+		q.report.find("C1", "duplicated", "partition %d offset %d: dead letter %s was already replayed", r.Partition, r.Offset, from)
 		return false
 	}
 	q.replayed[from] = struct{}{}
@@ -85,7 +85,7 @@ func (q *sequences) firstReplay(r *kgo.Record, from string) bool {
 	return true
 }
 
-// record takes one valid reading.
+// record adds one valid reading.
 func (q *sequences) record(r *kgo.Record, s *sample) {
 	d, b := q.boot(s, r.Partition)
 	var repeat int64
@@ -101,7 +101,7 @@ func (q *sequences) record(r *kgo.Record, s *sample) {
 		q.repeat(r, s, b, repeat)
 	case replayed != "":
 		if q.truncated[r.Partition] && (!b.started || s.seq < b.base) {
-			return // the place that it fills has been deleted; firstReplay keeps it from coming twice
+			return // its place has been deleted; firstReplay detects duplicates
 		}
 		q.once(r, s, b)
 	default:
@@ -110,7 +110,7 @@ func (q *sequences) record(r *kgo.Record, s *sample) {
 	b.end = max(b.end, after(s.seq))
 }
 
-// after is n+1, or n for the largest of all.
+// after returns n+1, or n at the maximum.
 func after(n int64) int64 {
 	if n == math.MaxInt64 {
 		return n
@@ -128,21 +128,21 @@ func (q *sequences) repeat(r *kgo.Record, s *sample, b *boot, ordinal int64) {
 	}
 	if !b.repeats[ordinal].add(s.seq) {
 		q.report.Duplicated++
-		q.report.find("C1", "duplicated", "%s at partition %d offset %d: repeat %d of it is there before", s, r.Partition, r.Offset, ordinal)
+		q.report.find("C1", "duplicated", "%s at partition %d offset %d: repeat %d already exists", s, r.Partition, r.Offset, ordinal)
 	}
 }
 
-// once counts a reading that may be there only once.
+// once adds a reading that must be unique.
 func (q *sequences) once(r *kgo.Record, s *sample, b *boot) bool {
 	if b.seen.add(s.seq) {
 		return true
 	}
 	q.report.Duplicated++
-	q.report.find("C1", "duplicated", "%s at partition %d offset %d: it is there before", s, r.Partition, r.Offset)
+	q.report.find("C1", "duplicated", "%s at partition %d offset %d: already exists", s, r.Partition, r.Offset)
 	return false
 }
 
-// original takes a reading in its place in the order of its device.
+// original adds a reading that is neither a repeat nor a replay.
 func (q *sequences) original(r *kgo.Record, s *sample, d *device, b *boot) {
 	if !b.started {
 		b.started = true
@@ -151,18 +151,18 @@ func (q *sequences) original(r *kgo.Record, s *sample, d *device, b *boot) {
 		}
 	}
 	if s.seq < b.base {
-		q.outOfPlace(r, s, "it comes after seq %d", b.last)
+		q.outOfPlace(r, s, "it follows seq %d", b.last)
 		return
 	}
 	if !q.once(r, s, b) {
 		return
 	}
 	if d.partition != r.Partition {
-		q.outOfPlace(r, s, "the device's other readings are on partition %d", int64(d.partition))
+		q.outOfPlace(r, s, "other readings of the device are on partition %d", int64(d.partition))
 		return
 	}
 	if s.seq < b.last {
-		q.outOfPlace(r, s, "it comes after seq %d", b.last)
+		q.outOfPlace(r, s, "it follows seq %d", b.last)
 	}
 	b.last = max(b.last, s.seq)
 }
@@ -172,7 +172,7 @@ func (q *sequences) outOfPlace(r *kgo.Record, s *sample, why string, n int64) {
 	q.report.find("C2", "reordered", "%s at partition %d offset %d: "+why, s, r.Partition, r.Offset, n)
 }
 
-// unusable takes a record that breaks a rule but tells which reading it is: that one is not lost.
+// unusable adds an invalid record with a known sequence number: that reading is not lost.
 func (q *sequences) unusable(r *kgo.Record, s *sample) {
 	repeat, replayed := marksOf(r)
 	if replayed != "" && !q.firstReplay(r, replayed) || replayed != "" || repeat > 0 {
@@ -182,11 +182,11 @@ func (q *sequences) unusable(r *kgo.Record, s *sample) {
 	b.end = max(b.end, after(s.seq))
 	if !b.invalid.add(s.seq) {
 		q.report.Duplicated++
-		q.report.find("C1", "duplicated", "%s at partition %d offset %d: it is there before, and can't be used either", s, r.Partition, r.Offset)
+		q.report.find("C1", "duplicated", "%s at partition %d offset %d: already exists, also invalid", s, r.Partition, r.Offset)
 	}
 }
 
-// finish counts what is not there (C1).
+// finish counts missing readings (C1).
 func (q *sequences) finish(acks *acknowledgements) {
 	q.report.Devices = int64(len(q.devices))
 	for name, d := range q.devices {
@@ -205,11 +205,11 @@ func (q *sequences) finish(acks *acknowledgements) {
 	}
 }
 
-// absent judges the numbers of one boot that are not in the log. A gap is a loss unless its
-// transaction is known to have failed; past the last number only what was acknowledged is.
+// absent checks the missing numbers of one boot. A gap is a loss unless its transaction is known to
+// have failed; after the last number, only acknowledged readings can be lost.
 func (q *sequences) absent(name, bootName string, d *device, b *boot, o *outcomes) {
 	if !b.started && q.truncated[d.partition] {
-		return // only repeats and replays are left of it
+		return // only repeats and replays are left
 	}
 	missing := b.seen.missing(max(b.end, o.acked.end())).minus(b.invalid.present(b.end))
 	excused := o.refused.or(o.unknown)
@@ -223,7 +223,7 @@ func (q *sequences) absent(name, bootName string, d *device, b *boot, o *outcome
 	q.refusedSeen(name, bootName, o.refused.below(b.end).from(b.base).minus(missing))
 }
 
-// unheard judges a boot that the log has nothing of.
+// unheard checks a boot without any reading in the log.
 func (q *sequences) unheard(name, bootName string, d *device, o *outcomes) {
 	blocked, truncated := len(q.blocked) > 0, len(q.truncated) > 0
 	if d != nil {
@@ -232,7 +232,7 @@ func (q *sequences) unheard(name, bootName string, d *device, o *outcomes) {
 	switch {
 	case blocked:
 		q.report.Hidden = sum(q.report.Hidden, o.acked.count())
-	case !truncated: // else retention may have taken all of it
+	case !truncated: // else retention may have deleted all of it
 		q.lost(name, bootName, o.acked)
 	}
 }

@@ -8,31 +8,31 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// statistics compares the results per device and sensor with an own computation from the readings
+// statistics compares the results per device and sensor with a recomputation from the readings
 // (C4).
 type statistics struct {
 	report    *Report
 	committed map[int32]int64     // C0; nil where the group has no offsets
-	keys      map[statKey]*stat   // results that were read and those that should be there
+	keys      map[statKey]*stat   // actual and expected results
 	known     bool                // the topic of the results exists
-	unsettled map[int32]bool      // partitions of it with an end that readers can't see
+	unsettled map[int32]bool      // partitions of it whose end readers can't reach
 	truncated map[int32]bool      // partitions of the readings whose beginning has been deleted
 	raw       map[rawStat]rawLast // while reading
 }
 
 type statKey struct{ device, sensor string }
 
-// stat is one key: what was found, and what the readings up to now make of it.
+// stat is one key: its result, and the recomputation from the readings so far.
 type stat struct {
-	found     *statValue // nil where there is no result
+	found     *statValue // nil without a result
 	place     int32      // partition of the result
 	partition int32      // of the readings
 	own       running
-	compared  bool // the reading at found.Offset came by
+	compared  bool // the reading at found.Offset was compared
 	wrong     bool // counted
 }
 
-// statValue is the JSON of a result. Pointers tell what is missing.
+// statValue is the JSON of a result. Nil pointers are missing fields.
 type statValue struct {
 	Device string  `json:"device_id"`
 	Sensor string  `json:"sensor"`
@@ -43,7 +43,7 @@ type statValue struct {
 	Last   *double `json:"last"`
 	LastTS *string `json:"last_ts"`
 
-	// Where the reading is that is the last.
+	// Location of the last reading.
 	Partition *int32 `json:"partition"`
 	Offset    *int64 `json:"offset"`
 }
@@ -53,7 +53,8 @@ func (v *statValue) complete() bool {
 		v.Last != nil && v.LastTS != nil && v.Partition != nil && v.Offset != nil
 }
 
-// double is a number, or a text for what JSON has no number for: a mean of doubles may overflow.
+// double is a number, or a string for values that JSON numbers can't represent: a mean of doubles
+// may overflow.
 type double float64
 
 func (d *double) UnmarshalJSON(b []byte) error {
@@ -70,8 +71,8 @@ func (d *double) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// running is the own computation. weight is the sum of the absolute values: the scale on which a
-// sum of doubles may be off.
+// running is the recomputation. weight is the sum of the absolute values, the scale for rounding
+// errors of a sum.
 type running struct {
 	count                       int64
 	min, max, sum, weight, last float64
@@ -100,7 +101,7 @@ type rawLast struct {
 	offset int64
 }
 
-// readStats reads the last result of each key, as the package comment says in 3.
+// readStats reads the last result of each key (step 3 of the package comment).
 func (a *audit) readStats(ctx context.Context, first *span) (*statistics, error) {
 	s := &statistics{
 		report: a.report, committed: a.committed, known: a.report.hasStats,
@@ -167,12 +168,12 @@ func (s *statistics) decode(k rawStat, last rawLast) {
 	}
 	if err := json.Unmarshal([]byte(k.key), &key); err != nil || key.Device == nil || key.Sensor == nil {
 		s.report.StatsMismatch++
-		s.report.find("C4", "result without a key", "partition %d offset %d: key %.80q is not {\"device_id\",\"sensor\"}", k.partition, last.offset, k.key)
+		s.report.find("C4", "result without a key", "partition %d offset %d: invalid key %.80q, expected {\"device_id\",\"sensor\"}", k.partition, last.offset, k.key)
 		return
 	}
 	at := statKey{*key.Device, *key.Sensor}
 	if s.keys[at] != nil {
-		s.mismatch(at, s.keys[at], "it has two results, on partitions %d and %d", s.keys[at].place, k.partition)
+		s.mismatch(at, s.keys[at], "there are two results, on partitions %d and %d", s.keys[at].place, k.partition)
 		return
 	}
 	x := &stat{found: &statValue{}, place: k.partition}
@@ -180,7 +181,7 @@ func (s *statistics) decode(k rawStat, last rawLast) {
 	err := json.Unmarshal(last.value, x.found)
 	if err != nil || !x.found.complete() || x.found.Device != at.device || x.found.Sensor != at.sensor {
 		x.found = nil
-		s.mismatch(at, x, "the result at partition %d offset %d can't be read, lacks a field or is another key's", k.partition, last.offset)
+		s.mismatch(at, x, "the result at partition %d offset %d is malformed, lacks a field or has another key", k.partition, last.offset)
 		return
 	}
 	x.partition = *x.found.Partition
@@ -188,7 +189,7 @@ func (s *statistics) decode(k rawStat, last rawLast) {
 	s.report.StatsCount = sum(s.report.StatsCount, *x.found.Count)
 }
 
-// mismatch counts a key once, by the first thing that is wrong with it.
+// mismatch counts a key once, for the first error found.
 func (s *statistics) mismatch(k statKey, x *stat, format string, args ...any) {
 	if x.wrong {
 		return
@@ -198,7 +199,7 @@ func (s *statistics) mismatch(k statKey, x *stat, format string, args ...any) {
 	s.report.find("C4", "wrong result", "device %q sensor %q: "+format, append([]any{k.device, k.sensor}, args...)...)
 }
 
-// reach raises need to the offsets that the group must have committed with the results.
+// reach raises need to the offsets that the group must have committed together with the results.
 func (s *statistics) reach(need map[int32]int64) {
 	for _, x := range s.keys {
 		if x.found != nil {
@@ -207,17 +208,17 @@ func (s *statistics) reach(need map[int32]int64) {
 	}
 }
 
-// flagAhead marks the results that the group's offsets don't cover.
+// flagAhead reports results that the group's offsets don't cover.
 func (s *statistics) flagAhead(committed map[int32]int64) {
 	for k, x := range s.keys {
 		if x.found != nil && *x.found.Offset >= committed[x.partition] {
-			s.mismatch(k, x, "the result is of offset %d, but the group has committed partition %d only up to %d",
+			s.mismatch(k, x, "the result refers to offset %d, but the group has committed partition %d only up to %d",
 				*x.found.Offset, x.partition, committed[x.partition])
 		}
 	}
 }
 
-// record takes one reading.
+// record adds one reading.
 func (s *statistics) record(r *kgo.Record, m *sample) {
 	if !s.known {
 		return
@@ -233,7 +234,7 @@ func (s *statistics) record(r *kgo.Record, m *sample) {
 		return
 	}
 	if x.found != nil && x.partition != r.Partition {
-		s.mismatch(k, x, "the result is of readings on partition %d, but there is one on partition %d", x.partition, r.Partition)
+		s.mismatch(k, x, "the result refers to partition %d, but a reading is on partition %d", x.partition, r.Partition)
 		return
 	}
 	if r.Offset < s.committed[r.Partition] && (x.found == nil || *x.found.Offset < r.Offset) && !s.hidden(x) {
@@ -246,8 +247,8 @@ func (s *statistics) record(r *kgo.Record, m *sample) {
 	}
 }
 
-// hidden reports whether a newer result may be behind an open transaction. Where there is none,
-// nobody knows where it would be.
+// hidden reports whether an open transaction may hide a newer result. Without any result, its
+// partition is unknown.
 func (s *statistics) hidden(x *stat) bool {
 	if x.found == nil {
 		return len(s.unsettled) > 0
@@ -257,18 +258,18 @@ func (s *statistics) hidden(x *stat) bool {
 
 func (s *statistics) behind(k statKey, x *stat, r *kgo.Record) {
 	if x.found == nil {
-		s.mismatch(k, x, "no result, but the group has committed its reading at partition %d offset %d", r.Partition, r.Offset)
+		s.mismatch(k, x, "there is no result, but the group has committed a reading at partition %d offset %d", r.Partition, r.Offset)
 		return
 	}
-	s.mismatch(k, x, "the result stops at offset %d, but the group has committed its reading at partition %d offset %d",
+	s.mismatch(k, x, "the result covers readings up to offset %d, but the group has committed a reading at partition %d offset %d",
 		*x.found.Offset, r.Partition, r.Offset)
 }
 
-// tolerance is how far, relative to what went in, a result may be off.
+// tolerance is the allowed error of a result relative to its inputs.
 const tolerance = 1e-9
 
-// compare holds the result against the readings up to its offset. Where the beginning of the
-// partition has been deleted, only what the last reading alone decides.
+// compare checks the result against the readings up to its offset. If the beginning of the
+// partition has been deleted, it checks only what depends on the last reading alone.
 func (s *statistics) compare(k statKey, x *stat) {
 	f, o := x.found, &x.own
 	type figure struct {
@@ -279,7 +280,7 @@ func (s *statistics) compare(k statKey, x *stat) {
 	figures := []figure{{"last", float64(*f.Last), o.last, math.Abs(o.last)}}
 	if !s.truncated[x.partition] {
 		if *f.Count != o.count {
-			s.mismatch(k, x, "count is %d, the readings up to offset %d make %d", *f.Count, *f.Offset, o.count)
+			s.mismatch(k, x, "count is %d, expected %d from the readings up to offset %d", *f.Count, o.count, *f.Offset)
 			return
 		}
 		n := float64(o.count)
@@ -289,22 +290,21 @@ func (s *statistics) compare(k statKey, x *stat) {
 	}
 	for _, g := range figures {
 		if !math.IsInf(g.scale, 0) && !(math.Abs(g.got-g.want) <= tolerance*g.scale) {
-			s.mismatch(k, x, "%s is %v, the readings up to offset %d make %v", g.name, g.got, *f.Offset, g.want)
+			s.mismatch(k, x, "%s is %v, expected %v from the readings up to offset %d", g.name, g.got, g.want, *f.Offset)
 			return
 		}
 	}
 	if ts, ok := parseTime([]byte(*f.LastTS)); !ok || ts != o.lastTS && !o.untimed {
-		s.mismatch(k, x, "last_ts is %q, but not that of the reading at offset %d", *f.LastTS, *f.Offset)
+		s.mismatch(k, x, "last_ts is %q, which differs from the reading at offset %d", *f.LastTS, *f.Offset)
 	}
 }
 
-// finish finds the results that no reading stands behind. One that has been deleted can't be asked
-// for.
+// finish finds results without a corresponding reading, except where that reading has been deleted.
 func (s *statistics) finish(log *span, topic string) {
 	for k, x := range s.keys {
 		if x.found == nil || x.compared || x.wrong || *x.found.Offset < log.begin(topic, x.partition) && *x.found.Offset >= 0 {
 			continue
 		}
-		s.mismatch(k, x, "the result is of offset %d on partition %d, where committed readings have none of its own", *x.found.Offset, x.partition)
+		s.mismatch(k, x, "the result refers to offset %d on partition %d, where there is no committed reading of this key", *x.found.Offset, x.partition)
 	}
 }

@@ -10,13 +10,13 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// unreadWait is how long a group may stay at deleted offsets: it may have read their records, and
-// be about to commit.
+// unreadWait is how long a group's offsets may be below the start of the log: it may have read the
+// deleted records and not committed yet.
 const unreadWait = 5 * time.Second
 
-// findUnread looks whether the logs begin behind what the groups have committed. Nobody will read
-// the records between. The starts are listed before the offsets are, so that a group that goes on
-// meanwhile raises no alarm.
+// findUnread checks whether logs start after the groups' committed offsets, so that records were
+// deleted unread. The starts are listed before the offsets, so that progress of a group in between
+// raises no false alarm.
 func (a *audit) findUnread(ctx context.Context) error {
 	groups := map[string]bool{a.cfg.Group: a.committed != nil}
 	if a.cfg.Windows.Topic != "" {
@@ -44,7 +44,7 @@ func (a *audit) findUnreadOf(ctx context.Context, group string) error {
 		if err != nil {
 			return err
 		}
-		gone := make(map[int32]int64) // where the group is
+		gone := make(map[int32]int64) // committed offset of the group
 		for id, at := range committed {
 			if at < starts[partition{a.cfg.Topic, id}] {
 				gone[id] = at
@@ -53,12 +53,12 @@ func (a *audit) findUnreadOf(ctx context.Context, group string) error {
 		if len(gone) == 0 || time.Now().After(deadline) {
 			for _, id := range slices.Sorted(maps.Keys(gone)) {
 				start := starts[partition{a.cfg.Topic, id}]
-				if start-gone[id] == 1 { // a consumer may leave the marker of a transaction uncommitted
+				if start-gone[id] == 1 { // consumers may not commit past a transaction's marker
 					a.report.perhaps++
 					continue
 				}
 				a.report.Unread += start - gone[id]
-				a.report.find("C10", "deleted unread", "%s-%d: group %s is at offset %d, and the log begins at %d: %d offsets were deleted before it read them", a.cfg.Topic, id, group, gone[id], start, start-gone[id])
+				a.report.find("C10", "deleted unread", "%s-%d: group %s is at offset %d, but the log starts at %d: %d offsets were deleted unread", a.cfg.Topic, id, group, gone[id], start, start-gone[id])
 			}
 			return nil
 		}
@@ -68,12 +68,12 @@ func (a *audit) findUnreadOf(ctx context.Context, group string) error {
 	}
 }
 
-// unread is the line of C10.
+// unread returns C10.
 func (r *Report) unread() Check {
 	c := Check{ID: "C10", What: "nothing was deleted before it was read", Verdict: verdict(r.Unread)}
-	c.Detail = fmt.Sprintf("%d offsets were deleted that the group has not read", r.Unread)
+	c.Detail = fmt.Sprintf("%d offsets were deleted before the group read them", r.Unread)
 	if r.perhaps > 0 {
-		c.Detail += fmt.Sprintf("; in %d partitions one more was, which may be the marker of a transaction", r.perhaps)
+		c.Detail += fmt.Sprintf("; in %d partitions one more offset was deleted, which may be a transaction marker", r.perhaps)
 		if c.Verdict == OK {
 			c.Verdict = Partly
 		}
@@ -83,7 +83,7 @@ func (r *Report) unread() Check {
 		c.Verdict, c.Detail = NotChecked, "the group has no offsets in the topic"
 	case r.Truncated > 0 && c.Verdict != Failed:
 		c.Verdict = Partly
-		c.Detail += fmt.Sprintf("; whether it read what was deleted earlier, in %d of %d partitions, can't be seen any more (weir_engine_skipped_offsets_total, and the pipeline's log, tell)", r.Truncated, r.Partitions)
+		c.Detail += fmt.Sprintf("; whether it read records deleted earlier in %d of %d partitions can't be determined (see weir_engine_skipped_offsets_total and the pipeline's log)", r.Truncated, r.Partitions)
 	}
 	return c
 }

@@ -1,33 +1,32 @@
-// Package audit is the outside checker of exactly once: it reads what is in Kafka, with its own
-// eyes, and says which readings are lost, doubled, torn or out of order, and whether the results of
-// the transactional consumer follow from its input.
+// Package audit checks exactly-once independently: it reads the topics and reports which readings
+// are lost, duplicated, partially committed or out of order, and whether the results of the
+// transactional consumer follow from its input.
 //
-// It shares no code with what it checks (only the way to a broker): it has its own decoder, its own
-// arithmetic and its own reading loop, so that one mistake can't hide itself on both sides.
+// It shares no code with what it checks, except for the connection to a broker: it has its own
+// decoder, arithmetic and read loop, so that a bug can't hide on both sides.
 //
-// # Why a running flow raises no false alarm
+// # Why a running flow raises no false alarms
 //
-// Nothing is frozen while Verify reads, so the order of its snapshots carries the proof:
+// The flow continues while Verify reads, so correctness depends on the order of its snapshots:
 //
-//  1. the acknowledgement logs: whatever they call acknowledged lies below every later high
-//     watermark;
+//  1. the acknowledgement logs: everything acknowledged there is below every later high watermark;
 //  2. the group's committed offsets C0, then the high watermarks of all topics. A committed offset
 //     can become visible before the transaction's markers are in device_stats (markers are written
 //     partition by partition, KIP-98), but its records are in the log by then. So Verify waits
-//     until the last stable offsets have reached those high watermarks, and then holds every result
-//     that C0 vouches for;
+//     until the last stable offsets have reached those high watermarks; then every result that C0
+//     covers can be read;
 //  3. device_stats to that point, and once more from there to its new end: compaction may remove a
 //     key's older record only after a newer one exists, and that one is below the new end;
 //  4. the dead letters, as far as they go by then, then the committed offsets C1, polled until they
 //     cover every result that was seen: a result that stays ahead of them was not committed
 //     together with them;
-//  5. sensor_data_tx to a high watermark taken last: it holds every record that a result can speak
-//     of;
-//  6. what was appended meanwhile, only to complete the marked transactions that end beyond 5.
+//  5. the readings up to a high watermark taken last, so that every record a result refers to is
+//     included;
+//  6. records appended since, only to complete the marked transactions that end after 5.
 //
 // The results of windows, their late rows and their dead letters are read like the dead letters,
-// with a C0 of their own group. Results of windows name no offset: which rows they need shows only
-// after 5, so that their C1 is polled then (window_rows.go).
+// with the C0 of their own group. Window results contain no offset: which rows they need is known
+// only after 5, so their C1 is polled then (window_rows.go).
 package audit
 
 import (
@@ -46,7 +45,7 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// Config says what Verify checks.
+// Config selects what Verify checks.
 type Config struct {
 	Broker broker.Config
 
@@ -67,13 +66,13 @@ type Config struct {
 	// JSON.
 	Registry *sr.Client
 
-	// Windows says what to check of a windowed pipeline. Default none.
+	// Windows describes a windowed pipeline to check. Default none.
 	Windows WindowConfig
 
-	// Copies says which local copies of pipelines' state to check. Default none.
+	// Copies selects local copies of pipeline state to check. Default none.
 	Copies CopyConfig
 
-	// Wait is how long readers may stay behind an open transaction, and results ahead of the
+	// Wait is how long an open transaction may block readers, and results may be ahead of the
 	// group's offsets, before that counts as a fault. Default 60 s.
 	Wait time.Duration
 
@@ -109,7 +108,7 @@ func (c *Config) applyDefaults() {
 	}
 }
 
-// audit is one run of Verify.
+// audit is the state of one Verify call.
 type audit struct {
 	cfg    Config
 	client *kgo.Client
@@ -119,7 +118,7 @@ type audit struct {
 
 	blocked   map[partition]bool // partitions whose last stable offset stayed behind for Wait
 	holders   map[int64]bool     // producer ids of the open transactions that hold them
-	unnamed   int                // partitions that are held by nobody knows whom
+	unnamed   int                // blocked partitions whose producer is unknown
 	committed map[int32]int64    // C0 of the package comment; nil where the group has no offsets
 	progress  progress
 
@@ -150,7 +149,7 @@ func Verify(ctx context.Context, c Config) (*Report, error) {
 		report:   &Report{Topic: c.Topic, hasAcks: len(c.Acks) > 0},
 		blocked:  make(map[partition]bool),
 		holders:  make(map[int64]bool),
-		progress: progress{tell: c.Progress},
+		progress: progress{report: c.Progress},
 	}
 	if err := a.run(ctx, acks); err != nil {
 		return nil, fmt.Errorf("verify %s: %w", c.Topic, err)
@@ -227,7 +226,7 @@ func (a *audit) run(ctx context.Context, acks *acknowledgements) error {
 	return nil
 }
 
-// copiesAlone checks local copies where there is nothing else to check.
+// copiesAlone checks local copies if there is nothing else to check.
 func (a *audit) copiesAlone(ctx context.Context) error {
 	if err := a.checkCopies(ctx); err != nil {
 		return err
@@ -237,19 +236,19 @@ func (a *audit) copiesAlone(ctx context.Context) error {
 		r.Findings = []Finding{} // [] in JSON, not null
 	}
 	r.Checks = []Check{
-		{"C1", "every reading is there once", NotChecked, fmt.Sprintf("topic %s does not exist; nor are C2 to C8 and C10 checked", a.cfg.Topic)},
+		{"C1", "every reading is there once", NotChecked, fmt.Sprintf("topic %s does not exist; C2 to C8 and C10 are not checked either", a.cfg.Topic)},
 		r.copies(),
 	}
 	return nil
 }
 
-// topics are the topics to check that exist.
+// topics returns the existing topics to check.
 func (a *audit) topics() []string {
 	return slices.Sorted(maps.Keys(a.ids))
 }
 
-// findTopics learns which topics exist. Only the topic of the readings must, and that of the
-// windows where it is named.
+// findTopics looks up the topics. The topics of the readings and, if configured, of the windows
+// must exist.
 func (a *audit) findTopics(ctx context.Context) error {
 	names := []string{a.cfg.Topic, a.cfg.StatsTopic, a.cfg.DLQTopic}
 	if w := a.cfg.Windows; w.Topic != "" {
@@ -285,10 +284,10 @@ func (a *audit) findTopics(ctx context.Context) error {
 	return nil
 }
 
-// MissingTopicError says that the topic to check is not there.
+// MissingTopicError is returned if a topic to check does not exist.
 type MissingTopicError struct{ Topic string }
 
-// Error names the topic and the way out.
+// Error names the topic and what to do.
 func (e *MissingTopicError) Error() string {
 	return fmt.Sprintf("topic %q does not exist: check the name and the brokers, or create it first", e.Topic)
 }

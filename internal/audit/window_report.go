@@ -5,22 +5,22 @@ import (
 	"strings"
 )
 
-// WindowReport is what Verify found of a windowed pipeline. Rows and Ahead went in; Counted, Late,
-// DeadLetters (Undecodable where no topic of dead letters is named) and Open came out.
+// WindowReport is the result of checking a windowed pipeline. Rows and Ahead are its input;
+// Counted, Late, DeadLetters (Undecodable without a dead letter topic) and Open are its output.
 type WindowReport struct {
 	Rows        int64 `json:"rows"`         // records of the input that the pipeline must have processed
-	Ahead       int64 `json:"ahead"`        // records behind these that its output speaks of already
+	Ahead       int64 `json:"ahead"`        // records after these that its output already includes
 	Results     int64 `json:"results"`      // windows in the topic
 	Counted     int64 `json:"counted"`      // sum of their counts
 	Late        int64 `json:"late"`         // rows in the late topic
 	DeadLetters int64 `json:"dead_letters"` // in the pipeline's topic of them
-	Undecodable int64 `json:"undecodable"`  // records that no window can have, where no such topic is named
-	OpenWindows int64 `json:"open_windows"` // windows with rows, but without a result, that the watermark has not passed
+	Undecodable int64 `json:"undecodable"`  // records without valid row, if there is no dead letter topic
+	OpenWindows int64 `json:"open_windows"` // windows with rows but without a result that the watermark has not passed
 	Open        int64 `json:"open"`         // their rows
 
-	Difference         int64 `json:"difference"`           // in less out; 0 where it can't be judged
-	Mismatch           int64 `json:"mismatch"`             // windows that are wrong, missing, doubled or impossible
-	LateMismatch       int64 `json:"late_mismatch"`        // late rows that are doubled, changed, not late or of no row
+	Difference         int64 `json:"difference"`           // input less output; 0 if it can't be determined
+	Mismatch           int64 `json:"mismatch"`             // windows that are wrong, missing, duplicated or impossible
+	LateMismatch       int64 `json:"late_mismatch"`        // late rows that are duplicated, changed, not late or without a row
 	DeadLetterMismatch int64 `json:"dead_letter_mismatch"` // dead letters that are missing, too many or wrong
 }
 
@@ -28,8 +28,8 @@ func (w *WindowReport) clean() bool {
 	return w.Difference == 0 && w.Mismatch == 0 && w.LateMismatch == 0 && w.DeadLetterMismatch == 0
 }
 
-// withWindows adds the sum over the windows to the line of C4. A flow without device statistics is
-// judged by its windows alone.
+// withWindows adds the sum over the windows to C4. Without device statistics, only the windows
+// count.
 func (r *Report) withWindows(a *audit, c Check) Check {
 	w := r.Windows
 	c.What = "in = windows + late + dead letters; other results"
@@ -37,16 +37,16 @@ func (r *Report) withWindows(a *audit, c Check) Check {
 		w.Rows, w.Ahead, w.Counted, w.Late, max(w.DeadLetters, w.Undecodable), w.Open, w.Difference, w.LateMismatch, w.DeadLetterMismatch)
 	gaps := r.windowGaps(a)
 	if w.Undecodable > 0 {
-		gaps = append(gaps, fmt.Sprintf("dead letters not checked: no topic of them is named, and %d records can't be decoded", w.Undecodable))
+		gaps = append(gaps, fmt.Sprintf("dead letters not checked: %d records can't be decoded, and no dead letter topic is set", w.Undecodable))
 	}
 	own := windowVerdict(gaps, verdict(abs(w.Difference), w.LateMismatch, w.DeadLetterMismatch))
 	for _, topic := range []string{a.cfg.Windows.Late, a.cfg.Windows.DLQ} {
 		if _, exists := a.ids[topic]; !exists && topic != "" {
-			gaps = append(gaps, fmt.Sprintf("topic %s does not exist, which counts as empty", topic))
+			gaps = append(gaps, fmt.Sprintf("topic %s does not exist and counts as empty", topic))
 		}
 	}
 	if a.cfg.Windows.Late == "" {
-		gaps = append(gaps, "no late topic is named: every row must be in a window")
+		gaps = append(gaps, "no late topic is set: every row must be in a window")
 	}
 	other := c.Verdict
 	if !r.hasStats && other == Partly {
@@ -64,7 +64,7 @@ func (r *Report) withWindows(a *audit, c Check) Check {
 	return c
 }
 
-// windowFigures is the line of C5.
+// windowFigures returns C5.
 func (r *Report) windowFigures(a *audit) Check {
 	w := r.Windows
 	gaps := r.windowGaps(a)
@@ -74,7 +74,7 @@ func (r *Report) windowFigures(a *audit) Check {
 	return c
 }
 
-// windowGaps says what keeps the windows from being checked as a whole.
+// windowGaps lists why the windows can't be checked completely.
 func (r *Report) windowGaps(a *audit) (gaps []string) {
 	if a.windowCommitted == nil {
 		what := "completeness"

@@ -20,11 +20,11 @@ const (
 	hasSum
 )
 
-// windowResult is what the pipeline says of one window.
+// windowResult is the pipeline's result for one window.
 type windowResult struct {
-	has                bool // there is one
+	has                bool // the window has a result
 	columns            uint8
-	partition          int32 // where it is
+	partition          int32 // its location
 	offset             int64
 	count              int64
 	min, max, avg, sum float64
@@ -49,7 +49,7 @@ func (a *audit) readWindows(ctx context.Context, first *span) (*windows, error) 
 	w.settleColumns()
 
 	w.late = a.newLetters(a.cfg.Windows.Late, &w.sum.Late, &w.sum.LateMismatch, a.windowCommitted)
-	w.late.kind, w.late.other = "late row", "a record that no window could have, or none"
+	w.late.kind, w.late.other = "late row", "not a valid row or not a record"
 	w.letters = a.newLetters(a.cfg.Windows.DLQ, &w.sum.DeadLetters, &w.sum.DeadLetterMismatch, a.windowCommitted)
 	for _, l := range []*deadLetters{w.late, w.letters} {
 		if err := l.read(ctx, a, first); err != nil {
@@ -59,36 +59,36 @@ func (a *audit) readWindows(ctx context.Context, first *span) (*windows, error) 
 	return w, nil
 }
 
-// unseen reports whether a part of a topic has been deleted or lies behind an open transaction.
+// unseen reports whether a part of a topic has been deleted or is hidden by an open transaction.
 func (a *audit) unseen(s *span, topic string) bool {
 	return len(a.blockedOf(topic)) > 0 || len(s.truncated(topic)) > 0
 }
 
-// take takes one result.
+// take adds one result.
 func (w *windows) take(r *kgo.Record) {
 	w.sum.Results++
 	k, found, err := w.decode(r)
 	if err != nil {
 		w.sum.Mismatch++
-		w.report.find("C5", "result that can't be used", "%s partition %d offset %d: %v", w.cfg.Topic, r.Partition, r.Offset, err)
+		w.report.find("C5", "malformed result", "%s partition %d offset %d: %v", w.cfg.Topic, r.Partition, r.Offset, err)
 		return
 	}
 	w.sum.Counted = sum(w.sum.Counted, max(0, found.count))
 	w.columns |= found.columns
 	x := w.of(k)
 	if x.found.has {
-		w.mismatch(k, x, "it has two results, at partition %d offset %d and partition %d offset %d",
+		w.mismatch(k, x, "there are two results, at partition %d offset %d and partition %d offset %d",
 			x.found.partition, x.found.offset, r.Partition, r.Offset)
 		return
 	}
 	x.found = found
 	if found.count < 1 {
-		w.mismatch(k, x, "count is %d, and without a row there is no window", found.count)
+		w.mismatch(k, x, "count is %d, but a window has at least one row", found.count)
 	}
 }
 
-// settleColumns decides which columns are checked: those that the user has named, else those that
-// any result has. A result that lacks one of them is wrong.
+// settleColumns determines the columns to check: those that the user named, else those that any
+// result has. A result that lacks one of them is wrong.
 func (w *windows) settleColumns() {
 	if w.cfg.Columns.named {
 		w.columns = 0
@@ -100,7 +100,7 @@ func (w *windows) settleColumns() {
 	}
 	for k, x := range w.all {
 		if x.found.has && x.found.columns != w.columns {
-			w.mismatch(k, x, "the result at partition %d offset %d lacks a column that is named or that others have", x.found.partition, x.found.offset)
+			w.mismatch(k, x, "the result at partition %d offset %d lacks a required column", x.found.partition, x.found.offset)
 		}
 	}
 }
@@ -115,7 +115,7 @@ func (w *windows) optional() [5]optionalColumn {
 	return [...]optionalColumn{{hasEnd, c.End}, {hasMin, c.Min}, {hasMax, c.Max}, {hasAvg, c.Avg}, {hasSum, c.Sum}}
 }
 
-// decode reads a result. A null counts as absent.
+// decode decodes a result. Null counts as absent.
 func (w *windows) decode(r *kgo.Record) (k windowKey, found windowResult, err error) {
 	found = windowResult{has: true, partition: r.Partition, offset: r.Offset}
 	var fields map[string]json.RawMessage
@@ -169,7 +169,7 @@ func (w *windows) decode(r *kgo.Record) (k windowKey, found windowResult, err er
 func textColumn(at func(string) []byte, name string) (string, error) {
 	var s *string
 	if err := json.Unmarshal(at(name), &s); err != nil || s == nil {
-		return "", fmt.Errorf("column %s is %.40q, not a text", name, at(name))
+		return "", fmt.Errorf("column %s is %.40q, not a string", name, at(name))
 	}
 	return *s, nil
 }

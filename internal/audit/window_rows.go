@@ -8,20 +8,19 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// windows holds the results of a windowed pipeline against an own computation from the readings
-// (C5), and what went in against what came out (C4).
+// windows compares the results of a windowed pipeline with a recomputation from the readings (C5),
+// and its input with its output (C4).
 //
-// A result doesn't say up to which offset it counts, and a row that the group's offsets don't cover
-// yet may be counted, late, or not processed. Two things decide nevertheless: a key's rows lie on
-// one partition, and a window closes once, so that all rows that it counts come before all that are
-// late. A result of n rows is therefore one of the first n rows that are not in the late topic.
-// Rows behind them are a fault only below C0 of the package comment, where everything is decided
-// and visible.
+// A result doesn't contain the offset up to which it counts, and a row that the group's offsets
+// don't cover yet may be counted, late or not processed. It can be checked nevertheless, because a
+// key's rows are on one partition and a window closes once: all rows that it counts precede all
+// late ones. So a result of n rows must contain exactly the first n rows that are not in the late
+// topic. Further rows are a fault only below C0 (see the package comment), where every outcome is
+// final and visible.
 //
-// A window may lack its result while it is open: as long as its end is after the watermark that the
-// rows of its partition below C0 make, which is their largest event time less the delay. The
-// results themselves have no say in it: judged by the newest of them, the loss of the newest would
-// look like an open window.
+// A window may lack a result while it is open, that is, while its end is after the watermark of the
+// rows of its partition below C0: their maximum event time less the delay. The results themselves
+// are not used for this: otherwise, the loss of the newest ones would look like open windows.
 type windows struct {
 	cfg    WindowConfig
 	report *Report
@@ -30,10 +29,10 @@ type windows struct {
 	size   int64  // milliseconds
 	delay  int64
 
-	committed map[int32]int64 // C0 of the pipeline's group; nil where it has none
+	committed map[int32]int64 // C0 of the pipeline's group; nil if it has none
 	truncated map[int32]bool  // partitions of the readings whose beginning has been deleted
 	hidden    bool            // a part of the results can't be read
-	columns   uint8           // that results must have
+	columns   uint8           // required in results
 
 	all           map[windowKey]*window
 	clocks        map[int32]*clock
@@ -45,12 +44,12 @@ type windowKey struct {
 	start          int64 // milliseconds since the Unix epoch
 }
 
-// window is one window of one key: its result, and what the rows make of it.
+// window is one window of one key: its result and the recomputation from its rows.
 type window struct {
 	found     windowResult
-	own       running // of the first rows, as many as the result counts; of all where there is no result
+	own       running // of the first rows, as many as the result counts; of all without a result
 	ahead     int64   // of these, those that C0 doesn't cover
-	more      int64   // rows behind these that C0 covers
+	more      int64   // rows after these that C0 covers
 	partition int32   // of the rows; -1 before the first
 	last      int64   // offset of the last row of own
 	spread    bool    // rows on two partitions
@@ -64,7 +63,7 @@ type clock struct {
 	passed    []passed // one for each step of the watermark over ends of windows
 }
 
-// passed says that from the record at offset on, the watermark is at or past the end of the window
+// passed means that from the record at offset on, the watermark is at or past the end of window
 // number-1.
 type passed struct{ number, offset int64 }
 
@@ -86,7 +85,7 @@ func (w *windows) of(k windowKey) *window {
 	return x
 }
 
-// mismatch counts a window once, by the first thing that is wrong with it.
+// mismatch counts a window once, for the first error found.
 func (w *windows) mismatch(k windowKey, x *window, format string, args ...any) {
 	if x.wrong {
 		return
@@ -187,12 +186,12 @@ func (w *windows) early(r *kgo.Record, k windowKey, c *clock) {
 		return
 	}
 	if end := k.start + w.size; c.largest == math.MinInt64 || c.largest-w.delay < end-1 {
-		w.late.mismatch("there is one of partition %d offset %d, but no row before it closes its window at %s with a delay of %s",
+		w.late.mismatch("it refers to partition %d offset %d, but no earlier row closes its window at %s with a delay of %s",
 			r.Partition, r.Offset, clockTime(end), w.cfg.Delay)
 	}
 }
 
-// see moves the clock on by one row.
+// see advances the clock by one row.
 func (c *clock) see(ts, offset int64, demanded bool, w *windows) {
 	if ts > c.largest {
 		c.largest = ts
@@ -236,8 +235,9 @@ func (w *windows) closed(id int32, end int64) bool {
 	return true
 }
 
-// need is the offset that the group must have committed with a result: that of the last row that it
-// counts and of the record that closed it. ok is false where no record can have closed it yet.
+// need returns the offset that the group must have committed together with a result: past the last
+// row that it counts and the record that closed it. ok is false if no record can have closed it
+// yet.
 func (w *windows) need(k windowKey, x *window) (offset int64, ok bool) {
 	if w.cfg.Bounded || w.cfg.SharedWatermark {
 		return x.last + 1, true
@@ -246,20 +246,20 @@ func (w *windows) need(k windowKey, x *window) (offset int64, ok bool) {
 	return max(x.last, by) + 1, ok
 }
 
-// judgeable reports whether the rows of a result are there to be held against it.
+// judgeable reports whether the rows of a result are available to check it.
 func (w *windows) judgeable(x *window) bool {
 	return x.found.has && x.partition >= 0 && !x.spread && !w.truncated[x.partition]
 }
 
-// offsetsFollow reports whether the group's last offsets may be missing: Flink commits them after a
-// checkpoint, for others to see, and goes on from the checkpoint itself. A job that is drained ends
+// offsetsFollow reports whether the group's last offsets may be missing: Flink commits offsets
+// after a checkpoint for information only and resumes from the checkpoint. A drained job ends
 // before it has committed those of its last one.
 func (w *windows) offsetsFollow() bool {
 	return w.cfg.Bounded && w.cfg.SharedWatermark && w.cfg.Late == ""
 }
 
-// reach raises need to the offsets that the group must have committed with what was read of the
-// pipeline.
+// reach raises need to the offsets that the group must have committed together with the pipeline's
+// output.
 func (w *windows) reach(need map[int32]int64) {
 	w.late.reach(need)
 	w.letters.reach(need)
@@ -275,7 +275,7 @@ func (w *windows) reach(need map[int32]int64) {
 	}
 }
 
-// flagAhead marks what the group's offsets don't cover.
+// flagAhead reports output that the group's offsets don't cover.
 func (w *windows) flagAhead(committed map[int32]int64) {
 	w.late.flagAhead(committed)
 	w.letters.flagAhead(committed)
@@ -293,7 +293,7 @@ func (w *windows) flagAhead(committed map[int32]int64) {
 	}
 }
 
-// finish draws the conclusions that need the whole log.
+// finish runs the checks that need the whole log.
 func (w *windows) finish(log *span) {
 	w.late.finish(log)
 	w.letters.finish(log)
@@ -307,14 +307,14 @@ func (w *windows) finish(log *span) {
 	w.balance()
 }
 
-// compare holds a result against its rows.
+// compare checks a result against its rows.
 func (w *windows) compare(k windowKey, x *window) {
 	f, o := &x.found, &x.own
 	w.sum.Ahead += x.ahead
 	switch {
 	case x.partition < 0:
 		if len(w.truncated) == 0 {
-			w.mismatch(k, x, "no row belongs to it")
+			w.mismatch(k, x, "it has no rows")
 		}
 		return
 	case w.truncated[x.partition]:
@@ -323,10 +323,10 @@ func (w *windows) compare(k windowKey, x *window) {
 		w.mismatch(k, x, "its rows are on more than one partition")
 		return
 	case o.count < f.count:
-		w.mismatch(k, x, "count is %d, the rows make %d", f.count, o.count)
+		w.mismatch(k, x, "count is %d, expected %d", f.count, o.count)
 		return
 	case x.more > 0 && !w.late.invisible:
-		w.mismatch(k, x, "count is %d, the rows make %d", f.count, o.count+x.more)
+		w.mismatch(k, x, "count is %d, expected %d", f.count, o.count+x.more)
 		return
 	}
 	w.compareFigures(k, x)
@@ -342,19 +342,19 @@ func (w *windows) compareFigures(k windowKey, x *window) {
 	for _, g := range [...]struct {
 		bit            uint8
 		name           string
-		got, want, off float64 // off is how far they may be apart
+		got, want, off float64 // off is the allowed difference
 	}{
 		{hasMin, "minimum", f.min, o.min, 0}, {hasMax, "maximum", f.max, o.max, 0},
 		{hasSum, "sum", f.sum, o.sum, tolerance * o.weight}, {hasAvg, "average", f.avg, o.sum / n, tolerance * o.weight / n},
 	} {
 		if f.columns&g.bit != 0 && !math.IsInf(g.off, 0) && !(math.Abs(g.got-g.want) <= g.off) {
-			w.mismatch(k, x, "%s is %v, its %d rows make %v", g.name, g.got, o.count, g.want)
+			w.mismatch(k, x, "%s is %v, expected %v from its %d rows", g.name, g.got, g.want, o.count)
 			return
 		}
 	}
 }
 
-// absent judges a window without a result.
+// absent checks a window without a result.
 func (w *windows) absent(k windowKey, x *window) {
 	rows := x.own.count - x.ahead
 	if rows == 0 {
@@ -368,11 +368,10 @@ func (w *windows) absent(k windowKey, x *window) {
 	if w.hidden || w.late.invisible || w.truncated[x.partition] {
 		return
 	}
-	w.mismatch(k, x, "no result, but its %d rows on partition %d, up to offset %d, and what closes it must have been processed", rows, x.partition, x.last)
+	w.mismatch(k, x, "there is no result, but its %d rows on partition %d, up to offset %d, and a record that closes it have been processed", rows, x.partition, x.last)
 }
 
-// balance holds what went in against what came out. Where a part of either can't be read it says
-// nothing.
+// balance compares input and output, unless a part of either can't be read.
 func (w *windows) balance() {
 	if w.unbalanced() {
 		return
@@ -384,11 +383,11 @@ func (w *windows) balance() {
 	out := sum(sum(w.sum.Counted, w.sum.Late), sum(dead, w.sum.Open))
 	w.sum.Difference = w.sum.Rows + w.sum.Ahead - out
 	if w.sum.Difference != 0 {
-		w.report.find("C4", "the sum is wrong", "%d rows went in, %d came out", w.sum.Rows+w.sum.Ahead, out)
+		w.report.find("C4", "wrong sum", "input has %d rows, output has %d", w.sum.Rows+w.sum.Ahead, out)
 	}
 }
 
-// unbalanced reports that a part of the input or of the output can't be read.
+// unbalanced reports whether a part of the input or output can't be read.
 func (w *windows) unbalanced() bool {
 	return w.hidden || w.late.invisible || w.letters.invisible || len(w.truncated) > 0
 }
