@@ -7,8 +7,8 @@ import (
 	"math/big"
 )
 
-// Column holds the values of one column of a batch: one vector by the Class of its type. A value
-// that is NULL has true in Null, and anything in its vector.
+// Column stores the values of one column of a batch, in the vector that the Class of its type
+// selects. A NULL has true in Null and an arbitrary value in its vector.
 type Column struct {
 	Type Type
 	Null []bool
@@ -18,17 +18,18 @@ type Column struct {
 	A    []any
 }
 
-// Batch is rows as columns. Strings may point into the records that they were read from.
+// Batch is a set of rows stored as columns. Strings may point into the records from which they were
+// decoded.
 type Batch struct {
 	N    int
 	Cols []*Column
 
-	// Err is the first error of an expression since it was last set to nil: a closure that fails
+	// Err is the first error of an expression since it was last set to nil. A closure that fails
 	// sets it and returns NULL.
 	Err error
 }
 
-// NewBatch makes an empty batch of columns of these types.
+// NewBatch returns an empty batch of columns of these types.
 func NewBatch(types []Type) *Batch {
 	b := &Batch{Cols: make([]*Column, len(types))}
 	for i, t := range types {
@@ -77,7 +78,8 @@ func UnboxInt(v any) int64 {
 	return 0
 }
 
-// AddInt appends to a column of class Ints. As AddFloat, AddText and AddNull it boxes nothing.
+// AddInt appends to a column of class Ints. Like AddFloat, AddText and AddNull it does not box the
+// value.
 func (c *Column) AddInt(v int64) {
 	c.Null, c.I = append(c.Null, false), append(c.I, v)
 }
@@ -107,10 +109,10 @@ func (c *Column) AddNull() {
 	}
 }
 
-// Len is the number of values.
+// Len returns the number of values.
 func (c *Column) Len() int { return len(c.Null) }
 
-// Truncate drops the values from n on.
+// Truncate keeps the first n values.
 func (c *Column) Truncate(n int) {
 	c.Null = c.Null[:n]
 	switch c.Type.Class() {
@@ -125,7 +127,7 @@ func (c *Column) Truncate(n int) {
 	}
 }
 
-// Value boxes a value: nil, bool, int64, float64, string, *big.Int, []any or *Dict.
+// Value returns a boxed value: nil, bool, int64, float64, string, *big.Int, []any or *Dict.
 func (c *Column) Value(row int) any {
 	if c.Null[row] {
 		return nil
@@ -144,7 +146,7 @@ func (c *Column) Value(row int) any {
 	return c.A[row]
 }
 
-// AddFrom appends row of another column of the same class.
+// AddFrom appends a row of another column of the same class.
 func (c *Column) AddFrom(o *Column, row int) {
 	if o.Null[row] {
 		c.AddNull()
@@ -163,7 +165,7 @@ func (c *Column) AddFrom(o *Column, row int) {
 	}
 }
 
-// Row boxes the values of a row.
+// Row returns the boxed values of a row.
 func (b *Batch) Row(row int) []any {
 	values := make([]any, len(b.Cols))
 	for i, c := range b.Cols {
@@ -180,7 +182,7 @@ func (b *Batch) AddRow(values []any) {
 	b.N++
 }
 
-// Types are the types of the columns.
+// Types returns the types of the columns.
 func (b *Batch) Types() []Type {
 	types := make([]Type, len(b.Cols))
 	for i, c := range b.Cols {
@@ -196,7 +198,7 @@ func (b *Batch) Fail(format string, args ...any) {
 	}
 }
 
-// Dict is the value of a MAP: pairs in the order in which they came.
+// Dict is the value of a MAP: pairs in insertion order.
 type Dict struct {
 	Keys, Values []any
 }

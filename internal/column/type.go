@@ -1,4 +1,4 @@
-// Package column holds the types of SQL and values in columns.
+// Package column defines SQL types and stores values in columns.
 //
 //	type.go     types, and the type that two of them have in common
 //	batch.go    columns and batches of values, maps, comparison
@@ -47,7 +47,7 @@ type Type struct {
 	Elem      *Type
 	Key       *Type // of Map
 	Fields    []Field
-	Length    int  // of CHAR(n), VARCHAR(n), BINARY(n), VARBINARY(n); 0 where there is none
+	Length    int  // of CHAR(n), VARCHAR(n), BINARY(n), VARBINARY(n); 0 if unlimited
 	Fixed     bool // CHAR(n) and BINARY(n)
 }
 
@@ -87,7 +87,7 @@ var kindNames = map[Kind]string{
 	TimestampLTZ: "TIMESTAMP_LTZ", IntervalDay: "INTERVAL DAY TO SECOND", IntervalMonth: "INTERVAL YEAR TO MONTH", Symbol: "SYMBOL",
 }
 
-// String writes the type as SQL does.
+// String returns the type in SQL syntax.
 func (t Type) String() string {
 	var s string
 	switch t.Kind {
@@ -120,13 +120,13 @@ func (t Type) String() string {
 	return s
 }
 
-// Of makes a nullable type of a kind without parameters.
+// Of returns a nullable type of a kind without parameters.
 func Of(k Kind) Type { return Type{Kind: k} }
 
-// OfTime makes a nullable Time, Timestamp or TimestampLTZ.
+// OfTime returns a nullable Time, Timestamp or TimestampLTZ.
 func OfTime(k Kind, precision int) Type { return Type{Kind: k, Precision: precision} }
 
-// OfDecimal makes a nullable Decimal.
+// OfDecimal returns a nullable Decimal.
 func OfDecimal(precision, scale int) Type {
 	return Type{Kind: Decimal, Precision: precision, Scale: scale}
 }
@@ -137,7 +137,7 @@ func (t Type) Nullable(yes bool) Type {
 	return t
 }
 
-// Same reports whether two types hold the same values, NULL aside.
+// Same reports whether two types have the same values, ignoring NULL.
 func (t Type) Same(o Type) bool {
 	if t.Kind != o.Kind || t.Precision != o.Precision || t.Scale != o.Scale || t.Length != o.Length || t.Fixed != o.Fixed || len(t.Fields) != len(o.Fields) {
 		return false
@@ -155,9 +155,8 @@ func (t Type) Same(o Type) bool {
 	return true
 }
 
-// Holds reports whether every value of another type is one of t as it is, so that no cast is
-// needed: those of the same type, and shorter texts or bytes (Flink's
-// LogicalTypeCasts.supportsAvoidingCast).
+// Holds reports whether every value of another type is a value of t without conversion: those of
+// the same type, and shorter strings or bytes (Flink's LogicalTypeCasts.supportsAvoidingCast).
 func (t Type) Holds(o Type) bool {
 	switch {
 	case t.Kind != o.Kind:
@@ -179,25 +178,25 @@ func (t Type) Holds(o Type) bool {
 	return t.Same(o)
 }
 
-// Integer reports TINYINT to BIGINT.
+// Integer reports whether the type is one of TINYINT to BIGINT.
 func (t Type) Integer() bool { return t.Kind >= TinyInt && t.Kind <= BigInt }
 
-// Exact reports integers and decimals.
+// Exact reports whether the type is an integer or a decimal.
 func (t Type) Exact() bool { return t.Integer() || t.Kind == Decimal }
 
-// Numeric reports every number.
+// Numeric reports whether the type is a number.
 func (t Type) Numeric() bool { return t.Kind >= TinyInt && t.Kind <= Decimal }
 
-// Temporal reports dates, times and timestamps.
+// Temporal reports whether the type is a date, time or timestamp.
 func (t Type) Temporal() bool { return t.Kind >= Date && t.Kind <= TimestampLTZ }
 
-// Instant reports both kinds of timestamps.
+// Instant reports whether the type is a timestamp, with or without time zone.
 func (t Type) Instant() bool { return t.Kind == Timestamp || t.Kind == TimestampLTZ }
 
-// Interval reports both kinds of intervals.
+// Interval reports whether the type is an interval.
 func (t Type) Interval() bool { return t.Kind == IntervalDay || t.Kind == IntervalMonth }
 
-// integerDigits is the decimal that holds each integer type.
+// integerDigits is the precision of the decimal that has every value of an integer type.
 var integerDigits = map[Kind]int{TinyInt: 3, SmallInt: 5, Int: 10, BigInt: 19}
 
 // AsDecimal returns the decimal type that has every value of an exact numeric type.
@@ -208,7 +207,7 @@ func (t Type) AsDecimal() Type {
 	return Type{Kind: Decimal, Precision: integerDigits[t.Kind], NotNull: t.NotNull}
 }
 
-// Common returns the type that values of both take part in, as Flink's leastRestrictive does
+// Common returns the type to which values of both are converted, as in Flink's leastRestrictive
 // (LogicalTypeMerging).
 func Common(a, b Type) (Type, bool) {
 	notNull := a.NotNull && b.NotNull
@@ -257,7 +256,7 @@ func commonNumber(a, b Type) Type {
 		}
 		return Of(Float)
 	}
-	// The digits before the point win, so that each value of both fits; those behind it are
+	// The integer digits take precedence, so that each value of both fits; fractional digits are
 	// rounded.
 	x, y := a.AsDecimal(), b.AsDecimal()
 	whole := max(x.Precision-x.Scale, y.Precision-y.Scale)
@@ -290,7 +289,7 @@ func commonNested(a, b Type) (Type, bool) {
 	return result, true
 }
 
-// MaxPrecision is the number of digits that a DECIMAL can have.
+// MaxPrecision is the maximum precision of a DECIMAL.
 const MaxPrecision = 38
 
 // Wrap keeps the lowest bits of a number that does not fit an integer type, as Java does.
@@ -316,7 +315,7 @@ const (
 )
 
 // Fits reports whether a date in days, a timestamp in microseconds or an interval in microseconds
-// or months is within the 290,000 years that can be computed with. It is true for other kinds.
+// or months is within the supported 290,000 years. It is true for other kinds.
 func Fits(v int64, k Kind) bool {
 	var limit int64
 	switch k {

@@ -258,7 +258,7 @@ func TestUndecodable(t *testing.T) {
 	letters := p.rows("hot.dlq", 4, letter)
 	wants := []string{
 		"40403",
-		fmt.Sprintf("schema %d (of the writer) can't be read as schema %d (of the reader, readings-value): field x: found string, wanted DOUBLE", v3, v1),
+		fmt.Sprintf("schema %d (of the writer) can't be read as schema %d (of the reader, readings-value): field x: found string, expected DOUBLE", v3, v1),
 		"the record ends in the middle of a value",
 		"the magic byte",
 	}

@@ -63,7 +63,7 @@ func bindNumbers(op string, args []Node, a, b column.Type, nullable bool) ([]Nod
 	t := wide
 	switch {
 	case op == "%" && (!a.Exact() || !b.Exact()):
-		return nil, column.Type{}, fmt.Errorf("%% wants integers or decimals, not %s and %s", a.Nullable(true), b.Nullable(true))
+		return nil, column.Type{}, fmt.Errorf("%% expects integers or decimals, got %s and %s", a.Nullable(true), b.Nullable(true))
 	case op == "%":
 		t = column.Of(b.Kind) // as Flink: the remainder has the divisor's type
 		return []Node{castTo(args[0], wide), castTo(args[1], wide)}, t.Nullable(nullable), nil
@@ -254,7 +254,7 @@ func bindComparison(op string) func(args []Node) ([]Node, column.Type, error) {
 	}
 }
 
-// momentsOfText makes moments of text that is compared with moments.
+// momentsOfText casts strings that are compared with dates and times.
 func momentsOfText(args []Node) []Node {
 	for i, a := range args {
 		if t := args[1-i].Type(); a.Type().Kind == column.String && t.Temporal() {
@@ -267,7 +267,7 @@ func momentsOfText(args []Node) []Node {
 
 // onWallClock casts instants to TIMESTAMP where they meet one. Flink orders the two types on the
 // wall clock of the session's time zone, where the later one of two instants may be the smaller
-// one, and takes them for equal where they are one instant.
+// one, but considers them equal if they are one instant.
 func onWallClock(args []Node) []Node { return oneKind(args, column.TimestampLTZ, column.Timestamp) }
 
 // asInstants casts TIMESTAMP to TIMESTAMP_LTZ where both are among the arguments.
@@ -287,8 +287,8 @@ func oneKind(args []Node, from, to column.Kind) []Node {
 	return args
 }
 
-// compared is alike for values that are compared: decimals keep all their digits, though no DECIMAL
-// has so many.
+// compared converts values that are compared to one type. Decimals keep all their digits, even if
+// no DECIMAL has that many.
 func compared(what string, args []Node) ([]Node, error) {
 	bound, err := alike(what, asInstants(args))
 	if err != nil || bound[0].Type().Kind != column.Decimal {
@@ -309,7 +309,7 @@ func compared(what string, args []Node) ([]Node, error) {
 	return bound, nil
 }
 
-// alike brings expressions to the type that they have in common.
+// alike converts expressions to their common type.
 func alike(what string, args []Node) ([]Node, error) {
 	t := args[0].Type()
 	for _, a := range args[1:] {
@@ -333,7 +333,8 @@ func alike(what string, args []Node) ([]Node, error) {
 	return bound, nil
 }
 
-// holds tells for each operator which results of a comparison make it true: negative, 0, positive.
+// holds maps each operator to the results of a comparison for which it is true: negative, 0,
+// positive.
 var holds = map[string][3]bool{
 	"=": {false, true, false}, "<>": {true, false, true}, "<": {true, false, false},
 	"<=": {true, true, false}, ">": {false, false, true}, ">=": {false, true, true},

@@ -30,7 +30,7 @@ func init() {
 	)
 }
 
-// withElement brings an array and a value to elements of one type.
+// withElement converts an array and a value to a common element type.
 func withElement(function string, args []Node) (array, value Node, elem column.Type, err error) {
 	array, err = coerce(function, 0, 'a', args[0])
 	if err != nil {
@@ -45,7 +45,7 @@ func withElement(function string, args []Node) (array, value Node, elem column.T
 	return castTo(array, column.Type{Kind: column.Array, Elem: &kept, NotNull: t.NotNull}), castTo(args[1], elem), elem, nil
 }
 
-// bindNeedle is for a value that is looked for in an array; NULL can be looked for.
+// bindNeedle binds a value to be searched for in an array; NULL is a valid value.
 func bindNeedle(name string, array bool) func(args []Node) ([]Node, column.Type, error) {
 	return func(args []Node) ([]Node, column.Type, error) {
 		a, v, _, err := withElement(name, args)
@@ -161,7 +161,7 @@ func evalUnion(n *Call, a []any) (any, error) {
 	return distinct(all.([]any)), err
 }
 
-// evalFilter keeps what is in the second array, or what is not.
+// evalFilter keeps the elements that are in the second array, or those that are not.
 func evalFilter(in bool) func(n *Call, a []any) (any, error) {
 	return func(_ *Call, a []any) (any, error) {
 		kept := []any{}
@@ -210,7 +210,7 @@ func evalArrayExtreme(direction int) func(n *Call, a []any) (any, error) {
 	}
 }
 
-// bindArrayWith takes an array, and arguments of one kind behind it.
+// bindArrayWith binds an array followed by arguments of one kind.
 func bindArrayWith(name string, letter byte) func(args []Node) ([]Node, column.Type, error) {
 	return func(args []Node) ([]Node, column.Type, error) {
 		bound := make([]Node, len(args))
@@ -257,7 +257,8 @@ func evalSlice(_ *Call, a []any) (any, error) {
 	return array[from-1 : to], nil
 }
 
-// evalSort puts NULL first where it sorts upwards, unless the third argument says otherwise.
+// evalSort puts NULL first when sorting in ascending order, unless the third argument says
+// otherwise.
 func evalSort(_ *Call, a []any) (any, error) {
 	up := len(a) < 2 || a[1].(bool)
 	nullsFirst := up
@@ -283,7 +284,7 @@ func bindArrayJoin(bind func(args []Node) ([]Node, column.Type, error)) func(arg
 	return func(args []Node) ([]Node, column.Type, error) {
 		bound, t, err := bind(args)
 		if err == nil && bound[0].Type().Elem.Kind != column.String {
-			err = errors.New("ARRAY_JOIN wants an array of strings, not " + bound[0].Type().Nullable(true).String())
+			err = errors.New("ARRAY_JOIN expects an array of strings, got " + bound[0].Type().Nullable(true).String())
 		}
 		return bound, t, err
 	}

@@ -20,7 +20,7 @@ func init() {
 	)
 }
 
-// Cast makes CAST(n AS t) or TRY_CAST.
+// Cast returns CAST(n AS t) or TRY_CAST.
 func Cast(n Node, t column.Type, try bool, zone Zone) (Node, error) {
 	from := n.Type()
 	if !castable(from, t) {
@@ -84,7 +84,7 @@ func compileCast(n *Call, args []*Compiled) (*Compiled, error) {
 	from, to := x.Type, n.T
 	try := n.F.Name == "TRY_CAST"
 	c := &Compiled{Type: to}
-	switch { // what is hot and can't fail
+	switch { // fast paths that can't fail
 	case from.Integer() && to.Integer() && to.Kind >= from.Kind:
 		c.I = x.I
 		return c, nil
@@ -199,7 +199,7 @@ func castBoxed(v any, from, to column.Type, zone Zone) (any, error) {
 	return v, nil
 }
 
-// cut brings a string to the length of CHAR(n) and VARCHAR(n).
+// cut truncates or pads a string to the length of CHAR(n) and VARCHAR(n).
 func cut(s string, t column.Type) string {
 	if t.Length == 0 {
 		return s
@@ -327,7 +327,7 @@ var integerLimits = map[column.Kind][2]int64{
 	column.TinyInt: {math.MinInt8, math.MaxInt8}, column.SmallInt: {math.MinInt16, math.MaxInt16}, column.Int: {math.MinInt32, math.MaxInt32}, column.BigInt: {math.MinInt64, math.MaxInt64},
 }
 
-// castInteger narrows numbers as Java does, without notice; text must fit.
+// castInteger narrows numbers silently, as Java does; text must fit.
 func castInteger(v any, from, to column.Type) (any, error) {
 	switch v := v.(type) {
 	case bool:
@@ -418,10 +418,10 @@ func castDecimal(v any, from, to column.Type) (any, error) {
 			err = errRange
 		}
 	}
-	return r, err // nil where a number doesn't fit: NULL, as in Flink
+	return r, err // nil if a number doesn't fit: NULL, as in Flink
 }
 
-// javaDouble writes a double as Java's Double.toString does.
+// javaDouble formats a double as Java's Double.toString.
 func javaDouble(f float64) string { return javaNumber(f, 64) }
 
 func javaFloat(f float64) string { return javaNumber(f, 32) }
@@ -452,5 +452,5 @@ func javaNumber(f float64, bits int) string {
 	return s
 }
 
-// hexText is x as hexadecimal digits, upper case.
+// hexText returns upper case hexadecimal digits.
 func hexText(s string) string { return strings.ToUpper(hex.EncodeToString([]byte(s))) }

@@ -80,7 +80,7 @@ func bindField(args []Node) ([]Node, column.Type, error) {
 	t := args[0].Type()
 	k, _ := args[1].(*Const)
 	if k == nil || k.T.Kind != column.String || k.Value == nil {
-		return nil, column.Type{}, errors.New("FIELD wants the name of a field")
+		return nil, column.Type{}, errors.New("FIELD expects the name of a field")
 	}
 	name := k.Value.(string)
 	if t.Kind != column.Row {
@@ -112,7 +112,7 @@ func bindItem(args []Node) ([]Node, column.Type, error) {
 			return nil, column.Type{}, err
 		}
 		if k, ok := Fold(i).(*Const); ok && k.Value != nil && k.Value.(int64) < 1 {
-			return nil, column.Type{}, fmt.Errorf("[] of an array counts from 1, and there is no [%d]", k.Value)
+			return nil, column.Type{}, fmt.Errorf("array indexes start at 1, got [%d]", k.Value)
 		}
 		return []Node{args[0], i}, t.Elem.Nullable(true), nil
 	case column.Map:
@@ -124,7 +124,7 @@ func bindItem(args []Node) ([]Node, column.Type, error) {
 		m := castTo(args[0], column.Type{Kind: column.Map, Key: &c, Elem: t.Elem, NotNull: t.NotNull})
 		return []Node{m, castTo(args[1], c)}, t.Elem.Nullable(true), nil
 	}
-	return nil, column.Type{}, fmt.Errorf("[] wants an array or a map, not %s", t.Nullable(true))
+	return nil, column.Type{}, fmt.Errorf("[] expects an array or a map, got %s", t.Nullable(true))
 }
 
 func evalItem(_ *Call, a []any) (any, error) {
@@ -144,7 +144,7 @@ func evalItem(_ *Call, a []any) (any, error) {
 func bindCardinality(args []Node) ([]Node, column.Type, error) {
 	t := args[0].Type()
 	if t.Kind != column.Array && t.Kind != column.Map {
-		return nil, column.Type{}, fmt.Errorf("CARDINALITY wants an array or a map, not %s", t.Nullable(true))
+		return nil, column.Type{}, fmt.Errorf("CARDINALITY expects an array or a map, got %s", t.Nullable(true))
 	}
 	return args, column.Of(column.Int).Nullable(!t.NotNull), nil
 }
@@ -186,7 +186,7 @@ func bindMapPart(name string, elem func(column.Type) column.Type) func(args []No
 	return func(args []Node) ([]Node, column.Type, error) {
 		t := args[0].Type()
 		if t.Kind != column.Map {
-			return nil, column.Type{}, fmt.Errorf("%s wants a map, not %s", name, t.Nullable(true))
+			return nil, column.Type{}, fmt.Errorf("%s expects a map, got %s", name, t.Nullable(true))
 		}
 		e := elem(t)
 		return args, column.Type{Kind: column.Array, Elem: &e, NotNull: t.NotNull}, nil
@@ -226,7 +226,7 @@ func bindMapUnion(args []Node) ([]Node, column.Type, error) {
 	}
 	t := bound[0].Type()
 	if t.Kind != column.Map {
-		return nil, column.Type{}, fmt.Errorf("MAP_UNION wants maps, not %s", t.Nullable(true))
+		return nil, column.Type{}, fmt.Errorf("MAP_UNION expects maps, got %s", t.Nullable(true))
 	}
 	return bound, t.Nullable(!allNotNull(bound)), nil
 }

@@ -16,7 +16,7 @@ type Compiled struct {
 	A    func(b *column.Batch, row int) (any, bool)
 }
 
-// Compile makes the closures of an expression.
+// Compile compiles an expression to closures.
 func Compile(n Node) (*Compiled, error) {
 	switch n := n.(type) {
 	case *Col:
@@ -155,7 +155,7 @@ func (c *Compiled) True(b *column.Batch, row int) bool {
 	return ok && v != 0
 }
 
-// fromBoxed makes the closure of a type's class from a boxed computation.
+// fromBoxed returns the closure for a type's class of a boxed computation.
 func fromBoxed(t column.Type, eval func(b *column.Batch, row int) any) *Compiled {
 	c := &Compiled{Type: t}
 	switch t.Class() {
@@ -183,8 +183,8 @@ func fromBoxed(t column.Type, eval func(b *column.Batch, row int) any) *Compiled
 	return c
 }
 
-// compileBoxed computes a function whose arguments and result are boxed. Unless it wants NULLs, one
-// gives NULL.
+// compileBoxed compiles a function on boxed values. Unless NullArgs is set, a NULL argument makes
+// the result NULL.
 func compileBoxed(n *Call, args []*Compiled) *Compiled {
 	f := n.F
 	return fromBoxed(n.T, func(b *column.Batch, row int) any {
@@ -204,7 +204,7 @@ func compileBoxed(n *Call, args []*Compiled) *Compiled {
 	})
 }
 
-// boolInt is how a boolean is held.
+// boolInt returns the stored form of a boolean.
 func boolInt(v bool) int64 {
 	if v {
 		return 1

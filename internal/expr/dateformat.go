@@ -24,10 +24,10 @@ func init() {
 	)
 }
 
-// part is letters of a date pattern, or text that stands for itself.
+// part is a group of letters of a date pattern, or literal text.
 type part struct{ letters, text string }
 
-// patternParts takes a pattern of Java's DateTimeFormatter apart.
+// patternParts parses a pattern of Java's DateTimeFormatter.
 func patternParts(pattern string) ([]part, error) {
 	var parts []part
 	text := func(s string) {
@@ -43,7 +43,7 @@ func patternParts(pattern string) ([]part, error) {
 		case c == '\'':
 			quoted, n, ok := quotedText(pattern[i:])
 			if !ok {
-				return nil, fmt.Errorf("the date pattern %q has a quote that is not closed", pattern)
+				return nil, fmt.Errorf("the date pattern %q has an unterminated quote", pattern)
 			}
 			text(quoted)
 			i += n
@@ -107,7 +107,7 @@ func FormatPattern(us int64, pattern string) (string, error) {
 		}
 		s, ok := formatLetters(t, p.letters)
 		if !ok {
-			return "", fmt.Errorf("the date pattern %q has %q, and there is no time zone to write", pattern, p.letters)
+			return "", fmt.Errorf("the date pattern %q has %q, but the value has no time zone", pattern, p.letters)
 		}
 		b.WriteString(s)
 	}
@@ -155,7 +155,7 @@ func formatLetters(t time.Time, letters string) (string, bool) {
 	return fmt.Sprintf("%0*d", n, v), true
 }
 
-// fields is what has been read by a pattern; what it does not have is that of 1970-01-01 00:00:00.
+// fields are the values parsed by a pattern; missing ones default to 1970-01-01 00:00:00.
 type fields struct {
 	year, month, day, hour, minute, second int64
 	half                                   int64 // AM 0, PM 1, unknown -1
@@ -201,7 +201,7 @@ var (
 	dayNames   = []string{"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"}
 )
 
-// read takes one group of letters from s and returns what is behind it.
+// read parses one group of letters at the start of s and returns the rest.
 func (f *fields) read(s, letters string, adjacent, loosely bool) (rest string, ok bool) {
 	n := len(letters)
 	switch letters[0] {
@@ -339,7 +339,7 @@ func (f *fields) clock(loosely bool) (us int64, ok bool) {
 func bindDateFormat(args []Node) ([]Node, column.Type, error) {
 	t := args[0].Type()
 	if t.Kind != column.String && !t.Instant() {
-		return nil, column.Type{}, fmt.Errorf("DATE_FORMAT wants a timestamp or its text, not %s", t.Nullable(true))
+		return nil, column.Type{}, fmt.Errorf("DATE_FORMAT expects a timestamp or its text, got %s", t.Nullable(true))
 	}
 	pattern, err := coerce("DATE_FORMAT", 1, 's', args[1])
 	return []Node{args[0], pattern}, column.Of(column.String), err
@@ -401,7 +401,7 @@ func parseJDBC(s string) (us int64, err error) {
 	return us + int64(micros), err //nolint:gosec // six digits
 }
 
-// evalToTimestamp gives NULL for text that is no timestamp, as Flink does.
+// evalToTimestamp returns NULL for text that is not a timestamp, as Flink does.
 func evalToTimestamp(_ *Call, args []any) (any, error) {
 	us, _, err := parseOrJDBC(args)
 	if err != nil {
@@ -481,7 +481,7 @@ func evalToTimestampLTZ(n *Call, args []any) (any, error) {
 	return int64(ms) * Millisecond, nil
 }
 
-// Milliseconds of the years 1 to 9999, outside of which TO_TIMESTAMP_LTZ gives NULL.
+// Milliseconds of the years 1 to 9999, outside of which TO_TIMESTAMP_LTZ returns NULL.
 const (
 	firstMilli = -62135596800000
 	lastMilli  = 253402300799999
@@ -537,7 +537,7 @@ func evalUnixTimestamp(n *Call, args []any) (any, error) {
 	}
 	us, zoned, err := parseWith(args, true)
 	if err != nil {
-		return int64(math.MinInt64), nil //nolint:nilerr // what Flink answers
+		return int64(math.MinInt64), nil //nolint:nilerr // as in Flink
 	}
 	if !zoned {
 		us = toLastUTC(us, n.Zone)

@@ -6,7 +6,7 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// adjust brings a decimal of too many digits into 38, giving up digits behind the point down to six
+// adjust limits a decimal to 38 digits, reducing the scale to six if necessary
 // (FlinkTypeSystem).
 func adjust(precision, scale int) column.Type {
 	if precision <= column.MaxPrecision {
@@ -15,7 +15,7 @@ func adjust(precision, scale int) column.Type {
 	return column.OfDecimal(column.MaxPrecision, max(column.MaxPrecision-(precision-scale), min(scale, 6)))
 }
 
-// decimalResult is the type of an operation on decimals (FlinkTypeSystem, LogicalTypeMerging).
+// decimalResult returns the type of an operation on decimals (FlinkTypeSystem, LogicalTypeMerging).
 func decimalResult(op string, a, b column.Type) column.Type {
 	whole := max(a.Precision-a.Scale, b.Precision-b.Scale)
 	scale := max(a.Scale, b.Scale)
@@ -63,7 +63,7 @@ func decimalArithmetic(n *Call, args []*Compiled, op string) *Compiled {
 	}}
 }
 
-// decimalCompute returns nil (as any) where the result has too many digits.
+// decimalCompute returns nil if the result has too many digits.
 func decimalCompute(op string, l, r *big.Int, ls, rs int, t column.Type) (any, error) {
 	scale := max(ls, rs)
 	switch op {
@@ -88,7 +88,7 @@ func decimalCompute(op string, l, r *big.Int, ls, rs int, t column.Type) (any, e
 		if r.Sign() == 0 {
 			return nil, errDivisionByZero
 		}
-		// One digit more than wanted, so that rounding sees it.
+		// One more digit than in the result, for rounding.
 		scale = t.Scale + 1
 		v.Quo(new(big.Int).Mul(l, column.Power10(max(0, scale+rs-ls))), r)
 	}

@@ -1,7 +1,7 @@
 package expr
 
 import (
-	"crypto/md5"  //nolint:gosec // MD5 is what SQL's MD5 asks for
+	"crypto/md5"  //nolint:gosec // for SQL's MD5
 	"crypto/sha1" //nolint:gosec // likewise SHA1
 	"crypto/sha256"
 	"crypto/sha512"
@@ -64,7 +64,7 @@ func evalSHA2(_ *Call, a []any) (any, error) {
 func bindHex(args []Node) ([]Node, column.Type, error) {
 	t := args[0].Type()
 	if !t.Integer() && t.Kind != column.String && t.Kind != column.Null {
-		return nil, column.Type{}, fmt.Errorf("HEX wants an integer or a string, not %s", t.Nullable(true))
+		return nil, column.Type{}, fmt.Errorf("HEX expects an integer or a string, got %s", t.Nullable(true))
 	}
 	return args, column.Of(column.String).Nullable(!t.NotNull), nil
 }
@@ -76,7 +76,7 @@ func evalHex(_ *Call, a []any) (any, error) {
 	return hexText(a[0].(string)), nil
 }
 
-// evalUnhex makes a byte 0 of an odd first digit, as Flink does.
+// evalUnhex decodes an odd first digit as a byte 0, as Flink does.
 func evalUnhex(_ *Call, a []any) (any, error) {
 	s := a[0].(string)
 	odd := len(s)%2 == 1
@@ -112,7 +112,7 @@ func evalChr(_ *Call, a []any) (any, error) {
 // charset brings a name to how it is written below.
 func charset(name string) string { return strings.ToUpper(name) }
 
-// encode writes ? for what the character set does not have, as Java does.
+// encode writes ? for characters that the character set does not have, as Java does.
 func encode(s, name string) (any, error) {
 	switch charset(name) {
 	case "UTF-8":
@@ -128,7 +128,7 @@ func encode(s, name string) (any, error) {
 	case "UTF-16":
 		return "\xfe\xff" + doubleBytes(s, false), nil
 	}
-	return nil, fmt.Errorf("no character set %q: use US-ASCII, ISO-8859-1, UTF-8, UTF-16BE, UTF-16LE or UTF-16", name)
+	return nil, fmt.Errorf("unknown character set %q: use US-ASCII, ISO-8859-1, UTF-8, UTF-16BE, UTF-16LE or UTF-16", name)
 }
 
 func singleBytes(s string, last rune) string {

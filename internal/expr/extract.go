@@ -18,7 +18,7 @@ func init() {
 	)
 }
 
-// bindNamed takes a date or timestamp, and a time for units that it has.
+// bindNamed binds a date or timestamp, or a time for units that a time has.
 func bindNamed(unit string) func(args []Node) ([]Node, column.Type, error) {
 	return func(args []Node) ([]Node, column.Type, error) {
 		n := args[0]
@@ -44,12 +44,12 @@ func extractNamed(unit string) func(n *Call, args []any) (any, error) {
 	}
 }
 
-// unitName is the word that stands as an argument.
+// unitName returns the word that is passed as an argument.
 func unitName(function string, n Node) (string, error) {
 	if k, ok := n.(*Const); ok && k.T.Kind == column.Symbol {
 		return k.Value.(string), nil
 	}
-	return "", fmt.Errorf("%s wants a unit such as DAY", function)
+	return "", fmt.Errorf("%s expects a unit such as DAY", function)
 }
 
 func bindExtract(args []Node) ([]Node, column.Type, error) {
@@ -68,7 +68,7 @@ func bindExtract(args []Node) ([]Node, column.Type, error) {
 	case t.Temporal():
 		_, err = extract(unit, 0)
 	default:
-		err = fmt.Errorf("EXTRACT wants a date, time, timestamp or interval, not %s", t.Nullable(true))
+		err = fmt.Errorf("EXTRACT expects a date, time, timestamp or interval, got %s", t.Nullable(true))
 	}
 	return args, column.Of(column.BigInt).Nullable(!t.NotNull), err
 }
@@ -159,7 +159,7 @@ func bindRound(name string) func(args []Node) ([]Node, column.Type, error) {
 	return func(args []Node) ([]Node, column.Type, error) {
 		t := args[0].Type()
 		if !t.Temporal() {
-			return nil, column.Type{}, fmt.Errorf("%s … TO wants a date, time or timestamp, not %s", name, t.Nullable(true))
+			return nil, column.Type{}, fmt.Errorf("%s … TO expects a date, time or timestamp, got %s", name, t.Nullable(true))
 		}
 		unit, err := unitName(name, args[1])
 		if err != nil {
@@ -228,7 +228,7 @@ func roundMoment(us int64, unit string, up bool) (int64, error) {
 	default:
 		return 0, fmt.Errorf("can't round to %s", unit)
 	}
-	if up && down != floorDiv(us, Day) { // as Flink, which looks at the day only
+	if up && down != floorDiv(us, Day) { // as Flink, which considers the day only
 		return next * Day, nil
 	}
 	return down * Day, nil

@@ -16,17 +16,17 @@ type Zone = *time.Location
 type Function struct {
 	Name     string
 	Min, Max int  // number of arguments; Max -1 is any
-	NullArgs bool // computes with NULL arguments; otherwise one of them makes NULL
+	NullArgs bool // accepts NULL arguments; otherwise the result of a NULL argument is NULL
 	Volatile bool // must not be folded
 
-	// bind brings arguments to the types that it computes with, and tells the type of the result.
+	// bind converts arguments to the types that the function accepts, and returns the result type.
 	bind func(args []Node) ([]Node, column.Type, error)
 
-	// One of the two computes: compile makes closures, eval works on boxed values.
+	// Exactly one of the two is set: compile returns closures, eval computes boxed values.
 	compile func(n *Call, args []*Compiled) (*Compiled, error)
 	eval    func(n *Call, args []any) (any, error)
 
-	prepare func(n *Call) error // looks at constant arguments once
+	prepare func(n *Call) error // prepares constant arguments once
 }
 
 var functions = make(map[string]*Function)
@@ -57,14 +57,14 @@ func register(fs ...*Function) {
 	}
 }
 
-// Bind makes the call of a function. Its error says what the function takes.
+// Bind binds a call of a function. Its error says which arguments the function accepts.
 func Bind(name string, zone Zone, args ...Node) (Node, error) {
 	f, ok := functions[name]
 	if !ok {
 		return nil, fmt.Errorf("no function %s", name)
 	}
 	if len(args) < f.Min || f.Max >= 0 && len(args) > f.Max {
-		return nil, fmt.Errorf("%s takes %s, found %d", name, f.arity(), len(args))
+		return nil, fmt.Errorf("%s takes %s, got %d", name, f.arity(), len(args))
 	}
 	for i, a := range args {
 		if k, ok := a.(*Const); ok && k.Value == nil && k.T.Kind == column.Null && !f.takesNull(i) {
@@ -75,7 +75,7 @@ func Bind(name string, zone Zone, args ...Node) (Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i, a := range bound { // what binding has converted, it has converted in the session's time zone
+	for i, a := range bound { // conversions by binding use the session's time zone
 		if cast, ok := a.(*Call); ok && cast.Zone == nil && cast.F == functions["CAST"] {
 			bound[i] = CastTo(cast.Args[0], cast.T, zone)
 		}
@@ -129,7 +129,7 @@ func allNotNull(args []Node) bool {
 	return true
 }
 
-// castTo is CastTo for what becomes an argument of Bind, which knows the time zone.
+// castTo is CastTo for arguments of Bind, which knows the time zone.
 func castTo(n Node, t column.Type) Node { return CastTo(n, t, nil) }
 
 // CastTo brings an expression to a type, if it is not of it already. zone is the session's: the
@@ -237,7 +237,7 @@ func coerce(function string, i int, letter byte, n Node) (Node, error) {
 	return n, nil
 }
 
-// simple makes a function of fixed parameters on boxed values.
+// simple defines a function of fixed parameters that computes boxed values.
 func simple(name string, p params, result column.Type, eval func(n *Call, args []any) (any, error)) *Function {
 	letters, required, rest := p.letters()
 	f := &Function{Name: name, Min: required, Max: len(letters), eval: eval}

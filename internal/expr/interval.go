@@ -46,7 +46,7 @@ func compileMoment(n *Call, args []*Compiled) (*Compiled, error) {
 	}}, nil
 }
 
-// Moments and intervals out of range. Flink's numbers run over there.
+// Times and intervals out of range. Flink's numbers overflow there.
 var (
 	errTimeRange     = fmt.Errorf("the time is more than %d years away", column.MaxYear)
 	errIntervalRange = fmt.Errorf("the interval is longer than %d years", column.MaxYear)
@@ -73,7 +73,7 @@ func compileInterval(op string, x, y intFunc, k column.Kind) intFunc {
 	}
 }
 
-// addInterval is false where the result is out of range.
+// addInterval adds an interval; ok is false if the result is out of range.
 func addInterval(v int64, kind column.Kind, by int64, months bool) (int64, bool) {
 	switch {
 	case months && !column.Fits(by, column.IntervalMonth):
@@ -116,7 +116,7 @@ func multiplyExact(a, b int64) (int64, bool) {
 	return product, product/b == a && (a != -1 || b != math.MinInt64)
 }
 
-// addMonths keeps the day of the month, or takes the month's last.
+// addMonths keeps the day of the month, or uses the last day of the month.
 func addMonths(days, months int64) int64 {
 	year, month, day := civil(days)
 	total := int64(year)*12 + int64(month-1) + months
@@ -207,7 +207,7 @@ func bindTimestampDiff(args []Node) ([]Node, column.Type, error) {
 		bound = append(bound, c)
 	}
 	if a, b := bound[1].Type().Kind, bound[2].Type().Kind; (a == column.TimestampLTZ) != (b == column.TimestampLTZ) {
-		return nil, column.Type{}, errors.New("TIMESTAMPDIFF wants two of TIMESTAMP_LTZ, or none: write a CAST")
+		return nil, column.Type{}, errors.New("TIMESTAMPDIFF expects two TIMESTAMP_LTZ arguments or none: write a CAST")
 	}
 	return bound, column.Of(column.Int).Nullable(!allNotNull(bound[1:])), nil
 }

@@ -115,7 +115,7 @@ func (t *translator) sequence() (own []int, err error) {
 		case len(t.ends) > ends && !t.over():
 			return nil, t.errorAt(start, "$ and \\Z are supported at the end only: RE2 can't look at what is behind them")
 		case t.out.Len() == from && t.quantifierFollows():
-			return nil, t.error("there is nothing to repeat")
+			return nil, t.error("nothing to repeat")
 		}
 		if err := t.quantifier(); err != nil {
 			return nil, err
@@ -160,7 +160,7 @@ func (t *translator) quantifier() error {
 			n++
 		}
 		if n == len(t.in) || !repetition.MatchString(string(t.in[t.at:n+1])) {
-			return t.error("{ wants a number of times such as {2} or {2,5}; write \\{ for the character")
+			return t.error("{ must be followed by a repeat count such as {2} or {2,5}; write \\{ for the character")
 		}
 		t.out.WriteString(string(t.in[t.at : n+1]))
 		t.at = n + 1
@@ -209,9 +209,9 @@ func (t *translator) atom() (own []int, err error) {
 	case '\\':
 		return nil, t.escape()
 	case '*', '+', '?':
-		return nil, t.error("there is nothing to repeat before %c", r)
+		return nil, t.error("nothing to repeat before %c", r)
 	case '{':
-		return nil, t.error("there is nothing to repeat; write \\{ for the character")
+		return nil, t.error("nothing to repeat; write \\{ for the character")
 	default:
 		t.at++
 		t.literal(r)

@@ -82,7 +82,7 @@ func (t *translator) escaped() (runeSet, rune, error) {
 		return s, 0, err
 	case 'c':
 		if t.at >= len(t.in) {
-			return nil, 0, t.errorAt(start, `\c wants a character`)
+			return nil, 0, t.errorAt(start, `\c must be followed by a character`)
 		}
 		t.at++
 		return nil, t.in[t.at-1] ^ 64, nil
@@ -200,7 +200,7 @@ func (t *translator) operand(start int, first bool) (runeSet, error) {
 			case empty && first && t.peek() == '&':
 				return setOf(0, unicode.MaxRune), nil
 			case empty:
-				return nil, t.error("&& wants characters behind it")
+				return nil, t.error("&& must be followed by characters")
 			}
 			return set, nil
 		}

@@ -24,7 +24,7 @@ func init() {
 	for name, kind := range map[string]string{"IS JSON": "", "IS JSON OBJECT": "{", "IS JSON ARRAY": "[", "IS JSON SCALAR": "scalar"} {
 		register(simple(name, "s", column.Of(column.Boolean), isJSON(kind)).with(func(f *Function) {
 			bind := f.bind
-			f.NullArgs = true // NULL is no JSON
+			f.NullArgs = true // IS JSON is false for NULL
 			f.bind = func(args []Node) ([]Node, column.Type, error) {
 				bound, t, err := bind(args)
 				return bound, t.Nullable(false), err
@@ -40,14 +40,14 @@ type JSONOptions struct {
 	Empty, Error     any // values of DEFAULT, of the result's type
 }
 
-// jsonCall is what a JSON function has prepared.
+// jsonCall is the prepared form of a JSON function.
 type jsonCall struct {
 	path    []jsonStep
 	lax     bool
 	options JSONOptions
 }
 
-// SetJSON gives a JSON function its clauses and the type of its result.
+// SetJSON sets the clauses of a JSON function and the type of its result.
 func SetJSON(n Node, t column.Type, o JSONOptions) {
 	c := n.(*Call)
 	if j, ok := c.Data.(*jsonCall); ok {
@@ -60,7 +60,7 @@ func preparePath(f *Function) {
 	f.prepare = func(n *Call) error {
 		k, ok := Fold(n.Args[1]).(*Const)
 		if !ok || k.Value == nil {
-			return errors.New(f.Name + " wants its path as a literal such as '$.a.b'")
+			return errors.New(f.Name + " expects its path as a literal such as '$.a.b'")
 		}
 		path, lax, err := parsePath(k.Value.(string))
 		n.Data = &jsonCall{path: path, lax: lax}
@@ -76,7 +76,7 @@ type jsonStep struct {
 }
 
 func parsePath(p string) ([]jsonStep, bool, error) {
-	bad := fmt.Errorf("%q is no JSON path such as '$.a.b[0]'", p)
+	bad := fmt.Errorf("%q is not a JSON path such as '$.a.b[0]'", p)
 	rest, lax := p, false // strict is Flink's default
 	if mode, behind, ok := strings.Cut(strings.TrimSpace(rest), " "); ok && (strings.EqualFold(mode, "lax") || strings.EqualFold(mode, "strict")) {
 		rest, lax = behind, strings.EqualFold(mode, "lax")
@@ -190,7 +190,7 @@ func bigDecimalText(s string) string {
 
 var errNotJSON = errors.New("the text is not JSON")
 
-var errNowhere = errors.New("the path leads nowhere")
+var errNowhere = errors.New("the path does not match")
 
 // find returns what a path leads to, and whether the path has a wildcard.
 func (j *jsonCall) find(text string) (found []any, indefinite bool, err error) {
@@ -273,9 +273,9 @@ func evalJSONValue(n *Call, a []any) (any, error) {
 	v, err := j.value(a[0].(string))
 	switch {
 	case err == nil && (v == nil || j.lax && !scalar(v)):
-		return j.behave(j.options.OnEmpty, j.options.Empty, errors.New("the path leads to nothing"))
+		return j.behave(j.options.OnEmpty, j.options.Empty, errors.New("the path does not match"))
 	case err == nil && !scalar(v):
-		err = errors.New("the value is no scalar")
+		err = errors.New("the value is not a scalar")
 	}
 	if err == nil {
 		v, err = jsonTo(v, n.T)
@@ -286,7 +286,7 @@ func evalJSONValue(n *Call, a []any) (any, error) {
 	return v, nil
 }
 
-// jsonTo converts a scalar to the type behind RETURNING.
+// jsonTo converts a scalar to the type of RETURNING.
 func jsonTo(v any, t column.Type) (any, error) {
 	text := scalarText(v)
 	if t.Kind == column.Boolean && !strings.EqualFold(text, "true") && !strings.EqualFold(text, "false") {
@@ -334,7 +334,7 @@ func evalJSONQuery(n *Call, a []any) (any, error) {
 	}
 	switch {
 	case err == nil && (v == nil || j.lax && scalar(v)):
-		return j.behaveAs(n.T, j.options.OnEmpty, errors.New("the path leads to nothing"))
+		return j.behaveAs(n.T, j.options.OnEmpty, errors.New("the path does not match"))
 	case err == nil && scalar(v):
 		err = errors.New("the value is a scalar: use JSON_VALUE, or WITH WRAPPER")
 	}
@@ -354,7 +354,7 @@ func (j *jsonCall) behaveAs(t column.Type, behavior string, reason error) (any, 
 		return []any{}, nil
 	}
 	if t.Kind == column.Array && behavior == "EMPTY OBJECT" {
-		return nil, errors.New("EMPTY OBJECT is no ARRAY")
+		return nil, errors.New("EMPTY OBJECT is not an ARRAY")
 	}
 	return j.behave(behavior, nil, reason)
 }
@@ -366,7 +366,7 @@ func queryResult(v any, t column.Type) (any, error) {
 	}
 	in, ok := v.([]any)
 	if !ok {
-		return nil, errors.New("the value is no array")
+		return nil, errors.New("the value is not an array")
 	}
 	out := make([]any, len(in))
 	for i, e := range in {
@@ -435,7 +435,7 @@ func isJSON(kind string) func(n *Call, a []any) (any, error) {
 func bindJSONString(args []Node) ([]Node, column.Type, error) {
 	t := args[0].Type()
 	if t.Interval() || t.Kind == column.Symbol || t.Kind == column.Date || t.Kind == column.Time {
-		return nil, column.Type{}, fmt.Errorf("JSON_STRING wants text, bytes, a number, a boolean, a timestamp or a nested value, not %s", t.Nullable(true))
+		return nil, column.Type{}, fmt.Errorf("JSON_STRING expects text, bytes, a number, a boolean, a timestamp or a nested value, got %s", t.Nullable(true))
 	}
 	return args, column.Of(column.String).Nullable(!t.NotNull), nil
 }
@@ -448,7 +448,7 @@ func evalJSONString(n *Call, a []any) (any, error) {
 	return writeJSON(v)
 }
 
-// toJSON brings a value to what encoding/json writes.
+// toJSON converts a value to one that encoding/json encodes.
 func toJSON(v any, t column.Type, zone Zone) (any, error) {
 	switch v := v.(type) {
 	case nil, bool:
@@ -457,7 +457,7 @@ func toJSON(v any, t column.Type, zone Zone) (any, error) {
 		return json.Number(column.DecimalText(v, t.Scale)), nil
 	case float64:
 		s := javaDouble(v)                // of a FLOAT, too
-		if strings.ContainsAny(s, "NI") { // NaN and Infinity are no JSON
+		if strings.ContainsAny(s, "NI") { // JSON has no NaN and Infinity
 			return s, nil
 		}
 		if !strings.Contains(s, "E-") {
@@ -502,7 +502,7 @@ func toJSON(v any, t column.Type, zone Zone) (any, error) {
 			}
 			key, ok := k.(string)
 			if !ok {
-				return nil, errors.New("a key of the MAP is NULL, and JSON has no such key")
+				return nil, errors.New("a key of the MAP is NULL, which JSON does not support")
 			}
 			out[key] = j
 		}

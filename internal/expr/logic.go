@@ -53,7 +53,7 @@ func bindLogic(op string) func(args []Node) ([]Node, column.Type, error) {
 				a = &Const{nil, column.Of(column.Boolean)}
 			}
 			if a.Type().Kind != column.Boolean {
-				return nil, column.Type{}, fmt.Errorf("%s wants conditions, not %s", op, a.Type().Nullable(true))
+				return nil, column.Type{}, fmt.Errorf("%s expects conditions, got %s", op, a.Type().Nullable(true))
 			}
 			bound[i] = a
 		}
@@ -88,7 +88,7 @@ func compileNot(n *Call, args []*Compiled) (*Compiled, error) {
 	}}, nil
 }
 
-// bindCase takes condition, value, condition, value, …, else.
+// bindCase binds condition, value, condition, value, …, else.
 func bindCase(args []Node) ([]Node, column.Type, error) {
 	values := make([]Node, 0, len(args)/2+1)
 	if len(args)%2 == 0 {
@@ -96,7 +96,7 @@ func bindCase(args []Node) ([]Node, column.Type, error) {
 	}
 	for i := 0; i+1 < len(args); i += 2 {
 		if k := args[i].Type().Kind; k != column.Boolean && k != column.Null {
-			return nil, column.Type{}, fmt.Errorf("WHEN wants a condition, not %s", args[i].Type().Nullable(true))
+			return nil, column.Type{}, fmt.Errorf("WHEN expects a condition, got %s", args[i].Type().Nullable(true))
 		}
 		values = append(values, args[i+1])
 	}
@@ -319,7 +319,7 @@ func compileIsNull(wanted bool) func(n *Call, args []*Compiled) (*Compiled, erro
 func bindIsTruth(what string) func(args []Node) ([]Node, column.Type, error) {
 	return func(args []Node) ([]Node, column.Type, error) {
 		if args[0].Type().Kind != column.Boolean && args[0].Type().Kind != column.Null {
-			return nil, column.Type{}, errors.New(what + " wants a condition")
+			return nil, column.Type{}, errors.New(what + " expects a condition")
 		}
 		return args, column.Of(column.Boolean).Nullable(false), nil
 	}
@@ -337,7 +337,7 @@ func compileIsTruth(test func(v int64, ok bool) bool) func(n *Call, args []*Comp
 func bindIsText(name string) func(args []Node) ([]Node, column.Type, error) {
 	return func(args []Node) ([]Node, column.Type, error) {
 		if t := args[0].Type(); t.Kind != column.String && !t.Numeric() && t.Kind != column.Null {
-			return nil, column.Type{}, fmt.Errorf("%s wants a string or a number, not %s", name, t.Nullable(true))
+			return nil, column.Type{}, fmt.Errorf("%s expects a string or a number, got %s", name, t.Nullable(true))
 		}
 		return args, column.Of(column.Boolean).Nullable(false), nil
 	}

@@ -10,9 +10,9 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// Dates are days since 1970, times milliseconds of the day, both kinds of timestamps microseconds
-// since 1970 (a TIMESTAMP in its own clock, a TIMESTAMP_LTZ in UTC), intervals microseconds or
-// months.
+// Dates are stored as days since 1970, times as milliseconds of the day, timestamps as microseconds
+// since 1970 (of the wall clock for TIMESTAMP, in UTC for TIMESTAMP_LTZ), and intervals as
+// microseconds or months.
 
 // Units of time in microseconds.
 const (
@@ -23,7 +23,7 @@ const (
 	Day               = 24 * Hour
 )
 
-// toLocal is the wall clock of an instant in a zone.
+// toLocal returns the wall clock time of an instant in a zone.
 func toLocal(us int64, zone Zone) int64 {
 	if zone == nil || zone == time.UTC {
 		return us
@@ -31,15 +31,15 @@ func toLocal(us int64, zone Zone) int64 {
 	return us + offsetAt(us, zone)
 }
 
-// offsetAt is how many microseconds a zone is east of UTC at an instant.
+// offsetAt returns a zone's offset from UTC at an instant, in microseconds, positive to the east.
 func offsetAt(us int64, zone Zone) int64 {
 	_, seconds := time.UnixMicro(us).In(zone).Zone()
 	return int64(seconds) * Second
 }
 
-// toUTC takes the first of two instants, where the clock was set back, and moves what the clock
-// left out forward, as Java's LocalDateTime.atZone does: both are the offset from before the
-// change.
+// toUTC converts a wall clock time to an instant. It returns the first of two instants if the clock
+// was set back, and moves a time that the clock skipped forward, as Java's LocalDateTime.atZone
+// does: both use the offset from before the change.
 func toUTC(us int64, zone Zone) int64 {
 	if zone == nil || zone == time.UTC {
 		return us
@@ -52,7 +52,7 @@ func toUTC(us int64, zone Zone) int64 {
 	return second
 }
 
-// toLastUTC is toUTC, but takes the second of two instants, as java.text.SimpleDateFormat does.
+// toLastUTC is toUTC, but returns the second of two instants, as java.text.SimpleDateFormat does.
 func toLastUTC(us int64, zone Zone) int64 {
 	if zone == nil || zone == time.UTC {
 		return us
@@ -64,15 +64,14 @@ func toLastUTC(us int64, zone Zone) int64 {
 	return toUTC(us, zone)
 }
 
-// ToLocal is the wall clock of an instant in microseconds.
+// ToLocal returns the wall clock time of an instant, in microseconds.
 func ToLocal(us int64, zone Zone) int64 { return toLocal(us, zone) }
 
-// ToUTC is the instant of a wall clock in microseconds.
+// ToUTC returns the instant of a wall clock time, in microseconds.
 func ToUTC(us int64, zone Zone) int64 { return toUTC(us, zone) }
 
-// LastUTC is the last instant at which the clock on the wall shows a time: the second of two where
-// the clock was set back. What the clock left out it never shows; then it is the instant of the
-// change.
+// LastUTC returns the last instant at which the wall clock shows a time: the second of two if the
+// clock was set back, or the instant of the change if the clock skipped the time.
 func LastUTC(us int64, zone Zone) int64 {
 	if zone == nil || zone == time.UTC {
 		return us
@@ -91,8 +90,8 @@ func LastUTC(us int64, zone Zone) int64 {
 	return change.UnixMicro()
 }
 
-// PastLocal is the time on the wall clock before which, at an instant, all is over: what the clock
-// shows then, or the beginning of the hour that it will show again.
+// PastLocal returns the wall clock time before which every time is over at an instant: what the
+// clock shows then, or the start of the hour that it will show again.
 func PastLocal(us int64, zone Zone) int64 {
 	local := ToLocal(us, zone)
 	if zone == nil || zone == time.UTC || LastUTC(local, zone) <= us {
@@ -104,15 +103,15 @@ func PastLocal(us int64, zone Zone) int64 {
 
 func clock(us int64) time.Time { return time.UnixMicro(us).UTC() }
 
-// FormatDate writes days since 1970.
+// FormatDate formats days since 1970.
 func FormatDate(days int64) string { return clock(days * Day).Format("2006-01-02") }
 
-// FormatTimestamp writes microseconds since 1970 with as many digits of a second as it has.
+// FormatTimestamp formats microseconds since 1970 with as many fractional digits as needed.
 func FormatTimestamp(us int64, between byte) string {
 	return string(AppendTimestamp(make([]byte, 0, 32), us, between))
 }
 
-// AppendTimestamp is FormatTimestamp without allocation.
+// AppendTimestamp is FormatTimestamp without an allocation.
 func AppendTimestamp(b []byte, us int64, between byte) []byte {
 	days := floorDiv(us, Day)
 	rest := us - days*Day
@@ -153,7 +152,7 @@ func appendDigits(b []byte, v int64, n int) []byte {
 	return b
 }
 
-// civil is the date of a day since 1970 (Howard Hinnant's days_to_civil).
+// civil returns the date of a day since 1970 (Howard Hinnant's civil_from_days).
 func civil(days int64) (year, month, day int) {
 	z := days + 719468
 	era := floorDiv(z, 146097)
@@ -173,7 +172,7 @@ func civil(days int64) (year, month, day int) {
 	return year, month, day
 }
 
-// daysOf is the day since 1970 of a date.
+// daysOf returns the day since 1970 of a date.
 func daysOf(year, month, day int) int64 {
 	return time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC).Unix() / 86400
 }
@@ -186,7 +185,7 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
-// formatPrecision writes exactly so many digits of a second.
+// formatPrecision formats a timestamp with a fixed number of fractional digits.
 func formatPrecision(us int64, digits int) string {
 	s := clock(us).Format("2006-01-02 15:04:05")
 	return s + fraction(floorMod(us, Second), digits)
@@ -211,19 +210,19 @@ func formatIntervalDay(us int64) string {
 	return fmt.Sprintf("%s%d %02d:%02d:%02d.%03d", minus(us), a/Day, a/Hour%24, a/Minute%60, a/Second%60, a/Millisecond%1000)
 }
 
-// notTimestamp is the error about a text. It is written when it is asked for: TO_TIMESTAMP makes
-// NULL of it.
+// notTimestamp is the error for an invalid timestamp. It is formatted lazily, since TO_TIMESTAMP
+// turns it into NULL.
 type notTimestamp string
 
 func (s notTimestamp) Error() string {
-	return fmt.Sprintf("%q is no timestamp such as '2026-01-31 12:00:00.123'", string(s))
+	return fmt.Sprintf("%q is not a timestamp such as '2026-01-31 12:00:00.123'", string(s))
 }
 
-// ParseTimestamp reads yyyy-MM-dd[ |T]HH:mm[:ss[.fraction]], or a date alone. zoned tells that a Z
-// or an offset was behind it, which is taken into account. There is no year 0.
+// ParseTimestamp parses yyyy-MM-dd[ |T]HH:mm[:ss[.fraction]], or a date alone. zoned reports
+// whether a Z or an offset followed, which is applied. There is no year 0.
 func ParseTimestamp(s string) (us int64, zoned bool, err error) { return parseTimestamp(s, false) }
 
-// parseTimestamp is ParseTimestamp. Loosely, 30 February is the last day of February.
+// parseTimestamp is ParseTimestamp. If loosely is set, 30 February is the last day of February.
 func parseTimestamp(s string, loosely bool) (us int64, zoned bool, err error) {
 	bad := notTimestamp(s)
 	year, month, day, rest, ok := dateParts(strings.TrimSpace(s))
@@ -255,7 +254,7 @@ func parseTimestamp(s string, loosely bool) (us int64, zoned bool, err error) {
 	return us - f.offset, true, nil
 }
 
-// parseDate reads a date that exists.
+// parseDate parses an existing date.
 func parseDate(s string) (year, month, day int, rest string, ok bool) {
 	year, month, day, rest, ok = dateParts(s)
 	return year, month, day, rest, ok && isDate(year, month, day)
@@ -269,7 +268,7 @@ func lastDay(year, month int) int {
 	return time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
 }
 
-// dateParts reads three numbers.
+// dateParts parses three numbers.
 func dateParts(s string) (year, month, day int, rest string, ok bool) {
 	parts := [3]int{}
 	for i := range parts {
@@ -292,7 +291,7 @@ func dateParts(s string) (year, month, day int, rest string, ok bool) {
 	return parts[0], parts[1], parts[2], s, true
 }
 
-// parseClock reads HH:mm[:ss[.fraction]] and returns what is behind it.
+// parseClock parses HH:mm[:ss[.fraction]] and returns the rest.
 func parseClock(s string) (us int64, rest string, ok bool) {
 	limits := [3]int64{23, 59, 59}
 	scale := [3]int64{Hour, Minute, Second}
@@ -329,11 +328,11 @@ func parseClock(s string) (us int64, rest string, ok bool) {
 	return us, s, true
 }
 
-// ParseDateText reads yyyy-MM-dd into days.
+// ParseDateText parses yyyy-MM-dd into days since 1970.
 func ParseDateText(s string) (int64, error) {
 	y, m, d, rest, ok := parseDate(strings.TrimSpace(s))
 	if !ok || rest != "" {
-		return int64(0), fmt.Errorf("%q is no date such as '2026-01-31'", s)
+		return int64(0), fmt.Errorf("%q is not a date such as '2026-01-31'", s)
 	}
 	return daysOf(y, m, d), nil
 }
@@ -347,16 +346,16 @@ func castTime(s string) (int64, error) {
 	return ParseTimeText(s)
 }
 
-// ParseTimeText reads HH:mm:ss[.fraction] into milliseconds.
+// ParseTimeText parses HH:mm:ss[.fraction] into milliseconds.
 func ParseTimeText(s string) (int64, error) {
 	us, rest, ok := parseClock(strings.TrimSpace(s))
 	if !ok || rest != "" {
-		return 0, fmt.Errorf("%q is no time such as '12:30:00'", s)
+		return 0, fmt.Errorf("%q is not a time such as '12:30:00'", s)
 	}
 	return us / Millisecond, nil
 }
 
-// Round cuts a timestamp to digits of a second.
+// Round truncates a timestamp to a number of fractional digits.
 func Round(us int64, digits int) int64 {
 	if digits >= 6 {
 		return us
@@ -365,12 +364,12 @@ func Round(us int64, digits int) int64 {
 	return floorDiv(us, unit) * unit
 }
 
-// castDate reads a date, with or without a time behind it, or a year or a month alone.
+// castDate parses a date, optionally followed by a time, or a year or month alone.
 func castDate(s string) (any, error) {
 	s = strings.TrimSpace(s)
 	if date, clock, timed := strings.Cut(s, " "); timed {
 		if _, rest, ok := parseClock(clock); !ok || rest != "" {
-			return nil, fmt.Errorf("%q is no date such as '2026-01-31'", s)
+			return nil, fmt.Errorf("%q is not a date such as '2026-01-31'", s)
 		}
 		s = date
 	}
@@ -428,7 +427,7 @@ func castMoment(v any, from, to column.Type, zone Zone) (any, error) {
 	return Round(local, to.Precision), nil
 }
 
-// local brings an argument of a date or timestamp type to a wall clock.
+// local converts an argument of a date or timestamp type to wall clock time.
 func local(v any, t column.Type, zone Zone) int64 {
 	n := v.(int64)
 	switch t.Kind {

@@ -4,7 +4,7 @@
 //
 //	node.go        expressions: column, constant, call; folding of constants
 //	compile.go     expression -> closures over a batch
-//	function.go    the table of functions; the functions stand in the files below
+//	function.go    the table of functions; the functions are in the files below
 //	arithmetic.go  + - * / %, comparison
 //	logic.go       AND, OR, NOT, CASE, COALESCE, IN, BETWEEN, IS
 //	cast.go        CAST and TRY_CAST
@@ -13,7 +13,7 @@
 //	pattern.go     LIKE, SIMILAR TO and regular expressions
 //	encoding.go    hashes, BASE64, HEX, character sets, URLs
 //	math.go        mathematical functions
-//	moment.go      dates, times and timestamps: how they are held, read and written; time zones
+//	moment.go      dates, times and timestamps: representation, parsing and formatting
 //	interval.go    adding intervals, TIMESTAMPADD, TIMESTAMPDIFF
 //	extract.go     EXTRACT, and FLOOR and CEIL to a unit
 //	dateformat.go  patterns of dates; functions between text, numbers and moments
@@ -62,8 +62,8 @@ type Call struct {
 	F    *Function
 	Args []Node
 	T    column.Type
-	Zone Zone // for functions that look at the session's time zone
-	Data any  // what a function has prepared from constant arguments
+	Zone Zone // for functions that depend on the session's time zone
+	Data any  // prepared by the function from constant arguments
 }
 
 // Type implements Node.
@@ -79,7 +79,7 @@ func (c *Col) String() string { return c.Name }
 
 func (c *Const) String() string { return Format(c.Value, c.T) }
 
-// Format writes a value as an SQL literal, for plans and messages.
+// Format formats a value as an SQL literal, for plans and messages.
 func Format(v any, t column.Type) string {
 	switch v := v.(type) {
 	case nil:
@@ -131,7 +131,7 @@ func Format(v any, t column.Type) string {
 	return fmt.Sprint(v)
 }
 
-// infix are the operators that stand between their arguments.
+// infix are the operators that are written between their arguments.
 var infix = map[string]bool{
 	"+": true, "-": true, "*": true, "/": true, "%": true, "=": true, "<>": true, "<": true, "<=": true, ">": true, ">=": true,
 	"AND": true, "OR": true, "||": true, "LIKE": true, "IS DISTINCT FROM": true, "IS NOT DISTINCT FROM": true,

@@ -38,10 +38,10 @@ func oneOrThree(f *Function) {
 	}
 }
 
-// matcher is a pattern made ready.
+// matcher is a compiled pattern.
 type matcher func(s string) bool
 
-// prepareLike makes the matcher of a constant pattern once.
+// prepareLike compiles a constant pattern once.
 func prepareLike(n *Call) error { return preparePattern(n, likeMatcher) }
 
 func prepareSimilar(n *Call) error { return preparePattern(n, similarMatcher) }
@@ -53,7 +53,7 @@ func preparePattern(n *Call, build func(pattern, escape string) (matcher, error)
 	if len(n.Args) > 2 {
 		e, constant := Fold(n.Args[2]).(*Const)
 		if !constant || e.Value == nil || utf8.RuneCountInString(e.Value.(string)) != 1 {
-			return errors.New("ESCAPE wants one character")
+			return errors.New("ESCAPE must be one character")
 		}
 		escape = e.Value.(string)
 	}
@@ -120,7 +120,7 @@ func likeMatcher(pattern, escape string) (matcher, error) {
 	var re strings.Builder
 	re.WriteString("(?s)^")
 	escaped := false
-	one := lineEnds.complement().text() // as in Flink, where _ is no end of a line
+	one := lineEnds.complement().text() // as in Flink, where _ does not match a line end
 	for _, r := range pattern {
 		switch {
 		case escaped:
@@ -285,7 +285,7 @@ func evalRegexpExtractAll(n *Call, a []any) (any, error) {
 	return all, nil
 }
 
-// evalRegexpReplace takes the replacement as it is: $1 and \ have no meaning in it.
+// evalRegexpReplace uses the replacement literally: $1 and \ have no special meaning.
 func evalRegexpReplace(n *Call, a []any) (any, error) {
 	re, err := regexpOf(n, a[1])
 	if err != nil {

@@ -11,27 +11,27 @@ import (
 	"testing"
 )
 
-var updateReference = flag.Bool("update", false, "write docs/reference/functions.md anew")
+var updateReference = flag.Bool("update", false, "rewrite docs/reference/functions.md")
 
-// docs/reference/functions.md lists every function, with an example that a script of testdata
-// computes.
+// docs/reference/functions.md lists every function with an example from a script in testdata.
 func TestReference(t *testing.T) {
 	const file = "../../docs/reference/functions.md"
 	var want strings.Builder
 	want.WriteString(`# Functions
 
-Made from the functions and from their tests by ` + "`make reference`" + `: each example is computed by one. What a function means is what
-[Flink's documentation](https://nightlies.apache.org/flink/flink-docs-stable/docs/dev/table/functions/systemfunctions/) says; where the two differ,
-[flink-differences.md](flink-differences.md) does. Aggregates are in [the guide to SQL](../guides/sql.md).
+Generated from the function table and its tests by ` + "`make reference`" + `; every example is executed by a test.
+[Flink's documentation](https://nightlies.apache.org/flink/flink-docs-stable/docs/dev/table/functions/systemfunctions/) describes what the
+functions do; where Weir differs, [flink-differences.md](flink-differences.md) says so. Aggregate functions are in
+[the SQL guide](../guides/sql.md).
 
-| function | takes | for example | gives |
+| function | arguments | example | result |
 |---|---|---|---|
 `)
 	examples := scriptExamples(t)
 	for _, name := range Names() {
 		x, ok := exampleOf(name, examples)
 		if !ok {
-			t.Errorf("no script of testdata computes %s", name)
+			t.Errorf("no script in testdata has an example of %s", name)
 		}
 		fmt.Fprintf(&want, "| %s | %s | %s | %s |\n", name, functions[name].arity(), code(x.text), code(x.value))
 	}
@@ -41,7 +41,7 @@ Made from the functions and from their tests by ` + "`make reference`" + `: each
 		}
 	}
 	if got, err := os.ReadFile(file); err != nil || string(got) != want.String() {
-		t.Errorf("%s is not what the functions say (%v): make reference", file, err)
+		t.Errorf("%s is out of date (%v): run make reference", file, err)
 	}
 }
 
@@ -75,19 +75,22 @@ func scriptExamples(t *testing.T) (all []example) {
 	return all
 }
 
-// exampleOf is the first example that begins with the function, else the first that has it; those
-// that give nothing much come last.
+// exampleOf returns the first example that is just a call of the function, or else the first that
+// starts with a call, or contains one. Examples with trivial results come last.
 func exampleOf(name string, all []example) (best example, found bool) {
 	has := regexp.MustCompile(`(?i)(^|[^A-Z0-9_'])` + name + `([^A-Z0-9_']|$)`)
 	rank := func(x example) (n int) {
 		if !has.MatchString(x.text) {
 			return noExample
 		}
-		if !strings.HasPrefix(x.text, name+"(") {
+		switch {
+		case !strings.HasPrefix(x.text, name+"("):
+			n += 2
+		case !isCall(x.text):
 			n++
 		}
 		if slices.Contains([]string{"NULL", "''", "0", "[]", "{}", "FALSE"}, x.value) {
-			n += 2
+			n += 4
 		}
 		return n
 	}
@@ -99,6 +102,22 @@ func exampleOf(name string, all []example) (best example, found bool) {
 }
 
 const noExample = 1000
+
+// isCall reports whether the first parenthesis of an expression is closed at its end.
+func isCall(text string) bool {
+	depth := 0
+	for i, r := range text {
+		switch r {
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				return i == len(text)-1
+			}
+		}
+	}
+	return false
+}
 
 func code(text string) string {
 	if text == "" {

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// Regexp finds what Java's java.util.regex.Pattern does. It is safe for several goroutines.
+// Regexp matches like Java's java.util.regex.Pattern. It is safe for concurrent use.
 type Regexp struct {
 	first, again func() *compiledRegexp // for a search from the beginning, and from behind it
 	groups       int                    // of the pattern
@@ -23,7 +23,7 @@ type compiledRegexp struct {
 	own, ends []int
 }
 
-// CompileRegexp translates a pattern of Java's. Its error tells what can't be translated and where.
+// CompileRegexp translates a Java pattern. Its error says what can't be translated, and where.
 func CompileRegexp(pattern string) (*Regexp, error) {
 	t, err := translateRegexp(pattern, true)
 	if err != nil {

@@ -49,13 +49,13 @@ func init() {
 	register(functions["CHAR_LENGTH"].alias("CHARACTER_LENGTH"), functions["SUBSTRING"].alias("SUBSTR"))
 }
 
-// bothAlike refuses text beside bytes, as Flink does.
+// bothAlike rejects mixing strings and bytes, as Flink does.
 func bothAlike(f *Function) {
 	bind := f.bind
 	f.bind = func(args []Node) ([]Node, column.Type, error) {
 		bound, t, err := bind(args)
 		if a, b := args[0].Type(), args[1].Type(); err == nil && a.Kind != b.Kind && a.Kind != column.Null && b.Kind != column.Null {
-			err = fmt.Errorf("%s wants two strings, or bytes twice, not %s and %s", f.Name, a.Nullable(true), b.Nullable(true))
+			err = fmt.Errorf("%s expects two strings, or bytes twice, got %s and %s", f.Name, a.Nullable(true), b.Nullable(true))
 		}
 		return bound, t, err
 	}
@@ -116,7 +116,7 @@ func compileConcat(n *Call, args []*Compiled) (*Compiled, error) {
 	}}, nil
 }
 
-// bindConcatWS gives NULL for a separator that is NULL only.
+// bindConcatWS returns NULL only for a NULL separator.
 func bindConcatWS(bind func(args []Node) ([]Node, column.Type, error)) func(args []Node) ([]Node, column.Type, error) {
 	return func(args []Node) ([]Node, column.Type, error) {
 		bound, t, err := bind(args)
@@ -194,13 +194,13 @@ func evalRight(_ *Call, a []any) (any, error) {
 	return string(r[max(0, int64(len(r))-max(0, a[1].(int64))):]), nil
 }
 
-// maxText bounds what REPEAT and the PADs make.
+// maxText limits the results of REPEAT, LPAD and RPAD.
 const maxText = 1 << 20
 
 func evalRepeat(_ *Call, a []any) (any, error) {
 	s, n := a[0].(string), max(0, a[1].(int64))
 	if n > 0 && int64(len(s)) > maxText/n {
-		return nil, errors.New("the result would be longer than a megabyte")
+		return nil, errors.New("the result would exceed 1 MiB")
 	}
 	return strings.Repeat(s, int(n)), nil
 }
@@ -214,7 +214,7 @@ func evalPad(left bool) func(n *Call, a []any) (any, error) {
 		case n < 0 || len(pad) == 0:
 			return nil, nil
 		case n > maxText:
-			return nil, errors.New("the result would be longer than a megabyte")
+			return nil, errors.New("the result would exceed 1 MiB")
 		case int64(len(s)) >= n:
 			return string(utf16.Decode(s[:n])), nil
 		}
@@ -379,11 +379,11 @@ func bindElt(args []Node) ([]Node, column.Type, error) {
 		return nil, column.Type{}, err
 	}
 	if k, ok := Fold(i).(*Const); ok && k.Value != nil && k.Value.(int64) < 0 {
-		return nil, column.Type{}, fmt.Errorf("ELT wants a number from 1 on, not %d", k.Value)
+		return nil, column.Type{}, fmt.Errorf("the index of ELT must be at least 1, got %d", k.Value)
 	}
 	t := values[0].Type()
 	if t.Kind != column.String && t.Kind != column.Bytes {
-		return nil, column.Type{}, errors.New("ELT wants texts behind the number, not " + t.Nullable(true).String())
+		return nil, column.Type{}, errors.New("ELT expects strings after the index, got " + t.Nullable(true).String())
 	}
 	return append([]Node{i}, values...), t.Nullable(true), nil
 }

@@ -15,7 +15,7 @@ type urlParts struct {
 // urlProtocols are those that Java's URL knows; text with another one is no URL for it.
 var urlProtocols = []string{"http", "https", "ftp", "file", "jar", "mailto"}
 
-// parseURL takes a URL apart as java.net.URL does.
+// parseURL parses a URL as java.net.URL does.
 func parseURL(text string) (u urlParts, ok bool) {
 	text = strings.Trim(text, " \t\n\r\f\v\x00")
 	if len(text) > 4 && strings.EqualFold(text[:4], "url:") {
@@ -65,7 +65,7 @@ func parseURL(text string) (u urlParts, ok bool) {
 	return u, true
 }
 
-// evalParseURL gives a part of a URL, or the value of a name in its query.
+// evalParseURL returns a part of a URL, or the value of a query parameter.
 func evalParseURL(_ *Call, a []any) (any, error) {
 	u, ok := parseURL(a[0].(string))
 	if !ok {

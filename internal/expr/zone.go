@@ -17,18 +17,21 @@ import (
 // zoneNames are the names of the Time Zone Database, one a line, sorted: to find the nearest to one
 // that is unknown.
 //
+// zoneNames are the names of the Time Zone Database, one per line, sorted; they are the source of
+// suggestions.
+//
 //go:embed zones.txt
 var zoneNames string
 
-// offsetForm is what java.time.ZoneOffset takes, behind UTC, GMT or UT or alone.
+// offsetForm is the syntax of java.time.ZoneOffset, optionally after UTC, GMT or UT.
 var offsetForm = regexp.MustCompile(`^(UTC|GMT|UT)?([+-])(\d{1,2})(?::?([0-5]\d)(?::?([0-5]\d))?)?$`)
 
-// zones keeps what was parsed, so that a zone in a column costs little.
+// zones caches parsed zones, so that a zone in a column is cheap.
 var zones sync.Map // of string to *time.Location
 
-// ParseZone reads a time zone as java.time.ZoneId does: a name such as Europe/Berlin, UTC, or an
+// ParseZone parses a time zone as java.time.ZoneId does: a name such as Europe/Berlin, UTC, or an
 // offset such as GMT+08:00, UTC+8 or -03:30. The machine's own zone has no name here: rows must not
-// depend on where they are computed. The error names the nearest zone.
+// depend on where they are computed. The error suggests the most similar zone.
 func ParseZone(name string) (*time.Location, error) {
 	if z, ok := zones.Load(name); ok {
 		return z.(*time.Location), nil
@@ -85,17 +88,17 @@ func parseZone(name string) (*time.Location, error) {
 	} else if near := suggest.DidYouMean(name, known); near != "" {
 		hint = near
 	}
-	return nil, fmt.Errorf("there is no time zone %q: %s", name, hint)
+	return nil, fmt.Errorf("unknown time zone %q: %s", name, hint)
 }
 
-// shortZones are abbreviations that mean other things elsewhere.
+// shortZones are ambiguous abbreviations.
 var shortZones = map[string]string{
 	"PST": "America/Los_Angeles", "EST": "America/New_York, or -05:00 the year round", "CST": "America/Chicago", "MST": "America/Denver, or -07:00 the year round",
 	"IST": "Asia/Kolkata", "JST": "Asia/Tokyo", "HST": "Pacific/Honolulu", "BST": "Europe/London", "CEST": "Europe/Paris", "Local": "the zone's name: the machine's own would make rows depend on where they are computed",
 }
 
 // SetsClocks reports whether a zone has had more than one offset from UTC since 1970, so that some
-// local times come twice and others not at all.
+// local times occur twice and others not at all.
 func SetsClocks(zone Zone) bool {
 	if zone == nil || zone == time.UTC {
 		return false
@@ -109,8 +112,8 @@ func SetsClocks(zone Zone) bool {
 	return false
 }
 
-// LocalTime says what a call does with a local time that its zone has twice or leaves out; "" where
-// it has nothing to do with one.
+// LocalTime describes how a call treats local times that occur twice or not at all in its zone; ""
+// if that does not concern the call.
 func (c *Call) LocalTime() string {
 	switch c.F.Name {
 	case "CAST", "TRY_CAST":
@@ -118,13 +121,13 @@ func (c *Call) LocalTime() string {
 		switch {
 		case !SetsClocks(c.Zone):
 		case c.T.Kind == column.TimestampLTZ && from.Kind != column.TimestampLTZ && from.Kind != column.Null:
-			return fmt.Sprintf("a local time that %s has twice is the first of the two, and one that it leaves out is moved forward", c.Zone)
+			return fmt.Sprintf("a local time that occurs twice in %s is the first of the two, and one that is skipped is moved forward", c.Zone)
 		case c.T.Kind == column.Timestamp && from.Kind == column.TimestampLTZ:
-			return fmt.Sprintf("two instants in the hour that %s has twice become one TIMESTAMP", c.Zone)
+			return fmt.Sprintf("two instants in the hour that occurs twice in %s become one TIMESTAMP", c.Zone)
 		}
 	case "UNIX_TIMESTAMP":
 		if len(c.Args) > 0 && SetsClocks(c.Zone) {
-			return fmt.Sprintf("a local time that %s has twice is the second of the two, unlike in a CAST", c.Zone)
+			return fmt.Sprintf("a local time that occurs twice in %s is the second of the two, unlike in a CAST", c.Zone)
 		}
 	case "CONVERT_TZ":
 		return inZone(c.Args[1])
@@ -146,5 +149,5 @@ func inZone(n Node) string {
 		}
 		name = zone.String()
 	}
-	return fmt.Sprintf("a local time that %s has twice is the first of the two, and one that it leaves out is moved forward", name)
+	return fmt.Sprintf("a local time that occurs twice in %s is the first of the two, and one that is skipped is moved forward", name)
 }

@@ -13,7 +13,7 @@ func TestParseZone(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, z, err)
 		}
 	}
-	for name, hint := range map[string]string{"": "missing", "Local": "machine", "Berlin": "Europe/Berlin", "Europe/Berln": "Europe/Berlin", "PST": "America/Los_Angeles", "GMT+19": "18 hours", "posix/Europe/Berlin": "no time zone"} {
+	for name, hint := range map[string]string{"": "missing", "Local": "machine", "Berlin": "Europe/Berlin", "Europe/Berln": "Europe/Berlin", "PST": "America/Los_Angeles", "GMT+19": "18 hours", "posix/Europe/Berlin": "unknown time zone"} {
 		if _, err := ParseZone(name); err == nil || !strings.Contains(err.Error(), hint) {
 			t.Errorf("%q: %v, want an error with %q", name, err, hint)
 		}

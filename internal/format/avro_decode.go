@@ -101,14 +101,14 @@ type avroNested struct {
 
 func (d *avroDecoder) compile(s *registry.Schema) (*avroProgram, error) {
 	if s.Type != registry.Avro {
-		return nil, fmt.Errorf("it is a schema of type %s, and the format is avro-confluent", s.Type)
+		return nil, fmt.Errorf("the schema has type %s, but the format is avro-confluent", s.Type)
 	}
 	writer, err := parseAvro(s)
 	if err != nil {
 		return nil, err
 	}
 	if writer = writer.plain(); writer.kind != avroRecord {
-		return nil, fmt.Errorf("it is %s, wanted a record", writer)
+		return nil, fmt.Errorf("it is %s, expected a record", writer)
 	}
 	p := &avroProgram{}
 	have := make(map[int]bool)
@@ -180,7 +180,7 @@ func (t *avroType) fallback(name string, to column.Type) (any, error) {
 	}
 	v, err := r.boxed(&avroInput{data: data}, 0)
 	if err == nil && v == nil && to.NotNull {
-		err = errors.New("it is null, and the column is NOT NULL")
+		err = errors.New("it is null, but the column is NOT NULL")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("default of field %s: %w", name, err)
@@ -215,7 +215,7 @@ func (p *avroProgram) run(in *avroInput, cols []*column.Column) error {
 		}
 	}
 	if in.at != len(in.data) {
-		return fmt.Errorf("%d bytes are left behind the last field", len(in.data)-in.at)
+		return fmt.Errorf("%d bytes follow the last field", len(in.data)-in.at)
 	}
 	for _, f := range p.fallbacks {
 		if c := cols[f.column]; c != nil {
@@ -306,17 +306,17 @@ func (r *avroReading) int(in *avroInput) (int64, error) {
 		return 0, err
 	}
 	if r.from.kind == avroInt && v != int64(int32(v)) { //nolint:gosec // to see whether it fits
-		return 0, fmt.Errorf("found %d, wanted an int", v)
+		return 0, fmt.Errorf("found %d, expected an int", v)
 	}
 	switch r.to.Kind {
 	case column.TinyInt, column.SmallInt:
 		if limit := intRange[r.to.Kind]; v > limit || v < -limit-1 {
-			return 0, fmt.Errorf("found %d, wanted %s", v, r.to.Nullable(true))
+			return 0, fmt.Errorf("found %d, expected %s", v, r.to.Nullable(true))
 		}
 		return v, nil
 	case column.Time:
 		if v /= r.by; v < 0 || v >= 86_400_000 {
-			return 0, fmt.Errorf("found %d ms, which is no time of a day", v)
+			return 0, fmt.Errorf("found %d ms, which is not a time of day", v)
 		}
 		return v, nil
 	case column.Date:
@@ -326,7 +326,7 @@ func (r *avroReading) int(in *avroInput) (int64, error) {
 		return v, nil
 	case column.Timestamp, column.TimestampLTZ:
 		if r.times > 1 && (v > math.MaxInt64/r.times || v < math.MinInt64/r.times) {
-			return 0, fmt.Errorf("found %d ms, which no %s can hold", v, r.to.Nullable(true))
+			return 0, fmt.Errorf("found %d ms, which does not fit in %s", v, r.to.Nullable(true))
 		}
 		if r.by > 1 {
 			v = floorDiv(v, r.by)

@@ -61,7 +61,7 @@ func avroOutputs(fields []Field, text string) ([]avroOutput, error) {
 		return nil, fmt.Errorf("the schema: %w", err)
 	}
 	if schema.kind != avroRecord {
-		return nil, errors.New("the schema is no record")
+		return nil, errors.New("the schema is not a record")
 	}
 	columns := make([]column.Field, len(fields))
 	for i, f := range fields {
@@ -83,7 +83,7 @@ func avroRecordOut(columns []column.Field, to *avroType) ([]avroOutput, error) {
 		case f.of.HasDefault:
 			out.encoded, err = f.encodedDefault()
 		default:
-			err = errors.New("the schema has it, with no default, and the table has not")
+			err = errors.New("the schema requires it, and the table does not have it")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("field %s: %w", f.name, err)
@@ -179,7 +179,7 @@ func (e *avroEncoder) Encode(dst []byte, cols []*column.Column, row int) ([]byte
 	return dst, nil
 }
 
-var errAvroNull = errors.New("it is NULL, and the schema has no null there")
+var errAvroNull = errors.New("it is NULL, but the schema does not allow null")
 
 // branch appends which branch of a union of two follows.
 func (w *avroWriting) branch(dst []byte, null bool) ([]byte, error) {
@@ -239,12 +239,12 @@ func (w *avroWriting) text(dst []byte, s string) ([]byte, error) {
 	case avroEnum:
 		n := slices.Index(w.to.symbols, s)
 		if n < 0 {
-			return dst, fmt.Errorf("%q is no symbol of the enum %s", s, w.to.name)
+			return dst, fmt.Errorf("%q is not a symbol of the enum %s", s, w.to.name)
 		}
 		return binary.AppendVarint(dst, int64(n)), nil
 	case avroFixed:
 		if len(s) != w.to.size {
-			return dst, fmt.Errorf("it has %d bytes, and %s has %d", len(s), w.to.name, w.to.size)
+			return dst, fmt.Errorf("it has %d bytes, but %s has %d", len(s), w.to.name, w.to.size)
 		}
 		return append(dst, s...), nil
 	}
@@ -283,7 +283,7 @@ func (w *avroWriting) boxed(dst []byte, v any) ([]byte, error) {
 	case *column.Dict:
 		return w.dict(dst, v)
 	}
-	return dst, fmt.Errorf("no value of Avro: %T", v)
+	return dst, fmt.Errorf("unexpected value of type %T", v)
 }
 
 func (w *avroWriting) unscaled(dst []byte, v *big.Int) ([]byte, error) {
@@ -295,7 +295,7 @@ func (w *avroWriting) unscaled(dst []byte, v *big.Int) ([]byte, error) {
 		return append(binary.AppendVarint(dst, int64(len(b))), b...), nil
 	}
 	if len(b) > w.to.size {
-		return dst, fmt.Errorf("it takes %d bytes, and %s has %d", len(b), w.to.name, w.to.size)
+		return dst, fmt.Errorf("it takes %d bytes, but %s has %d", len(b), w.to.name, w.to.size)
 	}
 	var sign byte
 	if v.Sign() < 0 {

@@ -92,7 +92,7 @@ func avroValue(writer, reader *avroType, to column.Type, depth int) (*avroReadin
 		}
 	}
 	if !fits && writer.kind != avroNull {
-		return nil, fmt.Errorf("found %s, wanted %s", writer, to.Nullable(true))
+		return nil, fmt.Errorf("found %s, expected %s", writer, to.Nullable(true))
 	}
 	return r, nil
 }
@@ -268,7 +268,7 @@ func (r *avroReading) unscaled(in *avroInput) (any, error) {
 	}
 	limit := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(r.to.Precision)), nil)
 	if v.CmpAbs(limit) >= 0 {
-		return nil, fmt.Errorf("found a number of more digits than %s has", r.to.Nullable(true))
+		return nil, fmt.Errorf("found a number with more digits than %s has", r.to.Nullable(true))
 	}
 	return v, nil
 }

@@ -90,7 +90,7 @@ func (b *avroBuilder) build(n *avro.SchemaNode) (*avroType, error) {
 	if !ok {
 		t, ok := b.named[n.Type]
 		if !ok {
-			return nil, fmt.Errorf("there is no type %s", n.Type)
+			return nil, fmt.Errorf("unknown type %s", n.Type)
 		}
 		return t, nil
 	}
@@ -263,7 +263,7 @@ func avroNotNull(t column.Type, name string) (any, error) {
 	case column.Row:
 		return avroRecordOf(t, name)
 	}
-	return nil, fmt.Errorf("avro can't hold %s", t)
+	return nil, fmt.Errorf("Avro does not support %s", t)
 }
 
 func avroRecordOf(t column.Type, name string) (any, error) {
@@ -315,7 +315,7 @@ func avroReader(fields []Field, o Options) (*avroType, error) {
 		return nil, fmt.Errorf("the schema: %w", err)
 	}
 	if t = t.plain(); t.kind != avroRecord {
-		return nil, errors.New("the schema is no record")
+		return nil, errors.New("the schema is not a record")
 	}
 	for _, f := range fields {
 		if !slices.ContainsFunc(t.fields, func(a avroField) bool { return a.name == f.Name }) {

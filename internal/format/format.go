@@ -78,7 +78,7 @@ type kind struct {
 func oneOf(values ...string) func(string) error {
 	return func(v string) error {
 		if !slices.Contains(values, v) {
-			return fmt.Errorf("'%s' is none of %s", v, strings.Join(values, ", "))
+			return fmt.Errorf("invalid value '%s', expected one of %s", v, strings.Join(values, ", "))
 		}
 		return nil
 	}
@@ -145,7 +145,7 @@ func Names() []string { return slices.Sorted(maps.Keys(kinds)) }
 func Check(format string, fields []Field, o Options) error {
 	k, ok := kinds[format]
 	if !ok {
-		return fmt.Errorf("there is no format %s", format)
+		return fmt.Errorf("unknown format %s", format)
 	}
 	for _, name := range slices.Sorted(maps.Keys(o)) {
 		check, ok := k.options[name]
@@ -158,7 +158,7 @@ func Check(format string, fields []Field, o Options) error {
 			if hint == "" {
 				hint = "it has " + strings.Join(known, ", ")
 			}
-			return fmt.Errorf("there is no option '%s.%s': %s", format, name, hint)
+			return fmt.Errorf("unknown option '%s.%s': %s", format, name, hint)
 		}
 		if err := check(o[name]); err != nil {
 			return fmt.Errorf("option '%s.%s': %w", format, name, err)

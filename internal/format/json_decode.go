@@ -21,7 +21,7 @@ func checkJSON(fields []Field, o Options) error {
 	}
 	for _, f := range fields {
 		if f.Type.Interval() || f.Type.Kind == column.Map && f.Type.Key.Kind != column.String {
-			return fmt.Errorf("json can't hold %s %s", f.Name, f.Type)
+			return fmt.Errorf("JSON does not support %s %s", f.Name, f.Type)
 		}
 	}
 	return nil
@@ -297,10 +297,10 @@ func (d *jsonDecoder) lookup(name []byte, place int) int {
 
 func (d *jsonDecoder) unexpected(wanted string) error {
 	if d.at >= len(d.data) {
-		return fmt.Errorf("no JSON: found the end at byte %d, wanted %s", d.at, wanted)
+		return fmt.Errorf("invalid JSON: found the end at byte %d, expected %s", d.at, wanted)
 	}
 	r, _ := utf8.DecodeRune(d.data[d.at:])
-	return fmt.Errorf("no JSON: found %q at byte %d, wanted %s", r, d.at, wanted)
+	return fmt.Errorf("invalid JSON: found %q at byte %d, expected %s", r, d.at, wanted)
 }
 
 // space passes white space. Most documents have none, so that the look for it is inlined.
@@ -409,7 +409,7 @@ func (d *jsonDecoder) text() (escaped bool, err error) {
 		default:
 			r, n := utf8.DecodeRune(data[at:])
 			if r == utf8.RuneError && n == 1 {
-				return false, fmt.Errorf("no JSON: byte %d is not UTF-8", at)
+				return false, fmt.Errorf("invalid JSON: byte %d is not UTF-8", at)
 			}
 			at += n
 		}
@@ -488,7 +488,7 @@ func (d *jsonDecoder) number() error {
 // nested passes an object or array.
 func (d *jsonDecoder) nested(open byte) error {
 	if d.depth++; d.depth > maxDepth {
-		return fmt.Errorf("no JSON that is accepted: nested deeper than %d", maxDepth)
+		return fmt.Errorf("JSON is nested deeper than %d", maxDepth)
 	}
 	defer func() { d.depth-- }()
 	closing := open + 2 // ] and } come two behind [ and {

@@ -269,7 +269,7 @@ func (e *jsonEncoder) boxed(dst []byte, v any, t column.Type) ([]byte, error) {
 	case *column.Dict:
 		return e.dict(dst, v, t)
 	}
-	return dst, fmt.Errorf("no value of JSON: %T", v)
+	return dst, fmt.Errorf("unexpected value of type %T", v)
 }
 
 func (e *jsonEncoder) row(dst []byte, v []any, t column.Type) ([]byte, error) {
@@ -304,7 +304,7 @@ func (e *jsonEncoder) dict(dst []byte, m *column.Dict, t column.Type) ([]byte, e
 			case "LITERAL":
 				name = e.literal
 			default:
-				return dst, errors.New("JSON has no NULL as a key of a map (json.map-null-key.mode)")
+				return dst, errors.New("a key of a map is NULL, which JSON does not support (json.map-null-key.mode)")
 			}
 		}
 		if !first {

@@ -56,7 +56,7 @@ func validate(schema *jsonschema.Schema, document []byte) error {
 // compile refuses a schema whose documents never have what a column takes.
 func (d *schemaDecoder) compile(s *registry.Schema) (*jsonschema.Schema, error) {
 	if s.Type != registry.JSON {
-		return nil, fmt.Errorf("it is a schema of type %s, and the format is json-schema-confluent", s.Type)
+		return nil, fmt.Errorf("the schema has type %s, but the format is json-schema-confluent", s.Type)
 	}
 	schema, err := s.CompileJSON()
 	if err != nil {
@@ -64,18 +64,18 @@ func (d *schemaDecoder) compile(s *registry.Schema) (*jsonschema.Schema, error) 
 	}
 	root := referred(schema)
 	if types := typesOf(root); types != nil && !slices.Contains(types, "object") {
-		return nil, fmt.Errorf("its documents are %v, wanted object", types)
+		return nil, fmt.Errorf("its documents are %v, expected object", types)
 	}
 	for _, f := range d.fields {
 		property := root.Properties[f.Name]
 		if property == nil {
 			if f.Type.NotNull && slices.Contains(typesOf(root), "object") && root.AdditionalProperties == false {
-				return nil, fmt.Errorf("field %s is missing, and is NOT NULL", f.Name)
+				return nil, fmt.Errorf("field %s is missing but NOT NULL", f.Name)
 			}
 			continue
 		}
 		if types := typesOf(referred(property)); !jsonFits(types, f.Type) {
-			return nil, fmt.Errorf("field %s: found %v, wanted %s", f.Name, types, f.Type.Nullable(true))
+			return nil, fmt.Errorf("field %s: found %v, expected %s", f.Name, types, f.Type.Nullable(true))
 		}
 	}
 	return schema, nil

@@ -93,7 +93,7 @@ func wanted(v []byte, t column.Type) error {
 	if len(shown) > 60 {
 		shown = shown[:57] + "…"
 	}
-	return fmt.Errorf("found %s, wanted %s", shown, t.Nullable(true))
+	return fmt.Errorf("found %s, expected %s", shown, t.Nullable(true))
 }
 
 func (d *jsonDecoder) float(v []byte, t column.Type) (float64, error) {
@@ -196,12 +196,12 @@ func (d *jsonDecoder) moment(s string, t column.Type) (int64, error) {
 	switch t.Kind {
 	case column.Date:
 		if !dateShape.MatchString(s) {
-			return 0, fmt.Errorf("found %q, wanted a DATE such as \"2026-01-31\"", s)
+			return 0, fmt.Errorf("found %q, expected a DATE such as \"2026-01-31\"", s)
 		}
 		return expr.ParseDateText(s)
 	case column.Time:
 		if !timeShape.MatchString(s) {
-			return 0, fmt.Errorf("found %q, wanted a TIME such as \"12:00:00\"", s)
+			return 0, fmt.Errorf("found %q, expected a TIME such as \"12:00:00\"", s)
 		}
 		return expr.ParseTimeText(s)
 	}
@@ -230,7 +230,7 @@ func (d *jsonDecoder) noTimestamp(s string, t column.Type) error {
 	if t.Kind == column.TimestampLTZ {
 		example += "Z"
 	}
-	return fmt.Errorf("found %q, wanted %s such as %q (json.timestamp-format.standard is %s)", s, t.Nullable(true), example, standard)
+	return fmt.Errorf("found %q, expected %s such as %q (json.timestamp-format.standard is %s)", s, t.Nullable(true), example, standard)
 }
 
 // fastTimestamp reads the usual form: date, time with seconds, a fraction of up to six digits, Z.

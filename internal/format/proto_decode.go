@@ -47,7 +47,7 @@ func newProtoDecoder(fields []Field, o Options, s *Schemas) (Decoder, error) {
 
 func (d *protoDecoder) compile(s *registry.Schema) (*protoFile, error) {
 	if s.Type != registry.Protobuf {
-		return nil, fmt.Errorf("it is a schema of type %s, and the format is protobuf-confluent", s.Type)
+		return nil, fmt.Errorf("the schema has type %s, but the format is protobuf-confluent", s.Type)
 	}
 	file, err := s.CompileProtobuf(context.Background())
 	if err != nil {
@@ -176,7 +176,7 @@ func protoCompileAt(writer, reader protoreflect.MessageDescriptor, columns []col
 		case own != nil && !own.HasPresence() && !own.IsList() && !own.IsMap():
 			step.missing = protoDefault(own, c.Type)
 		case c.Type.NotNull:
-			return nil, fmt.Errorf("field %s is missing, and is NOT NULL", c.Name)
+			return nil, fmt.Errorf("field %s is missing but NOT NULL", c.Name)
 		}
 		n := int16(len(p.steps)) //nolint:gosec // columns of a table
 		if step.num > 0 && step.num < protoNear {
@@ -193,7 +193,7 @@ func protoCompileAt(writer, reader protoreflect.MessageDescriptor, columns []col
 func protoStepOf(fd protoreflect.FieldDescriptor, own protoreflect.MessageDescriptor, to column.Type, depth int) (protoStep, error) {
 	s := protoStep{name: string(fd.Name()), to: to, num: fd.Number(), kind: fd.Kind()}
 	mismatch := func() (protoStep, error) {
-		return s, fmt.Errorf("found %s, wanted %s", protoDescribe(fd), to.Nullable(true))
+		return s, fmt.Errorf("found %s, expected %s", protoDescribe(fd), to.Nullable(true))
 	}
 	switch {
 	case fd.IsMap():
@@ -261,7 +261,7 @@ func protoSingle(fd protoreflect.FieldDescriptor, own protoreflect.MessageDescri
 		return s, err
 	}
 	if !fits {
-		return s, fmt.Errorf("found %s, wanted %s", protoDescribe(fd), to.Nullable(true))
+		return s, fmt.Errorf("found %s, expected %s", protoDescribe(fd), to.Nullable(true))
 	}
 	return s, nil
 }
@@ -466,14 +466,14 @@ func (s *protoStep) int(slot *protoSlot) (int64, error) {
 		v = protowire.DecodeZigZag(slot.bits)
 	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
 		if slot.bits > math.MaxInt64 {
-			return 0, fmt.Errorf("found %d, wanted %s", slot.bits, s.to.Nullable(true))
+			return 0, fmt.Errorf("found %d, expected %s", slot.bits, s.to.Nullable(true))
 		}
 		v = int64(slot.bits)
 	default:
 		v = int64(slot.bits) //nolint:gosec // the bits of an int64
 	}
 	if limit, ok := intRange[s.to.Kind]; ok && (v > limit || v < -limit-1) {
-		return 0, fmt.Errorf("found %d, wanted %s", v, s.to.Nullable(true))
+		return 0, fmt.Errorf("found %d, expected %s", v, s.to.Nullable(true))
 	}
 	return v, nil
 }
@@ -525,7 +525,7 @@ func protoMicros(data []byte, to column.Type) (int64, error) {
 	}
 	const limit = 1 << 42 // seconds, some 139,000 years
 	if seconds > limit || seconds < -limit || nanos < 0 || nanos > 999_999_999 {
-		return 0, fmt.Errorf("found %d s and %d ns, which is no timestamp", seconds, nanos)
+		return 0, fmt.Errorf("found %d s and %d ns, which is not a valid timestamp", seconds, nanos)
 	}
 	return expr.Round(seconds*1_000_000+nanos/1000, to.Precision), nil
 }

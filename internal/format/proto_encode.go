@@ -141,7 +141,7 @@ func (e *protoEncoder) Encode(dst []byte, cols []*column.Column, row int) ([]byt
 	return dst, nil
 }
 
-var errProtoNull = errors.New("it is NULL, and the field can't be absent: make it optional in the schema, or the column NOT NULL")
+var errProtoNull = errors.New("it is NULL, but the field can't be absent: make it optional in the schema, or the column NOT NULL")
 
 func (w *protoWriting) null() error {
 	if w.presence || w.list {
@@ -216,7 +216,7 @@ func (w *protoWriting) text(dst []byte, s string) ([]byte, error) {
 	if w.enum != nil {
 		v := w.enum.ByName(protoreflect.Name(s))
 		if v == nil {
-			return dst, fmt.Errorf("%q is no value of the enum", s)
+			return dst, fmt.Errorf("%q is not a value of the enum", s)
 		}
 		return w.int(dst, int64(v.Number())), nil
 	}
@@ -252,7 +252,7 @@ func (w *protoWriting) boxed(dst []byte, v any) ([]byte, error) {
 	case *column.Dict:
 		return w.dict(dst, v)
 	}
-	return dst, fmt.Errorf("no value of Protobuf: %T", v)
+	return dst, fmt.Errorf("unexpected value of type %T", v)
 }
 
 // nested writes something with its length in front, which is known behind it.

@@ -74,7 +74,7 @@ func protoMessage(b *strings.Builder, name string, t column.Type, indent string)
 				return fmt.Errorf("column %s: %w", f.Name, err)
 			}
 		} else if typ = protoTypes[elem.Kind]; typ == "" {
-			return fmt.Errorf("column %s: protobuf can't hold %s: CAST it, to STRING for example", f.Name, f.Type.Nullable(true))
+			return fmt.Errorf("column %s: Protobuf does not support %s: CAST it, to STRING for example", f.Name, f.Type.Nullable(true))
 		}
 		if f.Type.Kind == column.Map {
 			typ = "map<" + protoTypes[f.Type.Key.Kind] + ", " + typ + ">"

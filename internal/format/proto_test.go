@@ -72,7 +72,7 @@ message Record {
 		t.Errorf("schema:\n%s\nwant\n%s", text, want)
 	}
 	for _, typ := range []column.Type{column.OfDecimal(5, 2), column.Of(column.Date), {Kind: column.Array, Elem: &array}} {
-		if err := Check("protobuf-confluent", []Field{{"v", typ}}, confluent); err == nil || !strings.Contains(err.Error(), "protobuf can't hold") {
+		if err := Check("protobuf-confluent", []Field{{"v", typ}}, confluent); err == nil || !strings.Contains(err.Error(), "Protobuf does not support") {
 			t.Errorf("%s: %v", typ, err)
 		}
 	}
@@ -94,15 +94,15 @@ func TestProtoValues(t *testing.T) {
 		{"sint32 v = 1;", `{"v":-7}`, column.Of(column.BigInt), "-7"},
 		{"sfixed32 v = 1;", `{"v":-7}`, column.Of(column.Int), "-7"},
 		{"uint32 v = 1;", `{"v":4294967295}`, column.Of(column.BigInt), "4294967295"},
-		{"uint32 v = 1;", `{"v":1}`, column.Of(column.Int), "!found uint32, wanted INT"},
+		{"uint32 v = 1;", `{"v":1}`, column.Of(column.Int), "!found uint32, expected INT"},
 		{"int64 v = 1;", `{"v":"-9223372036854775808"}`, column.Of(column.BigInt), "-9223372036854775808"},
 		{"sint64 v = 1;", `{"v":"-5"}`, column.Of(column.BigInt), "-5"},
 		{"fixed64 v = 1;", `{"v":"5"}`, column.Of(column.BigInt), "5"},
-		{"uint64 v = 1;", `{"v":"18446744073709551615"}`, column.Of(column.BigInt), "!found 18446744073709551615, wanted BIGINT"},
-		{"int32 v = 1;", `{"v":300}`, column.Of(column.TinyInt), "!found 300, wanted TINYINT"},
+		{"uint64 v = 1;", `{"v":"18446744073709551615"}`, column.Of(column.BigInt), "!found 18446744073709551615, expected BIGINT"},
+		{"int32 v = 1;", `{"v":300}`, column.Of(column.TinyInt), "!found 300, expected TINYINT"},
 		{"float v = 1;", `{"v":1.5}`, column.Of(column.Double), "1.5"},
 		{"double v = 1;", `{"v":1.5}`, column.Of(column.Double), "1.5"},
-		{"double v = 1;", `{"v":1.5}`, column.Of(column.Float), "!found double, wanted FLOAT"},
+		{"double v = 1;", `{"v":1.5}`, column.Of(column.Float), "!found double, expected FLOAT"},
 		{"bool v = 1;", `{"v":true}`, column.Of(column.Boolean), "true"},
 		{"string v = 100;", `{"v":"é"}`, column.Of(column.String), "é"},
 		{"string v = 70000;", `{}`, column.Of(column.String), ""},
@@ -128,8 +128,8 @@ func TestProtoValues(t *testing.T) {
 		{"oneof o { string a = 1; int32 v = 2; }", `{"v":7}`, column.Of(column.Int), "7"},
 		{"oneof o { string a = 1; int32 v = 2; }", `{"a":"x"}`, column.Of(column.Int), "<nil>"},
 		{"int32 w = 1;", `{"w":7}`, column.Of(column.Int), "<nil>"},
-		{"int32 w = 1;", `{"w":7}`, notNull(column.Of(column.Int)), "!field v is missing, and is NOT NULL"},
-		{"string v = 1;", `{"v":"x"}`, column.Of(column.Int), "!schema 1 (of the writer) can't be read as the table's columns: field v: found string, wanted INT"},
+		{"int32 w = 1;", `{"w":7}`, notNull(column.Of(column.Int)), "!field v is missing but NOT NULL"},
+		{"string v = 1;", `{"v":"x"}`, column.Of(column.Int), "!schema 1 (of the writer) can't be read as the table's columns: field v: found string, expected INT"},
 	} {
 		text := `syntax = "proto3"; import "google/protobuf/timestamp.proto"; import "google/protobuf/wrappers.proto";
 			message M { ` + c.field + ` } message P { int32 x = 1; string y = 2; P p = 3; repeated P all = 4; } enum K { A = 0; B = 1; }`

@@ -16,11 +16,11 @@ var rawSizes = map[column.Kind]int{
 
 func checkRaw(fields []Field, _ Options) error {
 	if len(fields) != 1 {
-		return fmt.Errorf("raw holds one column, not %d", len(fields))
+		return fmt.Errorf("raw supports one column, got %d", len(fields))
 	}
 	k := fields[0].Type.Kind
 	if k != column.String && k != column.Bytes && rawSizes[k] == 0 {
-		return fmt.Errorf("raw can't hold %s %s", fields[0].Name, fields[0].Type)
+		return fmt.Errorf("raw does not support %s %s", fields[0].Name, fields[0].Type)
 	}
 	return nil
 }
@@ -41,7 +41,7 @@ func (d rawDecoder) Decode(data []byte, cols []*column.Column) error {
 	}
 	size := rawSizes[d.field.Type.Kind]
 	if size > 0 && len(data) != size {
-		return fmt.Errorf("field %s: found %d bytes, wanted the %d of %s", d.field.Name, len(data), size, d.field.Type.Nullable(true))
+		return fmt.Errorf("field %s: found %d bytes, expected the %d of %s", d.field.Name, len(data), size, d.field.Type.Nullable(true))
 	}
 	switch d.field.Type.Kind {
 	case column.Boolean:

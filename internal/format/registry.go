@@ -262,7 +262,7 @@ func (o Options) RegistryConfig() (registry.Config, error) {
 	if info := o["basic-auth.user-info"]; info != "" {
 		var ok bool
 		if c.User, c.Password, ok = strings.Cut(info, ":"); !ok {
-			return c, errors.New("option 'basic-auth.user-info' is no user:password")
+			return c, errors.New("option 'basic-auth.user-info' must have the form user:password")
 		}
 	}
 	for _, store := range []string{"ssl.truststore", "ssl.keystore"} {
