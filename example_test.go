@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,19 +26,19 @@ INSERT INTO totals SELECT customer, SUM(amount) FROM orders GROUP BY customer;`
 func openWithOrders() (dir string, broker *weir.Broker, closeAll func()) {
 	dir, err := os.MkdirTemp("", "weir-example")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	broker, err = weir.OpenBroker(weir.BrokerOptions{Dir: dir})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	if err := broker.CreateTopic(context.Background(), "orders", 1); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	order(context.Background(), broker, `{"customer":"ada","amount":3}`, `{"customer":"bob","amount":4}`, `{"customer":"ada","amount":5}`)
 	return dir, broker, func() {
 		if err := errors.Join(broker.Close(), os.RemoveAll(dir)); err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 	}
 }
@@ -48,12 +47,12 @@ func openWithOrders() (dir string, broker *weir.Broker, closeAll func()) {
 func order(ctx context.Context, broker *weir.Broker, orders ...string) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(broker.Addr()), kgo.DefaultProduceTopic("orders"))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer client.Close()
 	for _, o := range orders {
 		if err := client.ProduceSync(ctx, kgo.StringRecord(o)).FirstErr(); err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 	}
 }
@@ -61,7 +60,7 @@ func order(ctx context.Context, broker *weir.Broker, orders ...string) {
 func ExampleCompile() {
 	p, err := weir.Compile(totals)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(p.Name())
 	// Output: totals
@@ -71,7 +70,7 @@ func ExampleWithName() {
 	unnamed := strings.Replace(totals, "SET 'pipeline.name' = 'totals';", "", 1)
 	p, err := weir.Compile(unnamed, weir.WithName("shop-a-totals"))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(p.Name())
 	// Output: shop-a-totals
@@ -97,7 +96,7 @@ func ExampleSyntaxError() {
 func ExamplePipeline_Explain() {
 	p, err := weir.Compile(totals)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	plan := p.Explain() // stages, relations, topics and state
 	title, _, _ := strings.Cut(plan, "\n")
@@ -108,7 +107,7 @@ func ExamplePipeline_Explain() {
 func ExamplePipeline_ExplainSVG() {
 	p, err := weir.Compile(totals)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(strings.HasPrefix(p.ExplainSVG(), "<svg "))
 	// Output: true
@@ -119,11 +118,11 @@ func ExamplePipeline_Run() {
 	defer closeAll()
 	p, err := weir.Compile(totals)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	result, err := p.Run(context.Background(), weir.Options{DataDir: dir, UntilEnd: true})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(result.Records, "records")
 	// The next run continues there.
@@ -146,7 +145,7 @@ func ExampleStateChangedError() {
 		return err
 	}
 	if err := run(totals); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	err := run(strings.Replace(totals, "SUM(amount)", "MAX(amount)", 1))
 	var changed *weir.StateChangedError
@@ -165,7 +164,7 @@ func ExamplePipeline_Status() {
 	defer closeAll()
 	p, err := weir.Compile(totals)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
@@ -188,16 +187,16 @@ func ExamplePipeline_Status() {
 func ExampleOpenBroker() {
 	dir, err := os.MkdirTemp("", "weir-example")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	broker, err := weir.OpenBroker(weir.BrokerOptions{Dir: dir})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	client, err := kgo.NewClient(kgo.SeedBrokers(broker.Addr())) // any Kafka client
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(client.Ping(context.Background()))
 	client.Close()
@@ -217,7 +216,7 @@ func ExampleBroker_CreateTopic() {
 func ExampleClassify() {
 	p, err := weir.Compile(totals)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	_, err = p.Run(context.Background(), weir.Options{})
 	switch weir.Classify(err) {
@@ -238,15 +237,15 @@ func ExampleClassify() {
 func ExampleOptions_Validate() {
 	o := weir.Options{Brokers: []string{"kafka-1:9092"}, DataDir: "data"}
 	fmt.Println(o.Validate())
-	// Output: Brokers and DataDir are both set: choose Kafka or an embedded broker
+	// Output: options Brokers and DataDir are both set: choose Kafka or an embedded broker
 }
 
 func ExampleTest() {
 	dir, err := os.MkdirTemp("", "weir-example")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	const test = `send orders
 {"customer":"ada","amount":3}
 {"customer":"ada","amount":5}
@@ -256,11 +255,11 @@ expect totals
 `
 	err = errors.Join(os.WriteFile(filepath.Join(dir, "totals.sql"), []byte(totals), 0o600), os.WriteFile(filepath.Join(dir, "totals.case"), []byte(test), 0o600))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	results, err := weir.Test(dir)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	for _, r := range results {
 		fmt.Println(filepath.Base(r.Test), r.OK)

@@ -81,9 +81,9 @@ const maxWorkers = 256
 func (o *Options) Validate() error {
 	switch {
 	case len(o.Brokers) > 0 && o.DataDir != "":
-		return refuse(errors.New("Brokers and DataDir are both set: choose Kafka or an embedded broker"))
+		return refuse(errors.New("options Brokers and DataDir are both set: choose Kafka or an embedded broker"))
 	case o.DataDir != "" && (o.TLS != TLS{} || o.SASL != SASL{}):
-		return refuse(errors.New("TLS and SASL are set with DataDir: the embedded broker has neither"))
+		return refuse(errors.New("options TLS and SASL are set with DataDir: the embedded broker has neither"))
 	case o.Workers < 0 || o.Workers > maxWorkers:
 		return refuse(fmt.Errorf("invalid Workers %d: expected 1 to %d", o.Workers, maxWorkers))
 	case o.CommitInterval < 0 || o.TransactionTimeout < 0 || o.SessionTimeout < 0 || o.StopTimeout < 0:

@@ -1,4 +1,4 @@
 // Package layout has tests of the repository's own files and no code: comments wrap at 100 columns,
 // the map of files in a package comment names each file once, ARCHITECTURE.md lists each package,
-// links between documents work, and public packages do not expose internal types.
+// links and paths in documents work, and public packages do not expose internal types.
 package layout

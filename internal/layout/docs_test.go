@@ -52,10 +52,11 @@ var (
 	noSlug  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
-// Links between the repository's documents name files and headings that exist.
-func TestLinks(t *testing.T) {
+// documents returns the repository's Markdown files, without their blocks of code.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
 	root := os.DirFS(filepath.Join("..", ".."))
-	documents := make(map[string]string)
+	all := make(map[string]string)
 	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -64,7 +65,7 @@ func TestLinks(t *testing.T) {
 			return fs.SkipDir
 		case strings.HasSuffix(name, ".md"):
 			text, err := fs.ReadFile(root, name)
-			documents[name] = fence.ReplaceAllString(string(text), "")
+			all[name] = fence.ReplaceAllString(string(text), "")
 			return err
 		}
 		return nil
@@ -72,9 +73,16 @@ func TestLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(documents) < 20 {
-		t.Fatalf("found only %d documents", len(documents))
+	if len(all) < 20 {
+		t.Fatalf("found only %d documents", len(all))
 	}
+	return all
+}
+
+// Links between the repository's documents name files and headings that exist.
+func TestLinks(t *testing.T) {
+	documents := documents(t)
+	root := os.DirFS(filepath.Join("..", ".."))
 	for name, text := range documents {
 		for _, l := range link.FindAllStringSubmatch(text, -1) {
 			if strings.Contains(l[1], ":") { // elsewhere
@@ -91,6 +99,18 @@ func TestLinks(t *testing.T) {
 			}
 			if anchor != "" && !anchors(documents[target])[anchor] {
 				t.Errorf("%s links to %s, which has no such heading", name, l[1])
+			}
+		}
+	}
+}
+
+// Paths in the documents' code spans exist.
+func TestPaths(t *testing.T) {
+	span := regexp.MustCompile("`((?:bench|cmd|deploy|docs|internal|pipelines|reading)/[^`\\s*:]+)`")
+	for name, text := range documents(t) {
+		for _, p := range span.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join("..", "..", filepath.FromSlash(p[1]))); err != nil {
+				t.Errorf("%s names %s, which does not exist", name, p[1])
 			}
 		}
 	}
