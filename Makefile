@@ -1,4 +1,4 @@
-# Weir: the few things that people do. `make help` lists them.
+# Weir's development tasks. `make help` lists them.
 
 GOLANGCI_VERSION := v2.15.0
 FUZZTIME ?= 20s
@@ -7,15 +7,15 @@ METAMORPHIC ?= 1h
 CAMPAIGN ?= 30m
 BIN := $(CURDIR)/bin
 
-# Packages whose tests run alone: they start JVMs, or kill processes and look at the clock.
+# Packages whose tests run alone: they start JVMs, or kill processes and measure time.
 HEAVY := ./internal/conformance ./internal/stack ./cmd/weir ./internal/broker/embedded
 
-# Tests that run a long version where WEIR_TEST_LONG is set.
+# Tests with a long version, which WEIR_TEST_LONG selects.
 LONG := ^TestKillKeepsOffsetsWithRows$$
 LONG_PACKAGES := ./internal/broker/embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-console bench-codec bench-flink test-flink rename reference mutate conformance-golden clean
+.PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-console bench-codec bench-flink test-flink rename reference mutate conformance-golden clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,54 +23,53 @@ help: ## list these targets
 build: ## build bin/weir
 	go build -o $(BIN)/weir ./cmd/weir
 
-deps: ## install what the tests need: a JDK, Maven and pip for real Kafka and Flink, kcat as an independent client
-	@missing=""; \
-	command -v java >/dev/null || missing="$$missing openjdk-17-jdk-headless"; \
-	command -v mvn >/dev/null || missing="$$missing maven"; \
-	command -v pip3 >/dev/null || missing="$$missing python3-pip"; \
-	command -v kcat >/dev/null || missing="$$missing kcat"; \
-	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
-	command -v chromium >/dev/null || missing="$$missing chromium"; \
-	command -v prometheus >/dev/null || missing="$$missing prometheus"; \
-	command -v prometheus-alertmanager >/dev/null || missing="$$missing prometheus-alertmanager"; \
-	command -v buildah >/dev/null || missing="$$missing buildah"; \
+# Shell code that sets missing to the Debian packages whose commands are not found.
+MISSING = missing=""; \
+	need() { command -v $$1 >/dev/null || { shift; missing="$$missing $$*"; }; }; \
+	need java openjdk-17-jdk-headless; need mvn maven; need pip3 python3-pip; need kcat kcat; \
+	need npm nodejs npm; need chromium chromium; need prometheus prometheus; \
+	need prometheus-alertmanager prometheus-alertmanager; need buildah buildah
+
+deps: ## install the tools that the tests need (Debian, root): JDK, Maven, pip, kcat, npm, Chromium, Prometheus, Buildah
+	@$(MISSING); \
 	[ -z "$$missing" ] && exit 0; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
-	else \
-		echo "The tests need:$$missing. Install these (Debian: sudo apt-get install$$missing) and run make again." >&2; exit 1; \
-	fi
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+check-deps: # names the tools that are missing
+	@$(MISSING); \
+	[ -z "$$missing" ] && exit 0; \
+	echo "Missing tools. Install these Debian packages:$$missing (sudo make deps does it), then run make again." >&2; exit 1
 
 console: internal/console/web/node_modules ## build the console's page into internal/console/dist, which is committed
 	cd internal/console/web && node build.mjs
 
-console-check: deps internal/console/web/node_modules
+console-check: check-deps internal/console/web/node_modules
 	cd internal/console/web && node build.mjs --check
 
 internal/console/web/node_modules: internal/console/web/package-lock.json
 	cd internal/console/web && npm ci --silent && touch node_modules
 
-dashboards: deploy/grafana/node_modules ## make deploy/grafana/dashboards, which are committed, from deploy/grafana/src
+dashboards: deploy/grafana/node_modules ## build deploy/grafana/dashboards, which are committed, from deploy/grafana/src
 	cd deploy/grafana && node_modules/.bin/tsc && node build/main.js
 
-dashboards-check: deps deploy/grafana/node_modules
+dashboards-check: check-deps deploy/grafana/node_modules
 	cd deploy/grafana && node_modules/.bin/tsc && node build/main.js --check
 
 deploy/grafana/node_modules: deploy/grafana/package-lock.json
 	cd deploy/grafana && npm ci --silent && touch node_modules
 
-test: deps internal/console/web/node_modules ## run all tests with the race detector, real Kafka included
+test: check-deps internal/console/web/node_modules ## run all tests with the race detector, real Kafka included
 	go test -race -timeout 30m $$(go list ./... | grep -v -x -F "$$(go list $(HEAVY))")
 	cd bench && go test -race ./...
 	go test -race -p 1 -timeout 60m $(HEAVY)
 
-mutate: ## put one fault after the other into the transactional clients: the scripts of their packages must find each (ten minutes)
+mutate: ## seed one bug at a time into the transactional clients: their packages' scripts must catch each (ten minutes)
 	go run ./internal/txtest/mutate
 
-accidents: ## 200 accidents of operators to stateful pipelines, each at a random moment
+accidents: ## 200 operator accidents in stateful pipelines, each at a random moment
 	WEIR_TEST_ACCIDENTS=$(ACCIDENTS) go test -count 1 -timeout 60m -v -run '^TestAccidents$$' ./cmd/weir
 
-campaign: build deps ## faults for an hour, half on three real brokers, half on the embedded one; docs/results/campaign.md is made of it
+campaign: build check-deps ## inject faults for an hour, half on three real brokers, half on the embedded one; writes docs/results/campaign.md
 	@mkdir -p docs/results/campaign; at=docs/results/campaign/$$(date -u +%Y%m%d-%H%M); dir=$(CURDIR)/.weir-campaign; code=0; \
 	$(BIN)/weir chaos --data-dir $$dir --duration $(CAMPAIGN) --rate 4000 --result $$at-embedded.json || code=$$?; \
 	$(BIN)/weir kafka up --brokers 3 --data-dir $$dir && \
@@ -79,16 +78,16 @@ campaign: build deps ## faults for an hour, half on three real brokers, half on 
 	$(BIN)/weir chaos --page $$(ls docs/results/campaign/*.json | sort -r | paste -sd,) > docs/results/campaign.md; \
 	[ $$code != 0 ] || rm -rf $$dir; exit $$code
 
-test-fast: ## run the tests that start no JVM, the long ones shortened
+test-fast: ## run the tests that need no JVM, with shortened versions of the long ones
 	go test -short -timeout 10m ./... && cd bench && go test -short ./...
 
-long: deps ## run the tests that have long versions in these: 1,000 kills in the commits of the embedded broker, and others (an hour)
+long: check-deps ## run the long versions of tests: 1,000 kills inside commits of the embedded broker, and others (an hour)
 	WEIR_TEST_LONG=1 go test -p 1 -count=1 -timeout 3h -v -run '$(LONG)' $(LONG_PACKAGES)
 
-metamorphic: ## generated pipelines for METAMORPHIC (1h), each run in many ways that must give the same rows; METAMORPHIC_SEED=N runs one
+metamorphic: ## test generated pipelines for METAMORPHIC (1h), each in many ways that must yield equal rows; METAMORPHIC_SEED=N runs one
 	METAMORPHIC=$(METAMORPHIC) go test -count 1 -timeout 0 -v -run '^TestMetamorphic$$' ./internal/sqltest/metamorphic
 
-lint: console-check dashboards-check ## see that what is made of internal/console/web and deploy/grafana/src is up to date; golangci-lint, installed into bin/ where it is missing
+lint: console-check dashboards-check ## check that the built console and dashboards are up to date, then run golangci-lint (installed into bin/ if missing)
 	@tool=$$(command -v golangci-lint || ls $$(go env GOPATH)/bin/golangci-lint 2>/dev/null || ls $(BIN)/golangci-lint 2>/dev/null); \
 	if [ -z "$$tool" ] || ! "$$tool" version 2>/dev/null | grep -q $(GOLANGCI_VERSION:v%=%); then \
 		echo "installing golangci-lint $(GOLANGCI_VERSION) into bin/ (a few minutes)"; \
@@ -100,7 +99,7 @@ lint: console-check dashboards-check ## see that what is made of internal/consol
 fmt: ## format the code
 	gofmt -w $$(git ls-files '*.go')
 
-vuln: ## look for known vulnerabilities (needs their database)
+vuln: ## check for known vulnerabilities (needs network access to the database)
 	go run golang.org/x/vuln/cmd/govulncheck@latest ./... && cd bench && go run golang.org/x/vuln/cmd/govulncheck@latest ./...
 
 fuzz: ## run each fuzz target for FUZZTIME (20s)
@@ -111,44 +110,44 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 	done
 
 MODULE_NOW := $(shell go list -m)
-rename: ## give the module another path: make rename MODULE=example.org/team/weir
+rename: ## change the module path: make rename MODULE=example.org/team/weir
 	@[ -n "$(MODULE)" ] || { echo "usage: make rename MODULE=example.org/team/weir" >&2; exit 2; }
 	go mod edit -module '$(MODULE)' # refuses an invalid path before anything is changed
 	git grep -lIF '$(MODULE_NOW)' | xargs -r sed -i 's#$(subst .,\.,$(MODULE_NOW))#$(MODULE)#g'
 	gofmt -w $$(git ls-files '*.go')
 
-reference: ## write the parts of docs/reference that are made from the code
+reference: ## regenerate the generated parts of docs/reference
 	go test -count 1 -run '^TestReference$$' ./cmd/weir ./internal/expr -update
 
-conformance: deps ## run SQL on Weir and on real Flink over the same topics, and compare
+conformance: check-deps ## run SQL on Weir and on real Flink over the same topics, and compare the rows
 	go test -timeout 10m -count=1 -v -datadriven-quiet -run 'TestConformance' ./internal/conformance
 
-conformance-golden: deps ## ask Flink for the rows of pipelines that are new or have changed, and keep them in internal/conformance/golden
+conformance-golden: check-deps ## record Flink's rows for new and changed pipelines in internal/conformance/golden
 	go test -timeout 20m -count=1 -v -run 'TestConformance/pipelines' ./internal/conformance -golden -missing
 
-expressions: deps ## ask real Flink for the text of thousands of expressions, which make test compares with Weir's
+expressions: check-deps ## record real Flink's results of thousands of expressions, which make test compares with Weir's
 	go test -timeout 30m -count=1 -v -run '^TestAskFlink$$' ./internal/conformance -update-expressions all
 
-bench-produce: deps ## weir produce beside kafka-producer-perf-test on one real broker, ratios printed
+bench-produce: check-deps ## compare weir produce with kafka-producer-perf-test on one real broker
 	cd bench && go run ./produce
 
-bench-engine: deps ## weir run beside Kafka Streams and plain reading on one real broker, ratios and latency printed; BEFORE=REVISION compares with an earlier one
+bench-engine: check-deps ## compare weir run with Kafka Streams and a plain reader on one real broker: throughput and latency; BEFORE=REVISION adds an earlier revision
 	cd bench && go run ./engine $(if $(BEFORE),-before $(BEFORE))
 
-bench-restore: deps ## first commit after a crash, with the local copy of the state and without, as the state grows tenfold
+bench-restore: check-deps ## measure the time from a crash to the first commit, with and without local state, as the state grows tenfold
 	cd bench && go run ./restore
 
-bench-console: ## what it costs to watch: metrics, console and a live preview beside none, and 200 slow pages
+bench-console: ## measure the cost of watching: metrics, console, a live preview and 200 slow pages, against none
 	cd bench && go run ./console
 
-bench-codec: ## formats beside encoding/json and the libraries' generic paths, and bytes a reading in the log
+bench-codec: ## compare the formats with encoding/json and generic decoding, and their bytes per reading in the log
 	cd bench && go run ./codec
 
-bench-flink: deps ## the same pipelines by weir run and on Flink, on one real broker, ratios printed
+bench-flink: check-deps ## run the same pipelines with weir run and on Flink, on one real broker, and compare throughput
 	cd bench && go run ./engine -sides weir,flink -latency-seconds 0
 
-test-flink: deps ## a million readings through Flink while its processes and three brokers are killed
+test-flink: check-deps ## send a million readings through Flink while its processes and three brokers are killed
 	WEIR_TEST_FLINK_READINGS=1000000 go test -count 1 -timeout 60m -v -run TestFlinkSurvivesKills ./cmd/weir
 
-clean: ## remove what build and lint made
+clean: ## remove what build and lint have created
 	rm -rf $(BIN)
