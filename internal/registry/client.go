@@ -23,9 +23,9 @@ import (
 	"weir.example/weir/internal/tlsconf"
 )
 
-// Config says where the registry is and how to prove who we are.
+// Config names the registry's URLs, and how to authenticate.
 type Config struct {
-	URLs []string // http:// or https://; the next one is asked where one does not answer; at least one
+	URLs []string // http:// or https://; the next one is tried if one does not answer; at least one
 
 	User     string // for basic authentication
 	Password string // for basic authentication; never logged
@@ -40,7 +40,17 @@ type Config struct {
 	Metrics *Metrics      // default none
 }
 
-// Validate reports the first setting that can't work.
+func (c Config) withDefaults() Config {
+	if c.Timeout == 0 {
+		c.Timeout = 5 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Validate returns an error for the first invalid setting.
 func (c *Config) Validate() error {
 	if len(c.URLs) == 0 {
 		return errors.New("no registry: name at least one URL, such as http://127.0.0.1:8081")
@@ -48,10 +58,10 @@ func (c *Config) Validate() error {
 	for _, s := range c.URLs {
 		u, err := url.Parse(s)
 		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-			return fmt.Errorf("registry %q is no URL, such as http://127.0.0.1:8081", s)
+			return fmt.Errorf("invalid registry URL %q: expected one such as http://127.0.0.1:8081", s)
 		}
 		if u.User != nil {
-			return errors.New("a registry's URL must not hold the password: set user and password apart, so that they are not logged")
+			return errors.New("a registry's URL must not contain the password: set user and password separately, so that they are not logged")
 		}
 	}
 	if c.Token != "" && c.User != "" {
@@ -61,13 +71,16 @@ func (c *Config) Validate() error {
 		return errors.New("a password for the registry needs a user")
 	}
 	if (c.CertFile == "") != (c.KeyFile == "") {
-		return errors.New("a client certificate and its key come together: set both or neither")
+		return errors.New("a client certificate needs its key: set both or neither")
+	}
+	if c.Timeout < 0 {
+		return fmt.Errorf("the registry's timeout must not be negative, got %s", c.Timeout)
 	}
 	return nil
 }
 
-// Client asks a registry. Schemas by id and by version are kept for good, because they never
-// change; that something is missing is never remembered. It is safe for use by several goroutines.
+// Client is a registry's client. It caches schemas by id forever, because they never change; it
+// never caches that one is missing. It is safe for concurrent use.
 type Client struct {
 	sr    *sr.Client
 	http  *http.Client
@@ -83,15 +96,16 @@ type Client struct {
 	lookups, failures, waiting atomic.Int64
 }
 
-// Stats are figures since the client was made.
+// Stats are counters since the client was created.
 type Stats struct {
-	Lookups  int64 // requests for a schema by id: what the cache did not have
-	Failures int64 // of these, those without a schema for an answer
-	Waiting  int64 // callers of Await that wait now
+	Lookups  int64 // requests for a schema by id: cache misses
+	Failures int64 // of these, those that did not return a schema
+	Waiting  int64 // callers waiting in Await now
 }
 
-// NewClient makes a client. It does not connect.
+// NewClient returns a client. It does not connect.
 func NewClient(c Config) (*Client, error) {
+	c = c.withDefaults()
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -107,12 +121,6 @@ func NewClient(c Config) (*Client, error) {
 		where: where, log: c.Logger, metrics: c.Metrics,
 		http: &http.Client{Timeout: c.Timeout, Transport: counted{capped{transport}, c.Metrics, where}},
 	}
-	if c.Timeout == 0 {
-		client.http.Timeout = 5 * time.Second
-	}
-	if c.Logger == nil {
-		client.log = slog.New(slog.DiscardHandler)
-	}
 	opts := []sr.ClientOpt{sr.URLs(slices.Clone(c.URLs)...), sr.HTTPClient(client.http), sr.UserAgent("weir")}
 	if c.User != "" {
 		opts = append(opts, sr.BasicAuth(c.User, c.Password))
@@ -126,24 +134,24 @@ func NewClient(c Config) (*Client, error) {
 	return client, nil
 }
 
-// Close lets go of idle connections.
+// Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Ping returns nil when the registry answers.
+// Ping returns nil if the registry answers.
 func (c *Client) Ping(ctx context.Context) error {
 	_, err := c.sr.SupportedTypes(ctx)
 	return c.failed(ctx, "ping", err)
 }
 
-// URL returns where the registry is.
+// URL returns the registry's URLs, separated by commas.
 func (c *Client) URL() string { return c.where }
 
-// Stats returns the client's figures.
+// Stats returns the client's counters.
 func (c *Client) Stats() Stats {
 	return Stats{Lookups: c.lookups.Load(), Failures: c.failures.Load(), Waiting: c.waiting.Load()}
 }
 
-// Cached returns the schema with this id where it is known without asking, else nil.
+// Cached returns the schema with this id if it is in the cache, else nil.
 func (c *Client) Cached(id int) *Schema {
 	if s, ok := c.byID.Load(id); ok {
 		return s.(*Schema) //nolint:forcetypeassert // nothing else is stored
@@ -151,8 +159,8 @@ func (c *Client) Cached(id int) *Schema {
 	return nil
 }
 
-// Schema returns the schema with this id, with its imports. Callers that ask for the same id at the
-// same time share one request. The error is an *Error whose kind says what to do, or that of ctx.
+// Schema returns the schema with this id, with its imports. Concurrent calls for the same id share
+// one request. The error is an *Error, whose kind determines the reaction, or ctx's.
 func (c *Client) Schema(ctx context.Context, id int) (*Schema, error) {
 	if s := c.Cached(id); s != nil {
 		return s, nil
@@ -240,7 +248,7 @@ func UntilAvailable[T any](ctx context.Context, ask func() (T, error), waiting f
 	}
 }
 
-// complete makes a Schema of an answer: it is vetted, and its references are fetched.
+// complete builds a Schema from an answer: it vets the text and fetches its references.
 func (c *Client) complete(ctx context.Context, op string, id int, answer sr.Schema) (*Schema, error) {
 	t, err := ParseType(answer.Type.String())
 	if err != nil {
@@ -308,9 +316,8 @@ func (c *Client) version(ctx context.Context, op string, answer sr.SubjectSchema
 	return &Version{Subject: answer.Subject, Version: answer.Version, Schema: s}, nil
 }
 
-// Register adds a schema to a subject and returns its id; a schema that the subject has keeps its
-// id and adds nothing. The error is an ErrIncompatible where the subject's compatibility level
-// forbids it.
+// Register adds a schema to a subject and returns its id; it is a no-op if the subject already has
+// the schema. The error is an ErrIncompatible if the subject's compatibility level forbids it.
 func (c *Client) Register(ctx context.Context, subject string, s *Schema) (int, error) {
 	op := "register under subject " + subject
 	if err := Vet(s.Type, s.Text); err != nil {
@@ -320,7 +327,7 @@ func (c *Client) Register(ctx context.Context, subject string, s *Schema) (int, 
 	return id, c.failed(ctx, op, err)
 }
 
-// Lookup returns the version of a subject that has this very schema.
+// Lookup returns the version of a subject that has exactly this schema.
 func (c *Client) Lookup(ctx context.Context, subject string, s *Schema) (*Version, error) {
 	op := "look up a schema of subject " + subject
 	answer, err := c.sr.LookupSchema(ctx, subject, s.wire())
@@ -330,20 +337,20 @@ func (c *Client) Lookup(ctx context.Context, subject string, s *Schema) (*Versio
 	return c.version(ctx, op, answer)
 }
 
-// Report is a registry's opinion of a schema that would be registered.
+// Report is the result of a compatibility check.
 type Report struct {
 	Compatible bool     `json:"compatible"`
-	Messages   []string `json:"messages,omitempty"` // why not, in the registry's words
+	Messages   []string `json:"messages,omitempty"` // reasons, in the registry's words
 }
 
-// Check asks whether a schema could be registered under a subject, without doing it. A subject that
-// is not there takes any valid schema.
+// Check tests whether a schema could be registered under a subject, without registering it. A
+// subject that does not exist accepts any valid schema.
 func (c *Client) Check(ctx context.Context, subject string, s *Schema) (Report, error) {
 	op := "check against subject " + subject
 	if err := Vet(s.Type, s.Text); err != nil {
 		return Report{}, fmt.Errorf("%s: %w", op, err)
 	}
-	const all = -2 // as many versions as the subject's level asks for
+	const all = -2 // all versions that the subject's level requires
 	answer, err := c.sr.CheckCompatibility(sr.WithParams(ctx, sr.Verbose), subject, all, s.wire())
 	if err := c.failed(ctx, op, err); err != nil {
 		return Report{}, err
@@ -365,9 +372,9 @@ func (c *Client) Versions(ctx context.Context, subject string) ([]int, error) {
 	return versions, c.failed(ctx, "versions of subject "+subject, err)
 }
 
-// Delete marks a subject as deleted, or one version of it where version is not 0, and then, where
-// permanent is set, forgets it. Deleted schemas can still be read by their ids, forgotten ones
-// can't.
+// Delete marks a subject, or one version of it if version is not 0, as deleted; with permanent it
+// removes a subject or version that is already marked. Schemas marked as deleted can still be read
+// by id, removed ones can't.
 func (c *Client) Delete(ctx context.Context, subject string, version int, permanent bool) ([]int, error) {
 	how, op := sr.SoftDelete, "delete subject "+subject
 	if permanent {
@@ -381,14 +388,14 @@ func (c *Client) Delete(ctx context.Context, subject string, version int, perman
 	return []int{version}, c.failed(ctx, op, c.sr.DeleteSchema(ctx, subject, version, how))
 }
 
-// Compatibility returns the level that holds for a subject, its own or the global one; "" is the
+// Compatibility returns the effective level of a subject, its own or the global one; "" means the
 // global one.
 func (c *Client) Compatibility(ctx context.Context, subject string) (string, error) {
 	r := c.sr.Compatibility(sr.WithParams(ctx, sr.DefaultToGlobal), subject)[0]
 	return r.Level.String(), c.failed(ctx, "compatibility of "+named(subject), r.Err)
 }
 
-// SetCompatibility sets the level of a subject, or with "" the global one.
+// SetCompatibility sets the level of a subject; "" means the global one.
 func (c *Client) SetCompatibility(ctx context.Context, subject, level string) error {
 	var l sr.CompatibilityLevel
 	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
@@ -408,10 +415,10 @@ func named(subject string) string {
 	return "subject " + subject
 }
 
-// wire is the schema as a request has it.
+// wire returns the schema in the form of a request.
 func (s *Schema) wire() sr.Schema {
 	out := sr.Schema{Schema: s.Text}
-	_ = out.Type.UnmarshalText([]byte(s.Type)) // of the three that there are
+	_ = out.Type.UnmarshalText([]byte(s.Type)) // one of the three types
 	for _, r := range s.References {
 		out.References = append(out.References, sr.SchemaReference(r))
 	}

@@ -19,22 +19,57 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Config says where a broker keeps its data and where it listens.
+// Config configures an embedded broker.
 type Config struct {
-	Dir  string // data directory, made if it is missing
-	Addr string // host:port to listen on; port 0 takes a free one. Default 127.0.0.1:0
+	Dir  string // data directory, created if missing; required
+	Addr string // host:port to listen on; port 0 picks a free one. Default 127.0.0.1:0
 
-	// Advertise is the host:port that is announced to clients, where they reach the broker by
-	// another address than Addr: through a proxy or a forwarded port. Default: where it listens.
+	// Advertise is the host:port that is announced to clients, if they reach the broker at another
+	// address than Addr, such as a proxy or a forwarded port. Default: Addr.
 	Advertise string
 
-	// Sync makes each commit wait until the disk has it, so that a power failure loses nothing that
-	// was acknowledged. Default false: a killed process loses nothing either way.
+	// Sync makes each commit wait for the disk, so that a power failure loses no acknowledged
+	// commit. Default false. A killed process loses none either way.
 	Sync bool
 
 	MaintainEvery time.Duration // between compactions and retention runs; default 30 s, negative: never
-	CompactBytes  int64         // compact when a compacted topic has grown by this and by half; default 1 MiB
+	CompactBytes  int64         // compaction starts once a compacted topic has grown by this and by half; default 1 MiB
 	Logger        *slog.Logger  // default: discard
+}
+
+func (c Config) withDefaults() Config {
+	if c.Addr == "" {
+		c.Addr = "127.0.0.1:0"
+	}
+	if c.MaintainEvery == 0 {
+		c.MaintainEvery = 30 * time.Second
+	}
+	if c.CompactBytes == 0 {
+		c.CompactBytes = 1 << 20
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Validate returns an error for the first invalid setting.
+func (c *Config) Validate() error {
+	if c.Dir == "" {
+		return errors.New("no data directory")
+	}
+	if c.CompactBytes < 0 {
+		return fmt.Errorf("CompactBytes must not be negative, got %d", c.CompactBytes)
+	}
+	for _, addr := range []string{c.Addr, c.Advertise} {
+		if addr == "" {
+			continue
+		}
+		if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
+			return fmt.Errorf("invalid address %q: expected host:port, such as 127.0.0.1:9092", addr)
+		}
+	}
+	return nil
 }
 
 // Files of a data directory.
@@ -42,7 +77,7 @@ const (
 	lockFile    = "lock"        // held by the process that serves the directory
 	joinedFile  = "joined"      // held, shared, by the processes that use its broker
 	addrFile    = "broker.addr" // host:port of the broker that serves the directory
-	uncleanFile = "unclean"     // there while the directory is served: what Close removes
+	uncleanFile = "unclean"     // exists while the directory is served; Close removes it
 	dataDir     = "kafka"       // kfake's files
 )
 
@@ -62,35 +97,26 @@ type Broker struct {
 	oneMaintenance  sync.Mutex
 }
 
-// HeldError says that another process serves the data directory.
+// HeldError means that another process serves the data directory.
 type HeldError struct {
 	Dir  string
-	Addr string // where its broker listens; empty while it starts
+	Addr string // of its broker; empty while it starts
 }
 
-// Error says who holds the directory and what to do.
+// Error names the process's broker and a remedy.
 func (e *HeldError) Error() string {
 	return fmt.Sprintf("data directory %s is in use by another weir (broker at %s): stop it, or choose another --data-dir", e.Dir, e.Addr)
 }
 
-// Open starts the broker of a data directory. Whatever the last process left undone there is put
-// right before the port opens. The error is a *HeldError where another process serves the
-// directory.
+// Open recovers a data directory if its last process did not stop cleanly, and starts its broker.
+// The error is a *HeldError if another process serves the directory.
 func Open(cfg Config) (*Broker, error) {
-	if cfg.Addr == "" {
-		cfg.Addr = "127.0.0.1:0"
-	}
-	if cfg.MaintainEvery == 0 {
-		cfg.MaintainEvery = 30 * time.Second
-	}
-	if cfg.CompactBytes == 0 {
-		cfg.CompactBytes = 1 << 20
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("open embedded broker: %w", err)
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make data directory: %w", err)
+		return nil, fmt.Errorf("create data directory: %w", err)
 	}
 	lock := flock.New(filepath.Join(cfg.Dir, lockFile))
 	held, err := tryLock(lock)
@@ -108,8 +134,8 @@ func Open(cfg Config) (*Broker, error) {
 	return b, nil
 }
 
-// tryLock takes the lock of a data directory. It tries for a moment, since a process that only asks
-// whether the directory is in use holds the lock as long as that takes.
+// tryLock acquires the lock of a data directory. It retries briefly, because a process that only
+// checks whether the directory is in use holds the lock for a moment.
 func tryLock(lock *flock.Flock) (bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
@@ -149,8 +175,7 @@ func (b *Broker) start() error {
 		kfake.DefaultNumPartitions(4),
 		kfake.BrokerConfigs(map[string]string{
 			"default.replication.factor": "1",
-			// Compaction is maintain.go's: kfake's own timer would compact across open
-			// transactions.
+			// maintain.go compacts: kfake's own timer would compact across open transactions.
 			"log.cleaner.backoff.ms": "315360000000",
 			"log.segment.bytes":      strconv.Itoa(16 << 20),
 		}),
@@ -161,10 +186,10 @@ func (b *Broker) start() error {
 	if b.loop, err = openLoop(b.cluster); err != nil {
 		return errors.Join(err, b.shut())
 	}
-	b.loop.do(b.loop.forget) // what an older version has left in the files of a clean stop
+	b.loop.do(b.loop.forget) // left by an older version in the files of a clean stop
 	room := openReserve(dir, b.cfg.Logger)
 	for _, key := range []kmsg.Key{kmsg.EndTxn, kmsg.InitProducerID} {
-		b.watch(key, room.onRequest) // before all others: the journal must not know a commit that is refused
+		b.watch(key, room.onRequest) // before all others: the journal must not record a commit that is refused
 	}
 	fence, err := newFence(b.loop)
 	if err != nil {
@@ -179,7 +204,7 @@ func (b *Broker) start() error {
 	b.watch(kmsg.JoinGroup, members.onJoinGroup)
 	b.gate = newGate()
 	hold := b.gate.hold(b.cluster.SleepControl)
-	b.watch(kmsg.Produce, func(req kmsg.Request) (kmsg.Response, error, bool) { // one function, see gate
+	b.watch(kmsg.Produce, func(req kmsg.Request) (kmsg.Response, error, bool) { // a single function, see gate
 		if resp, err, refused := room.onRequest(req); refused {
 			return resp, err, true
 		}
@@ -207,25 +232,26 @@ func (b *Broker) start() error {
 	return nil
 }
 
-// shut ends a start that has failed.
+// shut cleans up after a failed start.
 func (b *Broker) shut() error {
 	b.cluster.Close()
 	return b.journal.close()
 }
 
-// handler sees a request before the broker handles it; with handled true the broker does not.
+// handler is called with a request before the broker handles it; if it returns handled, the broker
+// does not.
 type handler = func(kmsg.Request) (resp kmsg.Response, err error, handled bool)
 
-// watch shows every request of a kind to fn. The broker handles one request at a time, and so do
-// handlers.
+// watch calls fn with every request of a kind. The broker and its handlers process one request at a
+// time.
 func (b *Broker) watch(key kmsg.Key, fn handler) {
 	b.cluster.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		b.cluster.KeepControl() // else kfake drops a handler that answers
+		b.cluster.KeepControl() // otherwise kfake removes a handler once it has answered
 		return fn(req)
 	})
 }
 
-// topicName resolves a topic id, also for handlers; it is empty where no topic has the id.
+// topicName returns the name of a topic id, or "" if there is none. Handlers may call it.
 func (b *Broker) topicName(id [16]byte) string {
 	if info := b.cluster.TopicIDInfo(id); info != nil {
 		return info.Topic
@@ -233,14 +259,14 @@ func (b *Broker) topicName(id [16]byte) string {
 	return ""
 }
 
-// advertised is a listener that names another address than its own: kfake tells clients what the
-// listener names.
+// advertised is a listener that reports another address than its own: kfake announces the
+// listener's address to clients.
 type advertised struct {
 	net.Listener
 	address string
 }
 
-// Addr is the address that is announced to clients.
+// Addr returns the address that is announced to clients.
 func (a advertised) Addr() net.Addr { return address(a.address) }
 
 type address string
@@ -258,7 +284,7 @@ func explainListen(addr string, err, listenErr error) error {
 	return fmt.Errorf("start embedded broker: %w", err)
 }
 
-// Addr is the host:port that clients connect to.
+// Addr returns the host:port that clients connect to.
 func (b *Broker) Addr() string { return b.addr }
 
 // Shared reports whether another process has joined this broker (see Join).
@@ -266,14 +292,13 @@ func (b *Broker) Shared() bool {
 	l := flock.New(filepath.Join(b.cfg.Dir, joinedFile))
 	free, err := l.TryLock()
 	if err == nil && free {
-		_ = l.Unlock() // closing the file frees the lock in any case
+		_ = l.Unlock() // closing the file releases the lock in any case
 	}
 	return err == nil && !free
 }
 
-// Close stops the broker and writes its state so that the next start need not recover. Transactions
-// that clients have open stay open for them. A second call waits for the first and returns what it
-// returned.
+// Close stops the broker and saves its state, so that the next start needs no recovery. Clients'
+// open transactions stay open. A second call waits for the first and returns the same error.
 func (b *Broker) Close() error { return b.closed() }
 
 func (b *Broker) close() error {
@@ -288,14 +313,14 @@ func (b *Broker) close() error {
 		b.lock.Unlock())
 }
 
-// Member is this process's use of a broker that another process serves.
+// Member is this process's membership in a broker that another process serves.
 type Member struct {
 	Addr string // host:port of the broker
 	lock *flock.Flock
 }
 
-// Join finds the broker that another process runs on dir, and lets that process know that it is
-// used until Leave. It returns nil, nil where no process serves dir.
+// Join finds the broker that another process runs on dir, and marks it as in use until Leave. It
+// returns nil, nil if no process serves dir.
 func Join(dir string) (*Member, error) {
 	held, err := Held(dir)
 	if err != nil || !held {
@@ -320,7 +345,7 @@ func Held(dir string) (bool, error) {
 	}
 	free, err := lock.TryLock()
 	if err != nil {
-		return false, fmt.Errorf("look at the lock of data directory %s: %w", dir, err)
+		return false, fmt.Errorf("check the lock of data directory %s: %w", dir, err)
 	}
 	if free {
 		return false, lock.Unlock()
@@ -328,16 +353,16 @@ func Held(dir string) (bool, error) {
 	return true, nil
 }
 
-// HasData reports whether a broker has kept data in a directory.
+// HasData reports whether a directory has a broker's data.
 func HasData(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, dataDir))
 	return err == nil
 }
 
-// Leave ends the use of the broker.
+// Leave ends the membership.
 func (m *Member) Leave() error { return m.lock.Unlock() }
 
-// waitAddr waits for the address of a broker that may just be starting.
+// waitAddr waits for the address of a broker that may be starting.
 func waitAddr(dir string) (string, error) {
 	for deadline := time.Now().Add(8 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if addr := readAddr(dir); addr != "" && reachable(addr) {
@@ -355,7 +380,8 @@ func readAddr(dir string) string {
 	return strings.TrimSpace(string(addr))
 }
 
-// reachable tells a live address from one that a killed process left behind.
+// reachable reports whether addr accepts connections; a killed process may have left a stale
+// address.
 func reachable(addr string) bool {
 	conn, err := net.DialTimeout("tcp", addr, time.Second)
 	if err != nil {
@@ -364,7 +390,7 @@ func reachable(addr string) bool {
 	return conn.Close() == nil
 }
 
-// writeSynced makes the file hold data, and the disk know it.
+// writeSynced atomically replaces a file's content and syncs it to disk.
 func writeSynced(path string, data []byte) error {
 	tmp := path + ".tmp"
 	f, err := os.Create(tmp) //nolint:gosec // inside the data directory
@@ -389,7 +415,8 @@ func syncDir(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// logger passes kfake's warnings on. Its info and debug lines are about kfake itself.
+// logger forwards kfake's errors, and its warnings as debug lines. Its info and debug lines concern
+// only kfake's internals.
 type logger struct{ log *slog.Logger }
 
 // Logf implements kfake.Logger.

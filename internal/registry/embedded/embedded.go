@@ -19,15 +19,42 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// Config says where a registry keeps its schemas and where it listens.
+// Config configures an embedded registry.
 type Config struct {
-	Broker broker.Config // that has, or gets, the topic _schemas
-	Addr   string        // host:port to listen on; port 0 takes a free one. Default 127.0.0.1:0
-	Dir    string        // data directory of the broker, where the address is written for FindURL; default nowhere
+	Broker broker.Config // stores the topic _schemas, created if missing
+	Addr   string        // host:port to listen on; port 0 picks a free one. Default 127.0.0.1:0
+	Dir    string        // data directory of the broker, where the address is written for FindURL; default: not written
 
-	MaxBody int64        // bytes of a request; default 10 MiB
+	MaxBody int64        // maximum size of a request body, in bytes; default 10 MiB
 	Logger  *slog.Logger // default: discard
 	Metrics *Metrics     // default: none
+}
+
+func (c Config) withDefaults() Config {
+	if c.Addr == "" {
+		c.Addr = "127.0.0.1:0"
+	}
+	if c.MaxBody == 0 {
+		c.MaxBody = 10 << 20
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Validate returns an error for the first invalid setting.
+func (c *Config) Validate() error {
+	if err := c.Broker.Validate(); err != nil {
+		return err
+	}
+	if _, port, err := net.SplitHostPort(c.Addr); c.Addr != "" && (err != nil || port == "") {
+		return fmt.Errorf("invalid address %q: expected host:port, such as 127.0.0.1:8081", c.Addr)
+	}
+	if c.MaxBody < 0 {
+		return fmt.Errorf("MaxBody must not be negative, got %d", c.MaxBody)
+	}
+	return nil
 }
 
 // Registry is a running registry.
@@ -37,30 +64,25 @@ type Registry struct {
 	addr   string
 	served sync.WaitGroup
 
-	writing sync.Mutex // held by a change from its decision until it is applied
+	writing sync.Mutex // held by a change from decision to application
 	log     topicLog
 	closed  bool
 
-	mu    sync.RWMutex // guards state: readers hold it, a change takes it to apply what is written
+	mu    sync.RWMutex // guards state: read-locked by readers, locked by a change while it is applied
 	state *state
 }
 
-// addrFile is in the data directory while a registry is served on it.
+// addrFile exists in the data directory while its registry is served.
 const addrFile = "registry.addr"
 
-// Open takes the port, reads the topic, and only then answers. The error is an ErrBusy where the
-// address is taken.
+// Open listens, reads the topic, and only then answers requests. The error is an ErrBusy if the
+// address is in use.
 func Open(ctx context.Context, cfg Config) (*Registry, error) {
-	if cfg.Addr == "" {
-		cfg.Addr = "127.0.0.1:0"
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("open schema registry: %w", err)
 	}
-	if cfg.MaxBody == 0 {
-		cfg.MaxBody = 10 << 20
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	// The port comes first: a second registry on it must not take the topic over from the first.
+	// Listen first: a second registry on the same port must not take over the first one's topic.
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Addr)
 	if err != nil {
 		return nil, explainListen(cfg.Addr, err)
@@ -89,7 +111,7 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	return r, nil
 }
 
-// ErrBusy says that another program has the registry's address.
+// ErrBusy means that another program uses the registry's address.
 var ErrBusy = errors.New("its address is taken")
 
 func explainListen(addr string, err error) error {
@@ -110,8 +132,8 @@ func (r *Registry) tellAddress() error {
 	return os.Rename(path+".tmp", path)
 }
 
-// FindURL returns where the registry of a data directory is served, or "" where none has been since
-// its last clean stop.
+// FindURL returns the URL of the registry of a data directory, or "" if none was started since the
+// last clean stop.
 func FindURL(dir string) string {
 	addr, err := os.ReadFile(filepath.Join(dir, addrFile)) //nolint:gosec // the data directory is the user's choice
 	if err != nil {
@@ -120,13 +142,13 @@ func FindURL(dir string) string {
 	return "http://" + strings.TrimSpace(string(addr))
 }
 
-// Addr is the host:port that the registry listens on.
+// Addr returns the host:port that the registry listens on.
 func (r *Registry) Addr() string { return r.addr }
 
-// URL is where clients find the registry.
+// URL returns the URL for clients.
 func (r *Registry) URL() string { return "http://" + r.addr }
 
-// Close answers what is being asked, and stops.
+// Close answers the current requests, and stops.
 func (r *Registry) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -142,7 +164,7 @@ func (r *Registry) Close() error {
 	return err
 }
 
-// load takes the state from the topic.
+// load reads the state from the topic.
 func (r *Registry) load(ctx context.Context) error {
 	fresh := newState()
 	if err := r.log.open(ctx, fresh.apply); err != nil {
@@ -154,22 +176,22 @@ func (r *Registry) load(ctx context.Context) error {
 	return nil
 }
 
-// change lets decide look at the state and say what is to be written, and writes it; when it
-// returns without an error, it is committed and in the state. One change follows another.
+// change calls decide with the state, commits the records that it returns, and applies them to the
+// state. Changes are serialized. After an error the records may be committed or not.
 func (r *Registry) change(ctx context.Context, decide func(*state) ([]record, error)) error {
 	r.writing.Lock()
 	defer r.writing.Unlock()
 	if r.closed {
 		return errStore(errClosed)
 	}
-	if r.log.client == nil { // the outcome of the last write is unknown
+	if r.log.client == nil { // after a write with an unknown outcome
 		ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 		defer cancel()
 		if err := r.load(ctx); err != nil {
 			return errStore(err)
 		}
 	}
-	changes, err := decide(r.state) // nobody else changes it
+	changes, err := decide(r.state) // only changes modify it, and they are serialized
 	if err != nil || len(changes) == 0 {
 		return err
 	}
@@ -185,7 +207,7 @@ func (r *Registry) change(ctx context.Context, decide func(*state) ([]record, er
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, rec := range records { // as they would be read back
+	for _, rec := range records { // exactly as when read back
 		if err := r.state.apply(rec.Key, rec.Value); err != nil {
 			return err
 		}
@@ -193,7 +215,7 @@ func (r *Registry) change(ctx context.Context, decide func(*state) ([]record, er
 	return nil
 }
 
-// look lets fn read the state.
+// look calls fn with the state, which fn must not change.
 func (r *Registry) look(fn func(*state) (any, error)) (any, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

@@ -17,9 +17,15 @@ import (
 // The metrics count requests by routes, never by subjects, and what the registry has.
 func TestMetrics(t *testing.T) {
 	metrics := prometheus.NewRegistry()
-	c := config(serveBroker(t, t.TempDir()))
+	b := serveBroker(t, t.TempDir())
+	c := config(b)
 	c.Metrics = embedded.NewMetrics(metrics)
 	r := open(t, c)
+	t.Cleanup(func() {
+		if err := errors.Join(r.Close(), b.Close()); err != nil {
+			t.Error(err)
+		}
+	})
 	client := clientOf(t, r)
 	for n, subject := range []string{"secret-a", "secret-b"} {
 		for range 2 {
