@@ -173,7 +173,7 @@ func TestReadAll(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if err := broker.ReadAll(ctx, at, "t", nil, func(*kgo.Record) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("beside an open transaction: %v", err)
+		t.Errorf("with an open transaction: %v", err)
 	}
 }
 
@@ -261,7 +261,7 @@ func TestTopics(t *testing.T) {
 		{"longer retention", "- {name: a, partitions: 2, retention: 8d}", "", ""},
 		{"shorter retention", "- {name: a, partitions: 2, retention: 1h}", "drops records", ""},
 		{"keyed partitions", "- {name: a, partitions: 3}", "keys would move", ""},
-		{"fewer partitions", "- {name: a, partitions: 1}", "can't take partitions away", "can't take partitions away"},
+		{"fewer partitions", "- {name: a, partitions: 1}", "can't remove partitions", "can't remove partitions"},
 		{"unkeyed partitions", "- {name: b, partitions: 2, keyed: false}", "", ""},
 		{"policy", "- {name: b, partitions: 2, keyed: false, cleanup_policy: delete}", "drop records", ""},
 		{"replication", "- {name: a, partitions: 3, replication_factor: 2}", "has 1 brokers", "has 1 brokers"},
@@ -290,7 +290,7 @@ func TestTopics(t *testing.T) {
 	}
 }
 
-// Two applies at once both succeed.
+// Two concurrent applies both succeed.
 func TestTopicsAppliedTwiceAtOnce(t *testing.T) {
 	admin := kadm.NewClient(connect(t, cluster(t)))
 	errs := make(chan error)
@@ -317,7 +317,7 @@ func TestParseTopicsRefuses(t *testing.T) {
 		{"topics: [{name: a/b, partitions: 1}]", "letters, digits"},
 		{"topics: [{name: a, partitions: 1, retention: soon}]", "such as 7d"},
 		{"topics: [{name: a, partitions: 1, retention_bytes: much}]", "such as 10GiB"},
-		{"topics: [{name: a, partitions: 1, cleanup_policy: burn}]", "want delete, compact"},
+		{"topics: [{name: a, partitions: 1, cleanup_policy: burn}]", "expected delete, compact"},
 		{"topics: [{name: a, partitions: 1, replication_factor: 1, min_insync_replicas: 2}]", "nothing could be written"},
 		{"topics: [{name: a, partitions: 1, config: {unclean.leader.election.enable: \"true\"}}]", "loses committed records"},
 		{"topics: [{name: a, partitions: 1}, {name: a, partitions: 1}]", "declared twice"},

@@ -7,15 +7,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// Class is what an error asks of whoever meets it.
+// Class is how a caller should react to an error.
 type Class int
 
 const (
-	// Retry says that the same step may work later; wait with Backoff and build a new session where
-	// the old one's transaction is in doubt.
+	// Retry means that the same step may succeed later: wait with retry.Backoff, and start a new
+	// session if the outcome of the old one's transaction is unknown.
 	Retry Class = iota
-	// Fatal says that nothing that we can do makes it work: another instance has taken over, a
-	// permission is missing, or the broker can't do it. Stop and say so.
+	// Fatal means that retrying cannot succeed: another instance has taken over, a permission is
+	// missing, or the broker does not support the request. Stop and report it.
 	Fatal
 )
 
@@ -27,7 +27,7 @@ func (c Class) String() string {
 	return "fatal"
 }
 
-// fenced are the errors with which Kafka tells an old instance that a newer one has its place.
+// fenced are the errors that Kafka returns to an instance that a newer one has replaced.
 var fenced = []error{
 	kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.FencedInstanceID, kerr.TransactionCoordinatorFenced,
 }
@@ -40,14 +40,13 @@ var denied = []error{
 	kerr.InvalidTransactionTimeout, kerr.InvalidTopicException, kerr.PolicyViolation,
 }
 
-// refused are the errors of records and settings that the broker refuses each time. One that is too
-// large is none of them: its topic's limit has changed since it was looked at, and a new session
-// looks again (see FindLimits).
+// refused are errors of records and settings that the broker rejects every time. MESSAGE_TOO_LARGE
+// is not among them: the topic's limit has changed since it was read, and a new session reads it
+// again (see FindLimits).
 var refused = []error{kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.InvalidSessionTimeout}
 
-// Classify says what err asks for. A nil error is a mistake of the caller's and counts as Retry. An
-// error that is not known counts as Retry too: it can be shown to last, a lost reading can't be
-// undone.
+// Classify returns the class of err. Unknown errors are Retry: a lasting error becomes visible in
+// time, but a lost reading cannot be recovered. Passing nil is a caller bug.
 func Classify(err error) Class {
 	switch {
 	case isAny(err, fenced), isAny(err, denied), isAny(err, refused):
@@ -59,8 +58,8 @@ func Classify(err error) Class {
 	}
 }
 
-// IsFenced reports whether err says that a newer instance with the same transactional id, or the
-// same group membership, has taken over (KIP-98, KIP-345).
+// IsFenced reports whether err means that a newer instance with the same transactional id or group
+// membership has taken over (KIP-98, KIP-345).
 func IsFenced(err error) bool { return isAny(err, fenced) }
 
 func isAny(err error, set []error) bool {

@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Compressions are the names that Compression takes.
+// Compressions lists the names that Compression accepts.
 var Compressions = []string{"none", "gzip", "snappy", "lz4", "zstd"}
 
 // Compression returns the batch compression of a name; the empty name means lz4.
@@ -31,9 +31,9 @@ func Compression(name string) (kgo.ProducerOpt, error) {
 	}
 }
 
-// lz4Compressor writes lz4 frames of 64 KiB blocks, as Kafka's own client does. Whoever reads a
-// frame sets aside its block size twice, however little is in it: with the 4 MiB of franz-go that
-// costs the readers of small batches more than all else.
+// lz4Compressor writes lz4 frames of 64 KiB blocks, as Kafka's own client does. A reader allocates
+// twice the block size per frame, however small its content: with franz-go's 4 MiB, that is the
+// largest cost of reading small batches.
 type lz4Compressor struct{ writers sync.Pool } // of *lz4.Writer
 
 func newLZ4() *lz4Compressor {

@@ -21,7 +21,7 @@ import (
 type Config struct {
 	Brokers []string // host:port of the seed brokers; at least one
 
-	TLS         bool   // default false; true too where CAFile or CertFile is set
+	TLS         bool   // default false; implied by CAFile and CertFile
 	CAFile      string // PEM with the authorities to trust; default the system's
 	CertFile    string // PEM with the client's certificate, for mutual TLS
 	KeyFile     string // PEM with the key of CertFile
@@ -36,10 +36,10 @@ type Config struct {
 	Observer *Observer // of the long-lived clients; default none
 }
 
-// Mechanisms are the SASL mechanisms that Config.SASL takes.
+// Mechanisms lists the SASL mechanisms that Config.SASL accepts.
 var Mechanisms = []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}
 
-// Validate reports the first setting that can't work.
+// Validate returns an error for the first invalid setting.
 func (c *Config) Validate() error {
 	if len(c.Brokers) == 0 {
 		return errors.New("no brokers: name at least one host:port")
@@ -50,7 +50,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	if (c.CertFile == "") != (c.KeyFile == "") {
-		return errors.New("a client certificate and its key come together: set both or neither")
+		return errors.New("a client certificate needs its key: set both or neither")
 	}
 	if c.SASL == "" {
 		if c.User != "" || c.Password != "" {
@@ -67,8 +67,8 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// Options are the client options that every client of this configuration shares. It reads the
-// TLS files; the error names the file that can't be used.
+// Options returns the options that all clients of this configuration share. It reads the TLS files;
+// errors name the file.
 func (c *Config) Options() ([]kgo.Opt, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -81,10 +81,9 @@ func (c *Config) Options() ([]kgo.Opt, error) {
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.ClientID(id),
 		kgo.DialTimeout(5 * time.Second),
-		// Readers must never see what may yet be aborted (exactly-once reading, KIP-98).
+		// Readers must never see records that may yet be aborted (KIP-98).
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		// Metadata is asked for again so soon at the earliest, after a change of leaders for
-		// example.
+		// The shortest interval between metadata requests, for example after a change of leaders.
 		kgo.MetadataMinAge(250 * time.Millisecond),
 	}
 	if c.TLS || c.CAFile != "" || c.CertFile != "" || c.TLSInsecure {
@@ -114,12 +113,11 @@ func (c *Config) mechanism() sasl.Mechanism {
 	}
 }
 
-// connectTimeout bounds Connect's first contact: a wrong address must be told within ten seconds.
+// connectTimeout bounds the first contact: a wrong address must be reported within ten seconds.
 const connectTimeout = 8 * time.Second
 
-// Connect returns a client that has reached a broker. The options come after the configuration's
-// own and win over them. The error is an *UnreachableError where no broker answered in eight
-// seconds.
+// Connect returns a client that has reached a broker. opts override the configuration's options.
+// The error is an *UnreachableError if no broker answers within eight seconds.
 func Connect(ctx context.Context, c Config, opts ...kgo.Opt) (*kgo.Client, error) {
 	base, err := c.Options()
 	if err != nil {
@@ -141,13 +139,13 @@ func Connect(ctx context.Context, c Config, opts ...kgo.Opt) (*kgo.Client, error
 	return client, nil
 }
 
-// UnreachableError says that no broker of the list answered.
+// UnreachableError means that none of the brokers answered.
 type UnreachableError struct {
 	Brokers []string
-	Err     error // what the last try ended with
+	Err     error // from the last attempt
 }
 
-// Error names the brokers, the reason and the way out, in one line.
+// Error names the brokers, the reason and a remedy, in one line.
 func (e *UnreachableError) Error() string {
 	reason := e.Err.Error()
 	if errors.Is(e.Err, context.DeadlineExceeded) {
@@ -157,5 +155,5 @@ func (e *UnreachableError) Error() string {
 		strings.Join(e.Brokers, ","), reason)
 }
 
-// Unwrap returns what the last try ended with.
+// Unwrap returns the error of the last attempt.
 func (e *UnreachableError) Unwrap() error { return e.Err }

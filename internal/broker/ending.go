@@ -10,21 +10,20 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// ErrUnknownEnd says that a broker was asked to commit a transaction, and that its answer does not
-// say whether it has.
+// ErrUnknownEnd means that the outcome of a commit is unknown: the broker's answer does not tell.
 var ErrUnknownEnd = errors.New("the broker did not say whether the transaction is committed: the log decides")
 
-// Ending ends the transactions of one group session, and tells an abort from a commit whose outcome
-// is not known.
+// Ending ends the transactions of one group session, and distinguishes an abort from a commit with
+// an unknown outcome.
 //
 // [kgo.GroupTransactSession.End] does not: where the broker answers UNKNOWN_SERVER_ERROR to a
-// commit, it takes the transactional id again, which aborts what is still open, rewinds to the
-// offsets before the transaction and reports that nothing was committed. A broker that had
-// committed by then has all of it in the log, and reading on from the older offsets would write it
-// twice. The client takes its id again for no other reason once it has it.
-type Ending struct{ taken atomic.Int64 } // requests for the transactional id
+// commit, it reinitializes the transactional id, which aborts an open transaction, rewinds to the
+// offsets before the transaction and reports that nothing was committed. If the broker had
+// committed by then, the records are in the log, and continuing from the older offsets would write
+// them twice. The client reinitializes its id for no other reason.
+type Ending struct{ taken atomic.Int64 } // InitProducerID requests
 
-// Option makes a client tell when it takes its transactional id.
+// Option returns the client option that counts its InitProducerID requests.
 func (e *Ending) Option() kgo.Opt { return kgo.WithHooks(e) }
 
 // OnBrokerWrite implements kgo.HookBrokerWrite.
@@ -35,8 +34,8 @@ func (e *Ending) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time
 }
 
 // End ends the open transaction of a session as [kgo.GroupTransactSession.End] does. After an
-// error, of which ErrUnknownEnd is one, the session can't be used: a new one asks the broker what
-// is committed.
+// error, ErrUnknownEnd included, the session is unusable: a new one asks the broker what was
+// committed.
 func (e *Ending) End(ctx context.Context, s *kgo.GroupTransactSession, try kgo.TransactionEndTry) (committed bool, err error) {
 	before := e.taken.Load()
 	committed, err = s.End(ctx, try)

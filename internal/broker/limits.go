@@ -10,21 +10,21 @@ import (
 )
 
 const (
-	// usualLimit is how large a batch of records is at most where a topic doesn't say: less than
-	// what Kafka takes by default.
+	// usualLimit is the maximum batch size, in bytes, for topics whose limit is unknown: below
+	// Kafka's default.
 	usualLimit = 1_000_012
-	// batchOverhead is more than what a batch of one record adds to it.
+	// batchOverhead is an upper bound of what a batch adds to its only record, in bytes.
 	batchOverhead = 128
-	// HeaderOverhead is more than the lengths that Kafka's record format adds to a header, in
-	// bytes.
+	// HeaderOverhead is an upper bound of what Kafka's record format adds to a header, in bytes.
 	HeaderOverhead = 12
 )
 
-// Limits are how large the batches of topics may be, in bytes: max.message.bytes. A topic that is
-// not in it has the usual limit.
+// Limits holds the maximum batch size by topic, in bytes (max.message.bytes). Topics that are
+// missing have the usual limit.
 type Limits map[string]int32
 
-// FindLimits asks for the limits of topics. Those that the broker does not tell keep the usual one.
+// FindLimits reads the limits of topics. Topics whose limit the broker does not report keep the
+// usual one.
 func FindLimits(ctx context.Context, admin *kadm.Client, topics ...string) (Limits, error) {
 	limits := make(Limits)
 	if len(topics) == 0 {
@@ -40,14 +40,14 @@ func FindLimits(ctx context.Context, admin *kadm.Client, topics ...string) (Limi
 				continue
 			}
 			if n, err := strconv.ParseInt(*entry.Value, 10, 32); err == nil {
-				limits[topic.Name] = int32(min(max(n, 512), 64<<20)) // what the client takes
+				limits[topic.Name] = int32(min(max(n, 512), 64<<20)) // the range that the client accepts
 			}
 		}
 	}
 	return limits, nil
 }
 
-// Batch is how large a batch of a topic may be, for kgo.ProducerBatchMaxBytesFn.
+// Batch returns the maximum batch size of a topic, for kgo.ProducerBatchMaxBytesFn.
 func (l Limits) Batch(topic string) int32 {
 	if n, ok := l[topic]; ok {
 		return n
@@ -55,12 +55,11 @@ func (l Limits) Batch(topic string) int32 {
 	return usualLimit
 }
 
-// Record is how large a record of a topic may be, in bytes of key, value and headers: see
+// Record returns the maximum size of a topic's record, in bytes of key, value and headers: see
 // CheckSize.
 func (l Limits) Record(topic string) int { return int(l.Batch(topic)) - batchOverhead }
 
-// CheckSize refuses a record of more bytes than the limit, which the broker would refuse with its
-// whole batch.
+// CheckSize rejects a record that exceeds the limit; the broker would reject its whole batch.
 func CheckSize(r *kgo.Record, limit int) error {
 	size := len(r.Key) + len(r.Value)
 	for _, h := range r.Headers {

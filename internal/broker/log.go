@@ -7,8 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// ClientLog passes a client's log on. What the client calls info is a line for each transaction, so
-// it is debug here.
+// ClientLog forwards a client's log. The client's info level has a line per transaction, so it
+// becomes debug.
 func ClientLog(log *slog.Logger) kgo.Opt { return kgo.WithLogger(clientLog{log}) }
 
 type clientLog struct{ log *slog.Logger }

@@ -13,14 +13,14 @@ import (
 	"weir.example/weir/internal/trace"
 )
 
-// Observer sees what the clients of a process do: connections, requests, bytes, buffers, and the
-// way of single records.
+// Observer collects metrics of a process's clients (connections, requests, bytes, buffers) and
+// traces single records.
 type Observer struct {
-	Registry prometheus.Registerer // of the clients' metrics
-	Tracer   *trace.Tracer         // nil: no record is followed
+	Registry prometheus.Registerer // for the clients' metrics
+	Tracer   *trace.Tracer         // nil: no record is traced
 }
 
-// Tracer follows records of the configuration's clients; nil where none are.
+// Tracer traces records of the configuration's clients; nil if tracing is off.
 func (c *Config) Tracer() *trace.Tracer {
 	if c.Observer == nil {
 		return nil
@@ -28,9 +28,8 @@ func (c *Config) Tracer() *trace.Tracer {
 	return c.Observer.Tracer
 }
 
-// Observe is the option of a long-lived client by which the configuration's observer sees it. Part
-// is the folder that the client belongs to; name tells it from the part's other clients that live
-// at the same time.
+// Observe returns the option that reports a long-lived client to the configuration's observer. part
+// is the package that the client belongs to; name distinguishes it from the part's other clients.
 func (c *Config) Observe(part, name string) kgo.Opt {
 	if c.Observer == nil {
 		return kgo.WithHooks()
@@ -43,8 +42,8 @@ func (c *Config) Observe(part, name string) kgo.Opt {
 		kprom.Histograms(kprom.RequestDurationE2E)))
 }
 
-// successive lets the metrics of a new client take the place of those of the client before, which
-// may still be closing.
+// successive replaces the metrics of the previous client, which may still be closing, with a new
+// client's.
 type successive struct {
 	prometheus.Registerer
 	labels prometheus.Labels
@@ -66,12 +65,12 @@ func (s *successive) MustRegister(all ...prometheus.Collector) {
 			err = s.Register(c)
 		}
 		if err != nil {
-			panic(err) // two metrics of one name that differ: a mistake in this program
+			panic(err) // two different metrics of one name: a bug
 		}
 	}
 }
 
-// named gives two gauges of kprom names without _total, which is for counters.
+// named removes _total, a suffix for counters, from the names of two of kprom's gauges.
 func (s *successive) named(c prometheus.Collector) prometheus.Collector {
 	gauge, ok := c.(prometheus.GaugeFunc)
 	if !ok {

@@ -16,15 +16,13 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// DefaultStopTimeout is how long a stop may take to end the transactions that were begun.
+// DefaultStopTimeout bounds how long a stop may take to end open transactions.
 const DefaultStopTimeout = 20 * time.Second
 
-// Finishing returns a context for work that a stop must not tear, such as a transaction and the
-// client that has it open: when ctx is done the work has so long to end. Cancel it when the work is
-// done.
+// Finishing returns a context for work that a stop must not interrupt, such as a transaction and
+// its client: once ctx is done, the work has limit to finish. Cancel it when the work is done.
 //
-// Every transactional client lives in such a context (kgo.WithContext), so that closing it takes no
-// longer either.
+// Transactional clients use such a context (kgo.WithContext), which bounds their Close as well.
 func Finishing(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stopped := context.AfterFunc(ctx, func() {
@@ -39,21 +37,21 @@ func Finishing(ctx context.Context, limit time.Duration) (context.Context, conte
 
 var errNoAnswer = errors.New("no answer from the broker in time")
 
-// LeftOpenError says that a stop may have left a transaction open.
+// LeftOpenError means that a stop may have left a transaction open.
 type LeftOpenError struct {
 	TransactionalID string
 	Timeout         time.Duration // after which the broker aborts it
 	Err             error         // why it could not be ended
 }
 
-// Error names the transaction, what it means for readers, and the ways to end it.
+// Error names the transaction, the effect on readers, and the ways to end it.
 func (e *LeftOpenError) Error() string {
 	reason := errNoAnswer.Error()
 	if e.Err != nil && !errors.Is(e.Err, context.Canceled) && !errors.Is(e.Err, context.DeadlineExceeded) {
 		reason = e.Err.Error()
 	}
 	return fmt.Sprintf("end transaction %s: %s: it may be left open, and readers then wait until the broker aborts it after %s; "+
-		"the next start of the same command ends it at once, and so does weir transactions abort %s",
+		"to end it now, start the same command again, or run weir transactions abort %s",
 		e.TransactionalID, reason, e.Timeout, e.TransactionalID)
 }
 
@@ -61,7 +59,7 @@ func (e *LeftOpenError) Error() string {
 func (e *LeftOpenError) Unwrap() error { return e.Err }
 
 // Begun identifies a transaction that a client of this process has begun; the zero value is none.
-// It stays valid when the client is closed.
+// It stays valid after the client is closed.
 type Begun struct {
 	transactionalID string
 	timeout         time.Duration // after which the broker aborts it
@@ -69,8 +67,8 @@ type Begun struct {
 	epoch           int16
 }
 
-// BegunBy identifies the open transaction of a client; ctx bounds the request that this takes where
-// the client's last one failed.
+// BegunBy identifies the open transaction of a client. It sends a request only if the client's last
+// one failed; ctx bounds it.
 func BegunBy(ctx context.Context, client *kgo.Client) (Begun, error) {
 	id, epoch, err := client.ProducerID(ctx)
 	if err != nil {
@@ -83,12 +81,12 @@ func BegunBy(ctx context.Context, client *kgo.Client) (Begun, error) {
 }
 
 // EndOpen aborts a transaction that a client of this process may have left open; cause is why the
-// client did not end it. It tries until ctx is done, DefaultStopTimeout at most; the error is a
-// *LeftOpenError.
+// client did not end it. It retries until ctx is done, for at most DefaultStopTimeout; the error is
+// a *LeftOpenError.
 //
-// It names the producer id and epoch of the transaction, so that the broker refuses it where the
-// transaction has ended, or where a newer process has taken the transactional id (which ends it,
-// too; KIP-98). To take the id would fence that process.
+// The request has the transaction's producer id and epoch, so the broker rejects it if the
+// transaction has ended, or if a newer process has acquired the transactional id (which ends it
+// too; KIP-98). Acquiring the id instead would fence that process.
 func EndOpen(ctx context.Context, c Config, b Begun, cause error) error {
 	if b == (Begun{}) {
 		return nil
@@ -107,10 +105,10 @@ func EndOpen(ctx context.Context, c Config, b Begun, cause error) error {
 	}
 }
 
-// ended are the answers to the end of a transaction that has ended already.
+// ended are the errors for a transaction that has already ended.
 var ended = append([]error{kerr.InvalidTxnState, kerr.InvalidProducerIDMapping, kerr.TransactionalIDNotFound}, fenced...)
 
-// end asks once for the abort, and waits for its markers.
+// end requests the abort once, and waits for its markers.
 func (b *Begun) end(ctx context.Context, c Config) error {
 	client, err := Connect(ctx, c, kgo.WithContext(ctx))
 	if err != nil {
@@ -137,13 +135,13 @@ func (b *Begun) end(ctx context.Context, c Config) error {
 	}
 }
 
-// ending reports whether a transaction is this one on its way to its end. What is ongoing now is of
-// a newer process.
+// ending reports whether t is this transaction, still being ended. An ongoing one belongs to a
+// newer process.
 func (b *Begun) ending(t kadm.DescribedTransaction) bool {
 	return t.ProducerID == b.producerID && t.State != "Ongoing"
 }
 
-// clearest is the first of the errors that says more than that time was up.
+// clearest returns the first error that is more than a timeout or cancellation.
 func clearest(errs ...error) error {
 	for _, err := range errs {
 		if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
@@ -153,11 +151,11 @@ func clearest(errs ...error) error {
 	return errs[0]
 }
 
-// endPoll is how often the broker is asked whether transactions have ended, or can be seen.
+// endPoll is the interval between checks of whether transactions have ended or become visible.
 const endPoll = 20 * time.Millisecond
 
-// AwaitEnded waits until no transaction of the ids is open or being ended: a broker answers to the
-// end of one before its markers are on all partitions. The error names those that are not.
+// AwaitEnded waits until no transaction of the ids is open or being ended: a broker acknowledges
+// the end before the markers are on all partitions. The error names the remaining ones.
 func AwaitEnded(ctx context.Context, c Config, ids ...string) error {
 	if len(ids) == 0 {
 		return nil
@@ -174,10 +172,9 @@ func AwaitEnded(ctx context.Context, c Config, ids ...string) error {
 			return nil
 		}
 		if sleepErr := retry.Sleep(ctx, endPoll); sleepErr != nil {
-			// The cause is text only: a context that was canceled must not make this look like an
-			// ordinary stop.
+			// The cause is text only: a wrapped context.Canceled would look like an ordinary stop.
 			which, cause := slices.Concat(open, ids)[:max(1, len(open))], clearest(err, errNoAnswer).Error()
-			return fmt.Errorf("wait for the end of the transactions of %s: %s; they end by themselves, weir transactions list shows when",
+			return fmt.Errorf("wait for the end of the transactions of %s: %s; the broker will end them, weir transactions list shows when",
 				strings.Join(which, ", "), cause)
 		}
 	}

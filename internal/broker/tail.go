@@ -10,14 +10,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// TailOptions say where a tail begins and ends.
+// TailOptions configures where Tail starts and stops.
 type TailOptions struct {
-	FromStart bool // default: what comes from now on
+	FromStart bool // default: new records only
 	UntilEnd  bool // default: until ctx is done
 }
 
-// Tail calls fn with the committed records of a topic, in offset order within a partition, and
-// caughtUp each time that no more are there at the moment.
+// Tail calls fn with the committed records of a topic, in offset order per partition, and caughtUp
+// whenever there are no more for the moment.
 func Tail(ctx context.Context, c Config, topic string, o TailOptions, fn func(*kgo.Record) error, caughtUp func() error) error {
 	client, err := Connect(ctx, c)
 	if err != nil {
@@ -39,7 +39,7 @@ func Tail(ctx context.Context, c Config, topic string, o TailOptions, fn func(*k
 		return ReadAll(ctx, c, topic, nil, fn)
 	}
 	if o.UntilEnd {
-		return errors.New("--until-end needs --from-start: from now on there is no end")
+		return errors.New("--until-end needs --from-start")
 	}
 	at := kgo.NewOffset().AtEnd()
 	if o.FromStart {

@@ -17,13 +17,13 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// TopicPlan is the difference between topics as declared and as they are. Topics that are not
-// declared are not in it and are never touched.
+// TopicPlan is the difference between the declared topics and the cluster's. Topics that are not
+// declared are left out and never changed.
 type TopicPlan struct {
 	Topics []TopicChanges `json:"topics"`
 }
 
-// TopicChanges is what has to be done for one topic.
+// TopicChanges are the changes to one topic.
 type TopicChanges struct {
 	Topic   string   `json:"topic"`
 	Create  bool     `json:"create"`
@@ -39,8 +39,8 @@ type Change struct {
 	What    string `json:"what"` // partitions, replication factor, or a configuration's name
 	From    string `json:"from"`
 	To      string `json:"to"`
-	Refused string `json:"refused,omitempty"` // why it is not made
-	Forced  bool   `json:"forced,omitempty"`  // a refusal that force overrides
+	Refused string `json:"refused,omitempty"` // reason why it is not applied
+	Forced  bool   `json:"forced,omitempty"`  // force overrides the refusal
 }
 
 // PlanTopics compares declared topics with those of the cluster.
@@ -51,7 +51,7 @@ func PlanTopics(ctx context.Context, admin *kadm.Client, declared []Topic) (*Top
 	}
 	meta, err := admin.Metadata(ctx, names...)
 	if err != nil {
-		return nil, fmt.Errorf("look at topics: %w", err)
+		return nil, fmt.Errorf("describe topics: %w", err)
 	}
 	var existing []string
 	for _, name := range names {
@@ -59,7 +59,7 @@ func PlanTopics(ctx context.Context, admin *kadm.Client, declared []Topic) (*Top
 		case err == nil:
 			existing = append(existing, name)
 		case !errors.Is(err, kerr.UnknownTopicOrPartition):
-			return nil, fmt.Errorf("look at topic %s: %w", name, err)
+			return nil, fmt.Errorf("describe topic %s: %w", name, err)
 		}
 	}
 	configs := make(map[string]map[string]string)
@@ -88,7 +88,8 @@ func PlanTopics(ctx context.Context, admin *kadm.Client, declared []Topic) (*Top
 	return plan, nil
 }
 
-// compare finds the changes. have is nil for a topic that does not exist.
+// compare computes the changes. have is the current configuration, nil for a topic that does not
+// exist.
 func (tp *TopicChanges) compare(have map[string]string) {
 	t, brokers := tp.declared, len(tp.brokers)
 	replicas := t.replicas(brokers)
@@ -130,7 +131,7 @@ func partitionChange(t *Topic, now int) Change {
 	c := Change{What: "partitions", From: strconv.Itoa(now), To: strconv.Itoa(int(t.Partitions))}
 	switch {
 	case int(t.Partitions) < now:
-		c.Refused = "Kafka can't take partitions away: make another topic and copy"
+		c.Refused = "Kafka can't remove partitions: create another topic and copy the records"
 	case t.keyed():
 		c.Refused = "the topic is keyed: keys would move to other partitions and lose their order and state"
 		c.Forced = true
@@ -138,13 +139,13 @@ func partitionChange(t *Topic, now int) Change {
 	return c
 }
 
-// configChange refuses, without force, what would drop records.
+// configChange refuses changes that would drop records, unless forced.
 func configChange(key, from, to string) Change {
 	c := Change{What: key, From: from, To: to}
 	switch key {
 	case "cleanup.policy":
 		if drops(from, to) {
-			c.Refused, c.Forced = "it would drop records that are kept today", true
+			c.Refused, c.Forced = "would drop records that are kept today", true
 		}
 	case "retention.ms", "retention.bytes":
 		was, err1 := strconv.ParseInt(from, 10, 64)
@@ -156,7 +157,7 @@ func configChange(key, from, to string) Change {
 	return c
 }
 
-// drops reports whether a cleanup policy removes what another keeps.
+// drops reports whether a change of cleanup policy removes records.
 func drops(from, to string) bool {
 	for _, policy := range []string{"delete", "compact"} {
 		if strings.Contains(to, policy) && !strings.Contains(from, policy) {
@@ -166,7 +167,7 @@ func drops(from, to string) bool {
 	return false
 }
 
-// Empty reports whether there is nothing to do.
+// Empty reports whether there are no changes.
 func (p *TopicPlan) Empty() bool {
 	for _, t := range p.Topics {
 		if len(t.Changes) > 0 {
@@ -176,7 +177,7 @@ func (p *TopicPlan) Empty() bool {
 	return true
 }
 
-// refused lists what the plan may not do.
+// refused lists the refused changes.
 func (p *TopicPlan) refused(force bool) (list []string) {
 	for _, t := range p.Topics {
 		for _, c := range t.Changes {
@@ -200,7 +201,7 @@ func orNone(s string) string {
 	return s
 }
 
-// WriteText writes the plan for people: + made, ~ changed, ! refused, = as declared.
+// WriteText writes the plan for people: + create, ~ change, ! refused, = unchanged.
 func (p *TopicPlan) WriteText(w io.Writer) error {
 	var b strings.Builder
 	for _, t := range p.Topics {
@@ -231,7 +232,7 @@ func (p *TopicPlan) WriteText(w io.Writer) error {
 	return err
 }
 
-// RefusedError says what a plan would do and may not. Nothing was changed.
+// RefusedError lists the refused changes of a plan. Nothing was changed.
 type RefusedError struct{ Refusals []string }
 
 // Error lists the refusals.
@@ -239,8 +240,8 @@ func (e *RefusedError) Error() string {
 	return "nothing was changed: " + strings.Join(e.Refusals, "; ")
 }
 
-// Apply makes the plan's changes, or none of them and a *RefusedError where one is refused; force
-// makes those that drop data or move keys.
+// Apply makes all changes of the plan, or none and returns a *RefusedError if one is refused; force
+// allows those that drop records or move keys.
 func (p *TopicPlan) Apply(ctx context.Context, admin *kadm.Client, force bool) error {
 	if list := p.refused(force); len(list) > 0 {
 		return &RefusedError{list}
@@ -271,12 +272,12 @@ func (tp *TopicChanges) create(ctx context.Context, admin *kadm.Client) error {
 		return tp.again(ctx, admin)
 	}
 	if err != nil {
-		return fmt.Errorf("make it: %w %s", err, made.ErrMessage)
+		return fmt.Errorf("create it: %w %s", err, made.ErrMessage)
 	}
 	return tp.await(ctx, admin)
 }
 
-// again meets a topic that somebody else has made since the plan.
+// again handles a topic that another client has created since the plan.
 func (tp *TopicChanges) again(ctx context.Context, admin *kadm.Client) error {
 	if err := tp.await(ctx, admin); err != nil {
 		return err
@@ -298,7 +299,7 @@ func (tp *TopicChanges) await(ctx context.Context, admin *kadm.Client) error {
 			return nil
 		}
 		if retry.Sleep(ctx, 20*time.Millisecond) != nil {
-			return errors.Join(errors.New("it was made, but has no leader on every partition yet"), err)
+			return errors.Join(errors.New("it was created, but not every partition has a leader yet"), err)
 		}
 	}
 }
@@ -351,8 +352,8 @@ func only(r kadm.CreatePartitionsResponses, err error) (kadm.CreatePartitionsRes
 	return r, r.Error()
 }
 
-// reassign gives each partition its declared number of replicas, the brokers taken in turn; the
-// leader stays the first of them.
+// reassign gives each partition its declared number of replicas, choosing brokers round-robin; the
+// leader stays first.
 func (tp *TopicChanges) reassign(ctx context.Context, admin *kadm.Client) error {
 	n := int(tp.declared.replicas(len(tp.brokers)))
 	var req kadm.AlterPartitionAssignmentsReq
@@ -378,7 +379,7 @@ func (tp *TopicChanges) reassign(ctx context.Context, admin *kadm.Client) error 
 	return done.Error()
 }
 
-// EnsureTopics makes the declared topics that are missing, and changes none that are there.
+// EnsureTopics creates the declared topics that are missing, and leaves existing ones unchanged.
 func EnsureTopics(ctx context.Context, admin *kadm.Client, declared []Topic) error {
 	plan, err := PlanTopics(ctx, admin, declared)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// Topic declares how a topic should be. A zero field says nothing of it.
+// Topic declares the settings of a topic. Zero fields leave a setting to its default.
 type Topic struct {
 	Name              string            `yaml:"name"`
 	Partitions        int32             `yaml:"partitions"`
@@ -29,13 +29,13 @@ type Topic struct {
 	Config            map[string]string `yaml:"config"`          // anything else, by Kafka's names
 }
 
-// Retention is how long records are kept: Go's durations, days as in 7d, or "forever".
+// Retention is how long records are kept: a Go duration, days as in 7d, or "forever".
 type Retention string
 
-// Bytes is a size: a number, with KiB, MiB or GiB behind it.
+// Bytes is a size: a number, optionally followed by KiB, MiB, GiB or TiB.
 type Bytes string
 
-// millis is the value of retention.ms; -1 is forever.
+// millis returns the value of retention.ms; -1 means forever.
 func (r Retention) millis() (int64, error) {
 	if r == "forever" {
 		return -1, nil
@@ -49,12 +49,12 @@ func (r Retention) millis() (int64, error) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < time.Millisecond {
-		return 0, fmt.Errorf("retention %q: want a time such as 7d or 36h, or forever", text)
+		return 0, fmt.Errorf("retention %q: expected a duration such as 7d or 36h, or forever", text)
 	}
 	return d.Milliseconds(), nil
 }
 
-// bytes is the value of retention.bytes.
+// bytes returns the value of retention.bytes.
 func (b Bytes) bytes() (int64, error) {
 	text := string(b)
 	unit := 1.0
@@ -65,7 +65,7 @@ func (b Bytes) bytes() (int64, error) {
 	}
 	n, err := strconv.ParseFloat(text, 64)
 	if err != nil || n <= 0 || n*unit > math.MaxInt64/2 {
-		return 0, fmt.Errorf("retention_bytes %q: want a size such as 10GiB", string(b))
+		return 0, fmt.Errorf("retention_bytes %q: expected a size such as 10GiB", string(b))
 	}
 	return int64(n * unit), nil
 }
@@ -75,10 +75,10 @@ func (t *Topic) keyed() bool { return t.Keyed == nil || *t.Keyed }
 //go:embed topics.yaml
 var defaultTopics []byte
 
-// DefaultTopicsYAML is the declaration of Weir's own topics.
+// DefaultTopicsYAML returns the declaration of Weir's own topics.
 func DefaultTopicsYAML() []byte { return defaultTopics }
 
-// DefaultTopics are Weir's own topics.
+// DefaultTopics returns Weir's own topics.
 func DefaultTopics() []Topic {
 	topics, err := ParseTopics(defaultTopics, "topics.yaml")
 	if err != nil { // the file is part of the program, and a test parses it
@@ -87,7 +87,7 @@ func DefaultTopics() []Topic {
 	return topics
 }
 
-// ParseTopics reads a declaration of topics. The error names file, line and what is wrong.
+// ParseTopics parses a declaration of topics. Errors name the file and line.
 func ParseTopics(data []byte, filename string) ([]Topic, error) {
 	var file struct {
 		Topics []Topic `yaml:"topics"`
@@ -96,7 +96,7 @@ func ParseTopics(data []byte, filename string) ([]Topic, error) {
 		return nil, fmt.Errorf("%s: %w", filename, explainYAML(err))
 	}
 	if len(file.Topics) == 0 {
-		return nil, fmt.Errorf("%s: no topics: want a list under the key topics", filename)
+		return nil, fmt.Errorf("%s: no topics: expected a list under the key topics", filename)
 	}
 	seen := make(map[string]bool)
 	for i := range file.Topics {
@@ -117,7 +117,7 @@ var topicKeys = []string{
 	"name", "partitions", "replication_factor", "min_insync_replicas", "retention", "retention_bytes", "cleanup_policy", "keyed", "config",
 }
 
-// explainYAML makes one line of a YAML error, with the nearest known key for an unknown one.
+// explainYAML returns a YAML error in one line, with the closest known key for an unknown one.
 func explainYAML(err error) error {
 	var unknown *yaml.UnknownFieldError
 	if !errors.As(err, &unknown) {
@@ -135,7 +135,7 @@ func explainYAML(err error) error {
 	return fmt.Errorf("line %d: unknown key %q: %s", unknown.Token.Position.Line, key, hint)
 }
 
-// nearest is the candidate that differs in at most three letters from a name, or "".
+// nearest returns the candidate closest to name, at most three letters away, or "".
 func nearest(name string, candidates []string) (found string) {
 	best := 4
 	for _, c := range candidates {
@@ -146,8 +146,7 @@ func nearest(name string, candidates []string) (found string) {
 	return found
 }
 
-// NoTopic is the error for a topic that does not exist, with the existing one whose name is
-// nearest.
+// NoTopic returns the error for a topic that does not exist, with the closest existing name.
 func NoTopic(ctx context.Context, admin *kadm.Client, name string) error {
 	text := "there is no topic " + name
 	if all, err := admin.ListTopics(ctx); err == nil { // the hint only
@@ -158,15 +157,15 @@ func NoTopic(ctx context.Context, admin *kadm.Client, name string) error {
 	return errors.New(text)
 }
 
-// legalName is what Kafka takes as a topic's name.
+// legalName matches the topic names that Kafka accepts.
 var legalName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
 func (t *Topic) validate() error {
 	if !legalName.MatchString(t.Name) || t.Name == "." || t.Name == ".." {
-		return fmt.Errorf("name %q: want 1 to 249 letters, digits, dots, underscores and hyphens", t.Name)
+		return fmt.Errorf("name %q: expected 1 to 249 letters, digits, dots, underscores and hyphens", t.Name)
 	}
 	if t.Partitions < 1 {
-		return fmt.Errorf("%d partitions: want at least 1", t.Partitions)
+		return fmt.Errorf("%d partitions: expected at least 1", t.Partitions)
 	}
 	if t.ReplicationFactor < 0 || t.MinInsyncReplicas < 0 {
 		return errors.New("replication_factor and min_insync_replicas must not be negative")
@@ -177,7 +176,7 @@ func (t *Topic) validate() error {
 	switch strings.ReplaceAll(t.CleanupPolicy, " ", "") {
 	case "", "delete", "compact", "compact,delete", "delete,compact":
 	default:
-		return fmt.Errorf("cleanup_policy %q: want delete, compact, or compact,delete", t.CleanupPolicy)
+		return fmt.Errorf("cleanup_policy %q: expected delete, compact, or compact,delete", t.CleanupPolicy)
 	}
 	if t.Retention != "" {
 		if _, err := t.Retention.millis(); err != nil {
@@ -195,7 +194,7 @@ func (t *Topic) validate() error {
 	return nil
 }
 
-// configs are the topic's settings by Kafka's names, on a cluster of so many brokers.
+// configs returns the topic's settings by Kafka's names, for a cluster of that many brokers.
 func (t *Topic) configs(brokers int) map[string]string {
 	c := make(map[string]string, len(t.Config)+4)
 	for k, v := range t.Config {

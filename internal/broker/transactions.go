@@ -41,10 +41,10 @@ func age(started, now time.Time) metric.Seconds { return metric.Seconds(max(0, n
 type BlockedPartition struct {
 	Topic         string `json:"topic"`
 	Partition     int32  `json:"partition"`
-	FirstOffset   int64  `json:"first_offset"`       // of the transaction; -1 where the broker does not say
+	FirstOffset   int64  `json:"first_offset"`       // of the transaction; -1 if the broker does not report it
 	LastStable    int64  `json:"last_stable_offset"` // up to which read_committed reads
 	HighWatermark int64  `json:"high_watermark"`
-	Behind        int64  `json:"behind"` // offsets that readers wait for
+	Behind        int64  `json:"behind"` // offsets that read_committed readers can't see yet
 }
 
 // log is what is known of a partition's end.

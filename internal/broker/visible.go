@@ -17,14 +17,14 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// Written knows how far clients have written, by partition, so that the end of a run can wait until
-// readers see it. Its zero value is ready.
+// Written records the last offset written per partition, so that a run can wait at its end until
+// readers see it. The zero value is ready to use.
 type Written struct {
 	mu   sync.Mutex
 	ends map[partitionKey]*atomic.Int64 // offset after the last record
 }
 
-// Option makes a client tell what it writes.
+// Option returns the client option that reports its writes.
 func (w *Written) Option() kgo.Opt { return kgo.WithHooks(&writtenBy{all: w}) }
 
 // writtenBy is the hook of one client, which finishes records in order, a batch of a partition at a
@@ -64,32 +64,32 @@ func (w *Written) of(p partitionKey) *atomic.Int64 {
 	return w.ends[p]
 }
 
-// NotVisibleError says that what was committed can't be seen by all readers yet.
+// NotVisibleError means that not all readers can see the committed records yet.
 type NotVisibleError struct {
 	Partitions []BlockedPartition // HighWatermark is the offset after the last record that was written
-	Err        error              // why there was no longer wait
+	Err        error              // why the wait ended
 }
 
-// Error names a partition and the way forward.
+// Error names a partition and a remedy.
 func (e *NotVisibleError) Error() string {
 	if len(e.Partitions) == 0 {
-		return fmt.Sprintf("wait until readers see what is committed: %v", e.Err)
+		return fmt.Sprintf("wait until readers see the committed records: %v", e.Err)
 	}
 	p := e.Partitions[0]
 	others := ""
 	if n := len(e.Partitions); n > 1 {
 		others = fmt.Sprintf(", and %d more partitions", n-1)
 	}
-	return fmt.Sprintf("all is committed, but readers with read_committed don't see it yet: they see %s-%d up to offset %d, it is written up to %d%s: "+
-		"a transaction is open there, or its end is not written on all partitions yet; weir transactions list shows it",
+	return fmt.Sprintf("everything is committed, but read_committed readers don't see it yet: they see %s-%d up to offset %d, written up to %d%s: "+
+		"a transaction is still open or being ended there; weir transactions list shows it",
 		p.Topic, p.Partition, p.LastStable, p.HighWatermark, others)
 }
 
-// Unwrap returns why there was no longer wait.
+// Unwrap returns why the wait ended.
 func (e *NotVisibleError) Unwrap() error { return e.Err }
 
-// AwaitVisible waits until readers with read_committed see all that was written: until the last
-// stable offset of each partition has passed it. A broker answers to a commit before its markers
+// AwaitVisible waits until read_committed readers see everything that was written: until each
+// partition's last stable offset has passed it. A broker acknowledges a commit before its markers
 // are on all partitions. The error is a *NotVisibleError.
 func (w *Written) AwaitVisible(ctx context.Context, c Config) error {
 	if w.nothing() {
@@ -118,8 +118,7 @@ func (w *Written) nothing() bool {
 	return len(w.ends) == 0
 }
 
-// hidden returns the partitions of which readers don't see all. One that is gone has nothing to be
-// seen.
+// hidden returns the partitions of which readers don't see everything, deleted ones excluded.
 func (w *Written) hidden(ctx context.Context, admin *kadm.Client) (hidden []BlockedPartition, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -35,7 +35,7 @@ func (s *Schema) CompileAvro(opts ...avro.SchemaOpt) (out *avro.Schema, err erro
 	return out, nil
 }
 
-// MainFile is the path of a Protobuf schema among its imports.
+// MainFile is the path under which a Protobuf schema itself is compiled.
 const MainFile = "schema.proto"
 
 // CompileProtobuf compiles a Protobuf schema and its imports. The text is a .proto file, or a
@@ -55,7 +55,7 @@ func (s *Schema) CompileProtobuf(ctx context.Context) (out linker.File, err erro
 		Resolver: protocompile.WithStandardImports(protocompile.ResolverFunc(func(path string) (protocompile.SearchResult, error) {
 			text, ok := files[path]
 			if !ok {
-				return protocompile.SearchResult{}, fmt.Errorf("import %q is neither among the references nor one of Google's own", path)
+				return protocompile.SearchResult{}, fmt.Errorf("import %q is neither a reference nor a well-known type of Google's", path)
 			}
 			if file := decodeDescriptor(text); file != nil {
 				file.Name = proto.String(path)
@@ -71,7 +71,7 @@ func (s *Schema) CompileProtobuf(ctx context.Context) (out linker.File, err erro
 	return linked[0], nil
 }
 
-// MessageAt returns the message at a path of the wire format, or nil where the file has none there.
+// MessageAt returns the message at a path of the wire format, or nil if there is none.
 func MessageAt(file protoreflect.FileDescriptor, path []int) protoreflect.MessageDescriptor {
 	var at protoreflect.MessageDescriptor
 	messages := file.Messages()
@@ -85,9 +85,9 @@ func MessageAt(file protoreflect.FileDescriptor, path []int) protoreflect.Messag
 	return at
 }
 
-// CompileJSON compiles a JSON Schema and its imports, draft 7 where it names none. A $ref is looked
-// for among the imports only: nothing is fetched from the network or the disk. The error is an
-// ErrInvalid or an ErrHostile.
+// CompileJSON compiles a JSON Schema and its imports, as draft 7 if it names no draft. A $ref is
+// resolved among the imports only: nothing is fetched from the network or read from disk. The error
+// is an ErrInvalid or an ErrHostile.
 func (s *Schema) CompileJSON() (out *jsonschema.Schema, err error) {
 	defer refusePanic("JSON Schema", &err)
 	if err := Vet(JSON, s.Text); err != nil {
@@ -117,8 +117,7 @@ func (s *Schema) CompileJSON() (out *jsonschema.Schema, err error) {
 	return out, nil
 }
 
-// mainURL is what relative references of a document are relative to: its $id, or a place of its
-// own.
+// mainURL returns the base of a document's relative references: its $id, or a placeholder.
 func mainURL(doc any) *url.URL {
 	if m, ok := doc.(map[string]any); ok {
 		id, _ := m["$id"].(string)
@@ -139,21 +138,21 @@ type importLoader map[string]string
 func (l importLoader) Load(at string) (any, error) {
 	text, ok := l[at]
 	if !ok {
-		return nil, errors.New("not among the references of the schema")
+		return nil, errors.New("not a reference of the schema")
 	}
 	return jsonschema.UnmarshalJSON(strings.NewReader(text))
 }
 
-// refusePanic turns a parser's panic into an error: texts come from outside, and one of them must
-// not end the process.
+// refusePanic converts a parser's panic into an error: texts are untrusted, and none may crash the
+// process.
 func refusePanic(what string, err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("%w: the %s parser gave up: %v", ErrInvalid, what, p)
+		*err = fmt.Errorf("%w: the %s parser failed: %v", ErrInvalid, what, p)
 	}
 }
 
-// RecordName is the full name of the record that a schema describes: of an Avro record, of the
-// first message of a Protobuf file, the title of a JSON Schema. It is "" where there is none.
+// RecordName returns the full name of the record that a schema describes: an Avro record's, that of
+// the first message of a Protobuf file, or the title of a JSON Schema; "" if there is none.
 func (s *Schema) RecordName(ctx context.Context) (string, error) {
 	switch s.Type {
 	case Avro:

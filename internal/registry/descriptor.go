@@ -8,11 +8,11 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// IsDescriptor reports whether a Protobuf schema is given as a descriptor in base64.
+// IsDescriptor reports whether a Protobuf schema is a base64-encoded descriptor.
 func IsDescriptor(text string) bool { return decodeDescriptor(text) != nil }
 
-// decodeDescriptor reads a file that is given as a descriptor in base64, or returns nil where it is
-// not. Names in JSON that are not given are filled in: the compiler takes them for empty ones.
+// decodeDescriptor decodes a base64-encoded file descriptor, or returns nil if text is not one. It
+// fills in missing JSON names, which the compiler would treat as empty.
 func decodeDescriptor(text string) *descriptorpb.FileDescriptorProto {
 	b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if err != nil || len(b) == 0 {
@@ -43,7 +43,7 @@ func nameInJSON(fields []*descriptorpb.FieldDescriptorProto) {
 	}
 }
 
-// jsonName makes lowerCamelCase of snake_case, as protoc does.
+// jsonName converts snake_case to lowerCamelCase, as protoc does.
 func jsonName(name string) string {
 	var b strings.Builder
 	up := false

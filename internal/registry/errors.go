@@ -12,36 +12,36 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 )
 
-// What a failure asks for. Test with errors.Is.
+// Kinds of errors. Test for them with errors.Is.
 var (
-	// ErrNotFound: the registry answered, and does not have it. A record with such an id is a dead
-	// letter.
+	// ErrNotFound: the registry answered that it does not have the schema. A record with such an id
+	// is a dead letter.
 	ErrNotFound = errors.New("not in the registry")
-	// ErrUnavailable: the registry gave no answer, or none that counts. Wait and ask again; never
+	// ErrUnavailable: the registry did not answer, or not conclusively. Wait and retry; never
 	// guess.
 	ErrUnavailable = errors.New("registry unavailable")
-	// ErrHostile: the answer is larger or deeper than any honest schema. Asking again does not
+	// ErrHostile: the answer is larger or deeper than any legitimate schema. Retrying does not
 	// help.
 	ErrHostile = errors.New("schema refused")
-	// ErrInvalid: the text is no schema of its type.
+	// ErrInvalid: the text is not a valid schema of its type.
 	ErrInvalid = errors.New("invalid schema")
-	// ErrIncompatible: the registry refuses the schema under this subject's compatibility level.
+	// ErrIncompatible: the subject's compatibility level forbids the schema.
 	ErrIncompatible = errors.New("incompatible schema")
-	// ErrRefused: the registry answered and will not do it: credentials, or an address where no
-	// registry is.
+	// ErrRefused: the server rejected the request: wrong credentials, or an address without a
+	// registry.
 	ErrRefused = errors.New("refused by the registry")
 )
 
-// Error is a request that did not succeed.
+// Error is the error of a failed request.
 type Error struct {
-	Op      string // what was tried, such as "schema 7"
+	Op      string // operation, such as "schema 7"
 	URL     string // of the registry
-	Code    int    // Confluent's error code, such as 40403; 0 where there was none
-	Message string // the registry's own words, or the reason why there are none
+	Code    int    // Confluent's error code, such as 40403; 0 if there was none
+	Message string // from the registry, or why there was no answer
 	Kind    error  // one of the errors above
 }
 
-// Error tells what was tried, where, and what to do.
+// Error names the operation, the registry and the cause.
 func (e *Error) Error() string {
 	code := ""
 	if e.Code != 0 {
@@ -50,10 +50,10 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: registry %s: %s%s", e.Op, e.URL, e.Message, code)
 }
 
-// Unwrap makes errors.Is find the kind.
+// Unwrap returns the kind, for errors.Is.
 func (e *Error) Unwrap() error { return e.Kind }
 
-// failed makes an *Error of what the HTTP client returned. An error of ctx itself is passed on.
+// failed converts an error of the HTTP client to an *Error. It returns ctx's own error unchanged.
 func (c *Client) failed(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
@@ -79,7 +79,7 @@ func (c *Client) failed(ctx context.Context, op string, err error) error {
 	case isCertificate(err):
 		out.Kind, out.Message = ErrRefused, firstLine(err.Error())
 	default:
-		var request *url.Error // it names method and address, which are told already
+		var request *url.Error // it repeats method and address
 		if errors.As(err, &request) {
 			err = request.Err
 		}
@@ -88,8 +88,8 @@ func (c *Client) failed(ctx context.Context, op string, err error) error {
 	return out
 }
 
-// kindOf classifies an answer. A 404 counts as "not found" only with a registry's own code: a wrong
-// path or a proxy answers 404 as well, and must not turn records into dead letters.
+// kindOf classifies an answer. A 404 is "not found" only with a registry's error code: wrong paths
+// and proxies return 404 as well, and must not turn records into dead letters.
 func kindOf(e *sr.ResponseError) error {
 	switch code := e.ErrorCode; {
 	case code/100 == 404:

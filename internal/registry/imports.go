@@ -2,9 +2,9 @@ package registry
 
 import "fmt"
 
-// ResolveImports follows the references of a schema, each vetted and in the order in which they
-// have to be compiled: what is needed comes first. A schema that two others refer to is fetched
-// once. References in a circle, too many and too long chains are an ErrHostile.
+// ResolveImports fetches and vets the references of a schema, transitively, and returns them in
+// compilation order: dependencies first. A schema with several referrers is fetched once. Circular
+// references, too many references and too long chains are an ErrHostile.
 func ResolveImports(s *Schema, fetch func(Reference) (*Schema, error)) ([]Import, error) {
 	if err := Vet(s.Type, s.Text); err != nil {
 		return nil, err
@@ -22,7 +22,7 @@ func ResolveImports(s *Schema, fetch func(Reference) (*Schema, error)) ([]Import
 type resolver struct {
 	t       Type
 	fetch   func(Reference) (*Schema, error)
-	state   map[Reference]bool // false while a reference is being followed, true when its import is there
+	state   map[Reference]bool // false while a reference is being resolved, true once its import is complete
 	imports []Import
 	bytes   int
 }

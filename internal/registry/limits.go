@@ -6,19 +6,19 @@ import (
 	"net/http"
 )
 
-// Limits on what is taken for a schema. They are far above honest use: the largest schemas in the
-// field have some hundred kilobytes, and a registry that keeps its schemas in Kafka stops at 1 MB.
+// Limits of schemas, far above legitimate use: the largest schemas in practice have a few hundred
+// kilobytes, and a registry that stores its schemas in Kafka is limited to 1 MB.
 const (
 	MaxResponse = 10 << 20 // bytes of one answer of a registry
 	MaxText     = 1 << 20  // bytes of one schema
-	MaxImports  = 1000     // schemas that one schema stands on
-	MaxNesting  = 500      // open brackets and braces at one place
+	MaxImports  = 1000     // schemas that one schema imports, directly or not
+	MaxNesting  = 500      // nested brackets and braces
 	MaxChain    = 64       // references of references
 )
 
-// Vet refuses a text that is too large or too deeply nested to be handed to a parser. It looks at
-// brackets outside of strings and comments only: whether the text is a schema is for the parser to
-// say. The error is an ErrHostile.
+// Vet rejects a text that is too large or too deeply nested for a parser. It counts brackets
+// outside of strings and comments; the parser decides whether the text is a schema. The error is an
+// ErrHostile.
 func Vet(t Type, text string) error {
 	if len(text) > MaxText {
 		return fmt.Errorf("%w: %d bytes, more than the %d that a schema may have", ErrHostile, len(text), MaxText)
@@ -45,8 +45,8 @@ func Vet(t Type, text string) error {
 	return nil
 }
 
-// stringEnd returns where the string that begins at i ends; an open one ends with the line's or
-// text's end.
+// stringEnd returns the end of the string that starts at i; an unterminated one ends with its line
+// or the text.
 func stringEnd(text string, i int) int {
 	quote := text[i]
 	for i++; i < len(text) && text[i] != quote && text[i] != '\n'; i++ {
@@ -74,8 +74,7 @@ func commentEnd(text string, i int) int {
 	return i
 }
 
-// capped is a transport whose answers end with an error at MaxResponse bytes, however many more
-// would come.
+// capped is a transport whose response bodies fail with an error after MaxResponse bytes.
 type capped struct{ http.RoundTripper }
 
 func (c capped) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -97,7 +96,7 @@ func (b *cappedBody) Read(p []byte) (int, error) {
 		return 0, &tooLargeError{}
 	}
 	if len(p) > b.left+1 {
-		p = p[:b.left+1] // one more than allowed, to tell an answer of exactly the limit from a larger one
+		p = p[:b.left+1] // one more than allowed, to distinguish a body of exactly the limit from a larger one
 	}
 	n, err := b.ReadCloser.Read(p)
 	if b.left -= n; b.left < 0 {

@@ -10,7 +10,7 @@ import (
 	"weir.example/weir/internal/metric"
 )
 
-// Metrics are the metrics of the clients of registries. Their label is the registry's URLs.
+// Metrics are the metrics of registry clients, labeled with the registry's URLs.
 type Metrics struct {
 	requests *prometheus.CounterVec // by outcome
 	took     *prometheus.HistogramVec
@@ -18,10 +18,10 @@ type Metrics struct {
 	waiting  *prometheus.GaugeVec
 }
 
-// Outcomes of a request. There are no others, so that they can be a label.
+// Outcomes of a request. The set is closed, so that it can be a label.
 var outcomes = []string{"2xx", "3xx", "4xx", "5xx", "unreachable"}
 
-// NewMetrics makes the metrics of clients and registers them.
+// NewMetrics creates the metrics of clients and registers them.
 func NewMetrics(to prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -39,7 +39,7 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 	return m
 }
 
-// add lets all series of a registry be there from the start.
+// add creates all series of a registry, so that they exist from the start.
 func (m *Metrics) add(registry string) {
 	if m == nil {
 		return

@@ -32,10 +32,10 @@ const (
 	JSON     Type = "JSON"
 )
 
-// Types lists the types in the order in which they are told.
+// Types lists the types in display order.
 var Types = []Type{Avro, Protobuf, JSON}
 
-// ParseType reads a type in any case; the empty string is Avro, as in every registry's answers.
+// ParseType parses a type, ignoring case; the empty string is Avro, as in every registry's answers.
 func ParseType(s string) (Type, error) {
 	switch t := Type(strings.ToUpper(s)); t {
 	case "":
@@ -47,7 +47,7 @@ func ParseType(s string) (Type, error) {
 	}
 }
 
-// TypeOfFile tells a schema's type by the name of its file: .avsc, .proto, .json.
+// TypeOfFile returns a schema's type by its file extension: .avsc, .proto or .json.
 func TypeOfFile(name string) (Type, error) {
 	switch filepath.Ext(name) {
 	case ".avsc":
@@ -57,20 +57,20 @@ func TypeOfFile(name string) (Type, error) {
 	case ".json":
 		return JSON, nil
 	default:
-		return "", fmt.Errorf("the name of %s does not tell its type: it ends in none of .avsc, .proto, .json", name)
+		return "", fmt.Errorf("unknown schema type of %s: expected the extension .avsc, .proto or .json", name)
 	}
 }
 
-// Schema is a schema with all that it takes to compile it. It does not change once it has an ID.
+// Schema is a schema with everything needed to compile it. It is immutable once it has an ID.
 type Schema struct {
 	ID         int // 0 until it is registered
 	Type       Type
 	Text       string
 	References []Reference
-	Imports    []Import // what References stand for, and their references: each before those that need it, none twice
+	Imports    []Import // the schemas of References, transitively, without duplicates; dependencies first
 }
 
-// Pretty is the text for a person: JSON indented, anything else as it is.
+// Pretty returns the text for display: JSON is indented, other text unchanged.
 func (s *Schema) Pretty() string {
 	var b bytes.Buffer
 	if s.Type == Protobuf || json.Indent(&b, []byte(s.Text), "", "  ") != nil {
@@ -79,9 +79,9 @@ func (s *Schema) Pretty() string {
 	return b.String()
 }
 
-// Reference is how a schema names another one in the registry.
+// Reference is a schema's reference to another one in the registry.
 type Reference struct {
-	Name    string `json:"name"` // how the text names it: a full name in Avro, a path in Protobuf, a $ref in JSON Schema
+	Name    string `json:"name"` // its name in the text: a full name in Avro, a path in Protobuf, a $ref in JSON Schema
 	Subject string `json:"subject"`
 	Version int    `json:"version"`
 }

@@ -8,15 +8,15 @@ import (
 // Strategy names the subject of a schema, as Confluent's serializers do.
 type Strategy string
 
-// The strategies. The default, TopicName, allows one line of schemas in a topic; the others allow
-// several kinds of records in it.
+// The strategies. The default, TopicName, allows one kind of record per topic; the others allow
+// several.
 const (
 	TopicName       Strategy = "topic"        // <topic>-key, <topic>-value
 	RecordName      Strategy = "record"       // <full name of the record>
 	TopicRecordName Strategy = "topic-record" // <topic>-<full name of the record>
 )
 
-// ParseStrategy reads a strategy; the empty string is TopicName.
+// ParseStrategy parses a strategy; the empty string is TopicName.
 func ParseStrategy(s string) (Strategy, error) {
 	switch st := Strategy(s); st {
 	case "":
@@ -37,7 +37,7 @@ func (s Strategy) Subject(topic, record string, key bool) (string, error) {
 		return topic + "-value", nil
 	}
 	if record == "" {
-		return "", errors.New("the schema names no record: the subject name strategies record and topic-record need one")
+		return "", errors.New("the schema has no record name: the subject name strategies record and topic-record need one")
 	}
 	if s == RecordName {
 		return record, nil

@@ -12,9 +12,9 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// JSON decodes a key or value in the wire format by the schema that it was written with, for people
-// to read. ok is false where it has no header, or the id of no schema: it is then something else,
-// which happens to begin with a 0.
+// JSON decodes a key or value in the wire format with the schema that it was written with, for
+// display. ok is false if it has no header, or the id of no schema: it is then something else that
+// happens to start with a 0.
 func (c *Client) JSON(ctx context.Context, data []byte) (text []byte, ok bool, err error) {
 	id, body, headErr := ReadHeader(data)
 	if headErr != nil {
@@ -39,8 +39,8 @@ func (c *Client) JSON(ctx context.Context, data []byte) (text []byte, ok bool, e
 	return text, true, nil
 }
 
-// Viewer compiles a schema for people to read: what it returns makes JSON of what follows the
-// header of a key or value.
+// Viewer compiles a schema and returns a function that converts what follows the header of a key or
+// value to JSON for display.
 func (s *Schema) Viewer(ctx context.Context) (func(body []byte) ([]byte, error), error) {
 	switch s.Type {
 	case Avro:
@@ -60,7 +60,7 @@ func protobufJSON(file protoreflect.FileDescriptor, body []byte) ([]byte, error)
 	}
 	m := MessageAt(file, path)
 	if m == nil {
-		return nil, fmt.Errorf("it has no message %v", path)
+		return nil, fmt.Errorf("no message %v in the schema", path)
 	}
 	message := dynamicpb.NewMessage(m)
 	if err := proto.Unmarshal(body, message); err != nil {
@@ -70,7 +70,7 @@ func protobufJSON(file protoreflect.FileDescriptor, body []byte) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	var compact bytes.Buffer // protojson puts in white space at random
+	var compact bytes.Buffer // protojson inserts random white space
 	err = json.Compact(&compact, text)
 	return compact.Bytes(), err
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/twmb/avro"
 )
 
-// Avro's own JSON has the numbers of times. People read them as the format json writes them:
-// 2026-01-31T12:00:00.123Z, without Z where the time is local, 2026-01-31, 12:00:00.123.
+// Avro's JSON encoding has times as numbers. For display they are written as the json format does:
+// 2026-01-31T12:00:00.123Z, without Z for local time, 2026-01-31, 12:00:00.123.
 
-// timeFormats are the logical types that are times, and how they are written.
+// timeFormats maps logical types of times to their text formats.
 var timeFormats = map[string]func(time.Time) string{
 	"timestamp-millis":       layout("2006-01-02T15:04:05.000Z"),
 	"timestamp-micros":       layout("2006-01-02T15:04:05.000000Z"),
@@ -27,9 +27,9 @@ func layout(text string) func(time.Time) string {
 	return func(t time.Time) string { return t.UTC().Format(text) }
 }
 
-// avroViewer decodes times as text, and writes JSON by a schema that has strings in their place. A
-// schema that can't be changed like that, such as one whose unions have a string already, is shown
-// with numbers.
+// avroViewer decodes times as text, and encodes JSON with a schema that has strings in their place.
+// If the schema can't be changed this way, for example because a union already has a string, times
+// are shown as numbers.
 func (s *Schema) avroViewer() (func(body []byte) ([]byte, error), error) {
 	plain, err := s.CompileAvro(avro.WithLaxNames(nil))
 	if err != nil {
@@ -70,7 +70,7 @@ func avroJSON(read, show *avro.Schema, body []byte) ([]byte, error) {
 	return show.EncodeJSON(v)
 }
 
-// timeOf is a number of a logical type as a time.
+// timeOf converts a value of a logical type to a time.
 func timeOf(v any, logical string) time.Time {
 	n, small := int64(0), false
 	switch v := v.(type) {
@@ -90,7 +90,7 @@ func timeOf(v any, logical string) time.Time {
 	return time.UnixMicro(n)
 }
 
-// datesAsText makes strings of what is a time below a node, and reports whether there was any.
+// datesAsText replaces the times below a node with strings, and reports whether there were any.
 func datesAsText(n *avro.SchemaNode) (found bool) {
 	if timeFormats[n.LogicalType] != nil && slices.Contains([]string{"int", "long"}, n.Type) {
 		*n = avro.SchemaNode{Type: "string"}

@@ -35,9 +35,9 @@ func ReadHeader(b []byte) (id int, rest []byte, err error) {
 	return int(u), b[HeaderSize:], nil
 }
 
-// AppendMessagePath appends which message of a Protobuf file the payload is: its index in the file,
-// then the index in each message around it. They are zigzag varints behind their count; the first
-// message of a file is a single 0.
+// AppendMessagePath appends the path to the payload's message in its Protobuf file: the index in
+// the file, then the indexes in nested messages. It is encoded as zigzag varints, preceded by their
+// count; the first message of a file is a single 0.
 func AppendMessagePath(b []byte, path []int) []byte {
 	if len(path) == 1 && path[0] == 0 {
 		return append(b, 0)
@@ -49,24 +49,24 @@ func AppendMessagePath(b []byte, path []int) []byte {
 	return b
 }
 
-// ReadMessagePath splits what follows the header of a Protobuf record into the message's path,
+// ReadMessagePath splits the rest of a Protobuf record, after the header, into the message's path,
 // appended to dst, and the payload.
 func ReadMessagePath(dst []int, b []byte) (path []int, rest []byte, err error) {
 	count, n := binary.Varint(b)
 	if n <= 0 {
-		return nil, nil, fmt.Errorf("no message index: the record ends within it or it is no varint")
+		return nil, nil, fmt.Errorf("no message index: truncated or not a varint")
 	}
 	b = b[n:]
 	if count == 0 {
 		return append(dst, 0), b, nil
 	}
 	if count < 0 || count > maxPath {
-		return nil, nil, fmt.Errorf("no message index: %d levels, from 1 to %d are possible", count, maxPath)
+		return nil, nil, fmt.Errorf("no message index: %d levels, expected 1 to %d", count, maxPath)
 	}
 	for range count {
 		i, n := binary.Varint(b)
 		if n <= 0 || i < 0 || i > math.MaxInt32 {
-			return nil, nil, fmt.Errorf("no message index: the record ends within it or it is no index")
+			return nil, nil, fmt.Errorf("no message index: truncated or not an index")
 		}
 		dst, b = append(dst, int(i)), b[n:]
 	}

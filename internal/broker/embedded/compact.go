@@ -12,27 +12,27 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// kfake's compaction has two faults that lose committed records.
+// kfake's compaction has two bugs that lose committed records.
 //
-// It removes the abort markers of producers that have no other records left, and keeps telling
-// readers about the transactions that these markers ended. A reader that knows of an aborted
-// transaction drops what its producer has written from there up to the marker: without the marker,
-// that is everything that the producer commits later. So what kfake remembers of transactions
-// without a marker is forgotten in the same turn of its loop.
+// It removes the abort markers of producers that have no other records left, and still reports the
+// transactions that these markers ended to readers. A reader drops the records of an aborted
+// transaction's producer up to the marker: without the marker, that is everything that the producer
+// commits later. So transactions without a marker are removed from kfake's memory in the same
+// iteration of its loop.
 //
-// It deletes a partition's segments before it writes the compacted ones, and ignores what fails
-// then, as on a full disk. So each partition is compared with what the compaction meant to write,
-// and gets its old segments back where something is missing.
+// It deletes a partition's segments before it writes the compacted ones, and ignores errors while
+// writing, such as a full disk. So each partition is compared with what the compaction should have
+// written, and its old segments are restored if anything is missing.
 //
-// kfake has no way to do either from outside. This reaches into it, by name and type, and Open
-// fails where a new version of kfake has others.
+// kfake's API supports neither. This code accesses its unexported fields by name and type, and Open
+// fails if a new version of kfake has changed them.
 
-// kfakeCompact compacts a partition. It is for kfake's own loop.
+// kfakeCompact compacts a partition. It must run in kfake's loop.
 //
 //go:linkname kfakeCompact github.com/twmb/franz-go/pkg/kfake.(*Cluster).compact
 func kfakeCompact(c *kfake.Cluster, partition unsafe.Pointer, topic string)
 
-// loop is kfake's loop and the partitions that belong to it.
+// loop is kfake's event loop and the partitions that it owns.
 type loop struct {
 	cluster *kfake.Cluster
 	run     chan func()
@@ -48,11 +48,11 @@ func openLoop(c *kfake.Cluster) (l *loop, err error) {
 	v := reflect.ValueOf(c).Elem()
 	run, ok := reach(v.FieldByName("adminCh")).Interface().(chan func())
 	if !ok {
-		return nil, errors.New("this version of kfake is not the one that weir knows: Cluster.adminCh has another type")
+		return nil, errors.New("unsupported version of kfake: Cluster.adminCh has another type")
 	}
 	die, ok := reach(v.FieldByName("die")).Interface().(chan struct{})
 	if !ok {
-		return nil, errors.New("this version of kfake is not the one that weir knows: Cluster.die has another type")
+		return nil, errors.New("unsupported version of kfake: Cluster.die has another type")
 	}
 	l = &loop{cluster: c, run: run, die: die, topics: reach(v.FieldByName("data").FieldByName("tps"))}
 	partition := l.topics.Type().Elem().Elem().Elem()
@@ -70,25 +70,25 @@ func openLoop(c *kfake.Cluster) (l *loop, err error) {
 		{index, "firstOffset", reflect.Int64}, {index, "nbytes", reflect.Int32},
 	} {
 		if field(f.of, f.name).Kind() != f.kind {
-			return nil, fmt.Errorf("this version of kfake is not the one that weir knows: %s.%s has another type", f.of, f.name)
+			return nil, fmt.Errorf("unsupported version of kfake: %s.%s has another type", f.of, f.name)
 		}
 	}
 	want := reflect.TypeFor[abortedTransaction]()
 	if entry.NumField() != want.NumField() {
-		return nil, errors.New("this version of kfake is not the one that weir knows: abortedTxnEntry has other fields")
+		return nil, errors.New("unsupported version of kfake: abortedTxnEntry has other fields")
 	}
 	for i := range want.NumField() {
 		if entry.Field(i).Name != want.Field(i).Name || entry.Field(i).Type != want.Field(i).Type {
-			return nil, errors.New("this version of kfake is not the one that weir knows: abortedTxnEntry has other fields")
+			return nil, errors.New("unsupported version of kfake: abortedTxnEntry has other fields")
 		}
 	}
 	return l, nil
 }
 
-// catchUnknown turns the panic of reflect where a field is not there into an error.
+// catchUnknown converts reflect's panic over a missing field into an error.
 func catchUnknown(err *error) {
 	if problem := recover(); problem != nil {
-		*err = fmt.Errorf("this version of kfake is not the one that weir knows: %v", problem)
+		*err = fmt.Errorf("unsupported version of kfake: %v", problem)
 	}
 }
 
@@ -100,13 +100,12 @@ func field(t reflect.Type, name string) reflect.Type {
 	return f.Type
 }
 
-// reach makes a field of kfake's usable.
+// reach returns an unexported field in a form that can be read and set.
 func reach(v reflect.Value) reflect.Value {
 	return reflect.NewAt(v.Type(), unsafe.Pointer(v.UnsafeAddr())).Elem() //nolint:gosec // that is what this file is for
 }
 
-// do runs a function in kfake's loop and waits for its end. It does not where the cluster is
-// closed.
+// do runs a function in kfake's loop and waits for it. It does nothing if the cluster is closed.
 func (l *loop) do(fn func()) {
 	done := make(chan struct{})
 	select {
@@ -116,9 +115,9 @@ func (l *loop) do(fn func()) {
 	}
 }
 
-// compact compacts topics and forgets the transactions whose markers that has removed. Before, the
-// files of the topics' partitions must have been linked in links. A partition that could not be
-// written has its old segments again; the error names the first one.
+// compact compacts topics and forgets the transactions whose markers were removed. The files of the
+// topics' partitions must already be linked in links. A partition that could not be written keeps
+// its old segments; the error names the first one.
 func (l *loop) compact(topics []topicState, data, links string) (failed error) {
 	l.do(func() {
 		for _, t := range topics {
@@ -138,8 +137,8 @@ func (l *loop) compact(topics []topicState, data, links string) (failed error) {
 					failed = fmt.Errorf("compact %s-%d: %w", t.Name, id, err)
 				}
 				if err := replaceFiles(filepath.Join(links, filepath.Base(dir)), dir); err != nil {
-					// The links bring the segments back when the directory is opened again; until
-					// then this process must not serve what is left.
+					// The links restore the segments when the directory is reopened; until then
+					// this process must not serve the remains.
 					panic(fmt.Sprintf("restore %s-%d after a failed compaction: %v; start weir again", t.Name, id, err))
 				}
 				saved.restore(p)
@@ -150,7 +149,7 @@ func (l *loop) compact(topics []topicState, data, links string) (failed error) {
 	return failed
 }
 
-// partition returns kfake's partData; the zero Value where there is none.
+// partition returns kfake's partData, or the zero Value if there is none.
 func (l *loop) partition(topic string, id int32) reflect.Value {
 	partitions := l.topics.MapIndex(reflect.ValueOf(topic))
 	if !partitions.IsValid() {
@@ -163,12 +162,12 @@ func (l *loop) partition(topic string, id int32) reflect.Value {
 	return p.Elem()
 }
 
-// compacts are the fields of a partition that a compaction changes, but for open files, which it
+// compacts lists the fields of a partition that a compaction changes, except open files, which it
 // closes.
 var compacts = []string{"segments", "nbytes", "logStartOffset", "abortedTxns", "maxTimestampSeen", "maxTimestampSeg", "rolledAt"}
 
-// savedPartition has the values of these fields before a compaction, which replaces slices and
-// leaves their elements as they are.
+// savedPartition holds the values of these fields from before a compaction, which replaces slices
+// without modifying their elements.
 type savedPartition map[string]reflect.Value
 
 func save(p reflect.Value) savedPartition {
@@ -187,8 +186,8 @@ func (s savedPartition) restore(p reflect.Value) {
 	}
 }
 
-// written reports whether the segments in dir have all batches that a partition should have: kfake
-// counts the bytes before it writes them, and has the batches in its index that were written.
+// written returns an error unless the segments in dir have all batches of the partition: kfake
+// counts bytes before it writes them, and its index has the batches that were written.
 func written(p reflect.Value, dir string) error {
 	var indexed int64
 	segments := p.FieldByName("segments")
@@ -205,17 +204,17 @@ func written(p reflect.Value, dir string) error {
 				return err
 			}
 			if info.Size() != want {
-				return fmt.Errorf("%s has %d bytes, expected %d: no room on the disk?", filepath.Base(file), info.Size(), want)
+				return fmt.Errorf("%s has %d bytes, expected %d: is the disk full?", filepath.Base(file), info.Size(), want)
 			}
 		}
 	}
 	if want := p.FieldByName("nbytes").Int(); indexed != want {
-		return fmt.Errorf("%d bytes of %d were written: no room on the disk?", indexed, want)
+		return fmt.Errorf("%d bytes of %d were written: is the disk full?", indexed, want)
 	}
 	return nil
 }
 
-// forget is for kfake's loop.
+// forget must run in kfake's loop.
 func (l *loop) forget() {
 	for _, topic := range l.topics.MapKeys() {
 		partitions := l.topics.MapIndex(topic)
@@ -231,7 +230,7 @@ func (l *loop) forget() {
 	}
 }
 
-// batchOffsets are the first offsets of a partition's batches.
+// batchOffsets returns the base offsets of a partition's batches.
 func batchOffsets(partition reflect.Value) map[int64]bool {
 	at := make(map[int64]bool)
 	segments := partition.FieldByName("segments")

@@ -10,32 +10,31 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// kfake's groups have faults that leave partitions unread.
+// kfake's groups have bugs that leave partitions unread.
 //
 //   - The session timer of a new member starts when its JoinGroup is answered. A member whose
-//     connection closes before, as when its process is killed while it joins, gets no timer. Where
-//     another member leads the group, the leader then gives it partitions, kfake forgets that it
-//     has yet to ask for them, and it keeps them for good. So whoever has yet to send SyncGroup
-//     when another member does has a session from then on, and so do all others when the leader
-//     does.
+//     connection closes before, as when its process is killed while it joins, gets no timer. If
+//     another member leads the group, the leader then assigns it partitions, kfake loses track of
+//     its pending SyncGroup, and it keeps them forever. So a member whose SyncGroup is outstanding
+//     when another member sends it gets a session from then on, and so do all others when the
+//     leader sends it.
 //   - The timer of a member runs while it waits for the answer to JoinGroup or SyncGroup, during
-//     which clients send no heartbeat. Where the others take longer than its session timeout, it is
-//     expelled, and never answered. So members that wait have a session until the rebalance has
-//     timed out, too.
-//   - The number of members that wait for the answer to JoinGroup is lowered for one that waits for
-//     the answer to SyncGroup and is removed, and not raised for one that joins again instead. Then
-//     a rebalance ends by its timeout only, which each JoinGroup begins again. So the number is
-//     counted before each of them.
+//     which clients send no heartbeat. If the others take longer than its session timeout, it is
+//     expelled and never answered. So waiting members have a session until the rebalance times out
+//     as well.
+//   - The count of members waiting for the answer to JoinGroup is decremented when a member that
+//     waits for the answer to SyncGroup is removed, and not incremented when it joins again
+//     instead. The rebalance then ends only by its timeout, which each JoinGroup restarts. So the
+//     waiting members are counted again before each JoinGroup.
 //
 // In Kafka a session begins when a request is answered, and there is none before.
 
-// kfakeUpdateHeartbeat starts the session timer of a *groupMember again. It is for kfake's own
-// loop.
+// kfakeUpdateHeartbeat restarts the session timer of a *groupMember. It must run in kfake's loop.
 //
 //go:linkname kfakeUpdateHeartbeat github.com/twmb/franz-go/pkg/kfake.(*group).updateHeartbeat
 func kfakeUpdateHeartbeat(group, member unsafe.Pointer)
 
-// members are those of kfake's groups.
+// members gives access to the members of kfake's groups.
 type members struct {
 	loop   *loop
 	groups reflect.Value // map of names to *group
@@ -49,18 +48,18 @@ func newMembers(l *loop) (m *members, err error) {
 	if field(group, "pendingSyncIDs") != reflect.TypeFor[map[string]struct{}]() || field(group, "nJoining").Kind() != reflect.Int || field(group, "leader").Kind() != reflect.String || field(group, "generation").Kind() != reflect.Int32 ||
 		field(member, "t") != reflect.TypeFor[*time.Timer]() || field(member, "join") != reflect.TypeFor[*kmsg.JoinGroupRequest]() ||
 		field(field(member, "waitingReply").Elem(), "kreq") != reflect.TypeFor[kmsg.Request]() {
-		return nil, errors.New("this version of kfake is not the one that weir knows: group or groupMember has other fields")
+		return nil, errors.New("unsupported version of kfake: group or groupMember has other fields")
 	}
 	return m, nil
 }
 
-// onSyncGroup starts the sessions of those whom a member waits for: all that have yet to send the
-// same. The member itself may wait longer. The leader's request ends the wait of all.
+// onSyncGroup starts the sessions of the members that the sender waits for: all whose SyncGroup is
+// outstanding. The sender itself may wait longer. The leader's request ends the wait of all.
 func (m *members) onSyncGroup(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	if req, ok := kreq.(*kmsg.SyncGroupRequest); ok {
 		m.in(req.Group, func(group reflect.Value, all map[string]reflect.Value) {
 			if int64(req.Generation) != group.Elem().FieldByName("generation").Int() {
-				return // it is refused, and ends nobody's wait
+				return // it is rejected, and ends no wait
 			}
 			pending := *(*map[string]struct{})(group.Elem().FieldByName("pendingSyncIDs").Addr().UnsafePointer())
 			leads := group.Elem().FieldByName("leader").String() == req.MemberID
@@ -78,8 +77,8 @@ func (m *members) onSyncGroup(kreq kmsg.Request) (kmsg.Response, error, bool) { 
 	return nil, nil, false
 }
 
-// onJoinGroup lengthens the sessions of the member that joins and of all who have joined before and
-// wait: each JoinGroup may begin the rebalance timeout again. It counts those who wait.
+// onJoinGroup extends the sessions of the joining member and of all members that have joined and
+// are waiting: each JoinGroup may restart the rebalance timeout. It recounts the waiting members.
 func (m *members) onJoinGroup(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	if req, ok := kreq.(*kmsg.JoinGroupRequest); ok {
 		m.in(req.Group, func(group reflect.Value, all map[string]reflect.Value) {
@@ -87,7 +86,7 @@ func (m *members) onJoinGroup(kreq kmsg.Request) (kmsg.Response, error, bool) { 
 			for id, member := range all {
 				waits := awaits(member)
 				if _, sync := waits.(*kmsg.SyncGroupRequest); sync && id == req.MemberID {
-					reach(member.Elem().FieldByName("waitingReply")).SetZero() // it has given that request up
+					reach(member.Elem().FieldByName("waitingReply")).SetZero() // it has abandoned that request
 				}
 				if _, join := waits.(*kmsg.JoinGroupRequest); join {
 					joining++
@@ -102,7 +101,7 @@ func (m *members) onJoinGroup(kreq kmsg.Request) (kmsg.Response, error, bool) { 
 	return nil, nil, false
 }
 
-// awaits is the request that a member waits for the answer to; nil where there is none.
+// awaits returns the request whose answer a member waits for, or nil.
 func awaits(member reflect.Value) kmsg.Request {
 	waiting := member.Elem().FieldByName("waitingReply")
 	if waiting.IsNil() {
@@ -115,7 +114,7 @@ func joinOf(member reflect.Value) *kmsg.JoinGroupRequest {
 	return *(**kmsg.JoinGroupRequest)(member.Elem().FieldByName("join").Addr().UnsafePointer())
 }
 
-// lengthen begins the session of a member again, with so many milliseconds more.
+// lengthen restarts the session of a member with additional milliseconds.
 func lengthen(group, member reflect.Value, more int32) {
 	join := joinOf(member)
 	session := join.SessionTimeoutMillis
@@ -124,7 +123,7 @@ func lengthen(group, member reflect.Value, more int32) {
 	join.SessionTimeoutMillis = session
 }
 
-// in calls fn, in kfake's loop, with the *group of a name and its members by their ids.
+// in calls fn, in kfake's loop, with the *group of that name and its members by id.
 func (m *members) in(name string, fn func(group reflect.Value, all map[string]reflect.Value)) {
 	m.loop.do(func() {
 		group := m.groups.MapIndex(reflect.ValueOf(name))

@@ -12,14 +12,14 @@ import (
 
 const floorsFile = "floors.json"
 
-// floor is how far a partition's offsets had come.
+// floor records the end offsets of a topic's partitions.
 type floor struct {
 	TopicID string  `json:"id"`
 	Ends    []int64 `json:"ends"` // high watermark by partition
 }
 
-// recordFloors writes how far each partition has come, before something may delete all of its
-// segments.
+// recordFloors saves the end offset of each partition. It must be called before anything may delete
+// all segments of a partition.
 func (b *Broker) recordFloors() error {
 	topics, err := b.topics()
 	if err != nil {
@@ -49,7 +49,7 @@ func (b *Broker) onDeleteRecords(kmsg.Request) (kmsg.Response, error, bool) { //
 }
 
 // restoreFloors gives each partition that has no segment an empty control batch before its floor,
-// so that its offsets go on from there.
+// so that its offsets continue from there.
 func restoreFloors(dir string) error {
 	raw, err := os.ReadFile(filepath.Join(dir, floorsFile))
 	if errors.Is(err, os.ErrNotExist) {
@@ -70,7 +70,7 @@ func restoreFloors(dir string) error {
 	for _, t := range topics {
 		f := floors[t.Name]
 		if f.TopicID != t.ID {
-			continue // another topic of that name
+			continue // a newer topic with the same name
 		}
 		for id, end := range f.Ends {
 			if err := restoreFloor(data, t.Name, int32(id), end); err != nil {

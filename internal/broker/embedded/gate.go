@@ -6,22 +6,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// gate holds produce requests back while it is closed, but for those of admitted producers: they
-// have work on a compacted topic and must be able to finish it.
+// gate holds produce requests back while it is closed, except those of admitted producers, which
+// have an open transaction on a compacted topic and must be able to finish it.
 //
-// A broker has one gate, and kfake one function for it, from start to end: a second function on a
-// request that has slept in a first one races inside kfake.
+// A broker has one gate, and kfake one control function for it, for the broker's lifetime: kfake
+// has a race if a second function gets a request that has slept in a first one.
 type gate struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced when the fields below change
 	closed   bool
-	decided  bool // admitted is known
+	decided  bool // admitted is set
 	admitted map[producer]bool
 }
 
 func newGate() *gate { return &gate{changed: make(chan struct{})} }
 
-// hold is a handler of produce requests: it lets one sleep until it may pass.
+// hold returns a handler that delays produce requests until they may pass.
 func (g *gate) hold(sleep func(wakeup func())) handler {
 	return func(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		req, ok := kreq.(*kmsg.ProduceRequest)
@@ -61,13 +61,13 @@ func (g *gate) ask(req *kmsg.ProduceRequest) (pass bool, changed <-chan struct{}
 	return true, nil
 }
 
-// close starts to hold every produce request back.
+// close starts holding back every produce request.
 func (g *gate) close() { g.set(true, false, nil) }
 
-// admit says who may pass a closed gate; nil lets nobody pass.
+// admit sets the producers that may pass the closed gate; nil means none.
 func (g *gate) admit(who map[producer]bool) { g.set(true, true, who) }
 
-// open lets everybody pass.
+// open lets all requests pass.
 func (g *gate) open() { g.set(false, false, nil) }
 
 func (g *gate) set(closed, decided bool, admitted map[producer]bool) {

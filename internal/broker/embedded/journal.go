@@ -13,14 +13,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// intent is the decision to commit one transaction: all that recovery needs to finish it. The
-// partitions are not in it, recovery finds them by the producer's unfinished batches.
+// intent is the decision to commit one transaction, with everything that recovery needs to complete
+// it, except the partitions: recovery finds them by the producer's open batches.
 type intent struct {
-	Number     uint64 `json:"n"` // counts intents; the highest valid one on disk is the last
+	Number     uint64 `json:"n"` // sequence number; the highest valid one on disk is the last
 	ProducerID int64  `json:"pid"`
 	Epoch      int16  `json:"epoch"`
-	BumpsEpoch bool   `json:"bumps"`    // EndTxn v5 and later: the producer goes on with the next epoch (KIP-890)
-	PIDLogSize int64  `json:"pids_log"` // size of pids.log before the end: an end logged behind it is this one's
+	BumpsEpoch bool   `json:"bumps"`    // EndTxn v5 and later: the producer continues with the next epoch (KIP-890)
+	PIDLogSize int64  `json:"pids_log"` // size of pids.log before the end: an end logged after that position is this one's
 
 	Offsets []groupOffset `json:"offsets,omitempty"`
 }
@@ -36,18 +36,18 @@ type groupOffset struct {
 	Metadata    *string `json:"m,omitempty"`
 }
 
-// journal keeps the last intent on disk, in two slots written in turn, so that a torn write leaves
-// the one before it. The broker calls its handlers one at a time, before it handles the request
-// itself: when an intent is written, every earlier one has been carried out.
+// journal keeps the last intent on disk, in two slots written alternately, so that a torn write
+// leaves the previous one intact. The broker calls its handlers one at a time, before it handles
+// the request itself: when an intent is written, every earlier one has been completed.
 type journal struct {
 	dir    string // data directory
 	sync   bool
 	slots  [2]*os.File
 	number uint64
 	staged map[int64]stagedOffsets // by producer id, of open transactions
-	wrote  map[int64]int16         // by producer id: the epoch of the batches that were sent since its last commit
+	wrote  map[int64]int16         // by producer id: epoch of the batches sent since its last commit
 
-	topicName func(id [16]byte) string // empty where no topic has the id
+	topicName func(id [16]byte) string // empty if no topic has the id
 }
 
 type stagedOffsets struct {
@@ -59,8 +59,8 @@ func slotPath(dir string, slot int) string {
 	return filepath.Join(dir, fmt.Sprintf("commit-intent.%d", slot))
 }
 
-// openJournal continues the journal of dir. Requests are resolved by topicName, which must be
-// usable in handlers.
+// openJournal continues the journal of dir. topicName resolves the topic ids of requests; handlers
+// call it.
 func openJournal(dir string, sync bool, topicName func(id [16]byte) string) (*journal, error) {
 	last, err := readIntent(dir)
 	if err != nil {
@@ -88,13 +88,11 @@ func (j *journal) close() error {
 	return errors.Join(errs...)
 }
 
-// onTxnOffsetCommit remembers the offsets that a transaction wants to commit. Offsets that the
-// broker then refuses are remembered too: a client whose offsets were refused aborts, it does not
-// commit.
+// onTxnOffsetCommit stages the offsets that a transaction will commit, including those that the
+// broker then rejects: a client whose offsets were rejected aborts.
 //
-// From version 6 on a topic is named by its id alone (KIP-1319), which the broker resolves in its
-// own handler, after this one. The broker refuses an id that is not known, so such a topic's
-// offsets are left out.
+// From version 6 on, requests have only topic ids (KIP-1319), which the broker resolves in its own
+// handler, after this one. The broker rejects unknown ids, so their offsets are left out.
 func (j *journal) onTxnOffsetCommit(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	req, ok := kreq.(*kmsg.TxnOffsetCommitRequest)
 	if !ok {
@@ -102,7 +100,7 @@ func (j *journal) onTxnOffsetCommit(kreq kmsg.Request) (kmsg.Response, error, bo
 	}
 	s := j.staged[req.ProducerID]
 	if req.ProducerEpoch < s.epoch {
-		return nil, nil, false // of a fenced producer
+		return nil, nil, false // from a fenced producer
 	}
 	if s.epoch != req.ProducerEpoch {
 		s = stagedOffsets{epoch: req.ProducerEpoch}
@@ -126,7 +124,7 @@ func (j *journal) onTxnOffsetCommit(kreq kmsg.Request) (kmsg.Response, error, bo
 	return nil, nil, false
 }
 
-// onProduce remembers who has written in a transaction.
+// onProduce records which producers have written in a transaction.
 func (j *journal) onProduce(kreq kmsg.Request) {
 	req, ok := kreq.(*kmsg.ProduceRequest)
 	if !ok || req.TransactionID == nil {
@@ -139,7 +137,8 @@ func (j *journal) onProduce(kreq kmsg.Request) {
 	}
 }
 
-// producerOf returns whose batches a request has: all of a request are of one producer.
+// producerOf returns the producer of a request's batches; a request has batches of one producer
+// only.
 func producerOf(req *kmsg.ProduceRequest) (of producer, ok bool) {
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
@@ -154,12 +153,12 @@ func producerOf(req *kmsg.ProduceRequest) (of producer, ok bool) {
 	return producer{}, false
 }
 
-// onEndTxn writes the intent of a commit before the broker acts on it. Where that can't be done the
-// commit is refused with an error that clients try again, and the broker never sees it.
+// onEndTxn writes the intent of a commit before the broker acts on it. If that fails, the commit is
+// rejected with a retriable error, and the broker never receives it.
 //
-// A commit without anything to commit gets no intent: it is one that was sent again, and before
-// version 5 the epoch does not tell it from the next one. Recovery would take its intent, which no
-// end in pids.log follows, for that of the next transaction.
+// A commit with nothing to commit gets no intent: it is a retry, and before version 5 its epoch is
+// the same as the next one's. Recovery would mistake its intent, which no end in pids.log follows,
+// for the next transaction's.
 func (j *journal) onEndTxn(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	req, ok := kreq.(*kmsg.EndTxnRequest)
 	if !ok {
@@ -167,7 +166,7 @@ func (j *journal) onEndTxn(kreq kmsg.Request) (kmsg.Response, error, bool) { //n
 	}
 	s, staged := j.staged[req.ProducerID]
 	if staged && req.ProducerEpoch < s.epoch {
-		return nil, nil, false // of a fenced producer: the broker refuses it, and what is staged is the newer one's
+		return nil, nil, false // from a fenced producer: the broker rejects it, and the staged offsets are the newer producer's
 	}
 	delete(j.staged, req.ProducerID)
 	epoch, wrote := j.wrote[req.ProducerID]
@@ -211,8 +210,8 @@ func (j *journal) write(in intent) error {
 	}
 	slot := j.slots[in.Number%2]
 	if j.sync {
-		// The batches of this transaction and the control records of the one before it come first:
-		// this intent overwrites what could finish those.
+		// Sync the batches of this transaction and the control records of the previous one first:
+		// this intent overwrites the one that could complete those.
 		if err := syncFilesystem(slot); err != nil {
 			return err
 		}
@@ -238,7 +237,7 @@ func frameIntent(data []byte) []byte {
 	return append(frame, data...)
 }
 
-// readIntent returns the last intent of dir that was written whole, or nil where there is none.
+// readIntent returns the last complete intent of dir, or nil if there is none.
 func readIntent(dir string) (*intent, error) {
 	var last *intent
 	for i := range 2 {

@@ -7,14 +7,14 @@ import (
 	"slices"
 )
 
-// Folders of a compaction under way: links being made, links complete, compaction done.
+// Directories of a compaction in progress: creating links, links complete, compaction done.
 const (
 	linkingDir = "compacting.tmp"
 	linkedDir  = "compacting"
 	doneDir    = "compacted.tmp"
 )
 
-// linkPartitions keeps the files of the topics' partitions alive under other names.
+// linkPartitions creates hard links to the files of the topics' partitions.
 func linkPartitions(dir string, topics []topicState) error {
 	tmp := filepath.Join(dir, linkingDir)
 	if err := os.RemoveAll(tmp); err != nil {
@@ -67,7 +67,7 @@ func dropLinks(dir string) error {
 	return os.RemoveAll(filepath.Join(dir, doneDir))
 }
 
-// undoCompaction brings the files back that a compaction was replacing when the process was killed.
+// undoCompaction restores the files that a compaction was replacing when the process was killed.
 func undoCompaction(dir string) error {
 	for _, left := range []string{linkingDir, doneDir} {
 		if err := os.RemoveAll(filepath.Join(dir, left)); err != nil {
@@ -90,8 +90,8 @@ func undoCompaction(dir string) error {
 	return dropLinks(dir)
 }
 
-// replaceFiles makes the segments of a partition the linked ones. It links again rather than moves,
-// so that it can be repeated.
+// replaceFiles replaces the segments of a partition with the linked ones. It links rather than
+// moves, so that it can be repeated.
 func replaceFiles(from, to string) error {
 	entries, err := os.ReadDir(to)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

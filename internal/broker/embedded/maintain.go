@@ -41,7 +41,7 @@ func (b *Broker) maintain(ctx context.Context) {
 		case <-tick.C:
 		}
 		if err := b.maintainOnce(ctx, compacted); err != nil && ctx.Err() == nil {
-			b.cfg.Logger.Warn("maintenance put off", "part", "broker", "err", err)
+			b.cfg.Logger.Warn("maintenance postponed", "part", "broker", "err", err)
 		}
 	}
 }
@@ -122,8 +122,8 @@ func (b *Broker) bytes(topic string) (n int64) {
 	return n
 }
 
-// compact holds new transactions back, waits for those that are open on the topics, compacts, and
-// lets go.
+// compact holds new transactions back, waits for those that are open on the topics to end,
+// compacts, and opens the gate.
 func (b *Broker) compact(ctx context.Context, topics []topicState) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.addr), kgo.ClientID("weir-maintenance"))
 	if err != nil {
@@ -142,7 +142,7 @@ func (b *Broker) compact(ctx context.Context, topics []topicState) error {
 	for !b.stable(topics) {
 		select {
 		case <-ctx.Done():
-			return errors.New("a transaction on a compacted topic stayed open: compaction is tried again later")
+			return errors.New("a transaction on a compacted topic stayed open: compaction is retried later")
 		case <-time.After(gatePoll):
 		}
 	}

@@ -8,27 +8,27 @@ import (
 	"slices"
 )
 
-// Intents that were written before topic ids were resolved (see onTxnOffsetCommit) have offsets
-// without a topic's name. One that is still to be finished is
+// Intents from before topic ids were resolved (see onTxnOffsetCommit) have offsets without topic
+// names. An incomplete one is
 //
-//   - aborted where none of its control records has been written: nobody has seen its rows, and no
-//     client was told that they are committed;
-//   - finished otherwise, with the topic that the group has read on that partition. Where there is
-//     no such topic, or several, the offset is left out and logged: the group reads again what that
-//     transaction has read.
+//   - aborted if none of its control records has been written: no reader has seen its rows, and the
+//     commit was never acknowledged;
+//   - completed otherwise, with the topic that the group has read on that partition. If there is no
+//     such topic, or several, the offset is left out and logged: the group rereads the records of
+//     that transaction.
 
 func (in *intent) nameless() bool {
 	return slices.ContainsFunc(in.Offsets, func(o groupOffset) bool { return o.Topic == "" })
 }
 
-// settleNameless decides what becomes of r.intent, whose offsets have no names.
+// settleNameless aborts or completes r.intent, whose offsets have no topic names.
 func (r *recovery) settleNameless(all []partition, log *slog.Logger) error {
 	visible, err := r.anyControlRecord(all)
 	if err != nil {
 		return err
 	}
 	if !visible {
-		log.Warn("abort a commit that an earlier version of Weir has begun: it does not name its topics, and none of its rows is visible",
+		log.Warn("aborting a commit begun by an earlier version of Weir: it has no topic names, and none of its rows is visible",
 			"part", "broker", "producer", r.intent.ProducerID, "epoch", r.intent.Epoch)
 		r.intent = nil
 		return nil
@@ -43,7 +43,7 @@ func (r *recovery) settleNameless(all []partition, log *slog.Logger) error {
 		if o.Topic == "" {
 			topics := read[groupPartition{o.Group, o.Partition}]
 			if len(topics) != 1 {
-				log.Error("leave out an offset of a commit that an earlier version of Weir has begun: it does not name its topic, so the group may read records twice",
+				log.Error("leaving out an offset of a commit begun by an earlier version of Weir: it has no topic name, so the group may read records twice",
 					"part", "broker", "group", o.Group, "partition", o.Partition, "offset", o.Offset, "topics", topics)
 				continue
 			}
@@ -75,7 +75,7 @@ type groupPartition struct {
 	partition int32
 }
 
-// topicsByGroup are the topics of which a group has committed offsets.
+// topicsByGroup returns the topics with committed offsets, by group.
 func topicsByGroup(groups *stateLog) map[groupPartition][]string {
 	topics := make(map[groupPartition][]string)
 	for _, entry := range groups.entries {

@@ -11,21 +11,21 @@ import (
 	"time"
 )
 
-// recoverDir makes a data directory whole before kfake opens it.
+// recoverDir repairs a data directory before kfake opens it.
 //
-// After a clean stop only partitions without any segment need help (see restoreFloors). After a
+// After a clean stop, only partitions without segments need repair (see restoreFloors). After a
 // kill:
 //
-//  1. A compaction that was under way is taken back.
-//  2. Torn tails of segments, indexes and state logs are cut off.
-//  3. Each transaction that is still open on a partition gets its control record: a commit where it
-//     is the journal's last intent, an abort otherwise. An abort decision needs no journal, since a
+//  1. An unfinished compaction is undone.
+//  2. Torn tails of segments, indexes and state logs are truncated.
+//  3. Each transaction that is open on a partition gets its control record: a commit if it is the
+//     journal's last intent, an abort otherwise. An abort decision needs no journal, since a
 //     transaction without an intent was never acknowledged as committed.
 //  4. The intent's offsets and producer state are logged as the broker would have.
-//  5. The windows by which the broker drops a producer's repeated batches are rebuilt from the
+//  5. The windows by which the broker drops a producer's duplicate batches are rebuilt from the
 //     segments.
 //
-// Every step may be repeated: killed inside, the next start does the same again.
+// Every step is idempotent: after a kill, the next start repeats it.
 func recoverDir(dir string, log *slog.Logger) error {
 	data := filepath.Join(dir, dataDir)
 	unclean, err := exists(filepath.Join(dir, uncleanFile))
@@ -33,7 +33,7 @@ func recoverDir(dir string, log *slog.Logger) error {
 		return err
 	}
 	if err := undoCompaction(dir); err != nil {
-		return fmt.Errorf("take back compaction: %w", err)
+		return fmt.Errorf("undo compaction: %w", err)
 	}
 	if unclean {
 		started := time.Now()
@@ -58,7 +58,7 @@ func exists(path string) (bool, error) {
 	return err == nil, err
 }
 
-// producer is one life of a producer id.
+// producer is one epoch of a producer id.
 type producer struct {
 	id    int64
 	epoch int16
@@ -67,8 +67,8 @@ type producer struct {
 type recovery struct {
 	data    string
 	now     time.Time
-	intent  *intent           // the one to finish, or nil
-	open    map[producer]bool // whose transactions were found open
+	intent  *intent           // the one to complete, or nil
+	open    map[producer]bool // producers whose transactions were open
 	windows map[windowKey]*window
 
 	committed, aborted int // transactions
@@ -84,7 +84,7 @@ func (r *recovery) run(dir string, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("read commit journal: %w", err)
 	}
-	rewritten := last != nil && pids.size < last.PIDLogSize // compacted since, which an end's own entry starts
+	rewritten := last != nil && pids.size < last.PIDLogSize // compacted since then, which only the entry of an end triggers
 	if last != nil && !rewritten && !finished(last, known[last.ProducerID]) {
 		r.intent = last
 	}
@@ -94,7 +94,7 @@ func (r *recovery) run(dir string, log *slog.Logger) error {
 	}
 	if r.intent != nil && r.intent.nameless() {
 		if err := r.settleNameless(all, log); err != nil {
-			return fmt.Errorf("finish a commit without topic names: %w", err)
+			return fmt.Errorf("complete a commit without topic names: %w", err)
 		}
 	}
 	for i := range all {
@@ -111,7 +111,7 @@ func (r *recovery) run(dir string, log *slog.Logger) error {
 	if err := r.writeWindows(); err != nil {
 		return fmt.Errorf("seq_windows.json: %w", err)
 	}
-	// The session of an earlier clean stop knows transactions that are now ended.
+	// The session file of an earlier clean stop lists transactions that have now ended.
 	if err := os.Remove(filepath.Join(r.data, "session_state.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -128,7 +128,7 @@ type pidEntry struct {
 	Commit  *bool  `json:"commit,omitempty"`
 }
 
-// producerState is what pids.log says of a producer id at its end.
+// producerState is the final state of a producer id in pids.log.
 type producerState struct {
 	epoch       int16
 	txID        string
@@ -160,9 +160,9 @@ func producerStates(log *stateLog) map[int64]producerState {
 	return states
 }
 
-// finished reports whether the broker carried an intent out, or refused it as a fenced producer's.
-// It logs the end of a transaction after all else: an end of this producer behind where pids.log
-// ended at the decision, or a later epoch, is the last thing it wrote.
+// finished reports whether the broker completed an intent, or rejected it as a fenced producer's.
+// It logs the end of a transaction last: an end of this producer after the size that pids.log had
+// at the decision, or a later epoch, proves that everything else was written.
 func finished(in *intent, s producerState) bool {
 	if s.epoch > in.Epoch {
 		return true
@@ -170,13 +170,13 @@ func finished(in *intent, s producerState) bool {
 	return s.lastEnd >= in.PIDLogSize && s.lastEndedIn == in.Epoch && s.txID != ""
 }
 
-// openTransaction is a producer's unfinished work on one partition.
+// openTransaction is a producer's open transaction on one partition.
 type openTransaction struct {
 	epoch       int16
 	leaderEpoch int32
 }
 
-// endTransactions mends the partition's files and ends every transaction that is open on it.
+// endTransactions repairs the partition's files and ends every transaction that is open on it.
 func (r *recovery) endTransactions(p *partition) error {
 	open := make(map[int64]openTransaction)
 	indexes := make(map[int64][]byte, len(p.bases))
@@ -200,7 +200,7 @@ func (r *recovery) endTransactions(p *partition) error {
 		return nil
 	}
 	last := p.bases[len(p.bases)-1]
-	if err := p.mend(last, good, indexes[last]); err != nil {
+	if err := p.repair(last, good, indexes[last]); err != nil {
 		return err
 	}
 	for id, t := range open {
@@ -248,19 +248,19 @@ func (r *recovery) commitOffsets() error {
 	return nil
 }
 
-// logProducers gives each producer whose transaction was ended here its next epoch: the old life is
-// fenced, and one that asks again whether its commit went through is told yes (KIP-890).
+// logProducers gives each producer whose transaction was ended its next epoch: the old epoch is
+// fenced, and a retried commit that went through is acknowledged (KIP-890).
 func (r *recovery) logProducers(log *stateLog, known map[int64]producerState) error {
 	committed := producer{id: -1}
 	if r.intent != nil {
 		committed = producer{id: r.intent.ProducerID, epoch: r.intent.Epoch}
-		r.open[committed] = true // it may have had offsets only
+		r.open[committed] = true // it may have only offsets
 		r.committed++
 	}
 	for who := range r.open {
 		s, ok := known[who.id]
 		if !ok || s.txID == "" {
-			continue // its data is aborted; there is no coordinator state to bring along
+			continue // its data is aborted; there is no coordinator state to update
 		}
 		commit := who == committed
 		if err := log.append(pidEntry{Type: "endtx", PID: who.id, Epoch: who.epoch, Commit: &commit}); err != nil {

@@ -18,13 +18,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// The files of a partition, in kafka/partitions/TOPIC-N: BASE.dat holds plain Kafka record batches
-// (magic 2) one after the other, BASE.idx one entry of 15 bytes a batch, snapshot.json what a clean
-// stop knew.
+// The files of a partition, in kafka/partitions/TOPIC-N: BASE.dat is a sequence of plain Kafka
+// record batches (magic 2), BASE.idx has one entry of 15 bytes per batch, snapshot.json is the
+// state at a clean stop.
 //
 // An index entry is version (1 byte), checksum (the low byte of the CRC-32C of what follows),
 // leader epoch (4, little-endian), largest timestamp so far (8, little-endian; recomputed at load),
-// flags (1: bit 0 set where the batch was written inside a transaction).
+// flags (1: bit 0 is set if the batch was written inside a transaction).
 
 const (
 	batchHeaderSize = 61
@@ -35,7 +35,7 @@ const (
 	attrControl       = 0x20
 )
 
-// batch is the header of a record batch, and where it lies.
+// batch is the header and location of a record batch.
 type batch struct {
 	position, size  int64 // in the segment, bytes
 	baseOffset      int64
@@ -47,7 +47,7 @@ type batch struct {
 	producerEpoch   int16
 	baseSequence    int32
 	records         int32
-	inTransaction   bool // from the index: an unfinished transaction's, or a finished one's before it ended
+	inTransaction   bool // from the index: written inside a transaction
 }
 
 func (b *batch) control() bool    { return b.attributes&attrControl != 0 }
@@ -124,8 +124,8 @@ func (p *partition) index(base int64) string {
 }
 
 // scan calls fn with each batch of the partition in offset order, until fn returns false. It stops
-// at the first batch of a segment that is cut off or, in the last segment, does not match its CRC,
-// and returns how many bytes of the last segment were good.
+// at the first batch that is truncated or, in the last segment, does not match its CRC, and returns
+// the number of valid bytes in the last segment.
 func (p *partition) scan(fn func(base int64, b *batch) bool) (good int64, err error) {
 	for i, base := range p.bases {
 		var more bool
@@ -196,9 +196,8 @@ func parseHeader(h []byte) batch {
 	}
 }
 
-// nextIndexEntry reads the flag of b's index entry and returns the rest of the index. Where the
-// entry is missing or damaged the batch's own attribute decides: data of a transaction, not a
-// control record.
+// nextIndexEntry reads the flag of b's index entry and returns the rest of the index. If the entry
+// is missing or damaged, the batch's attributes decide: transactional, and not a control batch.
 func nextIndexEntry(index []byte, b *batch) (inTransaction bool, rest []byte) {
 	if len(index) < indexEntrySize {
 		return b.attributes&attrTransactional != 0 && !b.control(), nil
@@ -222,9 +221,8 @@ func indexEntry(b *batch) []byte {
 	return e[:]
 }
 
-// mend cuts the last segment to its good bytes and writes the index that belongs to the segment's
-// batches.
-func (p *partition) mend(base, good int64, entries []byte) error {
+// repair truncates the last segment to its valid bytes and writes the index of its batches.
+func (p *partition) repair(base, good int64, entries []byte) error {
 	info, err := os.Stat(p.segment(base))
 	if err != nil {
 		return err
@@ -244,8 +242,7 @@ func (p *partition) mend(base, good int64, entries []byte) error {
 	return os.WriteFile(p.index(base), entries, 0o600)
 }
 
-// appendControl ends the transaction of a producer on this partition: a control batch behind the
-// last one.
+// appendControl ends the transaction of a producer on this partition by appending a control batch.
 func (p *partition) appendControl(offset, producerID int64, epoch int16, leaderEpoch int32, commit bool, now time.Time) error {
 	kind := kmsg.ControlRecordKeyTypeAbort
 	if commit {
@@ -269,7 +266,7 @@ func controlBatch(offset, producerID int64, epoch int16, leaderEpoch int32, kind
 	key := kmsg.ControlRecordKey{Type: kind}
 	marker := kmsg.EndTxnMarker{}
 	record := kmsg.Record{Key: key.AppendTo(nil), Value: marker.AppendTo(nil)}
-	record.Length = int32(len(record.AppendTo(nil)) - 1) // without the one byte of the length itself
+	record.Length = int32(len(record.AppendTo(nil)) - 1) // without the length's own byte
 	b := kmsg.RecordBatch{
 		FirstOffset:          offset,
 		PartitionLeaderEpoch: leaderEpoch,
@@ -303,7 +300,7 @@ func appendFile(path string, data []byte) error {
 // little-endian.
 type stateLog struct {
 	path    string
-	size    int64 // of the good entries
+	size    int64 // of the valid entries
 	entries []logEntry
 }
 
@@ -312,8 +309,8 @@ type logEntry struct {
 	data     json.RawMessage
 }
 
-// openStateLog reads a log and cuts off what a killed process left half written: entries behind it
-// would be lost at every later start.
+// openStateLog reads a log and truncates an entry that a killed process left half-written: entries
+// after it would be lost at every later start.
 func openStateLog(path string) (*stateLog, error) {
 	l := &stateLog{path: path}
 	raw, err := os.ReadFile(path)

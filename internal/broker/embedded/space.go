@@ -13,12 +13,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// reserve keeps room on the disk for what ends transactions. kfake writes control records partition
-// by partition and answers with success where the disk has no room for one: readers then see the
-// transaction on some of its partitions, or one that was aborted. A file of reserveBytes, given up
-// as soon as the disk is full, leaves room for the ends that nobody asks for, such as those of
-// transactions that time out; until the disk has room again, requests that would write are refused
-// with errors that clients try again.
+// reserve keeps disk space for the ends of transactions. kfake writes control records partition by
+// partition and reports success even if the disk is too full for one: readers then see a
+// transaction on some of its partitions only, or one that was aborted. A file of reserveBytes,
+// deleted as soon as the disk is full, leaves space for the ends that no client requests, such as
+// timeouts; until the disk has space again, requests that would write are rejected with retriable
+// errors.
 type reserve struct {
 	path string
 	log  *slog.Logger
@@ -30,12 +30,12 @@ type reserve struct {
 const (
 	reserveFile  = "reserve"
 	reserveBytes = 4 << 20
-	lowBytes     = 1 << 20              // with less free than this, the disk is full
-	enoughBytes  = reserveBytes + 4<<20 // with as much free as this, it no longer is
+	lowBytes     = 1 << 20              // below this, the disk counts as full
+	enoughBytes  = reserveBytes + 4<<20 // from this on, it no longer does
 )
 
-// openReserve takes the room. Where the disk is full already, the broker starts all the same, and
-// refuses to write.
+// openReserve allocates the space. If the disk is already full, the broker still starts, and
+// rejects writes.
 func openReserve(dir string, log *slog.Logger) *reserve {
 	r := &reserve{path: filepath.Join(dir, reserveFile), log: log}
 	r.look()
@@ -45,40 +45,40 @@ func openReserve(dir string, log *slog.Logger) *reserve {
 	return r
 }
 
-// take fills the file. Its bytes are written, since a file with a hole takes no room.
+// take fills the file. It writes all bytes, since a sparse file allocates no space.
 func (r *reserve) take() {
 	if info, err := os.Stat(r.path); err == nil && info.Size() == reserveBytes {
 		return
 	}
 	if err := os.WriteFile(r.path, make([]byte, reserveBytes), 0o600); err != nil {
-		r.log.Warn("keep room on the disk for the ends of transactions", "part", "broker", "err", err)
+		r.log.Warn("cannot reserve disk space for the ends of transactions", "part", "broker", "err", err)
 	}
 }
 
-// look looks how much room the disk has, and reports whether it is full.
+// look checks the free space, and reports whether the disk is full.
 func (r *reserve) look() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	free, err := freeBytes(filepath.Dir(r.path))
 	if err != nil {
-		return r.full // nothing new is known
+		return r.full // free space unknown: no change
 	}
 	switch {
 	case !r.full && free < lowBytes:
 		r.full = true
-		r.log.Error("the disk is full: the broker refuses to write until it has room", "part", "broker", "dir", filepath.Dir(r.path), "free_bytes", free)
+		r.log.Error("disk full: the broker rejects writes until there is free space", "part", "broker", "dir", filepath.Dir(r.path), "free_bytes", free)
 		if err := os.Remove(r.path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			r.log.Warn("give up the room that was kept", "part", "broker", "err", err)
+			r.log.Warn("cannot release the reserved disk space", "part", "broker", "err", err)
 		}
 	case r.full && free >= enoughBytes:
 		r.full = false
-		r.log.Info("the disk has room again", "part", "broker", "free_bytes", free)
+		r.log.Info("disk has free space again", "part", "broker", "free_bytes", free)
 		r.take()
 	}
 	return r.full
 }
 
-// onRequest refuses requests that write to the log or end transactions, while the disk is full.
+// onRequest rejects requests that write to the log or end transactions while the disk is full.
 func (r *reserve) onRequest(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	if !r.look() {
 		return nil, nil, false
@@ -115,11 +115,11 @@ func refuseProduce(req *kmsg.ProduceRequest, err *kerr.Error) *kmsg.ProduceRespo
 	return resp
 }
 
-// freeBytes are the bytes of a file system that this process may still write.
+// freeBytes returns the bytes of a file system that are available to this process.
 func freeBytes(dir string) (int64, error) {
 	var stat syscall.Statfs_t
 	if err := syscall.Statfs(dir, &stat); err != nil {
-		return 0, fmt.Errorf("look at the disk of %s: %w", dir, err)
+		return 0, fmt.Errorf("read the free space of %s: %w", dir, err)
 	}
 	return int64(stat.Bavail) * int64(stat.Bsize), nil //nolint:gosec,unconvert // their types differ between systems
 }

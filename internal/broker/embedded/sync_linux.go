@@ -6,6 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncFilesystem writes all that is pending on f's filesystem to its disk (syncfs(2)): one call for
-// the segments, indexes and logs that a commit has touched.
+// syncFilesystem syncs f's filesystem to disk (syncfs(2)): one call covers the segments, indexes
+// and logs of a commit.
 func syncFilesystem(f *os.File) error { return unix.Syncfs(int(f.Fd())) }

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// syncFilesystem writes all that is pending to the disks.
+// syncFilesystem syncs all filesystems to disk.
 func syncFilesystem(*os.File) error {
 	syscall.Sync()
 	return nil

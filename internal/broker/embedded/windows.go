@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 )
 
-// A broker drops a batch that a producer sends again because it missed the answer, by the sequence
-// numbers of the producer's last five batches on the partition (KIP-98). kfake saves these windows
-// at a clean stop only; after a kill they are rebuilt from the batches themselves.
+// A broker drops a batch that a producer resends after a lost answer, by the sequence numbers of
+// the producer's last five batches on the partition (KIP-98). kfake saves these windows only at a
+// clean stop; after a kill they are rebuilt from the batches.
 
 type windowKey struct {
 	pid       int64
@@ -31,7 +31,7 @@ type windowEntry struct {
 const windowSize = 5
 
 func (r *recovery) observe(p *partition, b *batch) {
-	whole := b.records == b.lastOffsetDelta+1 // else compaction has taken records out
+	whole := b.records == b.lastOffsetDelta+1 // otherwise compaction has removed records
 	if b.producerID < 0 || b.control() || b.baseSequence < 0 || !whole {
 		return
 	}
@@ -48,8 +48,7 @@ func (r *recovery) observe(p *partition, b *batch) {
 	}
 }
 
-// savedWindow is an entry of kfake's seq_windows.json: a ring of five, At being where the next one
-// goes.
+// savedWindow is an entry of kfake's seq_windows.json: a ring of five; At is the next position.
 type savedWindow struct {
 	PID       int64                   `json:"pid"`
 	Topic     string                  `json:"topic"`

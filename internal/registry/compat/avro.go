@@ -32,7 +32,7 @@ func readAvro(reader, writer *registry.Schema) ([]Problem, error) {
 	}
 }
 
-// avroRule gives the library's finding the name that Confluent's and Apache's checks have for it.
+// avroRule returns the name that Confluent's and Apache's checks use for the library's finding.
 func avroRule(e *avro.CompatibilityError) string {
 	switch {
 	case strings.Contains(e.Detail, "has no default and is missing"):

@@ -1,8 +1,8 @@
-// Package compat says which schema may follow which, as Confluent's registry does:
+// Package compat has the compatibility rules between schemas, those of Confluent's registry:
 // https://docs.confluent.io/platform/current/schema-registry/fundamentals/schema-evolution.html
 //
-//	compat.go      the seven levels, and what they ask of a pair of schemas
-//	avro.go        can data written with one Avro schema be read with another?
+//	compat.go      the seven levels, and what each requires of a pair of schemas
+//	avro.go        whether data written with one Avro schema can be read with another
 //	protobuf.go    the same for Protobuf; jsonschema.go for JSON Schema
 //	jsonobject.go  properties of objects by content model
 package compat
@@ -16,12 +16,12 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// Level says which readers and writers must understand each other.
+// Level determines which readers and writers must be compatible.
 type Level string
 
-// The levels. Backward: the new schema reads what the last version wrote, so that consumers go
-// first. Forward: the last version reads what the new schema writes, so that producers go first.
-// Full is both. The transitive ones ask for all versions.
+// The levels. Backward: the new schema can read data of the last version, so consumers are upgraded
+// first. Forward: the last version can read data of the new schema, so producers are upgraded
+// first. Full is both. The transitive levels compare with all versions.
 const (
 	None               Level = "NONE"
 	Backward           Level = "BACKWARD"
@@ -32,7 +32,7 @@ const (
 	FullTransitive     Level = "FULL_TRANSITIVE"
 )
 
-// ParseLevel reads a level in any case.
+// ParseLevel parses a level, ignoring case.
 func ParseLevel(s string) (Level, error) {
 	if level := strings.ToUpper(s); slices.Contains(registry.Levels, level) {
 		return Level(level), nil
@@ -45,11 +45,11 @@ func (l Level) forward() bool    { return strings.HasPrefix(string(l), "FORWARD"
 func (l Level) both() bool       { return strings.HasPrefix(string(l), "FULL") }
 func (l Level) transitive() bool { return strings.HasSuffix(string(l), "_TRANSITIVE") }
 
-// Problem is a reason why two schemas do not go together.
+// Problem is a reason why two schemas are incompatible.
 type Problem struct {
-	Rule   string // the rule's name, as Confluent's registry has it
+	Rule   string // the rule's name in Confluent's registry
 	Path   string // of the field or type
-	Detail string // what is there and what would have to be
+	Detail string // actual and expected
 }
 
 func (p Problem) String() string {
@@ -59,8 +59,8 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s at %s: %s", p.Rule, p.Path, p.Detail)
 }
 
-// Check returns why a schema must not follow the versions of its subject, which ascend; none where
-// it may. The error is a schema that does not compile.
+// Check returns the reasons why a schema must not follow the versions of its subject, given in
+// ascending order; none if it may. It returns an error if a schema does not compile.
 func Check(ctx context.Context, level Level, next *registry.Schema, versions []*registry.Version) ([]string, error) {
 	if level == None || len(versions) == 0 {
 		return nil, nil
@@ -93,7 +93,7 @@ func Check(ctx context.Context, level Level, next *registry.Schema, versions []*
 	return out, nil
 }
 
-// Reasons is [Readable] in words. It is never nil: programs want a list.
+// Reasons returns the problems of [Readable] as text. It is never nil, so that JSON has a list.
 func Reasons(ctx context.Context, reader, writer *registry.Schema) ([]string, error) {
 	problems, err := Readable(ctx, reader, writer)
 	out := []string{}
@@ -103,8 +103,8 @@ func Reasons(ctx context.Context, reader, writer *registry.Schema) ([]string, er
 	return out, err
 }
 
-// Readable returns why data written with one schema could not be read with another; none where it
-// can.
+// Readable returns the reasons why data written with one schema can't be read with another; none if
+// it can.
 func Readable(ctx context.Context, reader, writer *registry.Schema) ([]Problem, error) {
 	if reader.Type != writer.Type {
 		return []Problem{{Rule: "SCHEMA_TYPE_CHANGED", Detail: fmt.Sprintf("one schema is %s, the other %s", writer.Type, reader.Type)}}, nil

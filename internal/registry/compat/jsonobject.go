@@ -8,10 +8,9 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// object compares properties by content model. A property may be added where the writer's objects
-// could not have had it by another name's rule (closed) or had it by a rule that fits (partially
-// open); it may be removed where the reader's objects may have any property (open) or have a rule
-// that fits.
+// object compares properties by content model. A property may be added if the writer's objects
+// could not have had it (closed) or had it under a compatible rule (partially open); it may be
+// removed if the reader's objects may have any property (open) or have a compatible rule for it.
 func (d *jsonDiff) object(path string, w, r *jsonschema.Schema) {
 	d.required(path, w, r)
 	for _, name := range slices.Sorted(maps.Keys(w.Properties)) {
@@ -40,7 +39,7 @@ func (d *jsonDiff) required(path string, w, r *jsonschema.Schema) {
 		in, named := r.Properties[name]
 		_, had := w.Properties[name]
 		if slices.Contains(w.Required, name) || named && !had || named && hasDefault(in) {
-			continue // a property that is new is the content model's matter
+			continue // the content model decides about new properties
 		}
 		d.add("REQUIRED_ATTRIBUTE_ADDED", path+"/required/"+name, "the property was optional and has no default")
 	}
@@ -75,8 +74,8 @@ func (d *jsonDiff) added(at, name string, w, r *jsonschema.Schema) {
 	}
 }
 
-// patterns: a rule for names that match must have been there, unless the writer's objects had none
-// but named properties.
+// patterns: the writer must have had a pattern's rule too, unless its objects had only named
+// properties.
 func (d *jsonDiff) patterns(path string, w, r *jsonschema.Schema) {
 	before := make(map[string]*jsonschema.Schema)
 	for p, s := range w.PatternProperties {
@@ -120,7 +119,7 @@ func (d *jsonDiff) dependencies(at string, w, r *jsonschema.Schema) {
 	}
 }
 
-// dependent collects what the presence of a property asks for, in the words of all drafts.
+// dependent collects what the presence of a property requires, in the keywords of all drafts.
 func dependent(s *jsonschema.Schema) (map[string][]string, map[string]*jsonschema.Schema) {
 	names, schemas := maps.Clone(s.DependentRequired), maps.Clone(s.DependentSchemas)
 	for name, v := range s.Dependencies {
@@ -140,12 +139,12 @@ func dependent(s *jsonschema.Schema) (map[string][]string, map[string]*jsonschem
 	return names, schemas
 }
 
-// open reports whether objects may have properties of any name with any value.
+// open reports whether objects may have properties with any name and value.
 func open(s *jsonschema.Schema) bool {
 	return len(s.PatternProperties) == 0 && additional(s.AdditionalProperties) == nil
 }
 
-// covering is the rule for a property that is not named, or nil where there is none.
+// covering returns the rule for a property that is not named, or nil if there is none.
 func covering(s *jsonschema.Schema, name string) *jsonschema.Schema {
 	var found []string
 	rules := make(map[string]*jsonschema.Schema)

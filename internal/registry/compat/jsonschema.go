@@ -11,9 +11,9 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// readJSON says whether every document that one JSON Schema accepts is accepted by another, by the
-// rules of Confluent's registry. Above all: whether an object may have properties that its schema
-// does not name (an open content model) decides which properties may come and go.
+// readJSON reports whether every document that one JSON Schema accepts is accepted by another, by
+// the rules of Confluent's registry. The main one: whether an object may have properties that its
+// schema does not name (an open content model) decides which properties may be added and removed.
 func readJSON(reader, writer *registry.Schema) ([]Problem, error) {
 	r, err := reader.CompileJSON()
 	if err != nil {
@@ -31,11 +31,10 @@ func readJSON(reader, writer *registry.Schema) ([]Problem, error) {
 	return d.problems, nil
 }
 
-// maxComparisons of two subschemas: alternatives within alternatives multiply.
+// maxComparisons limits comparisons of two subschemas: nested alternatives multiply.
 const maxComparisons = 50_000
 
-// jsonDiff collects the problems of one place; those of alternatives that are tried share its
-// comparison.
+// jsonDiff collects the problems at one path; those of tried alternatives share its comparison.
 type jsonDiff struct {
 	*comparison
 	problems []Problem
@@ -44,8 +43,8 @@ type jsonDiff struct {
 type jsonPair struct{ w, r *jsonschema.Schema }
 
 type comparison struct {
-	under    map[jsonPair]bool // being compared: a schema may contain itself, and then these are taken to go together
-	taken    int               // how often that was done
+	under    map[jsonPair]bool // being compared: a schema may contain itself, and these are then assumed compatible
+	taken    int               // number of such assumptions
 	verdicts map[jsonPair]bool // of accepts
 	budget   int
 }
@@ -64,7 +63,7 @@ func (d *jsonDiff) accepts(path string, w, r *jsonschema.Schema) bool {
 	before := d.taken
 	sub.schema(path, w, r)
 	yes := len(sub.problems) == 0
-	if !yes || d.taken == before { // a yes that rests on what is not known yet is not kept
+	if !yes || d.taken == before { // a yes that rests on an assumption is not cached
 		d.verdicts[pair] = yes
 	}
 	return yes
@@ -109,7 +108,7 @@ func (d *jsonDiff) schema(path string, w, r *jsonschema.Schema) {
 	}
 }
 
-// values checks the values of an enumeration one by one.
+// values checks each value of an enumeration.
 func (d *jsonDiff) values(path string, w, r *jsonschema.Schema) {
 	var values []any
 	if w.Const != nil {
@@ -129,7 +128,7 @@ func (d *jsonDiff) values(path string, w, r *jsonschema.Schema) {
 	}
 }
 
-// alternatives: each one that was allowed must fit into one that is.
+// alternatives: each of the writer's must be accepted by one of the reader's.
 func (d *jsonDiff) alternatives(path string, w, r *jsonschema.Schema) {
 	written := slices.Concat(w.AnyOf, w.OneOf)
 	read := slices.Concat(r.AnyOf, r.OneOf)
@@ -151,7 +150,7 @@ func (d *jsonDiff) alternatives(path string, w, r *jsonschema.Schema) {
 	}
 }
 
-// allOf: each part that is asked for must follow from what was asked for.
+// allOf: each part that the reader requires must follow from the writer's.
 func (d *jsonDiff) allOf(path string, w, r *jsonschema.Schema) {
 	for i, part := range r.AllOf {
 		follows := func(w *jsonschema.Schema) bool { return d.accepts(path, w, part) }
@@ -166,14 +165,14 @@ func (d *jsonDiff) allOf(path string, w, r *jsonschema.Schema) {
 	}
 }
 
-// not: what is excluded must have been excluded.
+// not: the writer must have excluded everything that the reader excludes.
 func (d *jsonDiff) not(path string, w, r *jsonschema.Schema) {
 	if r.Not != nil && (w.Not == nil || !d.accepts(path+"/not", r.Not, w.Not)) {
 		d.add("NOT_TYPE_EXTENDED", path+"/not", "more is excluded")
 	}
 }
 
-// condition: an if that is the same may have branches that allow more; any other change is refused.
+// condition: with an unchanged if, the branches may allow more; any other change is refused.
 func (d *jsonDiff) condition(path string, w, r *jsonschema.Schema) {
 	if r.If == nil {
 		return
@@ -186,7 +185,7 @@ func (d *jsonDiff) condition(path string, w, r *jsonschema.Schema) {
 	d.optional("CONDITION_CHANGED", path+"/else", w.Else, r.Else)
 }
 
-// optional compares subschemas that may be missing: one that is new narrows.
+// optional compares subschemas that may be missing: a new one narrows.
 func (d *jsonDiff) optional(rule, path string, w, r *jsonschema.Schema) {
 	switch {
 	case r == nil || anything(referred(r)):
@@ -197,7 +196,7 @@ func (d *jsonDiff) optional(rule, path string, w, r *jsonschema.Schema) {
 	}
 }
 
-// types compares the types of JSON that are allowed, and reports whether they go together.
+// types compares the allowed JSON types, and reports whether they are compatible.
 func (d *jsonDiff) types(path string, w, r *jsonschema.Schema) bool {
 	written, read := typesOf(w), typesOf(r)
 	if len(read) == 0 {
@@ -219,7 +218,7 @@ func (d *jsonDiff) types(path string, w, r *jsonschema.Schema) bool {
 	return true
 }
 
-// typesOf are the types that a schema names, or that its keywords are about.
+// typesOf returns the types that a schema names, or that its keywords apply to.
 func typesOf(s *jsonschema.Schema) []string {
 	switch {
 	case s.Types != nil && !s.Types.IsEmpty():
@@ -255,8 +254,8 @@ func (d *jsonDiff) numbers(path string, w, r *jsonschema.Schema) {
 	}
 }
 
-// bound compares limits: r must not be tighter than w, or than also where w has only that. Tighter
-// is -1 for lower, 1 for higher.
+// bound compares limits: r must not be tighter than w, or than also if w has only that. Tighter is
+// -1 for lower, 1 for higher.
 func (d *jsonDiff) bound(rule, path string, w, r, also *big.Rat, tighter int) {
 	if w == nil {
 		w = also
@@ -308,8 +307,8 @@ func (d *jsonDiff) array(path string, w, r *jsonschema.Schema) {
 	d.optional("ADDITIONAL_ITEMS_NARROWED", path+"/items", wRest, rRest)
 }
 
-// items are the schemas of an array's first items, where it names them one by one, and that of the
-// rest; nil is anything.
+// items returns the schemas of an array's first items, if it lists them, and that of the rest; nil
+// accepts anything.
 func items(s *jsonschema.Schema) (first []*jsonschema.Schema, rest *jsonschema.Schema) {
 	if s.PrefixItems != nil || s.Items2020 != nil {
 		return s.PrefixItems, s.Items2020
@@ -324,7 +323,7 @@ func items(s *jsonschema.Schema) (first []*jsonschema.Schema, rest *jsonschema.S
 	}
 }
 
-// additional makes a schema of additionalItems and additionalProperties; nil is anything.
+// additional returns the schema of additionalItems or additionalProperties; nil accepts anything.
 func additional(v any) *jsonschema.Schema {
 	switch v := v.(type) {
 	case *jsonschema.Schema:
@@ -337,9 +336,9 @@ func additional(v any) *jsonschema.Schema {
 	return nil
 }
 
-// referred follows $ref. What stands beside a $ref is left out, as the older drafts say.
+// referred follows $ref. Keywords next to a $ref are ignored, as in older drafts.
 func referred(s *jsonschema.Schema) *jsonschema.Schema {
-	for range maxComparisons { // a $ref that refers to itself ends somewhere
+	for range maxComparisons { // a $ref that refers to itself must end
 		if s.Ref == nil {
 			return s
 		}
@@ -350,7 +349,7 @@ func referred(s *jsonschema.Schema) *jsonschema.Schema {
 
 func nothing(s *jsonschema.Schema) bool { return s.Bool != nil && !*s.Bool }
 
-// anything reports whether a schema has no rule at all.
+// anything reports whether a schema has no rules.
 func anything(s *jsonschema.Schema) bool {
 	if s.Bool != nil {
 		return *s.Bool

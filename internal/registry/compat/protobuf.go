@@ -11,9 +11,9 @@ import (
 )
 
 // readProtobuf compares two files by the rules of Confluent's registry, which are those of
-// Protobuf's guide for updating a message and three of its own: a message must not vanish, a
-// required field must neither come nor go, the package stays. A field is known by its number.
-// https://protobuf.dev/programming-guides/proto3/#updating
+// Protobuf's guide for updating a message and three more: a message must not be removed, a required
+// field must be neither added nor removed, the package must not change. Fields are identified by
+// number. https://protobuf.dev/programming-guides/proto3/#updating
 func readProtobuf(ctx context.Context, reader, writer *registry.Schema) ([]Problem, error) {
 	r, err := reader.CompileProtobuf(ctx)
 	if err != nil {
@@ -33,7 +33,7 @@ func readProtobuf(ctx context.Context, reader, writer *registry.Schema) ([]Probl
 
 type protoDiff struct {
 	problems []Problem
-	seen     map[[2]protoreflect.FullName]bool // pairs of messages that are compared, or being compared
+	seen     map[[2]protoreflect.FullName]bool // pairs of messages compared or being compared
 }
 
 func (d *protoDiff) add(rule, path, format string, args ...any) {
@@ -87,7 +87,7 @@ func (d *protoDiff) fields(written, read protoreflect.MessageDescriptor) {
 	}
 }
 
-// oneofs looks for fields that could be set together and now exclude each other.
+// oneofs finds fields that could be set together and now exclude each other.
 func (d *protoDiff) oneofs(written, read protoreflect.MessageDescriptor) {
 	for i := range read.Oneofs().Len() {
 		oneof := read.Oneofs().Get(i)
@@ -136,10 +136,10 @@ func (d *protoDiff) messageField(w, r protoreflect.FieldDescriptor) {
 		d.add("FIELD_NAMED_TYPE_CHANGED", at(r), "%s has become %s", typeName(w), typeName(r))
 		return
 	}
-	d.message(w.Message(), r.Message()) // those of other files are not among the files' own
+	d.message(w.Message(), r.Message()) // messages of other files are not reached otherwise
 }
 
-// kinds of scalars that are written alike
+// kinds of scalars with the same encoding
 type wire int
 
 const (
@@ -174,7 +174,7 @@ func wireKind(f protoreflect.FieldDescriptor) wire {
 	}
 }
 
-// realOneof is the oneof around a field, not counting the one that stands for "optional".
+// realOneof returns the oneof that contains a field, except the synthetic one of "optional".
 func realOneof(f protoreflect.FieldDescriptor) protoreflect.OneofDescriptor {
 	if o := f.ContainingOneof(); o != nil && !o.IsSynthetic() {
 		return o
@@ -186,7 +186,7 @@ func at(f protoreflect.FieldDescriptor) string {
 	return fmt.Sprintf("%s.%s (field %d)", local(f.ContainingMessage()), f.Name(), f.Number())
 }
 
-// local is the name of a message within its package.
+// local returns the name of a message within its package.
 func local(m protoreflect.MessageDescriptor) string {
 	return strings.TrimPrefix(strings.TrimPrefix(string(m.FullName()), string(m.ParentFile().Package())), ".")
 }

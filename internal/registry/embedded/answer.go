@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// apiError is a refusal in the words and with the code of Confluent's registry:
+// apiError is an error with the message and code of Confluent's registry:
 // https://docs.confluent.io/platform/current/schema-registry/develop/api.html#errors
 type apiError struct {
 	Code    int    `json:"error_code"` // the status, or the status and two digits
@@ -16,7 +16,7 @@ type apiError struct {
 
 func (e *apiError) Error() string { return fmt.Sprintf("%s (%d)", e.Message, e.Code) }
 
-// status is the HTTP status, which begins the code.
+// status returns the HTTP status, which the code starts with.
 func (e *apiError) status() int {
 	if e.Code > 999 {
 		return e.Code / 100

@@ -18,8 +18,8 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// canonical compiles a schema and returns the text under which it is kept: JSON without white
-// space, a .proto file as it was written, or printed where it came as a descriptor.
+// canonical compiles a schema and returns its stored text: JSON without white space, a .proto file
+// unchanged, or printed from a descriptor.
 func canonical(ctx context.Context, s *registry.Schema) (string, error) {
 	switch s.Type {
 	case registry.Avro:
@@ -61,9 +61,8 @@ func printProto(file protoreflect.FileDescriptor) (string, error) {
 	return text, nil
 }
 
-// fingerprint is equal for schemas that differ in nothing that matters: not in white space and the
-// order of keys in JSON, not in white space, comments and order of declarations that the descriptor
-// does not keep in Protobuf.
+// fingerprint is equal for equivalent schemas: it ignores white space and key order in JSON, and
+// the white space, comments and order of declarations that a Protobuf descriptor does not keep.
 func fingerprint(s *stored, imports []registry.Import) (string, error) {
 	h := sha256.New()
 	put := func(parts ...string) {
@@ -106,7 +105,7 @@ func essence(kind registry.Type, text string, imports []registry.Import) (string
 	return string(b), err
 }
 
-// protoBytes is the descriptor of a file without what the compiler adds and nobody wrote.
+// protoBytes returns the descriptor of a file without what the compiler adds.
 func protoBytes(file protoreflect.FileDescriptor) ([]byte, error) {
 	d := protodesc.ToFileDescriptorProto(file)
 	d.Name, d.SourceCodeInfo = nil, nil
@@ -120,8 +119,7 @@ func protoBytes(file protoreflect.FileDescriptor) ([]byte, error) {
 	return b, nil
 }
 
-// bare writes {"type": "string"} as "string", wherever it stands in an Avro schema: they are the
-// same.
+// bare replaces {"type": "string"} with the equivalent "string" everywhere in an Avro schema.
 func bare(doc any) any {
 	switch v := doc.(type) {
 	case []any:

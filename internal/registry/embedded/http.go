@@ -11,8 +11,8 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// handler is the REST API. A page of a browser that comes from elsewhere is refused: nobody has to
-// log in here.
+// handler returns the REST API. It rejects cross-origin requests of browsers, since there is no
+// authentication.
 func (r *Registry) handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, fn := range map[string]endpoint{
@@ -56,7 +56,7 @@ func (r *Registry) handler() http.Handler {
 	return http.NewCrossOriginProtection().Handler(withoutSlash(mux))
 }
 
-// withoutSlash takes /subjects/ for /subjects.
+// withoutSlash treats /subjects/ as /subjects.
 func withoutSlash(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if p := req.URL.Path; len(p) > 1 && strings.HasSuffix(p, "/") {
@@ -66,7 +66,7 @@ func withoutSlash(next http.Handler) http.Handler {
 	})
 }
 
-// call is a request that is being answered.
+// call is a request being answered.
 type call struct {
 	*http.Request
 	query url.Values
@@ -85,7 +85,7 @@ func (r *Registry) serve(fn endpoint) http.HandlerFunc {
 			write(w, r.cfg.Logger, http.StatusOK, answer)
 		case errors.As(err, &refused):
 			write(w, r.cfg.Logger, refused.status(), refused)
-		case req.Context().Err() != nil: // nobody waits for the answer
+		case req.Context().Err() != nil: // the client has gone
 		default:
 			r.cfg.Logger.Error("registry: request failed", "path", req.URL.Path, "err", err)
 			write(w, r.cfg.Logger, http.StatusInternalServerError, refuse(50001, "%s", err))

@@ -12,7 +12,7 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// answered is a version in an answer.
+// answered is a version in a response.
 type answered struct {
 	Subject    string               `json:"subject,omitempty"`
 	Version    int                  `json:"version,omitempty"`
@@ -25,7 +25,8 @@ type answered struct {
 	Text       string               `json:"schema"`
 }
 
-// answer is a version as a client wants it; format "serialized" is a Protobuf descriptor in base64.
+// answer returns a version in the requested format; "serialized" is a base64-encoded Protobuf
+// descriptor.
 func (s *state) answer(ctx context.Context, e *entry, format string) (answered, error) {
 	out := answered{
 		Subject: e.Subject, Version: e.Version, ID: e.ID, Type: e.Type, References: e.References,
@@ -47,10 +48,10 @@ func (s *state) answer(ctx context.Context, e *entry, format string) (answered, 
 	return out, err
 }
 
-// raw is a schema's own text as an answer: not a string in JSON, as Confluent's registry answers.
+// raw is a schema's text as the response itself, not as a JSON string, as in Confluent's registry.
 type raw = json.RawMessage
 
-// textOf is the text of an answer: as it is where it is JSON, else as a string.
+// textOf returns the text of a version: unchanged if it is JSON, else as a string.
 func textOf(v any, err error) (any, error) {
 	if err != nil {
 		return nil, err
@@ -85,7 +86,7 @@ func (r *Registry) getSchemas(c *call) (any, error) {
 	})
 }
 
-// byID finds a schema by its id, deleted or not.
+// byID returns the schema with the request's id, deleted or not.
 func (s *state) byID(c *call) (*entry, error) {
 	id, err := strconv.Atoi(c.PathValue("id"))
 	if err != nil {
@@ -105,7 +106,7 @@ func (r *Registry) getID(c *call) (any, error) {
 			return nil, err
 		}
 		out, err := s.answer(c.Context(), e, c.query.Get("format"))
-		out.Subject, out.Version, out.ID = "", 0, 0 // a schema may have many
+		out.Subject, out.Version, out.ID = "", 0, 0 // a schema may have several
 		if c.flag("fetchMaxId") {
 			out.MaxID = s.maxID
 		}

@@ -95,7 +95,7 @@ func (r *Registry) deleteMode(c *call) (any, error) {
 	return old, err
 }
 
-// put writes a setting of a subject, or of all.
+// put writes a setting of a subject, or the global one.
 func (r *Registry) put(c *call, kind string, value func(subject *string) any) error {
 	if c.subject() != "" && !validSubject(c.subject()) {
 		return errInvalidSubject(c.subject())

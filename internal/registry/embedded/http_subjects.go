@@ -14,7 +14,7 @@ func (r *Registry) getSubjects(c *call) (any, error) {
 	})
 }
 
-// page cuts a list as offset and limit say.
+// page returns the part of a list that the request's offset and limit select.
 func page[T any](c *call, list []T) []T {
 	if n, err := strconv.Atoi(c.query.Get("offset")); err == nil && n > 0 {
 		list = list[min(n, len(list)):]
@@ -85,7 +85,7 @@ func (r *Registry) getVersion(c *call) (any, error) {
 	})
 }
 
-// lookup finds a version by a number, -1 or "latest".
+// lookup returns a version by number; -1 and "latest" mean the newest.
 func (s *state) lookup(subject, which string, evenDeleted bool) (*entry, error) {
 	version, err := strconv.ParseInt(which, 10, 64)
 	isLatest := which == "latest" || version == -1 && err == nil
@@ -132,7 +132,7 @@ func (r *Registry) deleteVersionCall(c *call) (any, error) {
 	return r.deleteVersion(c.Context(), c.subject(), c.PathValue("version"), c.flag("permanent"))
 }
 
-// checked is the answer to whether a schema is compatible.
+// checked is the response to a compatibility check.
 type checked struct {
 	Is       bool     `json:"is_compatible"`
 	Messages []string `json:"messages,omitempty"`

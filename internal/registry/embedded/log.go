@@ -13,13 +13,13 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// transactionalID fences whoever writes the topic: there is one writer, the newest.
+// transactionalID fences older writers of the topic: only the newest can write.
 const transactionalID = "weir-registry"
 
-// writeTimeout bounds a change: a broker that hangs must not hang the registry for good.
+// writeTimeout bounds a change: a hanging broker must not hang the registry.
 const writeTimeout = 15 * time.Second
 
-// endTimeout bounds what ends a transaction whose commit failed.
+// endTimeout bounds the abort of a transaction whose commit failed.
 const endTimeout = 5 * time.Second
 
 // topicLog writes the topic and reads it back.
@@ -29,8 +29,8 @@ type topicLog struct {
 	client *kgo.Client // nil after a write whose outcome is unknown
 }
 
-// open makes the topic where it is missing, becomes its writer, which ends what an earlier one left
-// open, and calls apply with each record.
+// open creates the topic if it is missing, becomes its writer, which ends an open transaction of an
+// earlier one, and calls apply with each record.
 func (l *topicLog) open(ctx context.Context, apply func(key, value []byte) error) error {
 	client, err := broker.Connect(ctx, l.at,
 		kgo.TransactionalID(transactionalID),
@@ -61,10 +61,10 @@ func (l *topicLog) open(ctx context.Context, apply func(key, value []byte) error
 	return nil
 }
 
-// append commits records in one transaction. After an error they may be in the topic or not: open
-// must be called again.
+// append commits records in one transaction. After an error they may be in the topic or not, the
+// transaction has been aborted if it was still open, and open must be called again.
 func (l *topicLog) append(ctx context.Context, records []*kgo.Record) error {
-	// A change that is begun is not given up because the one who asked for it has gone.
+	// Once begun, a change completes even if its client disconnects.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	var begun broker.Begun

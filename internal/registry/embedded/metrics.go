@@ -12,14 +12,14 @@ import (
 	"weir.example/weir/internal/metric"
 )
 
-// Metrics are the metrics of a registry that is served.
+// Metrics are the metrics of an embedded registry.
 type Metrics struct {
 	requests *prometheus.CounterVec   // by route, such as "GET /schemas/ids/{id}", and class of the answer, such as 2xx
 	took     *prometheus.HistogramVec // by method
 	state    *held
 }
 
-// NewMetrics makes the metrics of a registry and registers them.
+// NewMetrics creates the metrics of a registry and registers them.
 func NewMetrics(to prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -32,13 +32,13 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 	return m
 }
 
-// observe counts the requests of a route. Its pattern is the label: the values of its wildcards are
-// not.
+// observe counts the requests of a route. The label is its pattern, without the values of
+// wildcards.
 func (m *Metrics) observe(pattern string, next http.HandlerFunc) http.HandlerFunc {
 	if m == nil {
 		return next
 	}
-	for _, code := range []string{"2xx", "4xx", "5xx"} { // the first error is an increase, too
+	for _, code := range []string{"2xx", "4xx", "5xx"} { // so that the first error is an increase
 		m.requests.WithLabelValues(pattern, code)
 	}
 	return func(w http.ResponseWriter, req *http.Request) {
@@ -50,7 +50,7 @@ func (m *Metrics) observe(pattern string, next http.HandlerFunc) http.HandlerFun
 	}
 }
 
-// recorder remembers the status of an answer.
+// recorder records the status of a response.
 type recorder struct {
 	http.ResponseWriter
 	code int
@@ -62,7 +62,7 @@ func (r *recorder) WriteHeader(code int) {
 	r.ResponseWriter.WriteHeader(code)
 }
 
-// held tells what the registry has that was opened last.
+// held collects the contents of the registry that was opened last.
 type held struct{ registry atomic.Pointer[Registry] }
 
 var (
@@ -71,14 +71,14 @@ var (
 	descSchemas  = prometheus.NewDesc("weir_registry_schemas", "Schemas; subjects may share them. Deleted ones are counted, since they keep their id.", nil, nil)
 )
 
-// Describe names what Collect tells once the registry is open.
+// Describe lists the metrics that Collect reports once a registry is open.
 func (*held) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descSubjects, descVersions, descSchemas} {
 		to <- d
 	}
 }
 
-// Collect tells what the registry has now.
+// Collect reports the registry's current contents.
 func (h *held) Collect(to chan<- prometheus.Metric) {
 	r := h.registry.Load()
 	if r == nil {

@@ -7,14 +7,14 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// Topic keeps all that is registered.
+// Topic stores everything that is registered.
 const Topic = "_schemas"
 
 // Key types of records.
 const (
-	schemaKey        = "SCHEMA"         // a version; null takes it away for good
+	schemaKey        = "SCHEMA"         // a version; null removes it permanently
 	configKey        = "CONFIG"         // a compatibility level; null falls back to the global one
-	modeKey          = "MODE"           // whether schemas may be registered
+	modeKey          = "MODE"           // a mode: whether schemas may be registered
 	deleteSubjectKey = "DELETE_SUBJECT" // versions up to this one are deleted
 	noopKey          = "NOOP"           // Confluent's leader writes it to find the end; here it keeps the highest id
 )
@@ -86,7 +86,7 @@ type record struct {
 	value any
 }
 
-// pointer is the subject of a setting; "" is all subjects.
+// pointer returns the subject of a setting; "" means the global one.
 func pointer(subject string) *string {
 	if subject == "" {
 		return nil

@@ -11,12 +11,12 @@ import (
 	"weir.example/weir/internal/registry/compat"
 )
 
-// Modes of a subject, or of all.
+// Modes of a subject, or the global one.
 const (
 	readWrite        = "READWRITE"
 	readOnly         = "READONLY"
-	readOnlyOverride = "READONLY_OVERRIDE" // of all: no subject's own mode counts
-	importing        = "IMPORT"            // ids and versions are given, compatibility is not looked at
+	readOnlyOverride = "READONLY_OVERRIDE" // global: overrides the subjects' own modes
+	importing        = "IMPORT"            // requests set ids and versions; compatibility is not checked
 )
 
 // request is the body of a registration, a lookup or a check.
@@ -30,7 +30,7 @@ type request struct {
 	Version    int                  `json:"version"`
 }
 
-// prepared is a request that has passed all that needs no subject.
+// prepared is a request that has passed all checks that don't need a subject.
 type prepared struct {
 	stored
 	schema      *registry.Schema
@@ -71,8 +71,8 @@ func present(raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// register adds a schema to a subject and returns its id, which is that of the same schema wherever
-// it is registered.
+// register adds a schema to a subject and returns its id; equal schemas have the same id in all
+// subjects.
 func (r *Registry) register(ctx context.Context, subject string, req *request) (id int, err error) {
 	if !validSubject(subject) {
 		return 0, errInvalidSubject(subject)
@@ -96,8 +96,7 @@ func (r *Registry) register(ctx context.Context, subject string, req *request) (
 	return id, err
 }
 
-// admit decides whether a schema that its subject does not have may be added, and gives it id and
-// version.
+// admit decides whether a new schema of a subject may be added, and assigns its id and version.
 func (s *state) admit(ctx context.Context, p *prepared) error {
 	mode := s.mode(p.Subject)
 	if mode == readOnly || mode == readOnlyOverride {
@@ -127,7 +126,7 @@ func (s *state) admit(ctx context.Context, p *prepared) error {
 	return nil
 }
 
-// admitImport takes id and version as they are given, where they are free.
+// admitImport uses the request's id and version if they are free.
 func (s *state) admitImport(p *prepared) error {
 	if p.ID <= 0 {
 		return errNotPermitted("Subject %s is in import mode: a schema needs its id", p.Subject)
@@ -147,7 +146,8 @@ func (s *state) admitImport(p *prepared) error {
 	return nil
 }
 
-// check asks whether a schema may follow versions under the level that holds for the subject.
+// check returns the reasons why a schema must not follow versions under the subject's effective
+// level.
 func (s *state) check(ctx context.Context, subject string, next *registry.Schema, versions []*entry) ([]string, error) {
 	level := compat.Level(s.level(subject))
 	var before []*registry.Version
@@ -165,7 +165,7 @@ func (s *state) check(ctx context.Context, subject string, next *registry.Schema
 	return details, err
 }
 
-// deleteSubject marks the versions of a subject as deleted, or forgets those that are.
+// deleteSubject marks the versions of a subject as deleted, or permanently removes those that are.
 func (r *Registry) deleteSubject(ctx context.Context, subject string, permanent bool) (versions []int, err error) {
 	err = r.change(ctx, func(s *state) ([]record, error) {
 		if err := s.writable(subject); err != nil {
@@ -208,7 +208,7 @@ func (r *Registry) deleteSubject(ctx context.Context, subject string, permanent 
 	return versions, err
 }
 
-// deleteVersion does so for one version.
+// deleteVersion does the same for one version.
 func (r *Registry) deleteVersion(ctx context.Context, subject, which string, permanent bool) (version int, err error) {
 	err = r.change(ctx, func(s *state) ([]record, error) {
 		if err := s.writable(subject); err != nil {
@@ -236,7 +236,7 @@ func (r *Registry) deleteVersion(ctx context.Context, subject, which string, per
 	return version, err
 }
 
-// keepMaxID keeps the highest id in the topic when the version that has it may be compacted away.
+// keepMaxID writes the highest id to the topic when the version that has it may be compacted away.
 func (s *state) keepMaxID() record {
 	return record{key{Type: noopKey}, noopValue{s.maxID}}
 }
@@ -248,8 +248,8 @@ func (s *state) writable(subject string) error {
 	return nil
 }
 
-// validSubject refuses what can be no name, and names of other contexts, which this registry does
-// not have.
+// validSubject rejects invalid names, and names in other contexts, which this registry does not
+// support.
 func validSubject(subject string) bool {
 	return subject != "" && !strings.ContainsFunc(subject, unicode.IsControl) && !strings.HasPrefix(subject, ":.")
 }

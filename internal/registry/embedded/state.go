@@ -9,17 +9,17 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// state is what the records of the topic say, in their order. It is not safe for concurrent use.
+// state is the result of applying the topic's records in order. It is not safe for concurrent use.
 type state struct {
 	subjects map[string]map[int]*entry // by version
 	levels   map[string]string         // compatibility by subject; "" is the global one
 	modes    map[string]string         // likewise
-	ids      map[string]int            // of fingerprints, deleted ones too
-	schemas  map[int]*entry            // a version of each id
-	maxID    int                       // the highest that was ever given
+	ids      map[string]int            // by fingerprint, including deleted schemas
+	schemas  map[int]*entry            // one version per id
+	maxID    int                       // the highest id ever assigned
 }
 
-// entry is a version. It is never changed: a deletion puts another one in its place.
+// entry is a version. It is immutable: a deletion replaces it.
 type entry struct {
 	stored
 	fingerprint string // equal for equal schemas, see canon.go
@@ -32,7 +32,7 @@ func newState() *state {
 	}
 }
 
-// apply takes a record of the topic in. What it does not know it passes over, as Confluent's
+// apply updates the state with a record of the topic. It ignores unknown records, as Confluent's
 // registry does.
 func (s *state) apply(rawKey, rawValue []byte) error {
 	var k key
@@ -81,7 +81,7 @@ func (s *state) apply(rawKey, rawValue []byte) error {
 		}
 	case noopKey:
 		var v noopValue
-		if json.Unmarshal(rawValue, &v) == nil { // Confluent's own have no value
+		if json.Unmarshal(rawValue, &v) == nil { // Confluent's own records have no value
 			s.maxID = max(s.maxID, v.MaxID)
 		}
 	}
@@ -118,7 +118,7 @@ func (s *state) put(v stored) error {
 	return nil
 }
 
-// size counts what is not deleted, and the schemas that have an id.
+// size counts subjects and versions that are not deleted, and schemas that have an id.
 func (s *state) size() (subjects, versions, schemas int) {
 	for _, all := range s.subjects {
 		live := 0
@@ -146,8 +146,8 @@ func (s *state) markDeleted(subject string, version int) {
 	s.schemas[e.ID] = &e
 }
 
-// forget takes a version away. Its id goes with the last version that has it, but is not given
-// again.
+// forget removes a version, and its id with the last version that has it. The id is never
+// reassigned.
 func (s *state) forget(subject string, version int) {
 	e := s.subjects[subject][version]
 	if e == nil {
@@ -171,7 +171,7 @@ func (s *state) forget(subject string, version int) {
 	}
 }
 
-// imports fetches the schemas behind references, as far as they are there.
+// imports resolves references as far as their schemas exist.
 func (s *state) imports(kind registry.Type, references []registry.Reference) []registry.Import {
 	imports, err := s.resolve(&registry.Schema{Type: kind, References: references})
 	if err != nil {
@@ -196,7 +196,7 @@ func (s *state) resolve(schema *registry.Schema) ([]registry.Import, error) {
 	})
 }
 
-// schema is a version as the compilers and the compatibility check want it.
+// schema converts a version for the compilers and the compatibility check.
 func (s *state) schema(e *entry) (*registry.Schema, error) {
 	out := &registry.Schema{ID: e.ID, Type: e.kind(), Text: e.Text, References: e.References}
 	var err error
@@ -207,7 +207,7 @@ func (s *state) schema(e *entry) (*registry.Schema, error) {
 // version returns a version, deleted or not, or nil.
 func (s *state) version(subject string, version int) *entry { return s.subjects[subject][version] }
 
-// versions returns the versions of a subject that want lets through, ascending.
+// versions returns the versions of a subject that match want, ascending.
 func (s *state) versions(subject string, want deleted) []*entry {
 	var out []*entry
 	for _, v := range slices.Sorted(maps.Keys(s.subjects[subject])) {
@@ -230,7 +230,7 @@ func (s *state) latest(subject string, evenDeleted bool) *entry {
 	return nil
 }
 
-// names lists the subjects that have a version that want lets through, sorted.
+// names lists the subjects that have a version matching want, sorted.
 func (s *state) names(want deleted) []string {
 	out := []string{}
 	for _, subject := range slices.Sorted(maps.Keys(s.subjects)) {
@@ -243,7 +243,7 @@ func (s *state) names(want deleted) []string {
 	return out
 }
 
-// find returns the version of a subject with this very schema, or nil.
+// find returns the version of a subject with an equal schema, or nil.
 func (s *state) find(subject, fingerprint string, want deleted) *entry {
 	for _, e := range s.versions(subject, want) {
 		if e.fingerprint == fingerprint {
@@ -266,12 +266,12 @@ func (s *state) referredBy(subject string, version int) []*entry {
 	return out
 }
 
-// level is the compatibility that holds for a subject.
+// level returns the effective compatibility level of a subject.
 func (s *state) level(subject string) string {
 	return setting(s.levels, subject, "BACKWARD")
 }
 
-// mode is the mode that holds for a subject.
+// mode returns the effective mode of a subject.
 func (s *state) mode(subject string) string {
 	if s.modes[""] == readOnlyOverride {
 		return readOnlyOverride
@@ -289,7 +289,7 @@ func setting(settings map[string]string, subject, otherwise string) string {
 	return otherwise
 }
 
-// deleted says what to list.
+// deleted selects versions by whether they are deleted.
 type deleted int
 
 const (

@@ -1,4 +1,4 @@
-// Package registrytest is what any schema registry has to do for Weir: one suite, run on the
+// Package registrytest is the test suite for any schema registry that Weir uses. It runs on the
 // embedded registry and on a real one.
 package registrytest
 
@@ -14,26 +14,24 @@ import (
 	"testing"
 )
 
-// Target is a registry under test. Its subjects are made with a prefix, so that it need not be
-// empty.
+// Target is a registry under test. Subjects have a prefix, so the registry need not be empty.
 type Target struct {
 	URL    string
 	Prefix string
 
-	// Differs says where the registry is known to answer otherwise than Confluent's documentation:
-	// by the name of a step, with the answer that it gives. A step that is listed and answers as
-	// documented is an error as well.
+	// Differs lists known differences from Confluent's documentation: the actual answer by step
+	// name. It is an error, too, if a listed step answers as documented.
 	Differs map[string]string
 }
 
-// step is a request and what it must answer: the status, the error code in it, or a text with %d
-// for the ids that steps gave.
+// step is a request and its expected answer: status, error code, or a text with %d for the ids that
+// earlier steps received.
 type step struct {
 	name   string
 	method string
 	path   string // with SUBJECT for the prefix
 	body   any
-	want   string // "200", or "404 40401"; with a text behind it that the answer must contain
+	want   string // "200", or "404 40401"; optionally followed by a text that the answer must contain
 }
 
 type body = map[string]any
@@ -155,7 +153,7 @@ func Run(t *testing.T, target Target) {
 			t.Errorf("no step is named %q", name)
 		}
 	}
-	for _, s := range steps() { // each builds on those before
+	for _, s := range steps() { // each builds on the previous ones
 		got, text := target.do(t, s)
 		want, differs := target.Differs[s.name]
 		switch documented := fits(s.want, got, text); {
@@ -170,8 +168,8 @@ func Run(t *testing.T, target Target) {
 	t.Run("ids", func(t *testing.T) { ids(t, target) })
 }
 
-// do makes a request, and returns status and error code, and the answer without white space outside
-// of texts.
+// do sends a request, and returns status and error code, and the answer without white space outside
+// of strings.
 func (target Target) do(t *testing.T, s step) (code, text string) {
 	t.Helper()
 	subject := func(text string) string { return strings.ReplaceAll(text, "SUBJECT", target.Prefix) }
@@ -211,13 +209,13 @@ func (target Target) do(t *testing.T, s step) (code, text string) {
 	return code, strings.TrimSpace(string(b))
 }
 
-// fits reports whether an answer has the code, and the text behind it.
+// fits reports whether an answer has the expected code and text.
 func fits(want, code, text string) bool {
 	rest, ok := strings.CutPrefix(want, code)
 	return ok && (rest == "" || strings.Contains(text, strings.TrimSpace(rest)) && rest[0] == ' ')
 }
 
-// ids stand for one schema wherever it is registered, and are not given twice.
+// ids: equal schemas share an id in all subjects, and ids are not reused.
 func ids(t *testing.T, target Target) {
 	register := func(subject, schema string) int {
 		t.Helper()
@@ -247,6 +245,6 @@ func ids(t *testing.T, target Target) {
 		}
 	}
 	if next := register("ids4", text(3)); next == last || next == one {
-		t.Errorf("id %d is given again", next)
+		t.Errorf("id %d is reused", next)
 	}
 }
