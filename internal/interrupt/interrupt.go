@@ -1,5 +1,5 @@
-// Package interrupt stops tests at a request of their transactions: an exact moment, where a clock
-// would hit the same few.
+// Package interrupt interrupts clients at an exact request of their transactions; timers would hit
+// only a few of these moments.
 package interrupt
 
 import (
@@ -15,18 +15,17 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// Broker is a broker in memory that calls a function when it has met so many requests of
-// transactions.
+// Broker is an in-memory broker that calls a function at the n-th request of a transaction.
 type Broker struct {
 	*kfake.Cluster
 	mu     sync.Mutex
 	left   int
 	call   func()
-	cut    int // requests that yet get no answer
+	cut    int // number of further requests to cut
 	silent bool
 }
 
-// New starts a broker that ends with the test.
+// New starts a broker, which is closed when the test ends.
 func New(t *testing.T, opts ...kfake.Opt) *Broker {
 	t.Helper()
 	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
@@ -41,10 +40,10 @@ func New(t *testing.T, opts ...kfake.Opt) *Broker {
 	return b
 }
 
-// ofTransactions are the requests that are counted.
+// ofTransactions lists the requests that are counted.
 var ofTransactions = []kmsg.Key{kmsg.Produce, kmsg.TxnOffsetCommit, kmsg.EndTxn, kmsg.InitProducerID, kmsg.Heartbeat}
 
-// CountAll has it count all requests, not only those of transactions.
+// CountAll makes the broker count all requests, not only those of transactions.
 func (b *Broker) CountAll() {
 	b.Control(func(r kmsg.Request) (kmsg.Response, error, bool) {
 		if slices.Contains(ofTransactions, kmsg.Key(r.Key())) {
@@ -63,7 +62,7 @@ func (b *Broker) control(kmsg.Request) (kmsg.Response, error, bool) { //nolint:r
 	return nil, nil, false
 }
 
-// meet counts a request, and reports whether it gets no answer.
+// meet counts a request, and reports whether it must not be answered.
 func (b *Broker) meet() (silent bool) {
 	b.mu.Lock()
 	b.left--
@@ -81,7 +80,7 @@ func (b *Broker) meet() (silent bool) {
 	return b.silent || b.cut >= 0
 }
 
-// After arranges that call is called at the n-th request from now.
+// After arranges a call of call at the n-th request from now.
 func (b *Broker) After(n int, call func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -96,17 +95,17 @@ func (b *Broker) Cut(n int) {
 	b.cut = n
 }
 
-// Silence makes it answer no request of transactions anymore.
+// Silence makes the broker stop answering requests of transactions.
 func (b *Broker) Silence() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.silent = true
 }
 
-// Config reaches it.
+// Config returns the client configuration for the broker.
 func (b *Broker) Config() broker.Config { return broker.Config{Brokers: b.ListenAddrs()} }
 
-// Open lists the transactions that block readers at this moment.
+// Open lists the transactions that currently block readers.
 func (b *Broker) Open(t *testing.T) []broker.Transaction {
 	t.Helper()
 	client, err := broker.Connect(t.Context(), b.Config())

@@ -73,14 +73,14 @@ func TestCommentsWrap(t *testing.T) {
 }
 
 // The map in a package comment has a line for each file: a tab, its name, what it holds. What it
-// holds may name another file, and may go on in the next line.
+// holds may name another file, and may continue on the next line.
 var (
 	mapLine = regexp.MustCompile(`(?m)^\t([a-z0-9_]+\.go| ).*$`)
 	mapFile = regexp.MustCompile(`\b[a-z0-9_]+\.go\b`)
 )
 
 // A package comment that has a map of files names each of them, and no others. Files for one
-// operating system go with the file that they complete.
+// operating system belong to the file that they complete.
 func TestPackageMaps(t *testing.T) {
 	for dir, names := range goFiles(t) {
 		named := make(map[string]bool)

@@ -1,7 +1,7 @@
-// Package promtest asks a real Prometheus what our dashboards and rules ask it, about processes
-// that a test runs.
+// Package promtest runs the queries of dashboards and rules on a real Prometheus that scrapes a
+// test's processes.
 //
-//	queries.go     what they ask
+//	queries.go     queries of dashboards and rules
 //	prometheus.go  the Prometheus
 package promtest
 
@@ -28,15 +28,15 @@ import (
 
 // Options of a Prometheus.
 type Options struct {
-	Jobs         map[string][]string // host:port of what it scrapes, by job
+	Jobs         map[string][]string // scraped host:port, by job
 	Rules        string              // files of rules; default none
 	Alertmanager string              // host:port; default none
 }
 
-// Prometheus is one that runs. It scrapes each second.
+// Prometheus is a running Prometheus. It scrapes every second.
 type Prometheus struct{ Addr string }
 
-// Start starts a Prometheus, which ends with the test.
+// Start starts a Prometheus, which is stopped when the test ends.
 func Start(t testing.TB, o Options) *Prometheus {
 	t.Helper()
 	dir := t.TempDir()
@@ -75,10 +75,10 @@ func Start(t testing.TB, o Options) *Prometheus {
 	return p
 }
 
-// ErrNoData is that a query has no data, or data without a label that it must have.
+// ErrNoData means that a query returned no data, or data without a required label.
 var ErrNoData = errors.New("no data")
 
-// Ask asks a query. The error says that Prometheus does not take it, or is ErrNoData.
+// Ask runs a query. The error is Prometheus's, or ErrNoData.
 func (p *Prometheus) Ask(q Query) error {
 	text, err := Get("http://" + p.Addr + "/api/v1/query?query=" + url.QueryEscape(q.Expr))
 	if err != nil {
@@ -109,13 +109,14 @@ func (p *Prometheus) Ask(q Query) error {
 	return nil
 }
 
-// Await asks a query until it has data; the test ends where it has none before ctx is done.
+// Await runs a query until it has data; the test fails if it has none before ctx is done.
 func (p *Prometheus) Await(ctx context.Context, t testing.TB, expr string) {
 	t.Helper()
 	Eventually(ctx, t, func() error { return p.Ask(Query{Expr: expr}) })
 }
 
-// Eventually checks until there is no error; the test ends with the last one when ctx is done.
+// Eventually calls check until it returns no error; the test fails with the last one when ctx is
+// done.
 func Eventually(ctx context.Context, t testing.TB, check func() error) {
 	t.Helper()
 	for {
@@ -131,7 +132,7 @@ func Eventually(ctx context.Context, t testing.TB, check func() error) {
 	}
 }
 
-// Tool finds a program that make deps installs. A short test is skipped where it is missing.
+// Tool finds a program that make deps installs. Short tests are skipped if it is missing.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -144,7 +145,8 @@ func Tool(t testing.TB, name string) string {
 	return path
 }
 
-// Run runs a program of make deps until the test ends; what it says is logged where the test fails.
+// Run runs a program that make deps installs until the test ends; its output is logged if the test
+// fails.
 func Run(t testing.TB, name string, args ...string) {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
@@ -178,7 +180,7 @@ func Run(t testing.TB, name string, args ...string) {
 	})
 }
 
-// FreeAddr is an address on loopback that nobody listens at.
+// FreeAddr returns a free address on loopback.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
@@ -189,7 +191,7 @@ func FreeAddr(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// Get reads a page; an answer other than 200 is an error.
+// Get returns the body of a page; a status other than 200 is an error.
 func Get(address string) (string, error) {
 	response, err := http.Get(address) //nolint:gosec,noctx // of a test
 	if err != nil {

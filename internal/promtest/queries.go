@@ -10,7 +10,7 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// Query is one that a dashboard or a rule asks.
+// Query is a query of a dashboard or a rule.
 type Query struct {
 	From   string // file and panel, or file and rule
 	Expr   string
@@ -27,7 +27,7 @@ type Rule struct {
 	Labels      map[string]string
 }
 
-// Rules are those of files.
+// Rules returns the rules in files.
 func Rules(t testing.TB, files string) (all []Rule) {
 	t.Helper()
 	for file, text := range read(t, files) {
@@ -50,8 +50,8 @@ func Rules(t testing.TB, files string) (all []Rule) {
 
 var comparison = regexp.MustCompile(`\{[^}]*\}|"[^"]*"|[=!<>]=|[<>]`)
 
-// Query is what the rule asks, with data whether it fires or not: each comparison gives 0 or 1
-// there, instead of taking series away. It has none where a metric is missing, or where two sides
+// Query returns the rule's query, changed to have data whether the rule fires or not: comparisons
+// return 0 or 1 instead of dropping series. It has no data if a metric is missing, or if two sides
 // have no labels in common.
 func (r *Rule) Query() Query {
 	expr := comparison.ReplaceAllStringFunc(r.Expr, func(found string) string {
@@ -67,7 +67,7 @@ func (r *Rule) Query() Query {
 	return q
 }
 
-// Dashboard is what the tests look at in the JSON of a dashboard.
+// Dashboard has the fields of a dashboard's JSON that tests check.
 type Dashboard struct {
 	File          string
 	UID, Title    string
@@ -86,7 +86,7 @@ type Dashboard struct {
 	}
 }
 
-// Dashboards are those of files.
+// Dashboards returns the dashboards in files.
 func Dashboards(t testing.TB, files string) (all []Dashboard) {
 	t.Helper()
 	for file, text := range read(t, files) {
@@ -105,8 +105,8 @@ var (
 	labelValues = regexp.MustCompile(`^label_values\((\w+), (\w+)\)$`)
 )
 
-// Queries are those of its panels with all values of its variables chosen, and those that list the
-// values of its variables.
+// Queries returns the queries of its panels with all values of its variables selected, and those
+// that list the values of its variables.
 func (d *Dashboard) Queries() (all []Query) {
 	for _, p := range d.Panels {
 		for _, target := range p.Targets {
@@ -130,7 +130,7 @@ func (d *Dashboard) Queries() (all []Query) {
 	return all
 }
 
-// Variables are the names that its queries may use, with their $.
+// Variables returns the names that its queries may use, with their $.
 func (d *Dashboard) Variables() map[string]bool {
 	known := make(map[string]bool)
 	for _, v := range d.Templating.List {
@@ -139,7 +139,7 @@ func (d *Dashboard) Variables() map[string]bool {
 	return known
 }
 
-// read reads files by their names' base.
+// read returns files by base name.
 func read(t testing.TB, files string) map[string][]byte {
 	t.Helper()
 	names, err := filepath.Glob(files)

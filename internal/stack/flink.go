@@ -20,8 +20,8 @@ type FlinkOptions struct {
 	TaskManagers int    // default 1
 	Slots        int    // of each TaskManager; default 2
 	Memory       int    // of each TaskManager's tasks, MiB of heap; default 512. RocksDB, network and JVM come on top
-	Dir          string // checkpoints, savepoints, logs, which Close leaves there; default a temporary folder, which Close removes
-	Port         int    // where the ports begin: the JobManager's REST, the gateway's, others; default free ones
+	Dir          string // checkpoints, savepoints and logs, which Close keeps; default a temporary folder, which Close removes
+	Port         int    // first port: the JobManager's REST port, the gateway's, others; default free ones
 	Detached     bool   // the processes outlive this one; needs Dir, where OpenFlink finds them
 }
 
@@ -31,12 +31,12 @@ const (
 	Gateway    = "gateway"
 )
 
-// TaskManager is the name of a TaskManager, from 0.
+// TaskManager returns the name of a TaskManager, counted from 0.
 func TaskManager(i int) string { return fmt.Sprintf("taskmanager-%d", i) }
 
-// Flink is a cluster: a JobManager, TaskManagers and an SQL Gateway. It keeps state in RocksDB and
-// checkpoints in its folder. A JobManager that was killed comes back without its jobs, as a
-// standalone one without ZooKeeper does.
+// Flink is a cluster: a JobManager, TaskManagers and an SQL Gateway. It stores state in RocksDB and
+// checkpoints in its folder. A killed JobManager restarts without its jobs, like any standalone one
+// without ZooKeeper.
 type Flink struct {
 	flinkFile
 	dir       string
@@ -69,13 +69,13 @@ type flinkProcess struct {
 }
 
 // StartFlink starts a cluster and waits until its TaskManagers have registered and its gateway
-// answers. A folder that has a cluster keeps its checkpoints and savepoints; its ports and sizes
-// are kept if they are not given anew.
+// answers. A folder with a cluster keeps its checkpoints and savepoints, and its ports and sizes
+// unless o sets them.
 func StartFlink(ctx context.Context, o FlinkOptions) (*Flink, error) {
 	if o.Detached && o.Dir == "" {
 		return nil, errors.New("a cluster that outlives this process needs a folder")
 	}
-	if _, err := flinkKit.jars(ctx); err != nil { // before anything is laid out
+	if _, err := flinkKit.jars(ctx); err != nil { // before any file is created
 		return nil, err
 	}
 	f, err := o.cluster()
@@ -112,7 +112,7 @@ func NewFlink(tb TB, o FlinkOptions) *Flink {
 	return f
 }
 
-// OpenFlink finds the cluster of a folder, whether it runs or not.
+// OpenFlink opens the cluster of a folder, running or not.
 func OpenFlink(dir string) (*Flink, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -134,7 +134,7 @@ func OpenFlink(dir string) (*Flink, error) {
 	return f, nil
 }
 
-// cluster lays out a cluster in its folder. None of its processes may run.
+// cluster creates a cluster's files in its folder. None of its processes may be running.
 func (o *FlinkOptions) cluster() (*Flink, error) {
 	var have flinkFile
 	if o.Dir != "" {
@@ -218,7 +218,7 @@ func (file *flinkFile) flink(dir string) *Flink {
 	return f
 }
 
-// opens are the packages of the JDK that Flink reaches into, as its own scripts open them.
+// opens lists the JDK packages that Flink accesses by reflection, as in its own scripts.
 var opens = []string{
 	"--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED", "--add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
 	"--add-opens=java.base/java.lang=ALL-UNNAMED", "--add-opens=java.base/java.net=ALL-UNNAMED",
@@ -285,7 +285,7 @@ func (f *Flink) Await(ctx context.Context) error {
 			}
 		}
 		if retry.Sleep(ctx, 200*time.Millisecond) != nil {
-			return fmt.Errorf("the cluster does not serve yet: %w; its logs are in %s", err, f.dir)
+			return fmt.Errorf("the cluster is not ready yet: %w; its logs are in %s", err, f.dir)
 		}
 	}
 }
@@ -306,13 +306,13 @@ func getJSON(ctx context.Context, url string, v any) error {
 	return json.NewDecoder(response.Body).Decode(v)
 }
 
-// RestURL is the JobManager's REST address, without a slash at its end.
+// RestURL returns the JobManager's REST address, without a trailing slash.
 func (f *Flink) RestURL() string { return fmt.Sprintf("http://127.0.0.1:%d", f.Rest) }
 
-// GatewayURL is the SQL Gateway's REST address, without a slash at its end.
+// GatewayURL returns the SQL Gateway's REST address, without a trailing slash.
 func (f *Flink) GatewayURL() string { return fmt.Sprintf("http://127.0.0.1:%d", f.Gate) }
 
-// MetricsAddresses are where the processes offer their metrics to Prometheus, host:port.
+// MetricsAddresses returns the processes' Prometheus endpoints, host:port.
 func (f *Flink) MetricsAddresses() []string {
 	var all []string
 	for _, port := range f.Metrics {
@@ -321,10 +321,10 @@ func (f *Flink) MetricsAddresses() []string {
 	return all
 }
 
-// Dir is the cluster's folder, with checkpoints/, savepoints/ and a log of each process.
+// Dir returns the cluster's folder, with checkpoints/, savepoints/ and a log per process.
 func (f *Flink) Dir() string { return f.dir }
 
-// Processes are the names of the cluster's processes.
+// Processes returns the names of the cluster's processes.
 func (f *Flink) Processes() []string {
 	var names []string
 	for _, p := range f.processes {
@@ -333,7 +333,7 @@ func (f *Flink) Processes() []string {
 	return names
 }
 
-// Running are the process ids of those that run, by their names.
+// Running returns the process ids of running processes, by name.
 func (f *Flink) Running() map[string]int {
 	running := make(map[string]int)
 	for _, p := range f.processes {
@@ -362,7 +362,7 @@ func (f *Flink) Kill(name string) error {
 	return p.kill()
 }
 
-// Start starts a process again. It does not wait until it serves: Await does.
+// Start restarts a process. It does not wait until it is ready: Await does.
 func (f *Flink) Start(ctx context.Context, name string) error {
 	p, err := f.named(name)
 	if err != nil {
@@ -371,7 +371,7 @@ func (f *Flink) Start(ctx context.Context, name string) error {
 	return f.launch(ctx, p)
 }
 
-// PID is the process id of a process, or 0.
+// PID returns the process id of a process, or 0.
 func (f *Flink) PID(name string) int {
 	p, err := f.named(name)
 	if err != nil {
@@ -380,8 +380,8 @@ func (f *Flink) PID(name string) int {
 	return p.pid
 }
 
-// Stop asks all processes to end, and waits until they have. The jobs that run end with them; their
-// checkpoints stay.
+// Stop terminates all processes and waits for them. Running jobs end with them; their checkpoints
+// are kept.
 func (f *Flink) Stop(ctx context.Context) error {
 	var errs []error
 	for _, p := range f.processes {
@@ -391,11 +391,11 @@ func (f *Flink) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Close ends all processes at once, and removes their data if nobody has named the folder.
+// Close kills all processes, and removes their data unless the caller chose the folder.
 func (f *Flink) Close() error {
 	for _, p := range f.processes {
 		if p.alive() {
-			_ = p.kill() // it may have ended
+			_ = p.kill() // it may have exited
 		}
 	}
 	f.starter.close()

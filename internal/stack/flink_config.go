@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// Memory of the processes, in MiB. Flink's scripts work out the JVM's flags from its settings;
-// without the scripts both are given, and have to agree.
+// Memory of the processes, in MiB. Flink's scripts derive the JVM's flags from its settings;
+// without the scripts both are set here, and must agree.
 const (
 	jobManagerHeap  = 384
 	gatewayHeap     = 384
@@ -18,7 +18,7 @@ const (
 	directMemory    = frameworkMemory + taskOffHeap + networkMemory
 )
 
-// configure writes the settings that all processes share.
+// configure writes the shared settings of all processes.
 func (f *Flink) configure() error {
 	conf := filepath.Join(f.dir, "conf")
 	config := fmt.Sprintf(`jobmanager.rpc.address: 127.0.0.1
@@ -76,8 +76,8 @@ classloader.check-leaked-classloader: false
 	return os.WriteFile(filepath.Join(conf, "log4j2.properties"), []byte(flinkLogging), 0o600)
 }
 
-// flinkLogging writes what log.file names, where the JobManager's REST finds it; 40 MB at most for
-// each process.
+// flinkLogging logs to log.file, where the JobManager's REST API finds it; at most 40 MB per
+// process.
 const flinkLogging = `status=error
 appender.f.type=RollingFile
 appender.f.name=F

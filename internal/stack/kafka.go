@@ -19,15 +19,15 @@ import (
 type Options struct {
 	Brokers  int    // combined brokers and controllers; default 1
 	Heap     string // of each; default 512m for one, 384m for more
-	Dir      string // its data, which Close leaves there; default a temporary folder, which Close removes
-	Port     int    // where the ports begin; default free ones
+	Dir      string // its data, which Close keeps; default a temporary folder, which Close removes
+	Port     int    // first port; default free ones
 	Detached bool   // the processes outlive this one; needs Dir, where OpenKafka finds them
 
-	Properties []string // more lines of server.properties, for a cluster that is laid out
+	Properties []string // additional lines of server.properties, for a new cluster
 }
 
-// Kafka is a cluster of real brokers. Its methods are for one goroutine, but for those that take a
-// node while others run.
+// Kafka is a cluster of real brokers. Its methods are not safe for concurrent use, except those of
+// different nodes.
 type Kafka struct {
 	dir      string
 	keep     bool // the folder, when closed
@@ -43,12 +43,12 @@ type node struct {
 	id         int
 	port       int // of clients
 	controller int // port of the quorum
-	proxied    int // of clients that come through a proxy; 0 in clusters that were laid out before there was one
-	advertised int // where that proxy is
+	proxied    int // for clients behind a proxy; 0 in clusters from before proxies were supported
+	advertised int // port of that proxy
 }
 
-// kafkaFile is the cluster file of Kafka. Data folders know their quorum by its ports, so they
-// stay.
+// kafkaFile is the cluster file of Kafka. Data folders identify their quorum by its ports, so the
+// ports never change.
 type kafkaFile struct {
 	Kind  string      `json:"kind"`
 	Heap  string      `json:"heap"`
@@ -62,25 +62,25 @@ type kafkaNode struct {
 	Advertised int `json:"advertised,omitempty"`
 }
 
-// directoryIDs identify the nodes' metadata logs at the first start (KIP-853); they are random but
+// directoryIDs identify the nodes' metadata logs at the first start (KIP-853): arbitrary, but
 // fixed.
 var directoryIDs = []string{"q1w2e3r4Qa-AAAAAAAAAAA", "a5s6d7f8Qb-BBBBBBBBBBA", "z9x8c7v6Qc-CCCCCCCCCCA"}
 
 const clusterID = "weirTestClusterAAAAAAA"
 
 // StartKafka starts a cluster and waits until it answers and has transaction.version 2. A folder
-// that has a cluster keeps its number of brokers, its ports and its data.
+// with a cluster keeps its number of brokers, ports and data.
 func StartKafka(ctx context.Context, o Options) (*Kafka, error) {
 	if o.Brokers == 0 {
 		o.Brokers = 1
 	}
 	if o.Brokers > len(directoryIDs) {
-		return nil, fmt.Errorf("%d brokers: the most is %d", o.Brokers, len(directoryIDs))
+		return nil, fmt.Errorf("%d brokers: the maximum is %d", o.Brokers, len(directoryIDs))
 	}
 	if o.Detached && o.Dir == "" {
 		return nil, errors.New("a cluster that outlives this process needs a folder")
 	}
-	if _, err := kafkaKit.jars(ctx); err != nil { // before anything is laid out
+	if _, err := kafkaKit.jars(ctx); err != nil { // before any file is created
 		return nil, err
 	}
 	k, err := o.cluster()
@@ -120,8 +120,7 @@ func (k *Kafka) start(ctx context.Context) error {
 	return broker.RequireTransactionV2(ctx, client)
 }
 
-// cluster returns the cluster that the folder has, or lays out a new one. None of its processes may
-// run.
+// cluster returns the folder's cluster, or creates a new one. None of its processes may be running.
 func (o *Options) cluster() (*Kafka, error) {
 	if o.Dir != "" {
 		have, err := OpenKafka(o.Dir)
@@ -148,7 +147,7 @@ func (o *Options) cluster() (*Kafka, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range o.Brokers { // clients' ports come first
+	for i := range o.Brokers { // clients' ports first
 		file.Nodes = append(file.Nodes, kafkaNode{
 			Port: ports[i], Controller: ports[o.Brokers+i], Proxied: ports[2*o.Brokers+i], Advertised: ports[3*o.Brokers+i],
 		})
@@ -183,7 +182,7 @@ func (file *kafkaFile) kafka(dir string) *Kafka {
 	return k
 }
 
-// OpenKafka finds the cluster of a folder, whether it runs or not.
+// OpenKafka opens the cluster of a folder, running or not.
 func OpenKafka(dir string) (*Kafka, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -197,7 +196,7 @@ func OpenKafka(dir string) (*Kafka, error) {
 		return nil, fmt.Errorf("%s has no Kafka cluster", dir)
 	}
 	k := file.kafka(dir)
-	k.detached = true // it has outlived who started it, and so must a node that is started again
+	k.detached = true // it has outlived its starter, and restarted nodes must do the same
 	for _, n := range k.nodes {
 		if err := n.find(); err != nil {
 			return nil, err
@@ -206,8 +205,8 @@ func OpenKafka(dir string) (*Kafka, error) {
 	return k, nil
 }
 
-// New starts a cluster for a test, with more lines of server.properties, and stops it when the test
-// ends.
+// New starts a cluster for a test, with additional lines of server.properties, and stops it when
+// the test ends.
 func New(tb TB, brokers int, properties ...string) *Kafka {
 	tb.Helper()
 	k, err := StartKafka(tb.Context(), Options{Brokers: brokers, Properties: properties})
@@ -302,7 +301,7 @@ func (k *Kafka) launch(n *node) error {
 	return n.start(k.starter, cmd, k.detached)
 }
 
-// await waits until the node says that it serves.
+// await waits until the node's log says that it has started.
 func (n *node) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
@@ -318,12 +317,12 @@ func (n *node) await(ctx context.Context) error {
 			return fmt.Errorf("node %d ended while it started: %s", n.id, n.lastWords())
 		}
 		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
-			return fmt.Errorf("node %d does not serve yet: %s", n.id, n.lastWords())
+			return fmt.Errorf("node %d is not ready yet: %s", n.id, n.lastWords())
 		}
 	}
 }
 
-// Brokers are the clients' addresses, host:port.
+// Brokers returns the addresses for clients, host:port.
 func (k *Kafka) Brokers() []string {
 	var all []string
 	for _, n := range k.nodes {
@@ -332,16 +331,15 @@ func (k *Kafka) Brokers() []string {
 	return all
 }
 
-// ProxiedListener is a listener of a node for clients that come through a proxy: the node tells
-// them the proxy's address, so that all of their connections go through it. Nobody listens there
-// until somebody puts up a proxy.
+// ProxiedListener is a node's listener for clients behind a proxy: the node advertises the proxy's
+// address, so that all of their connections go through it. The caller has to start the proxy.
 type ProxiedListener struct {
 	Listens    string // host:port of the node
-	Advertised string // host:port where the proxy has to listen
+	Advertised string // host:port that the proxy must listen on
 }
 
-// Proxied are the listeners for proxies, by node; none where the cluster was laid out before there
-// were any.
+// Proxied returns the listeners for proxies, by node; none in clusters from before proxies were
+// supported.
 func (k *Kafka) Proxied() []ProxiedListener {
 	var all []ProxiedListener
 	for _, n := range k.nodes {
@@ -352,7 +350,7 @@ func (k *Kafka) Proxied() []ProxiedListener {
 	return all
 }
 
-// Running are the process ids of the nodes that run, by their addresses.
+// Running returns the process ids of running nodes, by address.
 func (k *Kafka) Running() map[string]int {
 	running := make(map[string]int)
 	for i, address := range k.Brokers() {
@@ -366,7 +364,7 @@ func (k *Kafka) Running() map[string]int {
 // Kill ends node i (from 0) with kill -9.
 func (k *Kafka) Kill(i int) error { return k.nodes[i].kill() }
 
-// Start starts node i again, on its ports and data, and waits until it serves.
+// Start restarts node i on its ports and data, and waits until it is ready.
 func (k *Kafka) Start(ctx context.Context, i int) error {
 	if err := k.launch(k.nodes[i]); err != nil {
 		return err
@@ -374,21 +372,20 @@ func (k *Kafka) Start(ctx context.Context, i int) error {
 	return k.nodes[i].await(ctx)
 }
 
-// Pause stops node i where it is (SIGSTOP), Resume lets it go on.
+// Pause suspends node i (SIGSTOP).
 func (k *Kafka) Pause(i int) error { return k.nodes[i].signal(syscall.SIGSTOP) }
 
-// Resume lets a paused node go on (SIGCONT).
+// Resume continues a paused node (SIGCONT).
 func (k *Kafka) Resume(i int) error { return k.nodes[i].signal(syscall.SIGCONT) }
 
-// PID is the process id of node i.
+// PID returns the process id of node i.
 func (k *Kafka) PID(i int) int { return k.nodes[i].pid }
 
-// Stop asks all nodes to end, so that nothing has to be recovered at the next start, and waits
-// until they have.
+// Stop shuts all nodes down cleanly, so that the next start needs no recovery, and waits for them.
 func (k *Kafka) Stop(ctx context.Context) error {
-	for _, n := range k.nodes { // together: the last ones of a quorum can't leave alone
+	for _, n := range k.nodes { // all together: the last nodes of a quorum can't shut down alone
 		if n.alive() {
-			_ = n.signal(syscall.SIGTERM) // it may have ended
+			_ = n.signal(syscall.SIGTERM) // it may have exited
 		}
 	}
 	var errs []error
@@ -399,11 +396,11 @@ func (k *Kafka) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Close ends all nodes at once, and removes their data if nobody has named the folder.
+// Close kills all nodes, and removes their data unless the caller chose the folder.
 func (k *Kafka) Close() error {
 	for _, n := range k.nodes {
 		if n.alive() {
-			_ = n.kill() // it may have ended
+			_ = n.kill() // it may have exited
 		}
 	}
 	k.starter.close()

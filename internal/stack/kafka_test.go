@@ -12,8 +12,8 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// A real broker takes a transaction, is killed, is found by its folder, and still has it when it
-// comes back.
+// A real broker commits a transaction, is killed, is found by its folder, and still has the
+// transaction after a restart.
 func TestKafkaSurvivesKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a JVM: make test runs it")

@@ -38,12 +38,12 @@ var (
 // dependencyPlugin copies the jars that a pom names.
 const dependencyPlugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 
-// kit is a set of jars with a folder of its own in the cache.
+// kit is a set of jars in one folder of the cache.
 type kit struct {
 	name   string // with the version
 	folder string
-	from   string                                      // where it comes from, for errors
-	fetch  func(ctx context.Context, dir string) error // fills dir, which exists
+	from   string                                      // its origin, for errors
+	fetch  func(ctx context.Context, dir string) error // fills dir, an empty folder
 	sums   string                                      // lines "SHA-256  path" of all its files; empty: not checked
 }
 
@@ -55,7 +55,7 @@ var (
 	apicurioKit = kit{name: "Apicurio " + ApicurioVersion, folder: "apicurio-" + ApicurioVersion, from: "Maven Central and PyPI", fetch: fetchApicurio}
 )
 
-// cacheDir is where jars are kept: $WEIR_STACK, or a folder of the user's cache.
+// cacheDir returns the folder for jars: $WEIR_STACK, or one in the user's cache.
 func cacheDir() (string, error) {
 	if dir := os.Getenv("WEIR_STACK"); dir != "" {
 		return dir, nil
@@ -67,8 +67,8 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "weir-stack"), nil
 }
 
-// jars returns the folder with the kit's jars, fetching them the first time. Processes that need
-// them at the same time wait for each other.
+// jars returns the folder with the kit's jars, and fetches them the first time. Concurrent
+// processes wait for each other.
 func (k kit) jars(ctx context.Context) (string, error) {
 	cache, err := cacheDir()
 	if err != nil {
@@ -82,7 +82,7 @@ func (k kit) jars(ctx context.Context) (string, error) {
 	if err := lock.Lock(); err != nil {
 		return "", fmt.Errorf("lock the cache: %w", err)
 	}
-	defer func() { _ = lock.Unlock() }() // the lock ends with the process in any case
+	defer func() { _ = lock.Unlock() }() // the lock is released with the process in any case
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -90,7 +90,7 @@ func (k kit) jars(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = os.RemoveAll(tmp) }() // a left-over is only untidy
+	defer func() { _ = os.RemoveAll(tmp) }() // leftovers are harmless
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return "", err
 	}
@@ -103,8 +103,7 @@ func (k kit) jars(ctx context.Context) (string, error) {
 	return dir, os.Rename(tmp, dir)
 }
 
-// verify compares the files of dir with the kit's sums. None may be missing, none may be there that
-// is not listed.
+// verify compares the files of dir with the kit's checksums. Missing and unlisted files are errors.
 func (k kit) verify(dir string) error {
 	if k.sums == "" {
 		return nil
@@ -124,12 +123,12 @@ func (k kit) verify(dir string) error {
 		}
 		sum, ok := want[filepath.ToSlash(name)]
 		if !ok {
-			return fmt.Errorf("%s is not one of the files that belong to it", name)
+			return fmt.Errorf("%s is not a file of this kit", name)
 		}
 		delete(want, filepath.ToSlash(name))
 		have, err := sha256Of(path)
 		if err == nil && have != sum {
-			err = fmt.Errorf("%s has the SHA-256 %s, want %s: the download is damaged, or is not what Weir was tested with", name, have, sum)
+			err = fmt.Errorf("%s has the SHA-256 %s, want %s: the download is corrupt, or not the version that Weir was tested with", name, have, sum)
 		}
 		return err
 	})
@@ -154,7 +153,7 @@ func sha256Of(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// maven fetches the jars that a pom names, and theirs.
+// maven fetches the jars that a pom names, and their dependencies.
 func maven(pom []byte) func(ctx context.Context, dir string) error {
 	return func(ctx context.Context, dir string) error { return mavenGoal(ctx, pom, "copy-dependencies", dir) }
 }
@@ -169,7 +168,7 @@ func mavenGoal(ctx context.Context, pom []byte, goal, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(tmp) }() // a left-over is only untidy
+	defer func() { _ = os.RemoveAll(tmp) }() // leftovers are harmless
 	file := filepath.Join(tmp, "pom.xml")
 	if err := os.WriteFile(file, pom, 0o600); err != nil {
 		return err
@@ -182,7 +181,7 @@ func mavenGoal(ctx context.Context, pom []byte, goal, dir string) error {
 	return nil
 }
 
-// lastLines is the end of a process's output, where it says what went wrong.
+// lastLines returns the end of a process's output, where errors usually are.
 func lastLines(out []byte) string {
 	const n = 5
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")

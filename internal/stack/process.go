@@ -19,7 +19,7 @@ import (
 
 // starter starts processes. Detached ones outlive this process and its terminal. All others die
 // with it, even if it is killed: the kernel sends a child its parent-death signal when the thread
-// that started it ends, so one thread starts them all and stays.
+// that started it exits, so a single permanent thread starts them all.
 type starter struct{ work chan func() }
 
 func newStarter() *starter {
@@ -45,13 +45,13 @@ func (s *starter) start(cmd *exec.Cmd, detached bool) error {
 
 func (s *starter) close() { close(s.work) }
 
-// process is one process of a cluster. Its folder has NAME.out, what it writes, and NAME.pid, by
-// which another weir finds it.
+// process is one process of a cluster. Its folder has NAME.out, its output, and NAME.pid, by which
+// another weir finds it.
 type process struct {
 	name   string
 	dir    string
 	pid    int    // 0: not started
-	began  string // with pid it names a process for good: pids are used again
+	began  string // start time; with pid it identifies the process even if the pid is reused
 	exited chan struct{}
 }
 
@@ -68,22 +68,22 @@ func (p *process) start(s *starter, cmd *exec.Cmd, detached bool) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() // the child has it
+	defer log.Close() // the child has its own descriptor
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := s.start(cmd, detached); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
 	exited := make(chan struct{})
 	p.pid, p.exited = cmd.Process.Pid, exited
-	p.began, _ = startTime(p.pid) // without it the process has ended, and counts as ended
+	p.began, _ = startTime(p.pid) // if this fails, the process has exited, and counts as exited
 	go func() {
 		defer close(exited)
-		_ = cmd.Wait() // killed is how most end
+		_ = cmd.Wait() // most are killed
 	}()
 	return os.WriteFile(p.pidFile(), fmt.Appendf(nil, "%d %s\n", p.pid, p.began), 0o600)
 }
 
-// find looks for the process that another weir has started.
+// find finds the process that another weir has started.
 func (p *process) find() error {
 	text, err := os.ReadFile(p.pidFile())
 	if errors.Is(err, os.ErrNotExist) {
@@ -94,7 +94,7 @@ func (p *process) find() error {
 	}
 	fields := strings.Fields(string(text))
 	if len(fields) != 2 {
-		return fmt.Errorf("%s: want a process id and its start, found %q", p.pidFile(), text)
+		return fmt.Errorf("%s: expected a process id and its start time, got %q", p.pidFile(), text)
 	}
 	if p.pid, err = strconv.Atoi(fields[0]); err != nil {
 		return fmt.Errorf("%s: %w", p.pidFile(), err)
@@ -103,7 +103,7 @@ func (p *process) find() error {
 	return nil
 }
 
-// alive tells if the process runs; one that is paused does.
+// alive reports whether the process runs or is paused.
 func (p *process) alive() bool {
 	if p.pid == 0 {
 		return false
@@ -112,8 +112,8 @@ func (p *process) alive() bool {
 	return ok && began == p.began
 }
 
-// startTime is when a process began, in clock ticks since the machine's start; not ok is one that
-// has ended.
+// startTime returns when a process started, in clock ticks since boot; ok is false if it has
+// exited.
 func startTime(pid int) (ticks string, ok bool) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -128,7 +128,7 @@ func startTime(pid int) (ticks string, ok bool) {
 	return fields[start], true
 }
 
-// signal sends a signal to the process, if it lives.
+// signal sends a signal to the process if it runs.
 func (p *process) signal(s syscall.Signal) error {
 	if !p.alive() {
 		return fmt.Errorf("signal %s: it does not run", p.name)
@@ -136,7 +136,7 @@ func (p *process) signal(s syscall.Signal) error {
 	return syscall.Kill(p.pid, s)
 }
 
-// kill ends the process with kill -9 and waits for its end.
+// kill kills the process with SIGKILL and waits for its exit.
 func (p *process) kill() error {
 	if !p.alive() {
 		return fmt.Errorf("kill %s: it does not run", p.name)
@@ -148,7 +148,7 @@ func (p *process) kill() error {
 	return nil
 }
 
-// join waits for the end of the process, and tells if it has ended.
+// join waits for the process to exit, and reports whether it has.
 func (p *process) join(ctx context.Context) bool {
 	if p.exited != nil {
 		select {
@@ -166,13 +166,13 @@ func (p *process) join(ctx context.Context) bool {
 	return true
 }
 
-// end asks the process to end and, if it has not within the time, kills it.
+// end terminates the process, and kills it if it does not exit in time.
 func (p *process) end(ctx context.Context, patience time.Duration) error {
 	if p.alive() {
 		if err := syscall.Kill(p.pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("end %s: %w", p.name, err)
 		}
-		_ = syscall.Kill(p.pid, syscall.SIGCONT) // a paused one would not hear it
+		_ = syscall.Kill(p.pid, syscall.SIGCONT) // a paused process would not receive it
 		waiting, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		if !p.join(waiting) {
@@ -187,7 +187,7 @@ func (p *process) end(ctx context.Context, patience time.Duration) error {
 	return nil
 }
 
-// lastWords is the end of what the process has written.
+// lastWords returns the end of the process's output.
 func (p *process) lastWords() string {
 	out, err := os.ReadFile(p.output())
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"os/exec"
 )
 
-// pythonClients are Confluent's own client and serializers, independent of all that is Weir's.
+// pythonClients are Confluent's client and serializers, independent of Weir's code.
 const pythonClients = "confluent-kafka[avro,json,protobuf,schemaregistry]==2.16.1"
 
 var pythonKit = kit{name: "confluent-kafka for Python", folder: "python-confluent-kafka-2.16.1", from: "PyPI", fetch: fetchPython}

@@ -27,8 +27,8 @@ import (
 	"weir.example/weir/internal/stack"
 )
 
-// differs is where Apicurio 3.3.3 answers otherwise than Confluent's documentation says.
-// Confluent's decides: the embedded registry follows it.
+// differs lists where Apicurio 3.3.3 deviates from Confluent's documentation, which the embedded
+// registry follows.
 var differs = map[string]string{
 	"check says why":                  `200 {"is_compatible":false}`, // no messages, verbose or not
 	"version 0":                       "404 40402",
@@ -71,7 +71,8 @@ func onBoth(t *testing.T, test func(t *testing.T, target registrytest.Target)) {
 	})
 }
 
-// isWatched: a registry has its health and metrics where the compose file and its Prometheus ask.
+// isWatched checks that a registry has its health and metrics where the compose file and its
+// Prometheus expect them.
 func isWatched(t *testing.T, a *stack.Apicurio) {
 	t.Helper()
 	for file, what := range map[string]struct{ path, says string }{
@@ -127,8 +128,8 @@ func python(t *testing.T, input string, args ...string) string {
 	return string(out)
 }
 
-// pythonSerdes: Confluent's client for Python registers and writes, we read; we write with the
-// schemas of the registry, it reads.
+// pythonSerdes: Confluent's Python client registers schemas and writes records, which Weir reads;
+// Weir writes with the registry's schemas, and the client reads.
 func pythonSerdes(t *testing.T, target registrytest.Target) {
 	url, how := target.URL, "read"
 	client, err := registry.NewClient(registry.Config{URLs: []string{url}})
@@ -137,8 +138,8 @@ func pythonSerdes(t *testing.T, target registrytest.Target) {
 	}
 	defer client.Close()
 	if len(target.Differs) > 0 {
-		// Apicurio takes a descriptor in base64, as this client registers it, and then can't parse
-		// it to give it back.
+		// Apicurio accepts the base64-encoded descriptor that this client registers, but then fails
+		// to parse it when it is read.
 		how = "alone"
 	}
 	var ours, got strings.Builder
@@ -239,8 +240,8 @@ func reread(t *testing.T, client *registry.Client, payload []byte) (value string
 	return strings.TrimSpace(text.String()), again
 }
 
-// TestRegistryStops: a registry that stops answering holds up only what is not known, until it is
-// back.
+// TestRegistryStops: a registry that stops answering delays only lookups of unknown ids, until it
+// is back.
 func TestRegistryStops(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a JVM")

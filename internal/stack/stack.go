@@ -2,15 +2,15 @@
 // benchmarks, and for the development clusters of weir kafka up and weir flink up. No Docker: they
 // are Java processes with their jars from package registries, fetched once into a cache.
 //
-//	stack.go         Java processes, ports, what a cluster leaves in its folder
+//	stack.go         Java processes, ports, the file that describes a cluster in its folder
 //	kit.go           the jars and their checksums
-//	process.go       one process: tied to this one or detached, killed, found again
+//	process.go       one process: child or detached, killed, found again
 //	kafka.go         a cluster of KRaft nodes that can be killed, paused and started again
 //	flink.go         a Flink cluster with its SQL Gateway
 //	apicurio.go      a schema registry
 //	python.go        Confluent's clients for Python
 //	streams.go       programs written with Kafka Streams
-//	flink_kit.go     where Flink comes from
+//	flink_kit.go     download of Flink
 //	flink_config.go  settings and memory of its processes
 package stack
 
@@ -28,7 +28,7 @@ import (
 	"strings"
 )
 
-// Versions of what the stack runs, as kafka.xml, flink.xml and apicurio.xml name them.
+// Versions in kafka.xml, flink.xml and apicurio.xml.
 const (
 	KafkaVersion    = "4.3.1"
 	FlinkVersion    = "2.2.1"
@@ -44,10 +44,10 @@ type TB interface {
 	Cleanup(fn func())
 }
 
-// ErrNoCluster says that a folder has no cluster.
+// ErrNoCluster means that a folder has no cluster.
 var ErrNoCluster = errors.New("no cluster")
 
-// clusterFile says in a cluster's folder what its processes are.
+// clusterFile, in a cluster's folder, describes its processes.
 const clusterFile = "cluster.json"
 
 func writeCluster(dir string, v any) error {
@@ -72,9 +72,8 @@ func readCluster(dir string, v any) error {
 	return nil
 }
 
-// FreePorts returns ports that nobody listens on, from start on; 0 chooses a start. They are below
-// the range from which the system takes ports for outgoing connections: a process that is killed
-// must get its own back.
+// FreePorts returns n free ports from start on; 0 chooses a start. They are below the range of
+// ephemeral ports, so that a killed process gets its ports back.
 func FreePorts(start, n int) ([]int, error) {
 	var ports []int
 	if start == 0 {
@@ -96,7 +95,7 @@ func FreePorts(start, n int) ([]int, error) {
 	return ports, nil
 }
 
-// quiet keeps Kafka's tools from writing logs to standard output.
+// quiet is a log configuration that keeps Kafka's tools from logging to standard output.
 const quiet = `status=error
 appender.c.type=Console
 appender.c.name=C
@@ -109,7 +108,7 @@ logger.server.name=kafka.server
 logger.server.level=info
 `
 
-// JavaTool returns a command that runs a class of Kafka's jars with so much heap, such as "512m".
+// JavaTool returns a command that runs a class of Kafka's jars with a maximum heap such as "512m".
 func JavaTool(ctx context.Context, heap, class string, args ...string) (*exec.Cmd, error) {
 	libs, err := kafkaKit.jars(ctx)
 	if err != nil {
@@ -118,7 +117,7 @@ func JavaTool(ctx context.Context, heap, class string, args ...string) (*exec.Cm
 	return java(ctx, libs, heap, filepath.Join(libs, "*"), class, args...)
 }
 
-// java returns a command that runs a class of a class path; the settings of its log are kept beside
+// java returns a command that runs a class of a class path; its log configuration is stored next to
 // libs.
 func java(ctx context.Context, libs, heap, classPath, class string, args ...string) (*exec.Cmd, error) {
 	java, err := findJava()
@@ -172,11 +171,11 @@ func findJavaOf(ctx context.Context, majors ...int) (string, error) {
 	if len(found) == 0 {
 		found = []string{"no java found"}
 	}
-	return "", fmt.Errorf("want Java %d, %s: install a JDK %[1]d (Debian: apt-get install openjdk-%[1]d-jdk-headless) or set JAVA_HOME",
+	return "", fmt.Errorf("Java %d is required, %s: install a JDK %[1]d (Debian: apt-get install openjdk-%[1]d-jdk-headless) or set JAVA_HOME",
 		majors[0], strings.Join(found, ", "))
 }
 
-// javaMajor is the major version of a Java, such as 17.
+// javaMajor returns the major version of a Java, such as 17.
 func javaMajor(ctx context.Context, java string) (int, error) {
 	out, err := exec.CommandContext(ctx, java, "-version").CombinedOutput()
 	if err != nil {
@@ -185,7 +184,7 @@ func javaMajor(ctx context.Context, java string) (int, error) {
 	_, text, ok := strings.Cut(string(out), `version "`)
 	var major int
 	if _, err := fmt.Sscanf(text, "%d", &major); !ok || err != nil {
-		return 0, fmt.Errorf("%s -version says %q: it tells no version", java, lastLines(out))
+		return 0, fmt.Errorf("%s -version printed %q: no version found", java, lastLines(out))
 	}
 	return major, nil
 }

@@ -26,7 +26,7 @@ func CompileStreams(ctx context.Context, classes string, files ...string) error 
 }
 
 // StreamsTool returns a command that runs a class of the folder classes with Kafka Streams' jars,
-// with so much heap, such as "1g".
+// with a maximum heap such as "1g".
 func StreamsTool(ctx context.Context, heap, classes, class string, args ...string) (*exec.Cmd, error) {
 	libs, err := streamsKit.jars(ctx)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package zonetest runs tests again as on a machine in another time zone. Rows must not depend on
-// where they are computed.
+// Package zonetest reruns tests with another system time zone. Rows must not depend on the
+// machine's zone.
 package zonetest
 
 import (
@@ -13,8 +13,8 @@ import (
 // zone differs from UTC at all times, and from the zones that tests set.
 const zone = "Asia/Tokyo"
 
-// Run runs the tests of the calling package whose names match a pattern (go test -run) in a process
-// of its own with TZ=Asia/Tokyo.
+// Run runs the tests of the calling package whose names match a pattern (go test -run) in a
+// separate process with TZ=Asia/Tokyo.
 func Run(t *testing.T, pattern string) {
 	t.Helper()
 	if _, err := time.LoadLocation(zone); err != nil {
