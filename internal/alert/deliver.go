@@ -182,7 +182,7 @@ func (d *deliverer) prepare(ctx context.Context) error {
 	if err := broker.EnsureTopics(ctx, admin, []broker.Topic{stateTopic()}); err != nil {
 		return fmt.Errorf("create the state topic of alerts: %w", err)
 	}
-	for {
+	for logged := ""; ; {
 		missing, err := missingTopics(ctx, admin, d.topics())
 		if err != nil {
 			return err
@@ -190,7 +190,12 @@ func (d *deliverer) prepare(ctx context.Context) error {
 		if len(missing) == 0 {
 			break
 		}
-		d.cfg.Health.set("waiting for pipelines to create the topics of alert tables: " + strings.Join(missing, ", "))
+		topics := strings.Join(missing, ", ")
+		if logged != topics {
+			logged = topics
+			d.cfg.Logger.Info("waiting for pipelines to create the topics of alert tables", "topics", topics)
+		}
+		d.cfg.Health.set("waiting for pipelines to create the topics of alert tables: " + topics)
 		if err := retry.Sleep(ctx, pollInterval); err != nil {
 			return err
 		}

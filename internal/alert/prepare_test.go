@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -52,6 +53,33 @@ func TestDeliverRetriesDescribingTopics(t *testing.T) {
 	}
 	if log := w.log.String(); !strings.Contains(log, "describe topic hot: LEADER_NOT_AVAILABLE") {
 		t.Errorf("the log does not have the error:\n%s", log)
+	}
+}
+
+// Deliver waits for topics that do not exist yet, and says so in the log and in its health.
+func TestDeliverWaitsForTopics(t *testing.T) {
+	_, w := newCluster(t)
+	w.health = NewHealth()
+	c := w.deliver("a")
+	c.Tables = append(c.Tables, Table{Name: "too_cold", Topic: "cold", Upsert: true, Key: []string{"device_id"}})
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { done <- Deliver(ctx, c) }()
+	w.awaitLog(`msg="waiting for pipelines to create the topics of alert tables" topics=cold`)
+	if err := w.health.Ready(); err == nil {
+		t.Error("ready without the topic")
+	}
+	if _, err := kadm.NewClient(w.client).CreateTopic(t.Context(), 1, 1, nil, "cold"); err != nil {
+		t.Fatal(err)
+	}
+	w.row("d1", "warning")
+	w.hook.await(t, "d1/firing/1")
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(w.log.String(), "waiting for pipelines"); n != 1 {
+		t.Errorf("logged %d times, want once:\n%s", n, w.log.String())
 	}
 }
 
