@@ -113,9 +113,8 @@ type Console struct {
 	guard    *guard
 	plans    *plans
 	flows    *flows
-	counted  letterCount
+	letters  *letterPage
 	previews *semaphore.Weighted // one at a time
-	registry *registry.Client
 	readers  *readers
 }
 
@@ -150,13 +149,16 @@ func Open(ctx context.Context, cfg Config) (*Console, error) {
 	c := &Console{cfg: cfg, listener: listener, client: client, admin: kadm.NewClient(client)}
 	c.cluster = newCluster(c.admin, cfg.Now)
 	c.history = &history{}
-	c.registry, c.readers = cfg.Registry, newReaders(ctx, cfg.Registry)
+	c.readers = newReaders(ctx, cfg.Registry)
 	c.fleet = newFleet(cfg.Now, c.readers)
 	c.tails = &tails{broker: cfg.Broker, decode: c.readers.text, now: cfg.Now, logger: cfg.Logger}
 	c.guard = newGuard(cfg.Token, cfg.Listen)
 	c.plans = &plans{known: make(map[string]*plan.Program), read: make(map[string]int64)}
 	c.flows = &flows{seen: make(map[string]flowSample)}
-	c.counted = letterCount{next: make(map[partitionOf]int64), count: make(map[string]int64)}
+	c.letters = &letterPage{
+		broker: cfg.Broker, site: cfg.Site, cluster: c.cluster,
+		counted: letterCount{next: make(map[partitionOf]int64), count: make(map[string]int64)},
+	}
 	c.previews = semaphore.NewWeighted(1)
 	c.hub = newHub(c.feed)
 	return c, nil
@@ -220,7 +222,7 @@ func (c *Console) sample(ctx context.Context) {
 		c.cluster.poll(ctx)
 		c.sampleFlows()
 		c.refreshPlans(ctx)
-		c.countLetters(ctx)
+		c.letters.count(ctx)
 		c.history.add(c.point())
 		pause := time.Second
 		if !c.hub.watched() {

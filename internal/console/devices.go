@@ -210,7 +210,7 @@ func (c *Console) backfill(ctx context.Context, d *deviceDetail) error {
 	}
 	var decode reading.Decoder
 	end := map[int32]offsetRange{p.ID: {max(p.Start, p.Stable-backfillRecords), p.Stable}}
-	err := c.scan(ctx, topic.Name, end, func(record *kgo.Record) error {
+	err := scan(ctx, c.cfg.Broker, topic.Name, end, func(record *kgo.Record) error {
 		var r reading.Reading
 		if string(record.Key) != d.ID || decode.Decode(record.Value, &r) != nil && !c.readers.reading(record.Value, &r) {
 			return nil

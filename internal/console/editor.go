@@ -135,7 +135,7 @@ func (c *Console) newest(ctx context.Context, topic string, last int, versions b
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := c.scan(ctx, topic, parts, func(r *kgo.Record) error {
+	if err := scan(ctx, c.cfg.Broker, topic, parts, func(r *kgo.Record) error {
 		all = append(all, r)
 		return nil
 	}); err != nil {

@@ -11,15 +11,25 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/deadletter"
+	"weir.example/weir/internal/site"
 )
 
-// letterTopics returns the topics of dead letters and of late rows, which have the same format:
+// letterPage is the page of dead letters, with their count.
+type letterPage struct {
+	broker  broker.Config
+	site    site.Site
+	cluster *cluster
+	counted letterCount
+}
+
+// topics returns the topics of dead letters and of late rows, which have the same format:
 // that of the readings and those of pipelines.
-func (c *Console) letterTopics() []string {
+func (d *letterPage) topics() []string {
 	var all []string
-	for _, t := range c.cluster.state().Topics {
-		if t.Name == c.cfg.Site.DeadLetters() || strings.HasSuffix(t.Name, ".dlq") || strings.HasSuffix(t.Name, ".late") {
+	for _, t := range d.cluster.state().Topics {
+		if t.Name == d.site.DeadLetters() || strings.HasSuffix(t.Name, ".dlq") || strings.HasSuffix(t.Name, ".late") {
 			all = append(all, t.Name)
 		}
 	}
@@ -60,24 +70,24 @@ func (l *letterCount) of(topic string) (n int64, ok bool) {
 	return n, ok
 }
 
-// countLetters counts the records that arrived in the dead-letter topics since the last call.
-func (c *Console) countLetters(ctx context.Context) {
+// count counts the records that arrived in the dead-letter topics since the last call.
+func (d *letterPage) count(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	state := c.cluster.state()
-	for _, name := range c.letterTopics() {
+	state := d.cluster.state()
+	for _, name := range d.topics() {
 		if strings.HasSuffix(name, ".late") {
 			continue
 		}
-		c.countTopic(ctx, state.topic(name))
+		d.countTopic(ctx, state.topic(name))
 	}
 }
 
-func (c *Console) countTopic(ctx context.Context, t *topicState) {
+func (d *letterPage) countTopic(ctx context.Context, t *topicState) {
 	parts := make(map[int32]offsetRange)
 	var offsets, letters int64
 	for _, p := range t.Partitions {
-		from := max(p.Start, c.counted.next[partitionOf{t.Name, p.ID}])
+		from := max(p.Start, d.counted.next[partitionOf{t.Name, p.ID}])
 		if from < p.Stable {
 			parts[p.ID] = offsetRange{from, p.Stable}
 			offsets += p.Stable - from
@@ -89,15 +99,15 @@ func (c *Console) countTopic(ctx context.Context, t *topicState) {
 	letters = offsets
 	if offsets <= mostCounted {
 		letters = 0
-		if err := c.scan(ctx, t.Name, parts, func(*kgo.Record) error { letters++; return nil }); err != nil {
+		if err := scan(ctx, d.broker, t.Name, parts, func(*kgo.Record) error { letters++; return nil }); err != nil {
 			return // retried at the next call
 		}
 	}
-	c.counted.mu.Lock()
-	defer c.counted.mu.Unlock()
-	c.counted.count[t.Name] += letters
+	d.counted.mu.Lock()
+	defer d.counted.mu.Unlock()
+	d.counted.count[t.Name] += letters
 	for id, s := range parts {
-		c.counted.next[partitionOf{t.Name, id}] = s.to
+		d.counted.next[partitionOf{t.Name, id}] = s.to
 	}
 }
 
@@ -140,20 +150,20 @@ const (
 	letterTime  = 20 * time.Second
 )
 
-// letters is GET /api/letters?topic=&reason=&pending=true
-func (c *Console) letters(r *http.Request) (any, error) {
+// list is GET /api/letters?topic=&reason=&pending=true
+func (d *letterPage) list(r *http.Request) (any, error) {
 	list := letterList{Topics: []letterTopic{}, Topic: r.FormValue("topic"), Rows: []letterRow{}}
-	state := c.cluster.state()
-	for _, name := range c.letterTopics() {
+	state := d.cluster.state()
+	for _, name := range d.topics() {
 		t := state.topic(name)
-		n, ok := c.counted.of(name)
+		n, ok := d.counted.of(name)
 		if !ok {
 			n = t.Records
 		}
 		list.Topics = append(list.Topics, letterTopic{name, n})
 	}
 	if list.Topic == "" {
-		list.Topic = c.cfg.Site.DeadLetters()
+		list.Topic = d.site.DeadLetters()
 	}
 	if !slices.ContainsFunc(list.Topics, func(t letterTopic) bool { return t.Name == list.Topic }) {
 		return list, nil
@@ -161,7 +171,7 @@ func (c *Console) letters(r *http.Request) (any, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), letterTime)
 	defer cancel()
 	filter := deadletter.Filter{Reason: r.FormValue("reason"), Pending: r.FormValue("pending") == "true"}
-	err := deadletter.List(ctx, c.cfg.Broker, deadletter.Topics{DLQ: list.Topic}, filter, func(l deadletter.Letter) error {
+	err := deadletter.List(ctx, d.broker, deadletter.Topics{DLQ: list.Topic}, filter, func(l deadletter.Letter) error {
 		list.Total++
 		list.Rows = append(list.Rows, letterOf(&l))
 		if len(list.Rows) > 2*maxLetters {
@@ -199,7 +209,7 @@ func headerOf(h kgo.RecordHeader) headerRow { return headerRow{h.Key, show(h.Val
 
 // replay is POST /api/letters/replay {"topic", "reason", "dry"}: matching dead letters that have
 // not been replayed are written back to their original topics.
-func (c *Console) replay(r *http.Request) (any, error) {
+func (d *letterPage) replay(r *http.Request) (any, error) {
 	var in struct {
 		Topic  string `json:"topic"`
 		Reason string `json:"reason"`
@@ -208,10 +218,10 @@ func (c *Console) replay(r *http.Request) (any, error) {
 	if err := readJSON(r, &in); err != nil {
 		return nil, err
 	}
-	if !slices.Contains(c.letterTopics(), in.Topic) {
+	if !slices.Contains(d.topics(), in.Topic) {
 		return nil, badRequest("%q is not a dead-letter topic", in.Topic)
 	}
-	result, err := deadletter.Replay(r.Context(), c.cfg.Broker, deadletter.ReplayConfig{
+	result, err := deadletter.Replay(r.Context(), d.broker, deadletter.ReplayConfig{
 		Topics: deadletter.Topics{DLQ: in.Topic}, Filter: deadletter.Filter{Reason: in.Reason}, DryRun: in.Dry,
 	})
 	if errors.Is(err, context.Canceled) {

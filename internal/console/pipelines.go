@@ -46,7 +46,7 @@ func (c *Console) refreshPlans(ctx context.Context) {
 			SQL string `json:"sql"`
 		}
 		p := t.Partitions[0]
-		err := c.scan(ctx, t.Name, map[int32]offsetRange{0: {p.Start, p.Stable}}, func(r *kgo.Record) error {
+		err := scan(ctx, c.cfg.Broker, t.Name, map[int32]offsetRange{0: {p.Start, p.Stable}}, func(r *kgo.Record) error {
 			return json.Unmarshal(r.Value, &manifest)
 		})
 		if err != nil {

@@ -57,7 +57,7 @@ func (c *Console) recallOnce(ctx context.Context) (unread int, err error) {
 	for _, p := range topic.Partitions {
 		parts[p.ID] = offsetRange{p.Start, p.Stable}
 	}
-	err = c.scan(ctx, topic.Name, parts, func(r *kgo.Record) error {
+	err = scan(ctx, c.cfg.Broker, topic.Name, parts, func(r *kgo.Record) error {
 		if r.Value == nil {
 			return nil
 		}

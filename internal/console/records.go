@@ -174,7 +174,7 @@ func (c *Console) find(ctx context.Context, q recordQuery) (recordList, error) {
 	ctx, cancel := context.WithTimeout(ctx, scanTime)
 	defer cancel()
 	var found []*kgo.Record
-	err = c.scan(ctx, q.topic, parts, func(r *kgo.Record) error {
+	err = scan(ctx, c.cfg.Broker, q.topic, parts, func(r *kgo.Record) error {
 		if list.Scanned++; list.Scanned > maxScanned {
 			return errEnough
 		}

@@ -51,13 +51,15 @@ func (c *Console) routes() http.Handler {
 	get("/api/topics", c.topics)
 	get("/api/topic", c.topic)
 	get("/api/records", c.records)
-	get("/api/letters", c.letters)
-	write("/api/letters/replay", c.replay)
-	get("/api/transactions", c.transactions)
-	write("/api/transactions/abort", c.abort)
-	get("/api/schemas", c.schemas)
-	get("/api/schema", c.schema)
-	get("/api/schema/compare", c.compareSchemas)
+	get("/api/letters", c.letters.list)
+	write("/api/letters/replay", c.letters.replay)
+	transactions := transactionPage{c.client, c.cfg.Now}
+	get("/api/transactions", transactions.list)
+	write("/api/transactions/abort", transactions.abort)
+	schemas := schemaPage{c.cfg.Registry}
+	get("/api/schemas", schemas.list)
+	get("/api/schema", schemas.subject)
+	get("/api/schema/compare", schemas.compare)
 	get("/api/alerts", c.alerts)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, fmt.Errorf("%s not found", r.URL.Path))

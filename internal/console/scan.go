@@ -20,7 +20,7 @@ var errEnough = errors.New("found enough")
 // scan calls fn with the committed records of ranges of a topic, in offset order within a
 // partition, until fn returns an error or ctx is done. Ranges must end at or below the last stable
 // offset: otherwise an open transaction would block it.
-func (c *Console) scan(ctx context.Context, topic string, parts map[int32]offsetRange, fn func(*kgo.Record) error) error {
+func scan(ctx context.Context, at broker.Config, topic string, parts map[int32]offsetRange, fn func(*kgo.Record) error) error {
 	from := make(map[int32]kgo.Offset)
 	left := make(map[int32]int64)
 	for p, s := range parts {
@@ -33,7 +33,7 @@ func (c *Console) scan(ctx context.Context, topic string, parts map[int32]offset
 		return nil
 	}
 	// Control records are kept because the last record of a range is often one.
-	client, err := broker.Connect(ctx, c.cfg.Broker, kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond),
+	client, err := broker.Connect(ctx, at, kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond),
 		kgo.FetchMaxBytes(1<<20), kgo.FetchMaxPartitionBytes(128<<10), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
 	if err != nil {
 		return err

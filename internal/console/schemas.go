@@ -35,39 +35,42 @@ const (
 	maxSubjects  = 500 // in the list
 )
 
-// schemas is GET /api/schemas: the subjects and their versions.
-func (c *Console) schemas(r *http.Request) (any, error) {
+// schemaPage is the page of the registry's schemas. registry may be nil.
+type schemaPage struct{ registry *registry.Client }
+
+// list is GET /api/schemas: the subjects and their versions.
+func (p schemaPage) list(r *http.Request) (any, error) {
 	list := schemaList{Subjects: []subjectRow{}}
-	if c.registry == nil {
+	if p.registry == nil {
 		return list, nil
 	}
-	list.Registry = c.registry.URL()
+	list.Registry = p.registry.URL()
 	ctx, cancel := context.WithTimeout(r.Context(), registryTime)
 	defer cancel()
-	if err := c.readSubjects(ctx, &list); err != nil {
+	if err := p.readSubjects(ctx, &list); err != nil {
 		list.Error = err.Error()
 	}
 	return list, nil
 }
 
-func (c *Console) readSubjects(ctx context.Context, list *schemaList) error {
-	names, err := c.registry.Subjects(ctx)
+func (p schemaPage) readSubjects(ctx context.Context, list *schemaList) error {
+	names, err := p.registry.Subjects(ctx)
 	if err != nil {
 		return err
 	}
-	if list.Compatibility, err = c.registry.Compatibility(ctx, ""); err != nil {
+	if list.Compatibility, err = p.registry.Compatibility(ctx, ""); err != nil {
 		return err
 	}
 	for _, name := range names[:min(len(names), maxSubjects)] {
 		row := subjectRow{Name: name}
-		if row.Versions, err = c.registry.Versions(ctx, name); err != nil {
+		if row.Versions, err = p.registry.Versions(ctx, name); err != nil {
 			return err
 		}
-		if row.Compatibility, err = c.registry.Compatibility(ctx, name); err != nil {
+		if row.Compatibility, err = p.registry.Compatibility(ctx, name); err != nil {
 			return err
 		}
 		if n := len(row.Versions); n > 0 {
-			newest, err := c.registry.Version(ctx, name, row.Versions[n-1])
+			newest, err := p.registry.Version(ctx, name, row.Versions[n-1])
 			if err != nil {
 				return err
 			}
@@ -87,27 +90,27 @@ type schemaText struct {
 	References []registry.Reference `json:"references,omitempty"`
 }
 
-// schema is GET /api/schema?subject=: all versions, oldest first.
-func (c *Console) schema(r *http.Request) (any, error) {
-	if c.registry == nil {
+// subject is GET /api/schema?subject=: all versions, oldest first.
+func (p schemaPage) subject(r *http.Request) (any, error) {
+	if p.registry == nil {
 		return nil, errNoRegistry
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), registryTime)
 	defer cancel()
 	subject := r.FormValue("subject")
-	versions, err := c.registry.Versions(ctx, subject)
+	versions, err := p.registry.Versions(ctx, subject)
 	if err != nil {
 		return nil, err
 	}
 	out := []schemaText{}
 	for _, n := range versions {
-		v, err := c.registry.Version(ctx, subject, n)
+		v, err := p.registry.Version(ctx, subject, n)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, schemaText{v.Version, v.Schema.ID, v.Schema.Type, strings.TrimSpace(v.Schema.Pretty()), v.Schema.References})
 	}
-	level, err := c.registry.Compatibility(ctx, subject)
+	level, err := p.registry.Compatibility(ctx, subject)
 	if err != nil {
 		return nil, err
 	}
@@ -120,9 +123,9 @@ type schemaReaders struct {
 	Forward  []string `json:"forward"`  // why the older cannot read data of the newer
 }
 
-// compareSchemas is GET /api/schema/compare?subject=&from=&to=: two versions of a subject.
-func (c *Console) compareSchemas(r *http.Request) (any, error) {
-	if c.registry == nil {
+// compare is GET /api/schema/compare?subject=&from=&to=: two versions of a subject.
+func (p schemaPage) compare(r *http.Request) (any, error) {
+	if p.registry == nil {
 		return nil, errNoRegistry
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), registryTime)
@@ -133,7 +136,7 @@ func (c *Console) compareSchemas(r *http.Request) (any, error) {
 		if err != nil {
 			return nil, badRequest("invalid %s=%s: must be a version", name, r.FormValue(name))
 		}
-		v, err := c.registry.Version(ctx, r.FormValue("subject"), n)
+		v, err := p.registry.Version(ctx, r.FormValue("subject"), n)
 		if err != nil {
 			return nil, err
 		}

@@ -2,13 +2,22 @@ package console
 
 import (
 	"net/http"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
 )
 
-// transactions is GET /api/transactions: the open ones, oldest first.
-func (c *Console) transactions(r *http.Request) (any, error) {
-	open, err := broker.ListTransactions(r.Context(), c.client, c.cfg.Now())
+// transactionPage is the page of open transactions.
+type transactionPage struct {
+	client *kgo.Client
+	now    func() time.Time
+}
+
+// list is GET /api/transactions: the open ones, oldest first.
+func (p transactionPage) list(r *http.Request) (any, error) {
+	open, err := broker.ListTransactions(r.Context(), p.client, p.now())
 	if err != nil {
 		return nil, err
 	}
@@ -20,7 +29,7 @@ func (c *Console) transactions(r *http.Request) (any, error) {
 
 // abort is POST /api/transactions/abort {"transactional_id"} or, for a hanging one that no
 // coordinator knows, {"producer_id"}.
-func (c *Console) abort(r *http.Request) (any, error) {
+func (p transactionPage) abort(r *http.Request) (any, error) {
 	var in struct {
 		ID       string `json:"transactional_id"`
 		Producer int64  `json:"producer_id"`
@@ -29,7 +38,7 @@ func (c *Console) abort(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if in.ID != "" {
-		return broker.AbortTransaction(r.Context(), c.client, in.ID)
+		return broker.AbortTransaction(r.Context(), p.client, in.ID)
 	}
-	return broker.AbortHanging(r.Context(), c.client, in.Producer)
+	return broker.AbortHanging(r.Context(), p.client, in.Producer)
 }
