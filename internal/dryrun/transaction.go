@@ -54,7 +54,7 @@ func (s *Simulation) transaction(t *task, crash bool, work func(*operator.Output
 		if err := work(out); err != nil {
 			return out, err
 		}
-		return out, t.Flush(out)
+		return out, t.FinishTransaction(out)
 	}
 	if crash {
 		if _, err := run(); err != nil {
@@ -74,7 +74,7 @@ func (s *Simulation) transaction(t *task, crash bool, work func(*operator.Output
 // crash aborts the open transaction of a task, and every other time rebuilds the task.
 func (s *Simulation) crash(t *task) error {
 	t.store.Abort()
-	t.Reset()
+	t.Rollback()
 	s.ledger.Abort()
 	if s.crashes++; s.crashes%2 != 0 {
 		return nil
@@ -97,8 +97,8 @@ func (s *Simulation) commit(t *task, out *operator.Output) error {
 	}
 	for _, rejected := range []struct { // the topics may be the same
 		topic   string
-		letters []operator.Letter
-	}{{s.program.Settings.DeadLetterTopic, out.Letters}, {s.program.Settings.LateTopic, out.Late}} {
+		letters []operator.DeadLetter
+	}{{s.program.Settings.DeadLetterTopic, out.DeadLetters}, {s.program.Settings.LateTopic, out.Late}} {
 		for _, l := range rejected.letters {
 			s.write(rejected.topic, &kgo.Record{
 				Key: l.Record.Key, Value: l.Record.Value,

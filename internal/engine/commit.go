@@ -120,7 +120,7 @@ func (s *session) complete(ctx context.Context) error {
 		if !t.touched {
 			continue
 		}
-		if err := t.op.Flush(&s.tx.out); err != nil {
+		if err := t.op.FinishTransaction(&s.tx.out); err != nil {
 			return &fatalError{err}
 		}
 		s.tx.send(t)
@@ -152,8 +152,8 @@ func (p *pipeline) diverted(out *operator.Output, limits broker.Limits, now time
 	settings := p.cfg.Program.Settings
 	for _, diverted := range []struct { // both may be the same topic
 		topic   string
-		letters []operator.Letter
-	}{{settings.DeadLetterTopic, out.Letters}, {settings.LateTopic, out.Late}} {
+		letters []operator.DeadLetter
+	}{{settings.DeadLetterTopic, out.DeadLetters}, {settings.LateTopic, out.Late}} {
 		topic := diverted.topic
 		for _, l := range diverted.letters {
 			r := deadletter.Record(topic, l.Record, l.Reason, now, min(deadletter.MaxBytes, limits.Record(topic)))

@@ -180,7 +180,7 @@ func (m *move) stage(ctx context.Context, s movedStage) (failed error) {
 			return err
 		}
 		for _, t := range tasks[s.was:] {
-			mover.Begin(tasks[0].ledger.store, t.ledger.store)
+			mover.CopyWatermarks(tasks[0].ledger.store, t.ledger.store)
 		}
 	}
 	if err := m.commit(ctx, tasks[s.was:], nil); err != nil {
@@ -263,7 +263,7 @@ func (m *move) align(ctx context.Context, s movedStage, stores []*movedTask) (em
 		if err != nil {
 			return 0, &fatalError{err}
 		}
-		for table, mark := range tasks[i].Marks() {
+		for table, mark := range tasks[i].Watermarks() {
 			if old, known := marks[table]; !known || mark > old {
 				marks[table] = mark
 			}
@@ -280,7 +280,7 @@ func (m *move) align(ctx context.Context, s movedStage, stores []*movedTask) (em
 				err = task.Resume(&out)
 			}
 			if err == nil {
-				err = task.Flush(&out)
+				err = task.FinishTransaction(&out)
 			}
 			if err != nil {
 				return 0, &fatalError{err}

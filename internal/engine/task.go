@@ -78,7 +78,7 @@ func (t *task) abort() {
 	t.counts.reset()
 	t.store.Abort()
 	if t.op != nil {
-		t.op.Reset()
+		t.op.Rollback()
 	}
 }
 
@@ -112,7 +112,7 @@ type outputCount struct{ outputs, late, deadLetters int }
 
 // attribute counts what was added to the output since the last call as the task's.
 func (c *outputCount) attribute(out *operator.Output, t *task) {
-	now := outputCount{len(out.Records), len(out.Late), len(out.Letters)}
+	now := outputCount{len(out.Records), len(out.Late), len(out.DeadLetters)}
 	d := &t.counts
 	d.outputs += int64(now.outputs - c.outputs)
 	d.late += int64(now.late - c.late)

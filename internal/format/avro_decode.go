@@ -56,7 +56,7 @@ type avroProgram struct {
 	fallbacks []avroFallback
 }
 
-// avroStep is a field of the writer's: a column's, or one that nobody wants.
+// avroStep is a field of the writer's schema, which is decoded to a column or skipped.
 type avroStep struct {
 	name   string
 	column int // -1 for none
@@ -78,7 +78,7 @@ type avroReading struct {
 
 	null     int          // branch of null in a union of null and from; -1 where there is none
 	branches []avroBranch // of any other union
-	times    int64        // moments: what a unit of the writer's is multiplied with
+	times    int64        // dates and times: factor from the writer's unit
 	by       int64        // or divided by
 	scale    int          // decimals: digits that are added
 
@@ -95,7 +95,7 @@ type avroBranch struct {
 
 type avroNested struct {
 	writer *avroType
-	field  int // of the row; -1 for one that nobody wants
+	field  int // of the row; -1 to skip it
 	as     *avroReading
 }
 

@@ -194,7 +194,7 @@ func (w *avroWriting) branch(dst []byte, null bool) ([]byte, error) {
 	return append(dst, byte(2*w.value)), nil
 }
 
-// append writes the value of a column without boxing what has a vector of its own.
+// append encodes the value of a column, without boxing unless its class is Boxes.
 func (w *avroWriting) append(dst []byte, c *column.Column, row int) ([]byte, error) {
 	null := c.Null[row]
 	dst, err := w.branch(dst, null)
@@ -307,7 +307,8 @@ func (w *avroWriting) unscaled(dst []byte, v *big.Int) ([]byte, error) {
 	return append(dst, b...), nil
 }
 
-// appendTwosComplement is Java's BigInteger.toByteArray: the fewest bytes that hold the sign too.
+// appendTwosComplement is Java's BigInteger.toByteArray: the minimum number of bytes including the
+// sign.
 func appendTwosComplement(dst []byte, v *big.Int) []byte {
 	if v.Sign() >= 0 {
 		b := v.Bytes()

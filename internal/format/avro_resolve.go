@@ -108,7 +108,7 @@ func (r *avroReading) time() bool {
 	return false
 }
 
-// timestamp takes the unit from the writer's schema, and milliseconds where it has none.
+// timestamp uses the unit of the writer's schema, milliseconds by default.
 func (r *avroReading) timestamp() bool {
 	if r.from.kind != avroLong {
 		return false
@@ -125,7 +125,7 @@ func (r *avroReading) timestamp() bool {
 	return true
 }
 
-// decimal needs room for the writer's digits behind the point.
+// decimal requires a scale of at least the writer's.
 func (r *avroReading) decimal() bool {
 	if r.from.kind != avroBytes && r.from.kind != avroFixed {
 		return false
@@ -301,7 +301,7 @@ func (r *avroReading) rowValue(in *avroInput, depth int) (any, error) {
 	return row, nil
 }
 
-// items reads an array or map. Room is made as items come, not as their count says.
+// items decodes an array or map. Memory grows with the items, not with the declared count.
 func (r *avroReading) items(in *avroInput, depth int) (any, error) {
 	array := []any{}
 	dict := &column.Dict{}

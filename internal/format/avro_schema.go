@@ -74,7 +74,7 @@ func parseAvro(schema *registry.Schema) (*avroType, error) {
 	return b.parse(schema)
 }
 
-// avroBuilder makes types of what the library has parsed.
+// avroBuilder builds types from the schema that the library has parsed.
 type avroBuilder struct{ named map[string]*avroType }
 
 func (b *avroBuilder) parse(schema *registry.Schema) (*avroType, error) {
@@ -161,7 +161,7 @@ func (t *avroType) nullBranch() int {
 	return slices.IndexFunc(t.branches, func(b *avroType) bool { return b.kind == avroNull })
 }
 
-// plain is the type itself, or the only branch of a union beside null.
+// plain is the type itself, or the only other branch of a union with null.
 func (t *avroType) plain() *avroType {
 	if t.kind == avroUnion && len(t.branches) == 2 {
 		if null := t.nullBranch(); null >= 0 {

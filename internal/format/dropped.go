@@ -1,6 +1,6 @@
 package format
 
-// Dropped counts what an option of a format has left out without an error.
+// Dropped counts what an option of a format has dropped without an error.
 type Dropped struct {
 	Records int64 // json.ignore-parse-errors: documents that were left out, whole or from where they could not be read on
 	Values  int64 // json.ignore-parse-errors: fields and elements that became NULL
@@ -13,7 +13,7 @@ type Dropper interface {
 	Dropped() *Dropped
 }
 
-// Splitter is a Decoder whose documents can hold several rows.
+// Splitter is a Decoder whose documents may contain several rows.
 type Splitter interface {
 	// Split returns the documents of the single rows, in their order, and false where data is the
 	// document of one row itself. An error says that data can't be read to its end; with

@@ -1,14 +1,13 @@
-// Package format is how key and value of a record hold columns: bytes to a batch's columns, and
-// back. Formats and their options are Flink's.
+// Package format decodes keys and values of records into columns, and encodes columns as keys and
+// values. Formats and their options are those of Flink.
 //
 //	format.go       the formats, their options, Decoder and Encoder
-//	dropped.go      what options leave out, counted; documents of several rows
-//	json_decode.go  json: a scanner over the wanted fields of a document
+//	dropped.go      counts of what options drop; documents of several rows
+//	json_decode.go  json: a scanner for the needed fields of a document
 //	json_value.go   json: one value to a column of its type
 //	json_encode.go  json: columns to a document, as Flink writes it
 //	raw.go          raw: one column as its bytes
-//	registry.go     what formats with a schema registry have in common: options, the schemas that
-//	                are known
+//	registry.go     common to formats with a schema registry: options, known schemas
 //	avro_schema.go  avro-confluent: a schema as a graph of types, and the schema of columns
 //	avro_resolve.go avro: how a writer's values become columns, by Avro's rules of resolution
 //	avro_decode.go  avro: records to columns
@@ -17,6 +16,9 @@
 //	json_schema.go  json-schema-confluent: json with a schema's id in front
 //	proto_schema.go protobuf-confluent: the schema of columns
 //	proto_decode.go protobuf: records to columns
+//	proto_program.go
+//	                protobuf: a writer's schema compiled to steps that fill columns
+//	proto_value.go  protobuf: values of fields
 //	proto_encode.go protobuf: columns to records
 package format
 
@@ -34,27 +36,27 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// Field is one column that a format reads or writes.
+// Field is a column that a format reads or writes.
 type Field struct {
 	Name string
 	Type column.Type
 }
 
-// Options are a format's options without its name in front: {"timestamp-format.standard":
+// Options are a format's options without the format's name as prefix: {"timestamp-format.standard":
 // "ISO-8601"}.
 type Options map[string]string
 
-// Decoder turns bytes into one row.
+// Decoder decodes bytes to one row.
 type Decoder interface {
 	// Decode appends exactly one value to each of cols, where cols[i] is for field i, or nothing
-	// and returns an error that says which field is wrong, what was found and what was wanted.
+	// and returns an error that names the field, the value found and what was expected.
 	// Strings may point into data, which must not change afterwards. A column that is nil is
 	// skipped; the others are of one batch, and equally long. Data that is nil is no key, or no
 	// value: only raw takes it, as NULL.
 	Decode(data []byte, cols []*column.Column) error
 }
 
-// Encoder turns one row into bytes.
+// Encoder encodes one row as bytes.
 type Encoder interface {
 	// Encode appends the bytes of a row to dst; cols[i] is for field i. It returns nil for a row
 	// that has no bytes, which is not the same as empty ones: the record then has no key, or no
@@ -150,7 +152,7 @@ func Check(format string, fields []Field, o Options) error {
 	for _, name := range slices.Sorted(maps.Keys(o)) {
 		check, ok := k.options[name]
 		if !ok && k.schema != nil && strings.HasPrefix(name, "properties.") {
-			continue // of Java's client, which has no say here
+			continue // of Java's client: not used here
 		}
 		if !ok {
 			known := slices.Sorted(maps.Keys(k.options))

@@ -115,7 +115,7 @@ func (d *jsonDecoder) field(i int, c *column.Column) error {
 	return d.value(d.data[v.from:v.to], c)
 }
 
-// byteOrderMark is what some write in front of UTF-8.
+// byteOrderMark is written by some programs in front of UTF-8.
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // scan finds the fields of a document, and that it is one.
@@ -352,7 +352,7 @@ func (d *jsonDecoder) word(w string) error {
 	return nil
 }
 
-// plain are the bytes that stand for themselves in a text and are ASCII.
+// plain are the ASCII bytes that need no escape in a string.
 var plain = func() (t [256]bool) {
 	for c := 0x20; c < 0x80; c++ {
 		t[c] = c != '"' && c != '\\'
@@ -375,7 +375,7 @@ func special(x uint64) int {
 // each repeats a byte eight times.
 func each(c byte) uint64 { return uint64(c) * 0x0101_0101_0101_0101 }
 
-// text passes a text in quotes, and tells whether it has escapes.
+// text skips a quoted string, and reports whether it has escapes.
 func (d *jsonDecoder) text() (escaped bool, err error) {
 	data, at := d.data, d.at+1
 	for {
@@ -405,7 +405,7 @@ func (d *jsonDecoder) text() (escaped bool, err error) {
 			}
 			at += n
 		case c < 0x20:
-			at++ // a control character that is not escaped: no JSON, but Flink takes it
+			at++ // an unescaped control character: invalid JSON, but Flink accepts it
 		default:
 			r, n := utf8.DecodeRune(data[at:])
 			if r == utf8.RuneError && n == 1 {
@@ -491,7 +491,7 @@ func (d *jsonDecoder) nested(open byte) error {
 		return fmt.Errorf("JSON is nested deeper than %d", maxDepth)
 	}
 	defer func() { d.depth-- }()
-	closing := open + 2 // ] and } come two behind [ and {
+	closing := open + 2 // ] and } are two after [ and {
 	d.at++
 	d.space()
 	if d.at < len(d.data) && d.data[d.at] == closing {

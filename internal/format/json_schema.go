@@ -53,7 +53,7 @@ func validate(schema *jsonschema.Schema, document []byte) error {
 	return schema.Validate(v)
 }
 
-// compile refuses a schema whose documents never have what a column takes.
+// compile rejects a schema whose documents never have a value that a column accepts.
 func (d *schemaDecoder) compile(s *registry.Schema) (*jsonschema.Schema, error) {
 	if s.Type != registry.JSON {
 		return nil, fmt.Errorf("the schema has type %s, but the format is json-schema-confluent", s.Type)
@@ -172,7 +172,7 @@ func jsonSchemaOf(fields []Field) string {
 	return b.String()
 }
 
-// jsonSchemaTypes are the types of columns that hold no others.
+// jsonSchemaTypes are the types of columns that are not nested.
 var jsonSchemaTypes = map[column.Kind]string{
 	column.Boolean: "boolean", column.TinyInt: "integer", column.SmallInt: "integer", column.Int: "integer", column.BigInt: "integer", column.Float: "number",
 	column.Double: "number", column.Decimal: "number", column.Array: "array", column.Map: "object", column.Row: "object",

@@ -55,7 +55,7 @@ func protoOutputs(columns []column.Field, m protoreflect.MessageDescriptor) ([]p
 		if fd == nil {
 			return nil, fmt.Errorf("message %s has no field %s", m.FullName(), c.Name)
 		}
-		// What can be written is what can be read back.
+		// Only types that can be read back can be written.
 		if _, err := protoStepOf(fd, nil, c.Type, 0); err != nil {
 			return nil, fmt.Errorf("column %s: %w", c.Name, err)
 		}
@@ -112,7 +112,7 @@ func protoElement(fd protoreflect.FieldDescriptor, from column.Type) (protoWriti
 	return w, err
 }
 
-// protoHolds reports whether a field of a kind that can be read as a column's also holds every
+// protoHolds reports whether a field of a kind that can be read as a column's also accepts every
 // value of the column.
 func protoHolds(k protoreflect.Kind, col column.Kind) bool {
 	switch col {
@@ -150,7 +150,7 @@ func (w *protoWriting) null() error {
 	return errProtoNull
 }
 
-// append writes the value of a column without boxing what has a vector of its own.
+// append encodes the value of a column, without boxing unless its class is Boxes.
 func (w *protoWriting) append(dst []byte, c *column.Column, row int) ([]byte, error) {
 	if c.Null[row] {
 		return dst, w.null()
@@ -255,7 +255,7 @@ func (w *protoWriting) boxed(dst []byte, v any) ([]byte, error) {
 	return dst, fmt.Errorf("unexpected value of type %T", v)
 }
 
-// nested writes something with its length in front, which is known behind it.
+// nested writes a value prefixed with its length, which is known only afterwards.
 func nested(dst []byte, write func([]byte) ([]byte, error)) ([]byte, error) {
 	at := len(dst)
 	dst, err := write(append(dst, 0))

@@ -14,7 +14,7 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// protoName is what names in Protobuf look like.
+// protoName is the syntax of names in Protobuf.
 var protoName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // protoTypes are the types of Protobuf's in which columns are written.

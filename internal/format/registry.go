@@ -11,9 +11,9 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// Schemas are what is known of schema registries. Formats look schemas up here and do no I/O:
-// whoever hands them records adds the schemas of their ids before. It is safe for concurrent use;
-// nil knows nothing.
+// Schemas is the set of known schemas of schema registries. Formats look schemas up here and do no
+// I/O: the caller must add the schemas of a record's ids before it decodes the record. Schemas is
+// safe for concurrent use; nil is an empty set.
 type Schemas struct {
 	mu      sync.RWMutex
 	byID    map[schemaID]known
@@ -28,31 +28,31 @@ type schemaID struct {
 
 type subject struct{ url, name string }
 
-// known is a schema, or why there is none.
+// known is a schema, or the reason why it is unavailable.
 type known struct {
 	schema *registry.Schema
 	err    error
 }
 
-// NewSchemas knows nothing yet.
+// NewSchemas returns an empty set.
 func NewSchemas() *Schemas {
 	return &Schemas{byID: make(map[schemaID]known), writers: make(map[subject]int), readers: make(map[subject]int)}
 }
 
-// Registry is the URL under which the schemas of a registry are kept.
+// Registry returns the URL of the schema registry, without a trailing slash.
 func (o Options) Registry() string { return strings.TrimRight(o["url"], "/") }
 
-// Subject is where the schemas of a table's key or value are registered.
+// Subject returns the subject of a table's key or value schemas.
 func (o Options) Subject() string { return o["subject"] }
 
-// Add makes a schema known.
+// Add adds a schema.
 func (s *Schemas) Add(url string, schema *registry.Schema) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.byID[schemaID{url, schema.ID}] = known{schema: schema}
 }
 
-// Refuse says that records with this id can't be decoded, and why.
+// Refuse records that records with this id can't be decoded, and why.
 func (s *Schemas) Refuse(url string, id int, reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,13 +109,13 @@ func (s *Schemas) reader(url, name string) (int, bool) {
 	return id, ok
 }
 
-// SchemaID reads the id in front of a key or value in the Confluent wire format.
+// SchemaID returns the id in front of a key or value in the Confluent wire format.
 func SchemaID(data []byte) (id int, ok bool) {
 	id, _, err := registry.ReadHeader(data)
 	return id, err == nil
 }
 
-// programs are what a decoder has made of the schemas of writers. P decodes the records of one
+// programs are the writers' schemas as compiled by a decoder. P decodes the records of one
 // schema.
 type programs[P any] struct {
 	schemas *Schemas
@@ -127,7 +127,7 @@ type programs[P any] struct {
 	made    map[int]result[P]
 }
 
-// result is a program, or why there is none.
+// result is a program, or the reason why there is none.
 type result[P any] struct {
 	program P
 	err     error
@@ -137,7 +137,7 @@ func newPrograms[P any](s *Schemas, o Options, compile func(*registry.Schema) (P
 	return programs[P]{schemas: s, options: o, compile: compile, last: -1, made: make(map[int]result[P])}
 }
 
-// program finds what decodes a record, and the record's data behind the header.
+// program returns the program that decodes a record, and the record's data after the header.
 func (p *programs[P]) program(data []byte) (P, []byte, error) {
 	id, data, err := registry.ReadHeader(data)
 	if err != nil {

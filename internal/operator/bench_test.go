@@ -63,7 +63,7 @@ func benchTask(t testing.TB, insert string) (transaction func(records []*kgo.Rec
 		if err := task.Step("readings", records, time.Time{}, &out); err != nil {
 			t.Fatal(err)
 		}
-		if err := task.Flush(&out); err != nil {
+		if err := task.FinishTransaction(&out); err != nil {
 			t.Fatal(err)
 		}
 		store.Changes(func(_, _ []byte) {})

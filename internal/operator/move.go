@@ -268,8 +268,8 @@ func (m *Mover) Check(store *state.Store) error {
 	return failed
 }
 
-// Begin gives a new task the watermarks of another.
-func (m *Mover) Begin(from, to *state.Store) {
+// CopyWatermarks gives a new task the watermarks of another.
+func (m *Mover) CopyWatermarks(from, to *state.Store) {
 	watermarks := make(map[string][]byte)
 	from.Scan(watermarkEntry, 0, func(key, value []byte) bool {
 		watermarks[string(key)] = bytes.Clone(value)

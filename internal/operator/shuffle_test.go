@@ -70,7 +70,7 @@ func (x *shuffle) through(task *Task, store *state.Store, topic string, records 
 	if err := task.Step(topic, records, time.Time{}, out); err != nil {
 		x.Fatal(err)
 	}
-	if err := task.Flush(out); err != nil {
+	if err := task.FinishTransaction(out); err != nil {
 		x.Fatal(err)
 	}
 	store.Changes(func(_, _ []byte) {})

@@ -22,16 +22,16 @@ const watermarkEntry uint16 = 1
 // Output collects what a transaction writes. Records have topic and partition set, and are not
 // changed until the transaction has ended.
 type Output struct {
-	Records []*kgo.Record
-	Letters []Letter // records and rows that can't be processed
-	Late    []Letter // rows that arrived after their window had closed
-	Ahead   int      // rows too far in the future to advance the watermark: see plan.Settings.MaxAhead
-	Dropped Dropped  // what options told formats and INSERTs to drop
+	Records     []*kgo.Record
+	DeadLetters []DeadLetter // records and rows that can't be processed
+	Late        []DeadLetter // rows that arrived after their window had closed
+	Ahead       int          // rows too far in the future to advance the watermark: see plan.Settings.MaxAhead
+	Dropped     Dropped      // what options told formats and INSERTs to drop
 }
 
-// Letter is a dead letter: a record that was set aside, and why. The record of a computed row is
-// synthetic; its value is the row as JSON.
-type Letter struct {
+// DeadLetter is a record that was set aside, and why. The record of a computed row is synthetic;
+// its value is the row as JSON.
+type DeadLetter struct {
 	Record *kgo.Record
 	Reason error
 }
@@ -47,9 +47,9 @@ func (o *Output) Sent() {
 // Reset empties the output for the next transaction.
 func (o *Output) Reset() {
 	o.Sent()
-	clear(o.Letters)
+	clear(o.DeadLetters)
 	clear(o.Late)
-	o.Letters, o.Late, o.Ahead = o.Letters[:0], o.Late[:0], 0
+	o.DeadLetters, o.Late, o.Ahead = o.DeadLetters[:0], o.Late[:0], 0
 	clear(o.Dropped)
 }
 
@@ -70,9 +70,9 @@ type Config struct {
 
 // Task runs one stage on one partition. It must be used by one goroutine at a time.
 //
-// A transaction consists of any number of calls of Step, End and Idle, then Flush. What it writes
-// is in Output and in the store's changes. After a commit the caller commits the store and calls
-// Committed; after an abort it aborts the store and calls Reset.
+// A transaction consists of any number of calls of Step, End and Idle, then FinishTransaction. What
+// it writes is in Output and in the store's changes. After a commit the caller commits the store
+// and calls Committed; after an abort it aborts the store and calls Rollback.
 type Task struct {
 	program   *plan.Program
 	stage     *plan.Stage
@@ -171,8 +171,8 @@ func (t *Task) End(topic string, out *Output) error {
 	return t.err
 }
 
-// Marks returns the watermarks of the task's tables, by their keys in the state.
-func (t *Task) Marks() map[string]int64 {
+// Watermarks returns the watermarks of the task's tables, by their keys in the state.
+func (t *Task) Watermarks() map[string]int64 {
 	watermarks := make(map[string]int64)
 	for _, n := range t.nodes {
 		if s, ok := n.(*scan); ok && s.watermark != minWatermark {
@@ -310,8 +310,8 @@ func (t *Task) Flows(yield func(Flow)) {
 	}
 }
 
-// Flush ends the rows of a transaction and emits those that operators held back.
-func (t *Task) Flush(out *Output) error {
+// FinishTransaction ends the rows of a transaction and emits those that operators held back.
+func (t *Task) FinishTransaction(out *Output) error {
 	t.out = out
 	for _, n := range t.nodes {
 		n.finishTransaction()
@@ -323,8 +323,8 @@ func (t *Task) Flush(out *Output) error {
 // Committed releases the memory of the transaction's records; nobody may use them any more.
 func (t *Task) Committed() { t.arena.reuse() }
 
-// Reset returns the operators to the state in the store, after an abort.
-func (t *Task) Reset() {
+// Rollback returns the operators to the state in the store, after an abort.
+func (t *Task) Rollback() {
 	t.err, t.arena, t.fired = nil, arena{}, 0
 	for _, n := range t.nodes {
 		n.rollback()
@@ -350,7 +350,7 @@ func (t *Task) deadLetter(r *kgo.Record, reason error) {
 		}
 		t.deadLettered[r] = true
 	}
-	t.out.Letters = append(t.out.Letters, Letter{r, reason})
+	t.out.DeadLetters = append(t.out.DeadLetters, DeadLetter{r, reason})
 }
 
 // reject sets a row aside that can't be computed. columns name the row's values.
@@ -370,7 +370,7 @@ func (t *Task) rejectFor(topic string, r *rowBatch, i int, columns []format.Fiel
 
 // late sets a row aside that arrived after its window had closed.
 func (t *Task) late(r *rowBatch, i int, rel *plan.Relation, reason error) {
-	t.out.Late = append(t.out.Late, Letter{t.sourceRecord(t.stage.Inputs[0].Topic(), r, i, fieldsOf(rel)), reason})
+	t.out.Late = append(t.out.Late, DeadLetter{t.sourceRecord(t.stage.Inputs[0].Topic(), r, i, fieldsOf(rel)), reason})
 }
 
 // fieldsOf returns the columns of a relation as fields, to name the values of its rows.

@@ -47,13 +47,13 @@ func TestFlows(t *testing.T) {
 		if err := task.Step("readings", records, time.Time{}, &out); err != nil {
 			t.Fatal(err)
 		}
-		if err := task.Flush(&out); err != nil {
+		if err := task.FinishTransaction(&out); err != nil {
 			t.Fatal(err)
 		}
 	}
 	step()
 	store.Abort()
-	task.Reset()
+	task.Rollback()
 	if watermark := count().Watermark; watermark != nil || rows["scan"] != 0 {
 		t.Errorf("after an abort: watermark %v, rows %v", watermark, rows)
 	}

@@ -9,7 +9,7 @@ import (
 // chance.
 const staleAfter = 16
 
-// load brings an entry of the base that is not in memory into it; nil where there is none.
+// load reads an entry that is not in memory from the base; nil if there is none.
 func (s *Store) load(sp *space, key []byte) *entry {
 	value, ok := s.fetch(sp, key)
 	if !ok {

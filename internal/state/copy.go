@@ -17,11 +17,11 @@ import (
 // The directory of a local copy:
 //
 //	LOCK             held while a store is open
-//	weir-state.json  marker: the copy is whole and whose it is. Without it there is no copy.
+//	weir-state.json  marker: the copy is complete, and its identity. Without it there is no copy.
 //	db/              the pebble database
 //
-// The marker is written last when a copy is made and removed first when it is given up, so no crash
-// in between leaves a half of one that looks whole.
+// The marker is written last when a copy is created and removed first when it is given up, so no
+// crash in between leaves a partial copy that looks complete.
 const (
 	lockFile   = "LOCK"
 	markerFile = "weir-state.json"
@@ -35,17 +35,17 @@ type marker struct {
 }
 
 var (
-	errNoCopy   = errors.New("there is none")
+	errNoCopy   = errors.New("no local copy")
 	errNotClean = errors.New("not clean")
 )
 
-// Open opens the local copy in cfg.Dir, or makes an empty one with offset 0. A copy that can't be
+// Open opens the local copy in cfg.Dir, or creates an empty one with offset 0. A copy that can't be
 // proved clean is removed and the reason logged: its marker or offset is missing, it belongs to
-// something else, it is too old, or a file of it is corrupt. A copy that another process has open
-// gives ErrLocked. With an empty Dir, Open is Memory.
+// something else, it is too old, or one of its files is corrupt. If another process has the copy
+// open, the error is ErrLocked. With an empty Dir, Open is Memory.
 //
-// A copy is a cache: after any error, of Open or of the store, the caller can go on with [Memory]
-// and the changelog.
+// A copy is a cache: after any error, of Open or of the store, the caller can continue with
+// [Memory] and the changelog.
 func Open(cfg Config) (*Store, error) {
 	if cfg.Dir == "" {
 		return Memory(), nil
@@ -69,7 +69,7 @@ func Open(cfg Config) (*Store, error) {
 	if errors.Is(err, errNoCopy) {
 		cfg.Logger.Debug("new local copy of the state", slog.String("dir", cfg.Dir))
 	} else {
-		cfg.Logger.Warn("local copy of the state is built anew", slog.String("dir", cfg.Dir), slog.Any("err", err))
+		cfg.Logger.Warn("rebuilding local state", slog.String("dir", cfg.Dir), slog.Any("err", err))
 	}
 	if err := s.Reset(); err != nil {
 		return nil, errors.Join(err, d.close())
@@ -77,7 +77,7 @@ func Open(cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// acquire makes the directory and locks it.
+// acquire creates the directory and locks it.
 func (d *disk) acquire() error {
 	if err := d.cfg.fs.MkdirAll(d.cfg.Dir, 0o755); err != nil {
 		return fmt.Errorf("open local copy: %w", err)
@@ -94,11 +94,11 @@ func (d *disk) acquire() error {
 	return nil
 }
 
-// reuse opens the copy that is there and loads it, or tells why it can't be used.
+// reuse opens and loads the existing copy, or returns why it can't be used.
 func (s *Store) reuse() (err error) {
 	d := s.disk
 	defer func() {
-		if r := recover(); r != nil { // what a checksum doesn't cover
+		if r := recover(); r != nil { // corruption that no checksum covers
 			err = fmt.Errorf("%w: %v", errNotClean, r)
 		}
 	}()
@@ -190,7 +190,7 @@ func (d *disk) verifyTables() error {
 	return nil
 }
 
-// recreate removes the copy and makes an empty one.
+// recreate removes the copy and creates an empty one.
 func (d *disk) recreate() error {
 	if err := d.remove(); err != nil {
 		return fmt.Errorf("remove local copy: %w", err)
@@ -225,7 +225,7 @@ func (d *disk) remove() error {
 	return d.cfg.fs.RemoveAll(d.path(dbDir))
 }
 
-// distrust makes the next Open build the copy anew.
+// distrust makes the next Open rebuild the copy.
 func (d *disk) distrust() {
 	err := d.cfg.fs.Remove(d.path(markerFile))
 	if err == nil {

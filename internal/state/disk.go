@@ -19,7 +19,7 @@ import (
 
 const (
 	memTableBytes = 16 << 20
-	flushEvery    = 10 * time.Second // what a crash may cost to replay
+	flushEvery    = 10 * time.Second // bounds what must be replayed after a crash
 	maxPending    = 4 << 20          // bytes of restored records in one batch
 )
 
@@ -347,8 +347,7 @@ func (d *disk) options() *pebble.Options {
 	return o
 }
 
-// quietLogger drops what the database tells of its work and logs its errors, which Err reports as
-// well.
+// quietLogger drops the database's info lines and logs its errors, which Err also reports.
 type quietLogger struct{ d *disk }
 
 func (quietLogger) Infof(string, ...any) {}
@@ -358,9 +357,9 @@ func (l quietLogger) Errorf(format string, args ...any) {
 		slog.String("err", fmt.Sprintf(format, args...)))
 }
 
-// Fatalf must not return: the database says that it can't go on. Nothing is lost but time, since
-// the changelog has everything: where the store has called, it gets a panic that [recoverFatal]
-// makes an error, and a goroutine of the database ends, which leaves the database to be abandoned.
+// Fatalf must not return: the database can't continue. No data is lost, since the changelog has
+// everything. If the store is the caller, Fatalf panics, and [recoverFatal] turns the panic into an
+// error; a goroutine of the database ends, which leaves the database abandoned.
 func (l quietLogger) Fatalf(format string, args ...any) {
 	err := &fatalError{fmt.Errorf("local copy "+l.d.cfg.Dir+" can't go on: "+format, args...)}
 	l.d.report(err)
@@ -372,14 +371,14 @@ func (l quietLogger) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// fatalError is what the database can't go on after.
+// fatalError is an error after which the database can't continue.
 type fatalError struct{ err error }
 
 func (e *fatalError) Error() string { return e.err.Error() }
 func (e *fatalError) Unwrap() error { return e.err }
 
-// recoverFatal makes an error of a panic of Fatalf. The database is not used, nor closed, after it:
-// it may hold its own locks.
+// recoverFatal turns a panic of Fatalf into an error. The database must not be used or closed
+// afterwards: it may hold its own locks.
 func (d *disk) recoverFatal(err *error) {
 	r := recover()
 	if r == nil {
@@ -393,14 +392,14 @@ func (d *disk) recoverFatal(err *error) {
 	*err = errors.Join(*err, fatal)
 }
 
-// tooOld tells why a copy of that age can't be used, "" where it can.
+// tooOld returns why a copy of that age can't be used, "" if it can.
 func (c *Config) tooOld(at time.Time) string {
 	age := c.Now().Sub(at)
 	switch {
 	case age > c.MaxAge:
 		return fmt.Sprintf("last commit %s ago, more than %s", age.Round(time.Second), c.MaxAge)
 	case age < -time.Minute:
-		return "last commit lies in the future: the clock can't be trusted"
+		return "last commit is in the future: the clock is wrong"
 	}
 	return ""
 }

@@ -127,7 +127,7 @@ func (o *onceFS) write(fn func(vfs.FS) error) error {
 	if !o.gone.Load() && !o.failed(fn(o.FS)) {
 		return nil
 	}
-	_ = fn(o.memory) // nobody reads it
+	_ = fn(o.memory) // never read
 	return nil
 }
 

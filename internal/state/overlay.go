@@ -2,7 +2,7 @@ package state
 
 import "errors"
 
-// change is what the open transaction does to one entry.
+// change is the open transaction's change of one entry.
 type change struct {
 	entry   *entry
 	space   *space
@@ -107,9 +107,9 @@ func (s *Store) Changes(fn func(key, value []byte)) {
 	}
 }
 
-// Commit makes the overlay part of the base. It must be called only after the broker said that the
-// transaction with Changes is committed; offset is the changelog's next offset after it. When it
-// fails, the local copy is done for and so is the store: see Err.
+// Commit merges the overlay into the base. It must be called only after the broker confirmed that
+// the transaction with Changes is committed; offset is the changelog's next offset after it. When
+// it fails, the local copy is done for and so is the store: see Err.
 func (s *Store) Commit(offset int64) error {
 	if err := s.Err(); err != nil {
 		return err

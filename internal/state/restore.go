@@ -2,10 +2,10 @@ package state
 
 // Restore applies one committed record of the changelog to the base; a nil value is a tombstone.
 // Records must come in the changelog's order, from Offset on, and no transaction may be open. The
-// error tells a malformed key or an I/O error.
+// error is a malformed key or an I/O error.
 //
 // Records may reach the local copy before the offset that covers them. That is sound: after a crash
-// they are applied again, and a record says what its entry is, not how it changes.
+// they are applied again, and a record holds the entry's value, not a change of it.
 func (s *Store) Restore(key, value []byte) error {
 	if s.err != nil {
 		return s.err
@@ -75,8 +75,8 @@ func (s *Store) restorePut(op uint16, window int64, key, value []byte) {
 	s.bytes += int64(cap(e.value))
 }
 
-// Restored says that the base now includes the changelog up to offset. It ends a restore, and may
-// be called during a long one so that a crash doesn't lose it all. It does not make the local copy
+// Restored sets the changelog offset that the base includes. It ends a restore, and may be called
+// during a long one so that a crash doesn't lose all progress. It does not make the local copy
 // younger: only a Commit proves that the changelog was read to its end, tombstones included; see
 // Config.MaxAge.
 func (s *Store) Restored(offset int64) error {

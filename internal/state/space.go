@@ -41,8 +41,8 @@ type space struct {
 	op      uint16
 	window  int64
 	entries map[string]*entry
-	peak    int // most entries that the map has held: its capacity never shrinks
-	// complete: each entry in the base is in entries, so a miss needs no look at the disk. Always
+	peak    int // maximum number of entries so far: the capacity of a map never shrinks
+	// complete: each entry in the base is in entries, so a miss needs no disk read. Always
 	// true in memory.
 	complete bool
 	live     int    // entries that the open transaction sees
@@ -104,7 +104,7 @@ func (s *Store) ensureSpace(op uint16, window int64) *space {
 
 func byWindow(sp *space, window int64) int { return cmp.Compare(sp.window, window) }
 
-// removeSpace takes an empty space out of the index.
+// removeSpace removes an empty space from the index.
 func (s *Store) removeSpace(sp *space) {
 	o := s.ops[sp.op]
 	delete(o.windows, sp.window)
@@ -122,7 +122,7 @@ func (s *Store) removeSpace(sp *space) {
 	}
 }
 
-// find returns the entry in memory, nil where there is none.
+// find returns the entry in memory, or nil.
 func (s *Store) find(sp *space, key []byte) *entry {
 	if e := s.lastEntry; e != nil && s.lastIn == sp && e.key == string(key) {
 		return e
@@ -135,7 +135,7 @@ func (s *Store) find(sp *space, key []byte) *entry {
 	return e
 }
 
-// add makes an entry in sp, which has none of that key.
+// add creates an entry in sp, which must not have one with that key.
 func (s *Store) add(sp *space, key []byte, base presence) *entry {
 	e := &entry{}
 	if n := len(s.free); n > 0 {
@@ -173,7 +173,7 @@ func (s *Store) forget(sp *space, e *entry) {
 	}
 }
 
-// setBase makes value, whose buffer the store owns, what the base has for e.
+// setBase makes value, whose buffer the store owns, the value of e in the base.
 func (s *Store) setBase(e *entry, value []byte) {
 	s.bytes += int64(cap(value)) - int64(cap(e.value))
 	s.buffers.release(e.value)

@@ -1,5 +1,5 @@
-// Package state keeps the keyed state of one task: the windows, timers and last values that the
-// operators of one sub-topology hold for one partition.
+// Package state stores the keyed state of one task: the windows, timers and last values of the
+// operators of one stage on one partition.
 //
 // An entry is named by operator, window and key. What the open transaction changes is an overlay;
 // [Store.Changes] turns it into records of a compacted changelog topic, which are written in the
@@ -12,7 +12,7 @@
 // write-ahead log is off, since the changelog is one already. Each commit is one batch that carries
 // the changelog's offset with it, and pebble makes batches durable in order and whole, so what a
 // crash leaves is the state as of some earlier commit; the tail of the changelog brings it up to
-// date. A copy that can't be proved clean is removed and built anew.
+// date. A copy that can't be proved clean is removed and rebuilt.
 //
 // The files, in the order to read them:
 //
@@ -41,16 +41,16 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// ErrLocked says that another process, or another Store of this one, has the local copy open.
+// ErrLocked is returned if another process, or another Store of this one, has the local copy open.
 var ErrLocked = errors.New("local copy of the state is open elsewhere")
 
-// ErrDescriptors says that the process has too few file descriptors for another local copy.
+// ErrDescriptors is returned if the process has too few file descriptors for another local copy.
 var ErrDescriptors = errors.New("too few file descriptors")
 
-// ErrNewer says that a newer version of Weir wrote the local copy.
+// ErrNewer is returned if a newer version of Weir wrote the local copy.
 var ErrNewer = errors.New("a newer version wrote the local copy of the state")
 
-// Config says where the local copy of a task's state is and what it belongs to.
+// Config configures the local copy of a task's state.
 type Config struct {
 	// Dir is the directory of the local copy and holds nothing else; "" keeps the state in memory
 	// only.
@@ -115,7 +115,7 @@ type Store struct {
 	bytes    int64    // entries and their values, base and overlay
 	spaces   int      // number of spaces
 	limit    int64    // bytes beyond which entries are evicted
-	cold     []byte   // database key from which on warm goes on; nil: no more
+	cold     []byte   // database key at which warm continues; nil: done
 
 	buffers buffers
 	free    []*entry // entries to reuse
@@ -150,7 +150,7 @@ func (s *Store) Get(op uint16, window int64, key []byte) (value []byte, ok bool)
 	return s.value(e)
 }
 
-// value returns what the open transaction sees of e.
+// value returns e as the open transaction sees it.
 func (s *Store) value(e *entry) ([]byte, bool) {
 	if e.change != 0 {
 		c := &s.changes[e.change-1]
@@ -176,12 +176,12 @@ func (s *Store) Windows(op uint16) []int64 {
 	return windows
 }
 
-// Operators is a number above those of all operators that have, or had, entries.
+// Operators returns a number above those of all operators that have, or had, entries.
 func (s *Store) Operators() int { return len(s.ops) }
 
 // Err returns the first I/O error or corruption of the local copy, which Get and Scan can't report.
-// It stays until Reset. What the store says after it is not to be trusted: the transaction must be
-// aborted and the store closed, and the next Open builds a new copy.
+// It stays until Reset. After it, results of the store must not be trusted: the transaction must be
+// aborted and the store closed, and the next Open rebuilds the copy.
 func (s *Store) Err() error {
 	if s.err == nil && s.disk != nil && !s.disk.closed {
 		if err := s.disk.background(); err != nil {
@@ -191,7 +191,7 @@ func (s *Store) Err() error {
 	return s.err
 }
 
-// fail keeps the first error and makes sure that no later Open trusts the copy.
+// fail records the first error and makes sure that no later Open trusts the copy.
 func (s *Store) fail(err error) {
 	if s.err == nil {
 		s.err = err
@@ -218,8 +218,8 @@ func (s *Store) Bytes() int64 {
 	return n
 }
 
-// Reset empties the store, overlay included, and sets the offset to 0. It also clears Err, since
-// the local copy is made anew.
+// Reset empties the store including the overlay, and sets the offset to 0. It also clears Err,
+// since the local copy is rebuilt.
 func (s *Store) Reset() error {
 	*s = Store{disk: s.disk, limit: s.limit}
 	if s.disk == nil {
@@ -247,9 +247,8 @@ func (s *Store) Flush() error {
 	return s.err
 }
 
-// Close flushes and closes the local copy and gives its directory free. The overlay is lost. A
-// second Close does nothing. After Close, Offset, Len and Err still answer; no other method may be
-// called.
+// Close flushes and closes the local copy and releases its directory. The overlay is lost. A second
+// Close does nothing. After Close, Offset, Len and Err can still be called, but no other method.
 func (s *Store) Close() error {
 	if s.disk == nil || s.disk.closed {
 		return nil

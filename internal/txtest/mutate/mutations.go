@@ -29,7 +29,7 @@ var mutations = []mutation{
 		{"t.counts.reset()\n\tt.store.Abort()", "t.counts.reset()"},
 	}},
 	{"the watermark is kept after an abort", "internal/engine/task.go", "WatermarkAfterAbort", [][2]string{
-		{"if t.op != nil {\n\t\tt.op.Reset()\n\t}", ""},
+		{"if t.op != nil {\n\t\tt.op.Rollback()\n\t}", ""},
 	}},
 	{"the position is ahead of the rows", "internal/engine/ledgers.go", "OffsetsRefused", [][2]string{
 		{"Next: max(c.next, c.read), End", "Next: max(c.next, c.read) + 1, End"},
