@@ -1,5 +1,5 @@
--- Devices that are too hot: an alert for each, as long as the newest temperature is above 30.
--- A row is an alert that fires; when it goes, the alert is resolved: weir run alert_temperature --alerts alerts.yaml.
+-- Overheated devices: one alert for each, while its newest temperature is above 30.
+-- Each row is a firing alert; deleting the row resolves it: weir run alert_temperature --alerts alerts.yaml.
 
 CREATE TABLE readings (
   device_id STRING NOT NULL,

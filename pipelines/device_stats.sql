@@ -1,5 +1,5 @@
--- Running statistics of each sensor of each device: the main job's consumer (weir up, weir consume).
--- partition and offset say where the newest reading of a result is. What is no reading goes to sensor_data_dlq.
+-- Running statistics per device and sensor: the pipeline of weir up and weir consume.
+-- partition and offset locate the newest reading of a result. Invalid readings go to sensor_data_dlq.
 
 SET 'pipeline.name' = 'device-stats';
 SET 'weir.dead-letter.topic' = 'sensor_data_dlq';
@@ -44,7 +44,7 @@ CREATE TABLE device_stats (
   'sink.transactional-id-prefix' = 'device_stats'
 );
 
--- A cast that fails refuses the row, and says why.
+-- A failed cast rejects the row and reports the reason.
 CREATE VIEW valid AS
 SELECT * FROM readings
 WHERE CAST(CASE

@@ -1,5 +1,5 @@
--- Each reading with site and model of its device, as they were at the reading's time.
--- The topic devices holds one record a device, keyed by device_id, with as many partitions as sensor_data_tx; it must exist.
+-- Each reading with its device's site and model as of the reading's time.
+-- The topic devices must exist, with one record per device, keyed by device_id, and as many partitions as sensor_data_tx.
 
 CREATE TABLE readings (
   device_id STRING,

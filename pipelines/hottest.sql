@@ -1,5 +1,5 @@
--- The three hottest devices of each minute, by their highest temperature.
--- Devices of all partitions compete, so the rows go through a repartition topic.
+-- The three hottest devices of each minute, by highest temperature.
+-- The ranking spans all partitions, so the rows go through a repartition topic.
 
 CREATE TABLE readings (
   device_id STRING,

@@ -1,5 +1,5 @@
--- The newest reading of each sensor of each device, in a compacted topic.
--- Newest is by the reading's time: one that comes late does not replace a newer one.
+-- The newest reading per device and sensor, in a compacted topic.
+-- Newest means by event time: a late reading does not replace a newer one.
 
 CREATE TABLE readings (
   device_id STRING,

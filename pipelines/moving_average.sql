@@ -1,5 +1,5 @@
--- The average of the last five minutes of each sensor, every minute.
--- The first INTERVAL is how often, the second how long; the second must be a multiple of the first.
+-- Average of the last five minutes per sensor, updated every minute.
+-- The first INTERVAL is the slide, the second the window size, which must be a multiple of the slide.
 
 CREATE TABLE readings (
   device_id STRING,

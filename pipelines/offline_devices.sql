@@ -1,5 +1,5 @@
--- Devices that have been silent for ten minutes: when the last reading came, and how long the device had been online.
--- A session ends when the gap has passed in the time of its partition, so other devices must still send.
+-- Devices that have been silent for ten minutes: time of the last reading, and how long the device had been online.
+-- A session ends when the watermark of its partition has passed the gap, so other devices must still send.
 
 CREATE TABLE readings (
   device_id STRING,

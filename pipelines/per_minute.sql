@@ -1,5 +1,5 @@
--- Statistics of each sensor of each device, minute by minute.
--- Change the INTERVAL for other windows; late readings go to per_minute.late.
+-- Statistics per device and sensor for each minute.
+-- Change the INTERVAL for other windows. Late readings go to per_minute.late.
 
 CREATE TABLE readings (
   device_id STRING,

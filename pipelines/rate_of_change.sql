@@ -1,5 +1,5 @@
--- How fast each sensor changes: last less first value of each minute, in units a minute.
--- Minutes with one reading have no change and are left out.
+-- Rate of change per sensor: last minus first value of each minute, in units per minute.
+-- Minutes with a single reading are left out.
 
 CREATE TABLE readings (
   device_id STRING,

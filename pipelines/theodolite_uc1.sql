@@ -1,5 +1,5 @@
--- Theodolite UC1, database storage: each record is converted and stored as it comes.
--- Without state: the ceiling of what a pipeline can do.
+-- Theodolite UC1, database storage: each record is converted and stored as it arrives.
+-- It has no state, so it shows the maximum throughput of a pipeline.
 
 CREATE TABLE readings (
   device_id STRING,

@@ -1,5 +1,5 @@
--- Theodolite UC2, downsampling: count, mean, sum, lowest and highest of each sensor in tumbling windows.
--- The benchmark's window is one minute.
+-- Theodolite UC2, downsampling: count, mean, sum, minimum and maximum per sensor in tumbling windows.
+-- The benchmark uses windows of one minute.
 
 CREATE TABLE readings (
   device_id STRING,

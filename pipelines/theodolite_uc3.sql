@@ -1,5 +1,5 @@
--- Theodolite UC3, aggregation by time of day: the average of each sensor for each hour of the day, over the last 30 days, every day.
--- The hour is that of the session's time zone (SET 'table.local-time-zone').
+-- Theodolite UC3, aggregation by time of day: the average per sensor and hour of the day over the last 30 days, updated daily.
+-- Hours are in the session's time zone (SET 'table.local-time-zone').
 
 CREATE TABLE readings (
   device_id STRING,

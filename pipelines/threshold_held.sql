@@ -1,5 +1,5 @@
--- Temperature above 30 for three whole minutes: an alert each minute while it lasts.
--- All readings of the window must be above the threshold, and there must be at least three.
+-- Temperature above 30 for three whole minutes: an alert each minute while this lasts.
+-- All readings of a window must be above the threshold, and it must have at least three.
 
 CREATE TABLE readings (
   device_id STRING,

@@ -1,5 +1,5 @@
--- Sensors whose newest value is far from their own mean: more than three standard deviations in the last ten minutes.
--- The guard against a deviation of zero keeps constant sensors out.
+-- Sensors whose newest value is more than three standard deviations from their own mean over the last ten minutes.
+-- Sensors with constant values are excluded, because their standard deviation is zero.
 
 CREATE TABLE readings (
   device_id STRING,
@@ -37,7 +37,7 @@ CREATE TABLE alert_zscore (
 );
 
 CREATE VIEW spread AS
--- LAST_VALUE is not for windows that overlap, in Flink: the newest value is what stands behind the greatest time.
+-- Flink does not support LAST_VALUE in overlapping windows, so the newest value is taken from the maximum timestamp.
 SELECT device_id, sensor, window_end AS until_ts, AVG(`value`) AS mean, STDDEV_POP(`value`) AS deviation,
   CAST(SPLIT_INDEX(MAX(DATE_FORMAT(ts, 'yyyy-MM-dd HH:mm:ss.SSS') || '|' || CAST(`value` AS STRING)), '|', 1) AS DOUBLE) AS newest
 FROM TABLE(HOP(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '10' MINUTE))

@@ -239,7 +239,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"bad address", exitUsage, []string{"tail", "x", "--brokers=nowhere"}, "is not host:port"},
 		{"unknown flag", exitUsage, []string{"up", "--speed=1"}, "unknown flag: --speed"},
 		{"unknown command", exitUsage, []string{"uq"}, `unknown command "uq"`},
-		{"bad share", exitUsage, []string{"up", "--repeats=2"}, "repeats is a share of 0 to 1"},
+		{"bad share", exitUsage, []string{"up", "--repeats=2"}, "repeats must be a share from 0 to 1"},
 		{"no such file", exitFailed, []string{"produce", "--file=/none.csv", "--data-dir=" + t.TempDir()}, "no such file"},
 		{"no such topic", exitFailed, []string{"tail", "nothing", "--data-dir=" + dir}, "topic nothing"},
 		{"no transaction", exitFailed, []string{"transactions", "abort", "me", "--data-dir=" + dir}, "no open transaction of transactional id"},

@@ -22,24 +22,24 @@ func Accidents() []Accident {
 	return []Accident{
 		{Kind: "group-deleted", About: "the consumer group is deleted", do: stopped(deleteGroup), right: true},
 		{Kind: "offsets-reset", About: "the group's offsets are set to the beginning", do: stopped(resetOffsets), right: true},
-		{Kind: "offsets-expired", About: "the group's offsets are gone, the group is not", do: stopped(expireOffsets), right: true},
+		{Kind: "offsets-expired", About: "the group's offsets are deleted, but not the group", do: stopped(expireOffsets), right: true},
 		{Kind: "plan-lost", About: "the topic of the plan is deleted", do: stopped(deleteTopic("plan")), refusal: regexp.MustCompile(`\.plan.*--from-changelog|\.plan.*--reset`)},
 		{Kind: "source-widened", About: "partitions are added to the source", do: anyTime(widen("in")), refusal: regexp.MustCompile(`(\.in\b|stage1\.changelog).*partitions`)},
-		{Kind: "source-widened-at-rest", About: "partitions are added to a source that is read to its end, and the state is moved, also by moves that are killed", do: widenAtRest, right: true},
+		{Kind: "source-widened-at-rest", About: "partitions are added to a source that was read to its end, and the state is moved, with moves that are killed", do: widenAtRest, right: true},
 		{Kind: "sink-widened", About: "partitions are added to a sink", do: anyTime(widen("windows")), right: true, refusal: regexp.MustCompile(`\.windows\b.*partitions`)},
 		{Kind: "changelog-widened", About: "partitions are added to a changelog", do: anyTime(widen("stage1.changelog")), refusal: regexp.MustCompile(`stage1\.changelog.*partitions`)},
 		{Kind: "repartition-widened", About: "partitions are added to a repartition topic", do: anyTime(widen("repartition1")), refusal: regexp.MustCompile(`(repartition1|stage2\.changelog).*partitions`)},
 		{Kind: "changelog-deleted", About: "a changelog is deleted", do: anyTime(deleteTopic("stage1.changelog")), right: true, refusal: regexp.MustCompile(`stage1\.changelog`)},
-		{Kind: "changelog-recreated", About: "a changelog is deleted and made again, empty", do: anyTime(recreateChangelog), right: true, refusal: regexp.MustCompile(`stage1\.changelog`)},
+		{Kind: "changelog-recreated", About: "a changelog is deleted and recreated empty", do: anyTime(recreateChangelog), right: true, refusal: regexp.MustCompile(`stage1\.changelog`)},
 		{Kind: "changelog-truncated", About: "the beginning of a changelog is deleted", do: anyTime(truncateChangelog), right: true, copies: true, refusal: regexp.MustCompile(`stage1\.changelog`)},
 		{Kind: "changelog-not-compacted", About: "a changelog gets cleanup.policy=delete", do: anyTime(uncompact), right: true, refusal: regexp.MustCompile(`stage1\.changelog.*cleanup\.policy`)},
-		{Kind: "source-recreated", About: "the source is deleted and made again", do: stopped(recreateSource), right: true},
+		{Kind: "source-recreated", About: "the source is deleted and recreated", do: stopped(recreateSource), right: true},
 		{Kind: "source-truncated", About: "rows of the source are deleted before they are read", do: stopped(truncateSource), right: true},
-		{Kind: "state-restored", About: "an old copy of the state directory is put back", do: restoreState, right: true},
-		{Kind: "name-taken", About: "another pipeline of the same name is started beside it", do: secondPipeline, right: true},
-		{Kind: "foreign-partitioner", About: "another client writes keys to partitions of its own choice", do: foreignPartitioner, refusal: regexp.MustCompile(`(?s)\.in\b.*weir\.key-partitioning`)},
+		{Kind: "state-restored", About: "an old copy of the state directory is restored", do: restoreState, right: true},
+		{Kind: "name-taken", About: "another pipeline is started under the same name", do: secondPipeline, right: true},
+		{Kind: "foreign-partitioner", About: "another client partitions keys differently", do: foreignPartitioner, refusal: regexp.MustCompile(`(?s)\.in\b.*weir\.key-partitioning`)},
 		{Kind: "stopped-in-commit", About: "SIGTERM in the middle of a commit, several times", do: stopInCommit, right: true},
-		{Kind: "read-at-once", About: "a bounded run, and a reader right after it", do: boundedRun, right: true, last: true},
+		{Kind: "read-at-once", About: "a bounded run, followed immediately by a reader", do: boundedRun, right: true, last: true},
 	}
 }
 
@@ -203,7 +203,7 @@ func (s *scene) awaitPlan(ctx context.Context, partitions int32) error {
 			return nil
 		}
 		if err := retry.Sleep(ctx, 50*time.Millisecond); err != nil {
-			return fmt.Errorf("the state is not moved after %s: %q", sceneLimit, s.runners["a"].lastWords())
+			return fmt.Errorf("state not moved after %s: %q", sceneLimit, s.runners["a"].lastWords())
 		}
 	}
 }
@@ -388,10 +388,10 @@ INSERT INTO copies SELECT k, v FROM rows_in WHERE v > 500;
 	defer p.kill()
 	code, err := p.wait(ctx, 20*time.Second)
 	if err != nil {
-		return fmt.Errorf("another pipeline of the name runs beside the first: %w", err)
+		return fmt.Errorf("another pipeline runs under the same name: %w", err)
 	}
 	if code == 0 || !regexp.MustCompile(`(?s)other SQL|name`).MatchString(p.lastWords()) {
-		return fmt.Errorf("another pipeline of the name ended with %d: %q", code, p.lastWords())
+		return fmt.Errorf("another pipeline of the same name exited with %d: %q", code, p.lastWords())
 	}
 	return nil
 }
@@ -442,7 +442,7 @@ func stopInCommit(ctx context.Context, s *scene) error {
 				return err
 			}
 			if code != 0 && code != interrupted {
-				return fmt.Errorf("stopped with SIGTERM, it ended with %d: %q", code, p.lastWords())
+				return fmt.Errorf("exit code after SIGTERM is %d: %q", code, p.lastWords())
 			}
 		}
 		held, err := s.openTransactions(ctx)

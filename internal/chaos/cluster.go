@@ -65,7 +65,7 @@ func (c *upCluster) await(ctx context.Context) error {
 			return conn.Close()
 		}
 		if retry.Sleep(ctx, 50*time.Millisecond) != nil {
-			return fmt.Errorf("the embedded broker does not answer: %w: %s", err, c.up.now.lastWords())
+			return fmt.Errorf("embedded broker does not respond: %w: %s", err, c.up.now.lastWords())
 		}
 	}
 }
@@ -118,7 +118,7 @@ func (c *kafkaCluster) direct() []string { return c.kafka.Brokers() }
 
 func (c *kafkaCluster) start(context.Context) error {
 	if running := len(c.kafka.Running()); running < c.size() {
-		return fmt.Errorf("%d of %d brokers run: start them with weir kafka up", running, c.size())
+		return fmt.Errorf("%d of %d brokers are running: start them with weir kafka up", running, c.size())
 	}
 	return nil
 }

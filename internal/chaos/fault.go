@@ -37,23 +37,23 @@ func Kinds() []Kind {
 	return []Kind{
 		{Name: "producer-kill", About: "a producer is killed with kill -9", hold: short, need: always, make: (*run).killProducer},
 		{Name: "engine-kill", About: "a process of the pipeline is killed with kill -9", hold: short, need: always, make: (*run).killEngine},
-		{Name: "engines-kill", About: "all processes of the pipeline are killed at once", hold: short, need: always, make: (*run).killEngines},
+		{Name: "engines-kill", About: "all processes of the pipeline are killed at the same time", hold: short, need: always, make: (*run).killEngines},
 		{Name: "broker-kill", About: "one broker is killed with kill -9", hold: [2]time.Duration{0, 5 * time.Second}, need: always, make: (*run).killBroker},
-		{Name: "broker-kill-all", About: "all brokers are killed in turn, and come back", hold: short, need: (*run).needsSeveral, make: (*run).killAllBrokers},
-		{Name: "broker-rolling", About: "each broker in turn is killed and comes back", hold: short, need: (*run).needsSeveral, make: (*run).rollBrokers},
-		{Name: "broker-pause", About: "a broker is stopped with SIGSTOP for some seconds", hold: long, need: always, make: (*run).pauseBroker},
-		{Name: "engine-zombie", About: "a process of the pipeline sleeps (SIGSTOP) past all its timeouts while another takes its place, and wakes up", hold: [2]time.Duration{9 * time.Second, 11 * time.Second}, need: always, make: (*run).engineZombie},
+		{Name: "broker-kill-all", About: "all brokers are killed one after another, then restarted", hold: short, need: (*run).needsSeveral, make: (*run).killAllBrokers},
+		{Name: "broker-rolling", About: "each broker in turn is killed and restarted", hold: short, need: (*run).needsSeveral, make: (*run).rollBrokers},
+		{Name: "broker-pause", About: "a broker is paused with SIGSTOP for some seconds", hold: long, need: always, make: (*run).pauseBroker},
+		{Name: "engine-zombie", About: "a process of the pipeline is paused (SIGSTOP) past all its timeouts while another replaces it, then resumed", hold: [2]time.Duration{9 * time.Second, 11 * time.Second}, need: always, make: (*run).engineZombie},
 		{Name: "producer-zombie", About: "the same with a producer", hold: [2]time.Duration{11 * time.Second, 12 * time.Second}, need: always, make: (*run).producerZombie},
 		{Name: "net-cut", About: "all connections are cut and refused", hold: long, need: always, make: (*run).cutNetwork},
 		{Name: "net-reset", About: "connections are reset (toxiproxy: reset_peer)", hold: long, need: always, make: (*run).resetNetwork},
-		{Name: "net-latency", About: "100 ms more each way (toxiproxy: latency)", hold: long, need: always, make: (*run).slowNetwork},
-		{Name: "net-half-open", About: "connections stay open and nothing gets through (toxiproxy: timeout)", hold: long, need: always, make: (*run).halfOpenNetwork},
-		{Name: "endtxn-held", About: "an EndTxn is held back until its client has given up, and then released", hold: short, need: always, make: (*run).holdEndTxn},
-		{Name: "leader-election", About: "leaders of all partitions move, every two seconds", hold: [2]time.Duration{5 * time.Second, 7 * time.Second}, need: (*run).needsSeveral, make: (*run).moveLeaders},
+		{Name: "net-latency", About: "100 ms more latency each way (toxiproxy: latency)", hold: long, need: always, make: (*run).slowNetwork},
+		{Name: "net-half-open", About: "connections stay open but transfer nothing (toxiproxy: timeout)", hold: long, need: always, make: (*run).halfOpenNetwork},
+		{Name: "endtxn-held", About: "an EndTxn request is held until its client has given up, then released", hold: short, need: always, make: (*run).holdEndTxn},
+		{Name: "leader-election", About: "leaders of all partitions move every two seconds", hold: [2]time.Duration{5 * time.Second, 7 * time.Second}, need: (*run).needsSeveral, make: (*run).moveLeaders},
 		{Name: "state-disk-full", About: "the disk of the state directory is full", hold: long, need: (*run).needsStateDisk, make: (*run).fillState},
 		{Name: "log-disk-full", About: "the disk of the broker's log is full", hold: long, need: (*run).needsLogDisk, make: (*run).fillLog},
 		{Name: "disk-slow", About: "writes to the disk are delayed (strace)", hold: long, need: (*run).needsStrace, make: (*run).slowDisk},
-		{Name: "accident", About: "an accident happens to another stateful pipeline on the same brokers", need: always, make: (*run).accident, twice: true, own: func(*run) bool { return true }},
+		{Name: "accident", About: "an operator accident hits another stateful pipeline on the same brokers", need: always, make: (*run).accident, twice: true, own: func(*run) bool { return true }},
 	}
 }
 
@@ -81,7 +81,7 @@ func chooseKinds(names []string) ([]Kind, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(Kinds(), func(k Kind) bool { return k.Name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("unknown kind of faults %q: choose from %s", name, strings.Join(KindNames(), ", "))
+			return nil, fmt.Errorf("unknown fault %q: choose from %s", name, strings.Join(KindNames(), ", "))
 		}
 		chosen = append(chosen, Kinds()[i])
 	}

@@ -144,10 +144,10 @@ func (z *zombie) Heal(ctx context.Context) error {
 	}
 	code, err := z.asleep.wait(ctx, zombieLimit)
 	if err != nil {
-		return fmt.Errorf("the zombie does not find out that another has its place: %w", err)
+		return fmt.Errorf("the zombie does not notice that another process has replaced it: %w", err)
 	}
 	if code == 0 {
-		return errors.New("the zombie ended with exit 0: it must say that another has its place")
+		return errors.New("the zombie exited with 0: it must report that another process has replaced it")
 	}
 	return nil
 }

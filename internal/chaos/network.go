@@ -189,7 +189,7 @@ func readFrame(r io.Reader) ([]byte, error) {
 	}
 	n := binary.BigEndian.Uint32(size[:])
 	if n < 8 || n > maxFrame {
-		return nil, fmt.Errorf("a frame of %d bytes is no request of Kafka", n)
+		return nil, fmt.Errorf("invalid Kafka request of %d bytes", n)
 	}
 	frame := make([]byte, 4+n)
 	copy(frame, size[:])
@@ -313,7 +313,7 @@ func (f *heldEndTxn) Inject(ctx context.Context) (string, error) {
 			}
 		}
 		if err := retry.Sleep(ctx, 5*time.Millisecond); err != nil && met < 0 {
-			return "", errors.New("no EndTxn came by")
+			return "", errors.New("no EndTxn request seen")
 		}
 	}
 	for i, p := range f.run.proxies {

@@ -235,12 +235,12 @@ func (r *run) mount(dir, size string) {
 func (r *run) checkEmpty(ctx context.Context) error {
 	ends, err := kadm.NewClient(r.client).ListEndOffsets(ctx, "sensor_data_tx")
 	if err != nil {
-		return fmt.Errorf("look at the cluster: %w", err)
+		return fmt.Errorf("inspect the cluster: %w", err)
 	}
 	used := false
 	ends.Each(func(o kadm.ListedOffset) { used = used || o.Offset > 0 })
 	if used {
-		return errors.New("topic sensor_data_tx of this cluster has records already: chaos needs a cluster of its own (weir kafka up --data-dir .weir-chaos)")
+		return errors.New("topic sensor_data_tx of this cluster already has records: chaos needs a separate cluster (weir kafka up --data-dir .weir-chaos)")
 	}
 	return nil
 }
@@ -251,7 +251,7 @@ const recoverLimit = 2 * time.Minute
 // play injects faults until the time is over.
 func (r *run) play(ctx context.Context, kinds []Kind) error {
 	if err := r.watcher.awaitFirst(ctx, recoverLimit); err != nil {
-		return fmt.Errorf("the flow does not start: %w", err)
+		return fmt.Errorf("start the flow: %w", err)
 	}
 	kinds = r.available(kinds)
 	if len(kinds) == 0 {

@@ -254,7 +254,7 @@ func (s *scene) awaitProgress(ctx context.Context, offsets int64) error {
 		}
 		for _, p := range s.runners {
 			if !p.alive() {
-				return fmt.Errorf("a process ended by itself: %q", p.lastWords())
+				return fmt.Errorf("a process exited unexpectedly: %q", p.lastWords())
 			}
 		}
 		if err := retry.Sleep(ctx, 10*time.Millisecond); err != nil {
@@ -344,7 +344,7 @@ func (s *scene) conclude(ctx context.Context) error {
 	case code != 0:
 		s.refused = p.lastWords()
 	case s.refused != "" && s.kind.final == nil && (!s.kind.copies || !s.state):
-		return fmt.Errorf("one process ended with %q, and the next start went on without a word", s.refused)
+		return fmt.Errorf("one process exited with %q, but the next start continued without an error", s.refused)
 	default:
 		s.refused = ""
 	}

@@ -30,7 +30,7 @@ func (m *Manager) progress(format string, args ...any) {
 	}
 }
 
-// AlreadyDeployedError says that a name is taken.
+// AlreadyDeployedError is returned if a name is in use.
 type AlreadyDeployedError struct {
 	Name, JobID, State string
 	Gone               bool // the job is not on the cluster, but nobody has ended it
@@ -38,14 +38,14 @@ type AlreadyDeployedError struct {
 
 func (e *AlreadyDeployedError) Error() string {
 	if e.Gone {
-		return fmt.Sprintf("%s was deployed as job %s, which the JobManager does not know or which has failed: weir flink recover %s goes on from its last checkpoint, weir flink cancel %[1]s gives it up",
+		return fmt.Sprintf("%s was deployed as job %s, which has failed or is unknown to the JobManager: weir flink recover %s resumes from its last checkpoint, weir flink cancel %[1]s gives it up",
 			e.Name, e.JobID, e.Name)
 	}
-	return fmt.Sprintf("%s is deployed already, as job %s (%s): weir flink upgrade replaces it and keeps its state, weir flink stop ends it; or deploy under another --name",
+	return fmt.Sprintf("%s is already deployed as job %s (%s): use weir flink upgrade to replace it and keep its state, weir flink stop to stop it, or another --name",
 		e.Name, e.JobID, strings.ToLower(e.State))
 }
 
-// Prepare reads a file for deployment with what the broker allows.
+// Prepare reads a file for deployment and applies the broker's limits.
 func (m *Manager) Prepare(ctx context.Context, text string, o Options) (*Script, error) {
 	// Where Kafka is may stand in the file only.
 	if len(m.Env.Kafka.Brokers) == 0 {
@@ -85,7 +85,7 @@ func transactionCap(ctx context.Context, kafka broker.Config) (time.Duration, er
 	shortest := 15 * time.Minute // Kafka's default, for brokers that do not tell
 	configs, err := admin.DescribeBrokerConfigs(ctx, brokers.NodeIDs()...)
 	if err != nil {
-		return 0, fmt.Errorf("ask for the brokers' %s: %w", key, err)
+		return 0, fmt.Errorf("describe the brokers' %s: %w", key, err)
 	}
 	for _, c := range configs {
 		for _, entry := range c.Configs {
@@ -97,7 +97,7 @@ func transactionCap(ctx context.Context, kafka broker.Config) (time.Duration, er
 	return shortest, nil
 }
 
-// timeoutOf is the transaction timeout of a sink; 0 where it has none.
+// timeoutOf returns the transaction timeout of a sink; 0 if it has none.
 func timeoutOf(t *Table) (time.Duration, error) {
 	text, ok := t.Options["properties.transaction.timeout.ms"]
 	if !ok || t.Options["sink.delivery-guarantee"] != "exactly-once" {
@@ -105,13 +105,13 @@ func timeoutOf(t *Table) (time.Duration, error) {
 	}
 	ms, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || ms <= 0 {
-		return 0, fmt.Errorf("table %s: 'properties.transaction.timeout.ms' = '%s' is no number of milliseconds", t.Name, text)
+		return 0, fmt.Errorf("table %s: invalid 'properties.transaction.timeout.ms' = '%s': expected a number of milliseconds", t.Name, text)
 	}
 	return time.Duration(ms) * time.Millisecond, nil
 }
 
-// checkTimeouts refuses sinks whose transactions the broker would not take, or would abort before a
-// checkpoint commits them.
+// checkTimeouts rejects sinks whose transactions the broker would not accept, or would abort before
+// a checkpoint commits them.
 func (s *Script) checkTimeouts(limit time.Duration) error {
 	for i := range s.Sinks {
 		timeout, err := timeoutOf(&s.Sinks[i])
@@ -123,16 +123,16 @@ func (s *Script) checkTimeouts(limit time.Duration) error {
 			return fmt.Errorf("table %s: 'properties.transaction.timeout.ms' = '%d' is above the brokers' transaction.max.timeout.ms of %d: lower it, or raise the brokers'",
 				s.Sinks[i].Name, timeout.Milliseconds(), limit.Milliseconds())
 		case timeout < 2*s.CheckpointInterval:
-			return fmt.Errorf("table %s: its transactions time out after %s, and are committed every %s at best: results would be lost; let the timeout be at least twice the checkpoint interval (better: the longest outage that must lose nothing)",
+			return fmt.Errorf("table %s: its transactions time out after %s but are committed every %s at best, so results would be lost: set the timeout to at least twice the checkpoint interval (better: the longest outage to survive without loss)",
 				s.Sinks[i].Name, timeout, s.CheckpointInterval)
 		case timeout < s.CheckpointInterval+time.Minute:
-			s.Warnings = append(s.Warnings, fmt.Sprintf("table %s: its transactions time out after %s; an outage longer than that loses results", s.Sinks[i].Name, timeout))
+			s.Warnings = append(s.Warnings, fmt.Sprintf("table %s: its transactions time out after %s; a longer outage loses results", s.Sinks[i].Name, timeout))
 		}
 	}
 	return nil
 }
 
-// start is what Deploy, Upgrade and Recover have in common.
+// start is the common part of Deploy, Upgrade and Recover.
 type start struct {
 	script      *Script
 	text        string
@@ -142,7 +142,7 @@ type start struct {
 	loss        []string
 }
 
-// Deploy starts a pipeline under a name that is free, with the state of a savepoint or without one.
+// Deploy starts a pipeline under an unused name, from a savepoint or without state.
 func (m *Manager) Deploy(ctx context.Context, text string, o Options, fromSavepoint string) (Deployment, error) {
 	script, err := m.Prepare(ctx, text, o)
 	if err != nil {
@@ -164,7 +164,7 @@ func (m *Manager) Deploy(ctx context.Context, text string, o Options, fromSavepo
 	return m.launch(ctx, recorder, start{script: script, text: text, options: o, restoreFrom: fromSavepoint, record: old})
 }
 
-// refuseTaken refuses a name under which a job runs, or one that has been lost.
+// refuseTaken rejects a name with a running or lost job.
 func (m *Manager) refuseTaken(ctx context.Context, name string, old *Deployment) error {
 	job, err := m.runningJob(ctx, name)
 	if err != nil {
@@ -183,7 +183,7 @@ func (m *Manager) refuseTaken(ctx context.Context, name string, old *Deployment)
 	return nil
 }
 
-// runningJob is the job of the name that has not ended, or nil.
+// runningJob returns the job of the name that has not ended, or nil.
 func (m *Manager) runningJob(ctx context.Context, name string) (*Job, error) {
 	jobs, err := m.Cluster.Jobs(ctx)
 	if err != nil {
@@ -250,12 +250,12 @@ func (m *Manager) launch(ctx context.Context, recorder *recorder, s start) (d De
 	return d, nil
 }
 
-// giveUp cancels a job that must not go on. That it may have ended already is no matter.
+// giveUp cancels a job that must not continue. The job may already have finished; that is fine.
 func (m *Manager) giveUp(ctx context.Context, id string) {
 	_ = m.Cluster.Cancel(context.WithoutCancel(ctx), id)
 }
 
-// recordFailure writes down that a start came to nothing: what there was before is there again.
+// recordFailure records a failed start: the previous deployment is restored.
 func (m *Manager) recordFailure(ctx context.Context, recorder *recorder, s *start, failed Deployment) error {
 	d := s.record
 	if d.Name == "" {
@@ -268,7 +268,7 @@ func (m *Manager) recordFailure(ctx context.Context, recorder *recorder, s *star
 	return recorder.write(context.WithoutCancel(ctx), &d)
 }
 
-// describe makes the record of a deployment that is about to start.
+// describe creates the record of a deployment that is about to start.
 func (m *Manager) describe(ctx context.Context, s *start) (Deployment, error) {
 	script := s.script
 	settings, err := m.Cluster.Settings(ctx)
@@ -278,7 +278,7 @@ func (m *Manager) describe(ctx context.Context, s *start) (Deployment, error) {
 	dir := cmp.Or(script.Settings["execution.checkpointing.dir"], script.Settings["state.checkpoints.dir"],
 		settings["execution.checkpointing.dir"], settings["state.checkpoints.dir"])
 	if dir == "" {
-		return Deployment{}, errors.New("the cluster keeps checkpoints in the JobManager's memory, where they end with it: set execution.checkpointing.dir in its configuration, or give --checkpoint-dir with a URL that all its processes reach")
+		return Deployment{}, errors.New("the cluster keeps checkpoints in the JobManager's memory, where they are lost with it: set execution.checkpointing.dir in its configuration, or --checkpoint-dir to a URL that all its processes can reach")
 	}
 	overview, err := m.Cluster.Overview(ctx)
 	if err != nil {
@@ -321,8 +321,8 @@ func topicsOf(tables []Table) []string {
 	return topics
 }
 
-// ensureTopics makes the topics that the pipeline writes, as weir run does. Those that it reads
-// must be there.
+// ensureTopics creates the topics that the pipeline writes, as weir run does. Those that it reads
+// must exist.
 func (m *Manager) ensureTopics(ctx context.Context, script *Script) error {
 	client, err := broker.Connect(ctx, m.Env.Kafka)
 	if err != nil {
@@ -342,7 +342,7 @@ func (m *Manager) ensureTopics(ctx context.Context, script *Script) error {
 		}
 		topic, ok := listed[t.Topic]
 		if !ok {
-			return fmt.Errorf("table %s reads topic %s, which does not exist: make it, or start what writes it", t.Name, t.Topic)
+			return fmt.Errorf("table %s reads topic %s, which does not exist: create it, or start its producer", t.Name, t.Topic)
 		}
 		width = max(width, len(topic.Partitions))
 	}
@@ -358,7 +358,7 @@ func (m *Manager) ensureTopics(ctx context.Context, script *Script) error {
 		declared[t.Topic] = topic
 	}
 	if err := broker.EnsureTopics(ctx, admin, slices.Collect(maps.Values(declared))); err != nil {
-		return fmt.Errorf("make the pipeline's topics: %w", err)
+		return fmt.Errorf("create the pipeline's topics: %w", err)
 	}
 	return nil
 }
@@ -397,11 +397,11 @@ func (m *Manager) Explain(ctx context.Context, script *Script) (plan string, err
 	return session.explain(ctx, script)
 }
 
-// startLimit is how long a job may take from its submission until all its tasks run.
+// startLimit is the time from a job's submission until all its tasks must be running.
 const startLimit = 2 * time.Minute
 
-// awaitRunning waits until all tasks of a job run, or the job has ended well; an exception on the
-// way is the error.
+// awaitRunning waits until all tasks of a job are running or the job has finished. It returns the
+// first exception as an error.
 func (m *Manager) awaitRunning(ctx context.Context, id string) error {
 	m.progress("waiting until the job's tasks run")
 	limited, cancel := context.WithTimeout(ctx, startLimit)
@@ -422,10 +422,10 @@ func (m *Manager) awaitRunning(ctx context.Context, id string) error {
 			return err
 		}
 		if len(exceptions) > 0 && (job.Ended() || len(exceptions) > 2) {
-			return fmt.Errorf("job %s does not start: %s", id, exceptions[0].Problem)
+			return fmt.Errorf("job %s failed to start: %s", id, exceptions[0].Problem)
 		}
 		if job.Ended() {
-			return fmt.Errorf("job %s has %s before it ran", id, strings.ToLower(job.State))
+			return fmt.Errorf("job %s %s before it was running", id, strings.ToLower(job.State))
 		}
 		if err := pause(limited); err != nil {
 			if ctx.Err() != nil {
@@ -435,7 +435,7 @@ func (m *Manager) awaitRunning(ctx context.Context, id string) error {
 			if len(exceptions) > 0 {
 				reason = exceptions[0].String()
 			}
-			return fmt.Errorf("job %s does not run after %s: %s", id, startLimit, reason)
+			return fmt.Errorf("job %s is not running after %s: %s", id, startLimit, reason)
 		}
 	}
 }

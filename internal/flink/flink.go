@@ -26,7 +26,7 @@ import (
 	"time"
 )
 
-// Config says where a cluster is.
+// Config has the addresses of a cluster.
 type Config struct {
 	Gateway    string // URL of the SQL Gateway, such as http://127.0.0.1:8083
 	JobManager string // URL of the JobManager's REST, such as http://127.0.0.1:8081
@@ -42,7 +42,7 @@ type Cluster struct {
 	jobs    rest
 }
 
-// NewCluster returns a cluster without asking it anything.
+// NewCluster returns a cluster without contacting it.
 func NewCluster(c Config) *Cluster {
 	if c.HTTP == nil {
 		c.HTTP = &http.Client{Timeout: time.Minute}

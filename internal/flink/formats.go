@@ -2,10 +2,10 @@ package flink
 
 import "weir.example/weir/internal/sql"
 
-// missingFormats are Weir's that open-source Flink does not have.
+// missingFormats are formats of Weir that open-source Flink lacks.
 var missingFormats = map[string]bool{"protobuf-confluent": true, "json-schema-confluent": true}
 
-// checkFormats refuses a table whose key or value Flink can't read or write, before anything is
+// checkFormats rejects tables with a key or value format that Flink lacks, before anything is
 // deployed.
 func checkFormats(s *sql.CreateTable) error {
 	for _, o := range s.Options {

@@ -13,21 +13,21 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// Session is a session of the SQL Gateway: settings, tables and views of its own. It is for one
-// goroutine.
+// Session is a session of the SQL Gateway with its own settings, tables and views. It is not safe
+// for concurrent use.
 type Session struct {
 	cluster *Cluster
 	handle  string
 }
 
-// StatementError says that Flink refused a statement, or that it failed.
+// StatementError is returned if Flink rejects a statement or the statement fails.
 type StatementError struct {
 	Statement string // its beginning
 	Problem
 }
 
 func (e *StatementError) Error() string {
-	return fmt.Sprintf("Flink refuses %q: %s", e.Statement, e.Problem)
+	return fmt.Sprintf("Flink rejected %q: %s", e.Statement, e.Problem)
 }
 
 // Result of a statement.
@@ -67,7 +67,7 @@ func (c *Cluster) OpenSession(ctx context.Context, name string, settings map[str
 	return &Session{cluster: c, handle: answer.Handle}, nil
 }
 
-// Close ends the session. Jobs that it has started go on.
+// Close closes the session. Jobs that it started keep running.
 func (s *Session) Close(ctx context.Context) error {
 	if err := s.cluster.gateway.call(ctx, http.MethodDelete, "/v3/sessions/"+s.handle, nil, nil); err != nil {
 		return fmt.Errorf("close the session: %w", err)
@@ -76,7 +76,7 @@ func (s *Session) Close(ctx context.Context) error {
 }
 
 // Execute runs a statement, without a semicolon, and reads all rows of its result. An INSERT
-// returns when its job is submitted. The error is a *StatementError where Flink refuses it.
+// returns when its job is submitted. The error is a *StatementError if Flink rejects it.
 func (s *Session) Execute(ctx context.Context, statement string) (*Result, error) {
 	path := "/v3/sessions/" + s.handle
 	var operation struct {
@@ -101,8 +101,8 @@ func (s *Session) Execute(ctx context.Context, statement string) (*Result, error
 	return result, nil
 }
 
-// await waits for the end of an operation. A statement that failed answers 200 as well: the status
-// tells.
+// await waits for the end of an operation. A failed statement also responds with 200; its status
+// says that it failed.
 func (s *Session) await(ctx context.Context, path, statement string) error {
 	wait := 20 * time.Millisecond
 	for {
@@ -118,7 +118,7 @@ func (s *Session) await(ctx context.Context, path, statement string) error {
 		case "ERROR": // the result has the reason
 			err := s.cluster.gateway.get(ctx, path+"/result/0?rowFormat=JSON", nil)
 			if err == nil {
-				err = errors.New("it failed, and the gateway does not say why: see its log")
+				err = errors.New("statement failed, and the gateway gives no reason: see its log")
 			}
 			return s.refused(statement, err)
 		case "CANCELED", "CLOSED", "TIMEOUT":
@@ -174,7 +174,7 @@ func (s *Session) fetch(ctx context.Context, next, statement string) (*Result, e
 	return result, nil
 }
 
-// refused is a statement's failure: what the gateway says of it, or that it could not be asked.
+// refused returns a statement's failure, or the error of asking the gateway for it.
 func (s *Session) refused(statement string, err error) error {
 	var answer *ResponseError
 	if !errors.As(err, &answer) || answer.Problem.What == "" {
@@ -183,7 +183,7 @@ func (s *Session) refused(statement string, err error) error {
 	return &StatementError{Statement: beginning(statement), Problem: answer.Problem}
 }
 
-// beginning is a statement in short, for errors.
+// beginning shortens a statement for errors.
 func beginning(statement string) string {
 	const most = 60
 	text := []rune(strings.Join(strings.Fields(Redact(statement)), " "))

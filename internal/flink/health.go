@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// Exception that a job has met.
+// Exception of a job.
 type Exception struct {
 	At   Millis `json:"at"`
 	Task string `json:"task,omitempty"`
 	Problem
 }
 
-// Exceptions returns what a job has failed with, the newest first.
+// Exceptions returns the failures of a job, newest first.
 func (c *Cluster) Exceptions(ctx context.Context, id string) ([]Exception, error) {
 	var answer struct {
 		History struct {
@@ -38,7 +38,7 @@ func (c *Cluster) Exceptions(ctx context.Context, id string) ([]Exception, error
 	return all, nil
 }
 
-// Metric returns a number that the job's metrics have; not ok is one that they don't.
+// Metric returns a metric of a job; ok is false if it does not exist.
 func (c *Cluster) metric(ctx context.Context, id, name string) (value float64, ok bool, err error) {
 	var answer []struct{ ID, Value string }
 	if err := c.jobs.get(ctx, "/jobs/"+id+"/metrics?get="+url.QueryEscape(name), &answer); err != nil {
@@ -52,13 +52,13 @@ func (c *Cluster) metric(ctx context.Context, id, name string) (value float64, o
 	return 0, false, nil
 }
 
-// Restarts is how often the job has been started again since the JobManager has it.
+// Restarts returns how often the JobManager has restarted the job.
 func (c *Cluster) Restarts(ctx context.Context, id string) (int64, error) {
 	n, _, err := c.metric(ctx, id, "numRestarts")
 	return int64(n), err
 }
 
-// Flow is what goes through a chain of operators, summed over its subtasks.
+// Flow has the throughput of a chain of operators, summed over its subtasks.
 type Flow struct {
 	In      int64   `json:"records_in"`
 	Out     int64   `json:"records_out"`

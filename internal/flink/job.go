@@ -12,10 +12,10 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// Millis is a time in milliseconds since 1970, as Flink gives it; 0 or less is none.
+// Millis is a time in milliseconds since 1970; 0 or less is no time.
 type Millis int64
 
-// Time is the instant, the zero time where there is none.
+// Time converts to a time.Time; the zero time for no time.
 func (m Millis) Time() time.Time {
 	if m <= 0 {
 		return time.Time{}
@@ -32,12 +32,12 @@ type Job struct {
 	End   Millis `json:"end-time"`
 }
 
-// Ended reports that a job runs no more, and won't again.
+// Ended reports whether a job has terminated for good.
 func (j *Job) Ended() bool {
 	return slices.Contains([]string{"FINISHED", "CANCELED", "FAILED"}, j.State)
 }
 
-// Jobs returns the jobs that the JobManager knows, the newest first.
+// Jobs returns the jobs that the JobManager knows, newest first.
 func (c *Cluster) Jobs(ctx context.Context) ([]Job, error) {
 	var answer struct {
 		Jobs []Job `json:"jobs"`
@@ -71,7 +71,7 @@ func (c *Cluster) Job(ctx context.Context, id string) (JobDetail, error) {
 	return job, err
 }
 
-// Checkpoint of a job; a savepoint is one, too.
+// Checkpoint is a checkpoint or savepoint of a job.
 type Checkpoint struct {
 	ID        int64  `json:"id"`
 	Status    string `json:"status"` // COMPLETED, IN_PROGRESS, FAILED
@@ -127,7 +127,7 @@ func (c *Cluster) Settings(ctx context.Context) (map[string]string, error) {
 	return settings, nil
 }
 
-// Overview is the cluster in figures.
+// Overview has the size of the cluster.
 type Overview struct {
 	TaskManagers int    `json:"taskmanagers"`
 	Slots        int    `json:"slots-total"`
@@ -135,7 +135,7 @@ type Overview struct {
 	Version      string `json:"flink-version"`
 }
 
-// Overview returns how large the cluster is, and how much of it is free.
+// Overview returns the cluster's total and free slots.
 func (c *Cluster) Overview(ctx context.Context) (Overview, error) {
 	var o Overview
 	err := c.jobs.get(ctx, "/overview", &o)
@@ -151,7 +151,7 @@ func (c *Cluster) GatewayVersion(ctx context.Context) (string, error) {
 	return info.Version, err
 }
 
-// Cancel ends a job without a savepoint. Transactions that its sinks have open stay open until they
+// Cancel cancels a job without a savepoint. Open transactions of its sinks stay open until they
 // time out.
 func (c *Cluster) Cancel(ctx context.Context, id string) error {
 	return c.jobs.call(ctx, http.MethodPatch, "/jobs/"+id+"?mode=cancel", nil, nil)
@@ -163,8 +163,8 @@ func (c *Cluster) Savepoint(ctx context.Context, id, folder string) (string, err
 	return c.savepoint(ctx, id, "/savepoints", map[string]any{"cancel-job": false, "target-directory": orNil(folder)})
 }
 
-// Stop ends a job with a savepoint, whose path it returns. Drained, it closes all windows before:
-// their results are final, and nothing should be restored from such a savepoint but to look at it.
+// Stop stops a job with a savepoint and returns its path. With drain, it first closes all windows:
+// their results are final, and the savepoint must not be used to resume the pipeline.
 func (c *Cluster) Stop(ctx context.Context, id, folder string, drain bool) (string, error) {
 	return c.savepoint(ctx, id, "/stop", map[string]any{"drain": drain, "targetDirectory": orNil(folder)})
 }
@@ -181,7 +181,7 @@ func (c *Cluster) savepoint(ctx context.Context, id, action string, in any) (str
 		ID string `json:"request-id"`
 	}
 	if err := c.jobs.call(ctx, http.MethodPost, "/jobs/"+id+action, in, &trigger); err != nil {
-		return "", fmt.Errorf("ask for a savepoint: %w", err)
+		return "", fmt.Errorf("trigger a savepoint: %w", err)
 	}
 	for {
 		var answer struct {
@@ -200,7 +200,7 @@ func (c *Cluster) savepoint(ctx context.Context, id, action string, in any) (str
 		}
 		if answer.Status.ID == "COMPLETED" {
 			if failure := answer.Operation.Failure; failure != nil {
-				return "", fmt.Errorf("the savepoint failed: %s", translate(failure.Trace))
+				return "", fmt.Errorf("savepoint failed: %s", translate(failure.Trace))
 			}
 			return answer.Operation.Location, nil
 		}

@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// NotRunningError says that a pipeline has no job that runs.
+// NotRunningError is returned if a pipeline has no running job.
 type NotRunningError struct{ Name, State string }
 
 func (e *NotRunningError) Error() string {
-	return fmt.Sprintf("%s has no job that runs (it is %s)", e.Name, e.State)
+	return fmt.Sprintf("%s has no running job (it is %s)", e.Name, e.State)
 }
 
-// find returns a pipeline's record and its job; the job is nil where none runs. A job that was not
-// deployed by Weir has a record with nothing but its name.
+// find returns a pipeline's record and its running job, or nil. A job that Weir did not deploy has
+// a record with only its name.
 func (m *Manager) find(ctx context.Context, name string) (Deployment, *Job, error) {
 	d, err := FindDeployment(ctx, m.Env.Kafka, name)
 	var none *NotDeployedError
@@ -46,7 +46,7 @@ func (m *Manager) findRunning(ctx context.Context, name string) (Deployment, *Jo
 	return d, job, err
 }
 
-// Savepoint writes a savepoint of a pipeline that runs on, and returns its path.
+// Savepoint writes a savepoint of a running pipeline and returns its path.
 func (m *Manager) Savepoint(ctx context.Context, name, folder string) (string, error) {
 	_, job, err := m.findRunning(ctx, name)
 	if err != nil {
@@ -56,7 +56,7 @@ func (m *Manager) Savepoint(ctx context.Context, name, folder string) (string, e
 	return m.Cluster.Savepoint(ctx, job.ID, folder)
 }
 
-// Stop ends a pipeline with a savepoint, whose path it returns. All that it has written is
+// Stop stops a pipeline with a savepoint and returns its path. Everything that it has written is
 // committed.
 func (m *Manager) Stop(ctx context.Context, name, folder string, drain bool) (string, error) {
 	d, job, err := m.findRunning(ctx, name)
@@ -75,16 +75,16 @@ func (m *Manager) stop(ctx context.Context, recorder *recorder, d *Deployment, i
 	m.progress("stopping %s with a savepoint", d.Name)
 	path, err := m.Cluster.Stop(ctx, id, folder, drain)
 	if err != nil {
-		return "", fmt.Errorf("stop %s: %w; it runs on", d.Name, err)
+		return "", fmt.Errorf("stop %s: %w; the job is still running", d.Name, err)
 	}
 	d.State, d.Savepoint, d.JobID = stateStopped, path, id
 	if err := recorder.write(ctx, d); err != nil {
-		return path, fmt.Errorf("the job is stopped, its savepoint is %s: %w", path, err)
+		return path, fmt.Errorf("the job is stopped with savepoint %s: %w", path, err)
 	}
 	return path, nil
 }
 
-// Cancel ends a pipeline without a savepoint, or gives up one whose job is gone.
+// Cancel cancels a pipeline without a savepoint, or gives up one whose job is lost.
 func (m *Manager) Cancel(ctx context.Context, name string) (Deployment, error) {
 	d, job, err := m.find(ctx, name)
 	if err != nil {
@@ -129,9 +129,9 @@ func (m *Manager) awaitEnd(ctx context.Context, id string) error {
 	}
 }
 
-// Upgrade replaces a pipeline's SQL and keeps its state. The new plan is compared before anything
-// is touched: a *ChangedError says what does not fit. If the new job does not start from the
-// savepoint, the old one is started from it again.
+// Upgrade replaces a pipeline's SQL and keeps its state. The plans are compared before anything is
+// changed: a *ChangedError lists incompatible changes. If the new job does not start from the
+// savepoint, the old SQL is restarted from it.
 func (m *Manager) Upgrade(ctx context.Context, text string, o Options) (Deployment, error) {
 	script, err := m.Prepare(ctx, text, o)
 	if err != nil {
@@ -142,7 +142,7 @@ func (m *Manager) Upgrade(ctx context.Context, text string, o Options) (Deployme
 		return old, err
 	}
 	if old.Plan == "" {
-		return old, fmt.Errorf("%s was not deployed by weir, so that its plan is not known: stop it by hand and deploy --from-savepoint", script.Name)
+		return old, fmt.Errorf("%s was not deployed by weir, so its plan is unknown: stop it manually and use weir flink deploy --from-savepoint", script.Name)
 	}
 	if o.Parallelism == 0 && old.Parallelism > 0 {
 		o.Parallelism = old.Parallelism
@@ -182,10 +182,10 @@ func (m *Manager) Upgrade(ctx context.Context, text string, o Options) (Deployme
 	return d, nil
 }
 
-// goBack starts the old SQL again after an upgrade that failed.
+// goBack restarts the old SQL after a failed upgrade.
 func (m *Manager) goBack(ctx context.Context, recorder *recorder, old *Deployment, savepoint string, cause error) error {
 	ctx = context.WithoutCancel(ctx)
-	byHand := fmt.Sprintf("start the old one with weir flink deploy FILE --from-savepoint %s", savepoint)
+	byHand := fmt.Sprintf("restart the old SQL with weir flink deploy FILE --from-savepoint %s", savepoint)
 	if old.Incomplete {
 		return fmt.Errorf("%w; %s is stopped: %s", cause, old.Name, byHand)
 	}
@@ -196,14 +196,14 @@ func (m *Manager) goBack(ctx context.Context, recorder *recorder, old *Deploymen
 		_, err = m.launch(ctx, recorder, start{script: script, text: old.SQL, options: o, restoreFrom: savepoint, record: *old})
 	}
 	if err != nil {
-		return fmt.Errorf("%w; and the old SQL does not start again: %w; %s", cause, err, byHand)
+		return fmt.Errorf("%w; the old SQL does not restart either: %w; %s", cause, err, byHand)
 	}
-	return fmt.Errorf("%w; the old SQL runs on from the savepoint", cause)
+	return fmt.Errorf("%w; the old SQL was restarted from the savepoint", cause)
 }
 
-// Recover starts a pipeline again whose job is gone, from its last checkpoint. text is the file,
-// which may be empty where the record has it all; from names the checkpoint where its folder can't
-// be looked into from here.
+// Recover restarts a pipeline whose job is lost from its last checkpoint. text is the file, which
+// may be empty if the record is complete; from is the checkpoint, if its directory can't be listed
+// from here.
 func (m *Manager) Recover(ctx context.Context, name, text, from string, o Options) (Deployment, error) {
 	old, err := FindDeployment(ctx, m.Env.Kafka, name)
 	if err != nil {
@@ -211,13 +211,13 @@ func (m *Manager) Recover(ctx context.Context, name, text, from string, o Option
 	}
 	if job, err := m.runningJob(ctx, name); err != nil || job != nil {
 		if err == nil {
-			err = fmt.Errorf("%s runs, as job %s (%s): there is nothing to recover", name, job.ID, strings.ToLower(job.State))
+			err = fmt.Errorf("%s is running as job %s (%s): there is nothing to recover", name, job.ID, strings.ToLower(job.State))
 		}
 		return old, err
 	}
 	if text == "" {
 		if old.Incomplete {
-			return old, fmt.Errorf("the record of %s lacks the secrets of its file: give the file, too", name)
+			return old, fmt.Errorf("the record of %s does not contain the secrets of its file: name the file as well", name)
 		}
 		text = old.SQL
 	}
@@ -243,7 +243,7 @@ func (m *Manager) Recover(ctx context.Context, name, text, from string, o Option
 	var loss []string
 	timeout := time.Duration(old.TransactionTimeout) * time.Millisecond
 	if away := time.Since(found.at); !found.at.IsZero() && timeout > 0 && away > timeout {
-		loss = append(loss, fmt.Sprintf("recovered at %s from a checkpoint that was %s old, and the sinks' transactions time out after %s: results that it had not committed are lost",
+		loss = append(loss, fmt.Sprintf("recovered at %s from a checkpoint that was %s old, but the sinks' transactions time out after %s: uncommitted results are lost",
 			time.Now().UTC().Format(time.RFC3339), away.Round(time.Second), timeout))
 	}
 	m.progress("going on from %s", found.path)
@@ -256,15 +256,15 @@ type checkpointPlace struct {
 	at   time.Time
 }
 
-// lastCheckpoint finds what a lost job can go on from: the savepoint that it was stopped with, or
-// the newest complete checkpoint in its folder.
+// lastCheckpoint finds the state that a lost job can resume from: the savepoint that it was stopped
+// with, or the newest complete checkpoint in its directory.
 func lastCheckpoint(d *Deployment) (checkpointPlace, error) {
 	if d.State == stateStopped && d.Savepoint != "" {
 		return checkpointPlace{path: d.Savepoint}, nil // all before it is committed, however old it is
 	}
 	u, err := url.Parse(d.CheckpointDir)
 	if err != nil || u.Scheme != "" && u.Scheme != "file" || u.Path == "" {
-		return checkpointPlace{}, fmt.Errorf("the checkpoints of %s are in %s, where weir can't look: give the newest chk-N folder with --from", d.Name, d.CheckpointDir)
+		return checkpointPlace{}, fmt.Errorf("weir can't list the checkpoints of %s in %s: name the newest chk-N directory with --from", d.Name, d.CheckpointDir)
 	}
 	jobs := append([]string{d.JobID}, d.PreviousJobs...)
 	for _, id := range jobs {
@@ -279,7 +279,7 @@ func lastCheckpoint(d *Deployment) (checkpointPlace, error) {
 	if d.RestoredFrom != "" { // it has made none of its own yet
 		return checkpointPlace{path: d.RestoredFrom}, nil
 	}
-	return checkpointPlace{}, fmt.Errorf("%s has no complete checkpoint in %s: deploy it anew (weir flink cancel %[1]s, then deploy), it reads its topics from where scan.startup.mode says", d.Name, filepath.Join(u.Path, d.JobID))
+	return checkpointPlace{}, fmt.Errorf("%s has no complete checkpoint in %s: run weir flink cancel %[1]s and deploy it again; it then reads its topics from scan.startup.mode", d.Name, filepath.Join(u.Path, d.JobID))
 }
 
 // newestIn is the checkpoint with the highest number in a job's folder; its path is empty where
@@ -287,7 +287,7 @@ func lastCheckpoint(d *Deployment) (checkpointPlace, error) {
 func newestIn(dir string) (checkpointPlace, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return checkpointPlace{}, fmt.Errorf("look for checkpoints: %w", err)
+		return checkpointPlace{}, fmt.Errorf("list checkpoints: %w", err)
 	}
 	var newest checkpointPlace
 	highest := -1

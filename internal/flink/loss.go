@@ -16,9 +16,9 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// failedCommit is a line by which the Kafka sink tells that it can't commit a transaction any more.
-// It only logs it. After a recovery that is often harmless: the transaction was committed before,
-// and Flink did not get to write that down.
+// failedCommit matches the log line of a Kafka sink that can't commit a transaction; the sink
+// reports this only in the log. After a recovery it is often harmless: the transaction was
+// committed before, but Flink had not recorded it.
 type failedCommit struct {
 	process string
 	at      time.Time // zero where the line does not tell
@@ -26,7 +26,8 @@ type failedCommit struct {
 	id string // transactional id; "" where the line does not tell
 }
 
-// producer is who writes a transaction. Each of Flink's has a producer id or an epoch of its own.
+// producer identifies the writer of a transaction. Each transaction of Flink has its own producer
+// id or epoch.
 type producer struct {
 	id    int64
 	epoch int16
@@ -65,7 +66,7 @@ func failedCommits(process, log, job string, since time.Time) []failedCommit {
 	return all
 }
 
-// outcome is what became of a transaction in a topic.
+// outcome is the outcome of a transaction in a topic.
 type outcome struct {
 	records int64                  // that it wrote
 	open    map[partition]struct{} // where no marker has followed its records
@@ -77,11 +78,11 @@ type partition struct {
 	id    int32
 }
 
-// searchLimit is how many records of a partition's end are searched for the ends of transactions.
+// searchLimit is the number of records at a partition's end to search for the ends of transactions.
 const searchLimit = 5_000_000
 
-// outcomes reads in topics what became of producers' transactions. A producer that has no records
-// there has no outcome.
+// outcomes reads the outcomes of producers' transactions from topics. A producer without records
+// has none.
 func outcomes(ctx context.Context, kafka broker.Config, topics []string, wanted []producer) (map[producer]*outcome, error) {
 	client, err := broker.Connect(ctx, kafka, kgo.KeepControlRecords(), kgo.FetchIsolationLevel(kgo.ReadUncommitted()))
 	if err != nil {
@@ -91,11 +92,11 @@ func outcomes(ctx context.Context, kafka broker.Config, topics []string, wanted 
 	admin := kadm.NewClient(client)
 	ends, err := admin.ListEndOffsets(ctx, topics...)
 	if err != nil {
-		return nil, fmt.Errorf("find the ends of topics: %w", err)
+		return nil, fmt.Errorf("list end offsets: %w", err)
 	}
 	starts, err := admin.ListStartOffsets(ctx, topics...)
 	if err != nil {
-		return nil, fmt.Errorf("find the starts of topics: %w", err)
+		return nil, fmt.Errorf("list start offsets: %w", err)
 	}
 	from := make(map[string]map[int32]kgo.Offset)
 	left := make(map[string]map[int32]int64) // ends of those partitions that are not read to it
@@ -119,7 +120,7 @@ func outcomes(ctx context.Context, kafka broker.Config, topics []string, wanted 
 		fetches := client.PollFetches(poll)
 		cancel()
 		if err := fetches.Err(); err != nil {
-			return nil, fmt.Errorf("look what became of transactions: %w", err)
+			return nil, fmt.Errorf("read outcomes of transactions: %w", err)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			note(found, wanted, r)
@@ -132,9 +133,9 @@ func outcomes(ctx context.Context, kafka broker.Config, topics []string, wanted 
 	return found, nil
 }
 
-// note takes one record; those of a partition come in order. The first marker behind a producer's
-// records ends them. An earlier transaction of the same producer id has a lower epoch: Flink uses
-// transactional ids again after a failure.
+// note adds one record; records of a partition come in order. The first marker after a producer's
+// records ends its transaction. An earlier transaction of the same producer id has a lower epoch:
+// Flink reuses transactional ids after a failure.
 func note(found map[producer]*outcome, wanted []producer, r *kgo.Record) {
 	in := partition{r.Topic, r.Partition}
 	for _, p := range wanted {
@@ -164,15 +165,15 @@ func note(found map[producer]*outcome, wanted []producer, r *kgo.Record) {
 	}
 }
 
-// possibleLoss looks for results that a sink had handed over and Kafka has thrown away: an outage
-// that was longer than the transactions' timeout, or a producer that was fenced.
+// possibleLoss looks for results that a sink had sent and Kafka has discarded: after an outage
+// longer than the transaction timeout, or because a producer was fenced.
 func (m *Manager) possibleLoss(ctx context.Context, checkpoints *Checkpoints, d *Deployment, since time.Time) ([]string, error) {
 	var found []string
 	timeout := time.Duration(d.TransactionTimeout) * time.Millisecond
 	if r := checkpoints.Latest.Restored; r != nil && !r.Savepoint && timeout > 0 {
 		for _, c := range checkpoints.History {
 			if away := r.At.Time().Sub(c.Acked.Time()); c.ID == r.ID && c.Acked > 0 && away > timeout {
-				found = append(found, fmt.Sprintf("at %s the job went on from a checkpoint that was %s old, and the sinks' transactions time out after %s",
+				found = append(found, fmt.Sprintf("at %s the job resumed from a checkpoint that was %s old, but the sinks' transactions time out after %s",
 					r.At.Time().Format(time.RFC3339), away.Round(time.Second), timeout))
 			}
 		}
@@ -185,7 +186,7 @@ func (m *Manager) possibleLoss(ctx context.Context, checkpoints *Checkpoints, d 
 	return append(found, m.judge(ctx, d, failed)...), ctx.Err()
 }
 
-// judge finds out in the sinks' topics which commits that failed had been made before, and tells of
+// judge checks in the sinks' topics which of the failed commits had succeeded before, and reports
 // the others.
 func (m *Manager) judge(ctx context.Context, d *Deployment, failed []failedCommit) (lost []string) {
 	var wanted []producer
@@ -204,16 +205,23 @@ func (m *Manager) judge(ctx context.Context, d *Deployment, failed []failedCommi
 		where := fmt.Sprintf("at %s the sink in the %s could not commit transaction %s", f.at.Format(time.RFC3339), f.process, f.id)
 		switch {
 		case f.id == "":
-			lost = append(lost, fmt.Sprintf("%s: its log does not say which; weir verify tells if results lack", where))
+			lost = append(lost, fmt.Sprintf("%s: its log does not name it; weir verify shows whether results are missing", where))
 		case unread != nil:
-			lost = append(lost, fmt.Sprintf("%s: what became of it can't be read: %s", where, unread))
+			lost = append(lost, fmt.Sprintf("%s: its outcome is unknown: %s", where, unread))
 		case known && o.aborted:
-			lost = append(lost, fmt.Sprintf("%s: it is aborted, and %d results with it", where, o.records))
+			lost = append(lost, fmt.Sprintf("%s: it was aborted with %s", where, resultCount(o.records)))
 		case known && len(o.open) > 0:
-			lost = append(lost, fmt.Sprintf("%s: it is open, and will be aborted with %d results", where, o.records))
+			lost = append(lost, fmt.Sprintf("%s: it is open and will be aborted with %s", where, resultCount(o.records)))
 		}
 		// Committed before, or without records: nothing is lost.
 	}
 	slices.Sort(lost)
 	return slices.Compact(lost)
+}
+
+func resultCount[N int | int64](n N) string {
+	if n == 1 {
+		return "1 result"
+	}
+	return fmt.Sprintf("%d results", n)
 }

@@ -207,7 +207,7 @@ func TestUpgrade(t *testing.T) {
 	if !errors.As(err, &changed) || !strings.Contains(err.Error(), "in2") || f.jobs[0].State != "RUNNING" {
 		t.Fatalf("%v, the job is %s", err, f.jobs[0].State)
 	}
-	// The new job does not start: the old SQL runs again.
+	// The new job failed to start: the old SQL runs again.
 	f.fails = true
 	_, err = m.Upgrade(t.Context(), pipeline, Options{})
 	if err == nil || !strings.Contains(err.Error(), "the reason") {
@@ -320,9 +320,9 @@ func TestFailedCommits(t *testing.T) {
 		{"another's", line(soon, aborted, "weir-flink/other/out1-0-1"), ""},
 		{"committed before", line(soon, committed, "weir-flink/hot/out1-0-1"), ""},
 		{"empty", line(soon, producer{99, 0}, "weir-flink/hot/out1-0-1"), ""},
-		{"aborted", line(soon, committed, "weir-flink/hot/out1-0-1") + line(soon, aborted, "weir-flink/hot/out1-0-2"), "it is aborted, and 1 results"},
+		{"aborted", line(soon, committed, "weir-flink/hot/out1-0-1") + line(soon, aborted, "weir-flink/hot/out1-0-2"), "it was aborted with 1 result"},
 		{"open", line(soon, open, "weir-flink/hot/out1-0-3"), "it is open"},
-		{"who knows", soon.UTC().Format("2006-01-02 15:04:05,000") + " Unable to commit transaction (x) because it's in an invalid state.\n", "does not say"},
+		{"who knows", soon.UTC().Format("2006-01-02 15:04:05,000") + " Unable to commit transaction (x) because it's in an invalid state.\n", "its log does not name it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f.log = c.log
@@ -385,7 +385,7 @@ func TestRecordHasNoSecrets(t *testing.T) {
 		t.Errorf("%s, %v", raw, err)
 	}
 	f.jobs = nil
-	if _, err := m.Recover(t.Context(), "hot", "", "file:/x", Options{}); err == nil || !strings.Contains(err.Error(), "give the file") {
+	if _, err := m.Recover(t.Context(), "hot", "", "file:/x", Options{}); err == nil || !strings.Contains(err.Error(), "name the file") {
 		t.Errorf("recovered without the password: %v", err)
 	}
 }

@@ -16,11 +16,11 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// RecordTopic keeps what is deployed: a compacted topic, keyed by name. A JobManager without
-// ZooKeeper forgets its jobs when it ends; Kafka does not.
+// RecordTopic stores the deployments in a compacted topic keyed by name: a JobManager without
+// ZooKeeper forgets its jobs when it exits.
 const RecordTopic = "weir.flink"
 
-// Deployment is a pipeline that was deployed.
+// Deployment is a deployed pipeline.
 type Deployment struct {
 	Name        string    `json:"name"`
 	State       string    `json:"state"` // deploying, running, stopped, cancelled
@@ -44,10 +44,10 @@ type Deployment struct {
 	PreviousJobs       []string          `json:"previous_job_ids,omitempty"` // of the same name, the newest first
 }
 
-// Deployed reports that the pipeline should run: nobody has stopped or cancelled it.
+// Deployed reports whether the pipeline should be running: it was neither stopped nor cancelled.
 func (d *Deployment) Deployed() bool { return d.State == stateRunning || d.State == stateDeploying }
 
-// NotDeployedError says that nothing of the name is deployed.
+// NotDeployedError is returned if no pipeline of the name is deployed.
 type NotDeployedError struct {
 	Name  string
 	Known []string
@@ -55,12 +55,12 @@ type NotDeployedError struct {
 
 func (e *NotDeployedError) Error() string {
 	if len(e.Known) == 0 {
-		return fmt.Sprintf("no pipeline %q is deployed: none is at all", e.Name)
+		return fmt.Sprintf("pipeline %q is not deployed: there are no deployments", e.Name)
 	}
-	return fmt.Sprintf("no pipeline %q is deployed: there are %s", e.Name, strings.Join(e.Known, ", "))
+	return fmt.Sprintf("pipeline %q is not deployed: deployed are %s", e.Name, strings.Join(e.Known, ", "))
 }
 
-// Deployments reads the records of all that was deployed, by name.
+// Deployments reads the records of all deployments, by name.
 func Deployments(ctx context.Context, kafka broker.Config) ([]Deployment, error) {
 	byName := make(map[string]Deployment)
 	err := broker.ReadAll(ctx, kafka, RecordTopic, nil, func(r *kgo.Record) error {
@@ -76,7 +76,7 @@ func Deployments(ctx context.Context, kafka broker.Config) ([]Deployment, error)
 		return nil
 	})
 	if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return nil, fmt.Errorf("read what is deployed: %w", err)
+		return nil, fmt.Errorf("read deployments: %w", err)
 	}
 	all := make([]Deployment, 0, len(byName))
 	for _, d := range byName {
@@ -86,7 +86,7 @@ func Deployments(ctx context.Context, kafka broker.Config) ([]Deployment, error)
 	return all, nil
 }
 
-// FindDeployment reads the record of a name. The error is a *NotDeployedError where there is none.
+// FindDeployment reads the record of a name. The error is a *NotDeployedError if there is none.
 func FindDeployment(ctx context.Context, kafka broker.Config, name string) (Deployment, error) {
 	all, err := Deployments(ctx, kafka)
 	if err != nil {
@@ -102,9 +102,8 @@ func FindDeployment(ctx context.Context, kafka broker.Config, name string) (Depl
 	return Deployment{}, missing
 }
 
-// recorder writes the record of one name. Its transactional id fences whoever else is about to
-// change the same deployment: of two at the same time, the later one wins, and the earlier one
-// learns it at its next write.
+// recorder writes the record of one name. Its transactional id fences concurrent changes of the
+// same deployment: the later one wins, and the earlier one fails at its next write.
 type recorder struct {
 	kafka  broker.Config
 	client *kgo.Client
@@ -135,11 +134,11 @@ func openRecorder(ctx context.Context, kafka broker.Config, name string) (*recor
 
 func (r *recorder) close() { r.client.Close() }
 
-// errOvertaken says that somebody else has changed the same deployment in the meantime.
-var errOvertaken = errors.New("another weir has changed this deployment at the same time")
+// errOvertaken is returned after a concurrent change of the same deployment.
+var errOvertaken = errors.New("another weir changed this deployment at the same time")
 
-// write commits what is known of a deployment. A stop does not tear it; one that may be left open
-// is a *broker.LeftOpenError.
+// write commits the record of a deployment. A stop does not interrupt it; if the transaction may be
+// left open, the error is a *broker.LeftOpenError.
 func (r *recorder) write(ctx context.Context, d *Deployment) error {
 	d.At = time.Now().UTC()
 	value, err := json.Marshal(d)

@@ -36,7 +36,7 @@ func (e *UnreachableError) Error() string {
 	if errors.As(e.Err, &op) {
 		reason = op.Err.Error()
 	}
-	return fmt.Sprintf("no %s reached at %s: %s; check %s, or start a cluster with weir flink up", e.Service, e.URL, reason, e.Flag)
+	return fmt.Sprintf("%s not reachable at %s: %s; check %s, or start a cluster with weir flink up", e.Service, e.URL, reason, e.Flag)
 }
 
 // Unwrap returns what the last try ended with.
@@ -53,7 +53,7 @@ func (e *ResponseError) Error() string {
 	if e.Problem.What != "" {
 		return fmt.Sprintf("%s: %s", e.Service, e.Problem)
 	}
-	return fmt.Sprintf("%s: %s %s answers %d", e.Service, e.Method, e.Path, e.Status)
+	return fmt.Sprintf("%s: %s %s returned status %d", e.Service, e.Method, e.Path, e.Status)
 }
 
 // maxAnswer bounds what is read of an answer.
@@ -69,7 +69,7 @@ func (r *rest) get(ctx context.Context, path string, out any) error {
 // left.
 func (r *rest) call(ctx context.Context, method, path string, in, out any) error {
 	if r.url == "" {
-		return fmt.Errorf("where is the %s? Give %s its URL", r.name, r.flag)
+		return fmt.Errorf("no URL of the %s is set: use %s", r.name, r.flag)
 	}
 	var body []byte
 	if in != nil {
@@ -137,7 +137,7 @@ func (r *rest) once(ctx context.Context, method, path string, body []byte, out a
 		return nil
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
-		return fmt.Errorf("%s: %s %s answers what is no JSON as expected: %w; is %s the address of a %s?", r.name, method, path, err, r.url, r.name)
+		return fmt.Errorf("%s: %s %s returned unexpected JSON: %w; check that %s is the address of a %s", r.name, method, path, err, r.url, r.name)
 	}
 	return nil
 }

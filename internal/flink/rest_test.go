@@ -80,7 +80,7 @@ func TestUnreachable(t *testing.T) {
 	}
 	var asked atomic.Int64
 	_, err = NewCluster(Config{JobManager: answers(t, &asked, text(200, "<html>"))}).Overview(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "no JSON") {
+	if err == nil || !strings.Contains(err.Error(), "unexpected JSON") {
 		t.Errorf("a page: %v", err)
 	}
 }
@@ -116,7 +116,7 @@ func TestTranslate(t *testing.T) {
 	}
 }
 
-// A statement that Flink refuses is accepted by the gateway with 200: its status has to be read.
+// A statement that Flink rejected is accepted by the gateway with 200: its status has to be read.
 func TestRefusedStatement(t *testing.T) {
 	mux := http.NewServeMux()
 	reply := func(pattern string, status int, body string) {

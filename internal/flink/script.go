@@ -64,7 +64,7 @@ const prefixRoot = "weir-flink/"
 // subtask and the checkpoint.
 func TransactionalIDPrefix(job string) string { return prefixRoot + job + "/" }
 
-// JobOfTransaction returns the job whose sink has the transactional id; not ok is one of others.
+// JobOfTransaction returns the job whose sink uses a transactional id; ok is false for other ids.
 func JobOfTransaction(id string) (job string, ok bool) {
 	rest, ok := strings.CutPrefix(id, prefixRoot)
 	if !ok {
@@ -109,7 +109,7 @@ func NewScript(text string, env Environment, o Options) (*Script, error) {
 		}
 	}
 	if len(inserts) == 0 {
-		return nil, errors.New("the file has no INSERT INTO … SELECT, so that there is nothing to deploy")
+		return nil, errors.New("the file has no INSERT INTO … SELECT: there is nothing to deploy")
 	}
 	if err := w.settings(); err != nil {
 		return nil, err
@@ -275,7 +275,7 @@ func (w *writer) connection(t *Table) error {
 		t.Options["properties.bootstrap.servers"] = strings.Join(k.Brokers, ",")
 	}
 	if t.Options["properties.bootstrap.servers"] == "" {
-		return fmt.Errorf("table %s: where is Kafka? Give --brokers, or 'properties.bootstrap.servers' in the file", t.Name)
+		return fmt.Errorf("table %s: no Kafka brokers are set: use --brokers, or 'properties.bootstrap.servers' in the file", t.Name)
 	}
 	for key, value := range security(k) {
 		if value.err != nil {
@@ -334,7 +334,7 @@ func security(k *broker.Config) map[string]property {
 		p["security.protocol"] = property{text: protocol}
 	}
 	if k.TLSInsecure {
-		p["ssl"] = property{err: errors.New("--tls-insecure: Flink's Kafka client always checks the brokers' certificates; give their authority with --tls-ca")}
+		p["ssl"] = property{err: errors.New("--tls-insecure is not possible: Flink's Kafka client always verifies the brokers' certificates; set their authority with --tls-ca")}
 	}
 	file := func(key, path string) {
 		text, err := os.ReadFile(path)

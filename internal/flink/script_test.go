@@ -173,7 +173,7 @@ func TestScriptRefuses(t *testing.T) {
 		want       string
 	}{
 		{"nothing to run", table, local, "no INSERT"},
-		{"no brokers", table + "INSERT INTO t SELECT a FROM t", Environment{}, "where is Kafka"},
+		{"no brokers", table + "INSERT INTO t SELECT a FROM t", Environment{}, "no Kafka brokers are set"},
 		{"any certificate", table + "INSERT INTO t SELECT a FROM t", insecure, "--tls-insecure"},
 		{"a format that Flink has not", strings.Replace(table, "'json'", "'protobuf-confluent', 'protobuf-confluent.url' = 'http://r'", 1) + "INSERT INTO t SELECT a FROM t", local,
 			"open-source Flink has no format 'protobuf-confluent'"},
@@ -199,7 +199,7 @@ func TestTimeouts(t *testing.T) {
 		{"900001", "transaction.max.timeout.ms", false},
 		{"19999", "would be lost", false},
 		{"30000", "", true},
-		{"soon", "no number", false},
+		{"soon", "expected a number", false},
 	} {
 		text := strings.Replace(pipeline, "'topic' = 'o1'", "'topic' = 'o1', 'properties.transaction.timeout.ms' = '"+c.timeout+"'", 1)
 		s, err := NewScript(text, testEnvironment(), Options{TransactionTimeout: 15 * time.Minute})

@@ -13,7 +13,7 @@ import (
 type ChangedError struct{ Report string }
 
 func (e *ChangedError) Error() string {
-	return "the state of the running job does not fit the new SQL:\n" + e.Report + "Nothing was stopped. Deploy the new SQL under another name, or change only what keeps no state"
+	return "the state of the running job is incompatible with the new SQL:\n" + e.Report + "Nothing was stopped. Deploy the new SQL under another name, or change only stateless parts"
 }
 
 // operator is one line of an execution plan.
@@ -50,7 +50,7 @@ func operators(explain string) ([]operator, error) {
 			m = reused.FindStringSubmatch(line)
 		}
 		if m == nil {
-			return nil, fmt.Errorf("line %q of Flink's execution plan is not understood", line)
+			return nil, fmt.Errorf("unknown line %q in Flink's execution plan", line)
 		}
 		o := operator{depth: len(m[1]), kind: m[2], text: strings.TrimLeft(line, " :+-")}
 		if !slices.Contains(stateless, o.kind) {
@@ -137,14 +137,14 @@ func ComparePlans(old, now string) (notes []string, err error) {
 	report, differs := compareStates(was, is)
 	if !differs && shapeOf(was) != shapeOf(is) {
 		differs = true
-		report += fmt.Sprintf("  moved:   the operators stand in other places, where Flink does not find their state\n      was: %s\n       is: %s\n", shapeOf(was), shapeOf(is))
+		report += fmt.Sprintf("  moved:   operators have other positions, where Flink does not find their state\n      was: %s\n       is: %s\n", shapeOf(was), shapeOf(is))
 	}
 	if differs {
 		return nil, &ChangedError{report}
 	}
 	for i := range was {
 		if was[i].text != is[i].text && was[i].state == "" && feedsState(was, i) {
-			notes = append(notes, fmt.Sprintf("results that are open now hold rows of both versions, which differ before the state: %s was %s", is[i].text, was[i].text))
+			notes = append(notes, fmt.Sprintf("results that are open now will contain rows of both versions, which differ upstream of the state: %s was %s", is[i].text, was[i].text))
 		}
 	}
 	return notes, nil
