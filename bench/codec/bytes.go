@@ -18,8 +18,8 @@ import (
 
 var compressions = []string{"none", "lz4", "zstd"}
 
-// writeBytes prints how many bytes a reading takes in the log: key, value and what Kafka has around
-// them, in batches as a producer writes them.
+// writeBytes prints the size of a reading in the log: key, value and Kafka's overhead, in batches
+// as a producer writes them.
 func writeBytes(ctx context.Context, readings []reading.Reading) (err error) {
 	dir, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {
@@ -43,7 +43,7 @@ func writeBytes(ctx context.Context, readings []reading.Reading) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Println("\n| bytes a reading | none | lz4 | zstd |")
+	fmt.Println("\n| bytes per reading | none | lz4 | zstd |")
 	fmt.Println("|---|---|---|---|")
 	for _, s := range sides[:4] {
 		fmt.Printf("| %s |", s.name)

@@ -22,10 +22,10 @@ type codec struct {
 	name   string
 	encode func(dst []byte, r *reading.Reading) ([]byte, error)
 	decode func(data []byte) error
-	last   func() reading.Reading // what decode has read
+	last   func() reading.Reading // the reading that decode has decoded
 }
 
-// check finds out whether what is measured also is right.
+// check verifies that encoding and decoding are correct.
 func (c *codec) check(encoded [][]byte, readings []reading.Reading) error {
 	for i, data := range encoded {
 		if err := c.decode(data); err != nil {
@@ -77,7 +77,7 @@ func columns() []*column.Column {
 	return cols
 }
 
-// ours is a format of tables.
+// ours is one of Weir's table formats.
 func ours(name, schema string, typ registry.Type) (codec, error) {
 	o := format.Options{}
 	known := format.NewSchemas()

@@ -1,10 +1,10 @@
-// Command codec measures how readings are encoded and decoded: weir's formats, beside encoding/json
-// and the generic paths of the libraries for Avro and Protobuf, on the readings of a simulated
-// fleet; and how many bytes a reading takes in the log, for each format and compression. All weir's
-// sides go from and to columns, as in a pipeline. The tables are Markdown.
+// Command codec measures encoding and decoding of a simulated fleet's readings: Weir's formats
+// against encoding/json and the generic APIs of the Avro and Protobuf libraries; and the bytes per
+// reading in the log, for each format and compression. Weir's formats encode from and decode to
+// columns, as in a pipeline. The tables are Markdown.
 //
 //	main.go    flags, the readings, the tables
-//	codecs.go  what is measured
+//	codecs.go  the measured codecs
 //	bytes.go   bytes in the log of an embedded broker
 package main
 
@@ -26,7 +26,7 @@ import (
 func main() {
 	testing.Init() // the flags of testing.Benchmark
 	records := flag.Int("readings", 10_000, "readings to encode and decode, and to write with each compression")
-	length := flag.Duration("for", time.Second, "how long each side is measured")
+	length := flag.Duration("for", time.Second, "duration of each measurement")
 	flag.Parse()
 	err := flag.Set("test.benchtime", length.String())
 	if err == nil {

@@ -1,19 +1,18 @@
-// Command console measures what it costs to watch a weir, by pairs of runs of the same weir up, one
-// after the other in turn:
+// Command console measures the cost of watching a weir, by pairs of alternating runs of the same
+// weir up:
 //
 //	overhead  readings at full speed, alone, and with metrics scraped each second, the console,
-//	          and one page that shows the figures, a pipeline's graph and a live preview of its
-//	          results: readings/s, CPU
-//	crowd     readings at a steady rate, with the console that nobody looks at, and with 200 pages
-//	          of which half never read and half read a kilobyte a second: latency from a reading
-//	          to its committed result, memory
+//	          and one page with numbers, a graph and a live preview: readings/s, CPU
+//	crowd     readings at a steady rate, with an unused console, and with 200 pages of which half
+//	          never read and half read a kilobyte per second: latency from a reading to its
+//	          committed result, memory
 //
-// Figures are printed for each run, ratios for each pair, and the median of the ratios. Absolute
-// figures depend on the machine.
+// It prints the results of each run, the ratio of each pair, and the median of the ratios. Absolute
+// numbers depend on the machine.
 //
 //	main.go      flags, pairs, the table
 //	run.go       one weir up, from its start to its summary
-//	watchers.go  those who watch
+//	watchers.go  the watchers
 package main
 
 import (
@@ -62,7 +61,7 @@ func main() {
 // measurement is a pair of sides.
 type measurement struct {
 	name  string
-	sides [2]side // the first is what the second is compared with
+	sides [2]side // the first is the baseline
 	value func(figures) float64
 	unit  string
 	goal  func(ratio float64) bool
@@ -107,7 +106,7 @@ func run(ctx context.Context, s settings) (err error) {
 		for round := range s.rounds {
 			var pair [2]figures
 			for i := range m.sides {
-				at := (i + round) % 2 // each goes first in turn
+				at := (i + round) % 2 // the sides take turns going first
 				if pair[at], err = m.sides[at].run(ctx, weir, dir, s); err != nil {
 					return fmt.Errorf("%s, %s: %w", m.name, m.sides[at].name, err)
 				}

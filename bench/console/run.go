@@ -21,16 +21,16 @@ import (
 type side struct {
 	name  string
 	args  []string
-	watch func(ctx context.Context, at addresses) error // until ctx is done; nil: nobody
+	watch func(ctx context.Context, at addresses) error // until ctx is done; nil: no watcher
 }
 
 // addresses of a running weir.
 type addresses struct{ console, admin string }
 
-// figures of one run.
+// figures are the results of one run.
 type figures struct {
-	PerSecond float64 // readings through it: the mean of those produced and those processed, which take the processors from each other
-	CPU       float64 // seconds a million of them: producer, broker, consumer and all that watches inside the process
+	PerSecond float64 // readings through it: the mean of those produced and those processed, which compete for the processors
+	CPU       float64 // seconds a million of them: producer, broker, consumer and everything that watches inside the process
 	P50, P99  float64 // milliseconds, from a reading to its committed result
 	PeakMB    float64
 }
@@ -39,17 +39,17 @@ func (f figures) String() string {
 	return fmt.Sprintf("%8.0f readings/s  %.2f CPU s/M  p50 %.0f ms  p99 %.0f ms  peak %.0f MB", f.PerSecond, f.CPU, f.P50, f.P99, f.PeakMB)
 }
 
-// run runs weir up for the length of a run, and whoever watches it meanwhile.
+// run runs weir up, and its watcher, for the length of a run.
 func (s *side) run(ctx context.Context, weir, dir string, set settings) (f figures, err error) {
 	data := filepath.Join(dir, "data")
 	defer func() { err = errors.Join(err, os.RemoveAll(data)) }()
 	args := append([]string{
 		"up", "--data-dir", data, "--listen", "127.0.0.1:0", "--registry-listen", "none", "--devices", strconv.Itoa(set.devices),
 		"--for", set.length.String(), "-o", "json", "--console-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
-	}, s.args...) // the last of a flag holds
+	}, s.args...) // the last occurrence of a flag wins
 	cmd := exec.CommandContext(ctx, weir, args...) //nolint:gosec // built here
 	var out bytes.Buffer
-	said := &syncbuf.Buffer{} // what weir up writes for people
+	said := &syncbuf.Buffer{} // output of weir up for people
 	cmd.Stdout, cmd.Stderr = &out, said
 	if err := cmd.Start(); err != nil {
 		return f, err
@@ -81,7 +81,7 @@ func (s *side) run(ctx context.Context, weir, dir string, set settings) (f figur
 	return figures{through / sum.Seconds, cpu.Seconds() / through * 1e6, sum.P50, sum.P99, float64(usage.Maxrss) / 1024}, nil
 }
 
-// watched waits for the addresses, and watches.
+// watched waits for the addresses, then watches.
 func (s *side) watched(ctx context.Context, said *syncbuf.Buffer) error {
 	if s.watch == nil {
 		return nil
@@ -92,7 +92,7 @@ func (s *side) watched(ctx context.Context, said *syncbuf.Buffer) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.New("weir up told no address of a console")
+			return errors.New("weir up printed no console address")
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -103,7 +103,7 @@ var (
 	adminLine   = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)/metrics`)
 )
 
-// addressesIn finds where weir up says that it listens.
+// addressesIn finds the addresses that weir up prints.
 func addressesIn(text string) (at addresses, ok bool) {
 	console, admin := consoleLine.FindStringSubmatch(text), adminLine.FindStringSubmatch(text)
 	if console == nil || admin == nil {

@@ -14,14 +14,15 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// watchOne scrapes the metrics each second, and is one page with a pipeline and a live preview.
+// watchOne scrapes the metrics every second, and acts as one page with a pipeline and a live
+// preview.
 func watchOne(ctx context.Context, at addresses) error {
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return scrape(ctx, at.admin+"/metrics") })
 	all.Go(func() error {
 		seen, err := page(ctx, at.console, "overview", "pipeline:device-stats", "tail:device_stats")
 		if err == nil && (seen["overview"] == 0 || seen["pipeline"] == 0 || seen["tail"] == 0) {
-			return fmt.Errorf("the page did not get all that it watches: %v", seen)
+			return fmt.Errorf("the page did not receive everything that it watches: %v", seen)
 		}
 		return err
 	})
@@ -48,7 +49,7 @@ func scrape(ctx context.Context, url string) error {
 	}
 }
 
-// page reads all that a stream sends, until it ends, and returns how many frames of each kind came.
+// page reads a stream to its end, and returns the number of frames of each kind.
 func page(ctx context.Context, console string, watch ...string) (map[string]int, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, console+"/api/events?watch="+strings.Join(watch, "&watch="), http.NoBody)
 	if err != nil {
@@ -72,8 +73,8 @@ func page(ctx context.Context, console string, watch ...string) (map[string]int,
 	}
 }
 
-// crowd is so many pages that watch everything: every other one never reads, the rest read a
-// kilobyte a second. One that is let go comes again.
+// crowd opens that many pages that watch everything: every other one never reads, the rest read a
+// kilobyte per second. A page that is disconnected reconnects.
 func crowd(pages int) func(context.Context, addresses) error {
 	return func(ctx context.Context, at addresses) error {
 		all, ctx := errgroup.WithContext(ctx)
@@ -94,10 +95,10 @@ func crowd(pages int) func(context.Context, addresses) error {
 	}
 }
 
-// patience is longer than that of the console with one that does not read.
+// patience is longer than the console waits for a page that does not read.
 const patience = 20 * time.Second
 
-// linger is a page that reads hardly, until it is let go.
+// linger is a page that hardly reads, until it is disconnected.
 func linger(ctx context.Context, host string, never bool, open *atomic.Int64) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", host)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// check reads the results of a job, committed ones only, and returns when the first and the last of
-// them were committed. The error says which row is missing, doubled or wrong.
+// check reads the committed results of a job, and returns when the first and the last were
+// committed. The error names a missing, duplicate or wrong row.
 func (b *bench) check(ctx context.Context, side string, j job) (committed span, err error) {
 	row, done := b.want.checkFilter()
 	if j.Workload == "tumble" {
@@ -23,7 +23,7 @@ func (b *bench) check(ctx context.Context, side string, j job) (committed span, 
 		if !r.Attrs.IsControl() {
 			return row(r.Value)
 		}
-		// Transactions without results are ended, too: they leave no marker here.
+		// Transactions without results leave no marker here.
 		if committed.first.IsZero() || r.Timestamp.Before(committed.first) {
 			committed.first = r.Timestamp
 		}
@@ -41,7 +41,7 @@ func (b *bench) check(ctx context.Context, side string, j job) (committed span, 
 	return committed, done()
 }
 
-// checkFilter checks that each reading with a value above 25 is there once.
+// checkFilter checks that each reading with a value above 25 occurs exactly once.
 func (e *expectation) checkFilter() (row func([]byte) error, done func() error) {
 	seen := make([]bool, e.rows)
 	rows := int64(0)
@@ -64,7 +64,7 @@ func (e *expectation) checkFilter() (row func([]byte) error, done func() error) 
 			return fmt.Errorf("result with a wrong time %s", data)
 		}
 		if seen[i] {
-			return fmt.Errorf("result twice: %s", data)
+			return fmt.Errorf("duplicate result %s", data)
 		}
 		seen[i] = true
 		rows++
@@ -72,18 +72,19 @@ func (e *expectation) checkFilter() (row func([]byte) error, done func() error) 
 	}
 	return row, func() error {
 		if rows != e.passing {
-			return fmt.Errorf("%d results, want %d", rows, e.passing)
+			return fmt.Errorf("%d results, expected %d", rows, e.passing)
 		}
 		return nil
 	}
 }
 
-// checkTumble checks that each window of each device is there once, with the right statistics.
+// checkTumble checks that each window of each device occurs exactly once, with the right
+// statistics.
 //
-// Weir's and Flink's input is bounded: its end closes all windows, and their counts sum up to all
-// the rows. Kafka Streams knows no end: its last windows stay open. Of it are wanted the windows
-// that the readings themselves have closed, where the partition's latest time is two seconds past
-// their end, and no others.
+// Weir's and Flink's input is bounded: its end closes all windows, and their counts add up to all
+// rows. Kafka Streams has no end of input: its last windows stay open. Its results must be exactly
+// the windows that the readings have closed: those with an end at least two seconds before the
+// partition's latest time.
 func (e *expectation) checkTumble(side string) (row func([]byte) error, done func() error) {
 	seen := make([][devices]bool, len(e.windows))
 	var counted int64
@@ -108,10 +109,10 @@ func (e *expectation) checkTumble(side string) (row func([]byte) error, done fun
 		want := e.windows[w][device]
 		if got.Readings != want.readings || got.Lowest != want.lowest || got.Highest != want.highest ||
 			math.Abs(got.Mean-want.sum/float64(want.readings)) > 1e-9 {
-			return fmt.Errorf("wrong result %s, want %+v", data, want)
+			return fmt.Errorf("wrong result %s, expected %+v", data, want)
 		}
 		if seen[w][device] {
-			return fmt.Errorf("result twice: %s", data)
+			return fmt.Errorf("duplicate result %s", data)
 		}
 		seen[w][device] = true
 		counted += got.Readings
@@ -127,7 +128,7 @@ func (e *expectation) checkTumble(side string) (row func([]byte) error, done fun
 			}
 		}
 		if counted != want {
-			return fmt.Errorf("the windows count %d readings, want %d", counted, want)
+			return fmt.Errorf("the windows count %d readings, expected %d", counted, want)
 		}
 		return nil
 	}

@@ -9,10 +9,9 @@ import (
 	"time"
 )
 
-const testRows = 45_500 // the fifth window is a part of one
+const testRows = 45_500 // the fifth window is incomplete
 
-// results returns the right rows of a workload, as a side that sees the end of its input writes
-// them.
+// results returns the correct rows of a workload, as written by a side with a bounded input.
 func results(t *testing.T, e *expectation, workload string) [][]byte {
 	t.Helper()
 	var rows [][]byte
@@ -40,7 +39,7 @@ func results(t *testing.T, e *expectation, workload string) [][]byte {
 	return rows
 }
 
-// The checks pass right results, and find each single fault.
+// The checks accept correct results, and find each single fault.
 func TestChecks(t *testing.T) {
 	e, err := expect(testRows)
 	if err != nil {
@@ -55,8 +54,8 @@ func TestChecks(t *testing.T) {
 		want string // in the error
 	}{
 		{"none", func(rows [][]byte) [][]byte { return rows }, ""},
-		{"lost", func(rows [][]byte) [][]byte { return rows[1:] }, "want"},
-		{"twice", func(rows [][]byte) [][]byte { return append(rows, rows[7]) }, "twice"},
+		{"lost", func(rows [][]byte) [][]byte { return rows[1:] }, "expected"},
+		{"twice", func(rows [][]byte) [][]byte { return append(rows, rows[7]) }, "duplicate"},
 		{"wrong", func(rows [][]byte) [][]byte {
 			rows[3] = bytes.Replace(rows[3], []byte(`"device-000`), []byte(`"device-001`), 1)
 			return rows
@@ -86,8 +85,8 @@ func TestChecks(t *testing.T) {
 	}
 }
 
-// Without the end of the input, the last window is open: the latest reading is at about 45.5 s, and
-// two seconds before that no window ends.
+// Without an end of input, the last window stays open: the latest reading is at about 45.5 s, and
+// the window ends less than two seconds before it.
 func TestClosed(t *testing.T) {
 	e, err := expect(testRows)
 	if err != nil {
@@ -106,7 +105,7 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// The SQL is bounded only where rows are given.
+// The SQL is bounded only if rows are given.
 func TestSQL(t *testing.T) {
 	for _, workload := range workloads("weir") {
 		for _, rows := range []int64{0, 5} {

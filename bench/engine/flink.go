@@ -18,11 +18,11 @@ import (
 
 const (
 	flinkHeap       = 704             // MiB of the TaskManager's tasks
-	flinkCheckpoint = 5 * time.Second // what users set; results are committed with it
+	flinkCheckpoint = 5 * time.Second // a usual setting; results are committed at checkpoints
 )
 
-// startFlink starts a cluster of one TaskManager, which runs before the clock does: a job's start
-// is the deployment's.
+// startFlink starts a cluster of one TaskManager before anything is timed: a job's start is its
+// deployment.
 func (b *bench) startFlink(ctx context.Context) (err error) {
 	progress("start Flink %s", stack.FlinkVersion)
 	b.flink, err = stack.StartFlink(ctx, stack.FlinkOptions{Slots: b.parallelism, Memory: flinkHeap})
@@ -78,7 +78,7 @@ func (b *bench) runFlink(ctx context.Context, j job) (p process, said times, err
 	return p, said, err
 }
 
-// cpuOf is the user and system time of processes so far.
+// cpuOf returns the user and system time of processes so far.
 func cpuOf(pids []int) (sum time.Duration, err error) {
 	for _, pid := range pids {
 		used, err := processCPU(pid)
@@ -90,7 +90,7 @@ func cpuOf(pids []int) (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// residentKB is the memory that processes have now.
+// residentKB returns the resident memory of processes.
 func residentKB(pids []int) (sum int64) {
 	for _, pid := range pids {
 		sum += statusKB(pid, "VmRSS:")

@@ -11,8 +11,8 @@ import (
 	"weir.example/weir/reading"
 )
 
-// startRegistry registers the schema of readings in a registry of this process, where they are not
-// JSON: the benchmark then is of the format's decoding, and the results stay JSON.
+// startRegistry registers the readings' schema in an in-process registry, unless they are JSON.
+// Only the input's format varies: results stay JSON.
 func (b *bench) startRegistry(ctx context.Context) (closing func() error, err error) {
 	if b.format == "json" {
 		return func() error { return nil }, nil
@@ -28,7 +28,7 @@ func (b *bench) startRegistry(ctx context.Context) (closing func() error, err er
 		b.encoding, err = produce.Register(ctx, client, produce.Registered{Format: b.format, Topic: b.source})
 	}
 	if err != nil {
-		_ = r.Close() // the first error counts
+		_ = r.Close() // the first error is returned
 		return nil, err
 	}
 	return r.Close, nil

@@ -33,7 +33,7 @@ func (l latency) String() string {
 }
 
 const (
-	settleTime = 8 * time.Second  // from the first result to where measuring begins: start, compilation, backlog
+	settleTime = 8 * time.Second  // from the first result to the start of measuring: startup, compilation, backlog
 	readyLimit = time.Minute      // until the first result
 	drainLimit = 10 * time.Second // until the last result that counts
 )
@@ -56,18 +56,18 @@ func (b *bench) latencies(ctx context.Context) ([]latency, error) {
 	return all, nil
 }
 
-// latencyOf runs a side over a topic to which readings come at a steady rate, and sees when their
-// results are visible to a consumer that reads committed records.
+// latencyOf runs a side over a topic that receives readings at a steady rate, and measures when
+// their results become visible to a read_committed consumer.
 //
 // A row of the filter has its reading's latency: from the time in the reading, which is the
-// record's CreateTime, given just before it is handed to the producer, so that batching and the way
-// to the broker count. A row of the tumble has the latency of the reading that closes its window:
+// record's CreateTime, set just before it is handed to the producer, so that batching and the
+// network are included. A row of the tumble has the latency of the reading that closes its window:
 // the first one of the same partition whose time is two seconds (the watermark's lateness) past the
-// window's end. The result can't be known earlier; what the window itself takes isn't the engine's
-// doing.
+// window's end. The result can't be known earlier; the length of the window is not the engine's
+// latency.
 //
 // The windows are one second long here, not ten: in 20 seconds, ten-second windows would end twice,
-// and two instants say little about a 99th percentile.
+// and two samples say little about a 99th percentile.
 func (b *bench) latencyOf(ctx context.Context, side, workload string) (l latency, err error) {
 	j, err := b.job(side, workload)
 	if err != nil {
@@ -95,7 +95,7 @@ func (b *bench) latencyOf(ctx context.Context, side, workload string) (l latency
 }
 
 // launch starts a command that runs until stop interrupts it. The context that it returns ends with
-// the process; stop tells if it has ended by itself.
+// the process; stop reports an error if it has exited early.
 func launch(ctx context.Context, cmd *exec.Cmd, j job) (alive context.Context, stop func() error, err error) {
 	log, err := os.CreateTemp(j.Dir, "log")
 	if err != nil {
@@ -114,14 +114,14 @@ func launch(ctx context.Context, cmd *exec.Cmd, j job) (alive context.Context, s
 		dead()
 	}()
 	return alive, func() error {
-		defer func() { _ = log.Close() }() // all is written
+		defer func() { _ = log.Close() }() // everything has been written
 		select {
 		case <-ended:
 			out, err := os.ReadFile(log.Name())
-			return errors.Join(fmt.Errorf("the process ended by itself: %s", tail(out)), exit, err)
+			return errors.Join(fmt.Errorf("the process exited early: %s", tail(out)), exit, err)
 		default:
 		}
-		_ = cmd.Process.Signal(os.Interrupt) // it may just have ended
+		_ = cmd.Process.Signal(os.Interrupt) // it may just have exited
 		select {
 		case <-ended: // with 0 or 130
 			return nil
@@ -133,8 +133,8 @@ func launch(ctx context.Context, cmd *exec.Cmd, j job) (alive context.Context, s
 	}, nil
 }
 
-// trial is one measurement of latency: one goroutine offers readings, one collects results, one
-// watches the time.
+// trial is one latency measurement, with a goroutine each to offer readings, collect results and
+// watch the time.
 type trial struct {
 	*bench
 	job   job
@@ -146,7 +146,7 @@ type trial struct {
 	seen    map[result]time.Time // when a result became visible
 }
 
-// crossing is the closing of a window in a partition.
+// crossing identifies the closing of a window in a partition.
 type crossing struct {
 	partition int32
 	end       int64 // of the window, in ms since 1970
@@ -169,8 +169,8 @@ func (t *trial) run(ctx context.Context) (l latency, err error) {
 	return l, errors.Join(group.Wait(), err)
 }
 
-// offer produces readings at the rate until the context ends. What a delay has held up is made up
-// for at once, with the time at which it is produced.
+// offer produces readings at the rate until the context ends. It catches up immediately after a
+// delay; readings have the time at which they are produced.
 func (t *trial) offer(ctx context.Context) error {
 	// The buffer is large so that a broker that pauses doesn't slow the offer down.
 	client, err := t.connect(ctx, kgo.DefaultProduceTopic(t.job.Source), kgo.ProducerLinger(5*time.Millisecond),
@@ -183,7 +183,7 @@ func (t *trial) offer(ctx context.Context) error {
 	defer ticker.Stop()
 	var failed kgo.FirstErrPromise
 	began, next := time.Now(), int64(0)
-	var open [partitions]int64 // end of the earliest window that is open
+	var open [partitions]int64 // end of the earliest open window
 	for {
 		select {
 		case <-ctx.Done():
@@ -206,7 +206,7 @@ func (t *trial) offer(ctx context.Context) error {
 	}
 }
 
-// note keeps the time of a reading that is about to be produced, and the windows that it closes.
+// note records the time of a reading that is about to be produced, and the windows that it closes.
 func (t *trial) note(now int64, partition int32, open *int64) {
 	size := t.job.Window.Milliseconds()
 	t.mu.Lock()
@@ -220,7 +220,7 @@ func (t *trial) note(now int64, partition int32, open *int64) {
 	}
 }
 
-// collect reads the results, committed ones only, until the context ends.
+// collect reads committed results until the context ends.
 func (t *trial) collect(ctx context.Context) error {
 	client, err := t.connect(ctx, kgo.ConsumeTopics(t.job.Sink), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
@@ -248,7 +248,7 @@ func (t *trial) collect(ctx context.Context) error {
 	}
 }
 
-// take keeps when a result was seen.
+// take records when a result was seen.
 func (t *trial) take(data []byte, now time.Time) error {
 	var row struct {
 		DeviceID  string `json:"device_id"`
@@ -273,7 +273,7 @@ func (t *trial) take(data []byte, now time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if _, ok := t.seen[key]; ok {
-		return fmt.Errorf("result twice: %s", data)
+		return fmt.Errorf("duplicate result %s", data)
 	}
 	if len(t.seen) == 0 {
 		close(t.first)
@@ -282,7 +282,7 @@ func (t *trial) take(data []byte, now time.Time) error {
 	return nil
 }
 
-// watch waits until the side is up to speed, then for the time of the measurement, then for its
+// watch waits until the side is up to speed, then for the duration of the measurement, then for its
 // last results.
 func (t *trial) watch(ctx context.Context) (latency, error) {
 	select {
@@ -311,7 +311,7 @@ func (t *trial) watch(ctx context.Context) (latency, error) {
 			}, nil
 		}
 		if time.Since(to) > drainLimit {
-			return latency{}, fmt.Errorf("%d results missing after %s, %d there", missing, drainLimit, len(values))
+			return latency{}, fmt.Errorf("%d results missing after %s, %d received", missing, drainLimit, len(values))
 		}
 		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return latency{}, err
@@ -319,9 +319,8 @@ func (t *trial) watch(ctx context.Context) (latency, error) {
 	}
 }
 
-// outcome returns the latencies, in milliseconds, of the results that readings of the time from..to
-// have caused, how many of them are missing so far, and how many readings were offered in that
-// time.
+// outcome returns the latencies, in milliseconds, of the results caused by readings from the period
+// from..to, the number of results still missing, and the number of readings offered in that period.
 func (t *trial) outcome(from, to int64) (values []float64, missing, readings int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,27 +1,27 @@
-// Command engine measures weir's SQL engine beside Kafka Streams, Flink and plain reading, on one
-// real broker, in one run, alternating: the same topic of readings (JSON, or with -format another),
-// the same two workloads, both exactly once into Kafka.
+// Command engine compares Weir's SQL engine with Kafka Streams, Flink and a plain reader, on one
+// real broker, in alternating runs: the same topic of readings (JSON, or another -format), the same
+// two workloads, both exactly once into Kafka.
 //
 //	filter  readings with a value above 25, about half of them, all fields
 //	tumble  count, lowest, highest and mean value of each device in windows of 10 seconds of event
 //	        time
 //
 // The sides are raw (a process that only reads the topic read_committed: the ceiling), weir,
-// streams and flink, which runs the same file as weir on a cluster that is up already. With -before
-// a revision of this repository is a side, too, which shows what later changes cost. Each run is
-// checked: the result topic, read committed, holds every expected row once and nothing else. Then
-// comes the latency from a reading's production to its committed result at a steady rate. The
-// figures are medians; absolute ones depend on the machine, ratios are the result.
+// streams and flink, which runs the same file as weir on a cluster that is already up. With
+// -before, a revision of this repository is another side, which shows the cost of later changes.
+// Each run is checked: the result topic, read committed, holds every expected row once and nothing
+// else. Then it measures the latency from a reading's production to its committed result, at a
+// steady rate. Results are medians; absolute numbers depend on the machine, ratios are what counts.
 //
-//	main.go     flags, the order of things
-//	readings.go the readings, and what the workloads must make of them
+//	main.go     flags, the sequence of measurements
+//	readings.go the readings, and the expected results of the workloads
 //	format.go   readings in other formats than JSON
 //	topics.go   filling, reading and dropping topics
 //	sides.go    each side as a child process
 //	flink.go    Flink, which is a cluster
-//	measure.go  CPU, memory and times of a run
-//	check.go    the result topic against what is expected
-//	latency.go  a steady rate, and how long results take
+//	measure.go  CPU, memory and duration of a run
+//	check.go    compares the result topic with the expected results
+//	latency.go  latency at a steady rate
 //	report.go   tables, goals and the JSON file
 package main
 
@@ -87,12 +87,12 @@ func main() {
 	flag.IntVar(&s.parallelism, "parallelism", 2, "workers of weir, threads of Kafka Streams, slots of Flink")
 	flag.StringVar(&s.format, "format", "json", "of the readings: "+strings.Join(produce.Formats, ", ")+"; Kafka Streams and Flink read json only")
 	flag.StringVar(&s.compression, "compression", "none", "of the readings' topic: none, gzip, snappy, lz4 or zstd")
-	flag.IntVar(&seconds, "latency-seconds", 20, "how long latency is measured for each workload; 0 for not at all")
+	flag.IntVar(&seconds, "latency-seconds", 20, "duration of the latency measurement of each workload; 0 skips it")
 	flag.IntVar(&s.latencyRate, "latency-rate", 10_000, "readings offered a second while latency is measured")
 	flag.DurationVar(&s.latencyWindow, "latency-window", time.Second, "windows while latency is measured, in whole seconds")
 	flag.BoolVar(&s.latencyStreams, "latency-streams", false, "measure the latency of Kafka Streams too")
 	flag.StringVar(&s.before, "before", "", "git revision whose weir is measured too, as the side \"before\"")
-	flag.StringVar(&s.json, "json", "", "file to keep the figures in")
+	flag.StringVar(&s.json, "json", "", "file for the results")
 	flag.Parse()
 	s.sides, s.latency = strings.Split(sides, ","), time.Duration(seconds)*time.Second
 	if s.before != "" && !s.has("before") {
@@ -114,24 +114,24 @@ func main() {
 func (s *settings) validate() error {
 	for _, side := range s.sides {
 		if !slices.Contains(sideNames, side) {
-			return fmt.Errorf("unknown side %q: choose of %s", side, strings.Join(sideNames, ", "))
+			return fmt.Errorf("unknown side %q: choose from %s", side, strings.Join(sideNames, ", "))
 		}
 	}
 	switch {
 	case s.has("before") && s.before == "":
 		return errors.New("side before needs a git revision: -before REVISION")
 	case !slices.Contains(produce.Formats, s.format):
-		return fmt.Errorf("unknown format %q: choose of %s", s.format, strings.Join(produce.Formats, ", "))
+		return fmt.Errorf("unknown format %q: choose from %s", s.format, strings.Join(produce.Formats, ", "))
 	case s.format != "json" && (s.has("streams") || s.has("flink")):
 		return errors.New("only json is read by Kafka Streams and Flink here: -sides raw,weir")
 	case s.rows < 100_000 || s.rounds < 1:
-		return errors.New("want at least 100000 rows and one round")
+		return errors.New("expected at least 100000 rows and one round")
 	case s.parallelism < 1 || s.parallelism > partitions:
-		return fmt.Errorf("want a parallelism of 1 to %d", partitions)
+		return fmt.Errorf("expected a parallelism of 1 to %d", partitions)
 	case s.latency < 0 || s.latencyRate < devices:
-		return fmt.Errorf("want a latency time of 0 or more, and a rate of at least %d", devices)
+		return fmt.Errorf("expected a latency time of 0 or more, and a rate of at least %d", devices)
 	case s.latencyWindow < time.Second || s.latencyWindow > window || s.latencyWindow%time.Second != 0:
-		return fmt.Errorf("want latency windows of whole seconds, up to %s", window)
+		return fmt.Errorf("expected latency windows of whole seconds, up to %s", window)
 	}
 	return nil
 }
@@ -150,7 +150,7 @@ type bench struct {
 	brokerPID int
 	source    string // topic with the readings
 	want      *expectation
-	runs      int              // so far; makes names fresh
+	runs      int              // so far; makes names unique
 	registry  string           // URL; "" for json
 	encoding  produce.Encoding // nil for json
 	written   int64            // bytes of the readings
@@ -205,7 +205,7 @@ func run(ctx context.Context, s settings) (err error) {
 	return r.print(os.Stdout)
 }
 
-// build makes the programs of the sides that are wanted.
+// build builds the programs of the selected sides.
 func (b *bench) build(ctx context.Context) (err error) {
 	if b.self, err = os.Executable(); err != nil {
 		return err
@@ -230,7 +230,7 @@ func (b *bench) build(ctx context.Context) (err error) {
 	return nil
 }
 
-// buildBefore builds weir of the revision in a work tree of its own, which it removes again.
+// buildBefore builds weir of the revision in a temporary work tree.
 func (b *bench) buildBefore(ctx context.Context) (err error) {
 	progress("build weir of %s", b.before)
 	b.old = filepath.Join(b.dir, "weir-before")
@@ -254,8 +254,8 @@ func command(ctx context.Context, dir, name string, args ...string) error {
 	return nil
 }
 
-// throughput fills the topic and runs the sides in turn, so that what the machine does besides
-// falls on all of them.
+// throughput fills the topic and runs the sides in turn, so that other load on the machine affects
+// all of them.
 func (b *bench) throughput(ctx context.Context) ([]figures, error) {
 	if err := b.fill(ctx); err != nil {
 		return nil, err
@@ -280,7 +280,7 @@ func (b *bench) throughput(ctx context.Context) ([]figures, error) {
 	return all, nil
 }
 
-// workloads of a side: reading is the same whatever is done with it.
+// workloads returns the workloads of a side: for a plain reader all are the same.
 func workloads(side string) []string {
 	if side == "raw" {
 		return []string{"read"}

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// figures of one run.
+// figures are the results of one run.
 type figures struct {
 	Side      string  `json:"side"`
 	Workload  string  `json:"workload"`
@@ -29,7 +29,7 @@ func (f figures) String() string {
 	return fmt.Sprintf("%-8s %-7s %6.2f CPU s/M (broker %5.2f) %9.0f rows/s %9.0f with start %5.0f MB, first result after %.2f s", f.Side, f.Workload, f.CPU, f.BrokerCPU, f.PerSecond, f.WithStart, f.PeakMB, f.First)
 }
 
-// measure runs a side once, checks its results and removes what it made.
+// measure runs a side once, checks its results and removes its topics.
 func (b *bench) measure(ctx context.Context, side, workload string) (figures, error) {
 	j, err := b.job(side, workload)
 	if err != nil {
@@ -97,14 +97,14 @@ func (b *bench) runSide(ctx context.Context, side string, j job) (process, times
 	return ran, said, err
 }
 
-// span is when a side has committed first and last.
+// span is the time of a side's first and last commit.
 type span struct{ first, last time.Time }
 
-// settle checks the results, and returns when the side has committed. The broker tells that: the
-// marker that makes a transaction visible bears the time at which it was written.
+// settle checks the results, and returns when the side has committed, by the timestamps of the
+// transaction markers.
 func (b *bench) settle(ctx context.Context, side string, j job, said times) (span, error) {
 	if (side == "raw" || side == "streams") && said.Rows != b.rows {
-		return span{}, fmt.Errorf("%d rows read, want %d", said.Rows, b.rows)
+		return span{}, fmt.Errorf("%d rows read, expected %d", said.Rows, b.rows)
 	}
 	if side == "raw" {
 		return span{last: time.UnixMilli(said.Committed)}, nil
@@ -112,7 +112,7 @@ func (b *bench) settle(ctx context.Context, side string, j job, said times) (spa
 	return b.check(ctx, side, j)
 }
 
-// process is what a child process took and wrote.
+// process has the resource usage and output of a child process.
 type process struct {
 	began  time.Time
 	cpu    time.Duration // user and system
@@ -130,8 +130,7 @@ func watch(cmd *exec.Cmd) (process, error) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	// Maxrss won't do: a process that Go starts shares this one's memory until its exec, and the
-	// kernel hands that peak down to it.
+	// Maxrss is no use: a child shares this process's memory until its exec, and inherits its peak.
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -153,14 +152,14 @@ func watch(cmd *exec.Cmd) (process, error) {
 // supports.
 const ticksPerSecond = 100
 
-// processCPU is the CPU time that a running process has used, user and system.
+// processCPU returns the user and system CPU time that a running process has used.
 func processCPU(pid int) (time.Duration, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, fmt.Errorf("CPU time of process %d: %w", pid, err)
 	}
-	// The second field is the name in parentheses, and may hold anything; utime and stime are the
-	// 14th and 15th.
+	// The second field is the name in parentheses, and may contain anything; utime and stime are
+	// the 14th and 15th.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 13 {
 		return 0, fmt.Errorf("CPU time of process %d: %q is cut short", pid, stat)
@@ -176,10 +175,10 @@ func processCPU(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
 }
 
-// peakKB is the largest resident memory of a process so far, 0 where it has ended.
+// peakKB returns the peak resident memory of a process so far, 0 if it has exited.
 func peakKB(pid int) int64 { return statusKB(pid, "VmHWM:") }
 
-// statusKB is a figure of a process's /proc status, 0 where it has ended.
+// statusKB returns a value of a process's /proc status, 0 if it has exited.
 func statusKB(pid int, name string) int64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -197,7 +196,7 @@ func statusKB(pid int, name string) int64 {
 	return 0
 }
 
-// tail is the end of what a process wrote, where it says what went wrong.
+// tail returns the end of a process's output, where errors usually are.
 func tail(out []byte) string {
 	const n = 20
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")

@@ -10,30 +10,30 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// start is the event time of the first reading, at a window's begin.
+// start is the event time of the first reading, the start of a window.
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// step is the event time from one reading to the next: each device sends one a second.
+// step is the difference in event time between readings: each device sends one per second.
 const step = time.Second / devices
 
-// device is what the readings of one device have in common. Reading i of all is number i/devices of
+// device is the constant part of one device's readings. Reading i of all is number i/devices of
 // device i%devices.
 type device struct {
 	id        string
 	partition int32
 	head      string // JSON up to the value
 	boot      string
-	unit      string // JSON from behind the value up to ts
-	tail      string // JSON from behind seq
+	unit      string // JSON after the value, up to ts
+	tail      string // JSON after seq
 }
 
-// fleet returns the devices, in the partitions where every client puts their keys.
+// fleet returns the devices, in the partitions that every client's default partitioner chooses.
 func fleet() []device {
 	partitioner := kgo.StickyKeyPartitioner(nil).ForTopic("")
 	all := make([]device, devices)
 	for i := range all {
 		id := fmt.Sprintf("device-%06d", i)
-		boot := fmt.Sprintf("boot-%x", sha256.Sum256([]byte(id))) // makes a reading about 200 bytes large
+		boot := fmt.Sprintf("boot-%x", sha256.Sum256([]byte(id))) // makes a reading about 200 bytes
 		all[i] = device{
 			id:        id,
 			partition: int32(partitioner.Partition(&kgo.Record{Key: []byte(id)}, partitions)), //nolint:gosec // below partitions
@@ -76,7 +76,7 @@ type stats struct {
 	sum             float64
 }
 
-// expectation is what the workloads must make of the topic.
+// expectation has the expected results of the workloads.
 type expectation struct {
 	rows      int64
 	meanBytes float64
@@ -126,8 +126,7 @@ func (s *stats) add(v float64) {
 	s.lowest, s.highest, s.sum = min(s.lowest, v), max(s.highest, v), s.sum+v
 }
 
-// closed says whether the readings of a partition alone, without the end of the input, have closed
-// window w.
+// closed reports whether the readings of a partition have closed window w, without an end of input.
 func (e *expectation) closed(w int, partition int32) bool {
 	end := start.Add(time.Duration(w+1) * window)
 	return !e.lastTime[partition].Before(end.Add(lateness))

@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 )
 
-// report is everything that a run has found.
+// report has all results of a run.
 type report struct {
 	Kafka       string    `json:"kafka"`
 	CPUs        int       `json:"cpus"`
@@ -23,7 +23,7 @@ type report struct {
 	Goals       []goal    `json:"goals"`
 }
 
-// goal is what weir should reach beside another side, or by itself.
+// goal is a target for weir, relative to another side or absolute.
 type goal struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
@@ -38,7 +38,7 @@ func (g goal) met() bool {
 	return g.Value >= g.Want
 }
 
-// conclude computes the medians, and the goals for which there are figures.
+// conclude computes the medians, and the goals for which there are results.
 func (r *report) conclude() {
 	r.CPUs = runtime.NumCPU()
 	of := make(map[string]figures)
@@ -93,7 +93,7 @@ func (r *report) conclude() {
 	}
 }
 
-// medians of each figure by itself.
+// medians returns the median of each value separately.
 func medians(runs []figures) figures {
 	median := func(of func(figures) float64) float64 {
 		var values []float64

@@ -28,24 +28,24 @@ var sqlTemplates = template.Must(template.ParseFS(sqlFiles, "sql/*.sql"))
 //go:embed streams/*.java
 var streamsFiles embed.FS
 
-// heap is what the Kafka Streams side may take; RocksDB's memory comes on top.
+// heap is the maximum heap of Kafka Streams, in addition to RocksDB's memory.
 const heap = "1g"
 
 // job is one run of a workload by a side.
 type job struct {
-	ID       string // fresh: pipeline, application, group, prefix of transactional ids
+	ID       string // unique: pipeline, application, group, prefix of transactional ids
 	Workload string
 	Brokers  string
 	Source   string // topic
 	Format   string // of the readings
 	Registry string // of their schema
 	Sink     string // topic
-	Rows     int64  // to end behind; 0 runs until it is interrupted
+	Rows     int64  // to process; 0: run until interrupted
 	Window   time.Duration
-	Dir      string // folder of its own
+	Dir      string // private folder
 }
 
-// job returns a fresh job, with its folder; its sink topic isn't made yet.
+// job returns a new job with its folder; its sink topic does not exist yet.
 func (b *bench) job(side, workload string) (job, error) {
 	b.runs++
 	id := fmt.Sprintf("bench-%s-%s-%d", side, workload, b.runs)
@@ -66,7 +66,7 @@ func (b *bench) command(ctx context.Context, side string, j job) (*exec.Cmd, err
 	}
 }
 
-// writeSQL writes the file that weir run and weir flink deploy take.
+// writeSQL writes the file for weir run and weir flink deploy.
 func writeSQL(file string, j job) error {
 	var sql bytes.Buffer
 	if err := sqlTemplates.ExecuteTemplate(&sql, j.Workload+".sql", j); err != nil {
@@ -108,14 +108,14 @@ func compileStreams(ctx context.Context, dir, classes string) error {
 	return stack.CompileStreams(ctx, classes, names...)
 }
 
-// times of what a side says itself, in milliseconds since 1970; 0 where it doesn't say.
+// times are the times that a side reports, in milliseconds since 1970; 0 if it does not.
 type times struct {
 	FirstRecord int64 `json:"first_record_ms"`
 	Committed   int64 `json:"committed_ms"`
 	Rows        int64 `json:"rows"`
 }
 
-// parseTimes finds what a side has written to standard output: one JSON object, the last line.
+// parseTimes parses the last line of a side's output, a JSON object.
 func parseTimes(out []byte) (times, error) {
 	var t times
 	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
@@ -125,7 +125,7 @@ func parseTimes(out []byte) (times, error) {
 	return t, nil
 }
 
-// raw is the raw side: it reads the topic to its end and touches nothing but the lengths.
+// raw is the raw side: it reads the topic to its end and uses only the lengths.
 func raw(ctx context.Context, brokers, topic string) error {
 	var t times
 	var size int

@@ -17,7 +17,7 @@ func (b *bench) connect(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, erro
 	return broker.Connect(ctx, broker.Config{Brokers: []string{b.brokers}, ClientID: "weir-bench"}, opts...)
 }
 
-// create makes topics whose records stay whatever their age: event times are in the past.
+// create creates topics that never expire records: event times are in the past.
 func (b *bench) create(ctx context.Context, topics ...string) error {
 	client, err := b.connect(ctx)
 	if err != nil {
@@ -35,8 +35,8 @@ func (b *bench) create(ctx context.Context, topics ...string) error {
 	return nil
 }
 
-// forget deletes every topic but the readings': results, changelogs and whatever else a side has
-// made.
+// forget deletes every topic except the readings': results, changelogs and any other topics of a
+// side.
 func (b *bench) forget(ctx context.Context) error {
 	client, err := b.connect(ctx)
 	if err != nil {
@@ -63,8 +63,8 @@ func (b *bench) forget(ctx context.Context) error {
 	return nil
 }
 
-// firstGroup lets Kafka make its own topic of offsets, which it does for the first group: no side's
-// time.
+// firstGroup makes Kafka create its offsets topic, which it does for the first group, so that no
+// side pays for it.
 func (b *bench) firstGroup(ctx context.Context) error {
 	client, err := b.connect(ctx)
 	if err != nil {
@@ -127,8 +127,8 @@ func (b *bench) fillTransaction(ctx context.Context, client *kgo.Client, from, t
 	return client.EndTransaction(ctx, kgo.TryCommit)
 }
 
-// read calls fn with each record of committed transactions of a topic, their markers too, up to
-// where the log ended when read was called. The record and its bytes are fn's only during the call.
+// read calls fn with each committed record of a topic, markers included, up to the end of the log
+// at the time of the call. fn must not retain the record or its bytes.
 func read(ctx context.Context, brokers, topic string, fn func(*kgo.Record) error) error {
 	client, err := broker.Connect(ctx, broker.Config{Brokers: []string{brokers}, ClientID: "weir-bench"},
 		kgo.KeepControlRecords(), kgo.FetchMaxPartitionBytes(4<<20))
@@ -172,7 +172,7 @@ func read(ctx context.Context, brokers, topic string, fn func(*kgo.Record) error
 	return nil
 }
 
-// stableEnds returns where each partition's log ends, once no transaction is open before that: a
+// stableEnds returns the end of each partition's log, once no transaction is open before it: a
 // producer's commit returns before the markers are in the log.
 func stableEnds(ctx context.Context, admin *kadm.Client, topic string) (map[int32]int64, error) {
 	for {

@@ -1,10 +1,10 @@
-// Command produce measures weir's transactional producer beside kafka-producer-perf-test, on one
-// real broker, in one run, alternating: the same payload bytes, compression, acks, transaction
-// length and topic.
+// Command produce compares Weir's transactional producer with kafka-producer-perf-test, on one real
+// broker, in alternating runs: the same payload bytes, compression, acks, transaction length and
+// topic.
 //
-// It prints each run's figures, the ratio of the medians, and CPU seconds for a million readings;
-// then consume-process-produce in records a second. Absolute figures depend on the machine; ratios
-// are the result.
+// It prints the results of each run, the ratio of the medians, and CPU seconds per million
+// readings; then consume-process-produce in records per second. Absolute numbers depend on the
+// machine; ratios are what counts.
 package main
 
 import (
@@ -81,7 +81,7 @@ func run(ctx context.Context, records, rounds int, length time.Duration) (err er
 	return b.consume(ctx)
 }
 
-// fleet is what both sides send; prefix makes its readings about 200 bytes large.
+// fleet generates the readings of both sides; prefix makes them about 200 bytes.
 func (b *bench) fleet() fleet.Config {
 	return fleet.Config{
 		Seed: 42, Devices: devices, Prefix: prefix, Count: int64(b.records), Start: start, Spikes: 0.001, Noise: 1, Drift: 1,
@@ -95,7 +95,7 @@ const (
 
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// writePayload writes the readings that weir makes, for perf-test to draw from.
+// writePayload writes weir's readings to a file, from which perf-test draws.
 func (b *bench) writePayload() error {
 	f, err := os.Create(b.payload)
 	if err != nil {
@@ -129,7 +129,7 @@ func (b *bench) writePayload() error {
 	return errors.Join(w.Flush(), f.Close())
 }
 
-// figures of one run.
+// figures are the results of one run.
 type figures struct {
 	perSecond float64
 	cpu       float64 // seconds for a million readings
@@ -153,7 +153,7 @@ func (b *bench) compare(ctx context.Context, codec string, rounds int) error {
 			return fmt.Errorf("weir produce: %w", err)
 		}
 		if round == 0 {
-			continue // warms the broker up
+			continue // warm-up
 		}
 		fmt.Printf("  perf-test %s\n  weir      %s\n", perf, weir)
 		ours, theirs = append(ours, weir), append(theirs, perf)
@@ -173,22 +173,21 @@ func median(all []figures, of func(figures) float64) float64 {
 	return values[len(values)/2]
 }
 
-// drop deletes a topic, if it is there, and waits until it is gone.
+// drop deletes a topic if it exists, and waits until it is gone.
 func drop(ctx context.Context, admin *kadm.Client, topic string) error {
 	for {
 		topics, err := admin.ListTopics(ctx, topic)
 		if err == nil && topics[topic].Err != nil {
 			return nil
 		}
-		_, _ = admin.DeleteTopic(ctx, topic) // it fails while an earlier try is under way
+		_, _ = admin.DeleteTopic(ctx, topic) // fails while an earlier attempt is in progress
 		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
 }
 
-// topic makes the topics anew, so that every run writes to an empty log, from the source's
-// beginning.
+// topic recreates the topics, so that every run writes to an empty log, from the source's start.
 func (b *bench) topic(ctx context.Context) error {
 	client, err := broker.Connect(ctx, broker.Config{Brokers: []string{b.broker}})
 	if err != nil {
@@ -222,9 +221,9 @@ func (b *bench) perfTest(ctx context.Context, codec string, round int) (figures,
 	if err != nil {
 		return figures{}, fmt.Errorf("%w: %s", err, out)
 	}
-	rates := perfLine.FindAllSubmatch(out, -1) // the last line is the whole run's
+	rates := perfLine.FindAllSubmatch(out, -1) // the last line is for the whole run
 	if len(rates) == 0 {
-		return figures{}, fmt.Errorf("no figures in %q", out)
+		return figures{}, fmt.Errorf("no results in %q", out)
 	}
 	perSecond, err := strconv.ParseFloat(string(rates[len(rates)-1][1]), 64)
 	return b.figures(cmd, perSecond), err
@@ -246,13 +245,13 @@ func (b *bench) produce(ctx context.Context, codec string) (figures, error) {
 	}
 	seconds := sentLine.FindSubmatch(out)
 	if seconds == nil {
-		return figures{}, fmt.Errorf("no figures in %q", out)
+		return figures{}, fmt.Errorf("no results in %q", out)
 	}
 	took, err := strconv.ParseFloat(string(seconds[1]), 64)
 	return b.figures(cmd, float64(b.records)/took), err
 }
 
-// figures adds what the system counted for the whole process, start and end included.
+// figures adds the process's resource usage, startup and shutdown included.
 func (b *bench) figures(cmd *exec.Cmd, perSecond float64) figures {
 	state := cmd.ProcessState
 	f := figures{
@@ -265,7 +264,7 @@ func (b *bench) figures(cmd *exec.Cmd, perSecond float64) figures {
 	return f
 }
 
-// consume measures the consumer over what the last run has produced.
+// consume measures the consumer over the last run's readings.
 func (b *bench) consume(ctx context.Context) error {
 	fmt.Printf("\nconsume, process, produce (statistics of each sensor of each device)\n")
 	for round := range 3 {
@@ -274,7 +273,7 @@ func (b *bench) consume(ctx context.Context) error {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("weir consume: %w: %s", err, out)
 		}
-		fmt.Printf("  weir      %s (start, restore and end included)\n", b.figures(cmd, float64(b.records)/time.Since(began).Seconds()))
+		fmt.Printf("  weir      %s (startup, restore and shutdown included)\n", b.figures(cmd, float64(b.records)/time.Since(began).Seconds()))
 		if round < 2 {
 			if err := b.forget(ctx); err != nil {
 				return err
@@ -284,7 +283,7 @@ func (b *bench) consume(ctx context.Context) error {
 	return nil
 }
 
-// forget lets the consumer begin anew.
+// forget makes the consumer start from scratch.
 func (b *bench) forget(ctx context.Context) error {
 	client, err := broker.Connect(ctx, broker.Config{Brokers: []string{b.broker}})
 	if err != nil {

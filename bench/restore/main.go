@@ -1,14 +1,14 @@
-// Command restore measures how long a pipeline takes from its start to its first commit after a
-// crash (kill -9), with the local copy of its state and without, for states of different sizes, on
-// one real broker.
+// Command restore measures the time from a pipeline's start to its first commit after a crash (kill
+// -9), with and without a local copy of its state, for states of different sizes, on one real
+// broker.
 //
-// The pipeline keeps an entry for each device. The readings of all devices fill the state; then a
-// few readings a second keep commits going, as long as the local copy takes to be flushed. After
-// the crash the bench waits until the group has given up the dead process, which takes its session
-// timeout whatever the state is, and then starts the clock with the process. With the copy the time
-// should stay nearly flat as the state grows; without it the changelog is read from its begin.
+// The pipeline has a state entry per device. The readings of all devices fill the state; then a few
+// readings per second cause commits until the local copy is flushed. After the crash, the benchmark
+// waits until the group has expelled the dead process, which takes the session timeout whatever the
+// state's size, and then starts the process and the clock. With the copy, the time should stay
+// nearly constant as the state grows; without it, the whole changelog is read.
 //
-//	main.go   flags, the order of things, the report
+//	main.go   flags, the sequence of measurements, the report
 //	trial.go  one pipeline: its topics, its process, its commits
 package main
 
@@ -33,11 +33,11 @@ import (
 
 func main() {
 	sizes := flag.String("keys", "100000,1000000", "sizes of the state in entries, ascending")
-	rounds := flag.Int("rounds", 3, "crashes for each figure")
+	rounds := flag.Int("rounds", 3, "crashes per result")
 	flag.Parse()
 	keys, err := parseSizes(*sizes)
 	if err != nil || *rounds < 1 {
-		fmt.Fprintln(os.Stderr, "bench:", errors.Join(err, errors.New("want sizes such as 100000,1000000 and at least one round")))
+		fmt.Fprintln(os.Stderr, "bench:", errors.Join(err, errors.New("expected sizes such as 100000,1000000 and at least one round")))
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -26,7 +26,7 @@ var totals string
 const (
 	partitions = 4
 	trickle    = 10 * time.Millisecond // between readings while the pipeline runs
-	settle     = 13 * time.Second      // until a crash: longer than the local copy goes unflushed (state: 10 s)
+	settle     = 13 * time.Second      // until a crash: longer than the flush interval of the local copy (state: 10 s)
 	patience   = 10 * time.Minute      // for anything
 )
 
@@ -84,7 +84,7 @@ func (t *trial) run(ctx context.Context, rounds int) (f figures, err error) {
 	return f, nil
 }
 
-// prepare makes the topic, with one reading of each key.
+// prepare creates the topic, with one reading per key.
 func (t *trial) prepare(ctx context.Context) error {
 	if err := os.MkdirAll(t.dir, 0o755); err != nil { //nolint:gosec // a temporary folder
 		return err
@@ -113,15 +113,15 @@ func (t *trial) prepare(ctx context.Context) error {
 	return failed.Err()
 }
 
-// send produces the next reading; after one of each key it begins anew with the first.
+// send produces the next reading, cycling through the keys.
 func (t *trial) send(ctx context.Context, promise func(*kgo.Record, error)) {
 	key := fmt.Appendf(nil, "device-%09d", t.sent%t.keys)
 	t.client.Produce(ctx, &kgo.Record{Key: key, Value: fmt.Appendf(nil, `{"device_id":"%s","value":%d.5}`, key, t.sent%50)}, promise)
 	t.sent++
 }
 
-// crash lets the pipeline run until its local copy is flushed, kills it, and starts it again, with
-// its local copy or without; took is the time from the start to the first commit.
+// crash lets the pipeline run until its local copy is flushed, kills it, and restarts it, with or
+// without the local copy; took is the time from the restart to the first commit.
 func (t *trial) crash(ctx context.Context, p *process, copied bool) (took time.Duration, next *process, err error) {
 	for end := time.Now().Add(settle); time.Now().Before(end); {
 		t.send(ctx, nil)
@@ -170,14 +170,14 @@ func (t *trial) start(ctx context.Context) (*process, error) {
 		return nil, err
 	}
 	go func() {
-		_ = p.cmd.Wait() // killed, or what it says is in the log
+		_ = p.cmd.Wait() // killed, or the error is in the log
 		close(p.ended)
 	}()
 	return p, nil
 }
 
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // it may have ended
+	_ = p.cmd.Process.Kill() // it may have exited
 	<-p.ended
 }
 
@@ -188,12 +188,12 @@ func (t *trial) await(ctx context.Context, p *process, enough func(read int64) b
 		if err == nil && enough(read) {
 			return nil
 		}
-		if err != nil && !kerr.IsRetriable(err) && !errors.Is(err, kerr.GroupIDNotFound) { // the group is only just being made
+		if err != nil && !kerr.IsRetriable(err) && !errors.Is(err, kerr.GroupIDNotFound) { // the group is just being created
 			return err
 		}
 		select {
 		case <-p.ended:
-			return fmt.Errorf("weir ended by itself: %s", p.log.Bytes())
+			return fmt.Errorf("weir exited early: %s", p.log.Bytes())
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(5 * time.Millisecond):
@@ -201,17 +201,17 @@ func (t *trial) await(ctx context.Context, p *process, enough func(read int64) b
 	}
 }
 
-// read is how many readings the group has committed.
+// read returns the number of readings that the group has committed.
 func (t *trial) read(ctx context.Context) (n int64, err error) {
 	offsets, err := t.admin.FetchOffsetsForTopics(ctx, "weir-"+t.name, t.name+"-readings")
 	if err != nil {
-		return 0, fmt.Errorf("look at the group's offsets: %w", err)
+		return 0, fmt.Errorf("read the group's offsets: %w", err)
 	}
 	offsets.Each(func(o kadm.OffsetResponse) { n += max(0, o.At) })
 	return n, nil
 }
 
-// awaitEmpty waits until the group has given up the dead process.
+// awaitEmpty waits until the group has expelled the dead process.
 func (t *trial) awaitEmpty(ctx context.Context) error {
 	for {
 		groups, err := t.admin.DescribeGroups(ctx, "weir-"+t.name)

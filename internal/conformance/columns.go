@@ -15,7 +15,7 @@ import (
 	"weir.example/weir/internal/sqltest"
 )
 
-// table is a table with rows, over which expressions are computed. Its first column, id, numbers
+// table is a table with rows over which expressions are evaluated. Its first column, id, numbers
 // the rows from 1.
 type table struct {
 	columns string
@@ -28,7 +28,7 @@ func (t *table) create(topic, more string) string {
 		t.columns, topic, more)
 }
 
-// onWeir computes an expression for each row, as text. A row for which it fails has "error".
+// onWeir evaluates an expression for each row, as text; "error" if it fails.
 func (t *table) onWeir(expression string) string {
 	const sink = "CREATE TABLE results (id INT, v STRING) WITH ('connector' = 'kafka', 'topic' = 'results', 'format' = 'json')"
 	text := fmt.Sprintf("SET 'table.local-time-zone' = '%s';\n%s;\n%s;\nINSERT INTO results SELECT id, CAST(%s AS STRING) FROM t;", t.zone, t.create("t", ""), sink, expression)
@@ -60,14 +60,14 @@ func (t *table) onWeir(expression string) string {
 	return strings.Join(values, " | ")
 }
 
-// onFlink computes expressions for the rows, in a topic of this name. Lines that are errors in Weir
-// run alone.
+// onFlink evaluates expressions for the rows, in a topic of this name. Expressions that fail in
+// Weir are evaluated separately.
 func (t *table) onFlink(ctx context.Context, l *Lab, topic string, k known, expressions, want []string) (got []string, err error) {
 	s, err := l.session(ctx, map[string]string{"table.local-time-zone": t.zone})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = s.close(context.WithoutCancel(ctx)) }() // it ends by itself, too
+	defer func() { _ = s.close(context.WithoutCancel(ctx)) }() // sessions also expire
 	if err := l.fill(ctx, topic, t.rows); err != nil {
 		return nil, err
 	}
@@ -93,12 +93,12 @@ func (t *table) onFlink(ctx context.Context, l *Lab, topic string, k known, expr
 	return got, err
 }
 
-// fails reports a line of Weir that says that an expression is refused, or fails for a row.
+// fails reports whether a line of Weir's means that an expression is rejected, or fails for a row.
 func fails(line string) bool {
 	return strings.HasPrefix(line, "refused: ") || strings.Contains(" | "+line+" | ", " | error | ")
 }
 
-// fill makes a topic of one partition with these values.
+// fill creates a topic with one partition and these values.
 func (l *Lab) fill(ctx context.Context, topic string, rows []string) error {
 	client, err := broker.Connect(ctx, broker.Config{Brokers: l.Brokers})
 	if err != nil {
@@ -106,7 +106,7 @@ func (l *Lab) fill(ctx context.Context, topic string, rows []string) error {
 	}
 	defer client.Close()
 	if _, err := kadm.NewClient(client).CreateTopic(ctx, 1, 1, nil, topic); err != nil {
-		return fmt.Errorf("make %s: %w", topic, err)
+		return fmt.Errorf("create %s: %w", topic, err)
 	}
 	var records []*kgo.Record
 	for _, r := range rows {

@@ -15,17 +15,17 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// TableDiff is what both sides wrote to a table.
+// TableDiff compares what both sides wrote to a table.
 type TableDiff struct {
 	Table       string
 	Rows        int      // of Flink
-	Identical   int      // of them, byte for byte the same
+	Identical   int      // of these, identical byte by byte
 	Flink, Weir []string // rows that only one side has
 	All         []string // of Flink
 }
 
-// tolerance is how much two doubles may differ in relation to their size: variance is not computed
-// in the same way (docs/reference/flink-differences.md).
+// tolerance is how much two doubles may differ in relation to their size: variance is computed
+// differently (docs/reference/flink-differences.md).
 const tolerance = 1e-12
 
 func (l *Lab) compare(ctx context.Context, p *plan.Program, weir, flink sink) (TableDiff, error) {
@@ -42,8 +42,8 @@ func (l *Lab) compare(ctx context.Context, p *plan.Program, weir, flink sink) (T
 	return difference(weir.table, theirs, ours), nil
 }
 
-// rows are the records of a topic as text: key, what metadata the table writes, and value. Of an
-// upsert table those that stand in the end.
+// rows returns the records of a topic as text: key, written metadata and value. Of an upsert table
+// it returns the final rows.
 func (l *Lab) rows(ctx context.Context, t *plan.Table, topic string) ([]string, error) {
 	var all []*kgo.Record
 	err := broker.ReadAll(ctx, broker.Config{Brokers: l.Brokers}, topic, nil, func(r *kgo.Record) error {
@@ -123,13 +123,13 @@ func difference(table string, flink, weir []string) TableDiff {
 	return d
 }
 
-// sameRow compares the JSON in two rows by its values.
+// sameRow compares two rows by their JSON values.
 func sameRow(a, b string) bool {
 	x, y := values(a), values(b)
 	return len(x) > 0 && sameValue(x, y)
 }
 
-// values are the JSON values of a row, one behind the other. A key that is no JSON is text.
+// values returns the JSON values of a row. A key that is not JSON is text.
 func values(row string) []any {
 	var all []any
 	for row != "" {
@@ -182,8 +182,7 @@ func sameNumber(a, b json.Number) bool {
 	return err1 == nil && err2 == nil && !whole && math.Abs(x-y) <= tolerance*max(math.Abs(x), math.Abs(y))
 }
 
-// differing leaves out of two JSON objects of the same fields those that are equal, so that one
-// sees what is not.
+// differing returns two JSON objects without their equal fields, so that the differences stand out.
 func differing(a, b string) (shortA, shortB string) {
 	var x, y map[string]json.RawMessage
 	if json.Unmarshal([]byte(a), &x) != nil || json.Unmarshal([]byte(b), &y) != nil {
@@ -208,7 +207,7 @@ func differing(a, b string) (shortA, shortB string) {
 	return fmt.Sprintf("%s and %d equal fields", textA, left), string(textB)
 }
 
-// String is the difference as lines: - is a row of Flink, + one of Weir.
+// String returns the difference as lines: - is a row of Flink's, + one of Weir's.
 func (d TableDiff) String() string {
 	var b bytes.Buffer
 	slices.Sort(d.Flink)

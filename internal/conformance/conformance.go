@@ -1,20 +1,20 @@
 // Package conformance runs the same SQL on Weir's engine and on Apache Flink, over the same topics
-// of a real broker, and compares what comes out. It is the proof of "one file, two engines".
+// of a real broker, and compares the results. It is the proof of "one file, two engines".
 //
 //	conformance.go  the two systems, and a pipeline with its test on both
-//	script.go       a pipeline's file for one side: topics, brokers, where sources end; never the
-//	                query
-//	flink.go        the side of Flink: SQL Gateway and JobManager
+//	script.go       a pipeline's file for one side: changes topics, brokers and the ends of
+//	                sources; never the query
+//	flink.go        Flink's side: SQL Gateway and JobManager
 //	gateway.go      sessions of the SQL Gateway
-//	golden.go       the rows of Flink that are kept, and Weir's in memory against them
-//	compare.go      the rows of both sides: bags of rows, or what stands in the end where the
-//	                table is an upsert table
+//	golden.go       Flink's recorded rows, and Weir's in-memory rows compared with them
+//	compare.go      compares the rows of both sides: multisets of rows, or the final rows of an
+//	                upsert table
 //	expression.go   the scripts of expr/testdata, computed by Flink
-//	refused.go      statements that both must refuse
+//	refused.go      statements that both must reject
 //	columns.go      tables over which expressions are computed, on both sides
 //	dealing.go      rows dealt to partitions in several ways, with and without declared keys
-//	types.go        types as the gateway writes them
-//	facts.go        what Flink makes of an expression, kept in testdata/expressions
+//	types.go        types in the gateway's notation
+//	facts.go        Flink's results of expressions, recorded in testdata/expressions
 //	generate.go     expressions from templates and a seed; families.go has the templates
 //	cases/          pipelines with their tests, in the form of weir test
 package conformance
@@ -36,21 +36,21 @@ import (
 	"weir.example/weir/internal/sqltest"
 )
 
-// Lab is a broker and a Flink cluster that reaches it.
+// Lab is a broker and a Flink cluster that uses it.
 type Lab struct {
 	Brokers []string
 	Gateway string // http://host:port of the SQL Gateway
 	Rest    string // and of the JobManager
 }
 
-// Outcome is what became of a pipeline on both sides.
+// Outcome is the outcome of a pipeline on both sides.
 type Outcome struct {
 	Tables []TableDiff
 	Inputs int
 }
 
-// Run runs a pipeline over the inputs of its test on both sides. name begins the names of its
-// topics.
+// Run runs a pipeline over the inputs of its test on both sides. name is the prefix of its topics'
+// names.
 func (l *Lab) Run(ctx context.Context, file, test, name string) (*Outcome, error) {
 	c, err := readCase(file, test)
 	if err != nil {
@@ -67,7 +67,7 @@ func (l *Lab) Run(ctx context.Context, file, test, name string) (*Outcome, error
 	return l.runOver(ctx, c.text, inputs, name)
 }
 
-// runOver runs a pipeline over records that lie in partitions already.
+// runOver runs a pipeline over records that are already assigned to partitions.
 func (l *Lab) runOver(ctx context.Context, text string, inputs []*kgo.Record, name string) (*Outcome, error) {
 	parsed := func() *sql.Script {
 		s, _ := sql.Parse(text) // it compiles
@@ -101,8 +101,8 @@ func (l *Lab) runOver(ctx context.Context, text string, inputs []*kgo.Record, na
 	return out, nil
 }
 
-// prepare makes the topics and writes the inputs: those that are read have as many partitions as
-// the rows lie in, the others one.
+// prepare creates the topics and writes the inputs: input topics have as many partitions as their
+// rows use, the others one.
 func (l *Lab) prepare(ctx context.Context, weir, flink *script, inputs []*kgo.Record, name string) error {
 	client, err := broker.Connect(ctx, broker.Config{Brokers: l.Brokers}, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.UnknownTopicRetries(50))
 	if err != nil {
@@ -115,7 +115,7 @@ func (l *Lab) prepare(ctx context.Context, weir, flink *script, inputs []*kgo.Re
 	}
 	admin := kadm.NewClient(client)
 	create := func(partitions int32, policy string, topics ...string) error {
-		forever := "-1" // the readings are old
+		forever := "-1" // the readings' timestamps are old
 		made, err := admin.CreateTopics(ctx, partitions, 1, map[string]*string{"retention.ms": &forever, "cleanup.policy": &policy}, topics...)
 		if err != nil {
 			return err

@@ -23,7 +23,7 @@ var (
 	missing = flag.Bool("missing", false, "ask Flink only for rows that are not kept")
 )
 
-// keep compares what Flink gives with what is kept of it, or keeps it.
+// keep compares Flink's rows with the recorded ones, or records them.
 func keep(t *testing.T, c *pipelineCase, kept, now *golden) {
 	t.Helper()
 	if *update {
@@ -38,14 +38,14 @@ func keep(t *testing.T, c *pipelineCase, kept, now *golden) {
 	}
 	for table, rows := range now.Tables {
 		if d := difference(table, rows, kept.Tables[table]).String(); d != "" {
-			t.Errorf("Flink (-) gives other rows than those that are kept (+):\n%s", d)
+			t.Errorf("Flink's rows (-) differ from the recorded ones (+):\n%s", d)
 		}
 	}
 }
 
-// TestGolden compares Weir, in memory, with the rows that Flink gave for the same rows in the same
-// partitions, whatever is polled when and however transactions are cut. It needs no Flink: make
-// conformance asks it.
+// TestGolden compares Weir's in-memory results with Flink's recorded ones for the same rows in the
+// same partitions, for all poll orders and transaction sizes. It does not need Flink: make
+// conformance does.
 func TestGolden(t *testing.T) {
 	k := readKnown(t)
 	queries, tables := 0, 0
@@ -112,8 +112,8 @@ func lab(t *testing.T) *Lab {
 	return &Lab{Brokers: kafka.Brokers(), Gateway: flink.GatewayURL(), Rest: flink.RestURL()}
 }
 
-// TestConformance has real Flink do what Weir does: compute the expressions of scripts, and run
-// pipelines over the same topics of a real broker. make conformance shows what it has compared.
+// TestConformance compares Weir with a real Flink: expressions of scripts, and pipelines over the
+// same topics of a real broker. make conformance prints what it has compared.
 func TestConformance(t *testing.T) {
 	l := lab(t)
 	testScripts(t, l)
@@ -146,7 +146,7 @@ func pipelineFiles(t *testing.T) []string {
 func testPipelines(t *testing.T, l *Lab) {
 	k := readKnown(t)
 	files := pipelineFiles(t)
-	run := strconv.FormatInt(time.Now().UnixMilli(), 36) // topics of an earlier run may be there
+	run := strconv.FormatInt(time.Now().UnixMilli(), 36) // topics of an earlier run may exist
 	var queries, rows, identical, others atomic.Int64
 	t.Run("pipelines", func(t *testing.T) {
 		for _, file := range files {
@@ -164,7 +164,7 @@ func testPipelines(t *testing.T, l *Lab) {
 					}
 					kept, err := readGolden(file, test, c.hash)
 					if *missing && err == nil {
-						t.Skip("its rows are kept")
+						t.Skip("its rows are recorded")
 					}
 					out, err := l.Run(t.Context(), file, test, fmt.Sprintf("%s.%s.%s", run, filepath.Base(filepath.Dir(file)), name))
 					var refused *flinkError
@@ -207,8 +207,8 @@ func testPipelines(t *testing.T, l *Lab) {
 	t.Logf("%d pipelines, %d result tables: %d rows from Flink, %d of them byte for byte those of Weir; %d known differences", len(files), queries.Load(), rows.Load(), identical.Load(), others.Load())
 }
 
-// testDealt has Flink run a pipeline whose rows are spread over four partitions. Where rows are
-// late, what Flink gives depends on its timing.
+// testDealt runs a pipeline on Flink with its rows spread over four partitions. If rows are late,
+// Flink's result depends on timing.
 func testDealt(t *testing.T, l *Lab, k known, file, test, topics string) {
 	name := strings.TrimSuffix(filepath.Base(test), ".case")
 	c, err := readCase(file, test)
@@ -222,7 +222,7 @@ func testDealt(t *testing.T, l *Lab, k known, file, test, topics string) {
 	hash := caseHash(c.text, records)
 	kept, err := readGolden(file, dealtTest(test), hash)
 	if *missing && err == nil {
-		t.Skip("its rows are kept")
+		t.Skip("its rows are recorded")
 	}
 	if _, _, late, err := d.run(test, dryrun.Options{}); err != nil || late > 0 || k[name] != "" {
 		t.Skip("rows are late, or Flink does not run it", err)

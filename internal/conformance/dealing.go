@@ -16,18 +16,19 @@ import (
 	"weir.example/weir/internal/sqltest"
 )
 
-// dealtPartitions is how many partitions the rows of a case are dealt to.
+// dealtPartitions is the number of partitions that the rows of a case are distributed to.
 const dealtPartitions = 4
 
-// dealing is a pipeline whose sources declare keys, and how its rows lie in partitions.
+// dealing is a variant of a pipeline whose sources declare keys, and the distribution of its rows
+// over partitions.
 type dealing struct {
 	name   string
 	text   string // of the pipeline
-	spread bool   // rows of a key lie in any partition, not in that of its murmur2
-	any    bool   // the plan does not rely on where they lie
+	spread bool   // a key's rows are in arbitrary partitions, not in that of its murmur2
+	any    bool   // the plan does not rely on the distribution
 }
 
-// anyPartition makes a pipeline repartition its rows, whatever keys its tables declare.
+// anyPartition makes a pipeline repartition its rows, regardless of declared keys.
 const anyPartition = "SET 'weir.key-partitioning' = 'any';\n"
 
 // dealings are the ways to deal the rows of a pipeline: spread over all partitions; by the keys
@@ -53,7 +54,7 @@ func (c *pipelineCase) dealings() ([]dealing, error) {
 		}
 		declared, err := plan.Compile(text, "declared")
 		if err != nil {
-			continue // the column can't be a key in this format
+			continue // this format does not support the column as a key
 		}
 		if len(declared.Placements()) > len(p.Placements()) {
 			add(strings.Join(key, ";"), text)
@@ -79,7 +80,7 @@ func keysOf(p *plan.Program) (keys [][]string) {
 	return slices.CompactFunc(keys, slices.Equal)
 }
 
-// isSource reports a table that is read.
+// isSource reports whether a table is read.
 func isSource(p *plan.Program, t *plan.Table) bool {
 	return slices.ContainsFunc(p.Stages, func(s *plan.Stage) bool {
 		return slices.ContainsFunc(s.Inputs, func(r *plan.Relation) bool {
@@ -117,7 +118,7 @@ func (c *pipelineCase) declare(p *plan.Program, encoding string, key []string) (
 // dealtTest names the rows of a test, dealt, among what is kept of Flink.
 func dealtTest(test string) string { return strings.TrimSuffix(test, ".case") + ".dealt" }
 
-// spread deals the rows of a test over all partitions.
+// spread distributes the rows of a test over all partitions.
 func (c *pipelineCase) spread() (*dealing, []*kgo.Record, error) {
 	d := &dealing{"spread", anyPartition + c.text, true, true}
 	p, err := plan.Compile(d.text, "dealt")
@@ -147,7 +148,7 @@ func (d *dealing) deal(p *plan.Program, test string) ([]*kgo.Record, error) {
 	for i, r := range records {
 		r.Partition = int32(i % dealtPartitions)
 		if t := table(r); t.Upsert || t.Key.Name != "" && !d.spread {
-			key := kgo.Record{Key: append([]byte{}, r.Key...)}            // one that is NULL where an empty one belongs
+			key := kgo.Record{Key: append([]byte{}, r.Key...)}            // an empty key must not become NULL
 			r.Partition = int32(murmur2.Partition(&key, dealtPartitions)) //nolint:gosec // few
 		}
 	}
@@ -164,8 +165,8 @@ func eventTime(t *plan.Table, r *kgo.Record) time.Time {
 	return at
 }
 
-// run runs a pipeline in memory over rows as they are dealt. late is how many rows came too late
-// for their windows.
+// run runs a pipeline in memory over the distributed rows. late is the number of rows that were too
+// late for their windows.
 func (d *dealing) run(test string, o dryrun.Options) (p *plan.Program, tables map[string][]string, late int, err error) {
 	p, err = plan.Compile(d.text, "dealt")
 	if err != nil {

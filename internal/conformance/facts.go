@@ -18,13 +18,12 @@ import (
 	"weir.example/weir/internal/stack"
 )
 
-// A fact is what Flink makes of an expression over the row of expressionTable: CAST(… AS STRING),
-// or why not. Facts are kept in testdata/expressions, one a line: the expression, a tab, the text.
-// \N is NULL; \n, \t, \r and \\ stand for themselves.
+// A fact is Flink's result of an expression over the row of expressionTable: CAST(… AS STRING), or
+// the error. Facts are stored in testdata/expressions, one per line: the expression, a tab, the
+// text. \N is NULL; \n, \t, \r and \\ stand for themselves.
 type fact struct{ expression, text string }
 
-// Beginnings of a fact's text where there is no value: refused while planning, or failed while
-// running.
+// Prefixes of a fact's text if there is no value: rejected by the planner, or failed at runtime.
 const (
 	refusedFact = "refused: "
 	failedFact  = "failed: "
@@ -37,7 +36,7 @@ func (f fact) isError() bool {
 
 var factEscape = strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\t", `\t`, "\r", `\r`, "\x00", `\0`)
 
-// factText is a value as it is kept.
+// factText returns a value in its stored form.
 func factText(v *string) string {
 	if v == nil {
 		return nullFact
@@ -45,7 +44,7 @@ func factText(v *string) string {
 	return factEscape.Replace(*v)
 }
 
-// factFile is where the facts of a family in a zone are.
+// factFile returns the file with a family's facts in a zone.
 func factFile(family, zone string) string {
 	name := family
 	if zone != "UTC" {
@@ -77,7 +76,7 @@ func writeFacts(file, zone string, facts []fact) error {
 	return os.WriteFile(file, []byte(b.String()), 0o600)
 }
 
-// expressionRow is the table's columns and its row as JSON.
+// expressionRow returns the table's columns and its row as JSON.
 func expressionRow() (columns, row string) {
 	var types, values []string
 	for _, c := range expressionTable {
@@ -87,7 +86,7 @@ func expressionRow() (columns, row string) {
 	return strings.Join(types, ", "), "{" + strings.Join(values, ",") + "}"
 }
 
-// weirFact is what Weir makes of an expression, written as a fact.
+// weirFact returns Weir's result of an expression as a fact.
 func weirFact(zone, expression string) string {
 	const sink = "CREATE TABLE results (v STRING) WITH ('connector' = 'kafka', 'topic' = 'results', 'format' = 'json')"
 	columns, row := expressionRow()
@@ -115,8 +114,7 @@ func weirFact(zone, expression string) string {
 	return factText(r.V)
 }
 
-// sameFact reports whether two texts say the same: two errors do, and so do two doubles of which
-// one follows the other.
+// sameFact reports whether two facts are equivalent: so are two errors, and two adjacent doubles.
 func sameFact(a, b string) bool {
 	if a == b || (fact{"", a}).isError() && (fact{"", b}).isError() || sameMembers(a, b) {
 		return true
@@ -135,7 +133,7 @@ func sameValues(a, b string) bool {
 	return a == b || slices.EqualFunc(x, y, sameFact)
 }
 
-// sameMembers reports whether both are maps with the same members, which have no order.
+// sameMembers reports whether both are maps with the same members, in any order.
 func sameMembers(a, b string) bool {
 	if !strings.HasPrefix(a, "{") || !strings.HasPrefix(b, "{") || len(a) != len(b) {
 		return false
@@ -146,13 +144,14 @@ func sameMembers(a, b string) bool {
 	return slices.Equal(members(a), members(b))
 }
 
-// flinkFacts asks Flink. Expressions that alone may fail are asked one by one, the others together.
+// flinkFacts evaluates expressions on Flink. Those that may fail are evaluated one at a time, the
+// others together.
 func flinkFacts(ctx context.Context, l *Lab, zone, dir string, expressions []string, alone func(string) bool) ([]fact, error) {
 	s, err := l.session(ctx, map[string]string{"table.local-time-zone": zone})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = s.close(context.WithoutCancel(ctx)) }() // it ends by itself, too
+	defer func() { _ = s.close(context.WithoutCancel(ctx)) }() // sessions also expire
 	columns, row := expressionRow()
 	if err := os.WriteFile(filepath.Join(dir, "row.json"), []byte(row+"\n"), 0o644); err != nil { //nolint:gosec // Flink reads it
 		return nil, err
@@ -195,7 +194,7 @@ func flinkFacts(ctx context.Context, l *Lab, zone, dir string, expressions []str
 	return facts, nil
 }
 
-// factsPerQuery keeps the code that Flink makes for a query small enough to be compiled.
+// factsPerQuery keeps the code that Flink generates for a query small enough to compile.
 const factsPerQuery = 200
 
 func (c computed) fact() string {

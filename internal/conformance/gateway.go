@@ -13,15 +13,14 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// session is a session of Flink's SQL Gateway. Its statements run one after the other.
+// session is a session of Flink's SQL Gateway. Its statements run sequentially.
 type session struct {
 	url  string // of the gateway, http://host:port
 	id   string
 	http *http.Client
 }
 
-// result is what a statement gave: rows as the SQL client would show them, or the job that it
-// started.
+// result is the result of a statement: rows as in the SQL client, or the job that it started.
 type result struct {
 	Columns []column
 	Rows    [][]*string // nil is NULL
@@ -46,8 +45,7 @@ func (s *session) close(ctx context.Context) error {
 	return s.call(ctx, http.MethodDelete, "/v3/sessions/"+s.id, nil, nil)
 }
 
-// execute runs a statement to its end; a query to the end of its rows, an INSERT to the start of
-// its job.
+// execute runs a statement: a query until its last row, an INSERT until its job has started.
 func (s *session) execute(ctx context.Context, statement string) (*result, error) {
 	var started struct{ OperationHandle string }
 	path := "/v3/sessions/" + s.id
@@ -55,7 +53,7 @@ func (s *session) execute(ctx context.Context, statement string) (*result, error
 		return nil, err
 	}
 	operation := path + "/operations/" + started.OperationHandle
-	defer func() { _ = s.call(context.WithoutCancel(ctx), http.MethodDelete, operation+"/close", nil, nil) }() // the session's end closes it, too
+	defer func() { _ = s.call(context.WithoutCancel(ctx), http.MethodDelete, operation+"/close", nil, nil) }() // closing the session closes it as well
 	r := &result{}
 	next := operation + "/result/0?rowFormat=PLAIN_TEXT"
 	for next != "" {
@@ -90,8 +88,8 @@ func (s *session) execute(ctx context.Context, statement string) (*result, error
 	return r, nil
 }
 
-// flinkError is what Flink says of a statement or a job that failed: the causes, outermost first,
-// without their stacks.
+// flinkError is Flink's error for a failed statement or job: the causes, outermost first, without
+// stack traces.
 type flinkError struct{ causes []string }
 
 // Error leaves out the gateway's own wrapping.
@@ -122,7 +120,7 @@ func (s *session) call(ctx context.Context, method, path string, body, into any)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = resp.Body.Close() }() // it is read
+	defer func() { _ = resp.Body.Close() }() // already read
 	if resp.StatusCode >= 300 {
 		var failed struct{ Errors []string }
 		if err := json.NewDecoder(resp.Body).Decode(&failed); err != nil || len(failed.Errors) == 0 {
@@ -136,7 +134,7 @@ func (s *session) call(ctx context.Context, method, path string, body, into any)
 	return json.NewDecoder(resp.Body).Decode(into)
 }
 
-// causes are the messages of a Java stack trace.
+// causes returns the messages of a Java stack trace.
 func causes(trace string) []string {
 	var all []string
 	for _, line := range strings.Split(trace, "\n") {

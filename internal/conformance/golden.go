@@ -18,24 +18,24 @@ import (
 	"weir.example/weir/internal/sqltest"
 )
 
-// FlinkVersion is the version whose rows are kept in golden/.
+// FlinkVersion is the version whose rows are recorded in golden/.
 const FlinkVersion = "2.2.1"
 
-// golden is what Flink made of a pipeline and its rows, as they lie in their partitions: kept, so
-// that comparing needs no Flink.
+// golden is Flink's recorded result of a pipeline over rows in given partitions, so that comparing
+// does not need Flink.
 type golden struct {
 	Hash    string              `json:"hash"`              // of the pipeline and its rows
 	Refused bool                `json:"refused,omitempty"` // Flink does not run it
 	Tables  map[string][]string `json:"tables,omitempty"`  // rows as rowText writes them
 }
 
-// goldenFile is where the rows of a test are kept.
+// goldenFile returns the file with the recorded rows of a test.
 func goldenFile(file, test string) string {
 	return filepath.Join("golden", FlinkVersion, filepath.Base(filepath.Dir(file))+"."+strings.TrimSuffix(filepath.Base(test), ".case")+".json")
 }
 
-// caseHash names a pipeline and its rows in their partitions. Expectations and comments of the test
-// don't count.
+// caseHash identifies a pipeline and its rows in their partitions, ignoring the test's expectations
+// and comments.
 func caseHash(text string, inputs []*kgo.Record) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n", text)
@@ -45,10 +45,10 @@ func caseHash(text string, inputs []*kgo.Record) string {
 	return hex.EncodeToString(h.Sum(nil)[:12])
 }
 
-var errNoGolden = errors.New("no rows of Flink are kept for this pipeline and these rows: make conformance-golden")
+var errNoGolden = errors.New("Flink's rows for this pipeline and input are not recorded: run make conformance-golden")
 
-// readGolden reads what is kept for a test, or fails with errNoGolden where that is of other SQL or
-// other rows.
+// readGolden reads the recorded result of a test; the error is errNoGolden if it is for other SQL
+// or other rows.
 func readGolden(file, test, hash string) (*golden, error) {
 	text, err := os.ReadFile(goldenFile(file, test))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -79,7 +79,7 @@ func (g *golden) write(file, test string) error {
 	return os.WriteFile(at, append(text, '\n'), 0o600)
 }
 
-// a pipeline with its test, as it is read.
+// a pipeline with its test.
 type pipelineCase struct {
 	file, test, text, hash string
 }
@@ -111,7 +111,7 @@ func (c *pipelineCase) compile() (*plan.Program, error) {
 }
 
 // against runs a pipeline in memory, in one of the ways that must not matter, and compares its rows
-// with those that Flink gave.
+// with Flink's.
 func (c *pipelineCase) against(g *golden, o dryrun.Options) ([]TableDiff, error) {
 	p, err := c.compile()
 	if err != nil {
@@ -132,7 +132,7 @@ func (c *pipelineCase) against(g *golden, o dryrun.Options) ([]TableDiff, error)
 	return diffs, nil
 }
 
-// play runs the pipeline in memory over its rows as its test has them. late is how many came too
+// play runs the pipeline in memory over its test's rows. late is the number of rows that were too
 // late for their windows.
 func (c *pipelineCase) play(o dryrun.Options) (tables map[string][]string, late int, err error) {
 	p, err := c.compile()

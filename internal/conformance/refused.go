@@ -9,7 +9,7 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// refusedByWeir is why Weir refuses statements, or "".
+// refusedByWeir returns the error with which Weir rejects statements, or "".
 func refusedByWeir(text string) string {
 	_, err := plan.Compile(text, "refused")
 	var at *sql.Error
@@ -22,8 +22,8 @@ func refusedByWeir(text string) string {
 	return ""
 }
 
-// refusedByFlink is why Flink refuses a statement, or "". An INSERT is translated to the job that
-// would run, and does not run.
+// refusedByFlink returns the error with which Flink rejects a statement, or "". An INSERT is
+// translated to a job that is not run.
 func (s *session) refusedByFlink(ctx context.Context, statement string) (string, error) {
 	statement = strings.TrimSuffix(strings.TrimSpace(statement), ";")
 	if strings.HasPrefix(statement, "INSERT") {

@@ -24,7 +24,7 @@ func refusedScript(t *testing.T, eval func(tables, statement string) string) {
 	})
 }
 
-// TestRefused says why Weir refuses what Flink does.
+// TestRefused records the errors of statements that Flink rejects, too.
 func TestRefused(t *testing.T) {
 	refusedScript(t, func(tables, statement string) string {
 		why := refusedByWeir(tables + statement)
@@ -35,7 +35,7 @@ func TestRefused(t *testing.T) {
 	})
 }
 
-// testRefused has Flink refuse the same statements.
+// testRefused checks that Flink rejects the same statements.
 func testRefused(t *testing.T, l *Lab) {
 	count := 0
 	t.Run("refused", func(t *testing.T) {

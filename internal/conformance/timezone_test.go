@@ -6,7 +6,7 @@ import (
 	"weir.example/weir/internal/zonetest"
 )
 
-// The machine's time zone changes no value: Weir computes the facts of all zones as before.
+// The system's time zone affects no value: Weir's results for all zones stay the same.
 func TestExpressionsInAnotherZone(t *testing.T) {
 	zonetest.Run(t, "^(TestExpressionsOfFlink|TestColumns)$")
 }

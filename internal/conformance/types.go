@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// logicalType is a type as the gateway writes it.
+// logicalType is a type in the gateway's notation.
 type logicalType struct {
 	Type        string       `json:"type"`
 	Nullable    bool         `json:"nullable"`
@@ -25,7 +25,7 @@ type logicalType struct {
 var shortNames = map[string]string{"INTEGER": "INT", "TIMESTAMP_WITHOUT_TIME_ZONE": "TIMESTAMP", "TIMESTAMP_WITH_LOCAL_TIME_ZONE": "TIMESTAMP_LTZ",
 	"TIME_WITHOUT_TIME_ZONE": "TIME", "VARCHAR": "STRING", "CHAR": "STRING", "VARBINARY": "BYTES", "BINARY": "BYTES"}
 
-// String is the type as Weir writes it, without NOT NULL and the lengths of strings.
+// String returns the type in Weir's notation, without NOT NULL and the lengths of strings.
 func (t logicalType) String() string {
 	name := t.Type
 	if short := shortNames[name]; short != "" {
