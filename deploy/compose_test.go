@@ -237,7 +237,7 @@ func readYAML(t *testing.T, file string, into any) {
 	}
 }
 
-// The image is built from a binary; what is in it runs, as nobody, in a folder that it may write.
+// The image is built from a binary, which runs in it as user nobody, in a writable folder.
 func TestDockerfile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the binary and an image: make test does")
@@ -276,7 +276,7 @@ func TestDockerfile(t *testing.T) {
 	mount := strings.TrimSpace(with("mount", container))
 	t.Cleanup(func() { with("rm", container) })
 	if out := run(nil, filepath.Join(mount, "usr/local/bin/weir"), "--version"); !strings.Contains(out, "weir version") {
-		t.Errorf("what is in the image says %q", out)
+		t.Errorf("the image's binary prints %q", out)
 	}
 	if out := run(nil, "stat", "-c", "%u", filepath.Join(mount, "data")); strings.TrimSpace(out) != "65532" {
 		t.Errorf("/data belongs to %s", out)
@@ -296,7 +296,7 @@ func TestUnit(t *testing.T) {
 	}
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
-		return // what can be told of the text is told above
+		return // the checks of the text are done
 	}
 	out, _ := exec.Command(analyze, "verify", "systemd/weir.service").CombinedOutput() // it fails where the binary is not installed
 	for line := range strings.Lines(string(out)) {

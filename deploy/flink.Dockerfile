@@ -4,7 +4,7 @@ ARG BASE=flink:2.2.1-java17
 
 FROM ${MAVEN_BASE} AS jars
 COPY internal/stack/flink.xml /jars/pom.xml
-# The gateway is in the image already.
+# The image already contains the gateway.
 RUN mvn --batch-mode -f /jars/pom.xml org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
     -DincludeScope=runtime -DexcludeArtifactIds=flink-sql-gateway -DoutputDirectory=/jars/lib
 

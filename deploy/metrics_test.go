@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// Each metric is named in the guide, in full or as …_suffix behind another one of its part, and
+// Each metric is named in the guide, in full or as …_suffix after another one of its part, and
 // each label in its list of labels.
 func TestMetricsAreDocumented(t *testing.T) {
 	guide, err := os.ReadFile("../docs/guides/monitor.md")

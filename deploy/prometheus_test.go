@@ -58,7 +58,7 @@ func TestAlerts(t *testing.T) {
 		for _, r := range promtest.Rules(t, "prometheus/rules/"+name+".yml") {
 			for _, want := range []string{"alertname: " + r.Alert + ", exp_alerts", "alertname: " + r.Alert + "}"} {
 				if !strings.Contains(string(tests), want) {
-					t.Errorf("%s is tested in only one way: no %q", r.Alert, want)
+					t.Errorf("%s is tested only one way: no %q", r.Alert, want)
 				}
 			}
 			book, err := os.ReadFile(filepath.Join("..", r.Annotations["runbook"]))
@@ -72,20 +72,20 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// Grafana can load the dashboards: each has a name of its own and a data source, and its panels are
-// beside each other.
+// Grafana can load the dashboards: each has a unique name and a data source, and its panels do not
+// overlap.
 func TestDashboards(t *testing.T) {
 	uids := make(map[string]bool)
 	for _, d := range promtest.Dashboards(t, "grafana/dashboards/*.json") {
 		known := d.Variables()
 		if d.UID == "" || uids[d.UID] || d.Title == "" || d.SchemaVersion == 0 || !known["$datasource"] {
-			t.Errorf("%s has no uid of its own, no title, schemaVersion or datasource", d.File)
+			t.Errorf("%s has no unique uid, no title, schemaVersion or datasource", d.File)
 		}
 		uids[d.UID] = true
 		ids, taken := make(map[int]bool), make(map[[2]int]string)
 		for _, p := range d.Panels {
 			if ids[p.ID] || p.Type != "row" && len(p.Targets) == 0 {
-				t.Errorf("%s: panel %q has no id of its own, or no query", d.File, p.Title)
+				t.Errorf("%s: panel %q has no unique id, or no query", d.File, p.Title)
 			}
 			ids[p.ID] = true
 			at := p.GridPos
@@ -236,7 +236,7 @@ func pipelinesOf(t *testing.T, registryAt string) ([]*plan.Program, *alert.Confi
 	return programs, told
 }
 
-// runWindows runs a pipeline with windows beside the main job, which has none.
+// runWindows runs a pipeline with windows, which the main job does not have.
 func runWindows(t *testing.T, ctx context.Context, admin *node.Admin, at broker.Config) { //nolint:revive // t comes first in tests
 	t.Helper()
 	text, err := os.ReadFile("../pipelines/per_minute.sql")

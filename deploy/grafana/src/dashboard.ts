@@ -1,4 +1,4 @@
-// The few shapes that our dashboards are made of. The types are Grafana's own: tsc refuses a panel, an option or a value that its
+// Building blocks of the dashboards. The types are Grafana's own: tsc rejects a panel, an option or a value that its
 // schema does not have.
 import {
   BigValueColorMode,
@@ -28,10 +28,10 @@ import type {
   Options as TimeSeries,
 } from '@grafana/schema/dist/esm/raw/composable/timeseries/panelcfg/x/TimeSeriesPanelCfg_types.gen.js';
 
-// Shape is an interface as a plain type, which can stand where the schema of a panel has "any record".
+// Shape is an interface as a plain type, assignable where a panel's schema has "any record".
 type Shape<T> = { [K in keyof T]: T[K] };
 
-// Kinds are the panels that we use: the options and the field settings of each.
+// Kinds are the panel types in use, with their options and field settings.
 interface Kinds {
   stat: { options: Shape<Stat>; field: Record<string, never> };
   timeseries: { options: Shape<TimeSeries>; field: Shape<TimeSeriesField> };
@@ -49,10 +49,10 @@ export type AnyPanel = { [K in keyof Kinds]: PanelOf<K> }[keyof Kinds];
 
 type PrometheusQuery = Shape<DataQuery> & { expr: string; legendFormat: string };
 
-// Unit is how Grafana writes values: recps is records a second, ops operations a second, short a plain number.
+// Unit is how Grafana writes values: recps is records per second, ops operations per second, short a plain number.
 export type Unit = 'short' | 'recps' | 'ops' | 's' | 'ms' | 'bytes' | 'Bps' | 'percentunit';
 
-// Query is a legend, in which {{label}} stands for a label's value, and PromQL.
+// Query is a legend, in which {{label}} is replaced with the label's value, and PromQL.
 export type Query = [legend: string, expr: string];
 
 export interface Row {
@@ -116,7 +116,7 @@ export function row(title: string, ...panels: [AnyPanel, ...AnyPanel[]]): Row {
   return { title, panels };
 }
 
-// choice is a variable with the values that a label of a metric has; several can be chosen, and are all at first.
+// choice is a variable with the values of a metric's label; several can be selected, initially all.
 export function choice(name: string, label: string, metric: string, of = name): VariableModel {
   return {
     name,
@@ -135,7 +135,7 @@ export function choice(name: string, label: string, metric: string, of = name): 
 const width = 24;
 const height = 8;
 
-// place gives rows and their panels ids and places: up to four panels beside each other, five and six in two lines.
+// place assigns ids and positions to rows and panels: up to four panels side by side, five and six in two lines.
 function place(rows: Row[]): (Panel | RowPanel)[] {
   const placed: (Panel | RowPanel)[] = [];
   let y = 0;
@@ -152,7 +152,7 @@ function place(rows: Row[]): (Panel | RowPanel)[] {
   return placed;
 }
 
-// dashboard puts rows below each other. Its data source can be chosen; Grafana's default Prometheus is at first.
+// dashboard stacks rows. Its data source can be selected; initially it is Grafana's default Prometheus.
 export function dashboard(uid: string, title: string, variable: VariableModel, ...rows: Row[]): Dashboard {
   return {
     uid,

@@ -7,10 +7,10 @@ export const kafka = dashboard(
   row(
     'Cluster',
     stat('Brokers', ['up', 'weir_monitor_brokers_up'], ['known', 'weir_monitor_brokers_known']),
-    trouble('Partitions without leader', 'sum(weir_monitor_partitions_offline)'),
+    trouble('Offline partitions', 'sum(weir_monitor_partitions_offline)'),
     trouble('Under-replicated partitions', 'sum(weir_monitor_partitions_under_replicated)'),
     trouble('Hanging transactions', 'weir_monitor_transactions_hanging'),
-    trouble('Parts that do not answer', 'weir_monitor_gaps'),
+    trouble('Parts not answering', 'weir_monitor_gaps'),
   ),
   row(
     'Groups',

@@ -1,4 +1,4 @@
-// Writes dashboards/*.json, or, with --check, fails where they are not what these sources make.
+// Writes dashboards/*.json, or, with --check, fails if they are out of date.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +11,7 @@ const made = new Map(Object.entries({ weir, kafka, flink }).map(([name, d]) => [
 if (process.argv.includes('--check')) {
   const files = readdirSync(folder);
   if (files.length !== made.size || files.some((f) => readFileSync(join(folder, f), 'utf8') !== made.get(f))) {
-    console.error('deploy/grafana/dashboards is not what deploy/grafana/src makes: run make dashboards, and commit both');
+    console.error('deploy/grafana/dashboards is out of date: run make dashboards, and commit the result');
     process.exit(1);
   }
 } else {
