@@ -18,7 +18,7 @@ func TestKitIsVerified(t *testing.T) {
 		{"right", map[string]string{"lib/a.jar": "abc"}, ""},
 		{"changed", map[string]string{"lib/a.jar": "abd"}, "lib/a.jar has the SHA-256"},
 		{"missing", nil, "lib/a.jar is missing"},
-		{"another", map[string]string{"lib/a.jar": "abc", "lib/b.jar": ""}, "lib/b.jar is not one"},
+		{"another", map[string]string{"lib/a.jar": "abc", "lib/b.jar": ""}, "lib/b.jar is not a file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
