@@ -109,7 +109,7 @@ func average(t column.Type) column.Type {
 func numeric(result func(column.Type) column.Type) func(column.Type) (column.Type, error) {
 	return func(t column.Type) (column.Type, error) {
 		if !t.Numeric() {
-			return t, fmt.Errorf("wants numbers, not %s", t.Nullable(true))
+			return t, fmt.Errorf("requires numbers, got %s", t.Nullable(true))
 		}
 		return result(t), nil
 	}
@@ -117,7 +117,7 @@ func numeric(result func(column.Type) column.Type) func(column.Type) (column.Typ
 
 func ordered(t column.Type) (column.Type, error) {
 	if t.Kind == column.Array || t.Kind == column.Map || t.Kind == column.Row || t.Kind == column.Bytes {
-		return t, fmt.Errorf("wants values that have an order, not %s", t.Nullable(true))
+		return t, fmt.Errorf("requires ordered values, got %s", t.Nullable(true))
 	}
 	return t, nil
 }

@@ -96,7 +96,7 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 		}
 		return nil, sql.Errorf(e, "a query as a value is not supported").WithHint("put it in FROM")
 	case *sql.Star:
-		return nil, sql.Errorf(e, "* can't stand here")
+		return nil, sql.Errorf(e, "* is not allowed here")
 	}
 	return nil, sql.Errorf(e, "this expression is not supported")
 }
@@ -146,7 +146,7 @@ func (b *binder) condition(e sql.Expr, where string) (expr.Node, error) {
 		return nil, err
 	}
 	if t := n.Type(); t.Kind != column.Boolean && t.Kind != column.Null {
-		return nil, sql.Errorf(e, "%s wants a condition, and this is %s", where, t.Nullable(true))
+		return nil, sql.Errorf(e, "%s must be BOOLEAN, got %s", where, t.Nullable(true))
 	}
 	return expr.Fold(expr.CastTo(n, column.Of(column.Boolean), b.planner.program.Zone)), nil
 }
@@ -239,7 +239,7 @@ var roundings = map[string]string{"FLOOR": "FLOOR TO", "CEIL": "CEIL TO", "CEILI
 
 func (b *binder) function(e *sql.Call) (expr.Node, error) {
 	if e.IgnoreNulls {
-		return nil, sql.Errorf(e, "IGNORE NULLS is not supported").WithHint("FIRST_VALUE and LAST_VALUE leave NULL out by themselves")
+		return nil, sql.Errorf(e, "IGNORE NULLS is not supported").WithHint("FIRST_VALUE and LAST_VALUE always skip NULL")
 	}
 	if b.special != nil {
 		if n, err := b.special(e); n != nil || err != nil {
@@ -249,15 +249,15 @@ func (b *binder) function(e *sql.Call) (expr.Node, error) {
 	name := strings.ToUpper(e.Name)
 	switch {
 	case e.Over != nil || e.OverName != nil:
-		return nil, sql.Errorf(e, "%s … OVER can't stand here", name).
+		return nil, sql.Errorf(e, "%s … OVER is not allowed here", name).
 			WithHint("OVER is supported for ROW_NUMBER in the form SELECT … FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) AS n FROM t) WHERE n <= 10")
 	case isAggregate(name):
-		return nil, sql.Errorf(e, "the aggregate %s can't stand here", name).WithHint("aggregates stand in SELECT and HAVING of a query, and not inside each other")
+		return nil, sql.Errorf(e, "the aggregate %s is not allowed here", name).WithHint("aggregates belong in SELECT and HAVING, and can't be nested")
 	case slices.Contains(clockFunctions, name):
 		return nil, sql.Errorf(e, "%s is not supported", name).
-			WithHint("it gives another value when a transaction is repeated, so that results would not be exactly-once; use the rows' own time")
+			WithHint("its value changes when a transaction is retried, so results would not be exactly-once; use the rows' own time")
 	case e.Star, e.Distinct, e.Filter != nil:
-		return nil, sql.Errorf(e, "%s is no aggregate, so that *, DISTINCT and FILTER can't stand with it", name)
+		return nil, sql.Errorf(e, "%s is not an aggregate, so *, DISTINCT and FILTER are not allowed", name)
 	}
 	if !expr.Callable(name) {
 		return nil, sql.Errorf(e, "there is no function %s", e.Name).WithHint("%s", suggest.DidYouMean(name, append(expr.Names(), aggregateNames()...)))
@@ -268,7 +268,7 @@ func (b *binder) function(e *sql.Call) (expr.Node, error) {
 		}
 	}
 	if strings.HasPrefix(name, "REGEXP") {
-		b.planner.differ(e, "regular-expressions", "patterns are RE2's: those that look around or back are refused, and a broken one, which in Flink matches nothing")
+		b.planner.differ(e, "regular-expressions", "patterns use RE2: lookarounds and backreferences are rejected, as are invalid patterns, which match nothing in Flink")
 	}
 	n, err := b.call(e, name, e.Args...)
 	if err != nil || !strings.HasPrefix(name, "JSON_") {
@@ -291,10 +291,10 @@ func (b *binder) json(e *sql.Call, n expr.Node) (expr.Node, error) {
 		}
 		t = returning.Nullable(true)
 		if known := []column.Kind{column.String, column.Boolean, column.Int, column.Double}; strings.EqualFold(e.Name, "JSON_VALUE") && !slices.Contains(known, t.Kind) {
-			return nil, sql.Errorf(clauses.Returning, "JSON_VALUE can't return %s", t).WithHint("it returns STRING, BOOLEAN, INT or DOUBLE; write CAST(JSON_VALUE(…) AS %s)", t)
+			return nil, sql.Errorf(clauses.Returning, "JSON_VALUE can't return %s", t).WithHint("it can return STRING, BOOLEAN, INT or DOUBLE; write CAST(JSON_VALUE(…) AS %s)", t)
 		}
 		if t.Kind != column.String && t.Kind != column.Array {
-			b.planner.differ(clauses.Returning, "json-returning", "a value that is no %s is NULL, or what ON ERROR says; Flink's job fails", t)
+			b.planner.differ(clauses.Returning, "json-returning", "a value that is not a %s yields NULL or the ON ERROR value; Flink's job fails", t)
 		}
 	}
 	otherwise := "NULL"
@@ -315,7 +315,7 @@ func (b *binder) json(e *sql.Call, n expr.Node) (expr.Node, error) {
 		}
 		k, ok := expr.Fold(expr.CastTo(v, t, b.planner.program.Zone)).(*expr.Const)
 		if !ok {
-			return nil, sql.Errorf(d.e, "DEFAULT wants a constant")
+			return nil, sql.Errorf(d.e, "DEFAULT must be a constant")
 		}
 		*d.into = k.Value
 	}
@@ -348,12 +348,12 @@ func bindLiteral(l *sql.Literal) (expr.Node, error) {
 	us, zoned, err := expr.ParseTimestamp(l.Text)
 	t := notNull(column.Timestamp)
 	if err == nil && (zoned || strings.Contains(l.Text, "T")) {
-		return nil, sql.Errorf(l, "'%s' is no TIMESTAMP literal", l.Text).WithHint("write a blank for T, and no time zone: TIMESTAMP '2026-01-31 12:00:00'")
+		return nil, sql.Errorf(l, "'%s' is not a TIMESTAMP literal", l.Text).WithHint("write a space instead of T, and no time zone: TIMESTAMP '2026-01-31 12:00:00'")
 	}
 	if _, fraction, ok := strings.Cut(l.Text, "."); ok {
 		if len(strings.TrimRight(fraction, "0")) > maxPrecision {
-			return nil, sql.Errorf(l, "a TIMESTAMP has at most %d digits of a second, and '%s' has %d", maxPrecision, l.Text, len(fraction)).
-				WithHint("leave out the digits behind the microseconds")
+			return nil, sql.Errorf(l, "a TIMESTAMP has at most %d fractional digits, but '%s' has %d", maxPrecision, l.Text, len(fraction)).
+				WithHint("omit the digits after the microseconds")
 		}
 		t.Precision = min(len(fraction), maxPrecision)
 	}
@@ -381,10 +381,10 @@ func bindNumber(l *sql.Literal) (expr.Node, error) {
 	digits := strings.TrimLeft(whole, "0") + fraction
 	unscaled, ok := new(big.Int).SetString("0"+digits, 10)
 	if !ok {
-		return nil, sql.Errorf(l, "%s is no number", l.Text)
+		return nil, sql.Errorf(l, "%s is not a number", l.Text)
 	}
 	if !unscaled.IsInt64() {
-		return nil, sql.Errorf(l, "%s has too many digits for a number in SQL", l.Text).WithHint("CAST('%s' AS DECIMAL(%d, %d))", l.Text, len(digits), len(fraction))
+		return nil, sql.Errorf(l, "%s has too many digits for a SQL number", l.Text).WithHint("CAST('%s' AS DECIMAL(%d, %d))", l.Text, len(digits), len(fraction))
 	}
 	return &expr.Const{Value: unscaled, T: column.Type{Kind: column.Decimal, Precision: max(1, len(digits), len(fraction)), Scale: len(fraction), NotNull: true}}, nil
 }
@@ -410,7 +410,7 @@ func bindInterval(e *sql.Interval) (expr.Node, error) {
 	text, negative := strings.CutPrefix(strings.TrimSpace(e.Value), "-")
 	negative = negative != e.Negative
 	bad := func() error {
-		return sql.Errorf(e, "'%s' is no interval of %s", e.Value, strings.TrimSuffix(e.From+" TO "+e.To, " TO ")).WithHint("for example INTERVAL '5' MINUTE, INTERVAL '1 12:00:00' DAY TO SECOND")
+		return sql.Errorf(e, "'%s' is not an interval of %s", e.Value, strings.TrimSuffix(e.From+" TO "+e.To, " TO ")).WithHint("for example INTERVAL '5' MINUTE, INTERVAL '1 12:00:00' DAY TO SECOND")
 	}
 	first := slices.Index(unitOrder, e.From)
 	if first < 0 { // Flink 2.2 counts a week as an hour, and a quarter as a month
@@ -439,15 +439,15 @@ func bindInterval(e *sql.Interval) (expr.Node, error) {
 			return nil, bad()
 		}
 		if digits := len(strings.TrimLeft(strings.Split(part, ".")[0], "0")); i == 0 && digits > precisionOf(e) {
-			return nil, sql.Errorf(e, "INTERVAL '%s' %s has %d digits, and Flink takes %d", e.Value, e.From, digits, precisionOf(e)).
-				WithHint("say how many digits the number has: INTERVAL '%s' %s(%d)", e.Value, e.From, digits)
+			return nil, sql.Errorf(e, "INTERVAL '%s' %s has %d digits, but Flink accepts %d", e.Value, e.From, digits, precisionOf(e)).
+				WithHint("specify the precision: INTERVAL '%s' %s(%d)", e.Value, e.From, digits)
 		}
 		if total += n; !column.Fits(total, column.IntervalDay) {
 			return nil, sql.Errorf(e, "INTERVAL '%s' %s is longer than 290,000 years", e.Value, e.From)
 		}
 	}
 	if e.Precision > 3 && intervalMonths[e.From] == 0 {
-		return nil, sql.Errorf(e, "%s(%d) is not supported by Flink, three digits are the most", e.From, e.Precision).WithHint("use a larger unit")
+		return nil, sql.Errorf(e, "%s(%d) is not supported by Flink: the maximum precision is 3", e.From, e.Precision).WithHint("use a larger unit")
 	}
 	if intervalMonths[e.From] > 0 {
 		if kind = column.IntervalMonth; !column.Fits(total, kind) {
@@ -477,7 +477,7 @@ func intervalPart(text, unit string) (int64, error) {
 	whole, fraction, point := strings.Cut(text, ".")
 	n, err := strconv.ParseInt(whole, 10, 64)
 	if err != nil || n > math.MaxInt64/size || n < 0 || point && unit != "SECOND" {
-		return 0, fmt.Errorf("no number of %s: %s", unit, text)
+		return 0, fmt.Errorf("invalid number of %s: %s", unit, text)
 	}
 	if !point {
 		return n * size, nil

@@ -15,7 +15,7 @@ import (
 func (p *planner) query(q *sql.Query) (*Relation, error) {
 	if len(q.OrderBy) > 0 {
 		return nil, sql.Errorf(q.OrderBy[0].Expr, "ORDER BY of a stream is not supported").
-			WithHint("a stream has no end to sort to; for the first rows of each group use ROW_NUMBER() OVER (PARTITION BY … ORDER BY …)")
+			WithHint("a stream never ends, so it can't be sorted; for the first rows of each group use ROW_NUMBER() OVER (PARTITION BY … ORDER BY …)")
 	}
 	for _, e := range []sql.Expr{q.Limit, q.Offset} {
 		if e != nil {
@@ -28,7 +28,7 @@ func (p *planner) query(q *sql.Query) (*Relation, error) {
 		defer func() { p.with = p.with[:len(p.with)-1] }()
 		for _, c := range q.With {
 			if inner[c.Name.Name] != nil {
-				return nil, sql.Errorf(c.Name, "%s stands twice behind WITH", c.Name.Name)
+				return nil, sql.Errorf(c.Name, "%s is defined twice in WITH", c.Name.Name)
 			}
 			v := &view{query: c.Query, columns: c.Columns}
 			if err := p.view(v, c.Name, c.Name.Name); err != nil {
@@ -50,7 +50,7 @@ func (p *planner) body(b sql.QueryBody) (*Relation, error) {
 	case *sql.SetOp:
 		return p.setOp(b)
 	}
-	return nil, sql.Errorf(b, "VALUES is not supported").WithHint("a pipeline reads topics: produce the rows to one")
+	return nil, sql.Errorf(b, "VALUES is not supported").WithHint("a pipeline reads topics: produce the rows to a topic")
 }
 
 // view binds a named query once.
@@ -69,7 +69,7 @@ func (p *planner) rename(r *Relation, to []sql.Ident, where sql.Node, name strin
 		return r, nil
 	}
 	if len(to) != len(r.Cols) {
-		return nil, sql.Errorf(where, "%s has %d columns, and %d names are given", name, len(r.Cols), len(to))
+		return nil, sql.Errorf(where, "%s has %d column(s), but %d names are given", name, len(r.Cols), len(to))
 	}
 	exprs, newNames := make([]expr.Node, len(to)), make([]string, len(to))
 	for i, n := range to {
@@ -80,7 +80,7 @@ func (p *planner) rename(r *Relation, to []sql.Ident, where sql.Node, name strin
 
 func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
 	if s.Op != "UNION" {
-		return nil, sql.Errorf(s, "%s is not supported", s.Op).WithHint("a stream has no end at which it is known what the other side lacks; count both sides with GROUP BY over UNION ALL")
+		return nil, sql.Errorf(s, "%s is not supported", s.Op).WithHint("a stream never ends, so a row's absence on the other side is never known; count both sides with GROUP BY over UNION ALL")
 	}
 	left, err := p.body(s.Left)
 	if err != nil {
@@ -91,7 +91,7 @@ func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
 		return nil, err
 	}
 	if len(left.Cols) != len(right.Cols) {
-		return nil, sql.Errorf(s, "UNION of %d and of %d columns", len(left.Cols), len(right.Cols))
+		return nil, sql.Errorf(s, "UNION of queries with %d and %d columns", len(left.Cols), len(right.Cols))
 	}
 	cols := slices.Clone(left.Cols)
 	for i, c := range right.Cols {
@@ -107,7 +107,7 @@ func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
 	}
 	left, right = p.castTo(s, left, cols), p.castTo(s, right, cols)
 	if left.Updating || right.Updating {
-		return nil, sql.Errorf(s, "UNION of rows that are updated is not supported").WithHint("write each to the sink in its own INSERT of a statement set")
+		return nil, sql.Errorf(s, "UNION of updating rows is not supported").WithHint("write each side to the sink with its own INSERT in a statement set")
 	}
 	u := p.relation(&Union{}, cols, left, right)
 	if slices.Equal(left.Keyed, right.Keyed) && left.Keyed != nil && right.Keyed != nil && left.Hash == right.Hash {
@@ -151,12 +151,12 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	for _, next := range s.From[1:] {
 		u, ok := next.(*sql.Unnest)
 		if !ok {
-			return nil, sql.Errorf(next, "a join of tables by comma is not supported").WithHint("supported is JOIN t FOR SYSTEM_TIME AS OF … ON …")
+			return nil, sql.Errorf(next, "joining tables with a comma is not supported").WithHint("write JOIN t FOR SYSTEM_TIME AS OF … ON …")
 		}
 		table = &sql.Join{Pos: u.Pos, Kind: "CROSS", Left: table, Right: u}
 	}
 	if s.Qualify != nil {
-		return nil, sql.Errorf(s.Qualify, "QUALIFY is not supported").WithHint("put the query in FROM, and the condition into WHERE around it")
+		return nil, sql.Errorf(s.Qualify, "QUALIFY is not supported").WithHint("move the query to FROM, and the condition to the WHERE around it")
 	}
 	from, sc, err := p.from(table)
 	if err != nil {
@@ -204,7 +204,7 @@ func hintAlias(err error, s *sql.Select) error {
 	}
 	for _, it := range s.Items {
 		if it.Alias != nil && unknown.Message == noColumn+it.Alias.Name {
-			return unknown.WithHint("%s is a name that this SELECT gives, known in the query around it: write the expression itself", it.Alias.Name)
+			return unknown.WithHint("%s is an alias of this SELECT, visible only in the enclosing query: repeat the expression", it.Alias.Name)
 		}
 	}
 	return err
@@ -306,7 +306,7 @@ func (p *planner) from(t sql.TableRef) (*Relation, *scope, error) {
 	switch t := t.(type) {
 	case *sql.TableName:
 		if t.AsOf != nil {
-			return nil, nil, sql.Errorf(t, "FOR SYSTEM_TIME AS OF stands only at the right of a JOIN")
+			return nil, nil, sql.Errorf(t, "FOR SYSTEM_TIME AS OF is allowed only on the right side of a JOIN")
 		}
 		r, err := p.named(t)
 		if err != nil {
@@ -331,7 +331,7 @@ func (p *planner) from(t sql.TableRef) (*Relation, *scope, error) {
 	case *sql.Join:
 		return p.join(t)
 	case *sql.Unnest:
-		return nil, nil, sql.Errorf(t, "UNNEST stands only behind a table").WithHint("write FROM t CROSS JOIN UNNEST(t.a) AS u (x)")
+		return nil, nil, sql.Errorf(t, "UNNEST must follow a table").WithHint("write FROM t CROSS JOIN UNNEST(t.a) AS u (x)")
 	}
 	return nil, nil, sql.Errorf(t, "this table is not supported")
 }
@@ -354,7 +354,7 @@ func (p *planner) named(t *sql.TableName) (*Relation, error) {
 		return nil, err
 	}
 	if len(t.Hints) > 0 {
-		return nil, sql.Errorf(t, "the hint OPTIONS is not supported").WithHint("write the options in the WITH of CREATE TABLE")
+		return nil, sql.Errorf(t, "the hint OPTIONS is not supported").WithHint("set the options in the WITH clause of CREATE TABLE")
 	}
 	for _, inner := range slices.Backward(p.with) {
 		if v := inner[name]; v != nil {
@@ -375,9 +375,9 @@ func (p *planner) named(t *sql.TableName) (*Relation, error) {
 		known = append(known, n)
 	}
 	slices.Sort(known)
-	hint := orElse(suggest.DidYouMean(name, known), "declare it with CREATE TABLE before this")
+	hint := orElse(suggest.DidYouMean(name, known), "declare it with CREATE TABLE first")
 	if len(known) > 0 && strings.HasPrefix(hint, "declare") {
-		hint += "; there are " + strings.Join(known, ", ")
+		hint += "; known tables: " + strings.Join(known, ", ")
 	}
 	return nil, sql.Errorf(t, "there is no table %s", name).WithHint("%s", hint)
 }

@@ -55,12 +55,12 @@ func readOptions(s *sql.CreateTable, table string) (*options, connector, error) 
 	}
 	names := slices.Sorted(maps.Keys(connectors))
 	if !o.has("connector") {
-		return nil, nil, sql.Errorf(s, "table %s has no option 'connector'", table).WithHint("supported: %s", strings.Join(names, ", "))
+		return nil, nil, sql.Errorf(s, "table %s has no option 'connector'", table).WithHint("use one of %s", strings.Join(names, ", "))
 	}
 	o.name = o.get("connector")
 	c := connectors[o.name]
 	if c == nil {
-		return nil, nil, o.bad("connector", "supported: "+strings.Join(names, ", "))
+		return nil, nil, o.bad("connector", "use one of "+strings.Join(names, ", "))
 	}
 	return o, c, nil
 }

@@ -103,7 +103,7 @@ func (k kafka) bindFormats(t *Table, o *options) error {
 		option = "format"
 	}
 	if !o.has(option) {
-		return sql.Errorf(t, "table %s has no option 'value.format'", t.Name).WithHint("supported: %s", strings.Join(format.Names(), ", "))
+		return sql.Errorf(t, "table %s has no option 'value.format'", t.Name).WithHint("use one of %s", strings.Join(format.Names(), ", "))
 	}
 	return t.setFormat(&t.Value, "value.", option, o, "")
 }

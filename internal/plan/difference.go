@@ -50,9 +50,9 @@ func (p *planner) differLocal(where sql.Node, rule string) {
 // differScan notes what happens to records that can't be decoded, and to those without a key.
 func (p *planner) differScan(t *Table) {
 	if strings.EqualFold(t.Value.Options["ignore-parse-errors"], "true") {
-		p.differ(t, "misplaced-values", "where a record of %s has an array or object for a number, that value alone is NULL; Flink loses its place, and reads on in there", t.Name)
+		p.differ(t, "misplaced-values", "if a record of %s has an array or object instead of a number, only that value is NULL; Flink's parser loses its position and continues inside it", t.Name)
 	} else {
-		p.differ(t, "dead-letters", "a record of %s that can't be decoded goes to the dead letters; Flink's job fails, again and again, until 'json.ignore-parse-errors' is set", t.Name)
+		p.differ(t, "dead-letters", "a record of %s that can't be decoded becomes a dead letter; Flink's job keeps failing until 'json.ignore-parse-errors' is set", t.Name)
 	}
 	if fromKey := func(c int) bool { return !slices.Contains(t.Value.Columns, c) }; !t.Upsert && t.Key.Name != "raw" && slices.ContainsFunc(t.Key.Columns, fromKey) {
 		p.differ(t, "missing-keys", "a record of %s without a key is a row whose key columns are NULL; Flink drops it unless the key's format is raw", t.Name)
@@ -63,34 +63,34 @@ func (p *planner) differScan(t *Table) {
 func (p *planner) differInsert(where sql.Node, n *Insert) {
 	for i, c := range n.Table.Columns {
 		if c.Metadata == "headers" && n.Columns[i] >= 0 {
-			p.differ(where, "null-headers", "a header of %s whose value is NULL is written as it is; Flink leaves it out", n.Table.Name)
+			p.differ(where, "null-headers", "a header of %s whose value is NULL is written; Flink omits it", n.Table.Name)
 		}
 	}
 	if len(n.Exact) > 0 {
 		c := n.Table.Columns[n.Exact[0]]
-		p.differ(where, "lengths", "a row whose key does not fit column %s %s of %s is a dead letter; Flink cuts the key, and rows of different keys replace each other", c.Name, c.Type.Nullable(true), n.Table.Name)
+		p.differ(where, "lengths", "a row whose key does not fit column %s %s of %s is a dead letter; Flink truncates the key, and rows with different keys replace each other", c.Name, c.Type.Nullable(true), n.Table.Name)
 	}
 }
 
 func (p *planner) differWindow(where sql.Node, w *Window) {
 	if expr.SetsClocks(w.Zone) {
-		rule := "a window over the hour that %s has twice takes the rows of both, and stays open until the hour ends for the second time; a window over an hour that is left out has no rows"
+		rule := "a window over the hour that occurs twice in %s covers both, and stays open until its second occurrence ends; a window over a skipped hour has no rows"
 		if w.Kind == Session {
-			rule = "the start and end of a window are local times of %s: two windows in the hour that it has twice can have the same"
+			rule = "the start and end of a window are local times of %s: two windows in the hour that occurs twice can have the same ones"
 		}
 		p.differLocal(where, fmt.Sprintf(rule, w.Zone))
 	}
 	if w.Offset != 0 {
-		p.differ(where, "window-offsets", "Flink 2.2 can lose rows of windows with an offset: it sees that one is over only where one without offset is")
+		p.differ(where, "window-offsets", "Flink 2.2 can lose rows of windows with an offset: it closes them only when a window without an offset ends")
 	}
-	p.differ(where, "late-rows", "a row whose windows are over goes to the topic of late rows; Flink drops it")
-	p.differ(where, "watermarks", "each partition has a watermark of its own; Flink takes the least of all partitions, so that other rows are late")
+	p.differ(where, "late-rows", "a row whose windows have closed goes to the late-rows topic; Flink drops it")
+	p.differ(where, "watermarks", "each partition has its own watermark; Flink uses the minimum over all partitions, so different rows are late")
 }
 
 // differRows notes what can be written only here to a table that takes new rows only.
 func (p *planner) differRows(where sql.Node, r *Relation) {
 	if a, ok := r.Op.(*Aggregate); ok && a.Window == nil && len(a.Aggs) == 0 {
-		p.differ(where, "distinct-rows", "rows of DISTINCT or UNION are written to a table without a key; Flink refuses this, since it takes them for rows that are updated")
+		p.differ(where, "distinct-rows", "rows of DISTINCT or UNION are written to a table without a key; Flink rejects this because it treats them as updating rows")
 	}
 	for _, in := range r.Inputs {
 		p.differRows(where, in)
@@ -99,14 +99,14 @@ func (p *planner) differRows(where sql.Node, r *Relation) {
 
 // differOver notes what is special about functions OVER.
 func (p *planner) differOver(where sql.Node, o *Over) {
-	p.differ(where, "late-rows", "a row that comes after its time has been computed goes to the topic of late rows; Flink drops it")
-	p.differ(where, "watermarks", "each partition has a watermark of its own; Flink takes the least of all partitions, so that other rows are late")
+	p.differ(where, "late-rows", "a row that arrives after its time has been computed goes to the late-rows topic; Flink drops it")
+	p.differ(where, "watermarks", "each partition has its own watermark; Flink uses the minimum over all partitions, so different rows are late")
 	for _, a := range o.Aggs {
 		if a.Name == "AVG" && a.Type.Integer() {
-			p.differ(where, "averages-over", "AVG OVER of integers adds up as BIGINT; Flink adds up in the column's type, which runs over")
+			p.differ(where, "averages-over", "AVG OVER of integers sums as BIGINT; Flink sums in the column's type, which overflows")
 		}
 		if floats := a.Type.Kind == column.Double || a.Type.Kind == column.Float; floats && !o.Frame.Unbounded && (a.Name == "SUM" || a.Name == "AVG" || strings.HasPrefix(a.Name, "STDDEV") || strings.HasPrefix(a.Name, "VAR")) {
-			p.differ(where, "moving-sums", "%s OVER adds up the rows of each frame; Flink subtracts what leaves, and keeps its rounding", a.Name)
+			p.differ(where, "moving-sums", "%s OVER sums the rows of each frame; Flink subtracts the rows that leave it, and keeps their rounding errors", a.Name)
 		}
 	}
 }
@@ -115,17 +115,17 @@ func (p *planner) differOver(where sql.Node, o *Over) {
 func (p *planner) differGroup(where sql.Node, r *Relation) {
 	a := r.Op.(*Aggregate)
 	if a.Window == nil && len(a.Aggs) > 0 {
-		p.differ(where, "group-changes", "the row of a group is written once for each transaction in which it has changed; Flink writes it at each change")
+		p.differ(where, "group-changes", "the row of a group is written once per transaction in which it changed; Flink writes it at each change")
 	}
 	for _, g := range a.Aggs {
 		switch g.Name {
 		case "VAR_POP", "VAR_SAMP", "STDDEV_POP", "STDDEV_SAMP":
 			if g.Type.Kind == column.Double || g.Type.Kind == column.Float || g.Type.Kind == column.Decimal {
-				p.differ(where, "variance", "variance and deviation keep all digits; Flink's last ones can differ")
+				p.differ(where, "variance", "variance and deviation are exact; Flink's last digits can differ")
 			}
 		case "FIRST_VALUE", "LAST_VALUE":
 			if a.Window != nil && a.Window.Kind != Tumble {
-				p.differ(where, "first-and-last", "Flink 2.2 knows %s in %s windows not, and refuses this; TUMBLE works in both", g.Name, a.Window.Kind)
+				p.differ(where, "first-and-last", "Flink 2.2 doesn't support %s in %s windows and rejects this; TUMBLE works in both", g.Name, a.Window.Kind)
 			}
 		}
 	}

@@ -103,7 +103,7 @@ func (g *grouping) bindKeys() error {
 	for _, e := range g.query.GroupBy {
 		if c, ok := groupWindow(e); ok {
 			if g.window != nil {
-				return sql.Errorf(e, "a second window in GROUP BY")
+				return sql.Errorf(e, "GROUP BY has more than one window")
 			}
 			g.window = c
 			continue
@@ -138,10 +138,10 @@ func (g *grouping) key(e sql.Expr) (expr.Node, error) {
 	}
 	n = expr.Fold(n)
 	if _, constant := n.(*expr.Const); constant {
-		return nil, sql.Errorf(e, "GROUP BY a constant puts all rows into one group").WithHint("write the column or expression, not its number")
+		return nil, sql.Errorf(e, "GROUP BY of a constant puts all rows into one group").WithHint("write the column or expression, not its number")
 	}
 	if t := n.Type(); t.Kind == column.Map {
-		return nil, sql.Errorf(e, "GROUP BY a %s is not supported", t.Nullable(true))
+		return nil, sql.Errorf(e, "GROUP BY of a %s is not supported", t.Nullable(true))
 	}
 	return n, nil
 }
@@ -150,7 +150,7 @@ func (g *grouping) key(e sql.Expr) (expr.Node, error) {
 func (g *grouping) bindWindow() error {
 	c := g.window
 	if len(c.Args) == 0 {
-		return sql.Errorf(c, "%s wants the time column first", c.Name)
+		return sql.Errorf(c, "%s requires the time column as its first argument", c.Name)
 	}
 	n, err := g.binder.bind(c.Args[0])
 	if err != nil {
@@ -158,7 +158,7 @@ func (g *grouping) bindWindow() error {
 	}
 	col, ok := n.(*expr.Col)
 	if !ok {
-		return sql.Errorf(c.Args[0], "%s wants the time column here", c.Name)
+		return sql.Errorf(c.Args[0], "the first argument of %s must be the time column", c.Name)
 	}
 	w, err := g.planner.window(c, WindowKind(strings.ToUpper(c.Name)), g.from, col.Index, c.Args[1:])
 	if err != nil {
@@ -181,7 +181,7 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 	name := strings.ToUpper(c.Name)
 	if kind, role := auxiliary(name); role != NoRole {
 		if g.window == nil || WindowKind(strings.ToUpper(g.window.Name)) != kind || !sameArgs(g.window.Args, c.Args) {
-			return nil, sql.Errorf(c, "%s speaks of no window of GROUP BY", name).WithHint("write the same %s(…) in GROUP BY", kind)
+			return nil, sql.Errorf(c, "%s does not match a window in GROUP BY", name).WithHint("write the same %s(…) in GROUP BY", kind)
 		}
 		return g.keys[len(g.keys)-4+int(role)], nil
 	}
@@ -195,7 +195,7 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 		return nil, nil
 	}
 	if aggregates[name] == nil {
-		return nil, sql.Errorf(c, "the aggregate %s is not supported", name).WithHint("supported are %s", strings.Join(aggregateNames(), ", "))
+		return nil, sql.Errorf(c, "the aggregate %s is not supported", name).WithHint("use one of %s", strings.Join(aggregateNames(), ", "))
 	}
 	a, err := bindAggregate(c, name, g.binder.plain(), g.column)
 	if err != nil {

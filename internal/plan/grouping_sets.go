@@ -92,12 +92,12 @@ func (g *grouping) grouped(c *sql.Call) (expr.Node, error) {
 		n = expr.Fold(n)
 		place := slices.IndexFunc(g.keys, func(k expr.Node) bool { return expr.SameNode(k, n) })
 		if place < 0 {
-			return nil, sql.Errorf(a, "%s wants what stands in GROUP BY", strings.ToUpper(c.Name))
+			return nil, sql.Errorf(a, "%s requires expressions of GROUP BY", strings.ToUpper(c.Name))
 		}
 		keys = append(keys, place)
 	}
 	if len(keys) == 0 {
-		return nil, sql.Errorf(c, "%s wants what stands in GROUP BY", strings.ToUpper(c.Name))
+		return nil, sql.Errorf(c, "%s requires expressions of GROUP BY", strings.ToUpper(c.Name))
 	}
 	g.told = append(g.told, keys)
 	return &expr.Col{Index: groupingColumns + len(g.told) - 1, Name: "GROUPING", T: notNull(column.BigInt)}, nil
@@ -108,7 +108,7 @@ func (g *grouping) grouped(c *sql.Call) (expr.Node, error) {
 func (g *grouping) aggregateSets(in *Relation) (*Relation, error) {
 	if g.window != nil {
 		return nil, sql.Errorf(g.window, "GROUPING SETS with %s in GROUP BY are not supported", strings.ToUpper(g.window.Name)).
-			WithHint("Flink doesn't take this for a window either; write FROM TABLE(%s(TABLE …, DESCRIPTOR(…), …)) GROUP BY window_start, window_end, …", strings.ToUpper(g.window.Name))
+			WithHint("Flink doesn't treat this as a window either; write FROM TABLE(%s(TABLE …, DESCRIPTOR(…), …)) GROUP BY window_start, window_end, …", strings.ToUpper(g.window.Name))
 	}
 	var all []*Relation
 	for _, set := range g.sets {

@@ -96,7 +96,7 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 	}
 	var plain []int // keys without those of the window
 	if a.Window = groupWindowOf(in, keys); a.Window != nil && in.Updating {
-		return nil, sql.Errorf(where, "grouping of rows that are updated by a window is not supported").WithHint("group in the window first")
+		return nil, sql.Errorf(where, "grouping updating rows by a window is not supported").WithHint("group by the window first")
 	} else if a.Window != nil {
 		for i, k := range keys {
 			if i != a.Window.Start && i != a.Window.End && i != a.Window.Time {
@@ -107,7 +107,7 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 			return nil, err
 		}
 		if a.Window.Kind == Session && origin(in) != Op(a.Window.Window) {
-			p.differ(where, "sessions-again", "Flink 2.2 takes the grouping of windows of SESSION for one without window, which updates its rows")
+			p.differ(where, "sessions-again", "Flink 2.2 treats grouping by SESSION windows as grouping without a window, which updates its rows")
 		}
 	} else {
 		plain = keys
@@ -147,12 +147,12 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 // checkRetraction refuses what can't be computed over rows that are taken back.
 func checkRetraction(where sql.Node, in *Relation, a *Aggregate) error {
 	if _, scan := origin(in).(*Scan); scan {
-		return sql.Errorf(where, "grouping of an upsert-kafka table is not supported").WithHint("declare the topic with the kafka connector, and keep the newest row of each key with ROW_NUMBER")
+		return sql.Errorf(where, "grouping an upsert-kafka table is not supported").WithHint("declare the topic with the kafka connector, and keep the latest row of each key with ROW_NUMBER")
 	}
 	for _, g := range a.Aggs {
 		if !slices.Contains([]string{"COUNT", "SUM", "AVG", "MIN", "MAX"}, g.Name) {
-			return sql.Errorf(where, "%s over rows that are updated is not supported", g.Name).
-				WithHint("the rows below come from a GROUP BY without window or a deduplication; over these are supported AVG, COUNT, MAX, MIN, SUM")
+			return sql.Errorf(where, "%s over updating rows is not supported", g.Name).
+				WithHint("the input comes from a GROUP BY without a window or from a deduplication, which supports AVG, COUNT, MAX, MIN and SUM")
 		}
 	}
 	return nil
@@ -198,7 +198,7 @@ func checkSession(where sql.Node, in *Relation, w *Window, plain []int) error {
 		for i, k := range plain {
 			c, ok := p.Exprs[k].(*expr.Col)
 			if !ok {
-				return sql.Errorf(where, "a SESSION must be grouped by the columns of its PARTITION BY")
+				return sql.Errorf(where, "a SESSION must be grouped by its PARTITION BY columns")
 			}
 			plain = slices.Clone(plain)
 			plain[i] = c.Index
@@ -206,7 +206,7 @@ func checkSession(where sql.Node, in *Relation, w *Window, plain []int) error {
 	}
 	a, b := slices.Sorted(slices.Values(plain)), slices.Sorted(slices.Values(w.Keys))
 	if !slices.Equal(a, b) {
-		return sql.Errorf(where, "a SESSION must be grouped by window_start, window_end and the columns of its PARTITION BY, and no others")
+		return sql.Errorf(where, "a SESSION must be grouped by window_start, window_end and its PARTITION BY columns only")
 	}
 	return nil
 }

@@ -53,14 +53,14 @@ func (p *planner) insert(s *sql.Insert) error {
 	t := p.tables[name]
 	if t == nil {
 		if p.views[name] != nil {
-			return sql.Errorf(s.Table[0], "%s is a view, and rows are written to tables", name)
+			return sql.Errorf(s.Table[0], "%s is a view; only tables can be written to", name)
 		}
 		var known []string
 		for n := range p.tables {
 			known = append(known, n)
 		}
 		slices.Sort(known)
-		return sql.Errorf(s.Table[0], "there is no table %s", name).WithHint("%s", orElse(suggest.DidYouMean(name, known), "declare it with CREATE TABLE before this"))
+		return sql.Errorf(s.Table[0], "there is no table %s", name).WithHint("%s", orElse(suggest.DidYouMean(name, known), "declare it with CREATE TABLE first"))
 	}
 	r, err := p.queryToWrite(s.Query)
 	if err != nil {
@@ -71,7 +71,7 @@ func (p *planner) insert(s *sql.Insert) error {
 		return err
 	}
 	if len(targets) != len(r.Cols) {
-		return sql.Errorf(s, "the query has %d columns, and %s takes %d", len(r.Cols), t.Name, len(targets)).
+		return sql.Errorf(s, "the query has %d column(s), but %s takes %d", len(r.Cols), t.Name, len(targets)).
 			WithHint("query: %s; table: %s", strings.Join(names(r.Cols), ", "), strings.Join(t.namesOf(targets), ", "))
 	}
 	insert := &Insert{Table: t, Columns: make([]int, len(t.Columns)), Sink: p.program.Settings.Sink}
@@ -82,7 +82,7 @@ func (p *planner) insert(s *sql.Insert) error {
 	for i, target := range targets {
 		to := t.Columns[target].Type
 		if !assignable(cols[i].Type, to) {
-			return sql.Errorf(s, "column %s of %s is %s, and the query gives %s %s", t.Columns[target].Name, t.Name, to.Nullable(true), cols[i].Name, cols[i].Type.Nullable(true)).
+			return sql.Errorf(s, "column %s of %s is %s, but the query yields %s %s", t.Columns[target].Name, t.Name, to.Nullable(true), cols[i].Name, cols[i].Type.Nullable(true)).
 				WithHint("write CAST(… AS %s)", to.Nullable(true))
 		}
 		insert.Columns[target] = i
@@ -91,13 +91,13 @@ func (p *planner) insert(s *sql.Insert) error {
 			continue
 		}
 		if shortens(cols[i].Type, to) && to.Fixed && !cols[i].Type.Fixed && !constant(r, i) {
-			p.differ(s, "lengths", "column %s of %s is %s, and the query gives %s: it is cut and padded; Flink wants a CAST", t.Columns[target].Name, t.Name, to.Nullable(true), cols[i].Type.Nullable(true))
+			p.differ(s, "lengths", "column %s of %s is %s, but the query yields %s: values are truncated and padded; Flink requires a CAST", t.Columns[target].Name, t.Name, to.Nullable(true), cols[i].Type.Nullable(true))
 		}
 		cols[i].Type = to.Nullable(!cols[i].Type.NotNull)
 	}
 	for i, c := range t.Columns {
 		if insert.Columns[i] < 0 && c.Physical() && c.Type.NotNull {
-			return sql.Errorf(s, "%s.%s is NOT NULL, and no value is given", t.Name, c.Name)
+			return sql.Errorf(s, "%s.%s is NOT NULL, but gets no value", t.Name, c.Name)
 		}
 	}
 	p.differInsert(s, insert)
@@ -124,10 +124,10 @@ func (p *planner) queryToWrite(q *sql.Query) (*Relation, error) {
 		return nil, err
 	}
 	if pendingRank := findPending(r); pendingRank {
-		return nil, sql.Errorf(q, "ROW_NUMBER needs a limit around it").WithHint("SELECT … FROM (SELECT *, ROW_NUMBER() OVER (…) AS n FROM t) WHERE n <= 10")
+		return nil, sql.Errorf(q, "ROW_NUMBER needs a limit in the enclosing query").WithHint("SELECT … FROM (SELECT *, ROW_NUMBER() OVER (…) AS n FROM t) WHERE n <= 10")
 	}
 	if w := findSession(r); w {
-		return nil, sql.Errorf(q, "a SESSION window must be grouped by window_start and window_end").WithHint("only then is it known when the session ends")
+		return nil, sql.Errorf(q, "a SESSION window must be grouped by window_start and window_end").WithHint("otherwise the end of a session is unknown")
 	}
 	return r, nil
 }
@@ -147,10 +147,10 @@ func (t *Table) targets(s *sql.Insert) ([]int, error) {
 	for _, c := range s.Columns {
 		i := t.index(c.Name)
 		if i < 0 || !slices.Contains(all, i) {
-			return nil, sql.Errorf(c, "%s has no column %s that can be written", t.Name, c.Name).WithHint("%s", suggest.DidYouMean(c.Name, t.namesOf(all)))
+			return nil, sql.Errorf(c, "%s has no writable column %s", t.Name, c.Name).WithHint("%s", suggest.DidYouMean(c.Name, t.namesOf(all)))
 		}
 		if slices.Contains(chosen, i) {
-			return nil, sql.Errorf(c, "column %s stands twice", c.Name)
+			return nil, sql.Errorf(c, "column %s is listed twice", c.Name)
 		}
 		chosen = append(chosen, i)
 	}
@@ -172,8 +172,8 @@ func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 	}
 	t := n.Table
 	if !t.Upsert {
-		return sql.Errorf(s, "%s takes new rows only, and the query updates rows", t.Name).
-			WithHint("use the connector upsert-kafka with a PRIMARY KEY, or group by a window")
+		return sql.Errorf(s, "%s is append-only, but the query updates rows", t.Name).
+			WithHint("use the upsert-kafka connector with a PRIMARY KEY, or group by a window")
 	}
 	var written []int
 	for _, c := range t.PrimaryKey {
@@ -182,7 +182,7 @@ func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 		}
 	}
 	if r.Key == nil {
-		return sql.Errorf(s, "the query's rows have no key in what it selects, so that %s can't tell which row replaces which", t.Name).
+		return sql.Errorf(s, "the query doesn't select its key, so %s can't tell which row replaces which", t.Name).
 			WithHint("select the columns of GROUP BY or PARTITION BY, and the row number of a Top-N")
 	}
 	a, b := slices.Sorted(slices.Values(written)), slices.Sorted(slices.Values(r.Key))
@@ -191,8 +191,8 @@ func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 		for _, c := range r.Key {
 			key = append(key, r.Cols[c].Name)
 		}
-		return sql.Errorf(s, "the primary key of %s is (%s), and the query has one row for each (%s)", t.Name, strings.Join(t.namesOf(t.PrimaryKey), ", "), strings.Join(key, ", ")).
-			WithHint("make them the same: otherwise rows of different keys overwrite each other")
+		return sql.Errorf(s, "the primary key of %s is (%s), but the query has one row per (%s)", t.Name, strings.Join(t.namesOf(t.PrimaryKey), ", "), strings.Join(key, ", ")).
+			WithHint("make them equal: otherwise rows with different keys overwrite each other")
 	}
 	return nil
 }

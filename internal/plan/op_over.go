@@ -98,7 +98,7 @@ func overWindow(s *sql.Select, c *sql.Call) (*sql.WindowSpec, error) {
 func (p *planner) aggregatesOver(s *sql.Select, from *Relation, sc *scope) (*Relation, error) {
 	first := overCall(s)
 	if from.Updating {
-		return nil, sql.Errorf(first, "%s … OVER rows that are updated is not supported", strings.ToUpper(first.Name)).WithHint("group by a window below it")
+		return nil, sql.Errorf(first, "%s … OVER updating rows is not supported", strings.ToUpper(first.Name)).WithHint("group by a window in the subquery")
 	}
 	o := &overBinding{planner: p, binder: &binder{planner: p, scope: sc}, query: s, first: first}
 	for i := range from.Cols {
@@ -140,7 +140,7 @@ func (o *overBinding) window(from *Relation) error {
 		return err
 	}
 	if name != lag && aggregates[name] == nil && aggregateAliases[name] == "" {
-		return sql.Errorf(o.first, "%s … OVER is not supported", name).WithHint("supported are LAG, %s, and ROW_NUMBER with a limit in the query around it", strings.Join(aggregateNames(), ", "))
+		return sql.Errorf(o.first, "%s … OVER is not supported", name).WithHint("use one of LAG, %s, and ROW_NUMBER with a limit in the enclosing query", strings.Join(aggregateNames(), ", "))
 	}
 	o.spec = sql.FormatWindow(spec)
 	o.over = &Over{}
@@ -151,9 +151,9 @@ func (o *overBinding) window(from *Relation) error {
 		}
 		o.over.Partition = append(o.over.Partition, o.column(expr.Fold(n)))
 	}
-	const hint = "order by the column that has the watermark: only then is it known which rows are before"
+	const hint = "order by the column with the watermark: otherwise the preceding rows are unknown"
 	if len(spec.OrderBy) != 1 || spec.OrderBy[0].Desc {
-		return sql.Errorf(spec, "%s … OVER wants an ORDER BY of one time column, ascending", name).WithHint(hint)
+		return sql.Errorf(spec, "%s … OVER requires an ORDER BY of one time column, ascending", name).WithHint(hint)
 	}
 	n, err := o.binder.plain().bind(spec.OrderBy[0].Expr)
 	if err != nil {
@@ -161,7 +161,7 @@ func (o *overBinding) window(from *Relation) error {
 	}
 	c, ok := n.(*expr.Col)
 	if !ok || !from.Cols[c.Index].Rowtime {
-		return sql.Errorf(spec.OrderBy[0].Expr, "%s … OVER wants an ORDER BY of a column with a watermark", name).WithHint(hint)
+		return sql.Errorf(spec.OrderBy[0].Expr, "%s … OVER requires an ORDER BY of a column with a watermark", name).WithHint(hint)
 	}
 	o.over.Time = c.Index
 	o.over.Frame, err = o.frame(spec.Frame)
@@ -174,7 +174,7 @@ func (o *overBinding) frame(f *sql.Frame) (Frame, error) {
 	}
 	frame := Frame{Rows: f.Rows}
 	if f.End.Unbounded || f.End.Following || f.End.Offset != nil || f.Start.Following {
-		return frame, sql.Errorf(f, "a frame must end with CURRENT ROW").WithHint("what follows is not known yet; write ROWS BETWEEN n PRECEDING AND CURRENT ROW")
+		return frame, sql.Errorf(f, "a frame must end with CURRENT ROW").WithHint("following rows are not known yet; write ROWS BETWEEN n PRECEDING AND CURRENT ROW")
 	}
 	if frame.Unbounded = f.Start.Unbounded; frame.Unbounded || f.Start.Offset == nil {
 		return frame, nil
@@ -189,7 +189,7 @@ func (o *overBinding) frame(f *sql.Frame) (Frame, error) {
 		wanted, what = column.Int, "a number of rows"
 	}
 	if !constant || k.T.Kind != wanted || k.Value.(int64) < 0 {
-		return frame, sql.Errorf(f.Start.Offset, "%s … PRECEDING wants %s", map[bool]string{true: "ROWS", false: "RANGE"}[f.Rows], what)
+		return frame, sql.Errorf(f.Start.Offset, "%s … PRECEDING requires %s", map[bool]string{true: "ROWS", false: "RANGE"}[f.Rows], what)
 	}
 	frame.Preceding = k.Value.(int64)
 	return frame, nil
@@ -217,7 +217,7 @@ func (o *overBinding) call(c *sql.Call) (expr.Node, error) {
 		return nil, err
 	}
 	if sql.FormatWindow(spec) != o.spec {
-		return nil, sql.Errorf(c, "functions OVER different windows in one query are not supported").WithHint("compute one in a query in FROM, and the other around it")
+		return nil, sql.Errorf(c, "functions OVER different windows in one query are not supported").WithHint("compute one in a subquery, and the other in the enclosing query")
 	}
 	if name == lag {
 		return o.lag(c)
@@ -226,10 +226,10 @@ func (o *overBinding) call(c *sql.Call) (expr.Node, error) {
 		name = other
 	}
 	if aggregates[name] == nil {
-		return nil, sql.Errorf(c, "%s … OVER is not supported", name).WithHint("supported are LAG, %s, and ROW_NUMBER with a limit in the query around it", strings.Join(aggregateNames(), ", "))
+		return nil, sql.Errorf(c, "%s … OVER is not supported", name).WithHint("use one of LAG, %s, and ROW_NUMBER with a limit in the enclosing query", strings.Join(aggregateNames(), ", "))
 	}
 	if c.Filter != nil {
-		return nil, sql.Errorf(c.Filter, "FILTER with OVER is not supported").WithHint("Flink doesn't know it either; write SUM(CASE WHEN … THEN … END) OVER (…)")
+		return nil, sql.Errorf(c.Filter, "FILTER with OVER is not supported").WithHint("Flink doesn't support it either; write SUM(CASE WHEN … THEN … END) OVER (…)")
 	}
 	a, err := bindAggregate(c, name, o.binder.plain(), o.column)
 	if err != nil {
@@ -250,7 +250,7 @@ func (o *overBinding) result(a Agg) *expr.Col {
 // lag binds LAG(value [, rows [, default]]).
 func (o *overBinding) lag(c *sql.Call) (expr.Node, error) {
 	if len(c.Args) < 1 || len(c.Args) > 3 || c.Star || c.Distinct || c.Filter != nil {
-		return nil, sql.Errorf(c, "LAG takes a value, how many rows before, and what stands for a row that isn't there")
+		return nil, sql.Errorf(c, "LAG takes a value, the number of rows to look back, and a default")
 	}
 	args, err := o.binder.plain().bindAll(c.Args)
 	if err != nil {
@@ -260,18 +260,18 @@ func (o *overBinding) lag(c *sql.Call) (expr.Node, error) {
 	if len(args) > 1 {
 		k, constant := expr.Fold(args[1]).(*expr.Const)
 		if !constant || k.T.Kind != column.Int || k.Value.(int64) < 0 || k.Value.(int64) > math.MaxInt32 {
-			return nil, sql.Errorf(c.Args[1], "LAG wants a constant number of rows")
+			return nil, sql.Errorf(c.Args[1], "LAG requires a constant number of rows")
 		}
 		a.Back = k.Value.(int64)
 	}
 	if len(args) > 2 {
 		k, constant := expr.Fold(expr.CastTo(args[2], a.Type, o.planner.program.Zone)).(*expr.Const)
 		if !constant || !assignable(args[2].Type(), a.Type) {
-			return nil, sql.Errorf(c.Args[2], "LAG wants a constant %s as its default", a.Type)
+			return nil, sql.Errorf(c.Args[2], "LAG requires a constant %s as its default", a.Type)
 		}
 		a.Default = k.Value
 		if k.Value != nil && !args[0].Type().NotNull {
-			o.planner.differ(c, "lag-default", "where the row is there and its value is NULL, LAG is NULL; Flink gives any value")
+			o.planner.differ(c, "lag-default", "LAG of a row whose value is NULL is NULL; Flink's result is undefined")
 		}
 		a.Type = args[0].Type().Nullable(k.Value == nil || !args[0].Type().NotNull)
 	}

@@ -104,10 +104,10 @@ func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, err
 		return nil, err
 	}
 	if from.Updating {
-		return nil, sql.Errorf(call, "ROW_NUMBER over rows that are updated is not supported").WithHint("group by a window below it")
+		return nil, sql.Errorf(call, "ROW_NUMBER over updating rows is not supported").WithHint("group by a window in the subquery")
 	}
 	if len(spec.OrderBy) == 0 {
-		return nil, sql.Errorf(spec, "ROW_NUMBER wants an ORDER BY")
+		return nil, sql.Errorf(spec, "ROW_NUMBER requires an ORDER BY")
 	}
 	b := &binder{planner: p, scope: sc}
 	var number int // place of the row number among the items
@@ -128,7 +128,7 @@ func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, err
 		return ok && c.Index == aggregateColumns
 	})
 	if !seen || number < 0 {
-		return nil, sql.Errorf(call, "ROW_NUMBER must be a column of its own").WithHint("write ROW_NUMBER() OVER (…) AS n, and compute with n in the query around it")
+		return nil, sql.Errorf(call, "ROW_NUMBER must be a separate column").WithHint("write ROW_NUMBER() OVER (…) AS n, and compute with n in the enclosing query")
 	}
 	pre := slices.Delete(slices.Clone(itemExprs(items)), number, number+1)
 	preNames := slices.Delete(slices.Clone(itemNames(items)), number, number+1)
@@ -264,10 +264,10 @@ func (p *planner) limitRank(e sql.Expr, from *Relation, cond expr.Node) (*Relati
 		}
 	}
 	if last == math.MaxInt64 {
-		return nil, sql.Errorf(e, "the row number has no upper limit, so that every row would have to be kept").WithHint("write WHERE %s <= 10", sql.Quote(from.Cols[max(place, 0)].Name))
+		return nil, sql.Errorf(e, "the row number has no upper limit, so every row would have to be kept").WithHint("write WHERE %s <= 10", sql.Quote(from.Cols[max(place, 0)].Name))
 	}
 	if last < first || last < 1 {
-		return nil, sql.Errorf(e, "no row number fits this condition")
+		return nil, sql.Errorf(e, "no row number satisfies this condition")
 	}
 	if last > 10_000 {
 		return nil, sql.Errorf(e, "a Top-N of more than 10000 rows is not supported")
@@ -277,8 +277,8 @@ func (p *planner) limitRank(e sql.Expr, from *Relation, cond expr.Node) (*Relati
 	if in := ranked.Inputs[0]; rank.keepsFirst(in) {
 		rank.First = true
 		copy(cols, in.Cols) // with their time
-		p.differ(e, "late-rows", "a row that comes after its time has been computed goes to the topic of late rows; Flink drops it")
-		p.differ(e, "watermarks", "each partition has a watermark of its own; Flink takes the least of all partitions, so that other rows are late")
+		p.differ(e, "late-rows", "a row that arrives after its time has been computed goes to the late-rows topic; Flink drops it")
+		p.differ(e, "watermarks", "each partition has its own watermark; Flink uses the minimum over all partitions, so different rows are late")
 	}
 	limited := p.relation(&rank, cols, ranked.Inputs[0])
 	p.describeRank(limited)

@@ -76,7 +76,7 @@ func (p *planner) join(t *sql.Join) (*Relation, *scope, error) {
 	}
 	right, ok := t.Right.(*sql.TableName)
 	if !ok || right.AsOf == nil {
-		return nil, nil, sql.Errorf(t, "a join of two streams is not supported").WithHint("supported is a lookup in a versioned table: JOIN t FOR SYSTEM_TIME AS OF s.ts ON s.k = t.k")
+		return nil, nil, sql.Errorf(t, "joining two streams is not supported").WithHint("a lookup in a versioned table is: JOIN t FOR SYSTEM_TIME AS OF s.ts ON s.k = t.k")
 	}
 	if t.Kind != "INNER" && t.Kind != "LEFT" || t.On == nil {
 		return nil, nil, sql.Errorf(t, "a lookup in a versioned table must be a JOIN or LEFT JOIN with ON")
@@ -86,7 +86,7 @@ func (p *planner) join(t *sql.Join) (*Relation, *scope, error) {
 		return nil, nil, err
 	}
 	if left.Updating {
-		return nil, nil, sql.Errorf(t, "a lookup for rows that are updated is not supported")
+		return nil, nil, sql.Errorf(t, "a lookup for updating rows is not supported")
 	}
 	table, err := p.named(&sql.TableName{Pos: right.Pos, Name: right.Name, Hints: right.Hints})
 	if err != nil {
@@ -96,7 +96,7 @@ func (p *planner) join(t *sql.Join) (*Relation, *scope, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p.differ(right, "lookup-deletes", "a tombstone of %s takes effect at its own time; in Flink it takes away the version before it as well", right.Name[len(right.Name)-1].Name)
+	p.differ(right, "lookup-deletes", "a tombstone of %s takes effect at its own time; in Flink it removes the previous version as well", right.Name[len(right.Name)-1].Name)
 	j := &TemporalJoin{Outer: t.Kind == "LEFT", RightColumns: len(versions.Cols)}
 	if err := j.times(right, left, sc, versions); err != nil {
 		return nil, nil, err
@@ -133,23 +133,23 @@ func (p *planner) join(t *sql.Join) (*Relation, *scope, error) {
 func (j *TemporalJoin) times(right *sql.TableName, left *Relation, sc *scope, versions *Relation) error {
 	ref, ok := right.AsOf.(*sql.ColumnRef)
 	if !ok {
-		return sql.Errorf(right.AsOf, "FOR SYSTEM_TIME AS OF wants the time column of the left table")
+		return sql.Errorf(right.AsOf, "FOR SYSTEM_TIME AS OF requires the time column of the left table")
 	}
 	i, _, err := sc.find(ref.Parts)
 	if err != nil {
 		return err
 	}
 	if !left.Cols[i].Rowtime {
-		return sql.Errorf(right.AsOf, "%s has no watermark, so that no version could ever be final", left.Cols[i].Name).WithHint("declare WATERMARK FOR it in its CREATE TABLE")
+		return sql.Errorf(right.AsOf, "%s has no watermark, so no version would ever be final", left.Cols[i].Name).WithHint("declare WATERMARK FOR it in its CREATE TABLE")
 	}
 	j.LeftTime = i
 	j.RightTime = slices.IndexFunc(versions.Cols, func(c Column) bool { return c.Rowtime })
 	if scan, ok := versions.Op.(*Scan); !ok || !scan.Table.Upsert || j.RightTime < 0 {
-		return sql.Errorf(right, "FOR SYSTEM_TIME AS OF wants an upsert-kafka table with PRIMARY KEY and WATERMARK").
+		return sql.Errorf(right, "FOR SYSTEM_TIME AS OF requires an upsert-kafka table with PRIMARY KEY and WATERMARK").
 			WithHint("for example changed_at TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', WATERMARK FOR changed_at AS changed_at")
 	}
 	if left.Cols[i].Type.Kind != versions.Cols[j.RightTime].Type.Kind {
-		return sql.Errorf(right.AsOf, "%s is %s and the other table's %s is %s: they must be of one type", left.Cols[i].Name, left.Cols[i].Type,
+		return sql.Errorf(right.AsOf, "%s is %s but the other table's %s is %s: they must have the same type", left.Cols[i].Name, left.Cols[i].Type,
 			versions.Cols[j.RightTime].Name, versions.Cols[j.RightTime].Type)
 	}
 	return nil
@@ -173,7 +173,7 @@ func (j *TemporalJoin) keys(t *sql.Join, cond expr.Node, n int, versions *Relati
 	}
 	if i := slices.Index(found, false); i >= 0 {
 		name := versions.Cols[pk[i]].Name
-		return sql.Errorf(t.On, "ON must say which column equals %s of the primary key", name).WithHint("the two must be of one type")
+		return sql.Errorf(t.On, "ON must equate a column with %s of the primary key", name).WithHint("both must have the same type")
 	}
 	j.Cond = conjunction(rest)
 	return nil

@@ -38,7 +38,7 @@ func (p *planner) unnest(t *sql.Join, u *sql.Unnest) (*Relation, *scope, error) 
 		return nil, nil, err
 	}
 	if left.Updating {
-		return nil, nil, sql.Errorf(u, "UNNEST of rows that are updated is not supported")
+		return nil, nil, sql.Errorf(u, "UNNEST of updating rows is not supported")
 	}
 	of, err := (&binder{planner: p, scope: sc}).bind(u.Expr)
 	if err != nil {
@@ -68,7 +68,7 @@ func (p *planner) unnest(t *sql.Join, u *sql.Unnest) (*Relation, *scope, error) 
 		return r, both, nil
 	}
 	if outer {
-		return nil, nil, sql.Errorf(t.On, "LEFT JOIN UNNEST wants ON TRUE").WithHint("put the condition into WHERE, or into a CASE below")
+		return nil, nil, sql.Errorf(t.On, "LEFT JOIN UNNEST requires ON TRUE").WithHint("move the condition to WHERE, or to a CASE")
 	}
 	return p.filter(r, cond), both, nil
 }
@@ -87,7 +87,7 @@ func elementColumns(u *sql.Unnest, of column.Type) ([]Column, error) {
 	case of.Kind == column.Map:
 		cols = []Column{{Type: *of.Key}, {Type: *of.Elem}}
 	default:
-		return nil, sql.Errorf(u.Expr, "UNNEST wants an array or a map, and this is %s", of.Nullable(true))
+		return nil, sql.Errorf(u.Expr, "UNNEST requires an array or a map, got %s", of.Nullable(true))
 	}
 	if u.Ordinality {
 		cols = append(cols, Column{Name: "ORDINALITY", Type: notNull(column.Int)})
@@ -100,7 +100,7 @@ func elementColumns(u *sql.Unnest, of column.Type) ([]Column, error) {
 	case len(names) == 0 && cols[0].Name == "":
 		return nil, sql.Errorf(u, "the columns of UNNEST need names").WithHint("write UNNEST(…) AS t (%s)", map[bool]string{true: "k, v", false: "x"}[of.Kind == column.Map])
 	case len(names) > 0 && len(names) != len(cols):
-		return nil, sql.Errorf(u, "UNNEST gives %d columns, and %d names are given", len(cols), len(names))
+		return nil, sql.Errorf(u, "UNNEST yields %d column(s), but %d names are given", len(cols), len(names))
 	}
 	for i, n := range names {
 		cols[i].Name = n.Name

@@ -118,12 +118,12 @@ func (p *planner) windowTable(t *sql.WindowTable) (*Relation, error) {
 		}
 		c, ok := n.(*expr.Col)
 		if !ok {
-			return nil, sql.Errorf(e, "PARTITION BY of a window function wants columns")
+			return nil, sql.Errorf(e, "PARTITION BY of a window function requires columns")
 		}
 		w.Keys = append(w.Keys, c.Index)
 	}
 	if w.Kind != Session && len(w.Keys) > 0 {
-		return nil, sql.Errorf(t.PartitionBy[0], "PARTITION BY stands only in SESSION").WithHint("group by these columns")
+		return nil, sql.Errorf(t.PartitionBy[0], "PARTITION BY is allowed only in SESSION").WithHint("group by these columns")
 	}
 	if (w.Kind == Hop || w.Kind == Cumulate) && w.Size%w.Slide != 0 {
 		return nil, sql.Errorf(t, "the size of %s, %s, must be a multiple of %s", w.Kind, w.Size, w.Slide)
@@ -151,12 +151,12 @@ func (p *planner) windowed(in *Relation, w *Window, start, end, moment string) *
 // window checks the time column and the lengths of a window.
 func (p *planner) window(where sql.Node, kind WindowKind, in *Relation, timeColumn int, args []sql.Expr) (*Window, error) {
 	if in.Updating {
-		return nil, sql.Errorf(where, "windows over rows that are updated are not supported")
+		return nil, sql.Errorf(where, "windows over updating rows are not supported")
 	}
 	c := in.Cols[timeColumn]
 	if !c.Rowtime {
-		return nil, sql.Errorf(where, "%s has no watermark, so that no window over it would ever be complete", c.Name).
-			WithHint("declare WATERMARK FOR %s AS … in its CREATE TABLE, and select the column unchanged", c.Name)
+		return nil, sql.Errorf(where, "%s has no watermark, so a window over it would never be complete", c.Name).
+			WithHint("declare WATERMARK FOR %s AS … in its CREATE TABLE and select the column unchanged", c.Name)
 	}
 	w := &Window{Kind: kind, Time: timeColumn}
 	if c.Type.Kind == column.TimestampLTZ {
@@ -178,25 +178,25 @@ func (p *planner) window(where sql.Node, kind WindowKind, in *Relation, timeColu
 	switch kind {
 	case Tumble:
 		if short(1) {
-			return nil, sql.Errorf(where, "TUMBLE wants the time column, the size, and at most an offset")
+			return nil, sql.Errorf(where, "TUMBLE takes the time column, the size and optionally an offset")
 		}
 		w.Size, w.Slide = lengths[0], lengths[0]
 		lengths = lengths[1:]
 	case Session:
 		if short(1) {
-			return nil, sql.Errorf(where, "SESSION wants the time column and the gap")
+			return nil, sql.Errorf(where, "SESSION takes the time column and the gap")
 		}
 		w.Gap = lengths[0]
 		p.differWindow(where, w)
 		return w, nil
 	default:
 		if short(2) {
-			return nil, sql.Errorf(where, "%s wants the time column, the %s, the size, and at most an offset", kind, map[WindowKind]string{Hop: "slide", Cumulate: "step"}[kind])
+			return nil, sql.Errorf(where, "%s takes the time column, the %s, the size and optionally an offset", kind, map[WindowKind]string{Hop: "slide", Cumulate: "step"}[kind])
 		}
 		w.Slide, w.Size = lengths[0], lengths[1]
 		lengths = lengths[2:]
 		if n := (w.Size + w.Slide - 1) / w.Slide; n > maxPanes {
-			return nil, sql.Errorf(args[0], "a row would be in %d windows, and the most are %d", n, maxPanes).
+			return nil, sql.Errorf(args[0], "a row would be in %d windows, but the maximum is %d", n, maxPanes).
 				WithHint("make the %s at least %s, or the size at most %s", map[WindowKind]string{Hop: "slide", Cumulate: "step"}[kind], (w.Size+maxPanes-1).Truncate(time.Millisecond)/maxPanes, w.Slide*maxPanes)
 		}
 	}
@@ -223,7 +223,7 @@ func (p *planner) length(e sql.Expr) (time.Duration, error) {
 	}
 	us := k.Value.(int64)
 	if us%1000 != 0 {
-		return 0, sql.Errorf(e, "a window's length must be whole milliseconds")
+		return 0, sql.Errorf(e, "a window's length must be a whole number of milliseconds")
 	}
 	return time.Duration(us) * time.Microsecond, nil
 }

@@ -110,7 +110,7 @@ func (p *Program) Placements() []*Placement {
 func (p *planner) differPlacements() {
 	for _, at := range p.program.Placements() {
 		t := at.Tables[0]
-		p.differ(t, "key-partitioning", "the pipeline relies on murmur2, the hash of Kafka's Java client, for the partition of each key in topic %s, and stops at a record that lies elsewhere; "+
+		p.differ(t, "key-partitioning", "the pipeline relies on murmur2, the hash of Kafka's Java client, for the partition of each key in topic %s, and stops at a record in another one; "+
 			"Flink repartitions, as SET '%s' = 'any' does here", t.Topic, keyPartitioning)
 	}
 }
@@ -124,11 +124,11 @@ func (p *planner) setPlacement(script *sql.Script) error {
 			continue
 		}
 		if set.Value != "any" && set.Value != "murmur2" {
-			return sql.Errorf(set, "'%s' can't be the value of '%s'", set.Value, set.Key).
-				WithHint("use 'murmur2' (the default: keys lie where Kafka's Java client puts them) or 'any' (rows are repartitioned by key)")
+			return sql.Errorf(set, "invalid value '%s' for '%s'", set.Value, set.Key).
+				WithHint("use 'murmur2' (the default: keys are where Kafka's Java client puts them) or 'any' (rows are repartitioned by key)")
 		}
 		if first != nil && first.Value != set.Value {
-			return sql.Errorf(set, "'%s' is '%s' in line %d, and a pipeline can have only one value of it", set.Key, first.Value, first.Line)
+			return sql.Errorf(set, "'%s' is '%s' in line %d, but a pipeline can have only one value for it", set.Key, first.Value, first.Line)
 		}
 		first = set
 		p.program.Settings.AnyPartition = set.Value == "any"

@@ -118,7 +118,7 @@ func (p *planner) statements(script *sql.Script) error {
 // finish makes what is bound ready to run.
 func (p *planner) finish() (*Program, error) {
 	if len(p.program.Sinks) == 0 {
-		return nil, errors.New("the file has no INSERT INTO … SELECT, so that there is nothing to run")
+		return nil, errors.New("the file has no INSERT INTO … SELECT, so there is nothing to run")
 	}
 	if err := CheckName(p.program.Name); err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func (p *planner) finish() (*Program, error) {
 // transactional ids.
 func CheckName(name string) error {
 	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`).MatchString(name) {
-		return fmt.Errorf("the pipeline's name %q can't begin the names of topics: use letters, digits, dots, _ and - (SET 'pipeline.name' = '…')", name)
+		return fmt.Errorf("the pipeline's name %q can't be the prefix of topic names: use letters, digits, dots, _ and - (SET 'pipeline.name' = '…')", name)
 	}
 	return nil
 }
@@ -231,7 +231,7 @@ func (p *planner) newName(path []sql.Ident, ifNotExists bool) (string, error) {
 	if ifNotExists {
 		return "", nil
 	}
-	return "", sql.Errorf(path[0], "%s exists already", name)
+	return "", sql.Errorf(path[0], "%s already exists", name)
 }
 
 func (p *planner) drop(s *sql.Drop) error {

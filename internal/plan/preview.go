@@ -51,7 +51,7 @@ func (p *planner) look(q *sql.Query) error {
 	}
 	if r.Updating {
 		if r.Key == nil {
-			return sql.Errorf(q, "the query's rows replace each other, and what it selects does not tell which").
+			return sql.Errorf(q, "the query updates its rows, but does not select their key").
 				WithHint("select the columns of GROUP BY or PARTITION BY, and the row number of a Top-N")
 		}
 		t.Key = Format{Name: "json", Options: iso8601()}

@@ -65,7 +65,7 @@ func (s *scope) find(path []sql.Ident) (index, parts int, err error) {
 			}
 			return 0, 0, sql.Errorf(path[1], "%s has no column %s", t.alias, path[1].Name).WithHint("%s", s.hint(path[1].Name, t.first, t.end))
 		}
-		return 0, 0, sql.Errorf(path[0], "there is no table %s here, nor a column", path[0].Name).WithHint("%s", s.tableHint(path[0].Name))
+		return 0, 0, sql.Errorf(path[0], "there is no table or column %s here", path[0].Name).WithHint("%s", s.tableHint(path[0].Name))
 	}
 	return 0, 0, sql.Errorf(path[0], "%s", noColumn+path[0].Name).WithHint("%s", s.hint(path[0].Name, 0, len(s.cols)))
 }
@@ -77,7 +77,7 @@ func (s *scope) column(name sql.Ident, first, end int) (index int, ok bool, err 
 			continue
 		}
 		if index >= 0 {
-			return 0, false, sql.Errorf(name, "column %s is ambiguous: more than one table has it", name.Name).WithHint("write the table's name and a dot before it")
+			return 0, false, sql.Errorf(name, "column %s is ambiguous: several tables have it", name.Name).WithHint("qualify it with the table's name")
 		}
 		index = i
 	}
@@ -104,13 +104,13 @@ func (s *scope) tableHint(name string) string {
 	if len(candidates) == 0 {
 		return ""
 	}
-	return orElse(suggest.DidYouMean(name, candidates), "here is "+strings.Join(candidates, ", "))
+	return orElse(suggest.DidYouMean(name, candidates), "available: "+strings.Join(candidates, ", "))
 }
 
 // resolve binds a path to a column, or to a field of one.
 func (s *scope) resolve(ref *sql.ColumnRef, zone expr.Zone) (expr.Node, error) {
 	if s == nil {
-		return nil, sql.Errorf(ref, "found %s where no column can stand", ref.Parts[0].Name)
+		return nil, sql.Errorf(ref, "found %s where a column is not allowed", ref.Parts[0].Name)
 	}
 	i, parts, err := s.find(ref.Parts)
 	if err != nil {

@@ -65,7 +65,7 @@ const maxAhead = "weir.watermark.max-ahead"
 
 func (p *planner) set(s *sql.Set) error {
 	bad := func(hint string) error {
-		return sql.Errorf(s, "'%s' can't be the value of '%s'", s.Value, s.Key).WithHint("%s", hint)
+		return sql.Errorf(s, "invalid value '%s' for '%s'", s.Value, s.Key).WithHint("%s", hint)
 	}
 	p.sets[s.Key] = s
 	switch s.Key {
@@ -81,7 +81,7 @@ func (p *planner) set(s *sql.Set) error {
 		}
 		p.program.Zone = zone
 		if _, err := time.LoadLocation(s.Value); err != nil && !strings.HasPrefix(s.Value, "GMT") {
-			p.differ(s, "time-zones", "Flink refuses the zone '%s': it wants a name such as Europe/Berlin, or GMT+08:00", s.Value)
+			p.differ(s, "time-zones", "Flink rejects the zone '%s': it requires a name such as Europe/Berlin, or GMT+08:00", s.Value)
 		}
 	case "table.exec.source.idle-timeout":
 		d, err := ParseDuration(s.Value)
@@ -91,10 +91,10 @@ func (p *planner) set(s *sql.Set) error {
 		p.program.Settings.IdleTimeout = d
 	case "execution.runtime-mode":
 		if !strings.EqualFold(s.Value, "streaming") {
-			return bad("only streaming is supported; a bounded run (scan.bounded.mode) ends by itself")
+			return bad("only streaming is supported; a bounded run (scan.bounded.mode) finishes on its own")
 		}
 	case "table.exec.state.ttl":
-		p.differ(s, "state-ttl", "state is kept for ever; Flink forgets groups and rows that have not changed for '%s', and begins them anew", s.Value)
+		p.differ(s, "state-ttl", "state is kept forever; Flink drops groups and rows that have not changed for '%s' and starts them from scratch", s.Value)
 	case maxAhead:
 		d, err := ParseDuration(s.Value)
 		if err != nil || d <= 0 {
@@ -128,7 +128,7 @@ func (p *planner) set(s *sql.Set) error {
 		}
 	case "table.exec.sink.nested-constraint-enforcer":
 		if !strings.EqualFold(s.Value, "IGNORE") {
-			return bad("only IGNORE is supported; the other enforcers look at columns, not into ROW, ARRAY and MAP")
+			return bad("only IGNORE is supported; the other enforcers check columns, but not the contents of ROW, ARRAY and MAP")
 		}
 	default:
 		for _, prefix := range ignoredSettings {
@@ -136,7 +136,7 @@ func (p *planner) set(s *sql.Set) error {
 				return nil
 			}
 		}
-		return sql.Errorf(s, "setting '%s' is not supported", s.Key).WithHint("%s", orElse(suggest.DidYouMean(s.Key, settings), "supported are "+strings.Join(settings, ", ")))
+		return sql.Errorf(s, "setting '%s' is not supported", s.Key).WithHint("%s", orElse(suggest.DidYouMean(s.Key, settings), "use one of "+strings.Join(settings, ", ")))
 	}
 	return nil
 }
@@ -165,11 +165,11 @@ var durationUnits = map[string]time.Duration{
 func ParseDuration(s string) (time.Duration, error) {
 	m := durationText.FindStringSubmatch(s)
 	if m == nil {
-		return 0, fmt.Errorf("%q is no duration", s)
+		return 0, fmt.Errorf("invalid duration %q", s)
 	}
 	unit, ok := durationUnits[strings.ToLower(m[2])]
 	if !ok {
-		return 0, fmt.Errorf("%q has no unit of time", s)
+		return 0, fmt.Errorf("invalid duration %q: unknown unit", s)
 	}
 	var n int64
 	if _, err := fmt.Sscan(m[1], &n); err != nil {

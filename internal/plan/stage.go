@@ -115,7 +115,7 @@ func (p *planner) checkSessions() error {
 			return // the sessions were grouped below
 		}
 		if !a.Window.Sliced {
-			err = errors.New("a SESSION window must be grouped directly: a view over it that is read twice, or an expression of its start or end below the GROUP BY, is not supported")
+			err = errors.New("a SESSION window must be grouped directly: a view over it that is read twice, or an expression over its start or end below the GROUP BY, is not supported")
 		}
 		for _, g := range a.Aggs {
 			if g.Distinct {
@@ -137,7 +137,7 @@ func (p *planner) checkScans() error {
 		for _, s := range p.program.Stages {
 			for _, user := range s.Relations {
 				if slices.Contains(user.Inputs, r) && !user.Op.acceptsUpserts() {
-					err = sql.Errorf(scan.Table, "the upsert-kafka table %s can be read only behind JOIN … FOR SYSTEM_TIME AS OF", scan.Table.Name).
+					err = sql.Errorf(scan.Table, "the upsert-kafka table %s can be read only with JOIN … FOR SYSTEM_TIME AS OF", scan.Table.Name).
 						WithHint("to read its changes as rows, declare the topic with the kafka connector")
 				}
 			}

@@ -38,7 +38,7 @@ func (t *Table) setFormat(f *Format, part, option string, o *options, prefix str
 	}
 	f.Name = o.get(option)
 	if !slices.Contains(format.Names(), f.Name) {
-		return o.bad(option, orElse(suggest.DidYouMean(f.Name, format.Names()), "supported: "+strings.Join(format.Names(), ", ")))
+		return o.bad(option, orElse(suggest.DidYouMean(f.Name, format.Names()), "use one of "+strings.Join(format.Names(), ", ")))
 	}
 	for _, i := range f.Columns {
 		name, cut := strings.CutPrefix(t.Columns[i].Name, prefix)

@@ -43,10 +43,10 @@ func (p *planner) checkTopics() error {
 			return p.ownTopicError(t, "writes")
 		case t.Topic == p.program.Settings.DeadLetterTopic:
 			return sql.Errorf(t, "table %s writes topic %s, which holds the pipeline's dead letters", t.Name, t.Topic).
-				WithHint("write to another topic, or choose another one for the dead letters: SET '%s' = '…'", deadLetterTopic)
+				WithHint("write to another topic, or set another one for dead letters: SET '%s' = '…'", deadLetterTopic)
 		case t.Topic == p.program.Settings.LateTopic:
 			return sql.Errorf(t, "table %s writes topic %s, which holds the pipeline's late rows", t.Name, t.Topic).
-				WithHint("write to another topic, or choose another one for the late rows: SET '%s' = '…'", lateTopic)
+				WithHint("write to another topic, or set another one for late rows: SET '%s' = '…'", lateTopic)
 		}
 	}
 	for _, t := range p.program.read() {
@@ -57,21 +57,21 @@ func (p *planner) checkTopics() error {
 			{deadLetterTopic, p.program.Settings.DeadLetterTopic, "dead letters"}, {lateTopic, p.program.Settings.LateTopic, "late rows"},
 		} {
 			if own.topic == t.Topic {
-				return sql.Errorf(p.settingOr(own.setting, t), "topic %s would hold the pipeline's %s, and table %s reads it: each of them would come back and be written again, for ever", own.topic, own.what, t.Name).
-					WithHint("set another topic: SET '%s' = '…'; another pipeline, with another name, may read it", own.setting)
+				return sql.Errorf(p.settingOr(own.setting, t), "topic %s would hold the pipeline's %s, but table %s reads it: each of them would be read and written again, forever", own.topic, own.what, t.Name).
+					WithHint("set another topic: SET '%s' = '…'; a pipeline with another name may read it", own.setting)
 			}
 		}
 	}
 	for _, key := range []string{deadLetterTopic, lateTopic} {
 		if set, ok := p.sets[key]; ok && p.program.reserved(set.Value) {
-			return sql.Errorf(set, "topic %s belongs to pipeline %s itself: it holds a part of its state or of its plan", set.Value, p.program.Name).WithHint("choose another topic")
+			return sql.Errorf(set, "topic %s is reserved for the state and plan of pipeline %s", set.Value, p.program.Name).WithHint("choose another topic")
 		}
 	}
 	return p.checkLoops()
 }
 
 func (p *planner) ownTopicError(t *Table, does string) error {
-	return sql.Errorf(t, "table %s %s topic %s, which belongs to pipeline %s itself: it holds a part of its state or of its plan", t.Name, does, t.Topic, p.program.Name).
+	return sql.Errorf(t, "table %s %s topic %s, which is reserved for the state and plan of pipeline %s", t.Name, does, t.Topic, p.program.Name).
 		WithHint("give the table another topic, or the pipeline another name (SET 'pipeline.name' = '…')")
 }
 
@@ -119,8 +119,8 @@ func (p *planner) checkLoops() error {
 			at := todo[len(todo)-1]
 			todo = todo[:len(todo)-1]
 			if at == t.Topic {
-				return sql.Errorf(t, "rows that are written to %s come back: topic %s is read by the same pipeline, and each of its rows makes another one, for ever", t.Name, t.Topic).
-					WithHint("write to another topic, or end the loop with a WHERE; for one pass over what is there, 'scan.bounded.mode' = 'latest-offset'")
+				return sql.Errorf(t, "rows written to %s are read again: the same pipeline reads topic %s, and each of its rows yields another, forever", t.Name, t.Topic).
+					WithHint("write to another topic, or break the loop with a WHERE; for a single pass over the existing rows, 'scan.bounded.mode' = 'latest-offset'")
 			}
 			if !seen[at] {
 				seen[at] = true

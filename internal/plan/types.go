@@ -50,7 +50,7 @@ func bindTypeName(t *sql.TypeName) (column.Type, error) {
 	case "DECIMAL", "DEC", "NUMERIC":
 		precision, scale := param(0, 10), param(1, 0)
 		if precision < 1 || precision > column.MaxPrecision || scale < 0 || scale > precision {
-			return column.Type{}, sql.Errorf(t, "%s: a DECIMAL has 1 to %d digits, and at most as many behind the point", t, column.MaxPrecision)
+			return column.Type{}, sql.Errorf(t, "%s: a DECIMAL has 1 to %d digits, of which all may be after the point", t, column.MaxPrecision)
 		}
 		return column.OfDecimal(precision, scale), nil
 	case "CHAR", "VARCHAR", "BINARY", "VARBINARY":
@@ -69,7 +69,7 @@ func bindTypeName(t *sql.TypeName) (column.Type, error) {
 		return column.Type{Kind: kind, Length: length, Fixed: fixed}, nil
 	case "TIME":
 		if p := param(0, 0); p > 3 {
-			return column.Type{}, sql.Errorf(t, "%s: TIME has at most 3 digits of a second", t)
+			return column.Type{}, sql.Errorf(t, "%s: TIME has at most 3 fractional digits", t)
 		}
 		return column.OfTime(column.Time, param(0, 0)), nil
 	case "TIMESTAMP", "TIMESTAMP_LTZ", "TIMESTAMP WITH LOCAL TIME ZONE", "TIMESTAMP WITHOUT TIME ZONE":
@@ -79,7 +79,7 @@ func bindTypeName(t *sql.TypeName) (column.Type, error) {
 		}
 		precision := param(0, 6)
 		if precision > maxPrecision {
-			return column.Type{}, sql.Errorf(t, "%s is not supported: at most %d digits of a second", t, maxPrecision).WithHint("write %s(%d)", t.Name, maxPrecision)
+			return column.Type{}, sql.Errorf(t, "%s is not supported: at most %d fractional digits", t, maxPrecision).WithHint("write %s(%d)", t.Name, maxPrecision)
 		}
 		return column.OfTime(kind, precision), nil
 	case "ARRAY", "MAP":

@@ -95,7 +95,7 @@ func (l *lexer) skip() error {
 		case strings.HasPrefix(rest, "/*") && !strings.HasPrefix(rest, "/*+"):
 			n := strings.Index(rest[2:], "*/")
 			if n < 0 {
-				return Errorf(l.pos(), "a comment begins here and never ends").WithHint("close it with */")
+				return Errorf(l.pos(), "a comment starts here and never ends").WithHint("close it with */")
 			}
 			l.advance(n + 4)
 		default:
@@ -138,7 +138,7 @@ func (l *lexer) next() (token, error) {
 			err = Errorf(t.Pos, "a name between backticks is empty")
 		}
 	case r == '"':
-		err = Errorf(t.Pos, `found "`).WithHint("strings stand in 'single quotes', names in `backticks`")
+		err = Errorf(t.Pos, `found "`).WithHint("write strings in 'single quotes' and names in `backticks`")
 	case (r == 'x' || r == 'X') && strings.HasPrefix(rest[1:], "'"):
 		t.kind = bytesToken
 		l.advance(1)
@@ -147,7 +147,7 @@ func (l *lexer) next() (token, error) {
 		t.kind = numberToken
 		t.text = l.number()
 		if after, _ := utf8.DecodeRuneInString(l.rest()); isWordStart(after) {
-			err = Errorf(t.Pos, "found %s%c: a number runs into a word", t.text, after).WithHint("a name that begins with a digit must be quoted with backticks")
+			err = Errorf(t.Pos, "found %s%c: a word follows a number directly", t.text, after).WithHint("quote names that start with a digit with backticks")
 		}
 	case isWordStart(r):
 		n := size
@@ -187,7 +187,7 @@ func (l *lexer) quoted(quote byte, what string) (string, error) {
 	for {
 		n := strings.IndexByte(l.rest(), quote)
 		if n < 0 {
-			return "", Errorf(start, "a %s begins here and never ends", what).WithHint("close it with %c", quote)
+			return "", Errorf(start, "a %s starts here and never ends", what).WithHint("close it with %c", quote)
 		}
 		b.WriteString(l.rest()[:n])
 		l.advance(n + 1)

@@ -237,7 +237,7 @@ func (p *parser) primary() Expr {
 	case bytesToken:
 		p.next()
 		if len(t.text)%2 != 0 || strings.Trim(t.text, "0123456789abcdefABCDEF") != "" {
-			panic(Errorf(t, "x'%s' is not pairs of hexadecimal digits", t.text))
+			panic(Errorf(t, "x'%s' does not consist of pairs of hexadecimal digits", t.text))
 		}
 		return &Literal{t.Pos, BytesLiteral, t.text}
 	case quotedToken:

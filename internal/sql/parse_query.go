@@ -453,7 +453,7 @@ func (p *parser) windowTable(at Pos) TableRef {
 		if args[i] != nil {
 			w.Args = append(w.Args, args[i])
 		} else if names[i] != "OFFSET" {
-			panic(Errorf(end, "%s lacks its argument %s", function.upper, names[i]).WithHint("it takes %v", names))
+			panic(Errorf(end, "%s is missing its argument %s", function.upper, names[i]).WithHint("it takes %v", names))
 		}
 	}
 	w.Alias = p.alias()

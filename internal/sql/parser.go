@@ -108,7 +108,7 @@ const maxDepth = 200
 func (p *parser) enter() {
 	p.depth++
 	if p.depth > maxDepth {
-		panic(Errorf(p.peek(), "nested more than %d deep", maxDepth))
+		panic(Errorf(p.peek(), "nested more than %d levels deep", maxDepth))
 	}
 }
 
@@ -284,7 +284,7 @@ func (p *parser) statement() Statement {
 	}
 	for _, w := range []string{"SELECT", "WITH", "VALUES"} {
 		if p.isWord(w) {
-			panic(Errorf(at, "a query on its own has nowhere to write to").WithHint("put INSERT INTO table in front of it"))
+			panic(Errorf(at, "a query alone has no table to write to").WithHint("write INSERT INTO table before it"))
 		}
 	}
 	for _, w := range []string{"ALTER", "USE", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "LOAD", "UNLOAD", "ANALYZE", "UPDATE", "DELETE", "TRUNCATE", "CALL", "ADD", "REMOVE", "RESET", "COMPILE"} {
@@ -330,7 +330,7 @@ func (p *parser) createTable(at Pos, temporary bool) Statement {
 	}
 	p.refuseLike()
 	if p.isWord("WITH") {
-		panic(Errorf(p.peek(), "CREATE TABLE without columns is not supported").WithHint("name its columns and types"))
+		panic(Errorf(p.peek(), "CREATE TABLE without columns is not supported").WithHint("declare its columns and their types"))
 	}
 	p.expectSymbol("(")
 	for {
@@ -383,7 +383,7 @@ func (p *parser) tableElement(t *CreateTable) {
 	switch {
 	case p.words("WATERMARK"):
 		if t.Watermark != nil {
-			panic(Errorf(at, "a second WATERMARK: a table has one"))
+			panic(Errorf(at, "a table can have only one WATERMARK"))
 		}
 		p.expectWord("FOR")
 		w := &Watermark{Pos: at.Pos, Column: p.path()}
@@ -398,10 +398,10 @@ func (p *parser) tableElement(t *CreateTable) {
 		p.expectWord("PRIMARY", "KEY")
 		key.Columns = p.names()
 		if !p.words("NOT", "ENFORCED") {
-			panic(p.unexpected("NOT ENFORCED").WithHint("Flink doesn't check primary keys of streams, and wants that said"))
+			panic(p.unexpected("NOT ENFORCED").WithHint("Flink doesn't check primary keys of streams, and requires NOT ENFORCED to say so"))
 		}
 		if t.PrimaryKey != nil {
-			panic(Errorf(at, "a second PRIMARY KEY: a table has one"))
+			panic(Errorf(at, "a table can have only one PRIMARY KEY"))
 		}
 		t.PrimaryKey = key
 	default:
@@ -427,7 +427,7 @@ func (p *parser) column(t *CreateTable) Column {
 		case p.words("PRIMARY", "KEY"):
 			p.expectWord("NOT", "ENFORCED")
 			if t.PrimaryKey != nil {
-				panic(Errorf(at, "a second PRIMARY KEY: a table has one"))
+				panic(Errorf(at, "a table can have only one PRIMARY KEY"))
 			}
 			t.PrimaryKey = &PrimaryKey{Pos: at.Pos, Columns: []Ident{c.Name}}
 		}
