@@ -14,11 +14,11 @@ import (
 type Agg struct {
 	Name     string // COUNT, SUM, …
 	Arg      int    // column of the input; -1 for COUNT(*)
-	Filter   int    // column of the input that must be true; -1 where there is none
+	Filter   int    // column of the input that must be true; -1 without FILTER
 	Distinct bool
 	Type     column.Type
-	Back     int64 // of LAG: which row before
-	Default  any   // and what stands for one that isn't there
+	Back     int64 // of LAG: how many rows back
+	Default  any   // of LAG: the value if there is no such row
 }
 
 func (a Agg) String(in *Relation) string {
@@ -61,7 +61,7 @@ func needAggs(aggs []Agg, need func(int)) {
 	}
 }
 
-// aggregates are the supported functions: what they take, and what they give.
+// aggregates are the supported functions: each returns the result type for an argument type.
 var aggregates = map[string]func(arg column.Type) (column.Type, error){
 	"COUNT": func(column.Type) (column.Type, error) { return column.Type{Kind: column.BigInt, NotNull: true}, nil },
 	"SUM": numeric(func(t column.Type) column.Type {
@@ -75,10 +75,10 @@ var aggregates = map[string]func(arg column.Type) (column.Type, error){
 	"FIRST_VALUE": anyType, "LAST_VALUE": anyType,
 }
 
-// aggregateAliases are other names of the same functions.
+// aggregateAliases maps aliases to functions.
 var aggregateAliases = map[string]string{"STDDEV": "STDDEV_SAMP", "VARIANCE": "VAR_SAMP"}
 
-// otherAggregates are known to Flink and not supported.
+// otherAggregates exist in Flink, but are not supported.
 var otherAggregates = []string{
 	"APPROX_COUNT_DISTINCT", "ARRAY_AGG", "COLLECT", "CORR", "COVAR_POP", "COVAR_SAMP", "CUME_DIST", "DENSE_RANK", "GROUPING", "GROUP_ID", "GROUPING_ID",
 	"JSON_ARRAYAGG", "JSON_OBJECTAGG", "LAG", "LEAD", "LISTAGG", "NTH_VALUE", "NTILE", "PERCENT_RANK", "PERCENTILE", "RANK", "REGR_COUNT", "ROW_NUMBER",
@@ -97,8 +97,8 @@ func aggregateNames() []string {
 	return all
 }
 
-// average is the type of an average: that of the numbers, and for decimals with at least six digits
-// behind the point.
+// average is the type of an average: that of the argument; decimals get at least six digits after
+// the point.
 func average(t column.Type) column.Type {
 	if t.Kind == column.Decimal {
 		return column.OfDecimal(column.MaxPrecision, max(6, t.Scale))

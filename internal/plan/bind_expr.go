@@ -16,19 +16,19 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// binder binds expressions over a scope.
+// binder binds expressions whose columns are those of a scope.
 type binder struct {
 	planner *planner
 	scope   *scope
-	// special is asked first for each call. It binds what only has a meaning in one place, such as
-	// aggregates.
+	// special is tried first for each call. It binds functions that are valid only in some places,
+	// such as aggregates. It returns nil for others.
 	special func(*sql.Call) (expr.Node, error)
 }
 
 // plain returns a binder over the same scope that binds no special calls.
 func (b *binder) plain() *binder { return &binder{planner: b.planner, scope: b.scope} }
 
-// clockFunctions would give other rows when a transaction is done again.
+// clockFunctions would yield different rows when a transaction is retried.
 var clockFunctions = []string{
 	"CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP", "NOW", "PROCTIME", "CURRENT_ROW_TIMESTAMP", "CURRENT_WATERMARK",
 	"RAND", "RAND_INTEGER", "UUID", "CURRENT_DATABASE",
@@ -123,7 +123,7 @@ func (b *binder) call(where sql.Node, name string, args ...sql.Expr) (expr.Node,
 	if call, ok := n.(*expr.Call); ok {
 		b.planner.differCall(where, call)
 		for _, a := range call.Args {
-			if !slices.Contains(bound, a) { // Bind has converted it
+			if !slices.Contains(bound, a) { // converted by Bind
 				b.planner.differCall(where, a)
 			}
 		}
@@ -139,7 +139,7 @@ func (b *binder) negated(where sql.Node, not bool, name string, args ...sql.Expr
 	return expr.Bind("NOT", b.planner.program.Zone, n)
 }
 
-// condition binds what must be a BOOLEAN.
+// condition binds an expression that must be BOOLEAN.
 func (b *binder) condition(e sql.Expr, where string) (expr.Node, error) {
 	n, err := b.bind(e)
 	if err != nil {
@@ -234,7 +234,7 @@ func (b *binder) cast(e *sql.Cast) (expr.Node, error) {
 	return n, at(e, err)
 }
 
-// roundings are functions whose second argument may be a unit.
+// roundings are functions whose second argument can be a unit.
 var roundings = map[string]string{"FLOOR": "FLOOR TO", "CEIL": "CEIL TO", "CEILING": "CEIL TO"}
 
 func (b *binder) function(e *sql.Call) (expr.Node, error) {
@@ -277,7 +277,7 @@ func (b *binder) function(e *sql.Call) (expr.Node, error) {
 	return b.json(e, n)
 }
 
-// json binds the clauses of the JSON functions, with the defaults of Flink.
+// json binds the clauses of the JSON functions, with Flink's defaults.
 func (b *binder) json(e *sql.Call, n expr.Node) (expr.Node, error) {
 	clauses := e.JSON
 	if clauses == nil {
@@ -360,7 +360,7 @@ func bindLiteral(l *sql.Literal) (expr.Node, error) {
 	return &expr.Const{Value: us, T: t}, at(l, err)
 }
 
-// bindNumber types a number as Calcite does: INT where it fits, BIGINT, DECIMAL with a point,
+// bindNumber types a number as Calcite does: INT if it fits, else BIGINT; DECIMAL with a point;
 // DOUBLE with an exponent.
 func bindNumber(l *sql.Literal) (expr.Node, error) {
 	text := strings.ToLower(l.Text)
@@ -395,8 +395,8 @@ var (
 	intervalMicros = map[string]int64{"DAY": 86_400_000_000, "HOUR": 3_600_000_000, "MINUTE": 60_000_000, "SECOND": 1_000_000}
 )
 
-// compound are the patterns of intervals from one unit to another; each group is a number of the
-// next smaller unit.
+// compound are the patterns of intervals with several units; each group is the number of the next
+// smaller unit.
 var compound = map[string]*regexp.Regexp{
 	"YEAR TO MONTH": regexp.MustCompile(`^(\d+)-(\d+)$`), "DAY TO HOUR": regexp.MustCompile(`^(\d+) (\d+)$`),
 	"DAY TO MINUTE": regexp.MustCompile(`^(\d+) (\d+):(\d+)$`), "DAY TO SECOND": regexp.MustCompile(`^(\d+) (\d+):(\d+):(\d+(?:\.\d+)?)$`),
@@ -460,10 +460,10 @@ func bindInterval(e *sql.Interval) (expr.Node, error) {
 	return &expr.Const{Value: total, T: notNull(kind)}, nil
 }
 
-// intervalLimits are how much of a unit makes one of the next larger.
+// intervalLimits is the next larger unit in months or microseconds, by unit.
 var intervalLimits = map[string]int64{"MONTH": 12, "HOUR": 24 * 3_600_000_000, "MINUTE": 60 * 60_000_000, "SECOND": 60 * 1_000_000}
 
-// precisionOf is how many digits the first number of an interval can have.
+// precisionOf returns the maximum number of digits of an interval's first number.
 func precisionOf(e *sql.Interval) int {
 	if e.Precision < 0 {
 		return 2
@@ -471,7 +471,8 @@ func precisionOf(e *sql.Interval) int {
 	return e.Precision
 }
 
-// intervalPart is a number of units, in microseconds or months. Only seconds have a fraction.
+// intervalPart converts a number of units to microseconds or months. Only seconds can have a
+// fraction.
 func intervalPart(text, unit string) (int64, error) {
 	size := intervalMonths[unit] + intervalMicros[unit]
 	whole, fraction, point := strings.Cut(text, ".")

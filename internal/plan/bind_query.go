@@ -63,7 +63,7 @@ func (p *planner) view(v *view, where sql.Node, name string) error {
 	return err
 }
 
-// rename gives the columns of a relation other names.
+// rename renames the columns of a relation.
 func (p *planner) rename(r *Relation, to []sql.Ident, where sql.Node, name string) (*Relation, error) {
 	if len(to) == 0 {
 		return r, nil
@@ -119,7 +119,7 @@ func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
 	return p.distinct(s, u)
 }
 
-// castTo brings the columns of a relation to the types of others.
+// castTo casts the columns of a relation to the types of cols.
 func (p *planner) castTo(where sql.Node, r *Relation, cols []Column) *Relation {
 	exprs, same := make([]expr.Node, len(cols)), true
 	for i := range cols {
@@ -196,7 +196,7 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	return p.distinct(s, r)
 }
 
-// hintAlias explains that a name which SELECT gives is not known in the query itself.
+// hintAlias explains that an alias of SELECT is not visible in the query itself.
 func hintAlias(err error, s *sql.Select) error {
 	var unknown *sql.Error
 	if !errors.As(err, &unknown) {
@@ -210,7 +210,7 @@ func hintAlias(err error, s *sql.Select) error {
 	return err
 }
 
-// where filters a relation. Over a ROW_NUMBER it says how many rows of each partition pass.
+// where filters a relation. Over a ROW_NUMBER it sets how many rows of each partition pass.
 func (p *planner) where(e sql.Expr, from *Relation, cond expr.Node) (*Relation, error) {
 	if isPendingRank(from) {
 		return p.limitRank(e, from, cond)
@@ -226,7 +226,7 @@ func (p *planner) where(e sql.Expr, from *Relation, cond expr.Node) (*Relation, 
 	return p.filter(from, cond), nil
 }
 
-// origin is the operator from which the rows come that only pass filters and projections.
+// origin returns the operator below filters and projections.
 func origin(r *Relation) Op {
 	for {
 		switch r.Op.(type) {
@@ -261,7 +261,7 @@ func itemExprs(items []item) []expr.Node {
 	return all
 }
 
-// items binds what SELECT lists.
+// items binds the list of SELECT.
 func (p *planner) items(s *sql.Select, b *binder) ([]item, error) {
 	var items []item
 	for n, it := range s.Items {
@@ -301,7 +301,7 @@ func itemName(it sql.SelectItem, n int) string {
 	return fmt.Sprintf("EXPR$%d", n)
 }
 
-// from binds a table of FROM to a relation, and the names under which its columns are known.
+// from binds a table of FROM and returns its relation and the scope of its columns.
 func (p *planner) from(t sql.TableRef) (*Relation, *scope, error) {
 	switch t := t.(type) {
 	case *sql.TableName:
@@ -347,7 +347,7 @@ func (p *planner) aliased(r *Relation, a sql.Alias, name string, where sql.Node)
 	return r, scopeOf(name, r), nil
 }
 
-// named is a common table expression, a view or a table.
+// named returns the relation of a common table expression, a view or a table.
 func (p *planner) named(t *sql.TableName) (*Relation, error) {
 	name, err := tableName(t.Name)
 	if err != nil {
@@ -382,7 +382,7 @@ func (p *planner) named(t *sql.TableName) (*Relation, error) {
 	return nil, sql.Errorf(t, "there is no table %s", name).WithHint("%s", hint)
 }
 
-// conjuncts are the parts of a condition that are joined by AND.
+// conjuncts splits a condition at its ANDs.
 func conjuncts(n expr.Node) []expr.Node {
 	if c, ok := n.(*expr.Call); ok && c.F.Name == "AND" {
 		return append(conjuncts(c.Args[0]), conjuncts(c.Args[1])...)

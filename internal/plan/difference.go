@@ -10,30 +10,30 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// Difference is something in a pipeline that Weir does otherwise than Flink, or that Flink does not
-// do. docs/reference/flink-differences.md explains each by its name.
+// Difference is a behaviour of a pipeline that differs from Flink's, or that Flink doesn't support.
+// docs/reference/flink-differences.md explains each by its name.
 type Difference struct {
-	sql.Pos // of the first place that has it
+	sql.Pos // of its first occurrence
 	Name    string
 	Message string
 }
 
-// DifferenceNames are the names of all differences that a pipeline can have.
+// DifferenceNames returns the names of all differences.
 func DifferenceNames() []string {
 	return []string{
 		"averages-over", "dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "local-times", "lookup-deletes", "max-ahead", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "sessions-again", "state-ttl", "time-zones", "variance", "watermarks", "window-offsets",
 	}
 }
 
-// differ notes a difference, once for each name.
+// differ records a difference, once for each name.
 func (p *planner) differ(where sql.Node, name, format string, args ...any) {
 	if !slices.ContainsFunc(p.program.Differences, func(d Difference) bool { return d.Name == name }) {
 		p.program.Differences = append(p.program.Differences, Difference{where.At(), name, fmt.Sprintf(format, args...)})
 	}
 }
 
-// differCall notes what a call does with local times that come twice or not at all: each place,
-// since another rule may hold there.
+// differCall records how a call treats local times that occur twice or never. Each place is
+// recorded, since its rule may be different.
 func (p *planner) differCall(where sql.Node, n expr.Node) {
 	if call, ok := n.(*expr.Call); ok {
 		p.differLocal(where, call.LocalTime())
@@ -47,7 +47,7 @@ func (p *planner) differLocal(where sql.Node, rule string) {
 	}
 }
 
-// differScan notes what happens to records that can't be decoded, and to those without a key.
+// differScan records the treatment of records that can't be decoded or have no key.
 func (p *planner) differScan(t *Table) {
 	if strings.EqualFold(t.Value.Options["ignore-parse-errors"], "true") {
 		p.differ(t, "misplaced-values", "if a record of %s has an array or object instead of a number, only that value is NULL; Flink's parser loses its position and continues inside it", t.Name)
@@ -59,7 +59,7 @@ func (p *planner) differScan(t *Table) {
 	}
 }
 
-// differInsert notes what is special about what an INSERT writes.
+// differInsert records differences in what an INSERT writes.
 func (p *planner) differInsert(where sql.Node, n *Insert) {
 	for i, c := range n.Table.Columns {
 		if c.Metadata == "headers" && n.Columns[i] >= 0 {
@@ -87,7 +87,7 @@ func (p *planner) differWindow(where sql.Node, w *Window) {
 	p.differ(where, "watermarks", "each partition has its own watermark; Flink uses the minimum over all partitions, so different rows are late")
 }
 
-// differRows notes what can be written only here to a table that takes new rows only.
+// differRows records rows that Flink would not write to an append-only table.
 func (p *planner) differRows(where sql.Node, r *Relation) {
 	if a, ok := r.Op.(*Aggregate); ok && a.Window == nil && len(a.Aggs) == 0 {
 		p.differ(where, "distinct-rows", "rows of DISTINCT or UNION are written to a table without a key; Flink rejects this because it treats them as updating rows")
@@ -97,7 +97,7 @@ func (p *planner) differRows(where sql.Node, r *Relation) {
 	}
 }
 
-// differOver notes what is special about functions OVER.
+// differOver records differences of functions OVER.
 func (p *planner) differOver(where sql.Node, o *Over) {
 	p.differ(where, "late-rows", "a row that arrives after its time has been computed goes to the late-rows topic; Flink drops it")
 	p.differ(where, "watermarks", "each partition has its own watermark; Flink uses the minimum over all partitions, so different rows are late")
@@ -111,7 +111,7 @@ func (p *planner) differOver(where sql.Node, o *Over) {
 	}
 }
 
-// differGroup notes what is special about grouping with these aggregates.
+// differGroup records differences of grouping with these aggregates.
 func (p *planner) differGroup(where sql.Node, r *Relation) {
 	a := r.Op.(*Aggregate)
 	if a.Window == nil && len(a.Aggs) > 0 {

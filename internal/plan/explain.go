@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Text is the plan as a tree for each stage, outputs first.
+// Text returns the plan as a tree for each stage, outputs first.
 func (p *Program) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pipeline %s\n", p.Name)
@@ -52,7 +52,7 @@ func writeTree(b *strings.Builder, r *Relation, indent string, last bool, seen m
 	}
 }
 
-// planJSON and the others are the plan for programs.
+// planJSON is the plan as JSON.
 type planJSON struct {
 	Pipeline string      `json:"pipeline"`
 	Stages   []stageJSON `json:"stages"`
@@ -80,7 +80,7 @@ type columnJSON struct {
 	Type string `json:"type"`
 }
 
-// MarshalJSON writes the plan for programs.
+// MarshalJSON encodes the plan.
 func (p *Program) MarshalJSON() ([]byte, error) {
 	out := planJSON{Pipeline: p.Name}
 	for _, s := range p.Stages {
@@ -105,7 +105,7 @@ func (p *Program) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// Dot is the plan as a graph in the language of Graphviz.
+// Dot returns the plan as a Graphviz graph.
 func (p *Program) Dot() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "digraph %q {\n  rankdir=LR; node [shape=box, style=rounded, fontname=\"sans-serif\"];\n", p.Name)

@@ -12,8 +12,8 @@ import (
 // grouping binds one SELECT with GROUP BY or aggregates.
 //
 // Expressions of SELECT and HAVING are bound over the rows before grouping, with aggregates as
-// columns from aggregateColumns on. Then what equals a key of the group is replaced by the key's
-// column.
+// columns starting at aggregateColumns. Then subexpressions that equal a group key are replaced by
+// the key's column.
 type grouping struct {
 	planner *planner
 	binder  *binder
@@ -25,18 +25,18 @@ type grouping struct {
 	keys   []expr.Node
 	aggs   []Agg
 
-	// sets are the places in keys of each GROUPING SET; nil where all are grouped by. told are what
-	// GROUPING(…) tells of them.
-	sets [][]int
-	told [][]int
+	// sets are the positions in keys of each GROUPING SET; nil without sets. groupings are the
+	// arguments of each GROUPING(…), also as positions.
+	sets      [][]int
+	groupings [][]int
 }
 
 const (
 	aggregateColumns = 1 << 20
-	groupingColumns  = 1 << 21 // and what GROUPING(…) tells, behind the aggregates
+	groupingColumns  = 1 << 21 // results of GROUPING(…), after the aggregates
 )
 
-// hasAggregates reports whether SELECT or HAVING has an aggregate, or DISTINCT needs none.
+// hasAggregates reports whether SELECT has an aggregate or there is a HAVING.
 func (g *grouping) hasAggregates() bool {
 	found := g.query.Having != nil
 	for _, it := range g.query.Items {
@@ -86,7 +86,7 @@ func (g *grouping) bind() (*Relation, error) {
 	return g.planner.project(r, itemNames(items), itemExprs(items)), nil
 }
 
-// aggregated groups by the keys, or by each set of them.
+// aggregated groups by the keys, or by each grouping set.
 func (g *grouping) aggregated(in *Relation) (*Relation, error) {
 	if g.sets != nil {
 		return g.aggregateSets(in)
@@ -146,7 +146,7 @@ func (g *grouping) key(e sql.Expr) (expr.Node, error) {
 	return n, nil
 }
 
-// bindWindow puts the window of GROUP BY below the rows, and its columns among the keys.
+// bindWindow assigns the rows to the window of GROUP BY and adds its columns to the keys.
 func (g *grouping) bindWindow() error {
 	c := g.window
 	if len(c.Args) == 0 {
@@ -170,13 +170,13 @@ func (g *grouping) bindWindow() error {
 		g.keys = append(g.keys, g.from.col(i))
 	}
 	g.pre = slices.Clone(g.keys)
-	if w.Kind == Session { // keyed by what is grouped
+	if w.Kind == Session { // keyed by the group's keys
 		w.Keys = nil
 	}
 	return nil
 }
 
-// call binds aggregates, and the functions that speak of the window.
+// call binds aggregates and the functions of the window.
 func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 	name := strings.ToUpper(c.Name)
 	if kind, role := auxiliary(name); role != NoRole {
@@ -201,8 +201,8 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Over no rows there is no value: always possible without keys, else where no row passes or all
-	// are NULL.
+	// Without rows there is no value: that is possible without keys, and otherwise if no row passes
+	// the filter or all values are NULL.
 	if name != "COUNT" {
 		a.Type = a.Type.Nullable(a.Filter >= 0 || len(g.keys) == 0 || !g.pre[a.Arg].Type().NotNull || strings.HasSuffix(name, "_SAMP"))
 	}
@@ -220,7 +220,7 @@ func sameArgs(a, b []sql.Expr) bool {
 	return slices.EqualFunc(a, b, func(x, y sql.Expr) bool { return sql.FormatExpr(x) == sql.FormatExpr(y) })
 }
 
-// column is the place of an expression among those that are computed before grouping.
+// column returns the position of an expression among those computed before grouping.
 func (g *grouping) column(n expr.Node) int {
 	for i, e := range g.pre {
 		if expr.SameNode(e, n) {
@@ -231,7 +231,7 @@ func (g *grouping) column(n expr.Node) int {
 	return len(g.pre) - 1
 }
 
-// over brings an expression over the rows before grouping to the grouped ones.
+// over maps an expression over the rows before grouping to the grouped rows.
 func (g *grouping) over(r *Relation, n expr.Node, where sql.Node) (expr.Node, error) {
 	for i, k := range g.keys {
 		if expr.SameNode(k, n) {

@@ -9,11 +9,11 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// maxSets bounds what CUBE and the product of several sets make.
+// maxSets limits the number of grouping sets that CUBE and products of sets expand to.
 const maxSets = 64
 
-// bindSets binds GROUPING SETS, ROLLUP or CUBE. With what stands before it in GROUP BY, each of its
-// sets is a set.
+// bindSets binds GROUPING SETS, ROLLUP or CUBE. Each of its sets is combined with the preceding
+// elements of GROUP BY.
 func (g *grouping) bindSets(e *sql.Grouping) error {
 	elements := make([][]int, len(e.Sets))
 	for i, set := range e.Sets {
@@ -53,7 +53,8 @@ func (g *grouping) bindSets(e *sql.Grouping) error {
 	return nil
 }
 
-// expand are the sets that elements mean: themselves, from all to none, or each choice of them.
+// expand returns the sets of the elements: the elements for GROUPING SETS, their prefixes for
+// ROLLUP, and their subsets for CUBE.
 func expand(kind string, elements [][]int) [][]int {
 	var sets [][]int
 	switch kind {
@@ -77,8 +78,8 @@ func expand(kind string, elements [][]int) [][]int {
 	return sets
 }
 
-// grouped binds GROUPING(a, b): a number of which the bit of each key is set where the row is not
-// grouped by it, the last key's the lowest.
+// grouped binds GROUPING(a, b): a number whose bits are set for keys that the row is not grouped
+// by. The last key has the lowest bit.
 func (g *grouping) grouped(c *sql.Call) (expr.Node, error) {
 	if g.sets == nil {
 		return nil, sql.Errorf(c, "%s without GROUPING SETS, ROLLUP or CUBE", strings.ToUpper(c.Name))
@@ -99,12 +100,11 @@ func (g *grouping) grouped(c *sql.Call) (expr.Node, error) {
 	if len(keys) == 0 {
 		return nil, sql.Errorf(c, "%s requires expressions of GROUP BY", strings.ToUpper(c.Name))
 	}
-	g.told = append(g.told, keys)
-	return &expr.Col{Index: groupingColumns + len(g.told) - 1, Name: "GROUPING", T: notNull(column.BigInt)}, nil
+	g.groupings = append(g.groupings, keys)
+	return &expr.Col{Index: groupingColumns + len(g.groupings) - 1, Name: "GROUPING", T: notNull(column.BigInt)}, nil
 }
 
-// aggregateSets groups by each set, and puts the rows together. A key that is not in a row's set is
-// NULL there.
+// aggregateSets groups by each set and unites the rows. Keys outside of a row's set are NULL.
 func (g *grouping) aggregateSets(in *Relation) (*Relation, error) {
 	if g.window != nil {
 		return nil, sql.Errorf(g.window, "GROUPING SETS with %s in GROUP BY are not supported", strings.ToUpper(g.window.Name)).
@@ -133,8 +133,8 @@ func (g *grouping) aggregateSets(in *Relation) (*Relation, error) {
 	return g.planner.relation(&Union{}, cols, all...), nil
 }
 
-// padded brings the rows of one set to the columns of all: the keys, the aggregates, and what
-// GROUPING tells.
+// padded extends the rows of one set to the columns of all sets: the keys, the aggregates and the
+// results of GROUPING.
 func (g *grouping) padded(r *Relation, keys []int) *Relation {
 	var exprs []expr.Node
 	var names []string
@@ -150,9 +150,9 @@ func (g *grouping) padded(r *Relation, keys []int) *Relation {
 		c := r.col(len(keys) + i)
 		exprs, names = append(exprs, c), append(names, c.Name)
 	}
-	for _, told := range g.told {
+	for _, arguments := range g.groupings {
 		bits := int64(0)
-		for _, k := range told {
+		for _, k := range arguments {
 			bits <<= 1
 			if !slices.Contains(keys, k) {
 				bits |= 1

@@ -12,18 +12,17 @@ type Aggregate struct {
 	opDefaults
 	Keys []int // columns of the input
 	Aggs []Agg
-	// Window is set where Keys has start and end of a window: a group is then final when the
-	// watermark passes its end. Otherwise each change of a group replaces its row.
+	// Window is set if Keys has start and end of a window: a group is then final once the watermark
+	// passes its end. Otherwise each change of a group replaces its row.
 	Window *GroupWindow
 }
 
 // GroupWindow is the window among the keys of an aggregate. Start, End and Time are places in Keys;
-// Time is -1 where it is not grouped by.
+// Time is -1 if it is not a key.
 type GroupWindow struct {
 	*Window
 	Start, End, Time int
-	// Sliced says that this aggregate puts the windows together: the window is Deferred. Otherwise
-	// they come whole.
+	// Sliced means that this aggregate assembles the windows, which are Deferred.
 	Sliced bool
 }
 
@@ -72,8 +71,8 @@ func (a *Aggregate) Signature(r *Relation) string {
 	return text
 }
 
-// attached reports whether the windows of the input's rows are complete: they come from another
-// aggregate.
+// attached reports whether the input's windows are complete because another operator has already
+// emitted them at their end.
 func (a *Aggregate) attached(in *Relation) bool {
 	for {
 		switch op := in.Op.(type) {
@@ -94,7 +93,7 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 			return nil, err
 		}
 	}
-	var plain []int // keys without those of the window
+	var plain []int // keys without the window's
 	if a.Window = groupWindowOf(in, keys); a.Window != nil && in.Updating {
 		return nil, sql.Errorf(where, "grouping updating rows by a window is not supported").WithHint("group by the window first")
 	} else if a.Window != nil {
@@ -144,7 +143,7 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 	return r, nil
 }
 
-// checkRetraction refuses what can't be computed over rows that are taken back.
+// checkRetraction rejects aggregates that can't be computed over retractions.
 func checkRetraction(where sql.Node, in *Relation, a *Aggregate) error {
 	if _, scan := origin(in).(*Scan); scan {
 		return sql.Errorf(where, "grouping an upsert-kafka table is not supported").WithHint("declare the topic with the kafka connector, and keep the latest row of each key with ROW_NUMBER")
@@ -158,7 +157,7 @@ func checkRetraction(where sql.Node, in *Relation, a *Aggregate) error {
 	return nil
 }
 
-// groupWindowOf finds start and end of one window among the keys.
+// groupWindowOf returns the window whose start and end are among the keys; nil without one.
 func groupWindowOf(in *Relation, keys []int) *GroupWindow {
 	g := &GroupWindow{Start: -1, End: -1, Time: -1}
 	for i, k := range keys {
@@ -182,12 +181,12 @@ func groupWindowOf(in *Relation, keys []int) *GroupWindow {
 	return g
 }
 
-// checkSession wants a session to be grouped by what it is partitioned by.
+// checkSession requires a session to be grouped by its PARTITION BY columns.
 func checkSession(where sql.Node, in *Relation, w *Window, plain []int) error {
 	if w.Kind != Session || w.Keys == nil || origin(in) != Op(w) {
 		return nil
 	}
-	for at := in; ; at = at.Inputs[0] { // bring the keys down to the input of the window
+	for at := in; ; at = at.Inputs[0] { // map the keys to the input of the window
 		p, ok := at.Op.(*Project)
 		if !ok {
 			if at.Op == Op(w) {

@@ -10,17 +10,16 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// Insert writes rows to a table. Columns[i] is the input's column for the table's column i, -1 for
+// Insert writes rows to a table. Columns[i] is the input's column for the table's column i; -1 is
 // NULL.
 type Insert struct {
 	opDefaults
 	Table   *Table
 	Columns []int
-	Sink    SinkSettings // what holds where the INSERT stands
+	Sink    SinkSettings // the settings at the INSERT's place in the file
 
-	// Exact are columns of the table whose values must have the length that the column declares.
-	// They are the key under which rows replace each other, and cutting them would give rows of
-	// different keys the same one.
+	// Exact are columns of the table whose values must have the declared length. They are in the
+	// key under which rows replace each other: truncated, different keys could become equal.
 	Exact []int
 }
 
@@ -117,7 +116,7 @@ func shortens(from, to column.Type) bool {
 	return from.Kind == to.Kind && (to.Kind == column.String || to.Kind == column.Bytes) && !to.Holds(from)
 }
 
-// queryToWrite binds a query whose rows are written.
+// queryToWrite binds the query of an INSERT.
 func (p *planner) queryToWrite(q *sql.Query) (*Relation, error) {
 	r, err := p.query(q)
 	if err != nil {
@@ -132,7 +131,7 @@ func (p *planner) queryToWrite(q *sql.Query) (*Relation, error) {
 	return r, nil
 }
 
-// targets are the columns of the table that the query's columns go to, in their order.
+// targets returns the table's column for each column of the query.
 func (t *Table) targets(s *sql.Insert) ([]int, error) {
 	var all []int
 	for i, c := range t.Columns {
@@ -165,7 +164,7 @@ func (t *Table) namesOf(columns []int) []string {
 	return all
 }
 
-// checkKey wants rows that are updated to go where they replace each other.
+// checkKey requires updating rows to be written to a table with the same key.
 func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 	if !r.Updating {
 		return nil
@@ -177,7 +176,7 @@ func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 	}
 	var written []int
 	for _, c := range t.PrimaryKey {
-		if !constant(r, n.Columns[c]) { // the same in each row
+		if !constant(r, n.Columns[c]) { // the same value in each row
 			written = append(written, n.Columns[c])
 		}
 	}

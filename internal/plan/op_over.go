@@ -11,9 +11,8 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// Over adds to each row what aggregate functions say of it and the rows before it. Its columns are
-// those of the input, and then one for each function. A row comes out when the watermark has passed
-// its time.
+// Over computes aggregate functions over each row and the preceding ones. Its columns are those of
+// the input, then one for each function. A row is emitted once the watermark has passed its time.
 type Over struct {
 	opDefaults
 	Partition []int // columns of the input
@@ -22,9 +21,9 @@ type Over struct {
 	Frame     Frame
 }
 
-// Frame is which rows before the current one count, with it.
+// Frame is the range of preceding rows that a function covers, up to the current row.
 type Frame struct {
-	Rows      bool // counts rows; else rows of the same time count all
+	Rows      bool // by number of rows; otherwise by time, including all rows of the same time
 	Unbounded bool
 	Preceding int64 // rows, or microseconds
 }
@@ -66,10 +65,10 @@ func (f Frame) String() string {
 	return "RANGE INTERVAL '" + strconv.FormatFloat(float64(f.Preceding)/1e6, 'f', -1, 64) + "' SECOND PRECEDING"
 }
 
-// lag is the name of the function that looks back. It has a frame of its own.
+// lag is the function that returns a preceding row's value. It takes no frame.
 const lag = "LAG"
 
-// overBinding binds one SELECT with functions OVER. All have the same window.
+// overBinding binds a SELECT with functions OVER, which all have the same window.
 type overBinding struct {
 	planner *planner
 	binder  *binder
@@ -77,11 +76,11 @@ type overBinding struct {
 	first   *sql.Call
 	spec    string
 	over    *Over
-	pre     []expr.Node // columns of the input, and what the functions want beside them
+	pre     []expr.Node // columns of the input, then expressions that the functions need
 	names   []string
 }
 
-// overWindow is the specification of a function's window, by name or in place.
+// overWindow returns the specification of a function's window, named or inline.
 func overWindow(s *sql.Select, c *sql.Call) (*sql.WindowSpec, error) {
 	if c.OverName == nil {
 		return c.Over, nil
@@ -132,7 +131,7 @@ func (p *planner) aggregatesOver(s *sql.Select, from *Relation, sc *scope) (*Rel
 	return p.project(r, itemNames(items), exprs), nil
 }
 
-// window binds partition, order and frame of the first function; those of the others are the same.
+// window binds partition, order and frame of the first function, which the others share.
 func (o *overBinding) window(from *Relation) error {
 	name := strings.ToUpper(o.first.Name)
 	spec, err := overWindow(o.query, o.first)
@@ -195,7 +194,7 @@ func (o *overBinding) frame(f *sql.Frame) (Frame, error) {
 	return frame, nil
 }
 
-// column is the place of an expression among those that are computed before.
+// column returns the position of an expression among those computed before.
 func (o *overBinding) column(n expr.Node) int {
 	for i, e := range o.pre {
 		if expr.SameNode(e, n) {
@@ -241,7 +240,7 @@ func (o *overBinding) call(c *sql.Call) (expr.Node, error) {
 	return o.result(a), nil
 }
 
-// result is the column of a function.
+// result adds a function and returns its column.
 func (o *overBinding) result(a Agg) *expr.Col {
 	o.over.Aggs = append(o.over.Aggs, a)
 	return &expr.Col{Index: aggregateColumns + len(o.over.Aggs) - 1, Name: a.Name, T: a.Type}

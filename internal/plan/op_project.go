@@ -62,11 +62,11 @@ func (p *Project) forwardsWindow(r *Relation, w *Window) bool {
 
 func (*Project) copies(int) bool { return true }
 
-// project computes columns over a relation. What is known of the input's columns goes on to those
-// that only pass.
+// project computes columns over a relation. Columns that only pass keep the properties of the
+// input's.
 func (p *planner) project(in *Relation, names []string, exprs []expr.Node) *Relation {
 	cols := make([]Column, len(exprs))
-	place := make(map[int]int) // column of the input -> first of ours
+	place := make(map[int]int) // column of the input -> first output column
 	for i, e := range exprs {
 		cols[i] = Column{Name: names[i], Type: e.Type()}
 		if c, ok := e.(*expr.Col); ok {
@@ -104,7 +104,7 @@ func widened(e expr.Node) (column int, ok bool) {
 	return c.Index, true
 }
 
-// through maps columns to where they went; nil when one is gone.
+// through maps columns to their new positions; nil if one is missing.
 func through(cols []int, place map[int]int) []int {
 	if cols == nil {
 		return nil

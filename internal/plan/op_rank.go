@@ -11,19 +11,19 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// Rank numbers the rows of each partition by an order, and passes those up to Limit.
+// Rank numbers the rows of each partition in an order and passes those from From up to Limit.
 type Rank struct {
 	opDefaults
 	Partition []int // columns of the input, without those of the window
 	Order     []SortKey
 	Limit     int64
-	From      int64 // first number that passes, 1 where nothing says otherwise
-	Number    bool  // the number is the last column
-	// First says that the first row by its time passes, when the watermark has passed it, and is
-	// never replaced.
+	From      int64 // first number that passes; 1 by default
+	Number    bool  // append the number as the last column
+	// First passes only the first row by time, once the watermark has passed it, and never replaces
+	// it.
 	First bool
-	// End is the column with the window's end: the rows of a window come out when the watermark
-	// passes it. -1 where there is no window: rows come out at once and are replaced later.
+	// End is the column with the window's end: the rows of a window are emitted once the watermark
+	// passes it. -1 without a window: rows are emitted immediately and replaced later.
 	End  int
 	Zone expr.Zone
 }
@@ -79,7 +79,7 @@ func (*Rank) Signature(r *Relation) string {
 	return r.Describe() + "; rows of " + rowSignature(r.Inputs[0])
 }
 
-// overCall is the first function OVER (…) of a SELECT.
+// overCall returns the first function OVER (…) of a SELECT.
 func overCall(s *sql.Select) *sql.Call {
 	var found *sql.Call
 	for _, it := range s.Items {
@@ -92,11 +92,11 @@ func overCall(s *sql.Select) *sql.Call {
 	return found
 }
 
-// pending is the limit of a Rank until the WHERE around it says one.
+// pending is the limit of a Rank before the enclosing WHERE sets it.
 const pending = -1
 
-// rank binds SELECT …, ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) AS n. How many rows pass is
-// for the query around it to say.
+// rank binds SELECT …, ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) AS n. The enclosing query sets
+// how many rows pass.
 func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, error) {
 	call := overCall(s)
 	spec, err := overWindow(s, call)
@@ -110,7 +110,7 @@ func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, err
 		return nil, sql.Errorf(spec, "ROW_NUMBER requires an ORDER BY")
 	}
 	b := &binder{planner: p, scope: sc}
-	var number int // place of the row number among the items
+	var number int // position of the row number among the items
 	var seen bool
 	b.special = func(c *sql.Call) (expr.Node, error) {
 		if c != call {
@@ -177,7 +177,7 @@ func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, err
 		r.End = partition[w.End]
 		r.Zone = w.Zone
 		for i, c := range partition {
-			if i != w.Time { // start and end are part of the key, since windows of one end may differ in start
+			if i != w.Time { // windows with the same end can differ in start, so the key has both
 				r.Partition = append(r.Partition, c)
 			}
 		}
@@ -209,7 +209,7 @@ func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, err
 	return p.project(ranked, itemNames(items), exprs), nil
 }
 
-// describeRank sets what is known of the rows of a Rank, which depends on its limit.
+// describeRank sets the properties of a Rank's rows, which depend on its limit.
 func (p *planner) describeRank(r *Relation) {
 	rank, in := r.Op.(*Rank), r.Inputs[0]
 	r.Keyed, r.Hash = in.Keyed, in.Hash
@@ -226,7 +226,7 @@ func (p *planner) describeRank(r *Relation) {
 	}
 }
 
-// isPendingRank reports the columns of a Rank whose limit is still open.
+// isPendingRank reports whether r is the projection of a Rank without a limit.
 func isPendingRank(r *Relation) bool {
 	if _, ok := r.Op.(*Project); !ok {
 		return false
@@ -235,7 +235,8 @@ func isPendingRank(r *Relation) bool {
 	return ok && rank.Limit == pending
 }
 
-// limitRank takes the conditions on the row number out of a WHERE; the others filter what is left.
+// limitRank sets the limit from the conditions of a WHERE on the row number; the others become a
+// filter.
 func (p *planner) limitRank(e sql.Expr, from *Relation, cond expr.Node) (*Relation, error) {
 	project, ranked := from.Op.(*Project), from.Inputs[0]
 	rank := *ranked.Op.(*Rank)
@@ -276,7 +277,7 @@ func (p *planner) limitRank(e sql.Expr, from *Relation, cond expr.Node) (*Relati
 	cols := slices.Clone(ranked.Cols)
 	if in := ranked.Inputs[0]; rank.keepsFirst(in) {
 		rank.First = true
-		copy(cols, in.Cols) // with their time
+		copy(cols, in.Cols) // including the rowtime
 		p.differ(e, "late-rows", "a row that arrives after its time has been computed goes to the late-rows topic; Flink drops it")
 		p.differ(e, "watermarks", "each partition has its own watermark; Flink uses the minimum over all partitions, so different rows are late")
 	}
@@ -291,13 +292,13 @@ func (p *planner) limitRank(e sql.Expr, from *Relation, cond expr.Node) (*Relati
 	return r, nil
 }
 
-// keepsFirst reports a deduplication that keeps the first row by its time. As in Flink its rows are
-// not updated.
+// keepsFirst reports whether the Rank is a deduplication that keeps the first row by time. As in
+// Flink, its rows are not updating.
 func (r *Rank) keepsFirst(in *Relation) bool {
 	return r.End < 0 && r.Limit == 1 && len(r.Order) == 1 && !r.Order[0].Desc && in.Cols[r.Order[0].Column].Rowtime
 }
 
-// numberCondition reads a comparison of the row number with a constant, the number at the left.
+// numberCondition parses a comparison of the row number with a constant as number op k.
 func numberCondition(n expr.Node, place int) (op string, k int64, ok bool) {
 	c, isCall := n.(*expr.Call)
 	if !isCall || len(c.Args) != 2 {
@@ -324,6 +325,7 @@ func numberCondition(n expr.Node, place int) (op string, k int64, ok bool) {
 	return op, k, ok
 }
 
+// findPending reports whether a Rank below r has no limit.
 func findPending(r *Relation) bool {
 	if rank, ok := r.Op.(*Rank); ok && rank.Limit == pending {
 		return true

@@ -15,7 +15,7 @@ type TemporalJoin struct {
 	Left, Right  []int // columns that must be equal; Right is the primary key
 	LeftTime     int   // columns of the left and right input
 	RightTime    int
-	Outer        bool      // rows without a match pass, with NULL
+	Outer        bool      // emit rows without a match, with NULL
 	Cond         expr.Node // over both inputs' columns; nil is true
 	RightColumns int
 }
@@ -68,8 +68,8 @@ func (j *TemporalJoin) copies(input int) bool { return j.Outer && input == 0 }
 func (*TemporalJoin) acceptsUpserts() bool    { return true }
 func (*TemporalJoin) matchesNulls() bool      { return false }
 
-// join binds left JOIN right FOR SYSTEM_TIME AS OF left.time ON left.k = right.k: each left row
-// sees the version of the right one that was valid at its time.
+// join binds left JOIN right FOR SYSTEM_TIME AS OF left.time ON left.k = right.k: each left row is
+// joined with the version of the right row that was valid at its time.
 func (p *planner) join(t *sql.Join) (*Relation, *scope, error) {
 	if u, ok := t.Right.(*sql.Unnest); ok {
 		return p.unnest(t, u)
@@ -129,7 +129,7 @@ func (p *planner) join(t *sql.Join) (*Relation, *scope, error) {
 	return r, both, nil
 }
 
-// times finds the time of both sides.
+// times finds the time columns of both sides.
 func (j *TemporalJoin) times(right *sql.TableName, left *Relation, sc *scope, versions *Relation) error {
 	ref, ok := right.AsOf.(*sql.ColumnRef)
 	if !ok {
@@ -155,7 +155,7 @@ func (j *TemporalJoin) times(right *sql.TableName, left *Relation, sc *scope, ve
 	return nil
 }
 
-// keys takes the equality with each column of the primary key out of the condition.
+// keys splits the condition into an equality for each primary key column and a rest.
 func (j *TemporalJoin) keys(t *sql.Join, cond expr.Node, n int, versions *Relation) error {
 	pk := versions.Op.(*Scan).Table.PrimaryKey
 	j.Right = pk
@@ -179,7 +179,7 @@ func (j *TemporalJoin) keys(t *sql.Join, cond expr.Node, n int, versions *Relati
 	return nil
 }
 
-// equality reads left column = right column, in any order.
+// equality parses left column = right column, in any order. Right columns start at border.
 func equality(n expr.Node, border int) (left, right int, ok bool) {
 	c, isCall := n.(*expr.Call)
 	if !isCall || c.F.Name != "=" {

@@ -6,13 +6,12 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// Unnest gives each row once for each element of an array or map: the columns of the input, and
-// then those of the element, and its place among them, which counts from 1, where Ordinality is
-// set.
+// Unnest emits a row for each element of an array or map: the columns of the input, then those of
+// the element, and with Ordinality its position, starting at 1.
 type Unnest struct {
 	opDefaults
 	Of         expr.Node // over the input
-	Outer      bool      // a row without elements passes once, with NULL
+	Outer      bool      // emit rows without elements once, with NULL
 	Ordinality bool
 }
 
@@ -73,8 +72,8 @@ func (p *planner) unnest(t *sql.Join, u *sql.Unnest) (*Relation, *scope, error) 
 	return p.filter(r, cond), both, nil
 }
 
-// elementColumns are what an array or map is unnested to: the element, the fields of a ROW, or key
-// and value. An element without a name has that of the alias.
+// elementColumns returns the columns of an array's or map's elements: the element, the fields of a
+// ROW, or key and value. An element without a name gets that of the alias.
 func elementColumns(u *sql.Unnest, of column.Type) ([]Column, error) {
 	var cols []Column
 	switch {

@@ -21,8 +21,8 @@ const (
 	Session  WindowKind = "SESSION"
 )
 
-// Window assigns rows to windows: its columns are those of the input, and window_start, window_end,
-// window_time. Times are aligned in the session's time zone where Time is a TIMESTAMP_LTZ.
+// Window assigns rows to windows. Its columns are those of the input, then window_start, window_end
+// and window_time. Windows are aligned in the session's time zone if Time is a TIMESTAMP_LTZ.
 type Window struct {
 	opDefaults
 	Kind   WindowKind
@@ -32,15 +32,15 @@ type Window struct {
 	Offset time.Duration
 	Gap    time.Duration // of SESSION
 	Keys   []int         // of SESSION: PARTITION BY
-	Zone   expr.Zone     // nil where Time is a TIMESTAMP
+	Zone   expr.Zone     // nil if Time is a TIMESTAMP
 
-	// Deferred says that the aggregate behind puts windows together: a row comes once, with the end
-	// of its slice in window_end, or for a SESSION its own time. Otherwise it comes once for each
-	// of its windows.
+	// Deferred leaves it to the aggregate to assemble windows from slices: each row is emitted
+	// once, with window_end as the end of its slice, or its own time for a SESSION. Otherwise a row
+	// is emitted once for each of its windows.
 	Deferred bool
 }
 
-// Slice is the length of the pieces from which the windows are put together.
+// Slice is the length of the slices that windows are assembled from.
 func (w *Window) Slice() time.Duration {
 	switch w.Kind {
 	case Hop:
@@ -96,8 +96,7 @@ func (w *Window) pushFilter(r *Relation, cond expr.Node) (below expr.Node, ok bo
 	return cond, !readsWindow(cond, r)
 }
 
-// windowTable binds TABLE(TUMBLE(…)) and its like: the columns of the table, and start, end and
-// time of the window.
+// windowTable binds TABLE(TUMBLE(…)) and the other window table functions.
 func (p *planner) windowTable(t *sql.WindowTable) (*Relation, error) {
 	in, sc, err := p.from(t.Table)
 	if err != nil {
@@ -138,7 +137,7 @@ func (p *planner) windowed(in *Relation, w *Window, start, end, moment string) *
 	rowtime.Precision = 3
 	cols := append([]Column{}, in.Cols...)
 	for i := range cols {
-		cols[i].Rowtime = false // the window's time is the rows' time now
+		cols[i].Rowtime = false // replaced by the window's time
 	}
 	cols = append(cols,
 		Column{Name: start, Type: wall, Window: w, Role: WindowStart}, Column{Name: end, Type: wall, Window: w, Role: WindowEnd},
@@ -207,8 +206,8 @@ func (p *planner) window(where sql.Node, kind WindowKind, in *Relation, timeColu
 	return w, nil
 }
 
-// maxPanes is how many windows a row of HOP or CUMULATE may be in: each writes a row when it ends,
-// though nothing else has come.
+// maxPanes limits how many windows a row of HOP or CUMULATE can be in: each of them emits a row
+// when it ends.
 const maxPanes = 10_000
 
 // length is a constant interval of whole milliseconds.
@@ -241,7 +240,8 @@ func groupWindow(e sql.Expr) (*sql.Call, bool) {
 	return nil, false
 }
 
-// auxiliary are the functions that speak of a window of GROUP BY: TUMBLE_START and its like.
+// auxiliary reports the window function and the column that TUMBLE_START and similar functions
+// refer to.
 func auxiliary(name string) (kind WindowKind, role Role) {
 	for _, k := range []WindowKind{Tumble, Hop, Session} {
 		switch rest, ok := strings.CutPrefix(name, string(k)+"_"); {
@@ -257,7 +257,7 @@ func auxiliary(name string) (kind WindowKind, role Role) {
 	return "", NoRole
 }
 
-// findSession reports a SESSION that reaches here without having been grouped.
+// findSession reports whether a SESSION reaches r without being grouped.
 func findSession(r *Relation) bool {
 	switch op := r.Op.(type) {
 	case *Window:

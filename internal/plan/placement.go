@@ -6,24 +6,24 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// exchanged is the Hash of rows that an exchange has brought to the partition of their keys.
+// exchanged is the Hash of rows that an exchange has partitioned.
 const exchanged = "weir"
 
-// keyPartitioning is the setting that says where producers put keys: murmur2, as Kafka's Java
-// client does by default, or any.
+// keyPartitioning is the setting for how producers partition keys: murmur2, the default of Kafka's
+// Java client, or any.
 const keyPartitioning = "weir.key-partitioning"
 
-// Placement is what a relation relies on that keeps rows together by a key without an exchange:
-// rows that agree in Columns lie in one partition, which is the one where Kafka's Java client puts
-// the key's canonical encoding.
+// Placement is the partitioning that a relation relies on instead of an exchange: rows with equal
+// Columns are in the same partition, the one that Kafka's Java client chooses for the key's
+// canonical encoding.
 type Placement struct {
 	Columns []int    // of the input, in the order of the key's fields
-	Tables  []*Table // from whose records the rows come; their keys are encoded alike
-	Nulls   bool     // rows whose key has a NULL meet each other, too
+	Tables  []*Table // whose records the rows are from; their keys have the same encoding
+	Nulls   bool     // rows with NULL keys meet each other too
 }
 
-// Placement is what the relation relies on for an input; nil where rows come from an exchange,
-// where nothing meets, and where an operator below relies on it already.
+// Placement returns what the relation relies on for an input. It is nil if the rows are from an
+// exchange, if the operator is stateless, and if an operator below relies on it already.
 func (r *Relation) Placement(input int) *Placement {
 	in := r.Inputs[input]
 	if !r.Op.Stateful() || in.Keyed == nil || in.Hash == "" || in.Hash == exchanged {
@@ -36,9 +36,9 @@ func (r *Relation) Placement(input int) *Placement {
 	return &Placement{Columns: in.Keyed, Tables: tables, Nulls: r.Op.matchesNulls()}
 }
 
-// Home is where a relation's state of an input lies: in the partition of a topic's key, also where
-// the rows come from other relations that keep state. It is nil where rows come from an exchange,
-// and where nothing is known.
+// Home returns the placement of a relation's state for an input: the partition of a topic's key,
+// also if the rows are from other stateful relations. It is nil if the rows are from an exchange,
+// or if nothing is known.
 func (r *Relation) Home(input int) *Placement {
 	in := r.Inputs[input]
 	if in.Keyed == nil || in.Hash == "" || in.Hash == exchanged {
@@ -51,8 +51,8 @@ func (r *Relation) Home(input int) *Placement {
 	return &Placement{Columns: in.Keyed, Tables: []*Table{table}, Nulls: r.Op.matchesNulls()}
 }
 
-// hashedBy is a table below the relation, or its own, whose keys are encoded as hash says; nil
-// where there is none.
+// hashedBy returns a table that the relation reads whose keys have the encoding of hash; nil
+// without one.
 func (r *Relation) hashedBy(hash string) *Table {
 	switch op := r.Op.(type) {
 	case *Scan:
@@ -71,7 +71,7 @@ func (r *Relation) hashedBy(hash string) *Table {
 	return nil
 }
 
-// tablesBelow are the tables whose rows come to a relation one by one.
+// tablesBelow returns the tables whose rows reach a relation through stateless operators.
 func tablesBelow(r *Relation) []*Table {
 	switch op := r.Op.(type) {
 	case *Scan:
@@ -93,7 +93,7 @@ func tablesBelow(r *Relation) []*Table {
 	return all
 }
 
-// Placements are all that the relations of a program rely on, inputs first.
+// Placements returns the placements of all relations, inputs first.
 func (p *Program) Placements() []*Placement {
 	var all []*Placement
 	p.visit(func(r *Relation) {
@@ -106,7 +106,7 @@ func (p *Program) Placements() []*Placement {
 	return all
 }
 
-// differPlacements notes the topics on whose partitions the pipeline relies.
+// differPlacements records the topics whose partitioning the pipeline relies on.
 func (p *planner) differPlacements() {
 	for _, at := range p.program.Placements() {
 		t := at.Tables[0]
@@ -115,7 +115,7 @@ func (p *planner) differPlacements() {
 	}
 }
 
-// setPlacement applies the setting before tables are read, wherever it stands in the file.
+// setPlacement applies the setting before tables are bound, wherever it is in the file.
 func (p *planner) setPlacement(script *sql.Script) error {
 	var first *sql.Set
 	for _, s := range script.Statements {

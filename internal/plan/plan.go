@@ -52,21 +52,21 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// Program is a pipeline, ready to run.
+// Program is a compiled pipeline.
 type Program struct {
-	Name     string // pipeline.name: the identity of what runs
-	SQL      string // the text that it was made of
+	Name     string // pipeline.name, the pipeline's identity
+	SQL      string // the source text
 	Zone     expr.Zone
 	Settings Settings
 	Tables   []*Table
-	Sinks    []*Relation // each over the rows of one INSERT
-	Stages   []*Stage    // those that feed others first
+	Sinks    []*Relation // one for each INSERT
+	Stages   []*Stage    // upstream first
 
-	Differences []Difference // to Flink, each name once; local-times at each place
+	Differences []Difference // from Flink, each name once, local-times once for each place
 }
 
-// Compile plans a pipeline. name is its identity where the file does not SET 'pipeline.name'. All
-// errors are *sql.Error but for a file without INSERT.
+// Compile plans a pipeline. name is its identity unless the file sets 'pipeline.name'. Errors are
+// *sql.Error if they have a position in the text.
 func Compile(text, name string) (*Program, error) {
 	script, err := sql.Parse(text)
 	if err != nil {
@@ -79,10 +79,9 @@ func Compile(text, name string) (*Program, error) {
 	return p.finish()
 }
 
-// CompilePlain plans a pipeline like Compile, but leaves its relations as the text has them:
-// filters stay where they are written, every column is computed, and only the windows of SESSION
-// are put together by their aggregate, which has no other way. It gives the same rows with more
-// work; tests compare the two.
+// CompilePlain plans a pipeline like Compile without rewrites: filters stay where they are written,
+// every column is computed, and only SESSION windows are assembled by their aggregate, which is the
+// only way to compute them. The rows are the same with more work; tests compare the two.
 func CompilePlain(text, name string) (*Program, error) {
 	script, err := sql.Parse(text)
 	if err != nil {
@@ -115,7 +114,7 @@ func (p *planner) statements(script *sql.Script) error {
 	return nil
 }
 
-// finish makes what is bound ready to run.
+// finish turns the bound relations into a runnable program.
 func (p *planner) finish() (*Program, error) {
 	if len(p.program.Sinks) == 0 {
 		return nil, errors.New("the file has no INSERT INTO … SELECT, so there is nothing to run")
@@ -140,7 +139,7 @@ func (p *planner) finish() (*Program, error) {
 	return p.program, nil
 }
 
-// CheckName reports whether a pipeline can have this name: it begins names of topics, the group and
+// CheckName checks the name of a pipeline, which is the prefix of its topics, its group and its
 // transactional ids.
 func CheckName(name string) error {
 	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`).MatchString(name) {
@@ -156,12 +155,12 @@ type planner struct {
 	views   map[string]*view
 	scans   map[*Table]*Relation
 	sets    map[string]*sql.Set // the last SET of a key
-	with    []map[string]*view  // common table expressions in sight, innermost last
+	with    []map[string]*view  // visible common table expressions, innermost last
 	count   int                 // relations made
 	plain   bool                // without rewrites, see CompilePlain
 }
 
-// view is a named query. It is bound once, and its relation shared.
+// view is a named query. It is bound once and its relation shared.
 type view struct {
 	query   *sql.Query
 	columns []sql.Ident
@@ -189,7 +188,7 @@ func (p *planner) statement(s sql.Statement) error {
 			return err
 		}
 		v := &view{query: s.Query, columns: s.Columns}
-		if err := p.view(v, s, name); err != nil { // an error in a view that nobody uses is still one
+		if err := p.view(v, s, name); err != nil { // an error in an unused view is still an error
 			return err
 		}
 		p.views[name] = v
@@ -209,7 +208,7 @@ func (p *planner) statement(s sql.Statement) error {
 	return nil
 }
 
-// tableName is the name of a table without catalog and database, of which there is one.
+// tableName returns the name of a table without the only catalog and database.
 func tableName(path []sql.Ident) (string, error) {
 	if len(path) > 1 {
 		front := path[:len(path)-1]

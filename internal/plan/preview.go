@@ -7,12 +7,11 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// PreviewTopic is where Preview lets the rows of a query on its own go. Nobody writes to it.
+// PreviewTopic is the sink topic of a previewed query. Nothing is ever written to it.
 const PreviewTopic = "weir.preview"
 
-// Preview plans a text like Compile, to look at and not to run: its last statement may be a query
-// on its own, whose rows go as JSON to PreviewTopic. A query whose rows replace each other has its
-// key as the topic's.
+// Preview plans a text like Compile, for a dry run: its last statement may be a query alone, whose
+// rows are encoded as JSON for PreviewTopic. The rows of an updating query are keyed by its key.
 func Preview(text, name string) (*Program, error) {
 	script, err := sql.ParsePreview(text)
 	if err != nil {
@@ -30,7 +29,7 @@ func Preview(text, name string) (*Program, error) {
 	return p.finish()
 }
 
-// look sends the rows of a query to a table that is made for them.
+// look adds a sink table for the rows of a query.
 func (p *planner) look(q *sql.Query) error {
 	r, err := p.queryToWrite(q)
 	if err != nil {

@@ -9,15 +9,14 @@ import (
 type Column struct {
 	Name string
 	Type column.Type
-	// Rowtime says that the rows' watermark is about this column, so that windows can be made over
-	// it.
+	// Rowtime marks the column that the watermark refers to: windows can be defined over it.
 	Rowtime bool
-	// Window is the window that the column belongs to, and Role what it is of it.
+	// Window is the window that the column belongs to, and Role which of its columns it is.
 	Window *Window
 	Role   Role
 }
 
-// Role is what a column says of a row's window.
+// Role is the meaning of a window's column.
 type Role uint8
 
 // Roles.
@@ -28,35 +27,35 @@ const (
 	WindowTime
 )
 
-// Relation is one operator and the rows that come out of it. Relations form a graph without cycles:
-// a view that is read twice has two outputs.
+// Relation is an operator and its output rows. Relations form an acyclic graph: a view that is read
+// twice has two readers.
 type Relation struct {
 	Op     Op
 	Inputs []*Relation
 	Cols   []Column
 
-	// Updating says that rows may be retracted and replaced; Key then is the columns of which there
-	// is one row each.
+	// Updating marks rows that may be retracted and replaced. Key is a unique key of the rows,
+	// nil if none is known.
 	Updating bool
 	Key      []int
 
-	// Keyed are columns whose values decide a row's partition: rows that agree in them are in one
-	// task. nil where nothing is known; empty, and not nil, where all rows are in one task.
+	// Keyed are the columns whose values determine a row's partition: rows with equal values are in
+	// one task. nil means unknown; empty but not nil means that all rows are in one task.
 	Keyed []int
-	// Hash names how the values of Keyed become a partition: two relations of one Hash have equal
-	// values in the same one.
+	// Hash identifies how the values of Keyed map to a partition: relations with the same Hash have
+	// equal values in the same partition.
 	Hash string
 
-	// Needed says which columns somebody reads; others are not computed.
+	// Needed marks the columns that are read; others are not computed.
 	Needed []bool
 
-	ID    int    // place in the plan, inputs first
-	Stage *Stage // where it runs
-	State uint16 // first number of its entries in the task's state; 0 where it keeps none
+	ID    int    // position in the plan, inputs first
+	Stage *Stage // the stage that runs it
+	State uint16 // first number of its entries in the task's state; 0 if stateless
 	users int
 }
 
-// relation makes a relation over inputs. Whether rows are updates comes from the inputs.
+// relation returns a relation over inputs. It is updating if one of them is.
 func (p *planner) relation(op Op, cols []Column, inputs ...*Relation) *Relation {
 	r := &Relation{Op: op, Inputs: inputs, Cols: cols, ID: p.count}
 	p.count++
@@ -75,12 +74,12 @@ func names(cols []Column) []string {
 	return all
 }
 
-// col is a column of a relation as an expression.
+// col returns a column as an expression.
 func (r *Relation) col(i int) *expr.Col {
 	return &expr.Col{Index: i, Name: r.Cols[i].Name, T: r.Cols[i].Type}
 }
 
-// visit calls fn for each relation below the sinks once, inputs first.
+// visit calls fn once for each relation that a sink depends on, inputs first.
 func (p *Program) visit(fn func(*Relation)) {
 	seen := make(map[*Relation]bool)
 	var down func(*Relation)

@@ -6,7 +6,7 @@ import (
 	"weir.example/weir/internal/expr"
 )
 
-// rewrite makes the same rows with less work.
+// rewrite changes the plan so that the same rows take less work.
 func (p *planner) rewrite() {
 	if p.plain {
 		p.leavePlain()
@@ -20,7 +20,7 @@ func (p *planner) rewrite() {
 	p.markNeeded()
 }
 
-// leavePlain does what a program cannot run without.
+// leavePlain applies only what a program requires to run.
 func (p *planner) leavePlain() {
 	p.countUsers()
 	p.program.visit(func(r *Relation) {
@@ -33,7 +33,7 @@ func (p *planner) leavePlain() {
 	})
 }
 
-// countUsers counts for each relation what reads it, after views that nobody uses are out of sight.
+// countUsers counts the readers of each relation, not counting unused views.
 func (p *planner) countUsers() {
 	p.program.visit(func(r *Relation) { r.users = 0 })
 	p.program.visit(func(r *Relation) {
@@ -43,7 +43,7 @@ func (p *planner) countUsers() {
 	})
 }
 
-// pushFilters moves filters below projections and into scans, where their input has no other user.
+// pushFilters moves filters below projections and into scans if their input has no other reader.
 func (p *planner) pushFilters(r *Relation, done map[*Relation]*Relation) *Relation {
 	if to := done[r]; to != nil {
 		return to
@@ -66,7 +66,7 @@ func (p *planner) pushFilters(r *Relation, done map[*Relation]*Relation) *Relati
 	return result
 }
 
-// readsWindow reports whether an expression over a relation looks at the window of its rows.
+// readsWindow reports whether an expression over a relation reads a window's column.
 func readsWindow(n expr.Node, r *Relation) bool {
 	for c := range expr.Columns(n) {
 		if r.Cols[c].Window != nil {
@@ -76,7 +76,7 @@ func readsWindow(n expr.Node, r *Relation) bool {
 	return false
 }
 
-// substitute puts the expressions of a projection in the place of its columns.
+// substitute replaces the columns of a projection by its expressions.
 func substitute(n expr.Node, exprs []expr.Node) expr.Node {
 	return expr.Replace(n, func(n expr.Node) expr.Node {
 		if c, ok := n.(*expr.Col); ok {
@@ -86,16 +86,15 @@ func substitute(n expr.Node, exprs []expr.Node) expr.Node {
 	})
 }
 
-// deferWindows leaves it to an aggregate to put the windows of its rows together from slices, so
-// that a row is counted once and not once for each window. That is so when nothing in between looks
-// at the windows.
+// deferWindows lets an aggregate assemble windows from slices, so that each row is aggregated once
+// instead of once per window. It applies if nothing in between reads the windows.
 func (p *planner) deferWindows(r *Relation) {
 	a, ok := r.Op.(*Aggregate)
 	if !ok || a.Window == nil || a.Window.Kind == Tumble {
 		return
 	}
 	if a.Window.Kind != Session && slices.ContainsFunc(a.Aggs, func(g Agg) bool {
-		return g.Distinct || g.Name == "FIRST_VALUE" || g.Name == "LAST_VALUE" // of two slices it is not known what came first
+		return g.Distinct || g.Name == "FIRST_VALUE" || g.Name == "LAST_VALUE" // the order of rows in different slices is unknown
 	}) {
 		return
 	}
@@ -121,7 +120,7 @@ func (p *planner) deferWindows(r *Relation) {
 	}
 }
 
-// markNeeded finds the columns that somebody reads.
+// markNeeded sets which columns are read.
 func (p *planner) markNeeded() {
 	var order []*Relation
 	p.program.visit(func(r *Relation) {

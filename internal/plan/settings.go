@@ -12,36 +12,36 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// Settings are what SET gives.
+// Settings are the values of SET.
 type Settings struct {
 	DeadLetterTopic string // default <name>.dlq
 	LateTopic       string // default <name>.late
 	IdleTimeout     time.Duration
-	MaxAhead        time.Duration // rows later than the transaction's time and this do not move the watermark; 0: all do
-	AnyPartition    bool          // weir.key-partitioning is any: keys may lie in any partition
+	MaxAhead        time.Duration // rows further ahead of the transaction's time don't advance the watermark; 0 is no limit
+	AnyPartition    bool          // weir.key-partitioning is any: equal keys may be in different partitions
 	Sink            SinkSettings
 }
 
-// SinkSettings are how an INSERT treats values that its table's columns do not allow
+// SinkSettings define how an INSERT treats values that its table's columns do not allow
 // (table.exec.sink.*).
 type SinkSettings struct {
-	DropNulls bool       // a row with NULL in a NOT NULL column is dropped and counted; else it is a dead letter
-	Lengths   LengthMode // of CHAR(n), VARCHAR(n), BINARY(n) and VARBINARY(n) that hold other lengths
+	DropNulls bool       // drop and count rows with NULL in a NOT NULL column; otherwise they are dead letters
+	Lengths   LengthMode // for values of CHAR(n), VARCHAR(n), BINARY(n) and VARBINARY(n) with other lengths
 }
 
-// LengthMode is a value of table.exec.sink.type-length-enforcer. It concerns what an INSERT writes
-// without a cast: a source's values, which are not cut to the length that the source's table
-// declares.
+// LengthMode is a value of table.exec.sink.type-length-enforcer. It applies to values that an
+// INSERT writes without a cast, such as those of a source, which are not truncated to the length
+// that the source's table declares.
 type LengthMode string
 
 // Modes of the length enforcer.
 const (
-	LengthIgnore LengthMode = ""         // write values as they are
-	LengthTrim   LengthMode = "TRIM_PAD" // cut, and pad CHAR and BINARY
+	LengthIgnore LengthMode = ""         // write values unchanged
+	LengthTrim   LengthMode = "TRIM_PAD" // truncate, and pad CHAR and BINARY
 	LengthError  LengthMode = "ERROR"    // the row is a dead letter
 )
 
-// ignoredSettings are Flink's own: they say how Flink runs the file, not what comes out.
+// ignoredSettings are prefixes of Flink's settings that affect how a file runs, but not its rows.
 var ignoredSettings = []string{
 	"execution.", "parallelism.", "state.", "restart-strategy.", "taskmanager.", "jobmanager.", "sql-client.", "table.exec.mini-batch.",
 	"table.exec.resource.", "table.exec.state.", "table.optimizer.", "table.dml-sync", "pipeline.max-parallelism", "pipeline.object-reuse",
@@ -53,14 +53,13 @@ var settings = []string{
 	"table.exec.sink.not-null-enforcer", "table.exec.sink.type-length-enforcer",
 }
 
-// deadLetterTopic and lateTopic are the settings that name the topics of dead letters and of late
-// rows.
+// deadLetterTopic and lateTopic are the settings for the topics of dead letters and late rows.
 const (
 	deadLetterTopic = "weir.dead-letter.topic"
 	lateTopic       = "weir.late.topic"
 )
 
-// maxAhead is the setting that keeps rows from the future from moving the watermark.
+// maxAhead is the setting that keeps rows from the future from advancing the watermark.
 const maxAhead = "weir.watermark.max-ahead"
 
 func (p *planner) set(s *sql.Set) error {
@@ -150,7 +149,7 @@ func orElse(s, other string) string {
 
 var durationText = regexp.MustCompile(`^\s*(\d+)\s*([a-zA-Zµ]*)\s*$`)
 
-// durationUnits are those of Flink's TimeUtils.
+// durationUnits are the units of Flink's TimeUtils.
 var durationUnits = map[string]time.Duration{
 	"": time.Millisecond, "ms": time.Millisecond, "milli": time.Millisecond, "millis": time.Millisecond, "millisecond": time.Millisecond, "milliseconds": time.Millisecond,
 	"s": time.Second, "sec": time.Second, "secs": time.Second, "second": time.Second, "seconds": time.Second,
@@ -160,8 +159,8 @@ var durationUnits = map[string]time.Duration{
 	"ns": time.Nanosecond, "nano": time.Nanosecond, "nanos": time.Nanosecond, "nanosecond": time.Nanosecond, "nanoseconds": time.Nanosecond,
 }
 
-// ParseDuration reads a duration as Flink's options have it: a whole number and a unit;
-// milliseconds without one.
+// ParseDuration parses a duration in the form of Flink's options: an integer and a unit, which
+// defaults to milliseconds.
 func ParseDuration(s string) (time.Duration, error) {
 	m := durationText.FindStringSubmatch(s)
 	if m == nil {

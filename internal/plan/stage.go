@@ -8,29 +8,29 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// Stage is the part of a pipeline that runs on one partition without looking at another: a
-// sub-topology. It runs as one task for each partition of its input topics.
+// Stage is the part of a pipeline that runs on one partition independently of the others (a
+// sub-topology). It runs as one task for each partition of its input topics.
 type Stage struct {
 	Name      string
 	Relations []*Relation // inputs first
-	Inputs    []*Relation // scans, and exchanges that others write
-	Outputs   []*Relation // inserts, and what goes into an exchange
-	// Stateful says that its tasks keep something from one row to the next.
+	Inputs    []*Relation // scans, and exchanges that other stages write
+	Outputs   []*Relation // inserts, and exchanges that this stage writes
+	// Stateful means that its tasks keep state between rows.
 	Stateful bool
-	// Copartitioned says that rows of several topics meet by their keys: the topics must have
-	// equally many partitions.
+	// Copartitioned means that rows of several topics meet by key: the topics must have the same
+	// number of partitions.
 	Copartitioned bool
 	Changelog     string // topic of its tasks' state
 }
 
-// Entries of a task's state: numbers below firstState are the engine's own; each relation has
-// StatesOf of them.
+// Numbers of the entries in a task's state: those below firstState are reserved for the engine;
+// each stateful relation has StatesOf of them.
 const (
 	firstState = 16
 	StatesOf   = 4
 )
 
-// cut divides the relations into stages.
+// cut divides the relations into stages and numbers their state.
 func (p *planner) cut() error {
 	of := make(map[*Relation]*Stage)
 	join := func(r *Relation, s *Stage) {
@@ -102,8 +102,7 @@ func (p *planner) cut() error {
 	return p.checkScans()
 }
 
-// checkSessions refuses sessions that can't be put together, since something looks at them before
-// they have ended.
+// checkSessions rejects sessions that can't be assembled because they are read before their end.
 func (p *planner) checkSessions() error {
 	var err error
 	p.program.visit(func(r *Relation) {
@@ -112,7 +111,7 @@ func (p *planner) checkSessions() error {
 			return
 		}
 		if a.attached(r.Inputs[0]) {
-			return // the sessions were grouped below
+			return // an operator below has assembled the sessions
 		}
 		if !a.Window.Sliced {
 			err = errors.New("a SESSION window must be grouped directly: a view over it that is read twice, or an expression over its start or end below the GROUP BY, is not supported")
@@ -126,7 +125,7 @@ func (p *planner) checkSessions() error {
 	return err
 }
 
-// checkScans refuses what can't be computed from a scan.
+// checkScans rejects operators that can't read the records of an upsert table.
 func (p *planner) checkScans() error {
 	var err error
 	p.program.visit(func(r *Relation) {
@@ -146,7 +145,7 @@ func (p *planner) checkScans() error {
 	return err
 }
 
-// Topics are the tables' topics that the pipeline reads.
+// Topics returns the topics that the stage reads, without duplicates.
 func (s *Stage) Topics() []string {
 	var all []string
 	for _, in := range s.Inputs {

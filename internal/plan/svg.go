@@ -7,38 +7,37 @@ import (
 	"strings"
 )
 
-// Sizes of the drawing, in pixels. Texts have a fixed pitch, so that their widths are known without
-// a font.
+// Sizes of the drawing, in pixels. The font is monospaced, so text widths are known.
 const (
 	charWidth  = 6.6
 	lineHeight = 15
-	boxChars   = 46 // in a line
-	boxLines   = 6  // of a description; the whole stands in the tooltip
+	boxChars   = 46 // per line
+	boxLines   = 6  // of a description; the tooltip has all of it
 	boxPadding = 10
 	boxWidth   = boxChars*charWidth + 2*boxPadding
 	gapX, gapY = 28, 44
-	passWidth  = 24 // of an edge that passes a layer
+	passWidth  = 24 // of an edge that crosses a layer
 	margin     = 20
 )
 
-// drawing lays relations out in layers, inputs above, as Sugiyama, Tagawa and Toda do: an edge over
-// several layers goes through a place of its own in each, and the places of a layer are ordered by
-// where their neighbours are.
+// drawing lays out relations in layers, inputs above, by the method of Sugiyama, Tagawa and Toda:
+// an edge over several layers has a place in each, and the places of a layer are ordered by the
+// positions of their neighbours.
 type drawing struct {
 	layers [][]*place
 	stages map[*Relation]string
 }
 
-// place is a relation's box, or where an edge passes a layer.
+// place is a relation's box, or the point where an edge crosses a layer.
 type place struct {
-	rel        *Relation // nil where an edge passes
+	rel        *Relation // nil for an edge
 	lines      []string
 	x, y, w, h float64
 	above      []*place
 	order      float64
 }
 
-// SVG draws the plan, inputs at the top, for a page that is light or dark.
+// SVG draws the plan, inputs at the top, for light and dark pages.
 func (p *Program) SVG() string {
 	d := &drawing{stages: make(map[*Relation]string)}
 	d.layer(p)
@@ -66,7 +65,7 @@ text { fill: currentColor; white-space: pre } .title { font-weight: bold } .stag
 <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z"/></marker></defs>
 `
 
-// layer puts each relation below its inputs, and lets edges pass the layers between.
+// layer puts each relation below its inputs and adds places where edges cross layers.
 func (d *drawing) layer(p *Program) {
 	depth := make(map[*Relation]int)
 	boxes := make(map[*Relation]*place)
@@ -116,8 +115,8 @@ func (d *drawing) layer(p *Program) {
 	}
 }
 
-// order sorts each layer by the mean place of the neighbours, downwards and upwards in turn, so
-// that few edges cross.
+// order sorts each layer by the mean position of the neighbours, downwards and upwards in turn, to
+// reduce crossings.
 func (d *drawing) order() {
 	below := make(map[*place][]*place)
 	for _, layer := range d.layers {
@@ -168,7 +167,7 @@ func (d *drawing) order() {
 	}
 }
 
-// position gives each layer its row, in the middle of the widest.
+// position places the layers below each other, centred.
 func (d *drawing) position() (width, height float64) {
 	widths := make([]float64, len(d.layers))
 	for i, layer := range d.layers {
@@ -200,7 +199,7 @@ func (d *drawing) edges(b *strings.Builder) {
 	for _, layer := range d.layers {
 		for _, x := range layer {
 			for i, up := range x.above {
-				// Edges into a box end side by side.
+				// Spread the edges that enter a box.
 				to := x.x + x.w*float64(i+1)/float64(len(x.above)+1)
 				from := up.x + up.w/2
 				middle := (up.y + up.h + x.y) / 2

@@ -7,17 +7,17 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// ManifestTopic holds what the pipeline was when it last started.
+// ManifestTopic is the topic of the pipeline's manifest: its plan when it last started.
 func (p *Program) ManifestTopic() string { return p.Name + ".plan" }
 
-// PositionsTopic holds how far sources are read that no state covers.
+// PositionsTopic is the topic with the read positions of stateless stages.
 func (p *Program) PositionsTopic() string { return p.Name + ".positions" }
 
-// Topics of a pipeline's own have names that begin with the pipeline's.
+// changelog returns the changelog topic of a stage.
 func (p *Program) changelog(stage string) string { return p.Name + "." + stage + ".changelog" }
 
-// reserved reports whether a topic is the pipeline's memory, or would be with more stages: state,
-// positions, its plan, rows between its stages. Nothing else may be in it.
+// reserved reports whether a topic is internal to the pipeline, or would be with more stages: its
+// state, positions, manifest, and rows between stages.
 func (p *Program) reserved(topic string) bool {
 	rest, ok := strings.CutPrefix(topic, p.Name+".")
 	if !ok {
@@ -34,8 +34,8 @@ func (p *Program) reserved(topic string) bool {
 	return topic == p.ManifestTopic() || topic == p.PositionsTopic()
 }
 
-// checkTopics refuses tables and settings whose topics meet where they must not: the run would
-// destroy its own state, take its own dead letters for input, or feed itself for ever.
+// checkTopics rejects conflicting topics of tables and settings: the run would overwrite its own
+// state, read its own dead letters, or feed itself forever.
 func (p *planner) checkTopics() error {
 	for _, t := range p.program.written() {
 		switch {
@@ -75,7 +75,7 @@ func (p *planner) ownTopicError(t *Table, does string) error {
 		WithHint("give the table another topic, or the pipeline another name (SET 'pipeline.name' = '…')")
 }
 
-// settingOr is the SET of a key, or where there is none another place.
+// settingOr returns the position of a key's SET, or other without one.
 func (p *planner) settingOr(key string, other sql.Node) sql.Node {
 	if set, ok := p.sets[key]; ok {
 		return set
@@ -83,7 +83,7 @@ func (p *planner) settingOr(key string, other sql.Node) sql.Node {
 	return other
 }
 
-// written are the tables of the INSERTs.
+// written returns the tables of the INSERTs.
 func (p *Program) written() (all []*Table) {
 	for _, sink := range p.Sinks {
 		all = append(all, sink.Op.(*Insert).Table) //nolint:forcetypeassert // sinks are inserts
@@ -91,7 +91,7 @@ func (p *Program) written() (all []*Table) {
 	return all
 }
 
-// read are the tables that are scanned.
+// read returns the tables that are scanned.
 func (p *Program) read() (all []*Table) {
 	p.visit(func(r *Relation) {
 		if scan, ok := r.Op.(*Scan); ok {

@@ -29,7 +29,7 @@ func typeNames() []string {
 	return all
 }
 
-// bindType turns a type as written into one that expressions have.
+// bindType converts a parsed type.
 func bindType(t *sql.TypeName) (column.Type, error) {
 	bound, err := bindTypeName(t)
 	bound.NotNull = t.NotNull

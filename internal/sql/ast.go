@@ -16,7 +16,7 @@
 // The package knows no names and no types: whether a column exists is package plan's to say.
 package sql
 
-// Pos is where something stands in the text. Line and Column count from 1; columns are characters.
+// Pos is a position in the text. Line and Column start at 1; columns are characters.
 type Pos struct{ Line, Column int }
 
 // Node is a part of the syntax tree.
@@ -31,12 +31,11 @@ type Ident struct {
 	Name string
 }
 
-// Script is the statements of a file. Texts are the same statements as they are written, without
-// their semicolons.
+// Script is the statements of a file. Texts has their source text without semicolons.
 type Script struct {
 	Statements []Statement
 	Texts      []string
-	Query      *Query // on its own: of ParsePreview only
+	Query      *Query // the last statement, if it is a query; only set by ParsePreview
 }
 
 // Statement is *Set, *Reset, *CreateTable, *CreateView, *Drop, *Insert or *StatementSet.
@@ -153,7 +152,7 @@ type Query struct {
 	Offset  Expr
 }
 
-// CommonTable is name [(columns)] AS (query) behind WITH.
+// CommonTable is name [(columns)] AS (query) of WITH.
 type CommonTable struct {
 	Name    Ident
 	Columns []Ident
@@ -225,7 +224,7 @@ type TableRef interface {
 
 // Alias is [AS] name [(columns)].
 type Alias struct {
-	Name    Ident // "" where there is none
+	Name    Ident // "" without one
 	Columns []Ident
 }
 
@@ -263,7 +262,7 @@ type WindowTable struct {
 	// PartitionBy is the key of a SESSION: TABLE t PARTITION BY (…).
 	PartitionBy []Expr
 	Time        Ident
-	Args        []Expr // intervals as written: size; slide, size; step, max size; gap; and the offset behind
+	Args        []Expr // intervals as written: size; slide, size; step, max size; gap; then the offset
 	Alias       Alias
 }
 

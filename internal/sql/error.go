@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// Error is what is wrong in a text, and where.
+// Error is an error in a text with its position.
 type Error struct {
 	Pos
 	Message string // "found FORM, expected FROM"
-	Hint    string // what to do; may be empty
+	Hint    string // how to fix it; may be empty
 }
 
 func (e *Error) Error() string {
@@ -20,7 +20,7 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Errorf makes an Error at a node.
+// Errorf returns an Error at a node.
 func Errorf(n Node, format string, args ...any) *Error {
 	return &Error{Pos: n.At(), Message: fmt.Sprintf(format, args...)}
 }

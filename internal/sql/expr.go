@@ -6,7 +6,7 @@ type Expr interface {
 	expr()
 }
 
-// LiteralKind tells what a Literal's text is.
+// LiteralKind is the kind of a Literal.
 type LiteralKind int
 
 // Kinds of literals.
@@ -34,7 +34,7 @@ type Interval struct {
 	Negative  bool
 	Value     string
 	From, To  string // SECOND, MINUTE, HOUR, DAY, WEEK, MONTH, QUARTER, YEAR; To may be ""
-	Precision int    // of From; -1 where none is given
+	Precision int    // of From; -1 if not given
 }
 
 // ColumnRef is a name, or names joined by dots.
@@ -114,7 +114,7 @@ type Cast struct {
 	Try  bool
 }
 
-// Call is a function call. Calls with a syntax of their own are brought to this form: EXTRACT(unit
+// Call is a function call. Calls with special syntax are normalised to this form: EXTRACT(unit
 // FROM x) has a *Symbol as its first argument, POSITION(a IN b) has the arguments a, b, TRIM(BOTH a
 // FROM b) a *Symbol, a, b.
 type Call struct {
@@ -133,7 +133,7 @@ type Call struct {
 	JSON        *JSONClauses
 }
 
-// JSONClauses are the clauses of JSON_VALUE, JSON_QUERY and JSON_EXISTS behind the path.
+// JSONClauses are the clauses of JSON_VALUE, JSON_QUERY and JSON_EXISTS after the path.
 type JSONClauses struct {
 	Returning *TypeName
 	Wrapper   string // "", WITHOUT, CONDITIONAL, UNCONDITIONAL
@@ -143,7 +143,7 @@ type JSONClauses struct {
 	Error     Expr   // of DEFAULT … ON ERROR
 }
 
-// WindowSpec is (PARTITION BY … ORDER BY … ROWS|RANGE …) behind OVER.
+// WindowSpec is (PARTITION BY … ORDER BY … ROWS|RANGE …) after OVER.
 type WindowSpec struct {
 	Pos
 	PartitionBy []Expr
@@ -173,7 +173,7 @@ type Grouping struct {
 	Sets [][]Expr // the elements as written: (a) is one expression, (a, b) two, () none
 }
 
-// Symbol is a word that is an argument: the unit of EXTRACT, BOTH of TRIM.
+// Symbol is a keyword as an argument: the unit of EXTRACT, BOTH of TRIM.
 type Symbol struct {
 	Pos
 	Name string

@@ -2,8 +2,8 @@ package sql
 
 import "strings"
 
-// reserved are the words that can't be a name unless they stand in backticks: those of Calcite's
-// parser as Flink builds it (flink-sql-parser, Parser.tdd).
+// reserved are the words that can't be names without backticks: those of Calcite's parser as built
+// by Flink (flink-sql-parser, Parser.tdd).
 var reserved = wordSet(`
 ABS ALL ALLOCATE ALLOW ALTER AND ANY ARE ARRAY ARRAY_MAX_CARDINALITY AS ASENSITIVE ASYMMETRIC AT ATOMIC
 AUTHORIZATION AVG BEGIN BEGIN_FRAME BEGIN_PARTITION BETWEEN BIGINT BINARY BIT BLOB BOOLEAN BOTH BY BYTES CALL
@@ -36,7 +36,7 @@ VAR_POP VAR_SAMP VERSIONING WATERMARK WATERMARKS WHEN WHENEVER WHERE WIDTH_BUCKE
 QUARTERS WEEKS
 `)
 
-// callable are reserved words that begin an expression when a parenthesis follows.
+// callable are reserved words that start an expression if a parenthesis follows.
 var callable = wordSet(`
 ABS AVG CARDINALITY CEIL CEILING CHARACTER_LENGTH CHAR_LENGTH COALESCE COLLECT COUNT COVAR_POP COVAR_SAMP CUME_DIST
 DATE DENSE_RANK ELEMENT EXP FIRST_VALUE FLOOR GROUPING HOUR IF JSON_ARRAY JSON_ARRAYAGG JSON_EXISTS JSON_OBJECT
@@ -56,7 +56,7 @@ func wordSet(words string) map[string]bool {
 	return set
 }
 
-// Quote writes a name, in backticks where it needs them.
+// Quote writes a name, in backticks if needed.
 func Quote(name string) string {
 	plain := name != "" && !reserved[strings.ToUpper(name)]
 	for i, r := range name {
@@ -64,8 +64,8 @@ func Quote(name string) string {
 			plain = false
 		}
 	}
-	// x'…' would be read as a binary string only with a quote behind it, which never follows a
-	// name.
+	// x needs no backticks: it starts a binary string only if a quote follows, which never follows
+	// a name.
 	if plain {
 		return name
 	}

@@ -24,11 +24,11 @@ type token struct {
 	kind  tokenKind
 	text  string // without quotes
 	upper string // of a word
-	end   int    // byte offset behind it
+	end   int    // byte offset after it
 	start int
 }
 
-// found says what a token is, for error messages.
+// found returns the token's text for error messages.
 func (t token) found() string {
 	switch t.kind {
 	case endToken:
@@ -66,7 +66,7 @@ func lex(text string) ([]token, error) {
 
 func (l *lexer) pos() Pos { return Pos{l.line, l.column} }
 
-// advance moves over n bytes, which hold whole characters.
+// advance moves over n bytes, which must be whole characters.
 func (l *lexer) advance(n int) {
 	for _, r := range l.text[l.at : l.at+n] {
 		if r == '\n' {
@@ -179,7 +179,7 @@ func (l *lexer) next() (token, error) {
 	return t, err
 }
 
-// quoted reads from an opening quote to the closing one; a doubled quote stands for one.
+// quoted reads from an opening quote to the closing one; a doubled quote is an escaped one.
 func (l *lexer) quoted(quote byte, what string) (string, error) {
 	start := l.pos()
 	l.advance(1)

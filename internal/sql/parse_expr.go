@@ -412,7 +412,7 @@ func (p *parser) caseExpr() Expr {
 	}
 	for p.words("WHEN") {
 		conds := []Expr{p.expr()}
-		for e.Operand != nil && p.symbol(",") { // one value for several
+		for e.Operand != nil && p.symbol(",") { // several values for one branch
 			conds = append(conds, p.expr())
 		}
 		p.expectWord("THEN")
@@ -441,7 +441,7 @@ func (p *parser) cast(t token) Expr {
 	return e
 }
 
-// call reads the arguments of a function, in the syntax that belongs to its name.
+// call parses the arguments of a function in the syntax of its name.
 func (p *parser) call(name token) Expr {
 	c := &Call{Pos: name.Pos, Name: name.text}
 	p.expectSymbol("(")
@@ -727,7 +727,7 @@ func (p *parser) rowFields(n *TypeName) {
 			break
 		}
 	}
-	// "<>" and ">=" may glue to a closing bracket only in text that is no type, so one symbol is
+	// A closing bracket is part of "<>" or ">=" only in text that is not a type, so one symbol is
 	// enough.
 	p.expectSymbol(closing)
 }

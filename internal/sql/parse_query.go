@@ -53,7 +53,7 @@ func (p *parser) query() *Query {
 	return q
 }
 
-// setOps is terms joined by UNION and EXCEPT, which bind less than INTERSECT.
+// setOps is terms joined by UNION and EXCEPT, which bind looser than INTERSECT.
 func (p *parser) setOps() QueryBody {
 	left := p.intersections()
 	for {
@@ -230,7 +230,7 @@ func (p *parser) groupBy() []Expr {
 	}
 }
 
-// groupItem is an expression, or several sets of them.
+// groupItem is an expression or GROUPING SETS, ROLLUP or CUBE.
 func (p *parser) groupItem() Expr {
 	g := &Grouping{Pos: p.peek().Pos}
 	switch {
@@ -396,8 +396,8 @@ func (p *parser) alias() Alias {
 	return a
 }
 
-// windowTable is behind TABLE: (TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL …)), with arguments by
-// position or by name.
+// windowTable parses what follows TABLE: (TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL …)), with
+// positional or named arguments.
 func (p *parser) windowTable(at Pos) TableRef {
 	p.expectSymbol("(")
 	function := p.peek()
@@ -460,7 +460,7 @@ func (p *parser) windowTable(at Pos) TableRef {
 	return w
 }
 
-// windowArguments are the arguments of the window table functions in their order.
+// windowArguments are the arguments of the window table functions, in order.
 var windowArguments = map[string][]string{
 	"TUMBLE":   {"DATA", "TIMECOL", "SIZE", "OFFSET"},
 	"HOP":      {"DATA", "TIMECOL", "SLIDE", "SIZE", "OFFSET"},

@@ -7,7 +7,7 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// Parse reads a file of statements, each ended by a semicolon (the last one may lack it).
+// Parse parses a file of statements separated by semicolons.
 func Parse(text string) (*Script, error) {
 	p, err := newParser(text)
 	if err != nil {
@@ -16,8 +16,7 @@ func Parse(text string) (*Script, error) {
 	return p.script(false)
 }
 
-// ParsePreview reads like Parse a text whose last statement may be a query on its own:
-// Script.Query.
+// ParsePreview parses a text like Parse. Its last statement may be a query alone: Script.Query.
 func ParsePreview(text string) (*Script, error) {
 	p, err := newParser(text)
 	if err != nil {
@@ -55,7 +54,7 @@ func (p *parser) script(preview bool) (*Script, error) {
 	}
 }
 
-// ParseExpr reads one expression.
+// ParseExpr parses one expression.
 func ParseExpr(text string) (Expr, error) {
 	p, err := newParser(text)
 	if err != nil {
@@ -68,14 +67,14 @@ func ParseExpr(text string) (Expr, error) {
 	return e, err
 }
 
-// parser goes over the tokens. Its methods panic with *Error; parse recovers it.
+// parser walks the tokens. Its methods panic with *Error; parse recovers it.
 type parser struct {
 	tokens []token
 	at     int
 	depth  int
 	text   string
-	// tried are the words that the parser would have taken at the furthest token: candidates for
-	// "did you mean".
+	// tried are the keywords that the parser would have accepted at the furthest token: candidates
+	// for "did you mean".
 	tried   []string
 	triedAt int
 }
@@ -102,7 +101,7 @@ func parse[T any](p *parser, rule func(*parser) T) (result T, err error) {
 	return rule(p), nil
 }
 
-// maxDepth bounds nesting, so that hostile text can't exhaust the stack.
+// maxDepth limits nesting to keep hostile text from exhausting the stack.
 const maxDepth = 200
 
 func (p *parser) enter() {
@@ -159,7 +158,7 @@ func (p *parser) try(word string) {
 	p.tried = append(p.tried, word)
 }
 
-// words takes a sequence of keywords, if it is next.
+// words accepts a sequence of keywords if it is next.
 func (p *parser) words(words ...string) bool {
 	if p.isWord(words...) {
 		p.at += len(words)
@@ -182,7 +181,7 @@ func (p *parser) expectSymbol(s string) {
 	}
 }
 
-// unexpected makes the error of a token that no rule takes.
+// unexpected returns the error for a token that no rule accepts.
 func (p *parser) unexpected(expected string) *Error {
 	t := p.peek()
 	e := Errorf(t, "found %s, expected %s", t.found(), expected)
@@ -190,7 +189,7 @@ func (p *parser) unexpected(expected string) *Error {
 		return e
 	}
 	candidates := slices.DeleteFunc(strings.Fields(strings.ReplaceAll(expected, ",", "")), func(w string) bool {
-		return w != strings.ToUpper(w) || len(w) < 2 // words of SQL only
+		return w != strings.ToUpper(w) || len(w) < 2 // SQL keywords only
 	})
 	if p.triedAt == p.at {
 		candidates = append(candidates, p.tried...)
@@ -202,7 +201,7 @@ func (p *parser) unexpected(expected string) *Error {
 	if !exact && !reserved[t.upper] {
 		e.Hint = suggest.DidYouMean(t.upper, candidates)
 	}
-	if e.Hint == "" && p.at > 0 { // a misspelt word may have been taken for a name
+	if e.Hint == "" && p.at > 0 { // a misspelt keyword may have been parsed as a name
 		if before := p.tokens[p.at-1]; before.kind == wordToken && !reserved[before.upper] {
 			if hint := suggest.DidYouMean(before.upper, candidates); hint != "" {
 				e.Hint = before.text + " before it: " + hint
@@ -215,7 +214,7 @@ func (p *parser) unexpected(expected string) *Error {
 	return e
 }
 
-// refuse stops at something that is known but not supported.
+// refuse panics with the error for a feature that is known but not supported.
 func (p *parser) refuse(at Node, feature string) {
 	panic(Errorf(at, "%s is not supported", feature))
 }
@@ -482,7 +481,7 @@ func (p *parser) insert() *Insert {
 	return i
 }
 
-// queryFollows reports whether the token n ahead begins a query.
+// queryFollows reports whether the token n ahead starts a query.
 func (p *parser) queryFollows(n int) bool {
 	t := p.peekAt(n)
 	for t.kind == symbolToken && t.text == "(" {

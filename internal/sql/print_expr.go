@@ -296,7 +296,7 @@ func unitFollows(c *Call) bool {
 }
 
 // endsInInterval reports whether the text of an expression ends in an interval without TO, which
-// would take a TO that follows.
+// would absorb a TO that follows.
 func endsInInterval(e Expr) bool {
 	switch e := e.(type) {
 	case *Interval:
