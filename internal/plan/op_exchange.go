@@ -33,6 +33,7 @@ func (e *Exchange) Reads(r *Relation, _ int, need func(int)) {
 
 func (e *Exchange) topic() string                        { return e.Topic }
 func (*Exchange) forwardsWindow(*Relation, *Window) bool { return true }
+func (*Exchange) copies(int) bool                        { return true }
 func (*Exchange) acceptsUpserts() bool                   { return true }
 
 // keyBy returns the relation's rows with those that agree in keys in one task. It adds an exchange

@@ -27,6 +27,8 @@ func (u *Unnest) Reads(r *Relation, _ int, need func(int)) {
 	needPassed(r, len(r.Inputs[0].Cols), need)
 }
 
+func (u *Unnest) copies(int) bool { return u.Outer }
+
 // unnest binds left CROSS JOIN UNNEST(array) AS alias (columns), and its LEFT JOIN … ON TRUE.
 func (p *planner) unnest(t *sql.Join, u *sql.Unnest) (*Relation, *scope, error) {
 	if t.Kind != "CROSS" && t.Kind != "INNER" && t.Kind != "LEFT" || len(t.Using) > 0 {

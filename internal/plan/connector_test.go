@@ -1,0 +1,72 @@
+package plan
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"weir.example/weir/internal/sql"
+)
+
+// TestTableOptions binds tables with one option that is wrong. The error must be at the option's
+// value or key and say what to write.
+func TestTableOptions(t *testing.T) {
+	const good = "'connector' = 'kafka', 'topic' = 't', 'format' = 'json'"
+	for _, c := range []struct {
+		name, options string
+		at            string // where the error is: the first place of this text
+		message, hint string
+	}{
+		{"unknown connector", "'connector' = 'jdbc', 'topic' = 't'", "'jdbc'", "'jdbc' is not supported as 'connector'", "use one of kafka, upsert-kafka"},
+		{"misspelt option", good + ", 'scan.startup.mod' = 'latest-offset'", "'scan.startup.mod'", "option 'scan.startup.mod' is not supported", "did you mean scan.startup.mode?"},
+		{"option twice", good + ", 'topic' = 'u'", "'topic' = 'u'", "option 'topic' is listed twice", ""},
+		{"startup mode", good + ", 'scan.startup.mode' = 'begin'", "'begin'", "'begin' is not supported as 'scan.startup.mode'", "use earliest-offset, latest-offset, group-offsets or timestamp"},
+		{"idle timeout", good + ", 'scan.watermark.idle-timeout' = 'soon'", "'soon'", "'soon' is not supported as 'scan.watermark.idle-timeout'", "write a duration such as 30 s or 5 min"},
+		{"bounded mode", good + ", 'scan.bounded.mode' = 'timestamp'", "'timestamp'", "'timestamp' is not supported as 'scan.bounded.mode'", "use unbounded or latest-offset"},
+		{"reset", good + ", 'properties.auto.offset.reset' = 'newest'", "'newest'", "'newest' is not supported as 'properties.auto.offset.reset'", "use earliest or latest or none"},
+		{"topic list", "'connector' = 'kafka', 'topic' = 't;u', 'format' = 'json'", "CREATE", "table t: only a single topic is supported, not a list or a pattern", "declare a table for each topic and combine them with UNION ALL"},
+		{"topic pattern", "'connector' = 'kafka', 'topic-pattern' = 't.*', 'format' = 'json'", "CREATE", "table t: only a single topic is supported, not a list or a pattern", "declare a table for each topic and combine them with UNION ALL"},
+		{"key without format", good + ", 'key.fields' = 'a'", "CREATE", "table t: the options 'key.format' and 'key.fields' must be set together", ""},
+		{"key prefix", good + ", 'key.format' = 'json', 'key.fields' = 'a', 'key.fields-prefix' = 'k_'", "CREATE", "column a is in 'key.fields', but its name does not start with the 'key.fields-prefix' k_", ""},
+		{"upsert format", "'connector' = 'upsert-kafka', 'topic' = 't', 'format' = 'json'", "'format'", "upsert-kafka has no option 'format'", "its key is the PRIMARY KEY; use 'key.format' and 'value.format'"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text := "CREATE TABLE t (a INT) WITH (" + c.options + ");"
+			_, err := Compile(text, "test")
+			var e *sql.Error
+			if !errors.As(err, &e) {
+				t.Fatalf("got %v, expected an error with a position", err)
+			}
+			if got, want := sql.Offset(text, e.Pos), strings.Index(text, c.at); got != want {
+				t.Errorf("error at offset %d, expected %d", got, want)
+			}
+			if e.Message != c.message || e.Hint != c.hint {
+				t.Errorf("got %q with hint %q, expected %q with hint %q", e.Message, e.Hint, c.message, c.hint)
+			}
+		})
+	}
+}
+
+// TestConnectors checks what the planner assumes of each connector: names of its options are
+// unique, and upsert tables need a primary key.
+func TestConnectors(t *testing.T) {
+	for name, c := range connectors {
+		options := c.options()
+		for i, option := range options {
+			if slices.Contains(options[:i], option) {
+				t.Errorf("%s: option %s is listed twice", name, option)
+			}
+		}
+		if !slices.Contains(options, "connector") {
+			t.Errorf("%s: no option 'connector'", name)
+		}
+		for _, key := range slices.Sorted(maps.Keys(c.metadata())) {
+			_, err := Compile("CREATE TABLE t (m INT METADATA FROM '"+key+"') WITH ('connector' = '"+name+"');", "test")
+			if err == nil || strings.Contains(err.Error(), "has no metadata") {
+				t.Errorf("%s: metadata %s: %v", name, key, err)
+			}
+		}
+	}
+}
