@@ -139,8 +139,8 @@ func readAll(t *testing.T, at broker.Config, topic string) (values []string) {
 	return values
 }
 
-// ReadAll ends where the tail is an abort marker, reads nothing that was aborted, and waits for a
-// transaction that is open when it begins.
+// ReadAll finishes if the log ends with an abort marker, returns no aborted records, and waits for
+// a transaction that is open when it starts.
 func TestReadAll(t *testing.T) {
 	at := cluster(t, kfake.SeedTopics(2, "t", "empty"))
 	if got := readAll(t, at, "empty"); got != nil {
@@ -284,14 +284,14 @@ func TestTopics(t *testing.T) {
 				continue
 			}
 			if text, err := apply(t, admin, parse(t, c.topics), false); err != nil || strings.Contains(text, "~") {
-				t.Errorf("%s is not done: %s %v", c.name, text, err)
+				t.Errorf("%s was not applied: %s %v", c.name, text, err)
 			}
 		}
 	}
 }
 
 // Two concurrent applies both succeed.
-func TestTopicsAppliedTwiceAtOnce(t *testing.T) {
+func TestTopicsAppliedConcurrently(t *testing.T) {
 	admin := kadm.NewClient(connect(t, cluster(t)))
 	errs := make(chan error)
 	for range 2 {

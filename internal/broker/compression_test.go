@@ -8,7 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Whatever reads Kafka reads our lz4: one frame of blocks that are at most 64 KiB, for small
+// All Kafka clients can read the lz4 batches: one frame of blocks of at most 64 KiB, for small
 // batches and those of many blocks.
 func TestLZ4(t *testing.T) {
 	c := newLZ4()

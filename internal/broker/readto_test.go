@@ -12,8 +12,7 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// What can't be read is an error, and not a partition without records: a state restored from it
-// would be empty.
+// Unreadable partitions are an error, not empty: state restored from them would be empty.
 func TestReadFromMissesNothing(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "log"))
 	if err != nil {
@@ -41,7 +40,7 @@ func TestReadFromMissesNothing(t *testing.T) {
 	if n, err := read(1, 2); err == nil || !strings.Contains(err.Error(), "log-2: there is no such partition") {
 		t.Errorf("with a partition that does not exist %d records were read, and the error is %v", n, err)
 	}
-	// The start of one partition is not known: it has no leader at this moment.
+	// The start of one partition is unknown: it currently has no leader.
 	c.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		req, ok := r.(*kmsg.ListOffsetsRequest)

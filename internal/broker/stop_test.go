@@ -49,8 +49,7 @@ func values(t *testing.T, at broker.Config) map[string]int {
 	return seen
 }
 
-// What a session left open is ended, also where its commit has arrived or connections break
-// meanwhile.
+// EndOpen ends a session's open transaction, even if its commit has arrived or connections break.
 func TestEndOpen(t *testing.T) {
 	for _, c := range []struct {
 		name      string
@@ -77,13 +76,14 @@ func TestEndOpen(t *testing.T) {
 				t.Errorf("readers see %v", seen)
 			}
 			if err := client.EndTransaction(t.Context(), kgo.TryCommit); err == nil && !c.committed {
-				t.Error("the session committed what was aborted")
+				t.Error("the session committed an aborted transaction")
 			}
 		})
 	}
 }
 
-// A session that ends what it left open doesn't fence the newer one of the same transactional id.
+// Ending a session's open transaction does not fence the newer session of the same transactional
+// id.
 func TestEndOpenSparesNewerSession(t *testing.T) {
 	b := interrupt.New(t, kfake.SeedTopics(3, "rows"))
 	_, begun := writer(t, b.Config(), "old")
@@ -95,7 +95,7 @@ func TestEndOpenSparesNewerSession(t *testing.T) {
 		t.Errorf("commit of the newer session: %v", err)
 	}
 	if seen := values(t, b.Config()); seen["new"] != 3 || len(seen) != 1 {
-		t.Errorf("readers see %v, want the newer session's rows", seen)
+		t.Errorf("readers see %v, expected the newer session's rows", seen)
 	}
 	if open := b.Open(t); len(open) > 0 {
 		t.Errorf("open: %+v", open)

@@ -20,7 +20,7 @@ import (
 
 const reading = `{"type":"record","name":"Reading","namespace":"weir","fields":[{"name":"device_id","type":"string"}]}`
 
-// serve is a registry that answers with what answer returns for a path, and a client of it.
+// serve starts a registry with this handler, and returns a client of it.
 func serve(t *testing.T, answer http.HandlerFunc) *registry.Client {
 	t.Helper()
 	server := httptest.NewServer(answer)
@@ -64,7 +64,7 @@ func TestSchemaIsFetchedOnce(t *testing.T) {
 			}
 		})
 	}
-	// One caller who gives up does not take the others' answer along.
+	// A caller that gives up does not cancel the others' request.
 	impatient, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := c.Schema(impatient, 7); !errors.Is(err, context.Canceled) {
@@ -83,7 +83,7 @@ func TestSchemaIsFetchedOnce(t *testing.T) {
 	}
 }
 
-func TestWhatIsMissingIsAskedForAgain(t *testing.T) {
+func TestMissingSchemasAreNotCached(t *testing.T) {
 	var there atomic.Bool
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		if there.Load() {
@@ -101,7 +101,7 @@ func TestWhatIsMissingIsAskedForAgain(t *testing.T) {
 	}
 }
 
-func TestAnswersAndWhatTheyAskFor(t *testing.T) {
+func TestErrorKinds(t *testing.T) {
 	json := func(status, code int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { refuse(w, status, code, "words of the registry") }
 	}
@@ -177,7 +177,7 @@ func TestAwaitOutlivesAnOutage(t *testing.T) {
 	}
 }
 
-func TestNextURLIsAsked(t *testing.T) {
+func TestNextURLIsTried(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
 	alive := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { schemaAnswer(w, reading, "") }))

@@ -58,7 +58,7 @@ func TestCompileWithImports(t *testing.T) {
 }
 
 func TestCompileDescriptor(t *testing.T) {
-	for _, named := range []bool{true, false} { // names in JSON, which clients may leave out
+	for _, named := range []bool{true, false} { // JSON names, which clients may omit
 		text := &registry.Schema{Type: registry.Protobuf, Text: `syntax = "proto3"; package a; message M { string a_b = 1; int32 c_d1_e = 2; }`}
 		file, err := text.CompileProtobuf(t.Context())
 		if err != nil {
@@ -117,7 +117,7 @@ func TestCompileRefuses(t *testing.T) {
 	}
 }
 
-// Brackets in strings and comments are no nesting.
+// Brackets in strings and comments do not count as nesting.
 func TestVetReadsStrings(t *testing.T) {
 	deep := strings.Repeat("{", 1000)
 	for _, s := range []registry.Schema{
@@ -143,7 +143,7 @@ func FuzzVetAndCompile(f *testing.F) {
 			_, err = s.CompileJSON()
 		}
 		if err != nil && !errors.Is(err, registry.ErrInvalid) && !errors.Is(err, registry.ErrHostile) {
-			t.Fatalf("an error of no kind: %v", err)
+			t.Fatalf("an error without a kind: %v", err)
 		}
 	})
 }

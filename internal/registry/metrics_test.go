@@ -15,7 +15,7 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// The metrics of a client count its requests by their answers, its lookups, and who waits for one.
+// The metrics of a client count its requests by outcome, its lookups, and waiting callers.
 func TestMetrics(t *testing.T) {
 	var down atomic.Bool
 	down.Store(true)
@@ -51,7 +51,7 @@ func TestMetrics(t *testing.T) {
 	}()
 	for deadline := time.Now().Add(10 * time.Second); waiting("1") != nil; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("nobody waits")
+			t.Fatal("no caller is waiting")
 		}
 	}
 	down.Store(false)
@@ -82,6 +82,6 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	if strings.Contains(string(text), `requests_total{outcome="5xx",registry="`+served.URL()+`"} 0`) {
-		t.Error("the answers of a registry that is away are not counted")
+		t.Error("failed requests to an unavailable registry are not counted")
 	}
 }

@@ -9,8 +9,7 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// Times of Avro are shown as the format json writes them, in the order of the schema's fields,
-// wherever they are.
+// Avro times are shown as in the json format, in the order of the schema's fields, at any depth.
 func TestAvroTimesAsText(t *testing.T) {
 	at := time.Date(2026, 1, 31, 12, 0, 0, 123_456_000, time.UTC)
 	long := func(logical string) string { return `{"type":"long","logicalType":"` + logical + `"}` }
@@ -35,7 +34,7 @@ func TestAvroTimesAsText(t *testing.T) {
 		"a string beside it": {
 			`{"type":"record","name":"R","fields":[{"name":"at","type":["string",` + long("timestamp-millis") + `]}]}`,
 			map[string]any{"at": at},
-			`{"at":"2026-01-31T12:00:00.123456Z"}`, // Avro's own way
+			`{"at":"2026-01-31T12:00:00.123456Z"}`, // as Avro does
 		},
 		"no times": {`{"type":"record","name":"R","fields":[{"name":"n","type":"long"}]}`, map[string]any{"n": int64(1)}, `{"n":1}`},
 	} {

@@ -53,7 +53,7 @@ func TestMessagePath(t *testing.T) {
 			t.Errorf("%q: got %v, %q, %v", c.wire, got, rest, err)
 		}
 	}
-	// The long form of the first message is what a reader must take too.
+	// Readers must also accept the long form of the first message.
 	if got, rest, err := registry.ReadMessagePath(nil, []byte("\x02\x00x")); err != nil || !slices.Equal(got, []int{0}) || string(rest) != "x" {
 		t.Errorf("got %v, %q, %v", got, rest, err)
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// What a producer commits after one of its transactions was aborted stays visible when compaction
-// has taken the aborted records and their marker away, also over a restart.
+// Records that a producer commits after an aborted transaction stay visible once compaction has
+// removed the aborted records and their marker, also after a restart.
 func TestCompactionHidesNothingCommitted(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *Broker {
@@ -71,7 +71,7 @@ func TestCompactionHidesNothingCommitted(t *testing.T) {
 			t.Errorf("%s, readers see %v, expected %s", when, got, want)
 		}
 	}
-	write(other, kgo.TryCommit, "a", "kept") // at the beginning of the log, which so stays
+	write(other, kgo.TryCommit, "a", "kept") // keeps the start of the log
 	write(writer, kgo.TryCommit, "b", "1")
 	write(writer, kgo.TryAbort, "b", "aborted")
 	write(other, kgo.TryCommit, "b", "2")

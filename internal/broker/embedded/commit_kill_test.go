@@ -21,7 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// The moments of a commit at which a broker is killed, in the order in which the broker meets them.
+// The steps of a commit at which a broker is killed, in order.
 const (
 	offsetsStaged = "offsets staged, no intent"
 	intentWritten = "intent written"
@@ -37,8 +37,8 @@ var commitSteps = []string{offsetsStaged, intentWritten, someMarkers, allMarkers
 
 const dieStepEnv = "WEIR_TEST_DIE_STEP" // "commit/step": kill -9 itself at that step of that commit
 
-// dieAtStep arranges that this process kills itself at one step of one commit. kfake has no hooks
-// there, but it writes each step to a file: its file handles are replaced by ones that die at a
+// dieAtStep makes this process kill itself at one step of one commit. kfake has no hooks for steps,
+// but it writes each to a file: its file handles are replaced by ones that kill the process at a
 // write.
 func dieAtStep(c *kfake.Cluster) {
 	number, step, _ := strings.Cut(os.Getenv(dieStepEnv), "/")
@@ -93,7 +93,7 @@ func arm(c *kfake.Cluster, step string) {
 	}
 }
 
-// unlocked makes a private field settable.
+// unlocked makes an unexported field settable.
 func unlocked(v reflect.Value) reflect.Value {
 	return reflect.NewAt(v.Type(), v.Addr().UnsafePointer()).Elem()
 }
@@ -106,7 +106,7 @@ func segmentFiles(cluster reflect.Value, topic string) (files []reflect.Value) {
 	return files
 }
 
-// deadlyFile kills the process at a write: before it where before reaches 0, after it where after
+// deadlyFile kills the process at a write: before it when before reaches 0, after it when after
 // does.
 type deadlyFile struct {
 	*os.File
@@ -124,7 +124,7 @@ func (f deadlyFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// dieAfter lets so many writes to the files pass.
+// dieAfter allows n writes to the files before the process dies.
 func dieAfter(writes int32, files ...reflect.Value) {
 	var left atomic.Int32
 	left.Store(writes)
@@ -155,9 +155,8 @@ const (
 	commitIns   = 3 // partitions
 )
 
-// A broker that is killed at any step of a commit has, at its next start, the rows of a transaction
-// and the group's offsets, or neither: never one of the two. The client is the one that pipelines
-// use.
+// A broker that is killed at any step of a commit has, after its restart, both the rows of a
+// transaction and the group's offsets, or neither. The client is the one that pipelines use.
 func TestKillKeepsOffsetsWithRows(t *testing.T) {
 	perStep := 7
 	switch {
@@ -219,7 +218,7 @@ func setUpCopying(t *testing.T, addr string) {
 	if _, err := admin.CreateTopic(t.Context(), killPartitions, 1, nil, commitOut); err != nil {
 		t.Fatal(err)
 	}
-	const records = 200_000 // more than all rounds read
+	const records = 200_000 // more than all rounds consume
 	value := []byte("x")
 	for n := range records {
 		client.Produce(t.Context(), &kgo.Record{Topic: commitIn, Partition: int32(n % commitIns), Value: value}, func(_ *kgo.Record, err error) {
@@ -233,8 +232,8 @@ func setUpCopying(t *testing.T, addr string) {
 	}
 }
 
-// copyUntilDead copies records in transactions with their offsets until the broker is dead; false
-// where it did not die.
+// copyUntilDead copies records in transactions with their offsets until the broker dies, and
+// reports whether it did.
 func copyUntilDead(t *testing.T, c *child) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -251,7 +250,7 @@ func copyUntilDead(t *testing.T, c *child) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	context.AfterFunc(ctx, s.Client().Close) // else records in flight wait for the broker to come back
+	context.AfterFunc(ctx, s.Client().Close) // otherwise records in flight wait for the broker to restart
 	for ctx.Err() == nil {
 		fetches := s.PollRecords(ctx, 3*killPartitions)
 		if fetches.NumRecords() == 0 {
@@ -286,8 +285,8 @@ func copyUntilDead(t *testing.T, c *child) bool {
 	}
 }
 
-// An intent of an earlier version names no topics. Its commit is aborted where nobody can have seen
-// it, and finished with the topic that the group reads otherwise.
+// Intents of earlier versions have no topic names. Their commit is aborted if no reader can have
+// seen it, and otherwise completed with the topic that the group reads.
 func TestRecoveryOfIntentsWithoutTopicNames(t *testing.T) {
 	for _, step := range []string{intentWritten, someMarkers, allMarkers, someOffsets} {
 		t.Run(step, func(t *testing.T) {
@@ -307,7 +306,7 @@ func TestRecoveryOfIntentsWithoutTopicNames(t *testing.T) {
 	}
 }
 
-// forgetTopicNames makes the last intent what an earlier version would have written.
+// forgetTopicNames rewrites the last intent as an earlier version would have written it.
 func forgetTopicNames(t *testing.T, dir string) {
 	t.Helper()
 	in, err := readIntent(dir)
@@ -326,7 +325,7 @@ func forgetTopicNames(t *testing.T, dir string) {
 	}
 }
 
-// checkIntent sees that the last intent names the topic of each offset.
+// checkIntent checks that the last intent names the topic of each offset.
 func checkIntent(t *testing.T, dir string) {
 	t.Helper()
 	in, err := readIntent(dir)
@@ -338,13 +337,13 @@ func checkIntent(t *testing.T, dir string) {
 	}
 	for _, o := range in.Offsets {
 		if o.Topic != commitIn || o.Group != commitGroup {
-			t.Errorf("intent %d commits offset %d of topic %q to group %q, want %q and %q", in.Number, o.Offset, o.Topic, o.Group, commitIn, commitGroup)
+			t.Errorf("intent %d commits offset %d of topic %q to group %q, expected %q and %q", in.Number, o.Offset, o.Topic, o.Group, commitIn, commitGroup)
 		}
 	}
 }
 
-// checkCopied sees that read_committed shows each record before the group's offsets once, and none
-// after, and counts them.
+// checkCopied checks that read_committed returns each record before the group's offsets once, and
+// none after, and counts them.
 func checkCopied(t *testing.T, addr, when string) (rows int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -14,8 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A disk that has no room for what a compaction writes costs no record: each partition keeps its
-// old segments, over a restart as well, and is compacted once there is room.
+// A compaction on a full disk loses no records: each partition keeps its old segments, also after a
+// restart, and is compacted once there is space.
 func TestCompactionOnFullDiskLosesNothing(t *testing.T) {
 	dir := t.TempDir()
 	const size = 256 << 20
@@ -24,7 +24,7 @@ func TestCompactionOnFullDiskLosesNothing(t *testing.T) {
 		err := syscall.Mount("weir-test", dir, "tmpfs", flags, fmt.Sprint("size=", bytes))
 		switch {
 		case flags == 0 && errors.Is(err, syscall.EPERM):
-			t.Skip("a disk of its own needs root")
+			t.Skip("mounting a separate disk needs root")
 		case err != nil:
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestCompactionOnFullDiskLosesNothing(t *testing.T) {
 	}
 	resize(int64(stat.Blocks-stat.Bfree)*stat.Bsize+2<<20, syscall.MS_REMOUNT) // the broker still writes
 	if err := b.Maintain(t.Context()); err == nil {
-		t.Error("a compaction for which the disk has no room is no error")
+		t.Error("a compaction on a full disk returned no error")
 	}
 	all("after a compaction without room")
 	if err := b.Close(); err != nil {

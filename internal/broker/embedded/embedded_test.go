@@ -48,8 +48,8 @@ func createTopic(t *testing.T, c *kgo.Client, topic string, config map[string]st
 	}
 }
 
-// Compaction runs while transactions commit and abort, and no key ever loses its committed value:
-// not to an abort that comes after the compaction, and not to a later restart.
+// Compaction runs while transactions commit and abort, and no key loses its committed value,
+// neither to an abort after the compaction nor to a later restart.
 func TestCompactionBesideTransactions(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, Config{Dir: dir, CompactBytes: 1})
@@ -78,7 +78,7 @@ func TestCompactionBesideTransactions(t *testing.T) {
 			t.Fatal(err)
 		}
 		for p := range int32(killPartitions) {
-			for range 2 { // twice, so that an open transaction has more than the last batch
+			for range 2 { // twice, so that an open transaction has several batches
 				r := &kgo.Record{Topic: killState, Partition: p, Key: fmt.Appendf(nil, "%d", n%keys), Value: fmt.Appendf(nil, "%d", n)}
 				if err := c.ProduceSync(t.Context(), r).FirstErr(); err != nil {
 					t.Fatal(err)
@@ -118,7 +118,7 @@ func TestCompactionBesideTransactions(t *testing.T) {
 	}
 	b = open(t, Config{Dir: dir})
 	check(b)
-	for range 2 { // the second call returns
+	for range 2 { // the second call returns as well
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -170,9 +170,9 @@ func lastByKey(t *testing.T, addr, topic string, wrong func(string, ...any), rec
 	return all
 }
 
-// Offsets of a partition that retention has emptied go on from where they were, after a clean stop
+// Offsets of a partition that retention has emptied continue where they were, after a clean stop
 // and after a kill.
-func TestOffsetsGoOnAfterRetention(t *testing.T) {
+func TestOffsetsContinueAfterRetention(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, Config{Dir: dir})
 	c := client(t, b)
@@ -209,8 +209,8 @@ func TestOffsetsGoOnAfterRetention(t *testing.T) {
 	}
 }
 
-// A compaction that was killed half-way is taken back.
-func TestKilledCompactionIsTakenBack(t *testing.T) {
+// A compaction that was killed halfway is undone.
+func TestKilledCompactionIsUndone(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, Config{Dir: dir})
 	c := client(t, b)
@@ -228,7 +228,7 @@ func TestKilledCompactionIsTakenBack(t *testing.T) {
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// What the kill left: the files gone, the links there.
+	// State after the kill: files deleted, links present.
 	gone, err := filepath.Glob(filepath.Join(partitionDir(filepath.Join(dir, dataDir), killState, 2), "*.*"))
 	if err != nil || len(gone) == 0 {
 		t.Fatal(gone, err)
@@ -262,7 +262,7 @@ func lastByKey2(t *testing.T, b *Broker, records *int) (value string) {
 	return value
 }
 
-// One process serves a directory; others find it, and it knows of them.
+// One process serves a directory; others find and join it.
 func TestHoldAndJoin(t *testing.T) {
 	dir := t.TempDir()
 	if m, err := Join(dir); m != nil || err != nil {
@@ -275,20 +275,20 @@ func TestHoldAndJoin(t *testing.T) {
 		t.Errorf("second open: %v", err)
 	}
 	if b.Shared() {
-		t.Error("shared with nobody")
+		t.Error("shared before anyone joined")
 	}
 	m, err := Join(dir)
 	if err != nil || m == nil || m.Addr != b.Addr() {
 		t.Fatalf("join: %+v, %v", m, err)
 	}
 	if !b.Shared() {
-		t.Error("does not know that it is shared")
+		t.Error("not shared after a join")
 	}
 	if err := m.Leave(); err != nil {
 		t.Fatal(err)
 	}
 	if b.Shared() {
-		t.Error("shared after the other has left")
+		t.Error("shared after the member left")
 	}
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
@@ -310,7 +310,7 @@ func TestTakenPort(t *testing.T) {
 	}
 }
 
-// A commit whose intent can't be written is refused, and goes through when it can be.
+// A commit whose intent can't be written is rejected, and succeeds once it can.
 func TestCommitWaitsForTheJournal(t *testing.T) {
 	dir := t.TempDir()
 	j, err := openJournal(dir, false, nil)
@@ -318,7 +318,7 @@ func TestCommitWaitsForTheJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range j.slots {
-		if err := f.Close(); err != nil { // a write fails now, as on a full disk
+		if err := f.Close(); err != nil { // writes now fail, as on a full disk
 			t.Fatal(err)
 		}
 	}
@@ -334,7 +334,7 @@ func TestCommitWaitsForTheJournal(t *testing.T) {
 	}
 	j.wrote[5] = 0
 	if _, _, handled := j.onEndTxn(commit); handled {
-		t.Error("a commit with an intent is held back")
+		t.Error("a commit with an intent was not passed on")
 	}
 	in, err := readIntent(dir)
 	if err != nil || in == nil || in.ProducerID != 5 {
@@ -348,7 +348,7 @@ func TestCommitWaitsForTheJournal(t *testing.T) {
 	}
 }
 
-// A fenced producer that comes back takes nothing from the transaction of the one that replaced it.
+// A fenced producer does not affect the transaction of its successor.
 func TestJournalKeepsTheNewerProducersOffsets(t *testing.T) {
 	id := [16]byte{7}
 	names := map[[16]byte]string{id: "readings"}
@@ -392,9 +392,8 @@ func TestJournalKeepsTheNewerProducersOffsets(t *testing.T) {
 	}
 }
 
-// A client before KIP-890 keeps its epoch. When its commit is sent again, after the answer was
-// lost, the second is no decision to commit: a crash in the middle of its next transaction would
-// otherwise commit what that has written.
+// Clients before KIP-890 keep their epoch. A commit that is retried after a lost answer is not a
+// decision to commit: otherwise a crash during the next transaction would commit its records.
 func TestRepeatedCommitIsNoIntent(t *testing.T) {
 	dir := t.TempDir()
 	j, err := openJournal(dir, false, nil)
@@ -421,7 +420,7 @@ func TestRepeatedCommitIsNoIntent(t *testing.T) {
 	}
 	for _, step := range []struct {
 		what   string
-		writes int16 // epoch of what is written before; 0: nothing
+		writes int16 // epoch of the records written before; 0: none
 		epoch  int16 // of the commit
 		want   uint64
 	}{
@@ -441,7 +440,7 @@ func TestRepeatedCommitIsNoIntent(t *testing.T) {
 	}
 }
 
-// Clients are told the address that is advertised, wherever they have connected first.
+// Clients receive the advertised address, whatever address they connected to first.
 func TestAdvertise(t *testing.T) {
 	const proxy = "127.0.0.1:1"
 	ports, err := net.Listen("tcp", "127.0.0.1:0")
@@ -465,6 +464,6 @@ func TestAdvertise(t *testing.T) {
 	defer c.Close()
 	resp, err := kmsg.NewPtrMetadataRequest().RequestWith(t.Context(), c.SeedBrokers()[0])
 	if err != nil || len(resp.Brokers) != 1 || fmt.Sprint(resp.Brokers[0].Host, ":", resp.Brokers[0].Port) != proxy {
-		t.Errorf("clients are told %+v, %v, expected %s", resp, err, proxy)
+		t.Errorf("clients receive %+v, %v, expected %s", resp, err, proxy)
 	}
 }

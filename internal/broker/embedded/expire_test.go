@@ -15,7 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// network is what a client is connected by.
+// network is a client's dialer, whose connections can be cut.
 type network struct {
 	mu    sync.Mutex
 	down  bool
@@ -33,7 +33,7 @@ func (n *network) dial(ctx context.Context, network, addr string) (net.Conn, err
 	return conn, err
 }
 
-// cut closes all connections for good, as the end of a process does.
+// cut permanently closes all connections, like a killed process.
 func (n *network) cut() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -43,7 +43,7 @@ func (n *network) cut() {
 	}
 }
 
-// readers is a group whose members read all of a topic.
+// readers is a group whose members consume a topic.
 type readers struct {
 	*testing.T
 	broker *Broker
@@ -88,7 +88,7 @@ func (r *readers) join(name string, opts ...kgo.Opt) *network {
 	return n
 }
 
-// await waits until the group has a state and so many members.
+// await waits until the group has that state and number of members.
 func (r *readers) await(state string, members int) *kfake.GroupInfo {
 	r.Helper()
 	ctx, cancel := context.WithTimeout(r.ctx, 2*(readersSession+readersRebalance))
@@ -103,8 +103,8 @@ func (r *readers) await(state string, members int) *kfake.GroupInfo {
 }
 
 // Members that are killed while they join a group are expelled after their session timeout, and the
-// others have all partitions again. There are several, since kfake forgets each with a probability
-// of one half.
+// others get all partitions. Several are killed, since kfake forgets each with a probability of one
+// half.
 func TestMembersKilledWhileTheyJoin(t *testing.T) {
 	const killed = 6
 	r := newReaders(t)
@@ -116,7 +116,7 @@ func TestMembersKilledWhileTheyJoin(t *testing.T) {
 	for i := range killed {
 		networks = append(networks, r.join(fmt.Sprint("killed", i)))
 	}
-	r.await("PreparingRebalance", 2+killed) // they have asked to join, and wait for the others
+	r.await("PreparingRebalance", 2+killed) // they have sent JoinGroup, and wait for the others
 	for _, n := range networks {
 		n.cut()
 	}
@@ -126,12 +126,12 @@ func TestMembersKilledWhileTheyJoin(t *testing.T) {
 		owned = append(owned, m.Assignment[readersTopic]...)
 	}
 	if len(owned) != killPartitions {
-		t.Errorf("the members that live have partitions %v, expected all %d", owned, killPartitions)
+		t.Errorf("the remaining members have partitions %v, expected all %d", owned, killPartitions)
 	}
 }
 
-// A member lives on while it waits for another one that takes longer than a session timeout to give
-// up its partitions.
+// A member is not expelled while it waits for another one that takes longer than a session timeout
+// to revoke its partitions.
 func TestMemberWaitsLongerThanItsSession(t *testing.T) {
 	r := newReaders(t)
 	r.join("first")
@@ -153,9 +153,9 @@ func TestMemberWaitsLongerThanItsSession(t *testing.T) {
 	}
 }
 
-// A leader is killed when it has the answer to its JoinGroup, before it gives out partitions. The
-// members that wait for these live on, and have all of them soon: after the session timeout of the
-// dead one, and not only when the rebalance times out.
+// A leader is killed after the answer to its JoinGroup, before it assigns partitions. The members
+// that wait for them are not expelled, and get all partitions after the dead leader's session
+// timeout, not only when the rebalance times out.
 func TestLeaderKilledBeforeItsSync(t *testing.T) {
 	r := newReaders(t)
 	var balances atomic.Int32
@@ -177,7 +177,7 @@ func TestLeaderKilledBeforeItsSync(t *testing.T) {
 	select {
 	case <-killed:
 	case <-r.ctx.Done():
-		t.Fatal("the leader has balanced nothing")
+		t.Fatal("the leader has not assigned partitions")
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, readersRebalance-readersSession)
 	defer cancel()
@@ -185,7 +185,7 @@ func TestLeaderKilledBeforeItsSync(t *testing.T) {
 		return g != nil && g.State == "Stable" && len(g.Members) == 2
 	})
 	if err != nil {
-		t.Fatalf("the members that live have not got all partitions: %v: %+v", err, g)
+		t.Fatalf("the remaining members did not get all partitions: %v: %+v", err, g)
 	}
 	owned, lived := 0, false
 	for _, m := range g.Members {
@@ -197,7 +197,7 @@ func TestLeaderKilledBeforeItsSync(t *testing.T) {
 	}
 }
 
-// balancer calls a function when its member, the leader, assigns partitions to so many members.
+// balancer calls a function when its member, the leader, assigns partitions to that many members.
 type balancer struct {
 	kgo.GroupBalancer
 	onBalance func(members int)
@@ -208,7 +208,7 @@ func (b balancer) MemberBalancer(members []kmsg.JoinGroupResponseMember) (kgo.Gr
 	return b.GroupBalancer.MemberBalancer(members)
 }
 
-// names are the ids of a group's members.
+// names returns the ids of a group's members.
 func names(g *kfake.GroupInfo) map[string]bool {
 	ids := make(map[string]bool)
 	for _, m := range g.Members {

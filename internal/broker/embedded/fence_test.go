@@ -15,13 +15,13 @@ import (
 
 const fencedID, fencedTopic = "fenced", "events"
 
-// producerClient is a producer with the transactional id.
+// producerClient returns a producer with the transactional id.
 func producerClient(t *testing.T, b *Broker, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	return client(t, b, append([]kgo.Opt{kgo.TransactionalID(fencedID)}, opts...)...)
 }
 
-// begin begins a transaction of a producer, writes to all partitions, and returns who that is.
+// begin begins a transaction, writes to all partitions, and returns the producer's id and epoch.
 func begin(t *testing.T, c *kgo.Client, value string) producer {
 	t.Helper()
 	if err := c.BeginTransaction(); err != nil {
@@ -43,7 +43,7 @@ func write(t *testing.T, c *kgo.Client, value string) error {
 	return c.ProduceSync(t.Context(), records...).FirstErr()
 }
 
-// takeID has a client take its transactional id, where it has not yet.
+// takeID makes a client acquire its transactional id, unless it has it already.
 func takeID(t *testing.T, c *kgo.Client) producer {
 	t.Helper()
 	id, epoch, err := c.ProducerID(t.Context())
@@ -53,7 +53,7 @@ func takeID(t *testing.T, c *kgo.Client) producer {
 	return producer{id, epoch}
 }
 
-// recoverID asks for the next epoch of a producer, as clients do after an abort (KIP-360).
+// recoverID requests the next epoch of a producer, as clients do after an abort (KIP-360).
 func recoverID(t *testing.T, c *kgo.Client, who producer) (producer, error) {
 	t.Helper()
 	req := kmsg.NewPtrInitProducerIDRequest()
@@ -70,9 +70,9 @@ func isFenced(err error) bool {
 	return errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch)
 }
 
-// A newer producer takes the transactional id of one that has a transaction open. Whatever the
-// older one does next is refused, by each version of the protocol and after a restart as well, and
-// the newer one is not disturbed.
+// A newer producer acquires the transactional id of one with an open transaction. All further
+// requests of the older one are rejected, in each version of the protocol and also after a restart,
+// and the newer one is not affected.
 func TestOlderProducerIsFenced(t *testing.T) {
 	for name, versions := range map[string]*kversion.Versions{"EndTxn v4": kversion.V3_8_0(), "EndTxn v5": kversion.V4_0_0()} {
 		for _, commit := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {
@@ -115,7 +115,7 @@ func TestOlderProducerIsFenced(t *testing.T) {
 	}
 }
 
-// committedValues are what readers see, one value a partition and transaction.
+// committedValues returns the values that readers see, one per partition and transaction.
 func committedValues(t *testing.T, b *Broker) (values []string) {
 	t.Helper()
 	reader := client(t, b, kgo.ConsumeTopics(fencedTopic), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
@@ -130,7 +130,7 @@ func committedValues(t *testing.T, b *Broker) (values []string) {
 }
 
 // A batch of the older producer begins no transaction of the newer one, whose timeout would fence
-// that.
+// the newer one.
 func TestFencedWriteBeginsNothing(t *testing.T) {
 	b := open(t, Config{Dir: t.TempDir()})
 	older, newer := producerClient(t, b), producerClient(t, b)
@@ -149,8 +149,8 @@ func TestFencedWriteBeginsNothing(t *testing.T) {
 	}
 }
 
-// What only looks like a takeover fences nobody: a transaction that took too long, an end whose
-// answer was lost, and a newer producer that is refused itself.
+// Only a takeover fences a producer: not a transaction timeout, an end with a lost answer, or a
+// newer producer that is itself rejected.
 func TestProducerRecovers(t *testing.T) {
 	for name, play := range map[string]func(b *Broker, older *kgo.Client, was producer) error{
 		"after a timeout": func(b *Broker, older *kgo.Client, was producer) error {
@@ -174,7 +174,7 @@ func TestProducerRecovers(t *testing.T) {
 		"after a takeover that is refused": func(b *Broker, older *kgo.Client, was producer) error {
 			newer := producerClient(t, b, kgo.TransactionTimeout(time.Hour))
 			if _, _, err := newer.ProducerID(t.Context()); !errors.Is(err, kerr.InvalidTransactionTimeout) {
-				t.Errorf("a transaction timeout of an hour is answered with %v", err)
+				t.Errorf("a transaction timeout of an hour returned %v", err)
 			}
 			return older.EndTransaction(t.Context(), kgo.TryCommit)
 		},

@@ -9,9 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Two maintenances at a time beside four writers: produce requests sleep at the gate, wake, and
-// meet it closed again, and neither a record nor the race detector's peace is lost.
-func TestMaintenanceBesideManyWriters(t *testing.T) {
+// Two concurrent maintenance loops with four writers: produce requests wait at the gate, wake, and
+// find it closed again, without lost records or data races.
+func TestMaintenanceWithManyWriters(t *testing.T) {
 	const writers, transactions = 4, 60
 	b := open(t, Config{Dir: t.TempDir(), CompactBytes: 1})
 	createTopic(t, client(t, b), killState, map[string]string{"cleanup.policy": "compact"})
@@ -20,7 +20,7 @@ func TestMaintenanceBesideManyWriters(t *testing.T) {
 	for range 2 {
 		maintaining.Go(func() {
 			for ctx.Err() == nil {
-				_ = b.Maintain(ctx) // put off where a transaction stays open
+				_ = b.Maintain(ctx) // postponed while a transaction is open
 			}
 		})
 	}

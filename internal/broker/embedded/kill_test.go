@@ -20,11 +20,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The test binary serves a data directory when these name one, so that a test can kill it.
+// Environment variables that make the test binary serve a data directory, so that a test can kill
+// it.
 const (
 	serveEnv = "WEIR_TEST_SERVE" // data directory
-	plainEnv = "WEIR_TEST_PLAIN" // any value: kfake alone, to see what the journal is for
-	dieEnv   = "WEIR_TEST_DIE"   // "commit,µs": kill -9 itself so long after the broker met that commit
+	plainEnv = "WEIR_TEST_PLAIN" // any value: kfake alone, to show why the journal is needed
+	dieEnv   = "WEIR_TEST_DIE"   // "commit,µs": kill -9 itself that long after the broker received that commit
 )
 
 func TestMain(m *testing.M) {
@@ -57,8 +58,8 @@ func serve(dir string) {
 	select {}
 }
 
-// dieAtCommit kills this process while it ends a transaction: a little after the request has come,
-// at a moment that no test outside the process could hit.
+// dieAtCommit kills this process while it ends a transaction: shortly after the request, at a
+// moment that a test outside the process could not hit.
 func dieAtCommit(watch func(int16, func(kmsg.Request) (kmsg.Response, error, bool))) {
 	var commit, micros int
 	if _, err := fmt.Sscanf(os.Getenv(dieEnv), "%d,%d", &commit, &micros); err != nil {
@@ -79,7 +80,7 @@ func dieAtCommit(watch func(int16, func(kmsg.Request) (kmsg.Response, error, boo
 	})
 }
 
-// child is a broker in a process of its own.
+// child is a broker in a separate process.
 type child struct {
 	cmd  *exec.Cmd
 	addr string
@@ -100,7 +101,7 @@ func startChild(t *testing.T, dir string, env ...string) *child {
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil || strings.HasPrefix(line, "error") {
-		t.Fatalf("broker says %q, %v", line, err)
+		t.Fatalf("broker printed %q, %v", line, err)
 	}
 	return &child{cmd: cmd, addr: strings.TrimSpace(line)}
 }
@@ -113,7 +114,7 @@ func (c *child) kill(t *testing.T) {
 	_ = c.cmd.Wait() // "signal: killed"
 }
 
-// tail counts what recoveries report.
+// tail counts the recoveries' reports.
 type tail struct {
 	t *testing.T
 }
@@ -131,9 +132,9 @@ const (
 	killPartitions = 8
 )
 
-// A broker that is killed with kill -9 at random and in the middle of commits, also twice in a row,
-// never shows a transaction on some of its partitions only, never loses one that it acknowledged,
-// never shows one that was not committed, and leaves no reader waiting.
+// A broker that is killed with kill -9 at random moments and during commits, also twice in a row,
+// never shows a transaction on some of its partitions only, never loses an acknowledged one, never
+// shows an uncommitted one, and never leaves readers waiting.
 func TestKillNeverTearsATransaction(t *testing.T) {
 	rounds := 60
 	if testing.Short() {
@@ -145,7 +146,7 @@ func TestKillNeverTearsATransaction(t *testing.T) {
 	}
 }
 
-// The same kills show what kfake alone does, and that the test would see it.
+// The same kills with kfake alone prove that the test detects the failures.
 func TestKillTearsWithoutTheJournal(t *testing.T) {
 	for range 5 {
 		if found := killRounds(t, 8, plainEnv+"=1"); len(found) > 0 {
@@ -153,10 +154,10 @@ func TestKillTearsWithoutTheJournal(t *testing.T) {
 			return
 		}
 	}
-	t.Error("kfake alone passes 40 kills: is the journal still needed, or does the test see nothing?")
+	t.Error("kfake alone passes 40 kills: is the journal no longer needed, or does the test detect nothing?")
 }
 
-// killRounds kills a broker again and again while transactions run, and returns what is then wrong.
+// killRounds repeatedly kills a broker while transactions run, and returns the failures.
 func killRounds(t *testing.T, rounds int, env ...string) []string {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -186,7 +187,7 @@ func killRounds(t *testing.T, rounds int, env ...string) []string {
 		}()
 		next = runTransactions(ctx, t, c.addr, next, outcome, ready)
 		<-dead
-		if round%7 == 3 { // once more, before anybody has come
+		if round%7 == 3 { // once more, before any client connects
 			startChild(t, dir, env...).kill(t)
 		}
 	}
@@ -195,7 +196,8 @@ func killRounds(t *testing.T, rounds int, env ...string) []string {
 	return checkTransactions(t, c.addr, outcome)
 }
 
-// runTransactions writes one record a transaction to each partition of two topics, until ctx ends.
+// runTransactions writes one record per transaction to each partition of two topics, until ctx is
+// done.
 func runTransactions(ctx context.Context, t *testing.T, addr string, next int, outcome map[int]string, ready chan struct{}) int {
 	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.TransactionalID("kill"), kgo.TransactionTimeout(time.Minute),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
@@ -203,7 +205,7 @@ func runTransactions(ctx context.Context, t *testing.T, addr string, next int, o
 		t.Fatal(err)
 	}
 	defer client.Close()
-	defer context.AfterFunc(ctx, client.Close)() // else records in flight wait for the broker to come back
+	defer context.AfterFunc(ctx, client.Close)() // otherwise records in flight wait for the broker to restart
 	admin := kadm.NewClient(client)
 	if _, err := admin.CreateTopics(ctx, killPartitions, 1, nil, killTopic); err != nil {
 		t.Fatal(err)

@@ -14,15 +14,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A disk that fills up while transactions are committed and aborted tears none of them: readers see
-// each on all of its partitions or on none, and never one that was aborted.
+// A disk that fills up while transactions commit and abort leaves none partially committed: readers
+// see each on all of its partitions or on none, and never an aborted one.
 func TestFullDiskTearsNoTransaction(t *testing.T) {
 	dir := t.TempDir()
 	size := func(bytes int64, flags uintptr) error {
 		return syscall.Mount("weir-test", dir, "tmpfs", flags, fmt.Sprint("size=", bytes))
 	}
 	if err := size(256<<20, 0); err != nil {
-		t.Skipf("a disk of its own needs root: %v", err)
+		t.Skipf("mounting a separate disk needs root: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	b, err := Open(Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), MaintainEvery: -1})
@@ -64,7 +64,7 @@ func TestFullDiskTearsNoTransaction(t *testing.T) {
 	}
 	for round := range rounds {
 		var all []*kgo.Client
-		for i := range idle { // one commits, one aborts, one is replaced, one is left alone until it times out
+		for i := range idle { // one commits, one aborts, one is fenced, one is idle until it times out
 			c := open(fmt.Sprint("id-", i), map[bool]time.Duration{true: 3 * time.Second, false: time.Minute}[i == 3])
 			begin(c, fmt.Sprint(round, "/", i))
 			all = append(all, c)
@@ -86,7 +86,7 @@ func TestFullDiskTearsNoTransaction(t *testing.T) {
 			_, _, err := replaced.ProducerID(t.Context())
 			ended <- err
 		}()
-		awaitEnds(t, plain, before+partitions) // the transaction that is left alone times out, whatever the disk says
+		awaitEnds(t, plain, before+partitions) // the idle transaction times out, full disk or not
 		if err := size(256<<20, syscall.MS_REMOUNT); err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestFullDiskTearsNoTransaction(t *testing.T) {
 		}
 		outcome[fmt.Sprint(round, "/0")] = true
 	}
-	seen := readValues(t, b.Addr(), "t", func(ctx context.Context) bool { // until the one that times out lets readers pass
+	seen := readValues(t, b.Addr(), "t", func(ctx context.Context) bool { // until the timeout unblocks readers
 		admin := kadm.NewClient(plain)
 		stable, err := admin.ListCommittedOffsets(ctx, "t")
 		high, err2 := admin.ListEndOffsets(ctx, "t")
@@ -133,8 +133,8 @@ func sumOfEnds(t *testing.T, c *kgo.Client) (sum int64) {
 	return sum
 }
 
-// awaitEnds waits until the log has grown to so many offsets. A broker that cannot write may never
-// get there.
+// awaitEnds waits until the log has that many offsets. A broker that cannot write may never get
+// there.
 func awaitEnds(t *testing.T, c *kgo.Client, sum int64) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); sumOfEnds(t, c) < sum && time.Now().Before(deadline); {
@@ -142,8 +142,7 @@ func awaitEnds(t *testing.T, c *kgo.Client, sum int64) {
 	}
 }
 
-// fillPages writes to each partition so much that the last page of its file has no room for a
-// control record.
+// fillPages fills each partition until the last page of its file has no room for a control record.
 func fillPages(t *testing.T, c *kgo.Client, dir string, n int) {
 	t.Helper()
 	const page, room = 4096, 60 // bytes; a control record takes 78

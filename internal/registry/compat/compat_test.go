@@ -13,8 +13,8 @@ import (
 	"weir.example/weir/internal/registry/compat"
 )
 
-// pair is a schema and its successor, with the rules that reading the older with the newer, and the
-// newer with the older, breaks.
+// pair is a schema and its successor, with the rules violated by reading the older with the newer
+// (backward), and the newer with the older (forward).
 type pair struct {
 	name              string
 	older, newer      string
@@ -157,8 +157,8 @@ func TestJSON(t *testing.T) {
 }
 
 func TestLevels(t *testing.T) {
-	// Each version can be read with the next one, but the third not with the first: the default has
-	// gone between.
+	// Each version can be read with the next one, but not the first with the third: the default was
+	// removed in between.
 	text := []string{
 		`{"type":"record","name":"R","fields":[]}`,
 		`{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":0}]}`,
@@ -183,7 +183,7 @@ func TestLevels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range got { // where the path begins is the library's
+		for i := range got { // the library decides where the path starts
 			got[i] = strings.Replace(got[i], "at a:", "at R.a:", 1)
 		}
 		if diff := cmp.Diff(want[level], got); diff != "" {
@@ -199,14 +199,14 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-// Every schema can read itself, however it is made; and comparing does not panic or hang.
+// Every generated schema is compatible with itself, and comparing does not panic or hang.
 func TestEverySchemaReadsItself(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	for range 500 {
 		s := &registry.Schema{Type: registry.JSON, Text: randomJSONSchema(rnd, 4)}
-		spaced := &registry.Schema{Type: registry.JSON, Text: s.Text + " "} // the same text is not compared
+		spaced := &registry.Schema{Type: registry.JSON, Text: s.Text + " "} // identical texts are not compared
 		problems, err := compat.Readable(t.Context(), s, spaced)
 		if err != nil || len(problems) > 0 {
 			t.Fatalf("%s\ngot %v, %v", s.Text, problems, err)
@@ -214,7 +214,7 @@ func TestEverySchemaReadsItself(t *testing.T) {
 	}
 }
 
-// randomJSONSchema makes a schema that may refer to itself below a property.
+// randomJSONSchema returns a schema that may refer to itself below a property.
 func randomJSONSchema(r *rand.Rand, depth int) string {
 	sub := func() string { return randomJSONSchema(r, depth-1) }
 	property := func() string {
@@ -244,7 +244,7 @@ func randomJSONSchema(r *rand.Rand, depth int) string {
 	}
 }
 
-func TestAlternativesWithinAlternativesEnd(t *testing.T) {
+func TestNestedAlternativesTerminate(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(`{"definitions":{"x0":{"type":"string","maxLength":1}`)
 	for i := 1; i <= 20; i++ {

@@ -21,7 +21,7 @@ import (
 	"weir.example/weir/internal/registry/registrytest"
 )
 
-// serveBroker starts a broker on a directory.
+// serveBroker starts the broker of a directory.
 func serveBroker(t *testing.T, dir string) *brokers.Broker {
 	t.Helper()
 	b, err := brokers.Open(brokers.Config{Dir: dir, MaintainEvery: -1})
@@ -75,8 +75,7 @@ func avroRecord(n int) *registry.Schema {
 	return &registry.Schema{Type: registry.Avro, Text: fmt.Sprintf(`{"type":"record","name":"R%d","fields":[]}`, n)}
 }
 
-// What is registered is there after a restart, with compaction in between, and no id is given
-// twice.
+// Registrations survive a restart, with compaction in between, and no id is reused.
 func TestRestart(t *testing.T) {
 	dir := t.TempDir()
 	want := make(map[string]int)
@@ -114,8 +113,8 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// Two registries on one topic: the newer one fences the older, whose change is refused, not lost or
-// doubled; and whoever writes next reads first.
+// Two registries on one topic: the newer one fences the older, whose change is rejected, neither
+// lost nor duplicated; a registry that takes over rereads the topic before it writes.
 func TestOneWriter(t *testing.T) {
 	b, older := start(t)
 	if _, err := clientOf(t, older).Register(t.Context(), "a", avroRecord(1)); err != nil {
@@ -130,7 +129,7 @@ func TestOneWriter(t *testing.T) {
 	if _, err := clientOf(t, older).Register(t.Context(), "c", avroRecord(3)); !errors.Is(err, registry.ErrUnavailable) {
 		t.Fatalf("the older writes: %v", err)
 	}
-	again, err := clientOf(t, older).Register(t.Context(), "c", avroRecord(3)) // takes over, and has read what the newer wrote
+	again, err := clientOf(t, older).Register(t.Context(), "c", avroRecord(3)) // takes over, and has read the newer one's records
 	if err != nil || again <= id {
 		t.Errorf("got id %d, %v, want one above %d", again, err, id)
 	}
@@ -186,7 +185,7 @@ func TestTopicFormat(t *testing.T) {
 	}
 }
 
-// A topic that Confluent's registry has written is taken over.
+// A registry can take over a topic that Confluent's registry has written.
 func TestTakeOver(t *testing.T) {
 	b := serveBroker(t, t.TempDir())
 	client, err := broker.Connect(t.Context(), broker.Config{Brokers: []string{b.Addr()}}, kgo.DefaultProduceTopic(embedded.Topic))
@@ -233,7 +232,7 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
-// Many at once: each schema gets one id, each id one schema.
+// Concurrent registrations: each schema gets one id, each id one schema.
 func TestConcurrentRegistration(t *testing.T) {
 	_, r := start(t)
 	c := clientOf(t, r)
@@ -335,21 +334,21 @@ func TestHostileRequests(t *testing.T) {
 		body string
 		want int
 	}{
-		"no JSON":            {`{`, 400},
-		"nothing":            {``, 400},
-		"deep":               {`{"schema":"` + deep + `"}`, 422},
-		"deep body":          {strings.Repeat("[", 1<<20), 400},
-		"large schema":       {`{"schema":"` + strings.Repeat("x", registry.MaxText+1) + `"}`, 422},
-		"large body":         {`{"schema":"` + strings.Repeat("x", 5<<20) + `"}`, 422},
-		"refers to itself":   {`{"schema":"\"int\"","references":[{"name":"a","subject":"a","version":-1}]}`, 422},
-		"a file of the disk": {`{"schemaType":"JSON","schema":"{\"$ref\":\"file:///etc/hostname\"}"}`, 422},
+		"no JSON":          {`{`, 400},
+		"nothing":          {``, 400},
+		"deep":             {`{"schema":"` + deep + `"}`, 422},
+		"deep body":        {strings.Repeat("[", 1<<20), 400},
+		"large schema":     {`{"schema":"` + strings.Repeat("x", registry.MaxText+1) + `"}`, 422},
+		"large body":       {`{"schema":"` + strings.Repeat("x", 5<<20) + `"}`, 422},
+		"refers to itself": {`{"schema":"\"int\"","references":[{"name":"a","subject":"a","version":-1}]}`, 422},
+		"a local file":     {`{"schemaType":"JSON","schema":"{\"$ref\":\"file:///etc/hostname\"}"}`, 422},
 	} {
 		if got := post(c.body); got != c.want {
 			t.Errorf("%s: got %d, want %d", name, got, c.want)
 		}
 	}
 	if got := post(`{"schema":"\"int\""}`, "Origin", "http://elsewhere.example"); got != http.StatusForbidden {
-		t.Errorf("a page from elsewhere: got %d", got)
+		t.Errorf("a cross-origin page: got %d", got)
 	}
 	c := clientOf(t, r)
 	if subjects, err := c.Subjects(t.Context()); err != nil || len(subjects) != 0 {
@@ -375,6 +374,6 @@ func TestAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(cfg.Dir, "registry.addr")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the address is left behind: %v", err)
+		t.Errorf("the address file was not removed: %v", err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"weir.example/weir/internal/registry/embedded"
 )
 
-// The metrics count requests by routes, never by subjects, and what the registry has.
+// The metrics count requests by route, never by subject, and the registry's contents.
 func TestMetrics(t *testing.T) {
 	metrics := prometheus.NewRegistry()
 	b := serveBroker(t, t.TempDir())

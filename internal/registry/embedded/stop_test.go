@@ -12,8 +12,8 @@ import (
 	"weir.example/weir/internal/registry/embedded"
 )
 
-// A change whose commit fails leaves no transaction open, which readers of the topic would wait
-// for; the next change is written.
+// A change whose commit fails leaves no transaction open, which would block readers of the topic;
+// the next change succeeds.
 func TestFailedChangeLeavesNothingOpen(t *testing.T) {
 	b := interrupt.New(t)
 	r := open(t, embedded.Config{Broker: b.Config()})
