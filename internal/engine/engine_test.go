@@ -4,15 +4,18 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/txtest"
 )
 
 const counted = `
@@ -52,17 +55,22 @@ func send(t *testing.T, at broker.Config, n int) {
 
 func run(t *testing.T, at broker.Config, sql string) (Result, error) {
 	t.Helper()
-	p, err := plan.Compile(sql, "counted")
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	r, err := Run(ctx, Config{Broker: at, Program: p, Instances: []string{"a", "b"}, UntilEnd: true, CommitInterval: 20 * time.Millisecond})
+	r, err := Run(ctx, countedConfig(t, at, sql))
 	if ctx.Err() != nil {
 		t.Fatal("it did not stop at the end")
 	}
 	return r, err
+}
+
+func countedConfig(t *testing.T, at broker.Config, sql string) Config {
+	t.Helper()
+	p, err := plan.Compile(sql, "counted")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{Broker: at, Program: p, Instances: []string{"a", "b"}, UntilEnd: true, CommitInterval: 20 * time.Millisecond}
 }
 
 // counts returns the last value of each key of a compacted topic.
@@ -104,7 +112,9 @@ func TestUntilEnd(t *testing.T) {
 // A killed process may have left a transaction open between stages. UntilEnd also waits for the
 // rows after it.
 func TestUntilEndBeyondAnOpenTransaction(t *testing.T) {
-	at := cluster(t, 40)
+	b := txtest.New(t, kfake.SeedTopics(2, "readings"))
+	at := b.Config("counted")
+	send(t, at, 40)
 	if _, err := run(t, at, counted); err != nil {
 		t.Fatal(err)
 	}
@@ -122,23 +132,43 @@ func TestUntilEndBeyondAnOpenTransaction(t *testing.T) {
 		}
 	}
 	send(t, at, 40)
-	admin := kadm.NewClient(dead)
-	go func() { // it times out when all of the source is read
-		for read := int64(0); read < 80; time.Sleep(10 * time.Millisecond) {
-			read = 0
-			group, err := admin.FetchOffsets(t.Context(), "weir-counted")
-			if err != nil {
-				return
-			}
-			for _, o := range group["readings"] {
-				read += o.At
-			}
+	ended := make(chan error, 1)
+	var running sync.WaitGroup
+	running.Go(func() {
+		_, err := Run(t.Context(), countedConfig(t, at, counted))
+		ended <- err
+	})
+	t.Cleanup(running.Wait)
+	b.AwaitGroup("weir-counted", func(g *kfake.GroupInfo) bool {
+		read := int64(0)
+		for _, o := range g.Commits["readings"] {
+			read += o.Offset
 		}
-		time.Sleep(500 * time.Millisecond) // a run that does not wait has ended by then
-		_ = dead.EndTransaction(t.Context(), kgo.TryAbort)
-	}()
-	if _, err := run(t, at, counted); err != nil {
+		return read >= 80
+	})
+	for range 3 { // it keeps checking whether the topic between the stages is committed as well
+		check := b.Hold(func(_ *txtest.Broker, req kmsg.Request) bool {
+			_, ok := req.(*kmsg.OffsetFetchRequest)
+			return ok
+		})
+		check.Await()
+		check.Pass()
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("it ended before the open transaction: %v", err)
+	default:
+	}
+	if err := dead.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
 		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(txtest.Patience):
+		t.Fatal("it does not stop at the end")
 	}
 	got := counts(t, at, "counts")
 	if !strings.HasSuffix(got["s0"], `"n":40}`) || !strings.HasSuffix(got["s1"], `"n":40}`) {

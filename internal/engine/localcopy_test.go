@@ -104,20 +104,13 @@ func TestStateDirFull(t *testing.T) {
 		reach := func(n int) {
 			t.Helper()
 			want := fmt.Sprintf(`"n":%d}`, n)
-			for deadline := time.Now().Add(time.Minute); ; {
-				got := ""
-				if cfg.Status.Snapshot().P50 > 0 {
-					all := counts(t, at, "counts")
-					got = all["s0"] + all["s1"]
+			eventually(t, fmt.Sprintf("round %d: %s", round, want), func() bool {
+				if cfg.Status.Snapshot().P50 == 0 {
+					return false
 				}
-				if strings.Count(got, want) == 2 {
-					return
-				}
-				if time.Now().After(deadline) {
-					t.Fatalf("round %d: %s, want %s\n%s", round, got, want, log)
-				}
-				time.Sleep(20 * time.Millisecond)
-			}
+				all := counts(t, at, "counts")
+				return strings.Count(all["s0"]+all["s1"], want) == 2
+			})
 		}
 		if round == 1 {
 			reach(20)

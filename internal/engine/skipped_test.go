@@ -15,6 +15,7 @@ import (
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/syncbuf"
+	"weir.example/weir/internal/txtest"
 )
 
 // deleteUnread deletes readings that the group has not read: about half of them in one partition,
@@ -245,11 +246,16 @@ func runs(status *Status) bool {
 	return false
 }
 
+// eventually waits until a condition holds that only polling shows.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for began := time.Now(); !is(); time.Sleep(10 * time.Millisecond) {
-		if time.Since(began) > 20*time.Second {
-			t.Fatalf("not within 20 s: %s", what)
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for timeout := time.After(txtest.Patience); !is(); {
+		select {
+		case <-poll.C:
+		case <-timeout:
+			t.Fatalf("not within %s: %s", txtest.Patience, what)
 		}
 	}
 }
