@@ -55,7 +55,7 @@ func interrupted(err error) error {
 	return &moveError{err}
 }
 
-// progressEvery is how long a move is silent.
+// progressInterval is the time between two log lines about the progress of a move.
 const progressInterval = 2 * time.Second
 
 // move redistributes the state of all stages that need it.

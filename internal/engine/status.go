@@ -342,8 +342,7 @@ func (s *Status) released(instance string, id taskID) {
 	}
 }
 
-// measureEvery is how often the memory of a state is looked at: a database takes its time to
-// answer.
+// measureInterval is the time between two measurements of a state's memory, which are slow with a local copy.
 const measureInterval = 200 * time.Millisecond
 
 func (s *TaskStatus) add(t *task, now time.Time) {
