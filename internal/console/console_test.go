@@ -442,6 +442,13 @@ func TestSQL(t *testing.T) {
 	if a := request("/api/sql/preview", updating); !a.OK || len(a.Results) != 1 || a.Results[0].Total != 2 || a.Results[0].Rows[0]["n"] != 20.0 {
 		t.Errorf("updating query: %+v", a)
 	}
+	avro := strings.ReplaceAll(firstQuery, "'value.format' = 'json',\n  'value.json.timestamp-format.standard' = 'ISO-8601'", "'value.format' = 'avro-confluent', 'value.avro-confluent.url' = 'http://127.0.0.1:1'")
+	if a := request("/api/sql/check", avro); !a.OK {
+		t.Errorf("check of Avro: %+v", a)
+	}
+	if a := request("/api/sql/preview", avro); a.OK || len(a.Results) > 0 || !strings.Contains(a.Message, "sensor_data_tx") || !strings.Contains(a.Message, "avro-confluent") {
+		t.Errorf("preview of Avro: %+v", a)
+	}
 	var topics []string
 	listed, err := c.admin.ListTopics(t.Context())
 	if err != nil {

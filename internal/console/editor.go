@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/dryrun"
+	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sql"
 	"weir.example/weir/pipelines"
@@ -93,6 +94,9 @@ func (c *Console) previewSQL(r *http.Request) (any, error) {
 	if !answer.OK {
 		return answer, nil
 	}
+	if message := unreadable(program); message != "" {
+		return sqlAnswer{Message: message, Hint: "check and explain work; to see the rows, run the pipeline"}, nil
+	}
 	if err := c.previews.Acquire(r.Context(), 1); err != nil {
 		return nil, err // the browser has left
 	}
@@ -122,6 +126,25 @@ func (c *Console) previewSQL(r *http.Request) (any, error) {
 	answer.Results = resultsOf(program, written)
 	answer.Took = milliseconds(time.Since(began))
 	return answer, nil
+}
+
+// unreadable returns why the sources of a program cannot be previewed; "" if they can. A dry run
+// decodes no formats of a schema registry: it would read their records as JSON.
+func unreadable(program *plan.Program) string {
+	for _, stage := range program.Stages {
+		for _, input := range stage.Inputs {
+			scan, ok := input.Op.(*plan.Scan)
+			if !ok {
+				continue
+			}
+			for _, f := range []plan.Format{scan.Table.Key, scan.Table.Value} {
+				if format.HasRegistry(f.Name) {
+					return fmt.Sprintf("preview of topic %s: format %s is not supported", scan.Table.Topic, f.Name)
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // newest reads the last records of a topic, in the order of their timestamps. For a table of
