@@ -22,9 +22,6 @@ func newExporter(next sdk.SpanExporter, c Config) *exporter {
 	e := &exporter{SpanExporter: next, log: c.Logger, spans: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "weir_trace_spans_total", Help: "Spans exported to the OTLP receiver, by outcome: sent or lost.",
 	}, []string{"outcome"})}
-	if e.log == nil {
-		e.log = slog.New(slog.DiscardHandler)
-	}
 	for _, outcome := range []string{"sent", "lost"} {
 		e.spans.WithLabelValues(outcome)
 	}

@@ -47,6 +47,13 @@ const (
 	disabledVariable       = "OTEL_SDK_DISABLED"
 )
 
+func (c Config) withDefaults() Config {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
 // On reports whether tracing is on.
 func (c Config) On() bool {
 	if c.Endpoint != "" {
@@ -89,6 +96,7 @@ func Open(ctx context.Context, c Config) (*Tracer, error) {
 	if !c.On() {
 		return nil, nil //nolint:nilnil // a nil tracer is one that is off
 	}
+	c = c.withDefaults()
 	var options []otlptracehttp.Option
 	if c.Endpoint != "" {
 		options = append(options, otlptracehttp.WithEndpointURL(tracesURL(c.Endpoint)))

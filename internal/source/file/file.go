@@ -58,6 +58,29 @@ type Config struct {
 	Units        map[string]string // of value columns, by column name
 }
 
+func (c Config) withDefaults() Config {
+	if c.Name == "" {
+		c.Name = "file:" + filepath.Base(c.Path)
+	}
+	if c.Location == nil {
+		c.Location = time.UTC
+	}
+	return c
+}
+
+// Validate returns an error for the first setting that is invalid whatever the file contains.
+func (c Config) Validate() error {
+	switch {
+	case c.Path == "":
+		return errors.New("no path of a file")
+	case c.Path == "-":
+		return errors.New("standard input cannot be replayed after a crash: write it to a file first")
+	case c.DeviceColumn != "" && c.DeviceName != "":
+		return errors.New("--device-column names a column, --device the file's only device: choose one")
+	}
+	return nil
+}
+
 // File is a file of readings. The caller must close it.
 type File struct {
 	requested Config // as passed to Open
@@ -89,20 +112,11 @@ type File struct {
 // Open opens a file and infers the roles of its columns from a sample of its first rows. The error
 // names the file and, for a missing or ambiguous column, the columns that the file has.
 func Open(cfg Config) (*File, error) {
-	if cfg.Path == "-" {
-		return nil, errors.New("standard input can't be replayed after a crash: write it to a file first")
+	if err := cfg.Validate(); err != nil {
+		return nil, err
 	}
-	if cfg.DeviceColumn != "" && cfg.DeviceName != "" {
-		return nil, errors.New("--device-column names a column, --device the file's only device: choose one")
-	}
-	if cfg.Location == nil {
-		cfg.Location = time.UTC
-	}
-	base := filepath.Base(cfg.Path)
-	stem, _, _ := strings.Cut(base, ".")
-	if cfg.Name == "" {
-		cfg.Name = "file:" + base
-	}
+	cfg = cfg.withDefaults()
+	stem, _, _ := strings.Cut(filepath.Base(cfg.Path), ".")
 	f := &File{requested: cfg, boot: stem}
 	if err := f.open(); err != nil {
 		return nil, err

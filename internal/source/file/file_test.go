@@ -184,7 +184,7 @@ func TestOpenRejects(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		{Config{Path: "-"}, "standard input can't be replayed"},
+		{Config{Path: "-"}, "standard input cannot be replayed"},
 		{Config{Path: path + "x"}, "no such file"},
 		{Config{Path: filepath.Dir(path)}, "is a directory"},
 		{Config{Path: writeFile(t, "e.csv", "")}, "the file is empty"},
