@@ -61,7 +61,7 @@ var (
 )
 
 // decode reads one record's value. With an error, named says whether device, boot and seq are
-// known all the same: the record then stands for that reading, though it can't be used.
+// known all the same: the record then counts as that reading, although it is invalid.
 func (d *decoder) decode(in []byte, s *sample) (named bool, err error) {
 	*s = sample{}
 	d.in, d.at, d.good, d.read = in, 0, 0, 0

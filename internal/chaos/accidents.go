@@ -286,7 +286,7 @@ func (s *scene) configureChangelog(ctx context.Context, name, value string) erro
 	return nil
 }
 
-// recreateSource takes with the topic those rows that nobody had read.
+// recreateSource deletes unread rows together with the topic.
 func recreateSource(ctx context.Context, s *scene) error {
 	if err := s.dropUnread(ctx, nil); err != nil {
 		return err

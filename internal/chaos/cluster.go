@@ -25,7 +25,7 @@ type cluster interface {
 	pause(i int) error                     // SIGSTOP
 	proceed(i int) error                   // SIGCONT
 	pid(i int) int
-	rest(ctx context.Context) error // nobody writes any more but the run
+	rest(ctx context.Context) error // stops all writers except the run itself
 	close(ctx context.Context) error
 }
 

@@ -18,7 +18,7 @@ type member struct {
 	dir  string
 	name string
 	args []string
-	exit func(name string, code int, words string) // told of each end that was not asked for
+	exit func(name string, code int, words string) // called for each unexpected exit
 
 	mu   sync.Mutex
 	now  *process
@@ -118,7 +118,7 @@ func (m *member) pid() int {
 	return m.now.cmd.Process.Pid
 }
 
-// exits counts the ends of processes that nobody had asked for, by what they said.
+// exits counts unexpected exits of processes, by their last output.
 type exits struct {
 	mu  sync.Mutex
 	all map[string]int

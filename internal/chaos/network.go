@@ -19,7 +19,7 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// proxy stands between clients and one broker:
+// proxy forwards connections between clients and one broker:
 //
 //	client ─► toxiproxy (listen) ─► holder ─► broker
 //

@@ -52,7 +52,7 @@ type Config struct {
 	OnProgress  func(Progress) // called from time to time, by one goroutine
 }
 
-// Progress is what a run tells while it goes on.
+// Progress is the state of a run in progress.
 type Progress struct {
 	Elapsed, Of time.Duration
 	Faults      int

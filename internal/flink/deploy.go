@@ -21,7 +21,7 @@ import (
 type Manager struct {
 	Cluster  *Cluster
 	Env      Environment
-	Progress func(format string, args ...any) // told of each step; may be nil
+	Progress func(format string, args ...any) // called at each step; may be nil
 }
 
 func (m *Manager) progress(format string, args ...any) {
@@ -33,7 +33,7 @@ func (m *Manager) progress(format string, args ...any) {
 // AlreadyDeployedError is returned if a name is in use.
 type AlreadyDeployedError struct {
 	Name, JobID, State string
-	Gone               bool // the job is not on the cluster, but nobody has ended it
+	Gone               bool // the cluster has lost the job, which was not stopped
 }
 
 func (e *AlreadyDeployedError) Error() string {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// hidden stands where a secret was.
+// hidden replaces a secret.
 const hidden = "******"
 
 // secretKeys are parts of the names of options whose values are secret.

@@ -74,7 +74,7 @@ func JobOfTransaction(id string) (job string, ok bool) {
 	return job, ok
 }
 
-// DefaultCheckpointInterval is how often results become visible where nobody says otherwise.
+// DefaultCheckpointInterval is the default interval at which results become visible.
 const DefaultCheckpointInterval = 10 * time.Second
 
 // NewScript prepares a pipeline's file. Its errors are *sql.Error where they have a position in the
@@ -190,7 +190,7 @@ func (w *writer) settings() error {
 		s["execution.checkpointing.dir"] = w.options.CheckpointDir
 	}
 	if s["table.local-time-zone"] == "" {
-		s["table.local-time-zone"] = "UTC" // as weir run, wherever the gateway stands
+		s["table.local-time-zone"] = "UTC" // as in weir run, independent of the time zone of the gateway
 	}
 	return nil
 }
