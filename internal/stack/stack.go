@@ -171,7 +171,7 @@ func findJavaOf(ctx context.Context, majors ...int) (string, error) {
 	if len(found) == 0 {
 		found = []string{"no java found"}
 	}
-	return "", fmt.Errorf("Java %d is required, %s: install a JDK %[1]d (Debian: apt-get install openjdk-%[1]d-jdk-headless) or set JAVA_HOME",
+	return "", fmt.Errorf("no Java %d, %s: install a JDK %[1]d (Debian: apt-get install openjdk-%[1]d-jdk-headless) or set JAVA_HOME",
 		majors[0], strings.Join(found, ", "))
 }
 
