@@ -342,7 +342,8 @@ func (s *Status) released(instance string, id taskID) {
 	}
 }
 
-// measureInterval is the time between two measurements of a state's memory, which are slow with a local copy.
+// measureInterval is the time between two measurements of a state's memory, which are slow with a
+// local copy.
 const measureInterval = 200 * time.Millisecond
 
 func (s *TaskStatus) add(t *task, now time.Time) {
