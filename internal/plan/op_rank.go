@@ -294,8 +294,8 @@ func (p *planner) limitRank(e sql.Expr, from *Relation, cond expr.Node) (*Relati
 
 // keepsFirst reports whether the Rank is a deduplication that keeps the first row by time. As in
 // Flink, its rows are not updating.
-func (r *Rank) keepsFirst(in *Relation) bool {
-	return r.End < 0 && r.Limit == 1 && len(r.Order) == 1 && !r.Order[0].Desc && in.Cols[r.Order[0].Column].Rowtime
+func (k *Rank) keepsFirst(in *Relation) bool {
+	return k.End < 0 && k.Limit == 1 && len(k.Order) == 1 && !k.Order[0].Desc && in.Cols[k.Order[0].Column].Rowtime
 }
 
 // numberCondition parses a comparison of the row number with a constant as number op k.
