@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -70,7 +71,7 @@ func (b *realBroker) testRepartition(t *testing.T) {
 	})
 	b.client.PurgeTopicsFromClient("widened.in") // so that it asks for the partitions again
 
-	kills, move := 0, append(command, "--repartition")
+	kills, move := 0, append(slices.Clone(command), "--repartition")
 	for {
 		if code, _, stderr := do(t, command...); code == exitOK || !strings.Contains(stderr, "--repartition") {
 			t.Fatalf("a run without --repartition: exit %d\n%s", code, stderr)

@@ -45,7 +45,7 @@ func caseHash(text string, inputs []*kgo.Record) string {
 	return hex.EncodeToString(h.Sum(nil)[:12])
 }
 
-var errNoGolden = errors.New("Flink's rows for this pipeline and input are not recorded: run make conformance-golden")
+var errNoGolden = errors.New("no recorded rows of Flink for this pipeline and input: run make conformance-golden")
 
 // readGolden reads the recorded result of a test; the error is errNoGolden if it is for other SQL
 // or other rows.

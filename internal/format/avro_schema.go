@@ -263,7 +263,7 @@ func avroNotNull(t column.Type, name string) (any, error) {
 	case column.Row:
 		return avroRecordOf(t, name)
 	}
-	return nil, fmt.Errorf("Avro does not support %s", t)
+	return nil, fmt.Errorf("type %s is not supported by Avro", t)
 }
 
 func avroRecordOf(t column.Type, name string) (any, error) {

@@ -89,7 +89,7 @@ func TestAvroRefusesTypes(t *testing.T) {
 		want string
 	}{
 		{column.OfTime(column.Timestamp, 6), "CAST it to TIMESTAMP(3)"},
-		{column.Of(column.IntervalDay), "Avro does not support"},
+		{column.Of(column.IntervalDay), "is not supported by Avro"},
 		{column.Type{Kind: column.Map, Key: &column.Type{Kind: column.Int}, Elem: &column.Type{Kind: column.Int}}, "the keys of Avro's maps are strings"},
 	} {
 		err := Check("avro-confluent", []Field{{"v", c.t}}, confluent)

@@ -27,13 +27,13 @@ func bufferRun(t *rapid.T, rows []bufferedRow) []bufferedRow {
 	b := newTimeBuffer(task, 1, 2)
 	b.rollback()
 	var all []bufferedRow
-	watermark := int64(minWatermark)
+	watermark := minWatermark
 	for len(rows) > 0 {
 		n := rapid.IntRange(1, len(rows)).Draw(t, "rows of the transaction")
 		upTo := max(watermark, rapid.Int64Range(-3_000_000, 3_000_000).Draw(t, "watermark"))
 		transaction := func() (released []bufferedRow) {
 			for _, r := range rows[:n] {
-				b.put(nil, r.at, r.from, binary.AppendVarint(binary.AppendVarint(nil, int64(r.from)), int64(r.seq)))
+				b.put(t.Context(), r.at, r.from, binary.AppendVarint(binary.AppendVarint(nil, int64(r.from)), int64(r.seq)))
 			}
 			b.release(upTo, func(at int64, row []byte, _ *kgo.Record) {
 				in := &reader{b: row}
@@ -111,7 +111,7 @@ func TestTimeBufferIgnoresInterleaving(t *testing.T) {
 			task := &Task{store: state.Memory()}
 			b := newTimeBuffer(task, 1, 2)
 			for _, r := range rows {
-				b.put(nil, r.at, r.from, binary.AppendVarint(binary.AppendVarint(nil, int64(r.from)), int64(r.seq)))
+				b.put(t.Context(), r.at, r.from, binary.AppendVarint(binary.AppendVarint(nil, int64(r.from)), int64(r.seq)))
 			}
 			b.release(maxWatermark, func(at int64, row []byte, _ *kgo.Record) {
 				in := &reader{b: row}
