@@ -22,13 +22,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"weir.example/weir/bench/binary"
 )
 
 type settings struct {
@@ -95,8 +96,8 @@ func run(ctx context.Context, s settings) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	weir := filepath.Join(dir, "weir")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", weir, "weir.example/weir/cmd/weir").CombinedOutput(); err != nil {
-		return fmt.Errorf("build weir: %w: %s", err, out)
+	if err := binary.Build(ctx, weir); err != nil {
+		return err
 	}
 	for _, m := range s.measurements() {
 		if s.only != "" && s.only != m.name {

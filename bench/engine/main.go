@@ -39,6 +39,7 @@ import (
 	"syscall"
 	"time"
 
+	"weir.example/weir/bench/binary"
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/stack"
 )
@@ -213,7 +214,7 @@ func (b *bench) build(ctx context.Context) (err error) {
 	if b.has("weir") || b.has("flink") { // weir deploys what Flink runs
 		progress("build weir")
 		b.weir = filepath.Join(b.dir, "weir")
-		if err := command(ctx, "", "go", "build", "-o", b.weir, "weir.example/weir/cmd/weir"); err != nil {
+		if err := binary.Build(ctx, b.weir); err != nil {
 			return err
 		}
 	}

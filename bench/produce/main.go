@@ -25,6 +25,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"weir.example/weir/bench/binary"
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/source"
@@ -60,8 +61,8 @@ func run(ctx context.Context, records, rounds int, length time.Duration) (err er
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	b := &bench{dir: dir, weir: filepath.Join(dir, "weir"), payload: filepath.Join(dir, "readings.ndjson"), records: records, length: length}
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.weir, "weir.example/weir/cmd/weir").CombinedOutput(); err != nil {
-		return fmt.Errorf("build weir: %w: %s", err, out)
+	if err := binary.Build(ctx, b.weir); err != nil {
+		return err
 	}
 	if err := b.writePayload(); err != nil {
 		return err

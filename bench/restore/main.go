@@ -18,7 +18,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -28,6 +27,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"weir.example/weir/bench/binary"
 	"weir.example/weir/internal/stack"
 )
 
@@ -75,8 +75,8 @@ func run(ctx context.Context, sizes []int, rounds int) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	progress("build weir")
 	weir := filepath.Join(dir, "weir")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", weir, "weir.example/weir/cmd/weir").CombinedOutput(); err != nil {
-		return fmt.Errorf("build weir: %w: %s", err, out)
+	if err := binary.Build(ctx, weir); err != nil {
+		return err
 	}
 	progress("start Kafka %s", stack.KafkaVersion)
 	kafka, err := stack.StartKafka(ctx, stack.Options{Heap: "1g"})
