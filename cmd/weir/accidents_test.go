@@ -14,17 +14,16 @@ import (
 	"weir.example/weir/internal/chaos"
 )
 
-// accidentsEnv and accidentSeedEnv say how many accidents to try, and which; accidentKindEnv
-// chooses kinds.
+// Environment variables that set the number, the seed and the kinds of accidents to run.
 const (
 	accidentsEnv    = "WEIR_TEST_ACCIDENTS"
 	accidentSeedEnv = "WEIR_TEST_ACCIDENT_SEED"
 	accidentKindEnv = "WEIR_TEST_ACCIDENT_KINDS"
 )
 
-// A stateful pipeline under load meets an accident at a random moment. Its rows then equal an
-// offline recomputation, or it refuses by name. make accidents tries 200 of them; TestOnKafka tries
-// some on a real broker.
+// A stateful pipeline under load is hit by an accident at a random moment. Afterwards its rows
+// equal an offline recomputation, or it refuses and names the cause. make accidents runs 200 of
+// them, TestOnKafka a few on a real broker.
 func TestAccidents(t *testing.T) {
 	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -38,7 +37,7 @@ func TestAccidents(t *testing.T) {
 	accidents(t, broker.Config{Brokers: []string{b.Addr()}}, n, 4)
 }
 
-// accidents tries n accidents, so many at a time, each kind as often as the others.
+// accidents runs n accidents on a number of workers, each kind equally often.
 func accidents(t *testing.T, at broker.Config, n, workers int) {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())

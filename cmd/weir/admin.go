@@ -10,15 +10,14 @@ import (
 	"weir.example/weir/internal/node"
 )
 
-// adminFlags configure the metrics and health endpoints of a process.
+// adminFlags configure the admin port, which serves the metrics and health endpoints of a process.
 type adminFlags struct {
 	listen string
 	addr   string // address in use; "" if it is not served
 	cmd    *cobra.Command
 }
 
-// add adds the flags. Without a default the port is off, so that processes on one machine do not
-// clash.
+// add adds the flags. By default the port is off, so that processes on one machine don't clash.
 func (a *adminFlags) add(cmd *cobra.Command, listen string) {
 	a.cmd = cmd
 	what := "host:port for /metrics, /healthz, /readyz, /status and /debug/pprof; port 0 picks a free one"

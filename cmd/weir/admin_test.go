@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A producer that waits for the registry before its first reading says so on the admin port.
+// A producer that waits for the registry before its first reading reports it on the admin port.
 func TestProduceWaitsForRegistry(t *testing.T) {
 	t.Parallel()
 	const nowhere = "http://127.0.0.1:1"

@@ -33,7 +33,7 @@ func newAlerts() *cobra.Command {
 	return cmd
 }
 
-// readAlerts reads the file of --alerts; nil without one.
+// readAlerts reads the file of --alerts; nil if it is not set.
 func readAlerts(file string, programs []*plan.Program) (*alert.Config, error) {
 	if file == "" {
 		return nil, nil
@@ -120,7 +120,7 @@ func writeAlerts(cmd *cobra.Command, state *alert.State, leftOut int) error {
 	return w.Flush()
 }
 
-// notified lists the receivers that were notified of an alert, and those that fail.
+// notified lists the receivers that were notified of an alert, and those that are failing.
 func notified(a *alert.Alert, now time.Time) string {
 	var all []string
 	for _, receiver := range slices.Sorted(maps.Keys(a.Sent)) {
@@ -254,7 +254,7 @@ func newAlertsTest() *cobra.Command {
 			for _, name := range slices.Sorted(maps.Keys(c.Receivers)) {
 				t := testResult{Receiver: name, OK: true}
 				if err := c.Try(cmd.Context(), name, time.Now()); err != nil {
-					t.OK, t.Error, failed = false, strings.Join(strings.Fields(err.Error()), " "), true // mail servers answer in several lines
+					t.OK, t.Error, failed = false, strings.Join(strings.Fields(err.Error()), " "), true // responses of mail servers can have several lines
 				}
 				switch {
 				case asJSON:

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// flapping is an alert that fires and resolves all the time, by the sequence number of a device's
-// newest temperature.
+// flapping is an alert that keeps firing and resolving, depending on the sequence number of a
+// device's latest temperature.
 const flapping = `
 CREATE TABLE readings (device_id STRING NOT NULL, sensor STRING NOT NULL, seq BIGINT NOT NULL) WITH ('connector' = 'kafka', 'topic' = 'sensor_data_tx',
   'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json', 'scan.startup.mode' = 'earliest-offset');
@@ -27,7 +27,7 @@ SELECT device_id, CASE WHEN MOD(n, 4) = 0 THEN 'critical' ELSE 'warning' END, de
 FROM (SELECT device_id, LAST_VALUE(seq / 5) AS n FROM readings WHERE sensor = 'temperature' GROUP BY device_id)
 WHERE MOD(n, 3) <> 0;`
 
-// told is what one alert of a notification says.
+// told is an alert in a notification.
 type told struct {
 	ID       string            `json:"id"`
 	Status   string            `json:"status"`
@@ -37,22 +37,21 @@ type told struct {
 	N        int               `json:"n"`
 }
 
-// name is what an alert is, apart from its id.
+// name identifies an alert independently of its id.
 func (a told) name() string {
 	return fmt.Sprint(a.Labels["device_id"], " ", a.Severity, " ", a.Since.UnixMilli())
 }
 
-// hearer is a webhook that fails at times, and remembers what it was told by which life of the
-// process.
+// hearer is a webhook that fails at times, and records what each process of weir up has sent.
 type hearer struct {
 	mu      sync.Mutex
 	rng     *rand.Rand
 	life    int
-	lives   map[string][]int             // by receiver, id, status and number
+	lives   map[string][]int             // by receiver, id, status and n
 	last    map[string]map[string]string // status of each alert, by receiver and name
 	ids     map[string]string            // id by name
 	wrong   []string
-	answers int // notifications
+	answers int // number of notifications
 }
 
 func (h *hearer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -85,11 +84,11 @@ func (h *hearer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.answers++
 	h.mu.Unlock()
-	time.Sleep(slow) // the answer is under way: a kill loses it
+	time.Sleep(slow) // a kill in this interval loses the response
 }
 
-// weir up is killed with kill -9 fifty times while alerts are delivered. None is lost; what comes
-// again comes from another life of the process, with the same id.
+// weir up is killed with kill -9 fifty times while alerts are delivered. None is lost, and an alert
+// is repeated only by another process, with the same id.
 func TestAlertsSurviveFiftyKills(t *testing.T) {
 	kills := 50
 	if testing.Short() {
@@ -117,9 +116,9 @@ routes:
 	for range kills {
 		p := start(t, "up", "--data-dir", data, "--listen", "127.0.0.1:0", "--rate", "400", "--devices", "10", "--pipeline", sql, "--alerts", alerts)
 		h.await(t, p, h.count()+1)
-		time.Sleep(time.Duration(rng.IntN(500)) * time.Millisecond) // the fault's moment
+		time.Sleep(time.Duration(rng.IntN(500)) * time.Millisecond) // random moment of the fault
 		p.kill()
-		time.Sleep(100 * time.Millisecond) // what the dead one has sent comes in still
+		time.Sleep(100 * time.Millisecond) // wait for requests that the killed process has sent
 		h.mu.Lock()
 		h.life++
 		h.mu.Unlock()
@@ -154,7 +153,7 @@ func (h *hearer) count() int {
 	return h.answers
 }
 
-// await waits until n notifications have come.
+// await waits until n notifications have arrived.
 func (h *hearer) await(t *testing.T, p *weir, n int) {
 	t.Helper()
 	for deadline := time.Now().Add(60 * time.Second); h.count() < n; time.Sleep(5 * time.Millisecond) {
@@ -164,7 +163,8 @@ func (h *hearer) await(t *testing.T, p *weir, n int) {
 	}
 }
 
-// expectedAlerts are the alerts that the rows of the topic make, and whether they fire at its end.
+// expectedAlerts returns the alerts that follow from the rows of the topic, with their status at
+// its end.
 func expectedAlerts(t *testing.T, data string) map[string]string {
 	t.Helper()
 	expected, current := make(map[string]string), make(map[string]string)
@@ -199,7 +199,7 @@ func expectedAlerts(t *testing.T, data string) map[string]string {
 	return expected
 }
 
-// missing says what was not told that should have been.
+// missing describes the first alert whose last notification is not the expected one.
 func (h *hearer) missing(expected map[string]string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -21,7 +21,7 @@ import (
 	"weir.example/weir/internal/stack"
 )
 
-// avroColumns are of each type that avro-confluent holds.
+// avroColumns has a column of each type that avro-confluent supports.
 const avroColumns = `id STRING NOT NULL, yes BOOLEAN, i INT, l BIGINT, f FLOAT, d DOUBLE, price DECIMAL(10, 2), whole_day DATE,
   ts TIMESTAMP(3), raw_bytes BYTES, tags ARRAY<STRING>, m MAP<STRING, DOUBLE>, r ROW<x INT, y STRING>`
 
@@ -31,8 +31,8 @@ var avroRows = []string{
 	`{"id":"c","yes":false,"i":0,"l":0,"f":0.0,"d":0.0,"price":0.00,"whole_day":"1969-12-31","ts":"1969-12-31 23:59:59.999","raw_bytes":"","tags":[],"m":{},"r":{"x":null,"y":null}}`,
 }
 
-// What Weir writes in avro-confluent Flink reads, and the reverse, by the same statement and
-// through the embedded registry; and both register the same schema for it.
+// Flink reads what Weir writes in avro-confluent, and vice versa, using the same statement and the
+// embedded registry. Both register the same schema.
 func TestAvroBesideFlink(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts Kafka and Flink: make test runs it")
@@ -142,7 +142,7 @@ func awaitRecords(ctx context.Context, t *testing.T, client *kgo.Client, topic s
 	}
 }
 
-// committed are the values of a topic, sorted.
+// committed returns the values of a topic, sorted.
 func committed(ctx context.Context, t *testing.T, at broker.Config, topic string, n int) []string {
 	t.Helper()
 	var all []string

@@ -144,8 +144,8 @@ func chaosPage(w io.Writer, files []string) error {
 	return chaos.WritePage(w, all)
 }
 
-// chaosProgress prints the progress: on a terminal as one updated line, elsewhere a line per ten
-// faults.
+// chaosProgress prints the progress: on a terminal as one line that is updated, otherwise one line
+// every ten faults.
 func chaosProgress(w io.Writer) (progress func(chaos.Progress), done func()) {
 	moving := isTerminal(w)
 	faults := -1

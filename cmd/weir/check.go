@@ -142,7 +142,7 @@ func sampleKeys(ctx context.Context, kafka *kafkaFlags, file string, at site.Sit
 	if err := kafka.config.Validate(); err != nil {
 		return usage(err)
 	}
-	_, program, err := compileFile(file, at) // compiled again, because a preview changes it
+	_, program, err := compileFile(file, at) // compiled again, because a preview modifies it
 	if err != nil || len(program.Placements()) == 0 {
 		return err
 	}
@@ -158,9 +158,8 @@ func someFiles(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// compileFile plans a pipeline, which without SET 'pipeline.name' has the name of its file. Where
-// there is no such file, the name may be that of a bundled pipeline, which is compiled for the
-// site.
+// compileFile plans a pipeline, whose name defaults to that of its file. If the file does not
+// exist, the name may refer to a bundled pipeline, which is compiled for the site.
 func compileFile(file string, at site.Site) (text string, p *plan.Program, err error) {
 	raw, err := os.ReadFile(file) //nolint:gosec // the user's file
 	if errors.Is(err, fs.ErrNotExist) {
@@ -180,12 +179,12 @@ func compileFile(file string, at site.Site) (text string, p *plan.Program, err e
 	return text, p, err
 }
 
-// noFileError is a missing file.
+// noFileError means that a file is missing.
 type noFileError struct{ text string }
 
 func (e *noFileError) Error() string { return e.text }
 
-// unreadable returns the error for a pipeline's file that can't be read.
+// unreadable returns the error for a pipeline file that can't be read.
 func unreadable(file string, err error) error {
 	switch {
 	case file == "-":
@@ -206,13 +205,13 @@ func unreadable(file string, err error) error {
 // sqlFiles returns the SQL files in the directory of a file that does not exist.
 func sqlFiles(file string) []string {
 	files, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*.sql"))
-	if err != nil { // the directory's name is not a valid pattern; no hint then
+	if err != nil { // the directory's name is not a valid pattern: no hint
 		return nil
 	}
 	return files
 }
 
-// inFile adds the file to an SQL error, with the line that it is in.
+// inFile adds the file, line and source excerpt to an SQL error.
 func inFile(file, text string, err error) error {
 	var at *sql.Error
 	if !errors.As(err, &at) {

@@ -20,14 +20,14 @@ import (
 // whether partitions were added later.
 const sampled = 200
 
-// sampleTime limits the time for one topic.
+// sampleTime limits how long one topic is sampled.
 const sampleTime = 15 * time.Second
 
 var errSampled = errors.New("enough records sampled")
 
-// checkKeys runs a pipeline in memory over samples of the topics that it requires to be partitioned
+// checkKeys runs a pipeline in memory on samples of the topics that it requires to be partitioned
 // by key. The error is an *operator.ElsewhereError if a record is not in the partition of its key.
-// missing are the topics that do not exist.
+// missing lists the topics that do not exist.
 func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (records int, missing []string, err error) {
 	client, err := broker.Connect(ctx, b)
 	if err != nil {
@@ -59,7 +59,7 @@ func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (records i
 	_, err = dryrun.Preview(ctx, p, all, sizes, false)
 	var elsewhere *operator.ElsewhereError
 	if !errors.As(err, &elsewhere) {
-		err = nil // a sample lacks the rows before it, so other errors mean nothing
+		err = nil // a sample lacks earlier rows, so other errors are meaningless
 	}
 	return records, missing, err
 }

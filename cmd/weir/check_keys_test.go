@@ -17,8 +17,8 @@ CREATE TABLE readings (device_id STRING, v BIGINT) WITH ('connector' = 'kafka', 
 CREATE TABLE counts (device_id STRING, n BIGINT, PRIMARY KEY (device_id) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'counts', 'key.format' = 'raw', 'value.format' = 'json');
 INSERT INTO counts SELECT device_id, COUNT(*) FROM readings GROUP BY device_id;`
 
-// weir check --brokers says before a pipeline runs that it would stop at a record that lies
-// elsewhere, and nothing of that without a broker.
+// weir check --brokers detects, before a pipeline runs, that it would stop at a record in the wrong
+// partition. Without --brokers it doesn't.
 func TestCheckSamplesKeys(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, "java", "kcat"))
 	if err != nil {

@@ -25,11 +25,11 @@ import (
 	"weir.example/weir/internal/node"
 )
 
-// realData is 50,270 rows of three devices, where the project's shared data are beside the
-// checkout.
+// realData has 50,270 rows of three devices. It exists only where the project's shared data are
+// next to the checkout.
 const realData = "../../../shared/data/iot-env-telemetry/iot_env_telemetry.csv.gz"
 
-// A file goes through producer and consumer, and the means are those of the file.
+// After a file has passed through producer and consumer, the means equal those of the file.
 func TestFileMeans(t *testing.T) {
 	t.Run("generated", func(t *testing.T) { testFileMeans(t, generateCSV(t, 3000)) })
 	if _, err := os.Stat(realData); err == nil {
@@ -55,7 +55,7 @@ func generateCSV(t *testing.T, rows int) string {
 	return path
 }
 
-// fileMeans works out the mean and count of each value column, straight from a CSV file.
+// fileMeans computes the mean and count of each value column directly from a CSV file.
 func fileMeans(t *testing.T, path string) (means map[string]float64, readings int) {
 	rows := csvRows(t, path)
 	means = make(map[string]float64)
@@ -73,7 +73,7 @@ func fileMeans(t *testing.T, path string) (means map[string]float64, readings in
 	return means, readings
 }
 
-// csvRows reads a compressed CSV file, its header first.
+// csvRows reads a compressed CSV file, including its header.
 func csvRows(t *testing.T, path string) [][]string {
 	t.Helper()
 	f, err := os.Open(path)
@@ -92,7 +92,7 @@ func csvRows(t *testing.T, path string) [][]string {
 	return rows
 }
 
-// csvNumber is a number, or a truth value as 0 or 1.
+// csvNumber parses a number; true and false are 1 and 0.
 func csvNumber(t *testing.T, text string) float64 {
 	t.Helper()
 	v, err := strconv.ParseFloat(text, 64)
@@ -155,13 +155,13 @@ func lastValues(t *testing.T, dir, topic string) map[string]string {
 	return last
 }
 
-// A produce that is killed again and again sends each reading once in the end.
+// A producer that is killed repeatedly ends up sending each reading exactly once.
 func TestProduceResumesAfterKills(t *testing.T) {
 	dir := "--data-dir=" + filepath.Join(t.TempDir(), "data")
 	args := []string{"produce", dir, "--count=60000", "--rate=60000", "--devices=50", "--outages=0.5", "--repeats=0.05", "--mark"}
 	for i := range 4 {
 		p := start(t, args...)
-		time.Sleep(time.Duration(200+60*i) * time.Millisecond) // the fault's moment
+		time.Sleep(time.Duration(200+60*i) * time.Millisecond) // moment of the fault
 		p.kill()
 	}
 	must(t, args...)
@@ -171,7 +171,7 @@ func TestProduceResumesAfterKills(t *testing.T) {
 	}
 }
 
-// A stop by signal commits what was begun, and the next start goes on.
+// A signal commits what has begun, and the next start resumes.
 func TestUpStopsCleanly(t *testing.T) {
 	dir := "--data-dir=" + filepath.Join(t.TempDir(), "data")
 	for _, s := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
@@ -195,15 +195,15 @@ func waitFor(t *testing.T, what string, done func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("no %s within 30 s", what)
 		}
-		time.Sleep(20 * time.Millisecond) // between two looks
+		time.Sleep(20 * time.Millisecond) // polling interval
 	}
 }
 
-// served counts the records of the readings' topic on a broker that another process serves.
+// served counts the records of the readings' topic on a broker run by another process.
 func served(dir string) (n int64) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	member, err := embedded.Join(dir) // not Attach: it would serve the directory before weir does
+	member, err := embedded.Join(dir) // not Attach: it would open the directory before weir does
 	if err != nil || member == nil {
 		return 0
 	}
@@ -216,7 +216,7 @@ func served(dir string) (n int64) {
 	return n
 }
 
-// What can't work says so in one line, soon, with what to do.
+// Commands that can't work fail soon, with one line that names the remedy.
 func TestErrorsAreOneLine(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test
 	if err != nil {
@@ -252,7 +252,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 			}
 			lines := strings.Split(strings.TrimSpace(stderr), "\n")
 			if c.code == exitUsage && len(lines) == 2 {
-				lines = lines[:1] // and where to find help
+				lines = lines[:1] // the second line refers to the help
 			}
 			if code != c.code || stdout != "" || len(lines) != 1 || !strings.Contains(lines[0], c.want) {
 				t.Errorf("exit %d, want %d with %q\nstdout %q\nstderr %q", code, c.code, c.want, stdout, stderr)
@@ -262,8 +262,8 @@ func TestErrorsAreOneLine(t *testing.T) {
 	holder.kill()
 }
 
-// A record that is no reading goes to the dead letters with the offsets, once; replayed, it fails
-// again and is a new letter; verify holds all the while.
+// A record that is not a reading becomes a dead letter once, committed together with the offsets.
+// When it is replayed, it fails again and becomes a new dead letter. verify succeeds throughout.
 func TestDeadLetters(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	up := start(t, "up", "--data-dir="+dir, "--listen=127.0.0.1:0", "--rate=500")
@@ -314,7 +314,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 }
 
-// An independent client counts what verify counts.
+// An independent client counts the same records as verify.
 func TestKcatReadsTheSame(t *testing.T) {
 	kcat, err := exec.LookPath("kcat")
 	if err != nil {
@@ -323,7 +323,7 @@ func TestKcatReadsTheSame(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	up := start(t, "up", "--data-dir="+dir, "--listen=127.0.0.1:0", "--rate=5000")
 	waitFor(t, "readings", func() bool { return served(dir) > 2000 })
-	up.kill() // leaves an aborted transaction, most likely
+	up.kill() // most likely leaves an aborted transaction
 	must(t, "consume", "--data-dir="+dir, "--until-end")
 	want := verified(t, "--data-dir="+dir).Records
 

@@ -14,11 +14,11 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// defaultConfig is read from the working directory unless --config names another file.
+// defaultConfig is read from the working directory unless --config is set.
 const defaultConfig = "weir.yaml"
 
-// fromFile sets the flags that were given neither on the command line nor in the environment from
-// the configuration file:
+// fromFile sets flags from the configuration file unless they are set on the command line or in the
+// environment:
 //
 //	brokers: [kafka-1:9092, kafka-2:9092]   # for every command with this flag
 //	flink:
@@ -45,7 +45,7 @@ func fromFile(cmd *cobra.Command) error {
 	if err := checkSection(cmd.Root(), section, ""); err != nil {
 		return usage(fmt.Errorf("%s: %w", path, err))
 	}
-	var names []string // of the commands from the root to this one
+	var names []string // path of the command, without the root
 	for c := cmd; c.HasParent(); c = c.Parent() {
 		names = append([]string{c.Name()}, names...)
 	}
@@ -70,15 +70,14 @@ func fromFile(cmd *cobra.Command) error {
 	return nil
 }
 
-// flagOf annotates a flag with other commands whose sections of the configuration file set it, too.
+// flagOf annotates a flag with other commands whose sections of the configuration file also set it.
 const flagOf = "of"
 
-// setFlags sets the flags of a command that a section names and that are not set yet, where accept
-// allows it.
+// setFlags sets the flags that a section contains, are not set yet, and are accepted by accept.
 func setFlags(cmd *cobra.Command, section map[string]any, path string, accept func(*pflag.Flag) bool) error {
 	for key, value := range section {
 		f := cmd.Flags().Lookup(key)
-		_, isSection := value.(map[string]any) // of a command that has the name of a flag, such as console
+		_, isSection := value.(map[string]any) // of a command with the same name as a flag, such as console
 		if f == nil || f.Changed || isSection || !accept(f) {
 			continue
 		}

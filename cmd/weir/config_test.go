@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// The command line wins over the environment, the environment over the file, a section over what is
-// around it. What nobody knows is refused. Each value is a wrong address, which the error tells.
+// The command line takes precedence over the environment, the environment over the file, and a
+// section over the enclosing one. Unknown keys are refused. Each value is an invalid address, which
+// appears in the error.
 func TestConfigurationFile(t *testing.T) {
 	for _, c := range []struct {
 		name, file, env string

@@ -26,8 +26,8 @@ import (
 
 var consoleAt = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
 
-// startConsole starts weir up with a console, and returns where it is. It is built anew: under the
-// race detector the broker would not keep up with 10,000 devices.
+// startConsole starts weir up with a console and returns its address. It builds weir without the
+// race detector, with which the broker would not keep up with 10,000 devices.
 func startConsole(t *testing.T, args ...string) (url, brokerAddr string) {
 	t.Helper()
 	args = append([]string{"up", "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--console-listen", "127.0.0.1:0"}, args...)
@@ -63,8 +63,8 @@ func getJSON(t *testing.T, url string, into any) error {
 	return json.NewDecoder(resp.Body).Decode(into)
 }
 
-// A real browser walks the console of a running weir up with 10,000 devices, looks at each page,
-// and tries what it offers.
+// A real browser visits each page of the console of a running weir up with 10,000 devices, and
+// tries its actions.
 func TestConsoleInABrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a browser: not with -short")
@@ -98,8 +98,8 @@ func TestConsoleInABrowser(t *testing.T) {
 	}
 }
 
-// strangeDevices sends readings of devices whose names mean something to a browser, and a record
-// that is no reading.
+// strangeDevices sends readings of devices whose names contain HTML or right-to-left text, and a
+// record that is not a reading.
 func strangeDevices(ctx context.Context, t *testing.T, addr string) {
 	client, err := broker.Connect(ctx, broker.Config{Brokers: []string{addr}})
 	if err != nil {
@@ -117,7 +117,7 @@ func strangeDevices(ctx context.Context, t *testing.T, addr string) {
 	}
 }
 
-// leaveOpen leaves a transaction open, in a topic that nobody reads.
+// leaveOpen leaves a transaction open, in a topic without readers.
 func leaveOpen(t *testing.T, addr string) {
 	t.Helper()
 	client, err := broker.Connect(t.Context(), broker.Config{Brokers: []string{addr}},
@@ -137,7 +137,7 @@ func leaveOpen(t *testing.T, addr string) {
 	}
 }
 
-// leaveAlerts leaves one alert of each state.
+// leaveAlerts creates alerts in each state.
 func leaveAlerts(t *testing.T, addr string) {
 	t.Helper()
 	at := broker.Config{Brokers: []string{addr}}
@@ -169,7 +169,7 @@ func leaveAlerts(t *testing.T, addr string) {
 	}
 }
 
-// leaveSchemas leaves three versions of a subject, the last of which does not read the one before.
+// leaveSchemas registers three versions of a subject; the last one can't read data of the second.
 func leaveSchemas(t *testing.T, url string) {
 	t.Helper()
 	var served struct{ Registry string }
@@ -193,7 +193,7 @@ func leaveSchemas(t *testing.T, url string) {
 	}
 }
 
-// A console that listens nowhere, or to everybody, is a mistake in how it was called.
+// A console without an address, or on all interfaces, is a usage error.
 func TestConsoleFlags(t *testing.T) {
 	for _, args := range [][]string{{"console", "--console-listen", "none"}, {"up", "--console-listen", "0.0.0.0:8080"}, {"up", "--console-listen", "here"}} {
 		p := start(t, append(args, "--data-dir", t.TempDir())...)

@@ -101,7 +101,7 @@ func newDLQList() *cobra.Command {
 	return cmd
 }
 
-// shownBytes is the number of bytes of a value to print.
+// shownBytes is the maximum number of bytes of a value to print.
 const shownBytes = 120
 
 func writeLetter(cmd *cobra.Command, l deadletter.Letter) error {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Commands that read never make a broker. In another directory they find the Weir that runs, and
-// where none or several do they say so.
+// Commands that only read never create a broker. In another directory they find the running Weir,
+// and report if there is none or more than one.
 func TestReadersFindTheRunningBroker(t *testing.T) {
 	readers := [][]string{
 		{"tail", "device_stats", "--from-start", "--until-end"}, {"verify"}, {"dlq", "list"}, {"transactions", "list"},

@@ -22,7 +22,7 @@ import (
 type kafkaFlags struct {
 	config   broker.Config
 	dataDir  string
-	named    bool // dataDir was given by the user
+	named    bool // dataDir was set by the user
 	create   bool // start a broker if there is none; for commands that write
 	logLevel string
 }
@@ -103,11 +103,11 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// ownFlag marks a flag whose name has another meaning in other commands: environment and
-// configuration file do not set it.
+// ownFlag marks a flag whose name has a different meaning in other commands, so that it is set
+// neither from the environment nor from the configuration file.
 const ownFlag = "own"
 
-// fromEnvironment sets flags that were not given from WEIR_NAME, with - replaced by _.
+// fromEnvironment sets flags that were not given from WEIR_NAME, where NAME has _ instead of -.
 func fromEnvironment(flags *pflag.FlagSet) (err error) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := "WEIR_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))

@@ -40,7 +40,7 @@ type flinkFlags struct {
 	kafka    kafkaFlags
 	out      output
 	cluster  flink.Config
-	registry flink.Environment // without Kafka
+	registry flink.Environment // the part without Kafka
 }
 
 func (f *flinkFlags) add(cmd *cobra.Command) {
@@ -51,7 +51,7 @@ func (f *flinkFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.cluster.JobManager, "jobmanager", "http://127.0.0.1:8081", "address of the JobManager's REST API")
 }
 
-// addTables adds the flags for options of tables.
+// addTables adds the flags that set options of tables.
 func (f *flinkFlags) addTables(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.registry.Registry, "registry", "", "address of the schema registry, for tables with a -confluent format")
 	cmd.Flags().StringVar(&f.registry.RegistryUser, "registry-user", "", "user of the schema registry")
@@ -99,7 +99,7 @@ func withBrokers(m *flink.Manager) error {
 	return nil
 }
 
-// steps shows the current step of a long command: on a terminal as one line that is overwritten.
+// steps shows the current step of a long command, on a terminal as one line that is overwritten.
 type steps struct {
 	w    io.Writer
 	live bool
@@ -121,7 +121,7 @@ func (s *steps) done() {
 	}
 }
 
-// readPipeline reads a pipeline's file and derives its name without SET 'pipeline.name'.
+// readPipeline reads a pipeline's file and derives its default name from that of the file.
 func readPipeline(file string) (text, name string, err error) {
 	raw, err := os.ReadFile(file) //nolint:gosec // the user's file
 	if err != nil {
@@ -280,7 +280,7 @@ func shortened(s string, most int) string {
 	return string(r[:most-1]) + "…"
 }
 
-// bytesText formats a size for people.
+// bytesText formats a size in human-readable form.
 func bytesText(n int64) string {
 	for _, unit := range []string{"B", "KiB", "MiB"} {
 		if n < 10_000 {
@@ -291,7 +291,7 @@ func bytesText(n int64) string {
 	return fmt.Sprintf("%d GiB", n)
 }
 
-// clusterStatus shows the cluster itself.
+// clusterStatus shows the status of the cluster itself.
 func (f *flinkFlags) clusterStatus(cmd *cobra.Command) error {
 	return f.manager(cmd, func(ctx context.Context, m *flink.Manager, asJSON bool) error {
 		local, localErr := localFlink(f.kafka.dataDir)

@@ -214,12 +214,12 @@ Reports possible loss and exits with 3 if the outage was longer than the sinks' 
 // flinkCheck is the JSON output of weir flink check for a file.
 type flinkCheck struct {
 	File        string   `json:"file"`
-	Flink       string   `json:"flink"` // accepted, refused, not asked
-	Weir        string   `json:"weir"`  // accepted, refused
+	Flink       string   `json:"flink"` // accepted, refused or not asked
+	Weir        string   `json:"weir"`  // accepted or refused
 	Message     string   `json:"message,omitempty"`
 	WeirMessage string   `json:"weir_message,omitempty"`
 	Warnings    []string `json:"warnings"`
-	Differences []string `json:"differences"` // of weir run from Flink
+	Differences []string `json:"differences"` // between weir run and Flink
 	Plan        string   `json:"plan,omitempty"`
 }
 

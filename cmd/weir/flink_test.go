@@ -20,8 +20,8 @@ import (
 	"weir.example/weir/internal/stack"
 )
 
-// flinkReadings is how many readings go through Flink while it is broken. make test-flink takes a
-// million.
+// flinkReadings returns how many readings pass through Flink while faults are injected. make
+// test-flink uses a million.
 func flinkReadings(t *testing.T) int {
 	text := os.Getenv("WEIR_TEST_FLINK_READINGS")
 	if text == "" {
@@ -34,9 +34,9 @@ func flinkReadings(t *testing.T) int {
 	return n
 }
 
-// onFlink writes a pipeline's file. Rows may be a minute behind: while Flink recovers, its
-// partitions come apart by as much as it was away, and it would drop rows as late. The versions
-// give the same rows by other expressions, so that an upgrade changes the SQL and not what weir
+// onFlink writes a pipeline's file. The watermark delay is a minute, because partitions drift apart
+// while Flink recovers, and a shorter delay would make it drop rows as late. The versions compute
+// the same rows with different expressions, so that an upgrade changes the SQL but not what weir
 // verify expects.
 func onFlink(t *testing.T, dir, average string) string {
 	t.Helper()
@@ -60,12 +60,12 @@ FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP B
 	return file
 }
 
-// flinkWorld is Kafka and Flink, and what commands need to find them.
+// flinkWorld is a Kafka and a Flink cluster, with the flags that commands need to find them.
 type flinkWorld struct {
 	t     *testing.T
 	kafka *stack.Kafka
 	flink *stack.Flink
-	at    []string // flags
+	at    []string // flags that select both clusters
 }
 
 func newFlinkWorld(t *testing.T, brokers int) *flinkWorld {
@@ -76,7 +76,7 @@ func newFlinkWorld(t *testing.T, brokers int) *flinkWorld {
 	return w
 }
 
-// weir runs weir flink with arguments; it has to succeed.
+// weir runs weir flink with arguments and requires success.
 func (w *flinkWorld) weir(args ...string) string {
 	w.t.Helper()
 	return must(w.t, append(append([]string{"flink"}, args...), w.at...)...)
@@ -91,7 +91,7 @@ func (w *flinkWorld) status(name string) (s flink.Status, code int) {
 	return s, code
 }
 
-// await waits until the pipeline's state and whatever else holds.
+// await waits until the pipeline's status satisfies a condition.
 func (w *flinkWorld) await(name, what string, holds func(*flink.Status) bool) {
 	w.t.Helper()
 	var s flink.Status
@@ -122,7 +122,7 @@ func (w *flinkWorld) admin() *kadm.Client {
 	return kadm.NewClient(client)
 }
 
-// awaitRead waits until a checkpoint has all that is in a topic.
+// awaitRead waits until a checkpoint covers all records of a topic.
 func (w *flinkWorld) awaitRead(group, topic string) {
 	w.t.Helper()
 	admin := w.admin()
@@ -135,7 +135,7 @@ func (w *flinkWorld) awaitRead(group, topic string) {
 	}
 }
 
-// awaitProduced waits until a topic has so many records.
+// awaitProduced waits until the end offsets of a topic add up to records.
 func (w *flinkWorld) awaitProduced(topic string, records int64) {
 	w.t.Helper()
 	admin := w.admin()
@@ -143,7 +143,7 @@ func (w *flinkWorld) awaitProduced(topic string, records int64) {
 	for deadline := time.Now().Add(10 * time.Minute); have < records && time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
 		ends, err := admin.ListCommittedOffsets(w.t.Context(), topic)
 		if err != nil || ends.Error() != nil {
-			continue // a broker may still be coming back
+			continue // a broker may still be restarting
 		}
 		have = 0
 		ends.Each(func(end kadm.ListedOffset) { have += end.Offset })
@@ -167,14 +167,13 @@ func (w *flinkWorld) lag(admin *kadm.Client, group, topic string) int64 {
 	lag := int64(0)
 	ends.Each(func(end kadm.ListedOffset) {
 		at, _ := offsets.Lookup(topic, end.Partition)
-		// The last entry is the mark of a transaction's end: no record, so that Flink's offset does
-		// not count it.
+		// The last offset is that of a transaction marker, which Flink's offset doesn't include.
 		lag += max(0, end.Offset-1-max(0, at.At))
 	})
 	return lag
 }
 
-// kill ends a process of Flink with kill -9 and starts it again.
+// kill kills a Flink process with kill -9 and restarts it.
 func (w *flinkWorld) kill(name string) {
 	w.t.Helper()
 	if err := w.flink.Kill(name); err != nil {
@@ -185,9 +184,9 @@ func (w *flinkWorld) kill(name string) {
 	}
 }
 
-// Readings go through a windowed pipeline on a real Flink cluster while TaskManagers, a broker and
-// the JobManager are killed with kill -9, and while its SQL is replaced: each is counted in its
-// window once. Windows that were open at the upgrade are whole.
+// Readings pass through a windowed pipeline on a real Flink cluster while TaskManagers, a broker
+// and the JobManager are killed with kill -9 and its SQL is upgraded: each reading is counted in
+// its window exactly once, including in windows that were open at the upgrade.
 func TestFlinkSurvivesKills(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts five JVMs: make test runs it")
@@ -205,7 +204,7 @@ func TestFlinkSurvivesKills(t *testing.T) {
 	dir := t.TempDir()
 	prom := promtest.Start(t, promtest.Options{Jobs: map[string][]string{"flink": w.flink.MetricsAddresses()}})
 	must(t, "topics", "apply", at)
-	producer := start(t, "produce", at, fmt.Sprint("--rate=", rate), "--devices=300", "--repeats=0.02", "--mark") // until all faults are over
+	producer := start(t, "produce", at, fmt.Sprint("--rate=", rate), "--devices=300", "--repeats=0.02", "--mark") // runs until all faults are over
 	t.Log(w.weir("deploy", onFlink(t, dir, "AVG(`value`)"), "--parallelism=2", "--checkpoint-interval=2s"))
 	code, _, stderr := do(t, append([]string{"flink", "deploy", filepath.Join(dir, "windowed.sql")}, w.at...)...)
 	if code != exitFailed || !strings.Contains(stderr, "deployed already") {
@@ -226,7 +225,7 @@ func TestFlinkSurvivesKills(t *testing.T) {
 	rng.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
 	t.Logf("faults: %v", faults)
 	for _, fault := range faults {
-		time.Sleep(time.Duration(rng.IntN(2500)) * time.Millisecond) // the fault's moment between checkpoints
+		time.Sleep(time.Duration(rng.IntN(2500)) * time.Millisecond) // random moment between checkpoints
 		began := time.Now()
 		switch fault {
 		case "taskmanager":
@@ -236,7 +235,7 @@ func TestFlinkSurvivesKills(t *testing.T) {
 			if err := w.kafka.Kill(b); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond) // how long the broker is away
+			time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond) // downtime of the broker
 			if err := w.kafka.Start(t.Context(), b); err != nil {
 				t.Fatal(err)
 			}
@@ -255,7 +254,7 @@ func TestFlinkSurvivesKills(t *testing.T) {
 		checkpoint(time.Now())
 		t.Logf("%s: a checkpoint %.1f s later", fault, time.Since(began).Seconds())
 	}
-	w.awaitProduced("sensor_data_tx", int64(readings)*6/5) // marks of transactions count, too
+	w.awaitProduced("sensor_data_tx", int64(readings)*6/5) // transaction markers count, too
 	producer.signal(os.Interrupt)
 	if code := producer.wait(time.Minute); code != exitInterrupted {
 		t.Fatalf("producer: exit %d\n%s", code, producer.errOut.String())
@@ -272,9 +271,9 @@ func TestFlinkSurvivesKills(t *testing.T) {
 	}
 }
 
-// leaveTransactions cancels a job in the middle of a transaction, which weir transactions finds and
-// ends. A savepoint that has handed that transaction over has lost it, then: a job that goes on
-// from it says so.
+// leaveTransactions cancels a job in the middle of a transaction, which weir transactions lists and
+// aborts. If a savepoint includes that transaction, aborting it loses its results: a job restored
+// from the savepoint reports this.
 func (w *flinkWorld) leaveTransactions(dir string) {
 	t := w.t
 	t.Helper()
@@ -314,7 +313,7 @@ func (w *flinkWorld) leaveTransactions(dir string) {
 	w.cancel("cancelled")
 }
 
-// cancel cancels a job and ends what it leaves open.
+// cancel cancels a job and aborts the transactions that it leaves open.
 func (w *flinkWorld) cancel(name string) {
 	w.t.Helper()
 	w.t.Log(w.weir("cancel", name))
@@ -324,7 +323,7 @@ func (w *flinkWorld) cancel(name string) {
 	}
 }
 
-// openOf is how many transactions of a Flink job are open.
+// openOf returns the number of open transactions of a Flink job.
 func (w *flinkWorld) openOf(job string) (n int) {
 	w.t.Helper()
 	var all []openTransaction

@@ -22,14 +22,14 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// gapTable is a pipeline that copies rows and counts them by key, over a source of four partitions
+// gapTable is a pipeline that copies rows and counts them by key, with a source of four partitions
 // from which records are deleted.
 type gapTable struct {
 	*testing.T
 	b    *realBroker
 	name string
 	sent []*kgo.Record
-	age  time.Duration // of the rows that are sent
+	age  time.Duration // of the rows to send
 }
 
 // gap is a range of offsets that were deleted unread.
@@ -44,7 +44,7 @@ func (b *realBroker) gapTable(t *testing.T, name string) *gapTable {
 	return g
 }
 
-// file is the pipeline, with a further option of its source.
+// file writes the pipeline, with an additional option for its source.
 func (g *gapTable) file(option string) string {
 	g.Helper()
 	text := strings.NewReplacer("$NAME", g.name, "$OPTION", option).Replace(`SET 'pipeline.name' = '$NAME';
@@ -68,7 +68,7 @@ func (g *gapTable) args(file string, more ...string) []string {
 	return append([]string{"run", file, g.b.flag, "--instance=x", "--state-dir=none", "--commit-interval=20ms", "--session-timeout=6s", "-o=json"}, more...)
 }
 
-// send writes rows, of which each partition has the same number.
+// send writes the same number of rows to each partition.
 func (g *gapTable) send(each int) {
 	g.Helper()
 	hash := kgo.StickyKeyPartitioner(nil).ForTopic("")
@@ -87,8 +87,8 @@ func (g *gapTable) send(each int) {
 	g.sent = append(g.sent, records...)
 }
 
-// delete deletes records before offsets of partitions, and takes those out of what is expected that
-// were unread: from the given offsets on.
+// delete deletes the records of partitions below gap.to, and removes the unread ones, from gap.from
+// on, from the expectation.
 func (g *gapTable) delete(gaps map[int32]gap) (offsets int64) {
 	g.Helper()
 	var upTo kadm.Offsets
@@ -114,7 +114,7 @@ func (g *gapTable) forget(gaps map[int32]gap) {
 	})
 }
 
-// wantRows compares what the pipeline has written with the rows that it could read.
+// wantRows compares the pipeline's output with the rows that it could read.
 func (g *gapTable) wantRows() {
 	g.Helper()
 	want, totals := make(map[string]int), make(map[string]int)
@@ -147,7 +147,7 @@ func (g *gapTable) read(table string, fn func(*kgo.Record)) {
 	}
 }
 
-// wantLogged wants a warning for each gap, and none for others.
+// wantLogged checks that there is one warning for each gap, and no other.
 func (g *gapTable) wantLogged(log string, gaps map[int32]gap) {
 	g.Helper()
 	if n := strings.Count(log, "records were skipped"); n != len(gaps) {
@@ -163,7 +163,7 @@ func (g *gapTable) wantLogged(log string, gaps map[int32]gap) {
 
 var adminAddress = regexp.MustCompile(`metrics and health at (\S+)`)
 
-// page reads a page of a process's admin port.
+// page fetches a page from a process's admin port.
 func (p *weir) page(path string) string {
 	p.t.Helper()
 	waitFor(p.t, "admin port", func() bool { return adminAddress.MatchString(p.errOut.String()) })
@@ -179,8 +179,8 @@ func (p *weir) page(path string) string {
 	return string(text)
 }
 
-// wantTold wants the gaps in the status and in the metric of a running pipeline, and then in its
-// log and its report, and stops it.
+// wantTold checks that a running pipeline reports the gaps in its status and metric, stops it, and
+// checks its log and report.
 func (g *gapTable) wantTold(p *weir, gaps map[int32]gap, offsets int64) {
 	g.Helper()
 	metric := fmt.Sprintf(`weir_engine_skipped_offsets_total{pipeline="%s",topic="%s.in"} %d`, g.name, g.name, offsets)
@@ -209,7 +209,7 @@ func (g *gapTable) wantTold(p *weir, gaps map[int32]gap, offsets int64) {
 	waitFor(g.T, "offset of the group at the end", func() bool {
 		lag, err := g.b.admin.Lag(g.Context(), "weir-"+g.name)
 		l := lag["weir-"+g.name]
-		return err == nil && l.Lag.TotalByTopic()[g.name+".in"].Lag <= gapPartitions // markers of others' transactions
+		return err == nil && l.Lag.TotalByTopic()[g.name+".in"].Lag <= gapPartitions // at most a marker per partition
 	})
 	p.signal(syscall.SIGTERM)
 	if code := p.wait(time.Minute); code != exitOK {
@@ -222,7 +222,7 @@ func (g *gapTable) wantTold(p *weir, gaps map[int32]gap, offsets int64) {
 	g.wantLogged(p.errOut.String(), gaps)
 }
 
-// Records are deleted, some or all of a partition's unread ones, while the pipeline does not run.
+// Some or all unread records of a partition are deleted while the pipeline is not running.
 func (b *realBroker) testGapAtRestart(t *testing.T) {
 	g := b.gapTable(t, "gap-restart")
 	file := g.file("")
@@ -238,13 +238,13 @@ func (b *realBroker) testGapAtRestart(t *testing.T) {
 	if code != exitOK {
 		t.Errorf("exit %d\n%s", code, log)
 	}
-	g.wantLogged(log, nil) // once
+	g.wantLogged(log, nil) // gaps are reported only once
 	g.send(10)
 	must(t, g.args(file, "--until-end")...)
 	g.wantRows()
 }
 
-// The same by retention, which deletes whole segments.
+// Likewise with retention, which deletes whole segments.
 func (b *realBroker) testGapByRetention(t *testing.T) {
 	g := b.gapTable(t, "gap-retention")
 	file := g.file("")
@@ -279,7 +279,7 @@ func (b *realBroker) testGapByRetention(t *testing.T) {
 	g.wantRows()
 }
 
-// What was deleted before a pipeline's first start was never its own.
+// Records deleted before a pipeline's first start don't count as skipped.
 func (b *realBroker) testGapBeforeFirstStart(t *testing.T) {
 	for _, option := range []string{"", ", 'properties.auto.offset.reset' = 'none'"} {
 		g := b.gapTable(t, fmt.Sprint("gap-first-", len(option)))
@@ -295,8 +295,8 @@ func (b *realBroker) testGapBeforeFirstStart(t *testing.T) {
 	}
 }
 
-// deleteUnderReader deletes rows that a running pipeline has not read because a transaction is open
-// before them, and then ends the transaction.
+// deleteUnderReader deletes rows that a running pipeline has not read because they follow an open
+// transaction, and then ends that transaction.
 func (g *gapTable) deleteUnderReader() (gaps map[int32]gap, offsets int64) {
 	g.Helper()
 	waitFor(g.T, "the group at the end", func() bool {
@@ -328,7 +328,7 @@ func (g *gapTable) deleteUnderReader() (gaps map[int32]gap, offsets int64) {
 	return gaps, offsets
 }
 
-// Records are deleted under a running pipeline.
+// Records are deleted while the pipeline is running.
 func (b *realBroker) testGapWhileRunning(t *testing.T) {
 	g := b.gapTable(t, "gap-running")
 	g.send(30)
@@ -339,8 +339,8 @@ func (b *realBroker) testGapWhileRunning(t *testing.T) {
 	g.wantRows()
 }
 
-// A table that says so has the pipeline stop at a gap, at a restart and while it runs, until
-// somebody accepts exactly this loss.
+// With auto.offset.reset = none, a pipeline stops at a gap, both at a restart and while it is
+// running, until the user accepts exactly this loss.
 func (b *realBroker) testGapStops(t *testing.T) {
 	g := b.gapTable(t, "gap-none")
 	file := g.file(", 'properties.auto.offset.reset' = 'none'")
@@ -363,7 +363,7 @@ func (b *realBroker) testGapStops(t *testing.T) {
 				t.Errorf("it names %s, want %d to %d", named[1], at.from, at.to)
 			}
 		}
-		if round == 0 { // a loss is of one partition and range
+		if round == 0 { // accepting a loss applies to one partition and range
 			for _, wrong := range []string{
 				fmt.Sprintf("%s.in/%s:%s-%d", g.name, named[2], named[3], atoi(t, named[4])-1),
 				fmt.Sprintf("%s.in/%s:%d-%s", g.name, named[2], atoi(t, named[3])+1, named[4]),
@@ -384,7 +384,7 @@ func (b *realBroker) testGapStops(t *testing.T) {
 		said = log
 	}
 	g.wantRows()
-	must(t, g.args(file, "--until-end")...) // a loss is accepted once
+	must(t, g.args(file, "--until-end")...) // accepting once is enough
 	g.wantRows()
 }
 
@@ -397,8 +397,8 @@ func atoi(t *testing.T, text string) int {
 	return n
 }
 
-// weir verify names what was deleted before the group had read it, and once the group has gone on,
-// that it can't tell any more.
+// weir verify names the records that were deleted before the group read them. Once the group has
+// moved on, it reports that this can't be determined any more.
 func (b *realBroker) testVerifyNamesGap(t *testing.T) {
 	consume := []string{"consume", b.flag, "--instance=x", "--state-dir=none", "--until-end"}
 	must(t, "produce", b.flag, "--count=2000", "--name=gap", "--device-prefix=gap-", "--devices=40")

@@ -25,9 +25,9 @@ WITH ('connector' = 'upsert-kafka', 'topic' = 'widened.totals', 'key.format' = '
 INSERT INTO totals SELECT k, COUNT(*), SUM(n) FROM rows_in GROUP BY k;
 `
 
-// testRepartition adds partitions to a source and moves the state of its keys, in a process that is
+// testRepartition adds partitions to a source and moves the state of its keys in a process that is
 // killed at random moments and restarted until the move is complete. Each key's total then covers
-// the rows before the move and those after it.
+// the rows before and after the move.
 func (b *realBroker) testRepartition(t *testing.T) {
 	const keys = 30_000
 	seed := uint64(time.Now().UnixNano())
@@ -45,7 +45,7 @@ func (b *realBroker) testRepartition(t *testing.T) {
 		t.Helper()
 		var records []*kgo.Record
 		for k := range keys {
-			key := fmt.Sprintf("%0200d", k) // large enough for several transactions of the move
+			key := fmt.Sprintf("%0200d", k) // large enough that the move takes several transactions
 			n := rng.IntN(1000)
 			r := &kgo.Record{Topic: "widened.in", Key: []byte(key), Value: fmt.Appendf(nil, `{"k":%q,"n":%d}`, key, n)}
 			r.Partition = int32(hash.Partition(r, partitions))
@@ -69,7 +69,7 @@ func (b *realBroker) testRepartition(t *testing.T) {
 		topics, err := b.admin.ListTopics(t.Context(), "widened.in")
 		return err == nil && len(topics["widened.in"].Partitions) == 7
 	})
-	b.client.PurgeTopicsFromClient("widened.in") // so that it asks for the partitions again
+	b.client.PurgeTopicsFromClient("widened.in") // makes it fetch the new partitions
 
 	kills, move := 0, append(slices.Clone(command), "--repartition")
 	for {
@@ -82,16 +82,16 @@ func (b *realBroker) testRepartition(t *testing.T) {
 		}
 		p := start(t, move...)
 		moment := time.Duration(300+rng.IntN(1500)) * time.Millisecond
-		time.Sleep(moment) // the fault's moment
+		time.Sleep(moment) // random moment of the fault
 		p.signal(syscall.SIGKILL)
 		if code := p.wait(time.Minute); code == exitOK {
-			break // the move was faster
+			break // the move completed first
 		}
 		kills++
 		t.Logf("killed after %s", moment)
 		if strings.Contains(p.errOut.String(), "state moved to the partitions of its keys") {
 			must(t, move...)
-			break // whether the plan was committed is not known
+			break // whether the plan was committed is unknown
 		}
 	}
 	t.Logf("%d kills", kills)

@@ -20,10 +20,11 @@ import (
 	"weir.example/weir/internal/stack"
 )
 
-// boundedRunsEnv says how many bounded runs to try.
+// boundedRunsEnv sets the number of bounded runs.
 const boundedRunsEnv = "WEIR_TEST_BOUNDED_RUNS"
 
-// realBroker is a real broker that tests share: it takes longer to start than most of them take.
+// realBroker is a real broker shared by several tests, because it takes longer to start than most
+// of them.
 type realBroker struct {
 	at     broker.Config
 	flag   string // --brokers
@@ -31,8 +32,8 @@ type realBroker struct {
 	admin  *kadm.Client
 }
 
-// What only a real broker shows: it writes the end of a transaction partition by partition after it
-// has answered, and deletes records on request and by itself.
+// Behavior that only a real broker shows: it writes transaction markers partition by partition
+// after it has responded, and deletes records on request and through retention.
 func TestOnKafka(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a JVM: make test runs it")
@@ -63,7 +64,7 @@ func TestOnKafka(t *testing.T) {
 	t.Run("accidents", func(t *testing.T) { accidents(t, b.at, 8, 4) })
 }
 
-// rounds is how many bounded runs to try.
+// rounds returns the number of bounded runs.
 func rounds(t *testing.T) int {
 	t.Helper()
 	n := 12
@@ -90,14 +91,13 @@ func (b *realBroker) send(t *testing.T, records ...*kgo.Record) {
 	}
 }
 
-// seen is what a reader with read_committed sees of topics at one moment: everything below the last
-// stable offsets.
+// seen is what a read_committed reader sees at one moment: everything below the last stable
+// offsets.
 type seen struct {
 	stable, high kadm.ListedOffsets
 }
 
-// look asks for the last stable offsets before it does anything else: each moment lets markers come
-// in.
+// look lists the last stable offsets first, because more markers may arrive at any moment.
 func (b *realBroker) look(t *testing.T, topics ...string) seen {
 	t.Helper()
 	var s seen
@@ -114,7 +114,7 @@ func (b *realBroker) look(t *testing.T, topics ...string) seen {
 	return s
 }
 
-// hidden are the partitions of which readers don't see all.
+// hidden lists the partitions that readers don't see completely.
 func (s seen) hidden() (all []string) {
 	s.high.Each(func(o kadm.ListedOffset) {
 		if at, _ := s.stable.Lookup(o.Topic, o.Partition); at.Offset < o.Offset {
@@ -125,7 +125,7 @@ func (s seen) hidden() (all []string) {
 	return all
 }
 
-// read calls fn with the records that could be seen.
+// read calls fn for the records that were visible.
 func (b *realBroker) read(t *testing.T, s seen, topic string, fn func(*kgo.Record)) {
 	t.Helper()
 	err := broker.ReadAll(t.Context(), b.at, topic, nil, func(r *kgo.Record) error {
@@ -150,8 +150,8 @@ INSERT INTO classes SELECT class, COUNT(*), SUM(n) FROM (SELECT MOD(n, 37) AS cl
 END;
 `
 
-// Many short runs to the end of the input: whoever reads at the moment in which one exits sees all
-// its rows, on all partitions and beyond an exchange.
+// Many short runs to the end of the input: a reader that starts the moment one exits sees all its
+// rows, on all partitions and downstream of a repartition topic.
 func (b *realBroker) testBoundedRuns(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -204,7 +204,7 @@ func (b *realBroker) testBoundedRuns(t *testing.T) {
 	}
 }
 
-// The same for weir produce.
+// Likewise for weir produce.
 func (b *realBroker) testProduced(t *testing.T) {
 	const each = 300
 	before := 0

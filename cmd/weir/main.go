@@ -73,7 +73,7 @@ func unwrapHelp(c *cobra.Command) {
 	}
 }
 
-// stdout remembers the first failed write, for example on a full disk: a command whose output is
+// stdout records the first failed write, for example on a full disk: a command whose output is
 // incomplete must not exit with 0.
 type stdout struct {
 	*os.File
@@ -140,10 +140,11 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func usage(err error) error { return &usageError{err} }
 
-// errCheck is a failed check whose report is already printed.
+// errCheck means that a check failed and that its report has been printed.
 var errCheck = errors.New("check failed")
 
-// errInterrupted ends a command that was stopped before it was complete; its progress is committed.
+// errInterrupted means that a command was stopped before it was complete; its progress is
+// committed.
 var errInterrupted = errors.New("interrupted: progress is committed; run the same command to resume")
 
 func exitCode(err error) int {
@@ -153,7 +154,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &open): // also after a timeout, which is a canceled context
+	case errors.As(err, &open): // also after a timeout, which surfaces as a canceled context
 		return exitFailed
 	case errors.Is(err, errCheck):
 		return exitCheck
@@ -172,7 +173,7 @@ type fileError struct{ err error }
 func (e *fileError) Error() string { return e.err.Error() }
 func (e *fileError) Unwrap() error { return e.err }
 
-// printError writes an error on one line. Errors in a file and differences between two versions of
+// printError prints an error on one line. Errors in a file and differences between two versions of
 // a pipeline take several lines.
 func printError(w io.Writer, err error) {
 	if errors.Is(err, errCheck) {
@@ -198,7 +199,7 @@ func oneLine(err error) string {
 		return "interrupted"
 	}
 	text := strings.TrimSpace(err.Error())
-	if unknown, suggested, ok := strings.Cut(text, "\n\nDid you mean this?\n"); ok { // cobra's
+	if unknown, suggested, ok := strings.Cut(text, "\n\nDid you mean this?\n"); ok { // added by cobra
 		return unknown + ": did you mean " + strings.Join(strings.Fields(suggested), " or ") + "?"
 	}
 	if before, _, ok := strings.Cut(text, " flag: strconv.ParseBool: "); ok {

@@ -16,7 +16,7 @@ import (
 	"weir.example/weir/internal/syncbuf"
 )
 
-// The test binary is weir itself when this is set, so that tests can run, stop and kill it.
+// With this variable set, the test binary runs as weir, so that tests can start, stop and kill it.
 const mainEnv = "WEIR_TEST_MAIN"
 
 func TestMain(m *testing.M) {
@@ -31,7 +31,7 @@ type weir struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	out    bytes.Buffer
-	errOut syncbuf.Buffer // read while it is written
+	errOut syncbuf.Buffer // read while the process is running
 	exited chan struct{}
 	once   sync.Once
 }
@@ -42,7 +42,7 @@ func start(t *testing.T, args ...string) *weir {
 	return startBinary(t, os.Args[0], args...)
 }
 
-// startIn is start in a working directory.
+// startIn is like start, but sets the working directory.
 func startIn(t *testing.T, dir string, args ...string) *weir {
 	t.Helper()
 	p := &weir{t: t, exited: make(chan struct{})}
@@ -66,7 +66,7 @@ func (p *weir) start() *weir {
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	go func() {
-		runtime.LockOSThread() // the parent-death signal comes when the starting thread ends
+		runtime.LockOSThread() // the parent-death signal is sent when the starting thread ends
 		started <- p.cmd.Start()
 		_ = p.cmd.Wait()
 		close(p.exited)
@@ -78,17 +78,18 @@ func (p *weir) start() *weir {
 	return p
 }
 
-var slots sync.Map // test → folder
+var slots sync.Map // test → directory
 
-// slotDir is where the processes of one test agree on their numbers, apart from other tests.
+// slotDir returns the directory in which the processes of a test allocate their slots, separate
+// from other tests.
 func slotDir(t *testing.T) string {
 	dir, _ := slots.LoadOrStore(t.Name(), t.TempDir())
 	return dir.(string)
 }
 
-// kill ends the process with kill -9 and waits for its end.
+// kill kills the process with kill -9 and waits until it has exited.
 func (p *weir) kill() {
-	p.once.Do(func() { _ = p.cmd.Process.Kill() }) // it may have ended
+	p.once.Do(func() { _ = p.cmd.Process.Kill() }) // it may have exited already
 	<-p.exited
 }
 
@@ -99,14 +100,14 @@ func (p *weir) signal(s os.Signal) {
 	}
 }
 
-// wait waits for the end of the process and returns its exit code.
+// wait waits until the process has exited and returns its exit code.
 func (p *weir) wait(limit time.Duration) int {
 	p.t.Helper()
 	select {
 	case <-p.exited:
 		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(limit):
-		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it writes the stacks of its goroutines
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // makes it dump its goroutine stacks
 		select {
 		case <-p.exited:
 		case <-time.After(10 * time.Second):
@@ -116,7 +117,7 @@ func (p *weir) wait(limit time.Duration) int {
 	}
 }
 
-// do runs weir to its end and returns its exit code and output.
+// do runs weir to completion and returns its exit code and output.
 func do(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	p := start(t, args...)
@@ -124,7 +125,7 @@ func do(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, p.out.String(), p.errOut.String()
 }
 
-// must runs weir to its end, which has to be a success, and returns its output.
+// must runs weir to completion, requires success, and returns its output.
 func must(t *testing.T, args ...string) string {
 	t.Helper()
 	code, stdout, stderr := do(t, args...)
@@ -134,7 +135,7 @@ func must(t *testing.T, args ...string) string {
 	return stdout
 }
 
-// report is the part of weir verify's report that tests look at.
+// report has the fields of weir verify's report that tests use.
 type report struct {
 	Records          int64 `json:"records"`
 	Devices          int64 `json:"devices"`
@@ -148,7 +149,7 @@ type report struct {
 	Repeats          int64 `json:"repeats"`
 }
 
-// verified runs weir verify, which has to find nothing wrong.
+// verified runs weir verify, requires a clean report, and returns it.
 func verified(t *testing.T, args ...string) report {
 	t.Helper()
 	code, stdout, stderr := do(t, append([]string{"verify", "-o", "json"}, args...)...)

@@ -57,7 +57,7 @@ func adaptGC(quit <-chan struct{}) {
 	}
 }
 
-// gcPercent is the percentage of garbage to allow for a live heap of so many bytes.
+// gcPercent returns the garbage collection percentage for a live heap of this size in bytes.
 func gcPercent(live uint64) int {
 	return int(min(max(garbageBytes*100/max(live, 1), leastPercent), mostPercent)) //nolint:gosec // at most 200
 }

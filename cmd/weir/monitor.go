@@ -148,7 +148,7 @@ func writeBrokers(w io.Writer, v *monitor.Snapshot) {
 	}
 }
 
-// troubled is the number of unhealthy topics that are listed by name.
+// troubled is the maximum number of unhealthy topics to list.
 const troubled = 10
 
 // writeTrouble lists the unhealthy topics, those without leaders first.

@@ -14,8 +14,8 @@ import (
 	"weir.example/weir/internal/stack"
 )
 
-// hasDataFor waits until each query of a dashboard and of its rules has data, with the labels that
-// it names.
+// hasDataFor waits until each query of a dashboard and of its alerting rules returns data with the
+// expected labels.
 func hasDataFor(t *testing.T, prom *promtest.Prometheus, name string) {
 	t.Helper()
 	var missing []promtest.Query
@@ -40,14 +40,14 @@ func hasDataFor(t *testing.T, prom *promtest.Prometheus, name string) {
 	})
 }
 
-// watched is a cluster that weir monitor watches, and a Prometheus that scrapes it.
+// watched is a cluster monitored by weir monitor, and a Prometheus that scrapes the monitor.
 type watched struct {
 	t    *testing.T
-	at   string // the flag
+	at   string // the --brokers flag
 	prom *promtest.Prometheus
 }
 
-// watch watches brokers until the test ends. It makes the topic solo, whose partitions have one
+// watch monitors brokers until the test ends. It creates the topic solo, whose partitions have one
 // replica each.
 func watch(t *testing.T, at string) *watched {
 	t.Helper()
@@ -64,9 +64,9 @@ func watch(t *testing.T, at string) *watched {
 	return &watched{t, at, promtest.Start(t, promtest.Options{Jobs: map[string][]string{"weir-monitor": {listen}}})}
 }
 
-// without does something while a broker is away and others have taken over. The monitor has to tell
-// that it is gone, and that it is back; and each query of Kafka's dashboard and rules to have data
-// before and meanwhile.
+// without calls do while a broker is down and others have taken over its partitions. The monitor
+// must report that it is down, and later that it is back. Each query of the Kafka dashboard and
+// rules must return data both before and during the outage.
 func (w *watched) without(kafka *stack.Kafka, i int, do func()) {
 	w.t.Helper()
 	ctx, stop := context.WithTimeout(w.t.Context(), 2*time.Minute)

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A command whose output can't be written says so and ends with 1, whichever it is.
+// Any command whose output can't be written reports it and exits with 1.
 func TestOutputIsFull(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -43,7 +43,7 @@ func TestOutputIsFull(t *testing.T) {
 	}
 }
 
-// Durations in logs have their unit, in JSON as in text.
+// Durations in logs have a unit, in JSON as well as in text.
 func TestLoggedDurations(t *testing.T) {
 	var b bytes.Buffer
 	log, err := (&kafkaFlags{logLevel: "info"}).logger(&b)
@@ -58,7 +58,7 @@ func TestLoggedDurations(t *testing.T) {
 	}
 }
 
-// What is not there yet on a fresh system is empty, and no error.
+// On a new system, lists are empty rather than errors.
 func TestFreshSystem(t *testing.T) {
 	data := "--data-dir=" + filepath.Join(t.TempDir(), "data")
 	must(t, "topics", "apply", data)
@@ -81,8 +81,8 @@ func TestFreshSystem(t *testing.T) {
 	}
 }
 
-// What a user gets wrong is named in the words of the command line, with a way forward, on one line
-// without the libraries' own text.
+// User errors are reported on one line in the terms of the command line, with a remedy, and without
+// error texts of libraries.
 func TestMistakes(t *testing.T) {
 	data := "--data-dir=" + filepath.Join(t.TempDir(), "data")
 	must(t, "topics", "apply", data)
@@ -111,8 +111,8 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// Paragraphs of help are wrapped once, to the terminal: lines as long as those of the source would
-// be wrapped a second time.
+// Paragraphs of help are joined before they are wrapped to the width of the terminal: otherwise
+// long lines of the source would be wrapped again.
 func TestHelpIsUnwrapped(t *testing.T) {
 	c := &cobra.Command{Long: "One\ntwo.\n\nThree:\n  a list\n  of two\nfour\nfive"}
 	c.AddCommand(&cobra.Command{Long: "six\nseven"})
@@ -128,7 +128,7 @@ func TestHelpIsUnwrapped(t *testing.T) {
 	}
 }
 
-// A command that is stopped says so, and not which Go function was interrupted.
+// A stopped command reports that it was interrupted, without naming Go's context.
 func TestInterruptedText(t *testing.T) {
 	for _, err := range []error{context.Canceled, fmt.Errorf("verify sensor_data_tx: %w", context.Canceled), errInterrupted} {
 		var out strings.Builder

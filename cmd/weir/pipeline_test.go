@@ -19,7 +19,8 @@ import (
 	"weir.example/weir/internal/stack"
 )
 
-// windowed is a pipeline as weir verify checks it. Bounded, it ends where the input does.
+// windowed writes a pipeline whose windows weir verify can check. If bounded, it ends with its
+// input.
 func windowed(t *testing.T, dir string, bounded bool) string {
 	t.Helper()
 	mode := ""
@@ -54,9 +55,9 @@ END;`
 
 var verifyWindowed = []string{"--windows=per_window", "--window-size=10s", "--window-delay=2s", "--late=windowed.late", "--window-dlq=windowed.dlq", "--bounded"}
 
-// Three real brokers and a windowed pipeline in two processes of two workers: processes and brokers
-// are killed with kill -9 at random, one process sleeps past its timeouts and wakes up as a zombie.
-// Each reading is counted in its window once.
+// Three real brokers, and a windowed pipeline in two processes of two workers each: processes and
+// brokers are killed with kill -9 at random, and one process is paused past its timeouts and
+// resumes as a zombie. Each reading is counted in its window exactly once.
 func TestPipelineSurvivesKills(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts three JVMs: make test runs it")
@@ -110,7 +111,7 @@ func TestPipelineSurvivesKills(t *testing.T) {
 			if err := kafka.Kill(b); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond) // how long the broker is away
+			time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond) // downtime of the broker
 			if err := kafka.Start(t.Context(), b); err != nil {
 				t.Fatal(err)
 			}
@@ -129,7 +130,7 @@ func TestPipelineSurvivesKills(t *testing.T) {
 	if faults["process killed"] == 0 {
 		t.Errorf("faults %v: too few to prove anything", faults)
 	}
-	// The same readings went through a repartition topic to another stage.
+	// The same readings reached another stage through a repartition topic.
 	counted := make(map[string]int64)
 	err := broker.ReadAll(t.Context(), broker.Config{Brokers: kafka.Brokers()}, "per_sensor", nil, func(r *kgo.Record) error {
 		var row struct {
@@ -161,8 +162,7 @@ WITH ('connector' = 'upsert-kafka', 'topic' = 'hourly', 'key.format' = 'json', '
 INSERT INTO hourly SELECT device_id || ' ' || sensor, DATE_FORMAT(window_start, 'yyyy-MM-dd HH'), AVG(` + "`value`" + `)
 FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY device_id, sensor, window_start, window_end;`
 
-// The averages of each device, sensor and hour are those that are worked out straight from the
-// file.
+// The averages per device, sensor and hour equal those computed directly from the file.
 func TestHourlyAverages(t *testing.T) {
 	t.Run("generated", func(t *testing.T) { testHourly(t, generateCSV(t, 100_000)) })
 	if _, err := os.Stat(realData); err == nil {
@@ -202,7 +202,7 @@ func testHourly(t *testing.T, path string) {
 	}
 }
 
-// hourlyMeans works out the averages from a CSV file.
+// hourlyMeans computes the averages directly from a CSV file.
 func hourlyMeans(t *testing.T, path string) map[string]float64 {
 	rows := csvRows(t, path)
 	place := make(map[string]int)

@@ -17,7 +17,7 @@ import (
 	"weir.example/weir/internal/source/fleet"
 )
 
-// produceCommand is one call of weir produce.
+// produceCommand is one invocation of weir produce.
 type produceCommand struct {
 	kafka    kafkaFlags
 	topic    siteFlags
@@ -121,7 +121,7 @@ func (p *produceCommand) parse() (err error) {
 	return err
 }
 
-// open opens the source: the file, if there is one, else the simulated fleet.
+// open opens the source: the file if one is given, or else the simulated fleet.
 func (p *produceCommand) open(cmd *cobra.Command) (err error) {
 	if p.file.config.Path == "" {
 		p.source, err = p.openFleet()
@@ -158,7 +158,7 @@ func (p *produceCommand) openFleet() (produce.Source, error) {
 	return source, nil
 }
 
-// run sends the source's readings and reports what was sent.
+// run sends the source's readings and reports the result.
 func (p *produceCommand) run(ctx context.Context, cmd *cobra.Command, log *slog.Logger, at *node.Attachment) error {
 	if err := node.ApplyTopics(ctx, at.Broker, p.site); err != nil {
 		return err

@@ -82,10 +82,10 @@ func parseYears(text string) (years [2]int, err error) {
 	return years, nil
 }
 
-// leftOut lists what was not sent from a file.
+// leftOut lists the contents of a file that were not sent.
 type leftOut struct {
-	Unused    []file.Unused `json:"unused"`                   // columns, with how many of their fields
-	EmptyRows int64         `json:"rows_without_a_value"`     // of the file
+	Unused    []file.Unused `json:"unused"`                   // columns, with the number of their fields
+	EmptyRows int64         `json:"rows_without_a_value"`     // rows of the file
 	Absent    []string      `json:"columns_absent,omitempty"` // named value columns that were not found
 }
 
@@ -97,7 +97,7 @@ func leftOutOf(f *file.File) leftOut {
 	return l
 }
 
-// write prints what was not sent, if anything.
+// write reports what was not sent, if anything.
 func (l *leftOut) write(w io.Writer) error {
 	var lines []string
 	for i, u := range l.Unused {
@@ -135,7 +135,7 @@ func fields(n int64) string {
 	return count(n) + " fields"
 }
 
-// producedFile is the outcome of sending a file.
+// producedFile is the JSON output of sending a file.
 type producedFile struct {
 	produce.Result
 	leftOut
@@ -152,7 +152,7 @@ type preview struct {
 	leftOut
 }
 
-// previewedRecord is a reading in the form that would be sent.
+// previewedRecord is a reading in the format in which it would be sent.
 type previewedRecord struct{ reading.Reading }
 
 // MarshalJSON encodes the reading like a record's value.

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A file's fields that are not sent are named, with their counts; a dry run says so before anything
-// is sent.
+// Fields of a file that are not sent are reported with their counts. A dry run reports them before
+// anything is sent.
 func TestProduceFileTellsWhatIsUnused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hall.ndjson")
 	rows := `{"deviceId":"a","ts":"2026-01-01T00:00:00Z","temp":1,"note":"x"}
@@ -53,7 +53,7 @@ func TestProduceFileTellsWhatIsUnused(t *testing.T) {
 	}
 }
 
-// Nothing is sent of a file whose device or times are not clear, and the error says which flag
+// If a file's devices or times are ambiguous, nothing is sent, and the error names the flag that
 // helps.
 func TestProduceFileRefuses(t *testing.T) {
 	for _, c := range []struct {

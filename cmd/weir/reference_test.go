@@ -15,7 +15,7 @@ import (
 
 var updateReference = flag.Bool("update", false, "write docs/reference/commands.md anew")
 
-// docs/reference/commands.md is what the commands say of themselves.
+// docs/reference/commands.md equals the help of the commands.
 func TestReference(t *testing.T) {
 	const file = "../../docs/reference/commands.md"
 	var want strings.Builder
@@ -49,7 +49,7 @@ Every flag can be set in the environment as ` + "`WEIR_NAME`" + ` (` + "`--commi
 	}
 }
 
-// flagGroup is flags that many commands share.
+// flagGroup is a set of flags shared by many commands.
 type flagGroup struct {
 	title, text string
 	flags       *pflag.FlagSet
@@ -90,8 +90,8 @@ func indent(examples string) string {
 	return "    " + strings.ReplaceAll(strings.TrimSpace(strings.ReplaceAll(examples, "\n  ", "\n")), "\n", "\n    ")
 }
 
-// ownFlags writes the flags of a command that are in none of the groups, and names the groups that
-// it has.
+// ownFlags writes the flags of a command that belong to no group, and links to the groups that it
+// uses.
 func ownFlags(w *strings.Builder, cmd *cobra.Command, groups []flagGroup) {
 	own, has := pflag.NewFlagSet("", pflag.ContinueOnError), make([]string, len(groups))
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
@@ -129,8 +129,7 @@ func writeFlags(w *strings.Builder, flags *pflag.FlagSet) {
 	})
 }
 
-// The help writes the first word of a flag's text in title case: an acronym there would be read as
-// a word.
+// Help capitalizes only the first letter of a flag's first word, which would distort an acronym.
 func TestUsageBeginsWithAWord(t *testing.T) {
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {

@@ -40,8 +40,8 @@ func (r *registryFlags) client(log *slog.Logger) (*registry.Client, error) {
 	return registry.NewClient(r.config)
 }
 
-// plain returns a client of the library, for the checker, which shares no code with the registry
-// package. Without a registry it is nil.
+// plain returns a client of the sr library for the checker, which shares no code with the registry
+// package. Without a registry it returns nil.
 func (r *registryFlags) plain() (*sr.Client, error) {
 	c := r.config
 	if !r.given() {
@@ -64,8 +64,8 @@ func (r *registryFlags) plain() (*sr.Client, error) {
 	return sr.NewClient(options...)
 }
 
-// shown returns a function that decodes keys and values with a schema to JSON, if a registry is
-// given. Others, and those that can't be decoded, are returned unchanged.
+// shown returns a function that decodes keys and values with a schema to JSON if a registry is
+// configured. Others, and those that can't be decoded, are returned unchanged.
 func (r *registryFlags) shown(ctx context.Context, log *slog.Logger) (show func([]byte) []byte, done func(), err error) {
 	if !r.given() {
 		return func(b []byte) []byte { return b }, func() {}, nil

@@ -194,7 +194,7 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.
 	})
 }
 
-// copies returns the directory of the local copies of state; "" without any.
+// copies returns the directory of the local copies of state; "" if there are none.
 func (r *runFlags) copies() string {
 	switch r.stateDir {
 	case "":

@@ -35,7 +35,7 @@ schema; for the values of a topic it is TOPIC-value.`,
 	return cmd
 }
 
-// schemaFlags are common to all commands on a registry.
+// schemaFlags are common to all commands that use a registry.
 type schemaFlags struct {
 	registryFlags
 	dataDir string
@@ -196,7 +196,7 @@ func newSchemaCheck() *cobra.Command {
 }
 
 // explainIncompatible returns the reasons why a schema is incompatible, for registries that don't.
-// Without access to all versions, it returns none.
+// If not all versions can be read, it returns none.
 func explainIncompatible(ctx context.Context, c *registry.Client, subject, level string, schema *registry.Schema) []string {
 	numbers, err := c.Versions(ctx, subject)
 	if err != nil {

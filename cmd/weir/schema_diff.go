@@ -88,7 +88,7 @@ func writeDiff(ctx context.Context, w io.Writer, from, to *registry.Version, asJ
 	return nil
 }
 
-// mostDiffCells bounds the work on two texts with little in common.
+// mostDiffCells limits the effort of comparing texts with little in common.
 const mostDiffCells = 1 << 22
 
 // lineDiff prefixes common lines with two spaces, deleted ones with - and added ones with +.
@@ -106,7 +106,7 @@ func lineDiff(from, to []string) []string {
 
 // changedLines diffs lines by their longest common subsequence.
 func changedLines(from, to []string) (out []string) {
-	common := make([][]int, len(from)+1) // of from[i:] and to[j:]
+	common := make([][]int, len(from)+1) // length of the longest common subsequence of from[i:] and to[j:]
 	if len(from)*len(to) <= mostDiffCells {
 		for i := range common {
 			common[i] = make([]int, len(to)+1)

@@ -17,7 +17,7 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// registryOf waits until the registry of a running weir up answers.
+// registryOf waits until the registry of a running weir up responds, and returns a client.
 func registryOf(t *testing.T, up *weir, dir string) *registry.Client {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
@@ -104,15 +104,15 @@ func TestSchemaCommands(t *testing.T) {
 	}
 }
 
-// registered is what a client of the registry was told.
+// registered records the requests and acknowledgements of a registry's clients.
 type registered struct {
 	mu    sync.Mutex
 	acked map[string]int // subject → id
 	tried map[string]bool
 }
 
-// TestRegistrySurvivesKills registers schemas while weir up is killed again and again. What was
-// acknowledged is there after each start, under the same id, and no id stands for two schemas.
+// TestRegistrySurvivesKills registers schemas while weir up is killed repeatedly. After each start,
+// every acknowledged schema exists with the same id, and no id belongs to two schemas.
 func TestRegistrySurvivesKills(t *testing.T) {
 	kills := 12
 	if testing.Short() {
@@ -141,7 +141,7 @@ func TestRegistrySurvivesKills(t *testing.T) {
 		up.kill()
 		workers.Wait()
 		c.Close()
-		if err := os.Remove(filepath.Join(dir, "registry.addr")); err != nil { // so that the next one's is waited for
+		if err := os.Remove(filepath.Join(dir, "registry.addr")); err != nil { // ensures that registryOf waits for the next process
 			t.Fatal(err)
 		}
 	}
@@ -155,7 +155,7 @@ func killSchema(subject string) *registry.Schema {
 	return &registry.Schema{Type: registry.Avro, Text: fmt.Sprintf(`{"type":"record","name":"%s","fields":[]}`, subject)}
 }
 
-// register registers one schema after the other until the registry is gone.
+// register registers one schema after another until the registry is down.
 func (r *registered) register(t *testing.T, c *registry.Client, round, worker int) {
 	for n := 0; ; n++ {
 		subject := fmt.Sprintf("r%d_%d_%d", round, worker, n)

@@ -18,16 +18,16 @@ import (
 	"weir.example/weir/internal/broker/embedded"
 )
 
-// siteTest is one of the sites that share a broker.
+// siteTest is one of several sites that share a broker.
 type siteTest struct {
 	topic, letters, stats, progress string
-	id                              string // of the producer's transactions
+	id                              string // transactional id of the producer
 	group                           string
 	count                           int
 }
 
-// Sites share a broker: equal sources, instances and pipelines at the same time, and each verifies
-// on its own.
+// Sites with identical sources, instances and pipelines share a broker at the same time, and each
+// is verified separately.
 func TestSitesShareABroker(t *testing.T) {
 	b, err := embedded.Open(embedded.Config{Dir: filepath.Join(t.TempDir(), "data")})
 	if err != nil {
@@ -84,7 +84,7 @@ func TestSitesShareABroker(t *testing.T) {
 	checkReplays(t, at, dir, sites[1])
 	checkReplays(t, at, dir, sites[0])
 
-	// A reading of one site is sent a second time: only the check of that site fails.
+	// One site gets a duplicate reading: only the check of that site fails.
 	records := must(t, "tail", "site_b", "--from-start", "--until-end", "-o=json", at, dir)
 	var first struct{ Key, Value string }
 	if err := json.Unmarshal([]byte(records[:strings.IndexByte(records, '\n')]), &first); err != nil {
@@ -116,7 +116,7 @@ func lagOf(t *testing.T, admin *kadm.Client, group, topic string) int64 {
 	return sum
 }
 
-// countedIn sums the newest counts of the statistics in a topic.
+// countedIn sums the latest counts of the statistics in a topic.
 func countedIn(t *testing.T, at, dir, topic string) (sum int64) {
 	t.Helper()
 	newest := make(map[string]int64)
@@ -137,7 +137,7 @@ func countedIn(t *testing.T, at, dir, topic string) (sum int64) {
 	return sum
 }
 
-// checkTopicsOf checks that no topics exist but those of the sites and of their pipelines.
+// checkTopicsOf checks that there are only the topics of the sites and of their pipelines.
 func checkTopicsOf(t *testing.T, admin *kadm.Client, sites []siteTest) {
 	t.Helper()
 	var want []string
@@ -155,8 +155,8 @@ func checkTopicsOf(t *testing.T, admin *kadm.Client, sites []siteTest) {
 	}
 }
 
-// checkReplays checks that a dead letter is replayed once, whether the replay names the site or the
-// topic of dead letters.
+// checkReplays checks that a dead letter is replayed only once, whether by the name of the site or
+// of the dead letter topic.
 func checkReplays(t *testing.T, at, dir string, s siteTest) {
 	t.Helper()
 	if out := must(t, "dlq", "list", "--topic="+s.topic, at, dir); !strings.Contains(out, "poison") {
@@ -195,7 +195,7 @@ func TestBundledPipelinesOfSites(t *testing.T) {
 }
 
 // Topics that would collide with Weir's own are refused, and so is a file that processes the
-// readings of another site than --topic names.
+// readings of a site other than --topic.
 func TestTopicsThatCanNotWorkAreRefused(t *testing.T) {
 	for topic, says := range map[string]string{
 		"no spaces":             "invalid topic",

@@ -20,12 +20,12 @@ func (s *stopFlag) add(cmd *cobra.Command) {
 		"time to finish after Ctrl-C or SIGTERM; a command that needs longer names what it leaves open and exits with 1")
 }
 
-// limit is the share of the timeout for transactions, so that the rest of the shutdown also fits.
-// Call it after flags are parsed.
+// limit returns the share of the timeout that transactions may use, which leaves time for the rest
+// of the shutdown. Call it after the flags have been parsed.
 func (s *stopFlag) limit() time.Duration { return s.timeout * 9 / 10 }
 
-// watch ends the process if a stop takes longer than the timeout, for example because a broker or a
-// receiver of alerts hangs.
+// watch ends the process if stopping takes longer than the timeout, for example because a broker or
+// an alert receiver hangs.
 func (s *stopFlag) watch(ctx context.Context, w io.Writer) error {
 	if s.timeout <= 0 {
 		return usage(fmt.Errorf("--stop-timeout must be positive, got %s", s.timeout))

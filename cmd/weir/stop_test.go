@@ -17,7 +17,7 @@ import (
 	"weir.example/weir/internal/broker/embedded"
 )
 
-// openOn lists what blocks readers of a broker at this moment.
+// openOn lists the open transactions on a broker.
 func openOn(t *testing.T, addr string) []broker.Transaction {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -34,7 +34,7 @@ func openOn(t *testing.T, addr string) []broker.Transaction {
 	return open
 }
 
-// begun waits until a transaction is open whose id begins with this.
+// begun waits until a transaction with this prefix of its id is open.
 func begun(t *testing.T, addr, id string) {
 	t.Helper()
 	waitFor(t, "open transaction of "+id, func() bool {
@@ -42,7 +42,7 @@ func begun(t *testing.T, addr, id string) {
 	})
 }
 
-// brokerOf is the address of the embedded broker that another process serves.
+// brokerOf returns the address of the embedded broker of another process.
 func brokerOf(t *testing.T, dir string) (addr string) {
 	t.Helper()
 	waitFor(t, "embedded broker", func() bool {
@@ -56,8 +56,8 @@ func brokerOf(t *testing.T, dir string) (addr string) {
 	return addr
 }
 
-// A command that is stopped beside a broker that hangs ends in time, with 1, and names the
-// transaction that may be left open.
+// If the broker hangs, a command that is stopped exits with 1 in time, and names the transaction
+// that may have been left open.
 func TestStopBesideHangingBroker(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	host := start(t, "up", "--data-dir="+dir, "--listen=127.0.0.1:0", "--rate=2000")
@@ -68,7 +68,7 @@ func TestStopBesideHangingBroker(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		args []string
-		id   string // of its transactions, or how it begins
+		id   string // prefix of its transactional ids
 	}{
 		{"run", []string{"run", beside(t, "joined", "sensor_data_tx", "joined_out"), join, "--instance=x", "--commit-interval=1s"}, "weir-weir-joined-x"},
 		{"run by address", []string{"run", beside(t, "named", "sensor_data_tx", "named_out"), at, "--instance=x", "--commit-interval=1s", "--data-dir=" + t.TempDir()}, "weir-weir-named-x"},
@@ -103,7 +103,8 @@ func TestStopBesideHangingBroker(t *testing.T) {
 	}
 }
 
-// Stopped at any moment over a backlog, a command ends its transactions before it exits.
+// A command that is stopped at any moment while it processes a backlog ends its transactions before
+// it exits.
 func TestStopAtAnyMomentLeavesNothingOpen(t *testing.T) {
 	rounds := 10
 	if testing.Short() {
@@ -138,12 +139,12 @@ func TestStopAtAnyMomentLeavesNothingOpen(t *testing.T) {
 			for round := 0; round < rounds; {
 				p := start(t, c.args...)
 				after := time.Duration(200+rng.IntN(1200)) * time.Millisecond
-				time.Sleep(after) // the fault's moment
+				time.Sleep(after) // random moment of the fault
 				p.signal(syscall.SIGTERM)
 				code := p.wait(time.Minute)
 				open := openOn(t, b.Addr())
 				if code == -1 {
-					continue // the signal came before weir listened to it
+					continue // the signal arrived before its handler was installed
 				}
 				if code != c.want {
 					t.Fatalf("stopped after %s: exit %d, want %d\n%s", after, code, c.want, p.errOut.String())
@@ -167,7 +168,7 @@ func TestStopAtAnyMomentLeavesNothingOpen(t *testing.T) {
 	}
 }
 
-// weir up ends the transactions of the main job and of all pipelines beside it.
+// weir up ends the transactions of the main job and of all additional pipelines.
 func TestUpStopsPipelinesBesideCleanly(t *testing.T) {
 	b, err := embedded.Open(embedded.Config{Dir: filepath.Join(t.TempDir(), "data")})
 	if err != nil {
@@ -194,7 +195,7 @@ func TestUpStopsPipelinesBesideCleanly(t *testing.T) {
 	}
 }
 
-// The exit code says how a command ended: the table in docs/reference/commands.md.
+// Exit codes match the table in docs/reference/commands.md.
 func TestExitCodes(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -214,7 +215,7 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// A transaction that may be left open is a failure, also where time was up.
+// A transaction that may have been left open is a failure, even if the cause was a timeout.
 func TestLeftOpenIsFailure(t *testing.T) {
 	left := &broker.LeftOpenError{TransactionalID: "weir-weir-x-a", Timeout: time.Second, Err: context.Canceled}
 	for _, err := range []error{left, fmt.Errorf("pipeline x: %w", left), errors.Join(context.Canceled, fmt.Errorf("pipeline x: %w", left))} {

@@ -55,7 +55,7 @@ func newTail() *cobra.Command {
 						return write(w, r)
 					}, w.Flush)
 				if errors.Is(err, context.Canceled) {
-					err = nil // Ctrl-C ends a tail
+					err = nil // Ctrl-C is the normal end of a tail
 				}
 				return errors.Join(err, w.Flush())
 			})

@@ -7,7 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A line tells no key, value or value of a header from empty ones, and from the text null.
+// Output distinguishes missing keys, values and header values from empty ones, and from the text
+// null.
 func TestTailTellsNullFromEmpty(t *testing.T) {
 	for _, c := range []struct {
 		bytes []byte

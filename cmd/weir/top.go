@@ -10,10 +10,10 @@ import (
 	"weir.example/weir/internal/top"
 )
 
-// consoleClient is the flags by which top and status find a console.
+// consoleClient has the flags with which top and status find a console.
 type consoleClient struct {
 	url, token string
-	listen     string // of weir up and weir console, as environment and configuration file set it
+	listen     string // of weir up and weir console, set by the environment or the configuration file
 }
 
 func (c *consoleClient) add(cmd *cobra.Command) {
@@ -27,7 +27,7 @@ func (c *consoleClient) add(cmd *cobra.Command) {
 	f.Lookup("console-listen").Hidden = true
 }
 
-// client returns the client of the console that the flags name.
+// client returns a client of the console that the flags select.
 func (c *consoleClient) client() *top.Client {
 	at := &top.Client{URL: c.url, Token: c.token}
 	if at.URL == "" {
@@ -36,12 +36,12 @@ func (c *consoleClient) client() *top.Client {
 	return at
 }
 
-// reachable returns an address at which a console that listens at another one can be reached from
-// this machine.
+// reachable converts the address at which a console listens to one that can be reached from this
+// machine.
 func reachable(listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	switch {
-	case err != nil || port == "0": // not set, none, or a free port
+	case err != nil || port == "0": // not set, none, or a port chosen by the system
 		return console.DefaultListen
 	case host == "" || host == "0.0.0.0":
 		host = "127.0.0.1"

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// weir status finds the console at the address that weir.yaml gives it, for all commands or for
-// weir up alone, with its token. Environment and --console win.
+// weir status finds the console, with its token, at the address in weir.yaml, whether it is set for
+// all commands or for weir up alone. The environment and --console take precedence.
 func TestStatusFindsTheConsole(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer sesame" {

@@ -44,7 +44,7 @@ func newTopicsShow() *cobra.Command {
 	return cmd
 }
 
-// planned calls fn with the changes needed for the declared topics.
+// planned calls fn with the changes that the declared topics require.
 func planned(cmd *cobra.Command, kafka *kafkaFlags, topic *siteFlags, file string, fn func(context.Context, *kadm.Client, *broker.TopicPlan) error) error {
 	at, err := topic.site()
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"weir.example/weir/internal/stack"
 )
 
-// weir up is killed with kill -9 fifty times in a row while readings flow, and nothing is lost or
-// doubled.
+// weir up is killed with kill -9 fifty times while readings flow, and nothing is lost or
+// duplicated.
 func TestUpSurvivesFiftyKills(t *testing.T) {
 	kills := 50
 	if testing.Short() {
@@ -27,7 +27,7 @@ func TestUpSurvivesFiftyKills(t *testing.T) {
 	for range kills {
 		p := start(t, args...)
 		lifetime := time.Duration(250+rng.IntN(700)) * time.Millisecond
-		time.Sleep(lifetime) // the fault's moment
+		time.Sleep(lifetime) // random moment of the fault
 		p.kill()
 	}
 	must(t, append(args, "--for", "2s")...)
@@ -37,9 +37,9 @@ func TestUpSurvivesFiftyKills(t *testing.T) {
 	}
 }
 
-// Three real brokers, a producer and two consumers; producer, consumers and brokers are killed with
-// kill -9 at random, and one consumer sleeps past all its timeouts and wakes up as a zombie.
-// Nothing is lost or doubled.
+// Three real brokers, a producer and two consumers: they are killed with kill -9 at random, and
+// another consumer is paused past all its timeouts and resumes as a zombie. Nothing is lost or
+// duplicated.
 func TestKafkaSurvivesKillsAndAZombie(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts three JVMs: make test runs it")
@@ -62,7 +62,7 @@ func TestKafkaSurvivesKillsAndAZombie(t *testing.T) {
 	producer := start(t, produce...)
 	consumers := []*weir{start(t, consume("a")...), start(t, consume("b")...)}
 	zombie := start(t, consume("zombie")...)
-	time.Sleep(3 * time.Second) // let it take its share
+	time.Sleep(3 * time.Second) // time to get some partitions
 	zombie.signal(syscall.SIGSTOP)
 	asleep := time.Now()
 
@@ -101,7 +101,7 @@ func TestKafkaSurvivesKillsAndAZombie(t *testing.T) {
 			if err := kafka.Kill(i); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Duration(rng.IntN(3000)) * time.Millisecond) // how long the broker is away
+			time.Sleep(time.Duration(rng.IntN(3000)) * time.Millisecond) // downtime of the broker
 			if err := kafka.Start(t.Context(), i); err != nil {
 				t.Fatal(err)
 			}

@@ -6,15 +6,14 @@ import (
 	"weir.example/weir/internal/trace/tracetest"
 )
 
-// The commands that a reading goes through make one trace of it: the producer's process, and the
-// pipeline's.
+// The processes that handle a reading contribute to one trace: the producer's and the pipeline's.
 func TestOTLPEndpoint(t *testing.T) {
 	t.Parallel()
 	receiver := tracetest.NewReceiver(t)
 	dir := t.TempDir()
 	must(t, "produce", "--data-dir", dir, "--count", "500", "--otlp-endpoint", receiver.URL, "--otlp-sample", "0.1")
 	must(t, "consume", "--data-dir", dir, "--until-end", "--otlp-endpoint", receiver.URL)
-	produced := make(map[string]bool) // traces
+	produced := make(map[string]bool) // trace ids
 	results := 0
 	for _, s := range receiver.Spans() {
 		switch s.Name {

@@ -87,10 +87,10 @@ func newTransactionsList() *cobra.Command {
 	return cmd
 }
 
-// openTransaction is an open transaction in JSON.
+// openTransaction is the JSON output of an open transaction.
 type openTransaction struct {
 	broker.Transaction
-	FlinkJob string `json:"flink_job,omitempty"` // that opened it
+	FlinkJob string `json:"flink_job,omitempty"` // the job that opened it
 }
 
 func transactionName(t *broker.Transaction) string {
@@ -103,7 +103,7 @@ func transactionName(t *broker.Transaction) string {
 	return t.TransactionalID
 }
 
-// writeTransaction prints a line with the name padded to width, and one for each partition.
+// writeTransaction prints a line with the name padded to width, then one line per partition.
 func writeTransaction(w io.Writer, t *broker.Transaction, width int) {
 	limit := "aborted by its coordinator after " + time.Duration(t.Timeout).String()
 	if t.Hanging {
@@ -181,7 +181,7 @@ checkpoint or a recovery would commit them.`,
 	return cmd
 }
 
-// abortOfFlink aborts the transactions that a Flink job has left open.
+// abortOfFlink aborts the open transactions of a Flink job.
 func abortOfFlink(ctx context.Context, cmd *cobra.Command, kafka broker.Config, job string, force, asJSON bool) error {
 	d, err := flink.FindDeployment(ctx, kafka, job)
 	var none *flink.NotDeployedError

@@ -14,7 +14,7 @@ import (
 	"weir.example/weir/internal/source/fleet"
 )
 
-// upCommand is one call of weir up.
+// upCommand is one invocation of weir up.
 type upCommand struct {
 	kafka    kafkaFlags
 	topic    siteFlags
@@ -95,7 +95,7 @@ func (u *upCommand) add(cmd *cobra.Command) {
 	u.out.add(cmd)
 }
 
-// configure checks the flags and turns them into the configuration of a node.
+// configure checks the flags and derives the configuration of the node.
 func (u *upCommand) configure(cmd *cobra.Command, log *slog.Logger) (err error) {
 	c := &u.config
 	if c.Site, err = u.topic.site(); err != nil {
@@ -108,7 +108,7 @@ func (u *upCommand) configure(cmd *cobra.Command, log *slog.Logger) (err error) 
 		return err
 	}
 	c.Format, c.Registry = u.format.format, u.format.registry.config
-	if c.ServeRegistry != nil { // required where readings depend on it
+	if c.ServeRegistry != nil { // required if readings depend on it
 		c.ServeRegistry.Optional = !cmd.Flags().Changed("registry-listen") && (c.Format == "json" || u.format.registry.given())
 	}
 	if c.Kafka, err = u.kafka.kafka(log); err != nil {
@@ -132,7 +132,7 @@ func (u *upCommand) configure(cmd *cobra.Command, log *slog.Logger) (err error) 
 	return nil
 }
 
-// run runs the node until Ctrl-C or for the length that was asked for, and shows its progress.
+// run runs the node until Ctrl-C or for the requested duration, and shows its progress.
 func (u *upCommand) run(cmd *cobra.Command, log *slog.Logger) (node.Snapshot, error) {
 	ctx := cmd.Context()
 	if u.length > 0 {
@@ -175,7 +175,7 @@ func addFleetFlags(cmd *cobra.Command, simulated *fleet.Config) {
 	f.Float64Var(&simulated.Drift, "drift", 1, "factor for the sensors' slow drift; 0 for none")
 }
 
-// checkFleet rejects a fleet without devices: the source takes 0 for its default.
+// checkFleet rejects a fleet without devices, because the source interprets 0 as the default.
 func checkFleet(simulated *fleet.Config) error {
 	if simulated.Devices < 1 {
 		return fmt.Errorf("--devices must be at least 1, got %d", simulated.Devices)

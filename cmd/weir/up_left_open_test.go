@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// weir up ends with 1 where only a pipeline beside the main job may have left a transaction open,
-// and names that pipeline: the broker ends the transactions of all others.
+// weir up exits with 1 if a transaction of an additional pipeline may have been left open, and
+// names only that pipeline: the transactions of all others have ended.
 func TestUpNamesPipelineLeftOpen(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
@@ -50,7 +50,7 @@ func TestUpNamesPipelineLeftOpen(t *testing.T) {
 		begun(t, addr, id)
 	}
 	stopping.Store(true)
-	begun(t, addr, stuck) // from here on it can't end
+	begun(t, addr, stuck) // from now on it can't be ended
 	up.signal(syscall.SIGTERM)
 	code := up.wait(30 * time.Second)
 	said := up.errOut.String()

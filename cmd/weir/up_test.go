@@ -16,7 +16,7 @@ import (
 	"weir.example/weir/internal/broker/embedded"
 )
 
-// beside writes a pipeline that passes readings from one topic to another.
+// beside writes a pipeline that copies readings from one topic to another.
 func beside(t *testing.T, name, from, to string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), name+".sql")
@@ -30,7 +30,7 @@ INSERT INTO passed SELECT device_id, sensor FROM readings;
 	return file
 }
 
-// counting writes a pipeline that keeps one figure of each device.
+// counting writes a pipeline that keeps one aggregate per device.
 func counting(t *testing.T, figure string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "fails.sql")
@@ -44,14 +44,14 @@ INSERT INTO figures SELECT device_id, ` + figure + ` FROM readings GROUP BY devi
 	return file
 }
 
-// A pipeline beside the main job that lacks a topic waits for it, and one that can't run says so.
-// Neither stops the main job or a sound pipeline.
+// An additional pipeline whose topic is missing waits for it, and one that can't run reports it.
+// Neither stops the main job or other pipelines.
 func TestUpRunsSoundPipelinesBesideOthers(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	sound, waits := beside(t, "sound", "sensor_data_tx", "sound_out"), beside(t, "waits", "not_yet", "waits_out")
 	fails := counting(t, "COUNT(*)")
 	must(t, "up", "--data-dir="+data, "--listen=127.0.0.1:0", "--rate=500", "--for=2s", "--pipeline="+fails)
-	fails = counting(t, "MAX(seq)") // does not fit the state
+	fails = counting(t, "MAX(seq)") // incompatible with the existing state
 	up := start(t, "up", "--data-dir="+data, "--listen=127.0.0.1:0", "--rate=500", "--pipeline="+sound, "--pipeline="+waits, "--pipeline="+fails)
 	said := func(text string) func() bool {
 		return func() bool { return strings.Contains(up.errOut.String(), text) }

@@ -139,10 +139,10 @@ func (w *windowFlags) add(cmd *cobra.Command) {
 	f.StringVar(&w.columns, "window-columns", audit.DefaultWindowColumns, "columns of the window results; aggregates that are left out are not checked")
 }
 
-// config reads the flags, which require --windows.
+// config parses the flags, which require --windows.
 func (w *windowFlags) config(cmd *cobra.Command) (audit.WindowConfig, error) {
 	if w.windows.Topic == "" {
-		// Not --bounded: in the environment, WEIR_BOUNDED may be meant for other commands.
+		// --bounded is not included: WEIR_BOUNDED may be set for other commands.
 		for _, name := range []string{"window-size", "late", "window-dlq", "window-group", "window-delay", "window-shared-watermark", "window-columns"} {
 			if cmd.Flags().Changed(name) {
 				return w.windows, usage(fmt.Errorf("--%s needs --windows, the topic of the windows", name))

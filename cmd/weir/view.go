@@ -12,14 +12,14 @@ import (
 	"weir.example/weir/internal/site"
 )
 
-// upView is the output of weir up: on a terminal a few lines that are overwritten, elsewhere a line
-// every five seconds.
+// upView is the output of weir up: on a terminal a few lines that are overwritten, otherwise one
+// line every five seconds.
 type upView struct {
 	w       io.Writer
 	live    bool
 	painted int // lines to overwrite
 	site    site.Site
-	tail    string // flags with which other commands use the same broker
+	tail    string // flags with which other commands connect to the same broker
 	admin   string // host:port of the metrics; "" if off
 }
 
@@ -106,10 +106,10 @@ func (v *upView) look(s node.Snapshot) {
 		b.WriteString("\x1b[2K" + l + "\n")
 	}
 	v.painted = len(lines)
-	_, _ = io.WriteString(v.w, b.String()) // a lost terminal must not stop the node
+	_, _ = io.WriteString(v.w, b.String()) // losing the terminal must not stop the node
 }
 
-// done sums up a run that ended with err.
+// done prints a summary of a run that ended with err.
 func (v *upView) done(s node.Snapshot, err error) {
 	if s.Transactions == 0 {
 		return

@@ -9,16 +9,16 @@ import (
 	"os"
 )
 
-// acknowledgements are what the producer said of its transactions, per device and boot.
+// acknowledgements holds the transaction outcomes that the producer logged, by device and boot.
 type acknowledgements struct {
 	devices map[string]map[string]*outcomes
 }
 
-// outcomes are the sequence numbers of one device's boot by what became of their transactions. A
-// number may have several: a refused reading is sent again.
+// outcomes groups the sequence numbers of one boot of a device by the outcome of their
+// transactions. A number may have several outcomes, because a refused reading is sent again.
 type outcomes struct {
-	runs                    map[string][]run // while reading
-	acked, unknown, refused ranges           // each without those of the one before it
+	runs                    map[string][]run // collected while reading
+	acked, unknown, refused ranges           // disjoint: acked takes precedence over unknown, and unknown over refused
 }
 
 type outcomeLine struct {
@@ -29,9 +29,9 @@ type outcomeLine struct {
 	To      *int64 `json:"to"`
 }
 
-// readAcks reads acknowledgement logs. A last line without its newline is still being written and
-// is left out, and so is one that ends in the middle: its producer was killed then, and what it
-// says of its readings is not known.
+// readAcks reads acknowledgement logs. A final line without a newline is still being written and is
+// ignored. So is a truncated line: its producer was killed while writing it, so the outcome of
+// those readings is unknown.
 func readAcks(paths []string) (*acknowledgements, error) {
 	a := &acknowledgements{devices: make(map[string]map[string]*outcomes)}
 	for _, path := range paths {
@@ -98,8 +98,8 @@ func (a *acknowledgements) add(line []byte) error {
 	return nil
 }
 
-// add keeps a run, joined to the one before it where they touch: a device's transactions follow
-// each other.
+// add appends a run, merging it with the previous one if they are adjacent, as consecutive
+// transactions of a device are.
 func (o *outcomes) add(outcome string, r run) {
 	runs := o.runs[outcome]
 	if last := len(runs) - 1; last >= 0 && runs[last].to == r.from {
@@ -109,8 +109,8 @@ func (o *outcomes) add(outcome string, r run) {
 	o.runs[outcome] = append(runs, r)
 }
 
-// settle decides for numbers with several outcomes: one acknowledgement makes the reading due, and
-// one unknown outcome makes it possible.
+// settle resolves numbers with several outcomes: a single acknowledgement makes the reading
+// required, and a single unknown outcome makes it optional.
 func (o *outcomes) settle() {
 	o.acked = normalized(o.runs["acked"])
 	o.unknown = normalized(o.runs["unknown"]).minus(o.acked)
@@ -118,7 +118,7 @@ func (o *outcomes) settle() {
 	o.runs = nil
 }
 
-// of returns the outcomes of a device's boot; they are empty where the log doesn't name it.
+// of returns the outcomes for a device's boot; empty if the log doesn't mention it.
 func (a *acknowledgements) of(device, boot string) *outcomes {
 	if o := a.devices[device][boot]; o != nil {
 		return o

@@ -19,8 +19,8 @@ import (
 
 // CopyConfig selects the local copies of pipeline state to check (C9).
 type CopyConfig struct {
-	Dir      string // --state-dir of the pipelines; "" checks none
-	Pipeline string // only its copies; "" checks those of all pipelines
+	Dir      string // --state-dir of the pipelines; "" disables the check
+	Pipeline string // limits the check to this pipeline; "" checks all pipelines
 	Alone    bool   // check them even if the topic of readings does not exist
 }
 
@@ -35,7 +35,7 @@ type CopyReport struct {
 	Cut       int           `json:"cut"`        // copies whose changelog has lost its beginning
 	Missing   int64         `json:"missing"`    // entries only in the changelog
 	Extra     int64         `json:"extra"`      // entries only in the copy
-	Different int64         `json:"different"`  // entries with another value
+	Different int64         `json:"different"`  // entries whose values differ
 	Ahead     int64         `json:"ahead"`      // copies that cover more than their changelog
 }
 
@@ -63,7 +63,7 @@ func (a *audit) checkCopies(ctx context.Context) error {
 		return err
 	}
 	a.report.Copies = &CopyReport{Dir: a.cfg.Copies.Dir, Skipped: []SkippedCopy{}}
-	// The other checks don't wait for the ends of changelogs.
+	// A separate audit, so that the other checks don't wait for the ends of changelogs.
 	own := &audit{cfg: a.cfg, client: a.client, admin: a.admin, report: a.report}
 	for _, c := range all {
 		if err := own.checkCopy(ctx, c); err != nil {
@@ -162,7 +162,7 @@ func (a *audit) readChangelog(ctx context.Context, log partition, from, to int64
 	return a.read(ctx, r, map[partition]int64{log: from}, map[partition]int64{log: to}, cmp.logged)
 }
 
-// tombstonesKept returns the minimum time for which compaction keeps tombstones; 0 if unknown.
+// tombstonesKept returns the minimum time for which compaction retains tombstones; 0 if unknown.
 func (a *audit) tombstonesKept(ctx context.Context, topic string) (time.Duration, error) {
 	described, err := a.admin.DescribeTopicConfigs(ctx, topic)
 	if err != nil {
@@ -178,13 +178,13 @@ func (a *audit) tombstonesKept(ctx context.Context, topic string) (time.Duration
 	return 0, nil
 }
 
-// comparison has the entries of a copy and of its changelog, as digests of their values.
+// comparison collects the entries of a copy and of its changelog, as digests of their values.
 type comparison struct {
 	seed    maphash.Seed
 	copy    copyState
 	entries map[string]entry
-	newer   bool // records at or past the copy's offset were seen
-	whole   bool // the changelog's first record was seen, which compaction keeps
+	newer   bool // a record at or past the copy's offset was seen
+	whole   bool // the changelog's first record, which compaction keeps, was seen
 }
 
 type entry struct {
@@ -194,7 +194,7 @@ type entry struct {
 
 const (
 	inCopy  = 1 << iota
-	inLog   // before the copy's offset, and not deleted there
+	inLog   // set before the copy's offset, and not deleted there
 	named   // has any record in the changelog
 	changed // has a record at or past the copy's offset
 )
@@ -224,8 +224,9 @@ func (c *comparison) logged(r *kgo.Record) {
 	c.entries[string(r.Key)] = e
 }
 
-// judge counts the differences. Keys written again after the copy's offset are skipped, because
-// compaction may have removed their earlier value. unnamed includes keys without any record.
+// judge counts the differences. It skips keys that were written again after the copy's offset,
+// because compaction may have removed their earlier value. Keys without any record in the changelog
+// are judged only if unnamed is set.
 func (r *CopyReport) judge(report *Report, c localCopy, cmp *comparison, unnamed bool) {
 	r.Checked++
 	for _, key := range slices.Sorted(maps.Keys(cmp.entries)) {

@@ -24,8 +24,7 @@ func stateKey(op uint16, window int64, key string) string {
 	return string(binary.BigEndian.AppendUint64(b, uint64(window)^1<<63)) + key
 }
 
-// copyWorld is a changelog of two partitions' tasks and their local copies, which are written by
-// hand.
+// copyWorld has a changelog and hand-written local copies of two of its partitions.
 type copyWorld struct {
 	*world
 	dir string
@@ -37,7 +36,7 @@ func newCopyWorld(t *testing.T) *copyWorld {
 	return w
 }
 
-// log writes records of each partition in a transaction; an empty value deletes.
+// log writes the same entries to both partitions in one transaction; an empty value is a tombstone.
 func (w *copyWorld) log(entries ...string) {
 	w.t.Helper()
 	var b batch
@@ -114,20 +113,21 @@ func (w *copyWorld) lineOf(r *Report) Check {
 	return Check{}
 }
 
-// Each case has the same changelog of two tasks, and one thing done to the copy of the second.
+// In each case, two tasks have the same changelog and at most one thing is wrong with the copy of
+// the second.
 func TestLocalCopies(t *testing.T) {
 	header, a, b, c := headerKey, stateKey(1, -60_000, "a"), stateKey(1, 0, "b"), stateKey(2, 5, "\x01\xff")
 	d, e := stateKey(1, 0, "d"), stateKey(1, 0, "e")
 	day := 24 * time.Hour
 	for name, x := range map[string]struct {
 		change  func(entries map[string]string)
-		offset  int64 // default the end of the first two transactions
+		offset  int64 // default: the end of the second transaction
 		age     time.Duration
 		more    []string // written after the copy
 		spoil   func(w *copyWorld)
 		verdict Verdict
 		want    CopyReport
-		says    string // in the finding or the line
+		says    string // substring of the finding or the report line
 	}{
 		"equal":              {verdict: OK, want: CopyReport{Checked: 2, Entries: 12}},
 		"a value is flipped": {change: func(m map[string]string) { m[b] = "B" }, verdict: Failed, want: CopyReport{Checked: 2, Entries: 12, Different: 1}, says: `counted/stage1/1: operator 1, window 0, key "b"`},
@@ -157,7 +157,7 @@ func TestLocalCopies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newCopyWorld(t)
-			w.log(header, "h", a, "1", b, "2", d, "4") // offsets 0 to 3, and a marker
+			w.log(header, "h", a, "1", b, "2", d, "4") // offsets 0 to 3, followed by a marker
 			w.abort(batch{{Topic: changelogTopic, Partition: 1, Key: []byte(stateKey(9, 9, "aborted")), Value: []byte("x")}})
 			w.log(a, "10", c, "3", d, "", stateKey(0, 0, "position/in"), "p")
 			honest := map[string]string{header: "h", a: "10", b: "2", c: "3", stateKey(0, 0, "position/in"): "p"}
@@ -169,7 +169,7 @@ func TestLocalCopies(t *testing.T) {
 				x.change(changed)
 			}
 			at := time.Now().Add(-x.age)
-			offset := w.end(changelogTopic, 1) - 1 // without the marker
+			offset := w.end(changelogTopic, 1) - 1 // excluding the marker
 			if x.offset != 0 {
 				offset = x.offset
 			}
@@ -201,7 +201,7 @@ func TestLocalCopies(t *testing.T) {
 	}
 }
 
-// A pipeline's copies are checked where no readings are.
+// Copies are checked even if the topic of readings does not exist.
 func TestLocalCopiesAlone(t *testing.T) {
 	w := newCopyWorld(t)
 	if _, err := w.admin.DeleteTopics(w.ctx, inTopic); err != nil {
@@ -293,7 +293,7 @@ func (w *copyWorld) cut() {
 	}
 }
 
-// contents are the files below a folder and what is in them.
+// contents lists the files below a directory with their checksums.
 func contents(t *testing.T, dir string) (all []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {

@@ -19,13 +19,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// localCopy is the folder PIPELINE/STAGE/PARTITION of one task's state. It holds
+// localCopy is the directory PIPELINE/STAGE/PARTITION with the state of one task:
 //
 //	LOCK             locked by the process that has the copy open
-//	weir-state.json  {"format":2,"identity":"PIPELINE TOPIC-ID PARTITION"}, there only while the
-//	                 copy is whole
-//	db/              a pebble database: the changelog's keys and values, and under the key 00 how
-//	                 far it is
+//	weir-state.json  {"format":2,"identity":"PIPELINE TOPIC-ID PARTITION"}; exists only while the
+//	                 copy is clean
+//	db/              a Pebble database: the changelog's keys and values, and the position under
+//	                 the key 00
 type localCopy struct {
 	pipeline, stage string
 	partition       int32
@@ -38,7 +38,7 @@ func (c localCopy) changelog() partition {
 	return partition{c.pipeline + "." + c.stage + ".changelog", c.partition}
 }
 
-// findCopies lists the local copies in a folder, those of one pipeline where it is named.
+// findCopies lists the local copies in a directory, limited to one pipeline unless it is empty.
 func findCopies(dir, pipeline string) (all []localCopy, err error) {
 	if _, err := os.ReadDir(dir); err != nil {
 		return nil, fmt.Errorf("read local copies of the state: %w", err)
@@ -71,17 +71,17 @@ const (
 
 var positionKey = []byte{0}
 
-// copyState is how far a copy is: its changelog's first offset that it does not cover, and the time
-// of its last commit.
+// copyState is the position of a copy: the first changelog offset that it does not cover, and the
+// time of its last commit.
 type copyState struct {
 	identity string
 	offset   int64
 	at       time.Time
 }
 
-// readCopy calls each with the entries of a copy. It changes nothing in the folder, and locks the
-// copy so that nobody else does meanwhile. The error is why the copy can't be checked, which is no
-// fault: Weir rebuilds what is not whole.
+// readCopy calls each for every entry of a copy. It modifies nothing in the directory, and locks
+// the copy so that no other process does either. An error is the reason why the copy can't be
+// checked; that is not a fault, because Weir rebuilds copies that are not clean.
 func readCopy(dir string, each func(key, value []byte)) (s copyState, err error) {
 	name := filepath.Join(dir, "LOCK")
 	if _, err := os.Stat(name); err != nil {
@@ -133,17 +133,17 @@ func readCopy(dir string, each func(key, value []byte)) (s copyState, err error)
 	}, nil
 }
 
-// readDatabase calls each with all that a database holds, less the position, which it returns; nil
-// where there is none.
+// readDatabase calls each for every entry of a database except the position, which it returns; nil
+// if there is none.
 func readDatabase(dir string, each func(key, value []byte)) (position []byte, err error) {
 	defer func() {
-		if r := recover(); r != nil { // the database is not closed after it: it may hold its own locks
+		if r := recover(); r != nil { // the database stays open: closing it could deadlock on its locks
 			err = fmt.Errorf("read database: %v", r)
 		}
 	}()
 	db, err := pebble.Open(dir, &pebble.Options{
 		ReadOnly: true, ErrorIfNotExists: true, FormatMajorVersion: pebble.FormatNewest,
-		DisableConsistencyCheck: true, // it ends the process; all tables are read, with their checksums
+		DisableConsistencyCheck: true, // it exits the process; reading all tables verifies their checksums anyway
 		Logger:                  fatalPanics{},
 	})
 	if err != nil {
@@ -166,8 +166,8 @@ func readDatabase(dir string, each func(key, value []byte)) (position []byte, er
 	return position, nil
 }
 
-// fatalPanics is the database's logger. Fatalf must not return: in our goroutine the panic becomes
-// an error.
+// fatalPanics is the database's logger. Fatalf must not return: it panics in readDatabase, which
+// returns an error then, and ends any other goroutine.
 type fatalPanics struct{}
 
 func (fatalPanics) Infof(string, ...any)  {}

@@ -12,13 +12,13 @@ import (
 	"unicode/utf8"
 )
 
-// sample is what the checker takes from one record of the topic of the readings.
+// sample holds the fields of a reading that the checker uses.
 type sample struct {
 	device, sensor, boot string
 	value                float64
 	ts                   int64 // milliseconds since the Unix epoch
 	seq                  int64
-	untimed              bool // ts is not known
+	untimed              bool // ts is unknown
 }
 
 // String names the reading.
@@ -26,17 +26,17 @@ func (s *sample) String() string {
 	return fmt.Sprintf("device %q boot %q seq %d", s.device, s.boot, s.seq)
 }
 
-// decoder reads samples from JSON by the published contract of the topic: one object; device_id and
-// sensor of 1 to 256 bytes, unit and boot of at most 256 and optional, all of them UTF-8 without
-// control characters; value a finite number; ts RFC 3339 within the years 1 to 9999; seq a whole
-// number of 64 bits from 0 on. Other fields are ignored, nested up to 1000 deep. The last of
-// repeated fields counts.
+// decoder reads samples from JSON according to the published contract of the topic: a single
+// object; device_id and sensor are 1 to 256 bytes long, unit and boot are optional and at most 256
+// bytes, all of them UTF-8 without control characters; value is a finite number; ts is RFC 3339
+// within the years 1 to 9999; seq is a non-negative 64-bit integer. Other fields are ignored, up to
+// 1000 levels of nesting. The last of repeated fields counts.
 type decoder struct {
 	in    []byte
 	at    int
-	names map[string]string // one copy of each name
-	good  int               // fields of the last sample that hold, whatever is wrong with others
-	read  int               // likewise, and those that a reader by the rules of SQL can make out (loose.go)
+	names map[string]string // interned names
+	good  int               // valid fields of the last sample, regardless of the others
+	read  int               // likewise, plus those that SQL's JSON rules accept (loose.go)
 }
 
 const (
@@ -45,7 +45,7 @@ const (
 	maxNames = 200_000
 )
 
-// Which fields of a sample were read and hold.
+// Bits for the valid fields of a sample.
 const (
 	hasDevice = 1 << iota
 	hasSensor
@@ -60,8 +60,8 @@ var (
 	errMissing = errors.New("a field is missing")
 )
 
-// decode reads one record's value. With an error, named says whether device, boot and seq are
-// known all the same: the record then counts as that reading, although it is invalid.
+// decode decodes a record's value. If it fails, named reports whether device, boot and seq are
+// known nevertheless: the record then counts as that reading, although it is invalid.
 func (d *decoder) decode(in []byte, s *sample) (named bool, err error) {
 	*s = sample{}
 	d.in, d.at, d.good, d.read = in, 0, 0, 0
@@ -80,8 +80,8 @@ func (d *decoder) decode(in []byte, s *sample) (named bool, err error) {
 	return true, nil
 }
 
-// object walks over the one object of the input. bad is a field that breaks its rule; one that
-// spoils the name of the reading goes before others.
+// object parses the input's single object. bad is the first invalid field; fields that identify the
+// reading take precedence.
 func (d *decoder) object(s *sample) (fields int, bad string, ok bool) {
 	if !d.take('{') {
 		return 0, "", false
@@ -119,7 +119,7 @@ func (d *decoder) object(s *sample) (fields int, bad string, ok bool) {
 	return fields, bad, d.at == len(d.in)
 }
 
-// field reads one value. name is that of a known field.
+// field parses one value. name is empty for unknown fields.
 func (d *decoder) field(s *sample, key []byte) (bit int, name string, good bool) {
 	switch string(key) {
 	case "device_id":
@@ -154,7 +154,7 @@ func (d *decoder) blank() {
 	}
 }
 
-// peek returns the next byte that is not white space, zero at the end.
+// peek returns the next byte that is not white space, or 0 at the end.
 func (d *decoder) peek() byte {
 	d.blank()
 	if d.at == len(d.in) {
@@ -171,7 +171,7 @@ func (d *decoder) take(c byte) bool {
 	return true
 }
 
-// text reads a string; its bytes are the input's own where nothing is escaped.
+// text parses a string. Without escapes, the result is a slice of the input.
 func (d *decoder) text() ([]byte, bool) {
 	if d.peek() != '"' {
 		return nil, false
@@ -231,7 +231,7 @@ func printable(b []byte) bool {
 	return true
 }
 
-// number returns the bytes of a number (RFC 8259, section 6).
+// number parses a number (RFC 8259, section 6) and returns its bytes.
 func (d *decoder) number() ([]byte, bool) {
 	d.blank()
 	i := d.at
@@ -275,8 +275,7 @@ func (d *decoder) number() ([]byte, bool) {
 	return b, true
 }
 
-// exact are the powers of ten that a double holds without rounding, as far as short decimals need
-// them.
+// exact lists the powers of ten needed for short decimals; a double represents all of them exactly.
 var exact = [16]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
 
 func (d *decoder) float() (float64, bool) {
@@ -284,7 +283,7 @@ func (d *decoder) float() (float64, bool) {
 	if !ok {
 		return 0, false
 	}
-	// Up to 15 digits and their power of ten are exact, so that the quotient is rounded only once.
+	// Up to 15 digits and their power of ten are exact, so the quotient is rounded only once.
 	if len(b) <= 16 {
 		digits, point := int64(0), -1
 		short := true
@@ -333,7 +332,7 @@ func (d *decoder) time() (int64, bool) {
 // The years 1 to 9999 in milliseconds since the Unix epoch.
 var firstTime, lastTime = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli(), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli() - 1
 
-// parseTime reads RFC 3339. The form with milliseconds in UTC, which nearly all records have, skips
+// parseTime parses RFC 3339. Times with milliseconds in UTC, which almost all records have, bypass
 // the general parser.
 func parseTime(b []byte) (int64, bool) {
 	const form = "dddd-dd-ddTdd:dd:dd.dddZ"
@@ -350,18 +349,18 @@ func parseTime(b []byte) (int64, bool) {
 				plain = false
 			}
 		}
-		// The ends of months are left to the general parser.
+		// Days after the 28th are left to the general parser.
 		if plain && n[0] >= 1 && n[1] >= 1 && n[1] <= 12 && n[2] >= 1 && n[2] <= 28 && n[3] < 24 && n[4] < 60 && n[5] < 60 {
 			return time.Date(n[0], time.Month(n[1]), n[2], n[3], n[4], n[5], n[6]*1e6, time.UTC).UnixMilli(), true
 		}
 	}
 	t, err := time.Parse(time.RFC3339Nano, string(b))
 	ms := t.UnixMilli()
-	return ms, err == nil && !bytes.ContainsRune(b, ',') && // which Go takes for a point
+	return ms, err == nil && !bytes.ContainsRune(b, ',') && // Go accepts a comma as the decimal point
 		ms >= firstTime && ms <= lastTime
 }
 
-// skip walks over one value of any kind.
+// skip skips one value of any kind.
 func (d *decoder) skip(depth int) bool {
 	switch c := d.peek(); c {
 	case '"':
@@ -383,7 +382,7 @@ func (d *decoder) skip(depth int) bool {
 }
 
 func (d *decoder) skipMembers(open byte, depth int) bool {
-	closing := open + 2 // in ASCII both pairs of brackets are two apart
+	closing := open + 2 // both closing brackets are two above their opening ones in ASCII
 	for first := true; !d.take(closing); first = false {
 		if !first && !d.take(',') {
 			return false

@@ -25,7 +25,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// What is refused, and whether it tells which reading it stands for.
+// Invalid input is refused; named is whether it still identifies a reading.
 func TestDecodeRefuses(t *testing.T) {
 	with := func(field, value string) string {
 		parts := []string{}
@@ -70,7 +70,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// What breaks the contract, but a reader by the rules of SQL's JSON may take.
+// Values that break the contract, but that SQL's JSON rules may accept.
 func TestReadable(t *testing.T) {
 	const rest = `"device_id":"d","sensor":"s","value":1,"ts":"2026-01-01T00:00:00Z","seq":3`
 	for in, want := range map[string]bool{
@@ -93,7 +93,7 @@ func TestReadable(t *testing.T) {
 	}
 }
 
-// What the decoder takes is JSON, and encoding/json reads the same from it.
+// Whatever the decoder accepts is JSON, and encoding/json decodes it to the same values.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"device_id":"d","sensor":"s","value":-21.5,"unit":"Cel","ts":"2026-01-31T23:59:59.123Z","seq":7,"boot":"b"}`))
 	f.Add([]byte(`{"x":[{"y":"\""}],"device_id":"\u0064","sensor":"s","value":1.25e-3,"ts":"2026-01-31T23:59:59+02:00","seq":0}`))
@@ -103,7 +103,7 @@ func FuzzDecode(f *testing.F) {
 		if _, err := d.decode(in, &s); err != nil {
 			return
 		}
-		// A map, since names are compared exactly here and not by case.
+		// A map, because names are matched exactly here, not case-insensitively.
 		var fields map[string]any
 		if err := json.Unmarshal(in, &fields); err != nil {
 			t.Fatalf("%q was taken: %v", in, err)

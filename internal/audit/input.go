@@ -9,21 +9,21 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// input passes each record of the readings' topic through every check.
+// input passes each record of the readings' topic to every check.
 type input struct {
 	report    *Report
 	topic     string
 	log       *span
 	decoder   decoder
-	schemas   *schemas // nil where readings are JSON
-	failed    error    // of the registry: later checks can't be trusted
+	schemas   *schemas // nil if readings are JSON
+	failed    error    // error of the registry, after which no check can be trusted
 	sample    sample
 	committed map[int32]int64
 	sequences *sequences
 	marks     *marks
 	stats     *statistics
 	letters   *deadLetters
-	windows   *windows // nil where they are not checked
+	windows   *windows // nil if they are not checked
 	digests   *digests
 }
 
@@ -91,7 +91,7 @@ func (in *input) record(r *kgo.Record) {
 	in.stats.record(r, &in.sample)
 }
 
-// finish runs the checks that need the whole log. blocked are the partitions whose end readers
+// finish runs the checks that need the whole log. blocked has the partitions whose end readers
 // can't reach.
 func (in *input) finish(acks *acknowledgements, blocked map[int32]bool) {
 	in.sequences.blocked = blocked
@@ -155,7 +155,7 @@ func (d *digests) add(r *kgo.Record) {
 		hashBytes(&d.hash, h.Value)
 	}
 	x := d.of(r.Partition)
-	x.rolling = x.rolling*0x9E3779B97F4A7C15 + d.hash.Sum64() // an odd factor loses no state
+	x.rolling = x.rolling*0x9E3779B97F4A7C15 + d.hash.Sum64() // multiplying by an odd number loses no state
 	x.count++
 	x.last = r.Offset
 	if x.count%stride == 0 {

@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Headers of a dead letter: the location of its record.
+// Headers of a dead letter that locate its record.
 const (
 	headerDLQ          = "weir-dlq-"
 	headerDLQTopic     = "weir-dlq-topic"
@@ -23,24 +23,24 @@ const (
 // deadLetters matches records one to one with their dead letters, or with their late rows.
 type deadLetters struct {
 	report    *Report
-	name      string // topic of the dead letters; empty if there is none to check
+	name      string // topic of the dead letters; empty if there is nothing to check
 	topic     string // of the readings
 	kind      string // name in findings
 	other     string // description of records that should have none
 	sources   bool   // producers also write here, for rows that never became a record
-	count     *int64 // in the report
+	count     *int64 // counter in the report
 	wrong     *int64
 	seed      maphash.Seed
-	committed map[int32]int64    // C0; nil where the group has no offsets
-	of        map[int32][]letter // by partition of the record, in the order of its offset
-	invisible bool               // the beginning or the end of the topic can't be read
+	committed map[int32]int64    // C0; nil if the group has no offsets
+	of        map[int32][]letter // by partition of the record, ordered by its offset
+	invisible bool               // the beginning or end of the topic can't be read
 }
 
 // letter is the dead letter of the record at offset; content is a digest of the preserved parts.
 type letter struct {
 	offset     int64
 	content    uint64
-	kept, full int // bytes of the value, and of the record's; full is -1 if not truncated
+	kept, full int // bytes of the value here and in the record; full is -1 if not truncated
 	matched    bool
 }
 
@@ -52,8 +52,8 @@ func (a *audit) newLetters(name string, count, wrong *int64, committed map[int32
 	}
 }
 
-// readLetters reads the dead letters of the readings and ignores others in the topic. Results must
-// have been read before.
+// readLetters reads the dead letters of the readings and ignores others in the topic. Call it after
+// readStats.
 func (a *audit) readLetters(ctx context.Context) (*deadLetters, error) {
 	l := a.newLetters(a.cfg.DLQTopic, &a.report.DeadLetters, &a.report.DeadLetterMismatch, a.committed)
 	l.sources = true
@@ -90,7 +90,7 @@ func (l *deadLetters) take(r *kgo.Record) {
 	id, err := strconv.ParseInt(string(header(r, headerDLQPartition)), 10, 32)
 	offset, err2 := strconv.ParseInt(string(header(r, headerDLQOffset)), 10, 64)
 	if l.sources && err == nil && err2 == nil && id == -1 && offset == -1 {
-		return // a row of a file, which was never in the topic
+		return // a row of a file that never became a record
 	}
 	*l.count++
 	if err != nil || err2 != nil || id < 0 || offset < 0 {

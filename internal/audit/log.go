@@ -12,7 +12,7 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// partition names one partition of one topic.
+// partition identifies a partition of a topic.
 type partition struct {
 	topic string
 	id    int32
@@ -24,7 +24,8 @@ func (p partition) String() string { return fmt.Sprintf("%s partition %d", p.top
 // that readers of committed records can reach.
 type span struct{ from, to map[partition]int64 }
 
-// begin is the first available offset of a partition; above zero, earlier records were deleted.
+// begin returns the first available offset of a partition; above zero, earlier records were
+// deleted.
 func (s *span) begin(topic string, id int32) int64 { return s.from[partition{topic, id}] }
 
 // truncated lists the partitions of a topic whose beginning has been deleted.
@@ -43,7 +44,7 @@ const pollEvery = 50 * time.Millisecond
 // settled lists the high watermarks of topics, waits until the last stable offsets have reached
 // them, and returns the range up to there. Partitions that don't get there within Wait are blocked
 // by an open transaction: their range ends at the last stable offset, and later calls don't wait
-// for them.
+// for them again.
 func (a *audit) settled(ctx context.Context, topics ...string) (*span, error) {
 	starts, err := a.list(ctx, "start", a.admin.ListStartOffsets, topics)
 	if err != nil {
@@ -120,8 +121,8 @@ func (a *audit) committedOffsets(ctx context.Context, group string) (map[int32]i
 
 // outcome is output that must not be ahead of the offsets that its group commits with it.
 type outcome interface {
-	reach(need map[int32]int64)          // raises need to the offsets that go with it
-	flagAhead(committed map[int32]int64) // reports what the offsets don't cover
+	reach(need map[int32]int64)          // raises need to the offsets committed with the output
+	flagAhead(committed map[int32]int64) // reports output that the offsets don't cover
 }
 
 // checkNotAhead waits until a group's offsets cover its outcomes. Anything not covered after Wait

@@ -15,7 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// expect verifies and compares the faults.
+// expect verifies the topic and compares the faults.
 func (w *world) expect(want kinds) *Report {
 	w.t.Helper()
 	r := w.verify()
@@ -41,7 +41,7 @@ func ack(outcome string, device int, from, to int64) string {
 func TestAcknowledgements(t *testing.T) {
 	for name, c := range map[string]struct {
 		acks []string
-		drop int64 // seq of device 0 that is not sent
+		drop int64 // seq of device 0 that is not sent; -1 for none
 		want kinds
 	}{
 		"all acked":                         {acks: []string{ack("acked", 0, 0, 4), ack("acked", 0, 5, 9), ack("acked", 1, 0, 9)}, drop: -1},
@@ -89,8 +89,8 @@ func TestAcknowledgementLogRefused(t *testing.T) {
 	}
 }
 
-// The last line of a log that is being written may be half there, and so may any at which a
-// producer was killed.
+// The last line of a log may be incomplete while it is being written, and so may any line during
+// which a producer was killed.
 func TestAcknowledgementLogInWriting(t *testing.T) {
 	whole, next := ack("acked", 0, 0, 1)+"\n", ack("acked", 0, 2, 3)
 	for n := range len(next) {
@@ -110,8 +110,8 @@ func TestAcknowledgementLogInWriting(t *testing.T) {
 	}
 }
 
-// A reader that sees aborted records must be found out: by the other reader, or where both do, by
-// what they see.
+// A reader that sees aborted records is detected: by comparison with the other reader, or from its
+// records if both do.
 func TestReadUncommitted(t *testing.T) {
 	for name, c := range map[string]struct {
 		readers [2]kgo.IsolationLevel
@@ -134,7 +134,7 @@ func TestReadUncommitted(t *testing.T) {
 	}
 }
 
-// A consumer that reads uncommitted counts what was aborted.
+// A consumer with read_uncommitted counts aborted readings.
 func TestConsumerReadsUncommitted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -145,8 +145,8 @@ func TestConsumerReadsUncommitted(t *testing.T) {
 	w.expect(kinds{"stats_mismatch": 2})
 }
 
-// An abandoned transaction hides what comes after it on its partition, and is one fault: what it
-// hides is neither lost nor torn.
+// An abandoned transaction hides later records on its partition. It counts as one fault: the
+// records that it hides are neither lost nor torn.
 func TestOpenTransaction(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -173,7 +173,7 @@ func TestOpenTransactionOnResults(t *testing.T) {
 	w.expect(kinds{"open_transactions": 1})
 }
 
-// A transaction that ends while Verify waits is no fault.
+// A transaction that ends while Verify waits is not a fault.
 func TestTransactionEndsInTime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -198,7 +198,7 @@ func TestTransactionEndsInTime(t *testing.T) {
 	})
 	ended := make(chan error, 1)
 	go func() {
-		<-looked // Verify has asked for the last stable offset, and found it behind
+		<-looked // Verify has listed the last stable offset, which is behind
 		<-looked
 		ended <- c.EndTransaction(w.ctx, kgo.TryCommit)
 	}()
@@ -211,8 +211,8 @@ func TestTransactionEndsInTime(t *testing.T) {
 	}
 }
 
-// Where the beginning of the topic has been deleted, what was there is not called lost, and what is
-// left is still checked.
+// After the beginning of the topic has been deleted, the deleted readings don't count as lost, and
+// the remaining ones are still checked.
 func TestTruncated(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(w *world, all []batch)
@@ -248,7 +248,7 @@ func TestTruncated(t *testing.T) {
 			}
 			w.send(all...)
 			w.consume(count(all), c.spoil)
-			for _, id := range []int32{0, 1} { // in the middle of a transaction: record and marker at each second offset
+			for _, id := range []int32{0, 1} { // mid-transaction: a record and a marker each
 				if err := w.cluster.DeleteRecords(inTopic, id, 16+int64(id)*2); err != nil {
 					t.Fatal(err)
 				}
@@ -265,9 +265,9 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// Readings that were deleted before the group had read them are a fault, also where the group has
-// results. Once it has passed over them, nobody can tell from outside, and the report does not say
-// that nothing is wrong.
+// Readings that were deleted before the group read them are a fault, even if the group has results.
+// Once the group has moved past them, this can't be detected from outside, and the report does not
+// claim that nothing is wrong.
 func TestDeletedUnread(t *testing.T) {
 	for name, passed := range map[string]bool{"behind": false, "passed over": true} {
 		t.Run(name, func(t *testing.T) {
@@ -281,7 +281,7 @@ func TestDeletedUnread(t *testing.T) {
 			w.config.Wait = 200 * time.Millisecond
 			to, want := read, kinds(nil)
 			if !passed {
-				to, want = read+5, kinds{"unread": 6} // and the marker before them
+				to, want = read+5, kinds{"unread": 6} // plus the marker before them
 			}
 			if err := w.cluster.DeleteRecords(inTopic, 1, to); err != nil {
 				t.Fatal(err)
@@ -318,7 +318,7 @@ func detail(r *Report, id string) string {
 	return ""
 }
 
-// A flow that runs while it is verified raises no alarm.
+// Verifying a running flow raises no false alarm.
 func TestLiveFlow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -326,7 +326,7 @@ func TestLiveFlow(t *testing.T) {
 	producer := w.client(kgo.TransactionalID("fleet/a"))
 	var seq int64
 	stopProducer := background(w.ctx, t, func(ctx context.Context) error {
-		ctx = context.WithoutCancel(ctx) // a transaction that has begun is finished
+		ctx = context.WithoutCancel(ctx) // finish a transaction once begun
 		if seq%20 == 11 {
 			if err := transact(ctx, producer, w.mark(fleet(devices, seq, seq+1))[0], kgo.TryAbort); err != nil {
 				return err
@@ -379,7 +379,7 @@ func TestMissingTopic(t *testing.T) {
 	}
 }
 
-// What can't be checked is said, not passed over.
+// Whatever can't be checked is reported as such.
 func TestNothingToCompareWith(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, inTopic)
@@ -397,7 +397,7 @@ func TestNothingToCompareWith(t *testing.T) {
 	}
 }
 
-// A tail of nothing but aborted records and their marker has an end too.
+// A partition that ends with aborted records and their marker is read to its end.
 func TestAbortedTail(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -410,9 +410,9 @@ func TestAbortedTail(t *testing.T) {
 	}
 }
 
-// A partition whose records don't come must end in an error that names it, even where the broker
-// says that there are none: in a log that is not compacted, the last stable offset has a record
-// before it.
+// If records of a partition don't arrive, Verify fails with an error that names the partition, even
+// if the broker returns none: unless the log is compacted, a record precedes the last stable
+// offset.
 func TestReadStalls(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, inTopic)
@@ -425,8 +425,8 @@ func TestReadStalls(t *testing.T) {
 	}
 }
 
-// Where compaction has taken a tail, the broker says so, and that is the end. What is missed for it
-// is found by other means.
+// If compaction has removed the tail of a log, the broker reports no more records, and the read
+// ends there. If records are missing, other checks detect it.
 func TestCompactedTail(t *testing.T) {
 	for name, c := range map[string]struct {
 		devices int
@@ -448,7 +448,7 @@ func TestCompactedTail(t *testing.T) {
 	}
 }
 
-// blind makes fetches find nothing in one partition of a topic.
+// blind makes fetches of one partition return nothing.
 func (w *world) blind(topic string, id int32) {
 	end := w.end(topic, id)
 	topicID := w.cluster.TopicInfo(topic).TopicID
@@ -457,7 +457,7 @@ func (w *world) blind(topic string, id int32) {
 		for _, t := range req.(*kmsg.FetchRequest).Topics {
 			for i := range t.Partitions {
 				if t.TopicID == topicID && t.Partitions[i].Partition == id {
-					t.Partitions[i].FetchOffset = end // where there is nothing yet
+					t.Partitions[i].FetchOffset = end // no records there yet
 				}
 			}
 		}

@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// readable reports whether the last record, although it violates the contract of the topic, may be
-// accepted by a reader with the rules of SQL's JSON: quoted numbers, unquoted strings, other time
-// formats. If it was accepted, it has no dead letter.
+// readable reports whether a reader with SQL's JSON rules (quoted numbers, unquoted strings, other
+// time formats) may accept the last record although it violates the contract of the topic. If it
+// did, there is no dead letter.
 func (d *decoder) readable() bool { return d.read&needed == needed }
 
-// loosely parses a value that violates the contract for its field like such a reader. The
+// loosely parses a value that violates the contract for its field by SQL's JSON rules. The
 // pipeline's own checks (lengths, control characters, finite values, non-negative seq) apply here
 // too.
 func (s *sample) loosely(name string, value []byte) bool {

@@ -20,7 +20,7 @@ type marks struct {
 	whole     map[string]*seqSet  // ordinals of the complete ones
 	surplus   map[mark]struct{}   // complete ones with extra records, and malformed marks
 	truncated []int32             // partitions whose beginning has been deleted
-	earliest  map[deletable]int64 // lowest ordinal seen there
+	earliest  map[deletable]int64 // lowest ordinal seen on a truncated partition
 }
 
 type mark struct {
@@ -28,7 +28,7 @@ type mark struct {
 	ordinal int64
 }
 
-// tally counts the records of one transaction; partition and offset are those of the first one.
+// tally counts the records of one transaction; partition and offset locate the first one.
 type tally struct {
 	count, seen int64
 	partition   int32
@@ -36,7 +36,7 @@ type tally struct {
 	conflict    bool // its marks disagree on the count
 }
 
-// deletable is an id on a truncated partition.
+// deletable identifies a transactional id on a truncated partition.
 type deletable struct {
 	id        string
 	partition int32

@@ -19,7 +19,7 @@ type reader struct {
 	isolation         kgo.IsolationLevel
 	maxPartitionBytes int32 // per fetch; readers with different sizes fetch the log in different batches
 	compacted         bool  // compaction may remove records at either end during the read
-	silent            bool  // its offsets do not count as progress
+	silent            bool  // its offsets don't count as progress
 }
 
 // read calls each with every data record of a range, in offset order within a partition, and
@@ -64,7 +64,7 @@ func (a *audit) read(ctx context.Context, r reader, from, to map[partition]int64
 	return run.loop(ctx, each)
 }
 
-// pass is one read in progress. position has the partitions whose end has not been reached.
+// pass is a read in progress. position has the partitions whose end has not been reached.
 type pass struct {
 	audit    *audit
 	reader   reader
@@ -73,7 +73,8 @@ type pass struct {
 	position map[partition]int64
 }
 
-// probeAfter is the time without records after which the broker is asked about a partition's tail.
+// probeAfter is how long a read waits for records before it asks the broker about the tail of a
+// partition.
 const probeAfter = 2 * time.Second
 
 func (r *pass) loop(ctx context.Context, each func(*kgo.Record)) error {
@@ -159,8 +160,7 @@ func (r *pass) advance(p partition, to int64) {
 	}
 }
 
-// probe asks the leaders of partitions without new records whether any record is left before the
-// end.
+// probe asks the leaders of the remaining partitions whether any record is left before the end.
 func (r *pass) probe(ctx context.Context) error {
 	for p, at := range r.position {
 		empty, err := r.emptyTail(ctx, p, at)
@@ -174,9 +174,9 @@ func (r *pass) probe(ctx context.Context) error {
 	return nil
 }
 
-// emptyTail sends fetch requests from an offset on and reports whether the broker has no record
-// before the end. Aborted batches, and those emptied by compaction, are skipped. A response with an
-// error, a record or a throttle is inconclusive.
+// emptyTail fetches from an offset on and reports whether the broker has no record before the end.
+// Aborted batches, and those emptied by compaction, are skipped. If a response contains an error or
+// a record, or was throttled, the result is inconclusive and false.
 func (r *pass) emptyTail(ctx context.Context, p partition, at int64) (bool, error) {
 	leader, err := r.leader(ctx, p)
 	if err != nil {

@@ -15,7 +15,7 @@ type Report struct {
 
 	Records  int64 `json:"records"`  // committed records in the topic
 	Devices  int64 `json:"devices"`  // with readings in the topic
-	Repeats  int64 `json:"repeats"`  // readings marked as sent again by the device
+	Repeats  int64 `json:"repeats"`  // readings marked as repeats by the device
 	Replayed int64 `json:"replayed"` // replayed dead letters
 	Invalid  int64 `json:"invalid"`  // records that are not valid readings
 
@@ -36,7 +36,7 @@ type Report struct {
 	StatsCount         int64 `json:"stats_count"`          // sum of their counts
 	StatsMismatch      int64 `json:"stats_mismatch"`       // results that don't follow from the readings
 	DeadLetters        int64 `json:"dead_letters"`         // of records of this topic
-	DeadLetterMismatch int64 `json:"dead_letter_mismatch"` // dead letters that are missing, too many or wrong
+	DeadLetterMismatch int64 `json:"dead_letter_mismatch"` // missing, surplus or wrong dead letters
 
 	Unread int64 `json:"unread"` // offsets that were deleted before the group had read them
 
@@ -224,7 +224,7 @@ func (r *Report) results(a *audit) Check {
 	return c
 }
 
-// WriteText writes the report for people: totals, a line for each check, and examples of faults.
+// WriteText writes the report as text: totals, one line per check, and examples of faults.
 func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %d records of %d devices on %d partitions\n\n", r.Topic, r.Records, r.Devices, r.Partitions)

@@ -18,22 +18,22 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// schemas turns readings that carry the id of their schema into the JSON that the decoder reads,
-// each by the schema it was written with, through the generic ways of the libraries: slow, and none
-// of ours.
+// schemas converts readings that carry a schema id to the JSON that the decoder reads, using the
+// schema they were written with. It uses only the generic APIs of third-party libraries, which are
+// slow but independent of Weir's code.
 type schemas struct {
 	ctx    context.Context
 	client *sr.Client
 	known  map[int]schemaDecoder
 }
 
-// schemaDecoder turns what is behind a record's id into JSON.
+// schemaDecoder converts the bytes after a record's schema id to JSON.
 type schemaDecoder func(body []byte) ([]byte, error)
 
 var errUndecodable = errors.New("it can't be decoded by its schema")
 
-// json returns a record's value as JSON. The error is errUndecodable where the value is at fault,
-// and any other one where the registry gave no answer.
+// json returns a record's value as JSON. The error is errUndecodable if the value is at fault; any
+// other error means that the registry failed.
 func (s *schemas) json(value []byte) ([]byte, error) {
 	if len(value) < 5 || value[0] != 0 {
 		return nil, errUndecodable
@@ -57,7 +57,7 @@ func (s *schemas) json(value []byte) ([]byte, error) {
 	return text, nil
 }
 
-// lookup makes the decoder of a schema: nil for an id that is not there, and for what is no schema.
+// lookup returns the decoder for a schema; nil if the id does not exist or the schema is invalid.
 func (s *schemas) lookup(id int) (schemaDecoder, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, 30*time.Second)
 	defer cancel()
@@ -92,7 +92,7 @@ func avroDecoder(text string) schemaDecoder {
 		if ts, ok := fields["ts"].(time.Time); ok {
 			fields["ts"] = ts.UTC().Format("2006-01-02T15:04:05.000Z")
 		}
-		return json.Marshal(fields) // a value that is not finite has no JSON
+		return json.Marshal(fields) // fails for values that are not finite
 	}
 }
 
@@ -123,8 +123,8 @@ func protobufDecoder(text string) schemaDecoder {
 	}
 }
 
-// messageOf reads which message of the file follows: zigzag varints behind their count, 0 for the
-// first message alone.
+// messageOf resolves the message indexes that precede the payload: a count and that many indexes,
+// all zigzag varints. A count of 0 means the first message.
 func messageOf(messages protoreflect.MessageDescriptors, body []byte) (protoreflect.MessageDescriptor, []byte) {
 	next := func() (int, bool) {
 		v, n := binary.Varint(body)
@@ -155,7 +155,7 @@ func messageOf(messages protoreflect.MessageDescriptors, body []byte) (protorefl
 	return m, body
 }
 
-// numbers makes numbers of the integers of 64 bits, which Protobuf's JSON writes as texts.
+// numbers converts seq back to a number: Protobuf's JSON encodes 64-bit integers as strings.
 func numbers(text []byte) ([]byte, error) {
 	var fields map[string]any
 	if err := json.Unmarshal(text, &fields); err != nil {

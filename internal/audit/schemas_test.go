@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 )
 
-// A reading with a schema is the sample that its JSON would be; what its schema can't decode is
-// none; and without the registry there is no verdict.
+// A reading with a schema decodes to the same sample as its JSON. What the schema can't decode is
+// not a reading. Without the registry there is no verdict.
 func TestSchemas(t *testing.T) {
 	fake := srfake.New()
 	defer fake.Close()

@@ -8,14 +8,15 @@ import (
 	"slices"
 )
 
-// seqSet is a set of sequence numbers from 0 on that costs next to nothing while it is dense:
-// everything below dense is in it, what came early is in words of 64 bits. The zero value is empty.
+// seqSet is a set of non-negative sequence numbers that takes almost no memory while it is dense:
+// it contains all numbers below dense, and a bitmap of 64-bit words for those above. The zero value
+// is empty.
 type seqSet struct {
 	dense int64
-	words map[int64]uint64 // bits of n at words[n>>6]; bits below dense mean nothing
+	words map[int64]uint64 // bit n&63 of words[n>>6]; bits below dense are meaningless
 }
 
-// add puts n in and reports whether it was not there before.
+// add adds n and reports whether it is new.
 func (s *seqSet) add(n int64) bool {
 	if n < s.dense {
 		return false
@@ -36,7 +37,7 @@ func (s *seqSet) add(n int64) bool {
 	return true
 }
 
-// absorb moves dense over the bits that follow it.
+// absorb advances dense past the consecutive bits that follow it.
 func (s *seqSet) absorb() {
 	for len(s.words) > 0 {
 		at := s.dense & 63
@@ -56,7 +57,7 @@ func (s *seqSet) has(n int64) bool {
 	return n < s.dense || s.words[n>>6]&(1<<(n&63)) != 0
 }
 
-// missing are the numbers below end that are not in the set.
+// missing returns the numbers below end that are not in the set.
 func (s *seqSet) missing(end int64) ranges {
 	var gaps ranges
 	next := s.dense
@@ -76,18 +77,18 @@ func (s *seqSet) missing(end int64) ranges {
 	return gaps.with(next, end)
 }
 
-// present are the numbers below end that are in the set.
+// present returns the numbers below end that are in the set.
 func (s *seqSet) present(end int64) ranges {
 	return ranges{}.with(0, end).minus(s.missing(end))
 }
 
-// run is the numbers from, from+1, … to-1.
+// run is the half-open interval [from, to).
 type run struct{ from, to int64 }
 
-// ranges is a set of numbers as runs in ascending order that neither overlap nor touch.
+// ranges is a set of numbers as ascending runs that neither overlap nor touch.
 type ranges []run
 
-// with appends a run that begins behind all others; an empty one changes nothing.
+// with appends a run that starts after all others; an empty run changes nothing.
 func (r ranges) with(from, to int64) ranges {
 	if from >= to {
 		return r
@@ -99,7 +100,7 @@ func (r ranges) with(from, to int64) ranges {
 	return append(r, run{from, to})
 }
 
-// normalized makes ranges of runs in any order.
+// normalized sorts and merges runs.
 func normalized(runs []run) ranges {
 	slices.SortFunc(runs, func(a, b run) int { return cmp.Compare(a.from, b.from) })
 	var r ranges
@@ -109,7 +110,7 @@ func normalized(runs []run) ranges {
 	return r
 }
 
-// minus is what is in r and not in other.
+// minus returns the difference r \ other.
 func (r ranges) minus(other ranges) ranges {
 	var left ranges
 	i := 0
@@ -127,19 +128,19 @@ func (r ranges) minus(other ranges) ranges {
 	return left
 }
 
-// and is what is in both.
+// and returns the intersection.
 func (r ranges) and(other ranges) ranges { return r.minus(r.minus(other)) }
 
-// or is what is in either.
+// or returns the union.
 func (r ranges) or(other ranges) ranges {
 	return normalized(slices.Concat([]run(r), []run(other)))
 }
 
-// below is what is under n, from is the rest.
+// below returns the numbers less than n, and from the others.
 func (r ranges) below(n int64) ranges { return r.and(ranges{}.with(math.MinInt64, n)) }
 func (r ranges) from(n int64) ranges  { return r.and(ranges{}.with(n, math.MaxInt64)) }
 
-// count is how many numbers are in r, at most the largest int64.
+// count returns how many numbers r contains, capped at math.MaxInt64.
 func (r ranges) count() int64 {
 	var n int64
 	for _, x := range r {
@@ -148,8 +149,8 @@ func (r ranges) count() int64 {
 	return n
 }
 
-// sum adds two counts without wrapping: a broken sequence number can make a gap as wide as an
-// int64.
+// sum adds two counts, capped at math.MaxInt64: a corrupt sequence number can open a gap of almost
+// that size.
 func sum(a, b int64) int64 {
 	if a > math.MaxInt64-b {
 		return math.MaxInt64
@@ -157,7 +158,7 @@ func sum(a, b int64) int64 {
 	return a + b
 }
 
-// end is one more than the largest number, 0 where there is none.
+// end returns one more than the largest number; 0 if r is empty.
 func (r ranges) end() int64 {
 	if len(r) == 0 {
 		return 0

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A seqSet says of every number what a plain map says, in whatever order they come.
+// A seqSet behaves like a plain map, whatever the order of its numbers.
 func TestSeqSet(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		top := rapid.Int64Range(1, 400).Draw(t, "top")
@@ -48,7 +48,7 @@ func TestSeqSet(t *testing.T) {
 
 var compareRuns = cmp.AllowUnexported(run{})
 
-// A dense stream costs no memory, and a gap that is filled later gives back what it cost.
+// A dense stream takes no memory, and filling a gap releases what the gap took.
 func TestSeqSetIsCompact(t *testing.T) {
 	var s seqSet
 	for n := range int64(1000) {

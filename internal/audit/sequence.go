@@ -10,7 +10,7 @@ import (
 // Headers of a reading that was intentionally sent more than once.
 const (
 	headerRepeat   = "weir-repeat"   // ordinal of a repeat by the device itself, from 1
-	headerReplayed = "weir-replayed" // topic/partition/offset of the dead letter it was made from
+	headerReplayed = "weir-replayed" // topic/partition/offset of the original dead letter
 )
 
 // sequences checks the sequence numbers of each device (C1, C2).
@@ -37,7 +37,7 @@ type boot struct {
 	last    int64             // highest so far in log order, -1 before the first
 	end     int64             // one past the largest number in the log
 	base    int64             // lower numbers were deleted with the partition's beginning
-	started bool              // seen has had its first reading
+	started bool              // seen is initialized by a first reading
 }
 
 func (q *sequences) boot(s *sample, id int32) (*device, *boot) {
@@ -101,7 +101,7 @@ func (q *sequences) record(r *kgo.Record, s *sample) {
 		q.repeat(r, s, b, repeat)
 	case replayed != "":
 		if q.truncated[r.Partition] && (!b.started || s.seq < b.base) {
-			return // its place has been deleted; firstReplay detects duplicates
+			return // its original position has been deleted; firstReplay detects duplicates
 		}
 		q.once(r, s, b)
 	default:
@@ -172,7 +172,8 @@ func (q *sequences) outOfPlace(r *kgo.Record, s *sample, why string, n int64) {
 	q.report.find("C2", "reordered", "%s at partition %d offset %d: "+why, s, r.Partition, r.Offset, n)
 }
 
-// unusable adds an invalid record with a known sequence number: that reading is not lost.
+// unusable adds an invalid record with a known sequence number, so that its reading doesn't count
+// as lost.
 func (q *sequences) unusable(r *kgo.Record, s *sample) {
 	repeat, replayed := marksOf(r)
 	if replayed != "" && !q.firstReplay(r, replayed) || replayed != "" || repeat > 0 {
@@ -205,11 +206,11 @@ func (q *sequences) finish(acks *acknowledgements) {
 	}
 }
 
-// absent checks the missing numbers of one boot. A gap is a loss unless its transaction is known to
-// have failed; after the last number, only acknowledged readings can be lost.
+// absent checks the missing numbers of one boot. A gap is a loss unless its transaction was refused
+// or its outcome is unknown; past the last number, only acknowledged readings can be lost.
 func (q *sequences) absent(name, bootName string, d *device, b *boot, o *outcomes) {
 	if !b.started && q.truncated[d.partition] {
-		return // only repeats and replays are left
+		return // only repeats and replays remain
 	}
 	missing := b.seen.missing(max(b.end, o.acked.end())).minus(b.invalid.present(b.end))
 	excused := o.refused.or(o.unknown)
@@ -232,7 +233,7 @@ func (q *sequences) unheard(name, bootName string, d *device, o *outcomes) {
 	switch {
 	case blocked:
 		q.report.Hidden = sum(q.report.Hidden, o.acked.count())
-	case !truncated: // else retention may have deleted all of it
+	case !truncated: // otherwise retention may have deleted all of it
 		q.lost(name, bootName, o.acked)
 	}
 }

@@ -12,12 +12,12 @@ import (
 // (C4).
 type statistics struct {
 	report    *Report
-	committed map[int32]int64     // C0; nil where the group has no offsets
+	committed map[int32]int64     // C0; nil if the group has no offsets
 	keys      map[statKey]*stat   // actual and expected results
 	known     bool                // the topic of the results exists
-	unsettled map[int32]bool      // partitions of it whose end readers can't reach
+	unsettled map[int32]bool      // partitions of that topic whose end readers can't reach
 	truncated map[int32]bool      // partitions of the readings whose beginning has been deleted
-	raw       map[rawStat]rawLast // while reading
+	raw       map[rawStat]rawLast // used while reading
 }
 
 type statKey struct{ device, sensor string }
@@ -29,7 +29,7 @@ type stat struct {
 	partition int32      // of the readings
 	own       running
 	compared  bool // the reading at found.Offset was compared
-	wrong     bool // counted
+	wrong     bool // already counted
 }
 
 // statValue is the JSON of a result. Nil pointers are missing fields.
@@ -77,7 +77,7 @@ type running struct {
 	count                       int64
 	min, max, sum, weight, last float64
 	lastTS                      int64
-	untimed                     bool // lastTS is not known
+	untimed                     bool // lastTS is unknown
 }
 
 func (r *running) add(s *sample) {
@@ -157,7 +157,7 @@ func (s *statistics) take(r *kgo.Record) {
 		delete(s.raw, k)
 		return
 	}
-	// A copy: the record's own bytes would keep its whole batch in memory.
+	// Copied, because the record's own bytes would keep its whole batch in memory.
 	s.raw[k] = rawLast{append(s.raw[k].value[:0], r.Value...), r.Offset}
 }
 
@@ -299,7 +299,7 @@ func (s *statistics) compare(k statKey, x *stat) {
 	}
 }
 
-// finish finds results without a corresponding reading, except where that reading has been deleted.
+// finish finds results without a corresponding reading, unless that reading has been deleted.
 func (s *statistics) finish(log *span, topic string) {
 	for k, x := range s.keys {
 		if x.found == nil || x.compared || x.wrong || *x.found.Offset < log.begin(topic, x.partition) && *x.found.Offset >= 0 {

@@ -10,8 +10,8 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// unreadWait is how long a group's offsets may be below the start of the log: it may have read the
-// deleted records and not committed yet.
+// unreadWait is how long a group's offsets may stay below the start of the log: the group may have
+// read the deleted records without having committed yet.
 const unreadWait = 5 * time.Second
 
 // findUnread checks whether logs start after the groups' committed offsets, so that records were
@@ -44,7 +44,7 @@ func (a *audit) findUnreadOf(ctx context.Context, group string) error {
 		if err != nil {
 			return err
 		}
-		gone := make(map[int32]int64) // committed offset of the group
+		gone := make(map[int32]int64) // committed offsets of the group below the start of the log
 		for id, at := range committed {
 			if at < starts[partition{a.cfg.Topic, id}] {
 				gone[id] = at
@@ -53,7 +53,7 @@ func (a *audit) findUnreadOf(ctx context.Context, group string) error {
 		if len(gone) == 0 || time.Now().After(deadline) {
 			for _, id := range slices.Sorted(maps.Keys(gone)) {
 				start := starts[partition{a.cfg.Topic, id}]
-				if start-gone[id] == 1 { // consumers may not commit past a transaction's marker
+				if start-gone[id] == 1 { // a consumer may not commit past a transaction's marker
 					a.report.perhaps++
 					continue
 				}

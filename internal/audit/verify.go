@@ -49,21 +49,20 @@ import (
 type Config struct {
 	Broker broker.Config
 
-	// Topic holds the readings; default sensor_data_tx. The defaults of the names below follow from
-	// it: with any other topic they begin with that topic and a dot.
+	// Topic holds the readings; default sensor_data_tx. With any other topic, the defaults of the
+	// names below start with that topic and a dot.
 	Topic string
 
 	StatsTopic string // results per device and sensor, compacted; default device_stats or TOPIC.device_stats
 	DLQTopic   string // dead letters; default sensor_data_dlq or TOPIC.dlq
 	Group      string // consumer group whose offsets go with the results; default weir-device-stats or weir-TOPIC.device-stats
 
-	// Acks are files of newline-delimited JSON that the producer wrote after each transaction:
-	// {"outcome":"acked|refused|unknown","device":"d","boot":"b","from":0,"to":9}, both ends
-	// included. Default none: only gaps in seq count as lost then.
+	// Acks are newline-delimited JSON files that the producer wrote after each transaction:
+	// {"outcome":"acked|refused|unknown","device":"d","boot":"b","from":0,"to":9}, where both
+	// bounds are inclusive. Default none: then only gaps in seq count as lost.
 	Acks []string
 
-	// Registry has the schemas of readings that carry the id of one. Default none: readings are
-	// JSON.
+	// Registry has the schemas of readings that carry a schema id. Default none: readings are JSON.
 	Registry *sr.Client
 
 	// Windows describes a windowed pipeline to check. Default none.
@@ -77,10 +76,10 @@ type Config struct {
 	Wait time.Duration
 
 	// Progress, if set, is called from time to time with the number of offsets read and their
-	// total. It is called by one goroutine at a time and must return at once.
+	// total. It is called by one goroutine at a time and must return immediately.
 	Progress func(done, total int64)
 
-	isolation [2]kgo.IsolationLevel // of the two readers; tests make them see uncommitted records
+	isolation [2]kgo.IsolationLevel // of the two readers; tests set read_uncommitted
 	loose     bool                  // use isolation instead of read_committed
 	stall     time.Duration         // longest time without progress before a read fails; default 30 s
 }
@@ -117,19 +116,19 @@ type audit struct {
 	ids    map[string]kadm.TopicID // of the topics that exist
 
 	blocked   map[partition]bool // partitions whose last stable offset stayed behind for Wait
-	holders   map[int64]bool     // producer ids of the open transactions that hold them
+	holders   map[int64]bool     // producer ids of the open transactions that block them
 	unnamed   int                // blocked partitions whose producer is unknown
-	committed map[int32]int64    // C0 of the package comment; nil where the group has no offsets
+	committed map[int32]int64    // C0 of the package comment; nil if the group has no offsets
 	progress  progress
 
-	windowCommitted map[int32]int64 // likewise, of the group of the windows
-	deleted         map[string]int  // partitions whose beginning has been deleted, by topic of the windows
+	windowCommitted map[int32]int64 // likewise, for the group of the windows
+	deleted         map[string]int  // number of partitions whose beginning has been deleted, by topic of the windows
 }
 
-// Verify checks C1 to C6 and C8 to C10 of the exactly-once contract on a topic and on what was
-// computed from it, while the flow may be running. A report that is not Clean is not an error:
-// errors are a topic that is missing, a broker that can't be reached (*broker.UnreachableError), an
-// acknowledgement log that can't be read, or a partition whose end could not be read.
+// Verify checks C1 to C6 and C8 to C10 of the exactly-once contract on a topic and on the results
+// computed from it, even while the flow is running. A report that is not Clean is not an error:
+// errors are a missing topic, an unreachable broker (*broker.UnreachableError), an unreadable
+// acknowledgement log, or a partition that could not be read to its end.
 func Verify(ctx context.Context, c Config) (*Report, error) {
 	c.applyDefaults()
 	if err := c.Windows.Validate(); err != nil {
@@ -314,7 +313,7 @@ func (a *audit) readInput(ctx context.Context, in *input, log *span) error {
 	}
 	other := <-failed
 	if err == nil || errors.Is(err, context.Canceled) && other != nil {
-		err = other // the one that failed first is the reason
+		err = other // report the failure that occurred first
 	}
 	if err != nil {
 		return err
@@ -323,9 +322,9 @@ func (a *audit) readInput(ctx context.Context, in *input, log *span) error {
 	return nil
 }
 
-// completeTransactions reads what was appended to the topic while it was read, to see the rest of
-// the marked transactions that begin before the end of the first read. All of their records lie
-// below the high watermark of now, since a part of them was visible before.
+// completeTransactions reads what was appended to the topic in the meantime, to complete the marked
+// transactions that began before the end of the first read. All of their records are below the
+// current high watermark, since some of them were visible before.
 func (a *audit) completeTransactions(ctx context.Context, in *input, log *span) error {
 	if len(in.marks.open) == 0 {
 		return nil

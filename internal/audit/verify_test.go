@@ -19,8 +19,8 @@ func count(batches []batch) (n int64) {
 	return n
 }
 
-// Each case is an honest flow with at most one thing done wrong to the log of the readings, and the
-// counters that must tell of it. A nil want is a clean report.
+// Each case is a correct flow with at most one fault in the log of the readings, and the counters
+// that must report it. A nil want is a clean report.
 func TestReadings(t *testing.T) {
 	const devices, seqs = 6, 20
 	for name, c := range map[string]struct {
@@ -208,7 +208,7 @@ func onPartitions(b batch, ids ...int32) (some batch) {
 	return some
 }
 
-// Each case spoils what the consumer writes, or its offsets.
+// Each case corrupts the consumer's output or offsets.
 func TestResults(t *testing.T) {
 	const devices, seqs = 6, 20
 	bad := func(all []batch) []batch {
@@ -311,7 +311,7 @@ func TestResults(t *testing.T) {
 		"commit offsets apart and late": {
 			commit: func(p int32, at int64) int64 {
 				if p == 3 {
-					return at - 12 // its one device's last six transactions: a record and a marker each
+					return at - 12 // the last six transactions of its only device: a record and a marker each
 				}
 				return at
 			},
@@ -344,7 +344,7 @@ func TestResults(t *testing.T) {
 			want:  kinds{"dead_letter_mismatch": 1},
 		},
 		"a dead letter of no record": {
-			after: func(w *world) { w.send(batch{w.letterOf(0, 2)}) }, // a marker is there
+			after: func(w *world) { w.send(batch{w.letterOf(0, 2)}) }, // the offset of a marker
 			want:  kinds{"dead_letter_mismatch": 1},
 		},
 		"a dead letter ahead of the group": {

@@ -9,19 +9,19 @@ import (
 // Counted, Late, DeadLetters (Undecodable without a dead letter topic) and Open are its output.
 type WindowReport struct {
 	Rows        int64 `json:"rows"`         // records of the input that the pipeline must have processed
-	Ahead       int64 `json:"ahead"`        // records after these that its output already includes
+	Ahead       int64 `json:"ahead"`        // rows past these that its output already includes
 	Results     int64 `json:"results"`      // windows in the topic
 	Counted     int64 `json:"counted"`      // sum of their counts
 	Late        int64 `json:"late"`         // rows in the late topic
-	DeadLetters int64 `json:"dead_letters"` // in the pipeline's topic of them
-	Undecodable int64 `json:"undecodable"`  // records without valid row, if there is no dead letter topic
-	OpenWindows int64 `json:"open_windows"` // windows with rows but without a result that the watermark has not passed
+	DeadLetters int64 `json:"dead_letters"` // in the pipeline's dead letter topic
+	Undecodable int64 `json:"undecodable"`  // records without a valid row, if there is no dead letter topic
+	OpenWindows int64 `json:"open_windows"` // windows with rows but without a result, which the watermark has not passed
 	Open        int64 `json:"open"`         // their rows
 
 	Difference         int64 `json:"difference"`           // input less output; 0 if it can't be determined
 	Mismatch           int64 `json:"mismatch"`             // windows that are wrong, missing, duplicated or impossible
 	LateMismatch       int64 `json:"late_mismatch"`        // late rows that are duplicated, changed, not late or without a row
-	DeadLetterMismatch int64 `json:"dead_letter_mismatch"` // dead letters that are missing, too many or wrong
+	DeadLetterMismatch int64 `json:"dead_letter_mismatch"` // missing, surplus or wrong dead letters
 }
 
 func (w *WindowReport) clean() bool {

@@ -24,7 +24,7 @@ const (
 type windowResult struct {
 	has                bool // the window has a result
 	columns            uint8
-	partition          int32 // its location
+	partition          int32 // location of the result
 	offset             int64
 	count              int64
 	min, max, avg, sum float64
@@ -87,7 +87,7 @@ func (w *windows) take(r *kgo.Record) {
 	}
 }
 
-// settleColumns determines the columns to check: those that the user named, else those that any
+// settleColumns determines the columns to check: those that the user named, or else those that any
 // result has. A result that lacks one of them is wrong.
 func (w *windows) settleColumns() {
 	if w.cfg.Columns.named {
@@ -186,8 +186,8 @@ func timeColumn(at func(string) []byte, name string) (ms int64, err error) {
 	return ms, nil
 }
 
-// parseTimestamp reads a timestamp as SQL writes it (yyyy-MM-dd HH:mm:ss, perhaps with a fraction)
-// or as ISO 8601 does (T for the blank, perhaps a Z or an offset). Without an offset it is UTC.
+// parseTimestamp parses a timestamp in SQL format (yyyy-MM-dd HH:mm:ss with an optional fraction)
+// or in ISO 8601 (with T, and optionally Z or an offset). Without an offset it is UTC.
 func parseTimestamp(text string) (ms int64, ok bool) {
 	const date = len("yyyy-MM-dd")
 	b := []byte(text)

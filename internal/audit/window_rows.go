@@ -47,20 +47,20 @@ type windowKey struct {
 // window is one window of one key: its result and the recomputation from its rows.
 type window struct {
 	found     windowResult
-	own       running // of the first rows, as many as the result counts; of all without a result
-	ahead     int64   // of these, those that C0 doesn't cover
-	more      int64   // rows after these that C0 covers
+	own       running // of the first rows, as many as the result counts; of all rows without a result
+	ahead     int64   // how many of these C0 doesn't cover
+	more      int64   // later rows that C0 covers
 	partition int32   // of the rows; -1 before the first
 	last      int64   // offset of the last row of own
-	spread    bool    // rows on two partitions
-	wrong     bool    // counted
+	spread    bool    // its rows are on more than one partition
+	wrong     bool    // already counted
 }
 
 // clock is the event time of one input partition.
 type clock struct {
-	largest   int64    // event time up to now
+	largest   int64    // maximum event time so far
 	processed int64    // likewise, of the records that C0 covers
-	passed    []passed // one for each step of the watermark over ends of windows
+	passed    []passed // one entry for each time the watermark passed ends of windows
 }
 
 // passed means that from the record at offset on, the watermark is at or past the end of window
@@ -108,19 +108,19 @@ func floor(a, b int64) int64 {
 	return q
 }
 
-// demanded reports whether a record must have been processed, and what became of it be visible.
+// demanded reports whether a record must have been processed and its outcome be visible.
 func (w *windows) demanded(r *kgo.Record) bool {
 	return w.cfg.Bounded || r.Offset < w.committed[r.Partition]
 }
 
-// rowFields are what a record must have for a window to take it.
+// rowFields are the fields that a record needs to be counted in a window.
 const rowFields = hasDevice | hasSensor | hasValue | hasTS
 
-// record takes one record of the readings. good are the fields of s that hold; valid says that all
-// of them do.
+// record processes one record of the readings. good has the valid fields of s; valid reports
+// whether all of them are.
 //
-// A record that breaks the contract of the readings, but has all that a window needs, may be taken
-// for a row or for undecodable: its dead letter decides.
+// The pipeline may treat a record that breaks the contract of the readings, but has all fields that
+// a window needs, as a row or as undecodable: its dead letter decides.
 func (w *windows) record(r *kgo.Record, s *sample, good int, valid bool) {
 	demanded := w.demanded(r)
 	if demanded {
@@ -178,9 +178,9 @@ func (w *windows) row(r *kgo.Record, s *sample, demanded bool) {
 	}
 }
 
-// early finds a row in the late topic whose window was still open. Some implementations of a
-// watermark are a millisecond ahead of others: the earliest is the measure here, and the last where
-// a result must be there.
+// early detects a row in the late topic whose window was still open. Some watermark implementations
+// are a millisecond ahead of others: this check assumes the earliest one, and the check for missing
+// results the latest.
 func (w *windows) early(r *kgo.Record, k windowKey, c *clock) {
 	if w.cfg.SharedWatermark || w.truncated[r.Partition] {
 		return
@@ -191,7 +191,7 @@ func (w *windows) early(r *kgo.Record, k windowKey, c *clock) {
 	}
 }
 
-// see advances the clock by one row.
+// see updates the clock with one row.
 func (c *clock) see(ts, offset int64, demanded bool, w *windows) {
 	if ts > c.largest {
 		c.largest = ts
@@ -205,7 +205,7 @@ func (c *clock) see(ts, offset int64, demanded bool, w *windows) {
 	}
 }
 
-// closer returns the offset of the first record that closes a window with this end.
+// closer returns the offset of the first record that closes windows with this end.
 func (w *windows) closer(id int32, end int64) (offset int64, ok bool) {
 	c, number := w.clocks[id], end/w.size
 	if c == nil {
@@ -218,7 +218,7 @@ func (w *windows) closer(id int32, end int64) (offset int64, ok bool) {
 	return c.passed[i].offset, true
 }
 
-// closed reports whether the rows that C0 covers close a window with this end.
+// closed reports whether the rows that C0 covers close windows with this end.
 func (w *windows) closed(id int32, end int64) bool {
 	if w.cfg.Bounded {
 		return true
@@ -246,14 +246,14 @@ func (w *windows) need(k windowKey, x *window) (offset int64, ok bool) {
 	return max(x.last, by) + 1, ok
 }
 
-// judgeable reports whether the rows of a result are available to check it.
+// judgeable reports whether the rows of a result are available, so that it can be checked.
 func (w *windows) judgeable(x *window) bool {
 	return x.found.has && x.partition >= 0 && !x.spread && !w.truncated[x.partition]
 }
 
-// offsetsFollow reports whether the group's last offsets may be missing: Flink commits offsets
-// after a checkpoint for information only and resumes from the checkpoint. A drained job ends
-// before it has committed those of its last one.
+// offsetsFollow reports whether the group's last offsets may be missing: Flink resumes from its
+// checkpoint and commits offsets after it for information only. A drained job ends before it
+// commits those of its last checkpoint.
 func (w *windows) offsetsFollow() bool {
 	return w.cfg.Bounded && w.cfg.SharedWatermark && w.cfg.Late == ""
 }
@@ -342,7 +342,7 @@ func (w *windows) compareFigures(k windowKey, x *window) {
 	for _, g := range [...]struct {
 		bit            uint8
 		name           string
-		got, want, off float64 // off is the allowed difference
+		got, want, off float64 // off is the tolerance
 	}{
 		{hasMin, "minimum", f.min, o.min, 0}, {hasMax, "maximum", f.max, o.max, 0},
 		{hasSum, "sum", f.sum, o.sum, tolerance * o.weight}, {hasAvg, "average", f.avg, o.sum / n, tolerance * o.weight / n},

@@ -10,13 +10,13 @@ import (
 // WindowConfig describes a pipeline that aggregates the readings in tumbling windows (C4, C5).
 // Windows start at multiples of Size since the Unix epoch, in event time.
 type WindowConfig struct {
-	Topic string        // results, one JSON object for each window and key; default none: windows are not checked
+	Topic string        // results, one JSON object per window and key; default none: windows are not checked
 	Size  time.Duration // of a window; whole milliseconds
 
 	Late string // rows that arrived after their window had closed; default none: every row must be in a window
 	DLQ  string // records that the pipeline could not decode; default none: not checked
 
-	// Group is the pipeline's consumer group. Default: weir-NAME, where Late is NAME.late.
+	// Group is the pipeline's consumer group. Default: weir-NAME if Late is NAME.late.
 	Group string
 
 	// Delay is the delay of the watermark after the maximum event time of an input partition, from
@@ -39,20 +39,19 @@ type WindowConfig struct {
 type WindowColumns struct {
 	Start, Device, Count string // required
 	Sensor               string // empty if windows are per device
-	End                  string // empty if absent; likewise the aggregates
+	End                  string // empty if absent, like the aggregates
 	Min, Max, Avg, Sum   string
 
-	named bool // by the user: results must have all of them
+	named bool // set by the user: results must have all of them
 }
 
-// DefaultWindowColumns are the names in the pipelines of the guides, in the format of
-// ParseWindowColumns. The end and the aggregates that no result has are not checked.
+// DefaultWindowColumns lists the column names in the guides' pipelines, in the format of
+// ParseWindowColumns. An end or aggregate that no result has is not checked.
 const DefaultWindowColumns = "count=readings,min=minimum,max=maximum,avg=average,sum=total,start=window_start,end=window_end,key=device_id+sensor"
 
-// ParseWindowColumns parses//
-// "count=readings,min=minimum,max=maximum,avg=average,sum=total,start=window_start,
-// end=window_end,key=device_id+sensor". start, key and count default to these names; an aggregate
-// or end that is left out is not checked. A single column in key means windows per device.
+// ParseWindowColumns parses a list like DefaultWindowColumns. start, key and count default to the
+// names there; an aggregate or end that is left out is not checked. A single column in key means
+// windows per device.
 func ParseWindowColumns(text string) (WindowColumns, error) {
 	c := WindowColumns{Start: "window_start", Device: "device_id", Sensor: "sensor", Count: "readings", named: text != DefaultWindowColumns}
 	fields := map[string]*string{"start": &c.Start, "end": &c.End, "count": &c.Count, "min": &c.Min, "max": &c.Max, "avg": &c.Avg, "sum": &c.Sum}

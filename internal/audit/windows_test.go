@@ -34,7 +34,7 @@ func twice(r *kgo.Record) []*kgo.Record {
 	return []*kgo.Record{r, &again}
 }
 
-// figure changes one figure of the n-th window.
+// figure changes one column of the n-th window.
 func figure(n int, name string, change func(float64) any) func(*kgo.Record) []*kgo.Record {
 	return nth(windowTopic, n, func(r *kgo.Record) []*kgo.Record {
 		var v map[string]any
@@ -48,8 +48,8 @@ func figure(n int, name string, change func(float64) any) func(*kgo.Record) []*k
 	})
 }
 
-// Each case is an honest pipeline over random readings with at most one thing done wrong, and the
-// counters that must tell of it: with the input at its end, and in the middle of a flow.
+// Each case is a correct pipeline over random readings with at most one fault, and the counters
+// that must report it: once with bounded input, and once while the pipeline is running.
 func TestWindows(t *testing.T) {
 	late := func(w *world, id int32, offset int64) *kgo.Record {
 		r := w.letterOf(id, offset)
@@ -61,7 +61,7 @@ func TestWindows(t *testing.T) {
 		after  func(w *world, s *street)
 		config func(c *WindowConfig)
 		want   kinds
-		only   string // bounded or running, where it can't happen in the other
+		only   string // bounded or running, if the fault can't occur in the other mode
 	}{
 		"honest":          {},
 		"drop one window": {before: func(c *windower) { c.spoil = nth(windowTopic, 7, nothing) }, want: kinds{"window_mismatch": 1, "window_difference": 0}},
@@ -102,7 +102,7 @@ func TestWindows(t *testing.T) {
 			before: func(c *windower) {
 				c.spoil = figure(5, "window_end", func(float64) any { return "2026-01-01 00:00:01" })
 			},
-			want: kinds{"window_mismatch": 2, "window_difference": 0}, // it can't be used, and the window has no other
+			want: kinds{"window_mismatch": 2, "window_difference": 0}, // it can't be decoded, and its window has no other result
 		},
 		"a window at another time": {
 			before: func(c *windower) {
@@ -111,7 +111,7 @@ func TestWindows(t *testing.T) {
 					return []*kgo.Record{r}
 				})
 			},
-			want: kinds{"window_mismatch": 2}, // one that is impossible and one that is missing
+			want: kinds{"window_mismatch": 2}, // one impossible, one missing
 		},
 		"a window of nothing": {
 			after: func(w *world, _ *street) {
@@ -144,7 +144,7 @@ func TestWindows(t *testing.T) {
 			want: kinds{"window_late": 1},
 		},
 		"a late row of no record": {
-			after: func(w *world, _ *street) { w.send(batch{late(w, 0, w.end(inTopic, 0)-1)}) }, // a marker is there
+			after: func(w *world, _ *street) { w.send(batch{late(w, 0, w.end(inTopic, 0)-1)}) }, // the offset of a marker
 			want:  kinds{"window_late": 1, "window_difference": -1},
 		},
 		"a late row without an address": {
@@ -163,7 +163,7 @@ func TestWindows(t *testing.T) {
 						TS time.Time `json:"ts"`
 					}
 					if json.Unmarshal(r.Value, &v) != nil || !v.TS.After(newest[r.Partition]) {
-						return // it might be late by right
+						return // it might really be late
 					}
 					newest[r.Partition] = v.TS
 					if n++; n == 100 {
@@ -244,7 +244,7 @@ func TestWindows(t *testing.T) {
 					}
 				}
 			},
-			want: kinds{"window_late": 0, "window_mismatch": perhaps}, // the rows that come late for it
+			want: kinds{"window_late": 0, "window_mismatch": perhaps}, // the rows that this makes late
 			only: "running",
 		},
 		"a delay that is too short": {
@@ -287,10 +287,10 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-// perhaps is for a fault that may or may not come with another.
+// perhaps allows a fault that may or may not accompany another one.
 const perhaps = math.MinInt64
 
-// expectKinds compares the faults; one that is 0 in want may have any number that is not 0.
+// expectKinds compares the faults; a want of 0 stands for any number but 0.
 func expectKinds(t *testing.T, r *Report, want kinds) {
 	t.Helper()
 	got := faults(r)
@@ -307,8 +307,8 @@ func expectKinds(t *testing.T, r *Report, want kinds) {
 	}
 }
 
-// What an honest bounded run reports: every kind is there, and adds up; the checks say ok, although
-// there are no device statistics.
+// The report of a correct bounded run includes output of every kind, which adds up to the input.
+// The checks are ok even without device statistics.
 func TestWindowReport(t *testing.T) {
 	t.Parallel()
 	rng := seeded(t)
@@ -338,15 +338,15 @@ func TestWindowReport(t *testing.T) {
 }
 
 // A window that no later row closes is open while the pipeline runs, and missing once it has ended.
-// One whose end the watermark has just reached is missing: it can't hide among the open ones, even
-// as the newest of all.
+// A window whose end the watermark has just reached is missing, even if it is the newest one: it
+// must not count as open.
 func TestOpenWindows(t *testing.T) {
 	t.Parallel()
 	at := func(seq int64, ms int) *kgo.Record {
 		return readingJSON(0, fmt.Sprintf(`{"device_id":"d0","sensor":"temperature","value":1,"ts":"2026-01-01T00:00:%02d.%03dZ","seq":%d}`, ms/1000, ms%1000, seq))
 	}
 	for name, c := range map[string]struct {
-		last    int // milliseconds; the window before it ends at 10,000
+		last    int // milliseconds; the previous window ends at 10,000
 		bounded bool
 		shared  bool
 		want    kinds
@@ -377,7 +377,7 @@ func TestOpenWindows(t *testing.T) {
 	}
 }
 
-// The offsets must cover the row that closed a window, not only those that it counts.
+// The offsets must cover the row that closed a window, not only the rows that it counts.
 func TestResultBeforeItsCloser(t *testing.T) {
 	t.Parallel()
 	rng := seeded(t)
@@ -387,7 +387,7 @@ func TestResultBeforeItsCloser(t *testing.T) {
 	all := s.drive(60)
 	w.send(all...)
 	p := w.newWindower(false, false)
-	var last int64 // the record whose step wrote the last result
+	var last int64 // offset of the record that caused the last result
 	p.counted = func(r *kgo.Record, _ func(string)) { last = max(last, r.Offset) }
 	var closer int64
 	p.spoil = func(r *kgo.Record) []*kgo.Record {
@@ -408,8 +408,8 @@ func TestResultBeforeItsCloser(t *testing.T) {
 	}
 }
 
-// A Flink job that has been drained leaves its group behind what it has written; a pipeline of Weir
-// never does.
+// After a Flink job is drained, its group's offsets are behind its output. For a Weir pipeline,
+// this is a fault.
 func TestDrainedGroupIsBehind(t *testing.T) {
 	for name, shared := range map[string]bool{"flink": true, "weir": false} {
 		t.Run(name, func(t *testing.T) {
@@ -433,7 +433,7 @@ func TestDrainedGroupIsBehind(t *testing.T) {
 	}
 }
 
-// A pipeline that runs while it is verified raises no alarm, whatever its watermarks move with.
+// Verifying a running pipeline raises no false alarm, however its watermarks advance.
 func TestLiveWindows(t *testing.T) {
 	for name, lazy := range map[string]bool{"by row": false, "by fifty rows": true} {
 		t.Run(name, func(t *testing.T) {
@@ -478,7 +478,7 @@ func TestLiveWindows(t *testing.T) {
 	}
 }
 
-// Results that run ahead of the offsets that Verify has seen are no fault, if the offsets follow.
+// Results ahead of the offsets that Verify saw first are not a fault if the offsets follow.
 func TestWindowsAhead(t *testing.T) {
 	for name, share := range map[string]int64{"half of it": 2, "nearly all of it": 20} {
 		t.Run(name, func(t *testing.T) {
@@ -494,7 +494,7 @@ func TestWindowsAhead(t *testing.T) {
 			w.cluster.ControlKey(int16(kmsg.ListOffsets), func(kmsg.Request) (kmsg.Response, error, bool) {
 				w.cluster.KeepControl()
 				select {
-				case looked <- struct{}{}: // Verify has its C0
+				case looked <- struct{}{}: // Verify has read C0
 				default:
 				}
 				return nil, nil, false
@@ -504,7 +504,7 @@ func TestWindowsAhead(t *testing.T) {
 				ends[p] = w.end(inTopic, p)
 			}
 			for len(looked) > 0 {
-				<-looked // that was us
+				<-looked // sent by our own requests
 			}
 			moved := make(chan error, 1)
 			go func() {
@@ -522,8 +522,8 @@ func TestWindowsAhead(t *testing.T) {
 	}
 }
 
-// Where the beginning of the readings has been deleted, windows are not judged, and the report says
-// so.
+// After the beginning of the readings has been deleted, windows are not checked, and the report
+// says so.
 func TestWindowsTruncated(t *testing.T) {
 	t.Parallel()
 	w := newWindowWorld(t)
@@ -541,7 +541,8 @@ func TestWindowsTruncated(t *testing.T) {
 	}
 }
 
-// An open transaction on the output is one fault; what it hides is not missing.
+// An open transaction on the output is one fault; the output that it hides does not count as
+// missing.
 func TestWindowsHidden(t *testing.T) {
 	for _, topic := range []string{windowTopic, lateTopic, poisonTopic} {
 		t.Run(topic, func(t *testing.T) {
@@ -565,8 +566,7 @@ func TestWindowsHidden(t *testing.T) {
 	}
 }
 
-// A group without offsets vouches for nothing: what is there is checked, what is not there is not
-// asked for.
+// Without offsets of the group, existing output is checked, but no output is required.
 func TestWindowsWithoutGroup(t *testing.T) {
 	t.Parallel()
 	w := newWindowWorld(t)
@@ -642,8 +642,8 @@ func TestParseTimestamp(t *testing.T) {
 	}
 }
 
-// A dead letter that had to be cut keeps the beginning of its record; a row of a file that never
-// became a record is no letter of this topic.
+// A truncated dead letter preserves the beginning of its record. A row of a file that never became
+// a record is not a dead letter of this topic.
 func TestLettersOfOtherShapes(t *testing.T) {
 	for name, c := range map[string]struct {
 		cut  string

@@ -31,15 +31,15 @@ func newWindowWorld(t *testing.T) *world {
 	return w
 }
 
-// seeded returns random numbers whose seed a failing test prints.
+// seeded returns a random source and logs its seed.
 func seeded(t *testing.T) *rand.Rand {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// street is a fleet whose readings come a little out of order, some of them late, and with poison
-// between.
+// street is a fleet whose readings are slightly out of order, with some late readings and invalid
+// records in between.
 type street struct {
 	rng     *rand.Rand
 	devices int
@@ -55,7 +55,7 @@ func newStreet(rng *rand.Rand, devices int) *street {
 	}
 }
 
-// next is one reading of each device; event time goes on by about half a second.
+// next returns one reading per device; event time advances by about half a second.
 func (s *street) next() batch {
 	s.now = s.now.Add(time.Duration(s.rng.IntN(1000)) * time.Millisecond)
 	return s.round(func() time.Time {
@@ -67,7 +67,7 @@ func (s *street) next() batch {
 	})
 }
 
-// round is one reading of each device in random order.
+// round returns one reading per device, in random order, along with some invalid records.
 func (s *street) round(at func() time.Time) (b batch) {
 	for _, d := range s.rng.Perm(s.devices) {
 		if s.rng.Float64() < s.poison {
@@ -84,8 +84,8 @@ func (s *street) round(at func() time.Time) (b batch) {
 	return b
 }
 
-// tail is two rounds about the end of a window that no delay closes: half a second before it and a
-// second after it.
+// tail returns two rounds around the end of a window: half a second before it, and a second after
+// it, which is less than the delay of the watermark.
 func (s *street) tail() []batch {
 	end := s.now.Truncate(windowSize).Add(windowSize)
 	s.now = end.Add(-500 * time.Millisecond)
@@ -106,8 +106,8 @@ func (s *street) drive(n int) (all []batch) {
 	return all
 }
 
-// windower is an honest windowed pipeline. Its watermarks are of partitions and move with each row,
-// or, if lazy, with each fifty. The hooks make it dishonest.
+// windower is a correct windowed pipeline. It has one watermark per input partition, which advances
+// with each row or, if lazy, every fifty rows. The hooks inject faults.
 type windower struct {
 	session *kgo.GroupTransactSession
 	lazy    bool
@@ -115,12 +115,12 @@ type windower struct {
 	open    map[windowKey]*tumbling
 	clocks  map[int32]*watermark
 	done    int64
-	end     int64 // of a bounded input, in records; 0 where there is none
+	end     int64 // number of records of a bounded input; 0 if unbounded
 
-	skip    func(r *kgo.Record) bool                      // rows that it passes over
-	early   func(r *kgo.Record) bool                      // rows that it takes for late
-	spoil   func(out *kgo.Record) []*kgo.Record           // what it writes
-	counted func(in *kgo.Record, emit func(topic string)) // sees the rows in windows, and may write them elsewhere too
+	skip    func(r *kgo.Record) bool                      // rows to ignore
+	early   func(r *kgo.Record) bool                      // rows to treat as late
+	spoil   func(out *kgo.Record) []*kgo.Record           // replaces output records
+	counted func(in *kgo.Record, emit func(topic string)) // sees the rows in windows, and may also write them to other topics
 }
 
 type tumbling struct {
@@ -164,8 +164,8 @@ func (c *windower) step(ctx context.Context) error {
 	return err
 }
 
-// take processes the records of one transaction. With the last of a bounded input, all windows are
-// closed.
+// take processes the records of one transaction. After the last record of a bounded input, it
+// closes all windows.
 func (c *windower) take(in []*kgo.Record) (out []*kgo.Record) {
 	emit := func(r *kgo.Record) {
 		if c.spoil == nil {
@@ -188,7 +188,7 @@ func (c *windower) take(in []*kgo.Record) (out []*kgo.Record) {
 	return out
 }
 
-// row takes one record.
+// row processes one record.
 func (c *windower) row(r *kgo.Record, emit func(*kgo.Record)) {
 	var v struct {
 		Device string    `json:"device_id"`
@@ -226,7 +226,7 @@ func (c *windower) row(r *kgo.Record, emit func(*kgo.Record)) {
 	}
 }
 
-// tick moves the watermarks to where they are due, and closes the windows that they have passed.
+// tick advances the watermarks and closes the windows that they have passed.
 func (c *windower) tick(emit func(*kgo.Record)) {
 	moved := false
 	for _, clock := range c.clocks {
@@ -264,14 +264,14 @@ func (c *windower) result(k windowKey, x *tumbling) *kgo.Record {
 	return &kgo.Record{Topic: windowTopic, Partition: x.partition, Key: []byte(k.device), Value: value}
 }
 
-// aside is a record as the late topic and the dead letters keep it.
+// aside returns a record in the format of the late topic and the dead letters.
 func aside(topic string, r *kgo.Record) *kgo.Record {
 	l := deadLetter(r)
 	l.Topic = topic
 	return l
 }
 
-// run processes n records, in transactions of what a poll brings.
+// run processes n records, one transaction per poll.
 func (w *world) run(c *windower, n int64) {
 	w.t.Helper()
 	if w.config.Windows.Bounded {
@@ -285,7 +285,7 @@ func (w *world) run(c *windower, n int64) {
 	c.session.Close()
 }
 
-// moveOffsets sets the offsets of the windows' group apart from its results.
+// moveOffsets commits offsets of the windows' group without results.
 func (w *world) moveOffsets(change func(partition int32, at int64) int64) {
 	w.t.Helper()
 	if err := w.tryMoveOffsets(change); err != nil {

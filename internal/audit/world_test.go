@@ -26,17 +26,17 @@ const (
 	group      = "weir-device-stats"
 )
 
-// world is a broker with an honest writer and an honest consumer, written here apart from the
-// product's.
+// world is a broker with a correct writer and a correct consumer, which share no code with the
+// product.
 type world struct {
 	t       *testing.T
 	ctx     context.Context
 	cluster *kfake.Cluster
 	config  Config
 	admin   *kadm.Client
-	ordinal int64                        // of the marked transactions
+	ordinal int64                        // of the next marked transaction
 	stats   map[[2]string]map[string]any // the consumers' state
-	lenient bool                         // the consumers take a number in quotes for one
+	lenient bool                         // the consumers accept a quoted number
 }
 
 func newWorld(t *testing.T, topics ...string) *world {
@@ -77,7 +77,7 @@ func (w *world) client(opts ...kgo.Opt) *kgo.Client {
 	return c
 }
 
-// reading is a record of one device's reading; the device's number chooses the partition.
+// reading returns a reading of a device; the device's number determines the partition.
 func reading(device int, seq int64, headers ...string) *kgo.Record {
 	return readingJSON(device, fmt.Sprintf(`{"device_id":"d%d","sensor":"%s","value":%g,"unit":"Cel","ts":"2026-01-31T23:59:%02d.%03dZ","seq":%d,"boot":""}`,
 		device, []string{"temperature", "humidity"}[seq%2], float64(device)-1.5*float64(seq), seq%60, seq%1000, seq), headers...)
@@ -93,7 +93,8 @@ func readingJSON(device int, value string, headers ...string) *kgo.Record {
 
 type batch []*kgo.Record
 
-// fleet is what devices d0, d1, … send: one reading each in a transaction.
+// fleet returns one transaction per sequence number, with one reading for each of the devices d0,
+// d1, …
 func fleet(devices int, from, to int64) []batch {
 	var all []batch
 	for seq := from; seq < to; seq++ {
@@ -106,7 +107,7 @@ func fleet(devices int, from, to int64) []batch {
 	return all
 }
 
-// mark puts weir-tx on the records of transactions.
+// mark adds the weir-tx header to the records of transactions.
 func (w *world) mark(batches []batch) []batch {
 	for _, b := range batches {
 		for _, r := range b {
@@ -117,7 +118,7 @@ func (w *world) mark(batches []batch) []batch {
 	return batches
 }
 
-// send writes each batch in a transaction of its own.
+// send writes each batch in its own transaction.
 func (w *world) send(batches ...batch) {
 	w.t.Helper()
 	c := w.client(kgo.TransactionalID("fleet/a"))
@@ -148,7 +149,7 @@ func (w *world) abort(b batch) {
 	}
 }
 
-// open writes a batch in a transaction that stays open while the test runs.
+// open writes a batch in a transaction that stays open for the rest of the test.
 func (w *world) open(b batch) {
 	w.t.Helper()
 	c := w.client(kgo.TransactionalID("sleeper"), kgo.TransactionTimeout(time.Minute))
@@ -160,13 +161,13 @@ func (w *world) open(b batch) {
 	}
 }
 
-// consumer is an honest transactional consumer. spoil, if set, sees what it is about to write.
+// consumer is a correct transactional consumer. spoil, if set, replaces its output.
 type consumer struct {
 	session *kgo.GroupTransactSession
 	stats   map[[2]string]map[string]any
 	spoil   func([]*kgo.Record) []*kgo.Record
 	lenient bool
-	done    int64 // records taken
+	done    int64 // records processed
 }
 
 func (w *world) newConsumer(isolation kgo.IsolationLevel) *consumer {
@@ -181,7 +182,7 @@ func (w *world) newConsumer(isolation kgo.IsolationLevel) *consumer {
 	return &consumer{session: session, stats: w.stats, lenient: w.lenient}
 }
 
-// step takes what one poll brings, in one transaction.
+// step processes one poll in one transaction.
 func (c *consumer) step(ctx context.Context) error {
 	poll, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 	fetches := c.session.PollFetches(poll)
@@ -244,7 +245,7 @@ func (c *consumer) take(in []*kgo.Record) (out []*kgo.Record) {
 	return out
 }
 
-// place is the partition of a device's results: another one than that of its readings.
+// place returns the partition of a device's results, which differs from that of its readings.
 func place(device string) int32 { return int32(device[len(device)-1]-'0'+1) % partitions }
 
 func deadLetter(r *kgo.Record) *kgo.Record {
@@ -256,7 +257,7 @@ func deadLetter(r *kgo.Record) *kgo.Record {
 	return &kgo.Record{Topic: dlqTopic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: headers}
 }
 
-// consume processes what is in the topic, in one go, and returns when n records have been taken.
+// consume processes the topic until n records have been processed.
 func (w *world) consume(n int64, spoil func([]*kgo.Record) []*kgo.Record) {
 	w.t.Helper()
 	w.consumeAt(kgo.ReadCommitted(), n, spoil)
@@ -274,7 +275,7 @@ func (w *world) consumeAt(isolation kgo.IsolationLevel, n int64, spoil func([]*k
 	c.session.Close()
 }
 
-// commit sets the group's offsets, as a consumer does that commits apart from its results.
+// commit commits offsets of the group without results.
 func (w *world) commit(change func(partition int32, at int64) int64) {
 	w.t.Helper()
 	now, err := w.admin.FetchOffsets(w.ctx, group)
@@ -290,7 +291,7 @@ func (w *world) commit(change func(partition int32, at int64) int64) {
 	}
 }
 
-// verify checks the topic and logs the report, which a failing test then shows.
+// verify checks the topic and logs the report.
 func (w *world) verify() *Report {
 	w.t.Helper()
 	r, err := Verify(w.ctx, w.config)
@@ -307,7 +308,7 @@ type testLog struct{ t *testing.T }
 
 func (l testLog) Write(p []byte) (int, error) { l.t.Log(string(p)); return len(p), nil }
 
-// faults are the counters of faults that are not zero, by their JSON names.
+// faults returns the nonzero fault counters by their JSON names.
 func faults(r *Report) map[string]int64 {
 	all := map[string]int64{
 		"lost": r.Lost, "duplicated": r.Duplicated, "refused_seen": r.RefusedSeen, "reordered": r.Reordered, "torn": r.Torn,
@@ -326,7 +327,7 @@ func faults(r *Report) map[string]int64 {
 	return all
 }
 
-// background runs f until the test's part is over and hands on its error.
+// background runs f repeatedly until stop is called, and reports its error.
 func background(ctx context.Context, t *testing.T, f func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup

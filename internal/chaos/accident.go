@@ -14,33 +14,33 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// Accident is a kind of thing that operators do to a stateful pipeline, and what must come of it:
-// right rows, or a pipeline that refuses by name.
+// Accident is a kind of operator accident that hits a stateful pipeline, with its acceptable
+// outcomes: correct rows, or a pipeline that refuses and names the cause.
 type Accident struct {
 	Kind  string
 	About string
 
 	do      func(context.Context, *scene) error
-	right   bool           // the rows may be right
-	refusal *regexp.Regexp // what a pipeline says that refuses; nil where it must not
-	final   []string       // flags of the last start: the way forward that the refusal names
+	right   bool           // correct rows are an acceptable outcome
+	refusal *regexp.Regexp // the message of a pipeline that refuses; nil if it must not refuse
+	final   []string       // flags of the last start: the remedy that the refusal names
 
-	copies bool // a process whose local copies are complete carries on where another one refuses
+	copies bool // a process with complete local copies may continue where another one refuses
 
-	last bool // it happens when the source has all rows, and not in the middle of the load
+	last bool // happens once the source has all rows, not in the middle of the load
 }
 
-// AccidentResult is what came of one accident.
+// AccidentResult is the outcome of one accident.
 type AccidentResult struct {
 	Kind    string        `json:"kind"`
 	Seed    uint64        `json:"seed"`
-	Variant string        `json:"variant"`           // how its processes ended, and what they kept
+	Variant string        `json:"variant"`           // how the processes were stopped, and what they kept
 	Outcome string        `json:"outcome"`           // right, refused, wrong
-	Message string        `json:"message,omitempty"` // of a refusal
-	Wrong   []string      `json:"wrong,omitempty"`   // rows, and whatever else does not hold
+	Message string        `json:"message,omitempty"` // refusal
+	Wrong   []string      `json:"wrong,omitempty"`   // wrong rows and other failures
 	Rows    int           `json:"rows"`
 	Took    time.Duration `json:"took_ns"`
-	Logs    string        `json:"logs,omitempty"` // folder with the processes' logs, of accidents that went wrong
+	Logs    string        `json:"logs,omitempty"` // directory with the logs of the processes, if the outcome is wrong
 }
 
 // Outcomes of an accident.
@@ -50,16 +50,16 @@ const (
 	Wrong   = "wrong"
 )
 
-// Stage is where accidents happen.
+// Stage is the environment of accidents.
 type Stage struct {
 	Weir   Weir
 	Broker broker.Config
-	Dir    string // for logs and state; what went right is removed from it
+	Dir    string // for logs and state, which are removed unless the outcome is wrong
 	Logger *slog.Logger
 }
 
-// Run lets one accident of a kind happen to a pipeline. The seed decides its moment and its
-// variant: the same seed does the same again, as far as processes repeat themselves.
+// Run runs one accident of a kind against a pipeline. The seed determines its moment and variant,
+// so that a run can be repeated as far as processes are deterministic.
 func (st Stage) Run(ctx context.Context, kind Accident, seed uint64) AccidentResult {
 	began := time.Now()
 	rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // faults need no secrets
@@ -94,7 +94,7 @@ func (s *scene) variant() string {
 	return strings.Join(words, ", ")
 }
 
-// judge plays the accident and says what came of it.
+// judge runs the accident and returns its outcome.
 func (s *scene) judge(ctx context.Context) (outcome string, wrong []string) {
 	if err := s.open(ctx); err != nil {
 		return Wrong, []string{err.Error()}
@@ -106,7 +106,7 @@ func (s *scene) judge(ctx context.Context) (outcome string, wrong []string) {
 	if err := s.conclude(ctx); err != nil {
 		return Wrong, []string{err.Error()}
 	}
-	held, err := s.openTransactions(ctx) // at once: who reads after the end must see it all
+	held, err := s.openTransactions(ctx) // immediately: a reader that starts after the end must see everything
 	if err != nil {
 		return Wrong, []string{err.Error()}
 	}

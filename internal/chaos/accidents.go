@@ -17,7 +17,7 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// Accidents are the kinds of accidents.
+// Accidents returns the kinds of accidents.
 func Accidents() []Accident {
 	return []Accident{
 		{Kind: "group-deleted", About: "the consumer group is deleted", do: stopped(deleteGroup), right: true},
@@ -43,10 +43,10 @@ func Accidents() []Accident {
 	}
 }
 
-// act is what happens to a pipeline.
+// act is the action that hits a pipeline.
 type act = func(context.Context, *scene) error
 
-// stopped does something while the pipeline does not run.
+// stopped performs an action while the pipeline is stopped.
 func stopped(do act) act {
 	return func(ctx context.Context, s *scene) error {
 		if err := s.stop(ctx); err != nil {
@@ -56,7 +56,7 @@ func stopped(do act) act {
 	}
 }
 
-// anyTime does something while the pipeline runs, or while it does not.
+// anyTime performs an action while the pipeline is running or stopped, at random.
 func anyTime(do act) act {
 	return func(ctx context.Context, s *scene) error {
 		if s.rng.IntN(2) == 0 {
@@ -66,7 +66,7 @@ func anyTime(do act) act {
 	}
 }
 
-// emptyGroup waits until the group has no members: dead ones stay for their session timeout.
+// emptyGroup waits until the group has no members: dead ones stay until their session times out.
 func (s *scene) emptyGroup(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, sceneLimit)
 	defer cancel()
@@ -144,8 +144,8 @@ func widen(suffix string) act {
 	}
 }
 
-// widenAtRest adds partitions to the source when all of it is read, and moves the state: as often
-// as not by a move that is killed, and another one.
+// widenAtRest adds partitions to the source after all of it has been read, and moves the state. Up
+// to two moves are killed before the last one.
 func widenAtRest(ctx context.Context, s *scene) error {
 	if err := s.awaitProgress(ctx, int64(len(s.rows))); err != nil {
 		return err
@@ -154,7 +154,7 @@ func widenAtRest(ctx context.Context, s *scene) error {
 		return err
 	}
 	s.client.Close()
-	if err := s.connect(ctx); err != nil { // the old one would go on with the partitions that it knows
+	if err := s.connect(ctx); err != nil { // the old client would keep the partitions that it knows
 		return err
 	}
 	if err := s.emptyGroup(ctx); err != nil {
@@ -165,10 +165,10 @@ func widenAtRest(ctx context.Context, s *scene) error {
 		if err != nil {
 			return err
 		}
-		time.Sleep(time.Duration(s.rng.IntN(600)) * time.Millisecond) // the fault's moment
+		time.Sleep(time.Duration(s.rng.IntN(600)) * time.Millisecond) // random moment of the fault
 		p.kill()
 	}
-	if err := s.emptyGroup(ctx); err != nil { // one that was killed behind its move is a member
+	if err := s.emptyGroup(ctx); err != nil { // a process that was killed after its move is still a member
 		return err
 	}
 	p, err := s.run("a", "--repartition")
@@ -182,10 +182,10 @@ func widenAtRest(ctx context.Context, s *scene) error {
 	if err := s.produce(ctx, 150); err != nil {
 		return err
 	}
-	return s.awaitProgress(ctx, int64(len(s.rows))) // it is a member of the group before anything else happens to it
+	return s.awaitProgress(ctx, int64(len(s.rows))) // ensures that it has joined the group before the next step
 }
 
-// awaitPlan waits until the pipeline's plan has so many partitions of the source.
+// awaitPlan waits until the pipeline's plan has this number of source partitions.
 func (s *scene) awaitPlan(ctx context.Context, partitions int32) error {
 	ctx, cancel := context.WithTimeout(ctx, sceneLimit)
 	defer cancel()
@@ -215,7 +215,7 @@ func recreateChangelog(ctx context.Context, s *scene) error {
 	return s.make(ctx, broker.Topic{Name: s.topic("stage1.changelog"), Partitions: scenePartitions, CleanupPolicy: "compact"})
 }
 
-// make makes a topic as soon as the broker lets go of the one that had its name.
+// make creates a topic, retrying until the broker has deleted its predecessor.
 func (s *scene) make(ctx context.Context, t broker.Topic) error {
 	ctx, cancel := context.WithTimeout(ctx, sceneLimit)
 	defer cancel()
@@ -230,7 +230,8 @@ func (s *scene) make(ctx context.Context, t broker.Topic) error {
 	}
 }
 
-// truncate deletes the records of some partitions of a topic up to their ends.
+// truncate deletes all records of randomly chosen partitions of a topic, and returns their end
+// offsets.
 func (s *scene) truncate(ctx context.Context, topic string) (before map[int32]int64, err error) {
 	ends, err := s.admin.ListEndOffsets(ctx, topic)
 	if err == nil {
@@ -254,7 +255,8 @@ func (s *scene) truncate(ctx context.Context, topic string) (before map[int32]in
 	return before, answer.Error()
 }
 
-// truncateChangelog deletes records of a topic whose policy allows it meanwhile, as Kafka demands.
+// truncateChangelog deletes records of the changelog. Kafka requires a cleanup policy that allows
+// it, which is set for that time only.
 func truncateChangelog(ctx context.Context, s *scene) error {
 	if err := s.configureChangelog(ctx, "cleanup.policy", "compact,delete"); err != nil {
 		return err
@@ -272,7 +274,7 @@ func uncompact(ctx context.Context, s *scene) error {
 	return s.configureChangelog(ctx, "retention.ms", "3600000")
 }
 
-// configureChangelog sets a setting of the changelog.
+// configureChangelog sets a config of the changelog.
 func (s *scene) configureChangelog(ctx context.Context, name, value string) error {
 	answer, err := s.admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: name, Value: &value}}, s.topic("stage1.changelog"))
 	if err != nil {
@@ -286,7 +288,7 @@ func (s *scene) configureChangelog(ctx context.Context, name, value string) erro
 	return nil
 }
 
-// recreateSource deletes unread rows together with the topic.
+// recreateSource deletes and recreates the source, including unread rows.
 func recreateSource(ctx context.Context, s *scene) error {
 	if err := s.dropUnread(ctx, nil); err != nil {
 		return err
@@ -299,7 +301,7 @@ func recreateSource(ctx context.Context, s *scene) error {
 }
 
 func truncateSource(ctx context.Context, s *scene) error {
-	if err := s.produce(ctx, 200); err != nil { // so that there is something unread
+	if err := s.produce(ctx, 200); err != nil { // leave some rows unread
 		return err
 	}
 	before, err := s.truncate(ctx, s.topic("in"))
@@ -309,8 +311,8 @@ func truncateSource(ctx context.Context, s *scene) error {
 	return s.dropUnread(ctx, before)
 }
 
-// dropUnread takes rows out of what is expected that the pipeline has not read and never will:
-// those before an offset of some partitions, or, with nil, all.
+// dropUnread removes rows that the pipeline has not read and never will from the expectation: those
+// before the given offsets, or all unread rows if before is nil.
 func (s *scene) dropUnread(ctx context.Context, before map[int32]int64) error {
 	read, err := s.committed(ctx)
 	if err != nil {
@@ -328,7 +330,7 @@ func (s *scene) dropUnread(ctx context.Context, before map[int32]int64) error {
 	return nil
 }
 
-// restoreState puts back a copy of the state directory that is older than the changelog.
+// restoreState restores a backup of the state directory that is older than the changelog.
 func restoreState(ctx context.Context, s *scene) error {
 	s.state = true
 	if err := s.stop(ctx); err != nil {
@@ -367,7 +369,7 @@ func restoreState(ctx context.Context, s *scene) error {
 	return nil
 }
 
-// secondPipeline starts another pipeline of the same name, over another source, which must refuse.
+// secondPipeline starts another pipeline with the same name but another query, which must refuse.
 func secondPipeline(ctx context.Context, s *scene) error {
 	other := `SET 'pipeline.name' = '` + s.name + `';
 CREATE TABLE rows_in (k STRING, v BIGINT) WITH ('connector' = 'kafka', 'topic' = '` + s.topic("in") + `', 'value.format' = 'json',
@@ -396,7 +398,7 @@ INSERT INTO copies SELECT k, v FROM rows_in WHERE v > 500;
 	return nil
 }
 
-// foreignPartitioner writes known keys to partitions that Kafka's Java clients would not choose.
+// foreignPartitioner writes a known key to a partition that Kafka's Java clients would not choose.
 func foreignPartitioner(ctx context.Context, s *scene) error {
 	partitioner := kgo.StickyKeyPartitioner(nil).ForTopic("")
 	client, err := broker.Connect(ctx, s.broker, kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -410,11 +412,11 @@ func foreignPartitioner(ctx context.Context, s *scene) error {
 	record := s.record(stray)
 	home := partitioner.Partition(record, scenePartitions)
 	record.Partition = int32((home + 1 + s.rng.IntN(scenePartitions-1)) % scenePartitions) //nolint:gosec // few
-	return client.ProduceSync(ctx, record).FirstErr()                                      // it is refused, so that nothing must come of it
+	return client.ProduceSync(ctx, record).FirstErr()                                      // expected to be refused, so it must have no effect
 }
 
-// stopInCommit ends the pipeline with SIGTERM again and again while it commits, and looks each time
-// whether readers are held.
+// stopInCommit stops the pipeline with SIGTERM several times while it commits, and checks each time
+// that no transaction is left open.
 func stopInCommit(ctx context.Context, s *scene) error {
 	s.kill9 = false
 	for range 3 {
@@ -427,7 +429,7 @@ func stopInCommit(ctx context.Context, s *scene) error {
 		if err := s.awaitProgress(ctx, int64(len(s.rows))-s.rng.Int64N(300)); err != nil {
 			return err
 		}
-		time.Sleep(time.Duration(s.rng.IntN(60)) * time.Millisecond) // the fault's moment
+		time.Sleep(time.Duration(s.rng.IntN(60)) * time.Millisecond) // random moment of the fault
 		var all []*process
 		for instance, p := range s.runners {
 			delete(s.runners, instance)
@@ -456,8 +458,7 @@ func stopInCommit(ctx context.Context, s *scene) error {
 	return nil
 }
 
-// boundedRun stops the pipeline for good: what is left is read by one run that ends at the end of
-// the source.
+// boundedRun stops the pipeline for good: a single bounded run reads the rest of the source.
 func boundedRun(ctx context.Context, s *scene) error {
 	s.bounded = true
 	return s.stop(ctx)

@@ -14,14 +14,14 @@ import (
 	"weir.example/weir/internal/stack"
 )
 
-// cluster is the brokers that faults happen to. Its clients reach them through proxies.
+// cluster is the set of brokers under test. Their clients connect through proxies.
 type cluster interface {
 	name() string
 	size() int
 	start(ctx context.Context) error
-	direct() []string                      // addresses that bypass the proxies where there are such
-	kill(i int) error                      // kill -9, and stays away
-	back(ctx context.Context, i int) error // starts it again, and waits until it serves
+	direct() []string                      // addresses that bypass the proxies, if any
+	kill(i int) error                      // kill -9; the broker stays down
+	back(ctx context.Context, i int) error // restarts it and waits until it is ready
 	pause(i int) error                     // SIGSTOP
 	proceed(i int) error                   // SIGCONT
 	pid(i int) int
@@ -29,14 +29,13 @@ type cluster interface {
 	close(ctx context.Context) error
 }
 
-// upCluster is the embedded broker of a weir up, which also has a fleet and two pipelines of its
-// own.
+// upCluster is the embedded broker of a weir up process, which also runs a fleet and two pipelines.
 type upCluster struct {
 	*run
-	listen string // its own address; that which it tells clients is the proxy's
+	listen string // the broker's own address; it advertises that of the proxy
 	up     *member
 	dir    string
-	last   *embedded.Broker // once the weir up has ended
+	last   *embedded.Broker // serves the data after weir up has stopped
 }
 
 func (c *upCluster) name() string     { return "embedded broker (weir up)" }
@@ -54,7 +53,7 @@ func (c *upCluster) start(ctx context.Context) error {
 	return c.await(ctx)
 }
 
-// await waits until the broker answers.
+// await waits until the broker accepts connections.
 func (c *upCluster) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
@@ -83,7 +82,7 @@ func (c *upCluster) pause(int) error   { return c.up.pause() }
 func (c *upCluster) proceed(int) error { return c.up.proceed() }
 func (c *upCluster) pid(int) int       { return c.up.pid() }
 
-// rest ends the weir up, whose fleet would go on, and serves its data without it.
+// rest stops weir up, whose fleet would keep writing, and serves its data without it.
 func (c *upCluster) rest(ctx context.Context) (err error) {
 	if code, err := c.up.stop(ctx, time.Minute); err != nil {
 		return err
@@ -104,7 +103,7 @@ func (c *upCluster) close(context.Context) error {
 	return nil
 }
 
-// kafkaCluster is a cluster of weir kafka up.
+// kafkaCluster is a cluster started by weir kafka up.
 type kafkaCluster struct {
 	*run
 	kafka *stack.Kafka
@@ -130,7 +129,7 @@ func (c *kafkaCluster) proceed(i int) error                   { return c.kafka.R
 func (c *kafkaCluster) pid(i int) int                         { return c.kafka.PID(i) }
 func (c *kafkaCluster) rest(context.Context) error            { return nil }
 
-// close leaves the cluster as it was: running.
+// close leaves all brokers running, as they were before.
 func (c *kafkaCluster) close(ctx context.Context) error {
 	var errs []error
 	running := c.kafka.Running()
@@ -144,7 +143,7 @@ func (c *kafkaCluster) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// mountTmpfs mounts a file system in memory on a folder; it needs root.
+// mountTmpfs mounts an in-memory file system on a directory; requires root.
 func mountTmpfs(dir, size string) error {
 	if err := syscall.Mount("weir-chaos", dir, "tmpfs", 0, "size="+size); err != nil {
 		return fmt.Errorf("mount a tmpfs on %s: %w", dir, err)
@@ -154,7 +153,7 @@ func mountTmpfs(dir, size string) error {
 
 func (r *run) file(name string) string { return filepath.Join(r.Dir, name) }
 
-// unmount takes a file system off its folder.
+// unmount detaches the file system from its directory.
 func unmount(dir string) error {
 	if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
 		return fmt.Errorf("unmount %s: %w", dir, err)

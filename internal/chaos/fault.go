@@ -9,28 +9,28 @@ import (
 	"time"
 )
 
-// Fault is one thing that goes wrong for a while.
+// Fault is a temporary failure.
 type Fault interface {
-	// Inject makes it go wrong, and says what exactly, such as which process.
+	// Inject causes the failure and returns its details, such as which process is affected.
 	Inject(ctx context.Context) (detail string, err error)
-	// Heal makes it right again. It is called once, also where Inject failed, and with a context of
-	// its own.
+	// Heal undoes the failure. It is called once, even if Inject failed, and with a separate
+	// context.
 	Heal(ctx context.Context) error
 }
 
-// Kind is a kind of faults by its name.
+// Kind is a named kind of fault.
 type Kind struct {
 	Name  string
 	About string
 
-	hold  [2]time.Duration  // how long it lasts, at least and at most
-	need  func(*run) string // why it can't be done here; "" where it can
-	make  func(*run) Fault  // a fault of the kind, with its random choices made
-	own   func(*run) bool   // it has finished its work when Inject returns: no recovery is to be measured
-	twice bool              // as often again as the others: it is many kinds in one
+	hold  [2]time.Duration  // minimum and maximum duration
+	need  func(*run) string // returns why it can't be injected here; "" if it can
+	make  func(*run) Fault  // creates a fault with random parameters
+	own   func(*run) bool   // reports whether Inject is the whole fault, without a recovery to measure
+	twice bool              // chosen twice as often as others, because it covers many kinds
 }
 
-// Kinds are the faults that a run may inject.
+// Kinds returns the faults that a run may inject.
 func Kinds() []Kind {
 	always := func(*run) string { return "" }
 	short, long := [2]time.Duration{0, 3 * time.Second}, [2]time.Duration{3 * time.Second, 8 * time.Second}
@@ -57,7 +57,7 @@ func Kinds() []Kind {
 	}
 }
 
-// KindNames are the names of all kinds.
+// KindNames returns the names of all kinds.
 func KindNames() []string {
 	var names []string
 	for _, k := range Kinds() {
@@ -66,13 +66,13 @@ func KindNames() []string {
 	return names
 }
 
-// CheckKinds reports the first name that no kind has.
+// CheckKinds returns an error for the first unknown name.
 func CheckKinds(names []string) error {
 	_, err := chooseKinds(names)
 	return err
 }
 
-// chooseKinds returns the kinds that are named, all where none is.
+// chooseKinds returns the named kinds; all if there are no names.
 func chooseKinds(names []string) ([]Kind, error) {
 	if len(names) == 0 {
 		return Kinds(), nil
@@ -88,7 +88,7 @@ func chooseKinds(names []string) ([]Kind, error) {
 	return chosen, nil
 }
 
-// bag hands out kinds in random order, each as often as the others.
+// bag draws elements in random order, each equally often.
 type bag[T any] struct {
 	all, left []T
 	rng       *rand.Rand
@@ -104,7 +104,7 @@ func (b *bag[T]) next() T {
 	return one
 }
 
-// between is a random time of a range.
+// between returns a random duration within a range.
 func between(rng *rand.Rand, span [2]time.Duration) time.Duration {
 	if span[1] <= span[0] {
 		return span[0]

@@ -17,7 +17,7 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// killed are members that are killed with kill -9 and come back.
+// killed lists members that are killed with kill -9 and restarted.
 type killed []*member
 
 func (k killed) Inject(context.Context) (string, error) {
@@ -41,7 +41,7 @@ func (r *run) killProducer() Fault { return killed{r.producers[r.rng.IntN(len(r.
 func (r *run) killEngine() Fault   { return killed{r.engines[r.rng.IntN(len(r.engines))]} }
 func (r *run) killEngines() Fault  { return killed(r.engines) }
 
-// brokersDown are brokers that are killed, all at once or each in turn.
+// brokersDown kills brokers, all at the same time or one after another.
 type brokersDown struct {
 	run     *run
 	brokers []int
@@ -73,7 +73,7 @@ func (b *brokersDown) Heal(ctx context.Context) error {
 		return nil
 	}
 	back := make(chan error, len(b.brokers))
-	for _, i := range b.brokers { // together: one node alone has no quorum
+	for _, i := range b.brokers { // in parallel: a single node has no quorum
 		go func() { back <- b.run.cluster.back(ctx, i) }()
 	}
 	var errs []error
@@ -118,7 +118,7 @@ func (b *brokerPaused) Heal(context.Context) error { return b.run.cluster.procee
 
 func (r *run) pauseBroker() Fault { return &brokerPaused{r, r.rng.IntN(r.cluster.size())} }
 
-// zombie is a process that sleeps past its timeouts while another has taken its place.
+// zombie is a process that is paused past its timeouts while another one replaces it.
 type zombie struct {
 	run    *run
 	member *member
@@ -130,10 +130,10 @@ func (z *zombie) Inject(context.Context) (detail string, err error) {
 	return z.member.name, err
 }
 
-// zombieLimit is how long a process may take to find out that another has its place.
+// zombieLimit is how long a resumed process may take to notice that it has been replaced.
 const zombieLimit = 30 * time.Second
 
-// Heal wakes it up: it must find out that another has its place, and end.
+// Heal resumes the process, which must notice that it has been replaced and exit.
 func (z *zombie) Heal(ctx context.Context) error {
 	if z.asleep == nil {
 		return nil
@@ -160,8 +160,8 @@ func (r *run) producerZombie() Fault {
 	return &zombie{run: r, member: r.producers[r.rng.IntN(len(r.producers))]}
 }
 
-// leaderMoves moves the leader of each partition of the flow to its next replica, again and again
-// until it is healed.
+// leaderMoves moves the leader of each partition of the flow to its next replica, repeatedly until
+// it is healed.
 type leaderMoves struct {
 	run  *run
 	stop context.CancelFunc
@@ -214,7 +214,7 @@ func (l *leaderMoves) move(ctx context.Context) error {
 	if _, err := admin.AlterPartitionAssignments(ctx, next); err != nil {
 		return fmt.Errorf("rotate replicas: %w", err)
 	}
-	if err := retry.Sleep(ctx, 300*time.Millisecond); err != nil { // the controller makes them known
+	if err := retry.Sleep(ctx, 300*time.Millisecond); err != nil { // time for the controller to propagate them
 		return nil
 	}
 	if _, err := admin.ElectLeaders(ctx, kadm.ElectPreferredReplica, all); err != nil {
@@ -225,10 +225,10 @@ func (l *leaderMoves) move(ctx context.Context) error {
 
 func (r *run) moveLeaders() Fault { return &leaderMoves{run: r} }
 
-// fullDisk fills a file system, and frees it.
+// fullDisk fills a file system and frees it again.
 type fullDisk struct {
 	dir     string
-	restart *member // killed while the disk is full, so that it has to start there
+	restart *member // killed while the disk is full, so that it restarts on a full disk
 }
 
 const balloonFile = "balloon"
@@ -242,7 +242,7 @@ func (f *fullDisk) Inject(context.Context) (string, error) {
 	block := make([]byte, 64<<10)
 	for len(block) > 0 {
 		if _, err := file.Write(block); errors.Is(err, syscall.ENOSPC) {
-			block = block[:len(block)/2] // the last pages, too
+			block = block[:len(block)/2] // fill the last pages, too
 		} else if err != nil {
 			return "", err
 		}
@@ -277,7 +277,7 @@ func (r *run) fillState() Fault {
 	return f
 }
 
-// fillLog makes the disk of the broker's log as small as what is on it.
+// fillLog shrinks the file system of the broker's log to its used size.
 func (r *run) fillLog() Fault { return &shrunk{r.logDisk()} }
 
 type shrunk struct{ dir string }
@@ -297,7 +297,7 @@ func (f *shrunk) resize(size string) error {
 	return syscall.Mount("weir-chaos", f.dir, "tmpfs", syscall.MS_REMOUNT, "size="+size)
 }
 
-// slowed is a process whose writes to the disk take longer, by strace.
+// slowed delays a process's disk writes with strace.
 type slowed struct {
 	what string
 	pid  int
@@ -334,14 +334,14 @@ func (s *slowed) Heal(context.Context) error {
 	if s.cmd == nil || s.cmd.Process == nil {
 		return nil
 	}
-	if err := s.cmd.Process.Signal(syscall.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) { // it detaches
+	if err := s.cmd.Process.Signal(syscall.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) { // makes strace detach
 		return err
 	}
-	_ = s.cmd.Wait() // it ends by the signal
+	_ = s.cmd.Wait() // exits because of the signal
 	return nil
 }
 
-// accidentFault lets an accident happen, from its beginning to its end.
+// accidentFault runs a whole accident.
 type accidentFault struct {
 	run  *run
 	kind Accident

@@ -11,8 +11,8 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// member is a process that a run keeps alive: whenever it ends, it is started again, but while a
-// fault holds it down.
+// member is a process that a run keeps alive: whenever it exits, it is restarted, unless a fault
+// keeps it down.
 type member struct {
 	weir Weir
 	dir  string
@@ -22,10 +22,10 @@ type member struct {
 
 	mu   sync.Mutex
 	now  *process
-	down bool // held by a fault, or stopped for good
+	down bool // kept down by a fault, or stopped for good
 }
 
-// restartDelay is how long a member that has ended by itself stays away, as under a service
+// restartDelay is the delay before a member that exited on its own is restarted, as under a service
 // manager.
 const restartDelay = 500 * time.Millisecond
 
@@ -47,7 +47,7 @@ func (m *member) start() error {
 	return nil
 }
 
-// watch starts the member again when this life of it has ended.
+// watch restarts the member when the process exits.
 func (m *member) watch(p *process) {
 	<-p.exited
 	time.Sleep(restartDelay)
@@ -62,7 +62,7 @@ func (m *member) watch(p *process) {
 	}
 }
 
-// kill ends the member with kill -9, and keeps it down.
+// kill kills the member with kill -9 and keeps it down.
 func (m *member) kill() {
 	m.mu.Lock()
 	m.down = true
@@ -73,7 +73,7 @@ func (m *member) kill() {
 	}
 }
 
-// stop asks the member to end, and keeps it down.
+// stop stops the member with SIGTERM and keeps it down.
 func (m *member) stop(ctx context.Context, limit time.Duration) (code int, err error) {
 	m.mu.Lock()
 	m.down = true
@@ -85,22 +85,21 @@ func (m *member) stop(ctx context.Context, limit time.Duration) (code int, err e
 	return p.stop(ctx, limit)
 }
 
-// pause stops the member where it is (SIGSTOP).
+// pause suspends the member with SIGSTOP.
 func (m *member) pause() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.now.signal(syscall.SIGSTOP)
 }
 
-// proceed lets a paused member go on.
+// proceed resumes a paused member.
 func (m *member) proceed() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.now.signal(syscall.SIGCONT)
 }
 
-// replace stops the process where it is, and starts another in its place. The sleeping one is
-// returned.
+// replace pauses the process, starts another one in its place, and returns the paused one.
 func (m *member) replace() (zombie *process, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -111,7 +110,7 @@ func (m *member) replace() (zombie *process, err error) {
 	return zombie, m.start()
 }
 
-// pid is the process id of this life.
+// pid returns the current process id.
 func (m *member) pid() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -149,11 +148,11 @@ const (
 	flowDevices = flowName + ".devices"
 	flowSensors = flowName + ".sensors"
 	flowWindow  = 10 * time.Second
-	flowDelay   = 5 * time.Second // of its watermark
+	flowDelay   = 5 * time.Second // of the watermark
 )
 
-// flowSQL is the stateful pipeline that faults happen to: windows and groups of the key of the
-// readings, and groups of another key through a repartition topic.
+// flowSQL is the stateful pipeline under test: windows and groups by the key of the readings, and
+// groups by another key through a repartition topic.
 const flowSQL = `SET 'pipeline.name' = '` + flowName + `';
 CREATE TABLE readings (
   device_id STRING,
@@ -193,13 +192,13 @@ INSERT INTO sensors SELECT sensor, COUNT(*), SUM(seq) FROM readings GROUP BY sen
 END;
 `
 
-// Timeouts of the flow's processes, which zombies sleep past.
+// Timeouts of the flow's processes; zombies are paused for longer.
 const (
 	flowSession = 6 * time.Second
 	flowTx      = 8 * time.Second
 )
 
-// producerArgs are those of a producer of the flow.
+// producerArgs returns the arguments of a producer of the flow.
 func (r *run) producerArgs(i int) []string {
 	return []string{
 		"produce", "--brokers", r.clients(), "--devices", fmt.Sprint(r.Devices), "--device-prefix", fmt.Sprintf("p%d-", i), "--name", fmt.Sprintf("chaos-%d", i),
@@ -208,7 +207,7 @@ func (r *run) producerArgs(i int) []string {
 	}
 }
 
-// engineArgs are those of a process of the flow's pipeline.
+// engineArgs returns the arguments of a process of the flow's pipeline.
 func (r *run) engineArgs(instance string) []string {
 	return []string{
 		"run", r.file("chaos.sql"), "--brokers", r.clients(), "--instance", instance, "--parallelism", "2", "--state-dir", r.file("state-" + instance),
@@ -216,7 +215,7 @@ func (r *run) engineArgs(instance string) []string {
 	}
 }
 
-// drain lets the flow come to rest: producers end, and the pipeline processes all that they have
+// drain quiesces the flow: it stops the producers, and lets the pipeline process all that they have
 // written.
 func (r *run) drain(ctx context.Context) error {
 	for _, m := range r.producers {

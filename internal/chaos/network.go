@@ -23,15 +23,16 @@ import (
 //
 //	client ─► toxiproxy (listen) ─► holder ─► broker
 //
-// toxiproxy cuts, resets, delays and swallows; holder knows Kafka's frames, and can hold back an
-// EndTxn.
+// toxiproxy cuts, resets, delays and swallows data; holder parses Kafka's frames and can hold an
+// EndTxn request.
 type proxy struct {
-	listen string // what the broker tells its clients
+	listen string // address that the broker advertises
 	toxic  *toxiproxy.Proxy
 	holder *holder
 }
 
-// proxyServer makes toxiproxies. It serves no API: faults change proxies directly.
+// proxyServer creates the server that toxiproxy's proxies need. It serves no API: faults change the
+// proxies directly.
 func proxyServer() *toxiproxy.ApiServer {
 	return toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
 }
@@ -53,7 +54,7 @@ func (p *proxy) close() error {
 	return p.holder.close()
 }
 
-// toxic adds a toxic of toxiproxy in both directions.
+// add adds a toxic in both directions.
 func (p *proxy) add(kind, attributes string) error {
 	for _, stream := range []string{"upstream", "downstream"} {
 		text := fmt.Sprintf(`{"name":%q,"type":%q,"stream":%q,"toxicity":1,"attributes":{%s}}`, kind+stream, kind, stream, attributes)
@@ -73,23 +74,23 @@ func (p *proxy) heal(ctx context.Context) error {
 	return nil
 }
 
-// holder passes connections on, and holds back the next EndTxn when it is armed. The frame, and all
-// that its client sends after it, waits until release.
+// holder forwards connections and, once armed, holds the next EndTxn. That frame, and everything
+// its client sends after it, waits until release.
 type holder struct {
 	listener net.Listener
 	upstream string
 
 	mu   sync.Mutex
-	hold *held // armed, and not yet met by a frame
+	hold *held // armed, not yet matched by a frame
 	all  []*held
 	open map[net.Conn]bool
 }
 
-// held is one frame that is held back.
+// held is one held frame.
 type held struct {
-	met  chan struct{} // closed when an EndTxn has come
+	met  chan struct{} // closed when an EndTxn has arrived
 	gone chan struct{} // closed when its client has closed the connection
-	let  chan struct{} // closed to let it go
+	let  chan struct{} // closed to forward it
 	once sync.Once
 }
 
@@ -153,11 +154,11 @@ func (h *holder) pass(client net.Conn) {
 	h.requests(client, server)
 }
 
-// requests copies requests frame by frame: four bytes of length, then the key of the request.
+// requests forwards requests frame by frame: a length of four bytes, then the API key.
 func (h *holder) requests(client, server net.Conn) {
 	frames := make(chan []byte, 64)
 	gone := make(chan struct{})
-	go func() { // reads ahead of a held frame, so that the end of the connection is seen
+	go func() { // reads ahead of a held frame, to detect that the client closes the connection
 		defer close(frames)
 		defer close(gone)
 		for {
@@ -176,7 +177,7 @@ func (h *holder) requests(client, server net.Conn) {
 			break
 		}
 	}
-	for range frames { // the reader must not hang on a full channel
+	for range frames { // unblock the reader
 	}
 }
 
@@ -197,7 +198,7 @@ func readFrame(r io.Reader) ([]byte, error) {
 	return frame, err
 }
 
-// await holds an EndTxn back where one is waited for.
+// await holds an EndTxn if the holder is armed.
 func (h *holder) await(gone <-chan struct{}) {
 	h.mu.Lock()
 	one := h.hold
@@ -217,7 +218,7 @@ func (h *holder) await(gone <-chan struct{}) {
 	<-one.let
 }
 
-// arm holds back the next EndTxn.
+// arm makes the holder hold the next EndTxn.
 func (h *holder) arm() *held {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -226,7 +227,7 @@ func (h *holder) arm() *held {
 	return one
 }
 
-// release lets all go that is held back.
+// release forwards all held frames.
 func (h *holder) release() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -237,7 +238,7 @@ func (h *holder) release() {
 	h.all = nil
 }
 
-// network is a fault of the proxies.
+// network is a fault injected by the proxies.
 type network struct {
 	run    *run
 	inject func(ctx context.Context, p *proxy) error
@@ -288,12 +289,12 @@ func (r *run) halfOpenNetwork() Fault {
 	}}
 }
 
-// heldEndTxn holds an EndTxn back until its client has given up, and releases it.
+// heldEndTxn holds an EndTxn until its client has given up, then releases it.
 type heldEndTxn struct{ run *run }
 
 func (r *run) holdEndTxn() Fault { return &heldEndTxn{r} }
 
-// giveUpLimit is how long a client may wait for the answer to an EndTxn.
+// giveUpLimit is how long a client may wait for the response to an EndTxn.
 const giveUpLimit = 45 * time.Second
 
 func (f *heldEndTxn) Inject(ctx context.Context) (string, error) {

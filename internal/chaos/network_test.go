@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// request is a frame with the header of a request of Kafka.
+// request returns a frame with a Kafka request header.
 func request(key kmsg.Key, n uint32) []byte {
 	frame := binary.BigEndian.AppendUint32(nil, 12)
 	frame = binary.BigEndian.AppendUint16(frame, uint16(key)) //nolint:gosec // small
@@ -20,8 +20,8 @@ func request(key kmsg.Key, n uint32) []byte {
 	return append(frame, "body"...)
 }
 
-// An EndTxn is held back until it is released, which its client may have given up by then; what
-// came before it has passed, and the connections of others go on.
+// An EndTxn is held until it is released, even if its client has given up by then. Earlier requests
+// and other connections are not affected.
 func TestHolderHoldsAnEndTxn(t *testing.T) {
 	server, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -65,7 +65,7 @@ func TestHolderHoldsAnEndTxn(t *testing.T) {
 	send(first, request(kmsg.EndTxn, 2))
 	expect(atFirst, request(kmsg.Produce, 1))
 	<-one.met
-	send(other, request(kmsg.EndTxn, 3)) // only one is held back
+	send(other, request(kmsg.EndTxn, 3)) // only one is held
 	expect(atOther, request(kmsg.EndTxn, 3))
 	select {
 	case <-one.gone:

@@ -16,26 +16,26 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// Oracle says whether what lies in the topics of a flow is right. It trusts no counter of the
-// system: acknowledgements that producers logged, and the records themselves, are all it has.
+// Oracle decides whether the contents of a flow's topics are correct. It trusts no counters of the
+// system: it relies only on the records and on the acknowledgements that producers logged.
 type Oracle struct {
 	Broker broker.Config
-	Acks   []string      // logs of acknowledgements
-	Stats  bool          // device_stats is computed, too
-	Wait   time.Duration // how long open transactions may take to end; default 60 s
+	Acks   []string      // acknowledgement logs
+	Stats  bool          // device_stats is computed as well
+	Wait   time.Duration // how long transactions may stay open; default 60 s
 }
 
-// Verdict is what the oracle found.
+// Verdict is the result of the oracle.
 type Verdict struct {
 	Audit  *audit.Report `json:"audit"`
-	Groups int           `json:"groups"`          // compared with an own computation
-	Wrong  []string      `json:"wrong,omitempty"` // groups, and open transactions
+	Groups int           `json:"groups"`          // compared with a separate computation
+	Wrong  []string      `json:"wrong,omitempty"` // wrong groups
 }
 
-// Clean reports whether all is right.
+// Clean reports whether everything is correct.
 func (v *Verdict) Clean() bool { return v.Audit.Clean() && len(v.Wrong) == 0 }
 
-// Findings are examples of what is wrong.
+// Findings returns examples of what is wrong.
 func (v *Verdict) Findings() []string {
 	var all []string
 	for _, f := range v.Audit.Findings {
@@ -47,7 +47,7 @@ func (v *Verdict) Findings() []string {
 	return append(all, v.Wrong...)
 }
 
-// Check checks a flow that runs: C1 to C6 and C8 of the readings and of the windows.
+// Check checks a running flow: C1 to C6 and C8 for the readings and the windows.
 func (o Oracle) Check(ctx context.Context) (*Verdict, error) {
 	c := audit.Config{
 		Broker: o.Broker, Acks: o.Acks, Wait: o.Wait,
@@ -63,8 +63,8 @@ func (o Oracle) Check(ctx context.Context) (*Verdict, error) {
 	return &Verdict{Audit: r}, nil
 }
 
-// Final checks a flow that has come to rest: what Check does, that the pipeline has processed all,
-// and that its groups equal an offline recomputation.
+// Final checks a flow at rest: everything that Check does, and that the pipeline has processed all
+// readings and its groups equal an offline recomputation.
 func (o Oracle) Final(ctx context.Context) (*Verdict, error) {
 	v, err := o.Check(ctx)
 	if err != nil {
@@ -104,7 +104,7 @@ func (o Oracle) recompute(ctx context.Context) (map[string]map[string]figure, er
 	return groups, err
 }
 
-// groups are the results of a group by its key.
+// groups returns the last result of each key.
 func (o Oracle) groups(ctx context.Context, topic string) (map[string]figure, error) {
 	came := make(map[string]figure)
 	err := broker.ReadAll(ctx, o.Broker, topic, nil, func(r *kgo.Record) error {
@@ -136,8 +136,8 @@ func compareGroups(topic string, want, came map[string]figure) (wrong []string) 
 	return wrong
 }
 
-// verifyWhileItRuns checks the flow again and again. A check that a fault keeps from its end is
-// tried again.
+// verifyWhileItRuns checks the flow periodically. A check that a fault interrupts is retried after
+// the next interval.
 func (r *run) verifyWhileItRuns(ctx context.Context) {
 	for retry.Sleep(ctx, r.VerifyEvery) == nil {
 		v, err := r.oracle().Check(ctx)
@@ -160,7 +160,7 @@ func (r *run) oracle() Oracle {
 	return Oracle{Broker: r.direct(), Acks: r.acks(), Stats: true}
 }
 
-// judge gives the final verdict.
+// judge determines the final verdict.
 func (r *run) judge(ctx context.Context) error {
 	v, err := r.oracle().Final(ctx)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// world is a flow with an honest writer, over which the flow's pipeline runs.
+// world is a flow with a correct writer, which the flow's pipeline processes.
 type world struct {
 	t       *testing.T
 	at      broker.Config
@@ -50,14 +50,14 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// reading is a device's reading of a number; every other second there is one.
+// reading returns a reading of a device; a device has one every two seconds.
 func (w *world) reading(device, seq int) *kgo.Record {
 	at := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(seq) * 2 * time.Second)
 	return &kgo.Record{Topic: "sensor_data_tx", Key: fmt.Appendf(nil, "d%d", device), Value: fmt.Appendf(nil,
 		`{"device_id":"d%d","sensor":"temperature","value":%d,"unit":"Cel","ts":"%s","seq":%d,"boot":"b"}`, device, seq, at.Format("2006-01-02T15:04:05.000Z"), seq)}
 }
 
-// readings are one reading of each device.
+// readings returns one reading per device.
 func (w *world) readings(seq int) []*kgo.Record {
 	var all []*kgo.Record
 	for d := range worldDevices {
@@ -66,7 +66,7 @@ func (w *world) readings(seq int) []*kgo.Record {
 	return all
 }
 
-// transact writes a marked transaction. The mark says that it has so many records.
+// transact writes a marked transaction. count is the number of records that the mark claims.
 func (w *world) transact(end kgo.TransactionEndTry, count int, records ...*kgo.Record) {
 	w.t.Helper()
 	for _, r := range records {
@@ -84,7 +84,7 @@ func (w *world) transact(end kgo.TransactionEndTry, count int, records ...*kgo.R
 	}
 }
 
-// write writes readings from one number up to another, and acknowledges them.
+// write writes and acknowledges readings with the numbers from, …, to-1.
 func (w *world) write(from, to int) {
 	w.t.Helper()
 	for seq := from; seq < to; seq++ {
@@ -105,7 +105,7 @@ func (w *world) acknowledge(from, to int) {
 	}
 }
 
-// process runs the flow's pipeline over what there is.
+// process runs the flow's pipeline on all input so far.
 func (w *world) process() {
 	w.t.Helper()
 	program, err := plan.Compile(flowSQL, flowName)
@@ -117,7 +117,7 @@ func (w *world) process() {
 	}
 }
 
-// put writes records past the pipeline.
+// put writes records directly, bypassing the pipeline.
 func (w *world) put(records ...*kgo.Record) {
 	w.t.Helper()
 	client, err := broker.Connect(w.t.Context(), w.at)
@@ -130,7 +130,7 @@ func (w *world) put(records ...*kgo.Record) {
 	}
 }
 
-// last is the last record of a topic.
+// last returns the last record of a topic.
 func (w *world) last(topic string) *kgo.Record {
 	w.t.Helper()
 	var last *kgo.Record
@@ -149,14 +149,13 @@ func (w *world) final() *Verdict {
 	return v
 }
 
-// The oracle finds nothing wrong in an honest flow, and finds each of the ways in which exactly
-// once can be broken.
+// The oracle finds nothing wrong in a correct flow, and detects each way of breaking exactly-once.
 func TestOracleIsNotBlind(t *testing.T) {
 	const readings = 40
 	for _, test := range []struct {
 		name  string
 		spoil func(w *world)
-		wrong string // part of a finding; "" where all is right
+		wrong string // substring of a finding; "" if everything is correct
 	}{
 		{"honest", func(w *world) { w.write(0, readings); w.process() }, ""},
 		{"honest, with an aborted transaction", func(w *world) {
@@ -225,7 +224,7 @@ func TestOracleIsNotBlind(t *testing.T) {
 	}
 }
 
-// countUncommitted writes the groups as a pipeline makes them that reads uncommitted readings.
+// countUncommitted writes the groups that a pipeline with read_uncommitted would.
 func (w *world) countUncommitted() {
 	w.t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(w.at.Brokers...), kgo.ConsumeTopics("sensor_data_tx"), kgo.FetchIsolationLevel(kgo.ReadUncommitted()))
@@ -248,8 +247,8 @@ func (w *world) countUncommitted() {
 	w.put(records...)
 }
 
-// The comparison of an accident's rows finds each kind of difference, and lets partial rows pass
-// only where they are right as far as they go.
+// Comparing an accident's rows detects each kind of difference. Partial rows pass only if they are
+// correct as far as they go.
 func TestOutcomeCompare(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	rows := []row{{Key: "a", Value: 3, TS: at}, {Key: "a", Value: 4, TS: at.Add(time.Second)}, {Key: "b", Value: 5, TS: at}, {Key: "b", Value: 1, TS: endOfTime}}
@@ -257,7 +256,7 @@ func TestOutcomeCompare(t *testing.T) {
 	for _, test := range []struct {
 		name           string
 		change         func(o outcome)
-		whole, partial bool // right as whole rows, as partial ones
+		whole, partial bool // correct as complete rows, as partial ones
 	}{
 		{"right", func(outcome) {}, true, true},
 		{"window missing", func(o outcome) { delete(o.windows, first) }, false, true},

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// WritePage writes the results of runs as one page, in Markdown. Runs that failed stay on it, with
-// what is known of the cause.
+// WritePage writes the results of runs as one Markdown page. It includes failed runs, with their
+// cause as far as it is known.
 func WritePage(w io.Writer, all []*Report) error {
 	var b strings.Builder
 	b.WriteString(`# Campaign of faults
@@ -183,7 +183,7 @@ func writeFailures(b *strings.Builder, all []*Report) {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
-// thousands writes a number with commas.
+// thousands formats a number with thousands separators.
 func thousands(n int64) string {
 	text := fmt.Sprint(n)
 	for i := len(text) - 3; i > 0; i -= 3 {

@@ -15,49 +15,49 @@ import (
 	"time"
 )
 
-// Weir says how to start a weir process.
+// Weir configures how weir processes are started.
 type Weir struct {
-	Binary string   // of weir, or of a program that behaves like it
+	Binary string   // weir, or a program that behaves like it
 	Env    []string // name=value, in addition to the environment of this process
 }
 
-// process is one weir process that a run has started. It dies with the process that started it.
+// process is a weir process started by a run. It dies with its parent.
 type process struct {
 	name string
 	cmd  *exec.Cmd
-	log  string // file with all that it has written to stderr, over all its lives
-	from int64  // where this life begins in log
+	log  string // file with its stderr, including that of earlier processes of this name
+	from int64  // where the output of this process begins in log
 	out  bytes.Buffer
 
 	exited chan struct{}
 	once   sync.Once
 }
 
-// start starts weir with arguments; what it writes to stderr is appended to NAME.log in dir.
+// start starts weir with arguments. Its stderr is appended to NAME.log in dir.
 func (w Weir) start(dir, name string, args ...string) (*process, error) {
 	p := &process{name: name, log: filepath.Join(dir, name+".log"), exited: make(chan struct{})}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // in the run's folder
 	if err != nil {
 		return nil, fmt.Errorf("open log of %s: %w", name, err)
 	}
-	defer log.Close() // the child has it
+	defer log.Close() // the child has its own descriptor
 	if info, err := log.Stat(); err == nil {
 		p.from = info.Size()
 	}
-	// Not bound to a context: faults end it, and so does the run.
+	// Not bound to a context: faults or the run itself end it.
 	p.cmd = exec.Command(w.Binary, args...) //nolint:gosec,noctx // weir itself
 	p.cmd.Env = append(append(os.Environ(), "WEIR_CONSOLE_LISTEN=none", "WEIR_REGISTRY_LISTEN=none", "GOMEMLIMIT=768MiB"), w.Env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	go func() {
-		runtime.LockOSThread() // the parent-death signal comes when the starting thread ends
+		runtime.LockOSThread() // the parent-death signal is sent when the starting thread ends
 		err := p.cmd.Start()
 		started <- err
 		if err != nil {
 			return
 		}
-		_ = p.cmd.Wait() // the code is in ProcessState
+		_ = p.cmd.Wait() // the exit code is in ProcessState
 		close(p.exited)
 	}()
 	if err := <-started; err != nil {
@@ -66,7 +66,7 @@ func (w Weir) start(dir, name string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// alive reports whether the process runs; one that is paused does.
+// alive reports whether the process exists, even if it is paused.
 func (p *process) alive() bool {
 	select {
 	case <-p.exited:
@@ -76,9 +76,9 @@ func (p *process) alive() bool {
 	}
 }
 
-// kill ends the process with kill -9 and waits for its end.
+// kill kills the process with kill -9 and waits until it has exited.
 func (p *process) kill() {
-	p.once.Do(func() { _ = p.cmd.Process.Kill() }) // it may have ended
+	p.once.Do(func() { _ = p.cmd.Process.Kill() }) // it may have exited already
 	<-p.exited
 }
 
@@ -89,10 +89,10 @@ func (p *process) signal(s syscall.Signal) error {
 	return nil
 }
 
-// errStillRuns says that a process has not ended within the time that it has for it.
+// errStillRuns means that a process did not exit in time.
 var errStillRuns = errors.New("still runs")
 
-// wait waits for the end of the process and returns its exit code.
+// wait waits until the process has exited and returns its exit code.
 func (p *process) wait(ctx context.Context, limit time.Duration) (code int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -100,7 +100,7 @@ func (p *process) wait(ctx context.Context, limit time.Duration) (code int, err 
 	case <-p.exited:
 		return p.cmd.ProcessState.ExitCode(), nil
 	case <-ctx.Done():
-		_ = p.signal(syscall.SIGQUIT) // it writes the stacks of its goroutines
+		_ = p.signal(syscall.SIGQUIT) // makes it dump its goroutine stacks
 		select {
 		case <-p.exited:
 		case <-time.After(2 * time.Second):
@@ -110,7 +110,7 @@ func (p *process) wait(ctx context.Context, limit time.Duration) (code int, err 
 	}
 }
 
-// stop asks the process to end with SIGTERM.
+// stop sends SIGTERM and waits until the process has exited.
 func (p *process) stop(ctx context.Context, limit time.Duration) (code int, err error) {
 	if err := p.signal(syscall.SIGTERM); err != nil {
 		return -1, err
@@ -118,7 +118,7 @@ func (p *process) stop(ctx context.Context, limit time.Duration) (code int, err 
 	return p.wait(ctx, limit)
 }
 
-// said is what this life of the process has written to stderr.
+// said returns what this process has written to stderr.
 func (p *process) said() string {
 	text, err := os.ReadFile(p.log)
 	if err != nil {
@@ -127,7 +127,7 @@ func (p *process) said() string {
 	return string(text[min(p.from, int64(len(text))):])
 }
 
-// lastWords is the last error that the process has printed, or the end of what it has written.
+// lastWords returns the last error that the process printed, or else the end of its output.
 func (p *process) lastWords() string {
 	lines := strings.Split(strings.TrimSpace(p.said()), "\n")
 	for i := len(lines) - 1; i >= 0; i-- {

@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// Report is what a run has found.
+// Report is the result of a run.
 type Report struct {
 	Seed     uint64            `json:"seed"`
 	Versions map[string]string `json:"versions"`
 	Cluster  string            `json:"cluster"`
 	Began    time.Time         `json:"began"`
-	Took     time.Duration     `json:"took_ns"` // the faults, without start and end
-	Rate     float64           `json:"rate"`    // readings a second that were asked for
+	Took     time.Duration     `json:"took_ns"` // duration of the faults, without start and shutdown
+	Rate     float64           `json:"rate"`    // requested readings per second
 
 	Faults       []FaultRecord     `json:"faults"`
 	Accidents    []AccidentResult  `json:"accidents"`
@@ -30,13 +30,13 @@ type Report struct {
 
 	Final        *Verdict      `json:"final"`
 	ChecksDone   int           `json:"checks_while_it_ran"`
-	ChecksBroken int           `json:"checks_not_completed"` // while it ran: a fault kept them from their end
-	LongestStall time.Duration `json:"longest_stall_ns"`     // of readers, on any partition
+	ChecksBroken int           `json:"checks_not_completed"` // interrupted by a fault
+	LongestStall time.Duration `json:"longest_stall_ns"`     // of readers on any partition
 
-	Failures []string       `json:"failures"` // whatever did not hold
-	Exits    map[string]int `json:"exits"`    // of processes, by themselves
+	Failures []string       `json:"failures"` // violations of any kind
+	Exits    map[string]int `json:"exits"`    // unexpected exits of processes
 
-	Explanation string `json:"-"` // of the failures, from NAME.md beside NAME.json
+	Explanation string `json:"-"` // of the failures, from NAME.md next to NAME.json
 }
 
 // FaultRecord is one fault.
@@ -45,7 +45,7 @@ type FaultRecord struct {
 	Detail   string        `json:"detail"`
 	At       time.Time     `json:"at"`
 	Lasted   time.Duration `json:"lasted_ns"`
-	Recovery time.Duration `json:"recovery_ns,omitempty"` // from its beginning to the next commit on every partition
+	Recovery time.Duration `json:"recovery_ns,omitempty"` // from the start of the fault to the next commit on every partition
 	Failure  string        `json:"failure,omitempty"`
 }
 
@@ -67,7 +67,7 @@ func newReport(c Config) *Report {
 	return r
 }
 
-// Clean reports whether everything held.
+// Clean reports whether there were no failures and the final verdict is clean.
 func (r *Report) Clean() bool { return len(r.Failures) == 0 && r.Final != nil && r.Final.Clean() }
 
 // ByKind counts the faults of each kind.
@@ -79,7 +79,8 @@ func (r *Report) ByKind() map[string]int {
 	return n
 }
 
-// Recovery is a percentile, 0 to 1, of the time from a fault to the next commit on every partition.
+// Recovery returns a percentile, 0 to 1, of the time from a fault to the next commit on every
+// partition.
 func (r *Report) Recovery(percentile float64) time.Duration {
 	var all []time.Duration
 	for _, f := range r.Faults {
@@ -94,7 +95,7 @@ func (r *Report) Recovery(percentile float64) time.Duration {
 	return all[min(len(all)-1, int(percentile*float64(len(all))))]
 }
 
-// WriteText writes the report for people.
+// WriteText writes the report as text.
 func (r *Report) WriteText(w io.Writer) error {
 	fmt.Fprintf(w, "seed %d, %s, %s\n", r.Seed, r.Cluster, r.Took.Round(time.Second))
 	byKind := r.ByKind()
@@ -139,7 +140,8 @@ func (r *Report) Save(path string) error {
 	return os.WriteFile(path, append(text, '\n'), 0o644) //nolint:gosec // likewise
 }
 
-// LoadReport reads what Save has written, and what somebody has written of its failures beside it.
+// LoadReport reads a report written by Save, and the explanation of its failures next to it, if
+// any.
 func LoadReport(path string) (*Report, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // the user's file
 	if err != nil {

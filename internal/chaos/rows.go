@@ -15,8 +15,7 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// row is one row of an accident's source. Its figures are whole, so that sums are exact in any
-// order.
+// row is one row of an accident's source. Values are integers, so that sums are exact in any order.
 type row struct {
 	Key   string
 	Value int64
@@ -29,15 +28,16 @@ type row struct {
 // Sizes of an accident's workload.
 const (
 	rowKeys    = 40
-	rowClasses = 7 // of values, which meet through an exchange
+	rowClasses = 7 // of values, grouped through a repartition topic
 	rowWindow  = 10 * time.Second
 )
 
-// endOfTime is far beyond every row: a row with this time closes all windows of its partition.
+// endOfTime is later than every other row: a row with this time closes all windows of its
+// partition.
 var endOfTime = time.Date(2035, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// pipelineSQL is the stateful pipeline of an accident: windows and groups of the source's key, and
-// groups of another key through a repartition topic.
+// pipelineSQL returns the stateful pipeline of an accident: windows and groups by the source's key,
+// and groups by another key through a repartition topic.
 func pipelineSQL(name string, bounded bool) string {
 	mode := ""
 	if bounded {
@@ -83,7 +83,7 @@ END;
 	return strings.NewReplacer("$NAME", name, "$MODE", mode).Replace(text)
 }
 
-// figure is a count and a sum: of a window, or of a group.
+// figure is the count and sum of a window or group.
 type figure struct {
 	N     int64 `json:"n"`
 	Total int64 `json:"total"`
@@ -95,12 +95,12 @@ func (f figure) within(limit figure) bool { return f.N <= limit.N && f.Total <= 
 
 type windowKey struct {
 	key   string
-	start string // as the sink's JSON has it
+	start string // in the format of the sink's JSON
 }
 
-// outcome is what a pipeline makes of rows: by arithmetic on the rows, or as its topics say.
+// outcome is a pipeline's output: either as computed from the rows, or as read from its topics.
 type outcome struct {
-	windows map[windowKey][]figure // more than one figure of a window is a duplicate
+	windows map[windowKey][]figure // more than one figure per window is a duplicate
 	groups  map[string]figure      // of both tables: totals/KEY and classes/KEY
 }
 
@@ -108,8 +108,8 @@ func newOutcome() outcome {
 	return outcome{windows: make(map[windowKey][]figure), groups: make(map[string]figure)}
 }
 
-// expect computes what must come of rows: an own arithmetic, which shares no code with the engine.
-// Where the source has ended, so have all windows.
+// expect computes the expected output, without sharing code with the engine. If the source has
+// ended, all windows are closed.
 func expect(rows []row, ended bool) outcome {
 	o := newOutcome()
 	for _, r := range rows {
@@ -128,7 +128,7 @@ func expect(rows []row, ended bool) outcome {
 	return o
 }
 
-// readOutcome reads what the pipeline has written.
+// readOutcome reads the pipeline's output.
 func readOutcome(ctx context.Context, at broker.Config, name string) (outcome, error) {
 	o := newOutcome()
 	err := broker.ReadAll(ctx, at, name+".windows", nil, func(r *kgo.Record) error {
@@ -169,9 +169,8 @@ func readOutcome(ctx context.Context, at broker.Config, name string) (outcome, e
 	return o, nil
 }
 
-// compare says what is wrong with the rows that came; nil where nothing is. Rows that a pipeline
-// has written before it refused to go on are partial: they may lack windows and counts, but must
-// contain none that is wrong.
+// compare returns what is wrong with the actual output. The output of a pipeline that refused to
+// continue is partial: it may lack windows and counts, but must contain nothing wrong.
 func (o outcome) compare(came outcome, partial bool) []string {
 	var wrong []string
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }

@@ -1,19 +1,19 @@
-// Package chaos lets things go wrong while readings flow, on purpose, and proves that the rows are
-// right all the same.
+// Package chaos injects faults while readings flow, and verifies that the results are correct
+// nevertheless.
 //
-//	run.go       a run: the flow, its faults in turn, and the end
-//	flow.go      the processes of the flow, which are kept alive: producers, and a stateful
-//	             pipeline over what they write
-//	cluster.go   the brokers: of weir kafka up, or the embedded one of a weir up
-//	fault.go     kinds of faults; faults.go kills, sleeps, elections and disks; network.go the
+//	run.go       a run: start the flow, inject faults in turn, judge the result
+//	flow.go      the supervised processes of the flow: producers, and a stateful pipeline over
+//	             their readings
+//	cluster.go   the brokers: those of weir kafka up, or the embedded one of weir up
+//	fault.go     kinds of faults; faults.go has kills, pauses, elections and disks, network.go the
 //	             proxies
-//	watch.go     a reader that sees when commits come, and how long they don't
+//	watch.go     a reader that measures when commits become visible
 //	oracle.go    the verdict: weir verify's checker, and an offline recomputation of the groups
-//	report.go    what a run has found, as JSON and as a page
-//	accident.go  what operators do to a pipeline, one at a time; accidents.go its kinds, scene.go
-//	             the pipeline, rows.go its rows
+//	report.go    the results of a run, as JSON and as text
+//	accident.go  operator accidents; accidents.go has their kinds, scene.go the pipeline that they
+//	             hit, rows.go its input and output
 //	process.go   weir processes
-//	page.go      reports of several runs as one page
+//	page.go      the reports of several runs as one page
 package chaos
 
 import (
@@ -36,59 +36,60 @@ import (
 	"weir.example/weir/internal/stack"
 )
 
-// Config says what a run does.
+// Config configures a run.
 type Config struct {
 	Weir     Weir
-	Kafka    *stack.Kafka  // nil: the embedded broker of a weir up that the run starts
-	Dir      string        // logs, state, acknowledgements, data of the embedded broker; must be empty or not there
-	Seed     uint64        // decides faults and their order
-	Duration time.Duration // of the faults; start and end come on top
-	Faults   []string      // names of kinds; default all
-	Rate     float64       // readings a second of all producers; default 3000
-	Devices  int           // of each producer; default 100
+	Kafka    *stack.Kafka  // nil: the embedded broker of a weir up process that the run starts
+	Dir      string        // logs, state, acknowledgements, data of the embedded broker; must be empty or not exist
+	Seed     uint64        // determines the faults and their order
+	Duration time.Duration // of the faults, excluding start and shutdown
+	Faults   []string      // names of kinds; default: all
+	Rate     float64       // readings per second of all producers; default 3000
+	Devices  int           // per producer; default 100
 
-	VerifyEvery time.Duration // checks while it runs; default 5 minutes
+	VerifyEvery time.Duration // interval of checks during the run; default 5 minutes
 	Logger      *slog.Logger
-	OnProgress  func(Progress) // called from time to time, by one goroutine
+	OnProgress  func(Progress) // called from time to time by a single goroutine
 }
 
 // Progress is the state of a run in progress.
 type Progress struct {
 	Elapsed, Of time.Duration
 	Faults      int
-	Now         string // the fault, or what else happens
-	Readings    int64  // that the watching reader has seen
+	Now         string // the current fault or phase
+	Readings    int64  // seen by the watcher
 	Failures    int
 }
 
-// producers of the flow; beside an embedded broker one of them is the fleet of weir up.
+// producers is the number of producers of the flow; with an embedded broker, one of them is the
+// fleet of weir up.
 const producers = 2
 
-// logDiskSize is the disk of the embedded broker's log, where one is made.
+// logDiskSize is the size of the file system for the embedded broker's log, if one is mounted.
 const logDiskSize = "8g"
 
 type run struct {
 	Config
 	rng       *rand.Rand
-	client    *kgo.Client // past the proxies
+	client    *kgo.Client // bypasses the proxies
 	cluster   cluster
 	proxies   []*proxy
 	producers []*member
 	engines   []*member
 	others    []*member
 	accidents *bag[Accident]
-	noDisk    map[string]string // why a folder is on no disk of its own
+	noDisk    map[string]string // why a directory has no file system of its own
 	mounted   []string
 	exits     *exits
 	watcher   *watcher
 	report    *Report
 
-	mu       sync.Mutex // of what follows
+	mu       sync.Mutex // guards the fields below
 	progress Progress
 }
 
-// Run runs the flow and its faults. The report says what was wrong; the error is for what kept the
-// run from its end.
+// Run runs the flow and injects faults. Whatever went wrong in the flow is in the report; the error
+// is why the run could not be completed.
 func Run(ctx context.Context, c Config) (*Report, error) {
 	if c.Rate == 0 {
 		c.Rate = 3000
@@ -142,7 +143,7 @@ func (r *run) member(name string, args []string) *member {
 	return &member{weir: r.Weir, dir: r.Dir, name: name, args: args, exit: r.exits.add}
 }
 
-// start makes the proxies and starts brokers, producers and pipeline.
+// start creates the proxies and starts brokers, producers and pipeline.
 func (r *run) start(ctx context.Context) error {
 	for _, dir := range []string{r.Dir, r.file("accidents"), r.file("up")} {
 		if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -217,7 +218,7 @@ func (r *run) makeCluster() error {
 	return add(advertised, listen)
 }
 
-// mount puts a folder on a disk of its own, where that is possible.
+// mount gives a directory its own file system, if possible.
 func (r *run) mount(dir, size string) {
 	err := os.MkdirAll(dir, 0o750)
 	if err == nil {
@@ -230,8 +231,8 @@ func (r *run) mount(dir, size string) {
 	r.mounted = append(r.mounted, dir)
 }
 
-// checkEmpty refuses a cluster on which others have written readings: the run could not tell whose
-// fault a gap is, and its accidents are not for topics of others.
+// checkEmpty refuses a cluster that already has readings: the run could not attribute gaps in them,
+// and its accidents must not hit other users' topics.
 func (r *run) checkEmpty(ctx context.Context) error {
 	ends, err := kadm.NewClient(r.client).ListEndOffsets(ctx, "sensor_data_tx")
 	if err != nil {
@@ -245,10 +246,10 @@ func (r *run) checkEmpty(ctx context.Context) error {
 	return nil
 }
 
-// recoverLimit is how long the flow may take until it commits again on all partitions.
+// recoverLimit is how long the flow may take to commit on all partitions again.
 const recoverLimit = 2 * time.Minute
 
-// play injects faults until the time is over.
+// play injects faults until the duration has elapsed.
 func (r *run) play(ctx context.Context, kinds []Kind) error {
 	if err := r.watcher.awaitFirst(ctx, recoverLimit); err != nil {
 		return fmt.Errorf("start the flow: %w", err)
@@ -283,7 +284,7 @@ func (r *run) play(ctx context.Context, kinds []Kind) error {
 	return ctx.Err()
 }
 
-// available are the kinds that can be injected here.
+// available returns the kinds that can be injected here.
 func (r *run) available(kinds []Kind) []Kind {
 	var can []Kind
 	for _, k := range kinds {
@@ -344,7 +345,7 @@ func (r *run) fail(format string, args ...any) {
 	r.progress.Failures = len(r.report.Failures)
 }
 
-// end lets the flow come to rest and gives the verdict.
+// end quiesces the flow and determines the verdict.
 func (r *run) end(ctx context.Context) error {
 	r.tell(func(p *Progress) { p.Now = "coming to rest" })
 	if err := r.drain(ctx); err != nil {
@@ -374,7 +375,7 @@ func (r *run) close(ctx context.Context) error {
 		errs = append(errs, p.close())
 	}
 	for _, dir := range r.mounted {
-		if dir == r.logDisk() && !r.report.Clean() { // for those who have to find out why
+		if dir == r.logDisk() && !r.report.Clean() { // for later analysis
 			errs = append(errs, os.CopyFS(dir+"-failed", os.DirFS(dir)))
 		}
 		errs = append(errs, unmount(dir))
@@ -387,7 +388,7 @@ func flowTopics() []string { return []string{"sensor_data_tx", flowWindows, flow
 func (r *run) acks() []string {
 	all, err := filepath.Glob(r.file("acks-*.ndjson"))
 	if err != nil {
-		return nil // the pattern is right
+		return nil // only for a malformed pattern
 	}
 	return all
 }

@@ -20,8 +20,8 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// scene is one accident: a source, a stateful pipeline over it in processes of its own, and what
-// must come of the rows.
+// scene is one accident: a source, a stateful pipeline in separate processes, and the rows from
+// which its output follows.
 type scene struct {
 	weir   Weir
 	broker broker.Config
@@ -33,38 +33,38 @@ type scene struct {
 	name  string // of the pipeline
 	dir   string
 	kind  Accident
-	kill9 bool // processes end by kill -9, not by SIGTERM
-	state bool // local copies of the state are kept
+	kill9 bool // processes are stopped with kill -9 instead of SIGTERM
+	state bool // keep local copies of the state
 	both  bool // two processes share the pipeline
 
-	bounded bool // the sources end
+	bounded bool // the sources are bounded
 
 	runners map[string]*process // by instance
-	ended   []*process          // those that have ended by themselves
-	stuck   string              // what a process that did not end had not read
-	refused string              // what a process said that refused to start or to go on
+	ended   []*process          // processes that exited on their own
+	stuck   string              // lag of the last run if it did not end
+	refused string              // message of a process that refused to start or to continue
 
-	rows  []row     // all that the source has been given, but for those that an accident took away unread
+	rows  []row     // all rows of the source, except unread ones that the accident deleted
 	clock time.Time // event time of the next row
 }
 
 const scenePartitions = 4
 
-// interrupted is the exit code of a command that was stopped before it had begun to work.
+// interrupted is the exit code of a command that was stopped before it began its work.
 const interrupted = 130
 
-// Timeouts of an accident's processes: short, so that what a dead one held is free soon.
+// Timeouts of an accident's processes, short so that resources of dead ones are released soon.
 const (
 	sceneSession = 6 * time.Second
 	sceneTx      = 10 * time.Second
-	sceneLimit   = 100 * time.Second // for what should take seconds; the embedded broker keeps dead members that were joining for a minute
-	finalLimit   = 3 * time.Minute   // for the run to the end
+	sceneLimit   = 100 * time.Second // for steps that should take seconds; the embedded broker keeps dead members that were joining for a minute
+	finalLimit   = 3 * time.Minute   // for the final run
 )
 
 func (s *scene) topic(suffix string) string { return s.name + "." + suffix }
 func (s *scene) group() string              { return "weir-" + s.name }
 
-// open makes the source and connects.
+// open connects to the broker and creates the source.
 func (s *scene) open(ctx context.Context) error {
 	s.runners = make(map[string]*process)
 	s.clock = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -102,7 +102,7 @@ func (s *scene) close() {
 	s.client.Close()
 }
 
-// instances are the names of the pipeline's processes.
+// instances returns the names of the pipeline's processes.
 func (s *scene) instances() []string {
 	if s.both {
 		return []string{"a", "b"}
@@ -110,7 +110,7 @@ func (s *scene) instances() []string {
 	return []string{"a"}
 }
 
-// args are those of weir run for a process of the pipeline.
+// args returns the arguments of weir run for a process of the pipeline.
 func (s *scene) args(instance string, more ...string) []string {
 	state := "none"
 	if s.state {
@@ -136,7 +136,7 @@ func (s *scene) run(instance string, more ...string) (*process, error) {
 	return s.weir.start(s.dir, instance, s.args(instance, more...)...)
 }
 
-// resume starts those processes of the pipeline that do not run.
+// resume starts the processes of the pipeline that are not running.
 func (s *scene) resume() error {
 	for _, instance := range s.instances() {
 		if s.runners[instance] != nil {
@@ -151,7 +151,7 @@ func (s *scene) resume() error {
 	return nil
 }
 
-// stop ends all processes of the pipeline: with kill -9 or, asked with SIGTERM, in order.
+// stop stops all processes of the pipeline, with kill -9 or SIGTERM.
 func (s *scene) stop(ctx context.Context) error {
 	for instance, p := range s.runners {
 		delete(s.runners, instance)
@@ -167,22 +167,22 @@ func (s *scene) stop(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return fmt.Errorf("stop with SIGTERM: %w", err)
-		case code != 0 && code != interrupted && code != -1: // -1: the signal came before anybody listened to it
+		case code != 0 && code != interrupted && code != -1: // -1: the signal arrived before its handler was installed
 			s.ended = append(s.ended, p)
 		}
 	}
 	return nil
 }
 
-// produce gives the source more rows, in order of event time within each partition.
+// produce writes rows to the source, in order of event time within each partition.
 func (s *scene) produce(ctx context.Context, n int) error {
 	records := make([]*kgo.Record, n)
 	batch := make([]row, n)
 	for i := range n {
 		s.clock = s.clock.Add(time.Duration(s.rng.IntN(40)) * time.Millisecond)
 		if s.clock.Add(time.Millisecond).Equal(s.clock.Add(time.Millisecond).Truncate(rowWindow)) {
-			// A row of a window's last millisecond ends it: a second one would be late, in Flink as
-			// well.
+			// A row in a window's last millisecond closes it: another one would be late, in Flink
+			// too.
 			s.clock = s.clock.Add(time.Millisecond)
 		}
 		batch[i] = row{Key: "key-" + strconv.Itoa(s.rng.IntN(rowKeys)), Value: int64(s.rng.IntN(1000)), TS: s.clock}
@@ -211,7 +211,7 @@ func (s *scene) send(ctx context.Context, records []*kgo.Record, batch []row) er
 	return nil
 }
 
-// finishSource gives each partition a row with a time beyond all others, so that all windows close.
+// finishSource writes a row with the maximum time to each partition, so that all windows close.
 func (s *scene) finishSource(ctx context.Context) error {
 	detail, err := s.admin.ListTopics(ctx, s.topic("in"))
 	if err != nil {
@@ -236,7 +236,7 @@ func (s *scene) finishSource(ctx context.Context) error {
 	return s.send(ctx, records, batch)
 }
 
-// awaitProgress waits until the pipeline has committed so many offsets of the source.
+// awaitProgress waits until the sum of the committed offsets of the source reaches offsets.
 func (s *scene) awaitProgress(ctx context.Context, offsets int64) error {
 	ctx, cancel := context.WithTimeout(ctx, sceneLimit)
 	defer cancel()
@@ -263,10 +263,10 @@ func (s *scene) awaitProgress(ctx context.Context, offsets int64) error {
 	}
 }
 
-// committed are the group's offsets in the source, by partition.
+// committed returns the group's offsets in the source, by partition.
 func (s *scene) committed(ctx context.Context) (map[int32]int64, error) {
 	all, err := s.admin.FetchOffsets(ctx, s.group())
-	for try := 0; kerr.IsRetriable(err) && try < 100; try++ { // a cluster that is new has no coordinator yet
+	for try := 0; kerr.IsRetriable(err) && try < 100; try++ { // a new cluster has no coordinator yet
 		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return nil, err
 		}
@@ -284,7 +284,8 @@ func (s *scene) committed(ctx context.Context) (map[int32]int64, error) {
 	return at, nil
 }
 
-// playOut runs the scene: load, the accident at a random moment, load, and the end of the input.
+// playOut runs the scene: load, the accident at a random moment, more load, and the end of the
+// input.
 func (s *scene) playOut(ctx context.Context) error {
 	const chunk = 150
 	chunks := 6 + s.rng.IntN(8)
@@ -294,7 +295,7 @@ func (s *scene) playOut(ctx context.Context) error {
 	}
 	for i := range chunks {
 		if i == moment && !s.kind.last {
-			// Somewhere in what it has been given: the rest is still to be read.
+			// At a random position: the remaining rows are still unread.
 			if err := s.awaitProgress(ctx, 1+s.rng.Int64N(int64(len(s.rows)))); err != nil {
 				return err
 			}
@@ -315,8 +316,8 @@ func (s *scene) playOut(ctx context.Context) error {
 	return s.kind.do(ctx, s)
 }
 
-// conclude ends the processes, runs the pipeline to the end of its input, and reports how that
-// ended.
+// conclude stops the processes, runs the pipeline to the end of its input, and records whether it
+// refused.
 func (s *scene) conclude(ctx context.Context) error {
 	if err := s.stop(ctx); err != nil {
 		return err
@@ -351,7 +352,7 @@ func (s *scene) conclude(ctx context.Context) error {
 	return nil
 }
 
-// lag says what the pipeline has not read, for those who have to find out why it does not end.
+// lag describes what the pipeline has not read, to diagnose why it does not end.
 func (s *scene) lag(ctx context.Context) string {
 	lags, err := s.admin.Lag(ctx, s.group())
 	if err != nil {
@@ -365,7 +366,8 @@ func (s *scene) lag(ctx context.Context) string {
 	return text
 }
 
-// openTransactions are partitions of the pipeline's topics which readers can't read to the end.
+// openTransactions lists the partitions of the pipeline's topics that readers can't read to the
+// end.
 func (s *scene) openTransactions(ctx context.Context) ([]string, error) {
 	topics := []string{s.topic("windows"), s.topic("totals"), s.topic("classes"), s.topic("late"), s.topic("dlq")}
 	stable, err := s.admin.ListCommittedOffsets(ctx, topics...)

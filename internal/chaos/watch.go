@@ -14,17 +14,17 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// watcher reads readings and results as anybody would, with read_committed and past the proxies,
-// and sees when commits come.
+// watcher reads readings and results like any read_committed consumer, but bypasses the proxies,
+// and records when commits become visible.
 type watcher struct {
 	client *kgo.Client
 	cancel context.CancelFunc
 	done   chan struct{}
 
 	mu       sync.Mutex
-	next     map[partition]int64 // offset after the last record that was seen
+	next     map[partition]int64 // offset after the last record seen
 	seen     map[partition]time.Time
-	longest  time.Duration // that a partition which had records had none
+	longest  time.Duration // longest time between records of a partition
 	readings int64
 }
 
@@ -33,7 +33,7 @@ type partition struct {
 	id    int32
 }
 
-// watched are the topics of which every commit of the flow writes to some partition.
+// watched returns topics to which every commit of the flow writes some records.
 func watched() []string { return []string{"sensor_data_tx", flowDevices} }
 
 func watch(ctx context.Context, at broker.Config, log *slog.Logger) (*watcher, error) {
@@ -81,14 +81,14 @@ func (w *watcher) close() {
 	w.client.Close()
 }
 
-// count is how many readings have come.
+// count returns the number of readings seen.
 func (w *watcher) count() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.readings
 }
 
-// longestStall is the longest time for which a partition had no record.
+// longestStall returns the longest time without records on a partition that has had some.
 func (w *watcher) longestStall() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -99,7 +99,7 @@ func (w *watcher) longestStall() time.Duration {
 	return longest
 }
 
-// ends are the ends of the watched topics: whatever comes beyond them was written later.
+// ends returns the end offsets of the watched topics.
 func (w *watcher) ends(ctx context.Context, client *kgo.Client) (map[partition]int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, recoverLimit)
 	defer cancel()
@@ -115,8 +115,8 @@ func (w *watcher) ends(ctx context.Context, client *kgo.Client) (map[partition]i
 	return ends, nil
 }
 
-// awaitBeyond waits until each partition has a committed record beyond its end, and returns how
-// long that took from began on.
+// awaitBeyond waits until each partition has a committed record past its end, and returns how long
+// that took since began.
 func (w *watcher) awaitBeyond(ctx context.Context, ends map[partition]int64, began time.Time, limit time.Duration) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -145,7 +145,7 @@ func (w *watcher) behind(ends map[partition]int64) (behind []partition, latest t
 	return behind, latest
 }
 
-// awaitFirst waits until every partition of the watched topics has had a record.
+// awaitFirst waits until every partition of the watched topics has a record.
 func (w *watcher) awaitFirst(ctx context.Context, limit time.Duration) error {
 	deadline := time.Now().Add(limit)
 	for {
