@@ -7,8 +7,8 @@ import (
 	"math/big"
 )
 
-// Column stores the values of one column of a batch, in the vector that the Class of its type
-// selects. A NULL has true in Null and an arbitrary value in its vector.
+// Column stores one column of a batch in the vector selected by the Class of its type. For NULL,
+// Null is true and the value in the vector is arbitrary.
 type Column struct {
 	Type Type
 	Null []bool
@@ -18,18 +18,17 @@ type Column struct {
 	A    []any
 }
 
-// Batch is a set of rows stored as columns. Strings may point into the records from which they were
-// decoded.
+// Batch is a set of rows in columnar form. Strings may alias the records they were decoded from.
 type Batch struct {
 	N    int
 	Cols []*Column
 
-	// Err is the first error of an expression since it was last set to nil. A closure that fails
+	// Err is the first error an expression returned since Err was last cleared. A failing closure
 	// sets it and returns NULL.
 	Err error
 }
 
-// NewBatch returns an empty batch of columns of these types.
+// NewBatch returns an empty batch with columns of the given types.
 func NewBatch(types []Type) *Batch {
 	b := &Batch{Cols: make([]*Column, len(types))}
 	for i, t := range types {
@@ -38,7 +37,7 @@ func NewBatch(types []Type) *Batch {
 	return b
 }
 
-// Reset empties the batch and keeps its memory.
+// Reset empties the batch but keeps its memory.
 func (b *Batch) Reset() {
 	b.N, b.Err = 0, nil
 	for _, c := range b.Cols {
@@ -65,7 +64,7 @@ func (c *Column) Add(v any) {
 	}
 }
 
-// UnboxInt returns a boxed int64, or 1 and 0 for a bool.
+// UnboxInt returns a boxed int64 as is, and a bool as 1 or 0.
 func UnboxInt(v any) int64 {
 	switch v := v.(type) {
 	case int64:
@@ -78,8 +77,7 @@ func UnboxInt(v any) int64 {
 	return 0
 }
 
-// AddInt appends to a column of class Ints. Like AddFloat, AddText and AddNull it does not box the
-// value.
+// AddInt appends to a column of class Ints. Like AddFloat, AddText and AddNull, it avoids boxing.
 func (c *Column) AddInt(v int64) {
 	c.Null, c.I = append(c.Null, false), append(c.I, v)
 }
@@ -146,7 +144,7 @@ func (c *Column) Value(row int) any {
 	return c.A[row]
 }
 
-// AddFrom appends a row of another column of the same class.
+// AddFrom appends a row of o, a column of the same class.
 func (c *Column) AddFrom(o *Column, row int) {
 	if o.Null[row] {
 		c.AddNull()
@@ -203,7 +201,7 @@ type Dict struct {
 	Keys, Values []any
 }
 
-// Get returns the value of a key.
+// Get returns the value stored under key.
 func (d *Dict) Get(key any) any {
 	for i, k := range d.Keys {
 		if EqualBoxed(k, key) {
@@ -213,7 +211,7 @@ func (d *Dict) Get(key any) any {
 	return nil
 }
 
-// Set adds a key or replaces its value.
+// Set adds a pair or replaces the value of an existing key.
 func (d *Dict) Set(key, value any) {
 	for i, k := range d.Keys {
 		if EqualBoxed(k, key) {
@@ -224,7 +222,7 @@ func (d *Dict) Set(key, value any) {
 	d.Keys, d.Values = append(d.Keys, key), append(d.Values, value)
 }
 
-// EqualBoxed compares two values of one type that are not NULL.
+// EqualBoxed compares two non-NULL values of the same type.
 func EqualBoxed(a, b any) bool {
 	switch a := a.(type) {
 	case *big.Int:
@@ -256,7 +254,8 @@ func EqualBoxed(a, b any) bool {
 	return a == b
 }
 
-// CompareBoxed orders two values of one type: negative, 0 or positive. NULL comes first.
+// CompareBoxed compares two values of the same type and returns a negative number, 0 or a positive
+// number. NULL sorts first.
 func CompareBoxed(a, b any) int {
 	switch {
 	case a == nil && b == nil:
@@ -289,7 +288,7 @@ func CompareBoxed(a, b any) int {
 	return 0
 }
 
-// compareFloat orders as Java's Double.compare: NaN is equal to itself and largest.
+// compareFloat orders like Java's Double.compare: NaN equals itself and is the largest value.
 func compareFloat(a, b float64) int {
 	switch {
 	case math.IsNaN(a) && math.IsNaN(b):

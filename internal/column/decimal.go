@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A DECIMAL(p, s) is stored as its unscaled value: 1.50 as DECIMAL(3, 2) is 150. Results that don't
-// fit 38 digits are NULL, as in Flink.
+// A DECIMAL(p, s) is stored as its unscaled value: 1.50 as DECIMAL(3, 2) is 150. As in Flink,
+// results that don't fit in 38 digits are NULL.
 
 var powers = func() []*big.Int {
 	all := make([]*big.Int, 2*MaxPrecision+2)
@@ -18,7 +18,7 @@ var powers = func() []*big.Int {
 	return all
 }()
 
-// Power10 returns 10 to the power of n, which the caller must not modify.
+// Power10 returns 10 to the power of n. The caller must not modify the result.
 func Power10(n int) *big.Int {
 	if n < len(powers) {
 		return powers[n]
@@ -68,7 +68,7 @@ func DecimalText(v *big.Int, scale int) string {
 	return s
 }
 
-// ParseDecimal parses a number as the unscaled value of a decimal type, rounding half away from
+// ParseDecimal parses a number into the unscaled value of a decimal type, rounding half away from
 // zero. The result is nil if the number has too many digits.
 func ParseDecimal(s string, t Type) (any, error) {
 	digits, exponent := s, 0

@@ -1,6 +1,6 @@
 // Package column defines SQL types and stores values in columns.
 //
-//	type.go     types, and the type that two of them have in common
+//	type.go     types, and the common type of two types
 //	batch.go    columns and batches of values, maps, comparison
 //	decimal.go  DECIMAL(p, s) as unscaled big integers
 package column
@@ -15,7 +15,7 @@ type Kind uint8
 
 // Kinds, in the order of Flink's type roots.
 const (
-	Null Kind = iota // of the literal NULL
+	Null Kind = iota // type of the literal NULL
 	Boolean
 	TinyInt
 	SmallInt
@@ -35,14 +35,14 @@ const (
 	Array
 	Map
 	Row
-	Symbol // a word that is an argument, such as a unit
+	Symbol // keyword passed as an argument, such as a time unit
 )
 
 // Type is a type with its parameters. The zero value is the type of NULL.
 type Type struct {
 	Kind      Kind
 	NotNull   bool
-	Precision int // of Decimal, and digits of a second of Time, Timestamp and TimestampLTZ
+	Precision int // of Decimal; fractional-second digits of Time, Timestamp and TimestampLTZ
 	Scale     int // of Decimal
 	Elem      *Type
 	Key       *Type // of Map
@@ -51,7 +51,7 @@ type Type struct {
 	Fixed     bool // CHAR(n) and BINARY(n)
 }
 
-// Field of a Row.
+// Field is a field of a Row.
 type Field struct {
 	Name string
 	Type Type
@@ -60,7 +60,7 @@ type Field struct {
 // Class selects the vector of a Column that stores values of a type.
 type Class uint8
 
-// Classes.
+// Classes, by the values they store.
 const (
 	Ints   Class = iota // Boolean as 0 and 1, integers, days, milliseconds of a day, microseconds since 1970, interval in microseconds or months
 	Floats              // Float and Double
@@ -131,13 +131,13 @@ func OfDecimal(precision, scale int) Type {
 	return Type{Kind: Decimal, Precision: precision, Scale: scale}
 }
 
-// Nullable returns the type with NULL allowed or not.
+// Nullable returns t as a nullable or NOT NULL type.
 func (t Type) Nullable(yes bool) Type {
 	t.NotNull = !yes
 	return t
 }
 
-// Same reports whether two types have the same values, ignoring NULL.
+// Same reports whether two types are equal, ignoring nullability.
 func (t Type) Same(o Type) bool {
 	if t.Kind != o.Kind || t.Precision != o.Precision || t.Scale != o.Scale || t.Length != o.Length || t.Fixed != o.Fixed || len(t.Fields) != len(o.Fields) {
 		return false
@@ -155,8 +155,8 @@ func (t Type) Same(o Type) bool {
 	return true
 }
 
-// Holds reports whether every value of another type is a value of t without conversion: those of
-// the same type, and shorter strings or bytes (Flink's LogicalTypeCasts.supportsAvoidingCast).
+// Holds reports whether every value of o is a value of t without conversion: o is the same type, or
+// a shorter string or bytes type (Flink's LogicalTypeCasts.supportsAvoidingCast).
 func (t Type) Holds(o Type) bool {
 	switch {
 	case t.Kind != o.Kind:
@@ -196,10 +196,10 @@ func (t Type) Instant() bool { return t.Kind == Timestamp || t.Kind == Timestamp
 // Interval reports whether the type is an interval.
 func (t Type) Interval() bool { return t.Kind == IntervalDay || t.Kind == IntervalMonth }
 
-// integerDigits is the precision of the decimal that has every value of an integer type.
+// integerDigits is the precision of the smallest decimal that holds every value of an integer type.
 var integerDigits = map[Kind]int{TinyInt: 3, SmallInt: 5, Int: 10, BigInt: 19}
 
-// AsDecimal returns the decimal type that has every value of an exact numeric type.
+// AsDecimal returns the smallest decimal type that holds every value of an exact numeric type.
 func (t Type) AsDecimal() Type {
 	if t.Kind == Decimal {
 		return t
@@ -207,8 +207,8 @@ func (t Type) AsDecimal() Type {
 	return Type{Kind: Decimal, Precision: integerDigits[t.Kind], NotNull: t.NotNull}
 }
 
-// Common returns the type to which values of both are converted, as in Flink's leastRestrictive
-// (LogicalTypeMerging).
+// Common returns the type to which values of both types are converted, as Flink's leastRestrictive
+// does (LogicalTypeMerging).
 func Common(a, b Type) (Type, bool) {
 	notNull := a.NotNull && b.NotNull
 	c, ok := common(a, b)
@@ -235,7 +235,7 @@ func common(a, b Type) (Type, bool) {
 		a.Precision = max(a.Precision, b.Precision)
 		return a, true
 	case a.Instant() && b.Instant():
-		return OfTime(a.Kind, max(a.Precision, b.Precision)), true // of the first, as in Flink
+		return OfTime(a.Kind, max(a.Precision, b.Precision)), true // kind of the first, as in Flink
 	case a.Kind == Date && b.Instant():
 		return b, true
 	case b.Kind == Date && a.Instant():
@@ -256,7 +256,7 @@ func commonNumber(a, b Type) Type {
 		}
 		return Of(Float)
 	}
-	// The integer digits take precedence, so that each value of both fits; fractional digits are
+	// Integer digits take precedence, so that the values of both types fit; fractional digits are
 	// rounded.
 	x, y := a.AsDecimal(), b.AsDecimal()
 	whole := max(x.Precision-x.Scale, y.Precision-y.Scale)
@@ -292,7 +292,7 @@ func commonNested(a, b Type) (Type, bool) {
 // MaxPrecision is the maximum precision of a DECIMAL.
 const MaxPrecision = 38
 
-// Wrap keeps the lowest bits of a number that does not fit an integer type, as Java does.
+// Wrap truncates v to the width of an integer type, like a narrowing conversion in Java.
 func Wrap(v int64, k Kind) int64 {
 	switch k {
 	case TinyInt:
@@ -305,8 +305,8 @@ func Wrap(v int64, k Kind) int64 {
 	return v
 }
 
-// MaxYear bounds moments and intervals, so that their microseconds fit 64 bits, negated and rounded
-// up too.
+// MaxYear bounds dates, timestamps and intervals, so that their microseconds fit in 64 bits even
+// when negated or rounded up.
 const (
 	MaxYear   = 290_000
 	maxDays   = MaxYear * 365

@@ -65,15 +65,16 @@ func bindNumbers(op string, args []Node, a, b column.Type, nullable bool) ([]Nod
 	case op == "%" && (!a.Exact() || !b.Exact()):
 		return nil, column.Type{}, fmt.Errorf("%% expects integers or decimals, got %s and %s", a.Nullable(true), b.Nullable(true))
 	case op == "%":
-		t = column.Of(b.Kind) // as Flink: the remainder has the divisor's type
+		t = column.Of(b.Kind) // as in Flink: the remainder has the divisor's type
 		return []Node{castTo(args[0], wide), castTo(args[1], wide)}, t.Nullable(nullable), nil
 	case !a.Exact() && !b.Exact():
-		t = column.Of(a.Kind) // as Flink: the first of FLOAT and DOUBLE
+		t = column.Of(a.Kind) // as in Flink: the first of FLOAT and DOUBLE
 	}
 	return []Node{castTo(args[0], t), castTo(args[1], t)}, t.Nullable(nullable), nil
 }
 
-// momentArithmetic is the type of dates, timestamps and intervals added and subtracted.
+// momentArithmetic returns the result type of adding or subtracting dates, timestamps and
+// intervals.
 func momentArithmetic(op string, a, b column.Type) (column.Type, bool) {
 	switch {
 	case (op == "+" || op == "-") && a.Temporal() && b.Interval():
@@ -254,7 +255,7 @@ func bindComparison(op string) func(args []Node) ([]Node, column.Type, error) {
 	}
 }
 
-// momentsOfText casts strings that are compared with dates and times.
+// momentsOfText casts strings compared with dates and times.
 func momentsOfText(args []Node) []Node {
 	for i, a := range args {
 		if t := args[1-i].Type(); a.Type().Kind == column.String && t.Temporal() {
@@ -265,15 +266,15 @@ func momentsOfText(args []Node) []Node {
 	return args
 }
 
-// onWallClock casts instants to TIMESTAMP where they meet one. Flink orders the two types on the
-// wall clock of the session's time zone, where the later one of two instants may be the smaller
-// one, but considers them equal if they are one instant.
+// onWallClock casts TIMESTAMP_LTZ to TIMESTAMP if both are among the arguments. Flink orders the
+// two types by wall clock time in the session's time zone, by which the later of two instants may
+// be the smaller one, but considers them equal only if they are the same instant.
 func onWallClock(args []Node) []Node { return oneKind(args, column.TimestampLTZ, column.Timestamp) }
 
-// asInstants casts TIMESTAMP to TIMESTAMP_LTZ where both are among the arguments.
+// asInstants casts TIMESTAMP to TIMESTAMP_LTZ if both are among the arguments.
 func asInstants(args []Node) []Node { return oneKind(args, column.Timestamp, column.TimestampLTZ) }
 
-// oneKind casts arguments of one kind to another where both are among them.
+// oneKind casts arguments of kind from to kind to if both are among them.
 func oneKind(args []Node, from, to column.Kind) []Node {
 	if !slices.ContainsFunc(args, func(a Node) bool { return a.Type().Kind == to }) {
 		return args
@@ -287,8 +288,8 @@ func oneKind(args []Node, from, to column.Kind) []Node {
 	return args
 }
 
-// compared converts values that are compared to one type. Decimals keep all their digits, even if
-// no DECIMAL has that many.
+// compared converts the operands of a comparison to one type. Decimals keep all their digits, even
+// if no DECIMAL is that wide.
 func compared(what string, args []Node) ([]Node, error) {
 	bound, err := alike(what, asInstants(args))
 	if err != nil || bound[0].Type().Kind != column.Decimal {
@@ -326,15 +327,14 @@ func alike(what string, args []Node) ([]Node, error) {
 	bound := make([]Node, len(args))
 	for i, a := range args {
 		bound[i] = castTo(a, t)
-		if from := bound[i].Type(); !from.Same(t) { // a VARCHAR(3) among longer texts: the result must not count as one
+		if from := bound[i].Type(); !from.Same(t) { // a VARCHAR(3) among longer strings: the result must not have its type
 			bound[i] = &Call{F: functions["CAST"], Args: []Node{a}, T: t.Nullable(!from.NotNull)}
 		}
 	}
 	return bound, nil
 }
 
-// holds maps each operator to the results of a comparison for which it is true: negative, 0,
-// positive.
+// holds maps each operator to its result for a comparison that is negative, 0 or positive.
 var holds = map[string][3]bool{
 	"=": {false, true, false}, "<>": {true, false, true}, "<": {true, false, false},
 	"<=": {true, true, false}, ">": {false, false, true}, ">=": {false, true, true},
@@ -362,7 +362,7 @@ func compileComparison(n *Call, args []*Compiled) (*Compiled, error) {
 				return 0, false
 			}
 			r, ok := y.F(b, row)
-			if math.IsNaN(l) || math.IsNaN(r) { // as Java's operators
+			if math.IsNaN(l) || math.IsNaN(r) { // like Java's operators
 				return boolInt(op == "<>"), ok
 			}
 			return boolInt(wanted[cmp.Compare(l, r)+1]), ok

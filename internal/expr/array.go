@@ -45,7 +45,7 @@ func withElement(function string, args []Node) (array, value Node, elem column.T
 	return castTo(array, column.Type{Kind: column.Array, Elem: &kept, NotNull: t.NotNull}), castTo(args[1], elem), elem, nil
 }
 
-// bindNeedle binds a value to be searched for in an array; NULL is a valid value.
+// bindNeedle binds an array and a value to search for in it; NULL is a valid value.
 func bindNeedle(name string, array bool) func(args []Node) ([]Node, column.Type, error) {
 	return func(args []Node) ([]Node, column.Type, error) {
 		a, v, _, err := withElement(name, args)
@@ -67,7 +67,7 @@ func bindPosition(args []Node) ([]Node, column.Type, error) {
 	return []Node{a, v}, column.Of(column.Int).Nullable(!allNotNull([]Node{a, v})), nil
 }
 
-// index is where a value stands first, or -1.
+// index returns the index of the first element equal to v, or -1.
 func index(array []any, v any) int {
 	return slices.IndexFunc(array, func(e any) bool { return e == nil && v == nil || e != nil && v != nil && column.EqualBoxed(e, v) })
 }
@@ -118,7 +118,7 @@ func evalPrepend(_ *Call, a []any) (any, error) {
 	return slices.Concat(a[1:2], a[0].([]any)), nil
 }
 
-// bindArrays brings arrays to one type, which is the result's.
+// bindArrays converts arrays to a common type, which is also the type of the result.
 func bindArrays(name string) func(args []Node) ([]Node, column.Type, error) {
 	return func(args []Node) ([]Node, column.Type, error) {
 		for i, a := range args {
@@ -131,7 +131,7 @@ func bindArrays(name string) func(args []Node) ([]Node, column.Type, error) {
 			return nil, column.Type{}, err
 		}
 		t := bound[0].Type()
-		for _, b := range bound[1:] { // an element can be NULL where one of any array can
+		for _, b := range bound[1:] { // an element can be NULL if it can be in any of the arrays
 			t, _ = column.Common(t, b.Type())
 		}
 		return bound, t.Nullable(!allNotNull(bound)), nil
@@ -161,7 +161,7 @@ func evalUnion(n *Call, a []any) (any, error) {
 	return distinct(all.([]any)), err
 }
 
-// evalFilter keeps the elements that are in the second array, or those that are not.
+// evalFilter keeps the elements that are in the second array, or those that aren't.
 func evalFilter(in bool) func(n *Call, a []any) (any, error) {
 	return func(_ *Call, a []any) (any, error) {
 		kept := []any{}
@@ -180,7 +180,7 @@ func evalArrayReverse(_ *Call, a []any) (any, error) {
 	return turned, nil
 }
 
-// ordered reports whether values of a type have an order.
+// ordered reports whether values of a type can be ordered.
 func ordered(t column.Type) bool {
 	return (t.Class() != column.Boxes || t.Kind == column.Decimal) && t.Kind != column.Boolean
 }
@@ -210,7 +210,7 @@ func evalArrayExtreme(direction int) func(n *Call, a []any) (any, error) {
 	}
 }
 
-// bindArrayWith binds an array followed by arguments of one kind.
+// bindArrayWith binds an array followed by arguments that all have the same kind.
 func bindArrayWith(name string, letter byte) func(args []Node) ([]Node, column.Type, error) {
 	return func(args []Node) ([]Node, column.Type, error) {
 		bound := make([]Node, len(args))
@@ -233,7 +233,7 @@ func bindArrayWith(name string, letter byte) func(args []Node) ([]Node, column.T
 	}
 }
 
-// evalSlice counts from 1, and from the end where an offset is negative; 0 is the first element.
+// evalSlice uses 1-based offsets. Negative offsets count from the end; 0 is the first element.
 func evalSlice(_ *Call, a []any) (any, error) {
 	array := a[0].([]any)
 	size := int64(len(array))
@@ -257,8 +257,8 @@ func evalSlice(_ *Call, a []any) (any, error) {
 	return array[from-1 : to], nil
 }
 
-// evalSort puts NULL first when sorting in ascending order, unless the third argument says
-// otherwise.
+// evalSort puts NULL first in ascending order and last in descending order, unless the third
+// argument overrides this.
 func evalSort(_ *Call, a []any) (any, error) {
 	up := len(a) < 2 || a[1].(bool)
 	nullsFirst := up
@@ -290,7 +290,7 @@ func bindArrayJoin(bind func(args []Node) ([]Node, column.Type, error)) func(arg
 	}
 }
 
-// evalArrayJoin leaves NULL out, or writes the third argument for it.
+// evalArrayJoin omits NULL, or replaces it by the third argument.
 func evalArrayJoin(_ *Call, a []any) (any, error) {
 	var parts []string
 	for _, e := range a[0].([]any) {

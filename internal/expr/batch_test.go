@@ -7,7 +7,7 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// TestBatchKeepsRows: what goes in row by row comes out, by every way in.
+// TestBatchKeepsRows checks that rows survive every way of adding them to a batch.
 func TestBatchKeepsRows(t *testing.T) {
 	for seed := range uint64(50) {
 		g := newGenerator(seed)
@@ -67,7 +67,7 @@ func TestCompareBoxedIsAnOrder(t *testing.T) {
 	}
 }
 
-// TestNodes: an expression is the same as itself rebuilt, and not as another.
+// TestNodes checks that an expression equals its rebuilt copy and differs from another.
 func TestNodes(t *testing.T) {
 	b := &binder{cols: []column.Field{{Name: "a", Type: column.Of(column.Int)}, {Name: "b", Type: column.Of(column.Int)}}}
 	parse := func(text string) Node {

@@ -6,7 +6,7 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// benchBatch is 1024 rows as a source reads them.
+// benchBatch returns 1024 rows in the form in which a source reads them.
 func benchBatch() (*column.Batch, *binder) {
 	b := &binder{cols: []column.Field{{Name: "id", Type: column.Of(column.BigInt)}, {Name: "amount", Type: column.Of(column.Double)}, {Name: "status", Type: column.Of(column.String)}, {Name: "quantity", Type: column.Of(column.Int)}}}
 	batch := column.NewBatch([]column.Type{column.Of(column.BigInt), column.Of(column.Double), column.Of(column.String), column.Of(column.Int)})
@@ -33,7 +33,7 @@ const benchFilter = "id % 2 = 0 AND amount * 1.5e0 > 100 AND status = 'paid' AND
 
 var benchProject = []string{"id + quantity * 2", "amount * 2 - 1", "CASE WHEN status = 'paid' THEN quantity ELSE 0 END", "status", "COALESCE(quantity, 0)", "quantity > 3"}
 
-// BenchmarkFilter and BenchmarkProject count rows.
+// BenchmarkFilter measures one row per iteration, as does BenchmarkProject.
 func BenchmarkFilter(b *testing.B) {
 	batch, binder := benchBatch()
 	c := compiled(b, binder, benchFilter)
@@ -70,7 +70,7 @@ func projection(tb testing.TB, b *binder) (*column.Batch, []*Compiled) {
 	return column.NewBatch(types), exprs
 }
 
-// TestNoAllocations: what is typical allocates nothing.
+// TestNoAllocations checks that typical expressions don't allocate.
 func TestNoAllocations(t *testing.T) {
 	batch, binder := benchBatch()
 	filter := compiled(t, binder, benchFilter)
@@ -84,7 +84,7 @@ func TestNoAllocations(t *testing.T) {
 			}
 		}
 	}
-	all() // grows out
+	all() // grows out to its final capacity
 	if n := testing.AllocsPerRun(3, all); n > 0 {
 		t.Fatalf("%v allocations for %d rows", n, batch.N)
 	}

@@ -13,8 +13,8 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// binder turns parsed text into nodes, so that scripts can be written as SQL. It has no columns but
-// those of cols.
+// binder turns parsed SQL into nodes, so that scripts can be written as SQL. cols are the only
+// columns.
 type binder struct {
 	zone *time.Location
 	cols []column.Field
@@ -259,7 +259,7 @@ func number(text string) (Node, error) {
 	return &Const{v, column.Type{Kind: column.Decimal, Precision: max(1, len(digits)), Scale: len(fraction), NotNull: true}}, nil
 }
 
-// interval knows INTERVAL '5' unit, '1-2' YEAR TO MONTH and 'd h:m:s' DAY TO SECOND.
+// interval supports INTERVAL '5' unit, '1-2' YEAR TO MONTH and 'd h:m:s' DAY TO SECOND.
 func interval(e *sql.Interval) (Node, error) {
 	sign := int64(1)
 	if e.Negative {

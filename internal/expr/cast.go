@@ -20,13 +20,13 @@ func init() {
 	)
 }
 
-// Cast returns CAST(n AS t) or TRY_CAST.
+// Cast returns CAST(n AS t), or TRY_CAST if try is set.
 func Cast(n Node, t column.Type, try bool, zone Zone) (Node, error) {
 	from := n.Type()
 	if !castable(from, t) {
 		return nil, fmt.Errorf("%s can't be cast to %s", from.Nullable(true), t.Nullable(true))
 	}
-	if from.Same(t) { // as in Flink, where a VARCHAR(3) that was read with more characters keeps them here, too
+	if from.Same(t) { // as in Flink, where a VARCHAR(3) that was read with more characters keeps them
 		return n, nil
 	}
 	name := "CAST"
@@ -130,7 +130,7 @@ func compileCast(n *Call, args []*Compiled) (*Compiled, error) {
 
 var errRange = errors.New("the value is out of range")
 
-// castBoxed converts a value that is not NULL.
+// castBoxed converts a non-NULL value.
 func castBoxed(v any, from, to column.Type, zone Zone) (any, error) {
 	switch to.Kind {
 	case column.String:
@@ -214,7 +214,7 @@ func cut(s string, t column.Type) string {
 	return s
 }
 
-// cutBytes is cut for BINARY(n) and VARBINARY(n).
+// cutBytes is the equivalent of cut for BINARY(n) and VARBINARY(n).
 func cutBytes(s string, t column.Type) string {
 	switch {
 	case t.Length == 0:
@@ -327,7 +327,7 @@ var integerLimits = map[column.Kind][2]int64{
 	column.TinyInt: {math.MinInt8, math.MaxInt8}, column.SmallInt: {math.MinInt16, math.MaxInt16}, column.Int: {math.MinInt32, math.MaxInt32}, column.BigInt: {math.MinInt64, math.MaxInt64},
 }
 
-// castInteger narrows numbers silently, as Java does; text must fit.
+// castInteger truncates numbers silently, as Java does; a string must be in range.
 func castInteger(v any, from, to column.Type) (any, error) {
 	switch v := v.(type) {
 	case bool:
@@ -340,7 +340,7 @@ func castInteger(v any, from, to column.Type) (any, error) {
 	case float64:
 		limits := integerLimits[column.BigInt]
 		if to.Kind != column.BigInt {
-			limits = integerLimits[column.Int] // a double becomes an int first, and is then narrowed
+			limits = integerLimits[column.Int] // as in Java, a double is converted to int first and then narrowed
 		}
 		switch {
 		case math.IsNaN(v):
@@ -352,7 +352,7 @@ func castInteger(v any, from, to column.Type) (any, error) {
 		}
 		return column.Wrap(int64(v), to.Kind), nil
 	case *big.Int:
-		return column.Wrap(new(big.Int).Quo(v, column.Power10(from.Scale)).Int64(), to.Kind), nil // Int64 keeps the lowest 64 bits, as BigDecimal.longValue
+		return column.Wrap(new(big.Int).Quo(v, column.Power10(from.Scale)).Int64(), to.Kind), nil // Int64 keeps the lowest 64 bits, like BigDecimal.longValue
 	case string:
 		if strings.ContainsAny(v, "eE") {
 			return nil, fmt.Errorf("%q is not a whole number", v)
@@ -418,10 +418,10 @@ func castDecimal(v any, from, to column.Type) (any, error) {
 			err = errRange
 		}
 	}
-	return r, err // nil if a number doesn't fit: NULL, as in Flink
+	return r, err // nil if a number is out of range: NULL, as in Flink
 }
 
-// javaDouble formats a double as Java's Double.toString.
+// javaDouble formats a double like Java's Double.toString.
 func javaDouble(f float64) string { return javaNumber(f, 64) }
 
 func javaFloat(f float64) string { return javaNumber(f, 32) }
@@ -452,5 +452,5 @@ func javaNumber(f float64, bits int) string {
 	return s
 }
 
-// hexText returns upper case hexadecimal digits.
+// hexText returns s in upper-case hexadecimal.
 func hexText(s string) string { return strings.ToUpper(hex.EncodeToString([]byte(s))) }

@@ -181,7 +181,7 @@ func entryType(m column.Type) column.Type {
 	return column.Type{Kind: column.Row, NotNull: true, Fields: []column.Field{{Name: "key", Type: *m.Key}, {Name: "value", Type: *m.Elem}}}
 }
 
-// bindMapPart is for functions that make an array of a map.
+// bindMapPart binds functions that turn a map into an array.
 func bindMapPart(name string, elem func(column.Type) column.Type) func(args []Node) ([]Node, column.Type, error) {
 	return func(args []Node) ([]Node, column.Type, error) {
 		t := args[0].Type()
@@ -216,7 +216,7 @@ func evalMapFromArrays(_ *Call, a []any) (any, error) {
 	if len(keys) != len(values) {
 		return nil, fmt.Errorf("the arrays have %d and %d elements", len(keys), len(values))
 	}
-	return &column.Dict{Keys: keys, Values: values}, nil // a key that is there twice stays so, as in Flink
+	return &column.Dict{Keys: keys, Values: values}, nil // duplicate keys are kept, as in Flink
 }
 
 func bindMapUnion(args []Node) ([]Node, column.Type, error) {

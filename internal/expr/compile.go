@@ -6,8 +6,8 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// Compiled computes an expression for one row of a batch. Only the closure of its class is set. The
-// second result is false for NULL. A closure that fails sets Batch.Err.
+// Compiled computes an expression for one row of a batch. Only the closure for the class of Type is
+// set. Its second result is false for NULL. On failure it sets Batch.Err.
 type Compiled struct {
 	Type column.Type
 	I    func(b *column.Batch, row int) (int64, bool)
@@ -40,7 +40,8 @@ func Compile(n Node) (*Compiled, error) {
 	return nil, fmt.Errorf("no expression: %T", n)
 }
 
-// MustCompile is Compile for expressions that binding has checked.
+// MustCompile is like Compile but panics on error. It is for expressions that have already been
+// checked.
 func MustCompile(n Node) *Compiled {
 	c, err := Compile(n)
 	if err != nil {
@@ -97,7 +98,7 @@ func compileConst(n *Const) *Compiled {
 	return c
 }
 
-// Box computes a boxed value; nil is NULL.
+// Box returns the boxed value; nil is NULL.
 func (c *Compiled) Box(b *column.Batch, row int) any {
 	switch {
 	case c.I != nil:
@@ -149,13 +150,13 @@ func (c *Compiled) Into(to *column.Column, b *column.Batch, row int) {
 	to.Null = append(to.Null, !ok)
 }
 
-// True reports whether a condition holds; NULL does not.
+// True reports whether a condition is true; NULL counts as false.
 func (c *Compiled) True(b *column.Batch, row int) bool {
 	v, ok := c.I(b, row)
 	return ok && v != 0
 }
 
-// fromBoxed returns the closure for a type's class of a boxed computation.
+// fromBoxed wraps a boxed computation in the closure for a type's class.
 func fromBoxed(t column.Type, eval func(b *column.Batch, row int) any) *Compiled {
 	c := &Compiled{Type: t}
 	switch t.Class() {
@@ -183,8 +184,8 @@ func fromBoxed(t column.Type, eval func(b *column.Batch, row int) any) *Compiled
 	return c
 }
 
-// compileBoxed compiles a function on boxed values. Unless NullArgs is set, a NULL argument makes
-// the result NULL.
+// compileBoxed compiles a function on boxed values. Unless NullArgs is set, the result is NULL if
+// any argument is.
 func compileBoxed(n *Call, args []*Compiled) *Compiled {
 	f := n.F
 	return fromBoxed(n.T, func(b *column.Batch, row int) any {
@@ -204,7 +205,7 @@ func compileBoxed(n *Call, args []*Compiled) *Compiled {
 	})
 }
 
-// boolInt returns the stored form of a boolean.
+// boolInt returns the representation of a boolean in a column.
 func boolInt(v bool) int64 {
 	if v {
 		return 1

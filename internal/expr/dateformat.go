@@ -24,7 +24,7 @@ func init() {
 	)
 }
 
-// part is a group of letters of a date pattern, or literal text.
+// part is a run of one letter of a date pattern, or literal text.
 type part struct{ letters, text string }
 
 // patternParts parses a pattern of Java's DateTimeFormatter.
@@ -65,7 +65,7 @@ func patternParts(pattern string) ([]part, error) {
 	return parts, nil
 }
 
-// quotedText reads 'text', where two quotes are one, and returns how long it is.
+// quotedText parses 'text', in which two quotes stand for one, and returns its length.
 func quotedText(s string) (text string, n int, ok bool) {
 	if strings.HasPrefix(s, "''") {
 		return "'", 2, true
@@ -85,14 +85,14 @@ func quotedText(s string) (text string, n int, ok bool) {
 	return "", 0, false
 }
 
-// supportedLetters tells the letters that patterns may have, and how many of each.
+// supportedLetters reports whether a pattern may contain this letter, and this many times in a row.
 func supportedLetters(letters string) bool {
 	limits := map[byte]int{'y': 4, 'u': 4, 'M': 4, 'L': 4, 'd': 2, 'D': 3, 'H': 2, 'h': 2, 'K': 2, 'k': 2, 'm': 2, 's': 2, 'S': 9, 'a': 1, 'E': 4, 'X': 3, 'x': 3, 'Z': 3}
 	return len(letters) <= limits[letters[0]]
 }
 
-// FormatPattern writes a wall clock by a pattern of Java's DateTimeFormatter: y u M L d D H h K k m
-// s S a E, and 'text'.
+// FormatPattern formats a wall clock time by a pattern of Java's DateTimeFormatter. It supports y u
+// M L d D H h K k m s S a E and 'text'.
 func FormatPattern(us int64, pattern string) (string, error) {
 	parts, err := patternParts(pattern)
 	if err != nil {
@@ -155,7 +155,7 @@ func formatLetters(t time.Time, letters string) (string, bool) {
 	return fmt.Sprintf("%0*d", n, v), true
 }
 
-// fields are the values parsed by a pattern; missing ones default to 1970-01-01 00:00:00.
+// fields holds the values parsed by a pattern. The default is 1970-01-01 00:00:00.
 type fields struct {
 	year, month, day, hour, minute, second int64
 	half                                   int64 // AM 0, PM 1, unknown -1
@@ -164,9 +164,9 @@ type fields struct {
 	zoned                                  bool
 }
 
-// parsePattern reads a wall clock by a pattern. With zoned it has read an offset too, and is in
-// UTC. Loosely, as Java's SimpleDateFormat, numbers may be shorter than their letters, and text may
-// follow.
+// parsePattern parses a wall clock time by a pattern. zoned reports that an offset was parsed too,
+// and that the result is in UTC. If loosely is set, numbers may have fewer digits than letters and
+// trailing text is ignored, as in Java's SimpleDateFormat.
 func parsePattern(s, pattern string, loosely bool) (us int64, zoned bool, err error) {
 	parts, err := patternParts(pattern)
 	if err != nil {
@@ -186,7 +186,7 @@ func parsePattern(s, pattern string, loosely bool) (us int64, zoned bool, err er
 			return 0, false, bad
 		}
 	}
-	if loosely && rest == s { // nothing was read
+	if loosely && rest == s { // nothing was parsed
 		return 0, false, bad
 	}
 	us, ok := f.clock(loosely)
@@ -201,7 +201,7 @@ var (
 	dayNames   = []string{"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"}
 )
 
-// read parses one group of letters at the start of s and returns the rest.
+// read parses one run of letters at the start of s and returns the rest.
 func (f *fields) read(s, letters string, adjacent, loosely bool) (rest string, ok bool) {
 	n := len(letters)
 	switch letters[0] {
@@ -270,7 +270,7 @@ func (f *fields) set(letters, digits string, v int64) {
 	}
 }
 
-// readName finds the name with which s begins, by its first letters, and returns its index or -1.
+// readName finds the name whose first letters s starts with, and returns its index or -1.
 func readName(s string, names []string, letters int) (int64, string) {
 	i := slices.IndexFunc(names, func(name string) bool { return strings.HasPrefix(s, name[:min(letters, len(name))]) })
 	if i < 0 {
@@ -279,7 +279,7 @@ func readName(s string, names []string, letters int) (int64, string) {
 	return int64(i), s[min(letters, len(names[i])):]
 }
 
-// readOffset reads Z, +hh, +hhmm or +hh:mm.
+// readOffset parses Z, +hh, +hhmm or +hh:mm.
 func (f *fields) readOffset(s string) (rest string, ok bool) {
 	f.zoned = true
 	if rest, ok := strings.CutPrefix(s, "Z"); ok {
@@ -310,14 +310,14 @@ func (f *fields) readOffset(s string) (rest string, ok bool) {
 	return rest, true
 }
 
-// clock puts the fields together. Loosely, what is too large for its field is carried, as in
-// java.text.SimpleDateFormat.
+// clock combines the fields. If loosely is set, values that are too large for their field are
+// carried over, as in java.text.SimpleDateFormat.
 func (f *fields) clock(loosely bool) (us int64, ok bool) {
 	if f.half >= 0 {
 		f.hour = f.hour%12 + 12*f.half
 	}
 	if loosely {
-		const most = 1e10 // of each field, so that the sum of seconds fits
+		const most = 1e10 // maximum of each field, so that the sum of seconds fits
 		if f.year <= 0 || f.year > column.MaxYear || max(f.month, f.day, f.hour, f.minute, f.second) > most {
 			return 0, false
 		}
@@ -345,8 +345,8 @@ func bindDateFormat(args []Node) ([]Node, column.Type, error) {
 	return []Node{args[0], pattern}, column.Of(column.String), err
 }
 
-// plainPattern is what functions want that take a timestamp as text: with a time, and maybe more
-// behind it.
+// plainPattern is the format expected by functions that accept a timestamp as a string. A time is
+// required, and trailing text is ignored.
 const plainPattern = "yyyy-MM-dd HH:mm:ss"
 
 func evalDateFormat(n *Call, args []any) (any, error) {
@@ -363,7 +363,7 @@ func evalDateFormat(n *Call, args []any) (any, error) {
 	return FormatPattern(us, args[1].(string))
 }
 
-// parseWith reads args[0] by the pattern args[1], if there is one.
+// parseWith parses args[0] by the pattern args[1], if there is one.
 func parseWith(args []any, loosely bool) (us int64, zoned bool, err error) {
 	if len(args) > 1 {
 		return parsePattern(args[0].(string), args[1].(string), loosely)
@@ -371,7 +371,7 @@ func parseWith(args []any, loosely bool) (us int64, zoned bool, err error) {
 	return parseSQL(args[0].(string))
 }
 
-// parseSQL reads a timestamp as SQL writes it: without T, and without an offset.
+// parseSQL parses a timestamp in SQL syntax: without T and without an offset.
 func parseSQL(s string) (us int64, zoned bool, err error) {
 	us, zoned, err = parseTimestamp(s, true)
 	if err == nil && (zoned || strings.Contains(s, "T")) {
@@ -380,8 +380,9 @@ func parseSQL(s string) (us int64, zoned bool, err error) {
 	return us, false, err
 }
 
-// parseJDBC reads what java.sql.Timestamp and Date do, to which TO_TIMESTAMP falls back where text
-// does not fit the pattern. A day that a month does not have is one of the next month.
+// parseJDBC parses the format of java.sql.Timestamp and Date, to which TO_TIMESTAMP falls back if
+// the text doesn't match the pattern. A day beyond the end of its month overflows into the next
+// month.
 func parseJDBC(s string) (us int64, err error) {
 	s = strings.TrimSpace(s)
 	var year, month, day, hour, minute, second int
@@ -424,7 +425,7 @@ func evalToDate(_ *Call, args []any) (any, error) {
 	return floorDiv(us, Day), nil
 }
 
-// bindToTimestampLTZ takes a number and an optional precision, or text with an optional pattern and
+// bindToTimestampLTZ binds a number and an optional precision, or text with an optional pattern and
 // time zone.
 func bindToTimestampLTZ(args []Node) ([]Node, column.Type, error) {
 	letters := "ni"
@@ -456,7 +457,7 @@ func evalToTimestampLTZ(n *Call, args []any) (any, error) {
 	if digits != 0 && digits != 3 {
 		return nil, errors.New("the precision must be 0 (seconds) or 3 (milliseconds)")
 	}
-	unit := int64(1000) // milliseconds of the argument's unit
+	unit := int64(1000) // milliseconds per unit of the argument
 	if digits == 3 {
 		unit = 1
 	}
@@ -472,7 +473,7 @@ func evalToTimestampLTZ(n *Call, args []any) (any, error) {
 		return nil, err
 	}
 	ms := math.Trunc(f.(float64) * float64(unit))
-	if t.Kind == column.Decimal { // whole units, as Flink
+	if t.Kind == column.Decimal { // whole units, as in Flink
 		ms = math.Trunc(f.(float64)) * float64(unit)
 	}
 	if !(ms >= firstMilli && ms <= lastMilli) {
@@ -481,14 +482,15 @@ func evalToTimestampLTZ(n *Call, args []any) (any, error) {
 	return int64(ms) * Millisecond, nil
 }
 
-// Milliseconds of the years 1 to 9999, outside of which TO_TIMESTAMP_LTZ returns NULL.
+// First and last millisecond of the years 1 to 9999, outside of which TO_TIMESTAMP_LTZ returns
+// NULL.
 const (
 	firstMilli = -62135596800000
 	lastMilli  = 253402300799999
 )
 
-// textToLTZ reads as TO_TIMESTAMP does. Without a pattern, text that is no timestamp is an error,
-// as in Flink.
+// textToLTZ parses text like TO_TIMESTAMP. Without a pattern, invalid text is an error, as in
+// Flink.
 func textToLTZ(args []any) (any, error) {
 	zone := time.UTC
 	if len(args) > 2 {
@@ -509,7 +511,7 @@ func textToLTZ(args []any) (any, error) {
 	return Round(us, 3), nil
 }
 
-// parseOrJDBC reads text by a pattern or, where it does not fit, as java.sql.Timestamp does.
+// parseOrJDBC parses text by a pattern, falling back to parseJDBC if it doesn't match.
 func parseOrJDBC(args []any) (us int64, zoned bool, err error) {
 	us, zoned, err = parseWith(args, false)
 	if err != nil && len(args) > 1 {
@@ -561,7 +563,7 @@ func evalConvertTZ(_ *Call, args []any) (any, error) {
 	return clock(toLocal(toUTC(us, from), to)).Format("2006-01-02 15:04:05"), nil
 }
 
-// prepareZones checks arguments that are constant time zones, from an index on.
+// prepareZones validates constant time zones among the arguments, starting at index from.
 func prepareZones(from int) func(n *Call) error {
 	return func(n *Call) error {
 		for _, a := range n.Args[min(from, len(n.Args)):] {

@@ -32,7 +32,7 @@ func decimalResult(op string, a, b column.Type) column.Type {
 }
 
 func decimalArithmetic(n *Call, args []*Compiled, op string) *Compiled {
-	if n.T.Integer() { // a remainder that is smaller than its integer divisor
+	if n.T.Integer() { // a remainder is smaller than its integer divisor
 		exact := *n
 		exact.T = n.T.AsDecimal()
 		c := decimalArithmetic(&exact, args, op)
@@ -88,7 +88,7 @@ func decimalCompute(op string, l, r *big.Int, ls, rs int, t column.Type) (any, e
 		if r.Sign() == 0 {
 			return nil, errDivisionByZero
 		}
-		// One more digit than in the result, for rounding.
+		// One digit more than the result has, for rounding.
 		scale = t.Scale + 1
 		v.Quo(new(big.Int).Mul(l, column.Power10(max(0, scale+rs-ls))), r)
 	}

@@ -76,7 +76,7 @@ func evalHex(_ *Call, a []any) (any, error) {
 	return hexText(a[0].(string)), nil
 }
 
-// evalUnhex decodes an odd first digit as a byte 0, as Flink does.
+// evalUnhex decodes an odd first digit as a zero byte, as Flink does.
 func evalUnhex(_ *Call, a []any) (any, error) {
 	s := a[0].(string)
 	odd := len(s)%2 == 1
@@ -93,7 +93,8 @@ func evalUnhex(_ *Call, a []any) (any, error) {
 	return string(raw), nil
 }
 
-// evalASCII is the first byte of UTF-8, which is negative beyond ASCII, as in Flink.
+// evalASCII returns the first byte of the UTF-8 encoding, which is negative for non-ASCII
+// characters, as in Flink.
 func evalASCII(_ *Call, a []any) (any, error) {
 	if s := a[0].(string); s != "" {
 		return int64(int8(s[0])), nil //nolint:gosec // runs over
@@ -109,10 +110,10 @@ func evalChr(_ *Call, a []any) (any, error) {
 	return string(rune(v & 255)), nil
 }
 
-// charset brings a name to how it is written below.
+// charset normalizes a name for comparison.
 func charset(name string) string { return strings.ToUpper(name) }
 
-// encode writes ? for characters that the character set does not have, as Java does.
+// encode replaces characters that are not in the character set with ?, as Java does.
 func encode(s, name string) (any, error) {
 	switch charset(name) {
 	case "UTF-8":
@@ -172,11 +173,11 @@ func decode(raw, name string) (any, error) {
 		}
 		return fromDoubleBytes(strings.TrimPrefix(raw, "\xfe\xff"), false), nil
 	}
-	return encode("", name) // its error
+	return encode("", name) // for its error
 }
 
-// validUTF8 writes U+FFFD for each piece that is no character, as Java does: for the beginning of
-// one that is cut short, else for each byte.
+// validUTF8 replaces each invalid sequence with U+FFFD, as Java does: a truncated character as a
+// whole, otherwise each byte.
 func validUTF8(raw string) string {
 	if utf8.ValidString(raw) {
 		return raw

@@ -18,7 +18,7 @@ func init() {
 	)
 }
 
-// bindNamed binds a date or timestamp, or a time for units that a time has.
+// bindNamed binds a date or timestamp, or a time if it has the unit.
 func bindNamed(unit string) func(args []Node) ([]Node, column.Type, error) {
 	return func(args []Node) ([]Node, column.Type, error) {
 		n := args[0]
@@ -30,7 +30,7 @@ func bindNamed(unit string) func(args []Node) ([]Node, column.Type, error) {
 	}
 }
 
-// ofClock is an error for units that a TIME does not have.
+// ofClock returns an error for units that a TIME doesn't have.
 func ofClock(unit string) error {
 	if size := unitSizes[unit]; size == 0 || size >= Day {
 		return fmt.Errorf("a TIME has no %s: use HOUR, MINUTE, SECOND or MILLISECOND", unit)
@@ -44,7 +44,7 @@ func extractNamed(unit string) func(n *Call, args []any) (any, error) {
 	}
 }
 
-// unitName returns the word that is passed as an argument.
+// unitName returns the keyword passed as an argument.
 func unitName(function string, n Node) (string, error) {
 	if k, ok := n.(*Const); ok && k.T.Kind == column.Symbol {
 		return k.Value.(string), nil
@@ -81,7 +81,7 @@ func evalExtract(n *Call, args []any) (any, error) {
 	return extract(args[0].(string), local(args[1], t, n.Zone))
 }
 
-// extract counts by the wall clock, EPOCH too, as Flink does.
+// extract uses the wall clock time, even for EPOCH, as Flink does.
 func extract(unit string, us int64) (any, error) {
 	t := clock(us)
 	var v int
@@ -177,13 +177,13 @@ func evalRound(up bool) func(n *Call, args []any) (any, error) {
 		us, err := roundMoment(wall, unit, up)
 		switch t.Kind {
 		case column.Date:
-			if up && unit == "DAY" { // as Flink, for which each day has begun
+			if up && unit == "DAY" { // as in Flink, which always moves a date to the next day
 				us += Day
 			}
 			return floorDiv(us, Day), err
 		case column.Time:
 			return us / Millisecond, err
-		case column.TimestampLTZ: // by the offset of the argument, as Flink, though the day may have begun with another one
+		case column.TimestampLTZ: // as in Flink, by the argument's offset, even if the offset was different at the start of the day
 			return args[0].(int64) + us - wall, err
 		}
 		return us, err
@@ -201,7 +201,7 @@ func roundMoment(us int64, unit string, up bool) (int64, error) {
 		return down, nil
 	}
 	year, month, _ := civil(floorDiv(us, Day))
-	years := func(n int) (down, next int64) { // centuries begin with 1
+	years := func(n int) (down, next int64) { // centuries start with year 1
 		first := year - int(floorMod(int64(year-1), int64(n)))
 		return daysOf(first, 1, 1), daysOf(first+n, 1, 1)
 	}
@@ -228,7 +228,7 @@ func roundMoment(us int64, unit string, up bool) (int64, error) {
 	default:
 		return 0, fmt.Errorf("can't round to %s", unit)
 	}
-	if up && down != floorDiv(us, Day) { // as Flink, which considers the day only
+	if up && down != floorDiv(us, Day) { // as in Flink, which only considers the date
 		return next * Day, nil
 	}
 	return down * Day, nil

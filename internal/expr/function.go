@@ -15,11 +15,11 @@ type Zone = *time.Location
 // Function is a scalar function or operator.
 type Function struct {
 	Name     string
-	Min, Max int  // number of arguments; Max -1 is any
-	NullArgs bool // accepts NULL arguments; otherwise the result of a NULL argument is NULL
+	Min, Max int  // number of arguments; Max -1 is unlimited
+	NullArgs bool // accepts NULL arguments; otherwise a NULL argument makes the result NULL
 	Volatile bool // must not be folded
 
-	// bind converts arguments to the types that the function accepts, and returns the result type.
+	// bind converts arguments to the types accepted by the function, and returns the result type.
 	bind func(args []Node) ([]Node, column.Type, error)
 
 	// Exactly one of the two is set: compile returns closures, eval computes boxed values.
@@ -31,15 +31,15 @@ type Function struct {
 
 var functions = make(map[string]*Function)
 
-// operators are functions that SQL writes otherwise than by their names.
+// operators are functions that have their own SQL syntax.
 var operators = []string{"AND", "ARRAY", "CASE", "FIELD", "IN", "ITEM", "LIKE", "MAP", "NEGATE", "NOT", "OR"}
 
-// Callable reports whether a function is called by this name, which is in upper case.
+// Callable reports whether a function can be called by this name, which is in upper case.
 func Callable(name string) bool {
 	return functions[name] != nil && !slices.Contains(operators, name)
 }
 
-// Names are the names of all functions that are called by them, sorted.
+// Names returns the names of all callable functions, sorted.
 func Names() []string {
 	var all []string
 	for name := range functions {
@@ -57,7 +57,7 @@ func register(fs ...*Function) {
 	}
 }
 
-// Bind binds a call of a function. Its error says which arguments the function accepts.
+// Bind binds a function call. The error states which arguments the function accepts.
 func Bind(name string, zone Zone, args ...Node) (Node, error) {
 	f, ok := functions[name]
 	if !ok {
@@ -75,7 +75,7 @@ func Bind(name string, zone Zone, args ...Node) (Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i, a := range bound { // conversions by binding use the session's time zone
+	for i, a := range bound { // casts added by bind use the session's time zone
 		if cast, ok := a.(*Call); ok && cast.Zone == nil && cast.F == functions["CAST"] {
 			bound[i] = CastTo(cast.Args[0], cast.T, zone)
 		}
@@ -89,8 +89,8 @@ func Bind(name string, zone Zone, args ...Node) (Node, error) {
 	return c, nil
 }
 
-// takesNull reports whether argument i can be NULL as it is. Flink has two kinds of functions in
-// this; the older ones refuse it.
+// takesNull reports whether argument i can be an untyped NULL. Flink has two kinds of functions, of
+// which only the newer one accepts it.
 func (f *Function) takesNull(i int) bool {
 	switch f.Name {
 	case "NULLIF":
@@ -129,11 +129,11 @@ func allNotNull(args []Node) bool {
 	return true
 }
 
-// castTo is CastTo for arguments of Bind, which knows the time zone.
+// castTo is CastTo for the arguments of Bind, which fills in the time zone.
 func castTo(n Node, t column.Type) Node { return CastTo(n, t, nil) }
 
-// CastTo brings an expression to a type, if it is not of it already. zone is the session's: the
-// clock by which TIMESTAMP and TIMESTAMP_LTZ become each other.
+// CastTo converts an expression to a type, unless it already has that type. zone is the session's
+// time zone, by which TIMESTAMP and TIMESTAMP_LTZ are converted to each other.
 func CastTo(n Node, t column.Type, zone Zone) Node {
 	from := n.Type()
 	if t.Holds(from) {
@@ -145,12 +145,13 @@ func CastTo(n Node, t column.Type, zone Zone) Node {
 	return &Call{F: functions["CAST"], Args: []Node{n}, T: t.Nullable(!from.NotNull), Zone: zone}
 }
 
-// params is a signature: one letter for each parameter, ? behind those that may be left out, *
-// behind the last for any number.
+// params is a signature with one letter for each parameter. ? follows optional parameters; *
+// follows the last one if it can be repeated.
 //
-//	s string   y string or bytes i integer (as BIGINT) d double b boolean n any number t timestamp
-//	           or date
-//	D date   T timestamp (any kind)   u symbol   x anything   a array
+//	s string   y string or bytes        i integer (as BIGINT)   d double
+//	b boolean  n any number             t timestamp or date     D date
+//	T timestamp (any kind)              u symbol                x anything
+//	a array
 type params string
 
 var paramNames = map[byte]string{
@@ -178,7 +179,7 @@ func (p params) letters() (letters []byte, required int, rest bool) {
 	return letters, required, rest
 }
 
-// coerce brings an argument to a parameter.
+// coerce converts an argument to the type of its parameter.
 func coerce(function string, i int, letter byte, n Node) (Node, error) {
 	t := n.Type()
 	wrong := fmt.Errorf("argument %d of %s must be %s, not %s", i+1, function, paramNames[letter], t.Nullable(true))
@@ -237,7 +238,7 @@ func coerce(function string, i int, letter byte, n Node) (Node, error) {
 	return n, nil
 }
 
-// simple defines a function of fixed parameters that computes boxed values.
+// simple defines a function with a fixed signature that computes boxed values.
 func simple(name string, p params, result column.Type, eval func(n *Call, args []any) (any, error)) *Function {
 	letters, required, rest := p.letters()
 	f := &Function{Name: name, Min: required, Max: len(letters), eval: eval}
@@ -258,7 +259,7 @@ func simple(name string, p params, result column.Type, eval func(n *Call, args [
 	return f
 }
 
-// maybe is simple for a function whose result can be NULL though its arguments are not.
+// maybe is like simple, for a function whose result can be NULL even if its arguments aren't.
 func maybe(name string, p params, result column.Type, eval func(n *Call, args []any) (any, error)) *Function {
 	f := simple(name, p, result, eval)
 	bind := f.bind
@@ -269,13 +270,13 @@ func maybe(name string, p params, result column.Type, eval func(n *Call, args []
 	return f
 }
 
-// with sets fields of a function in the table.
+// with modifies a function in a registration.
 func (f *Function) with(change func(*Function)) *Function {
 	change(f)
 	return f
 }
 
-// alias is the same function under another name.
+// alias returns the same function under another name.
 func (f *Function) alias(name string) *Function {
 	copied := *f
 	copied.Name = name

@@ -18,7 +18,7 @@ func init() {
 	)
 }
 
-// compileMoment adds and subtracts intervals.
+// compileMoment adds intervals to dates, times and timestamps, or subtracts them.
 func compileMoment(n *Call, args []*Compiled) (*Compiled, error) {
 	x, y := args[0], args[1]
 	if x.Type.Interval() {
@@ -46,7 +46,7 @@ func compileMoment(n *Call, args []*Compiled) (*Compiled, error) {
 	}}, nil
 }
 
-// Times and intervals out of range. Flink's numbers overflow there.
+// Errors for times and intervals out of range, where Flink overflows.
 var (
 	errTimeRange     = fmt.Errorf("the time is more than %d years away", column.MaxYear)
 	errIntervalRange = fmt.Errorf("the interval is longer than %d years", column.MaxYear)
@@ -95,19 +95,19 @@ func addInterval(v int64, kind column.Kind, by int64, months bool) (int64, bool)
 
 func inDays(days int64) (int64, bool) { return days, column.Fits(days, column.Date) }
 
-// addExact is false where the sum does not fit.
+// addExact returns false if the sum overflows.
 func addExact(a, b int64) (int64, bool) {
 	sum := a + b
 	return sum, (sum > a) == (b > 0)
 }
 
-// subtractExact is false where the difference does not fit.
+// subtractExact returns false if the difference overflows.
 func subtractExact(a, b int64) (int64, bool) {
 	difference := a - b
 	return difference, (difference < a) == (b > 0)
 }
 
-// multiplyExact is false where the product does not fit.
+// multiplyExact returns false if the product overflows.
 func multiplyExact(a, b int64) (int64, bool) {
 	if a == 0 || b == 0 {
 		return 0, true
@@ -116,7 +116,7 @@ func multiplyExact(a, b int64) (int64, bool) {
 	return product, product/b == a && (a != -1 || b != math.MinInt64)
 }
 
-// addMonths keeps the day of the month, or uses the last day of the month.
+// addMonths keeps the day of the month, or uses the last day if the month is shorter.
 func addMonths(days, months int64) int64 {
 	year, month, day := civil(days)
 	total := int64(year)*12 + int64(month-1) + months
@@ -131,7 +131,7 @@ var unitSizes = map[string]int64{
 
 var unitMonths = map[string]int64{"MONTH": 1, "QUARTER": 3, "YEAR": 12}
 
-// unitOf brings SQL_TSI_DAY and DAYS to DAY.
+// unitOf normalizes names such as SQL_TSI_DAY and DAYS to DAY.
 func unitOf(name string) (string, error) {
 	name = strings.TrimSuffix(strings.TrimPrefix(name, "SQL_TSI_"), "S")
 	if unitSizes[name] == 0 && unitMonths[name] == 0 {
@@ -217,19 +217,19 @@ func evalTimestampDiff(n *Call, args []any) (any, error) {
 	a, b := n.Args[1].Type(), n.Args[2].Type()
 	from, to := local(args[1], a, n.Zone), local(args[2], b, n.Zone)
 	if size := unitSizes[unit]; size > 0 {
-		if a.Kind == column.TimestampLTZ && b.Kind == column.TimestampLTZ { // time that has passed, whatever the clock shows
+		if a.Kind == column.TimestampLTZ && b.Kind == column.TimestampLTZ { // elapsed time, independent of the wall clock
 			from, to = args[1].(int64), args[2].(int64)
 		}
 		passed, ok := subtractExact(to, from)
 		if !ok {
 			return nil, errIntervalRange
 		}
-		return column.Wrap(passed/size, column.Int), nil // as Flink, whose INT runs over
+		return column.Wrap(passed/size, column.Int), nil // as in Flink, whose INT overflows
 	}
 	return column.Wrap(monthsBetween(from, to)/unitMonths[unit], column.Int), nil
 }
 
-// monthsBetween counts whole months: how many can be added to from without passing to.
+// monthsBetween returns the number of whole months that can be added to from without passing to.
 func monthsBetween(from, to int64) int64 {
 	if to < from {
 		return -monthsBetween(to, from)

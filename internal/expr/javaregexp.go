@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// translator writes a pattern of Java's java.util.regex as one of RE2 that finds the same, with
-// each class spelled out. What RE2 can't say, or would read otherwise, is an error with its
-// position. Java's classes \d \w \s and its (?i) know ASCII only, a dot and $ know six ends of a
-// line, and [[:alpha:]] is a class in a class.
+// translator translates a pattern of java.util.regex to an equivalent RE2 pattern with all
+// character classes spelled out. Syntax that RE2 doesn't support or would interpret differently is
+// an error with its position. In Java, \d, \w, \s and (?i) are ASCII only, dot and $ know six line
+// terminators, and [[:alpha:]] is a class within a class.
 type translator struct {
 	in    []rune
 	at    int
@@ -19,25 +19,25 @@ type translator struct {
 	flags flags
 
 	groups int
-	ends   []int // groups that mark where $ is
+	ends   []int // groups that mark the positions of $
 	names  map[string]bool
-	first  bool // whether ^ can match: not when the search goes on behind the beginning
+	first  bool // whether ^ can match, which it can't when the search continues past the start
 }
 
-// flags are those of (?…).
+// flags are the inline flags of (?…).
 type flags struct{ i, m, s, x, d, u bool }
 
 // translated is a pattern for RE2.
 type translated struct {
 	text string
-	ends []int // groups, counted as RE2 does, that are empty and tell where the match ends: what is behind them is only looked at
-	own  []int // RE2's number of each group of the pattern
+	ends []int // empty groups (RE2 numbers) that mark the end of the match; what follows them is lookahead
+	own  []int // RE2's numbers of the pattern's own groups
 }
 
-// patternError says where a pattern can't be read.
+// patternError is a syntax error at a position of a pattern.
 type patternError struct {
 	pattern  string
-	position int // in characters, from 1
+	position int // in characters, 1-based
 	reason   string
 }
 
@@ -65,7 +65,7 @@ func (t *translator) errorAt(at int, format string, args ...any) error {
 	return &patternError{string(t.in), at + 1, fmt.Sprintf(format, args...)}
 }
 
-// peek is the next character, -1 at the end.
+// peek returns the next character, or -1 at the end.
 func (t *translator) peek() rune { return t.peekAt(0) }
 
 func (t *translator) peekAt(n int) rune {
@@ -85,7 +85,7 @@ func (t *translator) accept(text string) bool {
 	return true
 }
 
-// alternatives reads up to ) or the end, and returns RE2's numbers of the pattern's own groups.
+// alternatives parses up to ) or the end, and returns RE2's numbers of the pattern's own groups.
 func (t *translator) alternatives() (own []int, err error) {
 	for {
 		groups, err := t.sequence()
@@ -101,7 +101,7 @@ func (t *translator) alternatives() (own []int, err error) {
 	}
 }
 
-// sequence reads up to |, ) or the end.
+// sequence parses up to |, ) or the end.
 func (t *translator) sequence() (own []int, err error) {
 	for t.skip(); !t.over(); t.skip() {
 		start, from, ends := t.at, t.out.Len(), len(t.ends)
@@ -124,12 +124,12 @@ func (t *translator) sequence() (own []int, err error) {
 	return own, nil
 }
 
-// over reports the end of a sequence.
+// over reports whether the sequence has ended.
 func (t *translator) over() bool {
 	return t.at >= len(t.in) || t.peek() == '|' || t.peek() == ')'
 }
 
-// skip passes over blanks and comments of (?x).
+// skip skips the whitespace and comments that (?x) allows.
 func (t *translator) skip() {
 	for t.flags.x && t.at < len(t.in) {
 		switch r := t.in[t.at]; {
@@ -183,7 +183,7 @@ func (t *translator) quantifier() error {
 
 var repetition = regexp.MustCompile(`^\{\d+(,\d*)?\}$`)
 
-// atom reads one thing that can be repeated.
+// atom parses one repeatable element.
 func (t *translator) atom() (own []int, err error) {
 	switch r := t.peek(); r {
 	case '(':
@@ -237,8 +237,9 @@ func (t *translator) begin() {
 	}
 }
 
-// end writes $ or \Z: the end, or what is before the end of a last line. RE2 can't look ahead, so
-// that this takes the end of the line, and an empty group tells where it begins.
+// end translates $ or \Z: the end of the text, or the position before a final line terminator.
+// Since RE2 has no lookahead, the pattern consumes the terminator and an empty group marks where it
+// begins.
 func (t *translator) end(letters int) {
 	t.at += letters
 	t.groups++
@@ -265,7 +266,7 @@ func (t *translator) writeSet(s runeSet) {
 	t.out.WriteString(s.text())
 }
 
-// group reads ( … ), and flags without an end.
+// group parses ( … ) and inline flags without a group.
 func (t *translator) group() (own []int, err error) {
 	start, saved := t.at, t.flags
 	t.at++
@@ -328,8 +329,8 @@ func (t *translator) groupName() error {
 
 var asciiAlnum = &unicode.RangeTable{R16: []unicode.Range16{{Lo: '0', Hi: '9', Stride: 1}, {Lo: 'A', Hi: 'Z', Stride: 1}, {Lo: 'a', Hi: 'z', Stride: 1}}}
 
-// readFlags reads imsxd-… and : or ). ended tells that it was ), so that they are for the rest of
-// the group around.
+// readFlags parses imsxd-… followed by : or ). ended reports that it was ), so the flags apply to
+// the rest of the enclosing group.
 func (t *translator) readFlags(start int) (ended bool, err error) {
 	on := true
 	for ; ; t.at++ {

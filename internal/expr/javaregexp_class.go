@@ -7,7 +7,7 @@ import (
 	"unicode/utf16"
 )
 
-// escape reads what begins with \ outside of a class.
+// escape parses an escape outside of a class.
 func (t *translator) escape() error {
 	switch r := t.peekAt(1); r {
 	case 'A':
@@ -53,10 +53,10 @@ func (t *translator) escape() error {
 	return nil
 }
 
-// controls are the characters of escapes of one letter.
+// controls maps single-letter escapes to their characters.
 var controls = map[rune]rune{'t': '\t', 'n': '\n', 'r': '\r', 'f': '\f', 'a': '\a', 'e': 0x1b}
 
-// escaped reads an escape that is a class or a character, in a class or not.
+// escaped parses an escape that denotes a class or a character, inside or outside of a class.
 func (t *translator) escaped() (runeSet, rune, error) {
 	start := t.at
 	letter := t.peekAt(1)
@@ -106,7 +106,7 @@ func (t *translator) escaped() (runeSet, rune, error) {
 	return nil, letter, nil
 }
 
-// number reads the digits of a character, and what has to be behind them.
+// number parses the digits of a character and the text required after them.
 func (t *translator) number(start, base, least, most int, behind string) (runeSet, rune, error) {
 	from := t.at
 	for t.at < len(t.in) && t.at-from < most {
@@ -122,7 +122,7 @@ func (t *translator) number(start, base, least, most int, behind string) (runeSe
 	return nil, rune(v), nil
 }
 
-// unicodeEscape reads \uXXXX, or two that make one character.
+// unicodeEscape parses \uXXXX, or two that form a surrogate pair.
 func (t *translator) unicodeEscape(start int) (runeSet, rune, error) {
 	_, r, err := t.number(start, 16, 4, 4, "")
 	if err != nil || !utf16.IsSurrogate(r) {
@@ -136,7 +136,7 @@ func (t *translator) unicodeEscape(start int) (runeSet, rune, error) {
 	return nil, 0, t.errorAt(start, `\u%04X is half of a character`, r)
 }
 
-// property reads what is behind \p or \P.
+// property parses the name after \p or \P.
 func (t *translator) property(start int) (runeSet, error) {
 	name := ""
 	if t.accept("{") {
@@ -159,8 +159,8 @@ func (t *translator) property(start int) (runeSet, error) {
 	return s, nil
 }
 
-// class reads […]: characters, ranges and classes, and && between them. A class in a class is
-// joined.
+// class parses […]: characters, ranges, nested classes and && between them. A nested class is a
+// union.
 func (t *translator) class() (runeSet, error) {
 	start := t.at
 	t.at++
@@ -187,7 +187,7 @@ func (t *translator) class() (runeSet, error) {
 	return result, nil
 }
 
-// operand reads up to ] or &&.
+// operand parses up to ] or &&.
 func (t *translator) operand(start int, first bool) (runeSet, error) {
 	set, empty := runeSet(nil), true
 	for {
@@ -212,7 +212,7 @@ func (t *translator) operand(start int, first bool) (runeSet, error) {
 	}
 }
 
-// item reads a character, a range of them, or a class.
+// item parses a character, a range or a class.
 func (t *translator) item() (runeSet, error) {
 	if t.peek() == '[' {
 		return t.class()
@@ -236,7 +236,7 @@ func (t *translator) item() (runeSet, error) {
 	return t.folded(setOf(low, high)), nil
 }
 
-// folded is a set under (?i). What is negated later is folded before.
+// folded applies (?i) to a set. Negation happens after folding.
 func (t *translator) folded(s runeSet) runeSet {
 	if t.flags.i {
 		return s.foldASCII()
@@ -244,7 +244,7 @@ func (t *translator) folded(s runeSet) runeSet {
 	return s
 }
 
-// character reads one of a class, or a class such as \d.
+// character parses a single character of a class, or a class such as \d.
 func (t *translator) character() (runeSet, rune, error) {
 	if t.peek() != '\\' {
 		t.at++

@@ -40,7 +40,7 @@ type JSONOptions struct {
 	Empty, Error     any // values of DEFAULT, of the result's type
 }
 
-// jsonCall is the prepared form of a JSON function.
+// jsonCall is the prepared state of a JSON function.
 type jsonCall struct {
 	path    []jsonStep
 	lax     bool
@@ -83,7 +83,7 @@ func parsePath(p string) ([]jsonStep, bool, error) {
 	}
 	rest = strings.TrimSpace(rest)
 	if !strings.HasPrefix(rest, "$") && rest != "" {
-		rest = "$." + rest // as Jayway's JsonPath
+		rest = "$." + rest // as in Jayway's JsonPath
 	}
 	rest, ok := strings.CutPrefix(rest, "$")
 	if !ok {
@@ -136,8 +136,8 @@ func parsePath(p string) ([]jsonStep, bool, error) {
 	return steps, lax, nil
 }
 
-// javaNumbers writes the numbers in a value as Java's BigDecimal does, for which 3.5e2 is 3.5E+2,
-// and zero has no sign.
+// javaNumbers formats the numbers within a value like Java's BigDecimal: 3.5e2 is 3.5E+2, and zero
+// has no sign.
 func javaNumbers(v any) any {
 	switch v := v.(type) {
 	case json.Number:
@@ -192,7 +192,7 @@ var errNotJSON = errors.New("the text is not JSON")
 
 var errNowhere = errors.New("the path does not match")
 
-// find returns what a path leads to, and whether the path has a wildcard.
+// find returns the values selected by a path, and whether the path has a wildcard.
 func (j *jsonCall) find(text string) (found []any, indefinite bool, err error) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
@@ -206,8 +206,8 @@ func (j *jsonCall) find(text string) (found []any, indefinite bool, err error) {
 		for _, v := range found {
 			next = s.follow(next, v)
 		}
-		// Behind a wildcard, what has no such member is left out; before it, that is an error in
-		// strict mode.
+		// After a wildcard, values without such a member are skipped; before it, a missing member
+		// is an error in strict mode.
 		if len(next) == 0 && !s.wildcard && !indefinite && !j.lax {
 			return nil, false, errNowhere
 		}
@@ -222,7 +222,7 @@ func (j *jsonCall) find(text string) (found []any, indefinite bool, err error) {
 	return found, indefinite, nil
 }
 
-// follow appends where a step leads from v.
+// follow appends the values to which a step leads from v.
 func (s jsonStep) follow(next []any, v any) []any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -244,7 +244,8 @@ func (s jsonStep) follow(next []any, v any) []any {
 	return next
 }
 
-// value is what a path leads to: nil is nothing, or null. A path with a wildcard leads to an array.
+// value returns the value selected by a path; nil if there is none or it is null. For a path with a
+// wildcard it returns an array.
 func (j *jsonCall) value(text string) (any, error) {
 	found, indefinite, err := j.find(text)
 	switch {
@@ -286,7 +287,7 @@ func evalJSONValue(n *Call, a []any) (any, error) {
 	return v, nil
 }
 
-// jsonTo converts a scalar to the type of RETURNING.
+// jsonTo converts a scalar to the RETURNING type.
 func jsonTo(v any, t column.Type) (any, error) {
 	text := scalarText(v)
 	if t.Kind == column.Boolean && !strings.EqualFold(text, "true") && !strings.EqualFold(text, "false") {
@@ -348,7 +349,7 @@ func evalJSONQuery(n *Call, a []any) (any, error) {
 	return r, nil
 }
 
-// behaveAs is behave for a result that may be an ARRAY.
+// behaveAs is like behave, for a result that may be an ARRAY.
 func (j *jsonCall) behaveAs(t column.Type, behavior string, reason error) (any, error) {
 	if t.Kind == column.Array && behavior == "EMPTY ARRAY" {
 		return []any{}, nil
@@ -359,7 +360,7 @@ func (j *jsonCall) behaveAs(t column.Type, behavior string, reason error) (any, 
 	return j.behave(behavior, nil, reason)
 }
 
-// queryResult is the text of a value, or the elements of an array.
+// queryResult returns the text of a value, or the elements of an array if t is one.
 func queryResult(v any, t column.Type) (any, error) {
 	if t.Kind != column.Array {
 		return writeJSON(v)
@@ -387,7 +388,7 @@ func queryResult(v any, t column.Type) (any, error) {
 	return out, nil
 }
 
-// writeJSON writes the keys of objects sorted.
+// writeJSON encodes v, with the keys of objects sorted.
 func writeJSON(v any) (string, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -448,7 +449,7 @@ func evalJSONString(n *Call, a []any) (any, error) {
 	return writeJSON(v)
 }
 
-// toJSON converts a value to one that encoding/json encodes.
+// toJSON converts a value to one that encoding/json can encode.
 func toJSON(v any, t column.Type, zone Zone) (any, error) {
 	switch v := v.(type) {
 	case nil, bool:
@@ -456,8 +457,8 @@ func toJSON(v any, t column.Type, zone Zone) (any, error) {
 	case *big.Int:
 		return json.Number(column.DecimalText(v, t.Scale)), nil
 	case float64:
-		s := javaDouble(v)                // of a FLOAT, too
-		if strings.ContainsAny(s, "NI") { // JSON has no NaN and Infinity
+		s := javaDouble(v)                // for FLOAT too
+		if strings.ContainsAny(s, "NI") { // JSON has no NaN or Infinity
 			return s, nil
 		}
 		if !strings.Contains(s, "E-") {

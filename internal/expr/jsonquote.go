@@ -18,11 +18,11 @@ func init() {
 	)
 }
 
-// jsonEscapes are the escapes of one letter.
+// jsonEscapes maps characters to their single-letter escapes.
 var jsonEscapes = map[rune]byte{'"': '"', '\\': '\\', '/': '/', '\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't'}
 
-// quoteJSON writes text as a JSON string, / with a backslash, and what is not printable ASCII as
-// \uXXXX.
+// quoteJSON quotes text as a JSON string. It escapes / with a backslash, and anything but printable
+// ASCII as \uXXXX.
 func quoteJSON(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
@@ -44,8 +44,9 @@ func quoteJSON(s string) string {
 	return b.String()
 }
 
-// unquoteJSON reads what is between the first and the last quote. As in Flink, text is taken as it
-// is unless it begins with a JSON string, whatever is behind that, and ends with a quote.
+// unquoteJSON unescapes the text between the first and the last quote. As in Flink, text is
+// returned unchanged unless it starts with a JSON string, no matter what follows it, and ends with
+// a quote.
 func unquoteJSON(s string) string {
 	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' || !firstJSON(s) {
 		return s
@@ -87,7 +88,8 @@ func unescaped(letter byte) (rune, bool) {
 	return 0, false
 }
 
-// unicodeUnits reads the digits behind \u, and a second half behind another \u.
+// unicodeUnits parses the digits after \u, and the second half of a surrogate pair after another
+// \u.
 func unicodeUnits(s string) (r rune, rest string, ok bool) {
 	unit := func(s string) (rune, bool) {
 		if len(s) < 4 {
@@ -108,8 +110,8 @@ func unicodeUnits(s string) (r rune, rest string, ok bool) {
 	return r, rest, true
 }
 
-// firstJSON reports whether text begins with a JSON value. As Flink, it does not look at what is
-// behind it.
+// firstJSON reports whether text starts with a JSON value. As in Flink, whatever follows it is
+// ignored.
 func firstJSON(s string) bool {
 	var v json.RawMessage
 	return json.NewDecoder(strings.NewReader(s)).Decode(&v) == nil

@@ -61,8 +61,8 @@ func bindLogic(op string) func(args []Node) ([]Node, column.Type, error) {
 	}
 }
 
-// compileLogic makes AND (decided by 0) or OR (decided by 1): three-valued, the right side only
-// where it matters.
+// compileLogic returns AND (decides is 0) or OR (decides is 1) in three-valued logic. The right
+// operand is evaluated only if needed.
 func compileLogic(decides int64) func(n *Call, args []*Compiled) (*Compiled, error) {
 	return func(n *Call, args []*Compiled) (*Compiled, error) {
 		x, y := args[0].I, args[1].I
@@ -112,7 +112,8 @@ func bindCase(args []Node) ([]Node, column.Type, error) {
 	return bound, bound[1].Type().Nullable(!allNotNull(values)), nil
 }
 
-// oneFloat brings FLOAT and DOUBLE to that of them which comes first, as Flink does in CASE.
+// oneFloat converts FLOAT and DOUBLE values to whichever of the two types occurs first, as Flink
+// does in CASE.
 func oneFloat(values []Node) []Node {
 	first := slices.IndexFunc(values, func(n Node) bool { return n.Type().Kind == column.Float || n.Type().Kind == column.Double })
 	if first < 0 || values[first].Type().Kind == column.Double {
@@ -127,7 +128,7 @@ func oneFloat(values []Node) []Node {
 }
 
 func compileCase(n *Call, args []*Compiled) (*Compiled, error) {
-	// choose returns the index of the value that a row gets.
+	// choose returns the value of the branch taken for a row.
 	choose := func(b *column.Batch, row int) *Compiled {
 		for i := 0; i+1 < len(args); i += 2 {
 			if args[i].True(b, row) {
@@ -139,7 +140,7 @@ func compileCase(n *Call, args []*Compiled) (*Compiled, error) {
 	return chosen(n.T, choose), nil
 }
 
-// chosen computes what choose picks; nil is NULL.
+// chosen evaluates the expression returned by choose; nil is NULL.
 func chosen(t column.Type, choose func(b *column.Batch, row int) *Compiled) *Compiled {
 	c := &Compiled{Type: t}
 	switch t.Class() {
@@ -239,7 +240,7 @@ func bindIn(args []Node) ([]Node, column.Type, error) {
 	return bound, column.Of(column.Boolean).Nullable(!allNotNull(bound)), nil
 }
 
-// compileIn is x IN (a, b, …): NULL where nothing is equal and something is NULL.
+// compileIn compiles x IN (a, b, …). Without a match, the result is NULL if any element is NULL.
 func compileIn(n *Call, args []*Compiled) (*Compiled, error) {
 	set, hasNull, constant := make(map[any]bool), false, true
 	for _, a := range n.Args[1:] {

@@ -52,7 +52,7 @@ func floatFunction(f func(float64) float64) func(n *Call, args []*Compiled) (*Co
 	}
 }
 
-// evalLog is ln(x), or the logarithm of the second to the base of the first.
+// evalLog returns ln(x), or the logarithm of the second argument to the base of the first.
 func evalLog(_ *Call, a []any) (any, error) {
 	if len(a) == 1 {
 		return preciseLog(a[0].(float64)), nil
@@ -145,7 +145,7 @@ func bindRoundTo(name string) func(args []Node) ([]Node, column.Type, error) {
 		}
 		t := x.Type()
 		switch {
-		case t.Kind == column.Decimal && !given: // each row has its own digits, so that all stay
+		case t.Kind == column.Decimal && !given: // the number of digits varies by row, so all of them are kept
 			t = column.OfDecimal(min(column.MaxPrecision, 1+t.Precision), t.Scale)
 		case t.Kind == column.Decimal && int(digits) < t.Scale:
 			keep := max(0, int(digits))
@@ -168,7 +168,7 @@ func evalRoundTo(round bool) func(n *Call, a []any) (any, error) {
 			}
 			return column.Wrap(cutDigits(big.NewInt(v), 0, digits, round).Int64(), n.T.Kind), nil
 		case float64:
-			// By the digits that people see, as Java's BigDecimal.valueOf.
+			// Rounds the shortest decimal representation, like Java's BigDecimal.valueOf.
 			if math.IsNaN(v) || math.IsInf(v, 0) {
 				return v, nil
 			}
@@ -187,8 +187,8 @@ func evalRoundTo(round bool) func(n *Call, a []any) (any, error) {
 	}
 }
 
-// textOfRounded makes the text of a DECIMAL that was rounded to digits that come from a row: it has
-// so many, as in Flink. It is nil for other casts.
+// textOfRounded compiles the cast to text of a DECIMAL rounded to a per-row number of digits. As in
+// Flink, the text has that many digits. It returns nil for other casts.
 func textOfRounded(n *Call, value *Compiled) *Compiled {
 	c, ok := n.Args[0].(*Call)
 	if !ok || n.T.Kind != column.String || len(c.Args) < 2 || c.T.Kind != column.Decimal || c.F.Name != "ROUND" && c.F.Name != "TRUNCATE" {
@@ -210,7 +210,7 @@ func textOfRounded(n *Call, value *Compiled) *Compiled {
 	}}
 }
 
-// cutDigits keeps digits behind the point and fills the rest with zeros.
+// cutDigits keeps the given number of fractional digits and sets the others to zero.
 func cutDigits(v *big.Int, scale, digits int, round bool) *big.Int {
 	if digits >= scale {
 		return v
@@ -228,7 +228,7 @@ func bindExtreme(name string) func(args []Node) ([]Node, column.Type, error) {
 	return func(args []Node) ([]Node, column.Type, error) {
 		if slices.ContainsFunc(args, func(n Node) bool { return n.Type().Kind == column.Float }) && !slices.ContainsFunc(args, func(n Node) bool { return n.Type().Kind == column.Double }) {
 			args = slices.Clone(args)
-			for i, a := range args { // as Flink, for which decimals are FLOAT here
+			for i, a := range args { // as in Flink, where decimals are FLOAT here
 				if a.Type().Kind == column.Decimal {
 					args[i] = castTo(a, column.Of(column.Float).Nullable(!a.Type().NotNull))
 				}

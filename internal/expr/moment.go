@@ -11,8 +11,8 @@ import (
 )
 
 // Dates are stored as days since 1970, times as milliseconds of the day, timestamps as microseconds
-// since 1970 (of the wall clock for TIMESTAMP, in UTC for TIMESTAMP_LTZ), and intervals as
-// microseconds or months.
+// since 1970 (wall clock time for TIMESTAMP, UTC for TIMESTAMP_LTZ), and intervals as microseconds
+// or months.
 
 // Units of time in microseconds.
 const (
@@ -31,15 +31,15 @@ func toLocal(us int64, zone Zone) int64 {
 	return us + offsetAt(us, zone)
 }
 
-// offsetAt returns a zone's offset from UTC at an instant, in microseconds, positive to the east.
+// offsetAt returns a zone's UTC offset at an instant, in microseconds, positive to the east.
 func offsetAt(us int64, zone Zone) int64 {
 	_, seconds := time.UnixMicro(us).In(zone).Zone()
 	return int64(seconds) * Second
 }
 
-// toUTC converts a wall clock time to an instant. It returns the first of two instants if the clock
-// was set back, and moves a time that the clock skipped forward, as Java's LocalDateTime.atZone
-// does: both use the offset from before the change.
+// toUTC converts a wall clock time to an instant. For a time that occurs twice it returns the first
+// instant, and it moves a skipped time forward, as Java's LocalDateTime.atZone does: both use the
+// offset from before the change.
 func toUTC(us int64, zone Zone) int64 {
 	if zone == nil || zone == time.UTC {
 		return us
@@ -52,7 +52,8 @@ func toUTC(us int64, zone Zone) int64 {
 	return second
 }
 
-// toLastUTC is toUTC, but returns the second of two instants, as java.text.SimpleDateFormat does.
+// toLastUTC is like toUTC, but returns the second instant of a time that occurs twice, as
+// java.text.SimpleDateFormat does.
 func toLastUTC(us int64, zone Zone) int64 {
 	if zone == nil || zone == time.UTC {
 		return us
@@ -70,8 +71,8 @@ func ToLocal(us int64, zone Zone) int64 { return toLocal(us, zone) }
 // ToUTC returns the instant of a wall clock time, in microseconds.
 func ToUTC(us int64, zone Zone) int64 { return toUTC(us, zone) }
 
-// LastUTC returns the last instant at which the wall clock shows a time: the second of two if the
-// clock was set back, or the instant of the change if the clock skipped the time.
+// LastUTC returns the last instant at which the wall clock shows a time: the second one if the time
+// occurs twice, or the instant of the change if it is skipped.
 func LastUTC(us int64, zone Zone) int64 {
 	if zone == nil || zone == time.UTC {
 		return us
@@ -90,14 +91,14 @@ func LastUTC(us int64, zone Zone) int64 {
 	return change.UnixMicro()
 }
 
-// PastLocal returns the wall clock time before which every time is over at an instant: what the
-// clock shows then, or the start of the hour that it will show again.
+// PastLocal returns the wall clock time before which, at an instant, all times are past for good:
+// the current wall clock time, or the start of the hour that will repeat.
 func PastLocal(us int64, zone Zone) int64 {
 	local := ToLocal(us, zone)
 	if zone == nil || zone == time.UTC || LastUTC(local, zone) <= us {
 		return local
 	}
-	_, change := time.UnixMicro(us).In(zone).ZoneBounds() // where the clock is set back
+	_, change := time.UnixMicro(us).In(zone).ZoneBounds() // when the clock is set back
 	return min(local, ToLocal(change.UnixMicro(), zone))
 }
 
@@ -111,7 +112,7 @@ func FormatTimestamp(us int64, between byte) string {
 	return string(AppendTimestamp(make([]byte, 0, 32), us, between))
 }
 
-// AppendTimestamp is FormatTimestamp without an allocation.
+// AppendTimestamp is like FormatTimestamp, but appends to b.
 func AppendTimestamp(b []byte, us int64, between byte) []byte {
 	days := floorDiv(us, Day)
 	rest := us - days*Day
@@ -152,7 +153,7 @@ func appendDigits(b []byte, v int64, n int) []byte {
 	return b
 }
 
-// civil returns the date of a day since 1970 (Howard Hinnant's civil_from_days).
+// civil returns the date of a day since 1970, using Howard Hinnant's civil_from_days.
 func civil(days int64) (year, month, day int) {
 	z := days + 719468
 	era := floorDiv(z, 146097)
@@ -172,7 +173,7 @@ func civil(days int64) (year, month, day int) {
 	return year, month, day
 }
 
-// daysOf returns the day since 1970 of a date.
+// daysOf returns the number of days from 1970-01-01 to a date.
 func daysOf(year, month, day int) int64 {
 	return time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC).Unix() / 86400
 }
@@ -218,11 +219,12 @@ func (s notTimestamp) Error() string {
 	return fmt.Sprintf("%q is not a timestamp such as '2026-01-31 12:00:00.123'", string(s))
 }
 
-// ParseTimestamp parses yyyy-MM-dd[ |T]HH:mm[:ss[.fraction]], or a date alone. zoned reports
-// whether a Z or an offset followed, which is applied. There is no year 0.
+// ParseTimestamp parses yyyy-MM-dd[ |T]HH:mm[:ss[.fraction]], or a date only. zoned reports whether
+// it was followed by Z or an offset, which has been applied. There is no year 0.
 func ParseTimestamp(s string) (us int64, zoned bool, err error) { return parseTimestamp(s, false) }
 
-// parseTimestamp is ParseTimestamp. If loosely is set, 30 February is the last day of February.
+// parseTimestamp is like ParseTimestamp, but if loosely is set, 30 February is the last day of
+// February.
 func parseTimestamp(s string, loosely bool) (us int64, zoned bool, err error) {
 	bad := notTimestamp(s)
 	year, month, day, rest, ok := dateParts(strings.TrimSpace(s))
@@ -254,7 +256,7 @@ func parseTimestamp(s string, loosely bool) (us int64, zoned bool, err error) {
 	return us - f.offset, true, nil
 }
 
-// parseDate parses an existing date.
+// parseDate parses a valid date and returns the rest.
 func parseDate(s string) (year, month, day int, rest string, ok bool) {
 	year, month, day, rest, ok = dateParts(s)
 	return year, month, day, rest, ok && isDate(year, month, day)
@@ -268,7 +270,7 @@ func lastDay(year, month int) int {
 	return time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
 }
 
-// dateParts parses three numbers.
+// dateParts parses three numbers separated by hyphens and returns the rest.
 func dateParts(s string) (year, month, day int, rest string, ok bool) {
 	parts := [3]int{}
 	for i := range parts {
@@ -337,7 +339,7 @@ func ParseDateText(s string) (int64, error) {
 	return daysOf(y, m, d), nil
 }
 
-// castTime is ParseTimeText, or an hour alone.
+// castTime is like ParseTimeText, but also accepts an hour only.
 func castTime(s string) (int64, error) {
 	s = strings.TrimSpace(s)
 	if hour, err := strconv.ParseUint(s, 10, 8); err == nil && len(s) <= 2 && hour <= 23 {
@@ -364,7 +366,7 @@ func Round(us int64, digits int) int64 {
 	return floorDiv(us, unit) * unit
 }
 
-// castDate parses a date, optionally followed by a time, or a year or month alone.
+// castDate parses a date, optionally followed by a time, or only a year or a year and month.
 func castDate(s string) (any, error) {
 	s = strings.TrimSpace(s)
 	if date, clock, timed := strings.Cut(s, " "); timed {
@@ -406,7 +408,7 @@ func castMoment(v any, from, to column.Type, zone Zone) (any, error) {
 		}
 		return n, nil
 	}
-	// By way of the local clock.
+	// Convert by way of the wall clock time.
 	local := n
 	switch from.Kind {
 	case column.Date:
@@ -427,7 +429,7 @@ func castMoment(v any, from, to column.Type, zone Zone) (any, error) {
 	return Round(local, to.Precision), nil
 }
 
-// local converts an argument of a date or timestamp type to wall clock time.
+// local converts an argument of a date, time or timestamp type to wall clock time.
 func local(v any, t column.Type, zone Zone) int64 {
 	n := v.(int64)
 	switch t.Kind {

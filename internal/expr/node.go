@@ -1,10 +1,10 @@
-// Package expr compiles typed SQL expressions: it knows the functions and evaluates expressions
-// over batches of columns, with the NULL of SQL and the rules of Flink for coercion, overflow and
+// Package expr compiles typed SQL expressions: it defines the functions and evaluates expressions
+// over batches of columns, with SQL's NULL semantics and Flink's rules for coercion, overflow and
 // rounding.
 //
 //	node.go        expressions: column, constant, call; folding of constants
 //	compile.go     expression -> closures over a batch
-//	function.go    the table of functions; the functions are in the files below
+//	function.go    the function table; the functions are defined in the files below
 //	arithmetic.go  + - * / %, comparison
 //	logic.go       AND, OR, NOT, CASE, COALESCE, IN, BETWEEN, IS
 //	cast.go        CAST and TRY_CAST
@@ -16,16 +16,16 @@
 //	moment.go      dates, times and timestamps: representation, parsing and formatting
 //	interval.go    adding intervals, TIMESTAMPADD, TIMESTAMPDIFF
 //	extract.go     EXTRACT, and FLOOR and CEIL to a unit
-//	dateformat.go  patterns of dates; functions between text, numbers and moments
-//	json.go        JSON_VALUE and its like
+//	dateformat.go  date patterns; conversions between text, numbers, dates and timestamps
+//	json.go        JSON_VALUE and similar functions
 //	collection.go  rows, maps, access to elements
-//	array.go       functions of arrays
-//	regexp.go      regular expressions as Java understands them
-//	javaregexp.go  patterns of java.util.regex translated to RE2; javaregexp_class.go escapes and
+//	array.go       array functions
+//	regexp.go      regular expressions with Java's semantics
+//	javaregexp.go  translation of java.util.regex patterns to RE2; javaregexp_class.go escapes and
 //	               classes, runeset.go sets of characters
-//	jsonquote.go   JSON strings, quoted and unquoted
-//	precise.go     LN, EXP, POWER and SIN to the last digit
-//	url.go         the parts of a URL, as java.net.URL sees them
+//	jsonquote.go   quoting and unquoting JSON strings
+//	precise.go     LN, EXP, POWER and SIN, accurate to the last digit
+//	url.go         the parts of a URL, as defined by java.net.URL
 //	zone.go        time zones
 package expr
 
@@ -44,26 +44,26 @@ type Node interface {
 	String() string
 }
 
-// Col is a column of the input by its index.
+// Col is an input column, identified by its index.
 type Col struct {
 	Index int
 	Name  string
 	T     column.Type
 }
 
-// Const is a constant. Value is boxed as by Column.Value.
+// Const is a constant. Value is boxed like the result of Column.Value.
 type Const struct {
 	Value any
 	T     column.Type
 }
 
-// Call is a function or operator with its arguments brought to the types that it computes with.
+// Call is a call of a function or operator, with arguments converted to the types it computes with.
 type Call struct {
 	F    *Function
 	Args []Node
 	T    column.Type
 	Zone Zone // for functions that depend on the session's time zone
-	Data any  // prepared by the function from constant arguments
+	Data any  // prepared from constant arguments by the function
 }
 
 // Type implements Node.
@@ -131,7 +131,7 @@ func Format(v any, t column.Type) string {
 	return fmt.Sprint(v)
 }
 
-// infix are the operators that are written between their arguments.
+// infix is the set of operators written between their operands.
 var infix = map[string]bool{
 	"+": true, "-": true, "*": true, "/": true, "%": true, "=": true, "<>": true, "<": true, "<=": true, ">": true, ">=": true,
 	"AND": true, "OR": true, "||": true, "LIKE": true, "IS DISTINCT FROM": true, "IS NOT DISTINCT FROM": true,
@@ -156,7 +156,7 @@ func (c *Call) String() string {
 	return name + "(" + strings.Join(args, ", ") + ")"
 }
 
-// Walk calls fn for a node and all below it.
+// Walk calls fn for a node and all its descendants.
 func Walk(n Node, fn func(Node)) {
 	fn(n)
 	if c, ok := n.(*Call); ok {
@@ -166,7 +166,7 @@ func Walk(n Node, fn func(Node)) {
 	}
 }
 
-// Replace rebuilds an expression with fn applied to each node from the leaves up.
+// Replace rebuilds an expression bottom-up, applying fn to each node.
 func Replace(n Node, fn func(Node) Node) Node {
 	if c, ok := n.(*Call); ok {
 		args := make([]Node, len(c.Args))
@@ -180,7 +180,7 @@ func Replace(n Node, fn func(Node) Node) Node {
 	return fn(n)
 }
 
-// Columns are the indexes that an expression reads.
+// Columns returns the indexes of the columns that an expression reads.
 func Columns(n Node) map[int]bool {
 	set := make(map[int]bool)
 	Walk(n, func(n Node) {
@@ -191,7 +191,8 @@ func Columns(n Node) map[int]bool {
 	return set
 }
 
-// Fold replaces calls on constants by their value. What fails is left to fail when it runs.
+// Fold replaces calls with constant arguments by their values. A call that fails is kept, so that
+// it fails at run time.
 func Fold(n Node) Node {
 	return Replace(n, func(n Node) Node {
 		c, ok := n.(*Call)
@@ -216,7 +217,8 @@ func Fold(n Node) Node {
 	})
 }
 
-// foldLogic drops TRUE from AND and FALSE from OR, and stops at what decides them.
+// foldLogic removes TRUE from AND and FALSE from OR, and replaces a call decided by a constant by
+// that constant.
 func foldLogic(c *Call) Node {
 	if c.F.Name != "AND" && c.F.Name != "OR" {
 		return c
@@ -233,7 +235,7 @@ func foldLogic(c *Call) Node {
 	return c
 }
 
-// SameNode reports whether two expressions are the same over the same input.
+// SameNode reports whether two expressions on the same input are identical.
 func SameNode(a, b Node) bool {
 	switch a := a.(type) {
 	case *Col:

@@ -26,7 +26,7 @@ func init() {
 	)
 }
 
-// oneOrThree refuses two arguments, as Flink does.
+// oneOrThree rejects calls with two arguments, as Flink does.
 func oneOrThree(f *Function) {
 	bind := f.bind
 	f.Min = 1
@@ -100,7 +100,7 @@ func compileLike(n *Call, args []*Compiled) (*Compiled, error) {
 	}}, nil
 }
 
-// likeMatcher handles % and _; patterns with % at their ends only need no regular expression.
+// likeMatcher handles % and _. Patterns with % only at the ends don't need a regular expression.
 func likeMatcher(pattern, escape string) (matcher, error) {
 	inner := strings.Trim(pattern, "%")
 	if !strings.ContainsAny(inner, "%_") && (escape == "" || !strings.Contains(pattern, escape)) {
@@ -120,7 +120,7 @@ func likeMatcher(pattern, escape string) (matcher, error) {
 	var re strings.Builder
 	re.WriteString("(?s)^")
 	escaped := false
-	one := lineEnds.complement().text() // as in Flink, where _ does not match a line end
+	one := lineEnds.complement().text() // as in Flink, where _ doesn't match a line terminator
 	for _, r := range pattern {
 		switch {
 		case escaped:
@@ -149,8 +149,8 @@ func likeMatcher(pattern, escape string) (matcher, error) {
 	return compiled.MatchString, nil
 }
 
-// similarMatcher handles SQL's regular expressions: % and _ beside | * + ? {} () []. A dot is any
-// character, as in Flink.
+// similarMatcher handles SQL regular expressions: % and _ in addition to | * + ? {} () []. A dot
+// matches any character, as in Flink.
 func similarMatcher(pattern, escape string) (matcher, error) {
 	var re strings.Builder
 	escaped := false
@@ -181,8 +181,8 @@ func similarMatcher(pattern, escape string) (matcher, error) {
 	return compiled.MatchString, nil
 }
 
-// withRegexp compiles a constant pattern, the second argument, once. A pattern that Weir can't
-// translate to RE2 is an error and not NULL.
+// withRegexp compiles the second argument once if it is a constant. A pattern that can't be
+// translated to RE2 is an error, not NULL.
 func withRegexp(f *Function) {
 	f.prepare = func(n *Call) error {
 		k, ok := Fold(n.Args[1]).(*Const)
@@ -204,8 +204,8 @@ func regexpOf(n *Call, pattern any) (*Regexp, error) {
 
 func prepareRegexp(n *Call) error { return preparePattern(n, regexpMatcher) }
 
-// regexpMatcher finds a pattern anywhere in a text; the empty one nowhere. A class of characters
-// alone, such as [^a-z], is looked up byte by byte as long as the text is ASCII.
+// regexpMatcher searches for a pattern anywhere in a text. The empty pattern never matches. For a
+// single character class such as [^a-z], ASCII text is checked byte by byte.
 func regexpMatcher(pattern, _ string) (matcher, error) {
 	re, err := cachedRegexp(pattern)
 	if err != nil {
@@ -237,7 +237,7 @@ func regexpMatcher(pattern, _ string) (matcher, error) {
 	}, nil
 }
 
-// group is the third argument, or what it is if there is none.
+// group returns the third argument, or otherwise if there is none.
 func group(a []any, otherwise int64) int64 {
 	if len(a) > 2 {
 		return a[2].(int64)
@@ -261,7 +261,7 @@ func evalRegexpExtract(n *Call, a []any) (any, error) {
 	return matched(a[0].(string), m, g), nil
 }
 
-// matched is the text of a group, or NULL where the group has none.
+// matched returns the text of a group, or NULL if the group didn't participate in the match.
 func matched(s string, m []int, g int64) any {
 	if m[2*g] < 0 {
 		return nil
@@ -285,7 +285,7 @@ func evalRegexpExtractAll(n *Call, a []any) (any, error) {
 	return all, nil
 }
 
-// evalRegexpReplace uses the replacement literally: $1 and \ have no special meaning.
+// evalRegexpReplace inserts the replacement literally: $1 and \ have no special meaning.
 func evalRegexpReplace(n *Call, a []any) (any, error) {
 	re, err := regexpOf(n, a[1])
 	if err != nil {
@@ -318,8 +318,7 @@ func evalRegexpInstr(n *Call, a []any) (any, error) {
 	return int64(utf8.RuneCountInString(a[0].(string)[:m[0]])) + 1, nil
 }
 
-// evalStrToMap splits by regular expressions, as Java's split: what is empty at the end is left
-// out.
+// evalStrToMap splits by regular expressions. Like Java's split, it drops trailing empty parts.
 func evalStrToMap(_ *Call, a []any) (any, error) {
 	patterns := []string{",", "="}
 	for i, p := range a[1:] {

@@ -2,11 +2,11 @@ package expr
 
 import "math"
 
-// Java computes LN, EXP, POWER, SIN and their like to within about half a unit in the last place;
-// Go's are off by one or more in places, and by several for large exponents. These compute with
-// twice the digits and round once.
+// Java computes LN, EXP, POWER, SIN and related functions to within about half a unit in the last
+// place. Go's versions are sometimes off by one or more units, and by several for large exponents.
+// The functions here compute with twice the digits and round once.
 
-// double is a number of about 106 bits: hi and what is missing to it.
+// double is a number of about 106 bits: the unevaluated sum of hi and lo.
 type double struct{ hi, lo float64 }
 
 func sumOf(a, b float64) double {
@@ -15,7 +15,7 @@ func sumOf(a, b float64) double {
 	return double{s, (a - (s - v)) + (b - v)}
 }
 
-// quickSum is sumOf where a is the larger.
+// quickSum is like sumOf, for |a| >= |b|.
 func quickSum(a, b float64) double {
 	s := a + b
 	return double{s, b - (s - a)}
@@ -47,10 +47,10 @@ var (
 	halfPi = double{1.570796326794896558e+00, 6.123233995736766036e-17}
 )
 
-// halfPiRest is what halfPi lacks.
+// halfPiRest is π/2 minus halfPi.
 const halfPiRest = -1.4973849048591833e-33
 
-// logOf is the natural logarithm of a positive finite number: of m·2^e it is e·ln 2 +
+// logOf returns the natural logarithm of a positive finite number m·2^e as e·ln 2 +
 // 2·artanh((m-1)/(m+1)).
 func logOf(x float64) double {
 	m, e := math.Frexp(x)
@@ -66,7 +66,7 @@ func logOf(x float64) double {
 	return ln2.scale(float64(e)).add(s.mul(sum).scale(2))
 }
 
-// expOf is e to a power, or what math.Exp says where that is 0 or infinite.
+// expOf returns e to the power of x, or math.Exp of it if that is 0 or infinite.
 func expOf(x double) float64 {
 	k := math.Round(x.hi / math.Ln2)
 	if math.Abs(k) > 1100 || math.IsNaN(k) {
@@ -84,7 +84,7 @@ func expOf(x double) float64 {
 	return math.Ldexp(sum.value(), int(k))
 }
 
-// special reports numbers whose functions need no digits.
+// special reports whether x is 0, infinite or NaN, which package math handles exactly.
 func special(x float64) bool { return x == 0 || math.IsNaN(x) || math.IsInf(x, 0) }
 
 func preciseLog(x float64) float64 {
@@ -111,7 +111,7 @@ func preciseExp(x float64) float64 {
 func precisePow(x, y float64) float64 {
 	if special(x) || special(y) || x < 0 && y != math.Trunc(y) || math.Abs(x) == 1 {
 		if math.Abs(x) == 1 && math.IsInf(y, 0) || x == 1 && math.IsNaN(y) {
-			return math.NaN() // as Java
+			return math.NaN() // as in Java
 		}
 		return math.Pow(x, y)
 	}
@@ -125,11 +125,11 @@ func precisePow(x, y float64) float64 {
 	return v
 }
 
-// largeAngle is from where on angles are left to package math, which divides by π with all the
-// digits that takes.
+// largeAngle is the bound above which angles are left to package math, which reduces them modulo π
+// with as many digits as needed.
 const largeAngle = 1e5
 
-// circle returns sine and cosine of a small angle.
+// circle returns the sine and cosine of a small angle.
 func circle(x float64) (sin, cos double) {
 	k := math.Round(x / halfPi.hi)
 	r := sumOf(x, -k*halfPi.hi)
@@ -155,7 +155,8 @@ func circle(x float64) (sin, cos double) {
 	return s, c
 }
 
-// onCircle makes a function of an angle; otherwise computes what is not small.
+// onCircle returns a function of an angle; otherwise handles angles that are special, too large or
+// too close to 0.
 func onCircle(f func(sin, cos double) double, otherwise func(float64) float64) func(float64) float64 {
 	return func(x float64) float64 {
 		if special(x) || math.Abs(x) > largeAngle || math.Abs(x) < 1e-9 {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// What Flink 2.2.1 gives for values of columns; Go's own functions are off in the last digit of
-// each.
+// The wanted values are those of Flink 2.2.1 for column arguments. Go's own functions are off in
+// the last digit.
 func TestPreciseIsFlinks(t *testing.T) {
 	for _, c := range []struct {
 		name      string
@@ -32,8 +32,7 @@ func TestPreciseIsFlinks(t *testing.T) {
 	}
 }
 
-// The precise functions stay within a few units in the last place of package math, whatever their
-// arguments.
+// The precise functions stay within a few units in the last place of package math for any argument.
 func TestPreciseIsNear(t *testing.T) {
 	const seed = 7
 	r := rand.New(rand.NewPCG(seed, 1))

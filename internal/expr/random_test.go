@@ -13,7 +13,7 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// generator makes random types, values and expressions.
+// generator generates random types, values and expressions.
 type generator struct {
 	*rand.Rand
 	types []column.Type // of the columns
@@ -51,7 +51,7 @@ var integers = []int64{0, 1, -1, 2, 3, 7, 10, -10, 38, 127, 255, 1000, 1 << 20, 
 
 var doubles = []float64{0, 1, -1, 0.5, 1.005, -2.5, 1e7, 1e-7, 1e300, -1e300, 5e-324, math.Inf(1), math.Inf(-1), math.NaN()}
 
-// value is a random value of a type, sometimes NULL.
+// value returns a random value of a type, sometimes NULL.
 func (g *generator) value(t column.Type) any {
 	if g.IntN(8) == 0 && !t.NotNull {
 		return nil
@@ -104,7 +104,7 @@ func (g *generator) values(t column.Type, n int) []any {
 	return all
 }
 
-// leaf is a column or a constant.
+// leaf returns a column or a constant.
 func (g *generator) leaf() Node {
 	i := g.IntN(len(g.types))
 	t := g.types[i]
@@ -119,7 +119,7 @@ func (g *generator) leaf() Node {
 
 var symbols = []string{"YEAR", "MONTH", "WEEK", "DAY", "HOUR", "SECOND", "MILLISECOND", "EPOCH", "CENTURY", "BOTH", "LEADING", "x"}
 
-// call is a call of a function on leaves, or nil if they are not what it takes.
+// call returns a call of a function, or nil if the function doesn't accept the arguments.
 func (g *generator) call(name string, arg func() Node) Node {
 	f := functions[name]
 	n := f.Min
@@ -158,7 +158,7 @@ func (g *generator) call(name string, arg func() Node) Node {
 	return bound
 }
 
-// callFor tries until the arguments fit.
+// callFor retries until the arguments fit.
 func (g *generator) callFor(name string, arg func() Node) Node {
 	for range 200 {
 		if n := g.call(name, arg); n != nil {
@@ -198,7 +198,7 @@ func (g *generator) batch(rows int) *column.Batch {
 	return b
 }
 
-// same compares values with NaN equal to itself.
+// same compares values, treating NaN as equal to itself.
 func same(a, b any) bool {
 	if a == nil || b == nil {
 		return a == b
@@ -222,7 +222,7 @@ func showAny(v any) any {
 	return v
 }
 
-// withConstants puts the values of a row for columns: all, or those that chance picks.
+// withConstants replaces columns by the values of a row: all of them, or a random selection.
 func (g *generator) withConstants(n Node, b *column.Batch, row int, all bool) Node {
 	return Replace(n, func(n Node) Node {
 		if c, ok := n.(*Col); ok && (all || g.IntN(2) == 0) {
@@ -232,8 +232,8 @@ func (g *generator) withConstants(n Node, b *column.Batch, row int, all bool) No
 	})
 }
 
-// TestFoldIsCompiled: what is computed over columns is what folding makes of the same constants. An
-// error stays an error, except where folding found that its branch is not taken.
+// TestFoldIsCompiled checks that folding an expression on constants gives the same result as
+// evaluating it on columns. Rows with an error are skipped.
 func TestFoldIsCompiled(t *testing.T) {
 	for seed := range uint64(3000) {
 		g := newGenerator(seed)
@@ -264,8 +264,8 @@ func TestFoldIsCompiled(t *testing.T) {
 	}
 }
 
-// TestNoFunctionPanics calls every function with random arguments that it takes. A value must be of
-// the result's type.
+// TestNoFunctionPanics calls every function with random arguments that it accepts and checks the
+// types of the results.
 func TestNoFunctionPanics(t *testing.T) {
 	for _, name := range allNames() {
 		bound := 0
@@ -326,7 +326,7 @@ func compute(t *testing.T, seed uint64, n Node, b *column.Batch) {
 	}
 }
 
-// isOf checks that a boxed value is one of a type.
+// isOf checks that a boxed value belongs to a type.
 func isOf(v any, t column.Type) error {
 	if v == nil {
 		return nil

@@ -13,7 +13,7 @@ import (
 
 var updateReference = flag.Bool("update", false, "rewrite docs/reference/functions.md")
 
-// docs/reference/functions.md lists every function with an example from a script in testdata.
+// docs/reference/functions.md lists every function with an example from the scripts in testdata.
 func TestReference(t *testing.T) {
 	const file = "../../docs/reference/functions.md"
 	var want strings.Builder
@@ -45,7 +45,7 @@ functions do; where Weir differs, [flink-differences.md](flink-differences.md) s
 	}
 }
 
-// example is an expression of a script and its value.
+// example is an expression from a script and its value.
 type example struct{ text, value string }
 
 func scriptExamples(t *testing.T) (all []example) {
@@ -62,7 +62,7 @@ func scriptExamples(t *testing.T) (all []example) {
 			in, out, _ := strings.Cut(block, "\n----\n")
 			_, in, ok := strings.Cut("\n"+in, "\neval\n")
 			if !ok {
-				continue // another time zone
+				continue // other time zones
 			}
 			values := strings.Split(out, "\n")
 			for i, text := range strings.Split(in, "\n") {
@@ -75,8 +75,9 @@ func scriptExamples(t *testing.T) (all []example) {
 	return all
 }
 
-// exampleOf returns the first example that is just a call of the function, or else the first that
-// starts with a call, or contains one. Examples with trivial results come last.
+// exampleOf returns the first example that is nothing but a call of the function, else the first
+// that starts with a call, else the first that contains one. Examples with trivial results come
+// last.
 func exampleOf(name string, all []example) (best example, found bool) {
 	has := regexp.MustCompile(`(?i)(^|[^A-Z0-9_'])` + name + `([^A-Z0-9_']|$)`)
 	rank := func(x example) (n int) {
@@ -103,7 +104,7 @@ func exampleOf(name string, all []example) (best example, found bool) {
 
 const noExample = 1000
 
-// isCall reports whether the first parenthesis of an expression is closed at its end.
+// isCall reports whether the first parenthesis of an expression is closed by its last character.
 func isCall(text string) bool {
 	depth := 0
 	for i, r := range text {

@@ -12,18 +12,18 @@ import (
 
 // Regexp matches like Java's java.util.regex.Pattern. It is safe for concurrent use.
 type Regexp struct {
-	first, again func() *compiledRegexp // for a search from the beginning, and from behind it
-	groups       int                    // of the pattern
-	plain        bool                   // matches are never empty and end where RE2 ends them, so that RE2 can find all by itself
+	first, again func() *compiledRegexp // for searches from the start of the text, and from a later position
+	groups       int                    // number of groups of the pattern
+	plain        bool                   // matches are never empty and end where RE2 ends them, so RE2 can iterate over them
 }
 
-// compiledRegexp finds one match.
+// compiledRegexp finds a single match.
 type compiledRegexp struct {
 	*regexp.Regexp
 	own, ends []int
 }
 
-// CompileRegexp translates a Java pattern. Its error says what can't be translated, and where.
+// CompileRegexp translates a Java pattern. The error states what can't be translated, and where.
 func CompileRegexp(pattern string) (*Regexp, error) {
 	t, err := translateRegexp(pattern, true)
 	if err != nil {
@@ -44,12 +44,12 @@ func CompileRegexp(pattern string) (*Regexp, error) {
 	}, nil
 }
 
-// behind compiles a pattern for a search behind the beginning of a text, which starts with the
-// character in front, so that \b sees it.
+// behind compiles a pattern for a search that starts after the beginning of a text. The text passed
+// to it starts with the preceding character, so that \b sees it.
 func behind(pattern string) *compiledRegexp {
 	t, err := translateRegexp(pattern, false)
 	if err != nil {
-		panic(err) // it was translated before
+		panic(err) // it has been translated before
 	}
 	c := &compiledRegexp{Regexp: regexp.MustCompile(`\A(?s:.)(?s:.*?)(` + t.text + `)`)}
 	for _, g := range t.own {
@@ -61,7 +61,7 @@ func behind(pattern string) *compiledRegexp {
 	return c
 }
 
-// mayBeEmpty reports whether an expression can match without a character.
+// mayBeEmpty reports whether an expression can match the empty string.
 func mayBeEmpty(re *syntax.Regexp) bool {
 	switch re.Op {
 	case syntax.OpNoMatch, syntax.OpLiteral, syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
@@ -88,11 +88,11 @@ func mayBeEmpty(re *syntax.Regexp) bool {
 	return true
 }
 
-// MatchString reports whether the pattern is found in a text.
+// MatchString reports whether a text contains a match.
 func (r *Regexp) MatchString(s string) bool { return r.first().MatchString(s) }
 
-// find returns the first match at or behind a position: begin and end of it and of each group, or
-// nil.
+// find returns the first match at or after a position, as the start and end of the match and of
+// each group, or nil.
 func (r *Regexp) find(s string, from int) []int {
 	c, skipped := r.first(), 0
 	if from > 0 {
@@ -120,8 +120,8 @@ func (r *Regexp) find(s string, from int) []int {
 	return found
 }
 
-// all yields the matches one after the other as Java's Matcher.find does: an empty one can follow
-// another at its end.
+// all yields successive matches like Java's Matcher.find: an empty match may start where the
+// previous match ended.
 func (r *Regexp) all(s string) iter.Seq[[]int] {
 	return func(yield func([]int) bool) {
 		if r.plain {
@@ -145,7 +145,7 @@ func (r *Regexp) all(s string) iter.Seq[[]int] {
 	}
 }
 
-// replaceAll puts text for each match, as it is: $1 and \ have no meaning in it.
+// replaceAll replaces each match by literal text: $1 and \ have no special meaning.
 func (r *Regexp) replaceAll(s, with string) string {
 	if r.plain {
 		return r.first().ReplaceAllLiteralString(s, with)
@@ -161,8 +161,8 @@ func (r *Regexp) replaceAll(s, with string) string {
 	return out.String()
 }
 
-// split is Java's String.split: at most limit parts, or as many as there are without those at the
-// end that are empty where limit is 0.
+// split is Java's String.split: at most limit parts, or if limit is 0, all parts except trailing
+// empty ones.
 func (r *Regexp) split(s string, limit int) []string {
 	var parts []string
 	last := 0
@@ -170,7 +170,7 @@ func (r *Regexp) split(s string, limit int) []string {
 		if limit > 0 && len(parts) == limit-1 {
 			break
 		}
-		if m[1] == 0 { // empty, at the beginning
+		if m[1] == 0 { // empty match at the start
 			continue
 		}
 		parts = append(parts, s[last:m[0]])
@@ -186,16 +186,16 @@ func (r *Regexp) split(s string, limit int) []string {
 	return parts
 }
 
-// regexps keeps what was compiled, for patterns that are no constants.
+// regexps caches compiled patterns that are not constants.
 var regexps = struct {
 	sync.Mutex
 	of map[string]*Regexp
 }{of: make(map[string]*Regexp)}
 
-// maxRegexps bounds the patterns that are kept.
+// maxRegexps bounds the size of the cache.
 const maxRegexps = 256
 
-// cachedRegexp is CompileRegexp for a pattern that may come again.
+// cachedRegexp is CompileRegexp with a cache.
 func cachedRegexp(pattern string) (*Regexp, error) {
 	regexps.Lock()
 	defer regexps.Unlock()

@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// runeSet is a set of characters: sorted pairs of first and last, which neither meet nor touch.
+// runeSet is a set of characters: sorted inclusive ranges that neither overlap nor touch.
 type runeSet [][2]rune
 
 func setOf(ranges ...rune) runeSet {
@@ -18,7 +18,7 @@ func setOf(ranges ...rune) runeSet {
 	return s.normal()
 }
 
-// tableSet is a set of package unicode.
+// tableSet returns the union of tables of package unicode.
 func tableSet(tables ...*unicode.RangeTable) runeSet {
 	var s runeSet
 	add := func(low, high, stride rune) {
@@ -41,7 +41,7 @@ func tableSet(tables ...*unicode.RangeTable) runeSet {
 	return s.normal()
 }
 
-// normal sorts and joins.
+// normal sorts and merges ranges.
 func (s runeSet) normal() runeSet {
 	s = slices.Clone(s)
 	slices.SortFunc(s, func(a, b [2]rune) int { return int(a[0] - b[0]) })
@@ -77,7 +77,7 @@ func (s runeSet) intersect(o runeSet) runeSet {
 	return s.complement().union(o.complement()).complement()
 }
 
-// foldASCII adds the other case of the letters a to z.
+// foldASCII adds the other case of ASCII letters.
 func (s runeSet) foldASCII() runeSet {
 	other := func(r [2]rune, first, last, by rune) (runeSet, bool) {
 		low, high := max(r[0], first), min(r[1], last)
@@ -95,7 +95,7 @@ func (s runeSet) foldASCII() runeSet {
 	return out
 }
 
-// text writes the set as a class of RE2.
+// text formats the set as an RE2 character class.
 func (s runeSet) text() string {
 	if len(s) == 0 {
 		return `[^\x00-\x{10FFFF}]`
@@ -121,25 +121,26 @@ var (
 	horizontal = setOf('\t', '\t', ' ', ' ', 0xa0, 0xa0, 0x1680, 0x1680, 0x180e, 0x180e, 0x2000, 0x200a, 0x202f, 0x202f, 0x205f, 0x205f, 0x3000, 0x3000) // \h
 )
 
-// escapedSets are the classes of one letter; in upper case each is what is not in it.
+// escapedSets maps letters to the classes that they denote after a backslash; the upper-case letter
+// denotes the complement.
 var escapedSets = map[rune]runeSet{'d': digits, 'w': wordRunes, 's': spaceRunes, 'v': upright, 'h': horizontal}
 
-// namedSets are those of \p{…} that package unicode does not have by this name. Java takes the
-// first ones as ASCII only.
+// namedSets are the \p{…} classes that package unicode doesn't define under that name. Java treats
+// them as ASCII only.
 var namedSets = map[string]runeSet{
 	"Lower": setOf('a', 'z'), "Upper": setOf('A', 'Z'), "ASCII": setOf(0, 0x7f), "Alpha": setOf('A', 'Z', 'a', 'z'), "Digit": digits, "Alnum": setOf('0', '9', 'A', 'Z', 'a', 'z'),
 	"Punct": setOf('!', '/', ':', '@', '[', '`', '{', '~'), "Graph": setOf('!', '~'), "Print": setOf(' ', '~'), "Blank": setOf('\t', '\t', ' ', ' '),
 	"Cntrl": setOf(0, 0x1f, 0x7f, 0x7f), "XDigit": setOf('0', '9', 'A', 'F', 'a', 'f'), "Space": spaceRunes,
 }
 
-// javaSets are binary properties, in lower case, behind Is.
+// javaSets are binary properties by their lower-case names, which follow Is.
 var javaSets = map[string][]*unicode.RangeTable{
 	"alphabetic": {unicode.L, unicode.Nl, unicode.Other_Alphabetic}, "lowercase": {unicode.Ll, unicode.Other_Lowercase}, "uppercase": {unicode.Lu, unicode.Other_Uppercase},
 	"digit": {unicode.Nd}, "letter": {unicode.L}, "punctuation": {unicode.P}, "white_space": {unicode.White_Space}, "whitespace": {unicode.White_Space}, "control": {unicode.Cc},
 	"ideographic": {unicode.Ideographic}, "titlecase": {unicode.Lt},
 }
 
-// propertySet is the set of \p{name}.
+// propertySet returns the set of \p{name}.
 func propertySet(name string) (runeSet, bool) {
 	if s, ok := namedSets[name]; ok {
 		return s, true
@@ -178,7 +179,7 @@ func propertySet(name string) (runeSet, bool) {
 	return nil, false
 }
 
-// scriptSet finds a script whatever the case of its name.
+// scriptSet looks up a script by its name, ignoring case.
 func scriptSet(name string) (runeSet, bool) {
 	for have, t := range unicode.Scripts {
 		if strings.EqualFold(have, name) {

@@ -10,8 +10,8 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// TestScripts computes each line of an input as an expression. The output is its type and value, or
-// the error. zone=Europe/Berlin sets the session's time zone.
+// TestScripts evaluates each input line as an expression. The output is its type and value, or the
+// error. zone=Europe/Berlin sets the session time zone.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -51,7 +51,7 @@ func (b *binder) run(text string) string {
 	return n.Type().String() + ": " + b.show(v, n.Type())
 }
 
-// show writes a value as CAST to STRING does, and strings in quotes.
+// show formats a value like CAST to STRING, with strings in quotes.
 func (b *binder) show(v any, t column.Type) string {
 	if _, text := v.(string); text || v == nil {
 		return Format(v, t)

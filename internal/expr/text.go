@@ -49,7 +49,7 @@ func init() {
 	register(functions["CHAR_LENGTH"].alias("CHARACTER_LENGTH"), functions["SUBSTRING"].alias("SUBSTR"))
 }
 
-// bothAlike rejects mixing strings and bytes, as Flink does.
+// bothAlike rejects a mix of strings and bytes, as Flink does.
 func bothAlike(f *Function) {
 	bind := f.bind
 	f.bind = func(args []Node) ([]Node, column.Type, error) {
@@ -76,7 +76,7 @@ func text1(name string, f func(string) string) *Function {
 	return fn
 }
 
-// upper writes ß as SS, as Java does.
+// upper maps ß to SS, as Java does.
 func upper(s string) string {
 	return strings.ToUpper(strings.ReplaceAll(s, "ß", "SS"))
 }
@@ -116,7 +116,7 @@ func compileConcat(n *Call, args []*Compiled) (*Compiled, error) {
 	}}, nil
 }
 
-// bindConcatWS returns NULL only for a NULL separator.
+// bindConcatWS makes the result nullable only if the separator is.
 func bindConcatWS(bind func(args []Node) ([]Node, column.Type, error)) func(args []Node) ([]Node, column.Type, error) {
 	return func(args []Node) ([]Node, column.Type, error) {
 		bound, t, err := bind(args)
@@ -137,7 +137,8 @@ func evalConcatWS(_ *Call, a []any) (any, error) {
 	return strings.Join(parts, a[0].(string)), nil
 }
 
-// bindSubstring gives NULL for a length below 0, which a constant shows not to be.
+// bindSubstring makes the result nullable unless the length is a non-negative constant: a negative
+// length gives NULL.
 func bindSubstring(bind func(args []Node) ([]Node, column.Type, error)) func(args []Node) ([]Node, column.Type, error) {
 	return func(args []Node) ([]Node, column.Type, error) {
 		bound, t, err := bind(args)
@@ -151,7 +152,7 @@ func bindSubstring(bind func(args []Node) ([]Node, column.Type, error)) func(arg
 	}
 }
 
-// evalSubstring counts from 1; a negative start counts from the end; 0 is taken as 1.
+// evalSubstring uses 1-based positions. A negative start counts from the end; 0 is equivalent to 1.
 func evalSubstring(_ *Call, a []any) (any, error) {
 	r := []rune(a[0].(string))
 	start, length := a[1].(int64), int64(len(r))
@@ -205,7 +206,7 @@ func evalRepeat(_ *Call, a []any) (any, error) {
 	return strings.Repeat(s, int(n)), nil
 }
 
-// evalPad counts as Java does, for which a character beyond U+FFFF is two.
+// evalPad counts UTF-16 code units, as Java does.
 func evalPad(left bool) func(n *Call, a []any) (any, error) {
 	units := func(s any) []uint16 { return utf16.Encode([]rune(s.(string))) }
 	return func(_ *Call, a []any) (any, error) {
@@ -253,8 +254,8 @@ func trim(side, chars, s string) string {
 	return s
 }
 
-// runeIndex is the position of part in s from a position on, counted from 1; 0 where it is not
-// there.
+// runeIndex returns the 1-based position of the first occurrence of part in s at or after a
+// position, or 0.
 func runeIndex(s, part string, from int64) int64 {
 	if part == "" {
 		return 1
@@ -267,8 +268,8 @@ func runeIndex(s, part string, from int64) int64 {
 	return int64(utf8.RuneCountInString(s[:skip+i])) + 1
 }
 
-// evalInstr looks for the nth part from a position on, and from the end where the position is
-// negative.
+// evalInstr returns the position of the nth occurrence, searching from a position on, or backwards
+// if it is negative.
 func evalInstr(_ *Call, a []any) (any, error) {
 	s, part, from, nth := a[0].(string), a[1].(string), int64(1), int64(1)
 	if len(a) > 2 {
@@ -316,7 +317,7 @@ func evalOverlay(_ *Call, a []any) (any, error) {
 	if from < 1 || from > int64(len(s)) {
 		return a[0], nil
 	}
-	var back []rune // is lost where the length is negative or goes beyond the end
+	var back []rune // dropped if the length is negative or reaches past the end
 	if length > 0 && length <= int64(len(s))-from {
 		back = s[from-1+length:]
 	}
@@ -344,8 +345,9 @@ func evalSplit(_ *Call, a []any) (any, error) {
 	return all, nil
 }
 
-// evalTranslate puts the nth character of the third text for the nth of the second, and drops what
-// has none. As in Flink, NULL as the second changes nothing, and as the third is empty.
+// evalTranslate replaces the nth character of the second argument by the nth of the third, and
+// drops characters without a counterpart. As in Flink, the text is unchanged if the second argument
+// is NULL; a NULL third argument is an empty string.
 func evalTranslate(_ *Call, a []any) (any, error) {
 	if a[0] == nil || a[1] == nil {
 		return a[0], nil

@@ -6,5 +6,5 @@ import (
 	"weir.example/weir/internal/zonetest"
 )
 
-// The machine's time zone changes no value.
+// The machine's time zone doesn't affect any value.
 func TestScriptsInAnotherZone(t *testing.T) { zonetest.Run(t, "^TestScripts$") }

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// urlParts are those of java.net.URL: as they are written, nothing decoded. A part that is not
-// there is NULL, one that is empty is not.
+// urlParts are the parts of a java.net.URL, not decoded. A missing part is NULL, an empty one
+// isn't.
 type urlParts struct {
 	protocol, host, path            string
 	authority, query, ref, userInfo *string
 }
 
-// urlProtocols are those that Java's URL knows; text with another one is no URL for it.
+// urlProtocols are the protocols known to Java's URL, which rejects all others.
 var urlProtocols = []string{"http", "https", "ftp", "file", "jar", "mailto"}
 
 // parseURL parses a URL as java.net.URL does.
@@ -28,7 +28,7 @@ func parseURL(text string) (u urlParts, ok bool) {
 	if before, ref, ok := strings.Cut(rest, "#"); ok {
 		rest, u.ref = before, &ref
 	}
-	if u.protocol == "jar" { // what is in the archive belongs to the path, and ? to it
+	if u.protocol == "jar" { // the entry in the archive is part of the path, including any ?
 		u.path = rest
 		return u, strings.Contains(rest, "!/")
 	}

@@ -1,7 +1,7 @@
 package expr
 
 import (
-	_ "embed" // the names of zones
+	_ "embed" // for zoneNames
 	"errors"
 	"fmt"
 	"regexp"
@@ -14,10 +14,7 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// zoneNames are the names of the Time Zone Database, one a line, sorted: to find the nearest to one
-// that is unknown.
-//
-// zoneNames are the names of the Time Zone Database, one per line, sorted; they are the source of
+// zoneNames are the names of the Time Zone Database, one per line and sorted. They are used for
 // suggestions.
 //
 //go:embed zones.txt
@@ -29,9 +26,9 @@ var offsetForm = regexp.MustCompile(`^(UTC|GMT|UT)?([+-])(\d{1,2})(?::?([0-5]\d)
 // zones caches parsed zones, so that a zone in a column is cheap.
 var zones sync.Map // of string to *time.Location
 
-// ParseZone parses a time zone as java.time.ZoneId does: a name such as Europe/Berlin, UTC, or an
-// offset such as GMT+08:00, UTC+8 or -03:30. The machine's own zone has no name here: rows must not
-// depend on where they are computed. The error suggests the most similar zone.
+// ParseZone parses a time zone like java.time.ZoneId: a name such as Europe/Berlin, UTC, or an
+// offset such as GMT+08:00, UTC+8 or -03:30. The machine's own zone is not available by name, since
+// rows must not depend on where they are computed. The error suggests the most similar zone.
 func ParseZone(name string) (*time.Location, error) {
 	if z, ok := zones.Load(name); ok {
 		return z.(*time.Location), nil
@@ -44,7 +41,7 @@ func ParseZone(name string) (*time.Location, error) {
 	return z, nil
 }
 
-// maxOffset is Java's, in seconds.
+// maxOffset is Java's limit, in seconds.
 const maxOffset = 18 * 3600
 
 func parseZone(name string) (*time.Location, error) {
@@ -91,14 +88,14 @@ func parseZone(name string) (*time.Location, error) {
 	return nil, fmt.Errorf("unknown time zone %q: %s", name, hint)
 }
 
-// shortZones are ambiguous abbreviations.
+// shortZones maps ambiguous abbreviations to the advice in the error.
 var shortZones = map[string]string{
 	"PST": "America/Los_Angeles", "EST": "America/New_York, or -05:00 the year round", "CST": "America/Chicago", "MST": "America/Denver, or -07:00 the year round",
 	"IST": "Asia/Kolkata", "JST": "Asia/Tokyo", "HST": "Pacific/Honolulu", "BST": "Europe/London", "CEST": "Europe/Paris", "Local": "the zone's name: the machine's own would make rows depend on where they are computed",
 }
 
-// SetsClocks reports whether a zone has had more than one offset from UTC since 1970, so that some
-// local times occur twice and others not at all.
+// SetsClocks reports whether a zone has had more than one UTC offset since 1970, so that some local
+// times occur twice and others not at all.
 func SetsClocks(zone Zone) bool {
 	if zone == nil || zone == time.UTC {
 		return false
@@ -113,7 +110,7 @@ func SetsClocks(zone Zone) bool {
 }
 
 // LocalTime describes how a call treats local times that occur twice or not at all in its zone; ""
-// if that does not concern the call.
+// if they don't affect the call.
 func (c *Call) LocalTime() string {
 	switch c.F.Name {
 	case "CAST", "TRY_CAST":
@@ -139,7 +136,7 @@ func (c *Call) LocalTime() string {
 	return ""
 }
 
-// inZone is LocalTime for a zone that is an argument.
+// inZone is LocalTime for a zone passed as an argument.
 func inZone(n Node) string {
 	name := "a zone"
 	if k, ok := Fold(n).(*Const); ok && k.Value != nil {

@@ -15,8 +15,8 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// avroDecoder decodes records of any schema of the topic into the columns of a table. It is not for
-// concurrent use.
+// avroDecoder decodes records written with any schema of the topic into the columns of a table. It
+// is not safe for concurrent use.
 type avroDecoder struct {
 	programs[*avroProgram]
 	fields []Field
@@ -49,14 +49,14 @@ func (d *avroDecoder) Decode(data []byte, cols []*column.Column) error {
 	return nil
 }
 
-// avroProgram decodes records of one schema: its fields in their order, and then the columns that
-// it has no field for.
+// avroProgram decodes the records of one writer's schema: first the schema's fields in order, then
+// the columns that it has no field for.
 type avroProgram struct {
 	fields    []avroStep
 	fallbacks []avroFallback
 }
 
-// avroStep is a field of the writer's schema, which is decoded to a column or skipped.
+// avroStep is a field of the writer's schema, which is decoded into a column or skipped.
 type avroStep struct {
 	name   string
 	column int // -1 for none
@@ -64,23 +64,24 @@ type avroStep struct {
 	reader *avroReading
 }
 
-// avroFallback is a column that the writer does not have: the default of the reader's schema.
+// avroFallback is the value of a column that is missing in the writer's schema: the default in the
+// reader's schema.
 type avroFallback struct {
 	column int
 	value  any
 }
 
-// avroReading is how a value of the writer's becomes one of a column's type, by Avro's rules of
-// schema resolution.
+// avroReading describes how to convert a value of the writer's type to a column's type by Avro's
+// schema resolution rules.
 type avroReading struct {
 	from *avroType
 	to   column.Type
 
-	null     int          // branch of null in a union of null and from; -1 where there is none
+	null     int          // branch of null in a union of null and from; -1 if there is none
 	branches []avroBranch // of any other union
-	times    int64        // dates and times: factor from the writer's unit
-	by       int64        // or divided by
-	scale    int          // decimals: digits that are added
+	times    int64        // dates and times: multiplier of the writer's unit
+	by       int64        // dates and times: divisor of the writer's unit
+	scale    int          // decimals: digits to add
 
 	elem    *avroReading // of an array or map
 	fields  []avroNested // of a row
@@ -95,7 +96,7 @@ type avroBranch struct {
 
 type avroNested struct {
 	writer *avroType
-	field  int // of the row; -1 to skip it
+	field  int // index in the row; -1 to skip it
 	as     *avroReading
 }
 
@@ -136,8 +137,8 @@ func (d *avroDecoder) compile(s *registry.Schema) (*avroProgram, error) {
 	return p, nil
 }
 
-// column finds the column of a field of the writer's: by its name, or an alias that the reader's
-// schema gives it.
+// column returns the column for a writer's field, matched by name or by an alias in the reader's
+// schema.
 func (d *avroDecoder) column(name string) (int, *avroField) {
 	f := d.reader.field(name)
 	if f == nil {
@@ -146,7 +147,7 @@ func (d *avroDecoder) column(name string) (int, *avroField) {
 	return slices.IndexFunc(d.fields, func(c Field) bool { return c.Name == f.name }), f
 }
 
-// field finds a field of the reader's for one of the writer's.
+// field returns the reader's field that matches a writer's field name, or nil.
 func (t *avroType) field(name string) *avroField {
 	for i := range t.fields {
 		if t.fields[i].name == name {
@@ -161,7 +162,7 @@ func (t *avroType) field(name string) *avroField {
 	return nil
 }
 
-// fallback is what a reader has for a field that the writer has not: its default.
+// fallback returns the value of a field that the writer doesn't have: the reader's default.
 func (t *avroType) fallback(name string, to column.Type) (any, error) {
 	f := t.field(name)
 	if f == nil || !f.of.HasDefault {
@@ -188,7 +189,7 @@ func (t *avroType) fallback(name string, to column.Type) (any, error) {
 	return v, nil
 }
 
-// encodedDefault is the default of a field as Avro.
+// encodedDefault returns the Avro encoding of a field's default.
 func (f *avroField) encodedDefault() ([]byte, error) {
 	s, err := f.of.Type.Schema(avro.WithLaxNames(nil))
 	if err == nil {
@@ -200,7 +201,7 @@ func (f *avroField) encodedDefault() ([]byte, error) {
 	return nil, fmt.Errorf("default of field %s: %w", f.name, err)
 }
 
-// run appends a record's values to their columns.
+// run appends the values of a record to their columns.
 func (p *avroProgram) run(in *avroInput, cols []*column.Column) error {
 	for i := range p.fields {
 		f := &p.fields[i]
@@ -225,7 +226,7 @@ func (p *avroProgram) run(in *avroInput, cols []*column.Column) error {
 	return nil
 }
 
-// into appends one value to a column, without boxing what has a vector of its own.
+// into appends one value to a column, boxing it only if the column's class is Boxes.
 func (r *avroReading) into(in *avroInput, c *column.Column) error {
 	if r.null >= 0 {
 		branch, err := in.long()
@@ -284,7 +285,7 @@ func (r *avroReading) into(in *avroInput, c *column.Column) error {
 	return nil
 }
 
-// branch reads which branch of a union follows; nil is null.
+// branch reads the branch index of a union; a nil result means null.
 func (r *avroReading) branch(in *avroInput) (*avroReading, error) {
 	n, err := in.long()
 	if err != nil {
@@ -387,7 +388,7 @@ func (r *avroReading) text(in *avroInput) (string, error) {
 	}
 	s := view(b)
 	if !utf8.ValidString(s) {
-		s = strings.ToValidUTF8(s, "\uFFFD") // as Java
+		s = strings.ToValidUTF8(s, "\uFFFD") // as in Java
 	}
 	return s, nil
 }

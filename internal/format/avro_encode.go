@@ -13,13 +13,14 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// avroEncoder writes rows with one schema, registered under an id.
+// avroEncoder encodes rows with one schema, registered under an id.
 type avroEncoder struct {
 	id    int
 	steps []avroOutput
 }
 
-// avroOutput is a field of the schema: a column, or a default where the table has no column for it.
+// avroOutput is a field of the schema: a column, or the field's default if the table has no such
+// column.
 type avroOutput struct {
 	name    string
 	column  int // -1 for a constant
@@ -27,16 +28,16 @@ type avroOutput struct {
 	encoded []byte
 }
 
-// avroWriting is how a value of a column's type is written.
+// avroWriting describes how to encode a value of a column's type.
 type avroWriting struct {
 	from column.Type
 	to   *avroType
 
-	null  int   // branch of null; -1 where there is none
-	value int64 // branch of the value, where there is one of null
-	times int64 // moments: microseconds to the schema's unit, as in avroReading
+	null  int   // branch of null; -1 if there is none
+	value int64 // branch of the value, if there is one for null
+	times int64 // dates and times: factors from microseconds to the schema's unit, see avroReading
 	by    int64
-	scale int // decimals: digits that are added
+	scale int // decimals: digits to add
 
 	elem   *avroWriting
 	fields []avroOutput // of a row
@@ -158,7 +159,7 @@ func (w *avroWriting) timestamp() bool {
 	if !r.timestamp() {
 		return false
 	}
-	w.times, w.by = r.by, r.times // the other way round
+	w.times, w.by = r.by, r.times // the inverse
 	return true
 }
 
@@ -181,7 +182,7 @@ func (e *avroEncoder) Encode(dst []byte, cols []*column.Column, row int) ([]byte
 
 var errAvroNull = errors.New("it is NULL, but the schema does not allow null")
 
-// branch appends which branch of a union of two follows.
+// branch appends the branch index of a union with null, if the schema has one.
 func (w *avroWriting) branch(dst []byte, null bool) ([]byte, error) {
 	switch {
 	case w.null < 0 && null:
@@ -251,7 +252,7 @@ func (w *avroWriting) text(dst []byte, s string) ([]byte, error) {
 	return append(binary.AppendVarint(dst, int64(len(s))), s...), nil
 }
 
-// nested writes a value inside another, which may be NULL.
+// nested encodes a value within another, which may be NULL.
 func (w *avroWriting) nested(dst []byte, v any) ([]byte, error) {
 	dst, err := w.branch(dst, v == nil)
 	if err != nil || v == nil {
@@ -307,8 +308,8 @@ func (w *avroWriting) unscaled(dst []byte, v *big.Int) ([]byte, error) {
 	return append(dst, b...), nil
 }
 
-// appendTwosComplement is Java's BigInteger.toByteArray: the minimum number of bytes including the
-// sign.
+// appendTwosComplement is equivalent to Java's BigInteger.toByteArray: it uses the minimum number
+// of bytes, including the sign bit.
 func appendTwosComplement(dst []byte, v *big.Int) []byte {
 	if v.Sign() >= 0 {
 		b := v.Bytes()
@@ -317,7 +318,7 @@ func appendTwosComplement(dst []byte, v *big.Int) []byte {
 		}
 		return append(dst, b...)
 	}
-	b := new(big.Int).Not(v).Bytes() // -v-1 has the inverted bits
+	b := new(big.Int).Not(v).Bytes() // -v-1 has all bits inverted
 	if len(b) == 0 || b[0] >= 0x80 {
 		dst = append(dst, 0xff)
 	}

@@ -7,8 +7,8 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// avroResolve finds how values of the writer's schema become those of a column. reader is the
-// column's schema: its aliases, defaults and symbols count, and its type is the column's.
+// avroResolve determines how values of the writer's schema are converted to a column's type. reader
+// is the schema of the column: it supplies aliases, defaults and symbols, but the type is to.
 func avroResolve(writer, reader *avroType, to column.Type, depth int) (*avroReading, error) {
 	if depth > maxDepth {
 		return nil, errAvroDepth
@@ -41,7 +41,7 @@ func avroResolve(writer, reader *avroType, to column.Type, depth int) (*avroRead
 		}
 		r.branches = append(r.branches, avroBranch{of, err})
 	}
-	if !fits && first != nil { // one that fits is enough: which branch a value has is seen when it comes
+	if !fits && first != nil { // one compatible branch is enough: the others fail only if a record uses them
 		return nil, first
 	}
 	return r, nil
@@ -108,7 +108,7 @@ func (r *avroReading) time() bool {
 	return false
 }
 
-// timestamp uses the unit of the writer's schema, milliseconds by default.
+// timestamp uses the unit of the writer's schema, which is milliseconds by default.
 func (r *avroReading) timestamp() bool {
 	if r.from.kind != avroLong {
 		return false
@@ -125,7 +125,7 @@ func (r *avroReading) timestamp() bool {
 	return true
 }
 
-// decimal requires a scale of at least the writer's.
+// decimal reports whether the column's scale is at least the writer's.
 func (r *avroReading) decimal() bool {
 	if r.from.kind != avroBytes && r.from.kind != avroFixed {
 		return false
@@ -136,8 +136,8 @@ func (r *avroReading) decimal() bool {
 	return r.scale >= 0
 }
 
-// avroSymbols are the symbols of the writer's enum as the reader takes them. One that the reader's
-// enum does not have is its default, or an error.
+// avroSymbols maps the symbols of the writer's enum to the reader's. A symbol that is missing in
+// the reader's enum becomes the default, or an error if there is none.
 func avroSymbols(writer, reader *avroType) []any {
 	known := make(map[string]bool)
 	if reader != nil && reader.kind == avroEnum {
@@ -198,7 +198,7 @@ func (r *avroReading) row(reader *avroType, depth int) error {
 	return nil
 }
 
-// boxed reads a value inside another.
+// boxed reads a value within another.
 func (r *avroReading) boxed(in *avroInput, depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, errAvroDepth
@@ -225,7 +225,7 @@ func (r *avroReading) boxed(in *avroInput, depth int) (any, error) {
 	return r.value(in, depth)
 }
 
-// value reads a value that is there.
+// value reads a non-null value.
 func (r *avroReading) value(in *avroInput, depth int) (any, error) {
 	switch r.to.Class() {
 	case column.Ints:
@@ -259,7 +259,7 @@ func (r *avroReading) unscaled(in *avroInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(b) > 32 { // 38 digits take 16 bytes; some pad them
+	if len(b) > 32 { // 38 digits take 16 bytes; some writers pad them
 		return nil, fmt.Errorf("a decimal of %d bytes", len(b))
 	}
 	v := twosComplement(b)
@@ -273,7 +273,7 @@ func (r *avroReading) unscaled(in *avroInput) (any, error) {
 	return v, nil
 }
 
-// twosComplement is Java's new BigInteger(bytes).
+// twosComplement is equivalent to Java's new BigInteger(bytes).
 func twosComplement(b []byte) *big.Int {
 	v := new(big.Int).SetBytes(b)
 	if len(b) > 0 && b[0] >= 0x80 {
@@ -301,7 +301,8 @@ func (r *avroReading) rowValue(in *avroInput, depth int) (any, error) {
 	return row, nil
 }
 
-// items decodes an array or map. Memory grows with the items, not with the declared count.
+// items decodes an array or map. Memory grows with the number of items, not with the declared
+// count.
 func (r *avroReading) items(in *avroInput, depth int) (any, error) {
 	array := []any{}
 	dict := &column.Dict{}

@@ -13,11 +13,11 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// avroName is the name of the record that a table's columns are, as Flink has it
-// (AvroSchemaConverter), so that both register the same schema for a table.
+// avroName is the name that Flink gives to the record of a table's columns (AvroSchemaConverter).
+// Using the same name makes both register the same schema for a table.
 const avroName = "org.apache.flink.avro.generated.record"
 
-// avroKind is a type of Avro's.
+// avroKind is an Avro type.
 type avroKind uint8
 
 const (
@@ -43,7 +43,7 @@ var avroKinds = map[string]avroKind{
 	"record": avroRecord, "error": avroRecord, "union": avroUnion,
 }
 
-// avroType is a schema with its names resolved: a graph, since a record may contain itself.
+// avroType is a schema with resolved names. It is a graph, since a record may contain itself.
 type avroType struct {
 	kind             avroKind
 	logical          string
@@ -63,10 +63,10 @@ type avroField struct {
 	of   *avro.SchemaField // aliases and default
 }
 
-// parseAvro reads a schema, and the schemas that it refers to.
+// parseAvro parses a schema and the schemas that it references.
 func parseAvro(schema *registry.Schema) (*avroType, error) {
 	b := avroBuilder{named: make(map[string]*avroType)}
-	for i, in := range schema.Imports { // each before those that need it
+	for i, in := range schema.Imports { // each import precedes those that depend on it
 		if _, err := b.parse(&registry.Schema{Type: registry.Avro, Text: in.Text, Imports: schema.Imports[:i]}); err != nil {
 			return nil, err
 		}
@@ -74,7 +74,7 @@ func parseAvro(schema *registry.Schema) (*avroType, error) {
 	return b.parse(schema)
 }
 
-// avroBuilder builds types from the schema that the library has parsed.
+// avroBuilder builds types from a schema parsed by the library.
 type avroBuilder struct{ named map[string]*avroType }
 
 func (b *avroBuilder) parse(schema *registry.Schema) (*avroType, error) {
@@ -132,7 +132,7 @@ func (b *avroBuilder) build(n *avro.SchemaNode) (*avroType, error) {
 	return t, err
 }
 
-// String is the type as messages show it.
+// String formats the type for error messages.
 func (t *avroType) String() string {
 	switch t.kind {
 	case avroUnion:
@@ -156,12 +156,13 @@ func (t *avroType) String() string {
 	return name
 }
 
-// nullBranch is the place of null in a union; -1 where it can't be null.
+// nullBranch returns the index of null in a union, or -1.
 func (t *avroType) nullBranch() int {
 	return slices.IndexFunc(t.branches, func(b *avroType) bool { return b.kind == avroNull })
 }
 
-// plain is the type itself, or the only other branch of a union with null.
+// plain returns the type without its null branch: the other branch of a union of two with null,
+// else the type unchanged.
 func (t *avroType) plain() *avroType {
 	if t.kind == avroUnion && len(t.branches) == 2 {
 		if null := t.nullBranch(); null >= 0 {
@@ -171,9 +172,9 @@ func (t *avroType) plain() *avroType {
 	return t
 }
 
-// avroSchemaOf is the schema of columns, as Flink derives it from a row type with its legacy
-// mapping of timestamps, which is the only one that its avro-confluent has. TIMESTAMP_LTZ, which
-// Flink refuses there, is written as TIMESTAMP is.
+// avroSchemaOf returns the schema of columns. It is the one that Flink derives from a row type with
+// its legacy timestamp mapping, the only mapping that avro-confluent supports. TIMESTAMP_LTZ, which
+// Flink rejects there, is encoded like TIMESTAMP.
 func avroSchemaOf(fields []Field) (string, error) {
 	record := column.Type{Kind: column.Row, NotNull: true}
 	for _, f := range fields {
@@ -190,7 +191,7 @@ func avroSchemaOf(fields []Field) (string, error) {
 	return string(text), nil
 }
 
-// Parts of a schema's text in the order in which Java writes them.
+// Parts of a schema's text, with fields in the order used by Java.
 type (
 	avroRecordText struct {
 		Type      string          `json:"type"`
@@ -270,7 +271,7 @@ func avroRecordOf(t column.Type, name string) (any, error) {
 	r := avroRecordText{Type: "record", Name: name, Fields: []avroFieldText{}}
 	space, short, _ := cutLast(name)
 	r.Name = short
-	if name == avroName { // records inside are in the same namespace
+	if name == avroName { // nested records inherit the namespace
 		r.Namespace = space
 	}
 	null := json.RawMessage("null")
@@ -296,7 +297,7 @@ func cutLast(name string) (before, after string, found bool) {
 	return name[:i], name[i+1:], true
 }
 
-// avroText is the schema with which columns are written, and as which they are read.
+// avroText returns the schema for writing columns, which is also the reader's schema.
 func avroText(fields []Field, o Options) (string, error) {
 	if text := o["schema"]; text != "" {
 		return text, nil
@@ -304,7 +305,7 @@ func avroText(fields []Field, o Options) (string, error) {
 	return avroSchemaOf(fields)
 }
 
-// avroReader is the reader's schema of columns: a record with a field for each.
+// avroReader returns the reader's schema of columns: a record with a field for each.
 func avroReader(fields []Field, o Options) (*avroType, error) {
 	text, err := avroText(fields, o)
 	if err != nil {
@@ -330,7 +331,7 @@ func avroSchema(fields []Field, o Options) (registry.Schema, error) {
 	return registry.Schema{Type: registry.Avro, Text: text}, err
 }
 
-// checkAvro finds out whether the columns can be Avro, and fit the schema where one is given.
+// checkAvro checks that the columns can be encoded as Avro and match the schema, if one is set.
 func checkAvro(fields []Field, o Options) error {
 	if err := checkRegistry(o); err != nil {
 		return err

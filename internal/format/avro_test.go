@@ -31,7 +31,7 @@ func with(o Options, key, value string) Options {
 	return c
 }
 
-// knowing makes schemas known under the ids 1, 2, …, of which the first is what is written.
+// knowing returns a set with schemas under the ids 1, 2, …, of which the first is the writer's.
 func knowing(typ registry.Type, texts ...string) *Schemas {
 	s := NewSchemas()
 	for i, text := range texts {
@@ -49,7 +49,7 @@ func columnsOf(fields []Field) []*column.Column {
 	return cols
 }
 
-// rowsAs shows the values of columns.
+// rowAs formats the values of a row.
 func rowAs(cols []*column.Column, row int) string {
 	var all []string
 	for _, c := range cols {
@@ -60,7 +60,7 @@ func rowAs(cols []*column.Column, row int) string {
 
 func notNull(t column.Type) column.Type { return t.Nullable(false) }
 
-// The schema of columns is, to the letter, what Flink registers for them.
+// The schema of columns is identical to the one that Flink registers.
 func TestAvroSchemaIsFlinks(t *testing.T) {
 	inner := column.Type{Kind: column.Row, Fields: []column.Field{{Name: "x", Type: column.Of(column.Int)}}}
 	text, err := avroSchemaOf([]Field{
@@ -102,13 +102,13 @@ func TestAvroRefusesTypes(t *testing.T) {
 	}
 }
 
-// What a writer's schema has, as what the column has: Avro's rules of resolution, and where a
-// record fails.
+// Avro's schema resolution between the writer's type and the column's type, and the errors of
+// records that can't be resolved.
 func TestAvroResolution(t *testing.T) {
 	long := func(logical string) string { return `{"type":"long","logicalType":"` + logical + `"}` }
 	for _, c := range []struct {
 		writer string // type of the field v
-		value  any    // of the library's generic path
+		value  any    // as accepted by the library's generic encoder
 		to     column.Type
 		want   string // or, after "!", a part of the error
 	}{
@@ -173,7 +173,7 @@ func TestAvroResolution(t *testing.T) {
 		fields := []Field{{"v", c.to}}
 		d, err := NewDecoder("avro-confluent", fields, confluent, s)
 		if err != nil {
-			if !strings.HasPrefix(c.want, "!") { // a type that can't be written can be read
+			if !strings.HasPrefix(c.want, "!") { // a type that can't be written may still be read
 				d, err = NewDecoder("avro-confluent", fields, with(confluent, "schema", text), s)
 			}
 			if err != nil {
@@ -197,7 +197,7 @@ func TestAvroResolution(t *testing.T) {
 	}
 }
 
-// A writer's schema may have more fields, fewer, others names and another order than the reader's.
+// A writer's schema may have more or fewer fields than the reader's, other names and another order.
 func TestAvroEvolution(t *testing.T) {
 	fields := []Field{{"id", notNull(column.Of(column.String))}, {"value", notNull(column.Of(column.Double))}, {"unit", notNull(column.Of(column.String))}, {"kind", column.Of(column.String)}}
 	reader := `{"type":"record","name":"r","fields":[{"name":"id","type":"string","aliases":["device"]},{"name":"value","type":"double"},
@@ -274,7 +274,7 @@ func TestAvroEvolution(t *testing.T) {
 	}
 }
 
-// anyType draws a type that Avro holds.
+// anyType draws a type that Avro can represent.
 func anyType(t *rapid.T, depth int) column.Type {
 	kinds := []column.Kind{column.Boolean, column.TinyInt, column.SmallInt, column.Int, column.BigInt, column.Float, column.Double, column.Decimal, column.String, column.Bytes,
 		column.Date, column.Time, column.Timestamp, column.TimestampLTZ, column.Array, column.Map, column.Row}
@@ -360,7 +360,7 @@ func anyValue(t *rapid.T, typ column.Type) any {
 	return row
 }
 
-// generic turns a value into what the library's generic path gives for it.
+// generic converts a value to the representation used by the library's generic decoder.
 func generic(v any, typ column.Type) any {
 	switch v := v.(type) {
 	case int64:
@@ -408,8 +408,7 @@ func generic(v any, typ column.Type) any {
 	return v
 }
 
-// What is written is what the library reads, and what the library writes is read, for columns of
-// any type.
+// For columns of any type, the library reads what Weir writes and vice versa.
 func TestAvroAgainstTheLibrary(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var fields []Field
@@ -497,8 +496,8 @@ func sensorRow() []*column.Column {
 	return cols
 }
 
-// The formats of a registry make no garbage: not in decoding, whether all columns are wanted or
-// few, not in encoding.
+// Formats with a registry don't allocate, neither when decoding all columns or a few, nor when
+// encoding.
 func TestRegistryFormatsDoNotAllocate(t *testing.T) {
 	for _, name := range []string{"avro-confluent", "protobuf-confluent"} {
 		if kinds[name].schema == nil {
@@ -548,8 +547,8 @@ func TestRegistryFormatsDoNotAllocate(t *testing.T) {
 	}
 }
 
-// Nothing that a record says makes the decoder panic, take memory out of proportion, or leave half
-// a row.
+// No record makes the decoder panic, use a disproportionate amount of memory, or leave a partial
+// row.
 func FuzzAvroDecode(f *testing.F) {
 	point := column.Type{Kind: column.Row, Fields: []column.Field{{Name: "x", Type: column.Of(column.Int)}}}
 	fields := slices.Concat(sensorFields, []Field{{"tags", column.Type{Kind: column.Array, Elem: &column.Type{Kind: column.String}}},
@@ -579,7 +578,7 @@ func FuzzAvroDecode(f *testing.F) {
 	})
 }
 
-// FuzzAvroSchema is for what a registry may answer.
+// FuzzAvroSchema feeds the decoder arbitrary schemas, as returned by a registry.
 func FuzzAvroSchema(f *testing.F) {
 	f.Add(`{"type":"record","name":"r","fields":[{"name":"device_id","type":"string"}]}`, []byte("\x02a"))
 	f.Add(`{"type":"record","name":"r","fields":[{"name":"device_id","type":["null","r"]}]}`, bytes.Repeat([]byte{2}, 2000))

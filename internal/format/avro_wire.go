@@ -7,8 +7,7 @@ import (
 )
 
 // Avro's binary encoding (https://avro.apache.org/docs/1.12.0/specification/#binary-encoding).
-// Lengths and counts come from outside: each is compared with the bytes that are left before
-// anything is made of it.
+// Lengths and counts are untrusted: each one is checked against the remaining bytes before use.
 
 var (
 	errAvroEnd     = errors.New("the record ends in the middle of a value")
@@ -17,7 +16,7 @@ var (
 	errAvroBoolean = errors.New("a boolean is neither 0 nor 1")
 )
 
-// avroInput is a record's data, read from the front.
+// avroInput is the data of a record and the read position.
 type avroInput struct {
 	data []byte
 	at   int
@@ -46,7 +45,7 @@ func (in *avroInput) longer() (int64, error) {
 	return v, nil
 }
 
-// bytes reads n bytes. They point into the record.
+// bytes reads n bytes. The result aliases the record.
 func (in *avroInput) bytes(n int64) ([]byte, error) {
 	if n < 0 {
 		return nil, fmt.Errorf("a length is %d", n)
@@ -59,7 +58,7 @@ func (in *avroInput) bytes(n int64) ([]byte, error) {
 	return in.data[from:in.at:in.at], nil
 }
 
-// counted reads the bytes of a string or of bytes.
+// counted reads a length-prefixed string or byte sequence.
 func (in *avroInput) counted() ([]byte, error) {
 	n, err := in.long()
 	if err != nil {
@@ -98,9 +97,9 @@ func (in *avroInput) fixed64() (uint64, error) {
 	return u, nil
 }
 
-// block reads the head of a block of an array or map: how many items follow, 0 at the end; and how
-// many bytes they take, -1 where that is not told. An item that takes no bytes is counted as one,
-// so that a few bytes can't stand for millions of them.
+// block reads the header of a block of an array or map: the number of items, which is 0 at the end,
+// and their size in bytes, or -1 if it isn't given. The count must not exceed the remaining bytes,
+// even for items of zero bytes, so that a few bytes can't represent millions of items.
 func (in *avroInput) block() (count, size int64, err error) {
 	count, err = in.long()
 	if err != nil {
@@ -124,7 +123,7 @@ func (in *avroInput) block() (count, size int64, err error) {
 	return count, size, nil
 }
 
-// skip passes a value.
+// skip skips a value.
 func (in *avroInput) skip(t *avroType, depth int) error {
 	switch t.kind {
 	case avroNull:
@@ -192,7 +191,7 @@ func (in *avroInput) skipBlocks(t *avroType, depth int) error {
 	}
 }
 
-// branch reads which branch of a union follows.
+// branch reads the branch index of a union.
 func (in *avroInput) branch(t *avroType) (*avroType, error) {
 	n, err := in.long()
 	if err != nil {

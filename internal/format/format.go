@@ -1,19 +1,19 @@
-// Package format decodes keys and values of records into columns, and encodes columns as keys and
+// Package format decodes record keys and values into columns, and encodes columns as keys and
 // values. Formats and their options are those of Flink.
 //
 //	format.go       the formats, their options, Decoder and Encoder
-//	dropped.go      counts of what options drop; documents of several rows
+//	dropped.go      counts of dropped data; documents with several rows
 //	json_decode.go  json: a scanner for the needed fields of a document
-//	json_value.go   json: one value to a column of its type
-//	json_encode.go  json: columns to a document, as Flink writes it
-//	raw.go          raw: one column as its bytes
+//	json_value.go   json: converting a value to a column's type
+//	json_encode.go  json: encoding columns exactly as Flink does
+//	raw.go          raw: the bytes of a single column
 //	registry.go     common to formats with a schema registry: options, known schemas
 //	avro_schema.go  avro-confluent: a schema as a graph of types, and the schema of columns
-//	avro_resolve.go avro: how a writer's values become columns, by Avro's rules of resolution
+//	avro_resolve.go avro: converting a writer's values to columns by Avro's resolution rules
 //	avro_decode.go  avro: records to columns
 //	avro_encode.go  avro: columns to records
 //	avro_wire.go    avro: the binary encoding
-//	json_schema.go  json-schema-confluent: json with a schema's id in front
+//	json_schema.go  json-schema-confluent: json preceded by a schema id
 //	proto_schema.go protobuf-confluent: the schema of columns
 //	proto_decode.go protobuf: records to columns
 //	proto_program.go
@@ -42,38 +42,37 @@ type Field struct {
 	Type column.Type
 }
 
-// Options are a format's options without the format's name as prefix: {"timestamp-format.standard":
+// Options are the options of a format without the format's prefix: {"timestamp-format.standard":
 // "ISO-8601"}.
 type Options map[string]string
 
-// Decoder decodes bytes to one row.
+// Decoder decodes the key or value of a record to one row.
 type Decoder interface {
-	// Decode appends exactly one value to each of cols, where cols[i] is for field i, or nothing
-	// and returns an error that names the field, the value found and what was expected.
-	// Strings may point into data, which must not change afterwards. A column that is nil is
-	// skipped; the others are of one batch, and equally long. Data that is nil is no key, or no
-	// value: only raw takes it, as NULL.
+	// Decode appends exactly one value to each of cols, where cols[i] belongs to field i. On error
+	// it appends nothing; the error names the field, the value found and what was expected. Strings
+	// may alias data, which must not be modified afterwards. A nil column is skipped; the others
+	// belong to one batch and have the same length. Nil data is a missing key or value: only raw
+	// accepts it, as NULL.
 	Decode(data []byte, cols []*column.Column) error
 }
 
 // Encoder encodes one row as bytes.
 type Encoder interface {
-	// Encode appends the bytes of a row to dst; cols[i] is for field i. It returns nil for a row
-	// that has no bytes, which is not the same as empty ones: the record then has no key, or no
-	// value.
+	// Encode appends the encoding of a row to dst; cols[i] belongs to field i. It returns nil if
+	// the record should have no key or value, which differs from an empty one.
 	Encode(dst []byte, cols []*column.Column, row int) ([]byte, error)
 }
 
-// ErrSkip is returned for a document that ignore-parse-errors leaves out.
+// ErrSkip is returned for a document skipped because of ignore-parse-errors.
 var ErrSkip = errors.New("not decodable, and ignore-parse-errors is set")
 
-// kind is one format.
+// kind describes a format.
 type kind struct {
 	options map[string]func(value string) error
 	check   func(fields []Field, o Options) error
 	decoder func(fields []Field, o Options, s *Schemas) (Decoder, error)
 	encoder func(fields []Field, o Options, s *Schemas) (Encoder, error)
-	// schema is the schema of the fields, for a format whose schemas lie in a registry.
+	// schema returns the schema of the fields. It is nil for formats without a registry.
 	schema func(fields []Field, o Options) (registry.Schema, error)
 }
 
@@ -139,11 +138,11 @@ var kinds = map[string]kind{
 	},
 }
 
-// Names are the formats.
+// Names returns the names of all formats, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(kinds)) }
 
-// Check reports the first option that a format doesn't have or whose value is wrong, and types that
-// it can't hold.
+// Check returns an error for the first option that is unknown or invalid, and for types that the
+// format doesn't support.
 func Check(format string, fields []Field, o Options) error {
 	k, ok := kinds[format]
 	if !ok {
@@ -152,7 +151,7 @@ func Check(format string, fields []Field, o Options) error {
 	for _, name := range slices.Sorted(maps.Keys(o)) {
 		check, ok := k.options[name]
 		if !ok && k.schema != nil && strings.HasPrefix(name, "properties.") {
-			continue // of Java's client: not used here
+			continue // for the Java client: ignored here
 		}
 		if !ok {
 			known := slices.Sorted(maps.Keys(k.options))
@@ -169,7 +168,7 @@ func Check(format string, fields []Field, o Options) error {
 	return k.check(fields, o)
 }
 
-// NewDecoder makes the decoder of a format for these fields. schemas may be nil for a format
+// NewDecoder returns a decoder of a format for these fields. schemas may be nil for a format
 // without a registry.
 func NewDecoder(format string, fields []Field, o Options, schemas *Schemas) (Decoder, error) {
 	if err := Check(format, fields, o); err != nil {
@@ -178,8 +177,8 @@ func NewDecoder(format string, fields []Field, o Options, schemas *Schemas) (Dec
 	return kinds[format].decoder(fields, o, schemas)
 }
 
-// NewEncoder makes the encoder of a format for these fields. For a format with a registry the id of
-// the subject must have been set: Schemas.SetWriter.
+// NewEncoder returns an encoder of a format for these fields. For a format with a registry, the
+// schema id of the subject must have been set with Schemas.SetWriter.
 func NewEncoder(format string, fields []Field, o Options, schemas *Schemas) (Encoder, error) {
 	if err := Check(format, fields, o); err != nil {
 		return nil, err
@@ -187,15 +186,15 @@ func NewEncoder(format string, fields []Field, o Options, schemas *Schemas) (Enc
 	return kinds[format].encoder(fields, o, schemas)
 }
 
-// HasRegistry reports whether the schemas of a format lie in a registry.
+// HasRegistry reports whether a format uses a schema registry.
 func HasRegistry(format string) bool { return kinds[format].schema != nil }
 
-// SchemaOf is the schema with which rows of these fields are written, to be registered.
+// SchemaOf returns the schema to register for writing rows of these fields.
 func SchemaOf(format string, fields []Field, o Options) (registry.Schema, error) {
 	return kinds[format].schema(fields, o)
 }
 
-// Fits reports why records of a schema can't be read into these fields; nil where they can.
+// Fits returns an error if records of a schema can't be read into these fields.
 func Fits(format string, fields []Field, o Options, schema *registry.Schema) error {
 	s := NewSchemas()
 	s.Add(o.Registry(), schema)
@@ -210,7 +209,7 @@ type fitter interface {
 	fits(*registry.Schema) error
 }
 
-// length is how many rows columns of a batch have.
+// length returns the number of rows in the columns of a batch.
 func length(cols []*column.Column) int {
 	for _, c := range cols {
 		if c != nil {
@@ -220,7 +219,7 @@ func length(cols []*column.Column) int {
 	return 0
 }
 
-// truncate takes back what a row that failed has appended.
+// truncate removes the values appended by a row that failed.
 func truncate(cols []*column.Column, rows int) {
 	for _, c := range cols {
 		if c != nil && c.Len() > rows {
@@ -229,16 +228,14 @@ func truncate(cols []*column.Column, rows int) {
 	}
 }
 
-// encodingOptions are those that change the bytes of a value, with the value that each has by
-// default.
+// encodingOptions are the options that affect the encoding of a value, with their defaults.
 var encodingOptions = map[string]string{
 	"timestamp-format.standard": "SQL", "map-null-key.mode": "FAIL", "map-null-key.literal": "null",
 	"encode.decimal-as-plain-number": "false", "encode.ignore-null-fields": "false", "endianness": "big-endian",
 }
 
-// Encoding names what options change in the bytes that a format writes; "" where they change
-// nothing. Rows of one format, with the same fields and the same Encoding, have equal bytes where
-// their values are equal.
+// Encoding describes how options affect the encoding of a format; "" if they don't. With the same
+// format, fields and Encoding, equal rows have equal encodings.
 func Encoding(format string, o Options) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(encodingOptions)) {

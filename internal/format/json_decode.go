@@ -12,7 +12,7 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// maxDepth is how deep a document may be nested, as Jackson has it.
+// maxDepth is the maximum nesting depth of a document, as in Jackson.
 const maxDepth = 1000
 
 func checkJSON(fields []Field, o Options) error {
@@ -27,7 +27,7 @@ func checkJSON(fields []Field, o Options) error {
 	return nil
 }
 
-// jsonDecoder decodes one object into columns. It is not for concurrent use.
+// jsonDecoder decodes objects into columns. It is not safe for concurrent use.
 type jsonDecoder struct {
 	fields  []Field
 	index   map[string]int
@@ -35,8 +35,8 @@ type jsonDecoder struct {
 	ignore  bool // ignore-parse-errors
 	iso     bool
 
-	// order is what came at each place of the last document: most documents of a topic have their
-	// fields in the same order.
+	// order is the sequence of fields in the previous document: most documents of a topic have
+	// their fields in the same order.
 	order []guess
 	seen  []bool
 	vals  []span
@@ -51,14 +51,14 @@ type jsonDecoder struct {
 // Dropped implements Dropper.
 func (d *jsonDecoder) Dropped() *Dropped { return &d.dropped }
 
-// guess is a field that is expected at a place, -1 for one that nobody wants.
+// guess is the field expected at a position. field is -1 if it isn't needed.
 type guess struct {
-	text  string // "name": as it stands in most documents; "" where the name has escapes
+	text  string // "name": in its usual spelling; "" if the name needs escapes
 	name  string
 	field int
 }
 
-// span is where the value of a field lies in the document.
+// span is the position of a field's value in the document.
 type span struct{ from, to int }
 
 func newJSONDecoder(fields []Field, o Options) *jsonDecoder {
@@ -102,7 +102,7 @@ func (d *jsonDecoder) Decode(data []byte, cols []*column.Column) error {
 	return nil
 }
 
-// field appends the value of a field.
+// field appends the value of a field to its column.
 func (d *jsonDecoder) field(i int, c *column.Column) error {
 	if !d.seen[i] {
 		if d.missing {
@@ -115,10 +115,10 @@ func (d *jsonDecoder) field(i int, c *column.Column) error {
 	return d.value(d.data[v.from:v.to], c)
 }
 
-// byteOrderMark is written by some programs in front of UTF-8.
+// byteOrderMark is written at the start of UTF-8 text by some programs.
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-// scan finds the fields of a document, and that it is one.
+// scan validates a document and locates its fields.
 func (d *jsonDecoder) scan(data []byte) error {
 	d.start(data)
 	clear(d.seen)
@@ -160,7 +160,7 @@ func (d *jsonDecoder) scan(data []byte) error {
 	}
 }
 
-// start goes to the first byte of a document.
+// start moves to the first byte of a document.
 func (d *jsonDecoder) start(data []byte) {
 	d.data, d.at, d.depth = data, 0, 0
 	d.space()
@@ -170,8 +170,8 @@ func (d *jsonDecoder) start(data []byte) {
 	}
 }
 
-// end finds out whether anything follows the document. With ignore-parse-errors that is left out,
-// as Flink does always.
+// end checks that nothing follows the document. With ignore-parse-errors, trailing data is ignored,
+// as Flink always does.
 func (d *jsonDecoder) end() error {
 	d.space()
 	if d.at == len(d.data) {
@@ -184,7 +184,7 @@ func (d *jsonDecoder) end() error {
 	return d.unexpected("the end")
 }
 
-// Split implements Splitter: an array of objects has a row for each.
+// Split implements Splitter: each object of an array is a row.
 func (d *jsonDecoder) Split(data []byte) (rows [][]byte, ok bool, err error) {
 	if len(data) > 0 && data[0] == '{' {
 		return nil, false, nil
@@ -201,8 +201,8 @@ func (d *jsonDecoder) Split(data []byte) (rows [][]byte, ok bool, err error) {
 	return rows, true, err
 }
 
-// elements passes an array of objects, and what is behind it, and returns those that came before an
-// error.
+// elements scans an array of objects up to the end of the document. If there is an error, it also
+// returns the objects before it.
 func (d *jsonDecoder) elements() (rows [][]byte, err error) {
 	d.at++
 	d.space()
@@ -233,7 +233,7 @@ func (d *jsonDecoder) elements() (rows [][]byte, err error) {
 	}
 }
 
-// key passes the name of a field and the colon behind it, and finds the field.
+// key scans the name of a field and the colon, and returns the field.
 func (d *jsonDecoder) key(place int) (field int, err error) {
 	if place < len(d.order) {
 		g := &d.order[place]
@@ -255,7 +255,7 @@ func (d *jsonDecoder) key(place int) (field int, err error) {
 	return field, nil
 }
 
-// name reads the name of a field. It may point into the document.
+// name scans the name of a field. The result may alias the document.
 func (d *jsonDecoder) name() ([]byte, error) {
 	if d.at == len(d.data) || d.data[d.at] != '"' {
 		return nil, d.unexpected("the name of a field in quotes")
@@ -272,8 +272,8 @@ func (d *jsonDecoder) name() ([]byte, error) {
 	return unescape(nil, raw), nil
 }
 
-// lookup finds the field of a name: the one that stood at this place last time, or through the
-// index.
+// lookup returns the field with a name, trying the one seen at this position in the previous
+// document before the index.
 func (d *jsonDecoder) lookup(name []byte, place int) int {
 	if place < len(d.order) && d.order[place].name == string(name) {
 		return d.order[place].field
@@ -303,7 +303,7 @@ func (d *jsonDecoder) unexpected(wanted string) error {
 	return fmt.Errorf("invalid JSON: found %q at byte %d, expected %s", r, d.at, wanted)
 }
 
-// space passes white space. Most documents have none, so that the look for it is inlined.
+// space skips white space. Most documents have none, so the check is small enough to be inlined.
 func (d *jsonDecoder) space() {
 	if d.at < len(d.data) && d.data[d.at] <= ' ' {
 		d.spaces()
@@ -321,7 +321,7 @@ func (d *jsonDecoder) spaces() {
 	}
 }
 
-// skip passes one value.
+// skip skips one value.
 func (d *jsonDecoder) skip() error {
 	if d.at == len(d.data) {
 		return d.unexpected("a value")
@@ -352,7 +352,7 @@ func (d *jsonDecoder) word(w string) error {
 	return nil
 }
 
-// plain are the ASCII bytes that need no escape in a string.
+// plain marks the ASCII bytes that need no escape in a string.
 var plain = func() (t [256]bool) {
 	for c := 0x20; c < 0x80; c++ {
 		t[c] = c != '"' && c != '\\'
@@ -360,22 +360,22 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// special returns how many of eight bytes, the first in the lowest bits, are plain before the first
-// that isn't.
+// special returns the number of plain bytes that precede the first other one among eight bytes, of
+// which the first is in the lowest bits.
 //
-// A byte of x-each(0x20) borrows, and so has its highest bit set, where that of x is below 0x20; x
-// XOR a character is 0 where x is that character, and 0 is what each(1) borrows from. A borrow can
-// touch bytes behind the first that it marks, but not before.
+// Subtracting each(0x20) borrows in every byte below 0x20, which sets its highest bit. XOR with a
+// character turns that character into 0, in which subtracting each(1) borrows. A borrow can affect
+// bytes after the first one found, but never an earlier one.
 func special(x uint64) int {
 	quote, slash := x^each('"'), x^each('\\')
 	found := (x | (x - each(0x20)) | (quote-each(1))&^quote | (slash-each(1))&^slash) & each(0x80)
 	return bits.TrailingZeros64(found) / 8
 }
 
-// each repeats a byte eight times.
+// each returns a word of eight copies of a byte.
 func each(c byte) uint64 { return uint64(c) * 0x0101_0101_0101_0101 }
 
-// text skips a quoted string, and reports whether it has escapes.
+// text skips a string and reports whether it has escapes.
 func (d *jsonDecoder) text() (escaped bool, err error) {
 	data, at := d.data, d.at+1
 	for {
@@ -416,7 +416,7 @@ func (d *jsonDecoder) text() (escaped bool, err error) {
 	}
 }
 
-// escapeLength is the length of the escape at the front; 0 for none.
+// escapeLength returns the length of the escape at the start of b, or 0 if it is invalid.
 func escapeLength(b []byte) int {
 	if len(b) < 2 {
 		return 0
@@ -485,7 +485,7 @@ func (d *jsonDecoder) number() error {
 	return nil
 }
 
-// nested passes an object or array.
+// nested skips an object or array.
 func (d *jsonDecoder) nested(open byte) error {
 	if d.depth++; d.depth > maxDepth {
 		return fmt.Errorf("JSON is nested deeper than %d", maxDepth)
@@ -530,7 +530,7 @@ func (d *jsonDecoder) nested(open byte) error {
 	}
 }
 
-// unescape appends a text without its escapes. Half of a surrogate pair becomes the replacement
+// unescape appends raw with its escapes decoded. An unpaired surrogate becomes the replacement
 // character.
 func unescape(dst, raw []byte) []byte {
 	for i := 0; i < len(raw); {

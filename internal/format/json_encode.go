@@ -13,10 +13,10 @@ import (
 	"weir.example/weir/internal/expr"
 )
 
-// jsonEncoder writes rows as objects, byte for byte as Flink's json format does.
+// jsonEncoder encodes rows as objects, identically to Flink's json format.
 type jsonEncoder struct {
 	fields  []Field
-	names   []string // "name": in front of a value
+	names   []string // "name": preceding each value
 	iso     bool
 	plain   bool // encode.decimal-as-plain-number
 	ignore  bool // encode.ignore-null-fields
@@ -102,8 +102,8 @@ func (e *jsonEncoder) int(dst []byte, v int64, t column.Type) []byte {
 	return strconv.AppendInt(dst, v, 10)
 }
 
-// appendFloat writes a number as Java's Double.toString, and what JSON has no number for as a text,
-// as Jackson.
+// appendFloat formats a number like Java's Double.toString. Like Jackson, it writes values that
+// JSON numbers can't represent as strings.
 func appendFloat(dst []byte, f float64, t column.Type) []byte {
 	bits := 64
 	if t.Kind == column.Float {
@@ -131,7 +131,7 @@ func appendFloat(dst []byte, f float64, t column.Type) []byte {
 	return append(dst, '.', '0')
 }
 
-// javaExponent turns 1E+07 into 1.0E7.
+// javaExponent rewrites 1E+07 as 1.0E7.
 func javaExponent(dst []byte, from int) []byte {
 	var buffer [32]byte
 	text := append(buffer[:0], dst[from:]...)
@@ -163,7 +163,7 @@ func appendString(dst []byte, s string, t column.Type) []byte {
 
 const hexDigits = "0123456789ABCDEF"
 
-// appendText writes a text in quotes, escaped as Jackson does.
+// appendText appends s as a JSON string, escaped as Jackson does.
 func appendText(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	from := 0
@@ -194,7 +194,7 @@ func appendText(dst []byte, s string) []byte {
 	return append(append(dst, s[from:]...), '"')
 }
 
-// appendControl writes the escape of a control character.
+// appendControl appends the escape of a control character.
 func appendControl(dst []byte, c byte) []byte {
 	switch c {
 	case '\b':
@@ -211,8 +211,8 @@ func appendControl(dst []byte, c byte) []byte {
 	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 }
 
-// appendDecimal writes a decimal as BigDecimal.toString: with an exponent where it has more than
-// six zeros in front.
+// appendDecimal formats a decimal like BigDecimal.toString, which uses an exponent if the first
+// digit is more than six places after the point.
 func appendDecimal(dst []byte, v *big.Int, scale int, plainNumber bool) []byte {
 	digits := new(big.Int).Abs(v).String()
 	if v.Sign() < 0 {
@@ -236,7 +236,7 @@ func appendDecimal(dst []byte, v *big.Int, scale int, plainNumber bool) []byte {
 	return dst
 }
 
-// boxed writes a value that is not in a vector of its own.
+// boxed appends a boxed value.
 func (e *jsonEncoder) boxed(dst []byte, v any, t column.Type) ([]byte, error) {
 	var err error
 	switch v := v.(type) {

@@ -12,9 +12,9 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// schemaDecoder decodes JSON that has the id of a JSON Schema in front. The documents are what the
-// columns make of them, as with json; the schema tells before whether a column can have a value at
-// all. It is not for concurrent use.
+// schemaDecoder decodes JSON preceded by the id of a JSON Schema. Documents are decoded as by json;
+// the schema is only used to detect columns that could never have a value. It is not safe for
+// concurrent use.
 type schemaDecoder struct {
 	programs[*jsonschema.Schema]
 	fields   []Field
@@ -53,7 +53,7 @@ func validate(schema *jsonschema.Schema, document []byte) error {
 	return schema.Validate(v)
 }
 
-// compile rejects a schema whose documents never have a value that a column accepts.
+// compile rejects a schema if no value that it allows is accepted by a column.
 func (d *schemaDecoder) compile(s *registry.Schema) (*jsonschema.Schema, error) {
 	if s.Type != registry.JSON {
 		return nil, fmt.Errorf("the schema has type %s, but the format is json-schema-confluent", s.Type)
@@ -81,7 +81,7 @@ func (d *schemaDecoder) compile(s *registry.Schema) (*jsonschema.Schema, error) 
 	return schema, nil
 }
 
-// jsonFits reports whether a value of one of these types fits the column.
+// jsonFits reports whether a column accepts values of at least one of these types.
 func jsonFits(types []string, col column.Type) bool {
 	accepted := jsonTypes[col.Kind]
 	if types == nil || accepted == nil || len(types) == 1 && types[0] == "null" && !col.NotNull {
@@ -90,8 +90,8 @@ func jsonFits(types []string, col column.Type) bool {
 	return slices.ContainsFunc(types, func(t string) bool { return slices.Contains(accepted, t) })
 }
 
-// jsonTypes are the types of JSON Schema of which a column can have values, as the json format
-// takes them. STRING takes all.
+// jsonTypes maps column types to the JSON Schema types accepted for them by the json format. STRING
+// accepts all.
 var jsonTypes = map[column.Kind][]string{
 	column.Boolean: {"boolean", "string"}, column.TinyInt: {"integer", "number", "string"}, column.SmallInt: {"integer", "number", "string"},
 	column.Int: {"integer", "number", "string"}, column.BigInt: {"integer", "number", "string"}, column.Float: {"integer", "number", "string"},
@@ -109,7 +109,7 @@ func referred(s *jsonschema.Schema) *jsonschema.Schema {
 	return s
 }
 
-// typesOf are the types that a schema names; nil where it names none.
+// typesOf returns the types declared by a schema; nil if there are none.
 func typesOf(s *jsonschema.Schema) []string {
 	if s.Types == nil || s.Types.IsEmpty() {
 		return nil
@@ -117,11 +117,11 @@ func typesOf(s *jsonschema.Schema) []string {
 	return s.Types.ToStrings()
 }
 
-// schemaEncoder writes JSON with the id of its schema in front.
+// schemaEncoder encodes JSON preceded by the id of its schema.
 type schemaEncoder struct {
 	id       int
 	json     *jsonEncoder
-	validate *jsonschema.Schema // nil where documents are not validated
+	validate *jsonschema.Schema // nil if documents are not validated
 }
 
 func newSchemaEncoder(fields []Field, o Options, s *Schemas) (Encoder, error) {
@@ -161,9 +161,9 @@ func jsonSchema(fields []Field, o Options) (registry.Schema, error) {
 	return s, nil
 }
 
-// jsonSchemaOf is the schema of columns. It is closed (additionalProperties is false): registries
-// take a column that is added to an open one for incompatible, since documents could have had
-// anything under its name before.
+// jsonSchemaOf returns the schema of columns. It is closed (additionalProperties is false), since
+// registries consider adding a column to an open schema incompatible: earlier documents could have
+// had anything under its name.
 func jsonSchemaOf(fields []Field) string {
 	var b bytes.Buffer
 	b.WriteString(`{"$schema":"http://json-schema.org/draft-07/schema#","title":"Record",`)
@@ -172,7 +172,7 @@ func jsonSchemaOf(fields []Field) string {
 	return b.String()
 }
 
-// jsonSchemaTypes are the types of columns that are not nested.
+// jsonSchemaTypes maps column types to JSON Schema types; all others are strings.
 var jsonSchemaTypes = map[column.Kind]string{
 	column.Boolean: "boolean", column.TinyInt: "integer", column.SmallInt: "integer", column.Int: "integer", column.BigInt: "integer", column.Float: "number",
 	column.Double: "number", column.Decimal: "number", column.Array: "array", column.Map: "object", column.Row: "object",
@@ -202,7 +202,7 @@ func writeJSONObject(b *bytes.Buffer, fields []column.Field, null bool) {
 	}
 	b.WriteByte('}')
 	if len(required) > 0 {
-		names, _ := json.Marshal(required) // texts always marshal
+		names, _ := json.Marshal(required) // strings always marshal
 		fmt.Fprintf(b, `,"required":%s`, names)
 	}
 }
@@ -233,7 +233,8 @@ func writeJSONSchema(b *bytes.Buffer, t column.Type) {
 	}
 }
 
-// checkSchemaJSON finds out whether the columns can be JSON, and fit the schema where one is given.
+// checkSchemaJSON checks that the columns can be encoded as JSON and match the schema, if one is
+// set.
 func checkSchemaJSON(fields []Field, o Options) error {
 	if err := checkRegistry(o); err != nil {
 		return err

@@ -38,12 +38,12 @@ var (
 	row   = column.Type{Kind: column.Row, Fields: []column.Field{{Name: "x", Type: column.Of(column.Int)}, {Name: "y", Type: column.Of(column.String)}}}
 )
 
-// Each value of a field v as its type has it, or the error.
+// Each value of field v is decoded to its type, or the error is reported.
 func TestDecodeValues(t *testing.T) {
 	for _, c := range []struct {
 		t    column.Type
 		json string
-		want string // as an SQL literal, or what the error contains
+		want string // an SQL literal, or a part of the error
 		o    Options
 	}{
 		{column.Of(column.Int), `7`, "7", nil},
@@ -67,7 +67,7 @@ func TestDecodeValues(t *testing.T) {
 		{column.Of(column.String), `"a\"\u00e9\ud83d\ude00\n"`, "'a\"é😀\n'", nil},
 		{column.Of(column.String), `{"a": [1, 2]}`, `'{"a":[1,2]}'`, nil},
 		{column.Of(column.String), `12`, "'12'", nil},
-		{column.Type{Kind: column.String, Length: 2}, `"äöü"`, "'äöü'", nil}, // an INSERT cuts, not a source,
+		{column.Type{Kind: column.String, Length: 2}, `"äöü"`, "'äöü'", nil}, // truncated by INSERT, not by a source
 		{column.Of(column.Bytes), `"AAE="`, "x'0001'", nil},
 		{column.Of(column.Bytes), `"%"`, "in base64", nil},
 		{column.OfDecimal(5, 2), `1.005`, "1.01", nil},
@@ -119,7 +119,7 @@ func TestDecodeDocuments(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"a":1,"b":"x"}`:                       "",
 		` { "b" : "x" , "a" : 1 } `:             "",
-		`{"a":0,"b":"x","a":1}`:                 "", // the last one counts
+		`{"a":0,"b":"x","a":1}`:                 "", // the last one wins
 		`{"\u0061":1,"b":"x"}`:                  "",
 		`{"z":{"q":[1,{"a":2}]},"a":1,"b":"x"}`: "",
 		``:                                      "found the end at byte 0, expected an object",
@@ -154,7 +154,7 @@ func TestDecodeDocuments(t *testing.T) {
 	}
 }
 
-// Control characters that are not escaped are taken as they are, as Flink does.
+// Unescaped control characters are accepted unchanged, as in Flink.
 func TestDecodeControlCharacters(t *testing.T) {
 	d, cols := decoder(t, nil, Field{"a", column.Of(column.String)}, Field{"b", column.Of(column.String)}, Field{"o", column.Of(column.String)})
 	if err := d.Decode([]byte("{\"z\x02\":0,\"a\":\"x\x00y\nz\",\"b\":\"0123456789\\n\x1f\",\"o\": {\"q\\\"\": [\"\x01 \", 2]}}"), cols); err != nil {
@@ -171,9 +171,9 @@ func TestDecodeControlCharacters(t *testing.T) {
 func TestSplit(t *testing.T) {
 	for _, c := range []struct {
 		document string
-		rows     []string // nil: it is the document of one row
-		strict   string   // error without ignore-parse-errors
-		dropped  int64    // records with it
+		rows     []string // nil if it is the document of a single row
+		strict   string   // the error without ignore-parse-errors
+		dropped  int64    // records dropped with ignore-parse-errors
 	}{
 		{`{"a":1}`, nil, "", 0},
 		{`  {"a":1}`, nil, "", 0},
@@ -219,7 +219,7 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// A value that is NULL is no bytes in raw, which are not the same as empty ones.
+// In raw, NULL is a missing key or value, which differs from an empty one.
 func TestRawNull(t *testing.T) {
 	field := Field{"v", column.Of(column.String)}
 	d, err := NewDecoder("raw", []Field{field}, nil, nil)
@@ -308,14 +308,14 @@ func TestEncode(t *testing.T) {
 	}
 }
 
-// What is written is read as what it was.
+// Encoded rows decode to the same values.
 func TestRoundTrip(t *testing.T) {
 	fields := []Field{
 		{"b", column.Of(column.BigInt)}, {"d", column.Of(column.Double)}, {"s", column.Of(column.String)}, {"t", column.OfTime(column.TimestampLTZ, 3)},
 		{"w", column.OfTime(column.Timestamp, 6)}, {"m", column.OfDecimal(20, 4)}, {"y", column.Of(column.Bytes)},
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		const limit = 200_000_000_000_000_000 // µs: years 0 to 9999 and some less
+		const limit = 200_000_000_000_000_000 // µs: until about the year 8300
 		values := []any{
 			rapid.Int64().Draw(t, "b"), rapid.Float64().Draw(t, "d"), strings.ToValidUTF8(rapid.String().Draw(t, "s"), "?"),
 			rapid.Int64Range(-60_000_000_000, limit/1000).Draw(t, "t") * 1000, rapid.Int64Range(-60_000_000_000_000_000, limit).Draw(t, "w"),
@@ -351,7 +351,8 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// FuzzDecode takes what encoding/json takes, but for bytes that are not UTF-8 and for depth.
+// FuzzDecode checks that the decoder accepts the same documents as encoding/json, except for
+// invalid UTF-8 and deep nesting.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{`{"a":1,"b":"x\u00e9"}`, `{"a":[1,{"c":null}],"b":-1.5e+3}`, `{}`, `{"a"`, `[]`, `{"a":{}}x`} {
 		f.Add([]byte(seed))
@@ -370,7 +371,7 @@ func FuzzDecode(f *testing.F) {
 		if s, ok := v["a"].(string); err == nil && ok && cols[0].Value(0) != s {
 			t.Fatalf("%q: a is %q, want %q", data, cols[0].Value(0), s)
 		}
-		// Once more, now that the decoder expects these fields.
+		// Repeat, now that the decoder expects these fields.
 		again := d.Decode(data, cols)
 		if fmt.Sprint(again) != fmt.Sprint(err) {
 			t.Fatalf("%q: %v, and again: %v", data, err, again)
@@ -383,7 +384,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// Documents one after another, each with a decoder that expects the fields of the one before.
+// Documents that differ from the previous one, whose fields the decoder expects.
 func TestDecodeAfterOthers(t *testing.T) {
 	d, cols := decoder(t, nil, Field{"a", column.Of(column.Int)}, Field{`b"`, column.Of(column.String)})
 	for i, text := range []string{
@@ -400,14 +401,14 @@ func TestDecodeAfterOthers(t *testing.T) {
 	}
 }
 
-// Eight bytes at once find the same end of what is plain as one by one.
+// Checking eight bytes in one step finds the same end of plain text as checking one by one.
 func TestSpecial(t *testing.T) {
 	for c := range 256 {
 		for at := range 8 {
 			for _, fill := range []byte{'a', ' ', '!', '#', '[', ']', 0x7f} {
 				block := bytes.Repeat([]byte{fill}, 8)
 				block[at] = byte(c)
-				block[7] = min(block[7], '"') // often a second one behind
+				block[7] = min(block[7], '"') // often a second special byte after the first
 				want := slices.IndexFunc(block, func(b byte) bool { return !plain[b] })
 				if want < 0 {
 					want = 8
@@ -500,7 +501,7 @@ func TestRaw(t *testing.T) {
 	}
 }
 
-// A mark of UTF-8 in front, as some write it, is no part of the document.
+// A byte order mark at the start is not part of the document.
 func TestByteOrderMark(t *testing.T) {
 	d, err := NewDecoder("json", []Field{{"n", column.Of(column.Int)}}, nil, nil)
 	if err != nil {

@@ -13,8 +13,7 @@ import (
 	"weir.example/weir/internal/expr"
 )
 
-// value appends one value, whose document is known to be well-formed, to a column. It appends
-// nothing where it fails.
+// value appends a value, which must be well-formed, to a column. On error it appends nothing.
 func (d *jsonDecoder) value(v []byte, c *column.Column) error {
 	if v[0] == 'n' {
 		c.AddNull()
@@ -46,7 +45,7 @@ func (d *jsonDecoder) value(v []byte, c *column.Column) error {
 	return err
 }
 
-// string is the text of a text, and the JSON of anything else.
+// string returns the text of a string, or the JSON of any other value.
 func (d *jsonDecoder) string(v []byte) string {
 	switch v[0] {
 	case '"':
@@ -64,8 +63,8 @@ func (d *jsonDecoder) string(v []byte) string {
 	return view(raw)
 }
 
-// compact appends JSON that is known to be well-formed without white space, and with control
-// characters escaped, as Jackson writes it.
+// compact appends well-formed JSON without white space and with control characters escaped, as
+// Jackson writes it.
 func compact(dst, v []byte) []byte {
 	quoted := false
 	for i := 0; i < len(v); i++ {
@@ -73,7 +72,7 @@ func compact(dst, v []byte) []byte {
 		switch {
 		case !quoted && c <= ' ':
 			continue
-		case c == '\\': // only in quotes: the next byte is no closing one
+		case c == '\\': // only within quotes: the next byte isn't the closing one
 			dst = append(dst, c)
 			i++
 			c = v[i]
@@ -123,7 +122,7 @@ func (d *jsonDecoder) float(v []byte, t column.Type) (float64, error) {
 	return f, nil
 }
 
-// intRange are the limits of the integer types.
+// intRange maps integer types to their maximum.
 var intRange = map[column.Kind]int64{column.TinyInt: math.MaxInt8, column.SmallInt: math.MaxInt16, column.Int: math.MaxInt32}
 
 func (d *jsonDecoder) int(v []byte, t column.Type) (int64, error) {
@@ -135,12 +134,12 @@ func (d *jsonDecoder) int(v []byte, t column.Type) (int64, error) {
 		case s == "false":
 			return 0, nil
 		case v[0] == '"':
-			if strings.EqualFold(strings.TrimSpace(d.string(v)), "true") { // as Boolean.parseBoolean: all else is false
+			if strings.EqualFold(strings.TrimSpace(d.string(v)), "true") { // like Boolean.parseBoolean: anything else is false
 				return 1, nil
 			}
 			return 0, nil
 		case v[0] != '{' && v[0] != '[':
-			return 0, nil // a number, as Flink reads it
+			return 0, nil // a number, which Flink reads as false
 		}
 		return 0, wanted(v, t)
 	case column.Timestamp, column.TimestampLTZ, column.Date, column.Time:
@@ -166,9 +165,9 @@ func (d *jsonDecoder) int(v []byte, t column.Type) (int64, error) {
 	return i, nil
 }
 
-// truncated takes a number with a point or exponent for an INT or BIGINT where it is in range: what
-// is behind the point goes (Jackson's getIntValue and getLongValue, which take 2^63 as the largest
-// BIGINT). Flink reads TINYINT and SMALLINT as text, which must be a whole number.
+// truncated converts a number with a fraction or exponent to INT or BIGINT, discarding the fraction
+// (Jackson's getIntValue and getLongValue, which convert 2^63 to the maximum BIGINT). Flink parses
+// TINYINT and SMALLINT from text, which must be an integer.
 func (d *jsonDecoder) truncated(v []byte, t column.Type) (int64, error) {
 	f, err := strconv.ParseFloat(view(v), 64)
 	limit := float64(math.MaxInt64)
@@ -178,20 +177,20 @@ func (d *jsonDecoder) truncated(v []byte, t column.Type) (int64, error) {
 	if err != nil || f > limit || f < -limit-1 {
 		return 0, wanted(v, t)
 	}
-	if f >= math.MaxInt64 { // 2^63, which int64 has not
+	if f >= math.MaxInt64 { // 2^63, which overflows int64
 		return math.MaxInt64, nil
 	}
 	return int64(f), nil
 }
 
-// What is shorter, such as 2026-1-1, can be cast, but isn't taken in JSON. Seconds may be left out.
+// Shorter forms such as 2026-1-1 can be cast, but are rejected in JSON. Seconds are optional.
 var (
 	dateShape      = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}$`)
 	timeShape      = regexp.MustCompile(`^\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?Z?$`)
 	timestampShape = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?$`)
 )
 
-// moment reads a date, time or timestamp by the format's standard.
+// moment parses a date, time or timestamp in the format's standard.
 func (d *jsonDecoder) moment(s string, t column.Type) (int64, error) {
 	switch t.Kind {
 	case column.Date:
@@ -233,7 +232,8 @@ func (d *jsonDecoder) noTimestamp(s string, t column.Type) error {
 	return fmt.Errorf("found %q, expected %s such as %q (json.timestamp-format.standard is %s)", s, t.Nullable(true), example, standard)
 }
 
-// fastTimestamp reads the usual form: date, time with seconds, a fraction of up to six digits, Z.
+// fastTimestamp parses the usual form: date, time with seconds, an optional fraction of up to six
+// digits, optional Z.
 func fastTimestamp(s string, between byte) (us int64, zoned, ok bool) {
 	if len(s) < 19 || s[4] != '-' || s[7] != '-' || s[10] != between || s[13] != ':' || s[16] != ':' {
 		return 0, false, false
@@ -248,7 +248,7 @@ func fastTimestamp(s string, between byte) (us int64, zoned, ok bool) {
 	year, month, day := two(0)*100+two(2), two(5), two(8)
 	hour, minute, second := two(11), two(14), two(17)
 	if year > 9999 || month < 1 || month > 12 || day < 1 || day > 28 || hour > 23 || minute > 59 || second > 59 {
-		return 0, false, false // the last days of a month are looked at with more care
+		return 0, false, false // the last days of a month are validated by the slow path
 	}
 	us = civilDays(year, month, day)*86_400_000_000 + hour*3_600_000_000 + minute*60_000_000 + second*1_000_000
 	rest := s[19:]
@@ -273,8 +273,8 @@ func fastTimestamp(s string, between byte) (us int64, zoned, ok bool) {
 	return 0, false, false
 }
 
-// civilDays counts days since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date
-// Algorithms").
+// civilDays returns the number of days since 1970-01-01 (Howard Hinnant, "chrono-Compatible
+// Low-Level Date Algorithms").
 func civilDays(year, month, day int64) int64 {
 	if month <= 2 {
 		year--
@@ -285,7 +285,7 @@ func civilDays(year, month, day int64) int64 {
 	return era*146097 + ofEra*365 + ofEra/4 - ofEra/100 + ofYear - 719468
 }
 
-// boxed reads bytes, decimals and nested values.
+// boxed parses a value and returns it boxed.
 func (d *jsonDecoder) boxed(v []byte, t column.Type) (any, error) {
 	if v[0] == 'n' {
 		return nil, nil
@@ -322,7 +322,7 @@ func (d *jsonDecoder) boxed(v []byte, t column.Type) (any, error) {
 	return c.Value(0), nil
 }
 
-// parts calls fn for each element of an array or object that is known to be well-formed.
+// parts calls fn for each element of an array or object, which must be well-formed.
 func parts(v []byte, fn func(name, value []byte) error) error {
 	s := &jsonDecoder{data: v, at: 1}
 	object := v[0] == '{'
@@ -355,8 +355,8 @@ func parts(v []byte, fn func(name, value []byte) error) error {
 	}
 }
 
-// element reads a value within another one. With ignore-parse-errors one that can't be read is
-// NULL, and those beside it stay.
+// element parses a value within another. With ignore-parse-errors, an element that can't be parsed
+// becomes NULL without affecting its siblings.
 func (d *jsonDecoder) element(v []byte, t column.Type) (any, error) {
 	e, err := d.boxed(v, t)
 	if err != nil && d.ignore {

@@ -8,8 +8,7 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// A key of a MAP that is NULL is an error in each format, at any depth, unless an option of JSON
-// says what it is.
+// A NULL key in a MAP is an error in every format and at any depth, unless a JSON option allows it.
 func TestNullKeyOfMapIsAnError(t *testing.T) {
 	m := column.Type{Kind: column.Map, Key: &column.Type{Kind: column.String}, Elem: &column.Type{Kind: column.BigInt, NotNull: true}}
 	list := column.Type{Kind: column.Array, Elem: &m}

@@ -12,16 +12,16 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// protoDecoder decodes records of any schema of the topic into the columns of a table. It is not
-// for concurrent use.
+// protoDecoder decodes records written with any schema of the topic into the columns of a table. It
+// is not safe for concurrent use.
 type protoDecoder struct {
 	programs[*protoFile]
 	fields []Field
-	own    protoreflect.MessageDescriptor // the reader's; nil where the table gives no schema
+	own    protoreflect.MessageDescriptor // the reader's message; nil if the table has no schema
 	path   []int
 }
 
-// protoFile is a schema of a writer's: a program for each of its messages that has come.
+// protoFile is a writer's schema, with a program for each message type encountered so far.
 type protoFile struct {
 	file    protoreflect.FileDescriptor
 	first   *protoProgram
@@ -49,7 +49,7 @@ func (d *protoDecoder) compile(s *registry.Schema) (*protoFile, error) {
 		return nil, err
 	}
 	f := &protoFile{file: file, byIndex: make(map[string]*protoProgram)}
-	if file.Messages().Len() == 1 { // else it is seen with the first record which of them is meant
+	if file.Messages().Len() == 1 { // otherwise the first record determines which one is used
 		f.first, err = protoCompile(file.Messages().Get(0), d.own, columnFields(d.fields))
 	}
 	return f, err
@@ -75,7 +75,7 @@ func (d *protoDecoder) Decode(data []byte, cols []*column.Column) error {
 	return nil
 }
 
-// message finds the program of the message that a record says it is.
+// message returns the program for the message type of a record.
 func (d *protoDecoder) message(f *protoFile, data []byte) (*protoProgram, []byte, error) {
 	path, rest, err := registry.ReadMessagePath(d.path[:0], data)
 	if err != nil {
@@ -98,7 +98,7 @@ func (d *protoDecoder) message(f *protoFile, data []byte) (*protoProgram, []byte
 	return p, rest, nil
 }
 
-// find notes where the message has which field.
+// find locates the fields of a message.
 func (p *protoProgram) find(data []byte) error {
 	clear(p.slots)
 	for len(data) > 0 {
@@ -127,9 +127,9 @@ func (p *protoProgram) find(data []byte) error {
 		}
 		data = data[n:]
 		if !s.list && typ != s.wire {
-			continue // as a field that nobody knows
+			continue // treated like an unknown field
 		}
-		if slot.n++; slot.n > 1 && s.kind == protoreflect.MessageKind && !s.list { // parts of one message
+		if slot.n++; slot.n > 1 && s.kind == protoreflect.MessageKind && !s.list { // merge the parts of a message
 			if slot.n == 2 {
 				slot.bytes = slices.Clone(slot.bytes)
 			}
@@ -141,7 +141,7 @@ func (p *protoProgram) find(data []byte) error {
 	return nil
 }
 
-// protoConsume reads one value: bits of a number, or bytes.
+// protoConsume reads one value: the bits of a number, or bytes.
 func protoConsume(num protowire.Number, typ protowire.Type, data []byte) (bits uint64, bytes []byte, n int) {
 	switch typ {
 	case protowire.VarintType:
@@ -160,7 +160,7 @@ func protoConsume(num protowire.Number, typ protowire.Type, data []byte) (bits u
 	return bits, bytes, n
 }
 
-// run appends a message's values to their columns.
+// run appends the values of a message to their columns.
 func (p *protoProgram) run(data []byte, cols []*column.Column) error {
 	if err := p.find(data); err != nil {
 		return err

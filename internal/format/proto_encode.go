@@ -14,20 +14,20 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// protoEncoder writes rows as messages of one schema, registered under an id.
+// protoEncoder encodes rows as messages of one schema, registered under an id.
 type protoEncoder struct {
 	head  []byte // header and message path
 	steps []protoWriting
 }
 
-// protoWriting is how a column's value is written to a field.
+// protoWriting describes how to encode a column as a field.
 type protoWriting struct {
 	name     string
 	column   int
 	from     column.Type
 	num      protowire.Number
 	kind     protoreflect.Kind
-	presence bool // a default is written too, and NULL can be
+	presence bool // defaults are written too, and NULL is possible
 	enum     protoreflect.EnumValueDescriptors
 	fields   []protoWriting // of a row
 	list     bool
@@ -112,8 +112,8 @@ func protoElement(fd protoreflect.FieldDescriptor, from column.Type) (protoWriti
 	return w, err
 }
 
-// protoHolds reports whether a field of a kind that can be read as a column's also accepts every
-// value of the column.
+// protoHolds reports whether a field kind that can be read into a column also accepts every value
+// of the column.
 func protoHolds(k protoreflect.Kind, col column.Kind) bool {
 	switch col {
 	case column.BigInt:
@@ -185,7 +185,7 @@ func (w *protoWriting) int(dst []byte, v int64) []byte {
 	return protowire.AppendVarint(dst, uint64(v)) //nolint:gosec // the bits
 }
 
-// timestamp writes a google.protobuf.Timestamp. It takes less than 128 bytes.
+// timestamp encodes a google.protobuf.Timestamp, which takes less than 128 bytes.
 func (w *protoWriting) timestamp(dst []byte, us int64) []byte {
 	dst = protowire.AppendTag(dst, w.num, protowire.BytesType)
 	length := len(dst)
@@ -255,7 +255,7 @@ func (w *protoWriting) boxed(dst []byte, v any) ([]byte, error) {
 	return dst, fmt.Errorf("unexpected value of type %T", v)
 }
 
-// nested writes a value prefixed with its length, which is known only afterwards.
+// nested writes a length-delimited value, whose length is known only after writing it.
 func nested(dst []byte, write func([]byte) ([]byte, error)) ([]byte, error) {
 	at := len(dst)
 	dst, err := write(append(dst, 0))
@@ -282,7 +282,7 @@ func (w *protoWriting) row(dst []byte, v []any) ([]byte, error) {
 	return dst, nil
 }
 
-// array writes the elements of a repeated field, numbers packed.
+// array writes the elements of a repeated field, packing numbers.
 func (w *protoWriting) array(dst []byte, v []any) ([]byte, error) {
 	for i, x := range v {
 		if x == nil {
@@ -306,7 +306,7 @@ func (w *protoWriting) array(dst []byte, v []any) ([]byte, error) {
 			if dst, err = w.elem.boxed(dst, x); err != nil {
 				return dst, fmt.Errorf("element %d: %w", i+1, err)
 			}
-			dst = append(dst[:at], dst[at+tag:]...) // packed: without its tag
+			dst = append(dst[:at], dst[at+tag:]...) // packed: without the tag
 		}
 		return dst, nil
 	})

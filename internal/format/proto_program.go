@@ -9,43 +9,43 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// protoProgram decodes messages of one type. A message may have its fields in any order and more
-// than once: they are found first, and then the columns are filled.
+// protoProgram decodes messages of one type. Fields may occur in any order and more than once, so
+// all fields are located first and the columns are filled afterwards.
 type protoProgram struct {
-	steps  []protoStep // one for each column
-	byNum  []int16     // step of a field's number, -1 for none
+	steps  []protoStep // one per column
+	byNum  []int16     // step for each field number; -1 for none
 	beyond map[protowire.Number]int16
 	slots  []protoSlot
 }
 
-// protoStep is a column and the field that it has its value from.
+// protoStep is a column and the field that supplies its value.
 type protoStep struct {
 	name    string
 	to      column.Type
-	num     protowire.Number // 0 where the writer has no such field
+	num     protowire.Number // 0 if the writer has no such field
 	wire    protowire.Type   // of a single value
 	kind    protoreflect.Kind
 	list    bool // repeated or a map
 	time    bool // google.protobuf.Timestamp
 	wrapper *protoStep
-	missing any // where the field is not set: nil is NULL
+	missing any // value if the field is not set; nil is NULL
 	enum    protoreflect.EnumValueDescriptors
 	row     *protoProgram
 	key     *protoStep // of a map
 	elem    *protoStep // of a repeated field or a map
 }
 
-// protoSlot is what was found of a field in the message at hand.
+// protoSlot is the data found for a field in the current message.
 type protoSlot struct {
-	n     int // how often it came
+	n     int // number of occurrences
 	bits  uint64
 	bytes []byte
 }
 
-const protoNear = 64 // field numbers up to here are found without a map
+const protoNear = 64 // field numbers below this are looked up without a map
 
-// protoCompile finds how messages of a writer's type become columns. Fields are known by their
-// number where the reader has a schema of its own, and by their name where it has not.
+// protoCompile determines how messages of a writer's type are converted to columns. Fields are
+// matched by number if the reader has its own schema, otherwise by name.
 func protoCompile(writer, reader protoreflect.MessageDescriptor, columns []column.Field) (*protoProgram, error) {
 	return protoCompileAt(writer, reader, columns, 0)
 }
@@ -128,7 +128,7 @@ func protoStepOf(fd protoreflect.FieldDescriptor, own protoreflect.MessageDescri
 	return s, err
 }
 
-// protoSingle is one value of a field.
+// protoSingle returns the step for a single value of a field.
 func protoSingle(fd protoreflect.FieldDescriptor, own protoreflect.MessageDescriptor, to column.Type, depth int) (protoStep, error) {
 	s := protoStep{name: string(fd.Name()), to: to, num: fd.Number(), kind: fd.Kind(), wire: protoWire(fd.Kind())}
 	fits := false
@@ -181,7 +181,8 @@ func (s *protoStep) integer() bool {
 	return false
 }
 
-// protoWrapper reports google.protobuf.StringValue and its like, which are values that can be NULL.
+// protoWrapper reports whether m is google.protobuf.StringValue or a similar wrapper of a nullable
+// value.
 func protoWrapper(m protoreflect.MessageDescriptor) bool {
 	return m.ParentFile().Path() == "google/protobuf/wrappers.proto"
 }
@@ -216,7 +217,7 @@ func protoWire(k protoreflect.Kind) protowire.Type {
 	return protowire.VarintType
 }
 
-// protoDefault is what a field has that is not set.
+// protoDefault returns the value of a field that is not set.
 func protoDefault(fd protoreflect.FieldDescriptor, to column.Type) any {
 	v := fd.Default()
 	switch fd.Kind() {

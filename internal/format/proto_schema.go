@@ -14,10 +14,10 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// protoName is the syntax of names in Protobuf.
+// protoName is the syntax of Protobuf names.
 var protoName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// protoTypes are the types of Protobuf's in which columns are written.
+// protoTypes are the Protobuf types used for writing columns.
 var protoTypes = map[column.Kind]string{
 	column.Boolean: "bool", column.TinyInt: "int32", column.SmallInt: "int32", column.Int: "int32", column.BigInt: "int64", column.Float: "float",
 	column.Double: "double", column.String: "string", column.Bytes: "bytes", column.Timestamp: "google.protobuf.Timestamp",
@@ -26,9 +26,9 @@ var protoTypes = map[column.Kind]string{
 
 const protoTimestamp = "google.protobuf.Timestamp"
 
-// protoSchemaOf is the schema of columns: a message Record with a field for each, numbered in their
-// order. A column that can be NULL is an optional field. New columns must come last: numbers are
-// what records know fields by.
+// protoSchemaOf returns the schema of columns: a message Record with fields numbered in column
+// order. A nullable column is an optional field. New columns must come last, since records identify
+// fields by number.
 func protoSchemaOf(fields []Field) (string, error) {
 	record := column.Type{Kind: column.Row}
 	for _, f := range fields {
@@ -62,7 +62,7 @@ func protoMessage(b *strings.Builder, name string, t column.Type, indent string)
 				return fmt.Errorf("column %s: the keys of Protobuf's maps are strings, integers or booleans, not %s", f.Name, f.Type.Key)
 			}
 			elem = *f.Type.Elem
-		case column.Row, column.Timestamp, column.TimestampLTZ: // messages can be absent anyway
+		case column.Row, column.Timestamp, column.TimestampLTZ: // messages have presence anyway
 		default:
 			if !f.Type.NotNull {
 				label = "optional "
@@ -97,7 +97,7 @@ func protoSchema(fields []Field, o Options) (registry.Schema, error) {
 	return registry.Schema{Type: registry.Protobuf, Text: text}, err
 }
 
-// protoOwn is the message of the table's own schema, and its path in the file.
+// protoOwn returns the message of the table's own schema and its path in the file.
 func protoOwn(fields []Field, o Options) (protoreflect.MessageDescriptor, []int, error) {
 	s, err := protoSchema(fields, o)
 	if err != nil {
@@ -133,7 +133,8 @@ func protoOwn(fields []Field, o Options) (protoreflect.MessageDescriptor, []int,
 	return m, path, nil
 }
 
-// checkProto finds out whether the columns can be Protobuf, and fit the schema where one is given.
+// checkProto checks that the columns can be encoded as Protobuf and match the schema, if one is
+// set.
 func checkProto(fields []Field, o Options) error {
 	if err := checkRegistry(o); err != nil {
 		return err

@@ -18,7 +18,7 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// message is what the library's generic path makes of a schema's message.
+// message returns an empty message of a schema, using the library's generic implementation.
 func message(t testing.TB, text string, path ...int) *dynamicpb.Message {
 	t.Helper()
 	s := registry.Schema{Type: registry.Protobuf, Text: text}
@@ -29,7 +29,7 @@ func message(t testing.TB, text string, path ...int) *dynamicpb.Message {
 	return dynamicpb.NewMessage(registry.MessageAt(file, path))
 }
 
-// protoRecord encodes a message that is given as JSON.
+// protoRecord encodes a message given as JSON.
 func protoRecord(t testing.TB, text string, id int, json string, path ...int) []byte {
 	t.Helper()
 	m := message(t, text, path...)
@@ -78,11 +78,11 @@ message Record {
 	}
 }
 
-// A field of the writer's as what the column has.
+// Converting a writer's field to the type of a column.
 func TestProtoValues(t *testing.T) {
 	ints := column.Type{Kind: column.Array, Elem: &column.Type{Kind: column.BigInt}}
 	for _, c := range []struct {
-		field string // and all else that the schema has
+		field string // including other declarations of the schema
 		json  string
 		to    column.Type
 		want  string // or, after "!", a part of the error
@@ -154,7 +154,7 @@ func TestProtoValues(t *testing.T) {
 	}
 }
 
-// Messages of a file are told apart by their path, and fields by their number where the table has a
+// Messages of a file are distinguished by their path, and fields by number if the table has a
 // schema.
 func TestProtoMessagesAndNumbers(t *testing.T) {
 	writer := `syntax = "proto3"; message Other { string x = 1; } message Outer { message In { string label = 1; int64 n = 3; } }`
@@ -192,7 +192,7 @@ func TestProtoMessagesAndNumbers(t *testing.T) {
 	}
 }
 
-// protoType draws a type that Protobuf holds.
+// protoType draws a type that Protobuf can represent.
 func protoType(t *rapid.T, depth int, nested bool) column.Type {
 	kinds := []column.Kind{column.Boolean, column.TinyInt, column.SmallInt, column.Int, column.BigInt, column.Float, column.Double, column.String, column.Bytes, column.Timestamp, column.TimestampLTZ, column.Row, column.Array, column.Map}
 	if depth > 1 {
@@ -218,8 +218,7 @@ func protoType(t *rapid.T, depth int, nested bool) column.Type {
 	return typ
 }
 
-// What is written is a message to the library, and what the library makes of it is read as the same
-// row.
+// The library reads what Weir writes, and the library's encoding is decoded to the same row.
 func TestProtoAgainstTheLibrary(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var fields []Field
@@ -279,7 +278,7 @@ func TestProtoAgainstTheLibrary(t *testing.T) {
 	})
 }
 
-// scalars compares what the library reads of simple fields.
+// scalars compares the library's values of simple fields with the columns.
 func scalars(t *rapid.T, m *dynamicpb.Message, fields []Field, cols []*column.Column) {
 	for i, f := range fields {
 		fd := m.Descriptor().Fields().ByName(protoreflect.Name(f.Name))
@@ -304,8 +303,8 @@ func scalars(t *rapid.T, m *dynamicpb.Message, fields []Field, cols []*column.Co
 	}
 }
 
-// Nothing that a record says makes the decoder panic, take memory out of proportion, or leave half
-// a row.
+// No record makes the decoder panic, use a disproportionate amount of memory, or leave a partial
+// row.
 func FuzzProtoDecode(f *testing.F) {
 	point := column.Type{Kind: column.Row, Fields: []column.Field{{Name: "x", Type: column.Of(column.Int)}, {Name: "y", Type: array}}}
 	fields := []Field{

@@ -14,7 +14,7 @@ import (
 	"weir.example/weir/internal/expr"
 )
 
-// into appends one value to a column, without boxing what has a vector of its own.
+// into appends one value to a column, without boxing unless it is nested or repeated.
 func (s *protoStep) into(data []byte, slot *protoSlot, c *column.Column) error {
 	if s.list || slot.n == 0 || s.wrapper != nil || s.row != nil {
 		v, err := s.boxed(data, slot, 0)
@@ -90,7 +90,7 @@ func (s *protoStep) text(slot *protoSlot) (string, error) {
 		if v := s.enum.ByNumber(n); v != nil {
 			return string(v.Name()), nil
 		}
-		return strconv.Itoa(int(n)), nil // of a later version of the schema
+		return strconv.Itoa(int(n)), nil // from a later version of the schema
 	}
 	v := view(slot.bytes)
 	if s.to.Kind == column.String && !utf8.ValidString(v) {
@@ -99,7 +99,7 @@ func (s *protoStep) text(slot *protoSlot) (string, error) {
 	return v, nil
 }
 
-// protoMicros reads a google.protobuf.Timestamp.
+// protoMicros decodes a google.protobuf.Timestamp.
 func protoMicros(data []byte, to column.Type) (int64, error) {
 	var seconds, nanos int64
 	for len(data) > 0 {
@@ -120,14 +120,14 @@ func protoMicros(data []byte, to column.Type) (int64, error) {
 			nanos = int64(int32(bits)) //nolint:gosec // the bits of an int32
 		}
 	}
-	const limit = 1 << 42 // seconds, some 139,000 years
+	const limit = 1 << 42 // seconds, about 139,000 years
 	if seconds > limit || seconds < -limit || nanos < 0 || nanos > 999_999_999 {
 		return 0, fmt.Errorf("found %d s and %d ns, which is not a valid timestamp", seconds, nanos)
 	}
 	return expr.Round(seconds*1_000_000+nanos/1000, to.Precision), nil
 }
 
-// boxed reads the value of a field that has no vector of its own, or is inside another.
+// boxed decodes the value of a field and returns it boxed.
 func (s *protoStep) boxed(data []byte, slot *protoSlot, depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("nested deeper than %d", maxDepth)
@@ -159,8 +159,8 @@ func (s *protoStep) boxed(data []byte, slot *protoSlot, depth int) (any, error) 
 	return s.text(slot)
 }
 
-// value reads a message as a row. A message may hold itself, and a row may not: there is a program
-// for each level.
+// value decodes a message as a row. There is a program for each nesting level: unlike a message, a
+// row can't be recursive.
 func (p *protoProgram) value(data []byte, depth int) (any, error) {
 	if err := p.find(data); err != nil {
 		return nil, err
@@ -175,7 +175,7 @@ func (p *protoProgram) value(data []byte, depth int) (any, error) {
 	return row, nil
 }
 
-// protoOnly reads one field of a message.
+// protoOnly reads a single field of a message.
 func protoOnly(wanted protowire.Number, data []byte) (protoSlot, error) {
 	var slot protoSlot
 	for len(data) > 0 {
@@ -195,7 +195,7 @@ func protoOnly(wanted protowire.Number, data []byte) (protoSlot, error) {
 	return slot, nil
 }
 
-// items reads all values of a repeated field or a map, packed or not.
+// items decodes all values of a repeated field or a map, packed or not.
 func (s *protoStep) items(data []byte, depth int) (any, error) {
 	array := []any{}
 	pairs := protoPairs{at: make(map[any]int)}
@@ -249,13 +249,13 @@ func (s *protoStep) packed(array []any, data []byte, depth int) ([]any, error) {
 	return array, nil
 }
 
-// protoPairs are those of a map, each key once.
+// protoPairs collects the entries of a map, with unique keys.
 type protoPairs struct {
 	column.Dict
 	at map[any]int
 }
 
-// entry reads a pair of a map: the last one of a key counts.
+// entry decodes a map entry. The last one for a key wins.
 func (s *protoStep) entry(pairs *protoPairs, data []byte, depth int) error {
 	var pair [2]any
 	for i, part := range []*protoStep{s.key, s.elem} {

@@ -9,7 +9,7 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// rawSizes are the lengths of the types with a fixed number of bytes.
+// rawSizes are the sizes in bytes of fixed-length types.
 var rawSizes = map[column.Kind]int{
 	column.Boolean: 1, column.TinyInt: 1, column.SmallInt: 2, column.Int: 4, column.BigInt: 8, column.Float: 4, column.Double: 8,
 }

@@ -11,9 +11,9 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// Schemas is the set of known schemas of schema registries. Formats look schemas up here and do no
-// I/O: the caller must add the schemas of a record's ids before it decodes the record. Schemas is
-// safe for concurrent use; nil is an empty set.
+// Schemas is a set of schemas fetched from schema registries. Formats look up schemas here and do
+// no I/O: the caller must add a schema before decoding records with its id. Schemas is safe for
+// concurrent use; nil is an empty set.
 type Schemas struct {
 	mu      sync.RWMutex
 	byID    map[schemaID]known
@@ -52,15 +52,14 @@ func (s *Schemas) Add(url string, schema *registry.Schema) {
 	s.byID[schemaID{url, schema.ID}] = known{schema: schema}
 }
 
-// Refuse records that records with this id can't be decoded, and why.
+// Refuse records why records with this schema id can't be decoded.
 func (s *Schemas) Refuse(url string, id int, reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.byID[schemaID{url, id}] = known{err: reason}
 }
 
-// Known reports whether anything is known of an id, and whether that is that its records can't be
-// decoded.
+// Known reports whether an id is in the set, and whether its records were refused.
 func (s *Schemas) Known(url string, id int) (known, refused bool) {
 	k, ok := s.lookup(url, id)
 	return ok, k.err != nil
@@ -76,11 +75,11 @@ func (s *Schemas) lookup(url string, id int) (known, bool) {
 	return k, ok
 }
 
-// SetWriter says under which id the schema of a subject is registered with which rows are written.
+// SetWriter sets the id of the registered schema with which rows of a subject are written.
 func (s *Schemas) SetWriter(url, name string, id int) { s.set(s.writers, url, name, id) }
 
-// SetReader says which schema of a subject fits the columns that are read: what a schema that does
-// not fit is compared with in errors.
+// SetReader sets the id of the schema of a subject that matches the table's columns. Errors about
+// incompatible schemas refer to it.
 func (s *Schemas) SetReader(url, name string, id int) { s.set(s.readers, url, name, id) }
 
 func (s *Schemas) set(ids map[subject]int, url, name string, id int) {
@@ -109,14 +108,13 @@ func (s *Schemas) reader(url, name string) (int, bool) {
 	return id, ok
 }
 
-// SchemaID returns the id in front of a key or value in the Confluent wire format.
+// SchemaID returns the schema id at the start of a key or value in the Confluent wire format.
 func SchemaID(data []byte) (id int, ok bool) {
 	id, _, err := registry.ReadHeader(data)
 	return id, err == nil
 }
 
-// programs are the writers' schemas as compiled by a decoder. P decodes the records of one
-// schema.
+// programs caches the compiled writers' schemas of a decoder. P decodes the records of one schema.
 type programs[P any] struct {
 	schemas *Schemas
 	options Options
@@ -137,7 +135,7 @@ func newPrograms[P any](s *Schemas, o Options, compile func(*registry.Schema) (P
 	return programs[P]{schemas: s, options: o, compile: compile, last: -1, made: make(map[int]result[P])}
 }
 
-// program returns the program that decodes a record, and the record's data after the header.
+// program returns the program for a record, and the record's data after the header.
 func (p *programs[P]) program(data []byte) (P, []byte, error) {
 	id, data, err := registry.ReadHeader(data)
 	if err != nil {
@@ -164,7 +162,7 @@ func (p *programs[P]) of(id int) (P, error) {
 	switch {
 	case !ok:
 		return made.program, fmt.Errorf("schema %d: not looked up", id)
-	case k.err != nil: // not kept: it may be there later
+	case k.err != nil: // not cached, since it may become available
 		return made.program, fmt.Errorf("schema %d: %w", id, k.err)
 	}
 	if made.program, made.err = p.compile(k.schema); made.err != nil {
@@ -174,7 +172,7 @@ func (p *programs[P]) of(id int) (P, error) {
 	return made.program, made.err
 }
 
-// incompatible names both schemas: the writer's, and the reader's where one is known.
+// incompatible returns an error that names both schemas: the writer's, and the reader's if known.
 func (p *programs[P]) incompatible(id int, err error) error {
 	name := p.options.Subject()
 	if reader, ok := p.schemas.reader(p.options.Registry(), name); ok {
@@ -183,13 +181,13 @@ func (p *programs[P]) incompatible(id int, err error) error {
 	return fmt.Errorf("schema %d (of the writer) can't be read as the table's columns: %w", id, err)
 }
 
-// fits reports whether records of a schema can be decoded.
+// fits returns an error if records of a schema can't be decoded.
 func (p *programs[P]) fits(s *registry.Schema) error {
 	_, err := p.compile(s)
 	return err
 }
 
-// RegistryOptions are the options that say how a registry is reached.
+// RegistryOptions returns the options for connecting to a registry.
 func RegistryOptions(c registry.Config) Options {
 	o := Options{"url": strings.Join(c.URLs, ",")}
 	if c.User != "" {
@@ -205,8 +203,8 @@ func RegistryOptions(c registry.Config) Options {
 	return o
 }
 
-// SetRegistryDefaults completes the options of a table's key or value as Flink does: the older
-// names of options, and the subject that Confluent's serializers use by default.
+// SetRegistryDefaults completes the options of a table's key or value as Flink does: it replaces
+// deprecated option names and sets the subject that Confluent's serializers use by default.
 func (o Options) SetRegistryDefaults(topic string, key bool) {
 	for _, name := range []string{"url", "subject", "schema"} {
 		older := "schema-registry." + name
@@ -216,19 +214,18 @@ func (o Options) SetRegistryDefaults(topic string, key bool) {
 		delete(o, older)
 	}
 	if o["subject"] == "" {
-		o["subject"], _ = registry.TopicName.Subject(topic, "", key) // it needs no record
+		o["subject"], _ = registry.TopicName.Subject(topic, "", key) // needs no record
 	}
 }
 
-// RegistersSchemas reports whether schemas of what is written are registered where they are not
-// yet.
+// RegistersSchemas reports whether missing schemas are registered when writing.
 func (o Options) RegistersSchemas() bool {
 	return !strings.EqualFold(o["auto.register.schemas"], "false")
 }
 
 func anything(string) error { return nil }
 
-// registryOptions are the options that formats with a registry have, by Flink's names.
+// registryOptions returns the options of formats with a registry, by their Flink names.
 func registryOptions(more ...map[string]func(string) error) map[string]func(string) error {
 	all := map[string]func(string) error{
 		"url": anything, "subject": anything, "schema": anything, "auto.register.schemas": boolean,
@@ -251,8 +248,8 @@ func checkRegistry(o Options) error {
 	return err
 }
 
-// RegistryConfig is how the options say that the registry is reached. Keys and certificates are PEM
-// files, where Flink has Java's stores: certificate and key in one, or the key in the file
+// RegistryConfig returns the connection settings in the options. Keys and certificates are PEM
+// files instead of Flink's Java key stores: certificate and key are in one file, or the key is in
 // ssl.keystore.key-location.
 func (o Options) RegistryConfig() (registry.Config, error) {
 	c := registry.Config{Token: o["bearer-auth.token"], CAFile: o["ssl.truststore.location"], CertFile: o["ssl.keystore.location"], KeyFile: cmp.Or(o["ssl.keystore.key-location"], o["ssl.keystore.location"])}

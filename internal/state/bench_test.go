@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// stores opens a store of each kind for a benchmark.
+// stores runs a benchmark once for each kind of store.
 func stores(b *testing.B, run func(b *testing.B, s *Store)) {
 	b.Run("memory", func(b *testing.B) { run(b, Memory()) })
 	b.Run("disk", func(b *testing.B) {
@@ -24,9 +24,10 @@ func stores(b *testing.B, run func(b *testing.B, s *Store)) {
 	})
 }
 
-// BenchmarkWindowed is a 10 s window for each of 3,000 devices, a transaction every 100 ms of event
-// time: each reads and writes all devices' windows, and the end of a window deletes them one by
-// one. An iteration is one Get and Put, with its share of Changes, Commit and the deletes.
+// BenchmarkWindowed keeps a 10 s window for each of 3,000 devices, with one transaction per 100 ms
+// of event time. Each transaction reads and writes the windows of all devices, and closing a window
+// deletes its entries one by one. An iteration is one Get and one Put, plus their share of Changes,
+// Commit and the deletes.
 func BenchmarkWindowed(b *testing.B) {
 	const devices, txns = 3000, 100
 	keys := make([][]byte, devices)
@@ -66,8 +67,9 @@ func BenchmarkWindowed(b *testing.B) {
 	})
 }
 
-// BenchmarkLarge reads and rewrites random ones of a million entries in one window, with a cache
-// for a tenth of them. An iteration is one Get and Put with its share of the commit.
+// BenchmarkLarge reads and rewrites random entries of a window of a million entries, with a cache
+// that holds a tenth of them and with one that holds all. An iteration is one Get and one Put, plus
+// their share of the commit.
 func BenchmarkLarge(b *testing.B) {
 	const entries, batch = 1_000_000, 3000
 	for _, cache := range []int64{16 << 20, 256 << 20} {
@@ -115,7 +117,7 @@ func BenchmarkLarge(b *testing.B) {
 	}
 }
 
-// BenchmarkRestore is one changelog record of a new entry.
+// BenchmarkRestore applies changelog records of new entries.
 func BenchmarkRestore(b *testing.B) {
 	stores(b, func(b *testing.B, s *Store) {
 		key := make([]byte, prefixLen+8)
@@ -132,7 +134,7 @@ func BenchmarkRestore(b *testing.B) {
 	})
 }
 
-// BenchmarkOpen opens a copy, which must not take longer where it is larger.
+// BenchmarkOpen opens a copy. The time must not depend on its size.
 func BenchmarkOpen(b *testing.B) {
 	for _, entries := range []int{10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("entries=%d", entries), func(b *testing.B) {

@@ -1,21 +1,20 @@
 package state
 
 const (
-	bufferStep = 16      // buffers have capacities that are multiples of it
+	bufferStep = 16      // capacities of buffers are multiples of it
 	maxBuffer  = 1024    // larger buffers are left to the garbage collector
-	maxHeld    = 4 << 20 // bytes that wait for reuse
+	maxHeld    = 4 << 20 // bytes kept for reuse
 	numBins    = maxBuffer/bufferStep + 1
 )
 
-// buffers reuses the memory of values. A transaction replaces as many values as it writes, so in a
-// steady state its new values live in the buffers of the ones that the previous transaction
-// replaced.
+// buffers recycles the memory of values. A transaction replaces about as many values as it writes,
+// so in a steady state new values reuse the buffers that the previous transaction released.
 type buffers struct {
 	bins [numBins][][]byte // by capacity / bufferStep
 	held int64             // bytes in bins
 }
 
-// clone returns a copy of value. It is never nil, since nil means a tombstone.
+// clone returns a copy of value. The copy is never nil, since nil means a tombstone.
 func (b *buffers) clone(value []byte) []byte {
 	bin := (len(value) + bufferStep - 1) / bufferStep
 	if bin == 0 {
@@ -35,7 +34,7 @@ func (b *buffers) clone(value []byte) []byte {
 	return append(buf[:0], value...)
 }
 
-// replace returns a copy of value, in old's memory where it fits. value may be a part of old.
+// replace returns a copy of value, in old's memory if it fits. value may alias old.
 func (b *buffers) replace(old, value []byte) []byte {
 	if cap(old) >= len(value) && cap(old) <= 2*len(value)+bufferStep && cap(old) > 0 {
 		return append(old[:0], value...)
@@ -45,7 +44,7 @@ func (b *buffers) replace(old, value []byte) []byte {
 	return next
 }
 
-// release takes a buffer back; the caller must hold no reference to it.
+// release makes a buffer available for reuse. The caller must not keep a reference to it.
 func (b *buffers) release(buf []byte) {
 	n := cap(buf)
 	if n == 0 || n > maxBuffer || n%bufferStep != 0 || b.held+int64(n) > maxHeld {

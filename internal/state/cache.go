@@ -5,18 +5,18 @@ import (
 	"slices"
 )
 
-// staleAfter is how many transactions a space must be unused for its entries to go without a second
-// chance.
+// staleAfter is the number of transactions after which an unused space's entries no longer get a
+// second chance.
 const staleAfter = 16
 
-// load reads an entry that is not in memory from the base; nil if there is none.
+// load reads an entry from the base into memory; nil if the base doesn't have it.
 func (s *Store) load(sp *space, key []byte) *entry {
 	value, ok := s.fetch(sp, key)
 	if !ok {
 		return nil
 	}
 	if s.bytes > s.limit {
-		s.makeRoom() // before the entry is there, so that it stays
+		s.makeRoom() // before adding the entry, so that it isn't evicted
 	}
 	e := s.add(sp, key, absent)
 	s.setBase(e, value)
@@ -24,7 +24,7 @@ func (s *Store) load(sp *space, key []byte) *entry {
 	return e
 }
 
-// resolve finds out whether the base has e, which was written unread.
+// resolve determines whether the base has e, which was written without being read.
 func (s *Store) resolve(sp *space, e *entry) {
 	value, ok := s.fetch(sp, []byte(e.key))
 	if ok {
@@ -47,8 +47,8 @@ func (s *Store) fetch(sp *space, key []byte) ([]byte, bool) {
 	return value, ok
 }
 
-// onDisk reports whether the database has an entry of sp; also after an error, since then nothing
-// is known.
+// onDisk reports whether the database has an entry of sp. It returns true after an error, when the
+// answer is unknown.
 func (s *Store) onDisk(sp *space) bool {
 	if s.err != nil {
 		return true
@@ -66,9 +66,9 @@ func (s *Store) onDisk(sp *space) bool {
 }
 
 // makeRoom evicts entries that the open transaction has not changed until the cache is a tenth
-// below its size. It goes through the spaces from the least recently used; within those in use it
-// is a clock: what was read or written since the last sweep gets a second chance. The map's
-// iteration, which starts at random, is the clock's hand.
+// below its size. It starts with the least recently used spaces. Spaces in recent use follow the
+// clock algorithm: entries read or written since the last sweep get a second chance, and the hand
+// is map iteration, which starts at a random position.
 func (s *Store) makeRoom() {
 	if s.disk == nil {
 		return
@@ -77,7 +77,7 @@ func (s *Store) makeRoom() {
 	if s.limit = size; s.bytes <= size {
 		return
 	}
-	s.cold = nil // what warm has read is no longer all in memory
+	s.cold = nil // entries loaded by warm may be evicted
 	target := size - size/10
 	all := make([]*space, 0, s.spaces)
 	for _, o := range s.ops {
@@ -95,13 +95,12 @@ func (s *Store) makeRoom() {
 			s.sweep(sp, secondChance && sp.touched+staleAfter > s.txn, target)
 		}
 	}
-	// What is left over belongs to the open transaction: don't sweep again for each entry that is
-	// loaded.
+	// The rest belongs to the open transaction: don't sweep again for each entry loaded.
 	s.limit = max(size, s.bytes+size/10)
 }
 
-// sweep evicts entries of sp until the cache is down to target. Evicted values are not reused: Get
-// may have handed them out.
+// sweep evicts entries of sp until the cache is down to target. It doesn't reuse the evicted
+// values, since Get may have returned them.
 func (s *Store) sweep(sp *space, secondChance bool, target int64) {
 	for _, e := range sp.entries {
 		if s.bytes <= target {
@@ -123,17 +122,17 @@ func (s *Store) sweep(sp *space, secondChance bool, target int64) {
 	}
 }
 
-// index finds the windows of a copy that was just opened. Entries stay on disk until they are
-// needed or warm comes to them, so that opening a large state takes no longer than a small one.
+// index finds the windows of a newly opened copy. Entries stay on disk until they are needed or
+// warm reaches them, so the time to open doesn't depend on the size of the state.
 func (s *Store) index() error {
 	s.cold = firstKey
 	return s.disk.windows(func(op uint16, window int64) { s.ensureSpace(op, window).complete = false })
 }
 
-// warm reads the next entries of a copy that was opened into memory, until all are there or the
-// cache is half full. In the database's order an entry costs a tenth of what it costs by itself,
-// and once a window is complete a new key in it needs no look at the disk. It must be called
-// between transactions: what the disk has is the base then.
+// warm reads the next entries of a newly opened copy into memory, until all are loaded or the cache
+// is half full. Read in database order, an entry costs a tenth of a single lookup, and once a
+// window is complete, new keys in it need no disk lookup. warm must be called between transactions,
+// when the disk has exactly the base.
 func (s *Store) warm() {
 	if s.cold == nil || s.err != nil {
 		return
@@ -165,13 +164,13 @@ func (s *Store) warm() {
 	case err != nil:
 		s.fail(err)
 	case s.bytes > room:
-		s.cold = nil // what it has not come to stays on disk
+		s.cold = nil // the remaining entries stay on disk
 	case s.cold == nil:
 		s.warmed(sp)
 	}
 }
 
-// warmed notes that all entries are in memory; last is the window of the last one.
+// warmed records that all entries are in memory; last is the window of the last one.
 func (s *Store) warmed(last *space) {
 	if last != nil {
 		last.complete = true

@@ -7,8 +7,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// TestWarm opens a copy: its entries must stay on disk at first, so that a large state opens as
-// fast as a small one, and come into memory by and by, until all windows are complete or the cache
+// TestWarm opens a copy: its entries must stay on disk at first, so that opening takes the same
+// time for any size, and move into memory step by step until all windows are complete or the cache
 // is half full.
 func TestWarm(t *testing.T) {
 	const entries, atOnce = 5000, 300
@@ -31,7 +31,7 @@ func TestWarm(t *testing.T) {
 			commits := 0
 			for ; s.cold != nil; commits++ {
 				before := s.bytes
-				s.Put(1, 0, fmt.Appendf(nil, "key-%06d", 3*commits), []byte("new")) // there already, which nobody has looked at
+				s.Put(1, 0, fmt.Appendf(nil, "key-%06d", 3*commits), []byte("new")) // exists, but has not been read yet
 				commit(t, s)
 				if grown := (s.bytes - before) / entryOverhead; grown > 2*atOnce {
 					t.Fatalf("a commit brought %d entries into memory", grown)
@@ -65,8 +65,8 @@ func TestWarm(t *testing.T) {
 	}
 }
 
-// TestWarmAfterEviction evicts what was read into memory by a transaction that is larger than the
-// cache: what warm goes on to read must not make a window look complete.
+// TestWarmAfterEviction runs a transaction larger than the cache, which evicts warmed entries.
+// Entries that warm reads afterwards must not make a window look complete.
 func TestWarmAfterEviction(t *testing.T) {
 	const entries = 3000
 	cfg := Config{Dir: "/state", fs: vfs.NewMem(), CacheBytes: 1 << 20, warmAtOnce: 100}
@@ -78,7 +78,7 @@ func TestWarmAfterEviction(t *testing.T) {
 	defer s.Close()
 	commit(t, s)
 	s.Put(2, 0, []byte("large"), make([]byte, 2*cfg.CacheBytes))
-	s.Get(1, 2, []byte("key-002999")) // makes room for it
+	s.Get(1, 2, []byte("key-002999")) // evicts others to make room
 	s.Abort()
 	for range 2 * entries / cfg.warmAtOnce {
 		commit(t, s)

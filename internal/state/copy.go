@@ -16,17 +16,17 @@ import (
 
 // The directory of a local copy:
 //
-//	LOCK             held while a store is open
-//	weir-state.json  marker: the copy is complete, and its identity. Without it there is no copy.
+//	LOCK             locked while a store is open
+//	weir-state.json  marks a complete copy and contains its identity; no marker, no copy
 //	db/              the pebble database
 //
-// The marker is written last when a copy is created and removed first when it is given up, so no
-// crash in between leaves a partial copy that looks complete.
+// The marker is written last when a copy is created and removed first when it is given up, so a
+// crash in between never leaves a partial copy that looks complete.
 const (
 	lockFile   = "LOCK"
 	markerFile = "weir-state.json"
 	dbDir      = "db"
-	copyFormat = 2 // 1 had no position of its inputs
+	copyFormat = 2 // format 1 had no position of its inputs
 )
 
 type marker struct {
@@ -42,9 +42,9 @@ var (
 // Open opens the local copy in cfg.Dir, or creates an empty one with offset 0. A copy that can't be
 // proved clean is removed and the reason logged: its marker or offset is missing, it belongs to
 // something else, it is too old, or one of its files is corrupt. If another process has the copy
-// open, the error is ErrLocked. With an empty Dir, Open is Memory.
+// open, the error is ErrLocked. With an empty Dir, Open is equivalent to Memory.
 //
-// A copy is a cache: after any error, of Open or of the store, the caller can continue with
+// A copy is a cache: after any error, from Open or from the store, the caller can continue with
 // [Memory] and the changelog.
 func Open(cfg Config) (*Store, error) {
 	if cfg.Dir == "" {
@@ -85,7 +85,7 @@ func (d *disk) acquire() error {
 	lock, err := d.cfg.fs.Lock(d.path(lockFile))
 	var pathErr *fs.PathError
 	switch {
-	case errors.As(err, &pathErr): // the file can't be made; a held lock is a bare errno
+	case errors.As(err, &pathErr): // the file can't be created; a lock held elsewhere is a bare errno
 		return fmt.Errorf("lock local copy: %w", err)
 	case err != nil:
 		return fmt.Errorf("%w: %s: %w", ErrLocked, d.cfg.Dir, err)
@@ -94,11 +94,11 @@ func (d *disk) acquire() error {
 	return nil
 }
 
-// reuse opens and loads the existing copy, or returns why it can't be used.
+// reuse opens and loads the existing copy. The error is the reason why it can't be used.
 func (s *Store) reuse() (err error) {
 	d := s.disk
 	defer func() {
-		if r := recover(); r != nil { // corruption that no checksum covers
+		if r := recover(); r != nil { // corruption not covered by a checksum
 			err = fmt.Errorf("%w: %v", errNotClean, r)
 		}
 	}()
@@ -165,7 +165,7 @@ func (d *disk) checkMarker() error {
 	return nil
 }
 
-// verifyTables compares the size of each table file with what the manifest says.
+// verifyTables compares the size of each table file with the manifest.
 func (d *disk) verifyTables() error {
 	levels, err := d.db.SSTables()
 	if err != nil {
@@ -279,11 +279,11 @@ func (d *disk) openDB(create bool) (err error) {
 	return d.background()
 }
 
-// closeDB closes the database without a flush.
+// closeDB closes the database without flushing it.
 func (d *disk) closeDB() (err error) {
 	defer d.recoverFatal(&err)
 	if d.pending != nil {
-		_ = d.pending.Close() // frees memory only
+		_ = d.pending.Close() // only frees memory
 		d.pending = nil
 	}
 	if d.db == nil {

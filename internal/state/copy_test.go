@@ -20,7 +20,7 @@ import (
 
 var epoch = time.Unix(1e9, 0)
 
-// fill makes a copy of n entries, in two flushes, and closes it. The offset is the number of
+// fill creates a copy of n entries in two flushes and closes it. The offset is the number of
 // entries.
 func fill(t *testing.T, cfg Config, n int) {
 	t.Helper()
@@ -57,7 +57,7 @@ func testConfig(t *testing.T) (cfg Config, logged *strings.Builder) {
 	}, logged
 }
 
-// reopen opens the copy and returns its offset and entries after checking that it can be used.
+// reopen opens the copy, checks that it is usable and returns its offset and number of entries.
 func reopen(t *testing.T, cfg Config) (offset int64, entries int) {
 	t.Helper()
 	s, err := Open(cfg)
@@ -84,7 +84,7 @@ func TestCopyIsReused(t *testing.T) {
 	if offset, n := reopen(t, cfg); offset != 1000 || n != 1000 {
 		t.Errorf("offset %d, %d entries", offset, n)
 	}
-	cfg.CacheBytes = 10 << 10 // less than there is
+	cfg.CacheBytes = 10 << 10 // smaller than the state
 	if offset, n := reopen(t, cfg); offset != 1001 || n != 1001 {
 		t.Errorf("small cache: offset %d, %d entries", offset, n)
 	}
@@ -159,7 +159,7 @@ func TestCopyIsRebuilt(t *testing.T) {
 
 func later(d time.Duration) func() time.Time { return func() time.Time { return epoch.Add(d) } }
 
-// withDB changes the database of a closed copy behind the store's back.
+// withDB modifies the database of a closed copy directly.
 func withDB(t *testing.T, cfg Config, fn func(*disk) error) {
 	t.Helper()
 	d := &disk{cfg: cfg.withDefaults()}
@@ -171,7 +171,7 @@ func withDB(t *testing.T, cfg Config, fn func(*disk) error) {
 	}
 }
 
-// TestOlderCopy puts a directory back as it was before: an older offset, and the changelog has the
+// TestOlderCopy restores a backup of the directory: its offset is older, and the changelog has the
 // rest.
 func TestOlderCopy(t *testing.T) {
 	cfg, _ := testConfig(t)
@@ -187,8 +187,8 @@ func TestOlderCopy(t *testing.T) {
 	}
 }
 
-// TestRestoreKeepsAge reads a long changelog with stops: the copy must not look younger than what
-// was read first, whose tombstones may be gone by the time that the rest is read.
+// TestRestoreKeepsAge restores a long changelog with interruptions: the copy must not look younger
+// than the records read first, whose tombstones may be compacted away by the time the rest is read.
 func TestRestoreKeepsAge(t *testing.T) {
 	cfg, logged := testConfig(t)
 	s, err := Open(cfg)
@@ -205,9 +205,9 @@ func TestRestoreKeepsAge(t *testing.T) {
 	}
 }
 
-// TestCorruption damages each file of a copy in turn. The store must start anew, or have exactly
-// what its offset says (a manifest whose end is torn is that of an earlier commit), or tell by Err
-// that it can't and be anew at the next Open.
+// TestCorruption damages each file of a copy in turn. The store must start empty, match its offset
+// exactly (a manifest with a torn tail is that of an earlier commit), or report the damage by Err
+// and start empty at the next Open.
 func TestCorruption(t *testing.T) {
 	const n = 3000
 	cfg, _ := testConfig(t)
@@ -283,7 +283,7 @@ func damageFile(t *testing.T, path string, damage func([]byte) []byte) {
 	}
 }
 
-// checkDamaged reports whether the copy was given up.
+// checkDamaged reports whether the copy was rebuilt.
 func checkDamaged(t *testing.T, cfg Config, n int) (rebuilt bool) {
 	s, err := Open(cfg)
 	if err != nil {
@@ -354,7 +354,7 @@ func TestLocked(t *testing.T) {
 	reopen(t, cfg)
 }
 
-// TestLockedChild is the other process of TestLocked.
+// TestLockedChild runs in the child process of TestLocked.
 func TestLockedChild(t *testing.T) {
 	dir := os.Getenv("WEIR_STATE_DIR")
 	if dir == "" {
@@ -376,8 +376,8 @@ func TestDirectoryCannotBeMade(t *testing.T) {
 	}
 }
 
-// TestReadError lets the disk fail under a running store: what was read must not be trusted, nor
-// the copy afterwards.
+// TestReadError makes reads fail under a running store: neither their results nor the copy may be
+// trusted afterwards.
 func TestReadError(t *testing.T) {
 	mem := vfs.NewMem()
 	broken := errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
@@ -422,7 +422,7 @@ func TestReadError(t *testing.T) {
 	}
 }
 
-// TestFlushError lets a flush fail in the background.
+// TestFlushError makes a background flush fail.
 func TestFlushError(t *testing.T) {
 	mem := vfs.NewMem()
 	var broken errorfs.Toggle
@@ -456,7 +456,7 @@ func TestFlushError(t *testing.T) {
 	}
 }
 
-// A copy that a newer Weir wrote is refused by name, and left as it is.
+// A copy written by a newer Weir is rejected with ErrNewer and left unchanged.
 func TestNewerCopyIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(Config{Dir: dir, Identity: "mine"})

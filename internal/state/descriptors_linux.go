@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// checkDescriptors refuses to open another copy where most of the file descriptors that the process
-// may have are in use: the clients of the brokers need some, too, and can't do without.
+// checkDescriptors returns an error if more than three quarters of the process's file descriptors
+// are in use: broker connections need some too and, unlike a copy, can't do without.
 func checkDescriptors() error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

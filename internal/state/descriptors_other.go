@@ -2,5 +2,6 @@
 
 package state
 
-// checkDescriptors knows nothing of other systems; opening a file fails there when it is too late.
+// checkDescriptors does nothing on other systems, where running out shows only when opening a file
+// fails.
 func checkDescriptors() error { return nil }

@@ -19,17 +19,17 @@ import (
 
 const (
 	memTableBytes = 16 << 20
-	flushEvery    = 10 * time.Second // bounds what must be replayed after a crash
-	maxPending    = 4 << 20          // bytes of restored records in one batch
+	flushEvery    = 10 * time.Second // bounds what is replayed after a crash
+	maxPending    = 4 << 20          // bytes of restored records per batch
 )
 
-// metaKey is shorter than each entry's key and sorts before them.
+// metaKey is shorter than every entry's key and sorts before them.
 var (
 	metaKey  = []byte{0}
 	firstKey = []byte{0, 0}
 )
 
-// meta says how far the database is. It is written with each batch, so that it always fits the
+// meta describes the state of the database. It is written in every batch, so it always matches the
 // entries.
 //
 //	format   1 byte
@@ -39,7 +39,7 @@ var (
 //	identity 32 bytes, SHA-256 of Config.Identity
 type meta struct {
 	offset   int64
-	at       time.Time // when the changelog was last known to be read to its end
+	at       time.Time // last time the changelog was known to be read to its end
 	count    int
 	identity [sha256.Size]byte
 }
@@ -68,23 +68,23 @@ func decodeMeta(b []byte) (m meta, err error) {
 	return m, nil
 }
 
-// disk is the local copy. The files in its directory are those of copy.go.
+// disk is the local copy. See copy.go for the layout of its directory.
 type disk struct {
 	cfg     Config
 	lock    io.Closer
 	db      *pebble.DB
 	meta    meta
 	pending *pebble.Batch // restored records that no read has needed yet
-	flushed time.Time     // last started flush
+	flushed time.Time     // start of the last flush
 	closed  bool
 
-	failure   atomic.Pointer[error] // of the database's own goroutines
+	failure   atomic.Pointer[error] // from the database's goroutines
 	abandoned atomic.Bool           // the database can't even be closed
 	record    []byte                // scratch for meta
 }
 
-// commit writes the overlay and the offset that covers it as one batch. count is the base's before
-// the commit.
+// commit writes the overlay and its offset in one batch. count is the number of entries in the base
+// before the commit.
 func (d *disk) commit(changes []change, offset int64, count int) error {
 	batch := d.db.NewBatch()
 	defer batch.Close()
@@ -97,7 +97,7 @@ func (d *disk) commit(changes []change, offset int64, count int) error {
 		if c.deleted {
 			op := batch.DeleteDeferred(n)
 			appendKey(op.Key[:0], c.space.op, c.space.window, c.entry.key)
-			_ = op.Finish() // no index, no error
+			_ = op.Finish() // there is no index, so no error
 			count--
 			continue
 		}
@@ -134,7 +134,7 @@ func (d *disk) restore(key, value []byte) error {
 	return nil
 }
 
-// restored writes the pending records with the offset that covers them.
+// restored writes the pending records and their offset.
 func (d *disk) restored(offset int64, count int) error {
 	batch := d.pending
 	d.pending = nil
@@ -159,8 +159,8 @@ func (d *disk) settle() (err error) {
 	return d.db.Apply(batch, pebble.NoSync)
 }
 
-// apply writes batch with next as one. A flush starts now and then, so that little must be replayed
-// after a crash; a full memtable starts one too.
+// apply writes batch and next atomically. It starts a flush every flushEvery, so that little must
+// be replayed after a crash; a full memtable also starts one.
 func (d *disk) apply(batch *pebble.Batch, next meta) (err error) {
 	defer d.recoverFatal(&err)
 	d.record = next.append(d.record[:0])
@@ -181,7 +181,7 @@ func (d *disk) apply(batch *pebble.Batch, next meta) (err error) {
 	return nil
 }
 
-// get returns a copy of an entry's value.
+// get returns a copy of the value stored under an entry's key.
 func (d *disk) get(key []byte, b *buffers) (value []byte, ok bool, err error) {
 	defer d.recoverFatal(&err)
 	if err := d.settle(); err != nil {
@@ -201,7 +201,7 @@ func (d *disk) get(key []byte, b *buffers) (value []byte, ok bool, err error) {
 	return value, true, nil
 }
 
-// scan calls fn with the entries of one window in key order until it returns false.
+// scan calls fn with the entries of one window in key order until fn returns false.
 func (d *disk) scan(op uint16, window int64, fn func(key, value []byte) bool) error {
 	prefix := appendPrefix(nil, op, window)
 	return d.iterate(prefix, prefixEnd(prefix), func(it *pebble.Iterator) {
@@ -213,7 +213,7 @@ func (d *disk) scan(op uint16, window int64, fn func(key, value []byte) bool) er
 	})
 }
 
-// walk calls fn with all entries in order, the first one at or behind from, until it returns false.
+// walk calls fn with all entries in order, starting at from, until fn returns false.
 func (d *disk) walk(from []byte, fn func(op uint16, window int64, key, value []byte) (goOn bool)) error {
 	var malformed error
 	err := d.iterate(from, nil, func(it *pebble.Iterator) {
@@ -261,7 +261,7 @@ func (d *disk) iterate(lower, upper []byte, fn func(*pebble.Iterator)) (err erro
 	if err != nil {
 		return fmt.Errorf("read local copy: %w", err)
 	}
-	defer func() { // also when fn panics; Close tells what stopped the iterator
+	defer func() { // even if fn panics; Close returns the error that stopped the iterator
 		if cerr := it.Close(); cerr != nil && err == nil {
 			err = fmt.Errorf("read local copy: %w", cerr)
 		}
@@ -270,7 +270,7 @@ func (d *disk) iterate(lower, upper []byte, fn func(*pebble.Iterator)) (err erro
 	return nil
 }
 
-// flush makes what was written durable. It returns what has failed so far, also before it.
+// flush makes all writes durable. It returns any background error so far, including earlier ones.
 func (d *disk) flush() (err error) {
 	defer d.recoverFatal(&err)
 	if err := d.settle(); err != nil {
@@ -286,14 +286,14 @@ func (d *disk) flush() (err error) {
 		case <-done:
 			return d.background()
 		case <-time.After(wait):
-			if err := d.background(); err != nil { // it would be tried again, for ever
+			if err := d.background(); err != nil { // pebble would retry forever
 				return err
 			}
 		}
 	}
 }
 
-// memory returns what the database holds: memtables and cached blocks.
+// memory returns the bytes used by the database: memtables and cached blocks.
 func (d *disk) memory() int64 {
 	if d.db == nil {
 		return 0
@@ -302,8 +302,8 @@ func (d *disk) memory() int64 {
 	return int64(m.MemTable.Size) + m.BlockCache.Size
 }
 
-// background returns the first error of a flush or compaction. Pebble tries again, but a copy that
-// can't be flushed holds ever more memory and falls ever further behind.
+// background returns the first error of a flush or compaction. Pebble retries, but a copy that
+// can't be flushed uses more and more memory and falls further and further behind.
 func (d *disk) background() error {
 	if p := d.failure.Load(); p != nil {
 		return *p
@@ -311,7 +311,7 @@ func (d *disk) background() error {
 	return nil
 }
 
-// report keeps the first failure of the database.
+// report records the first failure of the database.
 func (d *disk) report(err error) {
 	err = fmt.Errorf("maintain local copy: %w", err)
 	d.failure.CompareAndSwap(nil, &err)
@@ -323,10 +323,10 @@ func (d *disk) options() *pebble.Options {
 		DisableWAL:         true,
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       memTableBytes,
-		// Memtables count as a part of the cache: one that is written and one that is flushed.
+		// Memtables count towards the cache: one being written and one being flushed.
 		CacheSize:    min(max(d.cfg.CacheBytes/4, 8<<20), 64<<20) + 2*memTableBytes,
 		MaxOpenFiles: 500,
-		// Its check of file sizes ends the process from a goroutine; see verifyTables.
+		// The built-in check of file sizes ends the process from a goroutine; see verifyTables.
 		DisableConsistencyCheck:    true,
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 		Logger:                     quietLogger{d},
@@ -336,8 +336,8 @@ func (d *disk) options() *pebble.Options {
 		},
 	}
 	for i := range o.TargetFileSizes {
-		// A table has one filter block, and one that is larger than a shard of the block cache is
-		// read and dropped by each Get: 4 MiB of small entries have about 200 KiB of filter.
+		// Each table has one filter block. A block larger than a shard of the block cache would be
+		// read and discarded by every Get: 4 MiB of small entries have a filter of about 200 KiB.
 		o.TargetFileSizes[i] = 4 << 20
 	}
 	for i := range o.Levels {
@@ -347,7 +347,7 @@ func (d *disk) options() *pebble.Options {
 	return o
 }
 
-// quietLogger drops the database's info lines and logs its errors, which Err also reports.
+// quietLogger discards the database's info lines and logs its errors, which Err reports too.
 type quietLogger struct{ d *disk }
 
 func (quietLogger) Infof(string, ...any) {}
@@ -359,7 +359,7 @@ func (l quietLogger) Errorf(format string, args ...any) {
 
 // Fatalf must not return: the database can't continue. No data is lost, since the changelog has
 // everything. If the store is the caller, Fatalf panics, and [recoverFatal] turns the panic into an
-// error; a goroutine of the database ends, which leaves the database abandoned.
+// error. A goroutine of the database exits, which leaves the database abandoned.
 func (l quietLogger) Fatalf(format string, args ...any) {
 	err := &fatalError{fmt.Errorf("local copy "+l.d.cfg.Dir+" can't go on: "+format, args...)}
 	l.d.report(err)
@@ -378,7 +378,7 @@ func (e *fatalError) Error() string { return e.err.Error() }
 func (e *fatalError) Unwrap() error { return e.err }
 
 // recoverFatal turns a panic of Fatalf into an error. The database must not be used or closed
-// afterwards: it may hold its own locks.
+// afterwards, since it may still hold its own locks.
 func (d *disk) recoverFatal(err *error) {
 	r := recover()
 	if r == nil {
@@ -392,7 +392,7 @@ func (d *disk) recoverFatal(err *error) {
 	*err = errors.Join(*err, fatal)
 }
 
-// tooOld returns why a copy of that age can't be used, "" if it can.
+// tooOld returns the reason why a copy last committed at that time can't be used, or "".
 func (c *Config) tooOld(at time.Time) string {
 	age := c.Now().Sub(at)
 	switch {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// smallDisk mounts a disk of some bytes, which needs root.
+// smallDisk mounts a tmpfs of the given size, which requires root.
 func smallDisk(t *testing.T, bytes int) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -26,7 +26,7 @@ func smallDisk(t *testing.T, bytes int) string {
 	return dir
 }
 
-// Where few file descriptors are left, a copy is refused, and what has one keeps it.
+// When few file descriptors are left, opening another copy fails, and the open ones keep working.
 func TestFewDescriptors(t *testing.T) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
-// fullDisk is a disk on which nothing can be written while it is full.
+// fullDisk returns a file system on which writes fail while full is on.
 func fullDisk() (fsys vfs.FS, full *errorfs.Toggle) {
 	full = &errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
 		switch op.Kind {
@@ -29,8 +29,8 @@ func fullDisk() (fsys vfs.FS, full *errorfs.Toggle) {
 	return errorfs.Wrap(vfs.NewMem(), full), full
 }
 
-// within fails the test where fn has not returned in time: a database that retries for ever holds
-// up the whole process.
+// within fails the test if fn doesn't return in time: a database that retries forever blocks the
+// whole process.
 func within(t *testing.T, what string, fn func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -45,7 +45,7 @@ func within(t *testing.T, what string, fn func()) {
 	}
 }
 
-// put writes n entries in transactions of a hundred, until one fails.
+// put writes n entries in transactions of 100 until one fails.
 func put(s *Store, n int, value []byte) error {
 	for i := range n {
 		s.Put(1, int64(i%3), fmt.Appendf(nil, "key-%06d", i), value)
@@ -58,8 +58,8 @@ func put(s *Store, n int, value []byte) error {
 	return s.Err()
 }
 
-// The disk fills up while a store is open: the store says so, ends at once, and is not trusted by
-// the next Open, which is refused as long as the disk is full.
+// The disk fills up while a store is open: the store reports it and closes promptly, and the next
+// Open doesn't trust the copy and fails while the disk is full.
 func TestDiskFillsUp(t *testing.T) {
 	for _, what := range []string{"flush", "close", "large"} {
 		t.Run(what, func(t *testing.T) {
@@ -76,13 +76,13 @@ func TestDiskFillsUp(t *testing.T) {
 			full.On()
 			within(t, what, func() {
 				switch what {
-				case "flush": // by and by
+				case "flush": // in small steps
 					for i := 0; s.Err() == nil && i < 1000; i++ {
 						now = now.Add(flushEvery)
 						_ = put(s, 100, []byte("w"))
-						time.Sleep(time.Millisecond) // the database writes in the background
+						time.Sleep(time.Millisecond) // the database flushes in the background
 					}
-				case "large": // more than the database holds in memory
+				case "large": // more than the memtables hold
 					for i := 0; s.Err() == nil && i < 100; i++ {
 						_ = put(s, 1000, make([]byte, 4<<10))
 					}
@@ -104,7 +104,7 @@ func TestDiskFillsUp(t *testing.T) {
 	}
 }
 
-// A copy that is whole when the process starts on a full disk is given up without a panic.
+// An intact copy opened on a full disk is given up without a panic.
 func TestOpenOnFullDisk(t *testing.T) {
 	fsys, full := fullDisk()
 	cfg := Config{Dir: "/state", fs: fsys, Now: func() time.Time { return epoch }}
@@ -119,8 +119,8 @@ func TestOpenOnFullDisk(t *testing.T) {
 	reopen(t, cfg)
 }
 
-// Every operation of the disk fails once, in turn: the store either doesn't need it or says so,
-// never panics or hangs, and what a later Open takes for the state is right.
+// Every write operation of the disk fails once, in turn: the store must either not need it or
+// report the error, must never panic or hang, and the state found by a later Open must be correct.
 func TestEachOperationFails(t *testing.T) {
 	for nth := int64(0); ; nth++ {
 		var count atomic.Int64
@@ -160,7 +160,7 @@ func TestEachOperationFails(t *testing.T) {
 		if t.Failed() {
 			return
 		}
-		if count.Load() <= nth { // there is no such operation
+		if count.Load() <= nth { // there are no more operations
 			if nth < 20 {
 				t.Errorf("only %d operations failed", nth)
 			}
@@ -169,7 +169,7 @@ func TestEachOperationFails(t *testing.T) {
 	}
 }
 
-// A table that somebody removes under a running store is an error, no panic.
+// A table removed under a running store is an error, not a panic.
 func TestTableIsRemoved(t *testing.T) {
 	mem := vfs.NewMem()
 	cfg := Config{Dir: "/state", CacheBytes: 1, fs: mem}
@@ -196,7 +196,7 @@ func TestTableIsRemoved(t *testing.T) {
 				wrong++
 			}
 		}
-		if s.Err() == nil && wrong > 0 { // tables that are open can still be read
+		if s.Err() == nil && wrong > 0 { // tables already open can still be read
 			t.Errorf("%d entries are wrong, and no error", wrong)
 		}
 		_ = s.Close()
@@ -206,7 +206,7 @@ func TestTableIsRemoved(t *testing.T) {
 	}
 }
 
-// A task must not take many file descriptors: a pipeline has hundreds.
+// A task must not use many file descriptors: a pipeline has hundreds of tasks.
 func TestDescriptors(t *testing.T) {
 	const fds, tasks = "/proc/self/fd", 20
 	if runtime.GOOS != "linux" {
@@ -237,7 +237,7 @@ func TestDescriptors(t *testing.T) {
 	}
 }
 
-// The same on a real disk of 24 MB.
+// The same on a real disk of 24 MiB.
 func TestRealDiskFillsUp(t *testing.T) {
 	dir := smallDisk(t, 24<<20)
 	cfg := Config{Dir: filepath.Join(dir, "state"), Now: func() time.Time { return epoch }}
@@ -255,7 +255,7 @@ func TestRealDiskFillsUp(t *testing.T) {
 			t.Errorf("Close: %v", err)
 		}
 	})
-	if err := os.RemoveAll(cfg.Dir); err != nil { // what it took has become free
+	if err := os.RemoveAll(cfg.Dir); err != nil { // frees the space of the copy
 		t.Fatal(err)
 	}
 	fillDisk(t, ballast+"2")

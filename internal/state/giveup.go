@@ -12,12 +12,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// onceFS is the file system of a database whose files may be lost. The first write that fails is
-// reported, and is the last one that reaches the disk: what follows goes to memory, as if it had
-// succeeded, until the database is closed. A database that sees a failed write tries again without
-// a pause, or ends the process.
+// onceFS is the file system of a database whose files may be lost. The first failed write is
+// reported and is the last one to reach the disk: later writes go to memory as if they had
+// succeeded, until the database is closed. After a failed write, pebble would otherwise retry
+// without a pause or end the process.
 //
-// So the disk has what a crash at that moment would have left. The copy is given up all the same.
+// The disk is therefore in the state that a crash at that moment would have left. The copy is given
+// up all the same.
 type onceFS struct {
 	vfs.FS
 	report func(error)
@@ -29,7 +30,7 @@ func newOnceFS(fsys vfs.FS, report func(error)) *onceFS {
 	return &onceFS{FS: fsys, report: report, memory: vfs.NewMem()}
 }
 
-// failed reports the first error, and whether there was one.
+// failed reports whether err is an error, and passes the first one to report.
 func (o *onceFS) failed(err error) bool {
 	if err == nil {
 		return false
@@ -68,8 +69,8 @@ func (o *onceFS) create(name string, create func() (vfs.File, error)) (vfs.File,
 	return o.memory.Create(name, vfs.WriteCategoryUnspecified)
 }
 
-// Open implements vfs.FS. A table that is missing is damage, for which the database must not end
-// the process.
+// Open implements vfs.FS. A missing table is damage that must not make the database end the
+// process.
 func (o *onceFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	if o.gone.Load() {
 		if f, err := o.memory.Open(name); err == nil {
@@ -78,14 +79,14 @@ func (o *onceFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	}
 	f, err := o.FS.Open(name, opts...)
 	if errors.Is(err, fs.ErrNotExist) && strings.HasSuffix(name, ".sst") {
-		err = fmt.Errorf("table is missing: %s", err.Error()) // no fs.ErrNotExist any more
+		err = fmt.Errorf("table is missing: %s", err.Error()) // not fs.ErrNotExist any more
 		o.failed(err)
 	}
 	return f, err
 }
 
-// OpenDir implements vfs.FS: the database keeps its directory open several times, to sync it. This
-// one is opened when it is.
+// OpenDir implements vfs.FS. The database keeps its directory open several times in order to sync
+// it; this directory is opened only to be synced.
 func (o *onceFS) OpenDir(name string) (vfs.File, error) { return &onceDir{fs: o, name: name}, nil }
 
 // Lock implements vfs.FS. The copy has its own lock.
@@ -127,7 +128,7 @@ func (o *onceFS) write(fn func(vfs.FS) error) error {
 	if !o.gone.Load() && !o.failed(fn(o.FS)) {
 		return nil
 	}
-	_ = fn(o.memory) // never read
+	_ = fn(o.memory) // never read back
 	return nil
 }
 
@@ -153,7 +154,7 @@ func (o *onceFS) Stat(name string) (vfs.FileInfo, error) {
 // Unwrap implements vfs.FS.
 func (o *onceFS) Unwrap() vfs.FS { return o.FS }
 
-// onceFile is a file that is written.
+// onceFile is a file open for writing.
 type onceFile struct {
 	vfs.File
 	fs *onceFS
@@ -213,9 +214,9 @@ func (f *onceFile) Close() error {
 	return nil
 }
 
-// onceDir is a directory that is opened when it is synced.
+// onceDir is a directory that is opened only when it is synced.
 type onceDir struct {
-	vfs.File // nil: a directory is synced and closed, and nothing else
+	vfs.File // nil: a directory is only synced and closed
 	fs       *onceFS
 	name     string
 }

@@ -5,23 +5,24 @@ import (
 	"fmt"
 )
 
-// prefixLen is the length of what precedes the key: two bytes of op and eight of window.
+// prefixLen is the length of the prefix of a key: two bytes of op and eight of window.
 const prefixLen = 10
 
-// appendPrefix appends op and window so that byte order is op order, then window order: big endian,
-// and the window's sign bit flipped since negative windows come first.
+// appendPrefix appends op and window such that byte order is the order of op, then window: big
+// endian, with the window's sign bit flipped so that negative windows sort first.
 func appendPrefix(b []byte, op uint16, window int64) []byte {
 	b = binary.BigEndian.AppendUint16(b, op)
 	return binary.BigEndian.AppendUint64(b, uint64(window)^1<<63)
 }
 
-// appendKey appends the encoding of an entry's name, which is its changelog record's key and its
-// key in the database. It is part of the format of changelog topics: changing it orphans them.
+// appendKey appends the encoding of an entry's name, which is the key of both its changelog record
+// and its database entry. The encoding is part of the format of changelog topics: changing it
+// orphans them.
 func appendKey[K string | []byte](b []byte, op uint16, window int64, key K) []byte {
 	return append(appendPrefix(b, op, window), key...)
 }
 
-// decodeKey is the inverse of appendKey. The key shares b's memory.
+// decodeKey is the inverse of appendKey. key aliases b.
 func decodeKey(b []byte) (op uint16, window int64, key []byte, err error) {
 	if len(b) < prefixLen {
 		return 0, 0, nil, fmt.Errorf("changelog key %x has %d bytes, want at least %d", b, len(b), prefixLen)
@@ -31,15 +32,14 @@ func decodeKey(b []byte) (op uint16, window int64, key []byte, err error) {
 	return op, window, b[prefixLen:], nil
 }
 
-// EntryOf returns the number of the operator whose entry a changelog record is; false where the key
-// is none.
+// EntryOf returns the operator whose entry a changelog record is; false if the key is malformed.
 func EntryOf(key []byte) (op uint16, ok bool) {
 	op, _, _, err := decodeKey(key)
 	return op, err == nil
 }
 
-// prefixEnd returns the first byte string after all that start with prefix, nil where there is
-// none.
+// prefixEnd returns the smallest byte string greater than all that start with prefix, or nil if
+// there is none.
 func prefixEnd(prefix []byte) []byte {
 	end := append([]byte(nil), prefix...)
 	for i := len(end) - 1; i >= 0; i-- {

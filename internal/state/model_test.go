@@ -14,12 +14,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-// record is one record of the model's changelog; a nil value is a tombstone.
+// record is a record of the model's changelog; a nil value is a tombstone.
 type record struct{ key, value []byte }
 
-// machine runs a store beside a model of it: two plain maps and the changelog. Each kind of store
-// must behave like the model, and after a crash the changelog from Offset on must rebuild exactly
-// the model.
+// machine runs a store alongside a model of it: two plain maps and the changelog. Every kind of
+// store must behave like the model, and after a crash the changelog from Offset on must rebuild the
+// model exactly.
 type machine struct {
 	store   *Store
 	cfg     Config // zero Dir: memory
@@ -28,7 +28,7 @@ type machine struct {
 	base    map[string]string
 	merged  map[string]string
 	touched []string // keys of the overlay, in order of first change
-	log     []record // index is offset
+	log     []record // the index is the offset
 }
 
 func (m *machine) open(t *rapid.T) {
@@ -41,7 +41,7 @@ func (m *machine) open(t *rapid.T) {
 	m.store = s
 }
 
-// restore reads the changelog's tail, as a task does when it starts.
+// restore reads the tail of the changelog, as a task does on startup.
 func (m *machine) restore(t *rapid.T) {
 	offset := m.store.Offset()
 	if offset > int64(len(m.log)) {
@@ -101,7 +101,7 @@ func (m *machine) Put(t *rapid.T) {
 	m.store.Put(n.op, n.window, n.key, value)
 	want := string(value)
 	for i := range value {
-		value[i] = 'X' // the store must have copied it
+		value[i] = 'X' // the store must have made a copy
 	}
 	m.merged[n.encoded()] = want
 	m.touch(n.encoded())
@@ -111,7 +111,7 @@ func (m *machine) Put(t *rapid.T) {
 	}
 }
 
-// Append puts a value made from the one that Get returned.
+// Append puts a value that aliases the one returned by Get.
 func (m *machine) Append(t *rapid.T) {
 	n := names.Draw(t, "name")
 	v, ok := m.store.Get(n.op, n.window, n.key)
@@ -137,7 +137,7 @@ func (m *machine) Delete(t *rapid.T) {
 	}
 }
 
-// DeleteWindow deletes what a Scan finds, as the end of a window does.
+// DeleteWindow deletes all entries found by Scan, as closing a window does.
 func (m *machine) DeleteWindow(t *rapid.T) {
 	n := names.Draw(t, "name")
 	var keys [][]byte
@@ -187,7 +187,7 @@ func (m *machine) Changes(t *rapid.T) {
 
 func (m *machine) Commit(t *rapid.T) {
 	m.store.Changes(func(k, v []byte) { m.log = append(m.log, record{bytes.Clone(k), bytes.Clone(v)}) })
-	m.log = append(m.log, record{key: appendKey(nil, 9, 9, "marker")}) // the transaction's commit marker takes an offset
+	m.log = append(m.log, record{key: appendKey(nil, 9, 9, "marker")}) // the transaction's commit marker has an offset too
 	if err := m.store.Commit(int64(len(m.log))); err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func (m *machine) Restart(t *rapid.T) {
 	m.restore(t)
 }
 
-// Crash loses what was not synced, or a part of it.
+// Crash loses all or part of the unsynced data.
 func (m *machine) Crash(t *rapid.T) {
 	old := m.store
 	seed := rapid.Uint64().Draw(t, "seed")
@@ -234,7 +234,7 @@ func (m *machine) Crash(t *rapid.T) {
 			RNG:                 rand.New(rand.NewPCG(seed, 1)),
 		})
 	}
-	_ = old.Close() // frees memory; the clone doesn't see it
+	_ = old.Close() // frees memory; the clone isn't affected
 	m.open(t)
 	m.restore(t)
 }
@@ -252,7 +252,7 @@ func (m *machine) Reset(t *rapid.T) {
 	m.restore(t)
 }
 
-// Check compares everything that can be read.
+// Check compares all readable state with the model.
 func (m *machine) Check(t *rapid.T) {
 	windows := map[uint16][]int64{}
 	var got []string
@@ -293,7 +293,7 @@ func (m *machine) Check(t *rapid.T) {
 	m.checkMemory(t)
 }
 
-// checkMemory recounts what the store counts as it goes.
+// checkMemory recomputes the store's running totals.
 func (m *machine) checkMemory(t *rapid.T) {
 	var sum int64
 	spaces := 0
@@ -328,7 +328,7 @@ func (m *machine) checkMemory(t *rapid.T) {
 
 func TestModel(t *testing.T) {
 	if f := flag.Lookup("rapid.steps"); f.Value.String() == f.DefValue {
-		if err := f.Value.Set("120"); err != nil { // 30 rarely come to an eviction followed by something of interest
+		if err := f.Value.Set("120"); err != nil { // with the default of 30, evictions are rarely followed by anything of interest
 			t.Fatal(err)
 		}
 	}
@@ -357,8 +357,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// TestManySpaces has more windows than transactions keep in use, with a cache that holds few of
-// them.
+// TestManySpaces uses more windows than transactions keep in use, and a small cache.
 func TestManySpaces(t *testing.T) {
 	s, err := Open(Config{Dir: "/state", CacheBytes: 8 << 10, fs: vfs.NewMem()})
 	if err != nil {

@@ -2,25 +2,26 @@ package state
 
 import "errors"
 
-// change is the open transaction's change of one entry.
+// change is a change to one entry by the open transaction.
 type change struct {
 	entry   *entry
 	space   *space
-	value   []byte // nil where deleted
+	value   []byte // nil if deleted
 	deleted bool
 }
 
 // maxChanges bounds the memory that the overlay keeps between transactions.
 const maxChanges = 1 << 16
 
-// Put sets an entry in the overlay. It copies key and value; a nil value is an empty one.
+// Put sets an entry in the overlay. It copies key and value; a nil value is equivalent to an empty
+// one.
 func (s *Store) Put(op uint16, window int64, key, value []byte) {
 	sp := s.ensureSpace(op, window)
 	e := s.find(sp, key)
 	if e == nil {
 		base := absent
 		if !sp.complete {
-			base = unknown // only a Delete needs to know
+			base = unknown // only Delete needs to know
 		}
 		e = s.add(sp, key, base)
 	}
@@ -47,7 +48,7 @@ func (s *Store) Put(op uint16, window int64, key, value []byte) {
 	s.bytes += int64(cap(c.value))
 }
 
-// Delete removes an entry in the overlay; one that isn't there stays so.
+// Delete deletes an entry in the overlay. Deleting an absent entry has no effect.
 func (s *Store) Delete(op uint16, window int64, key []byte) {
 	sp := s.space(op, window)
 	if sp == nil {
@@ -83,14 +84,14 @@ func (s *Store) Delete(op uint16, window int64, key []byte) {
 	}
 }
 
-// written reports whether c changes the base: an entry that came and went within the transaction
+// written reports whether c changes the base: an entry created and deleted within the transaction
 // doesn't.
 func (c *change) written() bool { return !c.deleted || c.entry.base == present }
 
 // Changes calls fn with the overlay as changelog records, in the order in which the entries were
-// first changed. The key encodes op, window and key; a nil value is a tombstone. An entry that is
-// not in the base and is deleted again is left out. The slices stay valid until Commit, Abort or a
-// change of the same entry, and must not be changed.
+// first changed. The record key encodes op, window and key; a nil value is a tombstone. Entries
+// created and deleted within the transaction are omitted. The slices are valid until Commit, Abort
+// or the next change to the same entry, and must not be modified.
 func (s *Store) Changes(fn func(key, value []byte)) {
 	for i := range s.changes {
 		c := &s.changes[i]
@@ -98,7 +99,7 @@ func (s *Store) Changes(fn func(key, value []byte)) {
 			continue
 		}
 		if need := prefixLen + len(c.entry.key); cap(s.records)-len(s.records) < need {
-			// Keys handed out keep the old array alive.
+			// Slices passed to fn keep the old array alive.
 			s.records = make([]byte, 0, max(2*cap(s.records), need, 4096))
 		}
 		start := len(s.records)
@@ -107,9 +108,9 @@ func (s *Store) Changes(fn func(key, value []byte)) {
 	}
 }
 
-// Commit merges the overlay into the base. It must be called only after the broker confirmed that
-// the transaction with Changes is committed; offset is the changelog's next offset after it. When
-// it fails, the local copy is done for and so is the store: see Err.
+// Commit merges the overlay into the base. It must be called only after the broker has confirmed
+// the commit of the transaction that contains Changes; offset is the changelog's next offset after
+// it. If Commit fails, neither the local copy nor the store is usable any more: see Err.
 func (s *Store) Commit(offset int64) error {
 	if err := s.Err(); err != nil {
 		return err
@@ -137,7 +138,7 @@ func (s *Store) Commit(offset int64) error {
 		if e.base != present {
 			s.count++
 		}
-		s.bytes -= int64(cap(c.value)) // setBase counts it again
+		s.bytes -= int64(cap(c.value)) // setBase adds it again
 		s.setBase(e, c.value)
 	}
 	s.endTxn()
@@ -161,7 +162,7 @@ func (s *Store) Abort() {
 				sp.live--
 			}
 			s.drop(sp, e)
-			if sp.complete { // what is on disk is untouched
+			if sp.complete { // entries on disk are unaffected
 				s.suspectEmpty(sp)
 			}
 		}
@@ -181,7 +182,7 @@ func (s *Store) endTxn() {
 	}
 	s.settle()
 	s.warm()
-	s.last, s.lastEntry = nil, nil // the next use marks its space as touched
+	s.last, s.lastEntry = nil, nil // so that the next use marks its space as touched
 	s.txn++
 	s.makeRoom()
 }

@@ -1,11 +1,11 @@
 package state
 
 // Restore applies one committed record of the changelog to the base; a nil value is a tombstone.
-// Records must come in the changelog's order, from Offset on, and no transaction may be open. The
+// Records must be applied in changelog order, starting at Offset, while no transaction is open. The
 // error is a malformed key or an I/O error.
 //
-// Records may reach the local copy before the offset that covers them. That is sound: after a crash
-// they are applied again, and a record holds the entry's value, not a change of it.
+// Records may reach the local copy before their offset does. That is safe: after a crash they are
+// applied again, and a record contains the entry's value, not a change to it.
 func (s *Store) Restore(key, value []byte) error {
 	if s.err != nil {
 		return s.err
@@ -75,10 +75,10 @@ func (s *Store) restorePut(op uint16, window int64, key, value []byte) {
 	s.bytes += int64(cap(e.value))
 }
 
-// Restored sets the changelog offset that the base includes. It ends a restore, and may be called
-// during a long one so that a crash doesn't lose all progress. It does not make the local copy
-// younger: only a Commit proves that the changelog was read to its end, tombstones included; see
-// Config.MaxAge.
+// Restored sets the changelog offset up to which the base is complete. It completes a restore, and
+// may also be called during a long one so that a crash doesn't lose all progress. It does not make
+// the local copy younger: only Commit proves that the changelog was read to its end, tombstones
+// included; see Config.MaxAge.
 func (s *Store) Restored(offset int64) error {
 	if err := s.Err(); err != nil {
 		return err

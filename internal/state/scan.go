@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// scanScratch is the memory of a scan, kept for the next.
+// scanScratch is memory reused across scans.
 type scanScratch struct {
 	entries []*entry
 	key     []byte
 }
 
-// Scan calls fn with the entries of op and window, as the open transaction sees them, in byte order
-// of their keys, until fn returns false. fn must not change the store; key and value are valid
-// during the call only. After an I/O error of the local copy entries may be missing; see Err.
+// Scan calls fn with the entries of op and window, as seen by the open transaction, in byte order
+// of their keys, until fn returns false. fn must not modify the store; key and value are valid only
+// during the call. After an I/O error of the local copy, entries may be missing; see Err.
 func (s *Store) Scan(op uint16, window int64, fn func(key, value []byte) bool) {
 	if sp := s.space(op, window); sp != nil {
 		s.scan(sp, fn)
@@ -42,8 +42,8 @@ func (s *Store) scan(sp *space, fn func(key, value []byte) bool) {
 	s.scratch = x
 }
 
-// gather sorts what memory contributes to a scan of sp: all entries where they are complete, else
-// the overlay, since the disk has the base.
+// gather collects and sorts the entries in memory for a scan of sp: all entries if sp is complete,
+// otherwise only the overlay, since the disk has the base.
 func (x *scanScratch) gather(s *Store, sp *space) {
 	x.entries = x.entries[:0]
 	if sp.complete {
@@ -60,10 +60,10 @@ func (x *scanScratch) gather(s *Store, sp *space) {
 	slices.SortFunc(x.entries, func(a, b *entry) int { return strings.Compare(a.key, b.key) })
 }
 
-// scanDisk merges the overlay's entries with those on disk; the overlay wins.
+// scanDisk merges the overlay's entries with those on disk; the overlay takes precedence.
 func (s *Store) scanDisk(sp *space, x *scanScratch, fn func(key, value []byte) bool) {
 	overlay := x.entries
-	// put hands out the first of the overlay's entries and reports whether to go on.
+	// put passes the next overlay entry to fn and reports whether to continue.
 	put := func() bool {
 		e := overlay[0]
 		overlay = overlay[1:]

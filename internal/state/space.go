@@ -8,58 +8,59 @@ import (
 const (
 	entryOverhead = 100 // bytes: entry, map slot at average load, rounding of the key
 	spaceOverhead = 300 // bytes: space, map header, index
-	maxFreeSpaces = 4   // emptied maps that an operator keeps for its next windows
+	maxFreeSpaces = 4   // emptied maps that an operator keeps for new windows
 	maxFreeMap    = 1 << 16
 	maxFree       = 1 << 16 // entries kept for reuse
 )
 
-// What is known of an entry's presence in the base.
+// presence is what is known about an entry in the base.
 type presence uint8
 
 const (
 	absent  presence = iota
 	present          // entry.value is its value
-	unknown          // not cached, and the database was not asked
+	unknown          // not cached, and not looked up in the database
 )
 
-// entry is one entry in memory. It is in the base, or in the overlay, or both.
+// entry is an entry in memory. It is in the base, the overlay or both.
 type entry struct {
 	key    string
-	value  []byte // in the base, where present
-	change int32  // 1 + its index in Store.changes; 0 where the open transaction leaves it alone
+	value  []byte // in the base, if present
+	change int32  // 1 + index in Store.changes; 0 if the open transaction has not changed it
 	base   presence
 	used   bool // since the last sweep of the cache
 }
 
-// space holds the entries of one operator and window that are in memory. Outside of a transaction
-// all are present in the base.
+// space contains the in-memory entries of one operator and window. Outside of a transaction, all of
+// them are present in the base.
 //
-// Invariant: each space that has an entry in the base is in the index, even when all its entries
-// are on disk only, so an unknown space has none and a new one starts complete. A space in the
-// index without entries is one of those or waits for settle.
+// Invariant: every space that has an entry in the base is in the index, even if all its entries are
+// only on disk. A space that is not in the index is therefore empty, and a new one starts out
+// complete. A space in the index without entries in memory either has them on disk or is queued for
+// settle.
 type space struct {
 	op      uint16
 	window  int64
 	entries map[string]*entry
-	peak    int // maximum number of entries so far: the capacity of a map never shrinks
-	// complete: each entry in the base is in entries, so a miss needs no disk read. Always
-	// true in memory.
+	peak    int // maximum number of entries so far: a map never shrinks
+	// complete means that entries contains every entry of the base, so a miss needs no disk read.
+	// Always true without a local copy.
 	complete bool
-	live     int    // entries that the open transaction sees
-	deleted  int    // entries present in the base that the overlay deletes
+	live     int    // entries seen by the open transaction
+	deleted  int    // entries present in the base and deleted by the overlay
 	touched  uint64 // Store.txn of the last use
 	suspect  bool   // in Store.suspects
 	dropped  bool   // not in the index
 }
 
-// operator indexes the spaces of one op.
+// operator indexes the spaces of an op.
 type operator struct {
 	windows map[int64]*space
 	sorted  []*space // by window
 	free    []*space
 }
 
-// space returns the space of op and window, nil where neither base nor overlay has entries in it.
+// space returns the space of op and window, or nil if neither base nor overlay has entries in it.
 func (s *Store) space(op uint16, window int64) *space {
 	if sp := s.last; sp != nil && sp.op == op && sp.window == window {
 		return sp
@@ -75,7 +76,7 @@ func (s *Store) space(op uint16, window int64) *space {
 	return sp
 }
 
-// ensureSpace returns the space of op and window and creates it where needed.
+// ensureSpace returns the space of op and window, creating it if needed.
 func (s *Store) ensureSpace(op uint16, window int64) *space {
 	if sp := s.space(op, window); sp != nil {
 		return sp
@@ -122,7 +123,7 @@ func (s *Store) removeSpace(sp *space) {
 	}
 }
 
-// find returns the entry in memory, or nil.
+// find returns the entry if it is in memory, else nil.
 func (s *Store) find(sp *space, key []byte) *entry {
 	if e := s.lastEntry; e != nil && s.lastIn == sp && e.key == string(key) {
 		return e
@@ -135,7 +136,7 @@ func (s *Store) find(sp *space, key []byte) *entry {
 	return e
 }
 
-// add creates an entry in sp, which must not have one with that key.
+// add creates an entry in sp, which must not have an entry with that key.
 func (s *Store) add(sp *space, key []byte, base presence) *entry {
 	e := &entry{}
 	if n := len(s.free); n > 0 {
@@ -153,8 +154,8 @@ func (s *Store) add(sp *space, key []byte, base presence) *entry {
 	return e
 }
 
-// drop removes e from memory. Its value's buffer is reused, so nobody may hold it: not for
-// evictions.
+// drop removes e from memory and recycles its value's buffer, to which no reference may exist: it
+// is not suitable for evictions.
 func (s *Store) drop(sp *space, e *entry) {
 	s.forget(sp, e)
 	s.buffers.release(e.value)
@@ -164,7 +165,7 @@ func (s *Store) drop(sp *space, e *entry) {
 	}
 }
 
-// forget removes e from memory without reusing anything of it.
+// forget removes e from memory without recycling any of its memory.
 func (s *Store) forget(sp *space, e *entry) {
 	delete(sp.entries, e.key)
 	s.bytes -= entryOverhead + int64(len(e.key)) + int64(cap(e.value))
@@ -173,14 +174,14 @@ func (s *Store) forget(sp *space, e *entry) {
 	}
 }
 
-// setBase makes value, whose buffer the store owns, the value of e in the base.
+// setBase sets the value of e in the base. The store takes ownership of value's buffer.
 func (s *Store) setBase(e *entry, value []byte) {
 	s.bytes += int64(cap(value)) - int64(cap(e.value))
 	s.buffers.release(e.value)
 	e.value, e.base = value, present
 }
 
-// suspectEmpty queues a space that lost entries for settle.
+// suspectEmpty queues a space that has lost entries for settle.
 func (s *Store) suspectEmpty(sp *space) {
 	if !sp.suspect {
 		sp.suspect = true
@@ -188,8 +189,8 @@ func (s *Store) suspectEmpty(sp *space) {
 	}
 }
 
-// settle removes the queued spaces that are empty. It asks the disk only about those that have
-// entries nowhere else.
+// settle removes the queued spaces that are empty. It reads the disk only for spaces that may have
+// entries there and have none in memory.
 func (s *Store) settle() {
 	for _, sp := range s.suspects {
 		sp.suspect = false
@@ -210,7 +211,7 @@ func (s *Store) populated(sp *space) bool {
 	case sp.complete:
 		return false
 	case sp.deleted == 0:
-		return true // in the index, not in memory: on disk
+		return true // in the index but not in memory: on disk
 	}
 	found := false
 	s.scan(sp, func(_, _ []byte) bool {

@@ -71,7 +71,8 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 }
 
-// TestSlicesOfChanges keeps what Changes handed out while the overlay grows.
+// TestSlicesOfChanges checks that slices passed to the callback of Changes stay valid while the
+// overlay grows.
 func TestSlicesOfChanges(t *testing.T) {
 	s := Memory()
 	var records []record
@@ -89,8 +90,8 @@ func TestSlicesOfChanges(t *testing.T) {
 	}
 }
 
-// TestValuesStayValid reads more than the cache holds: each value must outlive the eviction of its
-// entry.
+// TestValuesStayValid reads more than the cache holds: values returned by Get must outlive the
+// eviction of their entries.
 func TestValuesStayValid(t *testing.T) {
 	s, err := Open(Config{Dir: "/state", CacheBytes: 4 << 10, fs: vfs.NewMem()})
 	if err != nil {
@@ -116,7 +117,7 @@ func TestValuesStayValid(t *testing.T) {
 	}
 }
 
-// TestNestedScan reads other windows within a Scan.
+// TestNestedScan scans another window within a Scan.
 func TestNestedScan(t *testing.T) {
 	s := Memory()
 	for i := range 3 {
@@ -136,7 +137,7 @@ func TestNestedScan(t *testing.T) {
 	}
 }
 
-// TestBytes sees that memory comes back when windows go.
+// TestBytes checks that deleting windows releases their memory.
 func TestBytes(t *testing.T) {
 	s := Memory()
 	for round := range 50 {
@@ -153,7 +154,7 @@ func TestBytes(t *testing.T) {
 	}
 }
 
-// TestReadDuringRestore reads records that were restored, evicted, and not yet covered by an
+// TestReadDuringRestore reads records that were restored and evicted, but not yet covered by an
 // offset.
 func TestReadDuringRestore(t *testing.T) {
 	s, err := Open(Config{Dir: "/state", CacheBytes: 4 << 10, fs: vfs.NewMem()})
@@ -190,8 +191,8 @@ func TestReadDuringRestore(t *testing.T) {
 	}
 }
 
-// TestFatal is the database's last word, to the store or to one of its own goroutines: the store
-// ends, the process does not, and the next Open must not trust the copy.
+// TestFatal calls Fatalf from the store and from a goroutine of the database: the store fails, the
+// process survives, and the next Open must not trust the copy.
 func TestFatal(t *testing.T) {
 	for _, own := range []bool{false, true} {
 		cfg := Config{Dir: "/state", fs: vfs.NewMem()}
