@@ -17,7 +17,7 @@ import (
 	"weir.example/weir/internal/promtest"
 )
 
-// compose loads the compose file with some profiles, as docker compose does.
+// compose loads the compose file with the given profiles, as docker compose does.
 func compose(t *testing.T, profiles ...string) *types.Project {
 	t.Helper()
 	options, err := cli.NewProjectOptions([]string{"compose.yaml"}, cli.WithProfiles(profiles))
@@ -31,8 +31,8 @@ func compose(t *testing.T, profiles ...string) *types.Project {
 	return project
 }
 
-// The small set starts alone, each profile brings what it needs, and every service has a limit, a
-// pinned image and a check.
+// The default services start without the others, each profile includes its dependencies, and every
+// service has resource limits, a pinned image and a health check.
 func TestCompose(t *testing.T) {
 	if got, want := compose(t).ServiceNames(), []string{"kafka1", "kafka2", "kafka3", "weir"}; !slices.Equal(got, want) {
 		t.Errorf("without a profile %v start, want %v", got, want)
@@ -88,7 +88,7 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// The dashboards are checked against the schema of the Grafana that the compose file runs.
+// The schema that the dashboards are checked against is that of the compose file's Grafana.
 func TestDashboardsFitGrafana(t *testing.T) {
 	text, err := os.ReadFile("grafana/package.json")
 	if err != nil {
@@ -100,9 +100,9 @@ func TestDashboardsFitGrafana(t *testing.T) {
 	}
 }
 
-// What Prometheus scrapes is there: each target is a service of the compose file at a port that its
-// settings open, and the other way round, each service of ours with metrics is scraped. Alerts go
-// to the Alertmanager, and the rules are where the configuration looks for them.
+// Each target of Prometheus is a service of the compose file, at a port that its settings open;
+// conversely, each of our services with metrics is scraped. Alerts go to the Alertmanager, and the
+// rules are mounted where the configuration expects them.
 func TestComposeIsScraped(t *testing.T) {
 	all := compose(t, "all")
 	var config struct {
@@ -146,8 +146,8 @@ func TestComposeIsScraped(t *testing.T) {
 	}
 }
 
-// opens reports whether a service's settings speak of a port: its command, its health check, or
-// Flink's properties.
+// opens reports whether a service's settings mention a port: its command, health check or Flink
+// properties.
 func opens(s types.ServiceConfig, port string) bool {
 	said := slices.Clone([]string(s.Command))
 	if s.HealthCheck != nil {
@@ -159,7 +159,7 @@ func opens(s types.ServiceConfig, port string) bool {
 	return strings.Contains(strings.Join(said, " "), port)
 }
 
-// scraped is a job of Prometheus.
+// scraped is a group of targets in Prometheus's configuration.
 type scraped struct {
 	StaticConfigs []struct{ Targets []string } `yaml:"static_configs"`
 }
@@ -171,12 +171,12 @@ func (s scraped) targets() (all [][]string) {
 	return all
 }
 
-// Grafana finds what provisions it: the data source that the dashboards ask is the Prometheus of
-// the compose file, and the dashboards are in the folder that their provider reads.
+// Grafana finds its provisioning: the dashboards' data source is the compose file's Prometheus, and
+// the dashboards are in the folder that their provider reads.
 func TestComposeProvisionsGrafana(t *testing.T) {
 	all := compose(t, "all")
 	where := mounts(all.Services["grafana"])
-	if where["/etc/grafana/provisioning"] != "grafana/provisioning" { // where Grafana looks
+	if where["/etc/grafana/provisioning"] != "grafana/provisioning" { // Grafana's default
 		t.Errorf("the provisioning is not where Grafana looks: %v", where)
 	}
 	var sources struct {
@@ -214,7 +214,7 @@ func TestComposeProvisionsGrafana(t *testing.T) {
 	}
 }
 
-// mounts are the files of this folder that a service sees, by the path where it does.
+// mounts returns the files of this folder that are mounted into a service, by their path in it.
 func mounts(s types.ServiceConfig) map[string]string {
 	here, _ := filepath.Abs(".")
 	where := make(map[string]string)
@@ -237,7 +237,8 @@ func readYAML(t *testing.T, file string, into any) {
 	}
 }
 
-// The image is built from a binary, which runs in it as user nobody, in a writable folder.
+// The image can be built from a prebuilt binary, which runs as an unprivileged user that owns
+// /data.
 func TestDockerfile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the binary and an image: make test does")
@@ -283,7 +284,7 @@ func TestDockerfile(t *testing.T) {
 	}
 }
 
-// The unit is one that systemd takes, where there is a systemd to ask.
+// The unit has the expected settings, and systemd accepts it, if installed.
 func TestUnit(t *testing.T) {
 	text, err := os.ReadFile("systemd/weir.service")
 	if err != nil {
@@ -296,9 +297,9 @@ func TestUnit(t *testing.T) {
 	}
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
-		return // the checks of the text are done
+		return // only the text can be checked
 	}
-	out, _ := exec.Command(analyze, "verify", "systemd/weir.service").CombinedOutput() // it fails where the binary is not installed
+	out, _ := exec.Command(analyze, "verify", "systemd/weir.service").CombinedOutput() // fails if the binary is not installed
 	for line := range strings.Lines(string(out)) {
 		if strings.Contains(line, "Unknown key") || strings.Contains(line, "Failed to parse") {
 			t.Error(line)

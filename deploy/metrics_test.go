@@ -13,8 +13,7 @@ import (
 	"testing"
 )
 
-// Each metric is named in the guide, in full or as …_suffix after another one of its part, and
-// each label in its list of labels.
+// The guide names each metric, in full or as …_suffix after another metric of the same part.
 func TestMetricsAreDocumented(t *testing.T) {
 	guide, err := os.ReadFile("../docs/guides/monitor.md")
 	if err != nil {
@@ -32,8 +31,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 }
 
-// namesIn reports which metrics a guide names: weir_*_x stands for all parts, and …_x for a metric
-// of the part named before on the same line.
+// namesIn reports which metrics a guide names: weir_*_x covers all parts, and …_x is a metric of
+// the part named earlier on the same line.
 func namesIn(guide string) func(string) bool {
 	var patterns []string
 	for _, line := range strings.Split(guide, "\n") {
@@ -43,7 +42,7 @@ func namesIn(guide string) func(string) bool {
 				part = match[1]
 			}
 			if strings.HasSuffix(match[2], "*") {
-				continue // a family, which names none of its metrics
+				continue // a family, not a single metric
 			}
 			patterns = append(patterns, strings.ReplaceAll(part+match[2], "*", "[a-z_]*"))
 		}
@@ -52,8 +51,8 @@ func namesIn(guide string) func(string) bool {
 	return all.MatchString
 }
 
-// metricsOf are the metrics that the code makes, and where: strings that begin with weir_, and the
-// first argument of a package's desc behind its prefix.
+// metricsOf returns the positions of the metrics that the code defines, by name: strings that begin
+// with weir_, and the first argument of a package's desc, to which it adds the prefix.
 func metricsOf(t *testing.T) map[string]string {
 	t.Helper()
 	metric := regexp.MustCompile(`^weir_(produce|engine|alert|registry|monitor|trace)_[a-z_]*[a-z]$`)

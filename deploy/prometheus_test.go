@@ -37,8 +37,7 @@ func glob(t *testing.T, pattern string) []string {
 	return all
 }
 
-// Each alert fires in its test when it should, stays quiet when not, and has a runbook that names
-// it.
+// Each alert is tested both firing and not firing, and has a runbook that names it.
 func TestAlerts(t *testing.T) {
 	promtool := promtest.Tool(t, "promtool")
 	run := func(args ...string) {
@@ -111,10 +110,10 @@ func TestDashboards(t *testing.T) {
 	}
 }
 
-// A Prometheus scrapes a Weir that runs. Each query of each rule and dashboard has data, and the
-// labels that its legend or its summary names; those of Flink are asked beside a Flink, in
-// cmd/weir, and have to be such as Prometheus takes here. A dead letter becomes an alert that
-// Alertmanager gets.
+// Prometheus scrapes a running Weir. Each query of each rule and dashboard returns data, with the
+// labels that its legend or summary uses. Flink's queries only have to be valid here; a test in
+// cmd/weir runs them with a Flink cluster. A dead letter becomes an alert that Alertmanager
+// receives.
 func TestPrometheusSeesWeir(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs Prometheus for half a minute: make test does")
@@ -127,7 +126,7 @@ func TestPrometheusSeesWeir(t *testing.T) {
 		"--web.listen-address="+alertsAt, "--cluster.listen-address=")
 	prom := promtest.Start(t, promtest.Options{Jobs: map[string][]string{"weir": {admin}}, Rules: "prometheus/rules/*.yml", Alertmanager: alertsAt})
 
-	// The queries are about rates over a minute: a few scrapes are enough for them.
+	// The queries use rates over one minute, for which a few scrapes suffice.
 	prom.Await(ctx, t, `increase(weir_engine_records_total[1m]) > 0 and on (pipeline) weir_engine_latency_seconds_count > 0`)
 	prom.Await(ctx, t, `weir_monitor_group_lag_records`)
 	prom.Await(ctx, t, `pipeline:weir_engine_latency_seconds:p99{pipeline="per_minute"} > 0`)
@@ -206,8 +205,8 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	return addr, at
 }
 
-// pipelinesOf are one whose rows have a schema of the registry, and one of alerts, all of which a
-// webhook is told of.
+// pipelinesOf returns a pipeline whose rows have a schema in the registry, one that writes alerts,
+// and a configuration that sends the alerts to a webhook.
 func pipelinesOf(t *testing.T, registryAt string) ([]*plan.Program, *alert.Config) {
 	t.Helper()
 	text, err := os.ReadFile("../pipelines/alert_temperature.sql")

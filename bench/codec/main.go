@@ -24,7 +24,7 @@ import (
 )
 
 func main() {
-	testing.Init() // the flags of testing.Benchmark
+	testing.Init() // registers the flags of testing.Benchmark
 	records := flag.Int("readings", 10_000, "readings to encode and decode, and to write with each compression")
 	length := flag.Duration("for", time.Second, "duration of each measurement")
 	flag.Parse()
@@ -73,7 +73,7 @@ func run(ctx context.Context, n int) error {
 	return writeBytes(ctx, readings)
 }
 
-// speed is rows in a second and allocations for a row.
+// speed is rows per second and allocations per row.
 type speed struct{ rows, allocations float64 }
 
 func (s speed) String() string {

@@ -1,5 +1,5 @@
-// Command console measures the cost of watching a weir, by pairs of alternating runs of the same
-// weir up:
+// Command console measures the cost of watching a running Weir, in pairs of alternating runs of the
+// same weir up:
 //
 //	overhead  readings at full speed, alone, and with metrics scraped each second, the console,
 //	          and one page with numbers, a graph and a live preview: readings/s, CPU
@@ -35,7 +35,7 @@ import (
 type settings struct {
 	rounds  int
 	length  time.Duration // of a run
-	rate    int           // readings a second while a crowd watches
+	rate    int           // readings per second while a crowd watches
 	pages   int           // of the crowd
 	devices int
 	only    string // name of a measurement; "" for all

@@ -24,13 +24,13 @@ type side struct {
 	watch func(ctx context.Context, at addresses) error // until ctx is done; nil: no watcher
 }
 
-// addresses of a running weir.
+// addresses has the addresses of a running weir.
 type addresses struct{ console, admin string }
 
 // figures are the results of one run.
 type figures struct {
-	PerSecond float64 // readings through it: the mean of those produced and those processed, which compete for the processors
-	CPU       float64 // seconds a million of them: producer, broker, consumer and everything that watches inside the process
+	PerSecond float64 // throughput: the mean of readings produced and readings processed, which compete for the processors
+	CPU       float64 // seconds per million readings: producer, broker, consumer and everything that watches inside the process
 	P50, P99  float64 // milliseconds, from a reading to its committed result
 	PeakMB    float64
 }
@@ -49,7 +49,7 @@ func (s *side) run(ctx context.Context, weir, dir string, set settings) (f figur
 	}, s.args...) // the last occurrence of a flag wins
 	cmd := exec.CommandContext(ctx, weir, args...) //nolint:gosec // built here
 	var out bytes.Buffer
-	said := &syncbuf.Buffer{} // output of weir up for people
+	said := &syncbuf.Buffer{} // human-readable output of weir up
 	cmd.Stdout, cmd.Stderr = &out, said
 	if err := cmd.Start(); err != nil {
 		return f, err

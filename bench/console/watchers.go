@@ -73,8 +73,8 @@ func page(ctx context.Context, console string, watch ...string) (map[string]int,
 	}
 }
 
-// crowd opens that many pages that watch everything: every other one never reads, the rest read a
-// kilobyte per second. A page that is disconnected reconnects.
+// crowd returns a watcher that opens that many pages, all watching everything: every other one
+// never reads, the rest read a kilobyte per second. A page that is disconnected reconnects.
 func crowd(pages int) func(context.Context, addresses) error {
 	return func(ctx context.Context, at addresses) error {
 		all, ctx := errgroup.WithContext(ctx)

@@ -12,8 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// check reads the committed results of a job, and returns when the first and the last were
-// committed. The error names a missing, duplicate or wrong row.
+// check verifies the committed results of a job, and returns the times of the first and last
+// commit. The error names a missing, duplicate or wrong row.
 func (b *bench) check(ctx context.Context, side string, j job) (committed span, err error) {
 	row, done := b.want.checkFilter()
 	if j.Workload == "tumble" {

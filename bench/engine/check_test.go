@@ -39,7 +39,7 @@ func results(t *testing.T, e *expectation, workload string) [][]byte {
 	return rows
 }
 
-// The checks accept correct results, and find each single fault.
+// The checks accept correct results, and detect each single fault.
 func TestChecks(t *testing.T) {
 	e, err := expect(testRows)
 	if err != nil {

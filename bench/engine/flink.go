@@ -21,16 +21,16 @@ const (
 	flinkCheckpoint = 5 * time.Second // a usual setting; results are committed at checkpoints
 )
 
-// startFlink starts a cluster of one TaskManager before anything is timed: a job's start is its
-// deployment.
+// startFlink starts a cluster with one TaskManager before anything is timed: a run starts with the
+// deployment of its job.
 func (b *bench) startFlink(ctx context.Context) (err error) {
 	progress("start Flink %s", stack.FlinkVersion)
 	b.flink, err = stack.StartFlink(ctx, stack.FlinkOptions{Slots: b.parallelism, Memory: flinkHeap})
 	return err
 }
 
-// runFlink deploys a bounded job by weir flink deploy and waits for its end. CPU and memory are
-// those of JobManager and TaskManager; the SQL Gateway is left out.
+// runFlink deploys a bounded job with weir flink deploy and waits until it has finished. CPU and
+// memory are those of JobManager and TaskManager; the SQL Gateway is left out.
 func (b *bench) runFlink(ctx context.Context, j job) (p process, said times, err error) {
 	file := filepath.Join(j.Dir, "pipeline.sql")
 	if err := writeSQL(file, j); err != nil {
@@ -78,7 +78,7 @@ func (b *bench) runFlink(ctx context.Context, j job) (p process, said times, err
 	return p, said, err
 }
 
-// cpuOf returns the user and system time of processes so far.
+// cpuOf returns the user and system time that processes have used so far.
 func cpuOf(pids []int) (sum time.Duration, err error) {
 	for _, pid := range pids {
 		used, err := processCPU(pid)

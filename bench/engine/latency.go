@@ -17,11 +17,11 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// latency of one workload by one side, in milliseconds.
+// latency has the latencies of one workload on one side, in milliseconds.
 type latency struct {
 	Side     string  `json:"side"`
 	Workload string  `json:"workload"`
-	Offered  float64 `json:"readings_per_second"` // while it was measured
+	Offered  float64 `json:"readings_per_second"` // during the measurement
 	Results  int     `json:"results"`
 	P50      float64 `json:"p50_ms"`
 	P99      float64 `json:"p99_ms"`
@@ -94,8 +94,8 @@ func (b *bench) latencyOf(ctx context.Context, side, workload string) (l latency
 	return l, errors.Join(b.forget(ctx), os.RemoveAll(j.Dir))
 }
 
-// launch starts a command that runs until stop interrupts it. The context that it returns ends with
-// the process; stop reports an error if it has exited early.
+// launch starts a command that runs until stop interrupts it. The returned context ends with the
+// process; stop returns an error if it has exited early.
 func launch(ctx context.Context, cmd *exec.Cmd, j job) (alive context.Context, stop func() error, err error) {
 	log, err := os.CreateTemp(j.Dir, "log")
 	if err != nil {
@@ -123,7 +123,7 @@ func launch(ctx context.Context, cmd *exec.Cmd, j job) (alive context.Context, s
 		}
 		_ = cmd.Process.Signal(os.Interrupt) // it may just have exited
 		select {
-		case <-ended: // with 0 or 130
+		case <-ended: // with exit status 0 or 130
 			return nil
 		case <-time.After(30 * time.Second):
 			_ = cmd.Process.Kill()
@@ -172,7 +172,7 @@ func (t *trial) run(ctx context.Context) (l latency, err error) {
 // offer produces readings at the rate until the context ends. It catches up immediately after a
 // delay; readings have the time at which they are produced.
 func (t *trial) offer(ctx context.Context) error {
-	// The buffer is large so that a broker that pauses doesn't slow the offer down.
+	// The buffer is large, so that a pause of the broker doesn't slow the offer down.
 	client, err := t.connect(ctx, kgo.DefaultProduceTopic(t.job.Source), kgo.ProducerLinger(5*time.Millisecond),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(200_000))
 	if err != nil {

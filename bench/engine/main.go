@@ -8,14 +8,15 @@
 //
 // The sides are raw (a process that only reads the topic read_committed: the ceiling), weir,
 // streams and flink, which runs the same file as weir on a cluster that is already up. With
-// -before, a revision of this repository is another side, which shows the cost of later changes.
-// Each run is checked: the result topic, read committed, holds every expected row once and nothing
-// else. Then it measures the latency from a reading's production to its committed result, at a
-// steady rate. Results are medians; absolute numbers depend on the machine, ratios are what counts.
+// -before, an earlier revision of this repository is an additional side, which shows the cost of
+// later changes. Each run is checked: the result topic, read committed, contains every expected row
+// exactly once and nothing else. Then it measures the latency from a reading's production to its
+// committed result, at a steady rate. Results are medians; absolute numbers depend on the machine,
+// so only the ratios matter.
 //
 //	main.go     flags, the sequence of measurements
 //	readings.go the readings, and the expected results of the workloads
-//	format.go   readings in other formats than JSON
+//	format.go   readings in formats other than JSON
 //	topics.go   filling, reading and dropping topics
 //	sides.go    each side as a child process
 //	flink.go    Flink, which is a cluster
@@ -71,7 +72,7 @@ type settings struct {
 }
 
 func main() {
-	// The raw side is this program as a child of itself.
+	// The raw side is this program, run as a child process.
 	if len(os.Args) == 4 && os.Args[1] == "raw" {
 		if err := raw(context.Background(), os.Args[2], os.Args[3]); err != nil {
 			fmt.Fprintln(os.Stderr, "raw:", err)
@@ -144,7 +145,7 @@ type bench struct {
 	dir       string
 	self      string // this program, for the raw side
 	weir      string // binary
-	old       string // binary of the side before
+	old       string // binary of the "before" side
 	flink     *stack.Flink
 	classes   string // folder, of the Kafka Streams side
 	brokers   string // host:port
@@ -231,7 +232,7 @@ func (b *bench) build(ctx context.Context) (err error) {
 	return nil
 }
 
-// buildBefore builds weir of the revision in a temporary work tree.
+// buildBefore builds weir at the revision of -before in a temporary work tree.
 func (b *bench) buildBefore(ctx context.Context) (err error) {
 	progress("build weir of %s", b.before)
 	b.old = filepath.Join(b.dir, "weir-before")
@@ -281,7 +282,7 @@ func (b *bench) throughput(ctx context.Context) ([]figures, error) {
 	return all, nil
 }
 
-// workloads returns the workloads of a side: for a plain reader all are the same.
+// workloads returns the workloads of a side. For a plain reader, all are the same.
 func workloads(side string) []string {
 	if side == "raw" {
 		return []string{"read"}

@@ -18,7 +18,7 @@ type figures struct {
 	Workload  string  `json:"workload"`
 	Round     int     `json:"round,omitempty"`                     // 0 for a median
 	CPU       float64 `json:"cpu_seconds_per_million_rows"`        // user and system, the whole process
-	BrokerCPU float64 `json:"broker_cpu_seconds_per_million_rows"` // of the broker meanwhile
+	BrokerCPU float64 `json:"broker_cpu_seconds_per_million_rows"` // of the broker during the run
 	PerSecond float64 `json:"rows_per_second"`                     // from the first row to the last commit
 	WithStart float64 `json:"rows_per_second_with_start"`          // from the start of the process to the last commit
 	PeakMB    float64 `json:"peak_mb"`
@@ -77,7 +77,7 @@ func (b *bench) measure(ctx context.Context, side, workload string) (figures, er
 	return f, errors.Join(b.forget(ctx), os.RemoveAll(j.Dir))
 }
 
-// runSide runs a side to the end of its input.
+// runSide runs a side until it has processed its input.
 func (b *bench) runSide(ctx context.Context, side string, j job) (process, times, error) {
 	if side == "flink" {
 		return b.runFlink(ctx, j)
@@ -92,16 +92,16 @@ func (b *bench) runSide(ctx context.Context, side string, j job) (process, times
 	}
 	said, err := parseTimes(ran.out)
 	if side == "weir" {
-		err = nil // without first_record_ms in it, weir's time begins with its process
+		err = nil // without first_record_ms, weir's time starts with its process
 	}
 	return ran, said, err
 }
 
-// span is the time of a side's first and last commit.
+// span has the times of a side's first and last commit.
 type span struct{ first, last time.Time }
 
-// settle checks the results, and returns when the side has committed, by the timestamps of the
-// transaction markers.
+// settle checks the results, and returns the times of the side's first and last commit, from the
+// timestamps of the transaction markers.
 func (b *bench) settle(ctx context.Context, side string, j job, said times) (span, error) {
 	if (side == "raw" || side == "streams") && said.Rows != b.rows {
 		return span{}, fmt.Errorf("%d rows read, expected %d", said.Rows, b.rows)
@@ -120,7 +120,7 @@ type process struct {
 	out    []byte        // standard output
 }
 
-// watch runs a command to its end.
+// watch runs a command to completion and measures it.
 func watch(cmd *exec.Cmd) (process, error) {
 	var out, log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &log

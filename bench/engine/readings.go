@@ -57,7 +57,8 @@ func (d *device) appendJSON(dst []byte, i int64, ts time.Time) []byte {
 	return append(dst, d.tail...)
 }
 
-// value of reading i: 15.00 to 35.00, scattered evenly (the finaliser of SplitMix64).
+// value returns the value of reading i: 15.00 to 35.00, scattered evenly (the finalizer of
+// SplitMix64).
 func value(i int64) float64 {
 	z := uint64(i) * 0x9e3779b97f4a7c15 //nolint:gosec // a hash
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
@@ -66,10 +67,10 @@ func value(i int64) float64 {
 	return float64(1500+z%2001) / 100
 }
 
-// passes is the filter of the SQL.
+// passes is the filter in the SQL.
 func passes(v float64) bool { return v > 25 }
 
-// stats of one device in one window.
+// stats has the statistics of one device in one window.
 type stats struct {
 	readings        int64
 	lowest, highest float64

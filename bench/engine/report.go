@@ -28,7 +28,7 @@ type goal struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
 	Want  float64 `json:"want"`
-	Most  bool    `json:"at_most"` // Want is the most, else the least
+	Most  bool    `json:"at_most"` // Want is a maximum, otherwise a minimum
 }
 
 func (g goal) met() bool {
@@ -38,7 +38,7 @@ func (g goal) met() bool {
 	return g.Value >= g.Want
 }
 
-// conclude computes the medians, and the goals for which there are results.
+// conclude computes the medians, and evaluates the goals for which there are results.
 func (r *report) conclude() {
 	r.CPUs = runtime.NumCPU()
 	of := make(map[string]figures)

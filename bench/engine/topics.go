@@ -64,7 +64,7 @@ func (b *bench) forget(ctx context.Context) error {
 }
 
 // firstGroup makes Kafka create its offsets topic, which it does for the first group, so that no
-// side pays for it.
+// side is charged for it.
 func (b *bench) firstGroup(ctx context.Context) error {
 	client, err := b.connect(ctx)
 	if err != nil {

@@ -4,7 +4,7 @@
 //
 // It prints the results of each run, the ratio of the medians, and CPU seconds per million
 // readings; then consume-process-produce in records per second. Absolute numbers depend on the
-// machine; ratios are what counts.
+// machine, so only the ratios matter.
 package main
 
 import (
@@ -48,7 +48,7 @@ type bench struct {
 	dir     string
 	weir    string // binary
 	broker  string // host:port
-	payload string // file with one reading a line
+	payload string // file with one reading per line
 	records int
 	length  time.Duration
 	size    int64 // mean bytes of a reading
@@ -133,7 +133,7 @@ func (b *bench) writePayload() error {
 // figures are the results of one run.
 type figures struct {
 	perSecond float64
-	cpu       float64 // seconds for a million readings
+	cpu       float64 // seconds per million readings
 	peakMB    int64
 }
 

@@ -27,7 +27,7 @@ const (
 	partitions = 4
 	trickle    = 10 * time.Millisecond // between readings while the pipeline runs
 	settle     = 13 * time.Second      // until a crash: longer than the flush interval of the local copy (state: 10 s)
-	patience   = 10 * time.Minute      // for anything
+	patience   = 10 * time.Minute      // for any step
 )
 
 // trial is one pipeline with a state of one size.

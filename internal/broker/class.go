@@ -40,7 +40,7 @@ var denied = []error{
 	kerr.InvalidTransactionTimeout, kerr.InvalidTopicException, kerr.PolicyViolation,
 }
 
-// refused are errors of records and settings that the broker rejects every time. MESSAGE_TOO_LARGE
+// refused are errors about records and settings that the broker always rejects. MESSAGE_TOO_LARGE
 // is not among them: the topic's limit has changed since it was read, and a new session reads it
 // again (see FindLimits).
 var refused = []error{kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.InvalidSessionTimeout}

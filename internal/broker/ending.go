@@ -10,17 +10,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// ErrUnknownEnd means that the outcome of a commit is unknown: the broker's answer does not tell.
+// ErrUnknownEnd means that the outcome of a commit is unknown: the broker's response does not
+// settle it.
 var ErrUnknownEnd = errors.New("the broker did not say whether the transaction is committed: the log decides")
 
 // Ending ends the transactions of one group session, and distinguishes an abort from a commit with
 // an unknown outcome.
 //
-// [kgo.GroupTransactSession.End] does not: where the broker answers UNKNOWN_SERVER_ERROR to a
-// commit, it reinitializes the transactional id, which aborts an open transaction, rewinds to the
-// offsets before the transaction and reports that nothing was committed. If the broker had
-// committed by then, the records are in the log, and continuing from the older offsets would write
-// them twice. The client reinitializes its id for no other reason.
+// [kgo.GroupTransactSession.End] does not: if the broker answers a commit with
+// UNKNOWN_SERVER_ERROR, it reinitializes the transactional id, which aborts an open transaction,
+// rewinds to the offsets before the transaction and reports that nothing was committed. If the
+// broker had committed by then, the records are in the log, and continuing from the older offsets
+// would write them twice. The client reinitializes its id for no other reason.
 type Ending struct{ taken atomic.Int64 } // InitProducerID requests
 
 // Option returns the client option that counts its InitProducerID requests.

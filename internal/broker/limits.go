@@ -13,9 +13,9 @@ const (
 	// usualLimit is the maximum batch size, in bytes, for topics whose limit is unknown: below
 	// Kafka's default.
 	usualLimit = 1_000_012
-	// batchOverhead is an upper bound of what a batch adds to its only record, in bytes.
+	// batchOverhead is an upper bound on what a batch adds to its only record, in bytes.
 	batchOverhead = 128
-	// HeaderOverhead is an upper bound of what Kafka's record format adds to a header, in bytes.
+	// HeaderOverhead is an upper bound on what Kafka's record format adds to a header, in bytes.
 	HeaderOverhead = 12
 )
 

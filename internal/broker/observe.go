@@ -65,7 +65,7 @@ func (s *successive) MustRegister(all ...prometheus.Collector) {
 			err = s.Register(c)
 		}
 		if err != nil {
-			panic(err) // two different metrics of one name: a bug
+			panic(err) // two different metrics with the same name: a bug
 		}
 	}
 }
@@ -83,7 +83,7 @@ func (s *successive) named(c prometheus.Collector) prometheus.Collector {
 		if strings.Contains(gauge.Desc().String(), strconv.Quote(name+"_total")) {
 			return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: s.labels}, func() float64 {
 				var now dto.Metric
-				_ = gauge.Write(&now) // of a gauge's value
+				_ = gauge.Write(&now) // cannot fail for a gauge
 				return now.GetGauge().GetValue()
 			})
 		}

@@ -14,7 +14,7 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// stallLimit is how long a read may make no progress before it is given up.
+// stallLimit is how long a read may make no progress before it fails.
 const stallLimit = 30 * time.Second
 
 // ReadAll calls fn with each committed record of partitions of a topic, in offset order within a
@@ -23,15 +23,15 @@ const stallLimit = 30 * time.Second
 //
 // The end is the high watermark, not the last stable offset: a transaction whose offsets are
 // already visible elsewhere may not yet have its marker here, so ReadAll waits for those that are
-// open (KIP-98). The caller must not have a transaction of its own open on the topic. The record is
-// fn's to keep.
+// open (KIP-98). The caller must not have a transaction of its own open on the topic. fn may keep
+// the record.
 func ReadAll(ctx context.Context, c Config, topic string, partitions []int32, fn func(*kgo.Record) error) error {
 	_, err := read(ctx, c, topic, partitions, nil, fn)
 	return err
 }
 
-// ReadFrom is ReadAll for the partitions in from, each from its offset on. It returns where each of
-// them ended; fn has seen all that is committed before.
+// ReadFrom is ReadAll for the partitions in from, each starting at its offset. It returns the
+// offsets where they ended; fn has seen every record committed before them.
 func ReadFrom(ctx context.Context, c Config, topic string, from map[int32]int64, fn func(*kgo.Record) error) (ends map[int32]int64, err error) {
 	return read(ctx, c, topic, slices.Collect(maps.Keys(from)), from, fn)
 }

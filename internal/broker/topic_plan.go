@@ -201,7 +201,7 @@ func orNone(s string) string {
 	return s
 }
 
-// WriteText writes the plan for people: + create, ~ change, ! refused, = unchanged.
+// WriteText writes the plan in human-readable form: + create, ~ change, ! refused, = unchanged.
 func (p *TopicPlan) WriteText(w io.Writer) error {
 	var b strings.Builder
 	for _, t := range p.Topics {

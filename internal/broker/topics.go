@@ -194,7 +194,7 @@ func (t *Topic) validate() error {
 	return nil
 }
 
-// configs returns the topic's settings by Kafka's names, for a cluster of that many brokers.
+// configs returns the topic's settings by Kafka's names, for a cluster with this number of brokers.
 func (t *Topic) configs(brokers int) map[string]string {
 	c := make(map[string]string, len(t.Config)+4)
 	for k, v := range t.Config {

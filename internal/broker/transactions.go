@@ -18,7 +18,7 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// Transaction is an open transaction: readers of read_committed wait for it.
+// Transaction is an open transaction, which blocks read_committed readers.
 type Transaction struct {
 	TransactionalID string             `json:"transactional_id"` // empty for a hanging one
 	ProducerID      int64              `json:"producer_id"`
@@ -33,8 +33,8 @@ type Transaction struct {
 	coordinatorEpoch int32
 }
 
-// age is never negative: brokers have clocks of their own, and a transaction may have begun since
-// now.
+// age returns the time since started. It is never negative: brokers' clocks differ, and the
+// transaction may have begun after now.
 func age(started, now time.Time) metric.Seconds { return metric.Seconds(max(0, now.Sub(started))) }
 
 // BlockedPartition is a partition with records of an open transaction.
@@ -47,7 +47,7 @@ type BlockedPartition struct {
 	Behind        int64  `json:"behind"` // offsets that read_committed readers can't see yet
 }
 
-// log is what is known of a partition's end.
+// logEnd has a partition's last stable offset and high watermark.
 type logEnd struct{ stable, high int64 }
 
 type partitionKey struct {
@@ -67,8 +67,8 @@ func ListTransactions(ctx context.Context, client *kgo.Client, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
-	// Coordinators are asked after partitions: a transaction that begins in between is then known
-	// to its coordinator and does not look as if it hung.
+	// Query coordinators after partitions: a transaction that begins in between is then known to
+	// its coordinator, and not mistaken for a hanging one.
 	all, err := coordinated(ctx, admin, now)
 	if err != nil {
 		return nil, err
@@ -108,8 +108,7 @@ func ListTransactions(ctx context.Context, client *kgo.Client, now time.Time) ([
 	return all, nil
 }
 
-// reallyHanging drops the candidates that ended between the questions to partitions and
-// coordinators.
+// reallyHanging drops the candidates that ended between the queries of partitions and coordinators.
 func reallyHanging(ctx context.Context, admin *kadm.Client, all []Transaction) ([]Transaction, error) {
 	if !slices.ContainsFunc(all, func(t Transaction) bool { return t.Hanging }) {
 		return all, nil
@@ -129,9 +128,9 @@ func reallyHanging(ctx context.Context, admin *kadm.Client, all []Transaction) (
 	}), nil
 }
 
-// partly reports whether an error leaves out only partitions that nobody can read, because they
-// have no leader or it does not answer. Nobody waits for a transaction there. Coordinators have to
-// answer in full: what they leave out would look as if it hung.
+// partly reports whether an error concerns only some partitions: those without a leader, or whose
+// leader does not answer. No reader can be blocked there. Coordinators, in contrast, must respond
+// in full: a transaction missing from their responses would look like a hanging one.
 func partly(err error) bool {
 	var shards *kadm.ShardErrors
 	return errors.As(err, &shards) && !shards.AllFailed
@@ -166,7 +165,7 @@ func blockedPartitions(ctx context.Context, admin *kadm.Client) (map[partitionKe
 	return blocked, nil
 }
 
-// openProducers returns who has a transaction open on the partitions.
+// openProducers returns the producers with an open transaction on the partitions.
 func openProducers(ctx context.Context, admin *kadm.Client, ends map[partitionKey]logEnd) ([]kadm.DescribedProducer, error) {
 	if len(ends) == 0 {
 		return nil, nil
@@ -200,7 +199,7 @@ func fillEnd(b *BlockedPartition, ends map[partitionKey]logEnd, producers []kadm
 	}
 }
 
-// coordinated returns the transactions that coordinators have open.
+// coordinated returns the open transactions that coordinators know of.
 func coordinated(ctx context.Context, admin *kadm.Client, now time.Time) ([]Transaction, error) {
 	listed, err := admin.ListTransactions(ctx, nil, []string{"Ongoing", "PrepareCommit", "PrepareAbort"})
 	if err != nil {
@@ -216,7 +215,7 @@ func coordinated(ctx context.Context, admin *kadm.Client, now time.Time) ([]Tran
 	var all []Transaction
 	for _, d := range described.Sorted() {
 		if errors.Is(d.Err, kerr.TransactionalIDNotFound) || d.Err == nil && d.StartTimestamp <= 0 {
-			continue // it has ended since
+			continue // it has ended in the meantime
 		}
 		if d.Err != nil {
 			return nil, fmt.Errorf("describe transaction %s: %w", d.TxnID, d.Err)
@@ -244,8 +243,8 @@ func coordinated(ctx context.Context, admin *kadm.Client, now time.Time) ([]Tran
 const abortTimeout = 30 * time.Second
 
 // AbortTransaction ends the open transaction of a transactional id and fences its producer, as
-// Kafka's Admin.fenceProducers does: it takes the id, which aborts what is open. It returns what
-// was aborted.
+// Kafka's Admin.fenceProducers does: it acquires the id, which aborts the open transaction. It
+// returns the aborted transaction.
 func AbortTransaction(ctx context.Context, client *kgo.Client, id string) (Transaction, error) {
 	t, err := findTransaction(ctx, client, func(t *Transaction) bool { return t.TransactionalID == id }, fmt.Sprintf("transactional id %q", id))
 	if err != nil {
@@ -260,7 +259,8 @@ func AbortTransaction(ctx context.Context, client *kgo.Client, id string) (Trans
 		if err == nil {
 			err = kerr.ErrorForCode(resp.ErrorCode)
 		}
-		// The coordinator answers so while the abort that this request has started is under way.
+		// The coordinator returns this while the abort that this request has started is in
+		// progress.
 		if errors.Is(err, kerr.ConcurrentTransactions) {
 			if err = retry.Sleep(ctx, 50*time.Millisecond); err == nil {
 				continue
@@ -273,8 +273,8 @@ func AbortTransaction(ctx context.Context, client *kgo.Client, id string) (Trans
 	}
 }
 
-// AbortHanging ends a transaction that no coordinator knows, by abort markers on its partitions
-// (KIP-664).
+// AbortHanging ends a transaction that no coordinator knows, by writing abort markers to its
+// partitions (KIP-664).
 func AbortHanging(ctx context.Context, client *kgo.Client, producerID int64) (Transaction, error) {
 	t, err := findTransaction(ctx, client, func(t *Transaction) bool { return t.Hanging && t.ProducerID == producerID },
 		fmt.Sprintf("hanging transaction of producer id %d", producerID))
@@ -303,7 +303,8 @@ func AbortHanging(ctx context.Context, client *kgo.Client, producerID int64) (Tr
 	return t, awaitStable(ctx, client, &t)
 }
 
-// findTransaction returns the open transaction that matches; the error lists those that are open.
+// findTransaction returns the open transaction that matches. If there is none, the error lists the
+// open ones.
 func findTransaction(ctx context.Context, client *kgo.Client, matches func(*Transaction) bool, what string) (Transaction, error) {
 	open, err := ListTransactions(ctx, client, time.Now())
 	if err != nil {

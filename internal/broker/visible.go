@@ -118,7 +118,8 @@ func (w *Written) nothing() bool {
 	return len(w.ends) == 0
 }
 
-// hidden returns the partitions of which readers don't see everything, deleted ones excluded.
+// hidden returns the partitions in which readers can't see all written records yet, except deleted
+// ones.
 func (w *Written) hidden(ctx context.Context, admin *kadm.Client) (hidden []BlockedPartition, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -60,14 +60,14 @@ func (t *table) onWeir(expression string) string {
 	return strings.Join(values, " | ")
 }
 
-// onFlink evaluates expressions for the rows, in a topic of this name. Expressions that fail in
-// Weir are evaluated separately.
+// onFlink writes the rows to the named topic and evaluates expressions over them. Expressions that
+// fail in Weir are evaluated separately.
 func (t *table) onFlink(ctx context.Context, l *Lab, topic string, k known, expressions, want []string) (got []string, err error) {
 	s, err := l.session(ctx, map[string]string{"table.local-time-zone": t.zone})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = s.close(context.WithoutCancel(ctx)) }() // sessions also expire
+	defer func() { _ = s.close(context.WithoutCancel(ctx)) }() // otherwise the session expires
 	if err := l.fill(ctx, topic, t.rows); err != nil {
 		return nil, err
 	}
@@ -93,12 +93,13 @@ func (t *table) onFlink(ctx context.Context, l *Lab, topic string, k known, expr
 	return got, err
 }
 
-// fails reports whether a line of Weir's means that an expression is rejected, or fails for a row.
+// fails reports whether a line of Weir's output means that the expression is rejected, or fails for
+// some row.
 func fails(line string) bool {
 	return strings.HasPrefix(line, "refused: ") || strings.Contains(" | "+line+" | ", " | error | ")
 }
 
-// fill creates a topic with one partition and these values.
+// fill creates a topic with one partition and writes the rows to it.
 func (l *Lab) fill(ctx context.Context, topic string, rows []string) error {
 	client, err := broker.Connect(ctx, broker.Config{Brokers: l.Brokers})
 	if err != nil {

@@ -18,14 +18,14 @@ import (
 // TableDiff compares what both sides wrote to a table.
 type TableDiff struct {
 	Table       string
-	Rows        int      // of Flink
-	Identical   int      // of these, identical byte by byte
+	Rows        int      // written by Flink
+	Identical   int      // of these, written byte for byte by Weir as well
 	Flink, Weir []string // rows that only one side has
-	All         []string // of Flink
+	All         []string // rows of Flink
 }
 
-// tolerance is how much two doubles may differ in relation to their size: variance is computed
-// differently (docs/reference/flink-differences.md).
+// tolerance is the maximum relative difference between doubles that count as equal: the engines
+// compute variance differently (docs/reference/flink-differences.md).
 const tolerance = 1e-12
 
 func (l *Lab) compare(ctx context.Context, p *plan.Program, weir, flink sink) (TableDiff, error) {
@@ -42,8 +42,8 @@ func (l *Lab) compare(ctx context.Context, p *plan.Program, weir, flink sink) (T
 	return difference(weir.table, theirs, ours), nil
 }
 
-// rows returns the records of a topic as text: key, written metadata and value. Of an upsert table
-// it returns the final rows.
+// rows returns the records of a topic as text: key, written metadata and value. For an upsert
+// table, these are only the final rows.
 func (l *Lab) rows(ctx context.Context, t *plan.Table, topic string) ([]string, error) {
 	var all []*kgo.Record
 	err := broker.ReadAll(ctx, broker.Config{Brokers: l.Brokers}, topic, nil, func(r *kgo.Record) error {
@@ -207,7 +207,7 @@ func differing(a, b string) (shortA, shortB string) {
 	return fmt.Sprintf("%s and %d equal fields", textA, left), string(textB)
 }
 
-// String returns the difference as lines: - is a row of Flink's, + one of Weir's.
+// String returns the difference as lines: - marks a row of Flink's, + one of Weir's.
 func (d TableDiff) String() string {
 	var b bytes.Buffer
 	slices.Sort(d.Flink)

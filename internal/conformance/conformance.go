@@ -2,21 +2,21 @@
 // of a real broker, and compares the results. It is the proof of "one file, two engines".
 //
 //	conformance.go  the two systems, and a pipeline with its test on both
-//	script.go       a pipeline's file for one side: changes topics, brokers and the ends of
-//	                sources; never the query
+//	script.go       a pipeline's file for one side: changes topics, brokers and the bounds of
+//	                sources, never the query
 //	flink.go        Flink's side: SQL Gateway and JobManager
 //	gateway.go      sessions of the SQL Gateway
 //	golden.go       Flink's recorded rows, and Weir's in-memory rows compared with them
 //	compare.go      compares the rows of both sides: multisets of rows, or the final rows of an
 //	                upsert table
-//	expression.go   the scripts of expr/testdata, computed by Flink
+//	expression.go   the scripts of expr/testdata, evaluated by Flink
 //	refused.go      statements that both must reject
-//	columns.go      tables over which expressions are computed, on both sides
-//	dealing.go      rows dealt to partitions in several ways, with and without declared keys
+//	columns.go      tables over which expressions are evaluated, on both sides
+//	dealing.go      rows distributed over partitions in several ways, by declared keys or not
 //	types.go        types in the gateway's notation
 //	facts.go        Flink's results of expressions, recorded in testdata/expressions
 //	generate.go     expressions from templates and a seed; families.go has the templates
-//	cases/          pipelines with their tests, in the form of weir test
+//	cases/          pipelines with their tests, in the format of weir test
 package conformance
 
 import (
@@ -40,17 +40,17 @@ import (
 type Lab struct {
 	Brokers []string
 	Gateway string // http://host:port of the SQL Gateway
-	Rest    string // and of the JobManager
+	Rest    string // http://host:port of the JobManager
 }
 
-// Outcome is the outcome of a pipeline on both sides.
+// Outcome compares the results of a pipeline on both sides.
 type Outcome struct {
 	Tables []TableDiff
 	Inputs int
 }
 
-// Run runs a pipeline over the inputs of its test on both sides. name is the prefix of its topics'
-// names.
+// Run runs a pipeline over the inputs of its test on both sides. The names of its topics begin with
+// name.
 func (l *Lab) Run(ctx context.Context, file, test, name string) (*Outcome, error) {
 	c, err := readCase(file, test)
 	if err != nil {
@@ -70,7 +70,7 @@ func (l *Lab) Run(ctx context.Context, file, test, name string) (*Outcome, error
 // runOver runs a pipeline over records that are already assigned to partitions.
 func (l *Lab) runOver(ctx context.Context, text string, inputs []*kgo.Record, name string) (*Outcome, error) {
 	parsed := func() *sql.Script {
-		s, _ := sql.Parse(text) // it compiles
+		s, _ := sql.Parse(text) // the caller has compiled it
 		return s
 	}
 	onFlink, onWeir := newScript(parsed(), name, "flink", l.Brokers), newScript(parsed(), name, "weir", l.Brokers)
@@ -101,8 +101,8 @@ func (l *Lab) runOver(ctx context.Context, text string, inputs []*kgo.Record, na
 	return out, nil
 }
 
-// prepare creates the topics and writes the inputs: input topics have as many partitions as their
-// rows use, the others one.
+// prepare creates the topics and writes the inputs. Input topics get as many partitions as the rows
+// use, the others one.
 func (l *Lab) prepare(ctx context.Context, weir, flink *script, inputs []*kgo.Record, name string) error {
 	client, err := broker.Connect(ctx, broker.Config{Brokers: l.Brokers}, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.UnknownTopicRetries(50))
 	if err != nil {

@@ -44,7 +44,7 @@ func keep(t *testing.T, c *pipelineCase, kept, now *golden) {
 }
 
 // TestGolden compares Weir's in-memory results with Flink's recorded ones for the same rows in the
-// same partitions, for all poll orders and transaction sizes. It does not need Flink: make
+// same partitions, for several poll orders and transaction sizes. It does not need Flink; make
 // conformance does.
 func TestGolden(t *testing.T) {
 	k := readKnown(t)
@@ -103,7 +103,7 @@ func lab(t *testing.T) *Lab {
 	if testing.Short() {
 		t.Skip("starts a broker and a Flink cluster")
 	}
-	if running := os.Getenv("WEIR_CONFORMANCE_LAB"); running != "" { // broker,gateway,jobmanager: for trying cases, without the start
+	if running := os.Getenv("WEIR_CONFORMANCE_LAB"); running != "" { // broker,gateway,jobmanager: reuses a running lab while developing cases
 		at := strings.Split(running, ",")
 		return &Lab{Brokers: at[:1], Gateway: at[1], Rest: at[2]}
 	}
@@ -112,8 +112,9 @@ func lab(t *testing.T) *Lab {
 	return &Lab{Brokers: kafka.Brokers(), Gateway: flink.GatewayURL(), Rest: flink.RestURL()}
 }
 
-// TestConformance compares Weir with a real Flink: expressions of scripts, and pipelines over the
-// same topics of a real broker. make conformance prints what it has compared.
+// TestConformance compares Weir with a real Flink: scripted expressions, rejected statements, and
+// pipelines over the same topics of a real broker. make conformance prints the number of
+// comparisons.
 func TestConformance(t *testing.T) {
 	l := lab(t)
 	testScripts(t, l)
@@ -122,8 +123,8 @@ func TestConformance(t *testing.T) {
 	testPipelines(t, l)
 }
 
-// sqltestCases are those of sqltest/testdata that end without a clock, and whose topics are either
-// read or written.
+// sqltestCases are the cases of sqltest/testdata that finish without a clock and do not read a
+// topic that they write.
 var sqltestCases = []string{"cumulate", "dedup_first", "dedup_late", "first_rows", "group", "grouping_sets", "hop", "idle", "implicit_zone", "latest", "lookup", "many", "over", "over_late", "regroup", "retract", "session", "topn", "topn_updates", "tumble", "unnest"}
 
 func pipelineFiles(t *testing.T) []string {
@@ -146,7 +147,7 @@ func pipelineFiles(t *testing.T) []string {
 func testPipelines(t *testing.T, l *Lab) {
 	k := readKnown(t)
 	files := pipelineFiles(t)
-	run := strconv.FormatInt(time.Now().UnixMilli(), 36) // topics of an earlier run may exist
+	run := strconv.FormatInt(time.Now().UnixMilli(), 36) // topics of earlier runs may still exist
 	var queries, rows, identical, others atomic.Int64
 	t.Run("pipelines", func(t *testing.T) {
 		for _, file := range files {
@@ -207,8 +208,8 @@ func testPipelines(t *testing.T, l *Lab) {
 	t.Logf("%d pipelines, %d result tables: %d rows from Flink, %d of them byte for byte those of Weir; %d known differences", len(files), queries.Load(), rows.Load(), identical.Load(), others.Load())
 }
 
-// testDealt runs a pipeline on Flink with its rows spread over four partitions. If rows are late,
-// Flink's result depends on timing.
+// testDealt runs a pipeline on Flink with its rows spread over four partitions. It skips cases with
+// late rows, for which Flink's result depends on timing.
 func testDealt(t *testing.T, l *Lab, k known, file, test, topics string) {
 	name := strings.TrimSuffix(filepath.Base(test), ".case")
 	c, err := readCase(file, test)

@@ -16,25 +16,25 @@ import (
 	"weir.example/weir/internal/sqltest"
 )
 
-// dealtPartitions is the number of partitions that the rows of a case are distributed to.
+// dealtPartitions is the number of partitions over which the rows of a case are distributed.
 const dealtPartitions = 4
 
 // dealing is a variant of a pipeline whose sources declare keys, and the distribution of its rows
 // over partitions.
 type dealing struct {
 	name   string
-	text   string // of the pipeline
-	spread bool   // a key's rows are in arbitrary partitions, not in that of its murmur2
+	text   string // SQL of the pipeline
+	spread bool   // rows are assigned to partitions regardless of their key, not by its murmur2 hash
 	any    bool   // the plan does not rely on the distribution
 }
 
 // anyPartition makes a pipeline repartition its rows, regardless of declared keys.
 const anyPartition = "SET 'weir.key-partitioning' = 'any';\n"
 
-// dealings are the ways to deal the rows of a pipeline: spread over all partitions; by the keys
-// that its sources declare, if they do; and by each column, and each two columns beside each other,
-// that a source without a key may declare as one so that the plan relies on it. Each of these comes
-// with an exchange, too.
+// dealings returns the variants of a pipeline to run: rows spread over all partitions; by the keys
+// that its sources declare, if any; and by each column, and each pair of adjacent columns, that a
+// source without a key can declare as its key so that the plan relies on it. Each keyed variant is
+// also run with an exchange.
 func (c *pipelineCase) dealings() ([]dealing, error) {
 	p, err := c.compile()
 	if err != nil {
@@ -63,7 +63,8 @@ func (c *pipelineCase) dealings() ([]dealing, error) {
 	return all, nil
 }
 
-// keysOf are the columns of sources without a key, each alone and with the one in front of it.
+// keysOf returns the candidate keys of sources without a key: each column alone, and each column
+// with its predecessor.
 func keysOf(p *plan.Program) (keys [][]string) {
 	for _, t := range p.Tables {
 		if !isSource(p, t) || t.Upsert || t.Key.Name != "" {
@@ -80,7 +81,7 @@ func keysOf(p *plan.Program) (keys [][]string) {
 	return slices.CompactFunc(keys, slices.Equal)
 }
 
-// isSource reports whether a table is read.
+// isSource reports whether the program reads a table.
 func isSource(p *plan.Program, t *plan.Table) bool {
 	return slices.ContainsFunc(p.Stages, func(s *plan.Stage) bool {
 		return slices.ContainsFunc(s.Inputs, func(r *plan.Relation) bool {
@@ -90,8 +91,8 @@ func isSource(p *plan.Program, t *plan.Table) bool {
 	})
 }
 
-// declare is the pipeline's text with a key of these columns in each source that has them all and
-// no key yet.
+// declare returns the pipeline's text with this key declared in each source that has all of its
+// columns and no key yet.
 func (c *pipelineCase) declare(p *plan.Program, encoding string, key []string) (string, error) {
 	script, err := sql.Parse(c.text)
 	if err != nil {
@@ -115,7 +116,7 @@ func (c *pipelineCase) declare(p *plan.Program, encoding string, key []string) (
 	return b.String(), nil
 }
 
-// dealtTest names the rows of a test, dealt, among what is kept of Flink.
+// dealtTest returns the name under which Flink's result for the spread rows of a test is recorded.
 func dealtTest(test string) string { return strings.TrimSuffix(test, ".case") + ".dealt" }
 
 // spread distributes the rows of a test over all partitions.
@@ -131,9 +132,9 @@ func (c *pipelineCase) spread() (*dealing, []*kgo.Record, error) {
 
 var murmur2 = kgo.StickyKeyPartitioner(nil).ForTopic("")
 
-// deal puts the rows of a test into partitions, each of which has them in the order of the test.
-// Where the test has partitions of its own, that order means nothing across them, and the rows come
-// by their time.
+// deal assigns the rows of a test to partitions, each of which keeps the order of the test. If the
+// test itself uses several partitions, its order is meaningless across them, so the rows are first
+// sorted by event time.
 func (d *dealing) deal(p *plan.Program, test string) ([]*kgo.Record, error) {
 	records, err := sqltest.Records(p, test)
 	if err != nil {
@@ -155,7 +156,7 @@ func (d *dealing) deal(p *plan.Program, test string) ([]*kgo.Record, error) {
 	return records, nil
 }
 
-// eventTime is when a row was, by the column of its table's watermark.
+// eventTime returns the event time of a row, from the column of its table's watermark.
 func eventTime(t *plan.Table, r *kgo.Record) time.Time {
 	var row map[string]any
 	if t.Rowtime < 0 || json.Unmarshal(r.Value, &row) != nil {

@@ -15,11 +15,12 @@ import (
 	"weir.example/weir/internal/sqltest"
 )
 
-// dealtTables is between a pipeline and a table whose rows vary from run to run of Flink over
-// several partitions. Weir's don't, and are compared with what Flink gave over one.
+// dealtTables separates pipeline and table in the names of tables whose rows vary between runs of
+// Flink over several partitions. Weir's rows do not vary, and are compared with Flink's over one
+// partition.
 const dealtTables = "/dealt."
 
-// readDealing are the tables whose rows depend on the partitions that rows lie in.
+// readDealing returns the tables whose rows depend on the partitions of the input rows.
 func readDealing(t *testing.T) known {
 	t.Helper()
 	text, err := os.ReadFile("testdata/dealing")
@@ -29,11 +30,11 @@ func readDealing(t *testing.T) known {
 	return parseKnown(string(text))
 }
 
-// TestDealings runs each pipeline with its rows dealt to four partitions: anywhere, and by keys
-// that its sources declare, so that queries run with an exchange and without. The rows are those
-// that Flink gave, unless testdata/dealing says that a table's rows depend on the dealing, or rows
-// are late: what is late depends on the rows before it in its partition. One dealing gives the same
-// rows with an exchange and without, late ones included.
+// TestDealings runs each pipeline with its rows distributed over four partitions: arbitrarily, and
+// by keys that its sources declare, so that queries run with and without an exchange. The results
+// must equal Flink's, unless testdata/dealing lists the table as dependent on the distribution, or
+// rows are late: whether a row is late depends on the rows before it in its partition. For one
+// distribution, the results must be the same with and without an exchange, even if rows are late.
 func TestDealings(t *testing.T) {
 	k := readKnown(t)
 	dependent, met := readDealing(t), make(map[string]bool)
@@ -74,9 +75,9 @@ func TestDealings(t *testing.T) {
 				if dealt != nil {
 					askedDealt += len(dealt.Tables)
 				}
-				var byKey map[string][]string // the rows without an exchange
+				var byKey map[string][]string // results without an exchange
 				for i, d := range all {
-					if d.any && i > 2 && lateThere == 0 && lateHere == 0 { // it would be the plan without keys again
+					if d.any && i > 2 && lateThere == 0 && lateHere == 0 { // the plan would be the same as without keys
 						continue
 					}
 					o := dryrun.Options{Seed: 1 + rand.Int64N(1_000_000), Crash: rand.IntN(4) == 0, MaxFired: rand.IntN(2)}
@@ -106,7 +107,7 @@ func TestDealings(t *testing.T) {
 						}
 						flink, written := g.Tables[table]
 						lateRows := late + lateThere
-						if d.spread && dealt != nil { // Flink had the same dealing
+						if d.spread && dealt != nil { // recorded over the same distribution
 							if rows, asked := dealt.Tables[table]; asked {
 								flink, written, lateRows = rows, true, late
 							}

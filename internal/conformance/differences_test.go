@@ -10,8 +10,8 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// TestDifferencesAreExplained keeps docs/reference/flink-differences.md in step: it explains what
-// weir check names and what testdata/known lists, and nothing that nobody names.
+// TestDifferencesAreExplained checks that docs/reference/flink-differences.md explains exactly the
+// differences that weir check reports and testdata lists.
 func TestDifferencesAreExplained(t *testing.T) {
 	text, err := os.ReadFile("../../docs/reference/flink-differences.md")
 	if err != nil {
@@ -28,7 +28,7 @@ func TestDifferencesAreExplained(t *testing.T) {
 			named = append(named, reason)
 		}
 	}
-	named = append(named, "nan-and-zero") // is seen in values only
+	named = append(named, "nan-and-zero") // visible only in values
 	for _, name := range named {
 		if !slices.Contains(explained, name) {
 			t.Errorf("%s is not explained", name)
@@ -41,7 +41,7 @@ func TestDifferencesAreExplained(t *testing.T) {
 	}
 }
 
-// TestCheckNamesDifferences has each difference of weir check in a pipeline, where it is.
+// TestCheckNamesDifferences checks that weir check reports each difference at its position.
 func TestCheckNamesDifferences(t *testing.T) {
 	const text = `CREATE TABLE r (d STRING, v DOUBLE, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'r', 'format' = 'json');
 CREATE TABLE s (d STRING, at_ TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', WATERMARK FOR at_ AS at_, PRIMARY KEY (d) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 's', 'key.format' = 'json', 'value.format' = 'json');
@@ -86,15 +86,15 @@ INSERT INTO u SELECT CONVERT_TZ(d, 'Europe/Berlin', 'UTC') FROM r;
 	}
 }
 
-// TestCheckNamesLocalTimes has each place where a local time may be one that the zone has twice or
-// leaves out.
+// TestCheckNamesLocalTimes checks that weir check reports each place where a local time may be
+// ambiguous or nonexistent in the zone.
 func TestCheckNamesLocalTimes(t *testing.T) {
 	const tables = `CREATE TABLE r (d STRING, plain TIMESTAMP(3), day_ DATE, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'r', 'format' = 'json');
 CREATE TABLE u (d STRING) WITH ('connector' = 'kafka', 'topic' = 'u', 'format' = 'json');
 CREATE TABLE i (t TIMESTAMP_LTZ(3)) WITH ('connector' = 'kafka', 'topic' = 'i', 'format' = 'json');
 CREATE TABLE w (t TIMESTAMP(3)) WITH ('connector' = 'kafka', 'topic' = 'w', 'format' = 'json');
 `
-	for query, want := range map[string][]int{ // columns
+	for query, want := range map[string][]int{ // columns of the reported local times
 		"INSERT INTO u SELECT d FROM r":                                                                      nil,
 		"INSERT INTO i SELECT ts FROM r":                                                                     nil,
 		"INSERT INTO i SELECT plain FROM r":                                                                  {1},

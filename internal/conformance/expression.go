@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// computed is what Flink makes of an expression: a type and a value as text for each row, or an
+// computed is Flink's result for an expression: its type and a value as text for each row, or an
 // error.
 type computed struct {
 	Type   string
 	Values []string
-	raw    []*string // as Values, but nil is NULL
+	raw    []*string // like Values, but NULL is nil
 	Err    error
 }
 
-// compute runs expressions in as few queries as it can: all of them in one, and where that fails,
-// each half apart.
+// compute evaluates expressions in as few queries as possible: all of them in one and, if that
+// fails, each half separately.
 func (s *session) compute(ctx context.Context, expressions []string, from string) ([]computed, error) {
 	if len(expressions) == 0 {
 		return nil, nil
@@ -43,7 +43,7 @@ func (s *session) compute(ctx context.Context, expressions []string, from string
 	return append(first, second...), err
 }
 
-// columns turns rows into one computed value for each expression.
+// columns transposes rows into one result per expression.
 func (r *result) columns() []computed {
 	all := make([]computed, len(r.Columns))
 	for i, c := range r.Columns {
@@ -59,7 +59,7 @@ func (r *result) columns() []computed {
 	return all
 }
 
-// text is a computed value as the scripts of expr/testdata have it.
+// text returns the result in the notation of the scripts in expr/testdata.
 func (c computed) text() string {
 	if c.Err != nil {
 		return "error: " + c.Err.Error()
@@ -73,7 +73,7 @@ func (c computed) text() string {
 
 var sized = regexp.MustCompile(`\b(?:VAR)?(CHAR|BINARY)\(\d+\)`)
 
-// plain leaves out of a line what Weir and Flink need not agree in: NOT NULL, and the lengths of
+// plain removes from a line what Weir and Flink need not agree on: NOT NULL and the lengths of
 // strings.
 func plain(line string) string {
 	typed, value, ok := strings.Cut(strings.ReplaceAll(line, " NOT NULL", ""), ": ")
@@ -89,8 +89,8 @@ func plain(line string) string {
 	}) + ": " + value
 }
 
-// compareLines lists where Flink computes something else than the lines of a script say. An error
-// on both sides is the same.
+// compareLines lists the expressions for which Flink's result differs from the script's line.
+// Errors on both sides count as equal.
 func compareLines(expressions, want []string, got []computed) []string {
 	var differ []string
 	for i, e := range expressions {
@@ -103,7 +103,8 @@ func compareLines(expressions, want []string, got []computed) []string {
 	return differ
 }
 
-// split separates expressions that fail, or may, so that they don't take others with them.
+// split separates the expressions that fail or may fail, so that they do not fail the query of the
+// others.
 func (k known) split(expressions, want []string) (fine, failing []int) {
 	for i, e := range expressions {
 		if strings.HasPrefix(want[i], "error:") || k[e] != "" {
@@ -115,7 +116,7 @@ func (k known) split(expressions, want []string) (fine, failing []int) {
 	return fine, failing
 }
 
-// computeScript computes a script's expressions.
+// computeScript evaluates a script's expressions.
 func (s *session) computeScript(ctx context.Context, k known, expressions, want []string, from string) ([]computed, error) {
 	all := make([]computed, len(expressions))
 	fine, failing := k.split(expressions, want)
@@ -142,8 +143,8 @@ func (s *session) computeScript(ctx context.Context, k known, expressions, want 
 	return all, nil
 }
 
-// known are the differences that a file lists: expression, a tab, the difference's name in
-// docs/reference/flink-differences.md.
+// known has the differences listed in a file. Each line has an expression, a tab, and the
+// difference's name in docs/reference/flink-differences.md.
 type known map[string]string
 
 func parseKnown(text string) known {
@@ -156,7 +157,7 @@ func parseKnown(text string) known {
 	return k
 }
 
-// names are those of the differences, sorted.
+// names returns the distinct names of the differences, sorted.
 func (k known) names() []string {
 	var all []string
 	for _, name := range k {

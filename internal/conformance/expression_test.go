@@ -12,7 +12,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// block is one block of a file of expressions.
+// block is one block of an expression script.
 type block struct {
 	at          string // file:line
 	zone        string
@@ -20,7 +20,7 @@ type block struct {
 	want        []string
 }
 
-// expressionBlocks reads the scripts of expr/testdata.
+// expressionBlocks reads a script of expr/testdata.
 func expressionBlocks(t *testing.T, path string) (all []block) {
 	datadriven.RunTest(t, path, func(_ *testing.T, d *datadriven.TestData) string {
 		b := block{at: d.Pos, zone: "UTC", expressions: lines(d.Input), want: lines(d.Expected)}
@@ -44,8 +44,8 @@ func readKnown(t *testing.T) known {
 	return parseKnown(string(text))
 }
 
-// report checks differences against those that are known: others are errors, and so are known ones
-// that are none.
+// report fails the test for differences that are not known, and for known ones that no longer
+// occur.
 func report(t *testing.T, at string, k known, expressions, differ []string) {
 	t.Helper()
 	found := make(map[string]bool)
@@ -63,7 +63,7 @@ func report(t *testing.T, at string, k known, expressions, differ []string) {
 	}
 }
 
-// testScripts has Flink compute each line of the scripts that Weir's expressions are tested by.
+// testScripts has Flink evaluate each line of the scripts that test Weir's expressions.
 func testScripts(t *testing.T, l *Lab) {
 	k := readKnown(t)
 	files, err := filepath.Glob("../expr/testdata/*")
@@ -99,8 +99,8 @@ func testScripts(t *testing.T, l *Lab) {
 	t.Logf("%d expressions of expr/testdata computed by Flink, %d of them otherwise than by Weir", count.Load(), known.Load())
 }
 
-// columnsScript runs a file of testdata/columns: "table" gives columns and rows, "eval" expressions
-// over them.
+// columnsScript runs a file of testdata/columns: "table" has the columns, "rows" the rows, "eval"
+// expressions over them.
 func columnsScript(t *testing.T, path string, eval func(t *testing.T, tb table, d *datadriven.TestData) string) {
 	var tb table
 	datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -128,7 +128,7 @@ func columnFiles(t *testing.T) []string {
 	return files
 }
 
-// TestColumns computes expressions over columns with Weir, in memory.
+// TestColumns evaluates expressions over columns in Weir, in memory.
 func TestColumns(t *testing.T) {
 	for _, file := range columnFiles(t) {
 		columnsScript(t, file, func(_ *testing.T, tb table, d *datadriven.TestData) string {
@@ -141,7 +141,7 @@ func TestColumns(t *testing.T) {
 	}
 }
 
-// testColumns has Flink compute them, over the same rows in a topic.
+// testColumns has Flink evaluate the same expressions, over the same rows in a topic.
 func testColumns(t *testing.T, l *Lab) {
 	k := readKnown(t)
 	var count, known atomic.Int64

@@ -18,7 +18,7 @@ import (
 	"weir.example/weir/internal/stack"
 )
 
-// A fact is Flink's result of an expression over the row of expressionTable: CAST(… AS STRING), or
+// A fact is Flink's result for an expression over the row of expressionTable: CAST(… AS STRING), or
 // the error. Facts are stored in testdata/expressions, one per line: the expression, a tab, the
 // text. \N is NULL; \n, \t, \r and \\ stand for themselves.
 type fact struct{ expression, text string }
@@ -86,7 +86,7 @@ func expressionRow() (columns, row string) {
 	return strings.Join(types, ", "), "{" + strings.Join(values, ",") + "}"
 }
 
-// weirFact returns Weir's result of an expression as a fact.
+// weirFact returns Weir's result for an expression as a fact.
 func weirFact(zone, expression string) string {
 	const sink = "CREATE TABLE results (v STRING) WITH ('connector' = 'kafka', 'topic' = 'results', 'format' = 'json')"
 	columns, row := expressionRow()
@@ -114,7 +114,8 @@ func weirFact(zone, expression string) string {
 	return factText(r.V)
 }
 
-// sameFact reports whether two facts are equivalent: so are two errors, and two adjacent doubles.
+// sameFact reports whether two facts are equivalent. Any two errors are, and so are adjacent
+// doubles.
 func sameFact(a, b string) bool {
 	if a == b || (fact{"", a}).isError() && (fact{"", b}).isError() || sameMembers(a, b) {
 		return true
@@ -151,7 +152,7 @@ func flinkFacts(ctx context.Context, l *Lab, zone, dir string, expressions []str
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = s.close(context.WithoutCancel(ctx)) }() // sessions also expire
+	defer func() { _ = s.close(context.WithoutCancel(ctx)) }() // otherwise the session expires
 	columns, row := expressionRow()
 	if err := os.WriteFile(filepath.Join(dir, "row.json"), []byte(row+"\n"), 0o644); err != nil { //nolint:gosec // Flink reads it
 		return nil, err

@@ -14,12 +14,12 @@ import (
 
 var updateExpressions = flag.String("update-expressions", "", "ask Flink for the facts of these families, or all, and write testdata/expressions")
 
-// expressionSeed makes the same expressions in every run.
+// expressionSeed makes the generated expressions the same in every run.
 const expressionSeed = 13
 
-// TestExpressionsOfFlink computes what Flink has computed before (make expressions), and needs no
-// Flink. What differs is listed in testdata/expressions/differences with a reason, and nothing is
-// listed that does not differ.
+// TestExpressionsOfFlink compares Weir's results with Flink's recorded ones (make expressions). It
+// does not need Flink. testdata/expressions/differences lists exactly the expressions that differ,
+// with reasons.
 func TestExpressionsOfFlink(t *testing.T) {
 	reasons := readReasons(t)
 	count := 0
@@ -57,7 +57,7 @@ func TestExpressionsOfFlink(t *testing.T) {
 
 const reasonsFile = "testdata/expressions/differences"
 
-// readReasons reads lines of zone, expression and reason, between tabs.
+// readReasons reads lines of zone, expression and reason, separated by tabs.
 func readReasons(t *testing.T) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(reasonsFile)
@@ -78,7 +78,7 @@ func readReasons(t *testing.T) map[string]string {
 	return all
 }
 
-// TestAskFlink writes what TestExpressionsOfFlink compares with.
+// TestAskFlink records the results that TestExpressionsOfFlink compares with.
 func TestAskFlink(t *testing.T) {
 	if *updateExpressions == "" {
 		t.Skip("make expressions asks Flink")
@@ -92,7 +92,7 @@ func TestAskFlink(t *testing.T) {
 		for _, zone := range f.zones {
 			start := time.Now()
 			failing := make(map[string]bool)
-			before, _ := readFacts(factFile(f.name, zone)) // none the first time
+			before, _ := readFacts(factFile(f.name, zone)) // there are none in the first run
 			for _, have := range before {
 				failing[have.expression] = have.isError()
 			}

@@ -1,9 +1,9 @@
 package conformance
 
 // families are the expressions of testdata/expressions. Columns are those of expressionTable: bt bf
-// booleans, t h i l integers by size, f d numbers with a point, c decimals, s text, w text of
-// numbers, q text of moments, j JSON, u URLs, y bytes, a dates, m times, p timestamps, z timestamps
-// of an instant, a… arrays, m… maps, r rows; n in a name is NULL.
+// booleans, t h i l integers by size, f d floating-point numbers, c decimals, s text, w text with
+// numbers, q text with dates and times, j JSON, u URLs, y bytes, a dates, m times, p timestamps, z
+// timestamps with local time zone, a… arrays, m… maps, r rows; n in a name means NULL.
 var families = []family{
 	{name: "number", zones: []string{"UTC"}, templates: `
 *40 {n} {op} {n}

@@ -28,7 +28,7 @@ func (l *Lab) session(ctx context.Context, settings map[string]string) (*session
 	return openSession(ctx, l.Gateway, all)
 }
 
-// runFlink runs a script to its end.
+// runFlink runs a script to completion.
 func (l *Lab) runFlink(ctx context.Context, c *script, name string) (err error) {
 	c.settings["pipeline.name"] = name
 	s, err := l.session(ctx, c.settings)
@@ -98,7 +98,7 @@ func (l *Lab) rest(ctx context.Context, path string, into any) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = resp.Body.Close() }() // it is read
+	defer func() { _ = resp.Body.Close() }() // already read
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("GET %s: %s", path, resp.Status)
 	}

@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// family is a file of testdata/expressions: expressions of one kind, over the one row of
-// expressionTable.
+// family is a file of testdata/expressions: expressions of one kind, evaluated over the single row
+// of expressionTable.
 type family struct {
 	name      string
-	zones     []string // one file for each
-	templates string   // one a line; {pool} is one of the alternatives of a pool; *n in front asks for n of them
+	zones     []string // one file per zone
+	templates string   // one per line; {pool} stands for an alternative from that pool; a leading *n asks for n expressions
 }
 
-// samples is how many expressions a template makes where it does not say.
+// samples is the default number of expressions per template.
 const samples = 8
 
-// expressions makes a family's expressions, in an order that depends on the seed alone.
+// expressions generates a family's expressions, in an order that depends only on the seed.
 func (f family) expressions(seed uint64) []string {
 	var all []string
 	seen := make(map[string]bool)
@@ -27,12 +27,12 @@ func (f family) expressions(seed uint64) []string {
 		if rest, ok := strings.CutPrefix(template, "*"); ok {
 			count, text, _ := strings.Cut(rest, " ")
 			if _, err := fmt.Sscan(count, &n); err != nil {
-				panic(err) // the templates are ours
+				panic(err) // a bug in a template
 			}
 			template = text
 		}
 		r := rand.New(rand.NewPCG(seed, uint64(len(template)))) //nolint:gosec // the same in every run
-		for range 4 * n {                                       // some come twice
+		for range 4 * n {                                       // duplicates are skipped
 			if e := fill(template, r); !seen[e] && n > 0 {
 				seen[e] = true
 				all = append(all, e)
@@ -43,7 +43,7 @@ func (f family) expressions(seed uint64) []string {
 	return all
 }
 
-// fill puts an alternative in each place of a template.
+// fill replaces each placeholder of a template with an alternative.
 func fill(template string, r *rand.Rand) string {
 	var out strings.Builder
 	for {
@@ -56,17 +56,17 @@ func fill(template string, r *rand.Rand) string {
 		if pool, ok := pools[name]; ok {
 			out.WriteString(pool[r.IntN(len(pool))])
 		} else {
-			out.WriteString("{" + name + "}") // of a regular expression
+			out.WriteString("{" + name + "}") // part of a regular expression
 		}
 		template = behind
 	}
 }
 
-// tableColumn is a column of the table over which expressions are computed. Columns keep Flink from
-// folding them.
+// tableColumn is a column of expressionTable. Columns, unlike literals, keep Flink from
+// constant-folding the expressions.
 type tableColumn struct{ name, kind, json string }
 
-// expressionTable has one row: for each type what is usual, the ends of its range, and NULL.
+// expressionTable has one row: for each type, usual values, the limits of its range, and NULL.
 var expressionTable = []tableColumn{
 	{"bt", "BOOLEAN", "true"}, {"bf", "BOOLEAN", "false"}, {"bn", "BOOLEAN", "null"},
 	{"t1", "TINYINT", "5"}, {"t2", "TINYINT", "-128"}, {"tn", "TINYINT", "null"},
@@ -94,7 +94,7 @@ var expressionTable = []tableColumn{
 	{"r1", "ROW<x INT, y STRING, z ROW<q DOUBLE>>", `{"x":7,"y":"why","z":{"q":1.5}}`}, {"r2", "ROW<x INT, y STRING, z ROW<q DOUBLE>>", `{"x":null,"y":"","z":null}`}, {"rn", "ROW<x INT, y STRING, z ROW<q DOUBLE>>", "null"},
 }
 
-// columnsOf are the names of the table's columns whose types begin so.
+// columnsOf returns the names of the columns whose types begin with one of kinds.
 func columnsOf(kinds ...string) []string {
 	var all []string
 	for _, c := range expressionTable {
@@ -105,7 +105,7 @@ func columnsOf(kinds ...string) []string {
 	return all
 }
 
-// pools are the alternatives of places in templates.
+// pools has the alternatives for the placeholders in templates.
 var pools = map[string][]string{
 	"b": columnsOf("BOOLEAN"), "i": columnsOf("INT"), "w": columnsOf("TINYINT", "SMALLINT", "INT", "BIGINT"), "l": columnsOf("BIGINT"),
 	"f": columnsOf("FLOAT", "DOUBLE"), "d": columnsOf("DOUBLE"), "c": columnsOf("DECIMAL"), "n": columnsOf("TINYINT", "SMALLINT", "INT", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL"),

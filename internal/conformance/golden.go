@@ -21,7 +21,7 @@ import (
 // FlinkVersion is the version whose rows are recorded in golden/.
 const FlinkVersion = "2.2.1"
 
-// golden is Flink's recorded result of a pipeline over rows in given partitions, so that comparing
+// golden is Flink's recorded result for a pipeline over rows in given partitions. Comparing with it
 // does not need Flink.
 type golden struct {
 	Hash    string              `json:"hash"`              // of the pipeline and its rows
@@ -47,8 +47,8 @@ func caseHash(text string, inputs []*kgo.Record) string {
 
 var errNoGolden = errors.New("no recorded rows of Flink for this pipeline and input: run make conformance-golden")
 
-// readGolden reads the recorded result of a test; the error is errNoGolden if it is for other SQL
-// or other rows.
+// readGolden reads the recorded result of a test. The error is errNoGolden if there is none for
+// this SQL and these rows.
 func readGolden(file, test, hash string) (*golden, error) {
 	text, err := os.ReadFile(goldenFile(file, test))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -79,7 +79,7 @@ func (g *golden) write(file, test string) error {
 	return os.WriteFile(at, append(text, '\n'), 0o600)
 }
 
-// a pipeline with its test.
+// pipelineCase is a pipeline with its test.
 type pipelineCase struct {
 	file, test, text, hash string
 }
@@ -110,8 +110,8 @@ func (c *pipelineCase) compile() (*plan.Program, error) {
 	return p, nil
 }
 
-// against runs a pipeline in memory, in one of the ways that must not matter, and compares its rows
-// with Flink's.
+// against runs a pipeline in memory with the given options, which must not affect the result, and
+// compares its rows with Flink's.
 func (c *pipelineCase) against(g *golden, o dryrun.Options) ([]TableDiff, error) {
 	p, err := c.compile()
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// refusedScript runs testdata/refused: "tables" are in front of each statement of "refused", one a
-// line.
+// refusedScript runs testdata/refused: "tables" precede each statement of "refused", which has one
+// per line.
 func refusedScript(t *testing.T, eval func(tables, statement string) string) {
 	var tables string
 	datadriven.RunTest(t, "testdata/refused", func(_ *testing.T, d *datadriven.TestData) string {
@@ -24,7 +24,7 @@ func refusedScript(t *testing.T, eval func(tables, statement string) string) {
 	})
 }
 
-// TestRefused records the errors of statements that Flink rejects, too.
+// TestRefused checks Weir's errors for statements that Flink rejects as well.
 func TestRefused(t *testing.T) {
 	refusedScript(t, func(tables, statement string) string {
 		why := refusedByWeir(tables + statement)

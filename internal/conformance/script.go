@@ -8,8 +8,7 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// script is a pipeline's file for one side. Both sides read the same topics, and write to their
-// own.
+// script is a pipeline for one side. Both sides read the same topics, but write to their own.
 type script struct {
 	settings   map[string]string
 	statements []sql.Statement // tables and views
@@ -24,8 +23,8 @@ type sink struct {
 	upsert       bool
 }
 
-// newScript changes options of tables so that the pipeline ends where its inputs end, with the same
-// watermark behind each row on both sides. The queries stay as they are.
+// newScript changes table options so that the pipeline ends when its inputs do, and both sides have
+// the same watermark after each row. The queries are unchanged.
 func newScript(s *sql.Script, name, side string, brokers []string) *script {
 	c := &script{settings: make(map[string]string)}
 	var tables []*sql.CreateTable
@@ -52,12 +51,12 @@ func newScript(s *sql.Script, name, side string, brokers []string) *script {
 		if written {
 			topic = name + "." + side + "." + o.get("topic")
 			c.sinks = append(c.sinks, sink{table, topic, o.get("connector") == "upsert-kafka"})
-			o.drop("sink.delivery-guarantee", "sink.transactional-id-prefix") // nothing is killed here, and a checkpoint takes time
+			o.drop("sink.delivery-guarantee", "sink.transactional-id-prefix") // nothing is killed here, and checkpoints take time
 		} else {
 			if !slices.Contains(c.sources, topic) {
 				c.sources = append(c.sources, topic)
 			}
-			o.drop("scan.watermark.idle-timeout") // is of the clock
+			o.drop("scan.watermark.idle-timeout") // depends on the clock
 			o.set("scan.bounded.mode", "latest-offset")
 			if o.get("connector") == "kafka" {
 				o.set("scan.startup.mode", "earliest-offset")
@@ -73,7 +72,7 @@ func newScript(s *sql.Script, name, side string, brokers []string) *script {
 	return c
 }
 
-// text is the script as a file.
+// text returns the script's SQL.
 func (c *script) text() string {
 	var b strings.Builder
 	for key, value := range c.settings {
@@ -90,7 +89,7 @@ func (c *script) text() string {
 	return b.String()
 }
 
-// options are those of a table.
+// options gives access to a table's options.
 type options struct{ *sql.CreateTable }
 
 func (o options) find(key string) int {

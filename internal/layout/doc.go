@@ -1,4 +1,4 @@
-// Package layout has tests of the repository's own files and no code: comments wrap at 100 columns,
+// Package layout contains only tests of the repository's own files: comments wrap at 100 columns,
 // the map of files in a package comment names each file once, ARCHITECTURE.md lists each package,
 // links and paths in documents work, and public packages do not expose internal types.
 package layout

@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-// ARCHITECTURE.md has a row in its table of packages for each folder with Go files, and no row for
-// a folder that does not exist.
+// The table of packages in ARCHITECTURE.md has a row for each folder with Go files, and none for
+// folders that do not exist.
 func TestArchitectureListsPackages(t *testing.T) {
 	const root = "/" // the row of the module's root
 	text := source(t, "docs", "ARCHITECTURE.md")
 	rows := make(map[string]bool)
 	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]*/`) \\|").FindAllStringSubmatch(text, -1) {
-		for _, folder := range strings.Split(row[1], ", ") { // a row may be about several
+		for _, folder := range strings.Split(row[1], ", ") { // a row may list several
 			folder = strings.Trim(folder, "`")
 			if rows[folder] {
 				t.Errorf("docs/ARCHITECTURE.md lists %s twice", folder)
@@ -52,7 +52,7 @@ var (
 	noSlug  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
-// documents returns the repository's Markdown files, without their blocks of code.
+// documents returns the repository's Markdown files, without their code blocks.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	root := os.DirFS(filepath.Join("..", ".."))
@@ -79,13 +79,13 @@ func documents(t *testing.T) map[string]string {
 	return all
 }
 
-// Links between the repository's documents name files and headings that exist.
+// Links between the repository's documents point to existing files and headings.
 func TestLinks(t *testing.T) {
 	documents := documents(t)
 	root := os.DirFS(filepath.Join("..", ".."))
 	for name, text := range documents {
 		for _, l := range link.FindAllStringSubmatch(text, -1) {
-			if strings.Contains(l[1], ":") { // elsewhere
+			if strings.Contains(l[1], ":") { // an external link
 				continue
 			}
 			file, anchor, _ := strings.Cut(l[1], "#")
@@ -116,7 +116,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// anchors returns the fragments of a document's headings, as forges make them.
+// anchors returns the URL fragments of a document's headings, as GitHub generates them.
 func anchors(text string) map[string]bool {
 	all := make(map[string]bool)
 	for _, h := range heading.FindAllStringSubmatch(text, -1) {

@@ -20,7 +20,7 @@ const (
 	tabWidth     = 4
 )
 
-// goFiles returns the Go files of the repository by directory, without those of other modules.
+// goFiles returns the repository's Go files by directory, except those of other modules.
 func goFiles(t *testing.T) map[string][]string {
 	t.Helper()
 	files := make(map[string][]string)
@@ -54,7 +54,7 @@ func source(t *testing.T, dir, name string) string {
 	return string(data)
 }
 
-// Comments on lines of their own wrap at 100 columns. Directives and single words, such as
+// Comments on separate lines wrap at 100 columns. Directives and single words, such as
 // addresses, can't be wrapped.
 func TestCommentsWrap(t *testing.T) {
 	for dir, names := range goFiles(t) {
@@ -72,15 +72,15 @@ func TestCommentsWrap(t *testing.T) {
 	}
 }
 
-// The map in a package comment has a line for each file: a tab, its name, what it holds. What it
-// holds may name another file, and may continue on the next line.
+// The map in a package comment has a line for each file: a tab, its name, a description. The
+// description may name another file, and may continue on the next line.
 var (
 	mapLine = regexp.MustCompile(`(?m)^\t([a-z0-9_]+\.go| ).*$`)
 	mapFile = regexp.MustCompile(`\b[a-z0-9_]+\.go\b`)
 )
 
-// A package comment that has a map of files names each of them, and no others. Files for one
-// operating system belong to the file that they complete.
+// If a package comment has a map of files, it names all files of the package and no others. Files
+// for one operating system may be covered by the file that they complement.
 func TestPackageMaps(t *testing.T) {
 	for dir, names := range goFiles(t) {
 		named := make(map[string]bool)

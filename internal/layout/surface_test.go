@@ -11,10 +11,11 @@ import (
 	"testing"
 )
 
-// public are the folders of packages that other modules may import, see ADR 11.
+// public lists the folders of the packages that other modules may import, see ADR 11.
 var public = []string{".", "pipelines", "reading"}
 
-// Every other package is internal, a command or, as deploy, only tests. bench is another module.
+// Every other package is internal, a command or, like deploy, only tests. bench is a separate
+// module.
 func TestPublicPackages(t *testing.T) {
 	for dir := range goFiles(t) {
 		first, _, _ := strings.Cut(dir, "/")
@@ -47,7 +48,7 @@ func TestPublicSignatures(t *testing.T) {
 	}
 }
 
-// The check finds a leak in each kind of declaration, and none in what is not exported.
+// The check finds leaks in each kind of declaration, and ignores unexported ones.
 func TestInternalTypes(t *testing.T) {
 	const text = `package p
 import ("m/internal/a"; b "m/internal/c"; "m/open")
@@ -79,7 +80,7 @@ type A = a.Eight
 
 // internalTypes returns the internal types that the exported declarations of a file mention.
 func internalTypes(file *ast.File) (leaks []*ast.SelectorExpr) {
-	internal := make(map[string]bool) // by the name in this file
+	internal := make(map[string]bool) // by the name used in this file
 	for _, i := range file.Imports {
 		at, err := strconv.Unquote(i.Path.Value)
 		if err != nil || !strings.Contains(at, "/internal/") {

@@ -137,7 +137,7 @@ func NewClient(c Config) (*Client, error) {
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Ping returns nil if the registry answers.
+// Ping returns nil if the registry responds.
 func (c *Client) Ping(ctx context.Context) error {
 	_, err := c.sr.SupportedTypes(ctx)
 	return c.failed(ctx, "ping", err)
@@ -165,7 +165,8 @@ func (c *Client) Schema(ctx context.Context, id int) (*Schema, error) {
 	if s := c.Cached(id); s != nil {
 		return s, nil
 	}
-	// The request outlives a caller that gives up: others may wait for it, and the answer is kept.
+	// The request outlives a caller that gives up: others may wait for it, and the result is
+	// cached.
 	flight := c.flights.DoChan(strconv.Itoa(id), func() (any, error) {
 		if s := c.Cached(id); s != nil {
 			return s, nil
@@ -200,7 +201,7 @@ func (c *Client) fetch(ctx context.Context, id int) (*Schema, error) {
 	return c.complete(ctx, op, id, answer)
 }
 
-// Await is Schema for a caller that can't continue without an answer: while the registry is
+// Await is Schema for a caller that can't continue without the schema: while the registry is
 // unavailable it waits as UntilAvailable does, and logs that it waits. Any other error is returned
 // immediately.
 func (c *Client) Await(ctx context.Context, id int) (*Schema, error) {
@@ -248,7 +249,7 @@ func UntilAvailable[T any](ctx context.Context, ask func() (T, error), waiting f
 	}
 }
 
-// complete builds a Schema from an answer: it vets the text and fetches its references.
+// complete builds a Schema from a response: it vets the text and fetches its references.
 func (c *Client) complete(ctx context.Context, op string, id int, answer sr.Schema) (*Schema, error) {
 	t, err := ParseType(answer.Type.String())
 	if err != nil {

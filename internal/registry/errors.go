@@ -17,11 +17,11 @@ var (
 	// ErrNotFound: the registry answered that it does not have the schema. A record with such an id
 	// is a dead letter.
 	ErrNotFound = errors.New("not in the registry")
-	// ErrUnavailable: the registry did not answer, or not conclusively. Wait and retry; never
+	// ErrUnavailable: the registry did not respond, or not conclusively. Wait and retry; never
 	// guess.
 	ErrUnavailable = errors.New("registry unavailable")
-	// ErrHostile: the answer is larger or deeper than any legitimate schema. Retrying does not
-	// help.
+	// ErrHostile: the response or schema is larger or more deeply nested than any legitimate one.
+	// Retrying does not help.
 	ErrHostile = errors.New("schema refused")
 	// ErrInvalid: the text is not a valid schema of its type.
 	ErrInvalid = errors.New("invalid schema")
@@ -37,7 +37,7 @@ type Error struct {
 	Op      string // operation, such as "schema 7"
 	URL     string // of the registry
 	Code    int    // Confluent's error code, such as 40403; 0 if there was none
-	Message string // from the registry, or why there was no answer
+	Message string // from the registry, or why there was no response
 	Kind    error  // one of the errors above
 }
 
@@ -88,8 +88,8 @@ func (c *Client) failed(ctx context.Context, op string, err error) error {
 	return out
 }
 
-// kindOf classifies an answer. A 404 is "not found" only with a registry's error code: wrong paths
-// and proxies return 404 as well, and must not turn records into dead letters.
+// kindOf classifies an error response. A 404 is "not found" only with a registry's error code:
+// wrong paths and proxies return 404 as well, and must not turn records into dead letters.
 func kindOf(e *sr.ResponseError) error {
 	switch code := e.ErrorCode; {
 	case code/100 == 404:

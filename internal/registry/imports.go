@@ -3,8 +3,8 @@ package registry
 import "fmt"
 
 // ResolveImports fetches and vets the references of a schema, transitively, and returns them in
-// compilation order: dependencies first. A schema with several referrers is fetched once. Circular
-// references, too many references and too long chains are an ErrHostile.
+// compilation order, dependencies first. A schema with several referrers is fetched once. The error
+// is an ErrHostile for circular references, too many references or chains that are too long.
 func ResolveImports(s *Schema, fetch func(Reference) (*Schema, error)) ([]Import, error) {
 	if err := Vet(s.Type, s.Text); err != nil {
 		return nil, err

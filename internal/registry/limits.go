@@ -6,10 +6,10 @@ import (
 	"net/http"
 )
 
-// Limits of schemas, far above legitimate use: the largest schemas in practice have a few hundred
+// Limits of schemas, far above legitimate use: the largest schemas in practice are a few hundred
 // kilobytes, and a registry that stores its schemas in Kafka is limited to 1 MB.
 const (
-	MaxResponse = 10 << 20 // bytes of one answer of a registry
+	MaxResponse = 10 << 20 // bytes of one response
 	MaxText     = 1 << 20  // bytes of one schema
 	MaxImports  = 1000     // schemas that one schema imports, directly or not
 	MaxNesting  = 500      // nested brackets and braces

@@ -3,12 +3,12 @@
 //
 //	schema.go      a schema; compile.go parses it, imports.go fetches what it imports
 //	client.go      lookups by id, cached forever; registration and checks
-//	errors.go      classes of answers: wait, dead letter, stop
+//	errors.go      classes of errors: wait, dead letter, stop
 //	limits.go      refuses hostile schemas by size, nesting and circular references
 //	wire.go        Confluent's record header: magic byte, id, Protobuf message indexes
 //	subject.go     the subject that a schema is registered under
 //	descriptor.go  Protobuf schemas given as descriptors
-//	view.go        keys and values as JSON for people; view_avro.go for Avro
+//	view.go        keys and values as JSON for display; view_avro.go for Avro
 //	metrics.go     client requests, for Prometheus
 //
 // Package compat holds the compatibility rules, package embedded an in-process registry.
@@ -35,7 +35,8 @@ const (
 // Types lists the types in display order.
 var Types = []Type{Avro, Protobuf, JSON}
 
-// ParseType parses a type, ignoring case; the empty string is Avro, as in every registry's answers.
+// ParseType parses a type, ignoring case; the empty string is Avro, as in every registry's
+// responses.
 func ParseType(s string) (Type, error) {
 	switch t := Type(strings.ToUpper(s)); t {
 	case "":

@@ -13,8 +13,8 @@ import (
 )
 
 // JSON decodes a key or value in the wire format with the schema that it was written with, for
-// display. ok is false if it has no header, or the id of no schema: it is then something else that
-// happens to start with a 0.
+// display. ok is false if it has no header, or an unknown id: it is then other data that happens to
+// start with a 0.
 func (c *Client) JSON(ctx context.Context, data []byte) (text []byte, ok bool, err error) {
 	id, body, headErr := ReadHeader(data)
 	if headErr != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/twmb/avro"
 )
 
-// Avro's JSON encoding has times as numbers. For display they are written as the json format does:
-// 2026-01-31T12:00:00.123Z, without Z for local time, 2026-01-31, 12:00:00.123.
+// Avro's JSON encoding represents times as numbers. For display they are written as the json format
+// does: 2026-01-31T12:00:00.123Z, without Z for local time, 2026-01-31, 12:00:00.123.
 
 // timeFormats maps logical types of times to their text formats.
 var timeFormats = map[string]func(time.Time) string{

@@ -57,7 +57,7 @@ func NewApicurio(tb TB) *Apicurio {
 	return a
 }
 
-// StartApicurio starts a registry and waits until it answers.
+// StartApicurio starts a registry and waits until it responds.
 func StartApicurio(ctx context.Context) (*Apicurio, error) {
 	home, err := apicurioKit.jars(ctx)
 	if err != nil {
@@ -113,7 +113,7 @@ func (a *Apicurio) URL() string { return fmt.Sprintf("http://127.0.0.1:%d/apis/c
 // ManagementURL returns the address of health and metrics.
 func (a *Apicurio) ManagementURL() string { return fmt.Sprintf("http://127.0.0.1:%d", a.manage) }
 
-// Pause suspends the process: it accepts connections but does not answer.
+// Pause suspends the process: it accepts connections but does not respond.
 func (a *Apicurio) Pause() error { return a.signal(syscall.SIGSTOP) }
 
 // Resume continues a paused process.

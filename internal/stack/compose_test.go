@@ -20,7 +20,7 @@ func settings(text, separator string) map[string]string {
 	return all
 }
 
-// The compose file can't be started without Docker. Its versions and important settings are those
+// The compose file can't be started without Docker. Its versions and important settings match those
 // of the processes that the tests start instead.
 func TestComposeAgrees(t *testing.T) {
 	options, err := cli.NewProjectOptions([]string{"../../deploy/compose.yaml"}, cli.WithProfiles([]string{"all"}))

@@ -15,7 +15,7 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// FlinkOptions of a cluster.
+// FlinkOptions configures a Flink cluster.
 type FlinkOptions struct {
 	TaskManagers int    // default 1
 	Slots        int    // of each TaskManager; default 2
@@ -40,7 +40,7 @@ func TaskManager(i int) string { return fmt.Sprintf("taskmanager-%d", i) }
 type Flink struct {
 	flinkFile
 	dir       string
-	keep      bool // the folder, when closed
+	keep      bool // Close keeps the folder
 	detached  bool
 	processes []*flinkProcess
 	starter   *starter
@@ -64,12 +64,12 @@ type flinkProcess struct {
 	class   string
 	jvm     []string
 	args    []string
-	extra   string // more of the class path
+	extra   string // more class path entries
 	metrics int    // port of the Prometheus reporter; 0 none
 }
 
 // StartFlink starts a cluster and waits until its TaskManagers have registered and its gateway
-// answers. A folder with a cluster keeps its checkpoints and savepoints, and its ports and sizes
+// responds. A folder with a cluster keeps its checkpoints and savepoints, and its ports and sizes
 // unless o sets them.
 func StartFlink(ctx context.Context, o FlinkOptions) (*Flink, error) {
 	if o.Detached && o.Dir == "" {
@@ -261,7 +261,7 @@ func (f *Flink) launch(ctx context.Context, p *flinkProcess) error {
 	return p.start(f.starter, cmd, f.detached)
 }
 
-// Await waits until all TaskManagers have registered and the gateway answers.
+// Await waits until all TaskManagers have registered and the gateway responds.
 func (f *Flink) Await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -353,7 +353,7 @@ func (f *Flink) named(name string) (*flinkProcess, error) {
 	return nil, fmt.Errorf("no process %q: it is one of %s", name, strings.Join(f.Processes(), ", "))
 }
 
-// Kill ends a process with kill -9.
+// Kill kills a process with SIGKILL.
 func (f *Flink) Kill(name string) error {
 	p, err := f.named(name)
 	if err != nil {

@@ -23,8 +23,8 @@ var flinkFolders = map[string]string{
 	"pyflink/plugins/metrics-prometheus": "plugins/metrics-prometheus",
 }
 
-// fetchFlink fills dir with Flink's usual layout: lib/ for all processes, plugins/ in folders of
-// their own. The gateway's jar is in opt/, since only the gateway has it on its class path.
+// fetchFlink fills dir with Flink's usual layout: lib/ for all processes, plugins/ with a folder
+// for each. The gateway's jar is in opt/, since only the gateway has it on its class path.
 func fetchFlink(ctx context.Context, dir string) error {
 	err := fetchWheel(ctx, dir, flinkWheel, func(name string) (string, bool) {
 		folder, ok := flinkFolders[path.Dir(name)]
@@ -46,7 +46,8 @@ func fetchFlink(ctx context.Context, dir string) error {
 
 const gatewayJar = "flink-sql-gateway-" + FlinkVersion + ".jar"
 
-// fetchWheel unpacks files of a wheel: place returns the destination of each, or "" to skip it.
+// fetchWheel unpacks files of a wheel into dir. place returns the destination of each; a file is
+// skipped if ok is false.
 func fetchWheel(ctx context.Context, dir, wheel string, place func(name string) (to string, ok bool)) (err error) {
 	pip, err := exec.LookPath("pip3")
 	if err != nil {

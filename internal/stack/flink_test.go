@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A detached cluster is found again, loses processes, gets them back, and is stopped.
+// A detached cluster is reopened by its folder, recovers from killed processes, and is stopped.
 func TestFlinkIsFoundAgain(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts three JVMs: make test runs it")

@@ -15,7 +15,7 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// Options of a cluster.
+// Options configures a Kafka cluster.
 type Options struct {
 	Brokers  int    // combined brokers and controllers; default 1
 	Heap     string // of each; default 512m for one, 384m for more
@@ -30,7 +30,7 @@ type Options struct {
 // different nodes.
 type Kafka struct {
 	dir      string
-	keep     bool // the folder, when closed
+	keep     bool // Close keeps the folder
 	detached bool
 	nodes    []*node
 	starter  *starter
@@ -68,7 +68,7 @@ var directoryIDs = []string{"q1w2e3r4Qa-AAAAAAAAAAA", "a5s6d7f8Qb-BBBBBBBBBBA", 
 
 const clusterID = "weirTestClusterAAAAAAA"
 
-// StartKafka starts a cluster and waits until it answers and has transaction.version 2. A folder
+// StartKafka starts a cluster and waits until it responds and has transaction.version 2. A folder
 // with a cluster keeps its number of brokers, ports and data.
 func StartKafka(ctx context.Context, o Options) (*Kafka, error) {
 	if o.Brokers == 0 {
@@ -301,7 +301,7 @@ func (k *Kafka) launch(n *node) error {
 	return n.start(k.starter, cmd, k.detached)
 }
 
-// await waits until the node's log says that it has started.
+// await waits until the node's log shows that it has started.
 func (n *node) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
@@ -361,7 +361,7 @@ func (k *Kafka) Running() map[string]int {
 	return running
 }
 
-// Kill ends node i (from 0) with kill -9.
+// Kill kills node i (from 0) with SIGKILL.
 func (k *Kafka) Kill(i int) error { return k.nodes[i].kill() }
 
 // Start restarts node i on its ports and data, and waits until it is ready.

@@ -12,7 +12,7 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// A real broker commits a transaction, is killed, is found by its folder, and still has the
+// A real broker commits a transaction, is killed, reopened by its folder, and still has the
 // transaction after a restart.
 func TestKafkaSurvivesKill(t *testing.T) {
 	if testing.Short() {
@@ -61,8 +61,8 @@ func TestKafkaSurvivesKill(t *testing.T) {
 		}
 		return records
 	}
-	// The first read waits for the abort's marker. Killed before that, Kafka 4.3.1 can come back
-	// with a transaction that its coordinator believes ended and the partition believes open.
+	// The first read waits for the abort's marker. Killed before that, Kafka 4.3.1 can restart with
+	// a transaction that has ended for its coordinator and is still open for the partition.
 	if n := read(); n != 1 {
 		t.Errorf("%d records, want the committed one", n)
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A kit is taken only if all its files are there, as they are listed, and no others.
+// A kit is accepted only if it has exactly the listed files, with the right checksums.
 func TestKitIsVerified(t *testing.T) {
 	const sums = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  lib/a.jar\n"
 	for _, c := range []struct {
@@ -39,7 +39,7 @@ func TestKitIsVerified(t *testing.T) {
 	}
 }
 
-// Without Maven and a JDK the error says what to install.
+// If a tool is missing, the error names what to install.
 func TestMissingTools(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv("WEIR_STACK", t.TempDir())

@@ -43,7 +43,7 @@ var differs = map[string]string{
 	"delete a subject for good first": "409 40405",
 }
 
-// onBoth runs a test on the embedded registry and on a real one.
+// onBoth runs a test against the embedded registry and a real one.
 func onBoth(t *testing.T, test func(t *testing.T, target registrytest.Target)) {
 	t.Run("embedded", func(t *testing.T) {
 		b, err := brokers.Open(brokers.Config{Dir: t.TempDir()})
@@ -71,7 +71,7 @@ func onBoth(t *testing.T, test func(t *testing.T, target registrytest.Target)) {
 	})
 }
 
-// isWatched checks that a registry has its health and metrics where the compose file and its
+// isWatched checks that a registry serves health and metrics where the compose file and its
 // Prometheus expect them.
 func isWatched(t *testing.T, a *stack.Apicurio) {
 	t.Helper()
@@ -99,7 +99,7 @@ func isWatched(t *testing.T, a *stack.Apicurio) {
 	}
 }
 
-// TestRegistries: one suite, and Confluent's own client, on both registries.
+// TestRegistries runs one suite, and Confluent's own client, against both registries.
 func TestRegistries(t *testing.T) {
 	onBoth(t, func(t *testing.T, target registrytest.Target) {
 		t.Run("suite", func(t *testing.T) { registrytest.Run(t, target) })
@@ -128,8 +128,8 @@ func python(t *testing.T, input string, args ...string) string {
 	return string(out)
 }
 
-// pythonSerdes: Confluent's Python client registers schemas and writes records, which Weir reads;
-// Weir writes with the registry's schemas, and the client reads.
+// pythonSerdes checks that Weir reads records for which Confluent's Python client has registered
+// the schemas, and that the client reads records that Weir writes with these schemas.
 func pythonSerdes(t *testing.T, target registrytest.Target) {
 	url, how := target.URL, "read"
 	client, err := registry.NewClient(registry.Config{URLs: []string{url}})
@@ -240,8 +240,8 @@ func reread(t *testing.T, client *registry.Client, payload []byte) (value string
 	return strings.TrimSpace(text.String()), again
 }
 
-// TestRegistryStops: a registry that stops answering delays only lookups of unknown ids, until it
-// is back.
+// TestRegistryStops checks that a registry that stops responding delays only lookups of unknown
+// ids, and only until it is back.
 func TestRegistryStops(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a JVM")
@@ -252,7 +252,7 @@ func TestRegistryStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	slow, err := registry.NewClient(registry.Config{URLs: []string{a.URL()}}) // its first answers take longer
+	slow, err := registry.NewClient(registry.Config{URLs: []string{a.URL()}}) // its first responses are slow
 	if err != nil {
 		t.Fatal(err)
 	}

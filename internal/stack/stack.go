@@ -4,7 +4,7 @@
 //
 //	stack.go         Java processes, ports, the file that describes a cluster in its folder
 //	kit.go           the jars and their checksums
-//	process.go       one process: child or detached, killed, found again
+//	process.go       one process: child or detached; killing it, finding it again
 //	kafka.go         a cluster of KRaft nodes that can be killed, paused and started again
 //	flink.go         a Flink cluster with its SQL Gateway
 //	apicurio.go      a schema registry

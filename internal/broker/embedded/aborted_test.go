@@ -71,7 +71,7 @@ func TestCompactionHidesNothingCommitted(t *testing.T) {
 			t.Errorf("%s, readers see %v, expected %s", when, got, want)
 		}
 	}
-	write(other, kgo.TryCommit, "a", "kept") // keeps the start of the log
+	write(other, kgo.TryCommit, "a", "kept") // keeps the log's start offset
 	write(writer, kgo.TryCommit, "b", "1")
 	write(writer, kgo.TryAbort, "b", "aborted")
 	write(other, kgo.TryCommit, "b", "2")

@@ -201,7 +201,7 @@ func TestKillKeepsOffsetsWithRows(t *testing.T) {
 	t.Logf("%d kills, %d rows, %s: %v", len(order), committed, time.Since(took).Round(time.Second), kills)
 }
 
-// longEnv asks for the long version of a test; make long sets it.
+// longEnv enables the long version of a test; make long sets it.
 const longEnv = "WEIR_TEST_LONG"
 
 func setUpCopying(t *testing.T, addr string) {

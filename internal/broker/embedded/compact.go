@@ -36,7 +36,7 @@ func kfakeCompact(c *kfake.Cluster, partition unsafe.Pointer, topic string)
 type loop struct {
 	cluster *kfake.Cluster
 	run     chan func()
-	die     chan struct{} // closed when the cluster ends
+	die     chan struct{} // closed when the cluster stops
 	topics  reflect.Value // map of topics to maps of partitions
 }
 

@@ -24,8 +24,8 @@ type Config struct {
 	Dir  string // data directory, created if missing; required
 	Addr string // host:port to listen on; port 0 picks a free one. Default 127.0.0.1:0
 
-	// Advertise is the host:port that is announced to clients, if they reach the broker at another
-	// address than Addr, such as a proxy or a forwarded port. Default: Addr.
+	// Advertise is the host:port that is announced to clients, if they reach the broker at an
+	// address other than Addr, such as that of a proxy or a forwarded port. Default: Addr.
 	Advertise string
 
 	// Sync makes each commit wait for the disk, so that a power failure loses no acknowledged
@@ -251,7 +251,7 @@ func (b *Broker) watch(key kmsg.Key, fn handler) {
 	})
 }
 
-// topicName returns the name of a topic id, or "" if there is none. Handlers may call it.
+// topicName returns the name of the topic with an id, or "" if there is none. Handlers may call it.
 func (b *Broker) topicName(id [16]byte) string {
 	if info := b.cluster.TopicIDInfo(id); info != nil {
 		return info.Topic
@@ -259,7 +259,7 @@ func (b *Broker) topicName(id [16]byte) string {
 	return ""
 }
 
-// advertised is a listener that reports another address than its own: kfake announces the
+// advertised is a listener that reports an address other than its own: kfake announces the
 // listener's address to clients.
 type advertised struct {
 	net.Listener

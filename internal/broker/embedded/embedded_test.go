@@ -392,7 +392,7 @@ func TestJournalKeepsTheNewerProducersOffsets(t *testing.T) {
 	}
 }
 
-// Clients before KIP-890 keep their epoch. A commit that is retried after a lost answer is not a
+// Clients before KIP-890 keep their epoch. A commit that is retried after a lost response is not a
 // decision to commit: otherwise a crash during the next transaction would commit its records.
 func TestRepeatedCommitIsNoIntent(t *testing.T) {
 	dir := t.TempDir()

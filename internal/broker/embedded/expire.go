@@ -12,22 +12,22 @@ import (
 
 // kfake's groups have bugs that leave partitions unread.
 //
-//   - The session timer of a new member starts when its JoinGroup is answered. A member whose
-//     connection closes before, as when its process is killed while it joins, gets no timer. If
-//     another member leads the group, the leader then assigns it partitions, kfake loses track of
-//     its pending SyncGroup, and it keeps them forever. So a member whose SyncGroup is outstanding
-//     when another member sends it gets a session from then on, and so do all others when the
-//     leader sends it.
-//   - The timer of a member runs while it waits for the answer to JoinGroup or SyncGroup, during
-//     which clients send no heartbeat. If the others take longer than its session timeout, it is
-//     expelled and never answered. So waiting members have a session until the rebalance times out
-//     as well.
-//   - The count of members waiting for the answer to JoinGroup is decremented when a member that
-//     waits for the answer to SyncGroup is removed, and not incremented when it joins again
-//     instead. The rebalance then ends only by its timeout, which each JoinGroup restarts. So the
-//     waiting members are counted again before each JoinGroup.
+//   - The session timer of a new member starts with the response to its JoinGroup. A member whose
+//     connection closes before that, for example because its process is killed while it joins, gets
+//     no timer. If another member leads the group, the leader then assigns it partitions, kfake
+//     loses track of its pending SyncGroup, and it keeps them forever. So each SyncGroup starts the
+//     sessions of the other members whose SyncGroup is outstanding, and the leader's starts those
+//     of all other members.
+//   - The timer of a member runs while it waits for a JoinGroup or SyncGroup response, during which
+//     clients send no heartbeats. If the others take longer than its session timeout, it is
+//     expelled and never gets a response. So the sessions of waiting members are extended by the
+//     rebalance timeout.
+//   - The number of members waiting for a JoinGroup response is decremented when a member that
+//     waits for a SyncGroup response is removed, but not incremented if that member joins again
+//     instead. The rebalance then completes only at its timeout, which each JoinGroup restarts. So
+//     the waiting members are recounted before each JoinGroup.
 //
-// In Kafka a session begins when a request is answered, and there is none before.
+// In Kafka, a session begins with the response to a request; there is none before that.
 
 // kfakeUpdateHeartbeat restarts the session timer of a *groupMember. It must run in kfake's loop.
 //
@@ -54,12 +54,13 @@ func newMembers(l *loop) (m *members, err error) {
 }
 
 // onSyncGroup starts the sessions of the members that the sender waits for: all whose SyncGroup is
-// outstanding. The sender itself may wait longer. The leader's request ends the wait of all.
+// outstanding. The sender itself may wait longer. The leader's request ends the wait for all of
+// them.
 func (m *members) onSyncGroup(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	if req, ok := kreq.(*kmsg.SyncGroupRequest); ok {
 		m.in(req.Group, func(group reflect.Value, all map[string]reflect.Value) {
 			if int64(req.Generation) != group.Elem().FieldByName("generation").Int() {
-				return // it is rejected, and ends no wait
+				return // it is rejected and does not end the wait
 			}
 			pending := *(*map[string]struct{})(group.Elem().FieldByName("pendingSyncIDs").Addr().UnsafePointer())
 			leads := group.Elem().FieldByName("leader").String() == req.MemberID
@@ -101,7 +102,7 @@ func (m *members) onJoinGroup(kreq kmsg.Request) (kmsg.Response, error, bool) { 
 	return nil, nil, false
 }
 
-// awaits returns the request whose answer a member waits for, or nil.
+// awaits returns the request whose response a member waits for, or nil.
 func awaits(member reflect.Value) kmsg.Request {
 	waiting := member.Elem().FieldByName("waitingReply")
 	if waiting.IsNil() {
@@ -114,7 +115,7 @@ func joinOf(member reflect.Value) *kmsg.JoinGroupRequest {
 	return *(**kmsg.JoinGroupRequest)(member.Elem().FieldByName("join").Addr().UnsafePointer())
 }
 
-// lengthen restarts the session of a member with additional milliseconds.
+// lengthen restarts the session timer of a member, extended by more milliseconds.
 func lengthen(group, member reflect.Value, more int32) {
 	join := joinOf(member)
 	session := join.SessionTimeoutMillis

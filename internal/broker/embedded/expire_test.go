@@ -153,9 +153,9 @@ func TestMemberWaitsLongerThanItsSession(t *testing.T) {
 	}
 }
 
-// A leader is killed after the answer to its JoinGroup, before it assigns partitions. The members
-// that wait for them are not expelled, and get all partitions after the dead leader's session
-// timeout, not only when the rebalance times out.
+// A leader is killed after its JoinGroup response, before it assigns partitions. The waiting
+// members are not expelled, and get all partitions after the dead leader's session timeout, not
+// only when the rebalance times out.
 func TestLeaderKilledBeforeItsSync(t *testing.T) {
 	r := newReaders(t)
 	var balances atomic.Int32

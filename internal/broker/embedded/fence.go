@@ -18,16 +18,16 @@ import (
 // it ends a transaction (KIP-890) or aborts one that timed out. So it mistakes a takeover for the
 // end of the older producer's transaction:
 //
-//   - The older one's EndTxn looks repeated. kfake answers an abort with the epoch of the newer
-//     producer, so that both have the same one, and a commit with INVALID_TXN_STATE, after which a
-//     client takes the id back.
-//   - An InitProducerID with the older one's epoch, which is how a client recovers from an abort
+//   - The older one's EndTxn looks like a retry. kfake answers an abort with the epoch of the newer
+//     producer, so that both have the same epoch, and a commit with INVALID_TXN_STATE, after which
+//     a client takes the id back.
+//   - An InitProducerID with the older one's epoch, by which a client recovers from an abort
 //     (KIP-360), takes the id back as well.
 //
-// Here a takeover raises the epoch by two. A request two epochs behind is then from an older
-// producer, and one a single epoch behind is a retry or a recovery, also after a restart, since
-// pids.log has the epoch. Kafka, too, raises it by two if it has to abort a transaction of the
-// older producer, and answers PRODUCER_FENCED either way.
+// Here, a takeover raises the epoch by two. A request that is two epochs behind is then from an
+// older producer, and a request that is one epoch behind is a retry or a recovery. This also works
+// after a restart, since pids.log has the epoch. Kafka also raises it by two if it has to abort a
+// transaction of the older producer, and returns PRODUCER_FENCED either way.
 //
 // Batches of an older producer are rejected before kfake receives them: it would begin a
 // transaction of the newer producer before it checks the epoch, and the timeout of that transaction
@@ -63,7 +63,7 @@ func newFence(l *loop) (f *Fence, err error) {
 	return f, nil
 }
 
-// OnRequest answers requests of fenced producers. Call it in control functions of the cluster, for
+// OnRequest rejects requests of fenced producers. Call it in control functions of the cluster, for
 // requests that the cluster handles next.
 func (f *Fence) OnRequest(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	switch req := kreq.(type) {
@@ -106,7 +106,7 @@ func (f *Fence) admits(req *kmsg.InitProducerIDRequest) bool {
 
 // isStale reports whether the batches are from an older producer of a transactional id.
 func (f *Fence) isStale(req *kmsg.ProduceRequest) bool {
-	if req.TransactionID == nil || req.Acks == 0 { // the latter gets no answer
+	if req.TransactionID == nil || req.Acks == 0 { // acks=0 gets no response
 		return false
 	}
 	of, ok := producerOf(req)

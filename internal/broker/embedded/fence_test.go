@@ -149,8 +149,8 @@ func TestFencedWriteBeginsNothing(t *testing.T) {
 	}
 }
 
-// Only a takeover fences a producer: not a transaction timeout, an end with a lost answer, or a
-// newer producer that is itself rejected.
+// Only a takeover fences a producer: not a transaction timeout, an end whose response was lost, or
+// a newer producer that is itself rejected.
 func TestProducerRecovers(t *testing.T) {
 	for name, play := range map[string]func(b *Broker, older *kgo.Client, was producer) error{
 		"after a timeout": func(b *Broker, older *kgo.Client, was producer) error {

@@ -10,7 +10,7 @@ import (
 // have an open transaction on a compacted topic and must be able to finish it.
 //
 // A broker has one gate, and kfake one control function for it, for the broker's lifetime: kfake
-// has a race if a second function gets a request that has slept in a first one.
+// has a race if a second function gets a request that has slept in the first.
 type gate struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced when the fields below change

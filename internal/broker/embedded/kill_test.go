@@ -114,7 +114,7 @@ func (c *child) kill(t *testing.T) {
 	_ = c.cmd.Wait() // "signal: killed"
 }
 
-// tail counts the recoveries' reports.
+// tail logs what recoveries report.
 type tail struct {
 	t *testing.T
 }
@@ -179,7 +179,7 @@ func killRounds(t *testing.T, rounds int, env ...string) []string {
 			defer close(dead)
 			<-ready
 			if !byItself {
-				time.Sleep(time.Duration(20+rng.IntN(200)) * time.Millisecond) // the fault's moment
+				time.Sleep(time.Duration(20+rng.IntN(200)) * time.Millisecond) // until the kill
 				_ = c.cmd.Process.Kill()
 			}
 			_ = c.cmd.Wait() // "signal: killed"

@@ -13,11 +13,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// kfake compacts and applies retention on request, with four traps that are avoided here:
+// kfake compacts and applies retention on request, with four pitfalls that this code avoids:
 //
-//   - Compaction includes the records of open transactions: a later abort would have removed the
-//     committed value of a key along with them. It runs only while no transaction is open on a
-//     compacted topic; the gate holds new ones back (gate.go).
+//   - Compaction includes the records of open transactions: if one of them replaces the committed
+//     value of a key and is aborted later, the key has no value left. So it runs only while no
+//     transaction is open on a compacted topic; the gate holds new ones back (gate.go).
 //   - Compaction deletes a partition's files and rewrites them. Hard links keep the old files until
 //     it is done (links.go).
 //   - Compaction removes abort markers, and kfake still reports the transactions that they end to

@@ -84,7 +84,7 @@ func (r *recovery) run(dir string, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("read commit journal: %w", err)
 	}
-	rewritten := last != nil && pids.size < last.PIDLogSize // compacted since then, which only the entry of an end triggers
+	rewritten := last != nil && pids.size < last.PIDLogSize // compacted since then, which only logging an end triggers
 	if last != nil && !rewritten && !finished(last, known[last.ProducerID]) {
 		r.intent = last
 	}

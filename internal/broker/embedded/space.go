@@ -17,7 +17,7 @@ import (
 // partition and reports success even if the disk is too full for one: readers then see a
 // transaction on some of its partitions only, or one that was aborted. A file of reserveBytes,
 // deleted as soon as the disk is full, leaves space for the ends that no client requests, such as
-// timeouts; until the disk has space again, requests that would write are rejected with retriable
+// timeouts. Until the disk has space again, requests that would write are rejected with retriable
 // errors.
 type reserve struct {
 	path string
@@ -31,7 +31,7 @@ const (
 	reserveFile  = "reserve"
 	reserveBytes = 4 << 20
 	lowBytes     = 1 << 20              // below this, the disk counts as full
-	enoughBytes  = reserveBytes + 4<<20 // from this on, it no longer does
+	enoughBytes  = reserveBytes + 4<<20 // from here up, it no longer does
 )
 
 // openReserve allocates the space. If the disk is already full, the broker still starts, and

@@ -133,8 +133,8 @@ func sumOfEnds(t *testing.T, c *kgo.Client) (sum int64) {
 	return sum
 }
 
-// awaitEnds waits until the log has that many offsets. A broker that cannot write may never get
-// there.
+// awaitEnds waits until the log has that many offsets. A broker that cannot write may never reach
+// it.
 func awaitEnds(t *testing.T, c *kgo.Client, sum int64) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); sumOfEnds(t, c) < sum && time.Now().Before(deadline); {

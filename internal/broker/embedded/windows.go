@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// A broker drops a batch that a producer resends after a lost answer, by the sequence numbers of
+// A broker drops a batch that a producer resends after a lost response, by the sequence numbers of
 // the producer's last five batches on the partition (KIP-98). kfake saves these windows only at a
 // clean stop; after a kill they are rebuilt from the batches.
 

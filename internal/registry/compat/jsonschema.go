@@ -53,7 +53,7 @@ func (d *jsonDiff) add(rule, path, format string, args ...any) {
 	d.problems = append(d.problems, Problem{Rule: rule, Path: path, Detail: fmt.Sprintf(format, args...)})
 }
 
-// accepts reports whether all that w accepts is accepted by r.
+// accepts reports whether r accepts everything that w accepts.
 func (d *jsonDiff) accepts(path string, w, r *jsonschema.Schema) bool {
 	pair := jsonPair{referred(w), referred(r)}
 	if verdict, ok := d.verdicts[pair]; ok {
@@ -338,7 +338,7 @@ func additional(v any) *jsonschema.Schema {
 
 // referred follows $ref. Keywords next to a $ref are ignored, as in older drafts.
 func referred(s *jsonschema.Schema) *jsonschema.Schema {
-	for range maxComparisons { // a $ref that refers to itself must end
+	for range maxComparisons { // bounded, in case a $ref refers to itself
 		if s.Ref == nil {
 			return s
 		}

@@ -75,7 +75,7 @@ type Registry struct {
 // addrFile exists in the data directory while its registry is served.
 const addrFile = "registry.addr"
 
-// Open listens, reads the topic, and only then answers requests. The error is an ErrBusy if the
+// Open listens, reads the topic, and only then serves requests. The error is an ErrBusy if the
 // address is in use.
 func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	cfg = cfg.withDefaults()
@@ -148,7 +148,7 @@ func (r *Registry) Addr() string { return r.addr }
 // URL returns the URL for clients.
 func (r *Registry) URL() string { return "http://" + r.addr }
 
-// Close answers the current requests, and stops.
+// Close completes the current requests and stops the registry.
 func (r *Registry) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

@@ -129,7 +129,7 @@ func TestOneWriter(t *testing.T) {
 	if _, err := clientOf(t, older).Register(t.Context(), "c", avroRecord(3)); !errors.Is(err, registry.ErrUnavailable) {
 		t.Fatalf("the older writes: %v", err)
 	}
-	again, err := clientOf(t, older).Register(t.Context(), "c", avroRecord(3)) // takes over, and has read the newer one's records
+	again, err := clientOf(t, older).Register(t.Context(), "c", avroRecord(3)) // takes over, after reading the newer one's records
 	if err != nil || again <= id {
 		t.Errorf("got id %d, %v, want one above %d", again, err, id)
 	}
@@ -138,7 +138,7 @@ func TestOneWriter(t *testing.T) {
 	}
 }
 
-// The records are those of Confluent's registry, byte by byte in the keys.
+// The records have the format of Confluent's registry, and their keys are the same byte for byte.
 func TestTopicFormat(t *testing.T) {
 	b, r := start(t)
 	c := clientOf(t, r)

@@ -66,7 +66,7 @@ func withoutSlash(next http.Handler) http.Handler {
 	})
 }
 
-// call is a request being answered.
+// call is a request being handled.
 type call struct {
 	*http.Request
 	query url.Values
@@ -85,7 +85,7 @@ func (r *Registry) serve(fn endpoint) http.HandlerFunc {
 			write(w, r.cfg.Logger, http.StatusOK, answer)
 		case errors.As(err, &refused):
 			write(w, r.cfg.Logger, refused.status(), refused)
-		case req.Context().Err() != nil: // the client has gone
+		case req.Context().Err() != nil: // the client has disconnected
 		default:
 			r.cfg.Logger.Error("registry: request failed", "path", req.URL.Path, "err", err)
 			write(w, r.cfg.Logger, http.StatusInternalServerError, refuse(50001, "%s", err))

@@ -48,7 +48,8 @@ func (s *state) answer(ctx context.Context, e *entry, format string) (answered, 
 	return out, err
 }
 
-// raw is a schema's text as the response itself, not as a JSON string, as in Confluent's registry.
+// raw is a schema's text returned as the response itself, not as a JSON string, as in Confluent's
+// registry.
 type raw = json.RawMessage
 
 // textOf returns the text of a version: unchanged if it is JSON, else as a string.

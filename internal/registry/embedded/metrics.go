@@ -14,7 +14,7 @@ import (
 
 // Metrics are the metrics of an embedded registry.
 type Metrics struct {
-	requests *prometheus.CounterVec   // by route, such as "GET /schemas/ids/{id}", and class of the answer, such as 2xx
+	requests *prometheus.CounterVec   // by route, such as "GET /schemas/ids/{id}", and status class, such as 2xx
 	took     *prometheus.HistogramVec // by method
 	state    *held
 }

@@ -63,7 +63,7 @@ func (s *state) prepare(ctx context.Context, req *request) (*prepared, error) {
 	return p, err
 }
 
-// present is nil for JSON's null.
+// present returns nil for a JSON null.
 func present(raw json.RawMessage) json.RawMessage {
 	if string(raw) == "null" {
 		return nil

@@ -19,19 +19,19 @@ type Target struct {
 	URL    string
 	Prefix string
 
-	// Differs lists known differences from Confluent's documentation: the actual answer by step
-	// name. It is an error, too, if a listed step answers as documented.
+	// Differs lists known differences from Confluent's documentation: the actual response by step
+	// name. It is also an error if the response to a listed step is as documented.
 	Differs map[string]string
 }
 
-// step is a request and its expected answer: status, error code, or a text with %d for the ids that
-// earlier steps received.
+// step is a request and its expected response: status, error code, or a text with %d for the ids
+// that earlier steps received.
 type step struct {
 	name   string
 	method string
 	path   string // with SUBJECT for the prefix
 	body   any
-	want   string // "200", or "404 40401"; optionally followed by a text that the answer must contain
+	want   string // "200", or "404 40401"; optionally followed by text that the response must contain
 }
 
 type body = map[string]any
@@ -168,8 +168,8 @@ func Run(t *testing.T, target Target) {
 	t.Run("ids", func(t *testing.T) { ids(t, target) })
 }
 
-// do sends a request, and returns status and error code, and the answer without white space outside
-// of strings.
+// do sends a request, and returns status and error code, and the response body without white space
+// outside of strings.
 func (target Target) do(t *testing.T, s step) (code, text string) {
 	t.Helper()
 	subject := func(text string) string { return strings.ReplaceAll(text, "SUBJECT", target.Prefix) }
@@ -209,7 +209,7 @@ func (target Target) do(t *testing.T, s step) (code, text string) {
 	return code, strings.TrimSpace(string(b))
 }
 
-// fits reports whether an answer has the expected code and text.
+// fits reports whether a response has the expected code and text.
 func fits(want, code, text string) bool {
 	rest, ok := strings.CutPrefix(want, code)
 	return ok && (rest == "" || strings.Contains(text, strings.TrimSpace(rest)) && rest[0] == ' ')
