@@ -9,15 +9,15 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// SyntaxError is an error at a position of a script.
+// SyntaxError is an error at a position in a script.
 type SyntaxError struct {
 	Line, Column int // from 1; Column counts characters
 	Message      string
 	Hint         string // what to write instead; may be empty
-	Snippet      string // the line, and below it a mark at the column
+	Snippet      string // the line, with a mark below it at the column
 }
 
-// Error returns position, message and hint on one line.
+// Error returns the position, message and hint on one line.
 func (e *SyntaxError) Error() string {
 	return (&sql.Error{Pos: sql.Pos{Line: e.Line, Column: e.Column}, Message: e.Message, Hint: e.Hint}).Error()
 }
@@ -30,32 +30,32 @@ func compileError(text string, err error) error {
 	return &SyntaxError{Line: at.Line, Column: at.Column, Message: at.Message, Hint: at.Hint, Snippet: sql.Snippet(text, at.Pos)}
 }
 
-// StateChangedError reports that different SQL made the state of a pipeline, so that its rows would
-// be wrong with this SQL. Run returns it before it reads anything. Restore the old SQL, choose
+// StateChangedError reports that the pipeline's state was created by different SQL, so that results
+// would be wrong with this SQL. Run returns it before reading anything. Restore the old SQL, choose
 // another name, or delete the state with weir run --reset.
 type StateChangedError struct {
 	Pipeline string
-	Report   string // a line for each state that differs, and for each that could be kept
+	Report   string // one line for each state that differs or could be kept
 	err      error
 }
 
-// Error returns the report and the ways forward, on several lines.
+// Error returns the report and the possible remedies, on several lines.
 func (e *StateChangedError) Error() string {
 	return fmt.Sprintf("pipeline %s: %v", e.Pipeline, e.err)
 }
 
-// Class divides errors by what they ask of the caller.
+// Class is the class of an error, by how the caller should react.
 type Class string
 
 // Classes of errors.
 const (
-	// Refused means that the same call fails again until a person changes the SQL, an option, a
-	// permission, or the state in Kafka. The error names the ways forward. Alert, and do not retry.
+	// Refused means that the same call will keep failing until someone changes the SQL, an option,
+	// a permission, or the state in Kafka. The error lists the remedies. Alert, and do not retry.
 	Refused Class = "refused"
 	// Fenced means that another process with the same Options.Instance has taken over. Do not
 	// retry: the two would keep fencing each other.
 	Fenced Class = "fenced"
-	// Retryable means that the same call may succeed later, for example when a broker is reachable
+	// Retryable means that the same call may succeed later, such as when a broker is reachable
 	// again. Retry with a backoff; nothing is lost or duplicated.
 	Retryable Class = "retryable"
 )
@@ -80,13 +80,13 @@ func Classify(err error) Class {
 	return Retryable
 }
 
-// leftOpen reports whether a transaction may be left open; the next run ends it.
+// leftOpen reports whether err may have left a transaction open; the next run ends it.
 func leftOpen(err error) bool {
 	var open *broker.LeftOpenError
 	return errors.As(err, &open)
 }
 
-// refusedError is an error of the class Refused that has no type of its own.
+// refusedError is an error of class Refused that has no type of its own.
 type refusedError struct{ err error }
 
 func refuse(err error) error { return &refusedError{err} }

@@ -177,7 +177,7 @@ func ExamplePipeline_Status() {
 		<-ticker
 	}
 	fmt.Println(p.Status().Workers[0].Phase)
-	stop() // commits or aborts what is in progress
+	stop() // commits or aborts the open transaction
 	fmt.Println(<-done, p.Status().Ready())
 	// Output:
 	// running

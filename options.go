@@ -17,36 +17,36 @@ import (
 // tables must name their brokers in 'properties.bootstrap.servers'. The zero value of every other
 // field is a working default.
 type Options struct {
-	// Brokers are Kafka's seed brokers, host:port. Kafka must be 4.0 or later, with
-	// transaction.version 2.
+	// Brokers are the seed brokers of the Kafka cluster, host:port. Kafka must be 4.0 or later,
+	// with transaction.version 2.
 	Brokers []string
 	TLS     TLS
 	SASL    SASL
 
-	// DataDir is the directory of an embedded broker, which is created if it does not exist. A
-	// broker that this or another process already serves there is joined; otherwise Run serves
-	// it and closes it at its end, once no other process uses it or the context is done.
+	// DataDir is the directory of an embedded broker, created if it does not exist. If this or
+	// another process already serves the directory, Run joins that broker. Otherwise Run serves it,
+	// and closes it on return once no other process uses it or the context is done.
 	DataDir string
 
 	// StateDir holds local copies of the state, so that a restart reads little of the changelog.
-	// Losing it loses nothing: the changelog in Kafka is authoritative. Default DataDir/state; with
+	// Losing it is harmless: the changelog in Kafka is authoritative. Default: DataDir/state; with
 	// Brokers, state is in memory only.
 	StateDir string
 
-	// Instance names this process in its transactional ids. It must be stable over restarts, and
-	// differ from that of every other live process of the pipeline: of two with the same name, the
-	// newer one fences the older. Default: the host name and a number that is free on this host.
+	// Instance names this process in its transactional ids. It must be stable across restarts and
+	// differ from that of every other live process of the pipeline: when two share a name, the
+	// newer fences the older. Default: the host name and a number that is free on this host.
 	Instance string
 
 	Workers            int           // consumers of this process, 1 to 256; default 1
-	CommitInterval     time.Duration // length of a transaction, shorter than TransactionTimeout; default 100 ms
-	TransactionTimeout time.Duration // the broker aborts the transaction of a dead process after this; default 15 s
-	SessionTimeout     time.Duration // partitions of a dead process are reassigned after this; default 10 s
-	StopTimeout        time.Duration // for ending the open transaction once the context is done; default 20 s
+	CommitInterval     time.Duration // length of a transaction, less than TransactionTimeout; default 100 ms
+	TransactionTimeout time.Duration // after which the broker aborts the transaction of a dead process; default 15 s
+	SessionTimeout     time.Duration // after which the partitions of a dead process are reassigned; default 10 s
+	StopTimeout        time.Duration // to end the open transaction once the context is done; default 20 s
 	Compression        string        // of written records: none, gzip, snappy, lz4 or zstd; default lz4
 
-	// UntilEnd stops Run when everything that the sources held at its start is processed. Windows
-	// that are still open stay in the state; the next run continues them.
+	// UntilEnd stops Run once everything that the sources held at the start has been processed.
+	// Windows still open remain in the state; the next run continues them.
 	UntilEnd bool
 
 	Logger *slog.Logger // default slog.Default()
@@ -67,17 +67,17 @@ type SASL struct {
 	Password  string `json:"-"`
 }
 
-// String leaves out the password, so that options can be logged.
+// String omits the password, so that options can be logged.
 func (s SASL) String() string { return fmt.Sprintf("{%s %s}", s.Mechanism, s.User) }
 
-// GoString leaves out the password.
+// GoString omits the password.
 func (s SASL) GoString() string {
 	return fmt.Sprintf("weir.SASL{Mechanism: %q, User: %q}", s.Mechanism, s.User)
 }
 
 const maxWorkers = 256
 
-// Validate reports the first option that cannot work.
+// Validate returns an error for the first invalid option.
 func (o *Options) Validate() error {
 	switch {
 	case len(o.Brokers) > 0 && o.DataDir != "":
@@ -98,13 +98,13 @@ func (o *Options) Validate() error {
 	return nil
 }
 
-// Those of engine.Config.
+// Defaults of engine.Config.
 const (
 	defaultCommitInterval     = 100 * time.Millisecond
 	defaultTransactionTimeout = 15 * time.Second
 )
 
-// kafka returns the brokers that a run of a program uses.
+// kafka returns the brokers for a run of program.
 func (o *Options) kafka(program *plan.Program) (node.Kafka, error) {
 	if o.DataDir != "" {
 		return node.Kafka{DataDir: o.DataDir, Create: true, Logger: o.Logger}, nil
@@ -124,7 +124,7 @@ func (o *Options) kafka(program *plan.Program) (node.Kafka, error) {
 		TLS:     o.TLS.Enabled, CAFile: o.TLS.CAFile, CertFile: o.TLS.CertFile, KeyFile: o.TLS.KeyFile, TLSInsecure: o.TLS.InsecureSkipVerify,
 		SASL: o.SASL.Mechanism, User: o.SASL.User, Password: o.SASL.Password,
 	}
-	if _, err := c.Options(); err != nil { // validates c, and reads the files of TLS
+	if _, err := c.Options(); err != nil { // validates c and reads its TLS files
 		return node.Kafka{}, refuse(err)
 	}
 	return node.Kafka{Broker: c, Logger: o.Logger}, nil

@@ -10,11 +10,11 @@ import (
 type Result struct {
 	Records      int64 // read
 	Outputs      int64 // rows written to the tables of the INSERTs
-	Late         int64 // rows that came after their window had closed, written to NAME.late
+	Late         int64 // rows that arrived after their window had closed, written to NAME.late
 	DeadLetters  int64 // records that could not be processed, written to NAME.dlq
-	Skipped      int64 // offsets that were deleted before they were read
+	Skipped      int64 // offsets deleted before they were read
 	Transactions int64 // committed
-	Aborted      int64 // transactions, whose records were read again
+	Aborted      int64 // transactions; their records were read again
 }
 
 func resultOf(r engine.Result) Result {
@@ -29,13 +29,13 @@ type Phase string
 
 // Phases of a worker.
 const (
-	Starting  = Phase(engine.Starting)  // acquires its transactional id and joins the group
-	Restoring = Phase(engine.Restoring) // reads the state of its partitions
+	Starting  = Phase(engine.Starting)  // acquiring its transactional id and joining the group
+	Restoring = Phase(engine.Restoring) // reading the state of its partitions
 	Running   = Phase(engine.Running)
 	Waiting   = Phase(engine.Waiting)  // for a service such as a schema registry, named in Reason
-	Retrying  = Phase(engine.Retrying) // after an error, which is in Reason
+	Retrying  = Phase(engine.Retrying) // after an error, given in Reason
 	Stopped   = Phase(engine.Stopped)
-	Failed    = Phase(engine.Failed) // for good, for Reason
+	Failed    = Phase(engine.Failed) // permanently; the cause is in Reason
 )
 
 // Status is a snapshot of one process's share of a pipeline. Counters start at 0 with each run.
@@ -43,11 +43,11 @@ type Status struct {
 	Pipeline string
 	Workers  []WorkerStatus // sorted by instance
 
-	Records     int64 // read, also between the pipeline's stages
+	Records     int64 // read, including between the pipeline's stages
 	Outputs     int64 // written to tables and between stages
 	Late        int64
 	DeadLetters int64
-	Lag         int64 // records that were committed and not yet read, when their partitions were last read
+	Lag         int64 // committed records not yet read, as of the last read of their partitions
 
 	LatencyP50 time.Duration // from a record's timestamp to its commit, over recent records
 	LatencyP99 time.Duration
@@ -61,13 +61,13 @@ type WorkerStatus struct {
 	Phase      Phase
 	Since      time.Time // of Phase
 	Reason     string    // of Phase; may be empty
-	Sessions   int64     // 1 more than its restarts
+	Sessions   int64     // its restarts, plus 1
 	Committed  int64     // transactions
 	LastCommit time.Time // zero before the first
 }
 
-// Ready reports whether a run is in progress and all its workers are in the phase Running, as a
-// readiness probe asks.
+// Ready reports whether a run is in progress with all its workers in phase Running, as a readiness
+// probe requires.
 func (s Status) Ready() bool {
 	for _, w := range s.Workers {
 		if w.Phase != Running {

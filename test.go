@@ -8,16 +8,16 @@ import (
 
 // TestResult is the outcome of one test of a pipeline.
 type TestResult struct {
-	SQL  string // file of the pipeline
-	Test string // file of the test
+	SQL  string // pipeline file
+	Test string // test file
 	OK   bool
 	Diff string // missing rows with -, unexpected rows with +
-	Err  string // why the pipeline or the test could not run; "" where it ran
+	Err  string // why the pipeline or the test could not run; "" if it ran
 	Took time.Duration
 }
 
 // Test runs the tests of the pipelines in a directory, as weir test does: for x.sql, those in
-// x.case and x.*.case. It needs no broker. The error reports that there is nothing to run.
+// x.case and x.*.case. It needs no broker. It returns an error if there is nothing to run.
 func Test(dir string) ([]TestResult, error) {
 	results, err := sqltest.Dir(dir, false)
 	if err != nil {

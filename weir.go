@@ -15,7 +15,7 @@ import (
 // A Pipeline is a compiled SQL script. Its methods may be called concurrently.
 type Pipeline struct {
 	sql     string
-	program *plan.Program // never run: a run compiles its own
+	program *plan.Program // never run: each run compiles its own
 
 	mu      sync.Mutex
 	running bool
@@ -28,19 +28,19 @@ type CompileOption func(*compileOptions)
 type compileOptions struct{ name string }
 
 // WithName names a pipeline whose script does not SET 'pipeline.name'. The name identifies the
-// pipeline's state: it begins the names of its consumer group, its topics and its transactions, so
-// two pipelines on one cluster must not share one, and renaming a pipeline starts it over.
+// pipeline's state: its consumer group, topics and transactional ids are named after it. Two
+// pipelines on one cluster must not share a name, and a renamed pipeline starts over.
 func WithName(name string) CompileOption {
 	return func(o *compileOptions) { o.name = name }
 }
 
 // Compile parses and plans a script. It needs no broker.
 //
-// Without WithName and SET 'pipeline.name', the pipeline has the name of the table that its first
+// Without WithName and SET 'pipeline.name', the pipeline is named after the table that its first
 // INSERT writes.
 //
 // An error with a position in the script is a *SyntaxError: invalid or unsupported SQL, unknown
-// names, types that do not fit, options with invalid values.
+// names, mismatched types, options with invalid values.
 func Compile(sql string, options ...CompileOption) (*Pipeline, error) {
 	var o compileOptions
 	for _, option := range options {
@@ -53,7 +53,7 @@ func Compile(sql string, options ...CompileOption) (*Pipeline, error) {
 	return &Pipeline{sql: sql, program: program}, nil
 }
 
-// unnamed stands in for the name of a pipeline until its script is bound.
+// unnamed is the placeholder name of a pipeline until its script is bound.
 const unnamed = "unnamed"
 
 func compile(sql, name string) (*plan.Program, error) {
@@ -67,7 +67,7 @@ func compile(sql, name string) (*plan.Program, error) {
 	return plan.Compile(sql, program.Sinks[0].Op.(*plan.Insert).Table.Name) //nolint:forcetypeassert // sinks are inserts
 }
 
-// Name returns the pipeline's name, see WithName.
+// Name returns the pipeline's name; see WithName.
 func (p *Pipeline) Name() string { return p.program.Name }
 
 // Explain describes the plan as text: relations, stages, topics and state, as weir explain prints
@@ -78,16 +78,16 @@ func (p *Pipeline) Explain() string { return p.program.Text() }
 func (p *Pipeline) ExplainSVG() string { return p.program.SVG() }
 
 // Run executes the pipeline in this process. It returns nil when ctx is done, having committed or
-// aborted what was in progress (see Options.StopTimeout); when every source is bounded
-// ('scan.bounded.mode' = 'latest-offset') and has ended; and, with Options.UntilEnd, when
-// everything that the sources held at the start is processed. The next run resumes there.
+// aborted the open transaction (see Options.StopTimeout); when every source is bounded
+// ('scan.bounded.mode' = 'latest-offset') and has ended; and, with Options.UntilEnd, once
+// everything that the sources held at the start has been processed. The next run resumes there.
 //
-// Run retries what may succeed later, such as a broker that restarts, on its own. For the errors
-// that it returns, see Classify; a *StateChangedError reports that different SQL made the
-// pipeline's state. The Result counts what was committed, whether or not an error is returned.
+// Run retries errors that may be transient, such as a broker restart. For the errors it returns,
+// see Classify; a *StateChangedError means that the pipeline's state was created by different SQL.
+// The Result counts what was committed, whether or not an error is returned.
 //
-// One Pipeline runs once at a time. To use more cores set Options.Workers, and to use more
-// machines run the same SQL there: all processes share the partitions of the sources.
+// A Pipeline supports one run at a time. To use more cores, set Options.Workers; to use more
+// machines, run the same SQL on each: all processes share the partitions of the sources.
 func (p *Pipeline) Run(ctx context.Context, options Options) (Result, error) {
 	result, err := p.run(ctx, options)
 	if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) && !leftOpen(err) {
@@ -104,7 +104,7 @@ func (p *Pipeline) run(ctx context.Context, o Options) (_ Result, err error) {
 		return Result{}, err
 	}
 	program, err := plan.Compile(p.sql, p.Name())
-	if err != nil { // it compiled before
+	if err != nil { // it has compiled before
 		return Result{}, err
 	}
 	kafka, err := o.kafka(program)
@@ -121,7 +121,7 @@ func (p *Pipeline) run(ctx context.Context, o Options) (_ Result, err error) {
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, at.Close(ctx, nil)) }()
-	if at.Embedded() { // so that pipelines over the topics of weir produce can start first
+	if at.Embedded() { // so that pipelines reading the topics of weir produce can start first
 		if err := node.ApplyDefaultTopics(ctx, at.Broker); err != nil {
 			return Result{}, err
 		}
@@ -159,8 +159,8 @@ func (p *Pipeline) stop() {
 	p.running = false
 }
 
-// Status reports what the current run is doing, or what the last one did. Before the first run
-// only Pipeline is set.
+// Status returns the status of the current run, or of the last one. Before the first run only
+// Pipeline is set.
 func (p *Pipeline) Status() Status {
 	p.mu.Lock()
 	status, running := p.status, p.running

@@ -19,8 +19,8 @@ import (
 	"weir.example/weir"
 )
 
-// A program of another module builds against the package, runs a pipeline to its end on an embedded
-// broker and handles both typed errors. docs/guides/embed.md shows the same program.
+// A program in another module builds against the package, runs a pipeline to its end on an embedded
+// broker, and handles both typed errors. docs/guides/embed.md shows the same program.
 func TestOtherModule(t *testing.T) {
 	root, err := os.Getwd()
 	if err != nil {
@@ -66,7 +66,7 @@ totals, refused:
 	}
 }
 
-// goCommand runs the go command without network, and returns its output.
+// goCommand runs the go command without network access and returns its output.
 func goCommand(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", args...)
@@ -86,7 +86,7 @@ const copyOrders = `CREATE TABLE orders (customer STRING) WITH ('connector' = 'k
 CREATE TABLE customers (customer STRING) WITH ('connector' = 'kafka', 'topic' = 'customers', 'value.format' = 'json');
 INSERT INTO customers SELECT customer FROM orders;`
 
-// A pipeline without a name has that of the table which it writes first.
+// A pipeline without a name is named after the first table it writes.
 func TestDefaultName(t *testing.T) {
 	p, err := weir.Compile(copyOrders)
 	if err != nil {
@@ -100,7 +100,7 @@ func TestDefaultName(t *testing.T) {
 	}
 }
 
-// Each error has the class that says what to do about it.
+// Each error has the class that calls for the right reaction.
 func TestClasses(t *testing.T) {
 	p, err := weir.Compile(copyOrders)
 	if err != nil {
@@ -158,7 +158,7 @@ func TestClasses(t *testing.T) {
 	}
 }
 
-// A process that takes over an instance name fences the one that has it.
+// A process that takes over an instance name fences its previous owner.
 func TestFenced(t *testing.T) {
 	dir, broker, closeAll := openWithOrders()
 	defer closeAll()
@@ -204,7 +204,7 @@ func TestFenced(t *testing.T) {
 	}
 }
 
-// Options can be logged: no format has the password.
+// Options can be logged: no format prints the password.
 func TestPasswordIsNotLogged(t *testing.T) {
 	o := weir.Options{SASL: weir.SASL{Mechanism: "PLAIN", User: "ada", Password: "hunter2"}}
 	asJSON, err := json.Marshal(o.SASL)

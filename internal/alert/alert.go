@@ -54,7 +54,7 @@ type Alert struct {
 
 	Origin  Origin          `json:"origin"`
 	Seen    time.Time       `json:"seen"`            // of its newest row
-	Quiet   bool            `json:"quiet,omitempty"` // it was silenced when it was resolved: receivers that have not got it are not notified
+	Quiet   bool            `json:"quiet,omitempty"` // silenced when resolved: receivers that were not notified of it are skipped
 	Changed time.Time       `json:"changed"`         // when the status was detected; group_wait counts from here
 	Sent    map[string]Sent `json:"sent,omitempty"`  // by receiver
 
@@ -94,7 +94,7 @@ func newID(o Origin, offset int64, since time.Time) string {
 // Notification is a message to one receiver: the firing alerts of a group, and those resolved since
 // the last notification.
 type Notification struct {
-	ID       string            `json:"id"` // the same if it is sent again because the response was lost
+	ID       string            `json:"id"` // unchanged if it is sent again because the response was lost
 	Receiver string            `json:"receiver"`
 	Status   Status            `json:"status"` // firing if any of its alerts is
 	Group    map[string]string `json:"group"`  // the labels in the route's group_by, which its alerts share

@@ -147,7 +147,7 @@ func (b *Book) sent(n *Notification, failed error, now time.Time) {
 	}
 }
 
-// addFailure records the failure with the alerts of the notification, so that it can be listed.
+// addFailure records the failure in the notification's alerts, so that it can be listed.
 func (b *Book) addFailure(n *Notification, failed error, now time.Time) {
 	for _, entry := range n.Alerts {
 		a := b.alerts[entry.ID]
@@ -161,7 +161,7 @@ func (b *Book) addFailure(n *Notification, failed error, now time.Time) {
 		if !failedBefore {
 			f.Since = now
 		}
-		f.At, f.Error = now, strings.Join(strings.Fields(failed.Error()), " ") // mail servers answer with several lines
+		f.At, f.Error = now, strings.Join(strings.Fields(failed.Error()), " ") // mail servers respond with several lines
 		f.Attempts++
 		a.Failing[n.Receiver] = f
 		b.changed[a.ID] = true

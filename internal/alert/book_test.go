@@ -399,7 +399,8 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// The state of an alert has the receivers that fail, since when and why, until they accept one.
+// An alert's state has the receivers that fail, since when and why, until each accepts a
+// notification.
 func TestFailingReceivers(t *testing.T) {
 	c := newClock(t, oneHook)
 	c.row("a", "warning")

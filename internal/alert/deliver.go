@@ -138,16 +138,15 @@ type deliverer struct {
 	receivers   map[string]Receiver
 	silences    silences
 	book        *Book
-	uncommitted []result // taken since the last commit
+	uncommitted []result // collected since the last commit
 	inFlight    sync.WaitGroup
 
 	mu      sync.Mutex
-	results []result // not yet taken by an iteration
+	results []result // not yet collected by an iteration
 	wake    func()   // ends the wait for rows, so that a result is committed soon
 }
 
-// prepareAndRun prepares topics and silences, and runs a session. It follows the silences
-// alongside.
+// prepareAndRun prepares topics and silences, and runs a session while following the silences.
 func (d *deliverer) prepareAndRun(ctx context.Context) error {
 	if err := d.prepare(ctx); err != nil {
 		return err
@@ -163,8 +162,8 @@ func (d *deliverer) prepareAndRun(ctx context.Context) error {
 }
 
 // prepare creates the state topic, waits for the topics of the tables, which pipelines create, and
-// loads the silences, so that none of them is ignored in the first session. Once it has succeeded
-// it does nothing.
+// loads the silences before the first session, so that none is ignored. Once it has succeeded, it
+// does nothing.
 func (d *deliverer) prepare(ctx context.Context) error {
 	if d.prepared {
 		return nil

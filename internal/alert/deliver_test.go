@@ -24,7 +24,7 @@ import (
 	"weir.example/weir/internal/syncbuf"
 )
 
-// signal wakes those who wait for a change of state. The zero value is ready for use.
+// signal wakes goroutines that wait for a state change. The zero value is ready for use.
 type signal struct {
 	mu      sync.Mutex
 	changed chan struct{}
@@ -49,7 +49,7 @@ func (s *signal) fire() {
 	}
 }
 
-// Write makes signal the destination of a log, each line of which is a change.
+// Write implements io.Writer for use as a log's output; each line is a change.
 func (s *signal) Write(p []byte) (int, error) {
 	s.fire()
 	return len(p), nil
@@ -58,7 +58,7 @@ func (s *signal) Write(p []byte) (int, error) {
 // patience is how long a test waits before it fails.
 const patience = 20 * time.Second
 
-// await checks ok after each change until it holds, and reports whether it did in time.
+// await checks ok after each change until it returns true, and reports whether it did so in time.
 func (s *signal) await(ok func() bool) bool {
 	late := time.NewTimer(patience)
 	defer late.Stop()
@@ -348,7 +348,7 @@ func TestDeliverSilences(t *testing.T) {
 	w.hook.await(t, "d2/firing/1", "d1/firing/1")
 }
 
-// The metrics count notifications, retries and firing alerts; no label identifies an alert.
+// Metrics count notifications, retries and firing alerts; no label identifies an alert.
 func TestDeliverMetrics(t *testing.T) {
 	w := newWorld(t)
 	w.metrics = prometheus.NewRegistry()
@@ -376,8 +376,8 @@ func TestDeliverMetrics(t *testing.T) {
 	}
 }
 
-// Health is not ready before the first iteration and after the end. A receiver that is down does
-// not affect it.
+// Health is not ready before the first iteration or after Deliver has returned. A receiver that is
+// down does not affect it.
 func TestDeliverHealth(t *testing.T) {
 	w := newWorld(t)
 	w.health = NewHealth()
@@ -407,8 +407,8 @@ func TestDeliverHealth(t *testing.T) {
 	await("stopped")
 }
 
-// Mail that the server refuses for some addresses is not sent again to the others. The log names
-// the refused addresses.
+// Mail that the server rejects for some addresses is not sent again to the others. The log names
+// the rejected addresses.
 func TestDeliverToSome(t *testing.T) {
 	server := newMailServer(t, &mailServer{rejects: map[string]int{"a@example.org": 550}})
 	w := newWorld(t)

@@ -15,7 +15,7 @@ import (
 )
 
 // email sends a notification as plain text. The Message-ID is derived from the notification's id,
-// which identifies duplicates.
+// so that duplicates can be detected.
 type email struct {
 	cfg   *EmailConfig
 	trust *tls.Config

@@ -21,7 +21,7 @@ type Metrics struct {
 }
 
 // Label values: kinds of receivers, outcomes of notifications and severities. Pipelines choose
-// severities freely, so that unusual ones count as other.
+// severities freely, so unusual ones count as other.
 var (
 	kinds      = []string{"webhook", "alertmanager", "email"}
 	outcomes   = []string{"delivered", "partly", "failed"}

@@ -15,8 +15,8 @@ import (
 	"weir.example/weir/internal/transact"
 )
 
-// describeError makes a cluster answer the next n descriptions of topic hot with an error, and
-// calls answered for each of them.
+// describeError makes a cluster respond to the next n describe requests for topic hot with an
+// error, and calls answered for each of them.
 func describeError(c *kfake.Cluster, n int, cause *kerr.Error, answered func()) {
 	c.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
@@ -34,8 +34,8 @@ func describeError(c *kfake.Cluster, n int, cause *kerr.Error, answered func()) 
 	})
 }
 
-// Deliver retries an error that may pass, such as a new topic without a leader, and reports it in
-// the log and in its health.
+// Deliver retries a transient error, such as a new topic without a leader, and reports it in the
+// log and in its health.
 func TestDeliverRetriesDescribingTopics(t *testing.T) {
 	c, w := newCluster(t)
 	w.health = NewHealth()
@@ -56,7 +56,7 @@ func TestDeliverRetriesDescribingTopics(t *testing.T) {
 	}
 }
 
-// Deliver waits for topics that do not exist yet, and says so in the log and in its health.
+// Deliver waits for topics that do not exist yet, and reports this in the log and in its health.
 func TestDeliverWaitsForTopics(t *testing.T) {
 	_, w := newCluster(t)
 	w.health = NewHealth()
@@ -83,7 +83,7 @@ func TestDeliverWaitsForTopics(t *testing.T) {
 	}
 }
 
-// Deliver stops at an error that only an administrator can resolve.
+// Deliver returns an error that only an administrator can resolve.
 func TestDeliverStopsWithoutPermission(t *testing.T) {
 	c, w := newCluster(t)
 	describeError(c, -1, kerr.TopicAuthorizationFailed, func() {})
@@ -112,7 +112,7 @@ func TestPrepareLoadsSilences(t *testing.T) {
 	}
 }
 
-// Deliver does not wait for a broker that has never answered.
+// Deliver does not wait for a broker that has never responded.
 func TestDeliverStopsWithoutBroker(t *testing.T) {
 	c, w := newCluster(t)
 	c.Close()

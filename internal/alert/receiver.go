@@ -22,7 +22,7 @@ type Receiver interface {
 	Close()
 }
 
-// PartlyError is the error of a notification that only some of the addresses have got. It is not
+// PartlyError is the error of a notification that only some of the addresses accepted. It is not
 // sent again.
 type PartlyError struct{ Rejected []error }
 
@@ -38,7 +38,7 @@ func oneLine(errs []error) string {
 	return strings.Join(texts, "; ")
 }
 
-// timeoutError is the error of a receiver that did not answer in time.
+// timeoutError is the error of a receiver that did not respond in time.
 type timeoutError struct{ step string }
 
 func (e *timeoutError) Error() string { return "no answer to " + e.step }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// group is the alerts of a route and receiver with equal values of the labels in group_by.
+// group holds the alerts of a route and receiver that have equal values of the labels in group_by.
 type group struct {
 	name     string
 	receiver string

@@ -21,8 +21,8 @@ const scriptID = Group + "-a"
 type script struct {
 	*world
 	broker *txtest.Broker
-	done   chan error // what Deliver returned
-	fenced bool       // Deliver is expected to end before it is stopped
+	done   chan error // returned by Deliver
+	fenced bool       // Deliver is expected to return before it is stopped
 }
 
 func newScript(t *testing.T) *script {
@@ -55,7 +55,7 @@ routes: [{receivers: [hook], group_wait: 1ms, group_interval: 1ms, group_by: [".
 	return s
 }
 
-// received checks the alerts that the receiver has got so far.
+// received checks the alerts that have reached the receiver so far.
 func (s *script) received(want ...string) {
 	s.t.Helper()
 	if got := s.hook.alerts(); !slices.Equal(got, want) {
@@ -63,8 +63,8 @@ func (s *script) received(want ...string) {
 	}
 }
 
-// The broker answers a commit with an error that leaves its outcome unknown. The receiver gets the
-// alert once, and its resolution.
+// The broker answers a commit with an error that leaves its outcome unknown. The receiver is
+// notified of the alert once, and of its resolution.
 func TestScriptCommitAnsweredUnknown(t *testing.T) {
 	for name, committed := range map[string]bool{"committed": true, "not": false} {
 		t.Run(name, func(t *testing.T) {

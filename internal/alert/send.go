@@ -14,7 +14,7 @@ type result struct {
 	at     time.Time
 }
 
-// send sends a notification in the background. On a stop, it has half of StopTimeout left.
+// send sends a notification in the background. After a stop, half of StopTimeout remains for it.
 func (d *deliverer) send(n *Notification) {
 	d.inFlight.Go(func() {
 		receiver, log := d.cfg.Alerts.Receivers[n.Receiver], d.cfg.Logger.With("receiver", n.Receiver, "notification", n.ID)
@@ -55,8 +55,8 @@ func send(ctx context.Context, c *ReceiverConfig, r Receiver, n *Notification) e
 	return err
 }
 
-// wakeWith sets what ends the wait for rows when a result arrives. Results that have already
-// arrived end it immediately.
+// wakeWith sets the function that ends the wait for rows when a result arrives. If results have
+// already arrived, it is called immediately.
 func (d *deliverer) wakeWith(wake func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -78,7 +78,7 @@ func (s *session) connect(ctx context.Context) error {
 	return err
 }
 
-// onMoved records partitions that are assigned or lost until the next iteration.
+// onMoved records assigned or lost partitions for the next iteration.
 func (s *session) onMoved(assigned bool) func(context.Context, *kgo.Client, map[string][]int32) {
 	return func(_ context.Context, _ *kgo.Client, moved map[string][]int32) {
 		s.mu.Lock()

@@ -53,7 +53,7 @@ func ParseMatcher(parts []string) (Matcher, error) {
 	return m, m.Validate()
 }
 
-// Silence suppresses notifications that matching alerts fire. Receivers that were notified before
+// Silence suppresses firing notifications of matching alerts. Receivers that were notified before
 // are still notified when the alert is resolved.
 type Silence struct {
 	ID      string    `json:"id" yaml:"-"`
@@ -87,7 +87,7 @@ func silenced(all []Silence, labels map[string]string) bool {
 	return slices.ContainsFunc(all, func(s Silence) bool { return s.Match.matches(labels) })
 }
 
-// silences are the configured silences and those in the state topic.
+// silences holds the configured silences and those in the state topic.
 type silences struct {
 	configured []Silence
 

@@ -62,7 +62,7 @@ func (e *email) dial(ctx context.Context) (net.Conn, error) {
 
 // converse sends one mail (RFC 5321). It returns nil once the server has accepted the mail,
 // whatever happens to the connection afterwards, and a *PartlyError if the server accepts it for
-// some addresses only. It sets step to the response that it waits for.
+// some addresses only. It sets step to the response that it is waiting for.
 func (e *email) converse(conn net.Conn, from string, to []string, content io.WriterTo, step *string) error {
 	*step = "a greeting"
 	client, err := smtp.NewClient(conn, e.cfg.host())

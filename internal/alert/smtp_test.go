@@ -350,7 +350,7 @@ func TestEmailToSome(t *testing.T) {
 }
 
 // A server that stops responding delays a mail for no longer than its timeout, and the error names
-// the step. A mail that the server has accepted before is delivered.
+// the step. A mail that the server has already accepted counts as delivered.
 func TestEmailSilence(t *testing.T) {
 	answers := []string{"220 here", "250 here", "250 ok", "250 ok", "250 ok", "354 send it", "250 taken"}
 	var all sync.WaitGroup
@@ -376,8 +376,7 @@ routes: [{receivers: [mail]}]`, scriptedServer(t, answers[:after], silent)))
 	all.Wait()
 }
 
-// scriptedServer sends its responses one after the other, and then stays silent or closes the
-// connection.
+// scriptedServer sends its responses in order, and then stays silent or closes the connection.
 func scriptedServer(t *testing.T, answers []string, silent bool) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed below

@@ -36,8 +36,8 @@ func (a *Alert) record() (*kgo.Record, error) {
 	return &kgo.Record{Topic: StateTopic, Key: []byte(alertKey + a.ID), Value: value}, nil
 }
 
-// silenceOf decodes the record of a silence. s is nil for a deleted silence, and id is "" for a
-// record that is not of a silence.
+// silenceOf decodes the record of a silence. s is nil for a deleted silence, and id is "" for any
+// other kind of record.
 func silenceOf(r *kgo.Record) (id string, s *Silence, err error) {
 	id, ok := strings.CutPrefix(string(r.Key), silenceKey)
 	if !ok {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// webhook posts a notification as JSON. The header Idempotency-Key has its id, Weir-Alert-Id the
-// ids of its alerts.
+// webhook posts a notification as JSON. The header Idempotency-Key contains its id, and
+// Weir-Alert-Id the ids of its alerts.
 type webhook struct {
 	cfg *WebhookConfig
 	*poster

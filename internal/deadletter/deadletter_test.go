@@ -46,7 +46,7 @@ func TestLetterKeepsRecord(t *testing.T) {
 }
 
 // A replayed record that fails again becomes a dead letter with the next attempt number. Weir's
-// headers are replaced, those of the record kept.
+// headers are replaced, and those of the record are kept.
 func TestLetterCountsAttempts(t *testing.T) {
 	l, err := Parse(Record("dlq", input, errors.New("broken"), now, MaxBytes))
 	if err != nil {

@@ -28,7 +28,7 @@ const (
 	HeaderTime      = "weir-dlq-time"      // RFC 3339 in UTC with milliseconds
 	HeaderAttempt   = "weir-dlq-attempt"   // 1, incremented by each replay after which the record failed again
 	HeaderSource    = "weir-dlq-source"    // name of the producer's source, if the input was never a record
-	HeaderTruncated = "weir-dlq-truncated" // decimal: bytes of the value before truncation
+	HeaderTruncated = "weir-dlq-truncated" // decimal: length of the value before truncation, in bytes
 
 	// HeaderReplayed marks a replayed record: "dead-letter topic/partition/offset".
 	HeaderReplayed = "weir-replayed"
@@ -118,7 +118,7 @@ type Letter struct {
 	Reason          string
 	Time            time.Time
 	Attempt         int
-	Truncated       int // bytes of the value before truncation; 0 if it is complete
+	Truncated       int // length of the value before truncation, in bytes; 0 if it is complete
 
 	Key, Value []byte
 	Headers    []kgo.RecordHeader // of the record itself

@@ -30,7 +30,7 @@ CREATE TABLE copies (n BIGINT NOT NULL) WITH ('connector' = 'kafka', 'topic' = '
 `
 
 // Kinds of pipelines: with state in the task that reads the source, with state after an exchange,
-// stateless, and both of the first in one.
+// stateless, and one that combines the first two.
 var accidentPipelines = map[string]string{
 	"keyed":     `INSERT INTO sums SELECT sensor, COUNT(*) FROM readings GROUP BY sensor;`,
 	"exchanged": `INSERT INTO parities SELECT parity, COUNT(*) FROM plain GROUP BY parity;`,
@@ -48,7 +48,7 @@ type site struct {
 	partitions int32
 	kind       string
 	sent       int
-	cfg        Config // additions to what run uses
+	cfg        Config // additions to run's configuration
 	stateDir   string
 	mode       string // options of the tables, instead of 'scan.startup.mode' = 'earliest-offset'
 	log        strings.Builder
@@ -156,7 +156,7 @@ func (s *site) refused(want ...string) {
 	}
 }
 
-// results returns the rows that the pipeline has written, in a canonical form.
+// results returns the rows written by the pipeline, in a canonical form.
 func (s *site) results() string {
 	s.Helper()
 	topics := map[string][]string{"keyed": {"sums"}, "exchanged": {"parities"}, "stateless": {"copies"}, "mixed": {"sums", "copies"}}[s.kind]

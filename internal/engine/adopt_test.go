@@ -12,9 +12,9 @@ import (
 	"weir.example/weir/internal/state"
 )
 
-// olderState is what version 14fb508, which recorded no positions, had in its topics after a
-// pipeline of a kind had read so many readings. testdata/state-without-positions.json was written
-// by it.
+// olderState is the content of the topics of version 14fb508, which recorded no positions, after a
+// pipeline of some kind had processed a number of readings. That version wrote
+// testdata/state-without-positions.json.
 type olderState struct {
 	Sent       int
 	Group      map[int32]int64 // offsets of the group in the readings
@@ -28,7 +28,8 @@ type olderState struct {
 
 const adopted = "an older version of Weir wrote the state"
 
-// newOlderSite returns a broker as the older version left it, except for the group's offsets.
+// newOlderSite returns a broker in the state that the older version left, except for the group's
+// offsets.
 func newOlderSite(t *testing.T, kind string) (*site, olderState) {
 	t.Helper()
 	text, err := os.ReadFile("testdata/state-without-positions.json")
@@ -114,8 +115,8 @@ func TestOlderStateAdoptsGroupOffsets(t *testing.T) {
 	}
 }
 
-// Without the group's offsets it is unknown what the state covers. Offsets of some partitions are
-// not enough.
+// Without the group's offsets, what the state covers is unknown. Offsets of only some partitions
+// are not enough.
 func TestOlderStateWithoutGroupOffsets(t *testing.T) {
 	for _, kind := range []string{"keyed", "exchanged"} {
 		t.Run(kind, func(t *testing.T) {
@@ -136,8 +137,8 @@ func TestOlderStateWithoutGroupOffsets(t *testing.T) {
 	}
 }
 
-// An older version has continued with the state of this one, and left no position at its end: the
-// recorded positions are outdated.
+// An older version has continued with the state of this one, and recorded no position at its end:
+// the recorded positions are outdated.
 func TestOlderVersionInBetween(t *testing.T) {
 	s := newSite(t, "keyed", 2)
 	s.send(40)

@@ -8,7 +8,7 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// A partition that is assigned again after a session has taken the changes to its assignment is
+// A partition that is assigned again after a session has processed the changes to its assignment is
 // resumed with the next changes, when its task exists.
 func TestTakeChanges(t *testing.T) {
 	s := &session{

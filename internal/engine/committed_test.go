@@ -11,7 +11,7 @@ import (
 	"weir.example/weir/internal/operator"
 )
 
-// A pipeline that failed at its first record, and has committed nothing, starts with the setting
+// A pipeline that failed at its first record, and has committed nothing, can start with the setting
 // that its error names, and with any other SQL. If it has committed something, the error names the
 // way forward.
 func TestRefusedBeforeFirstCommit(t *testing.T) {
@@ -29,7 +29,7 @@ func TestRefusedBeforeFirstCommit(t *testing.T) {
 	for kind, q := range keyedQueries {
 		for which, place := range place {
 			if kind == "lookup" && which == later {
-				continue // all that its readings wait for is committed first, or not
+				continue // what its readings wait for may or may not be committed first
 			}
 			t.Run(kind+"/"+which, func(t *testing.T) {
 				t.Parallel()

@@ -11,7 +11,7 @@ import (
 	"weir.example/weir/internal/txtest"
 )
 
-// The broker commits, but its answer is lost: the log decides, and nothing is counted twice.
+// The broker commits, but its response is lost: the log decides, and nothing is counted twice.
 func TestScriptCommitUnansweredAndCommitted(t *testing.T) {
 	everyScript(t, func(s *script) {
 		s.start("a", shortTransactions)
@@ -20,7 +20,7 @@ func TestScriptCommitUnansweredAndCommitted(t *testing.T) {
 		commit := s.broker.Hold(txtest.Commit(s.id("a")))
 		s.send(10)
 		commit.Await()
-		lost := s.broker.Cut(txtest.Commit(s.id("a"))) // when it asks again
+		lost := s.broker.Cut(txtest.Commit(s.id("a"))) // when it is retried
 		commit.DoAndHangUp()
 		lost.Await()
 		s.processed()
@@ -49,8 +49,8 @@ func TestScriptCommitUnansweredAndNotCommitted(t *testing.T) {
 	})
 }
 
-// The broker answers a commit with UNKNOWN_SERVER_ERROR, having committed or not: the client then
-// reports an abort, which it can't know.
+// The broker answers a commit with UNKNOWN_SERVER_ERROR, whether or not it has committed: the
+// client then reports an abort, which it can't know.
 func TestScriptCommitAnsweredUnknown(t *testing.T) {
 	for _, committed := range []bool{true, false} {
 		t.Run(map[bool]string{true: "committed", false: "not"}[committed], func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestScriptCommitAnsweredUnknown(t *testing.T) {
 
 func shortTransactions(c *Config) { c.TransactionTimeout = 2 * time.Second }
 
-// Another process takes over in the middle of a transaction: the worker stops, and nothing of the
+// Another process takes over in the middle of a transaction: the worker stops, and none of the
 // transaction becomes visible.
 func TestScriptFencedMidTransaction(t *testing.T) {
 	inMemory(t, func(s *script) {

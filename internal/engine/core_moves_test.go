@@ -39,8 +39,8 @@ func TestScriptRevokeBetweenPollAndBegin(t *testing.T) {
 	})
 }
 
-// A partition is assigned while a transaction is open, and more records of the others are polled:
-// the transaction can't be committed without them, because its offsets would skip them.
+// A partition is assigned while a transaction is open, and more records of the other partitions are
+// polled: the transaction can't be committed without them, because its offsets would skip them.
 func TestScriptPartitionComesMidTransaction(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two(func(c *Config) { c.CommitInterval = time.Second })
@@ -146,8 +146,8 @@ func TestScriptPollDuringRestore(t *testing.T) {
 	})
 }
 
-// A worker freezes before it commits its offsets, and is expelled. Another worker has its
-// partitions when it wakes: the broker refuses its offsets, and its rows with them.
+// A worker freezes before it commits its offsets, and is expelled. Another worker owns its
+// partitions by the time it wakes: the broker refuses its offsets, and its rows with them.
 func TestScriptZombieCommit(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two()
@@ -161,8 +161,8 @@ func TestScriptZombieCommit(t *testing.T) {
 	})
 }
 
-// A worker freezes when its offsets are part of its transaction, and commits after it was expelled.
-// The new owner of its partitions waits for that, and continues after it.
+// A worker freezes when its offsets are already part of its transaction, and commits after it was
+// expelled. The new owner of its partitions waits for that commit, and continues after it.
 func TestScriptLateCommit(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two()
@@ -176,8 +176,8 @@ func TestScriptLateCommit(t *testing.T) {
 }
 
 // A request of a worker hangs for longer than its transaction and its membership last, and another
-// worker takes over. When the broker handles the request, it has no effect, and the worker starts
-// over as a new member.
+// worker takes over. When the broker finally handles the request, it has no effect, and the worker
+// starts over as a new member.
 func TestScriptRequestOutlivesTransaction(t *testing.T) {
 	inMemory(t, func(s *script) {
 		s.two(shortTransactions)

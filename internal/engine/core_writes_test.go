@@ -15,13 +15,13 @@ import (
 	"weir.example/weir/internal/txtest"
 )
 
-// The broker refuses a record of the transaction: nothing of it becomes visible, and the next
-// session writes all of it.
+// The broker refuses a record of the transaction: none of it becomes visible, and the next session
+// writes all of it.
 func TestScriptWriteRefused(t *testing.T) {
 	for topic, answer := range map[string]*kerr.Error{
 		scriptChangelog: kerr.RecordListTooLarge,
 		"sums":          kerr.UnknownServerError,
-		"copies":        kerr.TransactionAbortable, // as where the broker does not add the partition to the transaction (KIP-890)
+		"copies":        kerr.TransactionAbortable, // as when the broker does not add the partition to the transaction (KIP-890)
 	} {
 		t.Run(topic, func(t *testing.T) {
 			inMemory(t, func(s *script) {
@@ -58,7 +58,8 @@ func TestScriptCrashBeforeCommit(t *testing.T) {
 	})
 }
 
-// A process dies after its commit and before it knows: its local copy is older than the changelog.
+// A process dies after its commit and before it learns the outcome: its local copy is older than
+// the changelog.
 func TestScriptCrashAfterCommit(t *testing.T) {
 	everyScript(t, func(s *script) {
 		s.start("a", crashing)
@@ -125,8 +126,8 @@ func (s *script) sendAt(seconds ...int) {
 	s.broker.Write(records...)
 }
 
-// wantPanes checks the windows of each partition's sensor: how many readings the window that starts
-// at a second has.
+// wantPanes checks the windows of each partition's sensor: the number of readings by the second at
+// which the window starts.
 func (s *script) wantPanes(want map[int]int) {
 	s.Helper()
 	for p := range int32(scriptPartitions) {
@@ -184,8 +185,8 @@ func TestScriptWatermarkAfterAbort(t *testing.T) {
 	s.stop("a")
 }
 
-// A bounded pipeline ends and closes its windows, each once, whichever of its transactions is
-// aborted, even the last one, and also if a partition is empty, so that no record ends it again.
+// A bounded pipeline ends and closes each of its windows once, whichever of its transactions is
+// aborted, even the last one, and even if a partition is empty, so that no record ends it again.
 func TestScriptAbortOfBoundedEnd(t *testing.T) {
 	for nth := 1; nth <= 3; nth++ {
 		t.Run(fmt.Sprint(nth), func(t *testing.T) {

@@ -42,16 +42,16 @@ func crashEverywhere(t *testing.T, kind string, partitions int32, committed bool
 	s.connect()
 	s.createTopic("readings")
 	s.send(40)
-	var left atomic.Int64 // ends of transactions until the broker hangs up, once
+	var left atomic.Int64 // EndTxn requests until the broker hangs up, once
 	var die context.CancelFunc
 	c.ControlKey(kmsg.EndTxn.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		if left.Add(-1) > 0 {
 			return nil, nil, false
 		}
-		left.Store(1 << 40) // the abort that follows gets through
+		left.Store(1 << 40) // the abort that follows succeeds
 		die()
-		return nil, errors.New("the broker hangs up"), true // and has done nothing
+		return nil, errors.New("the broker hangs up"), true // without handling the request
 	})
 	const crashes = 6
 	for n := 1; n <= crashes; n++ {

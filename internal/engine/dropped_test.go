@@ -20,7 +20,7 @@ import (
 )
 
 // Data that options drop is reported in the result of a run, in its status and in its metrics, by
-// table. Records that are copied through the engine keep NULL apart from empty values.
+// table. Records that are copied through the engine keep NULL distinct from empty values.
 func TestDroppedAndNull(t *testing.T) {
 	at, client := serve(t)
 	if _, err := kadm.NewClient(client).CreateTopics(t.Context(), 2, 1, nil, "copies", "counts"); err != nil {

@@ -68,7 +68,7 @@ func TestLeapIsEmittedInParts(t *testing.T) {
 		run(-1)
 		want := devices * panes
 		if bounded != "" {
-			want += panes // of the row behind the leap
+			want += panes // of the row after the leap
 		}
 		seen := make(map[string]int)
 		if err := broker.ReadAll(t.Context(), at, "hops", nil, func(r *kgo.Record) error {

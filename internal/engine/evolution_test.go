@@ -34,7 +34,7 @@ WITH ('connector' = 'kafka', 'topic' = 'hot', 'value.format' = 'json');
 INSERT INTO hot SELECT device_id, x, n, 'v1' FROM readings;
 `
 
-// One of version 3 has it, and reads older readings by its schema's default.
+// One of version 3 has it, and reads older readings with its schema's default.
 var queryV3 = strings.NewReplacer("n BIGINT NOT NULL)", "n BIGINT NOT NULL, unit STRING NOT NULL)",
 	"'value.avro-confluent.url' = '%[1]s',", "'value.avro-confluent.url' = '%[1]s', 'value.avro-confluent.schema' = '"+readingV3+"',", ", 'v1'", ", unit").Replace(queryV1)
 
@@ -65,8 +65,8 @@ func (p *pool) want(topic string, show func(*kgo.Record) string, rows ...string)
 
 // Producers move on to new versions while a pipeline with the first one runs, and a pipeline with
 // the last one reads what the first wrote. A version that would break readers is refused. If it is
-// forced, its records become dead letters with both ids, in the transaction of the records around
-// them.
+// forced, its records become dead letters with both ids, in the transaction of the surrounding
+// records.
 func TestSchemaEvolution(t *testing.T) {
 	p := &pool{T: t}
 	p.at, p.client = serve(t)

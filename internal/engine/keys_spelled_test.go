@@ -18,8 +18,8 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// spelledKey is a key and what some clients write for it; the first spelling is Flink's. A nil
-// spelling is a record without a key.
+// spelledKey is a key and its representations by various clients; the first is Flink's. A nil
+// representation is a record without a key.
 type spelledKey struct {
 	row       string // its columns in the result
 	spellings []string
@@ -69,8 +69,8 @@ var spelledTables = map[string]struct {
 	}},
 }
 
-// Rows are grouped by the value of a key, not by its representation, as in Flink, which brings rows
-// of a key together from all partitions. With 'any' Weir does the same; with murmur2 the rows are
+// Rows are grouped by the value of a key, not by its representation, as in Flink, which gathers the
+// rows of a key from all partitions. With 'any' Weir does the same; with murmur2 the rows are
 // equal, or the error names a misplaced record.
 func TestSpelledKeys(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
@@ -141,7 +141,7 @@ INSERT INTO results SELECT %[3]s, COUNT(*) FROM TABLE(TUMBLE(TABLE readings, DES
 	}
 }
 
-// resultColumns returns the columns that are grouped by.
+// resultColumns returns the grouping columns.
 func resultColumns(columns, group string) string {
 	var all []string
 	for _, c := range strings.Split(strings.ReplaceAll(columns, "(10, 2)", "(10; 2)"), ", ") {

@@ -20,9 +20,9 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// placements are where clients put the key of the i-th record, of n partitions, by default: Java's,
-// librdkafka (kcat, and the clients of Python, .NET, PHP and Rust), Sarama (Telegraf), and two of
-// them that write one topic.
+// placements are the default partitioners of clients, for the key of the i-th record and n
+// partitions: Java's, librdkafka's (kcat, and the clients of Python, .NET, PHP and Rust), Sarama's
+// (Telegraf), and two of them writing to one topic.
 var placements = map[string]func(key []byte, n, i int) int{
 	"java":       murmur2,
 	"librdkafka": func(key []byte, n, _ int) int { return int(crc32.ChecksumIEEE(key) % uint32(n)) },
@@ -48,7 +48,7 @@ const (
 	keyedEach    = 3 // readings of each device
 )
 
-// keyedTables are readings and their devices; %[1]s is the key's format.
+// keyedTables are tables of readings and of their devices; %[1]s is the key's format.
 const keyedTables = `
 CREATE TABLE readings (device_id STRING, room STRING, v BIGINT, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'readings',
   'key.format' = '%[1]s', 'key.fields' = 'device_id', 'value.format' = 'json', 'value.json.timestamp-format.standard' = 'ISO-8601',
@@ -59,7 +59,8 @@ CREATE TABLE results (device_id STRING, x STRING, PRIMARY KEY (device_id) NOT EN
 WITH ('connector' = 'upsert-kafka', 'topic' = 'results', 'key.format' = 'raw', 'value.format' = 'json');
 `
 
-// keyedQueries are the ways in which rows meet by key, and the x that each device must have.
+// keyedQueries combine rows by key, each with a different operator; x is the value expected for
+// each device.
 var keyedQueries = map[string]struct{ sql, x string }{
 	"group":  {"INSERT INTO results SELECT device_id, CAST(COUNT(*) AS STRING) FROM readings GROUP BY device_id;", "3"},
 	"window": {"INSERT INTO results SELECT device_id, CAST(COUNT(*) AS STRING) FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY device_id, window_start, window_end;", "3"},
@@ -99,7 +100,7 @@ func keyedCluster(t *testing.T, format string, place func(key []byte, n, i int) 
 	return at
 }
 
-// produceGiven writes records to the partitions that they have.
+// produceGiven writes records to the partitions set in them.
 func produceGiven(t *testing.T, at broker.Config, all []*kgo.Record) {
 	t.Helper()
 	client, err := broker.Connect(t.Context(), at, kgo.RecordPartitioner(broker.GivenPartitions()))

@@ -130,7 +130,7 @@ func TestStateDirFull(t *testing.T) {
 		if n := log.count(copiesLost); n != 1 {
 			t.Errorf("round %d: said %d times\n%s", round, n, log)
 		}
-		if err := os.RemoveAll(filepath.Join(dir, "state")); err != nil { // what the copy took has become free
+		if err := os.RemoveAll(filepath.Join(dir, "state")); err != nil { // frees the space of the copy
 			t.Fatal(err)
 		}
 		fillDisk(t, filepath.Join(dir, fmt.Sprint("ballast", round)))

@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// memory lists the topics with state and positions of a kind of pipeline.
+// memory lists, by kind of pipeline, the topics with state and positions.
 var memory = map[string][]string{
 	"keyed": {"p.stage1.changelog"}, "exchanged": {"p.stage1.changelog", "p.stage2.changelog"}, "stateless": {"p.positions"}, "mixed": {"p.stage1.changelog"},
 }
@@ -76,8 +76,8 @@ func TestPlanLostAndOtherSQL(t *testing.T) {
 	s.refused("other SQL created the state in p.stage1.changelog")
 }
 
-// The changelog is deleted, or created again: the state is lost, and the pipeline refuses to
-// continue without it.
+// The changelog is deleted, or recreated: the state is lost, and the pipeline refuses to continue
+// without it.
 func TestChangelogDeleted(t *testing.T) {
 	everywhere(t, func(s *site) {
 		for _, topic := range memory[s.kind] {
@@ -85,12 +85,12 @@ func TestChangelogDeleted(t *testing.T) {
 		}
 		s.send(20)
 		s.refused(memory[s.kind][0], "was deleted and is another one", "weir run --reset p")
-		s.refused(memory[s.kind][0], "was deleted and is another one", "weir run --reset p") // it is there now, and empty
+		s.refused(memory[s.kind][0], "was deleted and is another one", "weir run --reset p") // it exists again, and is empty
 	})
 }
 
-// Records of the changelog are deleted. A complete local copy can be continued from; without one
-// the state is incomplete.
+// Records of the changelog are deleted. The pipeline can continue from a complete local copy;
+// without one the state is incomplete.
 func TestChangelogCut(t *testing.T) {
 	cuts := map[string]func(end int64) int64{
 		"all":   func(end int64) int64 { return end },
@@ -212,7 +212,7 @@ func TestResetRefused(t *testing.T) {
 	}
 }
 
-// A source that is deleted and created again is read from its beginning, and the state is kept.
+// A source that is deleted and recreated is read from its beginning, and the state is kept.
 func TestSourceRecreated(t *testing.T) {
 	everywhere(t, func(s *site) {
 		s.deleteTopics("readings")

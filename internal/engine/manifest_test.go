@@ -25,7 +25,7 @@ func TestManifests(t *testing.T) {
 	old := manifestOf(t, "INSERT INTO stats SELECT device_id, SUM(x) FROM readings GROUP BY device_id;")
 	for query, want := range map[string]string{
 		"INSERT INTO stats SELECT device_id, SUM(x) FROM readings GROUP BY device_id;":                "",
-		"INSERT INTO stats SELECT device_id, SUM(x) * 2 FROM readings GROUP BY device_id;":            "", // the projection keeps nothing
+		"INSERT INTO stats SELECT device_id, SUM(x) * 2 FROM readings GROUP BY device_id;":            "", // the projection has no state
 		"INSERT INTO stats SELECT device_id, MAX(x) FROM readings GROUP BY device_id;":                "changed: Aggregate by device_id: SUM(x)",
 		"INSERT INTO stats SELECT sensor, SUM(x) FROM readings GROUP BY sensor;":                      "stage2 is new",
 		"INSERT INTO stats SELECT device_id, x FROM readings;":                                        "stage1 is missing",

@@ -37,7 +37,7 @@ CREATE TABLE latest (device STRING, x STRING, PRIMARY KEY (device) NOT ENFORCED)
 CREATE TABLE rows_ (device STRING, x STRING) WITH ('connector' = 'kafka', 'topic' = 'results', 'value.format' = 'json');
 `
 
-// movedQueries keep every kind of state that is partitioned like a topic.
+// movedQueries cover every kind of state that is partitioned like a topic.
 var movedQueries = map[string]struct {
 	sql    string
 	upsert bool
@@ -76,7 +76,7 @@ CREATE VIEW both_ AS SELECT device, v, ts FROM readings UNION ALL SELECT device,
 CREATE VIEW counts_ AS SELECT device, COUNT(*) AS c, window_time AS t FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '20' SECOND)) GROUP BY device, window_start, window_end, window_time;
 `
 
-// growing is a cluster whose sources get partitions while the pipeline is stopped.
+// growing is a cluster whose sources gain partitions while the pipeline is stopped.
 type growing struct {
 	*testing.T
 	cluster    *kfake.Cluster
@@ -87,7 +87,7 @@ type growing struct {
 	rows       *rand.Rand
 	clock      time.Time
 	all        []*kgo.Record // without partitions
-	late       int           // rows that are to be late
+	late       int           // rows expected to be late
 	cfg        Config
 	log        strings.Builder
 }
@@ -398,7 +398,7 @@ func (h *growing) crash(n int, committed bool) (complete bool) {
 			return nil, nil, false
 		}
 		die()
-		return nil, errors.New("the broker hangs up"), true // and has done nothing
+		return nil, errors.New("the broker hangs up"), true // without handling the request
 	})
 	cfg := h.cfg
 	cfg.Broker, cfg.UntilEnd, cfg.Instances, cfg.Program = h.at, true, []string{"a"}, h.program(movedQueries[h.kind].sql, "")

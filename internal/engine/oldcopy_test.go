@@ -32,7 +32,7 @@ func TestOldLocalCopy(t *testing.T) {
 	const kept = 2 * time.Hour // delete.retention.ms
 	for _, c := range []struct {
 		age     time.Duration // of the copy
-		compact bool          // the changelog has forgotten what was deleted
+		compact bool          // the changelog has dropped the tombstones
 		rebuilt bool
 	}{
 		{kept/2 - time.Minute, false, false},
@@ -57,7 +57,7 @@ func TestOldLocalCopy(t *testing.T) {
 			s.runAt(now, dir)
 			s.minute(1)
 			s.minute(2)
-			s.runAt(now.Add(time.Minute), "") // elsewhere
+			s.runAt(now.Add(time.Minute), "") // in another process
 			before := s.windows()
 			if len(before) == 0 || len(slices.Compact(slices.Clone(before))) != len(before) {
 				t.Fatalf("the windows of the first minutes are not written once: %v", before)

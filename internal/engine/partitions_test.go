@@ -26,8 +26,8 @@ func (s *site) addPartitions(topic string, n int32) {
 	}
 }
 
-// A source gets partitions while a pipeline runs: with state, the pipeline stops before it reads a
-// row of them, and its state is unchanged; without state, it reads them.
+// A source gains partitions while a pipeline runs. A stateful pipeline stops before it reads any of
+// their rows, with its state unchanged; a stateless one reads them.
 func TestPartitionsAddedWhileRunning(t *testing.T) {
 	everywhere(t, func(s *site) {
 		ctx, stop := context.WithTimeout(s.Context(), 20*time.Second)
@@ -102,7 +102,7 @@ func (s *site) ends(topic string) map[int32]int64 {
 	return ends[topic]
 }
 
-// A source may get partitions if everything is read. The group's offsets do not matter: the state
+// A source may gain partitions once all of it is read. The group's offsets do not matter: the state
 // has the positions.
 func TestRepartition(t *testing.T) {
 	for _, kind := range []string{"exchanged", "keyed", "mixed"} {
@@ -126,7 +126,7 @@ func TestRepartition(t *testing.T) {
 }
 
 // Sessions after an exchange keep the lanes of a UNION's rows, which depend on the number of
-// sending tasks: such a source must not get partitions. This does not apply to other windows, nor
+// sending tasks: such a source must not gain partitions. This does not apply to other windows, nor
 // to sessions without a UNION.
 func TestRepartitionOfLanes(t *testing.T) {
 	const tables = `SET 'pipeline.name' = 'p';
@@ -167,7 +167,7 @@ INSERT INTO counts SELECT sensor, window_end, COUNT(*) FROM TABLE(%s) GROUP BY s
 	}
 }
 
-// A topic that is written by key, or an internal topic, gets partitions.
+// A topic that is written by key, or an internal topic, gains partitions.
 func TestPartitionsAddedToOthers(t *testing.T) {
 	s := newSite(t, "keyed", 2)
 	s.send(50)
@@ -185,7 +185,7 @@ func TestPartitionsAddedToOthers(t *testing.T) {
 	s.refused("p.stage1.changelog", "--reset p")
 }
 
-// A record for a partition that does not exist fails, and is written nowhere else.
+// A record for a partition that does not exist fails, and is not written elsewhere.
 func TestNoSuchPartition(t *testing.T) {
 	s := newSite(t, "keyed", 2)
 	client, err := broker.Connect(t.Context(), s.at, kgo.RecordPartitioner(broker.GivenPartitions()))

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A range of --accept-loss is parsed in the form in which the error of the loss prints it; the
-// error of any other text says what is expected.
+// A range of --accept-loss is parsed in the form in which the error of the loss prints it; for any
+// other text, the error describes what is expected.
 func TestParseGap(t *testing.T) {
 	for text, want := range map[string]Gap{
 		"readings/0:100-250":       {"readings", 0, 100, 250},

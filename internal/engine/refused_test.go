@@ -162,8 +162,8 @@ func TestRefusedWrites(t *testing.T) {
 	}
 }
 
-// A consumer with another protocol in the pipeline's group ends the run by name, once it can't be a
-// dead process any more.
+// A consumer with another protocol in the pipeline's group ends the run with an error that names
+// the group, once it can no longer be a dead process.
 func TestStrangerInGroup(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(4, "readings", "even"))
 	if err != nil {

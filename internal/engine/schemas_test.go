@@ -128,7 +128,7 @@ func (p *pool) sendRaw(partition int32, value []byte) {
 	}
 }
 
-// rows waits until a topic has as many committed records, and returns them, sorted.
+// rows waits until a topic has n committed records, and returns them, sorted.
 func (p *pool) rows(topic string, n int, show func(*kgo.Record) string) []string {
 	p.Helper()
 	ctx, cancel := context.WithTimeout(p.Context(), 20*time.Second)

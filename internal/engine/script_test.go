@@ -25,7 +25,7 @@ import (
 	"weir.example/weir/internal/txtest"
 )
 
-// counting counts readings by sensor, which is state, and copies each of them, which reveals
+// counting counts readings by sensor, which needs state, and copies each of them, which reveals
 // duplicate and missing rows.
 const counting = accidentSource + `EXECUTE STATEMENT SET BEGIN
   INSERT INTO sums SELECT sensor, COUNT(*) FROM readings GROUP BY sensor;
@@ -60,7 +60,7 @@ type scripted struct {
 	paused *pause
 }
 
-// pause stops a worker in the middle of its work.
+// pause blocks a worker in the middle of its work.
 type pause struct {
 	arrived, release chan struct{}
 }
@@ -232,8 +232,8 @@ func (s *script) assign(plan txtest.Plan) {
 	s.broker.Assign(scriptGroup, "readings", plan)
 }
 
-// consistent compares rows, offsets and changelog: what readers see of each results from the same
-// readings, each counted once.
+// consistent compares rows, offsets and changelog: what readers see of each must result from the
+// same readings, each counted once.
 func (s *script) consistent() {
 	s.Helper()
 	offsets := s.broker.Offsets(scriptGroup, "readings")
@@ -273,8 +273,8 @@ func (s *script) consistent() {
 	}
 }
 
-// wantChangelog checks what is committed of the state of a partition: it ends with the position,
-// which is the group's offset, and has one entry for each sensor.
+// wantChangelog checks the committed state of a partition: it ends with the position, which is the
+// group's offset, and has one entry for each sensor.
 func (s *script) wantChangelog(partition int32, next int64, sensors int) {
 	s.Helper()
 	if next == 0 {
@@ -324,7 +324,7 @@ func (s *script) number(r *kgo.Record, field string) int {
 	return row[field]
 }
 
-// finish ends a script: the workers stop, and a new one, which knows only what the broker has,
+// finish ends a script: the workers stop, and a new one, which has only what the broker stores,
 // continues counting.
 func (s *script) finish() {
 	s.Helper()
@@ -376,7 +376,7 @@ func (s *script) newSession(worker string) {
 }
 
 // crash ends a worker like a killed process: its transaction stays open, and its local copies are
-// unchanged. The worker must run with crashing.
+// unchanged. The worker must have been started with crashing.
 func (s *script) crash(worker string) {
 	s.Helper()
 	s.workers[worker].cancel()

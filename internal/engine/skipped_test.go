@@ -69,7 +69,7 @@ func (s *site) wantSkips(status *Status, gone map[int32]Skip, n int64) {
 	}
 }
 
-// Rows are deleted before they were read: the pipeline continues with the remaining ones, and
+// Rows are deleted before they are read: the pipeline continues with the remaining ones, and
 // reports the deleted ones once.
 func TestDeletedBeforeRead(t *testing.T) {
 	everywhere(t, func(s *site) {
@@ -203,7 +203,7 @@ func TestDeletedWhileRunning(t *testing.T) {
 			}
 			sent := s.sent
 			s.send(30)
-			s.sent = sent // they go
+			s.sent = sent // these will be deleted
 			ends, err := s.admin.ListEndOffsets(t.Context(), "readings")
 			if err != nil {
 				t.Fatal(err)
@@ -246,7 +246,7 @@ func runs(status *Status) bool {
 	return false
 }
 
-// eventually waits until a condition holds that only polling shows.
+// eventually polls until a condition is met.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	poll := time.NewTicker(10 * time.Millisecond)

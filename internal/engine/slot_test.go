@@ -66,7 +66,7 @@ func TestSlotsAreSwept(t *testing.T) {
 	}
 }
 
-// Slots that are taken concurrently, while others are released, are never the same.
+// Slots acquired concurrently, while others are released, are distinct.
 func TestSlotsTogether(t *testing.T) {
 	dir := t.TempDir()
 	var mu sync.Mutex

@@ -83,7 +83,7 @@ func TestBeginIsDecidedOnce(t *testing.T) {
 	})
 }
 
-// A partition without rows at the first start is read from where it ended then.
+// A partition without rows at the first start is read from its end offset at that time.
 func TestBeginOfAnEmptyPartition(t *testing.T) {
 	for name, mode := range laterModes {
 		for _, kind := range []string{"stateless", "exchanged"} {
@@ -106,7 +106,7 @@ func TestBeginOfAnEmptyPartition(t *testing.T) {
 	}
 }
 
-// Partitions that a source gets after the first start are read from their beginning, as in Flink.
+// Partitions that a source gains after the first start are read from their beginning, as in Flink.
 func TestBeginOfAddedPartitions(t *testing.T) {
 	later(t, func(s *site) {
 		s.run()
@@ -129,8 +129,8 @@ func TestBeginOfAddedPartitions(t *testing.T) {
 	})
 }
 
-// The same for a running stateless pipeline that has not discovered the partitions when their first
-// rows arrive.
+// The same for a running stateless pipeline that has not yet discovered the partitions when their
+// first rows arrive.
 func TestBeginOfAddedPartitionsWhileRunning(t *testing.T) {
 	for name, mode := range laterModes {
 		t.Run(name, func(t *testing.T) {
@@ -177,7 +177,7 @@ func TestBeginOfAddedPartitionsWhileRunning(t *testing.T) {
 	}
 }
 
-// Until something is committed a changed mode applies; after that the decision is kept.
+// A changed mode applies until something is committed; after that the decision is kept.
 func TestBeginByAnotherMode(t *testing.T) {
 	s := newSite(t, "stateless", 3)
 	s.send(20)

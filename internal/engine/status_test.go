@@ -28,7 +28,7 @@ INSERT INTO counts SELECT sensor, window_start, COUNT(*)
 FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY sensor, window_start, window_end;
 `
 
-// reading is a record at so many seconds of event time.
+// reading returns a record whose event time is at the given second.
 func reading(partition int32, second int) *kgo.Record {
 	at := time.Date(2026, 3, 1, 0, 0, second, 0, time.UTC).Format(time.RFC3339)
 	device := "d" + strconv.Itoa(int(partition))
@@ -58,7 +58,7 @@ func serve(t *testing.T) (broker.Config, *kgo.Client) {
 	return at, client
 }
 
-// The status of a pipeline reports what it has read, written, diverted and keeps. It can be read
+// The status of a pipeline reports what it has read, written, diverted and stored. It can be read
 // during the run, and after a restart it reports what was restored.
 func TestStatus(t *testing.T) {
 	at, client := serve(t)
@@ -72,7 +72,7 @@ func TestStatus(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// run runs the pipeline until its status is as wanted.
+	// run runs the pipeline until its status satisfies want.
 	run := func(want func(engine.Snapshot) bool) engine.Snapshot {
 		t.Helper()
 		status := engine.NewStatus(program)

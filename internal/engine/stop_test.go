@@ -104,7 +104,7 @@ func TestStopBesideSilentBroker(t *testing.T) {
 	}
 }
 
-// A finished run waits until readers see its rows, also if an open transaction of another producer
+// A finished run waits until readers see its rows, even if an open transaction of another producer
 // precedes them.
 func TestEndWaitsUntilRowsAreVisible(t *testing.T) {
 	i := interrupt.New(t, kfake.SeedTopics(2, "readings"))

@@ -22,7 +22,7 @@ CREATE TABLE readings (n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'reading
 CREATE TABLE even (n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'even', 'value.format' = 'json');
 INSERT INTO even SELECT n FROM readings WHERE MOD(n, 2) = 0;`
 
-// A bounded pipeline ends, and writes each row once, also if a transaction is aborted: before any
+// A bounded pipeline ends, and writes each row once, even if a transaction is aborted: before any
 // input has ended, after one has while another is still being read, and when the last one has been
 // read to its end.
 func TestAbortOfBounded(t *testing.T) {
@@ -89,7 +89,7 @@ func TestAbortOfBounded(t *testing.T) {
 	}
 }
 
-// refuse answers like a broker whose group rebalances: the transaction must be aborted.
+// refuse responds like a broker whose group rebalances: the transaction must be aborted.
 func refuse(req *kmsg.TxnOffsetCommitRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
 	for _, t := range req.Topics {

@@ -30,10 +30,10 @@ func (m *Manager) progress(format string, args ...any) {
 	}
 }
 
-// AlreadyDeployedError is returned if a name is in use.
+// AlreadyDeployedError is returned if a name is already in use.
 type AlreadyDeployedError struct {
 	Name, JobID, State string
-	Gone               bool // the cluster has lost the job, which was not stopped
+	Gone               bool // the job was not stopped, but the cluster has lost it
 }
 
 func (e *AlreadyDeployedError) Error() string {
@@ -47,7 +47,7 @@ func (e *AlreadyDeployedError) Error() string {
 
 // Prepare reads a file for deployment and applies the broker's limits.
 func (m *Manager) Prepare(ctx context.Context, text string, o Options) (*Script, error) {
-	// Where Kafka is may stand in the file only.
+	// The file may be the only place that names the brokers.
 	if len(m.Env.Kafka.Brokers) == 0 {
 		script, err := NewScript(text, m.Env, o)
 		if err != nil {
@@ -82,7 +82,7 @@ func transactionCap(ctx context.Context, kafka broker.Config) (time.Duration, er
 		return 0, fmt.Errorf("list brokers: %w", err)
 	}
 	const key = "transaction.max.timeout.ms"
-	shortest := 15 * time.Minute // Kafka's default, for brokers that do not tell
+	shortest := 15 * time.Minute // Kafka's default, for brokers that do not report their limit
 	configs, err := admin.DescribeBrokerConfigs(ctx, brokers.NodeIDs()...)
 	if err != nil {
 		return 0, fmt.Errorf("describe the brokers' %s: %w", key, err)
@@ -97,7 +97,7 @@ func transactionCap(ctx context.Context, kafka broker.Config) (time.Duration, er
 	return shortest, nil
 }
 
-// timeoutOf returns the transaction timeout of a sink; 0 if it has none.
+// timeoutOf returns the transaction timeout of a sink, or 0 if it has none.
 func timeoutOf(t *Table) (time.Duration, error) {
 	text, ok := t.Options["properties.transaction.timeout.ms"]
 	if !ok || t.Options["sink.delivery-guarantee"] != "exactly-once" {
@@ -138,7 +138,7 @@ type start struct {
 	text        string
 	options     Options
 	restoreFrom string
-	record      Deployment // what is known of its earlier lives; Name is empty where there were none
+	record      Deployment // from earlier deployments; Name is empty if there were none
 	loss        []string
 }
 
@@ -176,14 +176,14 @@ func (m *Manager) refuseTaken(ctx context.Context, name string, old *Deployment)
 	if old.State == stateRunning {
 		known, err := m.Cluster.Job(ctx, old.JobID)
 		if err == nil && known.State == "FINISHED" {
-			return nil // a bounded one that has come to its end
+			return nil // a bounded job that has finished
 		}
 		return &AlreadyDeployedError{Name: name, JobID: old.JobID, Gone: true}
 	}
 	return nil
 }
 
-// runningJob returns the job of the name that has not ended, or nil.
+// runningJob returns the pipeline's unfinished job, or nil.
 func (m *Manager) runningJob(ctx context.Context, name string) (*Job, error) {
 	jobs, err := m.Cluster.Jobs(ctx)
 	if err != nil {
@@ -197,7 +197,7 @@ func (m *Manager) runningJob(ctx context.Context, name string) (*Job, error) {
 	return nil, nil
 }
 
-// States of a deployment, as the record has them.
+// States of a deployment, as recorded.
 const (
 	stateDeploying = "deploying"
 	stateRunning   = "running"
@@ -244,18 +244,19 @@ func (m *Manager) launch(ctx context.Context, recorder *recorder, s start) (d De
 		return d, errors.Join(err, m.recordFailure(ctx, recorder, &s, d))
 	}
 	if err := recorder.write(ctx, &d); err != nil {
-		m.giveUp(ctx, d.JobID) // the other one's job is the one that counts
+		m.giveUp(ctx, d.JobID) // a concurrent deployment won: its job is the one to keep
 		return d, fmt.Errorf("%w; job %s was cancelled again", err, d.JobID)
 	}
 	return d, nil
 }
 
-// giveUp cancels a job that must not continue. The job may already have finished; that is fine.
+// giveUp cancels a job that must not continue. It ignores errors: the job may already have
+// finished.
 func (m *Manager) giveUp(ctx context.Context, id string) {
 	_ = m.Cluster.Cancel(context.WithoutCancel(ctx), id)
 }
 
-// recordFailure records a failed start: the previous deployment is restored.
+// recordFailure records a failed start by restoring the previous deployment.
 func (m *Manager) recordFailure(ctx context.Context, recorder *recorder, s *start, failed Deployment) error {
 	d := s.record
 	if d.Name == "" {
@@ -294,7 +295,7 @@ func (m *Manager) describe(ctx context.Context, s *start) (Deployment, error) {
 		d.PreviousJobs = append([]string{s.record.JobID}, d.PreviousJobs[:min(9, len(d.PreviousJobs))]...)
 	}
 	if s.restoreFrom == "" {
-		d.PossibleLoss = s.loss // a new life
+		d.PossibleLoss = s.loss // starts over without state
 	}
 	for _, t := range script.Sources {
 		d.Sources[t.Name] = t.Topic
@@ -321,8 +322,8 @@ func topicsOf(tables []Table) []string {
 	return topics
 }
 
-// ensureTopics creates the topics that the pipeline writes, as weir run does. Those that it reads
-// must exist.
+// ensureTopics creates the topics the pipeline writes, as weir run does. The topics it reads must
+// exist.
 func (m *Manager) ensureTopics(ctx context.Context, script *Script) error {
 	client, err := broker.Connect(ctx, m.Env.Kafka)
 	if err != nil {
@@ -363,7 +364,7 @@ func (m *Manager) ensureTopics(ctx context.Context, script *Script) error {
 	return nil
 }
 
-// open opens a session that has the script's settings, tables and views.
+// open opens a session with the script's settings, tables and views.
 func (m *Manager) open(ctx context.Context, script *Script) (*Session, error) {
 	session, err := m.Cluster.OpenSession(ctx, script.Name, script.Settings)
 	if err != nil {
@@ -440,5 +441,5 @@ func (m *Manager) awaitRunning(ctx context.Context, id string) error {
 	}
 }
 
-// pause waits before the JobManager is asked again.
+// pause waits between requests to the JobManager.
 func pause(ctx context.Context) error { return retry.Sleep(ctx, 200*time.Millisecond) }

@@ -1,21 +1,21 @@
-// Package flink runs pipelines on an Apache Flink cluster: the same SQL files that weir run
-// executes, sent to the cluster's SQL Gateway and looked after through its JobManager.
+// Package flink runs pipelines on an Apache Flink cluster: it submits the SQL files that weir run
+// executes to the cluster's SQL Gateway, and monitors their jobs through the JobManager.
 //
-//	script.go     a pipeline's file as Flink gets it
-//	formats.go    formats that Flink has not
+//	script.go     a pipeline's file as submitted to Flink
+//	formats.go    formats that Flink lacks
 //	deploy.go     deployments: names, timeouts, topics, submission
 //	lifecycle.go  stop, cancel, upgrade, recover
-//	state.go      does the state of the running job fit new SQL?
-//	record.go     what is deployed, kept in Kafka
-//	status.go     a pipeline as it is
-//	loss.go       what it may have lost
+//	state.go      whether the state of a running job fits new SQL
+//	record.go     deployments recorded in Kafka
+//	status.go     current status of a pipeline
+//	loss.go       results that a pipeline may have lost
 //	rest.go       JSON over HTTP: retries, errors of both services
 //	gateway.go    SQL Gateway: sessions, statements, results
 //	job.go        JobManager: jobs, checkpoints, savepoints, stop, cancel
 //	health.go     JobManager: exceptions, metrics, backpressure, logs
-//	translate.go  Flink's exceptions as what is wrong and what to do
-//	redact.go     no password leaves the package in a log, an error or a plan
-//	flink.go      Config, and what is wrong with one
+//	translate.go  Flink's exceptions as causes and remedies
+//	redact.go     removes passwords from logs, errors and plans
+//	flink.go      Config and its validation
 package flink
 
 import (
@@ -29,14 +29,14 @@ import (
 // Config has the addresses of a cluster.
 type Config struct {
 	Gateway    string // URL of the SQL Gateway, such as http://127.0.0.1:8083
-	JobManager string // URL of the JobManager's REST, such as http://127.0.0.1:8081
+	JobManager string // URL of the JobManager's REST API, such as http://127.0.0.1:8081
 
-	Patience time.Duration // for which a lost connection is tried again; default 10 s
-	HTTP     *http.Client  // default one that gives an answer 60 s
-	Logger   *slog.Logger  // default none
+	Patience time.Duration // how long to retry a lost connection; default 10 s
+	HTTP     *http.Client  // default: a client with a timeout of 60 s
+	Logger   *slog.Logger  // default: none
 }
 
-// Cluster is a Flink cluster. Its methods can be called from several goroutines.
+// Cluster is a Flink cluster. Its methods may be called concurrently.
 type Cluster struct {
 	gateway rest
 	jobs    rest

@@ -22,7 +22,7 @@ type Session struct {
 
 // StatementError is returned if Flink rejects a statement or the statement fails.
 type StatementError struct {
-	Statement string // its beginning
+	Statement string // shortened
 	Problem
 }
 
@@ -30,7 +30,7 @@ func (e *StatementError) Error() string {
 	return fmt.Sprintf("Flink rejected %q: %s", e.Statement, e.Problem)
 }
 
-// Result of a statement.
+// Result is the result of a statement.
 type Result struct {
 	JobID   string // of an INSERT or a statement set
 	Columns []string
@@ -94,15 +94,15 @@ func (s *Session) Execute(ctx context.Context, statement string) (*Result, error
 	if err != nil {
 		return nil, err
 	}
-	// A session keeps what its operations have found until they are closed.
+	// A session keeps the results of its operations until they are closed.
 	if err := s.cluster.gateway.call(ctx, http.MethodDelete, path+"/close", nil, nil); err != nil {
 		return nil, fmt.Errorf("close the operation: %w", err)
 	}
 	return result, nil
 }
 
-// await waits for the end of an operation. A failed statement also responds with 200; its status
-// says that it failed.
+// await waits for an operation to finish. A failed statement also gets a 200 response; only its
+// status reports the failure.
 func (s *Session) await(ctx context.Context, path, statement string) error {
 	wait := 20 * time.Millisecond
 	for {
@@ -115,7 +115,7 @@ func (s *Session) await(ctx context.Context, path, statement string) error {
 		switch answer.Status {
 		case "FINISHED":
 			return nil
-		case "ERROR": // the result has the reason
+		case "ERROR": // the result has the cause
 			err := s.cluster.gateway.get(ctx, path+"/result/0?rowFormat=JSON", nil)
 			if err == nil {
 				err = errors.New("statement failed, and the gateway gives no reason: see its log")
@@ -174,7 +174,7 @@ func (s *Session) fetch(ctx context.Context, next, statement string) (*Result, e
 	return result, nil
 }
 
-// refused returns a statement's failure, or the error of asking the gateway for it.
+// refused returns the failure of a statement, or err if the request itself failed.
 func (s *Session) refused(statement string, err error) error {
 	var answer *ResponseError
 	if !errors.As(err, &answer) || answer.Problem.What == "" {

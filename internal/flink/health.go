@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Exception of a job.
+// Exception is a failure of a job.
 type Exception struct {
 	At   Millis `json:"at"`
 	Task string `json:"task,omitempty"`
@@ -38,7 +38,7 @@ func (c *Cluster) Exceptions(ctx context.Context, id string) ([]Exception, error
 	return all, nil
 }
 
-// Metric returns a metric of a job; ok is false if it does not exist.
+// metric returns a metric of a job; ok is false if it does not exist.
 func (c *Cluster) metric(ctx context.Context, id, name string) (value float64, ok bool, err error) {
 	var answer []struct{ ID, Value string }
 	if err := c.jobs.get(ctx, "/jobs/"+id+"/metrics?get="+url.QueryEscape(name), &answer); err != nil {
@@ -58,20 +58,20 @@ func (c *Cluster) Restarts(ctx context.Context, id string) (int64, error) {
 	return int64(n), err
 }
 
-// Flow has the throughput of a chain of operators, summed over its subtasks.
+// Flow is the throughput of a chain of operators, summed over its subtasks.
 type Flow struct {
 	In      int64   `json:"records_in"`
 	Out     int64   `json:"records_out"`
-	Lag     int64   `json:"lag"`          // records that a source has yet to read; -1 where it is no source or doesn't say
-	Late    int64   `json:"late"`         // rows dropped since their windows had closed
-	Sent    int64   `json:"records_sent"` // records that a sink has given to Kafka
+	Lag     int64   `json:"lag"`          // records that a source has yet to read; -1 if not a source or not reported
+	Late    int64   `json:"late"`         // rows dropped because their window had closed
+	Sent    int64   `json:"records_sent"` // records that a sink has sent to Kafka
 	Commits int64   `json:"committed"`    // transactions that a sink has committed
 	Failed  int64   `json:"commits_failed"`
-	Busy    float64 `json:"busy"`         // share of the time, of the busiest subtask
-	Pressed float64 `json:"backpressure"` // share of the time in which the most pressed subtask waits for the next
+	Busy    float64 `json:"busy"`         // fraction of time, of the busiest subtask
+	Pressed float64 `json:"backpressure"` // fraction of time that the most backpressured subtask waits for downstream
 }
 
-// number is one of Flink's, which writes those that JSON does not have as strings: "NaN" is 0 here.
+// number is a Flink metric value. Flink encodes values that JSON lacks as strings; NaN becomes 0.
 type number float64
 
 func (n *number) UnmarshalJSON(text []byte) error {
@@ -90,8 +90,8 @@ func (c *Cluster) Flow(ctx context.Context, id string, v Vertex) (Flow, error) {
 	if err := c.jobs.get(ctx, base, &names); err != nil {
 		return Flow{}, err
 	}
-	// Metrics of operators have the operator's name before them. The sink's records are counted by
-	// its writer alone: for the chain they are records that stay inside.
+	// Operator metrics are prefixed with the operator's name. Records sent by a sink are counted by
+	// its writer only: for the chain they are internal.
 	wanted := []string{"numRecordsIn", "numRecordsOut", "busyTimeMsPerSecond", "backPressuredTimeMsPerSecond"}
 	for _, n := range names {
 		for _, suffix := range []string{".pendingRecords", ".numLateRecordsDropped", ".numRecordsSend", ".successfulCommittables", ".failedCommittables", ".alreadyCommittedCommittables"} {
@@ -139,7 +139,7 @@ func (c *Cluster) Flow(ctx context.Context, id string, v Vertex) (Flow, error) {
 	return f, nil
 }
 
-// Logs calls fn with the log of each process that offers one.
+// Logs calls fn with the log of each process that serves one.
 func (c *Cluster) Logs(ctx context.Context, fn func(process, log string)) error {
 	var managers struct {
 		TaskManagers []struct {
@@ -151,7 +151,7 @@ func (c *Cluster) Logs(ctx context.Context, fn func(process, log string)) error 
 	}
 	read := func(process, path string) {
 		var text string
-		// A cluster may keep its logs elsewhere: then there is nothing to find here.
+		// A cluster may keep its logs elsewhere; then none are available here.
 		if err := c.jobs.get(ctx, path, &text); err == nil {
 			fn(process, text)
 		}

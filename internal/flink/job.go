@@ -12,10 +12,10 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// Millis is a time in milliseconds since 1970; 0 or less is no time.
+// Millis is a time in milliseconds since the Unix epoch; 0 or less means no time.
 type Millis int64
 
-// Time converts to a time.Time; the zero time for no time.
+// Time converts to a time.Time, which is zero for no time.
 func (m Millis) Time() time.Time {
 	if m <= 0 {
 		return time.Time{}
@@ -23,7 +23,7 @@ func (m Millis) Time() time.Time {
 	return time.UnixMilli(int64(m)).UTC()
 }
 
-// Job is a job as the JobManager lists it.
+// Job is a job as listed by the JobManager.
 type Job struct {
 	ID    string `json:"jid"`
 	Name  string `json:"name"`
@@ -32,12 +32,12 @@ type Job struct {
 	End   Millis `json:"end-time"`
 }
 
-// Ended reports whether a job has terminated for good.
+// Ended reports whether a job is in a terminal state.
 func (j *Job) Ended() bool {
 	return slices.Contains([]string{"FINISHED", "CANCELED", "FAILED"}, j.State)
 }
 
-// Jobs returns the jobs that the JobManager knows, newest first.
+// Jobs returns the jobs known to the JobManager, newest first.
 func (c *Cluster) Jobs(ctx context.Context) ([]Job, error) {
 	var answer struct {
 		Jobs []Job `json:"jobs"`
@@ -49,7 +49,7 @@ func (c *Cluster) Jobs(ctx context.Context) ([]Job, error) {
 	return answer.Jobs, nil
 }
 
-// JobDetail is a job with its operators' chains.
+// JobDetail is a job with its chains of operators.
 type JobDetail struct {
 	Job
 	Vertices []Vertex `json:"vertices"`
@@ -78,14 +78,14 @@ type Checkpoint struct {
 	Savepoint bool   `json:"is_savepoint"`
 	Triggered Millis `json:"trigger_timestamp"`
 	Acked     Millis `json:"latest_ack_timestamp"`
-	Size      int64  `json:"state_size"`          // bytes of all state
-	Written   int64  `json:"checkpointed_size"`   // bytes that it has added
+	Size      int64  `json:"state_size"`          // total bytes of state
+	Written   int64  `json:"checkpointed_size"`   // bytes written by this checkpoint
 	Duration  int64  `json:"end_to_end_duration"` // milliseconds
 	Path      string `json:"external_path"`
 	Failure   string `json:"failure_message"`
 }
 
-// Checkpoints of a job.
+// Checkpoints lists the checkpoints of a job.
 type Checkpoints struct {
 	Counts struct {
 		Completed  int64 `json:"completed"`
@@ -104,7 +104,7 @@ type Checkpoints struct {
 			Path      string `json:"external_path"`
 		} `json:"restored"`
 	} `json:"latest"`
-	History []Checkpoint `json:"history"` // the newest first
+	History []Checkpoint `json:"history"` // newest first
 }
 
 // Checkpoints returns the checkpoints of a job.
@@ -127,7 +127,7 @@ func (c *Cluster) Settings(ctx context.Context) (map[string]string, error) {
 	return settings, nil
 }
 
-// Overview has the size of the cluster.
+// Overview is the size of the cluster.
 type Overview struct {
 	TaskManagers int    `json:"taskmanagers"`
 	Slots        int    `json:"slots-total"`
@@ -142,7 +142,7 @@ func (c *Cluster) Overview(ctx context.Context) (Overview, error) {
 	return o, err
 }
 
-// GatewayVersion is the version of the SQL Gateway's Flink.
+// GatewayVersion returns the Flink version of the SQL Gateway.
 func (c *Cluster) GatewayVersion(ctx context.Context) (string, error) {
 	var info struct {
 		Version string `json:"version"`
@@ -157,14 +157,14 @@ func (c *Cluster) Cancel(ctx context.Context, id string) error {
 	return c.jobs.call(ctx, http.MethodPatch, "/jobs/"+id+"?mode=cancel", nil, nil)
 }
 
-// Savepoint writes a savepoint into the folder, or into the cluster's own where it is "", and
-// returns its path.
+// Savepoint writes a savepoint to folder, or to the cluster's default if folder is "", and returns
+// the savepoint's path.
 func (c *Cluster) Savepoint(ctx context.Context, id, folder string) (string, error) {
 	return c.savepoint(ctx, id, "/savepoints", map[string]any{"cancel-job": false, "target-directory": orNil(folder)})
 }
 
-// Stop stops a job with a savepoint and returns its path. With drain, it first closes all windows:
-// their results are final, and the savepoint must not be used to resume the pipeline.
+// Stop stops a job with a savepoint and returns the savepoint's path. With drain, it first closes
+// all windows: their results are final, and the savepoint must not be used to resume the pipeline.
 func (c *Cluster) Stop(ctx context.Context, id, folder string, drain bool) (string, error) {
 	return c.savepoint(ctx, id, "/stop", map[string]any{"drain": drain, "targetDirectory": orNil(folder)})
 }

@@ -19,8 +19,8 @@ func (e *NotRunningError) Error() string {
 	return fmt.Sprintf("%s has no running job (it is %s)", e.Name, e.State)
 }
 
-// find returns a pipeline's record and its running job, or nil. A job that Weir did not deploy has
-// a record with only its name.
+// find returns a pipeline's record and its running job, or nil. A job that was not deployed by Weir
+// gets a record with only its name.
 func (m *Manager) find(ctx context.Context, name string) (Deployment, *Job, error) {
 	d, err := FindDeployment(ctx, m.Env.Kafka, name)
 	var none *NotDeployedError
@@ -56,7 +56,7 @@ func (m *Manager) Savepoint(ctx context.Context, name, folder string) (string, e
 	return m.Cluster.Savepoint(ctx, job.ID, folder)
 }
 
-// Stop stops a pipeline with a savepoint and returns its path. Everything that it has written is
+// Stop stops a pipeline with a savepoint and returns the savepoint's path. All its output is
 // committed.
 func (m *Manager) Stop(ctx context.Context, name, folder string, drain bool) (string, error) {
 	d, job, err := m.findRunning(ctx, name)
@@ -84,7 +84,7 @@ func (m *Manager) stop(ctx context.Context, recorder *recorder, d *Deployment, i
 	return path, nil
 }
 
-// Cancel cancels a pipeline without a savepoint, or gives up one whose job is lost.
+// Cancel cancels a pipeline without a savepoint, or abandons one whose job is lost.
 func (m *Manager) Cancel(ctx context.Context, name string) (Deployment, error) {
 	d, job, err := m.find(ctx, name)
 	if err != nil {
@@ -129,8 +129,8 @@ func (m *Manager) awaitEnd(ctx context.Context, id string) error {
 	}
 }
 
-// Upgrade replaces a pipeline's SQL and keeps its state. The plans are compared before anything is
-// changed: a *ChangedError lists incompatible changes. If the new job does not start from the
+// Upgrade replaces a pipeline's SQL and keeps its state. The plans are compared before anything
+// changes: a *ChangedError lists incompatible changes. If the new job fails to start from the
 // savepoint, the old SQL is restarted from it.
 func (m *Manager) Upgrade(ctx context.Context, text string, o Options) (Deployment, error) {
 	script, err := m.Prepare(ctx, text, o)
@@ -158,12 +158,12 @@ func (m *Manager) Upgrade(ctx context.Context, text string, o Options) (Deployme
 		return old, err
 	}
 	script.Warnings = append(script.Warnings, notes...)
-	for _, t := range script.Sources { // the state has the offsets of the old topic, and would go on reading it
+	for _, t := range script.Sources { // the state has offsets of the old topic, which would still be read
 		if topic := old.Sources[t.Name]; topic != "" && topic != t.Topic {
 			return old, &ChangedError{fmt.Sprintf("  changed: table %s reads topic %s\n       to: topic %s\n", t.Name, topic, t.Topic)}
 		}
 	}
-	if err := m.ensureTopics(ctx, script); err != nil { // before the old one is stopped
+	if err := m.ensureTopics(ctx, script); err != nil { // before the old job is stopped
 		return old, err
 	}
 	recorder, err := openRecorder(ctx, m.Env.Kafka, script.Name)
@@ -201,9 +201,9 @@ func (m *Manager) goBack(ctx context.Context, recorder *recorder, old *Deploymen
 	return fmt.Errorf("%w; the old SQL was restarted from the savepoint", cause)
 }
 
-// Recover restarts a pipeline whose job is lost from its last checkpoint. text is the file, which
-// may be empty if the record is complete; from is the checkpoint, if its directory can't be listed
-// from here.
+// Recover restarts a pipeline whose job is lost from its last checkpoint. text is the file; it may
+// be empty if the record is complete. from is the checkpoint, needed if its directory can't be
+// listed from this machine.
 func (m *Manager) Recover(ctx context.Context, name, text, from string, o Options) (Deployment, error) {
 	old, err := FindDeployment(ctx, m.Env.Kafka, name)
 	if err != nil {
@@ -250,7 +250,7 @@ func (m *Manager) Recover(ctx context.Context, name, text, from string, o Option
 	return m.launch(ctx, recorder, start{script: script, text: text, options: o, restoreFrom: found.path, record: old, loss: loss})
 }
 
-// checkpointPlace is a checkpoint and when it was completed.
+// checkpointPlace is the path of a checkpoint and the time it completed.
 type checkpointPlace struct {
 	path string
 	at   time.Time
@@ -260,7 +260,7 @@ type checkpointPlace struct {
 // with, or the newest complete checkpoint in its directory.
 func lastCheckpoint(d *Deployment) (checkpointPlace, error) {
 	if d.State == stateStopped && d.Savepoint != "" {
-		return checkpointPlace{path: d.Savepoint}, nil // all before it is committed, however old it is
+		return checkpointPlace{path: d.Savepoint}, nil // everything before it is committed, however old it is
 	}
 	u, err := url.Parse(d.CheckpointDir)
 	if err != nil || u.Scheme != "" && u.Scheme != "file" || u.Path == "" {
@@ -276,13 +276,13 @@ func lastCheckpoint(d *Deployment) (checkpointPlace, error) {
 			return found, err
 		}
 	}
-	if d.RestoredFrom != "" { // it has made none of its own yet
+	if d.RestoredFrom != "" { // no checkpoint of its own yet
 		return checkpointPlace{path: d.RestoredFrom}, nil
 	}
 	return checkpointPlace{}, fmt.Errorf("%s has no complete checkpoint in %s: run weir flink cancel %[1]s and deploy it again; it then reads its topics from scan.startup.mode", d.Name, filepath.Join(u.Path, d.JobID))
 }
 
-// newestIn is the checkpoint with the highest number in a job's folder; its path is empty where
+// newestIn returns the checkpoint with the highest number in a job's folder; its path is empty if
 // there is none.
 func newestIn(dir string) (checkpointPlace, error) {
 	entries, err := os.ReadDir(dir)

@@ -16,17 +16,17 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-// failedCommit matches the log line of a Kafka sink that can't commit a transaction; the sink
-// reports this only in the log. After a recovery it is often harmless: the transaction was
-// committed before, but Flink had not recorded it.
+// failedCommit is the log line of a Kafka sink that can't commit a transaction; the sink reports
+// this only in the log. After a recovery it is often harmless: the transaction had already been
+// committed, but Flink had not recorded it.
 type failedCommit struct {
 	process string
-	at      time.Time // zero where the line does not tell
+	at      time.Time // zero if the line has no time
 	producer
-	id string // transactional id; "" where the line does not tell
+	id string // transactional id; "" if the line has none
 }
 
-// producer identifies the writer of a transaction. Each transaction of Flink has its own producer
+// producer identifies the writer of a transaction. Each Flink transaction has a distinct producer
 // id or epoch.
 type producer struct {
 	id    int64
@@ -38,7 +38,7 @@ var (
 	committable = regexp.MustCompile(`producerId=(\d+), epoch=(\d+), transactionalId='?([^',}\s]+)`)
 )
 
-// failedCommits finds the lines of a job in a log, from a time on.
+// failedCommits returns a job's failed commits in a log, except those before since.
 func failedCommits(process, log, job string, since time.Time) []failedCommit {
 	var all []failedCommit
 	for line := range strings.Lines(log) {
@@ -50,7 +50,7 @@ func failedCommits(process, log, job string, since time.Time) []failedCommit {
 		if at, err := time.Parse("2006-01-02 15:04:05", line[:min(19, len(line))]); err == nil {
 			f.at = at
 			if at.Before(since.Truncate(time.Second)) {
-				continue // of an earlier life
+				continue // of an earlier run
 			}
 		}
 		if m := committable.FindStringSubmatch(what[1]); m != nil {
@@ -68,8 +68,8 @@ func failedCommits(process, log, job string, since time.Time) []failedCommit {
 
 // outcome is the outcome of a transaction in a topic.
 type outcome struct {
-	records int64                  // that it wrote
-	open    map[partition]struct{} // where no marker has followed its records
+	records int64                  // records written
+	open    map[partition]struct{} // partitions where no marker has followed its records
 	aborted bool
 }
 
@@ -78,7 +78,8 @@ type partition struct {
 	id    int32
 }
 
-// searchLimit is the number of records at a partition's end to search for the ends of transactions.
+// searchLimit bounds how many records at the end of a partition are searched for transaction
+// markers.
 const searchLimit = 5_000_000
 
 // outcomes reads the outcomes of producers' transactions from topics. A producer without records
@@ -99,7 +100,7 @@ func outcomes(ctx context.Context, kafka broker.Config, topics []string, wanted 
 		return nil, fmt.Errorf("list start offsets: %w", err)
 	}
 	from := make(map[string]map[int32]kgo.Offset)
-	left := make(map[string]map[int32]int64) // ends of those partitions that are not read to it
+	left := make(map[string]map[int32]int64) // end offsets of partitions not yet read to the end
 	partitions := 0
 	ends.Each(func(end kadm.ListedOffset) {
 		start, _ := starts.Lookup(end.Topic, end.Partition)
@@ -133,7 +134,7 @@ func outcomes(ctx context.Context, kafka broker.Config, topics []string, wanted 
 	return found, nil
 }
 
-// note adds one record; records of a partition come in order. The first marker after a producer's
+// note adds one record; records of a partition arrive in order. The first marker after a producer's
 // records ends its transaction. An earlier transaction of the same producer id has a lower epoch:
 // Flink reuses transactional ids after a failure.
 func note(found map[producer]*outcome, wanted []producer, r *kgo.Record) {
@@ -160,13 +161,13 @@ func note(found map[producer]*outcome, wanted []producer, r *kgo.Record) {
 		}
 		if _, waits := o.open[in]; waits {
 			delete(o.open, in)
-			o.aborted = o.aborted || binary.BigEndian.Uint16(r.Key[2:4]) == 0 // 0 is abort, 1 commit
+			o.aborted = o.aborted || binary.BigEndian.Uint16(r.Key[2:4]) == 0 // 0 is an abort, 1 a commit
 		}
 	}
 }
 
-// possibleLoss looks for results that a sink had sent and Kafka has discarded: after an outage
-// longer than the transaction timeout, or because a producer was fenced.
+// possibleLoss finds results that a sink sent and Kafka discarded: after an outage longer than the
+// transaction timeout, or because a producer was fenced.
 func (m *Manager) possibleLoss(ctx context.Context, checkpoints *Checkpoints, d *Deployment, since time.Time) ([]string, error) {
 	var found []string
 	timeout := time.Duration(d.TransactionTimeout) * time.Millisecond
@@ -186,7 +187,7 @@ func (m *Manager) possibleLoss(ctx context.Context, checkpoints *Checkpoints, d 
 	return append(found, m.judge(ctx, d, failed)...), ctx.Err()
 }
 
-// judge checks in the sinks' topics which of the failed commits had succeeded before, and reports
+// judge checks in the sinks' topics which of the failed commits had in fact succeeded, and returns
 // the others.
 func (m *Manager) judge(ctx context.Context, d *Deployment, failed []failedCommit) (lost []string) {
 	var wanted []producer
@@ -213,7 +214,7 @@ func (m *Manager) judge(ctx context.Context, d *Deployment, failed []failedCommi
 		case known && len(o.open) > 0:
 			lost = append(lost, fmt.Sprintf("%s: it is open and will be aborted with %s", where, resultCount(o.records)))
 		}
-		// Committed before, or without records: nothing is lost.
+		// Committed earlier, or without records: nothing is lost.
 	}
 	slices.Sort(lost)
 	return slices.Compact(lost)

@@ -21,15 +21,15 @@ import (
 	"weir.example/weir/internal/broker/embedded"
 )
 
-// fakeFlink is a cluster that takes every statement, runs every job, and remembers both.
+// fakeFlink is a cluster that accepts every statement, runs every job, and records both.
 type fakeFlink struct {
 	mu          sync.Mutex
-	checkpoints string // folder
+	checkpoints string // directory
 	statements  []string
 	jobs        []Job
-	plan        string // that EXPLAIN gives
+	plan        string // returned by EXPLAIN
 	fails       bool   // new jobs fail
-	log         string // the JobManager's
+	log         string // of the JobManager
 }
 
 func (f *fakeFlink) execute(statement string) (result string) {
@@ -128,7 +128,7 @@ func (f *fakeFlink) serve(t *testing.T) *Cluster {
 	return NewCluster(Config{Gateway: server.URL, JobManager: server.URL})
 }
 
-// world is a manager with the fake cluster and a real broker.
+// world returns a manager with the fake cluster and a real broker.
 func world(t *testing.T) (*Manager, *fakeFlink) {
 	t.Helper()
 	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
@@ -167,7 +167,7 @@ func TestDeployTwice(t *testing.T) {
 	if !errors.As(err, &taken) || taken.Gone {
 		t.Errorf("deployed twice: %v", err)
 	}
-	// Its sink topics are there, with as many partitions as what it reads.
+	// The sink topics exist, with as many partitions as the sources.
 	client, err := broker.Connect(t.Context(), m.Env.Kafka)
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +177,8 @@ func TestDeployTwice(t *testing.T) {
 	if err != nil || len(topics["o1"].Partitions) != 3 || len(topics["o2"].Partitions) != 3 {
 		t.Errorf("topics %v, %v", topics, err)
 	}
-	// The JobManager ends and forgets: nothing may start anew over what is left.
+	// The JobManager restarts and loses its jobs: a deployment must not overwrite the remaining
+	// state.
 	f.jobs = nil
 	_, err = m.Deploy(t.Context(), pipeline, Options{}, "")
 	if !errors.As(err, &taken) || !taken.Gone || !strings.Contains(err.Error(), "recover") {
@@ -194,14 +195,14 @@ func TestUpgrade(t *testing.T) {
 	if _, err := m.Deploy(t.Context(), pipeline, Options{Parallelism: 3}, ""); err != nil {
 		t.Fatal(err)
 	}
-	// State that does not fit: nothing is stopped.
+	// Incompatible state: nothing is stopped.
 	f.plan = strings.ReplaceAll(windowPlan, "[1 min]", "[5 min]")
 	_, err := m.Upgrade(t.Context(), pipeline, Options{})
 	var changed *ChangedError
 	if !errors.As(err, &changed) || f.jobs[0].State != "RUNNING" {
 		t.Fatalf("%v, the job is %s", err, f.jobs[0].State)
 	}
-	// Another topic behind the same table: its offsets mean nothing.
+	// The same table over another topic: its saved offsets are meaningless.
 	f.plan = windowPlan
 	_, err = m.Upgrade(t.Context(), strings.Replace(pipeline, "'topic' = 'in'", "'topic' = 'in2'", 1), Options{})
 	if !errors.As(err, &changed) || !strings.Contains(err.Error(), "in2") || f.jobs[0].State != "RUNNING" {
@@ -279,8 +280,8 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-// A commit that failed is a loss if the transaction is aborted or open, and none if it was
-// committed before. Lines of other jobs and earlier lives count for nothing.
+// A failed commit is a loss if the transaction is aborted or open, and none if it was committed
+// earlier. Lines of other jobs and earlier runs are ignored.
 func TestFailedCommits(t *testing.T) {
 	m, f := world(t)
 	if _, err := m.Deploy(t.Context(), pipeline, Options{}, ""); err != nil {
@@ -337,9 +338,9 @@ func TestFailedCommits(t *testing.T) {
 	}
 }
 
-// A transactional id is used again after a failure: its producer id stays, and its epoch rises.
-// What became of the earlier transaction says nothing of the later one, in whatever order
-// partitions are read.
+// A transactional id is reused after a failure, with the same producer id and a higher epoch. The
+// outcome of the earlier transaction must not affect that of the later one, whatever order the
+// partitions are read in.
 func TestOutcomeOfReusedID(t *testing.T) {
 	record := func(partition int32, epoch int16) *kgo.Record {
 		return &kgo.Record{Topic: "o", Partition: partition, ProducerID: 7, ProducerEpoch: epoch}
@@ -369,7 +370,7 @@ func TestOutcomeOfReusedID(t *testing.T) {
 	}
 }
 
-// A file with a password in it is kept without it, and can't be recovered from that.
+// A file with a password is recorded without it, and can't be recovered from the record.
 func TestRecordHasNoSecrets(t *testing.T) {
 	m, f := world(t)
 	secret := strings.Replace(pipeline, "'topic' = 'o1'", "'topic' = 'o1', 'properties.ssl.key.password' = 'hunter2'", 1)
@@ -414,7 +415,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// Of two that change the same deployment at once, the earlier one learns it.
+// Of two concurrent changes to a deployment, the earlier fails.
 func TestRecordersFenceEachOther(t *testing.T) {
 	m, _ := world(t)
 	first, err := openRecorder(t.Context(), m.Env.Kafka, "x")

@@ -26,28 +26,28 @@ type Deployment struct {
 	State       string    `json:"state"` // deploying, running, stopped, cancelled
 	JobID       string    `json:"job_id,omitempty"`
 	At          time.Time `json:"at"`          // of the last change
-	SQL         string    `json:"sql"`         // the file, with its secrets replaced
+	SQL         string    `json:"sql"`         // the file, with its secrets redacted
 	Incomplete  bool      `json:"incomplete"`  // SQL lacks secrets: a recovery needs the file
-	Plan        string    `json:"plan"`        // Flink's, of the job
-	Parallelism int       `json:"parallelism"` // 0 the file's or the cluster's
+	Plan        string    `json:"plan"`        // Flink's plan of the job
+	Parallelism int       `json:"parallelism"` // 0: as in the file, or the cluster's default
 
 	Sources            map[string]string `json:"sources"`                    // table → topic
 	Sinks              []string          `json:"sinks"`                      // topics
 	RestoredFrom       string            `json:"restored_from,omitempty"`    // savepoint or checkpoint
-	Savepoint          string            `json:"savepoint,omitempty"`        // that it was stopped with
+	Savepoint          string            `json:"savepoint,omitempty"`        // written when it was stopped
 	CheckpointDir      string            `json:"checkpoint_dir,omitempty"`   // URL
-	CheckpointInterval Millis            `json:"checkpoint_interval_ms"`     // a length
-	TransactionTimeout Millis            `json:"transaction_timeout_ms"`     // a length; the shortest of the sinks'
-	PossibleLoss       []string          `json:"possible_loss,omitempty"`    // what may have been lost in its life, for good
+	CheckpointInterval Millis            `json:"checkpoint_interval_ms"`     // a duration
+	TransactionTimeout Millis            `json:"transaction_timeout_ms"`     // a duration; the shortest of the sinks'
+	PossibleLoss       []string          `json:"possible_loss,omitempty"`    // possible permanent losses since it last started without state
 	Warnings           []string          `json:"warnings,omitempty"`         // of the deployment
-	FlinkVersion       string            `json:"flink_version,omitempty"`    // that the plan is of
-	PreviousJobs       []string          `json:"previous_job_ids,omitempty"` // of the same name, the newest first
+	FlinkVersion       string            `json:"flink_version,omitempty"`    // that produced the plan
+	PreviousJobs       []string          `json:"previous_job_ids,omitempty"` // of the same name, newest first
 }
 
 // Deployed reports whether the pipeline should be running: it was neither stopped nor cancelled.
 func (d *Deployment) Deployed() bool { return d.State == stateRunning || d.State == stateDeploying }
 
-// NotDeployedError is returned if no pipeline of the name is deployed.
+// NotDeployedError is returned if no pipeline with that name is deployed.
 type NotDeployedError struct {
 	Name  string
 	Known []string
@@ -60,7 +60,7 @@ func (e *NotDeployedError) Error() string {
 	return fmt.Sprintf("pipeline %q is not deployed: deployed are %s", e.Name, strings.Join(e.Known, ", "))
 }
 
-// Deployments reads the records of all deployments, by name.
+// Deployments reads the records of all deployments, sorted by name.
 func Deployments(ctx context.Context, kafka broker.Config) ([]Deployment, error) {
 	byName := make(map[string]Deployment)
 	err := broker.ReadAll(ctx, kafka, RecordTopic, nil, func(r *kgo.Record) error {
@@ -110,7 +110,7 @@ type recorder struct {
 	name   string
 }
 
-// recordTimeout is that of the transactions of a record.
+// recordTimeout is the transaction timeout of a recorder.
 const recordTimeout = 30 * time.Second
 
 func openRecorder(ctx context.Context, kafka broker.Config, name string) (*recorder, error) {
@@ -122,7 +122,7 @@ func openRecorder(ctx context.Context, kafka broker.Config, name string) (*recor
 	}
 	err = broker.EnsureTopics(ctx, kadm.NewClient(client), []broker.Topic{{Name: RecordTopic, Partitions: 1, CleanupPolicy: "compact"}})
 	if err == nil {
-		_, _, err = client.ProducerID(ctx) // now, and not at the first write: what others have written is read after this
+		_, _, err = client.ProducerID(ctx) // fence now, not at the first write: the records of others are read after this
 	}
 	if err != nil {
 		client.Close()
@@ -137,7 +137,7 @@ func (r *recorder) close() { r.client.Close() }
 // errOvertaken is returned after a concurrent change of the same deployment.
 var errOvertaken = errors.New("another weir changed this deployment at the same time")
 
-// write commits the record of a deployment. A stop does not interrupt it; if the transaction may be
+// write commits the record of a deployment, even if ctx is cancelled. If the transaction may be
 // left open, the error is a *broker.LeftOpenError.
 func (r *recorder) write(ctx context.Context, d *Deployment) error {
 	d.At = time.Now().UTC()

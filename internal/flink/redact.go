@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// hidden replaces a secret.
+// hidden replaces secrets.
 const hidden = "******"
 
-// secretKeys are parts of the names of options whose values are secret.
+// secretKeys are substrings of the names of secret options.
 var secretKeys = []string{
 	"password", "passwd", "secret", "credential", "jaas.config", "token", "apikey", "api-key", "api_key", "access-key", "user-info", "keystore.key",
 	"private-key",
@@ -17,7 +17,7 @@ var secretKeys = []string{
 // SecretOption reports whether an option's value must not be shown.
 func SecretOption(key string) bool {
 	key = strings.ToLower(key)
-	if strings.HasSuffix(key, "credentials-source") { // it says which, and not what
+	if strings.HasSuffix(key, "credentials-source") { // names the source of the secret, not the secret
 		return false
 	}
 	for _, part := range secretKeys {
@@ -29,16 +29,16 @@ func SecretOption(key string) bool {
 }
 
 var (
-	// 'key' = 'value' of SQL, with '' inside the value; and key=value, key: value, "key":"value" of
-	// settings and logs.
+	// 'key' = 'value' in SQL, with quotes in the value escaped as ''; key=value, key: value and
+	// "key":"value" in settings and logs.
 	sqlOption   = regexp.MustCompile(`'([^'\n]{1,200})'(\s*=\s*)'((?:[^']|'')*)'`)
 	plainOption = regexp.MustCompile(`(?i)("?[\w.\-]*(?:password|passwd|secret|jaas\.config|token|api[-_]?key|user-info|keystore\.key)[\w.\-]*"?)(\s*[=:]\s*)("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;}\])]+)`)
 	userInURL   = regexp.MustCompile(`(://)[^/@\s:]+:[^/@\s]+@`)
 	pemBlock    = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`)
 )
 
-// Redact replaces what is secret in a text: values of options that hold passwords, in SQL and
-// elsewhere, private keys and credentials in URLs.
+// Redact replaces the secrets in a text: values of options that hold passwords, in SQL and
+// elsewhere, private keys, and credentials in URLs.
 func Redact(text string) string {
 	text = sqlOption.ReplaceAllStringFunc(text, func(option string) string {
 		part := sqlOption.FindStringSubmatch(option)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Nothing secret is left, and all else is.
+// No secret remains, and everything else does.
 func TestRedact(t *testing.T) {
 	for _, text := range []string{
 		`'properties.sasl.jaas.config' = 'x.ScramLoginModule required username="weir" password="S3CRET";'`,
@@ -37,7 +37,7 @@ S3CRET
 	}
 }
 
-// The statements that Weir itself fills with secrets are shown without them.
+// Statements into which Weir inserts secrets are shown without them.
 func TestScriptIsRedacted(t *testing.T) {
 	s, err := NewScript(pipeline, testEnvironment(), Options{})
 	if err != nil {

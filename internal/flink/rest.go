@@ -24,7 +24,7 @@ type rest struct {
 	log             *slog.Logger
 }
 
-// UnreachableError says that a service did not answer.
+// UnreachableError is returned if a service does not respond.
 type UnreachableError struct {
 	Service, URL, Flag string
 	Err                error
@@ -39,10 +39,10 @@ func (e *UnreachableError) Error() string {
 	return fmt.Sprintf("%s not reachable at %s: %s; check %s, or start a cluster with weir flink up", e.Service, e.URL, reason, e.Flag)
 }
 
-// Unwrap returns what the last try ended with.
+// Unwrap returns the error of the last attempt.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// ResponseError is an answer other than the one that was asked for.
+// ResponseError is a response other than the expected one.
 type ResponseError struct {
 	Service, Method, Path string
 	Status                int
@@ -56,17 +56,17 @@ func (e *ResponseError) Error() string {
 	return fmt.Sprintf("%s: %s %s returned status %d", e.Service, e.Method, e.Path, e.Status)
 }
 
-// maxAnswer bounds what is read of an answer.
+// maxAnswer bounds the bytes read from a response.
 const maxAnswer = 64 << 20
 
-// get asks for a path, and reads the answer into out.
+// get requests a path and decodes the response into out.
 func (r *rest) get(ctx context.Context, path string, out any) error {
 	return r.call(ctx, http.MethodGet, path, nil, out)
 }
 
-// call sends in as JSON and reads the answer into out; both may be nil. What may be repeated, it
-// repeats while the service can't be reached: requests that change nothing, and those that have not
-// left.
+// call sends in as JSON and decodes the response into out; both may be nil. While the service is
+// unreachable, it retries requests that are safe to repeat: those that change nothing, and those
+// that were never sent.
 func (r *rest) call(ctx context.Context, method, path string, in, out any) error {
 	if r.url == "" {
 		return fmt.Errorf("no URL of the %s is set: use %s", r.name, r.flag)
@@ -104,8 +104,8 @@ func (r *rest) call(ctx context.Context, method, path string, in, out any) error
 	return err
 }
 
-// notSent reports that the connection could not be made, so that the service knows nothing of the
-// request.
+// notSent reports whether the connection could not be established, so that the service never saw
+// the request.
 func notSent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// serverSide is how the SQL Gateway answers where a statement failed, shortened.
+// serverSide is the SQL Gateway's response to a failed statement, shortened.
 const serverSide = `{"errors":["Internal server error.","<Exception on server side:\norg.apache.flink.table.gateway.api.utils.SqlGatewayException: Failed to fetchResults.\n\tat org.apache.flink.table.gateway.rest.handler.FetchResultsHandler.handleRequest(FetchResultsHandler.java:91)\n\tat java.base/java.lang.Thread.run(Thread.java:840)\nCaused by: org.apache.flink.table.gateway.service.utils.SqlExecutionException: Failed to execute the operation 1.\n\t... 40 more\nCaused by: org.apache.calcite.sql.validate.SqlValidatorException: Column 'sensr' not found in any table\n\t... 9 more\n\nEnd of exception on server side>"]}`
 
-// answers is a service that gives one answer after the other, the last one again and again.
+// answers starts a service that gives the answers in order, and then repeats the last one.
 func answers(t *testing.T, requests *atomic.Int64, all ...func(http.ResponseWriter)) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -32,7 +32,7 @@ func text(status int, body string) func(http.ResponseWriter) {
 	}
 }
 
-// hangUp ends the connection without an answer.
+// hangUp closes the connection without a response.
 func hangUp(w http.ResponseWriter) {
 	conn, _, err := w.(http.Hijacker).Hijack()
 	if err == nil {
@@ -40,8 +40,8 @@ func hangUp(w http.ResponseWriter) {
 	}
 }
 
-// What changes nothing is asked again after a lost connection; a submission is not: it may have
-// arrived.
+// Requests that change nothing are retried after a lost connection. A submission is not: it may
+// have arrived.
 func TestRetries(t *testing.T) {
 	const overview = `{"taskmanagers":1,"slots-total":2,"slots-available":2,"flink-version":"2.2.1"}`
 	var asked atomic.Int64
@@ -116,7 +116,8 @@ func TestTranslate(t *testing.T) {
 	}
 }
 
-// A statement that Flink rejected is accepted by the gateway with 200: its status has to be read.
+// The gateway responds with 200 to a statement that Flink rejects: only the statement's status
+// reports the failure.
 func TestRefusedStatement(t *testing.T) {
 	mux := http.NewServeMux()
 	reply := func(pattern string, status int, body string) {
@@ -142,7 +143,7 @@ func TestRefusedStatement(t *testing.T) {
 	}
 }
 
-// All pages of a result are read, and waited for.
+// All pages of a result are read, including those that are not ready yet.
 func TestResultPages(t *testing.T) {
 	mux := http.NewServeMux()
 	reply := func(pattern, body string) {
@@ -171,7 +172,7 @@ func TestResultPages(t *testing.T) {
 	}
 }
 
-// Flink gives NaN as a string: a source that idles has no busy time.
+// Flink encodes NaN as a string: an idle source has no busy time.
 func TestFlow(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /jobs/j/vertices/v/subtasks/metrics", func(w http.ResponseWriter, r *http.Request) {

@@ -16,27 +16,26 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// Environment is what differs from one environment to the next, so that a pipeline's file need not
-// say it.
+// Environment is what differs between environments, so that a pipeline's file need not contain it.
 type Environment struct {
 	Kafka            broker.Config
-	Registry         string // URL of the schema registry; "" leaves what the file says
+	Registry         string // URL of the schema registry; "": as in the file
 	RegistryUser     string
 	RegistryPassword string
 }
 
-// Options of a deployment.
+// Options configure a deployment.
 type Options struct {
-	Name               string        // default that of SET 'pipeline.name', else Fallback
+	Name               string        // default: SET 'pipeline.name', or else Fallback
 	Fallback           string        // name of the file, without .sql
-	Parallelism        int           // 0: as the file says, else the cluster's default
-	CheckpointInterval time.Duration // 0: as the file says, else 10 s
-	CheckpointDir      string        // "": as the file says, else the cluster's own
-	TransactionTimeout time.Duration // of the sinks, where the file doesn't say; the broker's cap
+	Parallelism        int           // 0: as in the file, or else the cluster's default
+	CheckpointInterval time.Duration // 0: as in the file, or else 10 s
+	CheckpointDir      string        // "": as in the file, or else the cluster's default
+	TransactionTimeout time.Duration // for sinks whose timeout the file does not set; the broker's maximum
 }
 
-// Script is a pipeline's file as Flink gets it: the statements as they are written, with the
-// options of tables that differ by environment, and those that exactly once needs.
+// Script is a pipeline's file as submitted to Flink: the statements as written, plus the table
+// options that depend on the environment or that exactly-once delivery requires.
 type Script struct {
 	Name       string
 	Settings   map[string]string // of the session
@@ -49,7 +48,7 @@ type Script struct {
 	CheckpointInterval time.Duration
 }
 
-// Table is a table that the pipeline reads or writes, with the options that Flink gets.
+// Table is a table that the pipeline reads or writes, with the options passed to Flink.
 type Table struct {
 	Name    string
 	Topic   string
@@ -57,11 +56,11 @@ type Table struct {
 	Options map[string]string
 }
 
-// prefixRoot begins all transactional ids of Flink's sinks that Weir has deployed.
+// prefixRoot begins the transactional ids of all Flink sinks deployed by Weir.
 const prefixRoot = "weir-flink/"
 
-// TransactionalIDPrefix is that of all sinks of a job. What Flink puts behind is the table, the
-// subtask and the checkpoint.
+// TransactionalIDPrefix is the prefix for all sinks of a job. Flink appends the table, the subtask
+// and the checkpoint.
 func TransactionalIDPrefix(job string) string { return prefixRoot + job + "/" }
 
 // JobOfTransaction returns the job whose sink uses a transactional id; ok is false for other ids.
@@ -77,8 +76,7 @@ func JobOfTransaction(id string) (job string, ok bool) {
 // DefaultCheckpointInterval is the default interval at which results become visible.
 const DefaultCheckpointInterval = 10 * time.Second
 
-// NewScript prepares a pipeline's file. Its errors are *sql.Error where they have a position in the
-// file.
+// NewScript prepares a pipeline's file. Errors with a position in the file are *sql.Error.
 func NewScript(text string, env Environment, o Options) (*Script, error) {
 	parsed, err := sql.Parse(text)
 	if err != nil {
@@ -128,7 +126,7 @@ func NewScript(text string, env Environment, o Options) (*Script, error) {
 	}
 	s.Job = inserts[0]
 	if set || len(inserts) > 1 {
-		s.Job = "EXECUTE STATEMENT SET BEGIN\n" + strings.Join(inserts, ";\n") + ";\nEND" // one job, however many results
+		s.Job = "EXECUTE STATEMENT SET BEGIN\n" + strings.Join(inserts, ";\n") + ";\nEND" // one job for all INSERTs
 	}
 	return s, nil
 }
@@ -144,11 +142,11 @@ type writer struct {
 	read, written map[string]bool // names of tables
 }
 
-// settings works out the session's settings from those of the file and the options.
+// settings derives the session's settings from the file and the options.
 func (w *writer) settings() error {
 	s := w.Settings
 	for key := range s {
-		if strings.HasPrefix(key, "weir.") { // Weir's own
+		if strings.HasPrefix(key, "weir.") { // read by Weir only
 			delete(s, key)
 		}
 	}
@@ -183,14 +181,14 @@ func (w *writer) settings() error {
 		w.CheckpointInterval = DefaultCheckpointInterval
 	}
 	s["execution.checkpointing.interval"] = millis(w.CheckpointInterval) + " ms"
-	// What a job has left when it is cancelled or its JobManager is lost is what it is recovered
-	// from.
+	// Checkpoints must outlive a cancelled job or a lost JobManager, since the job is recovered
+	// from them.
 	s["execution.checkpointing.externalized-checkpoint-retention"] = "RETAIN_ON_CANCELLATION"
 	if w.options.CheckpointDir != "" {
 		s["execution.checkpointing.dir"] = w.options.CheckpointDir
 	}
 	if s["table.local-time-zone"] == "" {
-		s["table.local-time-zone"] = "UTC" // as in weir run, independent of the time zone of the gateway
+		s["table.local-time-zone"] = "UTC" // as in weir run, independent of the gateway's time zone
 	}
 	return nil
 }
@@ -229,7 +227,8 @@ func (w *writer) createTable(s *sql.CreateTable, text string) (string, error) {
 	return w.rewrite(s, text, given, t.Options), nil
 }
 
-// rewrite puts new values of options where the old ones stood, and new options behind the last one.
+// rewrite replaces the values of existing options in place and appends new options after the last
+// one.
 func (w *writer) rewrite(s *sql.CreateTable, text string, given, wanted map[string]string) string {
 	start := sql.Offset(w.text, s.Pos)
 	end := func(o sql.Option) int { return literalEnd(text, sql.Offset(w.text, o.ValuePos)-start) }
@@ -241,7 +240,7 @@ func (w *writer) rewrite(s *sql.CreateTable, text string, given, wanted map[stri
 		}
 	}
 	text = text[:behind] + added.String() + text[behind:]
-	for _, o := range slices.Backward(s.Options) { // backwards, so that positions stay right
+	for _, o := range slices.Backward(s.Options) { // backwards, so that earlier positions stay valid
 		if wanted[o.Key] != o.Value {
 			from := sql.Offset(w.text, o.ValuePos) - start
 			text = text[:from] + quote(wanted[o.Key]) + text[end(o):]
@@ -252,7 +251,7 @@ func (w *writer) rewrite(s *sql.CreateTable, text string, given, wanted map[stri
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
-// literalEnd is the offset behind the string literal that begins at from.
+// literalEnd returns the offset after the string literal that starts at from.
 func literalEnd(text string, from int) int {
 	for i := from + 1; i < len(text); i++ {
 		if text[i] != '\'' {
@@ -267,7 +266,7 @@ func literalEnd(text string, from int) int {
 	return len(text)
 }
 
-// connection sets where Kafka and the schema registry are. What the command line says wins over the
+// connection sets the addresses of Kafka and the schema registry. The command line overrides the
 // file.
 func (w *writer) connection(t *Table) error {
 	k := &w.env.Kafka
@@ -301,18 +300,17 @@ func (w *writer) connection(t *Table) error {
 	return nil
 }
 
-// property is a value of a Kafka client's property.
+// property is the value of a Kafka client property.
 type property struct {
 	text string
 	err  error
 }
 
-// shaded is where Flink's SQL connector has Kafka's classes.
+// shaded is the package of Kafka's classes in Flink's SQL connector.
 const shaded = "org.apache.flink.kafka.shaded.org.apache.kafka.common.security."
 
-// security returns the properties of Java clients that say what the configuration says:
-// certificates are given in the properties themselves, since the cluster does not have this
-// machine's files.
+// security returns the configuration as properties of Java clients. Certificates are inlined, since
+// this machine's files do not exist on the cluster.
 func security(k *broker.Config) map[string]property {
 	p := make(map[string]property)
 	tls := k.TLS || k.CAFile != "" || k.CertFile != ""
@@ -355,13 +353,13 @@ func security(k *broker.Config) map[string]property {
 	return p
 }
 
-// jaas is a value in a JAAS configuration.
+// jaas quotes a value for a JAAS configuration.
 func jaas(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
-// source sets what a table that is read needs: only what is committed, and offsets that the group
-// keeps.
+// source sets the options that a table needs to be read: committed records only, and a consumer
+// group.
 func (w *writer) source(t *Table) {
 	switch level := t.Options["properties.isolation.level"]; level {
 	case "":
@@ -371,14 +369,14 @@ func (w *writer) source(t *Table) {
 		w.warn("table %s reads '%s': rows of transactions that are aborted are counted, too", t.Name, level)
 	}
 	if t.Options["properties.group.id"] == "" {
-		t.Options["properties.group.id"] = "weir-" + w.Name // as weir run; Flink keeps its offsets in its state, and commits them for those who look
+		t.Options["properties.group.id"] = "weir-" + w.Name // as in weir run; Flink keeps offsets in its state, and commits them only for monitoring
 	}
 	if mode := t.Options["scan.startup.mode"]; !t.Upsert && (mode == "" || mode == "group-offsets") && t.Options["properties.auto.offset.reset"] == "" {
-		t.Options["properties.auto.offset.reset"] = "earliest" // as weir run; Flink alone fails where the group has no offset
+		t.Options["properties.auto.offset.reset"] = "earliest" // as in weir run; by default Flink fails if the group has no offset
 	}
 }
 
-// sink sets what exactly once needs of a table that is written.
+// sink sets the options that a table needs to be written exactly once.
 func (w *writer) sink(t *Table) {
 	switch guarantee := t.Options["sink.delivery-guarantee"]; guarantee {
 	case "":
@@ -400,10 +398,10 @@ func (w *writer) sink(t *Table) {
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// Secret reports whether a file has options whose values must not be kept.
+// Secret reports whether a file has options whose values must not be stored.
 func Secret(text string) bool { return Redact(text) != text }
 
-// tablesRead are the names of tables and views that queries read.
+// tablesRead returns the names of the tables and views that queries read.
 func tablesRead(script *sql.Script) map[string]bool {
 	names := make(map[string]bool)
 	var walk func(v reflect.Value)

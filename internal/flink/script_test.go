@@ -34,8 +34,8 @@ func testEnvironment() Environment {
 	}
 }
 
-// The statements stay as they are written; tables get what the environment and exactly once ask
-// for.
+// Statements stay as written; tables get the options required by the environment and by
+// exactly-once delivery.
 func TestScript(t *testing.T) {
 	s, err := NewScript(pipeline, testEnvironment(), Options{Fallback: "file", TransactionTimeout: 15 * time.Minute})
 	if err != nil {
@@ -66,8 +66,7 @@ func TestScript(t *testing.T) {
 			"sink.transactional-id-prefix", "weir-flink/hot/out1", "properties.transaction.timeout.ms", "900000"),
 		with("connector", "upsert-kafka", "topic", "o2", "key.format", "json", "value.format", "json", "sink.delivery-guarantee", "at-least-once"),
 	}
-	// What Flink gets is what the parser reads from the changed text, and not what was meant to be
-	// written.
+	// Check what Flink gets: the options parsed back from the changed text.
 	var got []map[string]string
 	for _, statement := range s.Statements {
 		script, err := sql.Parse(statement)
@@ -121,8 +120,7 @@ func TestStatementSet(t *testing.T) {
 	}
 }
 
-// All pipelines that come with Weir can be prepared, and mean the same afterwards: Weir's own
-// planner says so.
+// All bundled pipelines can be prepared, and Weir's own planner finds their meaning unchanged.
 func TestPipelinesKeepTheirMeaning(t *testing.T) {
 	files, err := filepath.Glob("../../pipelines/*.sql")
 	if err != nil || len(files) == 0 {
@@ -145,7 +143,7 @@ func TestPipelinesKeepTheirMeaning(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var statements []string // Weir's own settings are not for Flink, and belong to the plan
+		var statements []string // Weir's own settings are part of the plan, but not passed to Flink
 		for i, statement := range script.Statements {
 			if _, ok := statement.(*sql.Set); ok {
 				statements = append(statements, script.Texts[i])

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// ChangedError says that the state of a running job does not fit new SQL. Report has a line for
+// ChangedError reports that the state of a running job does not fit new SQL. Report has a line for
 // each operator that differs, and for each whose state could be kept.
 type ChangedError struct{ Report string }
 
@@ -20,11 +20,11 @@ func (e *ChangedError) Error() string {
 type operator struct {
 	depth int
 	kind  string // GlobalWindowAggregate, Calc, …
-	text  string // as the plan has it
-	state string // what its state is made of; "" where it keeps none
+	text  string // as printed in the plan
+	state string // what determines its state; "" if stateless
 }
 
-// stateless are the operators that keep nothing, so that what they do may change.
+// stateless lists the operators without state, which may change freely.
 var stateless = []string{"Calc", "LocalWindowAggregate", "LocalGroupAggregate", "Exchange", "Union", "DropUpdateBefore", "MiniBatchAssigner", "WindowTableFunction", "Correlate", "Expand", "Values", "LookupJoin", "Reused"}
 
 var (
@@ -32,7 +32,7 @@ var (
 	reused   = regexp.MustCompile(`^([\s:+\-]*)Reused\((.*)\)$`)
 )
 
-// operators reads the last plan of an EXPLAIN: Flink's execution plan.
+// operators parses the last plan of an EXPLAIN: Flink's execution plan.
 func operators(explain string) ([]operator, error) {
 	const title = "== Optimized Execution Plan =="
 	at := strings.LastIndex(explain, title)
@@ -61,19 +61,18 @@ func operators(explain string) ([]operator, error) {
 	return all, nil
 }
 
-// windowProperty is a column of a window's result that its state does not depend on.
+// windowProperty matches a column of a window's result that its state does not depend on.
 var windowProperty = regexp.MustCompile(`^(?:start|end|rowtime|proctime)\('?w\$\)(?: AS .*)?$`)
 
-// stateOf is what an operator's state is made of. Names that are only given to results are left
-// out.
+// stateOf returns what determines an operator's state. Names that only label results are omitted.
 func stateOf(kind, attributes string) string {
 	var kept []string
 	for _, a := range splitList(attributes) {
 		key, value, _ := strings.Cut(a, "=")
 		switch {
-		case kind == "Sink" && key != "table" && key != "upsertMaterialize": // its columns are no state
+		case kind == "Sink" && key != "table" && key != "upsertMaterialize": // its columns are not state
 			continue
-		case kind == "TableSourceScan": // its state is offsets, whatever of the table is read
+		case kind == "TableSourceScan": // its state is offsets, whichever columns are read
 			if key != "table" {
 				continue
 			}
@@ -95,7 +94,7 @@ func stateOf(kind, attributes string) string {
 	return kind + "(" + strings.Join(kept, ", ") + ")"
 }
 
-// splitList splits at the commas that are outside of brackets and quotes.
+// splitList splits at commas outside brackets and quotes.
 func splitList(s string) []string {
 	var parts []string
 	depth, from := 0, 0
@@ -120,11 +119,11 @@ func splitList(s string) []string {
 	return parts
 }
 
-// ComparePlans compares two plans by EXPLAIN. Flink finds an operator's state by the place of the
-// operator among the others, and does not see if the state means something else now: so the
-// operators have to be the same, in the same places, and those that keep state have to keep the
-// same. The error is a *ChangedError where they don't. Notes say what is allowed to differ, but
-// leaves open windows and groups with rows of both versions.
+// ComparePlans compares two plans from EXPLAIN. Flink matches state to an operator by the
+// operator's position in the plan, and does not detect that the state now means something else.
+// Therefore the operators must be the same, in the same positions, and stateful ones must keep the
+// same state; if not, the error is a *ChangedError. Notes list permitted changes after which open
+// windows and groups contain rows of both versions.
 func ComparePlans(old, now string) (notes []string, err error) {
 	was, err := operators(old)
 	if err != nil {
@@ -150,7 +149,7 @@ func ComparePlans(old, now string) (notes []string, err error) {
 	return notes, nil
 }
 
-// compareStates tells which states of the old operators the new ones have, too.
+// compareStates reports which states of the old operators the new ones also have.
 func compareStates(was, is []operator) (text string, differs bool) {
 	var report strings.Builder
 	left := slices.Clone(is)
@@ -180,13 +179,13 @@ func compareStates(was, is []operator) (text string, differs bool) {
 	return report.String(), differs
 }
 
-// feedsState tells if the rows of an operator go into the state of another one. A plan's lines go
-// from the sink upwards.
+// feedsState reports whether the rows of an operator reach the state of another one. A plan lists
+// operators from the sink upstream.
 func feedsState(all []operator, i int) bool {
 	depth := all[i].depth
 	for _, o := range slices.Backward(all[:i]) {
 		if o.depth >= depth {
-			continue // beside it
+			continue // a sibling
 		}
 		depth = o.depth
 		if o.state != "" && o.kind != "Sink" {
@@ -200,7 +199,7 @@ func contains(all []operator, state string) bool {
 	return slices.ContainsFunc(all, func(o operator) bool { return o.state == state })
 }
 
-// shapeOf is what the operators are and where they stand.
+// shapeOf describes the operators and their positions.
 func shapeOf(all []operator) string {
 	var kinds []string
 	for _, o := range all {

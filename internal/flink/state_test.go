@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// windowPlan is what Flink 2.2.1 says of pipelines/per_minute.sql.
+// windowPlan is the EXPLAIN of pipelines/per_minute.sql in Flink 2.2.1.
 const windowPlan = `== Abstract Syntax Tree ==
 LogicalSink(table=[default_catalog.default_database.device_per_minute], fields=[a])
 
@@ -23,7 +23,7 @@ Sink(table=[default_catalog.default_database.device_per_minute], fields=[device_
 func TestComparePlans(t *testing.T) {
 	for _, c := range []struct {
 		name, old, new string
-		want           string // in the report; empty where the state fits
+		want           string // in the report; empty if the state fits
 		note           string
 	}{
 		{"the same", "", "", "", ""},

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Status is a pipeline as it is.
+// Status is the current status of a pipeline.
 type Status struct {
 	Name         string       `json:"name"`
-	State        string       `json:"state"` // of the job, in small letters; lost where it should run and doesn't; or of the record
+	State        string       `json:"state"` // of the job, in lower case; StateLost if it should be running and is not; or of the record
 	JobID        string       `json:"job_id,omitempty"`
 	Since        time.Time    `json:"since"`
 	Restarts     int64        `json:"restarts"`
@@ -20,13 +20,13 @@ type Status struct {
 	RecordsIn    int64        `json:"records_in"`
 	RecordsOut   int64        `json:"records_out"`
 	Late         int64        `json:"late"`
-	Lag          int64        `json:"lag"` // -1 where no source tells
+	Lag          int64        `json:"lag"` // -1 if no source reports it
 	Exceptions   []Exception  `json:"exceptions,omitempty"`
 	PossibleLoss []string     `json:"possible_loss,omitempty"`
 	Deployment   *Deployment  `json:"deployment,omitempty"`
 }
 
-// Listed is one line of what is deployed.
+// Listed is an entry of List.
 type Listed struct {
 	Name     string    `json:"name"`
 	State    string    `json:"state"`
@@ -35,7 +35,7 @@ type Listed struct {
 	Deployed bool      `json:"deployed"` // by Weir
 }
 
-// List returns what is deployed, by name, and then the other jobs of the cluster that run.
+// List returns the deployments by name, followed by the cluster's other running jobs.
 func (m *Manager) List(ctx context.Context) ([]Listed, error) {
 	deployments, err := Deployments(ctx, m.Env.Kafka)
 	if err != nil {
@@ -66,7 +66,7 @@ func (m *Manager) List(ctx context.Context) ([]Listed, error) {
 	return all, nil
 }
 
-// Operator is a chain of operators with what goes through it.
+// Operator is a chain of operators with its throughput.
 type Operator struct {
 	Name        string `json:"name"`
 	Parallelism int    `json:"parallelism"`
@@ -77,7 +77,7 @@ type Operator struct {
 // StateLost is the state of a pipeline that should run and does not.
 const StateLost = "lost"
 
-// Status looks at a pipeline. The error is a *NotDeployedError where nothing of the name is known.
+// Status returns the status of a pipeline. The error is a *NotDeployedError if the name is unknown.
 func (m *Manager) Status(ctx context.Context, name string) (*Status, error) {
 	d, job, err := m.find(ctx, name)
 	if err != nil {
@@ -110,7 +110,7 @@ func (m *Manager) Status(ctx context.Context, name string) (*Status, error) {
 	return s, m.look(ctx, s, job, &d)
 }
 
-// look fills in what the JobManager knows of a job.
+// look adds what the JobManager reports about a job.
 func (m *Manager) look(ctx context.Context, s *Status, job *Job, d *Deployment) error {
 	detail, err := m.Cluster.Job(ctx, job.ID)
 	if err != nil {

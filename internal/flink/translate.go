@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Problem is an exception of Flink's, in short.
+// Problem is a summary of a Flink exception.
 type Problem struct {
 	What   string `json:"what"`             // the root cause's message
 	Hint   string `json:"hint,omitempty"`   // what to do
@@ -20,11 +20,11 @@ func (p Problem) String() string {
 	return p.What + ": " + p.Hint
 }
 
-// known are exceptions that users meet, and what to do about them. The groups of an expression can
-// stand in what and hint.
+// known lists exceptions that users encounter, and what to do about them. what and hint may refer
+// to the expression's groups.
 var known = []struct {
 	found      *regexp.Regexp
-	what, hint string // an empty what keeps the exception's message
+	what, hint string // "" keeps the exception's message
 }{
 	{
 		regexp.MustCompile(`Could not find any factory for identifier '([^']+)' that implements '[\w.$]*(DynamicTable\w*Factory|FormatFactory)'`),
@@ -103,7 +103,7 @@ func translate(trace string) Problem {
 	return p
 }
 
-// throwable is the beginning of a line that names an exception.
+// throwable matches the first line of an exception.
 var throwable = regexp.MustCompile(`^(?:Caused by: )?((?:[a-z][\w]*\.)+[A-Z][\w$]*)(?:: ?(.*))?$`)
 
 // rootCause returns the last exception of a stack trace, with all lines of its message.

@@ -25,8 +25,8 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// Snapshot is a cluster at one moment. Lists are sorted and, unless stated otherwise, never null in
-// JSON.
+// Snapshot is the state of a cluster at one moment. Lists are sorted and, unless stated otherwise,
+// never null in JSON.
 type Snapshot struct {
 	At         time.Time `json:"at"`
 	Brokers    []Broker  `json:"brokers"`
@@ -46,10 +46,10 @@ type Snapshot struct {
 type Broker struct {
 	ID   int32  `json:"id"`
 	Addr string `json:"addr"` // empty if only replicas refer to it
-	Up   bool   `json:"up"`   // it answers requests
+	Up   bool   `json:"up"`   // it responds to requests
 }
 
-// Up returns the number of brokers that answer.
+// Up returns the number of brokers that respond.
 func (v *Snapshot) Up() (n int) {
 	for _, b := range v.Brokers {
 		if b.Up {
@@ -64,7 +64,7 @@ type Topic struct {
 	Name            string `json:"name"`
 	Partitions      int    `json:"partitions"`
 	UnderReplicated int    `json:"under_replicated"` // partitions with replicas that are not in sync
-	Offline         int    `json:"offline"`          // partitions whose leader does not answer, or that have none
+	Offline         int    `json:"offline"`          // partitions without a leader, or whose leader does not respond
 }
 
 // Group is a consumer group.
@@ -86,7 +86,7 @@ type GroupTopic struct {
 }
 
 // Monitor takes snapshots of a cluster. It keeps end offsets and brokers from one snapshot to the
-// next, to tell for how long a group has lagged and which brokers are missing. It is safe for
+// next, to determine how long a group has lagged and which brokers are missing. It is safe for
 // concurrent use.
 type Monitor struct {
 	client *kgo.Client
@@ -97,11 +97,11 @@ type Monitor struct {
 	known   map[int32]seen      // brokers
 	last    Snapshot
 	err     error // of the last snapshot
-	checked bool  // there is a last snapshot
+	checked bool  // a snapshot has been attempted
 	took    time.Duration
 }
 
-// seen is when a broker was last in the cluster, and its address.
+// seen is a broker's address, and when it was last in the cluster.
 type seen struct {
 	at   time.Time
 	addr string
@@ -259,7 +259,7 @@ func topic(t kadm.TopicDetail, brokers []Broker) Topic {
 	return all
 }
 
-// explain names the brokers that did not answer, each with its error.
+// explain names the brokers that did not respond, each with its error.
 func explain(err error) string {
 	var shards *kadm.ShardErrors
 	if !errors.As(err, &shards) {

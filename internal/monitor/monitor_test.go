@@ -139,7 +139,7 @@ weir_monitor_up 0
 	}
 }
 
-// Offline and under-replicated partitions are counted by topic. A missing broker stays known for an
+// Offline and under-replicated partitions are counted by topic. A missing broker is reported for an
 // hour, or as long as it holds replicas.
 func TestClusterInTrouble(t *testing.T) {
 	m := New(nil)
@@ -173,14 +173,14 @@ func TestClusterInTrouble(t *testing.T) {
 		0: {Leader: 1, Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2, 3}},
 		1: {Leader: 1, Replicas: []int32{1, 2, 3}, ISR: []int32{1}},
 		2: {Leader: -1, Replicas: []int32{1, 2, 3}, ISR: []int32{}},
-		3: {Leader: 2, Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2, 3}}, // broker 2 does not answer, and no other leads yet
+		3: {Leader: 2, Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2, 3}}, // broker 2 is down, and no other replica has become leader yet
 	}}, []Broker{one, two})
 	if got != (Topic{"t", 4, 2, 2}) {
 		t.Errorf("%+v", got)
 	}
 }
 
-// A broker that does not answer leaves gaps; the answers of the others are reported.
+// A broker that does not respond leaves gaps; the responses of the others are reported.
 func TestSnapshotWithoutOneBroker(t *testing.T) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(60, "in"))
 	if err != nil {

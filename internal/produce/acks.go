@@ -87,7 +87,7 @@ func (a *acks) write(outcome string, ranges []ackRange) error {
 	return nil
 }
 
-// rangesOf adds an item to the ranges of its chunk. last is the index of each device's last range.
+// rangesOf adds an item to the ranges of its chunk. last has the index of each device's last range.
 func rangesOf(ranges []ackRange, last map[string]int, it *source.Item) []ackRange {
 	if it.Repeat > 0 {
 		return ranges

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// An unfinished line of a killed process remains a line of its own.
+// The unfinished line of a killed process stays on its own line.
 func TestAcksAfterKill(t *testing.T) {
 	const line = `{"outcome":"acked","device":"d","boot":"b","from":0,"to":9}` + "\n"
 	for before, want := range map[string]string{"": line, line: line + line, line + line[:20]: line + line[:20] + "\n" + line} {

@@ -17,14 +17,14 @@ import (
 )
 
 // chunkItems bounds the items of a chunk. It is small compared with a transaction, but large enough
-// to make the cost of passing a chunk on negligible.
+// that the cost of handing over a chunk is negligible.
 const chunkItems = 1024
 
 // chunk is a sequence of encoded items and the position after them.
 type chunk struct {
 	records     []kgo.Record   // of readings, in order
 	deadLetters []*kgo.Record  // dead letters
-	causes      map[string]int // of the dead letters; nil without any
+	causes      map[string]int // of the dead letters; nil if there are none
 	bytes       int            // of the keys and values of the readings
 	position    []byte
 	ranges      []ackRange
@@ -185,7 +185,7 @@ func (f *feed) reject(c *chunk, raw []byte, reason error) {
 	c.causes[deadletter.Cause(reason)]++
 }
 
-// add adds the record of a reading, or returns why there is none.
+// add adds the record of a reading, or returns why it cannot.
 func (f *feed) add(c *chunk, it *source.Item) error {
 	from := len(c.arena)
 	arena, err := f.cfg.Encoding.Append(c.arena, &it.Reading)

@@ -1,7 +1,7 @@
 package produce
 
-// Named returns the source under another name. Its position is then kept under that name, and it
-// does not fence producers of the source's own name.
+// Named returns the source under another name. Its position is then stored under that name, and it
+// does not fence producers that use the source's own name.
 func Named(src Source, name string) Source {
 	if src.Name() == name {
 		return src

@@ -27,8 +27,8 @@ import (
 // Source returns readings in an order that is the same in every run, so that a position determines
 // what was already sent.
 type Source interface {
-	// Name identifies the source: its position is stored under this name, and only one producer of
-	// a name can be alive.
+	// Name identifies the source: its position is stored under this name, and only one producer per
+	// name can be alive.
 	Name() string
 
 	// Next writes up to len(dst) items to dst and returns their number, which may be smaller. At
@@ -39,7 +39,7 @@ type Source interface {
 	Position() []byte
 
 	// Seek continues from a position of an earlier run. If the position does not fit, the error
-	// says why and what to do.
+	// explains why and what to do.
 	Seek(position []byte) error
 
 	// Progress returns how much of the source was read, in the source's own unit; total is -1 if it
@@ -93,7 +93,7 @@ type Result struct {
 	Sessions     int64 `json:"sessions"`
 	Bytes        int64 `json:"bytes"`
 
-	SendingSeconds float64 `json:"sending_seconds"` // from the first reading taken to the last commit
+	SendingSeconds float64 `json:"sending_seconds"` // from the first reading read to the last commit
 }
 
 func (c Config) withDefaults() Config {

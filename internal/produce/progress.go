@@ -13,7 +13,7 @@ import (
 // progress is the value of a source's record in the compacted progress topic, with the key
 // "source/NAME".
 type progress struct {
-	Position json.RawMessage `json:"position"` // the source's own
+	Position json.RawMessage `json:"position"` // in the source's own format
 	Readings int64           `json:"readings"` // committed by all runs
 }
 

@@ -21,11 +21,11 @@ type session struct {
 	feed     *feed
 	earlier  int64 // readings committed before the open transaction
 	ordinals int64 // of marked transactions
-	base     int64 // ordinals of this session follow it
+	base     int64 // ordinals of this session start after it
 	limits   broker.Limits
 }
 
-// session acquires the source, looks up what was committed, and sends what follows.
+// session acquires the source, looks up what was committed, and sends the rest.
 //
 // The order matters: acquiring the transactional id fences any older producer of the source and
 // aborts its transaction. Only then is the committed progress final.

@@ -19,9 +19,9 @@ type Phase string
 
 // Phases of a producer.
 const (
-	Starting Phase = "starting" // acquires the source and looks up its position
+	Starting Phase = "starting" // acquiring the source and looking up its position
 	Running  Phase = "running"
-	Retrying Phase = "retrying" // its session failed with Reason; a new one follows
+	Retrying Phase = "retrying" // after its session failed with Reason; a new one follows
 	Stopped  Phase = "stopped"
 )
 

@@ -26,7 +26,7 @@ import (
 	"time"
 )
 
-// Options of a Prometheus.
+// Options configure a Prometheus.
 type Options struct {
 	Jobs         map[string][]string // scraped host:port, by job
 	Rules        string              // files of rules; default none
@@ -62,7 +62,7 @@ func Start(t testing.TB, o Options) *Prometheus {
 	if o.Alertmanager != "" {
 		all["alerting"] = map[string]any{"alertmanagers": []config{{StaticConfigs: []map[string][]string{{"targets": {o.Alertmanager}}}}}}
 	}
-	text, err := json.Marshal(all) // which is YAML, too
+	text, err := json.Marshal(all) // JSON is also valid YAML
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,11 +159,11 @@ func Run(t testing.TB, name string, args ...string) {
 	started, ended := make(chan error), make(chan struct{})
 	go func() {
 		defer close(ended)
-		runtime.LockOSThread() // the parent-death signal comes when the starting thread ends
+		runtime.LockOSThread() // the parent-death signal is sent when the starting thread exits
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // killed is how it ends
+			_ = cmd.Wait() // it is always killed
 		}
 	}()
 	if err := <-started; err != nil {

@@ -2,9 +2,9 @@
 // share a Kafka cluster.
 //
 // The topic of the readings is the site's identity. With the default topic, sensor_data_tx, all
-// names are Weir's defaults. With any other topic, every derived name begins with that topic and a
-// dot: of dead letters, results, positions, pipelines, and through a pipeline's name of its group,
-// state and transactional ids. Access rules can therefore be prefixes.
+// names are Weir's defaults. With any other topic, all derived names begin with that topic and a
+// dot: the topics of dead letters, results and positions, the names of pipelines, and through those
+// their groups, state and transactional ids. Access rules can therefore be prefixes.
 package site
 
 import (
@@ -62,8 +62,8 @@ func Of(topic string) (Site, error) {
 	return s, nil
 }
 
-// collides reports whether Kafka refuses to have both topics, which it does not tell apart in the
-// names of metrics.
+// collides reports whether Kafka refuses to have both topics, because it can't distinguish them in
+// the names of metrics.
 func collides(a, b string) bool {
 	return strings.ReplaceAll(a, ".", "_") == strings.ReplaceAll(b, ".", "_")
 }
@@ -75,7 +75,7 @@ func (s Site) names() []string {
 // IsDefault reports whether the site has Weir's default names.
 func (s Site) IsDefault() bool { return s.topic == "" }
 
-// Readings is the topic of the readings.
+// Readings returns the topic of the readings.
 func (s Site) Readings() string {
 	if s.IsDefault() {
 		return DefaultReadings
@@ -83,7 +83,7 @@ func (s Site) Readings() string {
 	return s.topic
 }
 
-// DeadLetters is the topic of the records and rows that are not valid readings.
+// DeadLetters returns the topic of the records and rows that are not valid readings.
 func (s Site) DeadLetters() string {
 	if s.IsDefault() {
 		return DefaultDeadLetters
@@ -91,13 +91,14 @@ func (s Site) DeadLetters() string {
 	return s.topic + ".dlq"
 }
 
-// Stats is the compacted topic of the running statistics.
+// Stats returns the compacted topic of the running statistics.
 func (s Site) Stats() string { return s.Scoped(DefaultStats) }
 
-// Progress is the compacted topic of the positions of sources and the marks of replays.
+// Progress returns the compacted topic of the positions of sources and the replay markers.
 func (s Site) Progress() string { return s.Scoped(DefaultProgress) }
 
-// Scoped is the site's name for a pipeline or topic that has the given name on the default site.
+// Scoped returns the site's name for a pipeline or topic that has the given name on the default
+// site.
 func (s Site) Scoped(name string) string {
 	if s.IsDefault() {
 		return name
@@ -111,7 +112,7 @@ var (
 )
 
 // SQL rewrites a bundled pipeline for the site: it reads the site's readings, and its name and all
-// its other topics are the site's.
+// its other topics become the site's.
 func (s Site) SQL(text string) string {
 	if s.IsDefault() {
 		return text
@@ -126,7 +127,7 @@ func (s Site) SQL(text string) string {
 	})
 }
 
-// rename is the site's name for a topic or pipeline of the default site.
+// rename returns the site's name for a topic or pipeline of the default site.
 func (s Site) rename(name string) string {
 	switch name {
 	case DefaultReadings:
@@ -139,7 +140,7 @@ func (s Site) rename(name string) string {
 
 var declaredName = regexp.MustCompile(`(?m)^(\s*- name: )(\S+)`)
 
-// TopicsYAML is the declaration of the site's topics.
+// TopicsYAML returns the declaration of the site's topics.
 func (s Site) TopicsYAML() []byte {
 	if s.IsDefault() {
 		return broker.DefaultTopicsYAML()
@@ -150,7 +151,7 @@ func (s Site) TopicsYAML() []byte {
 	})
 }
 
-// Topics are the site's topics.
+// Topics returns the site's topics.
 func (s Site) Topics() []broker.Topic {
 	topics := broker.DefaultTopics()
 	for i := range topics {
@@ -159,7 +160,7 @@ func (s Site) Topics() []broker.Topic {
 	return topics
 }
 
-// SourceName is the site's name for a source, under which its position is kept: producers of
+// SourceName returns the site's name for a source, under which its position is stored: producers of
 // different sites must not fence each other. A topic's name has no slash, so the names of two
 // sites' sources are never equal.
 func (s Site) SourceName(name string) string {
@@ -169,9 +170,9 @@ func (s Site) SourceName(name string) string {
 	return s.topic + "/" + name
 }
 
-// ProgressTopics are the topics that may hold the marks of replays of a dead letter topic, by its
-// name alone: each replay of a topic must find the marks of the others. The first one that exists
-// is the one; the last is the default site's.
+// ProgressTopics returns the topics that may have the replay markers of a dead-letter topic,
+// derived from its name alone: each replay of a topic must find the markers of the others. The
+// first one that exists applies; the last is the default site's.
 func ProgressTopics(deadLetters string) []string {
 	var all []string
 	for i := strings.LastIndexByte(deadLetters, '.'); i > 0; i = strings.LastIndexByte(deadLetters[:i], '.') {

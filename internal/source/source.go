@@ -1,12 +1,12 @@
-// Package source defines replayable sources of readings. Package fleet simulates devices, package
+// Package source defines replayable sources of readings. Package fleet simulates devices; package
 // file reads CSV and JSON files.
 //
-// A source returns the same items in the same order in every run. Position identifies the item that
-// comes next, and Seek resumes exactly there, so a producer that commits the position in the same
+// A source returns the same items in the same order in every run. Position identifies the next
+// item, and Seek resumes exactly there, so a producer that commits the position in the same
 // transaction as the readings has neither gaps nor duplicates after a crash. The interface is
-// declared by its user, package produce.
+// declared by its consumer, package produce.
 //
-// A source belongs to one goroutine.
+// A source is not safe for concurrent use, except for Progress.
 package source
 
 import (
@@ -32,11 +32,11 @@ type Item struct {
 	Err error
 }
 
-// ErrPosition is the error of a Seek to a position that does not fit the source: it was saved for
+// ErrPosition is returned by Seek for a position that does not fit the source: it was saved for
 // another file or with other settings. Retrying does not help.
 var ErrPosition = errors.New("the saved position does not fit")
 
-// Settings are the settings that a position depends on, by the name that users know.
+// Settings are the settings that a position depends on, by user-visible name.
 type Settings map[string]string
 
 // Changed describes the first setting whose saved value differs from now, or returns "".

@@ -29,8 +29,8 @@ WITH ('connector' = 'kafka', 'topic' = 'sensor_data_tx', 'key.format' = 'raw', '
   'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset');
 `
 
-// flows are the traced pipelines: stateless, with a repartition topic, a GROUP BY, and all kinds of
-// windows.
+// flows are the traced pipelines: stateless, with a repartition topic, with a GROUP BY, and with
+// all kinds of windows.
 var flows = []struct{ name, sql string }{
 	{"passed", "CREATE TABLE passed (device_id STRING, `value` DOUBLE) WITH ('connector' = 'kafka', 'topic' = 'passed', 'value.format' = 'json');" +
 		"INSERT INTO passed SELECT device_id, `value` FROM readings WHERE `value` > -1e9;"},
@@ -247,8 +247,8 @@ func (s spans) path(id string) (names []string) {
 	return names
 }
 
-// The spans of an aborted transaction have its reason, and records that are read again get new
-// spans in the same trace.
+// The spans of an aborted transaction have the reason of the abort, and records that are read again
+// get new spans in the same trace.
 func TestFlowAborted(t *testing.T) {
 	t.Parallel()
 	receiver := tracetest.NewReceiver(t)

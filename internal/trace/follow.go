@@ -182,8 +182,8 @@ func Caused(by context.Context, others ...context.Context) context.Context {
 
 func isSpan(ctx context.Context) bool { return trace.SpanContextFromContext(ctx).IsValid() }
 
-// Joined returns the context of a record derived from several, of which the origins were followed.
-// None of these is its parent; the writer of the record assigns one, see Parent.
+// Joined returns the context of a record derived from several; origins are the contexts of those
+// that are followed. None of them is its parent; the writer of the record assigns one, see Parent.
 func Joined(origins ...context.Context) context.Context {
 	return &followed{context.Background(), links(origins)}
 }

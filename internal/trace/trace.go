@@ -6,8 +6,8 @@
 //	follow.go  sampling, and the spans of records
 //	export.go  metrics and logs of the exporter
 //
-// Whether a reading is followed is decided when it is ingested. Other readings cost nothing, and
-// nothing has a cost if tracing is off.
+// Whether a reading is followed is decided when it is ingested. Readings that are not followed have
+// no overhead.
 package trace
 
 import (

@@ -11,17 +11,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Plan says which partitions of a topic each client of a group has.
+// Plan maps each client of a group to its partitions of a topic.
 type Plan map[string][]int32
 
-// steering controls which partitions the members of groups get: it replaces the assignments of the
-// group's leader in transit. Members are cooperative (KIP-429): a partition goes to its new member
-// in a second rebalance, after its old member has revoked it. Broker.mu guards it.
+// steering controls which partitions the members of groups get: it replaces the group leader's
+// assignments in transit. Members are cooperative (KIP-429): a partition goes to its new member in
+// a second rebalance, after its old member has revoked it. Broker.mu guards it.
 type steering struct {
 	topic  string
-	plan   Plan // nil: as the members decide
+	plan   Plan // nil: the members decide
 	owned  map[string][]int32
-	rejoin map[string]bool // members whose next heartbeat says that the group rebalances
+	rejoin map[string]bool // members whose next heartbeat response announces a rebalance
 }
 
 func newSteering() steering {
@@ -58,7 +58,7 @@ func (b *Broker) Plan(topic string, plan Plan) {
 	b.topic, b.plan = topic, plan
 }
 
-// has reports whether the group has the assignment of a plan.
+// has reports whether the group's assignment is that of a plan.
 func has(g *kfake.GroupInfo, topic string, plan Plan) bool {
 	got := make(Plan)
 	for _, m := range g.Members {
@@ -147,7 +147,7 @@ func (b *Broker) assign(to *kmsg.SyncGroupRequestGroupAssignment, all []kmsg.Syn
 	to.MemberAssignment = given.AppendTo(nil)
 }
 
-// Free lets the groups' leaders assign partitions again.
+// Free returns control of the assignments to the group leaders.
 func (b *Broker) Free() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

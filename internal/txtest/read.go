@@ -70,7 +70,7 @@ func (b *Broker) Ends(topic string) map[int32]int64 {
 	return ends
 }
 
-// Producer is one life of a transactional id.
+// Producer is one incarnation of a transactional id.
 type Producer struct {
 	ID    int64
 	Epoch int16

@@ -1,21 +1,21 @@
-// Package txtest scripts transactions: an in-memory broker that holds a request that a test
-// selects, and then answers it, refuses it, or closes the connection before or after handling it.
-// Tests of transactional clients read as prose:
+// Package txtest scripts transactions: an in-memory broker holds a request that a test selects, and
+// then answers it, refuses it, or closes the connection before or after handling it. Tests of
+// transactional clients read like prose:
 //
 //	commit := broker.Hold(txtest.Commit("weir-weir-p-a"))
 //	...
 //	commit.Await()                  // the client requests its commit
 //	commit.DoAndAnswer(kerr.UnknownServerError) // committed, but the client gets an error
 //
-// Nothing sleeps: a test waits until a request has arrived ([Held.Await]) or until the group is as
-// it should be ([Broker.AwaitGroup]). [Broker.Assign] decides which member has which partitions, so
-// that partitions move when the script says so.
+// Nothing sleeps: a test waits until a request has arrived ([Held.Await]) or until the group is in
+// the expected state ([Broker.AwaitGroup]). [Broker.Assign] decides which member has which
+// partitions, so that partitions move when the script moves them.
 //
 //	txtest.go  Broker, Hold, and how a held request is handled
 //	match.go   selects requests
 //	group.go   partitions that move between members
 //	read.go    what is committed
-//	mutate/    faults that the scripts of engine, alert and produce must find: make mutate
+//	mutate/    faults that the scripts of engine, alert and produce must detect: make mutate
 package txtest
 
 import (
@@ -42,12 +42,12 @@ const Patience = 30 * time.Second
 // and a live one notices a rebalance within a fifth of it.
 const SessionTimeout = 1200 * time.Millisecond
 
-// Broker is a broker in memory that ends with the test.
+// Broker is an in-memory broker that is closed when the test ends.
 type Broker struct {
 	*kfake.Cluster
 	t     testing.TB
 	ctx   context.Context
-	side  *kgo.Client // does requests whose answer is withheld
+	side  *kgo.Client // executes requests whose response is withheld
 	fence *embedded.Fence
 
 	mu      sync.Mutex
@@ -57,7 +57,7 @@ type Broker struct {
 	steering
 }
 
-// New starts a broker that ends with the test.
+// New starts a broker that is closed when the test ends.
 func New(t testing.TB, opts ...kfake.Opt) *Broker {
 	t.Helper()
 	c, err := kfake.NewCluster(append([]kfake.Opt{
@@ -69,7 +69,7 @@ func New(t testing.TB, opts ...kfake.Opt) *Broker {
 	}
 	t.Cleanup(c.Close)
 	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel) // before Close: it releases what is still held
+	t.Cleanup(cancel) // before Close: it releases the requests still held
 	b := &Broker{Cluster: c, t: t, ctx: ctx, passing: make(map[string]int), steering: newSteering()}
 	at := b.Config("script")
 	if b.side, err = broker.Connect(ctx, at, kgo.RecordPartitioner(broker.GivenPartitions()), kgo.ProducerLinger(20*time.Millisecond)); err != nil {
@@ -83,12 +83,12 @@ func New(t testing.TB, opts ...kfake.Opt) *Broker {
 	return b
 }
 
-// Config connects to the broker with a client id, which Assign refers to.
+// Config connects to the broker with a client id, by which Assign identifies the client.
 func (b *Broker) Config(client string) broker.Config {
 	return broker.Config{Brokers: b.ListenAddrs(), ClientID: client}
 }
 
-// Client returns the script's own client. It writes to the partitions that are set in records.
+// Client returns the script's own client. It writes to the partitions set in records.
 func (b *Broker) Client() *kgo.Client { return b.side }
 
 // Write writes records in one call, so that a reader sees them together.
@@ -106,15 +106,15 @@ type Held struct {
 	keep    bool
 	arrived chan kmsg.Request
 	fate    chan fate
-	decided fate // of a rule that keeps on
+	decided fate // of a rule that stays in effect
 	seen    kmsg.Request
 }
 
 // fate is how a request is handled.
 type fate struct {
-	do     bool        // the broker does it
-	answer *kerr.Error // instead of its own answer
-	cut    bool        // no answer: the connection is closed
+	do     bool        // the broker handles it
+	answer *kerr.Error // replaces the broker's response
+	cut    bool        // no response: the connection is closed
 }
 
 // Hold holds the next request that matches until the script decides its fate.
@@ -173,7 +173,7 @@ func (h *Held) HangUp() { h.decide(fate{cut: true}) }
 // DoAndAnswer handles an EndTxn, and answers it with an error nevertheless.
 func (h *Held) DoAndAnswer(err *kerr.Error) { h.decide(fate{do: true, answer: err}) }
 
-// DoAndHangUp handles an EndTxn, and closes the connection without an answer.
+// DoAndHangUp handles an EndTxn, and closes the connection without a response.
 func (h *Held) DoAndHangUp() { h.decide(fate{do: true, cut: true}) }
 
 func (h *Held) decide(f fate) { h.fate <- f }
@@ -216,7 +216,7 @@ func (b *Broker) take(req kmsg.Request) *Held {
 
 var errHangUp = errors.New("the script hangs up")
 
-// meet sees every request before the broker handles it.
+// meet intercepts every request before the broker handles it.
 func (b *Broker) meet(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	b.KeepControl()
 	if resp := b.steer(req); resp != nil {
@@ -252,7 +252,7 @@ func (b *Broker) meet(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:
 	return b.fence.OnRequest(req)
 }
 
-// do handles an EndTxn whose answer its client does not get.
+// do executes an EndTxn whose response its client does not get.
 func (b *Broker) do(req kmsg.Request) {
 	end, ok := req.(*kmsg.EndTxnRequest)
 	if !ok {

@@ -23,9 +23,9 @@ type columns struct {
 type kind uint8
 
 const (
-	unknown kind = iota // no number and no text so far
+	unknown kind = iota // no number and no text yet
 	number              // its cells are values
-	prose               // its cells are text, and not sent
+	prose               // its cells are text, which is not sent
 )
 
 // Names of columns that are recognized without configuration, in the form of plainName. The first

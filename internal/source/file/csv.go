@@ -105,8 +105,8 @@ var (
 	errAfterQuote = errors.New("unexpected data after a closing quote")
 )
 
-// join splits the row that begins with line into cells. If a quoted cell has line ends, the
-// following lines are part of the row; if its quote is never closed, they are rows of their own.
+// join splits the row that begins with line into cells. If a quoted cell contains line ends, the
+// following lines are part of the row; if its quote is never closed, they are separate rows.
 func (c *csvRows) join(line []byte) (raw []byte, err error) {
 	raw = withoutEnd(line)
 	if err = c.cut(raw); !errors.Is(err, errQuoteOpen) {

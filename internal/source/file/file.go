@@ -1,10 +1,10 @@
 // Package file reads CSV and JSON files as a replayable source of readings.
 //
-//	file.go       Config, File: open a file, decide its format, return its items
+//	file.go       Config, File: open a file, determine its format, return its items
 //	content.go    decompression, character encodings, rejection of binary files
 //	lines.go      lines with look-ahead
 //	csv.go        CSV rows as cells
-//	ndjson.go     JSON objects as cells: one a line, over several lines, or an array
+//	ndjson.go     JSON objects as cells: one per line, over several lines, or an array
 //	sample.go     the first rows: columns, delimiter, decimal sign and times are inferred here
 //	columns.go    the role of each column
 //	number.go     numbers and their decimal sign

@@ -42,7 +42,7 @@ func (l *lines) next() (line []byte, tooLong bool, err error) {
 	l.buf = l.buf[:0]
 	for {
 		part, err := l.content.ReadSlice(l.end)
-		if room := maxLine - len(l.buf); len(part) > room+2 { // leave room for a line end
+		if room := maxLine - len(l.buf); len(part) > room+2 { // leaves room for a line end
 			part, tooLong = part[:room], true
 		}
 		if !tooLong || len(l.buf) < maxLine {

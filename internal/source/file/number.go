@@ -136,7 +136,7 @@ func looksNumeric(text string) bool {
 	return commaDecimal.MatchString(text) || grouped['.'].MatchString(text) || grouped[','].MatchString(text)
 }
 
-// isMissing reports whether a text denotes a missing value, which says nothing about the kind of
+// isMissing reports whether a text denotes a missing value, which implies nothing about the kind of
 // its column.
 func isMissing(text string) bool {
 	switch strings.ToLower(strings.TrimSpace(text)) {

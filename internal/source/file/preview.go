@@ -14,7 +14,7 @@ type Preview struct {
 	First    []reading.Reading // at most previewed
 	Readings int64
 	Rejected int64            // rows and cells that are not valid readings
-	Columned map[string]int64 // rejected by column; "" for whole rows
+	Columned map[string]int64 // rejected items by column; "" for whole rows
 	Reasons  []string         // of the first rejected items
 }
 

@@ -11,8 +11,8 @@ import (
 )
 
 // sample is the head of a file, from which its columns, decimal sign and times are inferred. It is
-// the same in every run, so that a run that resumes interprets the rows before its position as
-// before.
+// the same in every run, so that a resumed run interprets the rows before its position in the same
+// way.
 type sample struct {
 	head  []byte
 	whole bool // the head is the whole file

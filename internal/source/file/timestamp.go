@@ -53,8 +53,8 @@ const (
 	lastYear  = 2100
 )
 
-// newTimestamps determines the format of times. For auto it uses the sample to resolve what a
-// single time leaves open, and returns an error if the sample is ambiguous.
+// newTimestamps determines the format of times. For auto it uses the sample to resolve ambiguities
+// of single times, and returns an error if the sample is ambiguous.
 func newTimestamps(cfg *Config, sample []placed) (timestamps, error) {
 	t := timestamps{location: cfg.Location}
 	if err := t.setYears(cfg.Years); err != nil {

@@ -235,7 +235,7 @@ func (f *Fleet) Next(dst []source.Item) (n int, err error) {
 	return n, nil
 }
 
-// step advances by one reading or repeat, and reports whether it has set it.
+// step advances by one reading or repeat, and reports whether it set it.
 func (f *Fleet) step(it *source.Item) bool {
 	if !f.echo {
 		ok := f.at(f.slot, it)

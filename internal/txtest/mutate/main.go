@@ -1,8 +1,8 @@
-// Command mutate puts one fault after the other into the transactional clients and runs their
+// Command mutate injects faults into the transactional clients, one at a time, and runs their
 // scripts, which must fail: make mutate.
 //
-// A mutated file is given to go test as an overlay, so that the tree is never touched. A fault that
-// no script finds, and one whose place in the code is no longer there, make it end with an error.
+// A mutated file is passed to go test as an overlay, so the tree is never modified. The command
+// fails if no script detects a fault, or if the code to mutate no longer exists.
 package main
 
 import (
@@ -50,7 +50,7 @@ func run(only *regexp.Regexp) (err error) {
 	return errors.Join(failed...)
 }
 
-// seed runs the scripts over a fault, and returns those that find it.
+// seed runs the scripts against a fault, and returns those that detect it.
 func (m *mutation) seed(dir string) (found []string, err error) {
 	source, err := os.ReadFile(m.file)
 	if err != nil {
@@ -86,7 +86,7 @@ func (m *mutation) seed(dir string) (found []string, err error) {
 	return slices.Compact(found), nil
 }
 
-// apply puts the fault into the text of the file.
+// apply injects the fault into the text of the file.
 func (m *mutation) apply(source string) (string, error) {
 	for _, e := range m.edits {
 		if n := strings.Count(source, e[0]); n != 1 {

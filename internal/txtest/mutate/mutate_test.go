@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Each fault has its place in the code as it is now, and is Go when it is there.
+// Each fault can be applied to the current code, and the result is syntactically valid Go.
 func TestMutationsApply(t *testing.T) {
 	t.Chdir("../../..")
 	seen := make(map[string]bool)

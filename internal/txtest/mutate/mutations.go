@@ -1,14 +1,14 @@
 package main
 
-// mutation is a fault that a script must find.
+// mutation is a fault that a script must detect.
 type mutation struct {
 	fault   string
 	file    string
-	scripts string // end of the regular expression of the scripts to run, those that should find it; "" for all of the package
+	scripts string // end of the regular expression of the scripts that should detect it; "" for all of the package
 	edits   [][2]string
 }
 
-// mutations are the faults that the scripts of each package must find.
+// mutations are the faults that the scripts of each package must detect.
 var mutations = []mutation{
 	{"errors of writes are not looked at", "internal/engine/commit.go", "WriteRefused", [][2]string{
 		{"return s.explainWrite(ctx, s.tx.written.Err())", "return nil"},
