@@ -38,8 +38,10 @@ type checkReport struct {
 // keysReport is the result of sampling the topics that the pipeline requires to be partitioned by
 // key.
 type keysReport struct {
-	Records int      `json:"records"` // sampled
-	Missing []string `json:"missing,omitempty"`
+	Records int      `json:"records"`           // sampled
+	Missing []string `json:"missing,omitempty"` // topics that do not exist
+	// Unsampled lists topics in formats of a schema registry, which check does not decode.
+	Unsampled []string `json:"unsampled,omitempty"`
 }
 
 // differenceReport is a difference from Flink.
@@ -111,7 +113,12 @@ a record is not in the partition of its key.`,
 				case err == nil:
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, pipeline %s of %s\n", file, program.Name, plural(len(program.Stages), "stage"))
 					if report.Keys != nil {
-						fmt.Fprintf(cmd.OutOrStdout(), "%s: keys are in their partitions in %s\n", file, plural(report.Keys.Records, "sampled record"))
+						if report.Keys.Records > 0 || len(report.Keys.Unsampled) == 0 {
+							fmt.Fprintf(cmd.OutOrStdout(), "%s: keys are in their partitions in %s\n", file, plural(report.Keys.Records, "sampled record"))
+						}
+						for _, topic := range report.Keys.Unsampled {
+							fmt.Fprintf(cmd.OutOrStdout(), "%s: keys of topic %s were not sampled, because its format needs a schema registry: weir run checks each record\n", file, topic)
+						}
 						for _, topic := range report.Keys.Missing {
 							fmt.Fprintf(cmd.OutOrStdout(), "%s: topic %s does not exist yet\n", file, topic)
 						}
@@ -146,8 +153,7 @@ func sampleKeys(ctx context.Context, kafka *kafkaFlags, file string, at site.Sit
 	if err != nil || len(program.Placements()) == 0 {
 		return err
 	}
-	records, missing, err := checkKeys(ctx, kafka.config, program)
-	report.Keys = &keysReport{records, missing}
+	report.Keys, err = checkKeys(ctx, kafka.config, program)
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/dryrun"
+	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/operator"
 	"weir.example/weir/internal/plan"
 )
@@ -27,33 +28,37 @@ var errSampled = errors.New("enough records sampled")
 
 // checkKeys runs a pipeline in memory on samples of the topics that it requires to be partitioned
 // by key. The error is an *operator.ElsewhereError if a record is not in the partition of its key.
-// missing lists the topics that do not exist.
-func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (records int, missing []string, err error) {
+func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (*keysReport, error) {
+	report := &keysReport{}
 	client, err := broker.Connect(ctx, b)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
 	all, sizes := make(map[string][]*kgo.Record), make(map[string]int32)
 	for _, at := range p.Placements() {
 		for _, t := range at.Tables {
-			if all[t.Topic] != nil || slices.Contains(missing, t.Topic) {
+			if all[t.Topic] != nil || slices.Contains(report.Missing, t.Topic) || slices.Contains(report.Unsampled, t.Topic) {
+				continue
+			}
+			if format.HasRegistry(t.Key.Name) || format.HasRegistry(t.Value.Name) { // a dry run can't decode it
+				report.Unsampled = append(report.Unsampled, t.Topic)
 				continue
 			}
 			topics, err := admin.ListTopics(ctx, t.Topic)
 			if err != nil {
-				return 0, nil, fmt.Errorf("describe topic %s: %w", t.Topic, err)
+				return nil, fmt.Errorf("describe topic %s: %w", t.Topic, err)
 			}
 			if topics[t.Topic].Err != nil {
-				missing = append(missing, t.Topic)
+				report.Missing = append(report.Missing, t.Topic)
 				continue
 			}
 			sizes[t.Topic] = int32(len(topics[t.Topic].Partitions)) //nolint:gosec // few
 			if all[t.Topic], err = sample(ctx, b, admin, t.Topic); err != nil {
-				return 0, nil, err
+				return nil, err
 			}
-			records += len(all[t.Topic])
+			report.Records += len(all[t.Topic])
 		}
 	}
 	_, err = dryrun.Preview(ctx, p, all, sizes, false)
@@ -61,7 +66,7 @@ func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (records i
 	if !errors.As(err, &elsewhere) {
 		err = nil // a sample lacks earlier rows, so other errors are meaningless
 	}
-	return records, missing, err
+	return report, err
 }
 
 // sample reads records from the beginning and the end of each partition.

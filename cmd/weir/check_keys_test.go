@@ -59,7 +59,9 @@ func TestCheckSamplesKeys(t *testing.T) {
 		"kcat":      {kcat, []string{brokers}, exitCheck, []string{"topic kcat, partition ", `key {"device_id":"dev-`, "SET 'weir.key-partitioning' = 'any'"}},
 		"any":       {"SET 'weir.key-partitioning' = 'any';" + kcat, []string{brokers}, 0, []string{"ok, pipeline counts of 2 stages"}},
 		"unsampled": {kcat, nil, 0, []string{"key-partitioning: the pipeline relies on murmur2", "topic kcat"}},
-		"missing":   {fmt.Sprintf(checkedKeys, "none"), []string{brokers}, 0, []string{"topic none does not exist yet"}},
+		"registry": {strings.Replace(kcat, "'value.format' = 'json'", "'value.format' = 'avro-confluent', 'value.avro-confluent.url' = 'http://127.0.0.1:1'", 1), []string{brokers}, 0,
+			[]string{"ok, pipeline counts", "keys of topic kcat were not sampled, because its format needs a schema registry"}},
+		"missing": {fmt.Sprintf(checkedKeys, "none"), []string{brokers}, 0, []string{"topic none does not exist yet"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, out, errOut := do(t, append([]string{"check", write(x.sql)}, x.args...)...)
