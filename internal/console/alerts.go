@@ -45,7 +45,8 @@ type alertList struct {
 	Matched  int             `json:"matched"` // before Alerts was limited
 }
 
-// alerts is GET /api/alerts?state=&q=: firing and recently resolved alerts, and active silences.
+// alerts serves GET /api/alerts?state=&q=: firing and recently resolved alerts, and active
+// silences.
 func (c *Console) alerts(r *http.Request) (any, error) {
 	list := alertList{Alerts: []alertRow{}, Silences: []alert.Silence{}, Counts: map[string]int{"firing": 0, "silenced": 0, "resolved": 0}}
 	known := &alert.State{}

@@ -25,11 +25,11 @@ type cluster struct {
 // clusterState is the result of one poll. It is immutable.
 type clusterState struct {
 	At              time.Time
-	Err             string // what the last look failed with; the rest is then of an older one
+	Err             string // error of the last poll, if it failed; the other fields are then from an earlier one
 	Brokers         []api.Broker
 	Topics          []topicState         // by name
 	Groups          []api.Group          // by name
-	Open            int                  // transactions under way; -1 when the broker did not say
+	Open            int                  // open transactions; -1 if unknown
 	UnderReplicated int                  // partitions
 	Offline         int                  // partitions without a leader
 	committed       map[groupTopic]int64 // sums of committed offsets
@@ -41,7 +41,7 @@ type topicState struct {
 	ends int64
 }
 
-// groupTopic is a topic as a group reads it.
+// groupTopic is a topic read by a group.
 type groupTopic struct{ group, topic string }
 
 func newCluster(admin *kadm.Client, now func() time.Time) *cluster {
@@ -203,7 +203,7 @@ func (s *clusterState) group(name string) *api.Group {
 	return nil
 }
 
-// rate returns n per second; 0 if no time has passed, or if n is negative because a topic was
+// rate returns n per second, or 0 if no time has passed, or if n is negative because a topic was
 // recreated.
 func rate(n int64, seconds float64) float64 {
 	if seconds <= 0 || n < 0 {
@@ -212,7 +212,7 @@ func rate(n int64, seconds float64) float64 {
 	return float64(n) / seconds
 }
 
-// smooth evens out a rate that arrives in transactions.
+// smooth averages a rate with the previous one, since offsets advance by whole transactions.
 func smooth(before, now float64) float64 {
 	if before == 0 || now == 0 {
 		return now

@@ -8,7 +8,7 @@
 //	cluster.go       brokers, topics, groups, lag and transactions, polled every second
 //	overview.go      ten minutes of key figures; the overview's feed
 //	follow.go        reading the newest records of a topic within a budget
-//	fleet.go         devices and their sensors, from the readings that arrive
+//	fleet.go         devices and their sensors, from incoming readings
 //	recall.go        devices that have been silent for longer, from their statistics
 //	devices.go       devices as rows and as charts
 //	payload.go       rendering a record's bytes
@@ -50,11 +50,11 @@ import (
 	"weir.example/weir/internal/site"
 )
 
-// Config of a console.
+// Config configures a console.
 type Config struct {
 	Broker   broker.Config
 	Listen   string           // host:port; default 127.0.0.1:8080
-	Token    string           // required of clients if set; mandatory unless Listen is on loopback
+	Token    string           // required of clients if set; must be set unless Listen is on loopback
 	Optional bool             // if the address is in use, Open returns ErrBusy: the caller may run without a console
 	Write    bool             // allows replaying dead letters and aborting transactions
 	Site     site.Site        // whose readings, statistics and dead letters are shown
@@ -72,7 +72,7 @@ type Config struct {
 	Now    func() time.Time
 }
 
-// Flow is the counters of the process that runs the flow.
+// Flow holds the counters of the process that runs the flow.
 type Flow struct {
 	Elapsed      time.Duration
 	Produced     int64 // readings
@@ -172,7 +172,7 @@ func (c *Console) URL() string {
 	return "http://" + c.listener.Addr().String()
 }
 
-// Run serves until ctx is done. Errors of the broker are shown on the page and do not end it. If c
+// Run serves until ctx is done. Errors of the broker are shown on the page and do not stop it. If c
 // is nil, Run returns immediately.
 func (c *Console) Run(ctx context.Context) error {
 	if c == nil {

@@ -75,7 +75,7 @@ func serve(t *testing.T, cfg Config) *Console {
 	return c
 }
 
-// take acquires a semaphore as another request does.
+// take acquires a semaphore as another request would.
 func take(t *testing.T, s *semaphore.Weighted) (release func()) {
 	t.Helper()
 	if !s.TryAcquire(1) {
@@ -84,7 +84,7 @@ func take(t *testing.T, s *semaphore.Weighted) (release func()) {
 	return func() { s.Release(1) }
 }
 
-// answer sends a request and returns status and body of the response.
+// answer sends a request and returns the status and body of the response.
 func answer(t *testing.T, method, url, body string, header ...string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -184,7 +184,7 @@ func TestTokenRequired(t *testing.T) {
 	}
 }
 
-// A login whose browser has left gives up its place in the queue.
+// A login whose client has disconnected gives up its place in the queue.
 func TestLoginEndsWithItsBrowser(t *testing.T) {
 	g := newGuard("opensesame", "")
 	release := take(t, g.tries)
@@ -278,7 +278,7 @@ func TestDevices(t *testing.T) {
 }
 
 // A frame of the device list contains its query, because a frame for the previous query may arrive
-// after a change.
+// after the query has changed.
 func TestDevicesFrameContainsItsQuery(t *testing.T) {
 	c := &Console{fleet: newFleet(time.Now, nil)}
 	const ask = "q=pump&status=&sort=id&offset=0&limit=60"
@@ -379,7 +379,7 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// An open transaction blocks read_committed readers of later records, but no page.
+// An open transaction blocks read_committed readers of later records, but no page of the console.
 func TestOpenTransactionBlocksNoPage(t *testing.T) {
 	c := serve(t, Config{Write: true})
 	send(t, c.cfg.Broker, reading.Reading{DeviceID: "a", Sensor: "x", TS: 1, Seq: 1})

@@ -15,11 +15,11 @@ import (
 	"weir.example/weir/reading"
 )
 
-// readers decode payloads written with a schema of the registry. A schema is fetched in the
+// readers decodes payloads written with a schema of the registry. A schema is fetched in the
 // background when it is first seen; until it arrives, its records are shown as bytes.
 type readers struct {
 	client   *registry.Client
-	ctx      context.Context // ends fetches
+	ctx      context.Context // cancels fetches
 	fetching sync.WaitGroup
 
 	mu    sync.Mutex
@@ -34,11 +34,11 @@ type reader struct {
 }
 
 const (
-	askAgain = 10 * time.Second // retry for a schema that was not found
+	askAgain = 10 * time.Second // retry interval for a schema that was not found
 	maxKnown = 10_000
 )
 
-// newReaders creates readers whose fetches end with ctx.
+// newReaders returns readers whose fetches are cancelled with ctx.
 func newReaders(ctx context.Context, client *registry.Client) *readers {
 	return &readers{client: client, ctx: ctx, known: make(map[int]*reader)}
 }
@@ -57,7 +57,7 @@ func (r *readers) text(schema int32, data []byte) (kind, text string, ok bool) {
 		return "", "", false
 	}
 	defer func() {
-		if recover() != nil { // payloads are untrusted: a panic of a decoder must not end the console
+		if recover() != nil { // payloads are untrusted: a panic of a decoder must not crash the console
 			kind, text, ok = "", "", false
 		}
 	}()
@@ -117,7 +117,7 @@ func (r *readers) await(ctx context.Context, records []*kgo.Record) {
 			}
 			r.mu.Unlock()
 			if known == nil {
-				_ = r.fetch(ctx, id) // it is then shown as bytes
+				_ = r.fetch(ctx, id) // on failure, the record is shown as bytes
 			}
 		}
 	}

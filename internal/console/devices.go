@@ -135,7 +135,7 @@ type deviceDetail struct {
 	ID        string           `json:"id"`
 	Status    api.DeviceStatus `json:"status"`
 	Seen      int64            `json:"seen"`
-	Interval  float64          `json:"interval"` // usual, in milliseconds
+	Interval  float64          `json:"interval"` // usual interval, in milliseconds
 	Partition int32            `json:"partition"`
 	Sensors   []sensorSeries   `json:"sensors"`
 }
@@ -184,7 +184,8 @@ const (
 	backfillPoints  = 2000 // of a sensor
 )
 
-// device is GET /api/device?id=: a device with its points of the last minutes, read from the topic.
+// device serves GET /api/device?id=: a device with its points of the last minutes, read from the
+// topic.
 func (c *Console) device(r *http.Request) (any, error) {
 	id := r.FormValue("id")
 	d, ok := c.fleet.detail(id)
@@ -193,7 +194,7 @@ func (c *Console) device(r *http.Request) (any, error) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), backfillTime)
 	defer cancel()
-	_ = c.backfill(ctx, &d) // on failure, the points in memory remain
+	_ = c.backfill(ctx, &d) // on failure, only the points in memory are returned
 	return d, nil
 }
 
@@ -229,7 +230,7 @@ func (c *Console) backfill(ctx context.Context, d *deviceDetail) error {
 	return err
 }
 
-// deviceFeed sends the newest points of a device; the page merges those that it lacks.
+// deviceFeed sends the newest points of a device; the page merges the missing ones.
 type deviceFeed struct {
 	fleet *fleet
 	id    string

@@ -19,7 +19,7 @@ import (
 	"weir.example/weir/pipelines"
 )
 
-// sqlAnswer is the answer to the SQL in the editor.
+// sqlAnswer is the response to the SQL in the editor.
 type sqlAnswer struct {
 	OK       bool          `json:"ok"`
 	Line     int           `json:"line,omitempty"` // of the error, from 1
@@ -34,7 +34,7 @@ type sqlAnswer struct {
 	Took     float64       `json:"took,omitempty"`    // milliseconds
 }
 
-// previewRows is the records that a pipeline would write to a topic.
+// previewRows holds the records that a pipeline would write to a topic.
 type previewRows struct {
 	Topic   string           `json:"topic"`
 	Kind    string           `json:"kind"`              // rows, late or dead letters
@@ -50,14 +50,14 @@ const (
 	previewTime    = 10 * time.Second
 )
 
-// sqlRequest is the body of requests of the editor.
+// sqlRequest is the body of the editor's requests.
 type sqlRequest struct {
 	Text  string `json:"text"`
 	Last  int    `json:"last"`  // records of each topic that a preview reads
 	Close bool   `json:"close"` // end the inputs, so that windows close
 }
 
-// compile plans the SQL in the editor. Invalid SQL is an answer, not an error.
+// compile plans the SQL in the editor. Invalid SQL is a response, not an error.
 func compile(text string) (*plan.Program, sqlAnswer) {
 	program, err := plan.Preview(text, previewName)
 	var at *sql.Error
@@ -70,7 +70,7 @@ func compile(text string) (*plan.Program, sqlAnswer) {
 	return program, sqlAnswer{OK: true, Pipeline: program.Name, Plan: program.Text(), Graph: graphOf(program, figures{})}
 }
 
-// checkSQL is POST /api/sql/check {"text"}.
+// checkSQL serves POST /api/sql/check {"text"}.
 func (c *Console) checkSQL(r *http.Request) (any, error) {
 	var in sqlRequest
 	if err := readJSON(r, &in); err != nil {
@@ -80,7 +80,7 @@ func (c *Console) checkSQL(r *http.Request) (any, error) {
 	return answer, nil
 }
 
-// previewSQL is POST /api/sql/preview {"text", "last", "close"}: the records that the pipeline
+// previewSQL serves POST /api/sql/preview {"text", "last", "close"}: the records that the pipeline
 // would write for the last records of its sources.
 func (c *Console) previewSQL(r *http.Request) (any, error) {
 	in := sqlRequest{Last: 1000}
@@ -98,7 +98,7 @@ func (c *Console) previewSQL(r *http.Request) (any, error) {
 		return sqlAnswer{Message: message, Hint: "check and explain work; to see the rows, run the pipeline"}, nil
 	}
 	if err := c.previews.Acquire(r.Context(), 1); err != nil {
-		return nil, err // the browser has left
+		return nil, err // the client has disconnected
 	}
 	defer c.previews.Release(1)
 	ctx, cancel := context.WithTimeout(r.Context(), previewTime)
@@ -128,8 +128,8 @@ func (c *Console) previewSQL(r *http.Request) (any, error) {
 	return answer, nil
 }
 
-// unreadable returns why the sources of a program cannot be previewed; "" if they can. A dry run
-// decodes no formats of a schema registry: it would read their records as JSON.
+// unreadable returns why the sources of a program cannot be previewed, or "" if they can. A dry run
+// does not decode formats that need a schema registry: it would read their records as JSON.
 func unreadable(program *plan.Program) string {
 	for _, stage := range program.Stages {
 		for _, input := range stage.Inputs {
@@ -147,8 +147,8 @@ func unreadable(program *plan.Program) string {
 	return ""
 }
 
-// newest reads the last records of a topic, in the order of their timestamps. For a table of
-// versions, it reads as many as a preview may. partitions is the topic's partition count.
+// newest reads the last records of a topic, in timestamp order. For a versioned table, it reads as
+// many as a preview may. partitions is the topic's partition count.
 func (c *Console) newest(ctx context.Context, topic string, last int, versions bool) (all []*kgo.Record, partitions int32, err error) {
 	if versions {
 		last = previewRecords
@@ -251,7 +251,7 @@ FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' SECOND))
 GROUP BY window_start, window_end, sensor;
 `
 
-// starters is GET /api/sql/starters: a first query and the bundled pipelines.
+// starters serves GET /api/sql/starters: a first query and the bundled pipelines.
 func (c *Console) starters(*http.Request) (any, error) {
 	all := []starter{{Name: "first query", About: "mean per sensor and second", Text: c.cfg.Site.SQL(firstQuery)}}
 	for _, name := range pipelines.Names() {

@@ -23,7 +23,7 @@ import (
 // and misses those in between.
 type feed interface {
 	// frame returns the data to send, or nil if there is nothing new. It must be fast, and is
-	// called by one goroutine only.
+	// called from one goroutine only.
 	frame() any
 	// period is the interval between frames.
 	period() time.Duration
@@ -49,7 +49,7 @@ type hub struct {
 	feeds   map[string]*shared
 	streams map[string]*stream
 	wake    chan struct{} // closed and replaced at each tick
-	joined  chan struct{} // signals run that there is a stream
+	joined  chan struct{} // signals run that a stream has been opened
 }
 
 // shared is a feed and its newest frame.
@@ -161,7 +161,7 @@ func (h *hub) acquire(names []string) ([]*shared, error) {
 	return all, nil
 }
 
-// release closes feeds without further users. h.mu must be held.
+// release closes feeds that have no more users. h.mu must be held.
 func (h *hub) release(feeds []*shared) {
 	for _, s := range feeds {
 		if s.users--; s.users == 0 {
@@ -214,7 +214,7 @@ func (h *hub) next(s *stream) (out []byte, wake <-chan struct{}) {
 	return out, h.wake
 }
 
-// serve is GET /api/events?watch=NAME&watch=NAME…
+// serve serves GET /api/events?watch=NAME&watch=NAME…
 func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 	s, err := h.join(r.URL.Query()["watch"])
 	if err != nil {
@@ -260,7 +260,7 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// rewatch is POST /api/events/{id} {"watch": […]}: it changes the feeds of an open stream.
+// rewatch serves POST /api/events/{id} {"watch": […]}: it changes the feeds of an open stream.
 func (h *hub) rewatch(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Watch []string `json:"watch"`

@@ -139,8 +139,8 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// A browser that does not read delays no other, costs no more than the buffers of its connection,
-// and is disconnected.
+// A browser that does not read delays no other, uses no more memory than the buffers of its
+// connection, and is disconnected.
 func TestSlowBrowser(t *testing.T) {
 	loud := newLoudFeed(200_000)
 	h, server := streamServer(t, 2*time.Second, map[string]feed{"loud": loud})
@@ -199,7 +199,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	}
 }
 
-// memory returns the size of heap and stacks in use, bytes.
+// memory returns the size of the heap and stacks in use, in bytes.
 func memory() int64 {
 	runtime.GC()
 	var m runtime.MemStats

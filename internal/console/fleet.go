@@ -22,14 +22,14 @@ const (
 	maxDelays   = 1024
 )
 
-// A device is late after three of its usual intervals without a reading, and silent after ten, but
-// not before these times.
+// A device is late after three of its usual intervals without a reading and silent after ten, but
+// never before these times.
 const (
 	lateAfter   = 5 * time.Second
 	silentAfter = 30 * time.Second
 )
 
-// fleet is the devices that have sent readings, with their newest values.
+// fleet holds the devices that have sent readings, with their latest values.
 type fleet struct {
 	now     func() time.Time
 	readers *readers
@@ -37,15 +37,15 @@ type fleet struct {
 	mu        sync.Mutex
 	decode    reading.Decoder
 	devices   map[string]*device
-	order     []*device // by id, where sorted is set
+	order     []*device // by id if sorted is set
 	sorted    bool
 	gap       float64   // usual interval over all devices, ms: for devices with a single reading
 	untracked int64     // readings of devices above maxDevices
 	unread    int64     // records that are not valid readings
 	skipped   int64     // records skipped to stay within the budget
 	observed  time.Time // all readings committed before this time have been read; zero: not yet
-	jumped    time.Time // of the last skip
-	waits     []float64 // a ring of the last delays from a record's timestamp to here, ms
+	jumped    time.Time // time of the last skip
+	waits     []float64 // a ring of the latest delays from a record's timestamp until it is read here, ms
 	next      int       // in waits
 }
 
@@ -70,7 +70,8 @@ func newFleet(now func() time.Time, r *readers) *fleet {
 	return &fleet{now: now, readers: r, devices: make(map[string]*device), sorted: true}
 }
 
-// receive adds records that a follower has read; skipped is the number that it has skipped.
+// receive adds records that a follower has read; skipped is the number of records that it has
+// skipped.
 func (f *fleet) receive(records []*kgo.Record, skipped int64) {
 	now := f.now()
 	f.mu.Lock()
@@ -169,7 +170,7 @@ func (s *sensor) add(at int64, value float64) {
 	s.next = (s.next + 1) % maxPoints
 }
 
-// points calls fn with the last n points, the oldest first.
+// points calls fn with the last n points, oldest first.
 func (s *sensor) points(n int, fn func(at int64, value float32)) {
 	n = min(n, len(s.at))
 	for i := range n {
@@ -189,8 +190,8 @@ func (f *fleet) reached(at time.Time) {
 const reachInterval = 3 * time.Second
 
 // until returns the time, in milliseconds since 1970, up to which all readings are known: while the
-// follower lags or the broker is down, later silence says nothing about a device. f.mu must be
-// held.
+// follower lags or the broker is down, it is unknown whether devices have been silent since. f.mu
+// must be held.
 func (f *fleet) until(now time.Time) int64 {
 	if now.Sub(f.observed) <= reachInterval {
 		return now.UnixMilli()
@@ -198,15 +199,15 @@ func (f *fleet) until(now time.Time) int64 {
 	if !f.observed.IsZero() {
 		return f.observed.UnixMilli()
 	}
-	var newest int64 // no silence is known yet
+	var newest int64 // nothing is known about silence yet
 	for _, d := range f.order {
 		newest = max(newest, d.arrived)
 	}
 	return newest
 }
 
-// recall adds the last value of a sensor from the statistics, for readings before those that are
-// read.
+// recall adds the last value of a sensor from the statistics, for readings older than those that
+// the console reads.
 func (f *fleet) recall(id, name string, partition int32, last float64, at int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -240,7 +241,7 @@ func (f *fleet) status(d *device, now int64) api.DeviceStatus {
 	return api.Online
 }
 
-// byID returns the devices in the order of their ids. f.mu must be held.
+// byID returns the devices ordered by id. f.mu must be held.
 func (f *fleet) byID() []*device {
 	if !f.sorted {
 		slices.SortFunc(f.order, func(a, b *device) int { return strings.Compare(a.id, b.id) })
@@ -267,7 +268,7 @@ func (f *fleet) counts() api.DeviceCounts {
 
 func (f *fleet) waited(d time.Duration) {
 	if d < 0 || d > time.Minute {
-		return // an old record, or clocks that differ
+		return // an old record or clock skew
 	}
 	if len(f.waits) < maxDelays {
 		f.waits = append(f.waits, milliseconds(d))
@@ -277,8 +278,8 @@ func (f *fleet) waited(d time.Duration) {
 	f.next = (f.next + 1) % maxDelays
 }
 
-// delays returns median and 99th percentile of the time from a record's timestamp until it is read
-// here, in milliseconds.
+// delays returns the median and 99th percentile of the time from a record's timestamp until it is
+// read here, in milliseconds.
 func (f *fleet) delays() (p50, p99 float64) {
 	f.mu.Lock()
 	sorted := slices.Clone(f.waits)

@@ -10,10 +10,10 @@ import (
 	"weir.example/weir/internal/engine"
 )
 
-// A pipeline of this process counts its rows. Rates are computed here, from two samples of its
+// Pipelines of this process count their rows. Rates are computed here, from two samples of the
 // counters.
 
-// flowKey is a source of rows: an operator of a stage, or if topic is set, a topic that a stage
+// flowKey is a source of rows: an operator of a stage or, if topic is set, a topic that a stage
 // reads.
 type flowKey struct {
 	stage    string
@@ -21,11 +21,11 @@ type flowKey struct {
 	topic    string
 }
 
-// rates are rows per second.
+// rates holds rows per second.
 type rates map[flowKey]float64
 
-// read returns the records per second that a pipeline reads, without those of its own topics, which
-// it has read before.
+// read returns the records per second that a pipeline reads, excluding its own topics, whose rows
+// it has already read once.
 func (r rates) read(pipeline string) (sum float64) {
 	for k, n := range r {
 		if k.topic != "" && !strings.HasPrefix(k.topic, pipeline+".") {
@@ -35,7 +35,7 @@ func (r rates) read(pipeline string) (sum float64) {
 	return sum
 }
 
-// flows are the rates of pipelines by name.
+// flows holds the rates of pipelines by name.
 type flows struct {
 	mu   sync.Mutex
 	seen map[string]flowSample

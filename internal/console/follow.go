@@ -15,7 +15,7 @@ import (
 )
 
 // follower reads the newest committed records of a topic within a budget. If more records arrive,
-// it jumps to the end: what it reads is then a sample, but a current one.
+// it jumps to the end: what it reads is then a sample, but an up-to-date one.
 type follower struct {
 	broker broker.Config
 	topic  string
@@ -24,13 +24,13 @@ type follower struct {
 	logger *slog.Logger
 
 	// reached is called when everything that was committed at a time has been read; may be nil.
-	// While the follower lags or the broker is down, nothing is known of later records.
+	// While the follower lags or the broker is down, later records are unknown.
 	reached func(at time.Time)
 }
 
 const (
 	followEvery = 100 * time.Millisecond
-	jumpAfter   = 2 * time.Second // of its budget: the lag at which it jumps to the end
+	jumpAfter   = 2 * time.Second // lag at which it jumps to the end, as time at the full budget
 )
 
 // run calls receive with records, from one goroutine, until ctx is done. skipped is the number of
@@ -52,8 +52,8 @@ func (f *follower) run(ctx context.Context, receive func(records []*kgo.Record, 
 }
 
 func (f *follower) follow(ctx context.Context, receive func([]*kgo.Record, int64)) error {
-	// Control records are kept because the last record of a partition is often one: without it, the
-	// end would not be noticed.
+	// Control records are kept because the last record of a partition is often one: without them,
+	// the end would go unnoticed.
 	client, err := broker.Connect(ctx, f.broker, kgo.KeepControlRecords(),
 		kgo.FetchMaxBytes(1<<20), kgo.FetchMaxPartitionBytes(128<<10), kgo.MaxConcurrentFetches(1), kgo.FetchMaxWait(250*time.Millisecond))
 	if err != nil {
@@ -117,7 +117,7 @@ type position struct {
 	polled time.Time
 }
 
-// passed advances the position past records, and returns them without transaction markers.
+// passed advances the position past records and returns them without transaction markers.
 func (p *position) passed(records []*kgo.Record) []*kgo.Record {
 	for _, r := range records {
 		p.next[r.Partition] = r.Offset + 1
@@ -176,7 +176,7 @@ func (p *position) init(ctx context.Context, back int64) error {
 	return nil
 }
 
-// rewind goes further back, eight times as far each time, if the offsets that were read contained
+// rewind moves further back, eight times as far each time, if the offsets read so far contained
 // only transaction markers and aborted or compacted records. It reports whether there are earlier
 // offsets.
 func (p *position) rewind(back int64) bool {

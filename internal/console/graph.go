@@ -26,7 +26,8 @@ type graphNode struct {
 	State bool   `json:"state,omitempty"` // it is stateful
 }
 
-// graphEdge has the figures that are known: between operators, only in the process that runs them.
+// graphEdge has the known figures: those between operators are known only in the process that runs
+// them.
 type graphEdge struct {
 	From      string   `json:"from"`
 	To        string   `json:"to"`
@@ -36,7 +37,7 @@ type graphEdge struct {
 	Watermark int64    `json:"watermark,omitempty"` // milliseconds since 1970
 }
 
-// figures are the sources of the edges' figures. All may be nil.
+// figures holds the sources of the figures on edges. All may be nil.
 type figures struct {
 	cluster *clusterState
 	group   *api.Group
@@ -49,7 +50,7 @@ type drawing struct {
 	graph
 	figures
 	topics map[string]bool
-	folded map[*plan.Relation]bool // projections that are merged with the next one
+	folded map[*plan.Relation]bool // projections that are merged into the next one
 }
 
 // graphOf draws a program.
@@ -164,7 +165,7 @@ func (d *drawing) into(from, topic string) graphEdge {
 	return e
 }
 
-// after adds the output of a relation of a stage to an edge: its rows, or the records that it
+// after adds the output of a relation of a stage to an edge: the rows it emits, or the records it
 // writes.
 func (d *drawing) after(e graphEdge, stage string, r *plan.Relation) graphEdge {
 	if n, ok := d.rates[flowKey{stage: stage, relation: r.ID}]; ok {
@@ -219,15 +220,15 @@ func (l *lowest) add(watermark *time.Time, idle bool) {
 }
 
 func (l *lowest) on(e graphEdge, now time.Time) graphEdge {
-	if l.watermark != nil && l.watermark.Year() < 9999 { // it is maximal after the end of a bounded source
+	if l.watermark != nil && l.watermark.Year() < 9999 { // it has the maximum value after the end of a bounded source
 		delay := max(0, now.Sub(*l.watermark).Seconds())
 		e.Delay, e.Watermark = &delay, l.watermark.UnixMilli()
 	}
 	return e
 }
 
-// roughGraph draws a pipeline whose plan is not known, from the topics that its group reads and
-// those named after it.
+// roughGraph draws a pipeline whose plan is unknown, from the topics that its group reads and those
+// named after it.
 func roughGraph(name string, s *clusterState, g *api.Group) *graph {
 	d := &drawing{figures: figures{cluster: s, group: g}, topics: make(map[string]bool)}
 	d.Edges = []graphEdge{}

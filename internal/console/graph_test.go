@@ -13,7 +13,7 @@ import (
 )
 
 // Each edge of a pipeline that runs in this process has a rate and a watermark, and each edge from
-// a topic its lag.
+// a topic also has a lag.
 func TestEdgesHaveFigures(t *testing.T) {
 	text, _ := pipelines.Source("hottest")
 	program, err := plan.Compile(text, "hottest")
@@ -21,8 +21,8 @@ func TestEdgesHaveFigures(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	// status is the state of two partitions after some seconds: operator n has emitted n + 1 rows
-	// per second on each.
+	// status is the state of two partitions after a number of seconds: operator n has emitted n + 1
+	// rows per second on each.
 	status := func(seconds int) *engine.Snapshot {
 		s := &engine.Snapshot{At: start.Add(time.Duration(seconds) * time.Second), Workers: []engine.WorkerStatus{{Instance: "a"}}}
 		for _, stage := range program.Stages {

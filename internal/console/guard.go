@@ -25,15 +25,15 @@ import (
 //go:embed dist
 var dist embed.FS
 
-// policy allows the page to load its own files and to call its own server only: no inline scripts
-// or styles, no frames.
+// policy allows the page to load only its own files and to call only its own server: no inline
+// scripts or styles, no frames.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; manifest-src 'self'; " +
 	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-// guard authenticates requests and rejects those of other sites.
+// guard authenticates requests and rejects cross-site ones.
 type guard struct {
 	token  string
-	host   string // that the console listens at
+	host   string // that the console listens on
 	key    []byte // signs session cookies; random, so a restart ends all sessions
 	origin *http.CrossOriginProtection
 	tries  *semaphore.Weighted // logins run one at a time, which limits guessing
@@ -97,7 +97,7 @@ func (g *guard) allowed(r *http.Request) bool {
 	return err == nil && g.validSession(cookie.Value, time.Now())
 }
 
-// validToken compares in constant time, which does not leak even the token's length.
+// validToken compares in constant time, which does not even leak the token's length.
 func (g *guard) validToken(given string) bool {
 	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(g.token))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
@@ -128,7 +128,7 @@ func (g *guard) validSession(value string, now time.Time) bool {
 	return err == nil && now.Unix() < expires
 }
 
-// login is POST /api/login {"token": "…"}: it sets a session cookie.
+// login serves POST /api/login {"token": "…"}: it sets a session cookie.
 func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Token string `json:"token"`
@@ -143,7 +143,7 @@ func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 	}
 	defer g.tries.Release(1)
 	if g.token == "" || !g.validToken(in.Token) {
-		time.Sleep(slowTry) // even if the client is gone: disconnecting must not speed up guessing
+		time.Sleep(slowTry) // even if the client has disconnected: that must not speed up guessing
 		fail(w, http.StatusUnauthorized, errWrongToken)
 		return
 	}
@@ -173,7 +173,7 @@ func files() http.Handler {
 			w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(r.URL.Path)))
 			w.Header().Set("Content-Encoding", "gzip")
 			w.Header().Set("Vary", "Accept-Encoding")
-			_, _ = w.Write(data) // the client may be gone
+			_, _ = w.Write(data) // the client may have disconnected
 			return
 		}
 		server.ServeHTTP(w, r)

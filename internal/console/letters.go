@@ -16,7 +16,7 @@ import (
 	"weir.example/weir/internal/site"
 )
 
-// letterPage is the page of dead letters, with their count.
+// letterPage is the page of dead letters, with their counts.
 type letterPage struct {
 	broker  broker.Config
 	site    site.Site
@@ -24,8 +24,8 @@ type letterPage struct {
 	counted letterCount
 }
 
-// topics returns the topics of dead letters and of late rows, which have the same format:
-// that of the readings and those of pipelines.
+// topics returns the topics of dead letters and of late rows, which share a format: those of the
+// readings and of the pipelines.
 func (d *letterPage) topics() []string {
 	var all []string
 	for _, t := range d.cluster.state().Topics {
@@ -36,10 +36,10 @@ func (d *letterPage) topics() []string {
 	return all
 }
 
-// letterCount counts dead letters. Offsets would include transaction markers.
+// letterCount counts dead letters. Offset differences would include transaction markers.
 type letterCount struct {
 	mu    sync.Mutex
-	next  map[partitionOf]int64 // offset up to which records are counted
+	next  map[partitionOf]int64 // offset up to which records have been counted
 	count map[string]int64      // by topic
 }
 
@@ -48,8 +48,8 @@ type partitionOf struct {
 	id    int32
 }
 
-// mostCounted is the number of offsets of a topic that are read to count its records; above it, the
-// number of offsets is used.
+// mostCounted is the maximum number of offsets that are read to count the records of a topic; for
+// larger topics, the number of offsets is shown.
 const mostCounted = 100_000
 
 func (l *letterCount) total() int64 {
@@ -62,7 +62,7 @@ func (l *letterCount) total() int64 {
 	return sum
 }
 
-// of returns the number of dead letters of a topic; ok is false if they are not counted.
+// of returns the number of dead letters in a topic; ok is false if they are not counted.
 func (l *letterCount) of(topic string) (n int64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,7 +115,7 @@ func (d *letterPage) countTopic(ctx context.Context, t *topicState) {
 type letterRow struct {
 	Partition int32       `json:"partition"`
 	Offset    int64       `json:"offset"`
-	Topic     string      `json:"topic"` // where it came from
+	Topic     string      `json:"topic"` // the original topic
 	From      int32       `json:"origin_partition"`
 	At        int64       `json:"origin_offset"`
 	Source    string      `json:"source,omitempty"`
@@ -141,7 +141,7 @@ type letterList struct {
 	Topic  string        `json:"topic"`
 	Rows   []letterRow   `json:"rows"`  // newest first
 	Total  int           `json:"total"` // matching
-	More   bool          `json:"more"`  // there are more, or the time was up
+	More   bool          `json:"more"`  // there are more, or time ran out
 }
 
 const (
@@ -150,7 +150,7 @@ const (
 	letterTime  = 20 * time.Second
 )
 
-// list is GET /api/letters?topic=&reason=&pending=true
+// list serves GET /api/letters?topic=&reason=&pending=true
 func (d *letterPage) list(r *http.Request) (any, error) {
 	list := letterList{Topics: []letterTopic{}, Topic: r.FormValue("topic"), Rows: []letterRow{}}
 	state := d.cluster.state()
@@ -207,8 +207,8 @@ func letterOf(l *deadletter.Letter) letterRow {
 
 func headerOf(h kgo.RecordHeader) headerRow { return headerRow{h.Key, show(h.Value, nil)} }
 
-// replay is POST /api/letters/replay {"topic", "reason", "dry"}: matching dead letters that have
-// not been replayed are written back to their original topics.
+// replay serves POST /api/letters/replay {"topic", "reason", "dry"}: matching dead letters that
+// have not been replayed are written back to their original topics.
 func (d *letterPage) replay(r *http.Request) (any, error) {
 	var in struct {
 		Topic  string `json:"topic"`

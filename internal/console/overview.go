@@ -8,11 +8,11 @@ import (
 	"weir.example/weir/internal/console/api"
 )
 
-// historyLength is the number of points that are kept: ten minutes while a page is open, otherwise
-// half an hour.
+// historyLength is the number of points kept: ten minutes while a page is open, otherwise half an
+// hour.
 const historyLength = 600
 
-// history is the last points, oldest first.
+// history holds the latest points, oldest first.
 type history struct {
 	mu     sync.Mutex
 	points []api.Point

@@ -38,8 +38,8 @@ type payload struct {
 // maxShown is the number of bytes of a payload that are sent to the page.
 const maxShown = 16 << 10
 
-// decoder returns the text of a payload that starts with a schema id; ok is false if it cannot
-// decode it.
+// decoder returns the text of a payload that starts with a schema ID; ok is false if it cannot
+// decode the payload.
 type decoder func(schema int32, data []byte) (kind, text string, ok bool)
 
 func show(data []byte, decode decoder) *payload {
@@ -71,7 +71,7 @@ func show(data []byte, decode decoder) *payload {
 	return p
 }
 
-// schemaID reads the header of Confluent's wire format: a zero byte and the schema's id.
+// schemaID reads the header of Confluent's wire format: a zero byte and the schema ID.
 func schemaID(data []byte) (int32, bool) {
 	if len(data) < 5 || data[0] != 0 {
 		return 0, false

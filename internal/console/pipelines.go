@@ -81,7 +81,7 @@ func (p *plans) get(name string) *plan.Program {
 	return p.known[name]
 }
 
-// here are the pipelines of this process by name.
+// here returns the pipelines of this process by name.
 func (c *Console) here() map[string]Pipeline {
 	all := make(map[string]Pipeline)
 	if c.cfg.Pipelines != nil {
@@ -113,7 +113,7 @@ func (c *Console) pipelineRows() []api.Pipeline {
 	return rows
 }
 
-// unknown is the state of a pipeline in other processes while the broker does not respond.
+// unknown is the state of pipelines in other processes while the broker does not respond.
 const unknown = "unknown"
 
 // pipelineRow returns the row of a pipeline. brokerErr is the broker's error, or "".
@@ -125,7 +125,7 @@ func (c *Console) pipelineRow(name string, g *api.Group, local Pipeline, mine bo
 			row.State, row.Reason = unknown, brokerErr
 		}
 		for _, t := range g.Topics {
-			if !strings.HasPrefix(t.Topic, name+".") { // its own topics contain rows that it has read before
+			if !strings.HasPrefix(t.Topic, name+".") { // its own topics contain rows that it has already read once
 				row.Rate += t.Rate
 			}
 		}
@@ -192,7 +192,7 @@ type pipelineView struct {
 	Graph  *graph           `json:"graph"`
 	SQL    string           `json:"sql,omitempty"`
 	Status *engine.Snapshot `json:"status,omitempty"`
-	Topics []string         `json:"topics"` // that it reads and writes
+	Topics []string         `json:"topics"` // topics that it reads and writes
 	Partly bool             `json:"partly"` // some workers run in other processes; their rows between operators are not known here
 }
 
@@ -228,7 +228,7 @@ func (c *Console) view(name string) *pipelineView {
 	return v
 }
 
-// pipeline is GET /api/pipeline?name=.
+// pipeline serves GET /api/pipeline?name=.
 func (c *Console) pipeline(r *http.Request) (any, error) {
 	name := r.FormValue("name")
 	v := c.view(name)

@@ -10,16 +10,15 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// The console reads only the newest readings, and a device that fell silent last night has none
-// among them. The topic of the main job's statistics still has the last reading of each of its
-// sensors.
+// The console reads only the newest readings, which include none of a device that went silent last
+// night. The topic of the main job's statistics still has the last reading of each of its sensors.
 
 const (
 	recallTime  = 30 * time.Second // bounds one attempt
 	recallTries = 3                // schemas of the registry may not have arrived yet
 )
 
-// lastReading is the last reading of a sensor in a row of the statistics.
+// lastReading is the last reading of a sensor, in a row of the statistics.
 type lastReading struct {
 	Device string    `json:"device_id"`
 	Sensor string    `json:"sensor"`

@@ -24,7 +24,7 @@ const (
 	tailKept   = 100
 )
 
-// tails are the live views of topics.
+// tails holds the live views of topics.
 type tails struct {
 	broker broker.Config
 	decode decoder
@@ -43,7 +43,7 @@ type tail struct {
 	total  int64         // read and skipped
 	marks  []rateMark
 	jumped time.Time
-	read   bool // the end was reached at least once
+	read   bool // the end has been reached at least once
 }
 
 type rateMark struct {
@@ -51,7 +51,7 @@ type rateMark struct {
 	total int64
 }
 
-// feed starts reading a topic. The hub shares feeds of the same name, so a topic is read once.
+// feed starts reading a topic. The hub shares feeds of the same name, so each topic is read once.
 func (t *tails) feed(topic string) (feed, error) {
 	if topic == "" {
 		return nil, badRequest("tail needs a topic")
@@ -86,7 +86,7 @@ type tailFrame struct {
 	Topic   string      `json:"topic"`
 	Rate    float64     `json:"rate"`
 	Sampled bool        `json:"sampled"`
-	Reading bool        `json:"reading,omitempty"` // the end was not reached yet, so there may be more
+	Reading bool        `json:"reading,omitempty"` // the end has not been reached yet, so there may be more
 	Rows    []recordRow `json:"rows"`              // newest first
 }
 
@@ -115,25 +115,26 @@ const (
 	scanTime   = 10 * time.Second
 )
 
-// recordList is the answer of GET /api/records.
+// recordList is the response of GET /api/records.
 type recordList struct {
 	Rows    []recordRow `json:"rows"`
 	Scanned int         `json:"scanned"`
 	More    bool        `json:"more"` // it stopped at a limit
 }
 
-// recordQuery is where to start reading a topic, and what to search for.
+// recordQuery is where to start reading a topic and what to search for.
 type recordQuery struct {
 	topic     string
 	partition int32 // -1: all
 	from      string
 	offset    int64     // for from=offset
 	at        time.Time // for from=time
-	text      string    // in key or value, lower case; case-insensitive
+	text      string    // substring of key or value, lower case; case-insensitive
 	limit     int
 }
 
-// records is GET /api/records?topic=&partition=&from=end|start|offset|time&offset=&time=&q=&limit=
+// records serves GET
+// /api/records?topic=&partition=&from=end|start|offset|time&offset=&time=&q=&limit=
 func (c *Console) records(r *http.Request) (any, error) {
 	q := recordQuery{topic: r.FormValue("topic"), from: r.FormValue("from"), text: strings.ToLower(r.FormValue("q"))}
 	partition, err := intParam(r, "partition", -1, -1, 1<<20)
@@ -237,7 +238,7 @@ func (c *Console) ranges(ctx context.Context, q *recordQuery) (map[int32]offsetR
 		at := start.Offset
 		switch q.from {
 		case "end":
-			back := int64(q.limit) * 3 / 2 // transaction markers occupy offsets, too
+			back := int64(q.limit) * 3 / 2 // transaction markers also occupy offsets
 			if q.text != "" {
 				back = maxScanned / int64(len(starts[q.topic]))
 			}

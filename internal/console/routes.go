@@ -16,7 +16,7 @@ var (
 	errReadOnly   = errors.New("the console is read-only: start weir with --console-write to allow changes")
 )
 
-// maxBody is the maximum size of a request's body, bytes.
+// maxBody is the maximum size of a request body in bytes.
 const maxBody = 1 << 20
 
 func (c *Console) routes() http.Handler {
@@ -84,8 +84,8 @@ func notFound(format string, args ...any) error {
 	return &httpError{http.StatusNotFound, fmt.Errorf(format, args...)}
 }
 
-// answerJSON serves an answer as JSON. An error without a status of its own is a 502: the broker or
-// the registry failed.
+// answerJSON serves a response as JSON. An error without a status is a 502: the broker or the
+// registry failed.
 func answerJSON(answer func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v, err := answer(r)
@@ -101,7 +101,7 @@ func answerJSON(answer func(*http.Request) (any, error)) http.HandlerFunc {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		enc := json.NewEncoder(w)
-		_ = enc.Encode(v) // the client may be gone
+		_ = enc.Encode(v) // the client may have disconnected
 	}
 }
 
@@ -109,7 +109,7 @@ func fail(w http.ResponseWriter, status int, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(api.Error{Error: err.Error()}) // the client may be gone
+	_ = json.NewEncoder(w).Encode(api.Error{Error: err.Error()}) // the client may have disconnected
 }
 
 // readJSON decodes a request. The guard limits the size of its body.
@@ -133,7 +133,7 @@ func intParam(r *http.Request, name string, missing, low, high int64) (int64, er
 	return n, nil
 }
 
-// info is GET /api/info: what a page needs before anything else.
+// info serves GET /api/info: the data that a page needs first.
 func (c *Console) info(*http.Request) (any, error) {
 	return map[string]any{
 		"version": c.cfg.Version, "brokers": c.cfg.Broker.Brokers, "write": c.cfg.Write, "token": c.cfg.Token != "",

@@ -17,9 +17,9 @@ type offsetRange struct{ from, to int64 }
 // errEnough ends a scan early.
 var errEnough = errors.New("found enough")
 
-// scan calls fn with the committed records of ranges of a topic, in offset order within a
+// scan calls fn with the committed records in ranges of a topic, in offset order within a
 // partition, until fn returns an error or ctx is done. Ranges must end at or below the last stable
-// offset: otherwise an open transaction would block it.
+// offset: otherwise an open transaction would block the scan.
 func scan(ctx context.Context, at broker.Config, topic string, parts map[int32]offsetRange, fn func(*kgo.Record) error) error {
 	from := make(map[int32]kgo.Offset)
 	left := make(map[int32]int64)

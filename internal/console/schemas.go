@@ -27,7 +27,7 @@ type schemaList struct {
 	Registry      string       `json:"registry"`
 	Compatibility string       `json:"compatibility,omitempty"`
 	Subjects      []subjectRow `json:"subjects"`
-	Error         string       `json:"error,omitempty"` // the registry failed; the page shows it
+	Error         string       `json:"error,omitempty"` // error of the registry, shown on the page
 }
 
 const (
@@ -38,7 +38,7 @@ const (
 // schemaPage is the page of the registry's schemas. registry may be nil.
 type schemaPage struct{ registry *registry.Client }
 
-// list is GET /api/schemas: the subjects and their versions.
+// list serves GET /api/schemas: the subjects and their versions.
 func (p schemaPage) list(r *http.Request) (any, error) {
 	list := schemaList{Subjects: []subjectRow{}}
 	if p.registry == nil {
@@ -90,7 +90,7 @@ type schemaText struct {
 	References []registry.Reference `json:"references,omitempty"`
 }
 
-// subject is GET /api/schema?subject=: all versions, oldest first.
+// subject serves GET /api/schema?subject=: all versions, oldest first.
 func (p schemaPage) subject(r *http.Request) (any, error) {
 	if p.registry == nil {
 		return nil, errNoRegistry
@@ -117,13 +117,13 @@ func (p schemaPage) subject(r *http.Request) (any, error) {
 	return map[string]any{"subject": subject, "versions": out, "compatibility": level}, nil
 }
 
-// schemaReaders is whether two schemas can read each other's data: an empty list means yes.
+// schemaReaders reports whether two schemas can read each other's data: an empty list means yes.
 type schemaReaders struct {
-	Backward []string `json:"backward"` // why the newer cannot read data of the older
-	Forward  []string `json:"forward"`  // why the older cannot read data of the newer
+	Backward []string `json:"backward"` // why the newer schema cannot read data of the older one
+	Forward  []string `json:"forward"`  // why the older schema cannot read data of the newer one
 }
 
-// compare is GET /api/schema/compare?subject=&from=&to=: two versions of a subject.
+// compare serves GET /api/schema/compare?subject=&from=&to=: two versions of a subject.
 func (p schemaPage) compare(r *http.Request) (any, error) {
 	if p.registry == nil {
 		return nil, errNoRegistry

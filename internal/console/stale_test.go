@@ -16,9 +16,9 @@ import (
 	"weir.example/weir/reading"
 )
 
-// Tests that outdated data is not shown as current.
+// Tests that stale data is not shown as current.
 
-// A device that fell silent before the readings that the console reads is known from its
+// A device that went silent before the readings that the console reads is known from its
 // statistics.
 func TestSilentDevicesAreRecalled(t *testing.T) {
 	at := startCluster(t)
@@ -44,7 +44,7 @@ func TestSilentDevicesAreRecalled(t *testing.T) {
 	}
 }
 
-// While the follower lags, no device is late.
+// No device is late while the follower lags.
 func TestNoDeviceIsLateWhileFollowerLags(t *testing.T) {
 	now := time.UnixMilli(1_000_000_000)
 	f := newFleet(func() time.Time { return now }, nil)
@@ -157,7 +157,7 @@ func TestBrokerGone(t *testing.T) {
 	eventually(t, c.URL()+"/api/pipelines", `"name":"elsewhere","state":"unknown"`)
 }
 
-// A queued preview whose browser has left stops waiting.
+// A queued preview whose client has disconnected stops waiting.
 func TestPreviewEndsWithItsBrowser(t *testing.T) {
 	c := serve(t, Config{})
 	defer take(t, c.previews)() // by another preview

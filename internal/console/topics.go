@@ -32,7 +32,7 @@ func (f topicsFeed) frame() any            { return f.c.topicRows() }
 func (f topicsFeed) period() time.Duration { return time.Second }
 func (f topicsFeed) close()                {}
 
-// topic is GET /api/topic?name=: partitions, consumer groups, settings.
+// topic serves GET /api/topic?name=: partitions, consumer groups, settings.
 func (c *Console) topic(r *http.Request) (any, error) {
 	name := r.FormValue("name")
 	s := c.cluster.state()

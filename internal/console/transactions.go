@@ -15,7 +15,7 @@ type transactionPage struct {
 	now    func() time.Time
 }
 
-// list is GET /api/transactions: the open ones, oldest first.
+// list serves GET /api/transactions: the open ones, oldest first.
 func (p transactionPage) list(r *http.Request) (any, error) {
 	open, err := broker.ListTransactions(r.Context(), p.client, p.now())
 	if err != nil {
@@ -27,8 +27,8 @@ func (p transactionPage) list(r *http.Request) (any, error) {
 	return map[string]any{"open": open}, nil
 }
 
-// abort is POST /api/transactions/abort {"transactional_id"} or, for a hanging one that no
-// coordinator knows, {"producer_id"}.
+// abort serves POST /api/transactions/abort {"transactional_id"} or, for a hanging transaction that
+// no coordinator knows, {"producer_id"}.
 func (p transactionPage) abort(r *http.Request) (any, error) {
 	var in struct {
 		ID       string `json:"transactional_id"`

@@ -1,10 +1,10 @@
 // Package dryrun runs a pipeline without a broker: its tasks read and write topics in memory, with
-// a clock that only the caller moves. Tests and previews of pipelines are built on it.
+// a clock that only the caller advances. Tests and previews of pipelines are built on it.
 //
 //	dryrun.go      Options, Simulation: topics, tasks, clock
 //	schedule.go    which task reads what next; how inputs become idle and end
 //	transaction.go one transaction of a task, optionally after a crash
-//	rows.go        rows in, as records with their key, and rows out
+//	rows.go        input rows as records with their keys; output rows
 //	json.go        the program with JSON in place of formats that need a schema registry
 //	preview.go     a pipeline over records of real topics
 package dryrun
@@ -79,7 +79,7 @@ func New(p *plan.Program, o Options, sizes map[string]int32) (*Simulation, error
 // dropped so far.
 func (s *Simulation) Dropped() operator.Dropped { return s.dropped }
 
-// Advance moves the clock without checking for idle inputs.
+// Advance advances the clock without checking for idle inputs.
 func (s *Simulation) Advance(d time.Duration) { s.clock = s.clock.Add(d) }
 
 // Append adds a record to its partition of its topic, with the next offset.

@@ -8,7 +8,7 @@ import (
 )
 
 // withJSON returns a program whose tables hold JSON where p's formats need a schema registry: a dry
-// run is about SQL, and its rows are JSON. It returns p itself if no table needs a registry, and a
+// run tests the SQL, and its rows are JSON. It returns p itself if no table needs a registry, and a
 // copy otherwise.
 func withJSON(p *plan.Program) *plan.Program {
 	if !slices.ContainsFunc(p.Tables, needsRegistry) {
@@ -85,7 +85,7 @@ func (c *copier) stage(s *plan.Stage) *plan.Stage {
 	return &copied
 }
 
-// each maps a slice.
+// each applies f to each element of a slice.
 func each[T any](all []T, f func(T) T) []T {
 	mapped := make([]T, len(all))
 	for i, v := range all {

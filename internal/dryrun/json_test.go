@@ -17,8 +17,8 @@ CREATE TABLE b (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('connect
   'key.format' = 'json', 'value.format' = 'avro-confluent', 'value.avro-confluent.url' = 'http://127.0.0.1:1');
 INSERT INTO b SELECT k, COUNT(*) FROM a GROUP BY k;`
 
-// formats returns the formats of all tables of a program, reached in every way that a program
-// refers to them.
+// formats returns the formats of all tables of a program, reached through every reference that the
+// program has to them.
 func formats(p *plan.Program) map[*plan.Table][2]plan.Format {
 	all := make(map[*plan.Table][2]plan.Format)
 	add := func(t *plan.Table) { all[t] = [2]plan.Format{t.Key, t.Value} }

@@ -68,8 +68,8 @@ func sessionsOf(all []bid) []string {
 	return rows
 }
 
-// Nexmark's q11 over skewed partitions gives the expected sessions, whatever the order in which
-// partitions are read and however far one of them is ahead.
+// Nexmark's q11 over skewed partitions gives the expected sessions, regardless of the order in
+// which partitions are read and of how far one of them is ahead.
 func TestNexmarkSessions(t *testing.T) {
 	for range 6 {
 		seed := 1 + rand.Int64N(1_000_000)

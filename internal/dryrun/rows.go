@@ -20,7 +20,7 @@ type Row struct {
 	Value     string    // the record's value; "null" is a tombstone
 	At        time.Time // timestamp; zero: the clock's time
 	Key       *string   // nil: computed from the value
-	Partition int32     // -1: where Kafka's Java client puts the key
+	Partition int32     // -1: the partition that Kafka's Java client chooses for the key
 }
 
 var partitioner = kgo.StickyKeyPartitioner(nil).ForTopic("")
@@ -110,9 +110,9 @@ func (s *Simulation) records(topic string) []*kgo.Record { return slices.Concat(
 
 var errNoTopic = errors.New("the pipeline does not write to this topic")
 
-// Output returns the rows of a topic in sorted order: the current rows of an upsert table, value
-// and reason of dead letters and late rows. Apart from topics and tables, name may be ".late",
-// ".dlq" or ".dropped" (rows that table options dropped), whatever the pipeline's name.
+// Output returns the rows of a topic in sorted order: the current rows of an upsert table, the
+// values and reasons of dead letters and late rows. Besides topics and tables, name may be ".late",
+// ".dlq" or ".dropped" (rows dropped by table options), for any pipeline name.
 func (s *Simulation) Output(name string) ([]string, error) {
 	if name == ".dropped" {
 		return s.droppedRows(), nil

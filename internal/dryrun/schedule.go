@@ -9,8 +9,8 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// Work runs transactions after rows were sent: until all tasks have caught up, or with
-// Options.Seed a few of them.
+// Work runs transactions after rows have been sent: until all tasks have caught up, or with
+// Options.Seed only a few of them.
 func (s *Simulation) Work() error {
 	if s.random == nil {
 		return s.Settle()
@@ -23,7 +23,7 @@ func (s *Simulation) Work() error {
 	return nil
 }
 
-// readAny runs one transaction of a random task that has something to read.
+// readAny runs one transaction of a random task that has input.
 func (s *Simulation) readAny() (more bool, err error) {
 	type ready struct {
 		task  *task
@@ -50,7 +50,7 @@ func (s *Simulation) readAny() (more bool, err error) {
 	return true, s.read(r.task, r.topic)
 }
 
-// Settle runs transactions until no task has anything left to read.
+// Settle runs transactions until no task has input left.
 func (s *Simulation) Settle() error {
 	for s.random != nil {
 		if more, err := s.readAny(); err != nil || !more {
@@ -91,14 +91,14 @@ func (s *Simulation) read(t *task, topic string) error {
 	}
 	t.last[topic] = s.clock
 	// A restored task writes its watermark again. A task that reads its own output would never
-	// finish reading these.
+	// catch up.
 	crash := s.options.Crash && !feedsItself(t.stage, topic)
 	err := s.transaction(t, crash, func(out *operator.Output) error { return t.Step(topic, all[from:to], s.clock, out) })
 	t.at[topic] = to
 	return err
 }
 
-// resume runs one transaction that emits windows that are due.
+// resume runs one transaction that emits due windows.
 func (s *Simulation) resume(t *task) error {
 	return s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.Resume(out) })
 }
@@ -108,7 +108,7 @@ func feedsItself(stage *plan.Stage, topic string) bool {
 	return slices.ContainsFunc(stage.Outputs, func(out *plan.Relation) bool { return out.Topic() == topic })
 }
 
-// Wait moves the clock by d after all tasks have caught up: inputs without records for their idle
+// Wait advances the clock by d once all tasks have caught up: inputs without records for their idle
 // timeout become idle.
 func (s *Simulation) Wait(d time.Duration) error {
 	if err := s.Settle(); err != nil {
@@ -138,7 +138,7 @@ func (s *Simulation) EndBounded() error {
 }
 
 // endIf ends inputs in the order in which rows flow: a topic that the pipeline itself writes ends
-// only after the inputs that it is computed from, since until then rows still arrive.
+// only after the inputs that it is computed from, since rows still arrive until then.
 func (s *Simulation) endIf(ends func(*plan.Table) bool) error {
 	if err := s.Settle(); err != nil {
 		return err
@@ -158,7 +158,8 @@ func (s *Simulation) endIf(ends func(*plan.Table) bool) error {
 	return nil
 }
 
-// endTask ends inputs of a task, and lets the other tasks read what it writes in response.
+// endTask ends inputs of a task and lets the other tasks read the records that it writes in
+// response.
 func (s *Simulation) endTask(t *task, ends func(*plan.Table) bool) error {
 	for _, in := range t.stage.Inputs {
 		scan, ok := in.Op.(*plan.Scan)
@@ -215,8 +216,9 @@ func (s *Simulation) depths() (of map[string]int, deepest int) {
 	return of, deepest
 }
 
-// Check ends all inputs and compares what windows took in with what they emitted (C4: rows = rows
-// in windows + late rows + dead letters). No window may have state left then.
+// Check ends all inputs and compares the rows that entered windows with those that windows emitted
+// (C4: rows = rows in windows + late rows + dead letters). No window may have state left
+// afterwards.
 func (s *Simulation) Check() error {
 	if err := s.End(); err != nil {
 		return err

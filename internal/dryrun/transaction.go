@@ -19,7 +19,7 @@ type task struct {
 	store     *state.Store
 	changelog []kgo.Record
 	at        map[string]int       // next offset by topic
-	last      map[string]time.Time // when a topic last had a record
+	last      map[string]time.Time // time of a topic's last record
 }
 
 // restore rebuilds a task from its changelog.
@@ -42,7 +42,7 @@ func (s *Simulation) restore(t *task) error {
 }
 
 // transaction runs work as one transaction of a task and commits it. With crash, work first runs
-// once and is aborted; every other time the task is also rebuilt from its changelog.
+// once and is aborted; every other time, the task is also rebuilt from its changelog.
 func (s *Simulation) transaction(t *task, crash bool, work func(*operator.Output) error) error {
 	if s.stopped != nil {
 		if err := s.stopped(); err != nil {
@@ -71,7 +71,7 @@ func (s *Simulation) transaction(t *task, crash bool, work func(*operator.Output
 	return s.commit(t, out)
 }
 
-// crash aborts the open transaction of a task, and every other time rebuilds the task.
+// crash aborts the open transaction of a task and, every other time, rebuilds the task.
 func (s *Simulation) crash(t *task) error {
 	t.store.Abort()
 	t.Rollback()
@@ -110,7 +110,7 @@ func (s *Simulation) commit(t *task, out *operator.Output) error {
 	return nil
 }
 
-// write appends a copy of a record whose bytes belong to a task.
+// write appends a copy of a record whose key and value are owned by a task.
 func (s *Simulation) write(topic string, r *kgo.Record) {
 	copied := *r
 	copied.Topic, copied.Key, copied.Value = topic, bytes.Clone(r.Key), bytes.Clone(r.Value)

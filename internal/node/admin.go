@@ -32,8 +32,8 @@ import (
 	"weir.example/weir/internal/trace"
 )
 
-// Admin collects metrics, readiness and status of a process's parts, for its operator. It listens
-// only if Serve is called.
+// Admin collects metrics, readiness and status of the parts of a process for its operator. It
+// listens only if Serve is called.
 type Admin struct {
 	Registry *prometheus.Registry
 	Tracer   *trace.Tracer // nil: no tracing
@@ -48,13 +48,13 @@ type Admin struct {
 	pipelines []*engine.Status
 	producers []*produce.Status
 	parts     []part
-	servers   []func()                    // close them
+	servers   []func()                    // functions that close them
 	serving   sync.WaitGroup              // of the servers
 	client    *kgo.Client                 // of the broker's readiness check
 	checked   map[string]*registry.Client // of the registries' readiness checks, by URL
 }
 
-// part is a part of the process that must work for it to be ready.
+// part is a part of the process that must work for the process to be ready.
 type part struct {
 	name  string
 	check func(context.Context) error
@@ -70,7 +70,7 @@ func NewAdmin() *Admin {
 	}
 }
 
-// Broker makes the broker a part of readiness, and returns its configuration with metrics and
+// Broker adds the broker to the readiness checks, and returns its configuration with metrics and
 // tracing.
 func (a *Admin) Broker(c broker.Config) broker.Config {
 	c.Observer = &broker.Observer{Registry: a.Registry, Tracer: a.Tracer}
@@ -133,13 +133,13 @@ func (a *Admin) Producer(c produce.Config, src produce.Source) produce.Config {
 	return c
 }
 
-// SchemaRegistry makes a registry a part of readiness, once for all who use it, and returns its
+// SchemaRegistry adds a registry to the readiness checks, once for all its users, and returns its
 // configuration with metrics.
 func (a *Admin) SchemaRegistry(c registry.Config) registry.Config {
 	client, err := registry.NewClient(c) // for readiness checks, which are not counted
 	c.Metrics = a.registries
 	if err != nil {
-		return c // reported by the client that is going to use it
+		return c // the client that is going to use it reports the error
 	}
 	a.mu.Lock()
 	_, known := a.checked[client.URL()]
@@ -170,7 +170,7 @@ func (a *Admin) Monitor(ctx context.Context, at broker.Config, interval time.Dur
 	return nil
 }
 
-// Part adds a part to readiness; check returns why it is not ready.
+// Part adds a part to the readiness checks; check returns why it is not ready.
 func (a *Admin) Part(name string, check func(context.Context) error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -279,7 +279,7 @@ func respond(w http.ResponseWriter, code int, v any) {
 	w.WriteHeader(code)
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	_ = enc.Encode(v) // the client may be gone
+	_ = enc.Encode(v) // the client may have disconnected
 }
 
 // Serve serves Handler on host:port until ctx is done or Close is called, and returns the address.

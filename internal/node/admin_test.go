@@ -76,8 +76,8 @@ func value(metrics, name string, labels ...string) float64 {
 	return sum
 }
 
-// The admin port reports the counters of the flow itself, names the parts that are not ready, and
-// exposes no device names.
+// The admin port reports the flow's own counters, names the parts that are not ready, and exposes
+// no device names.
 func TestAdmin(t *testing.T) {
 	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -206,7 +206,7 @@ func TestAdmin(t *testing.T) {
 	}
 }
 
-// Labels that metrics may have: none has a value per device.
+// Labels that metrics may have. None of them has a value per device.
 var labels = []string{
 	"pipeline", "stage", "topic", "source", "group", "phase", "reason", "cause", "registry", "route", "code", "method", "kind", "severity", "outcome",
 	"part", "client", "node_id", "table", "what", "is", "was",
@@ -237,7 +237,7 @@ func checkFamilies(t *testing.T, admin *node.Admin) {
 	}
 }
 
-// A registry that a pipeline needs is a part of readiness, once for all its tables.
+// A registry that a pipeline needs is in the readiness checks, once for all its tables.
 func TestAdminRegistry(t *testing.T) {
 	status := http.StatusOK
 	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

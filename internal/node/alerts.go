@@ -12,7 +12,7 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// errNoAlerts reports receivers without any table of alerts.
+// errNoAlerts reports that receivers are configured without a table of alerts.
 var errNoAlerts = errors.New("receivers of alerts are configured, but no pipeline writes alerts: a table of alerts needs the columns severity and summary, and a primary key")
 
 // AlertTables returns the tables of alerts that pipelines write.
@@ -31,7 +31,7 @@ func AlertTables(programs []*plan.Program) (all []alert.Table, err error) {
 }
 
 // Deliver notifies receivers of the pipelines' alerts until ctx is done, and then has the duration
-// stop to finish; 0 means broker.DefaultStopTimeout. If c is nil, it does nothing.
+// stop to finish; 0 means broker.DefaultStopTimeout. If c is nil, it returns immediately.
 func (a *Admin) Deliver(ctx context.Context, at broker.Config, c *alert.Config, programs []*plan.Program, stop time.Duration, log *slog.Logger) error {
 	if c == nil {
 		return nil

@@ -12,7 +12,7 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// Kafka selects the broker: the one at Broker.Brokers, or if that is empty, the embedded one on
+// Kafka selects the broker: the one at Broker.Brokers or, if that is empty, the embedded one on
 // DataDir.
 type Kafka struct {
 	Broker    broker.Config
@@ -20,7 +20,7 @@ type Kafka struct {
 	Elsewhere bool   // if DataDir has no data, Attach may join this user's embedded broker on another directory
 	Create    bool   // if no broker is found, Attach creates one on DataDir
 	Listen    string // host:port of the embedded broker; default a free port
-	Advertise string // host:port that clients are told to connect to; default Listen
+	Advertise string // host:port advertised to clients; default Listen
 	Sync      bool   // the embedded broker syncs to disk at each commit
 	Logger    *slog.Logger
 }
@@ -29,7 +29,7 @@ type Kafka struct {
 type Attachment struct {
 	Broker   broker.Config
 	DataDir  string           // of the embedded broker; "" for named brokers
-	Found    bool             // the broker runs on another data directory than the requested one
+	Found    bool             // the broker runs on a data directory other than the requested one
 	embedded *embedded.Broker // served by this process, or nil
 	member   *embedded.Member // served by another process on the data directory, or nil
 	withdraw func()           // removes the announcement of a broker that this process serves
@@ -126,7 +126,7 @@ func (k Kafka) at(addr string) broker.Config {
 	return c
 }
 
-// Describe describes the broker for a person.
+// Describe returns a human-readable description of the broker.
 func (a *Attachment) Describe() string {
 	switch {
 	case a.embedded != nil:
@@ -142,7 +142,7 @@ func (a *Attachment) Describe() string {
 func (a *Attachment) Embedded() bool { return a.embedded != nil }
 
 // Close releases the broker. If this process serves it and other processes use it, Close waits
-// until they have left or ctx is done; waiting is called once if it has to wait.
+// until they have left or ctx is done; it calls waiting once if it has to wait.
 func (a *Attachment) Close(ctx context.Context, waiting func()) error {
 	if a.member != nil {
 		return a.member.Leave()

@@ -11,15 +11,15 @@ import (
 // Ready describes a node whose flow is about to start.
 type Ready struct {
 	Broker    string
-	Console   string // URL; "" if there is none
-	NoConsole error  // why there is none although one was requested
+	Console   string // URL; "" if the console is off
+	NoConsole error  // why it is off although one was requested
 
-	Registry   string // URL; "" if there is none
-	NoRegistry error  // why there is none although one was requested
+	Registry   string // URL; "" if the registry is off
+	NoRegistry error  // why it is off although one was requested
 }
 
-// openConsole opens the console. It is nil if none is configured, or if it is optional and its
-// address is in use, which busy then reports.
+// openConsole opens the console. It returns nil if none is configured, or if it is optional and its
+// address is in use; busy then reports that.
 func (cfg *Config) openConsole(ctx context.Context, kafka *Attachment, meter *meter, running ...console.Pipeline) (page *console.Console, busy, err error) {
 	if cfg.Console == nil {
 		return nil, nil, nil

@@ -15,11 +15,11 @@ type Snapshot struct {
 	ConsumedRate float64       // per second, over the last rateWindow
 	Transactions int64         // committed, of both
 	DeadLetters  int64         // of both
-	P50, P99     time.Duration // from a reading's record to its committed result; 0 until one is known
+	P50, P99     time.Duration // from a reading's record to its committed result; 0 while unknown
 	Open         int           // open transactions of the broker; -1 if unknown
 }
 
-// meter counts what producer and consumer commit. It is safe for concurrent use.
+// meter counts what the producer and the consumer commit. It is safe for concurrent use.
 type meter struct {
 	mu        sync.Mutex
 	started   time.Time

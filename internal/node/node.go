@@ -1,11 +1,11 @@
-// Package node composes a running Weir: the whole flow of a reading, constructed in one place.
+// Package node assembles a running Weir: the whole flow of a reading, constructed in one place.
 //
 //	node.go        Config and Run
 //	attach.go      the broker: a named one, an embedded one, or one that another process serves
 //	brokers.go     the brokers that tables name
 //	pipelines.go   pipelines with workers, alerts and metrics, for weir run and weir up
 //	devicestats.go the main job's pipeline, for each format of readings
-//	slots.go       names of workers for their transactional ids
+//	slots.go       worker names for transactional ids
 //	registry.go    the schema registry that runs with the embedded broker
 //	console.go     the console
 //	side.go        pipelines that run alongside the main job, isolated from each other's failures
@@ -47,19 +47,19 @@ const (
 	Progress    = site.DefaultProgress
 )
 
-// Config of a node.
+// Config configures a node.
 type Config struct {
 	Kafka Kafka
 	Site  site.Site // names of topics, pipeline and source; default site.Site{}
 	Fleet fleet.Config
 
 	Format   string          // of the readings, one of produce.Formats; default json
-	Registry registry.Config // for formats with a schema; default the one of ServeRegistry
+	Registry registry.Config // for formats with a schema; default the one at ServeRegistry
 
 	ServeRegistry *ServeRegistry // nil: none; requires the embedded broker
 
-	CommitInterval time.Duration // of producer and consumer; default 100 ms
-	StopTimeout    time.Duration // to end open transactions after ctx is done; default 20 s
+	CommitInterval time.Duration // of the producer and the consumer; default 100 ms
+	StopTimeout    time.Duration // time to finish open transactions after ctx is done; default 20 s
 	Compression    string        // default lz4
 	StateDir       string        // local copies of the state; "" keeps it in memory only
 
@@ -70,7 +70,7 @@ type Config struct {
 	Console *console.Config // nil: none; its sources are filled in
 
 	Logger *slog.Logger
-	Admin  *Admin // default one that is not served
+	Admin  *Admin // default: one that is not served
 
 	MonitorInterval time.Duration // of monitoring the embedded broker (see weir monitor); default 10 s
 

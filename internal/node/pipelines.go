@@ -33,7 +33,7 @@ func (p *Pipelines) Run(ctx context.Context) ([]engine.Result, error) {
 		return p.Admin.Deliver(delivering, p.Engine.Broker, p.Alerts, p.Programs, p.Engine.StopTimeout, p.Engine.Logger)
 	})
 	all.Go(func() error {
-		defer stop() // without pipelines there are no further alerts
+		defer stop() // without pipelines there are no more alerts
 		pipelines, ctx := errgroup.WithContext(ctx)
 		for i, program := range p.Programs {
 			pipelines.Go(func() (err error) {
@@ -59,8 +59,8 @@ func (p *Pipelines) run(ctx context.Context, program *plan.Program) (engine.Resu
 	return result, nil
 }
 
-// prepare completes the configuration of a pipeline with names for its workers, status and metrics.
-// Call free when the pipeline has stopped.
+// prepare completes the configuration of a pipeline with worker names, status and metrics. Call
+// free when the pipeline has stopped.
 func (a *Admin) prepare(c engine.Config, program *plan.Program, instance string, workers int) (prepared engine.Config, free func(), err error) {
 	c.Program = program
 	c.Instances, free, err = TakeInstances(engine.Group(program), instance, workers)

@@ -11,7 +11,7 @@ import (
 	"weir.example/weir/reading"
 )
 
-// DefaultRegistryListen is the default address of the registry, the same as Confluent's.
+// DefaultRegistryListen is the default address of the registry, with the same port as Confluent's.
 const DefaultRegistryListen = "127.0.0.1:8081"
 
 // ServeRegistry configures the schema registry that runs with the embedded broker.
@@ -23,14 +23,14 @@ type ServeRegistry struct {
 // served is the registry of this process, or nil.
 type served struct{ *embedded.Registry }
 
-// openRegistry serves the registry, with the schema of readings registered. It is nil if none is
-// configured, if the broker is not embedded, or if it is optional and its address is in use, which
-// busy then reports.
+// openRegistry serves the registry, with the schema of readings registered. It returns nil if none
+// is configured, if the broker is not embedded, or if it is optional and its address is in use;
+// busy then reports that.
 func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *served, busy, err error) {
 	if cfg.ServeRegistry == nil || !kafka.Embedded() {
 		return nil, nil, nil
 	}
-	ctx = context.WithoutCancel(ctx) // a stop right now is clean, a moment later
+	ctx = context.WithoutCancel(ctx) // a stop takes effect only once the registry is open
 	opened, err := embedded.Open(ctx, embedded.Config{
 		Broker: kafka.Broker, Addr: cfg.ServeRegistry.Listen, Dir: cfg.Kafka.DataDir, Logger: cfg.Logger, Metrics: cfg.Admin.served,
 	})
@@ -53,7 +53,7 @@ func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *serv
 }
 
 // registerReading registers the schema of readings under its own name. An incompatible schema that
-// was registered by hand is kept.
+// was registered manually is kept.
 func registerReading(ctx context.Context, url string) error {
 	client, err := registry.NewClient(registry.Config{URLs: []string{url}})
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 
 // Each process that serves an embedded broker announces it in a file in a directory of its user, so
 // that commands in other working directories find it. The file contains only the data directory:
-// whether a broker runs there is determined by the directory's lock, so a stale file of a killed
-// process does no harm.
+// the directory's lock determines whether a broker runs there, so a stale file of a killed process
+// is harmless.
 
 // runtimeDir returns the directory in which this user's processes find each other:
 // $XDG_RUNTIME_DIR/weir, or a directory of the user in the one for temporary files.
@@ -47,7 +47,7 @@ func private(dir string) error {
 	return nil
 }
 
-// announce announces that this process serves a data directory; withdraw removes the file.
+// announce announces that this process serves a data directory; withdraw removes the announcement.
 func announce(dataDir string) (withdraw func(), err error) {
 	dir, err := filepath.Abs(dataDir)
 	if err != nil {
@@ -101,7 +101,7 @@ func running() ([]string, error) {
 	return dirs, nil
 }
 
-// NoBrokerError reports that no broker was found by a command that does not create one.
+// NoBrokerError reports that a command that does not create a broker has found none.
 type NoBrokerError struct {
 	DataDir string   // the requested data directory, which has no data
 	Running []string // data directories of running brokers, if there are several

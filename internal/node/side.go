@@ -12,7 +12,7 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// sidePipelines are the pipelines that run alongside the main jos. A failure of one is reported and
+// sidePipelines are the pipelines that run alongside the main job. A failure of one is reported and
 // stops neither the main job nor the others.
 type sidePipelines struct {
 	logger *slog.Logger

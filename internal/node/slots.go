@@ -10,15 +10,15 @@ import (
 	"weir.example/weir/internal/engine"
 )
 
-// TakeInstances returns names for n members of a consumer group in this process: derived from the
-// process's name, or if it has none, from the host and numbers that no other live process of this
-// machine uses. Call free when the members have stopped.
+// TakeInstances returns names for n members of a consumer group in this process, derived from the
+// process's name or, if it has none, from the host name and numbers that no other live process on
+// this machine uses. Call free when the members have stopped.
 func TakeInstances(group, name string, n int) (instances []string, free func(), err error) {
 	var slots []*engine.Slot
 	var dir string
 	free = func() {
 		for _, s := range slots {
-			_ = s.Release() // the lock is released with the process in any case
+			_ = s.Release() // the lock is released when the process exits in any case
 		}
 	}
 	if name == "" && n > 0 {
@@ -44,8 +44,8 @@ func TakeInstances(group, name string, n int) (instances []string, free func(), 
 
 // slotDir creates the directory in which this user's processes agree on their numbers (see
 // engine.TakeSlot). Unlike runtimeDir, it does not depend on XDG_RUNTIME_DIR, which is set in login
-// sessions but not in cron jobs. It is in the user's cache directory if the one for temporary files
-// is not writable.
+// sessions but not in cron jobs. If the directory for temporary files is not writable, it is in the
+// user's cache directory.
 func slotDir() (string, error) {
 	dir, err := makePrivate(os.TempDir(), userDir(), "slots")
 	if err == nil || errors.Is(err, errNotPrivate) {

@@ -9,21 +9,21 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// accumulator is one aggregate function. Its state is bytes; those of all aggregates of a group are
-// concatenated, so that memory and changelog have the same form.
+// accumulator is one aggregate function. Its state is a byte string; the states of all aggregates
+// of a group are concatenated, so that memory and changelog have the same form.
 type accumulator interface {
-	// add appends the state with the value of a row to dst, and leaves in old what follows the old
+	// add appends to dst the state with the value of a row added, and advances old past the old
 	// state. The old state is empty for the first row of a group.
 	add(dst []byte, old *reader, c *column.Column, row int) []byte
-	// skip appends the state unchanged, for a row that does not count.
+	// skip appends the unchanged state, for a row that does not count.
 	skip(dst []byte, old *reader) []byte
-	// merge appends the merged state; a is that of the earlier rows.
+	// merge appends the merged state; a is the state of the earlier rows.
 	merge(dst []byte, a, b *reader) []byte
 	// result appends the function's value to a column.
 	result(in *reader, to *column.Column)
 }
 
-// newAccumulator creates the function of an aggregate over a column of type arg.
+// newAccumulator returns the accumulator of an aggregate over a column of type arg.
 func newAccumulator(a plan.Agg, arg column.Type) accumulator {
 	switch a.Name {
 	case "COUNT":
@@ -79,8 +79,8 @@ func (c counter) merge(dst []byte, a, b *reader) []byte {
 
 func (c counter) result(in *reader, to *column.Column) { to.AddInt(c.read(in)) }
 
-// intSum is SUM and AVG of integers: the number of values, and their sum as a varint. It overflows
-// as in Java.
+// intSum is SUM and AVG of integers: the number of values, and their sum as a varint. Overflow
+// wraps around, as in Java.
 type intSum struct {
 	average bool
 	kind    column.Kind
@@ -306,7 +306,7 @@ func (e extreme) merge(dst []byte, a, b *reader) []byte {
 
 func (e extreme) result(in *reader, to *column.Column) { to.Add(e.read(in)) }
 
-// edgeValue is FIRST_VALUE and LAST_VALUE: by order of arrival, ignoring NULLs.
+// edgeValue is FIRST_VALUE and LAST_VALUE in order of arrival, ignoring NULLs.
 type edgeValue struct {
 	arg   column.Type
 	first bool
@@ -340,8 +340,8 @@ func (e edgeValue) merge(dst []byte, a, b *reader) []byte {
 func (e edgeValue) result(in *reader, to *column.Column) { to.Add(e.read(in)) }
 
 // variance is VAR_* and STDDEV_* of FLOAT and DOUBLE: the number of values, their mean, and the sum
-// of squared distances from it (Welford), which unlike a sum of squares stays exact if values are
-// large and close together.
+// of squared deviations from it (Welford), which unlike a sum of squares stays accurate if values
+// are large and close together.
 type variance struct {
 	arg, of      column.Type
 	sample, root bool

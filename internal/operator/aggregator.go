@@ -7,7 +7,7 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// aggregator is common to all aggregations: it encodes keys, holds the accumulators and builds
+// aggregator is shared by all aggregations: it encodes keys, holds the accumulators and builds
 // output rows.
 type aggregator struct {
 	keys   []int // columns of the input, without those of the window
@@ -15,17 +15,17 @@ type aggregator struct {
 	aggs   []plan.Agg
 	accs   []accumulator
 	first  int              // column of the first aggregate in the output
-	spare  []*column.Column // replaces output columns that nobody reads
+	spare  []*column.Column // replaces output columns that are not read
 	out    rowBatch
 
 	counted *column.Column // with a ledger: number of rows of the emitted group
 	emitted func(rows int64)
 
 	key, value, distinct []byte
-	in, other            reader // reused: passed through an interface, a new one would escape to the heap for each row
+	in, other            reader // reused: a new one would escape to the heap for each row
 }
 
-// read resets a reader that is reused.
+// read resets a reused reader.
 func read(r *reader, b []byte) *reader {
 	*r = reader{b: b}
 	return r
@@ -62,8 +62,8 @@ func ofWindow(op *plan.Aggregate, key int) bool {
 	return w != nil && (key == w.Start || key == w.End || key == w.Time)
 }
 
-// accumulate appends to dst the accumulators of old with a row added. isNew reports for a DISTINCT
-// whether the row's value is new to the group.
+// accumulate appends to dst the accumulators of old with a row added. isNew reports, for a DISTINCT
+// aggregate, whether the row's value is new to the group.
 func (g *aggregator) accumulate(dst, old []byte, b *column.Batch, row int, isNew func(agg int) bool) []byte {
 	in := read(&g.in, old)
 	for i, acc := range g.accs {
@@ -79,8 +79,8 @@ func (g *aggregator) accumulate(dst, old []byte, b *column.Batch, row int, isNew
 	return dst
 }
 
-// argument returns the argument column of a function, nil if it has none, and whether the row
-// counts: by the function's FILTER, and by its DISTINCT, for which once reports whether the row is
+// argument returns the argument column of a function, or nil if it has none, and whether the row
+// counts. A FILTER may exclude the row; so may DISTINCT, for which once reports whether the row is
 // the only one with its value.
 func (g *aggregator) argument(agg int, b *column.Batch, row int, once func(agg int) bool) (c *column.Column, counts bool) {
 	a := &g.aggs[agg]
@@ -104,7 +104,7 @@ func (g *aggregator) merge(dst, a, b []byte) []byte {
 	return dst
 }
 
-// col returns an output column, or its replacement.
+// col returns an output column or its replacement.
 func (g *aggregator) col(i int) *column.Column {
 	if c := g.out.Cols[i]; c != nil {
 		return c
@@ -114,7 +114,8 @@ func (g *aggregator) col(i int) *column.Column {
 	return c
 }
 
-// row appends a row with key and aggregates to the output. The caller fills the window columns.
+// row appends a row with the key and the aggregates to the output. The caller fills the window
+// columns.
 func (g *aggregator) row(key, value []byte) error {
 	in := read(&g.in, key)
 	for _, place := range g.places {

@@ -15,8 +15,8 @@ type arena struct {
 	records blocks[kgo.Record]
 }
 
-// room returns an empty slice with capacity for about n bytes; keep makes what was appended to it
-// last until the transaction has ended.
+// room returns an empty slice with capacity for about n bytes; keep retains what was appended to it
+// until the transaction has ended.
 func (a *arena) room(n int) []byte { return a.bytes.room(n, bytesAtOnce) }
 
 func (a *arena) keep(b []byte) []byte {
@@ -34,7 +34,7 @@ func (a *arena) record() *kgo.Record {
 func (a *arena) reuse() {
 	a.bytes.reuse()
 	for _, b := range a.records.full {
-		clear(b) // so that old records keep nothing alive
+		clear(b) // drop references to the contents of old records
 	}
 	clear(a.records.last)
 	a.records.reuse()
@@ -43,11 +43,11 @@ func (a *arena) reuse() {
 // blocks are slices that are handed out from the front: the length of each is its used part.
 type blocks[T any] struct {
 	last []T   // has room
-	full [][]T // have none
+	full [][]T // have no room
 	free [][]T // empty ones of the previous transaction
 }
 
-// room returns the rest of the last block, or of another one if that has no room for n.
+// room returns the free part of the last block, or of another block if that has no room for n.
 func (b *blocks[T]) room(n, atOnce int) []T {
 	if cap(b.last)-len(b.last) < n {
 		if cap(b.last) > 0 && len(b.full) < maxBlocks {
@@ -62,7 +62,7 @@ func (b *blocks[T]) room(n, atOnce int) []T {
 	return b.last[len(b.last):len(b.last):cap(b.last)]
 }
 
-// take marks s as used, unless it has outgrown what room returned and was reallocated.
+// take marks s as used, unless it has outgrown what room returned and has been reallocated.
 func (b *blocks[T]) take(s []T) {
 	n := len(b.last)
 	if len(s) > 0 && n < cap(b.last) && &s[0] == &b.last[:n+1][n] {

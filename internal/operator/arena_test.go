@@ -8,8 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// TestArena writes transactions of all sizes: what was kept must stay as it is until reuse, and
-// records must come empty.
+// TestArena writes transactions of all sizes: kept bytes must not change until reuse, and new
+// records must be empty.
 func TestArena(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -48,7 +48,7 @@ func TestArena(t *testing.T) {
 }
 
 // TestArenaReuses writes transactions of the same size, which must not allocate, and then smaller
-// ones, which must not keep what they don't need.
+// ones, which must not retain memory that they don't need.
 func TestArenaReuses(t *testing.T) {
 	var a arena
 	transaction := func(records int) {

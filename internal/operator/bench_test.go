@@ -22,10 +22,10 @@ CREATE TABLE per_window (device_id STRING, s TIMESTAMP(3), n BIGINT, lo DOUBLE, 
 WITH ('connector' = 'kafka', 'topic' = 'per_window', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json');
 `
 
-// benchPartitions are the partitions of all topics. The task has the first one.
+// benchPartitions is the partition count of all topics. The task reads the first partition.
 const benchPartitions = 4
 
-// benchRecords are readings of 1000 devices of the first partition, one each millisecond.
+// benchRecords returns readings of 1000 devices in the first partition, one per millisecond.
 func benchRecords(n int) []*kgo.Record {
 	var devices []string
 	place := kgo.StickyKeyPartitioner(nil).ForTopic("")
@@ -46,7 +46,7 @@ func benchRecords(n int) []*kgo.Record {
 	return all
 }
 
-// benchTask returns what runs readings through a task, as a transaction.
+// benchTask returns a function that runs readings through a task in one transaction.
 func benchTask(t testing.TB, insert string) (transaction func(records []*kgo.Record)) {
 	program, err := plan.Compile(benchTables+insert, "bench")
 	if err != nil {
@@ -93,18 +93,18 @@ const (
 		"FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY device_id, window_start, window_end;"
 )
 
-// Rows cost no allocations; windows and results cost few.
+// Rows cause no allocations; windows and results cause few.
 func TestAllocations(t *testing.T) {
 	for name, c := range map[string]struct {
 		insert string
-		most   float64 // for each reading; a window of a device has ten
+		most   float64 // per reading; a window of a device has ten
 	}{"filter": {benchFilter, 0.05}, "tumble": {benchTumble, 0.6}} {
 		t.Run(name, func(t *testing.T) {
 			transaction := benchTask(t, c.insert)
 			const batch = 20_000
 			records := benchRecords(6 * batch)
 			next := 0
-			allocs := testing.AllocsPerRun(4, func() { // and once before that
+			allocs := testing.AllocsPerRun(4, func() { // after one warm-up run
 				transaction(records[next : next+batch])
 				next += batch
 			})
@@ -115,8 +115,8 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// One operation is one reading: decoded, filtered, half of them encoded.
+// One operation is one reading: all are decoded and filtered, half of them encoded.
 func BenchmarkFilter(b *testing.B) { benchRows(b, benchFilter) }
 
-// One operation is one reading: decoded, counted in its window.
+// One operation is one reading, decoded and counted in its window.
 func BenchmarkTumble(b *testing.B) { benchRows(b, benchTumble) }

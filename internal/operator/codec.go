@@ -10,9 +10,9 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// A value is encoded as a byte, 0 for NULL, and depending on its type: a zigzag varint, eight bytes
-// of a float, a length and bytes, or for a decimal its sign and magnitude. The elements of an
-// array, map or row follow each other.
+// A value is encoded as one byte, 0 for NULL, followed by its content, which depends on the type: a
+// zigzag varint, the eight bytes of a float, a length and bytes, or the sign and magnitude of a
+// decimal. The elements of an array, map or row are concatenated.
 
 var errShort = errors.New("state or repartition record is truncated or of another type")
 
@@ -73,7 +73,7 @@ func appendBoxed(dst []byte, v any) []byte {
 		}
 		return dst
 	}
-	panic("unexpected type of a column value") // formatting v would let it escape to the heap
+	panic("unexpected type of a column value") // formatting v would make it escape to the heap
 }
 
 // reader decodes values from bytes. After the first error it returns NULLs.
@@ -219,7 +219,7 @@ func appendRow(dst []byte, b *column.Batch, row int) []byte {
 	return dst
 }
 
-// row decodes and appends a row of appendRow.
+// row decodes a row encoded by appendRow and appends it to a batch.
 func (r *reader) row(b *column.Batch) {
 	for _, c := range b.Cols {
 		if c != nil {

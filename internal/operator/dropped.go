@@ -12,13 +12,13 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// Drop is a kind of loss that an option of a table or an INSERT asks for.
+// Drop is a kind of data loss requested by an option of a table or an INSERT.
 type Drop struct {
 	Table string `json:"table"`
 	What  string `json:"what"`
 }
 
-// What is dropped, and by which option.
+// What is dropped, and the option that requests it.
 const (
 	DropRecords = "records" // json.ignore-parse-errors: a record, or the part of it after the first error
 	DropValues  = "values"  // json.ignore-parse-errors: a value that became NULL
@@ -95,7 +95,7 @@ func (d Dropped) String() string {
 	return s.String()
 }
 
-// dropped counts what formats of a table have dropped.
+// dropped adds the counts of what the formats of a table have dropped.
 func (t *Task) dropped(table *plan.Table, formats ...any) {
 	for _, f := range formats {
 		d, ok := f.(format.Dropper)

@@ -7,16 +7,16 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// firstRow passes the first row of each key in the order of time: deduplication whose result is
-// never updated. A row waits until the watermark has passed its time, since an earlier one can
-// still arrive until then. The state entry of a key means that its row is emitted.
+// firstRow passes the first row of each key by time: deduplication whose result is never updated. A
+// row waits until the watermark has passed its time, since an earlier row may still arrive until
+// then. A state entry for a key means that its row has been emitted.
 type firstRow struct {
 	base
 	op     *plan.Rank
 	buffer timeBuffer
 	in     *column.Batch // a waiting row
 	out    rowBatch
-	direct bool // rows come from one table of this stage in order, so that the watermark before each row may fire
+	direct bool // rows come from one table of this stage in order, so the watermark before each row may fire
 	now    int64
 	key    []byte
 }
@@ -51,7 +51,7 @@ func (f *firstRow) push(_ int, r *rowBatch) {
 			f.task.late(r, i, f.rel.Inputs[0], errTooLate(at, int64(watermark)))
 			continue
 		}
-		if out { // only after the check for lateness: otherwise the result would depend on which partition was read first
+		if out { // checked after lateness: otherwise the result would depend on which partition was read first
 			continue
 		}
 		f.buffer.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
@@ -66,7 +66,7 @@ func (f *firstRow) advance(_ int, watermark int64, idle bool) {
 	f.forwardWatermark(watermark, idle)
 }
 
-// fire passes the rows whose time a watermark has passed, with the watermark before it.
+// fire emits the rows whose time a watermark has passed, with the previous watermark.
 func (f *firstRow) fire(watermark int64) {
 	if watermark <= f.now {
 		return

@@ -13,7 +13,7 @@ type groupAggregate struct {
 	base
 	aggregator
 	op      *plan.Aggregate
-	updated bool              // the input is updated
+	updated bool              // the input is updating
 	touched map[string][]byte // accumulators before the transaction; nil for a new group
 	order   []string
 	lineage *lineage // of the transaction

@@ -106,9 +106,9 @@ func (w *writer) push(_ int, r *rowBatch) {
 	w.task.dropped(w.table, w.key, w.value)
 }
 
-// allowed reports whether a row has a value in all columns that are NOT NULL. For a deletion only
-// the key counts: without a key the row was not written either, and a NULL elsewhere may replace a
-// row that was.
+// allowed reports whether a row has a value in all NOT NULL columns. For a deletion only the key
+// counts: a row without a key was never written, but a row with a NULL elsewhere may have replaced
+// one that was.
 func (w *writer) allowed(r *rowBatch, i int, gone bool) (bool, error) {
 	columns := w.notNull
 	if gone {
@@ -171,7 +171,7 @@ func (w *writer) row(r *rowBatch, i int) error {
 	return nil
 }
 
-// fits rejects a record that is too large for its topic: it would block all others.
+// fits rejects a record that is too large for its topic and would block all later ones.
 func (w *writer) fits(r *kgo.Record) error {
 	if w.limit <= 0 {
 		return nil
@@ -202,8 +202,8 @@ func (w *writer) metadata(rec *kgo.Record, r *rowBatch, i int) {
 	}
 }
 
-// send assigns the partition that Kafka's default partitioner gives the record's key, or the task's
-// own partition to a record without a key, and emits the record.
+// send assigns the partition that Kafka's default partitioner chooses for the record's key, or the
+// task's own partition if the record has no key, and emits the record.
 func (w *writer) send(rec *kgo.Record) {
 	n := w.task.partitions(w.table.Topic)
 	if rec.Key != nil {

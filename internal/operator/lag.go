@@ -6,7 +6,7 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// lag is LAG: the last back+1 values, the earliest first.
+// lag is LAG: the last back+1 values, earliest first.
 type lag struct {
 	arg       column.Type
 	back      int64

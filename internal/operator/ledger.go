@@ -7,21 +7,21 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// Ledger accounts, in tests, for rows in windows: each row is in every window that it is not late
-// for, and is emitted with it once. An additional accumulator counts the rows of each window in the
-// state, so that the books must balance in spite of crashes. Commit and Abort end a transaction.
+// Ledger accounts for rows in windows, in tests: each row is in every window that it is not late
+// for, and is emitted with each of them once. An extra accumulator counts the rows of each window
+// in the state, so the books must balance even across crashes. Commit and Abort end a transaction.
 type Ledger struct{ committed, open map[int]tally }
 
-// tally of one relation. Windows are counted for each row: a row of HOP is in several.
+// tally holds the counts of one relation. Windows are counted per row: a row of HOP is in several.
 type tally struct {
-	rows, late, others int64 // rows, rows that are late for all their windows, and late windows of a row that follows with a later one
+	rows, late, others int64 // rows, rows late for all their windows, and late windows of a row that has later ones
 	in, out            int64 // number of rows times windows, on arrival and when the windows are emitted
 }
 
 // NewLedger creates an empty ledger, shared by all tasks of a pipeline.
 func NewLedger() *Ledger { return &Ledger{make(map[int]tally), make(map[int]tally)} }
 
-// Commit keeps what was counted since the end of the last transaction; Abort drops it.
+// Commit keeps the counts since the end of the last transaction; Abort drops them.
 func (l *Ledger) Commit() {
 	for id, t := range l.open {
 		c := l.committed[id]
@@ -30,7 +30,7 @@ func (l *Ledger) Commit() {
 	clear(l.open)
 }
 
-// Abort drops what was counted since the end of the last transaction.
+// Abort drops the counts since the end of the last transaction.
 func (l *Ledger) Abort() { clear(l.open) }
 
 // Check compares rows in and out of windows, once all inputs have ended.

@@ -17,9 +17,9 @@ type sized struct {
 	trim   bool // truncate or pad; otherwise a different length is an error
 }
 
-// size registers a column if its length matters. Most don't: a value that an INSERT casts has its
-// length already, and one that is written without a cast stays as it was read, unless
-// table.exec.sink.type-length-enforcer says otherwise.
+// size registers a column if its length matters. Most don't: a value that an INSERT casts already
+// has its length, and a value written without a cast is unchanged, unless
+// table.exec.sink.type-length-enforcer requires otherwise.
 func (w *writer) size(col int, t column.Type) {
 	switch {
 	case t.Length == 0 || t.Kind != column.String && t.Kind != column.Bytes:

@@ -8,15 +8,15 @@ import (
 	"weir.example/weir/internal/trace"
 )
 
-// lineage remembers which traced records contributed to the groups of an operator, so that the
-// trace of a result links to them. It is in memory only and bounded: after a restore, or when it is
+// lineage tracks which traced records contributed to the groups of an operator, so that the trace
+// of a result links to them. It is kept in memory only and bounded: after a restore, or when it is
 // full, a result links to fewer records, or none. It is nil if nothing is traced.
 type lineage struct {
 	of map[int64]map[string][]context.Context // by slice and key
 	n  int
 }
 
-// maxLineage is the number of records that an operator remembers.
+// maxLineage is the number of records that an operator tracks.
 const maxLineage = 1024
 
 func (t *Task) newLineage() *lineage {
@@ -26,8 +26,7 @@ func (t *Task) newLineage() *lineage {
 	return &lineage{of: make(map[int64]map[string][]context.Context)}
 }
 
-// add records that a record contributed to a group. The context of a record that is not traced is
-// nil.
+// add notes that a record contributed to a group. The context of an untraced record is nil.
 func (o *lineage) add(ctx context.Context, slice int64, key []byte) {
 	if ctx == nil || o.n == maxLineage || len(o.of[slice][string(key)]) == trace.MaxLinks {
 		return
@@ -39,8 +38,8 @@ func (o *lineage) add(ctx context.Context, slice int64, key []byte) {
 	o.n++
 }
 
-// caused returns a record with the context of those that contributed to a key in a slice. The first
-// of them is its parent.
+// caused returns a record whose context links to the records that contributed to a key in a slice.
+// The first of them is its parent.
 func (o *lineage) caused(slice int64, key []byte) *kgo.Record {
 	all := o.of[slice][string(key)]
 	if len(all) == 0 {
@@ -49,8 +48,8 @@ func (o *lineage) caused(slice int64, key []byte) *kgo.Record {
 	return onlyContext(trace.Caused(all[0], all[1:]...))
 }
 
-// joined returns a record with the context of those that contributed to a key in the slices after
-// start and up to end.
+// joined returns a record whose context links to the records that contributed to a key in the
+// slices in (start, end].
 func (o *lineage) joined(start, end int64, key []byte) *kgo.Record {
 	var all []context.Context
 	for slice, keys := range o.of {
@@ -64,7 +63,7 @@ func (o *lineage) joined(start, end int64, key []byte) *kgo.Record {
 	return onlyContext(trace.Joined(all...))
 }
 
-// forget drops the records of a key in the slices after start and up to end.
+// forget drops the records of a key in the slices in (start, end].
 func (o *lineage) forget(start, end int64, key []byte) {
 	for slice, keys := range o.of {
 		if all, ok := keys[string(key)]; ok && slice > start && slice <= end {
@@ -95,7 +94,7 @@ func (o *lineage) clear() {
 	}
 }
 
-// onlyContext returns a record with nothing but a context, nil if nothing is traced.
+// onlyContext returns a record that carries only a context; nil if nothing is traced.
 func onlyContext(ctx context.Context) *kgo.Record {
 	if ctx == nil {
 		return nil

@@ -14,11 +14,11 @@ import (
 	"weir.example/weir/internal/state"
 )
 
-// Mover finds the task that owns an entry of a stage's state after the stage's inputs have changed
-// their number of partitions, and moves the entry there. Entries have a key that starts with
-// columns of an input's row (entries of groups), or are such a row themselves (rows that wait).
+// Mover finds the task that owns an entry of a stage's state after the partition count of the
+// stage's inputs has changed, and moves the entry there. Entries either have a key that starts with
+// columns of an input row (entries of groups), or are such a row themselves (waiting rows).
 //
-// State that is not by key stays with its task: offsets, watermarks, and the numbers of waiting
+// State that is not keyed stays with its task: offsets, watermarks, and the numbers of waiting
 // rows.
 type Mover struct {
 	owners []*owner
@@ -30,13 +30,13 @@ type owner struct {
 	entry   uint16
 	homes   homes
 	nulls   bool
-	skip    func(*reader) // skips what precedes the key; nil: nothing does
+	skip    func(*reader) // skips what precedes the key; nil if nothing does
 	read    []*column.Column
 	row     *column.Batch // the input's row, if entries are waiting rows
 	numbers uint16        // for waiting rows: the entry of their next number
 }
 
-// NewMover creates the mover of a stage whose inputs will have the given number of partitions. The
+// NewMover returns the mover of a stage whose inputs will have the given number of partitions. The
 // error names state that is not partitioned by the key of a topic.
 func NewMover(stage *plan.Stage, partitions int32, schemas *format.Schemas) (*Mover, error) {
 	m := &Mover{names: map[uint16]bool{watermarkEntry: true}}
@@ -125,7 +125,7 @@ func (m *Mover) add(o *owner) {
 	m.names[o.entry] = true
 }
 
-// newOwner creates the owner of entries whose keys start with columns of an input, or which are
+// newOwner returns the owner of entries whose keys start with columns of an input, or which are
 // rows of the input if keys is nil.
 func newOwner(r *plan.Relation, input int, keys []int, partitions int32, schemas *format.Schemas) (*owner, error) {
 	at := r.Home(input)
@@ -160,7 +160,7 @@ func newOwner(r *plan.Relation, input int, keys []int, partitions int32, schemas
 	return o, nil
 }
 
-// home returns the partition of an entry. A join entry whose key has a NULL matches nothing and
+// home returns the partition of an entry. A join entry with a NULL in its key matches nothing and
 // stays.
 func (o *owner) home(here int32, key, value []byte) (int32, error) {
 	in := &reader{b: key}
@@ -198,7 +198,7 @@ type Moved struct {
 func (e *Moved) Bytes() int { return len(e.Key) + len(e.Value) }
 
 // Find calls fn with the entries of a task's state that belong to other tasks, in order, until it
-// returns an error. fn may change the store. A further Find returns the entries that are left.
+// returns an error. fn may change the store. Another Find returns the remaining entries.
 func (m *Mover) Find(store *state.Store, here int32, fn func(*Moved) error) error {
 	for _, o := range m.owners {
 		for _, window := range store.Windows(o.entry) {
@@ -228,7 +228,7 @@ func (m *Mover) Find(store *state.Store, here int32, fn func(*Moved) error) erro
 }
 
 // Move moves an entry from one store to another. A waiting row gets the next number there: rows of
-// equal time and lane keep their order, since those of one key all come from one task.
+// equal time and lane keep their order, since all rows of a key come from the same task.
 func (m *Mover) Move(e *Moved, from, to *state.Store) error {
 	o, key := e.owner, e.Key
 	from.Delete(o.entry, e.Window, key)
@@ -250,8 +250,8 @@ func (m *Mover) Move(e *Moved, from, to *state.Store) error {
 	return nil
 }
 
-// Check rejects a store with entries that would be left behind: those of no relation of the stage,
-// and those that older versions stored in addition to keyed state.
+// Check rejects a store with entries that would be left behind: entries of no relation of the
+// stage, and those that older versions stored in addition to keyed state.
 func (m *Mover) Check(store *state.Store) error {
 	for entry := watermarkEntry; entry < math.MaxUint16 && int(entry) < store.Operators(); entry++ {
 		if len(store.Windows(entry)) > 0 && !m.names[entry] {

@@ -4,12 +4,12 @@
 //
 //	operator.go          row batches, the node interface, the watermark merger
 //	task.go              Task: a stage on one partition; transactions, watermarks of its inputs
-//	dropped.go           counts of what options drop
+//	dropped.go           counts of rows and values dropped by options
 //	arena.go             memory of the records that a transaction writes
 //	codec.go             binary encoding of rows and values, for state and repartition topics
-//	scan.go              records of a table to rows
+//	scan.go              records of a table -> rows
 //	placement.go         check that rows are in the partition of their key
-//	move.go              moves state when topics change their number of partitions
+//	move.go              moving state when partition counts change
 //	shuffle.go           rows and watermarks through a repartition topic
 //	project.go           filter, projection, union
 //	unnest.go            one row for each element of an array or map
@@ -26,7 +26,7 @@
 //	first_row.go         deduplication that keeps the first row
 //	rank.go              deduplication that keeps the last row, and Top-N
 //	temporal_join.go     temporal join
-//	insert.go            rows to records of a table
+//	insert.go            rows -> records of a table
 //	lengths.go           declared lengths of strings and bytes in an INSERT
 //	lineage.go           which traced records contributed to a computed row
 //	variance_exact.go    VAR_* and STDDEV_* of integers and decimals
@@ -62,15 +62,14 @@ const (
 )
 
 // rowWatermark is the watermark of a row's own partition before that row, in microseconds. It
-// decides whether the row is late, and nothing else: after a shuffle other partitions may be far
+// decides whether the row is late, and nothing else: after a shuffle, other partitions may be far
 // behind it. Windows fire by the watermark of their operator, a plain int64 passed to advance,
-// which is never ahead of the rowWatermark of a row that is still to come, except where inputs were
-// idle.
+// which is never ahead of the rowWatermark of any later row, except where inputs were idle.
 type rowWatermark int64
 
 // lane identifies the partition of the table that a row comes from. Rows of one lane keep the order
-// of that partition however partitions are polled. Rows of different lanes arrive in any order, so
-// no result may depend on it.
+// of that partition regardless of how partitions are polled. Rows of different lanes arrive in any
+// order, which no result may depend on.
 type lane int64
 
 // rowBatch is a batch of rows with the metadata of each.
@@ -78,12 +77,12 @@ type rowBatch struct {
 	*column.Batch
 	kinds      []rowKind      // nil: all are kindInsert
 	records    []*kgo.Record  // the record that each row came from, or one with the context of its lineage; nil if there is none
-	watermarks []rowWatermark // the watermark before each row; nil: that of the operator
+	watermarks []rowWatermark // the watermark before each row; nil: the operator's
 	lanes      []lane         // nil: all rows are of lane 0
-	more       []bool         // whether the same row follows with a later window of HOP or CUMULATE; nil: none does
+	more       []bool         // whether the same row follows with a later window of HOP or CUMULATE; nil: none
 }
 
-// clear removes all rows and keeps their memory.
+// clear removes all rows and keeps the memory for reuse.
 func (r *rowBatch) clear() {
 	clearBatch(r.Batch)
 	clear(r.records) // lets the garbage collector free the records
@@ -112,8 +111,8 @@ func (r *rowBatch) context(i int) context.Context {
 	return nil
 }
 
-// watermark returns the watermark before a row: its own, or that of the operator if this is ahead,
-// which it is after an idle input has resumed.
+// watermark returns the watermark before a row: its own, or the operator's if that is ahead, as it
+// is after an idle input has resumed.
 func (r *rowBatch) watermark(i int, current int64) rowWatermark {
 	if r.watermarks == nil {
 		return rowWatermark(current)
@@ -133,7 +132,7 @@ func (r *rowBatch) hasMore(i int) bool { return r.more != nil && r.more[i] }
 
 // node is one operator of a task.
 type node interface {
-	// connect adds an operator that gets the rows and watermarks of this one, as its input in.
+	// connect adds an operator that receives the rows and watermarks of this one, as its input in.
 	connect(to node, in int)
 	// push processes rows from input in. The caller reuses the batch afterwards.
 	push(in int, r *rowBatch)
@@ -150,7 +149,7 @@ type node interface {
 	stats() *opStats
 }
 
-// opStats counts what an operator has emitted downstream: rows since the last read, and its
+// opStats counts what an operator has emitted downstream: the rows since the last read, and its
 // watermark.
 type opStats struct {
 	relation  int
@@ -161,7 +160,7 @@ type opStats struct {
 
 func (t *opStats) reset() { *t = opStats{relation: t.relation, watermark: minWatermark} }
 
-// base implements what operators have in common.
+// base implements the common parts of all operators.
 type base struct {
 	task     *Task
 	rel      *plan.Relation
@@ -225,7 +224,7 @@ func clearBatch(b *column.Batch) {
 	}
 }
 
-// copyRow appends a row of a batch with the same columns.
+// copyRow appends a row of another batch with the same columns.
 func copyRow(to, from *column.Batch, row int) {
 	for i, c := range to.Cols {
 		if c != nil {

@@ -12,10 +12,10 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// over computes functions of each row and the rows before it, in the order of their time. Rows wait
-// until the watermark has passed their time, since an earlier row can still arrive until then. The
-// state entry of a key is its history; for a bounded frame the arguments of its rows are stored as
-// well, and the functions are computed from them for each row.
+// over computes functions over each row and the preceding rows, in time order. Rows wait until the
+// watermark has passed their time, since an earlier row may still arrive until then. The state
+// entry of a key is its history; for a bounded frame, the arguments of its rows are stored as well,
+// and the functions are computed from them for each row.
 type over struct {
 	base
 	aggregator // of the functions
@@ -24,14 +24,14 @@ type over struct {
 	in         *column.Batch // a waiting row
 	frame      *column.Batch // the arguments of an earlier row
 	out        rowBatch
-	direct     bool // rows come from one table of this stage in order, so that the watermark before each row may fire
+	direct     bool // rows come from one table of this stage in order, so the watermark before each row may fire
 	now        int64
 	width      int // columns of the input
 	same       []waitingRow
-	name       []byte // of an entry
+	name       []byte // buffer for the name of an entry
 }
 
-// waitingRow is a row whose time the watermark has passed, and its key.
+// waitingRow is a row whose time the watermark has passed, with its key.
 type waitingRow struct {
 	row, key []byte
 	origin   *kgo.Record
@@ -73,7 +73,7 @@ func newOver(b base, op *plan.Over) *over {
 	return o
 }
 
-// direct reports whether rows come from one table without a shuffle. After a shuffle or a union a
+// direct reports whether rows come from one table without a shuffle. After a shuffle or a union, a
 // row's watermark is that of its own partition and table, and others may still have earlier rows.
 func direct(r *plan.Relation) bool {
 	if _, exchange := r.Op.(*plan.Exchange); exchange || len(r.Inputs) > 1 {
@@ -109,10 +109,10 @@ func (o *over) push(_ int, r *rowBatch) {
 	}
 }
 
-// late reports whether a row comes too late, and after what. A frame that has no beginning looks at
-// the row's watermark, as in Flink, and one that has at the key's last row. Where rows come from
-// several partitions it looks at the row's watermark as well: which rows of other partitions have
-// been computed depends on which partition was read first.
+// late reports whether a row is late, and up to which time rows have been computed. An unbounded
+// frame compares the row with its watermark, as in Flink, and a bounded one with the last row of
+// its key. If rows come from several partitions, a bounded frame uses the watermark as well: which
+// rows of other partitions have been computed depends on which partition was read first.
 func (o *over) late(r *rowBatch, i int, at int64, watermark rowWatermark) (done int64, late bool) {
 	if o.op.Frame.Unbounded || !o.direct {
 		return int64(watermark), at <= int64(watermark)
@@ -135,8 +135,8 @@ func (o *over) advance(_ int, watermark int64, idle bool) {
 	o.forwardWatermark(watermark, idle)
 }
 
-// fire computes the rows whose time a watermark has passed. They are emitted with the watermark
-// before it.
+// fire computes the rows whose time a watermark has passed. They are emitted with the previous
+// watermark.
 func (o *over) fire(watermark int64) {
 	if watermark <= o.now {
 		return
@@ -227,7 +227,7 @@ func (o *over) save(key []byte, h history) {
 	o.task.store.Put(o.rel.State+histories, 0, key, append(v, h.value...))
 }
 
-// compute emits the rows of one time, which are in the histories of their keys already.
+// compute emits the rows of one time, which are already in the histories of their keys.
 func (o *over) compute(watermark int64) {
 	for _, w := range o.same {
 		clearBatch(o.in)
@@ -269,7 +269,7 @@ func (o *over) column(i int) *column.Column {
 	if c := o.out.Cols[o.width+i]; c != nil {
 		return c
 	}
-	return newColumn(o.rel, o.width+i) // nobody reads it
+	return newColumn(o.rel, o.width+i) // not read downstream
 }
 
 // keptRow reads the stored arguments of an earlier row.

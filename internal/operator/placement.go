@@ -12,19 +12,19 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// ElsewhereError reports a record that is not in the partition of its key, so that it would miss
-// the other rows of the key.
+// ElsewhereError reports a record that is not in the partition of its key, where it would miss the
+// other rows of the key.
 type ElsewhereError struct {
 	Topic      string
 	Partition  int32
 	Offset     int64  // -1 if unknown
 	Key        string // its fields as JSON
-	Want       int32  // the partition where murmur2 puts the key
+	Want       int32  // the partition that murmur2 assigns to the key
 	Partitions int32  // number of partitions of the topic
 	Null       bool   // a column of the key is NULL
 }
 
-// Error names the record and the ways forward.
+// Error names the record and the possible remedies.
 func (e *ElsewhereError) Error() string {
 	cause := fmt.Sprintf("its producer places keys in another way (kcat and librdkafka do by default: partitioner=murmur2_random changes that; so does Sarama), "+
 		"or spells keys in another way than Flink, or the topic had other than %d partitions when the record was written", e.Partitions)
@@ -37,8 +37,8 @@ func (e *ElsewhereError) Error() string {
 }
 
 // homes computes the partitions that Kafka's Java client assigns to keys. It uses the values of the
-// key's columns in the table's own encoding, not the bytes of a record's key: one key may be
-// spelled in several ways, and the columns may come from the record's value.
+// key's columns in the table's own encoding, not the bytes of a record's key: a key may have
+// several encodings, and the columns may come from the record's value.
 type homes struct {
 	encoder    format.Encoder
 	plain      bool             // the key is the text of its only column
@@ -70,7 +70,7 @@ func (h *homes) null(i int) bool {
 // of returns the partition of a row's key.
 func (h *homes) of(i int) (int32, error) {
 	if h.plain && !h.cols[0].Null[i] {
-		h.record.Key = h.key[:0] // not nil, which has no fixed partition
+		h.record.Key = h.key[:0] // not nil: a nil key has no fixed partition
 		if text := h.cols[0].S[i]; text != "" {
 			h.record.Key = unsafe.Slice(unsafe.StringData(text), len(text))
 		}
@@ -84,8 +84,8 @@ func (h *homes) of(i int) (int32, error) {
 	return int32(h.hash.Partition(&h.record, int(h.partitions))), nil //nolint:gosec // fewer than partitions
 }
 
-// encode returns the key of a row in its table's format, empty if that writes none. The float -0
-// counts as 0, as in grouping.
+// encode returns the key of a row in its table's format, empty if the format writes none. The float
+// -0 counts as 0, as in grouping.
 func (h *homes) encode(i int) ([]byte, error) {
 	cols, row := h.cols, i
 	if slices.ContainsFunc(cols, func(c *column.Column) bool { return isZero(c, i) }) {
@@ -111,8 +111,8 @@ func isZero(c *column.Column, row int) bool {
 	return c.Type.Class() == column.Floats && !c.Null[row] && c.F[row] == 0
 }
 
-// placement wraps an operator that relies on the partitioning of topics, and checks that each row
-// is in the partition of its key.
+// placement wraps an operator that relies on the partitioning of topics and checks that each row is
+// in the partition of its key.
 type placement struct {
 	node
 	homes

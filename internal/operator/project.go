@@ -41,7 +41,8 @@ func (r *rowBatch) note(from *rowBatch, i int) {
 	r.lanes, r.more = with(r.lanes, from.lanes, i), with(r.more, from.more, i)
 }
 
-// know takes over the metadata of all rows of another batch, whose columns this one replaces.
+// know replaces the metadata of all rows with that of another batch, whose columns this one
+// replaces.
 func (r *rowBatch) know(from *rowBatch) {
 	r.N, r.kinds, r.records, r.watermarks, r.lanes, r.more = from.N, from.kinds, from.records, from.watermarks, from.lanes, from.more
 }
@@ -53,7 +54,7 @@ func with[T any](to, from []T, i int) []T {
 	return append(to, from[i])
 }
 
-// project computes columns. Those that are only passed on are shared with the input.
+// project computes columns. Columns that are passed through are shared with the input.
 type project struct {
 	base
 	plain    []int // column of the input, or -1
@@ -116,8 +117,8 @@ func (p *project) push(_ int, r *rowBatch) {
 	p.emit(&good)
 }
 
-// union passes the rows of all inputs. Each row keeps its own watermark, and each input has lanes
-// of its own.
+// union passes the rows of all inputs. Each row keeps its own watermark, and each input has its own
+// lanes.
 type union struct {
 	base
 	merger *watermarkMerger

@@ -116,8 +116,8 @@ func (k *rank) push(_ int, r *rowBatch) {
 	}
 }
 
-// place returns the position of a row among the kept ones. Of equal rows the one of the lower lane
-// comes first, and within a lane the earlier one; if the newest row wins, the order is reversed.
+// place returns the position of a row among the kept ones. Among equal rows, the lower lane comes
+// first, and within a lane the earlier row; if the newest row wins, the order is reversed.
 func (k *rank) place(kept [][]byte, row *column.Batch, i int, from lane) int {
 	clearBatch(k.scratch)
 	k.lanes = k.lanes[:0]
@@ -257,7 +257,7 @@ func (k *rank) deliver() {
 	k.out.clear()
 }
 
-// finishTransaction emits, without windows, what the transaction has changed at each row number.
+// finishTransaction emits, without windows, the changes of the transaction at each row number.
 func (k *rank) finishTransaction() {
 	for _, key := range k.order {
 		now, _ := k.task.store.Get(k.rel.State+groups, 0, []byte(key))

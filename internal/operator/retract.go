@@ -11,12 +11,12 @@ import (
 // retractor is an aggregate function that can retract the value of a row.
 type retractor interface {
 	accumulator
-	// retract appends the state without the value of a row to dst, and leaves in old what follows
-	// the old state.
+	// retract appends to dst the state with the value of a row removed, and advances old past the
+	// old state.
 	retract(dst []byte, old *reader, c *column.Column, row int) []byte
 }
 
-// newRetractor creates the function of an aggregate over rows that are updated. The plan rejects
+// newRetractor returns the accumulator of an aggregate over updating rows. The plan rejects
 // functions that can't retract.
 func newRetractor(a plan.Agg, arg column.Type) accumulator {
 	switch a.Name {
@@ -61,8 +61,8 @@ func (s decimalSum) retract(dst []byte, old *reader, c *column.Column, row int) 
 	return s.write(dst, n, sum)
 }
 
-// bag is MIN and MAX of rows that are updated: each value and its count, since the next value must
-// be known when the current one is retracted.
+// bag is MIN and MAX over updating rows: each value and its count, since the next value must be
+// known when the current one is retracted.
 type bag struct {
 	arg  column.Type
 	sign int // -1 for MIN, 1 for MAX
@@ -141,8 +141,8 @@ func (b bag) result(in *reader, to *column.Column) {
 	to.Add(found)
 }
 
-// retract appends to dst the accumulators of old without a row. gone reports for a DISTINCT whether
-// no row of the group has the row's value any more.
+// retract appends to dst the accumulators of old without a row. gone reports, for a DISTINCT
+// aggregate, whether the group has no more rows with the row's value.
 func (g *aggregator) retract(dst, old []byte, b *column.Batch, row int, gone func(agg int) bool) []byte {
 	in := read(&g.in, old)
 	for i, acc := range g.accs {
@@ -155,8 +155,8 @@ func (g *aggregator) retract(dst, old []byte, b *column.Batch, row int, gone fun
 	return dst
 }
 
-// change adds a row to its group, or retracts it. The value of a group whose rows are updated
-// starts with its number of rows; a group without rows is deleted.
+// change adds a row to its group, or retracts it. The value of a group of updating rows starts with
+// its number of rows; a group without rows is deleted.
 func (g *groupAggregate) change(r *rowBatch, i int, old []byte) {
 	store, entry := g.task.store, g.rel.State
 	back := r.kind(i) == kindUpdateBefore || r.kind(i) == kindDelete
@@ -169,7 +169,7 @@ func (g *groupAggregate) change(r *rowBatch, i int, old []byte) {
 		return // a row that was never added
 	}
 	rest := append([]byte(nil), in.b...)
-	// distinct counts a value of a DISTINCT, and reports whether it is new or gone.
+	// distinct counts a value of a DISTINCT aggregate and reports whether it is new or gone.
 	distinct := func(step int64) func(agg int) bool {
 		return func(agg int) bool {
 			k := g.distinctKey(r.Batch, i, agg)

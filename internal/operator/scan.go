@@ -183,7 +183,7 @@ func (s *scan) consume(all []*kgo.Record) {
 	}
 }
 
-// truncate keeps n rows and drops what a failed row has left in the columns.
+// truncate keeps n rows and discards the values that a failed row has left in the columns.
 func (s *scan) truncate(n int) {
 	s.out.Err = nil
 	for _, c := range s.out.Cols {
@@ -297,7 +297,7 @@ func addNulls(cols []*column.Column) {
 	}
 }
 
-// complete adds the columns that are neither in the key nor in the value of a row, advances the
+// complete adds the columns that are in neither the key nor the value of a row, advances the
 // watermark, and drops the row if the filter rejects it.
 func (s *scan) complete(r *kgo.Record, change rowKind) error {
 	row := s.out.N
@@ -371,7 +371,7 @@ func (s *scan) ahead(at int64) bool {
 	return at > limit
 }
 
-// end announces that no further record will come.
+// end announces that no more records follow.
 func (s *scan) end() {
 	s.watermark = maxWatermark
 	s.forwardWatermark(maxWatermark, false)

@@ -18,20 +18,20 @@ func errLate(end int64, row rowWatermark, c clock) error {
 	return fmt.Errorf("late: its window ended at %s, and the watermark was at %s", expr.FormatTimestamp(end, ' '), expr.FormatTimestamp(c.wall(watermark), ' '))
 }
 
-// sessionWindow groups rows in sessions: windows that end when no row has arrived for the gap, on
-// the wall clock as all windows. A state entry holds the open parts of a key's sessions, ordered by
-// start; a timer is a key under the second in which a part ends.
+// sessionWindow groups rows in sessions: windows that close after a gap without rows, in wall clock
+// time like all windows. A state entry holds the open parts of a key's sessions, ordered by start;
+// a timer is a key stored under the second in which a part ends.
 //
 // Lateness must not depend on which partition was read first. Therefore a part of a session has
 // rows of one lane only, and a row is judged by its own lane: it belongs to the part that it
-// touches and that is open by the row's own watermark. If there is none and the row alone would be
-// over by that watermark, the row is late. So a row can be in a session although its own time is
+// touches and that is open at the row's own watermark. If there is none, and the row alone would be
+// over at that watermark, the row is late. So a row can be in a session although its own time is
 // long over, as in Flink, and another partition never makes it late.
 //
 // Parts of several lanes that touch form one session, which is emitted when the operator's
 // watermark has passed the end of all of them. A row that is behind its own watermark connects its
-// part with other lanes only by the portion of its time that is ahead of that watermark (link),
-// since earlier sessions may be emitted already.
+// part to other lanes only by the portion of its time that is ahead of that watermark (link), since
+// earlier sessions may already have been emitted.
 type sessionWindow struct {
 	base
 	aggregator
@@ -53,7 +53,7 @@ type part struct {
 	value      []byte
 }
 
-// State entries in addition to groups, in which older versions stored sessions without lanes.
+// State entries. Older versions stored sessions without lanes under groups.
 const (
 	parts  = 1
 	timers = 2
@@ -133,7 +133,7 @@ func (s *sessionWindow) linkOf(at int64, watermark rowWatermark) int64 {
 	return link
 }
 
-// mergeStates merges accumulators; nil is none.
+// mergeStates merges accumulators; nil stands for none.
 func (s *sessionWindow) mergeStates(a, b []byte) []byte {
 	if a == nil {
 		return b
@@ -202,7 +202,7 @@ func (s *sessionWindow) advance(_ int, watermark int64, idle bool) {
 	s.forwardWatermark(watermark, idle)
 }
 
-// dueSession is a session that is over.
+// dueSession is a session that has ended.
 type dueSession struct {
 	key string
 	part
@@ -254,8 +254,8 @@ func (s *sessionWindow) deliver() {
 	s.out.clear()
 }
 
-// end moves the sessions of a key that are over from its entry to due. waits reports whether a part
-// that ends in the second of bucket is still open.
+// end moves the ended sessions of a key from its entry to due. waits reports whether a part that
+// ends in the second of bucket is still open.
 func (s *sessionWindow) end(key []byte, bucket, watermark int64, due *[]dueSession) (waits bool) {
 	s.load(key)
 	kept := s.open[:0:0]

@@ -11,11 +11,11 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// A record of a repartition topic has in its value a row (its kind and flags, the watermark before
-// it, optional fields by its flags, and the needed columns), or the watermark of the task that
-// wrote it: its partition, the number of partitions, the watermark, and whether it is idle. A
-// watermark goes to all partitions, after the rows that precede it. Lateness is decided by the
-// row's own watermark: that of the task is written at the end of a transaction, and transaction
+// The value of a record in a repartition topic is either a row (its kind and flags, the watermark
+// before it, optional fields by its flags, and the needed columns), or the watermark of the task
+// that wrote it (its partition, the number of partitions, the watermark, and whether it is idle). A
+// watermark is written to all partitions, after the rows that precede it. Lateness is decided by
+// the row's own watermark: the task's is written at the end of a transaction, and transaction
 // boundaries must not matter.
 const (
 	rowRecord       = 'r'
@@ -124,7 +124,7 @@ func (s *shuffleWriter) rollback() {
 	s.watermark, s.idle, s.sentWatermark, s.sentIdle = minWatermark, false, minWatermark, false
 }
 
-// shuffleReader reads what shuffle writers have written.
+// shuffleReader reads the records of shuffle writers.
 type shuffleReader struct {
 	base
 	topic string
@@ -242,7 +242,7 @@ func (r *shuffleReader) least() (watermark int64, idle bool) {
 
 const (
 	peerKey    = "peer of "
-	reachedKey = "reached by all peers of " // absent in states of older versions, which stored only those of the peers
+	reachedKey = "reached by all peers of " // absent from the state of older versions, which stored only the peers'
 )
 
 func (r *shuffleReader) stateKey(partition int64) []byte {
@@ -251,9 +251,9 @@ func (r *shuffleReader) stateKey(partition int64) []byte {
 
 func (r *shuffleReader) reachedKey() []byte { return []byte(reachedKey + r.topic) }
 
-// rollback restores the merged watermark separately from those of the peers: after the number of
-// peers has grown, theirs can't be merged until every one has sent one, but windows are emitted
-// already.
+// rollback restores the merged watermark separately from the peers' watermarks: after the number of
+// peers has grown, these can't be merged until each peer has sent one, but windows have already
+// been emitted.
 func (r *shuffleReader) rollback() {
 	r.peers, r.count, r.now, r.saved = make(map[int64]peerWatermark), 0, minWatermark, minWatermark
 	r.clear()

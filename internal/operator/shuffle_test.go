@@ -18,7 +18,7 @@ CREATE TABLE readings (sensor STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) W
 CREATE TABLE counts (sensor STRING, s TIMESTAMP(3), n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'counts', 'format' = 'json');
 INSERT INTO counts SELECT sensor, window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY sensor, window_start, window_end;`
 
-// shuffle is a pipeline of two stages: any number of tasks that write, and one that reads.
+// shuffle is a pipeline of two stages: any number of writer tasks and one reader task.
 type shuffle struct {
 	*testing.T
 	program *plan.Program
@@ -46,7 +46,7 @@ func (x *shuffle) widen(writers int) {
 	}
 }
 
-// task returns a task of a stage as after a restart.
+// task returns a task of a stage as it is after a restart.
 func (x *shuffle) task(stage, partition int, store *state.Store) *Task {
 	x.Helper()
 	peers := 1
@@ -63,7 +63,7 @@ func (x *shuffle) task(stage, partition int, store *state.Store) *Task {
 	return task
 }
 
-// through runs records through a task in one transaction, and commits it.
+// through runs records through a task in one transaction and commits it.
 func (x *shuffle) through(task *Task, store *state.Store, topic string, records []*kgo.Record) *Output {
 	x.Helper()
 	out := &Output{}
@@ -80,7 +80,7 @@ func (x *shuffle) through(task *Task, store *state.Store, topic string, records 
 	return out
 }
 
-// send passes rows of these seconds through a writer, and its output through the reader. Both have
+// send passes rows at these seconds through a writer, and its output through the reader. Both have
 // just restarted.
 func (x *shuffle) send(writer int, seconds ...int) {
 	x.Helper()
@@ -148,7 +148,7 @@ func (c *captured) push(_ int, r *rowBatch) {
 func (c *captured) advance(int, int64, bool) {}
 
 // After a shuffle, each row still has the lane of its partition and the watermark that its own
-// partition had before it, wherever transactions end and however writers interleave.
+// partition had before it, regardless of where transactions end and how writers interleave.
 func TestShuffleKeepsLanesAndWatermarks(t *testing.T) {
 	second := func(s int) rowWatermark {
 		return rowWatermark(time.Date(2026, 1, 1, 0, 0, s, 0, time.UTC).UnixMicro())

@@ -19,18 +19,18 @@ import (
 // watermarkEntry is the state entry that stores the watermarks of inputs.
 const watermarkEntry uint16 = 1
 
-// Output collects what a transaction writes. Records have topic and partition set, and are not
-// changed until the transaction has ended.
+// Output collects the writes of a transaction. Records have topic and partition set and are not
+// modified until the transaction has ended.
 type Output struct {
 	Records     []*kgo.Record
 	DeadLetters []DeadLetter // records and rows that can't be processed
 	Late        []DeadLetter // rows that arrived after their window had closed
 	Ahead       int          // rows too far in the future to advance the watermark: see plan.Settings.MaxAhead
-	Dropped     Dropped      // what options told formats and INSERTs to drop
+	Dropped     Dropped      // what formats and INSERTs have dropped because of options
 }
 
-// DeadLetter is a record that was set aside, and why. The record of a computed row is synthetic;
-// its value is the row as JSON.
+// DeadLetter is a record that was set aside, with the reason. The record of a computed row is
+// synthetic; its value is the row as JSON.
 type DeadLetter struct {
 	Record *kgo.Record
 	Reason error
@@ -58,7 +58,7 @@ type Config struct {
 	Program    *plan.Program
 	Stage      *plan.Stage
 	Partition  int32
-	Peers      int32                    // number of tasks of the stage, which is that of the partitions of its inputs
+	Peers      int32                    // number of tasks of the stage: the partition count of its inputs
 	Partitions func(topic string) int32 // number of partitions of a topic
 	MaxBytes   func(topic string) int   // maximum size of a record; nil is no limit
 	Store      *state.Store             // already restored
@@ -70,9 +70,10 @@ type Config struct {
 
 // Task runs one stage on one partition. It must be used by one goroutine at a time.
 //
-// A transaction consists of any number of calls of Step, End and Idle, then FinishTransaction. What
-// it writes is in Output and in the store's changes. After a commit the caller commits the store
-// and calls Committed; after an abort it aborts the store and calls Rollback.
+// A transaction consists of any number of calls of Step, End and Idle, followed by
+// FinishTransaction. Its writes are in Output and in the changes of the store. After a commit the
+// caller commits the store and calls Committed; after an abort it aborts the store and calls
+// Rollback.
 type Task struct {
 	program   *plan.Program
 	stage     *plan.Stage
@@ -98,7 +99,7 @@ type Task struct {
 	arena        arena
 	keys         []byte // of the entries that clear deletes, concatenated
 	ends         []int
-	deadLettered map[*kgo.Record]bool // records of this step that are dead letters already
+	deadLettered map[*kgo.Record]bool // records of this step that are already dead letters
 }
 
 // New creates a task over a restored store.
@@ -183,8 +184,8 @@ func (t *Task) Watermarks() map[string]int64 {
 }
 
 // Advance raises the watermarks of tables to those that other tasks of the stage have reached, and
-// emits what is due by them: rows before them are late from now on. moved reports whether any
-// watermark has changed.
+// emits what becomes due: rows before these watermarks are late from now on. moved reports whether
+// any watermark has changed.
 func (t *Task) Advance(watermarks map[string]int64, out *Output) (moved bool, err error) {
 	t.out = out
 	for _, n := range t.nodes {
@@ -212,7 +213,7 @@ func (t *Task) Idle(topic string, out *Output) error {
 	return t.err
 }
 
-// IsIdle reports whether an input topic is idle already, or has no watermark to wait for.
+// IsIdle reports whether an input topic is already idle, or has no watermark to wait for.
 func (t *Task) IsIdle(topic string) bool {
 	for _, s := range t.sources[topic] {
 		if sc, ok := s.(*scan); ok && !sc.idle && sc.watermarkExpr != nil && !sc.ended() {
@@ -238,8 +239,8 @@ func (t *Task) full() bool { return t.fired >= t.maxFired }
 func (t *Task) countFired(n int) { t.fired += n }
 
 // Pending reports whether windows are due that further transactions must emit with Resume: one jump
-// of the watermark can close any number of windows. The state stores which of them are emitted, so
-// that a restored task continues from there.
+// of the watermark can close any number of windows. The state records which of them have been
+// emitted, so that a restored task continues from there.
 func (t *Task) Pending() bool {
 	return slices.ContainsFunc(t.nodes, func(n node) bool {
 		e, ok := n.(emitter)
@@ -259,8 +260,7 @@ func (t *Task) Resume(out *Output) error {
 	return t.err
 }
 
-// Ended reports whether all inputs have ended, so that nothing but pending windows can be emitted
-// any more.
+// Ended reports whether all inputs have ended, so that only pending windows can still be emitted.
 func (t *Task) Ended() bool {
 	for _, all := range t.sources {
 		for _, s := range all {
@@ -272,9 +272,9 @@ func (t *Task) Ended() bool {
 	return true
 }
 
-// Watermark returns the event time of an input topic: the minimum over the tables that are read
-// from it. It is not known before the first row with a time, without WATERMARK FOR, and after the
-// end. idle means that others do not wait for the topic.
+// Watermark returns the event time of an input topic: the minimum over the tables that read it. It
+// is unknown before the first row with a time, without WATERMARK FOR, and after the end. idle means
+// that others do not wait for the topic.
 func (t *Task) Watermark(topic string) (at time.Time, known, idle bool) {
 	least := maxWatermark
 	idle = len(t.sources[topic]) > 0
@@ -288,15 +288,15 @@ func (t *Task) Watermark(topic string) (at time.Time, known, idle bool) {
 	return time.UnixMicro(least).UTC(), true, idle
 }
 
-// Flow is what an operator has emitted.
+// Flow describes the output of an operator.
 type Flow struct {
 	Relation  int        // ID of the relation in the plan
 	Rows      int64      // since the last call of Flows; records for an INSERT
 	Watermark *time.Time // nil before the first watermark and after the end
-	Idle      bool       // others do not wait for it
+	Idle      bool       // others do not wait for this operator
 }
 
-// Flows calls yield with what each operator has emitted since the last call or abort.
+// Flows calls yield with the output of each operator since the last call or abort.
 func (t *Task) Flows(yield func(Flow)) {
 	for _, n := range t.nodes {
 		s := n.stats()
@@ -320,10 +320,10 @@ func (t *Task) FinishTransaction(out *Output) error {
 	return t.err
 }
 
-// Committed releases the memory of the transaction's records; nobody may use them any more.
+// Committed releases the memory of the transaction's records, which must no longer be used.
 func (t *Task) Committed() { t.arena.reuse() }
 
-// Rollback returns the operators to the state in the store, after an abort.
+// Rollback resets the operators to the state in the store after an abort.
 func (t *Task) Rollback() {
 	t.err, t.arena, t.fired = nil, arena{}, 0
 	for _, n := range t.nodes {
@@ -341,8 +341,8 @@ func (t *Task) fail(err error) {
 
 func (t *Task) partitions(topic string) int32 { return t.sizes(topic) }
 
-// deadLetter sets a record aside. A record that yields several rows, or that several tables or
-// INSERTs read, becomes one dead letter, with the first reason.
+// deadLetter sets a record aside. A record that yields several rows, or that is read by several
+// tables or INSERTs, becomes one dead letter, with the first reason.
 func (t *Task) deadLetter(r *kgo.Record, reason error) {
 	if r.Offset >= 0 {
 		if t.deadLettered[r] {
@@ -353,14 +353,14 @@ func (t *Task) deadLetter(r *kgo.Record, reason error) {
 	t.out.DeadLetters = append(t.out.DeadLetters, DeadLetter{r, reason})
 }
 
-// reject sets a row aside that can't be computed. columns name the row's values.
+// reject sets aside a row that can't be computed. columns names the row's values.
 func (t *Task) reject(r *rowBatch, i int, columns []format.Field, reason error) {
 	t.rejectFor(t.stage.Inputs[0].Topic(), r, i, columns, reason)
 }
 
-// rejectFor sets a row aside that can't be computed or written: its record, or for a row computed
-// from several records a synthetic one for the given topic. A retraction is not set aside: the row
-// it retracts was rejected too.
+// rejectFor sets aside a row that can't be computed or written: its record or, for a row computed
+// from several records, a synthetic one for the given topic. A retraction is not set aside: the row
+// that it retracts was rejected too.
 func (t *Task) rejectFor(topic string, r *rowBatch, i int, columns []format.Field, reason error) {
 	if k := r.kind(i); k == kindUpdateBefore || k == kindDelete {
 		return
@@ -368,7 +368,7 @@ func (t *Task) rejectFor(topic string, r *rowBatch, i int, columns []format.Fiel
 	t.deadLetter(t.sourceRecord(topic, r, i, columns), deadletter.Because(deadletter.Computation, reason))
 }
 
-// late sets a row aside that arrived after its window had closed.
+// late sets aside a row that arrived after its window had closed.
 func (t *Task) late(r *rowBatch, i int, rel *plan.Relation, reason error) {
 	t.out.Late = append(t.out.Late, DeadLetter{t.sourceRecord(t.stage.Inputs[0].Topic(), r, i, fieldsOf(rel)), reason})
 }

@@ -8,8 +8,8 @@ import (
 	"weir.example/weir/internal/state"
 )
 
-// What has come out of operators is counted once, also where a transaction is done again, and each
-// tells the watermark.
+// Rows emitted by operators are counted once, even if a transaction is repeated, and each operator
+// reports its watermark.
 func TestFlows(t *testing.T) {
 	program, err := plan.Compile(benchTables+benchTumble, "flows")
 	if err != nil {
@@ -39,7 +39,7 @@ func TestFlows(t *testing.T) {
 		})
 		return last
 	}
-	records := benchRecords(14_000) // a second each thousand; windows of 10 s, closed 2 s behind their end
+	records := benchRecords(14_000) // one second per thousand; windows of 10 s, which close 2 s after their end
 	var out Output
 	step := func() {
 		t.Helper()

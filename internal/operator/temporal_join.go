@@ -14,8 +14,8 @@ import (
 
 // temporalJoin joins each row of its left input with the version of its right input that was valid
 // at the row's time. Left rows wait in a time buffer until the watermark of both inputs has passed
-// them, since an earlier version can still arrive until then. The versions entry of a key holds its
-// known versions ordered by time; those that no row can refer to any more are dropped.
+// them, since an earlier version may still arrive until then. The versions entry of a key holds its
+// known versions ordered by time; versions that no row can refer to any more are dropped.
 type temporalJoin struct {
 	base
 	op      *plan.TemporalJoin
@@ -57,7 +57,7 @@ func (j *temporalJoin) rollback() {
 	j.buffer.rollback()
 }
 
-// ordered appends a time as bytes that sort in its order.
+// ordered appends a time as bytes that sort in time order.
 func ordered(dst []byte, us int64) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(us)^1<<63) //nolint:gosec // flips the sign bit, so that bytes sort as numbers
 }
@@ -139,7 +139,7 @@ func (j *temporalJoin) version(r *rowBatch, i int) {
 		all = slices.Insert(all, place, v)
 	}
 
-	// come.
+	// Of the versions before the watermark, only the last one can match a waiting or later row.
 	first := 0
 	for first+1 < len(all) && all[first+1].at <= j.now {
 		first++
@@ -191,7 +191,7 @@ func (j *temporalJoin) match(left []byte, at int64) {
 	}
 	for _, k := range j.op.Left {
 		if j.left.Cols[k].Null[0] {
-			all = nil // NULL equals nothing
+			all = nil // NULL matches nothing
 		}
 	}
 	var row []byte

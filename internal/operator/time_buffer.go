@@ -9,7 +9,7 @@ import (
 )
 
 // timeBuffer stores rows under the second of their time until a watermark has passed them. Rows of
-// equal time are released in the order of their lanes, and those of a lane in the order in which
+// equal time are released in the order of their lanes, and rows of a lane in the order in which
 // they were put: the order in which lanes are read must not matter.
 type timeBuffer struct {
 	task          *Task
@@ -37,7 +37,7 @@ func (q *timeBuffer) rollback() {
 // laneShift leaves 40 bits of an entry's number for the row counter, and 24 for the lane.
 const laneShift = 40
 
-// put stores a row. ctx is that of the record that it came from, nil if it is not traced.
+// put stores a row. ctx is that of the record that it came from, or nil if it is not traced.
 func (q *timeBuffer) put(ctx context.Context, at int64, from lane, row []byte) {
 	q.key = binary.BigEndian.AppendUint64(ordered(q.key[:0], at), uint64(from)<<laneShift|q.next) //nolint:gosec // lanes count from 0
 	q.next++
@@ -47,7 +47,7 @@ func (q *timeBuffer) put(ctx context.Context, at int64, from lane, row []byte) {
 	}
 }
 
-// origin returns a record with the context of a released row, nil if it is not traced.
+// origin returns a record with the context of a released row, or nil if it is not traced.
 func (q *timeBuffer) origin(at int64, key []byte) *kgo.Record {
 	if q.lineage == nil {
 		return nil

@@ -12,7 +12,7 @@ import (
 	"weir.example/weir/internal/state"
 )
 
-// bufferedRow is a row of a lane, numbered in the order in which the lane has it.
+// bufferedRow is a row of a lane, numbered by its order in the lane.
 type bufferedRow struct {
 	at   int64
 	from lane
@@ -80,8 +80,8 @@ func byTimeLaneSeq(a, b bufferedRow) int {
 	return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.from, b.from), cmp.Compare(a.seq, b.seq))
 }
 
-// A time buffer releases each row once, those of one release in the order of time, lane and
-// arrival within the lane, in spite of aborts and restarts.
+// A time buffer releases each row once, and the rows of one release in the order of time, lane and
+// arrival within the lane, despite aborts and restarts.
 func TestTimeBuffer(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rows := make([]bufferedRow, rapid.IntRange(1, 40).Draw(t, "rows"))
@@ -98,7 +98,8 @@ func TestTimeBuffer(t *testing.T) {
 	})
 }
 
-// However the rows of several lanes interleave, the buffer releases them in the same order.
+// Regardless of how the rows of several lanes interleave, the buffer releases them in the same
+// order.
 func TestTimeBufferIgnoresInterleaving(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		lanes := make([][]bufferedRow, 3)

@@ -9,8 +9,8 @@ import (
 )
 
 // exactVariance is VAR_* and STDDEV_* of integers and decimals: the number of values, their sum and
-// the sum of their squares. Integers are computed as in Flink, in the integer type, so that 5 and 6
-// have the variance 0; decimals keep all digits to the end.
+// the sum of their squares. Integers are computed as in Flink, in the integer type, so that the
+// variance of 5 and 6 is 0; decimals keep all digits to the end.
 type exactVariance struct{ variance }
 
 func (exactVariance) read(old *reader) (n int64, sum, squares *big.Int) {
@@ -21,7 +21,7 @@ func (exactVariance) read(old *reader) (n int64, sum, squares *big.Int) {
 	decimal := column.OfDecimal(column.MaxPrecision, 0)
 	sum, _ = old.boxed(decimal).(*big.Int)
 	squares, _ = old.boxed(decimal).(*big.Int)
-	if sum == nil || squares == nil { // the reader has the error
+	if sum == nil || squares == nil { // the reader has recorded the error
 		return 0, new(big.Int), new(big.Int)
 	}
 	return n, sum, squares
@@ -97,7 +97,7 @@ var lowest64 = new(big.Int).SetUint64(math.MaxUint64)
 
 func power10(n int) *big.Int { return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil) }
 
-// roundHalfUp rounds a number that is not negative.
+// roundHalfUp rounds a non-negative number.
 func roundHalfUp(x *big.Rat) *big.Int {
 	doubled := new(big.Int).Lsh(x.Num(), 1)
 	return new(big.Int).Quo(doubled.Add(doubled, x.Denom()), new(big.Int).Lsh(x.Denom(), 1))

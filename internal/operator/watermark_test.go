@@ -41,7 +41,7 @@ func TestWatermarkMerger(t *testing.T) {
 	}
 }
 
-// The merged watermark of inputs that are never idle is the minimum of their maxima, and never
+// The merged watermark of inputs that are never idle is the minimum of their maxima and never
 // decreases.
 func TestWatermarkMergerIsMonotonic(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -19,7 +19,7 @@ func (c clock) wall(us int64) int64 {
 	return expr.ToLocal(us, c.zone)
 }
 
-// past returns the wall clock time up to which windows are over by a watermark.
+// past returns the wall clock time up to which windows are over at a watermark.
 func (c clock) past(watermark int64) int64 {
 	if c.zone == nil || watermark == minWatermark || watermark == maxWatermark {
 		return watermark
@@ -115,7 +115,7 @@ func (w *windowAssigner) expand(r *rowBatch, i int, start, end int64) {
 	}
 	w.times(cols[n-3], cols[n-2], cols[n-1], start, end)
 	w.expanded.N++
-	more := w.expanded.more // note replaces it with that of the input
+	more := w.expanded.more // note replaces it with the input's
 	w.expanded.note(r, i)
 	more = append(more, true)
 	w.expanded.more = more
@@ -139,7 +139,7 @@ func (w *windowAssigner) times(start, end, moment *column.Column, from, to int64
 	}
 }
 
-// each calls fn with the windows of a time, in order.
+// each calls fn with the windows that contain a time, in order.
 func (w *windowAssigner) each(at int64, fn func(start, end int64)) {
 	switch w.op.Kind {
 	case plan.Tumble:

@@ -13,8 +13,8 @@ import (
 // the key.
 //
 // A row that is late for some windows of its slice but not for all is stored separately, under the
-// end of the first window that includes it. Which windows these are depends on the row's own
-// watermark only, never on what the operator has emitted.
+// end of the first window that includes it. Which windows these are depends only on the row's own
+// watermark, never on what the operator has emitted.
 type windowAggregate struct {
 	base
 	aggregator
@@ -27,9 +27,9 @@ type windowAggregate struct {
 	start, end          int // columns of the input
 	watermark           int64
 	idle                bool
-	fired               int64 // windows are emitted up to this watermark
+	fired               int64 // windows have been emitted up to this watermark
 	kept                bool  // fired is in the state, because windows are due
-	saved               int64 // fired as in the state
+	saved               int64 // fired as saved in the state
 	merged              map[string][]byte
 	partial             []byte   // a key in partialSlices
 	lineage             *lineage // of open slices
@@ -69,16 +69,16 @@ func (a *windowAggregate) rollback() {
 	a.lineage.clear()
 }
 
-// progressKey is the entry that stores up to which watermark windows are emitted while further ones
+// progressKey is the entry that stores up to which watermark windows have been emitted while others
 // are due in later transactions.
 func (a *windowAggregate) progressKey() []byte {
 	return appendInt([]byte("windows out of "), int64(a.rel.State))
 }
 
-// pending reports whether windows are due that are not emitted yet.
+// pending reports whether due windows have not been emitted yet.
 func (a *windowAggregate) pending() bool { return a.watermark > a.fired }
 
-// resume emits more of the windows that are due.
+// resume emits more of the due windows.
 func (a *windowAggregate) resume() {
 	if a.pending() {
 		a.fire()
@@ -86,8 +86,8 @@ func (a *windowAggregate) resume() {
 	}
 }
 
-// finishTransaction stores how far windows are emitted while some are due, so that a restored task
-// continues from there.
+// finishTransaction stores the watermark up to which windows have been emitted while others are
+// due, so that a restored task continues from there.
 func (a *windowAggregate) finishTransaction() {
 	store := a.task.store
 	switch {
@@ -100,8 +100,8 @@ func (a *windowAggregate) finishTransaction() {
 	}
 }
 
-// firedKey is an entry of older versions, in which the watermark of a row emitted windows before
-// that of the inputs did.
+// firedKey is an entry of older versions, in which the watermark of a single row could fire windows
+// ahead of the inputs' watermark.
 func (a *windowAggregate) firedKey() []byte {
 	return appendInt([]byte(firedPrefix), int64(a.rel.State))
 }
@@ -208,8 +208,8 @@ func (a *windowAggregate) advance(_ int, watermark int64, idle bool) {
 	a.forwardProgress()
 }
 
-// forwardProgress forwards the watermark up to which windows are emitted: downstream operators must
-// not take rows of pending windows for late ones.
+// forwardProgress forwards the watermark up to which windows have been emitted: downstream
+// operators must not treat rows of pending windows as late.
 func (a *windowAggregate) forwardProgress() {
 	if a.pending() {
 		a.forwardWatermark(a.fired, false)
@@ -267,8 +267,8 @@ func (a *windowAggregate) fire() {
 	}
 }
 
-// due calls fn with the ends of windows between two watermarks that have slices, in order, until it
-// returns false. It reports whether it has reached all of them.
+// due calls fn with the ends of the windows between two watermarks that have slices, in order,
+// until fn returns false. It reports whether it has reached all of them.
 func (a *windowAggregate) due(all []int64, from, to int64, fn func(end int64) bool) bool {
 	step := max(a.slide, 1)
 	next := minWatermark

@@ -17,8 +17,8 @@ type Agg struct {
 	Filter   int    // column of the input that must be true; -1 without FILTER
 	Distinct bool
 	Type     column.Type
-	Back     int64 // of LAG: how many rows back
-	Default  any   // of LAG: the value if there is no such row
+	Back     int64 // LAG only: offset in rows
+	Default  any   // LAG only: the value if there is no such row
 }
 
 func (a Agg) String(in *Relation) string {
@@ -61,7 +61,7 @@ func needAggs(aggs []Agg, need func(int)) {
 	}
 }
 
-// aggregates are the supported functions: each returns the result type for an argument type.
+// aggregates maps each supported function to one that returns the result type for an argument type.
 var aggregates = map[string]func(arg column.Type) (column.Type, error){
 	"COUNT": func(column.Type) (column.Type, error) { return column.Type{Kind: column.BigInt, NotNull: true}, nil },
 	"SUM": numeric(func(t column.Type) column.Type {
@@ -78,7 +78,7 @@ var aggregates = map[string]func(arg column.Type) (column.Type, error){
 // aggregateAliases maps aliases to functions.
 var aggregateAliases = map[string]string{"STDDEV": "STDDEV_SAMP", "VARIANCE": "VAR_SAMP"}
 
-// otherAggregates exist in Flink, but are not supported.
+// otherAggregates are Flink's aggregate functions that Weir does not support.
 var otherAggregates = []string{
 	"APPROX_COUNT_DISTINCT", "ARRAY_AGG", "COLLECT", "CORR", "COVAR_POP", "COVAR_SAMP", "CUME_DIST", "DENSE_RANK", "GROUPING", "GROUP_ID", "GROUPING_ID",
 	"JSON_ARRAYAGG", "JSON_OBJECTAGG", "LAG", "LEAD", "LISTAGG", "NTH_VALUE", "NTILE", "PERCENT_RANK", "PERCENTILE", "RANK", "REGR_COUNT", "ROW_NUMBER",
@@ -97,8 +97,8 @@ func aggregateNames() []string {
 	return all
 }
 
-// average is the type of an average: that of the argument; decimals get at least six digits after
-// the point.
+// average returns the type of an average: the argument's type, but a decimal has a scale of at
+// least six.
 func average(t column.Type) column.Type {
 	if t.Kind == column.Decimal {
 		return column.OfDecimal(column.MaxPrecision, max(6, t.Scale))
@@ -124,8 +124,9 @@ func ordered(t column.Type) (column.Type, error) {
 
 func anyType(t column.Type) (column.Type, error) { return t, nil }
 
-// bindAggregate binds argument and FILTER of an aggregate function; columnOf gives an expression
-// its place. The type is that of the function over a value, NULL aside.
+// bindAggregate binds the argument and the FILTER of an aggregate function; columnOf returns the
+// column of an expression. The type is the one for a non-NULL argument: the caller sets
+// nullability.
 func bindAggregate(c *sql.Call, name string, b *binder, columnOf func(expr.Node) int) (Agg, error) {
 	result := aggregates[name]
 	a := Agg{Name: name, Arg: -1, Filter: -1, Distinct: c.Distinct && name != "MIN" && name != "MAX"}
@@ -156,7 +157,7 @@ func bindAggregate(c *sql.Call, name string, b *binder, columnOf func(expr.Node)
 	return a, nil
 }
 
-// walk calls fn for the calls of an expression that are not inside another query.
+// walk calls fn for each call in an expression, except those in subqueries.
 func walk(e sql.Expr, fn func(*sql.Call)) {
 	all := func(list []sql.Expr) {
 		for _, x := range list {

@@ -16,12 +16,12 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// binder binds expressions whose columns are those of a scope.
+// binder binds expressions against the columns of a scope.
 type binder struct {
 	planner *planner
 	scope   *scope
-	// special is tried first for each call. It binds functions that are valid only in some places,
-	// such as aggregates. It returns nil for others.
+	// special is tried first for each call. It binds functions that are valid only in some clauses,
+	// such as aggregates, and returns nil for all others.
 	special func(*sql.Call) (expr.Node, error)
 }
 
@@ -113,7 +113,7 @@ func (b *binder) bindAll(all []sql.Expr) ([]expr.Node, error) {
 	return bound, nil
 }
 
-// call binds a function of expr to arguments.
+// call binds a function of package expr with its arguments.
 func (b *binder) call(where sql.Node, name string, args ...sql.Expr) (expr.Node, error) {
 	bound, err := b.bindAll(args)
 	if err != nil {
@@ -164,7 +164,7 @@ func (b *binder) is(e *sql.Is) (expr.Node, error) {
 	return b.negated(e, e.Not, "IS "+e.What, e.X)
 }
 
-// between is x >= low AND x <= high.
+// between binds x BETWEEN low AND high as x >= low AND x <= high.
 func (b *binder) between(e *sql.Between) (expr.Node, error) {
 	inside := func(low, high sql.Expr) (expr.Node, error) {
 		l, err := b.call(e, ">=", e.X, low)
@@ -234,7 +234,7 @@ func (b *binder) cast(e *sql.Cast) (expr.Node, error) {
 	return n, at(e, err)
 }
 
-// roundings are functions whose second argument can be a unit.
+// roundings maps functions whose second argument can be a unit to their form with a unit.
 var roundings = map[string]string{"FLOOR": "FLOOR TO", "CEIL": "CEIL TO", "CEILING": "CEIL TO"}
 
 func (b *binder) function(e *sql.Call) (expr.Node, error) {
@@ -360,8 +360,8 @@ func bindLiteral(l *sql.Literal) (expr.Node, error) {
 	return &expr.Const{Value: us, T: t}, at(l, err)
 }
 
-// bindNumber types a number as Calcite does: INT if it fits, else BIGINT; DECIMAL with a point;
-// DOUBLE with an exponent.
+// bindNumber types a numeric literal as Calcite does: INT if it fits, else BIGINT; DECIMAL with a
+// decimal point; DOUBLE with an exponent.
 func bindNumber(l *sql.Literal) (expr.Node, error) {
 	text := strings.ToLower(l.Text)
 	if strings.Contains(text, "e") {
@@ -395,8 +395,7 @@ var (
 	intervalMicros = map[string]int64{"DAY": 86_400_000_000, "HOUR": 3_600_000_000, "MINUTE": 60_000_000, "SECOND": 1_000_000}
 )
 
-// compound are the patterns of intervals with several units; each group is the number of the next
-// smaller unit.
+// compound holds the patterns of intervals with several units, with one group per unit.
 var compound = map[string]*regexp.Regexp{
 	"YEAR TO MONTH": regexp.MustCompile(`^(\d+)-(\d+)$`), "DAY TO HOUR": regexp.MustCompile(`^(\d+) (\d+)$`),
 	"DAY TO MINUTE": regexp.MustCompile(`^(\d+) (\d+):(\d+)$`), "DAY TO SECOND": regexp.MustCompile(`^(\d+) (\d+):(\d+):(\d+(?:\.\d+)?)$`),
@@ -460,7 +459,7 @@ func bindInterval(e *sql.Interval) (expr.Node, error) {
 	return &expr.Const{Value: total, T: notNull(kind)}, nil
 }
 
-// intervalLimits is the next larger unit in months or microseconds, by unit.
+// intervalLimits maps a unit to the length of the next larger one, in months or microseconds.
 var intervalLimits = map[string]int64{"MONTH": 12, "HOUR": 24 * 3_600_000_000, "MINUTE": 60 * 60_000_000, "SECOND": 60 * 1_000_000}
 
 // precisionOf returns the maximum number of digits of an interval's first number.

@@ -134,7 +134,7 @@ func (p *planner) castTo(where sql.Node, r *Relation, cols []Column) *Relation {
 	return p.project(r, names(cols), exprs)
 }
 
-// distinct is GROUP BY all columns.
+// distinct groups a relation by all of its columns.
 func (p *planner) distinct(where sql.Node, r *Relation) (*Relation, error) {
 	keys := make([]int, len(r.Cols))
 	for i := range keys {
@@ -210,7 +210,7 @@ func hintAlias(err error, s *sql.Select) error {
 	return err
 }
 
-// where filters a relation. Over a ROW_NUMBER it sets how many rows of each partition pass.
+// where filters a relation. Over a ROW_NUMBER, it sets how many rows of each partition pass.
 func (p *planner) where(e sql.Expr, from *Relation, cond expr.Node) (*Relation, error) {
 	if isPendingRank(from) {
 		return p.limitRank(e, from, cond)
@@ -238,7 +238,7 @@ func origin(r *Relation) Op {
 	}
 }
 
-// item is one column of SELECT.
+// item is one column of a SELECT list.
 type item struct {
 	name string
 	node expr.Node
@@ -261,7 +261,7 @@ func itemExprs(items []item) []expr.Node {
 	return all
 }
 
-// items binds the list of SELECT.
+// items binds a SELECT list.
 func (p *planner) items(s *sql.Select, b *binder) ([]item, error) {
 	var items []item
 	for n, it := range s.Items {
@@ -301,7 +301,7 @@ func itemName(it sql.SelectItem, n int) string {
 	return fmt.Sprintf("EXPR$%d", n)
 }
 
-// from binds a table of FROM and returns its relation and the scope of its columns.
+// from binds a table in FROM and returns its relation and the scope of its columns.
 func (p *planner) from(t sql.TableRef) (*Relation, *scope, error) {
 	switch t := t.(type) {
 	case *sql.TableName:
@@ -390,7 +390,7 @@ func conjuncts(n expr.Node) []expr.Node {
 	return []expr.Node{n}
 }
 
-// conjunction joins conditions by AND; nil for none.
+// conjunction joins conditions with AND; it returns nil if there are none.
 func conjunction(parts []expr.Node) expr.Node {
 	var all expr.Node
 	for _, part := range parts {
@@ -400,7 +400,7 @@ func conjunction(parts []expr.Node) expr.Node {
 		}
 		n, err := expr.Bind("AND", nil, all, part)
 		if err != nil {
-			panic(err) // parts of a condition are conditions
+			panic(err) // every part is BOOLEAN
 		}
 		all = n
 	}

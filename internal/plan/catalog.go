@@ -13,7 +13,7 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// Table is a topic as rows.
+// Table presents a topic as rows.
 type Table struct {
 	sql.Pos
 	Name    string
@@ -39,7 +39,7 @@ type TableColumn struct {
 	Name     string
 	Type     column.Type
 	Metadata string    // key of the metadata: timestamp, partition, …
-	Virtual  bool      // metadata that can't be written
+	Virtual  bool      // read-only metadata
 	Computed expr.Node // over the other columns; never written
 }
 
@@ -118,7 +118,7 @@ func (t *Table) setPrimaryKey(key *sql.PrimaryKey) error {
 	return nil
 }
 
-// physicalOrMetadata binds a column; a computed one gets its expression and type later, from
+// physicalOrMetadata binds a column. The expression and type of a computed column are set later, by
 // bindComputed.
 func physicalOrMetadata(c sql.Column, connector string, available map[string]metadata) (TableColumn, error) {
 	col := TableColumn{Name: c.Name.Name}

@@ -10,34 +10,34 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// connector binds the tables of one external system. A new one is a file connector_….go and its
-// line in connectors.
+// connector binds the tables of one external system. To add one, write connector_….go and register
+// it in connectors.
 type connector interface {
 	// options lists the keys that WITH accepts, apart from those of formats. A key that ends with a
 	// dot stands for all keys with this prefix.
 	options() []string
-	// metadata has the metadata columns that a table can declare, by key.
+	// metadata returns the metadata columns that a table can declare, by key.
 	metadata() map[string]metadata
 	// keyed reports whether a row replaces the previous one with its primary key.
 	keyed() bool
-	// bind reads the options into t, whose columns and primary key are set: where its rows are, how
-	// they are encoded, where reading starts, and whether it ends (Bounded).
+	// bind reads the options into t, whose columns and primary key are already set: where its rows
+	// are stored, how they are encoded, where reading starts, and whether it ends (Bounded).
 	bind(t *Table, o *options) error
 }
 
-// metadata is the type of a metadata column, and whether an INSERT can write it.
+// metadata is the type of a metadata column and whether an INSERT can write it.
 type metadata struct {
 	typ      column.Type
 	writable bool
 }
 
-// connectors has the implementation of each value of the option 'connector'.
+// connectors maps the values of the option 'connector' to implementations.
 var connectors = map[string]connector{
 	"kafka":        kafka{},
 	"upsert-kafka": kafka{upsert: true},
 }
 
-// options are the options of a CREATE TABLE. It records which keys have been read.
+// options holds the options of a CREATE TABLE and records which keys have been read.
 type options struct {
 	name string // of the connector
 	all  map[string]sql.Option
@@ -75,7 +75,8 @@ func (o *options) has(key string) bool {
 	return ok
 }
 
-// one returns the value of an option that must be one of allowed; the first is the default.
+// one returns the value of an option that must be one of allowed, the first of which is the
+// default.
 func (o *options) one(key string, allowed ...string) (string, error) {
 	v := o.get(key)
 	if v == "" {

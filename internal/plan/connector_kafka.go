@@ -11,29 +11,30 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// kafka is the connector of topics whose rows are appended, and with upsert of those whose rows
-// replace each other by the record's key.
+// kafka is the connector kafka, whose rows are appended, or with upsert the connector upsert-kafka,
+// whose rows replace each other by the record's key.
 type kafka struct{ upsert bool }
 
-// Startup is where a source without committed offsets starts (scan.startup.mode).
+// Startup is the position at which a source starts if it has no committed offsets
+// (scan.startup.mode).
 type Startup struct {
-	Group     bool // group-offsets, the default: offsets that were set for the group count
+	Group     bool // group-offsets, the default: start at offsets that were set for the group, if any
 	Latest    bool
 	Timestamp int64 // milliseconds since 1970; 0 for other modes
 }
 
-// Reset is where a source resumes whose next records were deleted before they were read
+// Reset is where a source resumes if its next records were deleted before they were read
 // (properties.auto.offset.reset).
 type Reset string
 
 // Values of Reset.
 const (
-	ResetEarliest Reset = "earliest" // at the earliest record that is left; the default
+	ResetEarliest Reset = "earliest" // at the earliest remaining record; the default
 	ResetLatest   Reset = "latest"   // at the end
-	ResetNone     Reset = "none"     // the pipeline stops, also if scan.startup.mode is group-offsets and the group has none
+	ResetNone     Reset = "none"     // the pipeline stops, even with group-offsets if the group has no offsets
 )
 
-// options implements connector. Some are accepted without effect.
+// options implements connector. Some options are accepted but have no effect.
 func (kafka) options() []string {
 	return []string{
 		"connector", "topic", "format", "key.format", "value.format", "key.fields", "key.fields-prefix", "value.fields-include", "scan.startup.mode",
@@ -182,8 +183,8 @@ func (kafka) bindScan(t *Table, o *options) error {
 	return nil
 }
 
-// bindSink rejects delivery guarantees that Weir can't give. All that Weir writes is in a
-// transaction, which satisfies at-least-once too.
+// bindSink rejects delivery guarantees that Weir does not offer. All writes are transactional,
+// which satisfies at-least-once too.
 func (kafka) bindSink(_ *Table, o *options) error {
 	if _, err := o.one("sink.delivery-guarantee", "exactly-once", "at-least-once", "none"); err != nil {
 		return err

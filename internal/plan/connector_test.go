@@ -10,13 +10,13 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// TestTableOptions binds tables with one option that is wrong. The error must be at the option's
-// value or key and say what to write.
+// TestTableOptions binds tables with one invalid option each. The error must point at the option's
+// value or key and name a fix.
 func TestTableOptions(t *testing.T) {
 	const good = "'connector' = 'kafka', 'topic' = 't', 'format' = 'json'"
 	for _, c := range []struct {
 		name, options string
-		at            string // where the error is: the first place of this text
+		at            string // position of the error: the first occurrence of this text
 		message, hint string
 	}{
 		{"unknown connector", "'connector' = 'jdbc', 'topic' = 't'", "'jdbc'", "'jdbc' is not supported as 'connector'", "use one of kafka, upsert-kafka"},
@@ -49,8 +49,8 @@ func TestTableOptions(t *testing.T) {
 	}
 }
 
-// TestConnectors checks what the planner assumes of each connector: names of its options are
-// unique, and upsert tables need a primary key.
+// TestConnectors checks what the planner assumes of each connector: option names are unique, and
+// upsert tables need a primary key.
 func TestConnectors(t *testing.T) {
 	for name, c := range connectors {
 		options := c.options()

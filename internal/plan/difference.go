@@ -11,7 +11,7 @@ import (
 )
 
 // Difference is a behaviour of a pipeline that differs from Flink's, or that Flink doesn't support.
-// docs/reference/flink-differences.md explains each by its name.
+// docs/reference/flink-differences.md describes each under its name.
 type Difference struct {
 	sql.Pos // of its first occurrence
 	Name    string
@@ -25,15 +25,15 @@ func DifferenceNames() []string {
 	}
 }
 
-// differ records a difference, once for each name.
+// differ records a difference, once per name.
 func (p *planner) differ(where sql.Node, name, format string, args ...any) {
 	if !slices.ContainsFunc(p.program.Differences, func(d Difference) bool { return d.Name == name }) {
 		p.program.Differences = append(p.program.Differences, Difference{where.At(), name, fmt.Sprintf(format, args...)})
 	}
 }
 
-// differCall records how a call treats local times that occur twice or never. Each place is
-// recorded, since its rule may be different.
+// differCall records how a call treats local times that occur twice or never. Each occurrence is
+// recorded, since the rules may differ.
 func (p *planner) differCall(where sql.Node, n expr.Node) {
 	if call, ok := n.(*expr.Call); ok {
 		p.differLocal(where, call.LocalTime())
@@ -59,7 +59,7 @@ func (p *planner) differScan(t *Table) {
 	}
 }
 
-// differInsert records differences in what an INSERT writes.
+// differInsert records differences in the records that an INSERT writes.
 func (p *planner) differInsert(where sql.Node, n *Insert) {
 	for i, c := range n.Table.Columns {
 		if c.Metadata == "headers" && n.Columns[i] >= 0 {
@@ -97,7 +97,7 @@ func (p *planner) differRows(where sql.Node, r *Relation) {
 	}
 }
 
-// differOver records differences of functions OVER.
+// differOver records differences of functions with OVER.
 func (p *planner) differOver(where sql.Node, o *Over) {
 	p.differ(where, "late-rows", "a row that arrives after its time has been computed goes to the late-rows topic; Flink drops it")
 	p.differ(where, "watermarks", "each partition has its own watermark; Flink uses the minimum over all partitions, so different rows are late")

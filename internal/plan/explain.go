@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Text returns the plan as a tree for each stage, outputs first.
+// Text returns the plan as one tree per stage, outputs first.
 func (p *Program) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pipeline %s\n", p.Name)

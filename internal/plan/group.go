@@ -11,21 +11,21 @@ import (
 
 // grouping binds one SELECT with GROUP BY or aggregates.
 //
-// Expressions of SELECT and HAVING are bound over the rows before grouping, with aggregates as
-// columns starting at aggregateColumns. Then subexpressions that equal a group key are replaced by
-// the key's column.
+// Expressions in SELECT and HAVING are bound over the rows before grouping, with aggregates as
+// columns starting at aggregateColumns. Subexpressions that equal a group key are then replaced
+// with the key's column.
 type grouping struct {
 	planner *planner
 	binder  *binder
 	query   *sql.Select
 	from    *Relation
 
-	window *sql.Call // the older window of GROUP BY
+	window *sql.Call // the legacy group window in GROUP BY
 	pre    []expr.Node
 	keys   []expr.Node
 	aggs   []Agg
 
-	// sets are the positions in keys of each GROUPING SET; nil without sets. groupings are the
+	// sets lists the positions in keys of each grouping set; nil without sets. groupings lists the
 	// arguments of each GROUPING(…), also as positions.
 	sets      [][]int
 	groupings [][]int
@@ -36,7 +36,7 @@ const (
 	groupingColumns  = 1 << 21 // results of GROUPING(…), after the aggregates
 )
 
-// hasAggregates reports whether SELECT has an aggregate or there is a HAVING.
+// hasAggregates reports whether SELECT contains an aggregate or there is a HAVING clause.
 func (g *grouping) hasAggregates() bool {
 	found := g.query.Having != nil
 	for _, it := range g.query.Items {
@@ -86,7 +86,7 @@ func (g *grouping) bind() (*Relation, error) {
 	return g.planner.project(r, itemNames(items), itemExprs(items)), nil
 }
 
-// aggregated groups by the keys, or by each grouping set.
+// aggregated aggregates the rows by the keys, or by each grouping set.
 func (g *grouping) aggregated(in *Relation) (*Relation, error) {
 	if g.sets != nil {
 		return g.aggregateSets(in)
@@ -146,7 +146,7 @@ func (g *grouping) key(e sql.Expr) (expr.Node, error) {
 	return n, nil
 }
 
-// bindWindow assigns the rows to the window of GROUP BY and adds its columns to the keys.
+// bindWindow assigns the rows to the group window and adds its columns to the keys.
 func (g *grouping) bindWindow() error {
 	c := g.window
 	if len(c.Args) == 0 {
@@ -176,7 +176,7 @@ func (g *grouping) bindWindow() error {
 	return nil
 }
 
-// call binds aggregates and the functions of the window.
+// call binds aggregates and the auxiliary functions of the group window.
 func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 	name := strings.ToUpper(c.Name)
 	if kind, role := auxiliary(name); role != NoRole {
@@ -201,8 +201,8 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Without rows there is no value: that is possible without keys, and otherwise if no row passes
-	// the filter or all values are NULL.
+	// The result is NULL if there is no value to aggregate: without keys there may be no rows, and
+	// in a group no row may pass the filter or all values may be NULL.
 	if name != "COUNT" {
 		a.Type = a.Type.Nullable(a.Filter >= 0 || len(g.keys) == 0 || !g.pre[a.Arg].Type().NotNull || strings.HasSuffix(name, "_SAMP"))
 	}
@@ -231,7 +231,7 @@ func (g *grouping) column(n expr.Node) int {
 	return len(g.pre) - 1
 }
 
-// over maps an expression over the rows before grouping to the grouped rows.
+// over rewrites an expression over the rows before grouping as one over the grouped rows.
 func (g *grouping) over(r *Relation, n expr.Node, where sql.Node) (expr.Node, error) {
 	for i, k := range g.keys {
 		if expr.SameNode(k, n) {

@@ -78,8 +78,8 @@ func expand(kind string, elements [][]int) [][]int {
 	return sets
 }
 
-// grouped binds GROUPING(a, b): a number whose bits are set for keys that the row is not grouped
-// by. The last key has the lowest bit.
+// grouped binds GROUPING(a, b): a bit mask of the keys that the row is not grouped by. The last key
+// has the lowest bit.
 func (g *grouping) grouped(c *sql.Call) (expr.Node, error) {
 	if g.sets == nil {
 		return nil, sql.Errorf(c, "%s without GROUPING SETS, ROLLUP or CUBE", strings.ToUpper(c.Name))
@@ -104,7 +104,7 @@ func (g *grouping) grouped(c *sql.Call) (expr.Node, error) {
 	return &expr.Col{Index: groupingColumns + len(g.groupings) - 1, Name: "GROUPING", T: notNull(column.BigInt)}, nil
 }
 
-// aggregateSets groups by each set and unites the rows. Keys outside of a row's set are NULL.
+// aggregateSets aggregates by each set and unions the results. Keys outside a row's set are NULL.
 func (g *grouping) aggregateSets(in *Relation) (*Relation, error) {
 	if g.window != nil {
 		return nil, sql.Errorf(g.window, "GROUPING SETS with %s in GROUP BY are not supported", strings.ToUpper(g.window.Name)).

@@ -6,40 +6,43 @@ import (
 	"weir.example/weir/internal/expr"
 )
 
-// Op is what a relation does. Each operator has a file op_….go with its type, its methods and the
-// binding of its SQL. The relation that a method takes is the one whose Op is the receiver.
+// Op is the operator of a relation. Each operator has a file op_….go with its type, its methods and
+// the binding of its SQL. The relation passed to a method is the one whose Op is the receiver.
 type Op interface {
-	// Name is the operator's name in the plan as JSON. Programs read it, so it stays when the type
-	// is renamed.
+	// Name returns the operator's name in the JSON plan. Programs depend on it, so it doesn't
+	// change when the type is renamed.
 	Name() string
-	// Describe is one line for plans and logs. For stateful operators it is a part of Signature.
+	// Describe returns a one-line description for plans and logs. For stateful operators it is part
+	// of Signature.
 	Describe(r *Relation) string
-	// Reads calls need with each column of r.Inputs[input] that the operator reads to produce the
-	// columns in r.Needed. An operator without inputs reads columns of its own.
+	// Reads calls need for each column of r.Inputs[input] that the operator reads to produce the
+	// columns in r.Needed. For an operator without inputs, these are columns of r itself.
 	Reads(r *Relation, input int, need func(column int))
 	// Stateful reports whether the operator keeps entries in its task's state.
 	Stateful() bool
-	// Signature describes what the state consists of: two plans whose signatures are equal can use
-	// each other's state. It is written to the manifests of running pipelines, so a change of it
-	// makes Weir reject their state. It is empty for stateless operators.
+	// Signature describes the layout of the state: plans with equal signatures can use each other's
+	// state. It is written to the manifests of running pipelines, so changing it makes Weir reject
+	// their state. It is empty for stateless operators.
 	Signature(r *Relation) string
 
-	// topic is the topic that the relation's rows are read from; "" if they come from its inputs.
+	// topic returns the topic that the relation's rows are read from; "" if they come from its
+	// inputs.
 	topic() string
 	// pushFilter returns a condition over the input that is equivalent to cond over r, so that a
 	// filter after r can run before it. An operator that applies cond itself returns nil.
 	pushFilter(r *Relation, cond expr.Node) (below expr.Node, ok bool)
-	// forwardsWindow reports whether rows pass one to one, and the columns of window w unread.
+	// forwardsWindow reports whether the operator passes rows one to one and does not read the
+	// columns of window w.
 	forwardsWindow(r *Relation, w *Window) bool
-	// copies reports whether each row of the input yields a row, for as long as the input lasts.
+	// copies reports whether each row of the input yields a row, for as long as rows arrive.
 	copies(input int) bool
 	// acceptsUpserts reports whether the operator can read the records of an upsert table.
 	acceptsUpserts() bool
-	// matchesNulls reports whether rows with NULL keys meet each other.
+	// matchesNulls reports whether NULL keys match each other.
 	matchesNulls() bool
 }
 
-// opDefaults are the methods of a stateless operator that no rewrite looks through.
+// opDefaults provides the methods of a stateless operator that rewrites don't see through.
 type opDefaults struct{}
 
 func (opDefaults) Stateful() bool                                             { return false }
@@ -51,13 +54,13 @@ func (opDefaults) copies(int) bool                                            { 
 func (opDefaults) acceptsUpserts() bool                                       { return false }
 func (opDefaults) matchesNulls() bool                                         { return true }
 
-// Describe is one line about what the relation does.
+// Describe returns a one-line description of the relation.
 func (r *Relation) Describe() string { return r.Op.Describe(r) }
 
-// Signature describes what the relation's state consists of, see Op.
+// Signature describes the layout of the relation's state, see Op.
 func (r *Relation) Signature() string { return r.Op.Signature(r) }
 
-// Topic is the topic that an input of a stage reads.
+// Topic returns the topic that an input of a stage reads.
 func (r *Relation) Topic() string { return r.Op.topic() }
 
 func needColumns(columns []int, need func(int)) {
@@ -74,7 +77,8 @@ func needExpr(n expr.Node, need func(int)) {
 	}
 }
 
-// needPassed needs the first n columns, which pass unchanged, where they are needed in r.
+// needPassed calls need for those of the first n columns that r needs; they are passed through
+// unchanged.
 func needPassed(r *Relation, n int, need func(int)) {
 	for i := range n {
 		if r.Needed[i] {
@@ -104,7 +108,7 @@ func (r *Relation) neededNames() string {
 	return strings.Join(all, ", ")
 }
 
-// keySignature is names and types of the columns that key a state.
+// keySignature returns the names and types of the columns that key a state.
 func keySignature(in *Relation, columns []int) string {
 	var all []string
 	for _, c := range columns {
@@ -113,7 +117,7 @@ func keySignature(in *Relation, columns []int) string {
 	return strings.Join(all, ", ")
 }
 
-// rowSignature is names and types of the columns of a row in the state.
+// rowSignature returns the names and types of the columns of a row in the state.
 func rowSignature(r *Relation) string {
 	var all []string
 	for i, c := range r.Cols {

@@ -7,18 +7,18 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// Aggregate groups rows. Its columns are the keys and then the aggregates.
+// Aggregate groups rows. Its columns are the keys followed by the aggregates.
 type Aggregate struct {
 	opDefaults
 	Keys []int // columns of the input
 	Aggs []Agg
-	// Window is set if Keys has start and end of a window: a group is then final once the watermark
-	// passes its end. Otherwise each change of a group replaces its row.
+	// Window is set if Keys contains the start and end of a window: a group is then final once the
+	// watermark passes its end. Otherwise each change of a group replaces its row.
 	Window *GroupWindow
 }
 
-// GroupWindow is the window among the keys of an aggregate. Start, End and Time are places in Keys;
-// Time is -1 if it is not a key.
+// GroupWindow is the window among the keys of an aggregate. Start, End and Time are positions in
+// Keys; Time is -1 if it is not a key.
 type GroupWindow struct {
 	*Window
 	Start, End, Time int
@@ -93,7 +93,7 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 			return nil, err
 		}
 	}
-	var plain []int // keys without the window's
+	var plain []int // keys other than the window's
 	if a.Window = groupWindowOf(in, keys); a.Window != nil && in.Updating {
 		return nil, sql.Errorf(where, "grouping updating rows by a window is not supported").WithHint("group by the window first")
 	} else if a.Window != nil {
@@ -181,7 +181,7 @@ func groupWindowOf(in *Relation, keys []int) *GroupWindow {
 	return g
 }
 
-// checkSession requires a session to be grouped by its PARTITION BY columns.
+// checkSession requires a session window to be grouped by its PARTITION BY columns.
 func checkSession(where sql.Node, in *Relation, w *Window, plain []int) error {
 	if w.Kind != Session || w.Keys == nil || origin(in) != Op(w) {
 		return nil

@@ -36,8 +36,8 @@ func (*Exchange) forwardsWindow(*Relation, *Window) bool { return true }
 func (*Exchange) copies(int) bool                        { return true }
 func (*Exchange) acceptsUpserts() bool                   { return true }
 
-// keyBy returns the relation's rows with those that agree in keys in one task. It adds an exchange
-// unless their partitions guarantee that already.
+// keyBy returns the relation with rows that agree in keys in the same task. It adds an exchange
+// unless the existing partitioning already guarantees that.
 func (p *planner) keyBy(in *Relation, keys []int) *Relation {
 	if in.Keyed != nil && !slices.ContainsFunc(in.Keyed, func(c int) bool { return !slices.Contains(keys, c) }) {
 		return in

@@ -10,16 +10,16 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// Insert writes rows to a table. Columns[i] is the input's column for the table's column i; -1 is
-// NULL.
+// Insert writes rows to a table. Columns[i] is the input's column for the table's column i; -1
+// writes NULL.
 type Insert struct {
 	opDefaults
 	Table   *Table
 	Columns []int
-	Sink    SinkSettings // the settings at the INSERT's place in the file
+	Sink    SinkSettings // the settings in effect at the INSERT
 
-	// Exact are columns of the table whose values must have the declared length. They are in the
-	// key under which rows replace each other: truncated, different keys could become equal.
+	// Exact lists the table's columns whose values must have the declared length. They are part of
+	// the key by which rows replace each other: truncation could make different keys equal.
 	Exact []int
 }
 
@@ -111,7 +111,7 @@ func (p *planner) insert(s *sql.Insert) error {
 	return nil
 }
 
-// shortens reports whether a cast may change the length of a text or of bytes.
+// shortens reports whether a cast may change the length of a string or of bytes.
 func shortens(from, to column.Type) bool {
 	return from.Kind == to.Kind && (to.Kind == column.String || to.Kind == column.Bytes) && !to.Holds(from)
 }
@@ -176,7 +176,7 @@ func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 	}
 	var written []int
 	for _, c := range t.PrimaryKey {
-		if !constant(r, n.Columns[c]) { // the same value in each row
+		if !constant(r, n.Columns[c]) { // the same value in every row
 			written = append(written, n.Columns[c])
 		}
 	}
@@ -196,7 +196,7 @@ func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 	return nil
 }
 
-// constant reports whether a column has the same value in each row.
+// constant reports whether a column has the same value in every row.
 func constant(r *Relation, c int) bool {
 	p, ok := r.Op.(*Project)
 	if !ok {

@@ -53,7 +53,7 @@ func (o *Over) Signature(r *Relation) string {
 	return r.Describe() + "; keys " + keySignature(r.Inputs[0], o.Partition) + "; rows of " + rowSignature(r.Inputs[0])
 }
 
-// String is the frame in SQL.
+// String returns the frame as SQL.
 func (f Frame) String() string {
 	unit := map[bool]string{true: "ROWS", false: "RANGE"}[f.Rows]
 	switch {
@@ -65,10 +65,10 @@ func (f Frame) String() string {
 	return "RANGE INTERVAL '" + strconv.FormatFloat(float64(f.Preceding)/1e6, 'f', -1, 64) + "' SECOND PRECEDING"
 }
 
-// lag is the function that returns a preceding row's value. It takes no frame.
+// lag is the function that returns the value of a preceding row. It has no frame.
 const lag = "LAG"
 
-// overBinding binds a SELECT with functions OVER, which all have the same window.
+// overBinding binds a SELECT whose functions have OVER, all with the same window.
 type overBinding struct {
 	planner *planner
 	binder  *binder
@@ -131,7 +131,7 @@ func (p *planner) aggregatesOver(s *sql.Select, from *Relation, sc *scope) (*Rel
 	return p.project(r, itemNames(items), exprs), nil
 }
 
-// window binds partition, order and frame of the first function, which the others share.
+// window binds the partitioning, order and frame of the first function, which the others share.
 func (o *overBinding) window(from *Relation) error {
 	name := strings.ToUpper(o.first.Name)
 	spec, err := overWindow(o.query, o.first)
@@ -194,7 +194,7 @@ func (o *overBinding) frame(f *sql.Frame) (Frame, error) {
 	return frame, nil
 }
 
-// column returns the position of an expression among those computed before.
+// column returns the position of an expression among those computed before the functions.
 func (o *overBinding) column(n expr.Node) int {
 	for i, e := range o.pre {
 		if expr.SameNode(e, n) {
@@ -205,7 +205,7 @@ func (o *overBinding) column(n expr.Node) int {
 	return len(o.pre) - 1
 }
 
-// call binds the functions that have OVER.
+// call binds the functions with OVER.
 func (o *overBinding) call(c *sql.Call) (expr.Node, error) {
 	if c.Over == nil && c.OverName == nil {
 		return nil, nil

@@ -44,7 +44,7 @@ func (p *Project) pushFilter(_ *Relation, cond expr.Node) (below expr.Node, ok b
 	return expr.Fold(substitute(cond, p.Exprs)), true
 }
 
-// forwardsWindow reports whether the window's columns appear only on their own, not inside other
+// forwardsWindow reports whether the window's columns occur only as plain columns, not inside other
 // expressions.
 func (p *Project) forwardsWindow(r *Relation, w *Window) bool {
 	for _, e := range p.Exprs {
@@ -62,11 +62,11 @@ func (p *Project) forwardsWindow(r *Relation, w *Window) bool {
 
 func (*Project) copies(int) bool { return true }
 
-// project computes columns over a relation. Columns that only pass keep the properties of the
-// input's.
+// project computes columns over a relation. Columns that are passed through keep the input's
+// properties.
 func (p *planner) project(in *Relation, names []string, exprs []expr.Node) *Relation {
 	cols := make([]Column, len(exprs))
-	place := make(map[int]int) // column of the input -> first output column
+	place := make(map[int]int) // input column -> first output column
 	for i, e := range exprs {
 		cols[i] = Column{Name: names[i], Type: e.Type()}
 		if c, ok := e.(*expr.Col); ok {

@@ -11,7 +11,7 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// Rank numbers the rows of each partition in an order and passes those from From up to Limit.
+// Rank numbers the rows of each partition in order and passes those numbered From to Limit.
 type Rank struct {
 	opDefaults
 	Partition []int // columns of the input, without those of the window
@@ -19,8 +19,8 @@ type Rank struct {
 	Limit     int64
 	From      int64 // first number that passes; 1 by default
 	Number    bool  // append the number as the last column
-	// First passes only the first row by time, once the watermark has passed it, and never replaces
-	// it.
+	// First passes only the first row by time, once the watermark has passed it. That row is never
+	// replaced.
 	First bool
 	// End is the column with the window's end: the rows of a window are emitted once the watermark
 	// passes it. -1 without a window: rows are emitted immediately and replaced later.
@@ -79,7 +79,7 @@ func (*Rank) Signature(r *Relation) string {
 	return r.Describe() + "; rows of " + rowSignature(r.Inputs[0])
 }
 
-// overCall returns the first function OVER (…) of a SELECT.
+// overCall returns the first call with OVER (…) in a SELECT.
 func overCall(s *sql.Select) *sql.Call {
 	var found *sql.Call
 	for _, it := range s.Items {
@@ -177,7 +177,7 @@ func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, err
 		r.End = partition[w.End]
 		r.Zone = w.Zone
 		for i, c := range partition {
-			if i != w.Time { // windows with the same end can differ in start, so the key has both
+			if i != w.Time { // windows with the same end may have different starts, so the key has both
 				r.Partition = append(r.Partition, c)
 			}
 		}
@@ -235,8 +235,8 @@ func isPendingRank(r *Relation) bool {
 	return ok && rank.Limit == pending
 }
 
-// limitRank sets the limit from the conditions of a WHERE on the row number; the others become a
-// filter.
+// limitRank sets the limit from the conditions of a WHERE on the row number; other conditions
+// become a filter.
 func (p *planner) limitRank(e sql.Expr, from *Relation, cond expr.Node) (*Relation, error) {
 	project, ranked := from.Op.(*Project), from.Inputs[0]
 	rank := *ranked.Op.(*Rank)

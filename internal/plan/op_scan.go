@@ -63,8 +63,8 @@ func (p *planner) scan(t *Table) *Relation {
 	if r == nil {
 		p.differScan(t)
 		r = p.relation(&Scan{Table: t}, t.columns())
-		// A registry's keys hold a schema ID, so equal keys of two schemas may be in different
-		// partitions.
+		// Keys with a schema ID of a registry may be in different partitions although they are
+		// equal, if their schemas differ.
 		if t.Key.Name != "" && !format.HasRegistry(t.Key.Name) && !p.program.Settings.AnyPartition {
 			r.Keyed, r.Hash = t.Key.Columns, t.Key.hash()
 		}

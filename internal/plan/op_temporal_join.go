@@ -8,7 +8,7 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// TemporalJoin looks up each row of the left input in the right one, a versioned table, as of the
+// TemporalJoin looks up each row of the left input in the right input, a versioned table, as of the
 // row's time.
 type TemporalJoin struct {
 	opDefaults
@@ -155,7 +155,7 @@ func (j *TemporalJoin) times(right *sql.TableName, left *Relation, sc *scope, ve
 	return nil
 }
 
-// keys splits the condition into an equality for each primary key column and a rest.
+// keys splits the condition into one equality per primary key column and a residual condition.
 func (j *TemporalJoin) keys(t *sql.Join, cond expr.Node, n int, versions *Relation) error {
 	pk := versions.Op.(*Scan).Table.PrimaryKey
 	j.Right = pk
@@ -179,7 +179,7 @@ func (j *TemporalJoin) keys(t *sql.Join, cond expr.Node, n int, versions *Relati
 	return nil
 }
 
-// equality parses left column = right column, in any order. Right columns start at border.
+// equality parses left column = right column, in either order. Right columns start at border.
 func equality(n expr.Node, border int) (left, right int, ok bool) {
 	c, isCall := n.(*expr.Call)
 	if !isCall || c.F.Name != "=" {

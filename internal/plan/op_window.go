@@ -10,10 +10,10 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// WindowKind is the function of a window.
+// WindowKind is a window function.
 type WindowKind string
 
-// Kinds of windows.
+// Window functions.
 const (
 	Tumble   WindowKind = "TUMBLE"
 	Hop      WindowKind = "HOP"
@@ -34,8 +34,8 @@ type Window struct {
 	Keys   []int         // of SESSION: PARTITION BY
 	Zone   expr.Zone     // nil if Time is a TIMESTAMP
 
-	// Deferred leaves it to the aggregate to assemble windows from slices: each row is emitted
-	// once, with window_end as the end of its slice, or its own time for a SESSION. Otherwise a row
+	// Deferred leaves the assembly of windows from slices to the aggregate: each row is emitted
+	// once, with the end of its slice as window_end, or its own time for a SESSION. Otherwise a row
 	// is emitted once for each of its windows.
 	Deferred bool
 }
@@ -206,11 +206,11 @@ func (p *planner) window(where sql.Node, kind WindowKind, in *Relation, timeColu
 	return w, nil
 }
 
-// maxPanes limits how many windows a row of HOP or CUMULATE can be in: each of them emits a row
-// when it ends.
+// maxPanes limits how many windows of HOP or CUMULATE a row can be in: it is emitted once for each
+// of them.
 const maxPanes = 10_000
 
-// length is a constant interval of whole milliseconds.
+// length binds a constant interval of whole milliseconds.
 func (p *planner) length(e sql.Expr) (time.Duration, error) {
 	n, err := (&binder{planner: p}).bind(e)
 	if err != nil {
@@ -227,7 +227,7 @@ func (p *planner) length(e sql.Expr) (time.Duration, error) {
 	return time.Duration(us) * time.Microsecond, nil
 }
 
-// groupWindow is the older form: TUMBLE(ts, INTERVAL …), HOP or SESSION in GROUP BY.
+// groupWindow returns the legacy group window TUMBLE(ts, INTERVAL …), HOP or SESSION of GROUP BY.
 func groupWindow(e sql.Expr) (*sql.Call, bool) {
 	c, ok := e.(*sql.Call)
 	if !ok {
@@ -240,7 +240,7 @@ func groupWindow(e sql.Expr) (*sql.Call, bool) {
 	return nil, false
 }
 
-// auxiliary reports the window function and the column that TUMBLE_START and similar functions
+// auxiliary returns the window function and the column that TUMBLE_START and similar functions
 // refer to.
 func auxiliary(name string) (kind WindowKind, role Role) {
 	for _, k := range []WindowKind{Tumble, Hop, Session} {
@@ -257,7 +257,7 @@ func auxiliary(name string) (kind WindowKind, role Role) {
 	return "", NoRole
 }
 
-// findSession reports whether a SESSION reaches r without being grouped.
+// findSession reports whether r reads the rows of an ungrouped SESSION window.
 func findSession(r *Relation) bool {
 	switch op := r.Op.(type) {
 	case *Window:

@@ -6,7 +6,7 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// exchanged is the Hash of rows that an exchange has partitioned.
+// exchanged is the Hash of rows partitioned by an exchange.
 const exchanged = "weir"
 
 // keyPartitioning is the setting for how producers partition keys: murmur2, the default of Kafka's
@@ -18,12 +18,13 @@ const keyPartitioning = "weir.key-partitioning"
 // canonical encoding.
 type Placement struct {
 	Columns []int    // of the input, in the order of the key's fields
-	Tables  []*Table // whose records the rows are from; their keys have the same encoding
-	Nulls   bool     // rows with NULL keys meet each other too
+	Tables  []*Table // tables that the rows come from; their keys have the same encoding
+	Nulls   bool     // NULL keys match each other
 }
 
-// Placement returns what the relation relies on for an input. It is nil if the rows are from an
-// exchange, if the operator is stateless, and if an operator below relies on it already.
+// Placement returns the partitioning that the relation relies on for an input. It is nil if the
+// rows come from an exchange, if the operator is stateless, or if an operator below already relies
+// on it.
 func (r *Relation) Placement(input int) *Placement {
 	in := r.Inputs[input]
 	if !r.Op.Stateful() || in.Keyed == nil || in.Hash == "" || in.Hash == exchanged {
@@ -37,7 +38,7 @@ func (r *Relation) Placement(input int) *Placement {
 }
 
 // Home returns the placement of a relation's state for an input: the partition of a topic's key,
-// also if the rows are from other stateful relations. It is nil if the rows are from an exchange,
+// even if the rows come from other stateful relations. It is nil if the rows come from an exchange
 // or if nothing is known.
 func (r *Relation) Home(input int) *Placement {
 	in := r.Inputs[input]
@@ -51,8 +52,8 @@ func (r *Relation) Home(input int) *Placement {
 	return &Placement{Columns: in.Keyed, Tables: []*Table{table}, Nulls: r.Op.matchesNulls()}
 }
 
-// hashedBy returns a table that the relation reads whose keys have the encoding of hash; nil
-// without one.
+// hashedBy returns a table read by the relation whose keys are encoded as in hash; nil if there is
+// none.
 func (r *Relation) hashedBy(hash string) *Table {
 	switch op := r.Op.(type) {
 	case *Scan:
@@ -115,7 +116,7 @@ func (p *planner) differPlacements() {
 	}
 }
 
-// setPlacement applies the setting before tables are bound, wherever it is in the file.
+// setPlacement applies the setting before tables are bound, regardless of its position in the file.
 func (p *planner) setPlacement(script *sql.Script) error {
 	var first *sql.Set
 	for _, s := range script.Statements {

@@ -1,6 +1,5 @@
-// Package plan turns the syntax tree of a pipeline into what the engine runs: names and types are
-// bound, relations are built and rewritten, and cut into stages at the points where rows change
-// partition.
+// Package plan compiles the syntax tree of a pipeline into a program for the engine: it binds names
+// and types, builds and rewrites relations, and cuts them into stages where rows change partition.
 //
 //	plan.go              Compile: from text to Program
 //	settings.go          SET
@@ -8,38 +7,37 @@
 //	connector.go         what a connector implements; options of CREATE TABLE
 //	connector_kafka.go   kafka and upsert-kafka: topic, key and value, startup
 //	table_format.go      formats of keys and values
-//	types.go             types as written -> column.Type; implicit casts
-//	relation.go          Relation, an operator with its inputs and columns
-//	op.go                Op, what each operator implements
-//	op_scan.go           Scan reads a topic
+//	types.go             SQL types -> column.Type; implicit casts
+//	relation.go          Relation: an operator with its inputs and columns
+//	op.go                Op: what each operator implements
+//	op_scan.go           Scan: reading a topic
 //	op_filter.go         Filter: WHERE and HAVING
-//	op_project.go        Project computes columns
-//	op_window.go         Window: window table functions and the older TUMBLE(…) of GROUP BY
+//	op_project.go        Project: computed columns
+//	op_window.go         Window: window table functions and legacy group windows
 //	op_aggregate.go      Aggregate: groups with or without windows
 //	op_rank.go           Rank: ROW_NUMBER, as deduplication or Top-N
 //	op_over.go           Over: aggregates OVER preceding rows
 //	op_temporal_join.go  TemporalJoin: lookup in a versioned table
 //	op_unnest.go         Unnest: a row for each element of an array
-//	op_union.go          Union
-//	op_exchange.go       Exchange sends rows to the partition of their keys
-//	op_insert.go         Insert: INSERT INTO; columns and keys against the table
-//	scope.go             which column a name means
+//	op_union.go          Union: UNION ALL
+//	op_exchange.go       Exchange: repartitioning by key
+//	op_insert.go         Insert: INSERT INTO; checks against the table's columns and key
+//	scope.go             name resolution
 //	bind_expr.go         expressions
 //	bind_query.go        queries: SELECT, views, UNION ALL
 //	group.go             GROUP BY
 //	grouping_sets.go     GROUPING SETS, ROLLUP, CUBE
 //	aggregates.go        aggregate functions
 //	topics.go            topics of the pipeline itself, and conflicts of tables with them
-//	rewrite.go           filters into scans, unread columns, sliced windows
-//	stage.go             exchanges, stages, operator ids
-//	placement.go         reliance on topics whose partitions hold equal keys
-//	preview.go           a query on its own, for a preview
+//	rewrite.go           filter pushdown, unread columns, sliced windows
+//	stage.go             stages, and the numbering of their state
+//	placement.go         reliance on the existing partitioning of topics
+//	preview.go           a bare query, for a preview
 //	difference.go        differences from Flink, for weir check
 //	explain.go           plans as text, JSON and graph
-//	svg.go               a plan as a drawing
+//	svg.go               plans as drawings
 //
-// Meaning is Flink 2.x's. What is not supported is refused with its position and the name of the
-// feature.
+// Semantics are those of Flink 2.x. Unsupported features are rejected by name, with their position.
 package plan
 
 import (
@@ -59,10 +57,10 @@ type Program struct {
 	Zone     expr.Zone
 	Settings Settings
 	Tables   []*Table
-	Sinks    []*Relation // one for each INSERT
+	Sinks    []*Relation // one per INSERT
 	Stages   []*Stage    // upstream first
 
-	Differences []Difference // from Flink, each name once, local-times once for each place
+	Differences []Difference // from Flink: each name once, local-times once per position
 }
 
 // Compile plans a pipeline. name is its identity unless the file sets 'pipeline.name'. Errors are
@@ -79,9 +77,10 @@ func Compile(text, name string) (*Program, error) {
 	return p.finish()
 }
 
-// CompilePlain plans a pipeline like Compile without rewrites: filters stay where they are written,
-// every column is computed, and only SESSION windows are assembled by their aggregate, which is the
-// only way to compute them. The rows are the same with more work; tests compare the two.
+// CompilePlain plans a pipeline like Compile, but without rewrites: filters stay where they were
+// written, every column is computed, and only SESSION windows are assembled by their aggregate,
+// since there is no other way to compute them. The rows are the same at a higher cost; tests
+// compare the two.
 func CompilePlain(text, name string) (*Program, error) {
 	script, err := sql.Parse(text)
 	if err != nil {
@@ -156,11 +155,11 @@ type planner struct {
 	scans   map[*Table]*Relation
 	sets    map[string]*sql.Set // the last SET of a key
 	with    []map[string]*view  // visible common table expressions, innermost last
-	count   int                 // relations made
+	count   int                 // relations created
 	plain   bool                // without rewrites, see CompilePlain
 }
 
-// view is a named query. It is bound once and its relation shared.
+// view is a named query. It is bound once and its relation is shared.
 type view struct {
 	query   *sql.Query
 	columns []sql.Ident
@@ -208,7 +207,8 @@ func (p *planner) statement(s sql.Statement) error {
 	return nil
 }
 
-// tableName returns the name of a table without the only catalog and database.
+// tableName returns the name of a table without its catalog and database, of which there is only
+// one.
 func tableName(path []sql.Ident) (string, error) {
 	if len(path) > 1 {
 		front := path[:len(path)-1]

@@ -8,7 +8,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// tables stand in front of each query of testdata, and count as one line.
+// tables precedes each query of testdata and counts as one line.
 const tables = "CREATE TABLE readings (device_id STRING, sensor STRING, `value` DOUBLE, n INT, price DECIMAL(10, 2), tags ARRAY<STRING>, place ROW<lat DOUBLE, lon DOUBLE>, ts TIMESTAMP_LTZ(3), whole_day AS CAST(ts AS DATE), pos BIGINT METADATA FROM 'offset' VIRTUAL, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector' = 'kafka', 'topic' = 'readings', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json'); " +
 	"CREATE TABLE plain (device_id STRING, x INT, moment TIMESTAMP(3)) WITH ('connector' = 'kafka', 'topic' = 'plain', 'format' = 'json'); " +
 	"CREATE TABLE devices (device_id STRING, site STRING, changed TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', WATERMARK FOR changed AS changed, PRIMARY KEY (device_id) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'devices', 'key.format' = 'raw', 'value.format' = 'json'); " +
@@ -17,9 +17,9 @@ const tables = "CREATE TABLE readings (device_id STRING, sensor STRING, `value` 
 	"CREATE TABLE u2 (a STRING, b BIGINT, PRIMARY KEY (a) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'u2', 'key.format' = 'json', 'value.format' = 'json'); " +
 	"CREATE TABLE w3 (a STRING, s TIMESTAMP(3), b BIGINT) WITH ('connector' = 'kafka', 'topic' = 'w3', 'format' = 'json');\n"
 
-// TestPlans runs testdata. "plan" compiles statements after the tables above and "alone" compiles
-// them on their own: the output is the plan as text, or the error. "signatures" compiles after the
-// tables and prints the signature of each relation that keeps state.
+// TestPlans runs testdata. "plan" compiles statements after the tables above, and "alone" without
+// them: the output is the plan as text, or the error. "signatures" compiles after the tables and
+// prints the signature of each relation that keeps state.
 func TestPlans(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(_ *testing.T, d *datadriven.TestData) string {

@@ -10,7 +10,7 @@ import (
 // PreviewTopic is the sink topic of a previewed query. Nothing is ever written to it.
 const PreviewTopic = "weir.preview"
 
-// Preview plans a text like Compile, for a dry run: its last statement may be a query alone, whose
+// Preview plans a text like Compile, for a dry run: its last statement may be a bare query, whose
 // rows are encoded as JSON for PreviewTopic. The rows of an updating query are keyed by its key.
 func Preview(text, name string) (*Program, error) {
 	script, err := sql.ParsePreview(text)

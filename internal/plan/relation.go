@@ -5,18 +5,19 @@ import (
 	"weir.example/weir/internal/expr"
 )
 
-// Column of a relation.
+// Column is a column of a relation.
 type Column struct {
 	Name string
 	Type column.Type
 	// Rowtime marks the column that the watermark refers to: windows can be defined over it.
 	Rowtime bool
-	// Window is the window that the column belongs to, and Role which of its columns it is.
+	// Window is the window that the column belongs to, and Role is which of the window's columns it
+	// is.
 	Window *Window
 	Role   Role
 }
 
-// Role is the meaning of a window's column.
+// Role is the meaning of a window column.
 type Role uint8
 
 // Roles.
@@ -39,8 +40,8 @@ type Relation struct {
 	Updating bool
 	Key      []int
 
-	// Keyed are the columns whose values determine a row's partition: rows with equal values are in
-	// one task. nil means unknown; empty but not nil means that all rows are in one task.
+	// Keyed lists the columns whose values determine a row's partition: rows with equal values are
+	// in the same task. nil means unknown; empty but not nil means that all rows are in one task.
 	Keyed []int
 	// Hash identifies how the values of Keyed map to a partition: relations with the same Hash have
 	// equal values in the same partition.

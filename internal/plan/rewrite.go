@@ -6,7 +6,7 @@ import (
 	"weir.example/weir/internal/expr"
 )
 
-// rewrite changes the plan so that the same rows take less work.
+// rewrite changes the plan to produce the same rows with less work.
 func (p *planner) rewrite() {
 	if p.plain {
 		p.leavePlain()
@@ -20,7 +20,7 @@ func (p *planner) rewrite() {
 	p.markNeeded()
 }
 
-// leavePlain applies only what a program requires to run.
+// leavePlain applies only what a program needs in order to run.
 func (p *planner) leavePlain() {
 	p.countUsers()
 	p.program.visit(func(r *Relation) {
@@ -33,7 +33,7 @@ func (p *planner) leavePlain() {
 	})
 }
 
-// countUsers counts the readers of each relation, not counting unused views.
+// countUsers counts the readers of each relation, except for unused views.
 func (p *planner) countUsers() {
 	p.program.visit(func(r *Relation) { r.users = 0 })
 	p.program.visit(func(r *Relation) {
@@ -66,7 +66,7 @@ func (p *planner) pushFilters(r *Relation, done map[*Relation]*Relation) *Relati
 	return result
 }
 
-// readsWindow reports whether an expression over a relation reads a window's column.
+// readsWindow reports whether an expression over a relation reads a window column.
 func readsWindow(n expr.Node, r *Relation) bool {
 	for c := range expr.Columns(n) {
 		if r.Cols[c].Window != nil {
@@ -76,7 +76,7 @@ func readsWindow(n expr.Node, r *Relation) bool {
 	return false
 }
 
-// substitute replaces the columns of a projection by its expressions.
+// substitute replaces references to the columns of a projection with its expressions.
 func substitute(n expr.Node, exprs []expr.Node) expr.Node {
 	return expr.Replace(n, func(n expr.Node) expr.Node {
 		if c, ok := n.(*expr.Col); ok {
@@ -120,7 +120,7 @@ func (p *planner) deferWindows(r *Relation) {
 	}
 }
 
-// markNeeded sets which columns are read.
+// markNeeded marks the columns that are read.
 func (p *planner) markNeeded() {
 	var order []*Relation
 	p.program.visit(func(r *Relation) {

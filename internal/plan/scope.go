@@ -13,14 +13,14 @@ import (
 
 const noColumn = "there is no column "
 
-// scope resolves names: it has the columns of all relations of FROM.
+// scope resolves names against the columns of all relations in FROM.
 type scope struct {
 	cols   []Column
 	tables []scopeTable
 	hidden map[int]bool
 }
 
-// scopeTable is one relation of FROM, with the columns from first up to but not including end.
+// scopeTable is one relation in FROM, with the columns [first, end).
 type scopeTable struct {
 	alias      string
 	first, end int
@@ -31,7 +31,7 @@ func (s *scope) add(alias string, cols []Column) {
 	s.cols = append(s.cols, cols...)
 }
 
-// hide makes a column invisible to names if yes is true.
+// hide hides a column from name resolution if yes is true.
 func (s *scope) hide(i int, yes bool) {
 	if yes {
 		if s.hidden == nil {
@@ -47,7 +47,7 @@ func scopeOf(alias string, r *Relation) *scope {
 	return s
 }
 
-// find returns the column that a path starts with, and how many parts of the path name it.
+// find returns the column that a path starts with and how many parts of the path name it.
 func (s *scope) find(path []sql.Ident) (index, parts int, err error) {
 	if i, ok, err := s.column(path[0], 0, len(s.cols)); ok || err != nil {
 		if err == nil || len(path) == 1 {
@@ -152,7 +152,7 @@ func (s *scope) positions(star *sql.Star) ([]int, error) {
 	return all, nil
 }
 
-// at adds a position to an error of another package, unless it has one.
+// at adds a position to an error from another package, unless it already has one.
 func at(n sql.Node, err error) error {
 	var positioned *sql.Error
 	if err == nil || errors.As(err, &positioned) {

@@ -12,7 +12,7 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// Settings are the values of SET.
+// Settings holds the values of SET.
 type Settings struct {
 	DeadLetterTopic string // default <name>.dlq
 	LateTopic       string // default <name>.late
@@ -22,11 +22,11 @@ type Settings struct {
 	Sink            SinkSettings
 }
 
-// SinkSettings define how an INSERT treats values that its table's columns do not allow
+// SinkSettings defines how an INSERT treats values that its table's columns do not allow
 // (table.exec.sink.*).
 type SinkSettings struct {
-	DropNulls bool       // drop and count rows with NULL in a NOT NULL column; otherwise they are dead letters
-	Lengths   LengthMode // for values of CHAR(n), VARCHAR(n), BINARY(n) and VARBINARY(n) with other lengths
+	DropNulls bool       // drop and count rows with NULL in a NOT NULL column; otherwise they become dead letters
+	Lengths   LengthMode // for values of CHAR(n), VARCHAR(n), BINARY(n) and VARBINARY(n) of other lengths
 }
 
 // LengthMode is a value of table.exec.sink.type-length-enforcer. It applies to values that an
@@ -53,7 +53,8 @@ var settings = []string{
 	"table.exec.sink.not-null-enforcer", "table.exec.sink.type-length-enforcer",
 }
 
-// deadLetterTopic and lateTopic are the settings for the topics of dead letters and late rows.
+// deadLetterTopic and lateTopic are the settings that name the topics of dead letters and late
+// rows.
 const (
 	deadLetterTopic = "weir.dead-letter.topic"
 	lateTopic       = "weir.late.topic"
@@ -105,7 +106,7 @@ func (p *planner) set(s *sql.Set) error {
 		p.program.Settings.DeadLetterTopic = s.Value
 	case lateTopic:
 		p.program.Settings.LateTopic = s.Value
-	case keyPartitioning: // applied already
+	case keyPartitioning: // already applied
 	case "table.exec.sink.upsert-materialize":
 		if !slices.Contains([]string{"NONE", "AUTO"}, strings.ToUpper(s.Value)) {
 			return bad("write NONE or AUTO")

@@ -9,22 +9,22 @@ import (
 )
 
 // Stage is the part of a pipeline that runs on one partition independently of the others (a
-// sub-topology). It runs as one task for each partition of its input topics.
+// sub-topology). It runs as one task per partition of its input topics.
 type Stage struct {
 	Name      string
 	Relations []*Relation // inputs first
 	Inputs    []*Relation // scans, and exchanges that other stages write
 	Outputs   []*Relation // inserts, and exchanges that this stage writes
-	// Stateful means that its tasks keep state between rows.
+	// Stateful is true if its tasks keep state between rows.
 	Stateful bool
-	// Copartitioned means that rows of several topics meet by key: the topics must have the same
-	// number of partitions.
+	// Copartitioned is true if rows of several topics are matched by key: the topics must have the
+	// same number of partitions.
 	Copartitioned bool
 	Changelog     string // topic of its tasks' state
 }
 
-// Numbers of the entries in a task's state: those below firstState are reserved for the engine;
-// each stateful relation has StatesOf of them.
+// Numbers of entries in a task's state: those below firstState are reserved for the engine; each
+// stateful relation has StatesOf of them.
 const (
 	firstState = 16
 	StatesOf   = 4

@@ -12,7 +12,7 @@ const (
 	charWidth  = 6.6
 	lineHeight = 15
 	boxChars   = 46 // per line
-	boxLines   = 6  // of a description; the tooltip has all of it
+	boxLines   = 6  // shown of a description; the tooltip has the full text
 	boxPadding = 10
 	boxWidth   = boxChars*charWidth + 2*boxPadding
 	gapX, gapY = 28, 44
@@ -20,9 +20,9 @@ const (
 	margin     = 20
 )
 
-// drawing lays out relations in layers, inputs above, by the method of Sugiyama, Tagawa and Toda:
-// an edge over several layers has a place in each, and the places of a layer are ordered by the
-// positions of their neighbours.
+// drawing lays out relations in layers, inputs at the top, by the method of Sugiyama, Tagawa and
+// Toda: an edge that spans several layers has a place in each, and the places of a layer are
+// ordered by the positions of their neighbours.
 type drawing struct {
 	layers [][]*place
 	stages map[*Relation]string
@@ -167,7 +167,7 @@ func (d *drawing) order() {
 	}
 }
 
-// position places the layers below each other, centred.
+// position arranges the layers from top to bottom, centred.
 func (d *drawing) position() (width, height float64) {
 	widths := make([]float64, len(d.layers))
 	for i, layer := range d.layers {
@@ -244,7 +244,7 @@ func (d *drawing) boxes(b *strings.Builder) {
 	}
 }
 
-// wrap breaks a text at spaces, and a word that is longer than a line anywhere.
+// wrap breaks a text at spaces, and words longer than a line anywhere.
 func wrap(text string) (lines []string) {
 	line := []rune{}
 	flush := func() {

@@ -18,7 +18,7 @@ type Format struct {
 	Fields  []format.Field // as the format names them, parallel to Columns
 }
 
-// hash identifies how Kafka's default partitioner sees the key, which hashes its bytes.
+// hash identifies the key's encoding to Kafka's default partitioner, which hashes its bytes.
 func (f *Format) hash() string {
 	s := f.Name
 	for _, field := range f.Fields {
@@ -31,7 +31,7 @@ func (f *Format) hash() string {
 }
 
 // setFormat reads the options of one format. part is "key." or "value.", option is the key that
-// names the format, and prefix is cut from the columns' names to get the fields'.
+// names the format, and prefix is stripped from the columns' names to get the field names.
 func (t *Table) setFormat(f *Format, part, option string, o *options, prefix string) error {
 	if !o.has(option) {
 		return nil

@@ -10,7 +10,7 @@ import (
 // ManifestTopic is the topic of the pipeline's manifest: its plan when it last started.
 func (p *Program) ManifestTopic() string { return p.Name + ".plan" }
 
-// PositionsTopic is the topic with the read positions of stateless stages.
+// PositionsTopic is the topic of the read positions of stateless stages.
 func (p *Program) PositionsTopic() string { return p.Name + ".positions" }
 
 // changelog returns the changelog topic of a stage.
@@ -75,7 +75,7 @@ func (p *planner) ownTopicError(t *Table, does string) error {
 		WithHint("give the table another topic, or the pipeline another name (SET 'pipeline.name' = '…')")
 }
 
-// settingOr returns the position of a key's SET, or other without one.
+// settingOr returns the position of the SET of a key, or other if there is none.
 func (p *planner) settingOr(key string, other sql.Node) sql.Node {
 	if set, ok := p.sets[key]; ok {
 		return set
@@ -101,11 +101,11 @@ func (p *Program) read() (all []*Table) {
 	return all
 }
 
-// checkLoops refuses an INSERT whose rows come back to it, through other INSERTs of the pipeline or
-// none, where each row makes another one. A loop with a condition, a group or a window may end, and
-// is how sums of sums are made.
+// checkLoops rejects an INSERT whose rows are fed back to it, directly or through other INSERTs of
+// the pipeline, with each row producing another one. A loop with a condition, a group or a window
+// may terminate, and is how sums of sums are computed.
 func (p *planner) checkLoops() error {
-	feeds := make(map[string][]string) // of a topic: those that get a row for each of its rows
+	feeds := make(map[string][]string) // topic -> topics that get a row for each of its rows
 	for _, sink := range p.program.Sinks {
 		to := sink.Op.(*Insert).Table.Topic //nolint:forcetypeassert // sinks are inserts
 		for _, from := range copied(sink.Inputs[0]) {
@@ -131,8 +131,8 @@ func (p *planner) checkLoops() error {
 	return nil
 }
 
-// copied returns the topics whose every row yields a row of r, for as long as rows arrive. It must
-// be called before filters are pushed into scans.
+// copied returns the topics of which every row yields a row of r, for as long as rows arrive. It
+// must be called before filters are pushed into scans.
 func copied(r *Relation) []string {
 	if scan, ok := r.Op.(*Scan); ok && !scan.Table.Bounded {
 		return []string{scan.Table.Topic}

@@ -11,7 +11,7 @@ import (
 
 const (
 	maxPrecision = 6             // the finest timestamp: microseconds
-	maxLength    = math.MaxInt32 // of CHAR, VARCHAR, BINARY and VARBINARY; the one that STRING and BYTES have in Flink
+	maxLength    = math.MaxInt32 // of CHAR, VARCHAR, BINARY and VARBINARY; the length of STRING and BYTES in Flink
 )
 
 var plainTypes = map[string]column.Type{
@@ -29,7 +29,7 @@ func typeNames() []string {
 	return all
 }
 
-// bindType converts a parsed type.
+// bindType converts a parsed type to a column type.
 func bindType(t *sql.TypeName) (column.Type, error) {
 	bound, err := bindTypeName(t)
 	bound.NotNull = t.NotNull
@@ -107,8 +107,8 @@ func bindTypeName(t *sql.TypeName) (column.Type, error) {
 }
 
 // assignable reports whether a value of one type may be written to a column of another without a
-// CAST (Flink's LogicalTypeCasts, implicit): to the same kind, to a wider number, between
-// timestamps.
+// CAST (the implicit casts of Flink's LogicalTypeCasts): to the same kind, to a wider number,
+// between timestamps.
 func assignable(from, to column.Type) bool {
 	switch {
 	case from.Kind == column.Null:

@@ -1,25 +1,24 @@
-// Package sql is the dialect of Apache Flink SQL 2.x as far as pipelines need it: text to syntax
-// tree and back.
+// Package sql parses and prints the subset of Apache Flink SQL 2.x that pipelines need.
 //
 //	lexer.go        text -> tokens with positions
 //	keywords.go     which words are reserved, so that a file that passes here passes on Flink
 //	ast.go          statements and queries
 //	expr.go         expressions
-//	parser.go       the parser's tools, and statements
+//	parser.go       parser helpers, and statements
 //	parse_query.go  SELECT, joins, window table functions
 //	parse_expr.go   expressions by precedence, special call syntax, types
 //	print.go        syntax tree -> text that parses to the same tree: statements
-//	print_query.go  the same of queries
-//	print_expr.go   the same of expressions and types
+//	print_query.go  the same for queries
+//	print_expr.go   the same for expressions and types
 //	error.go        errors with position, what was found, what was expected, and a hint
 //
-// The package knows no names and no types: whether a column exists is package plan's to say.
+// The package resolves no names and no types: package plan checks whether a column exists.
 package sql
 
 // Pos is a position in the text. Line and Column start at 1; columns are characters.
 type Pos struct{ Line, Column int }
 
-// Node is a part of the syntax tree.
+// Node is a node of the syntax tree.
 type Node interface{ At() Pos }
 
 // At implements Node.
@@ -31,7 +30,7 @@ type Ident struct {
 	Name string
 }
 
-// Script is the statements of a file. Texts has their source text without semicolons.
+// Script holds the statements of a file. Texts holds their source text without semicolons.
 type Script struct {
 	Statements []Statement
 	Texts      []string

@@ -31,7 +31,7 @@ func (e *Error) WithHint(format string, args ...any) *Error {
 	return e
 }
 
-// Offset is the byte offset of a position in the text.
+// Offset returns the byte offset of a position in the text.
 func Offset(text string, p Pos) int {
 	line, column := 1, 1
 	for i, r := range text {

@@ -133,7 +133,7 @@ type Call struct {
 	JSON        *JSONClauses
 }
 
-// JSONClauses are the clauses of JSON_VALUE, JSON_QUERY and JSON_EXISTS after the path.
+// JSONClauses holds the clauses of JSON_VALUE, JSON_QUERY and JSON_EXISTS after the path.
 type JSONClauses struct {
 	Returning *TypeName
 	Wrapper   string // "", WITHOUT, CONDITIONAL, UNCONDITIONAL

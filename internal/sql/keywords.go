@@ -2,8 +2,8 @@ package sql
 
 import "strings"
 
-// reserved are the words that can't be names without backticks: those of Calcite's parser as built
-// by Flink (flink-sql-parser, Parser.tdd).
+// reserved lists the words that need backticks as names: the reserved words of Flink's Calcite
+// parser (flink-sql-parser, Parser.tdd).
 var reserved = wordSet(`
 ABS ALL ALLOCATE ALLOW ALTER AND ANY ARE ARRAY ARRAY_MAX_CARDINALITY AS ASENSITIVE ASYMMETRIC AT ATOMIC
 AUTHORIZATION AVG BEGIN BEGIN_FRAME BEGIN_PARTITION BETWEEN BIGINT BINARY BIT BLOB BOOLEAN BOTH BY BYTES CALL
@@ -36,7 +36,7 @@ VAR_POP VAR_SAMP VERSIONING WATERMARK WATERMARKS WHEN WHENEVER WHERE WIDTH_BUCKE
 QUARTERS WEEKS
 `)
 
-// callable are reserved words that start an expression if a parenthesis follows.
+// callable lists the reserved words that start an expression when followed by a parenthesis.
 var callable = wordSet(`
 ABS AVG CARDINALITY CEIL CEILING CHARACTER_LENGTH CHAR_LENGTH COALESCE COLLECT COUNT COVAR_POP COVAR_SAMP CUME_DIST
 DATE DENSE_RANK ELEMENT EXP FIRST_VALUE FLOOR GROUPING HOUR IF JSON_ARRAY JSON_ARRAYAGG JSON_EXISTS JSON_OBJECT
@@ -45,7 +45,7 @@ OCTET_LENGTH OVERLAY PERCENT_RANK POSITION POWER RANK RIGHT ROW_NUMBER SECOND SQ
 SUM TRANSLATE TRIM TRUNCATE UPPER VAR_POP VAR_SAMP YEAR DAY TUMBLE HOP SESSION CONVERT EXTRACT
 `)
 
-// bare are functions that are called without parentheses.
+// bare lists the functions that are called without parentheses.
 var bare = wordSet("CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP LOCALTIME LOCALTIMESTAMP")
 
 func wordSet(words string) map[string]bool {
@@ -56,7 +56,7 @@ func wordSet(words string) map[string]bool {
 	return set
 }
 
-// Quote writes a name, in backticks if needed.
+// Quote returns a name, in backticks if needed.
 func Quote(name string) string {
 	plain := name != "" && !reserved[strings.ToUpper(name)]
 	for i, r := range name {
@@ -64,13 +64,13 @@ func Quote(name string) string {
 			plain = false
 		}
 	}
-	// x needs no backticks: it starts a binary string only if a quote follows, which never follows
-	// a name.
+	// x needs no backticks: it starts a binary string only if a quote follows, and no quote ever
+	// follows a name.
 	if plain {
 		return name
 	}
 	return "`" + strings.ReplaceAll(name, "`", "``") + "`"
 }
 
-// QuoteString writes a string literal.
+// QuoteString returns s as a string literal.
 func QuoteString(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

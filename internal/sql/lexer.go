@@ -24,7 +24,7 @@ type token struct {
 	kind  tokenKind
 	text  string // without quotes
 	upper string // of a word
-	end   int    // byte offset after it
+	end   int    // byte offset of its end
 	start int
 }
 
@@ -66,7 +66,7 @@ func lex(text string) ([]token, error) {
 
 func (l *lexer) pos() Pos { return Pos{l.line, l.column} }
 
-// advance moves over n bytes, which must be whole characters.
+// advance moves n bytes forward, which must be whole characters.
 func (l *lexer) advance(n int) {
 	for _, r := range l.text[l.at : l.at+n] {
 		if r == '\n' {
@@ -81,7 +81,7 @@ func (l *lexer) advance(n int) {
 
 func (l *lexer) rest() string { return l.text[l.at:] }
 
-// skip moves over white space and comments.
+// skip moves past white space and comments.
 func (l *lexer) skip() error {
 	for l.at < len(l.text) {
 		rest := l.rest()
@@ -109,7 +109,7 @@ func (l *lexer) skip() error {
 	return nil
 }
 
-// symbols of more than one character, longest first.
+// symbols lists the symbols of more than one character, longest first.
 var symbols = []string{"<>", "<=", ">=", "!=", "||", "=>", "*/"}
 
 func (l *lexer) next() (token, error) {
@@ -179,7 +179,7 @@ func (l *lexer) next() (token, error) {
 	return t, err
 }
 
-// quoted reads from an opening quote to the closing one; a doubled quote is an escaped one.
+// quoted reads from an opening quote to the closing one; a doubled quote is an escaped quote.
 func (l *lexer) quoted(quote byte, what string) (string, error) {
 	start := l.pos()
 	l.advance(1)

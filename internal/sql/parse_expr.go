@@ -336,7 +336,7 @@ func (p *parser) wordPrimary(t token) Expr {
 	return p.nameOrCall()
 }
 
-// nameOrCall is a.b.c or f(…).
+// nameOrCall parses a.b.c or f(…).
 func (p *parser) nameOrCall() Expr {
 	t := p.peek()
 	if after := p.peekAt(1); after.kind == symbolToken && after.text == "(" {
@@ -646,7 +646,7 @@ func (p *parser) behindCall(c *Call) {
 	}
 }
 
-// typeName is a type with its parameters and [NOT] NULL.
+// typeName parses a type with its parameters and [NOT] NULL.
 func (p *parser) typeName() *TypeName {
 	p.enter()
 	defer p.leave()
@@ -727,7 +727,6 @@ func (p *parser) rowFields(n *TypeName) {
 			break
 		}
 	}
-	// A closing bracket is part of "<>" or ">=" only in text that is not a type, so one symbol is
-	// enough.
+	// In a valid type, the lexer never merges a closing bracket into "<>" or ">=".
 	p.expectSymbol(closing)
 }

@@ -53,7 +53,7 @@ func (p *parser) query() *Query {
 	return q
 }
 
-// setOps is terms joined by UNION and EXCEPT, which bind looser than INTERSECT.
+// setOps parses terms joined by UNION and EXCEPT, which bind looser than INTERSECT.
 func (p *parser) setOps() QueryBody {
 	left := p.intersections()
 	for {
@@ -230,7 +230,7 @@ func (p *parser) groupBy() []Expr {
 	}
 }
 
-// groupItem is an expression or GROUPING SETS, ROLLUP or CUBE.
+// groupItem parses an expression or GROUPING SETS, ROLLUP or CUBE.
 func (p *parser) groupItem() Expr {
 	g := &Grouping{Pos: p.peek().Pos}
 	switch {
@@ -460,7 +460,7 @@ func (p *parser) windowTable(at Pos) TableRef {
 	return w
 }
 
-// windowArguments are the arguments of the window table functions, in order.
+// windowArguments lists the arguments of the window table functions, in order.
 var windowArguments = map[string][]string{
 	"TUMBLE":   {"DATA", "TIMECOL", "SIZE", "OFFSET"},
 	"HOP":      {"DATA", "TIMECOL", "SLIDE", "SIZE", "OFFSET"},

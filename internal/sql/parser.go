@@ -16,7 +16,7 @@ func Parse(text string) (*Script, error) {
 	return p.script(false)
 }
 
-// ParsePreview parses a text like Parse. Its last statement may be a query alone: Script.Query.
+// ParsePreview parses a text like Parse, but its last statement may be a bare query: Script.Query.
 func ParsePreview(text string) (*Script, error) {
 	p, err := newParser(text)
 	if err != nil {
@@ -67,14 +67,14 @@ func ParseExpr(text string) (Expr, error) {
 	return e, err
 }
 
-// parser walks the tokens. Its methods panic with *Error; parse recovers it.
+// parser walks the tokens. Its methods panic with *Error, which parse recovers.
 type parser struct {
 	tokens []token
 	at     int
 	depth  int
 	text   string
-	// tried are the keywords that the parser would have accepted at the furthest token: candidates
-	// for "did you mean".
+	// tried lists the keywords that the parser would have accepted at the furthest token:
+	// candidates for "did you mean".
 	tried   []string
 	triedAt int
 }
@@ -233,7 +233,7 @@ func (p *parser) isName() bool {
 	return t.kind == quotedToken || t.kind == wordToken && !reserved[t.upper]
 }
 
-// path is names joined by dots.
+// path parses names joined by dots.
 func (p *parser) path() []Ident {
 	parts := []Ident{p.name()}
 	for p.symbol(".") {
@@ -242,7 +242,7 @@ func (p *parser) path() []Ident {
 	return parts
 }
 
-// names is (a, b, c).
+// names parses (a, b, c).
 func (p *parser) names() []Ident {
 	p.expectSymbol("(")
 	all := []Ident{p.name()}
@@ -481,7 +481,7 @@ func (p *parser) insert() *Insert {
 	return i
 }
 
-// queryFollows reports whether the token n ahead starts a query.
+// queryFollows reports whether a query starts n tokens ahead.
 func (p *parser) queryFollows(n int) bool {
 	t := p.peekAt(n)
 	for t.kind == symbolToken && t.text == "(" {

@@ -9,8 +9,8 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// TestParser runs testdata: "parse" prints the statements that a text has, "expr" an expression,
-// each as the printer writes them, or the error.
+// TestParser runs testdata: "parse" prints the statements of a text and "expr" an expression, both
+// as formatted by the printer, or the error.
 func TestParser(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -40,8 +40,8 @@ func TestParser(t *testing.T) {
 	})
 }
 
-// same wants what is printed to parse to what prints the same. It reports whether the text parses
-// at all.
+// same checks that a printed text parses and prints the same again. It reports whether the text
+// parses at all.
 func same(t *testing.T, text string) bool {
 	t.Helper()
 	s, err := Parse(text)
@@ -59,7 +59,7 @@ func same(t *testing.T, text string) bool {
 	return true
 }
 
-// corpus are the statements of all testdata and pipelines.
+// corpus returns the statements of all testdata and pipelines.
 func corpus(t testing.TB) []string {
 	var all []string
 	for _, pattern := range []string{"../sqltest/testdata/*.sql", "../../pipelines/*.sql"} {
@@ -86,8 +86,8 @@ func TestPrintIsIdentity(t *testing.T) {
 	}
 }
 
-// An interval before TO is written in parentheses: FLOOR(ts + INTERVAL '90' MINUTE TO HOUR) would
-// be a MINUTE TO HOUR.
+// An interval before TO is printed in parentheses: FLOOR(ts + INTERVAL '90' MINUTE TO HOUR) would
+// be a MINUTE TO HOUR interval.
 func TestPrintIntervalBeforeUnit(t *testing.T) {
 	for _, text := range []string{"FLOOR((ts + INTERVAL '90' MINUTE) TO HOUR)", "CEILING((a - (b + INTERVAL '1' DAY)) TO MONTH)", "FLOOR((-INTERVAL '1' DAY) TO HOUR)"} {
 		e, err := ParseExpr(text)
@@ -100,7 +100,7 @@ func TestPrintIntervalBeforeUnit(t *testing.T) {
 	}
 }
 
-// Functions whose arguments have words between them are printed with these: Flink takes no commas
+// Functions with keywords between their arguments are printed with them: Flink accepts no commas
 // there.
 func TestPrintWordsBetweenArguments(t *testing.T) {
 	for _, text := range []string{

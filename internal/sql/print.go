@@ -4,7 +4,7 @@ import (
 	"strings"
 )
 
-// String writes the script so that Parse gives the same tree.
+// String formats the script such that Parse returns the same tree.
 func (s *Script) String() string {
 	var b strings.Builder
 	for i, st := range s.Statements {
@@ -20,28 +20,28 @@ func (s *Script) String() string {
 	return b.String()
 }
 
-// Format writes a statement without its semicolon, one clause a line.
+// Format returns a statement without its semicolon, one clause per line.
 func Format(s Statement) string {
 	p := &printer{}
 	p.statement(s)
 	return p.b.String()
 }
 
-// FormatQuery writes a query.
+// FormatQuery returns a query as text.
 func FormatQuery(q *Query) string {
 	p := &printer{}
 	p.query(q)
 	return p.b.String()
 }
 
-// FormatExpr writes an expression.
+// FormatExpr returns an expression as text.
 func FormatExpr(e Expr) string {
 	p := &printer{}
 	p.expr(e, 0)
 	return p.b.String()
 }
 
-// FormatWindow writes the window of a function OVER, with its parentheses.
+// FormatWindow returns the window of a function with OVER as text, with its parentheses.
 func FormatWindow(w *WindowSpec) string {
 	p := &printer{}
 	p.windowSpec(w)

@@ -309,8 +309,8 @@ func endsInInterval(e Expr) bool {
 	return false
 }
 
-// argumentBinding is the precedence that an argument needs: a predicate before the IN of POSITION
-// would absorb it.
+// argumentBinding returns the precedence that an argument needs: a predicate before the IN of
+// POSITION would absorb it.
 func argumentBinding(c *Call, i int) int {
 	if i == 0 && strings.EqualFold(c.Name, "POSITION") {
 		return bindAdd
@@ -344,7 +344,7 @@ func (p *printer) json(j *JSONClauses) {
 	behavior(j.OnError, j.Error, "ERROR")
 }
 
-// String writes the type.
+// String returns the type as text.
 func (t *TypeName) String() string {
 	s := t.Name
 	switch {

@@ -7,9 +7,9 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// A row that fails after an exchange becomes a dead letter whose fields are named like the columns
-// of the target table, or of the expressions that could not be computed. The retraction of such a
-// row adds no further dead letter.
+// A row that fails after an exchange becomes a dead letter whose fields are named after the columns
+// of the target table, or after the expressions that could not be computed. The retraction of such
+// a row adds no further dead letter.
 func TestDeadLettersOfComputedRows(t *testing.T) {
 	const text = `
 CREATE TABLE a (d STRING, v STRING) WITH ('connector' = 'kafka', 'topic' = 'a', 'format' = 'json');

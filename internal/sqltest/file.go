@@ -21,7 +21,7 @@ import (
 //	clock 30s      time passes without records
 //	end            all inputs end
 //	expect TOPIC   output rows at the end of the file, in any order; besides topics, .late and
-//	               .dlq are late rows and dead letters, and .dropped is what table options dropped
+//	               .dlq are late rows and dead letters, and .dropped counts dropped rows
 type file struct{ steps []step }
 
 type step struct {
@@ -32,7 +32,7 @@ type step struct {
 	topic     string
 	at        time.Time
 	key       *string
-	partition int32 // -1: where the key belongs
+	partition int32 // -1: the partition of the key
 	wait      time.Duration
 	rows      []string
 }
@@ -155,8 +155,8 @@ func (st *step) send(s *dryrun.Simulation) error {
 	return nil
 }
 
-// run returns the rows of the topics that the file expects rows of, and the counters of rows that
-// table options dropped.
+// run runs the test and returns the rows of the expected topics, and the counters of rows dropped
+// by table options.
 func (f *file) run(p *plan.Program, o dryrun.Options) (map[string][]string, operator.Dropped, error) {
 	o.Partitions = max(o.Partitions, f.partitions())
 	s, err := dryrun.New(p, o, nil)

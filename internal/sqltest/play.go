@@ -39,7 +39,7 @@ func Records(p *plan.Program, test string) ([]*kgo.Record, error) {
 }
 
 // Play sends the rows of a test, ends all inputs, and returns the records of the pipeline's tables,
-// in the order of their partitions. Clock steps move the clock but make no input idle.
+// in the order of their partitions. Clock steps advance the clock but make no input idle.
 func Play(p *plan.Program, test string, o dryrun.Options) (map[string][]*kgo.Record, error) {
 	f, err := readFile(test)
 	if err != nil {

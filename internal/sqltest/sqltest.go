@@ -98,8 +98,8 @@ func (r *Result) run(update bool) error {
 	return nil
 }
 
-// Check runs one test of a pipeline with options and returns how the rows differ from the expected
-// ones; "" if they don't.
+// Check runs one test of a pipeline with options and returns the difference from the expected rows;
+// "" if there is none.
 func Check(file, test string, o dryrun.Options) (diff string, err error) {
 	f, got, _, err := runTest(file, test, o)
 	if err != nil {
@@ -126,7 +126,7 @@ func runTest(pipeline, test string, o dryrun.Options) (f *file, got map[string][
 	return f, got, dropped, nil
 }
 
-// Rows runs a test, given as text, and returns the rows of the topics that it expects rows of.
+// Rows runs a test given as text and returns the rows of the expected topics.
 func Rows(p *plan.Program, test string) (map[string][]string, error) {
 	return RowsWith(p, test, dryrun.Options{Partitions: 1})
 }

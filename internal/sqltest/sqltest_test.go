@@ -10,9 +10,9 @@ import (
 	"weir.example/weir/internal/dryrun"
 )
 
-// TestOperators runs each test of testdata in ways that must all give the same rows: with one and
-// four partitions, in small transactions, with a random order of reads, and with each transaction
-// aborted or crashed before it commits.
+// TestOperators runs each test of testdata in several ways that must all give the same rows: with
+// one and four partitions, in small transactions, with a random order of reads, and with each
+// transaction aborted or crashed before it commits.
 func TestOperators(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.sql")
 	if err != nil || len(files) == 0 {

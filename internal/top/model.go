@@ -41,7 +41,7 @@ var titles = []string{"overview", "pipelines", "devices", "topics"}
 
 const pollInterval = time.Second
 
-// model is the state of the program and the last responses.
+// model is the state of the program, with the latest responses.
 type model struct {
 	ctx           context.Context //nolint:containedctx // of the program, for its commands
 	client        *Client

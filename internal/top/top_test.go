@@ -31,7 +31,7 @@ func TestUnknownCountsAreNotZero(t *testing.T) {
 	}
 }
 
-// fakeConsole serves fixed answers.
+// fakeConsole serves fixed responses.
 func fakeConsole(t *testing.T) *Client {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -113,7 +113,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// When the console is gone, the last data stays on the screen with an error.
+// When the console is unreachable, the last data stays on the screen with an error.
 func TestConsoleGone(t *testing.T) {
 	c := fakeConsole(t)
 	m := &model{ctx: t.Context(), client: c, styles: coloured(), overview: &api.Overview{}, width: 100, height: 24}

@@ -103,7 +103,7 @@ func (s styles) pipelines(all []api.Pipeline, width int) []string {
 	}, rows, width, s.faint)
 }
 
-// note returns data loss of a pipeline, and why it is not running.
+// note returns a note on data loss of a pipeline, or on why it is not running.
 func note(p api.Pipeline) string {
 	if p.Skipped == 0 {
 		return plain(p.Reason)

@@ -1,9 +1,9 @@
-// Package api defines the JSON of the console's HTTP API that programs read, too: weir top and weir
-// status. Times are milliseconds since 1970, durations milliseconds and rates per second unless a
-// field says otherwise.
+// Package api defines the JSON of those parts of the console's HTTP API that programs read, too:
+// weir top and weir status. Times are milliseconds since 1970, durations milliseconds and rates per
+// second unless a field says otherwise.
 package api
 
-// Point is the key figures at one moment.
+// Point holds the key figures at one moment.
 type Point struct {
 	At    int64   `json:"t"`
 	In    float64 `json:"in"`  // readings written to the topic, per second
@@ -13,10 +13,10 @@ type Point struct {
 	Lag   int64   `json:"lag"`           // records, over all groups and topics
 	Open  int     `json:"open"`          // open transactions; -1 if unknown
 	Total int64   `json:"total"`         // readings in the topic
-	Gap   bool    `json:"gap,omitempty"` // the broker did not answer: the figures are older
+	Gap   bool    `json:"gap,omitempty"` // the broker did not respond: the figures are older
 }
 
-// Overview is the answer of GET /api/overview.
+// Overview is the response of GET /api/overview.
 type Overview struct {
 	Now             Point        `json:"now"`
 	Latency         string       `json:"latency"` // what P50 and P99 measure
@@ -27,15 +27,15 @@ type Overview struct {
 	Partitions      int          `json:"partitions"`
 	UnderReplicated int          `json:"under_replicated"` // partitions
 	Offline         int          `json:"offline"`          // partitions without a leader
-	DeadLetters     int64        `json:"dead_letters"`     // without late rows
+	DeadLetters     int64        `json:"dead_letters"`     // excluding late rows
 	Groups          []Group      `json:"groups"`
 	Pipelines       []Pipeline   `json:"pipelines"`
-	Error           string       `json:"error,omitempty"`    // of the last request to the broker
-	Answered        int64        `json:"answered,omitempty"` // when the broker last answered; the figures are from then
+	Error           string       `json:"error,omitempty"`    // error of the last request to the broker
+	Answered        int64        `json:"answered,omitempty"` // time of the last response; the figures date from then
 	Points          []Point      `json:"points,omitempty"`   // history, oldest first; not in the frames of a stream
 }
 
-// FlowTotals is what a process that runs the flow has counted since it started.
+// FlowTotals holds the totals of a process that runs the flow, since it started.
 type FlowTotals struct {
 	Elapsed      float64 `json:"elapsed"` // seconds
 	Produced     int64   `json:"produced"`
@@ -99,7 +99,7 @@ type Pipeline struct {
 	Skipped     int64    `json:"skipped,omitempty"`      // offsets deleted before they were read
 }
 
-// DeviceStatus is whether a device sends as often as it usually does.
+// DeviceStatus is whether a device sends as often as usual.
 type DeviceStatus string
 
 // Device statuses.
@@ -109,7 +109,7 @@ const (
 	Silent DeviceStatus = "silent"
 )
 
-// DeviceCounts is the number of devices by status.
+// DeviceCounts holds the number of devices by status.
 type DeviceCounts struct {
 	Total     int   `json:"total"`
 	Online    int   `json:"online"`
@@ -118,7 +118,7 @@ type DeviceCounts struct {
 	Sampled   bool  `json:"sampled"`             // there are more readings than the console reads
 	Untracked int64 `json:"untracked,omitempty"` // readings of devices above the console's limit
 	Unread    int64 `json:"unread,omitempty"`    // records that are not valid readings
-	Until     int64 `json:"until,omitempty"`     // time of the newest reading that could be read, if that is not now
+	Until     int64 `json:"until,omitempty"`     // time up to which readings are known, if that is not now
 }
 
 // Count adds a device with a status.
@@ -133,9 +133,9 @@ func (c *DeviceCounts) Count(s DeviceStatus) {
 	}
 }
 
-// DeviceList is the answer of GET /api/devices: one page of the device list.
+// DeviceList is the response of GET /api/devices: one page of the device list.
 type DeviceList struct {
-	Ask     string       `json:"ask,omitempty"` // in a stream's frame: the query that it answers
+	Ask     string       `json:"ask,omitempty"` // in a stream's frame: the query that it responds to
 	Counts  DeviceCounts `json:"counts"`
 	Matched int          `json:"matched"`
 	Offset  int          `json:"offset"`
@@ -150,7 +150,7 @@ type Device struct {
 	Sensors []Sensor     `json:"sensors"`
 }
 
-// Sensor is a sensor of a device with its newest values.
+// Sensor is a sensor of a device with its latest values.
 type Sensor struct {
 	Name  string    `json:"name"`
 	Unit  string    `json:"unit"`
@@ -158,10 +158,10 @@ type Sensor struct {
 	Spark []float32 `json:"spark"` // oldest first
 }
 
-// TopicList is the answer of GET /api/topics.
+// TopicList is the response of GET /api/topics.
 type TopicList struct {
 	Topics []TopicRow `json:"topics"`
-	Error  string     `json:"error,omitempty"` // of the last request to the broker
+	Error  string     `json:"error,omitempty"` // error of the last request to the broker
 }
 
 // TopicRow is a topic with its readers.
@@ -196,7 +196,7 @@ type Partition struct {
 	Rate     float64 `json:"rate"` // offsets per second
 }
 
-// Error is the body of an answer that is not successful.
+// Error is the body of an error response.
 type Error struct {
 	Error string `json:"error"`
 }

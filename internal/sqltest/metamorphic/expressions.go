@@ -7,8 +7,9 @@ import (
 	"weir.example/weir/internal/column"
 )
 
-// kinds returns the kinds of a column as templates name them: "int", "num", "dec", "dbl", "str",
-// "bool", "date", "stamp", "arr", "map", "row", and "any" for everything comparable.
+// is reports whether a column is of a kind in templates: "int", "num", "dec", "dbl", "str", "bool",
+// "date", "stamp", "arr", "map", "row", "ord" for everything with an order, or "any" for everything
+// comparable.
 func (c tableColumn) is(kind string) bool {
 	t := c.typ
 	switch kind {

@@ -222,7 +222,7 @@ func (g *generator) groupingSets(r *relation) string {
 }
 
 // chain writes rows to a table that another INSERT reads. Rows of several tasks arrive there in any
-// order, so the delay of its watermark is longer than all of the data.
+// order, so its watermark is delayed by more than the time span of all data.
 func (g *generator) chain(r *relation) string {
 	if r.time == "" || r.window != nil {
 		return ""

@@ -13,19 +13,20 @@
 //	compare.go      comparing and formatting differences
 //	shrink.go       shrinking a failing case: records, statements, clauses, columns
 //
-// Variants may only differ in what Weir promises to be irrelevant. The generator therefore avoids
-// queries whose rows depend on the order in which partitions are read:
+// Variants differ only in ways that Weir promises not to affect the rows. The generator therefore
+// avoids queries whose rows depend on the order in which partitions are read:
 //
-//   - No row is late: a time is less than the watermark's delay before the earlier ones, and a
-//     table that one INSERT writes and another reads has a delay longer than all of the data.
+//   - No row is late: rows are out of order by less than the watermark's delay, and the delay of a
+//     table that one INSERT writes and another reads exceeds the time span of all data.
 //   - Order-dependent functions have a total order: LAG, ROWS frames and the first row of a key are
-//     used only over unique times, a Top-N ends in columns that are unique, FIRST_VALUE and
-//     LAST_VALUE are used only OVER unique times.
+//     used only over unique times, the order of a Top-N ends with unique columns, FIRST_VALUE and
+//     LAST_VALUE are used only with OVER and unique times.
 //   - Sums of floats are exact in any order, because the values have few bits; variances are of
 //     integers.
 //   - Expressions that fail are computed from single records, in the SELECT of an INSERT: such a
 //     record is one dead letter. A failing group would write a dead letter per transaction.
-//   - In updating tables the last row of each key counts; in other tables all rows, in any order.
+//   - In updating tables, only the last row of each key is compared; in other tables all rows, in
+//     any order.
 package metamorphic
 
 import (
@@ -39,7 +40,7 @@ import (
 // Report is the result of a run.
 type Report struct {
 	Cases    int            // pipelines run
-	Rejected int            // generated queries that plan rejects
+	Rejected int            // generated queries that the planner rejects
 	Runs     int            // runs of a pipeline with a variant
 	Rows     int            // output rows of the first run of each case
 	Failures map[string]int // by kind
@@ -55,7 +56,7 @@ type Config struct {
 	Progress func(Report)  // called after each case with the totals so far; may be nil
 }
 
-// Run generates and runs cases, in parallel on all processors.
+// Run generates and runs cases, in parallel on all CPUs.
 func Run(c Config) Report {
 	r := Report{Failures: make(map[string]int), Features: make(map[string]int)}
 	var (
@@ -115,7 +116,7 @@ func runSeed(seed uint64) (Report, *Failure) {
 }
 
 // safely generates a case. A panic of the planner, which checks each query, is returned as an
-// error, with the statements so far.
+// error, together with the statements so far.
 func (g *generator) safely() (c Case, err error) {
 	defer func() {
 		if p := recover(); p != nil {

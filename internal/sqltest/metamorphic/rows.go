@@ -21,8 +21,8 @@ var values = map[string][]string{
 	"MAP<STRING, INT>": {"{}", `{"x":1}`, `{"x":null,"y":-2}`}, "ROW<x INT, y STRING>": {`{"x":1,"y":"a"}`, `{"x":null,"y":"b"}`},
 }
 
-// versionKeys are the values of keys in raw format, by type. They contain no blanks, which separate
-// the arguments of a test's commands.
+// versionKeys are the values of keys in raw format, by type. They contain no blanks, which would
+// separate the arguments of a test's commands.
 var versionKeys = map[string][]string{
 	"STRING": {"a", "b", "abc"}, "VARCHAR(3)": {"a", "b"}, "INT": {"-2", "0", "5"}, "BIGINT": {"-1", "3"}, "SMALLINT": {"-1", "2"}, "BOOLEAN": {"true", "false"}, "DOUBLE": {"0.5", "-1.25", "0.0"}, "DATE": {"2026-01-01", "1969-12-31"}, "DECIMAL(8, 2)": {"1.50", "-0.25", "0.00"},
 }

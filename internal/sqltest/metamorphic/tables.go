@@ -59,8 +59,8 @@ type table struct {
 	key  []string // of the record; always declared, and removed by variants
 }
 
-// column is a column of a table, view or query. If it may contain -0.0, its name starts with z: 0.0
-// and -0.0 are equal, and which of them MIN and MAX return depends on the order of rows.
+// tableColumn is a column of a table, view or query. If it may contain -0.0, its name starts with
+// z: 0.0 and -0.0 are equal, and which of them MIN and MAX return depends on the order of rows.
 type tableColumn struct {
 	name string
 	typ  column.Type
@@ -79,7 +79,7 @@ type relation struct {
 	direct   bool     // each row is computed from one record of a table with this name, without an exchange, so expressions may fail
 	updating bool     // rows are updated
 	unique   []string // a unique key; nil: none
-	window   []string // columns with start and end of the rows' window; nil: none
+	window   []string // columns with the start and end of the rows' window; nil: none
 }
 
 func newGenerator(r *rand.Rand) *generator {

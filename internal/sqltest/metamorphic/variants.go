@@ -10,7 +10,7 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// Keys is what a pipeline declares about the keys of its topics and their partitions.
+// Keys is what a pipeline declares about the keys of its topics and their partitioning.
 type Keys string
 
 // Values of Keys. The same query runs with or without an exchange, depending on them.
@@ -31,8 +31,8 @@ type Variant struct {
 	Wall bool
 }
 
-// Plainest is the variant with which all others are compared: one partition, one batch, without
-// keys and rewrites.
+// Plainest is the variant that all others are compared with: one partition, one batch, without keys
+// and rewrites.
 var Plainest = Variant{Options: dryrun.Options{Partitions: 1}, Keys: Undeclared, Plain: true}
 
 func (v Variant) String() string {
@@ -86,7 +86,7 @@ func variantsOf(c Case, r *rand.Rand) []Variant {
 	return all
 }
 
-// partition returns a function that gives the partition of a record: -1 if its key decides.
+// partition returns a function that returns the partition of a record, or -1 if its key decides.
 func (v Variant) partition(statements []sql.Statement) func(Send) int32 {
 	keyed := make(map[string]bool)
 	for _, s := range statements {
@@ -152,7 +152,7 @@ func useWallTime(t *sql.CreateTable) {
 	t.Watermark = like.Watermark
 }
 
-// canWall reports whether a case uses the time of rows only for windows over local time.
+// canWall reports whether a case uses row times only for windows over local time.
 func canWall(c Case) bool {
 	if !strings.Contains(c.SQL, "ts TIMESTAMP_LTZ(3)") || !strings.Contains(c.SQL, "DESCRIPTOR(ts)") {
 		return false

@@ -119,7 +119,7 @@ func (g *generator) unnested(r *relation) (string, *relation) {
 	join, on := " CROSS JOIN ", ""
 	if g.chance(40) {
 		join, on = " LEFT JOIN ", " ON TRUE"
-		unique = nil // NULL is not unique, but there is only one such row
+		unique = nil // NULL would not be unique, but there is only one such row
 	}
 	g.features["UNNEST"] = true
 	return fmt.Sprintf("SELECT %s FROM %s%sUNNEST(%s)%s AS n (%s)%s", strings.Join(append(columns, names...), ", "), r.name, join, array, ordinality, strings.Join(names, ", "), on),
