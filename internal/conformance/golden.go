@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -34,15 +35,35 @@ func goldenFile(file, test string) string {
 	return filepath.Join("golden", FlinkVersion, filepath.Base(filepath.Dir(file))+"."+strings.TrimSuffix(filepath.Base(test), ".case")+".json")
 }
 
-// caseHash identifies a pipeline and its rows in their partitions, ignoring the test's expectations
-// and comments.
+// caseHash identifies a pipeline and its rows in their partitions, ignoring comments, line breaks
+// and the test's expectations.
 func caseHash(text string, inputs []*kgo.Record) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n", text)
+	fmt.Fprintf(h, "%s\n", withoutComments(text))
 	for _, r := range inputs {
 		fmt.Fprintf(h, "%s %d %d %q %q\n", r.Topic, r.Partition, r.Timestamp.UnixMilli(), r.Key, r.Value)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:12])
+}
+
+// withoutComments removes the comments of a script, and separates its tokens by single spaces where
+// there was white space.
+func withoutComments(text string) string {
+	tokens := regexp.MustCompile("(?s)'[^']*'|`[^`]*`|--[^\n]*|/\\*.*?\\*/|\\s+|.")
+	var b strings.Builder
+	space := false
+	for _, token := range tokens.FindAllString(text, -1) {
+		if strings.HasPrefix(token, "--") || strings.HasPrefix(token, "/*") || strings.TrimSpace(token) == "" {
+			space = true
+			continue
+		}
+		if space && b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		space = false
+		b.WriteString(token)
+	}
+	return b.String()
 }
 
 var errNoGolden = errors.New("no recorded rows of Flink for this pipeline and input: run make conformance-golden")
