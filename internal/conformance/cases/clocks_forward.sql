@@ -1,4 +1,4 @@
--- Windows over TIMESTAMP_LTZ where clocks are put back or forward.
+-- Windows over TIMESTAMP_LTZ when clocks go back or forward.
 SET 'table.local-time-zone' = 'America/Los_Angeles';
 CREATE TABLE readings (id STRING, n INT, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'scan.startup.mode' = 'earliest-offset', 'format' = 'json', 'topic' = 'clocks', 'json.timestamp-format.standard' = 'ISO-8601');
 CREATE TABLE hours (s TIMESTAMP(3), e TIMESTAMP(3), t TIMESTAMP_LTZ(3), c BIGINT, total INT) WITH ('connector' = 'kafka', 'topic' = 'hours', 'format' = 'json');

@@ -1,4 +1,4 @@
--- No input at all.
+-- No input.
 CREATE TABLE readings (
   device_id STRING, sensor STRING, `value` DOUBLE, n INT, ts TIMESTAMP_LTZ(3),
   WATERMARK FOR ts AS ts - INTERVAL '2' SECOND

@@ -1,4 +1,4 @@
--- Formats: every type in and out, missing and wrong values, keys, metadata, raw lines, upserts with tombstones.
+-- Formats: every type decoded and encoded, missing and invalid values, keys, metadata, raw lines, upserts with tombstones.
 CREATE TABLE rows_ (
   id INT, b BOOLEAN, t TINYINT, s SMALLINT, i INT, l BIGINT, f FLOAT, v DOUBLE, x DECIMAL(10, 2), u STRING, y BYTES, dt DATE, tm TIME(0), ts TIMESTAMP(3), tz TIMESTAMP_LTZ(3), a ARRAY<INT>, m MAP<STRING, DOUBLE>, r ROW<p INT, q ROW<z STRING>>, o ARRAY<ROW<k STRING>>
 ) WITH ('connector' = 'kafka', 'topic' = 'rows_', 'value.format' = 'json', 'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset');

@@ -1,4 +1,4 @@
--- Groups without a window: what each aggregate gives for each type, NULL and overflow included.
+-- GROUP BY without a window: the result of each aggregate for each type, including NULL and overflow.
 CREATE TABLE readings (
   id INT, d STRING, b BOOLEAN, t TINYINT, s SMALLINT, i INT, l BIGINT, f FLOAT, v DOUBLE, x DECIMAL(10, 2), y DECIMAL(20, 0), u STRING, dt DATE, tm TIME(0), ts TIMESTAMP(3), tz TIMESTAMP_LTZ(3)
 ) WITH ('connector' = 'kafka', 'topic' = 'readings', 'value.format' = 'json', 'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset');

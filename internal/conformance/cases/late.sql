@@ -1,4 +1,4 @@
--- Rows that come late and out of order, around the watermark to the millisecond.
+-- Late and out-of-order rows, down to one millisecond around the watermark.
 CREATE TABLE readings (
   device_id STRING, `value` DOUBLE, ms BIGINT, ts AS TO_TIMESTAMP_LTZ(ms, 3),
   WATERMARK FOR ts AS ts - INTERVAL '5' SECOND

@@ -1,4 +1,4 @@
--- Queries of all kinds over rows in four partitions, in the night in which the clocks of New York go back.
+-- Queries of all kinds over four partitions, on the night when clocks in New York go back.
 SET 'table.local-time-zone' = 'America/New_York';
 CREATE TABLE meters (id STRING, site VARCHAR(4), kind CHAR(3), qty INT, price DECIMAL(10, 3), load DOUBLE, flag BOOLEAN, tags ARRAY<STRING>, attrs MAP<STRING, INT>, inner_ ROW<a INT, b STRING>, doc STRING, plain TIMESTAMP(3), ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '3' SECOND) WITH ('connector' = 'kafka', 'format' = 'json', 'topic' = 'meters', 'scan.startup.mode' = 'earliest-offset', 'json.timestamp-format.standard' = 'ISO-8601');
 CREATE VIEW per_site AS SELECT site, window_time AS t, COUNT(*) AS c FROM TABLE(TUMBLE(TABLE meters, DESCRIPTOR(ts), INTERVAL '10' MINUTE)) GROUP BY site, window_start, window_end, window_time;

@@ -1,4 +1,4 @@
--- Queries over rows in four partitions of different speed, whose devices lie in all of them.
+-- Queries over four partitions that progress at different speeds; each device has rows in all of them.
 CREATE TABLE readings (device_id STRING, sensor STRING, site STRING, v DOUBLE, n INT, ok BOOLEAN, price DECIMAL(10, 2), tags ARRAY<STRING>, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector' = 'kafka', 'topic' = 'plants', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset', 'json.timestamp-format.standard' = 'ISO-8601');
 CREATE VIEW both_kinds AS SELECT device_id, n, ts FROM readings WHERE sensor = 'temp' UNION ALL SELECT device_id, n * 10, ts FROM readings WHERE sensor <> 'temp';
 CREATE VIEW per_device AS SELECT device_id, window_time AS t, COUNT(*) AS c FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY device_id, window_start, window_end, window_time;

@@ -1,4 +1,4 @@
--- Windows of rows in four partitions of different speed, whose devices lie in all of them.
+-- Windows over four partitions that progress at different speeds; each device has rows in all of them.
 CREATE TABLE readings (device_id STRING, sensor STRING, site STRING, v DOUBLE, n INT, ok BOOLEAN, price DECIMAL(10, 2), tags ARRAY<STRING>, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector' = 'kafka', 'topic' = 'plants', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset', 'json.timestamp-format.standard' = 'ISO-8601');
 CREATE TABLE tumble_10s_all (s TIMESTAMP(3), e TIMESTAMP(3), c BIGINT, total INT) WITH ('connector' = 'kafka', 'topic' = 'tumble_10s_all', 'format' = 'json');
 CREATE TABLE tumble_10s_device (d STRING, s TIMESTAMP(3), e TIMESTAMP(3), c BIGINT, lo DOUBLE, hi DOUBLE, su DOUBLE) WITH ('connector' = 'kafka', 'topic' = 'tumble_10s_device', 'format' = 'json');

@@ -1,4 +1,4 @@
--- What stands around expressions: views, subqueries, WITH, UNION, DISTINCT, WHERE with NULL.
+-- Query constructs around expressions: views, subqueries, WITH, UNION, DISTINCT, and WHERE with NULL.
 CREATE TABLE readings (
   device_id STRING, sensor STRING, `value` DOUBLE, n INT, ts TIMESTAMP_LTZ(3),
   WATERMARK FOR ts AS ts - INTERVAL '2' SECOND

@@ -1,4 +1,4 @@
--- Top-N and deduplication: which row, in which order, with NULL among the values.
+-- Top-N and deduplication: which rows are kept, in which order, with NULL among the values.
 CREATE TABLE readings (
   device_id STRING, sensor STRING, `value` DOUBLE, n INT, ts TIMESTAMP_LTZ(3),
   WATERMARK FOR ts AS ts - INTERVAL '2' SECOND

@@ -1,4 +1,4 @@
--- Windows in a zone with summer time: days of 23 and 25 hours, an hour that is not there, and one that comes twice.
+-- Windows in a zone with DST: days of 23 and 25 hours, a skipped hour and a repeated one.
 SET 'table.local-time-zone' = 'Europe/Paris';
 CREATE TABLE readings (
   device_id STRING, sensor STRING, `value` DOUBLE, n INT, ts TIMESTAMP_LTZ(3),

@@ -1,4 +1,4 @@
--- Lookups in a table of versions: exact times, no version yet, NULL in one.
+-- Temporal joins with a versioned table: exact times, rows before the first version, NULL in a version.
 CREATE TABLE readings (
   device_id STRING, sensor STRING, `value` DOUBLE, n INT, ts TIMESTAMP_LTZ(3),
   WATERMARK FOR ts AS ts - INTERVAL '2' SECOND

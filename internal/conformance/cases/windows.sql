@@ -1,4 +1,4 @@
--- Windows of every kind: their edges, offsets, empty ones, and rows out of order.
+-- Windows of every kind: bounds, offsets, empty windows, and out-of-order rows.
 CREATE TABLE readings (
   device_id STRING, sensor STRING, `value` DOUBLE, n INT, ts TIMESTAMP_LTZ(3),
   WATERMARK FOR ts AS ts - INTERVAL '2' SECOND

@@ -1,4 +1,4 @@
--- Windows over what another INSERT writes: the written topic has ended only when the one before has.
+-- Windows over a topic written by another INSERT: that topic is complete only when its own input is.
 CREATE TABLE counted (b BOOLEAN, s TIMESTAMP(3), n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'counted', 'format' = 'json');
 CREATE TABLE mid (b BOOLEAN, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '90' DAY) WITH ('connector' = 'kafka', 'topic' = 'mid', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset');
 CREATE TABLE readings (device_id STRING, b BOOLEAN, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '1' HOUR) WITH ('connector' = 'kafka', 'topic' = 'readings', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset');

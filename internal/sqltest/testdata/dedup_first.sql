@@ -1,4 +1,4 @@
--- Repeats dropped, the first by time is kept: its rows are not updated, so that they can be written anywhere, and windows made over them.
+-- Deduplication that keeps the first row by event time. Its output is append-only, so it can be written to any sink and used in windows.
 CREATE TABLE readings (device_id STRING, seq INT, `value` DOUBLE, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
 WITH ('connector' = 'kafka', 'topic' = 'readings', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json', 'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset');
 CREATE VIEW once AS SELECT device_id, seq, `value`, ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY device_id, seq ORDER BY ts ASC) AS rn FROM readings) WHERE rn = 1;

@@ -1,4 +1,4 @@
--- Rows that come late for a deduplication that keeps the first: repeats are dropped, others are late.
+-- Late rows of a deduplication that keeps the first row: repeats are dropped, the others are reported as late.
 CREATE TABLE readings (device_id STRING, seq INT, `value` DOUBLE, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
 WITH ('connector' = 'kafka', 'topic' = 'readings', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json', 'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset');
 CREATE VIEW once AS SELECT device_id, seq, `value`, ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY device_id, seq ORDER BY ts ASC) AS rn FROM readings) WHERE rn = 1;

@@ -1,4 +1,4 @@
--- The hour that comes twice, in two partitions: windows are open until it has passed for the second time.
+-- The repeated hour in two partitions: windows stay open until it has passed for the second time.
 SET 'table.local-time-zone' = 'America/Los_Angeles';
 CREATE TABLE a (id STRING, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'scan.startup.mode' = 'earliest-offset', 'format' = 'json', 'topic' = 'a', 'json.timestamp-format.standard' = 'ISO-8601');
 CREATE TABLE hours (ws TIMESTAMP(3), n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'hours', 'format' = 'json');

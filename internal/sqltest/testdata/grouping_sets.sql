@@ -1,4 +1,4 @@
--- Totals and parts of a window in one query: GROUPING SETS, ROLLUP, CUBE.
+-- Totals and subtotals of a window in one query: GROUPING SETS, ROLLUP, CUBE.
 CREATE TABLE readings (
   device_id STRING, sensor STRING, n INT, price DECIMAL(6, 2), ts TIMESTAMP_LTZ(3),
   WATERMARK FOR ts AS ts - INTERVAL '10' SECOND

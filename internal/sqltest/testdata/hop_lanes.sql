@@ -1,4 +1,4 @@
--- Windows that share slices, of rows in several partitions: a row is in exactly those that it is not late for in its own partition.
+-- Windows that share slices, over several partitions: a row counts in exactly the windows for which it is not late in its own partition.
 CREATE TABLE readings (device_id STRING, n INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'readings', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset');
 CREATE TABLE hops (d STRING, s TIMESTAMP(3), c BIGINT, total INT) WITH ('connector' = 'kafka', 'topic' = 'hops', 'format' = 'json');
 CREATE TABLE distinct_hops (d STRING, s TIMESTAMP(3), c BIGINT) WITH ('connector' = 'kafka', 'topic' = 'distinct_hops', 'format' = 'json');

@@ -1,4 +1,4 @@
--- TIMESTAMP and TIMESTAMP_LTZ meet without a CAST: on the clock of the session's time zone.
+-- Implicit conversion between TIMESTAMP and TIMESTAMP_LTZ, in the session's time zone.
 SET 'table.local-time-zone' = 'Europe/Berlin';
 CREATE TABLE readings (id STRING, plain TIMESTAMP(3), ts TIMESTAMP_LTZ(3), day_ DATE, WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'readings', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset', 'json.timestamp-format.standard' = 'ISO-8601');
 CREATE TABLE instants (id STRING, i TIMESTAMP_LTZ(3)) WITH ('connector' = 'kafka', 'topic' = 'instants', 'format' = 'json');

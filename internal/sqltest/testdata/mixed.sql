@@ -19,7 +19,7 @@ CREATE TABLE money (device_id STRING, s TIMESTAMP(3), total DECIMAL(38, 2), mean
 
 INSERT INTO hops SELECT device_id, window_end, COUNT(DISTINCT sensor), FIRST_VALUE(n), LAST_VALUE(n)
 FROM TABLE(HOP(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND, INTERVAL '20' SECOND)) GROUP BY device_id, window_start, window_end;
--- slides that do not divide the size are allowed in the older form
+-- the legacy form allows a slide that does not divide the size
 INSERT INTO older_hops SELECT device_id, HOP_START(ts, INTERVAL '15' SECOND, INTERVAL '20' SECOND), HOP_END(ts, INTERVAL '15' SECOND, INTERVAL '20' SECOND), COUNT(*), VAR_POP(`value`), STDDEV_POP(n)
 FROM readings GROUP BY HOP(ts, INTERVAL '15' SECOND, INTERVAL '20' SECOND), device_id;
 INSERT INTO older_sessions SELECT device_id, SESSION_START(ts, INTERVAL '5' SECOND), SESSION_END(ts, INTERVAL '5' SECOND), COUNT(*) FROM readings GROUP BY device_id, SESSION(ts, INTERVAL '5' SECOND);

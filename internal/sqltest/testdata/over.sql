@@ -1,4 +1,4 @@
--- Functions OVER the rows before: moving averages by rows and by time, running totals, the value before.
+-- OVER aggregates: moving averages by rows and by time, running totals, and LAG.
 CREATE TABLE readings (
   device_id STRING, sensor STRING, `value` DOUBLE, n INT, ok BOOLEAN, ts TIMESTAMP_LTZ(3),
   WATERMARK FOR ts AS ts - INTERVAL '10' SECOND

@@ -1,4 +1,4 @@
--- Rows that come late for functions OVER: those without a beginning look at the watermark, the others at the last row of the key.
+-- Late rows of OVER aggregates: unbounded frames compare a row with the watermark, bounded ones with the last row of its key.
 CREATE TABLE readings (
   device_id STRING, sensor STRING, `value` DOUBLE, n INT, ok BOOLEAN, ts TIMESTAMP_LTZ(3),
   WATERMARK FOR ts AS ts - INTERVAL '10' SECOND

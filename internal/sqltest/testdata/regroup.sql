@@ -7,7 +7,7 @@ CREATE TABLE readings (
 );
 CREATE TABLE results (e TIMESTAMP(3), devices BIGINT, total BIGINT) WITH ('connector' = 'kafka', 'topic' = 'results', 'value.format' = 'json');
 CREATE TABLE sessions (e TIMESTAMP(3), devices BIGINT) WITH ('connector' = 'kafka', 'topic' = 'sessions', 'value.format' = 'json');
--- windows of windows: the inner ones are put together from slices, the outer ones group them whole
+-- nested windows: the inner windows are merged from slices, the outer ones group complete inner windows
 INSERT INTO results SELECT window_end, COUNT(*), SUM(c) FROM (
   SELECT device_id, window_start, window_end, COUNT(*) AS c
   FROM TABLE(HOP(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND, INTERVAL '20' SECOND)) GROUP BY device_id, window_start, window_end

@@ -1,4 +1,4 @@
--- Groups of rows that are updated: how many devices are in each state now, and groups of groups.
+-- Aggregates over updating rows: the current number of devices in each state, and groups of groups.
 CREATE TABLE states (device_id STRING, state STRING, n INT, price DECIMAL(8, 2), x DOUBLE, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts)
 WITH ('connector' = 'kafka', 'topic' = 'states', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json', 'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset');
 CREATE VIEW latest AS SELECT device_id, state, n, price, x FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY device_id ORDER BY ts DESC) AS rn FROM states) WHERE rn = 1;

@@ -1,4 +1,4 @@
--- Rows of one time in several partitions, behind UNION ALL of two tables: their order is that of tables and partitions, not that of reading.
+-- Rows with equal times in several partitions, after UNION ALL of two tables: ordered by table and partition, not in read order.
 CREATE TABLE readings (device_id STRING, n INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'readings', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset');
 CREATE TABLE others (device_id STRING, n INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'others', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset');
 CREATE VIEW everything AS SELECT * FROM readings UNION ALL SELECT * FROM others;

@@ -9,7 +9,7 @@ CREATE TABLE top (sensor STRING, place BIGINT, device_id STRING, `value` DOUBLE,
 WITH ('connector' = 'upsert-kafka', 'topic' = 'top', 'key.format' = 'json', 'value.format' = 'json', 'value.fields-include' = 'EXCEPT_KEY');
 CREATE TABLE first_seen (sensor STRING, ts TIMESTAMP_LTZ(3), PRIMARY KEY (sensor) NOT ENFORCED)
 WITH ('connector' = 'upsert-kafka', 'topic' = 'first_seen', 'key.format' = 'json', 'value.format' = 'json');
--- rows that are replaced when a better one comes, with their number in the key
+-- Top-N with the row number in the key: rows are replaced when a better one arrives
 INSERT INTO top SELECT sensor, rn, device_id, `value` FROM (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY sensor ORDER BY `value` DESC) AS rn FROM readings) WHERE rn <= 2 AND sensor <> 'x';
 INSERT INTO first_seen SELECT sensor, ts FROM (

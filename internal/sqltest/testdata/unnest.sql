@@ -1,4 +1,4 @@
--- A message holds many values: UNNEST of arrays of rows, of scalars and of maps, and windows over what comes out.
+-- Messages with several values each: UNNEST of arrays of rows, of scalars and of maps, and windows over the result.
 CREATE TABLE messages (
   device_id STRING, `values` ARRAY<ROW<sensor STRING, `value` DOUBLE>>, tags ARRAY<STRING>, counts MAP<STRING, INT>, ts TIMESTAMP_LTZ(3),
   WATERMARK FOR ts AS ts - INTERVAL '1' SECOND

@@ -1,4 +1,4 @@
--- The key of an upsert table may be wider than the column that the rows are grouped by.
+-- The key columns of an upsert table may have wider types than the columns that rows are grouped by.
 SET 'pipeline.name' = 'wider-key';
 
 CREATE TABLE numbers (
