@@ -5,6 +5,7 @@ serdes.py read URL TOPIC     reads such lines, writes what is in them as JSON
 serdes.py alone URL TOPIC    the same, but reads Protobuf without the registry
 """
 
+import faulthandler
 import json
 import sys
 
@@ -27,6 +28,10 @@ READINGS = [
     {"device": "a", "value": 21.5, "tags": {}, "note": None},
     {"device": "b é 火", "value": -0.25, "tags": {"hall": "3"}, "note": "warm"},
 ]
+
+
+# A registry that does not answer must not hold up the tests: the traceback shows the request.
+faulthandler.dump_traceback_later(60, exit=True)
 
 
 def protobuf_class():
