@@ -112,8 +112,8 @@ func TestRegistries(t *testing.T) {
 	})
 }
 
-// python runs serdes.py, which gives up a request that is not answered within a minute. Apicurio has
-// left one of the client's requests unanswered, so that such a run is repeated once.
+// python runs serdes.py, which gives up a request that is not answered within a minute. Apicurio
+// has left one of the client's requests unanswered, so that such a run is repeated once.
 func python(t *testing.T, input string, args ...string) string {
 	t.Helper()
 	for attempt := 1; ; attempt++ {
