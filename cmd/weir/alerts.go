@@ -273,7 +273,7 @@ func newAlertsTest() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&file, "alerts", "", "YAML file with the receivers")
+	cmd.Flags().StringVar(&file, "alerts", "", "file in YAML with the receivers")
 	out.add(cmd)
 	return cmd
 }

@@ -26,7 +26,7 @@ func (d *deployFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.IntVar(&d.options.Parallelism, "parallelism", 0, "subtasks of each operator (default: from the file, the previous deployment, or the cluster)")
 	f.DurationVar(&d.options.CheckpointInterval, "checkpoint-interval", 0, "how often results become visible (default: from the file, or 10s)")
-	f.StringVar(&d.options.CheckpointDir, "checkpoint-dir", "", "URL of the checkpoint directory, reachable from all processes of the cluster (default: that of the cluster)")
+	f.StringVar(&d.options.CheckpointDir, "checkpoint-dir", "", "address (URL) of the checkpoint directory, reachable from all processes of the cluster (default: that of the cluster)")
 }
 
 func (d *deployFlags) check() error {

@@ -36,7 +36,7 @@ func newFlinkSavepoint() *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&dir, "to", "", "URL of the savepoint directory (default: that of the cluster)")
+	cmd.Flags().StringVar(&dir, "to", "", "address (URL) of the savepoint directory (default: that of the cluster)")
 	return cmd
 }
 
@@ -74,7 +74,7 @@ func newFlinkStop() *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&dir, "to", "", "URL of the savepoint directory (default: that of the cluster)")
+	cmd.Flags().StringVar(&dir, "to", "", "address (URL) of the savepoint directory (default: that of the cluster)")
 	cmd.Flags().BoolVar(&drain, "drain", false, "close all windows and emit their results; the pipeline must not be resumed from this savepoint")
 	return cmd
 }

@@ -306,7 +306,7 @@ func (w *flinkWorld) leaveTransactions(dir string) {
 	for deadline := time.Now().Add(time.Minute); code == exitOK && time.Now().Before(deadline); time.Sleep(300 * time.Millisecond) {
 		s, code = w.status("cancelled")
 	}
-	if code != exitCheck || len(s.PossibleLoss) == 0 || !strings.Contains(s.PossibleLoss[0], "it is aborted") {
+	if code != exitCheck || len(s.PossibleLoss) == 0 || !strings.Contains(s.PossibleLoss[0], "it was aborted") {
 		t.Errorf("results were aborted that the savepoint had handed over: exit %d, possible loss %q", code, s.PossibleLoss)
 	}
 	t.Logf("possible loss: %q", s.PossibleLoss)

@@ -126,7 +126,7 @@ none was lost or duplicated. Without --brokers it uses its embedded broker.`,
 			return fromFile(cmd)
 		},
 	}
-	root.PersistentFlags().String("config", "", "YAML file with values of flags (default: weir.yaml, if it exists)")
+	root.PersistentFlags().String("config", "", "file in YAML with values of flags (default: weir.yaml, if it exists)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(newUp(), newProduce(), newConsume(), newRun(), newCheck(), newExplain(), newTest(), newTail(), newDLQ(), newSchema(), newTopics(), newAlerts(), newTransactions(), newMonitor(), newVerify(), newChaos(), newConsole(), newTop(), newStatus(), newFlink(), newKafka())
 	return root

@@ -68,7 +68,7 @@ func TestFreshSystem(t *testing.T) {
 	if out := must(t, "alerts", "list", data, "-o", "json"); !strings.Contains(out, "{") {
 		t.Errorf("alerts list -o json: %s", out)
 	}
-	if code, _, errOut := do(t, "alerts", "silence", "--end", "5f0c2a91", data); code != exitFailed || !strings.Contains(errOut, "no silence 5f0c2a91") {
+	if code, _, errOut := do(t, "alerts", "silence", "--end", "5f0c2a91", data); code != exitFailed || !strings.Contains(errOut, "silence 5f0c2a91 not found") {
 		t.Errorf("alerts silence --end: exit %d, %s", code, errOut)
 	}
 	if code, _, errOut := do(t, "dlq", "list", "--dlq=typo.dlq", data); code != exitFailed || !strings.Contains(errOut, "no topic typo.dlq") {
@@ -100,7 +100,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"tail", "nothing_like_it", data}, exitFailed, "weir: there is no topic nothing_like_it"},
 		{[]string{"run", "per_minut", data}, exitUsage, "weir: file not found: per_minut, and no bundled pipeline has this name: did you mean per_minute?"},
 		{[]string{"run", "nothing.sql", data}, exitUsage, "weir: file not found: nothing.sql"},
-		{[]string{"run", "-", data}, exitUsage, "weir: a pipeline can't be read from standard input: its name and state are those of the file"},
+		{[]string{"run", "-", data}, exitUsage, "weir: a pipeline can't be read from standard input: its name and state are those of its file"},
 		{[]string{"dlq", "list", "--dlq=typo.dlq", data}, exitFailed, "weir: there is no topic typo.dlq"},
 	} {
 		code, _, errOut := do(t, x.args...)

@@ -30,8 +30,8 @@ func (f *fileFlags) add(cmd *cobra.Command) {
 	flags, c := cmd.Flags(), &f.config
 	flags.StringVar(&c.Path, "file", "", "file to send instead of a simulated fleet: CSV, NDJSON or a JSON array, optionally gzipped")
 	flags.StringVar(&c.Format, "file-format", "", "csv, ndjson or json (default: from the file's name and content)")
-	flags.StringVar(&c.Delimiter, "delimiter", "", "CSV delimiter: one character, or tab (default: inferred from the first rows)")
-	flags.StringVar(&c.Decimal, "decimal", "", "CSV decimal separator: . or , (default: inferred from the first rows)")
+	flags.StringVar(&c.Delimiter, "delimiter", "", "delimiter of CSV: one character, or tab (default: inferred from the first rows)")
+	flags.StringVar(&c.Decimal, "decimal", "", "decimal separator of CSV: . or , (default: inferred from the first rows)")
 	flags.StringVar(&c.DeviceColumn, "device-column", "", "column of the device id")
 	flags.StringVar(&c.DeviceName, "device", "", "device id for a file of one device without a device column")
 	flags.StringVar(&c.TSColumn, "ts-column", "", "column of the event time")

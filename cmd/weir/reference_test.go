@@ -134,7 +134,15 @@ func TestUsageBeginsWithAWord(t *testing.T) {
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
-			word := strings.FieldsFunc(f.Usage, func(r rune) bool { return !unicode.IsLetter(r) })[0]
+			words := strings.FieldsFunc(f.Usage, func(r rune) bool { return !unicode.IsLetter(r) })
+			if f.Hidden {
+				return
+			}
+			if len(words) == 0 {
+				t.Errorf("%s --%s has no usage", cmd.CommandPath(), f.Name)
+				return
+			}
+			word := words[0]
 			if len(word) > 1 && word[1:] != strings.ToLower(word[1:]) {
 				t.Errorf("%s --%s: %q begins with %s", cmd.CommandPath(), f.Name, f.Usage, word)
 			}

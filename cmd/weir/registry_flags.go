@@ -25,9 +25,9 @@ func (r *registryFlags) add(cmd *cobra.Command) {
 	f.StringVar(&r.config.User, "registry-user", "", "user of the registry")
 	f.StringVar(&r.config.Password, "registry-password", "", "password of the registry; preferably set in the environment as WEIR_REGISTRY_PASSWORD")
 	f.StringVar(&r.config.Token, "registry-token", "", "bearer token for the registry, instead of a user")
-	f.StringVar(&r.config.CAFile, "registry-ca", "", "PEM file of certificate authorities trusted for the registry")
-	f.StringVar(&r.config.CertFile, "registry-cert", "", "PEM file of the client certificate for the registry")
-	f.StringVar(&r.config.KeyFile, "registry-key", "", "PEM file of the client key for the registry")
+	f.StringVar(&r.config.CAFile, "registry-ca", "", "file in PEM format with certificate authorities trusted for the registry")
+	f.StringVar(&r.config.CertFile, "registry-cert", "", "file in PEM format with the client certificate for the registry")
+	f.StringVar(&r.config.KeyFile, "registry-key", "", "file in PEM format with the client key for the registry")
 }
 
 func (r *registryFlags) given() bool { return len(r.config.URLs) > 0 }

@@ -59,7 +59,7 @@ func (r *runFlags) add(cmd *cobra.Command) {
 	f.DurationVar(&r.cfg.TransactionTimeout, "transaction-timeout", 15*time.Second, "time after which the broker aborts the transaction of a dead process")
 	f.StringVar(&r.cfg.Compression, "compression", "lz4", "compression of output records: none, gzip, snappy, lz4 or zstd")
 	f.BoolVar(&r.cfg.UntilEnd, "until-end", false, "stop when all records that existed at the start are processed; the next run resumes there")
-	f.StringVar(&r.alerts, "alerts", "", "YAML file with the receivers of the pipelines' alerts")
+	f.StringVar(&r.alerts, "alerts", "", "file in YAML with the receivers of the pipelines' alerts")
 	f.DurationVar(&r.length, "for", 0, "stop after this long")
 	f.StringArrayVar(&r.losses, "accept-loss", nil, "continue although these records are missing: TOPIC/PARTITION:FROM-TO, as named by the error")
 	f.BoolVar(&r.cfg.FromChangelog, "from-changelog", false, "recreate the lost topic <name>.plan from existing state that this SQL has written")

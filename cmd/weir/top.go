@@ -18,7 +18,7 @@ type consoleClient struct {
 
 func (c *consoleClient) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&c.url, "console", "", "URL of the console of a running weir (default: that of console-listen in weir.yaml, or http://"+console.DefaultListen+")")
+	f.StringVar(&c.url, "console", "", "address (URL) of the console of a running weir (default: that of console-listen in weir.yaml, or http://"+console.DefaultListen+")")
 	f.StringVar(&c.token, "console-token", "", "token of the console; preferably set in the environment as WEIR_CONSOLE_TOKEN")
 	f.StringVar(&c.listen, "console-listen", "", "")
 	for _, name := range []string{"console-listen", "console-token"} {

@@ -101,7 +101,7 @@ func newTopicsPlan() *cobra.Command {
 	}
 	kafka.add(cmd)
 	topic.add(cmd, "without --file, the topics of these readings are used")
-	cmd.Flags().StringVar(&file, "file", "", "YAML file that declares the topics (default: Weir's own, see weir topics show)")
+	cmd.Flags().StringVar(&file, "file", "", "file in YAML that declares the topics (default: Weir's own, see weir topics show)")
 	out.add(cmd)
 	return cmd
 }
@@ -141,7 +141,7 @@ func newTopicsApply() *cobra.Command {
 	}
 	kafka.add(cmd)
 	topic.add(cmd, "without --file, the topics of these readings are used")
-	cmd.Flags().StringVar(&file, "file", "", "YAML file that declares the topics (default: Weir's own, see weir topics show)")
+	cmd.Flags().StringVar(&file, "file", "", "file in YAML that declares the topics (default: Weir's own, see weir topics show)")
 	cmd.Flags().BoolVar(&force, "force", false, "allow changes that drop data or move keys")
 	out.add(cmd)
 	return cmd

@@ -89,7 +89,7 @@ func (u *upCommand) add(cmd *cobra.Command) {
 	f.BoolVar(&u.sync, "sync", false, "wait for the disk at each commit, so that a power failure loses nothing")
 	f.BoolVar(&u.config.Mark, "mark", true, "mark each record with its transaction, so that weir verify detects partially committed ones")
 	f.StringSliceVar(&u.files, "pipeline", nil, "file or name of another pipeline to run, as with weir run; may be repeated")
-	f.StringVar(&u.alerts, "alerts", "", "YAML file with the receivers of the pipelines' alerts")
+	f.StringVar(&u.alerts, "alerts", "", "file in YAML with the receivers of the pipelines' alerts")
 	f.DurationVar(&u.length, "for", 0, "stop after this long, such as 30s")
 	u.stop.add(cmd)
 	u.out.add(cmd)

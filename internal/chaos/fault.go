@@ -42,7 +42,7 @@ func Kinds() []Kind {
 		{Name: "broker-kill-all", About: "all brokers are killed one after another, then restarted", hold: short, need: (*run).needsSeveral, make: (*run).killAllBrokers},
 		{Name: "broker-rolling", About: "each broker in turn is killed and restarted", hold: short, need: (*run).needsSeveral, make: (*run).rollBrokers},
 		{Name: "broker-pause", About: "a broker is paused with SIGSTOP for some seconds", hold: long, need: always, make: (*run).pauseBroker},
-		{Name: "engine-zombie", About: "a process of the pipeline is paused (SIGSTOP) past all its timeouts while another replaces it, then resumed", hold: [2]time.Duration{9 * time.Second, 11 * time.Second}, need: always, make: (*run).engineZombie},
+		{Name: "engine-zombie", About: "a process of the pipeline is paused past its timeouts while another replaces it, then resumed", hold: [2]time.Duration{9 * time.Second, 11 * time.Second}, need: always, make: (*run).engineZombie},
 		{Name: "producer-zombie", About: "the same with a producer", hold: [2]time.Duration{11 * time.Second, 12 * time.Second}, need: always, make: (*run).producerZombie},
 		{Name: "net-cut", About: "all connections are cut and refused", hold: long, need: always, make: (*run).cutNetwork},
 		{Name: "net-reset", About: "connections are reset (toxiproxy: reset_peer)", hold: long, need: always, make: (*run).resetNetwork},
