@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path"
 	"runtime"
 	"strings"
 	"sync"
@@ -81,9 +82,18 @@ func (p *weir) start() *weir {
 var slots sync.Map // test → directory
 
 // slotDir returns the directory in which the processes of a test allocate their slots, separate
-// from other tests.
+// from other tests. A subtest shares the directory of the test around it, whose processes may still
+// run.
 func slotDir(t *testing.T) string {
-	dir, _ := slots.LoadOrStore(t.Name(), t.TempDir())
+	for name := t.Name(); name != "."; name = path.Dir(name) {
+		if dir, ok := slots.Load(name); ok {
+			return dir.(string)
+		}
+	}
+	dir, loaded := slots.LoadOrStore(t.Name(), t.TempDir())
+	if !loaded {
+		t.Cleanup(func() { slots.Delete(t.Name()) })
+	}
 	return dir.(string)
 }
 
