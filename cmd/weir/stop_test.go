@@ -18,7 +18,24 @@ import (
 )
 
 // openOn lists the open transactions on a broker.
-func openOn(t *testing.T, addr string) []broker.Transaction {
+func openOn(t *testing.T, addr string) (open []broker.Transaction) {
+	t.Helper()
+	eachList(t, addr, func(all []broker.Transaction) bool { open = all; return true })
+	return open
+}
+
+// begun waits until a transaction with this prefix of its id is open. It asks without a pause,
+// since the broker sees a pipeline's transaction only while it is flushed and committed: a few
+// milliseconds of each commit interval.
+func begun(t *testing.T, addr, id string) {
+	t.Helper()
+	eachList(t, addr, func(all []broker.Transaction) bool {
+		return slices.ContainsFunc(all, func(open broker.Transaction) bool { return strings.HasPrefix(open.TransactionalID, id) })
+	})
+}
+
+// eachList calls enough with one list of open transactions after another, until it returns true.
+func eachList(t *testing.T, addr string, enough func([]broker.Transaction) bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -27,19 +44,15 @@ func openOn(t *testing.T, addr string) []broker.Transaction {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	open, err := broker.ListTransactions(ctx, client, time.Now())
-	if err != nil {
-		t.Fatal(err)
+	for {
+		open, err := broker.ListTransactions(ctx, client, time.Now())
+		if err != nil {
+			t.Fatalf("list transactions until the expected one is open: %v", err)
+		}
+		if enough(open) {
+			return
+		}
 	}
-	return open
-}
-
-// begun waits until a transaction with this prefix of its id is open.
-func begun(t *testing.T, addr, id string) {
-	t.Helper()
-	waitFor(t, "open transaction of "+id, func() bool {
-		return slices.ContainsFunc(openOn(t, addr), func(open broker.Transaction) bool { return strings.HasPrefix(open.TransactionalID, id) })
-	})
 }
 
 // brokerOf returns the address of the embedded broker of another process.
