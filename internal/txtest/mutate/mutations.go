@@ -77,7 +77,7 @@ var mutations = []mutation{
 	{"a producer reads its source on from where it was, not from the position", "internal/produce/session.go", "", [][2]string{
 		{"s.p.src.Seek(last.Position)", "s.p.src.Seek(s.p.src.Position())"},
 	}},
-	{"alerts are told before they are committed", "internal/alert/session.go", "", [][2]string{
+	{"alerts are sent before they are committed", "internal/alert/session.go", "", [][2]string{
 		{"if known {", "if known || err == nil {"},
 	}},
 }
