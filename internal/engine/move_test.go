@@ -200,7 +200,6 @@ func (h *growing) try(bounded bool) error {
 func (h *growing) run(bounded bool) {
 	h.Helper()
 	if err := h.try(bounded); err != nil {
-		h.dump()
 		h.Fatalf("%v\n%s", err, h.log.String())
 	}
 }
