@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -103,27 +102,9 @@ func writeRecordJSON(w io.Writer, r *kgo.Record) error {
 	m := map[string]any{
 		"topic": r.Topic, "partition": r.Partition, "offset": r.Offset,
 		"timestamp": r.Timestamp.UTC().Format(time.RFC3339Nano),
+		"headers":   broker.JSONHeaders(r.Headers),
 	}
-	putBytes(m, "key", r.Key)
-	putBytes(m, "value", r.Value)
-	headers := make([]map[string]any, 0, len(r.Headers))
-	for _, h := range r.Headers {
-		one := map[string]any{"key": h.Key}
-		putBytes(one, "value", h.Value)
-		headers = append(headers, one)
-	}
-	m["headers"] = headers
+	broker.PutBytes(m, "key", r.Key)
+	broker.PutBytes(m, "value", r.Value)
 	return writeJSON(w, m)
-}
-
-// putBytes stores text under name, and bytes that are not UTF-8 as base64 under name_base64.
-func putBytes(m map[string]any, name string, b []byte) {
-	switch {
-	case b == nil:
-		m[name] = nil
-	case utf8.Valid(b):
-		m[name] = string(b)
-	default:
-		m[name+"_base64"] = base64.StdEncoding.EncodeToString(b)
-	}
 }

@@ -14,6 +14,7 @@
 //	transactions.go  open and hanging transactions of a cluster
 //	visible.go       wait until committed records can be read
 //	readto.go        reads a topic up to its current end; tail.go: the last records
+//	json.go          keys, values and headers of records in JSON
 //	observe.go       client metrics and traces
 //	log.go           the client's log lines
 //

@@ -8,15 +8,15 @@
 package deadletter
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
 )
 
 // Headers of a dead letter, after those of the record.
@@ -183,27 +183,10 @@ func (l Letter) MarshalJSON() ([]byte, error) {
 	if l.Truncated > 0 {
 		m["truncated"] = l.Truncated
 	}
-	putBytes(m, "key", l.Key)
-	putBytes(m, "value", l.Value)
+	broker.PutBytes(m, "key", l.Key)
+	broker.PutBytes(m, "value", l.Value)
 	if len(l.Headers) > 0 {
-		var headers []map[string]any
-		for _, h := range l.Headers {
-			one := map[string]any{"key": h.Key}
-			putBytes(one, "value", h.Value)
-			headers = append(headers, one)
-		}
-		m["headers"] = headers
+		m["headers"] = broker.JSONHeaders(l.Headers)
 	}
 	return json.Marshal(m)
-}
-
-func putBytes(m map[string]any, name string, b []byte) {
-	switch {
-	case b == nil:
-		m[name] = nil
-	case utf8.Valid(b):
-		m[name] = string(b)
-	default:
-		m[name+"_base64"] = base64.StdEncoding.EncodeToString(b)
-	}
 }
