@@ -120,10 +120,10 @@ func (s *scene) judge(ctx context.Context) (outcome string, wrong []string) {
 		outcome = Right
 		wrong = append(wrong, held...)
 		if !s.kind.right {
-			wrong = append(wrong, "the pipeline went on, and must refuse")
+			wrong = append(wrong, "the pipeline continued; it must refuse")
 		}
 	} else if s.kind.refusal == nil || !s.kind.refusal.MatchString(s.refused) {
-		wrong = append(wrong, fmt.Sprintf("it ended with a message that does not name the cause: %q", s.refused))
+		wrong = append(wrong, fmt.Sprintf("the pipeline stopped with a message that does not name the cause: %q", s.refused))
 	}
 	if len(wrong) > 0 {
 		return Wrong, wrong

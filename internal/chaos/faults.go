@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -21,12 +22,12 @@ import (
 type killed []*member
 
 func (k killed) Inject(context.Context) (string, error) {
-	names := ""
+	var names []string
 	for _, m := range k {
 		m.kill()
-		names += " " + m.name
+		names = append(names, m.name)
 	}
-	return names[1:], nil
+	return strings.Join(names, " "), nil
 }
 
 func (k killed) Heal(context.Context) error {
@@ -95,7 +96,7 @@ func (r *run) needsSeveral() string {
 	if r.cluster.size() > 1 {
 		return ""
 	}
-	return "there is one broker"
+	return "only one broker"
 }
 
 func (r *run) killBroker() Fault {
@@ -247,10 +248,10 @@ func (f *fullDisk) Inject(context.Context) (string, error) {
 			return "", err
 		}
 	}
-	detail := f.dir
+	detail := filepath.Base(f.dir)
 	if f.restart != nil {
 		f.restart.kill()
-		detail += ", " + f.restart.name + " killed and started there"
+		detail += ", " + f.restart.name + " killed and restarted on it"
 		return detail, f.restart.up()
 	}
 	return detail, nil
@@ -261,7 +262,7 @@ func (f *fullDisk) Heal(context.Context) error { return os.Remove(filepath.Join(
 func (r *run) needsStateDisk() string { return r.noDisk[r.stateDisk()] }
 func (r *run) needsLogDisk() string {
 	if _, ok := r.cluster.(*upCluster); !ok {
-		return "the cluster's data are not on a file system of their own"
+		return "the cluster has no dedicated file system"
 	}
 	return r.noDisk[r.logDisk()]
 }
@@ -327,7 +328,7 @@ func (s *slowed) Inject(context.Context) (string, error) {
 	if err := s.cmd.Start(); err != nil {
 		return "", fmt.Errorf("start strace: %w", err)
 	}
-	return s.what + ": 100 ms more for each fsync, pwrite, truncate", nil
+	return s.what + ": 100 ms added to each fsync, pwrite and ftruncate", nil
 }
 
 func (s *slowed) Heal(context.Context) error {

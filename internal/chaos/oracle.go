@@ -42,7 +42,7 @@ func (v *Verdict) Findings() []string {
 		all = append(all, fmt.Sprintf("%s %s: %s", f.Check, f.Problem, f.Where))
 	}
 	if len(all) == 0 && !v.Audit.Clean() {
-		all = append(all, "the checker counts faults without an example")
+		all = append(all, "the checker reports failures without an example")
 	}
 	return append(all, v.Wrong...)
 }
@@ -130,7 +130,7 @@ func compareGroups(topic string, want, came map[string]figure) (wrong []string) 
 	}
 	for _, k := range slices.Sorted(maps.Keys(came)) {
 		if _, ok := want[k]; !ok {
-			wrong = append(wrong, fmt.Sprintf("C4 %s of %s: %v, and there is no reading of it", topic, k, came[k]))
+			wrong = append(wrong, fmt.Sprintf("C4 %s of %s: %v, expected none: it has no readings", topic, k, came[k]))
 		}
 	}
 	return wrong

@@ -13,11 +13,11 @@ import (
 // cause as far as it is known.
 func WritePage(w io.Writer, all []*Report) error {
 	var b strings.Builder
-	b.WriteString(`# Campaign of faults
+	b.WriteString(`# Fault injection campaign
 
-Faults and accidents that were injected in turn into a flow of readings, and what they left of it. Made of the reports in
-` + "[campaign/](campaign/)" + ` by ` + "`weir chaos --page`" + `; ` + "`make campaign`" + ` repeats it, and ` + "`weir chaos --seed N`" + ` one of its runs. What is checked is
-explained in [exactly-once.md](../guides/exactly-once.md).
+Each run injects faults and operator accidents, one after another, while readings flow through a stateful pipeline, and then checks
+the results. ` + "`weir chaos --page`" + ` generates this page from the reports in [campaign/](campaign/). ` + "`make campaign`" + ` runs the campaign
+again; ` + "`weir chaos --seed N`" + ` repeats a single run. [exactly-once.md](../guides/exactly-once.md) explains the checks.
 
 `)
 	writeTotals(&b, all)
@@ -31,19 +31,20 @@ explained in [exactly-once.md](../guides/exactly-once.md).
 
 func writeTotals(b *strings.Builder, all []*Report) {
 	var took time.Duration
-	var faults, readings, lost, doubled, torn, failed int64
+	var faults, readings, lost, duplicated, torn, failed int64
 	for _, r := range all {
 		took += r.Took
 		faults += int64(len(r.Faults))
 		if v := r.Final; v != nil {
-			readings, lost, doubled, torn = readings+v.Audit.Records, lost+v.Audit.Lost, doubled+v.Audit.Duplicated, torn+v.Audit.Torn
+			readings, lost = readings+v.Audit.Records, lost+v.Audit.Lost
+			duplicated, torn = duplicated+v.Audit.Duplicated, torn+v.Audit.Torn
 		}
 		if !r.Clean() {
 			failed++
 		}
 	}
-	fmt.Fprintf(b, "Runs: %d, of which %d failed. In %s, %s faults; %s readings verified: %d lost, %d duplicated; torn transactions: %d.\n\n",
-		len(all), failed, took.Round(time.Minute), thousands(faults), thousands(readings), lost, doubled, torn)
+	fmt.Fprintf(b, "%d runs, %d of them failed: %s faults in %s. %s readings were verified: %s lost, %s duplicated; %s torn transactions.\n\n",
+		len(all), failed, thousands(faults), took.Round(time.Minute), thousands(readings), thousands(lost), thousands(duplicated), thousands(torn))
 }
 
 func writeRuns(b *strings.Builder, all []*Report) {
@@ -56,10 +57,10 @@ func writeRuns(b *strings.Builder, all []*Report) {
 	}
 	line("", func(r *Report) string { return r.Cluster })
 	line("---", func(*Report) string { return "---" })
-	line("began", func(r *Report) string { return r.Began.Format("2006-01-02 15:04 UTC") })
+	line("started", func(r *Report) string { return r.Began.Format("2006-01-02 15:04 UTC") })
 	line("seed", func(r *Report) string { return fmt.Sprintf("`%d`", r.Seed) })
 	line("versions", func(r *Report) string { return r.versions() })
-	line("faults went on for", func(r *Report) string { return r.Took.Round(time.Second).String() })
+	line("duration of the faults", func(r *Report) string { return r.Took.Round(time.Second).String() })
 	line("faults", func(r *Report) string { return fmt.Sprint(len(r.Faults)) })
 	final := func(value func(*Verdict) string) func(*Report) string {
 		return func(r *Report) string {
@@ -70,36 +71,37 @@ func writeRuns(b *strings.Builder, all []*Report) {
 		}
 	}
 	line("readings verified", final(func(v *Verdict) string { return thousands(v.Audit.Records) }))
-	line("of them acknowledged in logs", final(func(v *Verdict) string { return thousands(v.Audit.Acknowledged) }))
+	line("of these, in acknowledgement logs", final(func(v *Verdict) string { return thousands(v.Audit.Acknowledged) }))
 	line("lost", final(func(v *Verdict) string { return thousands(v.Audit.Lost) }))
 	line("duplicated", final(func(v *Verdict) string { return thousands(v.Audit.Duplicated) }))
 	line("out of order", final(func(v *Verdict) string { return thousands(v.Audit.Reordered) }))
-	line("transactions, torn", final(func(v *Verdict) string {
+	line("transactions: total, torn", final(func(v *Verdict) string {
 		return fmt.Sprintf("%s, %d", thousands(v.Audit.Transactions), v.Audit.Torn)
 	}))
-	line("windows, wrong", final(func(v *Verdict) string {
+	line("windows: total, wrong", final(func(v *Verdict) string {
 		if v.Audit.Windows == nil {
 			return "not checked"
 		}
 		return fmt.Sprintf("%s, %d", thousands(v.Audit.Windows.Results), v.Audit.Windows.Mismatch)
 	}))
-	line("groups, wrong", final(func(v *Verdict) string { return fmt.Sprintf("%d, %d", v.Groups, len(v.Wrong)) }))
+	line("groups: total, wrong", final(func(v *Verdict) string { return fmt.Sprintf("%d, %d", v.Groups, len(v.Wrong)) }))
 	line("open transactions at the end", final(func(v *Verdict) string { return fmt.Sprint(v.Audit.OpenTransactions) }))
-	line("checks while it ran", func(r *Report) string {
-		return fmt.Sprintf("%d, %d more not completed", r.ChecksDone, r.ChecksBroken)
+	line("checks during the run", func(r *Report) string {
+		return fmt.Sprintf("%d completed, %d interrupted", r.ChecksDone, r.ChecksBroken)
 	})
-	line("recovery p50, p99", func(r *Report) string {
+	line("recovery time: p50, p99", func(r *Report) string {
 		return fmt.Sprintf("%s, %s", seconds(r.Recovery(0.5)), seconds(r.Recovery(0.99)))
 	})
-	line("longest stall of readers", func(r *Report) string { return seconds(r.LongestStall) })
+	line("longest reader stall", func(r *Report) string { return seconds(r.LongestStall) })
 	line("verdict", func(r *Report) string {
 		if r.Clean() {
-			return "everything held"
+			return "passed"
 		}
 		return "**failed**, see below"
 	})
-	b.WriteString("\nRecovery is the time from the beginning of a fault to the next commit on every partition of readings and results, and so includes how long the fault lasts. " +
-		"A stall is a time in which some partition had no new record for a reader of committed records.\n\n")
+	b.WriteString("\nRecovery time runs from the start of a fault to the next commit on every partition of readings and results, so it includes the fault itself. " +
+		"A stall is a period in which a partition had no new records for a read_committed consumer. " +
+		"A check is interrupted if a fault prevents it from completing; it is repeated later.\n\n")
 }
 
 func (r *Report) versions() string {
@@ -111,7 +113,7 @@ func (r *Report) versions() string {
 }
 
 func writeKinds(b *strings.Builder, all []*Report) {
-	b.WriteString("## Faults by kind\n\nHow often, and the median recovery.\n\n| kind | what happens |")
+	b.WriteString("## Faults by kind\n\nFor each run: number of faults, and median recovery time.\n\n| kind | description |")
 	for _, r := range all {
 		fmt.Fprintf(b, " %s |", r.Cluster)
 	}
@@ -122,7 +124,7 @@ func writeKinds(b *strings.Builder, all []*Report) {
 			n := r.ByKind()[k.Name]
 			switch {
 			case n == 0 && r.NotAvailable[k.Name] != "":
-				fmt.Fprintf(b, " none: %s |", r.NotAvailable[k.Name])
+				fmt.Fprintf(b, " not available: %s |", r.NotAvailable[k.Name])
 			case n == 0 || k.own != nil:
 				fmt.Fprintf(b, " %d |", n)
 			default:
@@ -145,8 +147,8 @@ func writeAccidents(b *strings.Builder, all []*Report) {
 			outcomes[a.Kind][a.Outcome]++
 		}
 	}
-	b.WriteString("## Accidents\n\nWhat operators do to a stateful pipeline. Its rows are right afterwards, or it refuses to go on and names the cause.\n\n" +
-		"| accident | what happens | right | refused | wrong |\n|---|---|---|---|---|\n")
+	b.WriteString("## Accidents\n\nMistakes of operators that hit a stateful pipeline. Afterwards, its rows must be correct, or it must refuse to continue and name the cause.\n\n" +
+		"| accident | description | correct | refused | wrong |\n|---|---|---|---|---|\n")
 	for _, k := range Accidents() {
 		n := outcomes[k.Kind]
 		fmt.Fprintf(b, "| %s | %s | %d | %d | %d |\n", k.Kind, k.About, n[Right], n[Refused], n[Wrong])
@@ -155,29 +157,32 @@ func writeAccidents(b *strings.Builder, all []*Report) {
 }
 
 func writeFailures(b *strings.Builder, all []*Report) {
-	b.WriteString("## Runs that failed\n\n")
+	b.WriteString("## Failed runs\n\n")
 	none := true
 	for _, r := range all {
 		if r.Clean() {
 			continue
 		}
+		if none {
+			b.WriteString("Messages are quoted as the version under test printed them.\n\n")
+		}
 		none = false
-		fmt.Fprintf(b, "### Seed %d, %s\n\n", r.Seed, r.Cluster)
+		fmt.Fprintf(b, "### Seed %d, %s\n\n```text\n", r.Seed, r.Cluster)
 		const most = 12
 		for _, f := range r.Failures[:min(most, len(r.Failures))] {
-			fmt.Fprintf(b, "- %s\n", strings.Join(strings.Fields(f), " "))
+			fmt.Fprintln(b, strings.Join(strings.Fields(f), " "))
 		}
 		if more := len(r.Failures) - most; more > 0 {
-			fmt.Fprintf(b, "- and %d more\n", more)
+			fmt.Fprintf(b, "and %d more\n", more)
 		}
 		explained := r.Explanation
 		if explained == "" {
-			explained = "Not explained yet."
+			explained = "The cause is not known yet."
 		}
-		fmt.Fprintf(b, "\n%s\n\n", strings.TrimSpace(explained))
+		fmt.Fprintf(b, "```\n\n%s\n\n", strings.TrimSpace(explained))
 	}
 	if none {
-		b.WriteString("None of these.\n")
+		b.WriteString("None.\n")
 	}
 }
 

@@ -104,7 +104,7 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(w, "  %-18s %d\n", k, byKind[k])
 	}
 	for _, k := range slices.Sorted(maps.Keys(r.NotAvailable)) {
-		fmt.Fprintf(w, "  %-18s not here: %s\n", k, r.NotAvailable[k])
+		fmt.Fprintf(w, "  %-18s not available: %s\n", k, r.NotAvailable[k])
 	}
 	if v := r.Final; v != nil {
 		a := v.Audit
@@ -114,13 +114,13 @@ func (r *Report) WriteText(w io.Writer) error {
 		}
 		fmt.Fprintf(w, "open transactions: %d\n", a.OpenTransactions)
 	}
-	fmt.Fprintf(w, "recovery: p50 %s, p99 %s; longest stall of readers %s\n", round(r.Recovery(0.5)), round(r.Recovery(0.99)), round(r.LongestStall))
+	fmt.Fprintf(w, "recovery: p50 %s, p99 %s; longest reader stall %s\n", round(r.Recovery(0.5)), round(r.Recovery(0.99)), round(r.LongestStall))
 	for _, f := range r.Failures {
 		fmt.Fprintf(w, "FAILED: %s\n", f)
 	}
-	verdict := "everything held"
+	verdict := "passed"
 	if !r.Clean() {
-		verdict = "not everything held"
+		verdict = "failed"
 	}
 	_, err := fmt.Fprintln(w, verdict)
 	return err
@@ -134,10 +134,10 @@ func (r *Report) Save(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // results are for everybody
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // results may be world-readable
 		return err
 	}
-	return os.WriteFile(path, append(text, '\n'), 0o644) //nolint:gosec // likewise
+	return os.WriteFile(path, append(text, '\n'), 0o644) //nolint:gosec // see above
 }
 
 // LoadReport reads a report written by Save, and the explanation of its failures next to it, if
@@ -151,7 +151,7 @@ func LoadReport(path string) (*Report, error) {
 	if err := json.Unmarshal(text, r); err != nil {
 		return nil, fmt.Errorf("read report %s: %w", path, err)
 	}
-	explanation, err := os.ReadFile(strings.TrimSuffix(path, ".json") + ".md") //nolint:gosec // beside it
+	explanation, err := os.ReadFile(strings.TrimSuffix(path, ".json") + ".md") //nolint:gosec // in the directory of the user's file
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
