@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -77,10 +78,15 @@ func Open(cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// acquire creates the directory and locks it.
+// acquire creates the directory, which only its owner may access, and locks it.
 func (d *disk) acquire() error {
-	if err := d.cfg.fs.MkdirAll(d.cfg.Dir, 0o755); err != nil {
+	if err := d.cfg.fs.MkdirAll(d.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("open local copy: %w", err)
+	}
+	if d.cfg.fs == vfs.Default { // earlier versions created it with 0755
+		if err := os.Chmod(d.cfg.Dir, 0o700); err != nil {
+			d.cfg.Logger.Warn("cannot restrict the local copy to its owner", slog.String("dir", d.cfg.Dir), slog.Any("err", err))
+		}
 	}
 	lock, err := d.cfg.fs.Lock(d.path(lockFile))
 	var pathErr *fs.PathError

@@ -115,7 +115,7 @@ func Open(cfg Config) (*Broker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("open embedded broker: %w", err)
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+	if err := os.MkdirAll(cfg.Dir, privateDir); err != nil {
 		return nil, fmt.Errorf("create data directory: %w", err)
 	}
 	lock := flock.New(filepath.Join(cfg.Dir, lockFile))
@@ -148,6 +148,9 @@ func tryLock(lock *flock.Flock) (bool, error) {
 
 func (b *Broker) start() error {
 	dir := b.cfg.Dir
+	if err := createPrivate(dir, b.cfg.Logger); err != nil {
+		return err
+	}
 	if err := recoverDir(dir, b.cfg.Logger); err != nil {
 		return fmt.Errorf("recover data directory %s: %w", dir, err)
 	}
@@ -224,6 +227,7 @@ func (b *Broker) start() error {
 	if err := writeSynced(filepath.Join(dir, addrFile), []byte(b.addr)); err != nil {
 		return errors.Join(fmt.Errorf("write broker address: %w", err), b.shut())
 	}
+	b.tighten()
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stopMaintaining = cancel
 	if b.cfg.MaintainEvery > 0 {
@@ -307,6 +311,7 @@ func (b *Broker) close() error {
 	floorErr := b.recordFloors()
 	b.cluster.Close()
 	dir := b.cfg.Dir
+	b.tighten()
 	return errors.Join(floorErr, b.journal.close(),
 		os.Remove(filepath.Join(dir, addrFile)),
 		os.Remove(filepath.Join(dir, uncleanFile)),
@@ -393,7 +398,7 @@ func reachable(addr string) bool {
 // writeSynced atomically replaces a file's content and syncs it to disk.
 func writeSynced(path string, data []byte) error {
 	tmp := path + ".tmp"
-	f, err := os.Create(tmp) //nolint:gosec // inside the data directory
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, privateFile) //nolint:gosec // inside the data directory
 	if err != nil {
 		return err
 	}

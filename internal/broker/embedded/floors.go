@@ -90,7 +90,7 @@ func restoreFloor(data, topic string, id int32, end int64) error {
 	if len(p.bases) > 0 || end == 0 {
 		return nil
 	}
-	if err := os.MkdirAll(p.dir, 0o755); err != nil {
+	if err := os.MkdirAll(p.dir, privateDir); err != nil {
 		return err
 	}
 	return p.appendControl(end-1, noProducer, 0, 0, false, time.Now())

@@ -28,7 +28,7 @@ func linkPartitions(dir string, topics []topicState) error {
 			}
 		}
 	}
-	if err := os.MkdirAll(tmp, 0o755); err != nil {
+	if err := os.MkdirAll(tmp, privateDir); err != nil {
 		return err
 	}
 	return os.Rename(tmp, filepath.Join(dir, linkedDir))
@@ -42,7 +42,7 @@ func linkFiles(from, to string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(to, 0o755); err != nil {
+	if err := os.MkdirAll(to, privateDir); err != nil {
 		return err
 	}
 	for _, e := range entries {

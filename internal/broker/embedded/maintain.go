@@ -54,6 +54,7 @@ func (b *Broker) Maintain(ctx context.Context) error {
 func (b *Broker) maintainOnce(ctx context.Context, compacted map[string]int64) error {
 	b.oneMaintenance.Lock()
 	defer b.oneMaintenance.Unlock()
+	defer b.tighten()
 	topics, err := b.topics()
 	if err != nil {
 		return err

@@ -126,7 +126,7 @@ func (r *Registry) tellAddress() error {
 		return nil
 	}
 	path := filepath.Join(r.cfg.Dir, addrFile)
-	if err := os.WriteFile(path+".tmp", []byte(r.addr+"\n"), 0o644); err != nil { //nolint:gosec // for every user of the broker
+	if err := os.WriteFile(path+".tmp", []byte(r.addr+"\n"), 0o600); err != nil {
 		return err
 	}
 	return os.Rename(path+".tmp", path)
