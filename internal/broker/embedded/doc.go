@@ -8,6 +8,7 @@
 //	recover.go     after an unclean stop: complete the commits that were decided, abort the rest
 //	segment.go     the files that recovery reads and repairs: segments, indexes, state logs
 //	maintain.go    compaction and retention on a schedule
+//	retention.go   deletes expired segments by Kafka's rules instead of kfake's
 //	gate.go        holds writers back while no transaction may be open
 //	links.go       hard links that undo a compaction cut short by a kill
 //	floors.go      offsets of partitions that have lost all their segments

@@ -189,6 +189,9 @@ func (b *Broker) start() error {
 	if b.loop, err = openLoop(b.cluster); err != nil {
 		return errors.Join(err, b.shut())
 	}
+	if err := b.loop.checkRetention(); err != nil {
+		return errors.Join(err, b.shut())
+	}
 	b.loop.do(b.loop.forget) // left by an older version in the files of a clean stop
 	room := openReserve(dir, b.cfg.Logger)
 	for _, key := range []kmsg.Key{kmsg.EndTxn, kmsg.InitProducerID} {

@@ -13,7 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// kfake compacts and applies retention on request, with four pitfalls that this code avoids:
+// kfake compacts on request, with four pitfalls that this code avoids (for retention, see
+// retention.go):
 //
 //   - Compaction includes the records of open transactions: if one of them replaces the committed
 //     value of a key and is aborted later, the key has no value left. So it runs only while no
@@ -71,13 +72,11 @@ func (b *Broker) maintainOnce(ctx context.Context, compacted map[string]int64) e
 		toCompact = append(toCompact, t)
 		grown = grown || b.bytes(t.Name) > compacted[t.Name]+max(b.cfg.CompactBytes, compacted[t.Name]/2)
 	}
+	b.applyRetention(topics)
 	if !grown {
-		b.cluster.ApplyRetention()
 		return nil
 	}
-	err = b.compact(ctx, toCompact)
-	b.cluster.ApplyRetention()
-	if err != nil {
+	if err := b.compact(ctx, toCompact); err != nil {
 		return err
 	}
 	for _, t := range toCompact {

@@ -1,0 +1,167 @@
+package embedded
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// kfake's retention deletes what Kafka keeps:
+//
+//   - It also applies to topics whose cleanup policy is only compact, so that a changelog loses
+//     each key that has not changed for seven days.
+//   - One record with an old timestamp deletes everything before it, however recent.
+//   - It deletes records of open transactions.
+//   - It leaves less than retention.bytes, and within a segment only until the next kill.
+//
+// This retention deletes whole segments from the beginning of a partition, as Kafka does: while all
+// records of the segment are older than retention.ms, or while retention.bytes are left without it.
+// It stops at the last stable offset.
+
+// kfakeTrim deletes the segments below a partition's log start offset. It must run in kfake's loop,
+// like the other two.
+//
+//go:linkname kfakeTrim github.com/twmb/franz-go/pkg/kfake.(*Cluster).trimLeft
+func kfakeTrim(c *kfake.Cluster, partition unsafe.Pointer)
+
+//go:linkname kfakeRetentionMs github.com/twmb/franz-go/pkg/kfake.(*data).retentionMs
+func kfakeRetentionMs(data unsafe.Pointer, topic string) int64
+
+//go:linkname kfakeRetentionBytes github.com/twmb/franz-go/pkg/kfake.(*data).retentionBytes
+func kfakeRetentionBytes(data unsafe.Pointer, topic string) int64
+
+// limits are a topic's retention; a negative value means none.
+type limits struct {
+	age   time.Duration
+	bytes int64
+}
+
+// sealed is what retention needs to know about a segment.
+type sealed struct {
+	end    int64     // offset after its last batch
+	bytes  int64     // of its batches
+	newest time.Time // latest timestamp of its records; if none has one, when it was last written
+}
+
+// checkRetention returns an error if this version of kfake lacks a field that retention reads.
+func (l *loop) checkRetention() (err error) {
+	defer catchUnknown(&err)
+	partition := l.topics.Type().Elem().Elem().Elem()
+	segment := field(partition, "segments").Elem()
+	for _, f := range []struct {
+		of   reflect.Type
+		name string
+		kind reflect.Kind
+	}{
+		{field(reflect.TypeFor[kfake.Cluster](), "data"), "tps", reflect.Map},
+		{partition, "logStartOffset", reflect.Int64}, {partition, "lastStableOffset", reflect.Int64},
+		{segment, "maxTimestamp", reflect.Int64}, {segment, "lastModified", reflect.Int64},
+		{field(segment, "index").Elem(), "lastOffsetDelta", reflect.Int32},
+	} {
+		if field(f.of, f.name).Kind() != f.kind {
+			return fmt.Errorf("unsupported version of kfake: %s.%s has another type", f.of, f.name)
+		}
+	}
+	return nil
+}
+
+// applyRetention deletes what has expired. Between two partitions, other requests are handled.
+func (b *Broker) applyRetention(topics []topicState) {
+	now := time.Now()
+	for _, t := range topics {
+		if !t.deletes() {
+			continue
+		}
+		for id := range t.Partitions {
+			if from, to := b.loop.retain(&t, id, now); to > from {
+				b.cfg.Logger.Info("retention deleted records", "part", "broker", "topic", t.Name, "partition", id, "from", from, "before", to)
+			}
+		}
+	}
+}
+
+// deletes reports whether retention applies to the topic. kfake interprets an invalid number as 0,
+// which would delete everything; such a topic keeps its records.
+func (t *topicState) deletes() bool {
+	for _, key := range []string{"retention.ms", "retention.bytes"} {
+		if v, ok := t.Configs[key]; ok {
+			if _, err := strconv.ParseInt(v, 10, 64); err != nil {
+				return false
+			}
+		}
+	}
+	policy, ok := t.Configs["cleanup.policy"]
+	return !ok || slices.Contains(strings.Split(strings.ReplaceAll(policy, " ", ""), ","), "delete")
+}
+
+// retain applies retention to a partition, and returns its log start offset before and after.
+func (l *loop) retain(t *topicState, id int32, now time.Time) (from, to int64) {
+	l.do(func() {
+		p := l.partition(t.Name, id)
+		if !p.IsValid() {
+			return // deleted meanwhile
+		}
+		start := reach(p.FieldByName("logStartOffset"))
+		from = start.Int()
+		lim := l.limits(t.Name)
+		to = expired(segmentsOf(p), p.FieldByName("nbytes").Int(), p.FieldByName("lastStableOffset").Int(), lim, now)
+		if to > from {
+			start.SetInt(to)
+			kfakeTrim(l.cluster, p.Addr().UnsafePointer())
+		}
+	})
+	return from, to
+}
+
+// limits returns a topic's retention, from its configuration or the broker's.
+func (l *loop) limits(topic string) limits {
+	data := unsafe.Pointer(reflect.ValueOf(l.cluster).Elem().FieldByName("data").UnsafeAddr()) //nolint:gosec // kfake's methods require it
+	age := min(kfakeRetentionMs(data, topic), int64(maxAge/time.Millisecond))
+	return limits{age: time.Duration(age) * time.Millisecond, bytes: kfakeRetentionBytes(data, topic)}
+}
+
+// maxAge is the longest retention.ms that a time.Duration can hold: longer ones mean the same.
+const maxAge = 290 * 365 * 24 * time.Hour
+
+func segmentsOf(partition reflect.Value) []sealed {
+	segments := partition.FieldByName("segments")
+	all := make([]sealed, 0, segments.Len())
+	for i := range segments.Len() {
+		s := segments.Index(i)
+		index := s.FieldByName("index")
+		if index.Len() == 0 {
+			continue
+		}
+		last := index.Index(index.Len() - 1)
+		newest := s.FieldByName("maxTimestamp").Int()
+		if newest < 0 {
+			newest = s.FieldByName("lastModified").Int()
+		}
+		one := sealed{end: last.FieldByName("firstOffset").Int() + last.FieldByName("lastOffsetDelta").Int() + 1, newest: time.UnixMilli(newest)}
+		for j := range index.Len() {
+			one.bytes += index.Index(j).FieldByName("nbytes").Int()
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// expired returns the offset at which the log starts after retention, or 0 if nothing has expired.
+func expired(segments []sealed, size, stable int64, lim limits, now time.Time) (start int64) {
+	for _, s := range segments {
+		old := lim.age >= 0 && now.Sub(s.newest) > lim.age
+		excess := lim.bytes >= 0 && size-s.bytes >= lim.bytes
+		if s.end > stable || !old && !excess {
+			break
+		}
+		start = s.end
+		size -= s.bytes
+	}
+	return start
+}
