@@ -124,7 +124,7 @@ func (b *bench) fillTransaction(ctx context.Context, client *kgo.Client, from, t
 	if err := failed.Err(); err != nil {
 		return err
 	}
-	return client.EndTransaction(ctx, kgo.TryCommit)
+	return broker.Commit(ctx, client)
 }
 
 // read calls fn with each committed record of a topic, markers included, up to the end of the log

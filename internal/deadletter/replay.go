@@ -205,7 +205,7 @@ func replayBatch(ctx context.Context, client *kgo.Client, topics Topics, batch [
 	if err := errors.Join(client.Flush(ctx), writes.Err()); err != nil {
 		return begun, errors.Join(fmt.Errorf("replay dead letters: %w", err), client.EndTransaction(ctx, kgo.TryAbort))
 	}
-	if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+	if err := broker.Commit(ctx, client); err != nil {
 		return begun, fmt.Errorf("commit the replay of %d dead letters: %w: run the replay again; nothing is replayed twice", len(batch), err)
 	}
 	return begun, nil

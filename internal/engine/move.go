@@ -388,7 +388,7 @@ func (m *move) commit(ctx context.Context, tasks []*movedTask, records []*kgo.Re
 	if err := written.Err(); err != nil {
 		return err
 	}
-	if err := m.client.EndTransaction(work, kgo.TryCommit); err != nil {
+	if err := broker.Commit(work, m.client); err != nil {
 		return fmt.Errorf("end transaction: %w", err)
 	}
 	m.begun = broker.Begun{}

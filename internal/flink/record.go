@@ -156,7 +156,7 @@ func (r *recorder) write(ctx context.Context, d *Deployment) error {
 	}
 	written := r.client.ProduceSync(ctx, &kgo.Record{Key: []byte(r.name), Value: value}).FirstErr()
 	if written == nil {
-		written = r.client.EndTransaction(ctx, kgo.TryCommit)
+		written = broker.Commit(ctx, r.client)
 	}
 	failed := r.failed(written)
 	if failed != nil && !errors.Is(failed, errOvertaken) {

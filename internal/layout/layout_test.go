@@ -54,6 +54,21 @@ func source(t *testing.T, dir, name string) string {
 	return string(data)
 }
 
+// The client's EndTransaction may abort instead of committing without an error: see broker.Commit.
+func TestCommitsGoThroughBroker(t *testing.T) {
+	commit := regexp.MustCompile(`\.(EndTransaction|EndAndBeginTransaction)\(.*TryCommit`)
+	for dir, names := range goFiles(t) {
+		for _, name := range names {
+			if dir == "internal/broker" || strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			if call := commit.FindString(source(t, dir, name)); call != "" {
+				t.Errorf("%s/%s calls %s): use broker.Commit", dir, name, call)
+			}
+		}
+	}
+}
+
 // Comments on separate lines wrap at 100 columns. Directives and single words, such as
 // addresses, can't be wrapped.
 func TestCommentsWrap(t *testing.T) {

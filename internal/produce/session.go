@@ -224,7 +224,7 @@ func (s *session) transaction(first *chunk) error {
 		return s.abort(ctx, chunks, began, err)
 	}
 	s.p.pending = &pending{readings: position.Readings, began: began, commit: commit, chunks: chunks}
-	if err := s.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+	if err := broker.Commit(ctx, s.client); err != nil {
 		s.p.sessions.LeftOpen(err)
 		return s.explain(began, fmt.Errorf("commit transaction: %w", err))
 	}

@@ -76,7 +76,7 @@ func (l *topicLog) append(ctx context.Context, records []*kgo.Record) error {
 		err = l.client.ProduceSync(ctx, records...).FirstErr()
 	}
 	if err == nil {
-		err = l.client.EndTransaction(ctx, kgo.TryCommit)
+		err = broker.Commit(ctx, l.client)
 	}
 	if err != nil {
 		err = fmt.Errorf("write %s: %w", Topic, err)
