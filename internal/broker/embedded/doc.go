@@ -17,6 +17,8 @@
 //	expire.go      group members that kfake expels too early or never
 //	nameless.go    intents of earlier versions, without topic names
 //	space.go       disk space reserved for the ends of transactions
+//	profile.go     profiles of machines: caps and sizes
+//	lean.go        limits the memory of a start
 //	private.go     modes of files: the owner's only
 //	windows.go     the last batches of each producer, so that duplicates are dropped
 //	sync_linux.go  syncfs(2); sync_other.go for other systems

@@ -32,6 +32,9 @@ type Config struct {
 	// commit. Default false. A killed process loses none either way.
 	Sync bool
 
+	Profile     string // name in Profiles; default DefaultProfile
+	StoredBytes int64  // caps the bytes of all topics' records; default the profile's, negative: no cap
+
 	MaintainEvery time.Duration // between compactions and retention runs; default 30 s, negative: never
 	CompactBytes  int64         // compaction starts once a compacted topic has grown by this and by half; default 1 MiB
 	Logger        *slog.Logger  // default: discard
@@ -57,6 +60,9 @@ func (c Config) withDefaults() Config {
 func (c *Config) Validate() error {
 	if c.Dir == "" {
 		return errors.New("no data directory")
+	}
+	if _, err := FindProfile(c.Profile); err != nil {
+		return err
 	}
 	if c.CompactBytes < 0 {
 		return fmt.Errorf("CompactBytes must not be negative, got %d", c.CompactBytes)
@@ -148,16 +154,20 @@ func tryLock(lock *flock.Flock) (bool, error) {
 
 func (b *Broker) start() error {
 	dir := b.cfg.Dir
+	profile, err := FindProfile(b.cfg.Profile)
+	if err != nil {
+		return err
+	}
 	if err := createPrivate(dir, b.cfg.Logger); err != nil {
 		return err
 	}
+	defer leanMemory(b.data())()
 	if err := recoverDir(dir, b.cfg.Logger); err != nil {
 		return fmt.Errorf("recover data directory %s: %w", dir, err)
 	}
 	if err := writeSynced(filepath.Join(dir, uncleanFile), nil); err != nil {
 		return fmt.Errorf("mark data directory: %w", err)
 	}
-	var err error
 	if b.journal, err = openJournal(dir, b.cfg.Sync, b.topicName); err != nil {
 		return fmt.Errorf("open commit journal: %w", err)
 	}
@@ -180,7 +190,7 @@ func (b *Broker) start() error {
 			"default.replication.factor": "1",
 			// maintain.go compacts: kfake's own timer would compact across open transactions.
 			"log.cleaner.backoff.ms": "315360000000",
-			"log.segment.bytes":      strconv.Itoa(16 << 20),
+			"log.segment.bytes":      strconv.FormatInt(profile.SegmentBytes, 10),
 		}),
 	)
 	if err != nil {
@@ -226,6 +236,7 @@ func (b *Broker) start() error {
 	b.watch(kmsg.EndTxn, b.journal.onEndTxn)
 	b.watch(kmsg.TxnOffsetCommit, b.journal.onTxnOffsetCommit)
 	b.watch(kmsg.DeleteRecords, b.onDeleteRecords)
+	b.watch(kmsg.Fetch, clampFetch(profile.FetchBytes))
 	b.addr = b.cluster.ListenAddrs()[0]
 	if err := writeSynced(filepath.Join(dir, addrFile), []byte(b.addr)); err != nil {
 		return errors.Join(fmt.Errorf("write broker address: %w", err), b.shut())
