@@ -87,7 +87,7 @@ func ExampleSyntaxError() {
 	}
 	// Output:
 	// 7 41
-	// there is no column amonut
+	// column amonut not found
 	// did you mean amount?
 	//    7 | INSERT INTO totals SELECT customer, SUM(amonut) FROM orders GROUP BY customer;
 	//                                                ^

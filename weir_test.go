@@ -48,7 +48,7 @@ func TestOtherModule(t *testing.T) {
 	binary := filepath.Join(dir, "service")
 	goCommand(t, dir, "build", "-ldflags=-s -w", "-o", binary, ".")
 	out, err := exec.CommandContext(t.Context(), binary, filepath.Join(dir, "data")).CombinedOutput()
-	const want = `line 7, column 41: there is no column amonut (did you mean amount?)
+	const want = `line 7, column 41: column amonut not found (did you mean amount?)
 3 records processed
 totals, refused:
   changed: Aggregate by customer: SUM(amount); keys customer STRING; SUM of INT

@@ -181,14 +181,14 @@ func stableEnds(ctx context.Context, admin *kadm.Client, topic string) (map[int3
 			err = ends.Error()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("find the end of %s: %w", topic, err)
+			return nil, fmt.Errorf("list end offsets of %s: %w", topic, err)
 		}
 		stable, err := admin.ListCommittedOffsets(ctx, topic)
 		if err == nil {
 			err = stable.Error()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("find the last stable offset of %s: %w", topic, err)
+			return nil, fmt.Errorf("list last stable offsets of %s: %w", topic, err)
 		}
 		offsets, behind := make(map[int32]int64), false
 		ends.Each(func(end kadm.ListedOffset) {

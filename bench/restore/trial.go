@@ -219,7 +219,7 @@ func (t *trial) awaitEmpty(ctx context.Context) error {
 			err = groups.Error()
 		}
 		if err != nil {
-			return fmt.Errorf("look at the group: %w", err)
+			return fmt.Errorf("describe the group: %w", err)
 		}
 		if groups["weir-"+t.name].State == "Empty" {
 			return nil

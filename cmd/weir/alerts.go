@@ -216,7 +216,7 @@ func endSilence(ctx context.Context, cmd *cobra.Command, at *node.Attachment, id
 	if err := alert.DeleteSilence(ctx, at.Broker, id); err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "silence %s has ended\n", id)
+	fmt.Fprintf(cmd.OutOrStdout(), "silence %s ended\n", id)
 	return nil
 }
 

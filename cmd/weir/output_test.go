@@ -96,12 +96,12 @@ func TestMistakes(t *testing.T) {
 		{[]string{"up", "--rate", "1.x"}, exitUsage, `weir: invalid argument "1.x" for "--rate" flag: not a number`},
 		{[]string{"up", "--for", "3"}, exitUsage, `weir: invalid argument "3" for "--for" flag: missing unit in duration`},
 		{[]string{"up", "--sync=ja"}, exitUsage, `weir: invalid argument "ja" for "--sync" flag: not true or false`},
-		{[]string{"tail", "device_stat", data}, exitFailed, "weir: there is no topic device_stat: did you mean device_stats?"},
-		{[]string{"tail", "nothing_like_it", data}, exitFailed, "weir: there is no topic nothing_like_it"},
+		{[]string{"tail", "device_stat", data}, exitFailed, "weir: topic device_stat not found: did you mean device_stats?"},
+		{[]string{"tail", "nothing_like_it", data}, exitFailed, "weir: topic nothing_like_it not found"},
 		{[]string{"run", "per_minut", data}, exitUsage, "weir: file not found: per_minut, and no bundled pipeline has this name: did you mean per_minute?"},
 		{[]string{"run", "nothing.sql", data}, exitUsage, "weir: file not found: nothing.sql"},
 		{[]string{"run", "-", data}, exitUsage, "weir: a pipeline can't be read from standard input: its name and state are those of its file"},
-		{[]string{"dlq", "list", "--dlq=typo.dlq", data}, exitFailed, "weir: there is no topic typo.dlq"},
+		{[]string{"dlq", "list", "--dlq=typo.dlq", data}, exitFailed, "weir: topic typo.dlq not found"},
 	} {
 		code, _, errOut := do(t, x.args...)
 		line, rest, _ := strings.Cut(strings.TrimSpace(errOut), "\n")

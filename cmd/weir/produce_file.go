@@ -77,7 +77,7 @@ func parseYears(text string) (years [2]int, err error) {
 		}
 	}
 	if years[0] > years[1] {
-		return years, fmt.Errorf("%q ends before it begins", text)
+		return years, fmt.Errorf("the range %q ends before it starts", text)
 	}
 	return years, nil
 }

@@ -221,7 +221,7 @@ func (r *runFlags) runReset(cmd *cobra.Command) error {
 			return writeJSON(out, report)
 		}
 		if report.Empty() {
-			return fmt.Errorf("pipeline %s not found: there is no group weir-%s, no topic and no local copy of its state", r.reset, r.reset)
+			return fmt.Errorf("pipeline %s not found: it has no group weir-%s, no topics and no local copy of its state", r.reset, r.reset)
 		}
 		var lines []string
 		if report.Group != "" {

@@ -11,10 +11,10 @@ import (
 )
 
 // bundledScope is the scope of --topic where pipelines are named by their files.
-const bundledScope = "applies to bundled pipelines; unless it is the default, the names of the pipeline and of its other topics begin with it"
+const bundledScope = "applies to bundled pipelines; unless it is the default, the names of the pipeline and of its other topics start with it"
 
 // siteScope is the scope of --topic where a command works on all that belongs to the readings.
-const siteScope = "unless it is the default, the names of the pipeline and of all other topics begin with it, so that sites can share a cluster"
+const siteScope = "unless it is the default, the names of the pipeline and of all other topics start with it, so that sites can share a cluster"
 
 // siteFlags select the readings that a command works on.
 type siteFlags struct{ topic string }

@@ -21,11 +21,11 @@ func TestSQLCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out, _ := do(t, "check", bad)
-	if code != exitCheck || !strings.Contains(out, "bad.sql:") || !strings.Contains(out, "there is no column valu: did you mean value?") || !strings.Contains(out, "^") {
+	if code != exitCheck || !strings.Contains(out, "bad.sql:") || !strings.Contains(out, "column valu not found: did you mean value?") || !strings.Contains(out, "^") {
 		t.Errorf("check of a bad file: exit %d\n%s", code, out)
 	}
 	code, _, errOut := do(t, "run", bad)
-	if code != exitUsage || !strings.Contains(errOut, "there is no column valu") {
+	if code != exitUsage || !strings.Contains(errOut, "column valu not found") {
 		t.Errorf("run of a bad file: exit %d\n%s", code, errOut)
 	}
 	if out := must(t, "explain", good); !strings.Contains(out, "Aggregate in windows of TUMBLE 1m0s") {

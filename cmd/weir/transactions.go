@@ -202,7 +202,7 @@ func abortOfFlink(ctx context.Context, cmd *cobra.Command, kafka broker.Config, 
 	}
 	for i := range open {
 		if _, err := broker.AbortTransaction(ctx, client, open[i].TransactionalID); err != nil {
-			return fmt.Errorf("%w (%d of %d were ended)", err, i, len(open))
+			return fmt.Errorf("%w (%d of %d were aborted)", err, i, len(open))
 		}
 	}
 	if asJSON {

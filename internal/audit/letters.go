@@ -156,7 +156,7 @@ func (l *deadLetters) unusable(r *kgo.Record) {
 // missing reports a record without the dead letter that it must have.
 func (l *deadLetters) missing(r *kgo.Record) {
 	if !l.invisible {
-		l.mismatch("the group has committed partition %d offset %d, which is not a valid reading and has none", r.Partition, r.Offset)
+		l.mismatch("the group has committed partition %d offset %d, which is not a valid reading, but has no dead letter", r.Partition, r.Offset)
 	}
 }
 

@@ -133,7 +133,7 @@ func (r *Report) conclude(a *audit) {
 	r.Checks = []Check{
 		r.readings(), r.order(), r.marked(), results, windows,
 		{"C6", "two readers see the same records", verdict(r.ReadersDisagree), fmt.Sprintf("%d partitions read twice, %d differ", r.Partitions, r.ReadersDisagree)},
-		{"C7", "database rows equal the topic's", NotChecked, "there is no database"},
+		{"C7", "database rows equal the topic's", NotChecked, "no database is configured"},
 		{"C8", "readers reach the end", verdict(r.OpenTransactions), fmt.Sprintf("%d open transactions blocked them for %s or longer", r.OpenTransactions, a.cfg.Wait)},
 		r.copies(),
 		r.unread(),

@@ -258,7 +258,7 @@ func (s *statistics) hidden(x *stat) bool {
 
 func (s *statistics) behind(k statKey, x *stat, r *kgo.Record) {
 	if x.found == nil {
-		s.mismatch(k, x, "there is no result, but the group has committed a reading at partition %d offset %d", r.Partition, r.Offset)
+		s.mismatch(k, x, "no result, but the group has committed a reading at partition %d offset %d", r.Partition, r.Offset)
 		return
 	}
 	s.mismatch(k, x, "the result covers readings up to offset %d, but the group has committed a reading at partition %d offset %d",
@@ -305,6 +305,6 @@ func (s *statistics) finish(log *span, topic string) {
 		if x.found == nil || x.compared || x.wrong || *x.found.Offset < log.begin(topic, x.partition) && *x.found.Offset >= 0 {
 			continue
 		}
-		s.mismatch(k, x, "the result refers to offset %d on partition %d, where there is no committed reading of this key", *x.found.Offset, x.partition)
+		s.mismatch(k, x, "the result refers to offset %d on partition %d, which is not a committed reading of this key", *x.found.Offset, x.partition)
 	}
 }

@@ -368,7 +368,7 @@ func (w *windows) absent(k windowKey, x *window) {
 	if w.hidden || w.late.invisible || w.truncated[x.partition] {
 		return
 	}
-	w.mismatch(k, x, "there is no result, but its %d rows on partition %d, up to offset %d, and a record that closes it have been processed", rows, x.partition, x.last)
+	w.mismatch(k, x, "no result, but its %d rows on partition %d, up to offset %d, and a record that closes it have been processed", rows, x.partition, x.last)
 }
 
 // balance compares input and output, unless a part of either can't be read.

@@ -102,23 +102,23 @@ func stableEnds(ctx context.Context, admin *kadm.Client, topic string, partition
 		err = starts.Error()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("find the start of %s: %w", topic, err)
+		return nil, fmt.Errorf("list start offsets of %s: %w", topic, err)
 	}
 	listed, err := admin.ListEndOffsets(ctx, topic)
 	if err != nil {
-		return nil, fmt.Errorf("find the end of %s: %w", topic, err)
+		return nil, fmt.Errorf("list end offsets of %s: %w", topic, err)
 	}
 	ends := make(map[int32]int64)
 	wanted := make(map[int32]bool, len(partitions))
 	for _, p := range partitions {
 		wanted[p] = true
 		if _, ok := listed.Lookup(topic, p); !ok {
-			return nil, fmt.Errorf("find the end of %s-%d: there is no such partition", topic, p)
+			return nil, fmt.Errorf("list end offset of %s-%d: partition not found", topic, p)
 		}
 	}
 	for p, end := range listed[topic] {
 		if end.Err != nil {
-			return nil, fmt.Errorf("find the end of %s-%d: %w", topic, p, end.Err)
+			return nil, fmt.Errorf("list end offset of %s-%d: %w", topic, p, end.Err)
 		}
 		start, _ := starts.Lookup(topic, p)
 		if (len(partitions) == 0 || wanted[p]) && end.Offset > start.Offset {
@@ -128,7 +128,7 @@ func stableEnds(ctx context.Context, admin *kadm.Client, topic string, partition
 	for {
 		stable, err := admin.ListCommittedOffsets(ctx, topic)
 		if err != nil {
-			return nil, fmt.Errorf("find the last stable offset of %s: %w", topic, err)
+			return nil, fmt.Errorf("list last stable offsets of %s: %w", topic, err)
 		}
 		behind := false
 		for p, end := range ends {

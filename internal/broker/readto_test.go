@@ -37,7 +37,7 @@ func TestReadFromMissesNothing(t *testing.T) {
 	if n, err := read(0, 1); n != 2 || err != nil {
 		t.Fatalf("read %d records, %v, expected 2", n, err)
 	}
-	if n, err := read(1, 2); err == nil || !strings.Contains(err.Error(), "log-2: there is no such partition") {
+	if n, err := read(1, 2); err == nil || !strings.Contains(err.Error(), "log-2: partition not found") {
 		t.Errorf("with a partition that does not exist %d records were read, and the error is %v", n, err)
 	}
 	// The start of one partition is unknown: it currently has no leader.
@@ -61,7 +61,7 @@ func TestReadFromMissesNothing(t *testing.T) {
 		resp.Topics = append(resp.Topics, topic)
 		return resp, nil, true
 	})
-	if n, err := read(0, 1); err == nil || !strings.Contains(err.Error(), "find the start of log") {
+	if n, err := read(0, 1); err == nil || !strings.Contains(err.Error(), "list start offsets of log") {
 		t.Errorf("without a start %d records were read, and the error is %v", n, err)
 	}
 }

@@ -148,7 +148,7 @@ func nearest(name string, candidates []string) (found string) {
 
 // NoTopic returns the error for a topic that does not exist, with the closest existing name.
 func NoTopic(ctx context.Context, admin *kadm.Client, name string) error {
-	text := "there is no topic " + name
+	text := "topic " + name + " not found"
 	if all, err := admin.ListTopics(ctx); err == nil { // the hint only
 		if near := nearest(name, all.Names()); near != "" {
 			text += ": did you mean " + near + "?"

@@ -267,7 +267,7 @@ func AbortTransaction(ctx context.Context, client *kgo.Client, id string) (Trans
 			}
 		}
 		if err != nil {
-			return t, fmt.Errorf("take transactional id %s: %w", id, err)
+			return t, fmt.Errorf("acquire transactional id %s: %w", id, err)
 		}
 		return t, awaitStable(ctx, client, &t)
 	}
@@ -318,7 +318,7 @@ func findTransaction(ctx context.Context, client *kgo.Client, matches func(*Tran
 		others = append(others, cmp.Or(open[i].TransactionalID, fmt.Sprintf("producer id %d (hanging)", open[i].ProducerID)))
 	}
 	if len(others) == 0 {
-		return Transaction{}, fmt.Errorf("no open transaction of %s: none is open at all", what)
+		return Transaction{}, fmt.Errorf("no open transaction of %s: no transaction is open", what)
 	}
 	return Transaction{}, fmt.Errorf("no open transaction of %s: open are %s", what, strings.Join(others, ", "))
 }

@@ -81,7 +81,7 @@ func (e *NotVisibleError) Error() string {
 		others = fmt.Sprintf(", and %d more partitions", n-1)
 	}
 	return fmt.Sprintf("everything is committed, but read_committed readers don't see it yet: they see %s-%d up to offset %d, written up to %d%s: "+
-		"a transaction is still open or being ended there; weir transactions list shows it",
+		"a transaction is still open there; weir transactions list shows it",
 		p.Topic, p.Partition, p.LastStable, p.HighWatermark, others)
 }
 

@@ -95,7 +95,7 @@ type held struct {
 }
 
 func newHolder(upstream string) (*holder, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // returns at once
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // returns immediately
 	if err != nil {
 		return nil, err
 	}

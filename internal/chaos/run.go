@@ -225,7 +225,7 @@ func (r *run) mount(dir, size string) {
 		err = mountTmpfs(dir, size)
 	}
 	if err != nil {
-		r.noDisk[dir] = fmt.Sprintf("no file system of its own: %v", err)
+		r.noDisk[dir] = fmt.Sprintf("no dedicated file system: %v", err)
 		return
 	}
 	r.mounted = append(r.mounted, dir)

@@ -37,7 +37,7 @@ func TakeSlot(dir, group string) (*Slot, error) {
 	}
 	unlock, err := lockSlots(dir)
 	if err != nil {
-		return nil, fmt.Errorf("take a slot of group %s in %s: %w", group, dir, err)
+		return nil, fmt.Errorf("acquire a slot of group %s in %s: %w", group, dir, err)
 	}
 	defer unlock()
 	if err := sweepSlots(dir); err != nil {
@@ -47,13 +47,13 @@ func TakeSlot(dir, group string) (*Slot, error) {
 		lock := flock.New(filepath.Join(dir, url.PathEscape(group)+"-"+strconv.Itoa(i)+".slot"), flock.SetPermissions(0o600))
 		free, err := lock.TryLock()
 		if err != nil {
-			return nil, fmt.Errorf("take a slot of group %s: %w", group, err)
+			return nil, fmt.Errorf("acquire a slot of group %s: %w", group, err)
 		}
 		if free {
 			return &Slot{Instance: instanceName(host, os.Getuid(), i), lock: lock}, nil
 		}
 	}
-	return nil, fmt.Errorf("take a slot of group %s: all %d on this machine are in use: name this process with --instance", group, maxSlots)
+	return nil, fmt.Errorf("acquire a slot of group %s: all %d on this machine are in use: name this process with --instance", group, maxSlots)
 }
 
 // instanceName includes the user id, because users of a machine do not see each other's slots. It

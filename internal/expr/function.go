@@ -61,7 +61,7 @@ func register(fs ...*Function) {
 func Bind(name string, zone Zone, args ...Node) (Node, error) {
 	f, ok := functions[name]
 	if !ok {
-		return nil, fmt.Errorf("no function %s", name)
+		return nil, fmt.Errorf("unknown function %s", name)
 	}
 	if len(args) < f.Min || f.Max >= 0 && len(args) > f.Max {
 		return nil, fmt.Errorf("%s takes %s, got %d", name, f.arity(), len(args))

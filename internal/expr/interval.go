@@ -135,7 +135,7 @@ var unitMonths = map[string]int64{"MONTH": 1, "QUARTER": 3, "YEAR": 12}
 func unitOf(name string) (string, error) {
 	name = strings.TrimSuffix(strings.TrimPrefix(name, "SQL_TSI_"), "S")
 	if unitSizes[name] == 0 && unitMonths[name] == 0 {
-		return "", fmt.Errorf("no unit %s: use SECOND, MINUTE, HOUR, DAY, WEEK, MONTH, QUARTER or YEAR", name)
+		return "", fmt.Errorf("unknown unit %s: use SECOND, MINUTE, HOUR, DAY, WEEK, MONTH, QUARTER or YEAR", name)
 	}
 	return name, nil
 }

@@ -113,7 +113,7 @@ func (t *translator) sequence() (own []int, err error) {
 		t.skip()
 		switch {
 		case len(t.ends) > ends && !t.over():
-			return nil, t.errorAt(start, "$ and \\Z are supported at the end only: RE2 can't look at what is behind them")
+			return nil, t.errorAt(start, "$ and \\Z are supported only at the end of a pattern: RE2 has no lookahead")
 		case t.out.Len() == from && t.quantifierFollows():
 			return nil, t.error("nothing to repeat")
 		}

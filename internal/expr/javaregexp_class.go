@@ -231,7 +231,7 @@ func (t *translator) item() (runeSet, error) {
 	case err != nil:
 		return nil, err
 	case set != nil || high < low:
-		return nil, t.errorAt(at, "the range does not end behind its beginning")
+		return nil, t.errorAt(at, "the end of the range is before its start")
 	}
 	return t.folded(setOf(low, high)), nil
 }

@@ -388,7 +388,7 @@ func (w *writer) sink(t *Table) {
 	}
 	prefix := TransactionalIDPrefix(w.Name) + t.Name
 	if own := t.Options["sink.transactional-id-prefix"]; own != "" && own != prefix && own != w.Name && own != t.Name && own != t.Topic {
-		w.warn("table %s: the transactional ids begin with %s, not %s: no other job may use them", t.Name, prefix, own)
+		w.warn("table %s: the transactional ids start with %s, not %s: no other job may use them", t.Name, prefix, own)
 	}
 	t.Options["sink.transactional-id-prefix"] = prefix
 	if t.Options["properties.transaction.timeout.ms"] == "" && w.options.TransactionTimeout > 0 {

@@ -66,7 +66,7 @@ var known = []struct {
 		regexp.MustCompile(`TopicAuthorizationException: ([^\n]+)`), "Kafka refuses: $1", "grant the user the operation on these topics",
 	},
 	{
-		regexp.MustCompile(`TransactionalIdAuthorizationException`), "Kafka refuses the sink's transactional id", "grant the user Write on transactional ids that begin with the sink's prefix",
+		regexp.MustCompile(`TransactionalIdAuthorizationException`), "Kafka refuses the sink's transactional id", "grant the user Write on transactional ids that start with the sink's prefix",
 	},
 	{
 		regexp.MustCompile(`SaslAuthenticationException: ([^\n]+)`), "Kafka does not accept the user: $1", "check --sasl, --user and WEIR_PASSWORD",
@@ -76,7 +76,7 @@ var known = []struct {
 		"Flink does not reach the Kafka brokers", "the brokers' advertised addresses must be reachable from the TaskManagers and the JobManager: check --brokers",
 	},
 	{
-		regexp.MustCompile(`Object '([^']+)' not found`), "there is no table or view $1", "",
+		regexp.MustCompile(`Object '([^']+)' not found`), "table or view $1 not found", "",
 	},
 	{
 		regexp.MustCompile(`(?i)Job(?: with id)?,? ?\(?([0-9a-f]{32})\)?,? (?:not found|does not exist)|Could not find Flink job \(?([0-9a-f]{32})`),

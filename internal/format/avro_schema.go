@@ -247,7 +247,7 @@ func avroNotNull(t column.Type, name string) (any, error) {
 		return avroLogicalText{Type: "int", Logical: "time-millis"}, nil
 	case column.Timestamp, column.TimestampLTZ:
 		if t.Precision > 3 {
-			return nil, fmt.Errorf("avro-confluent holds timestamps to milliseconds, as Flink's does, and the type is %s: CAST it to %s", t.Nullable(true), column.OfTime(t.Kind, 3))
+			return nil, fmt.Errorf("avro-confluent stores timestamps in milliseconds, as in Flink, but the type is %s: CAST it to %s", t.Nullable(true), column.OfTime(t.Kind, 3))
 		}
 		return avroLogicalText{Type: "long", Logical: "timestamp-millis"}, nil
 	case column.Decimal:

@@ -465,7 +465,7 @@ func (d *jsonDecoder) number() error {
 	}
 	if d.data[first] == '0' && d.at > first+1 {
 		d.at = first + 1
-		return d.unexpected("no digit behind a leading 0")
+		return d.unexpected("no digit after a leading 0")
 	}
 	if d.at < len(d.data) && d.data[d.at] == '.' {
 		d.at++

@@ -127,7 +127,7 @@ func TestDecodeDocuments(t *testing.T) {
 		`{"a":1,"b":"x"`:                        "found the end",
 		`{"a":1,"b":"x"} x`:                     "found 'x' at byte 16, expected the end",
 		`{"a":1,}`:                              "expected the name of a field",
-		`{"a":01}`:                              "no digit behind a leading 0",
+		`{"a":01}`:                              "no digit after a leading 0",
 		`{"a":1.}`:                              "expected a digit",
 		`{"a":tru}`:                             "expected a value",
 		"{\"a\":1,\"b\":\"\xff\"}":              "is not UTF-8",

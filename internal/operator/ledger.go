@@ -37,7 +37,7 @@ func (l *Ledger) Abort() { clear(l.open) }
 func (l *Ledger) Check() error {
 	for id, t := range l.committed {
 		if t.in != t.out {
-			return fmt.Errorf("windows of relation %d: rows belong into windows %d times, and came out of windows %d times (%d rows, %d late)", id, t.in, t.out, t.rows, t.late)
+			return fmt.Errorf("windows of relation %d: rows were assigned to windows %d times, but left windows %d times (%d rows, %d late)", id, t.in, t.out, t.rows, t.late)
 		}
 	}
 	return nil

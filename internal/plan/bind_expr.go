@@ -260,7 +260,7 @@ func (b *binder) function(e *sql.Call) (expr.Node, error) {
 		return nil, sql.Errorf(e, "%s is not an aggregate, so *, DISTINCT and FILTER are not allowed", name)
 	}
 	if !expr.Callable(name) {
-		return nil, sql.Errorf(e, "there is no function %s", e.Name).WithHint("%s", suggest.DidYouMean(name, append(expr.Names(), aggregateNames()...)))
+		return nil, sql.Errorf(e, "unknown function %s", e.Name).WithHint("%s", suggest.DidYouMean(name, append(expr.Names(), aggregateNames()...)))
 	}
 	if len(e.Args) == 2 && roundings[name] != "" {
 		if _, unit := e.Args[1].(*sql.Symbol); unit {

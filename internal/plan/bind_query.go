@@ -203,7 +203,7 @@ func hintAlias(err error, s *sql.Select) error {
 		return err
 	}
 	for _, it := range s.Items {
-		if it.Alias != nil && unknown.Message == noColumn+it.Alias.Name {
+		if it.Alias != nil && unknown.Message == columnNotFound(it.Alias.Name) {
 			return unknown.WithHint("%s is an alias of this SELECT, visible only in the enclosing query: repeat the expression", it.Alias.Name)
 		}
 	}
@@ -379,7 +379,7 @@ func (p *planner) named(t *sql.TableName) (*Relation, error) {
 	if len(known) > 0 && strings.HasPrefix(hint, "declare") {
 		hint += "; known tables: " + strings.Join(known, ", ")
 	}
-	return nil, sql.Errorf(t, "there is no table %s", name).WithHint("%s", hint)
+	return nil, sql.Errorf(t, "table %s not found", name).WithHint("%s", hint)
 }
 
 // conjuncts splits a condition at its ANDs.

@@ -59,7 +59,7 @@ func (p *planner) insert(s *sql.Insert) error {
 			known = append(known, n)
 		}
 		slices.Sort(known)
-		return sql.Errorf(s.Table[0], "there is no table %s", name).WithHint("%s", orElse(suggest.DidYouMean(name, known), "declare it with CREATE TABLE first"))
+		return sql.Errorf(s.Table[0], "table %s not found", name).WithHint("%s", orElse(suggest.DidYouMean(name, known), "declare it with CREATE TABLE first"))
 	}
 	r, err := p.queryToWrite(s.Query)
 	if err != nil {

@@ -90,7 +90,7 @@ func overWindow(s *sql.Select, c *sql.Call) (*sql.WindowSpec, error) {
 			return w.Spec, nil
 		}
 	}
-	return nil, sql.Errorf(c.OverName, "there is no WINDOW %s", c.OverName.Name)
+	return nil, sql.Errorf(c.OverName, "WINDOW %s is not defined", c.OverName.Name)
 }
 
 // aggregatesOver binds SELECT …, SUM(x) OVER (PARTITION BY … ORDER BY time ROWS …).

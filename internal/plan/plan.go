@@ -246,7 +246,7 @@ func (p *planner) drop(s *sql.Drop) error {
 		if s.IfExists {
 			return nil
 		}
-		return sql.Errorf(s, "there is no %s %s", map[bool]string{true: "view", false: "table"}[s.View], name)
+		return sql.Errorf(s, "%s %s not found", map[bool]string{true: "view", false: "table"}[s.View], name)
 	}
 	delete(p.tables, name)
 	delete(p.views, name)

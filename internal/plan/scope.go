@@ -11,8 +11,6 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-const noColumn = "there is no column "
-
 // scope resolves names against the columns of all relations in FROM.
 type scope struct {
 	cols   []Column
@@ -65,9 +63,9 @@ func (s *scope) find(path []sql.Ident) (index, parts int, err error) {
 			}
 			return 0, 0, sql.Errorf(path[1], "%s has no column %s", t.alias, path[1].Name).WithHint("%s", s.hint(path[1].Name, t.first, t.end))
 		}
-		return 0, 0, sql.Errorf(path[0], "there is no table or column %s here", path[0].Name).WithHint("%s", s.tableHint(path[0].Name))
+		return 0, 0, sql.Errorf(path[0], "table or column %s not found", path[0].Name).WithHint("%s", s.tableHint(path[0].Name))
 	}
-	return 0, 0, sql.Errorf(path[0], "%s", noColumn+path[0].Name).WithHint("%s", s.hint(path[0].Name, 0, len(s.cols)))
+	return 0, 0, sql.Errorf(path[0], "%s", columnNotFound(path[0].Name)).WithHint("%s", s.hint(path[0].Name, 0, len(s.cols)))
 }
 
 func (s *scope) column(name sql.Ident, first, end int) (index int, ok bool, err error) {
@@ -141,7 +139,7 @@ func (s *scope) positions(star *sql.Star) ([]int, error) {
 			}
 		}
 		if !found {
-			return nil, sql.Errorf(star, "there is no table %s here", name).WithHint("%s", s.tableHint(name))
+			return nil, sql.Errorf(star, "table %s not found in FROM", name).WithHint("%s", s.tableHint(name))
 		}
 	}
 	for i := first; i < end; i++ {
@@ -160,3 +158,5 @@ func at(n sql.Node, err error) error {
 	}
 	return &sql.Error{Pos: n.At(), Message: fmt.Sprint(err)}
 }
+
+func columnNotFound(name string) string { return fmt.Sprintf("column %s not found", name) }

@@ -183,7 +183,7 @@ func Run(t testing.TB, name string, args ...string) {
 // FreeAddr returns a free address on loopback.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed immediately
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,7 +110,7 @@ func hint(e *sr.ResponseError, message string) string {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Sprintf("%s: check user, password and token", message)
 	case http.StatusNotFound:
-		return "there is no registry at this address (404): check the URL and its path"
+		return "no registry at this address (404): check the URL and its path"
 	default:
 		return message
 	}

@@ -46,9 +46,9 @@ func Of(topic string) (Site, error) {
 	s := Site{topic}
 	switch {
 	case !validName.MatchString(topic):
-		return Site{}, fmt.Errorf("invalid topic %q: use letters, digits, dots, _ and -, and begin with a letter or a digit", topic)
+		return Site{}, fmt.Errorf("invalid topic %q: use letters, digits, dots, _ and -, and start with a letter or a digit", topic)
 	case len(topic) > maxLength:
-		return Site{}, fmt.Errorf("topic %s has %d characters: at most %d are possible, because names of other topics begin with it", topic, len(topic), maxLength)
+		return Site{}, fmt.Errorf("topic %s has %d characters: at most %d are possible, because the names of other topics start with it", topic, len(topic), maxLength)
 	case strings.HasPrefix(topic, "weir."), derivedName.MatchString(topic):
 		return Site{}, fmt.Errorf("topic %s can't hold readings: Weir uses names of this form for its own topics; choose another name, such as site_a.readings", topic)
 	}

@@ -80,7 +80,7 @@ func FreePorts(start, n int) ([]int, error) {
 		start = 20000 + os.Getpid()*37%10000
 	}
 	for port := start; len(ports) < n && port < start+2000; port++ {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)) //nolint:noctx // returns at once
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)) //nolint:noctx // returns immediately
 		if err != nil {
 			continue
 		}

@@ -361,7 +361,7 @@ func (l quietLogger) Errorf(format string, args ...any) {
 // everything. If the store is the caller, Fatalf panics, and [recoverFatal] turns the panic into an
 // error. A goroutine of the database exits, which leaves the database abandoned.
 func (l quietLogger) Fatalf(format string, args ...any) {
-	err := &fatalError{fmt.Errorf("local copy "+l.d.cfg.Dir+" can't go on: "+format, args...)}
+	err := &fatalError{fmt.Errorf("local copy "+l.d.cfg.Dir+" failed: "+format, args...)}
 	l.d.report(err)
 	l.d.distrust()
 	if bytes.Contains(debug.Stack(), []byte("weir.example/weir/internal/state.(*disk).")) {

@@ -85,7 +85,7 @@ func (d *jsonDiff) schema(path string, w, r *jsonschema.Schema) {
 	case anything(r), nothing(w):
 		return
 	case nothing(r):
-		d.add("TYPE_CHANGED", path, "nothing is allowed here any more")
+		d.add("TYPE_CHANGED", path, "no value is allowed here any more")
 		return
 	case w.Enum != nil || w.Const != nil:
 		d.values(path, w, r)

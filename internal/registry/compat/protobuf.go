@@ -48,7 +48,7 @@ func (d *protoDiff) messages(written, read protoreflect.MessageDescriptors) {
 		}
 		r := read.ByName(w.Name())
 		if r == nil || r.IsMapEntry() {
-			d.add("MESSAGE_REMOVED", local(w), "the message is not there any more")
+			d.add("MESSAGE_REMOVED", local(w), "the message was removed")
 			continue
 		}
 		d.message(w, r)
@@ -123,7 +123,7 @@ func (d *protoDiff) field(w, r protoreflect.FieldDescriptor) {
 		d.field(w.MapKey(), r.MapKey())
 		d.field(w.MapValue(), r.MapValue())
 	case wk != rk:
-		d.add("FIELD_SCALAR_KIND_CHANGED", at(r), "%s has become %s, which is written in another way", typeName(w), typeName(r))
+		d.add("FIELD_SCALAR_KIND_CHANGED", at(r), "the type changed from %s to %s, which has a different wire format", typeName(w), typeName(r))
 	case wk == message:
 		d.messageField(w, r)
 	case w.IsList() != r.IsList() && wk != bytes:
