@@ -48,8 +48,8 @@ func TestPipelinesOfASite(t *testing.T) {
 		names := []string{p.Name + ".", p.Settings.DeadLetterTopic, p.Settings.LateTopic}
 		reads := false
 		for _, table := range p.Tables {
-			reads = reads || table.Topic == s.Readings()
-			names = append(names, table.Topic+".")
+			reads = reads || table.Kafka.Topic == s.Readings()
+			names = append(names, table.Kafka.Topic+".")
 		}
 		for _, n := range names {
 			if !strings.HasPrefix(n, s.Readings()+".") {

@@ -39,26 +39,26 @@ func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (*keysRepo
 	all, sizes := make(map[string][]*kgo.Record), make(map[string]int32)
 	for _, at := range p.Placements() {
 		for _, t := range at.Tables {
-			if all[t.Topic] != nil || slices.Contains(report.Missing, t.Topic) || slices.Contains(report.Unsampled, t.Topic) {
+			if all[t.Kafka.Topic] != nil || slices.Contains(report.Missing, t.Kafka.Topic) || slices.Contains(report.Unsampled, t.Kafka.Topic) {
 				continue
 			}
-			if format.HasRegistry(t.Key.Name) || format.HasRegistry(t.Value.Name) { // a dry run can't decode it
-				report.Unsampled = append(report.Unsampled, t.Topic)
+			if format.HasRegistry(t.Kafka.Key.Name) || format.HasRegistry(t.Kafka.Value.Name) { // a dry run can't decode it
+				report.Unsampled = append(report.Unsampled, t.Kafka.Topic)
 				continue
 			}
-			topics, err := admin.ListTopics(ctx, t.Topic)
+			topics, err := admin.ListTopics(ctx, t.Kafka.Topic)
 			if err != nil {
-				return nil, fmt.Errorf("describe topic %s: %w", t.Topic, err)
+				return nil, fmt.Errorf("describe topic %s: %w", t.Kafka.Topic, err)
 			}
-			if topics[t.Topic].Err != nil {
-				report.Missing = append(report.Missing, t.Topic)
+			if topics[t.Kafka.Topic].Err != nil {
+				report.Missing = append(report.Missing, t.Kafka.Topic)
 				continue
 			}
-			sizes[t.Topic] = int32(len(topics[t.Topic].Partitions)) //nolint:gosec // few
-			if all[t.Topic], err = sample(ctx, b, admin, t.Topic); err != nil {
+			sizes[t.Kafka.Topic] = int32(len(topics[t.Kafka.Topic].Partitions)) //nolint:gosec // few
+			if all[t.Kafka.Topic], err = sample(ctx, b, admin, t.Kafka.Topic); err != nil {
 				return nil, err
 			}
-			report.Records += len(all[t.Topic])
+			report.Records += len(all[t.Kafka.Topic])
 		}
 	}
 	_, err = dryrun.Preview(ctx, p, all, sizes, false)

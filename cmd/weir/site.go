@@ -35,7 +35,7 @@ func (s *siteFlags) site() (site.Site, error) {
 // checkSite refuses a pipeline from a file that would process the default site's readings although
 // --topic names another one. Only bundled pipelines follow --topic.
 func checkSite(p *plan.Program, s site.Site) error {
-	if s.IsDefault() || !slices.ContainsFunc(p.Tables, func(t *plan.Table) bool { return t.Topic == site.DefaultReadings }) {
+	if s.IsDefault() || !slices.ContainsFunc(p.Tables, func(t *plan.Table) bool { return t.Kafka.Topic == site.DefaultReadings }) {
 		return nil
 	}
 	return fmt.Errorf("a table has topic %s, but --topic is %s: --topic applies to bundled pipelines only; change 'topic' in the file, or leave --topic out",

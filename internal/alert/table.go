@@ -34,15 +34,15 @@ func Tables(p *plan.Program) (tables []Table, err error) {
 		has := func(name string) bool {
 			return slices.ContainsFunc(t.Columns, func(c plan.TableColumn) bool { return c.Name == name && c.Physical() })
 		}
-		if !has("severity") || !has("summary") || slices.ContainsFunc(tables, func(x Table) bool { return x.Topic == t.Topic }) {
+		if !has("severity") || !has("summary") || slices.ContainsFunc(tables, func(x Table) bool { return x.Topic == t.Kafka.Topic }) {
 			continue
 		}
-		if t.Value.Name != "json" {
-			return nil, fmt.Errorf("pipeline %s: alert table %s has the value format %s: use json", p.Name, t.Name, t.Value.Name)
+		if t.Kafka.Value.Name != "json" {
+			return nil, fmt.Errorf("pipeline %s: alert table %s has the value format %s: use json", p.Name, t.Name, t.Kafka.Value.Name)
 		}
-		a := Table{Name: p.Name, Topic: t.Topic, Upsert: t.Upsert}
-		for _, c := range t.Key.Columns {
-			if !slices.Contains(t.Value.Columns, c) {
+		a := Table{Name: p.Name, Topic: t.Kafka.Topic, Upsert: t.Upsert}
+		for _, c := range t.Kafka.Key.Columns {
+			if !slices.Contains(t.Kafka.Value.Columns, c) {
 				return nil, fmt.Errorf("pipeline %s: alert table %s does not have its key in the value: remove 'value.fields-include'", p.Name, t.Name)
 			}
 			a.Key = append(a.Key, t.Columns[c].Name)

@@ -81,7 +81,7 @@ func standingRows(t *plan.Table, records []*kgo.Record) []string {
 
 func rowText(t *plan.Table, r *kgo.Record) string {
 	parts := []string{}
-	if t.Key.Name != "" {
+	if t.Kafka.Key.Name != "" {
 		parts = append(parts, string(r.Key))
 	}
 	for _, c := range t.Columns {

@@ -67,13 +67,13 @@ func (c *pipelineCase) dealings() ([]dealing, error) {
 // with its predecessor.
 func keysOf(p *plan.Program) (keys [][]string) {
 	for _, t := range p.Tables {
-		if !isSource(p, t) || t.Upsert || t.Key.Name != "" {
+		if !isSource(p, t) || t.Upsert || t.Kafka.Key.Name != "" {
 			continue
 		}
-		for i, f := range t.Value.Fields {
+		for i, f := range t.Kafka.Value.Fields {
 			keys = append(keys, []string{f.Name})
 			if i > 0 {
-				keys = append(keys, []string{f.Name, t.Value.Fields[i-1].Name})
+				keys = append(keys, []string{f.Name, t.Kafka.Value.Fields[i-1].Name})
 			}
 		}
 	}
@@ -103,9 +103,9 @@ func (c *pipelineCase) declare(p *plan.Program, encoding string, key []string) (
 		if create, ok := s.(*sql.CreateTable); ok {
 			t := p.Tables[slices.IndexFunc(p.Tables, func(t *plan.Table) bool { return t.Name == create.Name[len(create.Name)-1].Name })]
 			missing := func(name string) bool {
-				return !slices.ContainsFunc(t.Value.Fields, func(f format.Field) bool { return f.Name == name })
+				return !slices.ContainsFunc(t.Kafka.Value.Fields, func(f format.Field) bool { return f.Name == name })
 			}
-			if isSource(p, t) && !t.Upsert && t.Key.Name == "" && !slices.ContainsFunc(key, missing) {
+			if isSource(p, t) && !t.Upsert && t.Kafka.Key.Name == "" && !slices.ContainsFunc(key, missing) {
 				o := options{create}
 				o.set("key.format", encoding)
 				o.set("key.fields", strings.Join(key, ";"))
@@ -141,14 +141,14 @@ func (d *dealing) deal(p *plan.Program, test string) ([]*kgo.Record, error) {
 		return nil, err
 	}
 	table := func(r *kgo.Record) *plan.Table {
-		return p.Tables[slices.IndexFunc(p.Tables, func(t *plan.Table) bool { return t.Topic == r.Topic })]
+		return p.Tables[slices.IndexFunc(p.Tables, func(t *plan.Table) bool { return t.Kafka.Topic == r.Topic })]
 	}
 	if slices.ContainsFunc(records, func(r *kgo.Record) bool { return r.Partition > 0 }) {
 		slices.SortStableFunc(records, func(a, b *kgo.Record) int { return eventTime(table(a), a).Compare(eventTime(table(b), b)) })
 	}
 	for i, r := range records {
 		r.Partition = int32(i % dealtPartitions)
-		if t := table(r); t.Upsert || t.Key.Name != "" && !d.spread {
+		if t := table(r); t.Upsert || t.Kafka.Key.Name != "" && !d.spread {
 			key := kgo.Record{Key: append([]byte{}, r.Key...)}            // an empty key must not become NULL
 			r.Partition = int32(murmur2.Partition(&key, dealtPartitions)) //nolint:gosec // few
 		}
@@ -184,7 +184,7 @@ func (d *dealing) run(test string, o dryrun.Options) (p *plan.Program, tables ma
 	}
 	tables = make(map[string][]string)
 	for _, t := range p.Tables {
-		tables[t.Name] = standingRows(t, out[t.Topic])
+		tables[t.Name] = standingRows(t, out[t.Kafka.Topic])
 	}
 	return p, tables, len(out[p.Settings.LateTopic]), nil
 }

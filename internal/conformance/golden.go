@@ -148,7 +148,7 @@ func (c *pipelineCase) against(g *golden, o dryrun.Options) ([]TableDiff, error)
 		if !written {
 			continue
 		}
-		diffs = append(diffs, difference(t.Name, flink, standingRows(t, out[t.Topic])))
+		diffs = append(diffs, difference(t.Name, flink, standingRows(t, out[t.Kafka.Topic])))
 	}
 	return diffs, nil
 }
@@ -166,7 +166,7 @@ func (c *pipelineCase) play(o dryrun.Options) (tables map[string][]string, late 
 	}
 	tables = make(map[string][]string)
 	for _, t := range p.Tables {
-		tables[t.Name] = standingRows(t, out[t.Topic])
+		tables[t.Name] = standingRows(t, out[t.Kafka.Topic])
 	}
 	return tables, len(out[p.Settings.LateTopic]), nil
 }

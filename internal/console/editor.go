@@ -108,14 +108,14 @@ func (c *Console) previewSQL(r *http.Request) (any, error) {
 	for _, stage := range program.Stages {
 		for _, input := range stage.Inputs {
 			scan, ok := input.Op.(*plan.Scan)
-			if !ok || records[scan.Table.Topic] != nil {
+			if !ok || records[scan.Table.Kafka.Topic] != nil {
 				continue
 			}
-			last, partitions, err := c.newest(ctx, scan.Table.Topic, in.Last, scan.Table.Upsert)
+			last, partitions, err := c.newest(ctx, scan.Table.Kafka.Topic, in.Last, scan.Table.Upsert)
 			if err != nil {
 				return nil, err
 			}
-			records[scan.Table.Topic], sizes[scan.Table.Topic] = last, partitions
+			records[scan.Table.Kafka.Topic], sizes[scan.Table.Kafka.Topic] = last, partitions
 			answer.Read += len(last)
 		}
 	}
@@ -137,9 +137,9 @@ func unreadable(program *plan.Program) string {
 			if !ok {
 				continue
 			}
-			for _, f := range []plan.Format{scan.Table.Key, scan.Table.Value} {
+			for _, f := range []plan.Format{scan.Table.Kafka.Key, scan.Table.Kafka.Value} {
 				if format.HasRegistry(f.Name) {
-					return fmt.Sprintf("preview of topic %s: format %s is not supported", scan.Table.Topic, f.Name)
+					return fmt.Sprintf("preview of topic %s: format %s is not supported", scan.Table.Kafka.Topic, f.Name)
 				}
 			}
 		}
@@ -175,15 +175,15 @@ func resultsOf(p *plan.Program, written map[string][]*kgo.Record) []previewRows 
 	seen := make(map[string]bool)
 	for _, sink := range p.Sinks {
 		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // checked by Preview
-		if seen[t.Topic] {
+		if seen[t.Kafka.Topic] {
 			continue
 		}
-		seen[t.Topic] = true
-		rows := previewRows{Topic: t.Topic, Kind: "rows", Total: len(written[t.Topic])}
-		for _, i := range t.Value.Columns {
+		seen[t.Kafka.Topic] = true
+		rows := previewRows{Topic: t.Kafka.Topic, Kind: "rows", Total: len(written[t.Kafka.Topic])}
+		for _, i := range t.Kafka.Value.Columns {
 			rows.Columns = append(rows.Columns, t.Columns[i].Name)
 		}
-		for _, r := range tailOf(written[t.Topic]) {
+		for _, r := range tailOf(written[t.Kafka.Topic]) {
 			row := make(map[string]any)
 			if r.Value == nil {
 				row["(deleted)"] = string(r.Key)

@@ -83,16 +83,16 @@ func graphOf(p *plan.Program, known figures) *graph {
 func (d *drawing) relation(stage *plan.Stage, r *plan.Relation) {
 	switch op := r.Op.(type) {
 	case *plan.Insert:
-		d.topic(op.Table.Topic, "sink")
-		d.Edges = append(d.Edges, d.after(graphEdge{From: nodeID(r.Inputs[0]), To: topicID(op.Table.Topic)}, stage.Name, r))
+		d.topic(op.Table.Kafka.Topic, "sink")
+		d.Edges = append(d.Edges, d.after(graphEdge{From: nodeID(r.Inputs[0]), To: topicID(op.Table.Kafka.Topic)}, stage.Name, r))
 		return
 	case *plan.Exchange:
 		d.topic(op.Topic, "exchange")
 		d.Edges = append(d.Edges, d.after(graphEdge{From: nodeID(r.Inputs[0]), To: topicID(op.Topic)}, r.Inputs[0].Stage.Name, r))
 		return
 	case *plan.Scan:
-		d.topic(op.Table.Topic, "source")
-		d.Edges = append(d.Edges, d.outOf(op.Table.Topic, stage.Name, nodeID(r)))
+		d.topic(op.Table.Kafka.Topic, "source")
+		d.Edges = append(d.Edges, d.outOf(op.Table.Kafka.Topic, stage.Name, nodeID(r)))
 	}
 	if d.folded[r] {
 		return

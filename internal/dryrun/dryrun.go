@@ -113,7 +113,7 @@ func (s *Simulation) add(r *kgo.Record) {
 // table finds a table by its topic or, failing that, by its name; nil if there is none.
 func (s *Simulation) table(name string) *plan.Table {
 	for _, t := range s.program.Tables {
-		if t.Topic == name {
+		if t.Kafka.Topic == name {
 			return t
 		}
 	}

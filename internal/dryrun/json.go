@@ -27,7 +27,7 @@ func withJSON(p *plan.Program) *plan.Program {
 }
 
 func needsRegistry(t *plan.Table) bool {
-	return format.HasRegistry(t.Key.Name) || format.HasRegistry(t.Value.Name)
+	return format.HasRegistry(t.Kafka.Key.Name) || format.HasRegistry(t.Kafka.Value.Name)
 }
 
 // copier copies a program. Each table, relation and stage is copied once, so that the copies refer
@@ -42,8 +42,9 @@ func (c *copier) table(t *plan.Table) *plan.Table {
 	if copied := c.tables[t]; copied != nil {
 		return copied
 	}
-	copied := *t
-	for _, f := range []*plan.Format{&copied.Key, &copied.Value} {
+	copied, kafka := *t, *t.Kafka
+	copied.Kafka = &kafka
+	for _, f := range []*plan.Format{&kafka.Key, &kafka.Value} {
 		if format.HasRegistry(f.Name) {
 			f.Name, f.Options = "json", nil
 		}

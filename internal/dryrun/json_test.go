@@ -21,7 +21,7 @@ INSERT INTO b SELECT k, COUNT(*) FROM a GROUP BY k;`
 // program has to them.
 func formats(p *plan.Program) map[*plan.Table][2]plan.Format {
 	all := make(map[*plan.Table][2]plan.Format)
-	add := func(t *plan.Table) { all[t] = [2]plan.Format{t.Key, t.Value} }
+	add := func(t *plan.Table) { all[t] = [2]plan.Format{t.Kafka.Key, t.Kafka.Value} }
 	for _, t := range p.Tables {
 		add(t)
 	}

@@ -53,7 +53,7 @@ func Preview(ctx context.Context, p *plan.Program, records map[string][]*kgo.Rec
 		if !ok {
 			return nil, fmt.Errorf("not a sink: %s", sink.Describe())
 		}
-		out[insert.Table.Topic] = s.records(insert.Table.Topic)
+		out[insert.Table.Kafka.Topic] = s.records(insert.Table.Kafka.Topic)
 	}
 	for _, topic := range []string{p.Settings.DeadLetterTopic, p.Settings.LateTopic} {
 		out[topic] = s.records(topic)

@@ -34,7 +34,7 @@ func (s *Simulation) Send(row Row) error {
 	switch {
 	case row.Partition >= 0:
 		r.Partition = row.Partition
-	case r.Key != nil || s.table(row.Table).Key.Name != "": // a NULL key is placed like an empty one
+	case r.Key != nil || s.table(row.Table).Kafka.Key.Name != "": // a NULL key is placed like an empty one
 		partitions := len(s.topic(r.Topic))
 		r.Partition = int32(partitioner.Partition(&kgo.Record{Key: append([]byte{}, r.Key...)}, partitions)) //nolint:gosec // few
 	}
@@ -48,7 +48,7 @@ func (s *Simulation) Record(row Row) (*kgo.Record, error) {
 	if t == nil {
 		return nil, fmt.Errorf("the pipeline has no table with topic %s", row.Table)
 	}
-	r := &kgo.Record{Topic: t.Topic, Timestamp: row.At}
+	r := &kgo.Record{Topic: t.Kafka.Topic, Timestamp: row.At}
 	if r.Timestamp.IsZero() {
 		r.Timestamp = s.clock
 	}
@@ -58,7 +58,7 @@ func (s *Simulation) Record(row Row) (*kgo.Record, error) {
 	switch {
 	case row.Key != nil:
 		r.Key = []byte(*row.Key)
-	case t.Key.Name != "":
+	case t.Kafka.Key.Name != "":
 		r.Key = keyOf(t, row.Value)
 	}
 	return r, nil
@@ -67,24 +67,24 @@ func (s *Simulation) Record(row Row) (*kgo.Record, error) {
 // keyOf encodes the key of a row in the table's key format. It returns nil if the row is not valid
 // JSON, or if its raw key is NULL.
 func keyOf(t *plan.Table, row string) []byte {
-	fields := make([]format.Field, len(t.Key.Columns))
+	fields := make([]format.Field, len(t.Kafka.Key.Columns))
 	cols := make([]*column.Column, len(fields))
-	for i, c := range t.Key.Columns {
+	for i, c := range t.Kafka.Key.Columns {
 		fields[i] = format.Field{Name: t.Columns[c].Name, Type: t.Columns[c].Type}
 		cols[i] = &column.Column{Type: t.Columns[c].Type}
 	}
 	options := format.Options{}
-	if standard := t.Value.Options["timestamp-format.standard"]; t.Value.Name == "json" && standard != "" {
+	if standard := t.Kafka.Value.Options["timestamp-format.standard"]; t.Kafka.Value.Name == "json" && standard != "" {
 		options["timestamp-format.standard"] = standard
 	}
 	decoder, err := format.NewDecoder("json", fields, options, nil)
 	if err != nil || decoder.Decode([]byte(row), cols) != nil {
 		return nil
 	}
-	if t.Key.Name == "raw" && cols[0].Null[0] {
+	if t.Kafka.Key.Name == "raw" && cols[0].Null[0] {
 		return nil
 	}
-	encoder, err := format.NewEncoder(t.Key.Name, t.Key.Fields, t.Key.Options, nil)
+	encoder, err := format.NewEncoder(t.Kafka.Key.Name, t.Kafka.Key.Fields, t.Kafka.Key.Options, nil)
 	if err != nil {
 		return nil
 	}
@@ -100,7 +100,7 @@ func keyOf(t *plan.Table, row string) []byte {
 func (s *Simulation) Written() map[string][]*kgo.Record {
 	out := map[string][]*kgo.Record{s.program.Settings.LateTopic: s.records(s.program.Settings.LateTopic)}
 	for _, t := range s.program.Tables {
-		out[t.Topic] = s.records(t.Topic)
+		out[t.Kafka.Topic] = s.records(t.Kafka.Topic)
 	}
 	return out
 }
@@ -120,7 +120,7 @@ func (s *Simulation) Output(name string) ([]string, error) {
 	t := s.table(name)
 	topic := name
 	if t != nil {
-		topic = t.Topic
+		topic = t.Kafka.Topic
 	}
 	settings := s.program.Settings
 	if short, ok := strings.CutPrefix(name, "."); ok {

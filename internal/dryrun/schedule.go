@@ -118,10 +118,10 @@ func (s *Simulation) Wait(d time.Duration) error {
 	for _, t := range s.tasks {
 		for _, in := range t.stage.Inputs {
 			scan, ok := in.Op.(*plan.Scan)
-			if !ok || scan.Table.IdleTimeout == 0 || s.clock.Sub(t.last[scan.Table.Topic]) < scan.Table.IdleTimeout {
+			if !ok || scan.Table.IdleTimeout == 0 || s.clock.Sub(t.last[scan.Table.Kafka.Topic]) < scan.Table.IdleTimeout {
 				continue
 			}
-			if err := s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.Idle(scan.Table.Topic, out) }); err != nil {
+			if err := s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.Idle(scan.Table.Kafka.Topic, out) }); err != nil {
 				return err
 			}
 		}
@@ -150,7 +150,7 @@ func (s *Simulation) endIf(ends func(*plan.Table) bool) error {
 	depth, deepest := s.depths()
 	for at := range deepest + 1 {
 		for _, t := range tasks {
-			if err := s.endTask(t, func(table *plan.Table) bool { return depth[table.Topic] == at && ends(table) }); err != nil {
+			if err := s.endTask(t, func(table *plan.Table) bool { return depth[table.Kafka.Topic] == at && ends(table) }); err != nil {
 				return err
 			}
 		}
@@ -174,7 +174,7 @@ func (s *Simulation) endTask(t *task, ends func(*plan.Table) bool) error {
 }
 
 func (s *Simulation) endInput(t *task, scan *plan.Scan) error {
-	return s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.End(scan.Table.Topic, out) })
+	return s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.End(scan.Table.Kafka.Topic, out) })
 }
 
 // endEmpty ends the partitions that have no records.
@@ -182,7 +182,7 @@ func (s *Simulation) endEmpty() error {
 	for _, t := range s.tasks {
 		for _, in := range t.stage.Inputs {
 			scan, ok := in.Op.(*plan.Scan)
-			if !ok || len(s.topic(scan.Table.Topic)[t.partition]) > 0 {
+			if !ok || len(s.topic(scan.Table.Kafka.Topic)[t.partition]) > 0 {
 				continue
 			}
 			if err := s.endInput(t, scan); err != nil {
@@ -206,7 +206,7 @@ func (s *Simulation) depths() (of map[string]int, deepest int) {
 			for _, out := range stage.Outputs {
 				topic, at := out.Topic(), in // an exchange ends together with its inputs
 				if insert, ok := out.Op.(*plan.Insert); ok {
-					topic, at = insert.Table.Topic, in+1
+					topic, at = insert.Table.Kafka.Topic, in+1
 				}
 				of[topic] = max(of[topic], at)
 				deepest = max(deepest, of[topic])

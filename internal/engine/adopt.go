@@ -51,7 +51,7 @@ func (p *pipeline) checkAdoptable(ctx context.Context, admin *kadm.Client) error
 // readsByGroup reports whether a table makes the group's offsets decide where its topic is read.
 func (p *pipeline) readsByGroup(topic string) bool {
 	for _, t := range p.sources() {
-		if t.Topic == topic && t.Startup.Group {
+		if t.Kafka.Topic == topic && t.Kafka.Startup.Group {
 			return true
 		}
 	}

@@ -84,14 +84,14 @@ func (s *session) idle() error {
 	for _, t := range s.tasks {
 		for _, in := range t.stage.Inputs {
 			scan, ok := in.Op.(*plan.Scan)
-			if !ok || scan.Table.IdleTimeout == 0 || t.op.IsIdle(scan.Table.Topic) || s.cfg.Now().Sub(t.last[scan.Table.Topic]) < scan.Table.IdleTimeout {
+			if !ok || scan.Table.IdleTimeout == 0 || t.op.IsIdle(scan.Table.Kafka.Topic) || s.cfg.Now().Sub(t.last[scan.Table.Kafka.Topic]) < scan.Table.IdleTimeout {
 				continue
 			}
 			if err := s.begin(); err != nil {
 				return err
 			}
 			t.touched = true
-			if err := t.op.Idle(scan.Table.Topic, &s.tx.out); err != nil {
+			if err := t.op.Idle(scan.Table.Kafka.Topic, &s.tx.out); err != nil {
 				return &fatalError{err}
 			}
 			s.tx.send(t)

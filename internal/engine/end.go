@@ -129,14 +129,14 @@ func (p *pipeline) trusted(ctx context.Context, admin *kadm.Client, of ends) (bo
 func (p *pipeline) untilEnds(ctx context.Context, admin *kadm.Client) (ends, error) {
 	all := make(ends)
 	for _, t := range p.sources() {
-		if all[t.Topic] != nil {
+		if all[t.Kafka.Topic] != nil {
 			continue
 		}
-		found, err := committedEnds(ctx, admin, t.Topic)
+		found, err := committedEnds(ctx, admin, t.Kafka.Topic)
 		if err != nil {
 			return nil, err
 		}
-		all[t.Topic] = found[t.Topic]
+		all[t.Kafka.Topic] = found[t.Kafka.Topic]
 	}
 	return all, nil
 }

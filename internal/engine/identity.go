@@ -42,7 +42,7 @@ func (p *pipeline) isOwnTopic(topic string) bool {
 func (p *pipeline) keyed(topic string) bool {
 	return slices.ContainsFunc(p.cfg.Program.Sinks, func(r *plan.Relation) bool {
 		t := r.Op.(*plan.Insert).Table //nolint:forcetypeassert // sinks are inserts
-		return t.Topic == topic && (t.Upsert || t.Key.Name != "")
+		return t.Kafka.Topic == topic && (t.Upsert || t.Kafka.Key.Name != "")
 	})
 }
 

@@ -201,17 +201,17 @@ func (p *pipeline) used(ctx context.Context, admin *kadm.Client) (used, err erro
 		}
 	}
 	for _, t := range p.sources() {
-		if t.Startup.Group {
+		if t.Kafka.Startup.Group {
 			continue
 		}
-		group, err := p.groupOffsets(ctx, admin, t.Topic)
+		group, err := p.groupOffsets(ctx, admin, t.Kafka.Topic)
 		if err != nil {
 			return nil, err
 		}
-		for partition, at := range group[t.Topic] {
+		for partition, at := range group[t.Kafka.Topic] {
 			if at.Err == nil && at.At > 0 {
 				return p.mismatch("group %[2]s has read topic %[3]s (partition %[4]d up to offset %[5]d), but topic %[1]s has no plan of the pipeline, and there is no state. "+
-					"Give the pipeline another name (SET 'pipeline.name')", p.manifestTopic(), Group(p.cfg.Program), t.Topic, partition, at.At), nil
+					"Give the pipeline another name (SET 'pipeline.name')", p.manifestTopic(), Group(p.cfg.Program), t.Kafka.Topic, partition, at.At), nil
 			}
 		}
 	}

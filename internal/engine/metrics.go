@@ -111,8 +111,8 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 // increase: the topics of sources, and what options of tables may drop.
 func countable(p *plan.Program) (sources []string, droppable []operator.Drop) {
 	for _, t := range sourcesOf(p) {
-		if !slices.Contains(sources, t.Topic) {
-			sources = append(sources, t.Topic)
+		if !slices.Contains(sources, t.Kafka.Topic) {
+			sources = append(sources, t.Kafka.Topic)
 		}
 		for _, what := range []string{operator.DropRecords, operator.DropValues} {
 			if drop := (operator.Drop{Table: t.Name, What: what}); !slices.Contains(droppable, drop) {

@@ -104,14 +104,14 @@ func (p *pipeline) prepareOnce(ctx context.Context) error {
 	}
 	p.ends = make(ends)
 	for _, t := range p.sources() {
-		if !t.Bounded || p.ends[t.Topic] != nil {
+		if !t.Bounded || p.ends[t.Kafka.Topic] != nil {
 			continue
 		}
-		found, err := committedEnds(ctx, admin, t.Topic)
+		found, err := committedEnds(ctx, admin, t.Kafka.Topic)
 		if err != nil {
 			return err
 		}
-		p.ends[t.Topic] = found[t.Topic]
+		p.ends[t.Kafka.Topic] = found[t.Kafka.Topic]
 	}
 	if p.cfg.UntilEnd {
 		if p.until, err = p.untilEnds(ctx, admin); err != nil {
@@ -146,7 +146,7 @@ func sourcesOf(p *plan.Program) (all []*plan.Table) {
 
 // isSource reports whether a topic is read by a table, and not internal to the pipeline.
 func (p *pipeline) isSource(topic string) bool {
-	return slices.ContainsFunc(p.sources(), func(t *plan.Table) bool { return t.Topic == topic })
+	return slices.ContainsFunc(p.sources(), func(t *plan.Table) bool { return t.Kafka.Topic == topic })
 }
 
 // bounded reports whether all sources are bounded.
@@ -174,7 +174,7 @@ func (p *pipeline) stageTopics() map[string][]*plan.Stage {
 func (p *pipeline) sinkTopics() map[string]bool {
 	all := make(map[string]bool)
 	for _, sink := range p.cfg.Program.Sinks {
-		all[sink.Op.(*plan.Insert).Table.Topic] = true //nolint:forcetypeassert // sinks are inserts
+		all[sink.Op.(*plan.Insert).Table.Kafka.Topic] = true //nolint:forcetypeassert // sinks are inserts
 	}
 	return all
 }

@@ -128,7 +128,7 @@ func (s *session) resume(tp topicPartition, c *assignment, group int64) (int64, 
 func (s *session) resumeWithoutPosition(tp topicPartition, c *assignment, group int64) (int64, error) {
 	byGroup := s.p.adopted
 	for _, t := range s.p.sources() {
-		byGroup = byGroup || t.Topic == tp.topic && t.Startup.Group
+		byGroup = byGroup || t.Kafka.Topic == tp.topic && t.Kafka.Startup.Group
 	}
 	switch {
 	case group >= 0 && byGroup && c.log.start > group:
@@ -153,7 +153,9 @@ func (s *session) resumeWithoutPosition(tp topicPartition, c *assignment, group 
 
 // wantsGroup reports whether a topic must be read from an offset of the group.
 func (p *pipeline) wantsGroup(topic string) bool {
-	return slices.ContainsFunc(p.sources(), func(t *plan.Table) bool { return t.Topic == topic && t.Startup.Group && t.Reset == plan.ResetNone })
+	return slices.ContainsFunc(p.sources(), func(t *plan.Table) bool {
+		return t.Kafka.Topic == topic && t.Kafka.Startup.Group && t.Kafka.Reset == plan.ResetNone
+	})
 }
 
 // resumeRecreated decides where a topic is resumed that was deleted and created again: a source

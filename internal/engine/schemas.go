@@ -74,19 +74,19 @@ func (p *pipeline) prepareSchemas(ctx context.Context) error {
 	s := &schemas{formats: format.NewSchemas(), pipeline: p, ctx: ctx, stop: stop, clients: make(map[string]*registry.Client), readers: make(map[string][]reader), lookups: make(map[lookupID]*lookup)}
 	p.schemas = s
 	for _, t := range p.sources() {
-		for _, r := range []reader{{&t.Key, true}, {&t.Value, false}} {
+		for _, r := range []reader{{&t.Kafka.Key, true}, {&t.Kafka.Value, false}} {
 			if !format.HasRegistry(r.format.Name) {
 				continue
 			}
 			if _, err := s.client(r.format.Options); err != nil {
 				return &fatalError{fmt.Errorf("table %s: %w", t.Name, err)}
 			}
-			s.readers[t.Topic] = append(s.readers[t.Topic], r)
+			s.readers[t.Kafka.Topic] = append(s.readers[t.Kafka.Topic], r)
 		}
 	}
 	for _, sink := range p.cfg.Program.Sinks {
 		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // sinks are inserts
-		for _, f := range []*plan.Format{&t.Key, &t.Value} {
+		for _, f := range []*plan.Format{&t.Kafka.Key, &t.Kafka.Value} {
 			if !format.HasRegistry(f.Name) {
 				continue
 			}

@@ -73,8 +73,8 @@ func (p *pipeline) checkCompacted(ctx context.Context, admin *kadm.Client) error
 		settings.LateTopic:       "it holds late rows, which compaction would remove: set cleanup.policy=delete, or SET 'weir.late.topic' = another topic",
 	}
 	for _, sink := range p.cfg.Program.Sinks {
-		if t := sink.Op.(*plan.Insert).Table; !t.Upsert && t.Key.Name == "" { //nolint:forcetypeassert // sinks are inserts
-			why[t.Topic] = fmt.Sprintf("table %s writes records without a key, which a compacted topic does not accept: set cleanup.policy=delete, or give the table a key ('key.format' and 'key.fields')", t.Name)
+		if t := sink.Op.(*plan.Insert).Table; !t.Upsert && t.Kafka.Key.Name == "" { //nolint:forcetypeassert // sinks are inserts
+			why[t.Kafka.Topic] = fmt.Sprintf("table %s writes records without a key, which a compacted topic does not accept: set cleanup.policy=delete, or give the table a key ('key.format' and 'key.fields')", t.Name)
 		}
 	}
 	configs, err := admin.DescribeTopicConfigs(ctx, slices.Sorted(maps.Keys(why))...)

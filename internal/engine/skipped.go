@@ -70,8 +70,8 @@ func (s *Status) allSkipped() (n int64) {
 func (p *pipeline) reset(topic string) plan.Reset {
 	least := plan.ResetEarliest
 	for _, t := range p.sources() {
-		if t.Topic == topic && t.Reset != plan.ResetEarliest && least != plan.ResetNone {
-			least = t.Reset
+		if t.Kafka.Topic == topic && t.Kafka.Reset != plan.ResetEarliest && least != plan.ResetNone {
+			least = t.Kafka.Reset
 		}
 	}
 	return least

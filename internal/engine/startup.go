@@ -25,10 +25,10 @@ type startup struct {
 // startupMode describes the startup mode of a table; "" if its topic is read from the beginning.
 func startupMode(t *plan.Table) string {
 	switch {
-	case t.Startup.Latest:
+	case t.Kafka.Startup.Latest:
 		return "latest-offset"
-	case t.Startup.Timestamp > 0:
-		return fmt.Sprint("timestamp ", t.Startup.Timestamp)
+	case t.Kafka.Startup.Timestamp > 0:
+		return fmt.Sprint("timestamp ", t.Kafka.Startup.Timestamp)
 	}
 	return ""
 }
@@ -46,10 +46,10 @@ func (p *pipeline) decideStartups(ctx context.Context, admin *kadm.Client, old *
 	tables := make(map[string]*plan.Table) // by topic, of topics that are decided
 	for _, t := range p.sources() {
 		mode, was := startupMode(t), (*startup)(nil)
-		known := old.reads(t.Topic)
+		known := old.reads(t.Kafka.Topic)
 		if known {
-			was = old.Topics[t.Topic].Startup
-			if was != nil && old.Topics[t.Topic].ID != p.ids[t.Topic].String() {
+			was = old.Topics[t.Kafka.Topic].Startup
+			if was != nil && old.Topics[t.Kafka.Topic].ID != p.ids[t.Kafka.Topic].String() {
 				was = &startup{Mode: was.Mode} // created again: all of it came later
 			}
 		}
@@ -57,22 +57,22 @@ func (p *pipeline) decideStartups(ctx context.Context, admin *kadm.Client, old *
 		if known && !keep {
 			keep, err = p.hasCommitted(ctx, admin)
 		}
-		switch other := tables[t.Topic]; {
+		switch other := tables[t.Kafka.Topic]; {
 		case err != nil:
 			return err
 		case keep && was != nil:
-			p.startups[t.Topic] = was
+			p.startups[t.Kafka.Topic] = was
 		case keep && mode != "":
-			p.startups[t.Topic] = &startup{Mode: mode}
+			p.startups[t.Kafka.Topic] = &startup{Mode: mode}
 		case !keep && other != nil && startupMode(other) != mode:
 			return &fatalError{fmt.Errorf("tables %s and %s read topic %s with different 'scan.startup.mode', but a pipeline reads a topic once: "+
-				"give both the same mode, or read them in two pipelines", other.Name, t.Name, t.Topic)}
+				"give both the same mode, or read them in two pipelines", other.Name, t.Name, t.Kafka.Topic)}
 		case !keep && other == nil && mode != "":
-			if p.startups[t.Topic], err = findStartup(ctx, admin, t); err != nil {
+			if p.startups[t.Kafka.Topic], err = findStartup(ctx, admin, t); err != nil {
 				return err
 			}
 		}
-		tables[t.Topic] = t
+		tables[t.Kafka.Topic] = t
 	}
 	return nil
 }
@@ -87,12 +87,12 @@ func (b *startup) mode() string {
 // findStartup asks the cluster where a table starts, in all partitions that its topic has now.
 func findStartup(ctx context.Context, admin *kadm.Client, t *plan.Table) (*startup, error) {
 	list := admin.ListCommittedOffsets
-	if !t.Startup.Latest {
+	if !t.Kafka.Startup.Latest {
 		list = func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
-			return admin.ListOffsetsAfterMilli(ctx, t.Startup.Timestamp, topics...)
+			return admin.ListOffsetsAfterMilli(ctx, t.Kafka.Startup.Timestamp, topics...)
 		}
 	}
-	listed, err := listOffsets(ctx, "startup", list, t.Topic)
+	listed, err := listOffsets(ctx, "startup", list, t.Kafka.Topic)
 	if err != nil {
 		return nil, err
 	}

@@ -21,20 +21,20 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 	p.partitions = make(map[string]int32)
 	width := int32(1)
 	for _, t := range p.sources() {
-		n, err := partitionsOf(ctx, admin, t.Topic)
+		n, err := partitionsOf(ctx, admin, t.Kafka.Topic)
 		if err != nil {
 			return err
 		}
 		if n == 0 {
-			return &NoTopicError{Table: t.Name, Topic: t.Topic}
+			return &NoTopicError{Table: t.Name, Topic: t.Kafka.Topic}
 		}
-		p.partitions[t.Topic] = n
+		p.partitions[t.Kafka.Topic] = n
 		width = max(width, n)
 	}
 	declared := p.ownTopics(width)
 	for _, sink := range p.cfg.Program.Sinks {
 		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // sinks are inserts
-		topic := broker.Topic{Name: t.Topic, Partitions: width}
+		topic := broker.Topic{Name: t.Kafka.Topic, Partitions: width}
 		if t.Upsert {
 			topic.CleanupPolicy = "compact"
 		}
@@ -216,8 +216,8 @@ func (p *pipeline) stateTopics() (topics []string) {
 // read every topic.
 func (p *pipeline) positionsPartitions() (n int32) {
 	for _, t := range p.sources() {
-		if len(p.statefulReaders(t.Topic)) == 0 {
-			n = max(n, p.partitions[t.Topic])
+		if len(p.statefulReaders(t.Kafka.Topic)) == 0 {
+			n = max(n, p.partitions[t.Kafka.Topic])
 		}
 	}
 	return n

@@ -99,7 +99,7 @@ func (a *Admin) Pipeline(c engine.Config) engine.Config {
 	}
 	c.Metrics, c.Schemas = a.engine, a.registries
 	for _, t := range c.Program.Tables {
-		for _, f := range []plan.Format{t.Key, t.Value} {
+		for _, f := range []plan.Format{t.Kafka.Key, t.Kafka.Value} {
 			if at, err := f.Options.RegistryConfig(); err == nil && format.HasRegistry(f.Name) {
 				a.SchemaRegistry(at)
 			}

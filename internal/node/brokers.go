@@ -13,13 +13,13 @@ func BrokersOf(programs ...*plan.Program) ([]string, error) {
 	var found string
 	for _, p := range programs {
 		for _, t := range p.Tables {
-			if t.Brokers == "" || t.Brokers == found {
+			if t.Kafka.Brokers == "" || t.Kafka.Brokers == found {
 				continue
 			}
 			if found != "" {
-				return nil, fmt.Errorf("tables name different brokers, %s and %s, but a transaction cannot span clusters: choose one with --brokers", found, t.Brokers)
+				return nil, fmt.Errorf("tables name different brokers, %s and %s, but a transaction cannot span clusters: choose one with --brokers", found, t.Kafka.Brokers)
 			}
-			found = t.Brokers
+			found = t.Kafka.Brokers
 		}
 	}
 	if found == "" {

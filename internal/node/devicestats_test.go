@@ -22,11 +22,11 @@ func TestCompileDeviceStats(t *testing.T) {
 		}
 		for _, table := range program.Tables {
 			want := "json"
-			if table.Topic == node.SensorData {
+			if table.Kafka.Topic == node.SensorData {
 				want = format
 			}
-			if table.Value.Name != want {
-				t.Errorf("%s: topic %s has values in %s, want %s", format, table.Topic, table.Value.Name, want)
+			if table.Kafka.Value.Name != want {
+				t.Errorf("%s: topic %s has values in %s, want %s", format, table.Kafka.Topic, table.Kafka.Value.Name, want)
 			}
 		}
 	}

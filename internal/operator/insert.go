@@ -41,19 +41,19 @@ func newWriter(b base, op *plan.Insert) (*writer, error) {
 	t := op.Table
 	w := &writer{
 		base: b, op: op, table: t, timestamp: -1, headers: -1, nulls: make([]*column.Column, len(t.Columns)),
-		partitioner: kgo.StickyKeyPartitioner(nil).ForTopic(t.Topic), changes: make(map[string]*kgo.Record),
-		fields: fieldsOf(b.rel.Inputs[0]), keyCols: make([]*column.Column, len(t.Key.Columns)), valueCols: make([]*column.Column, len(t.Value.Columns)),
+		partitioner: kgo.StickyKeyPartitioner(nil).ForTopic(t.Kafka.Topic), changes: make(map[string]*kgo.Record),
+		fields: fieldsOf(b.rel.Inputs[0]), keyCols: make([]*column.Column, len(t.Kafka.Key.Columns)), valueCols: make([]*column.Column, len(t.Kafka.Value.Columns)),
 	}
 	if limit := b.task.maxBytes; limit != nil {
-		w.limit = limit(t.Topic)
+		w.limit = limit(t.Kafka.Topic)
 	}
 	var err error
-	if t.Key.Name != "" {
-		if w.key, err = format.NewEncoder(t.Key.Name, t.Key.Fields, t.Key.Options, b.task.schemas); err != nil {
+	if t.Kafka.Key.Name != "" {
+		if w.key, err = format.NewEncoder(t.Kafka.Key.Name, t.Kafka.Key.Fields, t.Kafka.Key.Options, b.task.schemas); err != nil {
 			return nil, err
 		}
 	}
-	if w.value, err = format.NewEncoder(t.Value.Name, t.Value.Fields, t.Value.Options, b.task.schemas); err != nil {
+	if w.value, err = format.NewEncoder(t.Kafka.Value.Name, t.Kafka.Value.Fields, t.Kafka.Value.Options, b.task.schemas); err != nil {
 		return nil, err
 	}
 	for i, c := range t.Columns {
@@ -96,11 +96,11 @@ func (w *writer) columns(into []*column.Column, of plan.Format, r *rowBatch) {
 
 func (w *writer) push(_ int, r *rowBatch) {
 	r = w.resized(r)
-	w.columns(w.keyCols, w.table.Key, r)
-	w.columns(w.valueCols, w.table.Value, r)
+	w.columns(w.keyCols, w.table.Kafka.Key, r)
+	w.columns(w.valueCols, w.table.Kafka.Value, r)
 	for i := range r.N {
 		if err := w.row(r, i); err != nil {
-			w.task.rejectFor(w.table.Topic, r, i, w.fields, fmt.Errorf("insert into %s: %w", w.table.Name, err))
+			w.task.rejectFor(w.table.Kafka.Topic, r, i, w.fields, fmt.Errorf("insert into %s: %w", w.table.Name, err))
 		}
 	}
 	w.task.dropped(w.table, w.key, w.value)
@@ -138,7 +138,7 @@ func (w *writer) row(r *rowBatch, i int) error {
 		return err
 	}
 	rec := w.task.arena.record()
-	rec.Topic, rec.Context = w.table.Topic, r.context(i)
+	rec.Topic, rec.Context = w.table.Kafka.Topic, r.context(i)
 	if w.key != nil {
 		key, err := w.key.Encode(w.task.arena.room(64), w.keyCols, i)
 		if err != nil {
@@ -205,7 +205,7 @@ func (w *writer) metadata(rec *kgo.Record, r *rowBatch, i int) {
 // send assigns the partition that Kafka's default partitioner chooses for the record's key, or the
 // task's own partition if the record has no key, and emits the record.
 func (w *writer) send(rec *kgo.Record) {
-	n := w.task.partitions(w.table.Topic)
+	n := w.task.partitions(w.table.Kafka.Topic)
 	if rec.Key != nil {
 		rec.Partition = int32(w.partitioner.Partition(rec, int(n))) //nolint:gosec // fewer than n
 	} else {

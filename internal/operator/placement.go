@@ -50,7 +50,7 @@ type homes struct {
 }
 
 func newHomes(at *plan.Placement, partitions int32, schemas *format.Schemas) (homes, error) {
-	key := at.Tables[0].Key
+	key := at.Tables[0].Kafka.Key
 	encoder, err := format.NewEncoder(key.Name, key.Fields, key.Options, schemas)
 	if err != nil {
 		return homes{}, err
@@ -126,7 +126,7 @@ func (t *Task) placed(n node, r *plan.Relation, input int) (node, error) {
 	if at == nil {
 		return n, nil
 	}
-	partitions := t.partitions(at.Tables[0].Topic)
+	partitions := t.partitions(at.Tables[0].Kafka.Topic)
 	if partitions == 1 {
 		return n, nil
 	}
@@ -156,7 +156,7 @@ func (p *placement) row(r *rowBatch, i int) bool {
 	}
 	want, err := p.of(i)
 	if err != nil {
-		p.task.fail(fmt.Errorf("key of a record of topic %s: %w", p.at.Tables[0].Topic, err))
+		p.task.fail(fmt.Errorf("key of a record of topic %s: %w", p.at.Tables[0].Kafka.Topic, err))
 		return false
 	}
 	if want == p.task.partition {
@@ -167,12 +167,12 @@ func (p *placement) row(r *rowBatch, i int) bool {
 }
 
 func (p *placement) elsewhere(r *rowBatch, i int, want int32) error {
-	e := &ElsewhereError{Topic: p.at.Tables[0].Topic, Partition: p.task.partition, Offset: -1, Want: want, Partitions: p.partitions}
+	e := &ElsewhereError{Topic: p.at.Tables[0].Kafka.Topic, Partition: p.task.partition, Offset: -1, Want: want, Partitions: p.partitions}
 	if from := r.record(i); from != nil && from.Topic != "" {
 		e.Topic, e.Partition, e.Offset = from.Topic, from.Partition, from.Offset
 	}
 	e.Null = p.null(i)
-	if shown, err := format.NewEncoder("json", p.at.Tables[0].Key.Fields, nil, nil); err == nil {
+	if shown, err := format.NewEncoder("json", p.at.Tables[0].Kafka.Key.Fields, nil, nil); err == nil {
 		key, _ := shown.Encode(nil, p.cols, i)
 		e.Key = string(key)
 	}

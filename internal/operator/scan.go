@@ -73,18 +73,18 @@ func newScan(b base, op *plan.Scan) (*scan, error) {
 	}
 	cols := s.out.Cols
 	inValue := make(map[int]bool)
-	for _, c := range t.Value.Columns {
+	for _, c := range t.Kafka.Value.Columns {
 		s.valueCols = append(s.valueCols, cols[c])
 		inValue[c] = true
 	}
 	var err error
-	if s.value, err = format.NewDecoder(t.Value.Name, t.Value.Fields, t.Value.Options, b.task.schemas); err != nil {
+	if s.value, err = format.NewDecoder(t.Kafka.Value.Name, t.Kafka.Value.Fields, t.Kafka.Value.Options, b.task.schemas); err != nil {
 		return nil, err
 	}
 	s.splitValue, _ = s.value.(format.Splitter)
-	s.raw = t.Value.Name == "raw"
+	s.raw = t.Kafka.Value.Name == "raw"
 	useKey := false
-	for _, c := range t.Key.Columns {
+	for _, c := range t.Kafka.Key.Columns {
 		if inValue[c] && !t.Upsert {
 			s.keyCols = append(s.keyCols, nil) // the value takes precedence
 			continue
@@ -93,13 +93,13 @@ func newScan(b base, op *plan.Scan) (*scan, error) {
 		useKey = useKey || cols[c] != nil
 	}
 	if useKey {
-		if s.key, err = format.NewDecoder(t.Key.Name, t.Key.Fields, t.Key.Options, b.task.schemas); err != nil {
+		if s.key, err = format.NewDecoder(t.Kafka.Key.Name, t.Kafka.Key.Fields, t.Kafka.Key.Options, b.task.schemas); err != nil {
 			return nil, err
 		}
 		s.splitKey, _ = s.key.(format.Splitter)
 	}
 	if t.Upsert { // the key takes precedence over the value
-		for i, c := range t.Value.Columns {
+		for i, c := range t.Kafka.Value.Columns {
 			for _, k := range t.PrimaryKey {
 				if c == k {
 					s.valueCols[i] = nil

@@ -13,25 +13,23 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// Table presents a topic as rows.
+// Table is a table of the program: what SQL knows of it, and the part of its connector.
 type Table struct {
 	sql.Pos
 	Name    string
 	Upsert  bool // a row replaces the previous one with its key, a tombstone deletes it (upsert-kafka)
-	Topic   string
-	Brokers string // properties.bootstrap.servers; "" if not set
 	Columns []TableColumn
 
 	Rowtime    int       // column of the watermark; -1 without one
 	Watermark  expr.Node // over Columns; nil without one
 	PrimaryKey []int
 
-	Key, Value Format
-
-	Startup     Startup
-	Reset       Reset
-	Bounded     bool // scan.bounded.mode is latest-offset
+	Bounded     bool // the source ends
 	IdleTimeout time.Duration
+
+	// Kafka is never nil: the rows of every table pass through a topic. A connector whose rows are
+	// elsewhere adds a part of its own.
+	Kafka *Kafka
 }
 
 // TableColumn is one column of a table. Physical columns are stored in the record's key or value.
@@ -46,7 +44,7 @@ type TableColumn struct {
 // Physical reports whether the column is stored in key or value.
 func (c TableColumn) Physical() bool { return c.Metadata == "" && c.Computed == nil }
 
-func (t *Table) String() string { return fmt.Sprintf("%s (topic %s)", t.Name, t.Topic) }
+func (t *Table) String() string { return fmt.Sprintf("%s (topic %s)", t.Name, t.Kafka.Topic) }
 
 // columns returns the table's columns as those of a relation.
 func (t *Table) columns() []Column {

@@ -20,8 +20,9 @@ type connector interface {
 	metadata() map[string]metadata
 	// keyed reports whether a row replaces the previous one with its primary key.
 	keyed() bool
-	// bind reads the options into t, whose columns and primary key are already set: where its rows
-	// are stored, how they are encoded, where reading starts, and whether it ends (Bounded).
+	// bind reads the options into t, whose columns and primary key are already set: whether reading
+	// ends (Bounded), and the part of the connector with where its rows are stored, how they are
+	// encoded and where reading starts.
 	bind(t *Table, o *options) error
 }
 

@@ -15,6 +15,15 @@ import (
 // whose rows replace each other by the record's key.
 type kafka struct{ upsert bool }
 
+// Kafka is the topic of a table.
+type Kafka struct {
+	Topic      string
+	Brokers    string // properties.bootstrap.servers; "" if not set
+	Key, Value Format
+	Startup    Startup
+	Reset      Reset
+}
+
 // Startup is the position at which a source starts if it has no committed offsets
 // (scan.startup.mode).
 type Startup struct {
@@ -57,6 +66,7 @@ func (kafka) metadata() map[string]metadata {
 func (k kafka) keyed() bool { return k.upsert }
 
 func (k kafka) bind(t *Table, o *options) error {
+	t.Kafka = &Kafka{}
 	for _, step := range []func(*Table, *options) error{k.bindTopic, k.bindFormats, k.bindScan, k.bindSink} {
 		if err := step(t, o); err != nil {
 			return err
@@ -66,15 +76,15 @@ func (k kafka) bind(t *Table, o *options) error {
 }
 
 func (kafka) bindTopic(t *Table, o *options) error {
-	t.Topic = o.get("topic")
-	if strings.ContainsAny(t.Topic, "; ") || t.Topic == "" && o.has("topic-pattern") {
+	t.Kafka.Topic = o.get("topic")
+	if strings.ContainsAny(t.Kafka.Topic, "; ") || t.Kafka.Topic == "" && o.has("topic-pattern") {
 		return sql.Errorf(t, "table %s: only a single topic is supported, not a list or a pattern", t.Name).
 			WithHint("declare a table for each topic and combine them with UNION ALL")
 	}
-	if t.Topic == "" {
+	if t.Kafka.Topic == "" {
 		return sql.Errorf(t, "table %s has no option 'topic'", t.Name)
 	}
-	t.Brokers = o.get("properties.bootstrap.servers")
+	t.Kafka.Brokers = o.get("properties.bootstrap.servers")
 	return nil
 }
 
@@ -92,11 +102,11 @@ func (k kafka) bindFormats(t *Table, o *options) error {
 		return err
 	}
 	for i, c := range t.Columns {
-		if c.Physical() && (include == "ALL" || !slices.Contains(t.Key.Columns, i)) {
-			t.Value.Columns = append(t.Value.Columns, i)
+		if c.Physical() && (include == "ALL" || !slices.Contains(t.Kafka.Key.Columns, i)) {
+			t.Kafka.Value.Columns = append(t.Kafka.Value.Columns, i)
 		}
 	}
-	if err := t.setFormat(&t.Key, "key.", "key.format", o, o.get("key.fields-prefix")); err != nil {
+	if err := t.setFormat(&t.Kafka.Key, "key.", "key.format", o, o.get("key.fields-prefix")); err != nil {
 		return err
 	}
 	option := "value.format"
@@ -106,7 +116,7 @@ func (k kafka) bindFormats(t *Table, o *options) error {
 	if !o.has(option) {
 		return sql.Errorf(t, "table %s has no option 'value.format'", t.Name).WithHint("use one of %s", strings.Join(format.Names(), ", "))
 	}
-	return t.setFormat(&t.Value, "value.", option, o, "")
+	return t.setFormat(&t.Kafka.Value, "value.", option, o, "")
 }
 
 // bindUpsertKey puts the primary key into the record's key.
@@ -122,7 +132,7 @@ func (kafka) bindUpsertKey(t *Table, o *options) error {
 	if !o.has("key.format") || !o.has("value.format") {
 		return sql.Errorf(t, "upsert-kafka table %s needs the options 'key.format' and 'value.format'", t.Name)
 	}
-	t.Key.Columns = t.PrimaryKey
+	t.Kafka.Key.Columns = t.PrimaryKey
 	return nil
 }
 
@@ -140,7 +150,7 @@ func (kafka) bindKeyFields(t *Table, o *options) error {
 		if i < 0 || !t.Columns[i].Physical() {
 			return sql.Errorf(o.all["key.fields"].ValuePos, "'key.fields' lists %s, which is not a physical column of %s", name, t.Name).WithHint("%s", suggest.DidYouMean(name, t.names()))
 		}
-		t.Key.Columns = append(t.Key.Columns, i)
+		t.Kafka.Key.Columns = append(t.Kafka.Key.Columns, i)
 	}
 	return nil
 }
@@ -152,21 +162,22 @@ func (kafka) bindScan(t *Table, o *options) error {
 	if err != nil {
 		return err
 	}
-	if t.Reset = Reset(reset); t.Reset == ResetLatest && (mode == "earliest-offset" || mode == "timestamp") {
-		t.Reset = ResetEarliest // as in Flink, where these modes take precedence
+	k := t.Kafka
+	if k.Reset = Reset(reset); k.Reset == ResetLatest && (mode == "earliest-offset" || mode == "timestamp") {
+		k.Reset = ResetEarliest // as in Flink, where these modes take precedence
 	}
 	switch mode {
 	case "earliest-offset":
 	case "latest-offset":
-		t.Startup.Latest = true
+		k.Startup.Latest = true
 	case "", "group-offsets":
-		t.Startup.Group, t.Startup.Latest = true, t.Reset == ResetLatest
+		k.Startup.Group, k.Startup.Latest = true, k.Reset == ResetLatest
 	case "timestamp":
 		ms, err := strconv.ParseInt(o.get("scan.startup.timestamp-millis"), 10, 64)
 		if err != nil || ms <= 0 {
 			return sql.Errorf(t, "table %s: 'scan.startup.mode' = 'timestamp' requires 'scan.startup.timestamp-millis'", t.Name)
 		}
-		t.Startup.Timestamp = ms
+		k.Startup.Timestamp = ms
 	default:
 		return o.bad("scan.startup.mode", "use earliest-offset, latest-offset, group-offsets or timestamp")
 	}

@@ -49,12 +49,12 @@ func (p *planner) differLocal(where sql.Node, rule string) {
 
 // differScan records the treatment of records that can't be decoded or have no key.
 func (p *planner) differScan(t *Table) {
-	if strings.EqualFold(t.Value.Options["ignore-parse-errors"], "true") {
+	if strings.EqualFold(t.Kafka.Value.Options["ignore-parse-errors"], "true") {
 		p.differ(t, "misplaced-values", "if a record of %s has an array or object instead of a number, only that value is NULL; Flink's parser loses its position and continues inside it", t.Name)
 	} else {
 		p.differ(t, "dead-letters", "a record of %s that can't be decoded becomes a dead letter; Flink's job keeps failing until 'json.ignore-parse-errors' is set", t.Name)
 	}
-	if fromKey := func(c int) bool { return !slices.Contains(t.Value.Columns, c) }; !t.Upsert && t.Key.Name != "raw" && slices.ContainsFunc(t.Key.Columns, fromKey) {
+	if fromKey := func(c int) bool { return !slices.Contains(t.Kafka.Value.Columns, c) }; !t.Upsert && t.Kafka.Key.Name != "raw" && slices.ContainsFunc(t.Kafka.Key.Columns, fromKey) {
 		p.differ(t, "missing-keys", "a record of %s without a key is a row whose key columns are NULL; Flink drops it unless the key's format is raw", t.Name)
 	}
 }

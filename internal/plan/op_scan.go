@@ -19,7 +19,7 @@ func (*Scan) Name() string { return "Scan" }
 
 // Describe implements Op.
 func (s *Scan) Describe(r *Relation) string {
-	text := fmt.Sprintf("Scan %s of topic %s", s.Table.Name, s.Table.Topic)
+	text := fmt.Sprintf("Scan %s of topic %s", s.Table.Name, s.Table.Kafka.Topic)
 	if s.Filter != nil {
 		text += " where " + s.Filter.String()
 	}
@@ -47,7 +47,7 @@ func (s *Scan) Reads(r *Relation, _ int, need func(int)) {
 	}
 }
 
-func (s *Scan) topic() string { return s.Table.Topic }
+func (s *Scan) topic() string { return s.Table.Kafka.Topic }
 
 func (s *Scan) pushFilter(_ *Relation, cond expr.Node) (below expr.Node, ok bool) {
 	if s.Filter != nil {
@@ -65,8 +65,8 @@ func (p *planner) scan(t *Table) *Relation {
 		r = p.relation(&Scan{Table: t}, t.columns())
 		// Keys with a schema ID of a registry may be in different partitions although they are
 		// equal, if their schemas differ.
-		if t.Key.Name != "" && !format.HasRegistry(t.Key.Name) && !p.program.Settings.AnyPartition {
-			r.Keyed, r.Hash = t.Key.Columns, t.Key.hash()
+		if t.Kafka.Key.Name != "" && !format.HasRegistry(t.Kafka.Key.Name) && !p.program.Settings.AnyPartition {
+			r.Keyed, r.Hash = t.Kafka.Key.Columns, t.Kafka.Key.hash()
 		}
 		if t.Upsert {
 			r.Updating, r.Key = true, t.PrimaryKey

@@ -57,7 +57,7 @@ func (r *Relation) Home(input int) *Placement {
 func (r *Relation) hashedBy(hash string) *Table {
 	switch op := r.Op.(type) {
 	case *Scan:
-		if op.Table.Key.Name != "" && op.Table.Key.hash() == hash {
+		if op.Table.Kafka.Key.Name != "" && op.Table.Kafka.Key.hash() == hash {
 			return op.Table
 		}
 		return nil
@@ -112,7 +112,7 @@ func (p *planner) differPlacements() {
 	for _, at := range p.program.Placements() {
 		t := at.Tables[0]
 		p.differ(t, "key-partitioning", "the pipeline relies on murmur2, the hash of Kafka's Java client, for the partition of each key in topic %s, and stops at a record in another one; "+
-			"Flink repartitions, as SET '%s' = 'any' does here", t.Topic, keyPartitioning)
+			"Flink repartitions, as SET '%s' = 'any' does here", t.Kafka.Topic, keyPartitioning)
 	}
 }
 

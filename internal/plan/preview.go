@@ -35,7 +35,7 @@ func (p *planner) look(q *sql.Query) error {
 	if err != nil {
 		return err
 	}
-	t := &Table{Pos: q.Pos, Name: "preview", Topic: PreviewTopic, Rowtime: -1, Upsert: r.Updating, Value: Format{Name: "json", Options: iso8601()}}
+	t := &Table{Pos: q.Pos, Name: "preview", Rowtime: -1, Upsert: r.Updating, Kafka: &Kafka{Topic: PreviewTopic, Value: Format{Name: "json", Options: iso8601()}}}
 	insert := &Insert{Table: t}
 	seen := make(map[string]int)
 	for i, c := range r.Cols {
@@ -44,8 +44,8 @@ func (p *planner) look(q *sql.Query) error {
 			name = fmt.Sprintf("%s_%d", c.Name, seen[c.Name])
 		}
 		t.Columns = append(t.Columns, TableColumn{Name: name, Type: c.Type.Nullable(true)})
-		t.Value.Columns = append(t.Value.Columns, i)
-		t.Value.Fields = append(t.Value.Fields, format.Field{Name: name, Type: c.Type.Nullable(true)})
+		t.Kafka.Value.Columns = append(t.Kafka.Value.Columns, i)
+		t.Kafka.Value.Fields = append(t.Kafka.Value.Fields, format.Field{Name: name, Type: c.Type.Nullable(true)})
 		insert.Columns = append(insert.Columns, i)
 	}
 	if r.Updating {
@@ -53,14 +53,14 @@ func (p *planner) look(q *sql.Query) error {
 			return sql.Errorf(q, "the query updates its rows, but does not select their key").
 				WithHint("select the columns of GROUP BY or PARTITION BY, and the row number of a Top-N")
 		}
-		t.Key = Format{Name: "json", Options: iso8601()}
+		t.Kafka.Key = Format{Name: "json", Options: iso8601()}
 		for _, c := range r.Key {
 			t.PrimaryKey = append(t.PrimaryKey, c)
-			t.Key.Columns = append(t.Key.Columns, c)
-			t.Key.Fields = append(t.Key.Fields, t.Value.Fields[c])
+			t.Kafka.Key.Columns = append(t.Kafka.Key.Columns, c)
+			t.Kafka.Key.Fields = append(t.Kafka.Key.Fields, t.Kafka.Value.Fields[c])
 		}
 	}
-	if err := format.Check("json", t.Value.Fields, t.Value.Options); err != nil {
+	if err := format.Check("json", t.Kafka.Value.Fields, t.Kafka.Value.Options); err != nil {
 		return sql.Errorf(q, "the rows can't be shown as JSON: %s", err)
 	}
 	p.program.Tables = append(p.program.Tables, t)

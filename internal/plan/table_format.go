@@ -61,7 +61,7 @@ func (t *Table) setFormat(f *Format, part, option string, o *options, prefix str
 		}
 	}
 	if format.HasRegistry(f.Name) {
-		f.Options.SetRegistryDefaults(t.Topic, part == "key.")
+		f.Options.SetRegistryDefaults(t.Kafka.Topic, part == "key.")
 	}
 	if err := format.Check(f.Name, f.Fields, f.Options); err != nil {
 		return sql.Errorf(t, "table %s, %sformat %s: %s", t.Name, part, f.Name, err)

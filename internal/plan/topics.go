@@ -39,24 +39,24 @@ func (p *Program) reserved(topic string) bool {
 func (p *planner) checkTopics() error {
 	for _, t := range p.program.written() {
 		switch {
-		case p.program.reserved(t.Topic):
+		case p.program.reserved(t.Kafka.Topic):
 			return p.ownTopicError(t, "writes")
-		case t.Topic == p.program.Settings.DeadLetterTopic:
-			return sql.Errorf(t, "table %s writes topic %s, which holds the pipeline's dead letters", t.Name, t.Topic).
+		case t.Kafka.Topic == p.program.Settings.DeadLetterTopic:
+			return sql.Errorf(t, "table %s writes topic %s, which holds the pipeline's dead letters", t.Name, t.Kafka.Topic).
 				WithHint("write to another topic, or set another one for dead letters: SET '%s' = '…'", deadLetterTopic)
-		case t.Topic == p.program.Settings.LateTopic:
-			return sql.Errorf(t, "table %s writes topic %s, which holds the pipeline's late rows", t.Name, t.Topic).
+		case t.Kafka.Topic == p.program.Settings.LateTopic:
+			return sql.Errorf(t, "table %s writes topic %s, which holds the pipeline's late rows", t.Name, t.Kafka.Topic).
 				WithHint("write to another topic, or set another one for late rows: SET '%s' = '…'", lateTopic)
 		}
 	}
 	for _, t := range p.program.read() {
-		if p.program.reserved(t.Topic) {
+		if p.program.reserved(t.Kafka.Topic) {
 			return p.ownTopicError(t, "reads")
 		}
 		for _, own := range []struct{ setting, topic, what string }{
 			{deadLetterTopic, p.program.Settings.DeadLetterTopic, "dead letters"}, {lateTopic, p.program.Settings.LateTopic, "late rows"},
 		} {
-			if own.topic == t.Topic {
+			if own.topic == t.Kafka.Topic {
 				return sql.Errorf(p.settingOr(own.setting, t), "topic %s would hold the pipeline's %s, but table %s reads it: each of them would be read and written again, forever", own.topic, own.what, t.Name).
 					WithHint("set another topic: SET '%s' = '…'; a pipeline with another name may read it", own.setting)
 			}
@@ -71,7 +71,7 @@ func (p *planner) checkTopics() error {
 }
 
 func (p *planner) ownTopicError(t *Table, does string) error {
-	return sql.Errorf(t, "table %s %s topic %s, which is reserved for the state and plan of pipeline %s", t.Name, does, t.Topic, p.program.Name).
+	return sql.Errorf(t, "table %s %s topic %s, which is reserved for the state and plan of pipeline %s", t.Name, does, t.Kafka.Topic, p.program.Name).
 		WithHint("give the table another topic, or the pipeline another name (SET 'pipeline.name' = '…')")
 }
 
@@ -107,19 +107,19 @@ func (p *Program) read() (all []*Table) {
 func (p *planner) checkLoops() error {
 	feeds := make(map[string][]string) // topic -> topics that get a row for each of its rows
 	for _, sink := range p.program.Sinks {
-		to := sink.Op.(*Insert).Table.Topic //nolint:forcetypeassert // sinks are inserts
+		to := sink.Op.(*Insert).Table.Kafka.Topic //nolint:forcetypeassert // sinks are inserts
 		for _, from := range copied(sink.Inputs[0]) {
 			feeds[from] = append(feeds[from], to)
 		}
 	}
 	for _, t := range p.program.written() {
 		seen := make(map[string]bool)
-		todo := slices.Clone(feeds[t.Topic])
+		todo := slices.Clone(feeds[t.Kafka.Topic])
 		for len(todo) > 0 {
 			at := todo[len(todo)-1]
 			todo = todo[:len(todo)-1]
-			if at == t.Topic {
-				return sql.Errorf(t, "rows written to %s are read again: the same pipeline reads topic %s, and each of its rows yields another, forever", t.Name, t.Topic).
+			if at == t.Kafka.Topic {
+				return sql.Errorf(t, "rows written to %s are read again: the same pipeline reads topic %s, and each of its rows yields another, forever", t.Name, t.Kafka.Topic).
 					WithHint("write to another topic, or break the loop with a WHERE; for a single pass over the existing rows, 'scan.bounded.mode' = 'latest-offset'")
 			}
 			if !seen[at] {
@@ -135,7 +135,7 @@ func (p *planner) checkLoops() error {
 // must be called before filters are pushed into scans.
 func copied(r *Relation) []string {
 	if scan, ok := r.Op.(*Scan); ok && !scan.Table.Bounded {
-		return []string{scan.Table.Topic}
+		return []string{scan.Table.Kafka.Topic}
 	}
 	var all []string
 	for i, in := range r.Inputs {

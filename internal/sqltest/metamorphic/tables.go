@@ -207,7 +207,7 @@ func (g *generator) preview(query string) *plan.Table {
 		g.rejected++
 		return nil
 	}
-	i := slices.IndexFunc(p.Tables, func(t *plan.Table) bool { return t.Topic == plan.PreviewTopic })
+	i := slices.IndexFunc(p.Tables, func(t *plan.Table) bool { return t.Kafka.Topic == plan.PreviewTopic })
 	return p.Tables[i]
 }
 
