@@ -207,7 +207,7 @@ func TestFlinkSurvivesKills(t *testing.T) {
 	producer := start(t, "produce", at, fmt.Sprint("--rate=", rate), "--devices=300", "--repeats=0.02", "--mark") // runs until all faults are over
 	t.Log(w.weir("deploy", onFlink(t, dir, "AVG(`value`)"), "--parallelism=2", "--checkpoint-interval=2s"))
 	code, _, stderr := do(t, append([]string{"flink", "deploy", filepath.Join(dir, "windowed.sql")}, w.at...)...)
-	if code != exitFailed || !strings.Contains(stderr, "deployed already") {
+	if code != exitFailed || !strings.Contains(stderr, "already deployed") {
 		t.Errorf("deployed twice: exit %d, %s", code, stderr)
 	}
 	checkpoint := func(after time.Time) {
