@@ -55,10 +55,12 @@ func namesIn(guide string) func(string) bool {
 // with weir_, and the first argument of a package's desc, to which it adds the prefix.
 func metricsOf(t *testing.T) map[string]string {
 	t.Helper()
-	metric := regexp.MustCompile(`^weir_(produce|engine|alert|registry|monitor|trace)_[a-z_]*[a-z]$`)
+	metric := regexp.MustCompile(`^weir_(broker|produce|engine|alert|registry|monitor|trace)_[a-z_]*[a-z]$`)
 	all := make(map[string]string)
-	for _, part := range []string{"produce", "engine", "alert", "registry", "monitor", "trace"} {
-		err := filepath.WalkDir("../internal/"+part, func(path string, _ fs.DirEntry, err error) error {
+	for _, part := range []string{"broker/embedded", "produce", "engine", "alert", "registry", "monitor", "trace"} {
+		dir := "../internal/" + part
+		part, _, _ = strings.Cut(part, "/")
+		err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
 			}

@@ -187,7 +187,7 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	go func() {
 		defer close(done)
 		_, err := node.Run(running, node.Config{
-			Kafka: node.Kafka{DataDir: data, Listen: listen}, Fleet: fleet.Config{Devices: 20, Rate: 500, Seed: 1},
+			Kafka: node.Kafka{DataDir: data, Listen: listen, Profile: "edge"}, Fleet: fleet.Config{Devices: 20, Rate: 500, Seed: 1},
 			ServeRegistry: &node.ServeRegistry{Listen: registryAt}, Pipelines: programs, Alerts: told, MonitorInterval: time.Second,
 			Logger: log, Admin: admin, OnReady: func(node.Ready) { close(ready) },
 		})

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/broker/embedded"
 	"weir.example/weir/internal/node"
 )
 
@@ -22,8 +23,9 @@ import (
 type kafkaFlags struct {
 	config   broker.Config
 	dataDir  string
-	named    bool // dataDir was set by the user
-	create   bool // start a broker if there is none; for commands that write
+	profile  string // of the embedded broker
+	named    bool   // dataDir was set by the user
+	create   bool   // start a broker if there is none; for commands that write
 	logLevel string
 }
 
@@ -31,6 +33,7 @@ func (k *kafkaFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringSliceVar(&k.config.Brokers, "brokers", nil, "Kafka brokers, host:port,…; without it, the embedded broker in --data-dir is used")
 	f.StringVar(&k.dataDir, "data-dir", ".weir", "data directory of the embedded broker; joins a weir that already serves it or, if it does not exist, one that serves another directory")
+	f.StringVar(&k.profile, "profile", embedded.DefaultProfile, "profile of the embedded broker, if this command starts it: edge, for machines with little memory and slow disks, stores at most 512 MiB and answers fetches with at most 1 MiB; default has no cap on stored bytes")
 	f.BoolVar(&k.config.TLS, "tls", false, "connect with TLS")
 	f.StringVar(&k.config.CAFile, "tls-ca", "", "file in PEM format with trusted certificate authorities")
 	f.StringVar(&k.config.CertFile, "tls-cert", "", "file in PEM format with the client certificate")
@@ -48,7 +51,10 @@ func (k *kafkaFlags) kafka(log *slog.Logger) (node.Kafka, error) {
 			return node.Kafka{}, usage(err)
 		}
 	}
-	return node.Kafka{Broker: k.config, DataDir: k.dataDir, Elsewhere: !k.named, Create: k.create, Logger: log}, nil
+	if _, err := embedded.FindProfile(k.profile); err != nil {
+		return node.Kafka{}, usage(err)
+	}
+	return node.Kafka{Broker: k.config, DataDir: k.dataDir, Elsewhere: !k.named, Create: k.create, Profile: k.profile, Logger: log}, nil
 }
 
 // attached calls fn with the selected broker.

@@ -63,6 +63,9 @@ alerts are in deploy/prometheus.`,
 					return err
 				}
 				defer admin.Close()
+				if err := at.Observe(admin.Registry); err != nil {
+					return err
+				}
 				admin.Broker(at.Broker)
 				admin.Registry.MustRegister(m)
 				admins.printAddress()

@@ -181,6 +181,9 @@ func (p *produceCommand) run(ctx context.Context, cmd *cobra.Command, log *slog.
 	if cfg.Encoding, err = p.format.encoding(ctx, log, p.site.Readings(), p.subject); err != nil {
 		return err
 	}
+	if err := at.Observe(admin.Registry); err != nil {
+		return err
+	}
 	bar := newBar(cmd.ErrOrStderr(), p.source, p.opened != nil)
 	cfg.Broker, cfg.Logger, cfg.StopTimeout = admin.Broker(at.Broker), log, p.stop.limit()
 	cfg.Topic, cfg.DLQ, cfg.Progress = p.site.Readings(), p.site.DeadLetters(), p.site.Progress()

@@ -169,6 +169,9 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.
 			return err
 		}
 		defer traced()
+		if err := at.Observe(admin.Registry); err != nil {
+			return err
+		}
 		r.admin.printAddress()
 		ticker := newTicker(cmd.ErrOrStderr(), "processed", at.Describe())
 		c := r.cfg

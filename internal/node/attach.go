@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/embedded"
 	"weir.example/weir/internal/retry"
@@ -22,6 +24,7 @@ type Kafka struct {
 	Listen    string // host:port of the embedded broker; default a free port
 	Advertise string // host:port advertised to clients; default Listen
 	Sync      bool   // the embedded broker syncs to disk at each commit
+	Profile   string // of the embedded broker, see embedded.Profiles; default embedded.DefaultProfile
 	Logger    *slog.Logger
 }
 
@@ -106,7 +109,7 @@ func (k Kafka) Serve(ctx context.Context) (*Attachment, error) {
 }
 
 func (k Kafka) serve() (*Attachment, error) {
-	b, err := embedded.Open(embedded.Config{Dir: k.DataDir, Addr: k.Listen, Advertise: k.Advertise, Sync: k.Sync, Logger: k.Logger})
+	b, err := embedded.Open(embedded.Config{Dir: k.DataDir, Addr: k.Listen, Advertise: k.Advertise, Sync: k.Sync, Profile: k.Profile, Logger: k.Logger})
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +127,14 @@ func (k Kafka) at(addr string) broker.Config {
 	c := k.Broker
 	c.Brokers = []string{addr}
 	return c
+}
+
+// Observe adds the metrics of the embedded broker that this process serves, if it does.
+func (a *Attachment) Observe(r prometheus.Registerer) error {
+	if a.embedded == nil {
+		return nil
+	}
+	return r.Register(embedded.NewCollector(a.embedded))
 }
 
 // Describe returns a human-readable description of the broker.

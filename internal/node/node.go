@@ -122,6 +122,9 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	if err != nil {
 		return err
 	}
+	if err := kafka.Observe(cfg.Admin.Registry); err != nil {
+		return err
+	}
 	observed := cfg.Admin.Broker(kafka.Broker)
 	src := produce.Named(simulated, cfg.Site.SourceName(simulated.Name()))
 	producer := cfg.Admin.Producer(produce.Config{

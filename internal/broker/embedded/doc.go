@@ -17,6 +17,7 @@
 //	expire.go      group members that kfake expels too early or never
 //	nameless.go    intents of earlier versions, without topic names
 //	space.go       disk space reserved for the ends of transactions
+//	storage.go     the cap on stored bytes; metrics.go for Prometheus
 //	profile.go     profiles of machines: caps and sizes
 //	lean.go        limits the memory of a start
 //	private.go     modes of files: the owner's only

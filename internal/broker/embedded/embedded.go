@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,6 +94,7 @@ type Broker struct {
 	cluster *kfake.Cluster
 	journal *journal
 	gate    *gate
+	storage *storage
 	loop    *loop
 	lock    *flock.Flock
 	addr    string
@@ -218,6 +220,8 @@ func (b *Broker) start() error {
 	b.watch(kmsg.InitProducerID, fence.OnRequest)
 	b.watch(kmsg.SyncGroup, members.onSyncGroup)
 	b.watch(kmsg.JoinGroup, members.onJoinGroup)
+	limit := cmp.Or(b.cfg.StoredBytes, profile.StoredBytes)
+	b.storage = newStorage(limit, b.loop.stored, b.cfg.Logger)
 	b.gate = newGate()
 	hold := b.gate.hold(b.cluster.SleepControl)
 	b.watch(kmsg.Produce, func(req kmsg.Request) (kmsg.Response, error, bool) { // a single function, see gate
@@ -227,6 +231,9 @@ func (b *Broker) start() error {
 		resp, err, answered := hold(req)
 		if !answered {
 			resp, err, answered = fence.OnRequest(req)
+		}
+		if !answered {
+			resp, err, answered = b.storage.onProduce(req)
 		}
 		if !answered {
 			b.journal.onProduce(req)
