@@ -108,6 +108,9 @@ logger.server.name=kafka.server
 logger.server.level=info
 `
 
+// KafkaJars returns the folder of Kafka's jars, which are fetched the first time.
+func KafkaJars(ctx context.Context) (string, error) { return kafkaKit.jars(ctx) }
+
 // JavaTool returns a command that runs a class of Kafka's jars with a maximum heap such as "512m".
 func JavaTool(ctx context.Context, heap, class string, args ...string) (*exec.Cmd, error) {
 	libs, err := kafkaKit.jars(ctx)

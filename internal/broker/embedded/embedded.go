@@ -18,6 +18,8 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir.example/weir/internal/broker/front"
 )
 
 // Config configures an embedded broker.
@@ -35,6 +37,7 @@ type Config struct {
 
 	Profile     string // name in Profiles; default DefaultProfile
 	StoredBytes int64  // caps the bytes of all topics' records; default the profile's, negative: no cap
+	Limits front.Limits // of clients; default: those of the package front
 
 	MaintainEvery time.Duration // between compactions and retention runs; default 30 s, negative: never
 	CompactBytes  int64         // compaction starts once a compacted topic has grown by this and by half; default 1 MiB
@@ -180,10 +183,13 @@ func (b *Broker) start() error {
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
 			var l net.Listener
 			l, listenErr = net.Listen(network, b.cfg.Addr) //nolint:noctx // kfake's signature has no context
-			if listenErr == nil && b.cfg.Advertise != "" {
+			if listenErr != nil {
+				return nil, listenErr
+			}
+			if b.cfg.Advertise != "" {
 				l = advertised{l, b.cfg.Advertise}
 			}
-			return l, listenErr
+			return front.Wrap(l, b.cfg.Limits, b.cfg.Logger), nil
 		}),
 		kfake.WithLogger(logger{b.cfg.Logger}),
 		kfake.ClusterID("weir-embedded"),

@@ -1,0 +1,320 @@
+package front
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// conn is a connection to a client. kfake calls Read in one goroutine, Write in another, and Close
+// in both.
+type conn struct {
+	net.Conn
+	l       *Listener
+	from    netip.Addr
+	closed  chan struct{}
+	closing sync.Once
+
+	// Used by Read only.
+	small    []byte    // the buffer of small requests
+	buf      []byte    // small, or a grown one
+	start    int       // of the bytes in buf that kfake has not received
+	end      int       // of the bytes in buf
+	ready    []byte    // rest of the checked frame, mostly in buf
+	deadline time.Time // for reading
+
+	mu       sync.Mutex
+	dead     bool      // Close has released everything
+	grown    int64     // memory charged for buf
+	pending  []request // handed to kfake and not answered
+	retained int64     // kfake keeps a buffer as large as the largest answer, until the end
+}
+
+func newConn(l *Listener, c net.Conn, from netip.Addr) *conn {
+	small := make([]byte, smallBuffer)
+	return &conn{Conn: c, l: l, from: from, closed: make(chan struct{}), small: small, buf: small}
+}
+
+// Read returns bytes of the next frame, size included, after the frame has arrived and was checked.
+func (c *conn) Read(p []byte) (n int, err error) {
+	defer c.recover(&err)
+	if len(c.ready) == 0 {
+		if err := c.next(); err != nil {
+			c.end, c.start = 0, 0
+			c.refuse(err)
+			return 0, err
+		}
+	}
+	n = copy(p, c.ready)
+	if c.ready = c.ready[n:]; len(c.ready) == 0 {
+		c.shrink()
+	}
+	return n, nil
+}
+
+// next reads and checks a frame.
+func (c *conn) next() error {
+	c.settle()
+	if err := c.fill(4); err != nil {
+		return err
+	}
+	size := int64(binary.BigEndian.Uint32(c.buf[c.start:]))
+	if size < headerBytes || size > int64(c.l.limits.FrameBytes) {
+		return &refusal{ReasonSize, fmt.Sprintf("a request of %d bytes, expected %d to %d", size, headerBytes, c.l.limits.FrameBytes)}
+	}
+	need := 4 + int(size)
+	if err := c.fill(need); err != nil {
+		return err
+	}
+	whole := c.buf[c.start : c.start+need]
+	req, frame, err := c.l.check(whole[4:])
+	if err != nil {
+		return err
+	}
+	c.start += need
+	c.ready = whole
+	if len(frame) != len(whole)-4 || &frame[0] != &whole[4] { // replaced
+		c.ready = append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...) //nolint:gosec // a small frame
+	}
+	if req.charge <= smallBuffer {
+		req.charge = 0
+	} else if !c.l.memory.acquire(req.charge, c.l.limits.MemoryTimeout, c.closed) {
+		return c.noMemory()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead {
+		c.l.memory.release(req.charge)
+		return net.ErrClosed
+	}
+	c.pending = append(c.pending, req)
+	return nil
+}
+
+// fill reads until need bytes of the current frame are in the buffer.
+func (c *conn) fill(need int) error {
+	var started time.Time
+	for c.end-c.start < need {
+		if err := c.makeRoom(need); err != nil {
+			return err
+		}
+		if have := c.end - c.start; have == 0 {
+			c.setDeadline(time.Now().Add(c.l.limits.IdleTimeout))
+		} else {
+			if started.IsZero() {
+				started = time.Now()
+			}
+			c.setDeadline(started.Add(c.l.limits.FrameTimeout + time.Duration(have>>12)*time.Second))
+		}
+		n, err := c.Conn.Read(c.buf[c.end:])
+		c.end += n
+		switch {
+		case n > 0:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if err := c.late(); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+// late decides about a connection whose read deadline has passed.
+func (c *conn) late() error {
+	if c.end > c.start {
+		return &refusal{ReasonSlow, fmt.Sprintf("%d bytes of a request arrived, and the rest did not in time", c.end-c.start)}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, req := range c.pending {
+		if req.answered { // it waits for an answer, and is not idle
+			return nil
+		}
+	}
+	return &refusal{ReasonIdle, "no request for " + c.l.limits.IdleTimeout.String()}
+}
+
+// setDeadline sets the read deadline, unless the one that applies is close to it.
+func (c *conn) setDeadline(t time.Time) {
+	if d := t.Sub(c.deadline); d < 0 || d > c.l.limits.FrameTimeout/16 {
+		c.deadline = t
+		_ = c.Conn.SetReadDeadline(t) // fails on a closed connection, and so does Read
+	}
+}
+
+// makeRoom makes room for a byte at the end of the buffer. A frame of need bytes begins at start.
+func (c *conn) makeRoom(need int) error {
+	if c.end < len(c.buf) {
+		return nil
+	}
+	have := c.buf[c.start:c.end]
+	if c.start > 0 && (need <= len(c.buf) || len(have) < len(c.buf)/2) {
+		copy(c.buf, have)
+		c.start, c.end = 0, len(have)
+		return nil
+	}
+	larger := newBuffer(len(have), need)
+	if !c.l.memory.acquire(int64(len(larger)), c.l.limits.MemoryTimeout, c.closed) {
+		recycle(larger)
+		return c.noMemory()
+	}
+	copy(larger, have)
+	c.replace(larger, int64(len(larger)))
+	c.start, c.end = 0, len(have)
+	return nil
+}
+
+func (c *conn) noMemory() error {
+	return &refusal{ReasonMemory, "no memory for a request within " + c.l.limits.MemoryTimeout.String()}
+}
+
+// shrink returns to the small buffer after a frame was handed over, unless it grew for the next.
+func (c *conn) shrink() {
+	c.ready = nil
+	rest := c.buf[c.start:c.end]
+	switch {
+	case len(rest) == 0:
+		c.start, c.end = 0, 0
+	case len(rest) > smallBuffer:
+		return
+	}
+	if len(c.buf) > smallBuffer {
+		n := copy(c.small, rest)
+		c.replace(c.small, 0)
+		c.start, c.end = 0, n
+	}
+}
+
+// replace sets the read buffer and the memory charged for it, and frees the old ones.
+func (c *conn) replace(buf []byte, charge int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	recycle(c.buf)
+	c.buf = buf
+	if c.dead {
+		c.l.memory.release(charge)
+		return
+	}
+	c.l.memory.release(c.grown)
+	c.grown = charge
+}
+
+// settle forgets requests that kfake has finished. It reads a request while it processes the one
+// before it, and no earlier one.
+func (c *conn) settle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.pending) > 1 {
+		c.forget()
+	}
+}
+
+// forget drops the oldest pending request; mu is held.
+func (c *conn) forget() request {
+	req := c.pending[0]
+	c.pending = append(c.pending[:0], c.pending[1:]...)
+	c.l.memory.release(req.charge)
+	return req
+}
+
+// answer returns the request that an answer belongs to.
+func (c *conn) answer(p []byte) (request, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.pending) > 0 {
+		req := c.forget()
+		if !req.answered {
+			continue
+		}
+		if len(p) < 8 || binary.BigEndian.Uint32(p[4:]) != req.correlation {
+			break
+		}
+		return req, nil
+	}
+	return request{}, errors.New("answer to no request")
+}
+
+// writeChunk is the part of an answer that WriteTimeout is for.
+const writeChunk = 1 << 20
+
+// Write sends an answer, which p has as a whole.
+func (c *conn) Write(p []byte) (n int, err error) {
+	defer c.recover(&err)
+	req, err := c.answer(p)
+	if err != nil {
+		return 0, err
+	}
+	c.retain(int64(len(p)))
+	answer, err := repair(req, p)
+	if err != nil {
+		return 0, err
+	}
+	for len(answer) > 0 {
+		chunk := answer[:min(len(answer), writeChunk)]
+		_ = c.SetWriteDeadline(time.Now().Add(c.l.limits.WriteTimeout)) // fails on a closed connection, and so does Write
+		if _, err := c.Conn.Write(chunk); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				err = &refusal{ReasonSlow, "the client does not read its answer"}
+			}
+			c.refuse(err)
+			return 0, err
+		}
+		answer = answer[len(chunk):]
+	}
+	return len(p), nil
+}
+
+// retain charges the buffer that kfake keeps for a connection's answers.
+func (c *conn) retain(n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if more := n - c.retained; more > smallBuffer && !c.dead {
+		c.l.memory.take(more)
+		c.retained = n
+	}
+}
+
+// Close releases what the connection holds.
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	c.closing.Do(func() {
+		close(c.closed)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for len(c.pending) > 0 {
+			c.forget()
+		}
+		c.l.memory.release(c.retained + c.grown)
+		c.retained, c.grown, c.dead = 0, 0, true
+		c.l.leave(c.from)
+	})
+	return err
+}
+
+// refuse closes the connection if err is a refusal; other errors are those of the connection.
+func (c *conn) refuse(err error) {
+	var r *refusal
+	if errors.As(err, &r) {
+		c.l.refusals.add(r.reason, c.RemoteAddr(), r.detail)
+	}
+	c.Close() //nolint:errcheck,gosec // the connection has failed
+}
+
+// recover ends the connection after a panic.
+func (c *conn) recover(err *error) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	*err = &refusal{ReasonPanic, fmt.Sprint(p)}
+	c.l.log.Error("panic while serving a client connection", "part", "broker", "client", c.RemoteAddr(), "err", *err, "stack", string(debug.Stack()))
+	c.refuse(*err)
+}
