@@ -211,6 +211,12 @@ func (b *Broker) start() error {
 		return errors.Join(err, b.shut())
 	}
 	b.loop.do(b.loop.forget) // left by an older version in the files of a clean stop
+	checks := front.Checks(b.topicName)
+	for key, check := range checks {
+		if key != kmsg.Produce {
+			b.watch(key, check)
+		}
+	}
 	room := openReserve(dir, b.cfg.Logger)
 	for _, key := range []kmsg.Key{kmsg.EndTxn, kmsg.InitProducerID} {
 		b.watch(key, room.onRequest) // before all others: the journal must not record a commit that is refused
@@ -231,8 +237,10 @@ func (b *Broker) start() error {
 	b.gate = newGate()
 	hold := b.gate.hold(b.cluster.SleepControl)
 	b.watch(kmsg.Produce, func(req kmsg.Request) (kmsg.Response, error, bool) { // a single function, see gate
-		if resp, err, refused := room.onRequest(req); refused {
-			return resp, err, true
+		for _, check := range []handler{checks[kmsg.Produce], room.onRequest} {
+			if resp, err, refused := check(req); refused {
+				return resp, err, true
+			}
 		}
 		resp, err, answered := hold(req)
 		if !answered {

@@ -5,12 +5,17 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // repairs has the changes of answers that differ from Kafka's, by API. Only these are parsed.
 var repairs = map[kmsg.Key]func(kmsg.Response){
-	kmsg.ApiVersions: func(r kmsg.Response) { announceServed(r.(*kmsg.ApiVersionsResponse)) },
+	kmsg.ApiVersions:             func(r kmsg.Response) { announceServed(r.(*kmsg.ApiVersionsResponse)) },
+	kmsg.CreateTopics:            func(r kmsg.Response) { repairCreateTopics(r.(*kmsg.CreateTopicsResponse)) },
+	kmsg.DescribeTopicPartitions: func(r kmsg.Response) { repairTopicPartitions(r.(*kmsg.DescribeTopicPartitionsResponse)) },
+	kmsg.ShareFetch:              func(r kmsg.Response) { repairShareFetch(r.(*kmsg.ShareFetchResponse)) },
+	kmsg.DescribeClientQuotas:    func(r kmsg.Response) { repairClientQuotas(r.(*kmsg.DescribeClientQuotasResponse)) },
 }
 
 // repair returns the answer to a request as Kafka would send it.
@@ -58,4 +63,56 @@ func announceServed(r *kmsg.ApiVersionsResponse) {
 		}
 	}
 	r.ApiKeys = keys
+}
+
+// dynamicTopicConfig is the source of a topic's own settings in Kafka's answers (KIP-226).
+const dynamicTopicConfig = 1
+
+// repairCreateTopics sets the errors of the topics that onCreateTopics left to kfake, and what
+// Java's clients expect: settings that are not null, each with a source.
+func repairCreateTopics(r *kmsg.CreateTopicsResponse) {
+	for i := range r.Topics {
+		t := &r.Topics[i]
+		if wrong := topicNameError(t.Topic); wrong != "" && t.ErrorCode == kerr.InvalidPartitions.Code {
+			t.ErrorCode, t.ErrorMessage = kerr.InvalidTopicException.Code, kmsg.StringPtr("Topic name is invalid: "+wrong)
+		}
+		if t.Configs == nil {
+			t.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
+		}
+		for k := range t.Configs {
+			if t.Configs[k].Source < dynamicTopicConfig {
+				t.Configs[k].Source = dynamicTopicConfig
+			}
+		}
+	}
+}
+
+func repairTopicPartitions(r *kmsg.DescribeTopicPartitionsResponse) {
+	for i := range r.Topics {
+		for k := range r.Topics[i].Partitions {
+			p := &r.Topics[i].Partitions[k]
+			if p.EligibleLeaderReplicas == nil {
+				p.EligibleLeaderReplicas = []int32{}
+			}
+			if p.LastKnownELR == nil {
+				p.LastKnownELR = []int32{}
+			}
+		}
+	}
+}
+
+func repairClientQuotas(r *kmsg.DescribeClientQuotasResponse) {
+	if r.Entries == nil {
+		r.Entries = []kmsg.DescribeClientQuotasResponseEntry{}
+	}
+}
+
+func repairShareFetch(r *kmsg.ShareFetchResponse) {
+	for i := range r.Topics {
+		for k := range r.Topics[i].Partitions {
+			if p := &r.Topics[i].Partitions[k]; p.Records == nil {
+				p.Records = []byte{}
+			}
+		}
+	}
 }

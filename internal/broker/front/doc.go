@@ -14,6 +14,7 @@
 //	walk.go       follows a request's form over its bytes: bounds lengths, counts and nesting
 //	form.go       the forms of the requests, compiled from the table in requests.go
 //	requests.go   generated from Kafka's message definitions by gen/
+//	checks.go     requests that kfake would accept, and Kafka refuses
 //	answers.go    answers that differ from Kafka's
 //	budget.go     memory of requests and answers, over all connections
 //	buffers.go    reused read buffers

@@ -424,7 +424,7 @@ func TestIdleConnections(t *testing.T) {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)
-	if held := m.HeapAlloc + m.StackInuse; held > 100<<20 {
+	if held := m.HeapAlloc + m.StackInuse; held > 128<<20 {
 		t.Errorf("%d idle connections and their clients hold %d bytes", n, held)
 	}
 	checkServes(t, addr)

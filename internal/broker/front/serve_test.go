@@ -45,6 +45,17 @@ func serve(t testing.TB, limits Limits, topics ...string) (addr string, l *Liste
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
+	for key, check := range Checks(func(id [16]byte) string {
+		if info := c.TopicIDInfo(id); info != nil {
+			return info.Topic
+		}
+		return ""
+	}) {
+		c.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			return check(req)
+		})
+	}
 	return c.ListenAddrs()[0], l
 }
 

@@ -124,7 +124,7 @@ func (w *walker) length(o *op) (int, error) {
 		n = int(int32(binary.BigEndian.Uint32(w.src))) //nolint:gosec // two's complement
 		w.src = w.src[4:]
 	}
-	if n < -1 || n > math.MaxInt32 {
+	if n < -1 || n > math.MaxInt32 || o.kind == opString && n > math.MaxInt16 { // of a string even if compact, as in Kafka
 		return 0, errShort
 	}
 	if n == -1 && !o.nullable {
