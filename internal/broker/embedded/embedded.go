@@ -35,9 +35,9 @@ type Config struct {
 	// commit. Default false. A killed process loses none either way.
 	Sync bool
 
-	Profile     string // name in Profiles; default DefaultProfile
-	StoredBytes int64  // caps the bytes of all topics' records; default the profile's, negative: no cap
-	Limits front.Limits // of clients; default: those of the package front
+	Profile     string       // name in Profiles; default DefaultProfile
+	StoredBytes int64        // caps the bytes of all topics' records; default the profile's, negative: no cap
+	Limits      front.Limits // of clients; default: the profile's, then those of package front
 
 	MaintainEvery time.Duration // between compactions and retention runs; default 30 s, negative: never
 	CompactBytes  int64         // compaction starts once a compacted topic has grown by this and by half; default 1 MiB
@@ -189,7 +189,7 @@ func (b *Broker) start() error {
 			if b.cfg.Advertise != "" {
 				l = advertised{l, b.cfg.Advertise}
 			}
-			return front.Wrap(l, b.cfg.Limits, b.cfg.Logger), nil
+			return front.Wrap(l, profile.limits(b.cfg.Limits), b.cfg.Logger), nil
 		}),
 		kfake.WithLogger(logger{b.cfg.Logger}),
 		kfake.ClusterID("weir-embedded"),
@@ -257,7 +257,6 @@ func (b *Broker) start() error {
 	b.watch(kmsg.EndTxn, b.journal.onEndTxn)
 	b.watch(kmsg.TxnOffsetCommit, b.journal.onTxnOffsetCommit)
 	b.watch(kmsg.DeleteRecords, b.onDeleteRecords)
-	b.watch(kmsg.Fetch, clampFetch(profile.FetchBytes))
 	b.addr = b.cluster.ListenAddrs()[0]
 	if err := writeSynced(filepath.Join(dir, addrFile), []byte(b.addr)); err != nil {
 		return errors.Join(fmt.Errorf("write broker address: %w", err), b.shut())

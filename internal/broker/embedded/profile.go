@@ -1,12 +1,13 @@
 package embedded
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
+	"weir.example/weir/internal/broker/front"
 )
 
 // Profile fits an embedded broker to its machine.
@@ -21,7 +22,11 @@ type Profile struct {
 
 	// FetchBytes caps the records of an answer to a fetch (fetch.max.bytes): all other requests
 	// wait while they are read.
-	FetchBytes int32
+	FetchBytes int
+
+	// MemoryBytes bounds the requests and answers in memory, over all connections. It allows
+	// requests of a quarter of it.
+	MemoryBytes int64
 }
 
 // DefaultProfile is the name of the profile for a Config without one.
@@ -29,8 +34,8 @@ const DefaultProfile = "default"
 
 // Profiles are the profiles by name. FetchBytes of the default one is Kafka's.
 var Profiles = map[string]Profile{
-	DefaultProfile: {SegmentBytes: 4 << 20, FetchBytes: 55 << 20},
-	"edge":         {StoredBytes: 512 << 20, SegmentBytes: 1 << 20, FetchBytes: 1 << 20},
+	DefaultProfile: {SegmentBytes: 4 << 20, FetchBytes: 55 << 20, MemoryBytes: 512 << 20},
+	"edge":         {StoredBytes: 512 << 20, SegmentBytes: 1 << 20, FetchBytes: 1 << 20, MemoryBytes: 64 << 20},
 }
 
 // FindProfile returns the profile with a name; the empty name is DefaultProfile.
@@ -45,13 +50,9 @@ func FindProfile(name string) (Profile, error) {
 	return p, nil
 }
 
-// clampFetch returns a handler that lowers the limits of fetches. As in Kafka, the first batch is
-// returned even if it is larger.
-func clampFetch(limit int32) handler {
-	return func(kreq kmsg.Request) (kmsg.Response, error, bool) {
-		if req, ok := kreq.(*kmsg.FetchRequest); ok {
-			req.MaxBytes = min(req.MaxBytes, limit)
-		}
-		return nil, nil, false
-	}
+// limits returns the limits of clients. Those that are set take precedence over the profile's.
+func (p Profile) limits(set front.Limits) front.Limits {
+	set.FetchBytes = cmp.Or(set.FetchBytes, p.FetchBytes)
+	set.MemoryBytes = cmp.Or(set.MemoryBytes, p.MemoryBytes)
+	return set
 }
