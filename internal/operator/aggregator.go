@@ -31,6 +31,40 @@ func read(r *reader, b []byte) *reader {
 	return r
 }
 
+// newAggregate creates the operator of an aggregation.
+func newAggregate(b base, op *plan.Aggregate) (node, error) {
+	switch {
+	case op.Window == nil:
+		return newGroupAggregate(b, op), nil
+	case op.Window.Kind == plan.Session && op.Window.Sliced:
+		return newSessionWindow(b, op), nil
+	}
+	return newWindowAggregate(b, op), nil
+}
+
+func aggregateEntries(op *plan.Aggregate) []movedEntry {
+	var keys []int
+	for i, k := range op.Keys {
+		if !ofWindow(op, i) {
+			keys = append(keys, k)
+		}
+	}
+	all := []movedEntry{keyedEntry(groups, 0, keys, nil)}
+	switch {
+	case op.Window == nil:
+		return append(all, keyedEntry(distincts, 0, keys, skipDistinct))
+	case op.Window.Kind == plan.Session && op.Window.Sliced:
+		return append(all, keyedEntry(parts, 0, keys, nil), keyedEntry(timers, 0, keys, nil))
+	}
+	return append(all, keyedEntry(distincts, 0, keys, skipDistinct), keyedEntry(partialSlices, 0, keys, func(r *reader) { r.int64() }))
+}
+
+// skipDistinct skips what precedes the group's key in an entry of distinctKey.
+func skipDistinct(r *reader) {
+	r.byte()
+	r.count()
+}
+
 func newAggregator(b base, op *plan.Aggregate) aggregator {
 	g := aggregator{aggs: op.Aggs, first: len(op.Keys), out: rowBatch{Batch: batch(b.rel)}}
 	for i, k := range op.Keys {

@@ -37,7 +37,7 @@ type writer struct {
 	order   []string
 }
 
-func newWriter(b base, op *plan.Insert) (*writer, error) {
+func newWriter(b base, op *plan.Insert) (node, error) {
 	t := op.Table
 	w := &writer{
 		base: b, op: op, table: t, timestamp: -1, headers: -1, nulls: make([]*column.Column, len(t.Columns)),

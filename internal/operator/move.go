@@ -51,84 +51,48 @@ func NewMover(stage *plan.Stage, partitions int32, schemas *format.Schemas) (*Mo
 	return m, nil
 }
 
+// movedEntry describes the entries of one number in an operator's state. Their keys start with
+// columns of an input's row, or they are such rows themselves, which wait.
+type movedEntry struct {
+	number  uint16
+	input   int
+	keys    []int         // columns of the input; nil for waiting rows
+	skip    func(*reader) // skips what precedes the columns; nil if nothing does
+	waiting bool
+	numbers uint16 // for waiting rows: the entry of their next number
+}
+
+func keyedEntry(number uint16, input int, keys []int, skip func(*reader)) movedEntry {
+	return movedEntry{number: number, input: input, keys: keys, skip: skip}
+}
+
+func waitingEntry(number, numbers uint16, input int) movedEntry {
+	return movedEntry{number: number, input: input, waiting: true, numbers: numbers}
+}
+
 // relation adds the owners of a relation's state.
 func (m *Mover) relation(r *plan.Relation, partitions int32, schemas *format.Schemas) error {
-	var failed error
-	add := func(entry uint16, input int, keys []int, skip func(*reader)) {
-		o, err := newOwner(r, input, keys, partitions, schemas)
-		if err != nil {
-			failed = err
-			return
-		}
-		o.entry, o.skip = r.State+entry, skip
-		m.add(o)
-	}
-	queued := func(entry, numbers uint16, input int) {
-		o, err := newOwner(r, input, nil, partitions, schemas)
-		if err != nil {
-			failed = err
-			return
-		}
-		o.entry, o.numbers = r.State+entry, r.State+numbers
-		m.names[o.numbers] = true
-		m.add(o)
-	}
-	switch op := r.Op.(type) {
-	case *plan.Aggregate:
-		var keys []int
-		for i, k := range op.Keys {
-			if !ofWindow(op, i) {
-				keys = append(keys, k)
-			}
-		}
-		add(groups, 0, keys, nil)
-		switch {
-		case op.Window == nil:
-			add(distincts, 0, keys, skipDistinct)
-		case op.Window.Kind == plan.Session && op.Window.Sliced:
-			add(parts, 0, keys, nil)
-			add(timers, 0, keys, nil)
-		default:
-			add(distincts, 0, keys, skipDistinct)
-			add(partialSlices, 0, keys, func(r *reader) { r.int64() })
-		}
-	case *plan.Rank:
-		add(groups, 0, op.Partition, nil)
-		if op.First {
-			queued(1, numbers, 0)
-		}
-	case *plan.Over:
-		queued(0, numbers, 0)
-		add(histories, 0, op.Partition, nil)
-		if op.Frame.Unbounded {
-			add(frameRows, 0, op.Partition, skipDistinct)
-		} else {
-			add(frameRows, 0, op.Partition, func(r *reader) { r.count() })
-		}
-	case *plan.TemporalJoin:
-		queued(waitingRows, numbers, 0)
-		add(versions, 1, op.Right, nil)
-	default:
+	entries := implementations[r.Op.Name()].entries
+	if entries == nil {
 		return fmt.Errorf("unknown state of %T", r.Op)
 	}
-	return failed
+	for _, e := range entries(r) {
+		o, err := newOwner(r, &e, partitions, schemas)
+		if err != nil {
+			return err
+		}
+		m.owners = append(m.owners, o)
+		m.names[o.entry] = true
+		if e.waiting {
+			m.names[o.numbers] = true
+		}
+	}
+	return nil
 }
 
-// skipDistinct skips what precedes the group's key in an entry of distinctKey.
-func skipDistinct(r *reader) {
-	r.byte()
-	r.count()
-}
-
-func (m *Mover) add(o *owner) {
-	m.owners = append(m.owners, o)
-	m.names[o.entry] = true
-}
-
-// newOwner returns the owner of entries whose keys start with columns of an input, or which are
-// rows of the input if keys is nil.
-func newOwner(r *plan.Relation, input int, keys []int, partitions int32, schemas *format.Schemas) (*owner, error) {
-	at := r.Home(input)
+// newOwner returns the owner of entries.
+func newOwner(r *plan.Relation, e *movedEntry, partitions int32, schemas *format.Schemas) (*owner, error) {
+	at := r.Home(e.input)
 	if at == nil {
 		return nil, errors.New("its state is not partitioned by the key of a topic")
 	}
@@ -136,9 +100,10 @@ func newOwner(r *plan.Relation, input int, keys []int, partitions int32, schemas
 	if err != nil {
 		return nil, err
 	}
-	o := &owner{homes: h, nulls: at.Nulls}
-	in := r.Inputs[input]
-	if keys == nil {
+	o := &owner{entry: r.State + e.number, homes: h, nulls: at.Nulls, skip: e.skip}
+	in := r.Inputs[e.input]
+	if e.waiting {
+		o.numbers = r.State + e.numbers
 		o.row = batch(in)
 		for i, c := range at.Columns {
 			if o.homes.cols[i] = o.row.Cols[c]; o.homes.cols[i] == nil {
@@ -147,11 +112,11 @@ func newOwner(r *plan.Relation, input int, keys []int, partitions int32, schemas
 		}
 		return o, nil
 	}
-	for _, k := range keys {
+	for _, k := range e.keys {
 		o.read = append(o.read, newColumn(in, k))
 	}
 	for i, c := range at.Columns {
-		place := slices.Index(keys, c)
+		place := slices.Index(e.keys, c)
 		if place < 0 {
 			return nil, fmt.Errorf("its state is not partitioned by column %s of the topic's key", in.Cols[c].Name)
 		}

@@ -3,6 +3,7 @@
 // and a task restored from its changelog continues as if nothing had happened.
 //
 //	operator.go          row batches, the node interface, the watermark merger
+//	operators.go         which operator runs which relation of a plan
 //	task.go              Task: a stage on one partition; transactions, watermarks of its inputs
 //	dropped.go           counts of rows and values dropped by options
 //	arena.go             memory of the records that a transaction writes
@@ -35,13 +36,11 @@ package operator
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/column"
-	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/plan"
 )
 
@@ -273,45 +272,4 @@ func (p *watermarkMerger) advance(in int, watermark int64, idle bool) (all int64
 		return all, true
 	}
 	return all, false
-}
-
-// build creates the operator of a relation.
-func (t *Task) build(r *plan.Relation) (node, error) {
-	b := newBase(t, r)
-	switch op := r.Op.(type) {
-	case *plan.Scan:
-		return newScan(b, op)
-	case *plan.Filter:
-		return &filter{base: b, cond: expr.MustCompile(op.Cond), out: rowBatch{Batch: batch(r)}}, nil
-	case *plan.Project:
-		return newProject(b, op), nil
-	case *plan.Window:
-		return newWindowAssigner(b, op), nil
-	case *plan.Aggregate:
-		switch {
-		case op.Window == nil:
-			return newGroupAggregate(b, op), nil
-		case op.Window.Kind == plan.Session && op.Window.Sliced:
-			return newSessionWindow(b, op), nil
-		}
-		return newWindowAggregate(b, op), nil
-	case *plan.Rank:
-		if op.First {
-			return newFirstRow(b, op), nil
-		}
-		return newRank(b, op), nil
-	case *plan.Over:
-		return newOver(b, op), nil
-	case *plan.TemporalJoin:
-		return newTemporalJoin(b, op), nil
-	case *plan.Unnest:
-		return newUnnest(b, op), nil
-	case *plan.Union:
-		return &union{base: b, merger: newWatermarkMerger(len(r.Inputs))}, nil
-	case *plan.Exchange:
-		return newShuffleReader(b, op), nil
-	case *plan.Insert:
-		return newWriter(b, op)
-	}
-	return nil, fmt.Errorf("no operator for %T", r.Op)
 }

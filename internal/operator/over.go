@@ -50,7 +50,7 @@ const (
 	frameRows = 3 // rows of frames, or values of DISTINCT
 )
 
-func newOver(b base, op *plan.Over) *over {
+func newOver(b base, op *plan.Over) (node, error) {
 	in := b.rel.Inputs[0]
 	o := &over{base: b, op: op, in: batch(in), frame: &column.Batch{Cols: make([]*column.Column, len(in.Cols))}, out: rowBatch{Batch: batch(b.rel), watermarks: []rowWatermark{}}, width: len(in.Cols), direct: direct(in), buffer: newTimeBuffer(b.task, b.rel.State, b.rel.State+numbers)}
 	o.aggs = op.Aggs
@@ -70,7 +70,15 @@ func newOver(b base, op *plan.Over) *over {
 		}
 	}
 	o.rollback()
-	return o
+	return o, nil
+}
+
+func overEntries(op *plan.Over) []movedEntry {
+	skip := skipDistinct
+	if !op.Frame.Unbounded {
+		skip = func(r *reader) { r.count() }
+	}
+	return []movedEntry{waitingEntry(0, numbers, 0), keyedEntry(histories, 0, op.Partition, nil), keyedEntry(frameRows, 0, op.Partition, skip)}
 }
 
 // direct reports whether rows come from one table without a shuffle. After a shuffle or a union, a

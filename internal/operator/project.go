@@ -13,6 +13,10 @@ type filter struct {
 	out  rowBatch
 }
 
+func newFilter(b base, op *plan.Filter) (node, error) {
+	return &filter{base: b, cond: expr.MustCompile(op.Cond), out: rowBatch{Batch: batch(b.rel)}}, nil
+}
+
 func (f *filter) push(_ int, r *rowBatch) {
 	f.out.clear()
 	for i := range r.N {
@@ -64,7 +68,7 @@ type project struct {
 	bad      []bool
 }
 
-func newProject(b base, op *plan.Project) *project {
+func newProject(b base, op *plan.Project) (node, error) {
 	p := &project{base: b, own: batch(b.rel), computed: make([]*expr.Compiled, len(op.Exprs)), plain: make([]int, len(op.Exprs))}
 	for i, e := range op.Exprs {
 		p.plain[i] = -1
@@ -75,7 +79,7 @@ func newProject(b base, op *plan.Project) *project {
 		}
 	}
 	p.out.Batch = &column.Batch{Cols: make([]*column.Column, len(op.Exprs))}
-	return p
+	return p, nil
 }
 
 func (p *project) push(_ int, r *rowBatch) {
@@ -123,6 +127,10 @@ type union struct {
 	base
 	merger *watermarkMerger
 	lanes  []lane
+}
+
+func newUnion(b base, _ *plan.Union) (node, error) {
+	return &union{base: b, merger: newWatermarkMerger(len(b.rel.Inputs))}, nil
 }
 
 func (u *union) advance(in int, watermark int64, idle bool) {

@@ -30,7 +30,10 @@ type rank struct {
 	lineage   *lineage // of rows, by the end of their window; without windows those of the transaction
 }
 
-func newRank(b base, op *plan.Rank) *rank {
+func newRank(b base, op *plan.Rank) (node, error) {
+	if op.First {
+		return newFirstRow(b, op), nil
+	}
 	in := b.rel.Inputs[0]
 	k := &rank{base: b, op: op, clock: clock{op.Zone}, in: in, out: rowBatch{Batch: batch(b.rel)}, lineage: b.task.newLineage()}
 	k.newest = op.Limit == 1 && len(op.Order) == 1 && op.Order[0].Desc && in.Cols[op.Order[0].Column].Rowtime
@@ -39,12 +42,20 @@ func newRank(b base, op *plan.Rank) *rank {
 	}
 	k.scratch = batch(in)
 	k.rollback()
-	return k
+	return k, nil
 }
 
 func (k *rank) rollback() {
 	k.watermark, k.fired, k.touched, k.order = minWatermark, minWatermark, make(map[string][]byte), nil
 	k.lineage.clear()
+}
+
+func rankEntries(op *plan.Rank) []movedEntry {
+	all := []movedEntry{keyedEntry(groups, 0, op.Partition, nil)}
+	if op.First {
+		all = append(all, waitingEntry(1, numbers, 0))
+	}
+	return all
 }
 
 // entryRows splits an entry into its rows, each prefixed with its length and followed by its lane

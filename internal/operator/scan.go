@@ -65,7 +65,7 @@ type computedColumn struct {
 	by *expr.Compiled
 }
 
-func newScan(b base, op *plan.Scan) (*scan, error) {
+func newScan(b base, op *plan.Scan) (node, error) {
 	t := op.Table
 	s := &scan{base: b, table: t, out: rowBatch{Batch: batch(b.rel), records: []*kgo.Record{}, watermarks: []rowWatermark{}}}
 	if t.Upsert {

@@ -140,7 +140,7 @@ type peerWatermark struct {
 	idle      bool
 }
 
-func newShuffleReader(b base, op *plan.Exchange) *shuffleReader {
+func newShuffleReader(b base, op *plan.Exchange) (node, error) {
 	out := rowBatch{Batch: batch(b.rel), watermarks: []rowWatermark{}, lanes: []lane{}, more: []bool{}}
 	for _, k := range op.Keys {
 		if out.Cols[k] == nil {
@@ -152,7 +152,7 @@ func newShuffleReader(b base, op *plan.Exchange) *shuffleReader {
 	}
 	r := &shuffleReader{base: b, topic: op.Topic, out: out}
 	r.rollback()
-	return r
+	return r, nil
 }
 
 var errRepartition = errors.New("invalid record in a repartition topic: it was written by another version of the pipeline, or by another program")

@@ -37,7 +37,7 @@ const (
 	numbers     = 2
 )
 
-func newTemporalJoin(b base, op *plan.TemporalJoin) *temporalJoin {
+func newTemporalJoin(b base, op *plan.TemporalJoin) (node, error) {
 	j := &temporalJoin{base: b, op: op, left: batch(b.rel.Inputs[0]), right: batch(b.rel.Inputs[1]), merger: newWatermarkMerger(2)}
 	j.out.Batch = &column.Batch{Cols: make([]*column.Column, len(b.rel.Cols))}
 	for i := range b.rel.Cols {
@@ -48,7 +48,11 @@ func newTemporalJoin(b base, op *plan.TemporalJoin) *temporalJoin {
 		j.cond = expr.MustCompile(op.Cond)
 	}
 	j.rollback()
-	return j
+	return j, nil
+}
+
+func temporalJoinEntries(op *plan.TemporalJoin) []movedEntry {
+	return []movedEntry{waitingEntry(waitingRows, numbers, 0), keyedEntry(versions, 1, op.Right, nil)}
 }
 
 func (j *temporalJoin) rollback() {

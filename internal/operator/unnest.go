@@ -15,8 +15,8 @@ type unnest struct {
 	out   rowBatch
 }
 
-func newUnnest(b base, op *plan.Unnest) *unnest {
-	return &unnest{base: b, op: op, of: expr.MustCompile(op.Of), width: len(b.rel.Inputs[0].Cols), out: rowBatch{Batch: batch(b.rel)}}
+func newUnnest(b base, op *plan.Unnest) (node, error) {
+	return &unnest{base: b, op: op, of: expr.MustCompile(op.Of), width: len(b.rel.Inputs[0].Cols), out: rowBatch{Batch: batch(b.rel)}}, nil
 }
 
 func (u *unnest) push(_ int, r *rowBatch) {

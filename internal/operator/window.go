@@ -75,7 +75,7 @@ type windowAssigner struct {
 	expanded                 rowBatch
 }
 
-func newWindowAssigner(b base, op *plan.Window) *windowAssigner {
+func newWindowAssigner(b base, op *plan.Window) (node, error) {
 	w := &windowAssigner{
 		base: b, op: op, clock: clock{op.Zone},
 		size: op.Size.Microseconds(), slide: op.Slide.Microseconds(), offset: op.Offset.Microseconds(), gap: op.Gap.Microseconds(),
@@ -84,7 +84,7 @@ func newWindowAssigner(b base, op *plan.Window) *windowAssigner {
 	w.start, w.end, w.moment = newColumn(b.rel, n-3), newColumn(b.rel, n-2), newColumn(b.rel, n-1)
 	w.out.Batch = &column.Batch{Cols: make([]*column.Column, n)}
 	w.expanded.Batch = batch(b.rel)
-	return w
+	return w, nil
 }
 
 func (w *windowAssigner) push(_ int, r *rowBatch) {
