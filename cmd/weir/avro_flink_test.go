@@ -33,7 +33,7 @@ var avroRows = []string{
 
 // Flink reads what Weir writes in avro-confluent, and vice versa, using the same statement and the
 // embedded registry. Both register the same schema.
-func TestAvroBesideFlink(t *testing.T) {
+func TestAvroSharedWithFlink(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts Kafka and Flink: make test runs it")
 	}

@@ -83,22 +83,22 @@ a record is not in the partition of its key.`,
 			for _, file := range files {
 				text, program, err := compileFile(file, at)
 				report := checkReport{File: file, OK: err == nil}
-				var mistake *sql.Error
+				var invalid *sql.Error
 				switch {
 				case err == nil:
 					report.Pipeline, report.Stages = program.Name, len(program.Stages)
 					for _, d := range program.Differences {
 						report.Differences = append(report.Differences, differenceReport{d.Name, d.Line, d.Column, d.Message})
 					}
-				case errors.As(err, &mistake):
-					report.Line, report.Column, report.Message, report.Hint = mistake.Line, mistake.Column, mistake.Message, mistake.Hint
+				case errors.As(err, &invalid):
+					report.Line, report.Column, report.Message, report.Hint = invalid.Line, invalid.Column, invalid.Message, invalid.Hint
 				default:
 					report.Message = err.Error()
 				}
 				if err == nil && len(kafka.config.Brokers) > 0 {
 					if err = sampleKeys(cmd.Context(), &kafka, file, at, &report); err != nil {
-						var elsewhere *operator.ElsewhereError
-						if !errors.As(err, &elsewhere) {
+						var misplaced *operator.MisplacedRecordError
+						if !errors.As(err, &misplaced) {
 							return err
 						}
 						report.OK, report.Message = false, err.Error()

@@ -27,7 +27,8 @@ const sampleTime = 15 * time.Second
 var errSampled = errors.New("enough records sampled")
 
 // checkKeys runs a pipeline in memory on samples of the topics that it requires to be partitioned
-// by key. The error is an *operator.ElsewhereError if a record is not in the partition of its key.
+// by key. The error is a *operator.MisplacedRecordError if a record is not in the partition of its
+// key.
 func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (*keysReport, error) {
 	report := &keysReport{}
 	client, err := broker.Connect(ctx, b)
@@ -62,8 +63,8 @@ func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (*keysRepo
 		}
 	}
 	_, err = dryrun.Preview(ctx, p, all, sizes, false)
-	var elsewhere *operator.ElsewhereError
-	if !errors.As(err, &elsewhere) {
+	var misplaced *operator.MisplacedRecordError
+	if !errors.As(err, &misplaced) {
 		err = nil // a sample lacks earlier rows, so other errors are meaningless
 	}
 	return report, err

@@ -295,7 +295,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 	waitFor(t, "dead letter", func() bool { return len(letters()) == 1 })
 	if l := letters()[0]; !strings.Contains(l, `"value_base64":"AP8gcG9pc29u"`) || !strings.Contains(l, `"attempt":1`) || !strings.Contains(l, `"key":"h"`) {
-		t.Errorf("letter %s", l)
+		t.Errorf("dead letter %s", l)
 	}
 	if out := must(t, "dlq", "replay", "--data-dir="+dir); !strings.Contains(out, "replayed 1 dead letter;") {
 		t.Errorf("replay: %s", out)
@@ -305,7 +305,7 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("replay with a filter: %s", out)
 	}
 	if all := strings.Join(letters(), "\n"); !strings.Contains(all, `"attempt":2`) || strings.Count(all, `"replayed":true`) != 1 {
-		t.Errorf("letters %s", all)
+		t.Errorf("dead letters %s", all)
 	}
 	up.signal(syscall.SIGTERM)
 	up.wait(10 * time.Second)

@@ -78,13 +78,13 @@ func newDLQList() *cobra.Command {
 				}
 				defer done()
 				n := 0
-				err = deadletter.List(ctx, at.Broker, topics, chosen, func(l deadletter.Letter) error {
+				err = deadletter.List(ctx, at.Broker, topics, chosen, func(l deadletter.Entry) error {
 					n++
 					if asJSON {
 						return writeJSON(cmd.OutOrStdout(), l)
 					}
 					l.Value = show(l.Value)
-					return writeLetter(cmd, l)
+					return writeDeadLetter(cmd, l)
 				})
 				if err == nil && n == 0 && !asJSON {
 					fmt.Fprintln(cmd.ErrOrStderr(), "no dead letters")
@@ -104,7 +104,7 @@ func newDLQList() *cobra.Command {
 // shownBytes is the maximum number of bytes of a value to print.
 const shownBytes = 120
 
-func writeLetter(cmd *cobra.Command, l deadletter.Letter) error {
+func writeDeadLetter(cmd *cobra.Command, l deadletter.Entry) error {
 	state := ""
 	if l.Replayed {
 		state = "  (replayed)"

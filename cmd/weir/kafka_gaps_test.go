@@ -179,32 +179,32 @@ func (p *weir) page(path string) string {
 	return string(text)
 }
 
-// wantTold checks that a running pipeline reports the gaps in its status and metric, stops it, and
-// checks its log and report.
-func (g *gapTable) wantTold(p *weir, gaps map[int32]gap, offsets int64) {
+// wantReported checks that a running pipeline reports the gaps in its status and metric, stops it,
+// and checks its log and report.
+func (g *gapTable) wantReported(p *weir, gaps map[int32]gap, offsets int64) {
 	g.Helper()
 	metric := fmt.Sprintf(`weir_engine_skipped_offsets_total{pipeline="%s",topic="%s.in"} %d`, g.name, g.name, offsets)
 	waitFor(g.T, metric, func() bool { return strings.Contains(p.page("/metrics"), metric+"\n") })
 	var status struct {
 		Pipelines []struct {
-			Skips []struct {
+			SkippedRanges []struct {
 				Topic     string
 				Partition int32
 				From, To  int64
-			}
+			} `json:"skipped_ranges"`
 		}
 	}
 	if err := json.Unmarshal([]byte(p.page("/status")), &status); err != nil {
 		g.Fatal(err)
 	}
-	told := make(map[int32]gap)
-	for _, s := range status.Pipelines[0].Skips {
+	reported := make(map[int32]gap)
+	for _, s := range status.Pipelines[0].SkippedRanges {
 		if s.Topic == g.name+".in" {
-			told[s.Partition] = gap{s.From, s.To}
+			reported[s.Partition] = gap{s.From, s.To}
 		}
 	}
-	if !maps.Equal(told, gaps) {
-		g.Errorf("the status tells %v, want %v", told, gaps)
+	if !maps.Equal(reported, gaps) {
+		g.Errorf("the status reports %v, want %v", reported, gaps)
 	}
 	waitFor(g.T, "offset of the group at the end", func() bool {
 		lag, err := g.b.admin.Lag(g.Context(), "weir-"+g.name)
@@ -217,7 +217,7 @@ func (g *gapTable) wantTold(p *weir, gaps map[int32]gap, offsets int64) {
 	}
 	var report struct{ Skipped int64 }
 	if err := json.Unmarshal(p.out.Bytes(), &report); err != nil || report.Skipped != offsets {
-		g.Errorf("the report tells %d skipped offsets (%v), want %d: %s", report.Skipped, err, offsets, p.out.String())
+		g.Errorf("the report has %d skipped offsets (%v), want %d: %s", report.Skipped, err, offsets, p.out.String())
 	}
 	g.wantLogged(p.errOut.String(), gaps)
 }
@@ -232,7 +232,7 @@ func (b *realBroker) testGapAtRestart(t *testing.T) {
 	gaps := map[int32]gap{0: {30, 50}, 2: {30, 70}, 3: {30, 31}}
 	n := g.delete(gaps)
 	p := start(t, g.args(file, "--admin-listen=127.0.0.1:0")...)
-	g.wantTold(p, gaps, n)
+	g.wantReported(p, gaps, n)
 	g.wantRows()
 	code, _, log := do(t, g.args(file, "--until-end")...)
 	if code != exitOK {
@@ -275,7 +275,7 @@ func (b *realBroker) testGapByRetention(t *testing.T) {
 	g.age = 0
 	g.send(10)
 	p := start(t, g.args(file, "--admin-listen=127.0.0.1:0")...)
-	g.wantTold(p, gaps, 40*gapPartitions)
+	g.wantReported(p, gaps, 40*gapPartitions)
 	g.wantRows()
 }
 
@@ -335,7 +335,7 @@ func (b *realBroker) testGapWhileRunning(t *testing.T) {
 	p := start(t, g.args(g.file(""), "--admin-listen=127.0.0.1:0")...)
 	gaps, n := g.deleteUnderReader()
 	g.send(20)
-	g.wantTold(p, gaps, n)
+	g.wantReported(p, gaps, n)
 	g.wantRows()
 }
 
@@ -351,12 +351,12 @@ func (b *realBroker) testGapStops(t *testing.T) {
 		t.Fatalf("exit %d, want %d\n%s", code, exitFailed, p.errOut.String())
 	}
 	g.send(20)
-	said := p.errOut.String()
+	output := p.errOut.String()
 	var accepted []string
 	for round := range gapPartitions {
-		named := regexp.MustCompile(`--accept-loss (gap-none\.in/(\d):(\d+)-(\d+))`).FindStringSubmatch(said)
-		if named == nil || !strings.Contains(said, "'properties.auto.offset.reset' is 'none'") {
-			t.Fatalf("round %d: no way forward in\n%s", round, said)
+		named := regexp.MustCompile(`--accept-loss (gap-none\.in/(\d):(\d+)-(\d+))`).FindStringSubmatch(output)
+		if named == nil || !strings.Contains(output, "'properties.auto.offset.reset' is 'none'") {
+			t.Fatalf("round %d: no way forward in\n%s", round, output)
 		}
 		for partition, at := range gaps {
 			if named[2] == fmt.Sprint(partition) && (named[3] != fmt.Sprint(at.from) || named[4] != fmt.Sprint(at.to)) {
@@ -381,7 +381,7 @@ func (b *realBroker) testGapStops(t *testing.T) {
 			}
 			break
 		}
-		said = log
+		output = log
 	}
 	g.wantRows()
 	must(t, g.args(file, "--until-end")...) // accepting once is enough

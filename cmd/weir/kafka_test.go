@@ -97,8 +97,8 @@ type seen struct {
 	stable, high kadm.ListedOffsets
 }
 
-// look lists the last stable offsets first, because more markers may arrive at any moment.
-func (b *realBroker) look(t *testing.T, topics ...string) seen {
+// listEnds lists the last stable offsets first, because more markers may arrive at any moment.
+func (b *realBroker) listEnds(t *testing.T, topics ...string) seen {
 	t.Helper()
 	var s seen
 	var err error
@@ -173,7 +173,7 @@ func (b *realBroker) testBoundedRuns(t *testing.T) {
 		b.send(t, records...)
 		must(t, "run", file, b.flag, "--until-end", "--instance=x", "--state-dir=none", fmt.Sprint("--parallelism=", 1+rng.IntN(3)),
 			fmt.Sprintf("--commit-interval=%dms", 5+rng.IntN(100)))
-		s := b.look(t, "visible.copies", "visible.classes")
+		s := b.listEnds(t, "visible.copies", "visible.classes")
 		if hidden := s.hidden(); len(hidden) > 0 {
 			t.Errorf("round %d: readers see %v", round, hidden)
 		}
@@ -208,10 +208,10 @@ func (b *realBroker) testBoundedRuns(t *testing.T) {
 func (b *realBroker) testProduced(t *testing.T) {
 	const each = 300
 	before := 0
-	b.read(t, b.look(t, "sensor_data_tx"), "sensor_data_tx", func(*kgo.Record) { before++ })
+	b.read(t, b.listEnds(t, "sensor_data_tx"), "sensor_data_tx", func(*kgo.Record) { before++ })
 	for round := range rounds(t) {
 		must(t, "produce", b.flag, fmt.Sprint("--count=", each), fmt.Sprint("--name=visible-", round), fmt.Sprintf("--device-prefix=r%d-", round), "--devices=50", "--commit-interval=10ms")
-		s := b.look(t, "sensor_data_tx", "weir.progress")
+		s := b.listEnds(t, "sensor_data_tx", "weir.progress")
 		if hidden := s.hidden(); len(hidden) > 0 {
 			t.Errorf("round %d: readers see %v", round, hidden)
 		}

@@ -83,7 +83,7 @@ func TestFreshSystem(t *testing.T) {
 
 // User errors are reported on one line in the terms of the command line, with a remedy, and without
 // error texts of libraries.
-func TestMistakes(t *testing.T) {
+func TestUsageErrors(t *testing.T) {
 	data := "--data-dir=" + filepath.Join(t.TempDir(), "data")
 	must(t, "topics", "apply", data)
 	for _, x := range []struct {

@@ -10,7 +10,7 @@ import (
 
 // Fields of a file that are not sent are reported with their counts. A dry run reports them before
 // anything is sent.
-func TestProduceFileTellsWhatIsUnused(t *testing.T) {
+func TestProduceFileReportsUnusedColumns(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hall.ndjson")
 	rows := `{"deviceId":"a","ts":"2026-01-01T00:00:00Z","temp":1,"note":"x"}
 {"deviceId":"b","ts":"2026-01-01T00:00:01Z","hum":40}

@@ -130,7 +130,7 @@ func writeFlags(w *strings.Builder, flags *pflag.FlagSet) {
 }
 
 // Help capitalizes only the first letter of a flag's first word, which would distort an acronym.
-func TestUsageBeginsWithAWord(t *testing.T) {
+func TestUsageStartsWithAWord(t *testing.T) {
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {

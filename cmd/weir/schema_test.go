@@ -57,9 +57,9 @@ func TestSchemaCommands(t *testing.T) {
 	bad := file("bad.avsc", `{"type":"record","name":"R","fields":[{"name":"a","type":"string"}]}`)
 	proto := file("v1.proto", "syntax = \"proto3\";\nmessage M {\n  int32 a = 1;\n}\n")
 	for _, c := range []struct {
-		code int
-		says string
-		args []string
+		code   int
+		output string
+		args   []string
 	}{
 		{exitOK, "weir.SensorReading", []string{"list"}},
 		{exitOK, "r: version 1, id 2", []string{"register", "r", v1}},
@@ -94,8 +94,8 @@ func TestSchemaCommands(t *testing.T) {
 		{exitFailed, "no answer", []string{"list", "--registry=http://127.0.0.1:1"}},
 	} {
 		code, stdout, stderr := do(t, append([]string{"schema", "--data-dir=" + dir}, c.args...)...)
-		if code != c.code || !strings.Contains(stdout+stderr, c.says) {
-			t.Errorf("weir schema %s: exit %d, want %d, with %q:\n%s%s", strings.Join(c.args, " "), code, c.code, c.says, stdout, stderr)
+		if code != c.code || !strings.Contains(stdout+stderr, c.output) {
+			t.Errorf("weir schema %s: exit %d, want %d, with %q:\n%s%s", strings.Join(c.args, " "), code, c.code, c.output, stdout, stderr)
 		}
 	}
 	var listed []struct{ Subject string }

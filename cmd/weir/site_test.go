@@ -196,10 +196,10 @@ func TestBundledPipelinesOfSites(t *testing.T) {
 
 // Topics that would collide with Weir's own are refused, and so is a file that processes the
 // readings of a site other than --topic.
-func TestTopicsThatCanNotWorkAreRefused(t *testing.T) {
-	for topic, says := range map[string]string{
+func TestInvalidTopicsAreRefused(t *testing.T) {
+	for topic, want := range map[string]string{
 		"no spaces":             "invalid topic",
-		"_first":                "begin with a letter or a digit",
+		"_first":                "start with a letter or a digit",
 		strings.Repeat("x", 81): "at most 80",
 		"site_a.dlq":            "for its own topics",
 		"p.stage1.changelog":    "for its own topics",
@@ -209,12 +209,12 @@ func TestTopicsThatCanNotWorkAreRefused(t *testing.T) {
 	} {
 		for _, command := range []string{"produce", "consume", "up", "verify"} {
 			code, _, stderr := do(t, command, "--topic="+topic, "--data-dir="+t.TempDir())
-			if code != exitUsage || !strings.Contains(stderr, says) {
+			if code != exitUsage || !strings.Contains(stderr, want) {
 				t.Errorf("%s --topic=%q: exit %d, %s", command, topic, code, stderr)
 			}
 		}
 	}
-	file := beside(t, "mine", "sensor_data_tx", "mine_out")
+	file := copyPipeline(t, "mine", "sensor_data_tx", "mine_out")
 	if code, stdout, _ := do(t, "check", file, "--topic=site_a.readings"); code != exitCheck || !strings.Contains(stdout, "--topic applies to bundled pipelines only") {
 		t.Errorf("check of a file of another site: exit %d, %s", code, stdout)
 	}

@@ -71,7 +71,7 @@ func brokerOf(t *testing.T, dir string) (addr string) {
 
 // If the broker hangs, a command that is stopped exits with 1 in time, and names the transaction
 // that may have been left open.
-func TestStopBesideHangingBroker(t *testing.T) {
+func TestStopWithHangingBroker(t *testing.T) {
 
 	dir := filepath.Join(t.TempDir(), "data")
 	host := start(t, "up", "--data-dir="+dir, "--listen=127.0.0.1:0", "--rate=2000")
@@ -84,11 +84,11 @@ func TestStopBesideHangingBroker(t *testing.T) {
 		args []string
 		id   string // prefix of its transactional ids
 	}{
-		{"run", []string{"run", beside(t, "joined", "sensor_data_tx", "joined_out"), join, "--instance=x", "--commit-interval=1s"}, "weir-weir-joined-x"},
-		{"run by address", []string{"run", beside(t, "named", "sensor_data_tx", "named_out"), at, "--instance=x", "--commit-interval=1s", "--data-dir=" + t.TempDir()}, "weir-weir-named-x"},
+		{"run", []string{"run", copyPipeline(t, "joined", "sensor_data_tx", "joined_out"), join, "--instance=x", "--commit-interval=1s"}, "weir-weir-joined-x"},
+		{"run by address", []string{"run", copyPipeline(t, "named", "sensor_data_tx", "named_out"), at, "--instance=x", "--commit-interval=1s", "--data-dir=" + t.TempDir()}, "weir-weir-named-x"},
 		{"consume", []string{"consume", join, "--instance=x", "--commit-interval=1s"}, "weir-weir-device-stats-x"},
 		{"produce", []string{"produce", join, "--rate=1000", "--name=joined", "--commit-interval=1s"}, "weir-produce-joined"},
-		{"up", []string{"up", at, "--data-dir=" + t.TempDir(), "--seed=7", "--rate=2000", "--pipeline=" + beside(t, "aside", "sensor_data_tx", "aside_out")}, "weir-weir-aside-"},
+		{"up", []string{"up", at, "--data-dir=" + t.TempDir(), "--seed=7", "--rate=2000", "--pipeline=" + copyPipeline(t, "copied", "sensor_data_tx", "copied_out")}, "weir-weir-copied-"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := start(t, append(c.args, fmt.Sprint("--stop-timeout=", timeout))...)
@@ -106,11 +106,11 @@ func TestStopBesideHangingBroker(t *testing.T) {
 			if took := time.Since(began); took > timeout+2*time.Second {
 				t.Errorf("it took %s, want %s at most", took, timeout)
 			}
-			said := p.errOut.String()
+			log := p.errOut.String()
 			if code != exitFailed {
 				t.Errorf("exit %d, want %d", code, exitFailed)
 			}
-			if !strings.Contains(said, c.id) {
+			if !strings.Contains(log, c.id) {
 				t.Errorf("it does not name transaction %s", c.id)
 			}
 		})
@@ -139,7 +139,7 @@ func TestStopAtAnyMomentLeavesNothingOpen(t *testing.T) {
 	at, own := "--brokers="+b.Addr(), "--data-dir="+t.TempDir()
 	must(t, "topics", "apply", at)
 	must(t, "produce", at, own, "--count=200000", "--name=backlog")
-	file := beside(t, "stopped", "sensor_data_tx", "stopped_out")
+	file := copyPipeline(t, "stopped", "sensor_data_tx", "stopped_out")
 	for _, c := range []struct {
 		name string
 		want int
@@ -183,7 +183,7 @@ func TestStopAtAnyMomentLeavesNothingOpen(t *testing.T) {
 }
 
 // weir up ends the transactions of the main job and of all additional pipelines.
-func TestUpStopsPipelinesBesideCleanly(t *testing.T) {
+func TestUpStopsItsPipelinesCleanly(t *testing.T) {
 	b, err := embedded.Open(embedded.Config{Dir: filepath.Join(t.TempDir(), "data")})
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +195,7 @@ func TestUpStopsPipelinesBesideCleanly(t *testing.T) {
 	})
 	for range 2 {
 		up := start(t, "up", "--brokers="+b.Addr(), "--data-dir="+t.TempDir(), "--rate=5000",
-			"--pipeline="+beside(t, "one", "sensor_data_tx", "one_out"), "--pipeline="+beside(t, "two", "sensor_data_tx", "two_out"))
+			"--pipeline="+copyPipeline(t, "one", "sensor_data_tx", "one_out"), "--pipeline="+copyPipeline(t, "two", "sensor_data_tx", "two_out"))
 		for _, id := range []string{"weir-produce-", "weir-weir-one-", "weir-weir-two-"} {
 			begun(t, b.Addr(), id)
 		}
@@ -230,7 +230,7 @@ func TestExitCodes(t *testing.T) {
 }
 
 // A transaction that may have been left open is a failure, even if the cause was a timeout.
-func TestLeftOpenIsFailure(t *testing.T) {
+func TestOpenTransactionIsFailure(t *testing.T) {
 	left := &broker.LeftOpenError{TransactionalID: "weir-weir-x-a", Timeout: time.Second, Err: context.Canceled}
 	for _, err := range []error{left, fmt.Errorf("pipeline x: %w", left), errors.Join(context.Canceled, fmt.Errorf("pipeline x: %w", left))} {
 		if code := exitCode(err); code != exitFailed {

@@ -9,7 +9,7 @@ import (
 
 // Output distinguishes missing keys, values and header values from empty ones, and from the text
 // null.
-func TestTailTellsNullFromEmpty(t *testing.T) {
+func TestTailDistinguishesNullFromEmpty(t *testing.T) {
 	for _, c := range []struct {
 		bytes []byte
 		want  string

@@ -16,9 +16,9 @@ type ticker struct {
 	quit chan struct{}
 	done sync.WaitGroup
 
-	mu      sync.Mutex
-	records int64
-	letters int64
+	mu          sync.Mutex
+	records     int64
+	deadLetters int64
 }
 
 func newTicker(w io.Writer, verb, where string) *ticker {
@@ -30,11 +30,11 @@ func newTicker(w io.Writer, verb, where string) *ticker {
 	return t
 }
 
-func (t *ticker) add(records, letters int) {
+func (t *ticker) add(records, deadLetters int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.records += int64(records)
-	t.letters += int64(letters)
+	t.deadLetters += int64(deadLetters)
 }
 
 func (t *ticker) run() {
@@ -48,11 +48,11 @@ func (t *ticker) run() {
 			return
 		case now := <-tick.C:
 			t.mu.Lock()
-			records, letters := t.records, t.letters
+			records, deadLetters := t.records, t.deadLetters
 			t.mu.Unlock()
 			rate := float64(records-before) / now.Sub(last).Seconds()
 			last, before = now, records
-			fmt.Fprintf(t.w, "\r\x1b[2K%s %s   %s/s   dead letters %s", t.verb, count(records), count(int64(rate)), count(letters))
+			fmt.Fprintf(t.w, "\r\x1b[2K%s %s   %s/s   dead letters %s", t.verb, count(records), count(int64(rate)), count(deadLetters))
 		}
 	}
 }

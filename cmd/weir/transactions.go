@@ -135,13 +135,13 @@ fenced and must restart. Select hanging transactions, which no coordinator knows
 checkpoint or a recovery would commit them.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ways := len(args)
+			selectors := len(args)
 			for _, flag := range []string{"producer-id", "flink"} {
 				if cmd.Flags().Changed(flag) {
-					ways++
+					selectors++
 				}
 			}
-			if ways != 1 {
+			if selectors != 1 {
 				return usage(fmt.Errorf("select a transaction by its transactional id, a hanging one with --producer-id, or all of a Flink job with --flink"))
 			}
 			asJSON, err := out.json()

@@ -154,7 +154,7 @@ func (u *upCommand) run(cmd *cobra.Command, log *slog.Logger) (node.Snapshot, er
 	view.admin = u.admins.addr
 	c := u.config
 	c.Admin = admin
-	c.OnReady, c.OnSnapshot, c.SnapshotInterval = view.ready, view.look, view.every()
+	c.OnReady, c.OnSnapshot, c.SnapshotInterval = view.ready, view.show, view.every()
 	last, err := node.Run(ctx, c)
 	view.done(last, err)
 	return last, err

@@ -16,8 +16,8 @@ import (
 	"weir.example/weir/internal/broker/embedded"
 )
 
-// beside writes a pipeline that copies readings from one topic to another.
-func beside(t *testing.T, name, from, to string) (file string) {
+// copyPipeline writes a pipeline that copies readings from one topic to another.
+func copyPipeline(t *testing.T, name, from, to string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), name+".sql")
 	text := `CREATE TABLE readings (device_id STRING, sensor STRING) WITH ('connector'='kafka', 'topic'='` + from + `', 'value.format'='json', 'scan.startup.mode'='earliest-offset');
@@ -46,18 +46,18 @@ INSERT INTO figures SELECT device_id, ` + figure + ` FROM readings GROUP BY devi
 
 // An additional pipeline whose topic is missing waits for it, and one that can't run reports it.
 // Neither stops the main job or other pipelines.
-func TestUpRunsSoundPipelinesBesideOthers(t *testing.T) {
+func TestUpRunsHealthyPipelinesDespiteOthers(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
-	sound, waits := beside(t, "sound", "sensor_data_tx", "sound_out"), beside(t, "waits", "not_yet", "waits_out")
+	healthy, waits := copyPipeline(t, "healthy", "sensor_data_tx", "healthy_out"), copyPipeline(t, "waits", "not_yet", "waits_out")
 	fails := counting(t, "COUNT(*)")
 	must(t, "up", "--data-dir="+data, "--listen=127.0.0.1:0", "--rate=500", "--for=2s", "--pipeline="+fails)
 	fails = counting(t, "MAX(seq)") // incompatible with the existing state
-	up := start(t, "up", "--data-dir="+data, "--listen=127.0.0.1:0", "--rate=500", "--pipeline="+sound, "--pipeline="+waits, "--pipeline="+fails)
-	said := func(text string) func() bool {
+	up := start(t, "up", "--data-dir="+data, "--listen=127.0.0.1:0", "--rate=500", "--pipeline="+healthy, "--pipeline="+waits, "--pipeline="+fails)
+	logged := func(text string) func() bool {
 		return func() bool { return strings.Contains(up.errOut.String(), text) }
 	}
-	waitFor(t, "a topic to be missing", said("pipeline is waiting for a topic"))
-	waitFor(t, "a pipeline to fail", said("pipeline failed"))
+	waitFor(t, "a topic to be missing", logged("pipeline is waiting for a topic"))
+	waitFor(t, "a pipeline to fail", logged("pipeline failed"))
 	rows := func(topic string) int {
 		code, stdout, _ := do(t, "tail", topic, "--from-start", "--until-end", "--data-dir="+data)
 		if code != exitOK {
@@ -65,7 +65,7 @@ func TestUpRunsSoundPipelinesBesideOthers(t *testing.T) {
 		}
 		return strings.Count(stdout, "\n")
 	}
-	waitFor(t, "rows of the sound pipeline", func() bool { return rows("sound_out") > 0 })
+	waitFor(t, "rows of the healthy pipeline", func() bool { return rows("healthy_out") > 0 })
 
 	member, err := embedded.Join(data)
 	if err != nil || member == nil {

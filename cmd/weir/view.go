@@ -83,7 +83,7 @@ func (v *upView) ready(r node.Ready) {
 	fmt.Fprintf(v.w, "  %s\n", v.styled(faint, "Ctrl-C commits and stops; the next start resumes there."))
 }
 
-func (v *upView) look(s node.Snapshot) {
+func (v *upView) show(s node.Snapshot) {
 	if !v.live {
 		fmt.Fprintf(v.w, "%5.0fs  %s readings/s  produced %s  consumed %s  p50 %s  p99 %s  open transactions %s  dead letters %s\n",
 			s.Elapsed.Seconds(), count(int64(s.ConsumedRate)), count(s.Produced), count(s.Consumed),

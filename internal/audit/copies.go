@@ -143,7 +143,7 @@ func (a *audit) compareCopy(ctx context.Context, c localCopy, cmp *comparison) e
 	if err := a.readChangelog(ctx, log, stable[log], now[log], cmp); err != nil {
 		return err
 	}
-	cut := starts[log] > 0 && !cmp.whole
+	cut := starts[log] > 0 && !cmp.complete
 	if cut {
 		r.Cut++
 	}
@@ -180,11 +180,11 @@ func (a *audit) tombstonesKept(ctx context.Context, topic string) (time.Duration
 
 // comparison collects the entries of a copy and of its changelog, as digests of their values.
 type comparison struct {
-	seed    maphash.Seed
-	copy    copyState
-	entries map[string]entry
-	newer   bool // a record at or past the copy's offset was seen
-	whole   bool // the changelog's first record, which compaction keeps, was seen
+	seed     maphash.Seed
+	copy     copyState
+	entries  map[string]entry
+	newer    bool // a record at or past the copy's offset was seen
+	complete bool // the changelog's first record, which compaction keeps, was seen
 }
 
 type entry struct {
@@ -211,7 +211,7 @@ func (c *comparison) stored(key, value []byte) {
 func (c *comparison) logged(r *kgo.Record) {
 	e := c.entries[string(r.Key)]
 	e.has |= named
-	c.whole = c.whole || string(r.Key) == headerKey
+	c.complete = c.complete || string(r.Key) == headerKey
 	switch {
 	case r.Offset >= c.copy.offset:
 		e.has |= changed

@@ -109,7 +109,7 @@ func (w *copyWorld) lineOf(r *Report) Check {
 			return c
 		}
 	}
-	w.t.Fatal("there is no C9")
+	w.t.Fatal("no C9 in the report")
 	return Check{}
 }
 
@@ -127,31 +127,31 @@ func TestLocalCopies(t *testing.T) {
 		spoil   func(w *copyWorld)
 		verdict Verdict
 		want    CopyReport
-		says    string // substring of the finding or the report line
+		detail  string // substring of the finding or the report line
 	}{
 		"equal":              {verdict: OK, want: CopyReport{Checked: 2, Entries: 12}},
-		"a value is flipped": {change: func(m map[string]string) { m[b] = "B" }, verdict: Failed, want: CopyReport{Checked: 2, Entries: 12, Different: 1}, says: `counted/stage1/1: operator 1, window 0, key "b"`},
-		"an empty value":     {change: func(m map[string]string) { m[a] = "" }, verdict: Failed, want: CopyReport{Checked: 2, Entries: 12, Different: 1}, says: `window -60000, key "a"`},
+		"a value is flipped": {change: func(m map[string]string) { m[b] = "B" }, verdict: Failed, want: CopyReport{Checked: 2, Entries: 12, Different: 1}, detail: `counted/stage1/1: operator 1, window 0, key "b"`},
+		"an empty value":     {change: func(m map[string]string) { m[a] = "" }, verdict: Failed, want: CopyReport{Checked: 2, Entries: 12, Different: 1}, detail: `window -60000, key "a"`},
 		"an entry is missing": {change: func(m map[string]string) { delete(m, c) }, verdict: Failed,
-			want: CopyReport{Checked: 2, Entries: 12, Missing: 1}, says: "counted/stage1/1: operator 2, window 5, key 0x01ff"},
-		"a deleted entry is there":     {change: func(m map[string]string) { m[d] = "4" }, verdict: Failed, want: CopyReport{Checked: 2, Entries: 12, Extra: 1}, says: `key "d"`},
-		"an entry that never was":      {change: func(m map[string]string) { m[e] = "5" }, verdict: Failed, want: CopyReport{Checked: 2, Entries: 13, Extra: 1}, says: `key "e"`},
-		"an aborted entry":             {change: func(m map[string]string) { m[stateKey(9, 9, "aborted")] = "x" }, verdict: Failed, want: CopyReport{Checked: 2, Entries: 13, Extra: 1}, says: `key "aborted"`},
+			want: CopyReport{Checked: 2, Entries: 12, Missing: 1}, detail: "counted/stage1/1: operator 2, window 5, key 0x01ff"},
+		"a deleted entry exists":       {change: func(m map[string]string) { m[d] = "4" }, verdict: Failed, want: CopyReport{Checked: 2, Entries: 12, Extra: 1}, detail: `key "d"`},
+		"an entry never written":       {change: func(m map[string]string) { m[e] = "5" }, verdict: Failed, want: CopyReport{Checked: 2, Entries: 13, Extra: 1}, detail: `key "e"`},
+		"an aborted entry":             {change: func(m map[string]string) { m[stateKey(9, 9, "aborted")] = "x" }, verdict: Failed, want: CopyReport{Checked: 2, Entries: 13, Extra: 1}, detail: `key "aborted"`},
 		"an older copy":                {more: []string{a, "7", e, "8"}, verdict: Partly, want: CopyReport{Checked: 2, Entries: 10, NotJudged: 4}},
 		"an older copy is wrong":       {more: []string{a, "7"}, change: func(m map[string]string) { m[b] = "B" }, verdict: Failed, want: CopyReport{Checked: 2, Entries: 10, NotJudged: 2, Different: 1}},
 		"an older copy has a new row":  {more: []string{e, ""}, change: func(m map[string]string) { m[stateKey(3, 0, "f")] = "6" }, verdict: Failed, want: CopyReport{Checked: 2, Entries: 13, NotJudged: 2, Extra: 1}},
 		"a deletion may have gone":     {more: []string{e, "8"}, age: 2 * day, change: func(m map[string]string) { m[stateKey(3, 0, "f")] = "6" }, verdict: Partly, want: CopyReport{Checked: 2, Entries: 12, NotJudged: 3}},
-		"compacted behind the copy":    {more: []string{a, "7", b, "8", header, "h"}, spoil: func(w *copyWorld) { w.cluster.Compact() }, verdict: Partly, want: CopyReport{Checked: 2, Entries: 6, NotJudged: 6}},
+		"compacted after the copy":     {more: []string{a, "7", b, "8", header, "h"}, spoil: func(w *copyWorld) { w.cluster.Compact() }, verdict: Partly, want: CopyReport{Checked: 2, Entries: 6, NotJudged: 6}},
 		"an old copy without newer":    {age: 2 * day, change: func(m map[string]string) { m[e] = "5" }, verdict: Failed, want: CopyReport{Checked: 2, Entries: 13, Extra: 1}},
-		"ahead of its changelog":       {offset: 1000, verdict: Failed, want: CopyReport{Checked: 2, Entries: 6, Ahead: 1}, says: "covers offsets below 1000"},
-		"in use":                       {spoil: (*copyWorld).lock, change: func(m map[string]string) { m[b] = "B" }, verdict: Partly, want: CopyReport{Checked: 1, Entries: 6}, says: "not checked: in use (1 copies: counted/stage1/1)"},
-		"not clean":                    {spoil: (*copyWorld).unmark, change: func(m map[string]string) { m[b] = "B" }, verdict: Partly, want: CopyReport{Checked: 1, Entries: 6}, says: "not clean: its marker is missing"},
-		"a table is broken":            {spoil: (*copyWorld).damage, verdict: Partly, want: CopyReport{Checked: 1, Entries: 6}, says: "not clean: "},
-		"a table is gone":              {spoil: (*copyWorld).removeTables, verdict: Partly, want: CopyReport{Checked: 1, Entries: 6}, says: "not clean: "},
-		"of a topic that was deleted":  {spoil: (*copyWorld).recreate, verdict: NotChecked, says: "it belongs to"},
-		"behind an open transaction":   {spoil: (*copyWorld).hide, verdict: Partly, want: CopyReport{Checked: 1, Entries: 6}, says: "an open transaction hides counted.stage1.changelog partition 1"},
-		"no copies of that pipeline":   {spoil: func(w *copyWorld) { w.config.Copies.Pipeline = "other" }, verdict: NotChecked, says: "no local copies"},
-		"changelog without beginning":  {spoil: (*copyWorld).cut, verdict: Partly, want: CopyReport{Checked: 2, Entries: 8, NotJudged: 4, Cut: 2}, says: "lost their beginning"},
+		"ahead of its changelog":       {offset: 1000, verdict: Failed, want: CopyReport{Checked: 2, Entries: 6, Ahead: 1}, detail: "covers offsets below 1000"},
+		"in use":                       {spoil: (*copyWorld).lock, change: func(m map[string]string) { m[b] = "B" }, verdict: Partly, want: CopyReport{Checked: 1, Entries: 6}, detail: "not checked: in use (1 copies: counted/stage1/1)"},
+		"not clean":                    {spoil: (*copyWorld).unmark, change: func(m map[string]string) { m[b] = "B" }, verdict: Partly, want: CopyReport{Checked: 1, Entries: 6}, detail: "not clean: its marker is missing"},
+		"a table is broken":            {spoil: (*copyWorld).damage, verdict: Partly, want: CopyReport{Checked: 1, Entries: 6}, detail: "not clean: "},
+		"a table is missing":           {spoil: (*copyWorld).removeTables, verdict: Partly, want: CopyReport{Checked: 1, Entries: 6}, detail: "not clean: "},
+		"of a topic that was deleted":  {spoil: (*copyWorld).recreate, verdict: NotChecked, detail: "it belongs to"},
+		"after an open transaction":    {spoil: (*copyWorld).hide, verdict: Partly, want: CopyReport{Checked: 1, Entries: 6}, detail: "an open transaction hides counted.stage1.changelog partition 1"},
+		"no copies of that pipeline":   {spoil: func(w *copyWorld) { w.config.Copies.Pipeline = "other" }, verdict: NotChecked, detail: "no local copies"},
+		"changelog without beginning":  {spoil: (*copyWorld).cut, verdict: Partly, want: CopyReport{Checked: 2, Entries: 8, NotJudged: 4, Cut: 2}, detail: "lost their beginning"},
 		"wrong, and without beginning": {spoil: (*copyWorld).cut, change: func(m map[string]string) { m[c] = "C" }, verdict: Failed, want: CopyReport{Checked: 2, Entries: 8, NotJudged: 4, Cut: 2, Different: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -194,8 +194,8 @@ func TestLocalCopies(t *testing.T) {
 			if line.Verdict != x.verdict || r.Clean() != (x.verdict != Failed) {
 				t.Errorf("verdict %s, Clean() = %v, want %s: %s", line.Verdict, r.Clean(), x.verdict, line.Detail)
 			}
-			if said := fmt.Sprint(line.Detail, r.Findings); !strings.Contains(said, x.says) {
-				t.Errorf("%q is not in %s", x.says, said)
+			if got := fmt.Sprint(line.Detail, r.Findings); !strings.Contains(got, x.detail) {
+				t.Errorf("%q is not in %s", x.detail, got)
 			}
 		})
 	}

@@ -252,8 +252,8 @@ func (d *decoder) number() ([]byte, bool) {
 	if i < len(d.in) && d.in[i] == '-' {
 		i++
 	}
-	whole := i
-	if !digits() || d.in[whole] == '0' && i > whole+1 {
+	integer := i
+	if !digits() || d.in[integer] == '0' && i > integer+1 {
 		return nil, false
 	}
 	if i < len(d.in) && d.in[i] == '.' {

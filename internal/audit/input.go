@@ -11,20 +11,20 @@ import (
 
 // input passes each record of the readings' topic to every check.
 type input struct {
-	report    *Report
-	topic     string
-	log       *span
-	decoder   decoder
-	schemas   *schemas // nil if readings are JSON
-	failed    error    // error of the registry, after which no check can be trusted
-	sample    sample
-	committed map[int32]int64
-	sequences *sequences
-	marks     *marks
-	stats     *statistics
-	letters   *deadLetters
-	windows   *windows // nil if they are not checked
-	digests   *digests
+	report      *Report
+	topic       string
+	log         *span
+	decoder     decoder
+	schemas     *schemas // nil if readings are JSON
+	failed      error    // error of the registry, after which no check can be trusted
+	sample      sample
+	committed   map[int32]int64
+	sequences   *sequences
+	marks       *marks
+	stats       *statistics
+	deadLetters *deadLetters
+	windows     *windows // nil if they are not checked
+	digests     *digests
 }
 
 func (a *audit) newInput(ctx context.Context, log *span, stats *statistics, letters *deadLetters, windows *windows) *input {
@@ -44,7 +44,7 @@ func (a *audit) newInput(ctx context.Context, log *span, stats *statistics, lett
 			report: a.report, devices: make(map[string]*device), replayed: make(map[string]struct{}),
 			truncated: truncated,
 		},
-		marks: newMarks(a.report, gone), stats: stats, letters: letters, windows: windows, digests: newDigests(maphash.MakeSeed()),
+		marks: newMarks(a.report, gone), stats: stats, deadLetters: letters, windows: windows, digests: newDigests(maphash.MakeSeed()),
 	}
 	if a.cfg.Registry != nil {
 		in.schemas = &schemas{ctx: ctx, client: a.cfg.Registry, known: make(map[int]schemaDecoder)}
@@ -75,11 +75,11 @@ func (in *input) record(r *kgo.Record) {
 	}
 	if err != nil {
 		in.report.Invalid++
-		if !in.letters.match(r) {
+		if !in.deadLetters.match(r) {
 			if in.decoder.readable() {
 				in.stats.record(r, &in.sample)
 			} else {
-				in.letters.unusable(r)
+				in.deadLetters.unusable(r)
 			}
 		}
 		if named {
@@ -98,7 +98,7 @@ func (in *input) finish(acks *acknowledgements, blocked map[int32]bool) {
 	in.sequences.finish(acks)
 	in.marks.finish(len(in.sequences.blocked) > 0)
 	in.stats.finish(in.log, in.topic)
-	in.letters.finish(in.log)
+	in.deadLetters.finish(in.log)
 	if in.windows != nil {
 		in.windows.finish(in.log)
 	}

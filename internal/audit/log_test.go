@@ -91,10 +91,10 @@ func TestAcknowledgementLogRefused(t *testing.T) {
 
 // The last line of a log may be incomplete while it is being written, and so may any line during
 // which a producer was killed.
-func TestAcknowledgementLogInWriting(t *testing.T) {
-	whole, next := ack("acked", 0, 0, 1)+"\n", ack("acked", 0, 2, 3)
+func TestAcknowledgementLogBeingWritten(t *testing.T) {
+	line, next := ack("acked", 0, 0, 1)+"\n", ack("acked", 0, 2, 3)
 	for n := range len(next) {
-		for _, text := range []string{whole + next, whole + next[:n], next[:n] + "\n" + whole} {
+		for _, text := range []string{line + next, line + next[:n], next[:n] + "\n" + line} {
 			path := filepath.Join(t.TempDir(), "acks")
 			if err := os.WriteFile(path, []byte(strings.TrimPrefix(text, "\n")), 0o600); err != nil {
 				t.Fatal(err)
@@ -104,7 +104,7 @@ func TestAcknowledgementLogInWriting(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := a.of("d0", "").acked.count(); got != 2 {
-				t.Errorf("%q: %d acknowledged, want the 2 of the whole line", text, got)
+				t.Errorf("%q: %d acknowledged, want the 2 of the complete line", text, got)
 			}
 		}
 	}
@@ -185,12 +185,12 @@ func TestTransactionEndsInTime(t *testing.T) {
 	if err := c.ProduceSync(w.ctx, fleet(4, 5, 6)[0]...).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	looked := make(chan struct{}, 1)
+	listed := make(chan struct{}, 1)
 	w.cluster.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		w.cluster.KeepControl()
 		if req.(*kmsg.ListOffsetsRequest).IsolationLevel == 1 {
 			select {
-			case looked <- struct{}{}:
+			case listed <- struct{}{}:
 			default:
 			}
 		}
@@ -198,8 +198,8 @@ func TestTransactionEndsInTime(t *testing.T) {
 	})
 	ended := make(chan error, 1)
 	go func() {
-		<-looked // Verify has listed the last stable offset, which is behind
-		<-looked
+		<-listed // Verify has listed the last stable offset, which is behind
+		<-listed
 		ended <- c.EndTransaction(w.ctx, kgo.TryCommit)
 	}()
 	r := w.expect(nil)
@@ -220,19 +220,19 @@ func TestTruncated(t *testing.T) {
 		want   kinds
 	}{
 		"honest": {},
-		"a loss behind": {
+		"a loss after it": {
 			change: func(w *world, all []batch) { all[15] = all[15][1:]; w.unmarked(all) },
 			want:   kinds{"lost": 1},
 		},
-		"a duplicate behind": {
+		"a duplicate after it": {
 			change: func(w *world, all []batch) { all[17] = append(all[17], reading(0, 15)); w.unmarked(all) },
 			want:   kinds{"duplicated": 1},
 		},
-		"a torn transaction behind": {
+		"a torn transaction after it": {
 			change: func(_ *world, all []batch) { all[19] = all[19][:2] },
 			want:   kinds{"torn": 1},
 		},
-		"a repeat of what is gone": {
+		"a repeat of a deleted reading": {
 			change: func(w *world, all []batch) {
 				all[19] = append(all[19], reading(0, 2, headerRepeat, "1"), reading(1, 2, headerReplayed, "sensor_data_dlq/0/0"))
 				w.unmarkedBut(all, all[19][len(all[19])-2:])
@@ -259,7 +259,7 @@ func TestTruncated(t *testing.T) {
 				t.Errorf("truncated = %d, want 2", r.Truncated)
 			}
 			if d := detail(r, "C4"); !strings.Contains(d, "stats not checkable: the topic's beginning has been deleted") {
-				t.Errorf("C4 says %q", d)
+				t.Errorf("details of C4: %q", d)
 			}
 		})
 	}
@@ -269,7 +269,7 @@ func TestTruncated(t *testing.T) {
 // Once the group has moved past them, this can't be detected from outside, and the report does not
 // claim that nothing is wrong.
 func TestDeletedUnread(t *testing.T) {
-	for name, passed := range map[string]bool{"behind": false, "passed over": true} {
+	for name, passed := range map[string]bool{"past the group's offset": false, "up to the group's offset": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
@@ -292,7 +292,7 @@ func TestDeletedUnread(t *testing.T) {
 				t.Fatal(err)
 			}
 			if strings.Contains(text.String(), "Nothing is wrong.\n") || !strings.Contains(detail(r, "C10"), "offsets were deleted") {
-				t.Errorf("the report says:\n%s", text.String())
+				t.Errorf("report:\n%s", text.String())
 			}
 		})
 	}
@@ -380,7 +380,7 @@ func TestMissingTopic(t *testing.T) {
 }
 
 // Whatever can't be checked is reported as such.
-func TestNothingToCompareWith(t *testing.T) {
+func TestNothingToCompare(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, inTopic)
 	w.send(fleet(2, 0, 3)...)
@@ -389,11 +389,11 @@ func TestNothingToCompareWith(t *testing.T) {
 		"C3": "not checked: no record carries", "C4": "not checked: ", "C5": "not checked: ", "C7": "not checked: ", "C1": "ok: 6 records",
 	} {
 		if d := detail(w.verify(), id); !strings.HasPrefix(d, want) {
-			t.Errorf("%s says %q, want %q", id, d, want)
+			t.Errorf("details of %s: %q, want %q", id, d, want)
 		}
 	}
 	if d := detail(w.verify(), "C4"); !strings.Contains(d, "topic device_stats does not exist") || !strings.Contains(d, "group weir-device-stats has no offsets") {
-		t.Errorf("C4 says %q", d)
+		t.Errorf("details of C4: %q", d)
 	}
 }
 
@@ -418,7 +418,7 @@ func TestReadStalls(t *testing.T) {
 	w := newWorld(t, inTopic)
 	w.config.stall = 2 * time.Second
 	w.send(fleet(4, 0, 5)...)
-	w.blind(inTopic, 2)
+	w.hideEnd(inTopic, 2)
 	_, err := Verify(w.ctx, w.config)
 	if err == nil || !strings.Contains(err.Error(), "sensor_data_tx partition 2") {
 		t.Errorf("error %v, want one that names partition 2", err)
@@ -442,14 +442,14 @@ func TestCompactedTail(t *testing.T) {
 			w.send(fleet(c.devices, 0, 5)...)
 			w.consume(int64(5*c.devices), nil)
 			w.abort(batch{{Topic: outTopic, Partition: place("d2"), Key: []byte("k"), Value: []byte("v")}})
-			w.blind(outTopic, place("d2"))
+			w.hideEnd(outTopic, place("d2"))
 			w.expect(c.want)
 		})
 	}
 }
 
 // blind makes fetches of one partition return nothing.
-func (w *world) blind(topic string, id int32) {
+func (w *world) hideEnd(topic string, id int32) {
 	end := w.end(topic, id)
 	topicID := w.cluster.TopicInfo(topic).TopicID
 	w.cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {

@@ -17,7 +17,7 @@ const headerTx = "weir-tx"
 type marks struct {
 	report    *Report
 	open      map[mark]*tally     // incomplete
-	whole     map[string]*seqSet  // ordinals of the complete ones
+	completed map[string]*seqSet  // ordinals of the complete ones
 	surplus   map[mark]struct{}   // complete ones with extra records, and malformed marks
 	truncated []int32             // partitions whose beginning has been deleted
 	earliest  map[deletable]int64 // lowest ordinal seen on a truncated partition
@@ -45,7 +45,7 @@ type deletable struct {
 func newMarks(report *Report, truncated []int32) *marks {
 	return &marks{
 		report: report, truncated: truncated,
-		open: make(map[mark]*tally), whole: make(map[string]*seqSet),
+		open: make(map[mark]*tally), completed: make(map[string]*seqSet),
 		surplus: make(map[mark]struct{}), earliest: make(map[deletable]int64),
 	}
 }
@@ -69,7 +69,7 @@ func (m *marks) record(r *kgo.Record) {
 			}
 		}
 	}
-	if done := m.whole[k.id]; done != nil && done.has(k.ordinal) {
+	if done := m.completed[k.id]; done != nil && done.has(k.ordinal) {
 		m.over(k, r, "it has more records than its mark says")
 		return
 	}
@@ -93,10 +93,10 @@ func (m *marks) tally(k mark, count int64, r *kgo.Record) {
 	t.conflict = t.conflict || t.count != count
 	if t.seen == t.count && !t.conflict {
 		delete(m.open, k)
-		if m.whole[k.id] == nil {
-			m.whole[k.id] = &seqSet{}
+		if m.completed[k.id] == nil {
+			m.completed[k.id] = &seqSet{}
 		}
-		m.whole[k.id].add(k.ordinal)
+		m.completed[k.id].add(k.ordinal)
 		m.report.Transactions++
 	}
 }

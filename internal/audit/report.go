@@ -50,10 +50,10 @@ type Report struct {
 	Checks   []Check   `json:"checks"`
 	Findings []Finding `json:"findings"` // the first examples of faults
 
-	perhaps int // partitions where one offset was deleted unread
+	uncertain int // partitions where one offset was deleted unread
 
-	hasAcks, hasStats, hasLetters, hasGroup bool
-	kinds                                   map[string]int // findings by problem
+	hasAcks, hasStats, hasDeadLetters, hasGroup bool
+	kinds                                       map[string]int // findings by problem
 }
 
 // Verdict is the outcome of a check.
@@ -217,7 +217,7 @@ func (r *Report) results(a *audit) Check {
 	c.Detail += "; " + strings.Join(gaps, "; ")
 	if c.Verdict == OK {
 		c.Verdict = Partly
-		if !r.hasStats && (!r.hasGroup || !r.hasLetters) {
+		if !r.hasStats && (!r.hasGroup || !r.hasDeadLetters) {
 			c.Verdict = NotChecked
 		}
 	}

@@ -151,23 +151,23 @@ func (q *sequences) original(r *kgo.Record, s *sample, d *device, b *boot) {
 		}
 	}
 	if s.seq < b.base {
-		q.outOfPlace(r, s, "it follows seq %d", b.last)
+		q.misplaced(r, s, "it follows seq %d", b.last)
 		return
 	}
 	if !q.once(r, s, b) {
 		return
 	}
 	if d.partition != r.Partition {
-		q.outOfPlace(r, s, "other readings of the device are on partition %d", int64(d.partition))
+		q.misplaced(r, s, "other readings of the device are on partition %d", int64(d.partition))
 		return
 	}
 	if s.seq < b.last {
-		q.outOfPlace(r, s, "it follows seq %d", b.last)
+		q.misplaced(r, s, "it follows seq %d", b.last)
 	}
 	b.last = max(b.last, s.seq)
 }
 
-func (q *sequences) outOfPlace(r *kgo.Record, s *sample, why string, n int64) {
+func (q *sequences) misplaced(r *kgo.Record, s *sample, why string, n int64) {
 	q.report.Reordered++
 	q.report.find("C2", "reordered", "%s at partition %d offset %d: "+why, s, r.Partition, r.Offset, n)
 }
@@ -200,7 +200,7 @@ func (q *sequences) finish(acks *acknowledgements) {
 			q.report.Acknowledged = sum(q.report.Acknowledged, o.acked.count())
 			d := q.devices[name]
 			if d == nil || d.boots[bootName] == nil {
-				q.unheard(name, bootName, d, o)
+				q.unacknowledged(name, bootName, d, o)
 			}
 		}
 	}
@@ -224,8 +224,8 @@ func (q *sequences) absent(name, bootName string, d *device, b *boot, o *outcome
 	q.refusedSeen(name, bootName, o.refused.below(b.end).from(b.base).minus(missing))
 }
 
-// unheard checks a boot without any reading in the log.
-func (q *sequences) unheard(name, bootName string, d *device, o *outcomes) {
+// unacknowledged checks a boot without any reading in the log.
+func (q *sequences) unacknowledged(name, bootName string, d *device, o *outcomes) {
 	blocked, truncated := len(q.blocked) > 0, len(q.truncated) > 0
 	if d != nil {
 		blocked, truncated = q.blocked[d.partition], q.truncated[d.partition]

@@ -54,7 +54,7 @@ func (a *audit) findUnreadOf(ctx context.Context, group string) error {
 			for _, id := range slices.Sorted(maps.Keys(gone)) {
 				start := starts[partition{a.cfg.Topic, id}]
 				if start-gone[id] == 1 { // a consumer may not commit past a transaction's marker
-					a.report.perhaps++
+					a.report.uncertain++
 					continue
 				}
 				a.report.Unread += start - gone[id]
@@ -72,8 +72,8 @@ func (a *audit) findUnreadOf(ctx context.Context, group string) error {
 func (r *Report) unread() Check {
 	c := Check{ID: "C10", What: "nothing was deleted before it was read", Verdict: verdict(r.Unread)}
 	c.Detail = fmt.Sprintf("%d offsets were deleted before the group read them", r.Unread)
-	if r.perhaps > 0 {
-		c.Detail += fmt.Sprintf("; in %d partitions one more offset was deleted, which may be a transaction marker", r.perhaps)
+	if r.uncertain > 0 {
+		c.Detail += fmt.Sprintf("; in %d partitions one more offset was deleted, which may be a transaction marker", r.uncertain)
 		if c.Verdict == OK {
 			c.Verdict = Partly
 		}

@@ -182,7 +182,7 @@ func (a *audit) run(ctx context.Context, acks *acknowledgements) error {
 	if err != nil {
 		return err
 	}
-	letters, err := a.readLetters(ctx)
+	letters, err := a.readDeadLetters(ctx)
 	if err != nil {
 		return err
 	}
@@ -278,7 +278,7 @@ func (a *audit) findTopics(ctx context.Context) error {
 		return &MissingTopicError{Topic: a.cfg.Windows.Topic}
 	}
 	_, a.report.hasStats = a.ids[a.cfg.StatsTopic]
-	_, a.report.hasLetters = a.ids[a.cfg.DLQTopic]
+	_, a.report.hasDeadLetters = a.ids[a.cfg.DLQTopic]
 	a.report.Partitions = len(found[a.cfg.Topic].Partitions)
 	return nil
 }

@@ -137,7 +137,7 @@ func TestReadings(t *testing.T) {
 			},
 			check: func(r *Report) string { return cmp.Diff(int64(1), r.Invalid) },
 		},
-		"a number in quotes that was set aside": {
+		"a quoted number that became a dead letter": {
 			change: quoted,
 			check:  func(r *Report) string { return cmp.Diff([]int64{1, 1}, []int64{r.Invalid, r.DeadLetters}) },
 		},
@@ -395,7 +395,7 @@ func TestResults(t *testing.T) {
 }
 
 func (w *world) letterOf(id int32, offset int64) *kgo.Record {
-	return deadLetter(&kgo.Record{Topic: inTopic, Partition: id, Offset: offset, Key: []byte("d0"), Value: []byte("?")})
+	return asDeadLetter(&kgo.Record{Topic: inTopic, Partition: id, Offset: offset, Key: []byte("d0"), Value: []byte("?")})
 }
 
 func (w *world) end(topic string, id int32) int64 {

@@ -48,10 +48,10 @@ func (a *audit) readWindows(ctx context.Context, first *span) (*windows, error) 
 	w.hidden = a.unseen(first, a.cfg.Windows.Topic)
 	w.settleColumns()
 
-	w.late = a.newLetters(a.cfg.Windows.Late, &w.sum.Late, &w.sum.LateMismatch, a.windowCommitted)
+	w.late = a.newDeadLetters(a.cfg.Windows.Late, &w.sum.Late, &w.sum.LateMismatch, a.windowCommitted)
 	w.late.kind, w.late.other = "late row", "not a valid row or not a record"
-	w.letters = a.newLetters(a.cfg.Windows.DLQ, &w.sum.DeadLetters, &w.sum.DeadLetterMismatch, a.windowCommitted)
-	for _, l := range []*deadLetters{w.late, w.letters} {
+	w.deadLetters = a.newDeadLetters(a.cfg.Windows.DLQ, &w.sum.DeadLetters, &w.sum.DeadLetterMismatch, a.windowCommitted)
+	for _, l := range []*deadLetters{w.late, w.deadLetters} {
 		if err := l.read(ctx, a, first); err != nil {
 			return nil, err
 		}

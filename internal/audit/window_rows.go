@@ -34,9 +34,9 @@ type windows struct {
 	hidden    bool            // a part of the results can't be read
 	columns   uint8           // required in results
 
-	all           map[windowKey]*window
-	clocks        map[int32]*clock
-	late, letters *deadLetters
+	all               map[windowKey]*window
+	clocks            map[int32]*clock
+	late, deadLetters *deadLetters
 }
 
 type windowKey struct {
@@ -128,17 +128,17 @@ func (w *windows) record(r *kgo.Record, s *sample, good int, valid bool) {
 	}
 	row := good&rowFields == rowFields
 	switch {
-	case !valid && w.letters.match(r):
+	case !valid && w.deadLetters.match(r):
 		if !demanded {
 			w.sum.Ahead++
 		}
 	case row:
 		w.row(r, s, demanded)
 	case !demanded:
-	case w.letters.name == "":
+	case w.deadLetters.name == "":
 		w.sum.Undecodable++
 	default:
-		w.letters.missing(r)
+		w.deadLetters.missing(r)
 	}
 }
 
@@ -262,7 +262,7 @@ func (w *windows) offsetsFollow() bool {
 // output.
 func (w *windows) reach(need map[int32]int64) {
 	w.late.reach(need)
-	w.letters.reach(need)
+	w.deadLetters.reach(need)
 	if w.offsetsFollow() {
 		return
 	}
@@ -278,7 +278,7 @@ func (w *windows) reach(need map[int32]int64) {
 // flagAhead reports output that the group's offsets don't cover.
 func (w *windows) flagAhead(committed map[int32]int64) {
 	w.late.flagAhead(committed)
-	w.letters.flagAhead(committed)
+	w.deadLetters.flagAhead(committed)
 	if w.offsetsFollow() {
 		return
 	}
@@ -296,7 +296,7 @@ func (w *windows) flagAhead(committed map[int32]int64) {
 // finish runs the checks that need the whole log.
 func (w *windows) finish(log *span) {
 	w.late.finish(log)
-	w.letters.finish(log)
+	w.deadLetters.finish(log)
 	for k, x := range w.all {
 		if x.found.has {
 			w.compare(k, x)
@@ -377,7 +377,7 @@ func (w *windows) balance() {
 		return
 	}
 	dead := w.sum.DeadLetters
-	if w.letters.name == "" {
+	if w.deadLetters.name == "" {
 		dead = w.sum.Undecodable
 	}
 	out := sum(sum(w.sum.Counted, w.sum.Late), sum(dead, w.sum.Open))
@@ -389,5 +389,5 @@ func (w *windows) balance() {
 
 // unbalanced reports whether a part of the input or output can't be read.
 func (w *windows) unbalanced() bool {
-	return w.hidden || w.late.invisible || w.letters.invisible || len(w.truncated) > 0
+	return w.hidden || w.late.invisible || w.deadLetters.invisible || len(w.truncated) > 0
 }

@@ -173,7 +173,7 @@ func TestWindows(t *testing.T) {
 			},
 			want: kinds{"window_late": 1, "window_mismatch": 1, "window_difference": -1},
 		},
-		"a row set aside though it was not late": {
+		"a row diverted that was not late": {
 			before: func(c *windower) {
 				n := 0
 				c.early = func(*kgo.Record) bool { n++; return n == 50 }
@@ -206,7 +206,7 @@ func TestWindows(t *testing.T) {
 		},
 		"another size": {
 			config: func(c *WindowConfig) { c.Size, c.Columns = 5*time.Second, WindowColumns{} },
-			want:   kinds{"window_mismatch": 0, "window_late": perhaps, "window_difference": 0},
+			want:   kinds{"window_mismatch": 0, "window_late": anyNumber, "window_difference": 0},
 		},
 		"without the late topic": {
 			config: func(c *WindowConfig) { c.Late, c.Group = "", windowGroup },
@@ -232,7 +232,7 @@ func TestWindows(t *testing.T) {
 				w.send(s.drive(20)...)
 				w.moveOffsets(func(p int32, _ int64) int64 { return w.end(inTopic, p) })
 			},
-			want: kinds{"window_mismatch": 0, "window_difference": 0, "window_dead_letter": perhaps},
+			want: kinds{"window_mismatch": 0, "window_difference": 0, "window_dead_letter": anyNumber},
 			only: "running",
 		},
 		"a window closed too early": {
@@ -244,7 +244,7 @@ func TestWindows(t *testing.T) {
 					}
 				}
 			},
-			want: kinds{"window_late": 0, "window_mismatch": perhaps}, // the rows that this makes late
+			want: kinds{"window_late": 0, "window_mismatch": anyNumber}, // the rows that this makes late
 			only: "running",
 		},
 		"a delay that is too short": {
@@ -254,7 +254,7 @@ func TestWindows(t *testing.T) {
 		},
 		"a delay that is too long": {
 			config: func(c *WindowConfig) { c.Delay = 12 * time.Second },
-			want:   kinds{"window_mismatch": 0, "window_late": perhaps},
+			want:   kinds{"window_mismatch": 0, "window_late": anyNumber},
 			only:   "running",
 		},
 	} {
@@ -287,15 +287,15 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-// perhaps allows a fault that may or may not accompany another one.
-const perhaps = math.MinInt64
+// anyNumber allows a fault that may or may not accompany another one.
+const anyNumber = math.MinInt64
 
 // expectKinds compares the faults; a want of 0 stands for any number but 0.
 func expectKinds(t *testing.T, r *Report, want kinds) {
 	t.Helper()
 	got := faults(r)
 	for name, n := range want {
-		if _, there := got[name]; n == 0 && there || n == perhaps {
+		if _, there := got[name]; n == 0 && there || n == anyNumber {
 			got[name] = n
 		}
 	}
@@ -325,11 +325,11 @@ func TestWindowReport(t *testing.T) {
 	}
 	for id, want := range map[string]string{"C4": "ok: windows: ", "C5": "ok: "} {
 		if d := detail(r, id); !strings.HasPrefix(d, want) {
-			t.Errorf("%s says %q, want %q", id, d, want)
+			t.Errorf("details of %s: %q, want %q", id, d, want)
 		}
 	}
 	if d := detail(r, "C4"); !strings.Contains(d, "topic device_stats does not exist") {
-		t.Errorf("C4 says %q", d)
+		t.Errorf("details of C4: %q", d)
 	}
 	b, err := json.Marshal(r)
 	if err != nil || !strings.Contains(string(b), `"windows":{"rows":`) {
@@ -455,7 +455,7 @@ func TestLiveWindows(t *testing.T) {
 			p := w.newWindower(lazy, false)
 			stopPipeline := background(w.ctx, t, func(ctx context.Context) error { return p.step(context.WithoutCancel(ctx)) })
 			var last *Report
-			for looks := 0; (looks < 12 || last.Records < 3000) && w.ctx.Err() == nil && !t.Failed(); looks++ {
+			for checks := 0; (checks < 12 || last.Records < 3000) && w.ctx.Err() == nil && !t.Failed(); checks++ {
 				r, err := Verify(w.ctx, w.config)
 				if err != nil {
 					t.Fatal(err)
@@ -490,11 +490,11 @@ func TestWindowsAhead(t *testing.T) {
 			w.send(all...)
 			w.run(w.newWindower(rng.IntN(2) == 0, false), count(all))
 			w.moveOffsets(func(_ int32, at int64) int64 { return at / share })
-			looked := make(chan struct{}, 1)
+			listed := make(chan struct{}, 1)
 			w.cluster.ControlKey(int16(kmsg.ListOffsets), func(kmsg.Request) (kmsg.Response, error, bool) {
 				w.cluster.KeepControl()
 				select {
-				case looked <- struct{}{}: // Verify has read C0
+				case listed <- struct{}{}: // Verify has read C0
 				default:
 				}
 				return nil, nil, false
@@ -503,12 +503,12 @@ func TestWindowsAhead(t *testing.T) {
 			for p := range int32(partitions) {
 				ends[p] = w.end(inTopic, p)
 			}
-			for len(looked) > 0 {
-				<-looked // sent by our own requests
+			for len(listed) > 0 {
+				<-listed // sent by our own requests
 			}
 			moved := make(chan error, 1)
 			go func() {
-				<-looked
+				<-listed
 				moved <- w.tryMoveOffsets(func(p int32, _ int64) int64 { return ends[p] })
 			}()
 			r := w.expect(nil)
@@ -536,7 +536,7 @@ func TestWindowsTruncated(t *testing.T) {
 	r := w.expect(nil)
 	for _, id := range []string{"C4", "C5"} {
 		if d := detail(r, id); !strings.HasPrefix(d, "partly checked: ") || !strings.Contains(d, "windows not checkable") {
-			t.Errorf("%s says %q", id, d)
+			t.Errorf("details of %s: %q", id, d)
 		}
 	}
 }
@@ -578,7 +578,7 @@ func TestWindowsWithoutGroup(t *testing.T) {
 	w.config.Windows.Group = "weir-another"
 	r := w.expect(nil)
 	if d := detail(r, "C5"); !strings.HasPrefix(d, "partly checked: ") || !strings.Contains(d, "group weir-another has no offsets") {
-		t.Errorf("C5 says %q", d)
+		t.Errorf("details of C5: %q", d)
 	}
 }
 
@@ -644,7 +644,7 @@ func TestParseTimestamp(t *testing.T) {
 
 // A truncated dead letter preserves the beginning of its record. A row of a file that never became
 // a record is not a dead letter of this topic.
-func TestLettersOfOtherShapes(t *testing.T) {
+func TestDeadLettersOfOtherFormats(t *testing.T) {
 	for name, c := range map[string]struct {
 		cut  string
 		want kinds

@@ -197,7 +197,7 @@ func (c *windower) row(r *kgo.Record, emit func(*kgo.Record)) {
 		TS     time.Time `json:"ts"`
 	}
 	if json.Unmarshal(r.Value, &v) != nil || v.Value == nil {
-		emit(aside(poisonTopic, r))
+		emit(diverted(poisonTopic, r))
 		return
 	}
 	if c.skip != nil && c.skip(r) {
@@ -210,7 +210,7 @@ func (c *windower) row(r *kgo.Record, emit func(*kgo.Record)) {
 	}
 	k := windowKey{v.Device, v.Sensor, ts - ts%windowSize.Milliseconds()}
 	if k.start+windowSize.Milliseconds() <= clock.at || c.early != nil && c.early(r) {
-		emit(aside(lateTopic, r))
+		emit(diverted(lateTopic, r))
 		return
 	}
 	x := c.open[k]
@@ -222,7 +222,7 @@ func (c *windower) row(r *kgo.Record, emit func(*kgo.Record)) {
 	x.minimum, x.maximum, x.sum = min(x.minimum, *v.Value), max(x.maximum, *v.Value), x.sum+*v.Value
 	clock.largest = max(clock.largest, ts)
 	if c.counted != nil {
-		c.counted(r, func(topic string) { emit(aside(topic, r)) })
+		c.counted(r, func(topic string) { emit(diverted(topic, r)) })
 	}
 }
 
@@ -264,9 +264,9 @@ func (c *windower) result(k windowKey, x *tumbling) *kgo.Record {
 	return &kgo.Record{Topic: windowTopic, Partition: x.partition, Key: []byte(k.device), Value: value}
 }
 
-// aside returns a record in the format of the late topic and the dead letters.
-func aside(topic string, r *kgo.Record) *kgo.Record {
-	l := deadLetter(r)
+// diverted returns a record as it is written to the late topic or as a dead letter.
+func diverted(topic string, r *kgo.Record) *kgo.Record {
+	l := asDeadLetter(r)
 	l.Topic = topic
 	return l
 }

@@ -222,7 +222,7 @@ func (c *consumer) take(in []*kgo.Record) (out []*kgo.Record) {
 			text = bytes.ReplaceAll(text, []byte(`"12.5"`), []byte("12.5"))
 		}
 		if json.Unmarshal(text, &v) != nil || v.Value == nil {
-			out = append(out, deadLetter(r))
+			out = append(out, asDeadLetter(r))
 			continue
 		}
 		k := [2]string{v.Device, v.Sensor}
@@ -248,7 +248,7 @@ func (c *consumer) take(in []*kgo.Record) (out []*kgo.Record) {
 // place returns the partition of a device's results, which differs from that of its readings.
 func place(device string) int32 { return int32(device[len(device)-1]-'0'+1) % partitions }
 
-func deadLetter(r *kgo.Record) *kgo.Record {
+func asDeadLetter(r *kgo.Record) *kgo.Record {
 	headers := append(slices.Clone(r.Headers),
 		kgo.RecordHeader{Key: "weir-dlq-topic", Value: []byte(r.Topic)},
 		kgo.RecordHeader{Key: "weir-dlq-partition", Value: strconv.AppendInt(nil, int64(r.Partition), 10)},

@@ -81,17 +81,17 @@ func (st Stage) Run(ctx context.Context, kind Accident, seed uint64) AccidentRes
 }
 
 func (s *scene) variant() string {
-	words := []string{"stopped"}
+	parts := []string{"stopped"}
 	if s.kill9 {
-		words[0] = "killed"
+		parts[0] = "killed"
 	}
 	if s.both {
-		words = append(words, "two processes")
+		parts = append(parts, "two processes")
 	}
 	if !s.state {
-		words = append(words, "no local state")
+		parts = append(parts, "no local state")
 	}
-	return strings.Join(words, ", ")
+	return strings.Join(parts, ", ")
 }
 
 // judge runs the accident and returns its outcome.
@@ -100,7 +100,7 @@ func (s *scene) judge(ctx context.Context) (outcome string, wrong []string) {
 		return Wrong, []string{err.Error()}
 	}
 	defer s.close()
-	if err := s.playOut(ctx); err != nil {
+	if err := s.play(ctx); err != nil {
 		return Wrong, []string{err.Error()}
 	}
 	if err := s.conclude(ctx); err != nil {
@@ -110,11 +110,11 @@ func (s *scene) judge(ctx context.Context) (outcome string, wrong []string) {
 	if err != nil {
 		return Wrong, []string{err.Error()}
 	}
-	came, err := readOutcome(ctx, s.broker, s.name)
+	actual, err := readOutcome(ctx, s.broker, s.name)
 	if err != nil {
 		return Wrong, []string{err.Error()}
 	}
-	wrong = expect(s.rows, s.bounded).compare(came, s.refused != "")
+	wrong = expect(s.rows, s.bounded).compare(actual, s.refused != "")
 	outcome = Refused
 	if s.refused == "" {
 		outcome = Right

@@ -407,9 +407,9 @@ func foreignPartitioner(ctx context.Context, s *scene) error {
 	}
 	defer client.Close()
 	s.clock = s.clock.Add(time.Millisecond)
-	stray := s.rows[s.rng.IntN(len(s.rows))]
-	stray.TS = s.clock
-	record := s.record(stray)
+	misplaced := s.rows[s.rng.IntN(len(s.rows))]
+	misplaced.TS = s.clock
+	record := s.record(misplaced)
 	home := partitioner.Partition(record, scenePartitions)
 	record.Partition = int32((home + 1 + s.rng.IntN(scenePartitions-1)) % scenePartitions) //nolint:gosec // few
 	return client.ProduceSync(ctx, record).FirstErr()                                      // expected to be refused, so it must have no effect

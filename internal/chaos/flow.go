@@ -18,7 +18,7 @@ type member struct {
 	dir  string
 	name string
 	args []string
-	exit func(name string, code int, words string) // called for each unexpected exit
+	exit func(name string, code int, output string) // called for each unexpected exit
 
 	mu   sync.Mutex
 	now  *process
@@ -123,16 +123,16 @@ type exits struct {
 	all map[string]int
 }
 
-func (e *exits) add(name string, code int, words string) {
+func (e *exits) add(name string, code int, output string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.all == nil {
 		e.all = make(map[string]int)
 	}
-	if len(words) > 300 {
-		words = words[:300] + "…"
+	if len(output) > 300 {
+		output = output[:300] + "…"
 	}
-	e.all[fmt.Sprintf("%s, exit %d: %s", name, code, words)]++
+	e.all[fmt.Sprintf("%s, exit %d: %s", name, code, output)]++
 }
 
 func (e *exits) list() map[string]int {

@@ -22,7 +22,7 @@ func request(key kmsg.Key, n uint32) []byte {
 
 // An EndTxn is held until it is released, even if its client has given up by then. Earlier requests
 // and other connections are not affected.
-func TestHolderHoldsAnEndTxn(t *testing.T) {
+func TestHolderHoldsEndTxn(t *testing.T) {
 	server, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestHolderHoldsAnEndTxn(t *testing.T) {
 	expect(atOther, request(kmsg.EndTxn, 3))
 	select {
 	case <-one.gone:
-		t.Fatal("the client is said to have given up, and has not")
+		t.Fatal("the holder reports that the client has given up, but it has not")
 	default:
 	}
 	_ = atFirst.SetReadDeadline(time.Now().Add(50 * time.Millisecond))

@@ -75,12 +75,12 @@ func (o Oracle) Final(ctx context.Context) (*Verdict, error) {
 		return nil, err
 	}
 	for table, groups := range want {
-		came, err := o.groups(ctx, table)
+		actual, err := o.groups(ctx, table)
 		if err != nil {
 			return nil, err
 		}
 		v.Groups += len(groups)
-		v.Wrong = append(v.Wrong, compareGroups(table, groups, came)...)
+		v.Wrong = append(v.Wrong, compareGroups(table, groups, actual)...)
 	}
 	return v, nil
 }
@@ -106,31 +106,31 @@ func (o Oracle) recompute(ctx context.Context) (map[string]map[string]figure, er
 
 // groups returns the last result of each key.
 func (o Oracle) groups(ctx context.Context, topic string) (map[string]figure, error) {
-	came := make(map[string]figure)
+	actual := make(map[string]figure)
 	err := broker.ReadAll(ctx, o.Broker, topic, nil, func(r *kgo.Record) error {
 		if r.Value == nil {
-			delete(came, string(r.Key))
+			delete(actual, string(r.Key))
 			return nil
 		}
 		var f figure
 		if err := json.Unmarshal(r.Value, &f); err != nil {
 			return fmt.Errorf("read result at %s-%d, offset %d: %w", r.Topic, r.Partition, r.Offset, err)
 		}
-		came[string(r.Key)] = f
+		actual[string(r.Key)] = f
 		return nil
 	})
-	return came, err
+	return actual, err
 }
 
-func compareGroups(topic string, want, came map[string]figure) (wrong []string) {
+func compareGroups(topic string, want, actual map[string]figure) (wrong []string) {
 	for _, k := range slices.Sorted(maps.Keys(want)) {
-		if came[k] != want[k] {
-			wrong = append(wrong, fmt.Sprintf("C4 %s of %s: count and sum %v, expected %v", topic, k, came[k], want[k]))
+		if actual[k] != want[k] {
+			wrong = append(wrong, fmt.Sprintf("C4 %s of %s: count and sum %v, expected %v", topic, k, actual[k], want[k]))
 		}
 	}
-	for _, k := range slices.Sorted(maps.Keys(came)) {
+	for _, k := range slices.Sorted(maps.Keys(actual)) {
 		if _, ok := want[k]; !ok {
-			wrong = append(wrong, fmt.Sprintf("C4 %s of %s: %v, expected none: it has no readings", topic, k, came[k]))
+			wrong = append(wrong, fmt.Sprintf("C4 %s of %s: %v, expected none: it has no readings", topic, k, actual[k]))
 		}
 	}
 	return wrong

@@ -150,7 +150,7 @@ func (w *world) final() *Verdict {
 }
 
 // The oracle finds nothing wrong in a correct flow, and detects each way of breaking exactly-once.
-func TestOracleIsNotBlind(t *testing.T) {
+func TestOracleFindsFaults(t *testing.T) {
 	const readings = 40
 	for _, test := range []struct {
 		name  string
@@ -254,9 +254,9 @@ func TestOutcomeCompare(t *testing.T) {
 	rows := []row{{Key: "a", Value: 3, TS: at}, {Key: "a", Value: 4, TS: at.Add(time.Second)}, {Key: "b", Value: 5, TS: at}, {Key: "b", Value: 1, TS: endOfTime}}
 	first := windowKey{"a", "2026-03-01 12:00:00"}
 	for _, test := range []struct {
-		name           string
-		change         func(o outcome)
-		whole, partial bool // correct as complete rows, as partial ones
+		name              string
+		change            func(o outcome)
+		complete, partial bool // correct as complete rows, as partial ones
 	}{
 		{"right", func(outcome) {}, true, true},
 		{"window missing", func(o outcome) { delete(o.windows, first) }, false, true},
@@ -264,15 +264,15 @@ func TestOutcomeCompare(t *testing.T) {
 		{"window with too few rows", func(o outcome) { o.windows[first] = []figure{{1, 3}} }, false, false},
 		{"window of nothing", func(o outcome) { o.windows[windowKey{"c", first.start}] = []figure{{1, 1}} }, false, false},
 		{"group missing", func(o outcome) { delete(o.groups, "totals/a") }, false, true},
-		{"group behind", func(o outcome) { o.groups["totals/a"] = figure{1, 3} }, false, true},
+		{"group lagging", func(o outcome) { o.groups["totals/a"] = figure{1, 3} }, false, true},
 		{"group ahead", func(o outcome) { o.groups["totals/a"] = figure{3, 11} }, false, false},
 		{"group of nothing", func(o outcome) { o.groups["classes/6"] = figure{1, 6} }, false, false},
 	} {
-		came := expect(rows, false)
-		test.change(came)
+		actual := expect(rows, false)
+		test.change(actual)
 		for _, partial := range []bool{false, true} {
-			wrong := expect(rows, false).compare(came, partial)
-			if right := map[bool]bool{false: test.whole, true: test.partial}[partial]; (len(wrong) == 0) != right {
+			wrong := expect(rows, false).compare(actual, partial)
+			if right := map[bool]bool{false: test.complete, true: test.partial}[partial]; (len(wrong) == 0) != right {
 				t.Errorf("%s, partial %t: found %v, expected right %t", test.name, partial, wrong, right)
 			}
 		}

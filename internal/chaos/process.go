@@ -118,8 +118,8 @@ func (p *process) stop(ctx context.Context, limit time.Duration) (code int, err 
 	return p.wait(ctx, limit)
 }
 
-// said returns what this process has written to stderr.
-func (p *process) said() string {
+// output returns what this process has written to stderr.
+func (p *process) output() string {
 	text, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()
@@ -129,7 +129,7 @@ func (p *process) said() string {
 
 // lastWords returns the last error that the process printed, or else the end of its output.
 func (p *process) lastWords() string {
-	lines := strings.Split(strings.TrimSpace(p.said()), "\n")
+	lines := strings.Split(strings.TrimSpace(p.output()), "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
 		if strings.HasPrefix(lines[i], "weir: ") {
 			return strings.Join(lines[i:], "\n")

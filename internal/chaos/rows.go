@@ -171,33 +171,33 @@ func readOutcome(ctx context.Context, at broker.Config, name string) (outcome, e
 
 // compare returns what is wrong with the actual output. The output of a pipeline that refused to
 // continue is partial: it may lack windows and counts, but must contain nothing wrong.
-func (o outcome) compare(came outcome, partial bool) []string {
+func (o outcome) compare(actual outcome, partial bool) []string {
 	var wrong []string
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
-	for _, w := range sortedWindows(came.windows) {
-		got, want := came.windows[w], o.windows[w]
+	for _, w := range sortedWindows(actual.windows) {
+		got, want := actual.windows[w], o.windows[w]
 		switch {
 		case len(got) > 1:
-			say("window %s %s came %d times: %v, expected once", w.key, w.start, len(got), got)
+			say("window %s %s was written %d times: %v, expected once", w.key, w.start, len(got), got)
 		case len(want) == 0:
-			say("window %s %s came as %v, expected none", w.key, w.start, got[0])
+			say("window %s %s is %v, expected none", w.key, w.start, got[0])
 		case got[0] != want[0]:
-			say("window %s %s came as %v, expected %v", w.key, w.start, got[0], want[0])
+			say("window %s %s is %v, expected %v", w.key, w.start, got[0], want[0])
 		}
 	}
 	for _, w := range sortedWindows(o.windows) {
-		if len(came.windows[w]) == 0 && !partial {
+		if len(actual.windows[w]) == 0 && !partial {
 			say("window %s %s is missing, expected %v", w.key, w.start, o.windows[w][0])
 		}
 	}
-	for _, g := range slices.Sorted(maps.Keys(came.groups)) {
-		got, want := came.groups[g], o.groups[g]
+	for _, g := range slices.Sorted(maps.Keys(actual.groups)) {
+		got, want := actual.groups[g], o.groups[g]
 		if got != want && (!partial || !got.within(want)) {
-			say("%s came as %v, expected %v", g, got, want)
+			say("%s is %v, expected %v", g, got, want)
 		}
 	}
 	for _, g := range slices.Sorted(maps.Keys(o.groups)) {
-		if _, ok := came.groups[g]; !ok && !partial {
+		if _, ok := actual.groups[g]; !ok && !partial {
 			say("%s is missing, expected %v", g, o.groups[g])
 		}
 	}

@@ -266,10 +266,10 @@ func (r *run) play(ctx context.Context, kinds []Kind) error {
 	began := time.Now()
 	for ctx.Err() == nil && time.Since(began) < r.Duration {
 		k := next.next()
-		r.tell(func(p *Progress) { p.Elapsed, p.Now, p.Readings = time.Since(began), k.Name, r.watcher.count() })
+		r.updateProgress(func(p *Progress) { p.Elapsed, p.Now, p.Readings = time.Since(began), k.Name, r.watcher.count() })
 		f := r.inject(ctx, k)
 		r.report.Faults = append(r.report.Faults, f)
-		r.tell(func(p *Progress) { p.Elapsed, p.Faults, p.Now = time.Since(began), len(r.report.Faults), "" })
+		r.updateProgress(func(p *Progress) { p.Elapsed, p.Faults, p.Now = time.Since(began), len(r.report.Faults), "" })
 		if f.Failure != "" {
 			r.fail("fault %d, %s (%s): %s", len(r.report.Faults), f.Kind, f.Detail, f.Failure)
 		}
@@ -331,7 +331,7 @@ func (r *run) inject(ctx context.Context, k Kind) FaultRecord {
 	return rec
 }
 
-func (r *run) tell(change func(*Progress)) {
+func (r *run) updateProgress(change func(*Progress)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	change(&r.progress)
@@ -347,11 +347,11 @@ func (r *run) fail(format string, args ...any) {
 
 // end quiesces the flow and determines the verdict.
 func (r *run) end(ctx context.Context) error {
-	r.tell(func(p *Progress) { p.Now = "coming to rest" })
+	r.updateProgress(func(p *Progress) { p.Now = "stopping" })
 	if err := r.drain(ctx); err != nil {
 		r.fail("%v", err)
 	}
-	r.tell(func(p *Progress) { p.Now = "checking" })
+	r.updateProgress(func(p *Progress) { p.Now = "checking" })
 	return r.judge(ctx)
 }
 

@@ -284,9 +284,9 @@ func (s *scene) committed(ctx context.Context) (map[int32]int64, error) {
 	return at, nil
 }
 
-// playOut runs the scene: load, the accident at a random moment, more load, and the end of the
+// play runs the scene: load, the accident at a random moment, more load, and the end of the
 // input.
-func (s *scene) playOut(ctx context.Context) error {
+func (s *scene) play(ctx context.Context) error {
 	const chunk = 150
 	chunks := 6 + s.rng.IntN(8)
 	moment := 2 + s.rng.IntN(chunks-3)

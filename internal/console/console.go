@@ -19,7 +19,7 @@
 //	graph.go         a plan as nodes and edges with rates, lag and watermarks
 //	flow.go          rows per second between operators
 //	editor.go        the SQL editor: validate, explain, preview
-//	letters.go       dead letters: list, replay
+//	dead_letters.go  dead letters: list, replay
 //	transactions.go, schemas.go, alerts.go  the other pages
 //	topics.go        a topic: partitions, readers, settings
 //
@@ -101,21 +101,21 @@ const DefaultListen = "127.0.0.1:8080"
 
 // Console is an open console.
 type Console struct {
-	cfg      Config
-	listener net.Listener
-	client   *kgo.Client // for admin requests; readers have their own clients
-	admin    *kadm.Client
-	cluster  *cluster
-	history  *history
-	fleet    *fleet
-	tails    *tails
-	hub      *hub
-	guard    *guard
-	plans    *plans
-	flows    *flows
-	letters  *letterPage
-	previews *semaphore.Weighted // one at a time
-	readers  *readers
+	cfg         Config
+	listener    net.Listener
+	client      *kgo.Client // for admin requests; readers have their own clients
+	admin       *kadm.Client
+	cluster     *cluster
+	history     *history
+	fleet       *fleet
+	tails       *tails
+	hub         *hub
+	guard       *guard
+	plans       *plans
+	flows       *flows
+	deadLetters *deadLetterPage
+	previews    *semaphore.Weighted // one at a time
+	readers     *readers
 }
 
 // ErrBusy reports that the console's address is in use.
@@ -155,9 +155,9 @@ func Open(ctx context.Context, cfg Config) (*Console, error) {
 	c.guard = newGuard(cfg.Token, cfg.Listen)
 	c.plans = &plans{known: make(map[string]*plan.Program), read: make(map[string]int64)}
 	c.flows = &flows{seen: make(map[string]flowSample)}
-	c.letters = &letterPage{
+	c.deadLetters = &deadLetterPage{
 		broker: cfg.Broker, site: cfg.Site, cluster: c.cluster,
-		counted: letterCount{next: make(map[partitionOf]int64), count: make(map[string]int64)},
+		counted: deadLetterCount{next: make(map[partitionOf]int64), count: make(map[string]int64)},
 	}
 	c.previews = semaphore.NewWeighted(1)
 	c.hub = newHub(c.feed)
@@ -222,7 +222,7 @@ func (c *Console) sample(ctx context.Context) {
 		c.cluster.poll(ctx)
 		c.sampleFlows()
 		c.refreshPlans(ctx)
-		c.letters.count(ctx)
+		c.deadLetters.count(ctx)
 		c.history.add(c.point())
 		pause := time.Second
 		if !c.hub.watched() {

@@ -78,7 +78,7 @@ func (c *Console) overviewNow() api.Overview {
 	if !s.At.IsZero() {
 		f.Answered = s.At.UnixMilli()
 	}
-	f.DeadLetters = c.letters.counted.total()
+	f.DeadLetters = c.deadLetters.counted.total()
 	if c.cfg.Flow != nil {
 		flow := c.cfg.Flow()
 		f.Latency = "reading to committed result"

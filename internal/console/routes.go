@@ -51,8 +51,8 @@ func (c *Console) routes() http.Handler {
 	get("/api/topics", c.topics)
 	get("/api/topic", c.topic)
 	get("/api/records", c.records)
-	get("/api/letters", c.letters.list)
-	write("/api/letters/replay", c.letters.replay)
+	get("/api/letters", c.deadLetters.list)
+	write("/api/letters/replay", c.deadLetters.replay)
 	transactions := transactionPage{c.client, c.cfg.Now}
 	get("/api/transactions", transactions.list)
 	write("/api/transactions/abort", transactions.abort)

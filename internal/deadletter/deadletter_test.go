@@ -32,7 +32,7 @@ func TestLetterKeepsRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Letter{
+	want := Entry{
 		Topic: "in", OriginPartition: 2, OriginOffset: 77, Reason: "broken", Time: now, Attempt: 1,
 		Key: input.Key, Value: input.Value, Headers: input.Headers,
 	}
@@ -120,7 +120,7 @@ func fill(t *testing.T, at broker.Config, n int) {
 
 func list(t *testing.T, at broker.Config, f Filter) (values []string) {
 	t.Helper()
-	err := List(t.Context(), at, topics, f, func(l Letter) error {
+	err := List(t.Context(), at, topics, f, func(l Entry) error {
 		values = append(values, string(l.Value))
 		return nil
 	})
@@ -274,16 +274,16 @@ func TestReplaySkipsIncomplete(t *testing.T) {
 // cannot be replayed.
 func TestUnreplayable(t *testing.T) {
 	for _, c := range []struct {
-		letter Letter
-		want   string
+		entry Entry
+		want  string
 	}{
-		{Letter{Topic: "t", OriginPartition: 1, OriginOffset: 0}, ""},
-		{Letter{Topic: "t", OriginPartition: 1, OriginOffset: 7, Truncated: 9}, "truncated from 9 bytes"},
-		{Letter{Topic: "t", OriginPartition: -1, OriginOffset: -1, Source: "file:x"}, "raw row of source file:x"},
-		{Letter{Topic: "t", OriginPartition: 1, OriginOffset: -1}, "computed from several records, and was never a record of topic t"},
+		{Entry{Topic: "t", OriginPartition: 1, OriginOffset: 0}, ""},
+		{Entry{Topic: "t", OriginPartition: 1, OriginOffset: 7, Truncated: 9}, "truncated from 9 bytes"},
+		{Entry{Topic: "t", OriginPartition: -1, OriginOffset: -1, Source: "file:x"}, "raw row of source file:x"},
+		{Entry{Topic: "t", OriginPartition: 1, OriginOffset: -1}, "computed from several records, and was never a record of topic t"},
 	} {
-		if got := c.letter.Unreplayable(); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
-			t.Errorf("%+v: %q, want %q", c.letter, got, c.want)
+		if got := c.entry.Unreplayable(); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%+v: %q, want %q", c.entry, got, c.want)
 		}
 	}
 }

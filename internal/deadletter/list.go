@@ -30,7 +30,7 @@ type Filter struct {
 	Pending bool      // only those that have not been replayed
 }
 
-func (f *Filter) matches(l *Letter) bool {
+func (f *Filter) matches(l *Entry) bool {
 	return (f.Topic == "" || f.Topic == l.Topic) &&
 		strings.Contains(strings.ToLower(l.Reason), strings.ToLower(f.Reason)) &&
 		!l.Time.Before(f.Since) &&
@@ -39,7 +39,7 @@ func (f *Filter) matches(l *Letter) bool {
 
 // List calls fn with each committed dead letter that the filter selects, in offset order within a
 // partition, up to the end of the topic at the time of the call.
-func List(ctx context.Context, c broker.Config, topics Topics, f Filter, fn func(Letter) error) error {
+func List(ctx context.Context, c broker.Config, topics Topics, f Filter, fn func(Entry) error) error {
 	topics, hasProgress, err := checkTopics(ctx, c, topics)
 	if err != nil {
 		return err

@@ -26,9 +26,9 @@ func TestWithoutProgressTopic(t *testing.T) {
 		t.Fatal(err)
 	}
 	topics := Topics{DLQ: "p.dlq", Progress: "progress"}
-	list := func() (all []Letter) {
+	list := func() (all []Entry) {
 		t.Helper()
-		if err := List(t.Context(), at, topics, Filter{}, func(l Letter) error { all = append(all, l); return nil }); err != nil {
+		if err := List(t.Context(), at, topics, Filter{}, func(l Entry) error { all = append(all, l); return nil }); err != nil {
 			t.Fatal(err)
 		}
 		return all

@@ -112,7 +112,7 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 			return result, fmt.Errorf("acquire transactional id %s: %w", id, err)
 		}
 	}
-	var batch []Letter
+	var batch []Entry
 	send := func() error {
 		if len(batch) == 0 {
 			return nil
@@ -136,7 +136,7 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 		return nil
 	}
 	cfg.Filter.Pending = false
-	err = List(ctx, c, cfg.Topics, cfg.Filter, func(l Letter) error {
+	err = List(ctx, c, cfg.Topics, cfg.Filter, func(l Entry) error {
 		switch reason := l.Unreplayable(); {
 		case l.Replayed:
 			result.Earlier++
@@ -165,7 +165,7 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 }
 
 // Unreplayable returns why a dead letter cannot be replayed, or "".
-func (l *Letter) Unreplayable() string {
+func (l *Entry) Unreplayable() string {
 	switch {
 	case l.Truncated > 0:
 		return fmt.Sprintf("its value was truncated from %d bytes", l.Truncated)
@@ -179,7 +179,7 @@ func (l *Letter) Unreplayable() string {
 }
 
 // replayBatch replays a batch in one transaction, which may remain open after an error.
-func replayBatch(ctx context.Context, client *kgo.Client, topics Topics, batch []Letter) (begun broker.Begun, err error) {
+func replayBatch(ctx context.Context, client *kgo.Client, topics Topics, batch []Entry) (begun broker.Begun, err error) {
 	ctx, cancel := context.WithTimeout(ctx, replayTimeout)
 	defer cancel()
 	defer context.AfterFunc(ctx, client.Close)() // otherwise records in flight would wait for the broker forever
@@ -212,7 +212,7 @@ func replayBatch(ctx context.Context, client *kgo.Client, topics Topics, batch [
 }
 
 // original returns the record of a dead letter with HeaderReplayed.
-func (l *Letter) original(dlq string) *kgo.Record {
+func (l *Entry) original(dlq string) *kgo.Record {
 	r := &kgo.Record{Topic: l.Topic, Partition: l.OriginPartition, Key: l.Key, Value: l.Value}
 	for _, h := range l.Headers {
 		if h.Key != HeaderReplayed { // of an earlier replay

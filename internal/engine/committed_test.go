@@ -35,9 +35,9 @@ func TestRefusedBeforeFirstCommit(t *testing.T) {
 				t.Parallel()
 				at := keyedCluster(t, "raw", place)
 				sql := fmt.Sprintf(keyedTables, "raw") + q.sql
-				var stranger *operator.ElsewhereError
-				if err := runKeyedOne(t, at, sql); !errors.As(err, &stranger) {
-					t.Fatalf("%v, want an ElsewhereError", err)
+				var misplaced *operator.MisplacedRecordError
+				if err := runKeyedOne(t, at, sql); !errors.As(err, &misplaced) {
+					t.Fatalf("%v, want a MisplacedRecordError", err)
 				}
 				err := runKeyed(t, at, "keyed", "SET 'weir.key-partitioning' = 'any';"+sql)
 				if which == later {

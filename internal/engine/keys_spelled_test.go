@@ -121,8 +121,8 @@ CREATE TABLE results (%[4]s, n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'r
 INSERT INTO results SELECT %[3]s, COUNT(*) FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY %[3]s, window_start, window_end;`,
 						table.columns, table.options, table.group, resultColumns(table.columns, table.group))
 					err = runKeyed(t, at, "spelled", sql)
-					var elsewhere *operator.ElsewhereError
-					refused := errors.As(err, &elsewhere) && (client != "java" || !oneSpelling || name == "part of the key")
+					var misplaced *operator.MisplacedRecordError
+					refused := errors.As(err, &misplaced) && (client != "java" || !oneSpelling || name == "part of the key")
 					if err != nil && !refused {
 						t.Fatal(err)
 					}

@@ -163,12 +163,12 @@ func TestKeysOfAllPartitioners(t *testing.T) {
 					if err == nil {
 						t.Fatalf("rows of one key are in several partitions, but it ended without an error: %v", got)
 					}
-					var elsewhere *operator.ElsewhereError
-					if !errors.As(err, &elsewhere) {
-						t.Fatalf("%v, want an ElsewhereError", err)
+					var misplaced *operator.MisplacedRecordError
+					if !errors.As(err, &misplaced) {
+						t.Fatalf("%v, want a MisplacedRecordError", err)
 					}
 					for _, part := range []string{
-						fmt.Sprintf("topic %s, partition %d, offset %d: key {\"device_id\":\"dev-", elsewhere.Topic, elsewhere.Partition, elsewhere.Offset), fmt.Sprintf("in partition %d", elsewhere.Want),
+						fmt.Sprintf("topic %s, partition %d, offset %d: key {\"device_id\":\"dev-", misplaced.Topic, misplaced.Partition, misplaced.Offset), fmt.Sprintf("in partition %d", misplaced.Want),
 						"SET 'weir.key-partitioning' = 'any'", "'murmur2'",
 					} {
 						if !strings.Contains(err.Error(), part) {

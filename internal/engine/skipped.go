@@ -11,9 +11,10 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// Skip is a range of offsets of a source that were deleted before the pipeline had read them. They
-// are offsets of records and of transaction markers; how many of each is no longer known.
-type Skip struct {
+// SkippedRange is a range of offsets of a source that were deleted before the pipeline had read
+// them. They are offsets of records and of transaction markers; how many of each is no longer
+// known.
+type SkippedRange struct {
 	At        time.Time `json:"at"`
 	Topic     string    `json:"topic"`
 	Partition int32     `json:"partition"`
@@ -22,8 +23,8 @@ type Skip struct {
 	Why       string    `json:"why"`
 }
 
-// maxSkips is how many skips a status lists. The offsets of all are counted.
-const maxSkips = 50
+// maxSkippedRanges is how many skipped ranges a status lists. The offsets of all are counted.
+const maxSkippedRanges = 50
 
 // gapKey is a partition of a topic with its id: a topic that is created again starts from 0.
 type gapKey struct {
@@ -50,8 +51,8 @@ func (s *Status) skip(tp topicPartition, id string, from, to int64, why string) 
 	}
 	s.gaps[gapKey{tp, id}] = to
 	s.skipped[tp.topic] += to - from
-	s.skips = append(s.skips, Skip{s.now(), tp.topic, tp.partition, from, to, why})
-	s.skips = s.skips[max(0, len(s.skips)-maxSkips):]
+	s.skippedRanges = append(s.skippedRanges, SkippedRange{s.now(), tp.topic, tp.partition, from, to, why})
+	s.skippedRanges = s.skippedRanges[max(0, len(s.skippedRanges)-maxSkippedRanges):]
 	return from
 }
 
@@ -179,8 +180,9 @@ func (s *session) setPosition(tp topicPartition, next int64) {
 	}
 }
 
-// copySkips returns the last skips, and the number of skipped offsets by topic, also if it is 0.
-func (s *Status) copySkips() ([]Skip, map[string]int64) {
+// copySkipped returns the last skipped ranges, and the number of skipped offsets by topic, also if
+// it is 0.
+func (s *Status) copySkipped() ([]SkippedRange, map[string]int64) {
 	all := make(map[string]int64)
 	for _, t := range s.tasks {
 		for _, in := range t.Inputs {
@@ -190,7 +192,7 @@ func (s *Status) copySkips() ([]Skip, map[string]int64) {
 	for topic, n := range s.skipped {
 		all[topic] = n
 	}
-	return slices.Clone(s.skips), all
+	return slices.Clone(s.skippedRanges), all
 }
 
 // Recreation is a source topic that was deleted and created again, while the state was kept.

@@ -20,14 +20,14 @@ import (
 
 // deleteUnread deletes readings that the group has not read: about half of them in one partition,
 // and all in the others. It returns what it deleted, by partition.
-func (s *site) deleteUnread() (gone map[int32]Skip, n int64) {
+func (s *site) deleteUnread() (gone map[int32]SkippedRange, n int64) {
 	s.Helper()
 	lag, err := s.admin.Lag(s.Context(), "weir-p")
 	if err != nil {
 		s.Fatal(err)
 	}
 	l := lag["weir-p"]
-	gone = make(map[int32]Skip)
+	gone = make(map[int32]SkippedRange)
 	var upTo kadm.Offsets
 	for partition, m := range l.Lag["readings"] {
 		if m.Lag == 0 {
@@ -40,7 +40,7 @@ func (s *site) deleteUnread() (gone map[int32]Skip, n int64) {
 		if to == m.Commit.At {
 			continue
 		}
-		gone[partition] = Skip{Topic: "readings", Partition: partition, From: m.Commit.At, To: to}
+		gone[partition] = SkippedRange{Topic: "readings", Partition: partition, From: m.Commit.At, To: to}
 		n += to - m.Commit.At
 		upTo.AddOffset("readings", partition, to, -1)
 	}
@@ -55,14 +55,14 @@ func (s *site) deleteRecords(upTo kadm.Offsets) {
 	}
 }
 
-// wantSkips compares the skips in a status with what was deleted.
-func (s *site) wantSkips(status *Status, gone map[int32]Skip, n int64) {
+// wantSkipped compares the skipped ranges in a status with what was deleted.
+func (s *site) wantSkipped(status *Status, gone map[int32]SkippedRange, n int64) {
 	s.Helper()
 	snapshot := status.Snapshot()
-	if len(snapshot.Skips) != len(gone) || snapshot.Skipped["readings"] != n {
-		s.Errorf("reported %+v, %v in all; want %+v, %d in all", snapshot.Skips, snapshot.Skipped, gone, n)
+	if len(snapshot.SkippedRanges) != len(gone) || snapshot.Skipped["readings"] != n {
+		s.Errorf("reported %+v, %v in all; want %+v, %d in all", snapshot.SkippedRanges, snapshot.Skipped, gone, n)
 	}
-	for _, got := range snapshot.Skips {
+	for _, got := range snapshot.SkippedRanges {
 		if want := gone[got.Partition]; got.Topic != want.Topic || got.From != want.From || got.To != want.To || got.Why == "" || got.At.IsZero() {
 			s.Errorf("reported %+v, want %+v", got, want)
 		}
@@ -80,7 +80,7 @@ func TestDeletedBeforeRead(t *testing.T) {
 		s.cfg.Status, s.cfg.Metrics = status, metrics
 		s.run()
 		log := s.log.String()
-		s.wantSkips(status, gone, n)
+		s.wantSkipped(status, gone, n)
 		for _, g := range gone {
 			if want := fmt.Sprintf("topic=readings partition=%d from=%d to=%d", g.Partition, g.From, g.To); !strings.Contains(log, want) {
 				s.Errorf("the log has no %q:\n%s", want, log)
@@ -93,7 +93,7 @@ func TestDeletedBeforeRead(t *testing.T) {
 		s.send(20)
 		s.run()
 		s.want()
-		s.wantSkips(s.cfg.Status, nil, 0)
+		s.wantSkipped(s.cfg.Status, nil, 0)
 	})
 }
 
@@ -208,10 +208,10 @@ func TestDeletedWhileRunning(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			gone, n, upTo := make(map[int32]Skip), int64(0), kadm.Offsets{}
+			gone, n, upTo := make(map[int32]SkippedRange), int64(0), kadm.Offsets{}
 			ends.Each(func(o kadm.ListedOffset) {
 				from, _ := starts.Lookup(o.Topic, o.Partition)
-				gone[o.Partition] = Skip{Topic: o.Topic, Partition: o.Partition, From: from.Offset, To: o.Offset}
+				gone[o.Partition] = SkippedRange{Topic: o.Topic, Partition: o.Partition, From: from.Offset, To: o.Offset}
 				n += o.Offset - from.Offset
 				upTo.AddOffset(o.Topic, o.Partition, o.Offset, -1)
 			})
@@ -223,7 +223,7 @@ func TestDeletedWhileRunning(t *testing.T) {
 				s.send(20)
 			}
 			eventually(t, "the deleted records are reported", func() bool { return status.Snapshot().Skipped["readings"] >= n })
-			s.wantSkips(status, gone, n)
+			s.wantSkipped(status, gone, n)
 			eventually(t, "the group is at the end", func() bool {
 				lag, err := s.admin.Lag(t.Context(), "weir-p")
 				l := lag["weir-p"]

@@ -21,21 +21,21 @@ type Status struct {
 	group    string
 	now      func() time.Time
 
-	mu          sync.Mutex
-	started     time.Time
-	workers     map[string]*WorkerStatus // by instance
-	tasks       map[taskID]*TaskStatus
-	causes      map[string]int64 // of dead letters
-	dropped     operator.Dropped
-	skipped     map[string]int64 // offsets, by topic
-	skips       []Skip           // the last ones
-	gaps        map[gapKey]int64 // next offset to count
-	recreations []Recreation
-	latencies   []time.Duration // of the last records, as a ring
-	next        int             // in the ring
-	noCopies    string          // why the state is in memory only
-	sources     []string        // topics of the tables that are read
-	droppable   []operator.Drop // what options of its tables may drop
+	mu            sync.Mutex
+	started       time.Time
+	workers       map[string]*WorkerStatus // by instance
+	tasks         map[taskID]*TaskStatus
+	causes        map[string]int64 // of dead letters
+	dropped       operator.Dropped
+	skipped       map[string]int64 // offsets, by topic
+	skippedRanges []SkippedRange   // the last ones
+	gaps          map[gapKey]int64 // next offset to count
+	recreations   []Recreation
+	latencies     []time.Duration // of the last records, as a ring
+	next          int             // in the ring
+	noCopies      string          // why the state is in memory only
+	sources       []string        // topics of the tables that are read
+	droppable     []operator.Drop // what options of its tables may drop
 }
 
 // NewStatus creates the status of a pipeline that is about to run.
@@ -76,20 +76,20 @@ var abortReasons = []string{AbortRebalance, AbortWrite, AbortSchema, AbortProces
 
 // Snapshot is the status of a pipeline at one moment.
 type Snapshot struct {
-	Pipeline    string           `json:"pipeline"`
-	Group       string           `json:"group"`
-	At          time.Time        `json:"at"`
-	Started     time.Time        `json:"started"`
-	P50         metric.Seconds   `json:"latency_p50_seconds"` // from a record's timestamp to the commit, for the last records
-	P99         metric.Seconds   `json:"latency_p99_seconds"`
-	Causes      map[string]int64 `json:"dead_letter_causes"`
-	Dropped     operator.Dropped `json:"dropped"`         // by options such as json.ignore-parse-errors
-	Skipped     map[string]int64 `json:"skipped_offsets"` // by topic: deleted before they were read
-	Skips       []Skip           `json:"skips,omitempty"` // the last ones
-	Recreations []Recreation     `json:"recreated_sources,omitempty"`
-	NoCopies    string           `json:"local_copies_lost,omitempty"` // why configured local copies are not kept
-	Workers     []WorkerStatus   `json:"workers"`
-	Tasks       []TaskStatus     `json:"tasks"`
+	Pipeline      string           `json:"pipeline"`
+	Group         string           `json:"group"`
+	At            time.Time        `json:"at"`
+	Started       time.Time        `json:"started"`
+	P50           metric.Seconds   `json:"latency_p50_seconds"` // from a record's timestamp to the commit, for the last records
+	P99           metric.Seconds   `json:"latency_p99_seconds"`
+	Causes        map[string]int64 `json:"dead_letter_causes"`
+	Dropped       operator.Dropped `json:"dropped"`                  // by options such as json.ignore-parse-errors
+	Skipped       map[string]int64 `json:"skipped_offsets"`          // by topic: deleted before they were read
+	SkippedRanges []SkippedRange   `json:"skipped_ranges,omitempty"` // the last ones
+	Recreations   []Recreation     `json:"recreated_sources,omitempty"`
+	NoCopies      string           `json:"local_copies_lost,omitempty"` // why configured local copies are not kept
+	Workers       []WorkerStatus   `json:"workers"`
+	Tasks         []TaskStatus     `json:"tasks"`
 }
 
 // WorkerStatus is one worker of this process.
@@ -168,7 +168,7 @@ func (s *Status) Snapshot() Snapshot {
 		Pipeline: s.pipeline, Group: s.group, At: now, Started: s.started, Causes: maps.Clone(s.causes), NoCopies: s.noCopies, Dropped: maps.Clone(s.dropped),
 		Workers: make([]WorkerStatus, 0, len(s.workers)), Tasks: make([]TaskStatus, 0, len(s.tasks)),
 	}
-	all.Skips, all.Skipped = s.copySkips()
+	all.SkippedRanges, all.Skipped = s.copySkipped()
 	all.Recreations = slices.Clone(s.recreations)
 	for _, w := range s.workers {
 		c := *w

@@ -177,13 +177,13 @@ func (m *Manager) Upgrade(ctx context.Context, text string, o Options) (Deployme
 	}
 	d, err := m.launch(ctx, recorder, start{script: script, text: text, options: o, restoreFrom: savepoint, record: old})
 	if err != nil {
-		return d, m.goBack(ctx, recorder, &old, savepoint, err)
+		return d, m.rollBack(ctx, recorder, &old, savepoint, err)
 	}
 	return d, nil
 }
 
-// goBack restarts the old SQL after a failed upgrade.
-func (m *Manager) goBack(ctx context.Context, recorder *recorder, old *Deployment, savepoint string, cause error) error {
+// rollBack restarts the old SQL after a failed upgrade.
+func (m *Manager) rollBack(ctx context.Context, recorder *recorder, old *Deployment, savepoint string, cause error) error {
 	ctx = context.WithoutCancel(ctx)
 	byHand := fmt.Sprintf("restart the old SQL with weir flink deploy FILE --from-savepoint %s", savepoint)
 	if old.Incomplete {

@@ -227,7 +227,7 @@ func TestUpgrade(t *testing.T) {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	if n := slices.Index(f.statements, "SET 'execution.state-recovery.path' = 'file:/savepoint-1'"); n < 0 {
-		t.Errorf("Flink was not told of the savepoint: %q", f.statements)
+		t.Errorf("the savepoint was not passed to Flink: %q", f.statements)
 	}
 }
 

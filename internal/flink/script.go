@@ -285,16 +285,16 @@ func (w *writer) connection(t *Table) error {
 	if w.env.Registry == "" {
 		return nil
 	}
-	for option, lead := range map[string]string{"format": "", "value.format": "value.", "key.format": "key."} {
+	for option, optionPrefix := range map[string]string{"format": "", "value.format": "value.", "key.format": "key."} {
 		name := t.Options[option]
 		if !strings.HasSuffix(name, "-confluent") {
 			continue
 		}
-		lead += name + "."
-		t.Options[lead+"url"] = w.env.Registry
+		optionPrefix += name + "."
+		t.Options[optionPrefix+"url"] = w.env.Registry
 		if w.env.RegistryUser != "" {
-			t.Options[lead+"basic-auth.credentials-source"] = "USER_INFO"
-			t.Options[lead+"basic-auth.user-info"] = w.env.RegistryUser + ":" + w.env.RegistryPassword
+			t.Options[optionPrefix+"basic-auth.credentials-source"] = "USER_INFO"
+			t.Options[optionPrefix+"basic-auth.user-info"] = w.env.RegistryUser + ":" + w.env.RegistryPassword
 		}
 	}
 	return nil

@@ -107,11 +107,11 @@ func (m *Manager) Status(ctx context.Context, name string) (*Status, error) {
 	if !job.Ended() || d.State == stateRunning {
 		s.State, s.Since = strings.ToLower(job.State), job.Start.Time()
 	}
-	return s, m.look(ctx, s, job, &d)
+	return s, m.addJob(ctx, s, job, &d)
 }
 
-// look adds what the JobManager reports about a job.
-func (m *Manager) look(ctx context.Context, s *Status, job *Job, d *Deployment) error {
+// addJob adds what the JobManager reports about a job.
+func (m *Manager) addJob(ctx context.Context, s *Status, job *Job, d *Deployment) error {
 	detail, err := m.Cluster.Job(ctx, job.ID)
 	if err != nil {
 		return err

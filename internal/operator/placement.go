@@ -12,9 +12,9 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// ElsewhereError reports a record that is not in the partition of its key, where it would miss the
-// other rows of the key.
-type ElsewhereError struct {
+// MisplacedRecordError reports a record that is not in the partition of its key, where it would
+// miss the other rows of the key.
+type MisplacedRecordError struct {
 	Topic      string
 	Partition  int32
 	Offset     int64  // -1 if unknown
@@ -25,7 +25,7 @@ type ElsewhereError struct {
 }
 
 // Error names the record and the possible remedies.
-func (e *ElsewhereError) Error() string {
+func (e *MisplacedRecordError) Error() string {
 	cause := fmt.Sprintf("its producer places keys in another way (kcat and librdkafka do by default: partitioner=murmur2_random changes that; so does Sarama), "+
 		"or spells keys in another way than Flink, or the topic had other than %d partitions when the record was written", e.Partitions)
 	if e.Null {
@@ -162,12 +162,12 @@ func (p *placement) row(r *rowBatch, i int) bool {
 	if want == p.task.partition {
 		return true
 	}
-	p.task.fail(p.elsewhere(r, i, want))
+	p.task.fail(p.misplaced(r, i, want))
 	return false
 }
 
-func (p *placement) elsewhere(r *rowBatch, i int, want int32) error {
-	e := &ElsewhereError{Topic: p.at.Tables[0].Kafka.Topic, Partition: p.task.partition, Offset: -1, Want: want, Partitions: p.partitions}
+func (p *placement) misplaced(r *rowBatch, i int, want int32) error {
+	e := &MisplacedRecordError{Topic: p.at.Tables[0].Kafka.Topic, Partition: p.task.partition, Offset: -1, Want: want, Partitions: p.partitions}
 	if from := r.record(i); from != nil && from.Topic != "" {
 		e.Topic, e.Partition, e.Offset = from.Topic, from.Partition, from.Offset
 	}

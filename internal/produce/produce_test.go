@@ -149,7 +149,7 @@ func TestBadRowsAreDeadLetters(t *testing.T) {
 	}
 	var deadLetters []string
 	topics := deadletter.Topics{DLQ: node.DeadLetters, Progress: node.Progress}
-	err = deadletter.List(t.Context(), at, topics, deadletter.Filter{}, func(l deadletter.Letter) error {
+	err = deadletter.List(t.Context(), at, topics, deadletter.Filter{}, func(l deadletter.Entry) error {
 		deadLetters = append(deadLetters, l.Source+" "+string(l.Value)+" "+filepath.Base(l.Reason))
 		return nil
 	})

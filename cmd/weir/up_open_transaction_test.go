@@ -14,7 +14,7 @@ import (
 
 // weir up exits with 1 if a transaction of an additional pipeline may have been left open, and
 // names only that pipeline: the transactions of all others have ended.
-func TestUpNamesPipelineLeftOpen(t *testing.T) {
+func TestUpNamesPipelineWithOpenTransaction(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
 		t.Fatal(err)
@@ -45,22 +45,22 @@ func TestUpNamesPipelineLeftOpen(t *testing.T) {
 	})
 	addr := c.ListenAddrs()[0]
 	up := start(t, "up", "--brokers="+addr, "--data-dir="+t.TempDir(), "--rate=2000", "--stop-timeout=3s",
-		"--pipeline="+beside(t, "stuck", "sensor_data_tx", "stuck_out"), "--pipeline="+beside(t, "sound", "sensor_data_tx", "sound_out"))
-	for _, id := range []string{"weir-weir-device-stats-", "weir-weir-sound-", stuck} {
+		"--pipeline="+copyPipeline(t, "stuck", "sensor_data_tx", "stuck_out"), "--pipeline="+copyPipeline(t, "healthy", "sensor_data_tx", "healthy_out"))
+	for _, id := range []string{"weir-weir-device-stats-", "weir-weir-healthy-", stuck} {
 		begun(t, addr, id)
 	}
 	stopping.Store(true)
 	begun(t, addr, stuck) // from now on it can't be ended
 	up.signal(syscall.SIGTERM)
 	code := up.wait(30 * time.Second)
-	said := up.errOut.String()
-	last := said[strings.LastIndex(strings.TrimSpace(said), "\nweir:")+1:]
+	log := up.errOut.String()
+	last := log[strings.LastIndex(strings.TrimSpace(log), "\nweir:")+1:]
 	if code != exitFailed || !strings.Contains(last, "pipeline stuck") || !strings.Contains(last, stuck) {
-		t.Errorf("exit %d, want %d and a last message that names pipeline stuck and its transaction: %q\n%s", code, exitFailed, last, said)
+		t.Errorf("exit %d, want %d and a last message that names pipeline stuck and its transaction: %q\n%s", code, exitFailed, last, log)
 	}
-	for _, sound := range []string{"weir-weir-sound-", "weir-weir-device-stats-", "weir-produce-"} {
-		if strings.Contains(last, sound) {
-			t.Errorf("the message names the transaction of %s, which was ended: %s", sound, last)
+	for _, other := range []string{"weir-weir-healthy-", "weir-weir-device-stats-", "weir-produce-"} {
+		if strings.Contains(last, other) {
+			t.Errorf("the message names the transaction of %s, which was ended: %s", other, last)
 		}
 	}
 	for _, open := range openOn(t, addr) {

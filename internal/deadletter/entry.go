@@ -1,7 +1,7 @@
 // Package deadletter defines the dead-letter topic, which keeps records that could not be
 // processed.
 //
-//	letter.go  Letter: the record with its origin and the reason
+//	entry.go   Entry: the record with its origin and the reason
 //	cause.go   causes, by which dead letters are counted
 //	list.go    listing dead letters
 //	replay.go  replaying dead letters to their topic after a fix, each at most once
@@ -106,8 +106,8 @@ func finish(r *kgo.Record, reason error, now time.Time, maxBytes int) {
 	}
 }
 
-// Letter is a dead letter: the original record, its origin, and why it failed.
-type Letter struct {
+// Entry is a dead letter: the original record, its origin, and why it failed.
+type Entry struct {
 	Partition int32 // in the dead-letter topic
 	Offset    int64
 
@@ -128,8 +128,8 @@ type Letter struct {
 
 // Parse parses a record of the dead-letter topic. The error names the header that is missing or
 // invalid.
-func Parse(r *kgo.Record) (Letter, error) {
-	l := Letter{Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Attempt: 1}
+func Parse(r *kgo.Record) (Entry, error) {
+	l := Entry{Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Attempt: 1}
 	values := make(map[string]string)
 	for _, h := range r.Headers {
 		if strings.HasPrefix(h.Key, headerPrefix) {
@@ -142,7 +142,7 @@ func Parse(r *kgo.Record) (Letter, error) {
 	if l.Topic == "" {
 		return l, fmt.Errorf("not a dead letter at %s-%d offset %d: header %s is missing", r.Topic, r.Partition, r.Offset, HeaderTopic)
 	}
-	invalid := func(header string, err error) (Letter, error) {
+	invalid := func(header string, err error) (Entry, error) {
 		return l, fmt.Errorf("dead letter at %s-%d offset %d: header %s: %w", r.Topic, r.Partition, r.Offset, header, err)
 	}
 	partition, err := strconv.ParseInt(values[HeaderPartition], 10, 32)
@@ -171,7 +171,7 @@ func Parse(r *kgo.Record) (Letter, error) {
 
 // MarshalJSON encodes a dead letter for programs. Keys and values that are not UTF-8 are encoded in
 // base64, as key_base64 and value_base64.
-func (l Letter) MarshalJSON() ([]byte, error) {
+func (l Entry) MarshalJSON() ([]byte, error) {
 	m := map[string]any{
 		"partition": l.Partition, "offset": l.Offset, "topic": l.Topic,
 		"origin_partition": l.OriginPartition, "origin_offset": l.OriginOffset,

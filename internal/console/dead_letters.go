@@ -16,17 +16,17 @@ import (
 	"weir.example/weir/internal/site"
 )
 
-// letterPage is the page of dead letters, with their counts.
-type letterPage struct {
+// deadLetterPage is the page of dead letters, with their counts.
+type deadLetterPage struct {
 	broker  broker.Config
 	site    site.Site
 	cluster *cluster
-	counted letterCount
+	counted deadLetterCount
 }
 
 // topics returns the topics of dead letters and of late rows, which share a format: those of the
 // readings and of the pipelines.
-func (d *letterPage) topics() []string {
+func (d *deadLetterPage) topics() []string {
 	var all []string
 	for _, t := range d.cluster.state().Topics {
 		if t.Name == d.site.DeadLetters() || strings.HasSuffix(t.Name, ".dlq") || strings.HasSuffix(t.Name, ".late") {
@@ -36,8 +36,8 @@ func (d *letterPage) topics() []string {
 	return all
 }
 
-// letterCount counts dead letters. Offset differences would include transaction markers.
-type letterCount struct {
+// deadLetterCount counts dead letters. Offset differences would include transaction markers.
+type deadLetterCount struct {
 	mu    sync.Mutex
 	next  map[partitionOf]int64 // offset up to which records have been counted
 	count map[string]int64      // by topic
@@ -52,7 +52,7 @@ type partitionOf struct {
 // larger topics, the number of offsets is shown.
 const mostCounted = 100_000
 
-func (l *letterCount) total() int64 {
+func (l *deadLetterCount) total() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var sum int64
@@ -63,7 +63,7 @@ func (l *letterCount) total() int64 {
 }
 
 // of returns the number of dead letters in a topic; ok is false if they are not counted.
-func (l *letterCount) of(topic string) (n int64, ok bool) {
+func (l *deadLetterCount) of(topic string) (n int64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n, ok = l.count[topic]
@@ -71,7 +71,7 @@ func (l *letterCount) of(topic string) (n int64, ok bool) {
 }
 
 // count counts the records that arrived in the dead-letter topics since the last call.
-func (d *letterPage) count(ctx context.Context) {
+func (d *deadLetterPage) count(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	state := d.cluster.state()
@@ -83,9 +83,9 @@ func (d *letterPage) count(ctx context.Context) {
 	}
 }
 
-func (d *letterPage) countTopic(ctx context.Context, t *topicState) {
+func (d *deadLetterPage) countTopic(ctx context.Context, t *topicState) {
 	parts := make(map[int32]offsetRange)
-	var offsets, letters int64
+	var offsets, records int64
 	for _, p := range t.Partitions {
 		from := max(p.Start, d.counted.next[partitionOf{t.Name, p.ID}])
 		if from < p.Stable {
@@ -96,23 +96,23 @@ func (d *letterPage) countTopic(ctx context.Context, t *topicState) {
 	if offsets == 0 {
 		return
 	}
-	letters = offsets
+	records = offsets
 	if offsets <= mostCounted {
-		letters = 0
-		if err := scan(ctx, d.broker, t.Name, parts, func(*kgo.Record) error { letters++; return nil }); err != nil {
+		records = 0
+		if err := scan(ctx, d.broker, t.Name, parts, func(*kgo.Record) error { records++; return nil }); err != nil {
 			return // retried at the next call
 		}
 	}
 	d.counted.mu.Lock()
 	defer d.counted.mu.Unlock()
-	d.counted.count[t.Name] += letters
+	d.counted.count[t.Name] += records
 	for id, s := range parts {
 		d.counted.next[partitionOf{t.Name, id}] = s.to
 	}
 }
 
-// letterRow is a dead letter on the page.
-type letterRow struct {
+// deadLetterRow is a dead letter on the page.
+type deadLetterRow struct {
 	Partition int32       `json:"partition"`
 	Offset    int64       `json:"offset"`
 	Topic     string      `json:"topic"` // the original topic
@@ -131,28 +131,28 @@ type letterRow struct {
 	Headers   []headerRow `json:"headers,omitempty"`
 }
 
-type letterTopic struct {
+type deadLetterTopic struct {
 	Name    string `json:"name"`
 	Records int64  `json:"records"` // if not counted: offsets, including transaction markers
 }
 
-type letterList struct {
-	Topics []letterTopic `json:"topics"`
-	Topic  string        `json:"topic"`
-	Rows   []letterRow   `json:"rows"`  // newest first
-	Total  int           `json:"total"` // matching
-	More   bool          `json:"more"`  // there are more, or time ran out
+type deadLetterList struct {
+	Topics []deadLetterTopic `json:"topics"`
+	Topic  string            `json:"topic"`
+	Rows   []deadLetterRow   `json:"rows"`  // newest first
+	Total  int               `json:"total"` // matching
+	More   bool              `json:"more"`  // there are more, or time ran out
 }
 
 const (
-	maxLetters  = 200
-	letterBytes = 4096
-	letterTime  = 20 * time.Second
+	maxDeadLetters  = 200
+	deadLetterBytes = 4096
+	deadLetterTime  = 20 * time.Second
 )
 
 // list serves GET /api/letters?topic=&reason=&pending=true
-func (d *letterPage) list(r *http.Request) (any, error) {
-	list := letterList{Topics: []letterTopic{}, Topic: r.FormValue("topic"), Rows: []letterRow{}}
+func (d *deadLetterPage) list(r *http.Request) (any, error) {
+	list := deadLetterList{Topics: []deadLetterTopic{}, Topic: r.FormValue("topic"), Rows: []deadLetterRow{}}
 	state := d.cluster.state()
 	for _, name := range d.topics() {
 		t := state.topic(name)
@@ -160,21 +160,21 @@ func (d *letterPage) list(r *http.Request) (any, error) {
 		if !ok {
 			n = t.Records
 		}
-		list.Topics = append(list.Topics, letterTopic{name, n})
+		list.Topics = append(list.Topics, deadLetterTopic{name, n})
 	}
 	if list.Topic == "" {
 		list.Topic = d.site.DeadLetters()
 	}
-	if !slices.ContainsFunc(list.Topics, func(t letterTopic) bool { return t.Name == list.Topic }) {
+	if !slices.ContainsFunc(list.Topics, func(t deadLetterTopic) bool { return t.Name == list.Topic }) {
 		return list, nil
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), letterTime)
+	ctx, cancel := context.WithTimeout(r.Context(), deadLetterTime)
 	defer cancel()
 	filter := deadletter.Filter{Reason: r.FormValue("reason"), Pending: r.FormValue("pending") == "true"}
-	err := deadletter.List(ctx, d.broker, deadletter.Topics{DLQ: list.Topic}, filter, func(l deadletter.Letter) error {
+	err := deadletter.List(ctx, d.broker, deadletter.Topics{DLQ: list.Topic}, filter, func(l deadletter.Entry) error {
 		list.Total++
-		list.Rows = append(list.Rows, letterOf(&l))
-		if len(list.Rows) > 2*maxLetters {
+		list.Rows = append(list.Rows, deadLetterRowOf(&l))
+		if len(list.Rows) > 2*maxDeadLetters {
 			list.newest()
 		}
 		return nil
@@ -188,16 +188,16 @@ func (d *letterPage) list(r *http.Request) (any, error) {
 }
 
 // newest drops all but the newest dead letters.
-func (l *letterList) newest() {
-	slices.SortStableFunc(l.Rows, func(a, b letterRow) int { return int(b.Time - a.Time) })
-	l.Rows = l.Rows[:min(len(l.Rows), maxLetters)]
+func (l *deadLetterList) newest() {
+	slices.SortStableFunc(l.Rows, func(a, b deadLetterRow) int { return int(b.Time - a.Time) })
+	l.Rows = l.Rows[:min(len(l.Rows), maxDeadLetters)]
 }
 
-func letterOf(l *deadletter.Letter) letterRow {
-	row := letterRow{
+func deadLetterRowOf(l *deadletter.Entry) deadLetterRow {
+	row := deadLetterRow{
 		Partition: l.Partition, Offset: l.Offset, Topic: l.Topic, From: l.OriginPartition, At: l.OriginOffset, Source: l.Source,
 		Reason: l.Reason, Time: l.Time.UnixMilli(), Attempt: l.Attempt, Truncated: l.Truncated, Replayed: l.Replayed,
-		Unsent: l.Unreplayable(), Key: show(l.Key, nil), Value: show(l.Value, nil), Bytes: l.Value[:min(len(l.Value), letterBytes)],
+		Unsent: l.Unreplayable(), Key: show(l.Key, nil), Value: show(l.Value, nil), Bytes: l.Value[:min(len(l.Value), deadLetterBytes)],
 	}
 	for _, h := range l.Headers {
 		row.Headers = append(row.Headers, headerOf(h))
@@ -209,7 +209,7 @@ func headerOf(h kgo.RecordHeader) headerRow { return headerRow{h.Key, show(h.Val
 
 // replay serves POST /api/letters/replay {"topic", "reason", "dry"}: matching dead letters that
 // have not been replayed are written back to their original topics.
-func (d *letterPage) replay(r *http.Request) (any, error) {
+func (d *deadLetterPage) replay(r *http.Request) (any, error) {
 	var in struct {
 		Topic  string `json:"topic"`
 		Reason string `json:"reason"`

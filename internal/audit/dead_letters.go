@@ -31,31 +31,32 @@ type deadLetters struct {
 	count     *int64 // counter in the report
 	wrong     *int64
 	seed      maphash.Seed
-	committed map[int32]int64    // C0; nil if the group has no offsets
-	of        map[int32][]letter // by partition of the record, ordered by its offset
-	invisible bool               // the beginning or end of the topic can't be read
+	committed map[int32]int64        // C0; nil if the group has no offsets
+	of        map[int32][]deadLetter // by partition of the record, ordered by its offset
+	invisible bool                   // the beginning or end of the topic can't be read
 }
 
-// letter is the dead letter of the record at offset; content is a digest of the preserved parts.
-type letter struct {
+// deadLetter is the dead letter of the record at offset; content is a digest of the preserved
+// parts.
+type deadLetter struct {
 	offset     int64
 	content    uint64
 	kept, full int // bytes of the value here and in the record; full is -1 if not truncated
 	matched    bool
 }
 
-func (a *audit) newLetters(name string, count, wrong *int64, committed map[int32]int64) *deadLetters {
+func (a *audit) newDeadLetters(name string, count, wrong *int64, committed map[int32]int64) *deadLetters {
 	return &deadLetters{
 		report: a.report, name: name, topic: a.cfg.Topic, count: count, wrong: wrong, committed: committed,
 		kind: "dead letter", other: "a valid reading or not a record",
-		seed: maphash.MakeSeed(), of: make(map[int32][]letter),
+		seed: maphash.MakeSeed(), of: make(map[int32][]deadLetter),
 	}
 }
 
-// readLetters reads the dead letters of the readings and ignores others in the topic. Call it after
-// readStats.
-func (a *audit) readLetters(ctx context.Context) (*deadLetters, error) {
-	l := a.newLetters(a.cfg.DLQTopic, &a.report.DeadLetters, &a.report.DeadLetterMismatch, a.committed)
+// readDeadLetters reads the dead letters of the readings and ignores others in the topic. Call it
+// after readStats.
+func (a *audit) readDeadLetters(ctx context.Context) (*deadLetters, error) {
+	l := a.newDeadLetters(a.cfg.DLQTopic, &a.report.DeadLetters, &a.report.DeadLetterMismatch, a.committed)
 	l.sources = true
 	if _, exists := a.ids[a.cfg.DLQTopic]; !exists {
 		return l, nil
@@ -78,7 +79,7 @@ func (l *deadLetters) read(ctx context.Context, a *audit, first *span) error {
 	}
 	l.invisible = a.unseen(first, l.name)
 	for _, letters := range l.of {
-		slices.SortFunc(letters, func(x, y letter) int { return cmp.Compare(x.offset, y.offset) })
+		slices.SortFunc(letters, func(x, y deadLetter) int { return cmp.Compare(x.offset, y.offset) })
 	}
 	return nil
 }
@@ -97,7 +98,7 @@ func (l *deadLetters) take(r *kgo.Record) {
 		l.mismatch("partition %d offset %d: the location of its record is missing", r.Partition, r.Offset)
 		return
 	}
-	x := letter{offset: offset, content: l.content(r, r.Value), kept: len(r.Value), full: -1}
+	x := deadLetter{offset: offset, content: l.content(r, r.Value), kept: len(r.Value), full: -1}
 	if cut := header(r, headerDLQTruncated); cut != nil {
 		if x.full, err = strconv.Atoi(string(cut)); err != nil || x.full <= x.kept {
 			l.mismatch("partition %d offset %d: invalid truncation from %q bytes to %d", r.Partition, r.Offset, cut, x.kept)
@@ -163,7 +164,7 @@ func (l *deadLetters) missing(r *kgo.Record) {
 // match matches a record with its dead letters, and reports whether there is any.
 func (l *deadLetters) match(r *kgo.Record) bool {
 	letters := l.of[r.Partition]
-	i, found := slices.BinarySearchFunc(letters, r.Offset, func(x letter, offset int64) int { return cmp.Compare(x.offset, offset) })
+	i, found := slices.BinarySearchFunc(letters, r.Offset, func(x deadLetter, offset int64) int { return cmp.Compare(x.offset, offset) })
 	if !found {
 		return false
 	}
@@ -180,7 +181,7 @@ func (l *deadLetters) match(r *kgo.Record) bool {
 
 // keeps reports whether a dead letter preserves key, headers and value of its record; the value may
 // be truncated.
-func (l *deadLetters) keeps(x *letter, r *kgo.Record) bool {
+func (l *deadLetters) keeps(x *deadLetter, r *kgo.Record) bool {
 	if x.full < 0 {
 		return x.content == l.content(r, r.Value)
 	}

@@ -36,7 +36,7 @@ func TestReadersFindTheRunningBroker(t *testing.T) {
 	waitFor(t, "readings", func() bool { return served(filepath.Join(home, ".weir")) > 0 })
 	code, stdout, stderr := in(elsewhere, "tail", "sensor_data_tx", "--from-start", "--until-end")
 	if code != exitOK || !strings.Contains(stdout, "device-") || !strings.Contains(stderr, home) {
-		t.Errorf("tail beside a running Weir: exit %d, %d bytes, %s", code, len(stdout), stderr)
+		t.Errorf("tail with a running Weir: exit %d, %d bytes, %s", code, len(stdout), stderr)
 	}
 	if code, _, stderr := in(elsewhere, "tail", "sensor_data_tx", "--data-dir=other"); code != exitFailed || !strings.Contains(stderr, "other has no data") {
 		t.Errorf("tail of a directory that was named: exit %d, %s", code, stderr)
@@ -45,7 +45,7 @@ func TestReadersFindTheRunningBroker(t *testing.T) {
 	other := startIn(t, second, "up", "--listen=127.0.0.1:0", "--console-listen=none", "--admin-listen=127.0.0.1:0", "--rate=500")
 	waitFor(t, "readings of the second", func() bool { return served(filepath.Join(second, ".weir")) > 0 })
 	if code, _, stderr := in(elsewhere, "tail", "sensor_data_tx"); code != exitFailed || !strings.Contains(stderr, home) || !strings.Contains(stderr, second) {
-		t.Errorf("tail beside two running Weirs: exit %d, %s", code, stderr)
+		t.Errorf("tail with two running Weirs: exit %d, %s", code, stderr)
 	}
 	up.kill()
 	if code, _, stderr := in(elsewhere, "tail", "sensor_data_tx", "--from-start", "--until-end"); code != exitOK || !strings.Contains(stderr, second) {
