@@ -115,34 +115,25 @@ func (l *loop) do(fn func()) {
 	}
 }
 
-// compact compacts topics and forgets the transactions whose markers were removed. The files of the
-// topics' partitions must already be linked in links. A partition that could not be written keeps
-// its old segments; the error names the first one.
-func (l *loop) compact(topics []topicState, data, links string) (failed error) {
+// compact compacts a partition and forgets the transactions whose markers were removed. The
+// partition's files must already be linked in links. If the compacted segments could not be
+// written, the partition keeps the old ones.
+func (l *loop) compact(at topicPartition, data, links string) (failed error) {
 	l.do(func() {
-		for _, t := range topics {
-			for id := range t.Partitions {
-				p := l.partition(t.Name, id)
-				if !p.IsValid() {
-					continue // deleted meanwhile
-				}
-				saved := save(p)
-				kfakeCompact(l.cluster, p.Addr().UnsafePointer(), t.Name)
-				dir := partitionDir(data, t.Name, id)
-				err := written(p, dir)
-				if err == nil {
-					continue
-				}
-				if failed == nil {
-					failed = fmt.Errorf("compact %s-%d: %w", t.Name, id, err)
-				}
-				if err := replaceFiles(filepath.Join(links, filepath.Base(dir)), dir); err != nil {
-					// The links restore the segments when the directory is reopened; until then
-					// this process must not serve the remains.
-					panic(fmt.Sprintf("restore %s-%d after a failed compaction: %v; start weir again", t.Name, id, err))
-				}
-				saved.restore(p)
+		p := l.partition(at.topic, at.id)
+		if !p.IsValid() {
+			return // deleted meanwhile
+		}
+		saved := save(p)
+		kfakeCompact(l.cluster, p.Addr().UnsafePointer(), at.topic)
+		dir := partitionDir(data, at.topic, at.id)
+		if failed = written(p, dir); failed != nil {
+			if err := replaceFiles(filepath.Join(links, filepath.Base(dir)), dir); err != nil {
+				// The links restore the segments when the directory is reopened; until then this
+				// process must not serve the remains.
+				panic(fmt.Sprintf("restore %s-%d after a failed compaction: %v; start weir again", at.topic, at.id, err))
 			}
+			saved.restore(p)
 		}
 		l.forget()
 	})

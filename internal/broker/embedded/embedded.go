@@ -234,7 +234,7 @@ func (b *Broker) start() error {
 	b.watch(kmsg.JoinGroup, members.onJoinGroup)
 	limit := cmp.Or(b.cfg.StoredBytes, profile.StoredBytes)
 	b.storage = newStorage(limit, b.loop.stored, b.cfg.Logger)
-	b.gate = newGate()
+	b.gate = newGate(b.topicName)
 	hold := b.gate.hold(b.cluster.SleepControl)
 	b.watch(kmsg.Produce, func(req kmsg.Request) (kmsg.Response, error, bool) { // a single function, see gate
 		for _, check := range []handler{checks[kmsg.Produce], room.onRequest} {

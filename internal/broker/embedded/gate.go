@@ -6,20 +6,24 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// gate holds produce requests back while it is closed, except those of admitted producers, which
-// have an open transaction on a compacted topic and must be able to finish it.
+// gate holds back produce requests to one partition while it is closed, except those of admitted
+// producers, which have an open transaction on the partition and must be able to finish it.
 //
 // A broker has one gate, and kfake one control function for it, for the broker's lifetime: kfake
 // has a race if a second function gets a request that has slept in the first.
 type gate struct {
+	topicName func(id [16]byte) string // empty if no topic has the id; requests may have only ids
+
 	mu       sync.Mutex
-	changed  chan struct{} // closed and replaced when the fields below change
-	closed   bool
-	decided  bool // admitted is set
+	changed  chan struct{}   // closed and replaced when the fields below change
+	closed   *topicPartition // nil: open
+	decided  bool            // admitted is set
 	admitted map[producer]bool
 }
 
-func newGate() *gate { return &gate{changed: make(chan struct{})} }
+func newGate(topicName func(id [16]byte) string) *gate {
+	return &gate{topicName: topicName, changed: make(chan struct{})}
+}
 
 // hold returns a handler that delays produce requests until they may pass.
 func (g *gate) hold(sleep func(wakeup func())) handler {
@@ -41,19 +45,19 @@ func (g *gate) hold(sleep func(wakeup func())) handler {
 func (g *gate) ask(req *kmsg.ProduceRequest) (pass bool, changed <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.closed {
+	if g.closed == nil {
 		return true, nil
 	}
-	if !g.decided {
-		return false, g.changed
-	}
 	for _, t := range req.Topics {
+		name := t.Topic
+		if req.Version >= 13 {
+			name = g.topicName(t.TopicID)
+		}
+		if name != g.closed.topic {
+			continue
+		}
 		for _, p := range t.Partitions {
-			if len(p.Records) < batchHeaderSize {
-				continue
-			}
-			h := parseHeader(p.Records)
-			if !g.admitted[producer{h.producerID, h.producerEpoch}] {
+			if p.Partition == g.closed.id && !g.admits(p.Records) {
 				return false, g.changed
 			}
 		}
@@ -61,16 +65,25 @@ func (g *gate) ask(req *kmsg.ProduceRequest) (pass bool, changed <-chan struct{}
 	return true, nil
 }
 
-// close starts holding back every produce request.
-func (g *gate) close() { g.set(true, false, nil) }
+// admits reports whether a batch may pass the closed gate.
+func (g *gate) admits(records []byte) bool {
+	if len(records) < batchHeaderSize {
+		return true // the broker rejects it
+	}
+	h := parseHeader(records)
+	return g.decided && g.admitted[producer{h.producerID, h.producerEpoch}]
+}
 
-// admit sets the producers that may pass the closed gate; nil means none.
-func (g *gate) admit(who map[producer]bool) { g.set(true, true, who) }
+// close starts holding back every produce request to a partition.
+func (g *gate) close(at topicPartition) { g.set(&at, false, nil) }
+
+// admit sets the producers that may pass the gate closed for a partition; nil means none.
+func (g *gate) admit(at topicPartition, who map[producer]bool) { g.set(&at, true, who) }
 
 // open lets all requests pass.
-func (g *gate) open() { g.set(false, false, nil) }
+func (g *gate) open() { g.set(nil, false, nil) }
 
-func (g *gate) set(closed, decided bool, admitted map[producer]bool) {
+func (g *gate) set(closed *topicPartition, decided bool, admitted map[producer]bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed, g.decided, g.admitted = closed, decided, admitted

@@ -2,11 +2,13 @@ package embedded
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Two concurrent maintenance loops with four writers: produce requests wait at the gate, wake, and
@@ -68,4 +70,45 @@ func writeKeys(ctx context.Context, c *kgo.Client, writer, transactions int) err
 		}
 	}
 	return nil
+}
+
+// The closed gate holds back requests to its partition only, whether they name the topic or have
+// its id, and lets admitted producers finish.
+func TestGateHoldsOnePartition(t *testing.T) {
+	id := [16]byte{1}
+	g := newGate(func(of [16]byte) string { return map[[16]byte]string{id: "state"}[of] })
+	request := func(version int16, topic string, of [16]byte, partition int32, who producer) *kmsg.ProduceRequest {
+		p := kmsg.NewProduceRequestTopicPartition()
+		p.Partition, p.Records = partition, make([]byte, batchHeaderSize)
+		binary.BigEndian.PutUint64(p.Records[43:], uint64(who.id))    //nolint:gosec // positive
+		binary.BigEndian.PutUint16(p.Records[51:], uint16(who.epoch)) //nolint:gosec // positive
+		rt := kmsg.NewProduceRequestTopic()
+		rt.Topic, rt.TopicID, rt.Partitions = topic, of, append(rt.Partitions, p)
+		req := kmsg.NewPtrProduceRequest()
+		req.Version, req.Topics = version, append(req.Topics, rt)
+		return req
+	}
+	none, open := producer{7, 0}, producer{8, 3}
+	at := topicPartition{"state", 2}
+	for _, c := range []struct {
+		name string
+		set  func()
+		req  *kmsg.ProduceRequest
+		want bool // passes
+	}{
+		{"open", g.open, request(12, "state", [16]byte{}, 2, none), true},
+		{"closed", func() { g.close(at) }, request(12, "state", [16]byte{}, 2, open), false},
+		{"closed, by id", func() { g.close(at) }, request(13, "", id, 2, open), false},
+		{"another partition", func() { g.close(at) }, request(12, "state", [16]byte{}, 1, none), true},
+		{"another topic", func() { g.close(at) }, request(12, "other", [16]byte{}, 2, none), true},
+		{"another topic, by id", func() { g.close(at) }, request(13, "", [16]byte{2}, 2, none), true},
+		{"admitted", func() { g.admit(at, map[producer]bool{open: true}) }, request(13, "", id, 2, open), true},
+		{"not admitted", func() { g.admit(at, map[producer]bool{open: true}) }, request(13, "", id, 2, none), false},
+		{"compacting", func() { g.admit(at, nil) }, request(13, "", id, 2, open), false},
+	} {
+		c.set()
+		if got, _ := g.ask(c.req); got != c.want {
+			t.Errorf("%s: the request passes %t, want %t", c.name, got, c.want)
+		}
+	}
 }

@@ -14,21 +14,17 @@ const (
 	doneDir    = "compacted.tmp"
 )
 
-// linkPartitions creates hard links to the files of the topics' partitions.
-func linkPartitions(dir string, topics []topicState) error {
+// linkPartition creates hard links to the files of a partition.
+func linkPartition(dir string, at topicPartition) error {
 	tmp := filepath.Join(dir, linkingDir)
 	if err := os.RemoveAll(tmp); err != nil {
 		return err
 	}
-	for _, t := range topics {
-		for p := range t.Partitions {
-			from := partitionDir(filepath.Join(dir, dataDir), t.Name, p)
-			if err := linkFiles(from, filepath.Join(tmp, filepath.Base(from))); err != nil {
-				return err
-			}
-		}
-	}
 	if err := os.MkdirAll(tmp, privateDir); err != nil {
+		return err
+	}
+	from := partitionDir(filepath.Join(dir, dataDir), at.topic, at.id)
+	if err := linkFiles(from, filepath.Join(tmp, filepath.Base(from))); err != nil {
 		return err
 	}
 	return os.Rename(tmp, filepath.Join(dir, linkedDir))

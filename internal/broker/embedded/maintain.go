@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,7 @@ import (
 //
 //   - Compaction includes the records of open transactions: if one of them replaces the committed
 //     value of a key and is aborted later, the key has no value left. So it runs only while no
-//     transaction is open on a compacted topic; the gate holds new ones back (gate.go).
+//     transaction is open on the partition; the gate holds new ones back (gate.go).
 //   - Compaction deletes a partition's files and rewrites them. Hard links keep the old files until
 //     it is done (links.go).
 //   - Compaction removes abort markers, and kfake still reports the transactions that they end to
@@ -34,7 +35,7 @@ const (
 func (b *Broker) maintain(ctx context.Context) {
 	tick := time.NewTicker(b.cfg.MaintainEvery)
 	defer tick.Stop()
-	compacted := make(map[string]int64) // bytes of a topic after its last compaction
+	compacted := make(map[topicPartition]int64) // bytes after the last compaction
 	for {
 		select {
 		case <-ctx.Done():
@@ -49,10 +50,10 @@ func (b *Broker) maintain(ctx context.Context) {
 
 // Maintain compacts every compacted topic that has grown and applies retention to all topics, now.
 func (b *Broker) Maintain(ctx context.Context) error {
-	return b.maintainOnce(ctx, make(map[string]int64))
+	return b.maintainOnce(ctx, make(map[topicPartition]int64))
 }
 
-func (b *Broker) maintainOnce(ctx context.Context, compacted map[string]int64) error {
+func (b *Broker) maintainOnce(ctx context.Context, compacted map[topicPartition]int64) error {
 	b.oneMaintenance.Lock()
 	defer b.oneMaintenance.Unlock()
 	defer b.tighten()
@@ -63,26 +64,26 @@ func (b *Broker) maintainOnce(ctx context.Context, compacted map[string]int64) e
 	if err := b.recordFloors(); err != nil {
 		return err
 	}
-	grown := false
-	var toCompact []topicState
+	b.applyRetention(topics)
+	var failed error
 	for _, t := range topics {
 		if !t.compacted() {
 			continue
 		}
-		toCompact = append(toCompact, t)
-		grown = grown || b.bytes(t.Name) > compacted[t.Name]+max(b.cfg.CompactBytes, compacted[t.Name]/2)
+		for id := range t.Partitions {
+			at := topicPartition{t.Name, id}
+			last := compacted[at]
+			if b.bytes(at) <= last+max(b.cfg.CompactBytes/int64(t.Partitions), last/2) {
+				continue
+			}
+			if err := b.compact(ctx, at); err != nil {
+				failed = errors.Join(failed, fmt.Errorf("compact %s-%d: %w", at.topic, at.id, err))
+				continue
+			}
+			compacted[at] = b.bytes(at)
+		}
 	}
-	b.applyRetention(topics)
-	if !grown {
-		return nil
-	}
-	if err := b.compact(ctx, toCompact); err != nil {
-		return err
-	}
-	for _, t := range toCompact {
-		compacted[t.Name] = b.bytes(t.Name)
-	}
-	return nil
+	return failed
 }
 
 // topicState is an entry of kfake's topics.json.
@@ -115,16 +116,18 @@ func (b *Broker) data() string { return filepath.Join(b.cfg.Dir, dataDir) }
 
 func (b *Broker) topics() ([]topicState, error) { return readTopics(b.data()) }
 
-func (b *Broker) bytes(topic string) (n int64) {
-	for _, p := range b.cluster.PartitionInfos(topic) {
-		n += p.NumBytes
+// bytes returns the size of a partition; 0 if it has been deleted.
+func (b *Broker) bytes(at topicPartition) int64 {
+	p := b.cluster.PartitionInfo(at.topic, at.id)
+	if p == nil {
+		return 0
 	}
-	return n
+	return p.NumBytes
 }
 
-// compact holds new transactions back, waits for those that are open on the topics to end,
-// compacts, and opens the gate.
-func (b *Broker) compact(ctx context.Context, topics []topicState) error {
+// compact holds new transactions on a partition back, waits for those that are open on it to end,
+// compacts, and opens the gate. Requests to other partitions only wait while kfake compacts.
+func (b *Broker) compact(ctx context.Context, at topicPartition) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.addr), kgo.ClientID("weir-maintenance"))
 	if err != nil {
 		return err
@@ -132,48 +135,44 @@ func (b *Broker) compact(ctx context.Context, topics []topicState) error {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, gatePatience)
 	defer cancel()
-	b.gate.close()
+	b.gate.close(at)
 	defer b.gate.open()
-	admitted, err := openProducers(ctx, kadm.NewClient(client), topics)
+	admitted, err := openProducers(ctx, kadm.NewClient(client), at)
 	if err != nil {
 		return err
 	}
-	b.gate.admit(admitted)
-	for !b.stable(topics) {
+	b.gate.admit(at, admitted)
+	for !b.stable(at) {
 		select {
 		case <-ctx.Done():
-			return errors.New("a transaction on a compacted topic stayed open: compaction is retried later")
+			return errors.New("a transaction stayed open: compaction is retried later")
 		case <-time.After(gatePoll):
 		}
 	}
-	b.gate.admit(nil)
-	if err := linkPartitions(b.cfg.Dir, topics); err != nil {
+	b.gate.admit(at, nil)
+	if err := linkPartition(b.cfg.Dir, at); err != nil {
 		return err
 	}
-	failed := b.loop.compact(topics, b.data(), filepath.Join(b.cfg.Dir, linkedDir))
+	failed := b.loop.compact(at, b.data(), filepath.Join(b.cfg.Dir, linkedDir))
 	return errors.Join(failed, dropLinks(b.cfg.Dir))
 }
 
-// stable reports whether no transaction is open on any partition of the topics.
-func (b *Broker) stable(topics []topicState) bool {
-	for _, t := range topics {
-		for _, p := range b.cluster.PartitionInfos(t.Name) {
-			if p.LastStableOffset < p.HighWatermark {
-				return false
-			}
-		}
-	}
-	return true
+// topicPartition is one partition of a topic.
+type topicPartition struct {
+	topic string
+	id    int32
 }
 
-// openProducers lists the producers that have an open transaction on any partition of the topics.
-func openProducers(ctx context.Context, admin *kadm.Client, topics []topicState) (map[producer]bool, error) {
+// stable reports whether no transaction is open on a partition.
+func (b *Broker) stable(at topicPartition) bool {
+	p := b.cluster.PartitionInfo(at.topic, at.id)
+	return p == nil || p.LastStableOffset == p.HighWatermark
+}
+
+// openProducers lists the producers that have an open transaction on a partition.
+func openProducers(ctx context.Context, admin *kadm.Client, at topicPartition) (map[producer]bool, error) {
 	set := make(kadm.TopicsSet)
-	for _, t := range topics {
-		for p := range t.Partitions {
-			set.Add(t.Name, p)
-		}
-	}
+	set.Add(at.topic, at.id)
 	described, err := admin.DescribeProducers(ctx, set)
 	if err != nil {
 		return nil, err

@@ -44,8 +44,8 @@ type limits struct {
 
 // sealed is what retention needs to know about a segment.
 type sealed struct {
-	end    int64     // offset after its last batch
-	bytes  int64     // of its batches
+	end    int64 // offset after its last batch
+	bytes  int64
 	newest time.Time // latest timestamp of its records; if none has one, when it was last written
 }
 
@@ -63,6 +63,7 @@ func (l *loop) checkRetention() (err error) {
 		{partition, "logStartOffset", reflect.Int64}, {partition, "lastStableOffset", reflect.Int64},
 		{segment, "maxTimestamp", reflect.Int64}, {segment, "lastModified", reflect.Int64},
 		{field(segment, "index").Elem(), "lastOffsetDelta", reflect.Int32},
+		{field(segment, "index").Elem(), "segPos", reflect.Int64},
 	} {
 		if field(f.of, f.name).Kind() != f.kind {
 			return fmt.Errorf("unsupported version of kfake: %s.%s has another type", f.of, f.name)
@@ -71,7 +72,10 @@ func (l *loop) checkRetention() (err error) {
 	return nil
 }
 
-// applyRetention deletes what has expired. Between two partitions, other requests are handled.
+// sliceSegments is how many segments of a partition are deleted before other requests are handled.
+const sliceSegments = 16
+
+// applyRetention deletes what has expired, in slices.
 func (b *Broker) applyRetention(topics []topicState) {
 	now := time.Now()
 	for _, t := range topics {
@@ -79,8 +83,12 @@ func (b *Broker) applyRetention(topics []topicState) {
 			continue
 		}
 		for id := range t.Partitions {
-			if from, to := b.loop.retain(&t, id, now); to > from {
-				b.cfg.Logger.Info("retention deleted records", "part", "broker", "topic", t.Name, "partition", id, "from", from, "before", to)
+			first, to, more := b.loop.retain(&t, id, now)
+			for more {
+				_, to, more = b.loop.retain(&t, id, now)
+			}
+			if to > first {
+				b.cfg.Logger.Info("retention deleted records", "part", "broker", "topic", t.Name, "partition", id, "from", first, "before", to)
 			}
 		}
 	}
@@ -100,8 +108,9 @@ func (t *topicState) deletes() bool {
 	return !ok || slices.Contains(strings.Split(strings.ReplaceAll(policy, " ", ""), ","), "delete")
 }
 
-// retain applies retention to a partition, and returns its log start offset before and after.
-func (l *loop) retain(t *topicState, id int32, now time.Time) (from, to int64) {
+// retain deletes up to sliceSegments expired segments of a partition. It returns the log start
+// offset before and after, and whether more segments may have expired.
+func (l *loop) retain(t *topicState, id int32, now time.Time) (from, to int64, more bool) {
 	l.do(func() {
 		p := l.partition(t.Name, id)
 		if !p.IsValid() {
@@ -109,14 +118,17 @@ func (l *loop) retain(t *topicState, id int32, now time.Time) (from, to int64) {
 		}
 		start := reach(p.FieldByName("logStartOffset"))
 		from = start.Int()
-		lim := l.limits(t.Name)
-		to = expired(segmentsOf(p), p.FieldByName("nbytes").Int(), p.FieldByName("lastStableOffset").Int(), lim, now)
-		if to > from {
+		segments := segmentsOf(p)
+		n := expired(segments, p.FieldByName("lastStableOffset").Int(), l.limits(t.Name), now)
+		more = n > sliceSegments
+		to = from
+		if n = min(n, sliceSegments); n > 0 {
+			to = segments[n-1].end
 			start.SetInt(to)
 			kfakeTrim(l.cluster, p.Addr().UnsafePointer())
 		}
 	})
-	return from, to
+	return from, to, more
 }
 
 // limits returns a topic's retention, from its configuration or the broker's.
@@ -143,25 +155,29 @@ func segmentsOf(partition reflect.Value) []sealed {
 		if newest < 0 {
 			newest = s.FieldByName("lastModified").Int()
 		}
-		one := sealed{end: last.FieldByName("firstOffset").Int() + last.FieldByName("lastOffsetDelta").Int() + 1, newest: time.UnixMilli(newest)}
-		for j := range index.Len() {
-			one.bytes += index.Index(j).FieldByName("nbytes").Int()
-		}
-		all = append(all, one)
+		all = append(all, sealed{
+			end:    last.FieldByName("firstOffset").Int() + last.FieldByName("lastOffsetDelta").Int() + 1,
+			bytes:  last.FieldByName("segPos").Int() + last.FieldByName("nbytes").Int(), // size is not set after a full replay
+			newest: time.UnixMilli(newest),
+		})
 	}
 	return all
 }
 
-// expired returns the offset at which the log starts after retention, or 0 if nothing has expired.
-func expired(segments []sealed, size, stable int64, lim limits, now time.Time) (start int64) {
+// expired returns how many segments have expired, from the first one.
+func expired(segments []sealed, stable int64, lim limits, now time.Time) (n int) {
+	var size int64
+	for _, s := range segments {
+		size += s.bytes
+	}
 	for _, s := range segments {
 		old := lim.age >= 0 && now.Sub(s.newest) > lim.age
 		excess := lim.bytes >= 0 && size-s.bytes >= lim.bytes
 		if s.end > stable || !old && !excess {
 			break
 		}
-		start = s.end
+		n++
 		size -= s.bytes
 	}
-	return start
+	return n
 }

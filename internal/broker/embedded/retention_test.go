@@ -21,22 +21,22 @@ func TestExpired(t *testing.T) {
 		segments []sealed
 		stable   int64
 		limits   limits
-		want     int64
+		want     int
 	}{
 		"no limits":                          {week, 30, none, 0},
-		"old segments":                       {week, 30, limits{7 * 24 * time.Hour, -1}, 20},
-		"up to the open transaction":         {week, 15, limits{7 * 24 * time.Hour, -1}, 10},
-		"all, the active segment too":        {week, 30, limits{time.Minute, -1}, 30},
+		"old segments":                       {week, 30, limits{7 * 24 * time.Hour, -1}, 2},
+		"up to the open transaction":         {week, 15, limits{7 * 24 * time.Hour, -1}, 1},
+		"all, the active segment too":        {week, 30, limits{time.Minute, -1}, 3},
 		"recent before old":                  {[]sealed{segment(10, time.Hour), segment(20, 8*24*time.Hour)}, 20, limits{7 * 24 * time.Hour, -1}, 0},
-		"at least retention.bytes are left":  {week, 30, limits{-1, 150}, 10},
-		"exactly retention.bytes are left":   {week, 30, limits{-1, 100}, 20},
+		"at least retention.bytes are left":  {week, 30, limits{-1, 150}, 1},
+		"exactly retention.bytes are left":   {week, 30, limits{-1, 100}, 2},
 		"less than retention.bytes in total": {week, 30, limits{-1, 1000}, 0},
-		"no bytes":                           {week, 30, limits{-1, 0}, 30},
+		"no bytes":                           {week, 30, limits{-1, 0}, 3},
 		"timestamps of the future":           {[]sealed{segment(10, -time.Hour)}, 10, limits{0, -1}, 0},
 		"no segments":                        {nil, 0, limits{0, 0}, 0},
 	} {
-		if got := expired(c.segments, int64(100*len(c.segments)), c.stable, c.limits, now); got != c.want {
-			t.Errorf("%s: the log starts at %d, want %d", name, got, c.want)
+		if got := expired(c.segments, c.stable, c.limits, now); got != c.want {
+			t.Errorf("%s: %d segments have expired, want %d", name, got, c.want)
 		}
 	}
 }
@@ -125,6 +125,16 @@ func TestRetentionByBytes(t *testing.T) {
 	if again := b.cluster.PartitionInfo(killTopic, 0); again.LogStartOffset != left.LogStartOffset || again.NumBytes != left.NumBytes {
 		t.Errorf("after a kill the log starts at %d with %d bytes, want %d with %d",
 			again.LogStartOffset, again.NumBytes, left.LogStartOffset, left.NumBytes)
+	}
+	c = client(t, b, kgo.ProducerBatchCompression(kgo.NoCompression()))
+	for range 100 {
+		produceAt(t, c, time.Now(), 3000)
+	}
+	if err := b.Maintain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left := b.cluster.PartitionInfo(killTopic, 0); left.NumBytes < limit || left.NumBytes > limit+15_000 {
+		t.Errorf("after a kill, %d bytes are left, want %d and at most a segment more", left.NumBytes, limit)
 	}
 }
 
