@@ -19,8 +19,13 @@ type Broker struct{ at *node.Attachment }
 
 // BrokerOptions configure an embedded broker.
 type BrokerOptions struct {
-	Dir    string       // data directory, created if it does not exist; required
-	Listen string       // host:port; default: a free port on 127.0.0.1
+	Dir    string // data directory, created if it does not exist; required
+	Listen string // host:port; default: a free port on 127.0.0.1
+
+	// Advertise is the host:port at which clients reach the broker, if it is not Listen: behind a
+	// proxy or a forwarded port, or if Listen is a wildcard such as 0.0.0.0.
+	Advertise string
+
 	Sync   bool         // sync each commit to disk, so that it survives a power failure; a killed process loses nothing either way
 	Logger *slog.Logger // default slog.Default()
 }
@@ -37,7 +42,7 @@ func OpenBroker(options BrokerOptions) (*Broker, error) {
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
-	kafka := node.Kafka{DataDir: options.Dir, Listen: options.Listen, Sync: options.Sync, Logger: options.Logger}
+	kafka := node.Kafka{DataDir: options.Dir, Listen: options.Listen, Advertise: options.Advertise, Sync: options.Sync, Logger: options.Logger}
 	at, err := kafka.Serve(context.Background())
 	if err != nil {
 		return nil, err

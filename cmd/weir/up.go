@@ -84,7 +84,7 @@ func (u *upCommand) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Float64Var(&u.config.Fleet.Rate, "rate", 1000, "readings per second of the whole fleet; 0 for as fast as possible")
 	f.StringVar(&u.listen, "listen", "127.0.0.1:9092", "address of the embedded broker")
-	f.StringVar(&u.announce, "advertise", "", "address that the embedded broker announces to clients that reach it through a proxy or a forwarded port (default: that of --listen)")
+	f.StringVar(&u.announce, "advertise", "", "host:port at which clients reach the embedded broker, if not that of --listen: behind a proxy or a forwarded port, or if --listen is a wildcard such as 0.0.0.0")
 	f.StringVar(&u.registry, "registry-listen", node.DefaultRegistryListen, "address of the schema registry that runs with the embedded broker; none disables it")
 	f.BoolVar(&u.sync, "sync", false, "wait for the disk at each commit, so that a power failure loses nothing")
 	f.BoolVar(&u.config.Mark, "mark", true, "mark each record with its transaction, so that weir verify detects partially committed ones")

@@ -4,6 +4,7 @@
 // Read in this order:
 //
 //	embedded.go    Open, Join, Close: one broker per directory, held by a lock
+//	listen.go      addresses: where the broker listens, and what it announces to clients
 //	journal.go     the write-ahead intent of each commit, which makes a transaction's end atomic
 //	recover.go     after an unclean stop: complete the commits that were decided, abort the rest
 //	segment.go     the files that recovery reads and repairs: segments, indexes, state logs

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -28,7 +27,8 @@ type Config struct {
 	Addr string // host:port to listen on; port 0 picks a free one. Default 127.0.0.1:0
 
 	// Advertise is the host:port that is announced to clients, if they reach the broker at an
-	// address other than Addr, such as that of a proxy or a forwarded port. Default: Addr.
+	// address other than Addr, such as that of a proxy or a forwarded port. Required if Addr has no
+	// host or a wildcard such as 0.0.0.0. Default: Addr.
 	Advertise string
 
 	// Sync makes each commit wait for the disk, so that a power failure loses no acknowledged
@@ -71,15 +71,7 @@ func (c *Config) Validate() error {
 	if c.CompactBytes < 0 {
 		return fmt.Errorf("CompactBytes must not be negative, got %d", c.CompactBytes)
 	}
-	for _, addr := range []string{c.Addr, c.Advertise} {
-		if addr == "" {
-			continue
-		}
-		if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
-			return fmt.Errorf("invalid address %q: expected host:port, such as 127.0.0.1:9092", addr)
-		}
-	}
-	return nil
+	return checkAddresses(c.Addr, c.Advertise)
 }
 
 // Files of a data directory.
@@ -99,6 +91,7 @@ type Broker struct {
 	gate    *gate
 	storage *storage
 	loop    *loop
+	front   *front.Listener
 	lock    *flock.Flock
 	addr    string
 	closed  func() error // once
@@ -182,14 +175,11 @@ func (b *Broker) start() error {
 		kfake.DataDir(filepath.Join(dir, dataDir)),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
 			var l net.Listener
-			l, listenErr = net.Listen(network, b.cfg.Addr) //nolint:noctx // kfake's signature has no context
-			if listenErr != nil {
+			if l, listenErr = b.listen(network); listenErr != nil {
 				return nil, listenErr
 			}
-			if b.cfg.Advertise != "" {
-				l = advertised{l, b.cfg.Advertise}
-			}
-			return front.Wrap(l, profile.limits(b.cfg.Limits), b.cfg.Logger), nil
+			b.front = front.Wrap(l, profile.limits(b.cfg.Limits), b.cfg.Logger)
+			return b.front, nil
 		}),
 		kfake.WithLogger(logger{b.cfg.Logger}),
 		kfake.ClusterID("weir-embedded"),
@@ -295,31 +285,6 @@ func (b *Broker) topicName(id [16]byte) string {
 		return info.Topic
 	}
 	return ""
-}
-
-// advertised is a listener that reports an address other than its own: kfake announces the
-// listener's address to clients.
-type advertised struct {
-	net.Listener
-	address string
-}
-
-// Addr returns the address that is announced to clients.
-func (a advertised) Addr() net.Addr { return address(a.address) }
-
-type address string
-
-func (a address) Network() string { return "tcp" }
-func (a address) String() string  { return string(a) }
-
-func explainListen(addr string, err, listenErr error) error {
-	if errors.Is(listenErr, syscall.EADDRINUSE) {
-		return fmt.Errorf("address %s is in use by another program: stop it, or choose another address with --listen", addr)
-	}
-	if listenErr != nil {
-		return fmt.Errorf("listen on %s: %w", addr, listenErr)
-	}
-	return fmt.Errorf("start embedded broker: %w", err)
 }
 
 // Addr returns the host:port that clients connect to.

@@ -10,6 +10,9 @@ type collector struct{ broker *Broker }
 var (
 	storedBytes  = prometheus.NewDesc("weir_broker_stored_bytes", "Bytes of all topics' records in the embedded broker.", nil, nil)
 	storedLimit  = prometheus.NewDesc("weir_broker_stored_limit_bytes", "Cap of weir_broker_stored_bytes; missing without a cap.", nil, nil)
+	connections  = prometheus.NewDesc("weir_broker_connections", "Open connections of clients to the embedded broker.", nil, nil)
+	memoryBytes  = prometheus.NewDesc("weir_broker_memory_bytes", "Memory of the embedded broker's requests and answers.", nil, nil)
+	refusedTotal = prometheus.NewDesc("weir_broker_refused_connections_total", "Connections that the embedded broker refused or closed, by reason.", []string{"reason"}, nil)
 	rejectsTotal = prometheus.NewDesc("weir_broker_rejected_requests_total", "Produce requests that the cap on stored bytes rejected.", nil, nil)
 )
 
@@ -18,6 +21,9 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- storedBytes
 	ch <- storedLimit
 	ch <- rejectsTotal
+	ch <- connections
+	ch <- memoryBytes
+	ch <- refusedTotal
 }
 
 // Collect implements prometheus.Collector.
@@ -25,6 +31,12 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	at := c.broker.Stored()
 	ch <- prometheus.MustNewConstMetric(storedBytes, prometheus.GaugeValue, float64(at.Bytes))
 	ch <- prometheus.MustNewConstMetric(rejectsTotal, prometheus.CounterValue, float64(at.Rejected))
+	front := c.broker.front
+	ch <- prometheus.MustNewConstMetric(connections, prometheus.GaugeValue, float64(front.Connections()))
+	ch <- prometheus.MustNewConstMetric(memoryBytes, prometheus.GaugeValue, float64(front.Memory()))
+	for reason, n := range front.Refusals() {
+		ch <- prometheus.MustNewConstMetric(refusedTotal, prometheus.CounterValue, float64(n), string(reason))
+	}
 	if at.Limit > 0 {
 		ch <- prometheus.MustNewConstMetric(storedLimit, prometheus.GaugeValue, float64(at.Limit))
 	}

@@ -67,7 +67,11 @@ func (b *budget) release(n int64) {
 
 // free returns the bytes that are left, at least 0.
 func (b *budget) free() int64 {
+	return max(b.max-b.inUse(), 0)
+}
+
+func (b *budget) inUse() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return max(b.max-b.used, 0)
+	return b.used
 }

@@ -35,7 +35,7 @@ func Wrap(l net.Listener, limits Limits, log *slog.Logger) *Listener {
 	}
 }
 
-// Refusals returns how many connections were closed or refused, by reason.
+// Refusals returns how many connections were closed or refused, by reason; all reasons are there.
 func (l *Listener) Refusals() map[Reason]int64 { return l.refusals.all() }
 
 // Connections returns the number of open connections.
@@ -44,6 +44,9 @@ func (l *Listener) Connections() int {
 	defer l.mu.Unlock()
 	return l.connections
 }
+
+// Memory returns the bytes of the requests and answers of all connections.
+func (l *Listener) Memory() int64 { return l.memory.inUse() }
 
 // Close stops accepting.
 func (l *Listener) Close() error {

@@ -11,7 +11,7 @@ import (
 // Reason is why a connection or a request was refused. All end the connection.
 type Reason string
 
-// Reasons.
+// All reasons.
 const (
 	ReasonConnections Reason = "connections" // too many, in all or from one address
 	ReasonSize        Reason = "size"        // a frame larger than FrameBytes, or too small for a header
@@ -50,7 +50,13 @@ type loggedRefusal struct {
 }
 
 func newRefusals(log *slog.Logger) *refusals {
-	return &refusals{log: log, counts: make(map[Reason]int64), logged: make(map[Reason]loggedRefusal)}
+	r := &refusals{log: log, counts: make(map[Reason]int64), logged: make(map[Reason]loggedRefusal)}
+	for _, reason := range []Reason{
+		ReasonConnections, ReasonSize, ReasonUnknown, ReasonMalformed, ReasonSlow, ReasonIdle, ReasonMemory, ReasonPanic,
+	} {
+		r.counts[reason] = 0
+	}
+	return r
 }
 
 // add counts a refusal, and logs it unless one with the same reason was logged recently.
