@@ -99,7 +99,7 @@ func (d *drawing) relation(stage *plan.Stage, r *plan.Relation) {
 	}
 	does := r.Describe()
 	role, _, _ := strings.Cut(does, " ")
-	d.Nodes = append(d.Nodes, graphNode{ID: nodeID(r), Kind: "operator", Role: role, Label: label(r, role), Does: does, Stage: stage.Name, State: r.State > 0})
+	d.Nodes = append(d.Nodes, graphNode{ID: nodeID(r), Kind: "operator", Role: role, Label: r.Brief(), Does: does, Stage: stage.Name, State: r.State > 0})
 	for _, in := range r.Inputs {
 		for d.folded[in] {
 			in = in.Inputs[0]
@@ -115,34 +115,6 @@ func (d *drawing) relation(stage *plan.Stage, r *plan.Relation) {
 func isProject(r *plan.Relation) bool {
 	_, ok := r.Op.(*plan.Project)
 	return ok
-}
-
-// label describes an operator in a few words.
-func label(r *plan.Relation, role string) string {
-	switch op := r.Op.(type) {
-	case *plan.Scan:
-		return op.Table.Name
-	case *plan.Window:
-		return brief(op)
-	case *plan.Aggregate:
-		if op.Window != nil {
-			return brief(op.Window.Window)
-		}
-		return "running"
-	case *plan.Project:
-		if text := strings.TrimSpace(strings.TrimPrefix(r.Describe(), role)); len(text) <= 18 {
-			return text
-		}
-		return fmt.Sprintf("%d columns", len(r.Cols))
-	case *plan.Rank:
-		return fmt.Sprintf("first %d", op.Limit)
-	}
-	return strings.TrimSpace(strings.TrimPrefix(r.Describe(), role))
-}
-
-// brief describes a window, with 1m for 1m0s.
-func brief(w *plan.Window) string {
-	return strings.ReplaceAll(strings.ReplaceAll(w.String(), "m0s", "m"), "h0m", "h")
 }
 
 func nodeID(r *plan.Relation) string { return fmt.Sprintf("r%d", r.ID) }

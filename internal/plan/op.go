@@ -25,6 +25,9 @@ type Op interface {
 	// their state. It is empty for stateless operators.
 	Signature(r *Relation) string
 
+	// brief returns the few words that Relation.Brief returns; "" if those of Describe are few
+	// enough.
+	brief(r *Relation) string
 	// topic returns the topic that the relation's rows are read from; "" if they come from its
 	// inputs.
 	topic() string
@@ -47,6 +50,7 @@ type opDefaults struct{}
 
 func (opDefaults) Stateful() bool                                             { return false }
 func (opDefaults) Signature(*Relation) string                                 { return "" }
+func (opDefaults) brief(*Relation) string                                     { return "" }
 func (opDefaults) topic() string                                              { return "" }
 func (opDefaults) pushFilter(*Relation, expr.Node) (below expr.Node, ok bool) { return nil, false }
 func (opDefaults) forwardsWindow(*Relation, *Window) bool                     { return false }
@@ -56,6 +60,15 @@ func (opDefaults) matchesNulls() bool                                         { 
 
 // Describe returns a one-line description of the relation.
 func (r *Relation) Describe() string { return r.Op.Describe(r) }
+
+// Brief describes the relation in a few words, for graphs that show the first word of Describe too.
+func (r *Relation) Brief() string {
+	if text := r.Op.brief(r); text != "" {
+		return text
+	}
+	_, text, _ := strings.Cut(r.Describe(), " ")
+	return strings.TrimSpace(text)
+}
 
 // Signature describes the layout of the relation's state, see Op.
 func (r *Relation) Signature() string { return r.Op.Signature(r) }

@@ -71,6 +71,13 @@ func (a *Aggregate) Signature(r *Relation) string {
 	return text
 }
 
+func (a *Aggregate) brief(r *Relation) string {
+	if a.Window == nil {
+		return "running"
+	}
+	return a.Window.brief(r)
+}
+
 // attached reports whether the input's windows are complete because another operator has already
 // emitted them at their end.
 func (a *Aggregate) attached(in *Relation) bool {

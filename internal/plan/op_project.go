@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"strings"
 
 	"weir.example/weir/internal/expr"
@@ -29,6 +30,13 @@ func (p *Project) Describe(r *Relation) string {
 		all = append(all, text)
 	}
 	return "Project " + strings.Join(all, ", ")
+}
+
+func (p *Project) brief(r *Relation) string {
+	if text := strings.TrimPrefix(p.Describe(r), "Project "); len(text) <= 18 {
+		return text
+	}
+	return fmt.Sprintf("%d columns", len(r.Cols))
 }
 
 // Reads implements Op.

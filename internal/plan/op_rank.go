@@ -59,6 +59,8 @@ func (k *Rank) Describe(r *Relation) string {
 	return text
 }
 
+func (k *Rank) brief(*Relation) string { return fmt.Sprintf("first %d", k.Limit) }
+
 // Reads implements Op.
 func (k *Rank) Reads(r *Relation, _ int, need func(int)) {
 	needColumns(k.Partition, need)

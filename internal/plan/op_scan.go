@@ -47,6 +47,8 @@ func (s *Scan) Reads(r *Relation, _ int, need func(int)) {
 	}
 }
 
+func (s *Scan) brief(*Relation) string { return s.Table.Name }
+
 func (s *Scan) topic() string { return s.Table.Kafka.Topic }
 
 func (s *Scan) pushFilter(_ *Relation, cond expr.Node) (below expr.Node, ok bool) {

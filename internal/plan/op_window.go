@@ -86,6 +86,10 @@ func (w *Window) String() string {
 	return s
 }
 
+func (w *Window) brief(*Relation) string {
+	return strings.ReplaceAll(strings.ReplaceAll(w.String(), "m0s", "m"), "h0m", "h") // 1m for 1m0s
+}
+
 // Reads implements Op.
 func (w *Window) Reads(r *Relation, _ int, need func(int)) {
 	need(w.Time)
