@@ -39,6 +39,8 @@ type Op interface {
 	forwardsWindow(r *Relation, w *Window) bool
 	// copies reports whether each row of the input yields a row, for as long as rows arrive.
 	copies(input int) bool
+	// dropsLate reports whether copies does not hold for rows whose time the watermark has passed.
+	dropsLate() bool
 	// acceptsUpserts reports whether the operator can read the records of an upsert table.
 	acceptsUpserts() bool
 	// matchesNulls reports whether NULL keys match each other.
@@ -55,6 +57,7 @@ func (opDefaults) topic() string                                              { 
 func (opDefaults) pushFilter(*Relation, expr.Node) (below expr.Node, ok bool) { return nil, false }
 func (opDefaults) forwardsWindow(*Relation, *Window) bool                     { return false }
 func (opDefaults) copies(int) bool                                            { return false }
+func (opDefaults) dropsLate() bool                                            { return false }
 func (opDefaults) acceptsUpserts() bool                                       { return false }
 func (opDefaults) matchesNulls() bool                                         { return true }
 

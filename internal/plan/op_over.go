@@ -53,6 +53,9 @@ func (o *Over) Signature(r *Relation) string {
 	return r.Describe() + "; keys " + keySignature(r.Inputs[0], o.Partition) + "; rows of " + rowSignature(r.Inputs[0])
 }
 
+func (*Over) copies(int) bool { return true }
+func (*Over) dropsLate() bool { return true }
+
 // String returns the frame as SQL.
 func (f Frame) String() string {
 	unit := map[bool]string{true: "ROWS", false: "RANGE"}[f.Rows]

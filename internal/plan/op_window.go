@@ -100,6 +100,8 @@ func (w *Window) pushFilter(r *Relation, cond expr.Node) (below expr.Node, ok bo
 	return cond, !readsWindow(cond, r)
 }
 
+func (*Window) copies(int) bool { return true }
+
 // windowTable binds TABLE(TUMBLE(…)) and the other window table functions.
 func (p *planner) windowTable(t *sql.WindowTable) (*Relation, error) {
 	in, sc, err := p.from(t.Table)

@@ -102,13 +102,13 @@ func (p *Program) read() (all []*Table) {
 }
 
 // checkLoops rejects an INSERT whose rows are fed back to it, directly or through other INSERTs of
-// the pipeline, with each row producing another one. A loop with a condition, a group or a window
-// may terminate, and is how sums of sums are computed.
+// the pipeline, with each row producing another one. A loop with a condition or a group may
+// terminate, and is how sums of sums are computed.
 func (p *planner) checkLoops() error {
 	feeds := make(map[string][]string) // topic -> topics that get a row for each of its rows
 	for _, sink := range p.program.Sinks {
 		to := sink.Op.(*Insert).Table.Kafka.Topic //nolint:forcetypeassert // sinks are inserts
-		for _, from := range copied(sink.Inputs[0]) {
+		for _, from := range p.program.copied(sink.Inputs[0], false) {
 			feeds[from] = append(feeds[from], to)
 		}
 	}
@@ -131,17 +131,37 @@ func (p *planner) checkLoops() error {
 	return nil
 }
 
-// copied returns the topics of which every row yields a row of r, for as long as rows arrive. It
-// must be called before filters are pushed into scans.
-func copied(r *Relation) []string {
-	if scan, ok := r.Op.(*Scan); ok && !scan.Table.Bounded {
+// copied returns the topics of which every row yields a row of r, for as long as rows arrive. late
+// means that rows which are late are dropped afterwards. It must be called before filters are
+// pushed into scans.
+func (p *Program) copied(r *Relation, late bool) []string {
+	if scan, ok := r.Op.(*Scan); ok && !scan.Table.Bounded && (!late || p.renewsTime(scan.Table)) {
 		return []string{scan.Table.Kafka.Topic}
 	}
 	var all []string
 	for i, in := range r.Inputs {
 		if r.Op.copies(i) {
-			all = append(all, copied(in)...)
+			all = append(all, p.copied(in, late || r.Op.dropsLate())...)
 		}
 	}
 	return all
+}
+
+// renewsTime reports whether rows that the pipeline writes to a table's topic get a new time: that
+// of the record, which no INSERT sets. With the time of the row they come from, or an earlier one,
+// they would be late.
+func (p *Program) renewsTime(t *Table) bool {
+	const ofRecord = "timestamp"
+	if t.Rowtime < 0 || t.Columns[t.Rowtime].Metadata != ofRecord {
+		return false
+	}
+	for _, sink := range p.Sinks {
+		insert := sink.Op.(*Insert) //nolint:forcetypeassert // sinks are inserts
+		for i, c := range insert.Table.Columns {
+			if insert.Table.Kafka.Topic == t.Kafka.Topic && c.Metadata == ofRecord && insert.Columns[i] >= 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
