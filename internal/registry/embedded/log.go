@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ type topicLog struct {
 	at     broker.Config
 	log    *slog.Logger
 	client *kgo.Client // nil after a write whose outcome is unknown
+
+	timeout time.Duration // default writeTimeout
 }
 
 // open creates the topic if it is missing, becomes its writer, which ends an open transaction of an
@@ -65,8 +68,9 @@ func (l *topicLog) open(ctx context.Context, apply func(key, value []byte) error
 // transaction has been aborted if it was still open, and open must be called again.
 func (l *topicLog) append(ctx context.Context, records []*kgo.Record) error {
 	// Once begun, a change completes even if its client disconnects.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(l.timeout, writeTimeout))
 	defer cancel()
+	defer context.AfterFunc(ctx, l.client.Close)() // otherwise a record in flight waits for the broker, whatever ctx is
 	var begun broker.Begun
 	err := l.client.BeginTransaction()
 	if err == nil {
