@@ -64,7 +64,7 @@ func compile(sql, name string) (*plan.Program, error) {
 	if err != nil || program.Name != unnamed {
 		return program, err
 	}
-	return plan.Compile(sql, program.Sinks[0].Op.(*plan.Insert).Table.Name) //nolint:forcetypeassert // sinks are inserts
+	return plan.Compile(sql, program.Sinks[0].Op.(*plan.Insert).Table.Name) //nolint:forcetypeassert // a sink is an INSERT
 }
 
 // Name returns the pipeline's name; see WithName.

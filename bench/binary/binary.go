@@ -15,7 +15,7 @@ func Build(ctx context.Context, to string) error {
 	if err != nil {
 		return fmt.Errorf("find the module of weir: %w", err)
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-o", to, "./cmd/weir") //nolint:gosec // the caller's file
+	build := exec.CommandContext(ctx, "go", "build", "-o", to, "./cmd/weir") //nolint:gosec // path given by the caller
 	build.Dir = strings.TrimSpace(string(dir))
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build weir: %w: %s", err, out)

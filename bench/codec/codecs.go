@@ -170,10 +170,10 @@ func avroGeneric() (codec, error) {
 			return err
 		},
 		last: func() reading.Reading {
-			text := func(name string) string { return out[name].(string) } //nolint:forcetypeassert // the benchmark fails otherwise
+			text := func(name string) string { return out[name].(string) } //nolint:forcetypeassert // a panic fails the benchmark
 			return reading.Reading{
-				DeviceID: text("device_id"), Sensor: text("sensor"), Value: out["value"].(float64), Unit: text("unit"), //nolint:forcetypeassert // likewise
-				TS: out["ts"].(time.Time).UnixMilli(), Seq: out["seq"].(int64), Boot: text("boot"), //nolint:forcetypeassert // likewise
+				DeviceID: text("device_id"), Sensor: text("sensor"), Value: out["value"].(float64), Unit: text("unit"), //nolint:forcetypeassert // see above
+				TS: out["ts"].(time.Time).UnixMilli(), Seq: out["seq"].(int64), Boot: text("boot"), //nolint:forcetypeassert // see above
 			}
 		},
 	}, err

@@ -47,7 +47,7 @@ func (s *side) run(ctx context.Context, weir, dir string, set settings) (f figur
 		"up", "--data-dir", data, "--listen", "127.0.0.1:0", "--registry-listen", "none", "--devices", strconv.Itoa(set.devices),
 		"--for", set.length.String(), "-o", "json", "--console-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
 	}, s.args...) // the last occurrence of a flag wins
-	cmd := exec.CommandContext(ctx, weir, args...) //nolint:gosec // built here
+	cmd := exec.CommandContext(ctx, weir, args...) //nolint:gosec // arguments built here
 	var out bytes.Buffer
 	said := &syncbuf.Buffer{} // human-readable output of weir up
 	cmd.Stdout, cmd.Stderr = &out, said

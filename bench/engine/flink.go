@@ -42,7 +42,7 @@ func (b *bench) runFlink(ctx context.Context, j job) (p process, said times, err
 		return p, said, err
 	}
 	p.began = time.Now()
-	cmd := exec.CommandContext(ctx, b.weir, "flink", "deploy", file, "--brokers", j.Brokers, "--gateway", b.flink.GatewayURL(), "--jobmanager", b.flink.RestURL(), //nolint:gosec // built here
+	cmd := exec.CommandContext(ctx, b.weir, "flink", "deploy", file, "--brokers", j.Brokers, "--gateway", b.flink.GatewayURL(), "--jobmanager", b.flink.RestURL(), //nolint:gosec // arguments built here
 		"--parallelism", strconv.Itoa(b.parallelism), "--checkpoint-interval", flinkCheckpoint.String(), "-o", "json")
 	var out, log bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.Dir = &out, &log, j.Dir

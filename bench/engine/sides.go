@@ -56,7 +56,7 @@ func (b *bench) job(side, workload string) (job, error) {
 func (b *bench) command(ctx context.Context, side string, j job) (*exec.Cmd, error) {
 	switch side {
 	case "raw":
-		return exec.CommandContext(ctx, b.self, "raw", j.Brokers, j.Source), nil //nolint:gosec // itself
+		return exec.CommandContext(ctx, b.self, "raw", j.Brokers, j.Source), nil //nolint:gosec // this binary
 	case "weir":
 		return b.weirCommand(ctx, b.weir, j)
 	case "before":
@@ -81,7 +81,7 @@ func (b *bench) weirCommand(ctx context.Context, binary string, j job) (*exec.Cm
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, binary, "run", file, "--brokers", j.Brokers, "--commit-interval", commit.String(),
-		"--parallelism", strconv.Itoa(b.parallelism), "-o", "json") //nolint:gosec // built here
+		"--parallelism", strconv.Itoa(b.parallelism), "-o", "json") //nolint:gosec // arguments built here
 	cmd.Dir = j.Dir
 	cmd.Env = append(os.Environ(), "TZ=UTC") // window_start is a local time
 	return cmd, nil

@@ -236,7 +236,7 @@ func (b *bench) produce(ctx context.Context, codec string) (figures, error) {
 	if err := b.topic(ctx); err != nil {
 		return figures{}, err
 	}
-	cmd := exec.CommandContext(ctx, b.weir, "produce", "--brokers", b.broker, "--compression", codec, //nolint:gosec // built above
+	cmd := exec.CommandContext(ctx, b.weir, "produce", "--brokers", b.broker, "--compression", codec, //nolint:gosec // arguments built above
 		"--count", strconv.Itoa(b.records), "--devices", strconv.Itoa(devices), "--device-prefix", prefix, "--start", start.Format(time.RFC3339),
 		"--commit-interval", b.length.String(), "-o", "json")
 	cmd.Stderr = io.Discard
@@ -269,7 +269,7 @@ func (b *bench) figures(cmd *exec.Cmd, perSecond float64) figures {
 func (b *bench) consume(ctx context.Context) error {
 	fmt.Printf("\nconsume, process, produce (statistics of each sensor of each device)\n")
 	for round := range 3 {
-		cmd := exec.CommandContext(ctx, b.weir, "consume", "--brokers", b.broker, "--until-end", "--instance", "bench", "--state-dir", "none") //nolint:gosec // built above
+		cmd := exec.CommandContext(ctx, b.weir, "consume", "--brokers", b.broker, "--until-end", "--instance", "bench", "--state-dir", "none") //nolint:gosec // arguments built above
 		began := time.Now()
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("weir consume: %w: %s", err, out)

@@ -163,7 +163,7 @@ type process struct {
 
 func (t *trial) start(ctx context.Context) (*process, error) {
 	p := &process{ended: make(chan struct{})}
-	p.cmd = exec.CommandContext(ctx, t.weir, "run", filepath.Join(t.dir, "totals.sql"), "--brokers", t.brokers[0], //nolint:gosec // built here
+	p.cmd = exec.CommandContext(ctx, t.weir, "run", filepath.Join(t.dir, "totals.sql"), "--brokers", t.brokers[0], //nolint:gosec // arguments built here
 		"--state-dir", t.state(), "--session-timeout", "6s", "--parallelism", "2")
 	p.cmd.Dir, p.cmd.Stderr = t.dir, &p.log
 	if err := p.cmd.Start(); err != nil {

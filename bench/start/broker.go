@@ -80,7 +80,7 @@ func serve(args []string) {
 
 func fatal(err error) {
 	fmt.Fprintln(os.Stderr, "bench:", err)
-	os.Exit(1) //nolint:revive // the broker's process
+	os.Exit(1) //nolint:revive // process of the broker
 }
 
 // status returns a field of /proc/self/status in kB.
@@ -109,7 +109,7 @@ func start(ctx context.Context, cfg config, dir string, procs ...string) (*proce
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, append([]string{serveCommand, dir, cfg.profile}, procs...)...) //nolint:gosec // this program
+	cmd := exec.CommandContext(ctx, self, append([]string{serveCommand, dir, cfg.profile}, procs...)...) //nolint:gosec // this binary
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -210,7 +210,7 @@ func evict(dir string) error {
 			}
 			return err
 		}
-		f, err := os.Open(path) //nolint:gosec // the benchmark's directory
+		f, err := os.Open(path) //nolint:gosec // directory of the benchmark
 		if err != nil {
 			return err
 		}

@@ -136,9 +136,8 @@ a record is not in the partition of its key.`,
 			return nil
 		},
 	}
-	kafka.add(cmd)
+	kafka.addConnection(cmd)
 	cmd.Flag("brokers").Usage = "Kafka brokers, host:port,…, whose topics are sampled; without it, no broker is contacted"
-	_ = cmd.Flags().MarkHidden("data-dir")
 	topic.add(cmd, bundledScope)
 	out.add(cmd)
 	return cmd
@@ -167,7 +166,7 @@ func someFiles(cmd *cobra.Command, args []string) error {
 // compileFile plans a pipeline, whose name defaults to that of its file. If the file does not
 // exist, the name may refer to a bundled pipeline, which is compiled for the site.
 func compileFile(file string, at site.Site) (text string, p *plan.Program, err error) {
-	raw, err := os.ReadFile(file) //nolint:gosec // the user's file
+	raw, err := os.ReadFile(file) //nolint:gosec // path given by the user
 	if errors.Is(err, fs.ErrNotExist) {
 		if text, bundled := pipelines.Source(file); bundled {
 			text = at.SQL(text)

@@ -55,7 +55,7 @@ func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (*keysRepo
 				report.Missing = append(report.Missing, t.Kafka.Topic)
 				continue
 			}
-			sizes[t.Kafka.Topic] = int32(len(topics[t.Kafka.Topic].Partitions)) //nolint:gosec // few
+			sizes[t.Kafka.Topic] = int32(len(topics[t.Kafka.Topic].Partitions)) //nolint:gosec // small number
 			if all[t.Kafka.Topic], err = sample(ctx, b, admin, t.Kafka.Topic); err != nil {
 				return nil, err
 			}

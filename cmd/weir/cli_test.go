@@ -207,7 +207,7 @@ func served(dir string) (n int64) {
 	if err != nil || member == nil {
 		return 0
 	}
-	defer member.Leave() //nolint:errcheck // only a look
+	defer member.Leave() //nolint:errcheck // read-only member
 	at := broker.Config{Brokers: []string{member.Addr}}
 	err = broker.ReadAll(ctx, at, node.SensorData, nil, func(*kgo.Record) error { n++; return nil })
 	if err != nil {
@@ -333,8 +333,8 @@ func TestKcatReadsTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer at.Close(ctx, nil)                                                                                                           //nolint:errcheck // the test is over
-	out, err := exec.CommandContext(ctx, kcat, "-b", at.Broker.Brokers[0], "-C", "-t", node.SensorData, "-o", "beginning", "-e", "-q", //nolint:gosec // the client
+	defer at.Close(ctx, nil)                                                                                                           //nolint:errcheck // the test has finished
+	out, err := exec.CommandContext(ctx, kcat, "-b", at.Broker.Brokers[0], "-C", "-t", node.SensorData, "-o", "beginning", "-e", "-q", //nolint:gosec // kcat
 		"-X", "isolation.level=read_committed", "-f", "%k %s\n").Output()
 	if err != nil {
 		t.Fatal(err)

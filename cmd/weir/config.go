@@ -31,7 +31,7 @@ func fromFile(cmd *cobra.Command) error {
 	if given != nil && given.Value.String() != "" {
 		path = given.Value.String()
 	}
-	text, err := os.ReadFile(path) //nolint:gosec // the user's file
+	text, err := os.ReadFile(path) //nolint:gosec // path given by the user
 	if errors.Is(err, os.ErrNotExist) && path == defaultConfig {
 		return nil
 	}

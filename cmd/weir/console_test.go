@@ -32,7 +32,7 @@ func startConsole(t *testing.T, args ...string) (url, brokerAddr string) {
 	t.Helper()
 	args = append([]string{"up", "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--console-listen", "127.0.0.1:0"}, args...)
 	binary := filepath.Join(t.TempDir(), "weir")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil { //nolint:gosec // the name is ours
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil { //nolint:gosec // name generated here
 		t.Fatalf("build weir: %v\n%s", err, out)
 	}
 	up := startBinary(t, binary, args...)
@@ -51,7 +51,7 @@ func startConsole(t *testing.T, args ...string) (url, brokerAddr string) {
 
 func getJSON(t *testing.T, url string, into any) error {
 	t.Helper()
-	resp, err := http.Get(url) //nolint:gosec // of this test
+	resp, err := http.Get(url) //nolint:gosec // belongs to this test
 	if err != nil {
 		return err
 	}

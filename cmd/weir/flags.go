@@ -30,10 +30,16 @@ type kafkaFlags struct {
 }
 
 func (k *kafkaFlags) add(cmd *cobra.Command) {
+	k.addConnection(cmd)
 	f := cmd.Flags()
-	f.StringSliceVar(&k.config.Brokers, "brokers", nil, "Kafka brokers, host:port,…; without it, the embedded broker in --data-dir is used")
 	f.StringVar(&k.dataDir, "data-dir", ".weir", "data directory of the embedded broker; joins a weir that already serves it or, if it does not exist, one that serves another directory")
 	f.StringVar(&k.profile, "profile", embedded.DefaultProfile, "profile of the embedded broker, if this command starts it: edge, for machines with little memory and slow disks, stores at most 512 MiB and answers fetches with at most 1 MiB; default has no cap on stored bytes")
+}
+
+// addConnection adds only the flags that apply to brokers given with --brokers.
+func (k *kafkaFlags) addConnection(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringSliceVar(&k.config.Brokers, "brokers", nil, "Kafka brokers, host:port,…; without it, the embedded broker in --data-dir is used")
 	f.BoolVar(&k.config.TLS, "tls", false, "connect with TLS")
 	f.StringVar(&k.config.CAFile, "tls-ca", "", "file in PEM format with trusted certificate authorities")
 	f.StringVar(&k.config.CertFile, "tls-cert", "", "file in PEM format with the client certificate")

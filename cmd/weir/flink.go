@@ -123,7 +123,7 @@ func (s *steps) done() {
 
 // readPipeline reads a pipeline's file and derives its default name from that of the file.
 func readPipeline(file string) (text, name string, err error) {
-	raw, err := os.ReadFile(file) //nolint:gosec // the user's file
+	raw, err := os.ReadFile(file) //nolint:gosec // path given by the user
 	if err != nil {
 		return "", "", unreadable(file, err)
 	}

@@ -47,7 +47,7 @@ func start(t *testing.T, args ...string) *weir {
 func startIn(t *testing.T, dir string, args ...string) *weir {
 	t.Helper()
 	p := &weir{t: t, exited: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], args...) //nolint:gosec // this test's own
+	p.cmd = exec.Command(os.Args[0], args...) //nolint:gosec // binary of this test
 	p.cmd.Dir = dir
 	return p.start()
 }
@@ -55,7 +55,7 @@ func startIn(t *testing.T, dir string, args ...string) *weir {
 func startBinary(t *testing.T, binary string, args ...string) *weir {
 	t.Helper()
 	p := &weir{t: t, exited: make(chan struct{})}
-	p.cmd = exec.Command(binary, args...) //nolint:gosec // this test's own, or made by it
+	p.cmd = exec.Command(binary, args...) //nolint:gosec // built or run by this test
 	return p.start()
 }
 

@@ -33,7 +33,7 @@ func TestOutputIsFull(t *testing.T) {
 		{"--version"}, {"produce", "--file", file, "--dry-run"}, {"produce", "--file", file, data}, {"alerts", "list", data},
 		{"topics", "show"}, {"transactions", "list", data}, {"check", "device_stats"},
 	} {
-		cmd := exec.Command(os.Args[0], args...) //nolint:gosec // this test's own
+		cmd := exec.Command(os.Args[0], args...) //nolint:gosec // binary of this test
 		cmd.Env = append(os.Environ(), mainEnv+"=1", "TMPDIR="+slotDir(t))
 		var errOut bytes.Buffer
 		cmd.Stdout, cmd.Stderr = full, &errOut

@@ -24,7 +24,7 @@ func (c *consoleClient) add(cmd *cobra.Command) {
 	for _, name := range []string{"console-listen", "console-token"} {
 		f.Lookup(name).Annotations = map[string][]string{flagOf: {"up", "console"}}
 	}
-	f.Lookup("console-listen").Hidden = true
+	f.Lookup("console-listen").Hidden = true // set by the environment or weir.yaml only; on the command line, use --console
 }
 
 // client returns a client of the console that the flags select.

@@ -52,7 +52,7 @@ func planned(cmd *cobra.Command, kafka *kafkaFlags, topic *siteFlags, file strin
 	}
 	topics := at.Topics()
 	if file != "" {
-		data, err := os.ReadFile(file) //nolint:gosec // the user's choice
+		data, err := os.ReadFile(file) //nolint:gosec // chosen by the user
 		if err != nil {
 			return fmt.Errorf("read topics: %w", err)
 		}

@@ -94,7 +94,7 @@ func (r *ReceiverConfig) repeat(interval time.Duration) time.Duration {
 
 // ReadConfig reads the file of --alerts.
 func ReadConfig(file string) (*Config, error) {
-	data, err := os.ReadFile(file) //nolint:gosec // the user's file
+	data, err := os.ReadFile(file) //nolint:gosec // path given by the user
 	if err != nil {
 		return nil, fmt.Errorf("read alert configuration: %w", err)
 	}

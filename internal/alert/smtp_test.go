@@ -5,7 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/hmac"
-	"crypto/md5" //nolint:gosec // CRAM-MD5 is made of it
+	"crypto/md5" //nolint:gosec // required by CRAM-MD5
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -29,7 +29,7 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-const password = "a secret, ünseen" //nolint:gosec // only of this test
+const password = "a secret, ünseen" //nolint:gosec // used by this test only
 
 // mailServer is an SMTP server that records mails.
 type mailServer struct {

@@ -411,7 +411,7 @@ func foreignPartitioner(ctx context.Context, s *scene) error {
 	misplaced.TS = s.clock
 	record := s.record(misplaced)
 	home := partitioner.Partition(record, scenePartitions)
-	record.Partition = int32((home + 1 + s.rng.IntN(scenePartitions-1)) % scenePartitions) //nolint:gosec // few
+	record.Partition = int32((home + 1 + s.rng.IntN(scenePartitions-1)) % scenePartitions) //nolint:gosec // small number
 	return client.ProduceSync(ctx, record).FirstErr()                                      // expected to be refused, so it must have no effect
 }
 

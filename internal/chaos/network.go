@@ -138,7 +138,7 @@ func (h *holder) track(c net.Conn, open bool) {
 
 func (h *holder) pass(client net.Conn) {
 	defer client.Close()
-	server, err := net.DialTimeout("tcp", h.upstream, time.Second) //nolint:noctx // it has a limit
+	server, err := net.DialTimeout("tcp", h.upstream, time.Second) //nolint:noctx // has a timeout
 	if err != nil {
 		return
 	}
@@ -170,7 +170,7 @@ func (h *holder) requests(client, server net.Conn) {
 		}
 	}()
 	for frame := range frames {
-		if int16(binary.BigEndian.Uint16(frame[4:])) == int16(kmsg.EndTxn) { //nolint:gosec // a key of the protocol
+		if int16(binary.BigEndian.Uint16(frame[4:])) == int16(kmsg.EndTxn) { //nolint:gosec // API key of the protocol
 			h.await(gone)
 		}
 		if _, err := server.Write(frame); err != nil {

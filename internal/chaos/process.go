@@ -36,7 +36,7 @@ type process struct {
 // start starts weir with arguments. Its stderr is appended to NAME.log in dir.
 func (w Weir) start(dir, name string, args ...string) (*process, error) {
 	p := &process{name: name, log: filepath.Join(dir, name+".log"), exited: make(chan struct{})}
-	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // in the run's folder
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // in the directory of the run
 	if err != nil {
 		return nil, fmt.Errorf("open log of %s: %w", name, err)
 	}
@@ -45,7 +45,7 @@ func (w Weir) start(dir, name string, args ...string) (*process, error) {
 		p.from = info.Size()
 	}
 	// Not bound to a context: faults or the run itself end it.
-	p.cmd = exec.Command(w.Binary, args...) //nolint:gosec,noctx // weir itself
+	p.cmd = exec.Command(w.Binary, args...) //nolint:gosec,noctx // the weir binary
 	p.cmd.Env = append(append(os.Environ(), "WEIR_CONSOLE_LISTEN=none", "WEIR_REGISTRY_LISTEN=none", "GOMEMLIMIT=768MiB"), w.Env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

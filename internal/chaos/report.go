@@ -143,7 +143,7 @@ func (r *Report) Save(path string) error {
 // LoadReport reads a report written by Save, and the explanation of its failures next to it, if
 // any.
 func LoadReport(path string) (*Report, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // the user's file
+	text, err := os.ReadFile(path) //nolint:gosec // path given by the user
 	if err != nil {
 		return nil, err
 	}

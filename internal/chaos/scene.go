@@ -225,7 +225,7 @@ func (s *scene) finishSource(ctx context.Context) error {
 		for i := 0; missing > 0; i++ {
 			r := row{Key: "end-" + strconv.Itoa(i), TS: endOfTime, Value: 1}
 			record := s.record(r)
-			p := int32(partition.Partition(record, n)) //nolint:gosec // few
+			p := int32(partition.Partition(record, n)) //nolint:gosec // small number
 			if slices.ContainsFunc(batch, func(o row) bool { return o.partition == p }) {
 				continue
 			}

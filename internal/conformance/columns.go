@@ -34,7 +34,7 @@ func (t *table) onWeir(expression string) string {
 	text := fmt.Sprintf("SET 'table.local-time-zone' = '%s';\n%s;\n%s;\nINSERT INTO results SELECT id, CAST(%s AS STRING) FROM t;", t.zone, t.create("t", ""), sink, expression)
 	p, err := plan.Compile(text, "columns")
 	if err != nil {
-		return "refused: " + err.(*sql.Error).Message //nolint:errorlint // Compile's are
+		return "refused: " + err.(*sql.Error).Message //nolint:errorlint // Compile returns *sql.Error
 	}
 	out, err := sqltest.Rows(p, "send t\n"+strings.Join(t.rows, "\n")+"\nexpect results\n")
 	if err != nil {

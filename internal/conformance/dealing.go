@@ -150,7 +150,7 @@ func (d *dealing) deal(p *plan.Program, test string) ([]*kgo.Record, error) {
 		r.Partition = int32(i % dealtPartitions)
 		if t := table(r); t.Upsert || t.Kafka.Key.Name != "" && !d.spread {
 			key := kgo.Record{Key: append([]byte{}, r.Key...)}            // an empty key must not become NULL
-			r.Partition = int32(murmur2.Partition(&key, dealtPartitions)) //nolint:gosec // few
+			r.Partition = int32(murmur2.Partition(&key, dealtPartitions)) //nolint:gosec // small number
 		}
 	}
 	return records, nil

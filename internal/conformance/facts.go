@@ -54,7 +54,7 @@ func factFile(family, zone string) string {
 }
 
 func readFacts(file string) ([]fact, error) {
-	text, err := os.ReadFile(file) //nolint:gosec // ours
+	text, err := os.ReadFile(file) //nolint:gosec // file of this repository
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func flinkFacts(ctx context.Context, l *Lab, zone, dir string, expressions []str
 	}
 	defer func() { _ = s.close(context.WithoutCancel(ctx)) }() // otherwise the session expires
 	columns, row := expressionRow()
-	if err := os.WriteFile(filepath.Join(dir, "row.json"), []byte(row+"\n"), 0o644); err != nil { //nolint:gosec // Flink reads it
+	if err := os.WriteFile(filepath.Join(dir, "row.json"), []byte(row+"\n"), 0o644); err != nil { //nolint:gosec // read by Flink
 		return nil, err
 	}
 	create := fmt.Sprintf("CREATE TABLE t (%s) WITH ('connector' = 'filesystem', 'path' = 'file://%s', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601')", columns, dir)

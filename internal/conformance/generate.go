@@ -31,7 +31,7 @@ func (f family) expressions(seed uint64) []string {
 			}
 			template = text
 		}
-		r := rand.New(rand.NewPCG(seed, uint64(len(template)))) //nolint:gosec // the same in every run
+		r := rand.New(rand.NewPCG(seed, uint64(len(template)))) //nolint:gosec // must be reproducible
 		for range 4 * n {                                       // duplicates are skipped
 			if e := fill(template, r); !seen[e] && n > 0 {
 				seen[e] = true

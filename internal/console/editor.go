@@ -165,7 +165,7 @@ func (c *Console) newest(ctx context.Context, topic string, last int, versions b
 		return nil, 0, fmt.Errorf("read %s: %w", topic, err)
 	}
 	slices.SortStableFunc(all, func(a, b *kgo.Record) int { return a.Timestamp.Compare(b.Timestamp) })
-	return all[max(0, len(all)-last):], int32(len(parts)), nil //nolint:gosec // few
+	return all[max(0, len(all)-last):], int32(len(parts)), nil //nolint:gosec // small number
 }
 
 // resultsOf returns the records that a preview wrote: rows first, then late rows and dead letters,

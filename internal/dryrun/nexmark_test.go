@@ -73,7 +73,7 @@ func sessionsOf(all []bid) []string {
 func TestNexmarkSessions(t *testing.T) {
 	for range 6 {
 		seed := 1 + rand.Int64N(1_000_000)
-		random := rand.New(rand.NewPCG(uint64(seed), 1)) //nolint:gosec // a test's data
+		random := rand.New(rand.NewPCG(uint64(seed), 1)) //nolint:gosec // test data
 		partitions := 2 + random.Int32N(3)
 		all := bids(random, 3000, partitions)
 		want := sessionsOf(all)

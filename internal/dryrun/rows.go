@@ -36,7 +36,7 @@ func (s *Simulation) Send(row Row) error {
 		r.Partition = row.Partition
 	case r.Key != nil || s.table(row.Table).Kafka.Key.Name != "": // a NULL key is placed like an empty one
 		partitions := len(s.topic(r.Topic))
-		r.Partition = int32(partitioner.Partition(&kgo.Record{Key: append([]byte{}, r.Key...)}, partitions)) //nolint:gosec // few
+		r.Partition = int32(partitioner.Partition(&kgo.Record{Key: append([]byte{}, r.Key...)}, partitions)) //nolint:gosec // small number
 	}
 	s.add(r)
 	return nil

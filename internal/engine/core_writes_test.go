@@ -95,7 +95,7 @@ func TestScriptHealedByMember(t *testing.T) {
 		}
 		heal := s.broker.Hold(txtest.Offsets(s.id("a")))
 		s.start("a")
-		req := heal.Await().(*kmsg.TxnOffsetCommitRequest) //nolint:forcetypeassert // what Offsets matches
+		req := heal.Await().(*kmsg.TxnOffsetCommitRequest) //nolint:forcetypeassert // guaranteed by Offsets
 		g := s.broker.GroupInfo(scriptGroup)
 		if len(g.Members) != 1 || req.MemberID != g.Members[0].MemberID || req.Generation != g.Epoch {
 			s.Errorf("the offsets are those of member %q in generation %d, and the group has %v in generation %d", req.MemberID, req.Generation, g.Members, g.Epoch)

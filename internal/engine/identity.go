@@ -41,7 +41,7 @@ func (p *pipeline) isOwnTopic(topic string) bool {
 // of partitions.
 func (p *pipeline) keyed(topic string) bool {
 	return slices.ContainsFunc(p.cfg.Program.Sinks, func(r *plan.Relation) bool {
-		t := r.Op.(*plan.Insert).Table //nolint:forcetypeassert // sinks are inserts
+		t := r.Op.(*plan.Insert).Table //nolint:forcetypeassert // a sink is an INSERT
 		return t.Kafka.Topic == topic && (t.Upsert || t.Kafka.Key.Name != "")
 	})
 }
@@ -99,7 +99,7 @@ func (s *session) checkTopics(ctx context.Context) error {
 	}
 	s.details = topics
 	for topic, was := range s.p.partitions {
-		if err := s.p.checkCount(topic, was, int32(len(topics[topic].Partitions))); err != nil { //nolint:gosec // few
+		if err := s.p.checkCount(topic, was, int32(len(topics[topic].Partitions))); err != nil { //nolint:gosec // small number
 			return err
 		}
 		if s.p.isOwnTopic(topic) && topics[topic].ID != s.p.ids[topic] {

@@ -121,7 +121,7 @@ func countable(p *plan.Program) (sources []string, droppable []operator.Drop) {
 		}
 	}
 	for _, sink := range p.Sinks {
-		drop := operator.Drop{Table: sink.Op.(*plan.Insert).Table.Name, What: operator.DropRows} //nolint:forcetypeassert // sinks are inserts
+		drop := operator.Drop{Table: sink.Op.(*plan.Insert).Table.Name, What: operator.DropRows} //nolint:forcetypeassert // a sink is an INSERT
 		if !slices.Contains(droppable, drop) {
 			droppable = append(droppable, drop)
 		}

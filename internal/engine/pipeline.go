@@ -174,7 +174,7 @@ func (p *pipeline) stageTopics() map[string][]*plan.Stage {
 func (p *pipeline) sinkTopics() map[string]bool {
 	all := make(map[string]bool)
 	for _, sink := range p.cfg.Program.Sinks {
-		all[sink.Op.(*plan.Insert).Table.Kafka.Topic] = true //nolint:forcetypeassert // sinks are inserts
+		all[sink.Op.(*plan.Insert).Table.Kafka.Topic] = true //nolint:forcetypeassert // a sink is an INSERT
 	}
 	return all
 }

@@ -260,7 +260,7 @@ func (s *session) describeLogs(ctx context.Context, added map[topicPartition]*as
 		t := s.details[tp.topic]
 		start, _ := starts.Lookup(tp.topic, tp.partition)
 		end, _ := ends.Lookup(tp.topic, tp.partition)
-		c.log = partitionLog{id: t.ID, partitions: int32(len(t.Partitions)), start: start.Offset, end: end.Offset} //nolint:gosec // few
+		c.log = partitionLog{id: t.ID, partitions: int32(len(t.Partitions)), start: start.Offset, end: end.Offset} //nolint:gosec // small number
 	}
 	return nil
 }

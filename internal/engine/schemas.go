@@ -85,7 +85,7 @@ func (p *pipeline) prepareSchemas(ctx context.Context) error {
 		}
 	}
 	for _, sink := range p.cfg.Program.Sinks {
-		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // sinks are inserts
+		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // a sink is an INSERT
 		for _, f := range []*plan.Format{&t.Kafka.Key, &t.Kafka.Value} {
 			if !format.HasRegistry(f.Name) {
 				continue

@@ -195,7 +195,7 @@ func sensorOf(partition int32, k int) []byte {
 	hash := kgo.StickyKeyPartitioner(nil).ForTopic("readings")
 	for n := 0; ; n++ {
 		r := &kgo.Record{Key: fmt.Appendf(nil, "s%d", n)}
-		if int32(hash.Partition(r, scriptPartitions)) != partition { //nolint:gosec // few
+		if int32(hash.Partition(r, scriptPartitions)) != partition { //nolint:gosec // small number
 			continue
 		}
 		if k--; k < 0 {

@@ -33,7 +33,7 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 	}
 	declared := p.ownTopics(width)
 	for _, sink := range p.cfg.Program.Sinks {
-		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // sinks are inserts
+		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // a sink is an INSERT
 		topic := broker.Topic{Name: t.Kafka.Topic, Partitions: width}
 		if t.Upsert {
 			topic.CleanupPolicy = "compact"
@@ -155,7 +155,7 @@ func partitionsOf(ctx context.Context, admin *kadm.Client, topic string) (int32,
 	if t.Err != nil {
 		return 0, fmt.Errorf("describe topic %s: %w", topic, t.Err)
 	}
-	return int32(len(t.Partitions)), nil //nolint:gosec // few
+	return int32(len(t.Partitions)), nil //nolint:gosec // small number
 }
 
 // checkPartitions refuses topics whose rows meet by key but are not copartitioned, and changelogs

@@ -355,7 +355,7 @@ func evalDateFormat(n *Call, args []any) (any, error) {
 	if s, ok := args[0].(string); ok {
 		var err error
 		if us, _, err = parsePattern(s, plainPattern, true); err != nil {
-			return nil, nil //nolint:nilerr // NULL is the answer
+			return nil, nil //nolint:nilerr // the result is NULL
 		}
 	} else {
 		us = local(args[0], t, n.Zone)
@@ -406,7 +406,7 @@ func parseJDBC(s string) (us int64, err error) {
 func evalToTimestamp(_ *Call, args []any) (any, error) {
 	us, _, err := parseOrJDBC(args)
 	if err != nil {
-		return nil, nil //nolint:nilerr // NULL is the answer
+		return nil, nil //nolint:nilerr // the result is NULL
 	}
 	return Round(us, 3), nil
 }
@@ -420,7 +420,7 @@ func evalToDate(_ *Call, args []any) (any, error) {
 	}
 	us, _, err := parseWith(args, true)
 	if err != nil {
-		return nil, nil //nolint:nilerr // NULL is the answer
+		return nil, nil //nolint:nilerr // the result is NULL
 	}
 	return floorDiv(us, Day), nil
 }
@@ -496,7 +496,7 @@ func textToLTZ(args []any) (any, error) {
 	if len(args) > 2 {
 		var err error
 		if zone, err = ParseZone(args[2].(string)); err != nil {
-			return nil, nil //nolint:nilerr // NULL is the answer
+			return nil, nil //nolint:nilerr // the result is NULL
 		}
 	}
 	us, zoned, err := parseOrJDBC(args[:min(2, len(args))])
@@ -550,7 +550,7 @@ func evalUnixTimestamp(n *Call, args []any) (any, error) {
 func evalConvertTZ(_ *Call, args []any) (any, error) {
 	us, _, err := parsePattern(args[0].(string), plainPattern, true)
 	if err != nil {
-		return nil, nil //nolint:nilerr // NULL is the answer
+		return nil, nil //nolint:nilerr // the result is NULL
 	}
 	from, err := ParseZone(args[1].(string))
 	if err != nil {

@@ -2,7 +2,7 @@ package expr
 
 import (
 	"crypto/md5"  //nolint:gosec // for SQL's MD5
-	"crypto/sha1" //nolint:gosec // likewise SHA1
+	"crypto/sha1" //nolint:gosec // for SQL's SHA1
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
@@ -43,8 +43,8 @@ func init() {
 }
 
 var hashes = map[string]func(string) string{
-	"MD5":    func(s string) string { h := md5.Sum([]byte(s)); return hex.EncodeToString(h[:]) },  //nolint:gosec // asked for
-	"SHA1":   func(s string) string { h := sha1.Sum([]byte(s)); return hex.EncodeToString(h[:]) }, //nolint:gosec // asked for
+	"MD5":    func(s string) string { h := md5.Sum([]byte(s)); return hex.EncodeToString(h[:]) },  //nolint:gosec // requested by the query
+	"SHA1":   func(s string) string { h := sha1.Sum([]byte(s)); return hex.EncodeToString(h[:]) }, //nolint:gosec // requested by the query
 	"SHA224": func(s string) string { h := sha256.Sum224([]byte(s)); return hex.EncodeToString(h[:]) },
 	"SHA256": func(s string) string { h := sha256.Sum256([]byte(s)); return hex.EncodeToString(h[:]) },
 	"SHA384": func(s string) string { h := sha512.Sum384([]byte(s)); return hex.EncodeToString(h[:]) },
@@ -85,7 +85,7 @@ func evalUnhex(_ *Call, a []any) (any, error) {
 	}
 	raw, err := hex.DecodeString(s)
 	if err != nil {
-		return nil, nil //nolint:nilerr // NULL is the answer
+		return nil, nil //nolint:nilerr // the result is NULL
 	}
 	if odd {
 		raw[0] = 0
@@ -97,7 +97,7 @@ func evalUnhex(_ *Call, a []any) (any, error) {
 // characters, as in Flink.
 func evalASCII(_ *Call, a []any) (any, error) {
 	if s := a[0].(string); s != "" {
-		return int64(int8(s[0])), nil //nolint:gosec // runs over
+		return int64(int8(s[0])), nil //nolint:gosec // wraps
 	}
 	return int64(0), nil
 }
@@ -226,7 +226,7 @@ func fromDoubleBytes(raw string, little bool) string {
 func evalURLDecode(_ *Call, a []any) (any, error) {
 	s, err := url.QueryUnescape(a[0].(string))
 	if err != nil {
-		return nil, nil //nolint:nilerr // NULL is the answer
+		return nil, nil //nolint:nilerr // the result is NULL
 	}
 	return s, nil
 }

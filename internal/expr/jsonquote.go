@@ -96,7 +96,7 @@ func unicodeUnits(s string) (r rune, rest string, ok bool) {
 			return 0, false
 		}
 		v, err := strconv.ParseUint(s[:4], 16, 16)
-		return rune(v), err == nil //nolint:gosec // 16 bits
+		return rune(v), err == nil //nolint:gosec // 16-bit value
 	}
 	if r, ok = unit(s); !ok {
 		return 0, "", false

@@ -352,7 +352,7 @@ func (m *Manager) ensureTopics(ctx context.Context, script *Script) error {
 		if t.Topic == "" || listed.Has(t.Topic) {
 			continue
 		}
-		topic := broker.Topic{Name: t.Topic, Partitions: int32(width)} //nolint:gosec // few
+		topic := broker.Topic{Name: t.Topic, Partitions: int32(width)} //nolint:gosec // small number
 		if t.Upsert {
 			topic.CleanupPolicy = "compact"
 		}

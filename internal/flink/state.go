@@ -37,7 +37,7 @@ func operators(explain string) ([]operator, error) {
 	const title = "== Optimized Execution Plan =="
 	at := strings.LastIndex(explain, title)
 	if at < 0 {
-		return nil, errors.New("Flink's EXPLAIN has no execution plan") //nolint:staticcheck // a name
+		return nil, errors.New("Flink's EXPLAIN has no execution plan") //nolint:staticcheck // a proper name
 	}
 	var all []operator
 	for line := range strings.Lines(explain[at+len(title):]) {

@@ -306,7 +306,7 @@ func (r *avroReading) int(in *avroInput) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if r.from.kind == avroInt && v != int64(int32(v)) { //nolint:gosec // to see whether it fits
+	if r.from.kind == avroInt && v != int64(int32(v)) { //nolint:gosec // range check
 		return 0, fmt.Errorf("found %d, expected an int", v)
 	}
 	switch r.to.Kind {
@@ -377,7 +377,7 @@ func (r *avroReading) text(in *avroInput) (string, error) {
 		if err, ok := r.symbols[n].(error); ok {
 			return "", err
 		}
-		return r.symbols[n].(string), nil //nolint:forcetypeassert // a string or an error
+		return r.symbols[n].(string), nil //nolint:forcetypeassert // symbols are strings or errors
 	case avroFixed:
 		b, err := in.bytes(int64(r.from.size))
 		return view(b), err

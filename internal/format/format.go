@@ -202,7 +202,7 @@ func Fits(format string, fields []Field, o Options, schema *registry.Schema) err
 	if err != nil {
 		return err
 	}
-	return d.(fitter).fits(schema) //nolint:forcetypeassert // all formats with a registry have it
+	return d.(fitter).fits(schema) //nolint:forcetypeassert // implemented by all formats with a registry
 }
 
 type fitter interface {

@@ -149,7 +149,7 @@ func TestDecodeDocuments(t *testing.T) {
 		t.Errorf("a missing field: %v", err)
 	}
 	d, cols = decoder(t, Options{"ignore-parse-errors": "true"}, Field{"a", column.Of(column.Int)})
-	if err := d.Decode([]byte(`{`), cols); err != ErrSkip { //nolint:errorlint // returned as it is
+	if err := d.Decode([]byte(`{`), cols); err != ErrSkip { //nolint:errorlint // returned unwrapped
 		t.Errorf("a broken document: %v", err)
 	}
 }

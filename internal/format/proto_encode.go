@@ -180,9 +180,9 @@ func (w *protoWriting) int(dst []byte, v int64) []byte {
 	case protoreflect.Fixed32Kind, protoreflect.Sfixed32Kind:
 		return binary.LittleEndian.AppendUint32(dst, uint32(v)) //nolint:gosec // the low 32 bits
 	case protoreflect.Fixed64Kind, protoreflect.Sfixed64Kind:
-		return binary.LittleEndian.AppendUint64(dst, uint64(v)) //nolint:gosec // the bits
+		return binary.LittleEndian.AppendUint64(dst, uint64(v)) //nolint:gosec // same bits
 	}
-	return protowire.AppendVarint(dst, uint64(v)) //nolint:gosec // the bits
+	return protowire.AppendVarint(dst, uint64(v)) //nolint:gosec // same bits
 }
 
 // timestamp encodes a google.protobuf.Timestamp, which takes less than 128 bytes.
@@ -192,7 +192,7 @@ func (w *protoWriting) timestamp(dst []byte, us int64) []byte {
 	dst = append(dst, 0)
 	seconds := floorDiv(us, 1_000_000)
 	if seconds != 0 {
-		dst = protowire.AppendVarint(append(dst, 1<<3), uint64(seconds)) //nolint:gosec // the bits
+		dst = protowire.AppendVarint(append(dst, 1<<3), uint64(seconds)) //nolint:gosec // same bits
 	}
 	if nanos := (us - seconds*1_000_000) * 1000; nanos != 0 {
 		dst = protowire.AppendVarint(append(dst, 2<<3), uint64(nanos)) //nolint:gosec // positive
@@ -263,11 +263,11 @@ func nested(dst []byte, write func([]byte) ([]byte, error)) ([]byte, error) {
 		return dst, err
 	}
 	n := len(dst) - at - 1
-	if more := protowire.SizeVarint(uint64(n)) - 1; more > 0 { //nolint:gosec // a length
+	if more := protowire.SizeVarint(uint64(n)) - 1; more > 0 { //nolint:gosec // not negative
 		dst = append(dst, make([]byte, more)...)
 		copy(dst[at+1+more:], dst[at+1:at+1+n])
 	}
-	protowire.AppendVarint(dst[:at], uint64(n)) //nolint:gosec // a length
+	protowire.AppendVarint(dst[:at], uint64(n)) //nolint:gosec // not negative
 	return dst, nil
 }
 

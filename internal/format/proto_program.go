@@ -84,7 +84,7 @@ func protoCompileAt(writer, reader protoreflect.MessageDescriptor, columns []col
 		case c.Type.NotNull:
 			return nil, fmt.Errorf("field %s is missing but NOT NULL", c.Name)
 		}
-		n := int16(len(p.steps)) //nolint:gosec // columns of a table
+		n := int16(len(p.steps)) //nolint:gosec // number of columns
 		if step.num > 0 && step.num < protoNear {
 			p.byNum[step.num] = n
 		} else if step.num > 0 {
@@ -239,7 +239,7 @@ func protoDefault(fd protoreflect.FieldDescriptor, to column.Type) any {
 	case protoreflect.FloatKind, protoreflect.DoubleKind:
 		return v.Float()
 	case protoreflect.Uint32Kind, protoreflect.Uint64Kind, protoreflect.Fixed32Kind, protoreflect.Fixed64Kind:
-		return int64(v.Uint()) //nolint:gosec // a default beyond int64 reads as Java has it
+		return int64(v.Uint()) //nolint:gosec // wraps as in Java
 	case protoreflect.MessageKind, protoreflect.GroupKind:
 		return nil
 	}

@@ -54,7 +54,7 @@ func (s *protoStep) int(slot *protoSlot) (int64, error) {
 			v = 1
 		}
 	case protoreflect.Int32Kind, protoreflect.EnumKind, protoreflect.Sfixed32Kind:
-		v = int64(int32(slot.bits)) //nolint:gosec // as the format has it: the low 32 bits
+		v = int64(int32(slot.bits)) //nolint:gosec // the format keeps the low 32 bits
 	case protoreflect.Sint32Kind:
 		v = protowire.DecodeZigZag(slot.bits & math.MaxUint32)
 	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
@@ -67,7 +67,7 @@ func (s *protoStep) int(slot *protoSlot) (int64, error) {
 		}
 		v = int64(slot.bits)
 	default:
-		v = int64(slot.bits) //nolint:gosec // the bits of an int64
+		v = int64(slot.bits) //nolint:gosec // bits of an int64
 	}
 	if limit, ok := intRange[s.to.Kind]; ok && (v > limit || v < -limit-1) {
 		return 0, fmt.Errorf("found %d, expected %s", v, s.to.Nullable(true))
@@ -115,9 +115,9 @@ func protoMicros(data []byte, to column.Type) (int64, error) {
 		switch {
 		case typ != protowire.VarintType:
 		case num == 1:
-			seconds = int64(bits) //nolint:gosec // the bits of an int64
+			seconds = int64(bits) //nolint:gosec // bits of an int64
 		case num == 2:
-			nanos = int64(int32(bits)) //nolint:gosec // the bits of an int32
+			nanos = int64(int32(bits)) //nolint:gosec // bits of an int32
 		}
 	}
 	const limit = 1 << 42 // seconds, about 139,000 years

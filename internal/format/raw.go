@@ -47,13 +47,13 @@ func (d rawDecoder) Decode(data []byte, cols []*column.Column) error {
 	case column.Boolean:
 		c.AddInt(map[bool]int64{true: 1}[data[0] != 0])
 	case column.TinyInt:
-		c.AddInt(int64(int8(data[0]))) //nolint:gosec // the byte's sign is meant
+		c.AddInt(int64(int8(data[0]))) //nolint:gosec // reinterpreted as signed
 	case column.SmallInt:
-		c.AddInt(int64(int16(d.order.Uint16(data)))) //nolint:gosec // likewise
+		c.AddInt(int64(int16(d.order.Uint16(data)))) //nolint:gosec // see above
 	case column.Int:
-		c.AddInt(int64(int32(d.order.Uint32(data)))) //nolint:gosec // likewise
+		c.AddInt(int64(int32(d.order.Uint32(data)))) //nolint:gosec // see above
 	case column.BigInt:
-		c.AddInt(int64(d.order.Uint64(data))) //nolint:gosec // likewise
+		c.AddInt(int64(d.order.Uint64(data))) //nolint:gosec // see above
 	case column.Float:
 		c.AddFloat(float64(math.Float32frombits(d.order.Uint32(data))))
 	case column.Double:
@@ -74,16 +74,16 @@ func (e rawEncoder) Encode(dst []byte, cols []*column.Column, row int) ([]byte, 
 	if c.Null[row] {
 		return nil, nil
 	}
-	order := e.order.(binary.AppendByteOrder) //nolint:forcetypeassert // both orders of encoding/binary append
+	order := e.order.(binary.AppendByteOrder) //nolint:forcetypeassert // both byte orders implement it
 	switch e.field.Type.Kind {
 	case column.Boolean, column.TinyInt:
-		return append(dst, byte(c.I[row])), nil //nolint:gosec // the value fits its type
+		return append(dst, byte(c.I[row])), nil //nolint:gosec // value fits the type
 	case column.SmallInt:
-		return order.AppendUint16(dst, uint16(c.I[row])), nil //nolint:gosec // likewise
+		return order.AppendUint16(dst, uint16(c.I[row])), nil //nolint:gosec // see above
 	case column.Int:
-		return order.AppendUint32(dst, uint32(c.I[row])), nil //nolint:gosec // likewise
+		return order.AppendUint32(dst, uint32(c.I[row])), nil //nolint:gosec // see above
 	case column.BigInt:
-		return order.AppendUint64(dst, uint64(c.I[row])), nil //nolint:gosec // likewise
+		return order.AppendUint64(dst, uint64(c.I[row])), nil //nolint:gosec // see above
 	case column.Float:
 		return order.AppendUint32(dst, math.Float32bits(float32(c.F[row]))), nil
 	case column.Double:

@@ -137,7 +137,7 @@ func fieldsOf(n ast.Node) *ast.FieldList {
 	if s, ok := n.(*ast.StructType); ok {
 		return s.Fields
 	}
-	return n.(*ast.InterfaceType).Methods //nolint:forcetypeassert // the caller's cases
+	return n.(*ast.InterfaceType).Methods //nolint:forcetypeassert // cases of the caller
 }
 
 func exportedReceiver(t ast.Expr) bool {

@@ -86,7 +86,7 @@ func running() ([]string, error) {
 			continue
 		}
 		path := filepath.Join(runtimeDir(), file.Name())
-		text, err := os.ReadFile(path) //nolint:gosec // a directory of this user's
+		text, err := os.ReadFile(path) //nolint:gosec // directory of this user
 		dir := strings.TrimSpace(string(text))
 		if err != nil || dir == "" {
 			continue

@@ -129,9 +129,9 @@ func (s intSum) result(in *reader, to *column.Column) {
 	case column.TinyInt:
 		sum = int64(int8(sum)) //nolint:gosec // wraps as in Java
 	case column.SmallInt:
-		sum = int64(int16(sum)) //nolint:gosec // likewise
+		sum = int64(int16(sum)) //nolint:gosec // see above
 	case column.Int:
-		sum = int64(int32(sum)) //nolint:gosec // likewise
+		sum = int64(int32(sum)) //nolint:gosec // see above
 	}
 	to.AddInt(sum)
 }

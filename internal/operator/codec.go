@@ -128,7 +128,7 @@ func (r *reader) uint64() uint64 {
 
 func (r *reader) float() float64 { return math.Float64frombits(r.uint64()) }
 
-func (r *reader) int64() int64 { return int64(r.uint64()) } //nolint:gosec // the bits of an int64
+func (r *reader) int64() int64 { return int64(r.uint64()) } //nolint:gosec // bits of an int64
 
 func (r *reader) bytes() []byte {
 	n := r.count()

@@ -33,12 +33,12 @@ var implementations = map[string]implementation{
 
 // builds adapts the constructor of one kind of operator.
 func builds[O plan.Op](create func(base, O) (node, error)) func(base) (node, error) {
-	return func(b base) (node, error) { return create(b, b.rel.Op.(O)) } //nolint:forcetypeassert // listed under its name
+	return func(b base) (node, error) { return create(b, b.rel.Op.(O)) } //nolint:forcetypeassert // registered for this type
 }
 
 // entriesOf adapts a function that lists the entries of one kind of operator.
 func entriesOf[O plan.Op](list func(O) []movedEntry) func(*plan.Relation) []movedEntry {
-	return func(r *plan.Relation) []movedEntry { return list(r.Op.(O)) } //nolint:forcetypeassert // listed under its name
+	return func(r *plan.Relation) []movedEntry { return list(r.Op.(O)) } //nolint:forcetypeassert // registered for this type
 }
 
 // build creates the operator of a relation.

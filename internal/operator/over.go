@@ -212,7 +212,7 @@ func (o *over) dropExpired(key []byte, h *history, at int64) {
 
 func (o *over) rowName(key []byte, seq int64) []byte {
 	o.name = appendBytes(o.name[:0], key)
-	o.name = binary.BigEndian.AppendUint64(o.name, uint64(seq)) //nolint:gosec // counts from 0
+	o.name = binary.BigEndian.AppendUint64(o.name, uint64(seq)) //nolint:gosec // not negative
 	return o.name
 }
 

@@ -147,7 +147,7 @@ func (g *aggregator) retract(dst, old []byte, b *column.Batch, row int, gone fun
 	in := read(&g.in, old)
 	for i, acc := range g.accs {
 		if c, counts := g.argument(i, b, row, gone); counts {
-			dst = acc.(retractor).retract(dst, in, c, row) //nolint:forcetypeassert // the plan has no others
+			dst = acc.(retractor).retract(dst, in, c, row) //nolint:forcetypeassert // guaranteed by the plan
 		} else {
 			dst = acc.skip(dst, in)
 		}

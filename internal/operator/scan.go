@@ -410,5 +410,5 @@ func (s *scan) replayWatermark() {
 }
 
 func appendInt(dst []byte, v int64) []byte {
-	return appendFloat(dst, math.Float64frombits(uint64(v))) //nolint:gosec // the bits of an int64
+	return appendFloat(dst, math.Float64frombits(uint64(v))) //nolint:gosec // bits of an int64
 }

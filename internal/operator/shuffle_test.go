@@ -54,7 +54,7 @@ func (x *shuffle) task(stage, partition int, store *state.Store) *Task {
 		peers = len(x.writers)
 	}
 	task, err := New(Config{
-		Program: x.program, Stage: x.program.Stages[stage], Partition: int32(partition), Peers: int32(peers), //nolint:gosec // few
+		Program: x.program, Stage: x.program.Stages[stage], Partition: int32(partition), Peers: int32(peers), //nolint:gosec // small number
 		Partitions: func(string) int32 { return 1 }, Store: store,
 	})
 	if err != nil {
@@ -87,7 +87,7 @@ func (x *shuffle) send(writer int, seconds ...int) {
 	var rows []*kgo.Record
 	for i, s := range seconds {
 		value := fmt.Appendf(nil, `{"sensor":"a","ts":"2026-01-01 00:%02d:%02d"}`, s/60, s%60)
-		rows = append(rows, &kgo.Record{Topic: "readings", Partition: int32(writer), Offset: int64(i), Value: value}) //nolint:gosec // few
+		rows = append(rows, &kgo.Record{Topic: "readings", Partition: int32(writer), Offset: int64(i), Value: value}) //nolint:gosec // small number
 	}
 	sent := x.through(x.task(0, writer, x.writers[writer]), x.writers[writer], "readings", rows)
 	topic := x.program.Stages[1].Inputs[0].Topic()

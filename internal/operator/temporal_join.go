@@ -63,11 +63,11 @@ func (j *temporalJoin) rollback() {
 
 // ordered appends a time as bytes that sort in time order.
 func ordered(dst []byte, us int64) []byte {
-	return binary.BigEndian.AppendUint64(dst, uint64(us)^1<<63) //nolint:gosec // flips the sign bit, so that bytes sort as numbers
+	return binary.BigEndian.AppendUint64(dst, uint64(us)^1<<63) //nolint:gosec // flips the sign bit to make bytes sort like numbers
 }
 
 func unordered(b []byte) int64 {
-	return int64(binary.BigEndian.Uint64(b) ^ 1<<63) //nolint:gosec // reverts ordered
+	return int64(binary.BigEndian.Uint64(b) ^ 1<<63) //nolint:gosec // inverse of ordered
 }
 
 func (j *temporalJoin) push(in int, r *rowBatch) {

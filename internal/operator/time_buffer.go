@@ -39,7 +39,7 @@ const laneShift = 40
 
 // put stores a row. ctx is that of the record that it came from, or nil if it is not traced.
 func (q *timeBuffer) put(ctx context.Context, at int64, from lane, row []byte) {
-	q.key = binary.BigEndian.AppendUint64(ordered(q.key[:0], at), uint64(from)<<laneShift|q.next) //nolint:gosec // lanes count from 0
+	q.key = binary.BigEndian.AppendUint64(ordered(q.key[:0], at), uint64(from)<<laneShift|q.next) //nolint:gosec // lanes are not negative
 	q.next++
 	q.task.store.Put(q.rows, second(at), q.key, row)
 	if q.lineage != nil {

@@ -72,7 +72,7 @@ func (v exactVariance) result(in *reader, to *column.Column) {
 	if to.Type.Class() == column.Ints {
 		wrap := func(x *big.Int) int64 {
 			return column.Wrap(int64(new(big.Int).And(x, lowest64).Uint64()), to.Type.Kind)
-		} //nolint:gosec // as Java: the lowest bits
+		} //nolint:gosec // keeps the lowest bits, as Java does
 		x := (wrap(squares) - wrap(square)/n) / over
 		if v.root {
 			x = int64(math.Sqrt(float64(x)))

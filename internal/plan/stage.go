@@ -85,7 +85,7 @@ func (p *planner) cut() error {
 			s.Outputs = append(s.Outputs, r)
 		}
 		if r.Op.Stateful() {
-			r.State = uint16(firstState + StatesOf*states[s]) //nolint:gosec // a pipeline has few relations
+			r.State = uint16(firstState + StatesOf*states[s]) //nolint:gosec // small number of relations
 			states[s]++
 			s.Stateful = true
 		}

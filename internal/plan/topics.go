@@ -86,7 +86,7 @@ func (p *planner) settingOr(key string, other sql.Node) sql.Node {
 // written returns the tables of the INSERTs.
 func (p *Program) written() (all []*Table) {
 	for _, sink := range p.Sinks {
-		all = append(all, sink.Op.(*Insert).Table) //nolint:forcetypeassert // sinks are inserts
+		all = append(all, sink.Op.(*Insert).Table) //nolint:forcetypeassert // a sink is an INSERT
 	}
 	return all
 }
@@ -107,7 +107,7 @@ func (p *Program) read() (all []*Table) {
 func (p *planner) checkLoops() error {
 	feeds := make(map[string][]string) // topic -> topics that get a row for each of its rows
 	for _, sink := range p.program.Sinks {
-		to := sink.Op.(*Insert).Table.Kafka.Topic //nolint:forcetypeassert // sinks are inserts
+		to := sink.Op.(*Insert).Table.Kafka.Topic //nolint:forcetypeassert // a sink is an INSERT
 		for _, from := range p.program.copied(sink.Inputs[0], false) {
 			feeds[from] = append(feeds[from], to)
 		}

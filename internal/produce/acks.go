@@ -35,7 +35,7 @@ func openAcks(path string) (*acks, error) {
 	if path == "" {
 		return nil, nil
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600) //nolint:gosec // the user's choice
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600) //nolint:gosec // chosen by the user
 	if err != nil {
 		return nil, fmt.Errorf("open acknowledgement log: %w", err)
 	}

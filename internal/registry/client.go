@@ -109,7 +109,7 @@ func NewClient(c Config) (*Client, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // the standard library's
+	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // standard library
 	conf, err := tlsconf.Client(c.CAFile, c.CertFile, c.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
@@ -154,7 +154,7 @@ func (c *Client) Stats() Stats {
 // Cached returns the schema with this id if it is in the cache, else nil.
 func (c *Client) Cached(id int) *Schema {
 	if s, ok := c.byID.Load(id); ok {
-		return s.(*Schema) //nolint:forcetypeassert // nothing else is stored
+		return s.(*Schema) //nolint:forcetypeassert // only schemas are stored
 	}
 	return nil
 }

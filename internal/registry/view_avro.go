@@ -44,7 +44,7 @@ func (s *Schema) avroViewer() (func(body []byte) ([]byte, error), error) {
 	}
 	dated, err := s.CompileAvro(options...)
 	if err != nil {
-		return numbers, nil //nolint:nilerr // it is well without
+		return numbers, nil //nolint:nilerr // optional
 	}
 	root := plain.Root()
 	if !datesAsText(root) {
@@ -52,7 +52,7 @@ func (s *Schema) avroViewer() (func(body []byte) ([]byte, error), error) {
 	}
 	shown, err := root.Schema(avro.WithLaxNames(nil))
 	if err != nil {
-		return numbers, nil //nolint:nilerr // it is well without
+		return numbers, nil //nolint:nilerr // optional
 	}
 	return func(body []byte) ([]byte, error) {
 		if text, err := avroJSON(dated, shown, body); err == nil {

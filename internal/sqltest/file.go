@@ -51,7 +51,7 @@ func (f *file) partitions() int32 {
 
 // readFile reads and parses a test file.
 func readFile(name string) (*file, error) {
-	text, err := os.ReadFile(name) //nolint:gosec // the user's file
+	text, err := os.ReadFile(name) //nolint:gosec // path given by the user
 	if err != nil {
 		return nil, err
 	}

@@ -109,7 +109,7 @@ func Check(file, test string, o dryrun.Options) (diff string, err error) {
 }
 
 func runTest(pipeline, test string, o dryrun.Options) (f *file, got map[string][]string, dropped operator.Dropped, err error) {
-	text, err := os.ReadFile(pipeline) //nolint:gosec // the user's file
+	text, err := os.ReadFile(pipeline) //nolint:gosec // path given by the user
 	if err != nil {
 		return nil, nil, nil, err
 	}

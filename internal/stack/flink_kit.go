@@ -98,6 +98,6 @@ func unpack(f *zip.File, to string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	_, err = io.Copy(out, in) //nolint:gosec // the sums are checked afterwards
+	_, err = io.Copy(out, in) //nolint:gosec // checksum is verified later
 	return err
 }

@@ -63,7 +63,7 @@ func TestFlinkIsFoundAgain(t *testing.T) {
 
 func get(t *testing.T, url string) string {
 	t.Helper()
-	response, err := http.Get(url) //nolint:gosec,noctx // of this test's own process
+	response, err := http.Get(url) //nolint:gosec,noctx // belongs to this process
 	if err != nil {
 		t.Fatal(err)
 	}

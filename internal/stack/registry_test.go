@@ -87,7 +87,7 @@ func isWatched(t *testing.T, a *stack.Apicurio) {
 		if match == nil {
 			t.Fatalf("%s does not speak of the registry", file)
 		}
-		answer, err := http.Get(a.ManagementURL() + cmp.Or(match[1], "/metrics")) //nolint:noctx // of this test's own process
+		answer, err := http.Get(a.ManagementURL() + cmp.Or(match[1], "/metrics")) //nolint:noctx // belongs to this process
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -473,7 +473,7 @@ func TestNewerCopyIsRefused(t *testing.T) {
 	if s, err := Open(Config{Dir: dir, Identity: "mine"}); !errors.Is(err, ErrNewer) {
 		t.Errorf("opened %v with error %v, want ErrNewer", s, err)
 	}
-	if got, err := os.ReadFile(filepath.Join(dir, markerFile)); err != nil || string(got) != string(marker) { //nolint:gosec // of this test
+	if got, err := os.ReadFile(filepath.Join(dir, markerFile)); err != nil || string(got) != string(marker) { //nolint:gosec // belongs to this test
 		t.Errorf("the marker is now %q, %v", got, err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 func Client(caFile, certFile, keyFile string) (*tls.Config, error) {
 	t := &tls.Config{MinVersion: tls.VersionTLS12}
 	if caFile != "" {
-		pem, err := os.ReadFile(caFile) //nolint:gosec // the user's choice
+		pem, err := os.ReadFile(caFile) //nolint:gosec // chosen by the user
 		if err != nil {
 			return nil, fmt.Errorf("read certificate authorities: %w", err)
 		}

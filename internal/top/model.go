@@ -43,7 +43,7 @@ const pollInterval = time.Second
 
 // model is the state of the program, with the latest responses.
 type model struct {
-	ctx           context.Context //nolint:containedctx // of the program, for its commands
+	ctx           context.Context //nolint:containedctx // shared by the commands
 	client        *Client
 	styles        styles
 	width, height int

@@ -94,7 +94,7 @@ func Open(ctx context.Context, c Config) (*Tracer, error) {
 		return nil, err
 	}
 	if !c.On() {
-		return nil, nil //nolint:nilnil // a nil tracer is one that is off
+		return nil, nil //nolint:nilnil // a nil tracer is disabled
 	}
 	c = c.withDefaults()
 	var options []otlptracehttp.Option

@@ -92,7 +92,7 @@ func refusal(req kmsg.Request, err *kerr.Error) kmsg.Response {
 	case *kmsg.InitProducerIDResponse:
 		r.ErrorCode = err.Code
 	case *kmsg.TxnOffsetCommitResponse:
-		for _, t := range req.(*kmsg.TxnOffsetCommitRequest).Topics { //nolint:forcetypeassert // its own
+		for _, t := range req.(*kmsg.TxnOffsetCommitRequest).Topics { //nolint:forcetypeassert // type checked by the matcher
 			topic := kmsg.NewTxnOffsetCommitResponseTopic()
 			topic.Topic, topic.TopicID = t.Topic, t.TopicID
 			for _, p := range t.Partitions {
@@ -103,7 +103,7 @@ func refusal(req kmsg.Request, err *kerr.Error) kmsg.Response {
 			r.Topics = append(r.Topics, topic)
 		}
 	case *kmsg.ProduceResponse:
-		for _, t := range req.(*kmsg.ProduceRequest).Topics { //nolint:forcetypeassert // its own
+		for _, t := range req.(*kmsg.ProduceRequest).Topics { //nolint:forcetypeassert // type checked by the matcher
 			topic := kmsg.NewProduceResponseTopic()
 			topic.Topic, topic.TopicID = t.Topic, t.TopicID
 			for _, p := range t.Partitions {

@@ -24,7 +24,7 @@ func Run(t *testing.T, pattern string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), program, "-test.run", pattern, "-test.v") //nolint:gosec // the test itself
+	cmd := exec.CommandContext(t.Context(), program, "-test.run", pattern, "-test.v") //nolint:gosec // this test binary
 	cmd.Env = append(os.Environ(), "TZ="+zone)
 	out, err := cmd.CombinedOutput()
 	if err != nil {

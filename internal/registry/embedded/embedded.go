@@ -135,7 +135,7 @@ func (r *Registry) tellAddress() error {
 // FindURL returns the URL of the registry of a data directory, or "" if none was started since the
 // last clean stop.
 func FindURL(dir string) string {
-	addr, err := os.ReadFile(filepath.Join(dir, addrFile)) //nolint:gosec // the data directory is the user's choice
+	addr, err := os.ReadFile(filepath.Join(dir, addrFile)) //nolint:gosec // data directory chosen by the user
 	if err != nil {
 		return ""
 	}

@@ -57,7 +57,7 @@ func textOf(v any, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := v.(answered).Text //nolint:forcetypeassert // what both callers get
+	text := v.(answered).Text //nolint:forcetypeassert // stored as answered
 	if json.Valid([]byte(text)) {
 		return raw(text), nil
 	}

@@ -69,7 +69,7 @@ func Run(c Config) Report {
 		lock.Lock()
 		defer lock.Unlock()
 		ok = (c.Cases == 0 || next < c.Cases) && (c.Duration == 0 || time.Since(began) < c.Duration)
-		seed = c.Seed + uint64(next) //nolint:gosec // counts up
+		seed = c.Seed + uint64(next) //nolint:gosec // not negative
 		next++
 		return seed, ok
 	}
@@ -95,7 +95,7 @@ func Run(c Config) Report {
 
 // runSeed generates and runs the case of a seed, and shrinks its failure, if any.
 func runSeed(seed uint64) (Report, *Failure) {
-	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's data
+	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // test data
 	g := newGenerator(random)
 	r := Report{Cases: 1, Failures: make(map[string]int), Features: make(map[string]int)}
 	c, err := g.safely()

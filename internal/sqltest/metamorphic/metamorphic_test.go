@@ -17,7 +17,7 @@ import (
 // TestMetamorphic generates pipelines and runs each with several variants, which must give the same
 // rows. METAMORPHIC is the duration, such as 1h; METAMORPHIC_SEED runs a single case.
 func TestMetamorphic(t *testing.T) {
-	c := Config{Seed: 1 + rand.Uint64N(1_000_000_000), Duration: 40 * time.Second} //nolint:gosec // a test's data
+	c := Config{Seed: 1 + rand.Uint64N(1_000_000_000), Duration: 40 * time.Second} //nolint:gosec // test data
 	if testing.Short() {
 		c.Duration = 5 * time.Second
 	}
@@ -63,7 +63,7 @@ func featuresOf(r Report) string {
 func TestFeatures(t *testing.T) {
 	all := make(map[string]bool)
 	for seed := range uint64(400) {
-		g := newGenerator(rand.New(rand.NewPCG(seed, 1))) //nolint:gosec // a test's data
+		g := newGenerator(rand.New(rand.NewPCG(seed, 1))) //nolint:gosec // test data
 		g.generate()
 		for f := range g.features {
 			all[f] = true
@@ -91,7 +91,7 @@ INSERT INTO o SELECT k, COUNT(*) AS n, LAST_VALUE(id) AS last_, SUM(v) FILTER (W
 INSERT INTO p SELECT id, v FROM several WHERE v < 3;
 `}
 	for i := range 40 {
-		c.Sends = append(c.Sends, Send{Topic: "t", Partition: int32((40 - i) % 4), Row: fmt.Sprintf(`{"id":%d,"k":"%c","v":%d,"w":[1],"ts":"2026-01-01 00:00:%02d"}`, i, 'a'+i%2, i%5, i)}) //nolint:gosec // few
+		c.Sends = append(c.Sends, Send{Topic: "t", Partition: int32((40 - i) % 4), Row: fmt.Sprintf(`{"id":%d,"k":"%c","v":%d,"w":[1],"ts":"2026-01-01 00:00:%02d"}`, i, 'a'+i%2, i%5, i)}) //nolint:gosec // small number
 	}
 	return c
 }
@@ -143,7 +143,7 @@ func weirTest(t *testing.T, f Failure) sqltest.Result {
 // weir test can read the files of any failure.
 func TestPrintsTests(t *testing.T) {
 	for seed := range uint64(40) {
-		random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's data
+		random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // test data
 		c := newGenerator(random).generate()
 		for _, v := range variantsOf(c, random)[:3] {
 			if r := weirTest(t, Failure{Case: c, Variant: v, Kind: "rows"}); r.Error != "" || r.Diff != "" {

@@ -68,7 +68,7 @@ func variantsOf(c Case, r *rand.Rand) []Variant {
 	var all []Variant
 	for i := range 6 {
 		v := Variant{
-			Options: dryrun.Options{Partitions: int32(pick(1, 3, 4)), Batch: pick(0, 0, 1, 3, 7), Crash: r.IntN(3) == 0, MaxFired: pick(0, 0, 1, 2)}, //nolint:gosec // few
+			Options: dryrun.Options{Partitions: int32(pick(1, 3, 4)), Batch: pick(0, 0, 1, 3, 7), Crash: r.IntN(3) == 0, MaxFired: pick(0, 0, 1, 2)}, //nolint:gosec // small number
 			Keys:    []Keys{Declared, Undeclared, Anywhere}[i%3],
 			Plain:   r.IntN(4) == 0,
 			Step:    pick(0, 1, 2, 5),
