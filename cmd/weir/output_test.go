@@ -71,7 +71,7 @@ func TestFreshSystem(t *testing.T) {
 	if code, _, errOut := do(t, "alerts", "silence", "--end", "5f0c2a91", data); code != exitFailed || !strings.Contains(errOut, "silence 5f0c2a91 not found") {
 		t.Errorf("alerts silence --end: exit %d, %s", code, errOut)
 	}
-	if code, _, errOut := do(t, "dlq", "list", "--dlq=typo.dlq", data); code != exitFailed || !strings.Contains(errOut, "no topic typo.dlq") {
+	if code, _, errOut := do(t, "dlq", "list", "--dlq=typo.dlq", data); code != exitFailed || !strings.Contains(errOut, "topic typo.dlq not found") {
 		t.Errorf("dlq list: exit %d, %s", code, errOut)
 	}
 	for _, args := range [][]string{{"produce", "--devices=0", data}, {"up", "--devices=0", data}, {"produce", "--devices=-3", data}} {

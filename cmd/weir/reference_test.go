@@ -27,7 +27,7 @@ Every flag can be set in the environment as ` + "`WEIR_NAME`" + ` (` + "`--commi
 
 | exit code | means |
 |---|---|
-| 0 | done; also after Ctrl-C or SIGTERM where a command has no end of its own, such as ` + "`weir up`" + ` and ` + "`weir run`" + ` |
+| 0 | done; also after Ctrl-C or SIGTERM for commands that run until they are stopped, such as ` + "`weir up`" + ` and ` + "`weir run`" + ` |
 | 1 | failed: the message says what, where and what to do; also a stop that ` + "`--stop-timeout`" + ` cut short, and one that may leave a transaction open |
 | 2 | called wrongly, or a mistake in a file |
 | 3 | check failed |

@@ -150,7 +150,7 @@ func verdict(faults ...int64) Verdict {
 }
 
 func (r *Report) readings() Check {
-	c := Check{ID: "C1", What: "every reading is there once", Verdict: verdict(r.Lost, r.Duplicated, r.RefusedSeen)}
+	c := Check{ID: "C1", What: "every reading exists exactly once", Verdict: verdict(r.Lost, r.Duplicated, r.RefusedSeen)}
 	c.Detail = fmt.Sprintf("%d records of %d devices: %d lost, %d duplicated", r.Records, r.Devices, r.Lost, r.Duplicated)
 	if r.hasAcks {
 		c.Detail += fmt.Sprintf(", %d refused but seen; %d acknowledged", r.RefusedSeen, r.Acknowledged)
@@ -173,7 +173,7 @@ func (r *Report) readings() Check {
 }
 
 func (r *Report) order() Check {
-	return Check{"C2", "each device keeps its order", verdict(r.Reordered), fmt.Sprintf("%d readings out of order", r.Reordered)}
+	return Check{"C2", "the readings of each device are in order", verdict(r.Reordered), fmt.Sprintf("%d readings out of order", r.Reordered)}
 }
 
 func (r *Report) marked() Check {

@@ -235,7 +235,7 @@ func (a *audit) copiesAlone(ctx context.Context) error {
 		r.Findings = []Finding{} // [] in JSON, not null
 	}
 	r.Checks = []Check{
-		{"C1", "every reading is there once", NotChecked, fmt.Sprintf("topic %s does not exist; C2 to C8 and C10 are not checked either", a.cfg.Topic)},
+		{"C1", "every reading exists exactly once", NotChecked, fmt.Sprintf("topic %s does not exist; C2 to C8 and C10 are not checked either", a.cfg.Topic)},
 		r.copies(),
 	}
 	return nil
