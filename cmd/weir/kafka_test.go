@@ -40,12 +40,8 @@ func TestOnKafka(t *testing.T) {
 	}
 	kafka := stack.New(t, 1, "log.retention.ms=-1", "log.retention.check.interval.ms=500", "log.initial.task.delay.ms=500")
 	b := &realBroker{at: broker.Config{Brokers: kafka.Brokers()}, flag: "--brokers=" + strings.Join(kafka.Brokers(), ",")}
-	var err error
-	if b.client, err = broker.Connect(t.Context(), b.at, kgo.RecordPartitioner(broker.GivenPartitions())); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.client.Close)
-	b.admin = kadm.NewClient(b.client)
+	b.connect(t)
+	t.Cleanup(func() { b.client.Close() })
 	must(t, "topics", "apply", b.flag)
 	t.Run("bounded runs are visible at once", b.testBoundedRuns)
 	t.Run("produced readings are visible at once", b.testProduced)
@@ -62,6 +58,16 @@ func TestOnKafka(t *testing.T) {
 		}
 	})
 	t.Run("accidents", func(t *testing.T) { accidents(t, b.at, 8, 4) })
+}
+
+// connect connects the clients that tests write and administrate with.
+func (b *realBroker) connect(t *testing.T) {
+	t.Helper()
+	client, err := broker.Connect(t.Context(), b.at, kgo.RecordPartitioner(broker.GivenPartitions()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.client, b.admin = client, kadm.NewClient(client)
 }
 
 // rounds returns the number of bounded runs.
