@@ -97,6 +97,19 @@ func overCall(s *sql.Select) *sql.Call {
 // pending is the limit of a Rank before the enclosing WHERE sets it.
 const pending = -1
 
+// rankBinding binds a SELECT with a ROW_NUMBER.
+type rankBinding struct {
+	planner *planner
+	scope   *scope
+	call    *sql.Call // ROW_NUMBER() OVER (…)
+	spec    *sql.WindowSpec
+	items   []item
+	number  int // position of the row number among the items
+
+	pre   []expr.Node // columns of the Rank's input: the other items, then what OVER needs
+	names []string
+}
+
 // rank binds SELECT …, ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) AS n. The enclosing query sets
 // how many rows pass.
 func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, error) {
@@ -111,104 +124,136 @@ func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, err
 	if len(spec.OrderBy) == 0 {
 		return nil, sql.Errorf(spec, "ROW_NUMBER requires an ORDER BY")
 	}
-	b := &binder{planner: p, scope: sc}
-	var number int // position of the row number among the items
-	var seen bool
-	b.special = func(c *sql.Call) (expr.Node, error) {
-		if c != call {
+	b := &rankBinding{planner: p, scope: sc, call: call, spec: spec}
+	if err := b.bindItems(s); err != nil {
+		return nil, err
+	}
+	partition, err := b.partition()
+	if err != nil {
+		return nil, err
+	}
+	r := &Rank{Limit: pending, From: 1, Number: true, End: -1}
+	if r.Order, err = b.order(); err != nil {
+		return nil, err
+	}
+	in, err := b.input(r, p.project(from, b.names, b.pre), partition)
+	if err != nil {
+		return nil, err
+	}
+	cols := append(slices.Clone(in.Cols), Column{Name: "ROW_NUMBER", Type: notNull(column.BigInt)})
+	ranked := p.relation(r, cols, in)
+	p.describeRank(ranked)
+	return b.project(ranked), nil
+}
+
+// bindItems binds the items of the SELECT and finds the row number among them.
+func (b *rankBinding) bindItems(s *sql.Select) (err error) {
+	seen := false
+	binder := &binder{planner: b.planner, scope: b.scope, special: func(c *sql.Call) (expr.Node, error) {
+		if c != b.call {
 			return nil, nil
 		}
 		seen = true
 		return &expr.Col{Index: aggregateColumns, Name: "ROW_NUMBER", T: notNull(column.BigInt)}, nil
+	}}
+	if b.items, err = b.planner.items(s, binder); err != nil {
+		return err
 	}
-	items, err := p.items(s, b)
-	if err != nil {
-		return nil, err
-	}
-	number = slices.IndexFunc(items, func(it item) bool {
+	b.number = slices.IndexFunc(b.items, func(it item) bool {
 		c, ok := it.node.(*expr.Col)
 		return ok && c.Index == aggregateColumns
 	})
-	if !seen || number < 0 {
-		return nil, sql.Errorf(call, "ROW_NUMBER must be a separate column").WithHint("write ROW_NUMBER() OVER (…) AS n, and compute with n in the enclosing query")
+	if !seen || b.number < 0 {
+		return sql.Errorf(b.call, "ROW_NUMBER must be a separate column").WithHint("write ROW_NUMBER() OVER (…) AS n, and compute with n in the enclosing query")
 	}
-	pre := slices.Delete(slices.Clone(itemExprs(items)), number, number+1)
-	preNames := slices.Delete(slices.Clone(itemNames(items)), number, number+1)
-	columnOf := func(e sql.Expr) (int, error) {
-		n, err := (&binder{planner: p, scope: sc}).bind(e)
-		if err != nil {
-			return 0, err
-		}
-		n = expr.Fold(n)
-		for i, other := range pre {
-			if expr.SameNode(other, n) {
-				return i, nil
-			}
-		}
-		pre, preNames = append(pre, n), append(preNames, n.String())
-		return len(pre) - 1, nil
+	b.pre = slices.Delete(slices.Clone(itemExprs(b.items)), b.number, b.number+1)
+	b.names = slices.Delete(slices.Clone(itemNames(b.items)), b.number, b.number+1)
+	return nil
+}
+
+// column returns the column of the Rank's input with an expression, which it adds if it is missing.
+func (b *rankBinding) column(e sql.Expr) (int, error) {
+	n, err := (&binder{planner: b.planner, scope: b.scope}).bind(e)
+	if err != nil {
+		return 0, err
 	}
-	r := &Rank{Limit: pending, From: 1, Number: true, End: -1}
-	var partition []int
-	for _, e := range spec.PartitionBy {
-		i, err := columnOf(e)
-		if err != nil {
-			return nil, err
+	n = expr.Fold(n)
+	for i, other := range b.pre {
+		if expr.SameNode(other, n) {
+			return i, nil
 		}
-		partition = append(partition, i)
 	}
-	for _, o := range spec.OrderBy {
-		i, err := columnOf(o.Expr)
+	b.pre, b.names = append(b.pre, n), append(b.names, n.String())
+	return len(b.pre) - 1, nil
+}
+
+func (b *rankBinding) partition() (columns []int, err error) {
+	for _, e := range b.spec.PartitionBy {
+		i, err := b.column(e)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := ordered(pre[i].Type()); err != nil {
+		columns = append(columns, i)
+	}
+	return columns, nil
+}
+
+func (b *rankBinding) order() (keys []SortKey, err error) {
+	for _, o := range b.spec.OrderBy {
+		i, err := b.column(o.Expr)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := ordered(b.pre[i].Type()); err != nil {
 			return nil, sql.Errorf(o.Expr, "ORDER BY %s", err)
 		}
 		key := SortKey{Column: i, Desc: o.Desc, NullsLast: o.Desc} // NULL is the lowest value, as in Flink
 		if o.NullsFirst != nil {
 			key.NullsLast = !*o.NullsFirst
 		}
-		r.Order = append(r.Order, key)
+		keys = append(keys, key)
 	}
-	in := p.project(from, preNames, pre)
-	if w := groupWindowOf(in, partition); w != nil {
-		if _, raw := origin(in).(*Window); raw && w.Kind == Session {
-			return nil, sql.Errorf(spec, "ROW_NUMBER over a SESSION that is not grouped is not supported")
-		}
-		r.End = partition[w.End]
-		r.Zone = w.Zone
-		for i, c := range partition {
-			if i != w.Time { // windows with the same end may have different starts, so the key has both
-				r.Partition = append(r.Partition, c)
-			}
-		}
-		var plain []int
-		for i, c := range partition {
-			if i != w.Start && i != w.End && i != w.Time {
-				plain = append(plain, c)
-			}
-		}
-		in = p.keyBy(in, plain)
-	} else {
+	return keys, nil
+}
+
+// input partitions the Rank's input. If a window is part of the key, the Rank emits its rows at the
+// end of the window.
+func (b *rankBinding) input(r *Rank, in *Relation, partition []int) (*Relation, error) {
+	w := groupWindowOf(in, partition)
+	if w == nil {
 		r.Partition = partition
-		in = p.keyBy(in, partition)
+		return b.planner.keyBy(in, partition), nil
 	}
-	cols := append(slices.Clone(in.Cols), Column{Name: "ROW_NUMBER", Type: notNull(column.BigInt)})
-	ranked := p.relation(r, cols, in)
-	p.describeRank(ranked)
-	exprs := make([]expr.Node, 0, len(items))
-	for i := range items {
+	if _, raw := origin(in).(*Window); raw && w.Kind == Session {
+		return nil, sql.Errorf(b.spec, "ROW_NUMBER over a SESSION that is not grouped is not supported")
+	}
+	r.End, r.Zone = partition[w.End], w.Zone
+	var plain []int
+	for i, c := range partition {
+		if i != w.Time { // windows with the same end may have different starts, so the key has both
+			r.Partition = append(r.Partition, c)
+		}
+		if i != w.Start && i != w.End && i != w.Time {
+			plain = append(plain, c)
+		}
+	}
+	return b.planner.keyBy(in, plain), nil
+}
+
+// project puts the row number in its place among the items.
+func (b *rankBinding) project(ranked *Relation) *Relation {
+	exprs := make([]expr.Node, 0, len(b.items))
+	for i := range b.items {
 		switch {
-		case i == number:
-			exprs = append(exprs, ranked.col(len(cols)-1))
-		case i < number:
+		case i == b.number:
+			exprs = append(exprs, ranked.col(len(ranked.Cols)-1))
+		case i < b.number:
 			exprs = append(exprs, ranked.col(i))
 		default:
 			exprs = append(exprs, ranked.col(i-1))
 		}
 	}
-	return p.project(ranked, itemNames(items), exprs), nil
+	return b.planner.project(ranked, itemNames(b.items), exprs)
 }
 
 // describeRank sets the properties of a Rank's rows, which depend on its limit.
