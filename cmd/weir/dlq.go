@@ -134,7 +134,7 @@ func newDLQReplay() *cobra.Command {
 		Use:   "replay",
 		Short: "Send dead letters back to their topic, each at most once",
 		Long: `Sends each selected dead letter back with its key, value and headers, to its original partition, and marks it as
-replayed in the same transaction. A replayed dead letter is never sent again; if its record fails again, that makes a new
+replayed in the same transaction. A replayed dead letter is never sent again; if its record fails again, that creates a new
 dead letter with a higher attempt count.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

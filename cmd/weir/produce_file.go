@@ -38,7 +38,7 @@ func (f *fileFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&c.TSFormat, "ts-format", "", "auto, unix, unix-ms, unix-us, unix-ns, rfc3339, or a Go time layout")
 	flags.StringVar(&f.location, "ts-zone", "UTC", "time zone of event times without one, such as Europe/Berlin")
 	flags.StringVar(&f.years, "ts-years", "1990-2100", "first and last year of event times; rows outside go to the dead letters")
-	flags.StringSliceVar(&c.ValueColumns, "value-columns", nil, "value columns, each of which makes a reading (default: all that look like values)")
+	flags.StringSliceVar(&c.ValueColumns, "value-columns", nil, "value columns, each of which becomes a reading (default: all that look like values)")
 	flags.StringVar(&c.SensorColumn, "sensor-column", "", "column of the sensor's name, for files with one reading per row")
 	flags.StringVar(&c.UnitColumn, "unit-column", "", "column of the unit")
 	flags.StringVar(&c.SeqColumn, "seq-column", "", "column of the device's own sequence number")

@@ -448,7 +448,7 @@ func TestCompactedTail(t *testing.T) {
 	}
 }
 
-// blind makes fetches of one partition return nothing.
+// hideEnd makes fetches of one partition return nothing.
 func (w *world) hideEnd(topic string, id int32) {
 	end := w.end(topic, id)
 	topicID := w.cluster.TopicInfo(topic).TopicID

@@ -290,7 +290,7 @@ func TestWindows(t *testing.T) {
 // anyNumber allows a fault that may or may not accompany another one.
 const anyNumber = math.MinInt64
 
-// expectKinds compares the faults; a want of 0 stands for any number but 0.
+// expectKinds compares the faults; a want of 0 means any number but 0.
 func expectKinds(t *testing.T, r *Report, want kinds) {
 	t.Helper()
 	got := faults(r)

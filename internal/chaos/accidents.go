@@ -212,11 +212,11 @@ func recreateChangelog(ctx context.Context, s *scene) error {
 	if err := deleteTopic("stage1.changelog")(ctx, s); err != nil {
 		return err
 	}
-	return s.make(ctx, broker.Topic{Name: s.topic("stage1.changelog"), Partitions: scenePartitions, CleanupPolicy: "compact"})
+	return s.createTopic(ctx, broker.Topic{Name: s.topic("stage1.changelog"), Partitions: scenePartitions, CleanupPolicy: "compact"})
 }
 
-// make creates a topic, retrying until the broker has deleted its predecessor.
-func (s *scene) make(ctx context.Context, t broker.Topic) error {
+// createTopic creates a topic, retrying until the broker has deleted its predecessor.
+func (s *scene) createTopic(ctx context.Context, t broker.Topic) error {
 	ctx, cancel := context.WithTimeout(ctx, sceneLimit)
 	defer cancel()
 	for {
@@ -297,7 +297,7 @@ func recreateSource(ctx context.Context, s *scene) error {
 		return err
 	}
 	s.client.PurgeTopicsFromClient(s.topic("in"))
-	return s.make(ctx, broker.Topic{Name: s.topic("in"), Partitions: scenePartitions})
+	return s.createTopic(ctx, broker.Topic{Name: s.topic("in"), Partitions: scenePartitions})
 }
 
 func truncateSource(ctx context.Context, s *scene) error {
