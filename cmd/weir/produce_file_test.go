@@ -65,7 +65,7 @@ func TestProduceFileRefuses(t *testing.T) {
 		{"no device", "timestamp,value\n2026-01-01 00:00:00,1\n", exitFailed, nil, "among timestamp, value: name it with --device-column, or name the file's only device with --device"},
 		{"dates", "device,ts,v\nd,20260101,1\n", exitFailed, nil, "--ts-format 20060102"},
 		{"two devices", "device,host,ts,v\nd,h,1767225600,1\n", exitFailed, nil, "device or host"},
-		{"years", "device,ts,v\nd,1767225600,1\n", exitUsage, []string{"--ts-years=2100-1990"}, "ends before it begins"},
+		{"years", "device,ts,v\nd,1767225600,1\n", exitUsage, []string{"--ts-years=2100-1990"}, "ends before it starts"},
 		{"delimiter", "device,ts,v\nd,1767225600,1\n", exitUsage, []string{"--delimiter="}, "--delimiter is empty"},
 		{"dry run of a fleet", "", exitUsage, nil, "--dry-run needs --file"},
 	} {
