@@ -2,6 +2,7 @@ package front
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -47,6 +48,9 @@ func (l *Listener) check(frame []byte) (request, []byte, error) {
 		var items int
 		items, err = form.walk(body, l.limits.Items)
 		req.charge = int64(len(frame)) + int64(items)*itemBytes
+	}
+	if errors.Is(err, errTrailing) {
+		err = nil // librdkafka 2.16 sends a byte too many in Metadata; Kafka ignores them, too
 	}
 	if err != nil {
 		return req, nil, &refusal{ReasonMalformed, fmt.Sprintf("%s version %d: %v", api.name, req.version, err)}
