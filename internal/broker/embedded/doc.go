@@ -16,6 +16,7 @@
 //	compact.go     transactions whose markers a compaction has removed
 //	fence.go       older producers of a transactional id, which kfake mistakes for the newer one
 //	expire.go      group members that kfake expels too early or never
+//	admin.go       administrative requests that kfake answers unlike Kafka
 //	nameless.go    intents of earlier versions, without topic names
 //	space.go       disk space reserved for the ends of transactions
 //	storage.go     the cap on stored bytes; metrics.go for Prometheus

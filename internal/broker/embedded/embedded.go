@@ -247,6 +247,11 @@ func (b *Broker) start() error {
 	b.watch(kmsg.EndTxn, b.journal.onEndTxn)
 	b.watch(kmsg.TxnOffsetCommit, b.journal.onTxnOffsetCommit)
 	b.watch(kmsg.DeleteRecords, b.onDeleteRecords)
+	b.watch(kmsg.ListGroups, onListGroups)
+	b.watch(kmsg.OffsetFetch, b.onOffsetFetch)
+	b.watch(kmsg.IncrementalAlterConfigs, b.onIncrementalAlterConfigs)
+	b.watch(kmsg.AlterConfigs, onAlterConfigs)
+	b.watch(kmsg.CreateTopics, onCreateTopics)
 	b.addr = b.cluster.ListenAddrs()[0]
 	if err := writeSynced(filepath.Join(dir, addrFile), []byte(b.addr)); err != nil {
 		return errors.Join(fmt.Errorf("write broker address: %w", err), b.shut())

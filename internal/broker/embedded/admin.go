@@ -1,0 +1,309 @@
+package embedded
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Administrative requests that kfake answers unlike Kafka:
+//
+//   - ListGroups compares types case-sensitively, so that Java's clients, which capitalize them,
+//     find no group.
+//   - OffsetFetch of an unknown group is an error, which ends a Java consumer that assigns itself
+//     partitions. In Kafka such a group has no offsets.
+//   - IncrementalAlterConfigs appends to nothing instead of the default: appending compact to
+//     cleanup.policy drops delete.
+//   - CreateTopics, IncrementalAlterConfigs and AlterConfigs accept any setting.
+
+// onListGroups normalizes the types to list.
+func onListGroups(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+	if req, ok := kreq.(*kmsg.ListGroupsRequest); ok {
+		for i, t := range req.TypesFilter {
+			req.TypesFilter[i] = strings.ToLower(t)
+		}
+	}
+	return nil, nil, false
+}
+
+// onOffsetFetch answers requests for the offsets of unknown groups: there are none. A request that
+// also names known groups is answered from their offsets, unless it asks for stable ones.
+func (b *Broker) onOffsetFetch(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+	req, ok := kreq.(*kmsg.OffsetFetchRequest)
+	if !ok {
+		return nil, nil, false
+	}
+	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse) //nolint:forcetypeassert // kmsg pairs them
+	if req.Version <= 7 {
+		if req.Group == "" || b.cluster.GroupInfo(req.Group) != nil {
+			return nil, nil, false
+		}
+		for _, t := range req.Topics {
+			topic := kmsg.OffsetFetchResponseTopic{Topic: t.Topic}
+			for _, p := range t.Partitions {
+				none := kmsg.NewOffsetFetchResponseTopicPartition()
+				none.Partition, none.Offset, none.Metadata = p, -1, kmsg.StringPtr("")
+				topic.Partitions = append(topic.Partitions, none)
+			}
+			resp.Topics = append(resp.Topics, topic)
+		}
+		return resp, nil, true
+	}
+	known := 0
+	for i := range req.Groups {
+		g := &req.Groups[i]
+		if g.Group == "" {
+			return nil, nil, false
+		}
+		info := b.cluster.GroupInfo(g.Group)
+		if info != nil {
+			known++
+		}
+		answer := kmsg.NewOffsetFetchResponseGroup()
+		answer.Group = g.Group
+		for _, t := range b.requestedTopics(g) {
+			topic := kmsg.OffsetFetchResponseGroupTopic{Topic: t.Topic, TopicID: t.TopicID}
+			for _, p := range t.Partitions {
+				offset := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+				offset.Partition, offset.Offset, offset.Metadata = p, -1, kmsg.StringPtr("")
+				if info != nil {
+					if c, ok := info.Commits[t.Topic][p]; ok {
+						offset.Offset, offset.LeaderEpoch, offset.Metadata = c.Offset, c.LeaderEpoch, kmsg.StringPtr(c.Metadata)
+					}
+				}
+				topic.Partitions = append(topic.Partitions, offset)
+			}
+			answer.Topics = append(answer.Topics, topic)
+		}
+		resp.Groups = append(resp.Groups, answer)
+	}
+	if known == len(req.Groups) || known > 0 && req.RequireStable {
+		return nil, nil, false
+	}
+	return resp, nil, true
+}
+
+// requestedTopics returns the topics of a request with their names; all with offsets, if it names
+// none.
+func (b *Broker) requestedTopics(g *kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestGroupTopic {
+	if g.Topics == nil {
+		info := b.cluster.GroupInfo(g.Group)
+		if info == nil {
+			return nil
+		}
+		var all []kmsg.OffsetFetchRequestGroupTopic
+		for name, commits := range info.Commits {
+			t := kmsg.OffsetFetchRequestGroupTopic{Topic: name}
+			if topic := b.cluster.TopicInfo(name); topic != nil {
+				t.TopicID = topic.TopicID
+			}
+			for p := range commits {
+				t.Partitions = append(t.Partitions, p)
+			}
+			all = append(all, t)
+		}
+		return all
+	}
+	topics := slices.Clone(g.Topics)
+	for i := range topics {
+		if topics[i].Topic == "" {
+			topics[i].Topic = b.topicName(topics[i].TopicID)
+		}
+	}
+	return topics
+}
+
+// cleanupPolicy is the only setting of topics that is a list.
+const (
+	cleanupPolicy        = "cleanup.policy"
+	defaultCleanupPolicy = "delete"
+)
+
+// invalidOperation makes kfake refuse the change of a resource.
+const invalidOperation = kmsg.IncrementalAlterConfigOp(99)
+
+// onIncrementalAlterConfigs refuses invalid settings of topics, and gives a list that is appended
+// to its default.
+func (b *Broker) onIncrementalAlterConfigs(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+	req, ok := kreq.(*kmsg.IncrementalAlterConfigsRequest)
+	if !ok {
+		return nil, nil, false
+	}
+	for i := range req.Resources {
+		r := &req.Resources[i]
+		if r.ResourceType != kmsg.ConfigResourceTypeTopic {
+			continue
+		}
+		info := b.cluster.TopicInfo(r.ResourceName)
+		if info == nil {
+			continue
+		}
+		for k := range r.Configs {
+			c := &r.Configs[k]
+			wrong := ""
+			switch c.Op {
+			case kmsg.IncrementalAlterConfigOpSet:
+				wrong = invalidTopicConfig(c.Name, c.Value)
+			case kmsg.IncrementalAlterConfigOpAppend, kmsg.IncrementalAlterConfigOpSubtract:
+				_, own := info.Configs[cleanupPolicy]
+				wrong = invalidTopicConfig(c.Name, c.Value)
+				if wrong == "" && c.Name == cleanupPolicy && !own {
+					changeDefault(c)
+				}
+			}
+			if wrong == "" {
+				continue
+			}
+			if len(req.Resources) > 1 {
+				c.Op = invalidOperation // kfake answers for the other resources
+				continue
+			}
+			resp := req.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse) //nolint:forcetypeassert // kmsg pairs them
+			refused := kmsg.NewIncrementalAlterConfigsResponseResource()
+			refused.ResourceType, refused.ResourceName = r.ResourceType, r.ResourceName
+			refused.ErrorCode, refused.ErrorMessage = kerr.InvalidConfig.Code, &wrong
+			resp.Resources = append(resp.Resources, refused)
+			return resp, nil, true
+		}
+	}
+	return nil, nil, false
+}
+
+// changeDefault turns a change of the default cleanup policy into its result.
+func changeDefault(c *kmsg.IncrementalAlterConfigsRequestResourceConfig) {
+	appended := c.Op == kmsg.IncrementalAlterConfigOpAppend
+	c.Op = kmsg.IncrementalAlterConfigOpSet
+	switch {
+	case appended && *c.Value != defaultCleanupPolicy:
+		c.Value = kmsg.StringPtr(defaultCleanupPolicy + "," + *c.Value)
+	case !appended && *c.Value == defaultCleanupPolicy:
+		c.Value = kmsg.StringPtr("") // no policy: Kafka keeps everything
+	default:
+		c.Value = kmsg.StringPtr(defaultCleanupPolicy)
+	}
+}
+
+// onAlterConfigs refuses invalid settings of topics. Kafka's clients have replaced this request by
+// IncrementalAlterConfigs, and send one resource.
+func onAlterConfigs(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+	req, ok := kreq.(*kmsg.AlterConfigsRequest)
+	if !ok {
+		return nil, nil, false
+	}
+	for _, r := range req.Resources {
+		for _, c := range r.Configs {
+			if r.ResourceType != kmsg.ConfigResourceTypeTopic {
+				continue
+			}
+			wrong := invalidTopicConfig(c.Name, c.Value)
+			if wrong == "" {
+				continue
+			}
+			resp := req.ResponseKind().(*kmsg.AlterConfigsResponse) //nolint:forcetypeassert // kmsg pairs them
+			for _, all := range req.Resources {
+				refused := kmsg.NewAlterConfigsResponseResource()
+				refused.ResourceType, refused.ResourceName = all.ResourceType, all.ResourceName
+				refused.ErrorCode, refused.ErrorMessage = kerr.InvalidConfig.Code, &wrong
+				resp.Resources = append(resp.Resources, refused)
+			}
+			return resp, nil, true
+		}
+	}
+	return nil, nil, false
+}
+
+// onCreateTopics refuses invalid settings of a topic. In a request for several topics, those with
+// invalid settings are left to kfake without partitions, which refuses them and creates the others.
+func onCreateTopics(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+	req, ok := kreq.(*kmsg.CreateTopicsRequest)
+	if !ok {
+		return nil, nil, false
+	}
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		for _, c := range t.Configs {
+			wrong := invalidTopicConfig(c.Name, c.Value)
+			if wrong == "" {
+				continue
+			}
+			if len(req.Topics) > 1 {
+				t.NumPartitions, t.ReplicaAssignment = 0, nil
+				break
+			}
+			resp := req.ResponseKind().(*kmsg.CreateTopicsResponse) //nolint:forcetypeassert // kmsg pairs them
+			refused := kmsg.NewCreateTopicsResponseTopic()
+			refused.Topic, refused.ErrorCode, refused.ErrorMessage = t.Topic, kerr.InvalidConfig.Code, &wrong
+			refused.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
+			resp.Topics = append(resp.Topics, refused)
+			return resp, nil, true
+		}
+	}
+	return nil, nil, false
+}
+
+// topicConfigs has a check for each setting of a topic in Kafka 4.3. Kafka's clients may set any of
+// them; those that the broker does not use are stored.
+var topicConfigs = map[string]func(string) bool{
+	cleanupPolicy:         listOf("compact", "delete"),
+	"compression.type":    listOf("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"),
+	"delete.retention.ms": atLeast(0), "file.delete.delay.ms": atLeast(0), "flush.messages": atLeast(1), "flush.ms": atLeast(0),
+	"follower.replication.throttled.replicas": anything, "index.interval.bytes": atLeast(0),
+	"leader.replication.throttled.replicas": anything, "local.retention.bytes": atLeast(-2), "local.retention.ms": atLeast(-2),
+	"max.compaction.lag.ms": atLeast(1), "max.message.bytes": atLeast(0),
+	"message.timestamp.after.max.ms": atLeast(0), "message.timestamp.before.max.ms": atLeast(0),
+	"message.timestamp.type": listOf("CreateTime", "LogAppendTime"), "min.cleanable.dirty.ratio": fraction,
+	"min.compaction.lag.ms": atLeast(0), "min.insync.replicas": atLeast(1), "preallocate": listOf("true", "false"),
+	"remote.log.copy.disable": listOf("true", "false"), "remote.log.delete.on.disable": listOf("true", "false"),
+	"remote.storage.enable": listOf("true", "false"), "retention.bytes": anyNumber, "retention.ms": atLeast(-1),
+	"segment.bytes": atLeast(1), "segment.index.bytes": atLeast(4), "segment.jitter.ms": atLeast(0), "segment.ms": atLeast(1),
+	"unclean.leader.election.enable": listOf("true", "false"),
+	"kfake.is_internal":              listOf("true", "false"),
+}
+
+// invalidTopicConfig returns why Kafka refuses a setting of a topic, or "".
+func invalidTopicConfig(name string, value *string) string {
+	valid, ok := topicConfigs[name]
+	switch {
+	case !ok:
+		return "Unknown topic config name: " + name
+	case value == nil:
+		return fmt.Sprintf("Null value not supported for topic configs: %s", name)
+	case !valid(*value):
+		return fmt.Sprintf("Invalid value %s for configuration %s", *value, name)
+	}
+	return ""
+}
+
+func anything(string) bool { return true }
+
+func anyNumber(text string) bool {
+	_, err := strconv.ParseInt(text, 10, 64)
+	return err == nil
+}
+
+func fraction(text string) bool {
+	v, err := strconv.ParseFloat(text, 64)
+	return err == nil && v >= 0 && v <= 1
+}
+
+func atLeast(least int64) func(string) bool {
+	return func(text string) bool {
+		v, err := strconv.ParseInt(text, 10, 64)
+		return err == nil && v >= least
+	}
+}
+
+func listOf(allowed ...string) func(string) bool {
+	return func(text string) bool {
+		for _, part := range strings.Split(text, ",") {
+			if !slices.Contains(allowed, strings.TrimSpace(part)) && text != "" {
+				return false
+			}
+		}
+		return true
+	}
+}
