@@ -8,14 +8,14 @@ CAMPAIGN ?= 30m
 BIN := $(CURDIR)/bin
 
 # Packages whose tests run alone: they start JVMs, or kill processes and measure time.
-HEAVY := ./internal/conformance ./internal/stack ./cmd/weir ./internal/broker/embedded
+HEAVY := ./internal/conformance ./internal/stack ./internal/clients ./cmd/weir ./internal/broker/embedded
 
 # Tests with a long version, which WEIR_TEST_LONG selects.
-LONG := ^TestKillKeepsOffsetsWithRows$$
-LONG_PACKAGES := ./internal/broker/embedded
+LONG := ^(TestKillKeepsOffsetsWithRows|TestFlinkSurvivesKills)$$
+LONG_PACKAGES := ./internal/broker/embedded ./internal/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-console bench-codec bench-start bench-wait bench-flink test-flink rename reference mutate conformance-golden clean
+.PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-console bench-codec bench-start bench-wait bench-flink clients test-flink rename reference mutate conformance-golden clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,7 +81,7 @@ campaign: build check-deps ## inject faults for an hour, half on three real brok
 test-fast: ## run the tests that need no JVM, with shortened versions of the long ones
 	go test -short -timeout 10m ./... && cd bench && go test -short ./...
 
-long: check-deps ## run the long versions of tests: 1,000 kills inside commits of the embedded broker, and others (an hour)
+long: check-deps ## run the long versions of tests: 1,000 kills inside commits of the embedded broker, 100 of the broker under a Flink job, and others (two hours)
 	WEIR_TEST_LONG=1 go test -p 1 -count=1 -timeout 3h -v -run '$(LONG)' $(LONG_PACKAGES)
 
 metamorphic: ## test generated pipelines for METAMORPHIC (1h), each in many ways that must yield equal rows; METAMORPHIC_SEED=N runs one
@@ -151,6 +151,9 @@ bench-wait: ## measure how long clients of the embedded broker wait while it com
 
 bench-flink: check-deps ## run the same pipelines with weir run and on Flink, on one real broker, and compare throughput
 	cd bench && go run ./engine -sides weir,flink -latency-seconds 0
+
+clients: check-deps ## test the clients of others on the embedded broker: Java, Flink, Kafka Streams, Connect, librdkafka, Python, Node.js, Go; UPDATE=1 records the results
+	WEIR_TEST_CLIENTS=1 go test -count 1 -timeout 60m -v ./internal/clients $(if $(UPDATE),-update)
 
 test-flink: check-deps ## send a million readings through Flink while its processes and three brokers are killed
 	WEIR_TEST_FLINK_READINGS=1000000 go test -count 1 -timeout 60m -v -run TestFlinkSurvivesKills ./cmd/weir

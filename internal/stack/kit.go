@@ -26,6 +26,9 @@ var (
 	//go:embed streams.xml
 	streamsPom []byte
 
+	//go:embed connect.xml
+	connectPom []byte
+
 	//go:embed flink.xml
 	flinkPom []byte
 	//go:embed flink.sum
@@ -50,6 +53,7 @@ type kit struct {
 var (
 	kafkaKit   = kit{name: "Kafka " + KafkaVersion, folder: "kafka-" + KafkaVersion, from: "Maven Central", fetch: maven(kafkaPom), sums: kafkaSums}
 	streamsKit = kit{name: "Kafka Streams " + KafkaVersion, folder: "kafka-streams-" + KafkaVersion, from: "Maven Central", fetch: maven(streamsPom)}
+	connectKit = kit{name: "Kafka Connect " + KafkaVersion, folder: "kafka-connect-" + KafkaVersion, from: "Maven Central", fetch: maven(connectPom)}
 	flinkKit   = kit{name: "Flink " + FlinkVersion, folder: "flink-" + FlinkVersion, from: "PyPI and Maven Central", fetch: fetchFlink, sums: flinkSums}
 
 	apicurioKit = kit{name: "Apicurio " + ApicurioVersion, folder: "apicurio-" + ApicurioVersion, from: "Maven Central and PyPI", fetch: fetchApicurio}

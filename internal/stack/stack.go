@@ -8,8 +8,9 @@
 //	kafka.go         a cluster of KRaft nodes that can be killed, paused and started again
 //	flink.go         a Flink cluster with its SQL Gateway
 //	apicurio.go      a schema registry
-//	python.go        Confluent's clients for Python
-//	streams.go       programs written with Kafka Streams
+//	python.go        clients for Python
+//	node.go          clients for Node.js
+//	streams.go       programs written with Kafka Streams; Kafka Connect
 //	flink_kit.go     download of Flink
 //	flink_config.go  settings and memory of its processes
 package stack

@@ -34,3 +34,14 @@ func StreamsTool(ctx context.Context, heap, classes, class string, args ...strin
 	}
 	return java(ctx, libs, heap, classes+":"+filepath.Join(libs, "*"), class, args...)
 }
+
+// ConnectTool returns a command that runs a standalone worker of Kafka Connect, which has the
+// FileStream connectors, with a maximum heap such as "256m". The files are the properties of the
+// worker and of its connectors.
+func ConnectTool(ctx context.Context, heap string, files ...string) (*exec.Cmd, error) {
+	libs, err := connectKit.jars(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return java(ctx, libs, heap, filepath.Join(libs, "*"), "org.apache.kafka.connect.cli.ConnectStandalone", files...)
+}
