@@ -18,7 +18,11 @@ import (
 	"weir.example/weir/internal/alert"
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/site"
 )
+
+// alertScope is the scope of --topic of commands on alerts.
+const alertScope = "alerts and silences are those of these readings"
 
 func newAlerts() *cobra.Command {
 	cmd := &cobra.Command{
@@ -51,6 +55,7 @@ func readAlerts(file string, programs []*plan.Program) (*alert.Config, error) {
 func newAlertsList() *cobra.Command {
 	var (
 		kafka kafkaFlags
+		topic siteFlags
 		out   output
 		all   bool
 	)
@@ -66,8 +71,12 @@ func newAlertsList() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			of, err := topic.site()
+			if err != nil {
+				return err
+			}
 			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
-				state, err := alert.ReadState(ctx, at.Broker)
+				state, err := alert.ReadState(ctx, at.Broker, of)
 				if err != nil {
 					return err
 				}
@@ -85,6 +94,7 @@ func newAlertsList() *cobra.Command {
 		},
 	}
 	kafka.add(cmd)
+	topic.add(cmd, alertScope)
 	cmd.Flags().BoolVar(&all, "all", false, "include alerts resolved in the last hour")
 	out.add(cmd)
 	return cmd
@@ -149,6 +159,7 @@ func matches(m alert.Matcher) (text string) {
 func newAlertsSilence() *cobra.Command {
 	var (
 		kafka   kafkaFlags
+		topic   siteFlags
 		out     output
 		length  time.Duration
 		comment string
@@ -182,11 +193,15 @@ the alert's key; * and ? in a pattern are wildcards. When the silence ends, rece
 			} else if len(match) > 0 {
 				return usage(errors.New("--end takes the id of a silence and no labels"))
 			}
+			of, err := topic.site()
+			if err != nil {
+				return err
+			}
 			return kafka.attached(cmd, func(ctx context.Context, _ *slog.Logger, at *node.Attachment) error {
 				if end != "" {
-					return endSilence(ctx, cmd, at, end)
+					return endSilence(ctx, cmd, at, of, end)
 				}
-				if err := alert.PutSilence(ctx, at.Broker, s); err != nil {
+				if err := alert.PutSilence(ctx, at.Broker, of, s); err != nil {
 					return err
 				}
 				if asJSON {
@@ -198,6 +213,7 @@ the alert's key; * and ? in a pattern are wildcards. When the silence ends, rece
 		},
 	}
 	kafka.add(cmd)
+	topic.add(cmd, alertScope)
 	cmd.Flags().DurationVar(&length, "for", time.Hour, "length of the silence")
 	cmd.Flags().StringVar(&comment, "comment", "", "reason, shown to others")
 	cmd.Flags().StringVar(&end, "end", "", "end the silence with this id now")
@@ -205,15 +221,15 @@ the alert's key; * and ? in a pattern are wildcards. When the silence ends, rece
 	return cmd
 }
 
-func endSilence(ctx context.Context, cmd *cobra.Command, at *node.Attachment, id string) error {
-	state, err := alert.ReadState(ctx, at.Broker)
+func endSilence(ctx context.Context, cmd *cobra.Command, at *node.Attachment, of site.Site, id string) error {
+	state, err := alert.ReadState(ctx, at.Broker, of)
 	if err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(state.Silences, func(s alert.Silence) bool { return s.ID == id }) {
 		return fmt.Errorf("silence %s not found: weir alerts list shows all silences (remove those of a configuration file there)", id)
 	}
-	if err := alert.DeleteSilence(ctx, at.Broker, id); err != nil {
+	if err := alert.DeleteSilence(ctx, at.Broker, of, id); err != nil {
 		return err
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "silence %s ended\n", id)

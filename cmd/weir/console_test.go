@@ -21,6 +21,7 @@ import (
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/retry"
+	"weir.example/weir/internal/site"
 	"weir.example/weir/reading"
 )
 
@@ -146,7 +147,7 @@ func leaveAlerts(t *testing.T, addr string) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if err := broker.EnsureTopics(t.Context(), kadm.NewClient(client), []broker.Topic{{Name: alert.StateTopic, Partitions: 1, CleanupPolicy: "compact"}}); err != nil {
+	if err := broker.EnsureTopics(t.Context(), kadm.NewClient(client), []broker.Topic{{Name: site.DefaultAlerts, Partitions: 1, CleanupPolicy: "compact"}}); err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now()
@@ -159,12 +160,12 @@ func leaveAlerts(t *testing.T, addr string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: alert.StateTopic, Key: []byte("alert/" + id), Value: value}).FirstErr(); err != nil {
+		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: site.DefaultAlerts, Key: []byte("alert/" + id), Value: value}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	silence := alert.Silence{ID: "s1", Match: alert.Matcher{"device_id": "pump-2"}, Until: now.Add(time.Hour), Comment: "under repair"}
-	if err := alert.PutSilence(t.Context(), at, silence); err != nil {
+	if err := alert.PutSilence(t.Context(), at, site.Site{}, silence); err != nil {
 		t.Fatal(err)
 	}
 }

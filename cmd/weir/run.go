@@ -178,7 +178,7 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.
 		c.Broker, c.Logger, c.StopTimeout = admin.Broker(at.Broker), log, r.stop.limit()
 		c.CacheBytes, c.StateDir = r.cacheMB<<20, r.copies()
 		c.OnCommit = func(n engine.Commit) { ticker.add(n.Records, n.DeadLetters) }
-		all := node.Pipelines{Programs: programs, Engine: c, Instance: r.instance, Parallelism: r.parallelism, Alerts: alerts, Admin: admin}
+		all := node.Pipelines{Programs: programs, Engine: c, Instance: r.instance, Parallelism: r.parallelism, Site: named, Alerts: alerts, Admin: admin}
 		results, err := all.Run(run)
 		ticker.stop()
 		if err != nil {

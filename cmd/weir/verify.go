@@ -14,6 +14,7 @@ import (
 
 	"weir.example/weir/internal/audit"
 	"weir.example/weir/internal/node"
+	"weir.example/weir/internal/site"
 )
 
 func newVerify() *cobra.Command {
@@ -49,7 +50,8 @@ is the default for the copies in its data directory. Copies in use are not check
 			if err != nil {
 				return err
 			}
-			if _, err := topic.site(); err != nil {
+			of, err := topic.site()
+			if err != nil {
 				return err
 			}
 			windows, err := win.config(cmd)
@@ -61,7 +63,7 @@ is the default for the copies in its data directory. Copies in use are not check
 				if err != nil {
 					return err
 				}
-				copies, err := state.config(&kafka)
+				copies, err := state.config(&kafka, of)
 				if err != nil {
 					return err
 				}
@@ -98,8 +100,12 @@ func (c *copyFlags) add(cmd *cobra.Command) {
 	f.StringVar(&c.pipeline, "pipeline", "", "check only this pipeline's local copies")
 }
 
-func (c *copyFlags) config(kafka *kafkaFlags) (audit.CopyConfig, error) {
+// config limits the check to the pipelines of a site, unless it is the default one.
+func (c *copyFlags) config(kafka *kafkaFlags, of site.Site) (audit.CopyConfig, error) {
 	config := audit.CopyConfig{Dir: c.dir, Pipeline: c.pipeline, Alone: c.dir != ""}
+	if config.Pipeline == "" && !of.IsDefault() {
+		config.Pipeline = of.Scoped("*")
+	}
 	switch {
 	case c.dir == "none":
 		return audit.CopyConfig{}, nil

@@ -15,18 +15,17 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/retry"
+	"weir.example/weir/internal/site"
 	"weir.example/weir/internal/transact"
 )
-
-// Group is the consumer group that reads the alert tables.
-const Group = "weir-alerts"
 
 // DeliverConfig configures Deliver.
 type DeliverConfig struct {
 	Broker   broker.Config
 	Alerts   *Config
 	Tables   []Table
-	Instance string // stable over restarts, different from every other live process of the group
+	Site     site.Site // whose alerts these are: names the state topic and the group
+	Instance string    // stable over restarts, different from every other live process of the group
 
 	TransactionTimeout time.Duration // default 15 s
 	SessionTimeout     time.Duration // default 10 s
@@ -153,7 +152,7 @@ func (d *deliverer) prepareAndRun(ctx context.Context) error {
 	}
 	following, stop := context.WithCancel(ctx)
 	var follower sync.WaitGroup
-	follower.Go(func() { d.silences.follow(following, d.cfg.Broker, d.cfg.Logger) })
+	follower.Go(func() { d.silences.follow(following, d.cfg.Broker, d.cfg.Site.Alerts(), d.cfg.Logger) })
 	defer func() {
 		stop()
 		follower.Wait()
@@ -178,7 +177,7 @@ func (d *deliverer) prepare(ctx context.Context) error {
 		return err
 	}
 	admin := kadm.NewClient(client)
-	if err := broker.EnsureTopics(ctx, admin, []broker.Topic{stateTopic()}); err != nil {
+	if err := broker.EnsureTopics(ctx, admin, []broker.Topic{stateTopic(d.cfg.Site)}); err != nil {
 		return fmt.Errorf("create the state topic of alerts: %w", err)
 	}
 	for logged := ""; ; {
@@ -199,7 +198,7 @@ func (d *deliverer) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	state, err := ReadState(ctx, d.cfg.Broker)
+	state, err := ReadState(ctx, d.cfg.Broker, d.cfg.Site)
 	if err != nil {
 		return err
 	}
@@ -208,7 +207,7 @@ func (d *deliverer) prepare(ctx context.Context) error {
 	return nil
 }
 
-func (d *deliverer) transactionalID() string { return Group + "-" + d.cfg.Instance }
+func (d *deliverer) transactionalID() string { return d.cfg.Site.AlertGroup() + "-" + d.cfg.Instance }
 
 // missingTopics returns the topics that do not exist. It returns an error if a topic can't be
 // described for any other reason.

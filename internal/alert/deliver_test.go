@@ -21,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/site"
 	"weir.example/weir/internal/syncbuf"
 )
 
@@ -156,6 +157,7 @@ func (h *hook) awaitDistinct(t *testing.T, want ...string) {
 type world struct {
 	t      *testing.T
 	at     broker.Config
+	site   site.Site
 	hook   *hook
 	config *Config
 	client *kgo.Client
@@ -242,13 +244,13 @@ func (w *world) deliver(instance string) DeliverConfig {
 		metrics = NewMetrics(w.metrics)
 	}
 	return DeliverConfig{
-		Broker: w.at, Alerts: w.config, Instance: instance, Metrics: metrics, Health: w.health,
+		Broker: w.at, Site: w.site, Alerts: w.config, Instance: instance, Metrics: metrics, Health: w.health,
 		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(&w.log, &w.events), nil)),
 		Now: func() time.Time { // at least once per iteration
 			w.events.fire()
 			return time.Now()
 		},
-		Tables: []Table{{Name: "too_hot", Topic: "hot", Upsert: true, Key: []string{"device_id"}}},
+		Tables: []Table{{Name: "too_hot", Topic: w.site.Scoped("hot"), Upsert: true, Key: []string{"device_id"}}},
 	}
 }
 
@@ -267,7 +269,7 @@ func (w *world) start(instance string) (stop func()) {
 
 func (w *world) row(device, severity string) {
 	w.t.Helper()
-	r := &kgo.Record{Topic: "hot", Key: []byte(device)}
+	r := &kgo.Record{Topic: w.site.Scoped("hot"), Key: []byte(device)}
 	if severity != "" {
 		r.Value = fmt.Appendf(nil, `{"device_id":%q,"severity":%q,"summary":"%s is hot","value":31.50,"extra":null}`, device, severity, device)
 	}
@@ -296,7 +298,7 @@ func TestDeliver(t *testing.T) {
 	w.row("d2", "critical")
 	defer w.start("b")()
 	w.hook.await(t, "d1/firing/1", "d1/resolved/2", "d2/firing/1")
-	state, err := ReadState(t.Context(), w.at)
+	state, err := ReadState(t.Context(), w.at, site.Site{})
 	if err != nil || len(state.Alerts) != 2 || state.Alerts[0].Status != Firing || state.Alerts[0].Severity != "critical" {
 		t.Errorf("%+v, %v", state, err)
 	}
@@ -335,14 +337,14 @@ func TestDeliverMoves(t *testing.T) {
 func TestDeliverSilences(t *testing.T) {
 	w := newWorld(t)
 	s := Silence{ID: "s1", Match: Matcher{"device_id": "d1"}, Until: time.Now().Add(time.Hour)}
-	if err := PutSilence(t.Context(), w.at, s); err != nil {
+	if err := PutSilence(t.Context(), w.at, site.Site{}, s); err != nil {
 		t.Fatal(err)
 	}
 	defer w.start("a")()
 	w.row("d1", "warning")
 	w.row("d2", "warning")
 	w.hook.await(t, "d2/firing/1")
-	if err := DeleteSilence(t.Context(), w.at, "s1"); err != nil {
+	if err := DeleteSilence(t.Context(), w.at, site.Site{}, "s1"); err != nil {
 		t.Fatal(err)
 	}
 	w.hook.await(t, "d2/firing/1", "d1/firing/1")
@@ -352,7 +354,7 @@ func TestDeliverSilences(t *testing.T) {
 func TestDeliverMetrics(t *testing.T) {
 	w := newWorld(t)
 	w.metrics = prometheus.NewRegistry()
-	if err := PutSilence(t.Context(), w.at, Silence{ID: "s1", Match: Matcher{"device_id": "d3"}, Until: time.Now().Add(time.Hour)}); err != nil {
+	if err := PutSilence(t.Context(), w.at, site.Site{}, Silence{ID: "s1", Match: Matcher{"device_id": "d3"}, Until: time.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	defer w.start("a")()

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/site"
 	"weir.example/weir/internal/transact"
 )
 
@@ -100,7 +101,7 @@ func TestDeliverStopsWithoutPermission(t *testing.T) {
 func TestPrepareLoadsSilences(t *testing.T) {
 	_, w := newCluster(t)
 	now := time.Now()
-	if err := PutSilence(t.Context(), w.at, Silence{ID: "s1", Match: Matcher{"device_id": "d1"}, Until: now.Add(time.Hour)}); err != nil {
+	if err := PutSilence(t.Context(), w.at, site.Site{}, Silence{ID: "s1", Match: Matcher{"device_id": "d1"}, Until: now.Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	d := &deliverer{sessions: &transact.Sessions{}, cfg: w.deliver("a").withDefaults()}

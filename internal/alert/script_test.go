@@ -12,10 +12,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/site"
 	"weir.example/weir/internal/txtest"
 )
 
-const scriptID = Group + "-a"
+var scriptID = (site.Site{}).AlertGroup() + "-a"
 
 // script is a deliverer with a broker whose responses the test controls.
 type script struct {
@@ -134,7 +135,7 @@ func TestScriptOffsetsRefused(t *testing.T) {
 // The broker rejects a write of the alert's state: nothing is sent before a write succeeds.
 func TestScriptStateRefused(t *testing.T) {
 	s := newScript(t)
-	refused := s.broker.RefuseWrite(StateTopic, kerr.RecordListTooLarge)
+	refused := s.broker.RefuseWrite(site.DefaultAlerts, kerr.RecordListTooLarge)
 	s.row("d1", "warning")
 	refused()
 	s.hook.await(t, "d1/firing/1")

@@ -66,14 +66,14 @@ func (s *session) connect(ctx context.Context) error {
 	id := s.d.transactionalID()
 	var err error
 	s.group, err = s.d.sessions.OpenGroup(ctx, transact.GroupConfig{
-		TransactionalID: id, Group: Group, Topics: s.d.topics(),
+		TransactionalID: id, Group: s.d.cfg.Site.AlertGroup(), Topics: s.d.topics(),
 		TransactionTimeout: s.d.cfg.TransactionTimeout, SessionTimeout: s.d.cfg.SessionTimeout,
 		OnAssigned: s.onMoved(true), OnRevoked: s.onMoved(false),
 	},
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.FetchMaxWait(pollInterval),
 		s.d.cfg.Broker.Observe("alert", s.d.cfg.Instance),
-		s.d.cfg.Broker.Tracer().Client(id, Group).Option(),
+		s.d.cfg.Broker.Tracer().Client(id, s.d.cfg.Site.AlertGroup()).Option(),
 	)
 	return err
 }
@@ -146,14 +146,14 @@ func (s *session) commit(deleted []string) (committed bool, err error) {
 	defer cancel()
 	var records []*kgo.Record
 	for _, a := range s.d.book.takeChanged() {
-		r, err := a.record()
+		r, err := a.record(s.d.cfg.Site.Alerts())
 		if err != nil {
 			return false, err
 		}
 		records = append(records, r)
 	}
 	for _, id := range deleted {
-		records = append(records, &kgo.Record{Topic: StateTopic, Key: []byte(alertKey + id)})
+		records = append(records, &kgo.Record{Topic: s.d.cfg.Site.Alerts(), Key: []byte(alertKey + id)})
 	}
 	if err := s.group.Begin(); err != nil {
 		return false, err
@@ -210,7 +210,7 @@ func (s *session) restoreMoved(ctx context.Context) error {
 	}
 	of := func(o Origin) partition { return partition{o.Topic, o.Partition} }
 	s.d.book.drop(func(o Origin) bool { _, ok := moved[of(o)]; return ok })
-	state, err := ReadState(ctx, s.d.cfg.Broker)
+	state, err := ReadState(ctx, s.d.cfg.Broker, s.d.cfg.Site)
 	if err != nil {
 		return err
 	}

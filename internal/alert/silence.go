@@ -123,13 +123,13 @@ func (s *silences) active(now time.Time) (all []Silence) {
 }
 
 // follow keeps the stored silences up to date until ctx is done. It follows load.
-func (s *silences) follow(ctx context.Context, at broker.Config, log *slog.Logger) {
+func (s *silences) follow(ctx context.Context, at broker.Config, topic string, log *slog.Logger) {
 	for ctx.Err() == nil {
-		err := broker.Tail(ctx, at, StateTopic, broker.TailOptions{FromStart: true}, s.apply, func() error { return nil })
+		err := broker.Tail(ctx, at, topic, broker.TailOptions{FromStart: true}, s.apply, func() error { return nil })
 		if ctx.Err() != nil {
 			return
 		}
-		log.Warn("rereading silences", "topic", StateTopic, "err", err)
+		log.Warn("rereading silences", "topic", topic, "err", err)
 		_ = retry.Sleep(ctx, time.Second) // the loop checks ctx
 	}
 }

@@ -13,27 +13,25 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/site"
 )
 
-// StateTopic is the compacted topic of alerts and silences. Keys are alert/ID and silence/ID,
-// values are JSON.
-const StateTopic = "weir.alerts"
-
+// Keys of a site's compacted topic of alerts and silences, before their ids. Values are JSON.
 const (
 	alertKey   = "alert/"
 	silenceKey = "silence/"
 )
 
-func stateTopic() broker.Topic {
-	return broker.Topic{Name: StateTopic, Partitions: 1, CleanupPolicy: "compact"}
+func stateTopic(s site.Site) broker.Topic {
+	return broker.Topic{Name: s.Alerts(), Partitions: 1, CleanupPolicy: "compact"}
 }
 
-func (a *Alert) record() (*kgo.Record, error) {
+func (a *Alert) record(topic string) (*kgo.Record, error) {
 	value, err := json.Marshal(a)
 	if err != nil {
 		return nil, fmt.Errorf("encode alert %s: %w", a.ID, err)
 	}
-	return &kgo.Record{Topic: StateTopic, Key: []byte(alertKey + a.ID), Value: value}, nil
+	return &kgo.Record{Topic: topic, Key: []byte(alertKey + a.ID), Value: value}, nil
 }
 
 // silenceOf decodes the record of a silence. s is nil for a deleted silence, and id is "" for any
@@ -59,10 +57,10 @@ type State struct {
 	Silences []Silence `json:"silences"` // by end time
 }
 
-// ReadState reads the state topic to its end. The state is empty if the topic does not exist.
-func ReadState(ctx context.Context, c broker.Config) (*State, error) {
+// ReadState reads a site's state topic to its end. The state is empty if the topic does not exist.
+func ReadState(ctx context.Context, c broker.Config, of site.Site) (*State, error) {
 	alerts, silences := make(map[string]*Alert), make(map[string]Silence)
-	err := broker.ReadAll(ctx, c, StateTopic, nil, func(r *kgo.Record) error {
+	err := broker.ReadAll(ctx, c, of.Alerts(), nil, func(r *kgo.Record) error {
 		if id, s, err := silenceOf(r); id != "" || err != nil {
 			if s == nil {
 				delete(silences, id)
@@ -112,28 +110,28 @@ func ReadState(ctx context.Context, c broker.Config) (*State, error) {
 	return s, nil
 }
 
-// PutSilence stores a silence. Running deliveries apply it.
-func PutSilence(ctx context.Context, c broker.Config, s Silence) error {
+// PutSilence stores a silence of a site. Running deliveries apply it.
+func PutSilence(ctx context.Context, c broker.Config, of site.Site, s Silence) error {
 	value, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	return put(ctx, c, silenceKey+s.ID, value)
+	return put(ctx, c, of, silenceKey+s.ID, value)
 }
 
-// DeleteSilence deletes a silence.
-func DeleteSilence(ctx context.Context, c broker.Config, id string) error {
-	return put(ctx, c, silenceKey+id, nil)
+// DeleteSilence deletes a silence of a site.
+func DeleteSilence(ctx context.Context, c broker.Config, of site.Site, id string) error {
+	return put(ctx, c, of, silenceKey+id, nil)
 }
 
-func put(ctx context.Context, c broker.Config, key string, value []byte) error {
+func put(ctx context.Context, c broker.Config, of site.Site, key string, value []byte) error {
 	client, err := broker.Connect(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	if err := broker.EnsureTopics(ctx, kadm.NewClient(client), []broker.Topic{stateTopic()}); err != nil {
-		return fmt.Errorf("create topic %s: %w", StateTopic, err)
+	if err := broker.EnsureTopics(ctx, kadm.NewClient(client), []broker.Topic{stateTopic(of)}); err != nil {
+		return fmt.Errorf("create topic %s: %w", of.Alerts(), err)
 	}
-	return client.ProduceSync(ctx, &kgo.Record{Topic: StateTopic, Key: []byte(key), Value: value}).FirstErr()
+	return client.ProduceSync(ctx, &kgo.Record{Topic: of.Alerts(), Key: []byte(key), Value: value}).FirstErr()
 }

@@ -20,7 +20,7 @@ import (
 // CopyConfig selects the local copies of pipeline state to check (C9).
 type CopyConfig struct {
 	Dir      string // --state-dir of the pipelines; "" disables the check
-	Pipeline string // limits the check to this pipeline; "" checks all pipelines
+	Pipeline string // limits the check to pipelines that match this pattern of path.Match; "" checks all
 	Alone    bool   // check them even if the topic of readings does not exist
 }
 

@@ -50,11 +50,11 @@ type alertList struct {
 func (c *Console) alerts(r *http.Request) (any, error) {
 	list := alertList{Alerts: []alertRow{}, Silences: []alert.Silence{}, Counts: map[string]int{"firing": 0, "silenced": 0, "resolved": 0}}
 	known := &alert.State{}
-	if state := c.cluster.state(); state.topic(alert.StateTopic) != nil {
+	if state := c.cluster.state(); state.topic(c.cfg.Site.Alerts()) != nil {
 		ctx, cancel := context.WithTimeout(r.Context(), alertTime)
 		defer cancel()
 		var err error
-		if known, err = alert.ReadState(ctx, c.cfg.Broker); err != nil {
+		if known, err = alert.ReadState(ctx, c.cfg.Broker, c.cfg.Site); err != nil {
 			return nil, err
 		}
 	}

@@ -24,6 +24,7 @@ import (
 	"weir.example/weir/internal/alert"
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/console/api"
+	"weir.example/weir/internal/site"
 	"weir.example/weir/reading"
 )
 
@@ -506,14 +507,14 @@ func TestAlerts(t *testing.T) {
 	if _, got := answer(t, "GET", c.URL()+"/api/alerts", ""); got != `{"alerts":[],"silences":[],"counts":{"firing":0,"resolved":0,"silenced":0},"matched":0}`+"\n" {
 		t.Errorf("without a topic for alerts: %s", got)
 	}
-	if err := broker.EnsureTopics(t.Context(), c.admin, []broker.Topic{{Name: alert.StateTopic, Partitions: 1, CleanupPolicy: "compact"}}); err != nil {
+	if err := broker.EnsureTopics(t.Context(), c.admin, []broker.Topic{{Name: site.DefaultAlerts, Partitions: 1, CleanupPolicy: "compact"}}); err != nil {
 		t.Fatal(err)
 	}
 	value, err := json.Marshal(alert.Alert{ID: "a1", Status: alert.Firing, Name: "too_hot", Severity: "critical", Summary: "<b>hot</b>", Since: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	record := &kgo.Record{Topic: alert.StateTopic, Key: []byte("alert/a1"), Value: value}
+	record := &kgo.Record{Topic: site.DefaultAlerts, Key: []byte("alert/a1"), Value: value}
 	if err := client(t, c.cfg.Broker).ProduceSync(t.Context(), record).FirstErr(); err != nil {
 		t.Fatal(err)
 	}

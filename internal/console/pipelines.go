@@ -11,10 +11,10 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir.example/weir/internal/alert"
 	"weir.example/weir/internal/console/api"
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/site"
 )
 
 // Pipeline is a pipeline that runs in this process.
@@ -92,6 +92,13 @@ func (c *Console) here() map[string]Pipeline {
 	return all
 }
 
+// deliversAlerts reports whether the group weir-NAME delivers the alerts of a site, and is not that
+// of a pipeline.
+func (s *clusterState) deliversAlerts(name string) bool {
+	readings, ok := strings.CutSuffix("."+name, ".alerts")
+	return ok && (readings == "" || s.topic(strings.TrimPrefix(readings, ".")+"."+site.DefaultAlerts) != nil)
+}
+
 func (c *Console) pipelineRows() []api.Pipeline {
 	s := c.cluster.state()
 	here := c.here()
@@ -99,7 +106,7 @@ func (c *Console) pipelineRows() []api.Pipeline {
 	for i := range s.Groups {
 		g := &s.Groups[i]
 		name, ok := strings.CutPrefix(g.Name, groupPrefix)
-		if !ok || g.Name == alert.Group {
+		if !ok || s.deliversAlerts(name) {
 			continue
 		}
 		local, mine := here[name]

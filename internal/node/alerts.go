@@ -10,6 +10,7 @@ import (
 	"weir.example/weir/internal/alert"
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/site"
 )
 
 // errNoAlerts reports that receivers are configured without a table of alerts.
@@ -30,9 +31,10 @@ func AlertTables(programs []*plan.Program) (all []alert.Table, err error) {
 	return all, nil
 }
 
-// Deliver notifies receivers of the pipelines' alerts until ctx is done, and then has the duration
-// stop to finish; 0 means broker.DefaultStopTimeout. If c is nil, it returns immediately.
-func (a *Admin) Deliver(ctx context.Context, at broker.Config, c *alert.Config, programs []*plan.Program, stop time.Duration, log *slog.Logger) error {
+// Deliver notifies receivers of the alerts of a site's pipelines until ctx is done, and then has
+// the duration stop to finish; 0 means broker.DefaultStopTimeout. If c is nil, it returns
+// immediately.
+func (a *Admin) Deliver(ctx context.Context, at broker.Config, of site.Site, c *alert.Config, programs []*plan.Program, stop time.Duration, log *slog.Logger) error {
 	if c == nil {
 		return nil
 	}
@@ -40,14 +42,14 @@ func (a *Admin) Deliver(ctx context.Context, at broker.Config, c *alert.Config, 
 	if err != nil {
 		return err
 	}
-	instances, free, err := TakeInstances(alert.Group, "", 1)
+	instances, free, err := TakeInstances(of.AlertGroup(), "", 1)
 	if err != nil {
 		return err
 	}
 	defer free()
 	health := alert.NewHealth()
 	a.Part("alerts", func(context.Context) error { return health.Ready() })
-	if err := alert.Deliver(ctx, alert.DeliverConfig{Broker: at, Alerts: c, Tables: tables, Instance: instances[0], StopTimeout: stop, Logger: log, Health: health, Metrics: a.alerts}); err != nil {
+	if err := alert.Deliver(ctx, alert.DeliverConfig{Broker: at, Alerts: c, Tables: tables, Site: of, Instance: instances[0], StopTimeout: stop, Logger: log, Health: health, Metrics: a.alerts}); err != nil {
 		return fmt.Errorf("alerts: %w", err)
 	}
 	return nil

@@ -173,7 +173,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		flow.Go(func() error { side.run(ctx, c); return nil })
 	}
 	flow.Go(func() error {
-		return cfg.Admin.Deliver(ctx, observed, cfg.Alerts, cfg.Pipelines, cfg.StopTimeout, cfg.Logger)
+		return cfg.Admin.Deliver(ctx, observed, cfg.Site, cfg.Alerts, cfg.Pipelines, cfg.StopTimeout, cfg.Logger)
 	})
 	flow.Go(func() error { return page.Run(ctx) })
 	if kafka.Embedded() { // other clusters have their own weir monitor

@@ -10,6 +10,7 @@ import (
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/site"
 )
 
 // Pipelines is a set of pipelines that run in this process without a source of readings.
@@ -18,6 +19,7 @@ type Pipelines struct {
 	Engine      engine.Config // of each pipeline; Program, Instances, Status and metrics are filled in
 	Instance    string        // name of this process in transactional ids; default: host name and a free number
 	Parallelism int           // workers per pipeline
+	Site        site.Site     // whose alerts they write; default the default site
 	Alerts      *alert.Config // receivers of the pipelines' alerts; nil for none
 	Admin       *Admin
 }
@@ -30,7 +32,7 @@ func (p *Pipelines) Run(ctx context.Context) ([]engine.Result, error) {
 	delivering, stop := context.WithCancel(ctx)
 	defer stop()
 	all.Go(func() error {
-		return p.Admin.Deliver(delivering, p.Engine.Broker, p.Alerts, p.Programs, p.Engine.StopTimeout, p.Engine.Logger)
+		return p.Admin.Deliver(delivering, p.Engine.Broker, p.Site, p.Alerts, p.Programs, p.Engine.StopTimeout, p.Engine.Logger)
 	})
 	all.Go(func() error {
 		defer stop() // without pipelines there are no more alerts

@@ -21,6 +21,7 @@ const (
 	DefaultDeadLetters = "sensor_data_dlq"
 	DefaultStats       = "device_stats"
 	DefaultProgress    = "weir.progress"
+	DefaultAlerts      = "weir.alerts"
 )
 
 // maxLength leaves room for the longest name of a bundled pipeline: a pipeline's name has at most
@@ -69,7 +70,7 @@ func collides(a, b string) bool {
 }
 
 func (s Site) names() []string {
-	return []string{s.Readings(), s.DeadLetters(), s.Stats(), s.Progress()}
+	return []string{s.Readings(), s.DeadLetters(), s.Stats(), s.Progress(), s.Alerts()}
 }
 
 // IsDefault reports whether the site has Weir's default names.
@@ -96,6 +97,12 @@ func (s Site) Stats() string { return s.Scoped(DefaultStats) }
 
 // Progress returns the compacted topic of the positions of sources and the replay markers.
 func (s Site) Progress() string { return s.Scoped(DefaultProgress) }
+
+// Alerts returns the compacted topic of alerts and silences.
+func (s Site) Alerts() string { return s.Scoped(DefaultAlerts) }
+
+// AlertGroup returns the consumer group that delivers the alerts.
+func (s Site) AlertGroup() string { return "weir-" + s.Scoped("alerts") }
 
 // Scoped returns the site's name for a pipeline or topic that has the given name on the default
 // site.
