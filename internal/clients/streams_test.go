@@ -21,7 +21,6 @@ import (
 // topic. It is killed, loses its local state, and the broker is killed while it runs: all counts
 // are exact.
 func TestStreamsCountsExactly(t *testing.T) {
-	needsAll(t)
 	needsTools(t, "java", "javac", "mvn")
 	countWords(t, serveEmbedded(t))
 }
