@@ -43,8 +43,8 @@ func TestOnKafka(t *testing.T) {
 	b.connect(t)
 	t.Cleanup(func() { b.client.Close() })
 	must(t, "topics", "apply", b.flag)
-	t.Run("bounded runs are visible at once", b.testBoundedRuns)
-	t.Run("produced readings are visible at once", b.testProduced)
+	t.Run("bounded runs are visible immediately", b.testBoundedRuns)
+	t.Run("produced readings are visible immediately", b.testProduced)
 	t.Run("repartition", b.testRepartition)
 	t.Run("gaps", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T){

@@ -54,7 +54,7 @@ func (o Oracle) Check(ctx context.Context) (*Verdict, error) {
 		Windows: audit.WindowConfig{Topic: flowWindows, Size: flowWindow, Late: flowName + ".late", DLQ: flowName + ".dlq", Delay: flowDelay},
 	}
 	if !o.Stats {
-		c.StatsTopic, c.DLQTopic, c.Group = "no-stats", "no-letters", "no-group"
+		c.StatsTopic, c.DLQTopic, c.Group = "no-stats", "no-dead-letters", "no-group"
 	}
 	r, err := audit.Verify(ctx, c)
 	if err != nil {

@@ -100,10 +100,10 @@ func TestSchemaEvolution(t *testing.T) {
 	p.produce(p.reading(v3, readingV3, 6.0, int64(6)), p.reading(vx, readingX, "hot", int64(7)), p.reading(v1, readingV1, float32(8), 8))
 	all = append(all, `{"device_id":"a","x":6.0,"n":6,"unit":"v1"}`, `{"device_id":"a","x":8.0,"n":8,"unit":"v1"}`)
 	p.want("hot", value, all...)
-	p.want("hot.dlq", letter, fmt.Sprintf("value: schema %d (of the writer) can't be read as schema %d (of the reader, readings-value): field x: found string, expected DOUBLE", vx, v3))
+	p.want("hot.dlq", deadLetter, fmt.Sprintf("value: schema %d (of the writer) can't be read as schema %d (of the reader, readings-value): field x: found string, expected DOUBLE", vx, v3))
 	p.stop()
 	if !slices.ContainsFunc(p.commits, func(c engine.Commit) bool { return c.DeadLetters == 1 && c.Records == 3 && c.Outputs == 2 }) {
-		t.Errorf("the letter was not in one transaction with the rows around it: %+v", p.commits)
+		t.Errorf("the dead letter was not in one transaction with the rows around it: %+v", p.commits)
 	}
 
 	p.run(strings.ReplaceAll(queryV3, "'hot'", "'warm'"))

@@ -72,7 +72,7 @@ INSERT INTO roomy SELECT n, s || s || s FROM readings;`, "sizes")
 					}
 				}
 				if !strings.Contains(reason, "topic small takes") || len(r.Value) < 600_000 {
-					t.Errorf("letter of %d bytes, because %s", len(r.Value), reason)
+					t.Errorf("dead letter of %d bytes, because %s", len(r.Value), reason)
 				}
 			}
 			return nil
@@ -140,7 +140,7 @@ INSERT INTO small SELECT n, s FROM readings;`, "lowered")
 		t.Fatal(err)
 	}
 	if len(seen) != outputs || letters != 12 || outputs+letters != 2*rows {
-		t.Errorf("%d rows, %d of them different, and %d letters of %d", outputs, len(seen), letters, 2*rows)
+		t.Errorf("%d rows, %d of them different, and %d dead letters of %d", outputs, len(seen), letters, 2*rows)
 	}
 	for value, n := range seen {
 		if n != 1 {

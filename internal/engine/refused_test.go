@@ -34,8 +34,8 @@ func TestAsideTogether(t *testing.T) {
 		}
 		produceGiven(t, at, all)
 		program, err := plan.Compile(`
-SET 'weir.dead-letter.topic' = 'aside';
-SET 'weir.late.topic' = 'aside';
+SET 'weir.dead-letter.topic' = 'diverted';
+SET 'weir.late.topic' = 'diverted';
 CREATE TABLE readings (ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'readings', 'value.format' = 'json',
   'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset');
 CREATE TABLE results (s TIMESTAMP(3), n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'results', 'format' = 'json');
@@ -47,11 +47,11 @@ INSERT INTO results SELECT window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE readin
 			t.Fatal(err)
 		}
 		got := int32(0)
-		if err := broker.ReadAll(t.Context(), at, "aside", nil, func(*kgo.Record) error { got++; return nil }); err != nil {
+		if err := broker.ReadAll(t.Context(), at, "diverted", nil, func(*kgo.Record) error { got++; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if got != 2*partitions {
-			t.Errorf("%d partitions: %d letters and late rows, want %d", partitions, got, 2*partitions)
+			t.Errorf("%d partitions: %d dead letters and late rows, want %d", partitions, got, 2*partitions)
 		}
 	}
 }

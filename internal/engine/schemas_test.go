@@ -166,7 +166,7 @@ func hotRow(r *kgo.Record) string {
 	return fmt.Sprintf("%s=%v", v.Device, v.X)
 }
 
-func letter(r *kgo.Record) string {
+func deadLetter(r *kgo.Record) string {
 	for _, h := range r.Headers {
 		if h.Key == "weir-dlq-reason" {
 			return string(h.Value)
@@ -255,7 +255,7 @@ func TestUndecodable(t *testing.T) {
 	if rows := p.rows("hot", 2, hotRow); !slices.Equal(rows, []string{"a=20", "a=23"}) {
 		t.Errorf("rows: %v", rows)
 	}
-	letters := p.rows("hot.dlq", 4, letter)
+	letters := p.rows("hot.dlq", 4, deadLetter)
 	wants := []string{
 		"40403",
 		fmt.Sprintf("schema %d (of the writer) can't be read as schema %d (of the reader, readings-value): field x: found string, expected DOUBLE", v3, v1),
@@ -264,7 +264,7 @@ func TestUndecodable(t *testing.T) {
 	}
 	for _, want := range wants {
 		if !slices.ContainsFunc(letters, func(s string) bool { return strings.Contains(s, want) }) {
-			t.Errorf("no letter with %q: %s", want, strings.Join(letters, "\n"))
+			t.Errorf("no dead letter with %q: %s", want, strings.Join(letters, "\n"))
 		}
 	}
 }

@@ -31,7 +31,7 @@ func TestAvroTimesAsText(t *testing.T) {
 			map[string]any{"all": []any{nil, at}, "by": map[string]any{"x": map[string]any{"at": at}}},
 			`{"all":[null,"2026-01-31T12:00:00.123456Z"],"by":{"x":{"at":"2026-01-31T12:00:00.123456000Z"}}}`,
 		},
-		"a string beside it": {
+		"a union with a string": {
 			`{"type":"record","name":"R","fields":[{"name":"at","type":["string",` + long("timestamp-millis") + `]}]}`,
 			map[string]any{"at": at},
 			`{"at":"2026-01-31T12:00:00.123456Z"}`, // as Avro does
