@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -185,7 +184,7 @@ func TestKillKeepsOffsetsWithRows(t *testing.T) {
 			t.Fatalf("round %d: the broker was not killed when %s", round, step)
 		}
 		kills[step]++
-		checkIntent(t, dir)
+		checkJournal(t, dir)
 		c = startChild(t, dir)
 		rows := checkCopied(t, c.addr, fmt.Sprintf("round %d, killed when %s", round, step))
 		visible := step != offsetsStaged && step != "" // the decision is the intent
@@ -244,13 +243,21 @@ func copyUntilDead(t *testing.T, c *child) bool {
 		_ = c.cmd.Wait() // "signal: killed"
 		cancel()
 	}()
-	s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(c.addr), kgo.TransactionalID("copier"), kgo.TransactionTimeout(time.Minute),
+	s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(c.addr), kgo.DisableClientMetrics(), kgo.TransactionalID(commitGroup), kgo.TransactionTimeout(time.Minute),
 		kgo.ConsumerGroup(commitGroup), kgo.ConsumeTopics(commitIn), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxBytes(1<<10),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	context.AfterFunc(ctx, s.Client().Close) // otherwise records in flight wait for the broker to restart
+	closed := make(chan struct{})
+	context.AfterFunc(ctx, func() { // otherwise records in flight wait for the broker to restart
+		defer close(closed)
+		s.Client().Close()
+	})
+	defer func() {
+		cancel()
+		<-closed
+	}()
 	for ctx.Err() == nil {
 		fetches := s.PollRecords(ctx, 3*killPartitions)
 		if fetches.NumRecords() == 0 {
@@ -296,7 +303,7 @@ func TestRecoveryOfIntentsWithoutTopicNames(t *testing.T) {
 			if !copyUntilDead(t, c) {
 				t.Fatal("the broker was not killed")
 			}
-			forgetTopicNames(t, dir)
+			asEarlierVersion(t, dir)
 			c = startChild(t, dir)
 			defer c.kill(t)
 			if rows := checkCopied(t, c.addr, step); rows == 0 {
@@ -306,39 +313,71 @@ func TestRecoveryOfIntentsWithoutTopicNames(t *testing.T) {
 	}
 }
 
-// forgetTopicNames rewrites the last intent as an earlier version would have written it.
-func forgetTopicNames(t *testing.T, dir string) {
+// asEarlierVersion replaces the journal by the intent that a version without topic names would have
+// written.
+func asEarlierVersion(t *testing.T, dir string) {
 	t.Helper()
-	in, err := readIntent(dir)
-	if err != nil || in == nil {
-		t.Fatalf("no intent: %v", err)
+	content, _, _, err := readJournal(dir)
+	if err != nil || content.last == nil {
+		t.Fatalf("no decision: %v", err)
 	}
+	d := content.last
+	in := intent{Number: 1, ProducerID: d.id, Epoch: d.epoch, BumpsEpoch: true, PIDLogSize: d.PIDLogSize, Offsets: d.offsets}
 	for i := range in.Offsets {
 		in.Offsets[i].Topic = ""
 	}
-	data, err := json.Marshal(in)
+	writeIntent(t, dir, in)
+}
+
+// writeIntent replaces the journal by a slot of an earlier version.
+func writeIntent(t *testing.T, dir string, in intent) {
+	t.Helper()
+	framed, err := frame(in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(slotPath(dir, int(in.Number%2)), frameIntent(data), 0o600); err != nil {
+	if err := os.WriteFile(slotPath(dir, int(in.Number%2)), framed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(journalPath(dir)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// checkIntent checks that the last intent names the topic of each offset.
-func checkIntent(t *testing.T, dir string) {
+// checkJournal checks that the journal names the topic of each offset.
+func checkJournal(t *testing.T, dir string) {
 	t.Helper()
-	in, err := readIntent(dir)
-	if err != nil || in == nil {
-		t.Fatalf("no intent in %s: %v", dir, err)
+	content, _, _, err := readJournal(dir)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(in.Offsets) == 0 {
-		t.Errorf("intent %d has no offsets", in.Number)
+	var offsets []groupOffset
+	for _, open := range content.open {
+		offsets = append(offsets, open.offsets...)
 	}
-	for _, o := range in.Offsets {
+	if content.last != nil {
+		offsets = append(offsets, content.last.offsets...)
+	}
+	if len(offsets) == 0 {
+		t.Error("the journal has no offsets")
+	}
+	for _, o := range offsets {
 		if o.Topic != commitIn || o.Group != commitGroup {
-			t.Errorf("intent %d commits offset %d of topic %q to group %q, expected %q and %q", in.Number, o.Offset, o.Topic, o.Group, commitIn, commitGroup)
+			t.Errorf("the journal has offset %d of topic %q of group %q, expected %q and %q", o.Offset, o.Topic, o.Group, commitIn, commitGroup)
 		}
+	}
+}
+
+// takeOver acquires a transactional id, as the next process does, which aborts what is open.
+func takeOver(t *testing.T, addr, id string) {
+	t.Helper()
+	c, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.TransactionalID(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, _, err := c.ProducerID(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -349,6 +388,7 @@ func checkCopied(t *testing.T, addr, when string) (rows int) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	wrong := func(format string, args ...any) { t.Errorf("%s: %s", when, fmt.Sprintf(format, args...)) }
+	takeOver(t, addr, commitGroup)
 	copies := make(map[string]int)
 	for _, values := range readCommitted(ctx, t, addr, commitOut, wrong) {
 		for _, v := range values {

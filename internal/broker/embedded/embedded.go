@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -31,8 +32,8 @@ type Config struct {
 	// host or a wildcard such as 0.0.0.0. Default: Addr.
 	Advertise string
 
-	// Sync makes each commit wait for the disk, so that a power failure loses no acknowledged
-	// commit. Default false. A killed process loses none either way.
+	// Sync makes acknowledgements of writes and commits wait for the disk, so that a power failure
+	// loses nothing acknowledged. Default false. A killed process loses nothing either way.
 	Sync bool
 
 	Profile     string       // name in Profiles; default DefaultProfile
@@ -92,9 +93,12 @@ type Broker struct {
 	storage *storage
 	loop    *loop
 	front   *front.Listener
+	disk    *syncer // nil without Config.Sync
 	lock    *flock.Flock
 	addr    string
 	closed  func() error // once
+
+	closeDisk func() error
 
 	stopMaintaining context.CancelFunc
 	maintaining     sync.WaitGroup
@@ -160,15 +164,23 @@ func (b *Broker) start() error {
 		return err
 	}
 	defer leanMemory(b.data())()
-	if err := recoverDir(dir, b.cfg.Logger); err != nil {
+	restored, err := recoverDir(dir, b.cfg.Logger)
+	if err != nil {
 		return fmt.Errorf("recover data directory %s: %w", dir, err)
 	}
 	if err := writeSynced(filepath.Join(dir, uncleanFile), nil); err != nil {
 		return fmt.Errorf("mark data directory: %w", err)
 	}
-	if b.journal, err = openJournal(dir, b.cfg.Sync, b.topicName); err != nil {
-		return fmt.Errorf("open commit journal: %w", err)
+	b.closeDisk = func() error { return nil }
+	if b.cfg.Sync {
+		if b.disk, b.closeDisk, err = openSyncer(dir); err != nil {
+			return fmt.Errorf("open data directory: %w", err)
+		}
 	}
+	if b.journal, err = openJournal(dir, b.disk); err != nil {
+		return errors.Join(fmt.Errorf("open transaction journal: %w", err), b.closeDisk())
+	}
+	ready := make(chan struct{})
 	var listenErr error
 	b.cluster, err = kfake.NewCluster(
 		kfake.NumBrokers(1),
@@ -179,7 +191,11 @@ func (b *Broker) start() error {
 				return nil, listenErr
 			}
 			b.front = front.Wrap(l, profile.limits(b.cfg.Limits), b.cfg.Logger)
-			return b.front, nil
+			l = b.front
+			if b.disk != nil {
+				l = heldListener{l, b.disk}
+			}
+			return &readyListener{Listener: l, ready: ready, closed: make(chan struct{})}, nil
 		}),
 		kfake.WithLogger(logger{b.cfg.Logger}),
 		kfake.ClusterID("weir-embedded"),
@@ -192,7 +208,7 @@ func (b *Broker) start() error {
 		}),
 	)
 	if err != nil {
-		return errors.Join(explainListen(b.cfg.Addr, err, listenErr), b.journal.close())
+		return errors.Join(explainListen(b.cfg.Addr, err, listenErr), b.journal.close(), b.closeDisk())
 	}
 	if b.loop, err = openLoop(b.cluster); err != nil {
 		return errors.Join(err, b.shut())
@@ -211,15 +227,32 @@ func (b *Broker) start() error {
 	for _, key := range []kmsg.Key{kmsg.EndTxn, kmsg.InitProducerID} {
 		b.watch(key, room.onRequest) // before all others: the journal must not record a commit that is refused
 	}
-	fence, err := newFence(b.loop)
+	producers, err := newProducers(b.loop)
 	if err != nil {
 		return errors.Join(err, b.shut())
 	}
+	producers.restore(restored)
+	b.journal.producers, b.journal.topicName = producers, b.topicName
+	fence := &Fence{producers: producers}
 	members, err := newMembers(b.loop)
 	if err != nil {
 		return errors.Join(err, b.shut())
 	}
-	b.watch(kmsg.InitProducerID, fence.OnRequest)
+	b.watch(kmsg.InitProducerID, func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		req, ok := kreq.(*kmsg.InitProducerIDRequest)
+		if !ok {
+			return nil, nil, false
+		}
+		claim := fence.claim(req)
+		if claim.refused {
+			return refuseInit(req, kerr.ProducerFenced), nil, true
+		}
+		resp, err, refused := b.journal.onInit(req, claim)
+		if !refused {
+			fence.admit(claim)
+		}
+		return resp, err, refused
+	})
 	b.watch(kmsg.SyncGroup, members.onSyncGroup)
 	b.watch(kmsg.JoinGroup, members.onJoinGroup)
 	limit := cmp.Or(b.cfg.StoredBytes, profile.StoredBytes)
@@ -240,10 +273,12 @@ func (b *Broker) start() error {
 			resp, err, answered = b.storage.onProduce(req)
 		}
 		if !answered {
-			b.journal.onProduce(req)
+			resp, err, answered = b.journal.onProduce(req.(*kmsg.ProduceRequest))
 		}
 		return resp, err, answered
 	})
+	b.watch(kmsg.AddPartitionsToTxn, b.journal.onAddPartitions)
+	b.watch(kmsg.AddOffsetsToTxn, b.journal.onAddOffsets)
 	b.watch(kmsg.EndTxn, b.journal.onEndTxn)
 	b.watch(kmsg.TxnOffsetCommit, b.journal.onTxnOffsetCommit)
 	b.watch(kmsg.DeleteRecords, b.onDeleteRecords)
@@ -252,6 +287,7 @@ func (b *Broker) start() error {
 	b.watch(kmsg.IncrementalAlterConfigs, b.onIncrementalAlterConfigs)
 	b.watch(kmsg.AlterConfigs, onAlterConfigs)
 	b.watch(kmsg.CreateTopics, onCreateTopics)
+	close(ready)
 	b.addr = b.cluster.ListenAddrs()[0]
 	if err := writeSynced(filepath.Join(dir, addrFile), []byte(b.addr)); err != nil {
 		return errors.Join(fmt.Errorf("write broker address: %w", err), b.shut())
@@ -268,7 +304,7 @@ func (b *Broker) start() error {
 // shut cleans up after a failed start.
 func (b *Broker) shut() error {
 	b.cluster.Close()
-	return b.journal.close()
+	return errors.Join(b.journal.close(), b.closeDisk())
 }
 
 // handler is called with a request before the broker handles it; if it returns handled, the broker
@@ -316,7 +352,7 @@ func (b *Broker) close() error {
 	b.cluster.Close()
 	dir := b.cfg.Dir
 	b.tighten()
-	return errors.Join(floorErr, b.journal.close(),
+	return errors.Join(floorErr, b.journal.close(), b.closeDisk(),
 		os.Remove(filepath.Join(dir, addrFile)),
 		os.Remove(filepath.Join(dir, uncleanFile)),
 		b.lock.Unlock())
@@ -397,31 +433,6 @@ func reachable(addr string) bool {
 		return false
 	}
 	return conn.Close() == nil
-}
-
-// writeSynced atomically replaces a file's content and syncs it to disk.
-func writeSynced(path string, data []byte) error {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, privateFile) //nolint:gosec // inside the data directory
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir) //nolint:gosec // inside the data directory
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // logger forwards kfake's errors, and its warnings as debug lines. Its info and debug lines concern

@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -29,7 +28,7 @@ func open(t *testing.T, cfg Config) *Broker {
 
 func client(t *testing.T, b *Broker, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(b.Addr()), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.ManualPartitioner())}, opts...)...)
+	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(b.Addr()), kgo.DisableClientMetrics(), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.ManualPartitioner())}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,136 +302,6 @@ func TestTakenPort(t *testing.T) {
 	_, err = Open(Config{Dir: t.TempDir(), Addr: l.Addr().String()})
 	if err == nil || !strings.Contains(err.Error(), "--listen") {
 		t.Errorf("error %v", err)
-	}
-}
-
-// A commit whose intent can't be written is rejected, and succeeds once it can.
-func TestCommitWaitsForTheJournal(t *testing.T) {
-	dir := t.TempDir()
-	j, err := openJournal(dir, false, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range j.slots {
-		if err := f.Close(); err != nil { // writes now fail, as on a full disk
-			t.Fatal(err)
-		}
-	}
-	j.wrote[5] = 0
-	commit := kmsg.NewPtrEndTxnRequest()
-	commit.ProducerID, commit.Commit = 5, true
-	resp, _, handled := j.onEndTxn(commit)
-	if end, ok := resp.(*kmsg.EndTxnResponse); !handled || !ok || end.ErrorCode == 0 {
-		t.Errorf("a commit without an intent: %+v, handled %v", resp, handled)
-	}
-	if j, err = openJournal(dir, true, nil); err != nil {
-		t.Fatal(err)
-	}
-	j.wrote[5] = 0
-	if _, _, handled := j.onEndTxn(commit); handled {
-		t.Error("a commit with an intent was not passed on")
-	}
-	in, err := readIntent(dir)
-	if err != nil || in == nil || in.ProducerID != 5 {
-		t.Errorf("intent %+v, %v", in, err)
-	}
-	if err := os.Truncate(slotPath(dir, int(in.Number%2)), 9); err != nil {
-		t.Fatal(err)
-	}
-	if in, err := readIntent(dir); in != nil || err != nil {
-		t.Errorf("a torn intent is read as %+v, %v", in, err)
-	}
-}
-
-// A fenced producer does not affect the transaction of its successor.
-func TestJournalKeepsTheNewerProducersOffsets(t *testing.T) {
-	id := [16]byte{7}
-	names := map[[16]byte]string{id: "readings"}
-	dir := t.TempDir()
-	j, err := openJournal(dir, false, func(id [16]byte) string { return names[id] })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer j.close() //nolint:errcheck // the test is over
-	offsets := func(epoch int16, offset int64) *kmsg.TxnOffsetCommitRequest {
-		req := kmsg.NewPtrTxnOffsetCommitRequest()
-		req.Version, req.Group, req.ProducerID, req.ProducerEpoch = 6, "g", 5, epoch
-		req.Topics = []kmsg.TxnOffsetCommitRequestTopic{
-			{TopicID: id, Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{{Partition: 1, Offset: offset}}},
-			{TopicID: [16]byte{8}, Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{{Partition: 1, Offset: offset}}}, // deleted
-		}
-		return req
-	}
-	end := func(epoch int16) *kmsg.EndTxnRequest {
-		req := kmsg.NewPtrEndTxnRequest()
-		req.Version, req.ProducerID, req.ProducerEpoch, req.Commit = 5, 5, epoch, true
-		return req
-	}
-	for _, hook := range []func() error{
-		func() error { _, err, _ := j.onTxnOffsetCommit(offsets(3, 100)); return err },
-		func() error { _, err, _ := j.onTxnOffsetCommit(offsets(2, 50)); return err },
-		func() error { _, err, _ := j.onEndTxn(end(2)); return err },
-		func() error { _, err, _ := j.onEndTxn(end(3)); return err },
-	} {
-		if err := hook(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	in, err := readIntent(dir)
-	if err != nil || in == nil {
-		t.Fatal(in, err)
-	}
-	want := groupOffset{Group: "g", Topic: "readings", Partition: 1, Offset: 100}
-	if in.Epoch != 3 || len(in.Offsets) != 1 || in.Offsets[0] != want {
-		t.Errorf("intent %+v, want epoch 3 and %+v", in, want)
-	}
-}
-
-// Clients before KIP-890 keep their epoch. A commit that is retried after a lost response is not a
-// decision to commit: otherwise a crash during the next transaction would commit its records.
-func TestRepeatedCommitIsNoIntent(t *testing.T) {
-	dir := t.TempDir()
-	j, err := openJournal(dir, false, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer j.close() //nolint:errcheck // the test is over
-	write := func(epoch int16) {
-		header := make([]byte, batchHeaderSize)
-		binary.BigEndian.PutUint64(header[43:], 5)
-		binary.BigEndian.PutUint16(header[51:], uint16(epoch)) //nolint:gosec // small
-		req, id := kmsg.NewPtrProduceRequest(), "writer"
-		req.TransactionID = &id
-		req.Topics = []kmsg.ProduceRequestTopic{{Topic: "a", Partitions: []kmsg.ProduceRequestTopicPartition{{Records: header}}}}
-		j.onProduce(req)
-	}
-	commit := func(epoch int16) (intents uint64) {
-		req := kmsg.NewPtrEndTxnRequest()
-		req.Version, req.ProducerID, req.ProducerEpoch, req.Commit = 4, 5, epoch, true
-		if _, err, _ := j.onEndTxn(req); err != nil {
-			t.Fatal(err)
-		}
-		return j.number
-	}
-	for _, step := range []struct {
-		what   string
-		writes int16 // epoch of the records written before; 0: none
-		epoch  int16 // of the commit
-		want   uint64
-	}{
-		{"commit", 3, 3, 1},
-		{"the same again", 0, 3, 1},
-		{"next transaction of the epoch", 3, 3, 2},
-		{"its commit again", 0, 3, 2},
-		{"fenced producer", 4, 3, 2},
-		{"newer producer", 0, 4, 3},
-	} {
-		if step.writes > 0 {
-			write(step.writes)
-		}
-		if got := commit(step.epoch); got != step.want {
-			t.Errorf("%s: %d intents, want %d", step.what, got, step.want)
-		}
 	}
 }
 

@@ -1,9 +1,6 @@
 package embedded
 
 import (
-	"errors"
-	"math"
-	"reflect"
 	_ "unsafe" // for go:linkname
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -33,9 +30,7 @@ import (
 // transaction of the newer producer before it checks the epoch, and the timeout of that transaction
 // would fence the newer producer.
 type Fence struct {
-	loop *loop
-	byID reflect.Value // producer ids to *pidinfo
-	byTx reflect.Value // transactional ids to *pidinfo
+	producers *producers
 }
 
 // kfakeMaxTimeout is transaction.max.timeout.ms.
@@ -49,18 +44,11 @@ func NewFence(c *kfake.Cluster) (*Fence, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFence(l)
-}
-
-func newFence(l *loop) (f *Fence, err error) {
-	defer catchUnknown(&err)
-	pids := reflect.ValueOf(l.cluster).Elem().FieldByName("pids")
-	f = &Fence{loop: l, byID: reach(pids.FieldByName("ids")), byTx: reach(pids.FieldByName("byTxid"))}
-	info := f.byID.Type().Elem()
-	if f.byTx.Type().Elem() != info || field(info.Elem(), "id").Kind() != reflect.Int64 || field(info.Elem(), "epoch").Kind() != reflect.Int16 {
-		return nil, errors.New("unsupported version of kfake: pidinfo has other fields")
+	p, err := newProducers(l)
+	if err != nil {
+		return nil, err
 	}
-	return f, nil
+	return &Fence{producers: p}, nil
 }
 
 // OnRequest rejects requests of fenced producers. Call it in control functions of the cluster, for
@@ -68,12 +56,11 @@ func newFence(l *loop) (f *Fence, err error) {
 func (f *Fence) OnRequest(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	switch req := kreq.(type) {
 	case *kmsg.InitProducerIDRequest:
-		if f.admits(req) {
-			break
+		claim := f.claim(req)
+		if claim.refused {
+			return refuseInit(req, kerr.ProducerFenced), nil, true
 		}
-		resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
-		resp.ErrorCode, resp.ProducerID, resp.ProducerEpoch = kerr.ProducerFenced.Code, -1, -1
-		return resp, nil, true
+		f.admit(claim)
 	case *kmsg.ProduceRequest:
 		if f.isStale(req) {
 			return refuseProduce(req, kerr.InvalidProducerEpoch), nil, true
@@ -82,26 +69,55 @@ func (f *Fence) OnRequest(kreq kmsg.Request) (kmsg.Response, error, bool) { //no
 	return nil, nil, false
 }
 
-// admits reports whether a producer may acquire a transactional id, and raises the epoch if it
-// takes the id over from another one.
-func (f *Fence) admits(req *kmsg.InitProducerIDRequest) bool {
-	if req.TransactionalID == nil || req.TransactionTimeoutMillis <= 0 || req.TransactionTimeoutMillis > kfakeMaxTimeout(f.loop.cluster) {
-		return true // kfake rejects the timeout, and the older producer keeps its id
+func refuseInit(req *kmsg.InitProducerIDRequest, err *kerr.Error) *kmsg.InitProducerIDResponse {
+	resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+	resp.ErrorCode, resp.ProducerID, resp.ProducerEpoch = err.Code, -1, -1
+	return resp
+}
+
+// claim describes what an InitProducerID does to the producer that has the transactional id.
+type claim struct {
+	refused  bool         // its sender is fenced
+	takeover bool         // its sender is another producer
+	holder   liveProducer // who has the id; zero if it is unused, or if the broker rejects the request
+}
+
+func (f *Fence) claim(req *kmsg.InitProducerIDRequest) claim {
+	if req.TransactionalID == nil || *req.TransactionalID == "" ||
+		req.TransactionTimeoutMillis <= 0 || req.TransactionTimeoutMillis > kfakeMaxTimeout(f.producers.loop.cluster) {
+		return claim{} // kfake rejects the timeout, and the older producer keeps its id
 	}
-	admitted := true
-	f.loop.do(func() {
-		id, epoch := lifeOf(f.byTx, *req.TransactionalID)
-		switch {
-		case !epoch.IsValid(): // the id is unused
-		case req.ProducerID < 0 || req.ProducerEpoch < 0:
-			if epoch.Int() < math.MaxInt16-1 { // at which kfake assigns a new producer id
-				epoch.SetInt(epoch.Int() + 1)
-			}
-		case req.ProducerID == id:
-			admitted = int64(req.ProducerEpoch) >= epoch.Int()-1
-		}
-	})
-	return admitted
+	if req.ProducerID < 0 || req.ProducerEpoch < 0 {
+		holder, ok := f.producers.withTransactionalID(*req.TransactionalID)
+		return claim{takeover: ok, holder: holder}
+	}
+	// KIP-360: kfake finds the producer by its id.
+	holder, ok := f.producers.withID(req.ProducerID)
+	if !ok || req.ProducerEpoch > holder.epoch {
+		return claim{} // kfake rejects it
+	}
+	of, ok := f.producers.withTransactionalID(*req.TransactionalID)
+	if ok && of.id == req.ProducerID && int(req.ProducerEpoch) < int(holder.epoch)-1 {
+		return claim{refused: true}
+	}
+	return claim{holder: holder}
+}
+
+// nextEpoch is the epoch of the producer once the broker has handled the claim.
+func (c *claim) nextEpoch() int16 {
+	step := 1
+	if c.takeover {
+		step = 2
+	}
+	return int16(min(int(c.holder.epoch)+step, maxEpoch)) //nolint:gosec // bounded
+}
+
+// admit raises the epoch if the sender takes the id over from another producer.
+func (f *Fence) admit(c claim) {
+	if !c.takeover || c.holder.epoch >= maxEpoch-1 { // at which kfake assigns a new producer id
+		return
+	}
+	f.producers.loop.do(func() { reach(c.holder.state.FieldByName("epoch")).SetInt(int64(c.holder.epoch) + 1) })
 }
 
 // isStale reports whether the batches are from an older producer of a transactional id.
@@ -113,16 +129,6 @@ func (f *Fence) isStale(req *kmsg.ProduceRequest) bool {
 	if !ok {
 		return false
 	}
-	_, epoch := lifeOf(f.byID, of.id)
-	return epoch.IsValid() && int64(of.epoch) < epoch.Int()
-}
-
-// lifeOf returns the id and the settable epoch of a producer in one of kfake's maps, or the zero
-// Value if it is missing.
-func lifeOf(producers reflect.Value, key any) (id int64, epoch reflect.Value) {
-	p := producers.MapIndex(reflect.ValueOf(key))
-	if !p.IsValid() {
-		return 0, reflect.Value{}
-	}
-	return p.Elem().FieldByName("id").Int(), reach(p.Elem().FieldByName("epoch"))
+	holder, ok := f.producers.withID(of.id)
+	return ok && of.epoch < holder.epoch
 }

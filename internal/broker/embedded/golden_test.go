@@ -317,6 +317,7 @@ func committedRecords(t *testing.T, b *Broker, topic string, p int32) (records [
 	}
 	c := client(t, b, kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().AtStart()}}))
+	defer c.Close() // a client that is closed after its broker waits for seconds
 	for next := info.LogStartOffset; next < info.HighWatermark; {
 		fetches := c.PollFetches(t.Context())
 		if err := fetches.Err(); err != nil {

@@ -6,23 +6,53 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
+	"maps"
 	"os"
 	"path/filepath"
-
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
+	"slices"
+	"time"
 )
 
-// intent is the decision to commit one transaction, with everything that recovery needs to complete
-// it, except the partitions: recovery finds them by the producer's open batches.
-type intent struct {
-	Number     uint64 `json:"n"` // sequence number; the highest valid one on disk is the last
+// The journal is an append-only log of what clients do to transactions. An entry is written before
+// the broker handles the request; if that fails, the request is refused with a retriable error and
+// never reaches the broker. Entries are framed (see frame) and numbered consecutively.
+//
+// The broker handles one request at a time: when the decision to end a transaction is written, all
+// earlier ones have been carried out. Recovery therefore has at most one decision to complete.
+
+const journalFile = "transactions.journal"
+
+// Sizes in bytes at which a running broker rewrites the journal: at least minRewrite, and several
+// times the size that the last rewrite left.
+const (
+	minRewrite    = 4 << 20
+	rewriteFactor = 4
+)
+
+// entry is one record of the journal. It concerns one transaction.
+type entry struct {
+	Number     uint64 `json:"n"`
 	ProducerID int64  `json:"pid"`
 	Epoch      int16  `json:"epoch"`
-	BumpsEpoch bool   `json:"bumps"`    // EndTxn v5 and later: the producer continues with the next epoch (KIP-890)
-	PIDLogSize int64  `json:"pids_log"` // size of pids.log before the end: an end logged after that position is this one's
 
-	Offsets []groupOffset `json:"offsets,omitempty"`
+	Begins     *beginning         `json:"begins,omitempty"` // in the first entry of a transaction
+	Partitions map[string][]int32 `json:"parts,omitempty"`  // added, by topic
+	Groups     []string           `json:"groups,omitempty"` // added
+	Offsets    []groupOffset      `json:"offsets,omitempty"`
+	Ends       *ending            `json:"ends,omitempty"` // in the last one
+}
+
+type beginning struct {
+	At       int64 `json:"at"`                  // Unix milliseconds, from which the timeout counts
+	OwnEpoch bool  `json:"own_epoch,omitempty"` // no other transaction has its epoch (KIP-890)
+}
+
+// ending is the decision to end a transaction.
+type ending struct {
+	Commit     bool  `json:"commit"`
+	NextEpoch  int16 `json:"next"`     // of the producer, once the transaction has ended
+	PIDLogSize int64 `json:"pids_log"` // size of pids.log at the decision: an end logged at or after that position is this one's
 }
 
 // groupOffset is one offset that a transaction commits to a consumer group (KIP-98
@@ -36,240 +66,243 @@ type groupOffset struct {
 	Metadata    *string `json:"m,omitempty"`
 }
 
-// journal keeps the last intent on disk, in two slots written alternately, so that a torn write
-// leaves the previous one intact. The broker calls its handlers one at a time, before it handles
-// the request itself: when an intent is written, every earlier one has been completed.
+// transaction is the content of its entries.
+type transaction struct {
+	producer
+	begins     beginning
+	partitions map[topicPartition]bool
+	groups     []string
+	offsets    []groupOffset // in the order in which they were staged
+}
+
+func (t *transaction) started() time.Time { return time.UnixMilli(t.begins.At) }
+
+// entry returns a single entry with the content of all.
+func (t *transaction) entry() entry {
+	e := entry{ProducerID: t.id, Epoch: t.epoch, Begins: &t.begins, Groups: t.groups, Offsets: t.offsets}
+	for p := range t.partitions {
+		e.add(p.topic, p.id)
+	}
+	return e
+}
+
+func (e *entry) add(topic string, partition int32) {
+	if e.Partitions == nil {
+		e.Partitions = make(map[string][]int32)
+	}
+	e.Partitions[topic] = append(e.Partitions[topic], partition)
+}
+
+// decision is an ending and the transaction that it ends.
+type decision struct {
+	ending
+	transaction
+}
+
+// transactions is the content of a journal.
+type transactions struct {
+	open map[int64]*transaction // by producer id
+	last *decision              // nil if the journal has none
+}
+
+func (t *transactions) apply(e entry) {
+	of := t.open[e.ProducerID]
+	if e.Begins != nil || of == nil || of.epoch != e.Epoch {
+		of = &transaction{producer: producer{e.ProducerID, e.Epoch}, partitions: make(map[topicPartition]bool)}
+		t.open[e.ProducerID] = of
+	}
+	if e.Begins != nil {
+		of.begins = *e.Begins
+		if t.last != nil && t.last.producer == of.producer {
+			t.last = nil // carried out: the epoch's next transaction has begun
+		}
+	}
+	for topic, ids := range e.Partitions {
+		for _, id := range ids {
+			of.partitions[topicPartition{topic, id}] = true
+		}
+	}
+	for _, g := range e.Groups {
+		if !slices.Contains(of.groups, g) {
+			of.groups = append(of.groups, g)
+		}
+	}
+	of.offsets = append(of.offsets, e.Offsets...)
+	if e.Ends != nil {
+		t.last = &decision{ending: *e.Ends, transaction: *of}
+		delete(t.open, e.ProducerID)
+	}
+}
+
+// journal appends to the journal of a running broker. Its handlers are in hooks.go.
 type journal struct {
-	dir    string // data directory
-	sync   bool
-	slots  [2]*os.File
-	number uint64
-	staged map[int64]stagedOffsets // by producer id, of open transactions
-	wrote  map[int64]int16         // by producer id: epoch of the batches sent since its last commit
-
+	dir       string  // data directory
+	disk      *syncer // nil unless decisions wait for the disk
+	producers *producers
 	topicName func(id [16]byte) string // empty if no topic has the id
+
+	file      journalWriter
+	size      int64 // of the complete entries
+	rewriteAt int64 // size
+	number    uint64
+	transactions
 }
 
-type stagedOffsets struct {
-	epoch   int16
-	offsets []groupOffset
+// journalWriter is an *os.File.
+type journalWriter interface {
+	io.WriterAt
+	io.Closer
+	Sync() error
 }
 
-func slotPath(dir string, slot int) string {
-	return filepath.Join(dir, fmt.Sprintf("commit-intent.%d", slot))
-}
+func journalPath(dir string) string { return filepath.Join(dir, journalFile) }
 
-// openJournal continues the journal of dir. topicName resolves the topic ids of requests; handlers
-// call it.
-func openJournal(dir string, sync bool, topicName func(id [16]byte) string) (*journal, error) {
-	last, err := readIntent(dir)
+// openJournal continues the journal of dir, which writeJournal has created.
+func openJournal(dir string, disk *syncer) (*journal, error) {
+	content, size, number, err := readJournal(dir)
 	if err != nil {
 		return nil, err
 	}
-	j := &journal{dir: dir, sync: sync, staged: make(map[int64]stagedOffsets), wrote: make(map[int64]int16), topicName: topicName}
-	if last != nil {
-		j.number = last.Number
+	f, err := os.OpenFile(journalPath(dir), os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
 	}
-	for i := range j.slots {
-		if j.slots[i], err = os.OpenFile(slotPath(dir, i), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
-			return nil, errors.Join(err, j.close())
-		}
-	}
-	return j, nil
+	return &journal{dir: dir, disk: disk, file: f, size: size, rewriteAt: max(minRewrite, rewriteFactor*size), number: number, transactions: content}, nil
 }
 
-func (j *journal) close() error {
-	var errs []error
-	for _, f := range j.slots {
-		if f != nil {
-			errs = append(errs, f.Close())
-		}
-	}
-	return errors.Join(errs...)
-}
+func (j *journal) close() error { return j.file.Close() }
 
-// onTxnOffsetCommit stages the offsets that a transaction will commit, including those that the
-// broker then rejects: a client whose offsets were rejected aborts.
-//
-// From version 6 on, requests have only topic ids (KIP-1319), which the broker resolves in its own
-// handler, after this one. The broker rejects unknown ids, so their offsets are left out.
-func (j *journal) onTxnOffsetCommit(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
-	req, ok := kreq.(*kmsg.TxnOffsetCommitRequest)
-	if !ok {
-		return nil, nil, false
-	}
-	s := j.staged[req.ProducerID]
-	if req.ProducerEpoch < s.epoch {
-		return nil, nil, false // from a fenced producer
-	}
-	if s.epoch != req.ProducerEpoch {
-		s = stagedOffsets{epoch: req.ProducerEpoch}
-	}
-	for _, t := range req.Topics {
-		name := t.Topic
-		if req.Version >= 6 {
-			name = j.topicName(t.TopicID)
-		}
-		if name == "" {
-			continue
-		}
-		for _, p := range t.Partitions {
-			s.offsets = append(s.offsets, groupOffset{
-				Group: req.Group, Topic: name, Partition: p.Partition,
-				Offset: p.Offset, LeaderEpoch: p.LeaderEpoch, Metadata: p.Metadata,
-			})
+// append writes an entry. If it fails, the next one replaces what was written of it.
+func (j *journal) append(e entry) error {
+	if j.size >= j.rewriteAt {
+		if err := j.rewrite(); err != nil {
+			return fmt.Errorf("rewrite the journal: %w", err)
 		}
 	}
-	j.staged[req.ProducerID] = s
-	return nil, nil, false
-}
-
-// onProduce records which producers have written in a transaction.
-func (j *journal) onProduce(kreq kmsg.Request) {
-	req, ok := kreq.(*kmsg.ProduceRequest)
-	if !ok || req.TransactionID == nil {
-		return
-	}
-	if of, ok := producerOf(req); ok {
-		if before, ok := j.wrote[of.id]; !ok || of.epoch > before {
-			j.wrote[of.id] = of.epoch
+	if j.disk != nil && (e.Ends != nil || e.Begins != nil && j.last != nil && j.last.producer == producer{e.ProducerID, e.Epoch}) {
+		// Sync the records of this transaction, and the control records of the previous one: this
+		// entry replaces the decision that could complete those.
+		if err := j.disk.wait(); err != nil {
+			return err
 		}
 	}
-}
-
-// producerOf returns the producer of a request's batches; a request has batches of one producer
-// only.
-func producerOf(req *kmsg.ProduceRequest) (of producer, ok bool) {
-	for _, t := range req.Topics {
-		for _, p := range t.Partitions {
-			if len(p.Records) >= batchHeaderSize {
-				return producer{
-					id:    int64(binary.BigEndian.Uint64(p.Records[43:])), //nolint:gosec // as it was written
-					epoch: int16(binary.BigEndian.Uint16(p.Records[51:])), //nolint:gosec // as it was written
-				}, true
-			}
-		}
-	}
-	return producer{}, false
-}
-
-// onEndTxn writes the intent of a commit before the broker acts on it. If that fails, the commit is
-// rejected with a retriable error, and the broker never receives it.
-//
-// A commit with nothing to commit gets no intent: it is a retry, and before version 5 its epoch is
-// the same as the next one's. Recovery would mistake its intent, which no end in pids.log follows,
-// for the next transaction's.
-func (j *journal) onEndTxn(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
-	req, ok := kreq.(*kmsg.EndTxnRequest)
-	if !ok {
-		return nil, nil, false
-	}
-	s, staged := j.staged[req.ProducerID]
-	if staged && req.ProducerEpoch < s.epoch {
-		return nil, nil, false // from a fenced producer: the broker rejects it, and the staged offsets are the newer producer's
-	}
-	delete(j.staged, req.ProducerID)
-	epoch, wrote := j.wrote[req.ProducerID]
-	wrote = wrote && epoch == req.ProducerEpoch
-	if !req.Commit || !wrote && (!staged || s.epoch != req.ProducerEpoch) {
-		if wrote {
-			delete(j.wrote, req.ProducerID)
-		}
-		return nil, nil, false
-	}
-	in := intent{ProducerID: req.ProducerID, Epoch: req.ProducerEpoch, BumpsEpoch: req.Version >= 5}
-	if s.epoch == req.ProducerEpoch {
-		in.Offsets = s.offsets
-	}
-	if err := j.write(in); err != nil {
-		if staged {
-			j.staged[req.ProducerID] = s
-		}
-		resp := req.ResponseKind().(*kmsg.EndTxnResponse)
-		resp.ErrorCode = kerr.CoordinatorNotAvailable.Code
-		return resp, nil, true
-	}
-	if wrote {
-		delete(j.wrote, req.ProducerID)
-	}
-	return nil, nil, false
-}
-
-func (j *journal) write(in intent) error {
-	info, err := os.Stat(filepath.Join(j.dir, dataDir, "pids.log"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err == nil {
-		in.PIDLogSize = info.Size()
-	}
-	in.Number = j.number + 1
-	data, err := json.Marshal(in)
+	e.Number = j.number + 1
+	framed, err := frame(e)
 	if err != nil {
 		return err
 	}
-	slot := j.slots[in.Number%2]
-	if j.sync {
-		// Sync the batches of this transaction and the control records of the previous one first:
-		// this intent overwrites the one that could complete those.
-		if err := syncFilesystem(slot); err != nil {
-			return err
-		}
-	}
-	if _, err := slot.WriteAt(frameIntent(data), 0); err != nil {
+	if _, err := j.file.WriteAt(framed, j.size); err != nil {
 		return err
 	}
-	if j.sync {
-		if err := slot.Sync(); err != nil {
+	if j.disk != nil && e.Ends != nil {
+		if err := j.file.Sync(); err != nil {
 			return err
 		}
 	}
-	j.number = in.Number
+	j.size += int64(len(framed))
+	j.number = e.Number
+	j.apply(e)
 	return nil
+}
+
+// rewrite replaces the journal by the transactions that are open in the broker. Others have timed
+// out. Every decision has been carried out: the request that calls it comes after.
+func (j *journal) rewrite() error {
+	if j.disk != nil {
+		if err := j.disk.wait(); err != nil {
+			return err
+		}
+	}
+	for id := range j.open {
+		if j.current(id) == nil {
+			delete(j.open, id)
+		}
+	}
+	if err := writeJournal(j.dir, slices.Collect(maps.Values(j.open))); err != nil {
+		return err
+	}
+	next, err := openJournal(j.dir, j.disk)
+	if err != nil {
+		return err
+	}
+	_ = j.file.Close() // everything in it is in the next one
+	j.file, j.size, j.rewriteAt, j.number, j.transactions = next.file, next.size, next.rewriteAt, next.number, next.transactions
+	return nil
+}
+
+// current returns the open transaction of a producer, or nil if the broker has ended it: timeouts
+// have no request.
+func (j *journal) current(id int64) *transaction {
+	t := j.open[id]
+	live, ok := j.producers.withID(id)
+	if t == nil || !ok || !live.inTransaction || live.epoch != t.epoch {
+		return nil
+	}
+	return t
+}
+
+// writeJournal atomically replaces the journal of dir by one of open transactions.
+func writeJournal(dir string, open []*transaction) error {
+	var content []byte
+	for i, t := range open {
+		e := t.entry()
+		e.Number = uint64(i) + 1 //nolint:gosec // an index
+		framed, err := frame(e)
+		if err != nil {
+			return err
+		}
+		content = append(content, framed...)
+	}
+	return writeSynced(journalPath(dir), content)
+}
+
+// readJournal returns the content of a journal up to the first torn entry, with the size of its
+// complete entries and the number of the last one. Without a journal, all are zero.
+func readJournal(dir string) (content transactions, size int64, number uint64, err error) {
+	content.open = make(map[int64]*transaction)
+	raw, err := os.ReadFile(journalPath(dir))
+	if errors.Is(err, os.ErrNotExist) {
+		return content, 0, 0, nil
+	}
+	if err != nil {
+		return content, 0, 0, err
+	}
+	for {
+		data, ok := unframe(raw[size:])
+		var e entry
+		if !ok || json.Unmarshal(data, &e) != nil || e.Number != number+1 {
+			return content, size, number, nil
+		}
+		content.apply(e)
+		size += int64(frameHeader + len(data))
+		number = e.Number
+	}
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// frameIntent prefixes data with its length and CRC-32C, both little-endian.
-func frameIntent(data []byte) []byte {
-	frame := binary.LittleEndian.AppendUint32(make([]byte, 0, len(data)+8), uint32(len(data)))
-	frame = binary.LittleEndian.AppendUint32(frame, crc32.Checksum(data, castagnoli))
-	return append(frame, data...)
+const frameHeader = 8
+
+// frame encodes a value as JSON after its length and CRC-32C, both 4 bytes, little-endian.
+func frame(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	framed := binary.LittleEndian.AppendUint32(make([]byte, 0, len(data)+frameHeader), uint32(len(data)))
+	framed = binary.LittleEndian.AppendUint32(framed, crc32.Checksum(data, castagnoli))
+	return append(framed, data...), nil
 }
 
-// readIntent returns the last complete intent of dir, or nil if there is none.
-func readIntent(dir string) (*intent, error) {
-	var last *intent
-	for i := range 2 {
-		raw, err := os.ReadFile(slotPath(dir, i))
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if in := parseIntent(raw); in != nil && (last == nil || in.Number > last.Number) {
-			last = in
-		}
+// unframe returns the data of the first frame, if it is complete.
+func unframe(raw []byte) (data []byte, ok bool) {
+	if len(raw) < frameHeader {
+		return nil, false
 	}
-	return last, nil
-}
-
-func parseIntent(raw []byte) *intent {
-	if len(raw) < 8 {
-		return nil
+	size := int64(binary.LittleEndian.Uint32(raw))
+	if size > int64(len(raw)-frameHeader) {
+		return nil, false
 	}
-	size := int(binary.LittleEndian.Uint32(raw))
-	if size > len(raw)-8 {
-		return nil
-	}
-	data := raw[8 : 8+size]
-	if crc32.Checksum(data, castagnoli) != binary.LittleEndian.Uint32(raw[4:]) {
-		return nil
-	}
-	var in intent
-	if json.Unmarshal(data, &in) != nil {
-		return nil
-	}
-	return &in
+	data = raw[frameHeader : frameHeader+size]
+	return data, crc32.Checksum(data, castagnoli) == binary.LittleEndian.Uint32(raw[4:])
 }

@@ -199,7 +199,7 @@ func killRounds(t *testing.T, rounds int, env ...string) []string {
 // runTransactions writes one record per transaction to each partition of two topics, until ctx is
 // done.
 func runTransactions(ctx context.Context, t *testing.T, addr string, next int, outcome map[int]string, ready chan struct{}) int {
-	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.TransactionalID("kill"), kgo.TransactionTimeout(time.Minute),
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.TransactionalID(killTopic), kgo.TransactionTimeout(time.Minute),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
 	if err != nil {
 		t.Fatal(err)
@@ -252,6 +252,7 @@ func checkTransactions(t *testing.T, addr string, outcome map[int]string) (found
 	wrong := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
+	takeOver(t, addr, killTopic)
 	logs := readCommitted(ctx, t, addr, killTopic, wrong)
 	seen := make(map[int]int)
 	for p, values := range logs {

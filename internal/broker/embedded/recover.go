@@ -5,49 +5,72 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
 	"path/filepath"
 	"time"
 )
 
-// recoverDir repairs a data directory before kfake opens it.
+// recoverDir prepares a data directory before kfake opens it, and returns the transactions that are
+// open. Its journal is then one of these transactions only.
 //
-// After a clean stop, only partitions without segments need repair (see restoreFloors). After a
-// kill:
+// After a clean stop, kfake's session file has them. After a kill:
 //
 //  1. An unfinished compaction is undone.
 //  2. Torn tails of segments, indexes and state logs are truncated.
-//  3. Each transaction that is open on a partition gets its control record: a commit if it is the
-//     journal's last intent, an abort otherwise. An abort decision needs no journal, since a
-//     transaction without an intent was never acknowledged as committed.
-//  4. The intent's offsets and producer state are logged as the broker would have.
-//  5. The windows by which the broker drops a producer's duplicate batches are rebuilt from the
+//  3. Each transaction is either restored or ended (see decide). One that is ended gets its control
+//     records, group offsets and producer state, which are logged as the broker would have.
+//  4. The windows by which the broker drops a producer's duplicate batches are rebuilt from the
 //     segments.
+//  5. Snapshots of all partitions and the session file are written, from which kfake loads the
+//     transactions that are restored. Without them it would abort these.
+//  6. Everything is synced, and the journal is rewritten.
 //
 // Every step is idempotent: after a kill, the next start repeats it.
-func recoverDir(dir string, log *slog.Logger) error {
-	data := filepath.Join(dir, dataDir)
+func recoverDir(dir string, log *slog.Logger) ([]*transaction, error) {
 	unclean, err := exists(filepath.Join(dir, uncleanFile))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := undoCompaction(dir); err != nil {
-		return fmt.Errorf("undo compaction: %w", err)
+		return nil, fmt.Errorf("undo compaction: %w", err)
 	}
+	var open []*transaction
 	if unclean {
-		started := time.Now()
-		r := recovery{data: data, now: started, open: make(map[producer]bool), windows: make(map[windowKey]*window)}
-		if err := r.run(dir, log); err != nil {
-			return err
-		}
-		log.Info("recovered after an unclean stop", "part", "broker", "committed", r.committed, "aborted", r.aborted,
-			"took", time.Since(started).Round(time.Millisecond))
+		open, err = recoverUnclean(dir, log)
+	} else {
+		open, err = carryOver(dir)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err := restoreFloors(dir); err != nil {
-		return fmt.Errorf("restore offsets of empty partitions: %w", err)
+		return nil, fmt.Errorf("restore offsets of empty partitions: %w", err)
 	}
-	return nil
+	if unclean {
+		if err := syncDirectory(dir); err != nil {
+			return nil, fmt.Errorf("sync data directory: %w", err)
+		}
+	}
+	if err := writeJournal(dir, open); err != nil {
+		return nil, fmt.Errorf("write journal: %w", err)
+	}
+	if !unclean {
+		err = clearStarts(filepath.Join(dir, dataDir)) // the journal has them
+	}
+	return open, errors.Join(err, removeSlots(dir))
+}
+
+func recoverUnclean(dir string, log *slog.Logger) ([]*transaction, error) {
+	r := recovery{
+		data: filepath.Join(dir, dataDir), now: time.Now(),
+		markers: make(map[producer]bool), newestMarker: make(map[int64]int16), windows: make(map[windowKey]*window),
+	}
+	if err := r.run(dir, log); err != nil {
+		return nil, err
+	}
+	log.Info("recovered after an unclean stop", "part", "broker", "committed", r.committed, "aborted", r.aborted, "restored", len(r.restored),
+		"took", time.Since(r.now).Round(time.Millisecond))
+	return r.restored, nil
 }
 
 func exists(path string) (bool, error) {
@@ -65,55 +88,89 @@ type producer struct {
 }
 
 type recovery struct {
-	data    string
-	now     time.Time
-	intent  *intent           // the one to complete, or nil
-	open    map[producer]bool // producers whose transactions were open
-	windows map[windowKey]*window
+	data string
+	now  time.Time
 
-	committed, aborted int // transactions
+	pids     *stateLog
+	known    map[int64]producerState
+	holders  map[string]int64 // of transactional ids: producer ids
+	journal  transactions
+	decision *decision // the one to complete, or nil
+
+	logs         []*partitionLog
+	markers      map[producer]bool // epochs with control records: whether they commit
+	newestMarker map[int64]int16   // highest of these epochs, by producer id
+	windows      map[windowKey]*window
+
+	restored           []*transaction
+	ended              []*decision
+	committed, aborted int
 }
 
 func (r *recovery) run(dir string, log *slog.Logger) error {
-	pids, err := openStateLog(filepath.Join(r.data, "pids.log"))
-	if err != nil {
-		return fmt.Errorf("read pids.log: %w", err)
-	}
-	known := producerStates(pids)
-	last, err := readIntent(dir)
-	if err != nil {
-		return fmt.Errorf("read commit journal: %w", err)
-	}
-	rewritten := last != nil && pids.size < last.PIDLogSize // compacted since then, which only logging an end triggers
-	if last != nil && !rewritten && !finished(last, known[last.ProducerID]) {
-		r.intent = last
+	if err := r.readState(dir); err != nil {
+		return err
 	}
 	all, err := partitions(r.data)
 	if err != nil {
 		return err
 	}
-	if r.intent != nil && r.intent.nameless() {
-		if err := r.settleNameless(all, log); err != nil {
-			return fmt.Errorf("complete a commit without topic names: %w", err)
+	for i := range all {
+		if err := r.scan(&all[i]); err != nil {
+			return fmt.Errorf("partition %s-%d: %w", all[i].topic, all[i].id, err)
 		}
 	}
-	for i := range all {
-		if err := r.endTransactions(&all[i]); err != nil {
-			return fmt.Errorf("partition %s-%d: %w", all[i].topic, all[i].id, err)
+	if err := r.settleNameless(log); err != nil {
+		return fmt.Errorf("complete a commit without topic names: %w", err)
+	}
+	r.decideAll()
+	for _, l := range r.logs {
+		if err := r.endTransactions(l); err != nil {
+			return fmt.Errorf("partition %s-%d: %w", l.topic, l.id, err)
 		}
 	}
 	if err := r.commitOffsets(); err != nil {
 		return fmt.Errorf("groups.log: %w", err)
 	}
-	if err := r.logProducers(pids, known); err != nil {
+	if err := r.logProducers(); err != nil {
 		return fmt.Errorf("pids.log: %w", err)
 	}
 	if err := r.writeWindows(); err != nil {
 		return fmt.Errorf("seq_windows.json: %w", err)
 	}
-	// The session file of an earlier clean stop lists transactions that have now ended.
-	if err := os.Remove(filepath.Join(r.data, "session_state.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := r.writeSnapshots(); err != nil {
+		return fmt.Errorf("snapshot.json: %w", err)
+	}
+	if err := r.writeSession(); err != nil {
+		return fmt.Errorf("session_state.json: %w", err)
+	}
+	return nil
+}
+
+func (r *recovery) readState(dir string) (err error) {
+	if r.pids, err = openStateLog(filepath.Join(r.data, "pids.log")); err != nil {
+		return fmt.Errorf("read pids.log: %w", err)
+	}
+	r.known, r.holders = producerStates(r.pids)
+	if r.journal, _, _, err = readJournal(dir); err != nil {
+		return fmt.Errorf("read journal: %w", err)
+	}
+	journaled, err := exists(journalPath(dir))
+	if err != nil {
 		return err
+	}
+	last := r.journal.last
+	if !journaled {
+		in, err := readIntent(dir)
+		if err != nil {
+			return fmt.Errorf("read commit intent: %w", err)
+		}
+		if in != nil {
+			last = in.decision()
+		}
+	}
+	if last != nil && !r.carriedOut(last) {
+		r.decision = last
 	}
 	return nil
 }
@@ -135,10 +192,14 @@ type producerState struct {
 	timeout     int32
 	lastEnd     int64 // position of the last endtx entry, -1 without one
 	lastEndedIn int16 // its epoch
+	lastCommit  bool  // whether the last transaction committed: decides about a repeated EndTxn
+	loadsCommit bool  // lastCommit as kfake loads it
 }
 
-func producerStates(log *stateLog) map[int64]producerState {
-	states := make(map[int64]producerState)
+// producerStates returns the state of each producer id, and which producer id each transactional id
+// has.
+func producerStates(log *stateLog) (states map[int64]producerState, holders map[string]int64) {
+	states, holders = make(map[int64]producerState), make(map[string]int64)
 	for _, e := range log.entries {
 		var p pidEntry
 		if json.Unmarshal(e.data, &p) != nil {
@@ -148,72 +209,136 @@ func producerStates(log *stateLog) map[int64]producerState {
 		if !ok {
 			s.lastEnd = -1
 		}
-		s.epoch = p.Epoch
+		said := p.Commit != nil && *p.Commit
 		switch p.Type {
 		case "init":
 			s.txID, s.timeout = p.TxID, p.Timeout
+			if p.TxID != "" {
+				holders[p.TxID] = p.PID
+			}
+			// The broker does not log the outcome again with the next epoch (KIP-890).
+			next := p.Commit == nil && s.lastEnd >= 0 && s.lastEndedIn == s.epoch && p.Epoch == s.epoch+1
+			s.loadsCommit, s.lastCommit = said, said || next && s.lastCommit
 		case "endtx":
 			s.lastEnd, s.lastEndedIn = e.position, p.Epoch
+			s.loadsCommit, s.lastCommit = said, said
+		case "timeout":
+			s.lastCommit = false
 		}
+		s.epoch = p.Epoch
 		states[p.PID] = s
 	}
-	return states
+	return states, holders
 }
 
-// finished reports whether the broker completed an intent, or rejected it as a fenced producer's.
-// It logs the end of a transaction last: an end of this producer after the size that pids.log had
-// at the decision, or a later epoch, proves that everything else was written.
-func finished(in *intent, s producerState) bool {
-	if s.epoch > in.Epoch {
-		return true
+// holder returns the state of a producer that has a transactional id, in its current epoch.
+func (r *recovery) holder(who producer) (producerState, bool) {
+	s, ok := r.known[who.id]
+	return s, ok && s.txID != "" && s.epoch == who.epoch && r.holders[s.txID] == who.id
+}
+
+// carriedOut reports whether the broker completed a decision. It logs the producer's next epoch last.
+func (r *recovery) carriedOut(d *decision) bool {
+	s := r.known[d.id]
+	movedOn := s.txID != "" && (s.epoch > d.epoch || r.holders[s.txID] != d.id)
+	return movedOn || r.endLogged(d) && d.NextEpoch == d.epoch
+}
+
+// endLogged reports whether the broker logged the end of the decision's transaction, which it does
+// after the control records and group offsets.
+func (r *recovery) endLogged(d *decision) bool {
+	if r.pids.size < d.PIDLogSize {
+		return true // compacted since the decision, which only logging an end triggers
 	}
-	return s.lastEnd >= in.PIDLogSize && s.lastEndedIn == in.Epoch && s.txID != ""
+	s := r.known[d.id]
+	return s.txID != "" && s.lastEnd >= d.PIDLogSize && s.lastEndedIn == d.epoch
 }
 
-// openTransaction is a producer's open transaction on one partition.
-type openTransaction struct {
-	epoch       int16
-	leaderEpoch int32
-}
-
-// endTransactions repairs the partition's files and ends every transaction that is open on it.
-func (r *recovery) endTransactions(p *partition) error {
-	open := make(map[int64]openTransaction)
-	indexes := make(map[int64][]byte, len(p.bases))
-	var end int64
-	good, err := p.scan(func(base int64, b *batch) bool {
-		indexes[base] = append(indexes[base], indexEntry(b)...)
-		end = b.endOffset()
-		switch {
-		case b.control():
-			delete(open, b.producerID)
-		case b.inTransaction:
-			open[b.producerID] = openTransaction{epoch: b.producerEpoch, leaderEpoch: b.leaderEpoch}
+// decideAll decides about every transaction that is in the journal or open on a partition.
+func (r *recovery) decideAll() {
+	written := make(map[producer]bool) // to a partition where it is open
+	open := make(map[producer]*transaction)
+	for _, t := range r.journal.open {
+		open[t.producer] = t
+	}
+	for _, l := range r.logs {
+		for id, o := range l.open {
+			who := producer{id, o.epoch}
+			written[who] = true
+			if open[who] == nil || o.mixed {
+				open[who] = nil
+			}
 		}
-		r.observe(p, b)
-		return true
-	})
-	if err != nil {
-		return err
 	}
-	if len(p.bases) == 0 {
-		return nil
+	if r.decision != nil {
+		r.ended = append(r.ended, r.decision)
+		delete(open, r.decision.producer)
 	}
-	last := p.bases[len(p.bases)-1]
-	if err := p.repair(last, good, indexes[last]); err != nil {
-		return err
-	}
-	for id, t := range open {
-		who := producer{id: id, epoch: t.epoch}
-		commit := r.intent != nil && r.intent.ProducerID == id && r.intent.Epoch == t.epoch
-		if err := p.appendControl(end, id, t.epoch, t.leaderEpoch, commit, r.now); err != nil {
-			return err
+	for who, t := range open {
+		d := r.decide(who, t)
+		if d == nil {
+			r.restored = append(r.restored, t)
+			continue
 		}
-		end++
-		if !commit && !r.open[who] {
+		if _, current := r.holder(who); written[who] || current {
+			r.ended = append(r.ended, d)
+		}
+	}
+	for _, d := range r.ended {
+		if d.Commit {
+			r.committed++
+		} else {
 			r.aborted++
 		}
-		r.open[who] = true
+	}
+}
+
+// decide returns the decision to end a transaction, or nil if it is restored. t is nil if the
+// journal does not have it. It is ended if
+//
+//   - the journal does not have it: it may be incomplete;
+//   - its producer has another epoch by now, or another producer has its transactional id;
+//   - it has timed out and the broker was killed in the middle of aborting it: the broker raises
+//     the epoch first, so that the control records have a higher one;
+//   - it has an epoch of its own and a control record on any partition. With other clients, that
+//     can be the previous transaction's.
+func (r *recovery) decide(who producer, t *transaction) *decision {
+	d := &decision{ending: ending{NextEpoch: min(who.epoch, maxEpoch-1) + 1}}
+	if t != nil {
+		d.transaction = *t
+	}
+	d.producer = who
+	_, current := r.holder(who)
+	newest, marked := r.newestMarker[who.id]
+	switch {
+	case t == nil || !current:
+		return d
+	case marked && newest > who.epoch:
+		d.NextEpoch = newest
+		return d
+	}
+	if commits, ended := r.markers[who]; ended && t.begins.OwnEpoch {
+		d.Commit = commits
+		return d
+	}
+	return nil
+}
+
+// endTransactions writes the control records of the transactions that are open on a partition and
+// are not restored.
+func (r *recovery) endTransactions(l *partitionLog) error {
+	ended := make(map[producer]*decision)
+	for _, d := range r.ended {
+		ended[d.producer] = d
+	}
+	for id, o := range l.open {
+		d := ended[producer{id, o.epoch}]
+		if d == nil {
+			continue
+		}
+		if err := l.finish(d, r.now); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -232,45 +357,53 @@ type groupEntry struct {
 
 func (r *recovery) commitOffsets() error {
 	groups, err := openStateLog(filepath.Join(r.data, "groups.log"))
-	if err != nil || r.intent == nil {
+	if err != nil {
 		return err
 	}
 	now := r.now.UnixMilli()
-	for _, o := range r.intent.Offsets {
-		err := groups.append(groupEntry{
-			Type: "commit", Group: o.Group, Topic: o.Topic, Partition: o.Partition,
-			Offset: o.Offset, Epoch: o.LeaderEpoch, Metadata: o.Metadata, LastCommit: &now,
-		})
-		if err != nil {
-			return err
+	for _, d := range r.ended {
+		if !d.Commit || r.endLogged(d) {
+			continue // others may have committed offsets since
+		}
+		for _, o := range d.offsets {
+			err := groups.append(groupEntry{
+				Type: "commit", Group: o.Group, Topic: o.Topic, Partition: o.Partition,
+				Offset: o.Offset, Epoch: o.LeaderEpoch, Metadata: o.Metadata, LastCommit: &now,
+			})
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// logProducers gives each producer whose transaction was ended its next epoch: the old epoch is
-// fenced, and a retried commit that went through is acknowledged (KIP-890).
-func (r *recovery) logProducers(log *stateLog, known map[int64]producerState) error {
-	committed := producer{id: -1}
-	if r.intent != nil {
-		committed = producer{id: r.intent.ProducerID, epoch: r.intent.Epoch}
-		r.open[committed] = true // it may have only offsets
-		r.committed++
-	}
-	for who := range r.open {
-		s, ok := known[who.id]
-		if !ok || s.txID == "" {
-			continue // its data is aborted; there is no coordinator state to update
+// logProducers logs the ends of transactions and the next epochs of their producers: the old epoch
+// is fenced, and a retried commit that went through is acknowledged (KIP-890).
+//
+// kfake forgets the outcome of a producer's last transaction when it loads the log: it would reject
+// the retry of a commit that went through, and after a timeout acknowledge one that did not.
+func (r *recovery) logProducers() error {
+	ended := make(map[int64]bool)
+	for _, d := range r.ended {
+		ended[d.id] = true
+		s, current := r.holder(d.producer)
+		if s.txID == "" || !current && s.epoch >= d.epoch {
+			continue // nothing to update: the producer is only idempotent, or has moved on
 		}
-		commit := who == committed
-		if err := log.append(pidEntry{Type: "endtx", PID: who.id, Epoch: who.epoch, Commit: &commit}); err != nil {
+		entries := []any{pidEntry{Type: "endtx", PID: d.id, Epoch: d.epoch, Commit: &d.Commit}}
+		if d.NextEpoch > d.epoch {
+			entries = append(entries, pidEntry{Type: "init", PID: d.id, Epoch: d.NextEpoch, TxID: s.txID, Timeout: s.timeout, Commit: &d.Commit})
+		}
+		if err := r.pids.append(entries...); err != nil {
 			return err
 		}
-		if commit && !r.intent.BumpsEpoch || who.epoch == math.MaxInt16 {
+	}
+	for id, s := range r.known {
+		if ended[id] || s.txID == "" || s.lastCommit == s.loadsCommit || r.holders[s.txID] != id {
 			continue
 		}
-		next := pidEntry{Type: "init", PID: who.id, Epoch: max(s.epoch, who.epoch+1), TxID: s.txID, Timeout: s.timeout, Commit: &commit}
-		if err := log.append(next); err != nil {
+		if err := r.pids.append(pidEntry{Type: "init", PID: id, Epoch: s.epoch, TxID: s.txID, Timeout: s.timeout, Commit: &s.lastCommit}); err != nil {
 			return err
 		}
 	}

@@ -42,12 +42,14 @@ type batch struct {
 	leaderEpoch     int32
 	attributes      int16
 	lastOffsetDelta int32
-	maxTimestamp    int64 // milliseconds
+	firstTimestamp  int64 // milliseconds
+	maxTimestamp    int64
 	producerID      int64
 	producerEpoch   int16
 	baseSequence    int32
 	records         int32
 	inTransaction   bool // from the index: written inside a transaction
+	commits         bool // a control batch that commits
 }
 
 func (b *batch) control() bool    { return b.attributes&attrControl != 0 }
@@ -162,7 +164,7 @@ func (p *partition) scanSegment(base int64, last bool, fn func(int64, *batch) bo
 		if b.size < batchHeaderSize || good+b.size > info.Size() {
 			return good, true, nil
 		}
-		if last {
+		if last || b.control() {
 			body = slices.Grow(body[:0], int(b.size))[:b.size]
 			if _, err := f.ReadAt(body, good); err != nil && !errors.Is(err, io.EOF) {
 				return good, false, err
@@ -170,6 +172,7 @@ func (p *partition) scanSegment(base int64, last bool, fn func(int64, *batch) bo
 			if crc32.Checksum(body[21:], castagnoli) != binary.BigEndian.Uint32(body[17:]) {
 				return good, true, nil
 			}
+			b.commits = b.control() && commits(body)
 		}
 		b.inTransaction, index = nextIndexEntry(index, &b)
 		good += b.size
@@ -180,6 +183,14 @@ func (p *partition) scanSegment(base int64, last bool, fn func(int64, *batch) bo
 	return good, true, nil
 }
 
+// commits reports whether a control batch commits. Like kfake, it takes one that it cannot read for
+// an abort.
+func commits(raw []byte) bool {
+	var record kmsg.Record
+	var key kmsg.ControlRecordKey
+	return record.ReadFrom(raw[batchHeaderSize:]) == nil && key.ReadFrom(record.Key) == nil && key.Type == kmsg.ControlRecordKeyTypeCommit
+}
+
 func parseHeader(h []byte) batch {
 	be := binary.BigEndian
 	return batch{
@@ -188,6 +199,7 @@ func parseHeader(h []byte) batch {
 		leaderEpoch:     int32(be.Uint32(h[12:])),
 		attributes:      int16(be.Uint16(h[21:])),
 		lastOffsetDelta: int32(be.Uint32(h[23:])),
+		firstTimestamp:  int64(be.Uint64(h[27:])),
 		maxTimestamp:    int64(be.Uint64(h[35:])),
 		producerID:      int64(be.Uint64(h[43:])),
 		producerEpoch:   int16(be.Uint16(h[51:])),
@@ -228,7 +240,7 @@ func (p *partition) repair(base, good int64, entries []byte) error {
 		return err
 	}
 	if info.Size() > good {
-		if err := os.Truncate(p.segment(base), good); err != nil {
+		if err := truncateFile(p.segment(base), good); err != nil {
 			return err
 		}
 	}
@@ -239,7 +251,7 @@ func (p *partition) repair(base, good int64, entries []byte) error {
 	if err == nil && have.Size() == int64(len(entries)) {
 		return nil
 	}
-	return os.WriteFile(p.index(base), entries, 0o600)
+	return writeFile(p.index(base), entries)
 }
 
 // appendControl ends the transaction of a producer on this partition by appending a control batch.
@@ -286,15 +298,6 @@ func controlBatch(offset, producerID int64, epoch int16, leaderEpoch int32, kind
 	return raw
 }
 
-func appendFile(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // inside the data directory
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Close())
-}
-
 // stateLog is one of kfake's logs of JSON entries, pids.log or groups.log. An entry is framed by
 // its length (4 bytes, of what follows the checksum), CRC-32C (4) and version (2), all
 // little-endian.
@@ -332,20 +335,25 @@ func openStateLog(path string) (*stateLog, error) {
 	}
 	l.size = int64(pos)
 	if pos < len(raw) {
-		return l, os.Truncate(path, l.size)
+		return l, truncateFile(path, l.size)
 	}
 	return l, nil
 }
 
-func (l *stateLog) append(entry any) error {
-	data, err := json.Marshal(entry)
-	if err != nil {
-		return err
+// append writes entries in one call, so that a kill does not separate them.
+func (l *stateLog) append(entries ...any) error {
+	var frames []byte
+	for _, entry := range entries {
+		data, err := json.Marshal(entry)
+		if err != nil {
+			return err
+		}
+		start := len(frames)
+		frames = binary.LittleEndian.AppendUint32(frames, uint32(2+len(data)))
+		frames = append(frames, 0, 0, 0, 0)
+		frames = binary.LittleEndian.AppendUint16(frames, formatVersion)
+		frames = append(frames, data...)
+		binary.LittleEndian.PutUint32(frames[start+4:], crc32.Checksum(frames[start+8:], castagnoli))
 	}
-	frame := binary.LittleEndian.AppendUint32(nil, uint32(2+len(data)))
-	frame = append(frame, 0, 0, 0, 0)
-	frame = binary.LittleEndian.AppendUint16(frame, formatVersion)
-	frame = append(frame, data...)
-	binary.LittleEndian.PutUint32(frame[4:], crc32.Checksum(frame[8:], castagnoli))
-	return appendFile(l.path, frame)
+	return appendFile(l.path, frames)
 }

@@ -3,12 +3,11 @@
 package embedded
 
 import (
-	"os"
 	"syscall"
 )
 
 // syncFilesystem syncs all filesystems to disk.
-func syncFilesystem(*os.File) error {
+func syncFilesystem(interface{ Fd() uintptr }) error {
 	syscall.Sync()
 	return nil
 }

@@ -82,5 +82,5 @@ func (r *recovery) writeWindows() error {
 	if err != nil {
 		return err
 	}
-	return writeSynced(filepath.Join(r.data, "seq_windows.json"), data)
+	return writeFile(filepath.Join(r.data, "seq_windows.json"), data)
 }
