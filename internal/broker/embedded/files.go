@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// onWrite is called before recovery changes a file. Tests set it, to copy the directory as a kill at
-// that moment would leave it. appended is nil unless the change appends to the file.
+// onWrite is called before recovery changes a file. Tests set it, to copy the directory as a kill
+// at that moment would leave it. appended is nil unless the change appends to the file.
 var onWrite = func(path string, appended []byte) {}
 
 func appendFile(path string, data []byte) error {

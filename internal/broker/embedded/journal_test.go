@@ -193,8 +193,8 @@ func TestJournalIsRewritten(t *testing.T) {
 	}
 }
 
-// A directory that an earlier version left, after a stop or a kill, opens. Its intents are completed,
-// and read only once.
+// A directory that an earlier version left, after a stop or a kill, opens. Its intents are
+// completed, and read only once.
 func TestUpgradeFromIntents(t *testing.T) {
 	for _, step := range []string{intentWritten, someMarkers, allOffsets, allWritten} {
 		t.Run(step, func(t *testing.T) {

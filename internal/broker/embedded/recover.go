@@ -237,7 +237,8 @@ func (r *recovery) holder(who producer) (producerState, bool) {
 	return s, ok && s.txID != "" && s.epoch == who.epoch && r.holders[s.txID] == who.id
 }
 
-// carriedOut reports whether the broker completed a decision. It logs the producer's next epoch last.
+// carriedOut reports whether the broker completed a decision. It logs the producer's next epoch
+// last.
 func (r *recovery) carriedOut(d *decision) bool {
 	s := r.known[d.id]
 	movedOn := s.txID != "" && (s.epoch > d.epoch || r.holders[s.txID] != d.id)

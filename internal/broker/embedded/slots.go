@@ -74,8 +74,8 @@ func (in *intent) decision() *decision {
 	return d
 }
 
-// settleNameless aborts or completes r.decision if its offsets have no topic names. Its client has an
-// epoch for each transaction: only such clients send topic ids (KIP-890, KIP-1319).
+// settleNameless aborts or completes r.decision if its offsets have no topic names. Its client has
+// an epoch for each transaction: only such clients send topic ids (KIP-890, KIP-1319).
 func (r *recovery) settleNameless(log *slog.Logger) error {
 	d := r.decision
 	if d == nil || !slices.ContainsFunc(d.offsets, func(o groupOffset) bool { return o.Topic == "" }) {
