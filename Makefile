@@ -11,7 +11,7 @@ BIN := $(CURDIR)/bin
 HEAVY := ./internal/conformance ./internal/stack ./internal/clients ./cmd/weir ./internal/broker/embedded
 
 # Tests with a long version, which WEIR_TEST_LONG selects.
-LONG := ^(TestKillKeepsOffsetsWithRows|TestFlinkSurvivesKills)$$
+LONG := ^(TestKillKeepsOffsetsWithRows|TestOpenTransactionsSurvive|TestCrashAtEachWriteOfARecovery|TestFlinkSurvivesKills)$$
 LONG_PACKAGES := ./internal/broker/embedded ./internal/clients
 
 .DEFAULT_GOAL := help

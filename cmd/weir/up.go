@@ -86,7 +86,7 @@ func (u *upCommand) add(cmd *cobra.Command) {
 	f.StringVar(&u.listen, "listen", "127.0.0.1:9092", "address of the embedded broker")
 	f.StringVar(&u.announce, "advertise", "", "host:port at which clients reach the embedded broker, if not that of --listen: behind a proxy or a forwarded port, or if --listen is a wildcard such as 0.0.0.0")
 	f.StringVar(&u.registry, "registry-listen", node.DefaultRegistryListen, "address of the schema registry that runs with the embedded broker; none disables it")
-	f.BoolVar(&u.sync, "sync", false, "wait for the disk at each commit, so that a power failure loses nothing")
+	f.BoolVar(&u.sync, "sync", false, "acknowledge writes and commits only once they are on the disk, so that a power failure loses nothing")
 	f.BoolVar(&u.config.Mark, "mark", true, "mark each record with its transaction, so that weir verify detects partially committed ones")
 	f.StringSliceVar(&u.files, "pipeline", nil, "file or name of another pipeline to run, as with weir run; may be repeated")
 	f.StringVar(&u.alerts, "alerts", "", "file in YAML with the receivers of the pipelines' alerts")

@@ -209,7 +209,7 @@ func producerStates(log *stateLog) (states map[int64]producerState, holders map[
 		if !ok {
 			s.lastEnd = -1
 		}
-		said := p.Commit != nil && *p.Commit
+		logged := p.Commit != nil && *p.Commit
 		switch p.Type {
 		case "init":
 			s.txID, s.timeout = p.TxID, p.Timeout
@@ -218,10 +218,10 @@ func producerStates(log *stateLog) (states map[int64]producerState, holders map[
 			}
 			// The broker does not log the outcome again with the next epoch (KIP-890).
 			next := p.Commit == nil && s.lastEnd >= 0 && s.lastEndedIn == s.epoch && p.Epoch == s.epoch+1
-			s.loadsCommit, s.lastCommit = said, said || next && s.lastCommit
+			s.loadsCommit, s.lastCommit = logged, logged || next && s.lastCommit
 		case "endtx":
 			s.lastEnd, s.lastEndedIn = e.position, p.Epoch
-			s.loadsCommit, s.lastCommit = said, said
+			s.loadsCommit, s.lastCommit = logged, logged
 		case "timeout":
 			s.lastCommit = false
 		}
