@@ -247,11 +247,11 @@ func (b *Broker) start() error {
 		if claim.refused {
 			return refuseInit(req, kerr.ProducerFenced), nil, true
 		}
-		resp, err, refused := b.journal.onInit(req, claim)
+		resp, refused := b.journal.onInit(req, claim)
 		if !refused {
 			fence.admit(claim)
 		}
-		return resp, err, refused
+		return resp, nil, refused
 	})
 	b.watch(kmsg.SyncGroup, members.onSyncGroup)
 	b.watch(kmsg.JoinGroup, members.onJoinGroup)
@@ -273,7 +273,7 @@ func (b *Broker) start() error {
 			resp, err, answered = b.storage.onProduce(req)
 		}
 		if !answered {
-			resp, err, answered = b.journal.onProduce(req.(*kmsg.ProduceRequest))
+			resp, answered = b.journal.onProduce(req.(*kmsg.ProduceRequest))
 		}
 		return resp, err, answered
 	})

@@ -102,7 +102,7 @@ func createCopied(t *testing.T, addr string, records int) {
 // outcome is unknown to the client.
 func copyAsMember(ctx context.Context, t *testing.T, addr, id string, protocol []kgo.Opt) {
 	for ctx.Err() == nil {
-		s, err := kgo.NewGroupTransactSession(append(protocol, kgo.SeedBrokers(addr), kgo.DisableClientMetrics(), kgo.TransactionalID(id), kgo.RequireStableFetchOffsets(),
+		s, err := kgo.NewGroupTransactSession(append(protocol, kgo.SeedBrokers(addr), kgo.DisableClientMetrics(), kgo.TransactionalID(id),
 			kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumerGroup(commitGroup), kgo.ConsumeTopics(commitIn), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 			kgo.SessionTimeout(6*time.Second), kgo.FetchMaxWait(100*time.Millisecond), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))...)
 		if err != nil {

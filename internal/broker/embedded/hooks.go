@@ -34,9 +34,9 @@ func (j *journal) about(live liveProducer, ownEpoch bool) entry {
 
 // onProduce journals the partitions that a request adds to a transaction. Up to version 11,
 // clients add them with AddPartitionsToTxn (KIP-890).
-func (j *journal) onProduce(req *kmsg.ProduceRequest) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+func (j *journal) onProduce(req *kmsg.ProduceRequest) (resp kmsg.Response, answered bool) {
 	if req.Version < 12 {
-		return nil, nil, false
+		return nil, false
 	}
 	entries := make(map[int64]*entry)
 	for _, t := range req.Topics {
@@ -72,12 +72,12 @@ func (j *journal) onProduce(req *kmsg.ProduceRequest) (kmsg.Response, error, boo
 	for _, e := range entries {
 		if j.append(*e) != nil {
 			if req.Acks == 0 {
-				return nil, nil, true // dropped
+				return nil, true // dropped
 			}
-			return refuseProduce(req, kerr.KafkaStorageError), nil, true
+			return refuseProduce(req, kerr.KafkaStorageError), true
 		}
 	}
-	return nil, nil, false
+	return nil, false
 }
 
 // producerOf returns the producer of a request's batches; a request has batches of one producer
@@ -232,11 +232,11 @@ func (j *journal) onEndTxn(kreq kmsg.Request) (kmsg.Response, error, bool) { //n
 
 // onInit journals the decision to abort the transaction of the producer whose transactional id is
 // claimed.
-func (j *journal) onInit(req *kmsg.InitProducerIDRequest, c claim) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+func (j *journal) onInit(req *kmsg.InitProducerIDRequest, c claim) (resp kmsg.Response, refused bool) {
 	if !c.holder.inTransaction || j.end(c.holder, false, c.nextEpoch()) == nil {
-		return nil, nil, false
+		return nil, false
 	}
-	return refuseInit(req, kerr.CoordinatorNotAvailable), nil, true
+	return refuseInit(req, kerr.CoordinatorNotAvailable), true
 }
 
 // end writes the decision to end the open transaction of a producer.
