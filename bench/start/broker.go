@@ -80,7 +80,7 @@ func serve(args []string) {
 
 func fatal(err error) {
 	fmt.Fprintln(os.Stderr, "bench:", err)
-	os.Exit(1) //nolint:revive // process of the broker
+	os.Exit(1)
 }
 
 // status returns a field of /proc/self/status in kB.

@@ -125,7 +125,7 @@ func TestFetchIsClamped(t *testing.T) {
 	if err := c.ProduceSync(t.Context(), &kgo.Record{Topic: killTopic, Partition: 1, Value: make([]byte, 2<<20)}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	limit := int(Profiles["edge"].FetchBytes)
+	limit := Profiles["edge"].FetchBytes
 	if got := fetchAll(t, c, 0); got < 400_000 || got > limit+400_100 {
 		t.Errorf("a fetch of everything returned %d bytes, want at most %d and a batch", got, limit)
 	}

@@ -63,7 +63,7 @@ func TestAnswersHaveKafkasForm(t *testing.T) {
 				req.SetVersion(version)
 				answer := exchange(t, c, req)
 				if answer == nil {
-					c.Close()
+					_ = c.Close() // the broker has closed it
 					if c, err = net.Dial("tcp", addr); err != nil {
 						t.Fatal(err)
 					}

@@ -53,7 +53,7 @@ func topicNameError(name string) string {
 // onCreateTopics keeps kfake from creating topics whose name or number of partitions is invalid.
 // Others of the same request are created: the invalid ones are left to kfake without partitions,
 // which refuses them with INVALID_PARTITIONS, and repairCreateTopics sets the right error.
-func onCreateTopics(r kmsg.Request) (kmsg.Response, error, bool) {
+func onCreateTopics(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	req := r.(*kmsg.CreateTopicsRequest)
 	total := int64(0)
 	for i := range req.Topics {
@@ -81,7 +81,7 @@ func tooManyPartitions() *string {
 
 // onCreatePartitions bounds the partitions of each topic after the request, which bounds those that
 // it adds.
-func onCreatePartitions(r kmsg.Request) (kmsg.Response, error, bool) {
+func onCreatePartitions(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	req := r.(*kmsg.CreatePartitionsRequest)
 	total := int64(0)
 	for _, t := range req.Topics {
@@ -102,13 +102,13 @@ func onCreatePartitions(r kmsg.Request) (kmsg.Response, error, bool) {
 // noAuthorizer is Kafka's answer to requests about ACLs if it does not enforce them.
 const noAuthorizer = "No Authorizer is configured on the broker."
 
-func onDescribeACLs(r kmsg.Request) (kmsg.Response, error, bool) {
+func onDescribeACLs(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	resp := r.ResponseKind().(*kmsg.DescribeACLsResponse)
 	resp.ErrorCode, resp.ErrorMessage = kerr.SecurityDisabled.Code, kmsg.StringPtr(noAuthorizer)
 	return resp, nil, true
 }
 
-func onCreateACLs(r kmsg.Request) (kmsg.Response, error, bool) {
+func onCreateACLs(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	resp := r.ResponseKind().(*kmsg.CreateACLsResponse)
 	for range r.(*kmsg.CreateACLsRequest).Creations {
 		result := kmsg.NewCreateACLsResponseResult()
@@ -118,7 +118,7 @@ func onCreateACLs(r kmsg.Request) (kmsg.Response, error, bool) {
 	return resp, nil, true
 }
 
-func onDeleteACLs(r kmsg.Request) (kmsg.Response, error, bool) {
+func onDeleteACLs(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	resp := r.ResponseKind().(*kmsg.DeleteACLsResponse)
 	for range r.(*kmsg.DeleteACLsRequest).Filters {
 		result := kmsg.NewDeleteACLsResponseResult()
@@ -129,7 +129,7 @@ func onDeleteACLs(r kmsg.Request) (kmsg.Response, error, bool) {
 }
 
 // onAlterClientQuotas refuses quotas: kfake would store them, but not enforce them.
-func onAlterClientQuotas(r kmsg.Request) (kmsg.Response, error, bool) {
+func onAlterClientQuotas(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	resp := r.ResponseKind().(*kmsg.AlterClientQuotasResponse)
 	for _, e := range r.(*kmsg.AlterClientQuotasRequest).Entries {
 		result := kmsg.NewAlterClientQuotasResponseEntry()
@@ -145,7 +145,7 @@ func onAlterClientQuotas(r kmsg.Request) (kmsg.Response, error, bool) {
 }
 
 // onAlterUserSCRAMCredentials refuses users: kfake would store them, but nobody can log in.
-func onAlterUserSCRAMCredentials(r kmsg.Request) (kmsg.Response, error, bool) {
+func onAlterUserSCRAMCredentials(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	req := r.(*kmsg.AlterUserSCRAMCredentialsRequest)
 	resp := req.ResponseKind().(*kmsg.AlterUserSCRAMCredentialsResponse)
 	seen := make(map[string]bool)
@@ -176,7 +176,7 @@ type unknownTopics struct {
 
 // onProduce answers such a request itself: nothing is written, and the partitions of topics that
 // exist get an error after which clients send them again.
-func (u unknownTopics) onProduce(r kmsg.Request) (kmsg.Response, error, bool) {
+func (u unknownTopics) onProduce(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	req := r.(*kmsg.ProduceRequest)
 	if req.Version < 13 || len(req.Topics) < 2 {
 		return nil, nil, false

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -39,9 +40,9 @@ func TestTopicNames(t *testing.T) {
 		}
 		for _, rt := range resp.Topics {
 			switch err := kerr.ErrorForCode(rt.ErrorCode); {
-			case wrong[rt.Topic] && (err != kerr.InvalidTopicException || rt.ErrorMessage == nil || !strings.HasPrefix(*rt.ErrorMessage, "Topic name is invalid: ")):
+			case wrong[rt.Topic] && (!errors.Is(err, kerr.InvalidTopicException) || rt.ErrorMessage == nil || !strings.HasPrefix(*rt.ErrorMessage, "Topic name is invalid: ")):
 				t.Errorf("version %d: topic %q: %v", version, rt.Topic, err)
-			case !wrong[rt.Topic] && err != nil && err != kerr.TopicAlreadyExists:
+			case !wrong[rt.Topic] && err != nil && !errors.Is(err, kerr.TopicAlreadyExists):
 				t.Errorf("version %d: topic %q: %v", version, rt.Topic, err)
 			}
 		}
@@ -65,7 +66,7 @@ func TestPartitionLimit(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, topic := range resp.Sorted() {
-			if topic.Err != kerr.PolicyViolation {
+			if !errors.Is(topic.Err, kerr.PolicyViolation) {
 				t.Errorf("create topic %s with %d partitions: %v", topic.Topic, n, topic.Err)
 			}
 		}
@@ -73,11 +74,11 @@ func TestPartitionLimit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := more["topic"].Err; got != kerr.PolicyViolation {
+		if got := more["topic"].Err; !errors.Is(got, kerr.PolicyViolation) {
 			t.Errorf("%d partitions in all: %v", n, got)
 		}
 	}
-	if resp, err := admin.CreateTopics(t.Context(), -2, 1, nil, "a"); err != nil || resp["a"].Err != kerr.InvalidPartitions {
+	if resp, err := admin.CreateTopics(t.Context(), -2, 1, nil, "a"); err != nil || !errors.Is(resp["a"].Err, kerr.InvalidPartitions) {
 		t.Errorf("create a topic with -2 partitions: %v, %v", resp, err)
 	}
 	topics, err := admin.ListTopics(t.Context())
@@ -92,25 +93,25 @@ func TestUnenforced(t *testing.T) {
 	admin := kadm.NewClient(client(t, addr))
 	acl := kadm.NewACLs().Allow("User:a").AllowHosts("*").Topics("topic").Operations(kadm.OpRead).ResourcePatternType(kadm.ACLPatternLiteral)
 	created, err := admin.CreateACLs(t.Context(), acl)
-	if err != nil || len(created) != 1 || created[0].Err != kerr.SecurityDisabled {
+	if err != nil || len(created) != 1 || !errors.Is(created[0].Err, kerr.SecurityDisabled) {
 		t.Errorf("CreateACLs: %+v, %v", created, err)
 	}
 	described, err := admin.DescribeACLs(t.Context(), acl)
-	if err != nil || len(described) != 1 || described[0].Err != kerr.SecurityDisabled {
+	if err != nil || len(described) != 1 || !errors.Is(described[0].Err, kerr.SecurityDisabled) {
 		t.Errorf("DescribeACLs: %+v, %v", described, err)
 	}
 	deleted, err := admin.DeleteACLs(t.Context(), acl)
-	if err != nil || len(deleted) != 1 || deleted[0].Err != kerr.SecurityDisabled {
+	if err != nil || len(deleted) != 1 || !errors.Is(deleted[0].Err, kerr.SecurityDisabled) {
 		t.Errorf("DeleteACLs: %+v, %v", deleted, err)
 	}
 	user := "a"
 	entity := kadm.ClientQuotaEntity{{Type: "user", Name: &user}}
 	quotas, err := admin.AlterClientQuotas(t.Context(), []kadm.AlterClientQuotaEntry{{Entity: entity, Ops: []kadm.AlterClientQuotaOp{{Key: "producer_byte_rate", Value: 1}}}})
-	if err != nil || len(quotas) != 1 || quotas[0].Err != kerr.UnsupportedVersion {
+	if err != nil || len(quotas) != 1 || !errors.Is(quotas[0].Err, kerr.UnsupportedVersion) {
 		t.Errorf("AlterClientQuotas: %+v, %v", quotas, err)
 	}
 	users, err := admin.AlterUserSCRAMs(t.Context(), nil, []kadm.UpsertSCRAM{{User: "a", Mechanism: kadm.ScramSha256, Iterations: 4096, Password: "p"}})
-	if err != nil || users["a"].Err != kerr.SecurityDisabled {
+	if err != nil || !errors.Is(users["a"].Err, kerr.SecurityDisabled) {
 		t.Errorf("AlterUserSCRAMs: %+v, %v", users, err)
 	}
 }
@@ -141,7 +142,7 @@ func TestUnknownTopicIDs(t *testing.T) {
 		}
 		resp := ask(t, addr, req).(*kmsg.ProduceResponse)
 		for i, want := range []error{kerr.UnknownTopicID, kerr.UnknownTopicID, kerr.NotLeaderForPartition} {
-			if got := kerr.ErrorForCode(resp.Topics[i].Partitions[0].ErrorCode); got != want {
+			if got := kerr.ErrorForCode(resp.Topics[i].Partitions[0].ErrorCode); !errors.Is(got, want) {
 				t.Errorf("topic %d: %v, want %v", i, got, want)
 			}
 		}

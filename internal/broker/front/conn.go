@@ -146,7 +146,7 @@ func (c *conn) late() error {
 func (c *conn) setDeadline(t time.Time) {
 	if d := t.Sub(c.deadline); d < 0 || d > c.l.limits.FrameTimeout/16 {
 		c.deadline = t
-		_ = c.Conn.SetReadDeadline(t) // fails on a closed connection, and so does Read
+		_ = c.SetReadDeadline(t) // fails on a closed connection, and so does Read
 	}
 }
 

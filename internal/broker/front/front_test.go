@@ -220,7 +220,7 @@ func TestFrames(t *testing.T) {
 		send(t, c, []byte{b})
 	}
 	receive(t, c)
-	c.Close()
+	_ = c.Close()
 	waitNoMemory(t, l)
 }
 
@@ -351,7 +351,7 @@ func TestConnectionLimits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { c.Close() })
+		t.Cleanup(func() { _ = c.Close() })
 		return c
 	}
 	works := func(c net.Conn) bool {
@@ -381,7 +381,7 @@ func TestConnectionLimits(t *testing.T) {
 		t.Error("a sixth connection works")
 	}
 	waitRefused(t, l, ReasonConnections, 2)
-	first[0].Close()
+	_ = first[0].Close()
 	for deadline := time.Now().Add(10 * time.Second); l.Connections() > 4; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a closed connection keeps its place")
@@ -410,7 +410,7 @@ func TestMemoryIsShort(t *testing.T) {
 	send(t, c, frame(large))
 	time.AfterFunc(50*time.Millisecond, func() { l.memory.release(8 << 20) })
 	receive(t, c)
-	c.Close()
+	_ = c.Close()
 	waitNoMemory(t, l)
 }
 
@@ -466,8 +466,8 @@ func TestAcceptRetries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Close()
-	l.Close()
+	_ = c.Close()
+	_ = l.Close()
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Fatalf("Accept of a closed listener: %v", err)
 	}

@@ -55,12 +55,12 @@ func randomRequests(t *testing.T, seed uint64, requests int) {
 					}
 				}
 				if !tryRequest(c, randomFrame(rnd)) {
-					c.Close()
+					_ = c.Close()
 					c = nil
 				}
 			}
 			if c != nil {
-				c.Close()
+				_ = c.Close()
 			}
 		})
 	}
@@ -154,7 +154,7 @@ func FuzzFront(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		c.Close()
+		_ = c.Close()
 		req := kmsg.NewPtrApiVersionsRequest()
 		if resp := ask(t, addr, req).(*kmsg.ApiVersionsResponse); resp.ErrorCode != 0 {
 			t.Fatalf("the broker answers others with %+v", resp)
